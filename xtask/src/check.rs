@@ -1,0 +1,89 @@
+//! Tests and checks.
+
+use crate::command::{Explain, Failure, Outcome, command, execute, is_root, output, root};
+use crate::golden;
+use crate::setup::{self, Tools};
+use std::process::Command;
+
+/// Everything, cheapest first.
+pub(crate) fn test(_: &[String]) -> Outcome {
+    let tools = setup::run()?;
+    execute(&mut command("cargo", &["fmt", "--all", "--check"]))?;
+    execute(&mut cargo(&tools, "clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    execute(&mut cargo(&tools, "test", &["--workspace", "--exclude", "usdt-e2e"]))?;
+    docs(&[])?;
+    golden::check(&tools)?;
+    go(&tools)?;
+    suite(&tools, &[])
+}
+
+/// The end-to-end suite; arguments go to the test runner.
+pub(crate) fn e2e(args: &[String]) -> Outcome {
+    let tools = setup::run()?;
+    suite(&tools, args)
+}
+
+/// API documentation.
+pub(crate) fn docs(_: &[String]) -> Outcome {
+    execute(
+        command("cargo", &["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+/// A cargo command over the workspace, with the bcc back end where libbcc is installed.
+fn cargo(tools: &Tools, subcommand: &str, args: &[&str]) -> Command {
+    let mut command = command("cargo", &[subcommand]);
+    if tools.bcc {
+        command.args(["--features", "usdt-attach/bcc"]);
+    }
+    command.args(args);
+    command
+}
+
+/// Builds both tools as the tests use them.
+pub(crate) fn build(tools: &Tools) -> Outcome {
+    execute(&mut cargo(tools, "build", &["-p", "usdt-gen", "-p", "usdt-attach"]))
+}
+
+/// The Go side: formatted, vetted on every kind of platform, tested.
+fn go(tools: &Tools) -> Outcome {
+    for module in ["go-stubs", "tests/go"] {
+        let folder = root().join(module);
+        let unformatted = output(tools.go("gofmt", &["-l", "."]).current_dir(&folder))?;
+        if !unformatted.is_empty() {
+            return Err(Failure(format!("gofmt would change in {module}:\n{unformatted}")));
+        }
+        for (os, arch) in [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "riscv64")]
+        {
+            execute(
+                tools.go("go", &["vet", "./..."]).env("GOOS", os).env("GOARCH", arch).current_dir(&folder),
+            )?;
+        }
+        execute(tools.go("go", &["test", "./..."]).current_dir(&folder))?;
+    }
+    Ok(())
+}
+
+fn suite(tools: &Tools, args: &[String]) -> Outcome {
+    build(tools)?;
+    let mut test = cargo(tools, "test", &["-p", "usdt-e2e", "--"]);
+    test.args(args);
+    if !is_root() {
+        // The suite attaches to processes: it is built as the user and run as root.
+        let binary = suite_binary(tools)?;
+        test = crate::command::privileged("env", &[]);
+        test.arg(format!("USDT_E2E={}", std::env::var("USDT_E2E").unwrap_or_default()));
+        test.arg(format!("PATH={}", tools.path())).arg(binary).args(args);
+    }
+    execute(test.env("PATH", tools.path()))
+}
+
+fn suite_binary(tools: &Tools) -> Outcome<String> {
+    let listing =
+        output(&mut cargo(tools, "test", &["-p", "usdt-e2e", "--no-run", "--message-format=json"]))?;
+    let executable = listing.lines().filter(|l| l.contains("\"name\":\"suite\"")).find_map(|line| {
+        let (_, tail) = line.split_once("\"executable\":\"")?;
+        Some(tail.split('"').next()?.to_owned())
+    });
+    executable.ok_or("cargo named no test executable").explain("cannot find the suite")
+}

@@ -1,0 +1,101 @@
+//! Running programs and saying so.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Why a task failed.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) String);
+
+/// How a task ends.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Turns any error into a failure that says what was tried.
+pub(crate) trait Explain<T> {
+    fn explain(self, what: &str) -> Outcome<T>;
+}
+
+impl<T, E: std::fmt::Display> Explain<T> for Result<T, E> {
+    fn explain(self, what: &str) -> Outcome<T> {
+        self.map_err(|e| Failure(format!("{what}: {e}")))
+    }
+}
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+/// A command in the workspace's folder.
+pub(crate) fn command(program: impl AsRef<OsStr>, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(root());
+    command
+}
+
+/// A command with the privileges of root: as it is, or through sudo.
+pub(crate) fn privileged(program: impl AsRef<OsStr>, args: &[&str]) -> Command {
+    if is_root() {
+        return command(program, args);
+    }
+    let mut sudo = command("sudo", &[]);
+    sudo.arg("--").arg(program).args(args);
+    sudo
+}
+
+/// Whether this process has user id 0.
+pub(crate) fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|s| {
+        s.lines()
+            .any(|l| l.strip_prefix("Uid:").is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0")))
+    })
+}
+
+/// Shows the command and runs it; an exit code other than 0 is a failure.
+pub(crate) fn execute(command: &mut Command) -> Outcome {
+    let line = show(command);
+    eprintln!("$ {line}");
+    let status = command.status().explain(&format!("cannot run {line}"))?;
+    if status.success() { Ok(()) } else { Err(Failure(format!("`{line}` failed ({status})"))) }
+}
+
+/// Standard output of a command that succeeds.
+pub(crate) fn output(command: &mut Command) -> Outcome<String> {
+    let line = show(command);
+    let output = command.stderr(Stdio::inherit()).output().explain(&format!("cannot run {line}"))?;
+    if !output.status.success() {
+        return Err(Failure(format!("`{line}` failed ({})", output.status)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words
+        .map(|w| {
+            let word = w.to_string_lossy();
+            let program = Path::new(word.as_ref());
+            let word = program
+                .strip_prefix(root())
+                .map_or(word.clone(), |p| p.to_string_lossy().into_owned().into());
+            if word.contains([' ', '\'', '*', '"']) {
+                format!("'{}'", word.replace('\'', "'\\''"))
+            } else {
+                word.into_owned()
+            }
+        })
+        .collect();
+    words.join(" ")
+}
+
+/// A process that ends with its owner.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

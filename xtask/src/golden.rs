@@ -1,0 +1,46 @@
+//! Generated files that are checked in: rewritten by one command, compared by CI.
+
+use crate::check;
+use crate::command::{Failure, Outcome, command, execute, output, root};
+use crate::setup::{self, Tools};
+
+/// Go modules whose packages `go generate` makes.
+const MODULES: &[&str] = &["go-stubs", "tests/go"];
+
+/// Rewrites them all.
+pub(crate) fn run(_: &[String]) -> Outcome {
+    generate(&setup::run()?)?;
+    // Snapshots inside Rust sources and beside them.
+    execute(
+        command("cargo", &["test", "--quiet", "-p", "usdt-gen", "-p", "usdt-attach"])
+            .env("INSTA_UPDATE", "always"),
+    )
+}
+
+/// Rewrites the Go packages.
+fn generate(tools: &Tools) -> Outcome {
+    check::build(tools)?;
+    for module in MODULES {
+        execute(tools.go("go", &["generate", "./..."]).current_dir(root().join(module)))?;
+    }
+    Ok(())
+}
+
+/// Fails when regenerating changes a file that git knows.
+pub(crate) fn check(tools: &Tools) -> Outcome {
+    let before = state()?;
+    generate(tools)?;
+    if state()? == before {
+        return Ok(());
+    }
+    Err(Failure("generated files are out of date; run `cargo xtask golden` and commit the result".into()))
+}
+
+/// What git sees in the generated folders.
+fn state() -> Outcome<String> {
+    let mut status = command("git", &["status", "--porcelain", "--"]);
+    status.args(MODULES);
+    let mut diff = command("git", &["diff", "--"]);
+    diff.args(MODULES);
+    Ok(output(&mut status)? + &output(&mut diff)?)
+}

@@ -1,0 +1,50 @@
+//! Developer tasks. CI and README call these and nothing else.
+
+mod bench;
+mod check;
+mod command;
+mod demo;
+mod golden;
+mod setup;
+
+use command::{Failure, Outcome};
+
+/// Name, what it does, the function.
+type Task = (&'static str, &'static str, fn(&[String]) -> Outcome);
+
+const TASKS: &[Task] = &[
+    ("setup", "install what is missing: Debian packages, a Go toolchain", |_| setup::run().map(|_| ())),
+    ("demo", "build the example service, send it traffic, trace it", demo::run),
+    ("test", "every check and test", check::test),
+    ("e2e", "the end-to-end suite alone; arguments select tests", check::e2e),
+    ("golden", "rewrite generated files that are checked in", golden::run),
+    ("bench", "measure overhead and start-up, print a report", bench::run),
+    ("docs", "build the API documentation, warnings are errors", check::docs),
+];
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (name, rest) = args.split_first().map_or(("help", &[][..]), |(name, rest)| (name.as_str(), rest));
+    let result = match TASKS.iter().find(|(task, ..)| *task == name) {
+        Some((_, _, task)) => task(rest),
+        None => {
+            help();
+            if name == "help" || name == "--help" {
+                Ok(())
+            } else {
+                Err(Failure(format!("no task `{name}`")))
+            }
+        }
+    };
+    if let Err(Failure(message)) = result {
+        eprintln!("xtask {name}: {message}");
+        std::process::exit(1);
+    }
+}
+
+fn help() {
+    println!("usage: cargo xtask TASK\n");
+    for (name, about, _) in TASKS {
+        println!("  {name:<8} {about}");
+    }
+}
