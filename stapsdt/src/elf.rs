@@ -1,0 +1,329 @@
+//! A read-only view of an ELF file: addresses, offsets, sections, relocations, notes.
+//!
+//! Built on goblin's header parsers only, so that opening a file of 100 MiB touches a few pages. Works on
+//! damaged and on section-less files: what is missing is absent, not an error, beyond the headers themselves.
+
+use crate::argspec::Arch;
+use crate::note::Format;
+use goblin::container::{Container, Ctx};
+use goblin::elf::{Elf, header, program_header as ph, reloc, section_header as sh};
+use std::collections::BTreeMap;
+
+/// Why a file is not readable as ELF.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ElfError {
+    /// No ELF magic.
+    #[error("not an ELF file")]
+    NotElf,
+    /// The header or a table it points to is incomplete.
+    #[error("truncated or damaged ELF file: {0}")]
+    Damaged(String),
+}
+
+/// A program header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// `p_type`.
+    pub kind: u32,
+    /// `p_flags`.
+    pub flags: u32,
+    /// File offset.
+    pub offset: u64,
+    /// Link-time virtual address.
+    pub vaddr: u64,
+    /// Bytes in the file.
+    pub filesz: u64,
+    /// Bytes in memory.
+    pub memsz: u64,
+}
+
+impl Segment {
+    /// A `PT_LOAD`.
+    pub fn is_load(&self) -> bool {
+        self.kind == ph::PT_LOAD
+    }
+    /// Mapped executable.
+    pub fn is_executable(&self) -> bool {
+        self.flags & ph::PF_X != 0
+    }
+    /// Mapped writable.
+    pub fn is_writable(&self) -> bool {
+        self.flags & ph::PF_W != 0
+    }
+    /// Whether `len` bytes at `vaddr` are inside the part that the file backs.
+    pub fn file_backs(&self, vaddr: u64, len: u64) -> bool {
+        vaddr.checked_sub(self.vaddr).and_then(|at| at.checked_add(len)).is_some_and(|end| end <= self.filesz)
+    }
+}
+
+/// A section header with its name resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Name; empty where the string table is damaged.
+    pub name: String,
+    /// `sh_type`.
+    pub kind: u32,
+    /// `sh_flags`.
+    pub flags: u64,
+    /// Link-time virtual address, 0 if not loaded.
+    pub addr: u64,
+    /// File offset.
+    pub offset: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// `sh_addralign`.
+    pub align: u64,
+}
+
+impl Section {
+    /// Occupies memory in the process.
+    pub fn is_alloc(&self) -> bool {
+        self.flags & u64::from(sh::SHF_ALLOC) != 0
+    }
+    /// Holds instructions.
+    pub fn is_executable(&self) -> bool {
+        self.flags & u64::from(sh::SHF_EXECINSTR) != 0
+    }
+    /// A `SHT_NOTE` section.
+    pub fn is_note(&self) -> bool {
+        self.kind == sh::SHT_NOTE
+    }
+}
+
+/// An ELF file's structure over its bytes.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    data: &'a [u8],
+    header: header::Header,
+    ctx: Ctx,
+    /// Program headers in file order.
+    pub segments: Vec<Segment>,
+    /// Section headers in file order, the null section included; empty where the file has none.
+    pub sections: Vec<Section>,
+}
+
+impl<'a> View<'a> {
+    /// Reads the headers.
+    pub fn parse(data: &'a [u8]) -> Result<View<'a>, ElfError> {
+        if !data.starts_with(header::ELFMAG) {
+            return Err(ElfError::NotElf);
+        }
+        let damaged = |what: &str| {
+            let what = what.to_owned();
+            move |_| ElfError::Damaged(what)
+        };
+        let header = Elf::parse_header(data).map_err(damaged("header"))?;
+        let container = header.container().map_err(damaged("class"))?;
+        let ctx = Ctx::new(container, header.endianness().map_err(damaged("byte order"))?);
+        let phoff = usize::try_from(header.e_phoff).map_err(|_| ElfError::Damaged("header".into()))?;
+        let segments = match header.e_phnum {
+            0 => Vec::new(),
+            n => ph::ProgramHeader::parse(data, phoff, n.into(), ctx).map_err(damaged("program headers"))?,
+        };
+        let segments = segments
+            .iter()
+            .map(|p| Segment {
+                kind: p.p_type,
+                flags: p.p_flags,
+                offset: p.p_offset,
+                vaddr: p.p_vaddr,
+                filesz: p.p_filesz,
+                memsz: p.p_memsz,
+            })
+            .collect();
+        let mut view = View { data, header, ctx, segments, sections: Vec::new() };
+        view.sections = view.read_sections()?;
+        Ok(view)
+    }
+
+    fn read_sections(&self) -> Result<Vec<Section>, ElfError> {
+        let damaged = || ElfError::Damaged("section headers (is the file cut off?)".into());
+        let (offset, count) = (self.header.e_shoff, usize::from(self.header.e_shnum));
+        if offset == 0 || count == 0 {
+            return Ok(Vec::new());
+        }
+        let offset = usize::try_from(offset).map_err(|_| damaged())?;
+        if offset >= self.data.len() {
+            return Err(damaged());
+        }
+        let raw = sh::SectionHeader::parse(self.data, offset, count, self.ctx).map_err(|_| damaged())?;
+        let names =
+            raw.get(usize::from(self.header.e_shstrndx)).and_then(|s| self.range(s.sh_offset, s.sh_size));
+        let name = |at: usize| {
+            let tail = names.and_then(|n| n.get(at..)).unwrap_or_default();
+            let end = memchr::memchr(0, tail).unwrap_or(0);
+            String::from_utf8_lossy(tail.get(..end).unwrap_or_default()).into_owned()
+        };
+        Ok(raw
+            .iter()
+            .map(|s| Section {
+                name: name(s.sh_name),
+                kind: s.sh_type,
+                flags: s.sh_flags,
+                addr: s.sh_addr,
+                offset: s.sh_offset,
+                size: s.sh_size,
+                align: s.sh_addralign,
+            })
+            .collect())
+    }
+
+    /// The whole file.
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// Word size and byte order, for the note codec.
+    pub fn format(&self) -> Format {
+        Format {
+            is64: self.ctx.container == Container::Big,
+            big_endian: matches!(self.ctx.le, goblin::container::Endian::Big),
+        }
+    }
+
+    /// `e_machine`.
+    pub fn machine(&self) -> u16 {
+        self.header.e_machine
+    }
+
+    /// `e_type`: `ET_EXEC`, `ET_DYN`, …
+    pub fn file_type(&self) -> u16 {
+        self.header.e_type
+    }
+
+    /// Architecture, where argument specifications of it are understood.
+    pub fn arch(&self) -> Option<Arch> {
+        match (self.header.e_machine, self.format()) {
+            (header::EM_X86_64, Format { is64: true, big_endian: false }) => Some(Arch::X86_64),
+            (header::EM_AARCH64, Format { is64: true, big_endian: false }) => Some(Arch::Aarch64),
+            _ => None,
+        }
+    }
+
+    /// `size` bytes at a file offset, if the file has them.
+    pub fn range(&self, offset: u64, size: u64) -> Option<&'a [u8]> {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(usize::try_from(size).ok()?)?;
+        self.data.get(start..end)
+    }
+
+    /// First section of that name.
+    pub fn section(&self, name: &str) -> Option<&Section> {
+        self.sections.iter().find(|s| s.name == name)
+    }
+
+    /// A section's bytes; `None` for `SHT_NOBITS` and for what lies outside the file.
+    pub fn section_data(&self, section: &Section) -> Option<&'a [u8]> {
+        if section.kind == sh::SHT_NOBITS {
+            return None;
+        }
+        self.range(section.offset, section.size)
+    }
+
+    /// The `PT_LOAD` whose file-backed part holds `len` bytes at `vaddr`.
+    pub fn load_segment(&self, vaddr: u64, len: u64) -> Option<&Segment> {
+        self.segments.iter().find(|s| s.is_load() && s.file_backs(vaddr, len))
+    }
+
+    /// File offset of a link-time virtual address, by `PT_LOAD`.
+    pub fn vaddr_to_offset(&self, vaddr: u64) -> Option<u64> {
+        let segment = self.load_segment(vaddr, 1)?;
+        segment.offset.checked_add(vaddr - segment.vaddr)
+    }
+
+    /// Link-time virtual address of a file offset, by `PT_LOAD`.
+    pub fn offset_to_vaddr(&self, offset: u64) -> Option<u64> {
+        self.segments.iter().filter(|s| s.is_load()).find_map(|s| {
+            let at = offset.checked_sub(s.offset)?;
+            (at < s.filesz).then(|| s.vaddr.checked_add(at))?
+        })
+    }
+
+    /// `len` bytes at a link-time virtual address.
+    pub fn at_vaddr(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
+        let segment = self.load_segment(vaddr, len)?;
+        self.range(segment.offset.checked_add(vaddr - segment.vaddr)?, len)
+    }
+
+    /// Base-relative relocations, `place -> addend` (`R_X86_64_RELATIVE`, `R_AARCH64_RELATIVE`). On arm64 the
+    /// words in a PIE's data are zero in the file and stand only here.
+    pub fn relative_relocations(&self) -> BTreeMap<u64, u64> {
+        let wanted = match self.header.e_machine {
+            header::EM_X86_64 => reloc::R_X86_64_RELATIVE,
+            header::EM_AARCH64 => reloc::R_AARCH64_RELATIVE,
+            _ => return BTreeMap::new(),
+        };
+        let mut found = BTreeMap::new();
+        for section in self.sections.iter().filter(|s| s.kind == sh::SHT_RELA && s.is_alloc()) {
+            let Some(data) = self.section_data(section) else { continue };
+            let Ok(relocs) = reloc::RelocSection::parse(data, 0, data.len(), true, self.ctx) else {
+                continue;
+            };
+            for r in relocs.iter().filter(|r| r.r_type == wanted) {
+                // An addend is an address here; its sign bit has no meaning of its own.
+                found.insert(r.r_offset, r.r_addend.unwrap_or(0) as u64);
+            }
+        }
+        found
+    }
+
+    /// Descriptor of the GNU build id, where there is one.
+    pub fn build_id(&self) -> Option<&'a [u8]> {
+        let section = self.section(".note.gnu.build-id")?;
+        let mut notes = crate::note::NoteIter::new(self.section_data(section)?, self.format());
+        while let Ok(Some(note)) = notes.next_note() {
+            if note.owner == b"GNU" && note.n_type == 3 {
+                return Some(note.desc);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn own() -> Vec<u8> {
+        std::fs::read(std::env::current_exe().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn addresses_and_offsets_invert_each_other() {
+        let data = own();
+        let view = View::parse(&data).unwrap();
+        let text = view.section(".text").unwrap();
+        assert!(text.is_executable() && text.is_alloc());
+        assert_eq!(view.vaddr_to_offset(text.addr), Some(text.offset));
+        assert_eq!(view.offset_to_vaddr(text.offset), Some(text.addr));
+        assert_eq!(view.at_vaddr(text.addr, 16), data.get(text.offset as usize..text.offset as usize + 16));
+        let bss = view.section(".bss").unwrap();
+        assert_eq!(view.vaddr_to_offset(bss.addr + bss.size - 1), None, ".bss is backed by no file byte");
+        assert!(!view.relative_relocations().is_empty(), "test binaries are PIE");
+    }
+
+    #[test]
+    fn other_files_are_named_for_what_they_are() {
+        assert_eq!(View::parse(b"#!/bin/sh\n").unwrap_err(), ElfError::NotElf);
+        assert_eq!(View::parse(b"").unwrap_err(), ElfError::NotElf);
+        let data = own();
+        for cut in [20, 100, 4096] {
+            let err = View::parse(&data[..cut]).unwrap_err().to_string();
+            assert!(err.starts_with("truncated or damaged ELF file"), "{err}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn damage_never_panics(hits in prop::collection::vec((0usize..1024, any::<u8>()), 1..20)) {
+            let mut data = own();
+            data.truncate(1 << 16);
+            for (at, value) in hits { data[at] = value; }
+            if let Ok(view) = View::parse(&data) {
+                let _ = (view.relative_relocations(), view.build_id(), view.vaddr_to_offset(0x1000));
+            }
+        }
+    }
+}
