@@ -1,0 +1,82 @@
+//! The toolchain's version, as `go version FILE` finds it (Go's `debug/buildinfo`).
+//!
+//! A 32-byte header, 16-aligned in the data segment: 14 bytes of magic, the pointer size, flags. With flag 2
+//! (Go 1.18 and later) two strings follow, each with its length as a varint: version and module information.
+
+use object::read::elf::ElfFile64;
+use object::{Object, ObjectSection, ObjectSegment};
+
+const MAGIC: &[u8] = b"\xff Go buildinf:";
+const INLINE_STRINGS: u8 = 2;
+/// A version is a word; anything longer is not one.
+const MAX_VERSION: u64 = 256;
+
+/// The version of the toolchain that linked `file`.
+pub(crate) fn version(file: &ElfFile64<'_>) -> Option<String> {
+    if let Some(section) = file.section_by_name(".go.buildinfo") {
+        return parse(section.data().ok()?);
+    }
+    file.segments().filter_map(|s| s.data().ok()).find_map(|data| {
+        let found = memchr::memmem::find_iter(data, MAGIC).find(|at| at % 16 == 0)?;
+        parse(data.get(found..)?)
+    })
+}
+
+fn parse(data: &[u8]) -> Option<String> {
+    if !data.starts_with(MAGIC) || data.get(15)? & INLINE_STRINGS == 0 {
+        return None;
+    }
+    let mut rest = data.get(32..)?;
+    let length = varint(&mut rest)?;
+    if length > MAX_VERSION {
+        return None;
+    }
+    let text = rest.get(..usize::try_from(length).ok()?)?;
+    std::str::from_utf8(text).ok().filter(|t| !t.is_empty()).map(str::to_owned)
+}
+
+/// Unsigned LEB128, as Go's `encoding/binary` writes it.
+fn varint(data: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = data.split_first()?;
+        *data = rest;
+        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn block(version: &str) -> Vec<u8> {
+        let mut data = MAGIC.to_vec();
+        data.extend([8, INLINE_STRINGS]);
+        data.resize(32, 0);
+        data.push(version.len() as u8);
+        data.extend(version.bytes());
+        data
+    }
+
+    #[test]
+    fn the_inline_form_is_read() {
+        assert_eq!(parse(&block("go1.27.3")).as_deref(), Some("go1.27.3"));
+        assert_eq!(parse(&block("")), None);
+        assert_eq!(parse(&block("go1.27.3")[..36]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn damage_never_panics(at in 0usize..60, value: u8, cut in 0usize..60) {
+            let mut data = block("go1.27.3 X:some,experiments");
+            if let Some(b) = data.get_mut(at) { *b = value; }
+            data.truncate(cut);
+            let _ = parse(&data);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a Go executable tells about itself, read from the file: the toolchain's version ([`buildinfo`]) and where
+//! a goroutine keeps its id ([`goid`]). Knows nothing of probes.
+//!
+//! Binaries are hostile input: every read is checked, and what cannot be read is absent.
+
+pub mod buildinfo;
+mod dwarf;
+pub mod goid;
+
+use object::{Object, ObjectSection};
+
+/// An ELF file that the Go toolchain linked.
+#[derive(Debug)]
+pub struct GoBinary<'a> {
+    file: object::read::elf::ElfFile64<'a>,
+    version: Option<String>,
+}
+
+impl<'a> GoBinary<'a> {
+    /// Recognises a Go binary by its build information or its function table; `None` for other files.
+    pub fn parse(data: &'a [u8]) -> Option<GoBinary<'a>> {
+        let file = object::read::elf::ElfFile64::parse(data).ok()?;
+        let version = buildinfo::version(&file);
+        let marked = [".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo"];
+        let is_go = version.is_some() || marked.iter().any(|name| file.section_by_name(name).is_some());
+        is_go.then_some(GoBinary { file, version })
+    }
+
+    /// Toolchain version as `runtime.Version()` says it, `go1.27.3`.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// Offset of `goid` in `runtime.g`: from DWARF, which is right for any toolchain, else from the table of
+    /// releases.
+    pub fn goid_offset(&self) -> Option<u32> {
+        dwarf::goid_offset(&self.file).or_else(|| self.goid_offset_by_version())
+    }
+
+    /// As [`GoBinary::goid_offset`], asking the table first: DWARF of a large binary takes long to unpack.
+    pub fn goid_offset_quick(&self) -> Option<u32> {
+        self.goid_offset_by_version().or_else(|| dwarf::goid_offset(&self.file))
+    }
+
+    fn goid_offset_by_version(&self) -> Option<u32> {
+        goid::by_version(self.version()?)
+    }
+
+    /// Whether the file carries DWARF.
+    pub fn has_dwarf(&self) -> bool {
+        [".debug_info", ".zdebug_info"]
+            .iter()
+            .any(|n| self.file.section_by_name(n).is_some_and(|s| s.size() > 0))
+    }
+}
