@@ -1,0 +1,205 @@
+//! The command line of `usdt-gen`.
+
+mod generate;
+mod interface;
+
+use crate::diagnostic::Diagnostic;
+use crate::output::write_atomic;
+use crate::provider::Model;
+use crate::seal::{Options, seal};
+use crate::{dlang, toolexec};
+use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// Static probes (USDT) for Go: generates a cgo-free package from a DTrace provider definition and seals binaries
+/// so that bpftrace, bcc, perf, gdb, SystemTap and usdt-attach find the probes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "usdt-gen",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  usdt-gen probes.d                            the package, beside the file\n  \
+                  //go:generate usdt-gen probes.d              the same from `go generate`\n  \
+                  go build -toolexec='usdt-gen toolexec' ./x   a sealed binary\n\n\
+                  Exit status: 0 done, 1 done and something found (--check, diff),\n2 bad usage or input, 3 the system refused."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    generate: generate::GenerateArgs,
+    /// When to colour messages
+    #[arg(long, value_enum, default_value_t = Colour::Auto, global = true)]
+    color: Colour,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Add the sections that tracers look for to a built binary
+    Seal {
+        /// Binary built with a generated package in it
+        binary: PathBuf,
+        /// Write the sealed binary here instead of in place
+        #[arg(short, long, value_name = "OUT")]
+        output: Option<PathBuf>,
+        /// Leave the goroutine id out of the arguments
+        #[arg(long)]
+        no_goid: bool,
+    },
+    /// What breaks a consumer between two definitions or binaries; exit status 1 if anything does
+    Diff {
+        /// Definition or binary as it was
+        old: PathBuf,
+        /// Definition or binary as it is
+        new: PathBuf,
+        /// One JSON object per change
+        #[arg(long)]
+        json: bool,
+    },
+    /// The interface as JSON
+    Schema {
+        /// Definition or binary
+        source: PathBuf,
+    },
+    /// A reference of the probes as Markdown
+    Doc {
+        /// Definition or binary
+        source: PathBuf,
+    },
+    /// A bpftrace script that prints every probe and the latency of start and end pairs
+    Bpftrace {
+        /// Definition or binary
+        source: PathBuf,
+    },
+    /// Seal inside the build: go build -toolexec='usdt-gen toolexec'
+    Toolexec {
+        /// Tool that the go command wants to run
+        tool: PathBuf,
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Colour {
+    fn enabled(self) -> bool {
+        match self {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => {
+                std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::io::stderr().is_terminal()
+            }
+        }
+    }
+}
+
+const OK: i32 = 0;
+const FINDINGS: i32 = 1;
+const BAD_INPUT: i32 = 2;
+const REFUSED: i32 = 3;
+
+/// A message and the exit code that goes with it.
+struct Failure(i32, String);
+
+/// Runs the command line; returns the exit code.
+pub fn main() -> i32 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come this way, too; there is nowhere left to report a closed stdout.
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    let colour = cli.color.enabled();
+    let result = match cli.command {
+        None => generate::run(&cli.generate, colour),
+        Some(Command::Schema { source }) => interface::schema(&source, colour),
+        Some(Command::Doc { source }) => interface::doc(&source, colour),
+        Some(Command::Bpftrace { source }) => interface::bpftrace(&source, colour),
+        Some(Command::Diff { old, new, json }) => interface::diff(&old, &new, json, colour),
+        Some(Command::Seal { binary, output, no_goid }) => {
+            seal_binary(&binary, output.as_deref(), Options { goid: !no_goid })
+        }
+        Some(Command::Toolexec { tool, args }) => {
+            toolexec::run(&tool, &args).map_err(|e| Failure(REFUSED, e.to_string()))
+        }
+    };
+    result.unwrap_or_else(|Failure(code, message)| {
+        if !message.is_empty() {
+            say(&format!("{}: {message}", if colour { "\x1b[1m\x1b[91merror\x1b[0m" } else { "error" }));
+        }
+        code
+    })
+}
+
+/// One line on standard error.
+fn say(message: &str) {
+    // Nobody can be told that standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{message}");
+}
+
+/// Data on standard output; a closed pipe ends it quietly.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure(REFUSED, format!("cannot write the output: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a definition; says on standard error what there is to say about it.
+fn parse_definition(path: &Path, colour: bool) -> Result<Model, Failure> {
+    let source = read_definition(path)?;
+    let parsed = dlang::parse(&source);
+    for diagnostic in &parsed.diagnostics {
+        say(&format!("{}\n", diagnostic.render(&path.display().to_string(), &source, colour)));
+    }
+    parsed.model.ok_or_else(|| {
+        let errors = parsed.diagnostics.iter().filter(|d| Diagnostic::is_error(d)).count();
+        let plural = if errors == 1 { "" } else { "s" };
+        Failure(BAD_INPUT, format!("{}: {errors} error{plural}; nothing was written", path.display()))
+    })
+}
+
+fn read_definition(path: &Path) -> Result<String, Failure> {
+    let bytes = std::fs::read(path)
+        .map_err(|e| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display())))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Failure(BAD_INPUT, format!("{} is no text file: byte {at} is not UTF-8", path.display()))
+    })
+}
+
+fn seal_binary(path: &Path, output: Option<&Path>, options: Options) -> Result<i32, Failure> {
+    let data = std::fs::read(path)
+        .map_err(|e| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display())))?;
+    let sealed = seal(&data, options).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
+    if sealed.probes.is_empty() {
+        say(&format!(
+            "{}: no probes; does the program call a function that usdt-gen generated?",
+            path.display()
+        ));
+    }
+    let target = output.unwrap_or(path);
+    let bytes = sealed.bytes.as_deref().unwrap_or(&data);
+    if output.is_some() || sealed.bytes.is_some() {
+        write_atomic(target, bytes).map_err(|e| Failure(REFUSED, e.to_string()))?;
+    }
+    if let (Some(_), Ok(meta)) = (output, std::fs::metadata(path)) {
+        std::fs::set_permissions(target, meta.permissions())
+            .map_err(|e| Failure(REFUSED, format!("cannot set the mode of {}: {e}", target.display())))?;
+    }
+    Ok(OK)
+}

@@ -1,0 +1,34 @@
+//! Whole texts, as users get them.
+
+use super::{reference, scripts};
+use crate::dlang;
+use stapsdt::schema::Schema;
+
+fn schema() -> Schema {
+    let source = "
+provider app {
+	/** A job begins. */
+	probe job__start(uint64_t id, string queue);
+	/** A job is done.
+	 *
+	 * With its | outcome. */
+	probe job__end(uint64_t id, int status, double load, bool ok, error err, const char *where, bytes data, void *p);
+	probe tick();
+	probe read__begin(int fd);
+	probe read__end(int fd, ssize_t bytes);
+};
+#pragma D attributes Evolving/Evolving/Common provider app args
+";
+    dlang::parse(source).model.unwrap().schema()
+}
+
+#[test]
+fn markdown_reference() {
+    insta::assert_snapshot!(reference(&schema()));
+}
+
+#[test]
+fn bpftrace_script() {
+    insta::assert_snapshot!(scripts(&schema(), None));
+    assert!(scripts(&schema(), Some("./app")).contains("usdt:./app:app:tick"));
+}

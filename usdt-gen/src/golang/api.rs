@@ -1,0 +1,281 @@
+//! The Go side: exported gates, their out-of-line halves, and the no-op form for other platforms.
+
+use super::{GoProbe, Unit};
+use crate::provider::{Model, Type};
+use stapsdt::blob;
+use std::fmt::Write as _;
+
+/// Platforms that have stubs, unless the build asks for none.
+const SUPPORTED: &str = "linux && (amd64 || arm64) && !usdt_off";
+/// Stack buffer for C strings; longer ones are copied to the heap.
+const CSTRING_BUFFER: usize = 256;
+
+/// `STEM.go`.
+pub(super) fn linux(model: &Model, unit: &Unit<'_>) -> String {
+    let mut out = format!("{}//go:build {SUPPORTED}\n\n", unit.header());
+    package_doc(&mut out, model, unit);
+    let uses = |pred: fn(Type) -> bool| unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| pred(p.ty));
+    let touches = uses(|t| matches!(t, Type::String | Type::Bytes | Type::Error));
+    let cstrings = uses(|t| t == Type::CString);
+    let pointers = touches || cstrings || uses(|t| t == Type::Pointer);
+    let floats = uses(|t| matches!(t, Type::Float { .. }));
+    match (floats, pointers) {
+        (true, true) => out.push_str("import (\n\t\"math\"\n\t\"unsafe\"\n)\n\n"),
+        (true, false) => out.push_str("import \"math\"\n\n"),
+        (false, true) => out.push_str("import \"unsafe\"\n\n"),
+        (false, false) => {}
+    }
+    let helpers = Helpers { stem: super::names::exported_stem(unit.stem) };
+    for probe in &unit.probes {
+        gate(&mut out, probe);
+        fire(&mut out, probe, &helpers);
+        site_and_blob(&mut out, probe);
+    }
+    if touches {
+        helpers.touch(&mut out);
+    }
+    if cstrings {
+        helpers.cstring(&mut out);
+    }
+    if uses(|t| t == Type::Bool) {
+        helpers.boolean(&mut out);
+    }
+    if uses(|t| t == Type::Error) {
+        helpers.error(&mut out);
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// `STEM_other.go`: the same API where there are no stubs.
+pub(super) fn other(unit: &Unit<'_>) -> String {
+    let mut out = format!("{}//go:build !({SUPPORTED})\n\npackage {}\n", unit.header(), unit.package);
+    if unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| p.ty == Type::Pointer) {
+        out.push_str("\nimport \"unsafe\"\n");
+    }
+    for probe in &unit.probes {
+        let _ = write!(
+            out,
+            "\n// {name} does nothing in this build.\nfunc {name}({params}) {{\n}}\n\n\
+             // {name}Enabled reports false in this build.\nfunc {name}Enabled() bool {{ return false }}\n",
+            name = probe.name,
+            params = signature(probe)
+        );
+    }
+    out
+}
+
+fn package_doc(out: &mut String, model: &Model, unit: &Unit<'_>) {
+    let names: Vec<&str> = model.providers.keys().map(String::as_str).collect();
+    let plural = if names.len() == 1 { "provider" } else { "providers" };
+    let _ = writeln!(
+        out,
+        "// Package {} holds the static probes (USDT) of {plural} {}.",
+        unit.package,
+        names.join(", ")
+    );
+    for provider in model.providers.values().filter(|p| !p.doc.is_empty()) {
+        out.push_str("//\n");
+        comment(out, &provider.doc);
+    }
+    out.push_str(
+        "//\n// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with\n\
+         // go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.\n",
+    );
+    let _ = write!(out, "package {}\n\n", unit.package);
+}
+
+/// Text from a definition as Go comment lines. A line that would be a compiler directive loses that meaning.
+fn comment(out: &mut String, text: &str) {
+    for line in text.lines() {
+        let _ = writeln!(out, "//{}{line}", if line.is_empty() { "" } else { " " });
+    }
+}
+
+fn go_type(ty: Type) -> String {
+    match ty {
+        Type::Int { size, signed } => format!("{}int{}", if signed { "" } else { "u" }, u32::from(size) * 8),
+        Type::Uintptr => "uintptr".into(),
+        Type::Float { size } => format!("float{}", u32::from(size) * 8),
+        Type::Bool => "bool".into(),
+        Type::CString | Type::String => "string".into(),
+        Type::Bytes => "[]byte".into(),
+        Type::Error => "error".into(),
+        Type::Pointer => "unsafe.Pointer".into(),
+    }
+}
+
+fn signature(probe: &GoProbe<'_>) -> String {
+    let params: Vec<String> = probe
+        .params
+        .iter()
+        .zip(&probe.probe.params)
+        .map(|(name, p)| format!("{name} {}", go_type(p.ty)))
+        .collect();
+    params.join(", ")
+}
+
+/// What tracers see, as documentation: `arg0 id, arg1 and arg2 method (pointer, length)`.
+fn tracer_view(probe: &GoProbe<'_>) -> String {
+    let mut word = 0;
+    let mut parts = Vec::new();
+    for (name, param) in probe.params.iter().zip(&probe.probe.params) {
+        parts.push(match param.ty {
+            Type::String | Type::Bytes | Type::Error => {
+                format!("arg{word} and arg{} {name} (pointer, length)", word + 1)
+            }
+            Type::CString => format!("arg{word} {name} (C string)"),
+            Type::Float { .. } => format!("arg{word} {name} (IEEE 754 bits)"),
+            _ => format!("arg{word} {name}"),
+        });
+        word += param.ty.words();
+    }
+    parts.join(", ")
+}
+
+/// The exported function. Widening the semaphore makes the compiler load it and test a register, two instructions
+/// that pair with the branch, where it would compare with memory: a cycle less in a tight loop.
+fn gate(out: &mut String, probe: &GoProbe<'_>) {
+    let (name, full, blob) = (&probe.name, probe.full_name(), probe.blob());
+    let _ = writeln!(out, "// {name} fires the probe {full}.");
+    if !probe.probe.doc.is_empty() {
+        out.push_str("//\n");
+        comment(out, &probe.probe.doc);
+    }
+    if !probe.params.is_empty() {
+        let _ = writeln!(out, "//\n// Tracers see {}.", tracer_view(probe));
+    }
+    let _ = write!(
+        out,
+        "func {name}({}) {{\n\tif uint32({blob}.semaphore) != 0 {{\n\t\t{}({})\n\t}}\n}}\n\n",
+        signature(probe),
+        probe.fire(),
+        probe.params.join(", ")
+    );
+    let _ = write!(
+        out,
+        "// {name}Enabled reports whether a tracer is attached to {full}.\n\
+         func {name}Enabled() bool {{ return {blob}.semaphore != 0 }}\n\n"
+    );
+}
+
+fn fire(out: &mut String, probe: &GoProbe<'_>, helpers: &Helpers) {
+    let mut before = String::new();
+    let mut words = Vec::new();
+    for (i, (name, param)) in probe.params.iter().zip(&probe.probe.params).enumerate() {
+        match param.ty {
+            Type::Int { signed: true, size } => words.push(convert("int64", name, size == 8)),
+            Type::Int { signed: false, size } => words.push(convert("uint64", name, size == 8)),
+            Type::Uintptr => words.push(format!("uint64({name})")),
+            Type::Float { size: 4 } => words.push(format!("uint64(math.Float32bits({name}))")),
+            Type::Float { .. } => words.push(format!("math.Float64bits({name})")),
+            Type::Bool => words.push(format!("{}({name})", helpers.name("Bool"))),
+            Type::CString => {
+                let _ = writeln!(before, "\tvar buf{i} [{CSTRING_BUFFER}]byte");
+                words.push(format!("unsafe.Pointer({}(buf{i}[:], {name}))", helpers.name("CString")));
+            }
+            Type::String | Type::Bytes | Type::Error => {
+                let data = if param.ty == Type::Bytes { "SliceData" } else { "StringData" };
+                let mut value = name.clone();
+                if param.ty == Type::Error {
+                    value = format!("text{i}");
+                    let _ = writeln!(before, "\t{value} := {}({name})", helpers.name("Error"));
+                }
+                let _ = writeln!(before, "\t{}(unsafe.{data}({value}), len({value}))", helpers.name("Touch"));
+                words.push(format!("unsafe.Pointer(unsafe.{data}({value}))"));
+                words.push(format!("uint64(len({value}))"));
+            }
+            Type::Pointer => words.push(name.clone()),
+        }
+    }
+    let _ = write!(
+        out,
+        "//go:noinline\nfunc {}({}) {{\n{before}\t{}({})\n}}\n\n",
+        probe.fire(),
+        signature(probe),
+        probe.site(),
+        words.join(", ")
+    );
+}
+
+fn convert(to: &str, name: &str, same: bool) -> String {
+    if same { name.to_owned() } else { format!("{to}({name})") }
+}
+
+fn site_and_blob(out: &mut String, probe: &GoProbe<'_>) {
+    let mut params = Vec::new();
+    let mut arg = |ty: &str| params.push(format!("arg{} {ty}", params.len()));
+    for param in &probe.probe.params {
+        match param.ty {
+            Type::Int { signed: true, .. } => arg("int64"),
+            Type::CString | Type::Pointer => arg("unsafe.Pointer"),
+            Type::String | Type::Bytes | Type::Error => {
+                arg("unsafe.Pointer");
+                arg("uint64");
+            }
+            _ => arg("uint64"),
+        }
+    }
+    // Without pointers there is nothing to escape, and the compiler says so.
+    let noescape = if params.is_empty() { "" } else { "//go:noescape\n" };
+    let _ = write!(out, "{noescape}func {}({})\n\n", probe.site(), params.join(", "));
+    let size = super::stub::blob_size(probe);
+    let after = size.saturating_sub(blob::SEMAPHORE + 2);
+    let _ = write!(
+        out,
+        "// {blob} is defined in assembly; the kernel counts the attached tracers in semaphore.\n\
+         var {blob} struct {{\n\t_         [{}]byte\n\tsemaphore uint16\n\t_         [{after}]byte\n}}\n\n",
+        blob::SEMAPHORE,
+        blob = probe.blob()
+    );
+}
+
+/// Functions that the package needs once; named after the file, as one package may hold several.
+struct Helpers {
+    stem: String,
+}
+
+impl Helpers {
+    fn name(&self, what: &str) -> String {
+        format!("usdt{what}{}", self.stem)
+    }
+
+    fn touch(&self, out: &mut String) {
+        let _ = write!(
+            out,
+            "// {name} reads the first and the last byte, so that their pages are present when a tracer,\n\
+             // which cannot wait for them, reads the text.\n//\n//go:noinline\n\
+             func {name}(p *byte, n int) byte {{\n\tif n == 0 {{\n\t\treturn 0\n\t}}\n\
+             \treturn *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))\n}}\n\n",
+            name = self.name("Touch")
+        );
+    }
+
+    fn cstring(&self, out: &mut String) {
+        let _ = write!(
+            out,
+            "// {name} copies s, NUL-terminated, into buf, which is zero, or to the heap where it does not fit.\n\
+             func {name}(buf []byte, s string) *byte {{\n\tif len(s) >= len(buf) {{\n\
+             \t\tbuf = make([]byte, len(s)+1)\n\t}}\n\tcopy(buf, s)\n\treturn &buf[0]\n}}\n\n",
+            name = self.name("CString")
+        );
+    }
+
+    fn boolean(&self, out: &mut String) {
+        let _ = write!(
+            out,
+            "func {}(b bool) uint64 {{\n\tif b {{\n\t\treturn 1\n\t}}\n\treturn 0\n}}\n\n",
+            self.name("Bool")
+        );
+    }
+
+    fn error(&self, out: &mut String) {
+        let _ = write!(
+            out,
+            "// {name} is the error's message; nil has none.\nfunc {name}(err error) string {{\n\
+             \tif err == nil {{\n\t\treturn \"\"\n\t}}\n\treturn err.Error()\n}}\n\n",
+            name = self.name("Error")
+        );
+    }
+}

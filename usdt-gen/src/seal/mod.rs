@@ -1,0 +1,92 @@
+//! Sealing: the probe blobs of a linked binary become the sections every tracer looks for.
+//!
+//! `.probes` is carved out of the data section that holds the blobs, `.stapsdt.base` is a byte of a segment that
+//! text's address-offset delta holds for, `.note.stapsdt` and the schema notes are appended. Nothing that is
+//! loaded moves. The result depends on the input bytes and the options alone, and sealing it again changes
+//! nothing.
+//!
+//! Consumers differ in what they need; the rules are in `docs/formats.md` and each has a test.
+
+mod collect;
+mod layout;
+mod write;
+
+use object::LittleEndian;
+use object::elf::FileHeader64;
+use stapsdt::blob::BlobError;
+use stapsdt::elf::{ElfError, View};
+use stapsdt::note::{Note, NoteError};
+
+type Le = LittleEndian;
+const LE: Le = LittleEndian;
+type Header = FileHeader64<Le>;
+
+/// What to add while sealing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Append the goroutine id as a trailing argument where its place is known.
+    pub goid: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { goid: true }
+    }
+}
+
+/// What sealing did.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The new file; `None` where nothing was to change.
+    pub bytes: Option<Vec<u8>>,
+    /// The probes of the file's blobs, as their notes describe them.
+    pub probes: Vec<Note>,
+    /// Offset of the goroutine id in `runtime.g`, where it was appended.
+    pub goid_offset: Option<u32>,
+}
+
+/// Why a file cannot be sealed. The file is untouched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// Not an ELF file, or a damaged one.
+    #[error("{0}")]
+    Elf(#[from] ElfError),
+    /// An ELF file of a kind that Go's stubs do not exist for.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A blob that is its own but unreadable.
+    #[error("{0}")]
+    Blob(#[from] BlobError),
+    /// A note that cannot be written or, in the input, read.
+    #[error("{0}")]
+    Note(#[from] NoteError),
+    /// A blob's addresses contradict the file's segments.
+    #[error("probe {probe}: {problem}; was the binary changed after linking?")]
+    Inconsistent {
+        /// `provider:name`.
+        probe: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The file's structure leaves no room or is damaged.
+    #[error("cannot add sections: {0}")]
+    Layout(&'static str),
+}
+
+/// Seals the bytes of a linked binary.
+pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
+    let view = View::parse(data)?;
+    let Some(found) = collect::collect(&view, options)? else {
+        return Ok(Sealed { bytes: None, probes: Vec::new(), goid_offset: None });
+    };
+    let plan = layout::plan(&view, &found)?;
+    let bytes = write::write(&view, &found, &plan)?;
+    Ok(Sealed {
+        bytes,
+        probes: found.probes.into_iter().map(|p| p.note).collect(),
+        goid_offset: found.goid_offset,
+    })
+}
+
+#[cfg(test)]
+mod tests;

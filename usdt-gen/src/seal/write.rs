@@ -1,0 +1,339 @@
+//! The plan carried out: new bytes appended, section headers rewritten, symbols re-indexed.
+
+use super::collect::Found;
+use super::layout::{Base, Carve, Plan};
+use super::{Header, LE, Le, SealError};
+use object::elf::{
+    ProgramHeader64, SHF_ALLOC, SHF_INFO_LINK, SHF_WRITE, SHT_DYNSYM, SHT_NOTE, SHT_PROGBITS, SHT_REL,
+    SHT_RELA, SHT_SYMTAB, SectionFlags, SectionHeader64, SectionType, Sym64, SymbolSection,
+};
+use object::{U16, U32, U64, pod};
+use stapsdt::elf::View;
+use stapsdt::note::{self, Note};
+use stapsdt::schema;
+
+type Section = SectionHeader64<Le>;
+
+/// `SHN_LORESERVE`: indices from here on are not sections.
+const RESERVED: usize = 0xff00;
+
+/// A row of the new section header table.
+struct Row {
+    /// Index in the old table, for what refers to it.
+    old: Option<usize>,
+    name: String,
+    header: Section,
+}
+
+/// The sealed bytes; `None` where the file already is what it should be.
+pub(super) fn write(view: &View<'_>, found: &Found, plan: &Plan) -> Result<Option<Vec<u8>>, SealError> {
+    let notes = notes(view, found, plan.base.addr())?;
+    let schemas = schemas(view, found)?;
+    let mut rows = old_rows(view)?;
+    let unchanged = [(note::SECTION, &notes), (schema::SECTION, &schemas)].iter().all(|(name, content)| {
+        view.section(name).and_then(|s| view.section_data(s)) == Some(content.as_slice())
+    });
+    let in_place = matches!(plan.probes, Carve::Present) && matches!(plan.base, Base::Present { .. });
+    if unchanged && in_place {
+        return Ok(None);
+    }
+    let mut out = view.data().to_vec();
+    retire_old_table(view, &mut out)?;
+    let moved = carve(&mut rows, &plan.probes)?;
+    place_base(&mut rows, &mut out, &plan.base)?;
+    for (name, content) in [(note::SECTION, &notes), (schema::SECTION, &schemas)] {
+        rows.retain(|row| row.name != name);
+        let offset = append(&mut out, content, 4);
+        rows.push(Row {
+            old: None,
+            name: name.to_owned(),
+            header: section(SHT_NOTE, SectionFlags(0), 0, offset, content.len() as u64, 4),
+        });
+    }
+    write_table(view, rows, out, &moved).map(Some)
+}
+
+/// The old table's bytes become free; zeroed where they are inside a segment, cut off where they end the file.
+fn retire_old_table(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), SealError> {
+    let header = header(view.data())?;
+    let start = usize::try_from(header.e_shoff.get(LE)).map_err(|_| DAMAGED)?;
+    let size = usize::from(header.e_shnum.get(LE)) * size_of::<Section>();
+    let table = out.get_mut(start..).and_then(|t| t.get_mut(..size)).ok_or(DAMAGED)?;
+    table.fill(0);
+    if start + size == out.len() {
+        out.truncate(start);
+    }
+    Ok(())
+}
+
+const DAMAGED: SealError = SealError::Layout("the section header table is damaged");
+
+fn header(data: &[u8]) -> Result<&Header, SealError> {
+    pod::from_bytes::<Header>(data).map(|(h, _)| h).map_err(|()| DAMAGED)
+}
+
+/// End of what the ELF and program headers occupy.
+pub(super) fn headers_end(data: &[u8]) -> Option<u64> {
+    let header = header(data).ok()?;
+    let size = u64::from(header.e_phnum.get(LE)) * size_of::<ProgramHeader64<Le>>() as u64;
+    Some(header.e_phoff.get(LE).checked_add(size)?.max(size_of::<Header>() as u64))
+}
+
+/// Foreign notes first, as they were; then ours.
+fn notes(view: &View<'_>, found: &Found, base: u64) -> Result<Vec<u8>, SealError> {
+    let mut out = Vec::new();
+    for note in &found.foreign {
+        note.encode(view.format(), &mut out)?;
+    }
+    for probe in &found.probes {
+        Note { base, ..probe.note.clone() }.encode(view.format(), &mut out)?;
+    }
+    Ok(out)
+}
+
+fn schemas(view: &View<'_>, found: &Found) -> Result<Vec<u8>, SealError> {
+    let mut out = Vec::new();
+    for probe in found.probes.iter().filter(|p| !p.schema.is_empty()) {
+        note::encode_raw(schema::OWNER, schema::NT_SCHEMA, probe.schema.as_bytes(), view.format(), &mut out)?;
+    }
+    Ok(out)
+}
+
+fn old_rows(view: &View<'_>) -> Result<Vec<Row>, SealError> {
+    let header = header(view.data())?;
+    if usize::from(header.e_shentsize.get(LE)) != size_of::<Section>() {
+        return Err(DAMAGED);
+    }
+    let start = usize::try_from(header.e_shoff.get(LE)).map_err(|_| DAMAGED)?;
+    let table = view.data().get(start..).ok_or(DAMAGED)?;
+    let (headers, _) = pod::slice_from_bytes::<Section>(table, view.sections.len()).map_err(|()| DAMAGED)?;
+    Ok(headers
+        .iter()
+        .zip(&view.sections)
+        .enumerate()
+        .map(|(i, (header, s))| Row { old: Some(i), name: s.name.clone(), header: *header })
+        .collect())
+}
+
+fn section(kind: SectionType, flags: SectionFlags, addr: u64, offset: u64, size: u64, align: u64) -> Section {
+    Section {
+        sh_name: U32::new(LE, 0),
+        sh_type: U32::new(LE, kind),
+        sh_flags: U64::new(LE, flags),
+        sh_addr: U64::new(LE, addr),
+        sh_offset: U64::new(LE, offset),
+        sh_size: U64::new(LE, size),
+        sh_link: U32::new(LE, 0),
+        sh_info: U32::new(LE, 0),
+        sh_addralign: U64::new(LE, align),
+        sh_entsize: U64::new(LE, 0),
+    }
+}
+
+fn append(out: &mut Vec<u8>, content: &[u8], align: usize) -> u64 {
+    out.resize(out.len().next_multiple_of(align), 0);
+    let offset = out.len() as u64;
+    out.extend_from_slice(content);
+    offset
+}
+
+/// Symbols of a section that now belong to another row: old section index, address range, name of the new row.
+struct Moved {
+    old: usize,
+    range: std::ops::Range<u64>,
+}
+
+/// Cuts the section in two or three. Returns what `.probes` took with it.
+fn carve(rows: &mut Vec<Row>, plan: &Carve) -> Result<Option<Moved>, SealError> {
+    let Carve::Section { index, range } = plan else { return Ok(None) };
+    let row = rows.get(*index).ok_or(DAMAGED)?;
+    let whole = row.header;
+    let (start, size) = (whole.sh_addr.get(LE), whole.sh_size.get(LE));
+    let offset = |addr: u64| whole.sh_offset.get(LE) + (addr - start);
+    let probes = Row {
+        old: None,
+        name: note::PROBES_SECTION.to_owned(),
+        header: section(
+            SHT_PROGBITS,
+            SectionFlags(SHF_ALLOC.0 | SHF_WRITE.0),
+            range.start,
+            offset(range.start),
+            range.end - range.start,
+            2,
+        ),
+    };
+    let mut before = Row { old: row.old, name: row.name.clone(), header: whole };
+    before.header.sh_size = U64::new(LE, range.start - start);
+    let mut after = Row { old: None, name: row.name.clone(), header: whole };
+    after.header.sh_addr = U64::new(LE, range.end);
+    after.header.sh_offset = U64::new(LE, offset(range.end));
+    after.header.sh_size = U64::new(LE, start + size - range.end);
+    after.header.sh_addralign = U64::new(LE, 1);
+    let mut pieces = Vec::new();
+    if range.start > start {
+        pieces.push(before);
+    } else {
+        // Whatever refers to the section follows its larger remainder.
+        after.old = row.old;
+    }
+    pieces.push(probes);
+    if range.end < start + size {
+        pieces.push(after);
+    } else if range.start == start {
+        // The section consisted of blobs alone.
+        if let Some(probes) = pieces.first_mut() {
+            probes.old = row.old;
+        }
+    }
+    let moved = Moved { old: *index, range: range.clone() };
+    rows.splice(*index..=*index, pieces);
+    Ok(Some(moved))
+}
+
+/// Adds `.stapsdt.base` in address order, as binutils expect of allocated sections.
+fn place_base(rows: &mut Vec<Row>, out: &mut [u8], plan: &Base) -> Result<(), SealError> {
+    let (addr, offset) = match *plan {
+        Base::Present { .. } => return Ok(()),
+        Base::Gap { addr, offset } => (addr, offset),
+        Base::Grow { index, addr, offset } => {
+            grow_segment(out, index)?;
+            (addr, offset)
+        }
+    };
+    // A section of that name with the wrong delta misleads perf.
+    rows.retain(|row| row.name != note::BASE_SECTION);
+    let follows =
+        |row: &Row| row.header.sh_flags.get(LE).0 & SHF_ALLOC.0 != 0 && row.header.sh_addr.get(LE) > addr;
+    let at = rows.iter().position(follows).unwrap_or(rows.len());
+    rows.insert(
+        at,
+        Row {
+            old: None,
+            name: note::BASE_SECTION.to_owned(),
+            header: section(SHT_PROGBITS, SHF_ALLOC, addr, offset, 1, 1),
+        },
+    );
+    Ok(())
+}
+
+fn grow_segment(out: &mut [u8], index: usize) -> Result<(), SealError> {
+    let phoff = usize::try_from(header(out)?.e_phoff.get(LE)).map_err(|_| DAMAGED)?;
+    let at = phoff + index * size_of::<ProgramHeader64<Le>>();
+    let raw = out.get_mut(at..).ok_or(DAMAGED)?;
+    let (segment, _) = pod::from_bytes_mut::<ProgramHeader64<Le>>(raw).map_err(|()| DAMAGED)?;
+    segment.p_filesz = U64::new(LE, segment.p_filesz.get(LE) + 1);
+    segment.p_memsz = U64::new(LE, segment.p_memsz.get(LE) + 1);
+    Ok(())
+}
+
+fn write_table(
+    view: &View<'_>,
+    mut rows: Vec<Row>,
+    mut out: Vec<u8>,
+    moved: &Option<Moved>,
+) -> Result<Vec<u8>, SealError> {
+    if rows.len() >= RESERVED {
+        return Err(SealError::Layout("the file has too many sections"));
+    }
+    let old_names = usize::from(header(view.data())?.e_shstrndx.get(LE).0);
+    let names_at = rows.iter().position(|r| r.old == Some(old_names)).ok_or(DAMAGED)?;
+    let mut names = vec![0];
+    for row in &mut rows {
+        let at = u32::try_from(names.len()).map_err(|_| DAMAGED)?;
+        row.header.sh_name = U32::new(LE, if row.name.is_empty() { 0 } else { at });
+        if !row.name.is_empty() {
+            names.extend_from_slice(row.name.as_bytes());
+            names.push(0);
+        }
+    }
+    let offset = append(&mut out, &names, 1);
+    if let Some(row) = rows.get_mut(names_at) {
+        row.header.sh_offset = U64::new(LE, offset);
+        row.header.sh_size = U64::new(LE, names.len() as u64);
+        row.header.sh_addr = U64::new(LE, 0);
+        row.header.sh_flags = U64::new(LE, SectionFlags(0));
+    }
+    let index = Index::new(&rows, view.sections.len());
+    for row in &mut rows {
+        index.relink(&mut row.header)?;
+    }
+    let probes = rows.iter().position(|r| r.name == note::PROBES_SECTION);
+    for row in &rows {
+        let kind = row.header.sh_type.get(LE);
+        if kind == SHT_SYMTAB || kind == SHT_DYNSYM {
+            index.symbols(&mut out, &row.header, moved.as_ref().zip(probes))?;
+        }
+    }
+    let headers: Vec<Section> = rows.iter().map(|r| r.header).collect();
+    let table = append(&mut out, pod::bytes_of_slice(&headers), 8);
+    let (header, _) = pod::from_bytes_mut::<Header>(&mut out).map_err(|()| DAMAGED)?;
+    header.e_shoff = U64::new(LE, table);
+    header.e_shnum = U16::new(LE, headers.len() as u16);
+    header.e_shstrndx = U16::new(LE, SymbolSection(names_at as u16));
+    Ok(out)
+}
+
+/// Old section index to new.
+struct Index(Vec<Option<u16>>);
+
+impl Index {
+    fn new(rows: &[Row], old_count: usize) -> Index {
+        let mut map = vec![None; old_count];
+        for (new, row) in (0u16..).zip(rows) {
+            if let Some(slot) = row.old.and_then(|old| map.get_mut(old)) {
+                *slot = Some(new);
+            }
+        }
+        Index(map)
+    }
+
+    fn get(&self, old: usize) -> Option<u16> {
+        self.0.get(old).copied().flatten()
+    }
+
+    /// `sh_link` is an index in every kind of section that uses it; `sh_info` only where the kind or flag says so.
+    fn relink(&self, header: &mut Section) -> Result<(), SealError> {
+        let link = header.sh_link.get(LE);
+        if link != 0 {
+            header.sh_link = U32::new(LE, u32::from(self.get(link as usize).ok_or(DAMAGED)?));
+        }
+        let kind = header.sh_type.get(LE);
+        let info = header.sh_info.get(LE);
+        let is_index =
+            kind == SHT_REL || kind == SHT_RELA || header.sh_flags.get(LE).0 & SHF_INFO_LINK.0 != 0;
+        if is_index && info != 0 {
+            header.sh_info = U32::new(LE, u32::from(self.get(info as usize).ok_or(DAMAGED)?));
+        }
+        Ok(())
+    }
+
+    fn symbols(
+        &self,
+        out: &mut [u8],
+        table: &Section,
+        probes: Option<(&Moved, usize)>,
+    ) -> Result<(), SealError> {
+        let start = usize::try_from(table.sh_offset.get(LE)).map_err(|_| DAMAGED)?;
+        let count = usize::try_from(table.sh_size.get(LE)).map_err(|_| DAMAGED)? / size_of::<Sym64<Le>>();
+        let raw = out.get_mut(start..).ok_or(DAMAGED)?;
+        let (symbols, _) = pod::slice_from_bytes_mut::<Sym64<Le>>(raw, count).map_err(|()| DAMAGED)?;
+        for symbol in symbols {
+            let old = usize::from(symbol.st_shndx.get(LE).0);
+            if old == 0 || old >= RESERVED {
+                continue;
+            }
+            let mut new = self.get(old);
+            if let Some((moved, row)) = probes
+                && moved.old == old
+                && moved.range.contains(&symbol.st_value.get(LE))
+            {
+                new = u16::try_from(row).ok();
+            }
+            // A symbol of a section that is gone (an outdated note section has none) stays absolute in effect.
+            if let Some(new) = new {
+                symbol.st_shndx = U16::new(LE, SymbolSection(new));
+            }
+        }
+        Ok(())
+    }
+}

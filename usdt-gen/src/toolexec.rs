@@ -1,0 +1,141 @@
+//! Sealing inside `go build -toolexec='usdt-gen toolexec'`.
+//!
+//! The go command runs every tool through the wrapper. All but the linker pass through unchanged. The linker
+//! is run, then its output sealed before the go command stamps the build id and caches it. The go command asks
+//! each tool for its identity (`-V=full`) to key its cache: only the linker's answer is changed, so that sealed
+//! and unsealed binaries are never confused and nothing else is rebuilt.
+
+use crate::output::{WriteError, write_atomic};
+use crate::seal::{Options, SealError, seal};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+/// Why the wrapped tool could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolexecError {
+    /// The tool did not start.
+    #[error("cannot run {}: {source}", tool.display())]
+    Run {
+        /// The tool.
+        tool: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The linker's output could not be read back.
+    #[error("cannot read the linker's output {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The linker's output cannot be sealed.
+    #[error("cannot seal {}: {source}", path.display())]
+    Seal {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: SealError,
+    },
+    /// The sealed file could not be written.
+    #[error("{0}")]
+    Write(#[from] WriteError),
+}
+
+/// Runs `tool` with `args` as the go command asked. Returns the exit code to end with; does not return at all
+/// for tools that are passed through.
+pub fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
+    let failed = |source| ToolexecError::Run { tool: tool.to_owned(), source };
+    if tool.file_stem() != Some(OsStr::new("link")) {
+        return Err(failed(Command::new(tool).args(args).exec()));
+    }
+    if args.iter().any(|arg| arg == "-V=full") {
+        let output =
+            Command::new(tool).args(args).stderr(std::process::Stdio::inherit()).output().map_err(failed)?;
+        let line = String::from_utf8_lossy(&output.stdout);
+        print_identity(&identity(line.trim_end()));
+        return Ok(code(output.status));
+    }
+    let status = Command::new(tool).args(args).status().map_err(failed)?;
+    if status.success()
+        && let Some(path) = output_of(args)
+    {
+        seal_file(&path)?;
+    }
+    Ok(code(status))
+}
+
+// The go command reads the answer from standard output; that is this mode's only purpose.
+#[allow(clippy::print_stdout)]
+fn print_identity(line: &str) {
+    println!("{line}");
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or(1)
+}
+
+/// The linker's identity line with this sealer's in it. A release's line counts whole; of a development
+/// version's only the build id at its end does.
+fn identity(line: &str) -> String {
+    let ours = concat!("usdt-gen-", env!("CARGO_PKG_VERSION"));
+    if line.rsplit(' ').next().is_some_and(|last| last.starts_with("buildID=")) {
+        format!("{line}+{ours}")
+    } else {
+        format!("{line} {ours}")
+    }
+}
+
+/// The file that `link ARGS…` writes.
+fn output_of(args: &[OsString]) -> Option<PathBuf> {
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if arg == "-o" {
+            return args.next().map(PathBuf::from);
+        }
+        if let Some(path) = arg.to_str().and_then(|a| a.strip_prefix("-o=")) {
+            return Some(PathBuf::from(path));
+        }
+    }
+    None
+}
+
+/// Seals the linker's output; other formats (a cross-built program, an archive) are left as they are.
+fn seal_file(path: &Path) -> Result<(), ToolexecError> {
+    let data = std::fs::read(path).map_err(|source| ToolexecError::Read { path: path.to_owned(), source })?;
+    if !data.starts_with(b"\x7fELF") {
+        return Ok(());
+    }
+    let sealed = seal(&data, Options::default())
+        .map_err(|source| ToolexecError::Seal { path: path.to_owned(), source })?;
+    if let Some(bytes) = sealed.bytes {
+        write_atomic(path, &bytes)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_linkers_identity_changes_where_the_go_command_looks() {
+        let ours = concat!("usdt-gen-", env!("CARGO_PKG_VERSION"));
+        assert_eq!(identity("link version go1.27.3"), format!("link version go1.27.3 {ours}"));
+        assert_eq!(
+            identity("link version devel go1.28-abc buildID=x/y"),
+            format!("link version devel go1.28-abc buildID=x/y+{ours}")
+        );
+    }
+
+    #[test]
+    fn the_output_is_found_in_both_spellings() {
+        let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(output_of(&args(&["-a", "-o", "x/a.out", "m.a"])), Some("x/a.out".into()));
+        assert_eq!(output_of(&args(&["-o=y"])), Some("y".into()));
+        assert_eq!(output_of(&args(&["-o"])), None);
+    }
+}
