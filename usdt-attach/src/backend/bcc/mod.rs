@@ -1,0 +1,47 @@
+//! The bcc back end: the plan as C source, compiled by the distribution's libbcc through the `bcc` crate.
+//!
+//! libbcc compiles only. Its own loader takes an argument more than the crate passes (since 0.25), and its USDT
+//! path pokes semaphores into process memory; loading and attaching are the same as for the embedded back end.
+
+mod source;
+
+use super::Backend;
+use super::embedded::asm::Insn;
+use super::kernel::{MapFds, Program};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use std::ffi::CString;
+use std::path::Path;
+
+pub use source::generate;
+
+/// See the module.
+pub(crate) struct Bcc;
+
+impl Backend for Bcc {
+    fn build(&self, plan: &Plan, maps: &MapFds) -> Result<Vec<Program>> {
+        headers()?;
+        let text = generate(plan, maps);
+        let failed =
+            |what: &str, error: bcc::BccError| Error::Backend(format!("libbcc cannot {what}: {error}"));
+        let module = bcc::BPF::new(&text).map_err(|e| failed("compile the program", e))?;
+        let name = CString::new(source::FUNCTION).map_err(|e| Error::Backend(e.to_string()))?;
+        let bytes = module.dump_func(name).map_err(|e| failed("find the program it compiled", e))?;
+        let code = bytes.as_chunks::<8>().0.iter().map(|raw| Insn::from_bytes(*raw)).collect();
+        Ok(vec![Program { cookies: plan.sites().iter().map(|s| s.cookie).collect(), code }])
+    }
+}
+
+/// libbcc looks for kernel headers there, and explains their absence badly.
+fn headers() -> Result<()> {
+    let release = rustix::system::uname();
+    let folder = Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref()).join("build");
+    let elsewhere = std::env::var_os("BCC_KERNEL_SOURCE").is_some();
+    if folder.exists() || elsewhere || Path::new("/sys/kernel/kheaders.tar.xz").exists() {
+        return Ok(());
+    }
+    Err(Error::Backend(format!(
+        "libbcc needs kernel headers at {}; install the linux-headers package, or use the embedded back end",
+        folder.display()
+    )))
+}

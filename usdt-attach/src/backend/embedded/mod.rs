@@ -1,0 +1,21 @@
+//! The embedded back end: BPF instructions straight from the plan.
+
+pub mod asm;
+mod codegen;
+
+use super::Backend;
+use super::kernel::{MapFds, Program};
+use crate::error::Result;
+use crate::plan::Plan;
+
+pub use codegen::emit;
+
+/// See the module.
+pub(crate) struct Embedded;
+
+impl Backend for Embedded {
+    fn build(&self, plan: &Plan, maps: &MapFds) -> Result<Vec<Program>> {
+        let made = emit(plan, maps)?;
+        Ok(made.into_iter().map(|(cookies, code)| Program { cookies, code }).collect())
+    }
+}

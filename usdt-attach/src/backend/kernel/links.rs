@@ -1,0 +1,161 @@
+//! Attaching: one multi-uprobe link per object (and process), or one perf event per site on older kernels.
+#![allow(unsafe_code)] // libbpf's link creation and perf_event_open; pointers live through the call
+
+use super::Program;
+use super::detect::{MultiLinks, multi_links};
+use super::load::load;
+use crate::error::{Error, Result};
+use crate::plan::{Plan, PlannedObject, Site};
+use libbpf_sys as bpf;
+use std::ffi::{CString, c_ulong};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// How sites are attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mechanism {
+    /// Multi-uprobe links where the kernel has them, else perf events.
+    #[default]
+    Auto,
+    /// `uprobe_multi` links (Linux 6.6).
+    Multi,
+    /// Perf events with a BPF cookie (Linux 5.15).
+    PerfEvents,
+}
+
+/// Everything attached; dropping it detaches. The kernel does the same when the process is killed.
+pub(crate) struct Attached {
+    /// Links first: closing them stops hits.
+    _links: Vec<OwnedFd>,
+    _programs: Vec<OwnedFd>,
+    /// What was used.
+    pub(crate) mechanism: Mechanism,
+}
+
+/// Attaches all sites, or none.
+pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) -> Result<Attached> {
+    let multi = match mechanism {
+        Mechanism::PerfEvents => MultiLinks::Missing,
+        Mechanism::Auto | Mechanism::Multi => multi_links(),
+    };
+    let attach_type = if multi == MultiLinks::Missing { 0 } else { bpf::BPF_TRACE_UPROBE_MULTI };
+    let mut out = Attached {
+        _links: Vec::new(),
+        _programs: Vec::new(),
+        mechanism: if multi == MultiLinks::Missing { Mechanism::PerfEvents } else { Mechanism::Multi },
+    };
+    // A filter by thread is no filter; the program compares process ids itself.
+    let pids: Vec<u32> = match (&plan.pids, multi) {
+        (Some(pids), MultiLinks::Full | MultiLinks::Missing) => pids.clone(),
+        _ => vec![0],
+    };
+    for program in programs {
+        let fd = load(&program.code, attach_type)?;
+        for object in &plan.objects {
+            let sites: Vec<&Site> =
+                object.sites.iter().filter(|s| program.cookies.contains(&s.cookie)).collect();
+            if sites.is_empty() {
+                continue;
+            }
+            for pid in &pids {
+                if multi == MultiLinks::Missing {
+                    for site in &sites {
+                        perf_event(fd.as_raw_fd(), object, site, *pid, &mut out._links)?;
+                    }
+                } else {
+                    out._links.push(multi_link(fd.as_raw_fd(), object, &sites, *pid)?);
+                }
+            }
+        }
+        out._programs.push(fd);
+    }
+    Ok(out)
+}
+
+fn path_of(object: &PlannedObject) -> Result<CString> {
+    CString::new(object.object.kernel_path().into_os_string().into_encoded_bytes())
+        .map_err(|_| Error::Object { path: object.path.clone(), problem: "its path holds a NUL".into() })
+}
+
+fn cannot_attach(object: &PlannedObject) -> String {
+    format!("cannot attach to {}", object.path.display())
+}
+
+fn multi_link(program: RawFd, object: &PlannedObject, sites: &[&Site], pid: u32) -> Result<OwnedFd> {
+    let path = path_of(object)?;
+    let offsets: Vec<c_ulong> = sites.iter().map(|s| s.offset).collect();
+    let semaphores: Vec<c_ulong> = sites.iter().map(|s| s.semaphore_offset.unwrap_or(0)).collect();
+    let cookies: Vec<u64> = sites.iter().map(|s| u64::from(s.cookie)).collect();
+    let mut options =
+        bpf::bpf_link_create_opts { sz: size_of::<bpf::bpf_link_create_opts>() as _, ..Default::default() };
+    options.__bindgen_anon_1.uprobe_multi = bpf::bpf_link_create_opts__bindgen_ty_1__bindgen_ty_3 {
+        cnt: sites.len() as u32,
+        path: path.as_ptr(),
+        offsets: offsets.as_ptr(),
+        ref_ctr_offsets: semaphores.as_ptr(),
+        cookies: cookies.as_ptr(),
+        pid,
+        ..Default::default()
+    };
+    // SAFETY: the arrays have `cnt` elements each and, with the path, outlive the call.
+    let fd = unsafe { bpf::bpf_link_create(program, -1, bpf::BPF_TRACE_UPROBE_MULTI, &raw const options) };
+    if fd < 0 {
+        if -fd == libc::ESRCH {
+            return Err(Error::NoProcess(pid));
+        }
+        return Err(Error::errno(cannot_attach(object), fd));
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// One perf event and its link. The event carries the semaphore in the upper half of `config`.
+fn perf_event(
+    program: RawFd,
+    object: &PlannedObject,
+    site: &Site,
+    pid: u32,
+    out: &mut Vec<OwnedFd>,
+) -> Result<()> {
+    const REF_CTR_SHIFT: u32 = 32;
+    const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
+    let path = path_of(object)?;
+    let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type")
+        .map_err(|source| Error::Refused { what: "the kernel has no uprobes".into(), source })?;
+    let semaphore = u32::try_from(site.semaphore_offset.unwrap_or(0)).map_err(|_| Error::Object {
+        path: object.path.clone(),
+        problem: "its semaphores lie beyond 4 GiB, which this kernel's perf events cannot reach".into(),
+    })?;
+    // `struct perf_event_attr` up to `PERF_ATTR_SIZE_VER1`, as 64-bit words.
+    let mut attr = [0u64; 9];
+    attr[0] = kind.trim().parse::<u64>().unwrap_or(0) | (72 << 32);
+    attr[1] = u64::from(semaphore) << REF_CTR_SHIFT;
+    attr[7] = path.as_ptr() as u64;
+    attr[8] = site.offset;
+    let (pid, cpu) = if pid == 0 { (-1, 0) } else { (pid as i32, -1) };
+    // SAFETY: `attr` has the size its second word says; the path outlives the call.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), pid, cpu, -1, PERF_FLAG_FD_CLOEXEC)
+    };
+    if fd < 0 {
+        let error = std::io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ESRCH) {
+            return Err(Error::NoProcess(u32::try_from(pid).unwrap_or(0)));
+        }
+        return Err(Error::Refused { what: cannot_attach(object), source: error });
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    let event = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+    let mut options =
+        bpf::bpf_link_create_opts { sz: size_of::<bpf::bpf_link_create_opts>() as _, ..Default::default() };
+    options.__bindgen_anon_1.perf_event.bpf_cookie = u64::from(site.cookie);
+    // SAFETY: descriptors are open, options outlive the call.
+    let link =
+        unsafe { bpf::bpf_link_create(program, event.as_raw_fd(), bpf::BPF_PERF_EVENT, &raw const options) };
+    if link < 0 {
+        return Err(Error::errno(cannot_attach(object), link));
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    out.push(unsafe { OwnedFd::from_raw_fd(link) });
+    out.push(event);
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Loading programs.
+#![allow(unsafe_code)] // libbpf calls; pointers live through the call
+
+use crate::backend::embedded::asm::Insn;
+use crate::error::{Error, Result};
+use libbpf_sys as bpf;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for multi links, 0 for perf events.
+pub(super) fn load(code: &[Insn], attach_type: bpf::bpf_attach_type) -> Result<OwnedFd> {
+    match try_load(code, attach_type, &mut []) {
+        Ok(fd) => Ok(fd),
+        Err(Error::Refused { source, .. }) if verifier_may_tell(&source) => {
+            let mut log = vec![0u8; 1 << 16];
+            match try_load(code, attach_type, &mut log) {
+                Ok(fd) => Ok(fd),
+                Err(_) => {
+                    let text = String::from_utf8_lossy(&log);
+                    let tail: Vec<&str> =
+                        text.trim_end_matches('\0').trim_end().lines().rev().take(4).collect();
+                    let tail: Vec<&str> = tail.into_iter().rev().collect();
+                    Err(Error::Refused {
+                        what: format!("the kernel rejects the program ({})", tail.join(" | ")),
+                        source,
+                    })
+                }
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `EPERM` is about privileges; anything else is about the program.
+fn verifier_may_tell(error: &std::io::Error) -> bool {
+    !matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS))
+}
+
+fn try_load(code: &[Insn], attach_type: bpf::bpf_attach_type, log: &mut [u8]) -> Result<OwnedFd> {
+    let bytes: Vec<[u8; 8]> = code.iter().map(|i| i.to_bytes()).collect();
+    let mut options = bpf::bpf_prog_load_opts {
+        sz: size_of::<bpf::bpf_prog_load_opts>() as _,
+        expected_attach_type: attach_type,
+        ..Default::default()
+    };
+    if !log.is_empty() {
+        options.log_level = 1;
+        options.log_buf = log.as_mut_ptr().cast();
+        options.log_size = log.len() as u32;
+    }
+    // SAFETY: `bytes` is an array of 8-byte instructions as `struct bpf_insn` lays them out, read only.
+    let fd = unsafe {
+        bpf::bpf_prog_load(
+            bpf::BPF_PROG_TYPE_KPROBE,
+            c"usdt_attach".as_ptr(),
+            c"Dual MIT/GPL".as_ptr(),
+            bytes.as_ptr().cast(),
+            bytes.len() as _,
+            &raw mut options,
+        )
+    };
+    if fd < 0 {
+        return Err(Error::errno("cannot load the BPF program", fd));
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,61 @@
+//! What can be traced: objects (files that processes map) and the probes in them.
+//!
+//! An object is known by device and inode, not by its path, and is held open from here on: what is attached is
+//! what was read, also when the path is replaced or removed, or belongs to another mount namespace.
+
+mod object;
+mod probes;
+pub mod process;
+
+pub use object::{Object, ObjectId};
+pub use probes::{Probe, Source};
+
+use crate::error::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// An object and the probes in it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The file.
+    pub object: Arc<Object>,
+    /// In the order of their notes.
+    pub probes: Vec<Probe>,
+    /// What could not be used, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// The probes of a file.
+pub fn file(path: &Path) -> Result<Found> {
+    scan(Object::open(path, path)?)
+}
+
+/// The probes of everything a process maps, its executable first. An object that cannot be read is left out
+/// with a warning unless it is the executable.
+pub fn process(pid: u32) -> Result<Vec<Found>> {
+    let mut found: Vec<Found> = Vec::new();
+    let mut trouble = None;
+    for object in process::objects(pid)? {
+        match object.and_then(scan) {
+            Ok(one) => found.push(one),
+            Err(error) => trouble = trouble.or(Some(error)),
+        }
+    }
+    match trouble {
+        Some(error) if found.is_empty() => Err(error),
+        Some(error) => {
+            if let Some(first) = found.first_mut() {
+                first.warnings.push(error.to_string());
+            }
+            Ok(found)
+        }
+        // A kernel thread maps nothing and is there all the same.
+        None if found.is_empty() && !process::is_alive(pid) => Err(Error::NoProcess(pid)),
+        None => Ok(found),
+    }
+}
+
+fn scan(object: Object) -> Result<Found> {
+    let (probes, warnings) = probes::scan(&object)?;
+    Ok(Found { object: Arc::new(object), probes, warnings })
+}

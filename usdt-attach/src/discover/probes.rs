@@ -1,0 +1,209 @@
+//! The probes of one object: from notes, else from unsealed blobs.
+
+use super::object::Object;
+use crate::error::{Error, Result};
+use serde::Serialize;
+use stapsdt::argspec::{self, Arch};
+use stapsdt::blob;
+use stapsdt::elf::View;
+use stapsdt::note::{self, Note, NoteIter};
+use stapsdt::schema::{self, NoteBody};
+use stapsdt::site::{self, Instruction};
+use std::collections::HashMap;
+
+/// Where a probe's description comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A note in `.note.stapsdt`.
+    Note,
+    /// A blob in the data of an unsealed Go binary.
+    Blob,
+}
+
+/// One site of a probe. A probe with several sites appears once for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Provider name as written.
+    pub provider: String,
+    /// Probe name as written.
+    pub name: String,
+    /// Link-time virtual address of the site.
+    pub address: u64,
+    /// File offset of the site.
+    pub offset: u64,
+    /// Link-time address of the semaphore.
+    pub semaphore: Option<u64>,
+    /// File offset of the semaphore.
+    pub semaphore_offset: Option<u64>,
+    /// Argument specification as written.
+    pub args: String,
+    /// Where the description comes from.
+    pub source: Source,
+    /// Names and kinds, where known.
+    pub schema: Option<schema::Probe>,
+    /// Architecture of the object.
+    pub arch: Arch,
+    /// What the first instruction at the site is.
+    pub instruction: Instruction,
+    /// The site is one that `usdt-gen` makes, with its optimisable no-ops.
+    pub generated: bool,
+    /// Offset of the goroutine id in `runtime.g`, where the site is Go code.
+    pub goid_offset: Option<u32>,
+}
+
+impl Probe {
+    /// `provider:name`.
+    pub fn full_name(&self) -> String {
+        format!("{}:{}", self.provider, self.name)
+    }
+
+    /// The declaration, as far as it is known: names and types from the schema, else the raw specification.
+    pub fn prototype(&self) -> String {
+        let args: Vec<String> = match &self.schema {
+            Some(schema) => schema.args.iter().map(schema::Arg::declaration).collect(),
+            None => argspec::parse(&self.args, self.arch).into_iter().map(|a| a.text).collect(),
+        };
+        format!("{}({})", self.full_name(), args.join(", "))
+    }
+}
+
+/// Sections by which a Go binary is told from others, before its data is searched.
+const GO_SECTIONS: [&str; 3] = [".noptrdata", ".go.buildinfo", ".gopclntab"];
+
+pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<String>)> {
+    let view = object.view()?;
+    let mut scanner = Scanner { view: &view, probes: Vec::new(), warnings: Vec::new(), goid: None };
+    if let Some(arch) = view.arch() {
+        scanner.notes(arch).map_err(|problem| Error::Object { path: object.path.clone(), problem })?;
+        let sealed = view.section(schema::SECTION).is_some();
+        let may_hold_blobs =
+            view.sections.is_empty() || GO_SECTIONS.iter().any(|s| view.section(s).is_some());
+        if !sealed && may_hold_blobs {
+            scanner.blobs(arch);
+        }
+    }
+    let name = object.path.display();
+    let warnings = scanner.warnings.into_iter().map(|w| format!("{name}: {w}")).collect();
+    Ok((scanner.probes, warnings))
+}
+
+struct Scanner<'a> {
+    view: &'a View<'a>,
+    probes: Vec<Probe>,
+    warnings: Vec<String>,
+    /// Looked up once, when a blob needs it.
+    goid: Option<Option<u32>>,
+}
+
+impl Scanner<'_> {
+    fn notes(&mut self, arch: Arch) -> std::result::Result<(), String> {
+        // An unsealed file's descriptions stand in its blobs, which are read for themselves.
+        let sealed = self.view.section(schema::SECTION).map(|_| schema::read(self.view)).unwrap_or_default();
+        let schemas: HashMap<(String, String), schema::Probe> =
+            sealed.into_iter().map(|b| ((b.provider, b.probe.name.clone()), b.probe)).collect();
+        let Some(section) = self.view.section(note::SECTION).filter(|s| s.is_note()) else { return Ok(()) };
+        let data =
+            self.view.section_data(section).ok_or("the notes lie outside the file (is it cut off?)")?;
+        // Prelinking moves everything by the distance that `.stapsdt.base` has moved.
+        let base = self.view.section(note::BASE_SECTION).map(|s| s.addr);
+        let mut notes = NoteIter::new(data, self.view.format());
+        loop {
+            let decoded = match notes.next_note() {
+                Ok(None) => return Ok(()),
+                Ok(Some(raw)) if !raw.is_stapsdt() => continue,
+                Ok(Some(raw)) => raw.decode(self.view.format()),
+                Err(error) => Err(error),
+            };
+            match decoded {
+                Ok(mut note) => {
+                    if let Some(base) = base.filter(|_| note.base != 0) {
+                        note.pc = note.pc.wrapping_add(base.wrapping_sub(note.base));
+                    }
+                    let schema = schemas.get(&(note.provider.clone(), note.name.clone())).cloned();
+                    let goid = self.goid_beside(&note, schema.as_ref(), arch);
+                    self.add(note, schema, Source::Note, arch, goid);
+                }
+                Err(error) => self.warnings.push(error.to_string()),
+            }
+        }
+    }
+
+    /// A sealed note without room for the goroutine id (or sealed without it): the file may still tell its place.
+    fn goid_beside(&mut self, note: &Note, schema: Option<&schema::Probe>, arch: Arch) -> Option<u32> {
+        let declared = schema?.words();
+        (argspec::parse(&note.args, arch).len() == declared).then(|| self.goid_offset()).flatten()
+    }
+
+    fn goid_offset(&mut self) -> Option<u32> {
+        let data = self.view.data();
+        *self
+            .goid
+            .get_or_insert_with(|| gobinary::GoBinary::parse(data).and_then(|go| go.goid_offset_quick()))
+    }
+
+    fn blobs(&mut self, arch: Arch) {
+        for blob in blob::scan(self.view) {
+            match blob {
+                Ok(blob) => {
+                    // A blob beside its note says nothing new.
+                    if self.probes.iter().any(|p| p.address == blob.note.pc) {
+                        continue;
+                    }
+                    let schema = NoteBody::from_json(&blob.schema).map(|body| body.probe);
+                    let goid = self.goid_offset();
+                    self.add(blob.note, schema, Source::Blob, arch, goid);
+                }
+                Err(error) => self.warnings.push(error.to_string()),
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        note: Note,
+        schema: Option<schema::Probe>,
+        source: Source,
+        arch: Arch,
+        goid: Option<u32>,
+    ) {
+        let view = self.view;
+        let text = view.load_segment(note.pc, 1).filter(|s| s.is_executable());
+        let Some(text) = text else {
+            self.warnings.push(format!(
+                "{}:{} at {:#x} is in no executable segment; left out",
+                note.provider, note.name, note.pc
+            ));
+            return;
+        };
+        let offset = text.offset.saturating_add(note.pc - text.vaddr);
+        let semaphore = Some(note.semaphore).filter(|s| *s != 0);
+        let semaphore_offset = semaphore.and_then(|s| {
+            let segment = view.load_segment(s, 2).filter(|seg| seg.is_writable())?;
+            segment.offset.checked_add(s - segment.vaddr)
+        });
+        if semaphore.is_some() && semaphore_offset.is_none() {
+            self.warnings.push(format!(
+                "{}:{}: its semaphore at {:#x} is in no file-backed data; the probe may never fire",
+                note.provider, note.name, note.semaphore
+            ));
+        }
+        let generated = view.at_vaddr(note.pc, site::of(arch).len() as u64) == Some(site::of(arch));
+        let code = (1..=4).rev().find_map(|n| view.at_vaddr(note.pc, n)).unwrap_or_default();
+        self.probes.push(Probe {
+            provider: note.provider,
+            name: note.name,
+            address: note.pc,
+            offset,
+            semaphore,
+            semaphore_offset,
+            args: note.args,
+            source,
+            schema,
+            arch,
+            instruction: site::instruction(code, arch),
+            generated,
+            goid_offset: goid,
+        });
+    }
+}

@@ -1,0 +1,127 @@
+//! What `/proc` says: which files a process maps, whether it is there.
+
+use super::object::Object;
+use crate::error::{Error, Result};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Every file that the process maps executable, the executable first, each once.
+pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
+    let maps = std::fs::read(format!("/proc/{pid}/maps")).map_err(|e| process_error(pid, &e))?;
+    let mut out = Vec::new();
+    let mut seen = HashSet::new();
+    match std::fs::read_link(format!("/proc/{pid}/exe")) {
+        Ok(name) => {
+            let exe = Object::open(Path::new(&format!("/proc/{pid}/exe")), &without_deleted(&name));
+            if let Ok(object) = &exe {
+                seen.insert(object.id);
+            }
+            out.push(exe);
+        }
+        // CAP_PERFMON alone opens the maps on current kernels, but no file behind them.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(Error::ForeignProcess(pid));
+        }
+        Err(_) => {}
+    }
+    let mut names = HashSet::new();
+    for mapping in maps.split(|b| *b == b'\n').filter_map(Mapping::parse) {
+        // A name is enough to skip the many mappings of one file; identity decides in the end.
+        if !names.insert(mapping.path.to_vec()) {
+            continue;
+        }
+        let name = without_deleted(Path::new(OsStr::from_bytes(mapping.path)));
+        let Some(object) = open_mapping(pid, &mapping, &name) else { continue };
+        if seen.insert(object.id) {
+            out.push(Ok(object));
+        }
+    }
+    Ok(out)
+}
+
+/// Through the mapping itself, which also reaches deleted files; without the privilege for that, through the
+/// process's root.
+fn open_mapping(pid: u32, mapping: &Mapping<'_>, name: &Path) -> Option<Object> {
+    let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
+    let in_root = PathBuf::from(format!("/proc/{pid}/root")).join(name.strip_prefix("/").unwrap_or(name));
+    // What is no ELF file (locale archives, fonts) is mapped, too, and of no interest.
+    [Path::new(&by_mapping), &in_root].iter().find_map(|path| Object::open(path, name).ok())
+}
+
+fn without_deleted(path: &Path) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    PathBuf::from(OsStr::from_bytes(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes)))
+}
+
+fn process_error(pid: u32, error: &io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => Error::ForeignProcess(pid),
+        _ => Error::NoProcess(pid),
+    }
+}
+
+/// A line of `/proc/PID/maps` (proc(5)) that maps a file executable.
+struct Mapping<'a> {
+    range: &'a str,
+    path: &'a [u8],
+}
+
+impl<'a> Mapping<'a> {
+    fn parse(line: &'a [u8]) -> Option<Mapping<'a>> {
+        let mut fields = line.splitn(6, |b| *b == b' ');
+        let range = std::str::from_utf8(fields.next()?).ok()?;
+        let (permissions, _offset, _device, inode) =
+            (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let path = fields.next()?.trim_ascii_start();
+        (permissions.get(2) == Some(&b'x') && inode != b"0" && path.starts_with(b"/"))
+            .then_some(Mapping { range, path })
+    }
+}
+
+/// Whether the process exists and is no zombie.
+pub fn is_alive(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
+    // The state follows the command, which may hold anything, in parentheses.
+    let state = stat.iter().rposition(|b| *b == b')').and_then(|at| stat.get(at + 2).copied());
+    !matches!(state, Some(b'Z' | b'X') | None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_lines() {
+        let line = b"00400000-0048a000 r-xp 00001000 fe:00 1234      /opt/my app (deleted)";
+        let mapping = Mapping::parse(line).unwrap();
+        assert_eq!(mapping.range, "00400000-0048a000");
+        assert_eq!(without_deleted(Path::new(OsStr::from_bytes(mapping.path))), Path::new("/opt/my app"));
+        for other in [
+            &b"7f00-7f01 rw-p 00000000 fe:00 12 /lib/x.so"[..],
+            b"7ffd-7ffe r-xp 00000000 00:00 0 [vdso]",
+            b"7f00-7f01 r-xp 00000000 00:00 0 ",
+            b"",
+            b"nonsense",
+        ] {
+            assert!(Mapping::parse(other).is_none());
+        }
+    }
+
+    #[test]
+    fn this_process_maps_its_file_first() {
+        let own = objects(std::process::id()).unwrap();
+        let exe = own.first().unwrap().as_ref().unwrap();
+        assert_eq!(exe.path, std::env::current_exe().unwrap());
+        assert!(is_alive(std::process::id()));
+        assert!(own.len() > 1, "the C library is mapped, too");
+    }
+
+    #[test]
+    fn a_missing_process_is_named() {
+        let error = objects(u32::MAX - 1).unwrap_err();
+        assert_eq!(error.to_string(), "no process 4294967294; it may have ended");
+    }
+}

@@ -1,0 +1,284 @@
+//! A hit as it comes from the kernel: borrowed bytes, read through the plan that made them.
+
+use crate::plan::layout::{self, ArgView, Layout, Word};
+use crate::plan::{Plan, PlannedProbe, Site};
+use stapsdt::schema::Kind;
+
+/// Reads records of one plan.
+#[derive(Debug)]
+pub struct Decoder<'p> {
+    plan: &'p Plan,
+    sites: Vec<&'p Site>,
+    /// Added to the kernel's monotonic time to get nanoseconds since 1970.
+    pub clock_offset: i64,
+}
+
+/// One hit. Everything in it borrows from the record and the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    record: &'a [u8],
+    layout: &'a Layout,
+    /// Whose hit it is.
+    pub probe: &'a PlannedProbe,
+    /// Number of the site in the plan.
+    pub cookie: u32,
+    /// CLOCK_REALTIME in nanoseconds.
+    pub time_ns: u64,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Goroutine, where the probe is Go code and its id known.
+    pub goid: Option<u64>,
+}
+
+/// An argument's value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// A signed integer.
+    Signed(i64),
+    /// An unsigned integer.
+    Unsigned(u64),
+    /// A float.
+    Float(f64),
+    /// A boolean.
+    Bool(bool),
+    /// An address.
+    Pointer(u64),
+    /// Text; `cut` bytes of it were longer than the limit.
+    Text {
+        /// The bytes, usually UTF-8.
+        bytes: &'a [u8],
+        /// Bytes left out at the end; for NUL-terminated text 1 means "some".
+        cut: u64,
+    },
+    /// Bytes, likewise.
+    Bytes {
+        /// The bytes.
+        bytes: &'a [u8],
+        /// Bytes left out at the end.
+        cut: u64,
+    },
+    /// A nil error or a null pointer to text.
+    Nil,
+    /// Its operand is not understood, or its memory was not there.
+    Unreadable,
+}
+
+impl<'p> Decoder<'p> {
+    /// A reader for what `plan` records.
+    pub fn new(plan: &'p Plan) -> Decoder<'p> {
+        Decoder { plan, sites: plan.sites(), clock_offset: 0 }
+    }
+
+    /// Reads a record; `None` for bytes that are none of the plan's.
+    pub fn decode<'a>(&'a self, record: &'a [u8]) -> Option<Event<'a>> {
+        let cookie = u32_at(record, layout::COOKIE)?;
+        let site = self.sites.get(cookie as usize)?;
+        let layout = self.plan.layouts.get(site.layout as usize)?;
+        let pid_tgid = u64_at(record, layout::PID_TGID)?;
+        if record.len() < layout.size as usize {
+            return None;
+        }
+        Some(Event {
+            record,
+            layout,
+            probe: self.plan.probes.get(site.probe as usize)?,
+            cookie,
+            time_ns: u64_at(record, layout::TIME)?.wrapping_add_signed(self.clock_offset),
+            pid: (pid_tgid >> 32) as u32,
+            tid: pid_tgid as u32,
+            goid: if layout.goid { Some(u64_at(record, layout::GOID)?).filter(|g| *g != 0) } else { None },
+        })
+    }
+}
+
+impl<'a> Event<'a> {
+    /// Name of the thread (of the process, for its first), at most 15 bytes.
+    pub fn comm(&self) -> &'a [u8] {
+        let field = slice(self.record, layout::COMM, 16).unwrap_or_default();
+        field.split(|b| *b == 0).next().unwrap_or_default()
+    }
+
+    /// Arguments in declared order.
+    pub fn args(&self) -> impl ExactSizeIterator<Item = (&'a str, Value<'a>)> + '_ {
+        self.layout.args.iter().map(|view| (view.name.as_str(), self.value(view)))
+    }
+
+    fn value(&self, view: &ArgView) -> Value<'a> {
+        let Some(word) = view.word.filter(|w| !self.failed(w.fault)) else { return Value::Unreadable };
+        let Some(raw) = self.word(word) else { return Value::Unreadable };
+        match view.kind {
+            Kind::Int if word.signed => Value::Signed(raw as i64),
+            Kind::Int => Value::Unsigned(raw),
+            Kind::Float if word.size == 4 => Value::Float(f64::from(f32::from_bits(raw as u32))),
+            Kind::Float => Value::Float(f64::from_bits(raw)),
+            Kind::Bool => Value::Bool(raw != 0),
+            Kind::Pointer => Value::Pointer(raw),
+            Kind::Cstring | Kind::String | Kind::Bytes | Kind::Error => self.text(view, raw),
+        }
+    }
+
+    fn text(&self, view: &ArgView, pointer: u64) -> Value<'a> {
+        let Some(text) = view.text else { return Value::Pointer(pointer) };
+        if pointer == 0 && matches!(view.kind, Kind::Error | Kind::Cstring) {
+            return Value::Nil;
+        }
+        let full = text.length.and_then(|w| self.word(w));
+        if full == Some(0) {
+            return if view.kind == Kind::Bytes {
+                Value::Bytes { bytes: &[], cut: 0 }
+            } else {
+                Value::Text { bytes: &[], cut: 0 }
+            };
+        }
+        if self.failed(Some(text.fault)) {
+            return Value::Unreadable;
+        }
+        let length = u32_at(self.record, text.at).unwrap_or(0).min(text.max);
+        let bytes = slice(self.record, text.at + 8, length as usize).unwrap_or_default();
+        match (view.kind, full) {
+            // The helper's length counts the NUL; without one in sight the text went on.
+            (_, None) if length == text.max => {
+                Value::Text { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), cut: 1 }
+            }
+            (_, None) => Value::Text { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), cut: 0 },
+            (Kind::Bytes, Some(full)) => Value::Bytes { bytes, cut: full.saturating_sub(u64::from(length)) },
+            (_, Some(full)) => Value::Text { bytes, cut: full.saturating_sub(u64::from(length)) },
+        }
+    }
+
+    fn failed(&self, bit: Option<u8>) -> bool {
+        let faults = u32_at(self.record, layout::FAULTS).unwrap_or(0);
+        bit.is_some_and(|bit| faults >> bit & 1 != 0)
+    }
+
+    /// The word at its declared size, sign-extended if it has a sign.
+    fn word(&self, word: Word) -> Option<u64> {
+        let bytes = slice(self.record, word.at, word.size.into())?;
+        let raw = bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        let unused = 64 - 8 * u32::from(word.size);
+        Some(if word.signed { ((raw << unused) as i64 >> unused) as u64 } else { raw })
+    }
+}
+
+fn slice(data: &[u8], at: u32, len: usize) -> Option<&[u8]> {
+    let at = at as usize;
+    data.get(at..at.checked_add(len)?)
+}
+
+fn u32_at(data: &[u8], at: u32) -> Option<u32> {
+    Some(u32::from_le_bytes(slice(data, at, 4)?.try_into().ok()?))
+}
+
+fn u64_at(data: &[u8], at: u32) -> Option<u64> {
+    Some(u64::from_le_bytes(slice(data, at, 8)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Method;
+    use crate::plan::layout::Text;
+    use proptest::prelude::*;
+
+    fn view(name: &str, kind: Kind, word: Word, text: Option<Text>) -> ArgView {
+        ArgView { name: name.into(), kind, word: Some(word), text, problem: None }
+    }
+
+    /// A plan without objects: decoding needs sites and layouts only.
+    fn layout() -> Layout {
+        let word = |at, size, signed| Word { at, size, signed, fault: Some(1) };
+        let length = word(64, 8, false);
+        Layout {
+            size: 104,
+            steps: Vec::new(),
+            goid: true,
+            args: vec![
+                view("status", Kind::Int, word(48, 4, true), None),
+                view(
+                    "method",
+                    Kind::String,
+                    word(56, 8, false),
+                    Some(Text { at: 72, max: 8, length: Some(length), fault: 2 }),
+                ),
+                view("load", Kind::Float, word(88, 4, false), None),
+                view(
+                    "c",
+                    Kind::Cstring,
+                    word(56, 8, false),
+                    Some(Text { at: 72, max: 8, length: None, fault: 2 }),
+                ),
+            ],
+        }
+    }
+
+    fn record(length: u64, copied: u32, text: &[u8], faults: u32) -> Vec<u8> {
+        let mut r = vec![0; 104];
+        r[4..8].copy_from_slice(&faults.to_le_bytes());
+        r[8..16].copy_from_slice(&5u64.to_le_bytes());
+        r[16..24].copy_from_slice(&((7u64 << 32) | 9).to_le_bytes());
+        r[24..32].copy_from_slice(&42u64.to_le_bytes());
+        r[32..36].copy_from_slice(b"app\0");
+        r[48..52].copy_from_slice(&(-2i32).to_le_bytes());
+        r[56..64].copy_from_slice(&0x1000u64.to_le_bytes());
+        r[64..72].copy_from_slice(&length.to_le_bytes());
+        r[72..76].copy_from_slice(&copied.to_le_bytes());
+        r[80..80 + text.len()].copy_from_slice(text);
+        r[88..92].copy_from_slice(&1.5f32.to_le_bytes());
+        r
+    }
+
+    fn values(record: &[u8]) -> Vec<Value<'_>> {
+        let (layout, probe) = (layout(), PlannedProbe { provider: "a".into(), name: "p".into() });
+        let (layout, probe) = (Box::leak(Box::new(layout)), Box::leak(Box::new(probe)));
+        let event = Event { record, layout, probe, cookie: 0, time_ns: 0, pid: 0, tid: 0, goid: None };
+        event.args().map(|(_, v)| v).collect()
+    }
+
+    #[test]
+    fn values_have_their_declared_shape() {
+        let text = |bytes, cut| Value::Text { bytes, cut };
+        let r = record(3, 3, b"GET", 0);
+        assert_eq!(values(&r)[..3], [Value::Signed(-2), text(&b"GET"[..], 0), Value::Float(1.5)]);
+        let r = record(300, 8, b"12345678", 0);
+        assert_eq!(values(&r)[1], text(&b"12345678"[..], 292));
+        let r = record(3, 4, b"GET\0", 0);
+        assert_eq!(values(&r)[3], text(&b"GET"[..], 0));
+        let r = record(3, 8, b"1234567\0", 0);
+        assert_eq!(values(&r)[3], text(&b"1234567"[..], 1), "a full buffer may have cut the text");
+        let r = record(3, 0, b"", 1 << 2);
+        assert_eq!(values(&r)[1], Value::Unreadable);
+        let r = record(3, 3, b"GET", 1 << 1);
+        assert_eq!(values(&r)[0], Value::Unreadable);
+        let r = record(0, 0, b"", 1 << 2);
+        assert_eq!(values(&r)[1], text(&b""[..], 0), "an empty text needs no memory");
+    }
+
+    #[test]
+    fn head_of_the_record() {
+        let plan = Plan {
+            objects: Vec::new(),
+            probes: vec![PlannedProbe { provider: "a".into(), name: "p".into() }],
+            layouts: vec![layout()],
+            pids: None,
+            limit: None,
+            buffer: 4096,
+        };
+        let site =
+            Site { cookie: 0, probe: 0, layout: 0, offset: 0, semaphore_offset: None, method: Method::Nop };
+        let decoder = Decoder { plan: &plan, sites: vec![&site], clock_offset: 100 };
+        let r = record(3, 3, b"GET", 0);
+        let event = decoder.decode(&r).unwrap();
+        assert_eq!((event.pid, event.tid, event.goid, event.time_ns), (7, 9, Some(42), 105));
+        assert_eq!(event.comm(), b"app");
+        assert!(decoder.decode(&r[..100]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_record_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 104)) {
+            let _ = values(&bytes);
+        }
+    }
+}

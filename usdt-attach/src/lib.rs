@@ -1,0 +1,30 @@
+//! Finds static probes (USDT) and enables them: `discover -> select -> plan -> attach -> stream`.
+//!
+//! ```no_run
+//! use usdt_attach::{discover, plan, select, session};
+//! # fn main() -> usdt_attach::error::Result<()> {
+//! let found = [discover::file("/usr/bin/app".as_ref())?];
+//! let chosen = select::select(&found, &["app:request-*".to_owned()])?;
+//! let options = plan::Options { optimisation: usdt_attach::optimisation(), ..Default::default() };
+//! let (plan, _warnings) = plan::Plan::new(&chosen, &options);
+//! let mut session = session::Session::start(&plan, Default::default(), Default::default())?;
+//! session.drain(|event| println!("{} {:?}", event.probe.name, event.args().collect::<Vec<_>>()))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here prints or exits; the command line ([`cli`]) is one more caller.
+
+pub mod backend;
+pub mod cli;
+pub mod discover;
+pub mod error;
+pub mod event;
+pub mod plan;
+pub mod report;
+pub mod select;
+pub mod session;
+mod stream;
+mod target;
+
+pub use backend::kernel::detect::optimisation;

@@ -1,0 +1,110 @@
+//! JSON: one object per line. Text that is not UTF-8 has its bad bytes replaced; floats that JSON cannot say
+//! (infinities, NaN) and unreadable values are `null`; bytes are hexadecimal.
+
+use crate::discover::Source;
+use crate::event::{Event, Value};
+use crate::select::Selected;
+use crate::session::Summary;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use stapsdt::schema;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Writes an event and a newline.
+pub fn event(out: &mut impl Write, event: &Event<'_>) -> io::Result<()> {
+    line(out, &Line(event))
+}
+
+/// Writes the last line of a stream.
+pub fn summary(out: &mut impl Write, summary: Summary) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Last {
+        summary: Summary,
+    }
+    line(out, &Last { summary })
+}
+
+/// Writes one object per site.
+pub fn list(out: &mut impl Write, chosen: &[Selected]) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        object: &'a Path,
+        provider: &'a str,
+        probe: &'a str,
+        address: u64,
+        semaphore: Option<u64>,
+        args: &'a str,
+        source: Source,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        schema: Option<&'a schema::Probe>,
+    }
+    for Selected { object, probe } in chosen {
+        let row = Row {
+            object: &object.path,
+            provider: &probe.provider,
+            probe: &probe.name,
+            address: probe.address,
+            semaphore: probe.semaphore,
+            args: &probe.args,
+            source: probe.source,
+            schema: probe.schema.as_ref(),
+        };
+        line(out, &row)?;
+    }
+    Ok(())
+}
+
+fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+struct Line<'a>(&'a Event<'a>);
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let event = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("time_ns", &event.time_ns)?;
+        map.serialize_entry("pid", &event.pid)?;
+        map.serialize_entry("tid", &event.tid)?;
+        if let Some(goid) = event.goid {
+            map.serialize_entry("goid", &goid)?;
+        }
+        map.serialize_entry("comm", &String::from_utf8_lossy(event.comm()))?;
+        map.serialize_entry("provider", &event.probe.provider)?;
+        map.serialize_entry("probe", &event.probe.name)?;
+        map.serialize_entry("args", &Args(event))?;
+        map.end()
+    }
+}
+
+struct Args<'a>(&'a Event<'a>);
+
+impl Serialize for Args<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let args = self.0.args();
+        let mut map = serializer.serialize_map(Some(args.len()))?;
+        for (name, value) in args {
+            map.serialize_entry(name, &Json(value))?;
+        }
+        map.end()
+    }
+}
+
+struct Json<'a>(Value<'a>);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Signed(n) => serializer.serialize_i64(n),
+            Value::Unsigned(n) | Value::Pointer(n) => serializer.serialize_u64(n),
+            Value::Float(n) => serializer.serialize_f64(n),
+            Value::Bool(b) => serializer.serialize_bool(b),
+            Value::Text { bytes, .. } => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
+            Value::Bytes { bytes, .. } => serializer.serialize_str(&super::text::hex(bytes)),
+            Value::Nil | Value::Unreadable => serializer.serialize_unit(),
+        }
+    }
+}

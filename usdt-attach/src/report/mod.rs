@@ -1,0 +1,4 @@
+//! Events and probes for people ([`text`]) and for programs ([`json`]).
+
+pub mod json;
+pub mod text;

@@ -1,0 +1,218 @@
+//! Lines for a terminal. What comes from a target is escaped first: it may hold control sequences.
+
+use crate::event::{Event, Value};
+use crate::plan::{Method, Plan};
+use crate::select::Selected;
+use crate::session::Summary;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+const BOLD: &str = "\x1b[1m";
+const CYAN: &str = "\x1b[36m";
+const DIM: &str = "\x1b[2m";
+const RESET: &str = "\x1b[0m";
+
+/// Writes events as lines: local time, process, goroutine, probe, named arguments.
+pub struct Lines {
+    zone: TimeZone,
+    colour: bool,
+    line: String,
+    /// The second that `clock` shows: time zones are looked up once a second, not once an event.
+    second: u64,
+    clock: String,
+}
+
+impl Lines {
+    /// With or without colours.
+    pub fn new(colour: bool) -> Lines {
+        Lines { zone: TimeZone::system(), colour, line: String::new(), second: 0, clock: String::new() }
+    }
+
+    /// Writes one event.
+    pub fn event(&mut self, out: &mut impl Write, event: &Event<'_>) -> io::Result<()> {
+        let (second, rest) = (event.time_ns / 1_000_000_000, event.time_ns % 1_000_000_000);
+        if second != self.second || self.clock.is_empty() {
+            self.second = second;
+            let stamp = Timestamp::from_second(second as i64).unwrap_or_default().to_zoned(self.zone.clone());
+            self.clock = format!("{:02}:{:02}:{:02}", stamp.hour(), stamp.minute(), stamp.second());
+        }
+        let (dim, bold, cyan, reset) = if self.colour { (DIM, BOLD, CYAN, RESET) } else { ("", "", "", "") };
+        let line = &mut self.line;
+        line.clear();
+        // Writing to a string has no failing case.
+        let _ = write!(line, "{dim}{}.{:06}{reset} {}", self.clock, rest / 1000, event.pid);
+        let _ = match event.goid {
+            Some(goid) => write!(line, " g{goid} {bold}"),
+            None => write!(line, " t{} {bold}", event.tid),
+        };
+        escape_into(line, event.probe.provider.as_bytes());
+        line.push(':');
+        escape_into(line, event.probe.name.as_bytes());
+        line.push_str(reset);
+        for (name, value) in event.args() {
+            line.push(' ');
+            line.push_str(cyan);
+            escape_into(line, name.as_bytes());
+            line.push_str(reset);
+            line.push('=');
+            show(line, value);
+        }
+        line.push('\n');
+        out.write_all(line.as_bytes())
+    }
+}
+
+fn show(line: &mut String, value: Value<'_>) {
+    // Writing to a string has no failing case.
+    let _ = match value {
+        Value::Signed(n) => write!(line, "{n}"),
+        Value::Unsigned(n) => write!(line, "{n}"),
+        Value::Float(n) => write!(line, "{n}"),
+        Value::Bool(b) => write!(line, "{b}"),
+        Value::Pointer(p) => write!(line, "{p:#x}"),
+        Value::Text { bytes, cut } => {
+            line.push('"');
+            escape_into(line, bytes);
+            line.write_str(if cut > 0 { "\"…" } else { "\"" })
+        }
+        Value::Bytes { bytes, cut } => {
+            line.push_str(&hex(bytes));
+            line.write_str(if cut > 0 { "…" } else { "" })
+        }
+        Value::Nil => line.write_str("nil"),
+        Value::Unreadable => line.write_str("?"),
+    };
+}
+
+/// Printable text as it is; control characters, quotes, backslashes and bytes that are no UTF-8 escaped.
+pub fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    escape_into(&mut out, bytes);
+    out
+}
+
+fn escape_into(out: &mut String, bytes: &[u8]) {
+    let plain = |b: &u8| (b' '..0x7f).contains(b) && *b != b'"' && *b != b'\\';
+    for chunk in bytes.utf8_chunks() {
+        if chunk.valid().as_bytes().iter().all(plain) {
+            out.push_str(chunk.valid());
+        } else {
+            chunk.valid().chars().for_each(|c| escape_char(out, c));
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+}
+
+fn escape_char(out: &mut String, c: char) {
+    // Format characters (U+200E, U+202E …) reorder a terminal's line.
+    let format =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    match c {
+        '"' | '\\' => out.extend(['\\', c]),
+        c if c.is_control() || format => out.extend(c.escape_default()),
+        c => out.push(c),
+    }
+}
+
+/// Two digits a byte.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+/// Writes a probe a line; with more than one object, each under its name.
+pub fn list(out: &mut impl Write, chosen: &[Selected], colour: bool) -> io::Result<()> {
+    let (bold, reset) = if colour { (BOLD, RESET) } else { ("", "") };
+    let objects: Vec<&[Selected]> = chosen.chunk_by(|a, b| a.object.id == b.object.id).collect();
+    for sites in &objects {
+        let mut indent = "";
+        if let (Some(first), true) = (sites.first(), objects.len() > 1) {
+            writeln!(out, "{}", escape(first.object.path.as_os_str().as_encoded_bytes()))?;
+            indent = "  ";
+        }
+        let mut last = String::new();
+        for Selected { probe, .. } in *sites {
+            let prototype = probe.prototype();
+            let (name, args) = prototype.split_once('(').unwrap_or((prototype.as_str(), ""));
+            let line =
+                format!("{indent}{bold}{}{reset}({}", escape(name.as_bytes()), escape(args.as_bytes()));
+            // Several sites of one probe are one line as long as they look the same.
+            if line != last {
+                writeln!(out, "{line}")?;
+            }
+            last = line;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what would be attached.
+pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
+    for object in &plan.objects {
+        writeln!(out, "{}", escape(object.path.as_os_str().as_encoded_bytes()))?;
+        for site in &object.sites {
+            let (Some(probe), Some(layout)) =
+                (plan.probes.get(site.probe as usize), plan.layouts.get(site.layout as usize))
+            else {
+                continue;
+            };
+            let method = match site.method {
+                Method::OptimisedNop10 | Method::OptimisedNop5 => "optimised no-op (call)",
+                Method::Nop => "no-op (trap)",
+                Method::SingleStep => "single step",
+            };
+            let semaphore = site.semaphore_offset.map_or("none".to_owned(), |s| format!("{s:#x}"));
+            writeln!(
+                out,
+                "  {}:{}\n    at file offset {:#x}, {method}; semaphore {semaphore}; {} arguments, {} bytes a record",
+                escape(probe.provider.as_bytes()),
+                escape(probe.name.as_bytes()),
+                site.offset,
+                layout.args.len(),
+                layout.size
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The account of a session, one line.
+pub fn summary(summary: Summary) -> String {
+    format!(
+        "{} hits: {} delivered, {} dropped, {} filtered",
+        summary.hits, summary.delivered, summary.dropped, summary.filtered
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_a_target_reaches_the_terminal_raw() {
+        assert_eq!(escape(b"plain \xc3\xa9"), "plain \u{e9}");
+        assert_eq!(escape(b"\x1b[31m\"x\"\n\xff"), "\\u{1b}[31m\\\"x\\\"\\n\\xff");
+        assert_eq!(escape("\u{202e}".as_bytes()), "\\u{202e}");
+    }
+
+    #[test]
+    fn values() {
+        let show = |value| {
+            let mut line = String::new();
+            show(&mut line, value);
+            line
+        };
+        assert_eq!(show(Value::Text { bytes: b"ab", cut: 3 }), "\"ab\"…");
+        assert_eq!(show(Value::Bytes { bytes: &[0, 255], cut: 0 }), "00ff");
+        assert_eq!(show(Value::Signed(-5)), "-5");
+        assert_eq!(show(Value::Float(0.25)), "0.25");
+        assert_eq!(show(Value::Nil), "nil");
+    }
+}

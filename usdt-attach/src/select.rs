@@ -1,0 +1,79 @@
+//! Which probes are meant: globs over `provider:probe`.
+
+use crate::discover::{Found, Object, Probe};
+use crate::error::{Error, Result};
+use std::sync::Arc;
+use wildmatch::WildMatch;
+
+/// A chosen site.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// The file it is in.
+    pub object: Arc<Object>,
+    /// The site.
+    pub probe: Probe,
+}
+
+/// A pattern `provider:probe` with `*` and `?` in both parts; without `:`, a pattern for the probe alone.
+#[derive(Debug)]
+struct Glob {
+    text: String,
+    provider: WildMatch,
+    probe: WildMatch,
+}
+
+impl Glob {
+    /// Reads a pattern. DTrace's spelling (`request-start`) and the note's (`request__start`) are the same.
+    fn new(text: &str) -> Glob {
+        let (provider, probe) = text.split_once(':').unwrap_or(("*", text));
+        let or_any = |part: &str| WildMatch::new(&normal(if part.is_empty() { "*" } else { part }));
+        Glob { text: text.to_owned(), provider: or_any(provider), probe: or_any(probe) }
+    }
+
+    /// Whether the probe is meant.
+    fn matches(&self, probe: &Probe) -> bool {
+        self.provider.matches(&normal(&probe.provider)) && self.probe.matches(&normal(&probe.name))
+    }
+}
+
+fn normal(name: &str) -> String {
+    name.replace('-', "__")
+}
+
+/// The sites that any of `globs` matches, in the order found; all sites for no glob. A glob without a match is
+/// an error: it is a mistake more often than a wish.
+pub fn select(found: &[Found], globs: &[String]) -> Result<Vec<Selected>> {
+    let globs: Vec<Glob> = globs.iter().map(|g| Glob::new(g)).collect();
+    for glob in &globs {
+        if !found.iter().flat_map(|f| &f.probes).any(|p| glob.matches(p)) {
+            return Err(Error::NoMatch { glob: glob.text.clone(), known: known(found) });
+        }
+    }
+    let chosen = |p: &Probe| globs.is_empty() || globs.iter().any(|g| g.matches(p));
+    let mut out = Vec::new();
+    for one in found {
+        for probe in one.probes.iter().filter(|p| chosen(p)) {
+            out.push(Selected { object: Arc::clone(&one.object), probe: probe.clone() });
+        }
+    }
+    Ok(out)
+}
+
+/// What there is to choose from, cut to what a person reads.
+fn known(found: &[Found]) -> String {
+    const SHOWN: usize = 8;
+    let mut names: Vec<String> = Vec::new();
+    for probe in found.iter().flat_map(|f| &f.probes) {
+        let name = probe.full_name();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        return "there are no probes at all".to_owned();
+    }
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("there are {}{tail}", names.join(", "))
+}

@@ -1,0 +1,110 @@
+//! A command that is created now and runs later: its process exists, and can be attached to, before its program
+//! does.
+#![allow(unsafe_code)] // code between fork and exec; see `Child::create`
+
+use crate::error::{Error, Result};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::JoinHandle;
+
+/// A created process. Dropping it without [`Child::run`] ends it before it has run anything.
+pub(crate) struct Child {
+    pid: u32,
+    path: PathBuf,
+    /// Written to, lets the child go on; closed, ends it.
+    gate: Option<OwnedFd>,
+    spawner: Option<JoinHandle<io::Result<std::process::Child>>>,
+}
+
+impl Child {
+    /// Forks; the new process reports its id and waits in front of `exec`.
+    pub(crate) fn create(path: &Path, name: &OsStr, args: &[OsString]) -> Result<Child> {
+        let failed = |source: io::Error| Error::Spawn { command: path.to_owned(), source };
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()));
+        let ((pid_reader, pid_writer), (gate_reader, gate_writer)) = (pipe()?, pipe()?);
+        let mut command = Command::new(path);
+        command.arg0(name).args(args);
+        let (writer, reader, inherited_gate) =
+            (pid_writer.as_raw_fd(), gate_reader.as_raw_fd(), gate_writer.as_raw_fd());
+        // SAFETY: between fork and exec only async-signal-safe calls are made: getpid, write, read, close. The
+        // descriptors stay open in the parent until `spawn` has returned or failed, so the child has them.
+        unsafe {
+            command.pre_exec(move || {
+                // The child's own copy of the gate would keep it from closing.
+                libc::close(inherited_gate);
+                let pid = (libc::getpid() as u32).to_ne_bytes();
+                if libc::write(writer, pid.as_ptr().cast(), pid.len()) != pid.len() as isize {
+                    return Err(io::Error::last_os_error());
+                }
+                let mut go = 0u8;
+                if libc::read(reader, (&raw mut go).cast(), 1) != 1 {
+                    return Err(io::Error::from_raw_os_error(libc::ECANCELED));
+                }
+                Ok(())
+            });
+        }
+        // `spawn` returns when the program runs, which is after the gate opens: it waits on a thread of its own.
+        let spawner = std::thread::spawn(move || {
+            let child = command.spawn();
+            drop((pid_writer, gate_reader));
+            child
+        });
+        let mut pid = [0; 4];
+        let mut reader = std::fs::File::from(pid_reader);
+        if let Err(source) = reader.read_exact(&mut pid) {
+            // No id came: the fork itself failed, and says why.
+            drop(gate_writer);
+            return Err(failed(match spawner.join() {
+                Ok(Err(error)) => error,
+                _ => source,
+            }));
+        }
+        Ok(Child {
+            pid: u32::from_ne_bytes(pid),
+            path: path.to_owned(),
+            gate: Some(gate_writer),
+            spawner: Some(spawner),
+        })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Lets the program start. The process is waited for by whoever gets it back.
+    pub(crate) fn run(mut self) -> Result<std::process::Child> {
+        let failed = |source: io::Error| Error::Spawn { command: self.path.clone(), source };
+        if let Some(gate) = self.gate.take() {
+            std::fs::File::from(gate).write_all(&[1]).map_err(failed)?;
+        }
+        match self.spawner.take().map(JoinHandle::join) {
+            Some(Ok(child)) => child.map_err(failed),
+            _ => Err(failed(io::Error::other("the thread that starts it ended"))),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        drop(self.gate.take());
+        if let Some(spawner) = self.spawner.take() {
+            // Ends with an error as soon as the gate is closed; `spawn` has reaped the process then.
+            let _ = spawner.join();
+        }
+    }
+}
+
+/// A pidfd, readable when the process has ended.
+pub(crate) fn watch(pid: u32) -> Result<OwnedFd> {
+    let raw =
+        i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(Error::NoProcess(pid))?;
+    rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).map_err(|e| match e {
+        rustix::io::Errno::SRCH => Error::NoProcess(pid),
+        e => Error::Refused { what: format!("cannot watch process {pid}"), source: e.into() },
+    })
+}
