@@ -1,0 +1,3 @@
+package probes
+
+//go:generate usdt-gen probes.d

@@ -1,0 +1,3 @@
+module usdt.local/go-stubs
+
+go 1.21

@@ -1,0 +1,3 @@
+module usdt.local/tests
+
+go 1.21

@@ -1,0 +1,13 @@
+// Shared is a library for C programs with a probe in it.
+package main
+
+import "C"
+
+import "usdt.local/tests/probes"
+
+//export Fire
+func Fire(n int) {
+	probes.Hit(0, uint64(n), "from C")
+}
+
+func main() {}

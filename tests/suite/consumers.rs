@@ -1,0 +1,259 @@
+//! The sealed binary in the eyes of every tracer: same probes, same addresses, same arguments.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use usdt_e2e::{
+    Copy, Fixture, Mode, Need, Process, command, copy, have, listed, semaphore, stdout, text, wait_for,
+};
+
+/// Address, semaphore and argument text of each probe, by full name.
+type Probes = BTreeMap<String, (u64, u64, String)>;
+
+fn ours(path: &Path) -> Probes {
+    listed(path)
+        .iter()
+        .map(|p| {
+            let text = |key: &str| p[key].as_str().unwrap().to_owned();
+            let number = |key: &str| p[key].as_u64().unwrap();
+            let name = format!("{}:{}", text("provider"), text("probe"));
+            (name, (number("address"), number("semaphore"), text("args")))
+        })
+        .collect()
+}
+
+fn hex(text: &str) -> u64 {
+    u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap()
+}
+
+fn app() -> Copy {
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    assert_eq!(ours(&app.path).len(), 7, "all but the unused one");
+    app
+}
+
+#[test]
+fn readelf_prints_the_same_notes() {
+    if !have(&[Need::Program("readelf")]) {
+        return;
+    }
+    for mode in Mode::SEALED {
+        let path = Fixture::get("hits", mode);
+        let out = stdout(command("readelf").args(["-n", path.to_str().unwrap()]));
+        let mut seen = Probes::new();
+        let mut fields: BTreeMap<&str, &str> = BTreeMap::new();
+        for line in out.lines() {
+            if let Some((key, value)) = line.trim().split_once(": ") {
+                fields.insert(key, value);
+            }
+            if line.trim().starts_with("Arguments:") {
+                let mut places = fields["Location"].split(", ");
+                let pc = hex(places.next().unwrap());
+                let semaphore = hex(places.nth(1).unwrap().trim_start_matches("Semaphore: "));
+                let args = line.trim().trim_start_matches("Arguments:").trim().to_owned();
+                seen.insert(format!("{}:{}", fields["Provider"], fields["Name"]), (pc, semaphore, args));
+            }
+        }
+        assert_eq!(seen, ours(&path), "{mode:?}");
+    }
+}
+
+#[test]
+fn bpftrace_lists_and_attaches() {
+    if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
+        return;
+    }
+    for mode in Mode::SEALED {
+        let app = copy(&Fixture::get("hits", mode));
+        let out = stdout(command("bpftrace").args(["-l", &format!("usdt:{}:*", app.as_str())]));
+        let mut names: Vec<&str> =
+            out.lines().filter_map(|l| l.split_once(&format!("{}:", app.as_str()))).map(|(_, n)| n).collect();
+        names.sort_unstable();
+        assert_eq!(names, ours(&app.path).keys().map(String::as_str).collect::<Vec<_>>(), "{mode:?}");
+    }
+    let app = app();
+    let (_, address, _) = ours(&app.path)["e2e:hit"].clone();
+    let target = Process::start(command(&app.path).args(["-per", "100", "-linger", "3s"]));
+    let script = format!(
+        "usdt:{}:e2e:hit {{ printf(\"%d %d %s\\n\", arg0, arg1, str(arg2, arg3)); if (arg1 == 99) {{ exit(); }} }}",
+        app.as_str()
+    );
+    let tracer = Process::start(command("bpftrace").args(["-e", &script]));
+    wait_for("bpftrace's semaphore", || semaphore(target.pid(), address) == 1);
+    let (status, out, errors) = tracer.finish();
+    assert!(status.success(), "{errors}");
+    let lines: Vec<&str> =
+        out.lines().filter(|l| l.split(' ').count() == 3 && !l.starts_with("Attaching")).collect();
+    assert_eq!(lines.len(), 100, "{out}");
+    for (n, line) in lines.iter().enumerate() {
+        assert!(line.ends_with(&format!(" {n} {}{n}", "x".repeat(n % 40))), "{line}");
+    }
+    wait_for("the semaphore to fall", || semaphore(target.pid(), address) == 0);
+}
+
+#[test]
+fn tplist_lists() {
+    if !have(&[Need::Program("tplist-bpfcc")]) {
+        return;
+    }
+    for mode in Mode::SEALED {
+        let path = Fixture::get("hits", mode);
+        let out = stdout(command("tplist-bpfcc").args(["-vv", "-l", path.to_str().unwrap()]));
+        let mut seen = Probes::new();
+        let (mut name, mut sema, mut address, mut args) = (String::new(), 0, 0, Vec::new());
+        let mut take = |name: &str, sema: u64, address: u64, args: &[String]| {
+            if !name.is_empty() {
+                seen.insert(name.to_owned(), (address, sema, args.join(" ")));
+            }
+        };
+        for line in out.lines() {
+            if let Some((full, rest)) = line.split_once(" [sema ") {
+                take(&name, sema, address, &args);
+                (name, sema, args) = (full.to_owned(), hex(rest.trim_end_matches(']')), Vec::new());
+            } else if let Some((_, place)) = line.rsplit_once(" 0x").filter(|(l, _)| l.contains("location #"))
+            {
+                address = hex(place);
+            } else if line.contains("argument #") {
+                args.push(line.trim().to_owned());
+            }
+        }
+        take(&name, sema, address, &args);
+        let ours = ours(&path);
+        assert_eq!(seen.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>(), "{mode:?}\n{out}");
+        for (name, (address, sema, args)) in &ours {
+            let (their_address, their_sema, their_args) = &seen[name];
+            assert_eq!((their_address, their_sema), (address, sema), "{mode:?} {name}");
+            assert_eq!(their_args, &in_bccs_words(args), "{mode:?} {name}");
+        }
+    }
+}
+
+/// `-4@8(%rsp)` as tplist says it: `argument #1 4 signed   bytes @ *(sp + 8)`.
+fn in_bccs_words(args: &str) -> String {
+    let words = args.split_whitespace().enumerate().map(|(i, arg)| {
+        let (size, place) = arg.split_once('@').unwrap();
+        let sign = if size.starts_with('-') { "signed  " } else { "unsigned" };
+        let (offset, register) = place.trim_end_matches(')').split_once("(%").unwrap();
+        let register = if register == "rsp" { "sp" } else { register };
+        format!(
+            "argument #{} {} {sign} bytes @ *({register} + {offset})",
+            i + 1,
+            size.trim_start_matches('-')
+        )
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The same as perf hands it to the kernel: `arg1=+8(%sp):s32`.
+fn in_perfs_words(args: &str) -> String {
+    let words = args.split_whitespace().enumerate().map(|(i, arg)| {
+        let (size, place) = arg.split_once('@').unwrap();
+        let sign = if size.starts_with('-') { 's' } else { 'u' };
+        let bits = 8 * size.trim_start_matches('-').parse::<u32>().unwrap();
+        format!("arg{}=+{}:{sign}{bits}", i + 1, place.replace("%rsp", "%sp"))
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn stapsdt_count(args: &str) -> usize {
+    stapsdt::argspec::parse(args, stapsdt::argspec::Arch::X86_64).len()
+}
+
+#[test]
+fn gdb_lists() {
+    if !have(&[Need::Program("gdb")]) {
+        return;
+    }
+    for mode in Mode::SEALED {
+        let path = Fixture::get("hits", mode);
+        let out =
+            stdout(command("gdb").args(["-nx", "-batch", "-ex", "info probes stap", path.to_str().unwrap()]));
+        let seen: BTreeMap<String, (u64, u64)> = out
+            .lines()
+            .filter(|l| l.starts_with("stap "))
+            .map(|l| {
+                let words: Vec<&str> = l.split_whitespace().collect();
+                (format!("{}:{}", words[1], words[2]), (hex(words[3]), hex(words[4])))
+            })
+            .collect();
+        let ours: BTreeMap<String, (u64, u64)> =
+            ours(&path).into_iter().map(|(name, (pc, sema, _))| (name, (pc, sema))).collect();
+        assert_eq!(seen, ours, "{mode:?}\n{out}");
+    }
+}
+
+/// perf keeps its probe cache in a folder of the test's own.
+#[test]
+fn perf_lists_and_finds_the_offset() {
+    if !have(&[Need::Program("perf")]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::BuildId));
+    let cache = app.folder.path().join("perf");
+    std::fs::create_dir(&cache).unwrap();
+    let cache = cache.to_str().unwrap();
+    stdout(command("perf").args(["--buildid-dir", cache, "buildid-cache", "--add", app.as_str()]));
+    let out = stdout(
+        command("perf").args(["--buildid-dir", cache, "list", "--no-desc", "sdt"]).env("PAGER", "cat"),
+    );
+    for name in ours(&app.path).keys() {
+        assert!(out.contains(&format!("sdt_{name}")), "{name} is not in\n{out}");
+    }
+    // The cache holds what perf would hand to the kernel: file offset and, in parentheses, the semaphore's.
+    let cached = walk(Path::new(cache));
+    let probes: Vec<&String> = cached.iter().filter(|t| t.contains("sdt_e2e")).collect();
+    assert_eq!(probes.len(), 1);
+    let data = std::fs::read(&app.path).unwrap();
+    let view = stapsdt::elf::View::parse(&data).unwrap();
+    for (name, (pc, sema, args)) in ours(&app.path) {
+        let offset = view.vaddr_to_offset(pc).unwrap();
+        let semaphore = view.vaddr_to_offset(sema).unwrap();
+        let definition = format!(":{offset:#x}({semaphore:#x}) {}", in_perfs_words(&args));
+        let group = name.replace(':', "/");
+        assert!(
+            probes[0].lines().any(|l| l.contains(&format!("sdt_{group}")) && l.trim_end().ends_with(definition.trim_end())),
+            "{name} {definition} is not in\n{}",
+            probes[0]
+        );
+    }
+}
+
+/// Text of every file below a folder.
+fn walk(folder: &Path) -> Vec<String> {
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            out.extend(walk(&path));
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            out.push(text(&bytes));
+        }
+    }
+    out
+}
+
+#[test]
+fn systemtap_lists() {
+    if !have(&[Need::Program("stap")]) {
+        return;
+    }
+    for mode in [Mode::Sealed, Mode::Pie, Mode::External, Mode::ExternalPie] {
+        let path = Fixture::get("hits", mode);
+        let probe = format!("process(\"{}\").provider(\"*\").mark(\"*\")", path.display());
+        let out = stdout(command("stap").args(["-L", &probe]));
+        let mut seen: Vec<(String, usize)> = out
+            .lines()
+            .filter(|l| l.contains(".mark(\""))
+            .map(|l| {
+                let quoted: Vec<&str> = l.split('"').collect();
+                (format!("{}:{}", quoted[3], quoted[5]), l.matches("$arg").count())
+            })
+            .collect();
+        seen.sort();
+        let expected: Vec<(String, usize)> =
+            ours(&path).into_iter().map(|(name, (_, _, args))| (name, stapsdt_count(&args))).collect();
+        assert_eq!(seen, expected, "{mode:?}\n{out}");
+    }
+}

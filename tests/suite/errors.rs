@@ -1,0 +1,222 @@
+//! Mistakes: each gets one clear message, a way out, and its exit code.
+
+use std::process::Output;
+use usdt_e2e::{Copy, Fixture, Mode, Need, Process, attach, command, copy, have, text, tools, usdt_gen};
+
+/// Exit code and message, the test's folder taken out.
+fn said(out: &Output, folder: &tempfile::TempDir) -> (Option<i32>, String) {
+    assert_eq!(text(&out.stdout), "");
+    (out.status.code(), text(&out.stderr).replace(folder.path().to_str().unwrap(), "DIR"))
+}
+
+fn generate(definition: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("probes.d");
+    std::fs::write(&file, definition).unwrap();
+    let answer = said(&usdt_gen(&[file.to_str().unwrap()]), &folder);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is written");
+    answer
+}
+
+#[test]
+fn definitions() {
+    let (code, message) = generate("provider app {\n\tprobe a(uint46_t id);\n};\n");
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        message,
+        "\
+error: unknown type `uint46_t`
+ --> DIR/probes.d:2:10
+  |
+2 |     probe a(uint46_t id);
+  |             ^^^^^^^^ not declared in this file
+  |
+  = help: did you mean `uint64_t`?
+
+error: DIR/probes.d: 1 error; nothing was written
+"
+    );
+    for (definition, expected) in [
+        (
+            "provider app {\n\tprobe a(int id)\n\tprobe b();\n};\n",
+            "expected `;` after the probe, found `probe`\n --> DIR/probes.d:2:17",
+        ),
+        (
+            "struct s { int a; };\nprovider app {\n\tprobe a(struct s v);\n};\n",
+            "a struct cannot be passed by value\n --> DIR/probes.d:3:10",
+        ),
+        (
+            "provider app {\n\tprobe a(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j, int k, int l, int m);\n};\n",
+            "probe `a` has 13 argument words, tracers take 12",
+        ),
+        (
+            "provider app {\n\tprobe a(int id);\n}\n",
+            "expected `;` after the provider's `}`, found the end of the file",
+        ),
+    ] {
+        let (code, message) = generate(definition);
+        assert_eq!(code, Some(2));
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(
+            message.matches("error: ").count(),
+            2,
+            "one mistake, one message and the count: {message}"
+        );
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("script"), "#!/bin/sh\n").unwrap();
+    std::fs::write(at("empty"), "").unwrap();
+    let whole = std::fs::read(Fixture::get("hits", Mode::Sealed)).unwrap();
+    std::fs::write(at("cut"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::write(at("binary.d"), [0xff, 0xfe, 0]).unwrap();
+    for (file, message) in [
+        ("script", "error: DIR/script: not an ELF file\n"),
+        ("empty", "error: DIR/empty: the file is empty\n"),
+        ("cut", "error: DIR/cut: truncated or damaged ELF file: section headers (is the file cut off?)\n"),
+        ("nowhere", "error: cannot open DIR/nowhere: No such file or directory (os error 2)\n"),
+        ("", "error: DIR/: not a regular file\n"),
+    ] {
+        assert_eq!(said(&attach(&["list", &at(file)]), &folder), (Some(2), message.to_owned()));
+    }
+    for (file, message) in [
+        ("script", "error: DIR/script: not an ELF file\n"),
+        ("cut", "error: DIR/cut: truncated or damaged ELF file: section headers (is the file cut off?)\n"),
+        ("nowhere", "error: cannot read DIR/nowhere: No such file or directory (os error 2)\n"),
+    ] {
+        assert_eq!(said(&usdt_gen(&["seal", &at(file)]), &folder), (Some(2), message.to_owned()));
+    }
+    for (file, message) in [
+        ("nowhere.d", "error: cannot read DIR/nowhere.d: No such file or directory (os error 2)\n"),
+        ("binary.d", "error: DIR/binary.d is no text file: byte 0 is not UTF-8\n"),
+    ] {
+        assert_eq!(said(&usdt_gen(&[&at(file)]), &folder), (Some(2), message.to_owned()));
+    }
+}
+
+#[test]
+fn globs_that_match_nothing() {
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let (code, message) = said(&attach(&["list", app.as_str(), "e2e:hit", "e2e:nosuch*"]), &app.folder);
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        message,
+        "error: no probe matches `e2e:nosuch*`; there are e2e:hit, e2e:types, e2e:more__types, e2e:twelve, e2e:nothing, other_provider:hit, other_provider:keywords\n"
+    );
+    let (code, message) = said(&attach(&["trace", "nosuch:*", "--", app.as_str()]), &app.folder);
+    assert_eq!(
+        (code, message.starts_with("error: no probe matches `nosuch:*`; there are e2e:hit")),
+        (Some(2), true)
+    );
+    let (code, message) = said(&attach(&["trace", "--", "true"]), &app.folder);
+    assert_eq!((code, message.as_str()), (Some(2), "error: true has no probes\n"));
+}
+
+#[test]
+fn processes_that_are_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gone = std::process::Command::new("true").spawn().unwrap();
+    let pid = gone.id().to_string();
+    gone.wait().unwrap();
+    let message = format!("error: no process {pid}; it may have ended\n");
+    assert_eq!(said(&attach(&["list", "-p", &pid]), &folder), (Some(2), message.clone()));
+    assert_eq!(said(&attach(&["trace", "-p", &pid]), &folder), (Some(2), message));
+    let (code, message) = said(&attach(&["trace", "--", "no-such-command"]), &folder);
+    assert_eq!((code, message.as_str()), (Some(2), "error: cannot run no-such-command: entity not found\n"));
+}
+
+/// `usdt-attach` as somebody without privileges, but for some capabilities.
+fn as_nobody(capabilities: &str, args: &[&str], place: &Copy) -> Output {
+    std::fs::set_permissions(place.folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let tool = place.folder.path().join("usdt-attach");
+    if !tool.exists() {
+        usdt_e2e::stdout(command("cp").arg(tools().join("usdt-attach")).arg(&tool));
+    }
+    let mut setpriv = command("setpriv");
+    if !capabilities.is_empty() {
+        setpriv.arg(format!("--inh-caps={capabilities}")).arg(format!("--ambient-caps={capabilities}"));
+    }
+    setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(tool).args(args).output().unwrap()
+}
+
+#[test]
+fn without_privileges() {
+    if !have(&[Need::Bpf, Need::Program("setpriv")]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let target = Process::start(&mut command(&app.path));
+    let pid = target.pid().to_string();
+    let foreign =
+        format!("error: process {pid} belongs to another user; run as root or with CAP_SYS_PTRACE\n");
+    for args in [["list", "-p", &pid], ["trace", "-p", &pid]] {
+        assert_eq!(said(&as_nobody("", &args, &app), &app.folder), (Some(3), foreign.clone()));
+    }
+    let (code, message) = said(&as_nobody("", &["trace", "--exe", app.as_str()], &app), &app.folder);
+    assert_eq!(code, Some(3), "{message}");
+    assert!(
+        message
+            .ends_with("Operation not permitted (os error 1); run as root or with CAP_BPF and CAP_PERFMON\n"),
+        "{message}"
+    );
+    // What needs no privileges works without.
+    let out = as_nobody("", &["list", app.as_str()], &app);
+    assert_eq!((out.status.code(), text(&out.stdout).lines().count()), (Some(0), 7));
+    let out = as_nobody("", &["trace", "--dry-run", "--exe", app.as_str(), "e2e:hit"], &app);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("e2e:hit\n    at file offset 0x"), "{}", text(&out.stdout));
+}
+
+#[test]
+fn with_the_capabilities_it_asks_for() {
+    if !have(&[Need::Bpf, Need::Program("setpriv")]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let out =
+        as_nobody("+bpf,+perfmon", &["trace", "--json", "e2e:hit", "--", app.as_str(), "-per", "5"], &app);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_eq!(usdt_e2e::stream(&text(&out.stdout)).1["delivered"], 5);
+    let target = Process::start(command(&app.path).args(["-per", "3"]));
+    let pid = target.pid().to_string();
+    let (code, message) = said(&as_nobody("+bpf,+perfmon", &["trace", "-p", &pid], &app), &app.folder);
+    assert_eq!((code, message.contains("belongs to another user")), (Some(3), true), "{message}");
+    let out = as_nobody("+bpf,+perfmon,+sys_ptrace", &["trace", "-p", &pid, "--json", "e2e:hit"], &app);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_eq!(usdt_e2e::stream(&text(&out.stdout)).1["delivered"], 3);
+}
+
+#[test]
+fn usage() {
+    for args in [
+        &["trace"][..],
+        &["list"],
+        &["trace", "-p", "x"],
+        &["trace", "-p", "1", "--", "true"],
+        &["trace", "--duration", "3x", "-p", "1"],
+        &["nonsense"],
+    ] {
+        let out = attach(args);
+        assert_eq!(out.status.code(), Some(2), "{args:?}");
+        assert!(text(&out.stderr).starts_with("error: "), "{args:?}: {}", text(&out.stderr));
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let (code, message) = said(&attach(&["trace", app.as_str()]), &app.folder);
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        message,
+        "error: say what to trace: -p PID, --exe PATH or -- CMD; for a file that is --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
+    );
+    for args in [&[][..], &["a.d", "b.d"], &["seal"]] {
+        assert_eq!(usdt_gen(args).status.code(), Some(2), "{args:?}");
+    }
+    for (tool, words) in [("usdt-attach", ["list", "trace"]), ("usdt-gen", ["seal", "toolexec"])] {
+        let help = usdt_e2e::stdout(command(tools().join(tool)).arg("--help"));
+        assert!(words.iter().all(|w| help.contains(w)) && help.contains("Exit status"), "{help}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Probes of other languages: C with SystemTap's header, alone and linked into a Go program.
+
+use usdt_e2e::{Need, Process, attach, command, have, listed, stdout, stream, text, wait_for};
+
+const SOURCE: &str = r#"
+#include <unistd.h>
+#define _SDT_HAS_SEMAPHORES 1
+#include <sys/sdt.h>
+unsigned short lang_work_semaphore __attribute__((section(".probes")));
+int main(int argc, char **argv) {
+  while (!lang_work_semaphore) usleep(1000);
+  for (volatile long i = 0; i < 5; i++) {
+    signed char small = (signed char)-i;
+    unsigned short wide = 65535 - i;
+    STAP_PROBE4(lang, work, i, small, wide, 42);
+  }
+  return 0;
+}
+"#;
+
+#[test]
+fn c_with_sdt_h() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (source, app) = (folder.path().join("app.c"), folder.path().join("app"));
+    std::fs::write(&source, SOURCE).unwrap();
+    for flags in [&["-O2", "-no-pie"][..], &["-O0", "-no-pie"], &["-O2"]] {
+        stdout(command("gcc").args(flags).arg("-o").arg(&app).arg(&source));
+        let probes = listed(&app);
+        assert_eq!(probes.len(), 1, "{probes:?}");
+        assert_eq!((&probes[0]["provider"], &probes[0]["source"]), (&"lang".into(), &"note".into()));
+        let target = Process::start(&mut command(&app));
+        wait_for("the process to run its program", || {
+            std::fs::read_link(format!("/proc/{}/exe", target.pid())).is_ok_and(|exe| exe == app)
+        });
+        let out = attach(&["trace", "-p", &target.pid().to_string(), "--json", "lang:work"]);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let (events, summary) = stream(&text(&out.stdout));
+        assert_eq!(summary["hits"], 5, "{flags:?}");
+        for (i, event) in (0i64..).zip(&events) {
+            let expected = serde_json::json!({"arg0": i, "arg1": -i, "arg2": 65535 - i, "arg3": 42});
+            assert_eq!(event["args"], expected, "{flags:?} {}", probes[0]["args"]);
+            assert!(event.get("goid").is_none(), "C has no goroutines");
+        }
+    }
+}
+
+const CGO: &str = r#"package main
+
+/*
+#define _SDT_HAS_SEMAPHORES 1
+#include <sys/sdt.h>
+unsigned short lang_inner_semaphore __attribute__((section(".probes")));
+static void inner(int n) { STAP_PROBE1(lang, inner, n); }
+*/
+import "C"
+
+import "example.com/app/probes"
+
+func main() {
+	for i := 0; i < 3; i++ {
+		probes.Outer(int32(i), "text")
+		C.inner(C.int(i))
+	}
+}
+"#;
+
+#[test]
+fn c_inside_go() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| std::fs::write(folder.path().join(name), content).unwrap();
+    std::fs::create_dir(folder.path().join("probes")).unwrap();
+    write("go.mod", "module example.com/app\n\ngo 1.21\n");
+    write("main.go", CGO);
+    write("probes/probes.d", "provider app { probe outer(int n, string s); };\n");
+    write("probes/gen.go", "package probes\n\n//go:generate usdt-gen probes.d\n");
+    for args in [&["generate", "./..."][..], &["build", "-toolexec=usdt-gen toolexec", "-o", "app", "."]] {
+        stdout(command("go").args(args).env("CGO_ENABLED", "1").current_dir(folder.path()));
+    }
+    let app = folder.path().join("app");
+    let names: Vec<String> = listed(&app).iter().map(|p| p["probe"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(names, ["inner", "outer"], "the C compiler's notes stay in front");
+    let out = attach(&["trace", "--json", "--", app.to_str().unwrap()]);
+    let (events, summary) = stream(&text(&out.stdout));
+    assert_eq!(summary["hits"], 6);
+    for (i, pair) in (0..).zip(events.chunks(2)) {
+        assert_eq!(pair[0]["args"], serde_json::json!({"n": i, "s": "text"}));
+        assert_eq!(pair[1]["args"], serde_json::json!({"arg0": i}));
+        assert!(pair[0].get("goid").is_some() && pair[1].get("goid").is_none());
+    }
+    // Every consumer sees both, and the file survives strip.
+    let seen = |tool: &mut std::process::Command| {
+        let out = stdout(tool);
+        assert!(out.contains("outer") && out.contains("inner"), "{out}");
+    };
+    if have(&[Need::Program("bpftrace"), Need::Program("tplist-bpfcc"), Need::Program("gdb")]) {
+        seen(command("bpftrace").args(["-l", &format!("usdt:{}:*", app.display())]));
+        seen(command("tplist-bpfcc").arg("-l").arg(&app));
+        seen(command("gdb").args(["-nx", "-batch", "-ex", "info probes stap"]).arg(&app));
+        stdout(command("strip").arg(&app));
+        seen(command("gdb").args(["-nx", "-batch", "-ex", "info probes stap"]).arg(&app));
+        assert_eq!(listed(&app).len(), 2);
+    }
+}

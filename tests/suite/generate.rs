@@ -1,0 +1,193 @@
+//! The generated package, built by a user who has nothing but the README.
+
+use std::path::Path;
+use usdt_e2e::{Need, attach, command, have, stdout, stream, text, tools};
+
+/// A module with a definition, its `go:generate` line and a program.
+fn module() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    write("go.mod", "module example.com/app\n\ngo 1.21\n");
+    write("probes/gen.go", "package probes\n\n//go:generate usdt-gen probes.d\n");
+    write(
+        "probes/probes.d",
+        "provider app {\n\t/** A greeting. */\n\tprobe greet(string name, int times);\n\tprobe unused();\n};\n",
+    );
+    write(
+        "cmd/main.go",
+        "package main\n\nimport \"example.com/app/probes\"\n\nfunc main() {\n\tprobes.Greet(\"gopher\", 3)\n}\n",
+    );
+    folder
+}
+
+fn go(folder: &Path, args: &[&str]) -> String {
+    stdout(command("go").args(args).current_dir(folder))
+}
+
+#[test]
+fn from_a_definition_to_events() {
+    let module = module();
+    go(module.path(), &["generate", "./..."]);
+    go(module.path(), &["vet", "./..."]);
+    assert_eq!(stdout(command("gofmt").args(["-l", "."]).current_dir(module.path())), "");
+    go(module.path(), &["build", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"]);
+    let app = module.path().join("app");
+    let out = attach(&["list", app.to_str().unwrap()]);
+    assert_eq!(
+        text(&out.stdout),
+        "app:greet(string name, int times)\n",
+        "the unused probe is not in the binary"
+    );
+    if have(&[Need::Bpf]) {
+        let out = attach(&["trace", "--json", "--", app.to_str().unwrap()]);
+        let (events, _) = stream(&text(&out.stdout));
+        assert_eq!(events[0]["args"], serde_json::json!({"name": "gopher", "times": 3}));
+    }
+}
+
+/// Two hundred probes of changing shapes, each fired once: every event under its own name with its own value.
+#[test]
+fn many_probes() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let module = module();
+    let types = ["int v", "uint8_t v, string s", "long v, double d, char *c", "int16_t v, bytes b, bool ok"];
+    let more = ["", ", \"s\"", ", 0.5, \"c\"", ", []byte{1}, true"];
+    let (mut definition, mut calls) = (String::from("provider many {\n"), String::new());
+    for i in 0..200 {
+        definition.push_str(&format!("\tprobe p{i}x({});\n", types[i % 4]));
+        calls.push_str(&format!("\tprobes.P{i}x({}{})\n", i % 100, more[i % 4]));
+    }
+    definition.push_str("};\n");
+    std::fs::write(module.path().join("probes/probes.d"), definition).unwrap();
+    let main = format!("package main\n\nimport \"example.com/app/probes\"\n\nfunc main() {{\n{calls}}}\n");
+    std::fs::write(module.path().join("cmd/main.go"), main).unwrap();
+    go(module.path(), &["generate", "./..."]);
+    go(module.path(), &["build", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"]);
+    let app = module.path().join("app");
+    for backend in ["embedded", "bcc"] {
+        if backend == "bcc" && !have(&[Need::Bcc]) {
+            continue;
+        }
+        let out = attach(&["trace", "--json", "--backend", backend, "--", app.to_str().unwrap()]);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let (events, summary) = stream(&text(&out.stdout));
+        assert_eq!((events.len(), &summary["hits"]), (200, &200.into()));
+        for (i, event) in events.iter().enumerate() {
+            assert_eq!((&event["probe"], &event["args"]["v"]), (&format!("p{i}x").into(), &(i % 100).into()));
+        }
+    }
+}
+
+#[test]
+fn the_same_definition_gives_the_same_bytes() {
+    let (one, two) = (module(), module());
+    for module in [&one, &two] {
+        go(module.path(), &["generate", "./..."]);
+    }
+    let names = ["probes.go", "probes_amd64.s", "probes_arm64.s", "probes_other.go"];
+    for name in names {
+        let read = |m: &tempfile::TempDir| std::fs::read(m.path().join("probes").join(name)).unwrap();
+        assert!(read(&one) == read(&two), "{name}");
+    }
+    // Unchanged files are not written again: nothing that depends on them is rebuilt.
+    let stamp = || std::fs::metadata(one.path().join("probes/probes.go")).unwrap().modified().unwrap();
+    let before = stamp();
+    go(one.path(), &["generate", "./..."]);
+    assert_eq!(stamp(), before);
+}
+
+#[test]
+fn into_another_folder_under_another_name() {
+    let module = module();
+    let definition = module.path().join("probes/probes.d");
+    let out = command(tools().join("usdt-gen"))
+        .arg(&definition)
+        .args(["-o", "gen/trace-points", "--package", "tracepoints"])
+        .current_dir(module.path())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let source = std::fs::read_to_string(module.path().join("gen/trace-points/probes.go")).unwrap();
+    assert!(source.contains("\npackage tracepoints\n"));
+    go(module.path(), &["vet", "./gen/..."]);
+}
+
+/// The go command's caches keep sealed and unsealed binaries apart, in whatever order they are built.
+#[test]
+fn switching_the_wrapper_on_and_off() {
+    let module = module();
+    go(module.path(), &["generate", "./..."]);
+    let app = module.path().join("app");
+    for (flags, source) in
+        [("'-toolexec=usdt-gen toolexec'", "note"), ("", "blob"), ("'-toolexec=usdt-gen toolexec'", "note")]
+    {
+        let build = ["build", "-o", "app", "./cmd"];
+        stdout(command("go").args(build).env("GOFLAGS", flags).current_dir(module.path()));
+        assert_eq!(usdt_e2e::listed(&app)[0]["source"], source);
+    }
+}
+
+#[test]
+fn a_build_tag_takes_everything_out() {
+    let module = module();
+    go(module.path(), &["generate", "./..."]);
+    go(module.path(), &["build", "-tags", "usdt_off", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"]);
+    let app = module.path().join("app");
+    assert_eq!(usdt_e2e::listed(&app), [serde_json::Value::Null; 0]);
+    stdout(&mut command(&app));
+    let data = std::fs::read(&app).unwrap();
+    let name = b"greet";
+    assert!(!data.windows(name.len()).any(|w| w == name), "not even its name is left");
+}
+
+/// The compiler's own words: every gate is inlined, and nothing but over-long C strings goes to the heap.
+#[test]
+fn gates_are_inlined_and_nothing_escapes() {
+    let folder = usdt_e2e::root().join("tests/go");
+    let out = command("go").args(["build", "-gcflags=-m", "./probes"]).current_dir(&folder).output().unwrap();
+    let said = text(&out.stderr);
+    let source = std::fs::read_to_string(folder.join("probes/probes.go")).unwrap();
+    let exported: Vec<&str> = source
+        .lines()
+        .filter_map(|l| l.strip_prefix("func "))
+        .map(|l| l.split('(').next().unwrap())
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+        .collect();
+    assert_eq!(exported.len(), 16, "8 probes and their Enabled functions");
+    for name in exported {
+        assert!(
+            said.lines().any(|l| l.ends_with(&format!("can inline {name}"))),
+            "{name} is not inlined\n{said}"
+        );
+    }
+    let escapes: Vec<&str> =
+        said.lines().filter(|l| l.contains("escapes to heap") || l.contains("moved to heap")).collect();
+    assert!(
+        !escapes.is_empty() && escapes.iter().all(|l| l.contains("make([]byte, len(s) + 1)")),
+        "{escapes:?}"
+    );
+    assert!(!said.contains("leaking param: name"), "{said}");
+}
+
+/// Off, a probe is a load, a test and a branch.
+#[test]
+fn the_gate_is_three_instructions() {
+    let app = usdt_e2e::Fixture::get("hits", usdt_e2e::Mode::Sealed);
+    let code =
+        stdout(command("go").args(["tool", "objdump", "-s", "^main.main.func1$", app.to_str().unwrap()]));
+    let mnemonics: Vec<&str> = code
+        .lines()
+        .skip_while(|l| !l.contains("usdtProbeHit+18(SB)"))
+        .filter_map(|l| l.split_whitespace().nth(3))
+        // Marks of inlined calls, and what the scheduler moves in between, are not the gate's.
+        .filter(|m| ["MOVZX", "TESTL", "JE", "JNE"].contains(m))
+        .take(3)
+        .collect();
+    assert!(matches!(mnemonics.as_slice(), ["MOVZX", "TESTL", "JE" | "JNE"]), "{mnemonics:?}\n{code}");
+}

@@ -1,0 +1,152 @@
+//! `--check`, `schema`, `diff`, `doc`, `bpftrace`: from definitions and from binaries.
+
+use serde_json::Value;
+use std::time::Duration;
+use usdt_e2e::{Fixture, Mode, Need, Process, command, copy, have, stdout, text, usdt_gen};
+
+fn definition() -> String {
+    usdt_e2e::root().join("tests/go/probes/probes.d").to_str().unwrap().to_owned()
+}
+
+fn json(args: &[&str]) -> Value {
+    let out = usdt_gen(args);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn check_shows_what_is_stale() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("probes.d");
+    std::fs::write(&file, "provider app { probe tick(int n); };\n").unwrap();
+    let file_name = file.to_str().unwrap();
+    let check = || usdt_gen(&["--check", file_name, "--package", "app"]);
+    let out = check();
+    assert_eq!(out.status.code(), Some(1), "nothing is generated yet");
+    assert!(text(&out.stderr).starts_with("out of date: "), "{}", text(&out.stderr));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is written");
+    assert!(usdt_gen(&[file_name, "--package", "app"]).status.success());
+    let out = check();
+    assert_eq!(
+        (out.status.code(), text(&out.stdout), text(&out.stderr)),
+        (Some(0), String::new(), String::new())
+    );
+    // Without a name given, the one in the files counts: CI does not run in `go generate`.
+    assert_eq!(usdt_gen(&["--check", file_name]).status.code(), Some(0));
+    std::fs::write(&file, "provider app { probe tick(long n); };\n").unwrap();
+    let out = check();
+    assert_eq!(out.status.code(), Some(1));
+    let diff = text(&out.stdout);
+    for line in ["-func Tick(n int32) {", "+func Tick(n int64) {"] {
+        assert!(diff.lines().any(|l| l == line), "{line} is not in\n{diff}");
+    }
+    // Also where the generated files cannot be called what the definition is.
+    let dashed = folder.path().join("my-probes.d");
+    std::fs::copy(&file, &dashed).unwrap();
+    let dashed = dashed.to_str().unwrap();
+    assert!(usdt_gen(&[dashed, "--package", "other"]).status.success());
+    assert_eq!(usdt_gen(&["--check", dashed]).status.code(), Some(0));
+    let again = usdt_gen(&["--check", "/nowhere/probes.d"]);
+    assert_eq!(again.status.code(), Some(2));
+}
+
+#[test]
+fn definition_and_binary_describe_the_same() {
+    let declared = json(&["schema", &definition()]);
+    assert_eq!(declared["version"], 1);
+    for mode in [Mode::Sealed, Mode::Plain, Mode::PlainPie] {
+        let app = Fixture::get("hits", mode);
+        let carried = json(&["schema", app.to_str().unwrap()]);
+        for provider in carried["providers"].as_array().unwrap() {
+            let same = |list: &Value, name: &Value| {
+                list.as_array().unwrap().iter().find(|p| p["name"] == *name).unwrap().clone()
+            };
+            let source = same(&declared["providers"], &provider["name"]);
+            for probe in provider["probes"].as_array().unwrap() {
+                assert_eq!(*probe, same(&source["probes"], &probe["name"]), "{mode:?}");
+            }
+        }
+        let out = usdt_gen(&["diff", &definition(), app.to_str().unwrap()]);
+        assert_eq!(
+            (out.status.code(), text(&out.stdout)),
+            (Some(1), "breaking    e2e:unused: probe removed\n".to_owned()),
+            "{mode:?}: the linker left it out"
+        );
+    }
+}
+
+#[test]
+fn diff_speaks_of_consumers() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let old = write("old.d", "provider app { probe a(int x); probe b(string s); };");
+    let new = write("new.d", "provider app { probe a(long x); probe b(string s, int n); };");
+    let out = usdt_gen(&["diff", &old, &new]);
+    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(
+        text(&out.stdout),
+        "breaking    app:a: arg0 was `int x`, is `long x`\n\
+         compatible  app:b: arg2 `int n` added; the goroutine id moves behind it\n"
+    );
+    let out = usdt_gen(&["diff", "--json", &old, &new]);
+    let lines = usdt_e2e::lines(&text(&out.stdout));
+    assert_eq!(
+        lines[0],
+        serde_json::json!({"provider":"app","probe":"a","breaking":true,"change":"arg0 was `int x`, is `long x`"})
+    );
+    let out = usdt_gen(&["diff", &old, &old]);
+    assert_eq!((out.status.code(), text(&out.stdout)), (Some(0), String::new()));
+    let bad = write("bad.d", "provider app { probe a(nosuch x); };");
+    let out = usdt_gen(&["diff", &old, &bad]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("unknown type `nosuch`"));
+    let out = usdt_gen(&["schema", "/bin/true"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("describes no probes"));
+}
+
+#[test]
+fn the_reference_names_every_argument() {
+    let out = stdout(command("usdt-gen").args(["doc", &definition()]));
+    for line in ["# Provider `e2e`", "## more__types", "| data | `bytes` | arg5 pointer, arg6 length |"] {
+        assert!(out.lines().any(|l| l == line), "{line} is not in\n{out}");
+    }
+}
+
+/// What a file is shows in its content, not in its name.
+#[test]
+fn a_definitions_script_takes_the_binary_as_its_parameter() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("probes.txt");
+    std::fs::copy(definition(), &file).unwrap();
+    let script = stdout(command("usdt-gen").arg("bpftrace").arg(&file));
+    assert!(script.contains("usdt:$1:e2e:hit\n"), "{script}");
+}
+
+#[test]
+fn bpftrace_runs_the_script_of_a_binary() {
+    if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let script = app.folder.path().join("app.bt");
+    std::fs::write(&script, stdout(command("usdt-gen").args(["bpftrace", app.as_str()]))).unwrap();
+    let target = Process::start(command(&app.path).args(["-types", "-all", "-linger", "500ms"]));
+    let tracer = Process::start(command("bpftrace").arg(&script));
+    target.finish();
+    std::thread::sleep(Duration::from_millis(500));
+    let (_, out, errors) = tracer.interrupt();
+    for line in [
+        "types c=-1 i8=-128 i16=-32768 i32=-2147483648 i64=-9223372036854775808 u8=255",
+        "more__types u64=18446744073709551615 f=0x3fc00000 d=0xc002000000000000 ok=1 cstring=C \"text\"",
+        "twelve a=1 b=-2 c=3 d=-4 e=5 f=-6",
+        "nothing",
+        "hit n=7",
+    ] {
+        assert!(out.lines().any(|l| l == line), "{line} is not in\n{out}\n{errors}");
+    }
+}

@@ -1,0 +1,12 @@
+//! End-to-end tests: Go programs built by the real toolchain, traced on the real kernel, seen by real tracers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod backends;
+mod consumers;
+mod errors;
+mod foreign;
+mod generate;
+mod interface;
+mod seal;
+mod session;
+mod trace;

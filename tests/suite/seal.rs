@@ -1,0 +1,284 @@
+//! Sealed files: what they look like, that they stay sealed, that nothing is lost on the way.
+
+use stapsdt::elf::View;
+use stapsdt::note::{Format, Note, NoteIter};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use usdt_e2e::{Fixture, Mode, Need, command, copy, have, listed, stdout, text, usdt_gen};
+
+fn notes(view: &View<'_>) -> Vec<Note> {
+    let section = view.section(".note.stapsdt").expect("a note section");
+    let mut iter = NoteIter::new(view.section_data(section).unwrap(), Format::LE64);
+    let mut out = Vec::new();
+    while let Some(raw) = iter.next_note().unwrap() {
+        assert!(raw.is_stapsdt());
+        let note = raw.decode(Format::LE64).unwrap();
+        assert_eq!(raw.desc.len(), note.desc_size(Format::LE64), "descsz is exact");
+        out.push(note);
+    }
+    out
+}
+
+/// DESIGN's conformance rules, checked on the file alone.
+fn conforms(path: &Path, what: &str) {
+    let data = std::fs::read(path).unwrap();
+    let view = View::parse(&data).unwrap();
+    let index = |name: &str| {
+        view.sections
+            .iter()
+            .position(|s| s.name == name)
+            .unwrap_or_else(|| panic!("{what}: no section {name}"))
+    };
+    let first_text = view.sections.iter().position(|s| s.is_alloc() && s.is_executable()).unwrap();
+    let (probes, note) = (index(".probes"), index(".note.stapsdt"));
+    assert!(first_text < probes && probes < note, "{what}: header order {first_text} {probes} {note}");
+    let (note, base) = (&view.sections[note], &view.sections[index(".stapsdt.base")]);
+    assert!(note.is_note() && note.flags == 0 && note.align == 4, "{what}: {note:?}");
+    assert!(base.is_alloc() && !base.is_executable() && base.size == 1, "{what}: {base:?}");
+    let notes = notes(&view);
+    assert_eq!(notes.len(), 7, "{what}");
+    for one in &notes {
+        assert_eq!(one.base, base.addr, "{what}");
+        let site = stapsdt::site::of(view.arch().unwrap());
+        let text = view.load_segment(one.pc, site.len() as u64).unwrap();
+        assert!(
+            text.is_executable() && view.at_vaddr(one.pc, site.len() as u64) == Some(site),
+            "{what}: {one:?}"
+        );
+        assert_eq!(
+            base.addr.wrapping_sub(base.offset),
+            text.vaddr.wrapping_sub(text.offset),
+            "{what}: .stapsdt.base has text's delta"
+        );
+        let data = view.load_segment(one.semaphore, 2).unwrap();
+        assert!(data.is_writable() && !data.is_executable(), "{what}");
+        let probes = &view.sections[probes];
+        assert!((probes.addr..probes.addr + probes.size).contains(&one.semaphore), "{what}: {one:?}");
+        assert_eq!(
+            probes.addr.wrapping_sub(probes.offset),
+            data.vaddr.wrapping_sub(data.offset),
+            "{what}: .probes has its segment's delta"
+        );
+        assert!(stapsdt::argspec::parse(&one.args, view.arch().unwrap()).len() <= 12, "{what}");
+    }
+    no_overlap(&view, what);
+    let goid = notes.iter().find(|n| n.name == "nothing").unwrap();
+    assert!(goid.args.starts_with("8@") && goid.args.ends_with("(%r14)"), "{what}: {}", goid.args);
+}
+
+fn no_overlap(view: &View<'_>, what: &str) {
+    let mut spans: Vec<(u64, u64, &str)> = view
+        .sections
+        .iter()
+        // .tbss occupies no addresses of its own.
+        .filter(|s| s.is_alloc() && s.size > 0 && s.name != ".tbss")
+        .map(|s| (s.addr, s.addr + s.size, s.name.as_str()))
+        .collect();
+    spans.sort_unstable();
+    for pair in spans.windows(2) {
+        assert!(pair[0].1 <= pair[1].0, "{what}: {} and {} overlap", pair[0].2, pair[1].2);
+    }
+}
+
+/// binutils expect allocated sections in address order: what is added stands behind what it follows in memory.
+fn in_order(path: &Path, what: &str) {
+    let data = std::fs::read(path).unwrap();
+    let view = View::parse(&data).unwrap();
+    let alloc: Vec<_> = view.sections.iter().filter(|s| s.is_alloc() && s.kind != 8).collect();
+    let probes = alloc.iter().position(|s| s.name == ".probes").unwrap();
+    assert_eq!(
+        alloc[probes - 1].addr + alloc[probes - 1].size,
+        alloc[probes].addr,
+        "{what}: carved out of the section before"
+    );
+    let base = alloc.iter().position(|s| s.name == ".stapsdt.base").unwrap();
+    assert!(alloc[base].addr < alloc[base + 1].addr, "{what}");
+}
+
+/// Every loaded byte but section headers and symbol section indices is where it was.
+fn nothing_loaded_moved(before: &[u8], after: &[u8], what: &str) {
+    let (old, new) = (View::parse(before).unwrap(), View::parse(after).unwrap());
+    let loads = |v: &View<'_>| v.segments.iter().filter(|s| s.is_load()).copied().collect::<Vec<_>>();
+    for (a, b) in loads(&old).iter().zip(loads(&new)) {
+        assert_eq!((a.vaddr, a.offset, a.flags), (b.vaddr, b.offset, b.flags), "{what}");
+        assert!(b.filesz - a.filesz <= 1, "{what}: a segment grows by the base byte at most");
+    }
+    for section in old.sections.iter().filter(|s| s.is_alloc() && s.kind != 8 && s.name != ".dynsym") {
+        assert_eq!(
+            old.section_data(section),
+            new.at_vaddr(section.addr, section.size),
+            "{what}: {}",
+            section.name
+        );
+    }
+}
+
+#[test]
+fn every_build_mode_conforms() {
+    for mode in Mode::SEALED {
+        let path = Fixture::get("hits", mode);
+        conforms(&path, &format!("{mode:?}"));
+        in_order(&path, &format!("{mode:?}"));
+    }
+}
+
+#[test]
+fn sealing_by_hand_is_sealing_in_the_build() {
+    for mode in [Mode::Plain, Mode::PlainPie] {
+        let app = copy(&Fixture::get("hits", mode));
+        let plain = std::fs::read(&app.path).unwrap();
+        std::fs::set_permissions(&app.path, std::fs::Permissions::from_mode(0o750)).unwrap();
+        let out = usdt_gen(&["seal", app.as_str()]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        assert_eq!(text(&out.stderr), "");
+        conforms(&app.path, "seal");
+        let sealed = std::fs::read(&app.path).unwrap();
+        nothing_loaded_moved(&plain, &sealed, &format!("{mode:?}"));
+        assert_eq!(std::fs::metadata(&app.path).unwrap().permissions().mode() & 0o777, 0o750);
+        // Again: the same bytes; into another file: the same bytes and mode.
+        let other = app.folder.path().join("again");
+        for args in [vec!["seal", app.as_str()], vec!["seal", app.as_str(), "-o", other.to_str().unwrap()]] {
+            assert!(usdt_gen(&args).status.success());
+        }
+        assert!(std::fs::read(&app.path).unwrap() == sealed && std::fs::read(&other).unwrap() == sealed);
+        assert_eq!(std::fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o750);
+        assert!(stdout(command("go").args(["version", app.as_str()])).contains("go1."));
+    }
+}
+
+#[test]
+fn the_goroutine_id_can_be_left_out_and_put_back() {
+    let app = copy(&Fixture::get("hits", Mode::Plain));
+    let args = |path: &Path| -> Vec<String> {
+        listed(path).iter().map(|p| p["args"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(usdt_gen(&["seal", "--no-goid", app.as_str()]).status.success());
+    assert!(args(&app.path).iter().all(|a| !a.contains("r14")));
+    assert!(usdt_gen(&["seal", app.as_str()]).status.success());
+    assert_eq!(
+        args(&app.path).iter().filter(|a| a.ends_with("(%r14)")).count(),
+        6,
+        "twelve words leave no room"
+    );
+    conforms(&app.path, "sealed again");
+}
+
+#[test]
+fn probes_survive_strippers() {
+    let strippers: [(&str, &[&str]); 4] =
+        [("strip", &[]), ("strip", &["-g"]), ("eu-strip", &[]), ("objcopy", &["--strip-debug"])];
+    for (tool, args) in strippers {
+        if !have(&[Need::Program(tool)]) {
+            continue;
+        }
+        for mode in Mode::SEALED {
+            let app = copy(&Fixture::get("hits", mode));
+            let before = listed(&app.path);
+            let out = command(tool).args(args).arg(&app.path).output().unwrap();
+            assert!(out.status.success(), "{tool} {mode:?}: {}", text(&out.stderr));
+            assert_eq!(text(&out.stderr), "", "{tool} {mode:?} warns");
+            assert_eq!(listed(&app.path), before, "{tool} {mode:?}");
+            conforms(&app.path, &format!("{tool} {args:?} {mode:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_stripped_unsealed_binary_can_be_sealed() {
+    let app = copy(&Fixture::get("hits", Mode::Plain));
+    assert!(command("strip").arg(&app.path).status().unwrap().success());
+    assert_eq!(listed(&app.path).len(), 7);
+    assert!(listed(&app.path).iter().all(|p| p["source"] == "blob"));
+    assert!(usdt_gen(&["seal", app.as_str()]).status.success());
+    conforms(&app.path, "stripped, then sealed");
+}
+
+#[test]
+fn shared_libraries_are_sealed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("lib.so");
+    stdout(
+        command("go")
+            .args(["build", "-buildmode=c-shared", "-toolexec=usdt-gen toolexec", "-o"])
+            .arg(&library)
+            .arg("./shared")
+            .current_dir(usdt_e2e::root().join("tests/go")),
+    );
+    let probes = listed(&library);
+    assert_eq!(probes.len(), 1, "{probes:?}");
+    assert_eq!((&probes[0]["probe"], &probes[0]["source"]), (&"hit".into(), &"note".into()));
+}
+
+#[test]
+fn other_programs_pass_through_the_wrapper_unharmed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (os, file) in [("darwin", "app"), ("windows", "app.exe"), ("linux", "arm64")] {
+        let out = folder.path().join(file);
+        let mut build = command("go");
+        build.env("GOOS", os).env("GOARCH", "arm64").args(["build", "-toolexec=usdt-gen toolexec", "-o"]);
+        stdout(build.arg(&out).arg("./hits").current_dir(usdt_e2e::root().join("tests/go")));
+        assert!(std::fs::metadata(&out).unwrap().len() > 0);
+    }
+    let arm = listed(&folder.path().join("arm64"));
+    assert_eq!(arm.len(), 7);
+    let hit = arm.iter().find(|p| p["probe"] == "hit" && p["provider"] == "e2e").unwrap();
+    let args = hit["args"].as_str().unwrap();
+    assert!(args.starts_with("8@[sp, 8] 8@[sp, 16] 8@[sp, 24] 8@[sp, 32] 8@[x28, 1"), "{args}");
+    assert_eq!(hit["source"], "note");
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_file() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let plain = Fixture::get("hits", Mode::Plain);
+    // Room for the file, not for another.
+    let size = std::fs::metadata(&plain).unwrap().len();
+    let mount = Mount::tmpfs(folder.path(), &(size + size / 2).to_string());
+    let app = folder.path().join("app");
+    std::fs::copy(plain, &app).unwrap();
+    let before = std::fs::read(&app).unwrap();
+    let out = usdt_gen(&["seal", app.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("No space left on device"), "{}", text(&out.stderr));
+    assert!(std::fs::read(&app).unwrap() == before);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    mount.read_only();
+    let out = usdt_gen(&["seal", app.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(3));
+    assert!(text(&out.stderr).contains("Read-only file system"), "{}", text(&out.stderr));
+    assert!(std::fs::read(&app).unwrap() == before);
+}
+
+/// A file system that is unmounted with its test.
+struct Mount(std::path::PathBuf);
+
+impl Mount {
+    fn tmpfs(path: &Path, size: &str) -> Mount {
+        let options = format!("size={size}");
+        stdout(command("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path));
+        Mount(path.to_owned())
+    }
+
+    fn read_only(&self) {
+        stdout(command("mount").args(["-o", "remount,ro"]).arg(&self.0));
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = command("umount").arg(&self.0).status();
+    }
+}
+
+/// The version table is what the toolchain's own DWARF says; a release that changes it is noticed here.
+#[test]
+fn the_goroutine_id_is_where_the_table_says() {
+    let data = std::fs::read(Fixture::get("hits", Mode::Plain)).unwrap();
+    let go = gobinary::GoBinary::parse(&data).unwrap();
+    assert!(go.has_dwarf());
+    let version = go.version().unwrap();
+    assert_eq!(go.goid_offset(), gobinary::goid::by_version(version), "{version}");
+}

@@ -1,0 +1,248 @@
+//! How sessions begin and end, and what they leave behind: nothing.
+
+use std::time::Duration;
+use usdt_e2e::{
+    Fixture, Mode, Need, Process, attach, command, copy, have, listed, semaphore, stream, text, tools,
+    wait_for,
+};
+
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+
+fn tracer(args: &[&str]) -> Process {
+    Process::start(command(tools().join("usdt-attach")).args(args))
+}
+
+/// A process that waits for a probe other than the one the test attaches to.
+fn waiting(app: &std::path::Path) -> (Process, u64) {
+    let probe = listed(app).into_iter().find(|p| p["probe"] == "nothing").unwrap();
+    (Process::start(&mut command(app)), probe["semaphore"].as_u64().unwrap())
+}
+
+#[test]
+fn interrupt_ends_with_a_summary_and_detached() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let (target, address) = waiting(&app.path);
+    let tracer = tracer(&["trace", "-p", &target.pid().to_string(), "--json", "e2e:nothing"]);
+    wait_for("the semaphore to rise", || semaphore(target.pid(), address) == 1);
+    tracer.signal(SIGINT);
+    let (status, out, errors) = tracer.finish();
+    assert!(status.success(), "{errors}");
+    let (events, summary) = stream(&out);
+    assert_eq!((events.len(), &summary["hits"]), (0, &0.into()));
+    assert_eq!(semaphore(target.pid(), address), 0);
+}
+
+#[test]
+fn a_killed_tracer_leaves_no_semaphore_behind() {
+    if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let (target, address) = waiting(&app.path);
+    let pid = target.pid().to_string();
+    let script = format!("usdt:{}:e2e:nothing {{ exit(); }}", app.as_str());
+    let tracers = [
+        tracer(&["trace", "-p", &pid, "e2e:nothing"]),
+        Process::start(command("bpftrace").args(["-e", &script])),
+    ];
+    // Where both attach to the same instruction, the kernel counts once.
+    wait_for("both tracers", || {
+        semaphore(target.pid(), address) >= 1 && tracers.iter().all(|t| attached(t.pid()))
+    });
+    for tracer in tracers {
+        tracer.signal(SIGKILL);
+        let (status, ..) = tracer.finish();
+        assert!(!status.success());
+    }
+    wait_for("the semaphores to fall", || semaphore(target.pid(), address) == 0);
+}
+
+/// Whether a process holds a BPF link or perf event, which is what attaching ends with.
+fn attached(pid: u32) -> bool {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let targets = entries.filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());
+    targets.into_iter().any(|t| {
+        let name = t.to_string_lossy();
+        name.contains("bpf_link") || name.contains("bpf-link") || name.contains("[perf_event]")
+    })
+}
+
+#[test]
+fn the_targets_end_is_the_sessions() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let target = Process::start(command(&app.path).args(["-per", "5"]));
+    let tracer = tracer(&["trace", "-p", &target.pid().to_string(), "--json", "e2e:hit"]);
+    let (status, ..) = target.finish();
+    assert!(status.success());
+    let (status, out, errors) = tracer.finish();
+    assert!(status.success(), "{errors}");
+    let (events, summary) = stream(&out);
+    assert_eq!((events.len(), &summary["hits"]), (5, &5.into()));
+}
+
+#[test]
+fn a_limit_is_exact_under_load() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    for (backend, need) in [("embedded", Need::Bpf), ("bcc", Need::Bcc)] {
+        if !have(&[need]) {
+            continue;
+        }
+        let app = copy(&Fixture::get("hits", Mode::Sealed));
+        let target =
+            Process::start(command(&app.path).args(["-per", "100000", "-goroutines", "4", "-linger", "10s"]));
+        let pid = target.pid().to_string();
+        let out = attach(&["trace", "-p", &pid, "--json", "--events", "7", "--backend", backend, "e2e:hit"]);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let (events, summary) = stream(&text(&out.stdout));
+        assert_eq!(events.len(), 7);
+        let count = |name: &str| summary[name].as_u64().unwrap();
+        assert_eq!(count("hits"), count("delivered") + count("dropped"), "{summary}");
+        if backend == "embedded" {
+            assert_eq!(count("hits"), 7, "{summary}");
+        }
+    }
+}
+
+#[test]
+fn every_process_of_a_file_present_and_future() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let present = Process::start(command(&app.path).args(["-per", "3"]));
+    let mut tracer = tracer(&["trace", "--exe", app.as_str(), "--json", "e2e:hit"]);
+    present.finish();
+    let future = Process::start(command(&app.path).args(["-per", "4", "-goroutines", "2"]));
+    future.finish();
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(tracer.0.try_wait().unwrap().is_none(), "goes on until it is told to stop");
+    tracer.signal(SIGINT);
+    let (_, out, _) = tracer.finish();
+    let (events, summary) = stream(&out);
+    assert_eq!((events.len(), &summary["hits"]), (11, &11.into()));
+    let pids: std::collections::HashSet<u64> = events.iter().map(|e| e["pid"].as_u64().unwrap()).collect();
+    assert_eq!(pids.len(), 2);
+}
+
+#[test]
+fn several_processes_and_no_other() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let start = |per: &str| Process::start(command(&app.path).args(["-per", per]));
+    let (one, two) = (start("3"), start("4"));
+    let other = start("5");
+    let pids = format!("{},{}", one.pid(), two.pid());
+    let tracer = tracer(&["trace", "-p", &pids, "--json", "e2e:hit"]);
+    let expected = [one.pid(), two.pid()];
+    for target in [one, two] {
+        target.finish();
+    }
+    let (status, out, errors) = tracer.finish();
+    assert!(status.success(), "{errors}");
+    let (events, summary) = stream(&out);
+    assert_eq!((events.len(), &summary["hits"]), (7, &7.into()));
+    assert!(events.iter().all(|e| expected.iter().any(|pid| e["pid"] == *pid)));
+    drop(other);
+}
+
+#[test]
+fn a_process_whose_file_is_gone() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let target = Process::start(command(&app.path).args(["-per", "2"]));
+    wait_for("the process to run its program", || {
+        std::fs::read_link(format!("/proc/{}/exe", target.pid())).is_ok_and(|exe| exe == app.path)
+    });
+    std::fs::remove_file(&app.path).unwrap();
+    let out = attach(&["trace", "-p", &target.pid().to_string(), "--json", "e2e:hit"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_eq!(stream(&text(&out.stdout)).0.len(), 2);
+}
+
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let script = format!(
+        "usdt-attach trace e2e:hit -- {} -per 100000 -linger 5s | head -n 2; test ${{PIPESTATUS[0]}} = 0",
+        app.as_str()
+    );
+    let out = command("bash").args(["-c", &script]).output().unwrap();
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert_eq!(text(&out.stdout).lines().count(), 2);
+}
+
+#[test]
+fn a_command_does_not_outlive_its_session() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let out = attach(&[
+        "trace",
+        "--json",
+        "--events",
+        "2",
+        "e2e:hit",
+        "--",
+        app.as_str(),
+        "-per",
+        "5",
+        "-linger",
+        "60s",
+    ]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let (events, _) = stream(&text(&out.stdout));
+    let pid = events[0]["pid"].as_u64().unwrap();
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "ended and waited for");
+}
+
+#[test]
+fn a_command_that_cannot_run_is_not_left_half_started() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    // Sealed, but not executable.
+    std::fs::set_permissions(&app.path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let out = attach(&["trace", "--", app.as_str()]);
+    assert_eq!(out.status.code(), Some(3));
+    assert!(text(&out.stderr).contains("cannot run"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn lines_for_people() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let out = attach(&["trace", "e2e:more-types", "other*:*", "--", app.as_str(), "-types"]);
+    let out_text = text(&out.stdout);
+    let lines: Vec<&str> = out_text.lines().collect();
+    assert_eq!(lines.len(), 5, "{out_text}");
+    let (_, rest) = lines[0].split_once(" g1 ").unwrap();
+    let (before, after) = rest.split_once(" p=0x").unwrap();
+    assert_eq!(
+        before,
+        "e2e:more__types u64=18446744073709551615 f=1.5 d=-2.25 ok=true cstring=\"C \\\"text\\\"\" data=0001ff err=\"it broke\\n\""
+    );
+    assert!(after.chars().all(|c| c.is_ascii_hexdigit()));
+    assert!(lines[1].ends_with("f=inf d=NaN ok=false cstring=\"\" data= err=nil p=0x0"), "{}", lines[1]);
+    assert!(lines[3].ends_with("other_provider:hit n=7"), "{}", lines[3]);
+    assert_eq!(text(&out.stderr), "done\n5 hits: 5 delivered, 0 dropped, 0 filtered\n");
+}
