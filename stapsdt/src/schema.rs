@@ -65,14 +65,32 @@ pub struct Arg {
     /// Two's complement.
     #[serde(default)]
     pub signed: bool,
+    /// Documentation, from the definition's comments.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub doc: String,
 }
 
 impl Arg {
-    /// As C declares it: `const char *path`.
+    /// As C declares it: `const char *path`, `int (*callback)(int)`.
     pub fn declaration(&self) -> String {
-        let space = if self.ty.ends_with('*') { "" } else { " " };
-        format!("{}{space}{}", self.ty, self.name)
+        declaration(&self.ty, &self.name)
     }
+}
+
+/// A C type with a name put where the declaration has it.
+pub fn declaration(ty: &str, name: &str) -> String {
+    // The name belongs behind the innermost star in parentheses, in front of brackets, else to the end.
+    if let Some(open) = ty.rfind("(*") {
+        let stars = ty.get(open + 1..).unwrap_or_default();
+        let at = open + 1 + stars.find(|c| c != '*').unwrap_or(stars.len());
+        let (before, behind) = ty.split_at(at);
+        return format!("{before}{name}{behind}");
+    }
+    if let Some((before, behind)) = ty.split_once('[') {
+        return format!("{}[{behind}", declaration(before.trim_end(), name));
+    }
+    let space = if ty.ends_with('*') { "" } else { " " };
+    format!("{ty}{space}{name}")
 }
 
 /// How an argument's words are to be read.
@@ -175,6 +193,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_stand_where_c_has_them() {
+        for (ty, declared) in [
+            ("int", "int x"),
+            ("const char *", "const char *x"),
+            ("void **", "void **x"),
+            ("int (*)(int, char *)", "int (*x)(int, char *)"),
+            ("int (**)[3]", "int (**x)[3]"),
+            ("char [16]", "char x[16]"),
+            ("int *[2][3]", "int *x[2][3]"),
+        ] {
+            assert_eq!(declaration(ty, "x"), declared);
+        }
+    }
+
+    #[test]
     fn json_shape_is_the_documented_one() {
         let body = NoteBody {
             version: VERSION,
@@ -187,6 +220,7 @@ mod tests {
                     kind: Kind::Int,
                     size: 8,
                     signed: false,
+                    doc: String::new(),
                 }],
                 doc: String::new(),
                 stability: None,

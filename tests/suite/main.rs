@@ -7,6 +7,7 @@ mod errors;
 mod foreign;
 mod generate;
 mod interface;
+mod language;
 mod seal;
 mod session;
 mod trace;

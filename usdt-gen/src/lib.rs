@@ -13,4 +13,5 @@ pub mod golang;
 pub mod output;
 pub mod provider;
 pub mod seal;
+pub mod source;
 pub mod toolexec;

@@ -1,16 +1,24 @@
 //! The model of a definition file: what every generator works from, free of syntax.
 
+mod layout;
+
+pub use layout::{Enum, Field, FieldType, Struct, StructName, Wanted};
+
 use indexmap::IndexMap;
 use stapsdt::schema;
 
 /// Most argument words a probe may have: libbpf refuses a note with more.
 pub const MAX_WORDS: usize = 12;
 
-/// Every provider of a file, in declared order.
+/// Every provider of a file, in declared order, and the types that their arguments lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     /// By name.
     pub providers: IndexMap<String, Provider>,
+    /// Enums of the file, and those of included ones that are used.
+    pub enums: Vec<Enum>,
+    /// Structs and unions that arguments point to, directly or through members.
+    pub structs: Vec<Struct>,
 }
 
 /// A provider: a namespace of probes.
@@ -35,6 +43,17 @@ pub struct Probe {
     pub doc: String,
     /// In declared order.
     pub params: Vec<Param>,
+    /// What DTrace's `args[]` shows instead, where the definition says so. Notes carry the inputs.
+    pub outputs: Vec<Output>,
+}
+
+/// An argument of a translated prototype.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Index of the input that it is translated from.
+    pub input: usize,
+    /// The type as written.
+    pub spelling: String,
 }
 
 /// A declared argument.
@@ -46,6 +65,8 @@ pub struct Param {
     pub spelling: String,
     /// What it is.
     pub ty: Type,
+    /// From a comment beside it or an `@param` line.
+    pub doc: String,
 }
 
 /// What an argument is, and so how Go declares and passes it.
@@ -65,8 +86,22 @@ pub enum Type {
         /// Bytes.
         size: u8,
     },
+    /// An enum that the file defines.
+    Enum {
+        /// Index in [`Model::enums`].
+        index: usize,
+        /// Bytes.
+        size: u8,
+        /// Two's complement.
+        signed: bool,
+    },
     /// `bool`.
     Bool,
+    /// Pointer to a struct or union that the file defines.
+    Struct {
+        /// Index in [`Model::structs`].
+        index: usize,
+    },
     /// `char *`: passed as a NUL-terminated copy.
     CString,
     /// `string`: pointer and length.
@@ -83,14 +118,14 @@ impl Type {
     /// How a tracer reads the words.
     pub fn kind(self) -> schema::Kind {
         match self {
-            Type::Int { .. } | Type::Uintptr => schema::Kind::Int,
+            Type::Int { .. } | Type::Enum { .. } | Type::Uintptr => schema::Kind::Int,
             Type::Float { .. } => schema::Kind::Float,
             Type::Bool => schema::Kind::Bool,
             Type::CString => schema::Kind::Cstring,
             Type::String => schema::Kind::String,
             Type::Bytes => schema::Kind::Bytes,
             Type::Error => schema::Kind::Error,
-            Type::Pointer => schema::Kind::Pointer,
+            Type::Pointer | Type::Struct { .. } => schema::Kind::Pointer,
         }
     }
 
@@ -102,7 +137,7 @@ impl Type {
     /// Bytes of the first word.
     pub fn size(self) -> u8 {
         match self {
-            Type::Int { size, .. } | Type::Float { size } => size,
+            Type::Int { size, .. } | Type::Enum { size, .. } | Type::Float { size } => size,
             Type::Bool => 1,
             _ => 8,
         }
@@ -110,7 +145,7 @@ impl Type {
 
     /// Whether the first word is two's complement.
     pub fn signed(self) -> bool {
-        matches!(self, Type::Int { signed: true, .. })
+        matches!(self, Type::Int { signed: true, .. } | Type::Enum { signed: true, .. })
     }
 }
 
@@ -150,6 +185,7 @@ impl Provider {
             kind: p.ty.kind(),
             size: p.ty.size(),
             signed: p.ty.signed(),
+            doc: p.doc.clone(),
         });
         schema::Probe {
             name: probe.name.clone(),

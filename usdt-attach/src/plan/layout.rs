@@ -395,6 +395,7 @@ mod tests {
                     kind: *kind,
                     size: 8,
                     signed: false,
+                    doc: String::new(),
                 })
                 .collect(),
             doc: String::new(),

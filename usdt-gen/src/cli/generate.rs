@@ -1,9 +1,10 @@
 //! `usdt-gen PROBES.D`: the Go package, written or compared.
 
-use super::{BAD_INPUT, FINDINGS, Failure, OK, REFUSED, parse_definition, print, say};
+use super::{BAD_INPUT, FINDINGS, Failure, OK, REFUSED, definition, print, say};
+use crate::dlang::Dialect;
 use crate::golang::{self, File};
 use crate::output::write_atomic;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -20,11 +21,37 @@ pub(super) struct GenerateArgs {
     /// Write nothing; show what would change and exit with 1 if anything would
     #[arg(long)]
     check: bool,
+    /// Refuse what another implementation of the language refuses
+    #[arg(long, value_enum, value_name = "DIALECT")]
+    strict: Option<Strict>,
+    #[command(flatten)]
+    language: definition::LanguageArgs,
+}
+
+/// Implementations of the language.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Strict {
+    /// DTrace of illumos, FreeBSD and Oracle
+    Illumos,
+    /// DTrace of macOS
+    Apple,
+    /// SystemTap's dtrace
+    Systemtap,
+}
+
+impl From<Strict> for Dialect {
+    fn from(strict: Strict) -> Dialect {
+        match strict {
+            Strict::Illumos => Dialect::Illumos,
+            Strict::Apple => Dialect::Apple,
+            Strict::Systemtap => Dialect::Systemtap,
+        }
+    }
 }
 
 pub(super) fn run(args: &GenerateArgs, colour: bool) -> Result<i32, Failure> {
     let Some(path) = &args.definition else { return Ok(BAD_INPUT) };
-    let model = parse_definition(path, colour)?;
+    let model = definition::parse(path, &args.language, args.strict.map(Dialect::from), colour)?;
     let folder = args.output.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let package = match (&args.package, std::env::var("GOPACKAGE")) {

@@ -1,6 +1,7 @@
 //! `schema`, `diff`, `doc`, `bpftrace`: what a definition or a binary says about its probes.
 
-use super::{BAD_INPUT, FINDINGS, Failure, OK, parse_definition, print};
+use super::definition::{self, LanguageArgs};
+use super::{BAD_INPUT, FINDINGS, Failure, OK, print};
 use crate::{diff, docgen};
 use stapsdt::elf::View;
 use stapsdt::schema::{self, Schema};
@@ -14,7 +15,7 @@ enum Origin {
 }
 
 /// The interface that a definition declares or a binary carries.
-fn load(path: &Path, colour: bool) -> Result<(Schema, Origin), Failure> {
+fn load(path: &Path, language: &LanguageArgs, colour: bool) -> Result<(Schema, Origin), Failure> {
     let failed =
         |e: &dyn std::fmt::Display| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display()));
     let mut head = [0; 4];
@@ -22,7 +23,8 @@ fn load(path: &Path, colour: bool) -> Result<(Schema, Origin), Failure> {
     // Shorter files are no ELF files.
     let is_elf = std::io::Read::read_exact(&mut file, &mut head).is_ok() && head == *b"\x7fELF";
     if !is_elf {
-        return parse_definition(path, colour).map(|model| (model.schema(), Origin::Definition));
+        return definition::parse(path, language, None, colour)
+            .map(|model| (model.schema(), Origin::Definition));
     }
     let data = std::fs::read(path).map_err(|e| failed(&e))?;
     let view = View::parse(&data).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
@@ -36,20 +38,20 @@ fn load(path: &Path, colour: bool) -> Result<(Schema, Origin), Failure> {
     Ok((schema, Origin::Binary))
 }
 
-pub(super) fn schema(path: &Path, colour: bool) -> Result<i32, Failure> {
-    let text = serde_json::to_string_pretty(&load(path, colour)?.0)
+pub(super) fn schema(path: &Path, language: &LanguageArgs, colour: bool) -> Result<i32, Failure> {
+    let text = serde_json::to_string_pretty(&load(path, language, colour)?.0)
         .map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
     print(&format!("{text}\n"))?;
     Ok(OK)
 }
 
-pub(super) fn doc(path: &Path, colour: bool) -> Result<i32, Failure> {
-    print(&docgen::reference(&load(path, colour)?.0))?;
+pub(super) fn doc(path: &Path, language: &LanguageArgs, colour: bool) -> Result<i32, Failure> {
+    print(&docgen::reference(&load(path, language, colour)?.0))?;
     Ok(OK)
 }
 
-pub(super) fn bpftrace(path: &Path, colour: bool) -> Result<i32, Failure> {
-    let (schema, origin) = load(path, colour)?;
+pub(super) fn bpftrace(path: &Path, language: &LanguageArgs, colour: bool) -> Result<i32, Failure> {
+    let (schema, origin) = load(path, language, colour)?;
     // A definition's script takes the binary as its parameter; a binary's own script knows it.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let binary = (origin == Origin::Binary).then(|| absolute.display().to_string());
@@ -57,8 +59,14 @@ pub(super) fn bpftrace(path: &Path, colour: bool) -> Result<i32, Failure> {
     Ok(OK)
 }
 
-pub(super) fn diff(old: &Path, new: &Path, json: bool, colour: bool) -> Result<i32, Failure> {
-    let changes = diff::diff(&load(old, colour)?.0, &load(new, colour)?.0);
+pub(super) fn diff(
+    old: &Path,
+    new: &Path,
+    language: &LanguageArgs,
+    json: bool,
+    colour: bool,
+) -> Result<i32, Failure> {
+    let changes = diff::diff(&load(old, language, colour)?.0, &load(new, language, colour)?.0);
     for change in &changes {
         if json {
             let line = serde_json::to_string(change).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;

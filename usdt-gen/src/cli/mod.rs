@@ -1,13 +1,12 @@
 //! The command line of `usdt-gen`.
 
+mod definition;
 mod generate;
 mod interface;
 
-use crate::diagnostic::Diagnostic;
 use crate::output::write_atomic;
-use crate::provider::Model;
 use crate::seal::{Options, seal};
-use crate::{dlang, toolexec};
+use crate::toolexec;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -55,6 +54,8 @@ enum Command {
         old: PathBuf,
         /// Definition or binary as it is
         new: PathBuf,
+        #[command(flatten)]
+        language: definition::LanguageArgs,
         /// One JSON object per change
         #[arg(long)]
         json: bool,
@@ -63,16 +64,22 @@ enum Command {
     Schema {
         /// Definition or binary
         source: PathBuf,
+        #[command(flatten)]
+        language: definition::LanguageArgs,
     },
     /// A reference of the probes as Markdown
     Doc {
         /// Definition or binary
         source: PathBuf,
+        #[command(flatten)]
+        language: definition::LanguageArgs,
     },
     /// A bpftrace script that prints every probe and the latency of start and end pairs
     Bpftrace {
         /// Definition or binary
         source: PathBuf,
+        #[command(flatten)]
+        language: definition::LanguageArgs,
     },
     /// Seal inside the build: go build -toolexec='usdt-gen toolexec'
     Toolexec {
@@ -124,10 +131,12 @@ pub fn main() -> i32 {
     let colour = cli.color.enabled();
     let result = match cli.command {
         None => generate::run(&cli.generate, colour),
-        Some(Command::Schema { source }) => interface::schema(&source, colour),
-        Some(Command::Doc { source }) => interface::doc(&source, colour),
-        Some(Command::Bpftrace { source }) => interface::bpftrace(&source, colour),
-        Some(Command::Diff { old, new, json }) => interface::diff(&old, &new, json, colour),
+        Some(Command::Schema { source, language }) => interface::schema(&source, &language, colour),
+        Some(Command::Doc { source, language }) => interface::doc(&source, &language, colour),
+        Some(Command::Bpftrace { source, language }) => interface::bpftrace(&source, &language, colour),
+        Some(Command::Diff { old, new, language, json }) => {
+            interface::diff(&old, &new, &language, json, colour)
+        }
         Some(Command::Seal { binary, output, no_goid }) => {
             seal_binary(&binary, output.as_deref(), Options { goid: !no_goid })
         }
@@ -157,29 +166,6 @@ fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// Reads a definition; says on standard error what there is to say about it.
-fn parse_definition(path: &Path, colour: bool) -> Result<Model, Failure> {
-    let source = read_definition(path)?;
-    let parsed = dlang::parse(&source);
-    for diagnostic in &parsed.diagnostics {
-        say(&format!("{}\n", diagnostic.render(&path.display().to_string(), &source, colour)));
-    }
-    parsed.model.ok_or_else(|| {
-        let errors = parsed.diagnostics.iter().filter(|d| Diagnostic::is_error(d)).count();
-        let plural = if errors == 1 { "" } else { "s" };
-        Failure(BAD_INPUT, format!("{}: {errors} error{plural}; nothing was written", path.display()))
-    })
-}
-
-fn read_definition(path: &Path) -> Result<String, Failure> {
-    let bytes = std::fs::read(path)
-        .map_err(|e| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display())))?;
-    String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        Failure(BAD_INPUT, format!("{} is no text file: byte {at} is not UTF-8", path.display()))
-    })
 }
 
 fn seal_binary(path: &Path, output: Option<&Path>, options: Options) -> Result<i32, Failure> {

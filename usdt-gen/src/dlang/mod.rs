@@ -1,17 +1,59 @@
-//! The DTrace provider-definition language: text to [`crate::provider::Model`].
+//! The DTrace provider-definition language: text to [`crate::provider::Model`], and back.
 //!
-//! `lexer` makes tokens with spans, `parser` a syntax tree, `check` resolves types and names and enforces the
-//! rules of the language and of the note format. Each stage reports every problem it can see on its own and
-//! leaves out what it could not understand, so that one mistake yields one message.
+//! `lexer` makes tokens with spans, `preprocess` expands macros and includes, `parser` makes a syntax tree, `check`
+//! resolves types and names and enforces the rules of the language and of the note format, `strict` says what
+//! other implementations would refuse. Each stage reports every problem it can see on its own and leaves out what
+//! it could not understand, so that one mistake yields one message.
 
 mod ast;
 mod check;
+mod constant;
 mod lexer;
 mod parser;
+mod preprocess;
+mod print;
+mod strict;
 mod types;
+
+pub use print::print;
+pub use strict::Dialect;
 
 use crate::diagnostic::Diagnostic;
 use crate::provider::Model;
+use crate::source::Sources;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Reads an included file.
+pub type Read = Arc<dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync>;
+
+/// How to read a definition.
+#[derive(Clone)]
+pub struct Options {
+    /// Macros to define, `NAME` or `NAME=VALUE`.
+    pub defines: Vec<String>,
+    /// Where to look for included files.
+    pub include: Vec<PathBuf>,
+    /// The definition's own folder, where `#include "…"` looks first.
+    pub folder: PathBuf,
+    /// Another implementation whose rules to keep, too.
+    pub strict: Option<Dialect>,
+    /// How included files are read; by default there are none.
+    pub read: Read,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            defines: Vec::new(),
+            include: Vec::new(),
+            folder: PathBuf::new(),
+            strict: None,
+            read: Arc::new(|_| Err(io::ErrorKind::NotFound.into())),
+        }
+    }
+}
 
 /// Result of reading a definition file: the model, unless there was an error, and what there is to say.
 #[derive(Debug)]
@@ -20,18 +62,35 @@ pub struct Parsed {
     pub model: Option<Model>,
     /// In source order.
     pub diagnostics: Vec<Diagnostic>,
+    /// The texts that the diagnostics point into.
+    pub sources: Sources,
 }
 
-/// Reads the text of a `.d` file.
-pub fn parse(source: &str) -> Parsed {
+/// Reads the text of a `.d` file that stands alone.
+pub fn parse(text: &str) -> Parsed {
+    parse_with("probes.d", text, &Options::default())
+}
+
+/// Reads the text of a `.d` file and what it includes. `name` is what messages call it.
+pub fn parse_with(name: &str, text: &str, options: &Options) -> Parsed {
     let mut diagnostics = Vec::new();
-    let tokens = lexer::lex(source, &mut diagnostics);
-    let file = parser::parse(source, &tokens, &mut diagnostics);
-    let model = check::check(&file, &mut diagnostics);
+    let mut sources = Sources::default();
+    let main = sources.add(name, text);
+    let input = preprocess::preprocess(&mut sources, &main, options, &mut diagnostics);
+    let file = parser::parse(&sources, &input, &mut diagnostics);
+    let model = check::check(&sources, &file, &input.missing, &mut diagnostics);
+    strict::check(&sources, &main, file, options.strict, &mut diagnostics);
+    // A mistake in a type is one, however many arguments lead to it.
+    let mut seen = std::collections::HashSet::new();
+    diagnostics.retain(|d| seen.insert((d.span.clone(), d.message.clone())));
     diagnostics.sort_by_key(|d| (d.span.start, d.span.end));
     let failed = diagnostics.iter().any(Diagnostic::is_error);
-    Parsed { model: (!failed).then_some(model), diagnostics }
+    Parsed { model: (!failed).then_some(model), diagnostics, sources }
 }
 
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod roundtrip;
 #[cfg(test)]
 mod tests;

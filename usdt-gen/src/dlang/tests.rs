@@ -71,9 +71,9 @@ provider other_one { probe free(long n, bytes b, bool ok, error e); };
             Type::Float { size: 8 },
             Type::Float { size: 4 },
             Type::Int { size: 1, signed: false },
+            Type::Struct { index: 1 },
             Type::Pointer,
-            Type::Pointer,
-            Type::Int { size: 4, signed: true },
+            Type::Enum { index: 0, size: 4, signed: true },
             Type::Pointer,
             Type::CString,
             Type::Pointer,
@@ -84,6 +84,7 @@ provider other_one { probe free(long n, bytes b, bool ok, error e); };
     assert_eq!(start.words(), 4);
     assert_eq!(start.params[2].spelling, "const char *");
     assert_eq!(model.providers["other_one"].probes["free"].words(), 6);
+    assert_eq!((model.structs.len(), model.structs[1].size, model.enums[0].values.len()), (2, 12, 2));
 }
 
 #[test]
@@ -129,7 +130,7 @@ provider app2 { };
 fn messages_show_the_source() {
     let source = "provider app {\n\tprobe a(uint46_t id);\n};\n";
     let parsed = parse(source);
-    insta::assert_snapshot!(parsed.diagnostics[0].render("probes.d", source, false), @r"
+    insta::assert_snapshot!(parsed.diagnostics[0].render(&parsed.sources, false), @r"
     error: unknown type `uint46_t`
      --> probes.d:2:10
       |
@@ -167,7 +168,7 @@ proptest! {
     ]), 0..60)) {
         let parsed = parse(&words.join(" "));
         for d in &parsed.diagnostics {
-            let _ = d.render("x.d", &words.join(" "), true);
+            let _ = d.render(&parsed.sources, true);
         }
     }
 }

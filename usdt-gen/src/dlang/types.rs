@@ -40,6 +40,7 @@ const NAMED: &[(&str, Type)] = &[
     ("string", Type::String),
     ("bytes", Type::Bytes),
     ("bool", Type::Bool),
+    ("_Bool", Type::Bool),
     ("error", Type::Error),
 ];
 
@@ -72,14 +73,20 @@ pub(super) fn arithmetic(words: &[String]) -> Option<Type> {
     }
 }
 
-/// The known name closest to a misspelt one, if any is close.
+/// The known type closest to a misspelt name, if any is close.
 pub(super) fn nearest<'a>(name: &str, declared: impl Iterator<Item = &'a str>) -> Option<String> {
     let arithmetic = ["char", "short", "int", "long", "float", "double", "unsigned"];
-    NAMED
-        .iter()
-        .map(|(n, _)| *n)
-        .chain(arithmetic)
-        .chain(declared)
+    nearest_of(name, NAMED.iter().map(|(n, _)| *n).chain(arithmetic).chain(declared))
+}
+
+/// The candidate closest to a misspelt name, if any is close.
+pub(super) fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    // No name anybody uses is that long, and the work grows with the square.
+    if name.len() > 64 {
+        return None;
+    }
+    candidates
+        .filter(|c| c.len().abs_diff(name.len()) <= 3)
         .map(|candidate| (distance(name, candidate), letters(candidate) != letters(name), candidate))
         .filter(|(d, _, candidate)| *d <= candidate.len().max(name.len()) / 3)
         .min()

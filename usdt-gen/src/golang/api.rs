@@ -15,9 +15,9 @@ pub(super) fn linux(model: &Model, unit: &Unit<'_>) -> String {
     let mut out = format!("{}//go:build {SUPPORTED}\n\n", unit.header());
     package_doc(&mut out, model, unit);
     let uses = |pred: fn(Type) -> bool| unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| pred(p.ty));
-    let touches = uses(|t| matches!(t, Type::String | Type::Bytes | Type::Error));
+    let touches = uses(|t| matches!(t, Type::String | Type::Bytes | Type::Error | Type::Struct { .. }));
     let cstrings = uses(|t| t == Type::CString);
-    let pointers = touches || cstrings || uses(|t| t == Type::Pointer);
+    let pointers = touches || cstrings || uses(|t| t == Type::Pointer) || !unit.types.proof.is_empty();
     let floats = uses(|t| matches!(t, Type::Float { .. }));
     match (floats, pointers) {
         (true, true) => out.push_str("import (\n\t\"math\"\n\t\"unsafe\"\n)\n\n"),
@@ -25,10 +25,12 @@ pub(super) fn linux(model: &Model, unit: &Unit<'_>) -> String {
         (false, true) => out.push_str("import \"unsafe\"\n\n"),
         (false, false) => {}
     }
-    let helpers = Helpers { stem: super::names::exported_stem(unit.stem) };
+    let helpers = Helpers { stem: super::names::exported(unit.stem) };
+    out.push_str(&unit.types.text);
+    out.push_str(&unit.types.proof);
     for probe in &unit.probes {
-        gate(&mut out, probe);
-        fire(&mut out, probe, &helpers);
+        gate(&mut out, probe, unit);
+        fire(&mut out, probe, unit, &helpers);
         site_and_blob(&mut out, probe);
     }
     if touches {
@@ -50,19 +52,29 @@ pub(super) fn linux(model: &Model, unit: &Unit<'_>) -> String {
 
 /// `STEM_other.go`: the same API where there are no stubs.
 pub(super) fn other(unit: &Unit<'_>) -> String {
-    let mut out = format!("{}//go:build !({SUPPORTED})\n\npackage {}\n", unit.header(), unit.package);
-    if unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| p.ty == Type::Pointer) {
-        out.push_str("\nimport \"unsafe\"\n");
+    let mut out = format!("{}//go:build !({SUPPORTED})\n\npackage {}\n\n", unit.header(), unit.package);
+    let pointers = unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| p.ty == Type::Pointer);
+    if pointers || unit.types.text.contains("unsafe.") {
+        out.push_str("import \"unsafe\"\n\n");
     }
+    out.push_str(&unit.types.text);
     for probe in &unit.probes {
+        let name = &probe.name;
+        let params = signature(probe, unit);
+        let _ = write!(out, "// {name} does nothing in this build.\nfunc {name}({params}) {{\n}}\n\n");
+        if !params.is_empty() {
+            let _ = write!(
+                out,
+                "// {name}Func does nothing in this build.\nfunc {name}Func(args func(fire func({params}))) {{\n}}\n\n"
+            );
+        }
         let _ = write!(
             out,
-            "\n// {name} does nothing in this build.\nfunc {name}({params}) {{\n}}\n\n\
-             // {name}Enabled reports false in this build.\nfunc {name}Enabled() bool {{ return false }}\n",
-            name = probe.name,
-            params = signature(probe)
+            "// {name}Enabled reports false in this build.\nfunc {name}Enabled() bool {{ return false }}\n\n"
         );
     }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
     out
 }
 
@@ -93,8 +105,18 @@ fn comment(out: &mut String, text: &str) {
     }
 }
 
-fn go_type(ty: Type) -> String {
+/// Documentation as further paragraphs of a comment.
+pub(super) fn paragraphs(out: &mut String, doc: &str) {
+    if !doc.is_empty() {
+        out.push_str("//\n");
+        comment(out, doc);
+    }
+}
+
+fn go_type(ty: Type, unit: &Unit<'_>) -> String {
     match ty {
+        Type::Enum { index, .. } => unit.type_names.enumeration(index).to_owned(),
+        Type::Struct { index } => format!("*{}", unit.type_names.structure(index)),
         Type::Int { size, signed } => format!("{}int{}", if signed { "" } else { "u" }, u32::from(size) * 8),
         Type::Uintptr => "uintptr".into(),
         Type::Float { size } => format!("float{}", u32::from(size) * 8),
@@ -106,12 +128,12 @@ fn go_type(ty: Type) -> String {
     }
 }
 
-fn signature(probe: &GoProbe<'_>) -> String {
+fn signature(probe: &GoProbe<'_>, unit: &Unit<'_>) -> String {
     let params: Vec<String> = probe
         .params
         .iter()
         .zip(&probe.probe.params)
-        .map(|(name, p)| format!("{name} {}", go_type(p.ty)))
+        .map(|(name, p)| format!("{name} {}", go_type(p.ty, unit)))
         .collect();
     params.join(", ")
 }
@@ -127,6 +149,7 @@ fn tracer_view(probe: &GoProbe<'_>) -> String {
             }
             Type::CString => format!("arg{word} {name} (C string)"),
             Type::Float { .. } => format!("arg{word} {name} (IEEE 754 bits)"),
+            Type::Struct { .. } => format!("arg{word} {name} (pointer to {})", pointee(&param.spelling)),
             _ => format!("arg{word} {name}"),
         });
         word += param.ty.words();
@@ -134,25 +157,49 @@ fn tracer_view(probe: &GoProbe<'_>) -> String {
     parts.join(", ")
 }
 
-/// The exported function. Widening the semaphore makes the compiler load it and test a register, two instructions
-/// that pair with the branch, where it would compare with memory: a cycle less in a tight loop.
-fn gate(out: &mut String, probe: &GoProbe<'_>) {
-    let (name, full, blob) = (&probe.name, probe.full_name(), probe.blob());
-    let _ = writeln!(out, "// {name} fires the probe {full}.");
-    if !probe.probe.doc.is_empty() {
-        out.push_str("//\n");
-        comment(out, &probe.probe.doc);
+/// `const struct conn *` → `struct conn`.
+fn pointee(spelling: &str) -> &str {
+    let base = spelling.split('*').next().unwrap_or_default().trim();
+    base.strip_prefix("const ").unwrap_or(base)
+}
+
+/// What the definition says of the arguments.
+fn argument_docs(out: &mut String, probe: &GoProbe<'_>) {
+    if probe.probe.params.iter().all(|p| p.doc.is_empty()) {
+        return;
     }
+    out.push_str("//\n// Arguments:\n");
+    for (name, param) in probe.params.iter().zip(&probe.probe.params).filter(|(_, p)| !p.doc.is_empty()) {
+        let text: Vec<&str> = param.doc.lines().filter(|l| !l.is_empty()).collect();
+        let _ = writeln!(out, "//   - {name}: {}", text.join("\n//     "));
+    }
+}
+
+/// The exported functions. Widening the semaphore makes the compiler load it and test a register, two instructions
+/// that pair with the branch, where it would compare with memory: a cycle less in a tight loop.
+fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
+    let (name, full, blob, fire) = (&probe.name, probe.full_name(), probe.blob(), probe.fire());
+    let params = signature(probe, unit);
+    let _ = writeln!(out, "// {name} fires the probe {full}.");
+    paragraphs(out, &probe.probe.doc);
+    argument_docs(out, probe);
     if !probe.params.is_empty() {
         let _ = writeln!(out, "//\n// Tracers see {}.", tracer_view(probe));
     }
     let _ = write!(
         out,
-        "func {name}({}) {{\n\tif uint32({blob}.semaphore) != 0 {{\n\t\t{}({})\n\t}}\n}}\n\n",
-        signature(probe),
-        probe.fire(),
+        "func {name}({params}) {{\n\tif uint32({blob}.semaphore) != 0 {{\n\t\t{fire}({})\n\t}}\n}}\n\n",
         probe.params.join(", ")
     );
+    if !params.is_empty() {
+        let _ = write!(
+            out,
+            "// {name}Func calls args if a tracer is attached to {full}: it computes what is costly to compute and\n\
+             // passes it to fire.\n\
+             func {name}Func(args func(fire func({params}))) {{\n\
+             \tif uint32({blob}.semaphore) != 0 {{\n\t\targs({fire})\n\t}}\n}}\n\n"
+        );
+    }
     let _ = write!(
         out,
         "// {name}Enabled reports whether a tracer is attached to {full}.\n\
@@ -160,11 +207,20 @@ fn gate(out: &mut String, probe: &GoProbe<'_>) {
     );
 }
 
-fn fire(out: &mut String, probe: &GoProbe<'_>, helpers: &Helpers) {
+fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helpers) {
     let mut before = String::new();
     let mut words = Vec::new();
     for (i, (name, param)) in probe.params.iter().zip(&probe.probe.params).enumerate() {
         match param.ty {
+            Type::Enum { signed, .. } => {
+                words.push(format!("{}int64({name})", if signed { "" } else { "u" }));
+            }
+            Type::Struct { .. } => {
+                let pointer = format!("(*byte)(unsafe.Pointer({name}))");
+                let _ =
+                    writeln!(before, "\t{}({pointer}, int(unsafe.Sizeof(*{name})))", helpers.name("Touch"));
+                words.push(format!("unsafe.Pointer({name})"));
+            }
             Type::Int { signed: true, size } => words.push(convert("int64", name, size == 8)),
             Type::Int { signed: false, size } => words.push(convert("uint64", name, size == 8)),
             Type::Uintptr => words.push(format!("uint64({name})")),
@@ -193,7 +249,7 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, helpers: &Helpers) {
         out,
         "//go:noinline\nfunc {}({}) {{\n{before}\t{}({})\n}}\n\n",
         probe.fire(),
-        signature(probe),
+        signature(probe, unit),
         probe.site(),
         words.join(", ")
     );
@@ -208,8 +264,8 @@ fn site_and_blob(out: &mut String, probe: &GoProbe<'_>) {
     let mut arg = |ty: &str| params.push(format!("arg{} {ty}", params.len()));
     for param in &probe.probe.params {
         match param.ty {
-            Type::Int { signed: true, .. } => arg("int64"),
-            Type::CString | Type::Pointer => arg("unsafe.Pointer"),
+            Type::Int { signed: true, .. } | Type::Enum { signed: true, .. } => arg("int64"),
+            Type::CString | Type::Pointer | Type::Struct { .. } => arg("unsafe.Pointer"),
             Type::String | Type::Bytes | Type::Error => {
                 arg("unsafe.Pointer");
                 arg("uint64");
@@ -246,7 +302,7 @@ impl Helpers {
             out,
             "// {name} reads the first and the last byte, so that their pages are present when a tracer,\n\
              // which cannot wait for them, reads the text.\n//\n//go:noinline\n\
-             func {name}(p *byte, n int) byte {{\n\tif n == 0 {{\n\t\treturn 0\n\t}}\n\
+             func {name}(p *byte, n int) byte {{\n\tif p == nil || n == 0 {{\n\t\treturn 0\n\t}}\n\
              \treturn *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))\n}}\n\n",
             name = self.name("Touch")
         );

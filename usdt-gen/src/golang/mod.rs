@@ -1,10 +1,12 @@
-//! The Go package of a model: API and gates (`api`), stubs and blobs in assembly (`stub`), names (`names`).
+//! The Go package of a model: API and gates (`api`), types of arguments (`types`), stubs and blobs in assembly
+//! (`stub`), names (`names`).
 //!
 //! Output depends on nothing but the arguments of [`generate`]: same definition, same bytes.
 
 mod api;
 mod names;
 mod stub;
+mod types;
 
 pub use names::default_package;
 
@@ -27,9 +29,6 @@ pub enum GenerateError {
     /// Not usable as a Go package name.
     #[error("`{0}` is no Go package name; give one with --package")]
     Package(String),
-    /// Two probes map to one Go name.
-    #[error("probes `{0}` and `{1}` would both be called `{2}` in Go; rename one")]
-    Collision(String, String, String),
     /// A probe does not fit a blob.
     #[error("probe `{0}`: {1}")]
     Blob(String, BlobError),
@@ -43,8 +42,10 @@ pub fn generate(model: &Model, source: &str, package: &str) -> Result<Vec<File>,
         return Err(GenerateError::Package(package.to_owned()));
     }
     let stem = names::stem(source);
-    let probes = names::assign(model)?;
-    let unit = Unit { source, package, stem: &stem, probes };
+    let (probes, mut taken) = names::assign(model);
+    let type_names = types::TypeNames::assign(model, &mut taken);
+    let declared = types::declare(model, &type_names, &mut taken, &names::exported(&stem));
+    let unit = Unit { source, package, stem: &stem, probes, type_names, types: declared };
     Ok(vec![
         File { name: main_file(source), text: api::linux(model, &unit) },
         File { name: format!("{stem}_amd64.s"), text: stub::assembly(&unit, Arch::X86_64)? },
@@ -64,6 +65,8 @@ struct Unit<'a> {
     package: &'a str,
     stem: &'a str,
     probes: Vec<GoProbe<'a>>,
+    type_names: types::TypeNames,
+    types: types::Types,
 }
 
 /// A probe with its Go names.

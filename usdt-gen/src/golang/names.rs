@@ -1,8 +1,8 @@
 //! Go names for D names.
 
-use super::{GenerateError, GoProbe};
+use super::GoProbe;
 use crate::provider::{Model, Probe};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
 
 const KEYWORDS: &[&str] = &[
@@ -140,11 +140,6 @@ pub(super) fn stem(source: &str) -> String {
     stem
 }
 
-/// The stem as part of an identifier: helpers are named after their file.
-pub(super) fn exported_stem(stem: &str) -> String {
-    exported(stem)
-}
-
 /// Whether Go accepts `name` as a package name.
 pub(super) fn is_package(name: &str) -> bool {
     !name.is_empty()
@@ -162,38 +157,54 @@ pub fn default_package(folder: &Path) -> String {
     if is_package(name) { name.to_owned() } else { "probes".to_owned() }
 }
 
+/// Exported names in use.
+#[derive(Default)]
+pub(super) struct Taken(HashSet<String>);
+
+impl Taken {
+    /// The name, or one made from it that is free.
+    pub(super) fn free(&mut self, name: &str) -> String {
+        let mut candidates = std::iter::once(name.to_owned())
+            .chain(std::iter::once(format!("{name}Type")))
+            .chain((2..).map(|n| format!("{name}Type{n}")));
+        let free = candidates.find(|c| !self.0.contains(c)).unwrap_or_default();
+        self.0.insert(free.clone());
+        free
+    }
+}
+
+/// The functions of a probe.
+fn forms(name: &str) -> impl Iterator<Item = String> {
+    ["", "Enabled", "Func"].into_iter().map(move |suffix| format!("{name}{suffix}"))
+}
+
 /// Gives every probe its exported name. A name that an earlier provider has taken gets its own provider's in
-/// front, so that adding a provider never renames what was there.
-pub(super) fn assign(model: &Model) -> Result<Vec<GoProbe<'_>>, GenerateError> {
-    let mut taken: HashMap<String, String> = HashMap::new();
+/// front, so that adding a provider never renames what was there; one that an earlier probe of the same provider
+/// has, `go_on` before `go__on`, gets a number.
+pub(super) fn assign(model: &Model) -> (Vec<GoProbe<'_>>, Taken) {
+    let mut taken = Taken::default();
     let mut out = Vec::new();
     for provider in model.providers.values() {
-        let mut own: HashMap<String, &str> = HashMap::new();
+        let mut own: HashSet<String> = HashSet::new();
         for probe in provider.probes.values() {
             let short = exported(&probe.name);
-            if let Some(first) = own.insert(short.clone(), &probe.name) {
-                return Err(GenerateError::Collision(first.to_owned(), probe.name.clone(), short));
-            }
-            let long = format!("{}{short}", exported(&provider.name));
-            let full = format!("{}:{}", provider.name, probe.name);
-            let name = if free(&taken, &short) { short } else { long };
-            for form in [name.clone(), format!("{name}Enabled")] {
-                if let Some(first) = taken.insert(form.clone(), full.clone()) {
-                    return Err(GenerateError::Collision(first, full, form));
-                }
+            let clashes = |name: &str| forms(name).find(|form| taken.0.contains(form));
+            let of_another = clashes(&short).is_some_and(|form| !own.contains(&form));
+            let stem = if of_another { format!("{}{short}", exported(&provider.name)) } else { short };
+            let mut candidates = std::iter::once(stem.clone()).chain((2..).map(|n| format!("{stem}{n}")));
+            let name = candidates.find(|c| clashes(c).is_none()).unwrap_or_default();
+            for form in forms(&name) {
+                own.insert(form.clone());
+                taken.0.insert(form);
             }
             out.push(GoProbe { provider, probe, params: params(probe), name });
         }
     }
-    Ok(out)
-}
-
-fn free(taken: &HashMap<String, String>, name: &str) -> bool {
-    !taken.contains_key(name) && !taken.contains_key(&format!("{name}Enabled"))
+    (out, taken)
 }
 
 /// `request__start` → `RequestStart`, `gcStart` → `GcStart`.
-fn exported(name: &str) -> String {
+pub(super) fn exported(name: &str) -> String {
     let mut out: String = words(name).map(|word| capital(&word)).collect();
     if !out.starts_with(|c: char| c.is_ascii_uppercase()) {
         out.insert(0, 'P');

@@ -31,16 +31,27 @@ fn a_taken_name_gets_its_provider_in_front() {
 }
 
 #[test]
-fn names_that_cannot_be_told_apart_are_refused() {
-    let collide = |source: &str| generate(&model(source), "p.d", "p").unwrap_err();
+fn names_that_cannot_be_told_apart_are_numbered() {
+    let functions = |source: &str| {
+        let files = generate(&model(source), "p.d", "p").unwrap();
+        let names = files[0].text.lines().filter_map(|l| l.strip_prefix("func ")?.split_once('('));
+        names.map(|(name, _)| name.to_owned()).filter(|n| !n.starts_with("usdt")).collect::<Vec<_>>()
+    };
     assert_eq!(
-        collide("provider a { probe go_on(); probe go__on(); };"),
-        GenerateError::Collision("go_on".into(), "go__on".into(), "GoOn".into())
+        functions("provider a { probe go_on(); probe go__on(); probe goOn(); };"),
+        ["GoOn", "GoOnEnabled", "GoOn2", "GoOn2Enabled", "GoOn3", "GoOn3Enabled"]
     );
-    let files = generate(&model("provider a { probe x(); probe x__enabled(); };"), "p.d", "p").unwrap();
-    assert!(files[0].text.contains("func AXEnabled()"), "`XEnabled` is taken by the first probe's test");
-    let other = model("provider a { probe x(); };");
-    assert_eq!(generate(&other, "p.d", "my-pkg"), Err(GenerateError::Package("my-pkg".into())));
+    // `XEnabled` is the first probe's test.
+    assert_eq!(
+        functions("provider a { probe x(); probe x__enabled(); };"),
+        ["X", "XEnabled", "XEnabled2", "XEnabled2Enabled"]
+    );
+}
+
+#[test]
+fn a_package_needs_a_name() {
+    let model = model("provider a { probe x(); };");
+    assert_eq!(generate(&model, "p.d", "my-pkg"), Err(GenerateError::Package("my-pkg".into())));
 }
 
 #[test]

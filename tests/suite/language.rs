@@ -1,0 +1,137 @@
+//! The corpus of definitions, generated, built by Go and compared with C.
+
+use std::path::{Path, PathBuf};
+use usdt_e2e::{Need, command, have, root, stdout, usdt_gen};
+
+fn corpus() -> PathBuf {
+    root().join("usdt-gen/corpus")
+}
+
+fn definitions() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(corpus().join("files")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 40);
+    files
+}
+
+/// Every shape is a package that Go builds, on platforms with probes and without, and that gofmt and vet leave
+/// alone. The packages prove the layouts of their structs while they are built.
+#[test]
+fn every_shape_builds() {
+    let module = tempfile::tempdir().unwrap();
+    std::fs::write(module.path().join("go.mod"), "module example.com/corpus\n\ngo 1.21\n").unwrap();
+    let include = corpus().join("include");
+    for file in definitions() {
+        let package = module.path().join(file.file_stem().unwrap());
+        let args = ["-I", include.to_str().unwrap(), "-o", package.to_str().unwrap(), file.to_str().unwrap()];
+        let out = usdt_gen(&args);
+        assert!(out.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&out.stderr));
+    }
+    assert_eq!(stdout(command("gofmt").args(["-d", "."]).current_dir(module.path())), "");
+    stdout(command("go").args(["vet", "./..."]).current_dir(module.path()));
+    for (os, arch) in [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "386")] {
+        let mut build = command("go");
+        stdout(build.args(["build", "./..."]).env("GOOS", os).env("GOARCH", arch).current_dir(module.path()));
+    }
+}
+
+/// Sizes and offsets in the models are those of the C compiler: `_Static_assert` fails its run otherwise.
+#[test]
+fn layouts_are_those_of_c() {
+    if !have(&[Need::Program("cc")]) {
+        return;
+    }
+    let mut asserted = 0;
+    for name in
+        ["structs", "bit_fields", "unions", "struct_constants", "recursive_struct", "forward_typedefs"]
+    {
+        let text = std::fs::read_to_string(corpus().join(format!("files/{name}.d"))).unwrap();
+        let model = usdt_gen::dlang::parse(&text).model.unwrap();
+        let c = c_of(&text, &model);
+        asserted += c.matches("_Static_assert").count();
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("layout.c");
+        std::fs::write(&source, c).unwrap();
+        stdout(command("cc").args(["-std=gnu11", "-fsyntax-only"]).arg(&source));
+    }
+    assert!(asserted > 40, "{asserted}");
+}
+
+/// The types of a definition, without its providers and what only D has, and what the model says of them.
+fn c_of(text: &str, model: &usdt_gen::provider::Model) -> String {
+    use usdt_gen::provider::StructName;
+    let mut out = String::from("#include <stddef.h>\n#include <stdint.h>\n");
+    let mut depth = None;
+    for line in text.lines() {
+        if line.starts_with("provider") {
+            depth = Some(0);
+        }
+        if depth.is_none() {
+            let constant = line.strip_prefix("inline int ").and_then(|l| l.strip_suffix(';'));
+            match constant {
+                Some(constant) => out.push_str(&format!("enum {{ {constant} }};\n")),
+                None => out.push_str(&format!("{line}\n")),
+            }
+        } else if line.ends_with("};") {
+            depth = None;
+        }
+    }
+    for s in &model.structs {
+        let name = match &s.name {
+            StructName::Tag(tag) => format!("{} {tag}", if s.union { "union" } else { "struct" }),
+            StructName::Typedef(name) => name.clone(),
+            StructName::Member { .. } => continue,
+        };
+        out.push_str(&format!("_Static_assert(sizeof({name}) == {}, \"size\");\n", s.size));
+        out.push_str(&format!("_Static_assert(_Alignof({name}) == {}, \"align\");\n", s.align));
+        for f in s.fields.iter().filter(|f| f.bits.is_none()) {
+            if let Some(field) = &f.name {
+                out.push_str(&format!(
+                    "_Static_assert(offsetof({name}, {field}) == {}, \"{field}\");\n",
+                    f.offset
+                ));
+            }
+        }
+    }
+    out
+}
+
+/// What a dialect refuses is an error with its name, and nothing is written.
+#[test]
+fn strict_speaks_for_other_implementations() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.d");
+    std::fs::write(
+        &file,
+        "// line\n#define N int\n/* a /* b */\nprovider p {\n\tprobe a(N x, bool ok, const void **deep);\n\tprobe b(void);\n}\n",
+    )
+    .unwrap();
+    let run = |dialect: &str| {
+        let out = usdt_gen(&["--strict", dialect, file.to_str().unwrap()]);
+        assert_eq!(out.status.code(), Some(2), "{dialect}");
+        let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+        errors.lines().filter_map(|l| l.strip_prefix("error: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let written = format!("{}: 4 errors; nothing was written", file.display());
+    assert_eq!(
+        run("illumos"),
+        [
+            "DTrace has no `//` comments",
+            "DTrace takes no `/*` inside a comment",
+            "DTrace has no type `bool`",
+            "expected `;` after the provider's `}`, found the end of the file",
+            &written,
+        ]
+    );
+    assert_eq!(run("apple")[0], "DTrace takes no `/*` inside a comment");
+    assert_eq!(
+        run("systemtap")[..2],
+        [
+            "SystemTap's dtrace does not understand this type",
+            "SystemTap's dtrace counts `(void)` as an argument"
+        ]
+    );
+    assert!(!Path::new(&file).with_extension("go").exists());
+    assert!(usdt_gen(&[file.to_str().unwrap()]).status.success(), "without it, all of this is understood");
+}

@@ -1,0 +1,2 @@
+#define bool unsigned char
+provider planner { probe decided(bool yes, int cost); };

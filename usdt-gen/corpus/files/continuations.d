@@ -1,0 +1,4 @@
+#define SHAPE \
+  int width, \
+  int height
+provider c { probe resized(SHAPE); };

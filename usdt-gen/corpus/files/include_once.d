@@ -1,0 +1,3 @@
+#include "once.h"
+#include "once.h"
+provider p { probe x(once_t a); };

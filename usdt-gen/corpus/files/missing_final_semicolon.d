@@ -1,0 +1,4 @@
+provider tap {
+	probe a(int x)
+	probe b();
+}

@@ -1,0 +1,4 @@
+provider daemon {
+	probe started();
+	probe stopped(void);
+};

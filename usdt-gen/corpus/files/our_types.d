@@ -1,0 +1,1 @@
+provider ours { probe a(string s, bytes b, bool ok, error err); };

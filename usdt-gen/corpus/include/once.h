@@ -1,0 +1,3 @@
+#pragma once
+typedef long once_t;
+struct once { int a; };

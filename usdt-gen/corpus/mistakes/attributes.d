@@ -1,0 +1,3 @@
+#pragma D attributes
+#pragma D attributes A/B/C provider other args
+provider app { probe a(); };

@@ -1,0 +1,4 @@
+provider café {
+	probe a(int x€);
+	probe b();
+};

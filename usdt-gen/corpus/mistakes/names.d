@@ -1,0 +1,7 @@
+provider app2 {
+	probe request-start(int id);
+	probe ok(int a, int a);
+	probe ok();
+};
+provider app2 { };
+provider xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx { };

@@ -1,0 +1,2 @@
+/* just types */
+typedef int a;

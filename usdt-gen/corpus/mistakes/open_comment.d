@@ -1,0 +1,4 @@
+provider app {
+	probe a();
+/* never closed
+};

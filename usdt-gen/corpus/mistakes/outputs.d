@@ -1,0 +1,4 @@
+provider app {
+	probe a(int i) : (int j);
+	probe b(int i) : (int);
+};

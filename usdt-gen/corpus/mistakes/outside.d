@@ -1,0 +1,3 @@
+probe lost(int a);
+provider app { probe a(); };
+}

@@ -1,0 +1,3 @@
+typedef a b;
+typedef b a;
+provider app { probe x(a v, b *w); };

@@ -1,0 +1,222 @@
+//! Names and types resolved, rules enforced: the syntax tree becomes a [`Model`].
+
+mod resolve;
+mod structs;
+
+use super::ast::{Attributes, Base, File, Name, Param, Probe, Provider, Type};
+use crate::diagnostic::Diagnostic;
+use crate::provider::{self, MAX_WORDS, Model};
+use crate::source::{Sources, Span};
+use indexmap::IndexMap;
+use resolve::Resolver;
+use std::collections::HashMap;
+
+/// Longest name DTrace keeps, `DTRACE_PROVNAMELEN` and `DTRACE_NAMELEN` without the NUL.
+const MAX_NAME: usize = 63;
+
+/// Builds the model; whatever is wrong is reported and left out. `missing` are headers that were not found.
+pub(super) fn check(
+    sources: &Sources,
+    file: &File,
+    missing: &[String],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Model {
+    let mut checker = Checker { resolver: Resolver::new(sources, file, missing, diagnostics) };
+    let mut providers: IndexMap<String, provider::Provider> = IndexMap::new();
+    let mut spans: HashMap<&str, Span> = HashMap::new();
+    for ast in &file.providers {
+        checker.provider_name(&ast.name);
+        if let Some(first) = spans.get(ast.name.text.as_str()) {
+            checker.report(
+                Diagnostic::error(
+                    ast.name.span.clone(),
+                    format!("provider `{}` is declared twice", ast.name.text),
+                    "declared again here",
+                )
+                .related(first.clone(), "first declared here")
+                .help("put all probes of a provider into one block"),
+            );
+            continue;
+        }
+        spans.insert(&ast.name.text, ast.name.span.clone());
+        let model = checker.provider(ast);
+        providers.insert(ast.name.text.clone(), model);
+    }
+    for attributes in &file.attributes {
+        checker.attributes(attributes, &mut providers);
+    }
+    if providers.is_empty() && checker.resolver.diagnostics.iter().all(|d| !d.is_error()) {
+        checker.report(
+            Diagnostic::error(0..0, "no provider in this file", "nothing to generate from")
+                .help("declare one: `provider app { probe request__start(uint64_t id, string path); };`"),
+        );
+    }
+    let (enums, structs) = checker.resolver.finish();
+    Model { providers, enums, structs }
+}
+
+struct Checker<'a> {
+    resolver: Resolver<'a>,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.resolver.diagnostics.push(diagnostic);
+    }
+
+    fn provider_name(&mut self, name: &Name) {
+        self.length(name, "provider");
+        if name.text.ends_with(|c: char| c.is_ascii_digit()) {
+            self.report(
+                Diagnostic::error(
+                    name.span.clone(),
+                    format!("provider name `{}` ends in a digit", name.text),
+                    "ends in a digit",
+                )
+                .help("DTrace appends the process id to the name; end it in a letter or `_`"),
+            );
+        }
+    }
+
+    fn length(&mut self, name: &Name, what: &str) {
+        if name.text.len() > MAX_NAME {
+            let message = format!("{what} name is {} characters long", name.text.len());
+            self.report(Diagnostic::error(name.span.clone(), message, format!("at most {MAX_NAME} fit")));
+        }
+    }
+
+    fn attributes(&mut self, ast: &Attributes, providers: &mut IndexMap<String, provider::Provider>) {
+        let Some(provider) = providers.get_mut(&ast.provider.text) else {
+            self.report(Diagnostic::warning(
+                ast.provider.span.clone(),
+                format!("attributes for unknown provider `{}`", ast.provider.text),
+                "ignored",
+            ));
+            return;
+        };
+        if ast.what == "args" {
+            provider.stability = Some(ast.stability.clone());
+        }
+    }
+
+    fn provider(&mut self, ast: &Provider) -> provider::Provider {
+        let mut probes: IndexMap<String, provider::Probe> = IndexMap::new();
+        let mut spans: HashMap<&str, Span> = HashMap::new();
+        for probe in &ast.probes {
+            self.length(&probe.name, "probe");
+            if let Some(first) = spans.get(probe.name.text.as_str()) {
+                self.report(
+                    Diagnostic::error(
+                        probe.name.span.clone(),
+                        format!("probe `{}` is declared twice", probe.name.text),
+                        "declared again here",
+                    )
+                    .related(first.clone(), "first declared here")
+                    .help("probes have no overloads: give this one a name of its own"),
+                );
+                continue;
+            }
+            spans.insert(&probe.name.text, probe.name.span.clone());
+            let model = self.probe(probe);
+            probes.insert(probe.name.text.clone(), model);
+        }
+        provider::Provider { name: ast.name.text.clone(), doc: ast.doc.clone(), stability: None, probes }
+    }
+
+    fn probe(&mut self, ast: &Probe) -> provider::Probe {
+        let inputs = without_void(&ast.params);
+        let params: Vec<provider::Param> = inputs.iter().filter_map(|p| self.param(p)).collect();
+        let mut names: HashMap<&str, (usize, Span)> = HashMap::new();
+        for (at, param) in inputs.iter().enumerate() {
+            let Some(name) = &param.name else { continue };
+            if let Some((_, first)) = names.get(name.text.as_str()) {
+                self.report(
+                    Diagnostic::error(
+                        name.span.clone(),
+                        format!("two arguments are called `{}`", name.text),
+                        "used again here",
+                    )
+                    .related(first.clone(), "first used here"),
+                );
+            } else {
+                names.insert(&name.text, (at, name.span.clone()));
+            }
+        }
+        let mut outputs = Vec::new();
+        for output in without_void(&ast.outputs) {
+            match &output.name {
+                Some(name) => match names.get(name.text.as_str()) {
+                    Some((input, _)) => {
+                        outputs.push(provider::Output { input: *input, spelling: output.ty.spelling() });
+                    }
+                    None => self.report(Diagnostic::error(
+                        name.span.clone(),
+                        format!("`{}` is no argument of this probe", name.text),
+                        "outputs are matched to inputs by name",
+                    )),
+                },
+                None => self.report(Diagnostic::error(
+                    output.ty.span.clone(),
+                    "output argument without a name",
+                    "outputs are matched to inputs by name",
+                )),
+            }
+        }
+        let probe = provider::Probe { name: ast.name.text.clone(), doc: ast.doc.clone(), params, outputs };
+        self.word_limit(ast, &probe);
+        probe
+    }
+
+    fn word_limit(&mut self, ast: &Probe, probe: &provider::Probe) {
+        let words = probe.words();
+        if words <= MAX_WORDS {
+            return;
+        }
+        // The first one that does not fit.
+        let mut sum = 0;
+        let fit = probe.params.iter().take_while(|p| {
+            sum += p.ty.words();
+            sum <= MAX_WORDS
+        });
+        let span = ast.params.get(fit.count()).map_or(ast.name.span.clone(), |p| p.ty.span.clone());
+        let pairs = words - probe.params.len();
+        let counted = if pairs > 0 {
+            format!(" ({} arguments, {pairs} of them pointer and length)", probe.params.len())
+        } else {
+            String::new()
+        };
+        self.report(
+            Diagnostic::error(
+                span,
+                format!(
+                    "probe `{}` has {words} argument words{counted}, tracers take {MAX_WORDS}",
+                    ast.name.text
+                ),
+                "the first that does not fit",
+            )
+            .help("drop or combine arguments, or pass a pointer to a struct that holds them"),
+        );
+    }
+
+    fn param(&mut self, ast: &Param) -> Option<provider::Param> {
+        let ty = self.resolver.argument(&ast.ty)?;
+        Some(provider::Param {
+            name: ast.name.as_ref().map(|n| n.text.clone()),
+            spelling: resolve::decayed(&ast.ty).spelling(),
+            ty,
+            doc: ast.doc.clone(),
+        })
+    }
+}
+
+/// `(void)` says explicitly that there is none.
+fn without_void(params: &[Param]) -> &[Param] {
+    match params {
+        [Param { name: None, ty: Type { base: Base::Words(words), derived, .. }, .. }]
+            if derived.is_empty() && words.as_slice() == ["void"] =>
+        {
+            &[]
+        }
+        params => params,
+    }
+}

@@ -1,0 +1,156 @@
+//! Documentation from comments.
+
+use super::{Kind, Parser, Span};
+
+impl Parser<'_> {
+    /// Passes over comments and control lines; returns the documentation they hold for what follows.
+    pub(super) fn trivia(&mut self) -> String {
+        let mut doc: Vec<Span> = Vec::new();
+        self.skipped.clear();
+        loop {
+            let token = self.peek().clone();
+            match token.kind {
+                Kind::Comment => {
+                    if doc.last().is_some_and(|last| self.gap_has_blank_line(last.end..token.span.start)) {
+                        doc.clear();
+                    }
+                    doc.push(token.span);
+                    self.at += 1;
+                }
+                Kind::Control => {
+                    doc.clear();
+                    self.at += 1;
+                    self.control_line(&token);
+                }
+                _ => {
+                    let next = token.span.start;
+                    if doc.last().is_some_and(|last| self.gap_has_blank_line(last.end..next)) {
+                        doc.clear();
+                    }
+                    // A comment behind the previous declaration, on its line, documents that one.
+                    if let Some(first) = doc.first()
+                        && !self.sources.line_before(first.start).trim().is_empty()
+                    {
+                        doc.remove(0);
+                    }
+                    return self.doc_of(&doc);
+                }
+            }
+        }
+    }
+
+    fn gap_has_blank_line(&self, gap: Span) -> bool {
+        self.sources.text(&gap).matches('\n').count() > 1
+    }
+
+    /// Text of comments.
+    pub(super) fn doc_of(&self, comments: &[Span]) -> String {
+        doc_text(comments.iter().map(|span| self.sources.text(span)))
+    }
+
+    /// Text of the comments passed over since the last call.
+    pub(super) fn take_skipped(&mut self) -> String {
+        let comments = std::mem::take(&mut self.skipped);
+        self.doc_of(&comments)
+    }
+
+    /// Comments on the rest of the line that the last token stands on: they belong to what it ends.
+    pub(super) fn rest_of_line(&mut self) -> String {
+        let mut comments = Vec::new();
+        let mut end = self.previous().map_or(0, |t| t.span.end);
+        while self.peek().kind == Kind::Comment {
+            let span = self.peek().span.clone();
+            if self.sources.text(&(end..span.start)).contains('\n') || span.start < end {
+                break;
+            }
+            end = span.end;
+            comments.push(span);
+            self.at += 1;
+        }
+        self.doc_of(&comments)
+    }
+}
+
+/// Comment markers off, common leading stars off, one blank line at most between paragraphs.
+fn doc_text<'a>(comments: impl Iterator<Item = &'a str>) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for comment in comments {
+        let body = match comment.strip_prefix("/*") {
+            Some(body) => body.strip_suffix("*/").unwrap_or(body).trim_start_matches('*'),
+            None => comment.trim_start_matches('/'),
+        };
+        // A line comment is a line, also without text.
+        let empty = (body.is_empty() && comment.starts_with("//")).then_some("");
+        for line in body.lines().chain(empty) {
+            let line = line.trim();
+            let line = line.strip_prefix('*').unwrap_or(line).trim();
+            if !line.is_empty() || lines.last().is_some_and(|last| !last.is_empty()) {
+                lines.push(line.to_owned());
+            }
+        }
+    }
+    while lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    lines.join("\n")
+}
+
+/// Takes `@param NAME TEXT` out of a probe's documentation. The text goes on up to a blank line or the next
+/// annotation; those that name no parameter stay where they are.
+pub(super) fn split_params(doc: &str, is_param: impl Fn(&str) -> bool) -> (String, Vec<(String, String)>) {
+    let (mut rest, mut params): (Vec<&str>, Vec<(String, String)>) = (Vec::new(), Vec::new());
+    let mut open = false;
+    for line in doc.lines() {
+        let named = line.strip_prefix("@param ").or_else(|| line.strip_prefix("\\param ")).and_then(|text| {
+            let (name, text) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
+            is_param(name).then(|| (name.to_owned(), text.trim().to_owned()))
+        });
+        match (named, params.last_mut()) {
+            (Some(param), _) => {
+                params.push(param);
+                open = true;
+            }
+            (None, Some((_, text))) if open && !line.is_empty() && !line.starts_with('@') => {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                text.push_str(line);
+            }
+            _ => {
+                open = false;
+                if !line.is_empty() || rest.last().is_some_and(|l| !l.is_empty()) {
+                    rest.push(line);
+                }
+            }
+        }
+    }
+    while rest.last().is_some_and(|l| l.is_empty()) {
+        rest.pop();
+    }
+    (rest.join("\n"), params)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_and_stars_go() {
+        for (comments, text) in [
+            (&["/** One.\n * Two.\n *\n *\n * Three. */"][..], "One.\nTwo.\n\nThree."),
+            (&["// a", "/// b", "//", "// c"][..], "a\nb\n\nc"),
+            (&["/* @appdata {\"x\": [1]} */"][..], "@appdata {\"x\": [1]}"),
+            (&["/**/"][..], ""),
+        ] {
+            assert_eq!(doc_text(comments.iter().copied()), text);
+        }
+    }
+
+    #[test]
+    fn params_are_taken_out() {
+        let doc = "Said.\n@param id the id,\nof the request\n@param none stays\n\n@stable yes";
+        let (rest, params) = split_params(doc, |name| name == "id");
+        assert_eq!(rest, "Said.\n@param none stays\n\n@stable yes");
+        assert_eq!(params, [("id".to_owned(), "the id,\nof the request".to_owned())]);
+    }
+}

@@ -1,0 +1,268 @@
+//! A model as a definition file: reading it gives the same model.
+
+use crate::provider::{FieldType, Model, Param, Probe, Provider, Struct, StructName, Type};
+use stapsdt::schema::declaration;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Prints a definition file.
+pub fn print(model: &Model) -> String {
+    let mut printer = Printer { model, out: String::new() };
+    printer.enums();
+    printer.typedefs();
+    for at in 0..model.structs.len() {
+        printer.top_struct(at);
+    }
+    for provider in model.providers.values() {
+        printer.provider(provider);
+    }
+    printer.out
+}
+
+struct Printer<'a> {
+    model: &'a Model,
+    out: String,
+}
+
+impl Printer<'_> {
+    fn enums(&mut self) {
+        for e in &self.model.enums {
+            comment(&mut self.out, "", &e.doc);
+            let (head, tail) = if e.tagged {
+                (format!("enum {}", e.name), String::new())
+            } else {
+                ("typedef enum".into(), format!(" {}", e.name))
+            };
+            // Writing to a string has no failing case.
+            let _ = writeln!(self.out, "{head} {{");
+            for (name, value, doc) in &e.values {
+                comment(&mut self.out, "\t", doc);
+                let _ = writeln!(self.out, "\t{name} = {value},");
+            }
+            let _ = writeln!(self.out, "}}{tail};\n");
+        }
+    }
+
+    /// Names in spellings that are no types by themselves.
+    fn typedefs(&mut self) {
+        let mut names: BTreeMap<String, (u8, String)> = BTreeMap::new();
+        let mut need = |spelling: &str, whole: Option<FieldType>| {
+            let Some(name) = free_name(spelling) else { return };
+            let stars = spelling.matches('*').count();
+            let declared = match (stars, &whole) {
+                (0, Some(ty)) => {
+                    let ty = peeled(ty, spelling.matches('[').count());
+                    self.c_type(&ty, name)
+                }
+                (1, Some(FieldType::StructPointer(at))) => declaration(&self.struct_name(*at), name),
+                // `name` of which a pointer is a string.
+                (1, Some(FieldType::Char)) => format!("char {name}"),
+                _ => format!("struct {name} {name}"),
+            };
+            // A value says more than a pointer, and `char` more than a number.
+            let rank = match (stars, &whole) {
+                (1, Some(FieldType::Char)) => 3,
+                (0, _) => 2,
+                (1, Some(FieldType::StructPointer(_))) => 1,
+                _ => 0,
+            };
+            let best = names.entry(name.to_owned()).or_insert((rank, declared.clone()));
+            if best.0 < rank {
+                *best = (rank, declared);
+            }
+        };
+        for s in &self.model.structs {
+            for field in &s.fields {
+                need(&field.spelling, Some(field.ty.clone()));
+            }
+        }
+        for param in self.model.providers.values().flat_map(|p| p.probes.values()).flat_map(|p| &p.params) {
+            let ty = match param.ty {
+                Type::Int { size, signed } => Some(FieldType::Int { size, signed }),
+                Type::Uintptr => Some(FieldType::Int { size: 8, signed: false }),
+                Type::Float { size } => Some(FieldType::Float { size }),
+                Type::Enum { index, .. } => Some(FieldType::Enum(index)),
+                Type::Struct { index } => Some(FieldType::StructPointer(index)),
+                Type::Pointer => Some(FieldType::Pointer),
+                Type::CString => Some(FieldType::Char),
+                Type::Bool | Type::String | Type::Bytes | Type::Error => None,
+            };
+            // A string type without a star in its name is a pointer already.
+            let ty = match (param.ty, param.spelling.contains('*')) {
+                (Type::CString, false) => Some(FieldType::Array(Box::new(FieldType::Char), 1)),
+                _ => ty,
+            };
+            need(&param.spelling, ty);
+        }
+        let own: Vec<&str> = self.model.enums.iter().filter(|e| !e.tagged).map(|e| e.name.as_str()).collect();
+        let structs: Vec<&str> = self
+            .model
+            .structs
+            .iter()
+            .filter_map(|s| if let StructName::Typedef(name) = &s.name { Some(name.as_str()) } else { None })
+            .collect();
+        for (name, (_, declared)) in names {
+            if !own.contains(&name.as_str()) && !structs.contains(&name.as_str()) {
+                let _ = writeln!(self.out, "typedef {declared};");
+            }
+        }
+    }
+
+    fn struct_name(&self, at: usize) -> String {
+        let Some(s) = self.model.structs.get(at) else { return "void".into() };
+        match &s.name {
+            StructName::Tag(tag) => format!("{} {tag}", keyword(s)),
+            StructName::Typedef(name) => name.clone(),
+            StructName::Member { .. } => keyword(s).into(),
+        }
+    }
+
+    /// A declaration of `name` with a type of the model.
+    fn c_type(&self, ty: &FieldType, name: &str) -> String {
+        let text = match ty {
+            FieldType::Char => "char".to_owned(),
+            FieldType::Int { size, signed } => {
+                format!("{}int{}_t", if *signed { "" } else { "u" }, u32::from(*size) * 8)
+            }
+            FieldType::Float { size: 4 } => "float".to_owned(),
+            FieldType::Float { .. } => "double".to_owned(),
+            FieldType::Bool => "bool".to_owned(),
+            FieldType::Enum(at) => match self.model.enums.get(*at) {
+                Some(e) if e.tagged => format!("enum {}", e.name),
+                Some(e) => e.name.clone(),
+                None => "int".to_owned(),
+            },
+            FieldType::Struct(at) => self.struct_name(*at),
+            FieldType::StructPointer(at) => format!("{} *", self.struct_name(*at)),
+            FieldType::Pointer => "void *".to_owned(),
+            FieldType::Array(element, length) => {
+                return self.c_type(element, &format!("{name}[{length}]"));
+            }
+        };
+        declaration(&text, name)
+    }
+
+    fn top_struct(&mut self, at: usize) {
+        let Some(s) = self.model.structs.get(at) else { return };
+        let (head, tail) = match &s.name {
+            StructName::Tag(tag) => (format!("{} {tag}", keyword(s)), String::new()),
+            StructName::Typedef(name) => (format!("typedef {}", keyword(s)), format!(" {name}")),
+            // Printed where it is used.
+            StructName::Member { .. } => return,
+        };
+        comment(&mut self.out, "", &s.doc);
+        let _ = writeln!(self.out, "{head} {{");
+        self.fields(s, 1);
+        let _ = writeln!(self.out, "}}{tail};\n");
+    }
+
+    fn fields(&mut self, s: &Struct, depth: usize) {
+        let indent = "\t".repeat(depth);
+        for (n, field) in s.fields.iter().enumerate() {
+            comment(&mut self.out, &indent, &field.doc);
+            let width = field.bits.map_or(String::new(), |(_, width)| format!(" : {width}"));
+            let name = field.name.as_deref().unwrap_or_default();
+            let inline = match innermost(&field.ty) {
+                FieldType::Struct(at) => self.model.structs.get(*at).filter(|inner| {
+                    matches!(inner.name, StructName::Member { parent, field } if field == n
+                        && self.model.structs.get(parent).is_some_and(|p| std::ptr::eq(p, s)))
+                }),
+                _ => None,
+            };
+            let Some(inner) = inline else {
+                let declared = declaration(&field.spelling, name);
+                let _ = writeln!(self.out, "{indent}{}{width};", declared.trim_end());
+                continue;
+            };
+            let _ = writeln!(self.out, "{indent}{} {{", keyword(inner));
+            self.fields(inner, depth + 1);
+            let lengths =
+                field.spelling.find('[').and_then(|at| field.spelling.get(at..)).unwrap_or_default();
+            let _ = writeln!(self.out, "{indent}}} {name}{lengths};");
+        }
+    }
+
+    fn provider(&mut self, provider: &Provider) {
+        if let Some(stability) = &provider.stability {
+            let _ = writeln!(self.out, "#pragma D attributes {stability} provider {} args\n", provider.name);
+        }
+        comment(&mut self.out, "", &provider.doc);
+        let _ = writeln!(self.out, "provider {} {{", provider.name);
+        for probe in provider.probes.values() {
+            comment(&mut self.out, "\t", &probe.doc);
+            let _ = write!(self.out, "\tprobe {}(", probe.name);
+            self.params(&probe.params);
+            self.outputs(probe);
+            self.out.push_str(";\n");
+        }
+        self.out.push_str("};\n\n");
+    }
+
+    fn params(&mut self, params: &[Param]) {
+        let documented = params.iter().any(|p| !p.doc.is_empty());
+        for (at, param) in params.iter().enumerate() {
+            if at > 0 {
+                self.out.push(',');
+            }
+            if documented {
+                self.out.push('\n');
+                comment(&mut self.out, "\t\t", &param.doc);
+                self.out.push_str("\t\t");
+            } else if at > 0 {
+                self.out.push(' ');
+            }
+            let name = param.name.as_deref().unwrap_or_default();
+            let declared = declaration(&param.spelling, name);
+            self.out.push_str(declared.trim_end());
+        }
+        self.out.push_str(if documented { "\n\t)" } else { ")" });
+    }
+
+    fn outputs(&mut self, probe: &Probe) {
+        for (at, output) in probe.outputs.iter().enumerate() {
+            self.out.push_str(if at == 0 { " : (" } else { ", " });
+            let name = probe.params.get(output.input).and_then(|p| p.name.as_deref()).unwrap_or_default();
+            self.out.push_str(&declaration(&output.spelling, name));
+        }
+        if !probe.outputs.is_empty() {
+            self.out.push(')');
+        }
+    }
+}
+
+fn keyword(s: &Struct) -> &'static str {
+    if s.union { "union" } else { "struct" }
+}
+
+fn innermost(ty: &FieldType) -> &FieldType {
+    match ty {
+        FieldType::Array(element, _) => innermost(element),
+        other => other,
+    }
+}
+
+/// The type that `levels` of brackets are around.
+fn peeled(ty: &FieldType, levels: usize) -> FieldType {
+    match ty {
+        FieldType::Array(element, _) if levels > 0 => peeled(element, levels - 1),
+        other => other.clone(),
+    }
+}
+
+/// The name of a type that has to be declared: the spelling's base, where it is a single unknown word.
+fn free_name(spelling: &str) -> Option<&str> {
+    let base = spelling.split(['*', '(', '[']).next()?.trim();
+    let base = base.strip_prefix("const ").unwrap_or(base);
+    let single = !base.is_empty() && base.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let known = super::types::named(base).is_some() || super::types::arithmetic(&[base.to_owned()]).is_some();
+    (single && !known && !["void", "struct", "union", "enum"].contains(&base)).then_some(base)
+}
+
+/// Line comments: a block comment would end at a `*/` in the text.
+fn comment(out: &mut String, indent: &str, text: &str) {
+    for line in text.lines() {
+        // Reading takes one leading star off.
+        let star = if line.starts_with('*') { "* " } else { "" };
+        let _ = writeln!(out, "{}", format!("{indent}// {star}{line}").trim_end());
+    }
+}
