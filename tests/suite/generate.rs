@@ -159,7 +159,7 @@ fn gates_are_inlined_and_nothing_escapes() {
         .map(|l| l.split('(').next().unwrap())
         .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
         .collect();
-    assert_eq!(exported.len(), 16, "8 probes and their Enabled functions");
+    assert_eq!(exported.len(), 23, "8 probes, their Enabled functions, and Func for all with arguments");
     for name in exported {
         assert!(
             said.lines().any(|l| l.ends_with(&format!("can inline {name}"))),
@@ -173,6 +173,32 @@ fn gates_are_inlined_and_nothing_escapes() {
         "{escapes:?}"
     );
     assert!(!said.contains("leaking param: name"), "{said}");
+}
+
+/// The closure form is inlined with its closure: off, nothing of it is made, and on, nothing goes to the heap.
+#[test]
+fn a_closure_costs_nothing_either() {
+    let folder = usdt_e2e::root().join("tests/go");
+    let out = command("go")
+        .args(["test", "-gcflags=-m", "-run=^$", "./gate"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let said = text(&out.stderr);
+    for inlined in ["inlining call to probes.HitFunc", "inlining call to lazily.func1"] {
+        assert!(said.contains(inlined), "{inlined}: {said}");
+    }
+    let binary = tempfile::tempdir().unwrap();
+    let test = binary.path().join("gate.test");
+    go(&folder, &["test", "-c", "-o", test.to_str().unwrap(), "./gate"]);
+    let code = stdout(command("go").args(["tool", "objdump", "-s", "gate.lazily$", test.to_str().unwrap()]));
+    let before: Vec<&str> = code
+        .lines()
+        .take_while(|l| !l.contains("usdtProbeHit+18(SB)"))
+        .filter_map(|l| l.split_whitespace().nth(3))
+        .collect();
+    // The stack check and the frame; no closure is put together.
+    assert!(!before.is_empty() && before.iter().all(|m| !m.starts_with("LEA")), "{code}");
 }
 
 /// Off, a probe is a load, a test and a branch.

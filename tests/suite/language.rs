@@ -135,3 +135,52 @@ fn strict_speaks_for_other_implementations() {
     assert!(!Path::new(&file).with_extension("go").exists());
     assert!(usdt_gen(&[file.to_str().unwrap()]).status.success(), "without it, all of this is understood");
 }
+
+/// A program passes a struct, an enum and what comments say of them; bpftrace reads the struct as C has it.
+#[test]
+fn structs_are_read_as_c_has_them() {
+    if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
+        return;
+    }
+    let module = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| {
+        let path = module.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    let types = "struct conn { int fd; struct { char host[8]; uint16_t port; } peer; uint64_t sent; };\n";
+    write("go.mod", "module example.com/app\n\ngo 1.21\n");
+    write(
+        "probes/probes.d",
+        &format!(
+            "{types}enum why {{ WHY_PEER = 1, WHY_TIMEOUT }};\nprovider app {{\n\t/** @param c as it was */\n\tprobe closed(struct conn *c, enum why why);\n}};\n"
+        ),
+    );
+    write(
+        "main.go",
+        "package main\n\nimport (\n\t\"time\"\n\n\t\"example.com/app/probes\"\n)\n\nfunc main() {\n\
+         \tc := &probes.Conn{Fd: 7, Sent: 1 << 40}\n\tcopy(c.Peer.Host[:], \"gopher\")\n\tc.Peer.Port = 443\n\
+         \tfor !probes.ClosedEnabled() {\n\t\ttime.Sleep(time.Millisecond)\n\t}\n\
+         \tprobes.Closed(nil, probes.WhyPeer)\n\tprobes.Closed(c, probes.WhyTimeout)\n\ttime.Sleep(500 * time.Millisecond)\n}\n",
+    );
+    stdout(command("usdt-gen").arg("probes/probes.d").current_dir(module.path()));
+    let source = std::fs::read_to_string(module.path().join("probes/probes.go")).unwrap();
+    assert!(source.contains("// Arguments:\n//   - c: as it was\n"), "{source}");
+    stdout(
+        command("go")
+            .args(["build", "-toolexec=usdt-gen toolexec", "-o", "app", "."])
+            .current_dir(module.path()),
+    );
+    let app = module.path().join("app");
+    let target = usdt_e2e::Process::start(&mut command(&app));
+    let script = format!(
+        "struct peer {{ char host[8]; uint16_t port; }} struct conn {{ int fd; struct peer peer; uint64_t sent; }}\n\
+         usdt:{}:app:closed {{ if (arg0 != 0) {{ $c = (struct conn *)arg0; printf(\"fd %d host %s port %d sent %lu why %d\\n\", \
+         $c->fd, $c->peer.host, $c->peer.port, $c->sent, arg1); exit(); }} }}",
+        app.display()
+    );
+    let tracer = usdt_e2e::Process::start(command("bpftrace").args(["-e", &script]));
+    let (_, out, errors) = tracer.finish();
+    assert!(out.contains("fd 7 host gopher port 443 sent 1099511627776 why 2\n"), "{out}{errors}");
+    assert!(target.finish().0.success());
+}

@@ -27,6 +27,28 @@ func BenchmarkOffTwelve(b *testing.B) {
 	}
 }
 
+// lazily has an argument that is costly to compute.
+//
+//go:noinline
+func lazily(self uint64, data []byte) uint64 {
+	probes.HitFunc(func(fire func(self, n uint64, text string)) {
+		sum := uint64(0)
+		for _, b := range data {
+			sum += uint64(b)
+		}
+		fire(self, sum, "text")
+	})
+	return self + 1
+}
+
+// BenchmarkOffFunc is the loop with a function that fires by a closure in it.
+func BenchmarkOffFunc(b *testing.B) {
+	data := make([]byte, 100)
+	for i := 0; i < b.N; i++ {
+		lazily(uint64(i), data)
+	}
+}
+
 // TestNoAllocation holds whether or not a tracer is attached: the tests run it both ways.
 func TestNoAllocation(t *testing.T) {
 	data := []byte("data")
@@ -34,6 +56,7 @@ func TestNoAllocation(t *testing.T) {
 		probes.Hit(1, 2, "text")
 		probes.MoreTypes(1, 2, 3, true, "a C string that fits the stack", data, nil, nil)
 		probes.Twelve(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+		lazily(1, data)
 	})
 	if allocations != 0 {
 		t.Errorf("%v allocations a run", allocations)

@@ -26,6 +26,14 @@ func Hit(self uint64, n uint64, text string) {
 	}
 }
 
+// HitFunc calls args if a tracer is attached to e2e:hit.
+// What is costly to compute is computed in there and passed to fire.
+func HitFunc(args func(fire func(self uint64, n uint64, text string))) {
+	if uint32(usdtProbeHit.semaphore) != 0 {
+		args(usdtFireHit)
+	}
+}
+
 // HitEnabled reports whether a tracer is attached to e2e:hit.
 func HitEnabled() bool { return usdtProbeHit.semaphore != 0 }
 
@@ -56,6 +64,14 @@ func Types(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint1
 	}
 }
 
+// TypesFunc calls args if a tracer is attached to e2e:types.
+// What is costly to compute is computed in there and passed to fire.
+func TypesFunc(args func(fire func(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32))) {
+	if uint32(usdtProbeTypes.semaphore) != 0 {
+		args(usdtFireTypes)
+	}
+}
+
 // TypesEnabled reports whether a tracer is attached to e2e:types.
 func TypesEnabled() bool { return usdtProbeTypes.semaphore != 0 }
 
@@ -76,10 +92,19 @@ var usdtProbeTypes struct {
 
 // MoreTypes fires the probe e2e:more__types.
 //
-// Tracers see arg0 u64, arg1 f (IEEE 754 bits), arg2 d (IEEE 754 bits), arg3 ok, arg4 cstring (C string), arg5 and arg6 data (pointer, length), arg7 and arg8 err (pointer, length), arg9 p.
+// Tracers see arg0 u64, arg1 f (IEEE 754 bits), arg2 d (IEEE 754 bits), arg3 ok, arg4 cstring (C string),
+// arg5 and arg6 data (pointer, length), arg7 and arg8 err (pointer, length), arg9 p.
 func MoreTypes(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer) {
 	if uint32(usdtProbeMoreTypes.semaphore) != 0 {
 		usdtFireMoreTypes(u64, f, d, ok, cstring, data, err, p)
+	}
+}
+
+// MoreTypesFunc calls args if a tracer is attached to e2e:more__types.
+// What is costly to compute is computed in there and passed to fire.
+func MoreTypesFunc(args func(fire func(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer))) {
+	if uint32(usdtProbeMoreTypes.semaphore) != 0 {
+		args(usdtFireMoreTypes)
 	}
 }
 
@@ -109,10 +134,19 @@ var usdtProbeMoreTypes struct {
 //
 // Twelve argument words: no room for the goroutine id.
 //
-// Tracers see arg0 a, arg1 b, arg2 c, arg3 d, arg4 e, arg5 f, arg6 g, arg7 h, arg8 i, arg9 j, arg10 k, arg11 l.
+// Tracers see arg0 a, arg1 b, arg2 c, arg3 d, arg4 e, arg5 f, arg6 g, arg7 h, arg8 i, arg9 j, arg10 k, arg11
+// l.
 func Twelve(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32) {
 	if uint32(usdtProbeTwelve.semaphore) != 0 {
 		usdtFireTwelve(a, b, c, d, e, f, g, h, i, j, k, l)
+	}
+}
+
+// TwelveFunc calls args if a tracer is attached to e2e:twelve.
+// What is costly to compute is computed in there and passed to fire.
+func TwelveFunc(args func(fire func(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32))) {
+	if uint32(usdtProbeTwelve.semaphore) != 0 {
+		args(usdtFireTwelve)
 	}
 }
 
@@ -171,6 +205,14 @@ func Unused(x int32) {
 	}
 }
 
+// UnusedFunc calls args if a tracer is attached to e2e:unused.
+// What is costly to compute is computed in there and passed to fire.
+func UnusedFunc(args func(fire func(x int32))) {
+	if uint32(usdtProbeUnused.semaphore) != 0 {
+		args(usdtFireUnused)
+	}
+}
+
 // UnusedEnabled reports whether a tracer is attached to e2e:unused.
 func UnusedEnabled() bool { return usdtProbeUnused.semaphore != 0 }
 
@@ -195,6 +237,14 @@ var usdtProbeUnused struct {
 func OtherProviderHit(n int32) {
 	if uint32(usdtProbeOtherProviderHit.semaphore) != 0 {
 		usdtFireOtherProviderHit(n)
+	}
+}
+
+// OtherProviderHitFunc calls args if a tracer is attached to other_provider:hit.
+// What is costly to compute is computed in there and passed to fire.
+func OtherProviderHitFunc(args func(fire func(n int32))) {
+	if uint32(usdtProbeOtherProviderHit.semaphore) != 0 {
+		args(usdtFireOtherProviderHit)
 	}
 }
 
@@ -225,6 +275,14 @@ func Keywords(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ i
 	}
 }
 
+// KeywordsFunc calls args if a tracer is attached to other_provider:keywords.
+// What is costly to compute is computed in there and passed to fire.
+func KeywordsFunc(args func(fire func(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32))) {
+	if uint32(usdtProbeKeywords.semaphore) != 0 {
+		args(usdtFireKeywords)
+	}
+}
+
 // KeywordsEnabled reports whether a tracer is attached to other_provider:keywords.
 func KeywordsEnabled() bool { return usdtProbeKeywords.semaphore != 0 }
 
@@ -248,7 +306,7 @@ var usdtProbeKeywords struct {
 //
 //go:noinline
 func usdtTouchProbes(p *byte, n int) byte {
-	if n == 0 {
+	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))

@@ -10,11 +10,19 @@ import "unsafe"
 func Hit(self uint64, n uint64, text string) {
 }
 
+// HitFunc does nothing in this build.
+func HitFunc(args func(fire func(self uint64, n uint64, text string))) {
+}
+
 // HitEnabled reports false in this build.
 func HitEnabled() bool { return false }
 
 // Types does nothing in this build.
 func Types(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
+}
+
+// TypesFunc does nothing in this build.
+func TypesFunc(args func(fire func(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32))) {
 }
 
 // TypesEnabled reports false in this build.
@@ -24,11 +32,19 @@ func TypesEnabled() bool { return false }
 func MoreTypes(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer) {
 }
 
+// MoreTypesFunc does nothing in this build.
+func MoreTypesFunc(args func(fire func(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer))) {
+}
+
 // MoreTypesEnabled reports false in this build.
 func MoreTypesEnabled() bool { return false }
 
 // Twelve does nothing in this build.
 func Twelve(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32) {
+}
+
+// TwelveFunc does nothing in this build.
+func TwelveFunc(args func(fire func(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32))) {
 }
 
 // TwelveEnabled reports false in this build.
@@ -45,6 +61,10 @@ func NothingEnabled() bool { return false }
 func Unused(x int32) {
 }
 
+// UnusedFunc does nothing in this build.
+func UnusedFunc(args func(fire func(x int32))) {
+}
+
 // UnusedEnabled reports false in this build.
 func UnusedEnabled() bool { return false }
 
@@ -52,11 +72,19 @@ func UnusedEnabled() bool { return false }
 func OtherProviderHit(n int32) {
 }
 
+// OtherProviderHitFunc does nothing in this build.
+func OtherProviderHitFunc(args func(fire func(n int32))) {
+}
+
 // OtherProviderHitEnabled reports false in this build.
 func OtherProviderHitEnabled() bool { return false }
 
 // Keywords does nothing in this build.
 func Keywords(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32) {
+}
+
+// KeywordsFunc does nothing in this build.
+func KeywordsFunc(args func(fire func(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32))) {
 }
 
 // KeywordsEnabled reports false in this build.

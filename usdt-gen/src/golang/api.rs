@@ -163,6 +163,21 @@ fn pointee(spelling: &str) -> &str {
     base.strip_prefix("const ").unwrap_or(base)
 }
 
+/// A paragraph of a comment, in lines that fit an editor.
+fn wrapped(out: &mut String, text: &str) {
+    const WIDTH: usize = 110;
+    let mut line = String::from("//");
+    for word in text.split(' ') {
+        if line.len() + 1 + word.len() > WIDTH {
+            let _ = writeln!(out, "{line}");
+            line = String::from("//");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{line}");
+}
+
 /// What the definition says of the arguments.
 fn argument_docs(out: &mut String, probe: &GoProbe<'_>) {
     if probe.probe.params.iter().all(|p| p.doc.is_empty()) {
@@ -184,7 +199,8 @@ fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
     paragraphs(out, &probe.probe.doc);
     argument_docs(out, probe);
     if !probe.params.is_empty() {
-        let _ = writeln!(out, "//\n// Tracers see {}.", tracer_view(probe));
+        out.push_str("//\n");
+        wrapped(out, &format!("Tracers see {}.", tracer_view(probe)));
     }
     let _ = write!(
         out,
@@ -194,8 +210,8 @@ fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
     if !params.is_empty() {
         let _ = write!(
             out,
-            "// {name}Func calls args if a tracer is attached to {full}: it computes what is costly to compute and\n\
-             // passes it to fire.\n\
+            "// {name}Func calls args if a tracer is attached to {full}.\n\
+             // What is costly to compute is computed in there and passed to fire.\n\
              func {name}Func(args func(fire func({params}))) {{\n\
              \tif uint32({blob}.semaphore) != 0 {{\n\t\targs({fire})\n\t}}\n}}\n\n"
         );

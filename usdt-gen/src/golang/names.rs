@@ -86,8 +86,8 @@ const SHADOWED: &[&str] = &[
 /// Words Go writes in one case (golint's list, as far as probes use them).
 const INITIALISMS: &[&str] = &[
     "acl", "api", "ascii", "cpu", "css", "db", "dns", "eof", "gc", "grpc", "guid", "html", "http", "https",
-    "id", "io", "ip", "json", "lhs", "pid", "qps", "ram", "rhs", "rpc", "sla", "smtp", "sql", "ssh", "tcp",
-    "tid", "tls", "ttl", "udp", "ui", "uid", "uri", "url", "utf8", "uuid", "vm", "xml",
+    "id", "io", "ip", "json", "lhs", "ok", "pid", "qps", "ram", "rhs", "rpc", "sla", "smtp", "sql", "ssh",
+    "tcp", "tid", "tls", "ttl", "udp", "ui", "uid", "uri", "url", "utf8", "uuid", "vm", "xml",
 ];
 
 /// Suffixes of file names by which the go command selects files.

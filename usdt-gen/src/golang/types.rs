@@ -299,7 +299,11 @@ impl Declarer<'_> {
         } else {
             format!("{ty}({get})")
         };
-        let _ = writeln!(methods, "// {getter} is the bit-field {c_name}, {width} bits wide.");
+        let _ = writeln!(
+            methods,
+            "// {getter} is the bit-field {c_name}, {width} bit{} wide.",
+            if width == 1 { "" } else { "s" }
+        );
         super::api::paragraphs(methods, &field.doc);
         let _ = write!(
             methods,

@@ -26,6 +26,14 @@ func RequestStart(id uint64, method string, path string) {
 	}
 }
 
+// RequestStartFunc calls args if a tracer is attached to httpd:request__start.
+// What is costly to compute is computed in there and passed to fire.
+func RequestStartFunc(args func(fire func(id uint64, method string, path string))) {
+	if uint32(usdtProbeRequestStart.semaphore) != 0 {
+		args(usdtFireRequestStart)
+	}
+}
+
 // RequestStartEnabled reports whether a tracer is attached to httpd:request__start.
 func RequestStartEnabled() bool { return usdtProbeRequestStart.semaphore != 0 }
 
@@ -54,6 +62,14 @@ var usdtProbeRequestStart struct {
 func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
 	if uint32(usdtProbeRequestEnd.semaphore) != 0 {
 		usdtFireRequestEnd(id, path, status, bytes, durationNs)
+	}
+}
+
+// RequestEndFunc calls args if a tracer is attached to httpd:request__end.
+// What is costly to compute is computed in there and passed to fire.
+func RequestEndFunc(args func(fire func(id uint64, path string, status int32, bytes uint64, durationNs int64))) {
+	if uint32(usdtProbeRequestEnd.semaphore) != 0 {
+		args(usdtFireRequestEnd)
 	}
 }
 
@@ -87,6 +103,14 @@ func CacheHit(key string, ageNs int64) {
 	}
 }
 
+// CacheHitFunc calls args if a tracer is attached to httpd:cache__hit.
+// What is costly to compute is computed in there and passed to fire.
+func CacheHitFunc(args func(fire func(key string, ageNs int64))) {
+	if uint32(usdtProbeCacheHit.semaphore) != 0 {
+		args(usdtFireCacheHit)
+	}
+}
+
 // CacheHitEnabled reports whether a tracer is attached to httpd:cache__hit.
 func CacheHitEnabled() bool { return usdtProbeCacheHit.semaphore != 0 }
 
@@ -117,6 +141,14 @@ func CacheMiss(key string) {
 	}
 }
 
+// CacheMissFunc calls args if a tracer is attached to httpd:cache__miss.
+// What is costly to compute is computed in there and passed to fire.
+func CacheMissFunc(args func(fire func(key string))) {
+	if uint32(usdtProbeCacheMiss.semaphore) != 0 {
+		args(usdtFireCacheMiss)
+	}
+}
+
 // CacheMissEnabled reports whether a tracer is attached to httpd:cache__miss.
 func CacheMissEnabled() bool { return usdtProbeCacheMiss.semaphore != 0 }
 
@@ -144,6 +176,14 @@ var usdtProbeCacheMiss struct {
 func RequestError(id uint64, operation string, err error) {
 	if uint32(usdtProbeRequestError.semaphore) != 0 {
 		usdtFireRequestError(id, operation, err)
+	}
+}
+
+// RequestErrorFunc calls args if a tracer is attached to httpd:request__error.
+// What is costly to compute is computed in there and passed to fire.
+func RequestErrorFunc(args func(fire func(id uint64, operation string, err error))) {
+	if uint32(usdtProbeRequestError.semaphore) != 0 {
+		args(usdtFireRequestError)
 	}
 }
 
@@ -179,6 +219,14 @@ func EvictStart(entries uint64) {
 	}
 }
 
+// EvictStartFunc calls args if a tracer is attached to httpd:evict__start.
+// What is costly to compute is computed in there and passed to fire.
+func EvictStartFunc(args func(fire func(entries uint64))) {
+	if uint32(usdtProbeEvictStart.semaphore) != 0 {
+		args(usdtFireEvictStart)
+	}
+}
+
 // EvictStartEnabled reports whether a tracer is attached to httpd:evict__start.
 func EvictStartEnabled() bool { return usdtProbeEvictStart.semaphore != 0 }
 
@@ -208,6 +256,14 @@ func EvictEnd(evicted uint64, load float64, durationNs int64) {
 	}
 }
 
+// EvictEndFunc calls args if a tracer is attached to httpd:evict__end.
+// What is costly to compute is computed in there and passed to fire.
+func EvictEndFunc(args func(fire func(evicted uint64, load float64, durationNs int64))) {
+	if uint32(usdtProbeEvictEnd.semaphore) != 0 {
+		args(usdtFireEvictEnd)
+	}
+}
+
 // EvictEndEnabled reports whether a tracer is attached to httpd:evict__end.
 func EvictEndEnabled() bool { return usdtProbeEvictEnd.semaphore != 0 }
 
@@ -231,7 +287,7 @@ var usdtProbeEvictEnd struct {
 //
 //go:noinline
 func usdtTouchProbes(p *byte, n int) byte {
-	if n == 0 {
+	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))

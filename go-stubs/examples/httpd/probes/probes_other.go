@@ -8,11 +8,19 @@ package probes
 func RequestStart(id uint64, method string, path string) {
 }
 
+// RequestStartFunc does nothing in this build.
+func RequestStartFunc(args func(fire func(id uint64, method string, path string))) {
+}
+
 // RequestStartEnabled reports false in this build.
 func RequestStartEnabled() bool { return false }
 
 // RequestEnd does nothing in this build.
 func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
+}
+
+// RequestEndFunc does nothing in this build.
+func RequestEndFunc(args func(fire func(id uint64, path string, status int32, bytes uint64, durationNs int64))) {
 }
 
 // RequestEndEnabled reports false in this build.
@@ -22,11 +30,19 @@ func RequestEndEnabled() bool { return false }
 func CacheHit(key string, ageNs int64) {
 }
 
+// CacheHitFunc does nothing in this build.
+func CacheHitFunc(args func(fire func(key string, ageNs int64))) {
+}
+
 // CacheHitEnabled reports false in this build.
 func CacheHitEnabled() bool { return false }
 
 // CacheMiss does nothing in this build.
 func CacheMiss(key string) {
+}
+
+// CacheMissFunc does nothing in this build.
+func CacheMissFunc(args func(fire func(key string))) {
 }
 
 // CacheMissEnabled reports false in this build.
@@ -36,6 +52,10 @@ func CacheMissEnabled() bool { return false }
 func RequestError(id uint64, operation string, err error) {
 }
 
+// RequestErrorFunc does nothing in this build.
+func RequestErrorFunc(args func(fire func(id uint64, operation string, err error))) {
+}
+
 // RequestErrorEnabled reports false in this build.
 func RequestErrorEnabled() bool { return false }
 
@@ -43,11 +63,19 @@ func RequestErrorEnabled() bool { return false }
 func EvictStart(entries uint64) {
 }
 
+// EvictStartFunc does nothing in this build.
+func EvictStartFunc(args func(fire func(entries uint64))) {
+}
+
 // EvictStartEnabled reports false in this build.
 func EvictStartEnabled() bool { return false }
 
 // EvictEnd does nothing in this build.
 func EvictEnd(evicted uint64, load float64, durationNs int64) {
+}
+
+// EvictEndFunc does nothing in this build.
+func EvictEndFunc(args func(fire func(evicted uint64, load float64, durationNs int64))) {
 }
 
 // EvictEndEnabled reports false in this build.
