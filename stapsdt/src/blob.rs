@@ -16,6 +16,7 @@
 use crate::bytes::{addr_at, array, u32_at};
 use crate::elf::View;
 use crate::note::{Format, Note, NoteError, NoteIter};
+use std::collections::BTreeSet;
 
 /// First bytes of every blob: random, so that nothing else begins like it.
 pub const MAGIC: [u8; 16] =
@@ -137,33 +138,40 @@ pub fn find(data: &[u8]) -> impl Iterator<Item = usize> + '_ {
 /// file's bytes do not hold them (arm64 PIE). Bytes that carry the magic but are not where they say they are
 /// belong to something else and are passed over; damaged blobs are returned as errors beside the rest.
 pub fn scan(view: &View<'_>) -> Vec<Result<Blob, BlobError>> {
-    let mut found = Vec::new();
-    let mut relocations = None;
+    let mut candidates = Vec::new();
     for segment in view.segments.iter().filter(|s| s.is_load() && s.is_writable()) {
         let Some(data) = view.range(segment.offset, segment.filesz) else { continue };
-        for at in find(data) {
-            let Some(vaddr) = segment.vaddr.checked_add(at as u64) else { continue };
-            let relocations = relocations.get_or_insert_with(|| view.relative_relocations());
-            let word = |field: usize, stored: u64| {
-                vaddr
-                    .checked_add(field as u64)
-                    .and_then(|place| relocations.get(&place).copied())
-                    .unwrap_or(stored)
-            };
-            match Blob::parse(data.get(at..).unwrap_or_default()) {
-                Ok(mut blob) => {
-                    blob.self_addr = word(SELF, blob.self_addr);
-                    blob.note.pc = word(PC, blob.note.pc);
-                    blob.note.semaphore = word(NOTE_SEMAPHORE, blob.note.semaphore);
-                    if blob.self_addr == vaddr {
-                        found.push(Ok(blob));
-                    }
+        candidates.extend(find(data).filter_map(|at| {
+            let vaddr = segment.vaddr.checked_add(at as u64)?;
+            Some((vaddr, data.get(at..)?))
+        }));
+    }
+    if candidates.is_empty() {
+        return Vec::new();
+    }
+    let places: BTreeSet<u64> = candidates
+        .iter()
+        .flat_map(|(vaddr, _)| [SELF, PC, NOTE_SEMAPHORE].map(|field| vaddr.wrapping_add(field as u64)))
+        .collect();
+    let relocations = view.relative_relocations(|place| places.contains(&place));
+    let mut found = Vec::new();
+    for (vaddr, data) in candidates {
+        let word = |field: usize, stored: u64| {
+            relocations.get(&vaddr.wrapping_add(field as u64)).copied().unwrap_or(stored)
+        };
+        match Blob::parse(data) {
+            Ok(mut blob) => {
+                blob.self_addr = word(SELF, blob.self_addr);
+                blob.note.pc = word(PC, blob.note.pc);
+                blob.note.semaphore = word(NOTE_SEMAPHORE, blob.note.semaphore);
+                if blob.self_addr == vaddr {
+                    found.push(Ok(blob));
                 }
-                Err(error) => {
-                    let stored = addr_at(data, at.saturating_add(SELF), false, true).unwrap_or(0);
-                    if word(SELF, stored) == vaddr {
-                        found.push(Err(error));
-                    }
+            }
+            Err(error) => {
+                let stored = addr_at(data, SELF, false, true).unwrap_or(0);
+                if word(SELF, stored) == vaddr {
+                    found.push(Err(error));
                 }
             }
         }

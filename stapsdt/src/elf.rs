@@ -245,10 +245,11 @@ impl<'a> View<'a> {
         self.range(segment.offset.checked_add(vaddr - segment.vaddr)?, len)
     }
 
-    /// Base-relative relocations, `place -> addend` (`R_X86_64_RELATIVE`, `R_AARCH64_RELATIVE`). On arm64 the
-    /// words in a PIE's data are zero in the file and stand only here.
-    pub fn relative_relocations(&self) -> BTreeMap<u64, u64> {
-        let wanted = match self.header.e_machine {
+    /// Base-relative relocations (`R_X86_64_RELATIVE`, `R_AARCH64_RELATIVE`), `place -> addend`, of the places
+    /// that `wanted` picks. On arm64 the words in a PIE's data are zero in the file and stand only here. Large
+    /// programs have millions: they are walked, not kept.
+    pub fn relative_relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
+        let kind = match self.header.e_machine {
             header::EM_X86_64 => reloc::R_X86_64_RELATIVE,
             header::EM_AARCH64 => reloc::R_AARCH64_RELATIVE,
             _ => return BTreeMap::new(),
@@ -259,7 +260,7 @@ impl<'a> View<'a> {
             let Ok(relocs) = reloc::RelocSection::parse(data, 0, data.len(), true, self.ctx) else {
                 continue;
             };
-            for r in relocs.iter().filter(|r| r.r_type == wanted) {
+            for r in relocs.iter().filter(|r| r.r_type == kind && wanted(r.r_offset)) {
                 // An addend is an address here; its sign bit has no meaning of its own.
                 found.insert(r.r_offset, r.r_addend.unwrap_or(0) as u64);
             }
@@ -300,7 +301,10 @@ mod tests {
         assert_eq!(view.at_vaddr(text.addr, 16), data.get(text.offset as usize..text.offset as usize + 16));
         let bss = view.section(".bss").unwrap();
         assert_eq!(view.vaddr_to_offset(bss.addr + bss.size - 1), None, ".bss is backed by no file byte");
-        assert!(!view.relative_relocations().is_empty(), "test binaries are PIE");
+        let all = view.relative_relocations(|_| true);
+        let (place, addend) = all.iter().next().unwrap();
+        let one = view.relative_relocations(|at| at == *place);
+        assert_eq!((one.len(), one.get(place)), (1, Some(addend)), "test binaries are PIE");
     }
 
     #[test]
@@ -322,7 +326,7 @@ mod tests {
             data.truncate(1 << 16);
             for (at, value) in hits { data[at] = value; }
             if let Ok(view) = View::parse(&data) {
-                let _ = (view.relative_relocations(), view.build_id(), view.vaddr_to_offset(0x1000));
+                let _ = (view.relative_relocations(|_| true), view.build_id(), view.vaddr_to_offset(0x1000));
             }
         }
     }

@@ -15,3 +15,4 @@ pub mod provider;
 pub mod seal;
 pub mod source;
 pub mod toolexec;
+pub mod verify;

@@ -5,9 +5,9 @@
 //! each tool for its identity (`-V=full`) to key its cache: only the linker's answer is changed, so that sealed
 //! and unsealed binaries are never confused and nothing else is rebuilt.
 
-use crate::output::{WriteError, write_atomic};
-use crate::seal::{Options, SealError, seal};
+use crate::seal::{FileError, Options, seal_file};
 use std::ffi::{OsStr, OsString};
+use std::hash::Hasher;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub enum ToolexecError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The linker's output could not be read back.
+    /// The linker's output could not be looked at.
     #[error("cannot read the linker's output {}: {source}", path.display())]
     Read {
         /// The file.
@@ -32,17 +32,9 @@ pub enum ToolexecError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The linker's output cannot be sealed.
-    #[error("cannot seal {}: {source}", path.display())]
-    Seal {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: SealError,
-    },
-    /// The sealed file could not be written.
-    #[error("{0}")]
-    Write(#[from] WriteError),
+    /// The linker's output could not be sealed.
+    #[error("cannot seal the linker's output: {0}")]
+    Seal(#[from] FileError),
 }
 
 /// Runs `tool` with `args` as the go command asked. Returns the exit code to end with; does not return at all
@@ -56,14 +48,14 @@ pub fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
         let output =
             Command::new(tool).args(args).stderr(std::process::Stdio::inherit()).output().map_err(failed)?;
         let line = String::from_utf8_lossy(&output.stdout);
-        print_identity(&identity(line.trim_end()));
+        print_identity(&identity(line.trim_end(), &sealer()));
         return Ok(code(output.status));
     }
     let status = Command::new(tool).args(args).status().map_err(failed)?;
     if status.success()
         && let Some(path) = output_of(args)
     {
-        seal_file(&path)?;
+        seal_output(&path)?;
     }
     Ok(code(status))
 }
@@ -78,10 +70,18 @@ fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(1)
 }
 
-/// The linker's identity line with this sealer's in it. A release's line counts whole; of a development
+/// This sealer: its version, and what tells two builds of one version apart.
+fn sealer() -> String {
+    let mut hasher = std::hash::DefaultHasher::new();
+    // Without its own file at hand the version has to do.
+    let own = std::env::current_exe().and_then(std::fs::read).unwrap_or_default();
+    hasher.write(&own);
+    format!("usdt-gen-{}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish())
+}
+
+/// The linker's identity line with the sealer's in it. A release's line counts whole; of a development
 /// version's only the build id at its end does.
-fn identity(line: &str) -> String {
-    let ours = concat!("usdt-gen-", env!("CARGO_PKG_VERSION"));
+fn identity(line: &str, ours: &str) -> String {
     if line.rsplit(' ').next().is_some_and(|last| last.starts_with("buildID=")) {
         format!("{line}+{ours}")
     } else {
@@ -104,15 +104,12 @@ fn output_of(args: &[OsString]) -> Option<PathBuf> {
 }
 
 /// Seals the linker's output; other formats (a cross-built program, an archive) are left as they are.
-fn seal_file(path: &Path) -> Result<(), ToolexecError> {
-    let data = std::fs::read(path).map_err(|source| ToolexecError::Read { path: path.to_owned(), source })?;
-    if !data.starts_with(b"\x7fELF") {
-        return Ok(());
-    }
-    let sealed = seal(&data, Options::default())
-        .map_err(|source| ToolexecError::Seal { path: path.to_owned(), source })?;
-    if let Some(bytes) = sealed.bytes {
-        write_atomic(path, &bytes)?;
+fn seal_output(path: &Path) -> Result<(), ToolexecError> {
+    let failed = |source| ToolexecError::Read { path: path.to_owned(), source };
+    let mut magic = [0; 4];
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    if io::Read::read_exact(&mut file, &mut magic).is_ok() && magic == *b"\x7fELF" {
+        seal_file(path, None, Options::default())?;
     }
     Ok(())
 }
@@ -123,12 +120,12 @@ mod tests {
 
     #[test]
     fn the_linkers_identity_changes_where_the_go_command_looks() {
-        let ours = concat!("usdt-gen-", env!("CARGO_PKG_VERSION"));
-        assert_eq!(identity("link version go1.27.3"), format!("link version go1.27.3 {ours}"));
+        assert_eq!(identity("link version go1.27.3", "us"), "link version go1.27.3 us");
         assert_eq!(
-            identity("link version devel go1.28-abc buildID=x/y"),
-            format!("link version devel go1.28-abc buildID=x/y+{ours}")
+            identity("link version devel go1.28-abc buildID=x/y", "us"),
+            "link version devel go1.28-abc buildID=x/y+us"
         );
+        assert_eq!(sealer(), sealer());
     }
 
     #[test]

@@ -3,9 +3,9 @@
 mod definition;
 mod generate;
 mod interface;
+mod verify;
 
-use crate::output::write_atomic;
-use crate::seal::{Options, seal};
+use crate::seal::{FileError, Options, seal_file};
 use crate::toolexec;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
     after_help = "Examples:\n  usdt-gen probes.d                            the package, beside the file\n  \
                   //go:generate usdt-gen probes.d              the same from `go generate`\n  \
                   go build -toolexec='usdt-gen toolexec' ./x   a sealed binary\n\n\
-                  Exit status: 0 done, 1 done and something found (--check, diff),\n2 bad usage or input, 3 the system refused."
+                  Exit status: 0 done, 1 done and something found (--check, diff, verify),\n2 bad usage or input, 3 the system refused."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -47,6 +47,19 @@ enum Command {
         /// Leave the goroutine id out of the arguments
         #[arg(long)]
         no_goid: bool,
+        /// Repair the notes of other toolchains, too: padded descriptors, missing .stapsdt.base and .probes,
+        /// section order, 32-bit register names on arm64
+        #[arg(long)]
+        fix: bool,
+    },
+    /// Whether libbpf, bcc, gdb, perf and SystemTap accept the probes of a binary, or why not; exit status 1 if
+    /// any does not
+    Verify {
+        /// Binary of any language
+        binary: PathBuf,
+        /// One JSON object per consumer and probe
+        #[arg(long)]
+        json: bool,
     },
     /// What breaks a consumer between two definitions or binaries; exit status 1 if anything does
     Diff {
@@ -99,12 +112,12 @@ enum Colour {
 }
 
 impl Colour {
-    fn enabled(self) -> bool {
+    fn on(self, stream: &impl IsTerminal) -> bool {
         match self {
             Colour::Always => true,
             Colour::Never => false,
             Colour::Auto => {
-                std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::io::stderr().is_terminal()
+                std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && stream.is_terminal()
             }
         }
     }
@@ -128,7 +141,7 @@ pub fn main() -> i32 {
             return error.exit_code();
         }
     };
-    let colour = cli.color.enabled();
+    let colour = cli.color.on(&std::io::stderr());
     let result = match cli.command {
         None => generate::run(&cli.generate, colour),
         Some(Command::Schema { source, language }) => interface::schema(&source, &language, colour),
@@ -137,9 +150,10 @@ pub fn main() -> i32 {
         Some(Command::Diff { old, new, language, json }) => {
             interface::diff(&old, &new, &language, json, colour)
         }
-        Some(Command::Seal { binary, output, no_goid }) => {
-            seal_binary(&binary, output.as_deref(), Options { goid: !no_goid })
+        Some(Command::Seal { binary, output, no_goid, fix }) => {
+            seal_binary(&binary, output.as_deref(), Options { goid: !no_goid, fix })
         }
+        Some(Command::Verify { binary, json }) => verify::run(&binary, json, cli.color.on(&std::io::stdout())),
         Some(Command::Toolexec { tool, args }) => {
             toolexec::run(&tool, &args).map_err(|e| Failure(REFUSED, e.to_string()))
         }
@@ -169,23 +183,17 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 fn seal_binary(path: &Path, output: Option<&Path>, options: Options) -> Result<i32, Failure> {
-    let data = std::fs::read(path)
-        .map_err(|e| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display())))?;
-    let sealed = seal(&data, options).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
-    if sealed.probes.is_empty() {
-        say(&format!(
-            "{}: no probes; does the program call a function that usdt-gen generated?",
-            path.display()
-        ));
-    }
-    let target = output.unwrap_or(path);
-    let bytes = sealed.bytes.as_deref().unwrap_or(&data);
-    if output.is_some() || sealed.bytes.is_some() {
-        write_atomic(target, bytes).map_err(|e| Failure(REFUSED, e.to_string()))?;
-    }
-    if let (Some(_), Ok(meta)) = (output, std::fs::metadata(path)) {
-        std::fs::set_permissions(target, meta.permissions())
-            .map_err(|e| Failure(REFUSED, format!("cannot set the mode of {}: {e}", target.display())))?;
+    let report = seal_file(path, output, options).map_err(|e| {
+        let code = if matches!(e, FileError::Write(_)) { REFUSED } else { BAD_INPUT };
+        Failure(code, e.to_string())
+    })?;
+    if report.probes + report.foreign == 0 {
+        let way = if options.fix {
+            "it has no notes to repair, either"
+        } else {
+            "does the program call a function that usdt-gen generated?"
+        };
+        say(&format!("{}: no probes; {way}", path.display()));
     }
     Ok(OK)
 }

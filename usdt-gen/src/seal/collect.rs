@@ -17,6 +17,10 @@ pub(super) struct Found {
     pub(super) foreign: Vec<Note>,
     /// Offset of `goid` in `runtime.g`, if appended to every note.
     pub(super) goid_offset: Option<u32>,
+    /// Notes of others are repaired, too.
+    pub(super) fix: bool,
+    /// The note sections are not where or what every consumer needs, whatever is in them.
+    pub(super) reorder: bool,
 }
 
 pub(super) struct Probe {
@@ -27,23 +31,24 @@ pub(super) struct Probe {
     pub(super) blob: std::ops::Range<u64>,
 }
 
-/// `None` where the file has no probes of ours.
+/// `None` where the file has no probes to seal or to repair.
 pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Found>, SealError> {
     let blobs = blob::scan(view).into_iter().collect::<Result<Vec<_>, _>>()?;
-    if blobs.is_empty() {
+    let has_notes = options.fix && view.section(note::SECTION).is_some();
+    if blobs.is_empty() && !has_notes {
         return Ok(None);
     }
     let Some(arch) = view.arch() else {
         return Err(SealError::Unsupported(format!(
-            "architecture {} has no probe stubs: build for amd64 or arm64",
+            "architecture {} is not supported: only 64-bit amd64 and arm64 are",
             view.machine()
         )));
     };
     if !LINKED.contains(&view.file_type()) {
         return Err(SealError::Unsupported("not a linked executable or shared library".into()));
     }
-    let goid_offset = if options.goid {
-        gobinary::GoBinary::parse(view.data()).and_then(|go| go.goid_offset())
+    let goid_offset = if options.goid && !blobs.is_empty() {
+        gobinary::GoBinary::parse(view.data()).and_then(|go| go.goid_offset_quick())
     } else {
         None
     };
@@ -58,8 +63,53 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Found>
         probes.push(Probe { note, schema: blob.schema, blob: range });
     }
     probes.sort_by_key(|p| p.note.pc);
-    let foreign = foreign(view, &probes)?;
-    Ok(Some(Found { probes, foreign, goid_offset }))
+    let mut foreign = foreign(view, &probes, options.fix)?;
+    if options.fix {
+        for note in &mut foreign {
+            repair(view, note, arch);
+        }
+    }
+    if probes.is_empty() && foreign.is_empty() {
+        return Ok(None);
+    }
+    let reorder = options.fix && misplaced(view);
+    Ok(Some(Found { probes, foreign, goid_offset, fix: options.fix, reorder }))
+}
+
+/// What other toolchains' notes are known to get wrong: addresses that prelinking has moved and registers by
+/// their 32-bit names, which libbpf and bcc do not know. The base and the exact size come with writing.
+fn repair(view: &View<'_>, note: &mut Note, arch: Arch) {
+    if let Some(base) = view.section(note::BASE_SECTION).filter(|_| note.base != 0) {
+        let shift = base.addr.wrapping_sub(note.base);
+        note.pc = note.pc.wrapping_add(shift);
+        if note.semaphore != 0 {
+            note.semaphore = note.semaphore.wrapping_add(shift);
+        }
+    }
+    if arch != Arch::Aarch64 {
+        return;
+    }
+    let args = stapsdt::argspec::parse(&note.args, arch);
+    let whole = args.into_iter().map(|arg| match arg.value {
+        Ok(mut value) => match &mut value.operand {
+            Operand::Register(register) if register.bits == 32 => {
+                register.bits = 64;
+                value.print(arch)
+            }
+            _ => arg.text,
+        },
+        Err(_) => arg.text,
+    });
+    note.args = whole.collect::<Vec<_>>().join(" ");
+}
+
+/// Whether the sections of notes are not in the order or of the kind that every consumer needs.
+fn misplaced(view: &View<'_>) -> bool {
+    let at = |name: &str| view.sections.iter().position(|s| s.name == name);
+    let notes = at(note::SECTION);
+    let first = [at(note::PROBES_SECTION), view.sections.iter().position(|s| s.is_executable())];
+    let kind = notes.and_then(|at| view.sections.get(at)).is_some_and(|s| s.is_note() && !s.is_alloc());
+    !kind || first.iter().flatten().any(|at| Some(*at) > notes)
 }
 
 /// The conformance rules that depend on the binary: the site's bytes in an executable segment, the semaphore in
@@ -99,17 +149,19 @@ fn append_goid(note: &mut Note, offset: u32, arch: Arch) {
     note.args.push_str(&arg);
 }
 
-/// Notes in the file that describe no blob of ours.
-fn foreign(view: &View<'_>, ours: &[Probe]) -> Result<Vec<Note>, SealError> {
-    let Some(section) = view.section(note::SECTION).filter(|s| s.is_note()) else { return Ok(Vec::new()) };
-    let data = view.section_data(section).unwrap_or_default();
-    let mut notes = NoteIter::new(data, view.format());
+/// Notes in the file that describe no blob of ours. To be repaired, they are also read from sections of the
+/// wrong kind.
+fn foreign(view: &View<'_>, ours: &[Probe], fix: bool) -> Result<Vec<Note>, SealError> {
     let mut out = Vec::new();
-    while let Some(raw) = notes.next_note()? {
-        if raw.is_stapsdt() {
-            let note = raw.decode(view.format())?;
-            if !ours.iter().any(|p| p.note.pc == note.pc) {
-                out.push(note);
+    for section in view.sections.iter().filter(|s| s.name == note::SECTION && (s.is_note() || fix)) {
+        let data = view.section_data(section).unwrap_or_default();
+        let mut notes = NoteIter::new(data, view.format());
+        while let Some(raw) = notes.next_note()? {
+            if raw.is_stapsdt() {
+                let note = raw.decode(view.format())?;
+                if !ours.iter().any(|p| p.note.pc == note.pc) {
+                    out.push(note);
+                }
             }
         }
     }

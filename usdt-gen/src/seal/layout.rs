@@ -14,6 +14,8 @@ pub(super) struct Plan {
 /// How `.probes` comes into being.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Carve {
+    /// No probe has a semaphore that the kernel could reach.
+    None,
     /// A `.probes` section already stands for the segment that holds the semaphores.
     Present,
     /// Section `index` is cut: the range becomes `.probes`, what is before and behind keeps the name.
@@ -43,11 +45,20 @@ pub(super) fn plan(view: &View<'_>, found: &Found) -> Result<Plan, SealError> {
     if view.sections.is_empty() {
         return Err(SealError::Layout("the file has no section headers; seal before removing them"));
     }
-    let start = found.probes.iter().map(|p| p.blob.start).min().unwrap_or(0);
-    let end = found.probes.iter().map(|p| p.blob.end).max().unwrap_or(0);
-    let pc = found.probes.first().map_or(0, |p| p.note.pc);
+    let blobs = found.probes.iter().map(|p| p.blob.clone());
+    let pc = found.probes.iter().map(|p| &p.note).chain(&found.foreign).map(|n| n.pc).next().unwrap_or(0);
     let text = view.load_segment(pc, 1).ok_or(SealError::Layout("the sites are in no loaded segment"))?;
-    Ok(Plan { probes: carve(view, start..end)?, base: base(view, text)? })
+    let probes = if let Some(range) = blobs.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) {
+        carve(view, range)?
+    } else {
+        let semaphores =
+            found.foreign.iter().map(|n| n.semaphore).filter(|s| view.load_segment(*s, 2).is_some());
+        match semaphores.min() {
+            Some(first) => carve(view, first..first.saturating_add(2))?,
+            None => Carve::None,
+        }
+    };
+    Ok(Plan { probes, base: base(view, text)? })
 }
 
 fn carve(view: &View<'_>, range: std::ops::Range<u64>) -> Result<Carve, SealError> {

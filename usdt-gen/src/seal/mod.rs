@@ -8,9 +8,15 @@
 //! Consumers differ in what they need; the rules are in `docs/formats.md` and each has a test.
 
 mod collect;
+mod edit;
+mod file;
 mod layout;
 mod write;
 
+pub use edit::Edit;
+pub use file::{FileError, Report, seal_file};
+
+use crate::verify::{self, Verdict};
 use object::LittleEndian;
 use object::elf::FileHeader64;
 use stapsdt::blob::BlobError;
@@ -26,21 +32,25 @@ type Header = FileHeader64<Le>;
 pub struct Options {
     /// Append the goroutine id as a trailing argument where its place is known.
     pub goid: bool,
+    /// Repair the notes of other toolchains, too.
+    pub fix: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { goid: true }
+        Options { goid: true, fix: false }
     }
 }
 
 /// What sealing did.
 #[derive(Debug)]
 pub struct Sealed {
-    /// The new file; `None` where nothing was to change.
-    pub bytes: Option<Vec<u8>>,
+    /// What to change; `None` where the file is as it should be.
+    pub edit: Option<Edit>,
     /// The probes of the file's blobs, as their notes describe them.
     pub probes: Vec<Note>,
+    /// Notes of others, kept or repaired.
+    pub foreign: Vec<Note>,
     /// Offset of the goroutine id in `runtime.g`, where it was appended.
     pub goid_offset: Option<u32>,
 }
@@ -71,21 +81,48 @@ pub enum SealError {
     /// The file's structure leaves no room or is damaged.
     #[error("cannot add sections: {0}")]
     Layout(&'static str),
+    /// A consumer would not find a probe in the result.
+    #[error("{consumer} would reject the sealed probe {probe}: {reason}")]
+    Rejected {
+        /// The consumer.
+        consumer: &'static str,
+        /// `provider:name`.
+        probe: String,
+        /// Why.
+        reason: String,
+    },
 }
 
-/// Seals the bytes of a linked binary.
+const DAMAGED: SealError = SealError::Layout("the section header table is damaged");
+
+/// Plans the sealing of a linked binary.
 pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
     let view = View::parse(data)?;
     let Some(found) = collect::collect(&view, options)? else {
-        return Ok(Sealed { bytes: None, probes: Vec::new(), goid_offset: None });
+        return Ok(Sealed { edit: None, probes: Vec::new(), foreign: Vec::new(), goid_offset: None });
     };
     let plan = layout::plan(&view, &found)?;
-    let bytes = write::write(&view, &found, &plan)?;
+    let edit = write::write(&view, &found, &plan)?;
     Ok(Sealed {
-        bytes,
+        edit,
         probes: found.probes.into_iter().map(|p| p.note).collect(),
+        foreign: found.foreign,
         goid_offset: found.goid_offset,
     })
+}
+
+/// Whether every consumer finds the probes of `sealed` in the sealed bytes. What it cannot do with them for
+/// reasons that are not the notes', as a missing build id, does not count.
+pub fn check(sealed: &Sealed, bytes: &[u8]) -> Result<(), SealError> {
+    let view = View::parse(bytes)?;
+    for row in verify::verify(&view) {
+        let own = sealed.probes.iter().any(|n| n.pc == row.address && n.name == row.probe);
+        if let (true, Verdict::Rejected(trouble)) = (own, row.verdict) {
+            let probe = format!("{}:{}", row.provider, row.probe);
+            return Err(SealError::Rejected { consumer: row.consumer, probe, reason: trouble.reason });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -80,13 +80,17 @@ fn file(blob: &[u8], tail: usize) -> Vec<u8> {
     out
 }
 
+fn sealed_bytes(data: &[u8]) -> Option<Vec<u8>> {
+    Some(seal(data, Options::default()).unwrap().edit?.to_vec(data))
+}
+
 fn good() -> Vec<u8> {
     file(&blob(TEXT, BLOB + blob::SEMAPHORE as u64), 32)
 }
 
 #[test]
 fn sections_stand_where_tracers_look() {
-    let sealed = seal(&good(), Options::default()).unwrap().bytes.unwrap();
+    let sealed = sealed_bytes(&good()).unwrap();
     let view = View::parse(&sealed).unwrap();
     let names: Vec<&str> = view.sections.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(
@@ -105,9 +109,9 @@ fn sections_stand_where_tracers_look() {
 
 #[test]
 fn sealing_again_changes_nothing() {
-    let sealed = seal(&good(), Options::default()).unwrap().bytes.unwrap();
+    let sealed = sealed_bytes(&good()).unwrap();
     let again = seal(&sealed, Options::default()).unwrap();
-    assert!(again.bytes.is_none());
+    assert!(again.edit.is_none());
     assert_eq!(again.probes.len(), 1);
 }
 
@@ -121,7 +125,7 @@ fn a_section_of_blobs_alone_becomes_probes() {
     data[row + 16..row + 24].copy_from_slice(&BLOB.to_le_bytes());
     data[row + 24..row + 32].copy_from_slice(&0x2040u64.to_le_bytes());
     data[row + 32..row + 40].copy_from_slice(&size.to_le_bytes());
-    let sealed = seal(&data, Options::default()).unwrap().bytes.unwrap();
+    let sealed = sealed_bytes(&data).unwrap();
     let view = View::parse(&sealed).unwrap();
     assert!(view.section(".noptrdata").is_none());
     assert_eq!(view.section(".probes").unwrap().size, size);
@@ -133,7 +137,7 @@ fn files_without_probes_are_left_alone() {
     let at = 0x2040;
     data[at] ^= 1;
     let sealed = seal(&data, Options::default()).unwrap();
-    assert!(sealed.bytes.is_none() && sealed.probes.is_empty());
+    assert!(sealed.edit.is_none() && sealed.probes.is_empty());
 }
 
 #[test]
@@ -180,11 +184,11 @@ proptest! {
         }
         data.truncate(data.len() - tail);
         if let Ok(sealed) = seal(&data, Options::default())
-            && let Some(bytes) = sealed.bytes
+            && let Some(bytes) = sealed.edit.map(|edit| edit.to_vec(&data))
         {
             prop_assert!(View::parse(&bytes).is_ok());
             let again = seal(&bytes, Options::default()).unwrap();
-            prop_assert!(again.bytes.is_none(), "sealing again changes nothing");
+            prop_assert!(again.edit.is_none(), "sealing again changes nothing");
         }
     }
 }

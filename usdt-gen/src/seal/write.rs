@@ -1,11 +1,13 @@
-//! The plan carried out: new bytes appended, section headers rewritten, symbols re-indexed.
+//! The plan carried out: an [`Edit`] of the file. New bytes are appended, section headers rewritten, symbols
+//! re-indexed.
 
 use super::collect::Found;
+use super::edit::{Edit, Index, Moved, Symbols};
 use super::layout::{Base, Carve, Plan};
-use super::{Header, LE, Le, SealError};
+use super::{DAMAGED, Header, LE, Le, SealError};
 use object::elf::{
     ProgramHeader64, SHF_ALLOC, SHF_INFO_LINK, SHF_WRITE, SHT_DYNSYM, SHT_NOTE, SHT_PROGBITS, SHT_REL,
-    SHT_RELA, SHT_SYMTAB, SectionFlags, SectionHeader64, SectionType, Sym64, SymbolSection,
+    SHT_RELA, SHT_SYMTAB, SectionFlags, SectionHeader64, SectionType, SymbolSection,
 };
 use object::{U16, U32, U64, pod};
 use stapsdt::elf::View;
@@ -25,48 +27,50 @@ struct Row {
     header: Section,
 }
 
-/// The sealed bytes; `None` where the file already is what it should be.
-pub(super) fn write(view: &View<'_>, found: &Found, plan: &Plan) -> Result<Option<Vec<u8>>, SealError> {
+/// What makes the file sealed; `None` where it already is what it should be.
+pub(super) fn write(view: &View<'_>, found: &Found, plan: &Plan) -> Result<Option<Edit>, SealError> {
     let notes = notes(view, found, plan.base.addr())?;
     let schemas = schemas(view, found)?;
     let mut rows = old_rows(view)?;
-    let unchanged = [(note::SECTION, &notes), (schema::SECTION, &schemas)].iter().all(|(name, content)| {
-        view.section(name).and_then(|s| view.section_data(s)) == Some(content.as_slice())
+    let contents = [(note::SECTION, &notes), (schema::SECTION, &schemas)];
+    let unchanged = contents.iter().all(|(name, content)| {
+        let present = view.sections.iter().filter(|s| s.name == *name).count();
+        let same = view.section(name).and_then(|s| view.section_data(s)) == Some(content.as_slice());
+        same && present == 1 || content.is_empty() && present == 0
     });
-    let in_place = matches!(plan.probes, Carve::Present) && matches!(plan.base, Base::Present { .. });
-    if unchanged && in_place {
+    let in_place =
+        matches!(plan.probes, Carve::None | Carve::Present) && matches!(plan.base, Base::Present { .. });
+    if unchanged && in_place && !found.reorder {
         return Ok(None);
     }
-    let mut out = view.data().to_vec();
-    retire_old_table(view, &mut out)?;
+    let mut edit = Edit::new(view);
+    retire_old_table(view, &mut edit)?;
     let moved = carve(&mut rows, &plan.probes)?;
-    place_base(&mut rows, &mut out, &plan.base)?;
-    for (name, content) in [(note::SECTION, &notes), (schema::SECTION, &schemas)] {
+    place_base(view, &mut rows, &mut edit, &plan.base)?;
+    for (name, content) in contents {
         rows.retain(|row| row.name != name);
-        let offset = append(&mut out, content, 4);
+        if content.is_empty() {
+            continue;
+        }
+        let offset = edit.append(content, 4);
         rows.push(Row {
             old: None,
             name: name.to_owned(),
             header: section(SHT_NOTE, SectionFlags(0), 0, offset, content.len() as u64, 4),
         });
     }
-    write_table(view, rows, out, &moved).map(Some)
+    write_table(view, rows, edit, moved).map(Some)
 }
 
 /// The old table's bytes become free; zeroed where they are inside a segment, cut off where they end the file.
-fn retire_old_table(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), SealError> {
+fn retire_old_table(view: &View<'_>, edit: &mut Edit) -> Result<(), SealError> {
     let header = header(view.data())?;
-    let start = usize::try_from(header.e_shoff.get(LE)).map_err(|_| DAMAGED)?;
-    let size = usize::from(header.e_shnum.get(LE)) * size_of::<Section>();
-    let table = out.get_mut(start..).and_then(|t| t.get_mut(..size)).ok_or(DAMAGED)?;
-    table.fill(0);
-    if start + size == out.len() {
-        out.truncate(start);
-    }
+    let start = header.e_shoff.get(LE);
+    let size = u64::from(header.e_shnum.get(LE)) * size_of::<Section>() as u64;
+    view.range(start, size).ok_or(DAMAGED)?;
+    edit.free(start, size);
     Ok(())
 }
-
-const DAMAGED: SealError = SealError::Layout("the section header table is damaged");
 
 fn header(data: &[u8]) -> Result<&Header, SealError> {
     pod::from_bytes::<Header>(data).map(|(h, _)| h).map_err(|()| DAMAGED)
@@ -79,11 +83,12 @@ pub(super) fn headers_end(data: &[u8]) -> Option<u64> {
     Some(header.e_phoff.get(LE).checked_add(size)?.max(size_of::<Header>() as u64))
 }
 
-/// Foreign notes first, as they were; then ours.
+/// Foreign notes first, as they were or repaired; then ours.
 fn notes(view: &View<'_>, found: &Found, base: u64) -> Result<Vec<u8>, SealError> {
     let mut out = Vec::new();
     for note in &found.foreign {
-        note.encode(view.format(), &mut out)?;
+        let base = if found.fix { base } else { note.base };
+        Note { base, ..note.clone() }.encode(view.format(), &mut out)?;
     }
     for probe in &found.probes {
         Note { base, ..probe.note.clone() }.encode(view.format(), &mut out)?;
@@ -128,19 +133,6 @@ fn section(kind: SectionType, flags: SectionFlags, addr: u64, offset: u64, size:
         sh_addralign: U64::new(LE, align),
         sh_entsize: U64::new(LE, 0),
     }
-}
-
-fn append(out: &mut Vec<u8>, content: &[u8], align: usize) -> u64 {
-    out.resize(out.len().next_multiple_of(align), 0);
-    let offset = out.len() as u64;
-    out.extend_from_slice(content);
-    offset
-}
-
-/// Symbols of a section that now belong to another row: old section index, address range, name of the new row.
-struct Moved {
-    old: usize,
-    range: std::ops::Range<u64>,
 }
 
 /// Cuts the section in two or three. Returns what `.probes` took with it.
@@ -191,12 +183,12 @@ fn carve(rows: &mut Vec<Row>, plan: &Carve) -> Result<Option<Moved>, SealError> 
 }
 
 /// Adds `.stapsdt.base` in address order, as binutils expect of allocated sections.
-fn place_base(rows: &mut Vec<Row>, out: &mut [u8], plan: &Base) -> Result<(), SealError> {
+fn place_base(view: &View<'_>, rows: &mut Vec<Row>, edit: &mut Edit, plan: &Base) -> Result<(), SealError> {
     let (addr, offset) = match *plan {
         Base::Present { .. } => return Ok(()),
         Base::Gap { addr, offset } => (addr, offset),
         Base::Grow { index, addr, offset } => {
-            grow_segment(out, index)?;
+            grow_segment(view, edit, index)?;
             (addr, offset)
         }
     };
@@ -216,26 +208,27 @@ fn place_base(rows: &mut Vec<Row>, out: &mut [u8], plan: &Base) -> Result<(), Se
     Ok(())
 }
 
-fn grow_segment(out: &mut [u8], index: usize) -> Result<(), SealError> {
-    let phoff = usize::try_from(header(out)?.e_phoff.get(LE)).map_err(|_| DAMAGED)?;
-    let at = phoff + index * size_of::<ProgramHeader64<Le>>();
-    let raw = out.get_mut(at..).ok_or(DAMAGED)?;
-    let (segment, _) = pod::from_bytes_mut::<ProgramHeader64<Le>>(raw).map_err(|()| DAMAGED)?;
+fn grow_segment(view: &View<'_>, edit: &mut Edit, index: usize) -> Result<(), SealError> {
+    let at = header(view.data())?.e_phoff.get(LE) + (index * size_of::<ProgramHeader64<Le>>()) as u64;
+    let raw = view.range(at, size_of::<ProgramHeader64<Le>>() as u64).ok_or(DAMAGED)?;
+    let mut segment = *pod::from_bytes::<ProgramHeader64<Le>>(raw).map_err(|()| DAMAGED)?.0;
     segment.p_filesz = U64::new(LE, segment.p_filesz.get(LE) + 1);
     segment.p_memsz = U64::new(LE, segment.p_memsz.get(LE) + 1);
+    edit.patch(at, pod::bytes_of(&segment).to_vec());
     Ok(())
 }
 
 fn write_table(
     view: &View<'_>,
     mut rows: Vec<Row>,
-    mut out: Vec<u8>,
-    moved: &Option<Moved>,
-) -> Result<Vec<u8>, SealError> {
+    mut edit: Edit,
+    moved: Option<Moved>,
+) -> Result<Edit, SealError> {
     if rows.len() >= RESERVED {
         return Err(SealError::Layout("the file has too many sections"));
     }
-    let old_names = usize::from(header(view.data())?.e_shstrndx.get(LE).0);
+    let mut head = *header(view.data())?;
+    let old_names = usize::from(head.e_shstrndx.get(LE).0);
     let names_at = rows.iter().position(|r| r.old == Some(old_names)).ok_or(DAMAGED)?;
     let mut names = vec![0];
     for row in &mut rows {
@@ -246,94 +239,48 @@ fn write_table(
             names.push(0);
         }
     }
-    let offset = append(&mut out, &names, 1);
+    let offset = edit.append(&names, 1);
     if let Some(row) = rows.get_mut(names_at) {
         row.header.sh_offset = U64::new(LE, offset);
         row.header.sh_size = U64::new(LE, names.len() as u64);
         row.header.sh_addr = U64::new(LE, 0);
         row.header.sh_flags = U64::new(LE, SectionFlags(0));
     }
-    let index = Index::new(&rows, view.sections.len());
-    for row in &mut rows {
-        index.relink(&mut row.header)?;
-    }
+    let old = rows.iter().map(|r| r.old);
     let probes = rows.iter().position(|r| r.name == note::PROBES_SECTION);
+    let index = Index::new(old, view.sections.len(), moved.zip(probes));
+    for row in &mut rows {
+        relink(&index, &mut row.header)?;
+    }
     for row in &rows {
         let kind = row.header.sh_type.get(LE);
         if kind == SHT_SYMTAB || kind == SHT_DYNSYM {
-            index.symbols(&mut out, &row.header, moved.as_ref().zip(probes))?;
+            let (offset, size) = (row.header.sh_offset.get(LE), row.header.sh_size.get(LE));
+            view.range(offset, size).ok_or(DAMAGED)?;
+            edit.symbols(Symbols { offset, size });
         }
     }
+    edit.reindex(index);
     let headers: Vec<Section> = rows.iter().map(|r| r.header).collect();
-    let table = append(&mut out, pod::bytes_of_slice(&headers), 8);
-    let (header, _) = pod::from_bytes_mut::<Header>(&mut out).map_err(|()| DAMAGED)?;
-    header.e_shoff = U64::new(LE, table);
-    header.e_shnum = U16::new(LE, headers.len() as u16);
-    header.e_shstrndx = U16::new(LE, SymbolSection(names_at as u16));
-    Ok(out)
+    let table = edit.append(pod::bytes_of_slice(&headers), 8);
+    head.e_shoff = U64::new(LE, table);
+    head.e_shnum = U16::new(LE, headers.len() as u16);
+    head.e_shstrndx = U16::new(LE, SymbolSection(names_at as u16));
+    edit.patch(0, pod::bytes_of(&head).to_vec());
+    Ok(edit)
 }
 
-/// Old section index to new.
-struct Index(Vec<Option<u16>>);
-
-impl Index {
-    fn new(rows: &[Row], old_count: usize) -> Index {
-        let mut map = vec![None; old_count];
-        for (new, row) in (0u16..).zip(rows) {
-            if let Some(slot) = row.old.and_then(|old| map.get_mut(old)) {
-                *slot = Some(new);
-            }
-        }
-        Index(map)
+/// `sh_link` is an index in every kind of section that uses it; `sh_info` only where the kind or flag says so.
+fn relink(index: &Index, header: &mut Section) -> Result<(), SealError> {
+    let link = header.sh_link.get(LE);
+    if link != 0 {
+        header.sh_link = U32::new(LE, u32::from(index.get(link as usize).ok_or(DAMAGED)?));
     }
-
-    fn get(&self, old: usize) -> Option<u16> {
-        self.0.get(old).copied().flatten()
+    let kind = header.sh_type.get(LE);
+    let info = header.sh_info.get(LE);
+    let is_index = kind == SHT_REL || kind == SHT_RELA || header.sh_flags.get(LE).0 & SHF_INFO_LINK.0 != 0;
+    if is_index && info != 0 {
+        header.sh_info = U32::new(LE, u32::from(index.get(info as usize).ok_or(DAMAGED)?));
     }
-
-    /// `sh_link` is an index in every kind of section that uses it; `sh_info` only where the kind or flag says so.
-    fn relink(&self, header: &mut Section) -> Result<(), SealError> {
-        let link = header.sh_link.get(LE);
-        if link != 0 {
-            header.sh_link = U32::new(LE, u32::from(self.get(link as usize).ok_or(DAMAGED)?));
-        }
-        let kind = header.sh_type.get(LE);
-        let info = header.sh_info.get(LE);
-        let is_index =
-            kind == SHT_REL || kind == SHT_RELA || header.sh_flags.get(LE).0 & SHF_INFO_LINK.0 != 0;
-        if is_index && info != 0 {
-            header.sh_info = U32::new(LE, u32::from(self.get(info as usize).ok_or(DAMAGED)?));
-        }
-        Ok(())
-    }
-
-    fn symbols(
-        &self,
-        out: &mut [u8],
-        table: &Section,
-        probes: Option<(&Moved, usize)>,
-    ) -> Result<(), SealError> {
-        let start = usize::try_from(table.sh_offset.get(LE)).map_err(|_| DAMAGED)?;
-        let count = usize::try_from(table.sh_size.get(LE)).map_err(|_| DAMAGED)? / size_of::<Sym64<Le>>();
-        let raw = out.get_mut(start..).ok_or(DAMAGED)?;
-        let (symbols, _) = pod::slice_from_bytes_mut::<Sym64<Le>>(raw, count).map_err(|()| DAMAGED)?;
-        for symbol in symbols {
-            let old = usize::from(symbol.st_shndx.get(LE).0);
-            if old == 0 || old >= RESERVED {
-                continue;
-            }
-            let mut new = self.get(old);
-            if let Some((moved, row)) = probes
-                && moved.old == old
-                && moved.range.contains(&symbol.st_value.get(LE))
-            {
-                new = u16::try_from(row).ok();
-            }
-            // A symbol of a section that is gone (an outdated note section has none) stays absolute in effect.
-            if let Some(new) = new {
-                symbol.st_shndx = U16::new(LE, SymbolSection(new));
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
