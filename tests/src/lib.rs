@@ -18,6 +18,8 @@ pub enum Need {
     Program(&'static str),
     /// The bcc back end, with kernel headers.
     Bcc,
+    /// A file of an installed package or of the kernel.
+    File(&'static str),
 }
 
 /// Whether the machine has all of it. If not, says what is skipped; with `USDT_E2E=require`, fails instead.
@@ -49,6 +51,7 @@ impl Need {
                 let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
                 (!found).then(|| name.to_owned())
             }
+            Need::File(path) => (!Path::new(path).exists()).then(|| path.to_owned()),
             Need::Bcc => {
                 let release = Command::new("uname").arg("-r").output().unwrap();
                 let headers = Path::new("/lib/modules").join(text(&release.stdout).trim()).join("build");

@@ -1,6 +1,7 @@
 //! End-to-end tests: Go programs built by the real toolchain, traced on the real kernel, seen by real tracers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod arguments;
 mod backends;
 mod consumers;
 mod errors;
@@ -11,3 +12,4 @@ mod language;
 mod seal;
 mod session;
 mod trace;
+mod verify;

@@ -27,6 +27,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/gdb", "gdb"),
     ("/usr/bin/stap", "systemtap"),
     ("/usr/include/x86_64-linux-gnu/sys/sdt.h", "systemtap-sdt-dev"),
+    ("/usr/bin/clang", "clang"),
+    ("/usr/bin/ld.lld", "lld"),
+    ("/usr/include/bpf/usdt.bpf.h", "libbpf-dev"),
+    ("/usr/lib/python3/dist-packages/bcc/__init__.py", "python3-bpfcc"),
     ("/usr/bin/readelf", "binutils"),
     ("/usr/bin/eu-strip", "elfutils"),
 ];

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -23,6 +25,7 @@ func main() {
 	per := flag.Int("per", 1, "hits of each")
 	types := flag.Bool("types", false, "fire one probe of each kind instead")
 	all := flag.Bool("all", false, "wait until every probe is enabled, not just the one that says a tracer is there")
+	onSignal := flag.Bool("signal", false, "wait for SIGUSR1: some tracers enable probes before they attach to them")
 	timeout := flag.Duration("timeout", 30*time.Second, "how long to wait for a tracer")
 	timed := flag.Bool("time", false, "say how long a hit took")
 	linger := flag.Duration("linger", 0, "how long to stay after the last hit")
@@ -34,6 +37,11 @@ func main() {
 	}
 	if *all {
 		enabled = everyProbeEnabled
+	}
+	asked := make(chan os.Signal, 1)
+	if *onSignal {
+		signal.Notify(asked, syscall.SIGUSR1)
+		enabled = func() bool { return len(asked) > 0 }
 	}
 	end := time.Now().Add(*timeout)
 	for !enabled() {

@@ -116,9 +116,7 @@ impl Colour {
         match self {
             Colour::Always => true,
             Colour::Never => false,
-            Colour::Auto => {
-                std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && stream.is_terminal()
-            }
+            Colour::Auto => std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && stream.is_terminal(),
         }
     }
 }
@@ -153,7 +151,9 @@ pub fn main() -> i32 {
         Some(Command::Seal { binary, output, no_goid, fix }) => {
             seal_binary(&binary, output.as_deref(), Options { goid: !no_goid, fix })
         }
-        Some(Command::Verify { binary, json }) => verify::run(&binary, json, cli.color.on(&std::io::stdout())),
+        Some(Command::Verify { binary, json }) => {
+            verify::run(&binary, json, cli.color.on(&std::io::stdout()))
+        }
         Some(Command::Toolexec { tool, args }) => {
             toolexec::run(&tool, &args).map_err(|e| Failure(REFUSED, e.to_string()))
         }

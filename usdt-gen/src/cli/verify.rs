@@ -50,5 +50,7 @@ fn line(row: &Row, colour: bool) -> String {
 
 /// What a file says, without what a terminal would take for commands.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }

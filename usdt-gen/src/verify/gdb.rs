@@ -18,6 +18,12 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
     if file.section(note::BASE_SECTION).is_none() {
         return Verdict::rejected("without a section `.stapsdt.base` no probe of the file is shown", FIX);
     }
+    if !probe.exact {
+        return Verdict::rejected(
+            "the note's descsz counts its padding, and arguments have to end with the descriptor",
+            FIX,
+        );
+    }
     if let Some((at, text)) = first_bad(probe, |arg| readable(arg, arch)) {
         let reason = format!("argument {at}, `{text}`, is not read, nor is any behind it");
         return Verdict::partial(reason, OTHER_OPERAND);

@@ -5,9 +5,15 @@
 use super::{FIX, File, OTHER_OPERAND, Probe, Verdict, first_bad};
 use stapsdt::note;
 
+/// A probe with more is not found (measured with 4.8).
+const MAX_ARGS: usize = 12;
+
 pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
     if let Some(verdict) = file.well_named(probe) {
         return verdict;
+    }
+    if !file.view.sections.get(probe.section).is_some_and(|s| s.is_note() && !s.is_alloc()) {
+        return Verdict::rejected("the section of notes is loaded or has not the type SHT_NOTE", FIX);
     }
     if !probe.exact {
         return Verdict::rejected(
@@ -20,6 +26,10 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
             "its base has no section `.stapsdt.base` to be compared with, and its address would be wrong",
             FIX,
         );
+    }
+    if probe.args.len() > MAX_ARGS {
+        let reason = format!("it has {} arguments, {MAX_ARGS} are taken", probe.args.len());
+        return Verdict::rejected(reason, "drop or combine arguments");
     }
     match first_bad(probe, |arg| arg.value.is_ok()) {
         Some((at, text)) => Verdict::partial(format!("argument {at}, `{text}`, is not read"), OTHER_OPERAND),

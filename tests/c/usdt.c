@@ -1,0 +1,44 @@
+// Attaches through libbpf's bpf_program__attach_usdt and prints the arguments of the first hit:
+// usdt OBJECT BINARY PROVIDER NAME
+#include <bpf/libbpf.h>
+#include <stdio.h>
+
+struct record {
+	long count;
+	long args[12];
+};
+
+static int print(void *seen, void *data, size_t size)
+{
+	struct record *record = data;
+	(void)size;
+	for (long i = 0; i < record->count && i < 12; i++)
+		printf("%s%lx", i ? " " : "", record->args[i]);
+	printf("\n");
+	*(int *)seen = 1;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int seen = 0;
+	if (argc != 5)
+		return 2;
+	struct bpf_object *object = bpf_object__open_file(argv[1], NULL);
+	if (!object || bpf_object__load(object))
+		return 1;
+	struct bpf_program *program = bpf_object__find_program_by_name(object, "probe");
+	struct bpf_link *link = bpf_program__attach_usdt(program, -1, argv[2], argv[3], argv[4], NULL);
+	if (!link)
+		return 1;
+	struct ring_buffer *ring =
+		ring_buffer__new(bpf_object__find_map_fd_by_name(object, "records"), print, &seen, NULL);
+	if (!ring)
+		return 1;
+	// Half a minute is more than any program under test takes to fire.
+	for (int i = 0; i < 300 && !seen; i++)
+		ring_buffer__poll(ring, 100);
+	bpf_link__destroy(link);
+	bpf_object__close(object);
+	return !seen;
+}
