@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod golden;
 mod setup;
 
@@ -19,6 +20,7 @@ const TASKS: &[Task] = &[
     ("e2e", "the end-to-end suite alone; arguments select tests", check::e2e),
     ("golden", "rewrite generated files that are checked in", golden::run),
     ("bench", "measure overhead and start-up, print a report", bench::run),
+    ("fuzz", "fuzz each parser for ten minutes; arguments: target or all, seconds", fuzz::run),
     ("docs", "build the API documentation, warnings are errors", check::docs),
 ];
 

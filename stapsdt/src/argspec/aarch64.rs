@@ -10,8 +10,13 @@ pub(super) fn operand(text: &str) -> Result<Operand, ArgError> {
     if let Some(r) = register(text) {
         return Ok(Operand::Register(r));
     }
-    // GNU as takes immediates with and without `#`; a bare name is a symbol's address.
-    Expr::parse(text.strip_prefix('#').unwrap_or(text)).map(Operand::Constant).ok_or_else(bad)
+    immediate(text).map(Operand::Constant).ok_or_else(bad)
+}
+
+/// GNU as takes immediates with and without `#`; a bare name is a symbol's address, unless a register has it.
+fn immediate(text: &str) -> Option<Expr> {
+    let expr = Expr::parse(text.strip_prefix('#').unwrap_or(text))?;
+    expr.symbol.as_deref().is_none_or(|name| register(name).is_none()).then_some(expr)
 }
 
 fn memory(inner: &str, bad: &dyn Fn() -> ArgError) -> Result<Operand, ArgError> {
@@ -30,7 +35,7 @@ fn memory(inner: &str, bad: &dyn Fn() -> ArgError) -> Result<Operand, ArgError> 
             let scale = parts.next().map_or(Some(1), |shift| lsl(shift, r)).ok_or_else(bad)?;
             index = Some(Index { register: r, scale });
         } else {
-            disp = Expr::parse(second.strip_prefix('#').unwrap_or(second)).ok_or_else(bad)?;
+            disp = immediate(second).ok_or_else(bad)?;
         }
     }
     if parts.next().is_some() {
@@ -127,6 +132,14 @@ mod tests {
         for arg in parse(forms, Arch::Aarch64) {
             let value = arg.value.clone().unwrap_or_else(|e| panic!("{arg}: {e}"));
             assert_eq!(value.print(Arch::Aarch64), arg.text);
+        }
+    }
+
+    /// Found by fuzzing: as the name of a symbol it would print as the register.
+    #[test]
+    fn a_register_is_no_symbol() {
+        for text in ["8@#x0", "8@+sp", "8@[x1, #w2]"] {
+            assert!(parse(text, Arch::Aarch64)[0].value.is_err(), "{text}");
         }
     }
 

@@ -251,7 +251,8 @@ fn parse_integer(text: &str) -> Option<i64> {
 
 /// A name as assemblers allow it in these positions (GCC clones carry dots, versions an `@`).
 fn is_symbol(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || "_.$".contains(c))
+    // A `$` in front marks an immediate.
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || "_.".contains(c))
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.$@".contains(c))
 }
 
@@ -286,7 +287,7 @@ mod tests {
         assert_eq!(expr("8+sym-4"), Some((Some("sym".into()), 4)));
         assert_eq!(expr(".LC0+1"), Some((Some(".LC0".into()), 1)));
         assert_eq!(expr("18446744073709551615"), Some((None, -1)));
-        for bad in ["", "-", "8+", "a+b", "-sym", "1x", "0x", "+-8"] {
+        for bad in ["", "-", "8+", "a+b", "-sym", "1x", "0x", "+-8", "$", "$x"] {
             assert_eq!(expr(bad), None, "{bad}");
         }
     }

@@ -11,6 +11,8 @@ mod collect;
 mod edit;
 mod file;
 mod layout;
+#[cfg(any(test, fuzzing))]
+pub mod sample;
 mod write;
 
 pub use edit::Edit;

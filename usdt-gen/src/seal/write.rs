@@ -257,6 +257,9 @@ fn write_table(
         if kind == SHT_SYMTAB || kind == SHT_DYNSYM {
             let (offset, size) = (row.header.sh_offset.get(LE), row.header.sh_size.get(LE));
             view.range(offset, size).ok_or(DAMAGED)?;
+            if overlaps(view, offset, size) {
+                return Err(SealError::Layout("a symbol table overlaps other parts of the file"));
+            }
             edit.symbols(Symbols { offset, size });
         }
     }
@@ -268,6 +271,16 @@ fn write_table(
     head.e_shstrndx = U16::new(LE, SymbolSection(names_at as u16));
     edit.patch(0, pod::bytes_of(&head).to_vec());
     Ok(edit)
+}
+
+/// Whether a piece of the file is more than the one section there: the headers', or another section's as well.
+fn overlaps(view: &View<'_>, offset: u64, size: u64) -> bool {
+    let end = offset.saturating_add(size);
+    let sections = view.sections.iter().filter(|s| {
+        let shares = s.offset < end && offset < s.offset.saturating_add(s.size);
+        s.kind != object::elf::SHT_NOBITS.0 && s.size > 0 && shares
+    });
+    headers_end(view.data()).is_none_or(|headers| offset < headers) || sections.count() > 1
 }
 
 /// `sh_link` is an index in every kind of section that uses it; `sh_info` only where the kind or flag says so.

@@ -1,0 +1,19 @@
+//! Blobs in files: the input is a file, or bytes to put into one that is as it should be.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use stapsdt::elf::View;
+use stapsdt::{blob, schema};
+use usdt_fuzz::metered;
+use usdt_gen::seal::sample;
+
+fuzz_target!(|data: &[u8]| {
+    let file = sample::spoilt(data);
+    metered(|| {
+        let _ = blob::Blob::parse(data);
+        if let Ok(view) = View::parse(&file) {
+            let _ = blob::scan(&view);
+            let _ = schema::read(&view);
+        }
+    });
+});

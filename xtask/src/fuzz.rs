@@ -1,0 +1,56 @@
+//! Fuzzing: each parser against arbitrary bytes.
+
+use crate::command::{Explain, Failure, Outcome, command, execute, root};
+use std::path::Path;
+
+const TARGETS: &[&str] = &["parser", "preprocessor", "note", "argspec", "blob", "sealer"];
+/// Seconds each target runs where nothing else is said.
+const SECONDS: &str = "600";
+
+/// `fuzz [TARGET|all] [SECONDS]`.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let chosen = args.first().map_or("all", String::as_str);
+    let seconds = args.get(1).map_or(SECONDS, String::as_str);
+    let targets: Vec<&str> = TARGETS.iter().copied().filter(|t| chosen == "all" || *t == chosen).collect();
+    if targets.is_empty() {
+        return Err(Failure(format!("no target `{chosen}`; there are {}", TARGETS.join(", "))));
+    }
+    if command("cargo", &["fuzz", "--version"]).output().is_ok_and(|o| !o.status.success()) {
+        execute(&mut command("cargo", &["install", "--locked", "cargo-fuzz"]))?;
+    }
+    for target in targets {
+        seed(target)?;
+        // No sanitizer: the code is safe Rust, and the targets count memory themselves.
+        let limits = [format!("-max_total_time={seconds}"), "-timeout=10".into(), "-rss_limit_mb=700".into()];
+        let mut fuzz = command("cargo", &["fuzz", "run", "--sanitizer", "none", target, "--"]);
+        execute(fuzz.args(limits).current_dir(root().join("fuzz")))?;
+    }
+    Ok(())
+}
+
+/// Definitions to begin with, for the targets that read them.
+fn seed(target: &str) -> Outcome {
+    if !["parser", "preprocessor"].contains(&target) {
+        return Ok(());
+    }
+    let folder = root().join("fuzz/corpus").join(target);
+    std::fs::create_dir_all(&folder).explain("cannot create the corpus")?;
+    for kind in ["files", "mistakes"] {
+        let from = root().join("usdt-gen/corpus").join(kind);
+        for entry in std::fs::read_dir(&from).explain("cannot read the corpus")? {
+            let path = entry.explain("cannot read the corpus")?.path();
+            copy(&path, &folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// Large files only slow fuzzing down.
+fn copy(path: &Path, folder: &Path) -> Outcome {
+    let text = std::fs::read(path).explain("cannot read a definition")?;
+    if text.len() > 4096 {
+        return Ok(());
+    }
+    let name = path.file_name().unwrap_or_default();
+    std::fs::write(folder.join(name), text).explain("cannot write the corpus")
+}
