@@ -1,6 +1,6 @@
 """Prints the arguments that bcc reads at the first hit of each probe: bcc_args.py PID BINARY PROBE:COUNT...
 
-Sends SIGUSR1 to the process when it is attached.
+Interrupts the process when it is attached.
 """
 
 import os
@@ -30,7 +30,7 @@ for at, (name, count) in enumerate(probes):
 
 bpf = BPF(text=source, usdt_contexts=[usdt])
 values = bpf["values"]
-os.kill(pid, signal.SIGUSR1)
+os.kill(pid, signal.SIGINT)
 for _ in range(300):
     if all(values[at * SLOTS].value for at in range(len(probes))):
         break

@@ -38,8 +38,8 @@ error: DIR/probes.d: 1 error; nothing was written
     );
     for (definition, expected) in [
         (
-            "provider app {\n\tprobe a(int id)\n\tprobe b();\n};\n",
-            "expected `;` after the probe, found `probe`\n --> DIR/probes.d:2:17",
+            "provider app {\n\tprobe a int id);\n\tprobe b();\n};\n",
+            "expected `(` after the probe's name, found `int`\n --> DIR/probes.d:2:9",
         ),
         (
             "struct s { int a; };\nprovider app {\n\tprobe a(struct s v);\n};\n",
@@ -50,8 +50,8 @@ error: DIR/probes.d: 1 error; nothing was written
             "probe `a` has 13 argument words, tracers take 12",
         ),
         (
-            "provider app {\n\tprobe a(int id);\n}\n",
-            "expected `;` after the provider's `}`, found the end of the file",
+            "provider app {\n\tprobe a(int id);\n",
+            "expected `}` after the last probe, found the end of the file",
         ),
     ] {
         let (code, message) = generate(definition);

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -25,7 +24,7 @@ func main() {
 	per := flag.Int("per", 1, "hits of each")
 	types := flag.Bool("types", false, "fire one probe of each kind instead")
 	all := flag.Bool("all", false, "wait until every probe is enabled, not just the one that says a tracer is there")
-	onSignal := flag.Bool("signal", false, "wait for SIGUSR1: some tracers enable probes before they attach to them")
+	onSignal := flag.Bool("signal", false, "wait for an interrupt: some tracers enable probes before they attach to them")
 	timeout := flag.Duration("timeout", 30*time.Second, "how long to wait for a tracer")
 	timed := flag.Bool("time", false, "say how long a hit took")
 	linger := flag.Duration("linger", 0, "how long to stay after the last hit")
@@ -40,7 +39,7 @@ func main() {
 	}
 	asked := make(chan os.Signal, 1)
 	if *onSignal {
-		signal.Notify(asked, syscall.SIGUSR1)
+		signal.Notify(asked, os.Interrupt)
 		enabled = func() bool { return len(asked) > 0 }
 	}
 	end := time.Now().Add(*timeout)

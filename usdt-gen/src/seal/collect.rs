@@ -107,7 +107,8 @@ fn repair(view: &View<'_>, note: &mut Note, arch: Arch) {
 fn misplaced(view: &View<'_>) -> bool {
     let at = |name: &str| view.sections.iter().position(|s| s.name == name);
     let notes = at(note::SECTION);
-    let first = [at(note::PROBES_SECTION), view.sections.iter().position(|s| s.is_executable())];
+    let first =
+        [at(note::PROBES_SECTION), view.sections.iter().position(stapsdt::elf::Section::is_executable)];
     let kind = notes.and_then(|at| view.sections.get(at)).is_some_and(|s| s.is_note() && !s.is_alloc());
     !kind || first.iter().flatten().any(|at| Some(*at) > notes)
 }

@@ -3,7 +3,6 @@
 use super::sample::{self, BLOB, DATA, TEXT, file, good};
 use super::{Options, SealError, seal};
 use proptest::prelude::*;
-use stapsdt::blob;
 use stapsdt::elf::View;
 use stapsdt::note::{Format, NoteIter};
 

@@ -12,7 +12,7 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
     let Some(arch) = file.arch() else {
         return Verdict::rejected("the model knows 64-bit amd64 and arm64 files only", "none");
     };
-    if !file.view.sections.get(probe.section).is_some_and(|s| s.is_note()) {
+    if !file.view.sections.get(probe.section).is_some_and(stapsdt::elf::Section::is_note) {
         return Verdict::rejected("the section of notes has not the type SHT_NOTE", FIX);
     }
     if file.section(note::BASE_SECTION).is_none() {

@@ -26,7 +26,7 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
     if file.index(note::SECTION) != Some(probe.section) {
         return Verdict::rejected("only the first section of notes is read", FIX);
     }
-    if !file.view.sections.get(probe.section).is_some_and(|s| s.is_note()) {
+    if !file.view.sections.get(probe.section).is_some_and(stapsdt::elf::Section::is_note) {
         return Verdict::rejected("the section of notes has not the type SHT_NOTE", FIX);
     }
     if let Some(strange) = &file.strange {
@@ -45,7 +45,7 @@ fn addresses(file: &File<'_>, probe: &Probe) -> Option<Verdict> {
     if probe.note.name.is_empty() {
         return Some(Verdict::rejected("the probe has no name", "name it"));
     }
-    if !segment(pc).is_some_and(|s| s.is_executable()) {
+    if !segment(pc).is_some_and(stapsdt::elf::Segment::is_executable) {
         let reason = format!("its address {pc:#x} is in no executable segment");
         return Some(Verdict::rejected(reason, "link the program anew: its notes are of another layout"));
     }

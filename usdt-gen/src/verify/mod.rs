@@ -197,7 +197,7 @@ impl<'a> File<'a> {
 }
 
 /// The first argument that a model cannot read, with its position and text.
-fn first_bad<'p>(probe: &'p Probe, readable: impl Fn(&Arg) -> bool) -> Option<(usize, &'p str)> {
+fn first_bad(probe: &Probe, readable: impl Fn(&Arg) -> bool) -> Option<(usize, &str)> {
     let mut args = probe.args.iter().enumerate();
     args.find(|(_, arg)| !readable(arg)).map(|(at, arg)| (at, arg.text.as_str()))
 }
