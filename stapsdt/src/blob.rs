@@ -153,7 +153,7 @@ pub fn scan(view: &View<'_>) -> Vec<Result<Blob, BlobError>> {
         .iter()
         .flat_map(|(vaddr, _)| [SELF, PC, NOTE_SEMAPHORE].map(|field| vaddr.wrapping_add(field as u64)))
         .collect();
-    let relocations = view.relative_relocations(|place| places.contains(&place));
+    let relocations = view.relocations(|place| places.contains(&place));
     let mut found = Vec::new();
     for (vaddr, data) in candidates {
         let word = |field: usize, stored: u64| {

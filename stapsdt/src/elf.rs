@@ -5,6 +5,7 @@
 
 use crate::argspec::Arch;
 use crate::note::Format;
+use byteorder::{ByteOrder, LittleEndian};
 use goblin::container::{Container, Ctx};
 use goblin::elf::{Elf, header, program_header as ph, reloc, section_header as sh};
 use std::collections::BTreeMap;
@@ -245,24 +246,33 @@ impl<'a> View<'a> {
         self.range(segment.offset.checked_add(vaddr - segment.vaddr)?, len)
     }
 
-    /// Base-relative relocations (`R_X86_64_RELATIVE`, `R_AARCH64_RELATIVE`), `place -> addend`, of the places
-    /// that `wanted` picks. On arm64 the words in a PIE's data are zero in the file and stand only here. Large
-    /// programs have millions: they are walked, not kept.
-    pub fn relative_relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
-        let kind = match self.header.e_machine {
-            header::EM_X86_64 => reloc::R_X86_64_RELATIVE,
-            header::EM_AARCH64 => reloc::R_AARCH64_RELATIVE,
+    /// What the dynamic loader puts where, `place -> link-time address`, at the places that `wanted` picks: of
+    /// base-relative relocations, and of those against a symbol that the file itself defines. In arm64 PIEs and in
+    /// Go plugins addresses stand only here. Large programs have millions: they are walked, not kept.
+    pub fn relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
+        let (relative, absolute) = match self.header.e_machine {
+            header::EM_X86_64 => (reloc::R_X86_64_RELATIVE, reloc::R_X86_64_64),
+            header::EM_AARCH64 => (reloc::R_AARCH64_RELATIVE, reloc::R_AARCH64_ABS64),
             _ => return BTreeMap::new(),
         };
+        let symbols = self.sections.iter().find(|s| s.kind == sh::SHT_DYNSYM);
+        let symbols = symbols.and_then(|s| self.section_data(s)).unwrap_or_default();
         let mut found = BTreeMap::new();
         for section in self.sections.iter().filter(|s| s.kind == sh::SHT_RELA && s.is_alloc()) {
             let Some(data) = self.section_data(section) else { continue };
             let Ok(relocs) = reloc::RelocSection::parse(data, 0, data.len(), true, self.ctx) else {
                 continue;
             };
-            for r in relocs.iter().filter(|r| r.r_type == kind && wanted(r.r_offset)) {
-                // An addend is an address here; its sign bit has no meaning of its own.
-                found.insert(r.r_offset, r.r_addend.unwrap_or(0) as u64);
+            for r in relocs.iter().filter(|r| wanted(r.r_offset)) {
+                let base = match r.r_type {
+                    kind if kind == relative => Some(0),
+                    kind if kind == absolute => defined(symbols, r.r_sym),
+                    _ => None,
+                };
+                if let Some(base) = base {
+                    // An addend is an address here; its sign bit has no meaning of its own.
+                    found.insert(r.r_offset, base.wrapping_add(r.r_addend.unwrap_or(0) as u64));
+                }
             }
         }
         found
@@ -279,6 +289,14 @@ impl<'a> View<'a> {
         }
         None
     }
+}
+
+/// Address of a symbol of this file: an `Elf64_Sym` has `st_shndx` at 6 and `st_value` at 8 (gABI, "Symbol Table").
+fn defined(symbols: &[u8], index: usize) -> Option<u64> {
+    let symbol = symbols.get(index.checked_mul(24)?..)?.get(..24)?;
+    let section = LittleEndian::read_u16(symbol.get(6..8)?);
+    let value = LittleEndian::read_u64(symbol.get(8..16)?);
+    (section != 0).then_some(value)
 }
 
 #[cfg(test)]
@@ -301,9 +319,9 @@ mod tests {
         assert_eq!(view.at_vaddr(text.addr, 16), data.get(text.offset as usize..text.offset as usize + 16));
         let bss = view.section(".bss").unwrap();
         assert_eq!(view.vaddr_to_offset(bss.addr + bss.size - 1), None, ".bss is backed by no file byte");
-        let all = view.relative_relocations(|_| true);
+        let all = view.relocations(|_| true);
         let (place, addend) = all.iter().next().unwrap();
-        let one = view.relative_relocations(|at| at == *place);
+        let one = view.relocations(|at| at == *place);
         assert_eq!((one.len(), one.get(place)), (1, Some(addend)), "test binaries are PIE");
     }
 
@@ -326,7 +344,7 @@ mod tests {
             data.truncate(1 << 16);
             for (at, value) in hits { data[at] = value; }
             if let Ok(view) = View::parse(&data) {
-                let _ = (view.relative_relocations(|_| true), view.build_id(), view.vaddr_to_offset(0x1000));
+                let _ = (view.relocations(|_| true), view.build_id(), view.vaddr_to_offset(0x1000));
             }
         }
     }

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod backends;
+mod build;
 mod consumers;
 mod errors;
 mod foreign;

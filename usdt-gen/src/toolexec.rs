@@ -37,14 +37,31 @@ pub enum ToolexecError {
     Seal(#[from] FileError),
 }
 
+/// Tools that the go command runs (`src/cmd` of Go); one of these names ends what belongs to other wrappers.
+const TOOLS: [&str; 10] =
+    ["asm", "buildid", "cgo", "compile", "cover", "covdata", "link", "pack", "preprofile", "vet"];
+
+/// The linker's arguments, if it is the linker that is run: by itself, or by another wrapper that has its own words
+/// in front. The go command names its tools by absolute paths.
+fn linker<'a>(tool: &'a Path, args: &'a [OsString]) -> Option<&'a [OsString]> {
+    let words = std::iter::once(tool.as_os_str()).chain(args.iter().map(OsString::as_os_str));
+    let (at, name) = words.enumerate().find_map(|(at, word)| {
+        let path = Path::new(word);
+        let stem = path.file_stem()?;
+        let known = TOOLS.iter().any(|t| OsStr::new(t) == stem);
+        (known && (at == 0 || path.is_absolute())).then_some((at, stem))
+    })?;
+    (name == "link").then(|| args.get(at..).unwrap_or_default())
+}
+
 /// Runs `tool` with `args` as the go command asked. Returns the exit code to end with; does not return at all
 /// for tools that are passed through.
 pub fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
     let failed = |source| ToolexecError::Run { tool: tool.to_owned(), source };
-    if tool.file_stem() != Some(OsStr::new("link")) {
+    let Some(args_of_link) = linker(tool, args) else {
         return Err(failed(Command::new(tool).args(args).exec()));
-    }
-    if args.iter().any(|arg| arg == "-V=full") {
+    };
+    if args_of_link.iter().any(|arg| arg == "-V=full") {
         let output =
             Command::new(tool).args(args).stderr(std::process::Stdio::inherit()).output().map_err(failed)?;
         let line = String::from_utf8_lossy(&output.stdout);
@@ -53,7 +70,7 @@ pub fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
     }
     let status = Command::new(tool).args(args).status().map_err(failed)?;
     if status.success()
-        && let Some(path) = output_of(args)
+        && let Some(path) = output_of(args_of_link)
     {
         seal_output(&path)?;
     }
@@ -126,6 +143,21 @@ mod tests {
             "link version devel go1.28-abc buildID=x/y+us"
         );
         assert_eq!(sealer(), sealer());
+    }
+
+    #[test]
+    fn the_linker_is_found_behind_other_wrappers() {
+        let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        for (tool, rest, found) in [
+            ("/go/link", &["-o", "x"][..], Some(2)),
+            ("link", &["-V=full"], Some(1)),
+            ("/go/compile", &["-o", "/x/link"], None),
+            ("wrap", &["--flag", "/go/link", "-o", "x"], Some(2)),
+            ("wrap", &["/go/asm", "-I", "/src/link"], None),
+            ("wrap", &["link"], None),
+        ] {
+            assert_eq!(linker(Path::new(tool), &args(rest)).map(<[_]>::len), found, "{tool} {rest:?}");
+        }
     }
 
     #[test]

@@ -10,4 +10,9 @@ func Fire(n int) {
 	probes.Hit(0, uint64(n), "from C")
 }
 
+// FireFor is what a host looks up where this is a plugin.
+func FireFor(n int, text string) {
+	probes.Hit(0, uint64(n), text)
+}
+
 func main() {}

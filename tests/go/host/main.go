@@ -1,0 +1,27 @@
+// Host loads a plugin and calls it until it is ended.
+package main
+
+import (
+	"fmt"
+	"os"
+	"plugin"
+	"time"
+)
+
+func main() {
+	opened, err := plugin.Open(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	symbol, err := opened.Lookup("FireFor")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fire := symbol.(func(int, string))
+	for n := 0; ; n++ {
+		fire(n, "from the host")
+		time.Sleep(time.Millisecond)
+	}
+}
