@@ -25,6 +25,8 @@ pub const MAGIC: [u8; 16] =
 pub const VERSION: u16 = 1;
 /// Offset of the 16-bit semaphore.
 pub const SEMAPHORE: usize = 18;
+/// Offset of the whole blob's size, a u32.
+pub const SIZE: usize = 20;
 /// Offset of the blob's own address.
 pub const SELF: usize = 24;
 /// Offset of the note.
@@ -86,7 +88,7 @@ impl Blob {
             return Err(BlobError::Inconsistent("size"));
         }
         let size = (out.len() as u32).to_le_bytes();
-        if let Some(field) = out.get_mut(20..24) {
+        if let Some(field) = out.get_mut(SIZE..SIZE + 4) {
             field.copy_from_slice(&size);
         }
         Ok(out)
@@ -100,7 +102,7 @@ impl Blob {
             return Err(BlobError::Version(version));
         }
         let word = |at| u32_at(data, at, false).map(|n| n as usize).ok_or(BlobError::Truncated);
-        let (size, schema_size) = (word(20)?, word(32)?);
+        let (size, schema_size) = (word(SIZE)?, word(32)?);
         if !(NOTE..=MAX_SIZE).contains(&size) {
             return Err(BlobError::Inconsistent("size"));
         }

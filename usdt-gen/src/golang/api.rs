@@ -292,7 +292,7 @@ fn site_and_blob(out: &mut String, probe: &GoProbe<'_>) {
     // Without pointers there is nothing to escape, and the compiler says so.
     let noescape = if params.is_empty() { "" } else { "//go:noescape\n" };
     let _ = write!(out, "{noescape}func {}({})\n\n", probe.site(), params.join(", "));
-    let size = super::stub::blob_size(probe);
+    let size = probe.blobs.size();
     let after = size.saturating_sub(blob::SEMAPHORE + 2);
     let _ = write!(
         out,

@@ -42,14 +42,14 @@ pub fn generate(model: &Model, source: &str, package: &str) -> Result<Vec<File>,
         return Err(GenerateError::Package(package.to_owned()));
     }
     let stem = names::stem(source);
-    let (probes, mut taken) = names::assign(model);
+    let (probes, mut taken) = names::assign(model)?;
     let type_names = types::TypeNames::assign(model, &mut taken);
     let declared = types::declare(model, &type_names, &mut taken, &names::exported(&stem));
     let unit = Unit { source, package, stem: &stem, probes, type_names, types: declared };
     Ok(vec![
         File { name: main_file(source), text: api::linux(model, &unit) },
-        File { name: format!("{stem}_amd64.s"), text: stub::assembly(&unit, Arch::X86_64)? },
-        File { name: format!("{stem}_arm64.s"), text: stub::assembly(&unit, Arch::Aarch64)? },
+        File { name: format!("{stem}_amd64.s"), text: stub::assembly(&unit, Arch::X86_64) },
+        File { name: format!("{stem}_arm64.s"), text: stub::assembly(&unit, Arch::Aarch64) },
         File { name: format!("{stem}_other.go"), text: api::other(&unit) },
     ])
 }
@@ -77,6 +77,7 @@ struct GoProbe<'a> {
     name: String,
     /// Parameter names, one for each declared argument.
     params: Vec<String>,
+    blobs: stub::Blobs,
 }
 
 impl GoProbe<'_> {

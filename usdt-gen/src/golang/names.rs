@@ -1,6 +1,7 @@
 //! Go names for D names.
 
-use super::GoProbe;
+use super::stub::Blobs;
+use super::{GenerateError, GoProbe};
 use crate::provider::{Model, Probe};
 use std::collections::HashSet;
 use std::path::Path;
@@ -181,7 +182,7 @@ fn forms(name: &str) -> impl Iterator<Item = String> {
 /// Gives every probe its exported name. A name that an earlier provider has taken gets its own provider's in
 /// front, so that adding a provider never renames what was there; one that an earlier probe of the same provider
 /// has, `go_on` before `go__on`, gets a number.
-pub(super) fn assign(model: &Model) -> (Vec<GoProbe<'_>>, Taken) {
+pub(super) fn assign(model: &Model) -> Result<(Vec<GoProbe<'_>>, Taken), GenerateError> {
     let mut taken = Taken::default();
     let mut out = Vec::new();
     for provider in model.providers.values() {
@@ -197,10 +198,12 @@ pub(super) fn assign(model: &Model) -> (Vec<GoProbe<'_>>, Taken) {
                 own.insert(form.clone());
                 taken.0.insert(form);
             }
-            out.push(GoProbe { provider, probe, params: params(probe), name });
+            let blobs = Blobs::new(provider, probe)
+                .map_err(|e| GenerateError::Blob(format!("{}:{}", provider.name, probe.name), e))?;
+            out.push(GoProbe { provider, probe, params: params(probe), name, blobs });
         }
     }
-    (out, taken)
+    Ok((out, taken))
 }
 
 /// `request__start` → `RequestStart`, `gcStart` → `GcStart`.

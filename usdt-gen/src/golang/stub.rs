@@ -5,32 +5,72 @@
 //! `nop,nop10` pair) and `nop5` (safe in Go, which has no red zone). The linker aligns functions to 32 bytes
 //! (amd64) and 16 (arm64), so a site never crosses a page.
 
-use super::{GenerateError, GoProbe, Unit};
+use super::{GoProbe, Unit};
+use crate::provider::{Probe, Provider};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
-use stapsdt::blob::{self, Blob};
+use stapsdt::blob::{self, Blob, BlobError};
 use stapsdt::note::Note;
 use stapsdt::schema::{self, NoteBody};
 use std::fmt::Write as _;
 
+/// A probe's blobs, of one size: the Go declaration is shared. The longer argument text, arm64's, decides.
+pub(super) struct Blobs {
+    amd64: Vec<u8>,
+    arm64: Vec<u8>,
+}
+
+impl Blobs {
+    pub(super) fn new(provider: &Provider, probe: &Probe) -> Result<Blobs, BlobError> {
+        let schema = NoteBody {
+            version: schema::VERSION,
+            provider: provider.name.clone(),
+            probe: provider.probe_schema(probe),
+        };
+        let schema = schema.to_json();
+        let template = |arch| {
+            let note = Note {
+                pc: 0,
+                base: 0,
+                semaphore: 0,
+                provider: provider.name.clone(),
+                name: probe.name.clone(),
+                args: args(probe, arch),
+            };
+            Blob::template(&note, &schema)
+        };
+        let (mut amd64, mut arm64) = (template(Arch::X86_64)?, template(Arch::Aarch64)?);
+        let size = amd64.len().max(arm64.len());
+        for bytes in [&mut amd64, &mut arm64] {
+            // The size field and the padding at the end grow together.
+            bytes.resize(size, 0);
+            if let Some(field) = bytes.get_mut(blob::SIZE..blob::SIZE + 4) {
+                field.copy_from_slice(&(size as u32).to_le_bytes());
+            }
+        }
+        Ok(Blobs { amd64, arm64 })
+    }
+
+    /// Bytes of either.
+    pub(super) fn size(&self) -> usize {
+        self.amd64.len()
+    }
+
+    fn of(&self, arch: Arch) -> &[u8] {
+        match arch {
+            Arch::X86_64 => &self.amd64,
+            Arch::Aarch64 => &self.arm64,
+        }
+    }
+}
+
 /// `STEM_GOARCH.s`.
-pub(super) fn assembly(unit: &Unit<'_>, arch: Arch) -> Result<String, GenerateError> {
+pub(super) fn assembly(unit: &Unit<'_>, arch: Arch) -> String {
     let mut out = format!("{}//go:build linux && !usdt_off\n\n#include \"textflag.h\"\n", unit.header());
     for probe in &unit.probes {
         site(&mut out, probe, arch);
-        data(&mut out, probe, arch)?;
+        data(&mut out, probe, arch);
     }
-    Ok(out)
-}
-
-/// Bytes of the probe's blob: the same on both architectures, as the Go declaration is shared. The longer
-/// argument text, arm64's, decides.
-pub(super) fn blob_size(probe: &GoProbe<'_>) -> usize {
-    [Arch::X86_64, Arch::Aarch64]
-        .iter()
-        .filter_map(|a| template(probe, *a).ok())
-        .map(|b| b.len())
-        .max()
-        .unwrap_or(0)
+    out
 }
 
 fn site(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
@@ -57,9 +97,9 @@ fn site(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
 }
 
 /// The argument specification: 8-byte ABI0 slots behind the return address, sized and signed as declared.
-fn args(probe: &GoProbe<'_>, arch: Arch) -> String {
+fn args(probe: &Probe, arch: Arch) -> String {
     let mut slots = Vec::new();
-    for param in &probe.probe.params {
+    for param in &probe.params {
         slots.push((param.ty.size(), param.ty.signed()));
         slots.extend(std::iter::repeat_n((8, false), param.ty.words() - 1));
     }
@@ -74,65 +114,43 @@ fn args(probe: &GoProbe<'_>, arch: Arch) -> String {
     slots.collect::<Vec<_>>().join(" ")
 }
 
-fn template(probe: &GoProbe<'_>, arch: Arch) -> Result<Vec<u8>, blob::BlobError> {
-    let note = Note {
-        pc: 0,
-        base: 0,
-        semaphore: 0,
-        provider: probe.provider.name.clone(),
-        name: probe.probe.name.clone(),
-        args: args(probe, arch),
-    };
-    let schema = NoteBody {
-        version: schema::VERSION,
-        provider: probe.provider.name.clone(),
-        probe: probe.provider.probe_schema(probe.probe),
-    };
-    Blob::template(&note, &schema.to_json())
-}
-
-fn data(out: &mut String, probe: &GoProbe<'_>, arch: Arch) -> Result<(), GenerateError> {
-    let mut bytes = template(probe, arch).map_err(|e| GenerateError::Blob(probe.full_name(), e))?;
-    // Equal sizes on both architectures: the size field and the padding at the end grow together.
-    let size = blob_size(probe);
-    bytes.resize(size, 0);
-    if let Some(field) = bytes.get_mut(20..24) {
-        field.copy_from_slice(&(size as u32).to_le_bytes());
-    }
-    let symbol = probe.blob();
+fn data(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
+    let (symbol, site) = (probe.blob(), probe.site());
     out.push('\n');
-    for (at, chunk) in (0..).step_by(8).zip(bytes.chunks(8)) {
-        let value = match at {
-            blob::SELF => format!("·{symbol}(SB)"),
-            blob::PC => format!("·{}(SB)", probe.site()),
-            blob::NOTE_SEMAPHORE => format!("·{symbol}+{}(SB)", blob::SEMAPHORE),
-            _ => literal(at, chunk),
+    // Most of the output is these lines: what they share is put together once.
+    let head = format!("DATA ·{symbol}+");
+    for (at, chunk) in (0..).step_by(8).zip(probe.blobs.of(arch).chunks(8)) {
+        out.push_str(&head);
+        let _ = write!(out, "{at}");
+        out.push_str("(SB)/8, $");
+        let _ = match at {
+            blob::SELF => write!(out, "·{symbol}(SB)"),
+            blob::PC => write!(out, "·{site}(SB)"),
+            blob::NOTE_SEMAPHORE => write!(out, "·{symbol}+{}(SB)", blob::SEMAPHORE),
+            _ => literal(out, at, chunk),
         };
-        let _ = writeln!(out, "DATA ·{symbol}+{at}(SB)/8, ${value}");
+        out.push('\n');
     }
-    let _ = writeln!(out, "GLOBL ·{symbol}(SB), NOPTR, ${size}");
-    Ok(())
+    let _ = writeln!(out, "GLOBL ·{symbol}(SB), NOPTR, ${}", probe.blobs.size());
 }
 
 /// Names and text stay readable in the assembly; the binary head is hexadecimal.
-fn literal(at: usize, chunk: &[u8]) -> String {
-    let word = chunk.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+fn literal(out: &mut String, at: usize, chunk: &[u8]) -> std::fmt::Result {
     if at < blob::NOTE_SEMAPHORE + 8 {
-        return format!("0x{word:016x}");
+        let word = chunk.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+        return write!(out, "0x{word:016x}");
     }
-    let mut text = String::from("\"");
+    out.push('"');
     for byte in chunk {
         match byte {
             b'"' | b'\\' => {
-                text.push('\\');
-                text.push(char::from(*byte));
+                out.push('\\');
+                out.push(char::from(*byte));
             }
-            0x20..0x7f => text.push(char::from(*byte)),
-            _ => {
-                let _ = write!(text, "\\x{byte:02x}");
-            }
+            0x20..0x7f => out.push(char::from(*byte)),
+            _ => write!(out, "\\x{byte:02x}")?,
         }
     }
-    text.push('"');
-    text
+    out.push('"');
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Measurements for `docs/benchmarks.md`: what a probe costs off and on, what attaching costs.
 
+mod generator;
+
 use crate::check;
 use crate::command::{Explain, Failure, Outcome, command, execute, output, privileged, root};
 use crate::setup::{self, Tools};
@@ -16,6 +18,7 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     let folder = root().join("target/bench");
     std::fs::create_dir_all(&folder).explain("cannot create target/bench")?;
     machine(&tools)?;
+    generator::run(&tools)?;
     gate(&tools)?;
     start(&tools)?;
     streaming(&tools)
@@ -76,9 +79,9 @@ fn gate(tools: &Tools) -> Outcome {
     let least = |values: Vec<f64>| values.into_iter().fold(f64::NAN, f64::min);
     println!("\nprobe off (21 runs of 200 ms each; allocations: {}):", if allocated { "some" } else { "0" });
     println!("  empty loop            median {:.3} ns, least {:.3} ns", median(column(0)), least(column(0)));
-    for (at, name) in [(1, "three arguments"), (2, "twelve arguments")] {
+    for (at, name) in [(1, "three arguments"), (2, "twelve arguments"), (3, "three, by a closure")] {
         println!(
-            "  {name:<16} over it: median {:+.3} ns; least against least {:+.3} ns",
+            "  {name:<23} over it: median {:+.3} ns; least against least {:+.3} ns",
             median(over(at)),
             least(column(at)) - least(column(0))
         );
