@@ -4,7 +4,7 @@ use stapsdt::elf::View;
 use stapsdt::note::{Format, Note, NoteIter};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use usdt_e2e::{Fixture, Mode, Need, command, copy, have, listed, stdout, text, usdt_gen};
+use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, listed, stdout, stream, text, usdt_gen};
 
 fn notes(view: &View<'_>) -> Vec<Note> {
     let section = view.section(".note.stapsdt").expect("a note section");
@@ -165,8 +165,15 @@ fn the_goroutine_id_can_be_left_out_and_put_back() {
 
 #[test]
 fn probes_survive_strippers() {
-    let strippers: [(&str, &[&str]); 4] =
-        [("strip", &[]), ("strip", &["-g"]), ("eu-strip", &[]), ("objcopy", &["--strip-debug"])];
+    let strippers: [(&str, &[&str]); 7] = [
+        ("strip", &[]),
+        ("strip", &["-g"]),
+        ("strip", &["--strip-unneeded"]),
+        ("eu-strip", &[]),
+        ("objcopy", &[]),
+        ("objcopy", &["--strip-debug"]),
+        ("objcopy", &["--strip-all"]),
+    ];
     for (tool, args) in strippers {
         if !have(&[Need::Program(tool)]) {
             continue;
@@ -179,6 +186,12 @@ fn probes_survive_strippers() {
             assert_eq!(text(&out.stderr), "", "{tool} {mode:?} warns");
             assert_eq!(listed(&app.path), before, "{tool} {mode:?}");
             conforms(&app.path, &format!("{tool} {args:?} {mode:?}"));
+            // The program runs, and the kernel counts up the semaphores that its gates look at.
+            if [Mode::Sealed, Mode::ExternalPie].contains(&mode) && have(&[Need::Bpf]) {
+                let out = attach(&["trace", "--json", "*:*", "--", app.as_str(), "-types"]);
+                let (events, summary) = stream(&text(&out.stdout));
+                assert_eq!((events.len(), &summary["hits"]), (8, &8.into()), "{tool} {args:?} {mode:?}");
+            }
         }
     }
 }
