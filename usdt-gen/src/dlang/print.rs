@@ -162,7 +162,7 @@ impl Printer<'_> {
             comment(&mut self.out, &indent, &field.doc);
             let width = field.bits.map_or(String::new(), |(_, width)| format!(" : {width}"));
             let name = field.name.as_deref().unwrap_or_default();
-            let inline = match innermost(&field.ty) {
+            let inline = match field.ty.innermost() {
                 FieldType::Struct(at) => self.model.structs.get(*at).filter(|inner| {
                     matches!(inner.name, StructName::Member { parent, field } if field == n
                         && self.model.structs.get(parent).is_some_and(|p| std::ptr::eq(p, s)))
@@ -232,13 +232,6 @@ impl Printer<'_> {
 
 fn keyword(s: &Struct) -> &'static str {
     if s.union { "union" } else { "struct" }
-}
-
-fn innermost(ty: &FieldType) -> &FieldType {
-    match ty {
-        FieldType::Array(element, _) => innermost(element),
-        other => other,
-    }
 }
 
 /// The type that `levels` of brackets are around.

@@ -136,6 +136,14 @@ pub struct Wanted {
 const MAX_SIZE: u64 = 1 << 30;
 
 impl FieldType {
+    /// What an array is of, at the end.
+    pub fn innermost(&self) -> &FieldType {
+        match self {
+            FieldType::Array(element, _) => element.innermost(),
+            other => other,
+        }
+    }
+
     /// Size and alignment in bytes; `structs` and `enums` are those of the model.
     pub fn size_align(&self, structs: &[Struct], enums: &[Enum]) -> Option<(u64, u64)> {
         Some(match self {

@@ -4,7 +4,7 @@
 //! It walks the section headers once: to the first executable section, from there to `.probes`, from there to the
 //! notes. What stands before the previous stop is not seen, but for a walk that found nothing, which starts anew.
 
-use super::{FIX, File, OTHER_OPERAND, Probe, Verdict, first_bad};
+use super::{FIX, File, OTHER_OPERAND, Probe, Verdict, first_bad, known_register};
 use stapsdt::argspec::{Arch, Arg, Operand, Register, RegisterId};
 use stapsdt::elf::Section;
 use stapsdt::note;
@@ -87,12 +87,7 @@ fn readable(arg: &Arg, arch: Arch) -> bool {
     if value.float {
         return false;
     }
-    let register = |r: &Register| match (r.id, arch) {
-        (RegisterId::Gpr(_) | RegisterId::Pc, Arch::X86_64) => r.shift == 0,
-        (RegisterId::Gpr(_) | RegisterId::Sp, Arch::Aarch64) => r.bits == 64,
-        // Vector registers pass on amd64 and read as 0.
-        _ => false,
-    };
+    let register = |r: &Register| known_register(r, arch);
     match &value.operand {
         Operand::Constant(expr) => expr.symbol.is_none() && !arg.text.contains('#'),
         Operand::Register(r) => register(r),

@@ -4,8 +4,8 @@
 //! It reads the first section of the right name; one note there that is no probe fails every attachment to the
 //! file, and one argument it cannot read fails the probe's.
 
-use super::{FIX, File, OTHER_OPERAND, Probe, Verdict, first_bad};
-use stapsdt::argspec::{Arch, Arg, Operand, Register, RegisterId};
+use super::{FIX, File, OTHER_OPERAND, Probe, Verdict, first_bad, known_register};
+use stapsdt::argspec::{Arch, Arg, Operand, Register};
 use stapsdt::note;
 
 /// `USDT_MAX_ARG_CNT`.
@@ -102,12 +102,7 @@ fn readable(arg: &Arg, arch: Arch) -> bool {
     if value.float || !arg.text.contains('@') {
         return false;
     }
-    let register = |r: &Register| match (r.id, arch) {
-        // The high bytes have no entry in its table of names.
-        (RegisterId::Gpr(_) | RegisterId::Pc, Arch::X86_64) => r.shift == 0,
-        (RegisterId::Gpr(_) | RegisterId::Sp, Arch::Aarch64) => r.bits == 64,
-        _ => false,
-    };
+    let register = |r: &Register| known_register(r, arch);
     match &value.operand {
         // GNU as takes `#` in front of constants on arm64, `sscanf` does not.
         Operand::Constant(expr) => expr.symbol.is_none() && !arg.text.contains('#'),

@@ -10,7 +10,7 @@ mod perf;
 mod systemtap;
 
 use serde::Serialize;
-use stapsdt::argspec::{self, Arch, Arg};
+use stapsdt::argspec::{self, Arch, Arg, Register, RegisterId};
 use stapsdt::elf::{Section, View};
 use stapsdt::note::{self, Note, NoteIter};
 
@@ -200,6 +200,15 @@ impl<'a> File<'a> {
 fn first_bad(probe: &Probe, readable: impl Fn(&Arg) -> bool) -> Option<(usize, &str)> {
     let mut args = probe.args.iter().enumerate();
     args.find(|(_, arg)| !readable(arg)).map(|(at, arg)| (at, arg.text.as_str()))
+}
+
+/// A general register by a name that libbpf, bcc and perf know: not amd64's high bytes, 64 bits wide on arm64.
+fn known_register(register: &Register, arch: Arch) -> bool {
+    match (register.id, arch) {
+        (RegisterId::Gpr(_) | RegisterId::Pc, Arch::X86_64) => register.shift == 0,
+        (RegisterId::Gpr(_) | RegisterId::Sp, Arch::Aarch64) => register.bits == 64,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! It hands file offsets to the kernel. Those of sites come from `.stapsdt.base`, those of semaphores from
 //! `.probes`, whatever segments they are in.
 
-use super::{FIX, File, OTHER_OPERAND, Probe, Verdict, first_bad};
+use super::{FIX, File, OTHER_OPERAND, Probe, Verdict, first_bad, known_register};
 use stapsdt::argspec::{Arch, Arg, Operand, Register, RegisterId};
 use stapsdt::note;
 
@@ -86,11 +86,7 @@ fn vector(arg: &Arg) -> bool {
 
 fn readable(arg: &Arg, arch: Arch) -> bool {
     let Ok(value) = &arg.value else { return false };
-    let register = |r: &Register| match (r.id, arch) {
-        (RegisterId::Gpr(_) | RegisterId::Pc, Arch::X86_64) => r.shift == 0,
-        (RegisterId::Gpr(_) | RegisterId::Sp, Arch::Aarch64) => r.bits == 64,
-        _ => false,
-    };
+    let register = |r: &Register| known_register(r, arch);
     match &value.operand {
         Operand::Constant(_) => false,
         Operand::Register(r) => register(r),

@@ -111,7 +111,7 @@ impl Resolver<'_> {
         let mut unnamed_members = Vec::new();
         for member in members {
             let one = self.member(member, depth)?;
-            if let (Base::Tag(at), FieldType::Struct(index)) = (&member.ty.base, innermost(&one.ty)) {
+            if let (Base::Tag(at), FieldType::Struct(index)) = (&member.ty.base, one.ty.innermost()) {
                 let named = self.file.tags.get(*at).is_some_and(|t| t.name.is_some());
                 if !named && !self.typedef_names.contains_key(at) {
                     unnamed_members.push((*index, wanted.len()));
@@ -206,12 +206,5 @@ impl Resolver<'_> {
 
     fn is_enum(&self, tag: usize) -> bool {
         self.file.tags.get(tag).is_some_and(|t| t.keyword == Keyword::Enum)
-    }
-}
-
-fn innermost(ty: &FieldType) -> &FieldType {
-    match ty {
-        FieldType::Array(element, _) => innermost(element),
-        other => other,
     }
 }
