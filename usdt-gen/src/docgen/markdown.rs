@@ -40,13 +40,18 @@ fn probe(out: &mut String, provider: &Provider, probe: &Probe) {
         out.push_str("\nNo arguments.\n");
         return;
     }
-    out.push_str("\n| argument | type | tracers see |\n| --- | --- | --- |\n");
+    // A column for what nobody has written would be empty.
+    let documented = probe.args.iter().any(|a| !a.doc.is_empty());
+    let (head, rule) = if documented { (" meaning |", " --- |") } else { ("", "") };
+    let _ = writeln!(out, "\n| argument | type | tracers see |{head}\n| --- | --- | --- |{rule}");
     for (word, arg) in numbered(probe) {
-        let _ = writeln!(out, "| {} | `{}` | {} |", cell(&arg.name), arg.ty, passed_as(word, arg.kind));
+        let doc = if documented { format!(" {} |", cell(&arg.doc)) } else { String::new() };
+        let seen = passed_as(word, arg.kind);
+        let _ = writeln!(out, "| {} | `{}` | {seen} |{doc}", cell(&arg.name), cell(&arg.ty));
     }
 }
 
 /// Text that may stand in a table.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    text.replace('|', "\\|").replace('\n', " ")
 }

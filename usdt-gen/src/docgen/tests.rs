@@ -8,7 +8,8 @@ fn schema() -> Schema {
     let source = "
 provider app {
 	/** A job begins. */
-	probe job__start(uint64_t id, string queue);
+	probe job__start(uint64_t id, /* where it
+		 waited */ string queue);
 	/** A job is done.
 	 *
 	 * With its | outcome. */

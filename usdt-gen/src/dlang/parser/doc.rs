@@ -54,8 +54,10 @@ impl Parser<'_> {
         self.doc_of(&comments)
     }
 
-    /// Comments on the rest of the line that the last token stands on: they belong to what it ends.
+    /// Comments that end the line that the last token stands on: they belong to what it ends. Comments in front of
+    /// more code on the line belong to that.
     pub(super) fn rest_of_line(&mut self) -> String {
+        let before = self.at;
         let mut comments = Vec::new();
         let mut end = self.previous().map_or(0, |t| t.span.end);
         while self.peek().kind == Kind::Comment {
@@ -66,6 +68,11 @@ impl Parser<'_> {
             end = span.end;
             comments.push(span);
             self.at += 1;
+        }
+        let next = self.peek().span.start;
+        if next >= end && !self.sources.text(&(end..next)).contains('\n') && self.peek().kind != Kind::End {
+            self.at = before;
+            return String::new();
         }
         self.doc_of(&comments)
     }
