@@ -5,6 +5,7 @@ mod arguments;
 mod backends;
 mod build;
 mod consumers;
+mod discovery;
 mod errors;
 mod foreign;
 mod generate;

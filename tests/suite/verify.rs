@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use usdt_e2e::{Fixture, Mode, Need, Process, command, have, lines, root, stdout, text, usdt_gen};
 
 /// A program with one probe, `prov:name`, whose note is what every consumer takes; tests change the text.
-const GOOD: &str = r#"
+pub(crate) const GOOD: &str = r#"
     .text
     .globl main
 main:
@@ -35,7 +35,7 @@ base:
     .section .note.GNU-stack, "", @progbits
 "#;
 
-fn build(folder: &Path, source: &str) -> PathBuf {
+pub(crate) fn build(folder: &Path, source: &str) -> PathBuf {
     let (file, out) = (folder.join("probe.S"), folder.join("probe"));
     std::fs::write(&file, source).unwrap();
     stdout(command("cc").args(["-no-pie", "-Wl,--build-id", "-o"]).arg(&out).arg(&file));

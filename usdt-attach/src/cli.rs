@@ -36,7 +36,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the probes of a file or process
+    /// List the probes of a file, of a process, or of all
     List(ListArgs),
     /// Enable probes and print their events
     Trace(TraceArgs),
@@ -47,11 +47,14 @@ struct ListArgs {
     /// Process to look into, its libraries included
     #[arg(short, long, value_name = "PID")]
     pid: Option<u32>,
+    /// Look into every process
+    #[arg(long, conflicts_with = "pid")]
+    all: bool,
     /// One JSON object per probe
     #[arg(long)]
     json: bool,
-    /// Binary to look into (unless -p is given), then globs `provider:probe`
-    #[arg(value_name = "BIN|GLOB", required_unless_present = "pid")]
+    /// Binary to look into (unless -p or --all is given), then globs `provider:probe`
+    #[arg(value_name = "BIN|GLOB", required_unless_present_any = ["pid", "all"])]
     rest: Vec<OsString>,
 }
 
@@ -180,6 +183,10 @@ fn written(result: io::Result<()>) -> Result<()> {
 
 fn list(args: &ListArgs, colour: Colour) -> Result<()> {
     let (found, globs, place) = match (args.pid, args.rest.split_first()) {
+        _ if args.all => {
+            let threads = std::thread::available_parallelism().unwrap_or(std::num::NonZero::<usize>::MIN);
+            (discover::host(threads)?, args.rest.as_slice(), "this host".to_owned())
+        }
         (Some(pid), _) => (discover::process(pid)?, args.rest.as_slice(), format!("process {pid}")),
         (None, Some((file, globs))) => {
             let path = Path::new(file);

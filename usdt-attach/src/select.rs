@@ -12,6 +12,8 @@ pub struct Selected {
     pub object: Arc<Object>,
     /// The site.
     pub probe: Probe,
+    /// The processes that the file was found in.
+    pub pids: Arc<[u32]>,
 }
 
 /// A pattern `provider:probe` with `*` and `?` in both parts; without `:`, a pattern for the probe alone.
@@ -53,7 +55,11 @@ pub fn select(found: &[Found], globs: &[String]) -> Result<Vec<Selected>> {
     let mut out = Vec::new();
     for one in found {
         for probe in one.probes.iter().filter(|p| chosen(p)) {
-            out.push(Selected { object: Arc::clone(&one.object), probe: probe.clone() });
+            out.push(Selected {
+                object: Arc::clone(&one.object),
+                probe: probe.clone(),
+                pids: Arc::clone(&one.pids),
+            });
         }
     }
     Ok(out)

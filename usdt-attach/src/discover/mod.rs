@@ -3,10 +3,12 @@
 //! An object is known by device and inode, not by its path, and is held open from here on: what is attached is
 //! what was read, also when the path is replaced or removed, or belongs to another mount namespace.
 
+mod host;
 mod object;
 mod probes;
 pub mod process;
 
+pub use host::host;
 pub use object::{Object, ObjectId};
 pub use probes::{Probe, Source};
 
@@ -23,6 +25,8 @@ pub struct Found {
     pub probes: Vec<Probe>,
     /// What could not be used, a sentence each.
     pub warnings: Vec<String>,
+    /// The processes that it was found in; none where a file was asked for.
+    pub pids: Arc<[u32]>,
 }
 
 /// The probes of a file.
@@ -37,7 +41,7 @@ pub fn process(pid: u32) -> Result<Vec<Found>> {
     let mut trouble = None;
     for object in process::objects(pid)? {
         match object.and_then(scan) {
-            Ok(one) => found.push(one),
+            Ok(one) => found.push(Found { pids: Arc::from([pid]), ..one }),
             Err(error) => trouble = trouble.or(Some(error)),
         }
     }
@@ -57,5 +61,5 @@ pub fn process(pid: u32) -> Result<Vec<Found>> {
 
 fn scan(object: Object) -> Result<Found> {
     let (probes, warnings) = probes::scan(&object)?;
-    Ok(Found { object: Arc::new(object), probes, warnings })
+    Ok(Found { object: Arc::new(object), probes, warnings, pids: host::nobody() })
 }

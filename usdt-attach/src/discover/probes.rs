@@ -68,6 +68,9 @@ impl Probe {
     }
 }
 
+/// `PT_NOTE` (gABI, "Program Header").
+const PT_NOTE: u32 = 4;
+
 /// Sections by which a Go binary is told from others, before its data is searched.
 const GO_SECTIONS: [&str; 3] = [".noptrdata", ".go.buildinfo", ".gopclntab"];
 
@@ -102,15 +105,28 @@ impl Scanner<'_> {
         let sealed = self.view.section(schema::SECTION).map(|_| schema::read(self.view)).unwrap_or_default();
         let schemas: HashMap<(String, String), schema::Probe> =
             sealed.into_iter().map(|b| ((b.provider, b.probe.name.clone()), b.probe)).collect();
+        if self.view.sections.is_empty() {
+            // What is loaded is still described by segments.
+            let notes = self.view.segments.iter().filter(|s| s.kind == PT_NOTE);
+            for data in notes.filter_map(|s| self.view.range(s.offset, s.filesz)) {
+                self.read(data, arch, &schemas);
+            }
+            return Ok(());
+        }
         let Some(section) = self.view.section(note::SECTION).filter(|s| s.is_note()) else { return Ok(()) };
         let data =
             self.view.section_data(section).ok_or("the notes lie outside the file (is it cut off?)")?;
+        self.read(data, arch, &schemas);
+        Ok(())
+    }
+
+    fn read(&mut self, data: &[u8], arch: Arch, schemas: &HashMap<(String, String), schema::Probe>) {
         // Prelinking moves everything by the distance that `.stapsdt.base` has moved.
         let base = self.view.section(note::BASE_SECTION).map(|s| s.addr);
         let mut notes = NoteIter::new(data, self.view.format());
         loop {
             let decoded = match notes.next_note() {
-                Ok(None) => return Ok(()),
+                Ok(None) => return,
                 Ok(Some(raw)) if !raw.is_stapsdt() => continue,
                 Ok(Some(raw)) => raw.decode(self.view.format()),
                 Err(error) => Err(error),

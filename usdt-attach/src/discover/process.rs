@@ -27,14 +27,8 @@ pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
         }
         Err(_) => {}
     }
-    let mut names = HashSet::new();
-    for mapping in maps.split(|b| *b == b'\n').filter_map(Mapping::parse) {
-        // A name is enough to skip the many mappings of one file; identity decides in the end.
-        if !names.insert(mapping.path.to_vec()) {
-            continue;
-        }
-        let name = without_deleted(Path::new(OsStr::from_bytes(mapping.path)));
-        let Some(object) = open_mapping(pid, &mapping, &name) else { continue };
+    for place in parse(&maps) {
+        let Some(object) = open(pid, &place) else { continue };
         if seen.insert(object.id) {
             out.push(Ok(object));
         }
@@ -42,13 +36,60 @@ pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
     Ok(out)
 }
 
-/// Through the mapping itself, which also reaches deleted files; without the privilege for that, through the
-/// process's root.
-fn open_mapping(pid: u32, mapping: &Mapping<'_>, name: &Path) -> Option<Object> {
-    let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
+/// Where a process maps a file executable.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    range: String,
+    /// Device as maps have it. On some file systems it is not `st_dev`.
+    pub(super) device: String,
+    pub(super) inode: u64,
+    /// The file's name in the process's mount namespace, when it had one.
+    pub(super) name: PathBuf,
+}
+
+/// Where a process maps files executable, each file once.
+pub(super) fn places(pid: u32) -> Result<Vec<Place>> {
+    std::fs::read(format!("/proc/{pid}/maps")).map(|maps| parse(&maps)).map_err(|e| process_error(pid, &e))
+}
+
+fn parse(maps: &[u8]) -> Vec<Place> {
+    let mut seen = HashSet::new();
+    let mappings = maps.split(|b| *b == b'\n').filter_map(Mapping::parse);
+    mappings
+        .filter(|m| seen.insert((m.device, m.inode)))
+        .map(|m| Place {
+            range: unpadded(m.range),
+            device: m.device.to_owned(),
+            inode: m.inode,
+            name: without_deleted(Path::new(OsStr::from_bytes(m.path))),
+        })
+        .collect()
+}
+
+/// A range as `map_files` names it: `maps` pads addresses to eight digits, that does not.
+fn unpadded(range: &str) -> String {
+    let short = |address: &str| match address.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        rest => rest.to_owned(),
+    };
+    let (start, end) = range.split_once('-').unwrap_or((range, ""));
+    format!("{}-{}", short(start), short(end))
+}
+
+/// Through the mapping itself, which also reaches deleted files; without the privilege for that
+/// (CAP_CHECKPOINT_RESTORE), as the executable or through the process's root, where that is still the same file.
+pub(super) fn open(pid: u32, place: &Place) -> Option<Object> {
+    let name = &place.name;
+    let by_mapping = format!("/proc/{pid}/map_files/{}", place.range);
+    let exe = format!("/proc/{pid}/exe");
     let in_root = PathBuf::from(format!("/proc/{pid}/root")).join(name.strip_prefix("/").unwrap_or(name));
     // What is no ELF file (locale archives, fonts) is mapped, too, and of no interest.
-    [Path::new(&by_mapping), &in_root].iter().find_map(|path| Object::open(path, name).ok())
+    let by_mapping = Object::open(Path::new(&by_mapping), name).ok();
+    by_mapping.or_else(|| {
+        let others = [Path::new(&exe), &in_root];
+        let mut open = others.iter().filter_map(|path| Object::open(path, name).ok());
+        open.find(|object| object.id.ino == place.inode)
+    })
 }
 
 fn without_deleted(path: &Path) -> PathBuf {
@@ -66,18 +107,20 @@ fn process_error(pid: u32, error: &io::Error) -> Error {
 /// A line of `/proc/PID/maps` (proc(5)) that maps a file executable.
 struct Mapping<'a> {
     range: &'a str,
+    device: &'a str,
+    inode: u64,
     path: &'a [u8],
 }
 
 impl<'a> Mapping<'a> {
     fn parse(line: &'a [u8]) -> Option<Mapping<'a>> {
         let mut fields = line.splitn(6, |b| *b == b' ');
-        let range = std::str::from_utf8(fields.next()?).ok()?;
-        let (permissions, _offset, _device, inode) =
-            (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let mut text = || std::str::from_utf8(fields.next()?).ok();
+        let (range, permissions, _offset, device) = (text()?, text()?, text()?, text()?);
+        let inode = text()?.parse().ok()?;
         let path = fields.next()?.trim_ascii_start();
-        (permissions.get(2) == Some(&b'x') && inode != b"0" && path.starts_with(b"/"))
-            .then_some(Mapping { range, path })
+        (permissions.as_bytes().get(2) == Some(&b'x') && inode != 0 && path.starts_with(b"/"))
+            .then_some(Mapping { range, device, inode, path })
     }
 }
 
@@ -97,7 +140,7 @@ mod tests {
     fn maps_lines() {
         let line = b"00400000-0048a000 r-xp 00001000 fe:00 1234      /opt/my app (deleted)";
         let mapping = Mapping::parse(line).unwrap();
-        assert_eq!(mapping.range, "00400000-0048a000");
+        assert_eq!((mapping.range, mapping.device, mapping.inode), ("00400000-0048a000", "fe:00", 1234));
         assert_eq!(without_deleted(Path::new(OsStr::from_bytes(mapping.path))), Path::new("/opt/my app"));
         for other in [
             &b"7f00-7f01 rw-p 00000000 fe:00 12 /lib/x.so"[..],
@@ -108,6 +151,13 @@ mod tests {
         ] {
             assert!(Mapping::parse(other).is_none());
         }
+    }
+
+    #[test]
+    fn ranges_as_map_files_has_them() {
+        assert_eq!(unpadded("00400000-0048a000"), "400000-48a000");
+        assert_eq!(unpadded("7f0012345000-7f0012346000"), "7f0012345000-7f0012346000");
+        assert_eq!(unpadded("00000000-00001000"), "0-1000");
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Plan {
         let mut warnings = Vec::new();
         let mut cookie = 0;
         for chosen in selected {
-            let Selected { object, probe } = chosen;
+            let Selected { object, probe, .. } = chosen;
             if probe.arch != layout::NATIVE {
                 warnings.push(format!(
                     "{}: {} is for another architecture; left out",

@@ -38,8 +38,10 @@ pub fn list(out: &mut impl Write, chosen: &[Selected]) -> io::Result<()> {
         source: Source,
         #[serde(skip_serializing_if = "Option::is_none")]
         schema: Option<&'a schema::Probe>,
+        #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+        pids: &'a [u32],
     }
-    for Selected { object, probe } in chosen {
+    for Selected { object, probe, pids } in chosen {
         let row = Row {
             object: &object.path,
             provider: &probe.provider,
@@ -49,6 +51,7 @@ pub fn list(out: &mut impl Write, chosen: &[Selected]) -> io::Result<()> {
             args: &probe.args,
             source: probe.source,
             schema: probe.schema.as_ref(),
+            pids,
         };
         line(out, &row)?;
     }

@@ -131,10 +131,18 @@ pub fn hex(bytes: &[u8]) -> String {
 pub fn list(out: &mut impl Write, chosen: &[Selected], colour: bool) -> io::Result<()> {
     let (bold, reset) = if colour { (BOLD, RESET) } else { ("", "") };
     let objects: Vec<&[Selected]> = chosen.chunk_by(|a, b| a.object.id == b.object.id).collect();
+    // Who asked about one process knows which.
+    let one_process =
+        chosen.iter().all(|s| s.pids.len() <= 1 && Some(&s.pids) == chosen.first().map(|f| &f.pids));
     for sites in &objects {
         let mut indent = "";
-        if let (Some(first), true) = (sites.first(), objects.len() > 1) {
-            writeln!(out, "{}", escape(first.object.path.as_os_str().as_encoded_bytes()))?;
+        if let (Some(first), true) = (sites.first(), objects.len() > 1 || !one_process) {
+            writeln!(
+                out,
+                "{}{}",
+                escape(first.object.path.as_os_str().as_encoded_bytes()),
+                if one_process { String::new() } else { processes(&first.pids) }
+            )?;
             indent = "  ";
         }
         let mut last = String::new();
@@ -151,6 +159,17 @@ pub fn list(out: &mut impl Write, chosen: &[Selected], colour: bool) -> io::Resu
         }
     }
     Ok(())
+}
+
+/// ` (process 12)`, ` (3 processes: 12, 13, 14)`; many are counted only.
+fn processes(pids: &[u32]) -> String {
+    let list = || pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    match pids.len() {
+        0 => String::new(),
+        1 => format!(" (process {})", list()),
+        n @ 2..=8 => format!(" ({n} processes: {})", list()),
+        n => format!(" ({n} processes)"),
+    }
 }
 
 /// Writes what would be attached.

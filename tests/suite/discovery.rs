@@ -1,0 +1,143 @@
+//! Finding probes wherever they are: other processes' files, deleted ones, files without a name or without section
+//! headers, files of another mount namespace.
+
+use serde_json::Value;
+use std::path::Path;
+use usdt_e2e::{
+    Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, stream, text, wait_for,
+};
+
+/// `list --all` rows of one object, by its path's end.
+fn listed(end: &str) -> Vec<Value> {
+    let out = attach(&["list", "--all", "--json"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let rows = lines(&text(&out.stdout));
+    rows.into_iter().filter(|r| r["object"].as_str().is_some_and(|o| o.ends_with(end))).collect()
+}
+
+fn root() -> bool {
+    have(&[Need::Bpf])
+}
+
+fn waiting(program: &Path) -> Process {
+    Process::start(command(program).args(["-timeout", "60s"]))
+}
+
+fn maps(pid: u32, what: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(what))
+}
+
+#[test]
+fn every_process_once_per_file() {
+    if !root() {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let targets = [waiting(&app.path), waiting(&app.path)];
+    for target in &targets {
+        wait_for("the program", || maps(target.pid(), app.as_str()));
+    }
+    let rows = listed(app.as_str());
+    assert_eq!(rows.len(), 7, "one object, however many processes");
+    let mut pids: Vec<u32> = targets.iter().map(Process::pid).collect();
+    pids.sort_unstable();
+    assert_eq!(rows[0]["pids"], serde_json::json!(pids));
+    let out = attach(&["list", "--all", "e2e:twelve", "other*:hit"]);
+    let header = format!("{} (2 processes: {}, {})", app.as_str(), pids[0], pids[1]);
+    let said = text(&out.stdout);
+    let ours: Vec<&str> = said.lines().skip_while(|l| *l != header).take(3).collect();
+    assert_eq!(ours.len(), 3, "{header} is not in {said}");
+    assert!(ours[1].starts_with("  e2e:twelve(int a,") && ours[2] == "  other_provider:hit(int n)", "{said}");
+}
+
+/// A container's program: its path exists in a mount namespace of its own only.
+#[test]
+fn other_mount_namespaces() {
+    if !root() || !have(&[Need::Program("unshare")]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("contained");
+    let script = format!(
+        "mount -t tmpfs none {0} && cp {1} {2} && exec {2} -per 3 -timeout 60s",
+        folder.path().display(),
+        app.as_str(),
+        inside.display()
+    );
+    let target = Process::start(command("unshare").args(["-m", "sh", "-c", &script]));
+    wait_for("the program", || maps(target.pid(), "/contained"));
+    assert!(!inside.exists(), "nothing is at that path here");
+    let rows = listed(inside.to_str().unwrap());
+    assert_eq!(rows.len(), 7);
+    assert_eq!(rows[0]["pids"], serde_json::json!([target.pid()]));
+    let out = attach(&["trace", "--json", "-p", &target.pid().to_string(), "e2e:hit"]);
+    let (events, _) = stream(&text(&out.stdout));
+    assert_eq!(events.len(), 3, "{}", text(&out.stderr));
+}
+
+/// A file that never had a name in any folder.
+#[test]
+fn files_in_memory() {
+    if !root() || !have(&[Need::Program("python3")]) {
+        return;
+    }
+    let app = Fixture::get("hits", Mode::Sealed);
+    let script = "import os, sys\nfd = os.memfd_create('unnamed')\nos.write(fd, open(sys.argv[1], 'rb').read())\n\
+                  os.execve(fd, ['unnamed', '-per', '3', '-timeout', '60s'], os.environ)\n";
+    let target = Process::start(command("python3").args(["-c", script]).arg(&app));
+    wait_for("the program", || maps(target.pid(), "/memfd:unnamed"));
+    assert_eq!(listed("/memfd:unnamed").len(), 7);
+    let out = attach(&["trace", "--json", "-p", &target.pid().to_string(), "e2e:hit"]);
+    let (events, _) = stream(&text(&out.stdout));
+    assert_eq!(events.len(), 3, "{}", text(&out.stderr));
+}
+
+/// Replaced by a newer one while it runs: the process has the old one, the path the new one.
+#[test]
+fn replaced_files() {
+    if !root() {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let target = Process::start(command(&app.path).args(["-per", "3", "-timeout", "60s"]));
+    wait_for("the program", || maps(target.pid(), app.as_str()));
+    let newer = app.folder.path().join("newer");
+    stdout(command("cp").arg("/bin/true").arg(&newer));
+    std::fs::rename(&newer, &app.path).unwrap();
+    let by_path = attach(&["list", app.as_str()]);
+    assert_eq!(text(&by_path.stdout), "");
+    assert_eq!(listed(app.as_str()).len(), 7);
+    let out = attach(&["trace", "--json", "-p", &target.pid().to_string(), "e2e:hit"]);
+    let (events, _) = stream(&text(&out.stdout));
+    assert_eq!(events.len(), 3, "{}", text(&out.stderr));
+}
+
+/// Without section headers notes are found if they are loaded, and blobs by their content.
+#[test]
+fn without_section_headers() {
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    headless(&app.path);
+    let rows = usdt_e2e::listed(&app.path);
+    assert_eq!(rows.len(), 7);
+    assert!(rows.iter().all(|r| r["source"] == "blob"));
+    if !cfg!(target_arch = "x86_64") || !have(&[Need::Program("cc")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = crate::verify::build(
+        folder.path(),
+        &crate::verify::GOOD.replace(".note.stapsdt, \"\"", ".note.stapsdt, \"a\""),
+    );
+    headless(&program);
+    let rows = usdt_e2e::listed(&program);
+    assert_eq!((rows.len(), &rows[0]["source"], &rows[0]["args"]), (1, &"note".into(), &"-4@%eax".into()));
+}
+
+/// Takes the section headers away, as `sstrip` does.
+fn headless(path: &Path) {
+    let mut data = std::fs::read(path).unwrap();
+    data[40..48].fill(0);
+    data[60..64].fill(0);
+    std::fs::write(path, data).unwrap();
+}

@@ -1,0 +1,144 @@
+//! Everything that runs: each file that any process maps is looked at once, however many processes map it.
+
+use super::process::{self, Place};
+use super::{Found, Object, ObjectId, scan};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Processes through which a file is tried: the first ones may end meanwhile.
+const TRIES: usize = 4;
+
+/// A file as the processes' maps name it.
+struct Candidate {
+    name: PathBuf,
+    /// Process and mapping.
+    places: Vec<(u32, Place)>,
+    pids: Vec<u32>,
+}
+
+/// The probes of everything that any process maps, by path, on that many threads. Files without probes are left
+/// out, and so are, with a warning at the first file, processes that may not be looked into.
+pub fn host(threads: NonZero<usize>) -> Result<Vec<Found>> {
+    let pids = pids()?;
+    let (candidates, foreign) = candidates(&pids, threads);
+    let results = parallel(&candidates, threads, look);
+    let mut found: HashMap<ObjectId, Found> = HashMap::new();
+    for one in results.into_iter().flatten() {
+        // A file may have several names in maps, by mount namespaces.
+        match found.get_mut(&one.object.id) {
+            Some(known) => {
+                let mut all: Vec<u32> = known.pids.iter().chain(one.pids.iter()).copied().collect();
+                all.sort_unstable();
+                all.dedup();
+                known.pids = all.into();
+            }
+            None => drop(found.insert(one.object.id, one)),
+        }
+    }
+    let mut found: Vec<Found> = found.into_values().collect();
+    found.sort_by(|a, b| (&a.object.path, a.object.id).cmp(&(&b.object.path, b.object.id)));
+    if foreign > 0
+        && let Some(first) = found.first_mut()
+    {
+        let plural = if foreign == 1 { "process" } else { "processes" };
+        first
+            .warnings
+            .push(format!("{foreign} {plural} may not be looked into; run as root or with CAP_SYS_PTRACE"));
+    }
+    Ok(found)
+}
+
+fn pids() -> Result<Vec<u32>> {
+    let failed = |source| Error::Io { what: "cannot read /proc", source };
+    let entries = std::fs::read_dir("/proc").map_err(failed)?;
+    Ok(entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// Every mapped file once, and how many processes could not be looked into.
+fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) {
+    let maps = parallel(pids, threads, |pid| (*pid, process::places(*pid)));
+    let mut files: HashMap<(String, u64), Candidate> = HashMap::new();
+    let mut foreign = 0;
+    for (pid, places) in maps {
+        let places = match places {
+            Ok(places) => places,
+            Err(Error::ForeignProcess(_)) => {
+                foreign += 1;
+                continue;
+            }
+            // It has ended.
+            Err(_) => continue,
+        };
+        for place in places {
+            let key = (place.device.clone(), place.inode);
+            let file = files.entry(key).or_insert_with(|| Candidate {
+                name: place.name.clone(),
+                places: Vec::new(),
+                pids: Vec::new(),
+            });
+            if file.pids.last() != Some(&pid) {
+                file.pids.push(pid);
+                if file.places.len() < TRIES {
+                    file.places.push((pid, place));
+                }
+            }
+        }
+    }
+    (files.into_values().collect(), foreign)
+}
+
+/// The file's probes, if it has any. What is no ELF file (fonts, archives) is mapped, too.
+fn look(candidate: &Candidate) -> Option<Found> {
+    let open = |(pid, place): &(u32, Place)| process::open(*pid, place);
+    let object: Object = candidate.places.iter().find_map(open)?.named(&candidate.name);
+    let mut found = scan(object).ok()?;
+    let mut pids = candidate.pids.clone();
+    pids.sort_unstable();
+    found.pids = pids.into();
+    (!found.probes.is_empty()).then_some(found)
+}
+
+/// Runs `work` over all items on that many threads; results in the items' order.
+fn parallel<T: Sync, R: Send>(items: &[T], threads: NonZero<usize>, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads.get().min(items.len()) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Relaxed);
+                    let Some(item) = items.get(at) else { return };
+                    let result = work(item);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// No process in particular.
+pub(super) fn nobody() -> Arc<[u32]> {
+    Arc::from([])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_keep_the_items_order() {
+        let items: Vec<usize> = (0..1000).collect();
+        for threads in [1, 2, 7] {
+            let doubled = parallel(&items, NonZero::new(threads).unwrap(), |n| n * 2);
+            assert_eq!(doubled, items.iter().map(|n| n * 2).collect::<Vec<_>>());
+        }
+        assert_eq!(parallel(&[0; 0], NonZero::new(4).unwrap(), |n| *n), [0; 0]);
+    }
+}
