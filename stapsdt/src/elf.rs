@@ -74,6 +74,8 @@ pub struct Section {
     pub size: u64,
     /// `sh_addralign`.
     pub align: u64,
+    /// `sh_link`: of symbol tables the section of their names, of relocations that of their symbols.
+    pub link: u32,
 }
 
 impl Section {
@@ -165,6 +167,7 @@ impl<'a> View<'a> {
                 offset: s.sh_offset,
                 size: s.sh_size,
                 align: s.sh_addralign,
+                link: s.sh_link,
             })
             .collect())
     }
@@ -255,11 +258,11 @@ impl<'a> View<'a> {
             header::EM_AARCH64 => (reloc::R_AARCH64_RELATIVE, reloc::R_AARCH64_ABS64),
             _ => return BTreeMap::new(),
         };
-        let symbols = self.sections.iter().find(|s| s.kind == sh::SHT_DYNSYM);
-        let symbols = symbols.and_then(|s| self.section_data(s)).unwrap_or_default();
         let mut found = BTreeMap::new();
         for section in self.sections.iter().filter(|s| s.kind == sh::SHT_RELA && s.is_alloc()) {
             let Some(data) = self.section_data(section) else { continue };
+            let symbols = self.sections.get(section.link as usize).filter(|s| s.kind == sh::SHT_DYNSYM);
+            let symbols = symbols.and_then(|s| self.section_data(s)).unwrap_or_default();
             let Ok(relocs) = reloc::RelocSection::parse(data, 0, data.len(), true, self.ctx) else {
                 continue;
             };
@@ -278,6 +281,34 @@ impl<'a> View<'a> {
         found
     }
 
+    /// Link-time addresses of the symbols that `wanted` picks and the file defines, of 64-bit files. Where several
+    /// have one name, the last one that others may use counts, else the last.
+    pub fn symbols(&self, wanted: impl Fn(&[u8]) -> bool) -> BTreeMap<Vec<u8>, u64> {
+        let mut found: BTreeMap<Vec<u8>, (bool, u64)> = BTreeMap::new();
+        let tables = self.sections.iter().filter(|s| matches!(s.kind, sh::SHT_SYMTAB | sh::SHT_DYNSYM));
+        for table in tables.filter(|_| self.format() == Format::LE64) {
+            let names = self.sections.get(table.link as usize).and_then(|s| self.section_data(s));
+            let (Some(names), Some(symbols)) = (names, self.section_data(table)) else { continue };
+            for at in 0..symbols.len() / SYMBOL {
+                let Some(address) = defined(symbols, at) else { continue };
+                let Some(symbol) = symbols.get(at * SYMBOL..(at + 1) * SYMBOL) else { continue };
+                let start = symbol.get(..4).map_or(0, LittleEndian::read_u32) as usize;
+                let tail = names.get(start..).unwrap_or_default();
+                let name = tail.get(..memchr::memchr(0, tail).unwrap_or(0)).unwrap_or_default();
+                if name.is_empty() || !wanted(name) {
+                    continue;
+                }
+                // `st_info >> 4` is the binding, 0 for local symbols.
+                let global = symbol.get(4).is_some_and(|info| info >> 4 != 0);
+                let known = found.entry(name.to_vec()).or_insert((global, address));
+                if global || !known.0 {
+                    *known = (global, address);
+                }
+            }
+        }
+        found.into_iter().map(|(name, (_, address))| (name, address)).collect()
+    }
+
     /// Descriptor of the GNU build id, where there is one.
     pub fn build_id(&self) -> Option<&'a [u8]> {
         let section = self.section(".note.gnu.build-id")?;
@@ -291,9 +322,12 @@ impl<'a> View<'a> {
     }
 }
 
-/// Address of a symbol of this file: an `Elf64_Sym` has `st_shndx` at 6 and `st_value` at 8 (gABI, "Symbol Table").
+/// Bytes of an `Elf64_Sym`: `st_name` at 0, `st_info` at 4, `st_shndx` at 6, `st_value` at 8 (gABI, "Symbol Table").
+const SYMBOL: usize = 24;
+
+/// Address of a symbol, if this file defines it.
 fn defined(symbols: &[u8], index: usize) -> Option<u64> {
-    let symbol = symbols.get(index.checked_mul(24)?..)?.get(..24)?;
+    let symbol = symbols.get(index.checked_mul(SYMBOL)?..)?.get(..SYMBOL)?;
     let section = LittleEndian::read_u16(symbol.get(6..8)?);
     let value = LittleEndian::read_u64(symbol.get(8..16)?);
     (section != 0).then_some(value)
@@ -323,6 +357,17 @@ mod tests {
         let (place, addend) = all.iter().next().unwrap();
         let one = view.relocations(|at| at == *place);
         assert_eq!((one.len(), one.get(place)), (1, Some(addend)), "test binaries are PIE");
+    }
+
+    #[test]
+    fn symbols_are_found_by_name() {
+        let data = own();
+        let view = View::parse(&data).unwrap();
+        let found = view.symbols(|name| name == b"main" || name == b"no such symbol");
+        let text = view.section(".text").unwrap();
+        let main = found[&b"main"[..]];
+        assert_eq!(found.len(), 1);
+        assert!((text.addr..text.addr + text.size).contains(&main), "{main:#x}");
     }
 
     #[test]

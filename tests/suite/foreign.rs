@@ -47,6 +47,46 @@ fn c_with_sdt_h() {
     }
 }
 
+/// Operands that name symbols, as compilers make of `static` and global variables: wherever the program is mapped.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn operands_with_symbols() {
+    if !have(&[Need::Bpf, Need::Program("cc")]) {
+        return;
+    }
+    let args =
+        "4@counter(%rip) -4@4+counter(%rip) 2@counter+8(%rip) 1@-2+table(%rip) 8@8(%rsp) 4@nowhere(%rip)";
+    let source = crate::verify::GOOD
+        .replace("-4@%eax", args)
+        .replace("movl $7, %eax", "pushq $77\n    pushq $0")
+        .replace("xorl %eax, %eax", "popq %rax\n    popq %rcx\n    xorl %eax, %eax")
+        .replace(
+            "    .section .probes",
+            "    .data\n    .globl counter\ncounter:\n    .4byte 42, -43\n    .2byte 44\n    .byte 45, 46\ntable:\n    .8byte 0\n    .section .probes",
+        );
+    for flag in ["-no-pie", "-pie"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, app) = (folder.path().join("p.S"), folder.path().join("p"));
+        std::fs::write(&file, &source).unwrap();
+        // The symbol that is missing is missing in the note only.
+        stdout(command("cc").arg(flag).arg("-o").arg(&app).arg(&file));
+        for backend in ["embedded", "bcc"] {
+            if backend == "bcc" && !have(&[Need::Bcc]) {
+                continue;
+            }
+            let out = attach(&["trace", "--json", "--backend", backend, "--", app.to_str().unwrap()]);
+            let (events, _) = stream(&text(&out.stdout));
+            let expected = serde_json::json!({"arg0": 42, "arg1": -43, "arg2": 44, "arg3": 45, "arg4": 77, "arg5": null});
+            assert_eq!(events[0]["args"], expected, "{flag} {backend}");
+            let said = text(&out.stderr);
+            assert!(
+                said.contains("its symbol `nowhere` is not in the file; the argument is left out"),
+                "{said}"
+            );
+        }
+    }
+}
+
 const CGO: &str = r#"package main
 
 /*

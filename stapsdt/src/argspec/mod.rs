@@ -62,6 +62,16 @@ pub enum Operand {
     },
 }
 
+impl Operand {
+    /// The symbol that has to be known to read the value.
+    pub fn symbol(&self) -> Option<&str> {
+        match self {
+            Operand::Constant(expr) | Operand::Memory { disp: expr, .. } => expr.symbol.as_deref(),
+            Operand::Register(_) => None,
+        }
+    }
+}
+
 /// `symbol + offset`, either of which may be absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expr {

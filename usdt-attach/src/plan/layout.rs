@@ -13,7 +13,7 @@
 use super::ptregs;
 use crate::discover::Probe;
 use serde::Serialize;
-use stapsdt::argspec::{self, Arch, Expr, Operand, Register, RegisterId, Value};
+use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
 /// The architecture this program runs on, and so the one it can trace.
@@ -153,7 +153,7 @@ impl Layout {
         let mut builder = Builder::default();
         let mut values: Vec<Result<Value, String>> = argspec::parse(&probe.args, probe.arch)
             .into_iter()
-            .map(|arg| arg.value.map_err(|e| e.to_string()))
+            .map(|arg| resolved(probe, arg.value.map_err(|e| e.to_string())?))
             .collect();
         let declared = probe.schema.as_ref().map_or(values.len(), schema::Probe::words);
         // A sealed note has the goroutine id behind the declared arguments; an unsealed one may have it known.
@@ -167,6 +167,24 @@ impl Layout {
         let args = builder.views(probe, &words, max_text);
         Layout { size: builder.end.next_multiple_of(8), steps: builder.steps, args, goid }
     }
+}
+
+/// A value at a symbol, as one at a distance from the site: wherever the file is mapped, that stays.
+fn resolved(probe: &Probe, mut value: Value) -> Result<Value, String> {
+    let Operand::Memory { disp, base, index } = &mut value.operand else { return Ok(value) };
+    let Some(symbol) = disp.symbol.take() else { return Ok(value) };
+    let address =
+        probe.symbols.get(&symbol).ok_or_else(|| format!("its symbol `{symbol}` is not in the file"))?;
+    let distance = address.wrapping_sub(probe.address).wrapping_add(disp.offset as u64);
+    disp.offset = distance as i64;
+    let site = Register { id: RegisterId::Pc, bits: 64, shift: 0 };
+    match (*base, *index) {
+        // `symbol(%rip)` is how position-independent code says `symbol`.
+        (None | Some(Register { id: RegisterId::Pc, .. }), _) => *base = Some(site),
+        (Some(_), None) => *index = Some(Index { register: site, scale: 1 }),
+        (Some(_), Some(_)) => return Err(format!("its address has two registers beside `{symbol}`")),
+    }
+    Ok(value)
 }
 
 fn goroutine_id(offset: u32, arch: Arch) -> Operand {
@@ -363,12 +381,10 @@ impl Builder {
 }
 
 fn address(operand: &Operand, arch: Arch) -> Result<Address, String> {
-    let Operand::Memory { disp: Expr { symbol, offset }, base, index } = operand else {
+    // Symbols are distances from the site by now.
+    let Operand::Memory { disp: Expr { symbol: None, offset }, base, index } = operand else {
         return Err("not in memory".to_owned());
     };
-    if let Some(symbol) = symbol {
-        return Err(format!("its address needs the symbol `{symbol}`"));
-    }
     let register =
         |r: &Register| ptregs::offset(r.id, arch).ok_or("its address is in no general register".to_owned());
     Ok(Address {
@@ -414,6 +430,7 @@ mod tests {
             arch: Arch::X86_64,
             instruction: Instruction::Nop,
             generated: true,
+            symbols: std::collections::BTreeMap::from([("counter".to_owned(), 0x5010)]),
             goid_offset: None,
         }
     }
@@ -463,10 +480,36 @@ mod tests {
             problems,
             [
                 "`8f@%xmm0` is in no general register",
-                "its address needs the symbol `sym`",
+                "its symbol `sym` is not in the file",
                 "`%zz` is no register of this architecture"
             ]
         );
         assert!(!layout.goid);
+    }
+
+    /// The site is at 0x1000 or so, the symbol at 0x5010: what is between them is the same wherever both are mapped.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn symbols_are_distances_from_the_site() {
+        let probe = probe("4@counter(%rip) 4@counter+8 8@counter(,%rax,8) 8@-4+counter(%rax)", None);
+        let distance = 0x5010 - probe.address as i64;
+        let layout = Layout::new(&probe, 64);
+        let mut from: Vec<&Address> = Vec::new();
+        for step in &layout.steps {
+            if let Step::Memory { from: address, .. } = step {
+                from.push(address);
+            }
+        }
+        let (rip, rax) = (128, 80);
+        let address = |base, index, disp| Address { base: Some(base), index, disp };
+        assert_eq!(
+            from,
+            [
+                &address(rax, Some((rip, 1)), distance - 4),
+                &address(rip, None, distance),
+                &address(rip, Some((rax, 8)), distance),
+            ],
+            "the first two are one read"
+        );
     }
 }

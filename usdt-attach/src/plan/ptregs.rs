@@ -12,6 +12,7 @@ pub(super) fn offset(register: RegisterId, arch: Arch) -> Option<i16> {
         (Arch::X86_64, RegisterId::Pc) => Some(128),
         (Arch::Aarch64, RegisterId::Gpr(n)) if n <= 30 => Some(8 * i16::from(n)),
         (Arch::Aarch64, RegisterId::Sp) => Some(248),
+        (Arch::Aarch64, RegisterId::Pc) => Some(256),
         _ => None,
     }
 }
