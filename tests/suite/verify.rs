@@ -258,7 +258,7 @@ fn sealed_binaries_conform() {
     let program = folder.path().join("arm64");
     for pie in ["-buildmode=exe", "-buildmode=pie"] {
         let mut build = command("go");
-        build.args(["build", "-toolexec=usdt-gen toolexec", pie, "-ldflags=-B=gobuildid", "-o"]);
+        build.args(["build", "-toolexec=usdt-gen toolexec", pie, "-ldflags=-B 0x0123456789abcdef", "-o"]);
         build.arg(&program).arg("./hits").env("GOARCH", "arm64").current_dir(root().join("tests/go"));
         stdout(&mut build);
         for row in rows(&program) {

@@ -42,7 +42,7 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
     if !file.build_id {
         return Verdict::partial(
             "without a GNU build id it cannot be added to the cache that `perf list` reads",
-            "link with -ldflags=-B=gobuildid (Go) or -Wl,--build-id (C)",
+            "link with -ldflags='-B gobuildid' (Go 1.22 and 1.23; before that -B 0xHEX) or -Wl,--build-id (C)",
         );
     }
     Verdict::Accepted
