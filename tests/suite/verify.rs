@@ -114,11 +114,9 @@ fn libbpf(program: &Path, folder: &Path) -> bool {
     let (object, loader) = crate::arguments::libbpf(folder);
     let args = [object.to_str().unwrap(), program.to_str().unwrap(), "prov", "name"];
     let mut tracer = Process::start(command(loader).args(args));
-    for _ in 0..200 {
+    // It gives up by itself where it has seen nothing for half a minute.
+    while tracer.0.try_wait().unwrap().is_none() {
         stdout(&mut command(program));
-        if tracer.0.try_wait().unwrap().is_some() {
-            break;
-        }
     }
     tracer.finish().0.success()
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 pub(crate) fn test(_: &[String]) -> Outcome {
     let tools = setup::run()?;
     execute(&mut command("cargo", &["fmt", "--all", "--check"]))?;
+    execute(&mut command("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--", "--check"]))?;
     execute(&mut cargo(&tools, "clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     execute(&mut cargo(&tools, "test", &["--workspace", "--exclude", "usdt-e2e"]))?;
     docs(&[])?;

@@ -28,7 +28,6 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/stap", "systemtap"),
     ("/usr/include/x86_64-linux-gnu/sys/sdt.h", "systemtap-sdt-dev"),
     ("/usr/bin/clang", "clang"),
-    ("/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux", "libclang-rt-14-dev"),
     ("/usr/bin/ld.lld", "lld"),
     ("/usr/include/bpf/usdt.bpf.h", "libbpf-dev"),
     ("/usr/lib/python3/dist-packages/bcc/__init__.py", "python3-bpfcc"),
