@@ -328,12 +328,16 @@ impl Parser<'_> {
             name = Some(self.name("a name")?);
         }
         loop {
-            if self.is_punct('[') {
+            // There are no functions that return functions or arrays, and no arrays of functions.
+            let last = steps.last();
+            let may_index = !matches!(last, Some(Derived::Function(_)));
+            let may_call = matches!(last, None | Some(Derived::Pointer));
+            if may_index && self.is_punct('[') {
                 self.bump();
                 let length = self.constant("]");
                 self.expect(']', "the array length")?;
                 steps.push(Derived::Array((!length.tokens.is_empty()).then_some(length)));
-            } else if self.is_punct('(') {
+            } else if may_call && self.is_punct('(') {
                 let open = self.at;
                 self.skip_brackets()?;
                 let inside = self.tokens.get(open + 1..self.at - 1).unwrap_or_default();
