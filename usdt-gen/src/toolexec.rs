@@ -5,7 +5,7 @@
 //! each tool for its identity (`-V=full`) to key its cache: only the linker's answer is changed, so that sealed
 //! and unsealed binaries are never confused and nothing else is rebuilt.
 
-use crate::seal::{FileError, Options, seal_file};
+use crate::seal::{FileError, Options, is_elf, seal_file};
 use std::ffi::{OsStr, OsString};
 use std::hash::Hasher;
 use std::io;
@@ -122,10 +122,7 @@ fn output_of(args: &[OsString]) -> Option<PathBuf> {
 
 /// Seals the linker's output; other formats (a cross-built program, an archive) are left as they are.
 fn seal_output(path: &Path) -> Result<(), ToolexecError> {
-    let failed = |source| ToolexecError::Read { path: path.to_owned(), source };
-    let mut magic = [0; 4];
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    if io::Read::read_exact(&mut file, &mut magic).is_ok() && magic == *b"\x7fELF" {
+    if is_elf(path).map_err(|source| ToolexecError::Read { path: path.to_owned(), source })? {
         seal_file(path, None, Options::default())?;
     }
     Ok(())

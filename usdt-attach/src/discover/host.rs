@@ -1,22 +1,22 @@
 //! Everything that runs: each file that any process maps is looked at once, however many processes map it.
 
 use super::process::{self, Place};
-use super::{Found, Object, ObjectId, scan};
+use super::{Found, ObjectId, scan};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// Processes through which a file is tried: the first ones may end meanwhile.
 const TRIES: usize = 4;
 
-/// A file as the processes' maps name it.
+/// A file that processes map.
+#[derive(Default)]
 struct Candidate {
-    name: PathBuf,
     /// Process and mapping.
     places: Vec<(u32, Place)>,
+    /// In ascending order.
     pids: Vec<u32>,
 }
 
@@ -52,10 +52,13 @@ pub fn host(threads: NonZero<usize>) -> Result<Vec<Found>> {
     Ok(found)
 }
 
+/// Every process, in ascending order.
 fn pids() -> Result<Vec<u32>> {
     let failed = |source| Error::Io { what: "cannot read /proc", source };
     let entries = std::fs::read_dir("/proc").map_err(failed)?;
-    Ok(entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect())
+    let mut pids: Vec<u32> = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    Ok(pids)
 }
 
 /// Every mapped file once, and how many processes could not be looked into.
@@ -75,11 +78,7 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) 
         };
         for place in places {
             let key = (place.device.clone(), place.inode);
-            let file = files.entry(key).or_insert_with(|| Candidate {
-                name: place.name.clone(),
-                places: Vec::new(),
-                pids: Vec::new(),
-            });
+            let file = files.entry(key).or_default();
             if file.pids.last() != Some(&pid) {
                 file.pids.push(pid);
                 if file.places.len() < TRIES {
@@ -94,11 +93,8 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) 
 /// The file's probes, if it has any. What is no ELF file (fonts, archives) is mapped, too.
 fn look(candidate: &Candidate) -> Option<Found> {
     let open = |(pid, place): &(u32, Place)| process::open(*pid, place);
-    let object: Object = candidate.places.iter().find_map(open)?.named(&candidate.name);
-    let mut found = scan(object).ok()?;
-    let mut pids = candidate.pids.clone();
-    pids.sort_unstable();
-    found.pids = pids.into();
+    let mut found = scan(candidate.places.iter().find_map(open)?).ok()?;
+    found.pids = candidate.pids.as_slice().into();
     (!found.probes.is_empty()).then_some(found)
 }
 
@@ -121,11 +117,6 @@ fn parallel<T: Sync, R: Send>(items: &[T], threads: NonZero<usize>, work: impl F
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(at, _)| *at);
     results.into_iter().map(|(_, result)| result).collect()
-}
-
-/// No process in particular.
-pub(super) fn nobody() -> Arc<[u32]> {
-    Arc::from([])
 }
 
 #[cfg(test)]

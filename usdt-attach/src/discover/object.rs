@@ -55,12 +55,6 @@ impl Object {
         Ok(object)
     }
 
-    /// The same file under another name in reports.
-    #[must_use]
-    pub fn named(self, name: &Path) -> Object {
-        Object { path: name.to_owned(), ..self }
-    }
-
     fn map(file: &File) -> std::io::Result<Mmap> {
         // SAFETY: the mapping is private and read-only. Someone who truncates the file while we read ends this
         // process by SIGBUS, which is a failure to list, not undefined behaviour of ours; executables that run

@@ -10,6 +10,7 @@ use stapsdt::note::{self, Note, NoteIter};
 use stapsdt::schema::{self, NoteBody};
 use stapsdt::site::{self, Instruction};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Where a probe's description comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -50,8 +51,9 @@ pub struct Probe {
     pub generated: bool,
     /// Offset of the goroutine id in `runtime.g`, where the site is Go code.
     pub goid_offset: Option<u32>,
-    /// Link-time addresses of the symbols in the arguments, as far as the file's symbol tables have them.
-    pub symbols: BTreeMap<String, u64>,
+    /// Link-time addresses of the symbols in the arguments of the object's probes, as far as its symbol tables have
+    /// them.
+    pub symbols: Arc<BTreeMap<String, u64>>,
 }
 
 impl Probe {
@@ -223,28 +225,25 @@ impl Scanner<'_> {
             instruction: site::instruction(code, arch),
             generated,
             goid_offset: goid,
-            symbols: BTreeMap::new(),
+            symbols: Arc::default(),
         });
     }
 
     /// Looks up the symbols in all arguments at once: tables may be large.
     fn resolve(&mut self) {
-        let named = |probe: &Probe| -> BTreeSet<String> {
-            let args = argspec::parse(&probe.args, probe.arch).into_iter();
-            let operands = args.filter_map(|arg| arg.value.ok()).map(|value| value.operand);
-            operands.filter_map(|operand| operand.symbol().map(str::to_owned)).collect()
-        };
-        let wanted: BTreeSet<String> = self.probes.iter().flat_map(&named).collect();
+        let args = self.probes.iter().flat_map(|probe| argspec::parse(&probe.args, probe.arch));
+        let operands = args.filter_map(|arg| arg.value.ok()).map(|value| value.operand);
+        let wanted: BTreeSet<String> =
+            operands.filter_map(|operand| operand.symbol().map(str::to_owned)).collect();
         if wanted.is_empty() {
             return;
         }
         let known = self.view.symbols(|name| std::str::from_utf8(name).is_ok_and(|n| wanted.contains(n)));
         let known: BTreeMap<String, u64> =
             known.into_iter().filter_map(|(name, at)| Some((String::from_utf8(name).ok()?, at))).collect();
+        let known = Arc::new(known);
         for probe in &mut self.probes {
-            let own = named(probe);
-            probe.symbols =
-                known.iter().filter(|(n, _)| own.contains(*n)).map(|(n, a)| (n.clone(), *a)).collect();
+            probe.symbols = Arc::clone(&known);
         }
     }
 }

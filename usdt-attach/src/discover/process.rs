@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Every file that the process maps executable, the executable first, each once.
 pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
-    let maps = std::fs::read(format!("/proc/{pid}/maps")).map_err(|e| process_error(pid, &e))?;
+    let places = places(pid)?;
     let mut out = Vec::new();
     let mut seen = HashSet::new();
     match std::fs::read_link(format!("/proc/{pid}/exe")) {
@@ -27,8 +27,8 @@ pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
         }
         Err(_) => {}
     }
-    for place in parse(&maps) {
-        let Some(object) = open(pid, &place) else { continue };
+    for place in &places {
+        let Some(object) = open(pid, place) else { continue };
         if seen.insert(object.id) {
             out.push(Ok(object));
         }
@@ -44,7 +44,7 @@ pub(super) struct Place {
     pub(super) device: String,
     pub(super) inode: u64,
     /// The file's name in the process's mount namespace, when it had one.
-    pub(super) name: PathBuf,
+    name: PathBuf,
 }
 
 /// Where a process maps files executable, each file once.

@@ -430,7 +430,7 @@ mod tests {
             arch: Arch::X86_64,
             instruction: Instruction::Nop,
             generated: true,
-            symbols: std::collections::BTreeMap::from([("counter".to_owned(), 0x5010)]),
+            symbols: std::sync::Arc::new([("counter".to_owned(), 0x5010)].into()),
             goid_offset: None,
         }
     }

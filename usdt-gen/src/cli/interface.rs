@@ -2,6 +2,7 @@
 
 use super::definition::{self, LanguageArgs};
 use super::{BAD_INPUT, FINDINGS, Failure, OK, print};
+use crate::seal::is_elf;
 use crate::{diff, docgen};
 use stapsdt::elf::View;
 use stapsdt::schema::{self, Schema};
@@ -18,11 +19,7 @@ enum Origin {
 fn load(path: &Path, language: &LanguageArgs, colour: bool) -> Result<(Schema, Origin), Failure> {
     let failed =
         |e: &dyn std::fmt::Display| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display()));
-    let mut head = [0; 4];
-    let mut file = std::fs::File::open(path).map_err(|e| failed(&e))?;
-    // Shorter files are no ELF files.
-    let is_elf = std::io::Read::read_exact(&mut file, &mut head).is_ok() && head == *b"\x7fELF";
-    if !is_elf {
+    if !is_elf(path).map_err(|e| failed(&e))? {
         return definition::parse(path, language, None, colour)
             .map(|model| (model.schema(), Origin::Definition));
     }

@@ -5,6 +5,7 @@ use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::blob;
 use stapsdt::elf::View;
 use stapsdt::note::{self, Note, NoteIter};
+use std::collections::HashSet;
 
 /// `ET_EXEC` and `ET_DYN`: what a linker has finished.
 const LINKED: [u16; 2] = [2, 3];
@@ -153,6 +154,7 @@ fn append_goid(note: &mut Note, offset: u32, arch: Arch) {
 /// Notes in the file that describe no blob of ours. To be repaired, they are also read from sections of the
 /// wrong kind.
 fn foreign(view: &View<'_>, ours: &[Probe], fix: bool) -> Result<Vec<Note>, SealError> {
+    let ours: HashSet<u64> = ours.iter().map(|p| p.note.pc).collect();
     let mut out = Vec::new();
     for section in view.sections.iter().filter(|s| s.name == note::SECTION && (s.is_note() || fix)) {
         let data = view.section_data(section).unwrap_or_default();
@@ -160,7 +162,7 @@ fn foreign(view: &View<'_>, ours: &[Probe], fix: bool) -> Result<Vec<Note>, Seal
         while let Some(raw) = notes.next_note()? {
             if raw.is_stapsdt() {
                 let note = raw.decode(view.format())?;
-                if !ours.iter().any(|p| p.note.pc == note.pc) {
+                if !ours.contains(&note.pc) {
                     out.push(note);
                 }
             }

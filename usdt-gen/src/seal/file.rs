@@ -5,7 +5,7 @@ use super::{Options, SealError, Sealed, check, seal};
 use crate::output;
 use memmap2::Mmap;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +67,13 @@ pub fn seal_file(path: &Path, target: Option<&Path>, options: Options) -> Result
     check(&sealed, &map(new.file()).map_err(unreadable)?).map_err(failed)?;
     new.finish(Some(mode))?;
     Ok(report)
+}
+
+/// Whether a file begins like an ELF file. Shorter ones are none.
+pub fn is_elf(path: &Path) -> io::Result<bool> {
+    let mut magic = [0; 4];
+    let mut file = File::open(path)?;
+    Ok(file.read_exact(&mut magic).is_ok() && magic == *b"\x7fELF")
 }
 
 /// By the kernel where it can: `std` uses `copy_file_range`, which shares blocks on file systems that do so.

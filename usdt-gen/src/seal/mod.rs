@@ -16,7 +16,7 @@ pub mod sample;
 mod write;
 
 pub use edit::Edit;
-pub use file::{FileError, Report, seal_file};
+pub use file::{FileError, Report, is_elf, seal_file};
 
 use crate::verify::{self, Verdict};
 use object::LittleEndian;
@@ -24,6 +24,7 @@ use object::elf::FileHeader64;
 use stapsdt::blob::BlobError;
 use stapsdt::elf::{ElfError, View};
 use stapsdt::note::{Note, NoteError};
+use std::collections::HashSet;
 
 type Le = LittleEndian;
 const LE: Le = LittleEndian;
@@ -117,8 +118,10 @@ pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
 /// reasons that are not the notes', as a missing build id, does not count.
 pub fn check(sealed: &Sealed, bytes: &[u8]) -> Result<(), SealError> {
     let view = View::parse(bytes)?;
+    // A search for each of many thousands would be what sealing spends its time on.
+    let own: HashSet<(u64, &str)> = sealed.probes.iter().map(|n| (n.pc, n.name.as_str())).collect();
     for row in verify::verify(&view) {
-        let own = sealed.probes.iter().any(|n| n.pc == row.address && n.name == row.probe);
+        let own = own.contains(&(row.address, row.probe.as_str()));
         if let (true, Verdict::Rejected(trouble)) = (own, row.verdict) {
             let probe = format!("{}:{}", row.provider, row.probe);
             return Err(SealError::Rejected { consumer: row.consumer, probe, reason: trouble.reason });

@@ -51,8 +51,7 @@ fn semaphore(file: &File<'_>, probe: &Probe) -> Option<Verdict> {
     if probe.note.semaphore == 0 {
         return None;
     }
-    let same_name = |p: &&Probe| p.note.provider == probe.note.provider && p.note.name == probe.note.name;
-    if file.probes.iter().filter(same_name).any(|p| p.note.semaphore != probe.note.semaphore) {
+    if file.several_semaphores.contains(&(probe.note.provider.clone(), probe.note.name.clone())) {
         return Some(Verdict::partial(
             "its sites have semaphores of their own, and one per probe is counted up",
             "use one semaphore for all sites of a probe",

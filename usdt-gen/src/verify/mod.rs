@@ -13,6 +13,7 @@ use serde::Serialize;
 use stapsdt::argspec::{self, Arch, Arg, Register, RegisterId};
 use stapsdt::elf::{Section, View};
 use stapsdt::note::{self, Note, NoteIter};
+use std::collections::{HashMap, HashSet};
 
 /// What one consumer makes of one probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,6 +73,8 @@ struct File<'a> {
     /// What stands in note sections named [`note::SECTION`] and is no probe, as text.
     strange: Option<String>,
     build_id: bool,
+    /// Provider and name of probes whose sites have semaphores of their own.
+    several_semaphores: HashSet<(String, String)>,
 }
 
 /// A note and how it is written.
@@ -112,7 +115,13 @@ pub fn verify(view: &View<'_>) -> Vec<Row> {
 
 impl<'a> File<'a> {
     fn new(view: &'a View<'a>) -> File<'a> {
-        let mut file = File { view, probes: Vec::new(), strange: None, build_id: view.build_id().is_some() };
+        let mut file = File {
+            view,
+            probes: Vec::new(),
+            strange: None,
+            build_id: view.build_id().is_some(),
+            several_semaphores: HashSet::new(),
+        };
         // A section of that name is looked at whatever its type is: that it is wrong is worth a row.
         let sections =
             view.sections.iter().enumerate().filter(|(_, s)| s.is_note() || s.name == note::SECTION);
@@ -120,6 +129,13 @@ impl<'a> File<'a> {
             let strange = file.read(at, section);
             if section.name == note::SECTION && file.strange.is_none() {
                 file.strange = strange;
+            }
+        }
+        let mut semaphores: HashMap<(&str, &str), u64> = HashMap::new();
+        for note in file.probes.iter().map(|p| &p.note) {
+            let first = semaphores.entry((&note.provider, &note.name)).or_insert(note.semaphore);
+            if *first != note.semaphore {
+                file.several_semaphores.insert((note.provider.clone(), note.name.clone()));
             }
         }
         file
