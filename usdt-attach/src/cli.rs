@@ -205,7 +205,7 @@ fn list(args: &ListArgs, colour: Colour) -> Result<()> {
     let result = if args.json {
         json::list(&mut out, &chosen)
     } else {
-        text::list(&mut out, &chosen, colour.enabled(&io::stdout()))
+        text::list(&mut out, &chosen, args.all, colour.enabled(&io::stdout()))
     };
     written(result.and_then(|()| out.flush()))
 }

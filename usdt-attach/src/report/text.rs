@@ -127,22 +127,16 @@ pub fn hex(bytes: &[u8]) -> String {
     out
 }
 
-/// Writes a probe a line; with more than one object, each under its name.
-pub fn list(out: &mut impl Write, chosen: &[Selected], colour: bool) -> io::Result<()> {
+/// Writes a probe a line; with more than one object, each under its name. With `processes`, each is under its name
+/// and the processes that map it, also where there is only one.
+pub fn list(out: &mut impl Write, chosen: &[Selected], processes: bool, colour: bool) -> io::Result<()> {
     let (bold, reset) = if colour { (BOLD, RESET) } else { ("", "") };
     let objects: Vec<&[Selected]> = chosen.chunk_by(|a, b| a.object.id == b.object.id).collect();
-    // Who asked about one process knows which.
-    let one_process =
-        chosen.iter().all(|s| s.pids.len() <= 1 && Some(&s.pids) == chosen.first().map(|f| &f.pids));
     for sites in &objects {
         let mut indent = "";
-        if let (Some(first), true) = (sites.first(), objects.len() > 1 || !one_process) {
-            writeln!(
-                out,
-                "{}{}",
-                escape(first.object.path.as_os_str().as_encoded_bytes()),
-                if one_process { String::new() } else { processes(&first.pids) }
-            )?;
+        if let (Some(first), true) = (sites.first(), processes || objects.len() > 1) {
+            let users = if processes { users(&first.pids) } else { String::new() };
+            writeln!(out, "{}{users}", escape(first.object.path.as_os_str().as_encoded_bytes()))?;
             indent = "  ";
         }
         let mut last = String::new();
@@ -162,7 +156,7 @@ pub fn list(out: &mut impl Write, chosen: &[Selected], colour: bool) -> io::Resu
 }
 
 /// ` (process 12)`, ` (3 processes: 12, 13, 14)`; many are counted only.
-fn processes(pids: &[u32]) -> String {
+fn users(pids: &[u32]) -> String {
     let list = || pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     match pids.len() {
         0 => String::new(),
