@@ -19,7 +19,7 @@ fn generator() -> std::path::PathBuf {
 }
 
 /// Milliseconds that a command takes.
-fn timed(command: &mut Command) -> Outcome<f64> {
+pub(super) fn timed(command: &mut Command) -> Outcome<f64> {
     let begin = Instant::now();
     let status = command.stdout(Stdio::null()).status().explain("cannot start")?;
     let took = begin.elapsed().as_secs_f64() * 1000.0;

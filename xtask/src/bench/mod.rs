@@ -3,7 +3,7 @@
 mod generator;
 
 use crate::check;
-use crate::command::{Explain, Failure, Outcome, command, execute, output, privileged, root};
+use crate::command::{Explain, Failure, Outcome, Running, command, execute, output, privileged, root};
 use crate::setup::{self, Tools};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -21,7 +21,28 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     generator::run(&tools)?;
     gate(&tools)?;
     start(&tools)?;
+    listing()?;
     streaming(&tools)
+}
+
+/// Looking for probes: in everything that runs, among it 300 processes started for this, and in a large binary.
+fn listing() -> Outcome {
+    let attach = root().join("target/release/usdt-attach");
+    let mut sleepers = Vec::new();
+    for _ in 0..300 {
+        sleepers.push(Running(Command::new("sleep").arg("600").spawn().explain("cannot start sleep")?));
+    }
+    let large = root().join("target/bench/large/plain").display().to_string();
+    for (what, args) in [("--all beside 300 processes", ["list", "--all"]), ("of 102 MiB", ["list", &large])]
+    {
+        let mut times = Vec::new();
+        for _ in 0..21 {
+            let mut list = privileged(&attach, &args);
+            times.push(generator::timed(list.stderr(Stdio::null()))?);
+        }
+        println!("usdt-attach list {what} (median of 21): {:.1} ms", median(times));
+    }
+    Ok(())
 }
 
 fn machine(tools: &Tools) -> Outcome {
