@@ -1,12 +1,25 @@
 //! A plan: everything a back end needs to know, decided beforehand. Data only; making one needs no privileges.
 
+mod arguments;
+mod buckets;
+mod condition;
+mod fetch;
+mod handler;
 pub mod layout;
+mod planner;
 mod ptregs;
+mod table;
+
+pub use buckets::Buckets;
+pub use condition::{Condition, LONGEST_TEXT, infinite, order};
+pub use fetch::{Address, Step, Word};
+pub use handler::{Action, Area, Frame, Handler, Move};
+pub use table::{BEFORE_BUCKETS, Field, FieldKind, KEY_TEXT, Starts, Table};
 
 use crate::discover::Object;
-use crate::select::Selected;
-use indexmap::IndexSet;
-use layout::Layout;
+use crate::error::Result;
+use crate::filter::{Filter, Subject};
+use crate::select::{Glob, Selected};
 use serde::Serialize;
 use stapsdt::site::{self, Instruction};
 use std::path::PathBuf;
@@ -27,21 +40,87 @@ pub enum Optimisation {
 /// What the plan is made for.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What is done with hits.
+    pub work: Work,
+    /// Which hits count.
+    pub filter: Option<Filter>,
+    /// One in so many of them, chosen at random.
+    pub sample: Option<u32>,
+    /// At most so many of them a second and probe.
+    pub rate: Option<u32>,
     /// Processes to trace; `None` for every one that maps the objects.
     pub pids: Option<Vec<u32>>,
-    /// Stop counting and recording after so many hits.
+    /// A cgroup whose processes are traced, those of the groups below included.
+    pub cgroup: Option<PathBuf>,
+    /// Stop counting and recording after so many hits that pass the filter.
     pub limit: Option<u64>,
     /// Longest text copied from an argument, in bytes; the rest is cut off.
     pub max_text: u32,
+    /// Addresses of the user stack to record.
+    pub stack: Option<u32>,
+    /// Arguments that are C strings although the binary does not say so.
+    pub strings: Vec<String>,
+    /// Most keys of a table, and most starts that wait for their ends.
+    pub entries: u32,
     /// Size of the event buffer in bytes, a power of two and a multiple of the page size.
     pub buffer: u32,
+    /// Attach to instructions other than no-ops, too, which are single-stepped.
+    pub single_step: bool,
     /// What the kernel optimises.
     pub optimisation: Optimisation,
 }
 
+/// What is done with hits.
+#[derive(Clone, Debug, Default)]
+pub enum Work {
+    /// Each is recorded, for the reader.
+    #[default]
+    Record,
+    /// They are counted.
+    Count {
+        /// By the values of these, beside the probe.
+        by: Vec<Subject>,
+    },
+    /// The values of an argument are counted by their size.
+    Histogram {
+        /// The argument.
+        value: Subject,
+        /// Lower bound, upper bound and width of linear buckets; `None` for powers of two.
+        linear: Option<(i64, i64, u32)>,
+        /// By the values of these, beside the probe.
+        by: Vec<Subject>,
+    },
+    /// The time between two probes is counted by its size.
+    Latency {
+        /// Where it begins.
+        start: Glob,
+        /// Where it ends.
+        end: Glob,
+        /// What start and end have in common, beside the process; `None` for the goroutine or the thread.
+        key: Option<Subject>,
+        /// By the values of these at the end or, where the end has no such argument, at the start.
+        by: Vec<Subject>,
+    },
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Options { pids: None, limit: None, max_text: 128, buffer: 8 << 20, optimisation: Optimisation::None }
+        Options {
+            work: Work::Record,
+            filter: None,
+            sample: None,
+            rate: None,
+            pids: None,
+            cgroup: None,
+            limit: None,
+            max_text: 128,
+            stack: None,
+            strings: Vec::new(),
+            entries: 1 << 16,
+            buffer: 8 << 20,
+            single_step: false,
+            optimisation: Optimisation::None,
+        }
     }
 }
 
@@ -52,12 +131,20 @@ pub struct Plan {
     pub objects: Vec<PlannedObject>,
     /// Referred to by sites.
     pub probes: Vec<PlannedProbe>,
-    /// Distinct records; sites of the same shape share one.
-    pub layouts: Vec<Layout>,
+    /// What is done with hits; sites of the same shape share one.
+    pub handlers: Vec<Handler>,
+    /// What is counted in the kernel.
+    pub table: Option<Table>,
     /// Processes to trace; `None` for every one that maps the objects.
     pub pids: Option<Vec<u32>>,
+    /// A cgroup whose processes are traced.
+    pub cgroup: Option<PathBuf>,
     /// Hits after which nothing more is counted or recorded.
     pub limit: Option<u64>,
+    /// One hit in so many is taken.
+    pub sample: Option<u32>,
+    /// Most hits taken in a second, of each probe.
+    pub rate: Option<u32>,
     /// Size of the event buffer in bytes.
     pub buffer: u32,
 }
@@ -90,8 +177,8 @@ pub struct Site {
     pub cookie: u32,
     /// Index in [`Plan::probes`].
     pub probe: u32,
-    /// Index in [`Plan::layouts`].
-    pub layout: u32,
+    /// Index in [`Plan::handlers`].
+    pub handler: u32,
     /// File offset attached to.
     pub offset: u64,
     /// File offset of the semaphore.
@@ -115,68 +202,15 @@ pub enum Method {
 }
 
 impl Plan {
-    /// Decides everything. Sites that cannot be attached to without surprise are left out and explained.
-    pub fn new(selected: &[Selected], options: &Options) -> (Plan, Vec<String>) {
-        let mut objects: Vec<PlannedObject> = Vec::new();
-        let mut probes: IndexSet<PlannedProbe> = IndexSet::new();
-        let mut layouts: IndexSet<Layout> = IndexSet::new();
-        let mut warnings = Vec::new();
-        let mut cookie = 0;
-        for chosen in selected {
-            let Selected { object, probe, .. } = chosen;
-            if probe.arch != layout::NATIVE {
-                warnings.push(format!(
-                    "{}: {} is for another architecture; left out",
-                    object.path.display(),
-                    probe.full_name()
-                ));
-                continue;
-            }
-            let (method, distance) =
-                method(probe.generated, probe.instruction, probe.address, options.optimisation);
-            if method == Method::SingleStep {
-                warnings.push(format!(
-                    "{} at {:#x} is no no-op but another instruction, which a probe would slow down tens of times; left out",
-                    probe.full_name(),
-                    probe.address
-                ));
-                continue;
-            }
-            let layout = Layout::new(probe, options.max_text);
-            for problem in layout.args.iter().filter_map(|a| a.problem.as_ref()) {
-                let warning = format!("{}: {problem}; the argument is left out", probe.full_name());
-                if !warnings.contains(&warning) {
-                    warnings.push(warning);
-                }
-            }
-            let name = PlannedProbe { provider: probe.provider.clone(), name: probe.name.clone() };
-            let site = Site {
-                cookie,
-                probe: probes.insert_full(name).0 as u32,
-                layout: layouts.insert_full(layout).0 as u32,
-                offset: probe.offset + distance,
-                semaphore_offset: probe.semaphore_offset,
-                method,
-            };
-            cookie += 1;
-            match objects.iter_mut().find(|o| o.object.id == object.id) {
-                Some(planned) => planned.sites.push(site),
-                None => objects.push(PlannedObject {
-                    path: object.path.clone(),
-                    sites: vec![site],
-                    object: Arc::clone(object),
-                }),
-            }
-        }
-        let plan = Plan {
-            objects,
-            probes: probes.into_iter().collect(),
-            layouts: layouts.into_iter().collect(),
-            pids: options.pids.clone(),
-            limit: options.limit,
-            buffer: options.buffer,
-        };
-        (plan, warnings)
+    /// Decides everything. Sites that cannot be attached to without surprise, or lack what the options name, are
+    /// left out and explained; that none is left is an error.
+    pub fn new(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<String>)> {
+        planner::plan(selected, options)
+    }
+
+    /// Whether hits are recorded for the reader.
+    pub fn records(&self) -> bool {
+        self.handlers.iter().any(|h| matches!(h.action, Action::Record(_)))
     }
 
     /// Every site, by cookie.

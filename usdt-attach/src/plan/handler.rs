@@ -1,0 +1,515 @@
+//! What the program does on a hit: fetch, filter, act.
+//!
+//! What the filter, the keys and the values need is fetched into a *frame*, a part of the program's stack:
+//!
+//! ```text
+//!  0  u32 unused    8  words, then what they point to, then the keys and values of maps
+//!  4  u32 faults
+//! ```
+
+use super::arguments::{Argument, Arguments};
+use super::buckets::Buckets;
+use super::condition::{Condition, LONGEST_TEXT};
+use super::fetch::{Builder, Step, Word, address};
+use super::layout::Layout;
+use super::table::{Field, FieldKind, KEY_TEXT};
+use crate::filter::{Filter, Literal, Subject, Test};
+use serde::Serialize;
+use stapsdt::argspec::{Operand, Value};
+use stapsdt::schema::Kind;
+use std::collections::BTreeMap;
+
+/// What the program does on a hit. Sites of the same shape share one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
+pub struct Handler {
+    /// What is fetched before the action, unless it records.
+    pub frame: Frame,
+    /// What must hold.
+    pub filter: Option<Condition>,
+    /// Index of the probe whose hits are counted together against the rate.
+    pub rate: Option<u32>,
+    /// What is done then.
+    pub action: Action,
+}
+
+/// The program's stack while it decides and aggregates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Hash)]
+pub struct Frame {
+    /// Bytes; 0 for none.
+    pub size: u32,
+    /// Before the filter.
+    pub prepare: Vec<Step>,
+    /// After it.
+    pub collect: Vec<Step>,
+    /// Fault bits of what the action cannot do without.
+    pub required: u32,
+}
+
+/// What is done with a hit that passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Writes a record for the reader.
+    Record(Layout),
+    /// Nothing: every hit is counted anyway.
+    Count,
+    /// Adds to the table's entry of a key.
+    Aggregate {
+        /// The key.
+        key: Area,
+        /// The value; `None` counts.
+        value: Option<Word>,
+    },
+    /// Notes the time under a key.
+    Start {
+        /// The key.
+        key: Area,
+        /// The time, then what is kept for the other end.
+        saved: Area,
+    },
+    /// Adds the time since the start of the same key to the table.
+    End {
+        /// The start's key.
+        start: Area,
+        /// The table's key.
+        key: Area,
+        /// Bytes kept at the start, which are the end of the table's key.
+        kept: u32,
+    },
+}
+
+/// A part of the frame, filled just before it is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Hash)]
+pub struct Area {
+    /// Offset in the frame.
+    pub at: u32,
+    /// Bytes, a multiple of 8.
+    pub size: u32,
+    /// What is put there; text is there already.
+    pub moves: Vec<Move>,
+}
+
+/// Puts 8 bytes into an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Move {
+    /// A number.
+    Constant {
+        /// Offset in the frame.
+        to: u32,
+        /// The number.
+        value: u32,
+    },
+    /// A word, sized and with its sign.
+    Word {
+        /// Offset in the frame.
+        to: u32,
+        /// The word.
+        from: Word,
+    },
+}
+
+/// Most bytes of a frame: the kernel gives a program 512, and compilers want some of it.
+const LARGEST_FRAME: u32 = 400;
+/// Bytes in front of the first word.
+const HEADER: u32 = 8;
+
+/// What a handler is to do, in terms of the probe.
+pub(super) enum Task<'a> {
+    Record {
+        max_text: u32,
+        stack: Option<u32>,
+    },
+    Count {
+        by: &'a [Subject],
+    },
+    Histogram {
+        value: &'a Subject,
+        by: &'a [Subject],
+        linear: Option<(i64, i64, u32)>,
+    },
+    Start {
+        key: &'a Subject,
+        keep: &'a [Subject],
+    },
+    /// `kept` bytes come from the start.
+    End {
+        key: &'a Subject,
+        by: &'a [Subject],
+        kept: u32,
+    },
+}
+
+/// A handler, and how the keys and values it makes read.
+#[derive(Clone)]
+pub(super) struct Made {
+    pub(super) handler: Handler,
+    /// Of the table's key; for a start, of what is kept.
+    pub(super) fields: Vec<Field>,
+    /// Of the start's key.
+    pub(super) key: Vec<Field>,
+    pub(super) buckets: Option<Buckets>,
+}
+
+/// Makes the handler of a probe. `series` is the number its entries in the table carry.
+pub(super) fn make(
+    arguments: &Arguments,
+    filter: Option<&Filter>,
+    task: &Task<'_>,
+    series: u32,
+) -> Result<Made, String> {
+    let mut maker = Maker::new(arguments, filter, task)?;
+    let filter = filter.map(|f| maker.condition(f)).transpose()?;
+    let (mut fields, mut key_fields, mut buckets) = (Vec::new(), Vec::new(), None);
+    let action = match task {
+        Task::Record { max_text, stack } => Action::Record(Layout::new(arguments, *max_text, *stack)),
+        Task::Count { by: [] } => Action::Count,
+        Task::Count { by } => {
+            Action::Aggregate { key: maker.area(Some(series), by, &mut fields)?, value: None }
+        }
+        Task::Histogram { value, by, linear } => {
+            let word = maker.integer(value)?;
+            let signed = word.signed;
+            buckets = Some(match *linear {
+                Some((low, high, step)) => Buckets::Linear { low, high, step, signed },
+                None => Buckets::Log2 { signed },
+            });
+            maker.require(word.fault);
+            Action::Aggregate { key: maker.area(Some(series), by, &mut fields)?, value: Some(word) }
+        }
+        Task::Start { key, keep } => {
+            let key = maker.start_key(key, &mut key_fields)?;
+            let mut saved = maker.area(Some(0), keep, &mut fields)?;
+            // The time stands there.
+            saved.moves.retain(|m| !matches!(m, Move::Constant { .. }));
+            Action::Start { key, saved }
+        }
+        Task::End { key, by, kept } => {
+            buckets = Some(Buckets::Log2 { signed: false });
+            let start = maker.start_key(key, &mut key_fields)?;
+            let mut key = maker.area(Some(series), by, &mut fields)?;
+            // The area is the last one: what is kept is copied behind it.
+            maker.builder.take(*kept);
+            key.size += kept;
+            Action::End { start, key, kept: *kept }
+        }
+    };
+    let frame = maker.finish()?;
+    Ok(Made { handler: Handler { frame, filter, rate: None, action }, fields, key: key_fields, buckets })
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy)]
+enum Meaning<'a> {
+    Argument(usize, &'a Argument),
+    Pid,
+    Tid,
+    Goid,
+    Comm,
+}
+
+struct Maker<'a> {
+    arguments: &'a Arguments,
+    builder: Builder,
+    collect: Vec<Step>,
+    /// Words of the arguments in use: value and length.
+    words: BTreeMap<usize, (Result<Word, String>, Option<Word>)>,
+    goid: Option<Word>,
+    pid_tgid: Option<u32>,
+    required: u32,
+    used: bool,
+}
+
+impl<'a> Maker<'a> {
+    /// Fetches every word that is needed, in as few reads as possible.
+    fn new(arguments: &'a Arguments, filter: Option<&Filter>, task: &Task<'_>) -> Result<Maker<'a>, String> {
+        let mut subjects: Vec<&Subject> = Vec::new();
+        if let Some(filter) = filter {
+            names(filter, &mut subjects);
+        }
+        match task {
+            Task::Record { .. } => {}
+            Task::Count { by } => subjects.extend(*by),
+            Task::Histogram { value, by, .. } => subjects.extend(by.iter().chain([*value])),
+            Task::Start { key, keep } => subjects.extend(keep.iter().chain([*key])),
+            Task::End { key, by, .. } => subjects.extend(by.iter().chain([*key])),
+        }
+        let mut maker = Maker {
+            arguments,
+            builder: Builder::new(HEADER),
+            collect: Vec::new(),
+            words: BTreeMap::new(),
+            goid: None,
+            pid_tgid: None,
+            required: 0,
+            used: filter.is_some() || !matches!(task, Task::Record { .. } | Task::Count { by: [] }),
+        };
+        let mut places = Vec::new();
+        let mut owners = Vec::new();
+        let mut goid = false;
+        for subject in subjects {
+            match maker.meaning(subject)? {
+                Meaning::Argument(index, argument) if !owners.contains(&index) => {
+                    owners.push(index);
+                    places.push(argument.word.clone());
+                    places.extend(argument.length.clone());
+                }
+                Meaning::Goid => goid = true,
+                _ => {}
+            }
+        }
+        if let (true, Some(operand @ Operand::Memory { .. })) = (goid, &arguments.goid) {
+            address(operand, arguments.arch)?;
+            places.push(Ok(Value { size: 8, signed: false, float: false, operand: operand.clone() }));
+        }
+        let mut words = maker.builder.words(&places, arguments.arch).into_iter();
+        for index in owners {
+            let has_length = arguments.list.get(index).is_some_and(|a| a.length.is_some());
+            let word = words.next().unwrap_or_else(|| Err(String::new()));
+            let length = if has_length { words.next().and_then(Result::ok) } else { None };
+            maker.words.insert(index, (word, length));
+        }
+        maker.goid = words.next().and_then(Result::ok);
+        Ok(maker)
+    }
+
+    fn meaning(&self, subject: &Subject) -> Result<Meaning<'a>, String> {
+        let at = |argument: &Argument| self.arguments.list.iter().position(|a| a.name == argument.name);
+        if let Some(argument) = self.arguments.find(&subject.name)
+            && let Some(index) = at(argument)
+        {
+            return Ok(Meaning::Argument(index, argument));
+        }
+        match subject.name.as_str() {
+            "pid" => Ok(Meaning::Pid),
+            "tid" => Ok(Meaning::Tid),
+            "comm" => Ok(Meaning::Comm),
+            "goid" if self.arguments.goid.is_some() => Ok(Meaning::Goid),
+            "goid" => Err("it has no goroutine id".to_owned()),
+            name => Err(format!("it has no argument `{name}`, but {}", self.arguments.names())),
+        }
+    }
+
+    fn require(&mut self, fault: Option<u8>) {
+        self.required |= fault.map_or(0, |bit| 1 << bit);
+    }
+
+    fn pid_tgid(&mut self) -> u32 {
+        if let Some(at) = self.pid_tgid {
+            return at;
+        }
+        let to = self.builder.take(8);
+        self.builder.steps.push(Step::PidTgid { to });
+        *self.pid_tgid.insert(to)
+    }
+
+    /// The number that a name stands for: for text the pointer to it.
+    fn word(&mut self, subject: &Subject) -> Result<Word, String> {
+        let plain = |at| Word { at, size: 4, signed: false, fault: None };
+        match self.meaning(subject)? {
+            Meaning::Argument(index, argument) => {
+                let (word, _) = self.words.get(&index).ok_or_else(String::new)?;
+                word.clone().map_err(|problem| format!("`{}` cannot be read: {problem}", argument.name))
+            }
+            Meaning::Tid => Ok(plain(self.pid_tgid())),
+            Meaning::Pid => Ok(plain(self.pid_tgid() + 4)),
+            Meaning::Goid => self.goid.ok_or_else(|| "it has no goroutine id".to_owned()),
+            Meaning::Comm => Err("`comm` is text".to_owned()),
+        }
+    }
+
+    fn kind(&self, subject: &Subject) -> Result<Kind, String> {
+        Ok(match self.meaning(subject)? {
+            Meaning::Argument(_, a) if subject.string && matches!(a.kind, Kind::Int | Kind::Pointer) => {
+                Kind::Cstring
+            }
+            Meaning::Argument(_, a) => a.kind,
+            Meaning::Comm => Kind::String,
+            _ => Kind::Int,
+        })
+    }
+
+    fn integer(&mut self, subject: &Subject) -> Result<Word, String> {
+        match self.kind(subject)? {
+            Kind::Int | Kind::Bool | Kind::Pointer => self.word(subject),
+            Kind::Float => Err(format!("`{subject}` is no integer; histograms are of integers")),
+            _ => Err(format!("`{subject}` is text; histograms are of integers")),
+        }
+    }
+
+    /// An area of a number, where there is one, and the values of names.
+    fn area(&mut self, first: Option<u32>, by: &[Subject], fields: &mut Vec<Field>) -> Result<Area, String> {
+        let head = if first.is_some() { 8 } else { 0 };
+        let kinds = by.iter().map(|s| self.field_kind(s)).collect::<Result<Vec<_>, _>>()?;
+        let size = head + kinds.iter().map(|k| k.size()).sum::<u32>();
+        let words = by
+            .iter()
+            .zip(&kinds)
+            .map(|(s, k)| if *k == FieldKind::Comm { Ok(None) } else { self.word(s).map(Some) })
+            .collect::<Result<Vec<_>, String>>()?;
+        let at = self.builder.take(size);
+        let mut moves: Vec<Move> = first.map(|value| Move::Constant { to: at, value }).into_iter().collect();
+        let mut to = at + head;
+        for ((subject, kind), word) in by.iter().zip(kinds).zip(words) {
+            self.require(word.and_then(|w| w.fault));
+            match (kind, word) {
+                (FieldKind::Text { .. }, Some(word)) => self.key_text(subject, word, to)?,
+                (FieldKind::Comm, _) => self.collect.push(Step::Comm { to }),
+                (_, Some(from)) => moves.push(Move::Word { to, from }),
+                (_, None) => {}
+            }
+            fields.push(Field { name: subject.name.clone(), kind, at: to - at });
+            to += kind.size();
+        }
+        Ok(Area { at, size, moves })
+    }
+
+    fn key_text(&mut self, subject: &Subject, word: Word, to: u32) -> Result<(), String> {
+        let length = self.length(subject)?;
+        if word.size != 8 || length.is_some_and(|l| l.size != 8) {
+            return Err(format!("`{subject}` is no pointer to text"));
+        }
+        let fault = self.builder.fault();
+        // A nil pointer is no text, and counts as an empty one.
+        if length.is_some() {
+            self.require(Some(fault));
+        }
+        self.collect.push(Step::Text {
+            to,
+            max: KEY_TEXT,
+            pointer: word.at,
+            length: length.map(|l| l.at),
+            fault,
+        });
+        Ok(())
+    }
+
+    fn length(&self, subject: &Subject) -> Result<Option<Word>, String> {
+        let Meaning::Argument(index, argument) = self.meaning(subject)? else { return Ok(None) };
+        let length = self.words.get(&index).and_then(|(_, length)| *length);
+        if argument.length.is_some() && length.is_none() {
+            return Err(format!("the length of `{subject}` cannot be read"));
+        }
+        Ok(length)
+    }
+
+    fn field_kind(&self, subject: &Subject) -> Result<FieldKind, String> {
+        let signed = |index: usize| {
+            self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).is_some_and(|w| w.signed)
+        };
+        Ok(match (self.meaning(subject)?, self.kind(subject)?) {
+            (Meaning::Comm, _) => FieldKind::Comm,
+            (Meaning::Argument(index, _), Kind::Int) => FieldKind::Int { signed: signed(index) },
+            (Meaning::Argument(index, _), Kind::Float) => {
+                let size = self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).map_or(8, |w| w.size);
+                FieldKind::Float { size }
+            }
+            (_, Kind::Bool) => FieldKind::Bool,
+            (_, Kind::Pointer) => FieldKind::Pointer,
+            (_, Kind::Int | Kind::Float) => FieldKind::Int { signed: false },
+            (_, Kind::Bytes) => FieldKind::Text { bytes: true },
+            (_, Kind::Cstring | Kind::String | Kind::Error) => FieldKind::text(),
+        })
+    }
+
+    /// What tells one start from another: the process, and what the user says.
+    fn start_key(&mut self, key: &Subject, fields: &mut Vec<Field>) -> Result<Area, String> {
+        let pid = Word { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
+        let mut area = self.area(Some(0), std::slice::from_ref(key), fields)?;
+        area.moves.retain(|m| !matches!(m, Move::Constant { .. }));
+        area.moves.push(Move::Word { to: area.at, from: pid });
+        Ok(area)
+    }
+
+    fn condition(&mut self, filter: &Filter) -> Result<Condition, String> {
+        Ok(match filter {
+            Filter::All(a, b) => Condition::All(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
+            Filter::Any(a, b) => Condition::Any(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
+            Filter::Not(inner) => Condition::Not(Box::new(self.condition(inner)?)),
+            Filter::Compare { subject, test, value } => self.comparison(subject, *test, value)?,
+        })
+    }
+
+    fn comparison(&mut self, subject: &Subject, test: Test, value: &Literal) -> Result<Condition, String> {
+        let kind = self.kind(subject)?;
+        let text = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
+        match value {
+            Literal::Nil if text || kind == Kind::Pointer => {
+                Ok(Condition::number(self.word(subject)?, test, 0))
+            }
+            Literal::Nil => Err(format!("`{subject}` is no pointer, and is compared with nil")),
+            Literal::Text { bytes, prefix } if text => {
+                let equal = self.text_comparison(subject, bytes, *prefix)?;
+                Ok(if test == Test::Eq { equal } else { Condition::Not(Box::new(equal)) })
+            }
+            Literal::Text { .. } => {
+                Err(format!("`{subject}` is no text; for a C string that is `str({subject})`"))
+            }
+            Literal::Int(_) | Literal::Float(_) if text => {
+                Err(format!("`{subject}` is text, and is compared with a number"))
+            }
+            Literal::Int(n) if kind == Kind::Float => {
+                Ok(Condition::float(self.word(subject)?, test, *n as f64))
+            }
+            Literal::Float(n) if kind == Kind::Float => Ok(Condition::float(self.word(subject)?, test, *n)),
+            Literal::Int(n) => Ok(Condition::number(self.word(subject)?, test, *n)),
+            Literal::Float(n) => Err(format!("`{subject}` is an integer, and is compared with {n}")),
+        }
+    }
+
+    fn text_comparison(
+        &mut self,
+        subject: &Subject,
+        bytes: &[u8],
+        prefix: bool,
+    ) -> Result<Condition, String> {
+        if bytes.len() > LONGEST_TEXT {
+            return Err(format!("text to compare with has at most {LONGEST_TEXT} bytes"));
+        }
+        if let Meaning::Comm = self.meaning(subject)? {
+            let at = self.builder.take(16);
+            self.builder.steps.push(Step::Comm { to: at });
+            let mut bytes = bytes.to_vec();
+            if bytes.len() > 15 {
+                return Ok(Condition::Constant(false));
+            }
+            if !prefix {
+                bytes.push(0);
+            }
+            return Ok(Condition::Fixed { at, bytes });
+        }
+        let pointer = self.word(subject)?;
+        let length = self.length(subject)?;
+        if pointer.size != 8 {
+            return Err(format!("`{subject}` is no pointer to text"));
+        }
+        // The helper for C strings writes a zero, and one byte more tells a longer text.
+        let scratch = self.builder.take(bytes.len() as u32 + 2);
+        Ok(Condition::Text { pointer, length, bytes: bytes.to_vec(), prefix, scratch })
+    }
+
+    fn finish(self) -> Result<Frame, String> {
+        if !self.used {
+            return Ok(Frame::default());
+        }
+        let size = self.builder.end.next_multiple_of(8);
+        if size > LARGEST_FRAME {
+            return Err(format!(
+                "filter and keys need {size} bytes of the kernel program's stack, of {LARGEST_FRAME}; use fewer texts"
+            ));
+        }
+        Ok(Frame { size, prepare: self.builder.steps, collect: self.collect, required: self.required })
+    }
+}
+
+/// Every name in a filter.
+fn names<'f>(filter: &'f Filter, out: &mut Vec<&'f Subject>) {
+    match filter {
+        Filter::All(a, b) | Filter::Any(a, b) => {
+            names(a, out);
+            names(b, out);
+        }
+        Filter::Not(inner) => names(inner, out),
+        Filter::Compare { subject, .. } => out.push(subject),
+    }
+}

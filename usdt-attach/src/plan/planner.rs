@@ -1,0 +1,292 @@
+//! Making a plan: which sites, which handlers, which table.
+
+use super::arguments::Arguments;
+use super::buckets::MOST_LINEAR;
+use super::handler::{Made, Task, make};
+use super::layout::NATIVE;
+use super::table::{Field, Starts, Table};
+use super::{Method, Options, Plan, PlannedObject, PlannedProbe, Site, Work, method};
+use crate::error::{Error, Result};
+use crate::filter::Subject;
+use crate::select::Selected;
+use indexmap::IndexSet;
+use std::sync::Arc;
+
+/// A site that can be attached to, and its arguments.
+struct Candidate<'a> {
+    chosen: &'a Selected,
+    method: Method,
+    distance: u64,
+    arguments: Arguments,
+    role: Role,
+}
+
+/// What a site is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Any,
+    Start,
+    End,
+}
+
+struct Planner<'a> {
+    options: &'a Options,
+    warnings: Vec<String>,
+    /// The first reason for leaving a site out.
+    reason: Option<String>,
+}
+
+/// See [`Plan::new`].
+pub(super) fn plan(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<String>)> {
+    let mut planner = Planner { options, warnings: Vec::new(), reason: None };
+    let candidates = planner.candidates(selected)?;
+    let plan = planner.assemble(&candidates)?;
+    Ok((plan, planner.warnings))
+}
+
+impl<'a> Planner<'a> {
+    fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    fn leave_out(&mut self, why: &str) {
+        self.reason.get_or_insert_with(|| why.to_owned());
+        self.warn(format!("{why}; left out"));
+    }
+
+    fn candidates(&mut self, selected: &'a [Selected]) -> Result<Vec<Candidate<'a>>> {
+        let mut out = Vec::new();
+        for chosen in selected {
+            let probe = &chosen.probe;
+            if probe.arch != NATIVE {
+                let path = chosen.object.path.display();
+                self.leave_out(&format!("{path}: {} is for another architecture", probe.full_name()));
+                continue;
+            }
+            let (method, distance) =
+                method(probe.generated, probe.instruction, probe.address, self.options.optimisation);
+            if method == Method::SingleStep && !self.options.single_step {
+                self.leave_out(&format!(
+                    "{} at {:#x} is no no-op but another instruction, which a probe would slow down tens of times",
+                    probe.full_name(),
+                    probe.address
+                ));
+                continue;
+            }
+            let arguments = Arguments::new(probe, &self.options.strings);
+            out.push(Candidate { chosen, method, distance, arguments, role: self.role(chosen)? });
+        }
+        Ok(out)
+    }
+
+    fn role(&self, chosen: &Selected) -> Result<Role> {
+        let Work::Latency { start, end, .. } = &self.options.work else { return Ok(Role::Any) };
+        match (start.matches(&chosen.probe), end.matches(&chosen.probe)) {
+            (true, true) => Err(Error::Usage(format!(
+                "{} is the start and the end; say two different probes",
+                chosen.probe.full_name()
+            ))),
+            (true, false) => Ok(Role::Start),
+            _ => Ok(Role::End),
+        }
+    }
+
+    /// What tells starts from each other: what the user says, else the goroutine where all have one, else the
+    /// thread.
+    fn key(&self, candidates: &[Candidate<'_>]) -> Subject {
+        let name = match &self.options.work {
+            Work::Latency { key: Some(key), .. } => return key.clone(),
+            _ if candidates.iter().all(|c| c.arguments.goid.is_some()) => "goid",
+            _ => "tid",
+        };
+        Subject { name: name.to_owned(), string: false }
+    }
+
+    fn assemble(&mut self, candidates: &[Candidate<'a>]) -> Result<Plan> {
+        let key = self.key(candidates);
+        let mut by: Vec<Subject> = Vec::new();
+        let mut keep: Vec<Subject> = Vec::new();
+        match &self.options.work {
+            Work::Record => {}
+            Work::Count { by: all } => by.clone_from(all),
+            Work::Histogram { by: all, linear, .. } => {
+                linear_fits(*linear)?;
+                by.clone_from(all);
+            }
+            // Taken at the end where the end has it, else kept from the start.
+            Work::Latency { by: all, .. } => {
+                let ends: Vec<&Candidate<'_>> = candidates.iter().filter(|c| c.role == Role::End).collect();
+                let at_end = |s: &Subject| ends.iter().all(|c| c.arguments.has(&s.name));
+                (by, keep) = all.iter().cloned().partition(at_end);
+            }
+        }
+        let mut table = Tables::default();
+        let mut probes: IndexSet<PlannedProbe> = IndexSet::new();
+        let mut handlers = IndexSet::new();
+        let mut sites: Vec<(usize, Site)> = Vec::new();
+        // Starts first: the ends need to know what is kept.
+        let mut order: Vec<usize> = (0..candidates.len()).collect();
+        order.sort_by_key(|i| candidates.get(*i).is_none_or(|c| c.role != Role::Start));
+        for index in order {
+            let Some(candidate) = candidates.get(index) else { continue };
+            let probe = &candidate.chosen.probe;
+            let series = probes
+                .insert_full(PlannedProbe { provider: probe.provider.clone(), name: probe.name.clone() })
+                .0 as u32;
+            let task = match (&self.options.work, candidate.role) {
+                (Work::Record, _) => {
+                    Task::Record { max_text: self.options.max_text, stack: self.options.stack }
+                }
+                (Work::Count { .. }, _) => Task::Count { by: &by },
+                (Work::Histogram { value, linear, .. }, _) => {
+                    Task::Histogram { value, by: &by, linear: *linear }
+                }
+                (Work::Latency { .. }, Role::Start) => Task::Start { key: &key, keep: &keep },
+                (Work::Latency { .. }, _) => Task::End { key: &key, by: &by, kept: table.kept_size() },
+            };
+            let made = make(&candidate.arguments, self.options.filter.as_ref(), &task, series)
+                .and_then(|made| table.add(made, candidate.role));
+            let mut made = match made {
+                Ok(made) => made,
+                Err(problem) => {
+                    self.leave_out(&format!("{}: {problem}", probe.full_name()));
+                    continue;
+                }
+            };
+            if let super::Action::Record(layout) = &made.handler.action {
+                for problem in layout.args.iter().filter_map(|a| a.problem.as_ref()) {
+                    self.warn(format!("{}: {problem}; the argument is left out", probe.full_name()));
+                }
+            }
+            made.handler.rate = self.options.rate.map(|_| series);
+            let site = Site {
+                cookie: 0,
+                probe: series,
+                handler: handlers.insert_full(made.handler).0 as u32,
+                offset: probe.offset + candidate.distance,
+                semaphore_offset: probe.semaphore_offset,
+                method: candidate.method,
+            };
+            sites.push((index, site));
+        }
+        if let Some(reason) = self.reason.clone().filter(|_| sites.is_empty()) {
+            self.warnings.clear();
+            return Err(Error::Usage(reason));
+        }
+        self.check_ends(candidates, &sites)?;
+        sites.sort_by_key(|(index, _)| *index);
+        let mut objects: Vec<PlannedObject> = Vec::new();
+        for (cookie, (index, site)) in (0..).zip(sites) {
+            let Some(candidate) = candidates.get(index) else { continue };
+            let (site, object) = (Site { cookie, ..site }, &candidate.chosen.object);
+            match objects.iter_mut().find(|o| o.object.id == object.id) {
+                Some(planned) => planned.sites.push(site),
+                None => objects.push(PlannedObject {
+                    path: object.path.clone(),
+                    sites: vec![site],
+                    object: Arc::clone(object),
+                }),
+            }
+        }
+        let options = self.options;
+        Ok(Plan {
+            objects,
+            probes: probes.into_iter().collect(),
+            handlers: handlers.into_iter().collect(),
+            table: table.finish(options),
+            pids: options.pids.clone(),
+            cgroup: options.cgroup.clone(),
+            limit: options.limit,
+            sample: options.sample.filter(|n| *n > 1),
+            rate: options.rate,
+            buffer: options.buffer,
+        })
+    }
+
+    /// A time needs both ends.
+    fn check_ends(&self, candidates: &[Candidate<'_>], sites: &[(usize, Site)]) -> Result<()> {
+        let Work::Latency { start, end, .. } = &self.options.work else { return Ok(()) };
+        for (role, glob) in [(Role::Start, start), (Role::End, end)] {
+            let has = |(index, _): &(usize, Site)| candidates.get(*index).is_some_and(|c| c.role == role);
+            if !sites.iter().any(has) {
+                let why = self.reason.clone().unwrap_or_else(|| format!("no probe matches `{glob}`"));
+                return Err(Error::Usage(why));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn linear_fits(linear: Option<(i64, i64, u32)>) -> Result<()> {
+    let Some((low, high, step)) = linear else { return Ok(()) };
+    if low >= high || step == 0 {
+        return Err(Error::Usage("a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0".into()));
+    }
+    let buckets = super::Buckets::Linear { low, high, step, signed: true };
+    if buckets.inner() > MOST_LINEAR {
+        return Err(Error::Usage(format!(
+            "{} buckets are more than {MOST_LINEAR}; take a larger step",
+            buckets.inner()
+        )));
+    }
+    Ok(())
+}
+
+/// The table as it takes shape: what the first probe brings, the others must share.
+#[derive(Default)]
+struct Tables {
+    ends: Option<Made>,
+    starts: Option<Made>,
+}
+
+impl Tables {
+    fn kept_size(&self) -> u32 {
+        self.starts.as_ref().map_or(0, |made| made.fields.iter().map(|f| f.kind.size()).sum())
+    }
+
+    fn add(&mut self, made: Made, role: Role) -> std::result::Result<Made, String> {
+        let differs = |first: &Made, made: &Made| {
+            first.fields != made.fields || first.key != made.key || first.buckets != made.buckets
+        };
+        let slot = if role == Role::Start { &mut self.starts } else { &mut self.ends };
+        match slot {
+            Some(first) if differs(first, &made) => {
+                return Err("its arguments of these names are of other types than the other probes'".into());
+            }
+            Some(_) => {}
+            None => *slot = Some(made.clone()),
+        }
+        if let (Some(starts), Some(ends)) = (&self.starts, &self.ends)
+            && starts.key != ends.key
+        {
+            return Err("its key is of another type than the other end's".into());
+        }
+        Ok(made)
+    }
+
+    fn finish(&self, options: &Options) -> Option<Table> {
+        let ends = self.ends.as_ref()?;
+        if matches!(options.work, Work::Record) || ends.fields.is_empty() && ends.buckets.is_none() {
+            return None;
+        }
+        let mut fields = ends.fields.clone();
+        let size = |fields: &[Field]| 8 + fields.iter().map(|f| f.kind.size()).sum::<u32>();
+        let own = size(&fields);
+        let mut starts = None;
+        if let Some(made) = &self.starts {
+            // Behind what the end brings, in the order kept.
+            fields.extend(made.fields.iter().map(|f| Field { at: f.at - 8 + own, ..f.clone() }));
+            starts = Some(Starts { key_size: size(&made.key), value_size: size(&made.fields) });
+        }
+        Some(Table {
+            key_size: size(&fields),
+            fields,
+            buckets: ends.buckets,
+            unit: starts.map(|_| "ns"),
+            starts,
+            entries: options.entries,
+        })
+    }
+}
