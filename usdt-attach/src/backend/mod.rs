@@ -1,18 +1,55 @@
-//! Back ends: two ways to turn a plan into a kernel program, one way to load, attach and read it.
+//! Back ends: what carries out a plan.
 //!
-//! `embedded` emits instructions, `bcc` C source that libbcc compiles. Both get the maps from `kernel`, which does
-//! everything that needs the system, and hand their instructions back to it.
+//! `embedded` emits instructions and `bcc` C source that libbcc compiles; `kernel` does for both everything that
+//! needs the system. `simulated` carries plans out without a kernel, on hits that a test makes up.
 
 #[cfg(feature = "bcc")]
 pub mod bcc;
 pub mod embedded;
 pub mod kernel;
+pub mod simulated;
 
 #[cfg(not(feature = "bcc"))]
 use crate::error::Error;
 use crate::error::Result;
 use crate::plan::Plan;
-use kernel::{MapFds, Program};
+use kernel::Kernel;
+pub use kernel::{Counts, Mechanism};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+/// Something that carries out plans.
+pub trait Backend {
+    /// Attaches all sites of the plan, or none.
+    fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>>;
+}
+
+/// A plan that is being carried out. Dropping it detaches.
+pub trait Attachment {
+    /// How the sites are attached.
+    fn mechanism(&self) -> Mechanism;
+    /// A descriptor that becomes readable when records should be read soon, where the plan records.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+    /// Hands over the records that are there, in order, up to a batch. Returns whether there may be more.
+    fn drain(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool>;
+    /// What happened so far at each site, by cookie.
+    fn counts(&self) -> Result<Vec<Counts>>;
+    /// The plan's table so far.
+    fn table(&self) -> Result<Vec<Entry>>;
+    /// Starts whose end has not come.
+    fn waiting(&self) -> Result<u64>;
+    /// Detaches. What is recorded can still be read.
+    fn stop(&mut self);
+}
+
+/// One entry of the table, as `plan::Table` lays it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value's words on each CPU.
+    pub values: Vec<Vec<u64>>,
+}
 
 /// Which back end to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,18 +63,15 @@ pub enum Choice {
     Bcc,
 }
 
-/// Makes the kernel programs of a plan.
-pub(crate) trait Backend {
-    /// Instructions with the maps' descriptors in place.
-    fn build(&self, plan: &Plan, maps: &MapFds) -> Result<Vec<Program>>;
-}
-
 impl Choice {
-    pub(crate) fn backend(self) -> Result<Box<dyn Backend>> {
+    /// The back end, which is to attach in this way.
+    pub fn backend(self, mechanism: Mechanism) -> Result<Box<dyn Backend>> {
         match self {
-            Choice::Auto | Choice::Embedded => Ok(Box::new(embedded::Embedded)),
+            Choice::Auto | Choice::Embedded => {
+                Ok(Box::new(Kernel { compiler: embedded::Embedded, mechanism }))
+            }
             #[cfg(feature = "bcc")]
-            Choice::Bcc => Ok(Box::new(bcc::Bcc)),
+            Choice::Bcc => Ok(Box::new(Kernel { compiler: bcc::Bcc, mechanism })),
             #[cfg(not(feature = "bcc"))]
             Choice::Bcc => Err(Error::Backend(
                 "this build has no bcc back end; build with `--features bcc` where libbcc is installed"

@@ -5,25 +5,28 @@
 
 mod source;
 
-use super::Backend;
 use super::embedded::asm::Insn;
-use super::kernel::{MapFds, Program};
+use super::kernel::{Compiler, MapFds, Program};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use std::ffi::CString;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 pub use source::generate;
 
 /// See the module.
 pub(crate) struct Bcc;
 
-impl Backend for Bcc {
+impl Compiler for Bcc {
     fn build(&self, plan: &Plan, maps: &MapFds) -> Result<Vec<Program>> {
         headers()?;
         let text = generate(plan, maps);
         let failed =
             |what: &str, error: bcc::BccError| Error::Backend(format!("libbcc cannot {what}: {error}"));
+        // libbcc and the compiler in it keep state that is nobody's in particular.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let module = bcc::BPF::new(&text).map_err(|e| failed("compile the program", e))?;
         let name = CString::new(source::FUNCTION).map_err(|e| Error::Backend(e.to_string()))?;
         let bytes = module.dump_func(name).map_err(|e| failed("find the program it compiled", e))?;

@@ -29,6 +29,8 @@ pub const R1: Reg = Reg(1);
 pub const R2: Reg = Reg(2);
 /// Third helper argument.
 pub const R3: Reg = Reg(3);
+/// Fourth helper argument.
+pub const R4: Reg = Reg(4);
 /// Kept across helper calls.
 pub const R6: Reg = Reg(6);
 /// Kept across helper calls.
@@ -43,6 +45,10 @@ pub const R10: Reg = Reg(10);
 /// Width of a load or store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
+    /// 1 byte.
+    B = 0x10,
+    /// 2 bytes.
+    H = 0x08,
     /// 4 bytes.
     W = 0x00,
     /// 8 bytes.
@@ -60,8 +66,14 @@ pub enum Cond {
     Gt = 0x20,
     /// Greater or equal.
     Ge = 0x30,
+    /// Less.
+    Lt = 0xa0,
     /// Less or equal.
     Le = 0xb0,
+    /// Greater, signed.
+    Sgt = 0x60,
+    /// Less, signed.
+    Slt = 0xc0,
     /// Less or equal, signed.
     Sle = 0xd0,
     /// Greater or equal, signed.
@@ -87,9 +99,12 @@ pub struct Assembler {
 pub struct BadJump;
 
 const LD_IMM64: u8 = 0x18;
+const GOTO: u8 = 0x05;
+const EXIT: u8 = 0x95;
 const PSEUDO_MAP_FD: u8 = 1;
 const PSEUDO_MAP_VALUE: u8 = 2;
 const ATOMIC_FETCH: i32 = 1;
+const ATOMIC_CMPXCHG: i32 = 0xf1;
 
 impl Assembler {
     fn push(&mut self, code: u8, dst: Reg, src: Reg, off: i16, imm: i32) {
@@ -131,7 +146,12 @@ impl Assembler {
 
     /// `dst = &map[0]`, for array maps (Linux 5.2).
     pub fn map_value(&mut self, dst: Reg, fd: i32) {
-        self.wide(dst, Reg(PSEUDO_MAP_VALUE), fd, 0);
+        self.map_value_at(dst, fd, 0);
+    }
+
+    /// `dst = (char *)&map[0] + offset`.
+    pub fn map_value_at(&mut self, dst: Reg, fd: i32, offset: i32) {
+        self.wide(dst, Reg(PSEUDO_MAP_VALUE), fd, offset);
     }
 
     fn wide(&mut self, dst: Reg, src: Reg, low: i32, high: i32) {
@@ -147,6 +167,41 @@ impl Assembler {
     /// `dst += imm`.
     pub fn add_imm(&mut self, dst: Reg, imm: i32) {
         self.push(0x07, dst, R0, 0, imm);
+    }
+
+    /// `dst -= src`.
+    pub fn sub(&mut self, dst: Reg, src: Reg) {
+        self.push(0x1f, dst, src, 0, 0);
+    }
+
+    /// `dst /= src`, unsigned.
+    pub fn div(&mut self, dst: Reg, src: Reg) {
+        self.push(0x3f, dst, src, 0, 0);
+    }
+
+    /// `dst &= src`.
+    pub fn and(&mut self, dst: Reg, src: Reg) {
+        self.push(0x5f, dst, src, 0, 0);
+    }
+
+    /// `dst /= imm`, unsigned.
+    pub fn div_imm(&mut self, dst: Reg, imm: i32) {
+        self.push(0x37, dst, R0, 0, imm);
+    }
+
+    /// `dst ^= src`.
+    pub fn xor(&mut self, dst: Reg, src: Reg) {
+        self.push(0xaf, dst, src, 0, 0);
+    }
+
+    /// `dst ^= imm`, sign-extended.
+    pub fn xor_imm(&mut self, dst: Reg, imm: i32) {
+        self.push(0xa7, dst, R0, 0, imm);
+    }
+
+    /// `dst = -dst`.
+    pub fn neg(&mut self, dst: Reg) {
+        self.push(0x87, dst, R0, 0, 0);
     }
 
     /// `dst &= imm`.
@@ -167,6 +222,16 @@ impl Assembler {
     /// `dst >>= bits`, unsigned.
     pub fn shr(&mut self, dst: Reg, bits: i32) {
         self.push(0x77, dst, R0, 0, bits);
+    }
+
+    /// `dst >>= bits`, signed.
+    pub fn sar(&mut self, dst: Reg, bits: i32) {
+        self.push(0xc7, dst, R0, 0, bits);
+    }
+
+    /// `dst |= imm`, sign-extended.
+    pub fn or_imm(&mut self, dst: Reg, imm: i32) {
+        self.push(0x47, dst, R0, 0, imm);
     }
 
     /// `dst = *(width *)(src + off)`.
@@ -194,6 +259,11 @@ impl Assembler {
         self.push(0xdb, dst, src, off, ATOMIC_FETCH);
     }
 
+    /// If `*(u64 *)(dst + off)` is `r0`, it becomes `src`; `r0` becomes what it was (Linux 5.12).
+    pub fn compare_exchange(&mut self, dst: Reg, off: i16, src: Reg) {
+        self.push(0xdb, dst, src, off, ATOMIC_CMPXCHG);
+    }
+
     /// Calls a helper.
     pub fn call(&mut self, helper: u32) {
         self.push(0x85, R0, R0, 0, helper as i32);
@@ -201,7 +271,7 @@ impl Assembler {
 
     /// Returns `r0`.
     pub fn exit(&mut self) {
-        self.push(0x95, R0, R0, 0, 0);
+        self.push(EXIT, R0, R0, 0, 0);
     }
 
     /// A label, to be placed once.
@@ -224,21 +294,73 @@ impl Assembler {
         self.push(0x05 | cond as u8, reg, R0, 0, imm);
     }
 
+    /// `if (reg COND other) goto label`.
+    pub fn jump_if_reg(&mut self, cond: Cond, reg: Reg, other: Reg, label: Label) {
+        self.jumps.push((self.code.len(), label));
+        self.push(0x0d | cond as u8, reg, other, 0, 0);
+    }
+
     /// `goto label`.
     pub fn jump(&mut self, label: Label) {
         self.jumps.push((self.code.len(), label));
-        self.push(0x05, R0, R0, 0, 0);
+        self.push(GOTO, R0, R0, 0, 0);
     }
 
-    /// The finished code.
-    pub fn finish(mut self) -> Result<Vec<Insn>, BadJump> {
+    /// The finished code. What no jump leads to is left out, which the kernel would refuse.
+    pub fn finish(self) -> Result<Vec<Insn>, BadJump> {
+        let mut targets: Vec<Option<usize>> = vec![None; self.code.len()];
         for (at, label) in &self.jumps {
             let target = self.labels.get(label.0).copied().flatten().ok_or(BadJump)?;
-            let distance = target as i64 - *at as i64 - 1;
-            let insn = self.code.get_mut(*at).ok_or(BadJump)?;
-            insn.off = i16::try_from(distance).map_err(|_| BadJump)?;
+            *targets.get_mut(*at).ok_or(BadJump)? = Some(target);
         }
-        Ok(self.code)
+        let reached = self.reached(&targets)?;
+        // Where each instruction comes to be: the number of those in front of it that stay.
+        let mut moved = Vec::with_capacity(reached.len() + 1);
+        let mut stay = 0i64;
+        for stays in &reached {
+            moved.push(stay);
+            stay += i64::from(*stays);
+        }
+        let mut out = Vec::new();
+        for ((insn, target), (stays, here)) in self.code.iter().zip(&targets).zip(reached.iter().zip(&moved))
+        {
+            if !stays {
+                continue;
+            }
+            let mut insn = *insn;
+            if let Some(target) = target {
+                let distance = moved.get(*target).ok_or(BadJump)? - here - 1;
+                insn.off = i16::try_from(distance).map_err(|_| BadJump)?;
+            }
+            out.push(insn);
+        }
+        Ok(out)
+    }
+
+    /// Which instructions a run can come to.
+    fn reached(&self, targets: &[Option<usize>]) -> Result<Vec<bool>, BadJump> {
+        let mut reached = vec![false; self.code.len()];
+        let mut pending = vec![0];
+        while let Some(mut at) = pending.pop() {
+            loop {
+                let (Some(insn), Some(seen)) = (self.code.get(at), reached.get_mut(at)) else {
+                    return Err(BadJump);
+                };
+                if std::mem::replace(seen, true) {
+                    break;
+                }
+                pending.extend(targets.get(at).copied().flatten());
+                match insn.code {
+                    EXIT | GOTO => break,
+                    LD_IMM64 => {
+                        *reached.get_mut(at + 1).ok_or(BadJump)? = true;
+                        at += 2;
+                    }
+                    _ => at += 1,
+                }
+            }
+        }
+        Ok(reached)
     }
 }
 
@@ -294,6 +416,30 @@ mod tests {
     }
 
     #[test]
+    fn what_nothing_leads_to_is_left_out() {
+        let mut asm = Assembler::default();
+        let (end, never) = (asm.label(), asm.label());
+        asm.jump_if(Cond::Eq, R1, 5, end);
+        asm.jump(end);
+        asm.mov_imm64(R2, 1 << 40);
+        asm.place(never);
+        asm.jump(never);
+        asm.place(end);
+        asm.mov_imm64(R0, 1 << 40);
+        asm.exit();
+        let code = asm.finish().unwrap();
+        let shape: Vec<(u8, i16)> = code.iter().map(|i| (i.code, i.off)).collect();
+        assert_eq!(shape, [(0x15, 1), (0x05, 0), (0x18, 0), (0, 0), (0x95, 0)]);
+    }
+
+    #[test]
+    fn code_that_runs_over_its_end_is_an_error() {
+        let mut asm = Assembler::default();
+        asm.mov_imm(R0, 0);
+        assert_eq!(asm.finish(), Err(BadJump));
+    }
+
+    #[test]
     fn a_label_that_is_nowhere_is_an_error() {
         let mut asm = Assembler::default();
         let label = asm.label();
@@ -306,8 +452,9 @@ mod tests {
         let mut asm = Assembler::default();
         asm.mov_imm64(R2, 0x1_0000_0002);
         asm.mov_imm64(R2, -1);
+        asm.exit();
         let code = asm.finish().unwrap();
-        assert_eq!(code.len(), 3);
+        assert_eq!(code.len(), 4);
         assert_eq!((code[0].imm, code[1].imm, code[2].imm), (2, 1, -1));
     }
 }

@@ -3,8 +3,7 @@
 pub mod asm;
 mod codegen;
 
-use super::Backend;
-use super::kernel::{MapFds, Program};
+use super::kernel::{Compiler, MapFds, Program};
 use crate::error::Result;
 use crate::plan::Plan;
 
@@ -13,7 +12,7 @@ pub use codegen::emit;
 /// See the module.
 pub(crate) struct Embedded;
 
-impl Backend for Embedded {
+impl Compiler for Embedded {
     fn build(&self, plan: &Plan, maps: &MapFds) -> Result<Vec<Program>> {
         let made = emit(plan, maps)?;
         Ok(made.into_iter().map(|(cookies, code)| Program { cookies, code }).collect())

@@ -8,11 +8,20 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for multi links, 0 for perf events.
 pub(super) fn load(code: &[Insn], attach_type: bpf::bpf_attach_type) -> Result<OwnedFd> {
-    match try_load(code, attach_type, &mut []) {
+    load_as(bpf::BPF_PROG_TYPE_KPROBE, code, attach_type)
+}
+
+/// Loads a raw tracepoint's program.
+pub(super) fn load_tracepoint(code: &[Insn]) -> Result<OwnedFd> {
+    load_as(bpf::BPF_PROG_TYPE_RAW_TRACEPOINT, code, 0)
+}
+
+fn load_as(kind: bpf::bpf_prog_type, code: &[Insn], attach_type: bpf::bpf_attach_type) -> Result<OwnedFd> {
+    match try_load(kind, code, attach_type, &mut []) {
         Ok(fd) => Ok(fd),
         Err(Error::Refused { source, .. }) if verifier_may_tell(&source) => {
             let mut log = vec![0u8; 1 << 16];
-            match try_load(code, attach_type, &mut log) {
+            match try_load(kind, code, attach_type, &mut log) {
                 Ok(fd) => Ok(fd),
                 Err(_) => {
                     let text = String::from_utf8_lossy(&log);
@@ -35,7 +44,12 @@ fn verifier_may_tell(error: &std::io::Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS))
 }
 
-fn try_load(code: &[Insn], attach_type: bpf::bpf_attach_type, log: &mut [u8]) -> Result<OwnedFd> {
+fn try_load(
+    kind: bpf::bpf_prog_type,
+    code: &[Insn],
+    attach_type: bpf::bpf_attach_type,
+    log: &mut [u8],
+) -> Result<OwnedFd> {
     let bytes: Vec<[u8; 8]> = code.iter().map(|i| i.to_bytes()).collect();
     let mut options = bpf::bpf_prog_load_opts {
         sz: size_of::<bpf::bpf_prog_load_opts>() as _,
@@ -50,7 +64,7 @@ fn try_load(code: &[Insn], attach_type: bpf::bpf_attach_type, log: &mut [u8]) ->
     // SAFETY: `bytes` is an array of 8-byte instructions as `struct bpf_insn` lays them out, read only.
     let fd = unsafe {
         bpf::bpf_prog_load(
-            bpf::BPF_PROG_TYPE_KPROBE,
+            kind,
             c"usdt_attach".as_ptr(),
             c"Dual MIT/GPL".as_ptr(),
             bytes.as_ptr().cast(),

@@ -1,21 +1,32 @@
-//! The maps a trace needs: the event buffer, hit counters per site, the hit budget.
+//! The maps a session needs: the event buffer, counters per site, the hit budget, the table and its starts.
 #![allow(unsafe_code)] // libbpf calls; arguments are checked here, pointers live through the call
 
+use crate::backend::Entry;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use libbpf_sys as bpf;
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// File descriptors of the maps, as instructions carry them.
+/// File descriptors of the maps, as instructions carry them; -1 for what the plan does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapFds {
     /// `BPF_MAP_TYPE_RINGBUF`.
     pub ring: i32,
-    /// Per-CPU array, one [`Counts`] a site: hits, dropped, filtered.
+    /// Per-CPU array, one [`Counts`] a site.
     pub counters: i32,
     /// Array of one `s64`: hits left to record.
     pub control: i32,
+    /// Array of one value: a `u64` for each probe, the second and the hits taken in it.
+    pub rates: i32,
+    /// Per-CPU array or hash of what is counted: see `plan::Table`.
+    pub table: i32,
+    /// Array of one empty value of the table.
+    pub zero: i32,
+    /// Hash of what waits for its end.
+    pub starts: i32,
+    /// `BPF_MAP_TYPE_CGROUP_ARRAY` of one.
+    pub cgroup: i32,
 }
 
 /// What happened at a site.
@@ -23,89 +34,249 @@ pub struct MapFds {
 pub struct Counts {
     /// Times the site was reached.
     pub hits: u64,
-    /// Hits whose record did not fit the buffer.
+    /// Hits whose record did not fit the buffer, or whose key did not fit the table or could not be read.
     pub dropped: u64,
-    /// Hits that the filter turned away.
+    /// Hits that the filter or the sampling turned away.
     pub filtered: u64,
+    /// Starts that took the place of one whose end never came.
+    pub overwritten: u64,
+    /// Ends without a start.
+    pub unmatched: u64,
 }
 
-/// Bytes of a counter value.
-const COUNTS_SIZE: usize = 24;
+/// A member of [`Counts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// [`Counts::hits`]
+    Hits,
+    /// [`Counts::dropped`]
+    Dropped,
+    /// [`Counts::filtered`]
+    Filtered,
+    /// [`Counts::overwritten`]
+    Overwritten,
+    /// [`Counts::unmatched`]
+    Unmatched,
+}
+
+impl Counter {
+    /// Byte offset in the map's value.
+    pub fn offset(self) -> i16 {
+        8 * self as i16
+    }
+}
+
+/// Words of a counter value.
+const COUNTS: usize = 5;
 
 /// Owned maps.
 pub(crate) struct Maps {
-    pub(crate) ring: OwnedFd,
-    pub(crate) counters: OwnedFd,
-    pub(crate) control: OwnedFd,
+    pub(crate) ring: Option<OwnedFd>,
+    counters: OwnedFd,
+    control: OwnedFd,
+    rates: Option<OwnedFd>,
+    table: Option<OwnedFd>,
+    zero: Option<OwnedFd>,
+    starts: Option<OwnedFd>,
+    cgroup: Option<OwnedFd>,
     sites: u32,
+    cpus: usize,
 }
 
 impl Maps {
     /// Creates the maps of a plan.
     pub(crate) fn create(plan: &Plan) -> Result<Maps> {
-        let sites = plan.objects.iter().map(|o| o.sites.len() as u32).sum::<u32>().max(1);
-        let maps = Maps {
-            ring: create(c"usdt_events", bpf::BPF_MAP_TYPE_RINGBUF, 0, 0, plan.buffer)?,
-            counters: create(c"usdt_counts", bpf::BPF_MAP_TYPE_PERCPU_ARRAY, 4, COUNTS_SIZE as u32, sites)?,
-            control: create(c"usdt_control", bpf::BPF_MAP_TYPE_ARRAY, 4, 8, 1)?,
-            sites,
+        use bpf::{
+            BPF_MAP_TYPE_ARRAY as ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY as CGROUPS, BPF_MAP_TYPE_HASH as HASH,
+            BPF_MAP_TYPE_PERCPU_ARRAY as CPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH as CPU_HASH,
+            BPF_MAP_TYPE_RINGBUF as RING,
         };
-        maps.set_budget(plan)?;
+        let sites = plan.objects.iter().map(|o| o.sites.len() as u32).sum::<u32>().max(1);
+        let probes = plan.probes.len().max(1) as u32;
+        let (mut table, mut zero, mut starts) = (None, None, None);
+        if let Some(shape) = &plan.table {
+            let value = shape.value_size();
+            table = Some(if shape.is_array() {
+                create(c"usdt_table", CPU_ARRAY, (4, value, probes), 0)?
+            } else {
+                // Entries are as many as keys, not as many as there could be.
+                let on_demand = bpf::BPF_F_NO_PREALLOC;
+                create(c"usdt_table", CPU_HASH, (shape.key_size, value, shape.entries), on_demand)?
+            });
+            zero = Some(create(c"usdt_zero", ARRAY, (4, value, 1), 0)?);
+            if let Some(shape) = shape.starts {
+                let entries = plan.table.as_ref().map_or(1, |t| t.entries);
+                starts = Some(create(c"usdt_starts", HASH, (shape.key_size, shape.value_size, entries), 0)?);
+            }
+        }
+        let rates = plan.rate.map(|_| create(c"usdt_rates", ARRAY, (4, 8 * probes, 1), 0)).transpose()?;
+        let cgroup =
+            plan.cgroup.as_ref().map(|_| create(c"usdt_cgroup", CGROUPS, (4, 4, 1), 0)).transpose()?;
+        let ring =
+            plan.records().then(|| create(c"usdt_events", RING, (0, 0, plan.buffer), 0)).transpose()?;
+        let maps = Maps {
+            ring,
+            counters: create(c"usdt_counts", CPU_ARRAY, (4, 8 * COUNTS as u32, sites), 0)?,
+            control: create(c"usdt_control", ARRAY, (4, 8, 1), 0)?,
+            rates,
+            table,
+            zero,
+            starts,
+            cgroup,
+            sites,
+            cpus: possible_cpus()?,
+        };
+        if let Some(limit) = plan.limit {
+            let left = i64::try_from(limit).unwrap_or(i64::MAX).to_ne_bytes();
+            set_first(maps.control.as_fd(), &left)
+                .map_err(|code| Error::errno("cannot set the limit", code))?;
+        }
+        if let (Some(map), Some(path)) = (&maps.cgroup, &plan.cgroup) {
+            let open = |source| Error::Open { path: path.clone(), source };
+            let folder = std::fs::File::open(path).map_err(open)?;
+            set_first(map.as_fd(), &folder.as_raw_fd().to_ne_bytes()).map_err(|_| Error::Object {
+                path: path.clone(),
+                problem: "not a cgroup of the unified hierarchy (cgroup2)".into(),
+            })?;
+        }
         Ok(maps)
     }
 
-    fn set_budget(&self, plan: &Plan) -> Result<()> {
-        let Some(limit) = plan.limit else { return Ok(()) };
-        let (key, value) = (0u32, i64::try_from(limit).unwrap_or(i64::MAX));
-        // SAFETY: key and value have the map's sizes and outlive the call.
-        let code = unsafe {
-            bpf::bpf_map_update_elem(
-                self.control.as_raw_fd(),
-                (&raw const key).cast(),
-                (&raw const value).cast(),
-                0,
-            )
-        };
-        if code < 0 { Err(Error::errno("cannot set the event limit", code)) } else { Ok(()) }
-    }
-
     pub(crate) fn fds(&self) -> MapFds {
+        let raw = |fd: &Option<OwnedFd>| fd.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         MapFds {
-            ring: self.ring.as_raw_fd(),
+            ring: raw(&self.ring),
             counters: self.counters.as_raw_fd(),
             control: self.control.as_raw_fd(),
+            rates: raw(&self.rates),
+            table: raw(&self.table),
+            zero: raw(&self.zero),
+            starts: raw(&self.starts),
+            cgroup: raw(&self.cgroup),
         }
     }
 
     /// Sums of all CPUs, by cookie.
     pub(crate) fn counts(&self) -> Result<Vec<Counts>> {
-        // SAFETY: no arguments.
-        let cpus = unsafe { bpf::libbpf_num_possible_cpus() };
-        let cpus = usize::try_from(cpus).map_err(|_| Error::errno("cannot count the CPUs", cpus))?;
-        let mut values = vec![[0u64; COUNTS_SIZE / 8]; cpus];
         let mut out = Vec::with_capacity(self.sites as usize);
+        let mut values = vec![0u64; COUNTS * self.cpus];
         for key in 0..self.sites {
-            // SAFETY: the value buffer has one slot of the map's value size, a multiple of 8, per possible CPU.
-            let code = unsafe {
-                bpf::bpf_map_lookup_elem(
-                    self.counters.as_raw_fd(),
-                    (&raw const key).cast(),
-                    values.as_mut_ptr().cast(),
-                )
-            };
-            if code < 0 {
-                return Err(Error::errno("cannot read the counters", code));
+            if !lookup(self.counters.as_fd(), &key.to_ne_bytes(), &mut values)? {
+                return Err(Error::errno("cannot read the counters", -libc::ENOENT));
             }
-            let sum = |i: usize| values.iter().filter_map(|v| v.get(i)).sum();
-            out.push(Counts { hits: sum(0), dropped: sum(1), filtered: sum(2) });
+            let sum = |i: usize| values.iter().skip(i).step_by(COUNTS).sum();
+            out.push(Counts {
+                hits: sum(0),
+                dropped: sum(1),
+                filtered: sum(2),
+                overwritten: sum(3),
+                unmatched: sum(4),
+            });
         }
         Ok(out)
     }
+
+    /// The table as it is now. Keys that come while it is read may be in it or not.
+    pub(crate) fn table(&self, plan: &Plan) -> Result<Vec<Entry>> {
+        let (Some(map), Some(shape)) = (&self.table, &plan.table) else { return Ok(Vec::new()) };
+        let words = shape.value_size() as usize / 8;
+        let mut values = vec![0u64; words * self.cpus];
+        let mut out = Vec::new();
+        let keys = if shape.is_array() {
+            (0..plan.probes.len() as u32).map(|key| key.to_ne_bytes().to_vec()).collect()
+        } else {
+            keys(map.as_fd(), shape.key_size as usize)?
+        };
+        for mut key in keys {
+            if lookup(map.as_fd(), &key, &mut values)? {
+                key.resize(shape.key_size as usize, 0);
+                let values = values.chunks_exact(words).map(<[u64]>::to_vec).collect();
+                out.push(Entry { key, values });
+            }
+        }
+        Ok(out)
+    }
+
+    /// Starts whose end has not come.
+    pub(crate) fn waiting(&self, plan: &Plan) -> Result<u64> {
+        let shape = plan.table.as_ref().and_then(|t| t.starts);
+        let (Some(map), Some(shape)) = (&self.starts, shape) else { return Ok(0) };
+        Ok(keys(map.as_fd(), shape.key_size as usize)?.len() as u64)
+    }
 }
 
-fn create(name: &CStr, kind: bpf::bpf_map_type, key: u32, value: u32, entries: u32) -> Result<OwnedFd> {
-    // SAFETY: the name is NUL-terminated and outlives the call; no options.
-    let fd = unsafe { bpf::bpf_map_create(kind, name.as_ptr(), key, value, entries, std::ptr::null()) };
+fn possible_cpus() -> Result<usize> {
+    // SAFETY: no arguments.
+    let cpus = unsafe { bpf::libbpf_num_possible_cpus() };
+    usize::try_from(cpus).map_err(|_| Error::errno("cannot count the CPUs", cpus))
+}
+
+/// Sets the value at index 0 of an array.
+fn set_first(map: BorrowedFd<'_>, value: &[u8]) -> std::result::Result<(), i32> {
+    let key = 0u32;
+    // SAFETY: key and value have the map's sizes, by its creation above, and outlive the call.
+    let code = unsafe {
+        bpf::bpf_map_update_elem(map.as_raw_fd(), (&raw const key).cast(), value.as_ptr().cast(), 0)
+    };
+    if code < 0 { Err(code) } else { Ok(()) }
+}
+
+/// Reads the values of a key of a per-CPU map; false where the key is gone.
+fn lookup(map: BorrowedFd<'_>, key: &[u8], values: &mut [u64]) -> Result<bool> {
+    // SAFETY: the key has the map's key size; the buffer has the map's value size, a multiple of 8, for each
+    // possible CPU.
+    let code =
+        unsafe { bpf::bpf_map_lookup_elem(map.as_raw_fd(), key.as_ptr().cast(), values.as_mut_ptr().cast()) };
+    match code {
+        0.. => Ok(true),
+        _ if code == -libc::ENOENT => Ok(false),
+        _ => Err(Error::errno("cannot read a BPF map", code)),
+    }
+}
+
+/// Every key of a hash.
+fn keys(map: BorrowedFd<'_>, size: usize) -> Result<Vec<Vec<u8>>> {
+    let mut out: Vec<Vec<u8>> = Vec::new();
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        let mut next = vec![0; size];
+        let from = last.as_ref().map_or(std::ptr::null(), Vec::as_ptr);
+        // SAFETY: both keys have the map's key size; none means the first.
+        let code =
+            unsafe { bpf::bpf_map_get_next_key(map.as_raw_fd(), from.cast(), next.as_mut_ptr().cast()) };
+        if code == -libc::ENOENT {
+            break;
+        }
+        if code < 0 {
+            return Err(Error::errno("cannot read a BPF map", code));
+        }
+        out.push(next.clone());
+        last = Some(next);
+    }
+    // A key that is removed while it is the last one read starts the walk anew.
+    out.sort_unstable();
+    out.dedup();
+    Ok(out)
+}
+
+/// A buffer of its own.
+pub(super) fn create_ring(name: &CStr, bytes: u32) -> Result<OwnedFd> {
+    create(name, bpf::BPF_MAP_TYPE_RINGBUF, (0, 0, bytes), 0)
+}
+
+fn create(
+    name: &CStr,
+    kind: bpf::bpf_map_type,
+    (key, value, entries): (u32, u32, u32),
+    flags: u32,
+) -> Result<OwnedFd> {
+    let options = bpf::bpf_map_create_opts {
+        sz: size_of::<bpf::bpf_map_create_opts>() as _,
+        map_flags: flags,
+        ..Default::default()
+    };
+    // SAFETY: name and options outlive the call.
+    let fd = unsafe { bpf::bpf_map_create(kind, name.as_ptr(), key, value, entries, &raw const options) };
     if fd < 0 {
         return Err(Error::errno(format!("cannot create the BPF map {}", name.to_string_lossy()), fd));
     }

@@ -2,20 +2,32 @@
 //! libbpf; the `unsafe` of this crate's BPF work is in this folder.
 
 pub mod detect;
+mod exec;
 mod links;
 mod load;
 mod maps;
 mod ring;
 
-pub use links::Mechanism;
-pub(crate) use links::{Attached, attach};
-pub(crate) use maps::Maps;
-pub use maps::{Counts, MapFds};
-pub(crate) use ring::Ring;
-
 use super::embedded::asm::Insn;
+use super::{Attachment, Backend, Entry};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+pub(crate) use exec::ExecWatch;
+pub use links::Mechanism;
+use links::{Attached, attach};
+use maps::Maps;
+pub use maps::{Counter, Counts, MapFds};
+use ring::Ring;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
-/// A program that a back end made, and the sites it serves.
+/// Makes the kernel programs of a plan.
+pub(crate) trait Compiler {
+    /// Instructions with the maps' descriptors in place.
+    fn build(&self, plan: &Plan, maps: &MapFds) -> Result<Vec<Program>>;
+}
+
+/// A program, and the sites it serves.
 pub(crate) struct Program {
     /// Cookies of the sites.
     pub(crate) cookies: Vec<u32>,
@@ -23,8 +35,69 @@ pub(crate) struct Program {
     pub(crate) code: Vec<Insn>,
 }
 
+/// A compiler's programs, carried out by this machine's kernel.
+pub(crate) struct Kernel<C> {
+    pub(crate) compiler: C,
+    pub(crate) mechanism: Mechanism,
+}
+
+impl<C: Compiler> Backend for Kernel<C> {
+    fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
+        silence_libbpf();
+        let maps = Maps::create(plan)?;
+        let programs = self.compiler.build(plan, &maps.fds())?;
+        let shared = |source| Error::Io { what: "cannot share the event buffer", source };
+        let ring = match &maps.ring {
+            Some(fd) => Some(Ring::new(fd.try_clone().map_err(shared)?)?),
+            None => None,
+        };
+        let attached = attach(plan, &programs, self.mechanism)?;
+        let mechanism = attached.mechanism;
+        Ok(Box::new(Running { attached: Some(attached), mechanism, ring, maps, plan: Arc::clone(plan) }))
+    }
+}
+
+struct Running {
+    /// `None` once stopped.
+    attached: Option<Attached>,
+    mechanism: Mechanism,
+    ring: Option<Ring>,
+    maps: Maps,
+    plan: Arc<Plan>,
+}
+
+impl Attachment for Running {
+    fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.ring.as_ref().map(Ring::fd)
+    }
+
+    fn drain(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        self.ring.as_mut().map_or(Ok(false), |ring| ring.consume(sink))
+    }
+
+    fn counts(&self) -> Result<Vec<Counts>> {
+        self.maps.counts()
+    }
+
+    fn table(&self) -> Result<Vec<Entry>> {
+        self.maps.table(&self.plan)
+    }
+
+    fn waiting(&self) -> Result<u64> {
+        self.maps.waiting(&self.plan)
+    }
+
+    fn stop(&mut self) {
+        self.attached = None;
+    }
+}
+
 /// libbpf writes to standard error on its own account; this library reports through its results.
-pub(crate) fn silence_libbpf() {
+fn silence_libbpf() {
     #[allow(unsafe_code)]
     // SAFETY: replaces a callback by none; libbpf allows that at any time.
     unsafe {

@@ -1,0 +1,164 @@
+//! What is done with a hit that passed.
+
+use super::fetch::{number, step, word};
+use crate::backend::kernel::Counter;
+use crate::plan::layout::{self, Layout};
+use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Handler, Move, Plan};
+use std::fmt::Write as _;
+
+pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
+    match &handler.action {
+        Action::Record(layout) => record(out, layout, plan.buffer),
+        Action::Count => {}
+        Action::Aggregate { key, value } => {
+            collect(out, handler);
+            if let Some(value) = value {
+                let _ = writeln!(out, "    value = {};", word(*value));
+            }
+            fill(out, key);
+            aggregate(out, plan, key);
+        }
+        Action::Start { key, saved } => {
+            collect(out, handler);
+            fill(out, key);
+            fill(out, saved);
+            let _ = write!(
+                out,
+                "    AT(u64, {at}) = bpf_ktime_get_ns();\n\
+                 \x20   got = (int)bpf_map_update_elem_(STARTS, base + {key}, base + {at}, 1);\n\
+                 \x20   if (got) {{\n      if (got != -17) DROPPED\n      COUNT({overwritten});\n\
+                 \x20     if (bpf_map_update_elem_(STARTS, base + {key}, base + {at}, 0)) DROPPED\n    }}\n",
+                at = saved.at,
+                key = key.at,
+                overwritten = Counter::Overwritten as u32,
+            );
+        }
+        Action::End { start, key, kept } => {
+            collect(out, handler);
+            fill(out, start);
+            fill(out, key);
+            let unmatched = format!("{{ COUNT({}); return 0; }}", Counter::Unmatched as u32);
+            let _ = write!(
+                out,
+                "    value = bpf_ktime_get_ns();\n    slot = bpf_map_lookup_elem_(STARTS, base + {});\n\
+                 \x20   if (!slot) {unmatched}\n    value -= slot[0];\n",
+                start.at
+            );
+            for word in 0..kept / 8 {
+                let to = key.at + key.size - kept + 8 * word;
+                let _ = writeln!(out, "    AT(u64, {to}) = slot[{}];", word + 1);
+            }
+            let _ = writeln!(out, "    if (bpf_map_delete_elem_(STARTS, base + {})) {unmatched}", start.at);
+            aggregate(out, plan, key);
+        }
+    }
+}
+
+fn record(out: &mut String, layout: &Layout, buffer: u32) {
+    let _ = write!(
+        out,
+        "    base = bpf_ringbuf_reserve(RING, {}, 0);\n    if (!base) DROPPED\n\
+         \x20   AT(u64, {}) = cookie;\n    AT(u64, {}) = bpf_ktime_get_ns();\n\
+         \x20   AT(u64, {}) = bpf_get_current_pid_tgid();\n",
+        layout.size,
+        layout::COOKIE,
+        layout::TIME,
+        layout::PID_TGID
+    );
+    if !layout.goid {
+        let _ = writeln!(out, "    AT(u64, {}) = 0;", layout::GOID);
+    }
+    let _ = writeln!(out, "    bpf_get_current_comm(base + {}, 16);", layout::COMM);
+    for one in &layout.steps {
+        step(out, one);
+    }
+    // One record in 64 looks at the fill level, as in the embedded back end.
+    let _ = write!(
+        out,
+        "    flags = 1;\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(RING, 0) > {}) flags = 2;\n\
+         \x20   bpf_ringbuf_submit(base, flags);\n",
+        layout::TIME,
+        buffer / 2
+    );
+}
+
+fn collect(out: &mut String, handler: &Handler) {
+    for one in &handler.frame.collect {
+        step(out, one);
+    }
+    if handler.frame.required != 0 {
+        let _ = writeln!(out, "    if (AT(u32, {}) & {}u) DROPPED", layout::FAULTS, handler.frame.required);
+    }
+}
+
+fn fill(out: &mut String, area: &Area) {
+    for one in &area.moves {
+        let _ = match *one {
+            Move::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {value};"),
+            Move::Word { to, from } => writeln!(out, "    AT(u64, {to}) = {};", word(from)),
+        };
+    }
+}
+
+fn aggregate(out: &mut String, plan: &Plan, key: &Area) {
+    let Some(table) = &plan.table else { return };
+    let _ = writeln!(out, "    slot = bpf_map_lookup_elem_(TABLE, base + {});", key.at);
+    if !table.is_array() {
+        let _ = write!(
+            out,
+            "    if (!slot) {{\n      bpf_map_update_elem_(TABLE, base + {at}, ZERO, 1);\n\
+             \x20     slot = bpf_map_lookup_elem_(TABLE, base + {at});\n    }}\n",
+            at = key.at
+        );
+    }
+    out.push_str("    if (!slot) DROPPED\n");
+    let Some(buckets) = table.buckets else {
+        out.push_str("    __sync_fetch_and_add(slot, 1);\n");
+        return;
+    };
+    out.push_str("    __sync_fetch_and_add(slot, value);\n");
+    let turned = if buckets.signed() { "value ^ 1ULL << 63" } else { "value" };
+    let _ = write!(
+        out,
+        "    number = {turned};\n    if (number > slot[1]) slot[1] = number;\n\
+         \x20   number = ~number;\n    if (number > slot[2]) slot[2] = number;\n"
+    );
+    match buckets {
+        Buckets::Log2 { signed } => bits(out, signed),
+        Buckets::Linear { low, high, step, signed } => {
+            let sign = if signed { 's' } else { 'u' };
+            // Bounds that no unsigned value has.
+            let (from, to) = if signed { (low, high) } else { (low.max(0), high.max(0)) };
+            let _ = write!(
+                out,
+                "    if (({sign}64)value < ({sign}64){}) index = 0;\n\
+                 \x20   else if (({sign}64)value >= ({sign}64){}) index = {};\n\
+                 \x20   else index = 1 + (value - (u64){}) / {step};\n",
+                number(from),
+                number(to),
+                buckets.count() - 1,
+                number(low)
+            );
+        }
+    }
+    // The verifier wants to see it, and the compiler must not know better.
+    let _ = write!(
+        out,
+        "    asm volatile(\"\" : \"+r\"(index));\n    if (index >= {}) DROPPED\n\
+         \x20   __sync_fetch_and_add(&slot[{BEFORE_BUCKETS} + index], 1);\n",
+        buckets.count()
+    );
+}
+
+/// The number of bits, by halves.
+fn bits(out: &mut String, signed: bool) {
+    let magnitude = if signed { "(s64)value < 0 ? -value : value" } else { "value" };
+    let _ = writeln!(out, "    number = {magnitude};\n    index = 0;");
+    for half in [32, 16, 8, 4, 2, 1] {
+        let _ = writeln!(out, "    if (number >> {half}) {{ number >>= {half}; index += {half}; }}");
+    }
+    out.push_str("    index += number;\n");
+    if signed {
+        out.push_str("    index = (s64)value < 0 ? 64 - index : 64 + index;\n");
+    }
+}

@@ -1,0 +1,79 @@
+//! The steps that fill a record or a frame, as statements on `base`.
+
+use crate::plan::{Address, Step, Word};
+use std::fmt::Write as _;
+
+pub(super) fn step(out: &mut String, step: &Step) {
+    // Writing to a string has no failing case.
+    let _ = match step {
+        Step::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {};", number(*value)),
+        Step::Register { to, from } => writeln!(out, "    AT(u64, {to}) = ctx->{};", register(*from)),
+        Step::Memory { to, len, from, fault } => writeln!(
+            out,
+            "    if (bpf_probe_read_user(base + {to}, {len}, (void *)({}))) FAULT({fault});",
+            address(from)
+        ),
+        Step::Text { to, max, pointer, length: Some(length), fault } => write!(
+            out,
+            "    length = AT(u64, {length});\n    if (length > {max}) length = {max};\n\
+             \x20   asm volatile(\"\" : \"+r\"(length));\n    AT(u32, {to}) = length;\n\
+             \x20   if (bpf_probe_read_user(base + {}, length, (void *)AT(u64, {pointer}))) FAULT({fault});\n",
+            to + 8
+        ),
+        Step::Text { to, max, pointer, length: None, fault } => write!(
+            out,
+            "    got = bpf_probe_read_user_str(base + {}, {max}, (void *)AT(u64, {pointer}));\n\
+             \x20   AT(u32, {to}) = got;\n    if (got < 0) FAULT({fault});\n",
+            to + 8
+        ),
+        Step::PidTgid { to } => writeln!(out, "    AT(u64, {to}) = bpf_get_current_pid_tgid();"),
+        Step::Comm { to } => writeln!(out, "    bpf_get_current_comm(base + {to}, 16);"),
+        Step::Stack { to, frames } => {
+            writeln!(out, "    AT(u64, {to}) = get_stack(ctx, base + {}, {}, 256);", to + 8, frames * 8)
+        }
+    };
+}
+
+/// A number of 64 bits; the lowest has no literal of its own.
+pub(super) fn number(value: i64) -> String {
+    if value == i64::MIN { "(-9223372036854775807LL - 1)".to_owned() } else { format!("{value}LL") }
+}
+
+/// The word as a number of 64 bits, with its sign.
+pub(super) fn word(word: Word) -> String {
+    let sign = if word.signed { 's' } else { 'u' };
+    format!("({sign}64)AT({sign}{}, {})", u32::from(word.size) * 8, word.at)
+}
+
+fn address(from: &Address) -> String {
+    let mut terms = Vec::new();
+    if let Some(base) = from.base {
+        terms.push(format!("ctx->{}", register(base)));
+    }
+    if let Some((index, scale)) = from.index {
+        terms.push(format!("ctx->{} * {scale}", register(index)));
+    }
+    terms.push(number(from.disp));
+    terms.join(" + ")
+}
+
+/// Member of the kernel's own `struct pt_regs` at an offset of the user-space one: the layouts agree, the names
+/// do not.
+#[cfg(target_arch = "x86_64")]
+fn register(offset: i16) -> String {
+    const NAMES: [&str; 20] = [
+        "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di",
+        "orig_ax", "ip", "cs", "flags", "sp",
+    ];
+    usize::try_from(offset / 8).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("ax").to_owned()
+}
+
+/// See above.
+#[cfg(target_arch = "aarch64")]
+fn register(offset: i16) -> String {
+    match offset / 8 {
+        31 => "sp".to_owned(),
+        32 => "pc".to_owned(),
+        n => format!("regs[{n}]"),
+    }
+}

@@ -1,0 +1,134 @@
+//! A plan as C source: step for step what the embedded back end emits, so that records and tables are the same
+//! bytes.
+
+mod action;
+mod condition;
+mod fetch;
+
+use crate::backend::kernel::{Counter, MapFds};
+use crate::plan::layout;
+use crate::plan::{Handler, Plan};
+use fetch::step;
+use std::fmt::Write as _;
+
+/// Name of the program's function.
+pub(super) const FUNCTION: &str = "usdt_attach";
+
+/// The source of the plan's program. Maps are named by descriptor: it is compiled where it is loaded.
+pub fn generate(plan: &Plan, maps: &MapFds) -> String {
+    let mut out = String::from("#include <uapi/linux/ptrace.h>\n\n");
+    let maps = [
+        ("RING", format!("((void *)bpf_pseudo_fd(1, {}))", maps.ring)),
+        ("COUNTERS", format!("bpf_pseudo_fd(1, {})", maps.counters)),
+        ("CONTROL", format!("bpf_pseudo_fd(2, {})", maps.control)),
+        ("RATES", format!("bpf_pseudo_fd(2, {})", maps.rates)),
+        ("TABLE", format!("bpf_pseudo_fd(1, {})", maps.table)),
+        ("ZERO", format!("((void *)bpf_pseudo_fd(2, {}))", maps.zero)),
+        ("STARTS", format!("bpf_pseudo_fd(1, {})", maps.starts)),
+        ("CGROUP", format!("((void *)bpf_pseudo_fd(1, {}))", maps.cgroup)),
+    ];
+    for (name, value) in maps {
+        let _ = writeln!(out, "#define {name} {value}");
+    }
+    let _ = write!(
+        out,
+        "#define AT(type, at) (*(type *)(base + (at)))\n#define FAULT(bit) AT(u32, {faults}) |= 1u << (bit)\n\
+         #define FAULTED(bit) (AT(u32, {faults}) >> (bit) & 1)\n\
+         #define COUNT(counter) __sync_fetch_and_add(&counts[counter], 1)\n\
+         #define FILTERED {{ COUNT({filtered}); return 0; }}\n\
+         #define DROPPED {{ COUNT({dropped}); return 0; }}\n\n\
+         static u64 (*attach_cookie)(void *) = (void *)174;\n\
+         static long (*under_cgroup)(void *, u32) = (void *)37;\n\
+         static long (*get_stack)(void *, void *, u32, u64) = (void *)67;\n\n\
+         int {FUNCTION}(struct pt_regs *ctx) {{\n",
+        faults = layout::FAULTS,
+        filtered = Counter::Filtered as u32,
+        dropped = Counter::Dropped as u32,
+    );
+    prologue(&mut out, plan);
+    let sites = plan.sites();
+    for (index, handler) in (0u32..).zip(&plan.handlers) {
+        let mut run: Option<(u32, u32)> = None;
+        let close = |run: Option<(u32, u32)>, out: &mut String| {
+            if let Some((from, to)) = run {
+                let _ = writeln!(out, "  case {from} ... {to}:");
+            }
+        };
+        for site in sites.iter().filter(|s| s.handler == index) {
+            run = match run {
+                Some((from, to)) if to + 1 == site.cookie => Some((from, site.cookie)),
+                other => {
+                    close(other, &mut out);
+                    Some((site.cookie, site.cookie))
+                }
+            };
+        }
+        close(run, &mut out);
+        out.push_str("  {\n");
+        one(&mut out, plan, handler);
+        out.push_str("    return 0;\n  }\n");
+    }
+    out.push_str("  }\n  return 0;\n}\n");
+    out
+}
+
+/// Everything before the site's own handler.
+fn prologue(out: &mut String, plan: &Plan) {
+    if let Some(pids) = &plan.pids {
+        let others: Vec<String> = pids.iter().map(|pid| format!("tgid != {pid}")).collect();
+        let _ = write!(
+            out,
+            "  u32 tgid = bpf_get_current_pid_tgid() >> 32;\n  if ({}) return 0;\n",
+            others.join(" && ")
+        );
+    }
+    if plan.cgroup.is_some() {
+        out.push_str("  if (under_cgroup(CGROUP, 0) != 1) return 0;\n");
+    }
+    out.push_str("  u32 cookie = attach_cookie(ctx);\n");
+    if plan.limit.is_some() {
+        out.push_str("  s64 *budget = (s64 *)CONTROL;\n  if (*(volatile s64 *)budget <= 0) return 0;\n");
+    }
+    let _ = write!(
+        out,
+        "  u64 *counts = bpf_map_lookup_elem_(COUNTERS, &cookie);\n  if (!counts) return 0;\n\
+         \x20 COUNT({});\n  u8 *base;\n  u64 *slot, *budget_of_second;\n  u64 flags, length, value, number, index;\n\
+         \x20 s64 got;\n  switch (cookie) {{\n",
+        Counter::Hits as u32
+    );
+}
+
+fn one(out: &mut String, plan: &Plan, handler: &Handler) {
+    let frame = &handler.frame;
+    if frame.size > 0 {
+        let _ = writeln!(out, "    u64 frame[{}] = {{}};\n    base = (u8 *)frame;", frame.size / 8);
+        for one in &frame.prepare {
+            step(out, one);
+        }
+    }
+    if let Some(condition) = &handler.filter {
+        let _ = writeln!(out, "    if (!{}) FILTERED", condition::expression(condition));
+    }
+    if let Some(every) = plan.sample {
+        let share = (u64::from(u32::MAX) + 1) / u64::from(every.max(1));
+        let _ = writeln!(out, "    if ((u64)bpf_get_prandom_u32() >= {share}ULL) FILTERED");
+    }
+    if let (Some(most), Some(slot)) = (plan.rate, handler.rate) {
+        // libbcc's BPF target has no fetching atomics: hits on several CPUs at once may pass together.
+        let _ = write!(
+            out,
+            "    number = bpf_ktime_get_ns() / 1000000000;\n\
+             \x20   budget_of_second = (u64 *)((u8 *)RATES + {});\n\
+             \x20   if (*(volatile u64 *)budget_of_second >> 32 != number)\n\
+             \x20     *(volatile u64 *)budget_of_second = number << 32;\n\
+             \x20   if ((u32)*(volatile u64 *)budget_of_second >= {most}) FILTERED\n\
+             \x20   __sync_fetch_and_add(budget_of_second, 1);\n",
+            slot * 8
+        );
+    }
+    if plan.limit.is_some() {
+        // For the same reason the session drops the records beyond the limit.
+        out.push_str("    __sync_fetch_and_add(budget, -1);\n");
+    }
+    action::action(out, plan, handler);
+}

@@ -1,0 +1,297 @@
+//! What is done with a hit that passed: a record, or a change in a map.
+
+use super::fetch::Base;
+use super::{BASE, COOKIE, Cond, Emitter, R0, R1, R2, R3, R9, Reg, Width, helper};
+use crate::backend::embedded::asm::R4;
+use crate::backend::kernel::Counter;
+use crate::plan::layout::{self, FAULTS, Layout};
+use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Frame, Handler, Move};
+
+const RB_NO_WAKEUP: i32 = 1;
+const RB_FORCE_WAKEUP: i32 = 2;
+const RB_AVAIL_DATA: i32 = 0;
+
+const BPF_ANY: i32 = 0;
+const BPF_NOEXIST: i32 = 1;
+
+/// Records whose time has none of these bits look at the buffer's fill level.
+const LOOK_MASK: i32 = 63;
+
+/// The value that is aggregated; the cookie is not needed any more then.
+const VALUE: Reg = R9;
+
+impl Emitter<'_> {
+    pub(super) fn action(&mut self, handler: &Handler) {
+        match &handler.action {
+            Action::Record(layout) => self.record(layout),
+            Action::Count => {}
+            Action::Aggregate { key, value } => {
+                self.collect(&handler.frame);
+                if let Some(word) = value {
+                    self.word(VALUE, *word);
+                }
+                self.fill(key);
+                self.aggregate(key);
+            }
+            Action::Start { key, saved } => {
+                self.collect(&handler.frame);
+                self.start(key, saved);
+            }
+            Action::End { start, key, kept } => {
+                self.collect(&handler.frame);
+                self.end(start, key, *kept);
+            }
+        }
+    }
+
+    fn record(&mut self, layout: &Layout) {
+        let asm = &mut self.asm;
+        asm.map(R1, self.maps.ring);
+        asm.mov_imm(R2, layout.size as i32);
+        asm.mov_imm(R3, 0);
+        asm.call(helper::RINGBUF_RESERVE);
+        asm.jump_if(Cond::Eq, R0, 0, self.dropped);
+        asm.mov(BASE, R0);
+        // The cookie, and no faults yet.
+        asm.store(Width::Dw, BASE, layout::COOKIE as i16, COOKIE);
+        asm.call(helper::KTIME_GET_NS);
+        asm.store(Width::Dw, BASE, layout::TIME as i16, R0);
+        asm.call(helper::GET_CURRENT_PID_TGID);
+        asm.store(Width::Dw, BASE, layout::PID_TGID as i16, R0);
+        if !layout.goid {
+            asm.store_imm(Width::Dw, BASE, layout::GOID as i16, 0);
+        }
+        self.at(layout::COMM);
+        self.asm.mov_imm(R2, 16);
+        self.asm.call(helper::GET_CURRENT_COMM);
+        self.steps(&layout.steps, Base::Record);
+        self.submit();
+    }
+
+    /// Hands the record over without waking the reader, who comes by himself. One record in 64, picked by the
+    /// clock's low bits, looks at how full the buffer is and calls him at its half: the look costs more than the
+    /// rest of the hand-over, because the reader's position is on another CPU's cache line.
+    fn submit(&mut self) {
+        let half = (self.plan.buffer / 2) as i32;
+        let asm = &mut self.asm;
+        let quiet = asm.label();
+        asm.load(Width::Dw, R1, BASE, layout::TIME as i16);
+        asm.mov_imm(R2, RB_NO_WAKEUP);
+        asm.and_imm(R1, LOOK_MASK);
+        asm.jump_if(Cond::Gt, R1, 0, quiet);
+        asm.map(R1, self.maps.ring);
+        asm.mov_imm(R2, RB_AVAIL_DATA);
+        asm.call(helper::RINGBUF_QUERY);
+        asm.mov_imm(R2, RB_NO_WAKEUP);
+        asm.jump_if(Cond::Le, R0, half, quiet);
+        asm.mov_imm(R2, RB_FORCE_WAKEUP);
+        asm.place(quiet);
+        asm.mov(R1, BASE);
+        asm.call(helper::RINGBUF_SUBMIT);
+    }
+
+    /// Fetches what only hits that passed need; without it there is nothing to aggregate.
+    fn collect(&mut self, frame: &Frame) {
+        self.steps(&frame.collect, Base::Frame);
+        if frame.required == 0 {
+            return;
+        }
+        self.asm.load(Width::W, R1, BASE, FAULTS as i16);
+        self.asm.mov_imm64(R2, i64::from(frame.required));
+        self.asm.and(R1, R2);
+        self.asm.jump_if(Cond::Ne, R1, 0, self.dropped);
+    }
+
+    fn fill(&mut self, area: &Area) {
+        for one in &area.moves {
+            match *one {
+                Move::Constant { to, value } => {
+                    self.asm.mov_imm64(R1, i64::from(value));
+                    self.asm.store(Width::Dw, BASE, to as i16, R1);
+                }
+                Move::Word { to, from } => {
+                    self.word(R1, from);
+                    self.asm.store(Width::Dw, BASE, to as i16, R1);
+                }
+            }
+        }
+    }
+
+    /// `r1 = map, r2 = key`.
+    fn map_and_key(&mut self, map: i32, key: &Area) {
+        self.at(key.at);
+        self.asm.mov(R2, R1);
+        self.asm.map(R1, map);
+    }
+
+    /// Adds `VALUE`, or one, to the entry of a key, which is made where there is none.
+    fn aggregate(&mut self, key: &Area) {
+        let Some(table) = &self.plan.table else { return };
+        let found = self.asm.label();
+        self.map_and_key(self.maps.table, key);
+        self.asm.call(helper::MAP_LOOKUP_ELEM);
+        if !table.is_array() {
+            self.asm.jump_if(Cond::Ne, R0, 0, found);
+            self.map_and_key(self.maps.table, key);
+            self.asm.map_value(R3, self.maps.zero);
+            self.asm.mov_imm(R4, BPF_NOEXIST);
+            self.asm.call(helper::MAP_UPDATE_ELEM);
+            // Another CPU may have made it first; a full table has room for neither.
+            self.map_and_key(self.maps.table, key);
+            self.asm.call(helper::MAP_LOOKUP_ELEM);
+        }
+        self.asm.jump_if(Cond::Eq, R0, 0, self.dropped);
+        self.asm.place(found);
+        match table.buckets {
+            None => {
+                self.asm.mov_imm(R1, 1);
+                self.asm.atomic_add(R0, 0, R1);
+            }
+            Some(buckets) => self.bucket(buckets),
+        }
+    }
+
+    /// Adds `VALUE` to the histogram that `r0` points to.
+    fn bucket(&mut self, buckets: Buckets) {
+        self.asm.atomic_add(R0, 0, VALUE);
+        // Highest, and the complement's highest: two hits that preempt each other on one CPU may lose one of them.
+        for (offset, complement) in [(8, false), (16, true)] {
+            let lower = self.asm.label();
+            self.asm.mov(R1, VALUE);
+            if buckets.signed() {
+                self.asm.mov_imm64(R2, i64::MIN);
+                self.asm.xor(R1, R2);
+            }
+            if complement {
+                self.asm.xor_imm(R1, -1);
+            }
+            self.asm.load(Width::Dw, R2, R0, offset);
+            self.asm.jump_if_reg(Cond::Le, R1, R2, lower);
+            self.asm.store(Width::Dw, R0, offset, R1);
+            self.asm.place(lower);
+        }
+        match buckets {
+            Buckets::Log2 { signed } => self.bits(signed),
+            Buckets::Linear { low, high, step, signed } => self.linear(buckets, (low, high, step), signed),
+        }
+        // The verifier wants to see it.
+        self.asm.jump_if(Cond::Ge, R1, buckets.count() as i32, self.dropped);
+        self.asm.shl(R1, 3);
+        self.asm.add(R0, R1);
+        self.asm.mov_imm(R1, 1);
+        self.asm.atomic_add(R0, 8 * BEFORE_BUCKETS as i16, R1);
+    }
+
+    /// `r1 = ` the bucket by the number of bits, by halves.
+    fn bits(&mut self, signed: bool) {
+        let (negative, done) = (self.asm.label(), self.asm.label());
+        let asm = &mut self.asm;
+        asm.mov(R2, VALUE);
+        asm.mov_imm(R1, 0);
+        if signed {
+            let positive = asm.label();
+            asm.jump_if(Cond::Sge, R2, 0, positive);
+            asm.neg(R2);
+            asm.place(positive);
+        }
+        for half in [32, 16, 8, 4, 2, 1] {
+            let small = asm.label();
+            asm.mov(R3, R2);
+            asm.shr(R3, half);
+            asm.jump_if(Cond::Eq, R3, 0, small);
+            asm.mov(R2, R3);
+            asm.add_imm(R1, half);
+            asm.place(small);
+        }
+        // What is left is 0 or 1.
+        asm.add(R1, R2);
+        if signed {
+            asm.jump_if(Cond::Slt, VALUE, 0, negative);
+            asm.add_imm(R1, 64);
+            asm.jump(done);
+            asm.place(negative);
+            asm.neg(R1);
+            asm.add_imm(R1, 64);
+        }
+        asm.place(done);
+    }
+
+    /// `r1 = ` the bucket of one width.
+    fn linear(&mut self, buckets: Buckets, (low, high, step): (i64, i64, u32), signed: bool) {
+        let (below, above, done) = (self.asm.label(), self.asm.label(), self.asm.label());
+        let (less, more) = if signed { (Cond::Slt, Cond::Sge) } else { (Cond::Lt, Cond::Ge) };
+        // Bounds that no unsigned value has.
+        let (from, to) = if signed { (low, high) } else { (low.max(0), high.max(0)) };
+        let asm = &mut self.asm;
+        asm.mov_imm64(R2, from);
+        asm.jump_if_reg(less, VALUE, R2, below);
+        asm.mov_imm64(R2, to);
+        asm.jump_if_reg(more, VALUE, R2, above);
+        asm.mov_imm64(R2, low);
+        asm.mov(R1, VALUE);
+        asm.sub(R1, R2);
+        asm.mov_imm64(R2, i64::from(step));
+        asm.div(R1, R2);
+        asm.add_imm(R1, 1);
+        asm.jump(done);
+        asm.place(below);
+        asm.mov_imm(R1, 0);
+        asm.jump(done);
+        asm.place(above);
+        asm.mov_imm(R1, buckets.count() as i32 - 1);
+        asm.place(done);
+    }
+
+    /// Notes the time. A start that finds another one takes its place.
+    fn start(&mut self, key: &Area, saved: &Area) {
+        let fine = self.asm.label();
+        self.fill(key);
+        self.fill(saved);
+        self.asm.call(helper::KTIME_GET_NS);
+        self.asm.store(Width::Dw, BASE, saved.at as i16, R0);
+        self.note_start(key, saved, BPF_NOEXIST);
+        self.asm.jump_if(Cond::Eq, R0, 0, fine);
+        self.asm.jump_if(Cond::Ne, R0, -libc::EEXIST, self.dropped);
+        self.count(Counter::Overwritten);
+        self.note_start(key, saved, BPF_ANY);
+        self.asm.jump_if(Cond::Ne, R0, 0, self.dropped);
+        self.asm.place(fine);
+    }
+
+    /// `r0 = ` 0 or a negative error number, which older kernels give 32 bits of.
+    fn note_start(&mut self, key: &Area, saved: &Area, flags: i32) {
+        self.map_and_key(self.maps.starts, key);
+        self.asm.mov(R3, BASE);
+        self.asm.add_imm(R3, saved.at as i32);
+        self.asm.mov_imm(R4, flags);
+        self.asm.call(helper::MAP_UPDATE_ELEM);
+        self.asm.shl(R0, 32);
+        self.asm.sar(R0, 32);
+    }
+
+    /// Adds the time since the start.
+    fn end(&mut self, start: &Area, key: &Area, kept: u32) {
+        let unmatched = self.asm.label();
+        self.fill(start);
+        self.fill(key);
+        self.asm.call(helper::KTIME_GET_NS);
+        self.asm.mov(VALUE, R0);
+        self.map_and_key(self.maps.starts, start);
+        self.asm.call(helper::MAP_LOOKUP_ELEM);
+        self.asm.jump_if(Cond::Eq, R0, 0, unmatched);
+        self.asm.load(Width::Dw, R1, R0, 0);
+        self.asm.sub(VALUE, R1);
+        for at in (0..kept).step_by(8) {
+            self.asm.load(Width::Dw, R1, R0, 8 + at as i16);
+            self.asm.store(Width::Dw, BASE, (key.at + key.size - kept + at) as i16, R1);
+        }
+        self.map_and_key(self.maps.starts, start);
+        self.asm.call(helper::MAP_DELETE_ELEM);
+        // Who deletes it, counts it.
+        self.asm.jump_if(Cond::Ne, R0, 0, unmatched);
+        self.aggregate(key);
+        self.asm.jump(self.done);
+        self.asm.place(unmatched);
+        self.count(Counter::Unmatched);
+    }
+}

@@ -1,0 +1,158 @@
+//! Filters: jumps to one label or the other.
+
+use super::{BASE, Cond, Emitter, Label, R0, R1, R2, R3, Reg, Width, helper};
+use crate::filter::Test;
+use crate::plan::layout::FAULTS;
+use crate::plan::{Condition, Word, infinite};
+
+impl Emitter<'_> {
+    pub(super) fn condition(&mut self, condition: &Condition, yes: Label, no: Label) {
+        match condition {
+            Condition::Constant(known) => self.asm.jump(if *known { yes } else { no }),
+            Condition::All(a, b) => {
+                let second = self.asm.label();
+                self.condition(a, second, no);
+                self.asm.place(second);
+                self.condition(b, yes, no);
+            }
+            Condition::Any(a, b) => {
+                let second = self.asm.label();
+                self.condition(a, yes, second);
+                self.asm.place(second);
+                self.condition(b, yes, no);
+            }
+            Condition::Not(inner) => self.condition(inner, no, yes),
+            Condition::Number { word, test, value } => {
+                self.unless_fault(*word, no);
+                self.word(R1, *word);
+                self.compare(*test, word.signed, *value, yes);
+                self.asm.jump(no);
+            }
+            Condition::Float { word, test, value } => self.float(*word, *test, *value, yes, no),
+            Condition::Text { pointer, length, bytes, prefix, scratch } => {
+                self.unless_fault(*pointer, no);
+                self.read_text(*pointer, *length, bytes, *prefix, *scratch, no);
+                self.same_bytes(*scratch, bytes, no);
+                self.asm.jump(yes);
+            }
+            Condition::Fixed { at, bytes } => {
+                self.same_bytes(*at, bytes, no);
+                self.asm.jump(yes);
+            }
+        }
+    }
+
+    fn unless_fault(&mut self, word: Word, no: Label) {
+        let Some(bit) = word.fault else { return };
+        self.asm.load(Width::W, R1, BASE, FAULTS as i16);
+        self.asm.shr(R1, i32::from(bit));
+        self.asm.and_imm(R1, 1);
+        self.asm.jump_if(Cond::Ne, R1, 0, no);
+    }
+
+    /// `dst = ` the word, with its sign.
+    pub(super) fn word(&mut self, dst: Reg, word: Word) {
+        let (width, bits) = match word.size {
+            1 => (Width::B, 8),
+            2 => (Width::H, 16),
+            4 => (Width::W, 32),
+            _ => (Width::Dw, 64),
+        };
+        self.asm.load(width, dst, BASE, word.at as i16);
+        if word.signed && bits < 64 {
+            self.asm.shl(dst, 64 - bits);
+            self.asm.sar(dst, 64 - bits);
+        }
+    }
+
+    /// Jumps if `r1 TEST value`.
+    pub(super) fn compare(&mut self, test: Test, signed: bool, value: i64, yes: Label) {
+        let cond = match (test, signed) {
+            (Test::Eq, _) => Cond::Eq,
+            (Test::Ne, _) => Cond::Ne,
+            (Test::Lt, false) => Cond::Lt,
+            (Test::Le, false) => Cond::Le,
+            (Test::Gt, false) => Cond::Gt,
+            (Test::Ge, false) => Cond::Ge,
+            (Test::Lt, true) => Cond::Slt,
+            (Test::Le, true) => Cond::Sle,
+            (Test::Gt, true) => Cond::Sgt,
+            (Test::Ge, true) => Cond::Sge,
+        };
+        self.asm.mov_imm64(R2, value);
+        self.asm.jump_if_reg(cond, R1, R2, yes);
+    }
+
+    /// See `plan::condition::order`. What is no number compares as unequal only.
+    fn float(&mut self, word: Word, test: Test, value: i64, yes: Label, no: Label) {
+        self.unless_fault(word, no);
+        self.word(R1, word);
+        if word.size == 4 {
+            self.asm.shl(R1, 32);
+        }
+        let not_zero = self.asm.label();
+        self.asm.mov(R2, R1);
+        self.asm.shl(R2, 1);
+        self.asm.jump_if(Cond::Ne, R2, 0, not_zero);
+        self.asm.mov_imm(R1, 0);
+        self.asm.place(not_zero);
+        self.asm.mov(R2, R1);
+        self.asm.sar(R2, 63);
+        self.asm.shr(R2, 1);
+        self.asm.xor(R1, R2);
+        let no_number = if test == Test::Ne { yes } else { no };
+        self.asm.mov_imm64(R2, infinite(word.size));
+        self.asm.jump_if_reg(Cond::Sgt, R1, R2, no_number);
+        self.asm.mov_imm64(R2, -infinite(word.size) - 1);
+        self.asm.jump_if_reg(Cond::Slt, R1, R2, no_number);
+        self.compare(test, true, value, yes);
+        self.asm.jump(no);
+    }
+
+    /// Reads as much text as there is to compare, or jumps: most texts differ in length.
+    fn read_text(
+        &mut self,
+        pointer: Word,
+        length: Option<Word>,
+        bytes: &[u8],
+        prefix: bool,
+        scratch: u32,
+        no: Label,
+    ) {
+        let wanted = bytes.len() as i32;
+        if let Some(length) = length {
+            self.word(R1, length);
+            self.asm.jump_if(if prefix { Cond::Lt } else { Cond::Ne }, R1, wanted, no);
+            if wanted == 0 {
+                return;
+            }
+            self.word(R3, pointer);
+            self.at(scratch);
+            self.asm.mov_imm(R2, wanted);
+            self.asm.call(helper::PROBE_READ_USER);
+            self.asm.jump_if(Cond::Ne, R0, 0, no);
+        } else {
+            self.word(R3, pointer);
+            self.at(scratch);
+            self.asm.mov_imm(R2, if prefix { wanted + 1 } else { wanted + 2 });
+            self.asm.call(helper::PROBE_READ_USER_STR);
+            // The length counts the zero, which the helper also writes where it cuts.
+            self.asm.jump_if(Cond::Ne, R0, wanted + 1, no);
+        }
+    }
+
+    fn same_bytes(&mut self, at: u32, bytes: &[u8], no: Label) {
+        let mut at = at as i16;
+        let mut rest = bytes;
+        for (size, width) in [(8, Width::Dw), (4, Width::W), (2, Width::H), (1, Width::B)] {
+            while let Some((chunk, tail)) = rest.split_at_checked(size) {
+                let value = chunk.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+                self.asm.load(width, R1, BASE, at);
+                self.asm.mov_imm64(R2, value as i64);
+                self.asm.jump_if_reg(Cond::Ne, R1, R2, no);
+                at += size as i16;
+                rest = tail;
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The steps that fill a record or a frame.
+
+use super::{BASE, CTX, Cond, Emitter, R0, R1, R2, R3, Width, helper};
+use crate::backend::embedded::asm::R4;
+use crate::plan::layout::FAULTS;
+use crate::plan::{Address, Step};
+
+/// What is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// A record of the event buffer.
+    Record,
+    /// The stack, where the kernel wants every byte written before one is read.
+    Frame,
+}
+
+/// `BPF_F_USER_STACK`.
+const USER_STACK: i32 = 1 << 8;
+
+impl Emitter<'_> {
+    pub(super) fn steps(&mut self, steps: &[Step], base: Base) {
+        for step in steps {
+            self.step(step, base);
+        }
+    }
+
+    fn step(&mut self, step: &Step, base: Base) {
+        match step {
+            Step::Constant { to, value } => {
+                self.asm.mov_imm64(R1, *value);
+                self.asm.store(Width::Dw, BASE, *to as i16, R1);
+            }
+            Step::Register { to, from } => {
+                self.asm.load(Width::Dw, R1, CTX, *from);
+                self.asm.store(Width::Dw, BASE, *to as i16, R1);
+            }
+            Step::Memory { to, len, from, fault } => {
+                self.address(from);
+                self.at(*to);
+                self.asm.mov_imm(R2, *len as i32);
+                self.asm.call(helper::PROBE_READ_USER);
+                self.fault_unless_zero(*fault);
+            }
+            Step::Text { to, max, pointer, length, fault } => {
+                if base == Base::Frame {
+                    for at in (*to..to + 8 + max).step_by(8) {
+                        self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
+                    }
+                }
+                self.text(*to, *max, *pointer, *length, *fault);
+            }
+            Step::PidTgid { to } => {
+                self.asm.call(helper::GET_CURRENT_PID_TGID);
+                self.asm.store(Width::Dw, BASE, *to as i16, R0);
+            }
+            Step::Comm { to } => {
+                self.at(*to);
+                self.asm.mov_imm(R2, 16);
+                self.asm.call(helper::GET_CURRENT_COMM);
+            }
+            Step::Stack { to, frames } => {
+                self.at(to + 8);
+                self.asm.mov(R2, R1);
+                self.asm.mov(R1, CTX);
+                self.asm.mov_imm(R3, *frames as i32 * 8);
+                self.asm.mov_imm(R4, USER_STACK);
+                self.asm.call(helper::GET_STACK);
+                self.asm.store(Width::Dw, BASE, *to as i16, R0);
+            }
+        }
+    }
+
+    /// `r1 = base + offset`.
+    pub(super) fn at(&mut self, offset: u32) {
+        self.asm.mov(R1, BASE);
+        self.asm.add_imm(R1, offset as i32);
+    }
+
+    /// `r3 = base + index * scale + disp`.
+    fn address(&mut self, from: &Address) {
+        let asm = &mut self.asm;
+        match from.base {
+            Some(base) => asm.load(Width::Dw, R3, CTX, base),
+            None => asm.mov_imm(R3, 0),
+        }
+        if let Some((index, scale)) = from.index {
+            asm.load(Width::Dw, R2, CTX, index);
+            if scale > 1 {
+                asm.shl(R2, scale.ilog2() as i32);
+            }
+            asm.add(R3, R2);
+        }
+        match i32::try_from(from.disp) {
+            Ok(0) => {}
+            Ok(disp) => asm.add_imm(R3, disp),
+            Err(_) => {
+                asm.mov_imm64(R2, from.disp);
+                asm.add(R3, R2);
+            }
+        }
+    }
+
+    fn text(&mut self, to: u32, max: u32, pointer: u32, length: Option<u32>, fault: u8) {
+        self.asm.load(Width::Dw, R3, BASE, pointer as i16);
+        match length {
+            Some(length) => {
+                let short = self.asm.label();
+                self.asm.load(Width::Dw, R2, BASE, length as i16);
+                self.asm.jump_if(Cond::Le, R2, max as i32, short);
+                self.asm.mov_imm(R2, max as i32);
+                self.asm.place(short);
+                self.asm.store(Width::W, BASE, to as i16, R2);
+                self.at(to + 8);
+                self.asm.call(helper::PROBE_READ_USER);
+                self.fault_unless_zero(fault);
+            }
+            None => {
+                let fine = self.asm.label();
+                self.at(to + 8);
+                self.asm.mov_imm(R2, max as i32);
+                self.asm.call(helper::PROBE_READ_USER_STR);
+                self.asm.store(Width::W, BASE, to as i16, R0);
+                self.asm.jump_if(Cond::Sge, R0, 0, fine);
+                self.set_fault(fault);
+                self.asm.place(fine);
+            }
+        }
+    }
+
+    fn fault_unless_zero(&mut self, fault: u8) {
+        let fine = self.asm.label();
+        self.asm.jump_if(Cond::Eq, R0, 0, fine);
+        self.set_fault(fault);
+        self.asm.place(fine);
+    }
+
+    fn set_fault(&mut self, fault: u8) {
+        let asm = &mut self.asm;
+        asm.load(Width::W, R1, BASE, FAULTS as i16);
+        asm.or32_imm(R1, (1u32 << fault) as i32);
+        asm.store(Width::W, BASE, FAULTS as i16, R1);
+    }
+}

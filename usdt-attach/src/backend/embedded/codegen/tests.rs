@@ -1,0 +1,117 @@
+use super::*;
+use crate::discover::Object;
+use crate::plan::layout::{ArgView, Layout};
+use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, Step};
+use stapsdt::schema::Kind;
+use std::sync::Arc;
+
+const MAPS: MapFds =
+    MapFds { ring: 3, counters: 4, control: 5, rates: 6, table: 7, zero: 8, starts: 9, cgroup: 10 };
+
+/// A plan of `sites` sites that take turns in so many handlers, with records of different sizes.
+fn plan(sites: u32, handlers: u32) -> Plan {
+    let own = std::env::current_exe().unwrap();
+    let layout = |i: u32| Layout {
+        size: 64 + 8 * i,
+        steps: vec![
+            Step::Constant { to: 48, value: i64::from(i) << 40 },
+            Step::Register { to: 56, from: 152 },
+            Step::Memory {
+                to: 24,
+                len: 8,
+                from: Address { base: Some(8), index: Some((16, 4)), disp: 1 << 40 },
+                fault: 0,
+            },
+            Step::Text { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
+            Step::Text { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
+        ],
+        args: vec![ArgView { name: "a".into(), kind: Kind::Int, word: None, text: None, problem: None }],
+        goid: i.is_multiple_of(2),
+        stack: None,
+    };
+    let handler = |i: u32| Handler {
+        frame: Frame::default(),
+        filter: None,
+        rate: None,
+        action: Action::Record(layout(i)),
+    };
+    let site = |i: u32| Site {
+        cookie: i,
+        probe: 0,
+        handler: i % handlers,
+        offset: u64::from(i),
+        semaphore_offset: None,
+        method: Method::Nop,
+    };
+    Plan {
+        objects: vec![PlannedObject {
+            path: own.clone(),
+            sites: (0..sites).map(site).collect(),
+            object: Arc::new(Object::open(&own, &own).unwrap()),
+        }],
+        probes: vec![PlannedProbe { provider: "p".into(), name: "n".into() }],
+        handlers: (0..handlers).map(handler).collect(),
+        table: None,
+        pids: Some(vec![1, 2, 3]),
+        cgroup: None,
+        limit: None,
+        sample: None,
+        rate: None,
+        buffer: 1 << 20,
+    }
+}
+
+/// Follows the tree of comparisons as the kernel would; returns the record size that the site's code reserves.
+fn reserved(code: &[Insn], cookie: u32) -> i32 {
+    // The tree begins behind the first atomic add that fetches nothing, which counts the hit.
+    let start = code.iter().position(|i| i.code == 0xdb && i.imm == 0).unwrap() + 1;
+    let mut at = start;
+    loop {
+        let insn = code[at];
+        let target = |at: usize| (at as i64 + 1 + i64::from(insn.off)) as usize;
+        match insn.code {
+            0x05 => at = target(at),
+            0x35 if i64::from(cookie) >= i64::from(insn.imm) => at = target(at),
+            0x35 => at += 1,
+            // r1 = ring (two slots), r2 = size
+            0x18 => return code[at + 2].imm,
+            other => panic!("{other:#x} in the tree"),
+        }
+    }
+}
+
+#[test]
+fn every_site_reaches_its_own_handler() {
+    for (sites, handlers, programs) in
+        [(1, 1, 1), (2, 2, 1), (7, 3, 1), (500, 30, 1), (300, 100, 10), (10_000, 1, 3)]
+    {
+        let plan = plan(sites, handlers);
+        let made = emit(&plan, &MAPS).unwrap();
+        assert_eq!(made.len(), programs, "{sites} sites, {handlers} handlers");
+        let mut cookies: Vec<u32> = Vec::new();
+        for (served, code) in &made {
+            assert_eq!(code.last().unwrap().code, 0x95, "ends with exit");
+            for cookie in served {
+                assert_eq!(reserved(code, *cookie), 64 + 8 * (cookie % handlers) as i32, "site {cookie}");
+            }
+            cookies.extend(served);
+        }
+        assert_eq!(cookies, (0..sites).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn every_jump_lands_on_an_instruction() {
+    for (_, code) in emit(&plan(500, 30), &MAPS).unwrap() {
+        let second_slot: Vec<usize> =
+            code.iter().enumerate().filter(|(_, i)| i.code == 0x18).map(|(at, _)| at + 1).collect();
+        for (at, insn) in code.iter().enumerate() {
+            let jumps = insn.code & 7 == 5 && ![0x85, 0x95].contains(&insn.code);
+            if jumps && !second_slot.contains(&at) {
+                let target = at as i64 + 1 + i64::from(insn.off);
+                assert!((0..code.len() as i64).contains(&target), "{at}: {insn:?}");
+                assert!(!second_slot.contains(&(target as usize)), "{at}: {insn:?}");
+            }
+        }
+    }
+}

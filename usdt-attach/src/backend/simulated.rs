@@ -1,0 +1,426 @@
+//! A back end without a kernel: carries plans out on hits that the caller makes up.
+//!
+//! For tests of what is built on this library, and the plain-spoken second opinion on what the other back ends
+//! emit. Sampling takes every n-th hit instead of choosing by chance.
+//!
+//! ```
+//! # use usdt_attach::backend::simulated::{Hit, Simulated};
+//! let backend = Simulated::default();
+//! // let session = Session::start(plan, &backend)?;
+//! backend.hit(&Hit { site: 0, pid: 7, ..Hit::default() });
+//! ```
+
+use super::{Attachment, Backend, Counts, Entry, Mechanism};
+use crate::error::Result;
+use crate::filter::Test;
+use crate::plan::layout::{self, FAULTS};
+use crate::plan::{Action, Address, Area, BEFORE_BUCKETS, Condition, Move, Plan, Step, Word};
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A hit as a program would see it.
+#[derive(Clone, Debug, Default)]
+pub struct Hit {
+    /// The site's number in the plan.
+    pub site: u32,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+    /// CLOCK_MONOTONIC.
+    pub time_ns: u64,
+    /// Registers by their offset in `pt_regs`; others are 0.
+    pub registers: BTreeMap<i16, u64>,
+    /// What is in memory, by address; reads elsewhere fail.
+    pub memory: BTreeMap<u64, Vec<u8>>,
+    /// Return addresses, innermost first.
+    pub stack: Vec<u64>,
+}
+
+/// See the module. Clones are the same back end.
+#[derive(Clone, Debug, Default)]
+pub struct Simulated {
+    states: Arc<Mutex<Vec<Arc<Mutex<State>>>>>,
+}
+
+#[derive(Debug)]
+struct State {
+    plan: Arc<Plan>,
+    running: bool,
+    counts: Vec<Counts>,
+    records: VecDeque<Vec<u8>>,
+    table: BTreeMap<Vec<u8>, Vec<u64>>,
+    starts: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Second and hits in it, by probe.
+    rates: BTreeMap<u32, (u64, u32)>,
+    /// Hits that came to the sampling.
+    sampled: u64,
+    left: u64,
+}
+
+/// What became of a hit.
+enum Outcome {
+    Done,
+    Filtered,
+    Dropped,
+    Unmatched,
+    /// The limit was used up.
+    Over,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Simulated {
+    /// Carries out, in every session that has the site, what its plan says.
+    pub fn hit(&self, hit: &Hit) {
+        for state in lock(&self.states).iter() {
+            lock(state).hit(hit);
+        }
+    }
+}
+
+impl Backend for Simulated {
+    fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
+        let state = Arc::new(Mutex::new(State {
+            plan: Arc::clone(plan),
+            running: true,
+            counts: vec![Counts::default(); plan.sites().len()],
+            records: VecDeque::new(),
+            table: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            sampled: 0,
+            left: plan.limit.unwrap_or(u64::MAX),
+        }));
+        lock(&self.states).push(Arc::clone(&state));
+        Ok(Box::new(Simulation(state)))
+    }
+}
+
+struct Simulation(Arc<Mutex<State>>);
+
+impl Attachment for Simulation {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Auto
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn drain(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let records = std::mem::take(&mut lock(&self.0).records);
+        records.iter().for_each(|record| sink(record));
+        Ok(false)
+    }
+
+    fn counts(&self) -> Result<Vec<Counts>> {
+        Ok(lock(&self.0).counts.clone())
+    }
+
+    fn table(&self) -> Result<Vec<Entry>> {
+        let state = lock(&self.0);
+        let entry =
+            |(key, value): (&Vec<u8>, &Vec<u64>)| Entry { key: key.clone(), values: vec![value.clone()] };
+        Ok(state.table.iter().map(entry).collect())
+    }
+
+    fn waiting(&self) -> Result<u64> {
+        Ok(lock(&self.0).starts.len() as u64)
+    }
+
+    fn stop(&mut self) {
+        lock(&self.0).running = false;
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl State {
+    fn hit(&mut self, hit: &Hit) {
+        let wanted = self.plan.pids.as_ref().is_none_or(|pids| pids.contains(&hit.pid));
+        if !self.running || !wanted || self.left == 0 || self.counts.len() <= hit.site as usize {
+            return;
+        }
+        let outcome = self.handle(hit);
+        let Some(counts) = self.counts.get_mut(hit.site as usize) else { return };
+        match outcome {
+            Outcome::Over => return,
+            Outcome::Done => {}
+            Outcome::Filtered => counts.filtered += 1,
+            Outcome::Dropped => counts.dropped += 1,
+            Outcome::Unmatched => counts.unmatched += 1,
+        }
+        counts.hits += 1;
+    }
+
+    fn handle(&mut self, hit: &Hit) -> Outcome {
+        let plan = Arc::clone(&self.plan);
+        let site = plan.sites().into_iter().find(|s| s.cookie == hit.site);
+        let Some(handler) = site.and_then(|s| plan.handlers.get(s.handler as usize)) else {
+            return Outcome::Over;
+        };
+        let mut frame = vec![0; handler.frame.size as usize];
+        steps(hit, &mut frame, &handler.frame.prepare);
+        if handler.filter.as_ref().is_some_and(|c| !holds(hit, &frame, c)) {
+            return Outcome::Filtered;
+        }
+        if let Some(every) = plan.sample {
+            self.sampled += 1;
+            if !(self.sampled - 1).is_multiple_of(every.into()) {
+                return Outcome::Filtered;
+            }
+        }
+        if let (Some(most), Some(slot)) = (plan.rate, handler.rate) {
+            let now = hit.time_ns / 1_000_000_000;
+            let (second, count) = self.rates.entry(slot).or_default();
+            if *second != now {
+                (*second, *count) = (now, 0);
+            }
+            if *count >= most {
+                return Outcome::Filtered;
+            }
+            *count += 1;
+        }
+        self.left -= 1;
+        self.act(hit, handler, frame)
+    }
+
+    fn act(&mut self, hit: &Hit, handler: &crate::plan::Handler, mut frame: Vec<u8>) -> Outcome {
+        if let Action::Record(layout) = &handler.action {
+            let mut record = vec![0; layout.size as usize];
+            put(&mut record, layout::COOKIE, u64::from(hit.site));
+            put(&mut record, layout::TIME, hit.time_ns);
+            put(&mut record, layout::PID_TGID, u64::from(hit.pid) << 32 | u64::from(hit.tid));
+            steps(hit, &mut record, &[Step::Comm { to: layout::COMM }]);
+            steps(hit, &mut record, &layout.steps);
+            self.records.push_back(record);
+            return Outcome::Done;
+        }
+        steps(hit, &mut frame, &handler.frame.collect);
+        if faults(&frame) & handler.frame.required != 0 {
+            return Outcome::Dropped;
+        }
+        match &handler.action {
+            Action::Record(_) | Action::Count => Outcome::Done,
+            Action::Aggregate { key, value } => {
+                let value = value.and_then(|word| word.read(&frame));
+                let key = filled(&mut frame, key);
+                self.aggregate(key, value.unwrap_or(0))
+            }
+            Action::Start { key, saved } => {
+                put(&mut frame, saved.at, hit.time_ns);
+                let (key, saved) = (filled(&mut frame, key), filled(&mut frame, saved));
+                let full = self.plan.table.as_ref().is_some_and(|t| self.starts.len() >= t.entries as usize);
+                if full && !self.starts.contains_key(&key) {
+                    return Outcome::Dropped;
+                }
+                if self.starts.insert(key, saved).is_some()
+                    && let Some(counts) = self.counts.get_mut(hit.site as usize)
+                {
+                    counts.overwritten += 1;
+                }
+                Outcome::Done
+            }
+            Action::End { start, key, kept } => {
+                let start = filled(&mut frame, start);
+                let Some(saved) = self.starts.remove(&start) else { return Outcome::Unmatched };
+                let begun = saved.first_chunk::<8>().map_or(0, |raw| u64::from_le_bytes(*raw));
+                let mut key = filled(&mut frame, key);
+                key.truncate(key.len() - *kept as usize);
+                key.extend(saved.get(8..).unwrap_or_default());
+                self.aggregate(key, hit.time_ns.wrapping_sub(begun))
+            }
+        }
+    }
+
+    fn aggregate(&mut self, key: Vec<u8>, value: u64) -> Outcome {
+        let Some(table) = &self.plan.table else { return Outcome::Done };
+        if self.table.len() >= table.entries as usize && !self.table.contains_key(&key) {
+            return Outcome::Dropped;
+        }
+        let entry = self.table.entry(key).or_insert_with(|| vec![0; table.value_size() as usize / 8]);
+        let Some(buckets) = table.buckets else {
+            entry.iter_mut().for_each(|n| *n += 1);
+            return Outcome::Done;
+        };
+        let turned = if buckets.signed() { value ^ 1 << 63 } else { value };
+        if let Some(([sum, highest, lowest], counts)) = entry.split_first_chunk_mut::<BEFORE_BUCKETS>() {
+            *sum = sum.wrapping_add(value);
+            *highest = (*highest).max(turned);
+            *lowest = (*lowest).max(!turned);
+            counts.iter_mut().skip(buckets.index(value)).take(1).for_each(|n| *n += 1);
+        }
+        Outcome::Done
+    }
+}
+
+fn put(area: &mut [u8], at: u32, value: u64) {
+    if let Some(slot) = area.get_mut(at as usize..).and_then(|rest| rest.first_chunk_mut::<8>()) {
+        *slot = value.to_le_bytes();
+    }
+}
+
+fn faults(area: &[u8]) -> u32 {
+    Word { at: FAULTS, size: 4, signed: false, fault: None }.read(area).unwrap_or(0) as u32
+}
+
+fn fault(area: &mut [u8], bit: u8) {
+    let low = Word { at: 0, size: 4, signed: false, fault: None }.read(area).unwrap_or(0);
+    let set = u64::from(faults(area) | 1 << bit);
+    put(area, 0, set << 32 | low);
+}
+
+/// The bytes of an area, what belongs there in place.
+fn filled(frame: &mut [u8], area: &Area) -> Vec<u8> {
+    for one in &area.moves {
+        match *one {
+            Move::Constant { to, value } => put(frame, to, value.into()),
+            Move::Word { to, from } => {
+                let value = from.read(frame).unwrap_or(0);
+                put(frame, to, value);
+            }
+        }
+    }
+    frame.get(area.at as usize..(area.at + area.size) as usize).unwrap_or_default().to_vec()
+}
+
+fn address(hit: &Hit, from: &Address) -> u64 {
+    let register = |offset: i16| hit.registers.get(&offset).copied().unwrap_or(0);
+    let index = from.index.map_or(0, |(offset, scale)| register(offset).wrapping_mul(scale.into()));
+    from.base.map_or(0, register).wrapping_add(index).wrapping_add(from.disp as u64)
+}
+
+/// Bytes from an address on: exactly so many, where all are there.
+fn read(hit: &Hit, at: u64, len: usize) -> Option<&[u8]> {
+    let (start, bytes) = hit.memory.range(..=at).next_back()?;
+    let from = usize::try_from(at - start).ok()?;
+    bytes.get(from..from.checked_add(len)?)
+}
+
+/// Text up to its zero, which is there and counted, of at most `max` bytes with it.
+fn read_text(hit: &Hit, at: u64, max: usize) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    while out.len() + 1 < max {
+        match read(hit, at.wrapping_add(out.len() as u64), 1)? {
+            [0] => break,
+            byte => out.extend(byte),
+        }
+    }
+    out.push(0);
+    Some(out)
+}
+
+fn steps(hit: &Hit, area: &mut [u8], steps: &[Step]) {
+    let write = |area: &mut [u8], to: u32, bytes: &[u8]| {
+        if let Some(slot) = area.get_mut(to as usize..).and_then(|rest| rest.get_mut(..bytes.len())) {
+            slot.copy_from_slice(bytes);
+        }
+    };
+    let word = |area: &[u8], at| Word { at, size: 8, signed: false, fault: None }.read(area).unwrap_or(0);
+    for step in steps {
+        match step {
+            Step::Constant { to, value } => put(area, *to, *value as u64),
+            Step::Register { to, from } => put(area, *to, hit.registers.get(from).copied().unwrap_or(0)),
+            Step::Memory { to, len, from, fault: bit } => {
+                match read(hit, address(hit, from), *len as usize) {
+                    Some(bytes) => write(area, *to, bytes),
+                    None => fault(area, *bit),
+                }
+            }
+            Step::Text { to, max, pointer, length, fault: bit } => {
+                let pointer = word(area, *pointer);
+                let text = match length {
+                    Some(length) => {
+                        let length = word(area, *length).min((*max).into());
+                        write(area, *to, &(length as u32).to_le_bytes());
+                        read(hit, pointer, length as usize).map(<[u8]>::to_vec)
+                    }
+                    None => read_text(hit, pointer, *max as usize),
+                };
+                let Some(text) = text else {
+                    if length.is_none() {
+                        write(area, *to, &(-libc::EFAULT).to_le_bytes());
+                    }
+                    fault(area, *bit);
+                    continue;
+                };
+                write(area, *to, &(text.len() as u32).to_le_bytes());
+                write(area, to + 8, &text);
+            }
+            Step::PidTgid { to } => put(area, *to, u64::from(hit.pid) << 32 | u64::from(hit.tid)),
+            Step::Comm { to } => {
+                let name: Vec<u8> = hit.comm.bytes().take(15).chain(std::iter::repeat(0)).take(16).collect();
+                write(area, *to, &name);
+            }
+            Step::Stack { to, frames } => {
+                let taken = hit.stack.iter().take(*frames as usize);
+                put(area, *to, taken.len() as u64 * 8);
+                taken.enumerate().for_each(|(i, address)| put(area, to + 8 + 8 * i as u32, *address));
+            }
+        }
+    }
+}
+
+fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
+    let readable = |word: &Word| word.fault.is_none_or(|bit| faults(frame) >> bit & 1 == 0);
+    match condition {
+        Condition::Constant(known) => *known,
+        Condition::All(a, b) => holds(hit, frame, a) && holds(hit, frame, b),
+        Condition::Any(a, b) => holds(hit, frame, a) || holds(hit, frame, b),
+        Condition::Not(inner) => !holds(hit, frame, inner),
+        Condition::Number { word, test, value } => {
+            let Some(raw) = word.read(frame).filter(|_| readable(word)) else { return false };
+            if word.signed { compare(*test, raw as i64, *value) } else { compare(*test, raw, *value as u64) }
+        }
+        Condition::Float { word, test, value } => {
+            let Some(raw) = word.read(frame).filter(|_| readable(word)) else { return false };
+            let bits = if word.size == 4 { raw << 32 } else { raw };
+            let order = crate::plan::order(bits);
+            let infinite = crate::plan::infinite(word.size);
+            if !(-infinite - 1..=infinite).contains(&order) {
+                return *test == Test::Ne;
+            }
+            compare(*test, order, *value)
+        }
+        Condition::Text { pointer, length, bytes, prefix, .. } => {
+            let Some(at) = pointer.read(frame).filter(|_| readable(pointer)) else { return false };
+            match length.map(|word| word.read(frame)) {
+                Some(Some(length)) => {
+                    let fits =
+                        if *prefix { length >= bytes.len() as u64 } else { length == bytes.len() as u64 };
+                    fits && (bytes.is_empty() || read(hit, at, bytes.len()) == Some(bytes))
+                }
+                Some(None) => false,
+                None => {
+                    let room = bytes.len() + if *prefix { 1 } else { 2 };
+                    let text = read_text(hit, at, room);
+                    text.is_some_and(|t| t.len() == bytes.len() + 1 && t.starts_with(bytes))
+                }
+            }
+        }
+        Condition::Fixed { at, bytes } => {
+            frame.get(*at as usize..).is_some_and(|rest| rest.starts_with(bytes))
+        }
+    }
+}
+
+fn compare<T: Ord + Copy>(test: Test, a: T, b: T) -> bool {
+    match test {
+        Test::Eq => a == b,
+        Test::Ne => a != b,
+        Test::Lt => a < b,
+        Test::Le => a <= b,
+        Test::Gt => a > b,
+        Test::Ge => a >= b,
+    }
+}
