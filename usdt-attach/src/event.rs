@@ -1,14 +1,16 @@
 //! A hit as it comes from the kernel: borrowed bytes, read through the plan that made them.
 
-use crate::plan::layout::{self, ArgView, Layout, Word};
-use crate::plan::{Plan, PlannedProbe, Site};
+use crate::plan::layout::{self, ArgView, Layout};
+use crate::plan::{Action, Plan, PlannedProbe, Word};
 use stapsdt::schema::Kind;
+use std::sync::Arc;
 
 /// Reads records of one plan.
 #[derive(Debug)]
-pub struct Decoder<'p> {
-    plan: &'p Plan,
-    sites: Vec<&'p Site>,
+pub struct Decoder {
+    plan: Arc<Plan>,
+    /// Probe and handler of each site.
+    sites: Vec<(u32, u32)>,
     /// Added to the kernel's monotonic time to get nanoseconds since 1970.
     pub clock_offset: i64,
 }
@@ -65,17 +67,18 @@ pub enum Value<'a> {
     Unreadable,
 }
 
-impl<'p> Decoder<'p> {
+impl Decoder {
     /// A reader for what `plan` records.
-    pub fn new(plan: &'p Plan) -> Decoder<'p> {
-        Decoder { plan, sites: plan.sites(), clock_offset: 0 }
+    pub fn new(plan: Arc<Plan>) -> Decoder {
+        let sites = plan.sites().iter().map(|s| (s.probe, s.handler)).collect();
+        Decoder { plan, sites, clock_offset: 0 }
     }
 
     /// Reads a record; `None` for bytes that are none of the plan's.
     pub fn decode<'a>(&'a self, record: &'a [u8]) -> Option<Event<'a>> {
         let cookie = u32_at(record, layout::COOKIE)?;
-        let site = self.sites.get(cookie as usize)?;
-        let layout = self.plan.layouts.get(site.layout as usize)?;
+        let (probe, handler) = *self.sites.get(cookie as usize)?;
+        let Action::Record(layout) = &self.plan.handlers.get(handler as usize)?.action else { return None };
         let pid_tgid = u64_at(record, layout::PID_TGID)?;
         if record.len() < layout.size as usize {
             return None;
@@ -83,7 +86,7 @@ impl<'p> Decoder<'p> {
         Some(Event {
             record,
             layout,
-            probe: self.plan.probes.get(site.probe as usize)?,
+            probe: self.plan.probes.get(probe as usize)?,
             cookie,
             time_ns: u64_at(record, layout::TIME)?.wrapping_add_signed(self.clock_offset),
             pid: (pid_tgid >> 32) as u32,
@@ -103,6 +106,15 @@ impl<'a> Event<'a> {
     /// Arguments in declared order.
     pub fn args(&self) -> impl ExactSizeIterator<Item = (&'a str, Value<'a>)> + '_ {
         self.layout.args.iter().map(|view| (view.name.as_str(), self.value(view)))
+    }
+
+    /// The user stack, innermost address first, where it was asked for. Empty where it could not be walked.
+    pub fn stack(&self) -> Option<impl ExactSizeIterator<Item = u64> + 'a> {
+        let (at, frames) = self.layout.stack?;
+        let written = u64_at(self.record, at)? as i64;
+        let bytes = usize::try_from(written).unwrap_or(0).min(frames as usize * 8);
+        let addresses = slice(self.record, at + 8, bytes).unwrap_or_default().as_chunks::<8>().0;
+        Some(addresses.iter().map(|raw| u64::from_le_bytes(*raw)))
     }
 
     fn value(&self, view: &ArgView) -> Value<'a> {
@@ -155,10 +167,7 @@ impl<'a> Event<'a> {
 
     /// The word at its declared size, sign-extended if it has a sign.
     fn word(&self, word: Word) -> Option<u64> {
-        let bytes = slice(self.record, word.at, word.size.into())?;
-        let raw = bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
-        let unused = 64 - 8 * u32::from(word.size);
-        Some(if word.signed { ((raw << unused) as i64 >> unused) as u64 } else { raw })
+        word.read(self.record)
     }
 }
 
@@ -178,8 +187,8 @@ fn u64_at(data: &[u8], at: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Method;
     use crate::plan::layout::Text;
+    use crate::plan::{Frame, Handler};
     use proptest::prelude::*;
 
     fn view(name: &str, kind: Kind, word: Word, text: Option<Text>) -> ArgView {
@@ -194,6 +203,7 @@ mod tests {
             size: 104,
             steps: Vec::new(),
             goid: true,
+            stack: None,
             args: vec![
                 view("status", Kind::Int, word(48, 4, true), None),
                 view(
@@ -257,17 +267,21 @@ mod tests {
 
     #[test]
     fn head_of_the_record() {
+        let handler =
+            Handler { frame: Frame::default(), filter: None, rate: None, action: Action::Record(layout()) };
         let plan = Plan {
             objects: Vec::new(),
             probes: vec![PlannedProbe { provider: "a".into(), name: "p".into() }],
-            layouts: vec![layout()],
+            handlers: vec![handler],
+            table: None,
             pids: None,
+            cgroup: None,
             limit: None,
+            sample: None,
+            rate: None,
             buffer: 4096,
         };
-        let site =
-            Site { cookie: 0, probe: 0, layout: 0, offset: 0, semaphore_offset: None, method: Method::Nop };
-        let decoder = Decoder { plan: &plan, sites: vec![&site], clock_offset: 100 };
+        let decoder = Decoder { plan: Arc::new(plan), sites: vec![(0, 0)], clock_offset: 100 };
         let r = record(3, 3, b"GET", 0);
         let event = decoder.decode(&r).unwrap();
         assert_eq!((event.pid, event.tid, event.goid, event.time_ns), (7, 9, Some(42), 105));

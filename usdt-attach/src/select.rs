@@ -2,6 +2,7 @@
 
 use crate::discover::{Found, Object, Probe};
 use crate::error::{Error, Result};
+use std::fmt;
 use std::sync::Arc;
 use wildmatch::WildMatch;
 
@@ -17,8 +18,8 @@ pub struct Selected {
 }
 
 /// A pattern `provider:probe` with `*` and `?` in both parts; without `:`, a pattern for the probe alone.
-#[derive(Debug)]
-struct Glob {
+#[derive(Clone, Debug)]
+pub struct Glob {
     text: String,
     provider: WildMatch,
     probe: WildMatch,
@@ -26,15 +27,21 @@ struct Glob {
 
 impl Glob {
     /// Reads a pattern. DTrace's spelling (`request-start`) and the note's (`request__start`) are the same.
-    fn new(text: &str) -> Glob {
+    pub fn new(text: &str) -> Glob {
         let (provider, probe) = text.split_once(':').unwrap_or(("*", text));
         let or_any = |part: &str| WildMatch::new(&normal(if part.is_empty() { "*" } else { part }));
         Glob { text: text.to_owned(), provider: or_any(provider), probe: or_any(probe) }
     }
 
     /// Whether the probe is meant.
-    fn matches(&self, probe: &Probe) -> bool {
+    pub fn matches(&self, probe: &Probe) -> bool {
         self.provider.matches(&normal(&probe.provider)) && self.probe.matches(&normal(&probe.name))
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -45,12 +52,17 @@ fn normal(name: &str) -> String {
 /// The sites that any of `globs` matches, in the order found; all sites for no glob. A glob without a match is
 /// an error: it is a mistake more often than a wish.
 pub fn select(found: &[Found], globs: &[String]) -> Result<Vec<Selected>> {
-    let globs: Vec<Glob> = globs.iter().map(|g| Glob::new(g)).collect();
-    for glob in &globs {
+    for glob in globs.iter().map(|g| Glob::new(g)) {
         if !found.iter().flat_map(|f| &f.probes).any(|p| glob.matches(p)) {
             return Err(Error::NoMatch { glob: glob.text.clone(), known: known(found) });
         }
     }
+    Ok(select_any(found, globs))
+}
+
+/// The same, where a glob without a match is none either.
+pub fn select_any(found: &[Found], globs: &[String]) -> Vec<Selected> {
+    let globs: Vec<Glob> = globs.iter().map(|g| Glob::new(g)).collect();
     let chosen = |p: &Probe| globs.is_empty() || globs.iter().any(|g| g.matches(p));
     let mut out = Vec::new();
     for one in found {
@@ -62,7 +74,7 @@ pub fn select(found: &[Found], globs: &[String]) -> Result<Vec<Selected>> {
             });
         }
     }
-    Ok(out)
+    out
 }
 
 /// What there is to choose from, cut to what a person reads.

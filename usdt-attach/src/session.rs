@@ -1,27 +1,24 @@
-//! A running trace: attached on creation, detached when dropped.
+//! A running session: attached on creation, detached when dropped.
 
-use crate::backend::Choice;
-use crate::backend::kernel::{Attached, Counts, Maps, Ring, attach, silence_libbpf};
-use crate::error::{Error, Result};
+use crate::aggregate::{Row, rows};
+use crate::backend::{Attachment, Backend, Counts};
+use crate::error::Result;
 use crate::event::{Decoder, Event};
 use crate::plan::Plan;
 use serde::Serialize;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
-pub use crate::backend::kernel::Mechanism;
+pub use crate::backend::Mechanism;
 
 /// A plan that is being carried out.
-pub struct Session<'p> {
-    decoder: Decoder<'p>,
-    /// `None` once stopped.
-    attached: Option<Attached>,
-    mechanism: Mechanism,
-    ring: Ring,
-    maps: Maps,
+pub struct Session {
+    plan: Arc<Plan>,
+    decoder: Decoder,
+    attachment: Box<dyn Attachment>,
     delivered: u64,
     /// Records beyond the limit.
     surplus: u64,
-    limit: u64,
 }
 
 /// The account of a session: `hits == delivered + dropped + filtered`, once it is stopped and drained.
@@ -29,57 +26,59 @@ pub struct Session<'p> {
 pub struct Summary {
     /// Times a site was reached.
     pub hits: u64,
-    /// Events handed to the caller.
+    /// Events handed to the caller, or hits that were counted in the kernel.
     pub delivered: u64,
-    /// Events that found the buffer full, or came together with the last one of a limited session.
+    /// Events that found the buffer full, or came together with the last one of a limited session; counted hits
+    /// whose key found the table full or could not be read.
     pub dropped: u64,
-    /// Hits the filter turned away.
+    /// Hits that the filter or the sampling turned away.
     pub filtered: u64,
+    /// Where times are measured, what found no other end.
+    #[serde(flatten)]
+    pub unpaired: Option<Unpaired>,
 }
 
-impl<'p> Session<'p> {
+/// Starts and ends that found no other end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Unpaired {
+    /// Starts whose end has not come yet.
+    pub unmatched_starts: u64,
+    /// Ends without a start: it was before the session, or filtered.
+    pub unmatched_ends: u64,
+    /// Starts that came while another one of the same key waited, and took its place.
+    pub overwritten: u64,
+}
+
+impl Session {
     /// Attaches all sites of the plan, or none.
-    pub fn start(plan: &'p Plan, backend: Choice, mechanism: Mechanism) -> Result<Session<'p>> {
-        silence_libbpf();
-        let backend = backend.backend()?;
-        let maps = Maps::create(plan)?;
-        let programs = backend.build(plan, &maps.fds())?;
-        let ring_fd = maps
-            .ring
-            .try_clone()
-            .map_err(|source| Error::Io { what: "cannot share the event buffer", source })?;
-        let ring = Ring::new(ring_fd)?;
-        let attached = attach(plan, &programs, mechanism)?;
-        let mechanism = attached.mechanism;
-        Ok(Session {
-            decoder: Decoder::new(plan),
-            attached: Some(attached),
-            mechanism,
-            ring,
-            maps,
-            delivered: 0,
-            surplus: 0,
-            limit: plan.limit.unwrap_or(u64::MAX),
-        })
+    pub fn start(plan: impl Into<Arc<Plan>>, backend: &dyn Backend) -> Result<Session> {
+        let plan = plan.into();
+        let attachment = backend.attach(&plan)?;
+        Ok(Session { decoder: Decoder::new(Arc::clone(&plan)), attachment, plan, delivered: 0, surplus: 0 })
+    }
+
+    /// What is carried out.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// How the sites are attached.
     pub fn mechanism(&self) -> Mechanism {
-        self.mechanism
+        self.attachment.mechanism()
     }
 
-    /// A descriptor that becomes readable when the buffer is half full. Events below that wake nobody: call
-    /// [`Session::drain`] every few milliseconds.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.ring.fd()
+    /// A descriptor that becomes readable when the buffer is half full; none where nothing is recorded. Events
+    /// below that wake nobody: call [`Session::drain`] every few milliseconds.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.attachment.fd()
     }
 
     /// Hands over the events that are there, up to a batch. Returns whether there may be more.
     pub fn drain(&mut self, mut on_event: impl FnMut(&Event<'_>)) -> Result<bool> {
         self.decoder.clock_offset = clock_offset();
-        let decoder = &self.decoder;
-        let (delivered, surplus, limit) = (&mut self.delivered, &mut self.surplus, self.limit);
-        self.ring.consume(&mut |record| match decoder.decode(record) {
+        let limit = self.plan.limit.unwrap_or(u64::MAX);
+        let (decoder, delivered, surplus) = (&self.decoder, &mut self.delivered, &mut self.surplus);
+        self.attachment.drain(&mut |record| match decoder.decode(record) {
             Some(event) if *delivered < limit => {
                 *delivered += 1;
                 on_event(&event);
@@ -88,14 +87,38 @@ impl<'p> Session<'p> {
         })
     }
 
-    /// Detaches. Events already recorded can still be drained.
-    pub fn stop(&mut self) {
-        self.attached = None;
+    /// Hands over the records that are there as they are: `plan::layout` says how they read. They count as
+    /// delivered.
+    pub fn drain_raw(&mut self, mut on_record: impl FnMut(&[u8])) -> Result<bool> {
+        let delivered = &mut self.delivered;
+        self.attachment.drain(&mut |record| {
+            *delivered += 1;
+            on_record(record);
+        })
     }
 
-    /// Hits so far, by site.
+    /// What was counted so far, most hits first.
+    pub fn rows(&self) -> Result<Vec<Row>> {
+        Session::rows_of([self])
+    }
+
+    /// What several sessions of the same work have counted together.
+    pub fn rows_of<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Result<Vec<Row>> {
+        let mut parts = Vec::new();
+        for session in sessions {
+            parts.push((session, session.counts()?, session.attachment.table()?));
+        }
+        Ok(rows(parts.iter().map(|(s, counts, table)| (&*s.plan, counts.as_slice(), table.as_slice()))))
+    }
+
+    /// Detaches. Events already recorded can still be drained.
+    pub fn stop(&mut self) {
+        self.attachment.stop();
+    }
+
+    /// What happened so far at each site, by cookie.
     pub fn counts(&self) -> Result<Vec<Counts>> {
-        self.maps.counts()
+        self.attachment.counts()
     }
 
     /// Events handed to the caller so far.
@@ -106,12 +129,44 @@ impl<'p> Session<'p> {
     /// The account so far.
     pub fn summary(&self) -> Result<Summary> {
         let mut summary = Summary { delivered: self.delivered, dropped: self.surplus, ..Summary::default() };
+        let mut unpaired = Unpaired::default();
         for counts in self.counts()? {
             summary.hits += counts.hits;
             summary.dropped += counts.dropped;
             summary.filtered += counts.filtered;
+            unpaired.overwritten += counts.overwritten;
+            unpaired.unmatched_ends += counts.unmatched;
+        }
+        if !self.plan.records() {
+            summary.delivered = summary.hits.saturating_sub(summary.dropped + summary.filtered);
+        }
+        if self.plan.table.as_ref().is_some_and(|t| t.starts.is_some()) {
+            unpaired.unmatched_starts = self.attachment.waiting()?;
+            summary.unpaired = Some(unpaired);
         }
         Ok(summary)
+    }
+}
+
+impl std::ops::Add for Summary {
+    type Output = Summary;
+
+    fn add(self, other: Summary) -> Summary {
+        let unpaired = match (self.unpaired, other.unpaired) {
+            (Some(a), Some(b)) => Some(Unpaired {
+                unmatched_starts: a.unmatched_starts + b.unmatched_starts,
+                unmatched_ends: a.unmatched_ends + b.unmatched_ends,
+                overwritten: a.overwritten + b.overwritten,
+            }),
+            (a, b) => a.or(b),
+        };
+        Summary {
+            hits: self.hits + other.hits,
+            delivered: self.delivered + other.delivered,
+            dropped: self.dropped + other.dropped,
+            filtered: self.filtered + other.filtered,
+            unpaired,
+        }
     }
 }
 

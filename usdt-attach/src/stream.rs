@@ -1,7 +1,9 @@
-//! Running a session to its end: events out, signals and the target's end in.
+//! Running sessions to their end: events out; signals, intervals, new files and the target's end in.
 
+use crate::discover::Found;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::follow::Follower;
 use crate::session::{Session, Summary};
 use crate::target::watch;
 use rustix::event::epoll;
@@ -11,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// When to stop, beside a signal.
+/// When to stop, beside a signal, and what to do on the way.
 pub(crate) struct Until {
     /// After so many hits, as the plan's limit says.
     pub(crate) events: Option<u64>,
@@ -19,12 +21,37 @@ pub(crate) struct Until {
     pub(crate) duration: Option<Duration>,
     /// When all of these have ended.
     pub(crate) pids: Option<Vec<u32>>,
+    /// How often to report what was counted.
+    pub(crate) interval: Option<Duration>,
+}
+
+/// Where results go.
+pub(crate) trait Output {
+    /// An event, in order.
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
+    /// What was counted so far. `last` says that nothing comes after it.
+    fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>>;
+    /// The end of a batch.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Attaches to files that a target has come to run; `None` where there is nothing to attach to. The number is what
+/// is left of the limit.
+pub(crate) type Attach<'a> = dyn FnMut(Vec<Found>, Option<u64>) -> Result<Option<Session>> + 'a;
+
+/// The sessions of one target.
+pub(crate) struct Group<'a> {
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) follower: Option<Follower>,
+    pub(crate) attach: Box<Attach<'a>>,
 }
 
 /// How long a record lies in the buffer at most: nobody is woken for it.
 const DRAIN_EVERY: Duration = Duration::from_millis(5);
 /// How often to look whether dropped events have used up the limit.
 const RECOUNT_EVERY: Duration = Duration::from_millis(100);
+/// How long to wait where nothing is to be done meanwhile.
+const FOREVER: Duration = Duration::from_secs(3600);
 
 /// Signals that end a session, from here until this is dropped.
 pub(crate) struct Signals {
@@ -55,109 +82,181 @@ impl Drop for Signals {
     }
 }
 
-/// What epoll reports, by registration.
+/// What epoll reports, by registration: from `PROCESS` on, the processes waited for.
 const RING: u64 = 0;
 const SIGNAL: u64 = 1;
-const PROCESS: u64 = 2;
+const EXEC: u64 = 2;
+const PROCESS: u64 = 3;
 
-/// Hands every event to `on_event`, in order, and calls `flush` after each batch, until the end. An error of
-/// either ends the session, too; a closed pipe is no error.
+fn system(source: rustix::io::Errno) -> Error {
+    Error::Io { what: "cannot wait for events", source: source.into() }
+}
+
+/// The descriptors waited for.
+struct Poll {
+    epoll: OwnedFd,
+    /// Those of processes; `None` once they have ended.
+    alive: Vec<Option<OwnedFd>>,
+}
+
+impl Poll {
+    fn new(group: &Group<'_>, signals: &Signals, until: &Until) -> Result<Poll> {
+        let ready = epoll::EventFlags::IN;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
+        let mut poll = Poll { epoll, alive: Vec::new() };
+        epoll::add(&poll.epoll, &signals.receiver, epoll::EventData::new_u64(SIGNAL), ready)
+            .map_err(system)?;
+        for session in &group.sessions {
+            poll.session(session)?;
+        }
+        if let Some(fd) = group.follower.as_ref().and_then(Follower::fd) {
+            epoll::add(&poll.epoll, fd, epoll::EventData::new_u64(EXEC), ready).map_err(system)?;
+        }
+        for (pid, index) in until.pids.iter().flatten().zip(PROCESS..) {
+            // A process that has ended meanwhile is not there to be waited for.
+            let fd = watch(*pid).ok();
+            if let Some(fd) = &fd {
+                epoll::add(&poll.epoll, fd, epoll::EventData::new_u64(index), ready).map_err(system)?;
+            }
+            poll.alive.push(fd);
+        }
+        Ok(poll)
+    }
+
+    /// Edge-triggered: the buffer is drained by time, and its descriptor reports only what asked for attention.
+    fn session(&mut self, session: &Session) -> Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        let Some(fd) = session.fd() else { return Ok(()) };
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(RING), flags).map_err(system)
+    }
+
+    fn all_ended(&self) -> bool {
+        self.alive.iter().all(Option::is_none)
+    }
+
+    /// Which registrations are ready.
+    fn wait(&self, timeout: Duration) -> Result<Vec<u64>> {
+        let timeout = rustix::event::Timespec {
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        let mut events = Vec::with_capacity(16);
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+            Ok(_) => Ok(events.iter().map(|e| e.data.u64()).collect()),
+            // A signal came; its pipe tells.
+            Err(rustix::io::Errno::INTR) => Ok(Vec::new()),
+            Err(error) => Err(system(error)),
+        }
+    }
+}
+
+/// Hands everything to `output`, until the end. An error of it ends the sessions, too; a closed pipe is no error.
 pub(crate) fn run(
-    session: &mut Session<'_>,
+    group: &mut Group<'_>,
     signals: &Signals,
     until: &Until,
-    on_event: &mut dyn FnMut(&Event<'_>) -> io::Result<()>,
-    flush: &mut dyn FnMut() -> io::Result<()>,
+    output: &mut dyn Output,
 ) -> Result<Summary> {
-    let system =
-        |source: rustix::io::Errno| Error::Io { what: "cannot wait for events", source: source.into() };
-    let poll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
-    let ready = epoll::EventFlags::IN;
-    // Edge-triggered: the buffer is drained by time, and its descriptor reports only what asked for attention.
-    epoll::add(&poll, session.fd(), epoll::EventData::new_u64(RING), ready | epoll::EventFlags::ET)
-        .map_err(system)?;
-    epoll::add(&poll, &signals.receiver, epoll::EventData::new_u64(SIGNAL), ready).map_err(system)?;
-    let mut alive: Vec<Option<OwnedFd>> = Vec::new();
-    for (pid, index) in until.pids.iter().flatten().zip(PROCESS..) {
-        // A process that has ended meanwhile is not there to be waited for.
-        let fd = watch(*pid).ok();
-        if let Some(fd) = &fd {
-            epoll::add(&poll, fd, epoll::EventData::new_u64(index), ready).map_err(system)?;
-        }
-        alive.push(fd);
-    }
+    let mut poll = Poll::new(group, signals, until)?;
+    let records = group.sessions.iter().any(|s| s.fd().is_some());
     let start = Instant::now();
-    let mut recount = start;
+    let (mut recount, mut reported) = (start, start);
     let mut trouble = None;
-    let mut ended = until.pids.is_some() && alive.iter().all(Option::is_none);
+    let mut ended = until.pids.is_some() && poll.all_ended();
     while !ended && trouble.is_none() {
-        let mut timeout = DRAIN_EVERY;
+        let mut timeout = if records { DRAIN_EVERY } else { FOREVER };
+        if let Some(follower) = &group.follower {
+            timeout = timeout.min(follower.patience());
+        }
+        if let Some(interval) = until.interval {
+            timeout = timeout.min(interval.saturating_sub(reported.elapsed()));
+        }
         if let Some(duration) = until.duration {
             timeout = timeout.min(duration.saturating_sub(start.elapsed()));
         }
-        for event in wait(&poll, timeout).map_err(system)? {
+        for event in poll.wait(timeout)? {
             match event {
-                RING => {}
+                RING | EXEC => {}
                 SIGNAL => ended = true,
                 process => {
-                    if let Some(slot) = usize::try_from(process - PROCESS).ok().and_then(|i| alive.get_mut(i))
-                    {
+                    let index = usize::try_from(process - PROCESS).ok();
+                    if let Some(slot) = index.and_then(|i| poll.alive.get_mut(i)) {
                         *slot = None;
                     }
-                    ended |= alive.iter().all(Option::is_none);
+                    ended |= poll.all_ended();
                 }
             }
         }
-        batch(session, on_event, flush, &mut trouble)?;
+        batch(&mut group.sessions, output, &mut trouble)?;
         ended |= until.duration.is_some_and(|d| start.elapsed() >= d);
+        let delivered: u64 = group.sessions.iter().map(Session::delivered).sum();
         if let Some(limit) = until.events {
-            ended |= session.delivered() >= limit;
+            ended |= delivered >= limit;
             if !ended && recount.elapsed() >= RECOUNT_EVERY {
                 recount = Instant::now();
-                let so_far = session.summary()?;
-                ended |= so_far.delivered + so_far.dropped + so_far.filtered >= limit;
+                let so_far = total(&group.sessions)?;
+                ended |= so_far.delivered + so_far.dropped >= limit;
             }
         }
+        if until.interval.is_some_and(|interval| reported.elapsed() >= interval)
+            && trouble.is_none()
+            && !ended
+        {
+            reported = Instant::now();
+            trouble = output.counted(&group.sessions, false)?.and_then(|()| output.flush()).err();
+        }
+        if !ended {
+            follow(group, &mut poll, until.events.map(|limit| limit.saturating_sub(delivered)))?;
+        }
     }
-    session.stop();
-    while batch(session, on_event, flush, &mut trouble)? {}
+    group.sessions.iter_mut().for_each(Session::stop);
+    while batch(&mut group.sessions, output, &mut trouble)? {}
+    if trouble.is_none() {
+        trouble = output.counted(&group.sessions, true)?.and_then(|()| output.flush()).err();
+    }
     match trouble {
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::Io { what: "cannot write the events", source: error })
         }
-        _ => session.summary(),
+        _ => total(&group.sessions),
     }
 }
 
-/// Which registrations are ready.
-fn wait(poll: &OwnedFd, timeout: Duration) -> rustix::io::Result<Vec<u64>> {
-    let timeout = rustix::event::Timespec {
-        tv_sec: timeout.as_secs() as i64,
-        tv_nsec: i64::from(timeout.subsec_nanos()),
-    };
-    let mut events = Vec::with_capacity(16);
-    match epoll::wait(poll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
-        Ok(_) => Ok(events.iter().map(|e| e.data.u64()).collect()),
-        // A signal came; its pipe tells.
-        Err(rustix::io::Errno::INTR) => Ok(Vec::new()),
-        Err(error) => Err(error),
+/// Attaches to what the target has come to run.
+fn follow(group: &mut Group<'_>, poll: &mut Poll, left: Option<u64>) -> Result<()> {
+    let Some(follower) = &mut group.follower else { return Ok(()) };
+    let found = follower.look()?;
+    if found.is_empty() {
+        return Ok(());
     }
+    if let Some(session) = (group.attach)(found, left)? {
+        poll.session(&session)?;
+        group.sessions.push(session);
+    }
+    Ok(())
 }
 
-/// One batch. After a failed write events are only counted.
-fn batch(
-    session: &mut Session<'_>,
-    on_event: &mut dyn FnMut(&Event<'_>) -> io::Result<()>,
-    flush: &mut dyn FnMut() -> io::Result<()>,
-    trouble: &mut Option<io::Error>,
-) -> Result<bool> {
-    let more = session.drain(|event| {
-        if trouble.is_none() {
-            *trouble = on_event(event).err();
-        }
-    })?;
+/// The account of all sessions.
+fn total(sessions: &[Session]) -> Result<Summary> {
+    let mut all = Summary::default();
+    for session in sessions {
+        all = all + session.summary()?;
+    }
+    Ok(all)
+}
+
+/// One batch of each session. After a failed write events are only counted.
+fn batch(sessions: &mut [Session], output: &mut dyn Output, trouble: &mut Option<io::Error>) -> Result<bool> {
+    let mut more = false;
+    for session in sessions {
+        more |= session.drain(|event| {
+            if trouble.is_none() {
+                *trouble = output.event(event).err();
+            }
+        })?;
+    }
     if trouble.is_none() {
-        *trouble = flush().err();
+        *trouble = output.flush().err();
     }
     Ok(more)
 }

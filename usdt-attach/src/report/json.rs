@@ -1,6 +1,7 @@
 //! JSON: one object per line. Text that is not UTF-8 has its bad bytes replaced; floats that JSON cannot say
 //! (infinities, NaN) and unreadable values are `null`; bytes are hexadecimal.
 
+use crate::aggregate::{Key, Row, Total};
 use crate::discover::Source;
 use crate::event::{Event, Value};
 use crate::select::Selected;
@@ -56,6 +57,68 @@ pub fn list(out: &mut impl Write, chosen: &[Selected]) -> io::Result<()> {
         line(out, &row)?;
     }
     Ok(())
+}
+
+/// Writes a row a line; `time_ns` stamps those that more will follow.
+pub fn rows(
+    out: &mut impl Write,
+    rows: &[Row],
+    unit: Option<&'static str>,
+    time_ns: Option<u64>,
+) -> io::Result<()> {
+    rows.iter().try_for_each(|row| line(out, &Counted { row, unit, time_ns }))
+}
+
+struct Counted<'a> {
+    row: &'a Row,
+    unit: Option<&'static str>,
+    time_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Bucket {
+    lo: Option<i128>,
+    hi: Option<i128>,
+    count: u64,
+}
+
+impl Serialize for Counted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Row { probe, key, total } = self.row;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(time) = self.time_ns {
+            map.serialize_entry("time_ns", &time)?;
+        }
+        map.serialize_entry("provider", &probe.provider)?;
+        map.serialize_entry("probe", &probe.name)?;
+        match key.as_slice() {
+            [] => {}
+            [(_, one)] => map.serialize_entry("by", &Json(one.value()))?,
+            several => map.serialize_entry("by", &By(several))?,
+        }
+        map.serialize_entry("count", &total.count())?;
+        if let Total::Histogram(histogram) = total {
+            let used = histogram.counts.iter().enumerate().filter(|(_, n)| **n > 0);
+            let bucket = |(index, count): (usize, &u64)| {
+                let (lo, hi) = histogram.buckets.bounds(index);
+                Bucket { lo, hi, count: *count }
+            };
+            map.serialize_entry("buckets", &used.map(bucket).collect::<Vec<_>>())?;
+            map.serialize_entry("min", &histogram.min)?;
+            map.serialize_entry("max", &histogram.max)?;
+            map.serialize_entry("sum", &histogram.sum)?;
+            map.serialize_entry("unit", &self.unit)?;
+        }
+        map.end()
+    }
+}
+
+struct By<'a>(&'a [(String, Key)]);
+
+impl Serialize for By<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, key)| (name, Json(key.value()))))
+    }
 }
 
 fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {

@@ -1,4 +1,5 @@
 //! Events and probes for people ([`text`]) and for programs ([`json`]).
 
 pub mod json;
+pub mod table;
 pub mod text;

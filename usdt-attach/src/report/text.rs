@@ -1,7 +1,7 @@
 //! Lines for a terminal. What comes from a target is escaped first: it may hold control sequences.
 
 use crate::event::{Event, Value};
-use crate::plan::{Method, Plan};
+use crate::plan::{Action, Method, Plan};
 use crate::select::Selected;
 use crate::session::Summary;
 use jiff::Timestamp;
@@ -64,7 +64,8 @@ impl Lines {
     }
 }
 
-fn show(line: &mut String, value: Value<'_>) {
+/// Appends a value as it reads in an event.
+pub(super) fn show(line: &mut String, value: Value<'_>) {
     // Writing to a string has no failing case.
     let _ = match value {
         Value::Signed(n) => write!(line, "{n}"),
@@ -84,6 +85,13 @@ fn show(line: &mut String, value: Value<'_>) {
         Value::Nil => line.write_str("nil"),
         Value::Unreadable => line.write_str("?"),
     };
+}
+
+/// The local time of day.
+pub(crate) fn clock(time_ns: u64) -> String {
+    let stamp = Timestamp::from_second((time_ns / 1_000_000_000) as i64).unwrap_or_default();
+    let stamp = stamp.to_zoned(TimeZone::system());
+    format!("{:02}:{:02}:{:02}", stamp.hour(), stamp.minute(), stamp.second())
 }
 
 /// Printable text as it is; control characters, quotes, backslashes and bytes that are no UTF-8 escaped.
@@ -171,8 +179,8 @@ pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
     for object in &plan.objects {
         writeln!(out, "{}", escape(object.path.as_os_str().as_encoded_bytes()))?;
         for site in &object.sites {
-            let (Some(probe), Some(layout)) =
-                (plan.probes.get(site.probe as usize), plan.layouts.get(site.layout as usize))
+            let (Some(probe), Some(handler)) =
+                (plan.probes.get(site.probe as usize), plan.handlers.get(site.handler as usize))
             else {
                 continue;
             };
@@ -184,24 +192,41 @@ pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
             let semaphore = site.semaphore_offset.map_or("none".to_owned(), |s| format!("{s:#x}"));
             writeln!(
                 out,
-                "  {}:{}\n    at file offset {:#x}, {method}; semaphore {semaphore}; {} arguments, {} bytes a record",
+                "  {}:{}\n    at file offset {:#x}, {method}; semaphore {semaphore}; {}",
                 escape(probe.provider.as_bytes()),
                 escape(probe.name.as_bytes()),
                 site.offset,
-                layout.args.len(),
-                layout.size
+                action(&handler.action)
             )?;
         }
     }
     Ok(())
 }
 
+fn action(action: &Action) -> String {
+    match action {
+        Action::Record(layout) => format!("{} arguments, {} bytes a record", layout.args.len(), layout.size),
+        Action::Count => "counted".to_owned(),
+        Action::Aggregate { key, .. } => format!("counted in the kernel, {} bytes a key", key.size),
+        Action::Start { key, .. } => format!("a start, {} bytes a key", key.size),
+        Action::End { start, .. } => format!("an end, {} bytes a key", start.size),
+    }
+}
+
 /// The account of a session, one line.
 pub fn summary(summary: Summary) -> String {
-    format!(
+    let mut out = format!(
         "{} hits: {} delivered, {} dropped, {} filtered",
         summary.hits, summary.delivered, summary.dropped, summary.filtered
-    )
+    );
+    if let Some(unpaired) = summary.unpaired {
+        let _ = write!(
+            out,
+            "; unmatched: {} starts, {} ends, {} overwritten",
+            unpaired.unmatched_starts, unpaired.unmatched_ends, unpaired.overwritten
+        );
+    }
+    out
 }
 
 #[cfg(test)]

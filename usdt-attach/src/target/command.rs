@@ -13,7 +13,7 @@ use std::process::Command;
 use std::thread::JoinHandle;
 
 /// A created process. Dropping it without [`Child::run`] ends it before it has run anything.
-pub(crate) struct Child {
+pub struct Child {
     pid: u32,
     path: PathBuf,
     /// Written to, lets the child go on; closed, ends it.
@@ -23,7 +23,7 @@ pub(crate) struct Child {
 
 impl Child {
     /// Forks; the new process reports its id and waits in front of `exec`.
-    pub(crate) fn create(path: &Path, name: &OsStr, args: &[OsString]) -> Result<Child> {
+    pub fn create(path: &Path, name: &OsStr, args: &[OsString]) -> Result<Child> {
         let failed = |source: io::Error| Error::Spawn { command: path.to_owned(), source };
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()));
         let ((pid_reader, pid_writer), (gate_reader, gate_writer)) = (pipe()?, pipe()?);
@@ -72,12 +72,13 @@ impl Child {
         })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Lets the program start. The process is waited for by whoever gets it back.
-    pub(crate) fn run(mut self) -> Result<std::process::Child> {
+    pub fn run(mut self) -> Result<std::process::Child> {
         let failed = |source: io::Error| Error::Spawn { command: self.path.clone(), source };
         if let Some(gate) = self.gate.take() {
             std::fs::File::from(gate).write_all(&[1]).map_err(failed)?;

@@ -1,0 +1,143 @@
+//! Arguments that commands share.
+
+use crate::backend::Choice;
+use crate::error::{Error, Result};
+use crate::filter::{Filter, Subject};
+use crate::target::Target;
+use clap::{Args, ValueEnum};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What to trace.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Target")]
+pub(super) struct TargetArgs {
+    /// Processes, separated by commas
+    #[arg(short, long, value_name = "PID", value_delimiter = ',', conflicts_with_all = ["exe", "cgroup", "all", "command"])]
+    pub(super) pid: Vec<u32>,
+    /// Every process of this file, present and future
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["cgroup", "all", "command"])]
+    exe: Option<PathBuf>,
+    /// Every process of this cgroup (v2) and those below, present and future
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["all", "command"])]
+    cgroup: Option<PathBuf>,
+    /// Every process, present and future
+    #[arg(long, conflicts_with = "command")]
+    all: bool,
+    /// Command to start, from its first instruction
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// Which hits, and for how long.
+#[derive(Debug, Args)]
+pub(super) struct HitArgs {
+    /// Only hits for which this holds, such as 'status >= 500 && path == "/api/*"'
+    #[arg(long, value_name = "EXPR", value_parser = Filter::parse, help_heading = "Hits")]
+    pub(super) filter: Option<Filter>,
+    /// Only one hit in so many, chosen at random
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Hits")]
+    pub(super) sample: Option<u32>,
+    /// At most so many hits a second of each probe
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Hits")]
+    pub(super) rate: Option<u32>,
+    /// Arguments that are C strings, where the binary does not say so: names or argN
+    #[arg(long = "str", value_name = "ARG", value_delimiter = ',', help_heading = "Hits")]
+    pub(super) strings: Vec<String>,
+    /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
+    #[arg(long, value_name = "FILE", help_heading = "Hits")]
+    pub(super) schema: Option<PathBuf>,
+    /// Stop after this time, such as 10s, 500ms, 2m
+    #[arg(long, value_name = "T", value_parser = duration)]
+    pub(super) duration: Option<Duration>,
+    /// JSON objects, one a line, the last one a summary
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print what would be attached and stop; needs no privileges
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Attach to instructions other than no-ops, too; each hit costs tens of times more
+    #[arg(long)]
+    pub(super) single_step: bool,
+    /// What makes the kernel program: this tool itself (embedded, the default), or libbcc from C (bcc)
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    backend: Backend,
+}
+
+/// How counts are kept and shown.
+#[derive(Debug, Args)]
+pub(super) struct TableArgs {
+    /// Count by the values of these: arguments, pid, tid, goid, comm; separated by commas
+    #[arg(long, value_name = "ARG", value_delimiter = ',', value_parser = Subject::parse)]
+    pub(super) by: Vec<Subject>,
+    /// Print the totals so far this often; on a terminal, in place
+    #[arg(long, value_name = "T", value_parser = duration)]
+    pub(super) interval: Option<Duration>,
+    /// Print only so many rows, those with the most hits
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) top: Option<u32>,
+    /// Most rows kept in the kernel; further ones are counted as dropped
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub(super) keys: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Backend {
+    Auto,
+    Embedded,
+    Bcc,
+}
+
+impl HitArgs {
+    pub(super) fn backend(&self) -> Choice {
+        match self.backend {
+            Backend::Auto => Choice::Auto,
+            Backend::Embedded => Choice::Embedded,
+            Backend::Bcc => Choice::Bcc,
+        }
+    }
+}
+
+impl TargetArgs {
+    /// The target. `globs` may hold it where nothing else does, which the message says then.
+    pub(super) fn target(&self, globs: &[String]) -> Result<Target> {
+        if let Some(path) = &self.exe {
+            return Ok(Target::Exe(path.clone()));
+        }
+        if let Some(path) = &self.cgroup {
+            return Ok(Target::Cgroup(path.clone()));
+        }
+        if self.all {
+            return Ok(Target::All);
+        }
+        if !self.command.is_empty() {
+            return Ok(Target::Command(self.command.clone()));
+        }
+        if !self.pid.is_empty() {
+            return Ok(Target::Pids(self.pid.clone()));
+        }
+        let meant = match globs.iter().find(|g| Path::new(g).is_file()) {
+            Some(file) => format!("; for a file that is --exe {file}, or -- {file} to start it"),
+            None => String::new(),
+        };
+        Err(Error::Usage(format!(
+            "say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD{meant}"
+        )))
+    }
+}
+
+/// `10`, `10s`, `500ms`, `2m`, `1h`.
+pub(super) fn duration(text: &str) -> std::result::Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(split).unwrap_or((text, ""));
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("the unit is one of ms, s, m, h".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "not a number with a unit, such as 10s".to_owned())?;
+    Duration::try_from_secs_f64(number * scale).map_err(|_| "out of range".to_owned())
+}

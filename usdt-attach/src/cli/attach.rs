@@ -1,0 +1,245 @@
+//! Commands that attach: trace, count, hist, latency.
+
+use super::args::{HitArgs, TableArgs, TargetArgs};
+use super::output::{Shown, Totals};
+use super::{Colour, say, warn, written};
+use crate::discover::{self, Found};
+use crate::error::{Error, Result};
+use crate::filter::Subject;
+use crate::follow::Follower;
+use crate::plan::{Options, Plan, Work};
+use crate::report::{json, text};
+use crate::select::{Glob, select, select_any};
+use crate::session::{Mechanism, Session};
+use crate::stream::{Group, Signals, Until, run};
+use crate::target::{Resolved, Target};
+use clap::Args;
+use std::io::{self, BufWriter, Write};
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct TraceArgs {
+    /// Probes: `provider:probe`, with `*` and `?` [default: all]
+    #[arg(value_name = "GLOB")]
+    globs: Vec<String>,
+    /// Stop after so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    events: Option<u64>,
+    /// Longest text copied from an argument, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=2048))]
+    max_text: u32,
+    /// Record the user stack, of so many frames at most
+    #[arg(long, value_name = "FRAMES", num_args = 0..=1, require_equals = true, default_missing_value = "32", value_parser = clap::value_parser!(u32).range(1..=127))]
+    stack: Option<u32>,
+    #[command(flatten)]
+    hits: HitArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CountArgs {
+    /// Probes: `provider:probe`, with `*` and `?` [default: all]
+    #[arg(value_name = "GLOB")]
+    globs: Vec<String>,
+    #[command(flatten)]
+    table: TableArgs,
+    #[command(flatten)]
+    hits: HitArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistArgs {
+    /// Probe: `provider:probe`
+    #[arg(value_name = "PROBE")]
+    probe: String,
+    /// The argument whose values are counted by size
+    #[arg(value_name = "ARG", value_parser = Subject::parse)]
+    value: Subject,
+    /// Buckets of one width instead of powers of two
+    #[arg(long, value_name = "LO,HI,STEP", value_parser = linear, allow_hyphen_values = true)]
+    linear: Option<(i64, i64, u32)>,
+    #[command(flatten)]
+    table: TableArgs,
+    #[command(flatten)]
+    hits: HitArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LatencyArgs {
+    /// Probe where the time begins
+    #[arg(value_name = "START")]
+    start: String,
+    /// Probe where it ends
+    #[arg(value_name = "END")]
+    end: String,
+    /// What a start and its end have in common: goid, tid or an argument [default: goid, else tid]
+    #[arg(long, value_name = "ARG", value_parser = Subject::parse)]
+    key: Option<Subject>,
+    #[command(flatten)]
+    table: TableArgs,
+    #[command(flatten)]
+    hits: HitArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+fn linear(text: &str) -> std::result::Result<(i64, i64, u32), String> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let [low, high, step] = parts.as_slice() else { return Err("three numbers: LO,HI,STEP".to_owned()) };
+    let number = |text: &str| text.parse::<i64>().map_err(|_| format!("`{text}` is no whole number"));
+    let step = u32::try_from(number(step)?).map_err(|_| "STEP is above 0 and below 2^32".to_owned())?;
+    Ok((number(low)?, number(high)?, step))
+}
+
+/// What is common to all of them.
+struct Job<'a> {
+    target: &'a TargetArgs,
+    hits: &'a HitArgs,
+    globs: Vec<String>,
+    options: Options,
+    interval: Option<Duration>,
+    top: Option<u32>,
+}
+
+pub(super) fn trace(args: &TraceArgs, colour: Colour) -> Result<()> {
+    let options =
+        Options { limit: args.events, max_text: args.max_text, stack: args.stack, ..Options::default() };
+    let (target, hits, globs) = (&args.target, &args.hits, args.globs.clone());
+    attach(Job { target, hits, globs, options, interval: None, top: None }, colour)
+}
+
+pub(super) fn count(args: &CountArgs, colour: Colour) -> Result<()> {
+    let work = Work::Count { by: args.table.by.clone() };
+    aggregate(work, args.globs.clone(), (&args.target, &args.hits, &args.table), colour)
+}
+
+pub(super) fn hist(args: &HistArgs, colour: Colour) -> Result<()> {
+    let work = Work::Histogram { value: args.value.clone(), linear: args.linear, by: args.table.by.clone() };
+    aggregate(work, vec![args.probe.clone()], (&args.target, &args.hits, &args.table), colour)
+}
+
+pub(super) fn latency(args: &LatencyArgs, colour: Colour) -> Result<()> {
+    let work = Work::Latency {
+        start: Glob::new(&args.start),
+        end: Glob::new(&args.end),
+        key: args.key.clone(),
+        by: args.table.by.clone(),
+    };
+    let globs = vec![args.start.clone(), args.end.clone()];
+    aggregate(work, globs, (&args.target, &args.hits, &args.table), colour)
+}
+
+fn aggregate(
+    work: Work,
+    globs: Vec<String>,
+    (target, hits, table): (&TargetArgs, &HitArgs, &TableArgs),
+    colour: Colour,
+) -> Result<()> {
+    let options = Options { work, entries: table.keys, ..Options::default() };
+    attach(Job { target, hits, globs, options, interval: table.interval, top: table.top }, colour)
+}
+
+fn attach(job: Job<'_>, colour: Colour) -> Result<()> {
+    let (hits, globs) = (job.hits, &job.globs);
+    let target = job.target.target(globs)?;
+    let Resolved { mut found, pids, child } = target.resolve(!hits.dry_run)?;
+    let schema = hits.schema.as_deref().map(discover::Described::read).transpose()?;
+    schema.iter().for_each(|s| s.describe(&mut found));
+    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    let chosen = select(&found, globs)?;
+    if chosen.is_empty() {
+        return Err(Error::NoProbes(target.to_string()));
+    }
+    let options = Options {
+        pids: pids.clone(),
+        cgroup: target.cgroup().map(Into::into),
+        filter: hits.filter.clone(),
+        sample: hits.sample,
+        rate: hits.rate,
+        strings: hits.strings.clone(),
+        single_step: hits.single_step,
+        optimisation: crate::optimisation(),
+        ..job.options
+    };
+    let (plan, warnings) = Plan::new(&chosen, &options)?;
+    warn(warnings);
+    if hits.dry_run {
+        return dry_run(&plan, hits.json);
+    }
+    let signals = Signals::catch()?;
+    let backend = hits.backend().backend(Mechanism::Auto)?;
+    let (records, unit) = (plan.records(), plan.table.as_ref().and_then(|t| t.unit));
+    let session = Session::start(plan, &*backend)?;
+    let mut running = child.map(crate::target::Child::run).transpose()?;
+    let until = Until { events: options.limit, duration: hits.duration, pids, interval: job.interval };
+    let attach_more = |mut found: Vec<Found>, left: Option<u64>| {
+        schema.iter().for_each(|s| s.describe(&mut found));
+        let chosen = select_any(&found, globs);
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        // What cannot be attached to in a new file is no reason to leave the others.
+        match Plan::new(&chosen, &Options { limit: left, ..options.clone() }) {
+            Ok((plan, warnings)) => {
+                warn(warnings);
+                Session::start(plan, &*backend).map(Some)
+            }
+            Err(error) => {
+                warn([error.to_string()]);
+                Ok(None)
+            }
+        }
+    };
+    let follower = match &target {
+        Target::Command(_) => None,
+        target => Some(Follower::new(target, &found)),
+    };
+    let mut group = Group { sessions: vec![session], follower, attach: Box::new(attach_more) };
+    let totals = (!records).then(|| Totals::new(unit, job.interval.is_some(), job.top));
+    let mut shown = Shown::new(hits.json, colour, totals);
+    let summary = run(&mut group, &signals, &until, &mut shown)?;
+    drop(group);
+    if let Some(child) = &mut running {
+        finish(child);
+    }
+    if hits.json {
+        let out = &mut io::stdout().lock();
+        return written(json::summary(out, summary).and_then(|()| out.flush()));
+    }
+    say(&text::summary(summary));
+    Ok(())
+}
+
+fn dry_run(plan: &Plan, as_json: bool) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = if as_json {
+        serde_json::to_writer(&mut out, plan).map_err(io::Error::from).and_then(|()| out.write_all(b"\n"))
+    } else {
+        text::plan(&mut out, plan)
+    };
+    written(result.and_then(|()| out.flush()))
+}
+
+/// A command that this program started does not outlive it: asked to end, and ended if it does not.
+fn finish(child: &mut std::process::Child) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    const LOOK_EVERY: Duration = Duration::from_millis(10);
+    let ended = |child: &mut std::process::Child| !matches!(child.try_wait(), Ok(None));
+    if !ended(child)
+        && let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw)
+    {
+        // It may have ended in between.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let asked = std::time::Instant::now();
+        while !ended(child) && asked.elapsed() < PATIENCE {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let _ = child.kill();
+    }
+    let _ = child.wait();
+}

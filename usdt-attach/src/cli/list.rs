@@ -1,0 +1,62 @@
+//! `usdt-attach list`.
+
+use super::{Colour, say, warn, written};
+use crate::discover;
+use crate::error::Result;
+use crate::report::{json, text};
+use crate::select::select;
+use clap::Args;
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Process to look into, its libraries included
+    #[arg(short, long, value_name = "PID")]
+    pid: Option<u32>,
+    /// Look into every process
+    #[arg(long, conflicts_with = "pid")]
+    all: bool,
+    /// One JSON object per probe
+    #[arg(long)]
+    json: bool,
+    /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+    /// Binary to look into (unless -p or --all is given), then globs `provider:probe`
+    #[arg(value_name = "BIN|GLOB", required_unless_present_any = ["pid", "all"])]
+    rest: Vec<OsString>,
+}
+
+pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
+    let (mut found, globs, place) = match (args.pid, args.rest.split_first()) {
+        _ if args.all => {
+            let threads = std::thread::available_parallelism().unwrap_or(std::num::NonZero::<usize>::MIN);
+            (discover::host(threads)?, args.rest.as_slice(), "this host".to_owned())
+        }
+        (Some(pid), _) => (discover::process(pid)?, args.rest.as_slice(), format!("process {pid}")),
+        (None, Some((file, globs))) => {
+            let path = Path::new(file);
+            (vec![discover::file(path)?], globs, path.display().to_string())
+        }
+        (None, None) => return Ok(()),
+    };
+    let globs: Vec<String> = globs.iter().map(|g| g.to_string_lossy().into_owned()).collect();
+    if let Some(file) = &args.schema {
+        discover::Described::read(file)?.describe(&mut found);
+    }
+    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    let chosen = select(&found, &globs)?;
+    if chosen.is_empty() {
+        say(&format!("{place}: no probes"));
+        return Ok(());
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = if args.json {
+        json::list(&mut out, &chosen)
+    } else {
+        text::list(&mut out, &chosen, args.all, colour.enabled(&io::stdout()))
+    };
+    written(result.and_then(|()| out.flush()))
+}

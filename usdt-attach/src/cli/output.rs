@@ -1,0 +1,157 @@
+//! Results on standard output: events as they come, totals at the end, at intervals, or in place.
+
+use super::Colour;
+use crate::aggregate::Row;
+use crate::error::Result;
+use crate::event::Event;
+use crate::report::table::{Style, table};
+use crate::report::{json, text};
+use crate::session::Session;
+use crate::stream::Output;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A terminal that does not say how large it is, is this large.
+const USUAL: (usize, usize) = (80, 24);
+
+/// Standard output.
+pub(super) struct Shown {
+    out: BufWriter<StdoutLock<'static>>,
+    json: bool,
+    colour: bool,
+    lines: text::Lines,
+    totals: Option<Totals>,
+}
+
+/// What is counted in the kernel, and how it was shown last.
+pub(super) struct Totals {
+    unit: Option<&'static str>,
+    intervals: bool,
+    top: usize,
+    /// Redrawn in place.
+    in_place: bool,
+    /// Lines to go up for that.
+    drawn: usize,
+    before: Vec<Row>,
+    at: Instant,
+}
+
+impl Totals {
+    pub(super) fn new(unit: Option<&'static str>, intervals: bool, top: Option<u32>) -> Totals {
+        Totals {
+            unit,
+            intervals,
+            top: top.map_or(usize::MAX, |n| n as usize),
+            in_place: intervals && io::stdout().is_terminal(),
+            drawn: 0,
+            before: Vec::new(),
+            at: Instant::now(),
+        }
+    }
+}
+
+impl Shown {
+    pub(super) fn new(json: bool, colour: Colour, totals: Option<Totals>) -> Shown {
+        let colour = colour.enabled(&io::stdout());
+        Shown {
+            out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
+            json,
+            colour,
+            lines: text::Lines::new(colour),
+            totals,
+        }
+    }
+}
+
+impl Output for Shown {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        if self.json { json::event(&mut self.out, event) } else { self.lines.event(&mut self.out, event) }
+    }
+
+    fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {
+        let Some(totals) = &mut self.totals else { return Ok(Ok(())) };
+        let mut rows = Session::rows_of(sessions)?;
+        if self.json {
+            rows.truncate(totals.top);
+            let stamp = totals.intervals.then(now);
+            return Ok(json::rows(&mut self.out, &rows, totals.unit, stamp));
+        }
+        let result = totals.draw(&mut self.out, &rows, self.colour, last);
+        totals.before = rows;
+        totals.at = Instant::now();
+        Ok(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Totals {
+    fn draw(&mut self, out: &mut impl Write, rows: &[Row], colour: bool, last: bool) -> io::Result<()> {
+        let (width, height) = size();
+        let style = Style { colour, width, unit: self.unit, top: self.top };
+        let before = self.intervals.then(|| (self.before.as_slice(), self.at.elapsed()));
+        let text = table(rows, before, style);
+        if !self.in_place {
+            if self.intervals {
+                writeln!(out, "{}", text::clock(now()))?;
+            }
+            return out.write_all(text.as_bytes());
+        }
+        if self.drawn > 0 {
+            write!(out, "\x1b[{}A\x1b[J", self.drawn)?;
+        }
+        // What does not fit would scroll away and leave its upper part behind; at the end it may.
+        let fitting = if last { usize::MAX } else { height.saturating_sub(1).max(1) };
+        self.drawn = 0;
+        for line in text.lines().take(fitting) {
+            writeln!(out, "{}", cut(line, width))?;
+            self.drawn += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of a line that a terminal shows in one row; sequences for colours take no room.
+fn cut(line: &str, width: usize) -> String {
+    let mut out = String::new();
+    let (mut room, mut sequence) = (width, false);
+    for c in line.chars() {
+        if c == '\x1b' {
+            sequence = true;
+        } else if sequence {
+            sequence = c != 'm';
+        } else if room == 0 {
+            continue;
+        } else {
+            room -= 1;
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn size() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+        _ => USUAL,
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn colours_take_no_room() {
+        assert_eq!(cut("abc", 2), "ab");
+        assert_eq!(cut("\x1b[1mabc\x1b[0mde", 4), "\x1b[1mabc\x1b[0md");
+        assert_eq!(cut("\x1b[1mabc\x1b[0m", 1), "\x1b[1ma\x1b[0m", "a colour that is begun is ended");
+    }
+}

@@ -1,0 +1,62 @@
+//! Names and types from a file, for probes whose binary has none.
+
+use super::Found;
+use crate::error::{Error, Result};
+use stapsdt::argspec;
+use stapsdt::schema::{self, Schema};
+use std::path::Path;
+
+/// A schema file: what `usdt-gen schema` prints.
+#[derive(Clone, Debug)]
+pub struct Described(Schema);
+
+/// Larger files are no schemas.
+const LARGEST: u64 = 64 << 20;
+
+impl Described {
+    /// Reads it.
+    pub fn read(path: &Path) -> Result<Described> {
+        let open = |source| Error::Open { path: path.to_owned(), source };
+        let wrong = |problem: String| Error::Object { path: path.to_owned(), problem };
+        if std::fs::metadata(path).map_err(open)?.len() > LARGEST {
+            return Err(wrong("too large for a schema".into()));
+        }
+        let text = std::fs::read_to_string(path).map_err(open)?;
+        let schema: Schema = serde_json::from_str(&text)
+            .map_err(|e| wrong(format!("no schema as `usdt-gen schema` prints it: {e}")))?;
+        if schema.version != schema::VERSION {
+            return Err(wrong(format!("a schema of version {}; this tool reads 1", schema.version)));
+        }
+        Ok(Described(schema))
+    }
+
+    /// Names the arguments of probes that have no description. A description with another number of words than
+    /// the probe has is of something else.
+    pub fn describe(&self, found: &mut [Found]) {
+        for one in found {
+            for probe in one.probes.iter_mut().filter(|p| p.schema.is_none()) {
+                let provider = self.0.providers.iter().find(|p| p.name == probe.provider);
+                let Some(description) =
+                    provider.and_then(|p| p.probes.iter().find(|d| same(&d.name, &probe.name)))
+                else {
+                    continue;
+                };
+                let words = argspec::parse(&probe.args, probe.arch).len();
+                if description.words() == words {
+                    probe.schema = Some(description.clone());
+                } else {
+                    one.warnings.push(format!(
+                        "{}: described with {} argument words, but it has {words}; the description is not used",
+                        probe.full_name(),
+                        description.words()
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Some emitters write notes in DTrace's spelling.
+fn same(a: &str, b: &str) -> bool {
+    a == b || a.replace("__", "-") == b.replace("__", "-")
+}

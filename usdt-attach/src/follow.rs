@@ -1,0 +1,112 @@
+//! Following a target: files that its processes come to run after it was looked at.
+//!
+//! The kernel tells of every `exec`; a look now and then, at most twice a second, finds what nobody tells, such as
+//! libraries that are loaded later.
+
+use crate::backend::kernel::ExecWatch;
+use crate::discover::{self, Found, ObjectId};
+use crate::error::Result;
+use crate::target::{Target, members, processes_alive};
+use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often processes are looked at that nobody told of.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Finds files that are new to a target.
+pub struct Follower {
+    target: Target,
+    known: HashSet<ObjectId>,
+    watch: Option<ExecWatch>,
+    /// When to look next without being told.
+    next: Instant,
+    /// Processes that called `exec` since: their libraries are not mapped at once.
+    young: Vec<u32>,
+}
+
+impl Follower {
+    /// Follows a target whose files so far are known.
+    pub fn new(target: &Target, found: &[Found]) -> Follower {
+        Follower {
+            target: target.clone(),
+            known: found.iter().map(|f| f.object.id).collect(),
+            // Without it, files are found by looking.
+            watch: ExecWatch::start().ok(),
+            next: Instant::now() + LOOK_EVERY,
+            young: Vec::new(),
+        }
+    }
+
+    /// Readable when a process has called `exec`; `None` where this kernel does not tell.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(ExecWatch::fd)
+    }
+
+    /// How long to wait at most until the next call of [`Follower::look`].
+    pub fn patience(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    /// Files that are new since the last look.
+    pub fn look(&mut self) -> Result<Vec<Found>> {
+        let mut told = Vec::new();
+        if let Some(watch) = &mut self.watch {
+            watch.drain(&mut told)?;
+        }
+        let due = Instant::now() >= self.next;
+        if due {
+            self.next = Instant::now() + LOOK_EVERY;
+        } else if told.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = match &self.target {
+            Target::Exe(path) => self.file(&path.clone()),
+            Target::Pids(pids) => {
+                told.retain(|pid| pids.contains(pid));
+                let pids = pids.clone();
+                self.processes(told, due, || pids)
+            }
+            Target::Cgroup(path) => {
+                let members = members(path).unwrap_or_default();
+                told.retain(|pid| members.contains(pid));
+                self.processes(told, due, || members)
+            }
+            Target::All => self.everything(told, due),
+            Target::Command(_) => Vec::new(),
+        };
+        Ok(found.into_iter().filter(|f| self.known.insert(f.object.id)).collect())
+    }
+
+    /// The file's name may lead to another file by now.
+    fn file(&self, path: &Path) -> Vec<Found> {
+        let id = std::fs::metadata(path).map(|m| ObjectId { dev: m.dev(), ino: m.ino() });
+        match id {
+            Ok(id) if !self.known.contains(&id) => discover::file(path).into_iter().collect(),
+            // It is being replaced, perhaps.
+            _ => Vec::new(),
+        }
+    }
+
+    /// Those told of, and, when it is due, those that were told of before, or all where nobody tells.
+    fn processes(&mut self, told: Vec<u32>, due: bool, all: impl FnOnce() -> Vec<u32>) -> Vec<Found> {
+        let mut pids = told.clone();
+        if due {
+            pids.append(&mut self.young);
+            if self.watch.is_none() {
+                pids.extend(all());
+            }
+        }
+        self.young.extend(told);
+        processes_alive(&pids)
+    }
+
+    fn everything(&mut self, told: Vec<u32>, due: bool) -> Vec<Found> {
+        if due && self.watch.is_none() {
+            return Target::All.resolve(false).map(|r| r.found).unwrap_or_default();
+        }
+        self.processes(told, due, Vec::new)
+    }
+}
