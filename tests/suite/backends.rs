@@ -68,9 +68,9 @@ fn record(choice: Choice, mechanism: Mechanism) -> Vec<String> {
         optimisation: usdt_attach::optimisation(),
         ..Options::default()
     };
-    let (plan, warnings) = Plan::new(&chosen, &options);
+    let (plan, warnings) = Plan::new(&chosen, &options).unwrap();
     assert_eq!(warnings, [""; 0]);
-    let mut session = Session::start(&plan, choice, mechanism).unwrap();
+    let mut session = Session::start(plan, &*choice.backend(mechanism).unwrap()).unwrap();
     if mechanism != Mechanism::Auto {
         assert_eq!(session.mechanism(), mechanism);
     }

@@ -210,7 +210,7 @@ fn usage() {
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
-        "error: say what to trace: -p PID, --exe PATH or -- CMD; for a file that is --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
+        "error: say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD; for a file that is --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
     );
     for args in [&[][..], &["a.d", "b.d"], &["seal"]] {
         assert_eq!(usdt_gen(args).status.code(), Some(2), "{args:?}");

@@ -1,6 +1,7 @@
 //! End-to-end tests: Go programs built by the real toolchain, traced on the real kernel, seen by real tracers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod aggregate;
 mod arguments;
 mod backends;
 mod build;

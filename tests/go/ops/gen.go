@@ -1,0 +1,3 @@
+package ops
+
+//go:generate usdt-gen ops.d

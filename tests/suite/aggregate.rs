@@ -1,0 +1,489 @@
+//! Counts, histograms and times, which the kernel keeps: filters, keys, samples; the same from both back ends.
+
+use std::io::BufRead;
+use usdt_attach::aggregate::{Histogram, Key, Row, Total};
+use usdt_attach::backend::Choice;
+use usdt_attach::filter::{Filter, Subject};
+use usdt_attach::plan::{Options, Plan, Work};
+use usdt_attach::select::Glob;
+use usdt_attach::session::{Mechanism, Session, Summary, Unpaired};
+use usdt_attach::{discover, select};
+use usdt_e2e::{Fixture, Mode, Need, Process, attach, command, copy, have, lines, text, tools, wait_for};
+
+const BACKENDS: [Choice; 2] = [Choice::Embedded, Choice::Bcc];
+
+fn start(pid: u32, globs: &[&str], options: Options, backend: Choice) -> Session {
+    let found = discover::process(pid).unwrap();
+    let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
+    let chosen = select::select(&found, &globs).unwrap();
+    let optimisation = usdt_attach::optimisation();
+    let (plan, warnings) =
+        Plan::new(&chosen, &Options { pids: Some(vec![pid]), optimisation, ..options }).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    Session::start(plan, &*backend.backend(Mechanism::Auto).unwrap()).unwrap()
+}
+
+fn subject(name: &str) -> Subject {
+    Subject::parse(name).unwrap()
+}
+
+fn subjects(names: &[&str]) -> Vec<Subject> {
+    names.iter().map(|n| subject(n)).collect()
+}
+
+/// A process that fires when it is interrupted, or for its own reasons.
+fn target(package: &'static str, args: &[&str]) -> (usdt_e2e::Copy, Process) {
+    let app = copy(&Fixture::get(package, Mode::Sealed));
+    let target = Process::start(command(&app.path).args(args));
+    wait_for("the process to run its program", || {
+        std::fs::read_link(format!("/proc/{}/exe", target.pid())).is_ok_and(|exe| exe == app.path)
+    });
+    (app, target)
+}
+
+#[test]
+fn filters() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let (_app, mut target) = target("hits", &["-types", "-signal"]);
+    let own_pid = format!("pid == {}", target.pid());
+    let other_pid = format!("pid != {}", target.pid());
+    // Three hits: everything, nothing, long texts. See `everyType` of the program.
+    let more: &[(&str, u64)] = &[
+        ("u64 == 18446744073709551615", 1),
+        ("u64 > 0", 2),
+        ("u64 >= -5", 3),
+        ("u64 == 99999999999999999999999", 0),
+        ("u64", 2),
+        ("f == 1.5", 1),
+        ("f > 1", 2),
+        ("f <= 1.5 && f >= -1e30", 2),
+        ("d < 0", 1),
+        ("d == 0", 1),
+        ("d >= -100", 2),
+        ("d != 5", 3),
+        ("d == -2.25 || f == 0", 2),
+        ("ok", 2),
+        ("ok == false", 1),
+        ("!ok", 1),
+        ("cstring == 'C \"text\"'", 1),
+        ("cstring == 'C \"text\" '", 0),
+        ("cstring == 'C \"text'", 0),
+        ("cstring == ''", 1),
+        ("cstring == 'c*'", 1),
+        ("cstring == '*'", 3),
+        ("cstring != 'C*'", 2),
+        ("err == nil", 1),
+        ("err != nil", 2),
+        ("err == 'it broke\\n'", 1),
+        ("err == 'it broke'", 0),
+        ("err == 'e*'", 1),
+        ("err == 'eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee*'", 1),
+        ("p != nil", 1),
+        ("arg0 == 1", 1),
+        ("comm == 'hits*'", 3),
+        ("comm == 'hits-sealed'", 3),
+        ("comm == 'hits'", 0),
+        (&own_pid, 3),
+        (&other_pid, 0),
+        ("goid == 1", 3),
+        ("tid > 0 && (ok || u64 == 0)", 3),
+        ("!(ok && u64 == 1)", 2),
+        ("!(ok || u64 == 0) || err == 'it*' && p != nil", 1),
+    ];
+    let narrow: &[(&str, u64)] = &[
+        ("c < 0", 1),
+        ("c == 255", 0),
+        ("i8 == -128", 1),
+        ("i16 == -32768 && u16 == 65535", 1),
+        ("i32 > 0", 0),
+        ("i64 == -9223372036854775808", 1),
+        ("i64 < -9223372036854775807", 1),
+        ("i64 < -9223372036854775809", 0),
+        ("u8 == 255", 1),
+        ("u8 == -1", 0),
+        ("u32 > 4294967294", 1),
+    ];
+    let mut sessions = Vec::new();
+    for (probe, hits, cases) in [("e2e:more-types", 3, more), ("e2e:types", 1, narrow)] {
+        for (filter, expected) in cases {
+            for backend in BACKENDS {
+                let options = Options {
+                    work: Work::Count { by: Vec::new() },
+                    filter: Some(Filter::parse(filter).unwrap()),
+                    ..Options::default()
+                };
+                // libbcc takes most of a second for each: every fifth is enough to tell it from the other.
+                if backend == Choice::Bcc && !sessions.len().is_multiple_of(5) {
+                    continue;
+                }
+                let session = start(target.pid(), &[probe], options, backend);
+                sessions.push((session, *filter, backend, hits, *expected));
+            }
+        }
+    }
+    target.signal(2);
+    assert!(target.0.wait().unwrap().success());
+    for (session, filter, backend, hits, expected) in sessions {
+        let summary = session.summary().unwrap();
+        let wanted =
+            Summary { hits, delivered: expected, filtered: hits - expected, dropped: 0, unpaired: None };
+        assert_eq!(summary, wanted, "{filter} by {backend:?}");
+    }
+}
+
+fn count(row: &Row) -> u64 {
+    row.total.count()
+}
+
+fn histogram(row: &Row) -> &Histogram {
+    match &row.total {
+        Total::Histogram(histogram) => histogram,
+        Total::Count(_) => panic!("{row:?}"),
+    }
+}
+
+#[test]
+fn counts_and_histograms() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let (_app, mut target) = target("hits", &["-per", "1000", "-goroutines", "3", "-signal"]);
+    let count_by = |names: &[&str]| Work::Count { by: subjects(names) };
+    let of = |value: &str, linear, by: &[&str]| Work::Histogram {
+        value: subject(value),
+        linear,
+        by: subjects(by),
+    };
+    let works = [
+        count_by(&[]),
+        count_by(&["text"]),
+        count_by(&["self", "text"]),
+        count_by(&["comm", "pid"]),
+        of("n", None, &[]),
+        of("n", None, &["self"]),
+        of("n", Some((100, 450, 100)), &[]),
+        of("n", Some((-10, 10, 5)), &["comm"]),
+    ];
+    let sessions: Vec<(Session, Session)> = works
+        .into_iter()
+        .map(|work| {
+            let [one, other] = BACKENDS.map(|backend| {
+                let options = Options { work: work.clone(), ..Options::default() };
+                start(target.pid(), &["e2e:hit"], options, backend)
+            });
+            (one, other)
+        })
+        .collect();
+    let few = Options { work: count_by(&["text"]), entries: 7, ..Options::default() };
+    let few = start(target.pid(), &["e2e:hit"], few, Choice::Embedded);
+    target.signal(2);
+    assert!(target.0.wait().unwrap().success());
+    let mut all = Vec::new();
+    for (embedded, bcc) in &sessions {
+        let sorted = |session: &Session| {
+            let mut rows = session.rows().unwrap();
+            rows.sort_by_key(|row| format!("{row:?}"));
+            rows
+        };
+        assert_eq!(sorted(embedded), sorted(bcc));
+        for session in [embedded, bcc] {
+            let summary = session.summary().unwrap();
+            assert_eq!((summary.hits, summary.delivered), (3000, 3000));
+        }
+        all.push(embedded.rows().unwrap());
+    }
+    assert_eq!(all[0].iter().map(count).collect::<Vec<_>>(), [3000]);
+    assert_eq!(all[1].len(), 100);
+    assert!(all[1].iter().all(|row| count(row) == 30));
+    let longest = format!("{}39", "x".repeat(39));
+    assert!(all[1].iter().any(|row| row.key[0].1 == Key::Text(longest.clone().into(), false)));
+    assert_eq!(all[2].len(), 300);
+    assert_eq!(all[3].len(), 1, "{:?}", all[3]);
+    assert_eq!(all[3][0].key[1], ("pid".to_owned(), Key::Unsigned(target.pid().into())));
+    let plain = histogram(&all[4][0]);
+    assert_eq!((plain.min, plain.max, plain.sum), (0, 999, 3 * 999 * 500));
+    assert_eq!(plain.counts[..12], [3, 3, 6, 12, 24, 48, 96, 192, 384, 768, 1464, 0]);
+    assert_eq!(all[5].len(), 3);
+    assert!(all[5].iter().all(|row| histogram(row).sum == 999 * 500));
+    assert_eq!(histogram(&all[6][0]).counts, [300, 300, 300, 300, 150, 1650]);
+    assert_eq!(histogram(&all[7][0]).counts, [0, 0, 0, 15, 15, 2970]);
+    let summary = few.summary().unwrap();
+    assert_eq!((summary.hits, summary.delivered + summary.dropped), (3000, 3000));
+    assert_eq!(few.rows().unwrap().len(), 7);
+    assert_eq!(few.rows().unwrap().iter().map(count).sum::<u64>(), summary.delivered);
+}
+
+/// Every type that can be a key or a value, and the lowest and highest numbers of each.
+#[test]
+fn keys_of_every_type() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let (_app, mut target) = target("hits", &["-types", "-signal"]);
+    let by = ["u64", "f", "d", "ok"];
+    let texts = ["cstring", "data", "err"];
+    let sessions: Vec<[Session; 3]> = BACKENDS
+        .map(|backend| {
+            let count =
+                |names: &[&str]| Options { work: Work::Count { by: subjects(names) }, ..Options::default() };
+            let signed = Options {
+                work: Work::Histogram { value: subject("i64"), linear: None, by: subjects(&["i8", "u32"]) },
+                ..Options::default()
+            };
+            [
+                start(target.pid(), &["e2e:more-types"], count(&by), backend),
+                start(target.pid(), &["e2e:more-types"], count(&texts), backend),
+                start(target.pid(), &["e2e:types"], signed, backend),
+            ]
+        })
+        .into();
+    target.signal(2);
+    assert!(target.0.wait().unwrap().success());
+    for [numbers, texts, signed] in &sessions {
+        let keys = |session: &Session| {
+            let mut keys: Vec<Vec<Key>> = session
+                .rows()
+                .unwrap()
+                .into_iter()
+                .map(|r| r.key.into_iter().map(|(_, k)| k).collect())
+                .collect();
+            keys.sort_by_key(|k| format!("{k:?}"));
+            keys
+        };
+        let (u, f, b) = (Key::Unsigned, Key::Float, Key::Bool);
+        let found = keys(numbers);
+        assert_eq!(
+            found[1..],
+            [vec![u(1), f(0.0), f(0.0), b(true)], vec![u(u64::MAX), f(1.5), f(-2.25), b(true)]]
+        );
+        assert!(
+            matches!(found[0][..], [Key::Unsigned(0), Key::Float(f64::INFINITY), Key::Float(n), Key::Bool(false)] if n.is_nan())
+        );
+        let text = |text: &str, cut| Key::Text(text.into(), cut);
+        assert_eq!(
+            keys(texts),
+            [
+                vec![
+                    text("C \"text\"", false),
+                    Key::Bytes(vec![0, 1, 255], false),
+                    text("it broke\n", false)
+                ],
+                vec![text(&"c".repeat(63), true), Key::Bytes(vec![7; 63], true), text(&"e".repeat(63), true)],
+                vec![text("", false), Key::Bytes(vec![], false), text("", false)],
+            ]
+        );
+        let rows = signed.rows().unwrap();
+        let one = histogram(&rows[0]);
+        assert_eq!((one.min, one.max, one.count()), (i64::MIN.into(), i64::MIN.into(), 1));
+        assert_eq!(one.counts[0], 1, "-2^63 is a bucket of its own");
+        assert_eq!(rows[0].key[1].1, Key::Unsigned(u32::MAX.into()));
+    }
+}
+
+#[test]
+fn times_between_two_probes() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let (_app, mut target) = target("pairs", &[]);
+    let mut ready = String::new();
+    std::io::BufReader::new(target.0.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+    let work = |key: Option<&str>, by: &[&str]| Work::Latency {
+        start: Glob::new("ops:begin"),
+        end: Glob::new("ops:end"),
+        key: key.map(subject),
+        by: subjects(by),
+    };
+    let works = [
+        work(None, &[]),
+        work(Some("id"), &[]),
+        work(Some("id"), &["kind", "status"]),
+        work(Some("tid"), &["pid"]),
+    ];
+    let sessions: Vec<[Session; 2]> = works
+        .iter()
+        .map(|work| {
+            BACKENDS.map(|backend| {
+                let options = Options { work: work.clone(), ..Options::default() };
+                start(target.pid(), &["ops:*"], options, backend)
+            })
+        })
+        .collect();
+    target.signal(2);
+    assert!(target.0.wait().unwrap().success());
+    // 4 goroutines, 100 operations each: 10 without an end, 10 without a beginning.
+    for [embedded, bcc] in &sessions[..3] {
+        assert_eq!(embedded.summary().unwrap(), bcc.summary().unwrap());
+    }
+    let summary = |i: usize| sessions[i][0].summary().unwrap();
+    // By goroutine an end that is missing is followed by the next beginning, which takes its place.
+    let unpaired = |unmatched_starts, unmatched_ends, overwritten| {
+        Some(Unpaired { unmatched_starts, unmatched_ends, overwritten })
+    };
+    assert_eq!((summary(0).hits, summary(0).dropped, summary(0).unpaired), (720, 0, unpaired(0, 40, 40)));
+    assert_eq!((summary(1).hits, summary(1).unpaired), (720, unpaired(40, 40, 0)));
+    assert_eq!(summary(2).unpaired, unpaired(40, 40, 0));
+    for session in &sessions[1] {
+        let rows = session.rows().unwrap();
+        assert_eq!((rows.len(), count(&rows[0]), rows[0].probe.name.as_str()), (1, 320, "end"));
+        let times = histogram(&rows[0]);
+        assert!(times.min > 1000 && times.max < 10_000_000_000, "{times:?}");
+        assert!(times.sum >= times.min * 320 && times.sum <= times.max * 320);
+    }
+    let keys = |session: &Session| {
+        let mut keys: Vec<(Vec<(String, Key)>, u64)> =
+            session.rows().unwrap().iter().map(|row| (row.key.clone(), count(row))).collect();
+        keys.sort_by_key(|key| format!("{key:?}"));
+        keys
+    };
+    assert_eq!(keys(&sessions[2][0]), keys(&sessions[2][1]));
+    // The status comes from the end, the kind from the beginning.
+    let mut expected = std::collections::BTreeMap::new();
+    for n in (0..100).filter(|n| ![5, 7].contains(&(n % 10))) {
+        *expected.entry((["read", "write", "sync"][n % 3], 200 + n as i64 % 2)).or_insert(0) += 4;
+    }
+    let found: std::collections::BTreeMap<(String, i64), u64> = keys(&sessions[2][0])
+        .into_iter()
+        .map(|(key, count)| match (&key[0], &key[1]) {
+            ((status, Key::Signed(code)), (kind, Key::Text(name, false))) => {
+                assert_eq!((status.as_str(), kind.as_str()), ("status", "kind"));
+                ((text(name), *code), count)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(found, expected.into_iter().map(|((k, s), n)| ((k.to_owned(), s), n)).collect());
+}
+
+#[test]
+fn samples_and_rates() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let (_app, mut target) = target("hits", &["-per", "50000", "-goroutines", "4", "-signal"]);
+    let sessions = BACKENDS.map(|backend| {
+        let options = || Options { work: Work::Count { by: Vec::new() }, ..Options::default() };
+        let sample = Options { sample: Some(100), ..options() };
+        let rate = Options { rate: Some(50), ..options() };
+        [sample, rate].map(|options| start(target.pid(), &["e2e:hit"], options, backend))
+    });
+    let begun = std::time::Instant::now();
+    target.signal(2);
+    assert!(target.0.wait().unwrap().success());
+    let seconds = begun.elapsed().as_secs() + 2;
+    for (backend, [sample, rate]) in BACKENDS.iter().zip(&sessions) {
+        let [sample, rate] = [sample, rate].map(|s| s.summary().unwrap());
+        for summary in [sample, rate] {
+            assert_eq!((summary.hits, summary.delivered + summary.filtered), (200_000, 200_000));
+        }
+        // 2,000 are expected; ten standard deviations are 440.
+        assert!((1500..2500).contains(&sample.delivered), "{sample:?} by {backend:?}");
+        assert!(rate.delivered >= 50, "{rate:?}");
+        // Without fetching atomics, hits on two CPUs may pass together.
+        let slack = if *backend == Choice::Bcc { 2 } else { 1 };
+        assert!(rate.delivered <= 50 * seconds * slack, "{rate:?} in {seconds} s by {backend:?}");
+    }
+}
+
+#[test]
+fn totals_at_intervals() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let run = |extra: &[&str]| {
+        let mut args = vec!["count", "e2e:hit", "--interval", "50ms", "--by", "text"];
+        args.extend(extra);
+        args.extend(["--", app.as_str(), "-per", "1000", "-linger", "300ms"]);
+        let out = attach(&args);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let rows = lines(&run(&["--json", "--top", "3"]));
+    let (summary, rows) = rows.split_last().unwrap();
+    assert_eq!(summary["summary"]["delivered"], 1000);
+    assert!(rows.len() >= 9 && rows.len() % 3 == 0, "{rows:?}");
+    for pair in rows.windows(4) {
+        assert!(pair[0]["time_ns"].as_u64().unwrap() < pair[3]["time_ns"].as_u64().unwrap());
+    }
+    assert!(rows[rows.len() - 3..].iter().all(|row| row["count"] == 10 && row["by"].is_string()));
+    let plain = run(&["--top", "2"]);
+    assert!(plain.contains("       COUNT      PER SEC  PROBE\n          10"), "{plain}");
+    assert!(plain.contains("... and 98 more"), "{plain}");
+}
+
+/// On a terminal the table stays in its place.
+#[test]
+fn totals_in_place() {
+    if !have(&[Need::Bpf, Need::Program("script")]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let line = format!(
+        "stty cols 60 rows 10; {} hist e2e:hit n --by text --interval 50ms -- {} -per 1000 -linger 400ms",
+        tools().join("usdt-attach").display(),
+        app.as_str()
+    );
+    let out = command("script").args(["-qec", &line, "/dev/null"]).env_remove("NO_COLOR").output().unwrap();
+    let shown = text(&out.stdout);
+    assert!(out.status.success(), "{shown}");
+    let redrawn: Vec<&str> = shown.split("\x1b[9A\x1b[J").collect();
+    assert!(redrawn.len() >= 3, "{shown:?}");
+    for frame in &redrawn[1..redrawn.len() - 1] {
+        assert_eq!(frame.lines().count(), 9, "as many as fit: {frame:?}");
+        let plain = frame.replace("\x1b[1m", "").replace("\x1b[36m", "").replace("\x1b[0m", "");
+        assert!(plain.lines().all(|l| l.trim_end().chars().count() <= 60), "{plain}");
+    }
+    assert!(redrawn.last().unwrap().lines().count() > 100, "at the end, everything");
+}
+
+#[test]
+fn mistakes() {
+    let app = Fixture::get("hits", Mode::Sealed);
+    let app = app.to_str().unwrap();
+    for (args, expected) in [
+        (
+            &["count", "e2e:hit", "--by", "method"][..],
+            "error: e2e:hit: it has no argument `method`, but self, n, text\n",
+        ),
+        (&["hist", "e2e:hit", "text"], "error: e2e:hit: `text` is text; histograms are of integers\n"),
+        (
+            &["hist", "e2e:hit", "n", "--linear", "9,1,1"],
+            "error: a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0\n",
+        ),
+        (
+            &["hist", "e2e:hit", "n", "--linear", "0,1000000,1"],
+            "error: 1000000 buckets are more than 1000; take a larger step\n",
+        ),
+        (
+            &["trace", "e2e:hit", "--filter", "n == 'x'"],
+            "error: e2e:hit: `n` is no text; for a C string that is `str(n)`\n",
+        ),
+        (
+            &["trace", "e2e:hit", "--filter", "text == 5"],
+            "error: e2e:hit: `text` is text, and is compared with a number\n",
+        ),
+        (
+            &["latency", "e2e:hit", "e2e:hit"],
+            "error: e2e:hit is the start and the end; say two different probes\n",
+        ),
+        (
+            &["latency", "e2e:hit", "e2e:nothing", "--key", "n"],
+            "error: e2e:nothing: it has no argument `n`, but no arguments\n",
+        ),
+    ] {
+        let mut args = args.to_vec();
+        args.extend(["--dry-run", "--exe", app]);
+        let out = attach(&args);
+        assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(2), expected), "{args:?}");
+    }
+    let out = attach(&["trace", "--filter", "n = 5", "--exe", app]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(
+        text(&out.stderr).contains("write `==` at column 3 of the filter `n = 5`"),
+        "{}",
+        text(&out.stderr)
+    );
+}
