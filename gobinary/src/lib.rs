@@ -1,11 +1,12 @@
-//! What a Go executable tells about itself, read from the file: the toolchain's version ([`buildinfo`]) and where
-//! a goroutine keeps its id ([`goid`]). Knows nothing of probes.
+//! What a Go executable tells about itself, read from the file: the toolchain's version ([`buildinfo`]), its
+//! functions and lines ([`pclntab`]) and where a goroutine keeps its id ([`goid`]). Knows nothing of probes.
 //!
 //! Binaries are hostile input: every read is checked, and what cannot be read is absent.
 
 pub mod buildinfo;
 mod dwarf;
 pub mod goid;
+pub mod pclntab;
 
 use object::{Object, ObjectSection};
 
@@ -44,6 +45,11 @@ impl<'a> GoBinary<'a> {
 
     fn goid_offset_by_version(&self) -> Option<u32> {
         goid::by_version(self.version()?)
+    }
+
+    /// The table of functions, where this version of Go is known.
+    pub fn functions(&self) -> Option<pclntab::Layout> {
+        pclntab::Layout::find(&self.file)
     }
 
     /// Whether the file carries DWARF.
