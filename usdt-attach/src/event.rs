@@ -9,8 +9,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Decoder {
     plan: Arc<Plan>,
-    /// Probe and handler of each site.
-    sites: Vec<(u32, u32)>,
+    /// Probe, handler and whether it is a stub, of each site.
+    sites: Vec<(u32, u32, bool)>,
     /// Added to the kernel's monotonic time to get nanoseconds since 1970.
     pub clock_offset: i64,
 }
@@ -20,6 +20,7 @@ pub struct Decoder {
 pub struct Event<'a> {
     record: &'a [u8],
     layout: &'a Layout,
+    stub: bool,
     /// Whose hit it is.
     pub probe: &'a PlannedProbe,
     /// Number of the site in the plan.
@@ -70,14 +71,14 @@ pub enum Value<'a> {
 impl Decoder {
     /// A reader for what `plan` records.
     pub fn new(plan: Arc<Plan>) -> Decoder {
-        let sites = plan.sites().iter().map(|s| (s.probe, s.handler)).collect();
+        let sites = plan.sites().iter().map(|s| (s.probe, s.handler, s.stub)).collect();
         Decoder { plan, sites, clock_offset: 0 }
     }
 
     /// Reads a record; `None` for bytes that are none of the plan's.
     pub fn decode<'a>(&'a self, record: &'a [u8]) -> Option<Event<'a>> {
         let cookie = u32_at(record, layout::COOKIE)?;
-        let (probe, handler) = *self.sites.get(cookie as usize)?;
+        let (probe, handler, stub) = *self.sites.get(cookie as usize)?;
         let Action::Record(layout) = &self.plan.handlers.get(handler as usize)?.action else { return None };
         let pid_tgid = u64_at(record, layout::PID_TGID)?;
         if record.len() < layout.size as usize {
@@ -86,6 +87,7 @@ impl Decoder {
         Some(Event {
             record,
             layout,
+            stub,
             probe: self.plan.probes.get(probe as usize)?,
             cookie,
             time_ns: u64_at(record, layout::TIME)?.wrapping_add_signed(self.clock_offset),
@@ -108,13 +110,21 @@ impl<'a> Event<'a> {
         self.layout.args.iter().map(|view| (view.name.as_str(), self.value(view)))
     }
 
-    /// The user stack, innermost address first, where it was asked for. Empty where it could not be walked.
+    /// Whether the site is a function of its own, which [`Event::stack`] leaves out.
+    pub fn is_stub(&self) -> bool {
+        self.stub
+    }
+
+    /// The user stack, where it was asked for: the address in the innermost function, then return addresses. Empty
+    /// where it could not be walked.
     pub fn stack(&self) -> Option<impl ExactSizeIterator<Item = u64> + 'a> {
         let (at, frames) = self.layout.stack?;
         let written = u64_at(self.record, at)? as i64;
         let bytes = usize::try_from(written).unwrap_or(0).min(frames as usize * 8);
         let addresses = slice(self.record, at + 8, bytes).unwrap_or_default().as_chunks::<8>().0;
-        Some(addresses.iter().map(|raw| u64::from_le_bytes(*raw)))
+        // The site itself, where it is a function of its own.
+        let stub = usize::from(self.stub).min(addresses.len());
+        Some(addresses.iter().skip(stub).map(|raw| u64::from_le_bytes(*raw)))
     }
 
     fn value(&self, view: &ArgView) -> Value<'a> {
@@ -242,7 +252,8 @@ mod tests {
     fn values(record: &[u8]) -> Vec<Value<'_>> {
         let (layout, probe) = (layout(), PlannedProbe { provider: "a".into(), name: "p".into() });
         let (layout, probe) = (Box::leak(Box::new(layout)), Box::leak(Box::new(probe)));
-        let event = Event { record, layout, probe, cookie: 0, time_ns: 0, pid: 0, tid: 0, goid: None };
+        let event =
+            Event { record, layout, stub: false, probe, cookie: 0, time_ns: 0, pid: 0, tid: 0, goid: None };
         event.args().map(|(_, v)| v).collect()
     }
 
@@ -281,7 +292,7 @@ mod tests {
             rate: None,
             buffer: 4096,
         };
-        let decoder = Decoder { plan: Arc::new(plan), sites: vec![(0, 0)], clock_offset: 100 };
+        let decoder = Decoder { plan: Arc::new(plan), sites: vec![(0, 0, false)], clock_offset: 100 };
         let r = record(3, 3, b"GET", 0);
         let event = decoder.decode(&r).unwrap();
         assert_eq!((event.pid, event.tid, event.goid, event.time_ns), (7, 9, Some(42), 105));

@@ -29,6 +29,7 @@ pub mod report;
 pub mod select;
 pub mod session;
 mod stream;
+pub mod symbols;
 pub mod target;
 
 pub use backend::kernel::detect::optimisation;

@@ -12,6 +12,7 @@ use crate::report::{json, text};
 use crate::select::{Glob, select, select_any};
 use crate::session::{Mechanism, Session};
 use crate::stream::{Group, Signals, Until, run};
+use crate::symbols::Symbolizer;
 use crate::target::{Resolved, Target};
 use clap::Args;
 use std::io::{self, BufWriter, Write};
@@ -201,7 +202,11 @@ fn attach(job: Job<'_>, colour: Colour) -> Result<()> {
     };
     let mut group = Group { sessions: vec![session], follower, attach: Box::new(attach_more) };
     let totals = (!records).then(|| Totals::new(unit, job.interval.is_some(), job.top));
-    let mut shown = Shown::new(hits.json, colour, totals);
+    let mut symbols = Symbolizer::default();
+    if options.stack.is_some() {
+        found.iter().for_each(|f| symbols.know(&f.object));
+    }
+    let mut shown = Shown::new(hits.json, colour, totals, symbols);
     let summary = run(&mut group, &signals, &until, &mut shown)?;
     drop(group);
     if let Some(child) = &mut running {

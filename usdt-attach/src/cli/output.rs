@@ -8,6 +8,7 @@ use crate::report::table::{Style, table};
 use crate::report::{json, text};
 use crate::session::Session;
 use crate::stream::Output;
+use crate::symbols::Symbolizer;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,6 +22,7 @@ pub(super) struct Shown {
     colour: bool,
     lines: text::Lines,
     totals: Option<Totals>,
+    symbols: Symbolizer,
 }
 
 /// What is counted in the kernel, and how it was shown last.
@@ -51,7 +53,7 @@ impl Totals {
 }
 
 impl Shown {
-    pub(super) fn new(json: bool, colour: Colour, totals: Option<Totals>) -> Shown {
+    pub(super) fn new(json: bool, colour: Colour, totals: Option<Totals>, symbols: Symbolizer) -> Shown {
         let colour = colour.enabled(&io::stdout());
         Shown {
             out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
@@ -59,13 +61,18 @@ impl Shown {
             colour,
             lines: text::Lines::new(colour),
             totals,
+            symbols,
         }
     }
 }
 
 impl Output for Shown {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        if self.json { json::event(&mut self.out, event) } else { self.lines.event(&mut self.out, event) }
+        let stack = event.stack().map(|_| self.symbols.stack(event));
+        if self.json {
+            return json::event(&mut self.out, event, stack.as_deref());
+        }
+        self.lines.event(&mut self.out, event, &stack.unwrap_or_default())
     }
 
     fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {

@@ -62,6 +62,11 @@ impl Object {
         unsafe { Mmap::map(file) }
     }
 
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
     /// Its structure.
     pub fn view(&self) -> Result<View<'_>> {
         View::parse(&self.map).map_err(|e| Error::Object { path: self.path.clone(), problem: e.to_string() })

@@ -55,15 +55,7 @@ pub(super) fn places(pid: u32) -> Result<Vec<Place>> {
 fn parse(maps: &[u8]) -> Vec<Place> {
     let mut seen = HashSet::new();
     let mappings = maps.split(|b| *b == b'\n').filter_map(Mapping::parse);
-    mappings
-        .filter(|m| seen.insert((m.device, m.inode)))
-        .map(|m| Place {
-            range: unpadded(m.range),
-            device: m.device.to_owned(),
-            inode: m.inode,
-            name: without_deleted(Path::new(OsStr::from_bytes(m.path))),
-        })
-        .collect()
+    mappings.filter(|m| seen.insert((m.device, m.inode))).map(|m| m.place()).collect()
 }
 
 /// A range as `map_files` names it: `maps` pads addresses to eight digits, that does not.
@@ -104,9 +96,47 @@ fn process_error(pid: u32, error: &io::Error) -> Error {
     }
 }
 
+/// A file mapped executable, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Mapped {
+    /// First address.
+    pub(crate) start: u64,
+    /// Behind the last one.
+    pub(crate) end: u64,
+    /// File offset of the first one.
+    pub(crate) offset: u64,
+    place: Place,
+}
+
+impl Mapped {
+    /// Device as maps have it, and inode.
+    pub(crate) fn file(&self) -> (&str, u64) {
+        (&self.place.device, self.place.inode)
+    }
+
+    /// The file itself.
+    pub(crate) fn open(&self, pid: u32) -> Option<Object> {
+        open(pid, &self.place)
+    }
+}
+
+/// Everything that a process maps executable from files, by address.
+pub(crate) fn mapped(pid: u32) -> Result<Vec<Mapped>> {
+    let maps = std::fs::read(format!("/proc/{pid}/maps")).map_err(|e| process_error(pid, &e))?;
+    let number = |text: &str| u64::from_str_radix(text, 16).ok();
+    let one = |line| {
+        let mapping = Mapping::parse(line)?;
+        let (start, end) = mapping.range.split_once('-')?;
+        let (start, end, offset) = (number(start)?, number(end)?, number(mapping.offset)?);
+        Some(Mapped { start, end, offset, place: mapping.place() })
+    };
+    Ok(maps.split(|b| *b == b'\n').filter_map(one).collect())
+}
+
 /// A line of `/proc/PID/maps` (proc(5)) that maps a file executable.
 struct Mapping<'a> {
     range: &'a str,
+    offset: &'a str,
     device: &'a str,
     inode: u64,
     path: &'a [u8],
@@ -116,11 +146,20 @@ impl<'a> Mapping<'a> {
     fn parse(line: &'a [u8]) -> Option<Mapping<'a>> {
         let mut fields = line.splitn(6, |b| *b == b' ');
         let mut text = || std::str::from_utf8(fields.next()?).ok();
-        let (range, permissions, _offset, device) = (text()?, text()?, text()?, text()?);
+        let (range, permissions, offset, device) = (text()?, text()?, text()?, text()?);
         let inode = text()?.parse().ok()?;
         let path = fields.next()?.trim_ascii_start();
         (permissions.as_bytes().get(2) == Some(&b'x') && inode != 0 && path.starts_with(b"/"))
-            .then_some(Mapping { range, device, inode, path })
+            .then_some(Mapping { range, offset, device, inode, path })
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            range: unpadded(self.range),
+            device: self.device.to_owned(),
+            inode: self.inode,
+            name: without_deleted(Path::new(OsStr::from_bytes(self.path))),
+        }
     }
 }
 

@@ -185,6 +185,8 @@ pub struct Site {
     pub semaphore_offset: Option<u64>,
     /// The instruction chosen, and why.
     pub method: Method,
+    /// The site is a function of its own, which says nothing in a stack.
+    pub stub: bool,
 }
 
 /// What is attached to at a site, cheapest first.

@@ -168,6 +168,7 @@ impl<'a> Planner<'a> {
                 offset: probe.offset + candidate.distance,
                 semaphore_offset: probe.semaphore_offset,
                 method: candidate.method,
+                stub: probe.generated,
             };
             sites.push((index, site));
         }

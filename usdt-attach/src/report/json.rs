@@ -6,15 +6,16 @@ use crate::discover::Source;
 use crate::event::{Event, Value};
 use crate::select::Selected;
 use crate::session::Summary;
+use crate::symbols::Frame;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use stapsdt::schema;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes an event and a newline.
-pub fn event(out: &mut impl Write, event: &Event<'_>) -> io::Result<()> {
-    line(out, &Line(event))
+/// Writes an event and a newline, with its stack where it was asked for.
+pub fn event(out: &mut impl Write, event: &Event<'_>, stack: Option<&[Frame]>) -> io::Result<()> {
+    line(out, &Line(event, stack))
 }
 
 /// Writes the last line of a stream.
@@ -126,7 +127,7 @@ fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-struct Line<'a>(&'a Event<'a>);
+struct Line<'a>(&'a Event<'a>, Option<&'a [Frame]>);
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -142,6 +143,10 @@ impl Serialize for Line<'_> {
         map.serialize_entry("provider", &event.probe.provider)?;
         map.serialize_entry("probe", &event.probe.name)?;
         map.serialize_entry("args", &Args(event))?;
+        if let Some(stack) = self.1 {
+            let frames: Vec<String> = stack.iter().map(Frame::to_string).collect();
+            map.serialize_entry("stack", &frames)?;
+        }
         map.end()
     }
 }

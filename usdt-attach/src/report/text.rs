@@ -4,6 +4,7 @@ use crate::event::{Event, Value};
 use crate::plan::{Action, Method, Plan};
 use crate::select::Selected;
 use crate::session::Summary;
+use crate::symbols::Frame;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
@@ -30,8 +31,8 @@ impl Lines {
         Lines { zone: TimeZone::system(), colour, line: String::new(), second: 0, clock: String::new() }
     }
 
-    /// Writes one event.
-    pub fn event(&mut self, out: &mut impl Write, event: &Event<'_>) -> io::Result<()> {
+    /// Writes one event, and its stack under it.
+    pub fn event(&mut self, out: &mut impl Write, event: &Event<'_>, stack: &[Frame]) -> io::Result<()> {
         let (second, rest) = (event.time_ns / 1_000_000_000, event.time_ns % 1_000_000_000);
         if second != self.second || self.clock.is_empty() {
             self.second = second;
@@ -60,6 +61,11 @@ impl Lines {
             show(line, value);
         }
         line.push('\n');
+        for frame in stack {
+            line.push_str("    ");
+            escape_into(line, frame.to_string().as_bytes());
+            line.push('\n');
+        }
         out.write_all(line.as_bytes())
     }
 }

@@ -42,6 +42,7 @@ fn plan(sites: u32, handlers: u32) -> Plan {
         offset: u64::from(i),
         semaphore_offset: None,
         method: Method::Nop,
+        stub: false,
     };
     Plan {
         objects: vec![PlannedObject {
