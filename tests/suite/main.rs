@@ -8,6 +8,7 @@ mod build;
 mod consumers;
 mod discovery;
 mod errors;
+mod follow;
 mod foreign;
 mod generate;
 mod interface;

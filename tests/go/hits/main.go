@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -28,6 +29,7 @@ func main() {
 	timeout := flag.Duration("timeout", 30*time.Second, "how long to wait for a tracer")
 	timed := flag.Bool("time", false, "say how long a hit took")
 	linger := flag.Duration("linger", 0, "how long to stay after the last hit")
+	next := flag.String("exec", "", "program to become after the last hit")
 	flag.Parse()
 
 	enabled := probes.HitEnabled
@@ -74,6 +76,9 @@ func main() {
 	}
 	fmt.Fprintln(os.Stderr, "done", *goroutines**per)
 	time.Sleep(*linger)
+	if *next != "" {
+		panic(syscall.Exec(*next, []string{*next}, os.Environ()))
+	}
 }
 
 // texts has the text of hit n at n modulo its length: distinct lengths and contents.
