@@ -13,6 +13,7 @@ mod foreign;
 mod generate;
 mod interface;
 mod language;
+mod run;
 mod seal;
 mod session;
 mod trace;

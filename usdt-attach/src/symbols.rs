@@ -130,7 +130,7 @@ impl Symbolizer {
         let holds = |file: &&Arc<File>| {
             file.object.view().is_ok_and(|view| {
                 let segment = view.load_segment(address, 1);
-                view.file_type() == ET_EXEC && segment.is_some_and(|s| s.is_executable())
+                view.file_type() == ET_EXEC && segment.is_some_and(stapsdt::elf::Segment::is_executable)
             })
         };
         self.objects.values().find(holds).map(|file| (Arc::clone(file), address))

@@ -231,7 +231,7 @@ fn dry_run(plan: &Plan, as_json: bool) -> Result<()> {
 }
 
 /// A command that this program started does not outlive it: asked to end, and ended if it does not.
-fn finish(child: &mut std::process::Child) {
+pub(super) fn finish(child: &mut std::process::Child) {
     const PATIENCE: Duration = Duration::from_secs(5);
     const LOOK_EVERY: Duration = Duration::from_millis(10);
     let ended = |child: &mut std::process::Child| !matches!(child.try_wait(), Ok(None));

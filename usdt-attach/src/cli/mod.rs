@@ -4,6 +4,8 @@ mod args;
 mod attach;
 mod list;
 mod output;
+#[cfg(feature = "bcc")]
+mod run;
 
 use crate::error::{Error, Result};
 use crate::report::text;
@@ -44,6 +46,9 @@ enum Command {
     Hist(Box<attach::HistArgs>),
     /// Measure the time between two probes, in the kernel
     Latency(Box<attach::LatencyArgs>),
+    /// Attach a program of your own, C as bcc takes it
+    #[cfg(feature = "bcc")]
+    Run(Box<run::RunArgs>),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -83,6 +88,8 @@ pub fn main() -> i32 {
         Command::Count(args) => attach::count(args, cli.color),
         Command::Hist(args) => attach::hist(args, cli.color),
         Command::Latency(args) => attach::latency(args, cli.color),
+        #[cfg(feature = "bcc")]
+        Command::Run(args) => run::run_file(args, cli.color),
     };
     match result {
         Ok(()) => OK,

@@ -13,6 +13,8 @@ mod table;
 pub use buckets::Buckets;
 pub use condition::{Condition, LONGEST_TEXT, infinite, order};
 pub use fetch::{Address, Step, Word};
+#[cfg(feature = "bcc")]
+pub(crate) use handler::{Access, accesses};
 pub use handler::{Action, Area, Frame, Handler, Move};
 pub use table::{BEFORE_BUCKETS, Field, FieldKind, KEY_TEXT, Starts, Table};
 

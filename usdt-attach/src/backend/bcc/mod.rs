@@ -3,7 +3,10 @@
 //! libbcc compiles only. Its own loader takes an argument more than the crate passes (since 0.25), and its USDT
 //! path pokes semaphores into process memory; loading and attaching are the same as for the embedded back end.
 
+mod module;
+pub mod run;
 mod source;
+mod values;
 
 use super::embedded::asm::Insn;
 use super::kernel::{Compiler, MapFds, Program};
@@ -11,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use std::ffi::CString;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use source::generate;
 
@@ -24,15 +27,19 @@ impl Compiler for Bcc {
         let text = generate(plan, maps);
         let failed =
             |what: &str, error: bcc::BccError| Error::Backend(format!("libbcc cannot {what}: {error}"));
-        // libbcc and the compiler in it keep state that is nobody's in particular.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = one_at_a_time();
         let module = bcc::BPF::new(&text).map_err(|e| failed("compile the program", e))?;
         let name = CString::new(source::FUNCTION).map_err(|e| Error::Backend(e.to_string()))?;
         let bytes = module.dump_func(name).map_err(|e| failed("find the program it compiled", e))?;
         let code = bytes.as_chunks::<8>().0.iter().map(|raw| Insn::from_bytes(*raw)).collect();
         Ok(vec![Program { cookies: plan.sites().iter().map(|s| s.cookie).collect(), code }])
     }
+}
+
+/// libbcc and the compiler in it keep state that is nobody's in particular.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static COMPILER: Mutex<()> = Mutex::new(());
+    COMPILER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// libbcc looks for kernel headers there, and explains their absence badly.

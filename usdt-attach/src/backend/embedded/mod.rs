@@ -8,6 +8,8 @@ use crate::error::Result;
 use crate::plan::Plan;
 
 pub use codegen::emit;
+#[cfg(feature = "bcc")]
+pub(crate) use codegen::prologue;
 
 /// See the module.
 pub(crate) struct Embedded;

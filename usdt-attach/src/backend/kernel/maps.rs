@@ -205,6 +205,42 @@ impl Maps {
     }
 }
 
+/// Keys of somebody else's map, and the value of each, or one for each CPU; `None` for kinds that have none. Values of
+/// arrays that are zero are left out. The shape is kind, entries, and bytes of keys and values.
+#[cfg(feature = "bcc")]
+pub(crate) fn read_table(
+    fd: i32,
+    (kind, entries, key_size, value_size): (u32, u32, usize, usize),
+) -> Result<Option<Vec<(Vec<u8>, Vec<Vec<u8>>)>>> {
+    let (array, per_cpu) = match kind {
+        bpf::BPF_MAP_TYPE_ARRAY => (true, false),
+        bpf::BPF_MAP_TYPE_PERCPU_ARRAY => (true, true),
+        bpf::BPF_MAP_TYPE_HASH | bpf::BPF_MAP_TYPE_LRU_HASH => (false, false),
+        bpf::BPF_MAP_TYPE_PERCPU_HASH | bpf::BPF_MAP_TYPE_LRU_PERCPU_HASH => (false, true),
+        _ => return Ok(None),
+    };
+    // SAFETY: its owner keeps it open as long as it lends it to this function.
+    let map = unsafe { BorrowedFd::borrow_raw(fd) };
+    let room = value_size.next_multiple_of(8);
+    let cpus = if per_cpu { possible_cpus()? } else { 1 };
+    let mut values = vec![0u64; room / 8 * cpus];
+    let all = if array {
+        (0..entries).map(|key| key.to_ne_bytes().to_vec()).collect()
+    } else {
+        keys(map, key_size)?
+    };
+    let mut out = Vec::new();
+    for key in all {
+        if !lookup(map, &key, &mut values)? || array && values.iter().all(|word| *word == 0) {
+            continue;
+        }
+        let bytes: Vec<u8> = values.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let each = bytes.chunks_exact(room.max(8)).map(|one| one.iter().take(value_size).copied().collect());
+        out.push((key, each.collect()));
+    }
+    Ok(Some(out))
+}
+
 fn possible_cpus() -> Result<usize> {
     // SAFETY: no arguments.
     let cpus = unsafe { bpf::libbpf_num_possible_cpus() };

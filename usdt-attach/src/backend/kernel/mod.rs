@@ -14,8 +14,10 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 pub(crate) use exec::ExecWatch;
 pub use links::Mechanism;
-use links::{Attached, attach};
-use maps::Maps;
+pub(crate) use links::{Attached, attach};
+pub(crate) use maps::Maps;
+#[cfg(feature = "bcc")]
+pub(crate) use maps::read_table;
 pub use maps::{Counter, Counts, MapFds};
 use ring::Ring;
 use std::os::fd::BorrowedFd;
@@ -97,7 +99,7 @@ impl Attachment for Running {
 }
 
 /// libbpf writes to standard error on its own account; this library reports through its results.
-fn silence_libbpf() {
+pub(crate) fn silence_libbpf() {
     #[allow(unsafe_code)]
     // SAFETY: replaces a callback by none; libbpf allows that at any time.
     unsafe {

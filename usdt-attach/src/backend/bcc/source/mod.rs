@@ -1,6 +1,7 @@
 //! A plan as C source: step for step what the embedded back end emits, so that records and tables are the same
 //! bytes.
 
+pub(super) mod access;
 mod action;
 mod condition;
 mod fetch;

@@ -78,6 +78,31 @@ pub fn emit(plan: &Plan, maps: &MapFds) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
         .collect()
 }
 
+/// What comes in front of a program that knows nothing of the plan: it goes on, with its context in place, for the
+/// chosen processes only.
+#[cfg(feature = "bcc")]
+pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
+    let mut asm = Assembler::default();
+    let (done, wanted) = (asm.label(), asm.label());
+    let mut emitter = Emitter { asm, maps, plan, done, filtered: done, dropped: done };
+    emitter.asm.mov(CTX, R1);
+    emitter.only_chosen_processes();
+    emitter.asm.jump(wanted);
+    emitter.asm.place(done);
+    emitter.asm.mov_imm(R0, 0);
+    emitter.asm.exit();
+    emitter.asm.place(wanted);
+    emitter.asm.mov(R1, CTX);
+    // The end is where the other program begins; for the assembler it has to be one.
+    emitter.asm.exit();
+    let mut code = emitter
+        .asm
+        .finish()
+        .map_err(|BadJump| Error::Backend("too many processes for one kernel program".to_owned()))?;
+    code.pop();
+    Ok(code)
+}
+
 fn program(plan: &Plan, maps: &MapFds, sites: &[&Site]) -> std::result::Result<Vec<Insn>, BadJump> {
     let mut asm = Assembler::default();
     let (done, filtered, dropped) = (asm.label(), asm.label(), asm.label());

@@ -1,0 +1,145 @@
+//! A user's own program, compiled by libbcc: `usdt-attach run`.
+
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use usdt_e2e::{Fixture, Mode, Need, attach, copy, have, lines, text};
+
+const PROGRAM: &str = r#"
+// Named in a comment only: USDT(e2e, nowhere)
+struct key_t { u64 self; char text[16]; };
+BPF_HASH(by, struct key_t);
+BPF_ARRAY(total, u64, 2);
+BPF_PERCPU_ARRAY(each_cpu, u64, 1);
+BPF_HASH(types, u32, s64);
+
+USDT(e2e, hit) {
+  struct key_t key = {};
+  key.self = usdt_arg(e2e, hit, self) == usdt_arg(e2e, hit, goid);
+  usdt_text(e2e, hit, text, key.text, sizeof(key.text));
+  if (usdt_arg(e2e, hit, n) < 3)
+    by.increment(key);
+  total.increment(0);
+  total.increment(1, usdt_arg(e2e, hit, n));
+  int zero = 0;
+  u64 *count = each_cpu.lookup(&zero);
+  if (count)
+    __sync_fetch_and_add(count, 1);
+  return 0;
+}
+
+USDT(e2e, types) {
+  u32 key = 8;
+  s64 value = usdt_arg(e2e, types, i8);
+  types.update(&key, &value);
+  key = 64;
+  value = usdt_arg(e2e, types, i64) + usdt_arg(e2e, types, u16);
+  types.update(&key, &value);
+  return 0;
+}
+
+USDT(e2e, more__types) {
+  char buffer[8];
+  u32 key = 1000 + usdt_text(e2e, more__types, cstring, buffer, sizeof(buffer));
+  types.increment(key);
+  return 0;
+}
+"#;
+
+fn program(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("program.c");
+    std::fs::write(&file, text).unwrap();
+    (folder, file)
+}
+
+fn rows(out: &str, table: &str) -> Vec<(Value, Value)> {
+    let mut rows: Vec<(Value, Value)> = lines(out)
+        .into_iter()
+        .filter(|row| row["table"] == table)
+        .map(|row| (row["key"].clone(), row["value"].clone()))
+        .collect();
+    rows.sort_by_key(|row| format!("{row:?}"));
+    rows
+}
+
+#[test]
+fn arguments_by_name_and_tables_at_the_end() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let (_folder, file) = program(PROGRAM);
+    let run = |args: &[&str]| {
+        let out = attach(&[&["run", file.to_str().unwrap(), "--json", "--", app.as_str()], args].concat());
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let out = run(&["-per", "100", "-goroutines", "2"]);
+    let key = |text: &str| json!({"self": 1, "text": text});
+    assert_eq!(rows(&out, "by"), [(key("0"), json!(2)), (key("x1"), json!(2)), (key("xx2"), json!(2))]);
+    assert_eq!(rows(&out, "total"), [(json!(0), json!(200)), (json!(1), json!(9900))]);
+    assert_eq!(rows(&out, "each_cpu"), [(json!(0), json!(200))]);
+    let out = run(&["-types"]);
+    let lowest = i64::MIN + 65535;
+    // `C "text"` and 300 characters are cut to seven and a zero; an empty text is its zero.
+    let expected = [(1001, 1), (1008, 2), (64, lowest), (8, -128)];
+    assert_eq!(rows(&out, "types"), expected.map(|(key, value)| (json!(key), json!(value))));
+}
+
+#[test]
+fn for_people() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let (_folder, file) = program(PROGRAM);
+    let out = attach(&["run", file.to_str().unwrap(), "--", app.as_str(), "-per", "2"]);
+    let out = text(&out.stdout);
+    assert!(out.contains("by: 2 rows\n"), "{out}");
+    assert!(out.contains("  self=1 text=x1: 1\n"), "{out}");
+    assert!(out.contains("total: 2 rows\n  0: 2\n  1: 1\n"), "{out}");
+}
+
+#[test]
+fn mistakes() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let app = Fixture::get("hits", Mode::Sealed);
+    for (source, code, expected) in [
+        (
+            "int f() { return 0; }",
+            2,
+            "error: the program names no probe; begin one with USDT(provider, probe) { ... }\n",
+        ),
+        ("USDT(e2e) { return 0; }", 2, "error: `USDT(e2e)` is not USDT(provider, probe)\n"),
+        ("USDT(e2e, absent) { return 0; }", 2, "error: no probe matches `e2e:absent`; there are "),
+        (
+            "USDT(e2e, hit) { return usdt_arg(e2e, hit, size); }",
+            2,
+            "error: e2e:hit has no argument `size`, but goid, n, self, text\n",
+        ),
+        (
+            "USDT(e2e, hit) { char b[4]; return usdt_text(e2e, hit, n, b, 4); }",
+            2,
+            "error: `n` of e2e:hit is no text; where it is a C string, say --str n\n",
+        ),
+        (
+            "USDT(e2e, hit) { return usdt_arg(e2e, nothing, n); }",
+            2,
+            "error: usdt_arg(e2e, nothing, n) is of a probe that the program does not attach to\n",
+        ),
+        (
+            "USDT(e2e, hit) {\n  return nonsense;\n}",
+            3,
+            "program.c:2:10: error: use of undeclared identifier 'nonsense'",
+        ),
+    ] {
+        let (_folder, file) = program(source);
+        let out =
+            attach(&["run", file.to_str().unwrap(), "--exe", app.to_str().unwrap(), "--duration", "10ms"]);
+        let errors = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
+    }
+}

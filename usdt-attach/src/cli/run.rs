@@ -1,0 +1,126 @@
+//! `usdt-attach run`.
+
+use super::args::{TargetArgs, duration};
+use super::{Colour, warn, written};
+use crate::backend::bcc::run::{Contents, start};
+use crate::discover::Described;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::plan::Options;
+use crate::report::text::escape;
+use crate::session::{Mechanism, Session};
+use crate::stream::{Group, Output, Signals, Until, run};
+use crate::target::Resolved;
+use clap::Args;
+use serde_json::{Value, json};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The program is C as bcc takes it. USDT(provider, probe) { ... } is attached to that probe;\n\
+                        usdt_arg(provider, probe, name) is the value of an argument and\n\
+                        usdt_text(provider, probe, name, to, size) copies text. Tables are printed at the end:\n\n  \
+                        BPF_HASH(sizes, u64);\n  \
+                        USDT(app, request__done) {\n    \
+                        sizes.increment(usdt_arg(app, request__done, size));\n    \
+                        return 0;\n  }"
+)]
+pub(super) struct RunArgs {
+    /// The program
+    #[arg(value_name = "FILE.c")]
+    file: PathBuf,
+    /// Arguments that are C strings, where the binary does not say so: names or argN
+    #[arg(long = "str", value_name = "ARG", value_delimiter = ',')]
+    strings: Vec<String>,
+    /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+    /// Stop after this time, such as 10s, 500ms, 2m
+    #[arg(long, value_name = "T", value_parser = duration)]
+    duration: Option<Duration>,
+    /// One JSON object for each row of each table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// The program reports by its tables alone.
+struct Silent;
+
+impl Output for Silent {
+    fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn counted(&mut self, _: &[Session], _: bool) -> Result<io::Result<()>> {
+        Ok(Ok(()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn run_file(args: &RunArgs, _: Colour) -> Result<()> {
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|source| Error::Open { path: args.file.clone(), source })?;
+    let target = args.target.target(&[])?;
+    let Resolved { mut found, pids, child } = target.resolve(true)?;
+    if let Some(file) = &args.schema {
+        Described::read(file)?.describe(&mut found);
+    }
+    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    let options = Options {
+        pids: pids.clone(),
+        cgroup: target.cgroup().map(Into::into),
+        strings: args.strings.clone(),
+        optimisation: crate::optimisation(),
+        ..Options::default()
+    };
+    let signals = Signals::catch()?;
+    let name = args.file.to_string_lossy();
+    let (mut program, warnings) = start(&name, &text, &found, &options, Mechanism::Auto)?;
+    warn(warnings);
+    let mut running = child.map(crate::target::Child::run).transpose()?;
+    let until = Until { events: None, duration: args.duration, pids, interval: None };
+    let mut group = Group { sessions: Vec::new(), follower: None, attach: Box::new(|_, _| Ok(None)) };
+    run(&mut group, &signals, &until, &mut Silent)?;
+    program.stop();
+    if let Some(child) = &mut running {
+        super::attach::finish(child);
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = program.tables()?.iter().try_for_each(|table| show(&mut out, table, args.json));
+    written(result.and_then(|()| out.flush()))
+}
+
+fn show(out: &mut impl Write, table: &Contents, as_json: bool) -> io::Result<()> {
+    if as_json {
+        return table.rows.iter().try_for_each(|(key, value)| {
+            writeln!(out, "{}", json!({"table": table.name, "key": key, "value": value}))
+        });
+    }
+    if table.omitted {
+        return writeln!(out, "{}: no table of keys and values", escape(table.name.as_bytes()));
+    }
+    let plural = if table.rows.len() == 1 { "row" } else { "rows" };
+    writeln!(out, "{}: {} {plural}", escape(table.name.as_bytes()), table.rows.len())?;
+    table.rows.iter().try_for_each(|(key, value)| writeln!(out, "  {}: {}", plain(key), plain(value)))
+}
+
+/// Texts without quotes, structures by their members.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => escape(text.as_bytes()),
+        Value::Object(members) => {
+            let members: Vec<String> =
+                members.iter().map(|(name, v)| format!("{}={}", escape(name.as_bytes()), plain(v))).collect();
+            members.join(" ")
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
