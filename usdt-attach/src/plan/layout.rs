@@ -111,6 +111,49 @@ impl Layout {
     }
 }
 
+/// Most bytes of a record that are put together on the stack.
+const LARGEST_STAGED: u32 = 480;
+
+impl Layout {
+    /// Bytes at the beginning of the record that a program puts together on its stack: all of them, else those in
+    /// front of the first text.
+    pub fn staged(&self) -> u32 {
+        if self.size <= LARGEST_STAGED {
+            return self.size;
+        }
+        let begin = |step: &Step| match step {
+            Step::Text { to, .. } | Step::Stack { to, .. } => Some(*to),
+            _ => None,
+        };
+        self.steps.iter().filter_map(begin).min().unwrap_or(self.size)
+    }
+
+    /// The steps of that part, and the others.
+    pub fn split(&self) -> (&[Step], &[Step]) {
+        let staged = self.staged();
+        let later =
+            |step: &Step| matches!(step, Step::Text { to, .. } | Step::Stack { to, .. } if *to >= staged);
+        let first = self.steps.iter().position(later).unwrap_or(self.steps.len());
+        self.steps.split_at(first)
+    }
+
+    /// Offsets of the words in that part that a step may leave untouched, in part or whole.
+    pub fn gaps(&self) -> Vec<u32> {
+        let staged = self.staged();
+        let mut out = Vec::new();
+        for step in &self.steps {
+            match step {
+                Step::Memory { to, len, .. } if !len.is_multiple_of(8) => out.push(to + len / 8 * 8),
+                Step::Stack { to, frames } if *to < staged => {
+                    out.extend((*to..to + 8 + 8 * frames).step_by(8));
+                }
+                _ => {}
+            }
+        }
+        out
+    }
+}
+
 fn view(
     builder: &mut Builder,
     argument: &Argument,

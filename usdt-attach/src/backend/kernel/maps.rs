@@ -205,13 +205,17 @@ impl Maps {
     }
 }
 
+/// A key, and its value or that of each CPU.
+#[cfg(feature = "bcc")]
+pub(crate) type Raw = (Vec<u8>, Vec<Vec<u8>>);
+
 /// Keys of somebody else's map, and the value of each, or one for each CPU; `None` for kinds that have none. Values of
 /// arrays that are zero are left out. The shape is kind, entries, and bytes of keys and values.
 #[cfg(feature = "bcc")]
 pub(crate) fn read_table(
     fd: i32,
     (kind, entries, key_size, value_size): (u32, u32, usize, usize),
-) -> Result<Option<Vec<(Vec<u8>, Vec<Vec<u8>>)>>> {
+) -> Result<Option<Vec<Raw>>> {
     let (array, per_cpu) = match kind {
         bpf::BPF_MAP_TYPE_ARRAY => (true, false),
         bpf::BPF_MAP_TYPE_PERCPU_ARRAY => (true, true),

@@ -54,32 +54,45 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
     }
 }
 
+/// As the embedded back end: put together on the stack, as far as there is room.
 fn record(out: &mut String, layout: &Layout, buffer: u32) {
+    let staged = layout.staged();
     let _ = write!(
         out,
-        "    base = bpf_ringbuf_reserve(RING, {}, 0);\n    if (!base) DROPPED\n\
-         \x20   AT(u64, {}) = cookie;\n    AT(u64, {}) = bpf_ktime_get_ns();\n\
-         \x20   AT(u64, {}) = bpf_get_current_pid_tgid();\n",
-        layout.size,
+        "    u64 image[{}] = {{}};\n    base = (u8 *)image;\n\
+         \x20   AT(u64, {}) = cookie;\n    AT(u64, {time}) = bpf_ktime_get_ns();\n\
+         \x20   AT(u64, {}) = bpf_get_current_pid_tgid();\n    bpf_get_current_comm(base + {}, 16);\n",
+        staged / 8,
         layout::COOKIE,
-        layout::TIME,
-        layout::PID_TGID
+        layout::PID_TGID,
+        layout::COMM,
+        time = layout::TIME,
     );
-    if !layout.goid {
-        let _ = writeln!(out, "    AT(u64, {}) = 0;", layout::GOID);
-    }
-    let _ = writeln!(out, "    bpf_get_current_comm(base + {}, 16);", layout::COMM);
-    for one in &layout.steps {
+    let (first, rest) = layout.split();
+    for one in first {
         step(out, one);
     }
-    // One record in 64 looks at the fill level, as in the embedded back end.
+    // One record in 64 looks at the fill level.
     let _ = write!(
         out,
-        "    flags = 1;\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(RING, 0) > {}) flags = 2;\n\
-         \x20   bpf_ringbuf_submit(base, flags);\n",
+        "    flags = 1;\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(RING, 0) > {}) flags = 2;\n",
         layout::TIME,
         buffer / 2
     );
+    if staged == layout.size {
+        let _ = writeln!(out, "    if (bpf_ringbuf_output(RING, base, {staged}, flags)) DROPPED");
+        return;
+    }
+    let _ = write!(
+        out,
+        "    base = bpf_ringbuf_reserve(RING, {}, 0);\n    if (!base) DROPPED\n\
+         \x20   __builtin_memcpy(base, image, {staged});\n",
+        layout.size
+    );
+    for one in rest {
+        step(out, one);
+    }
+    out.push_str("    bpf_ringbuf_submit(base, flags);\n");
 }
 
 fn collect(out: &mut String, handler: &Handler) {

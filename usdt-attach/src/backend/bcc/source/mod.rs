@@ -8,7 +8,7 @@ mod fetch;
 
 use crate::backend::kernel::{Counter, MapFds};
 use crate::plan::layout;
-use crate::plan::{Handler, Plan};
+use crate::plan::{Action, Handler, Plan};
 use fetch::step;
 use std::fmt::Write as _;
 
@@ -101,6 +101,11 @@ fn prologue(out: &mut String, plan: &Plan) {
 
 fn one(out: &mut String, plan: &Plan, handler: &Handler) {
     let frame = &handler.frame;
+    // A record is put together on the stack, too, which has no room for both.
+    let records = matches!(handler.action, Action::Record(_));
+    if records {
+        out.push_str("    {\n");
+    }
     if frame.size > 0 {
         let _ = writeln!(out, "    u64 frame[{}] = {{}};\n    base = (u8 *)frame;", frame.size / 8);
         for one in &frame.prepare {
@@ -109,6 +114,9 @@ fn one(out: &mut String, plan: &Plan, handler: &Handler) {
     }
     if let Some(condition) = &handler.filter {
         let _ = writeln!(out, "    if (!{}) FILTERED", condition::expression(condition));
+    }
+    if records {
+        out.push_str("    }\n");
     }
     if let Some(every) = plan.sample {
         let share = (u64::from(u32::MAX) + 1) / u64::from(every.max(1));

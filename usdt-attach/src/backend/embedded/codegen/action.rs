@@ -1,7 +1,7 @@
 //! What is done with a hit that passed: a record, or a change in a map.
 
 use super::fetch::Base;
-use super::{BASE, COOKIE, Cond, Emitter, R0, R1, R2, R3, R9, Reg, Width, helper};
+use super::{BASE, COOKIE, Cond, Emitter, R0, R1, R2, R3, R9, R10, Reg, Width, helper};
 use crate::backend::embedded::asm::R4;
 use crate::backend::kernel::Counter;
 use crate::plan::layout::{self, FAULTS, Layout};
@@ -44,14 +44,14 @@ impl Emitter<'_> {
         }
     }
 
+    /// The record is put together on the stack, which the kernel copies user memory to at half the price of the
+    /// buffer (its hardened copy looks up what a destination in `vmalloc` memory belongs to), and handed over
+    /// whole. Where the stack has no room for the texts, they alone go to the buffer at once.
     fn record(&mut self, layout: &Layout) {
+        let staged = layout.staged();
+        self.asm.mov(BASE, R10);
+        self.asm.add_imm(BASE, -(staged as i32));
         let asm = &mut self.asm;
-        asm.map(R1, self.maps.ring);
-        asm.mov_imm(R2, layout.size as i32);
-        asm.mov_imm(R3, 0);
-        asm.call(helper::RINGBUF_RESERVE);
-        asm.jump_if(Cond::Eq, R0, 0, self.dropped);
-        asm.mov(BASE, R0);
         // The cookie, and no faults yet.
         asm.store(Width::Dw, BASE, layout::COOKIE as i16, COOKIE);
         asm.call(helper::KTIME_GET_NS);
@@ -64,14 +64,41 @@ impl Emitter<'_> {
         self.at(layout::COMM);
         self.asm.mov_imm(R2, 16);
         self.asm.call(helper::GET_CURRENT_COMM);
-        self.steps(&layout.steps, Base::Record);
-        self.submit();
+        for at in layout.gaps() {
+            self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
+        }
+        let (first, rest) = layout.split();
+        self.steps(first, Base::Frame);
+        if staged == layout.size {
+            self.wake_up();
+            self.asm.mov(R4, R2);
+            self.asm.map(R1, self.maps.ring);
+            self.asm.mov(R2, BASE);
+            self.asm.mov_imm(R3, layout.size as i32);
+            self.asm.call(helper::RINGBUF_OUTPUT);
+            self.asm.jump_if(Cond::Ne, R0, 0, self.dropped);
+            return;
+        }
+        self.asm.map(R1, self.maps.ring);
+        self.asm.mov_imm(R2, layout.size as i32);
+        self.asm.mov_imm(R3, 0);
+        self.asm.call(helper::RINGBUF_RESERVE);
+        self.asm.jump_if(Cond::Eq, R0, 0, self.dropped);
+        for at in (0..staged as i16).step_by(8) {
+            self.asm.load(Width::Dw, R1, BASE, at);
+            self.asm.store(Width::Dw, R0, at, R1);
+        }
+        self.asm.mov(BASE, R0);
+        self.steps(rest, Base::Record);
+        self.wake_up();
+        self.asm.mov(R1, BASE);
+        self.asm.call(helper::RINGBUF_SUBMIT);
     }
 
-    /// Hands the record over without waking the reader, who comes by himself. One record in 64, picked by the
-    /// clock's low bits, looks at how full the buffer is and calls him at its half: the look costs more than the
-    /// rest of the hand-over, because the reader's position is on another CPU's cache line.
-    fn submit(&mut self) {
+    /// `r2 = ` the flags of the hand-over: without waking the reader, who comes by himself. One record in 64, picked
+    /// by the clock's low bits, looks at how full the buffer is and calls him at its half: the look costs more than
+    /// the rest of the hand-over, because the reader's position is on another CPU's cache line.
+    fn wake_up(&mut self) {
         let half = (self.plan.buffer / 2) as i32;
         let asm = &mut self.asm;
         let quiet = asm.label();
@@ -86,8 +113,6 @@ impl Emitter<'_> {
         asm.jump_if(Cond::Le, R0, half, quiet);
         asm.mov_imm(R2, RB_FORCE_WAKEUP);
         asm.place(quiet);
-        asm.mov(R1, BASE);
-        asm.call(helper::RINGBUF_SUBMIT);
     }
 
     /// Fetches what only hits that passed need; without it there is nothing to aggregate.

@@ -28,6 +28,7 @@ mod helper {
     pub(super) const GET_STACK: u32 = 67;
     pub(super) const PROBE_READ_USER: u32 = 112;
     pub(super) const PROBE_READ_USER_STR: u32 = 114;
+    pub(super) const RINGBUF_OUTPUT: u32 = 130;
     pub(super) const RINGBUF_RESERVE: u32 = 131;
     pub(super) const RINGBUF_SUBMIT: u32 = 132;
     pub(super) const RINGBUF_QUERY: u32 = 134;

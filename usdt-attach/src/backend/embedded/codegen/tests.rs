@@ -74,8 +74,13 @@ fn reserved(code: &[Insn], cookie: u32) -> i32 {
             0x05 => at = target(at),
             0x35 if i64::from(cookie) >= i64::from(insn.imm) => at = target(at),
             0x35 => at += 1,
-            // r1 = ring (two slots), r2 = size
-            0x18 => return code[at + 2].imm,
+            // base = frame pointer - size, or the part that fits the stack; then the buffer is asked for the whole.
+            0xbf => {
+                let staged = -code[at + 1].imm;
+                let output =
+                    (at..).find(|i| code[*i].code == 0x85 && [130, 131].contains(&code[*i].imm)).unwrap();
+                return if code[output].imm == 130 { staged } else { code[output - 2].imm };
+            }
             other => panic!("{other:#x} in the tree"),
         }
     }
