@@ -7,6 +7,7 @@ mod backends;
 mod build;
 mod consumers;
 mod discovery;
+mod emitters;
 mod errors;
 mod follow;
 mod foreign;

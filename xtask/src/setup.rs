@@ -33,6 +33,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/lib/python3/dist-packages/bcc/__init__.py", "python3-bpfcc"),
     ("/usr/bin/readelf", "binutils"),
     ("/usr/bin/eu-strip", "elfutils"),
+    ("/usr/lib/postgresql", "postgresql"),
 ];
 
 /// Oldest Go that builds generated packages, and the one fetched where there is none.
