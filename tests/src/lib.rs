@@ -228,7 +228,12 @@ impl Process {
 
     /// Waits until it has ended by itself and returns what it wrote. Two minutes are more than any test takes: a
     /// process that is still there then is stuck, and fails the test.
-    pub fn finish(mut self) -> (ExitStatus, String, String) {
+    pub fn finish(self) -> (ExitStatus, String, String) {
+        self.finish_while(|_| {})
+    }
+
+    fn finish_while(mut self, mut poke: impl FnMut(&mut Process)) -> (ExitStatus, String, String) {
+        // Read meanwhile: a process that cannot write does not end.
         let out = collect(self.0.stdout.take());
         let errors = collect(self.0.stderr.take());
         let end = Instant::now() + Duration::from_secs(120);
@@ -236,6 +241,7 @@ impl Process {
             if let Some(status) = self.0.try_wait().unwrap() {
                 break status;
             }
+            poke(&mut self);
             assert!(Instant::now() < end, "process {} does not end", self.pid());
             std::thread::sleep(Duration::from_millis(2));
         };
@@ -243,15 +249,14 @@ impl Process {
     }
 
     /// Interrupts it until it has ended: a signal that comes while a program starts up may be lost on it.
-    pub fn interrupt(mut self) -> (ExitStatus, String, String) {
-        for _ in 0..100 {
-            if self.0.try_wait().unwrap().is_some() {
-                break;
+    pub fn interrupt(self) -> (ExitStatus, String, String) {
+        let mut next = Instant::now();
+        self.finish_while(|process| {
+            if Instant::now() >= next {
+                process.signal(2);
+                next = Instant::now() + Duration::from_secs(5);
             }
-            self.signal(2);
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        self.finish()
+        })
     }
 
     /// Sends a signal by its number.

@@ -17,9 +17,9 @@ USDT(e2e, hit) {
   key.self = usdt_arg(e2e, hit, self) == usdt_arg(e2e, hit, goid);
   usdt_text(e2e, hit, text, key.text, sizeof(key.text));
   if (usdt_arg(e2e, hit, n) < 3)
-    by.increment(key);
-  total.increment(0);
-  total.increment(1, usdt_arg(e2e, hit, n));
+    by.atomic_increment(key);
+  total.atomic_increment(0);
+  total.atomic_increment(1, usdt_arg(e2e, hit, n));
   int zero = 0;
   u64 *count = each_cpu.lookup(&zero);
   if (count)
@@ -40,7 +40,7 @@ USDT(e2e, types) {
 USDT(e2e, more__types) {
   char buffer[8];
   u32 key = 1000 + usdt_text(e2e, more__types, cstring, buffer, sizeof(buffer));
-  types.increment(key);
+  types.atomic_increment(key);
   return 0;
 }
 "#;

@@ -246,3 +246,22 @@ fn lines_for_people() {
     assert!(lines[3].ends_with("other_provider:hit n=7"), "{}", lines[3]);
     assert_eq!(text(&out.stderr), "done\n5 hits: 5 delivered, 0 dropped, 0 filtered\n");
 }
+
+/// A reader that has stopped reading keeps nobody who asks twice.
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let mut tracer = tracer(&["trace", "--exe", app.as_str(), "e2e:hit"]);
+    wait_for("the tracer", || attached(tracer.pid()));
+    // Far more than a pipe holds, and nobody reads it.
+    Process::start(command(&app.path).args(["-per", "20000"])).finish();
+    tracer.signal(SIGINT);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(tracer.0.try_wait().unwrap().is_none(), "it waits for its reader");
+    tracer.signal(SIGINT);
+    wait_for("the end", || tracer.0.try_wait().unwrap().is_some());
+    assert_eq!(tracer.0.wait().unwrap().code(), Some(130));
+}

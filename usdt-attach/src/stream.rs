@@ -11,6 +11,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// When to stop, beside a signal, and what to do on the way.
@@ -53,6 +55,9 @@ const RECOUNT_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait where nothing is to be done meanwhile.
 const FOREVER: Duration = Duration::from_secs(3600);
 
+/// Exit status after a second signal, as shells have it for SIGINT.
+const INTERRUPTED_TWICE: i32 = 130;
+
 /// Signals that end a session, from here until this is dropped.
 pub(crate) struct Signals {
     receiver: UnixStream,
@@ -66,7 +71,16 @@ impl Signals {
         let (receiver, sender) = UnixStream::pair().map_err(failed)?;
         receiver.set_nonblocking(true).map_err(failed)?;
         let mut registered = Vec::new();
+        let told = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // Whoever asks twice does not want to wait for a reader that has stopped reading. The kernel detaches.
+            let shutdown = signal_hook::flag::register_conditional_shutdown(
+                signal,
+                INTERRUPTED_TWICE,
+                Arc::clone(&told),
+            );
+            registered.push(shutdown.map_err(failed)?);
+            registered.push(signal_hook::flag::register(signal, Arc::clone(&told)).map_err(failed)?);
             let sender = sender.try_clone().map_err(failed)?;
             registered.push(signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?);
         }

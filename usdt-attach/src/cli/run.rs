@@ -24,7 +24,7 @@ use std::time::Duration;
                         usdt_text(provider, probe, name, to, size) copies text. Tables are printed at the end:\n\n  \
                         BPF_HASH(sizes, u64);\n  \
                         USDT(app, request__done) {\n    \
-                        sizes.increment(usdt_arg(app, request__done, size));\n    \
+                        sizes.atomic_increment(usdt_arg(app, request__done, size));\n    \
                         return 0;\n  }"
 )]
 pub(super) struct RunArgs {

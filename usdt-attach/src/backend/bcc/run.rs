@@ -3,7 +3,7 @@
 //! ```c
 //! BPF_HASH(sizes, u64);
 //! USDT(app, request__done) {
-//!   sizes.increment(usdt_arg(app, request__done, size));
+//!   sizes.atomic_increment(usdt_arg(app, request__done, size));
 //!   return 0;
 //! }
 //! ```
