@@ -14,6 +14,7 @@ mod foreign;
 mod generate;
 mod interface;
 mod language;
+mod library;
 mod run;
 mod seal;
 mod session;

@@ -43,7 +43,7 @@ fn cargo(tools: &Tools, subcommand: &str, args: &[&str]) -> Command {
 
 /// Builds both tools as the tests use them.
 pub(crate) fn build(tools: &Tools) -> Outcome {
-    execute(&mut cargo(tools, "build", &["-p", "usdt-gen", "-p", "usdt-attach"]))
+    execute(&mut cargo(tools, "build", &["-p", "usdt-gen", "-p", "usdt-attach", "--bins", "--examples"]))
 }
 
 /// The Go side: formatted, vetted on every kind of platform, tested.

@@ -1,0 +1,144 @@
+//! The library as agents embed it: the examples, and the back end that needs no kernel.
+
+use std::collections::BTreeMap;
+use usdt_attach::aggregate::{Key, Total};
+use usdt_attach::backend::simulated::{Hit, Simulated};
+use usdt_attach::event::Value;
+use usdt_attach::filter::{Filter, Subject};
+use usdt_attach::plan::{Options, Plan, Work};
+use usdt_attach::select::{Glob, select};
+use usdt_attach::session::{Session, Unpaired};
+use usdt_attach::{discover, plan};
+use usdt_e2e::{Fixture, Mode, Need, Process, command, copy, have, tools, wait_for};
+
+#[test]
+fn examples_run() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let examples = tools().join("examples");
+    for (example, args, expected) in [
+        ("agent", &["e2e:hit"][..], "e2e:hit self=Unsigned(6) n=Unsigned(99) text=Text"),
+        ("tokio_agent", &["e2e:hit"], "100 events, Summary { hits: 100, delivered: 100, dropped: 0"),
+        ("aggregator", &["e2e:hit", "n"], "100 values, mean 49.500, deviation 28.866\n"),
+    ] {
+        let app = copy(&Fixture::get("hits", Mode::Sealed));
+        let target = Process::start(command(&app.path).args(["-per", "100", "-linger", "100ms"]));
+        wait_for("the process to run its program", || {
+            std::fs::read_link(format!("/proc/{}/exe", target.pid())).is_ok_and(|exe| exe == app.path)
+        });
+        let agent = Process::start(command(examples.join(example)).arg(target.pid().to_string()).args(args));
+        let (status, _, errors) = target.finish();
+        assert!(status.success(), "{errors}");
+        let (status, out, errors) = agent.finish();
+        assert!(status.success(), "{example}: {errors}");
+        // Goroutine ids differ from run to run.
+        let plain = out.split("self=").map(|part| match part.split_once(") ") {
+            Some((id, rest)) if id.starts_with("Unsigned(") => format!("Unsigned(6) {rest}"),
+            _ => part.to_owned(),
+        });
+        let plain = plain.collect::<Vec<_>>().join("self=");
+        assert!(plain.contains(expected), "{example}: {out} {errors}");
+    }
+}
+
+/// A plan for the fixture's probes, made without privileges, carried out without a kernel.
+fn session(
+    package: &'static str,
+    globs: &[&str],
+    options: &Options,
+) -> (Session, Simulated, Vec<(String, u32)>) {
+    let found = [discover::file(&Fixture::get(package, Mode::Sealed)).unwrap()];
+    let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
+    let (plan, warnings) = Plan::new(&select(&found, &globs).unwrap(), options).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    let name = |s: &plan::Site| (plan.probes[s.probe as usize].name.clone(), s.cookie);
+    let sites = plan.sites().into_iter().map(name).collect();
+    let backend = Simulated::default();
+    (Session::start(plan, &backend).unwrap(), backend, sites)
+}
+
+/// A hit whose arguments are on the stack, with text behind the second pointer.
+fn hit(site: u32, goid: u64, words: &[u64], text: &str) -> Hit {
+    const STACK: u64 = 0x7000_0000;
+    const GOROUTINE: u64 = 0xc000_0000;
+    const TEXT: u64 = 0x50_0000;
+    let (rsp, r14) = (152, 8);
+    let mut stack = vec![0; 8];
+    let words = words.iter().map(|word| if *word == u64::MAX { TEXT } else { *word });
+    stack.extend(words.flat_map(u64::to_le_bytes));
+    let mut goroutine = vec![0; 512];
+    for at in (0..512).step_by(8) {
+        goroutine[at..at + 8].copy_from_slice(&goid.to_le_bytes());
+    }
+    Hit {
+        site,
+        pid: 7,
+        tid: 8,
+        comm: "simulated".into(),
+        time_ns: 5_000_000_000,
+        registers: BTreeMap::from([(rsp, STACK), (r14, GOROUTINE)]),
+        memory: BTreeMap::from([(STACK, stack), (GOROUTINE, goroutine), (TEXT, text.as_bytes().to_vec())]),
+        stack: Vec::new(),
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn plans_without_a_kernel() {
+    let filter = Some(Filter::parse("n >= 2 && text == 'GE*'").unwrap());
+    let (mut session, backend, sites) =
+        session("hits", &["e2e:hit"], &Options { filter, limit: Some(2), ..Options::default() });
+    let site = sites[0].1;
+    for (n, text) in [(1, "GET"), (2, "GET"), (3, "POST"), (4, "GEX"), (5, "GET")] {
+        backend.hit(&hit(site, 42, &[9, n, u64::MAX, text.len() as u64], text));
+    }
+    let mut seen = Vec::new();
+    session
+        .drain(|event| {
+            assert_eq!((event.pid, event.tid, event.goid, event.comm()), (7, 8, Some(42), &b"simulated"[..]));
+            let args: Vec<(String, String)> =
+                event.args().map(|(n, v)| (n.to_owned(), format!("{v:?}"))).collect();
+            assert_eq!(args[0].1, format!("{:?}", Value::Unsigned(9)));
+            seen.push(args[1].1.clone());
+        })
+        .unwrap();
+    assert_eq!(seen, ["Unsigned(2)", "Unsigned(4)"]);
+    let summary = session.summary().unwrap();
+    assert_eq!((summary.hits, summary.delivered, summary.filtered, summary.dropped), (4, 2, 2, 0));
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn times_without_a_kernel() {
+    let work = Work::Latency {
+        start: Glob::new("ops:begin"),
+        end: Glob::new("ops:end"),
+        key: None,
+        by: vec![Subject::parse("kind").unwrap()],
+    };
+    let (session, backend, sites) = session("pairs", &["ops:*"], &Options { work, ..Options::default() });
+    let site = |name: &str| sites.iter().find(|(n, _)| n == name).unwrap().1;
+    let at = |hit: Hit, time_ns| backend.hit(&Hit { time_ns, ..hit });
+    let begin = |goid, kind: &str| hit(site("begin"), goid, &[1, u64::MAX, kind.len() as u64], kind);
+    let end = |goid| hit(site("end"), goid, &[1, 200], "");
+    at(begin(1, "read"), 1000);
+    at(begin(2, "write"), 1500);
+    at(begin(1, "sync"), 2000);
+    at(end(1), 2700);
+    at(end(2), 1503);
+    at(end(3), 9000);
+    at(begin(4, "read"), 9500);
+    let rows = session.rows().unwrap();
+    let read: Vec<(Key, i128)> = rows
+        .iter()
+        .map(|row| match &row.total {
+            Total::Histogram(h) => (row.key[0].1.clone(), h.sum),
+            Total::Count(_) => panic!("{row:?}"),
+        })
+        .collect();
+    let text = |text: &str| Key::Text(text.into(), false);
+    assert_eq!(read, [(text("sync"), 700), (text("write"), 3)]);
+    let unpaired = session.summary().unwrap().unpaired;
+    assert_eq!(unpaired, Some(Unpaired { unmatched_starts: 1, unmatched_ends: 1, overwritten: 1 }));
+}
