@@ -107,6 +107,15 @@ fn perf_events_serve_kernels_without_multi_links() {
 }
 
 #[test]
+fn programs_that_know_their_site_serve_kernels_without_cookies() {
+    if have(&[Need::Bpf, Need::Bcc]) {
+        let usual = record(Choice::Embedded, Mechanism::Multi);
+        assert_eq!(record(Choice::Embedded, Mechanism::Separate), usual);
+        assert_eq!(record(Choice::Bcc, Mechanism::Separate), usual);
+    }
+}
+
+#[test]
 fn bcc_programs_load_and_attach_by_our_own_means() {
     if have(&[Need::Bpf, Need::Bcc]) {
         assert_eq!(record(Choice::Bcc, Mechanism::Auto), record(Choice::Embedded, Mechanism::Auto));

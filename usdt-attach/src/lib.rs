@@ -20,6 +20,7 @@ pub mod aggregate;
 pub mod backend;
 pub mod cli;
 pub mod discover;
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod filter;

@@ -2,6 +2,7 @@
 
 mod args;
 mod attach;
+mod doctor;
 mod list;
 mod output;
 #[cfg(feature = "bcc")]
@@ -24,7 +25,7 @@ use std::io::{self, IsTerminal, Write};
                   usdt-attach count --exe ./app --by method --interval 1s app:request-start\n  \
                   usdt-attach hist -p 1234 app:request-done status --linear 100,600,100\n  \
                   usdt-attach latency -p 1234 app:request-start app:request-done --by method\n\n\
-                  Exit status: 0 done, 2 bad usage or input, 3 the system refused."
+                  Exit status: 0 done, 1 done and findings reported, 2 bad usage or input, 3 the system refused."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -49,6 +50,8 @@ enum Command {
     /// Attach a program of your own, C as bcc takes it
     #[cfg(feature = "bcc")]
     Run(Box<run::RunArgs>),
+    /// Say what works on this machine and for a binary, what does not, and what to do
+    Doctor(doctor::DoctorArgs),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -69,6 +72,7 @@ impl Colour {
 }
 
 const OK: i32 = 0;
+const FINDINGS: i32 = 1;
 const BAD_INPUT: i32 = 2;
 const REFUSED: i32 = 3;
 
@@ -82,17 +86,20 @@ pub fn main() -> i32 {
             return error.exit_code();
         }
     };
+    let done = |result: Result<()>| result.map(|()| true);
     let result = match &cli.command {
-        Command::List(args) => list::list(args, cli.color),
-        Command::Trace(args) => attach::trace(args, cli.color),
-        Command::Count(args) => attach::count(args, cli.color),
-        Command::Hist(args) => attach::hist(args, cli.color),
-        Command::Latency(args) => attach::latency(args, cli.color),
+        Command::List(args) => done(list::list(args, cli.color)),
+        Command::Trace(args) => done(attach::trace(args, cli.color)),
+        Command::Count(args) => done(attach::count(args, cli.color)),
+        Command::Hist(args) => done(attach::hist(args, cli.color)),
+        Command::Latency(args) => done(attach::latency(args, cli.color)),
+        Command::Doctor(args) => doctor::doctor(args, cli.color),
         #[cfg(feature = "bcc")]
-        Command::Run(args) => run::run_file(args, cli.color),
+        Command::Run(args) => done(run::run_file(args, cli.color)),
     };
     match result {
-        Ok(()) => OK,
+        Ok(true) => OK,
+        Ok(false) => FINDINGS,
         Err(error) => {
             let colour = cli.color.enabled(&io::stderr());
             say(&format!("{} {error}", if colour { "\x1b[1m\x1b[91merror:\x1b[0m" } else { "error:" }));

@@ -22,17 +22,24 @@ pub use source::generate;
 pub(crate) struct Bcc;
 
 impl Compiler for Bcc {
-    fn build(&self, plan: &Plan, maps: &MapFds) -> Result<Vec<Program>> {
+    fn build(&self, plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<Program>> {
         headers()?;
-        let text = generate(plan, maps);
+        let text = generate(plan, maps, cookies);
         let failed =
             |what: &str, error: bcc::BccError| Error::Backend(format!("libbcc cannot {what}: {error}"));
         let _one = one_at_a_time();
         let module = bcc::BPF::new(&text).map_err(|e| failed("compile the program", e))?;
-        let name = CString::new(source::FUNCTION).map_err(|e| Error::Backend(e.to_string()))?;
-        let bytes = module.dump_func(name).map_err(|e| failed("find the program it compiled", e))?;
-        let code = bytes.as_chunks::<8>().0.iter().map(|raw| Insn::from_bytes(*raw)).collect();
-        Ok(vec![Program { cookies: plan.sites().iter().map(|s| s.cookie).collect(), code }])
+        let function = |name: String, cookies: Vec<u32>| {
+            let name = CString::new(name).map_err(|e| Error::Backend(e.to_string()))?;
+            let bytes = module.dump_func(name).map_err(|e| failed("find the program it compiled", e))?;
+            let code = bytes.as_chunks::<8>().0.iter().map(|raw| Insn::from_bytes(*raw)).collect();
+            Ok(Program { cookies, code })
+        };
+        let all = plan.sites().into_iter().map(|s| s.cookie);
+        if cookies {
+            return Ok(vec![function(source::FUNCTION.to_owned(), all.collect())?]);
+        }
+        all.map(|cookie| function(format!("{}_{cookie}", source::FUNCTION), vec![cookie])).collect()
     }
 }
 

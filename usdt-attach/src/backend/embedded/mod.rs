@@ -15,8 +15,8 @@ pub(crate) use codegen::prologue;
 pub(crate) struct Embedded;
 
 impl Compiler for Embedded {
-    fn build(&self, plan: &Plan, maps: &MapFds) -> Result<Vec<Program>> {
-        let made = emit(plan, maps)?;
+    fn build(&self, plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<Program>> {
+        let made = emit(plan, maps, cookies)?;
         Ok(made.into_iter().map(|(cookies, code)| Program { cookies, code }).collect())
     }
 }

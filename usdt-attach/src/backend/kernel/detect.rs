@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // system calls without memory arguments, and libbpf's link creation
 
 use super::load::load;
-use crate::backend::embedded::asm::Insn;
+use crate::backend::embedded::asm::{Assembler, Insn, R0, R2, R10, Width};
 use crate::plan::Optimisation;
 use libbpf_sys as bpf;
 use std::io;
@@ -29,7 +29,7 @@ pub fn optimisation() -> Optimisation {
 
 /// How far the kernel's multi-uprobe links go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MultiLinks {
+pub(crate) enum MultiLinks {
     /// None (before Linux 6.6).
     Missing,
     /// There, but their process filter picks one thread (fixed in mid-2024).
@@ -38,14 +38,67 @@ pub(super) enum MultiLinks {
     Full,
 }
 
+/// What the kernel has of what this crate uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Features {
+    /// Programs load.
+    pub(crate) bpf: bool,
+    /// Why they do not.
+    pub(crate) refusal: Option<String>,
+    pub(crate) uprobes: bool,
+    pub(crate) semaphores: bool,
+    pub(crate) multi: MultiLinks,
+    pub(crate) cookies: bool,
+    pub(crate) ring: bool,
+    pub(crate) atomics: bool,
+    /// Whether it tells of `exec`.
+    pub(crate) exec: bool,
+}
+
+/// Tries everything.
+pub(crate) fn features() -> Features {
+    super::silence_libbpf();
+    let empty = load(&program(|_| {}), 0);
+    let has = |path: &str| std::path::Path::new("/sys/bus/event_source/devices/uprobe").join(path).exists();
+    Features {
+        bpf: empty.is_ok(),
+        refusal: empty.err().map(|e| e.to_string()),
+        uprobes: has("type"),
+        semaphores: has("format/ref_ctr_offset"),
+        multi: multi_links(),
+        cookies: cookies(),
+        ring: super::maps::create_ring(c"usdt_try", 4096).is_ok(),
+        atomics: load(&program(atomics), 0).is_ok(),
+        exec: super::ExecWatch::start().is_ok(),
+    }
+}
+
+/// Whether programs can ask for the cookie of their site.
+pub(super) fn cookies() -> bool {
+    const GET_ATTACH_COOKIE: u32 = 174;
+    load(&program(|asm| asm.call(GET_ATTACH_COOKIE)), 0).is_ok()
+}
+
+fn atomics(asm: &mut Assembler) {
+    asm.mov_imm(R2, 1);
+    asm.store_imm(Width::Dw, R10, -8, 0);
+    asm.atomic_fetch_add(R10, -8, R2);
+}
+
+/// A program that does this and ends.
+fn program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
+    let mut asm = Assembler::default();
+    body(&mut asm);
+    asm.mov_imm(R0, 0);
+    asm.exit();
+    // It has no jumps that could lead nowhere.
+    asm.finish().unwrap_or_default()
+}
+
 /// Tries links that must fail and looks how: a directory is no binary (`EBADF`), and a kernel with the right
 /// process filter refuses the process id -1 before it looks at the path (`EINVAL`).
 pub(super) fn multi_links() -> MultiLinks {
-    let code = [
-        Insn { code: 0xb7, dst: 0, src: 0, off: 0, imm: 0 },
-        Insn { code: 0x95, dst: 0, src: 0, off: 0, imm: 0 },
-    ];
-    let Ok(program) = load(&code, bpf::BPF_TRACE_UPROBE_MULTI) else { return MultiLinks::Missing };
+    let Ok(program) = load(&program(|_| {}), bpf::BPF_TRACE_UPROBE_MULTI) else { return MultiLinks::Missing };
     let probe = |pid: u32| {
         let offset: std::ffi::c_ulong = 0;
         let mut options = bpf::bpf_link_create_opts {

@@ -20,6 +20,8 @@ pub enum Mechanism {
     Multi,
     /// Perf events with a BPF cookie (Linux 5.15).
     PerfEvents,
+    /// Perf events, each with a program of its own that knows its site (Linux 5.8).
+    Separate,
 }
 
 /// Everything attached; dropping it detaches. The kernel does the same when the process is killed.
@@ -34,14 +36,18 @@ pub(crate) struct Attached {
 /// Attaches all sites, or none.
 pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) -> Result<Attached> {
     let multi = match mechanism {
-        Mechanism::PerfEvents => MultiLinks::Missing,
+        Mechanism::PerfEvents | Mechanism::Separate => MultiLinks::Missing,
         Mechanism::Auto | Mechanism::Multi => multi_links(),
     };
     let attach_type = if multi == MultiLinks::Missing { 0 } else { bpf::BPF_TRACE_UPROBE_MULTI };
     let mut out = Attached {
         _links: Vec::new(),
         _programs: Vec::new(),
-        mechanism: if multi == MultiLinks::Missing { Mechanism::PerfEvents } else { Mechanism::Multi },
+        mechanism: match (multi, mechanism) {
+            (_, Mechanism::Separate) => Mechanism::Separate,
+            (MultiLinks::Missing, _) => Mechanism::PerfEvents,
+            _ => Mechanism::Multi,
+        },
     };
     // A filter by thread is no filter; the program compares process ids itself.
     let pids: Vec<u32> = match (&plan.pids, multi) {
@@ -59,7 +65,8 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) ->
             for pid in &pids {
                 if multi == MultiLinks::Missing {
                     for site in &sites {
-                        perf_event(fd.as_raw_fd(), object, site, *pid, &mut out._links)?;
+                        let event = perf_event(object, site, *pid)?;
+                        link(fd.as_raw_fd(), object, site, event, out.mechanism, &mut out._links)?;
                     }
                 } else {
                     out._links.push(multi_link(fd.as_raw_fd(), object, &sites, *pid)?);
@@ -108,14 +115,8 @@ fn multi_link(program: RawFd, object: &PlannedObject, sites: &[&Site], pid: u32)
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// One perf event and its link. The event carries the semaphore in the upper half of `config`.
-fn perf_event(
-    program: RawFd,
-    object: &PlannedObject,
-    site: &Site,
-    pid: u32,
-    out: &mut Vec<OwnedFd>,
-) -> Result<()> {
+/// One perf event, which carries the semaphore in the upper half of `config`.
+fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> {
     const REF_CTR_SHIFT: u32 = 32;
     const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
     let path = path_of(object)?;
@@ -144,7 +145,33 @@ fn perf_event(
         return Err(Error::Refused { what: cannot_attach(object), source: error });
     }
     // SAFETY: a fresh descriptor that nobody else owns.
-    let event = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Makes the event run the program: by a link with the cookie or, where the kernel has neither, by itself.
+fn link(
+    program: RawFd,
+    object: &PlannedObject,
+    site: &Site,
+    event: OwnedFd,
+    mechanism: Mechanism,
+    out: &mut Vec<OwnedFd>,
+) -> Result<()> {
+    /// `PERF_EVENT_IOC_SET_BPF` and `PERF_EVENT_IOC_ENABLE` (`include/uapi/linux/perf_event.h`).
+    const SET_BPF: libc::c_ulong = 0x4004_2408;
+    const ENABLE: libc::c_ulong = 0x2400;
+    if mechanism == Mechanism::Separate {
+        // SAFETY: both take a number; the descriptors are open.
+        let done = unsafe {
+            libc::ioctl(event.as_raw_fd(), SET_BPF as _, program) == 0
+                && libc::ioctl(event.as_raw_fd(), ENABLE as _, 0) == 0
+        };
+        if !done {
+            return Err(Error::last_os(cannot_attach(object)));
+        }
+        out.push(event);
+        return Ok(());
+    }
     let mut options =
         bpf::bpf_link_create_opts { sz: size_of::<bpf::bpf_link_create_opts>() as _, ..Default::default() };
     options.__bindgen_anon_1.perf_event.bpf_cookie = u64::from(site.cookie);

@@ -26,7 +26,9 @@ use std::sync::Arc;
 /// Makes the kernel programs of a plan.
 pub(crate) trait Compiler {
     /// Instructions with the maps' descriptors in place.
-    fn build(&self, plan: &Plan, maps: &MapFds) -> Result<Vec<Program>>;
+    ///
+    /// Without cookies there is a program for each site, which knows it.
+    fn build(&self, plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<Program>>;
 }
 
 /// A program, and the sites it serves.
@@ -47,13 +49,17 @@ impl<C: Compiler> Backend for Kernel<C> {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         silence_libbpf();
         let maps = Maps::create(plan)?;
-        let programs = self.compiler.build(plan, &maps.fds())?;
+        let mechanism = match self.mechanism {
+            Mechanism::Auto if !detect::cookies() => Mechanism::Separate,
+            mechanism => mechanism,
+        };
+        let programs = self.compiler.build(plan, &maps.fds(), mechanism != Mechanism::Separate)?;
         let shared = |source| Error::Io { what: "cannot share the event buffer", source };
         let ring = match &maps.ring {
             Some(fd) => Some(Ring::new(fd.try_clone().map_err(shared)?)?),
             None => None,
         };
-        let attached = attach(plan, &programs, self.mechanism)?;
+        let attached = attach(plan, &programs, mechanism)?;
         let mechanism = attached.mechanism;
         Ok(Box::new(Running { attached: Some(attached), mechanism, ring, maps, plan: Arc::clone(plan) }))
     }

@@ -16,7 +16,8 @@ use std::fmt::Write as _;
 pub(super) const FUNCTION: &str = "usdt_attach";
 
 /// The source of the plan's program. Maps are named by descriptor: it is compiled where it is loaded.
-pub fn generate(plan: &Plan, maps: &MapFds) -> String {
+/// Without cookies it has a function for each site.
+pub fn generate(plan: &Plan, maps: &MapFds, cookies: bool) -> String {
     let mut out = String::from("#include <uapi/linux/ptrace.h>\n\n");
     let maps = [
         ("RING", format!("((void *)bpf_pseudo_fd(1, {}))", maps.ring)),
@@ -41,7 +42,7 @@ pub fn generate(plan: &Plan, maps: &MapFds) -> String {
          static u64 (*attach_cookie)(void *) = (void *)174;\n\
          static long (*under_cgroup)(void *, u32) = (void *)37;\n\
          static long (*get_stack)(void *, void *, u32, u64) = (void *)67;\n\n\
-         int {FUNCTION}(struct pt_regs *ctx) {{\n",
+         static __always_inline int handle(struct pt_regs *ctx, u32 cookie) {{\n",
         faults = layout::FAULTS,
         filtered = Counter::Filtered as u32,
         dropped = Counter::Dropped as u32,
@@ -70,6 +71,18 @@ pub fn generate(plan: &Plan, maps: &MapFds) -> String {
         out.push_str("    return 0;\n  }\n");
     }
     out.push_str("  }\n  return 0;\n}\n");
+    if cookies {
+        let _ = writeln!(
+            out,
+            "int {FUNCTION}(struct pt_regs *ctx) {{ return handle(ctx, attach_cookie(ctx)); }}"
+        );
+        return out;
+    }
+    for site in sites {
+        let cookie = site.cookie;
+        let _ =
+            writeln!(out, "int {FUNCTION}_{cookie}(struct pt_regs *ctx) {{ return handle(ctx, {cookie}); }}");
+    }
     out
 }
 
@@ -86,7 +99,6 @@ fn prologue(out: &mut String, plan: &Plan) {
     if plan.cgroup.is_some() {
         out.push_str("  if (under_cgroup(CGROUP, 0) != 1) return 0;\n");
     }
-    out.push_str("  u32 cookie = attach_cookie(ctx);\n");
     if plan.limit.is_some() {
         out.push_str("  s64 *budget = (s64 *)CONTROL;\n  if (*(volatile s64 *)budget <= 0) return 0;\n");
     }

@@ -48,12 +48,14 @@ const COUNTERS: Reg = R8;
 /// In what aggregates, the value once the handler is chosen.
 const COOKIE: Reg = R9;
 
-/// The programs of a plan, each with the cookies of the sites it is for. One, unless the plan is huge.
-pub fn emit(plan: &Plan, maps: &MapFds) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
+/// The programs of a plan, each with the cookies of the sites it is for. One, unless the plan is huge or the kernel
+/// has no cookies to tell sites apart.
+pub fn emit(plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
     let mut groups: Vec<Vec<&Site>> = Vec::new();
     let mut handlers: Vec<u32> = Vec::new();
     for site in plan.sites() {
-        let fits = groups.last().is_some_and(|g| g.len() < SITES_PER_PROGRAM)
+        let fits = cookies
+            && groups.last().is_some_and(|g| g.len() < SITES_PER_PROGRAM)
             && (handlers.contains(&site.handler) || handlers.len() < HANDLERS_PER_PROGRAM);
         if !fits {
             groups.push(Vec::new());
@@ -69,12 +71,12 @@ pub fn emit(plan: &Plan, maps: &MapFds) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
     groups
         .into_iter()
         .map(|group| {
-            let cookies = group.iter().map(|s| s.cookie).collect();
+            let served = group.iter().map(|s| s.cookie).collect();
             // Groups are small enough for every jump; should one not be, nothing is attached.
-            let code = program(plan, maps, &group).map_err(|BadJump| {
+            let code = program(plan, maps, &group, cookies).map_err(|BadJump| {
                 Error::Backend("the plan is too large for one kernel program".to_owned())
             })?;
-            Ok((cookies, code))
+            Ok((served, code))
         })
         .collect()
 }
@@ -104,16 +106,26 @@ pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     Ok(code)
 }
 
-fn program(plan: &Plan, maps: &MapFds, sites: &[&Site]) -> std::result::Result<Vec<Insn>, BadJump> {
+fn program(
+    plan: &Plan,
+    maps: &MapFds,
+    sites: &[&Site],
+    cookies: bool,
+) -> std::result::Result<Vec<Insn>, BadJump> {
     let mut asm = Assembler::default();
     let (done, filtered, dropped) = (asm.label(), asm.label(), asm.label());
     let mut emitter = Emitter { asm, maps, plan, done, filtered, dropped };
     emitter.asm.mov(CTX, R1);
     emitter.only_chosen_processes();
     let asm = &mut emitter.asm;
-    asm.mov(R1, CTX);
-    asm.call(helper::GET_ATTACH_COOKIE);
-    asm.mov(COOKIE, R0);
+    match sites {
+        [site] if !cookies => asm.mov_imm64(COOKIE, site.cookie.into()),
+        _ => {
+            asm.mov(R1, CTX);
+            asm.call(helper::GET_ATTACH_COOKIE);
+            asm.mov(COOKIE, R0);
+        }
+    }
     if plan.limit.is_some() {
         // Hits after the budget is used up are not part of the session.
         asm.map_value(R1, maps.control);

@@ -92,7 +92,7 @@ fn every_site_reaches_its_own_handler() {
         [(1, 1, 1), (2, 2, 1), (7, 3, 1), (500, 30, 1), (300, 100, 10), (10_000, 1, 3)]
     {
         let plan = plan(sites, handlers);
-        let made = emit(&plan, &MAPS).unwrap();
+        let made = emit(&plan, &MAPS, true).unwrap();
         assert_eq!(made.len(), programs, "{sites} sites, {handlers} handlers");
         let mut cookies: Vec<u32> = Vec::new();
         for (served, code) in &made {
@@ -108,7 +108,7 @@ fn every_site_reaches_its_own_handler() {
 
 #[test]
 fn every_jump_lands_on_an_instruction() {
-    for (_, code) in emit(&plan(500, 30), &MAPS).unwrap() {
+    for (_, code) in emit(&plan(500, 30), &MAPS, true).unwrap() {
         let second_slot: Vec<usize> =
             code.iter().enumerate().filter(|(_, i)| i.code == 0x18).map(|(at, _)| at + 1).collect();
         for (at, insn) in code.iter().enumerate() {

@@ -1,0 +1,290 @@
+//! What works on this machine, and what does not: found out by trying, never by comparing versions.
+
+use crate::backend::kernel::detect::{self, Features, MultiLinks};
+use crate::discover::Found;
+use crate::plan::{Method, Optimisation, Options, Plan};
+use crate::select::Selected;
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// Works in a lesser way.
+    Degraded,
+    /// Does not work.
+    Missing,
+}
+
+/// One thing looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What.
+    pub check: String,
+    /// How it is.
+    pub state: State,
+    /// In a few words.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+fn finding(check: &str, state: State, detail: impl Into<String>, mend: Option<&str>) -> Finding {
+    Finding { check: check.to_owned(), state, detail: detail.into(), mend: mend.map(str::to_owned) }
+}
+
+fn ok(check: &str, detail: impl Into<String>) -> Finding {
+    finding(check, State::Ok, detail, None)
+}
+
+/// Looks at the machine.
+pub fn machine() -> Vec<Finding> {
+    let features = detect::features();
+    let mut out = privileges();
+    let uname = rustix::system::uname();
+    let kernel =
+        format!("Linux {} on {}", uname.release().to_string_lossy(), uname.machine().to_string_lossy());
+    out.push(ok("kernel", kernel));
+    out.extend(kernel_features(&features));
+    out.push(bcc());
+    out.extend(mounts());
+    out
+}
+
+/// `include/uapi/linux/capability.h`.
+const CAPABILITIES: [(u32, &str, &str); 3] = [
+    (39, "CAP_BPF", "load BPF programs"),
+    (38, "CAP_PERFMON", "attach them"),
+    (19, "CAP_SYS_PTRACE", "look into other users' processes"),
+];
+
+fn privileges() -> Vec<Finding> {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("CapEff:")).unwrap_or_default();
+    let effective = u64::from_str_radix(line.trim(), 16).unwrap_or(0);
+    let has = |bit: u32| effective >> bit & 1 != 0;
+    let missing: Vec<String> = CAPABILITIES
+        .iter()
+        .filter(|(bit, ..)| !has(*bit) && !(has(CAP_SYS_ADMIN) && *bit != 19))
+        .map(|(_, name, what)| format!("{name} (to {what})"))
+        .collect();
+    let mut out = vec![if missing.is_empty() {
+        ok("privileges", "all there")
+    } else {
+        let detail = format!("without {}", missing.join(", "));
+        finding(
+            "privileges",
+            State::Missing,
+            detail,
+            Some(
+                "run as root, or give the program these capabilities: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep",
+            ),
+        )
+    }];
+    if let Ok(lockdown) = std::fs::read_to_string("/sys/kernel/security/lockdown") {
+        let mode = lockdown.split(['[', ']']).nth(1).unwrap_or("none");
+        out.push(if mode == "confidentiality" {
+            finding(
+                "lockdown",
+                State::Missing,
+                "confidentiality mode lets no BPF program read memory",
+                Some("boot with lockdown=integrity"),
+            )
+        } else {
+            ok("lockdown", mode)
+        });
+    }
+    out
+}
+
+fn kernel_features(features: &Features) -> Vec<Finding> {
+    if !features.bpf {
+        let detail = features.refusal.clone().unwrap_or_else(|| "not there".to_owned());
+        return vec![finding(
+            "BPF",
+            State::Missing,
+            detail,
+            Some("run as root or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_BPF_SYSCALL"),
+        )];
+    }
+    let mut out = vec![ok("BPF", "programs load")];
+    let old = |check: &str, works: bool, good: &str, bad: &str, state: State, since: &str| {
+        if works {
+            ok(check, good)
+        } else {
+            finding(check, state, bad, Some(&format!("a kernel from {since} on has it")))
+        }
+    };
+    out.push(old(
+        "uprobes",
+        features.uprobes,
+        "there",
+        "not there: no user code can be probed",
+        State::Missing,
+        "3.5 with CONFIG_UPROBES",
+    ));
+    out.push(old(
+        "semaphores",
+        features.semaphores,
+        "counted by the kernel",
+        "not counted: probes with semaphores stay off",
+        State::Missing,
+        "4.20",
+    ));
+    out.push(match features.multi {
+        MultiLinks::Full => ok("links", "many sites in one"),
+        MultiLinks::ThreadFilter => finding(
+            "links",
+            State::Degraded,
+            "their process filter picks one thread; the program compares process ids instead",
+            Some("a kernel from 6.10 on has it right"),
+        ),
+        MultiLinks::Missing => finding(
+            "links",
+            State::Degraded,
+            "one perf event a site: detaching takes a tenth of a second each",
+            Some("a kernel from 6.6 on has many in one"),
+        ),
+    });
+    out.push(old(
+        "cookies",
+        features.cookies,
+        "tell sites apart",
+        "none: one program for each site",
+        State::Degraded,
+        "5.15",
+    ));
+    out.push(old(
+        "event buffer",
+        features.ring,
+        "shared by all CPUs",
+        "none: trace does not work, count without keys does",
+        State::Missing,
+        "5.8",
+    ));
+    out.push(old(
+        "atomics",
+        features.atomics,
+        "give the old value",
+        "do not: --events and --rate may let a few more pass",
+        State::Degraded,
+        "5.12",
+    ));
+    out.push(match crate::optimisation() {
+        Optimisation::None => finding(
+            "sites",
+            State::Degraded,
+            "every hit traps",
+            Some("a kernel from 6.18 on calls instead, on x86-64"),
+        ),
+        Optimisation::Nop5 => ok("sites", "hits on five-byte no-ops are calls, not traps"),
+        Optimisation::Nop10 => ok("sites", "hits on ten-byte no-ops are calls, not traps"),
+    });
+    out.push(old(
+        "exec",
+        features.exec,
+        "told of at once",
+        "looked for twice a second",
+        State::Degraded,
+        "4.17",
+    ));
+    out
+}
+
+fn bcc() -> Finding {
+    if !cfg!(feature = "bcc") {
+        let mend = "build with --features bcc where libbcc is installed; nothing but `run` and `--backend bcc` needs it";
+        return finding("bcc", State::Degraded, "this build is without it", Some(mend));
+    }
+    let release = rustix::system::uname();
+    let folder = Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref()).join("build");
+    let archive = Path::new("/sys/kernel/kheaders.tar.xz");
+    if folder.exists() || archive.exists() || std::env::var_os("BCC_KERNEL_SOURCE").is_some() {
+        return ok("bcc", "with kernel headers");
+    }
+    let detail = format!("no kernel headers at {}", folder.display());
+    finding("bcc", State::Degraded, detail, Some("install the linux-headers package of this kernel"))
+}
+
+fn mounts() -> Vec<Finding> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mounted = |kind: &str| mounts.lines().any(|l| l.split(' ').nth(2) == Some(kind));
+    let one = |check: &str, kind: &str, who: &str, mend: &str| {
+        if mounted(kind) {
+            ok(check, "mounted")
+        } else {
+            finding(check, State::Degraded, format!("not mounted; {who}"), Some(mend))
+        }
+    };
+    vec![
+        one(
+            "tracefs",
+            "tracefs",
+            "bpftrace and perf need it, this tool does not",
+            "mount -t tracefs none /sys/kernel/tracing",
+        ),
+        one("cgroup2", "cgroup2", "--cgroup needs it", "mount -t cgroup2 none /sys/fs/cgroup/unified"),
+    ]
+}
+
+/// Looks at the probes of files: why some cannot be attached to, or only at a price.
+pub fn probes(found: &[Found]) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for one in found {
+        let path = one.object.path.display().to_string();
+        for warning in &one.warnings {
+            out.push(finding(
+                &path,
+                State::Missing,
+                warning.clone(),
+                Some("build it again, and seal it with `usdt-gen seal --fix`"),
+            ));
+        }
+        let mut fine = 0;
+        for probe in &one.probes {
+            let name = probe.full_name();
+            let selected =
+                Selected { object: Arc::clone(&one.object), probe: probe.clone(), pids: Arc::from([]) };
+            let options = Options { optimisation: crate::optimisation(), ..Options::default() };
+            match Plan::new(&[selected], &options) {
+                Ok((plan, warnings)) if warnings.is_empty() => {
+                    let site = plan.sites().first().map(|s| s.method);
+                    if probe.generated
+                        && site == Some(Method::Nop)
+                        && options.optimisation != Optimisation::None
+                    {
+                        out.push(finding(
+                            &name,
+                            State::Degraded,
+                            "crosses a page: every hit traps",
+                            Some("build it with a newer usdt-gen, which aligns sites"),
+                        ));
+                    } else {
+                        fine += 1;
+                    }
+                }
+                Ok((_, warnings)) => {
+                    let detail = warnings.join("; ");
+                    out.push(finding(&name, State::Degraded, detail, Some("other arguments are read")));
+                }
+                Err(error) => {
+                    let mend = "--single-step attaches all the same, at tens of times the price";
+                    out.push(finding(&name, State::Missing, error.to_string(), Some(mend)));
+                }
+            }
+        }
+        if !one.probes.is_empty() {
+            out.push(ok(
+                &path,
+                format!("{fine} of {} sites can be attached to without surprise", one.probes.len()),
+            ));
+        }
+    }
+    out
+}
