@@ -19,6 +19,7 @@
 pub mod aggregate;
 pub mod backend;
 pub mod cli;
+pub mod cost;
 pub mod discover;
 pub mod doctor;
 pub mod error;

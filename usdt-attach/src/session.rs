@@ -121,6 +121,12 @@ impl Session {
         self.attachment.counts()
     }
 
+    /// Runs of the programs and the nanoseconds they took, as far as the kernel has measured them: see
+    /// [`crate::cost`].
+    pub(crate) fn run_time(&self) -> Result<(u64, u64)> {
+        self.attachment.run_time()
+    }
+
     /// Events handed to the caller so far.
     pub fn delivered(&self) -> u64 {
         self.delivered

@@ -88,6 +88,13 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Whether one has come.
+    pub(crate) fn came(&self) -> bool {
+        rustix::net::recv(&self.receiver, &mut [0; 1], rustix::net::RecvFlags::PEEK).is_ok()
+    }
+}
+
 impl Drop for Signals {
     fn drop(&mut self) {
         for id in self.registered.drain(..) {

@@ -38,6 +38,8 @@ pub trait Attachment {
     fn table(&self) -> Result<Vec<Entry>>;
     /// Starts whose end has not come.
     fn waiting(&self) -> Result<u64>;
+    /// Runs of the programs and the nanoseconds they took, as far as the kernel has measured them.
+    fn run_time(&self) -> Result<(u64, u64)>;
     /// Detaches. What is recorded can still be read.
     fn stop(&mut self);
 }

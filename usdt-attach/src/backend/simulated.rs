@@ -134,6 +134,10 @@ impl Attachment for Simulation {
         Ok(lock(&self.0).starts.len() as u64)
     }
 
+    fn run_time(&self) -> Result<(u64, u64)> {
+        Ok((0, 0))
+    }
+
     fn stop(&mut self) {
         lock(&self.0).running = false;
     }

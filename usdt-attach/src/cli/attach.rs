@@ -220,7 +220,7 @@ fn attach(job: Job<'_>, colour: Colour) -> Result<()> {
     Ok(())
 }
 
-fn dry_run(plan: &Plan, as_json: bool) -> Result<()> {
+pub(super) fn dry_run(plan: &Plan, as_json: bool) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let result = if as_json {
         serde_json::to_writer(&mut out, plan).map_err(io::Error::from).and_then(|()| out.write_all(b"\n"))

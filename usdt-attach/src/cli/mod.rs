@@ -2,6 +2,7 @@
 
 mod args;
 mod attach;
+mod cost;
 mod doctor;
 mod list;
 mod output;
@@ -47,6 +48,8 @@ enum Command {
     Hist(Box<attach::HistArgs>),
     /// Measure the time between two probes, in the kernel
     Latency(Box<attach::LatencyArgs>),
+    /// Measure what tracing costs: hits a second, nanoseconds a hit, share of a CPU
+    Cost(Box<cost::CostArgs>),
     /// Attach a program of your own, C as bcc takes it
     #[cfg(feature = "bcc")]
     Run(Box<run::RunArgs>),
@@ -93,6 +96,7 @@ pub fn main() -> i32 {
         Command::Count(args) => done(attach::count(args, cli.color)),
         Command::Hist(args) => done(attach::hist(args, cli.color)),
         Command::Latency(args) => done(attach::latency(args, cli.color)),
+        Command::Cost(args) => cost::cost(args, cli.color),
         Command::Doctor(args) => doctor::doctor(args, cli.color),
         #[cfg(feature = "bcc")]
         Command::Run(args) => done(run::run_file(args, cli.color)),

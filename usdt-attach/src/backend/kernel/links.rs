@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, PlannedObject, Site};
 use libbpf_sys as bpf;
 use std::ffi::{CString, c_ulong};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// How sites are attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,10 +27,22 @@ pub enum Mechanism {
 /// Everything attached; dropping it detaches. The kernel does the same when the process is killed.
 pub(crate) struct Attached {
     /// Links first: closing them stops hits.
-    _links: Vec<OwnedFd>,
-    _programs: Vec<OwnedFd>,
+    links: Vec<OwnedFd>,
+    programs: Vec<OwnedFd>,
     /// What was used.
     pub(crate) mechanism: Mechanism,
+}
+
+impl Attached {
+    /// Stops hits. Programs stay, and what is known of them.
+    pub(crate) fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    /// Its programs.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.programs.iter().map(AsFd::as_fd)
+    }
 }
 
 /// Attaches all sites, or none.
@@ -41,8 +53,8 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) ->
     };
     let attach_type = if multi == MultiLinks::Missing { 0 } else { bpf::BPF_TRACE_UPROBE_MULTI };
     let mut out = Attached {
-        _links: Vec::new(),
-        _programs: Vec::new(),
+        links: Vec::new(),
+        programs: Vec::new(),
         mechanism: match (multi, mechanism) {
             (_, Mechanism::Separate) => Mechanism::Separate,
             (MultiLinks::Missing, _) => Mechanism::PerfEvents,
@@ -66,14 +78,14 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) ->
                 if multi == MultiLinks::Missing {
                     for site in &sites {
                         let event = perf_event(object, site, *pid)?;
-                        link(fd.as_raw_fd(), object, site, event, out.mechanism, &mut out._links)?;
+                        link(fd.as_raw_fd(), object, site, event, out.mechanism, &mut out.links)?;
                     }
                 } else {
-                    out._links.push(multi_link(fd.as_raw_fd(), object, &sites, *pid)?);
+                    out.links.push(multi_link(fd.as_raw_fd(), object, &sites, *pid)?);
                 }
             }
         }
-        out._programs.push(fd);
+        out.programs.push(fd);
     }
     Ok(out)
 }

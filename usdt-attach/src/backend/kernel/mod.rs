@@ -1,17 +1,20 @@
 //! The kernel's side of every back end: maps, program loading, links, the event buffer. System calls through
 //! libbpf; the `unsafe` of this crate's BPF work is in this folder.
 
+mod calibrate;
 pub mod detect;
 mod exec;
 mod links;
 mod load;
 mod maps;
 mod ring;
+mod times;
 
 use super::embedded::asm::Insn;
 use super::{Attachment, Backend, Entry};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+pub(crate) use calibrate::price;
 pub(crate) use exec::ExecWatch;
 pub use links::Mechanism;
 pub(crate) use links::{Attached, attach};
@@ -22,6 +25,7 @@ pub use maps::{Counter, Counts, MapFds};
 use ring::Ring;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+pub(crate) use times::RunTimes;
 
 /// Makes the kernel programs of a plan.
 pub(crate) trait Compiler {
@@ -61,13 +65,12 @@ impl<C: Compiler> Backend for Kernel<C> {
         };
         let attached = attach(plan, &programs, mechanism)?;
         let mechanism = attached.mechanism;
-        Ok(Box::new(Running { attached: Some(attached), mechanism, ring, maps, plan: Arc::clone(plan) }))
+        Ok(Box::new(Running { attached, mechanism, ring, maps, plan: Arc::clone(plan) }))
     }
 }
 
 struct Running {
-    /// `None` once stopped.
-    attached: Option<Attached>,
+    attached: Attached,
     mechanism: Mechanism,
     ring: Option<Ring>,
     maps: Maps,
@@ -99,8 +102,17 @@ impl Attachment for Running {
         self.maps.waiting(&self.plan)
     }
 
+    fn run_time(&self) -> Result<(u64, u64)> {
+        let mut all = (0, 0);
+        for program in self.attached.programs() {
+            let (runs, ns) = times::run_time(program)?;
+            all = (all.0 + runs, all.1 + ns);
+        }
+        Ok(all)
+    }
+
     fn stop(&mut self) {
-        self.attached = None;
+        self.attached.detach();
     }
 }
 

@@ -1,0 +1,127 @@
+//! `usdt-attach cost`.
+
+use super::args::{HitArgs, TargetArgs};
+use super::{Colour, say, warn, written};
+use crate::cost::{Cost, Price};
+use crate::error::{Error, Result};
+use crate::plan::{Method, Options};
+use crate::report::text::escape;
+use crate::select::select;
+use crate::session::Mechanism;
+use crate::stream::Signals;
+use crate::target::Resolved;
+use clap::Args;
+use std::io::{self, BufWriter, Write};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(super) struct CostArgs {
+    /// Probes: `provider:probe`, with `*` and `?` [default: all]
+    #[arg(value_name = "GLOB")]
+    globs: Vec<String>,
+    /// Detach a probe that takes more than so many percent of one CPU
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    budget: Option<f64>,
+    #[command(flatten)]
+    hits: HitArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+fn percent(text: &str) -> std::result::Result<f64, String> {
+    let number = text.trim_end_matches('%').parse::<f64>().map_err(|_| "not a number".to_owned())?;
+    if number > 0.0 && number.is_finite() { Ok(number) } else { Err("above 0".to_owned()) }
+}
+
+/// Long enough for a rate, short enough to wait for.
+const USUALLY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Returns whether every probe kept to its budget.
+pub(super) fn cost(args: &CostArgs, colour: Colour) -> Result<bool> {
+    let hits = &args.hits;
+    let target = args.target.target(&args.globs)?;
+    let Resolved { found, pids, child } = target.resolve(!hits.dry_run)?;
+    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    let chosen = select(&found, &args.globs)?;
+    if chosen.is_empty() {
+        return Err(Error::NoProbes(target.to_string()));
+    }
+    let options = Options {
+        pids: pids.clone(),
+        cgroup: target.cgroup().map(Into::into),
+        filter: hits.filter.clone(),
+        sample: hits.sample,
+        rate: hits.rate,
+        strings: hits.strings.clone(),
+        single_step: hits.single_step,
+        optimisation: crate::optimisation(),
+        ..Options::default()
+    };
+    if hits.dry_run {
+        let (plan, warnings) = crate::plan::Plan::new(&chosen, &options)?;
+        warn(warnings);
+        return super::attach::dry_run(&plan, hits.json).map(|()| true);
+    }
+    let signals = Signals::catch()?;
+    let backend = hits.backend().backend(Mechanism::Auto)?;
+    let budget = args.budget.map(|percent| percent / 100.0);
+    let (mut cost, warnings) = Cost::start(&chosen, &options, &*backend, budget)?;
+    warn(warnings);
+    let mut running = child.map(crate::target::Child::run).transpose()?;
+    let (start, duration) = (Instant::now(), hits.duration.unwrap_or(USUALLY));
+    let alive =
+        || pids.as_ref().is_none_or(|pids| pids.iter().any(|p| crate::discover::process::is_alive(*p)));
+    while start.elapsed() < duration && alive() && !signals.came() {
+        std::thread::sleep(LOOK_EVERY.min(duration.saturating_sub(start.elapsed())));
+        cost.look()?;
+    }
+    let prices = cost.prices()?;
+    drop(cost);
+    if let Some(child) = &mut running {
+        super::attach::finish(child);
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = if hits.json {
+        prices.iter().try_for_each(|price| {
+            serde_json::to_writer(&mut out, price)?;
+            out.write_all(b"\n")
+        })
+    } else {
+        table(&mut out, &prices, colour.enabled(&io::stdout()))
+    };
+    written(result.and_then(|()| out.flush()))?;
+    if !hits.json {
+        let share: f64 = prices.iter().map(|p| p.cpu_share).sum();
+        say(&format!("{:.2}% of one CPU, over {:.1} s", share * 100.0, start.elapsed().as_secs_f64()));
+    }
+    Ok(prices.iter().all(|p| !p.over_budget))
+}
+
+fn table(out: &mut impl Write, prices: &[Price], colour: bool) -> io::Result<()> {
+    let (bold, reset) = if colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    writeln!(out, "      HITS/S   NS/HIT  CPU SHARE  SITE    PROBE")?;
+    for price in prices {
+        let site = match price.method {
+            Method::OptimisedNop10 | Method::OptimisedNop5 => "call",
+            Method::Nop => "trap",
+            Method::SingleStep => "STEP",
+        };
+        let name = format!("{}:{}", price.provider, price.probe);
+        writeln!(
+            out,
+            "{:>12.1} {:>8.0} {:>9.3}%  {site:<6}  {bold}{}{reset}",
+            price.hits_per_second,
+            price.ns_per_hit,
+            price.cpu_share * 100.0,
+            escape(name.as_bytes())
+        )?;
+        if price.over_budget {
+            writeln!(out, "             over budget: detached")?;
+        }
+        if let Some(remark) = price.remark {
+            writeln!(out, "             {remark}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! What tracing costs the traced program: hits a second, nanoseconds a hit, share of a CPU.
+//!
+//! A hit costs what the kernel does to get to the program, which is measured on a site of this program's own, and
+//! what the program takes, which the kernel measures.
+
+use crate::backend::Backend;
+use crate::backend::kernel::{RunTimes, price};
+use crate::error::Result;
+use crate::plan::{Method, Options, Plan, PlannedProbe, Site};
+use crate::select::Selected;
+use crate::session::Session;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// Every probe of a target, each attached by itself.
+pub struct Cost {
+    probes: Vec<Watched>,
+    started: Instant,
+    /// Most of a CPU that a probe may take.
+    budget: Option<f64>,
+    _times: RunTimes,
+}
+
+struct Watched {
+    name: PlannedProbe,
+    sites: Vec<Site>,
+    session: Session,
+    /// Of an empty program at its sites, weighted by nothing: the dearest.
+    price: f64,
+    /// When it was stopped.
+    ended: Option<Instant>,
+    over_budget: bool,
+    /// Hits and time at the last look.
+    last: (u64, Instant),
+}
+
+/// What a probe costs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Price {
+    /// Provider name.
+    pub provider: String,
+    /// Probe name.
+    pub probe: String,
+    /// Places in the code.
+    pub sites: usize,
+    /// The dearest way a site is attached to.
+    pub method: Method,
+    /// Hits so far.
+    pub hits: u64,
+    /// Hits a second.
+    pub hits_per_second: f64,
+    /// Nanoseconds that a hit takes longer than without a tracer.
+    pub ns_per_hit: f64,
+    /// Part of one CPU's time that goes there, 1 for all of it.
+    pub cpu_share: f64,
+    /// It was more than the budget, and the probe has been detached.
+    pub over_budget: bool,
+    /// What makes it dearer than it need be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remark: Option<&'static str>,
+}
+
+impl Cost {
+    /// Attaches to every probe by itself, as tracing does it. `budget` is the most of a CPU that one may take.
+    pub fn start(
+        selected: &[Selected],
+        options: &Options,
+        backend: &dyn Backend,
+        budget: Option<f64>,
+    ) -> Result<(Cost, Vec<String>)> {
+        /// Many sessions have buffers; their records are thrown away.
+        const BUFFER: u32 = 1 << 20;
+        let times = RunTimes::start()?;
+        let options = Options { buffer: BUFFER, ..options.clone() };
+        let mut names: Vec<(&str, &str)> = Vec::new();
+        for one in selected {
+            let name = (one.probe.provider.as_str(), one.probe.name.as_str());
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let (mut probes, mut all_warnings) = (Vec::new(), Vec::new());
+        let mut prices: Vec<(Method, f64)> = Vec::new();
+        let mut reason = None;
+        for (provider, name) in names {
+            let own: Vec<Selected> = selected
+                .iter()
+                .filter(|s| s.probe.provider == provider && s.probe.name == name)
+                .cloned()
+                .collect();
+            let (plan, warnings) = match Plan::new(&own, &options) {
+                Ok(made) => made,
+                Err(error) => {
+                    all_warnings.push(error.to_string());
+                    reason = reason.or(Some(error));
+                    continue;
+                }
+            };
+            all_warnings.extend(warnings);
+            let sites: Vec<Site> = plan.sites().into_iter().cloned().collect();
+            let method = dearest(&sites);
+            let price = match prices.iter().find(|(m, _)| *m == method) {
+                Some((_, price)) => *price,
+                None => {
+                    let price = price(method)?;
+                    prices.push((method, price));
+                    price
+                }
+            };
+            let name = PlannedProbe { provider: provider.to_owned(), name: name.to_owned() };
+            let session = Session::start(plan, backend)?;
+            let last = (0, Instant::now());
+            probes.push(Watched { name, sites, session, price, ended: None, over_budget: false, last });
+        }
+        if let (true, Some(error)) = (probes.is_empty(), reason) {
+            return Err(error);
+        }
+        Ok((Cost { probes, started: Instant::now(), budget, _times: times }, all_warnings))
+    }
+
+    /// Throws away what was recorded, and detaches what has become too dear. To be called every few milliseconds.
+    pub fn look(&mut self) -> Result<()> {
+        /// Shorter than this, a burst is no cost.
+        const AT_LEAST: Duration = Duration::from_millis(200);
+        for probe in &mut self.probes {
+            while probe.session.drain_raw(|_| {})? {}
+            let Some(budget) = self.budget.filter(|_| probe.ended.is_none()) else { continue };
+            let (before, at) = probe.last;
+            if at.elapsed() < AT_LEAST {
+                continue;
+            }
+            let hits = probe.session.summary()?.hits;
+            let rate = (hits - before) as f64 / at.elapsed().as_secs_f64();
+            if rate * probe.ns_per_hit()? / 1e9 > budget {
+                probe.over_budget = true;
+                probe.ended = Some(Instant::now());
+                // The programs' times go with the session's links, not with it.
+                probe.session.stop();
+            }
+            probe.last = (hits, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// What each probe has cost so far, the dearest first.
+    pub fn prices(&self) -> Result<Vec<Price>> {
+        let mut out = Vec::new();
+        for probe in &self.probes {
+            let hits = probe.session.summary()?.hits;
+            let until = probe.ended.unwrap_or_else(Instant::now);
+            let seconds = until.duration_since(self.started).as_secs_f64().max(1e-9);
+            let (hits_per_second, ns_per_hit) = (hits as f64 / seconds, probe.ns_per_hit()?);
+            let method = dearest(&probe.sites);
+            let best = crate::optimisation() == crate::plan::Optimisation::None;
+            let remark = match method {
+                Method::SingleStep => Some("not on a no-op: every hit is single-stepped"),
+                Method::Nop if !best && probe.sites.iter().any(|s| s.stub && s.method == Method::Nop) => {
+                    Some("crosses a page: every hit traps")
+                }
+                _ => None,
+            };
+            out.push(Price {
+                provider: probe.name.provider.clone(),
+                probe: probe.name.name.clone(),
+                sites: probe.sites.len(),
+                method,
+                hits,
+                hits_per_second,
+                ns_per_hit,
+                cpu_share: hits_per_second * ns_per_hit / 1e9,
+                over_budget: probe.over_budget,
+                remark,
+            });
+        }
+        out.sort_by(|a, b| b.cpu_share.total_cmp(&a.cpu_share));
+        Ok(out)
+    }
+}
+
+impl Watched {
+    fn ns_per_hit(&self) -> Result<f64> {
+        let (runs, ns) = self.session.run_time()?;
+        Ok(self.price + if runs > 0 { ns as f64 / runs as f64 } else { 0.0 })
+    }
+}
+
+fn dearest(sites: &[Site]) -> Method {
+    let rank = |method: &Method| match method {
+        Method::OptimisedNop10 => 0,
+        Method::OptimisedNop5 => 1,
+        Method::Nop => 2,
+        Method::SingleStep => 3,
+    };
+    sites.iter().map(|s| s.method).max_by_key(rank).unwrap_or(Method::Nop)
+}
