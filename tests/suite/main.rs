@@ -13,6 +13,7 @@ mod errors;
 mod follow;
 mod foreign;
 mod generate;
+mod hostile;
 mod interface;
 mod language;
 mod library;

@@ -71,7 +71,7 @@ fn privileges() -> Vec<Finding> {
     let has = |bit: u32| effective >> bit & 1 != 0;
     let missing: Vec<String> = CAPABILITIES
         .iter()
-        .filter(|(bit, ..)| !has(*bit) && !(has(CAP_SYS_ADMIN) && *bit != 19))
+        .filter(|(bit, ..)| !(has(*bit) || has(CAP_SYS_ADMIN) && *bit != 19))
         .map(|(_, name, what)| format!("{name} (to {what})"))
         .collect();
     let mut out = vec![if missing.is_empty() {
@@ -250,7 +250,7 @@ pub fn probes(found: &[Found]) -> Vec<Finding> {
         for probe in &one.probes {
             let name = probe.full_name();
             let selected =
-                Selected { object: Arc::clone(&one.object), probe: probe.clone(), pids: Arc::from([]) };
+                Selected { object: Arc::clone(&one.object), probe: Arc::clone(probe), pids: Arc::from([]) };
             let options = Options { optimisation: crate::optimisation(), ..Options::default() };
             match Plan::new(&[selected], &options) {
                 Ok((plan, warnings)) if warnings.is_empty() => {

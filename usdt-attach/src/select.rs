@@ -2,6 +2,7 @@
 
 use crate::discover::{Found, Object, Probe};
 use crate::error::{Error, Result};
+use indexmap::IndexSet;
 use std::fmt;
 use std::sync::Arc;
 use wildmatch::WildMatch;
@@ -12,7 +13,7 @@ pub struct Selected {
     /// The file it is in.
     pub object: Arc<Object>,
     /// The site.
-    pub probe: Probe,
+    pub probe: Arc<Probe>,
     /// The processes that the file was found in.
     pub pids: Arc<[u32]>,
 }
@@ -69,7 +70,7 @@ pub fn select_any(found: &[Found], globs: &[String]) -> Vec<Selected> {
         for probe in one.probes.iter().filter(|p| chosen(p)) {
             out.push(Selected {
                 object: Arc::clone(&one.object),
-                probe: probe.clone(),
+                probe: Arc::clone(probe),
                 pids: Arc::clone(&one.pids),
             });
         }
@@ -80,13 +81,8 @@ pub fn select_any(found: &[Found], globs: &[String]) -> Vec<Selected> {
 /// What there is to choose from, cut to what a person reads.
 fn known(found: &[Found]) -> String {
     const SHOWN: usize = 8;
-    let mut names: Vec<String> = Vec::new();
-    for probe in found.iter().flat_map(|f| &f.probes) {
-        let name = probe.full_name();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
+    let all: IndexSet<String> = found.iter().flat_map(|f| &f.probes).map(|p| p.full_name()).collect();
+    let mut names: Vec<String> = all.into_iter().collect();
     if names.is_empty() {
         return "there are no probes at all".to_owned();
     }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use stapsdt::argspec;
 use stapsdt::schema::{self, Schema};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A schema file: what `usdt-gen schema` prints.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ impl Described {
                 };
                 let words = argspec::parse(&probe.args, probe.arch).len();
                 if description.words() == words {
-                    probe.schema = Some(description.clone());
+                    Arc::make_mut(probe).schema = Some(description.clone());
                 } else {
                     one.warnings.push(format!(
                         "{}: described with {} argument words, but it has {words}; the description is not used",

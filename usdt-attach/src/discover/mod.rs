@@ -24,7 +24,7 @@ pub struct Found {
     /// The file.
     pub object: Arc<Object>,
     /// In the order of their notes.
-    pub probes: Vec<Probe>,
+    pub probes: Vec<Arc<Probe>>,
     /// What could not be used, a sentence each.
     pub warnings: Vec<String>,
     /// The processes that it was found in; none where a file was asked for.
@@ -63,5 +63,6 @@ pub fn process(pid: u32) -> Result<Vec<Found>> {
 
 fn scan(object: Object) -> Result<Found> {
     let (probes, warnings) = probes::scan(&object)?;
+    let probes = probes.into_iter().map(Arc::new).collect();
     Ok(Found { object: Arc::new(object), probes, warnings, pids: Arc::from([]) })
 }

@@ -75,6 +75,13 @@ impl Probe {
 /// `PT_NOTE` (gABI, "Program Header").
 const PT_NOTE: u32 = 4;
 
+/// Most notes of a file that are looked at: no program has as many, and each takes memory.
+const MOST_NOTES: usize = 1 << 15;
+/// Longest descriptor of a note.
+const LONGEST_NOTE: usize = 1 << 16;
+/// Most warnings about a file; further ones say nothing new.
+const MOST_WARNINGS: usize = 50;
+
 /// Sections by which a Go binary is told from others, before its data is searched.
 const GO_SECTIONS: [&str; 3] = [".noptrdata", ".go.buildinfo", ".gopclntab"];
 
@@ -90,6 +97,11 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<String>)> {
             scanner.blobs(arch);
         }
         scanner.resolve();
+    }
+    let more = scanner.warnings.len().saturating_sub(MOST_WARNINGS);
+    if more > 0 {
+        scanner.warnings.truncate(MOST_WARNINGS);
+        scanner.warnings.push(format!("and {more} more of the kind"));
     }
     let name = object.path.display();
     let warnings = scanner.warnings.into_iter().map(|w| format!("{name}: {w}")).collect();
@@ -129,13 +141,23 @@ impl Scanner<'_> {
         // Prelinking moves everything by the distance that `.stapsdt.base` has moved.
         let base = self.view.section(note::BASE_SECTION).map(|s| s.addr);
         let mut notes = NoteIter::new(data, self.view.format());
+        let mut left = MOST_NOTES;
         loop {
             let decoded = match notes.next_note() {
                 Ok(None) => return,
                 Ok(Some(raw)) if !raw.is_stapsdt() => continue,
+                Ok(Some(_)) if left == 0 => {
+                    self.warnings.insert(0, format!("more than {MOST_NOTES} notes; the others are left out"));
+                    return;
+                }
+                Ok(Some(raw)) if raw.desc.len() > LONGEST_NOTE => {
+                    self.warnings.push(format!("a note of {} bytes is none; left out", raw.desc.len()));
+                    continue;
+                }
                 Ok(Some(raw)) => raw.decode(self.view.format()),
                 Err(error) => Err(error),
             };
+            left -= 1;
             match decoded {
                 Ok(mut note) => {
                     if let Some(base) = base.filter(|_| note.base != 0) {
