@@ -70,7 +70,7 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) ->
         let fd = load(&program.code, attach_type)?;
         for object in &plan.objects {
             let sites: Vec<&Site> =
-                object.sites.iter().filter(|s| program.cookies.contains(&s.cookie)).collect();
+                object.sites.iter().filter(|s| program.cookies.binary_search(&s.cookie).is_ok()).collect();
             if sites.is_empty() {
                 continue;
             }

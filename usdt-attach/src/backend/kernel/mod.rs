@@ -37,7 +37,7 @@ pub(crate) trait Compiler {
 
 /// A program, and the sites it serves.
 pub(crate) struct Program {
-    /// Cookies of the sites.
+    /// Cookies of the sites, in ascending order.
     pub(crate) cookies: Vec<u32>,
     /// Instructions, map file descriptors in place.
     pub(crate) code: Vec<Insn>,

@@ -35,8 +35,9 @@ mod helper {
     pub(super) const GET_ATTACH_COOKIE: u32 = 174;
 }
 
-/// Sites whose code one program holds: jumps reach 32,767 instructions, a handler has at most a few hundred.
-const SITES_PER_PROGRAM: usize = 4096;
+/// Runs of sites with one handler that a program tells apart: jumps reach 32,767 instructions, a handler has at most
+/// a few hundred.
+const LEAVES_PER_PROGRAM: usize = 4096;
 /// Handlers one program holds, for the same reason.
 const HANDLERS_PER_PROGRAM: usize = 32;
 
@@ -53,13 +54,18 @@ const COOKIE: Reg = R9;
 pub fn emit(plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
     let mut groups: Vec<Vec<&Site>> = Vec::new();
     let mut handlers: Vec<u32> = Vec::new();
+    let mut leaves = 0;
     for site in plan.sites() {
+        let leaf = groups.last().and_then(|g| g.last()).is_none_or(|last| last.handler != site.handler);
+        leaves += usize::from(leaf);
         let fits = cookies
-            && groups.last().is_some_and(|g| g.len() < SITES_PER_PROGRAM)
+            && !groups.is_empty()
+            && leaves <= LEAVES_PER_PROGRAM
             && (handlers.contains(&site.handler) || handlers.len() < HANDLERS_PER_PROGRAM);
         if !fits {
             groups.push(Vec::new());
             handlers.clear();
+            leaves = 1;
         }
         if !handlers.contains(&site.handler) {
             handlers.push(site.handler);

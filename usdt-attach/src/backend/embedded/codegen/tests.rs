@@ -89,7 +89,7 @@ fn reserved(code: &[Insn], cookie: u32) -> i32 {
 #[test]
 fn every_site_reaches_its_own_handler() {
     for (sites, handlers, programs) in
-        [(1, 1, 1), (2, 2, 1), (7, 3, 1), (500, 30, 1), (300, 100, 10), (10_000, 1, 3)]
+        [(1, 1, 1), (2, 2, 1), (7, 3, 1), (500, 30, 1), (300, 100, 10), (10_000, 1, 1), (10_000, 2, 3)]
     {
         let plan = plan(sites, handlers);
         let made = emit(&plan, &MAPS, true).unwrap();
