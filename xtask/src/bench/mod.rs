@@ -1,6 +1,7 @@
 //! Measurements for `docs/benchmarks.md`: what a probe costs off and on, what attaching costs.
 
 mod generator;
+mod hits;
 
 use crate::check;
 use crate::command::{Explain, Failure, Outcome, Running, command, execute, output, privileged, root};
@@ -22,7 +23,7 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     gate(&tools)?;
     start(&tools)?;
     listing()?;
-    streaming(&tools)
+    hits::run(&tools)
 }
 
 /// Looking for probes: in everything that runs, among it 300 processes started for this, and in a large binary.
@@ -111,7 +112,7 @@ fn gate(tools: &Tools) -> Outcome {
 }
 
 /// Builds the tests' hit generator.
-fn hits(tools: &Tools) -> Outcome<String> {
+fn build_hits(tools: &Tools) -> Outcome<String> {
     let app = root().join("target/bench/hits").display().to_string();
     execute(
         tools
@@ -123,7 +124,7 @@ fn hits(tools: &Tools) -> Outcome<String> {
 
 /// From starting the attacher to its first event on standard output, and its peak memory beside the buffer.
 fn start(tools: &Tools) -> Outcome {
-    let app = hits(tools)?;
+    let app = build_hits(tools)?;
     let attach = root().join("target/release/usdt-attach");
     let (mut times, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..10 {
@@ -167,55 +168,4 @@ fn peak_memory(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_default();
     line.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
-}
-
-/// Few enough to fit the buffer: an event that is dropped costs less than one that is recorded.
-const HITS: &str = "30000";
-
-/// Hits from one goroutine as fast as it can: nanoseconds a hit in the target.
-fn streaming(tools: &Tools) -> Outcome {
-    execute(&mut command(
-        "cargo",
-        &[
-            "build",
-            "--quiet",
-            "--release",
-            "-p",
-            "usdt-attach",
-            "--features",
-            "usdt-attach/bcc",
-            "--target-dir",
-            "target/bench/bcc",
-        ],
-    ))?;
-    let app = hits(tools)?;
-    let attach = root().join("target/bench/bcc/release/usdt-attach");
-    println!(
-        "\n{HITS} hits of three arguments, one a string, from one goroutine at full speed (what the buffer holds), 21 runs:"
-    );
-    for backend in ["embedded", "bcc"] {
-        if backend == "bcc" && !tools.bcc {
-            continue;
-        }
-        let (mut times, mut lost) = (Vec::new(), Vec::new());
-        for _ in 0..21 {
-            let args = ["trace", "--backend", backend, "e2e:hit", "--", &app, "-per", HITS, "-time"];
-            let result = privileged(&attach, &args)
-                .stdout(Stdio::null())
-                .output()
-                .explain("cannot run usdt-attach")?;
-            let text = String::from_utf8_lossy(&result.stderr).into_owned();
-            let number = |before: &str, after: &str| -> Option<f64> {
-                text.split_once(before)?.1.split_once(after)?.0.trim().parse().ok()
-            };
-            times.extend(number("took ", " ns"));
-            lost.extend(number("delivered, ", " dropped"));
-        }
-        println!(
-            "  {backend:<8} median {:.0} ns a hit in the target, {:.0} events lost",
-            median(times),
-            median(lost)
-        );
-    }
-    Ok(())
 }
