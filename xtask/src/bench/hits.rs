@@ -74,7 +74,9 @@ fn hit(attach: &Path, app: &str, mode: &[&str]) -> Outcome<(f64, f64)> {
         tracer.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().explain("cannot start usdt-attach")?;
     let tracer = Running(tracer);
     let out = command(app, &["-per", HITS, "-time"]).output().explain("cannot run hits")?;
-    execute(privileged("kill", &["-INT", &tracer.0.id().to_string()]).stdout(Stdio::null()))?;
+    privileged("kill", &["-INT", &tracer.0.id().to_string()])
+        .output()
+        .explain("cannot interrupt usdt-attach")?;
     let mut tracer = tracer;
     let mut said = String::new();
     if let Some(mut errors) = tracer.0.stderr.take() {
