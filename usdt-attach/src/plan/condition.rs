@@ -87,7 +87,7 @@ impl Condition {
 }
 
 /// Maps the bits of a float (of a 32-bit one in the upper half) to an integer of the same order. Both zeros are 0;
-/// what is no number is beyond [`INFINITE`] on either side.
+/// what is no number is beyond [`infinite`] on either side.
 pub fn order(bits: u64) -> i64 {
     let bits = if bits << 1 == 0 { 0 } else { bits as i64 };
     bits ^ ((bits >> 63) as u64 >> 1) as i64
