@@ -2,7 +2,7 @@
 //! `runtime/symtab.go`). It is there in stripped binaries, too. Versions of Go from 1.18 on.
 
 use object::read::elf::ElfFile64;
-use object::{Object, ObjectSection, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 
 /// Go 1.18 and 1.19.
 const MAGIC_1_18: u32 = 0xffff_fff0;
@@ -30,11 +30,14 @@ pub struct Layout {
     files: usize,
     values: usize,
     entries: usize,
+    /// File offset of what functions have beside the table, trees of inlined calls among it.
+    data: Option<usize>,
 }
 
 /// The table of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Functions<'a> {
+    file: &'a [u8],
     table: &'a [u8],
     layout: Layout,
 }
@@ -82,6 +85,8 @@ impl Layout {
             files: place(5)?,
             values: place(6)?,
             entries: place(7)?,
+            // Inlined calls are laid out as here since Go 1.20.
+            data: if magic == MAGIC_1_20 { function_data(file) } else { None },
         })
     }
 
@@ -89,7 +94,7 @@ impl Layout {
     pub fn functions<'a>(&self, file: &'a [u8]) -> Option<Functions<'a>> {
         let start = usize::try_from(self.offset).ok()?;
         let table = file.get(start..start.checked_add(usize::try_from(self.size).ok()?)?)?;
-        Some(Functions { table, layout: *self })
+        Some(Functions { file, table, layout: *self })
     }
 }
 
@@ -98,20 +103,37 @@ impl Layout {
 fn text_start(file: &ElfFile64<'_>) -> Option<u64> {
     /// Words in front of `moduledata.text`.
     const TEXT: usize = 22;
-    let symbol = file.symbols().find(|s| s.name_bytes() == Ok(b"runtime.text")).map(|s| s.address());
-    let module = || {
-        let module = file.section_by_name(".go.module")?;
-        let stored = u64_at(module.data().ok()?, 8 * TEXT)?;
-        if stored != 0 {
-            return Some(stored);
-        }
-        // Position-independent: the loader fills it in.
-        let at = module.address() + 8 * TEXT as u64;
-        let mut relocations = file.dynamic_relocations()?;
-        relocations.find(|(address, _)| *address == at).map(|(_, relocation)| relocation.addend() as u64)
-    };
     let section = || file.section_by_name(".text").map(|s| s.address());
-    symbol.or_else(module).or_else(section)
+    symbol(file, b"runtime.text").or_else(|| module_word(file, TEXT)).or_else(section)
+}
+
+/// `go:func.*`, likewise.
+fn function_data(file: &ElfFile64<'_>) -> Option<usize> {
+    /// Words in front of `moduledata.gofunc`.
+    const GOFUNC: usize = 40;
+    let address = symbol(file, b"go:func.*").or_else(|| module_word(file, GOFUNC))?;
+    let holds = |s: &object::read::elf::ElfSegment64<'_, '_>| {
+        (s.address()..s.address().saturating_add(s.file_range().1)).contains(&address)
+    };
+    let segment = file.segments().find(holds)?;
+    usize::try_from(segment.file_range().0 + (address - segment.address())).ok()
+}
+
+fn symbol(file: &ElfFile64<'_>, name: &[u8]) -> Option<u64> {
+    file.symbols().find(|s| s.name_bytes() == Ok(name)).map(|s| s.address())
+}
+
+/// A word of the module's description.
+fn module_word(file: &ElfFile64<'_>, index: usize) -> Option<u64> {
+    let module = file.section_by_name(".go.module")?;
+    let stored = u64_at(module.data().ok()?, 8 * index)?;
+    if stored != 0 {
+        return Some(stored);
+    }
+    // Position-independent: the loader fills it in.
+    let at = module.address() + 8 * index as u64;
+    let mut relocations = file.dynamic_relocations()?;
+    relocations.find(|(address, _)| *address == at).map(|(_, relocation)| relocation.addend() as u64)
 }
 
 impl<'a> Functions<'a> {
@@ -167,6 +189,50 @@ impl<'a> Functions<'a> {
         let index = (unit as usize).checked_add(number as usize)?.checked_mul(4)?;
         let name = u32_at(self.table, self.layout.units.checked_add(index)?)? as usize;
         Some(Line { file: text_at(self.table, self.layout.files.checked_add(name)?)?, line })
+    }
+
+    /// The functions that an address is in and their lines: where the compiler put functions into others, the
+    /// innermost first, the one that they are all in last.
+    pub fn frames(&self, function: &Function<'a>, address: u64) -> Vec<(&'a str, Option<Line<'a>>)> {
+        /// Deeper trees are no compiler's.
+        const DEEPEST: usize = 64;
+        let mut out = Vec::new();
+        let mut at = address;
+        while let Some((name, caller)) = self.inlined(function, at).filter(|_| out.len() < DEEPEST) {
+            out.push((name, self.line(function, at)));
+            at = caller;
+        }
+        out.push((function.name, self.line(function, at)));
+        out
+    }
+
+    /// The function that was put into another one at an address, and where it is called there
+    /// (`runtime.inlinedCall`).
+    fn inlined(&self, function: &Function<'a>, address: u64) -> Option<(&'a str, u64)> {
+        /// `internal/abi.PCDATA_InlTreeIndex` and `FUNCDATA_InlTree`.
+        const INDEX: usize = 2;
+        const TREE: usize = 3;
+        /// Bytes in front of the first table of values, and of a call.
+        const FIRST: usize = 44;
+        const CALL: usize = 16;
+        let info = function.info;
+        let tables = u32_at(self.table, info.checked_add(28)?)? as usize;
+        let trees = usize::from(*self.table.get(info.checked_add(43)?)?);
+        if tables <= INDEX || trees <= TREE {
+            return None;
+        }
+        let table = u32_at(self.table, info.checked_add(FIRST + 4 * INDEX)?)?;
+        let behind = FIRST.checked_add(tables.checked_add(TREE)?.checked_mul(4)?)?;
+        let tree = u32_at(self.table, info.checked_add(behind)?)?;
+        if table == 0 || tree == u32::MAX {
+            return None;
+        }
+        let index = usize::try_from(self.value(table, function.entry, address)?).ok()?;
+        let call = self.layout.data?.checked_add(tree as usize)?.checked_add(CALL.checked_mul(index)?)?;
+        let name = u32_at(self.file, call.checked_add(4)?)? as usize;
+        let caller = u32_at(self.file, call.checked_add(8)?)?;
+        let name = text_at(self.table, self.layout.names.checked_add(name)?)?;
+        Some((name, function.entry.checked_add(u64::from(caller))?))
     }
 
     /// The value of a table of differences at an address (`runtime.pcvalue`).
@@ -264,6 +330,7 @@ mod tests {
             files,
             values,
             entries,
+            data: Some(0),
         };
         (data, layout)
     }
@@ -296,7 +363,7 @@ mod tests {
             if let Some(functions) = layout.functions(&data) {
                 for address in [address, 0x1000 + address % 0x90] {
                     if let Some(function) = functions.lookup(address) {
-                        let _ = functions.line(&function, address);
+                        let _ = functions.frames(&function, address);
                     }
                 }
             }

@@ -264,9 +264,15 @@ fn stacks_have_names() {
         let (events, _) = stream(&text(&out.stdout));
         let stack: Vec<&str> =
             events[0]["stack"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
-        let functions: Vec<&str> = stack.iter().map(|f| f.split('+').next().unwrap()).collect();
-        assert_eq!(functions[..3], ["main.everyType", "main.main", "runtime.main"], "{mode:?}: {stack:?}");
-        assert!(stack[1].contains("/hits/main.go:"), "{stack:?}");
+        let functions: Vec<&str> = stack.iter().map(|f| f.split(['+', ' ']).next().unwrap()).collect();
+        // The gate is a part of its caller, and named all the same: so is the caller's line.
+        let expected = ["usdt.local/tests/probes.MoreTypes", "main.everyType", "main.main", "runtime.main"];
+        // Before Go 1.26 a stripped file does not say where its trees of inlined calls are.
+        let trees = usize::from(functions[0] != expected[0]);
+        assert!(trees == 0 || mode == Mode::Stripped, "{mode:?}: {stack:?}");
+        assert_eq!(functions[..4 - trees], expected[trees..], "{mode:?}: {stack:?}");
+        assert!(stack[2 - trees].contains("/hits/main.go:"), "{stack:?}");
+        assert!(trees == 1 || stack[1].contains("/hits/main.go:"), "{stack:?}");
         seen.push(functions.len());
     }
     // A process that has ended, whose file has fixed addresses; and for people.
@@ -274,6 +280,6 @@ fn stacks_have_names() {
     let out = attach(&["trace", "--stack=2", "e2e:hit", "--", app.as_str()]);
     let out = text(&out.stdout);
     let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(lines.len(), 2, "of two addresses one is the site: {out}");
-    assert!(lines[1].starts_with("    main.main.func"), "{out}");
+    assert!((2..=3).contains(&lines.len()), "of two addresses one is the site: {out}");
+    assert!(lines.last().unwrap().starts_with("    main.main.func"), "{out}");
 }

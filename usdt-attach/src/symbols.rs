@@ -21,6 +21,8 @@ pub struct Frame {
     pub address: u64,
     /// The function, and the distance from its first instruction.
     pub function: Option<(String, u64)>,
+    /// The compiler put it into the next frame's function, whose instruction this is.
+    pub inlined: bool,
     /// File and line.
     pub line: Option<(String, u32)>,
     /// The file that is mapped there, and the address in it.
@@ -30,6 +32,7 @@ pub struct Frame {
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.function, &self.object) {
+            (Some((name, _)), _) if self.inlined => f.write_str(name)?,
             (Some((name, distance)), _) => write!(f, "{name}+{distance:#x}")?,
             (None, Some((object, address))) => write!(f, "{object}+{address:#x}")?,
             (None, None) => write!(f, "{:#x}", self.address)?,
@@ -73,11 +76,12 @@ impl Symbolizer {
         }
     }
 
-    /// What is known about an address. `call` says that it is where a call returns to: the call is in front of it.
-    pub fn frame(&mut self, pid: u32, address: u64, call: bool) -> Frame {
-        let mut frame = Frame { address, function: None, line: None, object: None };
+    /// What is known about an address: a frame, behind those of functions that the compiler put into it. `call` says
+    /// that it is where a call returns to: the call is in front of it.
+    pub fn frames(&mut self, pid: u32, address: u64, call: bool) -> Vec<Frame> {
+        let mut frame = Frame { address, function: None, inlined: false, line: None, object: None };
         let wanted = if call { address.saturating_sub(1) } else { address };
-        let Some((file, linked)) = self.place(pid, wanted) else { return frame };
+        let Some((file, linked)) = self.place(pid, wanted) else { return vec![frame] };
         let shown = linked + (address - wanted);
         let name = file.object.path.file_name().unwrap_or(file.object.path.as_os_str());
         frame.object = Some((name.to_string_lossy().into_owned(), shown));
@@ -87,8 +91,16 @@ impl Symbolizer {
                 if let Some((functions, function)) =
                     functions.and_then(|f| f.lookup(linked).map(|one| (f, one)))
                 {
-                    frame.function = Some((function.name.to_owned(), shown - function.entry));
-                    frame.line = functions.line(&function, linked).map(|l| (l.file.to_owned(), l.line));
+                    let distance = shown - function.entry;
+                    let all = functions.frames(&function, linked);
+                    let outermost = all.len().saturating_sub(1);
+                    let named = all.into_iter().enumerate().map(|(i, (name, line))| Frame {
+                        function: Some((name.to_owned(), distance)),
+                        inlined: i < outermost,
+                        line: line.map(|l| (l.file.to_owned(), l.line)),
+                        ..frame.clone()
+                    });
+                    return named.collect();
                 }
             }
             Names::Symbols(symbols) => {
@@ -99,7 +111,7 @@ impl Symbolizer {
                 }
             }
         }
-        frame
+        vec![frame]
     }
 
     /// The stack of an event, innermost function first.
@@ -107,7 +119,7 @@ impl Symbolizer {
         // The innermost address is where the process is, unless that is a stub, which is left out.
         let first = usize::from(!event.is_stub());
         let stack = event.stack().into_iter().flatten().enumerate();
-        stack.map(|(index, address)| self.frame(event.pid, address, index >= first)).collect()
+        stack.flat_map(|(index, address)| self.frames(event.pid, address, index >= first)).collect()
     }
 
     /// Makes a file known, for processes that end before they are looked at.
@@ -217,10 +229,10 @@ mod tests {
     #[test]
     fn this_function_has_a_name() {
         let address = this_function_has_a_name as *const () as u64;
-        let frame = Symbolizer::default().frame(std::process::id(), address, false);
+        let frame = Symbolizer::default().frames(std::process::id(), address, false).remove(0);
         let (name, distance) = frame.function.unwrap();
         assert!(name.contains("symbols::tests::this_function_has_a_name"), "{name}");
         assert_eq!(distance, 0);
-        assert_eq!(Symbolizer::default().frame(std::process::id(), 1, false).to_string(), "0x1");
+        assert_eq!(Symbolizer::default().frames(std::process::id(), 1, false)[0].to_string(), "0x1");
     }
 }

@@ -41,7 +41,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(super) fn cost(args: &CostArgs, colour: Colour) -> Result<bool> {
     let hits = &args.hits;
     let target = args.target.target(&args.globs)?;
-    let Resolved { found, pids, child } = target.resolve(!hits.dry_run)?;
+    let Resolved { mut found, pids, child } = target.resolve(!hits.dry_run)?;
+    if let Some(file) = &hits.schema {
+        crate::discover::Described::read(file)?.describe(&mut found);
+    }
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let chosen = select(&found, &args.globs)?;
     if chosen.is_empty() {
