@@ -127,18 +127,22 @@ fn tplist_lists() {
     }
 }
 
-/// `-4@8(%rsp)` as tplist says it: `argument #1 4 signed   bytes @ *(sp + 8)`.
+/// The kernel's name of a register: `ax` for `rax`, `r8` for `r8`.
+fn kernel_name(register: &str) -> &str {
+    let short = register.strip_prefix('r').unwrap_or(register);
+    if short.starts_with(|c: char| c.is_ascii_digit()) { register } else { short }
+}
+
+/// `-4@%rax` as tplist says it: `argument #1 4 signed   bytes @ ax`, and `8@152(%r14)`: `… @ *(r14 + 152)`.
 fn in_bccs_words(args: &str) -> String {
     let words = args.split_whitespace().enumerate().map(|(i, arg)| {
         let (size, place) = arg.split_once('@').unwrap();
         let sign = if size.starts_with('-') { "signed  " } else { "unsigned" };
-        let (offset, register) = place.trim_end_matches(')').split_once("(%").unwrap();
-        let register = if register == "rsp" { "sp" } else { register };
-        format!(
-            "argument #{} {} {sign} bytes @ *({register} + {offset})",
-            i + 1,
-            size.trim_start_matches('-')
-        )
+        let place = match place.trim_end_matches(')').split_once("(%") {
+            Some((offset, register)) => format!("*({register} + {offset})"),
+            None => kernel_name(place.trim_start_matches('%')).to_owned(),
+        };
+        format!("argument #{} {} {sign} bytes @ {place}", i + 1, size.trim_start_matches('-'))
     });
     words.collect::<Vec<_>>().join(" ")
 }
@@ -149,7 +153,11 @@ fn in_perfs_words(args: &str) -> String {
         let (size, place) = arg.split_once('@').unwrap();
         let sign = if size.starts_with('-') { 's' } else { 'u' };
         let bits = 8 * size.trim_start_matches('-').parse::<u32>().unwrap();
-        format!("arg{}=+{}:{sign}{bits}", i + 1, place.replace("%rsp", "%sp"))
+        let place = match place.strip_prefix('%') {
+            Some(register) => format!("%{}", kernel_name(register)),
+            None => format!("+{place}"),
+        };
+        format!("arg{}={place}:{sign}{bits}", i + 1)
     });
     words.collect::<Vec<_>>().join(" ")
 }

@@ -58,15 +58,16 @@ fn session(
     (Session::start(plan, &backend).unwrap(), backend, sites)
 }
 
-/// A hit whose arguments are on the stack, with text behind the second pointer.
+/// A hit with its arguments in registers, and text behind the pointer that `u64::MAX` stands for.
 fn hit(site: u32, goid: u64, words: &[u64], text: &str) -> Hit {
-    const STACK: u64 = 0x7000_0000;
     const GOROUTINE: u64 = 0xc000_0000;
     const TEXT: u64 = 0x50_0000;
-    let (rsp, r14) = (152, 8);
-    let mut stack = vec![0; 8];
+    /// rax, rbx, rcx, rdx and, for the goroutine, r14.
+    const OFFSETS: [i16; 4] = [80, 40, 88, 96];
+    const R14: i16 = 8;
     let words = words.iter().map(|word| if *word == u64::MAX { TEXT } else { *word });
-    stack.extend(words.flat_map(u64::to_le_bytes));
+    let mut registers: BTreeMap<i16, u64> = OFFSETS.into_iter().zip(words).collect();
+    registers.insert(R14, GOROUTINE);
     let mut goroutine = vec![0; 512];
     for at in (0..512).step_by(8) {
         goroutine[at..at + 8].copy_from_slice(&goid.to_le_bytes());
@@ -77,8 +78,8 @@ fn hit(site: u32, goid: u64, words: &[u64], text: &str) -> Hit {
         tid: 8,
         comm: "simulated".into(),
         time_ns: 5_000_000_000,
-        registers: BTreeMap::from([(rsp, STACK), (r14, GOROUTINE)]),
-        memory: BTreeMap::from([(STACK, stack), (GOROUTINE, goroutine), (TEXT, text.as_bytes().to_vec())]),
+        registers,
+        memory: BTreeMap::from([(GOROUTINE, goroutine), (TEXT, text.as_bytes().to_vec())]),
         stack: Vec::new(),
     }
 }

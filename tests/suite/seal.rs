@@ -236,7 +236,7 @@ fn other_programs_pass_through_the_wrapper_unharmed() {
     assert_eq!(arm.len(), 7);
     let hit = arm.iter().find(|p| p["probe"] == "hit" && p["provider"] == "e2e").unwrap();
     let args = hit["args"].as_str().unwrap();
-    assert!(args.starts_with("8@[sp, 8] 8@[sp, 16] 8@[sp, 24] 8@[sp, 32] 8@[x28, 1"), "{args}");
+    assert!(args.starts_with("8@x0 8@x1 8@x2 8@x3 8@[x28, 1"), "{args}");
     assert_eq!(hit["source"], "note");
 }
 

@@ -37,17 +37,19 @@ func BeginEnabled() bool { return usdtProbeBegin.semaphore != 0 }
 //go:noinline
 func usdtFireBegin(id uint64, kind string) {
 	usdtTouchOps(unsafe.StringData(kind), len(kind))
-	usdtSiteBegin(id, unsafe.Pointer(unsafe.StringData(kind)), uint64(len(kind)))
+	usdtLoadBegin(id, unsafe.Pointer(unsafe.StringData(kind)), uint64(len(kind)))
 }
 
 //go:noescape
-func usdtSiteBegin(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64)
+func usdtLoadBegin(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64)
+
+func usdtSiteBegin()
 
 // usdtProbeBegin is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeBegin struct {
 	_         [18]byte
 	semaphore uint16
-	_         [332]byte
+	_         [316]byte
 }
 
 // End fires the probe ops:end.
@@ -74,17 +76,19 @@ func EndEnabled() bool { return usdtProbeEnd.semaphore != 0 }
 
 //go:noinline
 func usdtFireEnd(id uint64, status int32) {
-	usdtSiteEnd(id, int64(status))
+	usdtLoadEnd(id, int64(status))
 }
 
 //go:noescape
-func usdtSiteEnd(arg0 uint64, arg1 int64)
+func usdtLoadEnd(arg0 uint64, arg1 int64)
+
+func usdtSiteEnd()
 
 // usdtProbeEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeEnd struct {
 	_         [18]byte
 	semaphore uint16
-	_         [300]byte
+	_         [292]byte
 }
 
 // usdtTouchOps reads the first and the last byte, so that their pages are present when a tracer,

@@ -40,17 +40,19 @@ func HitEnabled() bool { return usdtProbeHit.semaphore != 0 }
 //go:noinline
 func usdtFireHit(self uint64, n uint64, text string) {
 	usdtTouchProbes(unsafe.StringData(text), len(text))
-	usdtSiteHit(self, n, unsafe.Pointer(unsafe.StringData(text)), uint64(len(text)))
+	usdtLoadHit(self, n, unsafe.Pointer(unsafe.StringData(text)), uint64(len(text)))
 }
 
 //go:noescape
-func usdtSiteHit(arg0 uint64, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64)
+func usdtLoadHit(arg0 uint64, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64)
+
+func usdtSiteHit()
 
 // usdtProbeHit is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeHit struct {
 	_         [18]byte
 	semaphore uint16
-	_         [468]byte
+	_         [452]byte
 }
 
 // Types fires the probe e2e:types.
@@ -77,17 +79,19 @@ func TypesEnabled() bool { return usdtProbeTypes.semaphore != 0 }
 
 //go:noinline
 func usdtFireTypes(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
-	usdtSiteTypes(int64(c), int64(i8), int64(i16), int64(i32), i64, uint64(u8), uint64(u16), uint64(u32))
+	usdtLoadTypes(int64(c), int64(i8), int64(i16), int64(i32), i64, uint64(u8), uint64(u16), uint64(u32))
 }
 
 //go:noescape
-func usdtSiteTypes(arg0 int64, arg1 int64, arg2 int64, arg3 int64, arg4 int64, arg5 uint64, arg6 uint64, arg7 uint64)
+func usdtLoadTypes(arg0 int64, arg1 int64, arg2 int64, arg3 int64, arg4 int64, arg5 uint64, arg6 uint64, arg7 uint64)
+
+func usdtSiteTypes()
 
 // usdtProbeTypes is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeTypes struct {
 	_         [18]byte
 	semaphore uint16
-	_         [796]byte
+	_         [764]byte
 }
 
 // MoreTypes fires the probe e2e:more__types.
@@ -117,17 +121,19 @@ func usdtFireMoreTypes(u64 uint64, f float32, d float64, ok bool, cstring string
 	usdtTouchProbes(unsafe.SliceData(data), len(data))
 	text6 := usdtErrorProbes(err)
 	usdtTouchProbes(unsafe.StringData(text6), len(text6))
-	usdtSiteMoreTypes(u64, uint64(math.Float32bits(f)), math.Float64bits(d), usdtBoolProbes(ok), unsafe.Pointer(usdtCStringProbes(buf4[:], cstring)), unsafe.Pointer(unsafe.SliceData(data)), uint64(len(data)), unsafe.Pointer(unsafe.StringData(text6)), uint64(len(text6)), p)
+	usdtLoadMoreTypes(u64, uint64(math.Float32bits(f)), math.Float64bits(d), usdtBoolProbes(ok), unsafe.Pointer(usdtCStringProbes(buf4[:], cstring)), unsafe.Pointer(unsafe.SliceData(data)), uint64(len(data)), unsafe.Pointer(unsafe.StringData(text6)), uint64(len(text6)), p)
 }
 
 //go:noescape
-func usdtSiteMoreTypes(arg0 uint64, arg1 uint64, arg2 uint64, arg3 uint64, arg4 unsafe.Pointer, arg5 unsafe.Pointer, arg6 uint64, arg7 unsafe.Pointer, arg8 uint64, arg9 unsafe.Pointer)
+func usdtLoadMoreTypes(arg0 uint64, arg1 uint64, arg2 uint64, arg3 uint64, arg4 unsafe.Pointer, arg5 unsafe.Pointer, arg6 uint64, arg7 unsafe.Pointer, arg8 uint64, arg9 unsafe.Pointer)
+
+func usdtSiteMoreTypes()
 
 // usdtProbeMoreTypes is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeMoreTypes struct {
 	_         [18]byte
 	semaphore uint16
-	_         [812]byte
+	_         [772]byte
 }
 
 // Twelve fires the probe e2e:twelve.
@@ -155,17 +161,19 @@ func TwelveEnabled() bool { return usdtProbeTwelve.semaphore != 0 }
 
 //go:noinline
 func usdtFireTwelve(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32) {
-	usdtSiteTwelve(int64(a), int64(b), int64(c), int64(d), int64(e), int64(f), int64(g), int64(h), int64(i), int64(j), int64(k), int64(l))
+	usdtLoadTwelve(int64(a), int64(b), int64(c), int64(d), int64(e), int64(f), int64(g), int64(h), int64(i), int64(j), int64(k), int64(l))
 }
 
 //go:noescape
-func usdtSiteTwelve(arg0 int64, arg1 int64, arg2 int64, arg3 int64, arg4 int64, arg5 int64, arg6 int64, arg7 int64, arg8 int64, arg9 int64, arg10 int64, arg11 int64)
+func usdtLoadTwelve(arg0 int64, arg1 int64, arg2 int64, arg3 int64, arg4 int64, arg5 int64, arg6 int64, arg7 int64, arg8 int64, arg9 int64, arg10 int64, arg11 int64)
+
+func usdtSiteTwelve()
 
 // usdtProbeTwelve is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeTwelve struct {
 	_         [18]byte
 	semaphore uint16
-	_         [1076]byte
+	_         [1028]byte
 }
 
 // Nothing fires the probe e2e:nothing.
@@ -218,11 +226,13 @@ func UnusedEnabled() bool { return usdtProbeUnused.semaphore != 0 }
 
 //go:noinline
 func usdtFireUnused(x int32) {
-	usdtSiteUnused(int64(x))
+	usdtLoadUnused(int64(x))
 }
 
 //go:noescape
-func usdtSiteUnused(arg0 int64)
+func usdtLoadUnused(arg0 int64)
+
+func usdtSiteUnused()
 
 // usdtProbeUnused is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeUnused struct {
@@ -253,11 +263,13 @@ func OtherProviderHitEnabled() bool { return usdtProbeOtherProviderHit.semaphore
 
 //go:noinline
 func usdtFireOtherProviderHit(n int32) {
-	usdtSiteOtherProviderHit(int64(n))
+	usdtLoadOtherProviderHit(int64(n))
 }
 
 //go:noescape
-func usdtSiteOtherProviderHit(arg0 int64)
+func usdtLoadOtherProviderHit(arg0 int64)
+
+func usdtSiteOtherProviderHit()
 
 // usdtProbeOtherProviderHit is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeOtherProviderHit struct {
@@ -288,17 +300,19 @@ func KeywordsEnabled() bool { return usdtProbeKeywords.semaphore != 0 }
 
 //go:noinline
 func usdtFireKeywords(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32) {
-	usdtSiteKeywords(int64(type_), int64(func_), int64(g), int64(sp), int64(len_), int64(unsafe_), int64(r14))
+	usdtLoadKeywords(int64(type_), int64(func_), int64(g), int64(sp), int64(len_), int64(unsafe_), int64(r14))
 }
 
 //go:noescape
-func usdtSiteKeywords(arg0 int64, arg1 int64, arg2 int64, arg3 int64, arg4 int64, arg5 int64, arg6 int64)
+func usdtLoadKeywords(arg0 int64, arg1 int64, arg2 int64, arg3 int64, arg4 int64, arg5 int64, arg6 int64)
+
+func usdtSiteKeywords()
 
 // usdtProbeKeywords is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeKeywords struct {
 	_         [18]byte
 	semaphore uint16
-	_         [692]byte
+	_         [660]byte
 }
 
 // usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,

@@ -266,7 +266,7 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
         "//go:noinline\nfunc {}({}) {{\n{before}\t{}({})\n}}\n\n",
         probe.fire(),
         signature(probe, unit),
-        probe.site(),
+        probe.entry(),
         words.join(", ")
     );
 }
@@ -291,7 +291,10 @@ fn site_and_blob(out: &mut String, probe: &GoProbe<'_>) {
     }
     // Without pointers there is nothing to escape, and the compiler says so.
     let noescape = if params.is_empty() { "" } else { "//go:noescape\n" };
-    let _ = write!(out, "{noescape}func {}({})\n\n", probe.site(), params.join(", "));
+    let _ = write!(out, "{noescape}func {}({})\n\n", probe.entry(), params.join(", "));
+    if !params.is_empty() {
+        let _ = write!(out, "func {}()\n\n", probe.site());
+    }
     let size = probe.blobs.size();
     let after = size.saturating_sub(blob::SEMAPHORE + 2);
     let _ = write!(

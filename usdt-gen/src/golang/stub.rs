@@ -1,13 +1,14 @@
 //! The assembly side: one site and one blob a probe.
 //!
-//! The site is the first thing in TEXT, so the note's pc is the symbol's address. amd64 sites carry the forms
+//! The site is a function of its own, so the note's pc is a symbol's address; another one puts the arguments into
+//! registers and jumps there. amd64 sites carry the forms
 //! that kernels know how to optimise behind the `nop` that every tracer attaches to: `nop10` (libbpf's
 //! `nop,nop10` pair) and `nop5` (safe in Go, which has no red zone). The linker aligns functions to 32 bytes
 //! (amd64) and 16 (arm64), so a site never crosses a page.
 
 use super::{GoProbe, Unit};
 use crate::provider::{Probe, Provider};
-use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
+use stapsdt::argspec::{Arch, Operand, Register, Value};
 use stapsdt::blob::{self, Blob, BlobError};
 use stapsdt::note::Note;
 use stapsdt::schema::{self, NoteBody};
@@ -73,15 +74,37 @@ pub(super) fn assembly(unit: &Unit<'_>, arch: Arch) -> String {
     out
 }
 
+/// Registers of the first words, by the assembler's names and the hardware's numbers. Assembly functions keep none of
+/// them for their callers; `R14` is the goroutine, `BP` the caller's frame, `R15` the linker's in shared code.
+const AMD64: [(&str, u8); crate::provider::MAX_WORDS] = [
+    ("AX", 0),
+    ("BX", 3),
+    ("CX", 1),
+    ("DX", 2),
+    ("SI", 6),
+    ("DI", 7),
+    ("R8", 8),
+    ("R9", 9),
+    ("R10", 10),
+    ("R11", 11),
+    ("R12", 12),
+    ("R13", 13),
+];
+
 fn site(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
     let words = probe.probe.words();
-    let _ = write!(
-        out,
-        "\n// {}\nTEXT ·{}(SB), NOSPLIT|NOFRAME, $0-{}\n",
-        probe.full_name(),
-        probe.site(),
-        words * 8
-    );
+    let _ = write!(out, "\n// {}\n", probe.full_name());
+    if words > 0 {
+        let _ = writeln!(out, "TEXT ·{}(SB), NOSPLIT|NOFRAME, $0-{}", probe.entry(), words * 8);
+        for (word, (amd64, _)) in (0..words).zip(AMD64) {
+            let _ = match arch {
+                Arch::X86_64 => writeln!(out, "\tMOVQ arg{word}+{}(FP), {amd64}", 8 * word),
+                Arch::Aarch64 => writeln!(out, "\tMOVD arg{word}+{}(FP), R{word}", 8 * word),
+            };
+        }
+        let _ = write!(out, "\tJMP ·{}(SB)\n\n", probe.site());
+    }
+    let _ = writeln!(out, "TEXT ·{}(SB), NOSPLIT|NOFRAME, $0-0", probe.site());
     match arch {
         Arch::X86_64 => out.push_str(
             "\tBYTE $0x90 // nop\n\
@@ -96,19 +119,20 @@ fn site(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
     }
 }
 
-/// The argument specification: 8-byte ABI0 slots behind the return address, sized and signed as declared.
+/// The argument specification: whole registers, sized and signed as declared. Tracers read them from what the kernel
+/// saved, which costs the traced program nothing; memory of its own they would have to copy.
 fn args(probe: &Probe, arch: Arch) -> String {
     let mut slots = Vec::new();
     for param in &probe.params {
         slots.push((param.ty.size(), param.ty.signed()));
         slots.extend(std::iter::repeat_n((8, false), param.ty.words() - 1));
     }
-    let slots = slots.iter().zip(1i64..).map(|((size, signed), slot)| {
-        let base = match arch {
-            Arch::X86_64 => Register::gpr(4),
-            Arch::Aarch64 => Register::sp(),
+    let slots = slots.iter().zip(AMD64).zip(0u8..).map(|(((size, signed), (_, amd64)), arm64)| {
+        let register = match arch {
+            Arch::X86_64 => amd64,
+            Arch::Aarch64 => arm64,
         };
-        let operand = Operand::Memory { disp: Expr::number(8 * slot), base: Some(base), index: None };
+        let operand = Operand::Register(Register::gpr(register));
         Value { size: *size, signed: *signed, float: false, operand }.print(arch)
     });
     slots.collect::<Vec<_>>().join(" ")

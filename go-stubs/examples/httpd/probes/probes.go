@@ -41,17 +41,19 @@ func RequestStartEnabled() bool { return usdtProbeRequestStart.semaphore != 0 }
 func usdtFireRequestStart(id uint64, method string, path string) {
 	usdtTouchProbes(unsafe.StringData(method), len(method))
 	usdtTouchProbes(unsafe.StringData(path), len(path))
-	usdtSiteRequestStart(id, unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)))
+	usdtLoadRequestStart(id, unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)))
 }
 
 //go:noescape
-func usdtSiteRequestStart(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
+func usdtLoadRequestStart(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
+
+func usdtSiteRequestStart()
 
 // usdtProbeRequestStart is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeRequestStart struct {
 	_         [18]byte
 	semaphore uint16
-	_         [492]byte
+	_         [468]byte
 }
 
 // RequestEnd fires the probe httpd:request__end.
@@ -79,17 +81,19 @@ func RequestEndEnabled() bool { return usdtProbeRequestEnd.semaphore != 0 }
 //go:noinline
 func usdtFireRequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
 	usdtTouchProbes(unsafe.StringData(path), len(path))
-	usdtSiteRequestEnd(id, unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), int64(status), bytes, durationNs)
+	usdtLoadRequestEnd(id, unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), int64(status), bytes, durationNs)
 }
 
 //go:noescape
-func usdtSiteRequestEnd(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 int64, arg4 uint64, arg5 int64)
+func usdtLoadRequestEnd(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 int64, arg4 uint64, arg5 int64)
+
+func usdtSiteRequestEnd()
 
 // usdtProbeRequestEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeRequestEnd struct {
 	_         [18]byte
 	semaphore uint16
-	_         [644]byte
+	_         [620]byte
 }
 
 // CacheHit fires the probe httpd:cache__hit.
@@ -117,17 +121,19 @@ func CacheHitEnabled() bool { return usdtProbeCacheHit.semaphore != 0 }
 //go:noinline
 func usdtFireCacheHit(key string, ageNs int64) {
 	usdtTouchProbes(unsafe.StringData(key), len(key))
-	usdtSiteCacheHit(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)), ageNs)
+	usdtLoadCacheHit(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)), ageNs)
 }
 
 //go:noescape
-func usdtSiteCacheHit(arg0 unsafe.Pointer, arg1 uint64, arg2 int64)
+func usdtLoadCacheHit(arg0 unsafe.Pointer, arg1 uint64, arg2 int64)
+
+func usdtSiteCacheHit()
 
 // usdtProbeCacheHit is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeCacheHit struct {
 	_         [18]byte
 	semaphore uint16
-	_         [396]byte
+	_         [388]byte
 }
 
 // CacheMiss fires the probe httpd:cache__miss.
@@ -155,17 +161,19 @@ func CacheMissEnabled() bool { return usdtProbeCacheMiss.semaphore != 0 }
 //go:noinline
 func usdtFireCacheMiss(key string) {
 	usdtTouchProbes(unsafe.StringData(key), len(key))
-	usdtSiteCacheMiss(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)))
+	usdtLoadCacheMiss(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)))
 }
 
 //go:noescape
-func usdtSiteCacheMiss(arg0 unsafe.Pointer, arg1 uint64)
+func usdtLoadCacheMiss(arg0 unsafe.Pointer, arg1 uint64)
+
+func usdtSiteCacheMiss()
 
 // usdtProbeCacheMiss is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeCacheMiss struct {
 	_         [18]byte
 	semaphore uint16
-	_         [324]byte
+	_         [316]byte
 }
 
 // RequestError fires the probe httpd:request__error.
@@ -195,17 +203,19 @@ func usdtFireRequestError(id uint64, operation string, err error) {
 	usdtTouchProbes(unsafe.StringData(operation), len(operation))
 	text2 := usdtErrorProbes(err)
 	usdtTouchProbes(unsafe.StringData(text2), len(text2))
-	usdtSiteRequestError(id, unsafe.Pointer(unsafe.StringData(operation)), uint64(len(operation)), unsafe.Pointer(unsafe.StringData(text2)), uint64(len(text2)))
+	usdtLoadRequestError(id, unsafe.Pointer(unsafe.StringData(operation)), uint64(len(operation)), unsafe.Pointer(unsafe.StringData(text2)), uint64(len(text2)))
 }
 
 //go:noescape
-func usdtSiteRequestError(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
+func usdtLoadRequestError(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
+
+func usdtSiteRequestError()
 
 // usdtProbeRequestError is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeRequestError struct {
 	_         [18]byte
 	semaphore uint16
-	_         [516]byte
+	_         [500]byte
 }
 
 // EvictStart fires the probe httpd:evict__start.
@@ -232,11 +242,13 @@ func EvictStartEnabled() bool { return usdtProbeEvictStart.semaphore != 0 }
 
 //go:noinline
 func usdtFireEvictStart(entries uint64) {
-	usdtSiteEvictStart(entries)
+	usdtLoadEvictStart(entries)
 }
 
 //go:noescape
-func usdtSiteEvictStart(arg0 uint64)
+func usdtLoadEvictStart(arg0 uint64)
+
+func usdtSiteEvictStart()
 
 // usdtProbeEvictStart is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeEvictStart struct {
@@ -269,17 +281,19 @@ func EvictEndEnabled() bool { return usdtProbeEvictEnd.semaphore != 0 }
 
 //go:noinline
 func usdtFireEvictEnd(evicted uint64, load float64, durationNs int64) {
-	usdtSiteEvictEnd(evicted, math.Float64bits(load), durationNs)
+	usdtLoadEvictEnd(evicted, math.Float64bits(load), durationNs)
 }
 
 //go:noescape
-func usdtSiteEvictEnd(arg0 uint64, arg1 uint64, arg2 int64)
+func usdtLoadEvictEnd(arg0 uint64, arg1 uint64, arg2 int64)
+
+func usdtSiteEvictEnd()
 
 // usdtProbeEvictEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeEvictEnd struct {
 	_         [18]byte
 	semaphore uint16
-	_         [468]byte
+	_         [460]byte
 }
 
 // usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
