@@ -64,9 +64,14 @@ pub struct Line<'a> {
 
 impl Layout {
     pub(crate) fn find(file: &ElfFile64<'_>) -> Option<Layout> {
-        let section = SECTIONS.iter().find_map(|name| file.section_by_name(name))?;
-        let (offset, size) = section.file_range()?;
-        let table = section.data().ok()?;
+        let section = SECTIONS.iter().find_map(|name| file.section_by_name(name));
+        // External linkers put it into a section with other things; its symbol stays.
+        let (offset, size) = section.and_then(|s| s.file_range()).or_else(|| {
+            let (offset, segment) = place_of(file, symbol(file, b"runtime.pclntab")?)?;
+            Some((offset, segment.0.saturating_add(segment.1).checked_sub(offset)?))
+        })?;
+        let start = usize::try_from(offset).ok()?;
+        let table = file.data().get(start..start.checked_add(usize::try_from(size).ok()?)?)?;
         let magic = u32_at(table, 0)?;
         if ![MAGIC_1_18, MAGIC_1_20].contains(&magic) || table.get(7) != Some(&8) {
             return None;
@@ -112,11 +117,16 @@ fn function_data(file: &ElfFile64<'_>) -> Option<usize> {
     /// Words in front of `moduledata.gofunc`.
     const GOFUNC: usize = 40;
     let address = symbol(file, b"go:func.*").or_else(|| module_word(file, GOFUNC))?;
+    usize::try_from(place_of(file, address)?.0).ok()
+}
+
+/// Where an address is in the file, and the range of its segment there.
+fn place_of(file: &ElfFile64<'_>, address: u64) -> Option<(u64, (u64, u64))> {
     let holds = |s: &object::read::elf::ElfSegment64<'_, '_>| {
         (s.address()..s.address().saturating_add(s.file_range().1)).contains(&address)
     };
     let segment = file.segments().find(holds)?;
-    usize::try_from(segment.file_range().0 + (address - segment.address())).ok()
+    Some((segment.file_range().0.checked_add(address - segment.address())?, segment.file_range()))
 }
 
 fn symbol(file: &ElfFile64<'_>, name: &[u8]) -> Option<u64> {
