@@ -5,7 +5,6 @@ use crate::discover::Found;
 use crate::plan::{Method, Optimisation, Options, Plan};
 use crate::select::Selected;
 use serde::Serialize;
-use std::path::Path;
 use std::sync::Arc;
 
 /// How something is.
@@ -197,19 +196,23 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
     out
 }
 
+#[cfg(feature = "bcc")]
 fn bcc() -> Finding {
-    if !cfg!(feature = "bcc") {
-        let mend = "build with --features bcc where libbcc is installed; nothing but `run` and `--backend bcc` needs it";
-        return finding("bcc", State::Degraded, "this build is without it", Some(mend));
+    match crate::backend::bcc::headers() {
+        Ok(()) => ok("bcc", "with kernel headers"),
+        Err(folder) => {
+            let detail = format!("no kernel headers at {}", folder.display());
+            let mend = "install the linux-headers package of this kernel";
+            finding("bcc", State::Degraded, detail, Some(mend))
+        }
     }
-    let release = rustix::system::uname();
-    let folder = Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref()).join("build");
-    let archive = Path::new("/sys/kernel/kheaders.tar.xz");
-    if folder.exists() || archive.exists() || std::env::var_os("BCC_KERNEL_SOURCE").is_some() {
-        return ok("bcc", "with kernel headers");
-    }
-    let detail = format!("no kernel headers at {}", folder.display());
-    finding("bcc", State::Degraded, detail, Some("install the linux-headers package of this kernel"))
+}
+
+#[cfg(not(feature = "bcc"))]
+fn bcc() -> Finding {
+    let mend =
+        "build with --features bcc where libbcc is installed; nothing but `run` and `--backend bcc` needs it";
+    finding("bcc", State::Degraded, "this build is without it", Some(mend))
 }
 
 fn mounts() -> Vec<Finding> {

@@ -281,16 +281,9 @@ mod tests {
         let handler =
             Handler { frame: Frame::default(), filter: None, rate: None, action: Action::Record(layout()) };
         let plan = Plan {
-            objects: Vec::new(),
             probes: vec![PlannedProbe { provider: "a".into(), name: "p".into() }],
             handlers: vec![handler],
-            table: None,
-            pids: None,
-            cgroup: None,
-            limit: None,
-            sample: None,
-            rate: None,
-            buffer: 4096,
+            ..Plan::default()
         };
         let decoder = Decoder { plan: Arc::new(plan), sites: vec![(0, 0, false)], clock_offset: 100 };
         let r = record(3, 3, b"GET", 0);

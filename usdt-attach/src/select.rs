@@ -46,7 +46,8 @@ impl fmt::Display for Glob {
     }
 }
 
-fn normal(name: &str) -> String {
+/// A name in the note's spelling.
+pub(crate) fn normal(name: &str) -> String {
     name.replace('-', "__")
 }
 

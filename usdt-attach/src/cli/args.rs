@@ -1,9 +1,13 @@
 //! Arguments that commands share.
 
+use super::warn;
 use crate::backend::Choice;
+use crate::discover::{Described, Found};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Subject};
-use crate::target::Target;
+use crate::plan::Options;
+use crate::select::{Selected, select};
+use crate::target::{Child, Resolved, Target};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -96,6 +100,45 @@ impl HitArgs {
             Backend::Embedded => Choice::Embedded,
             Backend::Bcc => Choice::Bcc,
         }
+    }
+}
+
+/// A target looked at, and what the plan of its probes is made for.
+pub(super) struct Looked {
+    pub(super) target: Target,
+    pub(super) found: Vec<Found>,
+    pub(super) pids: Option<Vec<u32>>,
+    pub(super) child: Option<Child>,
+    pub(super) chosen: Vec<Selected>,
+    /// For files that the target comes to run.
+    pub(super) schema: Option<Described>,
+    pub(super) options: Options,
+}
+
+impl HitArgs {
+    /// Finds the probes that the globs mean. `options` has what the command itself wants.
+    pub(super) fn look(&self, target: &TargetArgs, globs: &[String], options: Options) -> Result<Looked> {
+        let target = target.target(globs)?;
+        let Resolved { mut found, pids, child } = target.resolve(!self.dry_run)?;
+        let schema = self.schema.as_deref().map(Described::read).transpose()?;
+        schema.iter().for_each(|s| s.describe(&mut found));
+        warn(found.iter().flat_map(|f| f.warnings.clone()));
+        let chosen = select(&found, globs)?;
+        if chosen.is_empty() {
+            return Err(Error::NoProbes(target.to_string()));
+        }
+        let options = Options {
+            pids: pids.clone(),
+            cgroup: target.cgroup().map(Into::into),
+            filter: self.filter.clone(),
+            sample: self.sample,
+            rate: self.rate,
+            strings: self.strings.clone(),
+            single_step: self.single_step,
+            optimisation: crate::optimisation(),
+            ..options
+        };
+        Ok(Looked { target, found, pids, child, chosen, schema, options })
     }
 }
 

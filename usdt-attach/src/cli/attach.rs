@@ -1,19 +1,19 @@
 //! Commands that attach: trace, count, hist, latency.
 
-use super::args::{HitArgs, TableArgs, TargetArgs};
+use super::args::{HitArgs, Looked, TableArgs, TargetArgs};
 use super::output::{Shown, Totals};
 use super::{Colour, say, warn, written};
-use crate::discover::{self, Found};
-use crate::error::{Error, Result};
+use crate::discover::Found;
+use crate::error::Result;
 use crate::filter::Subject;
 use crate::follow::Follower;
 use crate::plan::{Options, Plan, Work};
 use crate::report::{json, text};
-use crate::select::{Glob, select, select_any};
+use crate::select::{Glob, select_any};
 use crate::session::{Mechanism, Session};
 use crate::stream::{Group, Signals, Until, run};
 use crate::symbols::Symbolizer;
-use crate::target::{Resolved, Target};
+use crate::target::{Child, Target};
 use clap::Args;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
@@ -147,26 +147,8 @@ fn aggregate(
 
 fn attach(job: Job<'_>, colour: Colour) -> Result<()> {
     let (hits, globs) = (job.hits, &job.globs);
-    let target = job.target.target(globs)?;
-    let Resolved { mut found, pids, child } = target.resolve(!hits.dry_run)?;
-    let schema = hits.schema.as_deref().map(discover::Described::read).transpose()?;
-    schema.iter().for_each(|s| s.describe(&mut found));
-    warn(found.iter().flat_map(|f| f.warnings.clone()));
-    let chosen = select(&found, globs)?;
-    if chosen.is_empty() {
-        return Err(Error::NoProbes(target.to_string()));
-    }
-    let options = Options {
-        pids: pids.clone(),
-        cgroup: target.cgroup().map(Into::into),
-        filter: hits.filter.clone(),
-        sample: hits.sample,
-        rate: hits.rate,
-        strings: hits.strings.clone(),
-        single_step: hits.single_step,
-        optimisation: crate::optimisation(),
-        ..job.options
-    };
+    let Looked { target, found, pids, child, chosen, schema, options } =
+        hits.look(job.target, globs, job.options)?;
     let (plan, warnings) = Plan::new(&chosen, &options)?;
     warn(warnings);
     if hits.dry_run {
@@ -176,7 +158,7 @@ fn attach(job: Job<'_>, colour: Colour) -> Result<()> {
     let backend = hits.backend().backend(Mechanism::Auto)?;
     let (records, unit) = (plan.records(), plan.table.as_ref().and_then(|t| t.unit));
     let session = Session::start(plan, &*backend)?;
-    let mut running = child.map(crate::target::Child::run).transpose()?;
+    let mut running = child.map(Child::run).transpose()?;
     let until = Until { events: options.limit, duration: hits.duration, pids, interval: job.interval };
     let attach_more = |mut found: Vec<Found>, left: Option<u64>| {
         schema.iter().for_each(|s| s.describe(&mut found));

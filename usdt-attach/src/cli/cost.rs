@@ -1,15 +1,14 @@
 //! `usdt-attach cost`.
 
-use super::args::{HitArgs, TargetArgs};
+use super::args::{HitArgs, Looked, TargetArgs};
 use super::{Colour, say, warn, written};
 use crate::cost::{Cost, Price};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{Method, Options};
 use crate::report::text::escape;
-use crate::select::select;
 use crate::session::Mechanism;
 use crate::stream::Signals;
-use crate::target::Resolved;
+use crate::target::Child;
 use clap::Args;
 use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
@@ -40,27 +39,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Returns whether every probe kept to its budget.
 pub(super) fn cost(args: &CostArgs, colour: Colour) -> Result<bool> {
     let hits = &args.hits;
-    let target = args.target.target(&args.globs)?;
-    let Resolved { mut found, pids, child } = target.resolve(!hits.dry_run)?;
-    if let Some(file) = &hits.schema {
-        crate::discover::Described::read(file)?.describe(&mut found);
-    }
-    warn(found.iter().flat_map(|f| f.warnings.clone()));
-    let chosen = select(&found, &args.globs)?;
-    if chosen.is_empty() {
-        return Err(Error::NoProbes(target.to_string()));
-    }
-    let options = Options {
-        pids: pids.clone(),
-        cgroup: target.cgroup().map(Into::into),
-        filter: hits.filter.clone(),
-        sample: hits.sample,
-        rate: hits.rate,
-        strings: hits.strings.clone(),
-        single_step: hits.single_step,
-        optimisation: crate::optimisation(),
-        ..Options::default()
-    };
+    let Looked { pids, child, chosen, options, .. } =
+        hits.look(&args.target, &args.globs, Options::default())?;
     if hits.dry_run {
         let (plan, warnings) = crate::plan::Plan::new(&chosen, &options)?;
         warn(warnings);
@@ -71,7 +51,7 @@ pub(super) fn cost(args: &CostArgs, colour: Colour) -> Result<bool> {
     let budget = args.budget.map(|percent| percent / 100.0);
     let (mut cost, warnings) = Cost::start(&chosen, &options, &*backend, budget)?;
     warn(warnings);
-    let mut running = child.map(crate::target::Child::run).transpose()?;
+    let mut running = child.map(Child::run).transpose()?;
     let (start, duration) = (Instant::now(), hits.duration.unwrap_or(USUALLY));
     let alive =
         || pids.as_ref().is_none_or(|pids| pids.iter().any(|p| crate::discover::process::is_alive(*p)));

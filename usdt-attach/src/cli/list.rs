@@ -5,6 +5,7 @@ use crate::discover;
 use crate::error::Result;
 use crate::report::{json, text};
 use crate::select::select;
+use crate::target::Target;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -31,10 +32,7 @@ pub(super) struct ListArgs {
 
 pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
     let (mut found, globs, place) = match (args.pid, args.rest.split_first()) {
-        _ if args.all => {
-            let threads = std::thread::available_parallelism().unwrap_or(std::num::NonZero::<usize>::MIN);
-            (discover::host(threads)?, args.rest.as_slice(), "this host".to_owned())
-        }
+        _ if args.all => (Target::All.resolve(false)?.found, args.rest.as_slice(), Target::All.to_string()),
         (Some(pid), _) => (discover::process(pid)?, args.rest.as_slice(), format!("process {pid}")),
         (None, Some((file, globs))) => {
             let path = Path::new(file);

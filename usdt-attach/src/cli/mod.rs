@@ -99,7 +99,7 @@ pub fn main() -> i32 {
         Command::Cost(args) => cost::cost(args, cli.color),
         Command::Doctor(args) => doctor::doctor(args, cli.color),
         #[cfg(feature = "bcc")]
-        Command::Run(args) => done(run::run_file(args, cli.color)),
+        Command::Run(args) => done(run::run_file(args)),
     };
     match result {
         Ok(true) => OK,

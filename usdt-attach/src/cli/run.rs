@@ -1,7 +1,7 @@
 //! `usdt-attach run`.
 
 use super::args::{TargetArgs, duration};
-use super::{Colour, warn, written};
+use super::{warn, written};
 use crate::backend::bcc::run::{Contents, start};
 use crate::discover::Described;
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ impl Output for Silent {
     }
 }
 
-pub(super) fn run_file(args: &RunArgs, _: Colour) -> Result<()> {
+pub(super) fn run_file(args: &RunArgs) -> Result<()> {
     let text = std::fs::read_to_string(&args.file)
         .map_err(|source| Error::Open { path: args.file.clone(), source })?;
     let target = args.target.target(&[])?;

@@ -2,6 +2,7 @@
 
 use super::Found;
 use crate::error::{Error, Result};
+use crate::select::normal;
 use stapsdt::argspec;
 use stapsdt::schema::{self, Schema};
 use std::path::Path;
@@ -37,8 +38,9 @@ impl Described {
         for one in found {
             for probe in one.probes.iter_mut().filter(|p| p.schema.is_none()) {
                 let provider = self.0.providers.iter().find(|p| p.name == probe.provider);
+                // Some emitters write notes in DTrace's spelling.
                 let Some(description) =
-                    provider.and_then(|p| p.probes.iter().find(|d| same(&d.name, &probe.name)))
+                    provider.and_then(|p| p.probes.iter().find(|d| normal(&d.name) == normal(&probe.name)))
                 else {
                     continue;
                 };
@@ -55,9 +57,4 @@ impl Described {
             }
         }
     }
-}
-
-/// Some emitters write notes in DTrace's spelling.
-fn same(a: &str, b: &str) -> bool {
-    a == b || a.replace("__", "-") == b.replace("__", "-")
 }

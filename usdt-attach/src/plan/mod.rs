@@ -127,7 +127,7 @@ impl Default for Options {
 }
 
 /// What to attach where, and what to record there.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Plan {
     /// One link each.
     pub objects: Vec<PlannedObject>,

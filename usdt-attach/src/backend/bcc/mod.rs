@@ -13,7 +13,7 @@ use super::kernel::{Compiler, MapFds, Program};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use source::generate;
@@ -23,7 +23,7 @@ pub(crate) struct Bcc;
 
 impl Compiler for Bcc {
     fn build(&self, plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<Program>> {
-        headers()?;
+        need_headers()?;
         let text = generate(plan, maps, cookies);
         let failed =
             |what: &str, error: bcc::BccError| Error::Backend(format!("libbcc cannot {what}: {error}"));
@@ -49,16 +49,20 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
     COMPILER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// libbcc looks for kernel headers there, and explains their absence badly.
-fn headers() -> Result<()> {
+/// Whether libbcc will find kernel headers, whose absence it explains badly; else where it looks for them.
+pub(crate) fn headers() -> std::result::Result<(), PathBuf> {
     let release = rustix::system::uname();
     let folder = Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref()).join("build");
     let elsewhere = std::env::var_os("BCC_KERNEL_SOURCE").is_some();
-    if folder.exists() || elsewhere || Path::new("/sys/kernel/kheaders.tar.xz").exists() {
-        return Ok(());
-    }
-    Err(Error::Backend(format!(
-        "libbcc needs kernel headers at {}; install the linux-headers package, or use the embedded back end",
-        folder.display()
-    )))
+    let there = folder.exists() || elsewhere || Path::new("/sys/kernel/kheaders.tar.xz").exists();
+    if there { Ok(()) } else { Err(folder) }
+}
+
+fn need_headers() -> Result<()> {
+    headers().map_err(|folder| {
+        Error::Backend(format!(
+            "libbcc needs kernel headers at {}; install the linux-headers package, or use the embedded back end",
+            folder.display()
+        ))
+    })
 }

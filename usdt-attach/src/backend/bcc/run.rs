@@ -12,8 +12,8 @@
 //! argument's value, at every site of the probe; `usdt_text(provider, probe, name, to, size)` copies text and gives
 //! its length, or a negative error number. Names are the schema's, or `argN`; `goid` is the goroutine's id.
 
-use super::headers;
 use super::module::{Module, Table};
+use super::need_headers;
 use super::source::access::{Sites, accessors, identifier, prelude};
 use super::values::{decode, sum};
 use crate::backend::Mechanism;
@@ -151,7 +151,7 @@ pub fn start(
     options: &Options,
     mechanism: Mechanism,
 ) -> Result<(Running, Vec<String>)> {
-    headers()?;
+    need_headers()?;
     silence_libbpf();
     let named = named(text)?;
     let globs: Vec<String> = named.iter().map(|(provider, probe)| format!("{provider}:{probe}")).collect();

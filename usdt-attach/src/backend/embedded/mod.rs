@@ -2,6 +2,7 @@
 
 pub mod asm;
 mod codegen;
+pub(crate) mod helper;
 
 use super::kernel::{Compiler, MapFds, Program};
 use crate::error::Result;

@@ -1,9 +1,8 @@
 //! What a hit costs before the program does anything: measured on sites of this program's own.
 #![allow(unsafe_code)] // two assembly functions that return at once
 
-use super::{Attached, Program, attach, silence_libbpf};
+use super::{Attached, Program, attach, detect, silence_libbpf};
 use crate::backend::Mechanism;
-use crate::backend::embedded::asm::Insn;
 use crate::discover::{Object, process};
 use crate::error::{Error, Result};
 use crate::plan::{Method, Plan, PlannedObject, Site};
@@ -85,17 +84,9 @@ fn attach_to(address: u64, method: Method) -> Result<Attached> {
     let object = Arc::new(Object::open(path, path)?);
     let plan = Plan {
         objects: vec![PlannedObject { path: path.to_owned(), sites: vec![site], object }],
-        probes: Vec::new(),
-        handlers: Vec::new(),
-        table: None,
         pids: Some(vec![own]),
-        cgroup: None,
-        limit: None,
-        sample: None,
-        rate: None,
-        buffer: 4096,
+        ..Plan::default()
     };
-    // r0 = 0; exit
-    let code = [0xb7, 0x95].map(|code| Insn { code, dst: 0, src: 0, off: 0, imm: 0 }).to_vec();
-    attach(&plan, &[Program { cookies: vec![0], code }], Mechanism::Auto)
+    let empty = Program { cookies: vec![0], code: detect::program(|_| {}) };
+    attach(&plan, &[empty], Mechanism::Auto)
 }

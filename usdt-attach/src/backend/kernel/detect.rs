@@ -3,6 +3,7 @@
 
 use super::load::load;
 use crate::backend::embedded::asm::{Assembler, Insn, R0, R2, R10, Width};
+use crate::backend::embedded::helper;
 use crate::plan::Optimisation;
 use libbpf_sys as bpf;
 use std::io;
@@ -75,8 +76,7 @@ pub(crate) fn features() -> Features {
 
 /// Whether programs can ask for the cookie of their site.
 pub(super) fn cookies() -> bool {
-    const GET_ATTACH_COOKIE: u32 = 174;
-    load(&program(|asm| asm.call(GET_ATTACH_COOKIE)), 0).is_ok()
+    load(&program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok()
 }
 
 fn atomics(asm: &mut Assembler) {
@@ -86,7 +86,7 @@ fn atomics(asm: &mut Assembler) {
 }
 
 /// A program that does this and ends.
-fn program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
+pub(super) fn program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
     let mut asm = Assembler::default();
     body(&mut asm);
     asm.mov_imm(R0, 0);

@@ -4,16 +4,14 @@
 use super::load::load_tracepoint;
 use super::maps::create_ring;
 use super::ring::Ring;
-use crate::backend::embedded::asm::{Assembler, R0, R1, R2, R3, R10, Reg, Width};
+use crate::backend::embedded::asm::{Assembler, R0, R1, R2, R3, R4, R10, Width};
+use crate::backend::embedded::helper;
 use crate::error::{Error, Result};
 use libbpf_sys as bpf;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Bytes of the buffer: four thousand calls at once.
 const BUFFER: u32 = 1 << 16;
-const GET_CURRENT_PID_TGID: u32 = 14;
-const RINGBUF_OUTPUT: u32 = 130;
-const RB_FORCE_WAKEUP: i32 = 2;
 
 /// Process ids of those that call `exec`, anywhere on the host.
 pub(crate) struct ExecWatch {
@@ -26,14 +24,14 @@ impl ExecWatch {
         super::silence_libbpf();
         let map = create_ring(c"usdt_exec", BUFFER)?;
         let mut asm = Assembler::default();
-        asm.call(GET_CURRENT_PID_TGID);
+        asm.call(helper::GET_CURRENT_PID_TGID);
         asm.store(Width::Dw, R10, -8, R0);
         asm.map(R1, map.as_raw_fd());
         asm.mov(R2, R10);
         asm.add_imm(R2, -8);
         asm.mov_imm(R3, 8);
-        asm.mov_imm(Reg(4), RB_FORCE_WAKEUP);
-        asm.call(RINGBUF_OUTPUT);
+        asm.mov_imm(R4, helper::RB_FORCE_WAKEUP);
+        asm.call(helper::RINGBUF_OUTPUT);
         asm.mov_imm(R0, 0);
         asm.exit();
         let code = asm.finish().map_err(|_| Error::Backend("a jump to nowhere".into()))?;

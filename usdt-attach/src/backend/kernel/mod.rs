@@ -64,14 +64,12 @@ impl<C: Compiler> Backend for Kernel<C> {
             None => None,
         };
         let attached = attach(plan, &programs, mechanism)?;
-        let mechanism = attached.mechanism;
-        Ok(Box::new(Running { attached, mechanism, ring, maps, plan: Arc::clone(plan) }))
+        Ok(Box::new(Running { attached, ring, maps, plan: Arc::clone(plan) }))
     }
 }
 
 struct Running {
     attached: Attached,
-    mechanism: Mechanism,
     ring: Option<Ring>,
     maps: Maps,
     plan: Arc<Plan>,
@@ -79,7 +77,7 @@ struct Running {
 
 impl Attachment for Running {
     fn mechanism(&self) -> Mechanism {
-        self.mechanism
+        self.attached.mechanism
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

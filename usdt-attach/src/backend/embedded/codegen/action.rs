@@ -7,8 +7,6 @@ use crate::backend::kernel::Counter;
 use crate::plan::layout::{self, FAULTS, Layout};
 use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Frame, Handler, Move};
 
-const RB_NO_WAKEUP: i32 = 1;
-const RB_FORCE_WAKEUP: i32 = 2;
 const RB_AVAIL_DATA: i32 = 0;
 
 const BPF_ANY: i32 = 0;
@@ -103,15 +101,15 @@ impl Emitter<'_> {
         let asm = &mut self.asm;
         let quiet = asm.label();
         asm.load(Width::Dw, R1, BASE, layout::TIME as i16);
-        asm.mov_imm(R2, RB_NO_WAKEUP);
+        asm.mov_imm(R2, helper::RB_NO_WAKEUP);
         asm.and_imm(R1, LOOK_MASK);
         asm.jump_if(Cond::Gt, R1, 0, quiet);
         asm.map(R1, self.maps.ring);
         asm.mov_imm(R2, RB_AVAIL_DATA);
         asm.call(helper::RINGBUF_QUERY);
-        asm.mov_imm(R2, RB_NO_WAKEUP);
+        asm.mov_imm(R2, helper::RB_NO_WAKEUP);
         asm.jump_if(Cond::Le, R0, half, quiet);
-        asm.mov_imm(R2, RB_FORCE_WAKEUP);
+        asm.mov_imm(R2, helper::RB_FORCE_WAKEUP);
         asm.place(quiet);
     }
 

@@ -11,29 +11,10 @@ mod fetch;
 mod tests;
 
 use super::asm::{Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width};
+use super::helper;
 use crate::backend::kernel::{Counter, MapFds};
 use crate::error::{Error, Result};
 use crate::plan::{Handler, Plan, Site};
-
-/// Helper numbers (`include/uapi/linux/bpf.h`, `__BPF_FUNC_MAPPER`).
-mod helper {
-    pub(super) const MAP_LOOKUP_ELEM: u32 = 1;
-    pub(super) const MAP_UPDATE_ELEM: u32 = 2;
-    pub(super) const MAP_DELETE_ELEM: u32 = 3;
-    pub(super) const KTIME_GET_NS: u32 = 5;
-    pub(super) const GET_PRANDOM_U32: u32 = 7;
-    pub(super) const GET_CURRENT_PID_TGID: u32 = 14;
-    pub(super) const GET_CURRENT_COMM: u32 = 16;
-    pub(super) const CURRENT_TASK_UNDER_CGROUP: u32 = 37;
-    pub(super) const GET_STACK: u32 = 67;
-    pub(super) const PROBE_READ_USER: u32 = 112;
-    pub(super) const PROBE_READ_USER_STR: u32 = 114;
-    pub(super) const RINGBUF_OUTPUT: u32 = 130;
-    pub(super) const RINGBUF_RESERVE: u32 = 131;
-    pub(super) const RINGBUF_SUBMIT: u32 = 132;
-    pub(super) const RINGBUF_QUERY: u32 = 134;
-    pub(super) const GET_ATTACH_COOKIE: u32 = 174;
-}
 
 /// Runs of sites with one handler that a program tells apart: jumps reach 32,767 instructions, a handler has at most
 /// a few hundred.

@@ -52,13 +52,9 @@ fn plan(sites: u32, handlers: u32) -> Plan {
         }],
         probes: vec![PlannedProbe { provider: "p".into(), name: "n".into() }],
         handlers: (0..handlers).map(handler).collect(),
-        table: None,
         pids: Some(vec![1, 2, 3]),
-        cgroup: None,
-        limit: None,
-        sample: None,
-        rate: None,
         buffer: 1 << 20,
+        ..Plan::default()
     }
 }
 

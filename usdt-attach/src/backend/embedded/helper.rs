@@ -1,0 +1,23 @@
+//! Numbers of the kernel's helpers (`include/uapi/linux/bpf.h`, `__BPF_FUNC_MAPPER`).
+
+pub(crate) const MAP_LOOKUP_ELEM: u32 = 1;
+pub(crate) const MAP_UPDATE_ELEM: u32 = 2;
+pub(crate) const MAP_DELETE_ELEM: u32 = 3;
+pub(crate) const KTIME_GET_NS: u32 = 5;
+pub(crate) const GET_PRANDOM_U32: u32 = 7;
+pub(crate) const GET_CURRENT_PID_TGID: u32 = 14;
+pub(crate) const GET_CURRENT_COMM: u32 = 16;
+pub(crate) const CURRENT_TASK_UNDER_CGROUP: u32 = 37;
+pub(crate) const GET_STACK: u32 = 67;
+pub(crate) const PROBE_READ_USER: u32 = 112;
+pub(crate) const PROBE_READ_USER_STR: u32 = 114;
+pub(crate) const RINGBUF_OUTPUT: u32 = 130;
+pub(crate) const RINGBUF_RESERVE: u32 = 131;
+pub(crate) const RINGBUF_SUBMIT: u32 = 132;
+pub(crate) const RINGBUF_QUERY: u32 = 134;
+pub(crate) const GET_ATTACH_COOKIE: u32 = 174;
+
+/// Flag of a hand-over to the event buffer: the reader is not woken.
+pub(crate) const RB_NO_WAKEUP: i32 = 1;
+/// The reader is woken whatever it does.
+pub(crate) const RB_FORCE_WAKEUP: i32 = 2;
