@@ -6,7 +6,7 @@
 use crate::backend::Backend;
 use crate::backend::kernel::{RunTimes, price};
 use crate::error::Result;
-use crate::plan::{Method, Options, Plan, PlannedProbe, Site};
+use crate::plan::{Method, Options, Plan};
 use crate::select::Selected;
 use crate::session::Session;
 use serde::Serialize;
@@ -22,10 +22,9 @@ pub struct Cost {
 }
 
 struct Watched {
-    name: PlannedProbe,
-    sites: Vec<Site>,
+    /// Of one probe.
     session: Session,
-    /// Of an empty program at its sites, weighted by nothing: the dearest.
+    /// Of an empty program at the dearest of its sites.
     price: f64,
     /// When it was stopped.
     ended: Option<Instant>,
@@ -97,8 +96,7 @@ impl Cost {
                 }
             };
             all_warnings.extend(warnings);
-            let sites: Vec<Site> = plan.sites().into_iter().cloned().collect();
-            let method = dearest(&sites);
+            let method = dearest(&plan);
             let price = match prices.iter().find(|(m, _)| *m == method) {
                 Some((_, price)) => *price,
                 None => {
@@ -107,10 +105,9 @@ impl Cost {
                     price
                 }
             };
-            let name = PlannedProbe { provider: provider.to_owned(), name: name.to_owned() };
             let session = Session::start(plan, backend)?;
             let last = (0, Instant::now());
-            probes.push(Watched { name, sites, session, price, ended: None, over_budget: false, last });
+            probes.push(Watched { session, price, ended: None, over_budget: false, last });
         }
         if let (true, Some(error)) = (probes.is_empty(), reason) {
             return Err(error);
@@ -150,19 +147,21 @@ impl Cost {
             let until = probe.ended.unwrap_or_else(Instant::now);
             let seconds = until.duration_since(self.started).as_secs_f64().max(1e-9);
             let (hits_per_second, ns_per_hit) = (hits as f64 / seconds, probe.ns_per_hit()?);
-            let method = dearest(&probe.sites);
+            let plan = probe.session.plan();
+            let Some(name) = plan.probes.first() else { continue };
+            let (method, sites) = (dearest(plan), plan.sites());
             let best = crate::optimisation() == crate::plan::Optimisation::None;
             let remark = match method {
                 Method::SingleStep => Some("not on a no-op: every hit is single-stepped"),
-                Method::Nop if !best && probe.sites.iter().any(|s| s.stub && s.method == Method::Nop) => {
+                Method::Nop if !best && sites.iter().any(|s| s.stub && s.method == Method::Nop) => {
                     Some("crosses a page: every hit traps")
                 }
                 _ => None,
             };
             out.push(Price {
-                provider: probe.name.provider.clone(),
-                probe: probe.name.name.clone(),
-                sites: probe.sites.len(),
+                provider: name.provider.clone(),
+                probe: name.name.clone(),
+                sites: sites.len(),
                 method,
                 hits,
                 hits_per_second,
@@ -184,12 +183,13 @@ impl Watched {
     }
 }
 
-fn dearest(sites: &[Site]) -> Method {
+/// The dearest way that a site of the plan is attached to.
+fn dearest(plan: &Plan) -> Method {
     let rank = |method: &Method| match method {
         Method::OptimisedNop10 => 0,
         Method::OptimisedNop5 => 1,
         Method::Nop => 2,
         Method::SingleStep => 3,
     };
-    sites.iter().map(|s| s.method).max_by_key(rank).unwrap_or(Method::Nop)
+    plan.sites().into_iter().map(|s| s.method).max_by_key(rank).unwrap_or(Method::Nop)
 }

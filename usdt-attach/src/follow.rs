@@ -100,7 +100,7 @@ impl Follower {
             }
         }
         self.young.extend(told);
-        processes_alive(&pids)
+        processes_alive(&pids, &self.known)
     }
 
     fn everything(&mut self, told: Vec<u32>, due: bool) -> Vec<Found> {

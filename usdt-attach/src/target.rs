@@ -5,8 +5,9 @@ mod command;
 pub use command::Child;
 pub(crate) use command::watch;
 
-use crate::discover::{self, Found};
+use crate::discover::{self, Found, ObjectId};
 use crate::error::{Error, Result};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
@@ -60,7 +61,7 @@ impl Target {
                 Ok(Resolved { found: processes(pids)?, pids: Some(pids.clone()), child: None })
             }
             Target::Exe(path) => of_all(vec![discover::file(path)?]),
-            Target::Cgroup(path) => of_all(processes_alive(&members(path)?)),
+            Target::Cgroup(path) => of_all(processes_alive(&members(path)?, &HashSet::new())),
             Target::All => {
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
                 of_all(discover::host(threads)?)
@@ -97,11 +98,11 @@ fn processes(pids: &[u32]) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The same, of those that have not ended.
-pub(crate) fn processes_alive(pids: &[u32]) -> Vec<Found> {
+/// The same, of those that have not ended, without files that are known already.
+pub(crate) fn processes_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<Found> {
     let mut found = Vec::new();
     for pid in pids {
-        add(&mut found, discover::process(*pid).unwrap_or_default());
+        add(&mut found, discover::process_except(*pid, known).unwrap_or_default());
     }
     found
 }

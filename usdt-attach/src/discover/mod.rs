@@ -15,6 +15,7 @@ pub use object::{Object, ObjectId};
 pub use probes::{Probe, Source};
 
 use crate::error::{Error, Result};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,9 +40,15 @@ pub fn file(path: &Path) -> Result<Found> {
 /// The probes of everything a process maps, its executable first. An object that cannot be read is left out
 /// with a warning unless it is the executable.
 pub fn process(pid: u32) -> Result<Vec<Found>> {
+    process_except(pid, &HashSet::new())
+}
+
+/// The same, without files that are known already: they are not read again.
+pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<Found>> {
     let mut found: Vec<Found> = Vec::new();
     let mut trouble = None;
-    for object in process::objects(pid)? {
+    let is_new = |object: &Result<Object>| object.as_ref().map_or(true, |o| !known.contains(&o.id));
+    for object in process::objects(pid)?.into_iter().filter(is_new) {
         match object.and_then(scan) {
             Ok(one) => found.push(Found { pids: Arc::from([pid]), ..one }),
             Err(error) => trouble = trouble.or(Some(error)),

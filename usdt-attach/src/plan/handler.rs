@@ -198,39 +198,6 @@ pub(super) fn make(
     Ok(Made { handler: Handler { frame, filter, rate: None, action }, fields, key: key_fields, buckets })
 }
 
-/// How an argument is read by a program of the user's own.
-#[cfg(feature = "bcc")]
-pub(crate) struct Access {
-    /// The argument.
-    pub(crate) name: String,
-    /// Bytes of the frame.
-    pub(crate) size: u32,
-    /// What fills it.
-    pub(crate) steps: Vec<Step>,
-    /// The value, or the pointer.
-    pub(crate) word: Word,
-    /// For text: its length, `None` where a zero ends it.
-    pub(crate) text: Option<Option<Word>>,
-}
-
-/// How each argument is read that can be, the goroutine id included.
-#[cfg(feature = "bcc")]
-pub(crate) fn accesses(probe: &crate::discover::Probe, strings: &[String]) -> Vec<Access> {
-    let arguments = Arguments::new(probe, strings);
-    let names = arguments.list.iter().map(|a| a.name.as_str()).chain(["goid"]);
-    let access = |name: &str| {
-        let subject = Subject { name: name.to_owned(), string: false };
-        let task = Task::Count { by: std::slice::from_ref(&subject) };
-        let mut maker = Maker::new(&arguments, None, &task).ok()?;
-        let word = maker.word(&subject).ok()?;
-        let is_text = maker.field_kind(&subject).is_ok_and(|k| matches!(k, FieldKind::Text { .. }));
-        let text = if is_text { Some(maker.length(&subject).ok()?) } else { None };
-        let frame = maker.finish().ok()?;
-        Some(Access { name: name.to_owned(), size: frame.size, steps: frame.prepare, word, text })
-    };
-    names.filter_map(access).collect()
-}
-
 /// What a name stands for.
 #[derive(Clone, Copy)]
 enum Meaning<'a> {
@@ -241,7 +208,7 @@ enum Meaning<'a> {
     Comm,
 }
 
-struct Maker<'a> {
+pub(super) struct Maker<'a> {
     arguments: &'a Arguments,
     builder: Builder,
     collect: Vec<Step>,
@@ -255,7 +222,11 @@ struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     /// Fetches every word that is needed, in as few reads as possible.
-    fn new(arguments: &'a Arguments, filter: Option<&Filter>, task: &Task<'_>) -> Result<Maker<'a>, String> {
+    pub(super) fn new(
+        arguments: &'a Arguments,
+        filter: Option<&Filter>,
+        task: &Task<'_>,
+    ) -> Result<Maker<'a>, String> {
         let mut subjects: Vec<&Subject> = Vec::new();
         if let Some(filter) = filter {
             names(filter, &mut subjects);
@@ -337,7 +308,7 @@ impl<'a> Maker<'a> {
     }
 
     /// The number that a name stands for: for text the pointer to it.
-    fn word(&mut self, subject: &Subject) -> Result<Word, String> {
+    pub(super) fn word(&mut self, subject: &Subject) -> Result<Word, String> {
         let plain = |at| Word { at, size: 4, signed: false, fault: None };
         match self.meaning(subject)? {
             Meaning::Argument(index, argument) => {
@@ -417,7 +388,7 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    fn length(&self, subject: &Subject) -> Result<Option<Word>, String> {
+    pub(super) fn length(&self, subject: &Subject) -> Result<Option<Word>, String> {
         let Meaning::Argument(index, argument) = self.meaning(subject)? else { return Ok(None) };
         let length = self.words.get(&index).and_then(|(_, length)| *length);
         if argument.length.is_some() && length.is_none() {
@@ -426,7 +397,7 @@ impl<'a> Maker<'a> {
         Ok(length)
     }
 
-    fn field_kind(&self, subject: &Subject) -> Result<FieldKind, String> {
+    pub(super) fn field_kind(&self, subject: &Subject) -> Result<FieldKind, String> {
         let signed = |index: usize| {
             self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).is_some_and(|w| w.signed)
         };
@@ -521,7 +492,7 @@ impl<'a> Maker<'a> {
         Ok(Condition::Text { pointer, length, bytes: bytes.to_vec(), prefix, scratch })
     }
 
-    fn finish(self) -> Result<Frame, String> {
+    pub(super) fn finish(self) -> Result<Frame, String> {
         if !self.used {
             return Ok(Frame::default());
         }

@@ -1,5 +1,7 @@
 //! A plan: everything a back end needs to know, decided beforehand. Data only; making one needs no privileges.
 
+#[cfg(feature = "bcc")]
+mod access;
 mod arguments;
 mod buckets;
 mod condition;
@@ -10,11 +12,11 @@ mod planner;
 mod ptregs;
 mod table;
 
+#[cfg(feature = "bcc")]
+pub(crate) use access::{Access, accesses};
 pub use buckets::Buckets;
 pub use condition::{Condition, LONGEST_TEXT, infinite, order};
 pub use fetch::{Address, Step, Word};
-#[cfg(feature = "bcc")]
-pub(crate) use handler::{Access, accesses};
 pub use handler::{Action, Area, Frame, Handler, Move};
 pub use table::{BEFORE_BUCKETS, Field, FieldKind, KEY_TEXT, Starts, Table};
 
@@ -181,6 +183,9 @@ pub struct Site {
     pub probe: u32,
     /// Index in [`Plan::handlers`].
     pub handler: u32,
+    /// Link-time address in the note, at or a few bytes in front of what is attached to.
+    #[serde(skip)]
+    pub address: u64,
     /// File offset attached to.
     pub offset: u64,
     /// File offset of the semaphore.

@@ -165,6 +165,7 @@ impl<'a> Planner<'a> {
                 cookie: 0,
                 probe: series,
                 handler: handlers.insert_full(made.handler).0 as u32,
+                address: probe.address,
                 offset: probe.offset + candidate.distance,
                 semaphore_offset: probe.semaphore_offset,
                 method: candidate.method,

@@ -1,8 +1,9 @@
 //! Tables and bars for a terminal.
 
 use super::text::{escape, show};
-use crate::aggregate::{Histogram, Key, Row, Total};
+use crate::aggregate::{Histogram, Row, Total};
 use crate::plan::Buckets;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -31,10 +32,13 @@ pub fn table(rows: &[Row], before: Option<(&[Row], Duration)>, style: Style) -> 
         let rate = if before.is_some() { "      PER SEC" } else { "" };
         let _ = writeln!(out, "       COUNT{rate}  PROBE");
     }
+    // Not a number is not itself, but the same key.
+    let id = |row: &Row| format!("{:?}{:?}", row.probe, row.key);
+    let earlier: HashMap<String, u64> =
+        before.iter().flat_map(|(rows, _)| *rows).map(|r| (id(r), r.total.count())).collect();
     let rate = |row: &Row| {
-        let (rows, ago) = before?;
-        let earlier = rows.iter().find(|r| r.probe == row.probe && same_key(&r.key, &row.key));
-        let new = row.total.count().saturating_sub(earlier.map_or(0, |r| r.total.count()));
+        let (_, ago) = before?;
+        let new = row.total.count().saturating_sub(earlier.get(&id(row)).copied().unwrap_or(0));
         Some(new as f64 / ago.as_secs_f64().max(1e-9))
     };
     for row in rows.iter().take(style.top) {
@@ -60,11 +64,6 @@ pub fn table(rows: &[Row], before: Option<(&[Row], Duration)>, style: Style) -> 
         let _ = writeln!(out, "... and {more} more");
     }
     out
-}
-
-/// Not a number is not itself, but the same key.
-fn same_key(a: &[(String, Key)], b: &[(String, Key)]) -> bool {
-    format!("{a:?}") == format!("{b:?}")
 }
 
 fn name(out: &mut String, row: &Row, colour: bool) {
@@ -146,6 +145,7 @@ fn time(ns: i128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::Key;
     use crate::plan::PlannedProbe;
 
     fn style() -> Style {

@@ -205,10 +205,14 @@ fn sites(plan: &Plan, chosen: &[Selected], options: &Options) -> Vec<(u32, Vec<A
     let mut out = Vec::new();
     for object in &plan.objects {
         for site in &object.sites {
-            // The plan keeps offsets of what is attached to, which lies at most a few bytes into the site.
-            let of = chosen.iter().filter(|c| c.object.id == object.object.id);
-            let near = of.filter(|c| (c.probe.offset..c.probe.offset + 16).contains(&site.offset));
-            if let Some(one) = near.max_by_key(|c| c.probe.offset) {
+            let probe = plan.probes.get(site.probe as usize);
+            let same_name = |c: &Selected| {
+                probe.is_some_and(|p| p.provider == c.probe.provider && p.name == c.probe.name)
+            };
+            let is_it = |c: &&Selected| {
+                c.object.id == object.object.id && c.probe.address == site.address && same_name(c)
+            };
+            if let Some(one) = chosen.iter().find(is_it) {
                 out.push((site.cookie, accesses(&one.probe, &options.strings)));
             }
         }

@@ -76,6 +76,7 @@ fn attach_to(address: u64, method: Method) -> Result<Attached> {
         cookie: 0,
         probe: 0,
         handler: 0,
+        address,
         offset: address - place.start + place.offset,
         semaphore_offset: None,
         method,

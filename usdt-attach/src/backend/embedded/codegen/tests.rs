@@ -39,6 +39,7 @@ fn plan(sites: u32, handlers: u32) -> Plan {
         cookie: i,
         probe: 0,
         handler: i % handlers,
+        address: u64::from(i),
         offset: u64::from(i),
         semaphore_offset: None,
         method: Method::Nop,

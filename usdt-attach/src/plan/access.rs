@@ -1,0 +1,38 @@
+//! How a program of the user's own reads arguments, one by one.
+
+use super::arguments::Arguments;
+use super::fetch::{Step, Word};
+use super::handler::{Maker, Task};
+use super::table::FieldKind;
+use crate::filter::Subject;
+
+/// How an argument is read by a program of the user's own.
+pub(crate) struct Access {
+    /// The argument.
+    pub(crate) name: String,
+    /// Bytes of the frame.
+    pub(crate) size: u32,
+    /// What fills it.
+    pub(crate) steps: Vec<Step>,
+    /// The value, or the pointer.
+    pub(crate) word: Word,
+    /// For text: its length, `None` where a zero ends it.
+    pub(crate) text: Option<Option<Word>>,
+}
+
+/// How each argument is read that can be, the goroutine id included.
+pub(crate) fn accesses(probe: &crate::discover::Probe, strings: &[String]) -> Vec<Access> {
+    let arguments = Arguments::new(probe, strings);
+    let names = arguments.list.iter().map(|a| a.name.as_str()).chain(["goid"]);
+    let access = |name: &str| {
+        let subject = Subject { name: name.to_owned(), string: false };
+        let task = Task::Count { by: std::slice::from_ref(&subject) };
+        let mut maker = Maker::new(&arguments, None, &task).ok()?;
+        let word = maker.word(&subject).ok()?;
+        let is_text = maker.field_kind(&subject).is_ok_and(|k| matches!(k, FieldKind::Text { .. }));
+        let text = if is_text { Some(maker.length(&subject).ok()?) } else { None };
+        let frame = maker.finish().ok()?;
+        Some(Access { name: name.to_owned(), size: frame.size, steps: frame.prepare, word, text })
+    };
+    names.filter_map(access).collect()
+}
