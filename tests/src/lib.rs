@@ -226,6 +226,22 @@ impl Process {
         self.0.id()
     }
 
+    /// Waits until it runs a program: between fork and exec it is still the one that started it.
+    pub fn wait_until_it_runs(&self, program: &Path) {
+        let exe = format!("/proc/{}/exe", self.pid());
+        wait_for("the process to run its program", || {
+            std::fs::read_link(&exe).is_ok_and(|exe| exe == program)
+        });
+    }
+
+    /// How many BPF links and perf events it holds, which is what attaching ends with.
+    pub fn links(&self) -> usize {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten();
+        let targets = entries.filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());
+        let is_one = |name: &str| ["bpf_link", "bpf-link", "[perf_event]"].iter().any(|l| name.contains(l));
+        targets.filter(|t| is_one(&t.to_string_lossy())).count()
+    }
+
     /// Waits until it has ended by itself and returns what it wrote. Two minutes are more than any test takes: a
     /// process that is still there then is stuck, and fails the test.
     pub fn finish(self) -> (ExitStatus, String, String) {

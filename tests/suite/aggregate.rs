@@ -8,7 +8,7 @@ use usdt_attach::plan::{Options, Plan, Work};
 use usdt_attach::select::Glob;
 use usdt_attach::session::{Mechanism, Session, Summary, Unpaired};
 use usdt_attach::{discover, select};
-use usdt_e2e::{Fixture, Mode, Need, Process, attach, command, copy, have, lines, text, tools, wait_for};
+use usdt_e2e::{Fixture, Mode, Need, Process, attach, command, copy, have, lines, text, tools};
 
 const BACKENDS: [Choice; 2] = [Choice::Embedded, Choice::Bcc];
 
@@ -35,9 +35,7 @@ fn subjects(names: &[&str]) -> Vec<Subject> {
 fn target(package: &'static str, args: &[&str]) -> (usdt_e2e::Copy, Process) {
     let app = copy(&Fixture::get(package, Mode::Sealed));
     let target = Process::start(command(&app.path).args(args));
-    wait_for("the process to run its program", || {
-        std::fs::read_link(format!("/proc/{}/exe", target.pid())).is_ok_and(|exe| exe == app.path)
-    });
+    target.wait_until_it_runs(&app.path);
     (app, target)
 }
 

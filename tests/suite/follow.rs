@@ -13,12 +13,9 @@ fn tracer(args: &[&str]) -> Process {
     Process::start(command(tools().join("usdt-attach")).args(args))
 }
 
-/// Whether a tracer has come as far as its links.
+/// Whether a tracer has come as far as its links: one of them tells of exec.
 fn attached(tracer: &Process) -> bool {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{}/fd", tracer.pid())) else { return false };
-    let links = entries.filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());
-    // One of them tells of exec.
-    links.filter(|l| l.to_string_lossy().contains("link")).count() >= 2
+    tracer.links() >= 2
 }
 
 /// Puts a copy of a program in the place of another one, as an upgrade does.

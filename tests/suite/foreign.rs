@@ -1,6 +1,6 @@
 //! Probes of other languages: C with SystemTap's header, alone and linked into a Go program.
 
-use usdt_e2e::{Need, Process, attach, command, have, listed, stdout, stream, text, wait_for};
+use usdt_e2e::{Need, Process, attach, command, have, listed, stdout, stream, text};
 
 const SOURCE: &str = r#"
 #include <unistd.h>
@@ -32,9 +32,7 @@ fn c_with_sdt_h() {
         assert_eq!(probes.len(), 1, "{probes:?}");
         assert_eq!((&probes[0]["provider"], &probes[0]["source"]), (&"lang".into(), &"note".into()));
         let target = Process::start(&mut command(&app));
-        wait_for("the process to run its program", || {
-            std::fs::read_link(format!("/proc/{}/exe", target.pid())).is_ok_and(|exe| exe == app)
-        });
+        target.wait_until_it_runs(&app);
         let out = attach(&["trace", "-p", &target.pid().to_string(), "--json", "lang:work"]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
         let (events, summary) = stream(&text(&out.stdout));

@@ -9,7 +9,7 @@ use usdt_attach::plan::{Options, Plan, Work};
 use usdt_attach::select::{Glob, select};
 use usdt_attach::session::{Session, Unpaired};
 use usdt_attach::{discover, plan};
-use usdt_e2e::{Fixture, Mode, Need, Process, command, copy, have, tools, wait_for};
+use usdt_e2e::{Fixture, Mode, Need, Process, command, copy, have, tools};
 
 #[test]
 fn examples_run() {
@@ -24,9 +24,7 @@ fn examples_run() {
     ] {
         let app = copy(&Fixture::get("hits", Mode::Sealed));
         let target = Process::start(command(&app.path).args(["-per", "100", "-linger", "100ms"]));
-        wait_for("the process to run its program", || {
-            std::fs::read_link(format!("/proc/{}/exe", target.pid())).is_ok_and(|exe| exe == app.path)
-        });
+        target.wait_until_it_runs(&app.path);
         let agent = Process::start(command(examples.join(example)).arg(target.pid().to_string()).args(args));
         let (status, _, errors) = target.finish();
         assert!(status.success(), "{errors}");

@@ -51,7 +51,7 @@ fn a_killed_tracer_leaves_no_semaphore_behind() {
     ];
     // Where both attach to the same instruction, the kernel counts once.
     wait_for("both tracers", || {
-        semaphore(target.pid(), address) >= 1 && tracers.iter().all(|t| attached(t.pid()))
+        semaphore(target.pid(), address) >= 1 && tracers.iter().all(|t| t.links() > 0)
     });
     for tracer in tracers {
         tracer.signal(SIGKILL);
@@ -59,16 +59,6 @@ fn a_killed_tracer_leaves_no_semaphore_behind() {
         assert!(!status.success());
     }
     wait_for("the semaphores to fall", || semaphore(target.pid(), address) == 0);
-}
-
-/// Whether a process holds a BPF link or perf event, which is what attaching ends with.
-fn attached(pid: u32) -> bool {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    let targets = entries.filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());
-    targets.into_iter().any(|t| {
-        let name = t.to_string_lossy();
-        name.contains("bpf_link") || name.contains("bpf-link") || name.contains("[perf_event]")
-    })
 }
 
 #[test]
@@ -163,9 +153,7 @@ fn a_process_whose_file_is_gone() {
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let target = Process::start(command(&app.path).args(["-per", "2"]));
-    wait_for("the process to run its program", || {
-        std::fs::read_link(format!("/proc/{}/exe", target.pid())).is_ok_and(|exe| exe == app.path)
-    });
+    target.wait_until_it_runs(&app.path);
     std::fs::remove_file(&app.path).unwrap();
     let out = attach(&["trace", "-p", &target.pid().to_string(), "--json", "e2e:hit"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
@@ -255,7 +243,7 @@ fn a_second_signal_ends_it_at_once() {
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let mut tracer = tracer(&["trace", "--exe", app.as_str(), "e2e:hit"]);
-    wait_for("the tracer", || attached(tracer.pid()));
+    wait_for("the tracer", || tracer.links() > 0);
     // Far more than a pipe holds, and nobody reads it.
     Process::start(command(&app.path).args(["-per", "20000"])).finish();
     tracer.signal(SIGINT);

@@ -72,12 +72,11 @@ fn hit(attach: &Path, app: &str, mode: &[&str]) -> Outcome<(f64, f64)> {
     let mut tracer = privileged(attach, &args);
     let tracer =
         tracer.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().explain("cannot start usdt-attach")?;
-    let tracer = Running(tracer);
+    let mut tracer = Running(tracer);
     let out = command(app, &["-per", HITS, "-time"]).output().explain("cannot run hits")?;
     privileged("kill", &["-INT", &tracer.0.id().to_string()])
         .output()
         .explain("cannot interrupt usdt-attach")?;
-    let mut tracer = tracer;
     let mut said = String::new();
     if let Some(mut errors) = tracer.0.stderr.take() {
         std::io::Read::read_to_string(&mut errors, &mut said).explain("cannot read what usdt-attach says")?;
