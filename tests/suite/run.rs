@@ -16,12 +16,14 @@ USDT(e2e, hit) {
   struct key_t key = {};
   key.self = usdt_arg(e2e, hit, self) == usdt_arg(e2e, hit, goid);
   usdt_text(e2e, hit, text, key.text, sizeof(key.text));
-  if (usdt_arg(e2e, hit, n) < 3)
-    by.atomic_increment(key);
+  // atomic_increment may lose a count where two processors make the same key at once.
+  u64 none = 0, *count = 0;
+  if (usdt_arg(e2e, hit, n) < 3 && (count = by.lookup_or_try_init(&key, &none)))
+    __sync_fetch_and_add(count, 1);
   total.atomic_increment(0);
   total.atomic_increment(1, usdt_arg(e2e, hit, n));
   int zero = 0;
-  u64 *count = each_cpu.lookup(&zero);
+  count = each_cpu.lookup(&zero);
   if (count)
     __sync_fetch_and_add(count, 1);
   return 0;
