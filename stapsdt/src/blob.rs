@@ -5,11 +5,15 @@
 //! copies the notes inside into the sections that other tracers look for.
 //!
 //! ```text
-//!  0  magic, 16 bytes          24  u64 self: the blob's own address
-//! 16  u16 layout version = 1   32  u32 schema size, bytes before padding
-//! 18  u16 semaphore            36  stapsdt note: pc at 56, base (0) at 64, semaphore at 72
-//! 20  u32 size of the blob     ..  schema JSON, then NULs up to `size` (a multiple of 8)
+//!  0  magic, 16 bytes          32  u32 schema size, bytes before padding
+//! 16  u16 layout version = 1   36  u32 offset of `goid` in `runtime.g`: 0 until sealing
+//! 18  u16 semaphore            40  u32 register of the goroutine id, plus 1; 0: none
+//! 20  u32 size of the blob     44  stapsdt note: pc at 64, base (0) at 72, semaphore at 80
+//! 24  u64 self: own address    ..  schema JSON, then NULs up to `size` (a multiple of 8)
 //! ```
+//!
+//! The offset differs between Go releases, so only the linked binary tells it. The stub adds it to the running
+//! goroutine's address and loads the id, which a tracer then has in a register, as it has the arguments.
 //!
 //! Little-endian and 64-bit only, as the Go ports with stubs are.
 
@@ -27,10 +31,16 @@ pub const VERSION: u16 = 1;
 pub const SEMAPHORE: usize = 18;
 /// Offset of the whole blob's size, a u32.
 pub const SIZE: usize = 20;
+/// Offset of the schema's size, a u32.
+const SCHEMA_SIZE: usize = 32;
 /// Offset of the blob's own address.
 pub const SELF: usize = 24;
+/// Offset of the goroutine id's offset in `runtime.g`, a u32 that sealing writes.
+pub const GOID_OFFSET: usize = 36;
+/// Offset of the number of the register that has the goroutine id at the site once the file is sealed, plus 1, a u32.
+pub const GOID_REGISTER: usize = 40;
 /// Offset of the note.
-pub const NOTE: usize = 36;
+pub const NOTE: usize = 44;
 /// Offset of the note's `pc` field: 8-aligned, as is every address in the blob.
 pub const PC: usize = NOTE + 20;
 /// Offset of the note's `semaphore` field.
@@ -64,6 +74,10 @@ pub struct Blob {
     pub size: usize,
     /// Current value of the semaphore.
     pub semaphore: u16,
+    /// Offset of `goid` in `runtime.g` that the stub uses; 0 until sealing.
+    pub goid_offset: u32,
+    /// The register that has the goroutine id at the site once the file is sealed.
+    pub goid_register: Option<u8>,
     /// The note; `base` is 0 until sealing.
     pub note: Note,
     /// Schema as JSON, see [`crate::schema::Probe`].
@@ -73,14 +87,16 @@ pub struct Blob {
 impl Blob {
     /// Bytes of a blob for `note` and `schema` with every address zero: the linker's relocations at [`SELF`],
     /// [`PC`] and [`NOTE_SEMAPHORE`] fill them in.
-    pub fn template(note: &Note, schema: &str) -> Result<Vec<u8>, BlobError> {
+    pub fn template(note: &Note, schema: &str, goid_register: Option<u8>) -> Result<Vec<u8>, BlobError> {
         let note = Note { pc: 0, base: 0, semaphore: 0, ..note.clone() };
         let mut out = Vec::with_capacity(256);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.resize(NOTE - 4, 0);
+        out.resize(SCHEMA_SIZE, 0);
         let schema_size = u32::try_from(schema.len()).map_err(|_| BlobError::Inconsistent("schema size"))?;
         out.extend_from_slice(&schema_size.to_le_bytes());
+        out.resize(GOID_REGISTER, 0);
+        out.extend_from_slice(&goid_register.map_or(0, |number| u32::from(number) + 1).to_le_bytes());
         note.encode(Format::LE64, &mut out)?;
         out.extend_from_slice(schema.as_bytes());
         out.resize(out.len().next_multiple_of(8), 0);
@@ -102,11 +118,16 @@ impl Blob {
             return Err(BlobError::Version(version));
         }
         let word = |at| u32_at(data, at, false).map(|n| n as usize).ok_or(BlobError::Truncated);
-        let (size, schema_size) = (word(SIZE)?, word(32)?);
+        let (size, schema_size) = (word(SIZE)?, word(SCHEMA_SIZE)?);
         if !(NOTE..=MAX_SIZE).contains(&size) {
             return Err(BlobError::Inconsistent("size"));
         }
         let data = data.get(..size).ok_or(BlobError::Truncated)?;
+        let goid_register = match u8::try_from(word(GOID_REGISTER)?) {
+            Ok(0) => None,
+            Ok(number @ 1..=32) => Some(number - 1),
+            _ => return Err(BlobError::Inconsistent("register")),
+        };
         let body = data.get(NOTE..).ok_or(BlobError::Truncated)?;
         let raw = NoteIter::new(body, Format::LE64).next_note()?.ok_or(BlobError::Truncated)?;
         if !raw.is_stapsdt() {
@@ -124,6 +145,8 @@ impl Blob {
             self_addr: addr_at(data, SELF, false, true).ok_or(BlobError::Truncated)?,
             size,
             semaphore: half(SEMAPHORE)?,
+            goid_offset: u32_at(data, GOID_OFFSET, false).ok_or(BlobError::Truncated)?,
+            goid_register,
             note,
             schema,
         })
@@ -199,16 +222,17 @@ mod tests {
 
     #[test]
     fn a_template_is_read_back() {
-        let bytes = Blob::template(&note(), "{\"name\":\"tick\"}").unwrap();
+        let bytes = Blob::template(&note(), "{\"name\":\"tick\"}", Some(3)).unwrap();
         assert_eq!(bytes.len() % 8, 0);
         let blob = Blob::parse(&bytes).unwrap();
         assert_eq!((blob.size, blob.semaphore, blob.self_addr), (bytes.len(), 0, 0));
+        assert_eq!((blob.goid_offset, blob.goid_register), (0, Some(3)));
         assert_eq!((blob.note, blob.schema.as_str()), (note(), "{\"name\":\"tick\"}"));
     }
 
     #[test]
     fn addresses_are_aligned_and_where_the_header_says() {
-        let mut bytes = Blob::template(&note(), "").unwrap();
+        let mut bytes = Blob::template(&note(), "", None).unwrap();
         for (at, value) in [(SELF, 0x1111_u64), (PC, 0x2222), (NOTE_SEMAPHORE, 0x3333)] {
             assert_eq!(at % 8, 0);
             bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
@@ -219,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_newer_layout_is_named() {
-        let mut bytes = Blob::template(&note(), "").unwrap();
+        let mut bytes = Blob::template(&note(), "", None).unwrap();
         bytes[16] = 2;
         assert_eq!(Blob::parse(&bytes), Err(BlobError::Version(2)));
     }
@@ -227,7 +251,7 @@ mod tests {
     proptest! {
         #[test]
         fn damage_never_panics(at in 16usize..200, value: u8, cut in 0usize..250) {
-            let mut bytes = Blob::template(&note(), "{\"a\":[1,2,3],\"doc\":\"some words of documentation\"}").unwrap();
+            let mut bytes = Blob::template(&note(), "{\"a\":[1,2,3],\"doc\":\"some words of documentation\"}", Some(3)).unwrap();
             if let Some(b) = bytes.get_mut(at) { *b = value; }
             bytes.truncate(cut);
             let _ = Blob::parse(&bytes);

@@ -133,31 +133,25 @@ fn kernel_name(register: &str) -> &str {
     if short.starts_with(|c: char| c.is_ascii_digit()) { register } else { short }
 }
 
-/// `-4@%rax` as tplist says it: `argument #1 4 signed   bytes @ ax`, and `8@152(%r14)`: `… @ *(r14 + 152)`.
+/// `-4@%rax` as tplist says it: `argument #1 4 signed   bytes @ ax`.
 fn in_bccs_words(args: &str) -> String {
     let words = args.split_whitespace().enumerate().map(|(i, arg)| {
         let (size, place) = arg.split_once('@').unwrap();
         let sign = if size.starts_with('-') { "signed  " } else { "unsigned" };
-        let place = match place.trim_end_matches(')').split_once("(%") {
-            Some((offset, register)) => format!("*({register} + {offset})"),
-            None => kernel_name(place.trim_start_matches('%')).to_owned(),
-        };
+        let place = kernel_name(place.trim_start_matches('%'));
         format!("argument #{} {} {sign} bytes @ {place}", i + 1, size.trim_start_matches('-'))
     });
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The same as perf hands it to the kernel: `arg1=+8(%sp):s32`.
+/// The same as perf hands it to the kernel: `arg1=%ax:s32`.
 fn in_perfs_words(args: &str) -> String {
     let words = args.split_whitespace().enumerate().map(|(i, arg)| {
         let (size, place) = arg.split_once('@').unwrap();
         let sign = if size.starts_with('-') { 's' } else { 'u' };
         let bits = 8 * size.trim_start_matches('-').parse::<u32>().unwrap();
-        let place = match place.strip_prefix('%') {
-            Some(register) => format!("%{}", kernel_name(register)),
-            None => format!("+{place}"),
-        };
-        format!("arg{}={place}:{sign}{bits}", i + 1)
+        let register = kernel_name(place.trim_start_matches('%'));
+        format!("arg{}=%{register}:{sign}{bits}", i + 1)
     });
     words.collect::<Vec<_>>().join(" ")
 }

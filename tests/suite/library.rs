@@ -58,18 +58,11 @@ fn session(
 
 /// A hit with its arguments in registers, and text behind the pointer that `u64::MAX` stands for.
 fn hit(site: u32, goid: u64, words: &[u64], text: &str) -> Hit {
-    const GOROUTINE: u64 = 0xc000_0000;
     const TEXT: u64 = 0x50_0000;
-    /// rax, rbx, rcx, rdx and, for the goroutine, r14.
-    const OFFSETS: [i16; 4] = [80, 40, 88, 96];
-    const R14: i16 = 8;
+    /// rax, rbx, rcx, rdx, rsi.
+    const OFFSETS: [i16; 5] = [80, 40, 88, 96, 104];
     let words = words.iter().map(|word| if *word == u64::MAX { TEXT } else { *word });
-    let mut registers: BTreeMap<i16, u64> = OFFSETS.into_iter().zip(words).collect();
-    registers.insert(R14, GOROUTINE);
-    let mut goroutine = vec![0; 512];
-    for at in (0..512).step_by(8) {
-        goroutine[at..at + 8].copy_from_slice(&goid.to_le_bytes());
-    }
+    let registers = OFFSETS.into_iter().zip(words.chain([goid])).collect();
     Hit {
         site,
         pid: 7,
@@ -77,7 +70,7 @@ fn hit(site: u32, goid: u64, words: &[u64], text: &str) -> Hit {
         comm: "simulated".into(),
         time_ns: 5_000_000_000,
         registers,
-        memory: BTreeMap::from([(GOROUTINE, goroutine), (TEXT, text.as_bytes().to_vec())]),
+        memory: BTreeMap::from([(TEXT, text.as_bytes().to_vec())]),
         stack: Vec::new(),
     }
 }

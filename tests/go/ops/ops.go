@@ -49,7 +49,7 @@ func usdtSiteBegin()
 var usdtProbeBegin struct {
 	_         [18]byte
 	semaphore uint16
-	_         [316]byte
+	_         [324]byte
 }
 
 // End fires the probe ops:end.
@@ -88,7 +88,7 @@ func usdtSiteEnd()
 var usdtProbeEnd struct {
 	_         [18]byte
 	semaphore uint16
-	_         [292]byte
+	_         [300]byte
 }
 
 // usdtTouchOps reads the first and the last byte, so that their pages are present when a tracer,

@@ -9,6 +9,8 @@ TEXT ·usdtLoadBegin(SB), NOSPLIT|NOFRAME, $0-24
 	MOVQ arg0+0(FP), AX
 	MOVQ arg1+8(FP), BX
 	MOVQ arg2+16(FP), CX
+	MOVL ·usdtProbeBegin+36(SB), DX
+	MOVQ (R14)(DX*1), DX
 	JMP ·usdtSiteBegin(SB)
 
 TEXT ·usdtSiteBegin(SB), NOSPLIT|NOFRAME, $0-0
@@ -22,52 +24,55 @@ TEXT ·usdtSiteBegin(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeBegin+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeBegin+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeBegin+16(SB)/8, $0x0000015000000001
+DATA ·usdtProbeBegin+16(SB)/8, $0x0000015800000001
 DATA ·usdtProbeBegin+24(SB)/8, $·usdtProbeBegin(SB)
-DATA ·usdtProbeBegin+32(SB)/8, $0x00000008000000e0
-DATA ·usdtProbeBegin+40(SB)/8, $0x0000000300000037
-DATA ·usdtProbeBegin+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeBegin+56(SB)/8, $·usdtSiteBegin(SB)
-DATA ·usdtProbeBegin+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeBegin+72(SB)/8, $·usdtProbeBegin+18(SB)
-DATA ·usdtProbeBegin+80(SB)/8, $"ops\x00begi"
-DATA ·usdtProbeBegin+88(SB)/8, $"n\x008@%rax"
-DATA ·usdtProbeBegin+96(SB)/8, $" 8@%rbx "
-DATA ·usdtProbeBegin+104(SB)/8, $"8@%rcx\x00\x00"
-DATA ·usdtProbeBegin+112(SB)/8, $"{\"versio"
-DATA ·usdtProbeBegin+120(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeBegin+128(SB)/8, $"ovider\":"
-DATA ·usdtProbeBegin+136(SB)/8, $"\"ops\",\"n"
-DATA ·usdtProbeBegin+144(SB)/8, $"ame\":\"be"
-DATA ·usdtProbeBegin+152(SB)/8, $"gin\",\"ar"
-DATA ·usdtProbeBegin+160(SB)/8, $"gs\":[{\"n"
-DATA ·usdtProbeBegin+168(SB)/8, $"ame\":\"id"
-DATA ·usdtProbeBegin+176(SB)/8, $"\",\"type\""
-DATA ·usdtProbeBegin+184(SB)/8, $":\"uint64"
-DATA ·usdtProbeBegin+192(SB)/8, $"_t\",\"kin"
-DATA ·usdtProbeBegin+200(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeBegin+208(SB)/8, $",\"size\":"
-DATA ·usdtProbeBegin+216(SB)/8, $"8,\"signe"
-DATA ·usdtProbeBegin+224(SB)/8, $"d\":false"
-DATA ·usdtProbeBegin+232(SB)/8, $"},{\"name"
-DATA ·usdtProbeBegin+240(SB)/8, $"\":\"kind\""
-DATA ·usdtProbeBegin+248(SB)/8, $",\"type\":"
-DATA ·usdtProbeBegin+256(SB)/8, $"\"string\""
-DATA ·usdtProbeBegin+264(SB)/8, $",\"kind\":"
-DATA ·usdtProbeBegin+272(SB)/8, $"\"string\""
-DATA ·usdtProbeBegin+280(SB)/8, $",\"size\":"
-DATA ·usdtProbeBegin+288(SB)/8, $"8,\"signe"
-DATA ·usdtProbeBegin+296(SB)/8, $"d\":false"
-DATA ·usdtProbeBegin+304(SB)/8, $"}],\"doc\""
-DATA ·usdtProbeBegin+312(SB)/8, $":\"An ope"
-DATA ·usdtProbeBegin+320(SB)/8, $"ration b"
-DATA ·usdtProbeBegin+328(SB)/8, $"egins.\"}"
-GLOBL ·usdtProbeBegin(SB), NOPTR, $336
+DATA ·usdtProbeBegin+32(SB)/8, $0x00000000000000e0
+DATA ·usdtProbeBegin+40(SB)/8, $0x0000000800000003
+DATA ·usdtProbeBegin+48(SB)/8, $0x0000000300000037
+DATA ·usdtProbeBegin+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeBegin+64(SB)/8, $·usdtSiteBegin(SB)
+DATA ·usdtProbeBegin+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeBegin+80(SB)/8, $·usdtProbeBegin+18(SB)
+DATA ·usdtProbeBegin+88(SB)/8, $"ops\x00begi"
+DATA ·usdtProbeBegin+96(SB)/8, $"n\x008@%rax"
+DATA ·usdtProbeBegin+104(SB)/8, $" 8@%rbx "
+DATA ·usdtProbeBegin+112(SB)/8, $"8@%rcx\x00\x00"
+DATA ·usdtProbeBegin+120(SB)/8, $"{\"versio"
+DATA ·usdtProbeBegin+128(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeBegin+136(SB)/8, $"ovider\":"
+DATA ·usdtProbeBegin+144(SB)/8, $"\"ops\",\"n"
+DATA ·usdtProbeBegin+152(SB)/8, $"ame\":\"be"
+DATA ·usdtProbeBegin+160(SB)/8, $"gin\",\"ar"
+DATA ·usdtProbeBegin+168(SB)/8, $"gs\":[{\"n"
+DATA ·usdtProbeBegin+176(SB)/8, $"ame\":\"id"
+DATA ·usdtProbeBegin+184(SB)/8, $"\",\"type\""
+DATA ·usdtProbeBegin+192(SB)/8, $":\"uint64"
+DATA ·usdtProbeBegin+200(SB)/8, $"_t\",\"kin"
+DATA ·usdtProbeBegin+208(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeBegin+216(SB)/8, $",\"size\":"
+DATA ·usdtProbeBegin+224(SB)/8, $"8,\"signe"
+DATA ·usdtProbeBegin+232(SB)/8, $"d\":false"
+DATA ·usdtProbeBegin+240(SB)/8, $"},{\"name"
+DATA ·usdtProbeBegin+248(SB)/8, $"\":\"kind\""
+DATA ·usdtProbeBegin+256(SB)/8, $",\"type\":"
+DATA ·usdtProbeBegin+264(SB)/8, $"\"string\""
+DATA ·usdtProbeBegin+272(SB)/8, $",\"kind\":"
+DATA ·usdtProbeBegin+280(SB)/8, $"\"string\""
+DATA ·usdtProbeBegin+288(SB)/8, $",\"size\":"
+DATA ·usdtProbeBegin+296(SB)/8, $"8,\"signe"
+DATA ·usdtProbeBegin+304(SB)/8, $"d\":false"
+DATA ·usdtProbeBegin+312(SB)/8, $"}],\"doc\""
+DATA ·usdtProbeBegin+320(SB)/8, $":\"An ope"
+DATA ·usdtProbeBegin+328(SB)/8, $"ration b"
+DATA ·usdtProbeBegin+336(SB)/8, $"egins.\"}"
+GLOBL ·usdtProbeBegin(SB), NOPTR, $344
 
 // ops:end
 TEXT ·usdtLoadEnd(SB), NOSPLIT|NOFRAME, $0-16
 	MOVQ arg0+0(FP), AX
 	MOVQ arg1+8(FP), BX
+	MOVL ·usdtProbeEnd+36(SB), CX
+	MOVQ (R14)(CX*1), CX
 	JMP ·usdtSiteEnd(SB)
 
 TEXT ·usdtSiteEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -81,41 +86,42 @@ TEXT ·usdtSiteEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeEnd+16(SB)/8, $0x0000013800000001
+DATA ·usdtProbeEnd+16(SB)/8, $0x0000014000000001
 DATA ·usdtProbeEnd+24(SB)/8, $·usdtProbeEnd(SB)
-DATA ·usdtProbeEnd+32(SB)/8, $0x00000008000000cd
-DATA ·usdtProbeEnd+40(SB)/8, $0x000000030000002f
-DATA ·usdtProbeEnd+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeEnd+56(SB)/8, $·usdtSiteEnd(SB)
-DATA ·usdtProbeEnd+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeEnd+72(SB)/8, $·usdtProbeEnd+18(SB)
-DATA ·usdtProbeEnd+80(SB)/8, $"ops\x00end\x00"
-DATA ·usdtProbeEnd+88(SB)/8, $"8@%rax -"
-DATA ·usdtProbeEnd+96(SB)/8, $"4@%rbx\x00\x00"
-DATA ·usdtProbeEnd+104(SB)/8, $"{\"versio"
-DATA ·usdtProbeEnd+112(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeEnd+120(SB)/8, $"ovider\":"
-DATA ·usdtProbeEnd+128(SB)/8, $"\"ops\",\"n"
-DATA ·usdtProbeEnd+136(SB)/8, $"ame\":\"en"
-DATA ·usdtProbeEnd+144(SB)/8, $"d\",\"args"
-DATA ·usdtProbeEnd+152(SB)/8, $"\":[{\"nam"
-DATA ·usdtProbeEnd+160(SB)/8, $"e\":\"id\","
-DATA ·usdtProbeEnd+168(SB)/8, $"\"type\":\""
-DATA ·usdtProbeEnd+176(SB)/8, $"uint64_t"
-DATA ·usdtProbeEnd+184(SB)/8, $"\",\"kind\""
-DATA ·usdtProbeEnd+192(SB)/8, $":\"int\",\""
-DATA ·usdtProbeEnd+200(SB)/8, $"size\":8,"
-DATA ·usdtProbeEnd+208(SB)/8, $"\"signed\""
-DATA ·usdtProbeEnd+216(SB)/8, $":false},"
-DATA ·usdtProbeEnd+224(SB)/8, $"{\"name\":"
-DATA ·usdtProbeEnd+232(SB)/8, $"\"status\""
-DATA ·usdtProbeEnd+240(SB)/8, $",\"type\":"
-DATA ·usdtProbeEnd+248(SB)/8, $"\"int\",\"k"
-DATA ·usdtProbeEnd+256(SB)/8, $"ind\":\"in"
-DATA ·usdtProbeEnd+264(SB)/8, $"t\",\"size"
-DATA ·usdtProbeEnd+272(SB)/8, $"\":4,\"sig"
-DATA ·usdtProbeEnd+280(SB)/8, $"ned\":tru"
-DATA ·usdtProbeEnd+288(SB)/8, $"e}],\"doc"
-DATA ·usdtProbeEnd+296(SB)/8, $"\":\"It en"
-DATA ·usdtProbeEnd+304(SB)/8, $"ds.\"}\x00\x00\x00"
-GLOBL ·usdtProbeEnd(SB), NOPTR, $312
+DATA ·usdtProbeEnd+32(SB)/8, $0x00000000000000cd
+DATA ·usdtProbeEnd+40(SB)/8, $0x0000000800000002
+DATA ·usdtProbeEnd+48(SB)/8, $0x000000030000002f
+DATA ·usdtProbeEnd+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeEnd+64(SB)/8, $·usdtSiteEnd(SB)
+DATA ·usdtProbeEnd+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeEnd+80(SB)/8, $·usdtProbeEnd+18(SB)
+DATA ·usdtProbeEnd+88(SB)/8, $"ops\x00end\x00"
+DATA ·usdtProbeEnd+96(SB)/8, $"8@%rax -"
+DATA ·usdtProbeEnd+104(SB)/8, $"4@%rbx\x00\x00"
+DATA ·usdtProbeEnd+112(SB)/8, $"{\"versio"
+DATA ·usdtProbeEnd+120(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeEnd+128(SB)/8, $"ovider\":"
+DATA ·usdtProbeEnd+136(SB)/8, $"\"ops\",\"n"
+DATA ·usdtProbeEnd+144(SB)/8, $"ame\":\"en"
+DATA ·usdtProbeEnd+152(SB)/8, $"d\",\"args"
+DATA ·usdtProbeEnd+160(SB)/8, $"\":[{\"nam"
+DATA ·usdtProbeEnd+168(SB)/8, $"e\":\"id\","
+DATA ·usdtProbeEnd+176(SB)/8, $"\"type\":\""
+DATA ·usdtProbeEnd+184(SB)/8, $"uint64_t"
+DATA ·usdtProbeEnd+192(SB)/8, $"\",\"kind\""
+DATA ·usdtProbeEnd+200(SB)/8, $":\"int\",\""
+DATA ·usdtProbeEnd+208(SB)/8, $"size\":8,"
+DATA ·usdtProbeEnd+216(SB)/8, $"\"signed\""
+DATA ·usdtProbeEnd+224(SB)/8, $":false},"
+DATA ·usdtProbeEnd+232(SB)/8, $"{\"name\":"
+DATA ·usdtProbeEnd+240(SB)/8, $"\"status\""
+DATA ·usdtProbeEnd+248(SB)/8, $",\"type\":"
+DATA ·usdtProbeEnd+256(SB)/8, $"\"int\",\"k"
+DATA ·usdtProbeEnd+264(SB)/8, $"ind\":\"in"
+DATA ·usdtProbeEnd+272(SB)/8, $"t\",\"size"
+DATA ·usdtProbeEnd+280(SB)/8, $"\":4,\"sig"
+DATA ·usdtProbeEnd+288(SB)/8, $"ned\":tru"
+DATA ·usdtProbeEnd+296(SB)/8, $"e}],\"doc"
+DATA ·usdtProbeEnd+304(SB)/8, $"\":\"It en"
+DATA ·usdtProbeEnd+312(SB)/8, $"ds.\"}\x00\x00\x00"
+GLOBL ·usdtProbeEnd(SB), NOPTR, $320

@@ -9,6 +9,9 @@ TEXT ·usdtLoadBegin(SB), NOSPLIT|NOFRAME, $0-24
 	MOVD arg0+0(FP), R0
 	MOVD arg1+8(FP), R1
 	MOVD arg2+16(FP), R2
+	MOVWU ·usdtProbeBegin+36(SB), R3
+	ADD g, R3
+	MOVD (R3), R3
 	JMP ·usdtSiteBegin(SB)
 
 TEXT ·usdtSiteBegin(SB), NOSPLIT|NOFRAME, $0-0
@@ -17,52 +20,56 @@ TEXT ·usdtSiteBegin(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeBegin+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeBegin+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeBegin+16(SB)/8, $0x0000015000000001
+DATA ·usdtProbeBegin+16(SB)/8, $0x0000015800000001
 DATA ·usdtProbeBegin+24(SB)/8, $·usdtProbeBegin(SB)
-DATA ·usdtProbeBegin+32(SB)/8, $0x00000008000000e0
-DATA ·usdtProbeBegin+40(SB)/8, $0x0000000300000031
-DATA ·usdtProbeBegin+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeBegin+56(SB)/8, $·usdtSiteBegin(SB)
-DATA ·usdtProbeBegin+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeBegin+72(SB)/8, $·usdtProbeBegin+18(SB)
-DATA ·usdtProbeBegin+80(SB)/8, $"ops\x00begi"
-DATA ·usdtProbeBegin+88(SB)/8, $"n\x008@x0 8"
-DATA ·usdtProbeBegin+96(SB)/8, $"@x1 8@x2"
-DATA ·usdtProbeBegin+104(SB)/8, $"\x00\x00\x00\x00{\"ve"
-DATA ·usdtProbeBegin+112(SB)/8, $"rsion\":1"
-DATA ·usdtProbeBegin+120(SB)/8, $",\"provid"
-DATA ·usdtProbeBegin+128(SB)/8, $"er\":\"ops"
-DATA ·usdtProbeBegin+136(SB)/8, $"\",\"name\""
-DATA ·usdtProbeBegin+144(SB)/8, $":\"begin\""
-DATA ·usdtProbeBegin+152(SB)/8, $",\"args\":"
-DATA ·usdtProbeBegin+160(SB)/8, $"[{\"name\""
-DATA ·usdtProbeBegin+168(SB)/8, $":\"id\",\"t"
-DATA ·usdtProbeBegin+176(SB)/8, $"ype\":\"ui"
-DATA ·usdtProbeBegin+184(SB)/8, $"nt64_t\","
-DATA ·usdtProbeBegin+192(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeBegin+200(SB)/8, $"int\",\"si"
-DATA ·usdtProbeBegin+208(SB)/8, $"ze\":8,\"s"
-DATA ·usdtProbeBegin+216(SB)/8, $"igned\":f"
-DATA ·usdtProbeBegin+224(SB)/8, $"alse},{\""
-DATA ·usdtProbeBegin+232(SB)/8, $"name\":\"k"
-DATA ·usdtProbeBegin+240(SB)/8, $"ind\",\"ty"
-DATA ·usdtProbeBegin+248(SB)/8, $"pe\":\"str"
-DATA ·usdtProbeBegin+256(SB)/8, $"ing\",\"ki"
-DATA ·usdtProbeBegin+264(SB)/8, $"nd\":\"str"
-DATA ·usdtProbeBegin+272(SB)/8, $"ing\",\"si"
-DATA ·usdtProbeBegin+280(SB)/8, $"ze\":8,\"s"
-DATA ·usdtProbeBegin+288(SB)/8, $"igned\":f"
-DATA ·usdtProbeBegin+296(SB)/8, $"alse}],\""
-DATA ·usdtProbeBegin+304(SB)/8, $"doc\":\"An"
-DATA ·usdtProbeBegin+312(SB)/8, $" operati"
-DATA ·usdtProbeBegin+320(SB)/8, $"on begin"
-DATA ·usdtProbeBegin+328(SB)/8, $"s.\"}\x00\x00\x00\x00"
-GLOBL ·usdtProbeBegin(SB), NOPTR, $336
+DATA ·usdtProbeBegin+32(SB)/8, $0x00000000000000e0
+DATA ·usdtProbeBegin+40(SB)/8, $0x0000000800000004
+DATA ·usdtProbeBegin+48(SB)/8, $0x0000000300000031
+DATA ·usdtProbeBegin+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeBegin+64(SB)/8, $·usdtSiteBegin(SB)
+DATA ·usdtProbeBegin+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeBegin+80(SB)/8, $·usdtProbeBegin+18(SB)
+DATA ·usdtProbeBegin+88(SB)/8, $"ops\x00begi"
+DATA ·usdtProbeBegin+96(SB)/8, $"n\x008@x0 8"
+DATA ·usdtProbeBegin+104(SB)/8, $"@x1 8@x2"
+DATA ·usdtProbeBegin+112(SB)/8, $"\x00\x00\x00\x00{\"ve"
+DATA ·usdtProbeBegin+120(SB)/8, $"rsion\":1"
+DATA ·usdtProbeBegin+128(SB)/8, $",\"provid"
+DATA ·usdtProbeBegin+136(SB)/8, $"er\":\"ops"
+DATA ·usdtProbeBegin+144(SB)/8, $"\",\"name\""
+DATA ·usdtProbeBegin+152(SB)/8, $":\"begin\""
+DATA ·usdtProbeBegin+160(SB)/8, $",\"args\":"
+DATA ·usdtProbeBegin+168(SB)/8, $"[{\"name\""
+DATA ·usdtProbeBegin+176(SB)/8, $":\"id\",\"t"
+DATA ·usdtProbeBegin+184(SB)/8, $"ype\":\"ui"
+DATA ·usdtProbeBegin+192(SB)/8, $"nt64_t\","
+DATA ·usdtProbeBegin+200(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeBegin+208(SB)/8, $"int\",\"si"
+DATA ·usdtProbeBegin+216(SB)/8, $"ze\":8,\"s"
+DATA ·usdtProbeBegin+224(SB)/8, $"igned\":f"
+DATA ·usdtProbeBegin+232(SB)/8, $"alse},{\""
+DATA ·usdtProbeBegin+240(SB)/8, $"name\":\"k"
+DATA ·usdtProbeBegin+248(SB)/8, $"ind\",\"ty"
+DATA ·usdtProbeBegin+256(SB)/8, $"pe\":\"str"
+DATA ·usdtProbeBegin+264(SB)/8, $"ing\",\"ki"
+DATA ·usdtProbeBegin+272(SB)/8, $"nd\":\"str"
+DATA ·usdtProbeBegin+280(SB)/8, $"ing\",\"si"
+DATA ·usdtProbeBegin+288(SB)/8, $"ze\":8,\"s"
+DATA ·usdtProbeBegin+296(SB)/8, $"igned\":f"
+DATA ·usdtProbeBegin+304(SB)/8, $"alse}],\""
+DATA ·usdtProbeBegin+312(SB)/8, $"doc\":\"An"
+DATA ·usdtProbeBegin+320(SB)/8, $" operati"
+DATA ·usdtProbeBegin+328(SB)/8, $"on begin"
+DATA ·usdtProbeBegin+336(SB)/8, $"s.\"}\x00\x00\x00\x00"
+GLOBL ·usdtProbeBegin(SB), NOPTR, $344
 
 // ops:end
 TEXT ·usdtLoadEnd(SB), NOSPLIT|NOFRAME, $0-16
 	MOVD arg0+0(FP), R0
 	MOVD arg1+8(FP), R1
+	MOVWU ·usdtProbeEnd+36(SB), R2
+	ADD g, R2
+	MOVD (R2), R2
 	JMP ·usdtSiteEnd(SB)
 
 TEXT ·usdtSiteEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -71,41 +78,42 @@ TEXT ·usdtSiteEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeEnd+16(SB)/8, $0x0000013800000001
+DATA ·usdtProbeEnd+16(SB)/8, $0x0000014000000001
 DATA ·usdtProbeEnd+24(SB)/8, $·usdtProbeEnd(SB)
-DATA ·usdtProbeEnd+32(SB)/8, $0x00000008000000cd
-DATA ·usdtProbeEnd+40(SB)/8, $0x000000030000002b
-DATA ·usdtProbeEnd+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeEnd+56(SB)/8, $·usdtSiteEnd(SB)
-DATA ·usdtProbeEnd+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeEnd+72(SB)/8, $·usdtProbeEnd+18(SB)
-DATA ·usdtProbeEnd+80(SB)/8, $"ops\x00end\x00"
-DATA ·usdtProbeEnd+88(SB)/8, $"8@x0 -4@"
-DATA ·usdtProbeEnd+96(SB)/8, $"x1\x00\x00{\"ve"
-DATA ·usdtProbeEnd+104(SB)/8, $"rsion\":1"
-DATA ·usdtProbeEnd+112(SB)/8, $",\"provid"
-DATA ·usdtProbeEnd+120(SB)/8, $"er\":\"ops"
-DATA ·usdtProbeEnd+128(SB)/8, $"\",\"name\""
-DATA ·usdtProbeEnd+136(SB)/8, $":\"end\",\""
-DATA ·usdtProbeEnd+144(SB)/8, $"args\":[{"
-DATA ·usdtProbeEnd+152(SB)/8, $"\"name\":\""
-DATA ·usdtProbeEnd+160(SB)/8, $"id\",\"typ"
-DATA ·usdtProbeEnd+168(SB)/8, $"e\":\"uint"
-DATA ·usdtProbeEnd+176(SB)/8, $"64_t\",\"k"
-DATA ·usdtProbeEnd+184(SB)/8, $"ind\":\"in"
-DATA ·usdtProbeEnd+192(SB)/8, $"t\",\"size"
-DATA ·usdtProbeEnd+200(SB)/8, $"\":8,\"sig"
-DATA ·usdtProbeEnd+208(SB)/8, $"ned\":fal"
-DATA ·usdtProbeEnd+216(SB)/8, $"se},{\"na"
-DATA ·usdtProbeEnd+224(SB)/8, $"me\":\"sta"
-DATA ·usdtProbeEnd+232(SB)/8, $"tus\",\"ty"
-DATA ·usdtProbeEnd+240(SB)/8, $"pe\":\"int"
-DATA ·usdtProbeEnd+248(SB)/8, $"\",\"kind\""
-DATA ·usdtProbeEnd+256(SB)/8, $":\"int\",\""
-DATA ·usdtProbeEnd+264(SB)/8, $"size\":4,"
-DATA ·usdtProbeEnd+272(SB)/8, $"\"signed\""
-DATA ·usdtProbeEnd+280(SB)/8, $":true}],"
-DATA ·usdtProbeEnd+288(SB)/8, $"\"doc\":\"I"
-DATA ·usdtProbeEnd+296(SB)/8, $"t ends.\""
-DATA ·usdtProbeEnd+304(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeEnd(SB), NOPTR, $312
+DATA ·usdtProbeEnd+32(SB)/8, $0x00000000000000cd
+DATA ·usdtProbeEnd+40(SB)/8, $0x0000000800000003
+DATA ·usdtProbeEnd+48(SB)/8, $0x000000030000002b
+DATA ·usdtProbeEnd+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeEnd+64(SB)/8, $·usdtSiteEnd(SB)
+DATA ·usdtProbeEnd+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeEnd+80(SB)/8, $·usdtProbeEnd+18(SB)
+DATA ·usdtProbeEnd+88(SB)/8, $"ops\x00end\x00"
+DATA ·usdtProbeEnd+96(SB)/8, $"8@x0 -4@"
+DATA ·usdtProbeEnd+104(SB)/8, $"x1\x00\x00{\"ve"
+DATA ·usdtProbeEnd+112(SB)/8, $"rsion\":1"
+DATA ·usdtProbeEnd+120(SB)/8, $",\"provid"
+DATA ·usdtProbeEnd+128(SB)/8, $"er\":\"ops"
+DATA ·usdtProbeEnd+136(SB)/8, $"\",\"name\""
+DATA ·usdtProbeEnd+144(SB)/8, $":\"end\",\""
+DATA ·usdtProbeEnd+152(SB)/8, $"args\":[{"
+DATA ·usdtProbeEnd+160(SB)/8, $"\"name\":\""
+DATA ·usdtProbeEnd+168(SB)/8, $"id\",\"typ"
+DATA ·usdtProbeEnd+176(SB)/8, $"e\":\"uint"
+DATA ·usdtProbeEnd+184(SB)/8, $"64_t\",\"k"
+DATA ·usdtProbeEnd+192(SB)/8, $"ind\":\"in"
+DATA ·usdtProbeEnd+200(SB)/8, $"t\",\"size"
+DATA ·usdtProbeEnd+208(SB)/8, $"\":8,\"sig"
+DATA ·usdtProbeEnd+216(SB)/8, $"ned\":fal"
+DATA ·usdtProbeEnd+224(SB)/8, $"se},{\"na"
+DATA ·usdtProbeEnd+232(SB)/8, $"me\":\"sta"
+DATA ·usdtProbeEnd+240(SB)/8, $"tus\",\"ty"
+DATA ·usdtProbeEnd+248(SB)/8, $"pe\":\"int"
+DATA ·usdtProbeEnd+256(SB)/8, $"\",\"kind\""
+DATA ·usdtProbeEnd+264(SB)/8, $":\"int\",\""
+DATA ·usdtProbeEnd+272(SB)/8, $"size\":4,"
+DATA ·usdtProbeEnd+280(SB)/8, $"\"signed\""
+DATA ·usdtProbeEnd+288(SB)/8, $":true}],"
+DATA ·usdtProbeEnd+296(SB)/8, $"\"doc\":\"I"
+DATA ·usdtProbeEnd+304(SB)/8, $"t ends.\""
+DATA ·usdtProbeEnd+312(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeEnd(SB), NOPTR, $320

@@ -52,7 +52,7 @@ func usdtSiteHit()
 var usdtProbeHit struct {
 	_         [18]byte
 	semaphore uint16
-	_         [452]byte
+	_         [460]byte
 }
 
 // Types fires the probe e2e:types.
@@ -91,7 +91,7 @@ func usdtSiteTypes()
 var usdtProbeTypes struct {
 	_         [18]byte
 	semaphore uint16
-	_         [764]byte
+	_         [772]byte
 }
 
 // MoreTypes fires the probe e2e:more__types.
@@ -133,7 +133,7 @@ func usdtSiteMoreTypes()
 var usdtProbeMoreTypes struct {
 	_         [18]byte
 	semaphore uint16
-	_         [772]byte
+	_         [780]byte
 }
 
 // Twelve fires the probe e2e:twelve.
@@ -173,7 +173,7 @@ func usdtSiteTwelve()
 var usdtProbeTwelve struct {
 	_         [18]byte
 	semaphore uint16
-	_         [1028]byte
+	_         [1036]byte
 }
 
 // Nothing fires the probe e2e:nothing.
@@ -190,16 +190,16 @@ func NothingEnabled() bool { return usdtProbeNothing.semaphore != 0 }
 
 //go:noinline
 func usdtFireNothing() {
-	usdtSiteNothing()
+	usdtLoadNothing()
 }
 
-func usdtSiteNothing()
+func usdtLoadNothing()
 
 // usdtProbeNothing is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeNothing struct {
 	_         [18]byte
 	semaphore uint16
-	_         [156]byte
+	_         [164]byte
 }
 
 // Unused fires the probe e2e:unused.
@@ -238,7 +238,7 @@ func usdtSiteUnused()
 var usdtProbeUnused struct {
 	_         [18]byte
 	semaphore uint16
-	_         [252]byte
+	_         [260]byte
 }
 
 // OtherProviderHit fires the probe other_provider:hit.
@@ -275,7 +275,7 @@ func usdtSiteOtherProviderHit()
 var usdtProbeOtherProviderHit struct {
 	_         [18]byte
 	semaphore uint16
-	_         [220]byte
+	_         [228]byte
 }
 
 // Keywords fires the probe other_provider:keywords.
@@ -312,7 +312,7 @@ func usdtSiteKeywords()
 var usdtProbeKeywords struct {
 	_         [18]byte
 	semaphore uint16
-	_         [660]byte
+	_         [668]byte
 }
 
 // usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,

@@ -10,6 +10,8 @@ TEXT ·usdtLoadHit(SB), NOSPLIT|NOFRAME, $0-32
 	MOVQ arg1+8(FP), BX
 	MOVQ arg2+16(FP), CX
 	MOVQ arg3+24(FP), DX
+	MOVL ·usdtProbeHit+36(SB), SI
+	MOVQ (R14)(SI*1), SI
 	JMP ·usdtSiteHit(SB)
 
 TEXT ·usdtSiteHit(SB), NOSPLIT|NOFRAME, $0-0
@@ -23,64 +25,65 @@ TEXT ·usdtSiteHit(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeHit+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeHit+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeHit+16(SB)/8, $0x000001d800000001
+DATA ·usdtProbeHit+16(SB)/8, $0x000001e000000001
 DATA ·usdtProbeHit+24(SB)/8, $·usdtProbeHit(SB)
-DATA ·usdtProbeHit+32(SB)/8, $0x000000080000015d
-DATA ·usdtProbeHit+40(SB)/8, $0x000000030000003c
-DATA ·usdtProbeHit+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeHit+56(SB)/8, $·usdtSiteHit(SB)
-DATA ·usdtProbeHit+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeHit+72(SB)/8, $·usdtProbeHit+18(SB)
-DATA ·usdtProbeHit+80(SB)/8, $"e2e\x00hit\x00"
-DATA ·usdtProbeHit+88(SB)/8, $"8@%rax 8"
-DATA ·usdtProbeHit+96(SB)/8, $"@%rbx 8@"
-DATA ·usdtProbeHit+104(SB)/8, $"%rcx 8@%"
-DATA ·usdtProbeHit+112(SB)/8, $"rdx\x00{\"ve"
-DATA ·usdtProbeHit+120(SB)/8, $"rsion\":1"
-DATA ·usdtProbeHit+128(SB)/8, $",\"provid"
-DATA ·usdtProbeHit+136(SB)/8, $"er\":\"e2e"
-DATA ·usdtProbeHit+144(SB)/8, $"\",\"name\""
-DATA ·usdtProbeHit+152(SB)/8, $":\"hit\",\""
-DATA ·usdtProbeHit+160(SB)/8, $"args\":[{"
-DATA ·usdtProbeHit+168(SB)/8, $"\"name\":\""
-DATA ·usdtProbeHit+176(SB)/8, $"self\",\"t"
-DATA ·usdtProbeHit+184(SB)/8, $"ype\":\"ui"
-DATA ·usdtProbeHit+192(SB)/8, $"nt64_t\","
-DATA ·usdtProbeHit+200(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeHit+208(SB)/8, $"int\",\"si"
-DATA ·usdtProbeHit+216(SB)/8, $"ze\":8,\"s"
-DATA ·usdtProbeHit+224(SB)/8, $"igned\":f"
-DATA ·usdtProbeHit+232(SB)/8, $"alse},{\""
-DATA ·usdtProbeHit+240(SB)/8, $"name\":\"n"
-DATA ·usdtProbeHit+248(SB)/8, $"\",\"type\""
-DATA ·usdtProbeHit+256(SB)/8, $":\"uint64"
-DATA ·usdtProbeHit+264(SB)/8, $"_t\",\"kin"
-DATA ·usdtProbeHit+272(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeHit+280(SB)/8, $",\"size\":"
-DATA ·usdtProbeHit+288(SB)/8, $"8,\"signe"
-DATA ·usdtProbeHit+296(SB)/8, $"d\":false"
-DATA ·usdtProbeHit+304(SB)/8, $"},{\"name"
-DATA ·usdtProbeHit+312(SB)/8, $"\":\"text\""
-DATA ·usdtProbeHit+320(SB)/8, $",\"type\":"
-DATA ·usdtProbeHit+328(SB)/8, $"\"string\""
-DATA ·usdtProbeHit+336(SB)/8, $",\"kind\":"
-DATA ·usdtProbeHit+344(SB)/8, $"\"string\""
-DATA ·usdtProbeHit+352(SB)/8, $",\"size\":"
-DATA ·usdtProbeHit+360(SB)/8, $"8,\"signe"
-DATA ·usdtProbeHit+368(SB)/8, $"d\":false"
-DATA ·usdtProbeHit+376(SB)/8, $"}],\"doc\""
-DATA ·usdtProbeHit+384(SB)/8, $":\"Fired "
-DATA ·usdtProbeHit+392(SB)/8, $"in tight"
-DATA ·usdtProbeHit+400(SB)/8, $" loops: "
-DATA ·usdtProbeHit+408(SB)/8, $"the goro"
-DATA ·usdtProbeHit+416(SB)/8, $"utine's "
-DATA ·usdtProbeHit+424(SB)/8, $"own id, "
-DATA ·usdtProbeHit+432(SB)/8, $"a number"
-DATA ·usdtProbeHit+440(SB)/8, $" and a t"
-DATA ·usdtProbeHit+448(SB)/8, $"ext made"
-DATA ·usdtProbeHit+456(SB)/8, $" of it.\""
-DATA ·usdtProbeHit+464(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeHit(SB), NOPTR, $472
+DATA ·usdtProbeHit+32(SB)/8, $0x000000000000015d
+DATA ·usdtProbeHit+40(SB)/8, $0x0000000800000007
+DATA ·usdtProbeHit+48(SB)/8, $0x000000030000003c
+DATA ·usdtProbeHit+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeHit+64(SB)/8, $·usdtSiteHit(SB)
+DATA ·usdtProbeHit+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeHit+80(SB)/8, $·usdtProbeHit+18(SB)
+DATA ·usdtProbeHit+88(SB)/8, $"e2e\x00hit\x00"
+DATA ·usdtProbeHit+96(SB)/8, $"8@%rax 8"
+DATA ·usdtProbeHit+104(SB)/8, $"@%rbx 8@"
+DATA ·usdtProbeHit+112(SB)/8, $"%rcx 8@%"
+DATA ·usdtProbeHit+120(SB)/8, $"rdx\x00{\"ve"
+DATA ·usdtProbeHit+128(SB)/8, $"rsion\":1"
+DATA ·usdtProbeHit+136(SB)/8, $",\"provid"
+DATA ·usdtProbeHit+144(SB)/8, $"er\":\"e2e"
+DATA ·usdtProbeHit+152(SB)/8, $"\",\"name\""
+DATA ·usdtProbeHit+160(SB)/8, $":\"hit\",\""
+DATA ·usdtProbeHit+168(SB)/8, $"args\":[{"
+DATA ·usdtProbeHit+176(SB)/8, $"\"name\":\""
+DATA ·usdtProbeHit+184(SB)/8, $"self\",\"t"
+DATA ·usdtProbeHit+192(SB)/8, $"ype\":\"ui"
+DATA ·usdtProbeHit+200(SB)/8, $"nt64_t\","
+DATA ·usdtProbeHit+208(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeHit+216(SB)/8, $"int\",\"si"
+DATA ·usdtProbeHit+224(SB)/8, $"ze\":8,\"s"
+DATA ·usdtProbeHit+232(SB)/8, $"igned\":f"
+DATA ·usdtProbeHit+240(SB)/8, $"alse},{\""
+DATA ·usdtProbeHit+248(SB)/8, $"name\":\"n"
+DATA ·usdtProbeHit+256(SB)/8, $"\",\"type\""
+DATA ·usdtProbeHit+264(SB)/8, $":\"uint64"
+DATA ·usdtProbeHit+272(SB)/8, $"_t\",\"kin"
+DATA ·usdtProbeHit+280(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeHit+288(SB)/8, $",\"size\":"
+DATA ·usdtProbeHit+296(SB)/8, $"8,\"signe"
+DATA ·usdtProbeHit+304(SB)/8, $"d\":false"
+DATA ·usdtProbeHit+312(SB)/8, $"},{\"name"
+DATA ·usdtProbeHit+320(SB)/8, $"\":\"text\""
+DATA ·usdtProbeHit+328(SB)/8, $",\"type\":"
+DATA ·usdtProbeHit+336(SB)/8, $"\"string\""
+DATA ·usdtProbeHit+344(SB)/8, $",\"kind\":"
+DATA ·usdtProbeHit+352(SB)/8, $"\"string\""
+DATA ·usdtProbeHit+360(SB)/8, $",\"size\":"
+DATA ·usdtProbeHit+368(SB)/8, $"8,\"signe"
+DATA ·usdtProbeHit+376(SB)/8, $"d\":false"
+DATA ·usdtProbeHit+384(SB)/8, $"}],\"doc\""
+DATA ·usdtProbeHit+392(SB)/8, $":\"Fired "
+DATA ·usdtProbeHit+400(SB)/8, $"in tight"
+DATA ·usdtProbeHit+408(SB)/8, $" loops: "
+DATA ·usdtProbeHit+416(SB)/8, $"the goro"
+DATA ·usdtProbeHit+424(SB)/8, $"utine's "
+DATA ·usdtProbeHit+432(SB)/8, $"own id, "
+DATA ·usdtProbeHit+440(SB)/8, $"a number"
+DATA ·usdtProbeHit+448(SB)/8, $" and a t"
+DATA ·usdtProbeHit+456(SB)/8, $"ext made"
+DATA ·usdtProbeHit+464(SB)/8, $" of it.\""
+DATA ·usdtProbeHit+472(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeHit(SB), NOPTR, $480
 
 // e2e:types
 TEXT ·usdtLoadTypes(SB), NOSPLIT|NOFRAME, $0-64
@@ -92,6 +95,8 @@ TEXT ·usdtLoadTypes(SB), NOSPLIT|NOFRAME, $0-64
 	MOVQ arg5+40(FP), DI
 	MOVQ arg6+48(FP), R8
 	MOVQ arg7+56(FP), R9
+	MOVL ·usdtProbeTypes+36(SB), R10
+	MOVQ (R14)(R10*1), R10
 	JMP ·usdtSiteTypes(SB)
 
 TEXT ·usdtSiteTypes(SB), NOSPLIT|NOFRAME, $0-0
@@ -105,103 +110,104 @@ TEXT ·usdtSiteTypes(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeTypes+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeTypes+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeTypes+16(SB)/8, $0x0000031000000001
+DATA ·usdtProbeTypes+16(SB)/8, $0x0000031800000001
 DATA ·usdtProbeTypes+24(SB)/8, $·usdtProbeTypes(SB)
-DATA ·usdtProbeTypes+32(SB)/8, $0x0000000800000277
-DATA ·usdtProbeTypes+40(SB)/8, $0x000000030000005d
-DATA ·usdtProbeTypes+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeTypes+56(SB)/8, $·usdtSiteTypes(SB)
-DATA ·usdtProbeTypes+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeTypes+72(SB)/8, $·usdtProbeTypes+18(SB)
-DATA ·usdtProbeTypes+80(SB)/8, $"e2e\x00type"
-DATA ·usdtProbeTypes+88(SB)/8, $"s\x00-1@%ra"
-DATA ·usdtProbeTypes+96(SB)/8, $"x -1@%rb"
-DATA ·usdtProbeTypes+104(SB)/8, $"x -2@%rc"
-DATA ·usdtProbeTypes+112(SB)/8, $"x -4@%rd"
-DATA ·usdtProbeTypes+120(SB)/8, $"x -8@%rs"
-DATA ·usdtProbeTypes+128(SB)/8, $"i 1@%rdi"
-DATA ·usdtProbeTypes+136(SB)/8, $" 2@%r8 4"
-DATA ·usdtProbeTypes+144(SB)/8, $"@%r9\x00\x00\x00\x00"
-DATA ·usdtProbeTypes+152(SB)/8, $"{\"versio"
-DATA ·usdtProbeTypes+160(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeTypes+168(SB)/8, $"ovider\":"
-DATA ·usdtProbeTypes+176(SB)/8, $"\"e2e\",\"n"
-DATA ·usdtProbeTypes+184(SB)/8, $"ame\":\"ty"
-DATA ·usdtProbeTypes+192(SB)/8, $"pes\",\"ar"
-DATA ·usdtProbeTypes+200(SB)/8, $"gs\":[{\"n"
-DATA ·usdtProbeTypes+208(SB)/8, $"ame\":\"c\""
-DATA ·usdtProbeTypes+216(SB)/8, $",\"type\":"
-DATA ·usdtProbeTypes+224(SB)/8, $"\"char\",\""
-DATA ·usdtProbeTypes+232(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeTypes+240(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeTypes+248(SB)/8, $"e\":1,\"si"
-DATA ·usdtProbeTypes+256(SB)/8, $"gned\":tr"
-DATA ·usdtProbeTypes+264(SB)/8, $"ue},{\"na"
-DATA ·usdtProbeTypes+272(SB)/8, $"me\":\"i8\""
-DATA ·usdtProbeTypes+280(SB)/8, $",\"type\":"
-DATA ·usdtProbeTypes+288(SB)/8, $"\"int8_t\""
-DATA ·usdtProbeTypes+296(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTypes+304(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTypes+312(SB)/8, $"ize\":1,\""
-DATA ·usdtProbeTypes+320(SB)/8, $"signed\":"
-DATA ·usdtProbeTypes+328(SB)/8, $"true},{\""
-DATA ·usdtProbeTypes+336(SB)/8, $"name\":\"i"
-DATA ·usdtProbeTypes+344(SB)/8, $"16\",\"typ"
-DATA ·usdtProbeTypes+352(SB)/8, $"e\":\"int1"
-DATA ·usdtProbeTypes+360(SB)/8, $"6_t\",\"ki"
-DATA ·usdtProbeTypes+368(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTypes+376(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTypes+384(SB)/8, $":2,\"sign"
-DATA ·usdtProbeTypes+392(SB)/8, $"ed\":true"
-DATA ·usdtProbeTypes+400(SB)/8, $"},{\"name"
-DATA ·usdtProbeTypes+408(SB)/8, $"\":\"i32\","
-DATA ·usdtProbeTypes+416(SB)/8, $"\"type\":\""
-DATA ·usdtProbeTypes+424(SB)/8, $"int32_t\""
-DATA ·usdtProbeTypes+432(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTypes+440(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTypes+448(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeTypes+456(SB)/8, $"signed\":"
-DATA ·usdtProbeTypes+464(SB)/8, $"true},{\""
-DATA ·usdtProbeTypes+472(SB)/8, $"name\":\"i"
-DATA ·usdtProbeTypes+480(SB)/8, $"64\",\"typ"
-DATA ·usdtProbeTypes+488(SB)/8, $"e\":\"int6"
-DATA ·usdtProbeTypes+496(SB)/8, $"4_t\",\"ki"
-DATA ·usdtProbeTypes+504(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTypes+512(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTypes+520(SB)/8, $":8,\"sign"
-DATA ·usdtProbeTypes+528(SB)/8, $"ed\":true"
-DATA ·usdtProbeTypes+536(SB)/8, $"},{\"name"
-DATA ·usdtProbeTypes+544(SB)/8, $"\":\"u8\",\""
-DATA ·usdtProbeTypes+552(SB)/8, $"type\":\"u"
-DATA ·usdtProbeTypes+560(SB)/8, $"int8_t\","
-DATA ·usdtProbeTypes+568(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeTypes+576(SB)/8, $"int\",\"si"
-DATA ·usdtProbeTypes+584(SB)/8, $"ze\":1,\"s"
-DATA ·usdtProbeTypes+592(SB)/8, $"igned\":f"
-DATA ·usdtProbeTypes+600(SB)/8, $"alse},{\""
-DATA ·usdtProbeTypes+608(SB)/8, $"name\":\"u"
-DATA ·usdtProbeTypes+616(SB)/8, $"16\",\"typ"
-DATA ·usdtProbeTypes+624(SB)/8, $"e\":\"uint"
-DATA ·usdtProbeTypes+632(SB)/8, $"16_t\",\"k"
-DATA ·usdtProbeTypes+640(SB)/8, $"ind\":\"in"
-DATA ·usdtProbeTypes+648(SB)/8, $"t\",\"size"
-DATA ·usdtProbeTypes+656(SB)/8, $"\":2,\"sig"
-DATA ·usdtProbeTypes+664(SB)/8, $"ned\":fal"
-DATA ·usdtProbeTypes+672(SB)/8, $"se},{\"na"
-DATA ·usdtProbeTypes+680(SB)/8, $"me\":\"u32"
-DATA ·usdtProbeTypes+688(SB)/8, $"\",\"type\""
-DATA ·usdtProbeTypes+696(SB)/8, $":\"uint32"
-DATA ·usdtProbeTypes+704(SB)/8, $"_t\",\"kin"
-DATA ·usdtProbeTypes+712(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeTypes+720(SB)/8, $",\"size\":"
-DATA ·usdtProbeTypes+728(SB)/8, $"4,\"signe"
-DATA ·usdtProbeTypes+736(SB)/8, $"d\":false"
-DATA ·usdtProbeTypes+744(SB)/8, $"}],\"doc\""
-DATA ·usdtProbeTypes+752(SB)/8, $":\"Every "
-DATA ·usdtProbeTypes+760(SB)/8, $"type of "
-DATA ·usdtProbeTypes+768(SB)/8, $"the lang"
-DATA ·usdtProbeTypes+776(SB)/8, $"uage.\"}\x00"
-GLOBL ·usdtProbeTypes(SB), NOPTR, $784
+DATA ·usdtProbeTypes+32(SB)/8, $0x0000000000000277
+DATA ·usdtProbeTypes+40(SB)/8, $0x000000080000000b
+DATA ·usdtProbeTypes+48(SB)/8, $0x000000030000005d
+DATA ·usdtProbeTypes+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeTypes+64(SB)/8, $·usdtSiteTypes(SB)
+DATA ·usdtProbeTypes+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeTypes+80(SB)/8, $·usdtProbeTypes+18(SB)
+DATA ·usdtProbeTypes+88(SB)/8, $"e2e\x00type"
+DATA ·usdtProbeTypes+96(SB)/8, $"s\x00-1@%ra"
+DATA ·usdtProbeTypes+104(SB)/8, $"x -1@%rb"
+DATA ·usdtProbeTypes+112(SB)/8, $"x -2@%rc"
+DATA ·usdtProbeTypes+120(SB)/8, $"x -4@%rd"
+DATA ·usdtProbeTypes+128(SB)/8, $"x -8@%rs"
+DATA ·usdtProbeTypes+136(SB)/8, $"i 1@%rdi"
+DATA ·usdtProbeTypes+144(SB)/8, $" 2@%r8 4"
+DATA ·usdtProbeTypes+152(SB)/8, $"@%r9\x00\x00\x00\x00"
+DATA ·usdtProbeTypes+160(SB)/8, $"{\"versio"
+DATA ·usdtProbeTypes+168(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeTypes+176(SB)/8, $"ovider\":"
+DATA ·usdtProbeTypes+184(SB)/8, $"\"e2e\",\"n"
+DATA ·usdtProbeTypes+192(SB)/8, $"ame\":\"ty"
+DATA ·usdtProbeTypes+200(SB)/8, $"pes\",\"ar"
+DATA ·usdtProbeTypes+208(SB)/8, $"gs\":[{\"n"
+DATA ·usdtProbeTypes+216(SB)/8, $"ame\":\"c\""
+DATA ·usdtProbeTypes+224(SB)/8, $",\"type\":"
+DATA ·usdtProbeTypes+232(SB)/8, $"\"char\",\""
+DATA ·usdtProbeTypes+240(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeTypes+248(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeTypes+256(SB)/8, $"e\":1,\"si"
+DATA ·usdtProbeTypes+264(SB)/8, $"gned\":tr"
+DATA ·usdtProbeTypes+272(SB)/8, $"ue},{\"na"
+DATA ·usdtProbeTypes+280(SB)/8, $"me\":\"i8\""
+DATA ·usdtProbeTypes+288(SB)/8, $",\"type\":"
+DATA ·usdtProbeTypes+296(SB)/8, $"\"int8_t\""
+DATA ·usdtProbeTypes+304(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTypes+312(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTypes+320(SB)/8, $"ize\":1,\""
+DATA ·usdtProbeTypes+328(SB)/8, $"signed\":"
+DATA ·usdtProbeTypes+336(SB)/8, $"true},{\""
+DATA ·usdtProbeTypes+344(SB)/8, $"name\":\"i"
+DATA ·usdtProbeTypes+352(SB)/8, $"16\",\"typ"
+DATA ·usdtProbeTypes+360(SB)/8, $"e\":\"int1"
+DATA ·usdtProbeTypes+368(SB)/8, $"6_t\",\"ki"
+DATA ·usdtProbeTypes+376(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTypes+384(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTypes+392(SB)/8, $":2,\"sign"
+DATA ·usdtProbeTypes+400(SB)/8, $"ed\":true"
+DATA ·usdtProbeTypes+408(SB)/8, $"},{\"name"
+DATA ·usdtProbeTypes+416(SB)/8, $"\":\"i32\","
+DATA ·usdtProbeTypes+424(SB)/8, $"\"type\":\""
+DATA ·usdtProbeTypes+432(SB)/8, $"int32_t\""
+DATA ·usdtProbeTypes+440(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTypes+448(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTypes+456(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeTypes+464(SB)/8, $"signed\":"
+DATA ·usdtProbeTypes+472(SB)/8, $"true},{\""
+DATA ·usdtProbeTypes+480(SB)/8, $"name\":\"i"
+DATA ·usdtProbeTypes+488(SB)/8, $"64\",\"typ"
+DATA ·usdtProbeTypes+496(SB)/8, $"e\":\"int6"
+DATA ·usdtProbeTypes+504(SB)/8, $"4_t\",\"ki"
+DATA ·usdtProbeTypes+512(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTypes+520(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTypes+528(SB)/8, $":8,\"sign"
+DATA ·usdtProbeTypes+536(SB)/8, $"ed\":true"
+DATA ·usdtProbeTypes+544(SB)/8, $"},{\"name"
+DATA ·usdtProbeTypes+552(SB)/8, $"\":\"u8\",\""
+DATA ·usdtProbeTypes+560(SB)/8, $"type\":\"u"
+DATA ·usdtProbeTypes+568(SB)/8, $"int8_t\","
+DATA ·usdtProbeTypes+576(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeTypes+584(SB)/8, $"int\",\"si"
+DATA ·usdtProbeTypes+592(SB)/8, $"ze\":1,\"s"
+DATA ·usdtProbeTypes+600(SB)/8, $"igned\":f"
+DATA ·usdtProbeTypes+608(SB)/8, $"alse},{\""
+DATA ·usdtProbeTypes+616(SB)/8, $"name\":\"u"
+DATA ·usdtProbeTypes+624(SB)/8, $"16\",\"typ"
+DATA ·usdtProbeTypes+632(SB)/8, $"e\":\"uint"
+DATA ·usdtProbeTypes+640(SB)/8, $"16_t\",\"k"
+DATA ·usdtProbeTypes+648(SB)/8, $"ind\":\"in"
+DATA ·usdtProbeTypes+656(SB)/8, $"t\",\"size"
+DATA ·usdtProbeTypes+664(SB)/8, $"\":2,\"sig"
+DATA ·usdtProbeTypes+672(SB)/8, $"ned\":fal"
+DATA ·usdtProbeTypes+680(SB)/8, $"se},{\"na"
+DATA ·usdtProbeTypes+688(SB)/8, $"me\":\"u32"
+DATA ·usdtProbeTypes+696(SB)/8, $"\",\"type\""
+DATA ·usdtProbeTypes+704(SB)/8, $":\"uint32"
+DATA ·usdtProbeTypes+712(SB)/8, $"_t\",\"kin"
+DATA ·usdtProbeTypes+720(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeTypes+728(SB)/8, $",\"size\":"
+DATA ·usdtProbeTypes+736(SB)/8, $"4,\"signe"
+DATA ·usdtProbeTypes+744(SB)/8, $"d\":false"
+DATA ·usdtProbeTypes+752(SB)/8, $"}],\"doc\""
+DATA ·usdtProbeTypes+760(SB)/8, $":\"Every "
+DATA ·usdtProbeTypes+768(SB)/8, $"type of "
+DATA ·usdtProbeTypes+776(SB)/8, $"the lang"
+DATA ·usdtProbeTypes+784(SB)/8, $"uage.\"}\x00"
+GLOBL ·usdtProbeTypes(SB), NOPTR, $792
 
 // e2e:more__types
 TEXT ·usdtLoadMoreTypes(SB), NOSPLIT|NOFRAME, $0-80
@@ -215,6 +221,8 @@ TEXT ·usdtLoadMoreTypes(SB), NOSPLIT|NOFRAME, $0-80
 	MOVQ arg7+56(FP), R9
 	MOVQ arg8+64(FP), R10
 	MOVQ arg9+72(FP), R11
+	MOVL ·usdtProbeMoreTypes+36(SB), R12
+	MOVQ (R14)(R12*1), R12
 	JMP ·usdtSiteMoreTypes(SB)
 
 TEXT ·usdtSiteMoreTypes(SB), NOSPLIT|NOFRAME, $0-0
@@ -228,104 +236,105 @@ TEXT ·usdtSiteMoreTypes(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeMoreTypes+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeMoreTypes+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeMoreTypes+16(SB)/8, $0x0000031800000001
+DATA ·usdtProbeMoreTypes+16(SB)/8, $0x0000032000000001
 DATA ·usdtProbeMoreTypes+24(SB)/8, $·usdtProbeMoreTypes(SB)
-DATA ·usdtProbeMoreTypes+32(SB)/8, $0x000000080000026e
-DATA ·usdtProbeMoreTypes+40(SB)/8, $0x000000030000006c
-DATA ·usdtProbeMoreTypes+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeMoreTypes+56(SB)/8, $·usdtSiteMoreTypes(SB)
-DATA ·usdtProbeMoreTypes+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeMoreTypes+72(SB)/8, $·usdtProbeMoreTypes+18(SB)
-DATA ·usdtProbeMoreTypes+80(SB)/8, $"e2e\x00more"
-DATA ·usdtProbeMoreTypes+88(SB)/8, $"__types\x00"
-DATA ·usdtProbeMoreTypes+96(SB)/8, $"8@%rax 4"
-DATA ·usdtProbeMoreTypes+104(SB)/8, $"@%rbx 8@"
-DATA ·usdtProbeMoreTypes+112(SB)/8, $"%rcx 1@%"
-DATA ·usdtProbeMoreTypes+120(SB)/8, $"rdx 8@%r"
-DATA ·usdtProbeMoreTypes+128(SB)/8, $"si 8@%rd"
-DATA ·usdtProbeMoreTypes+136(SB)/8, $"i 8@%r8 "
-DATA ·usdtProbeMoreTypes+144(SB)/8, $"8@%r9 8@"
-DATA ·usdtProbeMoreTypes+152(SB)/8, $"%r10 8@%"
-DATA ·usdtProbeMoreTypes+160(SB)/8, $"r11\x00{\"ve"
-DATA ·usdtProbeMoreTypes+168(SB)/8, $"rsion\":1"
-DATA ·usdtProbeMoreTypes+176(SB)/8, $",\"provid"
-DATA ·usdtProbeMoreTypes+184(SB)/8, $"er\":\"e2e"
-DATA ·usdtProbeMoreTypes+192(SB)/8, $"\",\"name\""
-DATA ·usdtProbeMoreTypes+200(SB)/8, $":\"more__"
-DATA ·usdtProbeMoreTypes+208(SB)/8, $"types\",\""
-DATA ·usdtProbeMoreTypes+216(SB)/8, $"args\":[{"
-DATA ·usdtProbeMoreTypes+224(SB)/8, $"\"name\":\""
-DATA ·usdtProbeMoreTypes+232(SB)/8, $"u64\",\"ty"
-DATA ·usdtProbeMoreTypes+240(SB)/8, $"pe\":\"uin"
-DATA ·usdtProbeMoreTypes+248(SB)/8, $"t64_t\",\""
-DATA ·usdtProbeMoreTypes+256(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeMoreTypes+264(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeMoreTypes+272(SB)/8, $"e\":8,\"si"
-DATA ·usdtProbeMoreTypes+280(SB)/8, $"gned\":fa"
-DATA ·usdtProbeMoreTypes+288(SB)/8, $"lse},{\"n"
-DATA ·usdtProbeMoreTypes+296(SB)/8, $"ame\":\"f\""
-DATA ·usdtProbeMoreTypes+304(SB)/8, $",\"type\":"
-DATA ·usdtProbeMoreTypes+312(SB)/8, $"\"float\","
-DATA ·usdtProbeMoreTypes+320(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeMoreTypes+328(SB)/8, $"float\",\""
-DATA ·usdtProbeMoreTypes+336(SB)/8, $"size\":4,"
-DATA ·usdtProbeMoreTypes+344(SB)/8, $"\"signed\""
-DATA ·usdtProbeMoreTypes+352(SB)/8, $":false},"
-DATA ·usdtProbeMoreTypes+360(SB)/8, $"{\"name\":"
-DATA ·usdtProbeMoreTypes+368(SB)/8, $"\"d\",\"typ"
-DATA ·usdtProbeMoreTypes+376(SB)/8, $"e\":\"doub"
-DATA ·usdtProbeMoreTypes+384(SB)/8, $"le\",\"kin"
-DATA ·usdtProbeMoreTypes+392(SB)/8, $"d\":\"floa"
-DATA ·usdtProbeMoreTypes+400(SB)/8, $"t\",\"size"
-DATA ·usdtProbeMoreTypes+408(SB)/8, $"\":8,\"sig"
-DATA ·usdtProbeMoreTypes+416(SB)/8, $"ned\":fal"
-DATA ·usdtProbeMoreTypes+424(SB)/8, $"se},{\"na"
-DATA ·usdtProbeMoreTypes+432(SB)/8, $"me\":\"ok\""
-DATA ·usdtProbeMoreTypes+440(SB)/8, $",\"type\":"
-DATA ·usdtProbeMoreTypes+448(SB)/8, $"\"bool\",\""
-DATA ·usdtProbeMoreTypes+456(SB)/8, $"kind\":\"b"
-DATA ·usdtProbeMoreTypes+464(SB)/8, $"ool\",\"si"
-DATA ·usdtProbeMoreTypes+472(SB)/8, $"ze\":1,\"s"
-DATA ·usdtProbeMoreTypes+480(SB)/8, $"igned\":f"
-DATA ·usdtProbeMoreTypes+488(SB)/8, $"alse},{\""
-DATA ·usdtProbeMoreTypes+496(SB)/8, $"name\":\"c"
-DATA ·usdtProbeMoreTypes+504(SB)/8, $"string\","
-DATA ·usdtProbeMoreTypes+512(SB)/8, $"\"type\":\""
-DATA ·usdtProbeMoreTypes+520(SB)/8, $"const ch"
-DATA ·usdtProbeMoreTypes+528(SB)/8, $"ar *\",\"k"
-DATA ·usdtProbeMoreTypes+536(SB)/8, $"ind\":\"cs"
-DATA ·usdtProbeMoreTypes+544(SB)/8, $"tring\",\""
-DATA ·usdtProbeMoreTypes+552(SB)/8, $"size\":8,"
-DATA ·usdtProbeMoreTypes+560(SB)/8, $"\"signed\""
-DATA ·usdtProbeMoreTypes+568(SB)/8, $":false},"
-DATA ·usdtProbeMoreTypes+576(SB)/8, $"{\"name\":"
-DATA ·usdtProbeMoreTypes+584(SB)/8, $"\"data\",\""
-DATA ·usdtProbeMoreTypes+592(SB)/8, $"type\":\"b"
-DATA ·usdtProbeMoreTypes+600(SB)/8, $"ytes\",\"k"
-DATA ·usdtProbeMoreTypes+608(SB)/8, $"ind\":\"by"
-DATA ·usdtProbeMoreTypes+616(SB)/8, $"tes\",\"si"
-DATA ·usdtProbeMoreTypes+624(SB)/8, $"ze\":8,\"s"
-DATA ·usdtProbeMoreTypes+632(SB)/8, $"igned\":f"
-DATA ·usdtProbeMoreTypes+640(SB)/8, $"alse},{\""
-DATA ·usdtProbeMoreTypes+648(SB)/8, $"name\":\"e"
-DATA ·usdtProbeMoreTypes+656(SB)/8, $"rr\",\"typ"
-DATA ·usdtProbeMoreTypes+664(SB)/8, $"e\":\"erro"
-DATA ·usdtProbeMoreTypes+672(SB)/8, $"r\",\"kind"
-DATA ·usdtProbeMoreTypes+680(SB)/8, $"\":\"error"
-DATA ·usdtProbeMoreTypes+688(SB)/8, $"\",\"size\""
-DATA ·usdtProbeMoreTypes+696(SB)/8, $":8,\"sign"
-DATA ·usdtProbeMoreTypes+704(SB)/8, $"ed\":fals"
-DATA ·usdtProbeMoreTypes+712(SB)/8, $"e},{\"nam"
-DATA ·usdtProbeMoreTypes+720(SB)/8, $"e\":\"p\",\""
-DATA ·usdtProbeMoreTypes+728(SB)/8, $"type\":\"v"
-DATA ·usdtProbeMoreTypes+736(SB)/8, $"oid *\",\""
-DATA ·usdtProbeMoreTypes+744(SB)/8, $"kind\":\"p"
-DATA ·usdtProbeMoreTypes+752(SB)/8, $"ointer\","
-DATA ·usdtProbeMoreTypes+760(SB)/8, $"\"size\":8"
-DATA ·usdtProbeMoreTypes+768(SB)/8, $",\"signed"
-DATA ·usdtProbeMoreTypes+776(SB)/8, $"\":false}"
-DATA ·usdtProbeMoreTypes+784(SB)/8, $"]}\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeMoreTypes(SB), NOPTR, $792
+DATA ·usdtProbeMoreTypes+32(SB)/8, $0x000000000000026e
+DATA ·usdtProbeMoreTypes+40(SB)/8, $0x000000080000000d
+DATA ·usdtProbeMoreTypes+48(SB)/8, $0x000000030000006c
+DATA ·usdtProbeMoreTypes+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeMoreTypes+64(SB)/8, $·usdtSiteMoreTypes(SB)
+DATA ·usdtProbeMoreTypes+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeMoreTypes+80(SB)/8, $·usdtProbeMoreTypes+18(SB)
+DATA ·usdtProbeMoreTypes+88(SB)/8, $"e2e\x00more"
+DATA ·usdtProbeMoreTypes+96(SB)/8, $"__types\x00"
+DATA ·usdtProbeMoreTypes+104(SB)/8, $"8@%rax 4"
+DATA ·usdtProbeMoreTypes+112(SB)/8, $"@%rbx 8@"
+DATA ·usdtProbeMoreTypes+120(SB)/8, $"%rcx 1@%"
+DATA ·usdtProbeMoreTypes+128(SB)/8, $"rdx 8@%r"
+DATA ·usdtProbeMoreTypes+136(SB)/8, $"si 8@%rd"
+DATA ·usdtProbeMoreTypes+144(SB)/8, $"i 8@%r8 "
+DATA ·usdtProbeMoreTypes+152(SB)/8, $"8@%r9 8@"
+DATA ·usdtProbeMoreTypes+160(SB)/8, $"%r10 8@%"
+DATA ·usdtProbeMoreTypes+168(SB)/8, $"r11\x00{\"ve"
+DATA ·usdtProbeMoreTypes+176(SB)/8, $"rsion\":1"
+DATA ·usdtProbeMoreTypes+184(SB)/8, $",\"provid"
+DATA ·usdtProbeMoreTypes+192(SB)/8, $"er\":\"e2e"
+DATA ·usdtProbeMoreTypes+200(SB)/8, $"\",\"name\""
+DATA ·usdtProbeMoreTypes+208(SB)/8, $":\"more__"
+DATA ·usdtProbeMoreTypes+216(SB)/8, $"types\",\""
+DATA ·usdtProbeMoreTypes+224(SB)/8, $"args\":[{"
+DATA ·usdtProbeMoreTypes+232(SB)/8, $"\"name\":\""
+DATA ·usdtProbeMoreTypes+240(SB)/8, $"u64\",\"ty"
+DATA ·usdtProbeMoreTypes+248(SB)/8, $"pe\":\"uin"
+DATA ·usdtProbeMoreTypes+256(SB)/8, $"t64_t\",\""
+DATA ·usdtProbeMoreTypes+264(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeMoreTypes+272(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeMoreTypes+280(SB)/8, $"e\":8,\"si"
+DATA ·usdtProbeMoreTypes+288(SB)/8, $"gned\":fa"
+DATA ·usdtProbeMoreTypes+296(SB)/8, $"lse},{\"n"
+DATA ·usdtProbeMoreTypes+304(SB)/8, $"ame\":\"f\""
+DATA ·usdtProbeMoreTypes+312(SB)/8, $",\"type\":"
+DATA ·usdtProbeMoreTypes+320(SB)/8, $"\"float\","
+DATA ·usdtProbeMoreTypes+328(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeMoreTypes+336(SB)/8, $"float\",\""
+DATA ·usdtProbeMoreTypes+344(SB)/8, $"size\":4,"
+DATA ·usdtProbeMoreTypes+352(SB)/8, $"\"signed\""
+DATA ·usdtProbeMoreTypes+360(SB)/8, $":false},"
+DATA ·usdtProbeMoreTypes+368(SB)/8, $"{\"name\":"
+DATA ·usdtProbeMoreTypes+376(SB)/8, $"\"d\",\"typ"
+DATA ·usdtProbeMoreTypes+384(SB)/8, $"e\":\"doub"
+DATA ·usdtProbeMoreTypes+392(SB)/8, $"le\",\"kin"
+DATA ·usdtProbeMoreTypes+400(SB)/8, $"d\":\"floa"
+DATA ·usdtProbeMoreTypes+408(SB)/8, $"t\",\"size"
+DATA ·usdtProbeMoreTypes+416(SB)/8, $"\":8,\"sig"
+DATA ·usdtProbeMoreTypes+424(SB)/8, $"ned\":fal"
+DATA ·usdtProbeMoreTypes+432(SB)/8, $"se},{\"na"
+DATA ·usdtProbeMoreTypes+440(SB)/8, $"me\":\"ok\""
+DATA ·usdtProbeMoreTypes+448(SB)/8, $",\"type\":"
+DATA ·usdtProbeMoreTypes+456(SB)/8, $"\"bool\",\""
+DATA ·usdtProbeMoreTypes+464(SB)/8, $"kind\":\"b"
+DATA ·usdtProbeMoreTypes+472(SB)/8, $"ool\",\"si"
+DATA ·usdtProbeMoreTypes+480(SB)/8, $"ze\":1,\"s"
+DATA ·usdtProbeMoreTypes+488(SB)/8, $"igned\":f"
+DATA ·usdtProbeMoreTypes+496(SB)/8, $"alse},{\""
+DATA ·usdtProbeMoreTypes+504(SB)/8, $"name\":\"c"
+DATA ·usdtProbeMoreTypes+512(SB)/8, $"string\","
+DATA ·usdtProbeMoreTypes+520(SB)/8, $"\"type\":\""
+DATA ·usdtProbeMoreTypes+528(SB)/8, $"const ch"
+DATA ·usdtProbeMoreTypes+536(SB)/8, $"ar *\",\"k"
+DATA ·usdtProbeMoreTypes+544(SB)/8, $"ind\":\"cs"
+DATA ·usdtProbeMoreTypes+552(SB)/8, $"tring\",\""
+DATA ·usdtProbeMoreTypes+560(SB)/8, $"size\":8,"
+DATA ·usdtProbeMoreTypes+568(SB)/8, $"\"signed\""
+DATA ·usdtProbeMoreTypes+576(SB)/8, $":false},"
+DATA ·usdtProbeMoreTypes+584(SB)/8, $"{\"name\":"
+DATA ·usdtProbeMoreTypes+592(SB)/8, $"\"data\",\""
+DATA ·usdtProbeMoreTypes+600(SB)/8, $"type\":\"b"
+DATA ·usdtProbeMoreTypes+608(SB)/8, $"ytes\",\"k"
+DATA ·usdtProbeMoreTypes+616(SB)/8, $"ind\":\"by"
+DATA ·usdtProbeMoreTypes+624(SB)/8, $"tes\",\"si"
+DATA ·usdtProbeMoreTypes+632(SB)/8, $"ze\":8,\"s"
+DATA ·usdtProbeMoreTypes+640(SB)/8, $"igned\":f"
+DATA ·usdtProbeMoreTypes+648(SB)/8, $"alse},{\""
+DATA ·usdtProbeMoreTypes+656(SB)/8, $"name\":\"e"
+DATA ·usdtProbeMoreTypes+664(SB)/8, $"rr\",\"typ"
+DATA ·usdtProbeMoreTypes+672(SB)/8, $"e\":\"erro"
+DATA ·usdtProbeMoreTypes+680(SB)/8, $"r\",\"kind"
+DATA ·usdtProbeMoreTypes+688(SB)/8, $"\":\"error"
+DATA ·usdtProbeMoreTypes+696(SB)/8, $"\",\"size\""
+DATA ·usdtProbeMoreTypes+704(SB)/8, $":8,\"sign"
+DATA ·usdtProbeMoreTypes+712(SB)/8, $"ed\":fals"
+DATA ·usdtProbeMoreTypes+720(SB)/8, $"e},{\"nam"
+DATA ·usdtProbeMoreTypes+728(SB)/8, $"e\":\"p\",\""
+DATA ·usdtProbeMoreTypes+736(SB)/8, $"type\":\"v"
+DATA ·usdtProbeMoreTypes+744(SB)/8, $"oid *\",\""
+DATA ·usdtProbeMoreTypes+752(SB)/8, $"kind\":\"p"
+DATA ·usdtProbeMoreTypes+760(SB)/8, $"ointer\","
+DATA ·usdtProbeMoreTypes+768(SB)/8, $"\"size\":8"
+DATA ·usdtProbeMoreTypes+776(SB)/8, $",\"signed"
+DATA ·usdtProbeMoreTypes+784(SB)/8, $"\":false}"
+DATA ·usdtProbeMoreTypes+792(SB)/8, $"]}\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeMoreTypes(SB), NOPTR, $800
 
 // e2e:twelve
 TEXT ·usdtLoadTwelve(SB), NOSPLIT|NOFRAME, $0-96
@@ -354,138 +363,144 @@ TEXT ·usdtSiteTwelve(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeTwelve+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeTwelve+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeTwelve+16(SB)/8, $0x0000041800000001
+DATA ·usdtProbeTwelve+16(SB)/8, $0x0000042000000001
 DATA ·usdtProbeTwelve+24(SB)/8, $·usdtProbeTwelve(SB)
-DATA ·usdtProbeTwelve+32(SB)/8, $0x000000080000035c
-DATA ·usdtProbeTwelve+40(SB)/8, $0x0000000300000081
-DATA ·usdtProbeTwelve+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeTwelve+56(SB)/8, $·usdtSiteTwelve(SB)
-DATA ·usdtProbeTwelve+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeTwelve+72(SB)/8, $·usdtProbeTwelve+18(SB)
-DATA ·usdtProbeTwelve+80(SB)/8, $"e2e\x00twel"
-DATA ·usdtProbeTwelve+88(SB)/8, $"ve\x00-4@%r"
-DATA ·usdtProbeTwelve+96(SB)/8, $"ax -4@%r"
-DATA ·usdtProbeTwelve+104(SB)/8, $"bx -4@%r"
-DATA ·usdtProbeTwelve+112(SB)/8, $"cx -4@%r"
-DATA ·usdtProbeTwelve+120(SB)/8, $"dx -4@%r"
-DATA ·usdtProbeTwelve+128(SB)/8, $"si -4@%r"
-DATA ·usdtProbeTwelve+136(SB)/8, $"di -4@%r"
-DATA ·usdtProbeTwelve+144(SB)/8, $"8 -4@%r9"
-DATA ·usdtProbeTwelve+152(SB)/8, $" -4@%r10"
-DATA ·usdtProbeTwelve+160(SB)/8, $" -4@%r11"
-DATA ·usdtProbeTwelve+168(SB)/8, $" -4@%r12"
-DATA ·usdtProbeTwelve+176(SB)/8, $" -4@%r13"
-DATA ·usdtProbeTwelve+184(SB)/8, $"\x00\x00\x00\x00{\"ve"
-DATA ·usdtProbeTwelve+192(SB)/8, $"rsion\":1"
-DATA ·usdtProbeTwelve+200(SB)/8, $",\"provid"
-DATA ·usdtProbeTwelve+208(SB)/8, $"er\":\"e2e"
-DATA ·usdtProbeTwelve+216(SB)/8, $"\",\"name\""
-DATA ·usdtProbeTwelve+224(SB)/8, $":\"twelve"
-DATA ·usdtProbeTwelve+232(SB)/8, $"\",\"args\""
-DATA ·usdtProbeTwelve+240(SB)/8, $":[{\"name"
-DATA ·usdtProbeTwelve+248(SB)/8, $"\":\"a\",\"t"
-DATA ·usdtProbeTwelve+256(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeTwelve+264(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeTwelve+272(SB)/8, $"\":\"int\","
-DATA ·usdtProbeTwelve+280(SB)/8, $"\"size\":4"
-DATA ·usdtProbeTwelve+288(SB)/8, $",\"signed"
-DATA ·usdtProbeTwelve+296(SB)/8, $"\":true},"
-DATA ·usdtProbeTwelve+304(SB)/8, $"{\"name\":"
-DATA ·usdtProbeTwelve+312(SB)/8, $"\"b\",\"typ"
-DATA ·usdtProbeTwelve+320(SB)/8, $"e\":\"int\""
-DATA ·usdtProbeTwelve+328(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTwelve+336(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTwelve+344(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeTwelve+352(SB)/8, $"signed\":"
-DATA ·usdtProbeTwelve+360(SB)/8, $"true},{\""
-DATA ·usdtProbeTwelve+368(SB)/8, $"name\":\"c"
-DATA ·usdtProbeTwelve+376(SB)/8, $"\",\"type\""
-DATA ·usdtProbeTwelve+384(SB)/8, $":\"int\",\""
-DATA ·usdtProbeTwelve+392(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeTwelve+400(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeTwelve+408(SB)/8, $"e\":4,\"si"
-DATA ·usdtProbeTwelve+416(SB)/8, $"gned\":tr"
-DATA ·usdtProbeTwelve+424(SB)/8, $"ue},{\"na"
-DATA ·usdtProbeTwelve+432(SB)/8, $"me\":\"d\","
-DATA ·usdtProbeTwelve+440(SB)/8, $"\"type\":\""
-DATA ·usdtProbeTwelve+448(SB)/8, $"int\",\"ki"
-DATA ·usdtProbeTwelve+456(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTwelve+464(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTwelve+472(SB)/8, $":4,\"sign"
-DATA ·usdtProbeTwelve+480(SB)/8, $"ed\":true"
-DATA ·usdtProbeTwelve+488(SB)/8, $"},{\"name"
-DATA ·usdtProbeTwelve+496(SB)/8, $"\":\"e\",\"t"
-DATA ·usdtProbeTwelve+504(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeTwelve+512(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeTwelve+520(SB)/8, $"\":\"int\","
-DATA ·usdtProbeTwelve+528(SB)/8, $"\"size\":4"
-DATA ·usdtProbeTwelve+536(SB)/8, $",\"signed"
-DATA ·usdtProbeTwelve+544(SB)/8, $"\":true},"
-DATA ·usdtProbeTwelve+552(SB)/8, $"{\"name\":"
-DATA ·usdtProbeTwelve+560(SB)/8, $"\"f\",\"typ"
-DATA ·usdtProbeTwelve+568(SB)/8, $"e\":\"int\""
-DATA ·usdtProbeTwelve+576(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTwelve+584(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTwelve+592(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeTwelve+600(SB)/8, $"signed\":"
-DATA ·usdtProbeTwelve+608(SB)/8, $"true},{\""
-DATA ·usdtProbeTwelve+616(SB)/8, $"name\":\"g"
-DATA ·usdtProbeTwelve+624(SB)/8, $"\",\"type\""
-DATA ·usdtProbeTwelve+632(SB)/8, $":\"int\",\""
-DATA ·usdtProbeTwelve+640(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeTwelve+648(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeTwelve+656(SB)/8, $"e\":4,\"si"
-DATA ·usdtProbeTwelve+664(SB)/8, $"gned\":tr"
-DATA ·usdtProbeTwelve+672(SB)/8, $"ue},{\"na"
-DATA ·usdtProbeTwelve+680(SB)/8, $"me\":\"h\","
-DATA ·usdtProbeTwelve+688(SB)/8, $"\"type\":\""
-DATA ·usdtProbeTwelve+696(SB)/8, $"int\",\"ki"
-DATA ·usdtProbeTwelve+704(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTwelve+712(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTwelve+720(SB)/8, $":4,\"sign"
-DATA ·usdtProbeTwelve+728(SB)/8, $"ed\":true"
-DATA ·usdtProbeTwelve+736(SB)/8, $"},{\"name"
-DATA ·usdtProbeTwelve+744(SB)/8, $"\":\"i\",\"t"
-DATA ·usdtProbeTwelve+752(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeTwelve+760(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeTwelve+768(SB)/8, $"\":\"int\","
-DATA ·usdtProbeTwelve+776(SB)/8, $"\"size\":4"
-DATA ·usdtProbeTwelve+784(SB)/8, $",\"signed"
-DATA ·usdtProbeTwelve+792(SB)/8, $"\":true},"
-DATA ·usdtProbeTwelve+800(SB)/8, $"{\"name\":"
-DATA ·usdtProbeTwelve+808(SB)/8, $"\"j\",\"typ"
-DATA ·usdtProbeTwelve+816(SB)/8, $"e\":\"int\""
-DATA ·usdtProbeTwelve+824(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTwelve+832(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTwelve+840(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeTwelve+848(SB)/8, $"signed\":"
-DATA ·usdtProbeTwelve+856(SB)/8, $"true},{\""
-DATA ·usdtProbeTwelve+864(SB)/8, $"name\":\"k"
-DATA ·usdtProbeTwelve+872(SB)/8, $"\",\"type\""
-DATA ·usdtProbeTwelve+880(SB)/8, $":\"int\",\""
-DATA ·usdtProbeTwelve+888(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeTwelve+896(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeTwelve+904(SB)/8, $"e\":4,\"si"
-DATA ·usdtProbeTwelve+912(SB)/8, $"gned\":tr"
-DATA ·usdtProbeTwelve+920(SB)/8, $"ue},{\"na"
-DATA ·usdtProbeTwelve+928(SB)/8, $"me\":\"l\","
-DATA ·usdtProbeTwelve+936(SB)/8, $"\"type\":\""
-DATA ·usdtProbeTwelve+944(SB)/8, $"int\",\"ki"
-DATA ·usdtProbeTwelve+952(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTwelve+960(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTwelve+968(SB)/8, $":4,\"sign"
-DATA ·usdtProbeTwelve+976(SB)/8, $"ed\":true"
-DATA ·usdtProbeTwelve+984(SB)/8, $"}],\"doc\""
-DATA ·usdtProbeTwelve+992(SB)/8, $":\"Twelve"
-DATA ·usdtProbeTwelve+1000(SB)/8, $" argumen"
-DATA ·usdtProbeTwelve+1008(SB)/8, $"t words:"
-DATA ·usdtProbeTwelve+1016(SB)/8, $" no room"
-DATA ·usdtProbeTwelve+1024(SB)/8, $" for the"
-DATA ·usdtProbeTwelve+1032(SB)/8, $" gorouti"
-DATA ·usdtProbeTwelve+1040(SB)/8, $"ne id.\"}"
-GLOBL ·usdtProbeTwelve(SB), NOPTR, $1048
+DATA ·usdtProbeTwelve+32(SB)/8, $0x000000000000035c
+DATA ·usdtProbeTwelve+40(SB)/8, $0x0000000800000000
+DATA ·usdtProbeTwelve+48(SB)/8, $0x0000000300000081
+DATA ·usdtProbeTwelve+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeTwelve+64(SB)/8, $·usdtSiteTwelve(SB)
+DATA ·usdtProbeTwelve+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeTwelve+80(SB)/8, $·usdtProbeTwelve+18(SB)
+DATA ·usdtProbeTwelve+88(SB)/8, $"e2e\x00twel"
+DATA ·usdtProbeTwelve+96(SB)/8, $"ve\x00-4@%r"
+DATA ·usdtProbeTwelve+104(SB)/8, $"ax -4@%r"
+DATA ·usdtProbeTwelve+112(SB)/8, $"bx -4@%r"
+DATA ·usdtProbeTwelve+120(SB)/8, $"cx -4@%r"
+DATA ·usdtProbeTwelve+128(SB)/8, $"dx -4@%r"
+DATA ·usdtProbeTwelve+136(SB)/8, $"si -4@%r"
+DATA ·usdtProbeTwelve+144(SB)/8, $"di -4@%r"
+DATA ·usdtProbeTwelve+152(SB)/8, $"8 -4@%r9"
+DATA ·usdtProbeTwelve+160(SB)/8, $" -4@%r10"
+DATA ·usdtProbeTwelve+168(SB)/8, $" -4@%r11"
+DATA ·usdtProbeTwelve+176(SB)/8, $" -4@%r12"
+DATA ·usdtProbeTwelve+184(SB)/8, $" -4@%r13"
+DATA ·usdtProbeTwelve+192(SB)/8, $"\x00\x00\x00\x00{\"ve"
+DATA ·usdtProbeTwelve+200(SB)/8, $"rsion\":1"
+DATA ·usdtProbeTwelve+208(SB)/8, $",\"provid"
+DATA ·usdtProbeTwelve+216(SB)/8, $"er\":\"e2e"
+DATA ·usdtProbeTwelve+224(SB)/8, $"\",\"name\""
+DATA ·usdtProbeTwelve+232(SB)/8, $":\"twelve"
+DATA ·usdtProbeTwelve+240(SB)/8, $"\",\"args\""
+DATA ·usdtProbeTwelve+248(SB)/8, $":[{\"name"
+DATA ·usdtProbeTwelve+256(SB)/8, $"\":\"a\",\"t"
+DATA ·usdtProbeTwelve+264(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeTwelve+272(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeTwelve+280(SB)/8, $"\":\"int\","
+DATA ·usdtProbeTwelve+288(SB)/8, $"\"size\":4"
+DATA ·usdtProbeTwelve+296(SB)/8, $",\"signed"
+DATA ·usdtProbeTwelve+304(SB)/8, $"\":true},"
+DATA ·usdtProbeTwelve+312(SB)/8, $"{\"name\":"
+DATA ·usdtProbeTwelve+320(SB)/8, $"\"b\",\"typ"
+DATA ·usdtProbeTwelve+328(SB)/8, $"e\":\"int\""
+DATA ·usdtProbeTwelve+336(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTwelve+344(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTwelve+352(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeTwelve+360(SB)/8, $"signed\":"
+DATA ·usdtProbeTwelve+368(SB)/8, $"true},{\""
+DATA ·usdtProbeTwelve+376(SB)/8, $"name\":\"c"
+DATA ·usdtProbeTwelve+384(SB)/8, $"\",\"type\""
+DATA ·usdtProbeTwelve+392(SB)/8, $":\"int\",\""
+DATA ·usdtProbeTwelve+400(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeTwelve+408(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeTwelve+416(SB)/8, $"e\":4,\"si"
+DATA ·usdtProbeTwelve+424(SB)/8, $"gned\":tr"
+DATA ·usdtProbeTwelve+432(SB)/8, $"ue},{\"na"
+DATA ·usdtProbeTwelve+440(SB)/8, $"me\":\"d\","
+DATA ·usdtProbeTwelve+448(SB)/8, $"\"type\":\""
+DATA ·usdtProbeTwelve+456(SB)/8, $"int\",\"ki"
+DATA ·usdtProbeTwelve+464(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTwelve+472(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTwelve+480(SB)/8, $":4,\"sign"
+DATA ·usdtProbeTwelve+488(SB)/8, $"ed\":true"
+DATA ·usdtProbeTwelve+496(SB)/8, $"},{\"name"
+DATA ·usdtProbeTwelve+504(SB)/8, $"\":\"e\",\"t"
+DATA ·usdtProbeTwelve+512(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeTwelve+520(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeTwelve+528(SB)/8, $"\":\"int\","
+DATA ·usdtProbeTwelve+536(SB)/8, $"\"size\":4"
+DATA ·usdtProbeTwelve+544(SB)/8, $",\"signed"
+DATA ·usdtProbeTwelve+552(SB)/8, $"\":true},"
+DATA ·usdtProbeTwelve+560(SB)/8, $"{\"name\":"
+DATA ·usdtProbeTwelve+568(SB)/8, $"\"f\",\"typ"
+DATA ·usdtProbeTwelve+576(SB)/8, $"e\":\"int\""
+DATA ·usdtProbeTwelve+584(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTwelve+592(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTwelve+600(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeTwelve+608(SB)/8, $"signed\":"
+DATA ·usdtProbeTwelve+616(SB)/8, $"true},{\""
+DATA ·usdtProbeTwelve+624(SB)/8, $"name\":\"g"
+DATA ·usdtProbeTwelve+632(SB)/8, $"\",\"type\""
+DATA ·usdtProbeTwelve+640(SB)/8, $":\"int\",\""
+DATA ·usdtProbeTwelve+648(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeTwelve+656(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeTwelve+664(SB)/8, $"e\":4,\"si"
+DATA ·usdtProbeTwelve+672(SB)/8, $"gned\":tr"
+DATA ·usdtProbeTwelve+680(SB)/8, $"ue},{\"na"
+DATA ·usdtProbeTwelve+688(SB)/8, $"me\":\"h\","
+DATA ·usdtProbeTwelve+696(SB)/8, $"\"type\":\""
+DATA ·usdtProbeTwelve+704(SB)/8, $"int\",\"ki"
+DATA ·usdtProbeTwelve+712(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTwelve+720(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTwelve+728(SB)/8, $":4,\"sign"
+DATA ·usdtProbeTwelve+736(SB)/8, $"ed\":true"
+DATA ·usdtProbeTwelve+744(SB)/8, $"},{\"name"
+DATA ·usdtProbeTwelve+752(SB)/8, $"\":\"i\",\"t"
+DATA ·usdtProbeTwelve+760(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeTwelve+768(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeTwelve+776(SB)/8, $"\":\"int\","
+DATA ·usdtProbeTwelve+784(SB)/8, $"\"size\":4"
+DATA ·usdtProbeTwelve+792(SB)/8, $",\"signed"
+DATA ·usdtProbeTwelve+800(SB)/8, $"\":true},"
+DATA ·usdtProbeTwelve+808(SB)/8, $"{\"name\":"
+DATA ·usdtProbeTwelve+816(SB)/8, $"\"j\",\"typ"
+DATA ·usdtProbeTwelve+824(SB)/8, $"e\":\"int\""
+DATA ·usdtProbeTwelve+832(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTwelve+840(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTwelve+848(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeTwelve+856(SB)/8, $"signed\":"
+DATA ·usdtProbeTwelve+864(SB)/8, $"true},{\""
+DATA ·usdtProbeTwelve+872(SB)/8, $"name\":\"k"
+DATA ·usdtProbeTwelve+880(SB)/8, $"\",\"type\""
+DATA ·usdtProbeTwelve+888(SB)/8, $":\"int\",\""
+DATA ·usdtProbeTwelve+896(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeTwelve+904(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeTwelve+912(SB)/8, $"e\":4,\"si"
+DATA ·usdtProbeTwelve+920(SB)/8, $"gned\":tr"
+DATA ·usdtProbeTwelve+928(SB)/8, $"ue},{\"na"
+DATA ·usdtProbeTwelve+936(SB)/8, $"me\":\"l\","
+DATA ·usdtProbeTwelve+944(SB)/8, $"\"type\":\""
+DATA ·usdtProbeTwelve+952(SB)/8, $"int\",\"ki"
+DATA ·usdtProbeTwelve+960(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTwelve+968(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTwelve+976(SB)/8, $":4,\"sign"
+DATA ·usdtProbeTwelve+984(SB)/8, $"ed\":true"
+DATA ·usdtProbeTwelve+992(SB)/8, $"}],\"doc\""
+DATA ·usdtProbeTwelve+1000(SB)/8, $":\"Twelve"
+DATA ·usdtProbeTwelve+1008(SB)/8, $" argumen"
+DATA ·usdtProbeTwelve+1016(SB)/8, $"t words:"
+DATA ·usdtProbeTwelve+1024(SB)/8, $" no room"
+DATA ·usdtProbeTwelve+1032(SB)/8, $" for the"
+DATA ·usdtProbeTwelve+1040(SB)/8, $" gorouti"
+DATA ·usdtProbeTwelve+1048(SB)/8, $"ne id.\"}"
+GLOBL ·usdtProbeTwelve(SB), NOPTR, $1056
 
 // e2e:nothing
+TEXT ·usdtLoadNothing(SB), NOSPLIT|NOFRAME, $0-0
+	MOVL ·usdtProbeNothing+36(SB), AX
+	MOVQ (R14)(AX*1), AX
+	JMP ·usdtSiteNothing(SB)
+
 TEXT ·usdtSiteNothing(SB), NOSPLIT|NOFRAME, $0-0
 	BYTE $0x90 // nop
 	LONG $0x1f0f2e66 // nop10
@@ -497,31 +512,34 @@ TEXT ·usdtSiteNothing(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeNothing+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeNothing+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeNothing+16(SB)/8, $0x000000b000000001
+DATA ·usdtProbeNothing+16(SB)/8, $0x000000b800000001
 DATA ·usdtProbeNothing+24(SB)/8, $·usdtProbeNothing(SB)
-DATA ·usdtProbeNothing+32(SB)/8, $0x000000080000004f
-DATA ·usdtProbeNothing+40(SB)/8, $0x0000000300000025
-DATA ·usdtProbeNothing+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeNothing+56(SB)/8, $·usdtSiteNothing(SB)
-DATA ·usdtProbeNothing+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeNothing+72(SB)/8, $·usdtProbeNothing+18(SB)
-DATA ·usdtProbeNothing+80(SB)/8, $"e2e\x00noth"
-DATA ·usdtProbeNothing+88(SB)/8, $"ing\x00\x00\x00\x00\x00"
-DATA ·usdtProbeNothing+96(SB)/8, $"{\"versio"
-DATA ·usdtProbeNothing+104(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeNothing+112(SB)/8, $"ovider\":"
-DATA ·usdtProbeNothing+120(SB)/8, $"\"e2e\",\"n"
-DATA ·usdtProbeNothing+128(SB)/8, $"ame\":\"no"
-DATA ·usdtProbeNothing+136(SB)/8, $"thing\",\""
-DATA ·usdtProbeNothing+144(SB)/8, $"args\":[]"
-DATA ·usdtProbeNothing+152(SB)/8, $",\"doc\":\""
-DATA ·usdtProbeNothing+160(SB)/8, $"No argum"
-DATA ·usdtProbeNothing+168(SB)/8, $"ents.\"}\x00"
-GLOBL ·usdtProbeNothing(SB), NOPTR, $176
+DATA ·usdtProbeNothing+32(SB)/8, $0x000000000000004f
+DATA ·usdtProbeNothing+40(SB)/8, $0x0000000800000001
+DATA ·usdtProbeNothing+48(SB)/8, $0x0000000300000025
+DATA ·usdtProbeNothing+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeNothing+64(SB)/8, $·usdtSiteNothing(SB)
+DATA ·usdtProbeNothing+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeNothing+80(SB)/8, $·usdtProbeNothing+18(SB)
+DATA ·usdtProbeNothing+88(SB)/8, $"e2e\x00noth"
+DATA ·usdtProbeNothing+96(SB)/8, $"ing\x00\x00\x00\x00\x00"
+DATA ·usdtProbeNothing+104(SB)/8, $"{\"versio"
+DATA ·usdtProbeNothing+112(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeNothing+120(SB)/8, $"ovider\":"
+DATA ·usdtProbeNothing+128(SB)/8, $"\"e2e\",\"n"
+DATA ·usdtProbeNothing+136(SB)/8, $"ame\":\"no"
+DATA ·usdtProbeNothing+144(SB)/8, $"thing\",\""
+DATA ·usdtProbeNothing+152(SB)/8, $"args\":[]"
+DATA ·usdtProbeNothing+160(SB)/8, $",\"doc\":\""
+DATA ·usdtProbeNothing+168(SB)/8, $"No argum"
+DATA ·usdtProbeNothing+176(SB)/8, $"ents.\"}\x00"
+GLOBL ·usdtProbeNothing(SB), NOPTR, $184
 
 // e2e:unused
 TEXT ·usdtLoadUnused(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ arg0+0(FP), AX
+	MOVL ·usdtProbeUnused+36(SB), BX
+	MOVQ (R14)(BX*1), BX
 	JMP ·usdtSiteUnused(SB)
 
 TEXT ·usdtSiteUnused(SB), NOSPLIT|NOFRAME, $0-0
@@ -535,43 +553,46 @@ TEXT ·usdtSiteUnused(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeUnused+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeUnused+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeUnused+16(SB)/8, $0x0000011000000001
+DATA ·usdtProbeUnused+16(SB)/8, $0x0000011800000001
 DATA ·usdtProbeUnused+24(SB)/8, $·usdtProbeUnused(SB)
-DATA ·usdtProbeUnused+32(SB)/8, $0x00000008000000a7
-DATA ·usdtProbeUnused+40(SB)/8, $0x000000030000002b
-DATA ·usdtProbeUnused+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeUnused+56(SB)/8, $·usdtSiteUnused(SB)
-DATA ·usdtProbeUnused+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeUnused+72(SB)/8, $·usdtProbeUnused+18(SB)
-DATA ·usdtProbeUnused+80(SB)/8, $"e2e\x00unus"
-DATA ·usdtProbeUnused+88(SB)/8, $"ed\x00-4@%r"
-DATA ·usdtProbeUnused+96(SB)/8, $"ax\x00\x00{\"ve"
-DATA ·usdtProbeUnused+104(SB)/8, $"rsion\":1"
-DATA ·usdtProbeUnused+112(SB)/8, $",\"provid"
-DATA ·usdtProbeUnused+120(SB)/8, $"er\":\"e2e"
-DATA ·usdtProbeUnused+128(SB)/8, $"\",\"name\""
-DATA ·usdtProbeUnused+136(SB)/8, $":\"unused"
-DATA ·usdtProbeUnused+144(SB)/8, $"\",\"args\""
-DATA ·usdtProbeUnused+152(SB)/8, $":[{\"name"
-DATA ·usdtProbeUnused+160(SB)/8, $"\":\"x\",\"t"
-DATA ·usdtProbeUnused+168(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeUnused+176(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeUnused+184(SB)/8, $"\":\"int\","
-DATA ·usdtProbeUnused+192(SB)/8, $"\"size\":4"
-DATA ·usdtProbeUnused+200(SB)/8, $",\"signed"
-DATA ·usdtProbeUnused+208(SB)/8, $"\":true}]"
-DATA ·usdtProbeUnused+216(SB)/8, $",\"doc\":\""
-DATA ·usdtProbeUnused+224(SB)/8, $"Never fi"
-DATA ·usdtProbeUnused+232(SB)/8, $"red, and"
-DATA ·usdtProbeUnused+240(SB)/8, $" so abse"
-DATA ·usdtProbeUnused+248(SB)/8, $"nt from "
-DATA ·usdtProbeUnused+256(SB)/8, $"binaries"
-DATA ·usdtProbeUnused+264(SB)/8, $".\"}\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeUnused(SB), NOPTR, $272
+DATA ·usdtProbeUnused+32(SB)/8, $0x00000000000000a7
+DATA ·usdtProbeUnused+40(SB)/8, $0x0000000800000004
+DATA ·usdtProbeUnused+48(SB)/8, $0x000000030000002b
+DATA ·usdtProbeUnused+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeUnused+64(SB)/8, $·usdtSiteUnused(SB)
+DATA ·usdtProbeUnused+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeUnused+80(SB)/8, $·usdtProbeUnused+18(SB)
+DATA ·usdtProbeUnused+88(SB)/8, $"e2e\x00unus"
+DATA ·usdtProbeUnused+96(SB)/8, $"ed\x00-4@%r"
+DATA ·usdtProbeUnused+104(SB)/8, $"ax\x00\x00{\"ve"
+DATA ·usdtProbeUnused+112(SB)/8, $"rsion\":1"
+DATA ·usdtProbeUnused+120(SB)/8, $",\"provid"
+DATA ·usdtProbeUnused+128(SB)/8, $"er\":\"e2e"
+DATA ·usdtProbeUnused+136(SB)/8, $"\",\"name\""
+DATA ·usdtProbeUnused+144(SB)/8, $":\"unused"
+DATA ·usdtProbeUnused+152(SB)/8, $"\",\"args\""
+DATA ·usdtProbeUnused+160(SB)/8, $":[{\"name"
+DATA ·usdtProbeUnused+168(SB)/8, $"\":\"x\",\"t"
+DATA ·usdtProbeUnused+176(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeUnused+184(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeUnused+192(SB)/8, $"\":\"int\","
+DATA ·usdtProbeUnused+200(SB)/8, $"\"size\":4"
+DATA ·usdtProbeUnused+208(SB)/8, $",\"signed"
+DATA ·usdtProbeUnused+216(SB)/8, $"\":true}]"
+DATA ·usdtProbeUnused+224(SB)/8, $",\"doc\":\""
+DATA ·usdtProbeUnused+232(SB)/8, $"Never fi"
+DATA ·usdtProbeUnused+240(SB)/8, $"red, and"
+DATA ·usdtProbeUnused+248(SB)/8, $" so abse"
+DATA ·usdtProbeUnused+256(SB)/8, $"nt from "
+DATA ·usdtProbeUnused+264(SB)/8, $"binaries"
+DATA ·usdtProbeUnused+272(SB)/8, $".\"}\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeUnused(SB), NOPTR, $280
 
 // other_provider:hit
 TEXT ·usdtLoadOtherProviderHit(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ arg0+0(FP), AX
+	MOVL ·usdtProbeOtherProviderHit+36(SB), BX
+	MOVQ (R14)(BX*1), BX
 	JMP ·usdtSiteOtherProviderHit(SB)
 
 TEXT ·usdtSiteOtherProviderHit(SB), NOSPLIT|NOFRAME, $0-0
@@ -585,35 +606,36 @@ TEXT ·usdtSiteOtherProviderHit(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeOtherProviderHit+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeOtherProviderHit+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeOtherProviderHit+16(SB)/8, $0x000000f000000001
+DATA ·usdtProbeOtherProviderHit+16(SB)/8, $0x000000f800000001
 DATA ·usdtProbeOtherProviderHit+24(SB)/8, $·usdtProbeOtherProviderHit(SB)
-DATA ·usdtProbeOtherProviderHit+32(SB)/8, $0x000000080000007d
-DATA ·usdtProbeOtherProviderHit+40(SB)/8, $0x0000000300000033
-DATA ·usdtProbeOtherProviderHit+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeOtherProviderHit+56(SB)/8, $·usdtSiteOtherProviderHit(SB)
-DATA ·usdtProbeOtherProviderHit+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeOtherProviderHit+72(SB)/8, $·usdtProbeOtherProviderHit+18(SB)
-DATA ·usdtProbeOtherProviderHit+80(SB)/8, $"other_pr"
-DATA ·usdtProbeOtherProviderHit+88(SB)/8, $"ovider\x00h"
-DATA ·usdtProbeOtherProviderHit+96(SB)/8, $"it\x00-4@%r"
-DATA ·usdtProbeOtherProviderHit+104(SB)/8, $"ax\x00\x00{\"ve"
-DATA ·usdtProbeOtherProviderHit+112(SB)/8, $"rsion\":1"
-DATA ·usdtProbeOtherProviderHit+120(SB)/8, $",\"provid"
-DATA ·usdtProbeOtherProviderHit+128(SB)/8, $"er\":\"oth"
-DATA ·usdtProbeOtherProviderHit+136(SB)/8, $"er_provi"
-DATA ·usdtProbeOtherProviderHit+144(SB)/8, $"der\",\"na"
-DATA ·usdtProbeOtherProviderHit+152(SB)/8, $"me\":\"hit"
-DATA ·usdtProbeOtherProviderHit+160(SB)/8, $"\",\"args\""
-DATA ·usdtProbeOtherProviderHit+168(SB)/8, $":[{\"name"
-DATA ·usdtProbeOtherProviderHit+176(SB)/8, $"\":\"n\",\"t"
-DATA ·usdtProbeOtherProviderHit+184(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeOtherProviderHit+192(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeOtherProviderHit+200(SB)/8, $"\":\"int\","
-DATA ·usdtProbeOtherProviderHit+208(SB)/8, $"\"size\":4"
-DATA ·usdtProbeOtherProviderHit+216(SB)/8, $",\"signed"
-DATA ·usdtProbeOtherProviderHit+224(SB)/8, $"\":true}]"
-DATA ·usdtProbeOtherProviderHit+232(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeOtherProviderHit(SB), NOPTR, $240
+DATA ·usdtProbeOtherProviderHit+32(SB)/8, $0x000000000000007d
+DATA ·usdtProbeOtherProviderHit+40(SB)/8, $0x0000000800000004
+DATA ·usdtProbeOtherProviderHit+48(SB)/8, $0x0000000300000033
+DATA ·usdtProbeOtherProviderHit+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeOtherProviderHit+64(SB)/8, $·usdtSiteOtherProviderHit(SB)
+DATA ·usdtProbeOtherProviderHit+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeOtherProviderHit+80(SB)/8, $·usdtProbeOtherProviderHit+18(SB)
+DATA ·usdtProbeOtherProviderHit+88(SB)/8, $"other_pr"
+DATA ·usdtProbeOtherProviderHit+96(SB)/8, $"ovider\x00h"
+DATA ·usdtProbeOtherProviderHit+104(SB)/8, $"it\x00-4@%r"
+DATA ·usdtProbeOtherProviderHit+112(SB)/8, $"ax\x00\x00{\"ve"
+DATA ·usdtProbeOtherProviderHit+120(SB)/8, $"rsion\":1"
+DATA ·usdtProbeOtherProviderHit+128(SB)/8, $",\"provid"
+DATA ·usdtProbeOtherProviderHit+136(SB)/8, $"er\":\"oth"
+DATA ·usdtProbeOtherProviderHit+144(SB)/8, $"er_provi"
+DATA ·usdtProbeOtherProviderHit+152(SB)/8, $"der\",\"na"
+DATA ·usdtProbeOtherProviderHit+160(SB)/8, $"me\":\"hit"
+DATA ·usdtProbeOtherProviderHit+168(SB)/8, $"\",\"args\""
+DATA ·usdtProbeOtherProviderHit+176(SB)/8, $":[{\"name"
+DATA ·usdtProbeOtherProviderHit+184(SB)/8, $"\":\"n\",\"t"
+DATA ·usdtProbeOtherProviderHit+192(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeOtherProviderHit+200(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeOtherProviderHit+208(SB)/8, $"\":\"int\","
+DATA ·usdtProbeOtherProviderHit+216(SB)/8, $"\"size\":4"
+DATA ·usdtProbeOtherProviderHit+224(SB)/8, $",\"signed"
+DATA ·usdtProbeOtherProviderHit+232(SB)/8, $"\":true}]"
+DATA ·usdtProbeOtherProviderHit+240(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeOtherProviderHit(SB), NOPTR, $248
 
 // other_provider:keywords
 TEXT ·usdtLoadKeywords(SB), NOSPLIT|NOFRAME, $0-56
@@ -624,6 +646,8 @@ TEXT ·usdtLoadKeywords(SB), NOSPLIT|NOFRAME, $0-56
 	MOVQ arg4+32(FP), SI
 	MOVQ arg5+40(FP), DI
 	MOVQ arg6+48(FP), R8
+	MOVL ·usdtProbeKeywords+36(SB), R9
+	MOVQ (R14)(R9*1), R9
 	JMP ·usdtSiteKeywords(SB)
 
 TEXT ·usdtSiteKeywords(SB), NOSPLIT|NOFRAME, $0-0
@@ -637,87 +661,88 @@ TEXT ·usdtSiteKeywords(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeKeywords+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeKeywords+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeKeywords+16(SB)/8, $0x000002a800000001
+DATA ·usdtProbeKeywords+16(SB)/8, $0x000002b000000001
 DATA ·usdtProbeKeywords+24(SB)/8, $·usdtProbeKeywords(SB)
-DATA ·usdtProbeKeywords+32(SB)/8, $0x0000000800000206
-DATA ·usdtProbeKeywords+40(SB)/8, $0x0000000300000067
-DATA ·usdtProbeKeywords+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeKeywords+56(SB)/8, $·usdtSiteKeywords(SB)
-DATA ·usdtProbeKeywords+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeKeywords+72(SB)/8, $·usdtProbeKeywords+18(SB)
-DATA ·usdtProbeKeywords+80(SB)/8, $"other_pr"
-DATA ·usdtProbeKeywords+88(SB)/8, $"ovider\x00k"
-DATA ·usdtProbeKeywords+96(SB)/8, $"eywords\x00"
-DATA ·usdtProbeKeywords+104(SB)/8, $"-4@%rax "
-DATA ·usdtProbeKeywords+112(SB)/8, $"-4@%rbx "
-DATA ·usdtProbeKeywords+120(SB)/8, $"-4@%rcx "
-DATA ·usdtProbeKeywords+128(SB)/8, $"-4@%rdx "
-DATA ·usdtProbeKeywords+136(SB)/8, $"-4@%rsi "
-DATA ·usdtProbeKeywords+144(SB)/8, $"-4@%rdi "
-DATA ·usdtProbeKeywords+152(SB)/8, $"-4@%r8\x00\x00"
-DATA ·usdtProbeKeywords+160(SB)/8, $"{\"versio"
-DATA ·usdtProbeKeywords+168(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeKeywords+176(SB)/8, $"ovider\":"
-DATA ·usdtProbeKeywords+184(SB)/8, $"\"other_p"
-DATA ·usdtProbeKeywords+192(SB)/8, $"rovider\""
-DATA ·usdtProbeKeywords+200(SB)/8, $",\"name\":"
-DATA ·usdtProbeKeywords+208(SB)/8, $"\"keyword"
-DATA ·usdtProbeKeywords+216(SB)/8, $"s\",\"args"
-DATA ·usdtProbeKeywords+224(SB)/8, $"\":[{\"nam"
-DATA ·usdtProbeKeywords+232(SB)/8, $"e\":\"type"
-DATA ·usdtProbeKeywords+240(SB)/8, $"\",\"type\""
-DATA ·usdtProbeKeywords+248(SB)/8, $":\"int\",\""
-DATA ·usdtProbeKeywords+256(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeKeywords+264(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeKeywords+272(SB)/8, $"e\":4,\"si"
-DATA ·usdtProbeKeywords+280(SB)/8, $"gned\":tr"
-DATA ·usdtProbeKeywords+288(SB)/8, $"ue},{\"na"
-DATA ·usdtProbeKeywords+296(SB)/8, $"me\":\"fun"
-DATA ·usdtProbeKeywords+304(SB)/8, $"c\",\"type"
-DATA ·usdtProbeKeywords+312(SB)/8, $"\":\"int\","
-DATA ·usdtProbeKeywords+320(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeKeywords+328(SB)/8, $"int\",\"si"
-DATA ·usdtProbeKeywords+336(SB)/8, $"ze\":4,\"s"
-DATA ·usdtProbeKeywords+344(SB)/8, $"igned\":t"
-DATA ·usdtProbeKeywords+352(SB)/8, $"rue},{\"n"
-DATA ·usdtProbeKeywords+360(SB)/8, $"ame\":\"g\""
-DATA ·usdtProbeKeywords+368(SB)/8, $",\"type\":"
-DATA ·usdtProbeKeywords+376(SB)/8, $"\"int\",\"k"
-DATA ·usdtProbeKeywords+384(SB)/8, $"ind\":\"in"
-DATA ·usdtProbeKeywords+392(SB)/8, $"t\",\"size"
-DATA ·usdtProbeKeywords+400(SB)/8, $"\":4,\"sig"
-DATA ·usdtProbeKeywords+408(SB)/8, $"ned\":tru"
-DATA ·usdtProbeKeywords+416(SB)/8, $"e},{\"nam"
-DATA ·usdtProbeKeywords+424(SB)/8, $"e\":\"SP\","
-DATA ·usdtProbeKeywords+432(SB)/8, $"\"type\":\""
-DATA ·usdtProbeKeywords+440(SB)/8, $"int\",\"ki"
-DATA ·usdtProbeKeywords+448(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeKeywords+456(SB)/8, $"\",\"size\""
-DATA ·usdtProbeKeywords+464(SB)/8, $":4,\"sign"
-DATA ·usdtProbeKeywords+472(SB)/8, $"ed\":true"
-DATA ·usdtProbeKeywords+480(SB)/8, $"},{\"name"
-DATA ·usdtProbeKeywords+488(SB)/8, $"\":\"len\","
-DATA ·usdtProbeKeywords+496(SB)/8, $"\"type\":\""
-DATA ·usdtProbeKeywords+504(SB)/8, $"int\",\"ki"
-DATA ·usdtProbeKeywords+512(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeKeywords+520(SB)/8, $"\",\"size\""
-DATA ·usdtProbeKeywords+528(SB)/8, $":4,\"sign"
-DATA ·usdtProbeKeywords+536(SB)/8, $"ed\":true"
-DATA ·usdtProbeKeywords+544(SB)/8, $"},{\"name"
-DATA ·usdtProbeKeywords+552(SB)/8, $"\":\"unsaf"
-DATA ·usdtProbeKeywords+560(SB)/8, $"e\",\"type"
-DATA ·usdtProbeKeywords+568(SB)/8, $"\":\"int\","
-DATA ·usdtProbeKeywords+576(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeKeywords+584(SB)/8, $"int\",\"si"
-DATA ·usdtProbeKeywords+592(SB)/8, $"ze\":4,\"s"
-DATA ·usdtProbeKeywords+600(SB)/8, $"igned\":t"
-DATA ·usdtProbeKeywords+608(SB)/8, $"rue},{\"n"
-DATA ·usdtProbeKeywords+616(SB)/8, $"ame\":\"R1"
-DATA ·usdtProbeKeywords+624(SB)/8, $"4\",\"type"
-DATA ·usdtProbeKeywords+632(SB)/8, $"\":\"int\","
-DATA ·usdtProbeKeywords+640(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeKeywords+648(SB)/8, $"int\",\"si"
-DATA ·usdtProbeKeywords+656(SB)/8, $"ze\":4,\"s"
-DATA ·usdtProbeKeywords+664(SB)/8, $"igned\":t"
-DATA ·usdtProbeKeywords+672(SB)/8, $"rue}]}\x00\x00"
-GLOBL ·usdtProbeKeywords(SB), NOPTR, $680
+DATA ·usdtProbeKeywords+32(SB)/8, $0x0000000000000206
+DATA ·usdtProbeKeywords+40(SB)/8, $0x000000080000000a
+DATA ·usdtProbeKeywords+48(SB)/8, $0x0000000300000067
+DATA ·usdtProbeKeywords+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeKeywords+64(SB)/8, $·usdtSiteKeywords(SB)
+DATA ·usdtProbeKeywords+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeKeywords+80(SB)/8, $·usdtProbeKeywords+18(SB)
+DATA ·usdtProbeKeywords+88(SB)/8, $"other_pr"
+DATA ·usdtProbeKeywords+96(SB)/8, $"ovider\x00k"
+DATA ·usdtProbeKeywords+104(SB)/8, $"eywords\x00"
+DATA ·usdtProbeKeywords+112(SB)/8, $"-4@%rax "
+DATA ·usdtProbeKeywords+120(SB)/8, $"-4@%rbx "
+DATA ·usdtProbeKeywords+128(SB)/8, $"-4@%rcx "
+DATA ·usdtProbeKeywords+136(SB)/8, $"-4@%rdx "
+DATA ·usdtProbeKeywords+144(SB)/8, $"-4@%rsi "
+DATA ·usdtProbeKeywords+152(SB)/8, $"-4@%rdi "
+DATA ·usdtProbeKeywords+160(SB)/8, $"-4@%r8\x00\x00"
+DATA ·usdtProbeKeywords+168(SB)/8, $"{\"versio"
+DATA ·usdtProbeKeywords+176(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeKeywords+184(SB)/8, $"ovider\":"
+DATA ·usdtProbeKeywords+192(SB)/8, $"\"other_p"
+DATA ·usdtProbeKeywords+200(SB)/8, $"rovider\""
+DATA ·usdtProbeKeywords+208(SB)/8, $",\"name\":"
+DATA ·usdtProbeKeywords+216(SB)/8, $"\"keyword"
+DATA ·usdtProbeKeywords+224(SB)/8, $"s\",\"args"
+DATA ·usdtProbeKeywords+232(SB)/8, $"\":[{\"nam"
+DATA ·usdtProbeKeywords+240(SB)/8, $"e\":\"type"
+DATA ·usdtProbeKeywords+248(SB)/8, $"\",\"type\""
+DATA ·usdtProbeKeywords+256(SB)/8, $":\"int\",\""
+DATA ·usdtProbeKeywords+264(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeKeywords+272(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeKeywords+280(SB)/8, $"e\":4,\"si"
+DATA ·usdtProbeKeywords+288(SB)/8, $"gned\":tr"
+DATA ·usdtProbeKeywords+296(SB)/8, $"ue},{\"na"
+DATA ·usdtProbeKeywords+304(SB)/8, $"me\":\"fun"
+DATA ·usdtProbeKeywords+312(SB)/8, $"c\",\"type"
+DATA ·usdtProbeKeywords+320(SB)/8, $"\":\"int\","
+DATA ·usdtProbeKeywords+328(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeKeywords+336(SB)/8, $"int\",\"si"
+DATA ·usdtProbeKeywords+344(SB)/8, $"ze\":4,\"s"
+DATA ·usdtProbeKeywords+352(SB)/8, $"igned\":t"
+DATA ·usdtProbeKeywords+360(SB)/8, $"rue},{\"n"
+DATA ·usdtProbeKeywords+368(SB)/8, $"ame\":\"g\""
+DATA ·usdtProbeKeywords+376(SB)/8, $",\"type\":"
+DATA ·usdtProbeKeywords+384(SB)/8, $"\"int\",\"k"
+DATA ·usdtProbeKeywords+392(SB)/8, $"ind\":\"in"
+DATA ·usdtProbeKeywords+400(SB)/8, $"t\",\"size"
+DATA ·usdtProbeKeywords+408(SB)/8, $"\":4,\"sig"
+DATA ·usdtProbeKeywords+416(SB)/8, $"ned\":tru"
+DATA ·usdtProbeKeywords+424(SB)/8, $"e},{\"nam"
+DATA ·usdtProbeKeywords+432(SB)/8, $"e\":\"SP\","
+DATA ·usdtProbeKeywords+440(SB)/8, $"\"type\":\""
+DATA ·usdtProbeKeywords+448(SB)/8, $"int\",\"ki"
+DATA ·usdtProbeKeywords+456(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeKeywords+464(SB)/8, $"\",\"size\""
+DATA ·usdtProbeKeywords+472(SB)/8, $":4,\"sign"
+DATA ·usdtProbeKeywords+480(SB)/8, $"ed\":true"
+DATA ·usdtProbeKeywords+488(SB)/8, $"},{\"name"
+DATA ·usdtProbeKeywords+496(SB)/8, $"\":\"len\","
+DATA ·usdtProbeKeywords+504(SB)/8, $"\"type\":\""
+DATA ·usdtProbeKeywords+512(SB)/8, $"int\",\"ki"
+DATA ·usdtProbeKeywords+520(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeKeywords+528(SB)/8, $"\",\"size\""
+DATA ·usdtProbeKeywords+536(SB)/8, $":4,\"sign"
+DATA ·usdtProbeKeywords+544(SB)/8, $"ed\":true"
+DATA ·usdtProbeKeywords+552(SB)/8, $"},{\"name"
+DATA ·usdtProbeKeywords+560(SB)/8, $"\":\"unsaf"
+DATA ·usdtProbeKeywords+568(SB)/8, $"e\",\"type"
+DATA ·usdtProbeKeywords+576(SB)/8, $"\":\"int\","
+DATA ·usdtProbeKeywords+584(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeKeywords+592(SB)/8, $"int\",\"si"
+DATA ·usdtProbeKeywords+600(SB)/8, $"ze\":4,\"s"
+DATA ·usdtProbeKeywords+608(SB)/8, $"igned\":t"
+DATA ·usdtProbeKeywords+616(SB)/8, $"rue},{\"n"
+DATA ·usdtProbeKeywords+624(SB)/8, $"ame\":\"R1"
+DATA ·usdtProbeKeywords+632(SB)/8, $"4\",\"type"
+DATA ·usdtProbeKeywords+640(SB)/8, $"\":\"int\","
+DATA ·usdtProbeKeywords+648(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeKeywords+656(SB)/8, $"int\",\"si"
+DATA ·usdtProbeKeywords+664(SB)/8, $"ze\":4,\"s"
+DATA ·usdtProbeKeywords+672(SB)/8, $"igned\":t"
+DATA ·usdtProbeKeywords+680(SB)/8, $"rue}]}\x00\x00"
+GLOBL ·usdtProbeKeywords(SB), NOPTR, $688

@@ -10,6 +10,9 @@ TEXT ·usdtLoadHit(SB), NOSPLIT|NOFRAME, $0-32
 	MOVD arg1+8(FP), R1
 	MOVD arg2+16(FP), R2
 	MOVD arg3+24(FP), R3
+	MOVWU ·usdtProbeHit+36(SB), R4
+	ADD g, R4
+	MOVD (R4), R4
 	JMP ·usdtSiteHit(SB)
 
 TEXT ·usdtSiteHit(SB), NOSPLIT|NOFRAME, $0-0
@@ -18,64 +21,65 @@ TEXT ·usdtSiteHit(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeHit+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeHit+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeHit+16(SB)/8, $0x000001d800000001
+DATA ·usdtProbeHit+16(SB)/8, $0x000001e000000001
 DATA ·usdtProbeHit+24(SB)/8, $·usdtProbeHit(SB)
-DATA ·usdtProbeHit+32(SB)/8, $0x000000080000015d
-DATA ·usdtProbeHit+40(SB)/8, $0x0000000300000034
-DATA ·usdtProbeHit+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeHit+56(SB)/8, $·usdtSiteHit(SB)
-DATA ·usdtProbeHit+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeHit+72(SB)/8, $·usdtProbeHit+18(SB)
-DATA ·usdtProbeHit+80(SB)/8, $"e2e\x00hit\x00"
-DATA ·usdtProbeHit+88(SB)/8, $"8@x0 8@x"
-DATA ·usdtProbeHit+96(SB)/8, $"1 8@x2 8"
-DATA ·usdtProbeHit+104(SB)/8, $"@x3\x00{\"ve"
-DATA ·usdtProbeHit+112(SB)/8, $"rsion\":1"
-DATA ·usdtProbeHit+120(SB)/8, $",\"provid"
-DATA ·usdtProbeHit+128(SB)/8, $"er\":\"e2e"
-DATA ·usdtProbeHit+136(SB)/8, $"\",\"name\""
-DATA ·usdtProbeHit+144(SB)/8, $":\"hit\",\""
-DATA ·usdtProbeHit+152(SB)/8, $"args\":[{"
-DATA ·usdtProbeHit+160(SB)/8, $"\"name\":\""
-DATA ·usdtProbeHit+168(SB)/8, $"self\",\"t"
-DATA ·usdtProbeHit+176(SB)/8, $"ype\":\"ui"
-DATA ·usdtProbeHit+184(SB)/8, $"nt64_t\","
-DATA ·usdtProbeHit+192(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeHit+200(SB)/8, $"int\",\"si"
-DATA ·usdtProbeHit+208(SB)/8, $"ze\":8,\"s"
-DATA ·usdtProbeHit+216(SB)/8, $"igned\":f"
-DATA ·usdtProbeHit+224(SB)/8, $"alse},{\""
-DATA ·usdtProbeHit+232(SB)/8, $"name\":\"n"
-DATA ·usdtProbeHit+240(SB)/8, $"\",\"type\""
-DATA ·usdtProbeHit+248(SB)/8, $":\"uint64"
-DATA ·usdtProbeHit+256(SB)/8, $"_t\",\"kin"
-DATA ·usdtProbeHit+264(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeHit+272(SB)/8, $",\"size\":"
-DATA ·usdtProbeHit+280(SB)/8, $"8,\"signe"
-DATA ·usdtProbeHit+288(SB)/8, $"d\":false"
-DATA ·usdtProbeHit+296(SB)/8, $"},{\"name"
-DATA ·usdtProbeHit+304(SB)/8, $"\":\"text\""
-DATA ·usdtProbeHit+312(SB)/8, $",\"type\":"
-DATA ·usdtProbeHit+320(SB)/8, $"\"string\""
-DATA ·usdtProbeHit+328(SB)/8, $",\"kind\":"
-DATA ·usdtProbeHit+336(SB)/8, $"\"string\""
-DATA ·usdtProbeHit+344(SB)/8, $",\"size\":"
-DATA ·usdtProbeHit+352(SB)/8, $"8,\"signe"
-DATA ·usdtProbeHit+360(SB)/8, $"d\":false"
-DATA ·usdtProbeHit+368(SB)/8, $"}],\"doc\""
-DATA ·usdtProbeHit+376(SB)/8, $":\"Fired "
-DATA ·usdtProbeHit+384(SB)/8, $"in tight"
-DATA ·usdtProbeHit+392(SB)/8, $" loops: "
-DATA ·usdtProbeHit+400(SB)/8, $"the goro"
-DATA ·usdtProbeHit+408(SB)/8, $"utine's "
-DATA ·usdtProbeHit+416(SB)/8, $"own id, "
-DATA ·usdtProbeHit+424(SB)/8, $"a number"
-DATA ·usdtProbeHit+432(SB)/8, $" and a t"
-DATA ·usdtProbeHit+440(SB)/8, $"ext made"
-DATA ·usdtProbeHit+448(SB)/8, $" of it.\""
-DATA ·usdtProbeHit+456(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
-DATA ·usdtProbeHit+464(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeHit(SB), NOPTR, $472
+DATA ·usdtProbeHit+32(SB)/8, $0x000000000000015d
+DATA ·usdtProbeHit+40(SB)/8, $0x0000000800000005
+DATA ·usdtProbeHit+48(SB)/8, $0x0000000300000034
+DATA ·usdtProbeHit+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeHit+64(SB)/8, $·usdtSiteHit(SB)
+DATA ·usdtProbeHit+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeHit+80(SB)/8, $·usdtProbeHit+18(SB)
+DATA ·usdtProbeHit+88(SB)/8, $"e2e\x00hit\x00"
+DATA ·usdtProbeHit+96(SB)/8, $"8@x0 8@x"
+DATA ·usdtProbeHit+104(SB)/8, $"1 8@x2 8"
+DATA ·usdtProbeHit+112(SB)/8, $"@x3\x00{\"ve"
+DATA ·usdtProbeHit+120(SB)/8, $"rsion\":1"
+DATA ·usdtProbeHit+128(SB)/8, $",\"provid"
+DATA ·usdtProbeHit+136(SB)/8, $"er\":\"e2e"
+DATA ·usdtProbeHit+144(SB)/8, $"\",\"name\""
+DATA ·usdtProbeHit+152(SB)/8, $":\"hit\",\""
+DATA ·usdtProbeHit+160(SB)/8, $"args\":[{"
+DATA ·usdtProbeHit+168(SB)/8, $"\"name\":\""
+DATA ·usdtProbeHit+176(SB)/8, $"self\",\"t"
+DATA ·usdtProbeHit+184(SB)/8, $"ype\":\"ui"
+DATA ·usdtProbeHit+192(SB)/8, $"nt64_t\","
+DATA ·usdtProbeHit+200(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeHit+208(SB)/8, $"int\",\"si"
+DATA ·usdtProbeHit+216(SB)/8, $"ze\":8,\"s"
+DATA ·usdtProbeHit+224(SB)/8, $"igned\":f"
+DATA ·usdtProbeHit+232(SB)/8, $"alse},{\""
+DATA ·usdtProbeHit+240(SB)/8, $"name\":\"n"
+DATA ·usdtProbeHit+248(SB)/8, $"\",\"type\""
+DATA ·usdtProbeHit+256(SB)/8, $":\"uint64"
+DATA ·usdtProbeHit+264(SB)/8, $"_t\",\"kin"
+DATA ·usdtProbeHit+272(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeHit+280(SB)/8, $",\"size\":"
+DATA ·usdtProbeHit+288(SB)/8, $"8,\"signe"
+DATA ·usdtProbeHit+296(SB)/8, $"d\":false"
+DATA ·usdtProbeHit+304(SB)/8, $"},{\"name"
+DATA ·usdtProbeHit+312(SB)/8, $"\":\"text\""
+DATA ·usdtProbeHit+320(SB)/8, $",\"type\":"
+DATA ·usdtProbeHit+328(SB)/8, $"\"string\""
+DATA ·usdtProbeHit+336(SB)/8, $",\"kind\":"
+DATA ·usdtProbeHit+344(SB)/8, $"\"string\""
+DATA ·usdtProbeHit+352(SB)/8, $",\"size\":"
+DATA ·usdtProbeHit+360(SB)/8, $"8,\"signe"
+DATA ·usdtProbeHit+368(SB)/8, $"d\":false"
+DATA ·usdtProbeHit+376(SB)/8, $"}],\"doc\""
+DATA ·usdtProbeHit+384(SB)/8, $":\"Fired "
+DATA ·usdtProbeHit+392(SB)/8, $"in tight"
+DATA ·usdtProbeHit+400(SB)/8, $" loops: "
+DATA ·usdtProbeHit+408(SB)/8, $"the goro"
+DATA ·usdtProbeHit+416(SB)/8, $"utine's "
+DATA ·usdtProbeHit+424(SB)/8, $"own id, "
+DATA ·usdtProbeHit+432(SB)/8, $"a number"
+DATA ·usdtProbeHit+440(SB)/8, $" and a t"
+DATA ·usdtProbeHit+448(SB)/8, $"ext made"
+DATA ·usdtProbeHit+456(SB)/8, $" of it.\""
+DATA ·usdtProbeHit+464(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
+DATA ·usdtProbeHit+472(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeHit(SB), NOPTR, $480
 
 // e2e:types
 TEXT ·usdtLoadTypes(SB), NOSPLIT|NOFRAME, $0-64
@@ -87,6 +91,9 @@ TEXT ·usdtLoadTypes(SB), NOSPLIT|NOFRAME, $0-64
 	MOVD arg5+40(FP), R5
 	MOVD arg6+48(FP), R6
 	MOVD arg7+56(FP), R7
+	MOVWU ·usdtProbeTypes+36(SB), R8
+	ADD g, R8
+	MOVD (R8), R8
 	JMP ·usdtSiteTypes(SB)
 
 TEXT ·usdtSiteTypes(SB), NOSPLIT|NOFRAME, $0-0
@@ -95,103 +102,104 @@ TEXT ·usdtSiteTypes(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeTypes+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeTypes+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeTypes+16(SB)/8, $0x0000031000000001
+DATA ·usdtProbeTypes+16(SB)/8, $0x0000031800000001
 DATA ·usdtProbeTypes+24(SB)/8, $·usdtProbeTypes(SB)
-DATA ·usdtProbeTypes+32(SB)/8, $0x0000000800000277
-DATA ·usdtProbeTypes+40(SB)/8, $0x000000030000004f
-DATA ·usdtProbeTypes+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeTypes+56(SB)/8, $·usdtSiteTypes(SB)
-DATA ·usdtProbeTypes+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeTypes+72(SB)/8, $·usdtProbeTypes+18(SB)
-DATA ·usdtProbeTypes+80(SB)/8, $"e2e\x00type"
-DATA ·usdtProbeTypes+88(SB)/8, $"s\x00-1@x0 "
-DATA ·usdtProbeTypes+96(SB)/8, $"-1@x1 -2"
-DATA ·usdtProbeTypes+104(SB)/8, $"@x2 -4@x"
-DATA ·usdtProbeTypes+112(SB)/8, $"3 -8@x4 "
-DATA ·usdtProbeTypes+120(SB)/8, $"1@x5 2@x"
-DATA ·usdtProbeTypes+128(SB)/8, $"6 4@x7\x00\x00"
-DATA ·usdtProbeTypes+136(SB)/8, $"{\"versio"
-DATA ·usdtProbeTypes+144(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeTypes+152(SB)/8, $"ovider\":"
-DATA ·usdtProbeTypes+160(SB)/8, $"\"e2e\",\"n"
-DATA ·usdtProbeTypes+168(SB)/8, $"ame\":\"ty"
-DATA ·usdtProbeTypes+176(SB)/8, $"pes\",\"ar"
-DATA ·usdtProbeTypes+184(SB)/8, $"gs\":[{\"n"
-DATA ·usdtProbeTypes+192(SB)/8, $"ame\":\"c\""
-DATA ·usdtProbeTypes+200(SB)/8, $",\"type\":"
-DATA ·usdtProbeTypes+208(SB)/8, $"\"char\",\""
-DATA ·usdtProbeTypes+216(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeTypes+224(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeTypes+232(SB)/8, $"e\":1,\"si"
-DATA ·usdtProbeTypes+240(SB)/8, $"gned\":tr"
-DATA ·usdtProbeTypes+248(SB)/8, $"ue},{\"na"
-DATA ·usdtProbeTypes+256(SB)/8, $"me\":\"i8\""
-DATA ·usdtProbeTypes+264(SB)/8, $",\"type\":"
-DATA ·usdtProbeTypes+272(SB)/8, $"\"int8_t\""
-DATA ·usdtProbeTypes+280(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTypes+288(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTypes+296(SB)/8, $"ize\":1,\""
-DATA ·usdtProbeTypes+304(SB)/8, $"signed\":"
-DATA ·usdtProbeTypes+312(SB)/8, $"true},{\""
-DATA ·usdtProbeTypes+320(SB)/8, $"name\":\"i"
-DATA ·usdtProbeTypes+328(SB)/8, $"16\",\"typ"
-DATA ·usdtProbeTypes+336(SB)/8, $"e\":\"int1"
-DATA ·usdtProbeTypes+344(SB)/8, $"6_t\",\"ki"
-DATA ·usdtProbeTypes+352(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTypes+360(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTypes+368(SB)/8, $":2,\"sign"
-DATA ·usdtProbeTypes+376(SB)/8, $"ed\":true"
-DATA ·usdtProbeTypes+384(SB)/8, $"},{\"name"
-DATA ·usdtProbeTypes+392(SB)/8, $"\":\"i32\","
-DATA ·usdtProbeTypes+400(SB)/8, $"\"type\":\""
-DATA ·usdtProbeTypes+408(SB)/8, $"int32_t\""
-DATA ·usdtProbeTypes+416(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTypes+424(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTypes+432(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeTypes+440(SB)/8, $"signed\":"
-DATA ·usdtProbeTypes+448(SB)/8, $"true},{\""
-DATA ·usdtProbeTypes+456(SB)/8, $"name\":\"i"
-DATA ·usdtProbeTypes+464(SB)/8, $"64\",\"typ"
-DATA ·usdtProbeTypes+472(SB)/8, $"e\":\"int6"
-DATA ·usdtProbeTypes+480(SB)/8, $"4_t\",\"ki"
-DATA ·usdtProbeTypes+488(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTypes+496(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTypes+504(SB)/8, $":8,\"sign"
-DATA ·usdtProbeTypes+512(SB)/8, $"ed\":true"
-DATA ·usdtProbeTypes+520(SB)/8, $"},{\"name"
-DATA ·usdtProbeTypes+528(SB)/8, $"\":\"u8\",\""
-DATA ·usdtProbeTypes+536(SB)/8, $"type\":\"u"
-DATA ·usdtProbeTypes+544(SB)/8, $"int8_t\","
-DATA ·usdtProbeTypes+552(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeTypes+560(SB)/8, $"int\",\"si"
-DATA ·usdtProbeTypes+568(SB)/8, $"ze\":1,\"s"
-DATA ·usdtProbeTypes+576(SB)/8, $"igned\":f"
-DATA ·usdtProbeTypes+584(SB)/8, $"alse},{\""
-DATA ·usdtProbeTypes+592(SB)/8, $"name\":\"u"
-DATA ·usdtProbeTypes+600(SB)/8, $"16\",\"typ"
-DATA ·usdtProbeTypes+608(SB)/8, $"e\":\"uint"
-DATA ·usdtProbeTypes+616(SB)/8, $"16_t\",\"k"
-DATA ·usdtProbeTypes+624(SB)/8, $"ind\":\"in"
-DATA ·usdtProbeTypes+632(SB)/8, $"t\",\"size"
-DATA ·usdtProbeTypes+640(SB)/8, $"\":2,\"sig"
-DATA ·usdtProbeTypes+648(SB)/8, $"ned\":fal"
-DATA ·usdtProbeTypes+656(SB)/8, $"se},{\"na"
-DATA ·usdtProbeTypes+664(SB)/8, $"me\":\"u32"
-DATA ·usdtProbeTypes+672(SB)/8, $"\",\"type\""
-DATA ·usdtProbeTypes+680(SB)/8, $":\"uint32"
-DATA ·usdtProbeTypes+688(SB)/8, $"_t\",\"kin"
-DATA ·usdtProbeTypes+696(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeTypes+704(SB)/8, $",\"size\":"
-DATA ·usdtProbeTypes+712(SB)/8, $"4,\"signe"
-DATA ·usdtProbeTypes+720(SB)/8, $"d\":false"
-DATA ·usdtProbeTypes+728(SB)/8, $"}],\"doc\""
-DATA ·usdtProbeTypes+736(SB)/8, $":\"Every "
-DATA ·usdtProbeTypes+744(SB)/8, $"type of "
-DATA ·usdtProbeTypes+752(SB)/8, $"the lang"
-DATA ·usdtProbeTypes+760(SB)/8, $"uage.\"}\x00"
-DATA ·usdtProbeTypes+768(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+DATA ·usdtProbeTypes+32(SB)/8, $0x0000000000000277
+DATA ·usdtProbeTypes+40(SB)/8, $0x0000000800000009
+DATA ·usdtProbeTypes+48(SB)/8, $0x000000030000004f
+DATA ·usdtProbeTypes+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeTypes+64(SB)/8, $·usdtSiteTypes(SB)
+DATA ·usdtProbeTypes+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeTypes+80(SB)/8, $·usdtProbeTypes+18(SB)
+DATA ·usdtProbeTypes+88(SB)/8, $"e2e\x00type"
+DATA ·usdtProbeTypes+96(SB)/8, $"s\x00-1@x0 "
+DATA ·usdtProbeTypes+104(SB)/8, $"-1@x1 -2"
+DATA ·usdtProbeTypes+112(SB)/8, $"@x2 -4@x"
+DATA ·usdtProbeTypes+120(SB)/8, $"3 -8@x4 "
+DATA ·usdtProbeTypes+128(SB)/8, $"1@x5 2@x"
+DATA ·usdtProbeTypes+136(SB)/8, $"6 4@x7\x00\x00"
+DATA ·usdtProbeTypes+144(SB)/8, $"{\"versio"
+DATA ·usdtProbeTypes+152(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeTypes+160(SB)/8, $"ovider\":"
+DATA ·usdtProbeTypes+168(SB)/8, $"\"e2e\",\"n"
+DATA ·usdtProbeTypes+176(SB)/8, $"ame\":\"ty"
+DATA ·usdtProbeTypes+184(SB)/8, $"pes\",\"ar"
+DATA ·usdtProbeTypes+192(SB)/8, $"gs\":[{\"n"
+DATA ·usdtProbeTypes+200(SB)/8, $"ame\":\"c\""
+DATA ·usdtProbeTypes+208(SB)/8, $",\"type\":"
+DATA ·usdtProbeTypes+216(SB)/8, $"\"char\",\""
+DATA ·usdtProbeTypes+224(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeTypes+232(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeTypes+240(SB)/8, $"e\":1,\"si"
+DATA ·usdtProbeTypes+248(SB)/8, $"gned\":tr"
+DATA ·usdtProbeTypes+256(SB)/8, $"ue},{\"na"
+DATA ·usdtProbeTypes+264(SB)/8, $"me\":\"i8\""
+DATA ·usdtProbeTypes+272(SB)/8, $",\"type\":"
+DATA ·usdtProbeTypes+280(SB)/8, $"\"int8_t\""
+DATA ·usdtProbeTypes+288(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTypes+296(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTypes+304(SB)/8, $"ize\":1,\""
+DATA ·usdtProbeTypes+312(SB)/8, $"signed\":"
+DATA ·usdtProbeTypes+320(SB)/8, $"true},{\""
+DATA ·usdtProbeTypes+328(SB)/8, $"name\":\"i"
+DATA ·usdtProbeTypes+336(SB)/8, $"16\",\"typ"
+DATA ·usdtProbeTypes+344(SB)/8, $"e\":\"int1"
+DATA ·usdtProbeTypes+352(SB)/8, $"6_t\",\"ki"
+DATA ·usdtProbeTypes+360(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTypes+368(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTypes+376(SB)/8, $":2,\"sign"
+DATA ·usdtProbeTypes+384(SB)/8, $"ed\":true"
+DATA ·usdtProbeTypes+392(SB)/8, $"},{\"name"
+DATA ·usdtProbeTypes+400(SB)/8, $"\":\"i32\","
+DATA ·usdtProbeTypes+408(SB)/8, $"\"type\":\""
+DATA ·usdtProbeTypes+416(SB)/8, $"int32_t\""
+DATA ·usdtProbeTypes+424(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTypes+432(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTypes+440(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeTypes+448(SB)/8, $"signed\":"
+DATA ·usdtProbeTypes+456(SB)/8, $"true},{\""
+DATA ·usdtProbeTypes+464(SB)/8, $"name\":\"i"
+DATA ·usdtProbeTypes+472(SB)/8, $"64\",\"typ"
+DATA ·usdtProbeTypes+480(SB)/8, $"e\":\"int6"
+DATA ·usdtProbeTypes+488(SB)/8, $"4_t\",\"ki"
+DATA ·usdtProbeTypes+496(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTypes+504(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTypes+512(SB)/8, $":8,\"sign"
+DATA ·usdtProbeTypes+520(SB)/8, $"ed\":true"
+DATA ·usdtProbeTypes+528(SB)/8, $"},{\"name"
+DATA ·usdtProbeTypes+536(SB)/8, $"\":\"u8\",\""
+DATA ·usdtProbeTypes+544(SB)/8, $"type\":\"u"
+DATA ·usdtProbeTypes+552(SB)/8, $"int8_t\","
+DATA ·usdtProbeTypes+560(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeTypes+568(SB)/8, $"int\",\"si"
+DATA ·usdtProbeTypes+576(SB)/8, $"ze\":1,\"s"
+DATA ·usdtProbeTypes+584(SB)/8, $"igned\":f"
+DATA ·usdtProbeTypes+592(SB)/8, $"alse},{\""
+DATA ·usdtProbeTypes+600(SB)/8, $"name\":\"u"
+DATA ·usdtProbeTypes+608(SB)/8, $"16\",\"typ"
+DATA ·usdtProbeTypes+616(SB)/8, $"e\":\"uint"
+DATA ·usdtProbeTypes+624(SB)/8, $"16_t\",\"k"
+DATA ·usdtProbeTypes+632(SB)/8, $"ind\":\"in"
+DATA ·usdtProbeTypes+640(SB)/8, $"t\",\"size"
+DATA ·usdtProbeTypes+648(SB)/8, $"\":2,\"sig"
+DATA ·usdtProbeTypes+656(SB)/8, $"ned\":fal"
+DATA ·usdtProbeTypes+664(SB)/8, $"se},{\"na"
+DATA ·usdtProbeTypes+672(SB)/8, $"me\":\"u32"
+DATA ·usdtProbeTypes+680(SB)/8, $"\",\"type\""
+DATA ·usdtProbeTypes+688(SB)/8, $":\"uint32"
+DATA ·usdtProbeTypes+696(SB)/8, $"_t\",\"kin"
+DATA ·usdtProbeTypes+704(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeTypes+712(SB)/8, $",\"size\":"
+DATA ·usdtProbeTypes+720(SB)/8, $"4,\"signe"
+DATA ·usdtProbeTypes+728(SB)/8, $"d\":false"
+DATA ·usdtProbeTypes+736(SB)/8, $"}],\"doc\""
+DATA ·usdtProbeTypes+744(SB)/8, $":\"Every "
+DATA ·usdtProbeTypes+752(SB)/8, $"type of "
+DATA ·usdtProbeTypes+760(SB)/8, $"the lang"
+DATA ·usdtProbeTypes+768(SB)/8, $"uage.\"}\x00"
 DATA ·usdtProbeTypes+776(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeTypes(SB), NOPTR, $784
+DATA ·usdtProbeTypes+784(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeTypes(SB), NOPTR, $792
 
 // e2e:more__types
 TEXT ·usdtLoadMoreTypes(SB), NOSPLIT|NOFRAME, $0-80
@@ -205,6 +213,9 @@ TEXT ·usdtLoadMoreTypes(SB), NOSPLIT|NOFRAME, $0-80
 	MOVD arg7+56(FP), R7
 	MOVD arg8+64(FP), R8
 	MOVD arg9+72(FP), R9
+	MOVWU ·usdtProbeMoreTypes+36(SB), R10
+	ADD g, R10
+	MOVD (R10), R10
 	JMP ·usdtSiteMoreTypes(SB)
 
 TEXT ·usdtSiteMoreTypes(SB), NOSPLIT|NOFRAME, $0-0
@@ -213,104 +224,105 @@ TEXT ·usdtSiteMoreTypes(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeMoreTypes+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeMoreTypes+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeMoreTypes+16(SB)/8, $0x0000031800000001
+DATA ·usdtProbeMoreTypes+16(SB)/8, $0x0000032000000001
 DATA ·usdtProbeMoreTypes+24(SB)/8, $·usdtProbeMoreTypes(SB)
-DATA ·usdtProbeMoreTypes+32(SB)/8, $0x000000080000026e
-DATA ·usdtProbeMoreTypes+40(SB)/8, $0x000000030000005a
-DATA ·usdtProbeMoreTypes+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeMoreTypes+56(SB)/8, $·usdtSiteMoreTypes(SB)
-DATA ·usdtProbeMoreTypes+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeMoreTypes+72(SB)/8, $·usdtProbeMoreTypes+18(SB)
-DATA ·usdtProbeMoreTypes+80(SB)/8, $"e2e\x00more"
-DATA ·usdtProbeMoreTypes+88(SB)/8, $"__types\x00"
-DATA ·usdtProbeMoreTypes+96(SB)/8, $"8@x0 4@x"
-DATA ·usdtProbeMoreTypes+104(SB)/8, $"1 8@x2 1"
-DATA ·usdtProbeMoreTypes+112(SB)/8, $"@x3 8@x4"
-DATA ·usdtProbeMoreTypes+120(SB)/8, $" 8@x5 8@"
-DATA ·usdtProbeMoreTypes+128(SB)/8, $"x6 8@x7 "
-DATA ·usdtProbeMoreTypes+136(SB)/8, $"8@x8 8@x"
-DATA ·usdtProbeMoreTypes+144(SB)/8, $"9\x00\x00\x00{\"ve"
-DATA ·usdtProbeMoreTypes+152(SB)/8, $"rsion\":1"
-DATA ·usdtProbeMoreTypes+160(SB)/8, $",\"provid"
-DATA ·usdtProbeMoreTypes+168(SB)/8, $"er\":\"e2e"
-DATA ·usdtProbeMoreTypes+176(SB)/8, $"\",\"name\""
-DATA ·usdtProbeMoreTypes+184(SB)/8, $":\"more__"
-DATA ·usdtProbeMoreTypes+192(SB)/8, $"types\",\""
-DATA ·usdtProbeMoreTypes+200(SB)/8, $"args\":[{"
-DATA ·usdtProbeMoreTypes+208(SB)/8, $"\"name\":\""
-DATA ·usdtProbeMoreTypes+216(SB)/8, $"u64\",\"ty"
-DATA ·usdtProbeMoreTypes+224(SB)/8, $"pe\":\"uin"
-DATA ·usdtProbeMoreTypes+232(SB)/8, $"t64_t\",\""
-DATA ·usdtProbeMoreTypes+240(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeMoreTypes+248(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeMoreTypes+256(SB)/8, $"e\":8,\"si"
-DATA ·usdtProbeMoreTypes+264(SB)/8, $"gned\":fa"
-DATA ·usdtProbeMoreTypes+272(SB)/8, $"lse},{\"n"
-DATA ·usdtProbeMoreTypes+280(SB)/8, $"ame\":\"f\""
-DATA ·usdtProbeMoreTypes+288(SB)/8, $",\"type\":"
-DATA ·usdtProbeMoreTypes+296(SB)/8, $"\"float\","
-DATA ·usdtProbeMoreTypes+304(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeMoreTypes+312(SB)/8, $"float\",\""
-DATA ·usdtProbeMoreTypes+320(SB)/8, $"size\":4,"
-DATA ·usdtProbeMoreTypes+328(SB)/8, $"\"signed\""
-DATA ·usdtProbeMoreTypes+336(SB)/8, $":false},"
-DATA ·usdtProbeMoreTypes+344(SB)/8, $"{\"name\":"
-DATA ·usdtProbeMoreTypes+352(SB)/8, $"\"d\",\"typ"
-DATA ·usdtProbeMoreTypes+360(SB)/8, $"e\":\"doub"
-DATA ·usdtProbeMoreTypes+368(SB)/8, $"le\",\"kin"
-DATA ·usdtProbeMoreTypes+376(SB)/8, $"d\":\"floa"
-DATA ·usdtProbeMoreTypes+384(SB)/8, $"t\",\"size"
-DATA ·usdtProbeMoreTypes+392(SB)/8, $"\":8,\"sig"
-DATA ·usdtProbeMoreTypes+400(SB)/8, $"ned\":fal"
-DATA ·usdtProbeMoreTypes+408(SB)/8, $"se},{\"na"
-DATA ·usdtProbeMoreTypes+416(SB)/8, $"me\":\"ok\""
-DATA ·usdtProbeMoreTypes+424(SB)/8, $",\"type\":"
-DATA ·usdtProbeMoreTypes+432(SB)/8, $"\"bool\",\""
-DATA ·usdtProbeMoreTypes+440(SB)/8, $"kind\":\"b"
-DATA ·usdtProbeMoreTypes+448(SB)/8, $"ool\",\"si"
-DATA ·usdtProbeMoreTypes+456(SB)/8, $"ze\":1,\"s"
-DATA ·usdtProbeMoreTypes+464(SB)/8, $"igned\":f"
-DATA ·usdtProbeMoreTypes+472(SB)/8, $"alse},{\""
-DATA ·usdtProbeMoreTypes+480(SB)/8, $"name\":\"c"
-DATA ·usdtProbeMoreTypes+488(SB)/8, $"string\","
-DATA ·usdtProbeMoreTypes+496(SB)/8, $"\"type\":\""
-DATA ·usdtProbeMoreTypes+504(SB)/8, $"const ch"
-DATA ·usdtProbeMoreTypes+512(SB)/8, $"ar *\",\"k"
-DATA ·usdtProbeMoreTypes+520(SB)/8, $"ind\":\"cs"
-DATA ·usdtProbeMoreTypes+528(SB)/8, $"tring\",\""
-DATA ·usdtProbeMoreTypes+536(SB)/8, $"size\":8,"
-DATA ·usdtProbeMoreTypes+544(SB)/8, $"\"signed\""
-DATA ·usdtProbeMoreTypes+552(SB)/8, $":false},"
-DATA ·usdtProbeMoreTypes+560(SB)/8, $"{\"name\":"
-DATA ·usdtProbeMoreTypes+568(SB)/8, $"\"data\",\""
-DATA ·usdtProbeMoreTypes+576(SB)/8, $"type\":\"b"
-DATA ·usdtProbeMoreTypes+584(SB)/8, $"ytes\",\"k"
-DATA ·usdtProbeMoreTypes+592(SB)/8, $"ind\":\"by"
-DATA ·usdtProbeMoreTypes+600(SB)/8, $"tes\",\"si"
-DATA ·usdtProbeMoreTypes+608(SB)/8, $"ze\":8,\"s"
-DATA ·usdtProbeMoreTypes+616(SB)/8, $"igned\":f"
-DATA ·usdtProbeMoreTypes+624(SB)/8, $"alse},{\""
-DATA ·usdtProbeMoreTypes+632(SB)/8, $"name\":\"e"
-DATA ·usdtProbeMoreTypes+640(SB)/8, $"rr\",\"typ"
-DATA ·usdtProbeMoreTypes+648(SB)/8, $"e\":\"erro"
-DATA ·usdtProbeMoreTypes+656(SB)/8, $"r\",\"kind"
-DATA ·usdtProbeMoreTypes+664(SB)/8, $"\":\"error"
-DATA ·usdtProbeMoreTypes+672(SB)/8, $"\",\"size\""
-DATA ·usdtProbeMoreTypes+680(SB)/8, $":8,\"sign"
-DATA ·usdtProbeMoreTypes+688(SB)/8, $"ed\":fals"
-DATA ·usdtProbeMoreTypes+696(SB)/8, $"e},{\"nam"
-DATA ·usdtProbeMoreTypes+704(SB)/8, $"e\":\"p\",\""
-DATA ·usdtProbeMoreTypes+712(SB)/8, $"type\":\"v"
-DATA ·usdtProbeMoreTypes+720(SB)/8, $"oid *\",\""
-DATA ·usdtProbeMoreTypes+728(SB)/8, $"kind\":\"p"
-DATA ·usdtProbeMoreTypes+736(SB)/8, $"ointer\","
-DATA ·usdtProbeMoreTypes+744(SB)/8, $"\"size\":8"
-DATA ·usdtProbeMoreTypes+752(SB)/8, $",\"signed"
-DATA ·usdtProbeMoreTypes+760(SB)/8, $"\":false}"
-DATA ·usdtProbeMoreTypes+768(SB)/8, $"]}\x00\x00\x00\x00\x00\x00"
-DATA ·usdtProbeMoreTypes+776(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+DATA ·usdtProbeMoreTypes+32(SB)/8, $0x000000000000026e
+DATA ·usdtProbeMoreTypes+40(SB)/8, $0x000000080000000b
+DATA ·usdtProbeMoreTypes+48(SB)/8, $0x000000030000005a
+DATA ·usdtProbeMoreTypes+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeMoreTypes+64(SB)/8, $·usdtSiteMoreTypes(SB)
+DATA ·usdtProbeMoreTypes+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeMoreTypes+80(SB)/8, $·usdtProbeMoreTypes+18(SB)
+DATA ·usdtProbeMoreTypes+88(SB)/8, $"e2e\x00more"
+DATA ·usdtProbeMoreTypes+96(SB)/8, $"__types\x00"
+DATA ·usdtProbeMoreTypes+104(SB)/8, $"8@x0 4@x"
+DATA ·usdtProbeMoreTypes+112(SB)/8, $"1 8@x2 1"
+DATA ·usdtProbeMoreTypes+120(SB)/8, $"@x3 8@x4"
+DATA ·usdtProbeMoreTypes+128(SB)/8, $" 8@x5 8@"
+DATA ·usdtProbeMoreTypes+136(SB)/8, $"x6 8@x7 "
+DATA ·usdtProbeMoreTypes+144(SB)/8, $"8@x8 8@x"
+DATA ·usdtProbeMoreTypes+152(SB)/8, $"9\x00\x00\x00{\"ve"
+DATA ·usdtProbeMoreTypes+160(SB)/8, $"rsion\":1"
+DATA ·usdtProbeMoreTypes+168(SB)/8, $",\"provid"
+DATA ·usdtProbeMoreTypes+176(SB)/8, $"er\":\"e2e"
+DATA ·usdtProbeMoreTypes+184(SB)/8, $"\",\"name\""
+DATA ·usdtProbeMoreTypes+192(SB)/8, $":\"more__"
+DATA ·usdtProbeMoreTypes+200(SB)/8, $"types\",\""
+DATA ·usdtProbeMoreTypes+208(SB)/8, $"args\":[{"
+DATA ·usdtProbeMoreTypes+216(SB)/8, $"\"name\":\""
+DATA ·usdtProbeMoreTypes+224(SB)/8, $"u64\",\"ty"
+DATA ·usdtProbeMoreTypes+232(SB)/8, $"pe\":\"uin"
+DATA ·usdtProbeMoreTypes+240(SB)/8, $"t64_t\",\""
+DATA ·usdtProbeMoreTypes+248(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeMoreTypes+256(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeMoreTypes+264(SB)/8, $"e\":8,\"si"
+DATA ·usdtProbeMoreTypes+272(SB)/8, $"gned\":fa"
+DATA ·usdtProbeMoreTypes+280(SB)/8, $"lse},{\"n"
+DATA ·usdtProbeMoreTypes+288(SB)/8, $"ame\":\"f\""
+DATA ·usdtProbeMoreTypes+296(SB)/8, $",\"type\":"
+DATA ·usdtProbeMoreTypes+304(SB)/8, $"\"float\","
+DATA ·usdtProbeMoreTypes+312(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeMoreTypes+320(SB)/8, $"float\",\""
+DATA ·usdtProbeMoreTypes+328(SB)/8, $"size\":4,"
+DATA ·usdtProbeMoreTypes+336(SB)/8, $"\"signed\""
+DATA ·usdtProbeMoreTypes+344(SB)/8, $":false},"
+DATA ·usdtProbeMoreTypes+352(SB)/8, $"{\"name\":"
+DATA ·usdtProbeMoreTypes+360(SB)/8, $"\"d\",\"typ"
+DATA ·usdtProbeMoreTypes+368(SB)/8, $"e\":\"doub"
+DATA ·usdtProbeMoreTypes+376(SB)/8, $"le\",\"kin"
+DATA ·usdtProbeMoreTypes+384(SB)/8, $"d\":\"floa"
+DATA ·usdtProbeMoreTypes+392(SB)/8, $"t\",\"size"
+DATA ·usdtProbeMoreTypes+400(SB)/8, $"\":8,\"sig"
+DATA ·usdtProbeMoreTypes+408(SB)/8, $"ned\":fal"
+DATA ·usdtProbeMoreTypes+416(SB)/8, $"se},{\"na"
+DATA ·usdtProbeMoreTypes+424(SB)/8, $"me\":\"ok\""
+DATA ·usdtProbeMoreTypes+432(SB)/8, $",\"type\":"
+DATA ·usdtProbeMoreTypes+440(SB)/8, $"\"bool\",\""
+DATA ·usdtProbeMoreTypes+448(SB)/8, $"kind\":\"b"
+DATA ·usdtProbeMoreTypes+456(SB)/8, $"ool\",\"si"
+DATA ·usdtProbeMoreTypes+464(SB)/8, $"ze\":1,\"s"
+DATA ·usdtProbeMoreTypes+472(SB)/8, $"igned\":f"
+DATA ·usdtProbeMoreTypes+480(SB)/8, $"alse},{\""
+DATA ·usdtProbeMoreTypes+488(SB)/8, $"name\":\"c"
+DATA ·usdtProbeMoreTypes+496(SB)/8, $"string\","
+DATA ·usdtProbeMoreTypes+504(SB)/8, $"\"type\":\""
+DATA ·usdtProbeMoreTypes+512(SB)/8, $"const ch"
+DATA ·usdtProbeMoreTypes+520(SB)/8, $"ar *\",\"k"
+DATA ·usdtProbeMoreTypes+528(SB)/8, $"ind\":\"cs"
+DATA ·usdtProbeMoreTypes+536(SB)/8, $"tring\",\""
+DATA ·usdtProbeMoreTypes+544(SB)/8, $"size\":8,"
+DATA ·usdtProbeMoreTypes+552(SB)/8, $"\"signed\""
+DATA ·usdtProbeMoreTypes+560(SB)/8, $":false},"
+DATA ·usdtProbeMoreTypes+568(SB)/8, $"{\"name\":"
+DATA ·usdtProbeMoreTypes+576(SB)/8, $"\"data\",\""
+DATA ·usdtProbeMoreTypes+584(SB)/8, $"type\":\"b"
+DATA ·usdtProbeMoreTypes+592(SB)/8, $"ytes\",\"k"
+DATA ·usdtProbeMoreTypes+600(SB)/8, $"ind\":\"by"
+DATA ·usdtProbeMoreTypes+608(SB)/8, $"tes\",\"si"
+DATA ·usdtProbeMoreTypes+616(SB)/8, $"ze\":8,\"s"
+DATA ·usdtProbeMoreTypes+624(SB)/8, $"igned\":f"
+DATA ·usdtProbeMoreTypes+632(SB)/8, $"alse},{\""
+DATA ·usdtProbeMoreTypes+640(SB)/8, $"name\":\"e"
+DATA ·usdtProbeMoreTypes+648(SB)/8, $"rr\",\"typ"
+DATA ·usdtProbeMoreTypes+656(SB)/8, $"e\":\"erro"
+DATA ·usdtProbeMoreTypes+664(SB)/8, $"r\",\"kind"
+DATA ·usdtProbeMoreTypes+672(SB)/8, $"\":\"error"
+DATA ·usdtProbeMoreTypes+680(SB)/8, $"\",\"size\""
+DATA ·usdtProbeMoreTypes+688(SB)/8, $":8,\"sign"
+DATA ·usdtProbeMoreTypes+696(SB)/8, $"ed\":fals"
+DATA ·usdtProbeMoreTypes+704(SB)/8, $"e},{\"nam"
+DATA ·usdtProbeMoreTypes+712(SB)/8, $"e\":\"p\",\""
+DATA ·usdtProbeMoreTypes+720(SB)/8, $"type\":\"v"
+DATA ·usdtProbeMoreTypes+728(SB)/8, $"oid *\",\""
+DATA ·usdtProbeMoreTypes+736(SB)/8, $"kind\":\"p"
+DATA ·usdtProbeMoreTypes+744(SB)/8, $"ointer\","
+DATA ·usdtProbeMoreTypes+752(SB)/8, $"\"size\":8"
+DATA ·usdtProbeMoreTypes+760(SB)/8, $",\"signed"
+DATA ·usdtProbeMoreTypes+768(SB)/8, $"\":false}"
+DATA ·usdtProbeMoreTypes+776(SB)/8, $"]}\x00\x00\x00\x00\x00\x00"
 DATA ·usdtProbeMoreTypes+784(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeMoreTypes(SB), NOPTR, $792
+DATA ·usdtProbeMoreTypes+792(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeMoreTypes(SB), NOPTR, $800
 
 // e2e:twelve
 TEXT ·usdtLoadTwelve(SB), NOSPLIT|NOFRAME, $0-96
@@ -334,169 +346,180 @@ TEXT ·usdtSiteTwelve(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeTwelve+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeTwelve+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeTwelve+16(SB)/8, $0x0000041800000001
+DATA ·usdtProbeTwelve+16(SB)/8, $0x0000042000000001
 DATA ·usdtProbeTwelve+24(SB)/8, $·usdtProbeTwelve(SB)
-DATA ·usdtProbeTwelve+32(SB)/8, $0x000000080000035c
-DATA ·usdtProbeTwelve+40(SB)/8, $0x000000030000006d
-DATA ·usdtProbeTwelve+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeTwelve+56(SB)/8, $·usdtSiteTwelve(SB)
-DATA ·usdtProbeTwelve+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeTwelve+72(SB)/8, $·usdtProbeTwelve+18(SB)
-DATA ·usdtProbeTwelve+80(SB)/8, $"e2e\x00twel"
-DATA ·usdtProbeTwelve+88(SB)/8, $"ve\x00-4@x0"
-DATA ·usdtProbeTwelve+96(SB)/8, $" -4@x1 -"
-DATA ·usdtProbeTwelve+104(SB)/8, $"4@x2 -4@"
-DATA ·usdtProbeTwelve+112(SB)/8, $"x3 -4@x4"
-DATA ·usdtProbeTwelve+120(SB)/8, $" -4@x5 -"
-DATA ·usdtProbeTwelve+128(SB)/8, $"4@x6 -4@"
-DATA ·usdtProbeTwelve+136(SB)/8, $"x7 -4@x8"
-DATA ·usdtProbeTwelve+144(SB)/8, $" -4@x9 -"
-DATA ·usdtProbeTwelve+152(SB)/8, $"4@x10 -4"
-DATA ·usdtProbeTwelve+160(SB)/8, $"@x11\x00\x00\x00\x00"
-DATA ·usdtProbeTwelve+168(SB)/8, $"{\"versio"
-DATA ·usdtProbeTwelve+176(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeTwelve+184(SB)/8, $"ovider\":"
-DATA ·usdtProbeTwelve+192(SB)/8, $"\"e2e\",\"n"
-DATA ·usdtProbeTwelve+200(SB)/8, $"ame\":\"tw"
-DATA ·usdtProbeTwelve+208(SB)/8, $"elve\",\"a"
-DATA ·usdtProbeTwelve+216(SB)/8, $"rgs\":[{\""
-DATA ·usdtProbeTwelve+224(SB)/8, $"name\":\"a"
-DATA ·usdtProbeTwelve+232(SB)/8, $"\",\"type\""
-DATA ·usdtProbeTwelve+240(SB)/8, $":\"int\",\""
-DATA ·usdtProbeTwelve+248(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeTwelve+256(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeTwelve+264(SB)/8, $"e\":4,\"si"
-DATA ·usdtProbeTwelve+272(SB)/8, $"gned\":tr"
-DATA ·usdtProbeTwelve+280(SB)/8, $"ue},{\"na"
-DATA ·usdtProbeTwelve+288(SB)/8, $"me\":\"b\","
-DATA ·usdtProbeTwelve+296(SB)/8, $"\"type\":\""
-DATA ·usdtProbeTwelve+304(SB)/8, $"int\",\"ki"
-DATA ·usdtProbeTwelve+312(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTwelve+320(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTwelve+328(SB)/8, $":4,\"sign"
-DATA ·usdtProbeTwelve+336(SB)/8, $"ed\":true"
-DATA ·usdtProbeTwelve+344(SB)/8, $"},{\"name"
-DATA ·usdtProbeTwelve+352(SB)/8, $"\":\"c\",\"t"
-DATA ·usdtProbeTwelve+360(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeTwelve+368(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeTwelve+376(SB)/8, $"\":\"int\","
-DATA ·usdtProbeTwelve+384(SB)/8, $"\"size\":4"
-DATA ·usdtProbeTwelve+392(SB)/8, $",\"signed"
-DATA ·usdtProbeTwelve+400(SB)/8, $"\":true},"
-DATA ·usdtProbeTwelve+408(SB)/8, $"{\"name\":"
-DATA ·usdtProbeTwelve+416(SB)/8, $"\"d\",\"typ"
-DATA ·usdtProbeTwelve+424(SB)/8, $"e\":\"int\""
-DATA ·usdtProbeTwelve+432(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTwelve+440(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTwelve+448(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeTwelve+456(SB)/8, $"signed\":"
-DATA ·usdtProbeTwelve+464(SB)/8, $"true},{\""
-DATA ·usdtProbeTwelve+472(SB)/8, $"name\":\"e"
-DATA ·usdtProbeTwelve+480(SB)/8, $"\",\"type\""
-DATA ·usdtProbeTwelve+488(SB)/8, $":\"int\",\""
-DATA ·usdtProbeTwelve+496(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeTwelve+504(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeTwelve+512(SB)/8, $"e\":4,\"si"
-DATA ·usdtProbeTwelve+520(SB)/8, $"gned\":tr"
-DATA ·usdtProbeTwelve+528(SB)/8, $"ue},{\"na"
-DATA ·usdtProbeTwelve+536(SB)/8, $"me\":\"f\","
-DATA ·usdtProbeTwelve+544(SB)/8, $"\"type\":\""
-DATA ·usdtProbeTwelve+552(SB)/8, $"int\",\"ki"
-DATA ·usdtProbeTwelve+560(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTwelve+568(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTwelve+576(SB)/8, $":4,\"sign"
-DATA ·usdtProbeTwelve+584(SB)/8, $"ed\":true"
-DATA ·usdtProbeTwelve+592(SB)/8, $"},{\"name"
-DATA ·usdtProbeTwelve+600(SB)/8, $"\":\"g\",\"t"
-DATA ·usdtProbeTwelve+608(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeTwelve+616(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeTwelve+624(SB)/8, $"\":\"int\","
-DATA ·usdtProbeTwelve+632(SB)/8, $"\"size\":4"
-DATA ·usdtProbeTwelve+640(SB)/8, $",\"signed"
-DATA ·usdtProbeTwelve+648(SB)/8, $"\":true},"
-DATA ·usdtProbeTwelve+656(SB)/8, $"{\"name\":"
-DATA ·usdtProbeTwelve+664(SB)/8, $"\"h\",\"typ"
-DATA ·usdtProbeTwelve+672(SB)/8, $"e\":\"int\""
-DATA ·usdtProbeTwelve+680(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTwelve+688(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTwelve+696(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeTwelve+704(SB)/8, $"signed\":"
-DATA ·usdtProbeTwelve+712(SB)/8, $"true},{\""
-DATA ·usdtProbeTwelve+720(SB)/8, $"name\":\"i"
-DATA ·usdtProbeTwelve+728(SB)/8, $"\",\"type\""
-DATA ·usdtProbeTwelve+736(SB)/8, $":\"int\",\""
-DATA ·usdtProbeTwelve+744(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeTwelve+752(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeTwelve+760(SB)/8, $"e\":4,\"si"
-DATA ·usdtProbeTwelve+768(SB)/8, $"gned\":tr"
-DATA ·usdtProbeTwelve+776(SB)/8, $"ue},{\"na"
-DATA ·usdtProbeTwelve+784(SB)/8, $"me\":\"j\","
-DATA ·usdtProbeTwelve+792(SB)/8, $"\"type\":\""
-DATA ·usdtProbeTwelve+800(SB)/8, $"int\",\"ki"
-DATA ·usdtProbeTwelve+808(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeTwelve+816(SB)/8, $"\",\"size\""
-DATA ·usdtProbeTwelve+824(SB)/8, $":4,\"sign"
-DATA ·usdtProbeTwelve+832(SB)/8, $"ed\":true"
-DATA ·usdtProbeTwelve+840(SB)/8, $"},{\"name"
-DATA ·usdtProbeTwelve+848(SB)/8, $"\":\"k\",\"t"
-DATA ·usdtProbeTwelve+856(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeTwelve+864(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeTwelve+872(SB)/8, $"\":\"int\","
-DATA ·usdtProbeTwelve+880(SB)/8, $"\"size\":4"
-DATA ·usdtProbeTwelve+888(SB)/8, $",\"signed"
-DATA ·usdtProbeTwelve+896(SB)/8, $"\":true},"
-DATA ·usdtProbeTwelve+904(SB)/8, $"{\"name\":"
-DATA ·usdtProbeTwelve+912(SB)/8, $"\"l\",\"typ"
-DATA ·usdtProbeTwelve+920(SB)/8, $"e\":\"int\""
-DATA ·usdtProbeTwelve+928(SB)/8, $",\"kind\":"
-DATA ·usdtProbeTwelve+936(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeTwelve+944(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeTwelve+952(SB)/8, $"signed\":"
-DATA ·usdtProbeTwelve+960(SB)/8, $"true}],\""
-DATA ·usdtProbeTwelve+968(SB)/8, $"doc\":\"Tw"
-DATA ·usdtProbeTwelve+976(SB)/8, $"elve arg"
-DATA ·usdtProbeTwelve+984(SB)/8, $"ument wo"
-DATA ·usdtProbeTwelve+992(SB)/8, $"rds: no "
-DATA ·usdtProbeTwelve+1000(SB)/8, $"room for"
-DATA ·usdtProbeTwelve+1008(SB)/8, $" the gor"
-DATA ·usdtProbeTwelve+1016(SB)/8, $"outine i"
-DATA ·usdtProbeTwelve+1024(SB)/8, $"d.\"}\x00\x00\x00\x00"
-DATA ·usdtProbeTwelve+1032(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+DATA ·usdtProbeTwelve+32(SB)/8, $0x000000000000035c
+DATA ·usdtProbeTwelve+40(SB)/8, $0x0000000800000000
+DATA ·usdtProbeTwelve+48(SB)/8, $0x000000030000006d
+DATA ·usdtProbeTwelve+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeTwelve+64(SB)/8, $·usdtSiteTwelve(SB)
+DATA ·usdtProbeTwelve+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeTwelve+80(SB)/8, $·usdtProbeTwelve+18(SB)
+DATA ·usdtProbeTwelve+88(SB)/8, $"e2e\x00twel"
+DATA ·usdtProbeTwelve+96(SB)/8, $"ve\x00-4@x0"
+DATA ·usdtProbeTwelve+104(SB)/8, $" -4@x1 -"
+DATA ·usdtProbeTwelve+112(SB)/8, $"4@x2 -4@"
+DATA ·usdtProbeTwelve+120(SB)/8, $"x3 -4@x4"
+DATA ·usdtProbeTwelve+128(SB)/8, $" -4@x5 -"
+DATA ·usdtProbeTwelve+136(SB)/8, $"4@x6 -4@"
+DATA ·usdtProbeTwelve+144(SB)/8, $"x7 -4@x8"
+DATA ·usdtProbeTwelve+152(SB)/8, $" -4@x9 -"
+DATA ·usdtProbeTwelve+160(SB)/8, $"4@x10 -4"
+DATA ·usdtProbeTwelve+168(SB)/8, $"@x11\x00\x00\x00\x00"
+DATA ·usdtProbeTwelve+176(SB)/8, $"{\"versio"
+DATA ·usdtProbeTwelve+184(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeTwelve+192(SB)/8, $"ovider\":"
+DATA ·usdtProbeTwelve+200(SB)/8, $"\"e2e\",\"n"
+DATA ·usdtProbeTwelve+208(SB)/8, $"ame\":\"tw"
+DATA ·usdtProbeTwelve+216(SB)/8, $"elve\",\"a"
+DATA ·usdtProbeTwelve+224(SB)/8, $"rgs\":[{\""
+DATA ·usdtProbeTwelve+232(SB)/8, $"name\":\"a"
+DATA ·usdtProbeTwelve+240(SB)/8, $"\",\"type\""
+DATA ·usdtProbeTwelve+248(SB)/8, $":\"int\",\""
+DATA ·usdtProbeTwelve+256(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeTwelve+264(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeTwelve+272(SB)/8, $"e\":4,\"si"
+DATA ·usdtProbeTwelve+280(SB)/8, $"gned\":tr"
+DATA ·usdtProbeTwelve+288(SB)/8, $"ue},{\"na"
+DATA ·usdtProbeTwelve+296(SB)/8, $"me\":\"b\","
+DATA ·usdtProbeTwelve+304(SB)/8, $"\"type\":\""
+DATA ·usdtProbeTwelve+312(SB)/8, $"int\",\"ki"
+DATA ·usdtProbeTwelve+320(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTwelve+328(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTwelve+336(SB)/8, $":4,\"sign"
+DATA ·usdtProbeTwelve+344(SB)/8, $"ed\":true"
+DATA ·usdtProbeTwelve+352(SB)/8, $"},{\"name"
+DATA ·usdtProbeTwelve+360(SB)/8, $"\":\"c\",\"t"
+DATA ·usdtProbeTwelve+368(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeTwelve+376(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeTwelve+384(SB)/8, $"\":\"int\","
+DATA ·usdtProbeTwelve+392(SB)/8, $"\"size\":4"
+DATA ·usdtProbeTwelve+400(SB)/8, $",\"signed"
+DATA ·usdtProbeTwelve+408(SB)/8, $"\":true},"
+DATA ·usdtProbeTwelve+416(SB)/8, $"{\"name\":"
+DATA ·usdtProbeTwelve+424(SB)/8, $"\"d\",\"typ"
+DATA ·usdtProbeTwelve+432(SB)/8, $"e\":\"int\""
+DATA ·usdtProbeTwelve+440(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTwelve+448(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTwelve+456(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeTwelve+464(SB)/8, $"signed\":"
+DATA ·usdtProbeTwelve+472(SB)/8, $"true},{\""
+DATA ·usdtProbeTwelve+480(SB)/8, $"name\":\"e"
+DATA ·usdtProbeTwelve+488(SB)/8, $"\",\"type\""
+DATA ·usdtProbeTwelve+496(SB)/8, $":\"int\",\""
+DATA ·usdtProbeTwelve+504(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeTwelve+512(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeTwelve+520(SB)/8, $"e\":4,\"si"
+DATA ·usdtProbeTwelve+528(SB)/8, $"gned\":tr"
+DATA ·usdtProbeTwelve+536(SB)/8, $"ue},{\"na"
+DATA ·usdtProbeTwelve+544(SB)/8, $"me\":\"f\","
+DATA ·usdtProbeTwelve+552(SB)/8, $"\"type\":\""
+DATA ·usdtProbeTwelve+560(SB)/8, $"int\",\"ki"
+DATA ·usdtProbeTwelve+568(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTwelve+576(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTwelve+584(SB)/8, $":4,\"sign"
+DATA ·usdtProbeTwelve+592(SB)/8, $"ed\":true"
+DATA ·usdtProbeTwelve+600(SB)/8, $"},{\"name"
+DATA ·usdtProbeTwelve+608(SB)/8, $"\":\"g\",\"t"
+DATA ·usdtProbeTwelve+616(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeTwelve+624(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeTwelve+632(SB)/8, $"\":\"int\","
+DATA ·usdtProbeTwelve+640(SB)/8, $"\"size\":4"
+DATA ·usdtProbeTwelve+648(SB)/8, $",\"signed"
+DATA ·usdtProbeTwelve+656(SB)/8, $"\":true},"
+DATA ·usdtProbeTwelve+664(SB)/8, $"{\"name\":"
+DATA ·usdtProbeTwelve+672(SB)/8, $"\"h\",\"typ"
+DATA ·usdtProbeTwelve+680(SB)/8, $"e\":\"int\""
+DATA ·usdtProbeTwelve+688(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTwelve+696(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTwelve+704(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeTwelve+712(SB)/8, $"signed\":"
+DATA ·usdtProbeTwelve+720(SB)/8, $"true},{\""
+DATA ·usdtProbeTwelve+728(SB)/8, $"name\":\"i"
+DATA ·usdtProbeTwelve+736(SB)/8, $"\",\"type\""
+DATA ·usdtProbeTwelve+744(SB)/8, $":\"int\",\""
+DATA ·usdtProbeTwelve+752(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeTwelve+760(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeTwelve+768(SB)/8, $"e\":4,\"si"
+DATA ·usdtProbeTwelve+776(SB)/8, $"gned\":tr"
+DATA ·usdtProbeTwelve+784(SB)/8, $"ue},{\"na"
+DATA ·usdtProbeTwelve+792(SB)/8, $"me\":\"j\","
+DATA ·usdtProbeTwelve+800(SB)/8, $"\"type\":\""
+DATA ·usdtProbeTwelve+808(SB)/8, $"int\",\"ki"
+DATA ·usdtProbeTwelve+816(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeTwelve+824(SB)/8, $"\",\"size\""
+DATA ·usdtProbeTwelve+832(SB)/8, $":4,\"sign"
+DATA ·usdtProbeTwelve+840(SB)/8, $"ed\":true"
+DATA ·usdtProbeTwelve+848(SB)/8, $"},{\"name"
+DATA ·usdtProbeTwelve+856(SB)/8, $"\":\"k\",\"t"
+DATA ·usdtProbeTwelve+864(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeTwelve+872(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeTwelve+880(SB)/8, $"\":\"int\","
+DATA ·usdtProbeTwelve+888(SB)/8, $"\"size\":4"
+DATA ·usdtProbeTwelve+896(SB)/8, $",\"signed"
+DATA ·usdtProbeTwelve+904(SB)/8, $"\":true},"
+DATA ·usdtProbeTwelve+912(SB)/8, $"{\"name\":"
+DATA ·usdtProbeTwelve+920(SB)/8, $"\"l\",\"typ"
+DATA ·usdtProbeTwelve+928(SB)/8, $"e\":\"int\""
+DATA ·usdtProbeTwelve+936(SB)/8, $",\"kind\":"
+DATA ·usdtProbeTwelve+944(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeTwelve+952(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeTwelve+960(SB)/8, $"signed\":"
+DATA ·usdtProbeTwelve+968(SB)/8, $"true}],\""
+DATA ·usdtProbeTwelve+976(SB)/8, $"doc\":\"Tw"
+DATA ·usdtProbeTwelve+984(SB)/8, $"elve arg"
+DATA ·usdtProbeTwelve+992(SB)/8, $"ument wo"
+DATA ·usdtProbeTwelve+1000(SB)/8, $"rds: no "
+DATA ·usdtProbeTwelve+1008(SB)/8, $"room for"
+DATA ·usdtProbeTwelve+1016(SB)/8, $" the gor"
+DATA ·usdtProbeTwelve+1024(SB)/8, $"outine i"
+DATA ·usdtProbeTwelve+1032(SB)/8, $"d.\"}\x00\x00\x00\x00"
 DATA ·usdtProbeTwelve+1040(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeTwelve(SB), NOPTR, $1048
+DATA ·usdtProbeTwelve+1048(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeTwelve(SB), NOPTR, $1056
 
 // e2e:nothing
+TEXT ·usdtLoadNothing(SB), NOSPLIT|NOFRAME, $0-0
+	MOVWU ·usdtProbeNothing+36(SB), R0
+	ADD g, R0
+	MOVD (R0), R0
+	JMP ·usdtSiteNothing(SB)
+
 TEXT ·usdtSiteNothing(SB), NOSPLIT|NOFRAME, $0-0
 	NOOP
 	RET
 
 DATA ·usdtProbeNothing+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeNothing+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeNothing+16(SB)/8, $0x000000b000000001
+DATA ·usdtProbeNothing+16(SB)/8, $0x000000b800000001
 DATA ·usdtProbeNothing+24(SB)/8, $·usdtProbeNothing(SB)
-DATA ·usdtProbeNothing+32(SB)/8, $0x000000080000004f
-DATA ·usdtProbeNothing+40(SB)/8, $0x0000000300000025
-DATA ·usdtProbeNothing+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeNothing+56(SB)/8, $·usdtSiteNothing(SB)
-DATA ·usdtProbeNothing+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeNothing+72(SB)/8, $·usdtProbeNothing+18(SB)
-DATA ·usdtProbeNothing+80(SB)/8, $"e2e\x00noth"
-DATA ·usdtProbeNothing+88(SB)/8, $"ing\x00\x00\x00\x00\x00"
-DATA ·usdtProbeNothing+96(SB)/8, $"{\"versio"
-DATA ·usdtProbeNothing+104(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeNothing+112(SB)/8, $"ovider\":"
-DATA ·usdtProbeNothing+120(SB)/8, $"\"e2e\",\"n"
-DATA ·usdtProbeNothing+128(SB)/8, $"ame\":\"no"
-DATA ·usdtProbeNothing+136(SB)/8, $"thing\",\""
-DATA ·usdtProbeNothing+144(SB)/8, $"args\":[]"
-DATA ·usdtProbeNothing+152(SB)/8, $",\"doc\":\""
-DATA ·usdtProbeNothing+160(SB)/8, $"No argum"
-DATA ·usdtProbeNothing+168(SB)/8, $"ents.\"}\x00"
-GLOBL ·usdtProbeNothing(SB), NOPTR, $176
+DATA ·usdtProbeNothing+32(SB)/8, $0x000000000000004f
+DATA ·usdtProbeNothing+40(SB)/8, $0x0000000800000001
+DATA ·usdtProbeNothing+48(SB)/8, $0x0000000300000025
+DATA ·usdtProbeNothing+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeNothing+64(SB)/8, $·usdtSiteNothing(SB)
+DATA ·usdtProbeNothing+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeNothing+80(SB)/8, $·usdtProbeNothing+18(SB)
+DATA ·usdtProbeNothing+88(SB)/8, $"e2e\x00noth"
+DATA ·usdtProbeNothing+96(SB)/8, $"ing\x00\x00\x00\x00\x00"
+DATA ·usdtProbeNothing+104(SB)/8, $"{\"versio"
+DATA ·usdtProbeNothing+112(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeNothing+120(SB)/8, $"ovider\":"
+DATA ·usdtProbeNothing+128(SB)/8, $"\"e2e\",\"n"
+DATA ·usdtProbeNothing+136(SB)/8, $"ame\":\"no"
+DATA ·usdtProbeNothing+144(SB)/8, $"thing\",\""
+DATA ·usdtProbeNothing+152(SB)/8, $"args\":[]"
+DATA ·usdtProbeNothing+160(SB)/8, $",\"doc\":\""
+DATA ·usdtProbeNothing+168(SB)/8, $"No argum"
+DATA ·usdtProbeNothing+176(SB)/8, $"ents.\"}\x00"
+GLOBL ·usdtProbeNothing(SB), NOPTR, $184
 
 // e2e:unused
 TEXT ·usdtLoadUnused(SB), NOSPLIT|NOFRAME, $0-8
 	MOVD arg0+0(FP), R0
+	MOVWU ·usdtProbeUnused+36(SB), R1
+	ADD g, R1
+	MOVD (R1), R1
 	JMP ·usdtSiteUnused(SB)
 
 TEXT ·usdtSiteUnused(SB), NOSPLIT|NOFRAME, $0-0
@@ -505,43 +528,47 @@ TEXT ·usdtSiteUnused(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeUnused+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeUnused+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeUnused+16(SB)/8, $0x0000011000000001
+DATA ·usdtProbeUnused+16(SB)/8, $0x0000011800000001
 DATA ·usdtProbeUnused+24(SB)/8, $·usdtProbeUnused(SB)
-DATA ·usdtProbeUnused+32(SB)/8, $0x00000008000000a7
-DATA ·usdtProbeUnused+40(SB)/8, $0x0000000300000029
-DATA ·usdtProbeUnused+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeUnused+56(SB)/8, $·usdtSiteUnused(SB)
-DATA ·usdtProbeUnused+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeUnused+72(SB)/8, $·usdtProbeUnused+18(SB)
-DATA ·usdtProbeUnused+80(SB)/8, $"e2e\x00unus"
-DATA ·usdtProbeUnused+88(SB)/8, $"ed\x00-4@x0"
-DATA ·usdtProbeUnused+96(SB)/8, $"\x00\x00\x00\x00{\"ve"
-DATA ·usdtProbeUnused+104(SB)/8, $"rsion\":1"
-DATA ·usdtProbeUnused+112(SB)/8, $",\"provid"
-DATA ·usdtProbeUnused+120(SB)/8, $"er\":\"e2e"
-DATA ·usdtProbeUnused+128(SB)/8, $"\",\"name\""
-DATA ·usdtProbeUnused+136(SB)/8, $":\"unused"
-DATA ·usdtProbeUnused+144(SB)/8, $"\",\"args\""
-DATA ·usdtProbeUnused+152(SB)/8, $":[{\"name"
-DATA ·usdtProbeUnused+160(SB)/8, $"\":\"x\",\"t"
-DATA ·usdtProbeUnused+168(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeUnused+176(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeUnused+184(SB)/8, $"\":\"int\","
-DATA ·usdtProbeUnused+192(SB)/8, $"\"size\":4"
-DATA ·usdtProbeUnused+200(SB)/8, $",\"signed"
-DATA ·usdtProbeUnused+208(SB)/8, $"\":true}]"
-DATA ·usdtProbeUnused+216(SB)/8, $",\"doc\":\""
-DATA ·usdtProbeUnused+224(SB)/8, $"Never fi"
-DATA ·usdtProbeUnused+232(SB)/8, $"red, and"
-DATA ·usdtProbeUnused+240(SB)/8, $" so abse"
-DATA ·usdtProbeUnused+248(SB)/8, $"nt from "
-DATA ·usdtProbeUnused+256(SB)/8, $"binaries"
-DATA ·usdtProbeUnused+264(SB)/8, $".\"}\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeUnused(SB), NOPTR, $272
+DATA ·usdtProbeUnused+32(SB)/8, $0x00000000000000a7
+DATA ·usdtProbeUnused+40(SB)/8, $0x0000000800000002
+DATA ·usdtProbeUnused+48(SB)/8, $0x0000000300000029
+DATA ·usdtProbeUnused+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeUnused+64(SB)/8, $·usdtSiteUnused(SB)
+DATA ·usdtProbeUnused+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeUnused+80(SB)/8, $·usdtProbeUnused+18(SB)
+DATA ·usdtProbeUnused+88(SB)/8, $"e2e\x00unus"
+DATA ·usdtProbeUnused+96(SB)/8, $"ed\x00-4@x0"
+DATA ·usdtProbeUnused+104(SB)/8, $"\x00\x00\x00\x00{\"ve"
+DATA ·usdtProbeUnused+112(SB)/8, $"rsion\":1"
+DATA ·usdtProbeUnused+120(SB)/8, $",\"provid"
+DATA ·usdtProbeUnused+128(SB)/8, $"er\":\"e2e"
+DATA ·usdtProbeUnused+136(SB)/8, $"\",\"name\""
+DATA ·usdtProbeUnused+144(SB)/8, $":\"unused"
+DATA ·usdtProbeUnused+152(SB)/8, $"\",\"args\""
+DATA ·usdtProbeUnused+160(SB)/8, $":[{\"name"
+DATA ·usdtProbeUnused+168(SB)/8, $"\":\"x\",\"t"
+DATA ·usdtProbeUnused+176(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeUnused+184(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeUnused+192(SB)/8, $"\":\"int\","
+DATA ·usdtProbeUnused+200(SB)/8, $"\"size\":4"
+DATA ·usdtProbeUnused+208(SB)/8, $",\"signed"
+DATA ·usdtProbeUnused+216(SB)/8, $"\":true}]"
+DATA ·usdtProbeUnused+224(SB)/8, $",\"doc\":\""
+DATA ·usdtProbeUnused+232(SB)/8, $"Never fi"
+DATA ·usdtProbeUnused+240(SB)/8, $"red, and"
+DATA ·usdtProbeUnused+248(SB)/8, $" so abse"
+DATA ·usdtProbeUnused+256(SB)/8, $"nt from "
+DATA ·usdtProbeUnused+264(SB)/8, $"binaries"
+DATA ·usdtProbeUnused+272(SB)/8, $".\"}\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeUnused(SB), NOPTR, $280
 
 // other_provider:hit
 TEXT ·usdtLoadOtherProviderHit(SB), NOSPLIT|NOFRAME, $0-8
 	MOVD arg0+0(FP), R0
+	MOVWU ·usdtProbeOtherProviderHit+36(SB), R1
+	ADD g, R1
+	MOVD (R1), R1
 	JMP ·usdtSiteOtherProviderHit(SB)
 
 TEXT ·usdtSiteOtherProviderHit(SB), NOSPLIT|NOFRAME, $0-0
@@ -550,35 +577,36 @@ TEXT ·usdtSiteOtherProviderHit(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeOtherProviderHit+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeOtherProviderHit+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeOtherProviderHit+16(SB)/8, $0x000000f000000001
+DATA ·usdtProbeOtherProviderHit+16(SB)/8, $0x000000f800000001
 DATA ·usdtProbeOtherProviderHit+24(SB)/8, $·usdtProbeOtherProviderHit(SB)
-DATA ·usdtProbeOtherProviderHit+32(SB)/8, $0x000000080000007d
-DATA ·usdtProbeOtherProviderHit+40(SB)/8, $0x0000000300000031
-DATA ·usdtProbeOtherProviderHit+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeOtherProviderHit+56(SB)/8, $·usdtSiteOtherProviderHit(SB)
-DATA ·usdtProbeOtherProviderHit+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeOtherProviderHit+72(SB)/8, $·usdtProbeOtherProviderHit+18(SB)
-DATA ·usdtProbeOtherProviderHit+80(SB)/8, $"other_pr"
-DATA ·usdtProbeOtherProviderHit+88(SB)/8, $"ovider\x00h"
-DATA ·usdtProbeOtherProviderHit+96(SB)/8, $"it\x00-4@x0"
-DATA ·usdtProbeOtherProviderHit+104(SB)/8, $"\x00\x00\x00\x00{\"ve"
-DATA ·usdtProbeOtherProviderHit+112(SB)/8, $"rsion\":1"
-DATA ·usdtProbeOtherProviderHit+120(SB)/8, $",\"provid"
-DATA ·usdtProbeOtherProviderHit+128(SB)/8, $"er\":\"oth"
-DATA ·usdtProbeOtherProviderHit+136(SB)/8, $"er_provi"
-DATA ·usdtProbeOtherProviderHit+144(SB)/8, $"der\",\"na"
-DATA ·usdtProbeOtherProviderHit+152(SB)/8, $"me\":\"hit"
-DATA ·usdtProbeOtherProviderHit+160(SB)/8, $"\",\"args\""
-DATA ·usdtProbeOtherProviderHit+168(SB)/8, $":[{\"name"
-DATA ·usdtProbeOtherProviderHit+176(SB)/8, $"\":\"n\",\"t"
-DATA ·usdtProbeOtherProviderHit+184(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeOtherProviderHit+192(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeOtherProviderHit+200(SB)/8, $"\":\"int\","
-DATA ·usdtProbeOtherProviderHit+208(SB)/8, $"\"size\":4"
-DATA ·usdtProbeOtherProviderHit+216(SB)/8, $",\"signed"
-DATA ·usdtProbeOtherProviderHit+224(SB)/8, $"\":true}]"
-DATA ·usdtProbeOtherProviderHit+232(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeOtherProviderHit(SB), NOPTR, $240
+DATA ·usdtProbeOtherProviderHit+32(SB)/8, $0x000000000000007d
+DATA ·usdtProbeOtherProviderHit+40(SB)/8, $0x0000000800000002
+DATA ·usdtProbeOtherProviderHit+48(SB)/8, $0x0000000300000031
+DATA ·usdtProbeOtherProviderHit+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeOtherProviderHit+64(SB)/8, $·usdtSiteOtherProviderHit(SB)
+DATA ·usdtProbeOtherProviderHit+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeOtherProviderHit+80(SB)/8, $·usdtProbeOtherProviderHit+18(SB)
+DATA ·usdtProbeOtherProviderHit+88(SB)/8, $"other_pr"
+DATA ·usdtProbeOtherProviderHit+96(SB)/8, $"ovider\x00h"
+DATA ·usdtProbeOtherProviderHit+104(SB)/8, $"it\x00-4@x0"
+DATA ·usdtProbeOtherProviderHit+112(SB)/8, $"\x00\x00\x00\x00{\"ve"
+DATA ·usdtProbeOtherProviderHit+120(SB)/8, $"rsion\":1"
+DATA ·usdtProbeOtherProviderHit+128(SB)/8, $",\"provid"
+DATA ·usdtProbeOtherProviderHit+136(SB)/8, $"er\":\"oth"
+DATA ·usdtProbeOtherProviderHit+144(SB)/8, $"er_provi"
+DATA ·usdtProbeOtherProviderHit+152(SB)/8, $"der\",\"na"
+DATA ·usdtProbeOtherProviderHit+160(SB)/8, $"me\":\"hit"
+DATA ·usdtProbeOtherProviderHit+168(SB)/8, $"\",\"args\""
+DATA ·usdtProbeOtherProviderHit+176(SB)/8, $":[{\"name"
+DATA ·usdtProbeOtherProviderHit+184(SB)/8, $"\":\"n\",\"t"
+DATA ·usdtProbeOtherProviderHit+192(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeOtherProviderHit+200(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeOtherProviderHit+208(SB)/8, $"\":\"int\","
+DATA ·usdtProbeOtherProviderHit+216(SB)/8, $"\"size\":4"
+DATA ·usdtProbeOtherProviderHit+224(SB)/8, $",\"signed"
+DATA ·usdtProbeOtherProviderHit+232(SB)/8, $"\":true}]"
+DATA ·usdtProbeOtherProviderHit+240(SB)/8, $"}\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeOtherProviderHit(SB), NOPTR, $248
 
 // other_provider:keywords
 TEXT ·usdtLoadKeywords(SB), NOSPLIT|NOFRAME, $0-56
@@ -589,6 +617,9 @@ TEXT ·usdtLoadKeywords(SB), NOSPLIT|NOFRAME, $0-56
 	MOVD arg4+32(FP), R4
 	MOVD arg5+40(FP), R5
 	MOVD arg6+48(FP), R6
+	MOVWU ·usdtProbeKeywords+36(SB), R7
+	ADD g, R7
+	MOVD (R7), R7
 	JMP ·usdtSiteKeywords(SB)
 
 TEXT ·usdtSiteKeywords(SB), NOSPLIT|NOFRAME, $0-0
@@ -597,87 +628,88 @@ TEXT ·usdtSiteKeywords(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeKeywords+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeKeywords+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeKeywords+16(SB)/8, $0x000002a800000001
+DATA ·usdtProbeKeywords+16(SB)/8, $0x000002b000000001
 DATA ·usdtProbeKeywords+24(SB)/8, $·usdtProbeKeywords(SB)
-DATA ·usdtProbeKeywords+32(SB)/8, $0x0000000800000206
-DATA ·usdtProbeKeywords+40(SB)/8, $0x000000030000005a
-DATA ·usdtProbeKeywords+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeKeywords+56(SB)/8, $·usdtSiteKeywords(SB)
-DATA ·usdtProbeKeywords+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeKeywords+72(SB)/8, $·usdtProbeKeywords+18(SB)
-DATA ·usdtProbeKeywords+80(SB)/8, $"other_pr"
-DATA ·usdtProbeKeywords+88(SB)/8, $"ovider\x00k"
-DATA ·usdtProbeKeywords+96(SB)/8, $"eywords\x00"
-DATA ·usdtProbeKeywords+104(SB)/8, $"-4@x0 -4"
-DATA ·usdtProbeKeywords+112(SB)/8, $"@x1 -4@x"
-DATA ·usdtProbeKeywords+120(SB)/8, $"2 -4@x3 "
-DATA ·usdtProbeKeywords+128(SB)/8, $"-4@x4 -4"
-DATA ·usdtProbeKeywords+136(SB)/8, $"@x5 -4@x"
-DATA ·usdtProbeKeywords+144(SB)/8, $"6\x00\x00\x00{\"ve"
-DATA ·usdtProbeKeywords+152(SB)/8, $"rsion\":1"
-DATA ·usdtProbeKeywords+160(SB)/8, $",\"provid"
-DATA ·usdtProbeKeywords+168(SB)/8, $"er\":\"oth"
-DATA ·usdtProbeKeywords+176(SB)/8, $"er_provi"
-DATA ·usdtProbeKeywords+184(SB)/8, $"der\",\"na"
-DATA ·usdtProbeKeywords+192(SB)/8, $"me\":\"key"
-DATA ·usdtProbeKeywords+200(SB)/8, $"words\",\""
-DATA ·usdtProbeKeywords+208(SB)/8, $"args\":[{"
-DATA ·usdtProbeKeywords+216(SB)/8, $"\"name\":\""
-DATA ·usdtProbeKeywords+224(SB)/8, $"type\",\"t"
-DATA ·usdtProbeKeywords+232(SB)/8, $"ype\":\"in"
-DATA ·usdtProbeKeywords+240(SB)/8, $"t\",\"kind"
-DATA ·usdtProbeKeywords+248(SB)/8, $"\":\"int\","
-DATA ·usdtProbeKeywords+256(SB)/8, $"\"size\":4"
-DATA ·usdtProbeKeywords+264(SB)/8, $",\"signed"
-DATA ·usdtProbeKeywords+272(SB)/8, $"\":true},"
-DATA ·usdtProbeKeywords+280(SB)/8, $"{\"name\":"
-DATA ·usdtProbeKeywords+288(SB)/8, $"\"func\",\""
-DATA ·usdtProbeKeywords+296(SB)/8, $"type\":\"i"
-DATA ·usdtProbeKeywords+304(SB)/8, $"nt\",\"kin"
-DATA ·usdtProbeKeywords+312(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeKeywords+320(SB)/8, $",\"size\":"
-DATA ·usdtProbeKeywords+328(SB)/8, $"4,\"signe"
-DATA ·usdtProbeKeywords+336(SB)/8, $"d\":true}"
-DATA ·usdtProbeKeywords+344(SB)/8, $",{\"name\""
-DATA ·usdtProbeKeywords+352(SB)/8, $":\"g\",\"ty"
-DATA ·usdtProbeKeywords+360(SB)/8, $"pe\":\"int"
-DATA ·usdtProbeKeywords+368(SB)/8, $"\",\"kind\""
-DATA ·usdtProbeKeywords+376(SB)/8, $":\"int\",\""
-DATA ·usdtProbeKeywords+384(SB)/8, $"size\":4,"
-DATA ·usdtProbeKeywords+392(SB)/8, $"\"signed\""
-DATA ·usdtProbeKeywords+400(SB)/8, $":true},{"
-DATA ·usdtProbeKeywords+408(SB)/8, $"\"name\":\""
-DATA ·usdtProbeKeywords+416(SB)/8, $"SP\",\"typ"
-DATA ·usdtProbeKeywords+424(SB)/8, $"e\":\"int\""
-DATA ·usdtProbeKeywords+432(SB)/8, $",\"kind\":"
-DATA ·usdtProbeKeywords+440(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeKeywords+448(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeKeywords+456(SB)/8, $"signed\":"
-DATA ·usdtProbeKeywords+464(SB)/8, $"true},{\""
-DATA ·usdtProbeKeywords+472(SB)/8, $"name\":\"l"
-DATA ·usdtProbeKeywords+480(SB)/8, $"en\",\"typ"
-DATA ·usdtProbeKeywords+488(SB)/8, $"e\":\"int\""
-DATA ·usdtProbeKeywords+496(SB)/8, $",\"kind\":"
-DATA ·usdtProbeKeywords+504(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeKeywords+512(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeKeywords+520(SB)/8, $"signed\":"
-DATA ·usdtProbeKeywords+528(SB)/8, $"true},{\""
-DATA ·usdtProbeKeywords+536(SB)/8, $"name\":\"u"
-DATA ·usdtProbeKeywords+544(SB)/8, $"nsafe\",\""
-DATA ·usdtProbeKeywords+552(SB)/8, $"type\":\"i"
-DATA ·usdtProbeKeywords+560(SB)/8, $"nt\",\"kin"
-DATA ·usdtProbeKeywords+568(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeKeywords+576(SB)/8, $",\"size\":"
-DATA ·usdtProbeKeywords+584(SB)/8, $"4,\"signe"
-DATA ·usdtProbeKeywords+592(SB)/8, $"d\":true}"
-DATA ·usdtProbeKeywords+600(SB)/8, $",{\"name\""
-DATA ·usdtProbeKeywords+608(SB)/8, $":\"R14\",\""
-DATA ·usdtProbeKeywords+616(SB)/8, $"type\":\"i"
-DATA ·usdtProbeKeywords+624(SB)/8, $"nt\",\"kin"
-DATA ·usdtProbeKeywords+632(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeKeywords+640(SB)/8, $",\"size\":"
-DATA ·usdtProbeKeywords+648(SB)/8, $"4,\"signe"
-DATA ·usdtProbeKeywords+656(SB)/8, $"d\":true}"
-DATA ·usdtProbeKeywords+664(SB)/8, $"]}\x00\x00\x00\x00\x00\x00"
-DATA ·usdtProbeKeywords+672(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeKeywords(SB), NOPTR, $680
+DATA ·usdtProbeKeywords+32(SB)/8, $0x0000000000000206
+DATA ·usdtProbeKeywords+40(SB)/8, $0x0000000800000008
+DATA ·usdtProbeKeywords+48(SB)/8, $0x000000030000005a
+DATA ·usdtProbeKeywords+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeKeywords+64(SB)/8, $·usdtSiteKeywords(SB)
+DATA ·usdtProbeKeywords+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeKeywords+80(SB)/8, $·usdtProbeKeywords+18(SB)
+DATA ·usdtProbeKeywords+88(SB)/8, $"other_pr"
+DATA ·usdtProbeKeywords+96(SB)/8, $"ovider\x00k"
+DATA ·usdtProbeKeywords+104(SB)/8, $"eywords\x00"
+DATA ·usdtProbeKeywords+112(SB)/8, $"-4@x0 -4"
+DATA ·usdtProbeKeywords+120(SB)/8, $"@x1 -4@x"
+DATA ·usdtProbeKeywords+128(SB)/8, $"2 -4@x3 "
+DATA ·usdtProbeKeywords+136(SB)/8, $"-4@x4 -4"
+DATA ·usdtProbeKeywords+144(SB)/8, $"@x5 -4@x"
+DATA ·usdtProbeKeywords+152(SB)/8, $"6\x00\x00\x00{\"ve"
+DATA ·usdtProbeKeywords+160(SB)/8, $"rsion\":1"
+DATA ·usdtProbeKeywords+168(SB)/8, $",\"provid"
+DATA ·usdtProbeKeywords+176(SB)/8, $"er\":\"oth"
+DATA ·usdtProbeKeywords+184(SB)/8, $"er_provi"
+DATA ·usdtProbeKeywords+192(SB)/8, $"der\",\"na"
+DATA ·usdtProbeKeywords+200(SB)/8, $"me\":\"key"
+DATA ·usdtProbeKeywords+208(SB)/8, $"words\",\""
+DATA ·usdtProbeKeywords+216(SB)/8, $"args\":[{"
+DATA ·usdtProbeKeywords+224(SB)/8, $"\"name\":\""
+DATA ·usdtProbeKeywords+232(SB)/8, $"type\",\"t"
+DATA ·usdtProbeKeywords+240(SB)/8, $"ype\":\"in"
+DATA ·usdtProbeKeywords+248(SB)/8, $"t\",\"kind"
+DATA ·usdtProbeKeywords+256(SB)/8, $"\":\"int\","
+DATA ·usdtProbeKeywords+264(SB)/8, $"\"size\":4"
+DATA ·usdtProbeKeywords+272(SB)/8, $",\"signed"
+DATA ·usdtProbeKeywords+280(SB)/8, $"\":true},"
+DATA ·usdtProbeKeywords+288(SB)/8, $"{\"name\":"
+DATA ·usdtProbeKeywords+296(SB)/8, $"\"func\",\""
+DATA ·usdtProbeKeywords+304(SB)/8, $"type\":\"i"
+DATA ·usdtProbeKeywords+312(SB)/8, $"nt\",\"kin"
+DATA ·usdtProbeKeywords+320(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeKeywords+328(SB)/8, $",\"size\":"
+DATA ·usdtProbeKeywords+336(SB)/8, $"4,\"signe"
+DATA ·usdtProbeKeywords+344(SB)/8, $"d\":true}"
+DATA ·usdtProbeKeywords+352(SB)/8, $",{\"name\""
+DATA ·usdtProbeKeywords+360(SB)/8, $":\"g\",\"ty"
+DATA ·usdtProbeKeywords+368(SB)/8, $"pe\":\"int"
+DATA ·usdtProbeKeywords+376(SB)/8, $"\",\"kind\""
+DATA ·usdtProbeKeywords+384(SB)/8, $":\"int\",\""
+DATA ·usdtProbeKeywords+392(SB)/8, $"size\":4,"
+DATA ·usdtProbeKeywords+400(SB)/8, $"\"signed\""
+DATA ·usdtProbeKeywords+408(SB)/8, $":true},{"
+DATA ·usdtProbeKeywords+416(SB)/8, $"\"name\":\""
+DATA ·usdtProbeKeywords+424(SB)/8, $"SP\",\"typ"
+DATA ·usdtProbeKeywords+432(SB)/8, $"e\":\"int\""
+DATA ·usdtProbeKeywords+440(SB)/8, $",\"kind\":"
+DATA ·usdtProbeKeywords+448(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeKeywords+456(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeKeywords+464(SB)/8, $"signed\":"
+DATA ·usdtProbeKeywords+472(SB)/8, $"true},{\""
+DATA ·usdtProbeKeywords+480(SB)/8, $"name\":\"l"
+DATA ·usdtProbeKeywords+488(SB)/8, $"en\",\"typ"
+DATA ·usdtProbeKeywords+496(SB)/8, $"e\":\"int\""
+DATA ·usdtProbeKeywords+504(SB)/8, $",\"kind\":"
+DATA ·usdtProbeKeywords+512(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeKeywords+520(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeKeywords+528(SB)/8, $"signed\":"
+DATA ·usdtProbeKeywords+536(SB)/8, $"true},{\""
+DATA ·usdtProbeKeywords+544(SB)/8, $"name\":\"u"
+DATA ·usdtProbeKeywords+552(SB)/8, $"nsafe\",\""
+DATA ·usdtProbeKeywords+560(SB)/8, $"type\":\"i"
+DATA ·usdtProbeKeywords+568(SB)/8, $"nt\",\"kin"
+DATA ·usdtProbeKeywords+576(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeKeywords+584(SB)/8, $",\"size\":"
+DATA ·usdtProbeKeywords+592(SB)/8, $"4,\"signe"
+DATA ·usdtProbeKeywords+600(SB)/8, $"d\":true}"
+DATA ·usdtProbeKeywords+608(SB)/8, $",{\"name\""
+DATA ·usdtProbeKeywords+616(SB)/8, $":\"R14\",\""
+DATA ·usdtProbeKeywords+624(SB)/8, $"type\":\"i"
+DATA ·usdtProbeKeywords+632(SB)/8, $"nt\",\"kin"
+DATA ·usdtProbeKeywords+640(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeKeywords+648(SB)/8, $",\"size\":"
+DATA ·usdtProbeKeywords+656(SB)/8, $"4,\"signe"
+DATA ·usdtProbeKeywords+664(SB)/8, $"d\":true}"
+DATA ·usdtProbeKeywords+672(SB)/8, $"]}\x00\x00\x00\x00\x00\x00"
+DATA ·usdtProbeKeywords+680(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeKeywords(SB), NOPTR, $688

@@ -173,6 +173,21 @@ impl Builder {
         out
     }
 
+    /// Reads eight bytes from a register or from memory to a place; tells whether they can be read.
+    pub(super) fn whole(&mut self, to: u32, operand: &Operand, arch: Arch) -> bool {
+        let step = match operand {
+            Operand::Register(register) => {
+                ptregs::offset(register.id, arch).map(|from| Step::Register { to, from })
+            }
+            operand => {
+                address(operand, arch).ok().map(|from| Step::Memory { to, len: 8, from, fault: self.fault() })
+            }
+        };
+        let readable = step.is_some();
+        self.steps.extend(step);
+        readable
+    }
+
     fn immediate(&mut self, value: &Value, operand: &Operand, arch: Arch) -> Result<Word, String> {
         let word = |at| Word { at, size: value.size, signed: value.signed, fault: None };
         match operand {

@@ -10,12 +10,12 @@
 use super::arguments::{Argument, Arguments};
 use super::buckets::Buckets;
 use super::condition::{Condition, LONGEST_TEXT};
-use super::fetch::{Builder, Step, Word, address};
+use super::fetch::{Builder, Step, Word};
 use super::layout::Layout;
 use super::table::{Field, FieldKind, KEY_TEXT};
 use crate::filter::{Filter, Literal, Subject, Test};
 use serde::Serialize;
-use stapsdt::argspec::{Operand, Value};
+use stapsdt::argspec::Value;
 use stapsdt::schema::Kind;
 use std::collections::BTreeMap;
 
@@ -262,8 +262,7 @@ impl<'a> Maker<'a> {
                 _ => {}
             }
         }
-        if let (true, Some(operand @ Operand::Memory { .. })) = (goid, &arguments.goid) {
-            address(operand, arguments.arch)?;
+        if let (true, Some(operand)) = (goid, &arguments.goid) {
             places.push(Ok(Value { size: 8, signed: false, float: false, operand: operand.clone() }));
         }
         let mut words = maker.builder.words(&places, arguments.arch).into_iter();

@@ -8,7 +8,7 @@
 //! ```
 
 use super::arguments::{Argument, Arguments};
-use super::fetch::{Builder, Step, Word, address};
+use super::fetch::{Builder, Step, Word};
 use serde::Serialize;
 use stapsdt::argspec::Arch;
 use stapsdt::schema::Kind;
@@ -81,11 +81,8 @@ impl Layout {
     /// The record of a probe.
     pub(super) fn new(arguments: &Arguments, max_text: u32, stack: Option<u32>) -> Layout {
         let mut builder = Builder::new(ARGS);
-        let goid = arguments.goid.as_ref().and_then(|operand| address(operand, arguments.arch).ok());
-        if let Some(from) = &goid {
-            let fault = builder.fault();
-            builder.steps.push(Step::Memory { to: GOID, len: 8, from: from.clone(), fault });
-        }
+        let goid =
+            arguments.goid.as_ref().is_some_and(|operand| builder.whole(GOID, operand, arguments.arch));
         let places: Vec<_> =
             arguments.list.iter().flat_map(|a| [Some(a.word.clone()), a.length.clone()]).flatten().collect();
         let mut words = builder.words(&places, arguments.arch).into_iter();
@@ -101,13 +98,7 @@ impl Layout {
             builder.steps.push(Step::Stack { to, frames });
             (to, frames)
         });
-        Layout {
-            size: builder.end.next_multiple_of(8),
-            steps: builder.steps,
-            args,
-            goid: goid.is_some(),
-            stack,
-        }
+        Layout { size: builder.end.next_multiple_of(8), steps: builder.steps, args, goid, stack }
     }
 }
 
@@ -241,6 +232,9 @@ mod tests {
         let layout =
             layout_of(&probe("8@8(%rsp) 8@16(%rsp) 8@24(%rsp) 8@32(%rsp) 8@152(%r14)", Some(&schema)));
         assert!(layout.goid);
+        let sealed = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi 8@%rsi 8@%r8", Some(&schema)));
+        assert!(sealed.goid);
+        assert_eq!(sealed.steps[0], Step::Register { to: GOID, from: 72 });
         assert_eq!(
             layout.steps,
             [

@@ -96,7 +96,7 @@ impl GoProbe<'_> {
     /// The function that puts the arguments into registers and goes on to the site; the site itself where there are
     /// none.
     fn entry(&self) -> String {
-        if self.probe.words() == 0 { self.site() } else { format!("usdtLoad{}", self.name) }
+        format!("usdtLoad{}", self.name)
     }
     /// The out-of-line half of the gate.
     fn fire(&self) -> String {

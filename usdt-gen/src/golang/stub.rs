@@ -1,7 +1,7 @@
 //! The assembly side: one site and one blob a probe.
 //!
 //! The site is a function of its own, so the note's pc is a symbol's address; another one puts the arguments into
-//! registers and jumps there. amd64 sites carry the forms
+//! registers, with the goroutine's id behind them, and jumps there. amd64 sites carry the forms
 //! that kernels know how to optimise behind the `nop` that every tracer attaches to: `nop10` (libbpf's
 //! `nop,nop10` pair) and `nop5` (safe in Go, which has no red zone). The linker aligns functions to 32 bytes
 //! (amd64) and 16 (arm64), so a site never crosses a page.
@@ -37,7 +37,7 @@ impl Blobs {
                 name: probe.name.clone(),
                 args: args(probe, arch),
             };
-            Blob::template(&note, &schema)
+            Blob::template(&note, &schema, goid_register(probe, arch))
         };
         let (mut amd64, mut arm64) = (template(Arch::X86_64)?, template(Arch::Aarch64)?);
         let size = amd64.len().max(arm64.len());
@@ -91,19 +91,36 @@ const AMD64: [(&str, u8); crate::provider::MAX_WORDS] = [
     ("R13", 13),
 ];
 
+/// The first register behind the arguments': the stub loads the goroutine id into it.
+fn goid_register(probe: &Probe, arch: Arch) -> Option<u8> {
+    let next = AMD64.get(probe.words());
+    next.map(|(_, amd64)| match arch {
+        Arch::X86_64 => *amd64,
+        Arch::Aarch64 => probe.words() as u8,
+    })
+}
+
 fn site(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
     let words = probe.probe.words();
     let _ = write!(out, "\n// {}\n", probe.full_name());
-    if words > 0 {
-        let _ = writeln!(out, "TEXT ·{}(SB), NOSPLIT|NOFRAME, $0-{}", probe.entry(), words * 8);
-        for (word, (amd64, _)) in (0..words).zip(AMD64) {
-            let _ = match arch {
-                Arch::X86_64 => writeln!(out, "\tMOVQ arg{word}+{}(FP), {amd64}", 8 * word),
-                Arch::Aarch64 => writeln!(out, "\tMOVD arg{word}+{}(FP), R{word}", 8 * word),
-            };
-        }
-        let _ = write!(out, "\tJMP ·{}(SB)\n\n", probe.site());
+    let _ = writeln!(out, "TEXT ·{}(SB), NOSPLIT|NOFRAME, $0-{}", probe.entry(), words * 8);
+    for (word, (amd64, _)) in (0..words).zip(AMD64) {
+        let _ = match arch {
+            Arch::X86_64 => writeln!(out, "\tMOVQ arg{word}+{}(FP), {amd64}", 8 * word),
+            Arch::Aarch64 => writeln!(out, "\tMOVD arg{word}+{}(FP), R{word}", 8 * word),
+        };
     }
+    if let Some((amd64, _)) = AMD64.get(words) {
+        // Unsealed, this loads the goroutine's first word.
+        let offset = format!("·{}+{}(SB)", probe.blob(), blob::GOID_OFFSET);
+        let _ = match arch {
+            Arch::X86_64 => write!(out, "\tMOVL {offset}, {amd64}\n\tMOVQ (R14)({amd64}*1), {amd64}\n"),
+            Arch::Aarch64 => {
+                write!(out, "\tMOVWU {offset}, R{words}\n\tADD g, R{words}\n\tMOVD (R{words}), R{words}\n")
+            }
+        };
+    }
+    let _ = write!(out, "\tJMP ·{}(SB)\n\n", probe.site());
     let _ = writeln!(out, "TEXT ·{}(SB), NOSPLIT|NOFRAME, $0-0", probe.site());
     match arch {
         Arch::X86_64 => out.push_str(

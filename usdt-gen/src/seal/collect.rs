@@ -1,7 +1,7 @@
 //! What the binary holds: its blobs, checked against its segments, and the notes it already has.
 
 use super::{Options, SealError};
-use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
+use stapsdt::argspec::{Arch, Operand, Register, Value};
 use stapsdt::blob;
 use stapsdt::elf::View;
 use stapsdt::note::{self, Note, NoteIter};
@@ -16,7 +16,7 @@ pub(super) struct Found {
     pub(super) probes: Vec<Probe>,
     /// Notes of others (C code linked in), to be kept in front of ours.
     pub(super) foreign: Vec<Note>,
-    /// Offset of `goid` in `runtime.g`, if appended to every note.
+    /// Offset of `goid` in `runtime.g`, if the notes have the goroutine id.
     pub(super) goid_offset: Option<u32>,
     /// Notes of others are repaired, too.
     pub(super) fix: bool,
@@ -30,6 +30,8 @@ pub(super) struct Probe {
     pub(super) schema: String,
     /// Where the blob is.
     pub(super) blob: std::ops::Range<u64>,
+    /// What its stub has to add to the goroutine's address, where it is not there yet.
+    pub(super) goid_offset: Option<u32>,
 }
 
 /// `None` where the file has no probes to seal or to repair.
@@ -57,11 +59,16 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Found>
     for blob in blobs {
         let mut note = blob.note;
         check(view, &note, arch)?;
-        if let Some(offset) = goid_offset {
-            append_goid(&mut note, offset, arch);
-        }
+        let wanted = match (goid_offset, blob.goid_register) {
+            (Some(offset), Some(register)) => {
+                append_goid(&mut note, register, arch);
+                offset
+            }
+            _ => 0,
+        };
+        let goid_offset = (wanted != blob.goid_offset).then_some(wanted);
         let range = blob.self_addr..blob.self_addr.saturating_add(blob.size as u64);
-        probes.push(Probe { note, schema: blob.schema, blob: range });
+        probes.push(Probe { note, schema: blob.schema, blob: range, goid_offset });
     }
     probes.sort_by_key(|p| p.note.pc);
     let mut foreign = foreign(view, &probes, options.fix)?;
@@ -131,19 +138,9 @@ fn check(view: &View<'_>, note: &Note, arch: Arch) -> Result<(), SealError> {
     data.map(|_| ()).ok_or_else(|| bad("its semaphore is not in file-backed writable data"))
 }
 
-/// The running goroutine is in a fixed register at the site: R14 on amd64 (ABIInternal keeps it, and the stub's
-/// caller is Go code), R28 on arm64.
-fn append_goid(note: &mut Note, offset: u32, arch: Arch) {
-    let declared = stapsdt::argspec::parse(&note.args, arch).len();
-    if declared >= crate::provider::MAX_WORDS {
-        return;
-    }
-    let g = match arch {
-        Arch::X86_64 => gobinary::goid::G_AMD64,
-        Arch::Aarch64 => gobinary::goid::G_ARM64,
-    };
-    let operand =
-        Operand::Memory { disp: Expr::number(offset.into()), base: Some(Register::gpr(g)), index: None };
+/// The stub has the goroutine id in a register, unless the arguments take as many as tracers read.
+fn append_goid(note: &mut Note, register: u8, arch: Arch) {
+    let operand = Operand::Register(Register::gpr(register));
     let arg = Value { size: 8, signed: false, float: false, operand }.print(arch);
     if !note.args.is_empty() {
         note.args.push(' ');

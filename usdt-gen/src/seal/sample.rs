@@ -23,7 +23,7 @@ pub fn with_args(args: &str) -> Vec<u8> {
 fn blob_with(pc: u64, semaphore: u64, args: &str) -> Vec<u8> {
     let note =
         Note { pc: 0, base: 0, semaphore: 0, provider: "app".into(), name: "tick".into(), args: args.into() };
-    let mut bytes = Blob::template(&note, "{\"version\":1}").unwrap();
+    let mut bytes = Blob::template(&note, "{\"version\":1}", None).unwrap();
     for (at, value) in [(blob::SELF, BLOB), (blob::PC, pc), (blob::NOTE_SEMAPHORE, semaphore)] {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }

@@ -10,6 +10,7 @@ use object::elf::{
     SHT_RELA, SHT_SYMTAB, SectionFlags, SectionHeader64, SectionType, SymbolSection,
 };
 use object::{U16, U32, U64, pod};
+use stapsdt::blob;
 use stapsdt::elf::View;
 use stapsdt::note::{self, Note};
 use stapsdt::schema;
@@ -40,10 +41,12 @@ pub(super) fn write(view: &View<'_>, found: &Found, plan: &Plan) -> Result<Optio
     });
     let in_place =
         matches!(plan.probes, Carve::None | Carve::Present) && matches!(plan.base, Base::Present { .. });
-    if unchanged && in_place && !found.reorder {
+    let loads = found.probes.iter().any(|probe| probe.goid_offset.is_some());
+    if unchanged && in_place && !found.reorder && !loads {
         return Ok(None);
     }
     let mut edit = Edit::new(view);
+    goroutine_ids(view, found, &mut edit)?;
     retire_old_table(view, &mut edit)?;
     let moved = carve(&mut rows, &plan.probes)?;
     place_base(view, &mut rows, &mut edit, &plan.base)?;
@@ -60,6 +63,17 @@ pub(super) fn write(view: &View<'_>, found: &Found, plan: &Plan) -> Result<Optio
         });
     }
     write_table(view, rows, edit, moved).map(Some)
+}
+
+/// Tells the stubs where the goroutine id is.
+fn goroutine_ids(view: &View<'_>, found: &Found, edit: &mut Edit) -> Result<(), SealError> {
+    for probe in &found.probes {
+        let Some(offset) = probe.goid_offset else { continue };
+        let field = probe.blob.start + blob::GOID_OFFSET as u64;
+        let segment = view.load_segment(field, 4).ok_or(DAMAGED)?;
+        edit.patch(segment.offset + (field - segment.vaddr), offset.to_le_bytes().to_vec());
+    }
+    Ok(())
 }
 
 /// The old table's bytes become free; zeroed where they are inside a segment, cut off where they end the file.

@@ -53,7 +53,7 @@ func usdtSiteRequestStart()
 var usdtProbeRequestStart struct {
 	_         [18]byte
 	semaphore uint16
-	_         [468]byte
+	_         [476]byte
 }
 
 // RequestEnd fires the probe httpd:request__end.
@@ -93,7 +93,7 @@ func usdtSiteRequestEnd()
 var usdtProbeRequestEnd struct {
 	_         [18]byte
 	semaphore uint16
-	_         [620]byte
+	_         [628]byte
 }
 
 // CacheHit fires the probe httpd:cache__hit.
@@ -133,7 +133,7 @@ func usdtSiteCacheHit()
 var usdtProbeCacheHit struct {
 	_         [18]byte
 	semaphore uint16
-	_         [388]byte
+	_         [396]byte
 }
 
 // CacheMiss fires the probe httpd:cache__miss.
@@ -173,7 +173,7 @@ func usdtSiteCacheMiss()
 var usdtProbeCacheMiss struct {
 	_         [18]byte
 	semaphore uint16
-	_         [316]byte
+	_         [324]byte
 }
 
 // RequestError fires the probe httpd:request__error.
@@ -215,7 +215,7 @@ func usdtSiteRequestError()
 var usdtProbeRequestError struct {
 	_         [18]byte
 	semaphore uint16
-	_         [500]byte
+	_         [508]byte
 }
 
 // EvictStart fires the probe httpd:evict__start.
@@ -254,7 +254,7 @@ func usdtSiteEvictStart()
 var usdtProbeEvictStart struct {
 	_         [18]byte
 	semaphore uint16
-	_         [332]byte
+	_         [340]byte
 }
 
 // EvictEnd fires the probe httpd:evict__end.
@@ -293,7 +293,7 @@ func usdtSiteEvictEnd()
 var usdtProbeEvictEnd struct {
 	_         [18]byte
 	semaphore uint16
-	_         [460]byte
+	_         [468]byte
 }
 
 // usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,

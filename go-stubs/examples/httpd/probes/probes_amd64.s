@@ -11,6 +11,8 @@ TEXT ·usdtLoadRequestStart(SB), NOSPLIT|NOFRAME, $0-40
 	MOVQ arg2+16(FP), CX
 	MOVQ arg3+24(FP), DX
 	MOVQ arg4+32(FP), SI
+	MOVL ·usdtProbeRequestStart+36(SB), DI
+	MOVQ (R14)(DI*1), DI
 	JMP ·usdtSiteRequestStart(SB)
 
 TEXT ·usdtSiteRequestStart(SB), NOSPLIT|NOFRAME, $0-0
@@ -24,66 +26,67 @@ TEXT ·usdtSiteRequestStart(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeRequestStart+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeRequestStart+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeRequestStart+16(SB)/8, $0x000001e800000001
+DATA ·usdtProbeRequestStart+16(SB)/8, $0x000001f000000001
 DATA ·usdtProbeRequestStart+24(SB)/8, $·usdtProbeRequestStart(SB)
-DATA ·usdtProbeRequestStart+32(SB)/8, $0x0000000800000160
-DATA ·usdtProbeRequestStart+40(SB)/8, $0x0000000300000050
-DATA ·usdtProbeRequestStart+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeRequestStart+56(SB)/8, $·usdtSiteRequestStart(SB)
-DATA ·usdtProbeRequestStart+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeRequestStart+72(SB)/8, $·usdtProbeRequestStart+18(SB)
-DATA ·usdtProbeRequestStart+80(SB)/8, $"httpd\x00re"
-DATA ·usdtProbeRequestStart+88(SB)/8, $"quest__s"
-DATA ·usdtProbeRequestStart+96(SB)/8, $"tart\x008@%"
-DATA ·usdtProbeRequestStart+104(SB)/8, $"rax 8@%r"
-DATA ·usdtProbeRequestStart+112(SB)/8, $"bx 8@%rc"
-DATA ·usdtProbeRequestStart+120(SB)/8, $"x 8@%rdx"
-DATA ·usdtProbeRequestStart+128(SB)/8, $" 8@%rsi\x00"
-DATA ·usdtProbeRequestStart+136(SB)/8, $"{\"versio"
-DATA ·usdtProbeRequestStart+144(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeRequestStart+152(SB)/8, $"ovider\":"
-DATA ·usdtProbeRequestStart+160(SB)/8, $"\"httpd\","
-DATA ·usdtProbeRequestStart+168(SB)/8, $"\"name\":\""
-DATA ·usdtProbeRequestStart+176(SB)/8, $"request_"
-DATA ·usdtProbeRequestStart+184(SB)/8, $"_start\","
-DATA ·usdtProbeRequestStart+192(SB)/8, $"\"args\":["
-DATA ·usdtProbeRequestStart+200(SB)/8, $"{\"name\":"
-DATA ·usdtProbeRequestStart+208(SB)/8, $"\"id\",\"ty"
-DATA ·usdtProbeRequestStart+216(SB)/8, $"pe\":\"uin"
-DATA ·usdtProbeRequestStart+224(SB)/8, $"t64_t\",\""
-DATA ·usdtProbeRequestStart+232(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeRequestStart+240(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeRequestStart+248(SB)/8, $"e\":8,\"si"
-DATA ·usdtProbeRequestStart+256(SB)/8, $"gned\":fa"
-DATA ·usdtProbeRequestStart+264(SB)/8, $"lse},{\"n"
-DATA ·usdtProbeRequestStart+272(SB)/8, $"ame\":\"me"
-DATA ·usdtProbeRequestStart+280(SB)/8, $"thod\",\"t"
-DATA ·usdtProbeRequestStart+288(SB)/8, $"ype\":\"st"
-DATA ·usdtProbeRequestStart+296(SB)/8, $"ring\",\"k"
-DATA ·usdtProbeRequestStart+304(SB)/8, $"ind\":\"st"
-DATA ·usdtProbeRequestStart+312(SB)/8, $"ring\",\"s"
-DATA ·usdtProbeRequestStart+320(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeRequestStart+328(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestStart+336(SB)/8, $"false},{"
-DATA ·usdtProbeRequestStart+344(SB)/8, $"\"name\":\""
-DATA ·usdtProbeRequestStart+352(SB)/8, $"path\",\"t"
-DATA ·usdtProbeRequestStart+360(SB)/8, $"ype\":\"st"
-DATA ·usdtProbeRequestStart+368(SB)/8, $"ring\",\"k"
-DATA ·usdtProbeRequestStart+376(SB)/8, $"ind\":\"st"
-DATA ·usdtProbeRequestStart+384(SB)/8, $"ring\",\"s"
-DATA ·usdtProbeRequestStart+392(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeRequestStart+400(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestStart+408(SB)/8, $"false}],"
-DATA ·usdtProbeRequestStart+416(SB)/8, $"\"doc\":\"A"
-DATA ·usdtProbeRequestStart+424(SB)/8, $" request"
-DATA ·usdtProbeRequestStart+432(SB)/8, $" has bee"
-DATA ·usdtProbeRequestStart+440(SB)/8, $"n read.\""
-DATA ·usdtProbeRequestStart+448(SB)/8, $",\"stabil"
-DATA ·usdtProbeRequestStart+456(SB)/8, $"ity\":\"Ev"
-DATA ·usdtProbeRequestStart+464(SB)/8, $"olving/E"
-DATA ·usdtProbeRequestStart+472(SB)/8, $"volving/"
-DATA ·usdtProbeRequestStart+480(SB)/8, $"Common\"}"
-GLOBL ·usdtProbeRequestStart(SB), NOPTR, $488
+DATA ·usdtProbeRequestStart+32(SB)/8, $0x0000000000000160
+DATA ·usdtProbeRequestStart+40(SB)/8, $0x0000000800000008
+DATA ·usdtProbeRequestStart+48(SB)/8, $0x0000000300000050
+DATA ·usdtProbeRequestStart+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeRequestStart+64(SB)/8, $·usdtSiteRequestStart(SB)
+DATA ·usdtProbeRequestStart+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeRequestStart+80(SB)/8, $·usdtProbeRequestStart+18(SB)
+DATA ·usdtProbeRequestStart+88(SB)/8, $"httpd\x00re"
+DATA ·usdtProbeRequestStart+96(SB)/8, $"quest__s"
+DATA ·usdtProbeRequestStart+104(SB)/8, $"tart\x008@%"
+DATA ·usdtProbeRequestStart+112(SB)/8, $"rax 8@%r"
+DATA ·usdtProbeRequestStart+120(SB)/8, $"bx 8@%rc"
+DATA ·usdtProbeRequestStart+128(SB)/8, $"x 8@%rdx"
+DATA ·usdtProbeRequestStart+136(SB)/8, $" 8@%rsi\x00"
+DATA ·usdtProbeRequestStart+144(SB)/8, $"{\"versio"
+DATA ·usdtProbeRequestStart+152(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeRequestStart+160(SB)/8, $"ovider\":"
+DATA ·usdtProbeRequestStart+168(SB)/8, $"\"httpd\","
+DATA ·usdtProbeRequestStart+176(SB)/8, $"\"name\":\""
+DATA ·usdtProbeRequestStart+184(SB)/8, $"request_"
+DATA ·usdtProbeRequestStart+192(SB)/8, $"_start\","
+DATA ·usdtProbeRequestStart+200(SB)/8, $"\"args\":["
+DATA ·usdtProbeRequestStart+208(SB)/8, $"{\"name\":"
+DATA ·usdtProbeRequestStart+216(SB)/8, $"\"id\",\"ty"
+DATA ·usdtProbeRequestStart+224(SB)/8, $"pe\":\"uin"
+DATA ·usdtProbeRequestStart+232(SB)/8, $"t64_t\",\""
+DATA ·usdtProbeRequestStart+240(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeRequestStart+248(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeRequestStart+256(SB)/8, $"e\":8,\"si"
+DATA ·usdtProbeRequestStart+264(SB)/8, $"gned\":fa"
+DATA ·usdtProbeRequestStart+272(SB)/8, $"lse},{\"n"
+DATA ·usdtProbeRequestStart+280(SB)/8, $"ame\":\"me"
+DATA ·usdtProbeRequestStart+288(SB)/8, $"thod\",\"t"
+DATA ·usdtProbeRequestStart+296(SB)/8, $"ype\":\"st"
+DATA ·usdtProbeRequestStart+304(SB)/8, $"ring\",\"k"
+DATA ·usdtProbeRequestStart+312(SB)/8, $"ind\":\"st"
+DATA ·usdtProbeRequestStart+320(SB)/8, $"ring\",\"s"
+DATA ·usdtProbeRequestStart+328(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeRequestStart+336(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestStart+344(SB)/8, $"false},{"
+DATA ·usdtProbeRequestStart+352(SB)/8, $"\"name\":\""
+DATA ·usdtProbeRequestStart+360(SB)/8, $"path\",\"t"
+DATA ·usdtProbeRequestStart+368(SB)/8, $"ype\":\"st"
+DATA ·usdtProbeRequestStart+376(SB)/8, $"ring\",\"k"
+DATA ·usdtProbeRequestStart+384(SB)/8, $"ind\":\"st"
+DATA ·usdtProbeRequestStart+392(SB)/8, $"ring\",\"s"
+DATA ·usdtProbeRequestStart+400(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeRequestStart+408(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestStart+416(SB)/8, $"false}],"
+DATA ·usdtProbeRequestStart+424(SB)/8, $"\"doc\":\"A"
+DATA ·usdtProbeRequestStart+432(SB)/8, $" request"
+DATA ·usdtProbeRequestStart+440(SB)/8, $" has bee"
+DATA ·usdtProbeRequestStart+448(SB)/8, $"n read.\""
+DATA ·usdtProbeRequestStart+456(SB)/8, $",\"stabil"
+DATA ·usdtProbeRequestStart+464(SB)/8, $"ity\":\"Ev"
+DATA ·usdtProbeRequestStart+472(SB)/8, $"olving/E"
+DATA ·usdtProbeRequestStart+480(SB)/8, $"volving/"
+DATA ·usdtProbeRequestStart+488(SB)/8, $"Common\"}"
+GLOBL ·usdtProbeRequestStart(SB), NOPTR, $496
 
 // httpd:request__end
 TEXT ·usdtLoadRequestEnd(SB), NOSPLIT|NOFRAME, $0-48
@@ -93,6 +96,8 @@ TEXT ·usdtLoadRequestEnd(SB), NOSPLIT|NOFRAME, $0-48
 	MOVQ arg3+24(FP), DX
 	MOVQ arg4+32(FP), SI
 	MOVQ arg5+40(FP), DI
+	MOVL ·usdtProbeRequestEnd+36(SB), R8
+	MOVQ (R14)(R8*1), R8
 	JMP ·usdtSiteRequestEnd(SB)
 
 TEXT ·usdtSiteRequestEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -106,91 +111,94 @@ TEXT ·usdtSiteRequestEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeRequestEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeRequestEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeRequestEnd+16(SB)/8, $0x0000028000000001
+DATA ·usdtProbeRequestEnd+16(SB)/8, $0x0000028800000001
 DATA ·usdtProbeRequestEnd+24(SB)/8, $·usdtProbeRequestEnd(SB)
-DATA ·usdtProbeRequestEnd+32(SB)/8, $0x00000008000001ef
-DATA ·usdtProbeRequestEnd+40(SB)/8, $0x0000000300000057
-DATA ·usdtProbeRequestEnd+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeRequestEnd+56(SB)/8, $·usdtSiteRequestEnd(SB)
-DATA ·usdtProbeRequestEnd+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeRequestEnd+72(SB)/8, $·usdtProbeRequestEnd+18(SB)
-DATA ·usdtProbeRequestEnd+80(SB)/8, $"httpd\x00re"
-DATA ·usdtProbeRequestEnd+88(SB)/8, $"quest__e"
-DATA ·usdtProbeRequestEnd+96(SB)/8, $"nd\x008@%ra"
-DATA ·usdtProbeRequestEnd+104(SB)/8, $"x 8@%rbx"
-DATA ·usdtProbeRequestEnd+112(SB)/8, $" 8@%rcx "
-DATA ·usdtProbeRequestEnd+120(SB)/8, $"-4@%rdx "
-DATA ·usdtProbeRequestEnd+128(SB)/8, $"8@%rsi -"
-DATA ·usdtProbeRequestEnd+136(SB)/8, $"8@%rdi\x00\x00"
-DATA ·usdtProbeRequestEnd+144(SB)/8, $"{\"versio"
-DATA ·usdtProbeRequestEnd+152(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeRequestEnd+160(SB)/8, $"ovider\":"
-DATA ·usdtProbeRequestEnd+168(SB)/8, $"\"httpd\","
-DATA ·usdtProbeRequestEnd+176(SB)/8, $"\"name\":\""
-DATA ·usdtProbeRequestEnd+184(SB)/8, $"request_"
-DATA ·usdtProbeRequestEnd+192(SB)/8, $"_end\",\"a"
-DATA ·usdtProbeRequestEnd+200(SB)/8, $"rgs\":[{\""
-DATA ·usdtProbeRequestEnd+208(SB)/8, $"name\":\"i"
-DATA ·usdtProbeRequestEnd+216(SB)/8, $"d\",\"type"
-DATA ·usdtProbeRequestEnd+224(SB)/8, $"\":\"uint6"
-DATA ·usdtProbeRequestEnd+232(SB)/8, $"4_t\",\"ki"
-DATA ·usdtProbeRequestEnd+240(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeRequestEnd+248(SB)/8, $"\",\"size\""
-DATA ·usdtProbeRequestEnd+256(SB)/8, $":8,\"sign"
-DATA ·usdtProbeRequestEnd+264(SB)/8, $"ed\":fals"
-DATA ·usdtProbeRequestEnd+272(SB)/8, $"e},{\"nam"
-DATA ·usdtProbeRequestEnd+280(SB)/8, $"e\":\"path"
-DATA ·usdtProbeRequestEnd+288(SB)/8, $"\",\"type\""
-DATA ·usdtProbeRequestEnd+296(SB)/8, $":\"string"
-DATA ·usdtProbeRequestEnd+304(SB)/8, $"\",\"kind\""
-DATA ·usdtProbeRequestEnd+312(SB)/8, $":\"string"
-DATA ·usdtProbeRequestEnd+320(SB)/8, $"\",\"size\""
-DATA ·usdtProbeRequestEnd+328(SB)/8, $":8,\"sign"
-DATA ·usdtProbeRequestEnd+336(SB)/8, $"ed\":fals"
-DATA ·usdtProbeRequestEnd+344(SB)/8, $"e},{\"nam"
-DATA ·usdtProbeRequestEnd+352(SB)/8, $"e\":\"stat"
-DATA ·usdtProbeRequestEnd+360(SB)/8, $"us\",\"typ"
-DATA ·usdtProbeRequestEnd+368(SB)/8, $"e\":\"int\""
-DATA ·usdtProbeRequestEnd+376(SB)/8, $",\"kind\":"
-DATA ·usdtProbeRequestEnd+384(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeRequestEnd+392(SB)/8, $"ize\":4,\""
-DATA ·usdtProbeRequestEnd+400(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestEnd+408(SB)/8, $"true},{\""
-DATA ·usdtProbeRequestEnd+416(SB)/8, $"name\":\"b"
-DATA ·usdtProbeRequestEnd+424(SB)/8, $"ytes\",\"t"
-DATA ·usdtProbeRequestEnd+432(SB)/8, $"ype\":\"ui"
-DATA ·usdtProbeRequestEnd+440(SB)/8, $"nt64_t\","
-DATA ·usdtProbeRequestEnd+448(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeRequestEnd+456(SB)/8, $"int\",\"si"
-DATA ·usdtProbeRequestEnd+464(SB)/8, $"ze\":8,\"s"
-DATA ·usdtProbeRequestEnd+472(SB)/8, $"igned\":f"
-DATA ·usdtProbeRequestEnd+480(SB)/8, $"alse},{\""
-DATA ·usdtProbeRequestEnd+488(SB)/8, $"name\":\"d"
-DATA ·usdtProbeRequestEnd+496(SB)/8, $"uration_"
-DATA ·usdtProbeRequestEnd+504(SB)/8, $"ns\",\"typ"
-DATA ·usdtProbeRequestEnd+512(SB)/8, $"e\":\"int6"
-DATA ·usdtProbeRequestEnd+520(SB)/8, $"4_t\",\"ki"
-DATA ·usdtProbeRequestEnd+528(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeRequestEnd+536(SB)/8, $"\",\"size\""
-DATA ·usdtProbeRequestEnd+544(SB)/8, $":8,\"sign"
-DATA ·usdtProbeRequestEnd+552(SB)/8, $"ed\":true"
-DATA ·usdtProbeRequestEnd+560(SB)/8, $"}],\"doc\""
-DATA ·usdtProbeRequestEnd+568(SB)/8, $":\"The an"
-DATA ·usdtProbeRequestEnd+576(SB)/8, $"swer has"
-DATA ·usdtProbeRequestEnd+584(SB)/8, $" been wr"
-DATA ·usdtProbeRequestEnd+592(SB)/8, $"itten.\","
-DATA ·usdtProbeRequestEnd+600(SB)/8, $"\"stabili"
-DATA ·usdtProbeRequestEnd+608(SB)/8, $"ty\":\"Evo"
-DATA ·usdtProbeRequestEnd+616(SB)/8, $"lving/Ev"
-DATA ·usdtProbeRequestEnd+624(SB)/8, $"olving/C"
-DATA ·usdtProbeRequestEnd+632(SB)/8, $"ommon\"}\x00"
-GLOBL ·usdtProbeRequestEnd(SB), NOPTR, $640
+DATA ·usdtProbeRequestEnd+32(SB)/8, $0x00000000000001ef
+DATA ·usdtProbeRequestEnd+40(SB)/8, $0x0000000800000009
+DATA ·usdtProbeRequestEnd+48(SB)/8, $0x0000000300000057
+DATA ·usdtProbeRequestEnd+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeRequestEnd+64(SB)/8, $·usdtSiteRequestEnd(SB)
+DATA ·usdtProbeRequestEnd+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeRequestEnd+80(SB)/8, $·usdtProbeRequestEnd+18(SB)
+DATA ·usdtProbeRequestEnd+88(SB)/8, $"httpd\x00re"
+DATA ·usdtProbeRequestEnd+96(SB)/8, $"quest__e"
+DATA ·usdtProbeRequestEnd+104(SB)/8, $"nd\x008@%ra"
+DATA ·usdtProbeRequestEnd+112(SB)/8, $"x 8@%rbx"
+DATA ·usdtProbeRequestEnd+120(SB)/8, $" 8@%rcx "
+DATA ·usdtProbeRequestEnd+128(SB)/8, $"-4@%rdx "
+DATA ·usdtProbeRequestEnd+136(SB)/8, $"8@%rsi -"
+DATA ·usdtProbeRequestEnd+144(SB)/8, $"8@%rdi\x00\x00"
+DATA ·usdtProbeRequestEnd+152(SB)/8, $"{\"versio"
+DATA ·usdtProbeRequestEnd+160(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeRequestEnd+168(SB)/8, $"ovider\":"
+DATA ·usdtProbeRequestEnd+176(SB)/8, $"\"httpd\","
+DATA ·usdtProbeRequestEnd+184(SB)/8, $"\"name\":\""
+DATA ·usdtProbeRequestEnd+192(SB)/8, $"request_"
+DATA ·usdtProbeRequestEnd+200(SB)/8, $"_end\",\"a"
+DATA ·usdtProbeRequestEnd+208(SB)/8, $"rgs\":[{\""
+DATA ·usdtProbeRequestEnd+216(SB)/8, $"name\":\"i"
+DATA ·usdtProbeRequestEnd+224(SB)/8, $"d\",\"type"
+DATA ·usdtProbeRequestEnd+232(SB)/8, $"\":\"uint6"
+DATA ·usdtProbeRequestEnd+240(SB)/8, $"4_t\",\"ki"
+DATA ·usdtProbeRequestEnd+248(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeRequestEnd+256(SB)/8, $"\",\"size\""
+DATA ·usdtProbeRequestEnd+264(SB)/8, $":8,\"sign"
+DATA ·usdtProbeRequestEnd+272(SB)/8, $"ed\":fals"
+DATA ·usdtProbeRequestEnd+280(SB)/8, $"e},{\"nam"
+DATA ·usdtProbeRequestEnd+288(SB)/8, $"e\":\"path"
+DATA ·usdtProbeRequestEnd+296(SB)/8, $"\",\"type\""
+DATA ·usdtProbeRequestEnd+304(SB)/8, $":\"string"
+DATA ·usdtProbeRequestEnd+312(SB)/8, $"\",\"kind\""
+DATA ·usdtProbeRequestEnd+320(SB)/8, $":\"string"
+DATA ·usdtProbeRequestEnd+328(SB)/8, $"\",\"size\""
+DATA ·usdtProbeRequestEnd+336(SB)/8, $":8,\"sign"
+DATA ·usdtProbeRequestEnd+344(SB)/8, $"ed\":fals"
+DATA ·usdtProbeRequestEnd+352(SB)/8, $"e},{\"nam"
+DATA ·usdtProbeRequestEnd+360(SB)/8, $"e\":\"stat"
+DATA ·usdtProbeRequestEnd+368(SB)/8, $"us\",\"typ"
+DATA ·usdtProbeRequestEnd+376(SB)/8, $"e\":\"int\""
+DATA ·usdtProbeRequestEnd+384(SB)/8, $",\"kind\":"
+DATA ·usdtProbeRequestEnd+392(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeRequestEnd+400(SB)/8, $"ize\":4,\""
+DATA ·usdtProbeRequestEnd+408(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestEnd+416(SB)/8, $"true},{\""
+DATA ·usdtProbeRequestEnd+424(SB)/8, $"name\":\"b"
+DATA ·usdtProbeRequestEnd+432(SB)/8, $"ytes\",\"t"
+DATA ·usdtProbeRequestEnd+440(SB)/8, $"ype\":\"ui"
+DATA ·usdtProbeRequestEnd+448(SB)/8, $"nt64_t\","
+DATA ·usdtProbeRequestEnd+456(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeRequestEnd+464(SB)/8, $"int\",\"si"
+DATA ·usdtProbeRequestEnd+472(SB)/8, $"ze\":8,\"s"
+DATA ·usdtProbeRequestEnd+480(SB)/8, $"igned\":f"
+DATA ·usdtProbeRequestEnd+488(SB)/8, $"alse},{\""
+DATA ·usdtProbeRequestEnd+496(SB)/8, $"name\":\"d"
+DATA ·usdtProbeRequestEnd+504(SB)/8, $"uration_"
+DATA ·usdtProbeRequestEnd+512(SB)/8, $"ns\",\"typ"
+DATA ·usdtProbeRequestEnd+520(SB)/8, $"e\":\"int6"
+DATA ·usdtProbeRequestEnd+528(SB)/8, $"4_t\",\"ki"
+DATA ·usdtProbeRequestEnd+536(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeRequestEnd+544(SB)/8, $"\",\"size\""
+DATA ·usdtProbeRequestEnd+552(SB)/8, $":8,\"sign"
+DATA ·usdtProbeRequestEnd+560(SB)/8, $"ed\":true"
+DATA ·usdtProbeRequestEnd+568(SB)/8, $"}],\"doc\""
+DATA ·usdtProbeRequestEnd+576(SB)/8, $":\"The an"
+DATA ·usdtProbeRequestEnd+584(SB)/8, $"swer has"
+DATA ·usdtProbeRequestEnd+592(SB)/8, $" been wr"
+DATA ·usdtProbeRequestEnd+600(SB)/8, $"itten.\","
+DATA ·usdtProbeRequestEnd+608(SB)/8, $"\"stabili"
+DATA ·usdtProbeRequestEnd+616(SB)/8, $"ty\":\"Evo"
+DATA ·usdtProbeRequestEnd+624(SB)/8, $"lving/Ev"
+DATA ·usdtProbeRequestEnd+632(SB)/8, $"olving/C"
+DATA ·usdtProbeRequestEnd+640(SB)/8, $"ommon\"}\x00"
+GLOBL ·usdtProbeRequestEnd(SB), NOPTR, $648
 
 // httpd:cache__hit
 TEXT ·usdtLoadCacheHit(SB), NOSPLIT|NOFRAME, $0-24
 	MOVQ arg0+0(FP), AX
 	MOVQ arg1+8(FP), BX
 	MOVQ arg2+16(FP), CX
+	MOVL ·usdtProbeCacheHit+36(SB), DX
+	MOVQ (R14)(DX*1), DX
 	JMP ·usdtSiteCacheHit(SB)
 
 TEXT ·usdtSiteCacheHit(SB), NOSPLIT|NOFRAME, $0-0
@@ -204,61 +212,64 @@ TEXT ·usdtSiteCacheHit(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeCacheHit+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeCacheHit+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeCacheHit+16(SB)/8, $0x0000019800000001
+DATA ·usdtProbeCacheHit+16(SB)/8, $0x000001a000000001
 DATA ·usdtProbeCacheHit+24(SB)/8, $·usdtProbeCacheHit(SB)
-DATA ·usdtProbeCacheHit+32(SB)/8, $0x000000080000011a
-DATA ·usdtProbeCacheHit+40(SB)/8, $0x000000030000003f
-DATA ·usdtProbeCacheHit+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeCacheHit+56(SB)/8, $·usdtSiteCacheHit(SB)
-DATA ·usdtProbeCacheHit+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeCacheHit+72(SB)/8, $·usdtProbeCacheHit+18(SB)
-DATA ·usdtProbeCacheHit+80(SB)/8, $"httpd\x00ca"
-DATA ·usdtProbeCacheHit+88(SB)/8, $"che__hit"
-DATA ·usdtProbeCacheHit+96(SB)/8, $"\x008@%rax "
-DATA ·usdtProbeCacheHit+104(SB)/8, $"8@%rbx -"
-DATA ·usdtProbeCacheHit+112(SB)/8, $"8@%rcx\x00\x00"
-DATA ·usdtProbeCacheHit+120(SB)/8, $"{\"versio"
-DATA ·usdtProbeCacheHit+128(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeCacheHit+136(SB)/8, $"ovider\":"
-DATA ·usdtProbeCacheHit+144(SB)/8, $"\"httpd\","
-DATA ·usdtProbeCacheHit+152(SB)/8, $"\"name\":\""
-DATA ·usdtProbeCacheHit+160(SB)/8, $"cache__h"
-DATA ·usdtProbeCacheHit+168(SB)/8, $"it\",\"arg"
-DATA ·usdtProbeCacheHit+176(SB)/8, $"s\":[{\"na"
-DATA ·usdtProbeCacheHit+184(SB)/8, $"me\":\"key"
-DATA ·usdtProbeCacheHit+192(SB)/8, $"\",\"type\""
-DATA ·usdtProbeCacheHit+200(SB)/8, $":\"string"
-DATA ·usdtProbeCacheHit+208(SB)/8, $"\",\"kind\""
-DATA ·usdtProbeCacheHit+216(SB)/8, $":\"string"
-DATA ·usdtProbeCacheHit+224(SB)/8, $"\",\"size\""
-DATA ·usdtProbeCacheHit+232(SB)/8, $":8,\"sign"
-DATA ·usdtProbeCacheHit+240(SB)/8, $"ed\":fals"
-DATA ·usdtProbeCacheHit+248(SB)/8, $"e},{\"nam"
-DATA ·usdtProbeCacheHit+256(SB)/8, $"e\":\"age_"
-DATA ·usdtProbeCacheHit+264(SB)/8, $"ns\",\"typ"
-DATA ·usdtProbeCacheHit+272(SB)/8, $"e\":\"int6"
-DATA ·usdtProbeCacheHit+280(SB)/8, $"4_t\",\"ki"
-DATA ·usdtProbeCacheHit+288(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeCacheHit+296(SB)/8, $"\",\"size\""
-DATA ·usdtProbeCacheHit+304(SB)/8, $":8,\"sign"
-DATA ·usdtProbeCacheHit+312(SB)/8, $"ed\":true"
-DATA ·usdtProbeCacheHit+320(SB)/8, $"}],\"doc\""
-DATA ·usdtProbeCacheHit+328(SB)/8, $":\"An ite"
-DATA ·usdtProbeCacheHit+336(SB)/8, $"m was fo"
-DATA ·usdtProbeCacheHit+344(SB)/8, $"und in t"
-DATA ·usdtProbeCacheHit+352(SB)/8, $"he cache"
-DATA ·usdtProbeCacheHit+360(SB)/8, $".\",\"stab"
-DATA ·usdtProbeCacheHit+368(SB)/8, $"ility\":\""
-DATA ·usdtProbeCacheHit+376(SB)/8, $"Evolving"
-DATA ·usdtProbeCacheHit+384(SB)/8, $"/Evolvin"
-DATA ·usdtProbeCacheHit+392(SB)/8, $"g/Common"
-DATA ·usdtProbeCacheHit+400(SB)/8, $"\"}\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeCacheHit(SB), NOPTR, $408
+DATA ·usdtProbeCacheHit+32(SB)/8, $0x000000000000011a
+DATA ·usdtProbeCacheHit+40(SB)/8, $0x0000000800000003
+DATA ·usdtProbeCacheHit+48(SB)/8, $0x000000030000003f
+DATA ·usdtProbeCacheHit+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeCacheHit+64(SB)/8, $·usdtSiteCacheHit(SB)
+DATA ·usdtProbeCacheHit+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeCacheHit+80(SB)/8, $·usdtProbeCacheHit+18(SB)
+DATA ·usdtProbeCacheHit+88(SB)/8, $"httpd\x00ca"
+DATA ·usdtProbeCacheHit+96(SB)/8, $"che__hit"
+DATA ·usdtProbeCacheHit+104(SB)/8, $"\x008@%rax "
+DATA ·usdtProbeCacheHit+112(SB)/8, $"8@%rbx -"
+DATA ·usdtProbeCacheHit+120(SB)/8, $"8@%rcx\x00\x00"
+DATA ·usdtProbeCacheHit+128(SB)/8, $"{\"versio"
+DATA ·usdtProbeCacheHit+136(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeCacheHit+144(SB)/8, $"ovider\":"
+DATA ·usdtProbeCacheHit+152(SB)/8, $"\"httpd\","
+DATA ·usdtProbeCacheHit+160(SB)/8, $"\"name\":\""
+DATA ·usdtProbeCacheHit+168(SB)/8, $"cache__h"
+DATA ·usdtProbeCacheHit+176(SB)/8, $"it\",\"arg"
+DATA ·usdtProbeCacheHit+184(SB)/8, $"s\":[{\"na"
+DATA ·usdtProbeCacheHit+192(SB)/8, $"me\":\"key"
+DATA ·usdtProbeCacheHit+200(SB)/8, $"\",\"type\""
+DATA ·usdtProbeCacheHit+208(SB)/8, $":\"string"
+DATA ·usdtProbeCacheHit+216(SB)/8, $"\",\"kind\""
+DATA ·usdtProbeCacheHit+224(SB)/8, $":\"string"
+DATA ·usdtProbeCacheHit+232(SB)/8, $"\",\"size\""
+DATA ·usdtProbeCacheHit+240(SB)/8, $":8,\"sign"
+DATA ·usdtProbeCacheHit+248(SB)/8, $"ed\":fals"
+DATA ·usdtProbeCacheHit+256(SB)/8, $"e},{\"nam"
+DATA ·usdtProbeCacheHit+264(SB)/8, $"e\":\"age_"
+DATA ·usdtProbeCacheHit+272(SB)/8, $"ns\",\"typ"
+DATA ·usdtProbeCacheHit+280(SB)/8, $"e\":\"int6"
+DATA ·usdtProbeCacheHit+288(SB)/8, $"4_t\",\"ki"
+DATA ·usdtProbeCacheHit+296(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeCacheHit+304(SB)/8, $"\",\"size\""
+DATA ·usdtProbeCacheHit+312(SB)/8, $":8,\"sign"
+DATA ·usdtProbeCacheHit+320(SB)/8, $"ed\":true"
+DATA ·usdtProbeCacheHit+328(SB)/8, $"}],\"doc\""
+DATA ·usdtProbeCacheHit+336(SB)/8, $":\"An ite"
+DATA ·usdtProbeCacheHit+344(SB)/8, $"m was fo"
+DATA ·usdtProbeCacheHit+352(SB)/8, $"und in t"
+DATA ·usdtProbeCacheHit+360(SB)/8, $"he cache"
+DATA ·usdtProbeCacheHit+368(SB)/8, $".\",\"stab"
+DATA ·usdtProbeCacheHit+376(SB)/8, $"ility\":\""
+DATA ·usdtProbeCacheHit+384(SB)/8, $"Evolving"
+DATA ·usdtProbeCacheHit+392(SB)/8, $"/Evolvin"
+DATA ·usdtProbeCacheHit+400(SB)/8, $"g/Common"
+DATA ·usdtProbeCacheHit+408(SB)/8, $"\"}\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeCacheHit(SB), NOPTR, $416
 
 // httpd:cache__miss
 TEXT ·usdtLoadCacheMiss(SB), NOSPLIT|NOFRAME, $0-16
 	MOVQ arg0+0(FP), AX
 	MOVQ arg1+8(FP), BX
+	MOVL ·usdtProbeCacheMiss+36(SB), CX
+	MOVQ (R14)(CX*1), CX
 	JMP ·usdtSiteCacheMiss(SB)
 
 TEXT ·usdtSiteCacheMiss(SB), NOSPLIT|NOFRAME, $0-0
@@ -272,47 +283,48 @@ TEXT ·usdtSiteCacheMiss(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeCacheMiss+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeCacheMiss+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeCacheMiss+16(SB)/8, $0x0000015000000001
+DATA ·usdtProbeCacheMiss+16(SB)/8, $0x0000015800000001
 DATA ·usdtProbeCacheMiss+24(SB)/8, $·usdtProbeCacheMiss(SB)
-DATA ·usdtProbeCacheMiss+32(SB)/8, $0x00000008000000de
-DATA ·usdtProbeCacheMiss+40(SB)/8, $0x0000000300000038
-DATA ·usdtProbeCacheMiss+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeCacheMiss+56(SB)/8, $·usdtSiteCacheMiss(SB)
-DATA ·usdtProbeCacheMiss+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeCacheMiss+72(SB)/8, $·usdtProbeCacheMiss+18(SB)
-DATA ·usdtProbeCacheMiss+80(SB)/8, $"httpd\x00ca"
-DATA ·usdtProbeCacheMiss+88(SB)/8, $"che__mis"
-DATA ·usdtProbeCacheMiss+96(SB)/8, $"s\x008@%rax"
-DATA ·usdtProbeCacheMiss+104(SB)/8, $" 8@%rbx\x00"
-DATA ·usdtProbeCacheMiss+112(SB)/8, $"{\"versio"
-DATA ·usdtProbeCacheMiss+120(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeCacheMiss+128(SB)/8, $"ovider\":"
-DATA ·usdtProbeCacheMiss+136(SB)/8, $"\"httpd\","
-DATA ·usdtProbeCacheMiss+144(SB)/8, $"\"name\":\""
-DATA ·usdtProbeCacheMiss+152(SB)/8, $"cache__m"
-DATA ·usdtProbeCacheMiss+160(SB)/8, $"iss\",\"ar"
-DATA ·usdtProbeCacheMiss+168(SB)/8, $"gs\":[{\"n"
-DATA ·usdtProbeCacheMiss+176(SB)/8, $"ame\":\"ke"
-DATA ·usdtProbeCacheMiss+184(SB)/8, $"y\",\"type"
-DATA ·usdtProbeCacheMiss+192(SB)/8, $"\":\"strin"
-DATA ·usdtProbeCacheMiss+200(SB)/8, $"g\",\"kind"
-DATA ·usdtProbeCacheMiss+208(SB)/8, $"\":\"strin"
-DATA ·usdtProbeCacheMiss+216(SB)/8, $"g\",\"size"
-DATA ·usdtProbeCacheMiss+224(SB)/8, $"\":8,\"sig"
-DATA ·usdtProbeCacheMiss+232(SB)/8, $"ned\":fal"
-DATA ·usdtProbeCacheMiss+240(SB)/8, $"se}],\"do"
-DATA ·usdtProbeCacheMiss+248(SB)/8, $"c\":\"An i"
-DATA ·usdtProbeCacheMiss+256(SB)/8, $"tem was "
-DATA ·usdtProbeCacheMiss+264(SB)/8, $"not in t"
-DATA ·usdtProbeCacheMiss+272(SB)/8, $"he cache"
-DATA ·usdtProbeCacheMiss+280(SB)/8, $", or too"
-DATA ·usdtProbeCacheMiss+288(SB)/8, $" old.\",\""
-DATA ·usdtProbeCacheMiss+296(SB)/8, $"stabilit"
-DATA ·usdtProbeCacheMiss+304(SB)/8, $"y\":\"Evol"
-DATA ·usdtProbeCacheMiss+312(SB)/8, $"ving/Evo"
-DATA ·usdtProbeCacheMiss+320(SB)/8, $"lving/Co"
-DATA ·usdtProbeCacheMiss+328(SB)/8, $"mmon\"}\x00\x00"
-GLOBL ·usdtProbeCacheMiss(SB), NOPTR, $336
+DATA ·usdtProbeCacheMiss+32(SB)/8, $0x00000000000000de
+DATA ·usdtProbeCacheMiss+40(SB)/8, $0x0000000800000002
+DATA ·usdtProbeCacheMiss+48(SB)/8, $0x0000000300000038
+DATA ·usdtProbeCacheMiss+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeCacheMiss+64(SB)/8, $·usdtSiteCacheMiss(SB)
+DATA ·usdtProbeCacheMiss+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeCacheMiss+80(SB)/8, $·usdtProbeCacheMiss+18(SB)
+DATA ·usdtProbeCacheMiss+88(SB)/8, $"httpd\x00ca"
+DATA ·usdtProbeCacheMiss+96(SB)/8, $"che__mis"
+DATA ·usdtProbeCacheMiss+104(SB)/8, $"s\x008@%rax"
+DATA ·usdtProbeCacheMiss+112(SB)/8, $" 8@%rbx\x00"
+DATA ·usdtProbeCacheMiss+120(SB)/8, $"{\"versio"
+DATA ·usdtProbeCacheMiss+128(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeCacheMiss+136(SB)/8, $"ovider\":"
+DATA ·usdtProbeCacheMiss+144(SB)/8, $"\"httpd\","
+DATA ·usdtProbeCacheMiss+152(SB)/8, $"\"name\":\""
+DATA ·usdtProbeCacheMiss+160(SB)/8, $"cache__m"
+DATA ·usdtProbeCacheMiss+168(SB)/8, $"iss\",\"ar"
+DATA ·usdtProbeCacheMiss+176(SB)/8, $"gs\":[{\"n"
+DATA ·usdtProbeCacheMiss+184(SB)/8, $"ame\":\"ke"
+DATA ·usdtProbeCacheMiss+192(SB)/8, $"y\",\"type"
+DATA ·usdtProbeCacheMiss+200(SB)/8, $"\":\"strin"
+DATA ·usdtProbeCacheMiss+208(SB)/8, $"g\",\"kind"
+DATA ·usdtProbeCacheMiss+216(SB)/8, $"\":\"strin"
+DATA ·usdtProbeCacheMiss+224(SB)/8, $"g\",\"size"
+DATA ·usdtProbeCacheMiss+232(SB)/8, $"\":8,\"sig"
+DATA ·usdtProbeCacheMiss+240(SB)/8, $"ned\":fal"
+DATA ·usdtProbeCacheMiss+248(SB)/8, $"se}],\"do"
+DATA ·usdtProbeCacheMiss+256(SB)/8, $"c\":\"An i"
+DATA ·usdtProbeCacheMiss+264(SB)/8, $"tem was "
+DATA ·usdtProbeCacheMiss+272(SB)/8, $"not in t"
+DATA ·usdtProbeCacheMiss+280(SB)/8, $"he cache"
+DATA ·usdtProbeCacheMiss+288(SB)/8, $", or too"
+DATA ·usdtProbeCacheMiss+296(SB)/8, $" old.\",\""
+DATA ·usdtProbeCacheMiss+304(SB)/8, $"stabilit"
+DATA ·usdtProbeCacheMiss+312(SB)/8, $"y\":\"Evol"
+DATA ·usdtProbeCacheMiss+320(SB)/8, $"ving/Evo"
+DATA ·usdtProbeCacheMiss+328(SB)/8, $"lving/Co"
+DATA ·usdtProbeCacheMiss+336(SB)/8, $"mmon\"}\x00\x00"
+GLOBL ·usdtProbeCacheMiss(SB), NOPTR, $344
 
 // httpd:request__error
 TEXT ·usdtLoadRequestError(SB), NOSPLIT|NOFRAME, $0-40
@@ -321,6 +333,8 @@ TEXT ·usdtLoadRequestError(SB), NOSPLIT|NOFRAME, $0-40
 	MOVQ arg2+16(FP), CX
 	MOVQ arg3+24(FP), DX
 	MOVQ arg4+32(FP), SI
+	MOVL ·usdtProbeRequestError+36(SB), DI
+	MOVQ (R14)(DI*1), DI
 	JMP ·usdtSiteRequestError(SB)
 
 TEXT ·usdtSiteRequestError(SB), NOSPLIT|NOFRAME, $0-0
@@ -334,74 +348,77 @@ TEXT ·usdtSiteRequestError(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeRequestError+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeRequestError+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeRequestError+16(SB)/8, $0x0000020800000001
+DATA ·usdtProbeRequestError+16(SB)/8, $0x0000021000000001
 DATA ·usdtProbeRequestError+24(SB)/8, $·usdtProbeRequestError(SB)
-DATA ·usdtProbeRequestError+32(SB)/8, $0x000000080000017b
-DATA ·usdtProbeRequestError+40(SB)/8, $0x0000000300000050
-DATA ·usdtProbeRequestError+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeRequestError+56(SB)/8, $·usdtSiteRequestError(SB)
-DATA ·usdtProbeRequestError+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeRequestError+72(SB)/8, $·usdtProbeRequestError+18(SB)
-DATA ·usdtProbeRequestError+80(SB)/8, $"httpd\x00re"
-DATA ·usdtProbeRequestError+88(SB)/8, $"quest__e"
-DATA ·usdtProbeRequestError+96(SB)/8, $"rror\x008@%"
-DATA ·usdtProbeRequestError+104(SB)/8, $"rax 8@%r"
-DATA ·usdtProbeRequestError+112(SB)/8, $"bx 8@%rc"
-DATA ·usdtProbeRequestError+120(SB)/8, $"x 8@%rdx"
-DATA ·usdtProbeRequestError+128(SB)/8, $" 8@%rsi\x00"
-DATA ·usdtProbeRequestError+136(SB)/8, $"{\"versio"
-DATA ·usdtProbeRequestError+144(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeRequestError+152(SB)/8, $"ovider\":"
-DATA ·usdtProbeRequestError+160(SB)/8, $"\"httpd\","
-DATA ·usdtProbeRequestError+168(SB)/8, $"\"name\":\""
-DATA ·usdtProbeRequestError+176(SB)/8, $"request_"
-DATA ·usdtProbeRequestError+184(SB)/8, $"_error\","
-DATA ·usdtProbeRequestError+192(SB)/8, $"\"args\":["
-DATA ·usdtProbeRequestError+200(SB)/8, $"{\"name\":"
-DATA ·usdtProbeRequestError+208(SB)/8, $"\"id\",\"ty"
-DATA ·usdtProbeRequestError+216(SB)/8, $"pe\":\"uin"
-DATA ·usdtProbeRequestError+224(SB)/8, $"t64_t\",\""
-DATA ·usdtProbeRequestError+232(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeRequestError+240(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeRequestError+248(SB)/8, $"e\":8,\"si"
-DATA ·usdtProbeRequestError+256(SB)/8, $"gned\":fa"
-DATA ·usdtProbeRequestError+264(SB)/8, $"lse},{\"n"
-DATA ·usdtProbeRequestError+272(SB)/8, $"ame\":\"op"
-DATA ·usdtProbeRequestError+280(SB)/8, $"eration\""
-DATA ·usdtProbeRequestError+288(SB)/8, $",\"type\":"
-DATA ·usdtProbeRequestError+296(SB)/8, $"\"string\""
-DATA ·usdtProbeRequestError+304(SB)/8, $",\"kind\":"
-DATA ·usdtProbeRequestError+312(SB)/8, $"\"string\""
-DATA ·usdtProbeRequestError+320(SB)/8, $",\"size\":"
-DATA ·usdtProbeRequestError+328(SB)/8, $"8,\"signe"
-DATA ·usdtProbeRequestError+336(SB)/8, $"d\":false"
-DATA ·usdtProbeRequestError+344(SB)/8, $"},{\"name"
-DATA ·usdtProbeRequestError+352(SB)/8, $"\":\"err\","
-DATA ·usdtProbeRequestError+360(SB)/8, $"\"type\":\""
-DATA ·usdtProbeRequestError+368(SB)/8, $"error\",\""
-DATA ·usdtProbeRequestError+376(SB)/8, $"kind\":\"e"
-DATA ·usdtProbeRequestError+384(SB)/8, $"rror\",\"s"
-DATA ·usdtProbeRequestError+392(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeRequestError+400(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestError+408(SB)/8, $"false}],"
-DATA ·usdtProbeRequestError+416(SB)/8, $"\"doc\":\"A"
-DATA ·usdtProbeRequestError+424(SB)/8, $" request"
-DATA ·usdtProbeRequestError+432(SB)/8, $" failed "
-DATA ·usdtProbeRequestError+440(SB)/8, $"for a re"
-DATA ·usdtProbeRequestError+448(SB)/8, $"ason of "
-DATA ·usdtProbeRequestError+456(SB)/8, $"the serv"
-DATA ·usdtProbeRequestError+464(SB)/8, $"ice's ow"
-DATA ·usdtProbeRequestError+472(SB)/8, $"n.\",\"sta"
-DATA ·usdtProbeRequestError+480(SB)/8, $"bility\":"
-DATA ·usdtProbeRequestError+488(SB)/8, $"\"Evolvin"
-DATA ·usdtProbeRequestError+496(SB)/8, $"g/Evolvi"
-DATA ·usdtProbeRequestError+504(SB)/8, $"ng/Commo"
-DATA ·usdtProbeRequestError+512(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeRequestError(SB), NOPTR, $520
+DATA ·usdtProbeRequestError+32(SB)/8, $0x000000000000017b
+DATA ·usdtProbeRequestError+40(SB)/8, $0x0000000800000008
+DATA ·usdtProbeRequestError+48(SB)/8, $0x0000000300000050
+DATA ·usdtProbeRequestError+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeRequestError+64(SB)/8, $·usdtSiteRequestError(SB)
+DATA ·usdtProbeRequestError+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeRequestError+80(SB)/8, $·usdtProbeRequestError+18(SB)
+DATA ·usdtProbeRequestError+88(SB)/8, $"httpd\x00re"
+DATA ·usdtProbeRequestError+96(SB)/8, $"quest__e"
+DATA ·usdtProbeRequestError+104(SB)/8, $"rror\x008@%"
+DATA ·usdtProbeRequestError+112(SB)/8, $"rax 8@%r"
+DATA ·usdtProbeRequestError+120(SB)/8, $"bx 8@%rc"
+DATA ·usdtProbeRequestError+128(SB)/8, $"x 8@%rdx"
+DATA ·usdtProbeRequestError+136(SB)/8, $" 8@%rsi\x00"
+DATA ·usdtProbeRequestError+144(SB)/8, $"{\"versio"
+DATA ·usdtProbeRequestError+152(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeRequestError+160(SB)/8, $"ovider\":"
+DATA ·usdtProbeRequestError+168(SB)/8, $"\"httpd\","
+DATA ·usdtProbeRequestError+176(SB)/8, $"\"name\":\""
+DATA ·usdtProbeRequestError+184(SB)/8, $"request_"
+DATA ·usdtProbeRequestError+192(SB)/8, $"_error\","
+DATA ·usdtProbeRequestError+200(SB)/8, $"\"args\":["
+DATA ·usdtProbeRequestError+208(SB)/8, $"{\"name\":"
+DATA ·usdtProbeRequestError+216(SB)/8, $"\"id\",\"ty"
+DATA ·usdtProbeRequestError+224(SB)/8, $"pe\":\"uin"
+DATA ·usdtProbeRequestError+232(SB)/8, $"t64_t\",\""
+DATA ·usdtProbeRequestError+240(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeRequestError+248(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeRequestError+256(SB)/8, $"e\":8,\"si"
+DATA ·usdtProbeRequestError+264(SB)/8, $"gned\":fa"
+DATA ·usdtProbeRequestError+272(SB)/8, $"lse},{\"n"
+DATA ·usdtProbeRequestError+280(SB)/8, $"ame\":\"op"
+DATA ·usdtProbeRequestError+288(SB)/8, $"eration\""
+DATA ·usdtProbeRequestError+296(SB)/8, $",\"type\":"
+DATA ·usdtProbeRequestError+304(SB)/8, $"\"string\""
+DATA ·usdtProbeRequestError+312(SB)/8, $",\"kind\":"
+DATA ·usdtProbeRequestError+320(SB)/8, $"\"string\""
+DATA ·usdtProbeRequestError+328(SB)/8, $",\"size\":"
+DATA ·usdtProbeRequestError+336(SB)/8, $"8,\"signe"
+DATA ·usdtProbeRequestError+344(SB)/8, $"d\":false"
+DATA ·usdtProbeRequestError+352(SB)/8, $"},{\"name"
+DATA ·usdtProbeRequestError+360(SB)/8, $"\":\"err\","
+DATA ·usdtProbeRequestError+368(SB)/8, $"\"type\":\""
+DATA ·usdtProbeRequestError+376(SB)/8, $"error\",\""
+DATA ·usdtProbeRequestError+384(SB)/8, $"kind\":\"e"
+DATA ·usdtProbeRequestError+392(SB)/8, $"rror\",\"s"
+DATA ·usdtProbeRequestError+400(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeRequestError+408(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestError+416(SB)/8, $"false}],"
+DATA ·usdtProbeRequestError+424(SB)/8, $"\"doc\":\"A"
+DATA ·usdtProbeRequestError+432(SB)/8, $" request"
+DATA ·usdtProbeRequestError+440(SB)/8, $" failed "
+DATA ·usdtProbeRequestError+448(SB)/8, $"for a re"
+DATA ·usdtProbeRequestError+456(SB)/8, $"ason of "
+DATA ·usdtProbeRequestError+464(SB)/8, $"the serv"
+DATA ·usdtProbeRequestError+472(SB)/8, $"ice's ow"
+DATA ·usdtProbeRequestError+480(SB)/8, $"n.\",\"sta"
+DATA ·usdtProbeRequestError+488(SB)/8, $"bility\":"
+DATA ·usdtProbeRequestError+496(SB)/8, $"\"Evolvin"
+DATA ·usdtProbeRequestError+504(SB)/8, $"g/Evolvi"
+DATA ·usdtProbeRequestError+512(SB)/8, $"ng/Commo"
+DATA ·usdtProbeRequestError+520(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeRequestError(SB), NOPTR, $528
 
 // httpd:evict__start
 TEXT ·usdtLoadEvictStart(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ arg0+0(FP), AX
+	MOVL ·usdtProbeEvictStart+36(SB), BX
+	MOVQ (R14)(BX*1), BX
 	JMP ·usdtSiteEvictStart(SB)
 
 TEXT ·usdtSiteEvictStart(SB), NOSPLIT|NOFRAME, $0-0
@@ -415,55 +432,58 @@ TEXT ·usdtSiteEvictStart(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeEvictStart+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeEvictStart+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeEvictStart+16(SB)/8, $0x0000016000000001
+DATA ·usdtProbeEvictStart+16(SB)/8, $0x0000016800000001
 DATA ·usdtProbeEvictStart+24(SB)/8, $·usdtProbeEvictStart(SB)
-DATA ·usdtProbeEvictStart+32(SB)/8, $0x00000008000000ef
-DATA ·usdtProbeEvictStart+40(SB)/8, $0x0000000300000032
-DATA ·usdtProbeEvictStart+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeEvictStart+56(SB)/8, $·usdtSiteEvictStart(SB)
-DATA ·usdtProbeEvictStart+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeEvictStart+72(SB)/8, $·usdtProbeEvictStart+18(SB)
-DATA ·usdtProbeEvictStart+80(SB)/8, $"httpd\x00ev"
-DATA ·usdtProbeEvictStart+88(SB)/8, $"ict__sta"
-DATA ·usdtProbeEvictStart+96(SB)/8, $"rt\x008@%ra"
-DATA ·usdtProbeEvictStart+104(SB)/8, $"x\x00\x00\x00{\"ve"
-DATA ·usdtProbeEvictStart+112(SB)/8, $"rsion\":1"
-DATA ·usdtProbeEvictStart+120(SB)/8, $",\"provid"
-DATA ·usdtProbeEvictStart+128(SB)/8, $"er\":\"htt"
-DATA ·usdtProbeEvictStart+136(SB)/8, $"pd\",\"nam"
-DATA ·usdtProbeEvictStart+144(SB)/8, $"e\":\"evic"
-DATA ·usdtProbeEvictStart+152(SB)/8, $"t__start"
-DATA ·usdtProbeEvictStart+160(SB)/8, $"\",\"args\""
-DATA ·usdtProbeEvictStart+168(SB)/8, $":[{\"name"
-DATA ·usdtProbeEvictStart+176(SB)/8, $"\":\"entri"
-DATA ·usdtProbeEvictStart+184(SB)/8, $"es\",\"typ"
-DATA ·usdtProbeEvictStart+192(SB)/8, $"e\":\"size"
-DATA ·usdtProbeEvictStart+200(SB)/8, $"_t\",\"kin"
-DATA ·usdtProbeEvictStart+208(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeEvictStart+216(SB)/8, $",\"size\":"
-DATA ·usdtProbeEvictStart+224(SB)/8, $"8,\"signe"
-DATA ·usdtProbeEvictStart+232(SB)/8, $"d\":false"
-DATA ·usdtProbeEvictStart+240(SB)/8, $"}],\"doc\""
-DATA ·usdtProbeEvictStart+248(SB)/8, $":\"The ba"
-DATA ·usdtProbeEvictStart+256(SB)/8, $"ckground"
-DATA ·usdtProbeEvictStart+264(SB)/8, $" job tha"
-DATA ·usdtProbeEvictStart+272(SB)/8, $"t evicts"
-DATA ·usdtProbeEvictStart+280(SB)/8, $" old cac"
-DATA ·usdtProbeEvictStart+288(SB)/8, $"he entri"
-DATA ·usdtProbeEvictStart+296(SB)/8, $"es begin"
-DATA ·usdtProbeEvictStart+304(SB)/8, $"s.\",\"sta"
-DATA ·usdtProbeEvictStart+312(SB)/8, $"bility\":"
-DATA ·usdtProbeEvictStart+320(SB)/8, $"\"Evolvin"
-DATA ·usdtProbeEvictStart+328(SB)/8, $"g/Evolvi"
-DATA ·usdtProbeEvictStart+336(SB)/8, $"ng/Commo"
-DATA ·usdtProbeEvictStart+344(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeEvictStart(SB), NOPTR, $352
+DATA ·usdtProbeEvictStart+32(SB)/8, $0x00000000000000ef
+DATA ·usdtProbeEvictStart+40(SB)/8, $0x0000000800000004
+DATA ·usdtProbeEvictStart+48(SB)/8, $0x0000000300000032
+DATA ·usdtProbeEvictStart+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeEvictStart+64(SB)/8, $·usdtSiteEvictStart(SB)
+DATA ·usdtProbeEvictStart+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeEvictStart+80(SB)/8, $·usdtProbeEvictStart+18(SB)
+DATA ·usdtProbeEvictStart+88(SB)/8, $"httpd\x00ev"
+DATA ·usdtProbeEvictStart+96(SB)/8, $"ict__sta"
+DATA ·usdtProbeEvictStart+104(SB)/8, $"rt\x008@%ra"
+DATA ·usdtProbeEvictStart+112(SB)/8, $"x\x00\x00\x00{\"ve"
+DATA ·usdtProbeEvictStart+120(SB)/8, $"rsion\":1"
+DATA ·usdtProbeEvictStart+128(SB)/8, $",\"provid"
+DATA ·usdtProbeEvictStart+136(SB)/8, $"er\":\"htt"
+DATA ·usdtProbeEvictStart+144(SB)/8, $"pd\",\"nam"
+DATA ·usdtProbeEvictStart+152(SB)/8, $"e\":\"evic"
+DATA ·usdtProbeEvictStart+160(SB)/8, $"t__start"
+DATA ·usdtProbeEvictStart+168(SB)/8, $"\",\"args\""
+DATA ·usdtProbeEvictStart+176(SB)/8, $":[{\"name"
+DATA ·usdtProbeEvictStart+184(SB)/8, $"\":\"entri"
+DATA ·usdtProbeEvictStart+192(SB)/8, $"es\",\"typ"
+DATA ·usdtProbeEvictStart+200(SB)/8, $"e\":\"size"
+DATA ·usdtProbeEvictStart+208(SB)/8, $"_t\",\"kin"
+DATA ·usdtProbeEvictStart+216(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeEvictStart+224(SB)/8, $",\"size\":"
+DATA ·usdtProbeEvictStart+232(SB)/8, $"8,\"signe"
+DATA ·usdtProbeEvictStart+240(SB)/8, $"d\":false"
+DATA ·usdtProbeEvictStart+248(SB)/8, $"}],\"doc\""
+DATA ·usdtProbeEvictStart+256(SB)/8, $":\"The ba"
+DATA ·usdtProbeEvictStart+264(SB)/8, $"ckground"
+DATA ·usdtProbeEvictStart+272(SB)/8, $" job tha"
+DATA ·usdtProbeEvictStart+280(SB)/8, $"t evicts"
+DATA ·usdtProbeEvictStart+288(SB)/8, $" old cac"
+DATA ·usdtProbeEvictStart+296(SB)/8, $"he entri"
+DATA ·usdtProbeEvictStart+304(SB)/8, $"es begin"
+DATA ·usdtProbeEvictStart+312(SB)/8, $"s.\",\"sta"
+DATA ·usdtProbeEvictStart+320(SB)/8, $"bility\":"
+DATA ·usdtProbeEvictStart+328(SB)/8, $"\"Evolvin"
+DATA ·usdtProbeEvictStart+336(SB)/8, $"g/Evolvi"
+DATA ·usdtProbeEvictStart+344(SB)/8, $"ng/Commo"
+DATA ·usdtProbeEvictStart+352(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeEvictStart(SB), NOPTR, $360
 
 // httpd:evict__end
 TEXT ·usdtLoadEvictEnd(SB), NOSPLIT|NOFRAME, $0-24
 	MOVQ arg0+0(FP), AX
 	MOVQ arg1+8(FP), BX
 	MOVQ arg2+16(FP), CX
+	MOVL ·usdtProbeEvictEnd+36(SB), DX
+	MOVQ (R14)(DX*1), DX
 	JMP ·usdtSiteEvictEnd(SB)
 
 TEXT ·usdtSiteEvictEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -477,62 +497,63 @@ TEXT ·usdtSiteEvictEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeEvictEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeEvictEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeEvictEnd+16(SB)/8, $0x000001e000000001
+DATA ·usdtProbeEvictEnd+16(SB)/8, $0x000001e800000001
 DATA ·usdtProbeEvictEnd+24(SB)/8, $·usdtProbeEvictEnd(SB)
-DATA ·usdtProbeEvictEnd+32(SB)/8, $0x0000000800000163
-DATA ·usdtProbeEvictEnd+40(SB)/8, $0x000000030000003f
-DATA ·usdtProbeEvictEnd+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeEvictEnd+56(SB)/8, $·usdtSiteEvictEnd(SB)
-DATA ·usdtProbeEvictEnd+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeEvictEnd+72(SB)/8, $·usdtProbeEvictEnd+18(SB)
-DATA ·usdtProbeEvictEnd+80(SB)/8, $"httpd\x00ev"
-DATA ·usdtProbeEvictEnd+88(SB)/8, $"ict__end"
-DATA ·usdtProbeEvictEnd+96(SB)/8, $"\x008@%rax "
-DATA ·usdtProbeEvictEnd+104(SB)/8, $"8@%rbx -"
-DATA ·usdtProbeEvictEnd+112(SB)/8, $"8@%rcx\x00\x00"
-DATA ·usdtProbeEvictEnd+120(SB)/8, $"{\"versio"
-DATA ·usdtProbeEvictEnd+128(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeEvictEnd+136(SB)/8, $"ovider\":"
-DATA ·usdtProbeEvictEnd+144(SB)/8, $"\"httpd\","
-DATA ·usdtProbeEvictEnd+152(SB)/8, $"\"name\":\""
-DATA ·usdtProbeEvictEnd+160(SB)/8, $"evict__e"
-DATA ·usdtProbeEvictEnd+168(SB)/8, $"nd\",\"arg"
-DATA ·usdtProbeEvictEnd+176(SB)/8, $"s\":[{\"na"
-DATA ·usdtProbeEvictEnd+184(SB)/8, $"me\":\"evi"
-DATA ·usdtProbeEvictEnd+192(SB)/8, $"cted\",\"t"
-DATA ·usdtProbeEvictEnd+200(SB)/8, $"ype\":\"si"
-DATA ·usdtProbeEvictEnd+208(SB)/8, $"ze_t\",\"k"
-DATA ·usdtProbeEvictEnd+216(SB)/8, $"ind\":\"in"
-DATA ·usdtProbeEvictEnd+224(SB)/8, $"t\",\"size"
-DATA ·usdtProbeEvictEnd+232(SB)/8, $"\":8,\"sig"
-DATA ·usdtProbeEvictEnd+240(SB)/8, $"ned\":fal"
-DATA ·usdtProbeEvictEnd+248(SB)/8, $"se},{\"na"
-DATA ·usdtProbeEvictEnd+256(SB)/8, $"me\":\"loa"
-DATA ·usdtProbeEvictEnd+264(SB)/8, $"d\",\"type"
-DATA ·usdtProbeEvictEnd+272(SB)/8, $"\":\"doubl"
-DATA ·usdtProbeEvictEnd+280(SB)/8, $"e\",\"kind"
-DATA ·usdtProbeEvictEnd+288(SB)/8, $"\":\"float"
-DATA ·usdtProbeEvictEnd+296(SB)/8, $"\",\"size\""
-DATA ·usdtProbeEvictEnd+304(SB)/8, $":8,\"sign"
-DATA ·usdtProbeEvictEnd+312(SB)/8, $"ed\":fals"
-DATA ·usdtProbeEvictEnd+320(SB)/8, $"e},{\"nam"
-DATA ·usdtProbeEvictEnd+328(SB)/8, $"e\":\"dura"
-DATA ·usdtProbeEvictEnd+336(SB)/8, $"tion_ns\""
-DATA ·usdtProbeEvictEnd+344(SB)/8, $",\"type\":"
-DATA ·usdtProbeEvictEnd+352(SB)/8, $"\"int64_t"
-DATA ·usdtProbeEvictEnd+360(SB)/8, $"\",\"kind\""
-DATA ·usdtProbeEvictEnd+368(SB)/8, $":\"int\",\""
-DATA ·usdtProbeEvictEnd+376(SB)/8, $"size\":8,"
-DATA ·usdtProbeEvictEnd+384(SB)/8, $"\"signed\""
-DATA ·usdtProbeEvictEnd+392(SB)/8, $":true}],"
-DATA ·usdtProbeEvictEnd+400(SB)/8, $"\"doc\":\"T"
-DATA ·usdtProbeEvictEnd+408(SB)/8, $"he backg"
-DATA ·usdtProbeEvictEnd+416(SB)/8, $"round jo"
-DATA ·usdtProbeEvictEnd+424(SB)/8, $"b is don"
-DATA ·usdtProbeEvictEnd+432(SB)/8, $"e.\",\"sta"
-DATA ·usdtProbeEvictEnd+440(SB)/8, $"bility\":"
-DATA ·usdtProbeEvictEnd+448(SB)/8, $"\"Evolvin"
-DATA ·usdtProbeEvictEnd+456(SB)/8, $"g/Evolvi"
-DATA ·usdtProbeEvictEnd+464(SB)/8, $"ng/Commo"
-DATA ·usdtProbeEvictEnd+472(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeEvictEnd(SB), NOPTR, $480
+DATA ·usdtProbeEvictEnd+32(SB)/8, $0x0000000000000163
+DATA ·usdtProbeEvictEnd+40(SB)/8, $0x0000000800000003
+DATA ·usdtProbeEvictEnd+48(SB)/8, $0x000000030000003f
+DATA ·usdtProbeEvictEnd+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeEvictEnd+64(SB)/8, $·usdtSiteEvictEnd(SB)
+DATA ·usdtProbeEvictEnd+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeEvictEnd+80(SB)/8, $·usdtProbeEvictEnd+18(SB)
+DATA ·usdtProbeEvictEnd+88(SB)/8, $"httpd\x00ev"
+DATA ·usdtProbeEvictEnd+96(SB)/8, $"ict__end"
+DATA ·usdtProbeEvictEnd+104(SB)/8, $"\x008@%rax "
+DATA ·usdtProbeEvictEnd+112(SB)/8, $"8@%rbx -"
+DATA ·usdtProbeEvictEnd+120(SB)/8, $"8@%rcx\x00\x00"
+DATA ·usdtProbeEvictEnd+128(SB)/8, $"{\"versio"
+DATA ·usdtProbeEvictEnd+136(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeEvictEnd+144(SB)/8, $"ovider\":"
+DATA ·usdtProbeEvictEnd+152(SB)/8, $"\"httpd\","
+DATA ·usdtProbeEvictEnd+160(SB)/8, $"\"name\":\""
+DATA ·usdtProbeEvictEnd+168(SB)/8, $"evict__e"
+DATA ·usdtProbeEvictEnd+176(SB)/8, $"nd\",\"arg"
+DATA ·usdtProbeEvictEnd+184(SB)/8, $"s\":[{\"na"
+DATA ·usdtProbeEvictEnd+192(SB)/8, $"me\":\"evi"
+DATA ·usdtProbeEvictEnd+200(SB)/8, $"cted\",\"t"
+DATA ·usdtProbeEvictEnd+208(SB)/8, $"ype\":\"si"
+DATA ·usdtProbeEvictEnd+216(SB)/8, $"ze_t\",\"k"
+DATA ·usdtProbeEvictEnd+224(SB)/8, $"ind\":\"in"
+DATA ·usdtProbeEvictEnd+232(SB)/8, $"t\",\"size"
+DATA ·usdtProbeEvictEnd+240(SB)/8, $"\":8,\"sig"
+DATA ·usdtProbeEvictEnd+248(SB)/8, $"ned\":fal"
+DATA ·usdtProbeEvictEnd+256(SB)/8, $"se},{\"na"
+DATA ·usdtProbeEvictEnd+264(SB)/8, $"me\":\"loa"
+DATA ·usdtProbeEvictEnd+272(SB)/8, $"d\",\"type"
+DATA ·usdtProbeEvictEnd+280(SB)/8, $"\":\"doubl"
+DATA ·usdtProbeEvictEnd+288(SB)/8, $"e\",\"kind"
+DATA ·usdtProbeEvictEnd+296(SB)/8, $"\":\"float"
+DATA ·usdtProbeEvictEnd+304(SB)/8, $"\",\"size\""
+DATA ·usdtProbeEvictEnd+312(SB)/8, $":8,\"sign"
+DATA ·usdtProbeEvictEnd+320(SB)/8, $"ed\":fals"
+DATA ·usdtProbeEvictEnd+328(SB)/8, $"e},{\"nam"
+DATA ·usdtProbeEvictEnd+336(SB)/8, $"e\":\"dura"
+DATA ·usdtProbeEvictEnd+344(SB)/8, $"tion_ns\""
+DATA ·usdtProbeEvictEnd+352(SB)/8, $",\"type\":"
+DATA ·usdtProbeEvictEnd+360(SB)/8, $"\"int64_t"
+DATA ·usdtProbeEvictEnd+368(SB)/8, $"\",\"kind\""
+DATA ·usdtProbeEvictEnd+376(SB)/8, $":\"int\",\""
+DATA ·usdtProbeEvictEnd+384(SB)/8, $"size\":8,"
+DATA ·usdtProbeEvictEnd+392(SB)/8, $"\"signed\""
+DATA ·usdtProbeEvictEnd+400(SB)/8, $":true}],"
+DATA ·usdtProbeEvictEnd+408(SB)/8, $"\"doc\":\"T"
+DATA ·usdtProbeEvictEnd+416(SB)/8, $"he backg"
+DATA ·usdtProbeEvictEnd+424(SB)/8, $"round jo"
+DATA ·usdtProbeEvictEnd+432(SB)/8, $"b is don"
+DATA ·usdtProbeEvictEnd+440(SB)/8, $"e.\",\"sta"
+DATA ·usdtProbeEvictEnd+448(SB)/8, $"bility\":"
+DATA ·usdtProbeEvictEnd+456(SB)/8, $"\"Evolvin"
+DATA ·usdtProbeEvictEnd+464(SB)/8, $"g/Evolvi"
+DATA ·usdtProbeEvictEnd+472(SB)/8, $"ng/Commo"
+DATA ·usdtProbeEvictEnd+480(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeEvictEnd(SB), NOPTR, $488

@@ -11,6 +11,9 @@ TEXT ·usdtLoadRequestStart(SB), NOSPLIT|NOFRAME, $0-40
 	MOVD arg2+16(FP), R2
 	MOVD arg3+24(FP), R3
 	MOVD arg4+32(FP), R4
+	MOVWU ·usdtProbeRequestStart+36(SB), R5
+	ADD g, R5
+	MOVD (R5), R5
 	JMP ·usdtSiteRequestStart(SB)
 
 TEXT ·usdtSiteRequestStart(SB), NOSPLIT|NOFRAME, $0-0
@@ -19,66 +22,67 @@ TEXT ·usdtSiteRequestStart(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeRequestStart+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeRequestStart+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeRequestStart+16(SB)/8, $0x000001e800000001
+DATA ·usdtProbeRequestStart+16(SB)/8, $0x000001f000000001
 DATA ·usdtProbeRequestStart+24(SB)/8, $·usdtProbeRequestStart(SB)
-DATA ·usdtProbeRequestStart+32(SB)/8, $0x0000000800000160
-DATA ·usdtProbeRequestStart+40(SB)/8, $0x0000000300000046
-DATA ·usdtProbeRequestStart+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeRequestStart+56(SB)/8, $·usdtSiteRequestStart(SB)
-DATA ·usdtProbeRequestStart+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeRequestStart+72(SB)/8, $·usdtProbeRequestStart+18(SB)
-DATA ·usdtProbeRequestStart+80(SB)/8, $"httpd\x00re"
-DATA ·usdtProbeRequestStart+88(SB)/8, $"quest__s"
-DATA ·usdtProbeRequestStart+96(SB)/8, $"tart\x008@x"
-DATA ·usdtProbeRequestStart+104(SB)/8, $"0 8@x1 8"
-DATA ·usdtProbeRequestStart+112(SB)/8, $"@x2 8@x3"
-DATA ·usdtProbeRequestStart+120(SB)/8, $" 8@x4\x00\x00\x00"
-DATA ·usdtProbeRequestStart+128(SB)/8, $"{\"versio"
-DATA ·usdtProbeRequestStart+136(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeRequestStart+144(SB)/8, $"ovider\":"
-DATA ·usdtProbeRequestStart+152(SB)/8, $"\"httpd\","
-DATA ·usdtProbeRequestStart+160(SB)/8, $"\"name\":\""
-DATA ·usdtProbeRequestStart+168(SB)/8, $"request_"
-DATA ·usdtProbeRequestStart+176(SB)/8, $"_start\","
-DATA ·usdtProbeRequestStart+184(SB)/8, $"\"args\":["
-DATA ·usdtProbeRequestStart+192(SB)/8, $"{\"name\":"
-DATA ·usdtProbeRequestStart+200(SB)/8, $"\"id\",\"ty"
-DATA ·usdtProbeRequestStart+208(SB)/8, $"pe\":\"uin"
-DATA ·usdtProbeRequestStart+216(SB)/8, $"t64_t\",\""
-DATA ·usdtProbeRequestStart+224(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeRequestStart+232(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeRequestStart+240(SB)/8, $"e\":8,\"si"
-DATA ·usdtProbeRequestStart+248(SB)/8, $"gned\":fa"
-DATA ·usdtProbeRequestStart+256(SB)/8, $"lse},{\"n"
-DATA ·usdtProbeRequestStart+264(SB)/8, $"ame\":\"me"
-DATA ·usdtProbeRequestStart+272(SB)/8, $"thod\",\"t"
-DATA ·usdtProbeRequestStart+280(SB)/8, $"ype\":\"st"
-DATA ·usdtProbeRequestStart+288(SB)/8, $"ring\",\"k"
-DATA ·usdtProbeRequestStart+296(SB)/8, $"ind\":\"st"
-DATA ·usdtProbeRequestStart+304(SB)/8, $"ring\",\"s"
-DATA ·usdtProbeRequestStart+312(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeRequestStart+320(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestStart+328(SB)/8, $"false},{"
-DATA ·usdtProbeRequestStart+336(SB)/8, $"\"name\":\""
-DATA ·usdtProbeRequestStart+344(SB)/8, $"path\",\"t"
-DATA ·usdtProbeRequestStart+352(SB)/8, $"ype\":\"st"
-DATA ·usdtProbeRequestStart+360(SB)/8, $"ring\",\"k"
-DATA ·usdtProbeRequestStart+368(SB)/8, $"ind\":\"st"
-DATA ·usdtProbeRequestStart+376(SB)/8, $"ring\",\"s"
-DATA ·usdtProbeRequestStart+384(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeRequestStart+392(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestStart+400(SB)/8, $"false}],"
-DATA ·usdtProbeRequestStart+408(SB)/8, $"\"doc\":\"A"
-DATA ·usdtProbeRequestStart+416(SB)/8, $" request"
-DATA ·usdtProbeRequestStart+424(SB)/8, $" has bee"
-DATA ·usdtProbeRequestStart+432(SB)/8, $"n read.\""
-DATA ·usdtProbeRequestStart+440(SB)/8, $",\"stabil"
-DATA ·usdtProbeRequestStart+448(SB)/8, $"ity\":\"Ev"
-DATA ·usdtProbeRequestStart+456(SB)/8, $"olving/E"
-DATA ·usdtProbeRequestStart+464(SB)/8, $"volving/"
-DATA ·usdtProbeRequestStart+472(SB)/8, $"Common\"}"
-DATA ·usdtProbeRequestStart+480(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeRequestStart(SB), NOPTR, $488
+DATA ·usdtProbeRequestStart+32(SB)/8, $0x0000000000000160
+DATA ·usdtProbeRequestStart+40(SB)/8, $0x0000000800000006
+DATA ·usdtProbeRequestStart+48(SB)/8, $0x0000000300000046
+DATA ·usdtProbeRequestStart+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeRequestStart+64(SB)/8, $·usdtSiteRequestStart(SB)
+DATA ·usdtProbeRequestStart+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeRequestStart+80(SB)/8, $·usdtProbeRequestStart+18(SB)
+DATA ·usdtProbeRequestStart+88(SB)/8, $"httpd\x00re"
+DATA ·usdtProbeRequestStart+96(SB)/8, $"quest__s"
+DATA ·usdtProbeRequestStart+104(SB)/8, $"tart\x008@x"
+DATA ·usdtProbeRequestStart+112(SB)/8, $"0 8@x1 8"
+DATA ·usdtProbeRequestStart+120(SB)/8, $"@x2 8@x3"
+DATA ·usdtProbeRequestStart+128(SB)/8, $" 8@x4\x00\x00\x00"
+DATA ·usdtProbeRequestStart+136(SB)/8, $"{\"versio"
+DATA ·usdtProbeRequestStart+144(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeRequestStart+152(SB)/8, $"ovider\":"
+DATA ·usdtProbeRequestStart+160(SB)/8, $"\"httpd\","
+DATA ·usdtProbeRequestStart+168(SB)/8, $"\"name\":\""
+DATA ·usdtProbeRequestStart+176(SB)/8, $"request_"
+DATA ·usdtProbeRequestStart+184(SB)/8, $"_start\","
+DATA ·usdtProbeRequestStart+192(SB)/8, $"\"args\":["
+DATA ·usdtProbeRequestStart+200(SB)/8, $"{\"name\":"
+DATA ·usdtProbeRequestStart+208(SB)/8, $"\"id\",\"ty"
+DATA ·usdtProbeRequestStart+216(SB)/8, $"pe\":\"uin"
+DATA ·usdtProbeRequestStart+224(SB)/8, $"t64_t\",\""
+DATA ·usdtProbeRequestStart+232(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeRequestStart+240(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeRequestStart+248(SB)/8, $"e\":8,\"si"
+DATA ·usdtProbeRequestStart+256(SB)/8, $"gned\":fa"
+DATA ·usdtProbeRequestStart+264(SB)/8, $"lse},{\"n"
+DATA ·usdtProbeRequestStart+272(SB)/8, $"ame\":\"me"
+DATA ·usdtProbeRequestStart+280(SB)/8, $"thod\",\"t"
+DATA ·usdtProbeRequestStart+288(SB)/8, $"ype\":\"st"
+DATA ·usdtProbeRequestStart+296(SB)/8, $"ring\",\"k"
+DATA ·usdtProbeRequestStart+304(SB)/8, $"ind\":\"st"
+DATA ·usdtProbeRequestStart+312(SB)/8, $"ring\",\"s"
+DATA ·usdtProbeRequestStart+320(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeRequestStart+328(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestStart+336(SB)/8, $"false},{"
+DATA ·usdtProbeRequestStart+344(SB)/8, $"\"name\":\""
+DATA ·usdtProbeRequestStart+352(SB)/8, $"path\",\"t"
+DATA ·usdtProbeRequestStart+360(SB)/8, $"ype\":\"st"
+DATA ·usdtProbeRequestStart+368(SB)/8, $"ring\",\"k"
+DATA ·usdtProbeRequestStart+376(SB)/8, $"ind\":\"st"
+DATA ·usdtProbeRequestStart+384(SB)/8, $"ring\",\"s"
+DATA ·usdtProbeRequestStart+392(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeRequestStart+400(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestStart+408(SB)/8, $"false}],"
+DATA ·usdtProbeRequestStart+416(SB)/8, $"\"doc\":\"A"
+DATA ·usdtProbeRequestStart+424(SB)/8, $" request"
+DATA ·usdtProbeRequestStart+432(SB)/8, $" has bee"
+DATA ·usdtProbeRequestStart+440(SB)/8, $"n read.\""
+DATA ·usdtProbeRequestStart+448(SB)/8, $",\"stabil"
+DATA ·usdtProbeRequestStart+456(SB)/8, $"ity\":\"Ev"
+DATA ·usdtProbeRequestStart+464(SB)/8, $"olving/E"
+DATA ·usdtProbeRequestStart+472(SB)/8, $"volving/"
+DATA ·usdtProbeRequestStart+480(SB)/8, $"Common\"}"
+DATA ·usdtProbeRequestStart+488(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeRequestStart(SB), NOPTR, $496
 
 // httpd:request__end
 TEXT ·usdtLoadRequestEnd(SB), NOSPLIT|NOFRAME, $0-48
@@ -88,6 +92,9 @@ TEXT ·usdtLoadRequestEnd(SB), NOSPLIT|NOFRAME, $0-48
 	MOVD arg3+24(FP), R3
 	MOVD arg4+32(FP), R4
 	MOVD arg5+40(FP), R5
+	MOVWU ·usdtProbeRequestEnd+36(SB), R6
+	ADD g, R6
+	MOVD (R6), R6
 	JMP ·usdtSiteRequestEnd(SB)
 
 TEXT ·usdtSiteRequestEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -96,91 +103,95 @@ TEXT ·usdtSiteRequestEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeRequestEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeRequestEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeRequestEnd+16(SB)/8, $0x0000028000000001
+DATA ·usdtProbeRequestEnd+16(SB)/8, $0x0000028800000001
 DATA ·usdtProbeRequestEnd+24(SB)/8, $·usdtProbeRequestEnd(SB)
-DATA ·usdtProbeRequestEnd+32(SB)/8, $0x00000008000001ef
-DATA ·usdtProbeRequestEnd+40(SB)/8, $0x000000030000004b
-DATA ·usdtProbeRequestEnd+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeRequestEnd+56(SB)/8, $·usdtSiteRequestEnd(SB)
-DATA ·usdtProbeRequestEnd+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeRequestEnd+72(SB)/8, $·usdtProbeRequestEnd+18(SB)
-DATA ·usdtProbeRequestEnd+80(SB)/8, $"httpd\x00re"
-DATA ·usdtProbeRequestEnd+88(SB)/8, $"quest__e"
-DATA ·usdtProbeRequestEnd+96(SB)/8, $"nd\x008@x0 "
-DATA ·usdtProbeRequestEnd+104(SB)/8, $"8@x1 8@x"
-DATA ·usdtProbeRequestEnd+112(SB)/8, $"2 -4@x3 "
-DATA ·usdtProbeRequestEnd+120(SB)/8, $"8@x4 -8@"
-DATA ·usdtProbeRequestEnd+128(SB)/8, $"x5\x00\x00{\"ve"
-DATA ·usdtProbeRequestEnd+136(SB)/8, $"rsion\":1"
-DATA ·usdtProbeRequestEnd+144(SB)/8, $",\"provid"
-DATA ·usdtProbeRequestEnd+152(SB)/8, $"er\":\"htt"
-DATA ·usdtProbeRequestEnd+160(SB)/8, $"pd\",\"nam"
-DATA ·usdtProbeRequestEnd+168(SB)/8, $"e\":\"requ"
-DATA ·usdtProbeRequestEnd+176(SB)/8, $"est__end"
-DATA ·usdtProbeRequestEnd+184(SB)/8, $"\",\"args\""
-DATA ·usdtProbeRequestEnd+192(SB)/8, $":[{\"name"
-DATA ·usdtProbeRequestEnd+200(SB)/8, $"\":\"id\",\""
-DATA ·usdtProbeRequestEnd+208(SB)/8, $"type\":\"u"
-DATA ·usdtProbeRequestEnd+216(SB)/8, $"int64_t\""
-DATA ·usdtProbeRequestEnd+224(SB)/8, $",\"kind\":"
-DATA ·usdtProbeRequestEnd+232(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeRequestEnd+240(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeRequestEnd+248(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestEnd+256(SB)/8, $"false},{"
-DATA ·usdtProbeRequestEnd+264(SB)/8, $"\"name\":\""
-DATA ·usdtProbeRequestEnd+272(SB)/8, $"path\",\"t"
-DATA ·usdtProbeRequestEnd+280(SB)/8, $"ype\":\"st"
-DATA ·usdtProbeRequestEnd+288(SB)/8, $"ring\",\"k"
-DATA ·usdtProbeRequestEnd+296(SB)/8, $"ind\":\"st"
-DATA ·usdtProbeRequestEnd+304(SB)/8, $"ring\",\"s"
-DATA ·usdtProbeRequestEnd+312(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeRequestEnd+320(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestEnd+328(SB)/8, $"false},{"
-DATA ·usdtProbeRequestEnd+336(SB)/8, $"\"name\":\""
-DATA ·usdtProbeRequestEnd+344(SB)/8, $"status\","
-DATA ·usdtProbeRequestEnd+352(SB)/8, $"\"type\":\""
-DATA ·usdtProbeRequestEnd+360(SB)/8, $"int\",\"ki"
-DATA ·usdtProbeRequestEnd+368(SB)/8, $"nd\":\"int"
-DATA ·usdtProbeRequestEnd+376(SB)/8, $"\",\"size\""
-DATA ·usdtProbeRequestEnd+384(SB)/8, $":4,\"sign"
-DATA ·usdtProbeRequestEnd+392(SB)/8, $"ed\":true"
-DATA ·usdtProbeRequestEnd+400(SB)/8, $"},{\"name"
-DATA ·usdtProbeRequestEnd+408(SB)/8, $"\":\"bytes"
-DATA ·usdtProbeRequestEnd+416(SB)/8, $"\",\"type\""
-DATA ·usdtProbeRequestEnd+424(SB)/8, $":\"uint64"
-DATA ·usdtProbeRequestEnd+432(SB)/8, $"_t\",\"kin"
-DATA ·usdtProbeRequestEnd+440(SB)/8, $"d\":\"int\""
-DATA ·usdtProbeRequestEnd+448(SB)/8, $",\"size\":"
-DATA ·usdtProbeRequestEnd+456(SB)/8, $"8,\"signe"
-DATA ·usdtProbeRequestEnd+464(SB)/8, $"d\":false"
-DATA ·usdtProbeRequestEnd+472(SB)/8, $"},{\"name"
-DATA ·usdtProbeRequestEnd+480(SB)/8, $"\":\"durat"
-DATA ·usdtProbeRequestEnd+488(SB)/8, $"ion_ns\","
-DATA ·usdtProbeRequestEnd+496(SB)/8, $"\"type\":\""
-DATA ·usdtProbeRequestEnd+504(SB)/8, $"int64_t\""
-DATA ·usdtProbeRequestEnd+512(SB)/8, $",\"kind\":"
-DATA ·usdtProbeRequestEnd+520(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeRequestEnd+528(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeRequestEnd+536(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestEnd+544(SB)/8, $"true}],\""
-DATA ·usdtProbeRequestEnd+552(SB)/8, $"doc\":\"Th"
-DATA ·usdtProbeRequestEnd+560(SB)/8, $"e answer"
-DATA ·usdtProbeRequestEnd+568(SB)/8, $" has bee"
-DATA ·usdtProbeRequestEnd+576(SB)/8, $"n writte"
-DATA ·usdtProbeRequestEnd+584(SB)/8, $"n.\",\"sta"
-DATA ·usdtProbeRequestEnd+592(SB)/8, $"bility\":"
-DATA ·usdtProbeRequestEnd+600(SB)/8, $"\"Evolvin"
-DATA ·usdtProbeRequestEnd+608(SB)/8, $"g/Evolvi"
-DATA ·usdtProbeRequestEnd+616(SB)/8, $"ng/Commo"
-DATA ·usdtProbeRequestEnd+624(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
-DATA ·usdtProbeRequestEnd+632(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeRequestEnd(SB), NOPTR, $640
+DATA ·usdtProbeRequestEnd+32(SB)/8, $0x00000000000001ef
+DATA ·usdtProbeRequestEnd+40(SB)/8, $0x0000000800000007
+DATA ·usdtProbeRequestEnd+48(SB)/8, $0x000000030000004b
+DATA ·usdtProbeRequestEnd+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeRequestEnd+64(SB)/8, $·usdtSiteRequestEnd(SB)
+DATA ·usdtProbeRequestEnd+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeRequestEnd+80(SB)/8, $·usdtProbeRequestEnd+18(SB)
+DATA ·usdtProbeRequestEnd+88(SB)/8, $"httpd\x00re"
+DATA ·usdtProbeRequestEnd+96(SB)/8, $"quest__e"
+DATA ·usdtProbeRequestEnd+104(SB)/8, $"nd\x008@x0 "
+DATA ·usdtProbeRequestEnd+112(SB)/8, $"8@x1 8@x"
+DATA ·usdtProbeRequestEnd+120(SB)/8, $"2 -4@x3 "
+DATA ·usdtProbeRequestEnd+128(SB)/8, $"8@x4 -8@"
+DATA ·usdtProbeRequestEnd+136(SB)/8, $"x5\x00\x00{\"ve"
+DATA ·usdtProbeRequestEnd+144(SB)/8, $"rsion\":1"
+DATA ·usdtProbeRequestEnd+152(SB)/8, $",\"provid"
+DATA ·usdtProbeRequestEnd+160(SB)/8, $"er\":\"htt"
+DATA ·usdtProbeRequestEnd+168(SB)/8, $"pd\",\"nam"
+DATA ·usdtProbeRequestEnd+176(SB)/8, $"e\":\"requ"
+DATA ·usdtProbeRequestEnd+184(SB)/8, $"est__end"
+DATA ·usdtProbeRequestEnd+192(SB)/8, $"\",\"args\""
+DATA ·usdtProbeRequestEnd+200(SB)/8, $":[{\"name"
+DATA ·usdtProbeRequestEnd+208(SB)/8, $"\":\"id\",\""
+DATA ·usdtProbeRequestEnd+216(SB)/8, $"type\":\"u"
+DATA ·usdtProbeRequestEnd+224(SB)/8, $"int64_t\""
+DATA ·usdtProbeRequestEnd+232(SB)/8, $",\"kind\":"
+DATA ·usdtProbeRequestEnd+240(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeRequestEnd+248(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeRequestEnd+256(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestEnd+264(SB)/8, $"false},{"
+DATA ·usdtProbeRequestEnd+272(SB)/8, $"\"name\":\""
+DATA ·usdtProbeRequestEnd+280(SB)/8, $"path\",\"t"
+DATA ·usdtProbeRequestEnd+288(SB)/8, $"ype\":\"st"
+DATA ·usdtProbeRequestEnd+296(SB)/8, $"ring\",\"k"
+DATA ·usdtProbeRequestEnd+304(SB)/8, $"ind\":\"st"
+DATA ·usdtProbeRequestEnd+312(SB)/8, $"ring\",\"s"
+DATA ·usdtProbeRequestEnd+320(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeRequestEnd+328(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestEnd+336(SB)/8, $"false},{"
+DATA ·usdtProbeRequestEnd+344(SB)/8, $"\"name\":\""
+DATA ·usdtProbeRequestEnd+352(SB)/8, $"status\","
+DATA ·usdtProbeRequestEnd+360(SB)/8, $"\"type\":\""
+DATA ·usdtProbeRequestEnd+368(SB)/8, $"int\",\"ki"
+DATA ·usdtProbeRequestEnd+376(SB)/8, $"nd\":\"int"
+DATA ·usdtProbeRequestEnd+384(SB)/8, $"\",\"size\""
+DATA ·usdtProbeRequestEnd+392(SB)/8, $":4,\"sign"
+DATA ·usdtProbeRequestEnd+400(SB)/8, $"ed\":true"
+DATA ·usdtProbeRequestEnd+408(SB)/8, $"},{\"name"
+DATA ·usdtProbeRequestEnd+416(SB)/8, $"\":\"bytes"
+DATA ·usdtProbeRequestEnd+424(SB)/8, $"\",\"type\""
+DATA ·usdtProbeRequestEnd+432(SB)/8, $":\"uint64"
+DATA ·usdtProbeRequestEnd+440(SB)/8, $"_t\",\"kin"
+DATA ·usdtProbeRequestEnd+448(SB)/8, $"d\":\"int\""
+DATA ·usdtProbeRequestEnd+456(SB)/8, $",\"size\":"
+DATA ·usdtProbeRequestEnd+464(SB)/8, $"8,\"signe"
+DATA ·usdtProbeRequestEnd+472(SB)/8, $"d\":false"
+DATA ·usdtProbeRequestEnd+480(SB)/8, $"},{\"name"
+DATA ·usdtProbeRequestEnd+488(SB)/8, $"\":\"durat"
+DATA ·usdtProbeRequestEnd+496(SB)/8, $"ion_ns\","
+DATA ·usdtProbeRequestEnd+504(SB)/8, $"\"type\":\""
+DATA ·usdtProbeRequestEnd+512(SB)/8, $"int64_t\""
+DATA ·usdtProbeRequestEnd+520(SB)/8, $",\"kind\":"
+DATA ·usdtProbeRequestEnd+528(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeRequestEnd+536(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeRequestEnd+544(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestEnd+552(SB)/8, $"true}],\""
+DATA ·usdtProbeRequestEnd+560(SB)/8, $"doc\":\"Th"
+DATA ·usdtProbeRequestEnd+568(SB)/8, $"e answer"
+DATA ·usdtProbeRequestEnd+576(SB)/8, $" has bee"
+DATA ·usdtProbeRequestEnd+584(SB)/8, $"n writte"
+DATA ·usdtProbeRequestEnd+592(SB)/8, $"n.\",\"sta"
+DATA ·usdtProbeRequestEnd+600(SB)/8, $"bility\":"
+DATA ·usdtProbeRequestEnd+608(SB)/8, $"\"Evolvin"
+DATA ·usdtProbeRequestEnd+616(SB)/8, $"g/Evolvi"
+DATA ·usdtProbeRequestEnd+624(SB)/8, $"ng/Commo"
+DATA ·usdtProbeRequestEnd+632(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
+DATA ·usdtProbeRequestEnd+640(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeRequestEnd(SB), NOPTR, $648
 
 // httpd:cache__hit
 TEXT ·usdtLoadCacheHit(SB), NOSPLIT|NOFRAME, $0-24
 	MOVD arg0+0(FP), R0
 	MOVD arg1+8(FP), R1
 	MOVD arg2+16(FP), R2
+	MOVWU ·usdtProbeCacheHit+36(SB), R3
+	ADD g, R3
+	MOVD (R3), R3
 	JMP ·usdtSiteCacheHit(SB)
 
 TEXT ·usdtSiteCacheHit(SB), NOSPLIT|NOFRAME, $0-0
@@ -189,61 +200,65 @@ TEXT ·usdtSiteCacheHit(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeCacheHit+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeCacheHit+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeCacheHit+16(SB)/8, $0x0000019800000001
+DATA ·usdtProbeCacheHit+16(SB)/8, $0x000001a000000001
 DATA ·usdtProbeCacheHit+24(SB)/8, $·usdtProbeCacheHit(SB)
-DATA ·usdtProbeCacheHit+32(SB)/8, $0x000000080000011a
-DATA ·usdtProbeCacheHit+40(SB)/8, $0x0000000300000039
-DATA ·usdtProbeCacheHit+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeCacheHit+56(SB)/8, $·usdtSiteCacheHit(SB)
-DATA ·usdtProbeCacheHit+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeCacheHit+72(SB)/8, $·usdtProbeCacheHit+18(SB)
-DATA ·usdtProbeCacheHit+80(SB)/8, $"httpd\x00ca"
-DATA ·usdtProbeCacheHit+88(SB)/8, $"che__hit"
-DATA ·usdtProbeCacheHit+96(SB)/8, $"\x008@x0 8@"
-DATA ·usdtProbeCacheHit+104(SB)/8, $"x1 -8@x2"
-DATA ·usdtProbeCacheHit+112(SB)/8, $"\x00\x00\x00\x00{\"ve"
-DATA ·usdtProbeCacheHit+120(SB)/8, $"rsion\":1"
-DATA ·usdtProbeCacheHit+128(SB)/8, $",\"provid"
-DATA ·usdtProbeCacheHit+136(SB)/8, $"er\":\"htt"
-DATA ·usdtProbeCacheHit+144(SB)/8, $"pd\",\"nam"
-DATA ·usdtProbeCacheHit+152(SB)/8, $"e\":\"cach"
-DATA ·usdtProbeCacheHit+160(SB)/8, $"e__hit\","
-DATA ·usdtProbeCacheHit+168(SB)/8, $"\"args\":["
-DATA ·usdtProbeCacheHit+176(SB)/8, $"{\"name\":"
-DATA ·usdtProbeCacheHit+184(SB)/8, $"\"key\",\"t"
-DATA ·usdtProbeCacheHit+192(SB)/8, $"ype\":\"st"
-DATA ·usdtProbeCacheHit+200(SB)/8, $"ring\",\"k"
-DATA ·usdtProbeCacheHit+208(SB)/8, $"ind\":\"st"
-DATA ·usdtProbeCacheHit+216(SB)/8, $"ring\",\"s"
-DATA ·usdtProbeCacheHit+224(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeCacheHit+232(SB)/8, $"signed\":"
-DATA ·usdtProbeCacheHit+240(SB)/8, $"false},{"
-DATA ·usdtProbeCacheHit+248(SB)/8, $"\"name\":\""
-DATA ·usdtProbeCacheHit+256(SB)/8, $"age_ns\","
-DATA ·usdtProbeCacheHit+264(SB)/8, $"\"type\":\""
-DATA ·usdtProbeCacheHit+272(SB)/8, $"int64_t\""
-DATA ·usdtProbeCacheHit+280(SB)/8, $",\"kind\":"
-DATA ·usdtProbeCacheHit+288(SB)/8, $"\"int\",\"s"
-DATA ·usdtProbeCacheHit+296(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeCacheHit+304(SB)/8, $"signed\":"
-DATA ·usdtProbeCacheHit+312(SB)/8, $"true}],\""
-DATA ·usdtProbeCacheHit+320(SB)/8, $"doc\":\"An"
-DATA ·usdtProbeCacheHit+328(SB)/8, $" item wa"
-DATA ·usdtProbeCacheHit+336(SB)/8, $"s found "
-DATA ·usdtProbeCacheHit+344(SB)/8, $"in the c"
-DATA ·usdtProbeCacheHit+352(SB)/8, $"ache.\",\""
-DATA ·usdtProbeCacheHit+360(SB)/8, $"stabilit"
-DATA ·usdtProbeCacheHit+368(SB)/8, $"y\":\"Evol"
-DATA ·usdtProbeCacheHit+376(SB)/8, $"ving/Evo"
-DATA ·usdtProbeCacheHit+384(SB)/8, $"lving/Co"
-DATA ·usdtProbeCacheHit+392(SB)/8, $"mmon\"}\x00\x00"
-DATA ·usdtProbeCacheHit+400(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeCacheHit(SB), NOPTR, $408
+DATA ·usdtProbeCacheHit+32(SB)/8, $0x000000000000011a
+DATA ·usdtProbeCacheHit+40(SB)/8, $0x0000000800000004
+DATA ·usdtProbeCacheHit+48(SB)/8, $0x0000000300000039
+DATA ·usdtProbeCacheHit+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeCacheHit+64(SB)/8, $·usdtSiteCacheHit(SB)
+DATA ·usdtProbeCacheHit+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeCacheHit+80(SB)/8, $·usdtProbeCacheHit+18(SB)
+DATA ·usdtProbeCacheHit+88(SB)/8, $"httpd\x00ca"
+DATA ·usdtProbeCacheHit+96(SB)/8, $"che__hit"
+DATA ·usdtProbeCacheHit+104(SB)/8, $"\x008@x0 8@"
+DATA ·usdtProbeCacheHit+112(SB)/8, $"x1 -8@x2"
+DATA ·usdtProbeCacheHit+120(SB)/8, $"\x00\x00\x00\x00{\"ve"
+DATA ·usdtProbeCacheHit+128(SB)/8, $"rsion\":1"
+DATA ·usdtProbeCacheHit+136(SB)/8, $",\"provid"
+DATA ·usdtProbeCacheHit+144(SB)/8, $"er\":\"htt"
+DATA ·usdtProbeCacheHit+152(SB)/8, $"pd\",\"nam"
+DATA ·usdtProbeCacheHit+160(SB)/8, $"e\":\"cach"
+DATA ·usdtProbeCacheHit+168(SB)/8, $"e__hit\","
+DATA ·usdtProbeCacheHit+176(SB)/8, $"\"args\":["
+DATA ·usdtProbeCacheHit+184(SB)/8, $"{\"name\":"
+DATA ·usdtProbeCacheHit+192(SB)/8, $"\"key\",\"t"
+DATA ·usdtProbeCacheHit+200(SB)/8, $"ype\":\"st"
+DATA ·usdtProbeCacheHit+208(SB)/8, $"ring\",\"k"
+DATA ·usdtProbeCacheHit+216(SB)/8, $"ind\":\"st"
+DATA ·usdtProbeCacheHit+224(SB)/8, $"ring\",\"s"
+DATA ·usdtProbeCacheHit+232(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeCacheHit+240(SB)/8, $"signed\":"
+DATA ·usdtProbeCacheHit+248(SB)/8, $"false},{"
+DATA ·usdtProbeCacheHit+256(SB)/8, $"\"name\":\""
+DATA ·usdtProbeCacheHit+264(SB)/8, $"age_ns\","
+DATA ·usdtProbeCacheHit+272(SB)/8, $"\"type\":\""
+DATA ·usdtProbeCacheHit+280(SB)/8, $"int64_t\""
+DATA ·usdtProbeCacheHit+288(SB)/8, $",\"kind\":"
+DATA ·usdtProbeCacheHit+296(SB)/8, $"\"int\",\"s"
+DATA ·usdtProbeCacheHit+304(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeCacheHit+312(SB)/8, $"signed\":"
+DATA ·usdtProbeCacheHit+320(SB)/8, $"true}],\""
+DATA ·usdtProbeCacheHit+328(SB)/8, $"doc\":\"An"
+DATA ·usdtProbeCacheHit+336(SB)/8, $" item wa"
+DATA ·usdtProbeCacheHit+344(SB)/8, $"s found "
+DATA ·usdtProbeCacheHit+352(SB)/8, $"in the c"
+DATA ·usdtProbeCacheHit+360(SB)/8, $"ache.\",\""
+DATA ·usdtProbeCacheHit+368(SB)/8, $"stabilit"
+DATA ·usdtProbeCacheHit+376(SB)/8, $"y\":\"Evol"
+DATA ·usdtProbeCacheHit+384(SB)/8, $"ving/Evo"
+DATA ·usdtProbeCacheHit+392(SB)/8, $"lving/Co"
+DATA ·usdtProbeCacheHit+400(SB)/8, $"mmon\"}\x00\x00"
+DATA ·usdtProbeCacheHit+408(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeCacheHit(SB), NOPTR, $416
 
 // httpd:cache__miss
 TEXT ·usdtLoadCacheMiss(SB), NOSPLIT|NOFRAME, $0-16
 	MOVD arg0+0(FP), R0
 	MOVD arg1+8(FP), R1
+	MOVWU ·usdtProbeCacheMiss+36(SB), R2
+	ADD g, R2
+	MOVD (R2), R2
 	JMP ·usdtSiteCacheMiss(SB)
 
 TEXT ·usdtSiteCacheMiss(SB), NOSPLIT|NOFRAME, $0-0
@@ -252,47 +267,48 @@ TEXT ·usdtSiteCacheMiss(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeCacheMiss+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeCacheMiss+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeCacheMiss+16(SB)/8, $0x0000015000000001
+DATA ·usdtProbeCacheMiss+16(SB)/8, $0x0000015800000001
 DATA ·usdtProbeCacheMiss+24(SB)/8, $·usdtProbeCacheMiss(SB)
-DATA ·usdtProbeCacheMiss+32(SB)/8, $0x00000008000000de
-DATA ·usdtProbeCacheMiss+40(SB)/8, $0x0000000300000034
-DATA ·usdtProbeCacheMiss+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeCacheMiss+56(SB)/8, $·usdtSiteCacheMiss(SB)
-DATA ·usdtProbeCacheMiss+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeCacheMiss+72(SB)/8, $·usdtProbeCacheMiss+18(SB)
-DATA ·usdtProbeCacheMiss+80(SB)/8, $"httpd\x00ca"
-DATA ·usdtProbeCacheMiss+88(SB)/8, $"che__mis"
-DATA ·usdtProbeCacheMiss+96(SB)/8, $"s\x008@x0 8"
-DATA ·usdtProbeCacheMiss+104(SB)/8, $"@x1\x00{\"ve"
-DATA ·usdtProbeCacheMiss+112(SB)/8, $"rsion\":1"
-DATA ·usdtProbeCacheMiss+120(SB)/8, $",\"provid"
-DATA ·usdtProbeCacheMiss+128(SB)/8, $"er\":\"htt"
-DATA ·usdtProbeCacheMiss+136(SB)/8, $"pd\",\"nam"
-DATA ·usdtProbeCacheMiss+144(SB)/8, $"e\":\"cach"
-DATA ·usdtProbeCacheMiss+152(SB)/8, $"e__miss\""
-DATA ·usdtProbeCacheMiss+160(SB)/8, $",\"args\":"
-DATA ·usdtProbeCacheMiss+168(SB)/8, $"[{\"name\""
-DATA ·usdtProbeCacheMiss+176(SB)/8, $":\"key\",\""
-DATA ·usdtProbeCacheMiss+184(SB)/8, $"type\":\"s"
-DATA ·usdtProbeCacheMiss+192(SB)/8, $"tring\",\""
-DATA ·usdtProbeCacheMiss+200(SB)/8, $"kind\":\"s"
-DATA ·usdtProbeCacheMiss+208(SB)/8, $"tring\",\""
-DATA ·usdtProbeCacheMiss+216(SB)/8, $"size\":8,"
-DATA ·usdtProbeCacheMiss+224(SB)/8, $"\"signed\""
-DATA ·usdtProbeCacheMiss+232(SB)/8, $":false}]"
-DATA ·usdtProbeCacheMiss+240(SB)/8, $",\"doc\":\""
-DATA ·usdtProbeCacheMiss+248(SB)/8, $"An item "
-DATA ·usdtProbeCacheMiss+256(SB)/8, $"was not "
-DATA ·usdtProbeCacheMiss+264(SB)/8, $"in the c"
-DATA ·usdtProbeCacheMiss+272(SB)/8, $"ache, or"
-DATA ·usdtProbeCacheMiss+280(SB)/8, $" too old"
-DATA ·usdtProbeCacheMiss+288(SB)/8, $".\",\"stab"
-DATA ·usdtProbeCacheMiss+296(SB)/8, $"ility\":\""
-DATA ·usdtProbeCacheMiss+304(SB)/8, $"Evolving"
-DATA ·usdtProbeCacheMiss+312(SB)/8, $"/Evolvin"
-DATA ·usdtProbeCacheMiss+320(SB)/8, $"g/Common"
-DATA ·usdtProbeCacheMiss+328(SB)/8, $"\"}\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeCacheMiss(SB), NOPTR, $336
+DATA ·usdtProbeCacheMiss+32(SB)/8, $0x00000000000000de
+DATA ·usdtProbeCacheMiss+40(SB)/8, $0x0000000800000003
+DATA ·usdtProbeCacheMiss+48(SB)/8, $0x0000000300000034
+DATA ·usdtProbeCacheMiss+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeCacheMiss+64(SB)/8, $·usdtSiteCacheMiss(SB)
+DATA ·usdtProbeCacheMiss+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeCacheMiss+80(SB)/8, $·usdtProbeCacheMiss+18(SB)
+DATA ·usdtProbeCacheMiss+88(SB)/8, $"httpd\x00ca"
+DATA ·usdtProbeCacheMiss+96(SB)/8, $"che__mis"
+DATA ·usdtProbeCacheMiss+104(SB)/8, $"s\x008@x0 8"
+DATA ·usdtProbeCacheMiss+112(SB)/8, $"@x1\x00{\"ve"
+DATA ·usdtProbeCacheMiss+120(SB)/8, $"rsion\":1"
+DATA ·usdtProbeCacheMiss+128(SB)/8, $",\"provid"
+DATA ·usdtProbeCacheMiss+136(SB)/8, $"er\":\"htt"
+DATA ·usdtProbeCacheMiss+144(SB)/8, $"pd\",\"nam"
+DATA ·usdtProbeCacheMiss+152(SB)/8, $"e\":\"cach"
+DATA ·usdtProbeCacheMiss+160(SB)/8, $"e__miss\""
+DATA ·usdtProbeCacheMiss+168(SB)/8, $",\"args\":"
+DATA ·usdtProbeCacheMiss+176(SB)/8, $"[{\"name\""
+DATA ·usdtProbeCacheMiss+184(SB)/8, $":\"key\",\""
+DATA ·usdtProbeCacheMiss+192(SB)/8, $"type\":\"s"
+DATA ·usdtProbeCacheMiss+200(SB)/8, $"tring\",\""
+DATA ·usdtProbeCacheMiss+208(SB)/8, $"kind\":\"s"
+DATA ·usdtProbeCacheMiss+216(SB)/8, $"tring\",\""
+DATA ·usdtProbeCacheMiss+224(SB)/8, $"size\":8,"
+DATA ·usdtProbeCacheMiss+232(SB)/8, $"\"signed\""
+DATA ·usdtProbeCacheMiss+240(SB)/8, $":false}]"
+DATA ·usdtProbeCacheMiss+248(SB)/8, $",\"doc\":\""
+DATA ·usdtProbeCacheMiss+256(SB)/8, $"An item "
+DATA ·usdtProbeCacheMiss+264(SB)/8, $"was not "
+DATA ·usdtProbeCacheMiss+272(SB)/8, $"in the c"
+DATA ·usdtProbeCacheMiss+280(SB)/8, $"ache, or"
+DATA ·usdtProbeCacheMiss+288(SB)/8, $" too old"
+DATA ·usdtProbeCacheMiss+296(SB)/8, $".\",\"stab"
+DATA ·usdtProbeCacheMiss+304(SB)/8, $"ility\":\""
+DATA ·usdtProbeCacheMiss+312(SB)/8, $"Evolving"
+DATA ·usdtProbeCacheMiss+320(SB)/8, $"/Evolvin"
+DATA ·usdtProbeCacheMiss+328(SB)/8, $"g/Common"
+DATA ·usdtProbeCacheMiss+336(SB)/8, $"\"}\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeCacheMiss(SB), NOPTR, $344
 
 // httpd:request__error
 TEXT ·usdtLoadRequestError(SB), NOSPLIT|NOFRAME, $0-40
@@ -301,6 +317,9 @@ TEXT ·usdtLoadRequestError(SB), NOSPLIT|NOFRAME, $0-40
 	MOVD arg2+16(FP), R2
 	MOVD arg3+24(FP), R3
 	MOVD arg4+32(FP), R4
+	MOVWU ·usdtProbeRequestError+36(SB), R5
+	ADD g, R5
+	MOVD (R5), R5
 	JMP ·usdtSiteRequestError(SB)
 
 TEXT ·usdtSiteRequestError(SB), NOSPLIT|NOFRAME, $0-0
@@ -309,74 +328,78 @@ TEXT ·usdtSiteRequestError(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeRequestError+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeRequestError+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeRequestError+16(SB)/8, $0x0000020800000001
+DATA ·usdtProbeRequestError+16(SB)/8, $0x0000021000000001
 DATA ·usdtProbeRequestError+24(SB)/8, $·usdtProbeRequestError(SB)
-DATA ·usdtProbeRequestError+32(SB)/8, $0x000000080000017b
-DATA ·usdtProbeRequestError+40(SB)/8, $0x0000000300000046
-DATA ·usdtProbeRequestError+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeRequestError+56(SB)/8, $·usdtSiteRequestError(SB)
-DATA ·usdtProbeRequestError+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeRequestError+72(SB)/8, $·usdtProbeRequestError+18(SB)
-DATA ·usdtProbeRequestError+80(SB)/8, $"httpd\x00re"
-DATA ·usdtProbeRequestError+88(SB)/8, $"quest__e"
-DATA ·usdtProbeRequestError+96(SB)/8, $"rror\x008@x"
-DATA ·usdtProbeRequestError+104(SB)/8, $"0 8@x1 8"
-DATA ·usdtProbeRequestError+112(SB)/8, $"@x2 8@x3"
-DATA ·usdtProbeRequestError+120(SB)/8, $" 8@x4\x00\x00\x00"
-DATA ·usdtProbeRequestError+128(SB)/8, $"{\"versio"
-DATA ·usdtProbeRequestError+136(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeRequestError+144(SB)/8, $"ovider\":"
-DATA ·usdtProbeRequestError+152(SB)/8, $"\"httpd\","
-DATA ·usdtProbeRequestError+160(SB)/8, $"\"name\":\""
-DATA ·usdtProbeRequestError+168(SB)/8, $"request_"
-DATA ·usdtProbeRequestError+176(SB)/8, $"_error\","
-DATA ·usdtProbeRequestError+184(SB)/8, $"\"args\":["
-DATA ·usdtProbeRequestError+192(SB)/8, $"{\"name\":"
-DATA ·usdtProbeRequestError+200(SB)/8, $"\"id\",\"ty"
-DATA ·usdtProbeRequestError+208(SB)/8, $"pe\":\"uin"
-DATA ·usdtProbeRequestError+216(SB)/8, $"t64_t\",\""
-DATA ·usdtProbeRequestError+224(SB)/8, $"kind\":\"i"
-DATA ·usdtProbeRequestError+232(SB)/8, $"nt\",\"siz"
-DATA ·usdtProbeRequestError+240(SB)/8, $"e\":8,\"si"
-DATA ·usdtProbeRequestError+248(SB)/8, $"gned\":fa"
-DATA ·usdtProbeRequestError+256(SB)/8, $"lse},{\"n"
-DATA ·usdtProbeRequestError+264(SB)/8, $"ame\":\"op"
-DATA ·usdtProbeRequestError+272(SB)/8, $"eration\""
-DATA ·usdtProbeRequestError+280(SB)/8, $",\"type\":"
-DATA ·usdtProbeRequestError+288(SB)/8, $"\"string\""
-DATA ·usdtProbeRequestError+296(SB)/8, $",\"kind\":"
-DATA ·usdtProbeRequestError+304(SB)/8, $"\"string\""
-DATA ·usdtProbeRequestError+312(SB)/8, $",\"size\":"
-DATA ·usdtProbeRequestError+320(SB)/8, $"8,\"signe"
-DATA ·usdtProbeRequestError+328(SB)/8, $"d\":false"
-DATA ·usdtProbeRequestError+336(SB)/8, $"},{\"name"
-DATA ·usdtProbeRequestError+344(SB)/8, $"\":\"err\","
-DATA ·usdtProbeRequestError+352(SB)/8, $"\"type\":\""
-DATA ·usdtProbeRequestError+360(SB)/8, $"error\",\""
-DATA ·usdtProbeRequestError+368(SB)/8, $"kind\":\"e"
-DATA ·usdtProbeRequestError+376(SB)/8, $"rror\",\"s"
-DATA ·usdtProbeRequestError+384(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeRequestError+392(SB)/8, $"signed\":"
-DATA ·usdtProbeRequestError+400(SB)/8, $"false}],"
-DATA ·usdtProbeRequestError+408(SB)/8, $"\"doc\":\"A"
-DATA ·usdtProbeRequestError+416(SB)/8, $" request"
-DATA ·usdtProbeRequestError+424(SB)/8, $" failed "
-DATA ·usdtProbeRequestError+432(SB)/8, $"for a re"
-DATA ·usdtProbeRequestError+440(SB)/8, $"ason of "
-DATA ·usdtProbeRequestError+448(SB)/8, $"the serv"
-DATA ·usdtProbeRequestError+456(SB)/8, $"ice's ow"
-DATA ·usdtProbeRequestError+464(SB)/8, $"n.\",\"sta"
-DATA ·usdtProbeRequestError+472(SB)/8, $"bility\":"
-DATA ·usdtProbeRequestError+480(SB)/8, $"\"Evolvin"
-DATA ·usdtProbeRequestError+488(SB)/8, $"g/Evolvi"
-DATA ·usdtProbeRequestError+496(SB)/8, $"ng/Commo"
-DATA ·usdtProbeRequestError+504(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
-DATA ·usdtProbeRequestError+512(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeRequestError(SB), NOPTR, $520
+DATA ·usdtProbeRequestError+32(SB)/8, $0x000000000000017b
+DATA ·usdtProbeRequestError+40(SB)/8, $0x0000000800000006
+DATA ·usdtProbeRequestError+48(SB)/8, $0x0000000300000046
+DATA ·usdtProbeRequestError+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeRequestError+64(SB)/8, $·usdtSiteRequestError(SB)
+DATA ·usdtProbeRequestError+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeRequestError+80(SB)/8, $·usdtProbeRequestError+18(SB)
+DATA ·usdtProbeRequestError+88(SB)/8, $"httpd\x00re"
+DATA ·usdtProbeRequestError+96(SB)/8, $"quest__e"
+DATA ·usdtProbeRequestError+104(SB)/8, $"rror\x008@x"
+DATA ·usdtProbeRequestError+112(SB)/8, $"0 8@x1 8"
+DATA ·usdtProbeRequestError+120(SB)/8, $"@x2 8@x3"
+DATA ·usdtProbeRequestError+128(SB)/8, $" 8@x4\x00\x00\x00"
+DATA ·usdtProbeRequestError+136(SB)/8, $"{\"versio"
+DATA ·usdtProbeRequestError+144(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeRequestError+152(SB)/8, $"ovider\":"
+DATA ·usdtProbeRequestError+160(SB)/8, $"\"httpd\","
+DATA ·usdtProbeRequestError+168(SB)/8, $"\"name\":\""
+DATA ·usdtProbeRequestError+176(SB)/8, $"request_"
+DATA ·usdtProbeRequestError+184(SB)/8, $"_error\","
+DATA ·usdtProbeRequestError+192(SB)/8, $"\"args\":["
+DATA ·usdtProbeRequestError+200(SB)/8, $"{\"name\":"
+DATA ·usdtProbeRequestError+208(SB)/8, $"\"id\",\"ty"
+DATA ·usdtProbeRequestError+216(SB)/8, $"pe\":\"uin"
+DATA ·usdtProbeRequestError+224(SB)/8, $"t64_t\",\""
+DATA ·usdtProbeRequestError+232(SB)/8, $"kind\":\"i"
+DATA ·usdtProbeRequestError+240(SB)/8, $"nt\",\"siz"
+DATA ·usdtProbeRequestError+248(SB)/8, $"e\":8,\"si"
+DATA ·usdtProbeRequestError+256(SB)/8, $"gned\":fa"
+DATA ·usdtProbeRequestError+264(SB)/8, $"lse},{\"n"
+DATA ·usdtProbeRequestError+272(SB)/8, $"ame\":\"op"
+DATA ·usdtProbeRequestError+280(SB)/8, $"eration\""
+DATA ·usdtProbeRequestError+288(SB)/8, $",\"type\":"
+DATA ·usdtProbeRequestError+296(SB)/8, $"\"string\""
+DATA ·usdtProbeRequestError+304(SB)/8, $",\"kind\":"
+DATA ·usdtProbeRequestError+312(SB)/8, $"\"string\""
+DATA ·usdtProbeRequestError+320(SB)/8, $",\"size\":"
+DATA ·usdtProbeRequestError+328(SB)/8, $"8,\"signe"
+DATA ·usdtProbeRequestError+336(SB)/8, $"d\":false"
+DATA ·usdtProbeRequestError+344(SB)/8, $"},{\"name"
+DATA ·usdtProbeRequestError+352(SB)/8, $"\":\"err\","
+DATA ·usdtProbeRequestError+360(SB)/8, $"\"type\":\""
+DATA ·usdtProbeRequestError+368(SB)/8, $"error\",\""
+DATA ·usdtProbeRequestError+376(SB)/8, $"kind\":\"e"
+DATA ·usdtProbeRequestError+384(SB)/8, $"rror\",\"s"
+DATA ·usdtProbeRequestError+392(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeRequestError+400(SB)/8, $"signed\":"
+DATA ·usdtProbeRequestError+408(SB)/8, $"false}],"
+DATA ·usdtProbeRequestError+416(SB)/8, $"\"doc\":\"A"
+DATA ·usdtProbeRequestError+424(SB)/8, $" request"
+DATA ·usdtProbeRequestError+432(SB)/8, $" failed "
+DATA ·usdtProbeRequestError+440(SB)/8, $"for a re"
+DATA ·usdtProbeRequestError+448(SB)/8, $"ason of "
+DATA ·usdtProbeRequestError+456(SB)/8, $"the serv"
+DATA ·usdtProbeRequestError+464(SB)/8, $"ice's ow"
+DATA ·usdtProbeRequestError+472(SB)/8, $"n.\",\"sta"
+DATA ·usdtProbeRequestError+480(SB)/8, $"bility\":"
+DATA ·usdtProbeRequestError+488(SB)/8, $"\"Evolvin"
+DATA ·usdtProbeRequestError+496(SB)/8, $"g/Evolvi"
+DATA ·usdtProbeRequestError+504(SB)/8, $"ng/Commo"
+DATA ·usdtProbeRequestError+512(SB)/8, $"n\"}\x00\x00\x00\x00\x00"
+DATA ·usdtProbeRequestError+520(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeRequestError(SB), NOPTR, $528
 
 // httpd:evict__start
 TEXT ·usdtLoadEvictStart(SB), NOSPLIT|NOFRAME, $0-8
 	MOVD arg0+0(FP), R0
+	MOVWU ·usdtProbeEvictStart+36(SB), R1
+	ADD g, R1
+	MOVD (R1), R1
 	JMP ·usdtSiteEvictStart(SB)
 
 TEXT ·usdtSiteEvictStart(SB), NOSPLIT|NOFRAME, $0-0
@@ -385,55 +408,59 @@ TEXT ·usdtSiteEvictStart(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeEvictStart+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeEvictStart+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeEvictStart+16(SB)/8, $0x0000016000000001
+DATA ·usdtProbeEvictStart+16(SB)/8, $0x0000016800000001
 DATA ·usdtProbeEvictStart+24(SB)/8, $·usdtProbeEvictStart(SB)
-DATA ·usdtProbeEvictStart+32(SB)/8, $0x00000008000000ef
-DATA ·usdtProbeEvictStart+40(SB)/8, $0x0000000300000030
-DATA ·usdtProbeEvictStart+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeEvictStart+56(SB)/8, $·usdtSiteEvictStart(SB)
-DATA ·usdtProbeEvictStart+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeEvictStart+72(SB)/8, $·usdtProbeEvictStart+18(SB)
-DATA ·usdtProbeEvictStart+80(SB)/8, $"httpd\x00ev"
-DATA ·usdtProbeEvictStart+88(SB)/8, $"ict__sta"
-DATA ·usdtProbeEvictStart+96(SB)/8, $"rt\x008@x0\x00"
-DATA ·usdtProbeEvictStart+104(SB)/8, $"{\"versio"
-DATA ·usdtProbeEvictStart+112(SB)/8, $"n\":1,\"pr"
-DATA ·usdtProbeEvictStart+120(SB)/8, $"ovider\":"
-DATA ·usdtProbeEvictStart+128(SB)/8, $"\"httpd\","
-DATA ·usdtProbeEvictStart+136(SB)/8, $"\"name\":\""
-DATA ·usdtProbeEvictStart+144(SB)/8, $"evict__s"
-DATA ·usdtProbeEvictStart+152(SB)/8, $"tart\",\"a"
-DATA ·usdtProbeEvictStart+160(SB)/8, $"rgs\":[{\""
-DATA ·usdtProbeEvictStart+168(SB)/8, $"name\":\"e"
-DATA ·usdtProbeEvictStart+176(SB)/8, $"ntries\","
-DATA ·usdtProbeEvictStart+184(SB)/8, $"\"type\":\""
-DATA ·usdtProbeEvictStart+192(SB)/8, $"size_t\","
-DATA ·usdtProbeEvictStart+200(SB)/8, $"\"kind\":\""
-DATA ·usdtProbeEvictStart+208(SB)/8, $"int\",\"si"
-DATA ·usdtProbeEvictStart+216(SB)/8, $"ze\":8,\"s"
-DATA ·usdtProbeEvictStart+224(SB)/8, $"igned\":f"
-DATA ·usdtProbeEvictStart+232(SB)/8, $"alse}],\""
-DATA ·usdtProbeEvictStart+240(SB)/8, $"doc\":\"Th"
-DATA ·usdtProbeEvictStart+248(SB)/8, $"e backgr"
-DATA ·usdtProbeEvictStart+256(SB)/8, $"ound job"
-DATA ·usdtProbeEvictStart+264(SB)/8, $" that ev"
-DATA ·usdtProbeEvictStart+272(SB)/8, $"icts old"
-DATA ·usdtProbeEvictStart+280(SB)/8, $" cache e"
-DATA ·usdtProbeEvictStart+288(SB)/8, $"ntries b"
-DATA ·usdtProbeEvictStart+296(SB)/8, $"egins.\","
-DATA ·usdtProbeEvictStart+304(SB)/8, $"\"stabili"
-DATA ·usdtProbeEvictStart+312(SB)/8, $"ty\":\"Evo"
-DATA ·usdtProbeEvictStart+320(SB)/8, $"lving/Ev"
-DATA ·usdtProbeEvictStart+328(SB)/8, $"olving/C"
-DATA ·usdtProbeEvictStart+336(SB)/8, $"ommon\"}\x00"
-DATA ·usdtProbeEvictStart+344(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeEvictStart(SB), NOPTR, $352
+DATA ·usdtProbeEvictStart+32(SB)/8, $0x00000000000000ef
+DATA ·usdtProbeEvictStart+40(SB)/8, $0x0000000800000002
+DATA ·usdtProbeEvictStart+48(SB)/8, $0x0000000300000030
+DATA ·usdtProbeEvictStart+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeEvictStart+64(SB)/8, $·usdtSiteEvictStart(SB)
+DATA ·usdtProbeEvictStart+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeEvictStart+80(SB)/8, $·usdtProbeEvictStart+18(SB)
+DATA ·usdtProbeEvictStart+88(SB)/8, $"httpd\x00ev"
+DATA ·usdtProbeEvictStart+96(SB)/8, $"ict__sta"
+DATA ·usdtProbeEvictStart+104(SB)/8, $"rt\x008@x0\x00"
+DATA ·usdtProbeEvictStart+112(SB)/8, $"{\"versio"
+DATA ·usdtProbeEvictStart+120(SB)/8, $"n\":1,\"pr"
+DATA ·usdtProbeEvictStart+128(SB)/8, $"ovider\":"
+DATA ·usdtProbeEvictStart+136(SB)/8, $"\"httpd\","
+DATA ·usdtProbeEvictStart+144(SB)/8, $"\"name\":\""
+DATA ·usdtProbeEvictStart+152(SB)/8, $"evict__s"
+DATA ·usdtProbeEvictStart+160(SB)/8, $"tart\",\"a"
+DATA ·usdtProbeEvictStart+168(SB)/8, $"rgs\":[{\""
+DATA ·usdtProbeEvictStart+176(SB)/8, $"name\":\"e"
+DATA ·usdtProbeEvictStart+184(SB)/8, $"ntries\","
+DATA ·usdtProbeEvictStart+192(SB)/8, $"\"type\":\""
+DATA ·usdtProbeEvictStart+200(SB)/8, $"size_t\","
+DATA ·usdtProbeEvictStart+208(SB)/8, $"\"kind\":\""
+DATA ·usdtProbeEvictStart+216(SB)/8, $"int\",\"si"
+DATA ·usdtProbeEvictStart+224(SB)/8, $"ze\":8,\"s"
+DATA ·usdtProbeEvictStart+232(SB)/8, $"igned\":f"
+DATA ·usdtProbeEvictStart+240(SB)/8, $"alse}],\""
+DATA ·usdtProbeEvictStart+248(SB)/8, $"doc\":\"Th"
+DATA ·usdtProbeEvictStart+256(SB)/8, $"e backgr"
+DATA ·usdtProbeEvictStart+264(SB)/8, $"ound job"
+DATA ·usdtProbeEvictStart+272(SB)/8, $" that ev"
+DATA ·usdtProbeEvictStart+280(SB)/8, $"icts old"
+DATA ·usdtProbeEvictStart+288(SB)/8, $" cache e"
+DATA ·usdtProbeEvictStart+296(SB)/8, $"ntries b"
+DATA ·usdtProbeEvictStart+304(SB)/8, $"egins.\","
+DATA ·usdtProbeEvictStart+312(SB)/8, $"\"stabili"
+DATA ·usdtProbeEvictStart+320(SB)/8, $"ty\":\"Evo"
+DATA ·usdtProbeEvictStart+328(SB)/8, $"lving/Ev"
+DATA ·usdtProbeEvictStart+336(SB)/8, $"olving/C"
+DATA ·usdtProbeEvictStart+344(SB)/8, $"ommon\"}\x00"
+DATA ·usdtProbeEvictStart+352(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeEvictStart(SB), NOPTR, $360
 
 // httpd:evict__end
 TEXT ·usdtLoadEvictEnd(SB), NOSPLIT|NOFRAME, $0-24
 	MOVD arg0+0(FP), R0
 	MOVD arg1+8(FP), R1
 	MOVD arg2+16(FP), R2
+	MOVWU ·usdtProbeEvictEnd+36(SB), R3
+	ADD g, R3
+	MOVD (R3), R3
 	JMP ·usdtSiteEvictEnd(SB)
 
 TEXT ·usdtSiteEvictEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -442,62 +469,63 @@ TEXT ·usdtSiteEvictEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeEvictEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeEvictEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeEvictEnd+16(SB)/8, $0x000001e000000001
+DATA ·usdtProbeEvictEnd+16(SB)/8, $0x000001e800000001
 DATA ·usdtProbeEvictEnd+24(SB)/8, $·usdtProbeEvictEnd(SB)
-DATA ·usdtProbeEvictEnd+32(SB)/8, $0x0000000800000163
-DATA ·usdtProbeEvictEnd+40(SB)/8, $0x0000000300000039
-DATA ·usdtProbeEvictEnd+48(SB)/8, $0x0074647370617473
-DATA ·usdtProbeEvictEnd+56(SB)/8, $·usdtSiteEvictEnd(SB)
-DATA ·usdtProbeEvictEnd+64(SB)/8, $0x0000000000000000
-DATA ·usdtProbeEvictEnd+72(SB)/8, $·usdtProbeEvictEnd+18(SB)
-DATA ·usdtProbeEvictEnd+80(SB)/8, $"httpd\x00ev"
-DATA ·usdtProbeEvictEnd+88(SB)/8, $"ict__end"
-DATA ·usdtProbeEvictEnd+96(SB)/8, $"\x008@x0 8@"
-DATA ·usdtProbeEvictEnd+104(SB)/8, $"x1 -8@x2"
-DATA ·usdtProbeEvictEnd+112(SB)/8, $"\x00\x00\x00\x00{\"ve"
-DATA ·usdtProbeEvictEnd+120(SB)/8, $"rsion\":1"
-DATA ·usdtProbeEvictEnd+128(SB)/8, $",\"provid"
-DATA ·usdtProbeEvictEnd+136(SB)/8, $"er\":\"htt"
-DATA ·usdtProbeEvictEnd+144(SB)/8, $"pd\",\"nam"
-DATA ·usdtProbeEvictEnd+152(SB)/8, $"e\":\"evic"
-DATA ·usdtProbeEvictEnd+160(SB)/8, $"t__end\","
-DATA ·usdtProbeEvictEnd+168(SB)/8, $"\"args\":["
-DATA ·usdtProbeEvictEnd+176(SB)/8, $"{\"name\":"
-DATA ·usdtProbeEvictEnd+184(SB)/8, $"\"evicted"
-DATA ·usdtProbeEvictEnd+192(SB)/8, $"\",\"type\""
-DATA ·usdtProbeEvictEnd+200(SB)/8, $":\"size_t"
-DATA ·usdtProbeEvictEnd+208(SB)/8, $"\",\"kind\""
-DATA ·usdtProbeEvictEnd+216(SB)/8, $":\"int\",\""
-DATA ·usdtProbeEvictEnd+224(SB)/8, $"size\":8,"
-DATA ·usdtProbeEvictEnd+232(SB)/8, $"\"signed\""
-DATA ·usdtProbeEvictEnd+240(SB)/8, $":false},"
-DATA ·usdtProbeEvictEnd+248(SB)/8, $"{\"name\":"
-DATA ·usdtProbeEvictEnd+256(SB)/8, $"\"load\",\""
-DATA ·usdtProbeEvictEnd+264(SB)/8, $"type\":\"d"
-DATA ·usdtProbeEvictEnd+272(SB)/8, $"ouble\",\""
-DATA ·usdtProbeEvictEnd+280(SB)/8, $"kind\":\"f"
-DATA ·usdtProbeEvictEnd+288(SB)/8, $"loat\",\"s"
-DATA ·usdtProbeEvictEnd+296(SB)/8, $"ize\":8,\""
-DATA ·usdtProbeEvictEnd+304(SB)/8, $"signed\":"
-DATA ·usdtProbeEvictEnd+312(SB)/8, $"false},{"
-DATA ·usdtProbeEvictEnd+320(SB)/8, $"\"name\":\""
-DATA ·usdtProbeEvictEnd+328(SB)/8, $"duration"
-DATA ·usdtProbeEvictEnd+336(SB)/8, $"_ns\",\"ty"
-DATA ·usdtProbeEvictEnd+344(SB)/8, $"pe\":\"int"
-DATA ·usdtProbeEvictEnd+352(SB)/8, $"64_t\",\"k"
-DATA ·usdtProbeEvictEnd+360(SB)/8, $"ind\":\"in"
-DATA ·usdtProbeEvictEnd+368(SB)/8, $"t\",\"size"
-DATA ·usdtProbeEvictEnd+376(SB)/8, $"\":8,\"sig"
-DATA ·usdtProbeEvictEnd+384(SB)/8, $"ned\":tru"
-DATA ·usdtProbeEvictEnd+392(SB)/8, $"e}],\"doc"
-DATA ·usdtProbeEvictEnd+400(SB)/8, $"\":\"The b"
-DATA ·usdtProbeEvictEnd+408(SB)/8, $"ackgroun"
-DATA ·usdtProbeEvictEnd+416(SB)/8, $"d job is"
-DATA ·usdtProbeEvictEnd+424(SB)/8, $" done.\","
-DATA ·usdtProbeEvictEnd+432(SB)/8, $"\"stabili"
-DATA ·usdtProbeEvictEnd+440(SB)/8, $"ty\":\"Evo"
-DATA ·usdtProbeEvictEnd+448(SB)/8, $"lving/Ev"
-DATA ·usdtProbeEvictEnd+456(SB)/8, $"olving/C"
-DATA ·usdtProbeEvictEnd+464(SB)/8, $"ommon\"}\x00"
-DATA ·usdtProbeEvictEnd+472(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeEvictEnd(SB), NOPTR, $480
+DATA ·usdtProbeEvictEnd+32(SB)/8, $0x0000000000000163
+DATA ·usdtProbeEvictEnd+40(SB)/8, $0x0000000800000004
+DATA ·usdtProbeEvictEnd+48(SB)/8, $0x0000000300000039
+DATA ·usdtProbeEvictEnd+56(SB)/8, $0x0074647370617473
+DATA ·usdtProbeEvictEnd+64(SB)/8, $·usdtSiteEvictEnd(SB)
+DATA ·usdtProbeEvictEnd+72(SB)/8, $0x0000000000000000
+DATA ·usdtProbeEvictEnd+80(SB)/8, $·usdtProbeEvictEnd+18(SB)
+DATA ·usdtProbeEvictEnd+88(SB)/8, $"httpd\x00ev"
+DATA ·usdtProbeEvictEnd+96(SB)/8, $"ict__end"
+DATA ·usdtProbeEvictEnd+104(SB)/8, $"\x008@x0 8@"
+DATA ·usdtProbeEvictEnd+112(SB)/8, $"x1 -8@x2"
+DATA ·usdtProbeEvictEnd+120(SB)/8, $"\x00\x00\x00\x00{\"ve"
+DATA ·usdtProbeEvictEnd+128(SB)/8, $"rsion\":1"
+DATA ·usdtProbeEvictEnd+136(SB)/8, $",\"provid"
+DATA ·usdtProbeEvictEnd+144(SB)/8, $"er\":\"htt"
+DATA ·usdtProbeEvictEnd+152(SB)/8, $"pd\",\"nam"
+DATA ·usdtProbeEvictEnd+160(SB)/8, $"e\":\"evic"
+DATA ·usdtProbeEvictEnd+168(SB)/8, $"t__end\","
+DATA ·usdtProbeEvictEnd+176(SB)/8, $"\"args\":["
+DATA ·usdtProbeEvictEnd+184(SB)/8, $"{\"name\":"
+DATA ·usdtProbeEvictEnd+192(SB)/8, $"\"evicted"
+DATA ·usdtProbeEvictEnd+200(SB)/8, $"\",\"type\""
+DATA ·usdtProbeEvictEnd+208(SB)/8, $":\"size_t"
+DATA ·usdtProbeEvictEnd+216(SB)/8, $"\",\"kind\""
+DATA ·usdtProbeEvictEnd+224(SB)/8, $":\"int\",\""
+DATA ·usdtProbeEvictEnd+232(SB)/8, $"size\":8,"
+DATA ·usdtProbeEvictEnd+240(SB)/8, $"\"signed\""
+DATA ·usdtProbeEvictEnd+248(SB)/8, $":false},"
+DATA ·usdtProbeEvictEnd+256(SB)/8, $"{\"name\":"
+DATA ·usdtProbeEvictEnd+264(SB)/8, $"\"load\",\""
+DATA ·usdtProbeEvictEnd+272(SB)/8, $"type\":\"d"
+DATA ·usdtProbeEvictEnd+280(SB)/8, $"ouble\",\""
+DATA ·usdtProbeEvictEnd+288(SB)/8, $"kind\":\"f"
+DATA ·usdtProbeEvictEnd+296(SB)/8, $"loat\",\"s"
+DATA ·usdtProbeEvictEnd+304(SB)/8, $"ize\":8,\""
+DATA ·usdtProbeEvictEnd+312(SB)/8, $"signed\":"
+DATA ·usdtProbeEvictEnd+320(SB)/8, $"false},{"
+DATA ·usdtProbeEvictEnd+328(SB)/8, $"\"name\":\""
+DATA ·usdtProbeEvictEnd+336(SB)/8, $"duration"
+DATA ·usdtProbeEvictEnd+344(SB)/8, $"_ns\",\"ty"
+DATA ·usdtProbeEvictEnd+352(SB)/8, $"pe\":\"int"
+DATA ·usdtProbeEvictEnd+360(SB)/8, $"64_t\",\"k"
+DATA ·usdtProbeEvictEnd+368(SB)/8, $"ind\":\"in"
+DATA ·usdtProbeEvictEnd+376(SB)/8, $"t\",\"size"
+DATA ·usdtProbeEvictEnd+384(SB)/8, $"\":8,\"sig"
+DATA ·usdtProbeEvictEnd+392(SB)/8, $"ned\":tru"
+DATA ·usdtProbeEvictEnd+400(SB)/8, $"e}],\"doc"
+DATA ·usdtProbeEvictEnd+408(SB)/8, $"\":\"The b"
+DATA ·usdtProbeEvictEnd+416(SB)/8, $"ackgroun"
+DATA ·usdtProbeEvictEnd+424(SB)/8, $"d job is"
+DATA ·usdtProbeEvictEnd+432(SB)/8, $" done.\","
+DATA ·usdtProbeEvictEnd+440(SB)/8, $"\"stabili"
+DATA ·usdtProbeEvictEnd+448(SB)/8, $"ty\":\"Evo"
+DATA ·usdtProbeEvictEnd+456(SB)/8, $"lving/Ev"
+DATA ·usdtProbeEvictEnd+464(SB)/8, $"olving/C"
+DATA ·usdtProbeEvictEnd+472(SB)/8, $"ommon\"}\x00"
+DATA ·usdtProbeEvictEnd+480(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeEvictEnd(SB), NOPTR, $488
