@@ -9,7 +9,7 @@ mod source;
 mod values;
 
 use super::embedded::asm::Insn;
-use super::kernel::{Compiler, MapFds, Program};
+use super::kernel::{Abilities, Compiler, MapFds, Program};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use std::ffi::CString;
@@ -22,9 +22,9 @@ pub use source::generate;
 pub(crate) struct Bcc;
 
 impl Compiler for Bcc {
-    fn build(&self, plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<Program>> {
+    fn build(&self, plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<Program>> {
         need_headers()?;
-        let text = generate(plan, maps, cookies);
+        let text = generate(plan, maps, abilities.cookies);
         let failed =
             |what: &str, error: bcc::BccError| Error::Backend(format!("libbcc cannot {what}: {error}"));
         let _one = one_at_a_time();
@@ -36,7 +36,7 @@ impl Compiler for Bcc {
             Ok(Program { cookies, code })
         };
         let all = plan.sites().into_iter().map(|s| s.cookie);
-        if cookies {
+        if abilities.cookies {
             return Ok(vec![function(source::FUNCTION.to_owned(), all.collect())?]);
         }
         all.map(|cookie| function(format!("{}_{cookie}", source::FUNCTION), vec![cookie])).collect()

@@ -4,7 +4,7 @@ pub mod asm;
 mod codegen;
 pub(crate) mod helper;
 
-use super::kernel::{Compiler, MapFds, Program};
+use super::kernel::{Abilities, Compiler, MapFds, Program};
 use crate::error::Result;
 use crate::plan::Plan;
 
@@ -16,8 +16,8 @@ pub(crate) use codegen::prologue;
 pub(crate) struct Embedded;
 
 impl Compiler for Embedded {
-    fn build(&self, plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<Program>> {
-        let made = emit(plan, maps, cookies)?;
+    fn build(&self, plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<Program>> {
+        let made = emit(plan, maps, abilities)?;
         Ok(made.into_iter().map(|(cookies, code)| Program { cookies, code }).collect())
     }
 }

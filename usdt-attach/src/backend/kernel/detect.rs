@@ -6,6 +6,7 @@ use crate::backend::embedded::asm::{Assembler, Insn, R0, R2, R10, Width};
 use crate::backend::embedded::helper;
 use crate::plan::Optimisation;
 use libbpf_sys as bpf;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -77,6 +78,47 @@ pub(crate) fn features() -> Features {
 /// Whether programs can ask for the cookie of their site.
 pub(super) fn cookies() -> bool {
     load(&program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok()
+}
+
+/// Where a thread's name is in `task_struct`, if programs may load it themselves: the kernel has its types (BTF) and
+/// gives them the running task (Linux 5.11).
+pub(super) fn comm() -> Option<i16> {
+    let offset = i16::try_from(comm_offset()?).ok()?;
+    let words = |asm: &mut Assembler| {
+        asm.call(helper::GET_CURRENT_TASK_BTF);
+        asm.load(Width::Dw, R2, R0, offset);
+        asm.load(Width::Dw, R2, R0, offset + 8);
+    };
+    load(&program(words), 0).is_ok().then_some(offset)
+}
+
+fn comm_offset() -> Option<u32> {
+    // SAFETY: the types are freed once, after their last use; names and members are theirs and end with them.
+    unsafe {
+        let types = bpf::btf__load_vmlinux_btf();
+        if types.is_null() {
+            return None;
+        }
+        let found =
+            u32::try_from(bpf::btf__find_by_name_kind(types, c"task_struct".as_ptr(), bpf::BTF_KIND_STRUCT))
+                .ok()
+                .and_then(|id| {
+                    let task = bpf::btf__type_by_id(types, id).as_ref()?;
+                    // `vlen`: the low 16 bits. With `kind_flag`, the highest, offsets have a bit-field's size on top.
+                    let members = std::slice::from_raw_parts(
+                        std::ptr::from_ref(task).add(1).cast::<bpf::btf_member>(),
+                        (task.info & 0xffff) as usize,
+                    );
+                    let named = |name| {
+                        let text = bpf::btf__name_by_offset(types, name);
+                        !text.is_null() && CStr::from_ptr(text) == c"comm"
+                    };
+                    let bits = members.iter().find(|member| named(member.name_off))?.offset;
+                    Some((if task.info >> 31 == 1 { bits & 0x00ff_ffff } else { bits }) / 8)
+                });
+        bpf::btf__free(types);
+        found
+    }
 }
 
 fn atomics(asm: &mut Assembler) {

@@ -27,12 +27,19 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 pub(crate) use times::RunTimes;
 
+/// What programs can do with this kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Abilities {
+    /// Ask for the site's cookie. Without it there is a program for each site, which knows it.
+    pub cookies: bool,
+    /// Load the thread's name from the running task, at this offset, which costs a tenth of the helper's copy.
+    pub comm: Option<i16>,
+}
+
 /// Makes the kernel programs of a plan.
 pub(crate) trait Compiler {
     /// Instructions with the maps' descriptors in place.
-    ///
-    /// Without cookies there is a program for each site, which knows it.
-    fn build(&self, plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<Program>>;
+    fn build(&self, plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<Program>>;
 }
 
 /// A program, and the sites it serves.
@@ -57,7 +64,10 @@ impl<C: Compiler> Backend for Kernel<C> {
             Mechanism::Auto if !detect::cookies() => Mechanism::Separate,
             mechanism => mechanism,
         };
-        let programs = self.compiler.build(plan, &maps.fds(), mechanism != Mechanism::Separate)?;
+        let cookies = mechanism != Mechanism::Separate;
+        // A kernel without cookies is hardly one that programs can load from.
+        let comm = maps.ring.as_ref().filter(|_| cookies).and_then(|_| detect::comm());
+        let programs = self.compiler.build(plan, &maps.fds(), Abilities { cookies, comm })?;
         let shared = |source| Error::Io { what: "cannot share the event buffer", source };
         let ring = match &maps.ring {
             Some(fd) => Some(Ring::new(fd.try_clone().map_err(shared)?)?),

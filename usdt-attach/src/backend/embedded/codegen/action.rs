@@ -59,9 +59,7 @@ impl Emitter<'_> {
         if !layout.goid {
             asm.store_imm(Width::Dw, BASE, layout::GOID as i16, 0);
         }
-        self.at(layout::COMM);
-        self.asm.mov_imm(R2, 16);
-        self.asm.call(helper::GET_CURRENT_COMM);
+        self.comm(layout::COMM);
         for at in layout.gaps() {
             self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
         }

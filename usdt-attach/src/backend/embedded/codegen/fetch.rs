@@ -53,11 +53,7 @@ impl Emitter<'_> {
                 self.asm.call(helper::GET_CURRENT_PID_TGID);
                 self.asm.store(Width::Dw, BASE, *to as i16, R0);
             }
-            Step::Comm { to } => {
-                self.at(*to);
-                self.asm.mov_imm(R2, 16);
-                self.asm.call(helper::GET_CURRENT_COMM);
-            }
+            Step::Comm { to } => self.comm(*to),
             Step::Stack { to, frames } => {
                 self.at(to + 8);
                 self.asm.mov(R2, R1);
@@ -67,6 +63,21 @@ impl Emitter<'_> {
                 self.asm.call(helper::GET_STACK);
                 self.asm.store(Width::Dw, BASE, *to as i16, R0);
             }
+        }
+    }
+
+    /// The thread's name. The helper clears, measures and copies; loading both words takes next to nothing.
+    pub(super) fn comm(&mut self, to: u32) {
+        let Some(comm) = self.comm else {
+            self.at(to);
+            self.asm.mov_imm(R2, 16);
+            self.asm.call(helper::GET_CURRENT_COMM);
+            return;
+        };
+        self.asm.call(helper::GET_CURRENT_TASK_BTF);
+        for at in [0, 8] {
+            self.asm.load(Width::Dw, R1, R0, comm + at);
+            self.asm.store(Width::Dw, BASE, to as i16 + at, R1);
         }
     }
 

@@ -12,7 +12,7 @@ mod tests;
 
 use super::asm::{Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width};
 use super::helper;
-use crate::backend::kernel::{Counter, MapFds};
+use crate::backend::kernel::{Abilities, Counter, MapFds};
 use crate::error::{Error, Result};
 use crate::plan::{Handler, Plan, Site};
 
@@ -32,14 +32,14 @@ const COOKIE: Reg = R9;
 
 /// The programs of a plan, each with the cookies of the sites it is for. One, unless the plan is huge or the kernel
 /// has no cookies to tell sites apart.
-pub fn emit(plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
+pub fn emit(plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
     let mut groups: Vec<Vec<&Site>> = Vec::new();
     let mut handlers: Vec<u32> = Vec::new();
     let mut leaves = 0;
     for site in plan.sites() {
         let leaf = groups.last().and_then(|g| g.last()).is_none_or(|last| last.handler != site.handler);
         leaves += usize::from(leaf);
-        let fits = cookies
+        let fits = abilities.cookies
             && !groups.is_empty()
             && leaves <= LEAVES_PER_PROGRAM
             && (handlers.contains(&site.handler) || handlers.len() < HANDLERS_PER_PROGRAM);
@@ -60,7 +60,7 @@ pub fn emit(plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<(Vec<u32>, 
         .map(|group| {
             let served = group.iter().map(|s| s.cookie).collect();
             // Groups are small enough for every jump; should one not be, nothing is attached.
-            let code = program(plan, maps, &group, cookies).map_err(|BadJump| {
+            let code = program(plan, maps, &group, abilities).map_err(|BadJump| {
                 Error::Backend("the plan is too large for one kernel program".to_owned())
             })?;
             Ok((served, code))
@@ -74,7 +74,7 @@ pub fn emit(plan: &Plan, maps: &MapFds, cookies: bool) -> Result<Vec<(Vec<u32>, 
 pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let (done, wanted) = (asm.label(), asm.label());
-    let mut emitter = Emitter { asm, maps, plan, done, filtered: done, dropped: done };
+    let mut emitter = Emitter { asm, maps, plan, comm: None, done, filtered: done, dropped: done };
     emitter.asm.mov(CTX, R1);
     emitter.only_chosen_processes();
     emitter.asm.jump(wanted);
@@ -97,16 +97,16 @@ fn program(
     plan: &Plan,
     maps: &MapFds,
     sites: &[&Site],
-    cookies: bool,
+    abilities: Abilities,
 ) -> std::result::Result<Vec<Insn>, BadJump> {
     let mut asm = Assembler::default();
     let (done, filtered, dropped) = (asm.label(), asm.label(), asm.label());
-    let mut emitter = Emitter { asm, maps, plan, done, filtered, dropped };
+    let mut emitter = Emitter { asm, maps, plan, comm: abilities.comm, done, filtered, dropped };
     emitter.asm.mov(CTX, R1);
     emitter.only_chosen_processes();
     let asm = &mut emitter.asm;
     match sites {
-        [site] if !cookies => asm.mov_imm64(COOKIE, site.cookie.into()),
+        [site] if !abilities.cookies => asm.mov_imm64(COOKIE, site.cookie.into()),
         _ => {
             asm.mov(R1, CTX);
             asm.call(helper::GET_ATTACH_COOKIE);
@@ -136,6 +136,8 @@ struct Emitter<'a> {
     asm: Assembler,
     maps: &'a MapFds,
     plan: &'a Plan,
+    /// Where the thread's name is in the running task, if it can be loaded from there.
+    comm: Option<i16>,
     /// Where every hit ends.
     done: Label,
     /// Where hits end that the user does not want.

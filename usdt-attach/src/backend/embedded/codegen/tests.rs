@@ -8,6 +8,8 @@ use std::sync::Arc;
 const MAPS: MapFds =
     MapFds { ring: 3, counters: 4, control: 5, rates: 6, table: 7, zero: 8, starts: 9, cgroup: 10 };
 
+const ABILITIES: Abilities = Abilities { cookies: true, comm: Some(3000) };
+
 /// A plan of `sites` sites that take turns in so many handlers, with records of different sizes.
 fn plan(sites: u32, handlers: u32) -> Plan {
     let own = std::env::current_exe().unwrap();
@@ -89,7 +91,7 @@ fn every_site_reaches_its_own_handler() {
         [(1, 1, 1), (2, 2, 1), (7, 3, 1), (500, 30, 1), (300, 100, 10), (10_000, 1, 1), (10_000, 2, 3)]
     {
         let plan = plan(sites, handlers);
-        let made = emit(&plan, &MAPS, true).unwrap();
+        let made = emit(&plan, &MAPS, ABILITIES).unwrap();
         assert_eq!(made.len(), programs, "{sites} sites, {handlers} handlers");
         let mut cookies: Vec<u32> = Vec::new();
         for (served, code) in &made {
@@ -105,7 +107,7 @@ fn every_site_reaches_its_own_handler() {
 
 #[test]
 fn every_jump_lands_on_an_instruction() {
-    for (_, code) in emit(&plan(500, 30), &MAPS, true).unwrap() {
+    for (_, code) in emit(&plan(500, 30), &MAPS, ABILITIES).unwrap() {
         let second_slot: Vec<usize> =
             code.iter().enumerate().filter(|(_, i)| i.code == 0x18).map(|(at, _)| at + 1).collect();
         for (at, insn) in code.iter().enumerate() {
