@@ -1,9 +1,11 @@
 //! What a Go executable tells about itself, read from the file: the toolchain's version ([`buildinfo`]), its
-//! functions and lines ([`pclntab`]) and where a goroutine keeps its id ([`goid`]). Knows nothing of probes.
+//! functions and lines ([`pclntab`]) and where a goroutine keeps its id ([`goid`]); and which probes its runtime and library can have
+//! ([`catalogue`]). Knows nothing of notes.
 //!
 //! Binaries are hostile input: every read is checked, and what cannot be read is absent.
 
 pub mod buildinfo;
+pub mod catalogue;
 mod dwarf;
 pub mod goid;
 pub mod pclntab;

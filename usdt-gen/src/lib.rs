@@ -11,6 +11,7 @@ pub mod dlang;
 pub mod docgen;
 pub mod golang;
 pub mod output;
+pub mod overlay;
 pub mod provider;
 pub mod seal;
 pub mod source;

@@ -3,6 +3,7 @@
 mod definition;
 mod generate;
 mod interface;
+mod overlay;
 mod verify;
 
 use crate::seal::{FileError, Options, seal_file};
@@ -94,6 +95,9 @@ enum Command {
         #[command(flatten)]
         language: definition::LanguageArgs,
     },
+    /// The probes of Go's runtime and standard library for a stock toolchain: prints a file for
+    /// go build -overlay=$(usdt-gen overlay) -toolexec='usdt-gen toolexec'
+    Overlay(overlay::OverlayArgs),
     /// Seal inside the build: go build -toolexec='usdt-gen toolexec'
     Toolexec {
         /// Tool that the go command wants to run
@@ -154,6 +158,7 @@ pub fn main() -> i32 {
         Some(Command::Verify { binary, json }) => {
             verify::run(&binary, json, cli.color.on(&std::io::stdout()))
         }
+        Some(Command::Overlay(args)) => overlay::run(&args),
         Some(Command::Toolexec { tool, args }) => {
             toolexec::run(&tool, &args).map_err(|e| Failure(REFUSED, e.to_string()))
         }

@@ -52,7 +52,7 @@ pub(super) fn linux(model: &Model, unit: &Unit<'_>) -> String {
 
 /// `STEM_other.go`: the same API where there are no stubs.
 pub(super) fn other(unit: &Unit<'_>) -> String {
-    let mut out = format!("{}//go:build !({SUPPORTED})\n\npackage {}\n\n", unit.header(), unit.package);
+    let mut out = format!("{}//go:build !({SUPPORTED})\n\npackage {}\n\n", unit.header(), unit.package.name);
     let pointers = unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| p.ty == Type::Pointer);
     if pointers || unit.types.text.contains("unsafe.") {
         out.push_str("import \"unsafe\"\n\n");
@@ -62,7 +62,7 @@ pub(super) fn other(unit: &Unit<'_>) -> String {
         let name = &probe.name;
         let params = signature(probe, unit);
         let _ = write!(out, "// {name} does nothing in this build.\nfunc {name}({params}) {{\n}}\n\n");
-        if !params.is_empty() {
+        if !params.is_empty() && !unit.package.runtime {
             let _ = write!(
                 out,
                 "// {name}Func does nothing in this build.\nfunc {name}Func(args func(fire func({params}))) {{\n}}\n\n"
@@ -79,12 +79,16 @@ pub(super) fn other(unit: &Unit<'_>) -> String {
 }
 
 fn package_doc(out: &mut String, model: &Model, unit: &Unit<'_>) {
+    if !unit.package.prefix.is_empty() {
+        let _ = write!(out, "package {}\n\n", unit.package.name);
+        return;
+    }
     let names: Vec<&str> = model.providers.keys().map(String::as_str).collect();
     let plural = if names.len() == 1 { "provider" } else { "providers" };
     let _ = writeln!(
         out,
         "// Package {} holds the static probes (USDT) of {plural} {}.",
-        unit.package,
+        unit.package.name,
         names.join(", ")
     );
     for provider in model.providers.values().filter(|p| !p.doc.is_empty()) {
@@ -95,7 +99,7 @@ fn package_doc(out: &mut String, model: &Model, unit: &Unit<'_>) {
         "//\n// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with\n\
          // go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.\n",
     );
-    let _ = write!(out, "package {}\n\n", unit.package);
+    let _ = write!(out, "package {}\n\n", unit.package.name);
 }
 
 /// Text from a definition as Go comment lines. A line that would be a compiler directive loses that meaning.
@@ -202,12 +206,13 @@ fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
         out.push_str("//\n");
         wrapped(out, &format!("Tracers see {}.", tracer_view(probe)));
     }
+    out.push_str(nosplit(probe, unit));
     let _ = write!(
         out,
         "func {name}({params}) {{\n\tif uint32({blob}.semaphore) != 0 {{\n\t\t{fire}({})\n\t}}\n}}\n\n",
         probe.params.join(", ")
     );
-    if !params.is_empty() {
+    if !params.is_empty() && !unit.package.runtime {
         let _ = write!(
             out,
             "// {name}Func calls args if a tracer is attached to {full}.\n\
@@ -263,12 +268,18 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
     }
     let _ = write!(
         out,
-        "//go:noinline\nfunc {}({}) {{\n{before}\t{}({})\n}}\n\n",
+        "{}//go:noinline\nfunc {}({}) {{\n{before}\t{}({})\n}}\n\n",
+        nosplit(probe, unit).trim_start_matches("//\n"),
         probe.fire(),
         signature(probe, unit),
         probe.entry(),
         words.join(", ")
     );
+}
+
+/// The runtime fires where a stack must not grow. Text it fires with elsewhere only.
+fn nosplit(probe: &GoProbe<'_>, unit: &Unit<'_>) -> &'static str {
+    if unit.package.runtime && !probe.has_text() { "//\n//go:nosplit\n" } else { "" }
 }
 
 fn convert(to: &str, name: &str, same: bool) -> String {

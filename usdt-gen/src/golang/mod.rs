@@ -10,7 +10,7 @@ mod types;
 
 pub use names::default_package;
 
-use crate::provider::{Model, Probe, Provider};
+use crate::provider::{Model, Probe, Provider, Type};
 use stapsdt::argspec::Arch;
 use stapsdt::blob::BlobError;
 
@@ -34,15 +34,32 @@ pub enum GenerateError {
     Blob(String, BlobError),
 }
 
+/// The package that the files become part of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Package<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// In front of the names of functions, where the files join a package that is there for something else.
+    pub prefix: &'a str,
+    /// Whether it is the Go runtime's own: functions have to do without growing the stack, and assembly can take
+    /// arguments in the compiler's registers (ABIInternal).
+    pub runtime: bool,
+}
+
 /// Generates the package: `STEM.go`, `STEM_amd64.s`, `STEM_arm64.s`, `STEM_other.go`.
 ///
 /// `source` is the definition's file name as the header mentions it; `STEM` comes from it.
 pub fn generate(model: &Model, source: &str, package: &str) -> Result<Vec<File>, GenerateError> {
-    if !names::is_package(package) {
-        return Err(GenerateError::Package(package.to_owned()));
+    generate_in(model, source, Package { name: package, ..Package::default() })
+}
+
+/// The same for a package that may be there already.
+pub fn generate_in(model: &Model, source: &str, package: Package<'_>) -> Result<Vec<File>, GenerateError> {
+    if !names::is_package(package.name) {
+        return Err(GenerateError::Package(package.name.to_owned()));
     }
     let stem = names::stem(source);
-    let (probes, mut taken) = names::assign(model)?;
+    let (probes, mut taken) = names::assign(model, package)?;
     let type_names = types::TypeNames::assign(model, &mut taken);
     let declared = types::declare(model, &type_names, &mut taken, &names::exported(&stem));
     let unit = Unit { source, package, stem: &stem, probes, type_names, types: declared };
@@ -62,7 +79,7 @@ pub fn main_file(source: &str) -> String {
 /// What every file of the package is made from.
 struct Unit<'a> {
     source: &'a str,
-    package: &'a str,
+    package: Package<'a>,
     stem: &'a str,
     probes: Vec<GoProbe<'a>>,
     type_names: types::TypeNames,
@@ -73,7 +90,9 @@ struct Unit<'a> {
 struct GoProbe<'a> {
     provider: &'a Provider,
     probe: &'a Probe,
-    /// Exported function: `RequestStart`.
+    /// What its symbols are named after: `RequestStart`.
+    stem: String,
+    /// Function that fires it: the same, behind the package's prefix.
     name: String,
     /// Parameter names, one for each declared argument.
     params: Vec<String>,
@@ -87,20 +106,26 @@ impl GoProbe<'_> {
     }
     /// The blob's symbol.
     fn blob(&self) -> String {
-        format!("usdtProbe{}", self.name)
+        format!("usdtProbe{}", self.stem)
     }
     /// The site's symbol.
     fn site(&self) -> String {
-        format!("usdtSite{}", self.name)
+        format!("usdtSite{}", self.stem)
     }
-    /// The function that puts the arguments into registers and goes on to the site; the site itself where there are
-    /// none.
+    /// The function that puts the arguments into registers and goes on to the site.
     fn entry(&self) -> String {
-        format!("usdtLoad{}", self.name)
+        format!("usdtLoad{}", self.stem)
+    }
+    /// Whether text has to be looked at before it is passed on.
+    fn has_text(&self) -> bool {
+        self.probe
+            .params
+            .iter()
+            .any(|p| matches!(p.ty, Type::String | Type::Bytes | Type::Error | Type::CString))
     }
     /// The out-of-line half of the gate.
     fn fire(&self) -> String {
-        format!("usdtFire{}", self.name)
+        format!("usdtFire{}", self.stem)
     }
 }
 

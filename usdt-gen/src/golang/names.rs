@@ -1,7 +1,7 @@
 //! Go names for D names.
 
 use super::stub::Blobs;
-use super::{GenerateError, GoProbe};
+use super::{GenerateError, GoProbe, Package};
 use crate::provider::{Model, Probe};
 use std::collections::HashSet;
 use std::path::Path;
@@ -182,7 +182,10 @@ fn forms(name: &str) -> impl Iterator<Item = String> {
 /// Gives every probe its exported name. A name that an earlier provider has taken gets its own provider's in
 /// front, so that adding a provider never renames what was there; one that an earlier probe of the same provider
 /// has, `go_on` before `go__on`, gets a number.
-pub(super) fn assign(model: &Model) -> Result<(Vec<GoProbe<'_>>, Taken), GenerateError> {
+pub(super) fn assign<'a>(
+    model: &'a Model,
+    package: Package<'_>,
+) -> Result<(Vec<GoProbe<'a>>, Taken), GenerateError> {
     let mut taken = Taken::default();
     let mut out = Vec::new();
     for provider in model.providers.values() {
@@ -193,14 +196,15 @@ pub(super) fn assign(model: &Model) -> Result<(Vec<GoProbe<'_>>, Taken), Generat
             let of_another = clashes(&short).is_some_and(|form| !own.contains(&form));
             let stem = if of_another { format!("{}{short}", exported(&provider.name)) } else { short };
             let mut candidates = std::iter::once(stem.clone()).chain((2..).map(|n| format!("{stem}{n}")));
-            let name = candidates.find(|c| clashes(c).is_none()).unwrap_or_default();
-            for form in forms(&name) {
+            let stem = candidates.find(|c| clashes(c).is_none()).unwrap_or_default();
+            for form in forms(&stem) {
                 own.insert(form.clone());
                 taken.0.insert(form);
             }
-            let blobs = Blobs::new(provider, probe)
+            let blobs = Blobs::new(provider, probe, package.runtime)
                 .map_err(|e| GenerateError::Blob(format!("{}:{}", provider.name, probe.name), e))?;
-            out.push(GoProbe { provider, probe, params: params(probe), name, blobs });
+            let name = format!("{}{stem}", package.prefix);
+            out.push(GoProbe { provider, probe, params: params(probe), stem, name, blobs });
         }
     }
     Ok((out, taken))

@@ -21,7 +21,7 @@ pub(super) struct Blobs {
 }
 
 impl Blobs {
-    pub(super) fn new(provider: &Provider, probe: &Probe) -> Result<Blobs, BlobError> {
+    pub(super) fn new(provider: &Provider, probe: &Probe, runtime: bool) -> Result<Blobs, BlobError> {
         let schema = NoteBody {
             version: schema::VERSION,
             provider: provider.name.clone(),
@@ -35,9 +35,9 @@ impl Blobs {
                 semaphore: 0,
                 provider: provider.name.clone(),
                 name: probe.name.clone(),
-                args: args(probe, arch),
+                args: args(probe, arch, registers(runtime)),
             };
-            Blob::template(&note, &schema, goid_register(probe, arch))
+            Blob::template(&note, &schema, goid_register(probe, arch, registers(runtime)))
         };
         let (mut amd64, mut arm64) = (template(Arch::X86_64)?, template(Arch::Aarch64)?);
         let size = amd64.len().max(arm64.len());
@@ -68,7 +68,7 @@ impl Blobs {
 pub(super) fn assembly(unit: &Unit<'_>, arch: Arch) -> String {
     let mut out = format!("{}//go:build linux && !usdt_off\n\n#include \"textflag.h\"\n", unit.header());
     for probe in &unit.probes {
-        site(&mut out, probe, arch);
+        site(&mut out, probe, arch, unit.package.runtime);
         data(&mut out, probe, arch);
     }
     out
@@ -91,26 +91,50 @@ const AMD64: [(&str, u8); crate::provider::MAX_WORDS] = [
     ("R13", 13),
 ];
 
+/// The compiler's own order (`src/cmd/compile/abi-internal.md`), then what it leaves to scratch.
+const AMD64_INTERNAL: [(&str, u8); crate::provider::MAX_WORDS] = [
+    ("AX", 0),
+    ("BX", 3),
+    ("CX", 1),
+    ("DI", 7),
+    ("SI", 6),
+    ("R8", 8),
+    ("R9", 9),
+    ("R10", 10),
+    ("R11", 11),
+    ("R12", 12),
+    ("R13", 13),
+    ("DX", 2),
+];
+
+type Registers = [(&'static str, u8); crate::provider::MAX_WORDS];
+
+fn registers(runtime: bool) -> &'static Registers {
+    if runtime { &AMD64_INTERNAL } else { &AMD64 }
+}
+
 /// The first register behind the arguments': the stub loads the goroutine id into it.
-fn goid_register(probe: &Probe, arch: Arch) -> Option<u8> {
-    let next = AMD64.get(probe.words());
+fn goid_register(probe: &Probe, arch: Arch, amd64: &Registers) -> Option<u8> {
+    let next = amd64.get(probe.words());
     next.map(|(_, amd64)| match arch {
         Arch::X86_64 => *amd64,
         Arch::Aarch64 => probe.words() as u8,
     })
 }
 
-fn site(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
+fn site(out: &mut String, probe: &GoProbe<'_>, arch: Arch, runtime: bool) {
     let words = probe.probe.words();
     let _ = write!(out, "\n// {}\n", probe.full_name());
-    let _ = writeln!(out, "TEXT ·{}(SB), NOSPLIT|NOFRAME, $0-{}", probe.entry(), words * 8);
-    for (word, (amd64, _)) in (0..words).zip(AMD64) {
+    let abi = if runtime { "<ABIInternal>" } else { "" };
+    let _ = writeln!(out, "TEXT ·{}{abi}(SB), NOSPLIT|NOFRAME, $0-{}", probe.entry(), words * 8);
+    // The runtime's own are there already.
+    for (word, (amd64, _)) in (0..words).zip(AMD64).filter(|_| !runtime) {
         let _ = match arch {
             Arch::X86_64 => writeln!(out, "\tMOVQ arg{word}+{}(FP), {amd64}", 8 * word),
             Arch::Aarch64 => writeln!(out, "\tMOVD arg{word}+{}(FP), R{word}", 8 * word),
         };
     }
-    if let Some((amd64, _)) = AMD64.get(words) {
+    if let Some((amd64, _)) = registers(runtime).get(words) {
         // Unsealed, this loads the goroutine's first word.
         let offset = format!("·{}+{}(SB)", probe.blob(), blob::GOID_OFFSET);
         let _ = match arch {
@@ -138,15 +162,15 @@ fn site(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
 
 /// The argument specification: whole registers, sized and signed as declared. Tracers read them from what the kernel
 /// saved, which costs the traced program nothing; memory of its own they would have to copy.
-fn args(probe: &Probe, arch: Arch) -> String {
+fn args(probe: &Probe, arch: Arch, amd64: &Registers) -> String {
     let mut slots = Vec::new();
     for param in &probe.params {
         slots.push((param.ty.size(), param.ty.signed()));
         slots.extend(std::iter::repeat_n((8, false), param.ty.words() - 1));
     }
-    let slots = slots.iter().zip(AMD64).zip(0u8..).map(|(((size, signed), (_, amd64)), arm64)| {
+    let slots = slots.iter().zip(amd64).zip(0u8..).map(|(((size, signed), (_, amd64)), arm64)| {
         let register = match arch {
-            Arch::X86_64 => amd64,
+            Arch::X86_64 => *amd64,
             Arch::Aarch64 => arm64,
         };
         let operand = Operand::Register(Register::gpr(register));

@@ -1,0 +1,73 @@
+//! `usdt-gen overlay`: the runtime's own probes, on a stock toolchain.
+
+use super::{BAD_INPUT, Failure, OK, REFUSED, print};
+use crate::overlay::{self, Overlay, OverlayError};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(Debug, Args)]
+pub(super) struct OverlayArgs {
+    /// Go command of the toolchain to build with
+    #[arg(long, value_name = "GO", default_value = "go")]
+    go: PathBuf,
+    /// Folder for the changed sources [default: one for the toolchain in the user's cache]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Providers to add
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…", default_values_t = overlay::names().into_iter().map(String::from))]
+    providers: Vec<String>,
+}
+
+pub(super) fn run(args: &OverlayArgs) -> Result<i32, Failure> {
+    let (goroot, version) = toolchain(&args.go)?;
+    let overlay = Overlay::new(&goroot, &args.providers).map_err(failure)?;
+    let folder = match &args.output {
+        Some(folder) => folder.clone(),
+        None => cache(&version, &args.providers)?,
+    };
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    let list = overlay.write(&goroot, &folder).map_err(failure)?;
+    print(&format!("{}\n", list.display()))?;
+    Ok(OK)
+}
+
+fn failure(error: OverlayError) -> Failure {
+    let code = match error {
+        OverlayError::Write(_) | OverlayError::Folder { .. } => REFUSED,
+        _ => BAD_INPUT,
+    };
+    Failure(code, error.to_string())
+}
+
+/// `GOROOT` and the version, as the go command says them; in a module it may stand for another toolchain.
+fn toolchain(go: &Path) -> Result<(PathBuf, String), Failure> {
+    let mend = "name the go command with --go";
+    let out = Command::new(go)
+        .args(["env", "GOROOT", "GOVERSION"])
+        .output()
+        .map_err(|e| Failure(BAD_INPUT, format!("cannot run {}: {e}; {mend}", go.display())))?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let mut lines = text.lines();
+    match (lines.next(), lines.next()) {
+        (Some(root), Some(version)) if out.status.success() && !root.is_empty() => {
+            Ok((PathBuf::from(root), version.to_owned()))
+        }
+        _ => {
+            let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+            Err(Failure(BAD_INPUT, format!("{} env GOROOT says nothing: {said}; {mend}", go.display())))
+        }
+    }
+}
+
+/// A folder that no other toolchain, version of this tool or choice of providers shares.
+fn cache(version: &str, providers: &[String]) -> Result<PathBuf, Failure> {
+    let home = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache"))).ok_or_else(|| {
+        Failure(BAD_INPUT, "neither XDG_CACHE_HOME nor HOME is set; name a folder with --output".to_owned())
+    })?;
+    let name = format!("{version}-{}-{}", env!("CARGO_PKG_VERSION"), providers.join("-"));
+    // A development toolchain's version has spaces and colons.
+    let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c), "_");
+    Ok(cache.join("usdt-gen").join(name))
+}

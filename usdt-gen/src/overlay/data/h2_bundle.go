@@ -1,0 +1,11 @@
+//go:build !nethttpomithttp2
+
+package http
+
+// UsdtOutcome is what a probe tells of a response.
+func (w *http2responseWriter) UsdtOutcome() (status int, bytes int64) {
+	if w.rws == nil {
+		return 0, 0
+	}
+	return w.rws.status, w.rws.wroteBytes
+}

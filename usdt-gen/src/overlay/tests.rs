@@ -1,0 +1,51 @@
+use super::*;
+use std::collections::HashSet;
+
+#[test]
+fn every_probe_of_the_catalogue_is_fired_somewhere() {
+    assert_eq!(names(), ["go", "net_http", "sql", "tls", "net"]);
+    for provider in gobinary::catalogue::providers() {
+        let model = definition::model(&provider.name).unwrap();
+        let probes = &model.providers[&provider.name].probes;
+        assert_eq!(probes.len(), provider.probes.len());
+        let edits = &EDITS[provider.name.as_str()];
+        for file in &edits.files {
+            assert!(TEXTS.iter().any(|(name, _)| *name == file.text), "{}", file.text);
+        }
+        let fired: HashSet<&str> = edits.edits.iter().flat_map(|e| &e.probes).map(String::as_str).collect();
+        let declared: HashSet<&str> = provider.probes.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(fired, declared);
+    }
+}
+
+fn edit(places: &[(&str, &str)]) -> patch::Edit {
+    let place = |(find, put): &(&str, &str)| format!("[[place]]\nfind = {find:?}\nput = {put:?}\n");
+    let text: String = places.iter().map(place).collect();
+    toml::from_str(&format!("file = \"a/b.go\"\nprobes = [\"one\", \"two\"]\n{text}")).unwrap()
+}
+
+#[test]
+fn one_place_once() {
+    let edit = edit(&[("\tb()\n", "\tb()\n\tnew()\n"), ("\tc()\n\td()\n", "\tnew()\n")]);
+    assert_eq!(edit.apply("\ta()\n\tb()\n\tx()\n").unwrap(), "\ta()\n\tb()\n\tnew()\n\tx()\n");
+    assert_eq!(edit.apply("\tc()\n\td()\n").unwrap(), "\tnew()\n");
+    // Only whole lines are places.
+    assert_eq!(edit.apply("\tb()\n\tif x {\t\tb()\n").unwrap(), "\tb()\n\tnew()\n\tif x {\t\tb()\n");
+}
+
+#[test]
+fn what_differs_is_said() {
+    let edit = edit(&[("\tb()\n", ""), ("\tc()\n\td()\n", "")]);
+    let said = |text: &str| {
+        let mismatch = edit.apply(text).unwrap_err();
+        Mismatch { provider: "p".into(), ..*mismatch }.to_string()
+    };
+    let head = "a/b.go is not as this version of usdt-gen knows it, so p:one, p:two cannot be added: ";
+    let tail = "a newer usdt-gen may know this release of Go; --providers leaves a provider out";
+    assert_eq!(
+        said("x\n\tc()\n\te()\n"),
+        format!("{head}line 3 differs\n  wanted: d()\n  found:  e()\n{tail}")
+    );
+    assert_eq!(said("\tb()\n\tb()\n"), format!("{head}the place is there 2 times:\n\n\tb()\n{tail}"));
+    assert_eq!(said("x\n"), format!("{head}this is nowhere in it:\n\n\tc()\n\td()\n{tail}"));
+}
