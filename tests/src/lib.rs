@@ -134,6 +134,10 @@ pub enum Mode {
     PlainPie,
     /// Sealed, with a GNU build id, which perf asks for and Go before 1.24 does not give by itself.
     BuildId,
+    /// Sealed, with the probes of the runtime and the standard library.
+    Overlay,
+    /// The same, with the race detector.
+    OverlayRace,
 }
 
 impl Mode {
@@ -153,6 +157,8 @@ impl Mode {
             Mode::ExternalPie => vec![seal, "-buildmode=pie", "-ldflags=-linkmode=external"],
             Mode::BuildId => vec![seal, "-ldflags=-B 0x0123456789abcdef0123456789abcdef01234567"],
             Mode::Race => vec![seal, "-race"],
+            Mode::Overlay => vec![seal],
+            Mode::OverlayRace => vec![seal, "-race"],
         }
     }
 }
@@ -177,6 +183,7 @@ impl Fixture {
             command("go")
                 .arg("build")
                 .args(mode.flags())
+                .args(matches!(mode, Mode::Overlay | Mode::OverlayRace).then(overlay))
                 .arg("-o")
                 .arg(&out)
                 .arg(format!("./{package}"))
@@ -184,6 +191,13 @@ impl Fixture {
         );
         out
     }
+}
+
+/// The flag that has the go command build with the overlay, which is written on the way.
+fn overlay() -> String {
+    let folder = root().join("target/e2e/overlay");
+    let list = stdout(command(tools().join("usdt-gen")).args(["overlay", "-o"]).arg(folder));
+    format!("-overlay={}", list.trim())
 }
 
 /// A file of its own inode in a folder that goes away with the test.

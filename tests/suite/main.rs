@@ -4,6 +4,7 @@
 mod aggregate;
 mod arguments;
 mod backends;
+mod bridge;
 mod build;
 mod consumers;
 mod cost;

@@ -19,7 +19,11 @@ const TASKS: &[Task] = &[
     ("test", "every check and test", check::test),
     ("e2e", "the end-to-end suite alone; arguments select tests", check::e2e),
     ("golden", "rewrite generated files that are checked in", golden::run),
-    ("bench", "measure overhead and start-up, print a report", bench::run),
+    (
+        "bench",
+        "measure overhead and start-up, print a report; [generator gate start listing hits overlay]: parts of it",
+        bench::run,
+    ),
     ("fuzz", "fuzz each parser for ten minutes; arguments: target or all, seconds", fuzz::run),
     ("docs", "build the API documentation, warnings are errors", check::docs),
 ];

@@ -195,6 +195,8 @@ func usdtFireNothing() {
 
 func usdtLoadNothing()
 
+func usdtSiteNothing()
+
 // usdtProbeNothing is defined in assembly; the kernel counts the attached tracers in semaphore.
 var usdtProbeNothing struct {
 	_         [18]byte

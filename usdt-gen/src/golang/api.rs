@@ -197,7 +197,7 @@ fn argument_docs(out: &mut String, probe: &GoProbe<'_>) {
 /// The exported functions. Widening the semaphore makes the compiler load it and test a register, two instructions
 /// that pair with the branch, where it would compare with memory: a cycle less in a tight loop.
 fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
-    let (name, full, blob, fire) = (&probe.name, probe.full_name(), probe.blob(), probe.fire());
+    let (name, full, gate, fire) = (&probe.name, probe.full_name(), probe.gate(), probe.fire());
     let params = signature(probe, unit);
     let _ = writeln!(out, "// {name} fires the probe {full}.");
     paragraphs(out, &probe.probe.doc);
@@ -209,7 +209,7 @@ fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
     out.push_str(nosplit(probe, unit));
     let _ = write!(
         out,
-        "func {name}({params}) {{\n\tif uint32({blob}.semaphore) != 0 {{\n\t\t{fire}({})\n\t}}\n}}\n\n",
+        "func {name}({params}) {{\n\tif uint32({gate}.semaphore) != 0 {{\n\t\t{fire}({})\n\t}}\n}}\n\n",
         probe.params.join(", ")
     );
     if !params.is_empty() && !unit.package.runtime {
@@ -218,13 +218,13 @@ fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
             "// {name}Func calls args if a tracer is attached to {full}.\n\
              // What is costly to compute is computed in there and passed to fire.\n\
              func {name}Func(args func(fire func({params}))) {{\n\
-             \tif uint32({blob}.semaphore) != 0 {{\n\t\targs({fire})\n\t}}\n}}\n\n"
+             \tif uint32({gate}.semaphore) != 0 {{\n\t\targs({fire})\n\t}}\n}}\n\n"
         );
     }
     let _ = write!(
         out,
         "// {name}Enabled reports whether a tracer is attached to {full}.\n\
-         func {name}Enabled() bool {{ return {blob}.semaphore != 0 }}\n\n"
+         func {name}Enabled() bool {{ return {gate}.semaphore != 0 }}\n\n"
     );
 }
 
@@ -303,9 +303,8 @@ fn site_and_blob(out: &mut String, probe: &GoProbe<'_>) {
     // Without pointers there is nothing to escape, and the compiler says so.
     let noescape = if params.is_empty() { "" } else { "//go:noescape\n" };
     let _ = write!(out, "{noescape}func {}({})\n\n", probe.entry(), params.join(", "));
-    if !params.is_empty() {
-        let _ = write!(out, "func {}()\n\n", probe.site());
-    }
+    // Go 1.21's linker wants a declaration of every assembly function.
+    let _ = write!(out, "func {}()\n\n", probe.site());
     let size = probe.blobs.size();
     let after = size.saturating_sub(blob::SEMAPHORE + 2);
     let _ = write!(

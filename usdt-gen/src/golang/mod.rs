@@ -44,6 +44,8 @@ pub struct Package<'a> {
     /// Whether it is the Go runtime's own: functions have to do without growing the stack, and assembly can take
     /// arguments in the compiler's registers (ABIInternal).
     pub runtime: bool,
+    /// Groups of probes with one semaphore, the first's: where they fire at the same place, one look tells of all.
+    pub gates: &'a [Vec<String>],
 }
 
 /// Generates the package: `STEM.go`, `STEM_amd64.s`, `STEM_arm64.s`, `STEM_other.go`.
@@ -94,6 +96,8 @@ struct GoProbe<'a> {
     stem: String,
     /// Function that fires it: the same, behind the package's prefix.
     name: String,
+    /// The probe whose semaphore says whether anybody is attached: itself, unless it shares one.
+    gate: String,
     /// Parameter names, one for each declared argument.
     params: Vec<String>,
     blobs: stub::Blobs,
@@ -107,6 +111,10 @@ impl GoProbe<'_> {
     /// The blob's symbol.
     fn blob(&self) -> String {
         format!("usdtProbe{}", self.stem)
+    }
+    /// The symbol that has the semaphore.
+    fn gate(&self) -> String {
+        format!("usdtProbe{}", self.gate)
     }
     /// The site's symbol.
     fn site(&self) -> String {

@@ -204,7 +204,10 @@ pub(super) fn assign<'a>(
             let blobs = Blobs::new(provider, probe, package.runtime)
                 .map_err(|e| GenerateError::Blob(format!("{}:{}", provider.name, probe.name), e))?;
             let name = format!("{}{stem}", package.prefix);
-            out.push(GoProbe { provider, probe, params: params(probe), stem, name, blobs });
+            let first =
+                package.gates.iter().find(|group| group.contains(&probe.name)).and_then(|g| g.first());
+            let gate = first.map_or_else(|| stem.clone(), |first| exported(first));
+            out.push(GoProbe { provider, probe, params: params(probe), stem, name, gate, blobs });
         }
     }
     Ok((out, taken))

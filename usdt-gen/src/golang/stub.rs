@@ -191,7 +191,7 @@ fn data(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
         let _ = match at {
             blob::SELF => write!(out, "·{symbol}(SB)"),
             blob::PC => write!(out, "·{site}(SB)"),
-            blob::NOTE_SEMAPHORE => write!(out, "·{symbol}+{}(SB)", blob::SEMAPHORE),
+            blob::NOTE_SEMAPHORE => write!(out, "·{}+{}(SB)", probe.gate(), blob::SEMAPHORE),
             _ => literal(out, at, chunk),
         };
         out.push('\n');

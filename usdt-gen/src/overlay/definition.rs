@@ -1,5 +1,6 @@
 //! The catalogue's providers as provider definitions.
 
+use crate::diagnostic::Diagnostic;
 use crate::dlang;
 use crate::provider::Model;
 use gobinary::catalogue;
@@ -12,7 +13,7 @@ pub(super) fn model(provider: &str) -> Result<Model, String> {
         .find(|p| p.name == provider)
         .ok_or_else(|| "they are not in the catalogue".to_owned())?;
     let parsed = dlang::parse(&text(provider));
-    let problem = parsed.diagnostics.into_iter().find(|d| d.is_error()).map(|d| d.message);
+    let problem = parsed.diagnostics.into_iter().find(Diagnostic::is_error).map(|d| d.message);
     parsed.model.ok_or_else(|| problem.unwrap_or_default())
 }
 

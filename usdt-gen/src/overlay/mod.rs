@@ -83,6 +83,8 @@ struct Home {
     prefix: String,
     #[serde(default)]
     runtime: bool,
+    #[serde(default)]
+    gates: Vec<Vec<String>>,
 }
 
 /// A file that is added.
@@ -156,7 +158,8 @@ impl Overlay {
     fn add_stubs(&mut self, provider: &str, home: &Home) -> Result<(), OverlayError> {
         let bad = |problem: String| OverlayError::Definition(provider.to_owned(), problem);
         let model = definition::model(provider).map_err(bad)?;
-        let package = Package { name: &home.name, prefix: &home.prefix, runtime: home.runtime };
+        let package =
+            Package { name: &home.name, prefix: &home.prefix, runtime: home.runtime, gates: &home.gates };
         let source = format!("usdt_{provider}.d");
         for file in golang::generate_in(&model, &source, package).map_err(|e| bad(e.to_string()))? {
             self.files.insert(format!("{}/{}", home.path, file.name), file.text);

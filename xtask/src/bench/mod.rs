@@ -2,6 +2,7 @@
 
 mod generator;
 mod hits;
+mod overlay;
 
 use crate::check;
 use crate::command::{Explain, Failure, Outcome, Running, command, execute, output, privileged, root};
@@ -9,7 +10,8 @@ use crate::setup::{self, Tools};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-pub(crate) fn run(_: &[String]) -> Outcome {
+/// All of it, or the parts that are named.
+pub(crate) fn run(parts: &[String]) -> Outcome {
     let tools = setup::run()?;
     check::build(&tools)?;
     execute(&mut command(
@@ -19,11 +21,25 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     let folder = root().join("target/bench");
     std::fs::create_dir_all(&folder).explain("cannot create target/bench")?;
     machine(&tools)?;
-    generator::run(&tools)?;
-    gate(&tools)?;
-    start(&tools)?;
-    listing()?;
-    hits::run(&tools)
+    type Part = fn(&Tools) -> Outcome;
+    let all: [(&str, Part); 6] = [
+        ("generator", generator::run),
+        ("gate", gate),
+        ("start", start),
+        ("listing", |_| listing()),
+        ("hits", hits::run),
+        ("overlay", overlay::run),
+    ];
+    if let Some(unknown) = parts.iter().find(|part| all.iter().all(|(name, _)| name != part)) {
+        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        return Err(Failure(format!("there is no part `{unknown}`, but {}", names.join(", "))));
+    }
+    for (name, part) in all {
+        if parts.is_empty() || parts.iter().any(|wanted| wanted == name) {
+            part(&tools)?;
+        }
+    }
+    Ok(())
 }
 
 /// Looking for probes: in everything that runs, among it 300 processes started for this, and in a large binary.

@@ -3,34 +3,33 @@ package runtime
 // usdtStopped is when the world was stopped, while somebody is attached to stw__end.
 var usdtStopped int64
 
-// usdtRunnable is called by casgstatus for a goroutine that can run from now on.
+// usdtStatus is called by casgstatus while somebody is attached to one of the probes that share the gate of
+// goroutine__start. The stamp is free in goroutines that the runtime's own sampling has not picked.
 //
 //go:nosplit
-func usdtRunnable(gp *g, oldval uint32) {
-	// The stamp is free in goroutines that the runtime's own sampling has not picked.
-	if usdtSchedLatencyEnabled() && !gp.tracking {
-		gp.trackingStamp = nanotime()
-	}
-	if oldval == _Gwaiting && usdtGoroutineUnblockEnabled() {
-		by := uint64(0)
-		if running := getg().m.curg; running != nil {
-			by = running.goid
+func usdtStatus(gp *g, oldval, newval uint32) {
+	if newval == _Grunnable {
+		if !gp.tracking {
+			gp.trackingStamp = nanotime()
 		}
-		usdtGoroutineUnblock(gp.goid, by)
+		if oldval == _Gwaiting {
+			by := uint64(0)
+			if running := getg().m.curg; running != nil {
+				by = running.goid
+			}
+			usdtGoroutineUnblock(gp.goid, by)
+		}
+	} else if newval == _Grunning && oldval == _Grunnable {
+		usdtGoroutineStart(gp.goid)
+		if gp.trackingStamp != 0 && !gp.tracking {
+			usdtSchedLatency(gp.goid, nanotime()-gp.trackingStamp)
+			gp.trackingStamp = 0
+		}
 	}
 }
 
-// usdtRunning is called by casgstatus for a goroutine that begins to run.
-//
-//go:nosplit
-func usdtRunning(gp *g) {
-	usdtGoroutineStart(gp.goid)
-	if gp.trackingStamp != 0 && !gp.tracking {
-		if usdtSchedLatencyEnabled() {
-			usdtSchedLatency(gp.goid, nanotime()-gp.trackingStamp)
-		}
-		gp.trackingStamp = 0
-	}
+func usdtBlocks(gp *g, reason waitReason) {
+	usdtGoroutineBlock(gp.goid, reason.String())
 }
 
 func usdtStopping(reason stwReason) {
@@ -65,21 +64,25 @@ func usdtAllocated(v uintptr, s *mspan) {
 	usdtHeapAlloc(uint64(s.elemsize), v, uint64((1+slots)*s.elemsize))
 }
 
-// usdtPanicText asks a value for its text as a program that ends would. A method that panics itself is asked again for
-// that panic's value; it ends with the depth.
+// usdtPanicking is a goroutine that is asking a panic's value for its text.
+var usdtPanicking uint64
+
+// usdtPanicText asks a value for its text, as a program that ends would. A value whose method panics itself is not
+// asked again.
 func usdtPanicText(e any) (text string) {
 	if v, ok := e.(string); ok {
 		return v
 	}
 	text = toRType(efaceOf(&e)._type).string()
-	depth := 0
-	for p := getg()._panic; p != nil; p = p.link {
-		depth++
-	}
-	if depth > 8 {
+	id := getg().goid
+	if usdtPanicking == id {
 		return text
 	}
-	defer func() { recover() }()
+	usdtPanicking = id
+	defer func() {
+		usdtPanicking = 0
+		recover()
+	}()
 	switch v := e.(type) {
 	case error:
 		text = v.Error()
