@@ -31,12 +31,17 @@ pub fn of(arch: Arch) -> &'static [u8] {
 pub enum Instruction {
     /// A no-op that the kernel skips.
     Nop,
+    /// A push of a register, with which many functions begin: x86 kernels since 4.16 do it themselves.
+    Push,
     /// Anything else: executed out of line, one trap more.
     Other,
 }
 
 /// Looks at the bytes at a site.
 pub fn instruction(code: &[u8], arch: Arch) -> Instruction {
+    if arch == Arch::X86_64 && matches!(code, [0x50..=0x57, ..]) {
+        return Instruction::Push;
+    }
     let nop = match arch {
         // The multi-byte forms are `0f 1f /0`, with operand-size prefixes.
         Arch::X86_64 => {
@@ -57,8 +62,9 @@ mod tests {
         assert_eq!(X86_64[NOP5_OFFSET as usize..][..5], [0x0f, 0x1f, 0x44, 0, 0]);
         for arch in [Arch::X86_64, Arch::Aarch64] {
             assert_eq!(instruction(of(arch), arch), Instruction::Nop);
-            assert_eq!(instruction(&[0x55, 0x48, 0x89, 0xe5], arch), Instruction::Other);
+            assert_eq!(instruction(&[0x48, 0x89, 0xe5], arch), Instruction::Other);
         }
+        assert_eq!(instruction(&[0x55, 0x48, 0x89, 0xe5], Arch::X86_64), Instruction::Push);
         assert_eq!(instruction(&[], Arch::X86_64), Instruction::Other);
     }
 }

@@ -120,6 +120,8 @@ pub enum Mode {
     Plain,
     /// Sealed by toolexec; so are those below.
     Sealed,
+    /// Unsealed, `-ldflags='-s -w'`.
+    PlainStripped,
     /// `-ldflags='-s -w'`.
     Stripped,
     /// `-buildmode=pie`.
@@ -149,6 +151,7 @@ impl Mode {
         let seal = "-toolexec=usdt-gen toolexec";
         match self {
             Mode::Plain => vec![],
+            Mode::PlainStripped => vec!["-ldflags=-s -w"],
             Mode::PlainPie => vec!["-buildmode=pie"],
             Mode::Sealed => vec![seal],
             Mode::Stripped => vec![seal, "-ldflags=-s -w"],

@@ -189,7 +189,8 @@ fn dearest(plan: &Plan) -> Method {
         Method::OptimisedNop10 => 0,
         Method::OptimisedNop5 => 1,
         Method::Nop => 2,
-        Method::SingleStep => 3,
+        Method::Push => 3,
+        Method::SingleStep => 4,
     };
     plan.sites().into_iter().map(|s| s.method).max_by_key(rank).unwrap_or(Method::Nop)
 }

@@ -2,6 +2,7 @@
 //!
 //! The data is in the `.toml` files beside this one.
 
+use indexmap::IndexMap;
 use serde::Deserialize;
 use std::sync::LazyLock;
 
@@ -30,6 +31,58 @@ pub struct Probe {
     pub event: Option<String>,
     /// In order.
     pub args: Vec<Arg>,
+    /// Functions at whose beginning it can be seen, too.
+    #[serde(default)]
+    pub entry: Vec<Entry>,
+}
+
+/// A function that begins when a probe would fire.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// As the function table names it.
+    pub function: String,
+    /// Where arguments are then, by name.
+    pub args: IndexMap<String, Place>,
+}
+
+/// Where an argument is at the beginning of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Place {
+    /// The integer register of this number, in the order of Go's convention (`src/cmd/compile/abi-internal.md`); text
+    /// is in this one and the next.
+    Register(u8),
+    /// Memory so many bytes behind what a register points to.
+    Memory(u8, u16),
+    /// The id of the goroutine that a register points to, else of the running one.
+    Goid(Option<u8>),
+    /// A number.
+    Constant(i64),
+}
+
+impl TryFrom<String> for Place {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Place, String> {
+        let register = |text: &str| match text.parse() {
+            Ok(number @ 0..9) => Ok(number),
+            _ => Err(format!("`{text}` is no register")),
+        };
+        if let Some(number) = text.strip_prefix('=') {
+            return number.parse().map(Place::Constant).map_err(|e| e.to_string());
+        }
+        if let Some(of) = text.strip_prefix("goid") {
+            return Ok(Place::Goid(if of.is_empty() { None } else { Some(register(of.trim_start())?) }));
+        }
+        match text.split_once('+') {
+            Some((base, distance)) => Ok(Place::Memory(
+                register(base)?,
+                distance.parse().map_err(|_| format!("`{distance}` is no distance"))?,
+            )),
+            None => register(&text).map(Place::Register),
+        }
+    }
 }
 
 /// An argument.
@@ -67,6 +120,18 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
+    fn places() {
+        let read = |text: &str| Place::try_from(text.to_owned());
+        assert_eq!(read("2"), Ok(Place::Register(2)));
+        assert_eq!(read("3+128"), Ok(Place::Memory(3, 128)));
+        assert_eq!((read("goid"), read("goid 1")), (Ok(Place::Goid(None)), Ok(Place::Goid(Some(1)))));
+        assert_eq!(read("=-1"), Ok(Place::Constant(-1)));
+        for bad in ["", "9", "x", "1+", "1+x", "goid 9", "goidx", "=", "=y"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn every_file_is_read_and_says_what_users_need() {
         let names: Vec<&str> = providers().iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["go", "net_http", "sql", "tls", "net"]);
@@ -75,6 +140,9 @@ mod tests {
             for probe in &provider.probes {
                 assert!(seen.insert(&probe.name), "{} twice", probe.name);
                 assert!(probe.doc.ends_with('.'), "{}: {}", probe.name, probe.doc);
+                for (name, _) in probe.entry.iter().flat_map(|entry| &entry.args) {
+                    assert!(probe.args.iter().any(|a| a.name == *name), "{}: {name}", probe.name);
+                }
                 for arg in &probe.args {
                     assert!(!arg.doc.is_empty() && !arg.doc.ends_with('.'), "{}: {}", probe.name, arg.name);
                     let timed = arg.name.ends_with("ns");

@@ -1,11 +1,11 @@
 //! Arguments that commands share.
 
-use super::warn;
+use super::{say, warn};
 use crate::backend::Choice;
-use crate::discover::{Described, Found};
+use crate::discover::{self, Described, Found, Source};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Subject};
-use crate::plan::Options;
+use crate::plan::{Method, Options};
 use crate::select::{Selected, select};
 use crate::target::{Child, Resolved, Target};
 use clap::{Args, ValueEnum};
@@ -122,10 +122,14 @@ impl HitArgs {
         let Resolved { mut found, pids, child } = target.resolve(!self.dry_run)?;
         let schema = self.schema.as_deref().map(Described::read).transpose()?;
         schema.iter().for_each(|s| s.describe(&mut found));
+        discover::add_entries(&mut found, globs);
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         let chosen = select(&found, globs)?;
         if chosen.is_empty() {
             return Err(Error::NoProbes(target.to_string()));
+        }
+        if !self.dry_run {
+            entry_price(&chosen);
         }
         let options = Options {
             pids: pids.clone(),
@@ -140,6 +144,24 @@ impl HitArgs {
         };
         Ok(Looked { target, found, pids, child, chosen, schema, options })
     }
+}
+
+/// Says what function entries cost before anything is attached: nobody compiled them in, and nothing gates them.
+fn entry_price(chosen: &[Selected]) {
+    let mut entries = chosen.iter().filter(|s| s.probe.source == Source::Entry);
+    let Some(first) = entries.next() else { return };
+    let others = match entries.count() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let each = match crate::backend::kernel::price(Method::Push) {
+        Ok(ns) => format!("about {ns:.0} ns here"),
+        Err(_) => "a trap".to_owned(),
+    };
+    say(&format!(
+        "note: {}{others} by function entries of a binary without these probes; each hit costs it {each}",
+        first.probe.full_name()
+    ));
 }
 
 impl TargetArgs {

@@ -44,6 +44,7 @@ pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
     if let Some(file) = &args.schema {
         discover::Described::read(file)?.describe(&mut found);
     }
+    discover::add_entries(&mut found, &globs);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let chosen = select(&found, &globs)?;
     if chosen.is_empty() {

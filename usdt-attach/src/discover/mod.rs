@@ -3,13 +3,16 @@
 //! An object is known by device and inode, not by its path, and is held open from here on: what is attached is
 //! what was read, also when the path is replaced or removed, or belongs to another mount namespace.
 
+mod catalogue;
 mod described;
+mod entry;
 mod host;
 mod object;
 mod probes;
 pub mod process;
 
 pub use described::Described;
+pub use entry::add_entries;
 pub use host::host;
 pub use object::{Object, ObjectId};
 pub use probes::{Probe, Source};

@@ -1,5 +1,6 @@
 //! The probes of one object: from notes, else from unsealed blobs.
 
+use super::catalogue;
 use super::object::Object;
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -20,6 +21,10 @@ pub enum Source {
     Note,
     /// A blob in the data of an unsealed Go binary.
     Blob,
+    /// A note of the Go toolchain's own, of a provider of the catalogue.
+    Native,
+    /// The beginning of a function, where the catalogue says what is to be seen there.
+    Entry,
 }
 
 /// One site of a probe. A probe with several sites appears once for each.
@@ -164,12 +169,23 @@ impl Scanner<'_> {
                         note.pc = note.pc.wrapping_add(base.wrapping_sub(note.base));
                     }
                     let schema = schemas.get(&(note.provider.clone(), note.name.clone())).cloned();
+                    if schema.is_none() && self.is_go() && catalogue::has_provider(&note.provider) {
+                        let words = argspec::parse(&note.args, arch).len();
+                        let schema = catalogue::schema(&note.provider, &note.name, words);
+                        let goid = self.goid_offset();
+                        self.add(note, schema, Source::Native, arch, goid);
+                        continue;
+                    }
                     let goid = self.goid_beside(&note, schema.as_ref(), arch);
                     self.add(note, schema, Source::Note, arch, goid);
                 }
                 Err(error) => self.warnings.push(error.to_string()),
             }
         }
+    }
+
+    fn is_go(&self) -> bool {
+        GO_SECTIONS.iter().any(|s| self.view.section(s).is_some())
     }
 
     /// A sealed note without room for the goroutine id (or sealed without it): the file may still tell its place.

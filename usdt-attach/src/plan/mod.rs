@@ -206,6 +206,8 @@ pub enum Method {
     OptimisedNop5,
     /// A no-op: one trap.
     Nop,
+    /// A push that the kernel does itself: one trap.
+    Push,
     /// Another instruction: a trap and a single step, tens of times dearer.
     SingleStep,
 }
@@ -252,6 +254,7 @@ fn method(
             (Method::OptimisedNop5, site::NOP5_OFFSET)
         }
         (Instruction::Nop, _) => (Method::Nop, 0),
+        (Instruction::Push, _) => (Method::Push, 0),
         (Instruction::Other, _) => (Method::SingleStep, 0),
     }
 }
