@@ -88,6 +88,18 @@ impl Total {
 }
 
 impl Histogram {
+    /// Adds the values of another one with the same buckets.
+    pub fn merge(&mut self, more: &Histogram) {
+        if self.count() == 0 {
+            self.clone_from(more);
+        } else if more.count() > 0 {
+            self.counts.iter_mut().zip(&more.counts).for_each(|(n, more)| *n += more);
+            self.sum += more.sum;
+            self.min = self.min.min(more.min);
+            self.max = self.max.max(more.max);
+        }
+    }
+
     /// How many values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -157,16 +169,7 @@ pub fn rows<'a>(parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [En
 fn merge(total: &mut Total, other: Total) {
     match (total, other) {
         (Total::Count(n), Total::Count(more)) => *n += more,
-        (Total::Histogram(one), Total::Histogram(more)) => {
-            if one.count() == 0 {
-                *one = more;
-            } else if more.count() > 0 {
-                one.counts.iter_mut().zip(&more.counts).for_each(|(n, more)| *n += more);
-                one.sum += more.sum;
-                one.min = one.min.min(more.min);
-                one.max = one.max.max(more.max);
-            }
-        }
+        (Total::Histogram(one), Total::Histogram(more)) => one.merge(&more),
         _ => {}
     }
 }

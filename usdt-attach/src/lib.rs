@@ -26,6 +26,7 @@ pub mod error;
 pub mod event;
 pub mod filter;
 pub mod follow;
+pub mod overview;
 pub mod plan;
 pub mod report;
 pub mod select;

@@ -4,6 +4,7 @@ mod args;
 mod attach;
 mod cost;
 mod doctor;
+mod go;
 mod list;
 mod output;
 #[cfg(feature = "bcc")]
@@ -25,7 +26,8 @@ use std::io::{self, IsTerminal, Write};
                   usdt-attach trace --json -- ./app -v         a command, from its start\n  \
                   usdt-attach count --exe ./app --by method --interval 1s app:request-start\n  \
                   usdt-attach hist -p 1234 app:request-done status --linear 100,600,100\n  \
-                  usdt-attach latency -p 1234 app:request-start app:request-done --by method\n\n\
+                  usdt-attach latency -p 1234 app:request-start app:request-done --by method\n  \
+                  usdt-attach go -p 1234                       what a Go program's runtime does\n\n\
                   Exit status: 0 done, 1 done and findings reported, 2 bad usage or input, 3 the system refused."
 )]
 struct Cli {
@@ -48,6 +50,8 @@ enum Command {
     Hist(Box<attach::HistArgs>),
     /// Measure the time between two probes, in the kernel
     Latency(Box<attach::LatencyArgs>),
+    /// Show what a Go program's runtime does: goroutines, waiting, memory, HTTP requests
+    Go(Box<go::GoArgs>),
     /// Measure what tracing costs: hits a second, nanoseconds a hit, share of a CPU
     Cost(Box<cost::CostArgs>),
     /// Attach a program of your own, C as bcc takes it
@@ -96,6 +100,7 @@ pub fn main() -> i32 {
         Command::Count(args) => done(attach::count(args, cli.color)),
         Command::Hist(args) => done(attach::hist(args, cli.color)),
         Command::Latency(args) => done(attach::latency(args, cli.color)),
+        Command::Go(args) => done(go::go(args, cli.color)),
         Command::Cost(args) => cost::cost(args, cli.color),
         Command::Doctor(args) => doctor::doctor(args, cli.color),
         #[cfg(feature = "bcc")]

@@ -30,12 +30,18 @@ pub(super) struct Totals {
     unit: Option<&'static str>,
     intervals: bool,
     top: usize,
+    screen: Screen,
+    before: Vec<Row>,
+    at: Instant,
+}
+
+/// What is drawn again and again: on a terminal in place, else one after the other with the time in front.
+pub(super) struct Screen {
+    repeated: bool,
     /// Redrawn in place.
     in_place: bool,
     /// Lines to go up for that.
     drawn: usize,
-    before: Vec<Row>,
-    at: Instant,
 }
 
 impl Totals {
@@ -44,8 +50,7 @@ impl Totals {
             unit,
             intervals,
             top: top.map_or(usize::MAX, |n| n as usize),
-            in_place: intervals && io::stdout().is_terminal(),
-            drawn: 0,
+            screen: Screen::new(intervals),
             before: Vec::new(),
             at: Instant::now(),
         }
@@ -96,12 +101,25 @@ impl Output for Shown {
 
 impl Totals {
     fn draw(&mut self, out: &mut impl Write, rows: &[Row], colour: bool, last: bool) -> io::Result<()> {
-        let (width, height) = size();
-        let style = Style { colour, width, unit: self.unit, top: self.top };
+        let style = Style { colour, width: Screen::width(), unit: self.unit, top: self.top };
         let before = self.intervals.then(|| (self.before.as_slice(), self.at.elapsed()));
-        let text = table(rows, before, style);
+        self.screen.draw(out, &table(rows, before, style), last)
+    }
+}
+
+impl Screen {
+    pub(super) fn new(repeated: bool) -> Screen {
+        Screen { repeated, in_place: repeated && io::stdout().is_terminal(), drawn: 0 }
+    }
+
+    pub(super) fn width() -> usize {
+        size().0
+    }
+
+    pub(super) fn draw(&mut self, out: &mut impl Write, text: &str, last: bool) -> io::Result<()> {
+        let (width, height) = size();
         if !self.in_place {
-            if self.intervals {
+            if self.repeated {
                 writeln!(out, "{}", text::clock(now()))?;
             }
             return out.write_all(text.as_bytes());
@@ -146,7 +164,7 @@ fn size() -> (usize, usize) {
     }
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
 //! JSON: one object per line. Text that is not UTF-8 has its bad bytes replaced; floats that JSON cannot say
 //! (infinities, NaN) and unreadable values are `null`; bytes are hexadecimal.
 
-use crate::aggregate::{Key, Row, Total};
+use crate::aggregate::{Histogram, Key, Row, Total};
 use crate::discover::Source;
 use crate::event::{Event, Value};
 use crate::select::Selected;
@@ -99,17 +99,37 @@ impl Serialize for Counted<'_> {
         }
         map.serialize_entry("count", &total.count())?;
         if let Total::Histogram(histogram) = total {
-            let used = histogram.counts.iter().enumerate().filter(|(_, n)| **n > 0);
-            let bucket = |(index, count): (usize, &u64)| {
-                let (lo, hi) = histogram.buckets.bounds(index);
-                Bucket { lo, hi, count: *count }
-            };
-            map.serialize_entry("buckets", &used.map(bucket).collect::<Vec<_>>())?;
-            map.serialize_entry("min", &histogram.min)?;
-            map.serialize_entry("max", &histogram.max)?;
-            map.serialize_entry("sum", &histogram.sum)?;
-            map.serialize_entry("unit", &self.unit)?;
+            buckets(&mut map, histogram, self.unit)?;
         }
+        map.end()
+    }
+}
+
+fn buckets<M: SerializeMap>(
+    map: &mut M,
+    histogram: &Histogram,
+    unit: Option<&'static str>,
+) -> Result<(), M::Error> {
+    let used = histogram.counts.iter().enumerate().filter(|(_, n)| **n > 0);
+    let bucket = |(index, count): (usize, &u64)| {
+        let (lo, hi) = histogram.buckets.bounds(index);
+        Bucket { lo, hi, count: *count }
+    };
+    map.serialize_entry("buckets", &used.map(bucket).collect::<Vec<_>>())?;
+    map.serialize_entry("min", &histogram.min)?;
+    map.serialize_entry("max", &histogram.max)?;
+    map.serialize_entry("sum", &histogram.sum)?;
+    map.serialize_entry("unit", &unit)
+}
+
+/// Nanoseconds by size, as `hist` and `latency` write them.
+pub(super) struct Times<'a>(pub(super) &'a Histogram);
+
+impl Serialize for Times<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("count", &self.0.count())?;
+        buckets(&mut map, self.0, Some("ns"))?;
         map.end()
     }
 }
@@ -122,7 +142,7 @@ impl Serialize for By<'_> {
     }
 }
 
-fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+pub(super) fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
 }

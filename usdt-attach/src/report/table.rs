@@ -77,7 +77,7 @@ fn name(out: &mut String, row: &Row, colour: bool) {
 }
 
 /// A line for each bucket between the first and the last that has values, and one for the whole.
-fn bars(out: &mut String, histogram: &Histogram, style: Style) {
+pub(super) fn bars(out: &mut String, histogram: &Histogram, style: Style) {
     const BEFORE: usize = 38;
     let ns = style.unit == Some("ns");
     let room = style.width.saturating_sub(BEFORE).clamp(10, 60);
@@ -130,7 +130,7 @@ fn short(n: i128) -> String {
 }
 
 /// Nanoseconds as a person reads them: three digits and a unit.
-fn time(ns: i128) -> String {
+pub(super) fn time(ns: i128) -> String {
     let n = ns as f64;
     let (value, unit) = match n.abs() {
         n if n < 1e3 => return format!("{ns}ns"),

@@ -1,0 +1,154 @@
+//! `usdt-attach go`: what a Go program's runtime does.
+
+use super::args::{HitArgs, Looked, TargetArgs, duration};
+use super::attach::finish;
+use super::output::{Screen, now};
+use super::{Colour, say, written};
+use crate::backend::kernel::Mechanism;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::overview::{GLOBS, Overview, Question, plans};
+use crate::plan::Options;
+use crate::report::overview::{Place, View};
+use crate::report::table::Style;
+use crate::report::text;
+use crate::session::Session;
+use crate::stream::{Group, Output, Signals, Until, run};
+use crate::symbols::Symbolizer;
+use crate::target::{Child, Target};
+use clap::Args;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(super) struct GoArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// How often to look; on a terminal the screen is redrawn in place
+    #[arg(long, value_name = "T", value_parser = duration, default_value = "1s")]
+    interval: Duration,
+    #[command(flatten)]
+    hits: HitArgs,
+}
+
+pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
+    let globs = GLOBS.map(str::to_owned);
+    let one = match args.target.target(&globs)? {
+        Target::Pids(pids) => pids.len() == 1,
+        target => matches!(target, Target::Command(_)),
+    };
+    if !one {
+        return Err(Error::Usage("a runtime is one process's: say -p PID or -- CMD".to_owned()));
+    }
+    let Looked { target, pids, child, chosen, options, found, .. } =
+        args.hits.look_any(&args.target, &globs, Options::default())?;
+    let signals = Signals::catch()?;
+    let backend = args.hits.backend().backend(Mechanism::Auto)?;
+    let (mut questions, mut sessions) = (Vec::new(), Vec::new());
+    for (question, plan) in plans(&chosen, &options) {
+        sessions.push(Session::start(plan, &*backend)?);
+        questions.push(question);
+    }
+    if sessions.is_empty() {
+        return Err(Error::NoProbes(target.to_string()));
+    }
+    let mut symbols = Symbolizer::default();
+    found.iter().for_each(|f| symbols.know(&f.object));
+    let mut running = child.map(Child::run).transpose()?;
+    let until = Until {
+        events: None,
+        duration: args.hits.duration,
+        pids: pids.clone(),
+        interval: Some(args.interval),
+    };
+    let mut group = Group { sessions, follower: None, attach: Box::new(|_, _| Ok(None)) };
+    let mut shown = Shown {
+        questions,
+        json: args.hits.json,
+        colour: colour.enabled(&io::stdout()),
+        screen: Screen::new(true),
+        interval: args.interval,
+        before: VecDeque::new(),
+        pid: pids.and_then(|pids| pids.first().copied()).unwrap_or_default(),
+        symbols: RefCell::new(symbols),
+        places: RefCell::new(HashMap::new()),
+    };
+    let summary = run(&mut group, &signals, &until, &mut shown)?;
+    drop(group);
+    if let Some(child) = &mut running {
+        finish(child);
+    }
+    if !args.hits.json {
+        say(&text::summary(summary));
+    }
+    Ok(())
+}
+
+struct Shown {
+    questions: Vec<Question>,
+    json: bool,
+    colour: bool,
+    screen: Screen,
+    interval: Duration,
+    /// The last ones. The end may come right behind one, too early for a rate.
+    before: VecDeque<(Overview, Instant)>,
+    pid: u32,
+    symbols: RefCell<Symbolizer>,
+    places: RefCell<HashMap<u64, Place>>,
+}
+
+impl Shown {
+    fn compared(&self) -> Option<&(Overview, Instant)> {
+        let enough = |(_, at): &&(Overview, Instant)| at.elapsed() >= self.interval / 2;
+        self.before.iter().find(enough)
+    }
+
+    fn place(&self, address: u64) -> Place {
+        let named = || {
+            let frames = self.symbols.borrow_mut().frames(self.pid, address, true);
+            let unknown = || Place { function: format!("{address:#x}"), ..Place::default() };
+            frames.into_iter().next().map_or_else(unknown, |frame| match frame.function {
+                Some((function, _)) => {
+                    let (file, line) = frame.line.unzip();
+                    Place { function, file, line }
+                }
+                None => unknown(),
+            })
+        };
+        self.places.borrow_mut().entry(address).or_insert_with(named).clone()
+    }
+}
+
+impl Output for Shown {
+    fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {
+        // While the process still is there: its map says where its code is.
+        self.symbols.borrow_mut().remember(self.pid);
+        let overview = Overview::read(&self.questions, sessions)?;
+        let view = View {
+            now: &overview,
+            before: self.compared().map(|(before, at)| (before, at.elapsed())),
+            places: &|address| self.place(address),
+            style: Style { colour: self.colour, width: Screen::width(), unit: None, top: usize::MAX },
+        };
+        let mut out = io::stdout().lock();
+        let result = if self.json {
+            view.json(&mut out, now())
+        } else {
+            let text = view.text();
+            self.screen.draw(&mut out, &text, last)
+        };
+        self.before.truncate(1);
+        self.before.push_front((overview, Instant::now()));
+        Ok(result.and_then(|()| out.flush()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        written(io::stdout().flush()).map_err(|e| io::Error::other(e.to_string()))
+    }
+}

@@ -1,0 +1,225 @@
+//! What a Go program's runtime does, from the catalogue's probes: goroutines, waiting, memory, requests. All of it is
+//! counted in the kernel; whichever probes a binary lacks, what they would tell is absent.
+
+use crate::aggregate::{Histogram, Key, Row, Total};
+use crate::discover::Source;
+use crate::error::Result;
+use crate::filter::Subject;
+use crate::plan::{Options, Plan, Work};
+use crate::select::{Glob, Selected};
+use crate::session::Session;
+use std::collections::BTreeMap;
+
+/// The globs of every probe that is used.
+pub const GLOBS: [&str; 2] = ["go:*", "net_http:*"];
+
+/// What a plan answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Goroutines made, by the place they were made at.
+    Created,
+    /// Of those the ones that ended, and how long they lived.
+    Ended,
+    /// How often probes fired that say no more.
+    Changes,
+    /// What goroutines waited for.
+    Blocked,
+    /// How long they could have run before they did.
+    Latency,
+    /// How long the world was stopped.
+    Pauses,
+    /// What was allocated.
+    Allocated,
+    /// Requests served, and how long they took.
+    Served,
+    /// Requests that came, where their ends cannot be seen.
+    Came,
+}
+
+/// The plans that answer what can be answered with these probes.
+pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
+    let subject = |name: &str| Subject { name: name.to_owned(), string: false };
+    let subjects = |names: &[&str]| names.iter().map(|name| subject(name)).collect::<Vec<_>>();
+    let plan = |question: Question, globs: &[&str], work: Work| {
+        let globs: Vec<Glob> = globs.iter().map(|glob| Glob::new(glob)).collect();
+        let own: Vec<Selected> =
+            chosen.iter().filter(|s| globs.iter().any(|g| g.matches(&s.probe))).cloned().collect();
+        let (plan, _) = Plan::new(&own, &Options { work, ..options.clone() }).ok()?;
+        Some((question, plan))
+    };
+    let latency = |start: &str, end: &str, key: Option<&str>, by: &[&str]| Work::Latency {
+        start: Glob::new(start),
+        end: Glob::new(end),
+        key: key.map(subject),
+        by: subjects(by),
+    };
+    let histogram = |value: &str| Work::Histogram { value: subject(value), linear: None, by: Vec::new() };
+    let (create, exit) = ("go:goroutine__create", "go:goroutine__exit");
+    let (block, begin, end) = ("go:goroutine__block", "go:stw__begin", "go:stw__end");
+    let (start, done) = ("net_http:server_request_start", "net_http:server_request_end");
+
+    let mut out = Vec::new();
+    let mut changes = vec!["go:goroutine__unblock", "go:syscall__*", "go:gc__end", "go:panic"];
+    out.extend(plan(Question::Created, &[create], Work::Count { by: subjects(&["caller"]) }));
+    match plan(Question::Ended, &[create, exit], latency(create, exit, Some("id"), &["caller"])) {
+        Some(ended) => out.push(ended),
+        None => changes.push(exit),
+    }
+    match plan(Question::Blocked, &[block], Work::Count { by: subjects(&["reason"]) }) {
+        Some(blocked) => out.push(blocked),
+        None => changes.push(block),
+    }
+    out.extend(plan(Question::Changes, &changes, Work::Count { by: Vec::new() }));
+    out.extend(plan(Question::Latency, &["go:sched__latency"], histogram("ns")));
+    out.extend(
+        plan(Question::Pauses, &[end], histogram("ns"))
+            .or_else(|| plan(Question::Pauses, &[begin, end], latency(begin, end, Some("pid"), &[]))),
+    );
+    out.extend(plan(Question::Allocated, &["go:heap__alloc"], histogram("bytes")));
+    let routes = ["method", "path", "status"];
+    out.extend(
+        plan(Question::Served, &[start, done], latency(start, done, Some("id"), &routes))
+            .or_else(|| plan(Question::Came, &[start], Work::Count { by: subjects(&["method", "path"]) }))
+            .or_else(|| plan(Question::Came, &[start], Work::Count { by: subjects(&["method"]) })),
+    );
+    out
+}
+
+/// The ways by which the probes come, for who wants to know how exact the answers are.
+pub fn sources(chosen: &[Selected]) -> Vec<Source> {
+    let mut out: Vec<Source> = Vec::new();
+    for one in chosen {
+        if !out.contains(&one.probe.source) {
+            out.push(one.probe.source);
+        }
+    }
+    out
+}
+
+/// What was counted since the probes were attached.
+#[derive(Clone, Debug, Default)]
+pub struct Overview {
+    /// Goroutines made and ended, by the address behind the go statement.
+    pub creators: BTreeMap<u64, Lives>,
+    /// Goroutines that ended, where it is not known whose they were.
+    pub ended: u64,
+    /// How often each probe fired that says no more.
+    pub changes: BTreeMap<String, u64>,
+    /// How often goroutines waited, by what for; `None` where only how often is known.
+    pub blocked: BTreeMap<Option<String>, u64>,
+    /// Nanoseconds from runnable to running.
+    pub latency: Option<Histogram>,
+    /// Nanoseconds the world was stopped for.
+    pub pauses: Option<Histogram>,
+    /// Bytes allocated, estimated from samples.
+    pub allocated: Option<u64>,
+    /// Requests, by method and path.
+    pub routes: BTreeMap<(String, String), Route>,
+    /// What has been asked, answered or not.
+    pub asked: Vec<Question>,
+}
+
+/// Goroutines of one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lives {
+    /// Made.
+    pub created: u64,
+    /// Of these, ended.
+    pub ended: u64,
+}
+
+/// Requests of one route.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// All.
+    pub requests: u64,
+    /// Answered with a status of 500 and above.
+    pub errors: u64,
+    /// Nanoseconds in the handler.
+    pub times: Option<Histogram>,
+}
+
+impl Overview {
+    /// What the sessions of [`plans`], in the same order, have counted.
+    pub fn read(questions: &[Question], sessions: &[Session]) -> Result<Overview> {
+        let mut out = Overview { asked: questions.to_vec(), ..Overview::default() };
+        for (question, session) in questions.iter().zip(sessions) {
+            for row in session.rows()? {
+                out.add(*question, &row);
+            }
+        }
+        Ok(out)
+    }
+
+    fn add(&mut self, question: Question, row: &Row) {
+        let number = |name: &str| match key(row, name) {
+            Some(Key::Unsigned(n) | Key::Pointer(n)) => *n,
+            Some(Key::Signed(n)) => *n as u64,
+            _ => 0,
+        };
+        let text = |name: &str| match key(row, name) {
+            Some(Key::Text(bytes, _)) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        };
+        let count = row.total.count();
+        let histogram = || match &row.total {
+            Total::Histogram(histogram) => Some(histogram.clone()),
+            Total::Count(_) => None,
+        };
+        match question {
+            Question::Created => self.creators.entry(number("caller")).or_default().created += count,
+            Question::Ended => {
+                self.creators.entry(number("caller")).or_default().ended += count;
+                self.ended += count;
+            }
+            Question::Changes if row.probe.name == "goroutine__exit" => self.ended += count,
+            Question::Changes if row.probe.name == "goroutine__block" => {
+                *self.blocked.entry(None).or_default() += count;
+            }
+            Question::Changes => *self.changes.entry(row.probe.name.clone()).or_default() += count,
+            Question::Blocked => *self.blocked.entry(Some(text("reason"))).or_default() += count,
+            Question::Latency => self.latency = histogram(),
+            Question::Pauses => self.pauses = histogram(),
+            Question::Allocated => {
+                self.allocated = histogram().and_then(|h| u64::try_from(h.sum).ok());
+            }
+            Question::Served | Question::Came => {
+                let route = self.routes.entry((text("method"), text("path"))).or_default();
+                route.requests += count;
+                if number("status") >= 500 {
+                    route.errors += count;
+                }
+                if let Some(times) = histogram() {
+                    match &mut route.times {
+                        Some(all) => all.merge(&times),
+                        None => route.times = Some(times),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goroutines made.
+    pub fn created(&self) -> u64 {
+        self.creators.values().map(|lives| lives.created).sum()
+    }
+
+    /// How many more goroutines there are now than when the probes were attached, of them waiting, and in system
+    /// calls; the others run or could. `None` for what the binary's probes do not tell.
+    pub fn change(&self) -> (i64, Option<i64>, Option<i64>) {
+        let fired = |name: &str| self.changes.get(name).copied().unwrap_or(0) as i64;
+        let blocks: u64 = self.blocked.values().sum();
+        // Function entries do not see every end of waiting.
+        let waits = self.asked.contains(&Question::Blocked);
+        let calls = self.changes.contains_key("syscall__begin");
+        (
+            self.created() as i64 - self.ended as i64,
+            waits.then(|| blocks as i64 - fired("goroutine__unblock")),
+            calls.then(|| fired("syscall__begin") - fired("syscall__end")),
+        )
+    }
+}
+
+fn key<'a>(row: &'a Row, name: &str) -> Option<&'a Key> {
+    row.key.iter().find(|(n, _)| n == name).map(|(_, key)| key)
+}

@@ -1,0 +1,292 @@
+//! What a Go program's runtime does, for people and as JSON.
+
+use super::json::{self, Times};
+use super::table::{Style, bars, time};
+use super::text::escape;
+use crate::aggregate::Histogram;
+use crate::overview::{Overview, Route};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// Most rows of each list that are shown.
+const ROWS: usize = 8;
+
+/// An overview, and what it is compared with.
+#[allow(missing_debug_implementations)] // a function has none
+pub struct View<'a> {
+    /// Now.
+    pub now: &'a Overview,
+    /// An earlier one, so long ago: rates are of the time in between.
+    pub before: Option<(&'a Overview, Duration)>,
+    /// Names of the places that goroutines are made at.
+    pub places: &'a dyn Fn(u64) -> Place,
+    /// How it looks.
+    pub style: Style,
+}
+
+/// A place in the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The function, else the address.
+    pub function: String,
+    /// The file, where it is known.
+    pub file: Option<String>,
+    /// The line in it.
+    pub line: Option<u32>,
+}
+
+impl View<'_> {
+    /// The screen.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        self.goroutines(&mut out);
+        self.scheduler(&mut out);
+        self.memory(&mut out);
+        self.requests(&mut out);
+        out
+    }
+
+    fn rate(&self, of: impl Fn(&Overview) -> u64) -> String {
+        match self.before {
+            Some((before, ago)) => {
+                let new = of(self.now).saturating_sub(of(before));
+                format!("{:.1}/s", new as f64 / ago.as_secs_f64().max(1e-9))
+            }
+            None => String::new(),
+        }
+    }
+
+    fn head(&self, out: &mut String, title: &str) {
+        let (bold, reset) = if self.style.colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        let _ = write!(out, "{bold}{title:<12}{reset}");
+    }
+
+    fn goroutines(&self, out: &mut String) {
+        let now = self.now;
+        if now.creators.is_empty() && now.ended == 0 {
+            return;
+        }
+        self.head(out, "GOROUTINES");
+        let _ = writeln!(
+            out,
+            "{} created {}, {} ended {}",
+            now.created(),
+            self.rate(Overview::created),
+            now.ended,
+            self.rate(|o| o.ended)
+        );
+        let (all, waiting, calls) = now.change();
+        let _ = write!(out, "  since attached {all:+}");
+        if let (Some(waiting), Some(calls)) = (waiting, calls) {
+            let other = all - waiting - calls;
+            let _ = write!(
+                out,
+                ": {waiting:+} waiting, {calls:+} in system calls, {other:+} running or runnable"
+            );
+        }
+        out.push('\n');
+        let mut places: Vec<_> = now.creators.iter().filter(|(_, lives)| lives.created > 0).collect();
+        places.sort_by_key(|(_, lives)| {
+            std::cmp::Reverse((lives.created - lives.ended.min(lives.created), lives.created))
+        });
+        if !places.is_empty() {
+            let _ = writeln!(out, "      LIVE    CREATED  BY");
+        }
+        for (address, lives) in places.iter().take(ROWS) {
+            let Place { function, file, line } = (self.places)(**address);
+            let live = lives.created.saturating_sub(lives.ended);
+            let live = if now.asked.contains(&crate::overview::Question::Ended) {
+                live.to_string()
+            } else {
+                "-".into()
+            };
+            let _ = write!(out, "{live:>10} {:>10}  {}", lives.created, escape(function.as_bytes()));
+            if let (Some(file), Some(line)) = (file, line) {
+                let file = file.rsplit('/').next().unwrap_or_default();
+                let _ = write!(out, " {}:{line}", escape(file.as_bytes()));
+            }
+            out.push('\n');
+        }
+        more(out, places.len());
+    }
+
+    fn scheduler(&self, out: &mut String) {
+        if let Some(latency) = self.now.latency.as_ref().filter(|h| h.count() > 0) {
+            self.head(out, "SCHEDULER");
+            let _ = writeln!(out, "from runnable to running");
+            bars(out, latency, Style { unit: Some("ns"), ..self.style });
+        }
+        let mut reasons: Vec<_> = self.now.blocked.iter().collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        if reasons.is_empty() {
+            return;
+        }
+        self.head(out, "BLOCKED");
+        let _ = writeln!(out, "{}", self.rate(|o| o.blocked.values().sum()));
+        for (reason, count) in reasons.iter().take(ROWS) {
+            let reason = reason.as_deref().unwrap_or("(reasons are not to be seen)");
+            let _ = writeln!(out, "{count:>10}  {}", escape(reason.as_bytes()));
+        }
+        more(out, reasons.len());
+    }
+
+    fn memory(&self, out: &mut String) {
+        let collections = |o: &Overview| o.changes.get("gc__end").copied().unwrap_or(0);
+        let pauses = self.now.pauses.as_ref().filter(|h| h.count() > 0);
+        if self.now.allocated.is_none() && pauses.is_none() && collections(self.now) == 0 {
+            return;
+        }
+        self.head(out, "MEMORY");
+        if let Some(bytes) = self.now.allocated {
+            let _ = write!(out, "{} allocated", size(bytes as f64));
+            if let Some((before, ago)) = self.before {
+                let new = bytes.saturating_sub(before.allocated.unwrap_or(0));
+                let _ = write!(out, " {}/s", size(new as f64 / ago.as_secs_f64().max(1e-9)));
+            }
+            out.push_str(", ");
+        }
+        let _ = writeln!(out, "{} collections {}", collections(self.now), self.rate(collections));
+        if let Some(pauses) = pauses {
+            let _ = writeln!(out, "  the world stopped");
+            bars(out, pauses, Style { unit: Some("ns"), ..self.style });
+        }
+    }
+
+    fn requests(&self, out: &mut String) {
+        let mut routes: Vec<(&(String, String), &Route)> = self.now.routes.iter().collect();
+        if routes.is_empty() {
+            return;
+        }
+        routes.sort_by_key(|(_, route)| std::cmp::Reverse(route.requests));
+        self.head(out, "HTTP");
+        let _ = writeln!(out, "{}", self.rate(|o| o.routes.values().map(|r| r.requests).sum()));
+        let _ = writeln!(out, "  REQUESTS    PER SEC   5XX      P50      P99  ROUTE");
+        for ((method, path), route) in routes.iter().take(ROWS) {
+            let key = (method.clone(), path.clone());
+            let rate = self.rate(|o| o.routes.get(&key).map_or(0, |r| r.requests));
+            let rate = rate.trim_end_matches("/s");
+            let quantile =
+                |share| route.times.as_ref().map_or_else(|| "-".to_owned(), |h| time(h.quantile(share)));
+            let errors = if route.times.is_some() { route.errors.to_string() } else { "-".to_owned() };
+            let _ = writeln!(
+                out,
+                "{:>10} {rate:>10} {errors:>5} {:>8} {:>8}  {} {}",
+                route.requests,
+                quantile(0.5),
+                quantile(0.99),
+                escape(method.as_bytes()),
+                escape(path.as_bytes())
+            );
+        }
+        more(out, routes.len());
+    }
+
+    /// One object with everything that was counted.
+    pub fn json(&self, out: &mut impl Write, time_ns: u64) -> io::Result<()> {
+        let now = self.now;
+        let (all, waiting, in_calls) = now.change();
+        let creators = now.creators.iter().map(|(address, lives)| Creator {
+            place: (self.places)(*address),
+            created: lives.created,
+            ended: now.asked.contains(&crate::overview::Question::Ended).then_some(lives.ended),
+        });
+        let blocked =
+            now.blocked.iter().map(|(reason, count)| Blocked { reason: reason.as_deref(), count: *count });
+        let http = now.routes.iter().map(|((method, path), route)| Served {
+            method,
+            path,
+            requests: route.requests,
+            errors: route.times.as_ref().map(|_| route.errors),
+            times: route.times.as_ref().map(Times),
+        });
+        let whole = Whole {
+            time_ns,
+            goroutines: Goroutines {
+                created: now.created(),
+                ended: now.ended,
+                change: all,
+                waiting,
+                in_calls,
+                creators: creators.collect(),
+            },
+            blocked: blocked.collect(),
+            latency: times(now.latency.as_ref()),
+            pauses: times(now.pauses.as_ref()),
+            allocated: now.allocated,
+            collections: now.changes.get("gc__end").copied(),
+            panics: now.changes.get("panic").copied(),
+            http: http.collect(),
+        };
+        json::line(out, &whole)
+    }
+}
+
+fn times(histogram: Option<&Histogram>) -> Option<Times<'_>> {
+    histogram.map(Times)
+}
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    time_ns: u64,
+    goroutines: Goroutines,
+    blocked: Vec<Blocked<'a>>,
+    latency: Option<Times<'a>>,
+    pauses: Option<Times<'a>>,
+    allocated: Option<u64>,
+    collections: Option<u64>,
+    panics: Option<u64>,
+    http: Vec<Served<'a>>,
+}
+
+#[derive(Serialize)]
+struct Goroutines {
+    created: u64,
+    ended: u64,
+    change: i64,
+    waiting: Option<i64>,
+    in_calls: Option<i64>,
+    creators: Vec<Creator>,
+}
+
+#[derive(Serialize)]
+struct Creator {
+    #[serde(flatten)]
+    place: Place,
+    created: u64,
+    ended: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Blocked<'a> {
+    reason: Option<&'a str>,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct Served<'a> {
+    method: &'a str,
+    path: &'a str,
+    requests: u64,
+    errors: Option<u64>,
+    times: Option<Times<'a>>,
+}
+
+fn more(out: &mut String, all: usize) {
+    if all > ROWS {
+        let _ = writeln!(out, "  ... and {} more", all - ROWS);
+    }
+}
+
+/// Bytes as a person reads them.
+fn size(bytes: f64) -> String {
+    let mut value = bytes;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{value:.0} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
