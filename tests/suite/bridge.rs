@@ -305,7 +305,9 @@ fn function_entries_of_an_unmodified_binary() {
         said.contains("by function entries of a binary without these probes; each hit costs it about "),
         "{said}"
     );
-    assert!(!said.contains("warning"), "{said}");
+    // Go 1.21 makes a function without a frame of it, whose first instruction kernels do not do themselves.
+    let left_out = "warning: go:netpoll__ready at ";
+    assert!(!said.lines().any(|l| l.starts_with("warning") && !l.starts_with(left_out)), "{said}");
     let mut events = lines(&text(&out.stdout));
     assert_eq!(events.pop().unwrap()["summary"]["dropped"], 0);
     let seen = Traced { did: serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap(), events };
@@ -326,7 +328,7 @@ fn function_entries_of_an_unmodified_binary() {
     let large = seen.args("go", "heap__alloc").filter(|a| a["size"] == 1 << 20);
     assert_eq!(large.count() as u64, seen.number("Large"));
     assert!(seen.of("go", "panic").count() >= seen.did["Panics"].as_array().unwrap().len());
-    assert!(seen.args("go", "netpoll__ready").any(|a| a["mode"] == 'r' as u32));
+    assert!(said.contains(left_out) || seen.args("go", "netpoll__ready").any(|a| a["mode"] == 'r' as u32));
 
     let sent = seen.did["Requests"].as_array().unwrap();
     let served: Vec<&Value> = seen.args("net_http", "server_request_start").collect();
@@ -376,7 +378,7 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
         let symbol = format!(" main.{function}.abi0");
         let line = symbols.lines().find(|l| l.ends_with(&symbol)).unwrap_or_else(|| panic!("{symbols}"));
         let start = u64::from_str_radix(line.split_whitespace().next().unwrap(), 16).unwrap();
-        let code = view.at_vaddr(start, 32).unwrap();
+        let code = (1..=32).rev().find_map(|length| view.at_vaddr(start, length)).unwrap();
         let note = Note {
             pc: start + code.windows(2).position(|two| two == [0x90, 0xc3]).unwrap() as u64,
             base: view.section(".text").unwrap().addr,
@@ -481,4 +483,27 @@ fn the_view_of_a_program() {
         let out = attach(target);
         assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(code), said));
     }
+}
+
+/// The script of the documentation, run by a tracer of another make.
+#[test]
+fn other_tracers_see_them_too() {
+    if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
+        return;
+    }
+    let app = copy(&Fixture::get("bridge", Mode::Overlay));
+    let facts = app.folder.path().join("facts.json");
+    let program = app.as_str();
+    let script = format!(
+        "usdt:{program}:go:gc__end {{ @cycle = arg0; }} usdt:{program}:net_http:server_request_end {{ @[arg0] = count(); }} \
+         usdt:{program}:go:goroutine__block {{ @why[str(arg1, arg2)] = count(); }}"
+    );
+    let run = format!("{program} {}", facts.display());
+    let out = stdout(command("bpftrace").args(["-e", &script, "-c", &run]));
+    let did: Value = serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap();
+    assert!(out.contains(&format!("@cycle: {}\n", did["NumGC"])), "{out}");
+    for request in did["Requests"].as_array().unwrap() {
+        assert!(out.contains(&format!("@[{}]: ", request["Status"])), "{out}");
+    }
+    assert!(out.contains("@why[sleep]: "), "{out}");
 }

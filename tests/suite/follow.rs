@@ -1,7 +1,11 @@
 //! What a target comes to run after it was looked at, and where hits come from: stacks.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use usdt_attach::follow::Follower;
+use usdt_attach::target::Target;
 use usdt_e2e::{
     Copy, Fixture, Mode, Need, Process, attach, command, copy, have, listed, semaphore, stdout, stream, text,
     tools, wait_for,
@@ -89,14 +93,21 @@ fn a_thousand_short_processes() {
     let tracer = tracer(&["trace", "--exe", app.as_str(), "--json", "e2e:hit"]);
     wait_for("the tracer", || attached(&tracer));
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", tracer.pid())).unwrap().count();
-    let before = descriptors();
+    // Once the first is through, everything that following takes is open.
+    stdout(&mut command(&app.path));
+    let mut before = 0;
+    wait_for("the tracer to be at rest", || {
+        let last = std::mem::replace(&mut before, descriptors());
+        std::thread::sleep(Duration::from_millis(100));
+        last == before
+    });
     let script = format!("for i in $(seq 250); do {0} & {0} & {0} & {0}; wait; done", app.as_str());
     stdout(command("bash").args(["-c", &script]));
     wait_for("nothing to be held for them", || descriptors() == before);
     let (_, out, _) = tracer.interrupt();
     let (events, summary) = stream(&out);
-    assert_eq!(summary["hits"], 1000, "{summary}");
-    assert_eq!((events.len(), pids(&events).len()), (1000, 1000));
+    assert_eq!(summary["hits"], 1001, "{summary}");
+    assert_eq!((events.len(), pids(&events).len()), (1001, 1001));
 }
 
 /// A process id that another process had before is traced no more than any other.
@@ -279,4 +290,24 @@ fn stacks_have_names() {
     let lines: Vec<&str> = out.lines().collect();
     assert!((2..=3).contains(&lines.len()), "of two addresses one is the site: {out}");
     assert!(lines.last().unwrap().starts_with("    main.main.func"), "{out}");
+}
+
+/// Between the first look at a target and the beginning of following, a process may become another program.
+#[test]
+fn what_comes_before_anybody_tells_is_found() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let script = format!("read go; exec {} -per 1", app.as_str());
+    let mut shell = command("sh");
+    let shell = shell.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut target = Process(shell.spawn().unwrap());
+    let found = usdt_attach::discover::process(target.pid()).unwrap();
+    target.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    target.wait_until_it_runs(&app.path);
+    let mut follower = Follower::new(&Target::Pids(vec![target.pid()]), &found);
+    let new = follower.look().unwrap();
+    assert!(new.iter().any(|f| f.object.path == app.path), "{new:?}");
+    assert!(follower.look().unwrap().is_empty());
 }

@@ -23,6 +23,9 @@ pub struct Follower {
     watch: Option<ExecWatch>,
     /// When to look next without being told.
     next: Instant,
+    /// Whether all was looked at since the kernel tells: nobody told of what came between the target's first look and
+    /// then.
+    caught_up: bool,
     /// Processes that called `exec` since: their libraries are not mapped at once.
     young: Vec<u32>,
 }
@@ -35,7 +38,8 @@ impl Follower {
             known: found.iter().map(|f| f.object.id).collect(),
             // Without it, files are found by looking.
             watch: ExecWatch::start().ok(),
-            next: Instant::now() + LOOK_EVERY,
+            next: Instant::now(),
+            caught_up: false,
             young: Vec::new(),
         }
     }
@@ -77,6 +81,7 @@ impl Follower {
             Target::All => self.everything(told, due),
             Target::Command(_) => Vec::new(),
         };
+        self.caught_up = self.watch.is_some();
         Ok(found.into_iter().filter(|f| self.known.insert(f.object.id)).collect())
     }
 
@@ -95,7 +100,7 @@ impl Follower {
         let mut pids = told.clone();
         if due {
             pids.append(&mut self.young);
-            if self.watch.is_none() {
+            if !self.caught_up {
                 pids.extend(all());
             }
         }
@@ -104,7 +109,7 @@ impl Follower {
     }
 
     fn everything(&mut self, told: Vec<u32>, due: bool) -> Vec<Found> {
-        if due && self.watch.is_none() {
+        if due && !self.caught_up {
             return Target::All.resolve(false).map(|r| r.found).unwrap_or_default();
         }
         self.processes(told, due, Vec::new)

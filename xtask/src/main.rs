@@ -6,6 +6,7 @@ mod command;
 mod demo;
 mod fuzz;
 mod golden;
+mod semver;
 mod setup;
 
 use command::{Failure, Outcome};
@@ -25,6 +26,11 @@ const TASKS: &[Task] = &[
         bench::run,
     ),
     ("fuzz", "fuzz each parser for ten minutes; arguments: target or all, seconds", fuzz::run),
+    (
+        "semver",
+        "what breaks users of the libraries, compared with a revision or the last release",
+        semver::run,
+    ),
     ("docs", "build the API documentation, warnings are errors", check::docs),
 ];
 

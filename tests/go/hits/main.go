@@ -26,7 +26,7 @@ func main() {
 	types := flag.Bool("types", false, "fire one probe of each kind instead")
 	all := flag.Bool("all", false, "wait until every probe is enabled, not just the one that says a tracer is there")
 	onSignal := flag.Bool("signal", false, "wait for an interrupt: some tracers enable probes before they attach to them")
-	timeout := flag.Duration("timeout", 30*time.Second, "how long to wait for a tracer")
+	timeout := flag.Duration("timeout", 100*time.Second, "how long to wait for a tracer")
 	timed := flag.Bool("time", false, "say how long a hit took")
 	linger := flag.Duration("linger", 0, "how long to stay after the last hit")
 	next := flag.String("exec", "", "program to become after the last hit")

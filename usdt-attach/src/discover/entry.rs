@@ -44,7 +44,7 @@ fn entries(data: &[u8], providers: &[&Provider]) -> Vec<Probe> {
             *place = function.entry;
         }
     }
-    let maker = Maker { view: &view, arch, goid: go.goid_offset() };
+    let maker = Maker { view: &view, arch, goid: go.goid_offset_quick() };
     let mut out = Vec::new();
     for provider in providers {
         for probe in &provider.probes {

@@ -49,3 +49,35 @@ fn what_differs_is_said() {
     assert_eq!(said("\tb()\n\tb()\n"), format!("{head}the place is there 2 times:\n\n\tb()\n{tail}"));
     assert_eq!(said("x\n"), format!("{head}this is nowhere in it:\n\n\tc()\n\td()\n{tail}"));
 }
+
+/// `docs/catalogue.md` is written from the catalogue (`cargo xtask golden`).
+#[test]
+fn the_documented_catalogue_is_this_one() {
+    const HEAD: &str = "\
+# The catalogue
+
+The probes of Go's runtime and standard library, by whichever way a binary has them ([runtime-native probes](runtime-native.md)).
+`cargo xtask golden` writes this file from the data in `gobinary/src/catalogue`. Function entries give what a function's beginning shows:
+the probes and arguments named at the end.
+
+";
+    let mut text = HEAD.to_owned();
+    let mut providers = Vec::new();
+    for name in names() {
+        providers.extend(definition::model(name).unwrap().schema().providers);
+    }
+    text.push_str(&crate::docgen::reference(&stapsdt::schema::Schema { version: 1, providers }));
+    text.push_str("\n# By function entries\n\n| probe | function | arguments |\n| --- | --- | --- |\n");
+    for provider in gobinary::catalogue::providers() {
+        for (probe, entry) in provider.probes.iter().flat_map(|p| p.entry.iter().map(move |e| (p, e))) {
+            let args: Vec<&str> = entry.args.keys().map(String::as_str).collect();
+            let (provider, probe, function) = (&provider.name, &probe.name, &entry.function);
+            text.push_str(&format!("| `{provider}:{probe}` | `{function}` | {} |\n", args.join(", ")));
+        }
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalogue.md");
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        std::fs::write(&file, &text).unwrap();
+    }
+    assert!(std::fs::read_to_string(&file).unwrap_or_default() == text, "run `cargo xtask golden`");
+}
