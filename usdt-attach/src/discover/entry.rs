@@ -193,4 +193,12 @@ mod tests {
         assert_eq!(behind(&[0x55, 0x48, 0x89, 0xe5]), 0);
         assert_eq!(behind(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x48]), 0, "no push");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_code_is_looked_at(code: Vec<u8>) {
+            let behind = behind_stack_check(&code, Arch::X86_64);
+            proptest::prop_assert!(behind == 0 || code[behind] == 0x55);
+        }
+    }
 }

@@ -81,3 +81,25 @@ the probes and arguments named at the end.
     }
     assert!(std::fs::read_to_string(&file).unwrap_or_default() == text, "run `cargo xtask golden`");
 }
+
+proptest::proptest! {
+    /// Whatever the source: a place that is there once is changed and nothing else; else it is said why not.
+    #[test]
+    fn only_the_place_changes(before in "([ab}\t]{0,3}\n){0,6}", behind in "([ab}\t]{0,3}\n){0,6}") {
+        let edit = edit(&[("\tplace()\n}\n", "\tnew()\n}\n")]);
+        let changed = edit.apply(&format!("{before}\tplace()\n}}\n{behind}")).unwrap();
+        proptest::prop_assert_eq!(changed, format!("{before}\tnew()\n}}\n{behind}"));
+        let mismatch = edit.apply(&format!("{before}{behind}")).unwrap_err();
+        proptest::prop_assert!(mismatch.found == 0 && !mismatch.to_string().is_empty());
+    }
+
+    #[test]
+    fn any_source_is_refused_or_changed(text in "\\PC*", lines in "(\tplace\\(\\)\n|}\n|x){0,9}") {
+        let edit = edit(&[("\tplace()\n}\n", ""), ("}\n", "")]);
+        for text in [text, lines] {
+            if let Err(mismatch) = edit.apply(&text) {
+                proptest::prop_assert!(!mismatch.to_string().is_empty());
+            }
+        }
+    }
+}
