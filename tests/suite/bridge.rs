@@ -9,7 +9,7 @@ use stapsdt::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, stdout, text, usdt_gen};
+use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, listed, stdout, text, usdt_gen};
 
 /// What the program did, by its own account, and what was traced of it.
 struct Traced {
@@ -506,4 +506,26 @@ fn other_tracers_see_them_too() {
         assert!(out.contains(&format!("@[{}]: ", request["Status"])), "{out}");
     }
     assert!(out.contains("@why[sleep]: "), "{out}");
+}
+
+/// For arm64, and by a compiler that does not optimise: code that must not grow the stack has less room then.
+#[test]
+fn other_builds() {
+    let folder = tempfile::tempdir().unwrap();
+    let overlay = stdout(command("usdt-gen").args(["overlay", "-o"]).arg(folder.path().join("overlay")));
+    let overlay = format!("-overlay={}", overlay.trim());
+    for (arch, flags) in [("arm64", "-gcflags=all="), ("amd64", "-gcflags=all=-N -l")] {
+        let out = folder.path().join(arch);
+        let mut build = command("go");
+        build.args(["build", &overlay, "-toolexec=usdt-gen toolexec", flags, "-o"]).arg(&out).arg("./bridge");
+        stdout(
+            build.env("GOARCH", arch).env("CGO_ENABLED", "0").current_dir(usdt_e2e::root().join("tests/go")),
+        );
+        let verified = usdt_gen(&["verify", out.to_str().unwrap()]);
+        let all = 5 * listed(&out).len();
+        assert_eq!(text(&verified.stderr), format!("{all} accepted, 0 in part, 0 rejected\n"), "{arch}");
+    }
+    if std::env::consts::ARCH == "x86_64" {
+        stdout(&mut command(folder.path().join("amd64")));
+    }
 }
