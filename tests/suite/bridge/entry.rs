@@ -1,0 +1,141 @@
+//! By function entries of binaries as they are, and by notes that a toolchain emitted itself.
+
+use super::Traced;
+use serde_json::Value;
+#[cfg(target_arch = "x86_64")]
+use stapsdt::{
+    elf::View,
+    note::{Format, Note},
+};
+use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, stdout, text};
+
+/// The same questions asked of a stripped binary of the stock toolchain.
+#[test]
+fn function_entries_of_an_unmodified_binary() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("bridge", Mode::PlainStripped));
+    let facts = app.folder.path().join("facts.json");
+    let globs = ["go:*", "net_http:*", "sql:*", "tls:*", "net:*"];
+    let program = ["--", app.as_str(), facts.to_str().unwrap()];
+    let out = attach(&[&["trace", "--json"], &globs[..], &program[..]].concat());
+    let said = text(&out.stderr);
+    assert!(out.status.success(), "{said}");
+    assert!(
+        said.contains("by function entries of a binary without these probes; each hit costs it about "),
+        "{said}"
+    );
+    // Go 1.21 makes a function without a frame of it, whose first instruction kernels do not do themselves.
+    let left_out = "warning: go:netpoll__ready at ";
+    assert!(!said.lines().any(|l| l.starts_with("warning") && !l.starts_with(left_out)), "{said}");
+    let mut events = lines(&text(&out.stdout));
+    assert_eq!(events.pop().unwrap()["summary"]["dropped"], 0);
+    let seen = Traced { did: serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap(), events };
+
+    let made = seen.args("go", "goroutine__create").filter(|a| a["fn"] == seen.did["Worker"]);
+    assert_eq!(made.inspect(|a| assert_eq!(a["parent"], 1)).count() as u64, seen.number("Workers"));
+    let ended = seen.ids("goroutine__exit");
+    assert!(ended.len() as u64 >= seen.number("Workers") + seen.number("Sleepers"), "{}", ended.len());
+    assert_eq!(seen.of("go", "goroutine__exit").count(), ended.len(), "each ends once");
+    assert!(seen.ids("goroutine__start").is_superset(&ended));
+    assert!(seen.of("go", "goroutine__block").all(|e| e["goid"] == e["args"]["id"]));
+    let calls = |probe: &str| seen.args("go", probe).filter(|a| a["id"] == 1).count();
+    assert_eq!(calls("syscall__begin"), calls("syscall__end"));
+    for probe in ["gc__start", "gc__mark__done", "gc__end"] {
+        assert_eq!(seen.of("go", probe).count() as u64, seen.number("NumGC"), "{probe}");
+    }
+    assert_eq!(seen.of("go", "stw__begin").count(), seen.of("go", "stw__end").count());
+    let large = seen.args("go", "heap__alloc").filter(|a| a["size"] == 1 << 20);
+    assert_eq!(large.count() as u64, seen.number("Large"));
+    assert!(seen.of("go", "panic").count() >= seen.did["Panics"].as_array().unwrap().len());
+    assert!(said.contains(left_out) || seen.args("go", "netpoll__ready").any(|a| a["mode"] == 'r' as u32));
+
+    let sent = seen.did["Requests"].as_array().unwrap();
+    let served: Vec<&Value> = seen.args("net_http", "server_request_start").collect();
+    assert_eq!(served.len(), sent.len());
+    for (served, sent) in served.iter().zip(sent) {
+        assert_eq!(served["method"], sent["Method"]);
+        assert!(served["host"].as_str().unwrap().starts_with("127.0.0.1:"), "{served}");
+    }
+    for (probe, texts) in seen.did["Statements"].as_object().unwrap() {
+        let asked: Vec<&Value> = seen.args("sql", probe).map(|a| &a["query"]).collect();
+        assert_eq!(asked, texts.as_array().unwrap().iter().collect::<Vec<_>>(), "{probe}");
+    }
+    let clients = seen.args("tls", "handshake_start").filter(|a| a["client"] == true).count();
+    assert_eq!((clients, seen.of("tls", "handshake_start").count()), (3, 6));
+    assert!(seen.args("net", "conn_close").any(|a| a["fd"].as_i64().unwrap() > 2));
+
+    // They are offered to who asks for them by name, and only where the binary has no probes of its own.
+    let listed = |mode: Mode, glob: &str| -> Vec<Value> {
+        let binary = Fixture::get("bridge", mode);
+        lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(binary).arg(glob)))
+    };
+    assert!(listed(Mode::PlainStripped, "go:*").iter().all(|p| p["source"] == "entry"));
+    assert!(listed(Mode::Overlay, "go:*").iter().all(|p| p["source"] == "note"));
+    let all = attach(&["list", app.as_str()]);
+    assert!(text(&all.stderr).ends_with(": no probes\n"), "{}", text(&all.stderr));
+}
+
+/// Notes as the known fork of Go writes them: the padding counted into the descriptor's size, no `.stapsdt.base`, no
+/// semaphores, sites in the middle of code.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn notes_of_a_toolchain_with_probes_of_its_own() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("native", Mode::Plain));
+    let data = std::fs::read(&app.path).unwrap();
+    let view = View::parse(&data).unwrap();
+    let symbols = stdout(command("go").args(["tool", "nm", app.as_str()]));
+    let mut notes = Vec::new();
+    for (function, provider, name, args) in [
+        ("requestStart", "net_http", "server_request_start", "8@%rax 8@%rbx 8@%rcx 8@%rdi"),
+        ("requestEnd", "net_http", "server_request_end", "-4@%ecx"),
+        ("query", "sql", "query", "8@%rax 8@%rbx"),
+        ("query", "own", "other", "8@%rbx"),
+    ] {
+        let symbol = format!(" main.{function}.abi0");
+        let line = symbols.lines().find(|l| l.ends_with(&symbol)).unwrap_or_else(|| panic!("{symbols}"));
+        let start = u64::from_str_radix(line.split_whitespace().next().unwrap(), 16).unwrap();
+        let code = (1..=32).rev().find_map(|length| view.at_vaddr(start, length)).unwrap();
+        let note = Note {
+            pc: start + code.windows(2).position(|two| two == [0x90, 0xc3]).unwrap() as u64,
+            base: view.section(".text").unwrap().addr,
+            semaphore: 0,
+            provider: provider.into(),
+            name: name.into(),
+            args: args.into(),
+        };
+        let begin = notes.len();
+        note.encode(Format::LE64, &mut notes).unwrap();
+        let padded = (notes.len() - begin - 20) as u32;
+        notes[begin + 4..begin + 8].copy_from_slice(&padded.to_le_bytes());
+    }
+    let file = app.folder.path().join("notes");
+    std::fs::write(&file, notes).unwrap();
+    let section = format!(".note.stapsdt={}", file.display());
+    stdout(command("objcopy").args(["--add-section", &section, app.as_str()]));
+
+    let listed = lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(&app.path)));
+    let sources: Vec<&str> = listed.iter().map(|p| p["source"].as_str().unwrap()).collect();
+    assert_eq!(sources, ["native", "native", "native", "note"]);
+    let shown = stdout(command("usdt-attach").arg("list").arg(&app.path));
+    assert!(shown.contains("net_http:server_request_start(string method, string path)\n"), "{shown}");
+
+    let out = attach(&["trace", "*", "--json", "--", app.as_str(), "3"]);
+    let mut events = lines(&text(&out.stdout));
+    assert_eq!(events.pop().unwrap()["summary"]["delivered"], 12);
+    let seen = Traced { did: Value::Null, events };
+    let served: Vec<String> = seen
+        .args("net_http", "server_request_start")
+        .map(|a| format!("{} {}", a["method"], a["path"]))
+        .collect();
+    assert_eq!(served, [r#""GET" "/item/0""#, r#""GET" "/item/1""#, r#""GET" "/item/2""#]);
+    assert!(seen.of("net_http", "server_request_start").all(|e| e["goid"] == 1));
+    let ends: Vec<&Value> = seen.args("net_http", "server_request_end").map(|a| &a["status"]).collect();
+    assert_eq!(ends, [200, 201, 202]);
+    let queries: Vec<&Value> = seen.args("sql", "query").map(|a| &a["query"]).collect();
+    assert_eq!(queries, ["SELECT 0", "SELECT 1", "SELECT 2"]);
+}

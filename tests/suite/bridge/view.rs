@@ -1,0 +1,93 @@
+//! What people and other tracers see of them.
+
+use serde_json::Value;
+use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, stdout, text};
+
+/// Runs the program under `usdt-attach go --json`; its own account, and the last line.
+fn overview(mode: Mode) -> (Value, Value) {
+    let app = copy(&Fixture::get("bridge", mode));
+    let facts = app.folder.path().join("facts.json");
+    let program = ["--", app.as_str(), facts.to_str().unwrap()];
+    let out = attach(&[&["go", "--json", "--interval", "50ms"], &program[..]].concat());
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let last = lines(&text(&out.stdout)).pop().unwrap();
+    (serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap(), last)
+}
+
+#[test]
+fn the_view_of_a_program() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    for mode in [Mode::Overlay, Mode::PlainStripped] {
+        let (did, shown) = overview(mode);
+        let by_hand = did["Workers"].as_u64().unwrap() + did["Sleepers"].as_u64().unwrap();
+        let goroutines = &shown["goroutines"];
+        assert!(goroutines["ended"].as_u64().unwrap() >= by_hand, "{goroutines}");
+        let own = |p: &&Value| p["function"] == "main.main";
+        let created = goroutines["creators"].as_array().unwrap().iter().filter(own);
+        assert!(created.map(|p| p["created"].as_u64().unwrap()).sum::<u64>() > by_hand, "{goroutines}");
+        assert_eq!(shown["collections"], did["NumGC"]);
+        assert!(shown["panics"].as_u64().unwrap() >= did["Panics"].as_array().unwrap().len() as u64);
+        assert!(shown["pauses"]["count"].as_u64().unwrap() >= 2 * did["NumGC"].as_u64().unwrap());
+        let sent = did["Requests"].as_array().unwrap();
+        let http = shown["http"].as_array().unwrap();
+        let served = |field: &str| http.iter().filter_map(|r| r[field].as_u64()).sum::<u64>();
+        assert_eq!(served("requests"), sent.len() as u64);
+        if mode == Mode::PlainStripped {
+            assert!(shown["latency"].is_null() && shown["allocated"].is_null() && http[0]["times"].is_null());
+            assert!(goroutines["waiting"].is_null() && shown["blocked"][0]["reason"].is_null());
+            continue;
+        }
+        assert_eq!(served("errors"), sent.iter().filter(|r| r["Status"] == 500).count() as u64);
+        assert!(http.iter().all(|r| r["path"].as_str().unwrap().starts_with("/status/")));
+        assert!(http.iter().all(|r| r["times"]["count"] == r["requests"]));
+        let slept = shown["blocked"].as_array().unwrap().iter().find(|b| b["reason"] == "sleep").unwrap();
+        assert!(slept["count"].as_u64().unwrap() >= did["Sleepers"].as_u64().unwrap());
+        assert!(shown["latency"]["count"].as_u64().unwrap() > by_hand);
+        let allocated = shown["allocated"].as_u64().unwrap();
+        assert!(allocated > (did["Large"].as_u64().unwrap() << 20) + 208 * did["Small"].as_u64().unwrap());
+    }
+    let app = copy(&Fixture::get("bridge", Mode::Overlay));
+    let out = attach(&["go", "--interval", "50ms", "--", app.as_str()]);
+    let shown = text(&out.stdout);
+    for head in [
+        "GOROUTINES  ",
+        "SCHEDULER   from runnable to running",
+        "BLOCKED     ",
+        "MEMORY      ",
+        "HTTP        ",
+    ] {
+        assert!(shown.contains(head), "{shown}");
+    }
+    for (target, code, said) in [
+        (&["go", "--all"][..], 2, "error: a runtime is one process's: say -p PID or -- CMD\n"),
+        (&["go", "--", "/bin/true"][..], 2, "error: /bin/true has no probes\n"),
+    ] {
+        let out = attach(target);
+        assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(code), said));
+    }
+}
+
+/// The script of the documentation, run by a tracer of another make.
+#[test]
+fn other_tracers_see_them_too() {
+    if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
+        return;
+    }
+    let app = copy(&Fixture::get("bridge", Mode::Overlay));
+    let facts = app.folder.path().join("facts.json");
+    let program = app.as_str();
+    let script = format!(
+        "usdt:{program}:go:gc__end {{ @cycle = arg0; }} usdt:{program}:net_http:server_request_end {{ @[arg0] = count(); }} \
+         usdt:{program}:go:goroutine__block {{ @why[str(arg1, arg2)] = count(); }}"
+    );
+    let run = format!("{program} {}", facts.display());
+    let out = stdout(command("bpftrace").args(["-e", &script, "-c", &run]));
+    let did: Value = serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap();
+    assert!(out.contains(&format!("@cycle: {}\n", did["NumGC"])), "{out}");
+    for request in did["Requests"].as_array().unwrap() {
+        assert!(out.contains(&format!("@[{}]: ", request["Status"])), "{out}");
+    }
+    assert!(out.contains("@why[sleep]: "), "{out}");
+}
