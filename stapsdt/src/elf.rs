@@ -249,6 +249,11 @@ impl<'a> View<'a> {
         self.range(segment.offset.checked_add(vaddr - segment.vaddr)?, len)
     }
 
+    /// Bytes at an address, at most so many: less where what is loaded ends.
+    pub fn at_most(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
+        (1..=len).rev().find_map(|len| self.at_vaddr(vaddr, len))
+    }
+
     /// What the dynamic loader puts where, `place -> link-time address`, at the places that `wanted` picks: of
     /// base-relative relocations, and of those against a symbol that the file itself defines. In arm64 PIEs and in
     /// Go plugins addresses stand only here. Large programs have millions: they are walked, not kept.

@@ -2,7 +2,6 @@
 //! counted in the kernel; whichever probes a binary lacks, what they would tell is absent.
 
 use crate::aggregate::{Histogram, Key, Row, Total};
-use crate::discover::Source;
 use crate::error::Result;
 use crate::filter::Subject;
 use crate::plan::{Options, Plan, Work};
@@ -85,17 +84,6 @@ pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
     out
 }
 
-/// The ways by which the probes come, for who wants to know how exact the answers are.
-pub fn sources(chosen: &[Selected]) -> Vec<Source> {
-    let mut out: Vec<Source> = Vec::new();
-    for one in chosen {
-        if !out.contains(&one.probe.source) {
-            out.push(one.probe.source);
-        }
-    }
-    out
-}
-
 /// What was counted since the probes were attached.
 #[derive(Clone, Debug, Default)]
 pub struct Overview {
@@ -115,8 +103,8 @@ pub struct Overview {
     pub allocated: Option<u64>,
     /// Requests, by method and path.
     pub routes: BTreeMap<(String, String), Route>,
-    /// What has been asked, answered or not.
-    pub asked: Vec<Question>,
+    /// What the binary's probes can answer.
+    asked: Vec<Question>,
 }
 
 /// Goroutines of one place.
@@ -199,6 +187,11 @@ impl Overview {
         }
     }
 
+    /// Whether the binary's probes answer a question.
+    pub fn knows(&self, question: Question) -> bool {
+        self.asked.contains(&question)
+    }
+
     /// Goroutines made.
     pub fn created(&self) -> u64 {
         self.creators.values().map(|lives| lives.created).sum()
@@ -210,7 +203,7 @@ impl Overview {
         let fired = |name: &str| self.changes.get(name).copied().unwrap_or(0) as i64;
         let blocks: u64 = self.blocked.values().sum();
         // Function entries do not see every end of waiting.
-        let waits = self.asked.contains(&Question::Blocked);
+        let waits = self.knows(Question::Blocked);
         let calls = self.changes.contains_key("syscall__begin");
         (
             self.created() as i64 - self.ended as i64,

@@ -25,6 +25,14 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     new.finish(None)
 }
 
+/// The same where something changes: an unchanged file keeps its time stamp, and with it everything built from it.
+pub fn write_changed(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    if std::fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    write_atomic(path, bytes)
+}
+
 /// A file that takes another's place when it is finished, and goes away when it is not.
 #[derive(Debug)]
 pub struct Replacement {

@@ -99,7 +99,7 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
         let symbol = format!(" main.{function}.abi0");
         let line = symbols.lines().find(|l| l.ends_with(&symbol)).unwrap_or_else(|| panic!("{symbols}"));
         let start = u64::from_str_radix(line.split_whitespace().next().unwrap(), 16).unwrap();
-        let code = (1..=32).rev().find_map(|length| view.at_vaddr(start, length)).unwrap();
+        let code = view.at_most(start, 32).unwrap();
         let note = Note {
             pc: start + code.windows(2).position(|two| two == [0x90, 0xc3]).unwrap() as u64,
             base: view.section(".text").unwrap().addr,

@@ -3,7 +3,7 @@
 use super::args::{HitArgs, Looked, TargetArgs, duration};
 use super::attach::finish;
 use super::output::{Screen, now};
-use super::{Colour, say, written};
+use super::{Colour, say};
 use crate::backend::kernel::Mechanism;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -145,10 +145,10 @@ impl Output for Shown {
         };
         self.before.truncate(1);
         self.before.push_front((overview, Instant::now()));
-        Ok(result.and_then(|()| out.flush()))
+        Ok(result)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        written(io::stdout().flush()).map_err(|e| io::Error::other(e.to_string()))
+        io::stdout().flush()
     }
 }

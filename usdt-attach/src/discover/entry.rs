@@ -1,9 +1,9 @@
 //! The catalogue's probes in Go binaries that have none: function entries, found through the function table, which
 //! stripped files have, too.
 
-use super::{Found, Probe, Source, catalogue};
+use super::{Found, Probe, Source, catalogue, running_goroutine};
+use gobinary::GoBinary;
 use gobinary::catalogue::{Entry, Place, Provider, providers};
-use gobinary::{GoBinary, goid};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::elf::View;
 use stapsdt::schema;
@@ -67,10 +67,10 @@ impl Maker<'_> {
     fn probe(&self, provider: &Provider, name: &str, entry: &Entry, address: u64) -> Option<Probe> {
         /// More than any beginning of a function that is recognised.
         const LONGEST: u64 = 32;
-        let code = (1..=LONGEST).rev().find_map(|n| self.view.at_vaddr(address, n))?;
+        let code = self.view.at_most(address, LONGEST)?;
         let distance = behind_stack_check(code, self.arch);
         let address = address.checked_add(distance as u64)?;
-        let segment = self.view.load_segment(address, 1).filter(|s| s.is_executable())?;
+        self.view.load_segment(address, 1).filter(|s| s.is_executable())?;
         let whole = catalogue::whole(&provider.name, name)?;
         let mut args = Vec::new();
         let mut schema = schema::Probe { args: Vec::new(), ..whole.clone() };
@@ -84,7 +84,7 @@ impl Maker<'_> {
             provider: provider.name.clone(),
             name: name.to_owned(),
             address,
-            offset: segment.offset.checked_add(address - segment.vaddr)?,
+            offset: self.view.vaddr_to_offset(address)?,
             semaphore: None,
             semaphore_offset: None,
             args: args.join(" "),
@@ -126,11 +126,7 @@ impl Maker<'_> {
                 out
             }
             Place::Goid(of) => {
-                let base = match (of, self.arch) {
-                    (Some(number), _) => self.register(number)?,
-                    (None, Arch::X86_64) => goid::G_AMD64,
-                    (None, Arch::Aarch64) => goid::G_ARM64,
-                };
+                let base = of.map_or(Some(running_goroutine(self.arch)), |number| self.register(number))?;
                 vec![value(8, false, memory(base, self.goid?.into()))]
             }
             Place::Constant(number) => vec![first(Operand::Constant(Expr::number(number)))],
@@ -140,7 +136,7 @@ impl Maker<'_> {
     fn register(&self, number: u8) -> Option<u8> {
         match self.arch {
             Arch::X86_64 => AMD64.get(usize::from(number)).copied(),
-            Arch::Aarch64 => (number < 16).then_some(number),
+            Arch::Aarch64 => Some(number),
         }
     }
 }

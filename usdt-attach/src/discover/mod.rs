@@ -15,6 +15,7 @@ pub use described::Described;
 pub use entry::add_entries;
 pub use host::host;
 pub use object::{Object, ObjectId};
+pub(crate) use probes::running_goroutine;
 pub use probes::{Probe, Source};
 
 use crate::error::{Error, Result};

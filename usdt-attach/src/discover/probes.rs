@@ -77,6 +77,14 @@ impl Probe {
     }
 }
 
+/// The register that Go code has the running goroutine in.
+pub(crate) fn running_goroutine(arch: Arch) -> u8 {
+    match arch {
+        Arch::X86_64 => gobinary::goid::G_AMD64,
+        Arch::Aarch64 => gobinary::goid::G_ARM64,
+    }
+}
+
 /// `PT_NOTE` (gABI, "Program Header").
 const PT_NOTE: u32 = 4;
 
@@ -96,9 +104,7 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<String>)> {
     if let Some(arch) = view.arch() {
         scanner.notes(arch).map_err(|problem| Error::Object { path: object.path.clone(), problem })?;
         let sealed = view.section(schema::SECTION).is_some();
-        let may_hold_blobs =
-            view.sections.is_empty() || GO_SECTIONS.iter().any(|s| view.section(s).is_some());
-        if !sealed && may_hold_blobs {
+        if !sealed && (view.sections.is_empty() || scanner.is_go()) {
             scanner.blobs(arch);
         }
         scanner.resolve();
@@ -248,7 +254,7 @@ impl Scanner<'_> {
             ));
         }
         let generated = view.at_vaddr(note.pc, site::of(arch).len() as u64) == Some(site::of(arch));
-        let code = (1..=4).rev().find_map(|n| view.at_vaddr(note.pc, n)).unwrap_or_default();
+        let code = view.at_most(note.pc, 4).unwrap_or_default();
         self.probes.push(Probe {
             provider: note.provider,
             name: note.name,

@@ -122,9 +122,6 @@ fn resolved(probe: &Probe, mut value: Value) -> Place {
 
 /// Where the goroutine id is, on the architecture that the probe is for.
 fn goroutine_id(offset: u32, arch: Arch) -> Operand {
-    let g = match arch {
-        Arch::X86_64 => gobinary::goid::G_AMD64,
-        Arch::Aarch64 => gobinary::goid::G_ARM64,
-    };
+    let g = crate::discover::running_goroutine(arch);
     Operand::Memory { disp: Expr::number(offset.into()), base: Some(Register::gpr(g)), index: None }
 }

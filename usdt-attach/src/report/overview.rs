@@ -3,8 +3,7 @@
 use super::json::{self, Times};
 use super::table::{Style, bars, time};
 use super::text::escape;
-use crate::aggregate::Histogram;
-use crate::overview::{Overview, Route};
+use crate::overview::{Overview, Question, Route};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -97,11 +96,7 @@ impl View<'_> {
         for (address, lives) in places.iter().take(ROWS) {
             let Place { function, file, line } = (self.places)(**address);
             let live = lives.created.saturating_sub(lives.ended);
-            let live = if now.asked.contains(&crate::overview::Question::Ended) {
-                live.to_string()
-            } else {
-                "-".into()
-            };
+            let live = if now.knows(Question::Ended) { live.to_string() } else { "-".into() };
             let _ = write!(out, "{live:>10} {:>10}  {}", lives.created, escape(function.as_bytes()));
             if let (Some(file), Some(line)) = (file, line) {
                 let file = file.rsplit('/').next().unwrap_or_default();
@@ -190,7 +185,7 @@ impl View<'_> {
         let creators = now.creators.iter().map(|(address, lives)| Creator {
             place: (self.places)(*address),
             created: lives.created,
-            ended: now.asked.contains(&crate::overview::Question::Ended).then_some(lives.ended),
+            ended: now.knows(Question::Ended).then_some(lives.ended),
         });
         let blocked =
             now.blocked.iter().map(|(reason, count)| Blocked { reason: reason.as_deref(), count: *count });
@@ -212,8 +207,8 @@ impl View<'_> {
                 creators: creators.collect(),
             },
             blocked: blocked.collect(),
-            latency: times(now.latency.as_ref()),
-            pauses: times(now.pauses.as_ref()),
+            latency: now.latency.as_ref().map(Times),
+            pauses: now.pauses.as_ref().map(Times),
             allocated: now.allocated,
             collections: now.changes.get("gc__end").copied(),
             panics: now.changes.get("panic").copied(),
@@ -221,10 +216,6 @@ impl View<'_> {
         };
         json::line(out, &whole)
     }
-}
-
-fn times(histogram: Option<&Histogram>) -> Option<Times<'_>> {
-    histogram.map(Times)
 }
 
 #[derive(Serialize)]

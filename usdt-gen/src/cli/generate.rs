@@ -3,7 +3,7 @@
 use super::{BAD_INPUT, FINDINGS, Failure, OK, REFUSED, definition, print, say};
 use crate::dlang::Dialect;
 use crate::golang::{self, File};
-use crate::output::write_atomic;
+use crate::output::write_changed;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
@@ -80,11 +80,7 @@ fn write(folder: &Path, files: &[File]) -> Result<i32, Failure> {
     }
     for file in files {
         let target = folder.join(&file.name);
-        // An unchanged file keeps its time stamp, and with it everything built from it.
-        if std::fs::read(&target).is_ok_and(|old| old == file.text.as_bytes()) {
-            continue;
-        }
-        write_atomic(&target, file.text.as_bytes()).map_err(|e| Failure(REFUSED, e.to_string()))?;
+        write_changed(&target, file.text.as_bytes()).map_err(|e| Failure(REFUSED, e.to_string()))?;
     }
     Ok(OK)
 }

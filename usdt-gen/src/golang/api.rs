@@ -206,7 +206,10 @@ fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
         out.push_str("//\n");
         wrapped(out, &format!("Tracers see {}.", tracer_view(probe)));
     }
-    out.push_str(nosplit(probe, unit));
+    let directive = nosplit(probe, unit);
+    if !directive.is_empty() {
+        let _ = write!(out, "//\n{directive}");
+    }
     let _ = write!(
         out,
         "func {name}({params}) {{\n\tif uint32({gate}.semaphore) != 0 {{\n\t\t{fire}({})\n\t}}\n}}\n\n",
@@ -269,7 +272,7 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
     let _ = write!(
         out,
         "{}//go:noinline\nfunc {}({}) {{\n{before}\t{}({})\n}}\n\n",
-        nosplit(probe, unit).trim_start_matches("//\n"),
+        nosplit(probe, unit),
         probe.fire(),
         signature(probe, unit),
         probe.entry(),
@@ -279,7 +282,7 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
 
 /// The runtime fires where a stack must not grow. Text it fires with elsewhere only.
 fn nosplit(probe: &GoProbe<'_>, unit: &Unit<'_>) -> &'static str {
-    if unit.package.runtime && !probe.has_text() { "//\n//go:nosplit\n" } else { "" }
+    if unit.package.runtime && !probe.has_text() { "//go:nosplit\n" } else { "" }
 }
 
 fn convert(to: &str, name: &str, same: bool) -> String {

@@ -8,8 +8,8 @@ mod definition;
 mod patch;
 
 use crate::golang::{self, Package};
-use crate::output::{WriteError, write_atomic};
-use indexmap::IndexMap;
+use crate::output::{WriteError, write_changed};
+use indexmap::{IndexMap, IndexSet};
 pub use patch::Mismatch;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -130,7 +130,8 @@ impl Overlay {
     /// Changes the sources of a toolchain for these providers.
     pub fn new(goroot: &Path, providers: &[String]) -> Result<Overlay, OverlayError> {
         let mut overlay = Overlay { files: IndexMap::new() };
-        for name in providers {
+        // Named twice is meant once.
+        for name in providers.iter().collect::<IndexSet<_>>() {
             let edits =
                 EDITS.get(name.as_str()).ok_or_else(|| OverlayError::Provider { name: name.clone() })?;
             overlay.add_stubs(name, &edits.package)?;
@@ -146,9 +147,7 @@ impl Overlay {
                     Some(text) => text.clone(),
                     None => source(goroot, &edit.file)?,
                 };
-                let new = edit.apply(&old).map_err(|mismatch| {
-                    OverlayError::Mismatch(Box::new(Mismatch { provider: name.clone(), ..*mismatch }))
-                })?;
+                let new = edit.apply(name, &old).map_err(OverlayError::Mismatch)?;
                 overlay.files.insert(edit.file.clone(), new);
             }
         }
@@ -185,24 +184,16 @@ impl Overlay {
             let parent = target.parent().unwrap_or(folder);
             std::fs::create_dir_all(parent)
                 .map_err(|error| OverlayError::Folder { path: parent.to_owned(), error })?;
-            write_changed(&target, text)?;
+            write_changed(&target, text.as_bytes())?;
             let original = goroot.join("src").join(path);
             list.replace.insert(original.display().to_string(), target.display().to_string().into());
         }
         let file = folder.join(FILE);
         let mut text = serde_json::to_string_pretty(&list).unwrap_or_default();
         text.push('\n');
-        write_changed(&file, &text)?;
+        write_changed(&file, text.as_bytes())?;
         Ok(file)
     }
-}
-
-/// An unchanged file keeps its time stamp.
-fn write_changed(path: &Path, text: &str) -> Result<(), WriteError> {
-    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
-        return Ok(());
-    }
-    write_atomic(path, text.as_bytes())
 }
 
 fn source(goroot: &Path, file: &str) -> Result<String, OverlayError> {

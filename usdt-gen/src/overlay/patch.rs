@@ -61,8 +61,8 @@ impl fmt::Display for Mismatch {
 }
 
 impl Edit {
-    /// The changed file.
-    pub(super) fn apply(&self, text: &str) -> Result<String, Box<Mismatch>> {
+    /// The changed file. A mismatch says whose probes are missing.
+    pub(super) fn apply(&self, provider: &str, text: &str) -> Result<String, Box<Mismatch>> {
         let found: Vec<(&Place, usize)> = self
             .places
             .iter()
@@ -73,23 +73,19 @@ impl Edit {
             let after = rest.strip_prefix(place.find.as_str()).unwrap_or_default();
             return Ok(format!("{before}{}{after}", place.put));
         }
-        let wanted = match found.first() {
-            Some((place, _)) => (0, None, *place),
+        let (place, nearest) = match found.first() {
+            Some((place, _)) => (*place, None),
             None => {
-                let near = self.places.iter().map(|place| {
-                    let near = nearest(text, &place.find);
-                    (near.map_or(0, |(_, agree)| agree), near, place)
-                });
-                let Some(best) = near.max_by_key(|(agree, ..)| *agree) else {
+                let near = self.places.iter().map(|place| (place, nearest(text, &place.find)));
+                let Some(best) = near.max_by_key(|(_, near)| near.map(|(_, agree)| agree)) else {
                     return Ok(text.to_owned());
                 };
                 best
             }
         };
-        let (_, nearest, place) = wanted;
         let line = nearest.and_then(|(line, agree)| text.lines().nth(line + agree - 1));
         Err(Box::new(Mismatch {
-            provider: String::new(),
+            provider: provider.to_owned(),
             probes: self.probes.clone(),
             file: self.file.clone(),
             found: found.len(),

@@ -27,19 +27,16 @@ fn edit(places: &[(&str, &str)]) -> patch::Edit {
 #[test]
 fn one_place_once() {
     let edit = edit(&[("\tb()\n", "\tb()\n\tnew()\n"), ("\tc()\n\td()\n", "\tnew()\n")]);
-    assert_eq!(edit.apply("\ta()\n\tb()\n\tx()\n").unwrap(), "\ta()\n\tb()\n\tnew()\n\tx()\n");
-    assert_eq!(edit.apply("\tc()\n\td()\n").unwrap(), "\tnew()\n");
+    assert_eq!(edit.apply("p", "\ta()\n\tb()\n\tx()\n").unwrap(), "\ta()\n\tb()\n\tnew()\n\tx()\n");
+    assert_eq!(edit.apply("p", "\tc()\n\td()\n").unwrap(), "\tnew()\n");
     // Only whole lines are places.
-    assert_eq!(edit.apply("\tb()\n\tif x {\t\tb()\n").unwrap(), "\tb()\n\tnew()\n\tif x {\t\tb()\n");
+    assert_eq!(edit.apply("p", "\tb()\n\tif x {\t\tb()\n").unwrap(), "\tb()\n\tnew()\n\tif x {\t\tb()\n");
 }
 
 #[test]
 fn what_differs_is_said() {
     let edit = edit(&[("\tb()\n", ""), ("\tc()\n\td()\n", "")]);
-    let said = |text: &str| {
-        let mismatch = edit.apply(text).unwrap_err();
-        Mismatch { provider: "p".into(), ..*mismatch }.to_string()
-    };
+    let said = |text: &str| edit.apply("p", text).unwrap_err().to_string();
     let head = "a/b.go is not as this version of usdt-gen knows it, so p:one, p:two cannot be added: ";
     let tail = "a newer usdt-gen may know this release of Go; --providers leaves a provider out";
     assert_eq!(
@@ -87,9 +84,9 @@ proptest::proptest! {
     #[test]
     fn only_the_place_changes(before in "([ab}\t]{0,3}\n){0,6}", behind in "([ab}\t]{0,3}\n){0,6}") {
         let edit = edit(&[("\tplace()\n}\n", "\tnew()\n}\n")]);
-        let changed = edit.apply(&format!("{before}\tplace()\n}}\n{behind}")).unwrap();
+        let changed = edit.apply("p", &format!("{before}\tplace()\n}}\n{behind}")).unwrap();
         proptest::prop_assert_eq!(changed, format!("{before}\tnew()\n}}\n{behind}"));
-        let mismatch = edit.apply(&format!("{before}{behind}")).unwrap_err();
+        let mismatch = edit.apply("p", &format!("{before}{behind}")).unwrap_err();
         proptest::prop_assert!(mismatch.found == 0 && !mismatch.to_string().is_empty());
     }
 
@@ -97,7 +94,7 @@ proptest::proptest! {
     fn any_source_is_refused_or_changed(text in "\\PC*", lines in "(\tplace\\(\\)\n|}\n|x){0,9}") {
         let edit = edit(&[("\tplace()\n}\n", ""), ("}\n", "")]);
         for text in [text, lines] {
-            if let Err(mismatch) = edit.apply(&text) {
+            if let Err(mismatch) = edit.apply("p", &text) {
                 proptest::prop_assert!(!mismatch.to_string().is_empty());
             }
         }

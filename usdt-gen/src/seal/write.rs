@@ -70,8 +70,8 @@ fn goroutine_ids(view: &View<'_>, found: &Found, edit: &mut Edit) -> Result<(), 
     for probe in &found.probes {
         let Some(offset) = probe.goid_offset else { continue };
         let field = probe.blob.start + blob::GOID_OFFSET as u64;
-        let segment = view.load_segment(field, 4).ok_or(DAMAGED)?;
-        edit.patch(segment.offset + (field - segment.vaddr), offset.to_le_bytes().to_vec());
+        let place = view.at_vaddr(field, 4).and(view.vaddr_to_offset(field)).ok_or(DAMAGED)?;
+        edit.patch(place, offset.to_le_bytes().to_vec());
     }
     Ok(())
 }

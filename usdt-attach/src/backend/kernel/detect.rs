@@ -9,6 +9,7 @@ use libbpf_sys as bpf;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::LazyLock;
 
 /// How the kernel optimises probes on no-ops: the `uprobe` system call, made outside its trampoline, answers
 /// with an error that tells.
@@ -77,12 +78,20 @@ pub(crate) fn features() -> Features {
 
 /// Whether programs can ask for the cookie of their site.
 pub(super) fn cookies() -> bool {
-    load(&program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok()
+    // Asked for each new file that is attached to; the kernel stays the same.
+    static COOKIES: LazyLock<bool> =
+        LazyLock::new(|| load(&program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok());
+    *COOKIES
 }
 
 /// Where a thread's name is in `task_struct`, if programs may load it themselves: the kernel has its types (BTF) and
 /// gives them the running task (Linux 5.11).
 pub(super) fn comm() -> Option<i16> {
+    static COMM: LazyLock<Option<i16>> = LazyLock::new(find_comm);
+    *COMM
+}
+
+fn find_comm() -> Option<i16> {
     let offset = i16::try_from(comm_offset()?).ok()?;
     let words = |asm: &mut Assembler| {
         asm.call(helper::GET_CURRENT_TASK_BTF);

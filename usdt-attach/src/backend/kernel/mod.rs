@@ -32,7 +32,7 @@ pub(crate) use times::RunTimes;
 pub struct Abilities {
     /// Ask for the site's cookie. Without it there is a program for each site, which knows it.
     pub cookies: bool,
-    /// Load the thread's name from the running task, at this offset, which costs a tenth of the helper's copy.
+    /// Load the thread's name from the running task, at this offset, which costs less than the helper's copy.
     pub comm: Option<i16>,
 }
 
