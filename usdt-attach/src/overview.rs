@@ -43,6 +43,9 @@ pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
         let globs: Vec<Glob> = globs.iter().map(|glob| Glob::new(glob)).collect();
         let own: Vec<Selected> =
             chosen.iter().filter(|s| globs.iter().any(|g| g.matches(&s.probe))).cloned().collect();
+        if own.is_empty() {
+            return None;
+        }
         let (plan, _) = Plan::new(&own, &Options { work, ..options.clone() }).ok()?;
         Some((question, plan))
     };

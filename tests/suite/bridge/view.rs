@@ -61,11 +61,20 @@ fn the_view_of_a_program() {
         assert!(shown.contains(head), "{shown}");
     }
     for (target, code, said) in [
-        (&["go", "--all"][..], 2, "error: a runtime is one process's: say -p PID or -- CMD\n"),
+        (&["go"][..], 2, "error: a runtime is one process's: say -p PID or -- CMD\n"),
         (&["go", "--", "/bin/true"][..], 2, "error: /bin/true has no probes\n"),
     ] {
         let out = attach(target);
         assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(code), said));
+    }
+    for flag in ["--all", "--dry-run"] {
+        let out = attach(&["go", flag, "--", app.as_str()]);
+        assert_eq!(out.status.code(), Some(2));
+        assert!(
+            text(&out.stderr).contains(&format!("unexpected argument '{flag}'")),
+            "{}",
+            text(&out.stderr)
+        );
     }
 }
 

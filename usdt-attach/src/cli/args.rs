@@ -6,7 +6,7 @@ use crate::discover::{self, Described, Found, Source};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Subject};
 use crate::plan::{Method, Options};
-use crate::select::{Selected, select, select_any};
+use crate::select::{Selected, select};
 use crate::target::{Child, Resolved, Target};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
@@ -118,21 +118,6 @@ pub(super) struct Looked {
 impl HitArgs {
     /// Finds the probes that the globs mean. `options` has what the command itself wants.
     pub(super) fn look(&self, target: &TargetArgs, globs: &[String], options: Options) -> Result<Looked> {
-        self.look_with(target, globs, options, select)
-    }
-
-    /// The same, where globs may mean none.
-    pub(super) fn look_any(&self, target: &TargetArgs, globs: &[String], options: Options) -> Result<Looked> {
-        self.look_with(target, globs, options, |found, globs| Ok(select_any(found, globs)))
-    }
-
-    fn look_with(
-        &self,
-        target: &TargetArgs,
-        globs: &[String],
-        options: Options,
-        select: impl Fn(&[Found], &[String]) -> Result<Vec<Selected>>,
-    ) -> Result<Looked> {
         let target = target.target(globs)?;
         let Resolved { mut found, pids, child } = target.resolve(!self.dry_run)?;
         let schema = self.schema.as_deref().map(Described::read).transpose()?;
@@ -162,7 +147,7 @@ impl HitArgs {
 }
 
 /// Says what function entries cost before anything is attached: nobody compiled them in, and nothing gates them.
-fn entry_price(chosen: &[Selected]) {
+pub(super) fn entry_price(chosen: &[Selected]) {
     let mut entries = chosen.iter().filter(|s| s.probe.source == Source::Entry);
     let Some(first) = entries.next() else { return };
     let others = match entries.count() {

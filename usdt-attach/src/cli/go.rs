@@ -1,10 +1,12 @@
 //! `usdt-attach go`: what a Go program's runtime does.
 
-use super::args::{HitArgs, Looked, TargetArgs, duration};
+use super::args::{duration, entry_price};
 use super::attach::finish;
 use super::output::{Screen, now};
-use super::{Colour, say};
+use super::{Colour, say, warn};
+use crate::backend::Choice;
 use crate::backend::kernel::Mechanism;
+use crate::discover;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::overview::{GLOBS, Overview, Question, plans};
@@ -12,40 +14,52 @@ use crate::plan::Options;
 use crate::report::overview::{Place, View};
 use crate::report::table::Style;
 use crate::report::text;
+use crate::select::select_any;
 use crate::session::Session;
 use crate::stream::{Group, Output, Signals, Until, run};
 use crate::symbols::Symbolizer;
-use crate::target::{Child, Target};
+use crate::target::{Child, Resolved, Target};
 use clap::Args;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
 pub(super) struct GoArgs {
-    #[command(flatten)]
-    target: TargetArgs,
+    /// The process
+    #[arg(short, long, value_name = "PID", conflicts_with = "command")]
+    pid: Option<u32>,
     /// How often to look; on a terminal the screen is redrawn in place
     #[arg(long, value_name = "T", value_parser = duration, default_value = "1s")]
     interval: Duration,
-    #[command(flatten)]
-    hits: HitArgs,
+    /// Stop after this time, such as 10s, 500ms, 2m
+    #[arg(long, value_name = "T", value_parser = duration)]
+    duration: Option<Duration>,
+    /// JSON objects, one an interval
+    #[arg(long)]
+    json: bool,
+    /// Command to start, from its first instruction
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
 }
 
 pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
     let globs = GLOBS.map(str::to_owned);
-    let one = match args.target.target(&globs)? {
-        Target::Pids(pids) => pids.len() == 1,
-        target => matches!(target, Target::Command(_)),
+    let target = match args.pid {
+        Some(pid) => Target::Pids(vec![pid]),
+        None if !args.command.is_empty() => Target::Command(args.command.clone()),
+        None => return Err(Error::Usage("a runtime is one process's: say -p PID or -- CMD".to_owned())),
     };
-    if !one {
-        return Err(Error::Usage("a runtime is one process's: say -p PID or -- CMD".to_owned()));
-    }
-    let Looked { target, pids, child, chosen, options, found, .. } =
-        args.hits.look_any(&args.target, &globs, Options::default())?;
+    let Resolved { mut found, pids, child } = target.resolve(true)?;
+    discover::add_entries(&mut found, &globs);
+    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    let chosen = select_any(&found, &globs);
+    entry_price(&chosen);
+    let options = Options { pids: pids.clone(), optimisation: crate::optimisation(), ..Options::default() };
     let signals = Signals::catch()?;
-    let backend = args.hits.backend().backend(Mechanism::Auto)?;
+    let backend = Choice::Auto.backend(Mechanism::Auto)?;
     let (mut questions, mut sessions) = (Vec::new(), Vec::new());
     for (question, plan) in plans(&chosen, &options) {
         sessions.push(Session::start(plan, &*backend)?);
@@ -57,16 +71,12 @@ pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
     let mut symbols = Symbolizer::default();
     found.iter().for_each(|f| symbols.know(&f.object));
     let mut running = child.map(Child::run).transpose()?;
-    let until = Until {
-        events: None,
-        duration: args.hits.duration,
-        pids: pids.clone(),
-        interval: Some(args.interval),
-    };
+    let until =
+        Until { events: None, duration: args.duration, pids: pids.clone(), interval: Some(args.interval) };
     let mut group = Group { sessions, follower: None, attach: Box::new(|_, _| Ok(None)) };
     let mut shown = Shown {
         questions,
-        json: args.hits.json,
+        json: args.json,
         colour: colour.enabled(&io::stdout()),
         screen: Screen::new(true),
         interval: args.interval,
@@ -80,7 +90,7 @@ pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
     if let Some(child) = &mut running {
         finish(child);
     }
-    if !args.hits.json {
+    if !args.json {
         say(&text::summary(summary));
     }
     Ok(())
