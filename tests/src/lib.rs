@@ -265,7 +265,8 @@ impl Process {
         self.finish_while(|_| {})
     }
 
-    fn finish_while(mut self, mut poke: impl FnMut(&mut Process)) -> (ExitStatus, String, String) {
+    /// Likewise; meanwhile it does this every few milliseconds.
+    pub fn finish_while(mut self, mut poke: impl FnMut(&mut Process)) -> (ExitStatus, String, String) {
         // Read meanwhile: a process that cannot write does not end.
         let out = collect(self.0.stdout.take());
         let errors = collect(self.0.stderr.take());

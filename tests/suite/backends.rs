@@ -1,10 +1,12 @@
 //! Two back ends, and two ways to attach: the same events.
 
-use serde_json::Value;
+use serde_json::Value as Json;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use usdt_attach::backend::Choice;
+use usdt_attach::event::Value;
 use usdt_attach::plan::{Options, Plan};
-use usdt_attach::session::{Mechanism, Session};
+use usdt_attach::session::{Mechanism, Session, Summary};
 use usdt_attach::{discover, select};
 use usdt_e2e::{
     Fixture, Mode, Need, Process, command, copy, have, listed, semaphore, stream, tools, wait_for,
@@ -32,7 +34,7 @@ fn both_record_the_same_of_the_same_hits() {
     let trigger = tracer("embedded", &["e2e:more-types"]);
     let (_, _, errors) = target.finish();
     assert_eq!(errors, "done\n");
-    let events: Vec<Vec<Value>> = [bcc, embedded]
+    let events: Vec<Vec<Json>> = [bcc, embedded]
         .into_iter()
         .map(|t| {
             let (status, out, errors) = t.finish();
@@ -40,7 +42,7 @@ fn both_record_the_same_of_the_same_hits() {
             let (mut events, summary) = stream(&out);
             assert_eq!(summary["hits"], 4, "{summary}");
             for event in &mut events {
-                event["time_ns"] = Value::Null;
+                event["time_ns"] = Json::Null;
             }
             events
         })
@@ -112,6 +114,8 @@ fn programs_that_know_their_site_serve_kernels_without_cookies() {
         let usual = record(Choice::Embedded, Mechanism::Multi);
         assert_eq!(record(Choice::Embedded, Mechanism::Separate), usual);
         assert_eq!(record(Choice::Bcc, Mechanism::Separate), usual);
+        assert_eq!(record(Choice::Embedded, Mechanism::PerfBuffer), usual);
+        assert_eq!(record(Choice::Bcc, Mechanism::PerfBuffer), usual);
     }
 }
 
@@ -120,4 +124,70 @@ fn bcc_programs_load_and_attach_by_our_own_means() {
     if have(&[Need::Bpf, Need::Bcc]) {
         assert_eq!(record(Choice::Bcc, Mechanism::Auto), record(Choice::Embedded, Mechanism::Auto));
     }
+}
+
+/// Eight goroutines fire as fast as they can while this reads through perf buffers, as on a kernel that has nothing
+/// else. Returns what each goroutine's events say of their order, and the account.
+fn through_perf_buffers(choice: Choice, per: u64, options: &Options) -> (u64, Summary) {
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let per = per.to_string();
+    // Perf events count a semaphore before they run its program: it waits for that of the next probe.
+    let args = ["-next", "-linger", "1s", "-goroutines", "8", "-per", &per];
+    let target = Process::start(command(&app.path).args(args));
+    let found = discover::process(target.pid()).unwrap();
+    let chosen = select::select(&found, &["e2e:hit".to_owned(), "e2e:more__types".to_owned()]).unwrap();
+    let options = Options { pids: Some(vec![target.pid()]), ..options.clone() };
+    let (plan, _) = Plan::new(&chosen, &options).unwrap();
+    let mut session = Session::start(plan, &*choice.backend(Mechanism::PerfBuffer).unwrap()).unwrap();
+    let (mut next, mut last, mut events) = (HashMap::new(), 0, 0u64);
+    let mut read = |session: &mut Session| {
+        session
+            .drain(|event| {
+                let values: Vec<Value<'_>> = event.args().map(|(_, value)| value).collect();
+                let [Value::Unsigned(own), Value::Unsigned(n), Value::Text { bytes, cut: 0 }] = values[..]
+                else {
+                    panic!("{values:?}")
+                };
+                assert_eq!(event.goid, Some(own));
+                let text = format!("{}{}", "x".repeat((n % 100 % 40) as usize), n % 100);
+                assert_eq!(bytes, text.as_bytes());
+                let least = next.entry(own).or_insert(0);
+                assert!(n >= *least, "goroutine {own}: {n} after {least}");
+                *least = n + 1;
+                assert!(event.time_ns + 1_000_000 > last, "later ones came first");
+                last = event.time_ns;
+                events += 1;
+            })
+            .unwrap();
+    };
+    let (status, ..) = target.finish_while(|_| read(&mut session));
+    assert!(status.success());
+    session.stop();
+    read(&mut session);
+    let summary = session.summary().unwrap();
+    assert_eq!(summary.hits, summary.delivered + summary.dropped + summary.filtered, "{summary:?}");
+    (events, summary)
+}
+
+#[test]
+fn perf_buffers_keep_the_order_and_the_account() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    for choice in [Choice::Embedded, Choice::Bcc] {
+        // Records that the stack has no room for, and buffers of a page.
+        let tight = Options { max_text: 1000, buffer: 8192, ..Options::default() };
+        let (events, summary) = through_perf_buffers(choice, 20_000, &tight);
+        assert_eq!((events, summary.hits), (summary.delivered, 160_000));
+        assert!(summary.dropped > 0 && events > 0, "{summary:?}");
+        // Without atomic operations that give the old value a few more may be taken, but none is handed over.
+        let limited = Options { limit: Some(100), ..Options::default() };
+        let (events, summary) = through_perf_buffers(choice, 1000, &limited);
+        assert_eq!((events, summary.delivered), (100, 100));
+    }
+    let (events, summary) = through_perf_buffers(Choice::Embedded, 1500, &Options::default());
+    assert_eq!((events, summary.hits, summary.dropped), (12_000, 12_000, 0));
+    let seldom = Options { rate: Some(50), ..Options::default() };
+    let (events, summary) = through_perf_buffers(Choice::Embedded, 1000, &seldom);
+    assert!((50..200).contains(&events) && summary.hits == 8000, "{summary:?}");
 }

@@ -163,8 +163,8 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         "event buffer",
         features.ring,
         "shared by all CPUs",
-        "none: trace does not work, count without keys does",
-        State::Missing,
+        "none: one for each CPU",
+        State::Degraded,
         "5.8",
     ));
     out.push(old(

@@ -25,6 +25,7 @@ func main() {
 	per := flag.Int("per", 1, "hits of each")
 	types := flag.Bool("types", false, "fire one probe of each kind instead")
 	all := flag.Bool("all", false, "wait until every probe is enabled, not just the one that says a tracer is there")
+	other := flag.Bool("next", false, "wait until another probe is enabled: some tracers enable probes before they attach to them")
 	onSignal := flag.Bool("signal", false, "wait for an interrupt: some tracers enable probes before they attach to them")
 	timeout := flag.Duration("timeout", 100*time.Second, "how long to wait for a tracer")
 	timed := flag.Bool("time", false, "say how long a hit took")
@@ -33,7 +34,7 @@ func main() {
 	flag.Parse()
 
 	enabled := probes.HitEnabled
-	if *types {
+	if *types || *other {
 		enabled = probes.MoreTypesEnabled
 	}
 	if *all {

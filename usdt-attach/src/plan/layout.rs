@@ -103,7 +103,7 @@ impl Layout {
 }
 
 /// Most bytes of a record that are put together on the stack.
-const LARGEST_STAGED: u32 = 480;
+pub(crate) const LARGEST_STAGED: u32 = 480;
 
 impl Layout {
     /// Bytes at the beginning of the record that a program puts together on its stack: all of them, else those in

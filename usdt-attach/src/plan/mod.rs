@@ -224,6 +224,15 @@ impl Plan {
         self.handlers.iter().any(|h| matches!(h.action, Action::Record(_)))
     }
 
+    /// Bytes of its largest record.
+    pub(crate) fn largest_record(&self) -> u32 {
+        let size = |handler: &Handler| match &handler.action {
+            Action::Record(layout) => layout.size,
+            _ => 0,
+        };
+        self.handlers.iter().map(size).max().unwrap_or(0)
+    }
+
     /// Every site, by cookie.
     pub fn sites(&self) -> Vec<&Site> {
         let mut sites: Vec<&Site> = self.objects.iter().flat_map(|o| &o.sites).collect();

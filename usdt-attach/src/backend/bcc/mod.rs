@@ -24,7 +24,7 @@ pub(crate) struct Bcc;
 impl Compiler for Bcc {
     fn build(&self, plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<Program>> {
         need_headers()?;
-        let text = generate(plan, maps, abilities.cookies);
+        let text = generate(plan, maps, abilities);
         let failed =
             |what: &str, error: bcc::BccError| Error::Backend(format!("libbcc cannot {what}: {error}"));
         let _one = one_at_a_time();

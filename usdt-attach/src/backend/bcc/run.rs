@@ -175,7 +175,7 @@ pub fn start(
     let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
     let _ = write!(whole, "#line 1 \"{quoted}\"\n{text}");
     let module = Module::compile(&whole)?;
-    let maps = Maps::create(&plan)?;
+    let maps = Maps::create(&plan, true)?;
     let head = prologue(&plan, &maps.fds())?;
     let mut programs = Vec::new();
     for (function, cookies) in functions {

@@ -31,6 +31,8 @@ pub const R2: Reg = Reg(2);
 pub const R3: Reg = Reg(3);
 /// Fourth helper argument.
 pub const R4: Reg = Reg(4);
+/// Fifth helper argument.
+pub const R5: Reg = Reg(5);
 /// Kept across helper calls.
 pub const R6: Reg = Reg(6);
 /// Kept across helper calls.

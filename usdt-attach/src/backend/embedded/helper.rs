@@ -7,6 +7,7 @@ pub(crate) const KTIME_GET_NS: u32 = 5;
 pub(crate) const GET_PRANDOM_U32: u32 = 7;
 pub(crate) const GET_CURRENT_PID_TGID: u32 = 14;
 pub(crate) const GET_CURRENT_COMM: u32 = 16;
+pub(crate) const PERF_EVENT_OUTPUT: u32 = 25;
 pub(crate) const CURRENT_TASK_UNDER_CGROUP: u32 = 37;
 pub(crate) const GET_STACK: u32 = 67;
 pub(crate) const PROBE_READ_USER: u32 = 112;

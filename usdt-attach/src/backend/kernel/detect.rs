@@ -70,8 +70,8 @@ pub(crate) fn features() -> Features {
         semaphores: has("format/ref_ctr_offset"),
         multi: multi_links(),
         cookies: cookies(),
-        ring: super::maps::create_ring(c"usdt_try", 4096).is_ok(),
-        atomics: load(&program(atomics), 0).is_ok(),
+        ring: ring(),
+        atomics: atomics(),
         exec: super::ExecWatch::start().is_ok(),
     }
 }
@@ -130,10 +130,23 @@ fn comm_offset() -> Option<u32> {
     }
 }
 
-fn atomics(asm: &mut Assembler) {
-    asm.mov_imm(R2, 1);
-    asm.store_imm(Width::Dw, R10, -8, 0);
-    asm.atomic_fetch_add(R10, -8, R2);
+/// Whether there is the buffer that all CPUs share.
+pub(super) fn ring() -> bool {
+    static RING: LazyLock<bool> = LazyLock::new(|| super::maps::create_ring(c"usdt_try", 4096).is_ok());
+    *RING
+}
+
+/// Whether atomic operations give the old value.
+pub(super) fn atomics() -> bool {
+    static ATOMICS: LazyLock<bool> = LazyLock::new(|| {
+        let add = |asm: &mut Assembler| {
+            asm.mov_imm(R2, 1);
+            asm.store_imm(Width::Dw, R10, -8, 0);
+            asm.atomic_fetch_add(R10, -8, R2);
+        };
+        load(&program(add), 0).is_ok()
+    });
+    *ATOMICS
 }
 
 /// A program that does this and ends.

@@ -1,6 +1,7 @@
 //! Being told of every `exec`: a program at the kernel's tracepoint writes the process id into a buffer.
 #![allow(unsafe_code)] // libbpf's raw tracepoint; pointers live through the call
 
+use super::Buffer as _;
 use super::load::load_tracepoint;
 use super::maps::create_ring;
 use super::ring::Ring;
@@ -53,7 +54,7 @@ impl ExecWatch {
 
     /// Adds the processes since the last call.
     pub(crate) fn drain(&mut self, pids: &mut Vec<u32>) -> Result<()> {
-        while self.ring.consume(&mut |record| {
+        while self.ring.consume(false, &mut |record| {
             pids.extend(record.first_chunk::<8>().map(|raw| (u64::from_le_bytes(*raw) >> 32) as u32));
         })? {}
         pids.sort_unstable();

@@ -22,6 +22,8 @@ pub enum Mechanism {
     PerfEvents,
     /// Perf events, each with a program of its own that knows its site (Linux 5.8).
     Separate,
+    /// Likewise, and records go through a perf buffer for each CPU (Linux 5.5).
+    PerfBuffer,
 }
 
 /// Everything attached; dropping it detaches. The kernel does the same when the process is killed.
@@ -39,6 +41,11 @@ impl Attached {
         self.links.clear();
     }
 
+    /// Whether hits have been stopped.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.links.is_empty()
+    }
+
     /// Its programs.
     pub(crate) fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.programs.iter().map(AsFd::as_fd)
@@ -48,7 +55,7 @@ impl Attached {
 /// Attaches all sites, or none.
 pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) -> Result<Attached> {
     let multi = match mechanism {
-        Mechanism::PerfEvents | Mechanism::Separate => MultiLinks::Missing,
+        Mechanism::PerfEvents | Mechanism::Separate | Mechanism::PerfBuffer => MultiLinks::Missing,
         Mechanism::Auto | Mechanism::Multi => multi_links(),
     };
     let attach_type = if multi == MultiLinks::Missing { 0 } else { bpf::BPF_TRACE_UPROBE_MULTI };
@@ -56,7 +63,7 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) ->
         links: Vec::new(),
         programs: Vec::new(),
         mechanism: match (multi, mechanism) {
-            (_, Mechanism::Separate) => Mechanism::Separate,
+            (_, Mechanism::Separate | Mechanism::PerfBuffer) => mechanism,
             (MultiLinks::Missing, _) => Mechanism::PerfEvents,
             _ => Mechanism::Multi,
         },

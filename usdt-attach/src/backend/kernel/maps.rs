@@ -11,8 +11,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// File descriptors of the maps, as instructions carry them; -1 for what the plan does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapFds {
-    /// `BPF_MAP_TYPE_RINGBUF`.
-    pub ring: i32,
+    /// `BPF_MAP_TYPE_RINGBUF`, or `BPF_MAP_TYPE_PERF_EVENT_ARRAY` where the kernel has none.
+    pub events: i32,
+    /// Per-CPU array of one: where a record for the latter is put together that the stack has no room for, and behind
+    /// it a word that says how many are at it.
+    pub scratch: i32,
     /// Per-CPU array, one [`Counts`] a site.
     pub counters: i32,
     /// Array of one `s64`: hits left to record.
@@ -66,12 +69,16 @@ impl Counter {
     }
 }
 
+/// Bytes behind a record that is put together in a map.
+const SCRATCH_USERS: u32 = 8;
+
 /// Words of a counter value.
 const COUNTS: usize = 5;
 
 /// Owned maps.
 pub(crate) struct Maps {
-    pub(crate) ring: Option<OwnedFd>,
+    pub(crate) events: Option<OwnedFd>,
+    scratch: Option<OwnedFd>,
     counters: OwnedFd,
     control: OwnedFd,
     rates: Option<OwnedFd>,
@@ -84,12 +91,11 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// Creates the maps of a plan.
-    pub(crate) fn create(plan: &Plan) -> Result<Maps> {
+    /// Creates the maps of a plan, whose records go to a ring buffer or to perf buffers.
+    pub(crate) fn create(plan: &Plan, ring: bool) -> Result<Maps> {
         use bpf::{
             BPF_MAP_TYPE_ARRAY as ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY as CGROUPS, BPF_MAP_TYPE_HASH as HASH,
             BPF_MAP_TYPE_PERCPU_ARRAY as CPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH as CPU_HASH,
-            BPF_MAP_TYPE_RINGBUF as RING,
         };
         let sites = plan.objects.iter().map(|o| o.sites.len() as u32).sum::<u32>().max(1);
         let probes = plan.probes.len().max(1) as u32;
@@ -112,10 +118,19 @@ impl Maps {
         let rates = plan.rate.map(|_| create(c"usdt_rates", ARRAY, (4, 8 * probes, 1), 0)).transpose()?;
         let cgroup =
             plan.cgroup.as_ref().map(|_| create(c"usdt_cgroup", CGROUPS, (4, 4, 1), 0)).transpose()?;
-        let ring =
-            plan.records().then(|| create(c"usdt_events", RING, (0, 0, plan.buffer), 0)).transpose()?;
+        let cpus = possible_cpus()?;
+        let (mut events, mut scratch) = (None, None);
+        if plan.records() && ring {
+            events = Some(create_ring(c"usdt_events", plan.buffer)?);
+        } else if plan.records() {
+            events =
+                Some(create(c"usdt_events", bpf::BPF_MAP_TYPE_PERF_EVENT_ARRAY, (4, 4, cpus as u32), 0)?);
+            let room = plan.largest_record() + SCRATCH_USERS;
+            scratch = Some(create(c"usdt_scratch", CPU_ARRAY, (4, room, 1), 0)?);
+        }
         let maps = Maps {
-            ring,
+            events,
+            scratch,
             counters: create(c"usdt_counts", CPU_ARRAY, (4, 8 * COUNTS as u32, sites), 0)?,
             control: create(c"usdt_control", ARRAY, (4, 8, 1), 0)?,
             rates,
@@ -124,7 +139,7 @@ impl Maps {
             starts,
             cgroup,
             sites,
-            cpus: possible_cpus()?,
+            cpus,
         };
         if let Some(limit) = plan.limit {
             let left = i64::try_from(limit).unwrap_or(i64::MAX).to_ne_bytes();
@@ -145,7 +160,8 @@ impl Maps {
     pub(crate) fn fds(&self) -> MapFds {
         let raw = |fd: &Option<OwnedFd>| fd.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         MapFds {
-            ring: raw(&self.ring),
+            events: raw(&self.events),
+            scratch: raw(&self.scratch),
             counters: self.counters.as_raw_fd(),
             control: self.control.as_raw_fd(),
             rates: raw(&self.rates),

@@ -7,6 +7,7 @@ mod exec;
 mod links;
 mod load;
 mod maps;
+mod perf;
 mod ring;
 mod times;
 
@@ -22,6 +23,7 @@ pub(crate) use maps::Maps;
 #[cfg(feature = "bcc")]
 pub(crate) use maps::read_table;
 pub use maps::{Counter, Counts, MapFds};
+use perf::PerfBuffer;
 use ring::Ring;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -32,6 +34,10 @@ pub(crate) use times::RunTimes;
 pub struct Abilities {
     /// Ask for the site's cookie. Without it there is a program for each site, which knows it.
     pub cookies: bool,
+    /// Write to the ring buffer. Without it records go to a buffer for each CPU.
+    pub ring: bool,
+    /// Add to a number and learn what it was. Without it limits may let a few hits more pass.
+    pub atomics: bool,
     /// Load the thread's name from the running task, at this offset, which costs less than the helper's copy.
     pub comm: Option<i16>,
 }
@@ -59,28 +65,57 @@ pub(crate) struct Kernel<C> {
 impl<C: Compiler> Backend for Kernel<C> {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         silence_libbpf();
-        let maps = Maps::create(plan)?;
         let mechanism = match self.mechanism {
-            Mechanism::Auto if !detect::cookies() => Mechanism::Separate,
+            Mechanism::Auto if detect::cookies() => Mechanism::Auto,
+            Mechanism::Auto if detect::ring() => Mechanism::Separate,
+            Mechanism::Auto => Mechanism::PerfBuffer,
             mechanism => mechanism,
         };
-        let cookies = mechanism != Mechanism::Separate;
-        // A kernel without cookies is hardly one that programs can load from.
-        let comm = maps.ring.as_ref().filter(|_| cookies).and_then(|_| detect::comm());
-        let programs = self.compiler.build(plan, &maps.fds(), Abilities { cookies, comm })?;
+        let abilities = abilities(mechanism, plan);
+        let maps = Maps::create(plan, abilities.ring)?;
+        let programs = self.compiler.build(plan, &maps.fds(), abilities)?;
         let shared = |source| Error::Io { what: "cannot share the event buffer", source };
-        let ring = match &maps.ring {
-            Some(fd) => Some(Ring::new(fd.try_clone().map_err(shared)?)?),
+        let buffer = match &maps.events {
+            Some(fd) => Some(fd.try_clone().map_err(shared)?),
+            None => None,
+        };
+        let buffer: Option<Box<dyn Buffer>> = match buffer {
+            Some(fd) if abilities.ring => Some(Box::new(Ring::new(fd)?)),
+            Some(fd) => Some(Box::new(PerfBuffer::new(fd, plan.buffer)?)),
             None => None,
         };
         let attached = attach(plan, &programs, mechanism)?;
-        Ok(Box::new(Running { attached, ring, maps, plan: Arc::clone(plan) }))
+        Ok(Box::new(Running { attached, buffer, maps, plan: Arc::clone(plan) }))
     }
+}
+
+/// What programs that are attached in this way can count on.
+fn abilities(mechanism: Mechanism, plan: &Plan) -> Abilities {
+    match mechanism {
+        Mechanism::PerfBuffer => Abilities::default(),
+        // A kernel without cookies is hardly one that programs can load a name from.
+        Mechanism::Separate => Abilities { ring: true, atomics: detect::atomics(), ..Abilities::default() },
+        Mechanism::Auto | Mechanism::Multi | Mechanism::PerfEvents => Abilities {
+            cookies: true,
+            ring: true,
+            atomics: true,
+            comm: plan.records().then(detect::comm).flatten(),
+        },
+    }
+}
+
+/// Where records wait for the reader.
+trait Buffer {
+    /// Hands over what is there, in order, up to a batch. Returns whether there may be more. `last` says that no more
+    /// are written.
+    fn consume(&mut self, last: bool, sink: &mut dyn FnMut(&[u8])) -> Result<bool>;
+    /// Becomes readable when the reader had better come.
+    fn fd(&self) -> BorrowedFd<'_>;
 }
 
 struct Running {
     attached: Attached,
-    ring: Option<Ring>,
+    buffer: Option<Box<dyn Buffer>>,
     maps: Maps,
     plan: Arc<Plan>,
 }
@@ -91,11 +126,12 @@ impl Attachment for Running {
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.ring.as_ref().map(Ring::fd)
+        self.buffer.as_ref().map(|buffer| buffer.fd())
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        self.ring.as_mut().map_or(Ok(false), |ring| ring.consume(sink))
+        let last = self.attached.is_detached();
+        self.buffer.as_mut().map_or(Ok(false), |buffer| buffer.consume(last, sink))
     }
 
     fn counts(&self) -> Result<Vec<Counts>> {

@@ -47,9 +47,10 @@ impl Ring {
         };
         Ok(Ring { reader, slot, map })
     }
+}
 
-    /// Hands over what is there, in order, up to a batch. Returns whether there may be more.
-    pub(crate) fn consume(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
+impl super::Buffer for Ring {
+    fn consume(&mut self, _last: bool, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
         // SAFETY: only the lifetime changes; the pointer is used by `on_record` during the call below alone and
         // taken back before this function returns. Nobody else touches the slot: `self` is borrowed.
         unsafe {
@@ -66,8 +67,7 @@ impl Ring {
         }
     }
 
-    /// Becomes readable when the program asks for it.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+    fn fd(&self) -> BorrowedFd<'_> {
         self.map.as_fd()
     }
 }

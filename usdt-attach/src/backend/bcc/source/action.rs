@@ -1,14 +1,14 @@
 //! What is done with a hit that passed.
 
 use super::fetch::{number, step, word};
-use crate::backend::kernel::Counter;
+use crate::backend::kernel::{Abilities, Counter};
 use crate::plan::layout::{self, Layout};
-use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Handler, Move, Plan};
+use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Handler, Move, Plan, Step};
 use std::fmt::Write as _;
 
-pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
+pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler, abilities: Abilities) {
     match &handler.action {
-        Action::Record(layout) => record(out, layout, plan.buffer),
+        Action::Record(layout) => record(out, layout, plan.buffer, abilities),
         Action::Count => {}
         Action::Aggregate { key, value } => {
             collect(out, handler);
@@ -55,7 +55,7 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
 }
 
 /// As the embedded back end: put together on the stack, as far as there is room.
-fn record(out: &mut String, layout: &Layout, buffer: u32) {
+fn record(out: &mut String, layout: &Layout, buffer: u32, abilities: Abilities) {
     let staged = layout.staged();
     let _ = write!(
         out,
@@ -72,20 +72,24 @@ fn record(out: &mut String, layout: &Layout, buffer: u32) {
     for one in first {
         step(out, one);
     }
+    if !abilities.ring {
+        perf_record(out, layout, rest);
+        return;
+    }
     // One record in 64 looks at the fill level.
     let _ = write!(
         out,
-        "    flags = 1;\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(RING, 0) > {}) flags = 2;\n",
+        "    flags = 1;\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(EVENTS, 0) > {}) flags = 2;\n",
         layout::TIME,
         buffer / 2
     );
     if staged == layout.size {
-        let _ = writeln!(out, "    if (bpf_ringbuf_output(RING, base, {staged}, flags)) DROPPED");
+        let _ = writeln!(out, "    if (bpf_ringbuf_output(EVENTS, base, {staged}, flags)) DROPPED");
         return;
     }
     let _ = write!(
         out,
-        "    base = bpf_ringbuf_reserve(RING, {}, 0);\n    if (!base) DROPPED\n\
+        "    base = bpf_ringbuf_reserve(EVENTS, {}, 0);\n    if (!base) DROPPED\n\
          \x20   __builtin_memcpy(base, image, {staged});\n",
         layout.size
     );
@@ -93,6 +97,31 @@ fn record(out: &mut String, layout: &Layout, buffer: u32) {
         step(out, one);
     }
     out.push_str("    bpf_ringbuf_submit(base, flags);\n");
+}
+
+/// To the perf buffer of this CPU; what the stack has no room for is put together in a map, by one hit at a time.
+fn perf_record(out: &mut String, layout: &Layout, rest: &[Step]) {
+    let (staged, size) = (layout.staged(), layout.size);
+    if staged == size {
+        let _ = writeln!(out, "    if (perf_output(ctx, EVENTS, 0xffffffffULL, base, {size})) DROPPED");
+        return;
+    }
+    let _ = write!(
+        out,
+        "    u32 first = 0;\n    base = bpf_map_lookup_elem_(SCRATCH, &first);\n    if (!base) DROPPED\n\
+         \x20   __sync_fetch_and_add((u64 *)(base + {size}), 1);\n\
+         \x20   if (*(volatile u64 *)(base + {size}) != 1) {{\n\
+         \x20     __sync_fetch_and_add((u64 *)(base + {size}), -1);\n      DROPPED\n    }}\n\
+         \x20   __builtin_memcpy(base, image, {staged});\n"
+    );
+    for one in rest {
+        step(out, one);
+    }
+    let _ = write!(
+        out,
+        "    got = perf_output(ctx, EVENTS, 0xffffffffULL, base, {size});\n\
+         \x20   __sync_fetch_and_add((u64 *)(base + {size}), -1);\n    if (got) DROPPED\n"
+    );
 }
 
 fn collect(out: &mut String, handler: &Handler) {

@@ -6,7 +6,7 @@ mod action;
 mod condition;
 mod fetch;
 
-use crate::backend::kernel::{Counter, MapFds};
+use crate::backend::kernel::{Abilities, Counter, MapFds};
 use crate::plan::layout;
 use crate::plan::{Action, Handler, Plan};
 use fetch::step;
@@ -17,10 +17,11 @@ pub(super) const FUNCTION: &str = "usdt_attach";
 
 /// The source of the plan's program. Maps are named by descriptor: it is compiled where it is loaded.
 /// Without cookies it has a function for each site.
-pub fn generate(plan: &Plan, maps: &MapFds, cookies: bool) -> String {
+pub fn generate(plan: &Plan, maps: &MapFds, abilities: Abilities) -> String {
     let mut out = String::from("#include <uapi/linux/ptrace.h>\n\n");
     let maps = [
-        ("RING", format!("((void *)bpf_pseudo_fd(1, {}))", maps.ring)),
+        ("EVENTS", format!("((void *)bpf_pseudo_fd(1, {}))", maps.events)),
+        ("SCRATCH", format!("bpf_pseudo_fd(1, {})", maps.scratch)),
         ("COUNTERS", format!("bpf_pseudo_fd(1, {})", maps.counters)),
         ("CONTROL", format!("bpf_pseudo_fd(2, {})", maps.control)),
         ("RATES", format!("bpf_pseudo_fd(2, {})", maps.rates)),
@@ -41,6 +42,7 @@ pub fn generate(plan: &Plan, maps: &MapFds, cookies: bool) -> String {
          #define DROPPED {{ COUNT({dropped}); return 0; }}\n\n\
          static u64 (*attach_cookie)(void *) = (void *)174;\n\
          static long (*under_cgroup)(void *, u32) = (void *)37;\n\
+         static long (*perf_output)(void *, void *, u64, void *, u64) = (void *)25;\n\
          static long (*get_stack)(void *, void *, u32, u64) = (void *)67;\n\n\
          static __always_inline int handle(struct pt_regs *ctx, u32 cookie) {{\n",
         faults = layout::FAULTS,
@@ -67,11 +69,11 @@ pub fn generate(plan: &Plan, maps: &MapFds, cookies: bool) -> String {
         }
         close(run, &mut out);
         out.push_str("  {\n");
-        one(&mut out, plan, handler);
+        one(&mut out, plan, handler, abilities);
         out.push_str("    return 0;\n  }\n");
     }
     out.push_str("  }\n  return 0;\n}\n");
-    if cookies {
+    if abilities.cookies {
         let _ = writeln!(
             out,
             "int {FUNCTION}(struct pt_regs *ctx) {{ return handle(ctx, attach_cookie(ctx)); }}"
@@ -111,7 +113,7 @@ fn prologue(out: &mut String, plan: &Plan) {
     );
 }
 
-fn one(out: &mut String, plan: &Plan, handler: &Handler) {
+fn one(out: &mut String, plan: &Plan, handler: &Handler, abilities: Abilities) {
     let frame = &handler.frame;
     // A record is put together on the stack, too, which has no room for both.
     let records = matches!(handler.action, Action::Record(_));
@@ -151,5 +153,5 @@ fn one(out: &mut String, plan: &Plan, handler: &Handler) {
         // For the same reason the session drops the records beyond the limit.
         out.push_str("    __sync_fetch_and_add(budget, -1);\n");
     }
-    action::action(out, plan, handler);
+    action::action(out, plan, handler, abilities);
 }

@@ -68,7 +68,7 @@ impl Emitter<'_> {
 
     /// The thread's name. The helper clears, measures and copies; loading both words takes next to nothing.
     pub(super) fn comm(&mut self, to: u32) {
-        let Some(comm) = self.comm else {
+        let Some(comm) = self.abilities.comm else {
             self.at(to);
             self.asm.mov_imm(R2, 16);
             self.asm.call(helper::GET_CURRENT_COMM);

@@ -74,7 +74,8 @@ pub fn emit(plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<(Vec
 pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let (done, wanted) = (asm.label(), asm.label());
-    let mut emitter = Emitter { asm, maps, plan, comm: None, done, filtered: done, dropped: done };
+    let abilities = Abilities::default();
+    let mut emitter = Emitter { asm, maps, plan, abilities, done, filtered: done, dropped: done };
     emitter.asm.mov(CTX, R1);
     emitter.only_chosen_processes();
     emitter.asm.jump(wanted);
@@ -101,7 +102,7 @@ fn program(
 ) -> std::result::Result<Vec<Insn>, BadJump> {
     let mut asm = Assembler::default();
     let (done, filtered, dropped) = (asm.label(), asm.label(), asm.label());
-    let mut emitter = Emitter { asm, maps, plan, comm: abilities.comm, done, filtered, dropped };
+    let mut emitter = Emitter { asm, maps, plan, abilities, done, filtered, dropped };
     emitter.asm.mov(CTX, R1);
     emitter.only_chosen_processes();
     let asm = &mut emitter.asm;
@@ -136,8 +137,7 @@ struct Emitter<'a> {
     asm: Assembler,
     maps: &'a MapFds,
     plan: &'a Plan,
-    /// Where the thread's name is in the running task, if it can be loaded from there.
-    comm: Option<i16>,
+    abilities: Abilities,
     /// Where every hit ends.
     done: Label,
     /// Where hits end that the user does not want.
@@ -253,7 +253,8 @@ impl Emitter<'_> {
     }
 
     /// At most N a second: a word holds the second and the count in it. Who finds an older second starts a new one;
-    /// who loses that race is turned away, so that there are never more than N.
+    /// who loses that race is turned away, so that there are never more than N. Without the old value, hits on several
+    /// CPUs at once may pass together.
     fn rate(&mut self, handler: &Handler) {
         let (Some(most), Some(slot)) = (self.plan.rate, handler.rate) else { return };
         let (full, passed) = (self.filtered, self.asm.label());
@@ -262,6 +263,23 @@ impl Emitter<'_> {
         asm.call(helper::KTIME_GET_NS);
         asm.div_imm(R0, 1_000_000_000);
         asm.map_value_at(R1, self.maps.rates, slot as i32 * 8);
+        if !self.abilities.atomics {
+            asm.load(Width::Dw, R2, R1, 0);
+            asm.mov(R3, R2);
+            asm.shr(R3, 32);
+            asm.jump_if_reg(Cond::Eq, R3, R0, another);
+            asm.mov(R2, R0);
+            asm.shl(R2, 32);
+            asm.store(Width::Dw, R1, 0, R2);
+            asm.place(another);
+            asm.shl(R2, 32);
+            asm.shr(R2, 32);
+            asm.mov_imm64(R3, i64::from(most));
+            asm.jump_if_reg(Cond::Ge, R2, R3, full);
+            asm.mov_imm(R2, 1);
+            asm.atomic_add(R1, 0, R2);
+            return;
+        }
         asm.mov_imm(R2, 1);
         asm.atomic_fetch_add(R1, 0, R2);
         asm.mov(R3, R2);
@@ -292,6 +310,11 @@ impl Emitter<'_> {
         let left = asm.label();
         asm.map_value(R1, self.maps.control);
         asm.mov_imm(R2, -1);
+        if !self.abilities.atomics {
+            // The session drops the records beyond the limit.
+            asm.atomic_add(R1, 0, R2);
+            return;
+        }
         asm.atomic_fetch_add(R1, 0, R2);
         asm.jump_if(Cond::Sgt, R2, 0, left);
         asm.mov_imm(R1, -1);

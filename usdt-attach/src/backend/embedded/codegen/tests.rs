@@ -5,10 +5,19 @@ use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, S
 use stapsdt::schema::Kind;
 use std::sync::Arc;
 
-const MAPS: MapFds =
-    MapFds { ring: 3, counters: 4, control: 5, rates: 6, table: 7, zero: 8, starts: 9, cgroup: 10 };
+const MAPS: MapFds = MapFds {
+    events: 3,
+    scratch: 11,
+    counters: 4,
+    control: 5,
+    rates: 6,
+    table: 7,
+    zero: 8,
+    starts: 9,
+    cgroup: 10,
+};
 
-const ABILITIES: Abilities = Abilities { cookies: true, comm: Some(3000) };
+const ABILITIES: Abilities = Abilities { cookies: true, ring: true, atomics: true, comm: Some(3000) };
 
 /// A plan of `sites` sites that take turns in so many handlers, with records of different sizes.
 fn plan(sites: u32, handlers: u32) -> Plan {
@@ -107,7 +116,8 @@ fn every_site_reaches_its_own_handler() {
 
 #[test]
 fn every_jump_lands_on_an_instruction() {
-    for (_, code) in emit(&plan(500, 30), &MAPS, ABILITIES).unwrap() {
+    let oldest = emit(&plan(50, 30), &MAPS, Abilities::default()).unwrap();
+    for (_, code) in emit(&plan(500, 30), &MAPS, ABILITIES).unwrap().into_iter().chain(oldest) {
         let second_slot: Vec<usize> =
             code.iter().enumerate().filter(|(_, i)| i.code == 0x18).map(|(at, _)| at + 1).collect();
         for (at, insn) in code.iter().enumerate() {
