@@ -1,14 +1,36 @@
 //! Loading programs.
 #![allow(unsafe_code)] // libbpf calls; pointers live through the call
 
-use crate::backend::embedded::asm::Insn;
+use crate::backend::embedded::asm::{Assembler, BadJump, Cond, Insn, R0};
+use crate::backend::embedded::helper;
 use crate::error::{Error, Result};
 use libbpf_sys as bpf;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for multi links, 0 for perf events.
 pub(super) fn load(code: &[Insn], attach_type: bpf::bpf_attach_type) -> Result<OwnedFd> {
-    load_as(bpf::BPF_PROG_TYPE_KPROBE, code, attach_type)
+    let mut whole = on_the_stack_of_the_thread()?;
+    whole.extend_from_slice(code);
+    load_as(bpf::BPF_PROG_TYPE_KPROBE, &whole, attach_type)
+}
+
+/// What makes a program keep its data on the stack of the thread that it interrupts. Since Linux 6.13 programs of its
+/// kind have one stack for each CPU instead (`bpf_enable_priv_stack` in `kernel/bpf/verifier.c`), as if nothing could
+/// preempt them; but a uprobe's can be preempted, by another thread that reaches a probe and overwrites what is there.
+/// Programs with a tail call are spared, and this one, which is never made, goes away when the program is loaded.
+fn on_the_stack_of_the_thread() -> Result<Vec<Insn>> {
+    let mut asm = Assembler::default();
+    let begin = asm.label();
+    asm.mov_imm(R0, 0);
+    asm.jump_if(Cond::Eq, R0, 0, begin);
+    asm.call(helper::TAIL_CALL);
+    asm.exit();
+    asm.place(begin);
+    // In the place of the program.
+    asm.exit();
+    let mut code = asm.finish().map_err(|BadJump| Error::Backend("a jump to nowhere".to_owned()))?;
+    code.pop();
+    Ok(code)
 }
 
 /// Loads a raw tracepoint's program.
