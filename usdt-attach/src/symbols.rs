@@ -165,8 +165,12 @@ impl Symbolizer {
             Some(id) => *id,
             None => {
                 let object = mapped.open(pid).map(Arc::new);
-                let id = object.as_ref().map(|o| o.id);
                 object.iter().for_each(|object| self.know(object));
+                // What a process maps can still be seen while it ends, but not opened any more.
+                let name = mapped.name().file_name();
+                let same = |f: &&Arc<File>| f.object.id.ino == inode && f.object.path.file_name() == name;
+                let known = || self.objects.values().find(same).map(|f| f.object.id);
+                let id = object.as_ref().map(|o| o.id).or_else(known);
                 self.files.insert(key, id);
                 id
             }

@@ -114,6 +114,11 @@ impl Mapped {
         (&self.place.device, self.place.inode)
     }
 
+    /// The file's name, where the process sees it.
+    pub(crate) fn name(&self) -> &Path {
+        &self.place.name
+    }
+
     /// The file itself.
     pub(crate) fn open(&self, pid: u32) -> Option<Object> {
         open(pid, &self.place)

@@ -7,7 +7,6 @@ use crate::backend::embedded::helper;
 use crate::plan::Optimisation;
 use libbpf_sys as bpf;
 use std::ffi::CStr;
-use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::LazyLock;
 
@@ -20,7 +19,7 @@ pub fn optimisation() -> Optimisation {
         // SAFETY: takes no arguments; outside the trampoline it only fails.
         let code = unsafe { libc::syscall(SYS_UPROBE) };
         if code == -1 {
-            return match io::Error::last_os_error().raw_os_error() {
+            return match std::io::Error::last_os_error().raw_os_error() {
                 Some(libc::ENXIO) => Optimisation::Nop5,
                 Some(libc::EPROTO) => Optimisation::Nop10,
                 _ => Optimisation::None,

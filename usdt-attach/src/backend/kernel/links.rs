@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // libbpf's link creation and perf_event_open; pointers live through the call
 
 use super::Program;
-use super::detect::{MultiLinks, multi_links};
+use super::detect::{self, MultiLinks, multi_links};
 use super::load::load;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, PlannedObject, Site};
@@ -24,6 +24,18 @@ pub enum Mechanism {
     Separate,
     /// Likewise, and records go through a perf buffer for each CPU (Linux 5.5).
     PerfBuffer,
+}
+
+impl Mechanism {
+    /// What is automatic about it, decided as far as programs depend on it.
+    pub(super) fn on_this_kernel(self) -> Mechanism {
+        match self {
+            Mechanism::Auto if detect::cookies() => Mechanism::Auto,
+            Mechanism::Auto if detect::ring() => Mechanism::Separate,
+            Mechanism::Auto => Mechanism::PerfBuffer,
+            chosen => chosen,
+        }
+    }
 }
 
 /// Everything attached; dropping it detaches. The kernel does the same when the process is killed.
@@ -54,6 +66,7 @@ impl Attached {
 
 /// Attaches all sites, or none.
 pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) -> Result<Attached> {
+    let mechanism = mechanism.on_this_kernel();
     let multi = match mechanism {
         Mechanism::PerfEvents | Mechanism::Separate | Mechanism::PerfBuffer => MultiLinks::Missing,
         Mechanism::Auto | Mechanism::Multi => multi_links(),
@@ -161,7 +174,12 @@ fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> 
         if error.raw_os_error() == Some(libc::ESRCH) {
             return Err(Error::NoProcess(u32::try_from(pid).unwrap_or(0)));
         }
-        return Err(Error::Refused { what: cannot_attach(object), source: error });
+        let mut what = cannot_attach(object);
+        if error.raw_os_error() == Some(libc::EACCES) {
+            // `perf_uprobe_event_init` asked for it before it was content with CAP_PERFMON.
+            what.push_str(" by perf events, for which older kernels want CAP_SYS_ADMIN");
+        }
+        return Err(Error::Refused { what, source: error });
     }
     // SAFETY: a fresh descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
@@ -179,7 +197,7 @@ fn link(
     /// `PERF_EVENT_IOC_SET_BPF` and `PERF_EVENT_IOC_ENABLE` (`include/uapi/linux/perf_event.h`).
     const SET_BPF: libc::c_ulong = 0x4004_2408;
     const ENABLE: libc::c_ulong = 0x2400;
-    if mechanism == Mechanism::Separate {
+    if matches!(mechanism, Mechanism::Separate | Mechanism::PerfBuffer) {
         // SAFETY: both take a number; the descriptors are open.
         let done = unsafe {
             libc::ioctl(event.as_raw_fd(), SET_BPF as _, program) == 0

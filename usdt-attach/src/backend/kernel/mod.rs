@@ -65,12 +65,7 @@ pub(crate) struct Kernel<C> {
 impl<C: Compiler> Backend for Kernel<C> {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         silence_libbpf();
-        let mechanism = match self.mechanism {
-            Mechanism::Auto if detect::cookies() => Mechanism::Auto,
-            Mechanism::Auto if detect::ring() => Mechanism::Separate,
-            Mechanism::Auto => Mechanism::PerfBuffer,
-            mechanism => mechanism,
-        };
+        let mechanism = self.mechanism.on_this_kernel();
         let abilities = abilities(mechanism, plan);
         let maps = Maps::create(plan, abilities.ring)?;
         let programs = self.compiler.build(plan, &maps.fds(), abilities)?;
