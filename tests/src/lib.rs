@@ -166,6 +166,9 @@ impl Mode {
     }
 }
 
+/// Where a machine that has no Go finds the programs that another one has built for it.
+const PREBUILT: &str = "USDT_E2E_PREBUILT";
+
 /// Programs of `tests/go`, each built once a run and mode.
 pub struct Fixture;
 
@@ -179,9 +182,15 @@ impl Fixture {
     }
 
     fn build(package: &str, mode: Mode) -> PathBuf {
-        let folder = root().join("target/e2e");
+        let name = format!("{package}-{mode:?}").to_lowercase();
+        if let Some(folder) = std::env::var_os(PREBUILT) {
+            let out = PathBuf::from(folder).join(name);
+            assert!(out.exists(), "{} was not built", out.display());
+            return out;
+        }
+        let folder = root().join("target/e2e").join(std::env::var_os("GOARCH").unwrap_or_default());
         std::fs::create_dir_all(&folder).unwrap();
-        let out = folder.join(format!("{package}-{mode:?}").to_lowercase());
+        let out = folder.join(name);
         stdout(
             command("go")
                 .arg("build")

@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use usdt_attach::backend::Choice;
+use usdt_attach::discover::Found;
 use usdt_attach::event::Value;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Mechanism, Session, Summary};
@@ -58,13 +59,22 @@ fn semaphore_of(path: &std::path::Path, probe: &str) -> u64 {
         .unwrap()
 }
 
+/// What a process has that was started just now: its file is mapped after the one who starts it goes on.
+fn probes_of(target: &Process) -> Vec<Found> {
+    let mut found = Vec::new();
+    wait_for("its probes", || {
+        found = discover::process(target.pid()).unwrap();
+        found.iter().any(|file| !file.probes.is_empty())
+    });
+    found
+}
+
 /// Traces all types with one back end and mechanism through the library; the raw arguments of every event.
 fn record(choice: Choice, mechanism: Mechanism) -> Vec<String> {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     // Perf events are attached one after the other.
     let target = Process::start(command(&app.path).args(["-types", "-all"]));
-    let found = discover::process(target.pid()).unwrap();
-    let chosen = select::select(&found, &["*:*".to_owned()]).unwrap();
+    let chosen = select::select(&probes_of(&target), &["*:*".to_owned()]).unwrap();
     let options = Options {
         pids: Some(vec![target.pid()]),
         optimisation: usdt_attach::optimisation(),
@@ -103,7 +113,7 @@ fn perf_events_serve_kernels_without_multi_links() {
     if have(&[Need::Bpf]) {
         assert_eq!(
             record(Choice::Embedded, Mechanism::PerfEvents),
-            record(Choice::Embedded, Mechanism::Multi)
+            record(Choice::Embedded, Mechanism::Auto)
         );
     }
 }
@@ -111,7 +121,7 @@ fn perf_events_serve_kernels_without_multi_links() {
 #[test]
 fn programs_that_know_their_site_serve_kernels_without_cookies() {
     if have(&[Need::Bpf, Need::Bcc]) {
-        let usual = record(Choice::Embedded, Mechanism::Multi);
+        let usual = record(Choice::Embedded, Mechanism::Auto);
         assert_eq!(record(Choice::Embedded, Mechanism::Separate), usual);
         assert_eq!(record(Choice::Bcc, Mechanism::Separate), usual);
         assert_eq!(record(Choice::Embedded, Mechanism::PerfBuffer), usual);
@@ -134,8 +144,8 @@ fn through_perf_buffers(choice: Choice, per: u64, options: &Options) -> (u64, Su
     // Perf events count a semaphore before they run its program: it waits for that of the next probe.
     let args = ["-next", "-linger", "1s", "-goroutines", "8", "-per", &per];
     let target = Process::start(command(&app.path).args(args));
-    let found = discover::process(target.pid()).unwrap();
-    let chosen = select::select(&found, &["e2e:hit".to_owned(), "e2e:more__types".to_owned()]).unwrap();
+    let globs = ["e2e:hit".to_owned(), "e2e:more__types".to_owned()];
+    let chosen = select::select(&probes_of(&target), &globs).unwrap();
     let options = Options { pids: Some(vec![target.pid()]), ..options.clone() };
     let (plan, _) = Plan::new(&chosen, &options).unwrap();
     let mut session = Session::start(plan, &*choice.backend(Mechanism::PerfBuffer).unwrap()).unwrap();

@@ -2,6 +2,7 @@
 
 use crate::command::{Explain, Failure, Outcome, command, execute, is_root, output, root};
 use crate::golden;
+use crate::kernels;
 use crate::setup::{self, Tools};
 use std::process::Command;
 
@@ -15,7 +16,8 @@ pub(crate) fn test(_: &[String]) -> Outcome {
     docs(&[])?;
     golden::check(&tools)?;
     go(&tools)?;
-    suite(&tools, &[])
+    suite(&tools, &[])?;
+    kernels::short(&tools)
 }
 
 /// The end-to-end suite; arguments go to the test runner.
@@ -82,6 +84,11 @@ fn suite(tools: &Tools, args: &[String]) -> Outcome {
 fn suite_binary(tools: &Tools) -> Outcome<String> {
     let listing =
         output(&mut cargo(tools, "test", &["-p", "usdt-e2e", "--no-run", "--message-format=json"]))?;
+    executable(&listing)
+}
+
+/// The suite among what cargo says it has built.
+pub(crate) fn executable(listing: &str) -> Outcome<String> {
     let executable = listing.lines().filter(|l| l.contains("\"name\":\"suite\"")).find_map(|line| {
         let (_, tail) = line.split_once("\"executable\":\"")?;
         Some(tail.split('"').next()?.to_owned())

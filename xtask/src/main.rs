@@ -6,6 +6,7 @@ mod command;
 mod demo;
 mod fuzz;
 mod golden;
+mod kernels;
 mod semver;
 mod setup;
 
@@ -19,6 +20,11 @@ const TASKS: &[Task] = &[
     ("demo", "build the example service, send it traffic, trace it", demo::run),
     ("test", "every check and test", check::test),
     ("e2e", "the end-to-end suite alone; arguments select tests", check::e2e),
+    (
+        "kernels",
+        "the attacher's suite on emulated machines; [5.10 6.1 6.12 newest 6.1-arm64 newest-arm64], then filters of tests",
+        kernels::run,
+    ),
     ("golden", "rewrite generated files that are checked in", golden::run),
     (
         "bench",

@@ -34,6 +34,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/readelf", "binutils"),
     ("/usr/bin/eu-strip", "elfutils"),
     ("/usr/lib/postgresql", "postgresql"),
+    ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
+    ("/usr/bin/qemu-system-aarch64", "qemu-system-arm"),
+    ("/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("/usr/aarch64-linux-gnu/include/stdio.h", "libc6-dev-arm64-cross"),
+    ("/usr/share/doc/busybox-static", "busybox-static"),
+    ("/usr/bin/cpio", "cpio"),
 ];
 
 /// Oldest Go that builds generated packages, and the one fetched where there is none.

@@ -53,6 +53,7 @@ func main() {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	time.Sleep(settle())
 	if *types {
 		everyType()
 		fmt.Fprintln(os.Stderr, "done")
@@ -80,6 +81,12 @@ func main() {
 	if *next != "" {
 		panic(syscall.Exec(*next, []string{*next}, os.Environ()))
 	}
+}
+
+// settle is how long a tracer takes from enabling a probe to attaching to it, on kernels that do one after the other.
+func settle() time.Duration {
+	duration, _ := time.ParseDuration(os.Getenv("USDT_E2E_SETTLE"))
+	return duration
 }
 
 // texts has the text of hit n at n modulo its length: distinct lengths and contents.

@@ -1,0 +1,19 @@
+//! Builds the programs of `tests/go` that are run on other machines, which have no Go: for `GOARCH` where it is set.
+
+use usdt_e2e::{Fixture, Mode};
+
+const PROGRAMS: &[(&str, &[Mode])] = &[
+    ("hits", &[Mode::Plain, Mode::PlainPie]),
+    ("hits", &Mode::SEALED),
+    ("pairs", &[Mode::Sealed, Mode::Stripped]),
+    ("bridge", &[Mode::Plain, Mode::PlainStripped, Mode::Overlay]),
+    ("native", &[Mode::Plain]),
+];
+
+fn main() {
+    for (package, modes) in PROGRAMS {
+        for mode in *modes {
+            println!("{}", Fixture::get(package, *mode).display());
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Packages of other Debian releases and architectures, unpacked beside the system instead of installed.
+
+use super::quietly;
+use crate::command::{Explain, Failure, Outcome, output, root};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A release for an architecture, with package lists of its own.
+pub(super) struct Release {
+    name: &'static str,
+    arch: &'static str,
+    folder: PathBuf,
+}
+
+impl Release {
+    /// Its lists are fetched when something is first asked of it.
+    pub(super) fn new(name: &'static str, arch: &'static str) -> Release {
+        Release { name, arch, folder: folder().join(format!("lists-{name}-{arch}")) }
+    }
+
+    /// Unpacks packages into a folder, unless that has been done.
+    pub(super) fn unpack(&self, packages: &[&str], into: &Path) -> Outcome {
+        let done = into.join("unpacked");
+        let wanted = packages.join("\n");
+        if std::fs::read_to_string(&done).is_ok_and(|was| was == wanted) {
+            return Ok(());
+        }
+        self.update()?;
+        let fetched = self.folder.join("fetched");
+        let _ = std::fs::remove_dir_all(&fetched);
+        create(&fetched)?;
+        eprintln!("fetching {} of {} for {}", packages.join(" "), self.name, self.arch);
+        quietly(self.apt("apt-get", &["download", "-qq"]).args(packages).current_dir(&fetched))?;
+        for entry in std::fs::read_dir(&fetched).explain("cannot read what was fetched")? {
+            let package = entry.explain("cannot read what was fetched")?.path();
+            quietly(Command::new("dpkg").arg("-x").arg(package).arg(into))?;
+        }
+        std::fs::remove_dir_all(&fetched).explain("cannot remove what was unpacked")?;
+        std::fs::write(done, wanted).explain("cannot note what was unpacked")
+    }
+
+    /// The package that another one, which only names the newest, depends on.
+    pub(super) fn newest(&self, package: &str, beginning: &str) -> Outcome<Option<String>> {
+        self.update()?;
+        let shown = output(&mut self.apt("apt-cache", &["show", package]))?;
+        let depends = shown.lines().filter_map(|l| l.strip_prefix("Depends:"));
+        let names = depends.flat_map(|l| l.split(',')).filter_map(|d| d.split_whitespace().next());
+        Ok(names.filter(|name| name.starts_with(beginning)).max_by_key(|n| version(n)).map(str::to_owned))
+    }
+
+    fn update(&self) -> Outcome {
+        let list = self.folder.join("sources.list");
+        if list.exists() {
+            return Ok(());
+        }
+        create(&self.folder.join("lists/partial"))?;
+        create(&self.folder.join("cache/archives/partial"))?;
+        let line = format!("deb {} {} main\n", archive()?, self.name);
+        let unfinished = self.folder.join("sources.new");
+        std::fs::write(&unfinished, line).explain("cannot write a package source")?;
+        std::fs::copy(&unfinished, &list).explain("cannot write a package source")?;
+        let updated = quietly(self.apt("apt-get", &["update", "-q"]).stdout(Stdio::null()));
+        if updated.is_err() {
+            let _ = std::fs::remove_file(&list);
+        }
+        updated
+    }
+
+    fn apt(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        let folder = self.folder.display();
+        for option in [
+            format!("Dir::Etc::sourcelist={folder}/sources.list"),
+            "Dir::Etc::sourceparts=/dev/null".to_owned(),
+            format!("Dir::State::lists={folder}/lists"),
+            "Dir::State::status=/dev/null".to_owned(),
+            format!("Dir::Cache={folder}/cache"),
+            format!("APT::Architecture={}", self.arch),
+            format!("APT::Architectures={}", self.arch),
+            // Folders of the user's own are not open to apt's.
+            "APT::Sandbox::User=root".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+        ] {
+            command.arg("-o").arg(option);
+        }
+        command.args(args);
+        command
+    }
+}
+
+/// Numbers of a name, so that 6.12 is newer than 6.9.
+fn version(name: &str) -> Vec<u64> {
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect()
+}
+
+/// Where everything about other kernels is kept.
+pub(super) fn folder() -> PathBuf {
+    root().join("target/kernels")
+}
+
+pub(super) fn create(folder: &Path) -> Outcome {
+    std::fs::create_dir_all(folder).explain(&format!("cannot create {}", folder.display()))
+}
+
+/// The archive that this machine's own packages come from.
+fn archive() -> Outcome<String> {
+    let format = "$(CREATED_BY) $(ORIGIN) $(LABEL) $(REPO_URI)";
+    let listing = output(&mut crate::command::command("apt-get", &["indextargets", "--format", format]))?;
+    let debian = listing.lines().find_map(|line| line.strip_prefix("Packages Debian Debian "));
+    debian.map(str::to_owned).ok_or_else(|| {
+        Failure("no Debian archive among the package sources; run `apt-get update` first".to_owned())
+    })
+}

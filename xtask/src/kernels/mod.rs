@@ -1,0 +1,177 @@
+//! The attacher's suite on other kernels and architectures, in machines that qemu emulates.
+
+mod debian;
+mod machine;
+mod system;
+
+use crate::command::{Explain, Failure, Outcome, execute};
+use crate::setup::{self, Tools};
+use debian::Release;
+use machine::Machine;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An architecture, by its different names.
+#[derive(Debug)]
+struct Arch {
+    /// Debian's and Go's.
+    name: &'static str,
+    /// Rust's.
+    target: &'static str,
+    qemu: &'static [&'static str],
+    console: &'static str,
+}
+
+const AMD64: Arch = Arch {
+    name: "amd64",
+    target: "x86_64-unknown-linux-gnu",
+    qemu: &["qemu-system-x86_64", "-cpu", "max"],
+    console: "ttyS0",
+};
+const ARM64: Arch = Arch {
+    name: "arm64",
+    target: "aarch64-unknown-linux-gnu",
+    qemu: &["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72"],
+    console: "ttyAMA0",
+};
+
+/// A kernel, and what it is that makes it worth a run.
+struct Kernel {
+    /// As it is asked for.
+    name: &'static str,
+    /// Debian's release.
+    release: &'static str,
+    arch: &'static Arch,
+    /// Probes are enabled before programs are attached to them: there is an event for each.
+    one_by_one: bool,
+    /// Tests that make no sense there.
+    skipped: &'static [&'static str],
+}
+
+/// Perf events of these kernels want CAP_SYS_ADMIN.
+const CAPABILITIES: &str = "with_the_capabilities_it_asks_for";
+
+const KERNELS: &[Kernel] = &[
+    // No cookies, so a program for each site, and no fetching atomics.
+    Kernel {
+        name: "5.10",
+        release: "bullseye",
+        arch: &AMD64,
+        one_by_one: true,
+        skipped: &["serve_kernels_without_multi_links", CAPABILITIES],
+    },
+    // No multi-uprobe links.
+    Kernel { name: "6.1", release: "bookworm", arch: &AMD64, one_by_one: true, skipped: &[CAPABILITIES] },
+    // Multi-uprobe links with the right process filter.
+    Kernel { name: "6.12", release: "trixie", arch: &AMD64, one_by_one: false, skipped: &[] },
+    // Optimised no-ops, kernels that preempt everything.
+    Kernel { name: "newest", release: "trixie-backports", arch: &AMD64, one_by_one: false, skipped: &[] },
+    Kernel {
+        name: "6.1-arm64",
+        release: "bookworm",
+        arch: &ARM64,
+        one_by_one: true,
+        skipped: &[CAPABILITIES],
+    },
+    Kernel {
+        name: "newest-arm64",
+        release: "trixie-backports",
+        arch: &ARM64,
+        one_by_one: false,
+        skipped: &[],
+    },
+];
+
+/// What of the suite is about the attacher, and needs no compiler.
+const TESTS: &[&str] = &[
+    "aggregate::",
+    "backends::",
+    "bridge::entry",
+    "bridge::view",
+    "cost::",
+    "discovery::",
+    "errors::",
+    "follow::",
+    "hostile::",
+    "library::",
+    "session::",
+    "trace::",
+];
+
+/// What `cargo xtask test` runs of it.
+const SHORT: &[(&str, &[&str])] = &[
+    ("newest", &["backends::", "trace::a_million", "trace::unsealed", "trace::values"]),
+    ("newest-arm64", &["backends::", "trace::unsealed", "trace::values", "session::a_killed_tracer"]),
+];
+
+/// The task: names of kernels, all of them where there is none, then filters of tests.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let (names, filters): (Vec<&str>, Vec<&str>) =
+        args.iter().map(String::as_str).partition(|arg| KERNELS.iter().any(|k| k.name == *arg));
+    let filters = if filters.is_empty() { TESTS } else { &filters };
+    let chosen = KERNELS.iter().filter(|k| names.is_empty() || names.contains(&k.name));
+    let tools = setup::run()?;
+    crate::check::build(&tools)?;
+    let results = chosen.map(|kernel| one(&tools, kernel, filters)).collect::<Vec<_>>();
+    let failed = results.iter().filter(|r| r.is_err()).count();
+    results.into_iter().collect::<Outcome<Vec<()>>>().map(|_| ()).map_err(|Failure(first)| {
+        Failure(if failed > 1 { format!("{first}, and {} more", failed - 1) } else { first })
+    })
+}
+
+/// The part of it that belongs to the ordinary tests.
+pub(crate) fn short(tools: &Tools) -> Outcome {
+    for (name, filters) in SHORT {
+        for kernel in KERNELS.iter().filter(|k| k.name == *name) {
+            one(tools, kernel, filters)?;
+        }
+    }
+    Ok(())
+}
+
+fn one(tools: &Tools, kernel: &Kernel, filters: &[&str]) -> Outcome {
+    let image = image(kernel)?;
+    let system = system::build(tools, kernel.arch)?;
+    let mut words: Vec<&str> = filters.to_vec();
+    // It builds a program.
+    words.extend(["--test-threads=2", "--skip=probes_on_do_not_allocate_either"]);
+    let skipped: Vec<String> = kernel.skipped.iter().map(|test| format!("--skip={test}")).collect();
+    words.extend(skipped.iter().map(String::as_str));
+    let machine = Machine {
+        name: kernel.name,
+        arch: kernel.arch,
+        kernel: &image,
+        system: &system,
+        settle: if kernel.one_by_one { "500ms" } else { "0s" },
+    };
+    machine.run(&words)
+}
+
+/// The kernel itself, fetched once.
+fn image(kernel: &Kernel) -> Outcome<PathBuf> {
+    let folder = debian::folder().join(kernel.name);
+    if let Some(image) = find(&folder) {
+        return Ok(image);
+    }
+    let release = Release::new(kernel.release, kernel.arch.name);
+    let all = format!("linux-image-cloud-{}", kernel.arch.name);
+    let nothing = || Failure(format!("Debian's {} has no {all}", kernel.release));
+    let package = release.newest(&all, "linux-image-")?.ok_or_else(nothing)?;
+    // Newer packages have the image itself in one of their own.
+    let package = release.newest(&package, "linux-binary-")?.unwrap_or(package);
+    release.unpack(&[&package], &folder)?;
+    find(&folder).ok_or_else(|| Failure(format!("no kernel in {package}")))
+}
+
+fn find(folder: &Path) -> Option<PathBuf> {
+    std::fs::read_dir(folder).ok()?.filter_map(|e| Some(e.ok()?.path())).find_map(|path| {
+        let is_image = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"));
+        if is_image && path.is_file() { Some(path) } else { path.is_dir().then(|| find(&path)).flatten() }
+    })
+}
+
+/// Runs a command without showing it.
+fn quietly(command: &mut Command) -> Outcome {
+    let status = command.status().explain(&format!("cannot run {command:?}"))?;
+    if status.success() { Ok(()) } else { execute(command) }
+}

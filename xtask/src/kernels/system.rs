@@ -1,0 +1,227 @@
+//! What runs in an emulated machine: a file system in memory with the suite, the tools and the programs that are
+//! traced, each in the place where the suite expects it.
+
+use super::debian::{self, Release, create};
+use super::{AMD64, Arch, quietly};
+use crate::check;
+use crate::command::{Explain, Failure, Outcome, command, execute, output, root};
+use crate::setup::Tools;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Debian's release whose libraries the arm64 programs use: the one whose cross compiler makes them.
+const ARM64_LIBRARIES: &str = "bookworm";
+const ARM64_PACKAGES: &[&str] =
+    &["busybox-static", "libc6", "libelf1", "libelf-dev", "libgcc-s1", "zlib1g", "zlib1g-dev"];
+
+/// Programs that tests start and busybox has not, or not all of.
+const PROGRAMS: &[&str] = &["bash", "setpriv", "unshare", "nsenter", "mount", "cp", "kill"];
+
+/// An archive for the kernel to unpack.
+pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
+    let cross = cross(arch)?;
+    let built = root().join("target").join(arch.target).join("debug");
+    let mut cargo = cross.cargo(&["build", "-p", "usdt-gen", "-p", "usdt-attach", "--bins", "--examples"]);
+    execute(&mut cargo)?;
+    let mut suite = cross.cargo(&["test", "-p", "usdt-e2e", "--no-run", "--message-format=json"]);
+    let suite = check::executable(&output(&mut suite)?)?;
+
+    let folder = tempfile()?;
+    let system = System { folder: &folder, cross: &cross };
+    for place in ["proc", "sys", "dev", "tmp", "run", "etc", "root", "usr/bin", "bin", "lib", "lib64"] {
+        create(&folder.join(place))?;
+    }
+    system.busybox()?;
+    system.program(Path::new(&suite), Path::new("/suite"))?;
+    let place = root().join("target/debug");
+    let examples = ["examples/agent", "examples/tokio_agent", "examples/aggregator"];
+    for name in ["usdt-attach", "usdt-gen"].into_iter().chain(examples) {
+        system.program(&built.join(name), &place.join(name))?;
+    }
+    for program in fixtures(tools, &cross)? {
+        let name = program.file_name().unwrap_or_default();
+        system.copy(&program, &root().join("target/e2e").join(name))?;
+    }
+    // The suite's own folder, where it is started.
+    create(&system.at(&root().join("tests")))?;
+    for (name, text) in [("passwd", "root:x:0:0::/root:/bin/sh\n"), ("hosts", "127.0.0.1 localhost\n")] {
+        fs::write(folder.join("etc").join(name), text).explain("cannot write the system")?;
+    }
+    if arch.name == AMD64.name {
+        for program in PROGRAMS {
+            let found = output(Command::new("which").arg(program))?;
+            let file = fs::canonicalize(found.trim()).explain(&format!("cannot find {program}"))?;
+            let _ = fs::remove_file(folder.join("bin").join(program));
+            system.program(&file, &Path::new("/bin").join(program))?;
+        }
+    }
+    let archive = debian::folder().join(format!("system-{}.cpio", arch.name));
+    pack(&folder, &archive)?;
+    fs::remove_dir_all(&folder).explain("cannot remove the unpacked system")?;
+    Ok(archive)
+}
+
+/// Packs a folder as the kernel unpacks it.
+pub(super) fn pack(folder: &Path, archive: &Path) -> Outcome {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "find . | cpio --create --format=newc --quiet > \"$0\""]).arg(archive);
+    quietly(shell.current_dir(folder))
+}
+
+/// A new folder in ours, open to every user.
+pub(super) fn tempfile() -> Outcome<PathBuf> {
+    let folder = debian::folder().join(format!("new-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    create(&folder)?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).explain("cannot open the system")?;
+    Ok(folder)
+}
+
+struct System<'a> {
+    folder: &'a Path,
+    cross: &'a Cross,
+}
+
+impl System<'_> {
+    /// Where a path of the machine is in the folder.
+    fn at(&self, path: &Path) -> PathBuf {
+        self.folder.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    fn copy(&self, file: &Path, place: &Path) -> Outcome {
+        let place = self.at(place);
+        place.parent().map_or(Ok(()), create)?;
+        fs::copy(file, place).explain(&format!("cannot copy {}", file.display())).map(|_| ())
+    }
+
+    /// A program without its symbols, and the libraries it loads.
+    fn program(&self, file: &Path, place: &Path) -> Outcome {
+        let to = self.at(place);
+        to.parent().map_or(Ok(()), create)?;
+        quietly(Command::new(self.cross.tool("strip")).arg("-o").arg(&to).arg(file))?;
+        for library in self.cross.libraries(file)? {
+            if !self.at(&library).exists() {
+                self.copy(&self.cross.sysroot.join(library.strip_prefix("/").unwrap_or(&library)), &library)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn busybox(&self) -> Outcome {
+        let host = Path::new("/bin/busybox");
+        let own = ["usr/bin/busybox", "bin/busybox"].map(|place| self.cross.sysroot.join(place));
+        let own = own.iter().find(|file| file.exists());
+        self.copy(own.map_or(host, PathBuf::as_path), Path::new("/bin/busybox"))?;
+        // Tests that need more than its setpriv can do look for one.
+        let applets = output(Command::new(host).arg("--list"))?;
+        for applet in applets.lines().filter(|a| !["busybox", "setpriv"].contains(a)) {
+            symlink("busybox", self.folder.join("bin").join(applet)).explain("cannot link an applet")?;
+        }
+        Ok(())
+    }
+}
+
+/// What makes programs for an architecture.
+struct Cross {
+    arch: &'static str,
+    target: &'static str,
+    /// Where its libraries are.
+    sysroot: PathBuf,
+}
+
+fn cross(arch: &Arch) -> Outcome<Cross> {
+    let installed = output(&mut command("rustc", &["--print", "target-libdir", "--target", arch.target]))?;
+    if !Path::new(installed.trim()).exists() {
+        execute(&mut command("rustup", &["target", "add", arch.target]))?;
+    }
+    if arch.name == AMD64.name {
+        return Ok(Cross { arch: arch.name, target: arch.target, sysroot: PathBuf::from("/") });
+    }
+    let sysroot = debian::folder().join("libraries-arm64");
+    Release::new(ARM64_LIBRARIES, arch.name).unpack(ARM64_PACKAGES, &sysroot)?;
+    Ok(Cross { arch: arch.name, target: arch.target, sysroot })
+}
+
+impl Cross {
+    fn is_native(&self) -> bool {
+        self.arch == AMD64.name
+    }
+
+    /// A program of the binutils or the compiler.
+    fn tool(&self, name: &str) -> String {
+        if self.is_native() { name.to_owned() } else { format!("aarch64-linux-gnu-{name}") }
+    }
+
+    fn cargo(&self, args: &[&str]) -> Command {
+        let mut cargo = command("cargo", args);
+        cargo.args(["--quiet", "--target", self.target]);
+        if !self.is_native() {
+            let root = self.sysroot.display();
+            let libraries = format!("{root}/usr/lib/aarch64-linux-gnu");
+            let headers = format!("-I{root}/usr/include -I{root}/usr/include/aarch64-linux-gnu");
+            cargo
+                .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", self.tool("gcc"))
+                .env(
+                    "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+                    format!("-L native={libraries} -L native={root}/lib/aarch64-linux-gnu"),
+                )
+                .env("CC_aarch64_unknown_linux_gnu", self.tool("gcc"))
+                .env("AR_aarch64_unknown_linux_gnu", self.tool("ar"))
+                .env("CFLAGS_aarch64_unknown_linux_gnu", headers)
+                .env("PKG_CONFIG_ALLOW_CROSS", "1")
+                .env("PKG_CONFIG_SYSROOT_DIR", &self.sysroot)
+                .env("PKG_CONFIG_LIBDIR", format!("{libraries}/pkgconfig"));
+        }
+        cargo
+    }
+
+    /// Absolute paths of what a program loads.
+    fn libraries(&self, program: &Path) -> Outcome<Vec<PathBuf>> {
+        if self.is_native() {
+            let listing = output(Command::new("ldd").arg(program))?;
+            let words = listing.lines().filter_map(|l| l.split_whitespace().find(|w| w.starts_with('/')));
+            return Ok(words.map(PathBuf::from).collect());
+        }
+        let mut out: Vec<PathBuf> = Vec::new();
+        let mut files = vec![program.to_owned()];
+        while let Some(file) = files.pop() {
+            for library in self.needed(&file)? {
+                if !out.contains(&library) {
+                    files.push(self.sysroot.join(library.strip_prefix("/").unwrap_or(&library)));
+                    out.push(library);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// What a file of the architecture names itself.
+    fn needed(&self, file: &Path) -> Outcome<Vec<PathBuf>> {
+        let shown = output(Command::new(self.tool("readelf")).arg("-d").arg("-l").arg(file))?;
+        let between = |line: &str, from, to| Some(line.split_once(from)?.1.split_once(to)?.0.to_owned());
+        let mut out = Vec::new();
+        for line in shown.lines() {
+            if let Some(loader) = between(line, "interpreter: ", "]") {
+                out.push(PathBuf::from(loader));
+            } else if let Some(name) = between(line, "Shared library: [", "]") {
+                let places = ["lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib"];
+                let place = places.iter().find(|place| self.sysroot.join(place).join(&name).exists());
+                let place = place.ok_or_else(|| Failure(format!("{} needs {name}", file.display())))?;
+                out.push(Path::new("/").join(place).join(name));
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Go programs of the suite, built for the architecture.
+fn fixtures(tools: &Tools, cross: &Cross) -> Outcome<Vec<PathBuf>> {
+    let mut build = command("cargo", &["run", "--quiet", "-p", "usdt-e2e", "--bin", "fixtures"]);
+    build.env("PATH", tools.path());
+    if !cross.is_native() {
+        build.env("GOARCH", cross.arch).env("CGO_ENABLED", "1").env("CC", cross.tool("gcc"));
+    }
+    Ok(output(&mut build)?.lines().map(PathBuf::from).collect())
+}
