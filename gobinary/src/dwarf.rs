@@ -12,10 +12,13 @@ const MAX_SECTION: u64 = 1 << 31;
 
 /// Offset of `goid` in `runtime.g`.
 pub(crate) fn goid_offset(file: &ElfFile64<'_>) -> Option<u32> {
-    member_offset(file, "runtime", "runtime.g", "goid")
+    member_offset(file, "runtime.g", "goid")
 }
 
-fn member_offset(file: &ElfFile64<'_>, package: &str, structure: &str, member: &str) -> Option<u32> {
+/// Offset of a member; the structure has its package's path in front.
+pub(crate) fn member_offset(file: &ElfFile64<'_>, structure: &str, member: &str) -> Option<u32> {
+    /// The linker describes the types of all packages in the unit of this one (`cmd/link/internal/ld/dwarf.go`).
+    const TYPES: &str = "runtime";
     let load = |id: gimli::SectionId| -> Result<Cow<'_, [u8]>, gimli::Error> {
         let section = file.section_by_name(id.name()).filter(|s| s.size() <= MAX_SECTION);
         Ok(section.and_then(|s| s.uncompressed_data().ok()).unwrap_or_default())
@@ -26,7 +29,7 @@ fn member_offset(file: &ElfFile64<'_>, package: &str, structure: &str, member: &
     while let Ok(Some(header)) = headers.next() {
         let Ok(unit) = dwarf.unit(header) else { continue };
         // A package has one unit for its Go files and one for each assembly file, all of the same name.
-        if unit.name.is_some_and(|name| name.slice() == package.as_bytes())
+        if unit.name.is_some_and(|name| name.slice() == TYPES.as_bytes())
             && let Some(offset) = in_unit(&dwarf, &unit, structure, member)
         {
             return Some(offset);

@@ -11,21 +11,23 @@ const OFFSETS: &[(u32, Option<u32>)] = &[
     (21, Some(152)),
     (23, Some(160)), // `syscallbp` was added
     (25, Some(152)), // `gobuf.ret` went away
-    (28, None),      // not released when this was measured
 ];
+
+/// Minor releases whose structs were measured.
+const MEASURED: std::ops::RangeInclusive<u32> = 21..=27;
 
 /// The offset for a release; `None` for versions that no one measured, development versions and forks.
 pub fn by_version(version: &str) -> Option<u32> {
-    let minor = minor(version)?;
+    let minor = released(version)?;
     OFFSETS.iter().rev().find(|(from, _)| *from <= minor).and_then(|(_, offset)| *offset)
 }
 
-/// `go1.27.3` → 27; experiments behind a space do not matter, anything else that follows does.
-fn minor(version: &str) -> Option<u32> {
+/// The minor release, where structs are as they were measured: `go1.27.3` → 27; experiments behind a space do not matter, anything else that follows does.
+pub(crate) fn released(version: &str) -> Option<u32> {
     let release = version.split(' ').next()?.strip_prefix("go1.")?;
     let mut parts = release.split('.');
-    let minor = parts.next()?.parse().ok()?;
-    parts.all(|p| p.parse::<u32>().is_ok()).then_some(minor)
+    let minor = parts.next()?.parse::<u32>().ok()?;
+    (parts.all(|p| p.parse::<u32>().is_ok()) && MEASURED.contains(&minor)).then_some(minor)
 }
 
 #[cfg(test)]

@@ -49,6 +49,24 @@ impl<'a> GoBinary<'a> {
         goid::by_version(self.version()?)
     }
 
+    /// Offset of a field, from the table of releases; from DWARF for versions that are not in it.
+    pub fn field_offset(&self, field: &catalogue::Field) -> Option<u32> {
+        match self.version().and_then(goid::released) {
+            Some(minor) => catalogue::fields::offset(field, minor),
+            None => self.field_offset_by_dwarf(field),
+        }
+    }
+
+    /// Offset of a field as the binary itself describes it.
+    pub fn field_offset_by_dwarf(&self, field: &catalogue::Field) -> Option<u32> {
+        dwarf::member_offset(&self.file, &field.structure, &field.name)
+    }
+
+    /// Texts of the runtime for numbers, for versions that were looked at.
+    pub fn names(&self, names: catalogue::names::Names) -> Option<&'static [String]> {
+        catalogue::names::texts(names, goid::released(self.version()?)?)
+    }
+
     /// The table of functions, where this version of Go is known.
     pub fn functions(&self) -> Option<pclntab::Layout> {
         pclntab::Layout::find(&self.file)

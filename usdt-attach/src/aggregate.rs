@@ -203,6 +203,10 @@ fn key(field: &Field, raw: &[u8]) -> Key {
         raw.get(from as usize..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default().to_vec()
     };
     match field.kind {
+        FieldKind::Named { names } => match names.get(word(8) as usize) {
+            Some(text) => Key::Text(text.clone().into_bytes(), false),
+            None => Key::Unsigned(word(8)),
+        },
         FieldKind::Int { signed: true } => Key::Signed(word(8) as i64),
         FieldKind::Int { signed: false } => Key::Unsigned(word(8)),
         FieldKind::Float { size: 4 } => Key::Float(f64::from(f32::from_bits(word(4) as u32))),

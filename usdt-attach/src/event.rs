@@ -130,6 +130,9 @@ impl<'a> Event<'a> {
     fn value(&self, view: &ArgView) -> Value<'a> {
         let Some(word) = view.word.filter(|w| !self.failed(w.fault)) else { return Value::Unreadable };
         let Some(raw) = self.word(word) else { return Value::Unreadable };
+        if let Some(text) = view.names.and_then(|names| names.get(usize::try_from(raw).ok()?)) {
+            return Value::Text { bytes: text.as_bytes(), cut: 0 };
+        }
         match view.kind {
             Kind::Int if word.signed => Value::Signed(raw as i64),
             Kind::Int => Value::Unsigned(raw),
@@ -202,7 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn view(name: &str, kind: Kind, word: Word, text: Option<Text>) -> ArgView {
-        ArgView { name: name.into(), kind, word: Some(word), text, problem: None }
+        ArgView { name: name.into(), kind, word: Some(word), text, names: None, problem: None }
     }
 
     /// A plan without objects: decoding needs sites and layouts only.

@@ -205,8 +205,8 @@ impl Overview {
     pub fn change(&self) -> (i64, Option<i64>, Option<i64>) {
         let fired = |name: &str| self.changes.get(name).copied().unwrap_or(0) as i64;
         let blocks: u64 = self.blocked.values().sum();
-        // Function entries do not see every end of waiting.
-        let waits = self.knows(Question::Blocked);
+        // Function entries see neither every end of waiting nor when what it ends in begins.
+        let waits = self.knows(Question::Blocked) && self.knows(Question::Latency);
         let calls = self.changes.contains_key("syscall__begin");
         (
             self.created() as i64 - self.ended as i64,

@@ -2,7 +2,11 @@
 //!
 //! The data is in the `.toml` files beside this one.
 
+pub mod fields;
+pub mod names;
+
 use indexmap::IndexMap;
+use names::Names;
 use serde::Deserialize;
 use std::sync::LazyLock;
 
@@ -47,18 +51,29 @@ pub struct Entry {
 }
 
 /// Where an argument is at the beginning of a function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Place {
     /// The integer register of this number, in the order of Go's convention (`src/cmd/compile/abi-internal.md`); text
     /// is in this one and the next.
     Register(u8),
-    /// Memory so many bytes behind what a register points to.
-    Memory(u8, u16),
+    /// What a register points to has this field (of a field, and so on), which points to something that has the next.
+    Fields(u8, Vec<Vec<Field>>),
+    /// The text for the number in a register, whose lowest byte it is.
+    Named(u8, Names),
     /// The id of the goroutine that a register points to, else of the running one.
     Goid(Option<u8>),
     /// A number.
     Constant(i64),
+}
+
+/// A field of a struct.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Field {
+    /// The struct, with its package's path: `net/http.Request`.
+    pub structure: String,
+    /// The field's own name.
+    pub name: String,
 }
 
 impl TryFrom<String> for Place {
@@ -75,13 +90,20 @@ impl TryFrom<String> for Place {
         if let Some(of) = text.strip_prefix("goid") {
             return Ok(Place::Goid(if of.is_empty() { None } else { Some(register(of.trim_start())?) }));
         }
-        match text.split_once('+') {
-            Some((base, distance)) => Ok(Place::Memory(
-                register(base)?,
-                distance.parse().map_err(|_| format!("`{distance}` is no distance"))?,
-            )),
-            None => register(&text).map(Place::Register),
+        for (beginning, names) in [("wait_reason ", Names::WaitReason), ("stop_reason ", Names::StopReason)] {
+            if let Some(number) = text.strip_prefix(beginning) {
+                return Ok(Place::Named(register(number)?, names));
+            }
         }
+        let mut words = text.split(' ');
+        let number = register(words.next().unwrap_or_default())?;
+        let field = |word: &str| match word.rsplit_once('.') {
+            Some((structure, name)) => Ok(Field { structure: structure.to_owned(), name: name.to_owned() }),
+            None => Err(format!("`{word}` is no field")),
+        };
+        let nested = |word: &str| word.split('+').map(field).collect();
+        let fields = words.map(nested).collect::<Result<Vec<Vec<_>>, _>>()?;
+        Ok(if fields.is_empty() { Place::Register(number) } else { Place::Fields(number, fields) })
     }
 }
 
@@ -123,10 +145,19 @@ mod tests {
     fn places() {
         let read = |text: &str| Place::try_from(text.to_owned());
         assert_eq!(read("2"), Ok(Place::Register(2)));
-        assert_eq!(read("3+128"), Ok(Place::Memory(3, 128)));
+        let field = |structure: &str, name: &str| Field { structure: structure.into(), name: name.into() };
+        assert_eq!(
+            read("3 net/http.Request.URL net/url.URL.Path"),
+            Ok(Place::Fields(
+                3,
+                vec![vec![field("net/http.Request", "URL")], vec![field("net/url.URL", "Path")]]
+            ))
+        );
+        assert_eq!(read("wait_reason 2"), Ok(Place::Named(2, Names::WaitReason)));
+        assert_eq!(read("0 a.b.C+d.E"), Ok(Place::Fields(0, vec![vec![field("a.b", "C"), field("d", "E")]])));
         assert_eq!((read("goid"), read("goid 1")), (Ok(Place::Goid(None)), Ok(Place::Goid(Some(1)))));
         assert_eq!(read("=-1"), Ok(Place::Constant(-1)));
-        for bad in ["", "9", "x", "1+", "1+x", "goid 9", "goidx", "=", "=y"] {
+        for bad in ["", "9", "x", "1 ", "1 x", "1  a.b", "goid 9", "goidx", "=", "=y"] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -1,12 +1,14 @@
 //! By function entries of binaries as they are, and by notes that a toolchain emitted itself.
 
 use super::Traced;
+use gobinary::{GoBinary, catalogue};
 use serde_json::Value;
 #[cfg(target_arch = "x86_64")]
 use stapsdt::{
     elf::View,
     note::{Format, Note},
 };
+use std::collections::{BTreeMap, BTreeSet};
 use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, stdout, text};
 
 /// The same questions asked of a stripped binary of the stock toolchain.
@@ -40,6 +42,9 @@ fn function_entries_of_an_unmodified_binary() {
     assert_eq!(seen.of("go", "goroutine__exit").count(), ended.len(), "each ends once");
     assert!(seen.ids("goroutine__start").is_superset(&ended));
     assert!(seen.of("go", "goroutine__block").all(|e| e["goid"] == e["args"]["id"]));
+    let asleep = seen.args("go", "goroutine__block").filter(|a| a["reason"] == "sleep").count() as u64;
+    assert!(asleep >= seen.number("Sleepers"), "{asleep}");
+    assert!(seen.args("go", "stw__begin").any(|a| a["reason"] == "GC mark termination"));
     let calls = |probe: &str| seen.args("go", probe).filter(|a| a["id"] == 1).count();
     assert_eq!(calls("syscall__begin"), calls("syscall__end"));
     for probe in ["gc__start", "gc__mark__done", "gc__end"] {
@@ -57,6 +62,14 @@ fn function_entries_of_an_unmodified_binary() {
     for (served, sent) in served.iter().zip(sent) {
         assert_eq!(served["method"], sent["Method"]);
         assert!(served["host"].as_str().unwrap().starts_with("127.0.0.1:"), "{served}");
+        assert_eq!(served["path"], sent["Path"]);
+    }
+    let ended: BTreeMap<u64, &Value> =
+        seen.args("net_http", "server_request_end").map(|a| (a["id"].as_u64().unwrap(), a)).collect();
+    assert_eq!(seen.of("net_http", "server_request_end").count(), sent.len());
+    for (served, sent) in served.iter().zip(sent) {
+        let Some(end) = ended.get(&served["id"].as_u64().unwrap()) else { continue };
+        assert_eq!((&end["status"], &end["bytes"]), (&sent["Status"], &sent["Size"]), "{sent}");
     }
     for (probe, texts) in seen.did["Statements"].as_object().unwrap() {
         let asked: Vec<&Value> = seen.args("sql", probe).map(|a| &a["query"]).collect();
@@ -65,6 +78,27 @@ fn function_entries_of_an_unmodified_binary() {
     let clients = seen.args("tls", "handshake_start").filter(|a| a["client"] == true).count();
     assert_eq!((clients, seen.of("tls", "handshake_start").count()), (3, 6));
     assert!(seen.args("net", "conn_close").any(|a| a["fd"].as_i64().unwrap() > 2));
+
+    // Texts that are numbers in the program are compared and told apart as texts.
+    let out = attach(
+        &[
+            &[
+                "count",
+                "--json",
+                "--by",
+                "reason",
+                "--filter",
+                "reason == \"sl*\" || reason == \"IO wait\"",
+                "go:goroutine-block",
+            ],
+            &program[..],
+        ]
+        .concat(),
+    );
+    let rows = lines(&text(&out.stdout));
+    let reasons: Vec<&str> = rows.iter().filter_map(|row| row["by"].as_str()).collect();
+    assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), 2, "{rows:?} {}", text(&out.stderr));
+    assert!(reasons.contains(&"sleep") && reasons.contains(&"IO wait"), "{rows:?}");
 
     // They are offered to who asks for them by name, and only where the binary has no probes of its own.
     let listed = |mode: Mode, glob: &str| -> Vec<Value> {
@@ -82,7 +116,7 @@ fn function_entries_of_an_unmodified_binary() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn notes_of_a_toolchain_with_probes_of_its_own() {
-    if !have(&[Need::Bpf]) {
+    if !have(&[Need::Bpf, Need::Program("go")]) {
         return;
     }
     let app = copy(&Fixture::get("native", Mode::Plain));
@@ -138,4 +172,18 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
     assert_eq!(ends, [200, 201, 202]);
     let queries: Vec<&Value> = seen.args("sql", "query").map(|a| &a["query"]).collect();
     assert_eq!(queries, ["SELECT 0", "SELECT 1", "SELECT 2"]);
+}
+
+/// Releases that the catalogue knows are not asked for their DWARF, which takes long to unpack and may be missing.
+#[test]
+fn fields_are_where_the_table_says() {
+    let data = std::fs::read(Fixture::get("bridge", Mode::Plain)).unwrap();
+    let go = GoBinary::parse(&data).unwrap();
+    let mut seen = 0;
+    for field in catalogue::fields::all() {
+        let (told, found) = (go.field_offset(field), go.field_offset_by_dwarf(field));
+        assert_eq!(told, found, "{}.{} in {:?}", field.structure, field.name, go.version());
+        seen += usize::from(found.is_some());
+    }
+    assert!(seen > 5, "{seen}");
 }

@@ -298,10 +298,16 @@ fn filled(frame: &mut [u8], area: &Area) -> Vec<u8> {
     frame.get(area.at as usize..(area.at + area.size) as usize).unwrap_or_default().to_vec()
 }
 
-fn address(hit: &Hit, from: &Address) -> u64 {
+/// Where a word is; `None` where a pointer on the way cannot be read.
+fn address(hit: &Hit, from: &Address) -> Option<u64> {
     let register = |offset: i16| hit.registers.get(&offset).copied().unwrap_or(0);
     let index = from.index.map_or(0, |(offset, scale)| register(offset).wrapping_mul(scale.into()));
-    from.base.map_or(0, register).wrapping_add(index).wrapping_add(from.disp as u64)
+    let mut at = from.base.map_or(0, register).wrapping_add(index).wrapping_add(from.first() as u64);
+    for distance in from.beyond_the_first() {
+        let pointer = read(hit, at, 8)?.first_chunk::<8>()?;
+        at = u64::from_le_bytes(*pointer).wrapping_add(distance as u64);
+    }
+    Some(at)
 }
 
 /// Bytes from an address on: exactly so many, where all are there.
@@ -336,7 +342,7 @@ fn steps(hit: &Hit, area: &mut [u8], steps: &[Step]) {
             Step::Constant { to, value } => put(area, *to, *value as u64),
             Step::Register { to, from } => put(area, *to, hit.registers.get(from).copied().unwrap_or(0)),
             Step::Memory { to, len, from, fault: bit } => {
-                match read(hit, address(hit, from), *len as usize) {
+                match address(hit, from).and_then(|at| read(hit, at, *len as usize)) {
                     Some(bytes) => write(area, *to, bytes),
                     None => fault(area, *bit),
                 }

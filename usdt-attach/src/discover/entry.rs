@@ -3,10 +3,10 @@
 
 use super::{Found, Probe, Source, catalogue, running_goroutine};
 use gobinary::GoBinary;
-use gobinary::catalogue::{Entry, Place, Provider, providers};
+use gobinary::catalogue::{Entry, Field, Place, Provider, providers};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::elf::View;
-use stapsdt::schema;
+use stapsdt::schema::{self, Kind};
 use stapsdt::site;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn entries(data: &[u8], providers: &[&Provider]) -> Vec<Probe> {
             *place = function.entry;
         }
     }
-    let maker = Maker { view: &view, arch, goid: go.goid_offset_quick() };
+    let maker = Maker { view: &view, arch, goid: go.goid_offset_quick(), go: &go };
     let mut out = Vec::new();
     for provider in providers {
         for probe in &provider.probes {
@@ -61,6 +61,7 @@ struct Maker<'a> {
     view: &'a View<'a>,
     arch: Arch,
     goid: Option<u32>,
+    go: &'a GoBinary<'a>,
 }
 
 impl Maker<'_> {
@@ -72,13 +73,20 @@ impl Maker<'_> {
         let address = address.checked_add(distance as u64)?;
         self.view.load_segment(address, 1).filter(|s| s.is_executable())?;
         let whole = catalogue::whole(&provider.name, name)?;
-        let mut args = Vec::new();
+        let (mut args, mut texts_of) = (Vec::new(), Vec::new());
         let mut schema = schema::Probe { args: Vec::new(), ..whole.clone() };
         for argument in &whole.args {
             let Some(place) = entry.args.get(&argument.name) else { continue };
-            let Some(values) = self.values(*place, argument) else { continue };
-            args.extend(values.iter().map(|value| value.print(self.arch)));
-            schema.args.push(argument.clone());
+            let Some(words) = self.words(place, argument) else { continue };
+            args.extend(words);
+            let mut declared = argument.clone();
+            if let Place::Named(_, names) = place {
+                // A note would have the text; here is the number of one.
+                (declared.kind, declared.size, declared.signed) = (Kind::Int, 1, false);
+                let texts = self.go.names(*names);
+                texts_of.extend(texts.map(|texts| (argument.name.clone(), texts)));
+            }
+            schema.args.push(declared);
         }
         Some(Probe {
             provider: provider.name.clone(),
@@ -94,13 +102,14 @@ impl Maker<'_> {
             instruction: site::instruction(code.get(distance..).unwrap_or_default(), self.arch),
             generated: false,
             goid_offset: self.goid,
+            names: texts_of,
             symbols: Arc::default(),
         })
     }
 
-    /// The words of an argument.
-    fn values(&self, place: Place, argument: &schema::Arg) -> Option<Vec<Value>> {
-        let value = |size, signed, operand| Value { size, signed, float: false, operand };
+    /// The words of an argument, as a note would have them, pointers on the way in front.
+    fn words(&self, place: &Place, argument: &schema::Arg) -> Option<Vec<String>> {
+        let value = |size, signed, operand| Value { size, signed, float: false, operand }.print(self.arch);
         let memory = |register: u8, disp: i64| Operand::Memory {
             disp: Expr::number(disp),
             base: Some(Register::gpr(register)),
@@ -109,7 +118,7 @@ impl Maker<'_> {
         let two = argument.kind.words() == 2;
         let first = |operand| value(argument.size, argument.signed, operand);
         Some(match place {
-            Place::Register(number) => {
+            &Place::Register(number) => {
                 let mut out = vec![first(Operand::Register(Register::gpr(self.register(number)?)))];
                 if two {
                     let next = Register::gpr(self.register(number + 1)?);
@@ -117,19 +126,29 @@ impl Maker<'_> {
                 }
                 out
             }
-            Place::Memory(number, distance) => {
-                let base = self.register(number)?;
-                let mut out = vec![first(memory(base, distance.into()))];
+            Place::Fields(number, fields) => {
+                let base = self.register(*number)?;
+                let distance = |nested: &Vec<Field>| {
+                    nested.iter().map(|field| self.go.field_offset(field).map(i64::from)).sum::<Option<i64>>()
+                };
+                let mut distances = fields.iter().map(distance).collect::<Option<Vec<i64>>>()?;
+                let mut out = vec![pointed(first(memory(base, *distances.first()?)), distances.get(1..)?)];
                 if two {
-                    out.push(value(8, false, memory(base, i64::from(distance) + 8)));
+                    *distances.last_mut()? += 8;
+                    let next = value(8, false, memory(base, *distances.first()?));
+                    out.push(pointed(next, distances.get(1..)?));
                 }
                 out
             }
+            &Place::Named(number, _) => {
+                vec![value(1, false, Operand::Register(Register::gpr(self.register(number)?)))]
+            }
             Place::Goid(of) => {
-                let base = of.map_or(Some(running_goroutine(self.arch)), |number| self.register(number))?;
+                let base =
+                    (*of).map_or(Some(running_goroutine(self.arch)), |number| self.register(number))?;
                 vec![value(8, false, memory(base, self.goid?.into()))]
             }
-            Place::Constant(number) => vec![first(Operand::Constant(Expr::number(number)))],
+            &Place::Constant(number) => vec![first(Operand::Constant(Expr::number(number)))],
         })
     }
 
@@ -139,6 +158,15 @@ impl Maker<'_> {
             Arch::Aarch64 => Some(number),
         }
     }
+}
+
+/// An operand that is a pointer, and the distances from what each pointer points to: `8@16(%rdi)` and 56 are
+/// `8@56(16(%rdi))`.
+fn pointed(word: String, distances: &[i64]) -> String {
+    distances.iter().fold(word, |word, distance| match word.split_once('@') {
+        Some((size, pointer)) => format!("{size}@{distance}({pointer})"),
+        None => word,
+    })
 }
 
 /// Bytes of the check whether the stack suffices. Behind it a function begins once, however often its stack grows, and

@@ -16,7 +16,7 @@ pub use entry::add_entries;
 pub use host::host;
 pub use object::{Object, ObjectId};
 pub(crate) use probes::running_goroutine;
-pub use probes::{Probe, Source};
+pub use probes::{Names, Probe, Source};
 
 use crate::error::{Error, Result};
 use std::collections::HashSet;

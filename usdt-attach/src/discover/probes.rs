@@ -27,6 +27,9 @@ pub enum Source {
     Entry,
 }
 
+/// Texts for numbers, in their order from 0 on.
+pub type Names = &'static [String];
+
 /// One site of a probe. A probe with several sites appears once for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
@@ -56,6 +59,8 @@ pub struct Probe {
     pub generated: bool,
     /// Offset of the goroutine id in `runtime.g`, where the site is Go code.
     pub goid_offset: Option<u32>,
+    /// Texts for the numbers of arguments, by their names.
+    pub names: Vec<(String, Names)>,
     /// Link-time addresses of the symbols in the arguments of the object's probes, as far as its symbol tables have
     /// them.
     pub symbols: Arc<BTreeMap<String, u64>>,
@@ -269,6 +274,7 @@ impl Scanner<'_> {
             instruction: site::instruction(code, arch),
             generated,
             goid_offset: goid,
+            names: Vec::new(),
             symbols: Arc::default(),
         });
     }

@@ -1,11 +1,24 @@
 //! The arguments of a probe: their names and kinds, and the operands that hold their words.
 
-use crate::discover::Probe;
+use crate::discover::{Names, Probe, Source};
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
 /// An operand, or why there is none.
-pub(super) type Place = Result<Value, String>;
+pub(super) type Place = Result<Reached, String>;
+
+/// An operand and, where it is a pointer to follow, the distances from what each pointer points to.
+#[derive(Clone, Debug)]
+pub(super) struct Reached {
+    pub(super) value: Value,
+    pub(super) beyond: Vec<i64>,
+}
+
+impl From<Value> for Reached {
+    fn from(value: Value) -> Reached {
+        Reached { value, beyond: Vec::new() }
+    }
+}
 
 /// One argument as a reader sees it.
 #[derive(Clone, Debug)]
@@ -18,6 +31,8 @@ pub(super) struct Argument {
     pub(super) word: Place,
     /// The length, for what has one.
     pub(super) length: Option<Place>,
+    /// The texts for its numbers.
+    pub(super) names: Option<Names>,
 }
 
 /// Every argument of a probe.
@@ -36,20 +51,29 @@ impl Arguments {
     pub(super) fn new(probe: &Probe, strings: &[String]) -> Arguments {
         let mut places: Vec<Place> = argspec::parse(&probe.args, probe.arch)
             .into_iter()
-            .map(|arg| resolved(probe, arg.value.map_err(|e| e.to_string())?))
+            .map(|arg| match arg.value {
+                Ok(value) => resolved(probe, value),
+                Err(error) => behind_pointers(probe, &arg.text).ok_or_else(|| error.to_string()),
+            })
             .collect();
         let declared = probe.schema.as_ref().map_or(places.len(), schema::Probe::words);
         // A sealed note has the goroutine id behind the declared arguments; an unsealed one may have it known.
         let goid = if places.len() == declared + 1 && probe.schema.is_some() {
-            places.pop().and_then(Result::ok).map(|v| v.operand)
+            places.pop().and_then(Result::ok).map(|reached| reached.value.operand)
         } else {
             probe.goid_offset.map(|offset| goroutine_id(offset, probe.arch))
         };
         let mut list = match &probe.schema {
-            Some(schema) => declared_arguments(schema, &places),
+            Some(schema) => declared_arguments(schema, &places, &probe.names),
             None => (0..)
                 .zip(places)
-                .map(|(i, word)| Argument { name: format!("arg{i}"), kind: Kind::Int, word, length: None })
+                .map(|(i, word)| Argument {
+                    name: format!("arg{i}"),
+                    kind: Kind::Int,
+                    word,
+                    length: None,
+                    names: None,
+                })
                 .collect(),
         };
         for (index, argument) in list.iter_mut().enumerate() {
@@ -87,7 +111,7 @@ fn position(name: &str) -> Option<usize> {
     name.strip_prefix("arg")?.parse().ok()
 }
 
-fn declared_arguments(schema: &schema::Probe, places: &[Place]) -> Vec<Argument> {
+fn declared_arguments(schema: &schema::Probe, places: &[Place], names: &[(String, Names)]) -> Vec<Argument> {
     let mut at = 0;
     let mut list = Vec::new();
     for arg in &schema.args {
@@ -96,7 +120,8 @@ fn declared_arguments(schema: &schema::Probe, places: &[Place]) -> Vec<Argument>
         };
         let words = arg.kind.words();
         let length = (words == 2).then(|| place(at + 1));
-        list.push(Argument { name: arg.name.clone(), kind: arg.kind, word: place(at), length });
+        let names = names.iter().find(|(name, _)| *name == arg.name).map(|(_, names)| *names);
+        list.push(Argument { name: arg.name.clone(), kind: arg.kind, word: place(at), length, names });
         at += words;
     }
     list
@@ -104,8 +129,8 @@ fn declared_arguments(schema: &schema::Probe, places: &[Place]) -> Vec<Argument>
 
 /// A value at a symbol, as one at a distance from the site: wherever the file is mapped, that stays.
 fn resolved(probe: &Probe, mut value: Value) -> Place {
-    let Operand::Memory { disp, base, index } = &mut value.operand else { return Ok(value) };
-    let Some(symbol) = disp.symbol.take() else { return Ok(value) };
+    let Operand::Memory { disp, base, index } = &mut value.operand else { return Ok(value.into()) };
+    let Some(symbol) = disp.symbol.take() else { return Ok(value.into()) };
     let address =
         probe.symbols.get(&symbol).ok_or_else(|| format!("its symbol `{symbol}` is not in the file"))?;
     let distance = address.wrapping_sub(probe.address).wrapping_add(disp.offset as u64);
@@ -117,7 +142,23 @@ fn resolved(probe: &Probe, mut value: Value) -> Place {
         (Some(_), None) => *index = Some(Index { register: site, scale: 1 }),
         (Some(_), Some(_)) => return Err(format!("its address has two registers beside `{symbol}`")),
     }
-    Ok(value)
+    Ok(value.into())
+}
+
+/// An argument of a function entry, `8@56(16(%rdi))`: at 56 bytes from where the pointer at `16(%rdi)` points to. Notes
+/// have nothing of that kind.
+fn behind_pointers(probe: &Probe, text: &str) -> Option<Reached> {
+    let (size, mut rest) = text.split_once('@').filter(|_| probe.source == Source::Entry)?;
+    let mut beyond = Vec::new();
+    loop {
+        let (distance, inner) = rest.split_once('(')?;
+        beyond.insert(0, distance.parse().ok()?);
+        rest = inner.strip_suffix(')')?;
+        let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch).pop()?;
+        if let Ok(value) = parsed.value {
+            return Some(Reached { value, beyond });
+        }
+    }
 }
 
 /// Where the goroutine id is, on the architecture that the probe is for.

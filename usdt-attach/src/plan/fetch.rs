@@ -4,7 +4,7 @@
 //! Words are stored as they are found, 8 bytes of a register or the bytes of memory; sizing and sign extension
 //! are the reader's work. A read that fails sets its bit in the area's `faults`, the 32 bits at [`FAULTS`].
 
-use super::arguments::Place;
+use super::arguments::{Place, Reached};
 use super::ptregs;
 use serde::Serialize;
 use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
@@ -73,13 +73,17 @@ pub enum Step {
     },
 }
 
-/// `base + index * scale + disp`, registers by their offset in `pt_regs`.
+/// `base + index * scale + disp`, registers by their offset in `pt_regs`; or, with pointers on the way, `disp` behind
+/// what the last of them points to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub struct Address {
     /// Base register.
     pub base: Option<i16>,
     /// Scaled register and scale.
     pub index: Option<(i16, u8)>,
+    /// Where pointers on the way are: the first one at this distance from the registers' sum, each other one at this
+    /// distance from what the one before it points to.
+    pub through: Vec<i64>,
     /// Constant part.
     pub disp: i64,
 }
@@ -150,10 +154,11 @@ impl Builder {
         for (index, place) in places.iter().enumerate() {
             let word = match place {
                 Err(problem) => Err(problem.clone()),
-                Ok(value) => match &value.operand {
+                Ok(Reached { value, beyond }) => match &value.operand {
                     Operand::Memory { .. } => match address(&value.operand, arch) {
                         Ok(address) => {
-                            pending.push(Pending { index, size: value.size, signed: value.signed, address });
+                            let (size, signed, address) = (value.size, value.signed, address.beyond(beyond));
+                            pending.push(Pending { index, size, signed, address });
                             continue;
                         }
                         Err(problem) => Err(problem),
@@ -216,7 +221,10 @@ impl Builder {
         /// Reading across a gap is cheaper than a second read, as long as it is small.
         const GAP: i64 = 16;
         const LONGEST: i64 = 256;
-        pending.sort_by_key(|p| (p.address.base, p.address.index, p.address.disp));
+        pending.sort_by(|a, b| {
+            let key = |p: &Pending| (p.address.base, p.address.index, p.address.disp);
+            a.address.through.cmp(&b.address.through).then_with(|| key(a).cmp(&key(b)))
+        });
         let mut out = Vec::new();
         let mut rest = pending.as_slice();
         while let Some((first, _)) = rest.split_first() {
@@ -224,8 +232,9 @@ impl Builder {
             let mut end = start.saturating_add(i64::from(first.size));
             let mut count = 1;
             for next in rest.iter().skip(1) {
-                let same =
-                    next.address.base == first.address.base && next.address.index == first.address.index;
+                let apart_from_disp = |a: &Address| (a.base, a.index);
+                let same = apart_from_disp(&next.address) == apart_from_disp(&first.address)
+                    && next.address.through == first.address.through;
                 let next_end = next.address.disp.saturating_add(i64::from(next.size));
                 let apart = next.address.disp.saturating_sub(end);
                 if !same || apart > GAP || next_end.saturating_sub(start) > LONGEST {
@@ -261,6 +270,28 @@ pub(super) fn address(operand: &Operand, arch: Arch) -> Result<Address, String> 
     Ok(Address {
         base: base.as_ref().map(register).transpose()?,
         index: index.as_ref().map(|i| register(&i.register).map(|r| (r, i.scale))).transpose()?,
+        through: Vec::new(),
         disp: *offset,
     })
+}
+
+impl Address {
+    /// The distance from the registers' sum.
+    pub fn first(&self) -> i64 {
+        self.through.first().copied().unwrap_or(self.disp)
+    }
+
+    /// Those from what each pointer points to.
+    pub fn beyond_the_first(&self) -> impl Iterator<Item = i64> {
+        self.through.iter().copied().chain([self.disp]).skip(1)
+    }
+
+    /// Follows the pointer there, and so on.
+    fn beyond(mut self, distances: &[i64]) -> Address {
+        for distance in distances {
+            self.through.push(self.disp);
+            self.disp = *distance;
+        }
+        self
+    }
 }

@@ -9,11 +9,11 @@
 
 use super::arguments::{Argument, Arguments};
 use super::buckets::Buckets;
-use super::condition::{Condition, LONGEST_TEXT};
+use super::condition::Condition;
 use super::fetch::{Builder, Step, Word};
 use super::layout::Layout;
 use super::table::{Field, FieldKind, KEY_TEXT};
-use crate::filter::{Filter, Literal, Subject, Test};
+use crate::filter::{Filter, Subject};
 use serde::Serialize;
 use stapsdt::argspec::Value;
 use stapsdt::schema::Kind;
@@ -200,7 +200,7 @@ pub(super) fn make(
 
 /// What a name stands for.
 #[derive(Clone, Copy)]
-enum Meaning<'a> {
+pub(super) enum Meaning<'a> {
     Argument(usize, &'a Argument),
     Pid,
     Tid,
@@ -210,7 +210,7 @@ enum Meaning<'a> {
 
 pub(super) struct Maker<'a> {
     arguments: &'a Arguments,
-    builder: Builder,
+    pub(super) builder: Builder,
     collect: Vec<Step>,
     /// Words of the arguments in use: value and length.
     words: BTreeMap<usize, (Result<Word, String>, Option<Word>)>,
@@ -263,7 +263,8 @@ impl<'a> Maker<'a> {
             }
         }
         if let (true, Some(operand)) = (goid, &arguments.goid) {
-            places.push(Ok(Value { size: 8, signed: false, float: false, operand: operand.clone() }));
+            let value = Value { size: 8, signed: false, float: false, operand: operand.clone() };
+            places.push(Ok(value.into()));
         }
         let mut words = maker.builder.words(&places, arguments.arch).into_iter();
         for index in owners {
@@ -276,7 +277,7 @@ impl<'a> Maker<'a> {
         Ok(maker)
     }
 
-    fn meaning(&self, subject: &Subject) -> Result<Meaning<'a>, String> {
+    pub(super) fn meaning(&self, subject: &Subject) -> Result<Meaning<'a>, String> {
         let at = |argument: &Argument| self.arguments.list.iter().position(|a| a.name == argument.name);
         if let Some(argument) = self.arguments.find(&subject.name)
             && let Some(index) = at(argument)
@@ -321,7 +322,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn kind(&self, subject: &Subject) -> Result<Kind, String> {
+    pub(super) fn kind(&self, subject: &Subject) -> Result<Kind, String> {
         Ok(match self.meaning(subject)? {
             Meaning::Argument(_, a) if subject.string && matches!(a.kind, Kind::Int | Kind::Pointer) => {
                 Kind::Cstring
@@ -402,6 +403,9 @@ impl<'a> Maker<'a> {
         };
         Ok(match (self.meaning(subject)?, self.kind(subject)?) {
             (Meaning::Comm, _) => FieldKind::Comm,
+            (Meaning::Argument(_, Argument { names: Some(names), .. }), Kind::Int) => {
+                FieldKind::Named { names }
+            }
             (Meaning::Argument(index, _), Kind::Int) => FieldKind::Int { signed: signed(index) },
             (Meaning::Argument(index, _), Kind::Float) => {
                 let size = self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).map_or(8, |w| w.size);
@@ -422,73 +426,6 @@ impl<'a> Maker<'a> {
         area.moves.retain(|m| !matches!(m, Move::Constant { .. }));
         area.moves.push(Move::Word { to: area.at, from: pid });
         Ok(area)
-    }
-
-    fn condition(&mut self, filter: &Filter) -> Result<Condition, String> {
-        Ok(match filter {
-            Filter::All(a, b) => Condition::All(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
-            Filter::Any(a, b) => Condition::Any(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
-            Filter::Not(inner) => Condition::Not(Box::new(self.condition(inner)?)),
-            Filter::Compare { subject, test, value } => self.comparison(subject, *test, value)?,
-        })
-    }
-
-    fn comparison(&mut self, subject: &Subject, test: Test, value: &Literal) -> Result<Condition, String> {
-        let kind = self.kind(subject)?;
-        let text = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
-        match value {
-            Literal::Nil if text || kind == Kind::Pointer => {
-                Ok(Condition::number(self.word(subject)?, test, 0))
-            }
-            Literal::Nil => Err(format!("`{subject}` is no pointer, and is compared with nil")),
-            Literal::Text { bytes, prefix } if text => {
-                let equal = self.text_comparison(subject, bytes, *prefix)?;
-                Ok(if test == Test::Eq { equal } else { Condition::Not(Box::new(equal)) })
-            }
-            Literal::Text { .. } => {
-                Err(format!("`{subject}` is no text; for a C string that is `str({subject})`"))
-            }
-            Literal::Int(_) | Literal::Float(_) if text => {
-                Err(format!("`{subject}` is text, and is compared with a number"))
-            }
-            Literal::Int(n) if kind == Kind::Float => {
-                Ok(Condition::float(self.word(subject)?, test, *n as f64))
-            }
-            Literal::Float(n) if kind == Kind::Float => Ok(Condition::float(self.word(subject)?, test, *n)),
-            Literal::Int(n) => Ok(Condition::number(self.word(subject)?, test, *n)),
-            Literal::Float(n) => Err(format!("`{subject}` is an integer, and is compared with {n}")),
-        }
-    }
-
-    fn text_comparison(
-        &mut self,
-        subject: &Subject,
-        bytes: &[u8],
-        prefix: bool,
-    ) -> Result<Condition, String> {
-        if bytes.len() > LONGEST_TEXT {
-            return Err(format!("text to compare with has at most {LONGEST_TEXT} bytes"));
-        }
-        if let Meaning::Comm = self.meaning(subject)? {
-            let at = self.builder.take(16);
-            self.builder.steps.push(Step::Comm { to: at });
-            let mut bytes = bytes.to_vec();
-            if bytes.len() > 15 {
-                return Ok(Condition::Constant(false));
-            }
-            if !prefix {
-                bytes.push(0);
-            }
-            return Ok(Condition::Fixed { at, bytes });
-        }
-        let pointer = self.word(subject)?;
-        let length = self.length(subject)?;
-        if pointer.size != 8 {
-            return Err(format!("`{subject}` is no pointer to text"));
-        }
-        // The helper for C strings writes a zero, and one byte more tells a longer text.
-        let scratch = self.builder.take(bytes.len() as u32 + 2);
-        Ok(Condition::Text { pointer, length, bytes: bytes.to_vec(), prefix, scratch })
     }
 
     pub(super) fn finish(self) -> Result<Frame, String> {

@@ -9,6 +9,7 @@
 
 use super::arguments::{Argument, Arguments};
 use super::fetch::{Builder, Step, Word};
+use crate::discover::Names;
 use serde::Serialize;
 use stapsdt::argspec::Arch;
 use stapsdt::schema::Kind;
@@ -60,6 +61,8 @@ pub struct ArgView {
     pub word: Option<Word>,
     /// The text it points to.
     pub text: Option<Text>,
+    /// The texts for its numbers.
+    pub names: Option<Names>,
     /// Why there is no value.
     pub problem: Option<String>,
 }
@@ -158,6 +161,7 @@ fn view(
         kind: argument.kind,
         word: word.as_ref().ok().copied(),
         text,
+        names: argument.names,
         problem: word.err(),
     }
 }
@@ -223,6 +227,7 @@ mod tests {
             generated: true,
             symbols: std::sync::Arc::new([("counter".to_owned(), 0x5010)].into()),
             goid_offset: None,
+            names: Vec::new(),
         }
     }
 
@@ -241,13 +246,13 @@ mod tests {
                 Step::Memory {
                     to: GOID,
                     len: 8,
-                    from: Address { base: Some(8), index: None, disp: 152 },
+                    from: Address { base: Some(8), index: None, through: vec![], disp: 152 },
                     fault: 0
                 },
                 Step::Memory {
                     to: 48,
                     len: 32,
-                    from: Address { base: Some(152), index: None, disp: 8 },
+                    from: Address { base: Some(152), index: None, through: vec![], disp: 8 },
                     fault: 1
                 },
                 Step::Text { to: 80, max: 64, pointer: 56, length: Some(64), fault: 2 },
@@ -292,7 +297,7 @@ mod tests {
             }
         }
         let (rip, rax) = (128, 80);
-        let address = |base, index, disp| Address { base: Some(base), index, disp };
+        let address = |base, index, disp| Address { base: Some(base), index, through: vec![], disp };
         assert_eq!(
             from,
             [
@@ -302,5 +307,31 @@ mod tests {
             ],
             "the first two are one read"
         );
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn entries_have_fields_behind_pointers() {
+        let kinds = [("path", Kind::String), ("deep", Kind::Int)];
+        let mut probe = probe("8@56(16(%rdi)) 8@64(16(%rdi)) 4@8(0(-16(%rdi)))", Some(&kinds));
+        assert!(layout_of(&probe).args.iter().all(|a| a.word.is_none()), "notes have no such thing");
+        probe.source = Source::Entry;
+        let layout = layout_of(&probe);
+        let rdi = 112;
+        let read = |to, len, through: &[i64], disp, fault| {
+            let from = Address { base: Some(rdi), index: None, through: through.to_vec(), disp };
+            Step::Memory { to, len, from, fault }
+        };
+        assert_eq!(layout.steps[..2], [read(48, 4, &[-16, 0], 8, 0), read(56, 16, &[16], 56, 1)]);
+        assert!(matches!(layout.steps[2], Step::Text { pointer: 56, length: Some(64), .. }));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_behind_pointers_is_read(text in "[0-9@()%rdi-]{0,40}") {
+            let mut probe = probe(&text, None);
+            probe.source = Source::Entry;
+            layout_of(&probe);
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod access;
 mod arguments;
 mod buckets;
+mod comparison;
 mod condition;
 mod fetch;
 mod handler;

@@ -9,6 +9,7 @@
 //! Highest and lowest are of values whose sign bit is turned, where they are signed, so that the empty value is 0.
 
 use super::buckets::Buckets;
+use crate::discover::Names;
 use serde::Serialize;
 
 /// Bytes of a text that keys tell apart; longer ones that begin alike are one key.
@@ -61,6 +62,11 @@ pub enum FieldKind {
     Int {
         /// Whether it has a sign.
         signed: bool,
+    },
+    /// A number with a text.
+    Named {
+        /// By number.
+        names: Names,
     },
     /// IEEE 754 bits.
     Float {

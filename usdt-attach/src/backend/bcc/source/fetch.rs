@@ -8,11 +8,16 @@ pub(super) fn step(out: &mut String, step: &Step) {
     let _ = match step {
         Step::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {};", number(*value)),
         Step::Register { to, from } => writeln!(out, "    AT(u64, {to}) = ctx->{};", register(*from)),
-        Step::Memory { to, len, from, fault } => writeln!(
-            out,
-            "    if (bpf_probe_read_user(base + {to}, {len}, (void *)({}))) FAULT({fault});",
-            address(from)
-        ),
+        Step::Memory { to, len, from, fault } => {
+            let mut reads = Vec::new();
+            let mut at = address(from);
+            for distance in from.beyond_the_first() {
+                reads.push(format!("bpf_probe_read_user(base + {to}, 8, (void *)({at}))"));
+                at = format!("AT(u64, {to}) + {}", number(distance));
+            }
+            reads.push(format!("bpf_probe_read_user(base + {to}, {len}, (void *)({at}))"));
+            writeln!(out, "    if ({}) FAULT({fault});", reads.join(" || "))
+        }
         Step::Text { to, max, pointer, length: Some(length), fault } => write!(
             out,
             "    length = AT(u64, {length});\n    if (length > {max}) length = {max};\n\
@@ -53,7 +58,7 @@ fn address(from: &Address) -> String {
     if let Some((index, scale)) = from.index {
         terms.push(format!("ctx->{} * {scale}", register(index)));
     }
-    terms.push(number(from.disp));
+    terms.push(number(from.first()));
     terms.join(" + ")
 }
 

@@ -35,17 +35,31 @@ impl Emitter<'_> {
                 self.asm.store(Width::Dw, BASE, *to as i16, R1);
             }
             Step::Memory { to, len, from, fault } => {
+                let (failed, fine) = (self.asm.label(), self.asm.label());
                 self.address(from);
+                if !from.through.is_empty() && base == Base::Frame {
+                    // A read that fails in front of it leaves the rest unwritten.
+                    self.clear(*to, *len);
+                }
+                for distance in from.beyond_the_first() {
+                    self.at(*to);
+                    self.asm.mov_imm(R2, 8);
+                    self.asm.call(helper::PROBE_READ_USER);
+                    self.asm.jump_if(Cond::Ne, R0, 0, failed);
+                    self.asm.load(Width::Dw, R3, BASE, *to as i16);
+                    self.add(distance);
+                }
                 self.at(*to);
                 self.asm.mov_imm(R2, *len as i32);
                 self.asm.call(helper::PROBE_READ_USER);
-                self.fault_unless_zero(*fault);
+                self.asm.jump_if(Cond::Eq, R0, 0, fine);
+                self.asm.place(failed);
+                self.set_fault(*fault);
+                self.asm.place(fine);
             }
             Step::Text { to, max, pointer, length, fault } => {
                 if base == Base::Frame {
-                    for at in (*to..to + 8 + max).step_by(8) {
-                        self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
-                    }
+                    self.clear(*to, 8 + max);
                 }
                 self.text(*to, *max, *pointer, *length, *fault);
             }
@@ -87,7 +101,13 @@ impl Emitter<'_> {
         self.asm.add_imm(R1, offset as i32);
     }
 
-    /// `r3 = base + index * scale + disp`.
+    fn clear(&mut self, to: u32, len: u32) {
+        for at in (to..to + len).step_by(8) {
+            self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
+        }
+    }
+
+    /// `r3 = base + index * scale` and the first distance.
     fn address(&mut self, from: &Address) {
         let asm = &mut self.asm;
         match from.base {
@@ -101,12 +121,17 @@ impl Emitter<'_> {
             }
             asm.add(R3, R2);
         }
-        match i32::try_from(from.disp) {
+        self.add(from.first());
+    }
+
+    /// `r3 += distance`.
+    fn add(&mut self, distance: i64) {
+        match i32::try_from(distance) {
             Ok(0) => {}
-            Ok(disp) => asm.add_imm(R3, disp),
+            Ok(distance) => self.asm.add_imm(R3, distance),
             Err(_) => {
-                asm.mov_imm64(R2, from.disp);
-                asm.add(R3, R2);
+                self.asm.mov_imm64(R2, distance);
+                self.asm.add(R3, R2);
             }
         }
     }

@@ -30,13 +30,20 @@ fn plan(sites: u32, handlers: u32) -> Plan {
             Step::Memory {
                 to: 24,
                 len: 8,
-                from: Address { base: Some(8), index: Some((16, 4)), disp: 1 << 40 },
+                from: Address { base: Some(8), index: Some((16, 4)), through: vec![16], disp: 1 << 40 },
                 fault: 0,
             },
             Step::Text { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
             Step::Text { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
         ],
-        args: vec![ArgView { name: "a".into(), kind: Kind::Int, word: None, text: None, problem: None }],
+        args: vec![ArgView {
+            name: "a".into(),
+            kind: Kind::Int,
+            word: None,
+            text: None,
+            names: None,
+            problem: None,
+        }],
         goid: i.is_multiple_of(2),
         stack: None,
     };

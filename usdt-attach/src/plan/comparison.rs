@@ -1,0 +1,107 @@
+//! A filter as conditions on words.
+
+use super::condition::{Condition, LONGEST_TEXT};
+use super::fetch::Step;
+use super::handler::{Maker, Meaning};
+use crate::discover::Names;
+use crate::filter::{Filter, Literal, Subject, Test};
+use stapsdt::schema::Kind;
+
+impl Maker<'_> {
+    pub(super) fn condition(&mut self, filter: &Filter) -> Result<Condition, String> {
+        Ok(match filter {
+            Filter::All(a, b) => Condition::All(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
+            Filter::Any(a, b) => Condition::Any(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
+            Filter::Not(inner) => Condition::Not(Box::new(self.condition(inner)?)),
+            Filter::Compare { subject, test, value } => self.comparison(subject, *test, value)?,
+        })
+    }
+
+    fn comparison(&mut self, subject: &Subject, test: Test, value: &Literal) -> Result<Condition, String> {
+        let kind = self.kind(subject)?;
+        if let (Literal::Text { bytes, prefix }, Some(names)) = (value, self.names(subject)?) {
+            let equal = self.name_comparison(subject, names, bytes, *prefix)?;
+            return Ok(if test == Test::Eq { equal } else { Condition::Not(Box::new(equal)) });
+        }
+        let text = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
+        match value {
+            Literal::Nil if text || kind == Kind::Pointer => {
+                Ok(Condition::number(self.word(subject)?, test, 0))
+            }
+            Literal::Nil => Err(format!("`{subject}` is no pointer, and is compared with nil")),
+            Literal::Text { bytes, prefix } if text => {
+                let equal = self.text_comparison(subject, bytes, *prefix)?;
+                Ok(if test == Test::Eq { equal } else { Condition::Not(Box::new(equal)) })
+            }
+            Literal::Text { .. } => {
+                Err(format!("`{subject}` is no text; for a C string that is `str({subject})`"))
+            }
+            Literal::Int(_) | Literal::Float(_) if text => {
+                Err(format!("`{subject}` is text, and is compared with a number"))
+            }
+            Literal::Int(n) if kind == Kind::Float => {
+                Ok(Condition::float(self.word(subject)?, test, *n as f64))
+            }
+            Literal::Float(n) if kind == Kind::Float => Ok(Condition::float(self.word(subject)?, test, *n)),
+            Literal::Int(n) => Ok(Condition::number(self.word(subject)?, test, *n)),
+            Literal::Float(n) => Err(format!("`{subject}` is an integer, and is compared with {n}")),
+        }
+    }
+
+    fn text_comparison(
+        &mut self,
+        subject: &Subject,
+        bytes: &[u8],
+        prefix: bool,
+    ) -> Result<Condition, String> {
+        if bytes.len() > LONGEST_TEXT {
+            return Err(format!("text to compare with has at most {LONGEST_TEXT} bytes"));
+        }
+        if let Meaning::Comm = self.meaning(subject)? {
+            let at = self.builder.take(16);
+            self.builder.steps.push(Step::Comm { to: at });
+            let mut bytes = bytes.to_vec();
+            if bytes.len() > 15 {
+                return Ok(Condition::Constant(false));
+            }
+            if !prefix {
+                bytes.push(0);
+            }
+            return Ok(Condition::Fixed { at, bytes });
+        }
+        let pointer = self.word(subject)?;
+        let length = self.length(subject)?;
+        if pointer.size != 8 {
+            return Err(format!("`{subject}` is no pointer to text"));
+        }
+        // The helper for C strings writes a zero, and one byte more tells a longer text.
+        let scratch = self.builder.take(bytes.len() as u32 + 2);
+        Ok(Condition::Text { pointer, length, bytes: bytes.to_vec(), prefix, scratch })
+    }
+
+    /// The texts that an argument's numbers stand for.
+    fn names(&self, subject: &Subject) -> Result<Option<Names>, String> {
+        Ok(match self.meaning(subject)? {
+            Meaning::Argument(_, argument) => argument.names,
+            _ => None,
+        })
+    }
+
+    /// Whether a number is one of those that have such a text.
+    fn name_comparison(
+        &mut self,
+        subject: &Subject,
+        names: Names,
+        bytes: &[u8],
+        prefix: bool,
+    ) -> Result<Condition, String> {
+        let word = self.word(subject)?;
+        let fits =
+            |name: &str| if prefix { name.as_bytes().starts_with(bytes) } else { name.as_bytes() == bytes };
+        let numbers = (0i64..).zip(names).filter(|(_, name)| fits(name)).map(|(number, _)| number);
+        let any = numbers
+            .map(|number| Condition::number(word, Test::Eq, number.into()))
+            .reduce(|a, b| Condition::Any(Box::new(a), Box::new(b)));
+        Ok(any.unwrap_or(Condition::Constant(false)))
+    }
+}
