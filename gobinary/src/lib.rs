@@ -7,6 +7,7 @@
 pub mod buildinfo;
 pub mod catalogue;
 mod dwarf;
+pub mod entry;
 pub mod goid;
 pub mod pclntab;
 

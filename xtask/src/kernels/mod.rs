@@ -109,10 +109,18 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let (names, filters): (Vec<&str>, Vec<&str>) =
         args.iter().map(String::as_str).partition(|arg| KERNELS.iter().any(|k| k.name == *arg));
     let filters = if filters.is_empty() { TESTS } else { &filters };
-    let chosen = KERNELS.iter().filter(|k| names.is_empty() || names.contains(&k.name));
+    let chosen = || KERNELS.iter().filter(|k| names.is_empty() || names.contains(&k.name));
     let tools = setup::run()?;
     crate::check::build(&tools)?;
-    let results = chosen.map(|kernel| one(&tools, kernel, filters)).collect::<Vec<_>>();
+    let mut systems = Vec::new();
+    for arch in [&AMD64, &ARM64] {
+        if chosen().any(|kernel| kernel.arch.name == arch.name) {
+            systems.push((arch.name, system::build(&tools, arch)?));
+        }
+    }
+    let system = |kernel: &Kernel| systems.iter().find(|(arch, _)| *arch == kernel.arch.name).map(|(_, s)| s);
+    let run = |kernel| system(kernel).map(|system| one(system, kernel, filters));
+    let results = chosen().filter_map(run).collect::<Vec<_>>();
     let failed = results.iter().filter(|r| r.is_err()).count();
     results.into_iter().collect::<Outcome<Vec<()>>>().map(|_| ()).map_err(|Failure(first)| {
         Failure(if failed > 1 { format!("{first}, and {} more", failed - 1) } else { first })
@@ -123,15 +131,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 pub(crate) fn short(tools: &Tools) -> Outcome {
     for (name, filters) in SHORT {
         for kernel in KERNELS.iter().filter(|k| k.name == *name) {
-            one(tools, kernel, filters)?;
+            one(&system::build(tools, kernel.arch)?, kernel, filters)?;
         }
     }
     Ok(())
 }
 
-fn one(tools: &Tools, kernel: &Kernel, filters: &[&str]) -> Outcome {
+fn one(system: &Path, kernel: &Kernel, filters: &[&str]) -> Outcome {
     let image = image(kernel)?;
-    let system = system::build(tools, kernel.arch)?;
     let mut words: Vec<&str> = filters.to_vec();
     // It builds a program.
     words.extend(["--test-threads=2", "--skip=probes_on_do_not_allocate_either"]);
@@ -141,7 +148,7 @@ fn one(tools: &Tools, kernel: &Kernel, filters: &[&str]) -> Outcome {
         name: kernel.name,
         arch: kernel.arch,
         kernel: &image,
-        system: &system,
+        system,
         settle: if kernel.one_by_one { "500ms" } else { "0s" },
     };
     machine.run(&words)
