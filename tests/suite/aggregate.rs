@@ -394,7 +394,7 @@ fn totals_at_intervals() {
     let run = |extra: &[&str]| {
         let mut args = vec!["count", "e2e:hit", "--interval", "50ms", "--by", "text"];
         args.extend(extra);
-        args.extend(["--", app.as_str(), "-per", "1000", "-linger", "300ms"]);
+        args.extend(["--", app.as_str(), "-per", "1000", "-linger", "600ms"]);
         let out = attach(&args);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
         text(&out.stdout)

@@ -9,7 +9,7 @@ use stapsdt::{
     note::{Format, Note},
 };
 use std::collections::{BTreeMap, BTreeSet};
-use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, stdout, text};
+use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, listed, stdout, text, usdt_gen};
 
 /// The same questions asked of a stripped binary of the stock toolchain.
 #[test]
@@ -186,4 +186,36 @@ fn fields_are_where_the_table_says() {
         seen += usize::from(found.is_some());
     }
     assert!(seen > 5, "{seen}");
+}
+
+/// Any tracer finds them in a copy that was sealed for it.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn entries_as_notes() {
+    let app = copy(&Fixture::get("bridge", Mode::PlainStripped));
+    let seal = |args: &[&str]| {
+        let out = usdt_gen(&[&["seal"], args, &[app.as_str()]].concat());
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        std::fs::read(&app.path).unwrap()
+    };
+    let before = std::fs::read(&app.path).unwrap();
+    let sealed = seal(&["--entries"]);
+    assert_eq!(seal(&["--entries"]), sealed, "a second time changes nothing");
+    assert_eq!(seal(&[]), sealed);
+    let (view, old) = (View::parse(&sealed).unwrap(), View::parse(&before).unwrap());
+    let code = |view: &View<'_>| {
+        let text = view.segments.iter().find(|s| s.is_executable()).unwrap();
+        view.at_vaddr(text.vaddr + 4096, text.filesz - 8192).unwrap().to_vec()
+    };
+    assert_eq!(code(&view), code(&old));
+    let listed = listed(&app.path);
+    let find = |name: &str| listed.iter().find(|p| p["probe"] == name).unwrap();
+    assert_eq!(find("server_request_start")["source"], "note");
+    // The path is behind a pointer, where notes do not reach; what is behind it keeps its place.
+    assert_eq!(
+        find("server_request_start")["args"].as_str().unwrap().split(' ').collect::<Vec<_>>(),
+        ["8@(%rdi)", "8@8(%rdi)", "8@$0", "8@$0", "8@128(%rdi)", "8@136(%rdi)", "8@%rcx", "8@152(%r14)"]
+    );
+    let verdicts = lines(&text(&usdt_gen(&["verify", "--json", app.as_str()]).stdout));
+    assert!(verdicts.len() > 100 && verdicts.iter().all(|v| v["verdict"] != "rejected"), "{verdicts:?}");
 }

@@ -1,7 +1,7 @@
 //! What people and other tracers see of them.
 
 use serde_json::Value;
-use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, stdout, text};
+use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, stdout, text, usdt_gen};
 
 /// Runs the program under `usdt-attach go --json`; its own account, and the last line.
 fn overview(mode: Mode) -> (Value, Value) {
@@ -84,19 +84,34 @@ fn other_tracers_see_them_too() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }
-    let app = copy(&Fixture::get("bridge", Mode::Overlay));
-    let facts = app.folder.path().join("facts.json");
-    let program = app.as_str();
-    let script = format!(
-        "usdt:{program}:go:gc__end {{ @cycle = arg0; }} usdt:{program}:net_http:server_request_end {{ @[arg0] = count(); }} \
-         usdt:{program}:go:goroutine__block {{ @why[str(arg1, arg2)] = count(); }}"
-    );
-    let run = format!("{program} {}", facts.display());
-    let out = stdout(command("bpftrace").args(["-e", &script, "-c", &run]));
-    let did: Value = serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap();
-    assert!(out.contains(&format!("@cycle: {}\n", did["NumGC"])), "{out}");
-    for request in did["Requests"].as_array().unwrap() {
-        assert!(out.contains(&format!("@[{}]: ", request["Status"])), "{out}");
+    for mode in [Mode::Overlay, Mode::PlainStripped] {
+        let app = copy(&Fixture::get("bridge", mode));
+        let facts = app.folder.path().join("facts.json");
+        let program = app.as_str();
+        // Arguments that a function entry lacks are 0 and empty, in their places.
+        let is_whole = mode == Mode::Overlay;
+        if !is_whole {
+            let sealed = usdt_gen(&["seal", "--entries", program]);
+            assert!(sealed.status.success(), "{}", text(&sealed.stderr));
+        }
+        let script = format!(
+            "usdt:{program}:go:gc__end {{ @collections = count(); @cycle = arg0; }} \
+             usdt:{program}:net_http:server_request_start {{ @method[str(arg0, arg1)] = count(); }} \
+             usdt:{program}:net_http:server_request_end {{ @[arg0] = count(); }} \
+             usdt:{program}:go:goroutine__block {{ @why[str(arg1, arg2)] = count(); }}"
+        );
+        let run = format!("{program} {}", facts.display());
+        let out = stdout(command("bpftrace").args(["-e", &script, "-c", &run]));
+        let did: Value = serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap();
+        assert!(out.contains(&format!("@collections: {}\n", did["NumGC"])), "{out}");
+        for request in did["Requests"].as_array().unwrap() {
+            let method = request["Method"].as_str().unwrap();
+            assert!(out.contains(&format!("@method[{method}]: ")), "{out}");
+            let seen = is_whole || request["Protocol"] == "HTTP/1.1";
+            assert!(!seen || out.contains(&format!("@[{}]: ", request["Status"])), "{out}");
+        }
+        let cycle = if is_whole { did["NumGC"].as_u64().unwrap() } else { 0 };
+        assert!(out.contains(&format!("@cycle: {cycle}\n")), "{out}");
+        assert_eq!(out.contains("@why[sleep]: "), is_whole, "{out}");
     }
-    assert!(out.contains("@why[sleep]: "), "{out}");
 }

@@ -52,6 +52,10 @@ enum Command {
         /// section order, 32-bit register names on arm64
         #[arg(long)]
         fix: bool,
+        /// Describe function entries of Go's runtime and standard library, too, in a binary built without their probes:
+        /// every tracer finds them, and pays a trap for each call
+        #[arg(long)]
+        entries: bool,
     },
     /// Whether libbpf, bcc, gdb, perf and SystemTap accept the probes of a binary, or why not; exit status 1 if
     /// any does not
@@ -152,8 +156,8 @@ pub fn main() -> i32 {
         Some(Command::Diff { old, new, language, json }) => {
             interface::diff(&old, &new, &language, json, colour)
         }
-        Some(Command::Seal { binary, output, no_goid, fix }) => {
-            seal_binary(&binary, output.as_deref(), Options { goid: !no_goid, fix })
+        Some(Command::Seal { binary, output, no_goid, fix, entries }) => {
+            seal_binary(&binary, output.as_deref(), Options { goid: !no_goid, fix, entries })
         }
         Some(Command::Verify { binary, json }) => {
             verify::run(&binary, json, cli.color.on(&std::io::stdout()))

@@ -121,6 +121,11 @@ const TEXTS: [(&str, &str); 6] = [
     ("net.go", include_str!("data/net.go")),
 ];
 
+/// A provider of the catalogue as the language's definitions are described.
+pub(crate) fn definition(provider: &str) -> Option<stapsdt::schema::Provider> {
+    definition::model(provider).ok()?.schema().providers.pop()
+}
+
 /// Providers there are.
 pub fn names() -> Vec<&'static str> {
     EDITS.keys().copied().collect()

@@ -1,6 +1,6 @@
 //! What the binary holds: its blobs, checked against its segments, and the notes it already has.
 
-use super::{Options, SealError};
+use super::{Options, SealError, entries};
 use stapsdt::argspec::{Arch, Operand, Register, Value};
 use stapsdt::blob;
 use stapsdt::elf::View;
@@ -28,8 +28,8 @@ pub(super) struct Probe {
     /// Without `base`, with the goroutine id.
     pub(super) note: Note,
     pub(super) schema: String,
-    /// Where the blob is.
-    pub(super) blob: std::ops::Range<u64>,
+    /// Where the blob is, which function entries have none of.
+    pub(super) blob: Option<std::ops::Range<u64>>,
     /// What its stub has to add to the goroutine's address, where it is not there yet.
     pub(super) goid_offset: Option<u32>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Probe {
 pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Found>, SealError> {
     let blobs = blob::scan(view).into_iter().collect::<Result<Vec<_>, _>>()?;
     let has_notes = options.fix && view.section(note::SECTION).is_some();
-    if blobs.is_empty() && !has_notes {
+    if blobs.is_empty() && !has_notes && !options.entries {
         return Ok(None);
     }
     let Some(arch) = view.arch() else {
@@ -50,7 +50,7 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Found>
     if !LINKED.contains(&view.file_type()) {
         return Err(SealError::Unsupported("not a linked executable or shared library".into()));
     }
-    let goid_offset = if options.goid && !blobs.is_empty() {
+    let goid_offset = if options.goid && (!blobs.is_empty() || options.entries) {
         gobinary::GoBinary::parse(view.data()).and_then(|go| go.goid_offset_quick())
     } else {
         None
@@ -68,10 +68,17 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Found>
         };
         let goid_offset = (wanted != blob.goid_offset).then_some(wanted);
         let range = blob.self_addr..blob.self_addr.saturating_add(blob.size as u64);
-        probes.push(Probe { note, schema: blob.schema, blob: range, goid_offset });
+        probes.push(Probe { note, schema: blob.schema, blob: Some(range), goid_offset });
     }
     probes.sort_by_key(|p| p.note.pc);
     let mut foreign = foreign(view, &probes, options.fix)?;
+    if options.entries {
+        let notes = || probes.iter().map(|p| &p.note).chain(&foreign);
+        let has = |provider: &str| notes().any(|note| note.provider == provider);
+        let found = entries::probes(view, arch, has, options.goid);
+        probes.extend(found);
+        probes.sort_by_key(|p| p.note.pc);
+    }
     if options.fix {
         for note in &mut foreign {
             repair(view, note, arch);

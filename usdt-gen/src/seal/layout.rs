@@ -45,7 +45,7 @@ pub(super) fn plan(view: &View<'_>, found: &Found) -> Result<Plan, SealError> {
     if view.sections.is_empty() {
         return Err(SealError::Layout("the file has no section headers; seal before removing them"));
     }
-    let blobs = found.probes.iter().map(|p| p.blob.clone());
+    let blobs = found.probes.iter().filter_map(|p| p.blob.clone());
     let pc = found.probes.iter().map(|p| &p.note).chain(&found.foreign).map(|n| n.pc).next().unwrap_or(0);
     let text = view.load_segment(pc, 1).ok_or(SealError::Layout("the sites are in no loaded segment"))?;
     let probes = if let Some(range) = blobs.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) {

@@ -9,6 +9,7 @@
 
 mod collect;
 mod edit;
+mod entries;
 mod file;
 mod layout;
 #[cfg(any(test, fuzzing))]
@@ -37,11 +38,13 @@ pub struct Options {
     pub goid: bool,
     /// Repair the notes of other toolchains, too.
     pub fix: bool,
+    /// Describe function entries of Go's runtime and standard library, where the binary has no probes of them.
+    pub entries: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { goid: true, fix: false }
+        Options { goid: true, fix: false, entries: false }
     }
 }
 
@@ -50,7 +53,8 @@ impl Default for Options {
 pub struct Sealed {
     /// What to change; `None` where the file is as it should be.
     pub edit: Option<Edit>,
-    /// The probes of the file's blobs, as their notes describe them.
+    /// The probes of the file's blobs and, where they were asked for, of function entries, as their notes describe
+    /// them.
     pub probes: Vec<Note>,
     /// Notes of others, kept or repaired.
     pub foreign: Vec<Note>,

@@ -14,6 +14,7 @@ use stapsdt::blob;
 use stapsdt::elf::View;
 use stapsdt::note::{self, Note};
 use stapsdt::schema;
+use std::collections::HashSet;
 
 type Section = SectionHeader64<Le>;
 
@@ -68,8 +69,8 @@ pub(super) fn write(view: &View<'_>, found: &Found, plan: &Plan) -> Result<Optio
 /// Tells the stubs where the goroutine id is.
 fn goroutine_ids(view: &View<'_>, found: &Found, edit: &mut Edit) -> Result<(), SealError> {
     for probe in &found.probes {
-        let Some(offset) = probe.goid_offset else { continue };
-        let field = probe.blob.start + blob::GOID_OFFSET as u64;
+        let (Some(offset), Some(blob)) = (probe.goid_offset, &probe.blob) else { continue };
+        let field = blob.start + blob::GOID_OFFSET as u64;
         let place = view.at_vaddr(field, 4).and(view.vaddr_to_offset(field)).ok_or(DAMAGED)?;
         edit.patch(place, offset.to_le_bytes().to_vec());
     }
@@ -111,9 +112,22 @@ fn notes(view: &View<'_>, found: &Found, base: u64) -> Result<Vec<u8>, SealError
 }
 
 fn schemas(view: &View<'_>, found: &Found) -> Result<Vec<u8>, SealError> {
-    let mut out = Vec::new();
+    let own: HashSet<(&str, &str)> =
+        found.probes.iter().map(|p| (p.note.provider.as_str(), p.note.name.as_str())).collect();
+    // Of notes that are kept; an unsealed file has its blobs' here.
+    let is_sealed = view.section(schema::SECTION).is_some();
+    let kept = schema::read(view).into_iter().filter(|_| is_sealed);
+    let kept = kept.filter(|body| !own.contains(&(body.provider.as_str(), body.probe.name.as_str())));
+    let mut texts: Vec<String> = kept.map(|body| body.to_json()).collect();
+    // A probe that several functions begin with has one.
     for probe in found.probes.iter().filter(|p| !p.schema.is_empty()) {
-        note::encode_raw(schema::OWNER, schema::NT_SCHEMA, probe.schema.as_bytes(), view.format(), &mut out)?;
+        if probe.blob.is_some() || !texts.contains(&probe.schema) {
+            texts.push(probe.schema.clone());
+        }
+    }
+    let mut out = Vec::new();
+    for text in texts {
+        note::encode_raw(schema::OWNER, schema::NT_SCHEMA, text.as_bytes(), view.format(), &mut out)?;
     }
     Ok(out)
 }
