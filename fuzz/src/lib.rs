@@ -1,5 +1,7 @@
 //! What the targets share: a count of live memory, so that an input that makes a parser take too much fails.
 
+pub mod attacher;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

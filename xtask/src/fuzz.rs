@@ -1,16 +1,33 @@
 //! Fuzzing: each parser against arbitrary bytes.
 
 use crate::command::{Explain, Failure, Outcome, command, execute, root};
+use crate::setup;
 use std::path::Path;
 
-const TARGETS: &[&str] = &["parser", "preprocessor", "note", "argspec", "blob", "sealer"];
+const TARGETS: &[&str] = &[
+    "parser",
+    "preprocessor",
+    "note",
+    "argspec",
+    "blob",
+    "sealer",
+    "gobinary",
+    "filter",
+    "operands",
+    "events",
+];
 /// Seconds each target runs where nothing else is said.
 const SECONDS: &str = "600";
 
-/// `fuzz [TARGET|all] [SECONDS]`.
+/// `fuzz [TARGET|all] [--seconds N]`.
 pub(crate) fn run(args: &[String]) -> Outcome {
-    let chosen = args.first().map_or("all", String::as_str);
-    let seconds = args.get(1).map_or(SECONDS, String::as_str);
+    let (chosen, seconds) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => ("all", SECONDS),
+        [chosen] => (chosen, SECONDS),
+        ["--seconds", seconds] => ("all", seconds),
+        [chosen, "--seconds", seconds] => (chosen, seconds),
+        _ => return Err(Failure("usage: fuzz [TARGET|all] [--seconds N]".to_owned())),
+    };
     let targets: Vec<&str> = TARGETS.iter().copied().filter(|t| chosen == "all" || *t == chosen).collect();
     if targets.is_empty() {
         return Err(Failure(format!("no target `{chosen}`; there are {}", TARGETS.join(", "))));
@@ -18,12 +35,19 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if command("cargo", &["fuzz", "--version"]).output().is_ok_and(|o| !o.status.success()) {
         execute(&mut command("cargo", &["install", "--locked", "cargo-fuzz"]))?;
     }
+    let go = root().join("fuzz/target/go-binary");
+    if targets.contains(&"gobinary") {
+        // Any will do that has a function table and DWARF.
+        let tools = setup::run()?;
+        let mut build = tools.go("go", &["build", "-o", &go.display().to_string(), "./hits"]);
+        execute(build.current_dir(root().join("tests/go")).env("GOFLAGS", "-mod=mod"))?;
+    }
     for target in targets {
         seed(target)?;
         // No sanitizer: the code is safe Rust, and the targets count memory themselves.
         let limits = [format!("-max_total_time={seconds}"), "-timeout=10".into(), "-rss_limit_mb=700".into()];
         let mut fuzz = command("cargo", &["fuzz", "run", "--sanitizer", "none", target, "--"]);
-        execute(fuzz.args(limits).current_dir(root().join("fuzz")))?;
+        execute(fuzz.args(limits).env("USDT_FUZZ_GO", &go).current_dir(root().join("fuzz")))?;
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ const TASKS: &[Task] = &[
         "measure overhead and start-up, print a report; [generator gate start listing hits overlay]: parts of it",
         bench::run,
     ),
-    ("fuzz", "fuzz each parser for ten minutes; arguments: target or all, seconds", fuzz::run),
+    ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
     (
         "semver",
         "what breaks users of the libraries, compared with a revision or the last release",

@@ -211,7 +211,9 @@ impl Builder {
                     .ok_or_else(|| format!("`{}` is in no general register", value.print(arch)))?;
                 let to = self.take(8);
                 self.steps.push(Step::Register { to, from });
-                Ok(word(to + u32::from(register.shift) / 8))
+                // Of `%ah` there is one byte, whatever size the note claims; behind it something else begins.
+                let size = if register.shift == 0 { value.size } else { 1 };
+                Ok(Word { size, ..word(to + u32::from(register.shift) / 8) })
             }
             _ => Err(format!("`{}` needs the symbol table", value.print(arch))),
         }

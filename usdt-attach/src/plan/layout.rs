@@ -271,6 +271,8 @@ mod tests {
         ));
         let at: Vec<Option<u32>> = layout.args.iter().map(|a| a.word.map(|w| w.at)).collect();
         assert_eq!(at, [Some(48), Some(57), Some(64), Some(72), Some(76), Some(80), None, None, None]);
+        let wide = layout_of(&probe("8@%ah", None)).args[0].word.unwrap();
+        assert_eq!((wide.at, wide.size), (49, 1));
         let problems: Vec<&str> = layout.args.iter().filter_map(|a| a.problem.as_deref()).collect();
         assert_eq!(
             problems,

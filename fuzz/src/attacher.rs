@@ -1,0 +1,66 @@
+//! Probes to plan with, in a file that is this program.
+
+use stapsdt::argspec::Arch;
+use stapsdt::schema::{self, Kind};
+use stapsdt::site::Instruction;
+use std::sync::{Arc, LazyLock};
+use usdt_attach::discover::{Object, Probe, Source};
+use usdt_attach::select::Selected;
+
+/// A probe with these arguments, of which nothing more is known.
+pub fn probe(args: &str) -> Probe {
+    Probe {
+        provider: "fuzz".into(),
+        name: "probe".into(),
+        address: 0x1000,
+        offset: 0x1000,
+        semaphore: None,
+        semaphore_offset: None,
+        args: args.into(),
+        source: Source::Note,
+        schema: None,
+        arch: Arch::X86_64,
+        instruction: Instruction::Nop,
+        generated: true,
+        goid_offset: None,
+        names: Vec::new(),
+        symbols: Arc::default(),
+    }
+}
+
+/// A probe with an argument of each kind, by short names.
+pub fn every_kind() -> Probe {
+    let kinds = [
+        ("n", Kind::Int, 8, true),
+        ("small", Kind::Int, 2, false),
+        ("f", Kind::Float, 8, false),
+        ("ok", Kind::Bool, 1, false),
+        ("p", Kind::Pointer, 8, false),
+        ("c", Kind::Cstring, 8, false),
+        ("s", Kind::String, 8, false),
+        ("b", Kind::Bytes, 8, false),
+        ("e", Kind::Error, 8, false),
+    ];
+    let args = kinds.map(|(name, kind, size, signed)| schema::Arg {
+        name: name.into(),
+        ty: "t".into(),
+        kind,
+        size,
+        signed,
+        doc: String::new(),
+    });
+    let schema =
+        schema::Probe { name: "probe".into(), args: args.into(), doc: String::new(), stability: None };
+    let spec = "-8@%rax 2@%bx 8@16(%rsp) 1@24(%rsp) 8@%rdi 8@%rsi 8@%r8 8@%r9 8@%r10 8@%r11 8@32(%rsp) 8@40(%rsp) \
+                8@152(%r14)";
+    Probe { schema: Some(schema), ..probe(spec) }
+}
+
+/// Chosen, in this program's file.
+pub fn selected(probe: Probe) -> Selected {
+    static OWN: LazyLock<Arc<Object>> = LazyLock::new(|| {
+        let own = std::env::current_exe().expect("this program has a file");
+        Arc::new(Object::open(&own, &own).expect("it is an object"))
+    });
+    Selected { object: Arc::clone(&OWN), probe: Arc::new(probe), pids: Arc::from([]) }
+}

@@ -1,0 +1,46 @@
+//! Go binaries: a real one in which bytes were changed. The function table, lines, entries and struct fields are read
+//! without harm.
+#![no_main]
+
+use gobinary::GoBinary;
+use gobinary::catalogue::{fields, providers};
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+use usdt_fuzz::metered;
+
+/// Built by `cargo xtask fuzz`.
+static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let path = std::env::var_os("USDT_FUZZ_GO").expect("USDT_FUZZ_GO names a Go binary");
+    std::fs::read(path).expect("it can be read")
+});
+
+fuzz_target!(|data: &[u8]| {
+    let mut file = GOOD.clone();
+    for change in data.chunks_exact(5) {
+        let at = u32::from_le_bytes([change[0], change[1], change[2], change[3]]) as usize;
+        // Half of them at the beginning and the end, where headers are.
+        let at = match at % 4 {
+            0 => at / 4 % 4096,
+            1 => file.len() - 1 - at / 4 % 4096,
+            _ => at / 4 % file.len(),
+        };
+        file[at] = change[4];
+    }
+    metered(|| {
+        let Some(go) = GoBinary::parse(&file) else { return };
+        let _ = (go.goid_offset_quick(), go.has_dwarf());
+        // It takes a hundred times as long as the rest.
+        if data.len() % 64 == 5 {
+            let _ = fields::all().into_iter().next().and_then(|field| go.field_offset_by_dwarf(field));
+        }
+        let all: Vec<_> = providers().iter().collect();
+        let _ = go.entries(&file, &all);
+        let Some(functions) = go.functions().and_then(|layout| layout.functions(&file)) else { return };
+        for index in (0..functions.len()).step_by(functions.len() / 64 + 1) {
+            let Some(function) = functions.get(index) else { continue };
+            let _ = functions.lookup(function.entry);
+            let _ = functions.line(&function, function.entry);
+            let _ = functions.frames(&function, function.entry.wrapping_add(u64::from(data.len() as u32)));
+        }
+    });
+});
