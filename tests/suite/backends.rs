@@ -72,8 +72,13 @@ fn probes_of(target: &Process) -> Vec<Found> {
 /// Traces all types with one back end and mechanism through the library; the raw arguments of every event.
 fn record(choice: Choice, mechanism: Mechanism) -> Vec<String> {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    // Perf events are attached one after the other.
-    let target = Process::start(command(&app.path).args(["-types", "-all"]));
+    // Perf events are attached one after the other, and enable probes before they do.
+    let settle = if mechanism == Mechanism::Auto { "0s" } else { "200ms" };
+    let mut program = command(&app.path);
+    if std::env::var_os("USDT_E2E_SETTLE").is_none_or(|own| own == "0s") {
+        program.env("USDT_E2E_SETTLE", settle);
+    }
+    let target = Process::start(program.args(["-types", "-all"]));
     let chosen = select::select(&probes_of(&target), &["*:*".to_owned()]).unwrap();
     let options = Options {
         pids: Some(vec![target.pid()]),

@@ -86,7 +86,7 @@ fn single_steps_are_named() {
 
 #[test]
 fn doctor() {
-    if !have(&[Need::Bpf]) {
+    if !have(&[Need::Bpf, Need::Program("setpriv")]) {
         return;
     }
     let app = Fixture::get("hits", Mode::Sealed);

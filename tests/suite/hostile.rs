@@ -33,8 +33,8 @@ fn site(app: &Path) -> u64 {
 
 /// Runs with at most 64 MiB of memory of its own: what it maps of the file is the file's.
 fn limited(args: &[&str]) -> std::process::Output {
-    let mut shell = command("bash");
-    shell.args(["-c", "ulimit -d 65536; exec \"$@\"", "bash"]).arg(tools().join("usdt-attach")).args(args);
+    let mut shell = command("sh");
+    shell.args(["-c", "ulimit -d 65536; exec \"$@\"", "sh"]).arg(tools().join("usdt-attach")).args(args);
     shell.output().unwrap()
 }
 

@@ -162,7 +162,7 @@ fn a_process_whose_file_is_gone() {
 
 #[test]
 fn a_closed_pipe_is_a_quiet_end() {
-    if !have(&[Need::Bpf]) {
+    if !have(&[Need::Bpf, Need::Program("bash")]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));

@@ -25,7 +25,8 @@ struct Arch {
 const AMD64: Arch = Arch {
     name: "amd64",
     target: "x86_64-unknown-linux-gnu",
-    qemu: &["qemu-system-x86_64", "-cpu", "max"],
+    // QEMU 7.2 leaves rubbish in the flags behind a `cmpxchg16b`, of which kernels die now and then.
+    qemu: &["qemu-system-x86_64", "-cpu", "max,-cx16"],
     console: "ttyS0",
 };
 const ARM64: Arch = Arch {
