@@ -197,7 +197,9 @@ fn seal_binary(path: &Path, output: Option<&Path>, options: Options) -> Result<i
         Failure(code, e.to_string())
     })?;
     if report.probes + report.foreign == 0 {
-        let way = if options.fix {
+        let way = if options.entries {
+            "it has no functions of Go that the catalogue knows, either"
+        } else if options.fix {
             "it has no notes to repair, either"
         } else {
             "does the program call a function that usdt-gen generated?"
