@@ -16,7 +16,9 @@ use command::{Failure, Outcome};
 type Task = (&'static str, &'static str, fn(&[String]) -> Outcome);
 
 const TASKS: &[Task] = &[
-    ("setup", "install what is missing: Debian packages, a Go toolchain", |_| setup::run().map(|_| ())),
+    ("setup", "install what is missing: Debian packages, a Go toolchain", |_| {
+        setup::run().and_then(|_| setup::emulators())
+    }),
     ("demo", "build the example service, send it traffic, trace it", demo::run),
     ("test", "every check and test", check::test),
     ("e2e", "the end-to-end suite alone; arguments select tests", check::e2e),

@@ -34,6 +34,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/readelf", "binutils"),
     ("/usr/bin/eu-strip", "elfutils"),
     ("/usr/lib/postgresql", "postgresql"),
+];
+
+/// What machines with other kernels are made with.
+const EMULATORS: &[(&str, &str)] = &[
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     ("/usr/bin/qemu-system-aarch64", "qemu-system-arm"),
     ("/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
@@ -47,7 +51,7 @@ const OLDEST_GO: u32 = 21;
 const FETCHED_GO: &str = "1.26.0";
 
 pub(crate) fn run() -> Outcome<Tools> {
-    packages()?;
+    packages(PACKAGES)?;
     let go_bin = go()?;
     mounts();
     Ok(Tools { go_bin, bcc: headers()? && Path::new("/usr/include/bcc/bcc_common.h").exists() })
@@ -68,9 +72,14 @@ impl Tools {
     }
 }
 
-fn packages() -> Outcome {
+/// For the emulated machines, beside what everything needs.
+pub(crate) fn emulators() -> Outcome {
+    packages(EMULATORS)
+}
+
+fn packages(wanted: &[(&str, &'static str)]) -> Outcome {
     let missing: Vec<&str> =
-        PACKAGES.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect();
+        wanted.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -14,8 +14,8 @@ pub(super) struct Release {
 
 impl Release {
     /// Its lists are fetched when something is first asked of it.
-    pub(super) fn new(name: &'static str, arch: &'static str) -> Release {
-        Release { name, arch, folder: folder().join(format!("lists-{name}-{arch}")) }
+    pub(super) fn new(name: &'static str, arch: &'static str) -> Outcome<Release> {
+        Ok(Release { name, arch, folder: cache()?.join(format!("lists-{name}-{arch}")) })
     }
 
     /// Unpacks packages into a folder, unless that has been done.
@@ -93,7 +93,17 @@ fn version(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect()
 }
 
-/// Where everything about other kernels is kept.
+/// Where what was fetched is kept, for every checkout.
+pub(super) fn cache() -> Outcome<PathBuf> {
+    let own = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let folder = own.or_else(home).ok_or_else(|| Failure("there is no home for a cache".to_owned()))?;
+    let folder = folder.join("usdt-kernels");
+    create(&folder)?;
+    Ok(folder)
+}
+
+/// Where machines and what they say are kept.
 pub(super) fn folder() -> PathBuf {
     root().join("target/kernels")
 }

@@ -63,6 +63,11 @@ pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
     Ok(archive)
 }
 
+/// Gets what building for the architecture takes.
+pub(super) fn fetch(arch: &Arch) -> Outcome {
+    cross(arch).map(|_| ())
+}
+
 /// Packs a folder as the kernel unpacks it.
 pub(super) fn pack(folder: &Path, archive: &Path) -> Outcome {
     let mut shell = Command::new("sh");
@@ -139,8 +144,8 @@ fn cross(arch: &Arch) -> Outcome<Cross> {
     if arch.name == AMD64.name {
         return Ok(Cross { arch: arch.name, target: arch.target, sysroot: PathBuf::from("/") });
     }
-    let sysroot = debian::folder().join("libraries-arm64");
-    Release::new(ARM64_LIBRARIES, arch.name).unpack(ARM64_PACKAGES, &sysroot)?;
+    let sysroot = debian::cache()?.join("libraries-arm64");
+    Release::new(ARM64_LIBRARIES, arch.name)?.unpack(ARM64_PACKAGES, &sysroot)?;
     Ok(Cross { arch: arch.name, target: arch.target, sysroot })
 }
 
