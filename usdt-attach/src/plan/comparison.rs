@@ -20,8 +20,7 @@ impl Maker<'_> {
     fn comparison(&mut self, subject: &Subject, test: Test, value: &Literal) -> Result<Condition, String> {
         let kind = self.kind(subject)?;
         if let (Literal::Text { bytes, prefix }, Some(names)) = (value, self.names(subject)?) {
-            let equal = self.name_comparison(subject, names, bytes, *prefix)?;
-            return Ok(if test == Test::Eq { equal } else { Condition::Not(Box::new(equal)) });
+            return Ok(asked(test, self.name_comparison(subject, names, bytes, *prefix)?));
         }
         let text = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
         match value {
@@ -30,8 +29,7 @@ impl Maker<'_> {
             }
             Literal::Nil => Err(format!("`{subject}` is no pointer, and is compared with nil")),
             Literal::Text { bytes, prefix } if text => {
-                let equal = self.text_comparison(subject, bytes, *prefix)?;
-                Ok(if test == Test::Eq { equal } else { Condition::Not(Box::new(equal)) })
+                Ok(asked(test, self.text_comparison(subject, bytes, *prefix)?))
             }
             Literal::Text { .. } => {
                 Err(format!("`{subject}` is no text; for a C string that is `str({subject})`"))
@@ -104,4 +102,9 @@ impl Maker<'_> {
             .reduce(|a, b| Condition::Any(Box::new(a), Box::new(b)));
         Ok(any.unwrap_or(Condition::Constant(false)))
     }
+}
+
+/// Texts are compared for being equal and for not being so.
+fn asked(test: Test, equal: Condition) -> Condition {
+    if test == Test::Eq { equal } else { Condition::Not(Box::new(equal)) }
 }

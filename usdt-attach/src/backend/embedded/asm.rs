@@ -339,6 +339,15 @@ impl Assembler {
         Ok(out)
     }
 
+    /// The finished code of what comes in front of another program, which begins where this one ends.
+    pub fn finish_head(mut self) -> Result<Vec<Insn>, BadJump> {
+        // For the assembler there has to be something.
+        self.exit();
+        let mut code = self.finish()?;
+        code.pop();
+        Ok(code)
+    }
+
     /// Which instructions a run can come to.
     fn reached(&self, targets: &[Option<usize>]) -> Result<Vec<bool>, BadJump> {
         let mut reached = vec![false; self.code.len()];

@@ -76,8 +76,8 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) ->
         links: Vec::new(),
         programs: Vec::new(),
         mechanism: match (multi, mechanism) {
-            (_, Mechanism::Separate | Mechanism::PerfBuffer) => mechanism,
-            (MultiLinks::Missing, _) => Mechanism::PerfEvents,
+            (MultiLinks::Missing, Mechanism::Auto | Mechanism::Multi) => Mechanism::PerfEvents,
+            (MultiLinks::Missing, chosen) => chosen,
             _ => Mechanism::Multi,
         },
     };

@@ -26,11 +26,7 @@ fn on_the_stack_of_the_thread() -> Result<Vec<Insn>> {
     asm.call(helper::TAIL_CALL);
     asm.exit();
     asm.place(begin);
-    // In the place of the program.
-    asm.exit();
-    let mut code = asm.finish().map_err(|BadJump| Error::Backend("a jump to nowhere".to_owned()))?;
-    code.pop();
-    Ok(code)
+    asm.finish_head().map_err(|BadJump| Error::Backend("a jump to nowhere".to_owned()))
 }
 
 /// Loads a raw tracepoint's program.

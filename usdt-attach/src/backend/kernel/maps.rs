@@ -261,7 +261,7 @@ pub(crate) fn read_table(
     Ok(Some(out))
 }
 
-fn possible_cpus() -> Result<usize> {
+pub(super) fn possible_cpus() -> Result<usize> {
     // SAFETY: no arguments.
     let cpus = unsafe { bpf::libbpf_num_possible_cpus() };
     usize::try_from(cpus).map_err(|_| Error::errno("cannot count the CPUs", cpus))

@@ -2,6 +2,7 @@
 //! libbpf; the `unsafe` of this crate's BPF work is in this folder.
 
 mod calibrate;
+mod context;
 pub mod detect;
 mod exec;
 mod links;
@@ -25,7 +26,7 @@ pub(crate) use maps::read_table;
 pub use maps::{Counter, Counts, MapFds};
 use perf::PerfBuffer;
 use ring::Ring;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 pub(crate) use times::RunTimes;
 
@@ -70,15 +71,15 @@ impl<C: Compiler> Backend for Kernel<C> {
         let maps = Maps::create(plan, abilities.ring)?;
         let programs = self.compiler.build(plan, &maps.fds(), abilities)?;
         let shared = |source| Error::Io { what: "cannot share the event buffer", source };
-        let buffer = match &maps.events {
-            Some(fd) => Some(fd.try_clone().map_err(shared)?),
-            None => None,
+        let reader = |fd: &OwnedFd| -> Result<Box<dyn Buffer>> {
+            let fd = fd.try_clone().map_err(shared)?;
+            Ok(if abilities.ring {
+                Box::new(Ring::new(fd)?)
+            } else {
+                Box::new(PerfBuffer::new(fd, plan.buffer)?)
+            })
         };
-        let buffer: Option<Box<dyn Buffer>> = match buffer {
-            Some(fd) if abilities.ring => Some(Box::new(Ring::new(fd)?)),
-            Some(fd) => Some(Box::new(PerfBuffer::new(fd, plan.buffer)?)),
-            None => None,
-        };
+        let buffer = maps.events.as_ref().map(reader).transpose()?;
         let attached = attach(plan, &programs, mechanism)?;
         Ok(Box::new(Running { attached, buffer, maps, plan: Arc::clone(plan) }))
     }

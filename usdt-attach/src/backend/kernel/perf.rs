@@ -1,6 +1,8 @@
 //! Reading perf buffers, one for each CPU, on kernels without the ring buffer.
 #![allow(unsafe_code)] // libbpf's perf-buffer reader calls back through a raw pointer
 
+use super::context::Context;
+use super::maps::possible_cpus;
 use crate::error::{Error, Result};
 use crate::plan::layout;
 use libbpf_sys as bpf;
@@ -17,8 +19,8 @@ const SIZE_FIELD: usize = 4;
 /// A reader of one `BPF_MAP_TYPE_PERF_EVENT_ARRAY`.
 pub(super) struct PerfBuffer {
     reader: NonNull<bpf::perf_buffer>,
-    /// What the callback fills; owned, a raw pointer because libbpf holds it, too.
-    arrived: NonNull<Vec<Record>>,
+    /// What the callback fills.
+    arrived: Context<Vec<Record>>,
     /// Records that were too young, in order.
     waiting: Vec<Record>,
     _map: OwnedFd,
@@ -31,8 +33,7 @@ impl PerfBuffer {
     /// Shares so many bytes among the CPUs.
     pub(super) fn new(map: OwnedFd, bytes: u32) -> Result<PerfBuffer> {
         use std::os::fd::AsRawFd as _;
-        // SAFETY: no arguments.
-        let cpus = unsafe { bpf::libbpf_num_possible_cpus() }.max(1) as u32;
+        let cpus = possible_cpus()?.max(1) as u32;
         let page = rustix::param::page_size() as u32;
         let pages = (bytes / cpus / page).max(1);
         // A power of two, as the kernel wants it.
@@ -48,7 +49,7 @@ impl PerfBuffer {
         // As with the ring buffer, the reader comes by himself and is called at the half.
         attributes.set_watermark(1);
         attributes.__bindgen_anon_2.wakeup_watermark = pages * page / 2;
-        let arrived = NonNull::from(Box::leak(Box::<Vec<Record>>::default()));
+        let arrived = Context::<Vec<Record>>::default();
         // SAFETY: the attributes are copied; the records live until `drop`, which frees the reader first.
         let reader = unsafe {
             bpf::perf_buffer__new_raw(
@@ -60,12 +61,7 @@ impl PerfBuffer {
                 std::ptr::null(),
             )
         };
-        let Some(reader) = NonNull::new(reader) else {
-            let error = Error::last_os("cannot map the perf buffers");
-            // SAFETY: leaked above and given to nobody.
-            drop(unsafe { Box::from_raw(arrived.as_ptr()) });
-            return Err(error);
-        };
+        let reader = NonNull::new(reader).ok_or_else(|| Error::last_os("cannot map the perf buffers"))?;
         Ok(PerfBuffer { reader, arrived, waiting: Vec::new(), _map: map })
     }
 }
@@ -98,11 +94,8 @@ impl super::Buffer for PerfBuffer {
 
 impl Drop for PerfBuffer {
     fn drop(&mut self) {
-        // SAFETY: created by `perf_buffer__new_raw`, freed once; the records after it, leaked by `new`.
-        unsafe {
-            bpf::perf_buffer__free(self.reader.as_ptr());
-            drop(Box::from_raw(self.arrived.as_ptr()));
-        }
+        // SAFETY: created by `perf_buffer__new_raw`, freed once; the records are still there.
+        unsafe { bpf::perf_buffer__free(self.reader.as_ptr()) };
     }
 }
 

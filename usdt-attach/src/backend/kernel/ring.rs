@@ -1,6 +1,7 @@
 //! Reading the event buffer.
 #![allow(unsafe_code)] // libbpf's ring-buffer reader calls back through a raw pointer
 
+use super::context::Context;
 use crate::error::{Error, Result};
 use libbpf_sys as bpf;
 use std::ffi::{c_int, c_void};
@@ -10,8 +11,8 @@ use std::ptr::NonNull;
 /// A reader of one `BPF_MAP_TYPE_RINGBUF`.
 pub(crate) struct Ring {
     reader: NonNull<bpf::ring_buffer>,
-    /// Where the callback finds its closure; owned, a raw pointer because libbpf holds it, too.
-    slot: NonNull<Slot>,
+    /// Where the callback finds its closure.
+    slot: Context<Slot>,
     /// Keeps the map alive as long as the reader.
     map: OwnedFd,
 }
@@ -29,7 +30,7 @@ const BATCH: u64 = 8192;
 
 impl Ring {
     pub(crate) fn new(map: OwnedFd) -> Result<Ring> {
-        let slot = NonNull::from(Box::leak(Box::<Slot>::default()));
+        let slot = Context::<Slot>::default();
         // SAFETY: the slot lives until `drop`, which frees the reader first.
         let reader = unsafe {
             bpf::ring_buffer__new(
@@ -39,12 +40,7 @@ impl Ring {
                 std::ptr::null(),
             )
         };
-        let Some(reader) = NonNull::new(reader) else {
-            let error = Error::last_os("cannot map the event buffer");
-            // SAFETY: leaked above and given to nobody.
-            drop(unsafe { Box::from_raw(slot.as_ptr()) });
-            return Err(error);
-        };
+        let reader = NonNull::new(reader).ok_or_else(|| Error::last_os("cannot map the event buffer"))?;
         Ok(Ring { reader, slot, map })
     }
 }
@@ -74,11 +70,8 @@ impl super::Buffer for Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: created by `ring_buffer__new`, freed once; the slot after it, leaked by `new`.
-        unsafe {
-            bpf::ring_buffer__free(self.reader.as_ptr());
-            drop(Box::from_raw(self.slot.as_ptr()));
-        }
+        // SAFETY: created by `ring_buffer__new`, freed once; the slot is still there.
+        unsafe { bpf::ring_buffer__free(self.reader.as_ptr()) };
     }
 }
 

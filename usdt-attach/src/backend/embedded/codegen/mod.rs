@@ -84,14 +84,10 @@ pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     emitter.asm.exit();
     emitter.asm.place(wanted);
     emitter.asm.mov(R1, CTX);
-    // The end is where the other program begins; for the assembler it has to be one.
-    emitter.asm.exit();
-    let mut code = emitter
+    emitter
         .asm
-        .finish()
-        .map_err(|BadJump| Error::Backend("too many processes for one kernel program".to_owned()))?;
-    code.pop();
-    Ok(code)
+        .finish_head()
+        .map_err(|BadJump| Error::Backend("too many processes for one kernel program".to_owned()))
 }
 
 fn program(
