@@ -3,7 +3,8 @@
 
 use crate::GoBinary;
 use crate::catalogue::{Entry, Field, Place, Probe, Provider};
-use object::{Architecture, Object, ObjectSegment};
+use crate::pclntab::place_of;
+use object::{Architecture, Object};
 use std::collections::HashMap;
 
 /// Integer registers of Go's convention (`src/cmd/compile/abi-internal.md`) by the hardware's numbers.
@@ -84,15 +85,9 @@ impl GoBinary<'_> {
 
     /// Bytes of a loaded segment.
     fn at(&self, address: u64, most: u64) -> Option<&[u8]> {
-        let segment = self
-            .file
-            .segments()
-            .find(|s| s.address() <= address && address - s.address() < s.file_range().1)?;
-        let (offset, size) = segment.file_range();
-        let from = address - segment.address();
-        let start = usize::try_from(offset.checked_add(from)?).ok()?;
-        let end = start.checked_add(usize::try_from(most.min(size - from)).ok()?)?;
-        self.file.data().get(start..end)
+        let (start, (offset, size)) = place_of(&self.file, address)?;
+        let end = offset.checked_add(size)?.min(start.saturating_add(most));
+        self.file.data().get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 }
 

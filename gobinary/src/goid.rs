@@ -7,10 +7,10 @@ pub const G_ARM64: u8 = 28;
 
 /// Offset of `goid` in `runtime.g` on 64-bit ports, from the first release of the range on. Measured on each
 /// minor release's own DWARF (amd64 and arm64 agree).
-const OFFSETS: &[(u32, Option<u32>)] = &[
-    (21, Some(152)),
-    (23, Some(160)), // `syscallbp` was added
-    (25, Some(152)), // `gobuf.ret` went away
+const OFFSETS: &[(u32, u32)] = &[
+    (21, 152),
+    (23, 160), // `syscallbp` was added
+    (25, 152), // `gobuf.ret` went away
 ];
 
 /// Minor releases whose structs were measured.
@@ -19,10 +19,11 @@ const MEASURED: std::ops::RangeInclusive<u32> = 21..=27;
 /// The offset for a release; `None` for versions that no one measured, development versions and forks.
 pub fn by_version(version: &str) -> Option<u32> {
     let minor = released(version)?;
-    OFFSETS.iter().rev().find(|(from, _)| *from <= minor).and_then(|(_, offset)| *offset)
+    OFFSETS.iter().rev().find(|(from, _)| *from <= minor).map(|(_, offset)| *offset)
 }
 
-/// The minor release, where structs are as they were measured: `go1.27.3` → 27; experiments behind a space do not matter, anything else that follows does.
+/// The minor release, where structs are as they were measured: `go1.27.3` → 27; experiments behind a space do not
+/// matter, anything else that follows does.
 pub(crate) fn released(version: &str) -> Option<u32> {
     let release = version.split(' ').next()?.strip_prefix("go1.")?;
     let mut parts = release.split('.');

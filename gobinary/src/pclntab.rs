@@ -121,7 +121,7 @@ fn function_data(file: &ElfFile64<'_>) -> Option<usize> {
 }
 
 /// Where an address is in the file, and the range of its segment there.
-fn place_of(file: &ElfFile64<'_>, address: u64) -> Option<(u64, (u64, u64))> {
+pub(crate) fn place_of(file: &ElfFile64<'_>, address: u64) -> Option<(u64, (u64, u64))> {
     let holds = |s: &object::read::elf::ElfSegment64<'_, '_>| {
         (s.address()..s.address().saturating_add(s.file_range().1)).contains(&address)
     };

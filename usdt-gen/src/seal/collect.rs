@@ -70,15 +70,14 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Found>
         let range = blob.self_addr..blob.self_addr.saturating_add(blob.size as u64);
         probes.push(Probe { note, schema: blob.schema, blob: Some(range), goid_offset });
     }
-    probes.sort_by_key(|p| p.note.pc);
     let mut foreign = foreign(view, &probes, options.fix)?;
     if options.entries {
         let notes = || probes.iter().map(|p| &p.note).chain(&foreign);
         let has = |provider: &str| notes().any(|note| note.provider == provider);
-        let found = entries::probes(view, arch, has, options.goid);
+        let found = entries::probes(view, arch, has, goid_offset);
         probes.extend(found);
-        probes.sort_by_key(|p| p.note.pc);
     }
+    probes.sort_by_key(|p| p.note.pc);
     if options.fix {
         for note in &mut foreign {
             repair(view, note, arch);

@@ -12,10 +12,14 @@ use stapsdt::schema::{self, NoteBody};
 
 /// For the providers of the catalogue that the binary has no probe of. Arguments have their places: what cannot be seen
 /// at an entry, or by what notes can say, is 0 or empty.
-pub(super) fn probes(view: &View<'_>, arch: Arch, has: impl Fn(&str) -> bool, goid: bool) -> Vec<Probe> {
+pub(super) fn probes(
+    view: &View<'_>,
+    arch: Arch,
+    has: impl Fn(&str) -> bool,
+    goid: Option<u32>,
+) -> Vec<Probe> {
     let Some(go) = GoBinary::parse(view.data()) else { return Vec::new() };
     let missing: Vec<_> = providers().iter().filter(|p| !has(&p.name)).collect();
-    let goid = if goid { go.goid_offset_quick() } else { None };
     let points = go.entries(view.data(), &missing);
     let definitions: Vec<_> = missing.iter().filter_map(|p| overlay::definition(&p.name)).collect();
     let declared = |point: &EntryPoint| {
