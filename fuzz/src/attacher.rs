@@ -1,32 +1,9 @@
 //! Probes to plan with, in a file that is this program.
 
-use stapsdt::argspec::Arch;
 use stapsdt::schema::{self, Kind};
-use stapsdt::site::Instruction;
 use std::sync::{Arc, LazyLock};
-use usdt_attach::discover::{Object, Probe, Source};
+use usdt_attach::discover::{Object, Probe, sample};
 use usdt_attach::select::Selected;
-
-/// A probe with these arguments, of which nothing more is known.
-pub fn probe(args: &str) -> Probe {
-    Probe {
-        provider: "fuzz".into(),
-        name: "probe".into(),
-        address: 0x1000,
-        offset: 0x1000,
-        semaphore: None,
-        semaphore_offset: None,
-        args: args.into(),
-        source: Source::Note,
-        schema: None,
-        arch: Arch::X86_64,
-        instruction: Instruction::Nop,
-        generated: true,
-        goid_offset: None,
-        names: Vec::new(),
-        symbols: Arc::default(),
-    }
-}
 
 /// A probe with an argument of each kind, by short names.
 pub fn every_kind() -> Probe {
@@ -53,7 +30,7 @@ pub fn every_kind() -> Probe {
         schema::Probe { name: "probe".into(), args: args.into(), doc: String::new(), stability: None };
     let spec = "-8@%rax 2@%bx 8@16(%rsp) 1@24(%rsp) 8@%rdi 8@%rsi 8@%r8 8@%r9 8@%r10 8@%r11 8@32(%rsp) 8@40(%rsp) \
                 8@152(%r14)";
-    Probe { schema: Some(schema), ..probe(spec) }
+    Probe { schema: Some(schema), ..sample::probe(spec) }
 }
 
 /// Chosen, in this program's file.

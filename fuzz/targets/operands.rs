@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use stapsdt::argspec::{Arch, Operand, Register, RegisterId, Value, parse};
 use std::collections::BTreeMap;
 use usdt_attach::backend::simulated::{Hit, Simulated};
+use usdt_attach::discover::sample;
 use usdt_attach::event;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::Session;
@@ -80,7 +81,7 @@ fuzz_target!(|data: &[u8]| {
         let values: Vec<Value> =
             parse(&spec, Arch::X86_64).into_iter().filter_map(|a| a.value.ok()).collect();
         let words: Vec<String> = values.iter().map(|v| v.print(Arch::X86_64)).collect();
-        let probe = attacher::probe(&words.join(" "));
+        let probe = sample::probe(&words.join(" "));
         let Ok((plan, _)) = Plan::new(&[attacher::selected(probe)], &Options::default()) else { return };
         let backend = Simulated::default();
         let mut session = Session::start(plan, &backend).expect("a plan is carried out");

@@ -10,6 +10,8 @@ mod host;
 mod object;
 mod probes;
 pub mod process;
+#[cfg(any(test, fuzzing))]
+pub mod sample;
 
 pub use described::Described;
 pub use entry::add_entries;

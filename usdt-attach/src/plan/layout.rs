@@ -187,9 +187,8 @@ fn text(builder: &mut Builder, kind: Kind, word: &Word, length: Option<Word>, ma
 mod tests {
     use super::super::fetch::Address;
     use super::*;
-    use crate::discover::{Probe, Source};
+    use crate::discover::{Probe, Source, sample};
     use stapsdt::schema;
-    use stapsdt::site::Instruction;
 
     fn layout_of(probe: &Probe) -> Layout {
         Layout::new(&Arguments::new(probe, &[]), 64, None)
@@ -212,23 +211,8 @@ mod tests {
             doc: String::new(),
             stability: None,
         });
-        Probe {
-            provider: "a".into(),
-            name: "p".into(),
-            address: 0x1000,
-            offset: 0x1000,
-            semaphore: None,
-            semaphore_offset: None,
-            args: args.into(),
-            source: Source::Note,
-            schema,
-            arch: Arch::X86_64,
-            instruction: Instruction::Nop,
-            generated: true,
-            symbols: std::sync::Arc::new([("counter".to_owned(), 0x5010)].into()),
-            goid_offset: None,
-            names: Vec::new(),
-        }
+        let symbols = std::sync::Arc::new([("counter".to_owned(), 0x5010)].into());
+        Probe { schema, symbols, ..sample::probe(args) }
     }
 
     #[test]
