@@ -49,21 +49,16 @@ impl Release {
     }
 
     fn update(&self) -> Outcome {
-        let list = self.folder.join("sources.list");
-        if list.exists() {
+        let done = self.folder.join("updated");
+        if done.exists() {
             return Ok(());
         }
         create(&self.folder.join("lists/partial"))?;
         create(&self.folder.join("cache/archives/partial"))?;
         let line = format!("deb {} {} main\n", archive()?, self.name);
-        let unfinished = self.folder.join("sources.new");
-        std::fs::write(&unfinished, line).explain("cannot write a package source")?;
-        std::fs::copy(&unfinished, &list).explain("cannot write a package source")?;
-        let updated = quietly(self.apt("apt-get", &["update", "-q"]).stdout(Stdio::null()));
-        if updated.is_err() {
-            let _ = std::fs::remove_file(&list);
-        }
-        updated
+        std::fs::write(self.folder.join("sources.list"), line).explain("cannot write a package source")?;
+        quietly(self.apt("apt-get", &["update", "-q"]).stdout(Stdio::null()))?;
+        std::fs::write(done, "").explain("cannot note that the lists are there")
     }
 
     fn apt(&self, program: &str, args: &[&str]) -> Command {

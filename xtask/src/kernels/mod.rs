@@ -111,37 +111,37 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let (names, filters): (Vec<&str>, Vec<&str>) =
         args.iter().map(String::as_str).partition(|arg| KERNELS.iter().any(|k| k.name == *arg));
     let filters = if filters.is_empty() { TESTS } else { &filters };
-    let chosen = || KERNELS.iter().filter(|k| names.is_empty() || names.contains(&k.name));
     let tools = setup::run()?;
     setup::emulators()?;
     crate::check::build(&tools)?;
-    let mut systems = Vec::new();
+    let mut failures = Vec::new();
     for arch in [&AMD64, &ARM64] {
-        if chosen().any(|kernel| kernel.arch.name == arch.name) {
-            systems.push((arch.name, system::build(&tools, arch)?));
+        let chosen = |k: &&Kernel| names.is_empty() || names.contains(&k.name);
+        let mut kernels = KERNELS.iter().filter(|k| k.arch.name == arch.name).filter(chosen).peekable();
+        if kernels.peek().is_none() {
+            continue;
         }
+        let system = system::build(&tools, arch)?;
+        failures.extend(kernels.filter_map(|kernel| one(&system, kernel, filters).err()));
     }
-    let system = |kernel: &Kernel| systems.iter().find(|(arch, _)| *arch == kernel.arch.name).map(|(_, s)| s);
-    let run = |kernel| system(kernel).map(|system| one(system, kernel, filters));
-    let results = chosen().filter_map(run).collect::<Vec<_>>();
-    let failed = results.iter().filter(|r| r.is_err()).count();
-    results.into_iter().collect::<Outcome<Vec<()>>>().map(|_| ()).map_err(|Failure(first)| {
-        Failure(if failed > 1 { format!("{first}, and {} more", failed - 1) } else { first })
-    })
+    match &failures[..] {
+        [] => Ok(()),
+        [Failure(only)] => Err(Failure(only.clone())),
+        [Failure(first), others @ ..] => Err(Failure(format!("{first}, and {} more", others.len()))),
+    }
 }
 
 /// The part of it that belongs to the ordinary tests. Where Debian's archive cannot be reached it is left out.
 pub(crate) fn short(tools: &Tools) -> Outcome {
     for (name, filters) in SHORT {
-        for kernel in KERNELS.iter().filter(|k| k.name == *name) {
-            let fetched =
-                setup::emulators().and_then(|()| image(kernel)).and_then(|_| system::fetch(kernel.arch));
-            if let Err(Failure(why)) = fetched {
-                eprintln!("left out, because it cannot be fetched: {name} ({why})");
-                continue;
-            }
-            one(&system::build(tools, kernel.arch)?, kernel, filters)?;
+        let Some(kernel) = KERNELS.iter().find(|k| k.name == *name) else { continue };
+        let fetched =
+            setup::emulators().and_then(|()| image(kernel)).and_then(|_| system::fetch(kernel.arch));
+        if let Err(Failure(why)) = fetched {
+            eprintln!("left out, because it cannot be fetched: {name} ({why})");
+            continue;
         }
+        one(&system::build(tools, kernel.arch)?, kernel, filters)?;
     }
     Ok(())
 }
