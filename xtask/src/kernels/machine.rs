@@ -43,6 +43,9 @@ impl Machine<'_> {
         let result = after("test result: ").unwrap_or("no result");
         eprintln!("{} ({version}): {result}; {} s in all", self.name, begin.elapsed().as_secs());
         match after(ENDED) {
+            Some("0") if result.contains(" 0 passed") => {
+                Err(Failure(format!("no test of {} has such a name", self.name)))
+            }
             Some("0") => Ok(()),
             Some(_) => {
                 let from = said.find("\nfailures:").unwrap_or(0);
