@@ -84,7 +84,7 @@ impl GoBinary<'_> {
     }
 
     /// Bytes of a loaded segment.
-    fn at(&self, address: u64, most: u64) -> Option<&[u8]> {
+    pub(crate) fn at(&self, address: u64, most: u64) -> Option<&[u8]> {
         let (start, (offset, size)) = place_of(&self.file, address)?;
         let end = offset.checked_add(size)?.min(start.saturating_add(most));
         self.file.data().get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)

@@ -1,15 +1,17 @@
 //! What a Go executable tells about itself, read from the file: the toolchain's version ([`buildinfo`]), its
-//! functions and lines ([`pclntab`]) and where a goroutine keeps its id ([`goid`]); and which probes its runtime and library can have
-//! ([`catalogue`]). Knows nothing of notes.
+//! functions and lines ([`pclntab`]), where a goroutine keeps its id ([`goid`]) and where the runtime keeps its goroutines
+//! ([`state`]); and which probes its runtime and library can have ([`catalogue`]). Knows nothing of notes.
 //!
 //! Binaries are hostile input: every read is checked, and what cannot be read is absent.
 
 pub mod buildinfo;
 pub mod catalogue;
+mod code;
 mod dwarf;
 pub mod entry;
 pub mod goid;
 pub mod pclntab;
+pub mod state;
 
 use object::{Object, ObjectSection};
 

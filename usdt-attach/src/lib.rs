@@ -18,6 +18,7 @@
 
 pub mod aggregate;
 pub mod backend;
+pub mod census;
 pub mod cli;
 pub mod cost;
 pub mod discover;

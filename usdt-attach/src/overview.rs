@@ -1,7 +1,9 @@
 //! What a Go program's runtime does, from the catalogue's probes: goroutines, waiting, memory, requests. All of it is
-//! counted in the kernel; whichever probes a binary lacks, what they would tell is absent.
+//! counted in the kernel; whichever probes a binary lacks, what they would tell is absent. What is there at this moment
+//! comes from the process's memory.
 
 use crate::aggregate::{Histogram, Key, Row, Total};
+use crate::census::{Census, Goroutine};
 use crate::error::Result;
 use crate::filter::Subject;
 use crate::plan::{Options, Plan, Work};
@@ -25,6 +27,8 @@ pub enum Question {
     Blocked,
     /// How long they could have run before they did.
     Latency,
+    /// The same of those that had waited, where new ones cannot be seen.
+    Woken,
     /// How long the world was stopped.
     Pauses,
     /// What was allocated.
@@ -72,7 +76,11 @@ pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
         None => changes.push(block),
     }
     out.extend(plan(Question::Changes, &changes, Work::Count { by: Vec::new() }));
-    out.extend(plan(Question::Latency, &["go:sched__latency"], histogram("ns")));
+    let (wake, run) = ("go:goroutine__unblock", "go:goroutine__start");
+    out.extend(
+        plan(Question::Latency, &["go:sched__latency"], histogram("ns"))
+            .or_else(|| plan(Question::Woken, &[wake, run], latency(wake, run, Some("id"), &[]))),
+    );
     out.extend(
         plan(Question::Pauses, &[end], histogram("ns"))
             .or_else(|| plan(Question::Pauses, &[begin, end], latency(begin, end, Some("pid"), &[]))),
@@ -102,10 +110,12 @@ pub struct Overview {
     pub latency: Option<Histogram>,
     /// Nanoseconds the world was stopped for.
     pub pauses: Option<Histogram>,
-    /// Bytes allocated, estimated from samples.
+    /// Bytes allocated: estimated from samples, else what the runtime says.
     pub allocated: Option<u64>,
     /// Requests, by method and path.
     pub routes: BTreeMap<(String, String), Route>,
+    /// What is there at this moment.
+    pub census: Option<Census>,
     /// What the binary's probes can answer.
     asked: Vec<Question>,
 }
@@ -169,7 +179,7 @@ impl Overview {
             }
             Question::Changes => *self.changes.entry(row.probe.name.clone()).or_default() += count,
             Question::Blocked => *self.blocked.entry(Some(text("reason"))).or_default() += count,
-            Question::Latency => self.latency = histogram(),
+            Question::Latency | Question::Woken => self.latency = histogram(),
             Question::Pauses => self.pauses = histogram(),
             Question::Allocated => {
                 self.allocated = histogram().and_then(|h| u64::try_from(h.sum).ok());
@@ -213,6 +223,23 @@ impl Overview {
             waits.then(|| blocks as i64 - fired("goroutine__unblock")),
             calls.then(|| fired("syscall__begin") - fired("syscall__end")),
         )
+    }
+
+    /// Puts in what the process's memory says, compared with what it said when the probes were attached.
+    pub fn complete(&mut self, now: Option<Census>, before: Option<&Census>) {
+        let allocated = |census: &Census| census.allocated;
+        if !self.knows(Question::Allocated)
+            && let Some(all) = now.as_ref().and_then(allocated)
+        {
+            self.allocated = Some(all.saturating_sub(before.and_then(allocated).unwrap_or(0)));
+        }
+        self.census = now;
+    }
+
+    /// How many goroutines there are at this moment, of those that a condition holds for.
+    pub fn live(&self, condition: impl Fn(&Goroutine) -> bool) -> Option<u64> {
+        let all = &self.census.as_ref()?.goroutines;
+        Some(all.iter().filter(|(goroutine, _)| condition(goroutine)).map(|(_, count)| count).sum())
     }
 }
 

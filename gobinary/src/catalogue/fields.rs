@@ -21,7 +21,7 @@ pub(crate) fn offset(field: &Field, minor: u32) -> Option<u32> {
     ranges.iter().rev().find(|(from, _)| *from <= minor).and_then(|(_, offset)| u32::try_from(*offset).ok())
 }
 
-/// Every field that the catalogue names.
+/// Every field that the catalogue names, and those that [`crate::state`] reads.
 pub fn all() -> BTreeSet<&'static Field> {
     let places =
         providers().iter().flat_map(|p| &p.probes).flat_map(|p| &p.entry).flat_map(|e| e.args.values());
@@ -29,7 +29,7 @@ pub fn all() -> BTreeSet<&'static Field> {
         Place::Fields(_, fields) => Some(fields),
         _ => None,
     });
-    fields.flatten().flatten().collect()
+    fields.flatten().flatten().chain(crate::state::fields()).collect()
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ type facts struct {
 	Distrusted  string
 	Statements  map[string][]string
 	Connections int
+	Parked      int // goroutines that wait for good
+	Live        int // all goroutines, when no more of them end
 }
 
 var (
@@ -72,6 +74,21 @@ func (n named) String() string { return "named " + n.name }
 type hostile struct{}
 
 func (hostile) Error() string { panic(hostile{}) }
+
+// park makes goroutines that wait and returns how many there are then, of all kinds, when those of the past are gone.
+func park(count int) int {
+	for i := 0; i < count; i++ {
+		go func() { <-make(chan int) }()
+	}
+	live := 0
+	for same := 0; same < 10; same++ {
+		if now := runtime.NumGoroutine(); now != live {
+			live, same = now, 0
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return live
+}
 
 func panics(value any) {
 	defer func() { _ = recover() }()
@@ -164,6 +181,11 @@ func main() {
 	assists()
 	runtime.GC()
 
+	waits := len(os.Args) > 2 && strings.HasPrefix(os.Args[2], "wait")
+	if waits {
+		did.Parked = 50
+		did.Live = park(did.Parked)
+	}
 	debug.SetGCPercent(-1)
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
@@ -178,7 +200,7 @@ func main() {
 			os.Exit(1)
 		}
 	}
-	if len(os.Args) > 2 && strings.HasPrefix(os.Args[2], "wait") {
+	if waits {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
 }

@@ -52,6 +52,7 @@ fn function_entries_of_an_unmodified_binary() {
     for probe in ["gc__start", "gc__mark__done", "gc__end"] {
         assert_eq!(seen.of("go", probe).count() as u64, seen.number("NumGC"), "{probe}");
     }
+    assert!(seen.args("go", "gc__start").all(|a| a["heap"].as_u64().unwrap() > 100_000));
     assert_eq!(seen.of("go", "stw__begin").count(), seen.of("go", "stw__end").count());
     let large = seen.args("go", "heap__alloc").filter(|a| a["size"] == 1 << 20);
     assert_eq!(large.count() as u64, seen.number("Large"));

@@ -1,7 +1,10 @@
 //! What people and other tracers see of them.
 
 use serde_json::Value;
-use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, stdout, text, usdt_gen};
+use std::process::Stdio;
+use usdt_e2e::{
+    Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, text, usdt_gen, wait_for,
+};
 
 /// Runs the program under `usdt-attach go --json`; its own account, and the last line.
 fn overview(mode: Mode) -> (Value, Value) {
@@ -43,7 +46,8 @@ fn the_view_of_a_program() {
         let slept = shown["blocked"].as_array().unwrap().iter().find(|b| b["reason"] == "sleep").unwrap();
         assert!(slept["count"].as_u64().unwrap() >= did["Sleepers"].as_u64().unwrap());
         if mode == Mode::PlainStripped {
-            assert!(shown["latency"].is_null() && shown["allocated"].is_null());
+            assert!(shown["latency"]["count"].as_u64().unwrap() > did["Sleepers"].as_u64().unwrap());
+            assert!(shown["allocated"].as_u64().unwrap() > 1 << 20);
             assert!(goroutines["waiting"].is_null());
             continue;
         }
@@ -78,6 +82,49 @@ fn the_view_of_a_program() {
             "{}",
             text(&out.stderr)
         );
+    }
+}
+
+/// Goroutines that were there before anybody looked.
+#[test]
+fn goroutines_that_are_there() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    for mode in [Mode::Overlay, Mode::PlainStripped] {
+        if mode == Mode::PlainStripped && cfg!(target_arch = "aarch64") {
+            continue;
+        }
+        let app = copy(&Fixture::get("bridge", mode));
+        let facts = app.folder.path().join("facts.json");
+        let mut process =
+            Process(command(app.as_str()).arg(&facts).arg("wait").stdin(Stdio::piped()).spawn().unwrap());
+        wait_for("the program to have done its work", || facts.exists());
+        let did: Value = loop {
+            match serde_json::from_slice(&std::fs::read(&facts).unwrap()) {
+                Ok(did) => break did,
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
+            }
+        };
+        let pid = process.pid().to_string();
+        let out = attach(&["go", "--json", "--interval", "100ms", "--duration", "400ms", "-p", &pid]);
+        let shown = lines(&text(&out.stdout)).pop().unwrap();
+        let live = &shown["goroutines"]["live"];
+        assert_eq!(live["count"], did["Live"], "{mode:?} {shown}");
+        let sum = ["waiting", "in_calls", "running", "runnable"].map(|state| live[state].as_u64().unwrap());
+        assert_eq!(sum.iter().sum::<u64>(), did["Live"].as_u64().unwrap());
+        assert!(live["own"].as_u64().unwrap() >= 4, "{live}");
+        let parked = shown["goroutines"]["creators"][0].clone();
+        assert_eq!((&parked["function"], &parked["live"]), (&"main.park".into(), &did["Parked"]), "{parked}");
+        assert_eq!(parked["created"], 0);
+        let blocked = shown["blocked"].as_array().unwrap();
+        let receivers = blocked.iter().find(|b| b["reason"] == "chan receive").unwrap();
+        assert!(receivers["now"].as_u64() >= did["Parked"].as_u64(), "{receivers}");
+        let out = text(&attach(&["go", "--duration", "100ms", "-p", &pid]).stdout);
+        let first = format!("GOROUTINES  {} live: ", did["Live"]);
+        assert!(out.contains(&first) && out.contains("        50          0  main.park main.go:"), "{out}");
+        drop(process.0.stdin.take());
+        assert!(process.0.wait().unwrap().success());
     }
 }
 

@@ -6,12 +6,13 @@ use super::output::{Screen, now};
 use super::{Colour, say, warn};
 use crate::backend::Choice;
 use crate::backend::kernel::Mechanism;
+use crate::census::{Census, Reader};
 use crate::discover;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::overview::{GLOBS, Overview, Question, plans};
 use crate::plan::Options;
-use crate::report::overview::{Place, View};
+use crate::report::overview::{Address, Place, View};
 use crate::report::table::Style;
 use crate::report::text;
 use crate::select::select_any;
@@ -68,6 +69,9 @@ pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
     if sessions.is_empty() {
         return Err(Error::NoProbes(target.to_string()));
     }
+    let reader = Reader::new(&found);
+    let pid = pids.as_ref().and_then(|pids| pids.first().copied()).unwrap_or_default();
+    let first = reader.as_ref().and_then(|reader| reader.read(pid));
     let mut symbols = Symbolizer::default();
     found.iter().for_each(|f| symbols.know(&f.object));
     let mut running = child.map(Child::run).transpose()?;
@@ -81,7 +85,10 @@ pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
         screen: Screen::new(true),
         interval: args.interval,
         before: VecDeque::new(),
-        pid: pids.and_then(|pids| pids.first().copied()).unwrap_or_default(),
+        pid,
+        reader,
+        first: first.clone(),
+        census: first,
         symbols: RefCell::new(symbols),
         places: RefCell::new(HashMap::new()),
     };
@@ -105,8 +112,12 @@ struct Shown {
     /// The last ones. The end may come right behind one, too early for a rate.
     before: VecDeque<(Overview, Instant)>,
     pid: u32,
+    reader: Option<Reader>,
+    /// What was there when the probes were attached, and at last.
+    first: Option<Census>,
+    census: Option<Census>,
     symbols: RefCell<Symbolizer>,
-    places: RefCell<HashMap<u64, Place>>,
+    places: RefCell<HashMap<Address, Place>>,
 }
 
 impl Shown {
@@ -115,9 +126,13 @@ impl Shown {
         self.before.iter().find(enough)
     }
 
-    fn place(&self, address: u64) -> Place {
+    fn place(&self, place: Address) -> Place {
         let named = || {
-            let frames = self.symbols.borrow_mut().frames(self.pid, address, true);
+            let (address, call) = match place {
+                Address::Behind(address) => (address, true),
+                Address::Entry(address) => (address, false),
+            };
+            let frames = self.symbols.borrow_mut().frames(self.pid, address, call);
             let unknown = || Place { function: format!("{address:#x}"), ..Place::default() };
             frames.into_iter().next().map_or_else(unknown, |frame| match frame.function {
                 Some((function, _)) => {
@@ -127,7 +142,7 @@ impl Shown {
                 None => unknown(),
             })
         };
-        self.places.borrow_mut().entry(address).or_insert_with(named).clone()
+        self.places.borrow_mut().entry(place).or_insert_with(named).clone()
     }
 }
 
@@ -139,11 +154,16 @@ impl Output for Shown {
     fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {
         // While the process still is there: its map says where its code is.
         self.symbols.borrow_mut().remember(self.pid);
-        let overview = Overview::read(&self.questions, sessions)?;
+        let mut overview = Overview::read(&self.questions, sessions)?;
+        // At the end the process may be gone: what there was last stays.
+        if let Some(now) = self.reader.as_ref().and_then(|reader| reader.read(self.pid)) {
+            self.census = Some(now);
+        }
+        overview.complete(self.census.clone(), self.first.as_ref());
         let view = View {
             now: &overview,
             before: self.compared().map(|(before, at)| (before, at.elapsed())),
-            places: &|address| self.place(address),
+            places: &|place| self.place(place),
             style: Style { colour: self.colour, width: Screen::width(), unit: None, top: usize::MAX },
         };
         let mut out = io::stdout().lock();

@@ -3,8 +3,12 @@
 use super::json::{self, Times};
 use super::table::{Style, bars, time};
 use super::text::escape;
-use crate::overview::{Overview, Question, Route};
+use crate::census::Goroutine;
+use crate::overview::{Lives, Overview, Question, Route};
+use gobinary::state::Status;
 use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -19,10 +23,19 @@ pub struct View<'a> {
     pub now: &'a Overview,
     /// An earlier one, so long ago: rates are of the time in between.
     pub before: Option<(&'a Overview, Duration)>,
-    /// Names of the places that goroutines are made at.
-    pub places: &'a dyn Fn(u64) -> Place,
+    /// Names of places.
+    pub places: &'a dyn Fn(Address) -> Place,
     /// How it looks.
     pub style: Style,
+}
+
+/// An address in the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// Behind a call or a go statement.
+    Behind(u64),
+    /// Where a function begins.
+    Entry(u64),
 }
 
 /// A place in the code.
@@ -51,7 +64,7 @@ impl View<'_> {
         match self.before {
             Some((before, ago)) => {
                 let new = of(self.now).saturating_sub(of(before));
-                format!("{:.1}/s", new as f64 / ago.as_secs_f64().max(1e-9))
+                format!(" {:.1}/s", new as f64 / ago.as_secs_f64().max(1e-9))
             }
             None => String::new(),
         }
@@ -64,40 +77,46 @@ impl View<'_> {
 
     fn goroutines(&self, out: &mut String) {
         let now = self.now;
-        if now.creators.is_empty() && now.ended == 0 {
+        let live = self.live();
+        if now.creators.is_empty() && now.ended == 0 && live.is_none() {
             return;
         }
         self.head(out, "GOROUTINES");
-        let _ = writeln!(
+        if let Some(Live { count, waiting, in_calls, running, runnable, own }) = live {
+            let _ = writeln!(
+                out,
+                "{count} live: {waiting} waiting, {in_calls} in calls, {running} running, {runnable} runnable"
+            );
+            let _ = write!(out, "  and {own} of the runtime; ");
+        }
+        let _ = write!(
             out,
-            "{} created {}, {} ended {}",
+            "{} created{}, {} ended{}",
             now.created(),
             self.rate(Overview::created),
             now.ended,
             self.rate(|o| o.ended)
         );
         let (all, waiting, calls) = now.change();
-        let _ = write!(out, "  since attached {all:+}");
-        if let (Some(waiting), Some(calls)) = (waiting, calls) {
-            let other = all - waiting - calls;
-            let _ = write!(
-                out,
-                ": {waiting:+} waiting, {calls:+} in system calls, {other:+} running or runnable"
-            );
+        if live.is_none() {
+            let _ = write!(out, "\n  since attached {all:+}");
+            if let (Some(waiting), Some(calls)) = (waiting, calls) {
+                let other = all - waiting - calls;
+                let _ = write!(
+                    out,
+                    ": {waiting:+} waiting, {calls:+} in system calls, {other:+} running or runnable"
+                );
+            }
         }
         out.push('\n');
-        let mut places: Vec<_> = now.creators.iter().filter(|(_, lives)| lives.created > 0).collect();
-        places.sort_by_key(|(_, lives)| {
-            std::cmp::Reverse((lives.created - lives.ended.min(lives.created), lives.created))
-        });
+        let places = self.creators();
         if !places.is_empty() {
             let _ = writeln!(out, "      LIVE    CREATED  BY");
         }
-        for (address, lives) in places.iter().take(ROWS) {
-            let Place { function, file, line } = (self.places)(**address);
-            let live = lives.created.saturating_sub(lives.ended);
-            let live = if now.knows(Question::Ended) { live.to_string() } else { "-".into() };
-            let _ = write!(out, "{live:>10} {:>10}  {}", lives.created, escape(function.as_bytes()));
+        for creator in places.iter().take(ROWS) {
+            let Place { function, file, line } = &creator.place;
+            let live = creator.live.map_or_else(|| "-".to_owned(), |live| live.to_string());
+            let _ = write!(out, "{live:>10} {:>10}  {}", creator.created, escape(function.as_bytes()));
             if let (Some(file), Some(line)) = (file, line) {
                 let file = file.rsplit('/').next().unwrap_or_default();
                 let _ = write!(out, " {}:{line}", escape(file.as_bytes()));
@@ -110,21 +129,78 @@ impl View<'_> {
     fn scheduler(&self, out: &mut String) {
         if let Some(latency) = self.now.latency.as_ref().filter(|h| h.count() > 0) {
             self.head(out, "SCHEDULER");
-            let _ = writeln!(out, "from runnable to running");
+            let woken = if self.now.knows(Question::Woken) { ", of goroutines that had waited" } else { "" };
+            let _ = writeln!(out, "from runnable to running{woken}");
             bars(out, latency, Style { unit: Some("ns"), ..self.style });
         }
-        let mut reasons: Vec<_> = self.now.blocked.iter().collect();
-        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let reasons = self.reasons();
         if reasons.is_empty() {
             return;
         }
         self.head(out, "BLOCKED");
-        let _ = writeln!(out, "{}", self.rate(|o| o.blocked.values().sum()));
-        for (reason, count) in reasons.iter().take(ROWS) {
-            let reason = reason.as_deref().unwrap_or("(reasons are not to be seen)");
-            let _ = writeln!(out, "{count:>10}  {}", escape(reason.as_bytes()));
+        let _ = writeln!(out, "{}", self.rate(|o| o.blocked.values().sum()).trim_start());
+        let _ = writeln!(out, "   WAITING    BLOCKED  ON");
+        for Blocked { reason, count, now } in reasons.iter().take(ROWS) {
+            let now = now.map_or_else(|| "-".to_owned(), |now| now.to_string());
+            let reason = reason.unwrap_or("(reasons are not to be seen)");
+            let _ = writeln!(out, "{now:>10} {count:>10}  {}", escape(reason.as_bytes()));
         }
         more(out, reasons.len());
+    }
+
+    /// How many goroutines there are, the runtime's own apart: as `runtime.NumGoroutine` counts.
+    fn live(&self) -> Option<Live> {
+        let is_own = |goroutine: &Goroutine| {
+            let name = (self.places)(Address::Entry(goroutine.function)).function;
+            name.starts_with("runtime.") && !["runtime.main", "runtime.corostart"].contains(&name.as_str())
+        };
+        let count = |status| self.now.live(|g| g.status == status && !is_own(g));
+        Some(Live {
+            count: self.now.live(|g| !is_own(g))?,
+            waiting: count(Status::Waiting)?,
+            in_calls: count(Status::InCall)?,
+            running: count(Status::Running)?,
+            runnable: count(Status::Runnable)?,
+            own: self.now.live(is_own)?,
+        })
+    }
+
+    /// Places that goroutines were made at, those with the most live ones first.
+    fn creators(&self) -> Vec<Creator> {
+        let now = self.now;
+        let known: BTreeSet<u64> = now.creators.keys().copied().collect();
+        let census = now.census.iter().flat_map(|c| c.goroutines.keys()).map(|g| g.caller);
+        let one = |address: u64| {
+            let Lives { created, ended } = now.creators.get(&address).copied().unwrap_or_default();
+            let ended = now.knows(Question::Ended).then_some(ended);
+            let counted = || ended.map(|ended| created.saturating_sub(ended));
+            let live = now.live(|g| g.caller == address).or_else(counted);
+            Creator { place: (self.places)(Address::Behind(address)), live, created, ended }
+        };
+        let all = known.into_iter().chain(census).collect::<BTreeSet<u64>>().into_iter().map(one);
+        let mut out: Vec<Creator> = all.filter(|c| c.created > 0 || c.live > Some(0)).collect();
+        out.sort_by_key(|creator| Reverse((creator.live, creator.created)));
+        out
+    }
+
+    /// What goroutines wait for, and how often they did, the largest number first.
+    fn reasons(&self) -> Vec<Blocked<'_>> {
+        let now = self.now;
+        let counted = now.blocked.keys().map(Option::as_deref);
+        let census = now.census.iter().flat_map(|c| c.goroutines.keys()).filter_map(|g| g.reason).map(Some);
+        let one = |reason: Option<&'_ str>| {
+            let count = now.blocked.iter().find(|(text, _)| text.as_deref() == reason);
+            (count.map_or(0, |(_, count)| *count), reason.and_then(|r| now.live(|g| g.reason == Some(r))))
+        };
+        let all = counted.chain(census).collect::<BTreeSet<Option<&str>>>().into_iter();
+        let mut out: Vec<Blocked<'_>> = all
+            .map(|reason| {
+                let (count, now) = one(reason);
+                Blocked { reason, count, now }
+            })
+            .collect();
+        out.sort_by_key(|blocked| Reverse(blocked.count.max(blocked.now.unwrap_or(0))));
+        out
     }
 
     fn memory(&self, out: &mut String) {
@@ -142,7 +218,7 @@ impl View<'_> {
             }
             out.push_str(", ");
         }
-        let _ = writeln!(out, "{} collections {}", collections(self.now), self.rate(collections));
+        let _ = writeln!(out, "{} collections{}", collections(self.now), self.rate(collections));
         if let Some(pauses) = pauses {
             let _ = writeln!(out, "  the world stopped");
             bars(out, pauses, Style { unit: Some("ns"), ..self.style });
@@ -154,14 +230,14 @@ impl View<'_> {
         if routes.is_empty() {
             return;
         }
-        routes.sort_by_key(|(_, route)| std::cmp::Reverse(route.requests));
+        routes.sort_by_key(|(_, route)| Reverse(route.requests));
         self.head(out, "HTTP");
-        let _ = writeln!(out, "{}", self.rate(|o| o.routes.values().map(|r| r.requests).sum()));
+        let _ = writeln!(out, "{}", self.rate(|o| o.routes.values().map(|r| r.requests).sum()).trim_start());
         let _ = writeln!(out, "  REQUESTS    PER SEC   5XX      P50      P99  ROUTE");
         for ((method, path), route) in routes.iter().take(ROWS) {
             let key = (method.clone(), path.clone());
             let rate = self.rate(|o| o.routes.get(&key).map_or(0, |r| r.requests));
-            let rate = rate.trim_end_matches("/s");
+            let rate = rate.trim_start().trim_end_matches("/s");
             let quantile =
                 |share| route.times.as_ref().map_or_else(|| "-".to_owned(), |h| time(h.quantile(share)));
             let errors = if route.times.is_some() { route.errors.to_string() } else { "-".to_owned() };
@@ -182,13 +258,6 @@ impl View<'_> {
     pub fn json(&self, out: &mut impl Write, time_ns: u64) -> io::Result<()> {
         let now = self.now;
         let (all, waiting, in_calls) = now.change();
-        let creators = now.creators.iter().map(|(address, lives)| Creator {
-            place: (self.places)(*address),
-            created: lives.created,
-            ended: now.knows(Question::Ended).then_some(lives.ended),
-        });
-        let blocked =
-            now.blocked.iter().map(|(reason, count)| Blocked { reason: reason.as_deref(), count: *count });
         let http = now.routes.iter().map(|((method, path), route)| Served {
             method,
             path,
@@ -204,9 +273,10 @@ impl View<'_> {
                 change: all,
                 waiting,
                 in_calls,
-                creators: creators.collect(),
+                live: self.live(),
+                creators: self.creators(),
             },
-            blocked: blocked.collect(),
+            blocked: self.reasons(),
             latency: now.latency.as_ref().map(Times),
             pauses: now.pauses.as_ref().map(Times),
             allocated: now.allocated,
@@ -238,13 +308,26 @@ struct Goroutines {
     change: i64,
     waiting: Option<i64>,
     in_calls: Option<i64>,
+    live: Option<Live>,
     creators: Vec<Creator>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Live {
+    count: u64,
+    waiting: u64,
+    in_calls: u64,
+    running: u64,
+    runnable: u64,
+    /// The runtime's, not in the count.
+    own: u64,
 }
 
 #[derive(Serialize)]
 struct Creator {
     #[serde(flatten)]
     place: Place,
+    live: Option<u64>,
     created: u64,
     ended: Option<u64>,
 }
@@ -253,6 +336,7 @@ struct Creator {
 struct Blocked<'a> {
     reason: Option<&'a str>,
     count: u64,
+    now: Option<u64>,
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,159 @@
+//! Where a running program keeps what it knows of its goroutines and of its memory, for readers of that memory.
+
+use crate::GoBinary;
+use crate::catalogue::Field;
+use crate::catalogue::names::Names;
+use crate::code::Code;
+use object::Object;
+use std::sync::LazyLock;
+
+/// Link-time addresses, and offsets in structs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// `runtime.allgs`: a slice of pointers to every goroutine, ended ones too.
+    pub goroutines: u64,
+    /// Where `runtime.g` has what.
+    pub goroutine: Goroutine,
+    /// Bytes allocated since the program began; each processor adds its own when it takes fresh memory.
+    pub allocated: Option<u64>,
+}
+
+/// Offsets in `runtime.g`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goroutine {
+    /// Its id, 8 bytes.
+    pub id: u32,
+    /// Its [`Status`], 4 bytes.
+    pub status: u32,
+    /// What it waits for, 1 byte.
+    pub wait_reason: u32,
+    /// The address behind the go statement, 8 bytes.
+    pub caller: u32,
+    /// The entry of the function it runs, 8 bytes.
+    pub function: u32,
+    /// Texts of the reasons.
+    pub wait_reasons: &'static [String],
+}
+
+/// What a goroutine does (`runtime/runtime2.go`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// It could run.
+    Runnable,
+    /// It runs.
+    Running,
+    /// It is in a system call.
+    InCall,
+    /// It waits.
+    Waiting,
+}
+
+impl Status {
+    /// From the word of `runtime.g`; `None` for goroutines that have ended or not begun to be.
+    pub fn of(word: u32) -> Option<Status> {
+        /// Somebody looks at its stack, whatever else it does.
+        const SCAN: u32 = 0x1000;
+        match word & !SCAN {
+            1 => Some(Status::Runnable),
+            // 8: its stack is being moved.
+            2 | 8 => Some(Status::Running),
+            3 => Some(Status::InCall),
+            // 9: it was stopped; 10: nobody can wake it any more.
+            4 | 9 | 10 => Some(Status::Waiting),
+            _ => None,
+        }
+    }
+}
+
+/// Fields that are read.
+static FIELDS: LazyLock<[Field; 5]> = LazyLock::new(|| {
+    let field = |structure: &str, name: &str| Field { structure: structure.into(), name: name.into() };
+    let of_goroutine = |name| field("runtime.g", name);
+    [
+        of_goroutine("atomicstatus"),
+        of_goroutine("waitreason"),
+        of_goroutine("gopc"),
+        of_goroutine("startpc"),
+        field("runtime.gcControllerState", "totalAlloc"),
+    ]
+});
+
+/// Fields that are read, for the table of their offsets.
+pub(crate) fn fields() -> &'static [Field] {
+    &*FIELDS
+}
+
+impl GoBinary<'_> {
+    /// Where to look in a process of this file, if that is known. The data is the file's.
+    pub fn state(&self, data: &[u8]) -> Option<State> {
+        let [status, wait_reason, caller, function, total] = &*FIELDS;
+        let field = |field| self.field_offset(field);
+        let allocated = || self.collector(data)?.checked_add(field(total)?.into());
+        Some(State {
+            goroutines: self.symbol("runtime.allgs").or_else(|| self.slice_of_goroutines(data))?,
+            goroutine: Goroutine {
+                id: self.goid_offset_quick()?,
+                status: field(status)?,
+                wait_reason: field(wait_reason)?,
+                caller: field(caller)?,
+                function: field(function)?,
+                wait_reasons: self.names(Names::WaitReason).unwrap_or_default(),
+            },
+            allocated: allocated(),
+        })
+    }
+
+    /// The slice that `runtime.allgadd` appends to: the only three words in a row that it touches.
+    fn slice_of_goroutines(&self, data: &[u8]) -> Option<u64> {
+        let seen = self.code(data, "runtime.allgadd")?.references();
+        let has = |address: u64| seen.iter().any(|(_, other)| *other == address);
+        seen.iter().map(|(_, address)| *address).find(|a| has(a.wrapping_add(8)) && has(a.wrapping_add(16)))
+    }
+
+    /// `runtime.gcController`: what `runtime.gcStart` calls a method of.
+    fn collector(&self, data: &[u8]) -> Option<u64> {
+        self.symbol("runtime.gcController").or_else(|| {
+            let code = self.code(data, "runtime.gcStart")?;
+            let method = self.function(data, "runtime.(*gcControllerState).startCycle")?.0;
+            let call = code.call(method)?;
+            // Its receiver is loaded last that is no constant; other arguments come from the stack.
+            let before = code.references().into_iter().filter(|(at, _)| *at < call);
+            before.last().map(|(_, address)| address)
+        })
+    }
+
+    fn symbol(&self, name: &str) -> Option<u64> {
+        self.file.symbol_by_name(name).map(|symbol| object::ObjectSymbol::address(&symbol))
+    }
+
+    /// Where a function begins and ends.
+    fn function(&self, data: &[u8], name: &str) -> Option<(u64, u64)> {
+        let layout = self.functions()?;
+        let functions = layout.functions(data)?;
+        let index = (0..functions.len()).find(|at| functions.get(*at).is_some_and(|f| f.name == name))?;
+        let start = functions.get(index)?.entry;
+        // Larger than any function that is looked at.
+        let end = functions.get(index + 1).map_or(start + (1 << 16), |next| next.entry);
+        Some((start, end))
+    }
+
+    fn code<'d>(&'d self, data: &[u8], name: &str) -> Option<Code<'d>> {
+        let (start, end) = self.function(data, name)?;
+        let bytes = self.at(start, end.checked_sub(start)?)?;
+        Some(Code { bytes, address: start, arch: self.file.architecture() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Status;
+
+    #[test]
+    fn states_of_goroutines() {
+        let of = Status::of;
+        assert_eq!((of(1), of(0x1001)), (Some(Status::Runnable), Some(Status::Runnable)));
+        assert_eq!((of(2), of(8)), (Some(Status::Running), Some(Status::Running)));
+        assert_eq!((of(3), of(0x1004), of(9)), (Some(Status::InCall), Some(Status::Waiting), of(4)));
+        assert_eq!((of(0), of(6), of(11), of(u32::MAX)), (None, None, None, None));
+    }
+}

@@ -1,0 +1,117 @@
+//! What a Go process is made of at this moment, read from its memory: its goroutines, whoever made them and whenever,
+//! and what it has allocated. It costs the process nothing; the reader must be allowed to trace it (ptrace(2)).
+
+use crate::discover::{Found, Object, process};
+use gobinary::GoBinary;
+use gobinary::state::{State, Status};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// More goroutines than that are not looked at.
+const MOST: u64 = 1 << 20;
+
+/// Where to look in processes of a file.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    object: Arc<Object>,
+    state: State,
+}
+
+/// What was there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// How many goroutines are alike.
+    pub goroutines: BTreeMap<Goroutine, u64>,
+    /// Bytes allocated since the program began.
+    pub allocated: Option<u64>,
+}
+
+/// What is of interest in a goroutine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Goroutine {
+    /// What it does.
+    pub status: Status,
+    /// What it waits for, in the runtime's words.
+    pub reason: Option<&'static str>,
+    /// The address behind the go statement that made it.
+    pub caller: u64,
+    /// The entry of the function it runs.
+    pub function: u64,
+}
+
+impl Reader {
+    /// For the first Go binary of these that says where its runtime keeps what: a release from Go 1.21 on, or one with
+    /// DWARF.
+    pub fn new(found: &[Found]) -> Option<Reader> {
+        found.iter().find_map(|one| {
+            let data = one.object.bytes();
+            let state = GoBinary::parse(data)?.state(data)?;
+            Some(Reader { object: Arc::clone(&one.object), state })
+        })
+    }
+
+    /// Looks; `None` where nothing can be read: the process has ended or is another user's, or its runtime has not
+    /// begun.
+    pub fn read(&self, pid: u32) -> Option<Census> {
+        let memory = Memory { file: File::open(format!("/proc/{pid}/mem")).ok()?, bias: self.bias(pid)? };
+        let goroutines = self.goroutines(&memory)?;
+        let allocated = self.state.allocated.and_then(|address| memory.linked(address));
+        Some(Census { goroutines, allocated })
+    }
+
+    /// By how much the process has the file elsewhere than it is linked to.
+    fn bias(&self, pid: u32) -> Option<u64> {
+        let mapped = process::mapped(pid).ok()?;
+        let own = mapped.iter().find(|m| m.file().1 == self.object.id.ino)?;
+        Some(own.start.wrapping_sub(self.object.view().ok()?.offset_to_vaddr(own.offset)?))
+    }
+
+    fn goroutines(&self, memory: &Memory) -> Option<BTreeMap<Goroutine, u64>> {
+        /// The goroutine of `main.main` is the first one.
+        const MAIN: u64 = 1;
+        let list = self.state.goroutines;
+        let [first, length, capacity] = [0, 8, 16].map(|at| memory.linked(list.wrapping_add(at)));
+        let length = length.filter(|length| (1..=MOST.min(capacity.unwrap_or(0))).contains(length))?;
+        let mut pointers = vec![0; usize::try_from(length).ok()?.checked_mul(8)?];
+        memory.file.read_exact_at(&mut pointers, first?).ok()?;
+        let at = &self.state.goroutine;
+        let offsets = [at.id, at.status, at.wait_reason, at.caller, at.function];
+        let start = *offsets.iter().min()?;
+        let mut bytes = vec![0; (offsets.iter().max()? - start) as usize + 8];
+        let mut out = BTreeMap::new();
+        for (index, pointer) in pointers.as_chunks::<8>().0.iter().enumerate() {
+            let address = u64::from_le_bytes(*pointer).checked_add(start.into())?;
+            memory.file.read_exact_at(&mut bytes, address).ok()?;
+            let word = |offset: u32| {
+                let from = bytes.get((offset - start) as usize..).and_then(<[u8]>::first_chunk);
+                from.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+            };
+            if index == 0 && word(at.id) != MAIN {
+                return None;
+            }
+            let Some(status) = Status::of(word(at.status) as u32) else { continue };
+            let number = usize::from(word(at.wait_reason) as u8);
+            let reason = at.wait_reasons.get(number).filter(|_| status == Status::Waiting);
+            let (caller, function) = (word(at.caller), word(at.function));
+            let one = Goroutine { status, reason: reason.map(String::as_str), caller, function };
+            *out.entry(one).or_default() += 1;
+        }
+        Some(out)
+    }
+}
+
+struct Memory {
+    file: File,
+    bias: u64,
+}
+
+impl Memory {
+    /// The word at a link-time address.
+    fn linked(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, self.bias.wrapping_add(address)).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+}
