@@ -20,7 +20,8 @@ pub struct EntryPoint {
     pub provider: &'static Provider,
     /// What can be seen there.
     pub probe: &'static Probe,
-    /// Behind the check of the stack, where there is one that is recognised.
+    /// Where there is a check of the stack that is recognised: behind it, on amd64; on arm64 its last instruction, the
+    /// branch that is taken when the stack has to grow, after which the function begins once more.
     pub address: u64,
     /// Arguments that can be seen there.
     pub args: Vec<EntryArg>,
@@ -109,7 +110,7 @@ impl Maker<'_> {
         address: u64,
     ) -> Option<EntryPoint> {
         let code = self.go.at(address, LONGEST_BEGINNING)?;
-        let distance = if self.is_amd64() { behind_stack_check(code) } else { 0 };
+        let distance = if self.is_amd64() { behind_stack_check(code) } else { branch_of_stack_check(code) };
         let args = entry.args.iter().filter_map(|(name, place)| self.argument(name, place)).collect();
         Some(EntryPoint { provider, probe, address: address.checked_add(distance as u64)?, args })
     }
@@ -180,6 +181,21 @@ fn behind_stack_check(code: &[u8]) -> usize {
     if is_push { behind } else { 0 }
 }
 
+/// Bytes in front of the branch that ends the check whether the stack suffices; 0 where there is none. Arguments are
+/// still where they were: the check has registers of its own.
+fn branch_of_stack_check(code: &[u8]) -> usize {
+    /// ldr x16, [x28, #16], or #24 in functions of the system stack
+    const LIMIT: [u32; 2] = [0xf940_0b90, 0xf940_0f90];
+    /// b.ls
+    const IS_BRANCH: (u32, u32) = (0xff00_001f, 0x5400_0009);
+    let mut words = code.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+    if !words.next().is_some_and(|word| LIMIT.contains(&word)) {
+        return 0;
+    }
+    // Large frames are compared by four instructions more at most.
+    words.take(6).position(|word| word & IS_BRANCH.0 == IS_BRANCH.1).map_or(0, |index| 4 * (index + 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,9 +216,24 @@ mod tests {
         assert_eq!(behind(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x48]), 0, "no push");
     }
 
+    #[test]
+    fn branches_of_stack_checks() {
+        let code = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+        let small = code(&[0xf940_0b90, 0xeb30_63ff, 0x5400_0209, 0xf81e_0ffe]);
+        assert_eq!(branch_of_stack_check(&small), 8);
+        let medium = code(&[0xf940_0b90, 0xd100_83f1, 0xeb10_023f, 0x5400_0409]);
+        assert_eq!(branch_of_stack_check(&medium), 12);
+        for end in 0..small.len() - 4 {
+            assert_eq!(branch_of_stack_check(&small[..end]), 0);
+        }
+        assert_eq!(branch_of_stack_check(&code(&[0xf81e_0ffe, 0x5400_0209])), 0, "no check");
+    }
+
     proptest::proptest! {
         #[test]
         fn any_code_is_looked_at(code: Vec<u8>) {
+            let branch = branch_of_stack_check(&code);
+            proptest::prop_assert!(branch == 0 || code.len() >= branch + 4);
             let behind = behind_stack_check(&code);
             proptest::prop_assert!(behind == 0 || code[behind] == 0x55);
         }

@@ -117,8 +117,8 @@ impl GoBinary<'_> {
             let method = self.function(data, "runtime.(*gcControllerState).startCycle")?.0;
             let call = code.call(method)?;
             // Its receiver is loaded last that is no constant; other arguments come from the stack.
-            let before = code.references().into_iter().filter(|(at, _)| *at < call);
-            before.last().map(|(_, address)| address)
+            let mut before = code.references().into_iter().filter(|(at, _)| *at < call);
+            before.next_back().map(|(_, address)| address)
         })
     }
 

@@ -33,6 +33,9 @@ pub enum Instruction {
     Nop,
     /// A push of a register, with which many functions begin: x86 kernels since 4.16 do it themselves.
     Push,
+    /// `b.ls`, the end of the check with which functions of Go begin on arm64, whose kernels carry it out themselves
+    /// (`arch/arm64/kernel/probes/decode-insn.c`).
+    Branch,
     /// Anything else: executed out of line, one trap more.
     Other,
 }
@@ -42,6 +45,9 @@ pub fn instruction(code: &[u8], arch: Arch) -> Instruction {
     if arch == Arch::X86_64 && matches!(code, [0x50..=0x57, ..]) {
         return Instruction::Push;
     }
+    if arch == Arch::Aarch64 && is_branch_if_lower(code) {
+        return Instruction::Branch;
+    }
     let nop = match arch {
         // The multi-byte forms are `0f 1f /0`, with operand-size prefixes.
         Arch::X86_64 => {
@@ -50,6 +56,11 @@ pub fn instruction(code: &[u8], arch: Arch) -> Instruction {
         Arch::Aarch64 => code.starts_with(&AARCH64[..4]),
     };
     if nop { Instruction::Nop } else { Instruction::Other }
+}
+
+/// Whether arm64 code begins with `b.ls`: condition 9 of `b.cond`.
+fn is_branch_if_lower(code: &[u8]) -> bool {
+    code.first_chunk::<4>().is_some_and(|word| u32::from_le_bytes(*word) & 0xff00_001f == 0x5400_0009)
 }
 
 #[cfg(test)]
@@ -65,6 +76,12 @@ mod tests {
             assert_eq!(instruction(&[0x48, 0x89, 0xe5], arch), Instruction::Other);
         }
         assert_eq!(instruction(&[0x55, 0x48, 0x89, 0xe5], Arch::X86_64), Instruction::Push);
+        assert_eq!(instruction(&[0x09, 0x02, 0, 0x54], Arch::Aarch64), Instruction::Branch);
+        assert_eq!(
+            instruction(&[0x08, 0x02, 0, 0x54], Arch::Aarch64),
+            Instruction::Other,
+            "another condition"
+        );
         assert_eq!(instruction(&[], Arch::X86_64), Instruction::Other);
     }
 }

@@ -190,7 +190,8 @@ fn dearest(plan: &Plan) -> Method {
         Method::OptimisedNop5 => 1,
         Method::Nop => 2,
         Method::Push => 3,
-        Method::SingleStep => 4,
+        Method::Branch => 4,
+        Method::SingleStep => 5,
     };
     plan.sites().into_iter().map(|s| s.method).max_by_key(rank).unwrap_or(Method::Nop)
 }

@@ -281,8 +281,13 @@ mod tests {
 
     #[test]
     fn head_of_the_record() {
-        let handler =
-            Handler { frame: Frame::default(), filter: None, rate: None, action: Action::Record(layout()) };
+        let handler = Handler {
+            stack_check: false,
+            frame: Frame::default(),
+            filter: None,
+            rate: None,
+            action: Action::Record(layout()),
+        };
         let plan = Plan {
             probes: vec![PlannedProbe { provider: "a".into(), name: "p".into() }],
             handlers: vec![handler],

@@ -23,9 +23,6 @@ fn the_view_of_a_program() {
         return;
     }
     for mode in [Mode::Overlay, Mode::PlainStripped] {
-        if mode == Mode::PlainStripped && cfg!(target_arch = "aarch64") {
-            continue;
-        }
         let (did, shown) = overview(mode);
         let by_hand = did["Workers"].as_u64().unwrap() + did["Sleepers"].as_u64().unwrap();
         let goroutines = &shown["goroutines"];
@@ -92,9 +89,6 @@ fn goroutines_that_are_there() {
         return;
     }
     for mode in [Mode::Overlay, Mode::PlainStripped] {
-        if mode == Mode::PlainStripped && cfg!(target_arch = "aarch64") {
-            continue;
-        }
         let app = copy(&Fixture::get("bridge", mode));
         let facts = app.folder.path().join("facts.json");
         let mut process =

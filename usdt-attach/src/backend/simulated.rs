@@ -14,7 +14,7 @@ use super::{Attachment, Backend, Counts, Entry, Mechanism};
 use crate::error::Result;
 use crate::filter::Test;
 use crate::plan::layout::{self, FAULTS};
-use crate::plan::{Action, Address, Area, BEFORE_BUCKETS, Condition, Move, Plan, Step, Word};
+use crate::plan::{Action, Address, Area, BEFORE_BUCKETS, Condition, Move, Plan, Step, Word, ptregs};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,8 +67,8 @@ enum Outcome {
     Filtered,
     Dropped,
     Unmatched,
-    /// The limit was used up.
-    Over,
+    /// The limit was used up, or the program passes there once more.
+    None,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -158,7 +158,7 @@ impl State {
         let outcome = self.handle(hit);
         let Some(counts) = self.counts.get_mut(hit.site as usize) else { return };
         match outcome {
-            Outcome::Over => return,
+            Outcome::None => return,
             Outcome::Done => {}
             Outcome::Filtered => counts.filtered += 1,
             Outcome::Dropped => counts.dropped += 1,
@@ -171,8 +171,12 @@ impl State {
         let plan = Arc::clone(&self.plan);
         let site = plan.sites().into_iter().find(|s| s.cookie == hit.site);
         let Some(handler) = site.and_then(|s| plan.handlers.get(s.handler as usize)) else {
-            return Outcome::Over;
+            return Outcome::None;
         };
+        let state = hit.registers.get(&ptregs::PSTATE).copied().unwrap_or(0);
+        if handler.stack_check && state >> ptregs::CARRY_BIT & 3 != 1 {
+            return Outcome::None;
+        }
         let mut frame = vec![0; handler.frame.size as usize];
         steps(hit, &mut frame, &handler.frame.prepare);
         if handler.filter.as_ref().is_some_and(|c| !holds(hit, &frame, c)) {

@@ -146,6 +146,9 @@ impl HitArgs {
     }
 }
 
+/// What functions of Go begin with that kernels do themselves.
+const ENTRY: Method = if cfg!(target_arch = "x86_64") { Method::Push } else { Method::Branch };
+
 /// Says what function entries cost before anything is attached: nobody compiled them in, and nothing gates them.
 pub(super) fn entry_price(chosen: &[Selected]) {
     let mut entries = chosen.iter().filter(|s| s.probe.source == Source::Entry);
@@ -154,7 +157,7 @@ pub(super) fn entry_price(chosen: &[Selected]) {
         0 => String::new(),
         n => format!(" and {n} more"),
     };
-    let each = match crate::backend::kernel::price(Method::Push) {
+    let each = match crate::backend::kernel::price(ENTRY) {
         Ok(ns) => format!("about {ns:.0} ns here"),
         Err(_) => "a trap".to_owned(),
     };

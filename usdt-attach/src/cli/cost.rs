@@ -87,7 +87,7 @@ fn table(out: &mut impl Write, prices: &[Price], colour: bool) -> io::Result<()>
     for price in prices {
         let site = match price.method {
             Method::OptimisedNop10 | Method::OptimisedNop5 => "call",
-            Method::Nop | Method::Push => "trap",
+            Method::Nop | Method::Push | Method::Branch => "trap",
             Method::SingleStep => "STEP",
         };
         let name = format!("{}:{}", price.provider, price.probe);

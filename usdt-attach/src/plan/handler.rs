@@ -22,6 +22,10 @@ use std::collections::BTreeMap;
 /// What the program does on a hit. Sites of the same shape share one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub struct Handler {
+    /// The site is the branch of a stack check: hits at which it is taken are none, because the function begins again
+    /// when the stack has grown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stack_check: bool,
     /// What is fetched before the action, unless it records.
     pub frame: Frame,
     /// What must hold.
@@ -195,7 +199,12 @@ pub(super) fn make(
         }
     };
     let frame = maker.finish()?;
-    Ok(Made { handler: Handler { frame, filter, rate: None, action }, fields, key: key_fields, buckets })
+    Ok(Made {
+        handler: Handler { stack_check: false, frame, filter, rate: None, action },
+        fields,
+        key: key_fields,
+        buckets,
+    })
 }
 
 /// What a name stands for.

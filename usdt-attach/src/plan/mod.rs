@@ -10,7 +10,7 @@ mod fetch;
 mod handler;
 pub mod layout;
 mod planner;
-mod ptregs;
+pub(crate) mod ptregs;
 mod table;
 
 #[cfg(feature = "bcc")]
@@ -209,6 +209,8 @@ pub enum Method {
     Nop,
     /// A push that the kernel does itself: one trap.
     Push,
+    /// A conditional branch that the kernel does itself: one trap.
+    Branch,
     /// Another instruction: a trap and a single step, tens of times dearer.
     SingleStep,
 }
@@ -265,6 +267,7 @@ fn method(
         }
         (Instruction::Nop, _) => (Method::Nop, 0),
         (Instruction::Push, _) => (Method::Push, 0),
+        (Instruction::Branch, _) => (Method::Branch, 0),
         (Instruction::Other, _) => (Method::SingleStep, 0),
     }
 }

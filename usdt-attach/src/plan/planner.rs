@@ -6,6 +6,7 @@ use super::handler::{Made, Task, make};
 use super::layout::NATIVE;
 use super::table::{Field, Starts, Table};
 use super::{Method, Options, Plan, PlannedObject, PlannedProbe, Site, Work, method};
+use crate::discover::Source;
 use crate::error::{Error, Result};
 use crate::filter::Subject;
 use crate::select::Selected;
@@ -160,6 +161,7 @@ impl<'a> Planner<'a> {
                     self.warn(format!("{}: {problem}; the argument is left out", probe.full_name()));
                 }
             }
+            made.handler.stack_check = candidate.method == Method::Branch && probe.source == Source::Entry;
             made.handler.rate = self.options.rate.map(|_| series);
             let site = Site {
                 cookie: 0,

@@ -3,6 +3,10 @@
 
 use stapsdt::argspec::{Arch, RegisterId};
 
+/// Byte offset of arm64's processor state, and in it the number of the bit above which are carry and zero.
+pub(crate) const PSTATE: i16 = 264;
+pub(crate) const CARRY_BIT: u32 = 29;
+
 /// Byte offset of a register; `None` for what `pt_regs` does not hold (vector registers).
 pub(super) fn offset(register: RegisterId, arch: Arch) -> Option<i16> {
     /// rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8 … r15.

@@ -194,6 +194,7 @@ pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
                 Method::OptimisedNop10 | Method::OptimisedNop5 => "optimised no-op (call)",
                 Method::Nop => "no-op (trap)",
                 Method::Push => "push, done by the kernel (trap)",
+                Method::Branch => "branch, done by the kernel (trap)",
                 Method::SingleStep => "single step",
             };
             let semaphore = site.semaphore_offset.map_or("none".to_owned(), |s| format!("{s:#x}"));

@@ -18,7 +18,7 @@ std::arch::global_asm!(
     ".byte 0x90, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x0f, 0x1f, 0x44, 0, 0",
     "ret",
     ".balign 64",
-    "usdt_attach_push:",
+    "usdt_attach_entry:",
     "push %rbp",
     "pop %rbp",
     "ret",
@@ -36,7 +36,11 @@ std::arch::global_asm!(
     "nop",
     "ret",
     ".balign 64",
-    "usdt_attach_push:",
+    "usdt_attach_entry:",
+    "cmp sp, #0",
+    "b.ls 1f",
+    "1: ret",
+    ".balign 64",
     "usdt_attach_step:",
     "stp x29, x30, [sp, #-16]!",
     "ldp x29, x30, [sp], #16",
@@ -45,7 +49,7 @@ std::arch::global_asm!(
 
 unsafe extern "C" {
     fn usdt_attach_site();
-    fn usdt_attach_push();
+    fn usdt_attach_entry();
     fn usdt_attach_step();
 }
 
@@ -56,7 +60,9 @@ pub(crate) fn price(method: Method) -> Result<f64> {
         Method::OptimisedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 20_000),
         Method::OptimisedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 20_000),
         Method::Nop => (usdt_attach_site, 0, 20_000),
-        Method::Push => (usdt_attach_push, 0, 20_000),
+        Method::Push => (usdt_attach_entry, 0, 20_000),
+        // Behind the comparison.
+        Method::Branch => (usdt_attach_entry, 4, 20_000),
         Method::SingleStep => (usdt_attach_step, 0, 1_000),
     };
     let run = || {

@@ -7,8 +7,7 @@ mod condition;
 mod fetch;
 
 use crate::backend::kernel::{Abilities, Counter, MapFds};
-use crate::plan::layout;
-use crate::plan::{Action, Handler, Plan};
+use crate::plan::{Action, Handler, Plan, layout, ptregs};
 use fetch::step;
 use std::fmt::Write as _;
 
@@ -114,6 +113,15 @@ fn prologue(out: &mut String, plan: &Plan) {
 }
 
 fn one(out: &mut String, plan: &Plan, handler: &Handler, abilities: Abilities) {
+    if handler.stack_check {
+        let _ = write!(
+            out,
+            "    if ((ctx->pstate >> {} & 3) != 1) {{\n\
+             \x20     __sync_fetch_and_add(&counts[{}], -1);\n      return 0;\n    }}\n",
+            ptregs::CARRY_BIT,
+            Counter::Hits as u32
+        );
+    }
     let frame = &handler.frame;
     // A record is put together on the stack, too, which has no room for both.
     let records = matches!(handler.action, Action::Record(_));

@@ -14,7 +14,7 @@ use super::asm::{Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, 
 use super::helper;
 use crate::backend::kernel::{Abilities, Counter, MapFds};
 use crate::error::{Error, Result};
-use crate::plan::{Handler, Plan, Site};
+use crate::plan::{Handler, Plan, Site, ptregs};
 
 /// Runs of sites with one handler that a program tells apart: jumps reach 32,767 instructions, a handler has at most
 /// a few hundred.
@@ -221,6 +221,9 @@ impl Emitter<'_> {
     }
 
     fn handler(&mut self, handler: &Handler) {
+        if handler.stack_check {
+            self.only_without_branch();
+        }
         let frame = &handler.frame;
         if frame.size > 0 {
             self.asm.mov(BASE, R10);
@@ -237,6 +240,27 @@ impl Emitter<'_> {
         self.rate(handler);
         self.budget();
         self.action(handler);
+    }
+
+    /// Goes on where a `b.ls` is not taken: carry set, zero clear.
+    fn only_without_branch(&mut self) {
+        /// The two bits, zero above carry, end up as the only ones.
+        const ABOVE: i32 = 64 - 2;
+        let asm = &mut self.asm;
+        let once = asm.label();
+        asm.load(Width::Dw, R1, CTX, ptregs::PSTATE);
+        asm.shl(R1, ABOVE - ptregs::CARRY_BIT as i32);
+        asm.shr(R1, ABOVE);
+        asm.jump_if(Cond::Eq, R1, 1, once);
+        self.has_not_happened();
+        self.asm.place(once);
+    }
+
+    /// Takes a hit back that was counted.
+    fn has_not_happened(&mut self) {
+        self.asm.mov_imm(R1, -1);
+        self.asm.atomic_add(COUNTERS, Counter::Hits.offset(), R1);
+        self.asm.jump(self.done);
     }
 
     /// One in N, by chance, so that no pattern of the program is in step with it.
@@ -313,9 +337,7 @@ impl Emitter<'_> {
         }
         asm.atomic_fetch_add(R1, 0, R2);
         asm.jump_if(Cond::Sgt, R2, 0, left);
-        asm.mov_imm(R1, -1);
-        asm.atomic_add(COUNTERS, Counter::Hits.offset(), R1);
-        asm.jump(self.done);
-        asm.place(left);
+        self.has_not_happened();
+        self.asm.place(left);
     }
 }

@@ -48,6 +48,7 @@ fn plan(sites: u32, handlers: u32) -> Plan {
         stack: None,
     };
     let handler = |i: u32| Handler {
+        stack_check: false,
         frame: Frame::default(),
         filter: None,
         rate: None,
@@ -124,7 +125,9 @@ fn every_site_reaches_its_own_handler() {
 #[test]
 fn every_jump_lands_on_an_instruction() {
     let oldest = emit(&plan(50, 30), &MAPS, Abilities::default()).unwrap();
-    for (_, code) in emit(&plan(500, 30), &MAPS, ABILITIES).unwrap().into_iter().chain(oldest) {
+    let mut plan = plan(500, 30);
+    plan.handlers[7].stack_check = true;
+    for (_, code) in emit(&plan, &MAPS, ABILITIES).unwrap().into_iter().chain(oldest) {
         let second_slot: Vec<usize> =
             code.iter().enumerate().filter(|(_, i)| i.code == 0x18).map(|(at, _)| at + 1).collect();
         for (at, insn) in code.iter().enumerate() {
