@@ -1,7 +1,9 @@
-// Attaches through libbpf's bpf_program__attach_usdt and prints the arguments of the first hit:
-// usdt OBJECT BINARY PROVIDER NAME
+// Attaches through libbpf's bpf_program__attach_usdt and prints the arguments of the first hits, of one where nothing
+// else is said:
+// usdt OBJECT BINARY PROVIDER NAME [HITS]
 #include <bpf/libbpf.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 struct record {
 	long count;
@@ -15,15 +17,16 @@ static int print(void *seen, void *data, size_t size)
 	for (long i = 0; i < record->count && i < 12; i++)
 		printf("%s%lx", i ? " " : "", record->args[i]);
 	printf("\n");
-	*(int *)seen = 1;
+	++*(int *)seen;
 	return 0;
 }
 
 int main(int argc, char **argv)
 {
 	int seen = 0;
-	if (argc != 5)
+	if (argc != 5 && argc != 6)
 		return 2;
+	int wanted = argc == 6 ? atoi(argv[5]) : 1;
 	struct bpf_object *object = bpf_object__open_file(argv[1], NULL);
 	if (!object || bpf_object__load(object))
 		return 1;
@@ -36,9 +39,9 @@ int main(int argc, char **argv)
 	if (!ring)
 		return 1;
 	// Half a minute is more than any program under test takes to fire.
-	for (int i = 0; i < 300 && !seen; i++)
+	for (int i = 0; i < 300 && seen < wanted; i++)
 		ring_buffer__poll(ring, 100);
 	bpf_link__destroy(link);
 	bpf_object__close(object);
-	return !seen;
+	return seen < wanted;
 }

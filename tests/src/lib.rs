@@ -1,6 +1,9 @@
 //! What the end-to-end tests share: the tools under test, Go builds, processes that end with their test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test helper that fails, fails the test
 
+pub mod matrix;
+pub mod soak;
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::Read;

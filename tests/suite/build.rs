@@ -89,7 +89,7 @@ fn plugins() {
     let out = attach(&["trace", "--json", "--events", "3", "-p", &pid, "e2e:hit"]);
     let (events, _) = usdt_e2e::stream(&text(&out.stdout));
     assert_eq!(events.len(), 3, "{}", text(&out.stderr));
-    assert_eq!(events[0]["args"]["text"], "from the host");
+    assert_eq!(events[0]["args"]["text"], format!("tick {}", events[0]["args"]["n"]));
 }
 
 /// C programs load a shared library of Go's, and its probes fire.

@@ -26,6 +26,23 @@ pub(crate) fn e2e(args: &[String]) -> Outcome {
     suite(&tools, args)
 }
 
+/// The compatibility matrix, or its cells whose names hold the words given.
+pub(crate) fn matrix(args: &[String]) -> Outcome {
+    let tools = setup::run()?;
+    build(&tools)?;
+    let mut run = command("cargo", &["run", "-q", "-p", "usdt-e2e", "--bin", "matrix", "--"]);
+    execute(run.args(args).env("PATH", tools.path()))
+}
+
+/// The soak, for half an hour where nothing else is said.
+pub(crate) fn soak(args: &[String]) -> Outcome {
+    let tools = setup::run()?;
+    build(&tools)?;
+    let mut run = command("cargo", &["run", "-q", "-p", "usdt-e2e", "--bin", "soak", "--"]);
+    let minutes = args.first().map_or("30", String::as_str);
+    execute(run.arg(minutes).env("PATH", tools.path()))
+}
+
 /// API documentation.
 pub(crate) fn docs(_: &[String]) -> Outcome {
     execute(

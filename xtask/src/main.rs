@@ -23,6 +23,8 @@ const TASKS: &[Task] = &[
     ("test", "every check and test", check::test),
     ("e2e", "the end-to-end suite alone; arguments select tests", check::e2e),
     ("kernels", "the attacher's suite on other kernels; [KERNEL...] [TEST...]", kernels::run),
+    ("matrix", "every Go release, build and tracer with each other; [WORD...]", check::matrix),
+    ("soak", "use for half an hour with every kind of trouble; [MINUTES]", check::soak),
     ("golden", "rewrite generated files that are checked in", golden::run),
     ("bench", "measure; [generator gate start listing hits overlay]: parts of it", bench::run),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),

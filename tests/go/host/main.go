@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"plugin"
+	"strconv"
 	"time"
 )
 
@@ -21,7 +22,7 @@ func main() {
 	}
 	fire := symbol.(func(int, string))
 	for n := 0; ; n++ {
-		fire(n, "from the host")
+		fire(n, "tick "+strconv.Itoa(n))
 		time.Sleep(time.Millisecond)
 	}
 }

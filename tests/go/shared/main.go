@@ -3,11 +3,22 @@ package main
 
 import "C"
 
-import "usdt.local/tests/probes"
+import (
+	"strconv"
+
+	"usdt.local/tests/probes"
+)
 
 //export Fire
 func Fire(n int) {
 	probes.Hit(0, uint64(n), "from C")
+}
+
+// Tick fires as the program of that name does.
+//
+//export Tick
+func Tick(n int) {
+	FireFor(n, "tick "+strconv.Itoa(n))
 }
 
 // FireFor is what a host looks up where this is a plugin.

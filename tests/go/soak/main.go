@@ -1,0 +1,47 @@
+// Soak fires probes on many goroutines until its input ends, and says how often, and what it has computed meanwhile.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"usdt.local/tests/probes"
+)
+
+func main() {
+	goroutines := flag.Int("goroutines", 200, "goroutines that fire")
+	pause := flag.Duration("pause", 5*time.Millisecond, "between two hits of one")
+	linger := flag.Duration("linger", 0, "how long to stay after the last hit")
+	flag.Parse()
+
+	var over atomic.Bool
+	fired, results := make([]uint64, *goroutines), make([]uint64, *goroutines)
+	var wait sync.WaitGroup
+	for id := 0; id < *goroutines; id++ {
+		wait.Add(1)
+		go func(id int) {
+			defer wait.Done()
+			result := uint64(id)
+			n := uint64(0)
+			for ; !over.Load(); n++ {
+				text := "soak " + strconv.FormatUint(n, 10)
+				probes.Hit(uint64(id), n, text)
+				// A probe that spoiled a register would show here.
+				result = (result^uint64(len(text)))*0x100000001b3 + uint64(float64(n)*0.5)
+				time.Sleep(*pause)
+			}
+			fired[id], results[id] = n, result
+		}(id)
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	over.Store(true)
+	wait.Wait()
+	_ = json.NewEncoder(os.Stdout).Encode(map[string][]uint64{"fired": fired, "results": results})
+	time.Sleep(*linger)
+}

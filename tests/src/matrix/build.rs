@@ -1,0 +1,179 @@
+//! The programs.
+
+use super::output;
+use crate::{command, root};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How a program is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Static,
+    Pie,
+    External,
+    /// cgo elsewhere in the program.
+    Cgo,
+    /// In a program of C's.
+    Shared,
+    Plugin,
+    Race,
+    Stripped,
+    /// strip(1) after sealing.
+    StrippedAfter,
+}
+
+/// How it is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seal {
+    None,
+    Toolexec,
+    /// `usdt-gen seal`.
+    Afterwards,
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 9] = [
+        Kind::Static,
+        Kind::Pie,
+        Kind::External,
+        Kind::Cgo,
+        Kind::Shared,
+        Kind::Plugin,
+        Kind::Race,
+        Kind::Stripped,
+        Kind::StrippedAfter,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Static => "static",
+            Kind::Pie => "pie",
+            Kind::External => "external",
+            Kind::Cgo => "cgo",
+            Kind::Shared => "c-shared",
+            Kind::Plugin => "plugin",
+            Kind::Race => "race",
+            Kind::Stripped => "stripped",
+            Kind::StrippedAfter => "strip-after",
+        }
+    }
+
+    /// Flags of `go build`, and the linker's among them.
+    fn flags(self) -> (&'static [&'static str], &'static str) {
+        match self {
+            Kind::Static | Kind::StrippedAfter => (&[], ""),
+            Kind::Pie => (&["-buildmode=pie"], ""),
+            Kind::External => (&[], "-linkmode=external"),
+            Kind::Cgo => (&["-tags=with_cgo"], ""),
+            Kind::Shared => (&["-buildmode=c-shared"], ""),
+            Kind::Plugin => (&["-buildmode=plugin"], ""),
+            Kind::Race => (&["-race"], ""),
+            Kind::Stripped => (&[], "-s -w"),
+        }
+    }
+}
+
+impl Seal {
+    pub(super) const ALL: [Seal; 3] = [Seal::None, Seal::Toolexec, Seal::Afterwards];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Seal::None => "unsealed",
+            Seal::Toolexec => "toolexec",
+            Seal::Afterwards => "seal",
+        }
+    }
+}
+
+/// A built program.
+pub(super) struct Built {
+    /// The file that has the probes.
+    pub(super) file: PathBuf,
+    /// What is run, and with what argument.
+    program: PathBuf,
+    argument: Option<PathBuf>,
+}
+
+impl Built {
+    pub(super) fn new(release: &str, kind: Kind, seal: Seal, folder: &Path) -> Result<Built, String> {
+        let file = folder.join(if kind == Kind::Shared { "libticks.so" } else { "ticks" });
+        let package = if matches!(kind, Kind::Shared | Kind::Plugin) { "./shared" } else { "./ticks" };
+        let (flags, linker) = kind.flags();
+        // perf finds probes by this; Go before 1.24 writes none by itself. It is as random as the folder's name.
+        let id: String =
+            folder.as_os_str().as_encoded_bytes().iter().rev().map(|b| format!("{b:02x}")).collect();
+        let mut go = go(release);
+        go.args(["build", "-o"]).arg(&file).args(flags);
+        go.arg(format!("-ldflags={linker} -B 0x{}", id.get(..40).unwrap_or(&id)));
+        if seal == Seal::Toolexec {
+            go.arg("-toolexec=usdt-gen toolexec");
+        }
+        output(go.arg(package))?;
+        if seal == Seal::Afterwards {
+            output(command("usdt-gen").arg("seal").arg(&file))?;
+        }
+        if kind == Kind::StrippedAfter {
+            output(command("strip").arg(&file))?;
+        }
+        let (mut program, mut argument) = (file.clone(), None);
+        if kind == Kind::Shared {
+            program = folder.join("host");
+            let rpath = format!("-Wl,-rpath,{}", folder.display());
+            output(
+                command("cc")
+                    .arg("-o")
+                    .arg(&program)
+                    .arg(root().join("tests/c/ticks.c"))
+                    .arg(&file)
+                    .arg(rpath),
+            )?;
+        }
+        if kind == Kind::Plugin {
+            program = folder.join("host");
+            output(self::go(release).args(["build", "-o"]).arg(&program).arg("./host"))?;
+            argument = Some(file.clone());
+        }
+        Ok(Built { file, program, argument })
+    }
+
+    /// Starts it, and waits until it has the file in memory.
+    pub(super) fn start(&self) -> Result<Running, String> {
+        let mut command = Command::new(&self.program);
+        let command = command.args(&self.argument).stdin(Stdio::null()).stdout(Stdio::null());
+        let running = Running(command.spawn().map_err(|e| format!("it does not start: {e}"))?);
+        let name = self.file.to_string_lossy().into_owned();
+        let maps = format!("/proc/{}/maps", running.pid());
+        let end = Instant::now() + Duration::from_secs(10);
+        while !std::fs::read_to_string(&maps).is_ok_and(|maps| maps.contains(&name)) {
+            if Instant::now() > end {
+                return Err("it does not run".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(running)
+    }
+}
+
+/// A program that runs until this goes away.
+pub(super) struct Running(Child);
+
+impl Running {
+    pub(super) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The go command as that release: it fetches what is not there.
+fn go(release: &str) -> Command {
+    let mut go = command("go");
+    go.current_dir(root().join("tests/go")).env("GOTOOLCHAIN", format!("go{release}"));
+    go
+}

@@ -1,0 +1,113 @@
+//! Every Go release, kind of build, way of sealing and tracer with each other: builds, runs, attaches, compares what
+//! was read. The result is `docs/matrix.json` and a table of `docs/compatibility.md`.
+
+mod build;
+mod consumer;
+mod report;
+
+use build::{Built, Kind, Seal};
+use consumer::Consumer;
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Releases, the newest of each minor version that was there when this was written.
+const RELEASES: [&str; 7] = ["1.21.13", "1.22.12", "1.23.12", "1.24.13", "1.25.5", "1.26.8", "1.27.3"];
+
+/// One of everything.
+type Cell = (String, Kind, Seal, Consumer);
+
+/// `Ok`, or why not.
+type Verdict = Result<(), String>;
+
+/// What became of each cell, by its name.
+type Verdicts = BTreeMap<String, Verdict>;
+
+/// Runs the cells whose names hold each of the words, and writes what came out.
+pub fn run(words: &[String]) -> Result<(), String> {
+    let tools = consumer::Tools::build()?;
+    let wanted = |cell: &Cell| words.iter().all(|word| name(cell).contains(word.as_str()));
+    let mut builds = Vec::new();
+    for release in RELEASES {
+        for kind in Kind::ALL {
+            for seal in Seal::ALL {
+                let cells: Vec<Cell> =
+                    Consumer::ALL.map(|consumer| (release.to_owned(), kind, seal, consumer)).into();
+                let cells: Vec<Cell> =
+                    cells.into_iter().filter(|cell| wanted(cell) && hole(cell).is_none()).collect();
+                if !cells.is_empty() {
+                    builds.push((release, kind, seal, cells));
+                }
+            }
+        }
+    }
+    if builds.is_empty() {
+        return Err(format!(
+            "no cell has all of {words:?} in its name, such as 1.26.8/pie/toolexec/bpftrace"
+        ));
+    }
+    let (queue, seen) = (Mutex::new(builds.into_iter()), Mutex::new(Verdicts::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().ok().and_then(|mut queue| queue.next());
+                    let Some((release, kind, seal, cells)) = next else { break };
+                    let new = one(release, kind, seal, &cells, &tools);
+                    if let Ok(mut seen) = seen.lock() {
+                        seen.extend(new);
+                    }
+                }
+            });
+        }
+    });
+    report::write(&seen.into_inner().map_err(|e| e.to_string())?)
+}
+
+/// Builds a program and has all its tracers look at it.
+fn one(release: &str, kind: Kind, seal: Seal, cells: &[Cell], tools: &consumer::Tools) -> Verdicts {
+    let built = tempfile::tempdir()
+        .map_err(|e| e.to_string())
+        .and_then(|folder| Built::new(release, kind, seal, folder.path()).map(|built| (built, folder)));
+    let mut out = Verdicts::new();
+    for cell in cells {
+        let verdict = match &built {
+            Ok((built, folder)) => cell.3.trace(built, tools, folder.path()),
+            Err(problem) => Err(format!("it is not built: {problem}")),
+        };
+        let said = verdict.as_ref().map_or_else(|problem| format!("NO: {problem}"), |()| "yes".to_owned());
+        println!("{:<44} {said}", name(cell));
+        out.insert(name(cell), verdict);
+    }
+    out
+}
+
+/// `1.26.8/pie/toolexec/bpftrace`.
+fn name((release, kind, seal, consumer): &Cell) -> String {
+    format!("{release}/{}/{}/{}", kind.name(), seal.name(), consumer.name())
+}
+
+/// Why a cell cannot be filled, for reasons outside this project.
+fn hole((_, kind, seal, consumer): &Cell) -> Option<&'static str> {
+    let ours = matches!(consumer, Consumer::Embedded | Consumer::Bcc);
+    match (kind, seal) {
+        _ if *seal == Seal::None && !ours => {
+            Some("notes are what these tracers read, and sealing makes them")
+        }
+        (Kind::StrippedAfter, Seal::None) => Some("nothing was sealed that could be stripped afterwards"),
+        _ => None,
+    }
+}
+
+/// Runs a command to its end, half a minute at most, and returns what it printed.
+fn output(command: &mut std::process::Command) -> Result<String, String> {
+    let out = command.output().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
+    let (text, errors) = (crate::text(&out.stdout), crate::text(&out.stderr));
+    if out.status.success() {
+        return Ok(text);
+    }
+    let last = errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    Err(format!("{}: {}: {last}", program.display(), out.status))
+}

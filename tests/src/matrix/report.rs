@@ -1,0 +1,99 @@
+//! What is kept of a run: every cell in `docs/matrix.json`, the table in `docs/compatibility.md`.
+
+use super::build::{Kind, Seal};
+use super::consumer::Consumer;
+use super::{RELEASES, Verdict, Verdicts, hole, name};
+use crate::root;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// What the table stands between.
+const MARKS: [&str; 2] = ["<!-- matrix -->\n", "<!-- /matrix -->"];
+
+/// Adds a run to what was known, writes it, and fails if a cell does not work.
+pub(super) fn write(seen: &Verdicts) -> Result<(), String> {
+    let (data, page) = (root().join("docs/matrix.json"), root().join("docs/compatibility.md"));
+    // Of the first run, nothing is known.
+    let known = std::fs::read_to_string(&data).unwrap_or_else(|_| "{}".to_owned());
+    let mut all: BTreeMap<String, String> =
+        serde_json::from_str(&known).map_err(|e| format!("{}: {e}", data.display()))?;
+    let mut broken = Vec::new();
+    for (cell, verdict) in seen {
+        let said = verdict.clone().map_or_else(|problem| problem, |()| "yes".to_owned());
+        let before = all.insert(cell.clone(), said.clone());
+        if verdict.is_err() {
+            let was = if before.as_deref() == Some("yes") { ", which worked before" } else { "" };
+            broken.push(format!("{cell}{was}: {said}"));
+        }
+    }
+    let json = serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?;
+    std::fs::write(&data, json + "\n").map_err(|e| format!("{}: {e}", data.display()))?;
+    let text = std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
+    let between =
+        text.split_once(MARKS[0]).and_then(|(before, rest)| Some((before, rest.split_once(MARKS[1])?.1)));
+    let (before, after) = between.ok_or_else(|| format!("{} has no place for the table", page.display()))?;
+    let text = format!("{before}{}{}{}{after}", MARKS[0], table(&all), MARKS[1]);
+    std::fs::write(&page, text).map_err(|e| format!("{}: {e}", page.display()))?;
+    println!("{} cells, {} of them do not work; {}", seen.len(), broken.len(), data.display());
+    if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
+}
+
+/// One row for each kind of build and way of sealing; what is the same on all releases is said once.
+fn table(all: &BTreeMap<String, String>) -> String {
+    let mut notes: Vec<String> = Vec::new();
+    let mut out = "| build | sealed |".to_owned();
+    Consumer::ALL.iter().for_each(|consumer| out.extend([" ", consumer.name(), " |"]));
+    out.push_str("\n| --- | --- |");
+    out.push_str(&" --- |".repeat(Consumer::ALL.len()));
+    out.push('\n');
+    for kind in Kind::ALL {
+        for seal in Seal::ALL {
+            let _ = write!(out, "| {} | {} |", kind.name(), seal.name());
+            for consumer in Consumer::ALL {
+                let of = |release: &str| {
+                    let cell = (release.to_owned(), kind, seal, consumer);
+                    match hole(&cell) {
+                        Some(reason) => Some(reason.to_owned()),
+                        None => all.get(&name(&cell)).cloned(),
+                    }
+                };
+                let _ = write!(out, " {} |", cell(&RELEASES.map(of), &mut notes));
+            }
+            out.push('\n');
+        }
+    }
+    out.push('\n');
+    for (number, note) in (1..).zip(&notes) {
+        let _ = writeln!(out, "{number}. {note}");
+    }
+    out
+}
+
+/// All that is known of one combination on every release.
+fn cell(said: &[Option<String>; RELEASES.len()], notes: &mut Vec<String>) -> String {
+    let verdict = |said: &Option<String>| -> Option<Verdict> {
+        said.as_ref().map(|said| if said == "yes" { Ok(()) } else { Err(said.clone()) })
+    };
+    let works: Vec<&str> =
+        RELEASES.iter().zip(said).filter(|(_, s)| verdict(s) == Some(Ok(()))).map(|(r, _)| *r).collect();
+    let mut problems: Vec<String> = said.iter().filter_map(verdict).filter_map(Result::err).collect();
+    problems.sort();
+    problems.dedup();
+    let numbers: Vec<String> = problems
+        .into_iter()
+        .map(|problem| {
+            let known = notes.iter().position(|note| *note == problem);
+            let index = known.unwrap_or_else(|| {
+                notes.push(problem);
+                notes.len() - 1
+            });
+            format!("[{}]", index + 1)
+        })
+        .collect();
+    match (works.len(), numbers.is_empty()) {
+        (0, true) => "?".to_owned(),
+        (0, false) => format!("— {}", numbers.join(" ")),
+        (count, _) if count == RELEASES.len() => "yes".to_owned(),
+        _ => format!("{} {}", works.join(", "), numbers.join(" ")).trim_end().to_owned(),
+    }
+}
