@@ -60,6 +60,14 @@ pub(crate) fn execute(command: &mut Command) -> Outcome {
     if status.success() { Ok(()) } else { Err(Failure(format!("`{line}` failed ({status})"))) }
 }
 
+/// Installs a subcommand of cargo where it is missing.
+pub(crate) fn cargo_tool(subcommand: &str) -> Outcome {
+    if command("cargo", &[subcommand, "--version"]).output().is_ok_and(|out| out.status.success()) {
+        return Ok(());
+    }
+    execute(&mut command("cargo", &["install", "--locked", &format!("cargo-{subcommand}")]))
+}
+
 /// Standard output of a command that succeeds.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let line = show(command);
@@ -70,7 +78,7 @@ pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn show(command: &Command) -> String {
+pub(crate) fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<String> = words
         .map(|w| {

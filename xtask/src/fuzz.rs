@@ -1,6 +1,6 @@
 //! Fuzzing: each parser against arbitrary bytes.
 
-use crate::command::{Explain, Failure, Outcome, command, execute, root};
+use crate::command::{Explain, Failure, Outcome, cargo_tool, command, execute, root};
 use crate::setup;
 use std::path::Path;
 
@@ -32,9 +32,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if targets.is_empty() {
         return Err(Failure(format!("no target `{chosen}`; there are {}", TARGETS.join(", "))));
     }
-    if command("cargo", &["fuzz", "--version"]).output().is_ok_and(|o| !o.status.success()) {
-        execute(&mut command("cargo", &["install", "--locked", "cargo-fuzz"]))?;
-    }
+    cargo_tool("fuzz")?;
     let go = root().join("fuzz/target/go-binary");
     if targets.contains(&"gobinary") {
         // Any will do that has a function table and DWARF.

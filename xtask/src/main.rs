@@ -7,6 +7,8 @@ mod demo;
 mod fuzz;
 mod golden;
 mod kernels;
+mod policy;
+mod release;
 mod semver;
 mod setup;
 
@@ -29,6 +31,8 @@ const TASKS: &[Task] = &[
     ("bench", "measure; [generator gate start listing hits overlay]: parts of it", bench::run),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
     ("semver", "what breaks users of the libraries since a revision or release", semver::run),
+    ("policy", "licences, advisories, oldest versions, packages, Miri; [PART...]", policy::run),
+    ("release", "what users install: static programs, manuals, a .deb; built twice, compared", release::run),
     ("docs", "build the API documentation, warnings are errors", check::docs),
 ];
 

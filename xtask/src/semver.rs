@@ -1,9 +1,9 @@
 //! What the libraries' users would have to change.
 
-use crate::command::{Failure, Outcome, command, execute, output, root};
+use crate::command::{Failure, Outcome, cargo_tool, command, execute, output, root};
 
-/// Libraries whose interface is public.
-const LIBRARIES: &[&str] = &["stapsdt", "gobinary", "usdt-gen", "usdt-attach"];
+/// What is published, in the order of dependencies.
+pub(crate) const LIBRARIES: &[&str] = &["stapsdt", "gobinary", "usdt-gen", "usdt-attach"];
 
 /// `semver [REVISION]`: compares with a revision, the last tagged release where none is named.
 pub(crate) fn run(args: &[String]) -> Outcome {
@@ -17,10 +17,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             })?
         }
     };
-    let installed = command("cargo", &["semver-checks", "--version"]).output();
-    if !installed.is_ok_and(|out| out.status.success()) {
-        execute(&mut command("cargo", &["install", "--locked", "cargo-semver-checks"]))?;
-    }
+    cargo_tool("semver-checks")?;
     let mut check = command("cargo", &["semver-checks", "--baseline-rev", &baseline]);
     LIBRARIES.iter().for_each(|library| {
         check.args(["-p", library]);

@@ -12,7 +12,8 @@ mod run;
 
 use crate::error::{Error, Result};
 use crate::report::text;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::io::{self, IsTerminal, Write};
 
 /// Finds static probes (USDT) in binaries and processes of any language, and enables them.
@@ -59,6 +60,11 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Say what works on this machine and for a binary, what does not, and what to do
     Doctor(doctor::DoctorArgs),
+    /// Print completions for a shell: usdt-attach completions bash > /etc/bash_completion.d/usdt-attach
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -103,6 +109,11 @@ pub fn main() -> i32 {
         Command::Go(args) => done(go::go(args, cli.color)),
         Command::Cost(args) => cost::cost(args, cli.color),
         Command::Doctor(args) => doctor::doctor(args, cli.color),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command(), "usdt-attach", &mut script);
+            done(written(io::stdout().write_all(&script)))
+        }
         #[cfg(feature = "bcc")]
         Command::Run(args) => done(run::run_file(args)),
     };
@@ -115,6 +126,11 @@ pub fn main() -> i32 {
             if error.is_refusal() { REFUSED } else { BAD_INPUT }
         }
     }
+}
+
+/// The command line itself, for manuals.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// One line on standard error.

@@ -8,7 +8,8 @@ mod verify;
 
 use crate::seal::{FileError, Options, seal_file};
 use crate::toolexec;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -102,6 +103,11 @@ enum Command {
     /// The probes of Go's runtime and standard library for a stock toolchain: prints a file for
     /// go build -overlay=$(usdt-gen overlay) -toolexec='usdt-gen toolexec'
     Overlay(overlay::OverlayArgs),
+    /// Print completions for a shell: usdt-gen completions bash > /etc/bash_completion.d/usdt-gen
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Seal inside the build: go build -toolexec='usdt-gen toolexec'
     Toolexec {
         /// Tool that the go command wants to run
@@ -163,6 +169,11 @@ pub fn main() -> i32 {
             verify::run(&binary, json, cli.color.on(&std::io::stdout()))
         }
         Some(Command::Overlay(args)) => overlay::run(&args),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "usdt-gen", &mut script);
+            print(&String::from_utf8_lossy(&script)).map(|()| OK)
+        }
         Some(Command::Toolexec { tool, args }) => {
             toolexec::run(&tool, &args).map_err(|e| Failure(REFUSED, e.to_string()))
         }
@@ -173,6 +184,11 @@ pub fn main() -> i32 {
         }
         code
     })
+}
+
+/// The command line itself, for manuals.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// One line on standard error.

@@ -1,0 +1,113 @@
+//! What the tests do not look at: licences and advisories, the oldest compiler and dependencies that are promised, the
+//! packages as they would be published, undefined behaviour.
+
+use crate::command::{Explain, Failure, Outcome, cargo_tool, command, execute, output, root, show};
+use crate::semver::LIBRARIES;
+use crate::setup;
+use std::process::Command;
+
+/// As `Cargo.toml` says it.
+const OLDEST_RUST: &str = "1.88.0";
+
+/// Name, function.
+type Part = (&'static str, fn() -> Outcome);
+
+const PARTS: [Part; 5] = [
+    ("dependencies", dependencies),
+    ("oldest-rust", oldest_rust),
+    ("oldest-dependencies", oldest_dependencies),
+    ("packages", packages),
+    ("miri", miri),
+];
+
+/// All parts, or those named.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    setup::run()?;
+    let chosen: Vec<Part> =
+        PARTS.into_iter().filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name)).collect();
+    if chosen.len() < args.len() || chosen.is_empty() {
+        return Err(Failure(format!("parts are: {}", PARTS.map(|(name, _)| name).join(", "))));
+    }
+    chosen.into_iter().try_for_each(|(_, part)| part())
+}
+
+/// Licences, sources, and what is known against any of them.
+fn dependencies() -> Outcome {
+    cargo_tool("deny")?;
+    execute(&mut command("cargo", &["deny", "check", "licenses", "bans", "sources"]))?;
+    let mut check = command("cargo", &["deny", "check", "advisories"]);
+    let out = check.output().explain("cannot run cargo deny")?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    if said.contains("failed to fetch advisory database") {
+        eprintln!("left out: advisories, whose database cannot be fetched from here");
+        return Ok(());
+    }
+    eprint!("{said}");
+    if out.status.success() { Ok(()) } else { Err(Failure(format!("`{}` failed", show(&check)))) }
+}
+
+fn toolchain(version: &str) -> Outcome {
+    execute(&mut command("rustup", &["toolchain", "install", version, "--profile", "minimal"]))
+}
+
+/// Everything that is published builds with the compiler that `rust-version` names.
+fn oldest_rust() -> Outcome {
+    toolchain(OLDEST_RUST)?;
+    let mut check = command("cargo", &[&format!("+{OLDEST_RUST}"), "check", "--locked", "--all-targets"]);
+    execute(check.env("CARGO_TARGET_DIR", root().join("target/oldest-rust")))
+}
+
+/// Everything that is published builds with the lowest versions of what its manifests name.
+fn oldest_dependencies() -> Outcome {
+    toolchain(OLDEST_RUST)?;
+    toolchain("nightly")?;
+    let folder = root().join("target/oldest-dependencies");
+    copied(&folder)?;
+    let inside = |args: &[&str]| -> Outcome {
+        let mut cargo = Command::new("cargo");
+        cargo.args(args).current_dir(folder.join("tree"));
+        execute(cargo.env("CARGO_TARGET_DIR", folder.join("target")))
+    };
+    inside(&["+nightly", "update", "-q", "-Z", "direct-minimal-versions"])?;
+    inside(&[&format!("+{OLDEST_RUST}"), "check", "--locked"])
+}
+
+/// The files that git knows, as they are now, in the folder's `tree`.
+pub(crate) fn copied(folder: &std::path::Path) -> Outcome {
+    let tree = folder.join("tree");
+    // It may not be there.
+    let _ = std::fs::remove_dir_all(&tree);
+    std::fs::create_dir_all(&tree).explain("cannot create a folder below target")?;
+    let files = output(&mut command("git", &["ls-files", "-co", "--exclude-standard"]))?;
+    for file in files.lines().filter(|file| root().join(file).is_file()) {
+        let to = tree.join(file);
+        std::fs::create_dir_all(to.parent().unwrap_or(&tree))
+            .explain("cannot create a folder below target")?;
+        std::fs::copy(root().join(file), to).explain(&format!("cannot copy {file}"))?;
+    }
+    Ok(())
+}
+
+/// What would be published builds by itself.
+fn packages() -> Outcome {
+    let mut package = command("cargo", &["package", "--allow-dirty", "--quiet"]);
+    LIBRARIES.iter().for_each(|name| {
+        package.args(["-p", name]);
+    });
+    execute(&mut package)
+}
+
+/// The parsers and codecs under the interpreter that sees undefined behaviour. What calls the kernel or C it cannot run.
+fn miri() -> Outcome {
+    execute(&mut command(
+        "rustup",
+        &["toolchain", "install", "nightly", "-c", "miri", "--profile", "minimal"],
+    ))?;
+    let run = |args: &[&str]| {
+        let mut miri = command("cargo", &["+nightly", "miri", "test", "--lib"]);
+        miri.args(args).env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
+        execute(miri.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"))
+    };
+    run(&["-p", "stapsdt", "-p", "gobinary"])?;
+    run(&["-p", "usdt-attach", "--", "aggregate", "event", "filter", "plan", "simulated", "codegen::tests"])
+}
