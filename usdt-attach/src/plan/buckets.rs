@@ -62,9 +62,9 @@ impl Buckets {
             Buckets::Log2 { signed: true } => 64 + bits(value),
             Buckets::Linear { low, high, step, signed } => {
                 let value = if signed { i128::from(value as i64) } else { i128::from(value) };
-                if value < low.into() {
+                if value < i128::from(low) {
                     0
-                } else if value >= high.into() {
+                } else if value >= i128::from(high) {
                     self.count() - 1
                 } else {
                     1 + ((value - i128::from(low)) / i128::from(step.max(1))) as usize
