@@ -151,10 +151,26 @@ impl NoteBody {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads what [`NoteBody::to_json`] wrote; `None` for anything else, including later versions.
+    /// Reads what [`NoteBody::to_json`] wrote; `None` for anything else, including later versions and names that are no
+    /// identifiers: they come from binaries and go into scripts.
     pub fn from_json(text: &str) -> Option<NoteBody> {
-        serde_json::from_str::<NoteBody>(text.trim_end_matches('\0')).ok().filter(|b| b.version == VERSION)
+        let body: NoteBody = serde_json::from_str(text.trim_end_matches('\0')).ok()?;
+        (body.version == VERSION && body.is_plain()).then_some(body)
     }
+
+    fn is_plain(&self) -> bool {
+        let args = &self.probe.args;
+        let names = args.iter().map(|arg| &arg.name).chain([&self.provider, &self.probe.name]);
+        names.into_iter().all(|name| is_identifier(name))
+            && !args.iter().any(|arg| arg.ty.contains(char::is_control))
+    }
+}
+
+/// What the definition language allows as a name.
+fn is_identifier(name: &str) -> bool {
+    let mut chars = name.chars();
+    let is_first = |c: char| c == '_' || c.is_ascii_alphabetic();
+    chars.next().is_some_and(is_first) && chars.all(|c| is_first(c) || c.is_ascii_digit())
 }
 
 /// The descriptions that a file carries, in its order: of sealed files from their notes, of unsealed ones from
@@ -233,5 +249,13 @@ mod tests {
         );
         assert_eq!(NoteBody::from_json(&json), Some(body));
         assert_eq!(NoteBody::from_json(&json.replace("\"version\":1", "\"version\":2")), None);
+        for (name, hostile) in [
+            ("\"app\"", "\"a{}BEGIN\""),
+            ("\"id\"", "\"a\\nb\""),
+            ("request__start", ""),
+            ("uint64_t", "a\\u0007"),
+        ] {
+            assert_eq!(NoteBody::from_json(&json.replace(name, hostile)), None, "{hostile}");
+        }
     }
 }

@@ -52,6 +52,12 @@ pub(super) fn bpftrace(path: &Path, language: &LanguageArgs, colour: bool) -> Re
     // A definition's script takes the binary as its parameter; a binary's own script knows it.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let binary = (origin == Origin::Binary).then(|| absolute.display().to_string());
+    if binary.as_ref().is_some_and(|path| path.contains(char::is_control)) {
+        return Err(Failure(
+            BAD_INPUT,
+            "bpftrace takes no file with line ends in its name; rename it".to_owned(),
+        ));
+    }
     print(&docgen::scripts(&schema, binary.as_deref()))?;
     Ok(OK)
 }

@@ -105,7 +105,9 @@ fn package_doc(out: &mut String, model: &Model, unit: &Unit<'_>) {
 /// Text from a definition as Go comment lines. A line that would be a compiler directive loses that meaning.
 fn comment(out: &mut String, text: &str) {
     for line in text.lines() {
-        let _ = writeln!(out, "//{}{line}", if line.is_empty() { "" } else { " " });
+        // Older constraints may be indented.
+        let quote = if line.trim_start().starts_with("+build") { "\\" } else { "" };
+        let _ = writeln!(out, "//{}{quote}{line}", if line.is_empty() { "" } else { " " });
     }
 }
 

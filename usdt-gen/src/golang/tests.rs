@@ -48,6 +48,20 @@ fn names_that_cannot_be_told_apart_are_numbered() {
     );
 }
 
+/// A definition, and the name of its file, may come from anybody.
+#[test]
+fn what_a_definition_says_is_no_code() {
+    let model = model(
+        "/**\n * +build ignore\n * go:linkname a b\n */\nprovider a { /** +build x\n\u{c}+build y */ probe x(int a /* #cgo LDFLAGS: -l x */); };",
+    );
+    for file in generate(&model, "a\nfunc init() {}\r\u{85}\u{2028}.d", "p").unwrap() {
+        assert!(!file.text.contains("\nfunc init"), "{}", file.text);
+        for line in file.text.lines().filter_map(|line| line.trim_start().strip_prefix("//")) {
+            assert!(!line.trim_start().starts_with("+build") && !line.starts_with("go:link"), "{line}");
+        }
+    }
+}
+
 #[test]
 fn a_package_needs_a_name() {
     let model = model("provider a { probe x(); };");
