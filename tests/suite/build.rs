@@ -119,6 +119,29 @@ fn shared_libraries_are_traced() {
     assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
 }
 
+/// What fires probes on arm64, run by an emulator where this machine is another. Kernels of that kind are `cargo xtask
+/// kernels`' part.
+#[test]
+fn sites_of_arm64_run() {
+    if !have(&[Need::Program("qemu-aarch64")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let test = folder.path().join("gate.test");
+    let run = |mut command: std::process::Command| {
+        let out = stdout(command.args(["-test.v", "-test.run", "NoAllocation|EverySite"]));
+        for name in ["TestNoAllocation", "TestEverySiteRuns"] {
+            assert!(out.contains(&format!("--- PASS: {name}")), "{out}");
+        }
+    };
+    stdout(&mut go(&["test", SEAL, "-c", "-o", test.to_str().unwrap(), "./gate"]));
+    run(command(&test));
+    stdout(go(&["test", SEAL, "-c", "-o", test.to_str().unwrap(), "./gate"]).env("GOARCH", "arm64"));
+    let mut emulated = command("qemu-aarch64");
+    emulated.arg(&test);
+    run(emulated);
+}
+
 /// `go test`, `go run` and `go install` take the flag as `go build` does, and GOFLAGS sets it for all.
 #[test]
 fn every_go_command() {

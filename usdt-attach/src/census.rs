@@ -115,3 +115,54 @@ impl Memory {
         Some(u64::from_le_bytes(bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Reads this process as if its list of goroutines were here.
+    fn read(list: &[u64; 3]) -> Option<BTreeMap<Goroutine, u64>> {
+        let exe = Path::new("/proc/self/exe");
+        let goroutine = gobinary::state::Goroutine {
+            id: 8,
+            status: 0,
+            wait_reason: 4,
+            caller: 16,
+            function: 24,
+            wait_reasons: &[],
+        };
+        let state = State { goroutines: list.as_ptr() as u64, goroutine, allocated: None };
+        let reader = Reader { object: Arc::new(Object::open(exe, exe).unwrap()), state };
+        reader.goroutines(&Memory { file: File::open("/proc/self/mem").unwrap(), bias: 0 })
+    }
+
+    fn goroutine(status: u64, id: u64) -> [u64; 4] {
+        [status, id, 0x1000, 0x2000]
+    }
+
+    #[test]
+    fn goroutines_are_counted_by_what_they_have_in_common() {
+        let all = [goroutine(2, 1), goroutine(4, 2), goroutine(4, 3), goroutine(6, 4), goroutine(0x1001, 5)];
+        let pointers: Vec<u64> = all.iter().map(|g| g.as_ptr() as u64).collect();
+        let seen = read(&[pointers.as_ptr() as u64, 5, 8]).unwrap();
+        let counts: Vec<(Status, u64)> = seen.iter().map(|(g, count)| (g.status, *count)).collect();
+        assert_eq!(counts, [(Status::Runnable, 1), (Status::Running, 1), (Status::Waiting, 2)]);
+        assert!(seen.keys().all(|g| (g.caller, g.function, g.reason) == (0x1000, 0x2000, None)));
+    }
+
+    #[test]
+    fn lists_that_lie() {
+        let (main, other) = (goroutine(4, 1), goroutine(4, 7));
+        let of = |pointers: &[u64], length, capacity| read(&[pointers.as_ptr() as u64, length, capacity]);
+        let at = |goroutine: &[u64; 4]| goroutine.as_ptr() as u64;
+        assert_eq!(of(&[at(&other)], 1, 1), None, "the first is not main's");
+        assert_eq!(of(&[at(&main), at(&other)], 2, 1), None, "longer than its room");
+        assert_eq!(of(&[at(&main)], u64::MAX, u64::MAX), None, "more than there can be");
+        assert_eq!(of(&[at(&main)], 0, 1), None, "not begun");
+        for wild in [0, 1, u64::MAX, u64::MAX - 7, 1 << 63] {
+            assert_eq!(of(&[at(&main), wild], 2, 2), None, "{wild:#x}");
+            assert_eq!(read(&[wild, 1, 1]), None, "{wild:#x}");
+        }
+    }
+}

@@ -33,6 +33,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/lib/python3/dist-packages/bcc/__init__.py", "python3-bpfcc"),
     ("/usr/bin/readelf", "binutils"),
     ("/usr/bin/eu-strip", "elfutils"),
+    ("/usr/bin/qemu-aarch64", "qemu-user"),
     ("/usr/lib/postgresql", "postgresql"),
 ];
 
