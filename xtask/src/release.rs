@@ -53,8 +53,8 @@ impl Build {
         policy::copied(&self.folder)?;
         let programs = self.folder.join("target").join(&self.target).join("release");
         // Alone, so that features are those that each is installed with.
-        self.cargo(&["build", "--release", "-p", "usdt-gen"])?;
-        self.cargo(&["build", "--release", "-p", "usdt-attach", "--features", "usdt-attach/static"])?;
+        self.cargo("build", &["--release", "-p", "usdt-gen"])?;
+        self.cargo("build", &["--release", "-p", "usdt-attach", "--features", "usdt-attach/static"])?;
         for name in PROGRAMS {
             let program = programs.join(name);
             let headers = output(Command::new("readelf").arg("-lW").arg(&program))?;
@@ -68,7 +68,7 @@ impl Build {
     }
 
     /// A command on the tree, such that nothing depends on where it is.
-    fn cargo(&self, args: &[&str]) -> Outcome {
+    fn cargo(&self, subcommand: &str, args: &[&str]) -> Outcome {
         let tree = self.folder.join("tree");
         let home = std::env::var("CARGO_HOME").unwrap_or_else(|_| {
             format!("{}/.cargo", std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned()))
@@ -81,8 +81,10 @@ impl Build {
             rust.push(format!("--remap-path-prefix={from}={to}"));
             c.push(format!("-ffile-prefix-map={from}={to}"));
         }
+        let archives = output(Command::new("pkg-config").args(["--variable=libdir", "libelf"]))?;
         let mut cargo = Command::new("cargo");
-        cargo.args(args).args(["--locked", "--target", &self.target]).current_dir(&tree);
+        cargo.env("LIBBPF_SYS_LIBRARY_PATH", archives.trim());
+        cargo.args([subcommand, "--locked", "--target", &self.target]).args(args).current_dir(&tree);
         cargo.env("CARGO_TARGET_DIR", self.target_folder()).env("RUSTFLAGS", rust.join(" "));
         execute(cargo.env("CFLAGS", c.join(" ")).env("SOURCE_DATE_EPOCH", &self.time))
     }
@@ -103,16 +105,10 @@ impl Build {
         for name in PROGRAMS {
             std::fs::copy(programs.join(name), bin.join(name)).explain("cannot copy a program")?;
         }
-        self.cargo(&[
+        self.cargo(
             "run",
-            "-q",
-            "-p",
-            "usdt-e2e",
-            "--bin",
-            "manuals",
-            "--",
-            &folder.display().to_string(),
-        ])?;
+            &["-q", "-p", "usdt-e2e", "--bin", "manuals", "--", &folder.display().to_string()],
+        )?;
         let man = folder.join("usr/share/man/man1");
         for page in std::fs::read_dir(&man).explain("no manuals")?.flatten() {
             execute(Command::new("gzip").args(["-9", "-n"]).arg(page.path()))?;
