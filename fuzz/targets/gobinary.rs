@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
             let _ = fields::all().into_iter().next().and_then(|field| go.field_offset_by_dwarf(field));
         }
         let all: Vec<_> = providers().iter().collect();
-        let _ = go.entries(&file, &all);
+        let _ = (go.entries(&file, &all), go.state(&file));
         let Some(functions) = go.functions().and_then(|layout| layout.functions(&file)) else { return };
         for index in (0..functions.len()).step_by(functions.len() / 64 + 1) {
             let Some(function) = functions.get(index) else { continue };

@@ -1,12 +1,12 @@
 //! What this kernel can do, found out by asking it.
 #![allow(unsafe_code)] // system calls without memory arguments, and libbpf's link creation
 
+use super::btf;
 use super::load::load;
 use crate::backend::embedded::asm::{Assembler, Insn, R0, R2, R10, Width};
 use crate::backend::embedded::helper;
 use crate::plan::Optimisation;
 use libbpf_sys as bpf;
-use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::LazyLock;
 
@@ -91,42 +91,13 @@ pub(super) fn comm() -> Option<i16> {
 }
 
 fn find_comm() -> Option<i16> {
-    let offset = i16::try_from(comm_offset()?).ok()?;
+    let offset = i16::try_from(btf::field("task_struct", "comm")?).ok()?;
     let words = |asm: &mut Assembler| {
         asm.call(helper::GET_CURRENT_TASK_BTF);
         asm.load(Width::Dw, R2, R0, offset);
         asm.load(Width::Dw, R2, R0, offset + 8);
     };
     load(&program(words), 0).is_ok().then_some(offset)
-}
-
-fn comm_offset() -> Option<u32> {
-    // SAFETY: the types are freed once, after their last use; names and members are theirs and end with them.
-    unsafe {
-        let types = bpf::btf__load_vmlinux_btf();
-        if types.is_null() {
-            return None;
-        }
-        let found =
-            u32::try_from(bpf::btf__find_by_name_kind(types, c"task_struct".as_ptr(), bpf::BTF_KIND_STRUCT))
-                .ok()
-                .and_then(|id| {
-                    let task = bpf::btf__type_by_id(types, id).as_ref()?;
-                    // `vlen`: the low 16 bits. With `kind_flag`, the highest, offsets have a bit-field's size on top.
-                    let members = std::slice::from_raw_parts(
-                        std::ptr::from_ref(task).add(1).cast::<bpf::btf_member>(),
-                        (task.info & 0xffff) as usize,
-                    );
-                    let named = |name| {
-                        let text = bpf::btf__name_by_offset(types, name);
-                        !text.is_null() && CStr::from_ptr(text) == c"comm"
-                    };
-                    let bits = members.iter().find(|member| named(member.name_off))?.offset;
-                    Some((if task.info >> 31 == 1 { bits & 0x00ff_ffff } else { bits }) / 8)
-                });
-        bpf::btf__free(types);
-        found
-    }
 }
 
 /// Whether there is the buffer that all CPUs share.

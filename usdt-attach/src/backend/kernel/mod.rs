@@ -1,6 +1,7 @@
 //! The kernel's side of every back end: maps, program loading, links, the event buffer. System calls through
 //! libbpf; the `unsafe` of this crate's BPF work is in this folder.
 
+mod btf;
 mod calibrate;
 mod context;
 pub mod detect;

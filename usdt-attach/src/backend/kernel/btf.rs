@@ -1,0 +1,181 @@
+//! Offsets of fields in the kernel's structs, from its own description of its types (BTF,
+//! `Documentation/bpf/btf.rst`): five megabytes of which two names and one struct are of interest, so it is read in
+//! pieces and nothing of it is kept.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Of the running kernel (Linux 5.4, `CONFIG_DEBUG_INFO_BTF`).
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+const MAGIC: u16 = 0xeb9f;
+/// Read at once.
+const PIECE: usize = 64 << 10;
+/// Bytes of a type in front of what its kind adds.
+const TYPE: usize = 12;
+const STRUCT: u32 = 4;
+
+/// Bytes in front of a field of a struct of the running kernel.
+pub(super) fn field(structure: &str, name: &str) -> Option<u32> {
+    let file = File::open(VMLINUX).ok()?;
+    find(&|at, to| file.read_at(to, at), structure, name)
+}
+
+/// Reads at an offset, as far as it wants.
+type Read<'a> = dyn Fn(u64, &mut [u8]) -> std::io::Result<usize> + 'a;
+
+fn find(read: &Read<'_>, structure: &str, name: &str) -> Option<u32> {
+    let mut header = [0; 24];
+    fill(read, 0, &mut header)?;
+    let word = |index: usize| word_at(&header, 4 * index);
+    if u16::from_le_bytes(*header.first_chunk()?) != MAGIC {
+        return None;
+    }
+    let (start, types, types_len) = (u64::from(word(1)?), u64::from(word(2)?), u64::from(word(3)?));
+    let (strings, strings_len) = (u64::from(word(4)?), u64::from(word(5)?));
+    let [structure, name] = names(read, start + strings, strings_len, [structure, name])?;
+    members(read, start + types, start + types + types_len, structure)?
+        .as_chunks::<TYPE>()
+        .0
+        .iter()
+        .find(|member| word_at(&member[..], 0) == Some(name))
+        .and_then(|member| word_at(&member[..], 8))
+        .map(|bits| bits / 8)
+}
+
+fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk::<4>().map(|raw| u32::from_le_bytes(*raw))
+}
+
+fn fill(read: &Read<'_>, at: u64, to: &mut [u8]) -> Option<()> {
+    let mut done = 0;
+    while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match read(at + done as u64, rest) {
+            Ok(more) if more > 0 => done += more,
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+/// Where names are among the strings.
+fn names<const N: usize>(read: &Read<'_>, start: u64, length: u64, wanted: [&str; N]) -> Option<[u32; N]> {
+    let needles = wanted.map(|name| format!("\0{name}\0").into_bytes());
+    let overlap = needles.iter().map(Vec::len).max()? - 1;
+    let mut found = [None; N];
+    let mut piece = vec![0; PIECE];
+    let mut at = 0;
+    while at < length && found.contains(&None) {
+        let size = usize::try_from(length - at).ok()?.min(PIECE);
+        let bytes = piece.get_mut(..size)?;
+        fill(read, start + at, bytes)?;
+        for (needle, place) in needles.iter().zip(&mut found) {
+            let seen = || memchr::memmem::find(bytes, needle);
+            *place = place.or_else(|| u32::try_from(at + 1 + seen()? as u64).ok());
+        }
+        at += (size.checked_sub(overlap).filter(|step| *step > 0 && size == PIECE)).unwrap_or(size) as u64;
+    }
+    let mut out = [0; N];
+    for (offset, found) in out.iter_mut().zip(found) {
+        *offset = found?;
+    }
+    Some(out)
+}
+
+/// The members of the struct of that name, 12 bytes each.
+fn members(read: &Read<'_>, start: u64, end: u64, name: u32) -> Option<Vec<u8>> {
+    let (mut piece, mut piece_at, mut piece_size) = (vec![0; PIECE], 0, 0usize);
+    let mut at = start;
+    while at < end {
+        if at < piece_at || at + TYPE as u64 > piece_at + piece_size as u64 {
+            (piece_at, piece_size) = (at, usize::try_from(end - at).ok()?.min(PIECE));
+            fill(read, at, piece.get_mut(..piece_size)?)?;
+        }
+        let this = piece.get(usize::try_from(at - piece_at).ok()?..piece_size)?;
+        let (own_name, info) = (word_at(this, 0)?, word_at(this, 4)?);
+        let (kind, count) = (info >> 24 & 31, info & 0xffff);
+        let more = u64::from(match kind {
+            // Integers, variables, tags of declarations.
+            1 | 14 | 17 => 4,
+            // Arrays.
+            3 => 12,
+            // Structs, unions, sections, wide enumerations.
+            STRUCT | 5 | 15 | 19 => 12 * count,
+            // Enumerations, parameters.
+            6 | 13 => 8 * count,
+            // Pointers, forward declarations, other names, qualifiers, functions, floats, tags of types.
+            2 | 7..=12 | 16 | 18 => 0,
+            // What is behind a kind of later kernels cannot be told.
+            _ => return None,
+        });
+        if kind == STRUCT && own_name == name {
+            let mut members = vec![0; usize::try_from(more).ok()?];
+            // With this flag offsets have the size of a bit-field on top.
+            fill(read, at + TYPE as u64, &mut members)?;
+            if info >> 31 == 1 {
+                members.as_chunks_mut::<TYPE>().0.iter_mut().for_each(|member| member[11] = 0);
+            }
+            return Some(members);
+        }
+        at += TYPE as u64 + more;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An integer, a pointer, and a struct with two members.
+    fn sample() -> Vec<u8> {
+        let strings = b"\0int\0other\0task\0comm\0";
+        let types: [u32; 7 + 3 + 9] =
+            [1, 1 << 24, 4, 32, 0, 2 << 24, 1, 11, 0x8400_0002, 16, 5, 1, 8, 16, 1, 0x0500_0040, 0, 0, 0];
+        let types = types.map(u32::to_le_bytes).concat();
+        let header = [0x0001_eb9f, 24, 0, types.len() as u32, types.len() as u32, strings.len() as u32];
+        [header.map(u32::to_le_bytes).concat(), types, strings.to_vec()].concat()
+    }
+
+    fn in_bytes(bytes: &[u8], structure: &str, name: &str) -> Option<u32> {
+        let read = |at: u64, to: &mut [u8]| {
+            let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+            // A file may give less than it is asked for.
+            let size = rest.len().min(to.len()).min(7);
+            to[..size].copy_from_slice(&rest[..size]);
+            Ok(size)
+        };
+        find(&read, structure, name)
+    }
+
+    #[test]
+    fn fields_of_structs() {
+        let sample = sample();
+        assert_eq!(in_bytes(&sample, "task", "comm"), Some(8));
+        assert_eq!(in_bytes(&sample, "task", "other"), Some(1));
+        assert_eq!(in_bytes(&sample, "task", "int"), None);
+        assert_eq!(in_bytes(&sample, "comm", "comm"), None);
+        assert_eq!(in_bytes(&sample, "task", "absent"), None);
+    }
+
+    #[test]
+    fn of_this_kernel() {
+        if !std::path::Path::new(VMLINUX).exists() {
+            return;
+        }
+        assert_eq!(field("list_head", "prev"), Some(8));
+        assert!(field("task_struct", "comm").is_some_and(|offset| offset > 64 && offset % 8 == 0));
+        assert_eq!(field("task_struct", "no_such_field_of_it"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(at in 0usize..200, value: u8, cut in 0usize..200) {
+            let mut bytes = sample();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut % 150));
+            in_bytes(&bytes, "task", "comm");
+        }
+    }
+}
