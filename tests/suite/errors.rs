@@ -239,5 +239,11 @@ fn usage() {
     for (tool, words) in [("usdt-attach", ["list", "trace"]), ("usdt-gen", ["seal", "toolexec"])] {
         let help = usdt_e2e::stdout(command(tools().join(tool)).arg("--help"));
         assert!(words.iter().all(|w| help.contains(w)) && help.contains("Exit status"), "{help}");
+        for (shell, known_by) in [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete -c")] {
+            let script = usdt_e2e::stdout(command(tools().join(tool)).args(["completions", shell]));
+            assert!(script.contains(known_by) && words.iter().all(|w| script.contains(w)), "{script}");
+        }
+        let unknown = command(tools().join(tool)).args(["completions", "tcsh"]).output().unwrap();
+        assert!(text(&unknown.stderr).contains("possible values: bash"), "{}", text(&unknown.stderr));
     }
 }
