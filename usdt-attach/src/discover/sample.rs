@@ -2,6 +2,7 @@
 
 use super::{Probe, Source};
 use stapsdt::argspec::Arch;
+use stapsdt::schema::{self, Kind};
 use stapsdt::site::Instruction;
 use std::sync::Arc;
 
@@ -24,4 +25,19 @@ pub fn probe(args: &str) -> Probe {
         names: Vec::new(),
         symbols: Arc::default(),
     }
+}
+
+/// The same with names and kinds of its arguments.
+pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
+    let arg = |(name, kind): &(&str, Kind)| schema::Arg {
+        name: (*name).into(),
+        ty: "t".into(),
+        kind: *kind,
+        size: 8,
+        signed: false,
+        doc: String::new(),
+    };
+    let args_of = kinds.iter().map(arg).collect();
+    let schema = schema::Probe { name: "p".into(), args: args_of, doc: String::new(), stability: None };
+    Probe { schema: Some(schema), ..probe(args) }
 }

@@ -188,31 +188,15 @@ mod tests {
     use super::super::fetch::Address;
     use super::*;
     use crate::discover::{Probe, Source, sample};
-    use stapsdt::schema;
 
     fn layout_of(probe: &Probe) -> Layout {
         Layout::new(&Arguments::new(probe, &[]), 64, None)
     }
 
     fn probe(args: &str, schema: Option<&[(&str, Kind)]>) -> Probe {
-        let schema = schema.map(|args| schema::Probe {
-            name: "p".into(),
-            args: args
-                .iter()
-                .map(|(name, kind)| schema::Arg {
-                    name: (*name).into(),
-                    ty: "t".into(),
-                    kind: *kind,
-                    size: 8,
-                    signed: false,
-                    doc: String::new(),
-                })
-                .collect(),
-            doc: String::new(),
-            stability: None,
-        });
+        let probe = schema.map_or_else(|| sample::probe(args), |kinds| sample::described(args, kinds));
         let symbols = std::sync::Arc::new([("counter".to_owned(), 0x5010)].into());
-        Probe { schema, symbols, ..sample::probe(args) }
+        Probe { symbols, ..probe }
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod action;
 mod condition;
 mod fetch;
 #[cfg(test)]
+mod size;
+#[cfg(test)]
 mod tests;
 
 use super::asm::{Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width};

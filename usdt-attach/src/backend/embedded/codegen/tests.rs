@@ -5,7 +5,7 @@ use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, S
 use stapsdt::schema::Kind;
 use std::sync::Arc;
 
-const MAPS: MapFds = MapFds {
+pub(super) const MAPS: MapFds = MapFds {
     events: 3,
     scratch: 11,
     counters: 4,
@@ -17,7 +17,8 @@ const MAPS: MapFds = MapFds {
     cgroup: 10,
 };
 
-const ABILITIES: Abilities = Abilities { cookies: true, ring: true, atomics: true, comm: Some(3000) };
+pub(super) const ABILITIES: Abilities =
+    Abilities { cookies: true, ring: true, atomics: true, comm: Some(3000) };
 
 /// A plan of `sites` sites that take turns in so many handlers, with records of different sizes.
 fn plan(sites: u32, handlers: u32) -> Plan {

@@ -1,0 +1,66 @@
+//! How many instructions programs have: each of them runs in the traced program's time.
+
+use super::tests::{ABILITIES, MAPS};
+use super::*;
+use crate::discover::{Object, Probe, sample};
+use crate::filter::{Filter, Subject};
+use crate::plan::{Options, Work};
+use crate::select::{Glob, Selected};
+use stapsdt::schema::Kind;
+use std::sync::Arc;
+
+/// Instructions of the one program that the plan for these probes has.
+fn instructions(probes: Vec<Probe>, work: Work, filter: Option<&str>) -> usize {
+    let own = std::env::current_exe().unwrap();
+    let object = Arc::new(Object::open(&own, &own).unwrap());
+    let select = |probe| Selected { object: Arc::clone(&object), probe: Arc::new(probe), pids: [].into() };
+    let chosen: Vec<Selected> = probes.into_iter().map(select).collect();
+    let filter = filter.map(|text| Filter::parse(text).unwrap());
+    let options = Options { work, filter, pids: Some(vec![1]), ..Options::default() };
+    let (plan, warnings) = Plan::new(&chosen, &options).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let programs = emit(&plan, &MAPS, ABILITIES).unwrap();
+    assert_eq!(programs.len(), 1);
+    programs[0].1.len()
+}
+
+/// As sealed Go programs have them: in registers, the goroutine's id behind the others.
+fn probe(words: usize, text: bool) -> Probe {
+    const REGISTERS: [&str; 8] = ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9"];
+    const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    let mut kinds: Vec<(&str, Kind)> = NAMES[..words].iter().map(|name| (*name, Kind::Int)).collect();
+    if text {
+        kinds[words - 1].1 = Kind::String;
+    }
+    let count = words + usize::from(text) + 1;
+    let args: Vec<String> = REGISTERS[..count].iter().map(|register| format!("8@%{register}")).collect();
+    sample::described(&args.join(" "), &kinds)
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn programs_have_no_instruction_too_many() {
+    let subject = |name: &str| Subject { name: name.into(), string: false };
+    let count = |by: &[&str]| Work::Count { by: by.iter().map(|name| subject(name)).collect() };
+    let hist = || Work::Histogram { value: subject("a"), linear: None, by: Vec::new() };
+    let pair = || ["begin", "end"].map(|name| Probe { name: name.into(), ..probe(1, false) }).into();
+    let latency =
+        Work::Latency { start: Glob::new("begin"), end: Glob::new("end"), key: None, by: Vec::new() };
+    let mut table = String::new();
+    for (what, probes, work, filter) in [
+        ("trace, no argument", vec![probe(0, false)], Work::Record, None),
+        ("trace, 3 integers", vec![probe(3, false)], Work::Record, None),
+        ("trace, 6 integers", vec![probe(6, false)], Work::Record, None),
+        ("trace, 2 integers and a text", vec![probe(3, true)], Work::Record, None),
+        ("count", vec![probe(3, true)], count(&[]), None),
+        ("count of a number", vec![probe(3, true)], count(&[]), Some("a == 7")),
+        ("count of a text", vec![probe(3, true)], count(&[]), Some("c == 'text'")),
+        ("count by a number", vec![probe(3, true)], count(&["a"]), None),
+        ("count by a text", vec![probe(3, true)], count(&["c"]), None),
+        ("hist", vec![probe(3, true)], hist(), None),
+        ("latency, both ends", pair(), latency, None),
+    ] {
+        table += &format!("{:>5}  {what}\n", instructions(probes, work, filter));
+    }
+    insta::assert_snapshot!(table);
+}
