@@ -191,27 +191,6 @@ fn with_the_capabilities_it_asks_for() {
     assert_eq!(usdt_e2e::stream(&text(&out.stdout)).1["delivered"], 3);
 }
 
-/// A promise whose test was renamed or taken away is none.
-#[test]
-fn every_promise_has_its_test() {
-    let page = std::fs::read_to_string(usdt_e2e::root().join("docs/security.md")).unwrap();
-    let named: Vec<(&str, &str)> = page
-        .split('`')
-        .filter_map(|code| code.split_once(": "))
-        .filter(|(_, test)| test.contains("::"))
-        .collect();
-    assert!(named.len() > 25, "{named:?}");
-    for (crate_name, test) in named {
-        let folder = if crate_name == "suite" { "tests/suite".into() } else { format!("{crate_name}/src") };
-        let (module, function) = test.rsplit_once("::").unwrap();
-        let module = module.trim_end_matches("::tests").replace("::", "/");
-        let folder = usdt_e2e::root().join(folder);
-        let places = ["", "/mod", "/tests"].map(|end| folder.join(format!("{module}{end}.rs")));
-        let has = |text: String| text.contains(&format!("fn {function}("));
-        assert!(places.iter().any(|p| std::fs::read_to_string(p).is_ok_and(has)), "{crate_name}: {test}");
-    }
-}
-
 #[test]
 fn usage() {
     for args in [

@@ -62,6 +62,9 @@ impl Machine<'_> {
         let init = folder.join("init");
         let tests = root().join("tests");
         let programs = root().join("target/e2e");
+        // Programs stand where they stand here, which may be there.
+        let scratch =
+            if root().starts_with("/tmp") { "chmod 1777 /tmp" } else { "mount -t tmpfs tmpfs /tmp" };
         let script = format!(
             "#!/bin/sh\n\
              export PATH=/bin:/usr/bin HOME=/root USDT_E2E_PREBUILT={} USDT_E2E_SETTLE={}\n\
@@ -70,7 +73,7 @@ impl Machine<'_> {
              mount -t devtmpfs dev /dev\n\
              mkdir -p /dev/shm /dev/pts\n\
              mount -t devpts devpts /dev/pts\n\
-             mount -t tmpfs tmpfs /tmp\n\
+             {}\n\
              mount -t tmpfs tmpfs /dev/shm\n\
              mount -t tracefs tracefs /sys/kernel/tracing\n\
              mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
@@ -82,6 +85,7 @@ impl Machine<'_> {
              poweroff -f\n",
             programs.display(),
             self.settle,
+            scratch,
             tests.display(),
             args.join(" ")
         );
