@@ -15,6 +15,7 @@ mod follow;
 mod foreign;
 mod generate;
 mod hostile;
+mod instructions;
 mod interface;
 mod language;
 mod library;

@@ -51,7 +51,7 @@ pub(crate) fn docs(_: &[String]) -> Outcome {
 }
 
 /// A cargo command over the workspace, with the bcc back end where libbcc is installed.
-fn cargo(tools: &Tools, subcommand: &str, args: &[&str]) -> Command {
+pub(crate) fn cargo(tools: &Tools, subcommand: &str, args: &[&str]) -> Command {
     let mut command = command("cargo", &[subcommand]);
     if tools.bcc {
         command.args(["--features", "usdt-attach/bcc"]);

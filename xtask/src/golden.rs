@@ -9,12 +9,16 @@ const MODULES: &[&str] = &["go-stubs", "tests/go"];
 
 /// Rewrites them all.
 pub(crate) fn run(_: &[String]) -> Outcome {
-    generate(&setup::run()?)?;
+    let tools = setup::run()?;
+    generate(&tools)?;
     // Snapshots inside Rust sources and beside them.
     execute(
         command("cargo", &["test", "--quiet", "-p", "usdt-gen", "-p", "usdt-attach"])
             .env("INSTA_UPDATE", "always"),
-    )
+    )?;
+    // What the command lines take.
+    let mut count = check::cargo(&tools, "test", &["--quiet", "-p", "usdt-e2e", "--", "instructions"]);
+    execute(count.env("INSTA_UPDATE", "always").env("PATH", tools.path()))
 }
 
 /// Rewrites the Go packages.

@@ -32,7 +32,7 @@ const TASKS: &[Task] = &[
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
     ("semver", "what breaks users of the libraries since a revision or release", semver::run),
     ("policy", "licences, advisories, oldest versions, packages, Miri; [PART...]", policy::run),
-    ("release", "what users install: static programs, manuals, a .deb; built twice, compared", release::run),
+    ("release", "static programs, manuals, a .deb; built twice and compared", release::run),
     ("docs", "build the API documentation, warnings are errors", check::docs),
 ];
 

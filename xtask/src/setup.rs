@@ -34,6 +34,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/readelf", "binutils"),
     ("/usr/bin/eu-strip", "elfutils"),
     ("/usr/bin/qemu-aarch64", "qemu-user"),
+    ("/usr/bin/valgrind", "valgrind"),
     ("/usr/lib/postgresql", "postgresql"),
 ];
 

@@ -60,7 +60,9 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Say what works on this machine and for a binary, what does not, and what to do
     Doctor(doctor::DoctorArgs),
-    /// Print completions for a shell: usdt-attach completions bash > /etc/bash_completion.d/usdt-attach
+    /// Print completions for a shell
+    ///
+    /// For bash, as root: usdt-attach completions bash > /etc/bash_completion.d/usdt-attach
     Completions {
         /// The shell
         shell: Shell,

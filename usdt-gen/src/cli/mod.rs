@@ -103,7 +103,9 @@ enum Command {
     /// The probes of Go's runtime and standard library for a stock toolchain: prints a file for
     /// go build -overlay=$(usdt-gen overlay) -toolexec='usdt-gen toolexec'
     Overlay(overlay::OverlayArgs),
-    /// Print completions for a shell: usdt-gen completions bash > /etc/bash_completion.d/usdt-gen
+    /// Print completions for a shell
+    ///
+    /// For bash, as root: usdt-gen completions bash > /etc/bash_completion.d/usdt-gen
     Completions {
         /// The shell
         shell: Shell,
