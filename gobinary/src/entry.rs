@@ -5,7 +5,6 @@ use crate::GoBinary;
 use crate::catalogue::{Entry, Field, Place, Probe, Provider};
 use crate::pclntab::place_of;
 use object::{Architecture, Object};
-use std::collections::HashMap;
 
 /// Integer registers of Go's convention (`src/cmd/compile/abi-internal.md`) by the hardware's numbers.
 const AMD64: [u8; 9] = [0, 3, 1, 7, 6, 8, 9, 10, 11];
@@ -64,20 +63,14 @@ impl GoBinary<'_> {
         let Some(layout) = self.functions() else { return Vec::new() };
         let Some(functions) = layout.functions(data) else { return Vec::new() };
         let all = || providers.iter().flat_map(|p| &p.probes).flat_map(|probe| &probe.entry);
-        let mut places: HashMap<&str, u64> = all().map(|entry| (entry.function.as_str(), 0)).collect();
-        for function in (0..functions.len()).filter_map(|index| functions.get(index)) {
-            if let Some(place) = places.get_mut(function.name) {
-                *place = function.entry;
-            }
-        }
+        let places = functions.named(all().map(|entry| entry.function.as_str()));
         let maker = Maker { go: self, goid: self.goid_offset_quick() };
         let mut out = Vec::new();
         for provider in providers {
             for probe in &provider.probes {
                 for entry in &probe.entry {
-                    let address =
-                        places.get(entry.function.as_str()).copied().filter(|address| *address != 0);
-                    out.extend(address.and_then(|address| maker.point(provider, probe, entry, address)));
+                    let place = places.get(entry.function.as_str());
+                    out.extend(place.and_then(|place| maker.point(provider, probe, entry, place.start)));
                 }
             }
         }

@@ -3,6 +3,8 @@
 
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// Go 1.18 and 1.19.
 const MAGIC_1_18: u32 = 0xffff_fff0;
@@ -129,7 +131,7 @@ pub(crate) fn place_of(file: &ElfFile64<'_>, address: u64) -> Option<(u64, (u64,
     Some((segment.file_range().0.checked_add(address - segment.address())?, segment.file_range()))
 }
 
-fn symbol(file: &ElfFile64<'_>, name: &[u8]) -> Option<u64> {
+pub(crate) fn symbol(file: &ElfFile64<'_>, name: &[u8]) -> Option<u64> {
     file.symbols().find(|s| s.name_bytes() == Ok(name)).map(|s| s.address())
 }
 
@@ -173,6 +175,18 @@ impl<'a> Functions<'a> {
         let (entry, info) = self.entry(index)?;
         let name = u32_at(self.table, info.checked_add(4)?)? as usize;
         Some(Function { name: text_at(self.table, self.layout.names.checked_add(name)?)?, entry, info })
+    }
+
+    /// Where functions of these names are, in one pass over the table.
+    pub(crate) fn named<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> HashMap<&'n str, Range<u64>> {
+        let wanted: HashSet<&str> = names.into_iter().collect();
+        let one = |index: usize| {
+            let function = self.get(index)?;
+            let name = *wanted.get(function.name)?;
+            // One entry more than functions: the end of the last one.
+            Some((name, function.entry..self.entry(index + 1).map_or(function.entry, |(end, _)| end)))
+        };
+        (0..self.len()).filter_map(one).collect()
     }
 
     /// The function that an address is in.

@@ -4,8 +4,17 @@ use crate::GoBinary;
 use crate::catalogue::Field;
 use crate::catalogue::names::Names;
 use crate::code::Code;
+use crate::pclntab::symbol;
 use object::Object;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::LazyLock;
+
+/// Appends to the slice of goroutines.
+const APPENDS: &str = "runtime.allgadd";
+/// Starts a collection, and the method of `runtime.gcController` that it calls.
+const STARTS: &str = "runtime.gcStart";
+const METHOD: &str = "runtime.(*gcControllerState).startCycle";
 
 /// Link-time addresses, and offsets in structs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,9 +97,16 @@ impl GoBinary<'_> {
     pub fn state(&self, data: &[u8]) -> Option<State> {
         let [status, wait_reason, caller, function, total] = &*FIELDS;
         let field = |field| self.field_offset(field);
-        let allocated = || self.collector(data)?.checked_add(field(total)?.into());
+        let symbol = |name: &str| symbol(&self.file, name.as_bytes());
+        let (mut goroutines, mut collector) = (symbol("runtime.allgs"), symbol("runtime.gcController"));
+        if goroutines.is_none() || collector.is_none() {
+            let table = self.functions().and_then(|layout| layout.functions(data));
+            let functions = table.map(|table| table.named([APPENDS, STARTS, METHOD])).unwrap_or_default();
+            goroutines = goroutines.or_else(|| self.slice_of_goroutines(&functions));
+            collector = collector.or_else(|| self.collector(&functions));
+        }
         Some(State {
-            goroutines: self.symbol("runtime.allgs").or_else(|| self.slice_of_goroutines(data))?,
+            goroutines: goroutines?,
             goroutine: Goroutine {
                 id: self.goid_offset_quick()?,
                 status: field(status)?,
@@ -99,48 +115,29 @@ impl GoBinary<'_> {
                 function: field(function)?,
                 wait_reasons: self.names(Names::WaitReason).unwrap_or_default(),
             },
-            allocated: allocated(),
+            allocated: collector.zip(field(total)).and_then(|(at, offset)| at.checked_add(offset.into())),
         })
     }
 
-    /// The slice that `runtime.allgadd` appends to: the only three words in a row that it touches.
-    fn slice_of_goroutines(&self, data: &[u8]) -> Option<u64> {
-        let seen = self.code(data, "runtime.allgadd")?.references();
+    /// The slice that is appended to: the only three words in a row that the function touches.
+    fn slice_of_goroutines(&self, functions: &HashMap<&str, Range<u64>>) -> Option<u64> {
+        let seen = self.code(functions.get(APPENDS)?)?.references();
         let has = |address: u64| seen.iter().any(|(_, other)| *other == address);
         seen.iter().map(|(_, address)| *address).find(|a| has(a.wrapping_add(8)) && has(a.wrapping_add(16)))
     }
 
-    /// `runtime.gcController`: what `runtime.gcStart` calls a method of.
-    fn collector(&self, data: &[u8]) -> Option<u64> {
-        self.symbol("runtime.gcController").or_else(|| {
-            let code = self.code(data, "runtime.gcStart")?;
-            let method = self.function(data, "runtime.(*gcControllerState).startCycle")?.0;
-            let call = code.call(method)?;
-            // Its receiver is loaded last that is no constant; other arguments come from the stack.
-            let mut before = code.references().into_iter().filter(|(at, _)| *at < call);
-            before.next_back().map(|(_, address)| address)
-        })
+    /// `runtime.gcController`: what a method is called of.
+    fn collector(&self, functions: &HashMap<&str, Range<u64>>) -> Option<u64> {
+        let code = self.code(functions.get(STARTS)?)?;
+        let call = code.call(functions.get(METHOD)?.start)?;
+        // Its receiver is loaded last that is no constant; other arguments come from the stack.
+        let mut before = code.references().into_iter().filter(|(at, _)| *at < call);
+        before.next_back().map(|(_, address)| address)
     }
 
-    fn symbol(&self, name: &str) -> Option<u64> {
-        self.file.symbol_by_name(name).map(|symbol| object::ObjectSymbol::address(&symbol))
-    }
-
-    /// Where a function begins and ends.
-    fn function(&self, data: &[u8], name: &str) -> Option<(u64, u64)> {
-        let layout = self.functions()?;
-        let functions = layout.functions(data)?;
-        let index = (0..functions.len()).find(|at| functions.get(*at).is_some_and(|f| f.name == name))?;
-        let start = functions.get(index)?.entry;
-        // Larger than any function that is looked at.
-        let end = functions.get(index + 1).map_or(start + (1 << 16), |next| next.entry);
-        Some((start, end))
-    }
-
-    fn code<'d>(&'d self, data: &[u8], name: &str) -> Option<Code<'d>> {
-        let (start, end) = self.function(data, name)?;
-        let bytes = self.at(start, end.checked_sub(start)?)?;
-        Some(Code { bytes, address: start, arch: self.file.architecture() })
+    fn code(&self, function: &Range<u64>) -> Option<Code<'_>> {
+        let bytes = self.at(function.start, function.end.checked_sub(function.start)?)?;
+        Some(Code { bytes, address: function.start, arch: self.file.architecture() })
     }
 }
 

@@ -215,6 +215,23 @@ fn overlay() -> String {
     format!("-overlay={}", list.trim())
 }
 
+/// The libbpf fixture: the BPF object and its loader.
+pub fn libbpf(folder: &Path) -> (PathBuf, PathBuf) {
+    let (object, loader) = (folder.join("usdt.bpf.o"), folder.join("usdt"));
+    let arch = if cfg!(target_arch = "aarch64") { ("arm64", "aarch64") } else { ("x86", "x86_64") };
+    stdout(
+        command("clang")
+            .args(["-O2", "-g", "-target", "bpf", "-c", "usdt.bpf.c", "-o"])
+            .arg(&object)
+            .arg(format!("-D__TARGET_ARCH_{}", arch.0))
+            .arg(format!("-I/usr/include/{}-linux-gnu", arch.1))
+            .current_dir(root().join("tests/c")),
+    );
+    let mut cc = command("cc");
+    stdout(cc.arg("-o").arg(&loader).args(["usdt.c", "-lbpf"]).current_dir(root().join("tests/c")));
+    (object, loader)
+}
+
 /// A file of its own inode in a folder that goes away with the test.
 pub struct Copy {
     /// The copied program.

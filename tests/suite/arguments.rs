@@ -1,7 +1,6 @@
 //! Every argument of every type, as each installed consumer reads it at run time.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use usdt_e2e::{Copy, Fixture, Mode, Need, Process, command, copy, have, root, semaphore, stdout, wait_for};
 
 /// What a consumer has to read.
@@ -80,30 +79,13 @@ fn app(mode: Mode) -> Copy {
     copy(&Fixture::get("hits", mode))
 }
 
-/// The libbpf fixture: the BPF object and its loader.
-pub(crate) fn libbpf(folder: &Path) -> (PathBuf, PathBuf) {
-    let (object, loader) = (folder.join("usdt.bpf.o"), folder.join("usdt"));
-    let arch = if cfg!(target_arch = "aarch64") { ("arm64", "aarch64") } else { ("x86", "x86_64") };
-    stdout(
-        command("clang")
-            .args(["-O2", "-g", "-target", "bpf", "-c", "usdt.bpf.c", "-o"])
-            .arg(&object)
-            .arg(format!("-D__TARGET_ARCH_{}", arch.0))
-            .arg(format!("-I/usr/include/{}-linux-gnu", arch.1))
-            .current_dir(root().join("tests/c")),
-    );
-    let mut cc = command("cc");
-    stdout(cc.arg("-o").arg(&loader).args(["usdt.c", "-lbpf"]).current_dir(root().join("tests/c")));
-    (object, loader)
-}
-
 #[test]
 fn libbpf_attaches_and_reads() {
     if !have(&[Need::Bpf, Need::Program("clang"), Need::File("/usr/include/bpf/usdt.bpf.h")]) {
         return;
     }
     let app = app(Mode::Sealed);
-    let (object, loader) = libbpf(app.folder.path());
+    let (object, loader) = usdt_e2e::libbpf(app.folder.path());
     let target = Process::start(command(&app.path).args(["-types", "-all", "-linger", "500ms"]));
     let tracers: Vec<(&str, Process)> = ["types", "more__types", "twelve", "nothing", "keywords", "hit"]
         .into_iter()
@@ -230,7 +212,7 @@ fn a_killed_consumer_leaves_no_semaphore_behind() {
         return;
     }
     let app = app(Mode::Sealed);
-    let (object, loader) = libbpf(app.folder.path());
+    let (object, loader) = usdt_e2e::libbpf(app.folder.path());
     let address = usdt_e2e::listed(&app.path)
         .iter()
         .find(|p| p["probe"] == "keywords")

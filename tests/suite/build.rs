@@ -99,12 +99,10 @@ fn shared_libraries_are_traced() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (library, source, program) =
-        (folder.path().join("libshared.so"), folder.path().join("main.c"), folder.path().join("main"));
+    let (library, program) = (folder.path().join("libshared.so"), folder.path().join("main"));
+    let source = usdt_e2e::root().join("tests/c/ticks.c");
     stdout(go(&["build", SEAL, "-buildmode=c-shared", "-o"]).arg(&library).arg("./shared"));
     conforms(&library, 1, "c-shared");
-    let c = "extern void Fire(long n);\n#include <unistd.h>\nint main(void) { for (long n = 0;; n++) { Fire(n); usleep(1000); } }\n";
-    std::fs::write(&source, c).unwrap();
     let rpath = format!("-Wl,-rpath,{}", folder.path().display());
     stdout(command("cc").arg("-o").arg(&program).arg(&source).arg(&library).arg(rpath));
     let target = Process::start(&mut command(&program));

@@ -45,7 +45,6 @@ fn of_the_command_lines() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let version = |program: &str, arg: &str| stdout(Command::new(program).arg(arg)).trim().to_owned();
     let (plain, sealed) = (Fixture::get("hits", Mode::Plain), Fixture::get("hits", Mode::Sealed));
     let (plain, sealed) = (plain.to_str().unwrap(), sealed.to_str().unwrap());
     let (out, generated) = (folder.path().join("sealed"), folder.path().join("generated"));
@@ -65,7 +64,7 @@ fn of_the_command_lines() {
     .map(|(what, program, args)| (what.to_owned(), json!(counted(program, args))))
     .collect();
     let now = json!({
-        "rustc": version("rustc", "--version"),
+        "rustc": stdout(Command::new("rustc").arg("--version")).trim(),
         "go": stdout(command("go").args(["env", "GOVERSION"])).trim(),
         "instructions": counts,
     });

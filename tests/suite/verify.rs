@@ -111,7 +111,7 @@ fn perf(program: &Path, folder: &Path) -> bool {
 
 /// Whether libbpf attaches and sees the program pass by.
 fn libbpf(program: &Path, folder: &Path) -> bool {
-    let (object, loader) = crate::arguments::libbpf(folder);
+    let (object, loader) = usdt_e2e::libbpf(folder);
     let args = [object.to_str().unwrap(), program.to_str().unwrap(), "prov", "name"];
     let mut tracer = Process::start(command(loader).args(args));
     // It gives up by itself where it has seen nothing for half a minute.

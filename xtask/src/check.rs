@@ -28,19 +28,21 @@ pub(crate) fn e2e(args: &[String]) -> Outcome {
 
 /// The compatibility matrix, or its cells whose names hold the words given.
 pub(crate) fn matrix(args: &[String]) -> Outcome {
-    let tools = setup::run()?;
-    build(&tools)?;
-    let mut run = command("cargo", &["run", "-q", "-p", "usdt-e2e", "--bin", "matrix", "--"]);
-    execute(run.args(args).env("PATH", tools.path()))
+    program("matrix", args)
 }
 
 /// The soak, for half an hour where nothing else is said.
 pub(crate) fn soak(args: &[String]) -> Outcome {
+    let usual = ["30".to_owned()];
+    program("soak", if args.is_empty() { &usual } else { args })
+}
+
+/// A program of the end-to-end tests, with our tools freshly built.
+fn program(name: &str, args: &[String]) -> Outcome {
     let tools = setup::run()?;
     build(&tools)?;
-    let mut run = command("cargo", &["run", "-q", "-p", "usdt-e2e", "--bin", "soak", "--"]);
-    let minutes = args.first().map_or("30", String::as_str);
-    execute(run.arg(minutes).env("PATH", tools.path()))
+    let mut run = command("cargo", &["run", "-q", "-p", "usdt-e2e", "--bin", name, "--"]);
+    execute(run.args(args).env("PATH", tools.path()))
 }
 
 /// API documentation.

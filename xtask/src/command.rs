@@ -97,6 +97,22 @@ pub(crate) fn show(command: &Command) -> String {
     words.join(" ")
 }
 
+/// The files that git knows, as they are now, in the folder's `tree`.
+pub(crate) fn copy_tree(folder: &Path) -> Outcome {
+    let tree = folder.join("tree");
+    // It may not be there.
+    let _ = std::fs::remove_dir_all(&tree);
+    std::fs::create_dir_all(&tree).explain("cannot create a folder below target")?;
+    let files = output(&mut command("git", &["ls-files", "-co", "--exclude-standard"]))?;
+    for file in files.lines().filter(|file| root().join(file).is_file()) {
+        let to = tree.join(file);
+        std::fs::create_dir_all(to.parent().unwrap_or(&tree))
+            .explain("cannot create a folder below target")?;
+        std::fs::copy(root().join(file), to).explain(&format!("cannot copy {file}"))?;
+    }
+    Ok(())
+}
+
 /// A process that ends with its owner.
 pub(crate) struct Running(pub(crate) Child);
 

@@ -1,7 +1,7 @@
 //! What the tests do not look at: licences and advisories, the oldest compiler and dependencies that are promised, the
 //! packages as they would be published, undefined behaviour.
 
-use crate::command::{Explain, Failure, Outcome, cargo_tool, command, execute, output, root, show};
+use crate::command::{Explain, Failure, Outcome, cargo_tool, command, copy_tree, execute, root, show};
 use crate::semver::LIBRARIES;
 use crate::setup;
 use std::process::Command;
@@ -62,7 +62,7 @@ fn oldest_dependencies() -> Outcome {
     toolchain(OLDEST_RUST)?;
     toolchain("nightly")?;
     let folder = root().join("target/oldest-dependencies");
-    copied(&folder)?;
+    copy_tree(&folder)?;
     let inside = |args: &[&str]| -> Outcome {
         let mut cargo = Command::new("cargo");
         cargo.args(args).current_dir(folder.join("tree"));
@@ -70,22 +70,6 @@ fn oldest_dependencies() -> Outcome {
     };
     inside(&["+nightly", "update", "-q", "-Z", "direct-minimal-versions"])?;
     inside(&[&format!("+{OLDEST_RUST}"), "check", "--locked"])
-}
-
-/// The files that git knows, as they are now, in the folder's `tree`.
-pub(crate) fn copied(folder: &std::path::Path) -> Outcome {
-    let tree = folder.join("tree");
-    // It may not be there.
-    let _ = std::fs::remove_dir_all(&tree);
-    std::fs::create_dir_all(&tree).explain("cannot create a folder below target")?;
-    let files = output(&mut command("git", &["ls-files", "-co", "--exclude-standard"]))?;
-    for file in files.lines().filter(|file| root().join(file).is_file()) {
-        let to = tree.join(file);
-        std::fs::create_dir_all(to.parent().unwrap_or(&tree))
-            .explain("cannot create a folder below target")?;
-        std::fs::copy(root().join(file), to).explain(&format!("cannot copy {file}"))?;
-    }
-    Ok(())
 }
 
 /// What would be published builds by itself.

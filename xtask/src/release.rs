@@ -1,8 +1,8 @@
 //! What users install, in `target/dist`: programs without shared libraries, manuals, completions, a Debian package.
 //! Built twice, in folders of different names; every byte must be the same.
 
-use crate::command::{Explain, Failure, Outcome, execute, output, root};
-use crate::{policy, setup};
+use crate::command::{Explain, Failure, Outcome, copy_tree, execute, output, root};
+use crate::setup;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,7 +50,7 @@ pub(crate) fn run(_: &[String]) -> Outcome {
 impl Build {
     /// Returns what it made.
     fn run(&self) -> Outcome<Vec<PathBuf>> {
-        policy::copied(&self.folder)?;
+        copy_tree(&self.folder)?;
         let programs = self.folder.join("target").join(&self.target).join("release");
         // Alone, so that features are those that each is installed with.
         self.cargo("build", &["--release", "-p", "usdt-gen"])?;

@@ -9,12 +9,7 @@ import (
 	"usdt.local/tests/probes"
 )
 
-//export Fire
-func Fire(n int) {
-	probes.Hit(0, uint64(n), "from C")
-}
-
-// Tick fires as the program of that name does.
+// Tick fires as the program of that name does, for C.
 //
 //export Tick
 func Tick(n int) {

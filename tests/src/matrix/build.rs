@@ -1,9 +1,9 @@
 //! The programs.
 
 use super::output;
-use crate::{command, root};
+use crate::{Process, command, root};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How a program is built.
@@ -137,11 +137,11 @@ impl Built {
         Ok(Built { file, program, argument })
     }
 
-    /// Starts it, and waits until it has the file in memory.
-    pub(super) fn start(&self) -> Result<Running, String> {
+    /// Starts it, until what this returns goes away, and waits until it has the file in memory.
+    pub(super) fn start(&self) -> Result<Process, String> {
         let mut command = Command::new(&self.program);
         let command = command.args(&self.argument).stdin(Stdio::null()).stdout(Stdio::null());
-        let running = Running(command.spawn().map_err(|e| format!("it does not start: {e}"))?);
+        let running = Process(command.spawn().map_err(|e| format!("it does not start: {e}"))?);
         let name = self.file.to_string_lossy().into_owned();
         let maps = format!("/proc/{}/maps", running.pid());
         let end = Instant::now() + Duration::from_secs(10);
@@ -152,22 +152,6 @@ impl Built {
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(running)
-    }
-}
-
-/// A program that runs until this goes away.
-pub(super) struct Running(Child);
-
-impl Running {
-    pub(super) fn pid(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

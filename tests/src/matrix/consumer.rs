@@ -29,7 +29,10 @@ pub(super) enum Consumer {
 
 /// What is made once for all cells.
 pub(super) struct Tools {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
+    /// libbpf's program and what loads it.
+    object: PathBuf,
+    loader: PathBuf,
     /// perf's events are the kernel's: one at a time.
     perf: Mutex<()>,
 }
@@ -37,25 +40,8 @@ pub(super) struct Tools {
 impl Tools {
     pub(super) fn build() -> Result<Tools, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let tools = Tools { folder, perf: Mutex::new(()) };
-        let arch = if cfg!(target_arch = "aarch64") { ("arm64", "aarch64") } else { ("x86", "x86_64") };
-        let mut clang = command("clang");
-        clang.args(["-O2", "-g", "-target", "bpf", "-c", "usdt.bpf.c", "-o"]).arg(tools.object());
-        clang.arg(format!("-D__TARGET_ARCH_{}", arch.0)).arg(format!("-I/usr/include/{}-linux-gnu", arch.1));
-        output(clang.current_dir(root().join("tests/c")))?;
-        let mut cc = command("cc");
-        output(
-            cc.arg("-o").arg(tools.loader()).args(["usdt.c", "-lbpf"]).current_dir(root().join("tests/c")),
-        )?;
-        Ok(tools)
-    }
-
-    fn object(&self) -> PathBuf {
-        self.folder.path().join("usdt.bpf.o")
-    }
-
-    fn loader(&self) -> PathBuf {
-        self.folder.path().join("usdt")
+        let (object, loader) = crate::libbpf(folder.path());
+        Ok(Tools { _folder: folder, object, loader, perf: Mutex::new(()) })
     }
 }
 
@@ -89,9 +75,6 @@ impl Consumer {
 
     /// Traces the program and compares.
     pub(super) fn trace(self, built: &Built, tools: &Tools, folder: &Path) -> Result<(), String> {
-        if self == Consumer::Systemtap {
-            return listed_by_systemtap(&built.file);
-        }
         let running = built.start()?;
         let (pid, file) = (running.pid().to_string(), built.file.display().to_string());
         let hits = match self {
@@ -102,7 +85,7 @@ impl Consumer {
             Consumer::Libbpf => libbpf(tools, &file),
             Consumer::Perf => perf(tools, folder, &pid, &file),
             Consumer::Gdb => gdb(&pid),
-            Consumer::Systemtap => Ok(Vec::new()),
+            Consumer::Systemtap => return listed_by_systemtap(&built.file),
         }?;
         compare(&hits)
     }
@@ -168,8 +151,8 @@ fn bcc(pid: &str, file: &str) -> Result<Vec<Hit>, String> {
 }
 
 fn libbpf(tools: &Tools, file: &str) -> Result<Vec<Hit>, String> {
-    let mut loader = limited(tools.loader());
-    loader.arg(tools.object()).args([file, "e2e", "hit", &HITS.to_string()]);
+    let mut loader = limited(&tools.loader);
+    loader.arg(&tools.object).args([file, "e2e", "hit", &HITS.to_string()]);
     let hit = |line: &str| {
         let words: Vec<u64> =
             line.split(' ').map(|word| u64::from_str_radix(word, 16)).collect::<Result<_, _>>().ok()?;

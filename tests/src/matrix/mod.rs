@@ -10,6 +10,7 @@ use consumer::Consumer;
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 
 /// Releases, the newest of each minor version that was there when this was written.
@@ -100,8 +101,8 @@ fn hole((_, kind, seal, consumer): &Cell) -> Option<&'static str> {
     }
 }
 
-/// Runs a command to its end, half a minute at most, and returns what it printed.
-fn output(command: &mut std::process::Command) -> Result<String, String> {
+/// Runs a command to its end and returns what it printed.
+fn output(command: &mut Command) -> Result<String, String> {
     let out = command.output().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
     let (text, errors) = (crate::text(&out.stdout), crate::text(&out.stderr));
     if out.status.success() {

@@ -1,6 +1,6 @@
 //! Tracers that stay: they count every hit of every program.
 
-use super::tracer::Tracer;
+use super::tracer::{INT, Tracer};
 use std::path::Path;
 
 /// `usdt-attach count` by one of the back ends.
@@ -28,7 +28,7 @@ impl Counter {
     /// Ends it and returns its count.
     pub(super) fn end(self) -> Result<(String, u64), String> {
         let name = self.name();
-        let (_, summary) = self.tracer.end("INT")?;
+        let (_, summary) = self.tracer.end(INT)?;
         Ok((name, summary.hits))
     }
 }

@@ -28,7 +28,7 @@ struct Tally {
 pub fn run(duration: Duration) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let file = program::build(folder.path())?;
-    let before = kernel()?;
+    let before = kernel();
     // Before any program: they see every hit of all.
     let counters = [Counter::start(&file, "embedded")?, Counter::start(&file, "bcc")?];
     let mut tally = Tally { fired: 0, rounds: 0, events: 0, dropped: 0, killed: 0 };
@@ -69,13 +69,12 @@ pub fn run(duration: Duration) -> Result<(), String> {
     if steady.semaphore() != 0 {
         return Err("a semaphore stayed up without a tracer".to_owned());
     }
-    match (before, kernel()?) {
-        (before, after) if before == after => {
-            println!("every hit is accounted for, twice");
-            Ok(())
-        }
-        (before, after) => Err(format!("left behind in the kernel: {after:?}, before {before:?}")),
+    let after = kernel();
+    if before != after {
+        return Err(format!("left behind in the kernel: {after:?}, before {before:?}"));
     }
+    println!("every hit is accounted for, twice");
+    Ok(())
 }
 
 impl Tally {
@@ -88,13 +87,13 @@ impl Tally {
 }
 
 /// What could be left behind: uprobes by name, pinned objects.
-fn kernel() -> Result<Vec<PathBuf>, String> {
+fn kernel() -> Vec<PathBuf> {
     let events = std::fs::read_to_string("/sys/kernel/tracing/uprobe_events").unwrap_or_default();
     let pinned = std::fs::read_dir("/sys/fs/bpf").into_iter().flatten();
     let mut out: Vec<PathBuf> = pinned.filter_map(|entry| Some(entry.ok()?.path())).collect();
     out.extend(events.lines().map(PathBuf::from));
     out.sort();
-    Ok(out)
+    out
 }
 
 /// Resident memory in KiB and open files of everything that runs all the time.

@@ -1,9 +1,9 @@
 //! The program that is traced.
 
-use crate::{command, lines, listed, root, text};
+use crate::{Process, command, lines, listed, root, text};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Builds it, sealed.
@@ -17,7 +17,7 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf, String> {
 
 /// A running one.
 pub(super) struct Program {
-    child: Child,
+    process: Process,
     semaphore: u64,
 }
 
@@ -28,11 +28,11 @@ impl Program {
         let mut new = command(file);
         new.args(["-linger", linger]);
         let child = new.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
-        Ok(Program { child, semaphore: semaphore.ok_or("the program has no semaphore")? })
+        Ok(Program { process: Process(child), semaphore: semaphore.ok_or("the program has no semaphore")? })
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// The semaphore's value, when it is down or does not come down any more.
@@ -50,9 +50,9 @@ impl Program {
 
     /// Has it fire no more and returns how often it has, if what it computed is right.
     pub(super) fn stop(&mut self) -> Result<u64, String> {
-        drop(self.child.stdin.take());
+        drop(self.process.0.stdin.take());
         let mut said = String::new();
-        if let Some(out) = self.child.stdout.take() {
+        if let Some(out) = self.process.0.stdout.take() {
             BufReader::new(out).read_line(&mut said).map_err(|e| e.to_string())?;
         }
         let account = lines(&said).pop().ok_or("the program ended without its account")?;
@@ -73,16 +73,8 @@ impl Program {
     /// The same, and it must end well.
     pub(super) fn end(mut self) -> Result<u64, String> {
         let fired = self.stop()?;
-        let status = self.child.wait().map_err(|e| e.to_string())?;
+        let status = self.process.0.wait().map_err(|e| e.to_string())?;
         if status.success() { Ok(fired) } else { Err(format!("the program ended with {status}")) }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It has ended where all went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Tally;
 use super::program::Program;
-use super::tracer::{PATIENCE, Summary, Tracer, account};
+use super::tracer::{INT, PATIENCE, Summary, TERM, Tracer, account};
 use crate::{command, text};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -17,21 +17,17 @@ pub(super) fn play(round: u64, steady: &Program, renewed: &Program, tally: &mut 
         Tracer::start(&["trace", "--json", "--backend", backend, "-p", pid, "e2e:hit"])
     };
     let what: (&str, Result<(), String>) = match round % 10 {
-        0 => ("embedded, interrupted", trace("embedded", &pid).and_then(|t| ended(t, "INT", tally))),
-        1 => ("bcc, terminated", trace("bcc", &pid).and_then(|t| ended(t, "TERM", tally))),
+        0 => ("embedded, interrupted", trace("embedded", &pid).and_then(|t| ended(t, INT, tally))),
+        1 => ("bcc, terminated", trace("bcc", &pid).and_then(|t| ended(t, TERM, tally))),
         2 => {
             tally.killed += 1;
-            (
-                "killed",
-                trace("embedded", &other)
-                    .and_then(|mut t| t.signal("KILL").and_then(|()| t.wait().map(drop))),
-            )
+            ("killed", trace("embedded", &other).and_then(Tracer::kill))
         }
         3 => ("for a while", for_a_while(&other, tally)),
         4 => {
             let both = trace("embedded", &pid).and_then(|one| trace("embedded", &pid).map(|two| (one, two)));
             let both =
-                both.and_then(|(one, two)| ended(one, "INT", tally).and_then(|()| ended(two, "INT", tally)));
+                both.and_then(|(one, two)| ended(one, INT, tally).and_then(|()| ended(two, INT, tally)));
             ("two at once", both)
         }
         5 => ("full disk", full_disk(&pid)),
@@ -40,16 +36,13 @@ pub(super) fn play(round: u64, steady: &Program, renewed: &Program, tally: &mut 
         8 => ("little memory", little_memory(&pid, tally)),
         _ => {
             tally.killed += 1;
-            (
-                "bcc, killed",
-                trace("bcc", &pid).and_then(|mut t| t.signal("KILL").and_then(|()| t.wait().map(drop))),
-            )
+            ("bcc, killed", trace("bcc", &pid).and_then(Tracer::kill))
         }
     };
     what.1.map_err(|problem| format!("round {round}, {}: {problem}", what.0))
 }
 
-fn ended(tracer: Tracer, signal: &str, tally: &mut Tally) -> Result<(), String> {
+fn ended(tracer: Tracer, signal: i32, tally: &mut Tally) -> Result<(), String> {
     std::thread::sleep(Duration::from_millis(300));
     tracer.end(signal).and_then(|read| whole(&read, tally))
 }

@@ -1,16 +1,21 @@
 //! `usdt-attach`, writing to a file.
 
-use crate::{command, lines, text};
+use crate::{Process, command, lines, text};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+/// Signals by number (signal(7)).
+pub(super) const INT: i32 = 2;
+const KILL: i32 = 9;
+pub(super) const TERM: i32 = 15;
 
 /// More than anything here takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running tracer.
 pub(super) struct Tracer {
-    child: Child,
+    process: Process,
     folder: tempfile::TempDir,
 }
 
@@ -27,7 +32,7 @@ impl Tracer {
         let mut tracer = Tracer::spawn(command("usdt-attach").args(args))?;
         let end = Instant::now() + PATIENCE;
         while tracer.written().is_empty() {
-            if let Ok(Some(status)) = tracer.child.try_wait() {
+            if let Ok(Some(status)) = tracer.process.0.try_wait() {
                 return Err(format!("{args:?} ended with {status}: {}", tracer.errors()));
             }
             if Instant::now() > end {
@@ -43,12 +48,12 @@ impl Tracer {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let create = |name: &str| std::fs::File::create(folder.path().join(name)).map_err(|e| e.to_string());
         command.stdin(Stdio::null()).stdout(create("out")?).stderr(create("errors")?);
-        let child = command.spawn().map_err(|e| e.to_string())?;
-        Ok(Tracer { child, folder })
+        let process = Process(command.spawn().map_err(|e| e.to_string())?);
+        Ok(Tracer { process, folder })
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     fn read(&self, name: &str) -> String {
@@ -63,17 +68,17 @@ impl Tracer {
         self.read("errors")
     }
 
-    /// Sends a signal by name.
-    pub(super) fn signal(&self, name: &str) -> Result<(), String> {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
-        if status.is_ok_and(|status| status.success()) { Ok(()) } else { Err(format!("kill -{name} failed")) }
+    /// Ends it without warning.
+    pub(super) fn kill(mut self) -> Result<(), String> {
+        self.process.signal(KILL);
+        self.wait().map(drop)
     }
 
     /// Waits for its end.
-    pub(super) fn wait(&mut self) -> Result<ExitStatus, String> {
+    fn wait(&mut self) -> Result<ExitStatus, String> {
         let end = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
+            if let Some(status) = self.process.0.try_wait().map_err(|e| e.to_string())? {
                 return Ok(status);
             }
             if Instant::now() > end {
@@ -84,8 +89,8 @@ impl Tracer {
     }
 
     /// Ends it; its events and its account of them.
-    pub(super) fn end(mut self, signal: &str) -> Result<(Vec<serde_json::Value>, Summary), String> {
-        self.signal(signal)?;
+    pub(super) fn end(mut self, signal: i32) -> Result<(Vec<serde_json::Value>, Summary), String> {
+        self.process.signal(signal);
         self.finish()
     }
 
@@ -96,14 +101,6 @@ impl Tracer {
             return Err(format!("a tracer ended with {status}: {}", self.errors()));
         }
         account(&self.written())
-    }
-}
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        // It has ended where all went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -87,8 +87,7 @@ pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
         before: VecDeque::new(),
         pid,
         reader,
-        first: first.clone(),
-        census: first,
+        first,
         symbols: RefCell::new(symbols),
         places: RefCell::new(HashMap::new()),
     };
@@ -113,9 +112,8 @@ struct Shown {
     before: VecDeque<(Overview, Instant)>,
     pid: u32,
     reader: Option<Reader>,
-    /// What was there when the probes were attached, and at last.
+    /// What was there when the probes were attached.
     first: Option<Census>,
-    census: Option<Census>,
     symbols: RefCell<Symbolizer>,
     places: RefCell<HashMap<Address, Place>>,
 }
@@ -156,10 +154,12 @@ impl Output for Shown {
         self.symbols.borrow_mut().remember(self.pid);
         let mut overview = Overview::read(&self.questions, sessions)?;
         // At the end the process may be gone: what there was last stays.
-        if let Some(now) = self.reader.as_ref().and_then(|reader| reader.read(self.pid)) {
-            self.census = Some(now);
-        }
-        overview.complete(self.census.clone(), self.first.as_ref());
+        let last_seen = || match self.before.front() {
+            Some((before, _)) => before.census.clone(),
+            None => self.first.clone(),
+        };
+        let census = self.reader.as_ref().and_then(|reader| reader.read(self.pid)).or_else(last_seen);
+        overview.complete(census, self.first.as_ref());
         let view = View {
             now: &overview,
             before: self.compared().map(|(before, at)| (before, at.elapsed())),

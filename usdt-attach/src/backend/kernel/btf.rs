@@ -37,8 +37,8 @@ fn find(read: &Read<'_>, structure: &str, name: &str) -> Option<u32> {
         .as_chunks::<TYPE>()
         .0
         .iter()
-        .find(|member| word_at(&member[..], 0) == Some(name))
-        .and_then(|member| word_at(&member[..], 8))
+        .find(|member| word_at(*member, 0) == Some(name))
+        .and_then(|member| word_at(member, 8))
         .map(|bits| bits / 8)
 }
 
@@ -60,7 +60,8 @@ fn fill(read: &Read<'_>, at: u64, to: &mut [u8]) -> Option<()> {
 /// Where names are among the strings.
 fn names<const N: usize>(read: &Read<'_>, start: u64, length: u64, wanted: [&str; N]) -> Option<[u32; N]> {
     let needles = wanted.map(|name| format!("\0{name}\0").into_bytes());
-    let overlap = needles.iter().map(Vec::len).max()? - 1;
+    // A name may stand across the end of a piece.
+    let step = PIECE - (needles.iter().map(Vec::len).max()? - 1);
     let mut found = [None; N];
     let mut piece = vec![0; PIECE];
     let mut at = 0;
@@ -72,7 +73,7 @@ fn names<const N: usize>(read: &Read<'_>, start: u64, length: u64, wanted: [&str
             let seen = || memchr::memmem::find(bytes, needle);
             *place = place.or_else(|| u32::try_from(at + 1 + seen()? as u64).ok());
         }
-        at += (size.checked_sub(overlap).filter(|step| *step > 0 && size == PIECE)).unwrap_or(size) as u64;
+        at += step as u64;
     }
     let mut out = [0; N];
     for (offset, found) in out.iter_mut().zip(found) {
@@ -86,7 +87,7 @@ fn members(read: &Read<'_>, start: u64, end: u64, name: u32) -> Option<Vec<u8>> 
     let (mut piece, mut piece_at, mut piece_size) = (vec![0; PIECE], 0, 0usize);
     let mut at = start;
     while at < end {
-        if at < piece_at || at + TYPE as u64 > piece_at + piece_size as u64 {
+        if at + TYPE as u64 > piece_at + piece_size as u64 {
             (piece_at, piece_size) = (at, usize::try_from(end - at).ok()?.min(PIECE));
             fill(read, at, piece.get_mut(..piece_size)?)?;
         }
