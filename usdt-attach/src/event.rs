@@ -81,7 +81,7 @@ impl Decoder {
         let (probe, handler, stub) = *self.sites.get(cookie as usize)?;
         let Action::Record(layout) = &self.plan.handlers.get(handler as usize)?.action else { return None };
         let pid_tgid = u64_at(record, layout::PID_TGID)?;
-        if record.len() < layout.size as usize {
+        if record.len() < layout.least() as usize {
             return None;
         }
         Some(Event {

@@ -50,6 +50,8 @@ pub(crate) struct Group<'a> {
 
 /// How long a record lies in the buffer at most: nobody is woken for it.
 const DRAIN_EVERY: Duration = Duration::from_millis(5);
+/// And at the beginning, when somebody waits to see that it works.
+const DRAIN_AT_FIRST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 /// How often to look whether dropped events have used up the limit.
 const RECOUNT_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait where nothing is to be done meanwhile.
@@ -185,7 +187,11 @@ pub(crate) fn run(
     let mut trouble = None;
     let mut ended = until.pids.is_some() && poll.all_ended();
     while !ended && trouble.is_none() {
-        let mut timeout = if records { DRAIN_EVERY } else { FOREVER };
+        let mut timeout = match DRAIN_AT_FIRST {
+            _ if !records => FOREVER,
+            (often, beginning) if start.elapsed() < beginning => often,
+            _ => DRAIN_EVERY,
+        };
         if let Some(follower) = &group.follower {
             timeout = timeout.min(follower.patience());
         }

@@ -2,6 +2,7 @@
 
 use super::{say, warn};
 use crate::backend::Choice;
+use crate::backend::kernel::grace;
 use crate::discover::{self, Described, Found, Source};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Subject};
@@ -119,6 +120,9 @@ impl HitArgs {
     /// Finds the probes that the globs mean. `options` has what the command itself wants.
     pub(super) fn look(&self, target: &TargetArgs, globs: &[String], options: Options) -> Result<Looked> {
         let target = target.target(globs)?;
+        if !self.dry_run {
+            grace::begin();
+        }
         let Resolved { mut found, pids, child } = target.resolve(!self.dry_run)?;
         let schema = self.schema.as_deref().map(Described::read).transpose()?;
         schema.iter().for_each(|s| s.describe(&mut found));

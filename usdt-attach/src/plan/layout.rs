@@ -131,6 +131,23 @@ impl Layout {
         self.steps.split_at(first)
     }
 
+    /// The text at the very end, by its offset and the most bytes it can have: of such a record no more is handed
+    /// over than there is text. Where the end was staged in the record's own place, that is too late.
+    pub(crate) fn last_text(&self) -> Option<(u32, u32)> {
+        let end = |to: u32, max: u32| (to + 8 + max).next_multiple_of(8);
+        self.steps.iter().find_map(|step| match step {
+            Step::Text { to, max, .. } if end(*to, *max) == self.size && self.staged() == self.size => {
+                Some((*to, *max))
+            }
+            _ => None,
+        })
+    }
+
+    /// Bytes of the shortest record.
+    pub(crate) fn least(&self) -> u32 {
+        self.last_text().map_or(self.size, |(to, _)| to + 8)
+    }
+
     /// Offsets of the words in that part that a step may leave untouched, in part or whole.
     pub fn gaps(&self) -> Vec<u32> {
         let staged = self.staged();

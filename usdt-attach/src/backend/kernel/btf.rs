@@ -14,16 +14,16 @@ const PIECE: usize = 64 << 10;
 const TYPE: usize = 12;
 const STRUCT: u32 = 4;
 
-/// Bytes in front of a field of a struct of the running kernel.
-pub(super) fn field(structure: &str, name: &str) -> Option<u32> {
+/// Bytes in front of each of these fields of a struct of the running kernel; `None` if one is missing.
+pub(super) fn fields<const N: usize>(structure: &str, names: [&str; N]) -> Option<[u32; N]> {
     let file = File::open(VMLINUX).ok()?;
-    find(&|at, to| file.read_at(to, at), structure, name)
+    find(&|at, to| file.read_at(to, at), structure, names)
 }
 
 /// Reads at an offset, as far as it wants.
 type Read<'a> = dyn Fn(u64, &mut [u8]) -> std::io::Result<usize> + 'a;
 
-fn find(read: &Read<'_>, structure: &str, name: &str) -> Option<u32> {
+fn find<const N: usize>(read: &Read<'_>, structure: &str, fields: [&str; N]) -> Option<[u32; N]> {
     let mut header = [0; 24];
     fill(read, 0, &mut header)?;
     let word = |index: usize| word_at(&header, 4 * index);
@@ -32,14 +32,19 @@ fn find(read: &Read<'_>, structure: &str, name: &str) -> Option<u32> {
     }
     let (start, types, types_len) = (u64::from(word(1)?), u64::from(word(2)?), u64::from(word(3)?));
     let (strings, strings_len) = (u64::from(word(4)?), u64::from(word(5)?));
-    let [structure, name] = names(read, start + strings, strings_len, [structure, name])?;
-    members(read, start + types, start + types + types_len, structure)?
-        .as_chunks::<TYPE>()
-        .0
-        .iter()
-        .find(|member| word_at(*member, 0) == Some(name))
-        .and_then(|member| word_at(member, 8))
-        .map(|bits| bits / 8)
+    let wanted: Vec<&str> = std::iter::once(structure).chain(fields).collect();
+    let offsets = names(read, start + strings, strings_len, &wanted)?;
+    let (structure, fields) = offsets.split_first()?;
+    let members = members(read, start + types, start + types + types_len, *structure)?;
+    let offset = |name: u32| {
+        let members = members.as_chunks::<TYPE>().0;
+        members.iter().find(|m| word_at(*m, 0) == Some(name)).and_then(|m| word_at(m, 8)).map(|bits| bits / 8)
+    };
+    let mut out = [0; N];
+    for (place, name) in out.iter_mut().zip(fields) {
+        *place = offset(*name)?;
+    }
+    Some(out)
 }
 
 fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -58,11 +63,11 @@ fn fill(read: &Read<'_>, at: u64, to: &mut [u8]) -> Option<()> {
 }
 
 /// Where names are among the strings.
-fn names<const N: usize>(read: &Read<'_>, start: u64, length: u64, wanted: [&str; N]) -> Option<[u32; N]> {
-    let needles = wanted.map(|name| format!("\0{name}\0").into_bytes());
+fn names(read: &Read<'_>, start: u64, length: u64, wanted: &[&str]) -> Option<Vec<u32>> {
+    let needles: Vec<Vec<u8>> = wanted.iter().map(|name| format!("\0{name}\0").into_bytes()).collect();
     // A name may stand across the end of a piece.
     let step = PIECE - (needles.iter().map(Vec::len).max()? - 1);
-    let mut found = [None; N];
+    let mut found = vec![None; wanted.len()];
     let mut piece = vec![0; PIECE];
     let mut at = 0;
     while at < length && found.contains(&None) {
@@ -75,11 +80,7 @@ fn names<const N: usize>(read: &Read<'_>, start: u64, length: u64, wanted: [&str
         }
         at += step as u64;
     }
-    let mut out = [0; N];
-    for (offset, found) in out.iter_mut().zip(found) {
-        *offset = found?;
-    }
-    Some(out)
+    found.into_iter().collect()
 }
 
 /// The members of the struct of that name, 12 bytes each.
@@ -126,6 +127,7 @@ fn members(read: &Read<'_>, start: u64, end: u64, name: u32) -> Option<Vec<u8>> 
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::io::Read as _;
 
     /// An integer, a pointer, and a struct with two members.
     fn sample() -> Vec<u8> {
@@ -145,7 +147,7 @@ mod tests {
             to[..size].copy_from_slice(&rest[..size]);
             Ok(size)
         };
-        find(&read, structure, name)
+        find(&read, structure, [name]).map(|[offset]| offset)
     }
 
     #[test]
@@ -156,6 +158,9 @@ mod tests {
         assert_eq!(in_bytes(&sample, "task", "int"), None);
         assert_eq!(in_bytes(&sample, "comm", "comm"), None);
         assert_eq!(in_bytes(&sample, "task", "absent"), None);
+        let read = |at: u64, to: &mut [u8]| (&sample[at as usize..]).read(to);
+        assert_eq!(find(&read, "task", ["comm", "other"]), Some([8, 1]));
+        assert_eq!(find(&read, "task", ["comm", "absent"]), None);
     }
 
     #[test]
@@ -163,9 +168,13 @@ mod tests {
         if !std::path::Path::new(VMLINUX).exists() {
             return;
         }
-        assert_eq!(field("list_head", "prev"), Some(8));
-        assert!(field("task_struct", "comm").is_some_and(|offset| offset > 64 && offset % 8 == 0));
-        assert_eq!(field("task_struct", "no_such_field_of_it"), None);
+        assert_eq!(fields("list_head", ["prev", "next"]), Some([8, 0]));
+        let task = fields("task_struct", ["comm", "pid", "tgid"]);
+        assert!(
+            task.is_some_and(|[comm, pid, tgid]| comm > 64 && comm % 8 == 0 && tgid == pid + 4),
+            "{task:?}"
+        );
+        assert_eq!(fields("task_struct", ["no_such_field_of_it"]), None);
     }
 
     proptest! {

@@ -1,13 +1,14 @@
 //! What this kernel can do, found out by asking it.
-#![allow(unsafe_code)] // system calls without memory arguments, and libbpf's link creation
+#![allow(unsafe_code)] // a system call without arguments
 
-use super::btf;
+use super::links::create_multi;
 use super::load::load;
+use super::{Task, btf};
 use crate::backend::embedded::asm::{Assembler, Insn, R0, R2, R10, Width};
 use crate::backend::embedded::helper;
 use crate::plan::Optimisation;
 use libbpf_sys as bpf;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
 
 /// How the kernel optimises probes on no-ops: the `uprobe` system call, made outside its trampoline, answers
@@ -83,21 +84,24 @@ pub(super) fn cookies() -> bool {
     *COOKIES
 }
 
-/// Where a thread's name is in `task_struct`, if programs may load it themselves: the kernel has its types (BTF) and
-/// gives them the running task (Linux 5.11).
-pub(super) fn comm() -> Option<i16> {
-    static COMM: LazyLock<Option<i16>> = LazyLock::new(find_comm);
-    *COMM
+/// Where things are in `task_struct`, if programs may load them themselves: the kernel has its types (BTF) and gives
+/// them the running task (Linux 5.11).
+pub(super) fn task() -> Option<Task> {
+    static TASK: LazyLock<Option<Task>> = LazyLock::new(find_task);
+    *TASK
 }
 
-fn find_comm() -> Option<i16> {
-    let offset = i16::try_from(btf::field("task_struct", "comm")?).ok()?;
+fn find_task() -> Option<Task> {
+    let [comm, pid, tgid] = btf::fields("task_struct", ["comm", "pid", "tgid"])?.map(i16::try_from);
+    let task = Task { comm: comm.ok()?, pid: pid.ok()?, tgid: tgid.ok()? };
     let words = |asm: &mut Assembler| {
         asm.call(helper::GET_CURRENT_TASK_BTF);
-        asm.load(Width::Dw, R2, R0, offset);
-        asm.load(Width::Dw, R2, R0, offset + 8);
+        asm.load(Width::Dw, R2, R0, task.comm);
+        asm.load(Width::Dw, R2, R0, task.comm + 8);
+        asm.load(Width::W, R2, R0, task.pid);
+        asm.load(Width::W, R2, R0, task.tgid);
     };
-    load(&program(words), 0).is_ok().then_some(offset)
+    load(&program(words), 0).is_ok().then_some(task)
 }
 
 /// Whether there is the buffer that all CPUs share.
@@ -133,29 +137,7 @@ pub(super) fn program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
 /// process filter refuses the process id -1 before it looks at the path (`EINVAL`).
 pub(super) fn multi_links() -> MultiLinks {
     let Ok(program) = load(&program(|_| {}), bpf::BPF_TRACE_UPROBE_MULTI) else { return MultiLinks::Missing };
-    let probe = |pid: u32| {
-        let offset: std::ffi::c_ulong = 0;
-        let mut options = bpf::bpf_link_create_opts {
-            sz: size_of::<bpf::bpf_link_create_opts>() as _,
-            ..Default::default()
-        };
-        options.__bindgen_anon_1.uprobe_multi = bpf::bpf_link_create_opts__bindgen_ty_1__bindgen_ty_3 {
-            cnt: 1,
-            path: c"/".as_ptr(),
-            offsets: &raw const offset,
-            pid,
-            ..Default::default()
-        };
-        // SAFETY: path and offsets outlive the call.
-        let fd = unsafe {
-            bpf::bpf_link_create(program.as_raw_fd(), -1, bpf::BPF_TRACE_UPROBE_MULTI, &raw const options)
-        };
-        if fd >= 0 {
-            // SAFETY: a fresh descriptor that nobody else owns; dropped at once.
-            drop(unsafe { OwnedFd::from_raw_fd(fd) });
-        }
-        -fd
-    };
+    let probe = |pid: u32| create_multi(program.as_raw_fd(), c"/", &[0], None, pid).err().unwrap_or(0);
     match (probe(0), probe(u32::MAX)) {
         (libc::EBADF, libc::EINVAL) => MultiLinks::Full,
         (libc::EBADF, _) => MultiLinks::ThreadFilter,

@@ -7,7 +7,7 @@ use super::load::load;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, PlannedObject, Site};
 use libbpf_sys as bpf;
-use std::ffi::{CString, c_ulong};
+use std::ffi::{CStr, CString, c_ulong};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// How sites are attached.
@@ -124,24 +124,36 @@ fn multi_link(program: RawFd, object: &PlannedObject, sites: &[&Site], pid: u32)
     let offsets: Vec<c_ulong> = sites.iter().map(|s| s.offset).collect();
     let semaphores: Vec<c_ulong> = sites.iter().map(|s| s.semaphore_offset.unwrap_or(0)).collect();
     let cookies: Vec<u64> = sites.iter().map(|s| u64::from(s.cookie)).collect();
+    create_multi(program, &path, &offsets, Some((&semaphores, &cookies)), pid).map_err(|code| match code {
+        libc::ESRCH => Error::NoProcess(pid),
+        _ => Error::errno(cannot_attach(object), -code),
+    })
+}
+
+/// A link to these offsets of a file, with a semaphore and a cookie for each where there are any; or the error's
+/// number.
+pub(super) fn create_multi(
+    program: RawFd,
+    path: &CStr,
+    offsets: &[c_ulong],
+    extras: Option<(&[c_ulong], &[u64])>,
+    pid: u32,
+) -> std::result::Result<OwnedFd, i32> {
     let mut options =
         bpf::bpf_link_create_opts { sz: size_of::<bpf::bpf_link_create_opts>() as _, ..Default::default() };
     options.__bindgen_anon_1.uprobe_multi = bpf::bpf_link_create_opts__bindgen_ty_1__bindgen_ty_3 {
-        cnt: sites.len() as u32,
+        cnt: offsets.len() as u32,
         path: path.as_ptr(),
         offsets: offsets.as_ptr(),
-        ref_ctr_offsets: semaphores.as_ptr(),
-        cookies: cookies.as_ptr(),
+        ref_ctr_offsets: extras.map_or(std::ptr::null(), |(semaphores, _)| semaphores.as_ptr()),
+        cookies: extras.map_or(std::ptr::null(), |(_, cookies)| cookies.as_ptr()),
         pid,
         ..Default::default()
     };
     // SAFETY: the arrays have `cnt` elements each and, with the path, outlive the call.
     let fd = unsafe { bpf::bpf_link_create(program, -1, bpf::BPF_TRACE_UPROBE_MULTI, &raw const options) };
     if fd < 0 {
-        if -fd == libc::ESRCH {
-            return Err(Error::NoProcess(pid));
-        }
-        return Err(Error::errno(cannot_attach(object), fd));
+        return Err(-fd);
     }
     // SAFETY: a fresh descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

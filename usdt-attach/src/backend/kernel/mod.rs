@@ -6,6 +6,7 @@ mod calibrate;
 mod context;
 pub mod detect;
 mod exec;
+pub(crate) mod grace;
 mod links;
 mod load;
 mod maps;
@@ -40,8 +41,19 @@ pub struct Abilities {
     pub ring: bool,
     /// Add to a number and learn what it was. Without it limits may let a few hits more pass.
     pub atomics: bool,
-    /// Load the thread's name from the running task, at this offset, which costs less than the helper's copy.
-    pub comm: Option<i16>,
+    /// Load what the running thread is from its task, which costs less than asking helpers.
+    pub task: Option<Task>,
+}
+
+/// Offsets in the kernel's `task_struct`.
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
+    /// The name, 16 bytes.
+    pub comm: i16,
+    /// The thread's number, of 32 bits.
+    pub pid: i16,
+    /// The process's, likewise.
+    pub tgid: i16,
 }
 
 /// Makes the kernel programs of a plan.
@@ -67,6 +79,7 @@ pub(crate) struct Kernel<C> {
 impl<C: Compiler> Backend for Kernel<C> {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         silence_libbpf();
+        grace::begin();
         let mechanism = self.mechanism.on_this_kernel();
         let abilities = abilities(mechanism, plan);
         let maps = Maps::create(plan, abilities.ring)?;
@@ -96,7 +109,7 @@ fn abilities(mechanism: Mechanism, plan: &Plan) -> Abilities {
             cookies: true,
             ring: true,
             atomics: true,
-            comm: plan.records().then(detect::comm).flatten(),
+            task: plan.records().then(detect::task).flatten(),
         },
     }
 }

@@ -59,12 +59,10 @@ impl Emitter<'_> {
         asm.store(Width::Dw, BASE, layout::COOKIE as i16, COOKIE);
         asm.call(helper::KTIME_GET_NS);
         asm.store(Width::Dw, BASE, layout::TIME as i16, R0);
-        asm.call(helper::GET_CURRENT_PID_TGID);
-        asm.store(Width::Dw, BASE, layout::PID_TGID as i16, R0);
         if !layout.goid {
             asm.store_imm(Width::Dw, BASE, layout::GOID as i16, 0);
         }
-        self.comm(layout::COMM);
+        self.who();
         for at in layout.gaps() {
             self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
         }
@@ -77,9 +75,9 @@ impl Emitter<'_> {
         if staged == layout.size {
             self.wake_up();
             self.asm.mov(R4, R2);
+            self.used(layout);
             self.asm.map(R1, self.maps.events);
             self.asm.mov(R2, BASE);
-            self.asm.mov_imm(R3, layout.size as i32);
             self.asm.call(helper::RINGBUF_OUTPUT);
             self.asm.jump_if(Cond::Ne, R0, 0, self.dropped);
             return;
@@ -94,6 +92,41 @@ impl Emitter<'_> {
         self.wake_up();
         self.asm.mov(R1, BASE);
         self.asm.call(helper::RINGBUF_SUBMIT);
+    }
+
+    /// Process, thread and its name.
+    fn who(&mut self) {
+        let at = layout::PID_TGID as i16;
+        let Some(task) = self.abilities.task else {
+            self.asm.call(helper::GET_CURRENT_PID_TGID);
+            self.asm.store(Width::Dw, BASE, at, R0);
+            self.comm(layout::COMM);
+            return;
+        };
+        self.comm(layout::COMM);
+        for (from, to) in [(task.pid, at), (task.tgid, at + 4)] {
+            self.asm.load(Width::W, R1, R0, from);
+            self.asm.store(Width::W, BASE, to, R1);
+        }
+    }
+
+    /// `r3 = ` how much of the record there is to hand over. The kernel wants to see that it is never more than all.
+    fn used(&mut self, layout: &Layout) {
+        let asm = &mut self.asm;
+        let Some((to, _)) = layout.last_text() else {
+            asm.mov_imm(R3, layout.size as i32);
+            return;
+        };
+        let most = (layout.size - to - 8) as i32;
+        let short = asm.label();
+        asm.load(Width::W, R3, BASE, to as i16);
+        asm.add_imm(R3, 7);
+        asm.and_imm(R3, -8);
+        asm.jump_if(Cond::Le, R3, most, short);
+        // All of it, or the helper's error.
+        asm.mov_imm(R3, most);
+        asm.place(short);
+        asm.add_imm(R3, to as i32 + 8);
     }
 
     /// The record goes on where `r0` points to.

@@ -80,9 +80,10 @@ impl Emitter<'_> {
         }
     }
 
-    /// The thread's name. The helper clears, measures and copies; loading both words takes next to nothing.
+    /// The thread's name. The helper clears, measures and copies; loading both words takes next to nothing, and leaves
+    /// the task in `r0`.
     pub(super) fn comm(&mut self, to: u32) {
-        let Some(comm) = self.abilities.comm else {
+        let Some(task) = self.abilities.task else {
             self.at(to);
             self.asm.mov_imm(R2, 16);
             self.asm.call(helper::GET_CURRENT_COMM);
@@ -90,7 +91,7 @@ impl Emitter<'_> {
         };
         self.asm.call(helper::GET_CURRENT_TASK_BTF);
         for at in [0, 8] {
-            self.asm.load(Width::Dw, R1, R0, comm + at);
+            self.asm.load(Width::Dw, R1, R0, task.comm + at);
             self.asm.store(Width::Dw, BASE, to as i16 + at, R1);
         }
     }

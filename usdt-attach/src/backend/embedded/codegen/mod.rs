@@ -105,7 +105,7 @@ fn program(
     emitter.only_chosen_processes();
     let asm = &mut emitter.asm;
     match sites {
-        [site] if !abilities.cookies => asm.mov_imm64(COOKIE, site.cookie.into()),
+        [site] => asm.mov_imm64(COOKIE, site.cookie.into()),
         _ => {
             asm.mov(R1, CTX);
             asm.call(helper::GET_ATTACH_COOKIE);

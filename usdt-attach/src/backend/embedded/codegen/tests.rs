@@ -1,4 +1,5 @@
 use super::*;
+use crate::backend::kernel::Task;
 use crate::discover::Object;
 use crate::plan::layout::{ArgView, Layout};
 use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, Step};
@@ -17,8 +18,12 @@ pub(super) const MAPS: MapFds = MapFds {
     cgroup: 10,
 };
 
-pub(super) const ABILITIES: Abilities =
-    Abilities { cookies: true, ring: true, atomics: true, comm: Some(3000) };
+pub(super) const ABILITIES: Abilities = Abilities {
+    cookies: true,
+    ring: true,
+    atomics: true,
+    task: Some(Task { comm: 3000, pid: 2000, tgid: 2004 }),
+};
 
 /// A plan of `sites` sites that take turns in so many handlers, with records of different sizes.
 fn plan(sites: u32, handlers: u32) -> Plan {
