@@ -38,9 +38,9 @@ int main(int argc, char **argv)
 		ring_buffer__new(bpf_object__find_map_fd_by_name(object, "records"), print, &seen, NULL);
 	if (!ring)
 		return 1;
-	// Half a minute is more than any program under test takes to fire.
-	for (int i = 0; i < 300 && seen < wanted; i++)
-		ring_buffer__poll(ring, 100);
+	// Half a minute without a hit is more than any program under test takes to fire.
+	for (int idle = 0; idle < 300 && seen < wanted;)
+		idle = ring_buffer__poll(ring, 100) > 0 ? 0 : idle + 1;
 	bpf_link__destroy(link);
 	bpf_object__close(object);
 	return seen < wanted;

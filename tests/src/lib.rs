@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the tools under test, Go builds, processes that end with their test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test helper that fails, fails the test
 
+pub mod bench;
 pub mod matrix;
 pub mod soak;
 

@@ -28,7 +28,11 @@ const TASKS: &[Task] = &[
     ("matrix", "every Go release, build and tracer with each other; [WORD...]", check::matrix),
     ("soak", "use for half an hour with every kind of trouble; [MINUTES]", check::soak),
     ("golden", "rewrite generated files that are checked in", golden::run),
-    ("bench", "measure; [generator gate start listing hits overlay]: parts of it", bench::run),
+    (
+        "bench",
+        "measure, and write docs/benchmarks.md; [off on attacher generator overlay service caddy]",
+        bench::run,
+    ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
     ("semver", "what breaks users of the libraries since a revision or release", semver::run),
     ("policy", "licences, advisories, oldest versions, packages, Miri; [PART...]", policy::run),

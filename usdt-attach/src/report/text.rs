@@ -42,12 +42,15 @@ impl Lines {
         let (dim, bold, cyan, reset) = if self.colour { (DIM, BOLD, CYAN, RESET) } else { ("", "", "", "") };
         let line = &mut self.line;
         line.clear();
-        // Writing to a string has no failing case.
-        let _ = write!(line, "{dim}{}.{:06}{reset} {}", self.clock, rest / 1000, event.pid);
-        let _ = match event.goid {
-            Some(goid) => write!(line, " g{goid} {bold}"),
-            None => write!(line, " t{} {bold}", event.tid),
-        };
+        let mut digits = itoa::Buffer::new();
+        line.extend([dim, &self.clock, "."]);
+        // A million more has one digit more: those behind it are the microseconds, with their zeros.
+        line.push_str(digits.format(1_000_000 + rest / 1000).split_at(1).1);
+        line.extend([reset, " ", digits.format(event.pid)]);
+        match event.goid {
+            Some(goid) => line.extend([" g", digits.format(goid), " ", bold]),
+            None => line.extend([" t", digits.format(event.tid), " ", bold]),
+        }
         escape_into(line, event.probe.provider.as_bytes());
         line.push(':');
         escape_into(line, event.probe.name.as_bytes());
@@ -74,8 +77,8 @@ impl Lines {
 pub(super) fn show(line: &mut String, value: Value<'_>) {
     // Writing to a string has no failing case.
     let _ = match value {
-        Value::Signed(n) => write!(line, "{n}"),
-        Value::Unsigned(n) => write!(line, "{n}"),
+        Value::Signed(n) => line.write_str(itoa::Buffer::new().format(n)),
+        Value::Unsigned(n) => line.write_str(itoa::Buffer::new().format(n)),
         Value::Float(n) => write!(line, "{n}"),
         Value::Bool(b) => write!(line, "{b}"),
         Value::Pointer(p) => write!(line, "{p:#x}"),
@@ -108,13 +111,15 @@ pub fn escape(bytes: &[u8]) -> String {
 }
 
 fn escape_into(out: &mut String, bytes: &[u8]) {
-    let plain = |b: &u8| (b' '..0x7f).contains(b) && *b != b'"' && *b != b'\\';
+    // Without an early end, so that the compiler takes many bytes at once: nearly everything is plain.
+    let plain = |all, b: &u8| all & ((b' '..0x7f).contains(b) & (*b != b'"') & (*b != b'\\'));
+    if bytes.iter().fold(true, plain)
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        return out.push_str(text);
+    }
     for chunk in bytes.utf8_chunks() {
-        if chunk.valid().as_bytes().iter().all(plain) {
-            out.push_str(chunk.valid());
-        } else {
-            chunk.valid().chars().for_each(|c| escape_char(out, c));
-        }
+        chunk.valid().chars().for_each(|c| escape_char(out, c));
         for byte in chunk.invalid() {
             let _ = write!(out, "\\x{byte:02x}");
         }

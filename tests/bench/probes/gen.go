@@ -1,0 +1,4 @@
+// Package probes has what the benchmarks fire.
+package probes
+
+//go:generate usdt-gen probes.d

@@ -1,0 +1,41 @@
+// Attaches a program that does nothing, which is the least that any tracer can cost, until its input ends:
+// limit BINARY OFFSET SEMAPHORE-OFFSET
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// Of Linux 6.6, which the installed headers may not know.
+enum { UPROBE_MULTI = 48 };
+struct link {
+	unsigned program, target, type, flags;
+	const char *path;
+	const unsigned long *offsets, *semaphores, *cookies;
+	unsigned count, link_flags, pid, rest;
+};
+
+int main(int argc, char **argv)
+{
+	if (argc != 4)
+		return 2;
+	// r0 = 0; exit
+	struct bpf_insn code[] = { { .code = 0xb7 }, { .code = 0x95 } };
+	union bpf_attr load = { .prog_type = BPF_PROG_TYPE_KPROBE, .insn_cnt = 2, .insns = (unsigned long)code,
+				.license = (unsigned long)"GPL", .expected_attach_type = UPROBE_MULTI };
+	long program = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
+	if (program < 0) {
+		perror("cannot load the program");
+		return 1;
+	}
+	unsigned long offset = strtoul(argv[2], NULL, 0), semaphore = strtoul(argv[3], NULL, 0);
+	struct link link = { .program = program, .type = UPROBE_MULTI, .path = argv[1], .offsets = &offset,
+			     .semaphores = &semaphore, .count = 1 };
+	if (syscall(SYS_bpf, BPF_LINK_CREATE, &link, sizeof(link)) < 0) {
+		perror("cannot attach");
+		return 1;
+	}
+	while (getchar() != EOF)
+		;
+	return 0;
+}

@@ -1,0 +1,22 @@
+//! Measurements: release builds of the tools, and the program of `tests` that measures them.
+
+use crate::check;
+use crate::command::{Outcome, command, execute, privileged, root};
+use crate::setup;
+
+/// All of it, or the parts that are named.
+pub(crate) fn run(parts: &[String]) -> Outcome {
+    let tools = setup::run()?;
+    check::build(&tools)?;
+    let attach = ["build", "--quiet", "--release", "-p", "usdt-attach"];
+    execute(&mut command(
+        "cargo",
+        &["build", "--quiet", "--release", "-p", "usdt-gen", "-p", "usdt-attach"],
+    ))?;
+    let with_bcc = ["--features", "usdt-attach/bcc", "--target-dir", "target/bench/bcc"];
+    execute(command("cargo", &attach).args(with_bcc))?;
+    execute(&mut command("cargo", &["build", "--quiet", "--release", "-p", "usdt-e2e", "--bin", "bench"]))?;
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let mut bench = privileged(root().join("target/release/bench"), &parts);
+    execute(bench.env("PATH", tools.path()))
+}
