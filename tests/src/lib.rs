@@ -117,6 +117,18 @@ pub fn stdout(command: &mut Command) -> String {
     text(&out.stdout)
 }
 
+/// Runs a command to its end and returns what it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+    let out = command.output().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
+    let (text, errors) = (text(&out.stdout), text(&out.stderr));
+    if out.status.success() {
+        return Ok(text);
+    }
+    let last = errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    Err(format!("{}: {}: {last}", program.display(), out.status))
+}
+
 /// How a Go program is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {

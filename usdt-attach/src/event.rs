@@ -1,7 +1,7 @@
 //! A hit as it comes from the kernel: borrowed bytes, read through the plan that made them.
 
 use crate::plan::layout::{self, ArgView, Layout};
-use crate::plan::{Action, Plan, PlannedProbe, Word};
+use crate::plan::{Action, Handler, Plan, PlannedProbe, Word};
 use stapsdt::schema::Kind;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ pub struct Decoder {
     plan: Arc<Plan>,
     /// Probe, handler and whether it is a stub, of each site.
     sites: Vec<(u32, u32, bool)>,
+    /// Bytes of the shortest record of each handler.
+    least: Vec<usize>,
     /// Added to the kernel's monotonic time to get nanoseconds since 1970.
     pub clock_offset: i64,
 }
@@ -72,7 +74,12 @@ impl Decoder {
     /// A reader for what `plan` records.
     pub fn new(plan: Arc<Plan>) -> Decoder {
         let sites = plan.sites().iter().map(|s| (s.probe, s.handler, s.stub)).collect();
-        Decoder { plan, sites, clock_offset: 0 }
+        let least = |handler: &Handler| match &handler.action {
+            Action::Record(layout) => layout.least() as usize,
+            _ => usize::MAX,
+        };
+        let least = plan.handlers.iter().map(least).collect();
+        Decoder { plan, sites, least, clock_offset: 0 }
     }
 
     /// Reads a record; `None` for bytes that are none of the plan's.
@@ -81,7 +88,7 @@ impl Decoder {
         let (probe, handler, stub) = *self.sites.get(cookie as usize)?;
         let Action::Record(layout) = &self.plan.handlers.get(handler as usize)?.action else { return None };
         let pid_tgid = u64_at(record, layout::PID_TGID)?;
-        if record.len() < layout.least() as usize {
+        if record.len() < *self.least.get(handler as usize)? {
             return None;
         }
         Some(Event {
@@ -293,7 +300,8 @@ mod tests {
             handlers: vec![handler],
             ..Plan::default()
         };
-        let decoder = Decoder { plan: Arc::new(plan), sites: vec![(0, 0, false)], clock_offset: 100 };
+        let decoder =
+            Decoder { sites: vec![(0, 0, false)], clock_offset: 100, ..Decoder::new(Arc::new(plan)) };
         let r = record(3, 3, b"GET", 0);
         let event = decoder.decode(&r).unwrap();
         assert_eq!((event.pid, event.tid, event.goid, event.time_ns), (7, 9, Some(42), 105));

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	oteltrace "go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+	"usdt.local/bench/off/sdt"
 	"usdt.local/bench/probes"
 )
 
@@ -31,6 +32,12 @@ func BenchmarkGateSixArguments(b *testing.B) {
 	}
 }
 
+func BenchmarkGateClosure(b *testing.B) {
+	for i := 0; i < b.N; i++ {
+		probes.HitFunc(func(fire func(self, n uint64, text string)) { fire(1, uint64(i), "text") })
+	}
+}
+
 func BenchmarkAssemblyCall(b *testing.B) {
 	for i := 0; i < b.N; i++ {
 		stub(1, uint64(i), "text")
@@ -39,22 +46,22 @@ func BenchmarkAssemblyCall(b *testing.B) {
 
 func BenchmarkCgoSdt(b *testing.B) {
 	for i := 0; i < b.N; i++ {
-		throughSdt(1, uint64(i), "text")
+		sdt.Hit(1, uint64(i), "text")
 	}
 }
 
 func BenchmarkCgoSdtSemaphore(b *testing.B) {
 	for i := 0; i < b.N; i++ {
-		if sdtEnabled() {
-			throughSdt(1, uint64(i), "text")
+		if sdt.Enabled() {
+			sdt.Hit(1, uint64(i), "text")
 		}
 	}
 }
 
 func BenchmarkCgoPeek(b *testing.B) {
 	for i := 0; i < b.N; i++ {
-		if peek() {
-			throughSdt(1, uint64(i), "text")
+		if sdt.Patched() {
+			sdt.Hit(1, uint64(i), "text")
 		}
 	}
 }

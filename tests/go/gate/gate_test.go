@@ -1,4 +1,4 @@
-// Package gate measures what a probe costs: switched off, and called with a tracer's semaphore counted up.
+// Package gate looks at what a probe is compiled to, and what it allocates.
 package gate
 
 import (
@@ -6,26 +6,6 @@ import (
 
 	"usdt.local/tests/probes"
 )
-
-// BenchmarkEmptyLoop is what the others are compared with.
-func BenchmarkEmptyLoop(b *testing.B) {
-	for i := 0; i < b.N; i++ {
-	}
-}
-
-// BenchmarkOff is the loop with a probe of three arguments, one a string, in it.
-func BenchmarkOff(b *testing.B) {
-	for i := 0; i < b.N; i++ {
-		probes.Hit(1, uint64(i), "text")
-	}
-}
-
-// BenchmarkOffTwelve is the loop with a probe of twelve arguments in it.
-func BenchmarkOffTwelve(b *testing.B) {
-	for i := 0; i < b.N; i++ {
-		probes.Twelve(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, int32(i))
-	}
-}
 
 // lazily has an argument that is costly to compute.
 //
@@ -39,13 +19,6 @@ func lazily(self uint64, data []byte) uint64 {
 		fire(self, sum, "text")
 	})
 	return self + 1
-}
-
-// BenchmarkOffFunc is the loop with a probe fired by a closure in it.
-func BenchmarkOffFunc(b *testing.B) {
-	for i := 0; i < b.N; i++ {
-		probes.HitFunc(func(fire func(self, n uint64, text string)) { fire(1, uint64(i), "text") })
-	}
 }
 
 // TestNoAllocation holds whether or not a tracer is attached: the tests run it both ways.

@@ -1,9 +1,9 @@
 //! What attaching and looking for probes takes.
 
 use super::results::{Column, Plot, Table};
-use super::tool::{self, OTHERS, SEAL, TARGET, end, ours, pinned, quietly, timed};
+use super::tool::{self, OTHERS, SEAL, TARGET, memory, ours, pinned, quietly, timed};
 use super::turns::{Contestant, rounds};
-use crate::{Process, text};
+use crate::Process;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,6 @@ use std::time::Instant;
 pub(super) fn run() -> Result<Vec<Table>, String> {
     let fire = tool::go_build(&[SEAL], "./fire", "fire")?;
     Ok(vec![start(&fire)?, sites()?, discovery(&fire)?, host()?])
-}
-
-fn column(name: &str, unit: &str) -> Column {
-    Column { name: name.to_owned(), unit: unit.to_owned() }
 }
 
 /// From the start of a tracer to its first event, and the most memory it had resident by then.
@@ -47,14 +43,12 @@ fn start(fire: &Path) -> Result<Table, String> {
             }
         }
         let took = begin.elapsed().as_secs_f64() * 1e3;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", tracer.pid())).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-        let peak: f64 = peak.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(f64::NAN);
+        let peak = memory(tracer.pid(), "VmHWM");
         // What it still says goes nowhere: a tracer whose reader is gone ends before it has detached.
         let rest = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        end(tracer)?;
+        tracer.interrupt();
         let _ = rest.join();
-        Ok(vec![took, peak / 1024.0])
+        Ok(vec![took, peak])
     };
     let (first, pid, file) = (&first, &pid, &file);
     let attach = |args: &'static [&str]| {
@@ -85,14 +79,14 @@ fn start(fire: &Path) -> Result<Table, String> {
               standard output. Memory is what `VmHWM` says then: in that of `usdt-attach` are the 8 MiB of the event \
               buffer, pages of which count twice once they have been mapped twice, as ring buffers are."
             .to_owned(),
-        columns: vec![column("first event", "ms"), column("resident memory", "MiB")],
+        columns: vec![Column::new("first event", "ms"), Column::new("resident memory", "MiB")],
         rows: rounds(11, contestants)?,
         base: Some(0),
         plot: Plot::Bars,
     })
 }
 
-/// A program of so many sites, each a probe's of its own where there are few.
+/// A program of so many sites, all of one probe.
 fn program_of(sites: usize) -> Result<PathBuf, String> {
     let mut source = String::from(
         "    .text\n    .globl main\nmain:\n    xorl %eax, %eax\n    ret\n    .balign 16\nsites:\n",
@@ -143,7 +137,7 @@ fn sites() -> Result<Table, String> {
         how: "The whole process: start, find, attach, detach, end. bpftrace makes an event for each site and detaches \
               them one by one."
             .to_owned(),
-        columns: vec![column("whole process", "ms")],
+        columns: vec![Column::new("whole process", "ms")],
         rows: rounds(7, contestants)?,
         base: None,
         plot: Plot::Lines("sites".to_owned()),
@@ -183,7 +177,7 @@ fn discovery(fire: &Path) -> Result<Table, String> {
         how: "The whole process. perf lists from a cache of its own, which it has to be given the file for; a file that is \
               there already it does not read again."
             .to_owned(),
-        columns: vec![column("whole process", "ms")],
+        columns: vec![Column::new("whole process", "ms")],
         rows: rounds(11, contestants)?,
         base: Some(0),
         plot: Plot::Bars,
@@ -220,9 +214,9 @@ fn host() -> Result<Table, String> {
         how: format!(
             "`usdt-attach list --all`, which looks into every mapped file of every process, and `readelf -n` of every process's \
              executable alone; {} processes beside those counted.",
-            text(count.saturating_sub(MOST).to_string().as_bytes())
+            count.saturating_sub(MOST)
         ),
-        columns: vec![column("whole process", "ms")],
+        columns: vec![Column::new("whole process", "ms")],
         rows,
         base: None,
         plot: Plot::Lines("processes more".to_owned()),

@@ -1,7 +1,7 @@
 //! What generating, sealing and building with probes take.
 
 use super::results::{Column, Plot, Row, Table};
-use super::tool::{self, SEAL, done, ours, timed, with_path};
+use super::tool::{self, SEAL, done, ours, timed, with_path, write};
 use super::turns::{Contestant, rounds};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,6 @@ pub(super) fn run() -> Result<Vec<Table>, String> {
     done(Command::new("go").args(["build", "-o", "plain", "."]).current_dir(&small))?;
     let (small, large) = (small.join("plain"), large()?.with_file_name("plain"));
     Ok(vec![generate()?, seal("2 MiB", &small)?, seal("102 MiB", &large)?, size()?, build()?])
-}
-
-fn column(name: &str, unit: &str) -> Column {
-    Column { name: name.to_owned(), unit: unit.to_owned() }
-}
-
-fn write(file: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
-    let failed = |e: std::io::Error| format!("{}: {e}", file.display());
-    file.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
-    std::fs::write(file, content).map_err(failed)
 }
 
 /// A definition of so many probes with four arguments each.
@@ -68,7 +58,7 @@ fn generate() -> Result<Table, String> {
         how:
             "A package of so many probes with four arguments each; the whole process, files flushed to disk."
                 .to_owned(),
-        columns: vec![column("whole process", "ms")],
+        columns: vec![Column::new("whole process", "ms")],
         rows: rounds(15, contestants)?,
         base: None,
         plot: Plot::Lines("probes".to_owned()),
@@ -119,7 +109,7 @@ fn seal(size: &str, plain: &Path) -> Result<Table, String> {
         how: "Into another file. `usdt-gen seal` also looks for the probes, and reads what it wrote as the tracers \
               would; `objcopy` adds 256 bytes that say nothing."
             .to_owned(),
-        columns: vec![column("whole process", "ms")],
+        columns: vec![Column::new("whole process", "ms")],
         rows: rounds(15, contestants)?,
         base: Some(0),
         plot: Plot::None,
@@ -152,7 +142,7 @@ fn size() -> Result<Table, String> {
     Ok(Table {
         title: "What probes add to a binary".to_owned(),
         how: "A program that fires each probe of four arguments once, beside one without probes; with `-trimpath`.".to_owned(),
-        columns: vec![column("all", "KiB"), column("a probe", "bytes")],
+        columns: vec![Column::new("all", "KiB"), Column::new("a probe", "bytes")],
         rows: rows.collect(),
         base: None,
         plot: Plot::None,
@@ -191,7 +181,7 @@ fn build() -> Result<Table, String> {
         title: "Building".to_owned(),
         how: "`go build` of such programs, of which every package of its own has changed since the last."
             .to_owned(),
-        columns: vec![column("whole build", "ms")],
+        columns: vec![Column::new("whole build", "ms")],
         rows: rounds(9, contestants)?,
         base: Some(0),
         plot: Plot::Bars,

@@ -44,7 +44,7 @@ pub fn run(wanted: &[String]) -> Result<(), String> {
         eprintln!("{name}");
         machine::must_be_quiet()?;
         let tables = part()?;
-        report::write(vec![Section { name: name.to_owned(), machine: machine.clone(), tables }])?;
+        report::keep(Section { name: name.to_owned(), machine: machine.clone(), tables })?;
     }
     Ok(())
 }

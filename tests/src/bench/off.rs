@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 const ROUNDS: usize = 25;
 
 /// Benchmarks of `tests/bench/off`, and what they are.
-const ROWS: [(&str, &str); 12] = [
+const ROWS: [(&str, &str); 13] = [
     ("EmptyLoop", "an empty loop"),
     ("Gate", "our probe, three arguments, one a string"),
     ("GateSixArguments", "our probe, six arguments"),
+    ("GateClosure", "our probe, three arguments, fired by a closure"),
     ("AssemblyCall", "a call of an empty function in assembly: a probe without a gate"),
     ("TraceRegion", "`runtime/trace` region, not traced"),
     ("TraceLog", "`runtime/trace` log, not traced"),
@@ -34,7 +35,7 @@ pub(super) fn run() -> Result<Vec<Table>, String> {
             "-test.cpu=1",
             "-test.benchmem",
         ]);
-        let out = crate::text(&done(&mut command)?.stdout);
+        let out = done(&mut command)?;
         for (name, ns) in parse(&out).filter(|_| round > 0) {
             samples.entry(name).or_default().push(ns);
         }
@@ -49,7 +50,7 @@ pub(super) fn run() -> Result<Vec<Table>, String> {
         title: "A probe that nobody traces".to_owned(),
         how: "`tests/bench/off`: the same loop with one of these in it, 60 ms each. No allocations in any of ours."
             .to_owned(),
-        columns: vec![Column { name: "an iteration".to_owned(), unit: "ns".to_owned() }],
+        columns: vec![Column::new("an iteration", "ns")],
         rows: rows.collect(),
         base: Some(0),
         plot: Plot::Bars,

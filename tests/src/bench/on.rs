@@ -1,7 +1,7 @@
 //! What a hit costs in the program that is traced.
 
 use super::results::{Column, Plot, Table};
-use super::tool::{self, OTHERS, SEAL, TARGET, end, pinned, quietly, site, with_bcc};
+use super::tool::{self, OTHERS, SEAL, TARGET, pinned, quietly, site, with_bcc};
 use super::turns::{Contestant, rounds};
 use crate::{Process, text};
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ fn ns(title: &str, how: &str, rows: Vec<super::results::Row>, plot: Plot) -> Tab
     Table {
         title: title.to_owned(),
         how: how.to_owned(),
-        columns: vec![Column { name: "a hit".to_owned(), unit: "ns".to_owned() }],
+        columns: vec![Column::new("a hit", "ns")],
         rows,
         base: Some(0),
         plot,
@@ -82,7 +82,7 @@ impl Bench {
         if let Some(mut out) = fire.0.stdout.take() {
             std::io::Read::read_to_string(&mut out, &mut said).map_err(|e| e.to_string())?;
         }
-        end(tracer)?;
+        tracer.interrupt();
         said.trim().parse().map_err(|_| format!("the traced program said {said:?}"))
     }
 
@@ -266,7 +266,7 @@ impl Bench {
         Ok(Table {
             title: "Time by events".to_owned(),
             how: "The same, by how often the probe is hit.".to_owned(),
-            columns: vec![Column { name: "all hits".to_owned(), unit: "ms".to_owned() }],
+            columns: vec![Column::new("all hits", "ms")],
             rows: rounds(7, contestants)?,
             base: None,
             plot: Plot::Lines("hits".to_owned()),
@@ -297,12 +297,11 @@ impl Bench {
             Contestant::new("1 thread fires", move || measure(1)),
             Contestant::new("2 threads fire", move || measure(2)),
         ];
-        let column = |name: &str, unit: &str| Column { name: name.to_owned(), unit: unit.to_owned() };
         Ok(Table {
             title: "Sustained, end to end".to_owned(),
             how: "`usdt-attach trace bench:hit -- fire -n 5000000`, printed as text to `/dev/null`; from the start of the tracer to its end."
                 .to_owned(),
-            columns: vec![column("delivered", "million events a second"), column("dropped", "events")],
+            columns: vec![Column::new("delivered", "million events a second"), Column::new("dropped", "events")],
             rows: rounds(7, contestants)?,
             base: None,
             plot: Plot::None,
@@ -408,7 +407,7 @@ fn decoder(fire: &Path) -> Result<Table, String> {
         title: "Reading records".to_owned(),
         how: "Half a million times the same record of three arguments, one a string, on one processor."
             .to_owned(),
-        columns: vec![Column { name: "records".to_owned(), unit: "million a second".to_owned() }],
+        columns: vec![Column::new("records", "million a second")],
         rows: rounds(ROUNDS, contestants)?,
         base: None,
         plot: Plot::None,

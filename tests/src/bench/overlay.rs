@@ -2,9 +2,9 @@
 
 use super::off::parse;
 use super::results::{Column, Plot, Table};
-use super::tool::{self, OTHERS, SEAL, TARGET, done, end, ours, pinned, quietly, with_path};
+use super::tool::{self, OTHERS, SEAL, TARGET, done, ours, pinned, quietly, with_path};
 use super::turns::{Contestant, rounds};
-use crate::{root, text};
+use crate::root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -57,7 +57,7 @@ fn off(stock: &Path, probed: &Path) -> Result<Table, String> {
     };
     let contestants =
         vec![one("stock Go", stock), one("with the overlay", probed), one("stock Go once more", &again)];
-    let column = |(_, what): &(&str, &str)| Column { name: (*what).to_owned(), unit: "ns".to_owned() };
+    let column = |(_, what): &(&str, &str)| Column::new(what, "ns");
     Ok(Table {
         title: "Probes of the runtime, nobody traces".to_owned(),
         how: "`tests/go/overhead`, 100 ms a benchmark, one processor.".to_owned(),
@@ -77,7 +77,7 @@ fn counted(probed: &Path) -> Result<Table, String> {
                 quietly(pinned(OTHERS, ours("usdt-attach")).args(["count", probe, "--exe"]).arg(probed))?;
             std::thread::sleep(Duration::from_millis(200));
             let on = measure(probed, name);
-            end(tracer)?;
+            tracer.interrupt();
             Ok(vec![(only(on?)? - off) / hits])
         })
     });
@@ -85,7 +85,7 @@ fn counted(probed: &Path) -> Result<Table, String> {
         title: "Probes of the runtime, counted".to_owned(),
         how: "Those benchmarks under `usdt-attach count`, one probe at a time, less what they take without."
             .to_owned(),
-        columns: vec![Column { name: "a hit".to_owned(), unit: "ns".to_owned() }],
+        columns: vec![Column::new("a hit", "ns")],
         rows: rounds(5, contestants.collect())?,
         base: None,
         plot: Plot::None,
@@ -96,7 +96,7 @@ fn counted(probed: &Path) -> Result<Table, String> {
 fn measure(program: &Path, pattern: &str) -> Result<Vec<f64>, String> {
     let mut command = pinned(TARGET, program);
     command.args(["-test.run=^$", &format!("-test.bench={pattern}"), "-test.benchtime=100ms", "-test.cpu=1"]);
-    let out = text(&done(&mut command)?.stdout);
+    let out = done(&mut command)?;
     let values: Vec<(String, f64)> = parse(&out).collect();
     let wanted = BENCHMARKS.iter().filter(|(name, _)| pattern == "." || *name == pattern);
     wanted

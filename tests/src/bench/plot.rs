@@ -130,7 +130,7 @@ mod tests {
         };
         Table {
             title: "Sites".to_owned(),
-            columns: vec![Column { name: "time".to_owned(), unit: "ms".to_owned() }],
+            columns: vec![Column::new("time", "ms")],
             rows: vec![row("ours, 1", 1.0, 2.0), row("ours, 100", 100.0, 200.0), row("theirs, 1", 1.0, 50.0)],
             plot,
             ..Table::default()

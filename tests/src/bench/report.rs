@@ -3,44 +3,36 @@
 use super::plot;
 use super::results::{Plot, Section, Table};
 use super::sample::{Middle, spread};
+use super::tool::write;
 use crate::root;
 use std::fmt::Write as _;
-use std::path::Path;
 
-/// Replaces what was known of these sections, and writes all of it.
-pub(super) fn write(measured: Vec<Section>) -> Result<(), String> {
+/// Replaces what was known of this section, and writes all of it.
+pub(super) fn keep(measured: Section) -> Result<(), String> {
     let data = root().join("docs/benchmarks.json");
     let mut all: Vec<Section> = match std::fs::read(&data) {
         Ok(known) => serde_json::from_slice(&known).map_err(|e| format!("{}: {e}", data.display()))?,
         // Of the first run, nothing is known.
         Err(_) => Vec::new(),
     };
-    for section in measured {
-        match all.iter_mut().find(|known| known.name == section.name) {
-            Some(known) => *known = section,
-            None => all.push(section),
-        }
+    match all.iter_mut().find(|known| known.name == measured.name) {
+        Some(known) => *known = measured,
+        None => all.push(measured),
     }
     let json = serde_json::to_string(&all).map_err(|e| e.to_string())?;
     // A line for each contestant: changes can be read.
-    put(&data, &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
+    write(&data, &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
     let page = root().join("docs/benchmarks.md");
     let mut text = std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
     for section in &all {
         text = insert(&text, section)?;
         for table in &section.tables {
             if let Some(drawing) = plot::draw(table)? {
-                put(&root().join("docs").join(file(section, table)), &drawing)?;
+                write(&root().join("docs").join(file(section, table)), &drawing)?;
             }
         }
     }
-    put(&page, &text)
-}
-
-fn put(file: &Path, content: &str) -> Result<(), String> {
-    let failed = |e: std::io::Error| format!("{}: {e}", file.display());
-    file.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
-    std::fs::write(file, content).map_err(failed)
+    write(&page, &text)
 }
 
 /// A table's drawing, from the page.
@@ -153,7 +145,7 @@ mod tests {
         Table {
             title: "A probe, off".to_owned(),
             how: "In a loop.".to_owned(),
-            columns: vec![Column { name: "time".to_owned(), unit: "ns".to_owned() }],
+            columns: vec![Column::new("time", "ns")],
             rows: vec![row("empty", &[1.0, 1.0, 2.0]), row("probe", &[2.0, 3.0, 4.0])],
             base: Some(0),
             plot: Plot::Bars,

@@ -33,6 +33,12 @@ pub(super) struct Column {
     pub(super) unit: String,
 }
 
+impl Column {
+    pub(super) fn new(name: &str, unit: &str) -> Column {
+        Column { name: name.to_owned(), unit: unit.to_owned() }
+    }
+}
+
 /// A contestant.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Row {

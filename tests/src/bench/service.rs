@@ -3,14 +3,13 @@
 mod program;
 
 use super::results::{Column, Plot, Table};
-use super::tool::{self, OTHERS, TARGET, done, end, ours, pinned, quietly};
+use super::tool::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly};
 use super::turns::{Contestant, rounds};
-use crate::{Process, text};
+use crate::{Process, wait_for};
 use program::Programs;
 pub(super) use program::overlay;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 const SERVICE: &str = "127.0.0.1:18080";
 const COLLECTOR: &str = "127.0.0.1:18126";
@@ -156,7 +155,6 @@ fn table(title: &str, how: &str, setups: &[Setup<'_>], url: &str, count: usize) 
         .iter()
         .map(|setup| Contestant::new(setup.name, move || serve(setup, load, Some(rate))))
         .collect();
-    let column = |name: &str, unit: &str| Column { name: name.to_owned(), unit: unit.to_owned() };
     Ok(Table {
         title: title.to_owned(),
         how: format!(
@@ -166,12 +164,12 @@ fn table(title: &str, how: &str, setups: &[Setup<'_>], url: &str, count: usize) 
             100.0 * SHARE
         ),
         columns: vec![
-            column("capacity", "requests/s"),
-            column("CPU a request", "µs"),
-            column("p50", "µs"),
-            column("p99", "µs"),
-            column("p99.9", "µs"),
-            column("memory", "MiB"),
+            Column::new("capacity", "requests/s"),
+            Column::new("CPU a request", "µs"),
+            Column::new("p50", "µs"),
+            Column::new("p99", "µs"),
+            Column::new("p99.9", "µs"),
+            Column::new("memory", "MiB"),
         ],
         rows: rounds(count, contestants)?,
         base: Some(0),
@@ -192,7 +190,7 @@ impl Load {
         if let Some(rate) = rate {
             load.args(["-rate", &rate.to_string(), "-workers", "32"]);
         }
-        let said = text(&done(&mut load)?.stdout);
+        let said = done(&mut load)?;
         let result: serde_json::Value = serde_json::from_str(&said).map_err(|e| format!("{e}: {said}"))?;
         match result.get("failed").and_then(serde_json::Value::as_f64) {
             Some(0.0) => Ok(result),
@@ -206,19 +204,13 @@ fn serve(setup: &Setup<'_>, load: &Load, rate: Option<f64>) -> Result<Vec<f64>, 
     let _collector = setup.collector.then(collector).transpose()?;
     let mut service = pinned(TARGET, setup.program);
     let service = quietly(service.args(&setup.args).envs(setup.environment.iter().cloned()))?;
-    wait_for(SERVICE)?;
+    wait_for_listener(SERVICE);
     let tracer = match setup.tracer {
         [] => None,
         args => {
             let mut attach = pinned(OTHERS, ours("usdt-attach"));
             let tracer = quietly(attach.args(args).args(["-p", &service.pid().to_string()]))?;
-            let begin = Instant::now();
-            while tracer.links() == 0 {
-                if begin.elapsed() > Duration::from_secs(10) {
-                    return Err(format!("{args:?} does not attach"));
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            wait_for("the tracer to attach", || tracer.links() > 0);
             Some(tracer)
         }
     };
@@ -233,27 +225,20 @@ fn serve(setup: &Setup<'_>, load: &Load, rate: Option<f64>) -> Result<Vec<f64>, 
         let used = processor_time(service.pid())? - before;
         values.push(used * 1e6 / number(&result, "requests"));
         values.extend(["p50", "p99", "p999"].map(|name| number(&result, name)));
-        values.push(memory(service.pid()));
+        values.push(memory(service.pid(), "VmRSS"));
     }
-    tracer.map(end).transpose()?;
+    tracer.map(Process::interrupt);
     Ok(values)
 }
 
 fn collector() -> Result<Process, String> {
     let collector = quietly(pinned(OTHERS, tool::folder().join("load")).args(["-collect", COLLECTOR]))?;
-    wait_for(COLLECTOR)?;
+    wait_for_listener(COLLECTOR);
     Ok(collector)
 }
 
-fn wait_for(address: &str) -> Result<(), String> {
-    let begin = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        if begin.elapsed() > Duration::from_secs(20) {
-            return Err(format!("nobody listens at {address}"));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
+fn wait_for_listener(address: &str) {
+    wait_for(&format!("somebody who listens at {address}"), || TcpStream::connect(address).is_ok());
 }
 
 /// Seconds that a process has had a processor: `schedstat`, because ticks are too coarse.
@@ -264,11 +249,4 @@ fn processor_time(pid: u32) -> Result<f64, String> {
         said.split_whitespace().next()?.parse::<f64>().ok()
     };
     Ok(tasks.flatten().filter_map(of).sum::<f64>() / 1e9)
-}
-
-/// Resident, in MiB.
-fn memory(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
 }

@@ -1,20 +1,17 @@
 //! What is measured: release builds of our tools, programs of `tests/bench`, other tracers.
 
-use crate::{Process, root, text};
+pub(super) use crate::output as done;
+use crate::{Process, root};
 use std::ffi::OsStr;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::target::Target;
 
 /// Processors: what is traced has one, whoever traces the other.
 pub(super) const TARGET: &str = "1";
 pub(super) const OTHERS: &str = "0";
-
-/// More than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Built by `cargo xtask bench`.
 pub(super) fn ours(name: &str) -> PathBuf {
@@ -42,15 +39,6 @@ pub(super) fn pinned(processors: &str, program: impl AsRef<OsStr>) -> Command {
 pub(super) fn with_path(command: &mut Command) -> &mut Command {
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", root().join("target/release").display()))
-}
-
-/// Runs it to its end; an error where it fails.
-pub(super) fn done(command: &mut Command) -> Result<Output, String> {
-    let out = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
-    if out.status.success() {
-        return Ok(out);
-    }
-    Err(format!("{command:?}: {}: {}{}", out.status, text(&out.stdout), text(&out.stderr)))
 }
 
 /// Milliseconds until it has ended.
@@ -108,30 +96,23 @@ pub(super) fn plan(file: &Path, glob: &str) -> Result<Plan, String> {
     Plan::new(&chosen, &options).map(|(plan, _)| plan).map_err(|e| e.to_string())
 }
 
-/// Ends a tracer: by the end of its input, by an interrupt, by force. What it said on standard error.
-pub(super) fn end(mut tracer: Process) -> Result<String, String> {
-    drop(tracer.0.stdin.take());
-    let begin = Instant::now();
-    let mut next = begin;
-    while tracer.0.try_wait().map_err(|e| e.to_string())?.is_none() {
-        if begin.elapsed() > PATIENCE {
-            return Err(format!("process {} does not end", tracer.pid()));
-        }
-        if Instant::now() >= next {
-            tracer.signal(2);
-            next = Instant::now() + Duration::from_secs(3);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let mut said = String::new();
-    if let Some(mut errors) = tracer.0.stderr.take() {
-        let _ = errors.read_to_string(&mut said);
-    }
-    Ok(said)
-}
-
 /// Starts a tracer that says nothing to anybody.
 pub(super) fn quietly(command: &mut Command) -> Result<Process, String> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map(Process).map_err(|e| format!("{command:?}: {e}"))
+}
+
+/// Writes a file, and makes the folders above it.
+pub(super) fn write(file: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", file.display());
+    file.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+    std::fs::write(file, content).map_err(failed)
+}
+
+/// A size that `/proc/PID/status` says, in MiB.
+pub(super) fn memory(pid: u32, name: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(f64::NAN) / 1024.0
 }

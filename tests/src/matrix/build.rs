@@ -1,6 +1,6 @@
 //! The programs.
 
-use super::output;
+use crate::output;
 use crate::{Process, command, root};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,7 +1,7 @@
 //! The tracers: each reads the arguments of hits that follow each other, at a program that never stops.
 
 use super::build::Built;
-use super::output;
+use crate::output;
 use crate::{command, root};
 use std::path::{Path, PathBuf};
 use std::process::Command;

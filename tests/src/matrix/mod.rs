@@ -9,8 +9,6 @@ use build::{Built, Kind, Seal};
 use consumer::Consumer;
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 
 /// Releases, the newest of each minor version that was there when this was written.
@@ -99,16 +97,4 @@ fn hole((_, kind, seal, consumer): &Cell) -> Option<&'static str> {
         (Kind::StrippedAfter, Seal::None) => Some("nothing was sealed that could be stripped afterwards"),
         _ => None,
     }
-}
-
-/// Runs a command to its end and returns what it printed.
-fn output(command: &mut Command) -> Result<String, String> {
-    let out = command.output().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
-    let (text, errors) = (crate::text(&out.stdout), crate::text(&out.stderr));
-    if out.status.success() {
-        return Ok(text);
-    }
-    let last = errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
-    Err(format!("{}: {}: {last}", program.display(), out.status))
 }

@@ -249,6 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn a_record_ends_with_its_last_text() {
+        let schema = [("id", Kind::Int), ("method", Kind::String)];
+        let layout = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi", Some(&schema)));
+        assert_eq!((layout.last_text(), layout.least(), layout.size), (Some((72, 64)), 80, 144));
+        let number = layout_of(&probe("8@%rbx", None));
+        assert_eq!((number.last_text(), number.least()), (None, number.size));
+        // Its texts are written where the record itself is.
+        let many = [("a", Kind::Cstring); 8];
+        let large = layout_of(&probe(&["8@%rbx"; 8].join(" "), Some(&many)));
+        assert!(large.size > LARGEST_STAGED);
+        assert_eq!((large.last_text(), large.least()), (None, large.size));
+    }
+
+    #[test]
     fn operands_of_compilers() {
         let layout = layout_of(&probe(
             "-4@%edi 1@%ah 8@$-3 4@-20(%rbp) 2@-16(%rbp) 8@(%rax,%rbx,4) 8f@%xmm0 8@sym(%rip) 8@%zz",

@@ -1,7 +1,7 @@
 //! Services to measure, built in different ways.
 
-use super::super::tool::{self, SEAL, done, ours, with_path};
-use crate::{root, text};
+use super::super::tool::{self, SEAL, done, ours, with_path, write};
+use crate::root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,18 +47,12 @@ impl Programs {
 pub(in super::super) fn overlay() -> Result<String, String> {
     let folder = tool::folder().join("overlay");
     let list = done(Command::new(ours("usdt-gen")).arg("overlay").arg("-o").arg(folder))?;
-    Ok(format!("-overlay={}", text(&list.stdout).trim()))
+    Ok(format!("-overlay={}", list.trim()))
 }
 
 fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
     let mut go = Command::new("go");
     done(with_path(go.args(args).current_dir(folder))).map(drop)
-}
-
-fn write(file: &Path, content: &str) -> Result<(), String> {
-    let failed = |e: std::io::Error| format!("{}: {e}", file.display());
-    file.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
-    std::fs::write(file, content).map_err(failed)
 }
 
 fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
@@ -84,8 +78,8 @@ fn instrumented() -> Result<PathBuf, String> {
         return Ok(out);
     }
     let modules = root().join("tests/bench");
+    std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
     for name in ["go.mod", "go.sum", "service", "probes"] {
-        std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
         done(Command::new("cp").arg("-r").arg(modules.join(name)).arg(&folder))?;
     }
     let wanted = "//go:build tools\n\npackage tools\n\nimport (\n\t_ \"github.com/DataDog/dd-trace-go/contrib/net/http/v2\" // integration\n\t_ \"github.com/DataDog/orchestrion\"\n)\n";
