@@ -295,10 +295,18 @@ impl Process {
 
     /// How many BPF links and perf events it holds, which is what attaching ends with.
     pub fn links(&self) -> usize {
+        self.descriptors(&["bpf_link", "bpf-link", "[perf_event]"])
+    }
+
+    /// How many BPF links: a perf event counts its semaphore up before its program has one.
+    pub fn bpf_links(&self) -> usize {
+        self.descriptors(&["bpf_link", "bpf-link"])
+    }
+
+    fn descriptors(&self, names: &[&str]) -> usize {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten();
         let targets = entries.filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());
-        let is_one = |name: &str| ["bpf_link", "bpf-link", "[perf_event]"].iter().any(|l| name.contains(l));
-        targets.filter(|t| is_one(&t.to_string_lossy())).count()
+        targets.filter(|target| names.iter().any(|name| target.to_string_lossy().contains(name))).count()
     }
 
     /// Waits until it has ended by itself and returns what it wrote. Two minutes are more than any test takes: a
