@@ -9,12 +9,18 @@ use crate::{Process, wait_for};
 use program::Programs;
 pub(super) use program::overlay;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-const SERVICE: &str = "127.0.0.1:18080";
-const COLLECTOR: &str = "127.0.0.1:18126";
+/// Of the first service; each further one has the next.
+const FIRST_PORT: u16 = 18080;
+/// In arguments and environments, what becomes the service's own address.
+const ADDRESS: &str = "ADDRESS";
+const COLLECTOR: &str = "127.0.0.1:18326";
 /// Of what the service answers at most.
 const SHARE: f64 = 0.8;
+/// How long each is asked in a round. All services run all the time and are asked by turns: what slows the machine down for
+/// seconds slows all of them down, and many short rounds tell apart what a few long ones do not.
+const BURST: &str = "200ms";
 
 /// How a service is run.
 struct Setup<'a> {
@@ -24,13 +30,12 @@ struct Setup<'a> {
     environment: Vec<(&'static str, String)>,
     /// What `usdt-attach` does to it.
     tracer: &'static [&'static str],
-    collector: bool,
 }
 
 impl<'a> Setup<'a> {
     fn new(name: &'static str, program: &'a Path, args: &[&str]) -> Setup<'a> {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        Setup { name, program, args, environment: Vec::new(), tracer: &[], collector: false }
+        Setup { name, program, args, environment: Vec::new(), tracer: &[] }
     }
 
     fn traced(mut self, tracer: &'static [&'static str]) -> Setup<'a> {
@@ -38,8 +43,7 @@ impl<'a> Setup<'a> {
         self
     }
 
-    fn collected(mut self, environment: &[(&'static str, &str)]) -> Setup<'a> {
-        self.collector = true;
+    fn environment(mut self, environment: &[(&'static str, &str)]) -> Setup<'a> {
         self.environment = environment.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         self
     }
@@ -60,7 +64,7 @@ pub(super) fn caddy() -> Result<Vec<Table>, String> {
 }
 
 fn small(programs: &Programs) -> Result<Table, String> {
-    let listen = ["-listen", SERVICE];
+    let listen = ["-listen", ADDRESS];
     let plain = programs.named("plain")?;
     let with = |name, program: &'static str| -> Result<Setup<'_>, String> {
         let program = programs.named(program)?;
@@ -79,8 +83,7 @@ fn small(programs: &Programs) -> Result<Table, String> {
             "OpenTelemetry SDK, a span a request",
             plain,
             &[&listen[..], &["-otel", COLLECTOR]].concat(),
-        )
-        .collected(&[]),
+        ),
         Setup::new("function entries of the unmodified program, traced", plain, &listen).traced(SERVER),
     ];
     // Where it can be had.
@@ -88,17 +91,16 @@ fn small(programs: &Programs) -> Result<Table, String> {
         let agent = format!("http://{COLLECTOR}");
         setups.push(
             Setup::new("compile-time instrumentation (Orchestrion, net/http)", instrumented, &listen)
-                .collected(&[("DD_TRACE_AGENT_URL", &agent), ("DD_TRACE_STARTUP_LOGS", "false")]),
+                .environment(&[("DD_TRACE_AGENT_URL", &agent), ("DD_TRACE_STARTUP_LOGS", "false")]),
         );
     }
-    let url = format!("http://{SERVICE}/orders?items=100");
     table(
         "A small service",
         "`tests/bench/service`: `net/http`, an order of 100 items priced, hashed and encoded in each request; two probes \
          a request, with number, method, path, status and bytes.",
         &setups,
-        &url,
-        7,
+        "/orders?items=100",
+        60,
     )
 }
 
@@ -110,7 +112,7 @@ fn large(programs: &Programs) -> Result<Table, String> {
         .map_err(|e| e.to_string())?;
     let write = |name: &str, tracing: &str| {
         let text = format!(
-            "{{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}}\nhttp://{SERVICE} {{\n\troot * {}\n\t{tracing}\n\theader X-Served-By {{vars.name}}\n\tencode gzip\n\tfile_server\n}}\n",
+            "{{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}}\nhttp://{{$ADDRESS}} {{\n\troot * {}\n\t{tracing}\n\theader X-Served-By {{vars.name}}\n\tencode gzip\n\tfile_server\n}}\n",
             site.display()
         );
         let file = config.with_file_name(name);
@@ -128,39 +130,43 @@ fn large(programs: &Programs) -> Result<Table, String> {
         Setup::new("runtime overlay, nobody traces", overlay, &args),
         Setup::new("runtime overlay, requests counted", overlay, &args).traced(SERVER_COUNTED),
         Setup::new("runtime overlay, every request traced", overlay, &args).traced(SERVER),
-        Setup::new("its own OpenTelemetry tracing", stock, &tracing).collected(&[
+        Setup::new("its own OpenTelemetry tracing", stock, &tracing).environment(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ]),
         Setup::new("function entries of the unmodified program, traced", stock, &args).traced(SERVER),
     ];
-    let url = format!("http://{SERVICE}/page.html");
     table(
         "A large service: Caddy",
         "Caddy 2.11.9, a page of 22 KiB from disk; two probes a request of the runtime's, with host, method, path, status and bytes.",
         &setups,
-        &url,
-        5,
+        "/page.html",
+        60,
     )
 }
 
-fn table(title: &str, how: &str, setups: &[Setup<'_>], url: &str, count: usize) -> Result<Table, String> {
-    let load = Load { program: tool::folder().join("load"), url: url.to_owned() };
+fn table(title: &str, how: &str, setups: &[Setup<'_>], path: &str, count: usize) -> Result<Table, String> {
+    let _collector = collector()?;
+    let mut running = Vec::new();
+    for (setup, port) in setups.iter().zip(FIRST_PORT..) {
+        running.push(Running::start(setup, port, path).map_err(|e| format!("{}: {e}", setup.name))?);
+    }
     // The same rate for all: of what the first answers.
-    let first = setups.first().ok_or("nothing to run")?;
-    let most = serve(first, &load, None)?.first().copied().unwrap_or(0.0);
-    let rate = SHARE * most;
-    let load = &load;
+    let first = running.first().ok_or("nothing to run")?;
+    let mut most: Vec<f64> = (0..9).map(|_| first.capacity()).collect::<Result<_, _>>()?;
+    most.sort_by(f64::total_cmp);
+    let rate = SHARE * most.get(most.len() / 2).copied().unwrap_or_default();
     let contestants = setups
         .iter()
-        .map(|setup| Contestant::new(setup.name, move || serve(setup, load, Some(rate))))
+        .zip(&running)
+        .map(|(setup, service)| Contestant::new(setup.name, move || service.measure(rate)))
         .collect();
     Ok(Table {
         title: title.to_owned(),
         how: format!(
-            "{how} The service has one processor; who asks, traces or collects has the other. Capacity: eight connections, as fast as \
-             they are answered. The rest at {rate:.0} requests a second, {:.0} % of the first row's capacity, latencies from when a \
-             request was due.",
+            "{how} All run at once and are asked by turns, {BURST} each: capacity by eight connections, as fast as they are answered; then \
+             {rate:.0} requests a second, {:.0} % of the first row's capacity, latencies from when a request was due. Services have one \
+             processor; who asks, traces or collects has the other.",
             100.0 * SHARE
         ),
         columns: vec![
@@ -177,16 +183,51 @@ fn table(title: &str, how: &str, setups: &[Setup<'_>], url: &str, count: usize) 
     })
 }
 
-/// Who asks.
-struct Load {
-    program: PathBuf,
+/// A service, and who traces it.
+struct Running {
+    service: Process,
+    tracer: Option<Process>,
     url: String,
 }
 
-impl Load {
-    fn run(&self, duration: &str, rate: Option<f64>) -> Result<serde_json::Value, String> {
-        let mut load = pinned(OTHERS, &self.program);
-        load.args(["-url", &self.url, "-duration", duration]);
+impl Running {
+    fn start(setup: &Setup<'_>, port: u16, path: &str) -> Result<Running, String> {
+        let address = format!("127.0.0.1:{port}");
+        let mut service = pinned(TARGET, setup.program);
+        service.args(setup.args.iter().map(|arg| arg.replace(ADDRESS, &address)));
+        let service = quietly(service.env(ADDRESS, &address).envs(setup.environment.iter().cloned()))?;
+        wait_for_listener(&address);
+        let tracer = match setup.tracer {
+            [] => None,
+            args => {
+                let mut attach = pinned(OTHERS, ours("usdt-attach"));
+                let tracer = quietly(attach.args(args).args(["-p", &service.pid().to_string()]))?;
+                wait_for("the tracer to attach", || tracer.links() > 0);
+                Some(tracer)
+            }
+        };
+        Ok(Running { service, tracer, url: format!("http://{address}{path}") })
+    }
+
+    fn capacity(&self) -> Result<f64, String> {
+        Ok(number(&self.ask(None)?, "throughput"))
+    }
+
+    /// Capacity, and the rest of the columns at a rate.
+    fn measure(&self, rate: f64) -> Result<Vec<f64>, String> {
+        let mut values = vec![self.capacity()?];
+        let before = processor_time(self.service.pid())?;
+        let result = self.ask(Some(rate))?;
+        let used = processor_time(self.service.pid())? - before;
+        values.push(used * 1e6 / number(&result, "requests"));
+        values.extend(["p50", "p99", "p999"].map(|name| number(&result, name)));
+        values.push(memory(self.service.pid(), "VmRSS"));
+        Ok(values)
+    }
+
+    fn ask(&self, rate: Option<f64>) -> Result<serde_json::Value, String> {
+        let mut load = pinned(OTHERS, tool::folder().join("load"));
+        load.args(["-url", &self.url, "-duration", BURST]);
         if let Some(rate) = rate {
             load.args(["-rate", &rate.to_string(), "-workers", "32"]);
         }
@@ -199,36 +240,14 @@ impl Load {
     }
 }
 
-/// Capacity and, at a rate, the rest of the columns.
-fn serve(setup: &Setup<'_>, load: &Load, rate: Option<f64>) -> Result<Vec<f64>, String> {
-    let _collector = setup.collector.then(collector).transpose()?;
-    let mut service = pinned(TARGET, setup.program);
-    let service = quietly(service.args(&setup.args).envs(setup.environment.iter().cloned()))?;
-    wait_for_listener(SERVICE);
-    let tracer = match setup.tracer {
-        [] => None,
-        args => {
-            let mut attach = pinned(OTHERS, ours("usdt-attach"));
-            let tracer = quietly(attach.args(args).args(["-p", &service.pid().to_string()]))?;
-            wait_for("the tracer to attach", || tracer.links() > 0);
-            Some(tracer)
-        }
-    };
-    load.run("500ms", None)?;
-    let number = |result: &serde_json::Value, name: &str| {
-        result.get(name).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN)
-    };
-    let mut values = vec![number(&load.run("1500ms", None)?, "throughput")];
-    if let Some(rate) = rate {
-        let before = processor_time(service.pid())?;
-        let result = load.run("1500ms", Some(rate))?;
-        let used = processor_time(service.pid())? - before;
-        values.push(used * 1e6 / number(&result, "requests"));
-        values.extend(["p50", "p99", "p999"].map(|name| number(&result, name)));
-        values.push(memory(service.pid(), "VmRSS"));
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tracer.take().map(Process::interrupt);
     }
-    tracer.map(Process::interrupt);
-    Ok(values)
+}
+
+fn number(result: &serde_json::Value, name: &str) -> f64 {
+    result.get(name).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN)
 }
 
 fn collector() -> Result<Process, String> {
