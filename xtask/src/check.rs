@@ -69,7 +69,7 @@ pub(crate) fn build(tools: &Tools) -> Outcome {
 
 /// The Go side: formatted, vetted on every kind of platform, tested.
 fn go(tools: &Tools) -> Outcome {
-    for module in ["go-stubs", "tests/go"] {
+    for module in golden::MODULES {
         let folder = root().join(module);
         let unformatted = output(tools.go("gofmt", &["-l", "."]).current_dir(&folder))?;
         if !unformatted.is_empty() {

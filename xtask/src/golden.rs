@@ -4,8 +4,8 @@ use crate::check;
 use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::setup::{self, Tools};
 
-/// Go modules whose packages `go generate` makes.
-const MODULES: &[&str] = &["go-stubs", "tests/go"];
+/// Go modules whose packages `go generate` makes. Those with dependencies are on their own, so that the others have none.
+pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
 
 /// Rewrites them all.
 pub(crate) fn run(_: &[String]) -> Outcome {
@@ -30,10 +30,19 @@ fn generate(tools: &Tools) -> Outcome {
     Ok(())
 }
 
+/// Fails where a definition of ours is not in the form that we tell others to use.
+fn format(tools: &Tools) -> Outcome {
+    let files = output(&mut command("git", &["ls-files", "--", "go-stubs/*.d"]))?;
+    let mut args = vec!["fmt", "--check"];
+    args.extend(files.lines());
+    execute(command("usdt-gen", &args).env("PATH", tools.path()))
+}
+
 /// Fails when regenerating changes a file that git knows.
 pub(crate) fn check(tools: &Tools) -> Outcome {
     let before = state()?;
     generate(tools)?;
+    format(tools)?;
     if state()? == before {
         return Ok(());
     }

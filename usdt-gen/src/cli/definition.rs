@@ -55,7 +55,7 @@ pub(super) fn parse(
     })
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+pub(super) fn read(path: &Path) -> Result<String, Failure> {
     let bytes = std::fs::read(path)
         .map_err(|e| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display())))?;
     String::from_utf8(bytes).map_err(|e| {

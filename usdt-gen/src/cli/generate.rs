@@ -73,7 +73,7 @@ fn existing(folder: &Path, definition: &str) -> Option<String> {
     source.lines().find_map(|l| l.strip_prefix("package ")).map(|name| name.trim().to_owned())
 }
 
-fn write(folder: &Path, files: &[File]) -> Result<i32, Failure> {
+pub(super) fn write(folder: &Path, files: &[File]) -> Result<i32, Failure> {
     if !folder.as_os_str().is_empty() {
         std::fs::create_dir_all(folder)
             .map_err(|e| Failure(REFUSED, format!("cannot create {}: {e}", folder.display())))?;
@@ -85,7 +85,13 @@ fn write(folder: &Path, files: &[File]) -> Result<i32, Failure> {
     Ok(OK)
 }
 
-/// A unified diff of every file that is not what it should be.
+/// What would change in a file, as a unified diff.
+pub(super) fn difference(name: &str, how: &str, old: &str, new: &str) -> Result<(), Failure> {
+    let diff = similar::TextDiff::from_lines(old, new);
+    print(&diff.unified_diff().header(name, &format!("{name} ({how})")).to_string())
+}
+
+/// Says of every file that is not what it should be what would change.
 fn check(folder: &Path, files: &[File]) -> Result<i32, Failure> {
     let mut stale = Vec::new();
     for file in files {
@@ -99,8 +105,7 @@ fn check(folder: &Path, files: &[File]) -> Result<i32, Failure> {
             continue;
         }
         let name = target.display().to_string();
-        let diff = similar::TextDiff::from_lines(old.as_str(), file.text.as_str());
-        print(&diff.unified_diff().header(&name, &format!("{name} (generated)")).to_string())?;
+        difference(&name, "generated", &old, &file.text)?;
         stale.push(name);
     }
     if stale.is_empty() {

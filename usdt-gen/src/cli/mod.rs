@@ -1,7 +1,9 @@
 //! The command line of `usdt-gen`.
 
 mod definition;
+mod format;
 mod generate;
+mod init;
 mod interface;
 mod overlay;
 mod verify;
@@ -22,7 +24,8 @@ use std::path::{Path, PathBuf};
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Examples:\n  usdt-gen probes.d                            the package, beside the file\n  \
+    after_help = "Examples:\n  usdt-gen init                                a first definition, in the module you are in\n  \
+                  usdt-gen probes.d                            the package, beside the file\n  \
                   //go:generate usdt-gen probes.d              the same from `go generate`\n  \
                   go build -toolexec='usdt-gen toolexec' ./x   a sealed binary\n\n\
                   Exit status: 0 done, 1 done and something found (--check, diff, verify),\n2 bad usage or input, 3 the system refused."
@@ -39,6 +42,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Begin: a package with a first definition in the Go module that you are in, generated and ready to call
+    Init(init::InitArgs),
+    /// Bring definitions into their canonical form
+    Fmt {
+        /// Definitions, changed in place; `-` reads standard input and writes standard output
+        #[arg(required = true, value_name = "PROBES.D")]
+        files: Vec<PathBuf>,
+        /// Write nothing; show what would change and exit with 1 if anything would
+        #[arg(long)]
+        check: bool,
+    },
     /// Add the sections that tracers look for to a built binary
     Seal {
         /// Binary built with a generated package in it
@@ -158,6 +172,8 @@ pub fn main() -> i32 {
     let colour = cli.color.on(&std::io::stderr());
     let result = match cli.command {
         None => generate::run(&cli.generate, colour),
+        Some(Command::Init(args)) => init::run(&args),
+        Some(Command::Fmt { files, check }) => format::run(&files, check, colour),
         Some(Command::Schema { source, language }) => interface::schema(&source, &language, colour),
         Some(Command::Doc { source, language }) => interface::doc(&source, &language, colour),
         Some(Command::Bpftrace { source, language }) => interface::bpftrace(&source, &language, colour),

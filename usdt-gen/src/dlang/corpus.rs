@@ -19,6 +19,11 @@ fn files(name: &str) -> Vec<(String, String)> {
     paths.iter().map(|path| (stem(path), std::fs::read_to_string(path).unwrap())).collect()
 }
 
+/// The texts of all of them, those with mistakes as well.
+pub(super) fn texts() -> Vec<String> {
+    ["files", "mistakes"].into_iter().flat_map(files).map(|(_, text)| text).collect()
+}
+
 fn read(name: &str, text: &str) -> Parsed {
     // Paths in messages are relative, wherever the tests run.
     let root = folder("include");

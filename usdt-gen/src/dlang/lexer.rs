@@ -42,7 +42,8 @@ impl Token {
     }
 }
 
-const OPERATORS: [&str; 12] = ["&&", "||", "==", "!=", "<=", ">=", "<<", ">>", "->", "++", "--", "##"];
+pub(super) const OPERATORS: [&str; 12] =
+    ["&&", "||", "==", "!=", "<=", ">=", "<<", ">>", "->", "++", "--", "##"];
 
 /// Splits the text at `range`. The last token is always [`Kind::End`].
 pub(super) fn lex(sources: &Sources, range: &Span) -> Vec<Token> {

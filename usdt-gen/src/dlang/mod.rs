@@ -8,6 +8,7 @@
 mod ast;
 mod check;
 mod constant;
+mod format;
 mod lexer;
 mod parser;
 mod preprocess;
@@ -15,6 +16,7 @@ mod print;
 mod strict;
 mod types;
 
+pub use format::format;
 pub use print::print;
 pub use strict::Dialect;
 

@@ -1,0 +1,120 @@
+// Package usdtslog has a handler for log/slog that fires a static probe (USDT) for each record.
+//
+// While a tracer is attached to slog:record, records of every level reach the probe, debug records too, without a change
+// of the program's configuration; the handler behind it gets those of its own level, as always.
+//
+// While nobody traces, a record costs a load and a test more, and no allocation.
+package usdtslog
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"usdt.local/go-stubs/usdtslog/internal/probes"
+)
+
+// Handler returns a handler that fires slog:record and passes records to next.
+func Handler(next slog.Handler) slog.Handler {
+	return &handler{next: next}
+}
+
+type handler struct {
+	next slog.Handler
+	// What WithAttrs and WithGroup were called with, in order.
+	steps []step
+}
+
+// step is attributes, or the name of a group that what follows belongs to.
+type step struct {
+	attrs []slog.Attr
+	group string
+}
+
+// asked says whether records may have come through although they are below the level of the handler behind.
+var asked atomic.Bool
+
+func (h *handler) Enabled(ctx context.Context, level slog.Level) bool {
+	if probes.RecordEnabled() {
+		asked.Store(true)
+		return true
+	}
+	return h.next.Enabled(ctx, level)
+}
+
+func (h *handler) Handle(ctx context.Context, record slog.Record) error {
+	// Once a tracer was there, a record may have been let in for it that is none of the other handler's.
+	if asked.Load() {
+		return h.sifted(ctx, record)
+	}
+	return h.next.Handle(ctx, record)
+}
+
+func (h *handler) sifted(ctx context.Context, record slog.Record) error {
+	if probes.RecordEnabled() {
+		h.fire(ctx, record)
+	}
+	if h.next.Enabled(ctx, record.Level) {
+		return h.next.Handle(ctx, record)
+	}
+	return nil
+}
+
+func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &handler{h.next.WithAttrs(attrs), append(h.steps[:len(h.steps):len(h.steps)], step{attrs: attrs})}
+}
+
+func (h *handler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	return &handler{h.next.WithGroup(name), append(h.steps[:len(h.steps):len(h.steps)], step{group: name})}
+}
+
+// buffers keeps what attributes are written into.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (h *handler) fire(ctx context.Context, record slog.Record) {
+	frame := runtime.Frame{}
+	if record.PC != 0 {
+		frame, _ = runtime.CallersFrames([]uintptr{record.PC}).Next()
+	}
+	probes.Record(int64(record.Level), record.Message, h.attributes(ctx, record), frame.File, int32(frame.Line))
+}
+
+// attributes renders what the record and the handler have beside time, level and message.
+func (h *handler) attributes(ctx context.Context, record slog.Record) string {
+	buffer := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buffer)
+	buffer.Reset()
+	// Level and message, which a handler writes first, have arguments of their own; a record without time has none.
+	own := 0
+	without := func(_ []string, attr slog.Attr) slog.Attr {
+		if own > 0 {
+			own--
+			return slog.Attr{}
+		}
+		return attr
+	}
+	text := slog.Handler(slog.NewTextHandler(buffer, &slog.HandlerOptions{Level: record.Level, ReplaceAttr: without}))
+	for _, step := range h.steps {
+		if step.group != "" {
+			text = text.WithGroup(step.group)
+		} else {
+			text = text.WithAttrs(step.attrs)
+		}
+	}
+	bare := slog.NewRecord(time.Time{}, record.Level, "", 0)
+	record.Attrs(func(attr slog.Attr) bool {
+		bare.AddAttrs(attr)
+		return true
+	})
+	own = 2
+	// A buffer takes every write.
+	_ = text.Handle(ctx, bare)
+	return string(bytes.TrimSpace(buffer.Bytes()))
+}

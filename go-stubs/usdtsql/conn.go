@@ -1,0 +1,229 @@
+package usdtsql
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"time"
+
+	"usdt.local/go-stubs/usdtsql/internal/probes"
+)
+
+// conn is a connection. What the driver's own can do is looked up once.
+type conn struct {
+	base     driver.Conn
+	execer   driver.ExecerContext
+	queryer  driver.QueryerContext
+	preparer driver.ConnPrepareContext
+	beginner driver.ConnBeginTx
+	checker  driver.NamedValueChecker
+}
+
+func newConn(base driver.Conn) *conn {
+	c := &conn{base: base, execer: unable{}, queryer: unable{}}
+	switch base := base.(type) {
+	case driver.ExecerContext:
+		c.execer = base
+	case driver.Execer:
+		c.execer = execer{base}
+	}
+	switch base := base.(type) {
+	case driver.QueryerContext:
+		c.queryer = base
+	case driver.Queryer:
+		c.queryer = queryer{base}
+	}
+	c.preparer, _ = base.(driver.ConnPrepareContext)
+	c.beginner, _ = base.(driver.ConnBeginTx)
+	c.checker, _ = base.(driver.NamedValueChecker)
+	return c
+}
+
+// unable leaves statements to prepared ones.
+type unable struct{}
+
+func (unable) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
+	return nil, driver.ErrSkip
+}
+
+func (unable) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	return nil, driver.ErrSkip
+}
+
+// The forms of drivers that know no contexts.
+
+type execer struct{ base driver.Execer }
+
+func (e execer) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	values, err := positional(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	return e.base.Exec(query, values)
+}
+
+type queryer struct{ base driver.Queryer }
+
+func (q queryer) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	values, err := positional(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	return q.base.Query(query, values)
+}
+
+// Raw is the driver's own connection, for sql.Conn.Raw.
+func (c *conn) Raw() driver.Conn { return c.base }
+
+func (c *conn) Close() error { return c.base.Close() }
+
+func (c *conn) Prepare(query string) (driver.Stmt, error) {
+	return c.PrepareContext(context.Background(), query)
+}
+
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	var base driver.Stmt
+	var err error
+	if probes.PrepareEnabled() || probes.PrepareDoneEnabled() {
+		start := time.Now()
+		probes.Prepare(query)
+		base, err = c.prepare(ctx, query)
+		probes.PrepareDone(query, int64(time.Since(start)), err)
+	} else {
+		base, err = c.prepare(ctx, query)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newStmt(base, c, query), nil
+}
+
+func (c *conn) prepare(ctx context.Context, query string) (driver.Stmt, error) {
+	if c.preparer != nil {
+		return c.preparer.PrepareContext(ctx, query)
+	}
+	base, err := c.base.Prepare(query)
+	if err == nil && ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), base.Close())
+	}
+	return base, err
+}
+
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if !probes.ExecEnabled() && !probes.ExecDoneEnabled() || c.execer == (unable{}) {
+		return c.execer.ExecContext(ctx, query, args)
+	}
+	start := time.Now()
+	probes.Exec(query)
+	result, err := c.execer.ExecContext(ctx, query, args)
+	// What the driver leaves to a prepared statement after all shows as one.
+	if err != driver.ErrSkip {
+		probes.ExecDone(query, int64(time.Since(start)), err)
+	}
+	return result, err
+}
+
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if !probes.QueryEnabled() && !probes.QueryDoneEnabled() || c.queryer == (unable{}) {
+		return c.queryer.QueryContext(ctx, query, args)
+	}
+	start := time.Now()
+	probes.Query(query)
+	rows, err := c.queryer.QueryContext(ctx, query, args)
+	// What the driver leaves to a prepared statement after all shows as one.
+	if err != driver.ErrSkip {
+		probes.QueryDone(query, int64(time.Since(start)), err)
+	}
+	return rows, err
+}
+
+func (c *conn) Begin() (driver.Tx, error) {
+	return c.BeginTx(context.Background(), driver.TxOptions{})
+}
+
+func (c *conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	probes.TxBegin()
+	base, err := c.begin(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	return tx{base}, nil
+}
+
+// begin refuses what database/sql would have refused.
+func (c *conn) begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	if c.beginner != nil {
+		return c.beginner.BeginTx(ctx, options)
+	}
+	if options.Isolation != 0 {
+		return nil, errors.New("sql: driver does not support non-default isolation level")
+	}
+	if options.ReadOnly {
+		return nil, errors.New("sql: driver does not support read-only transactions")
+	}
+	base, err := c.base.Begin()
+	if err == nil && ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), base.Rollback())
+	}
+	return base, err
+}
+
+func (c *conn) Ping(ctx context.Context) error {
+	if pinger, ok := c.base.(driver.Pinger); ok {
+		return pinger.Ping(ctx)
+	}
+	return nil
+}
+
+func (c *conn) ResetSession(ctx context.Context) error {
+	if resetter, ok := c.base.(driver.SessionResetter); ok {
+		return resetter.ResetSession(ctx)
+	}
+	return nil
+}
+
+func (c *conn) IsValid() bool {
+	validator, ok := c.base.(driver.Validator)
+	return !ok || validator.IsValid()
+}
+
+func (c *conn) CheckNamedValue(value *driver.NamedValue) error {
+	if c.checker != nil {
+		return c.checker.CheckNamedValue(value)
+	}
+	return driver.ErrSkip
+}
+
+type tx struct{ base driver.Tx }
+
+func (t tx) Commit() error {
+	if probes.TxCommitEnabled() {
+		start := time.Now()
+		err := t.base.Commit()
+		probes.TxCommit(int64(time.Since(start)), err)
+		return err
+	}
+	return t.base.Commit()
+}
+
+func (t tx) Rollback() error {
+	if probes.TxRollbackEnabled() {
+		start := time.Now()
+		err := t.base.Rollback()
+		probes.TxRollback(int64(time.Since(start)), err)
+		return err
+	}
+	return t.base.Rollback()
+}
+
+// positional is what drivers take that know no names and no contexts.
+func positional(ctx context.Context, args []driver.NamedValue) ([]driver.Value, error) {
+	values := make([]driver.Value, len(args))
+	for i, arg := range args {
+		if arg.Name != "" {
+			return nil, errors.New("sql: driver does not support the use of Named Parameters")
+		}
+		values[i] = arg.Value
+	}
+	return values, ctx.Err()
+}

@@ -1,0 +1,28 @@
+package usdtsql_test
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"usdt.local/go-stubs/usdtsql"
+)
+
+// postgres stands for the driver of a database.
+type postgres struct{}
+
+func (postgres) Open(name string) (driver.Conn, error) {
+	return nil, errors.New("no server at " + name)
+}
+
+func ExampleDriver() {
+	sql.Register("postgres+usdt", usdtsql.Driver(postgres{}))
+	db, err := sql.Open("postgres+usdt", "example.com")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(db.Ping())
+	// Output: no server at example.com
+}

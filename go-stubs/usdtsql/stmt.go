@@ -1,0 +1,111 @@
+package usdtsql
+
+import (
+	"context"
+	"database/sql/driver"
+	"time"
+
+	"usdt.local/go-stubs/usdtsql/internal/probes"
+)
+
+// stmt is a prepared statement.
+type stmt struct {
+	base    driver.Stmt
+	text    string
+	execer  driver.StmtExecContext
+	queryer driver.StmtQueryContext
+	checker driver.NamedValueChecker
+}
+
+// newStmt wraps a statement. One that converts by columns says so, for database/sql to ask it.
+func newStmt(base driver.Stmt, conn *conn, query string) driver.Stmt {
+	s := &stmt{base: base, text: query, checker: conn.checker}
+	s.execer, _ = base.(driver.StmtExecContext)
+	s.queryer, _ = base.(driver.StmtQueryContext)
+	if checker, ok := base.(driver.NamedValueChecker); ok {
+		s.checker = checker
+	}
+	if converter, ok := base.(driver.ColumnConverter); ok {
+		return converting{s, converter}
+	}
+	return s
+}
+
+type converting struct {
+	*stmt
+	converter driver.ColumnConverter
+}
+
+func (c converting) ColumnConverter(index int) driver.ValueConverter {
+	return c.converter.ColumnConverter(index)
+}
+
+func (s *stmt) Close() error  { return s.base.Close() }
+func (s *stmt) NumInput() int { return s.base.NumInput() }
+
+func (s *stmt) CheckNamedValue(value *driver.NamedValue) error {
+	if s.checker != nil {
+		return s.checker.CheckNamedValue(value)
+	}
+	return driver.ErrSkip
+}
+
+func (s *stmt) Exec(args []driver.Value) (driver.Result, error) {
+	return s.ExecContext(context.Background(), named(args))
+}
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if s.execer != nil && !probes.StmtExecEnabled() && !probes.StmtExecDoneEnabled() {
+		return s.execer.ExecContext(ctx, args)
+	}
+	start := time.Now()
+	probes.StmtExec(s.text)
+	result, err := s.exec(ctx, args)
+	probes.StmtExecDone(s.text, int64(time.Since(start)), err)
+	return result, err
+}
+
+func (s *stmt) exec(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if s.execer != nil {
+		return s.execer.ExecContext(ctx, args)
+	}
+	values, err := positional(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	return s.base.Exec(values)
+}
+
+func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
+	return s.QueryContext(context.Background(), named(args))
+}
+
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if s.queryer != nil && !probes.StmtQueryEnabled() && !probes.StmtQueryDoneEnabled() {
+		return s.queryer.QueryContext(ctx, args)
+	}
+	start := time.Now()
+	probes.StmtQuery(s.text)
+	rows, err := s.query(ctx, args)
+	probes.StmtQueryDone(s.text, int64(time.Since(start)), err)
+	return rows, err
+}
+
+func (s *stmt) query(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if s.queryer != nil {
+		return s.queryer.QueryContext(ctx, args)
+	}
+	values, err := positional(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	return s.base.Query(values)
+}
+
+func named(values []driver.Value) []driver.NamedValue {
+	args := make([]driver.NamedValue, len(values))
+	for i, value := range values {
+		args[i] = driver.NamedValue{Ordinal: i + 1, Value: value}
+	}
+	return args
+}
