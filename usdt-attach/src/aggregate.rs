@@ -166,6 +166,21 @@ pub fn rows<'a>(parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [En
     out
 }
 
+/// Adds rows to others: equal ones become one.
+pub(crate) fn merge_rows(into: &mut Vec<Row>, more: Vec<Row>) {
+    let name = |row: &Row| (row.probe.clone(), format!("{:?}", row.key));
+    let mut known: HashMap<_, usize> = into.iter().enumerate().map(|(at, row)| (name(row), at)).collect();
+    for row in more {
+        match known.get(&name(&row)).and_then(|at| into.get_mut(*at)) {
+            Some(one) => merge(&mut one.total, row.total),
+            None => {
+                known.insert(name(&row), into.len());
+                into.push(row);
+            }
+        }
+    }
+}
+
 fn merge(total: &mut Total, other: Total) {
     match (total, other) {
         (Total::Count(n), Total::Count(more)) => *n += more,

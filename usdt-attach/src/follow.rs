@@ -44,6 +44,11 @@ impl Follower {
         }
     }
 
+    /// Lets a file be new again, which nobody runs any more.
+    pub(crate) fn forget(&mut self, file: ObjectId) {
+        self.known.remove(&file);
+    }
+
     /// Readable when a process has called `exec`; `None` where this kernel does not tell.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(ExecWatch::fd)

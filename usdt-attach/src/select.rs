@@ -36,7 +36,12 @@ impl Glob {
 
     /// Whether the probe is meant.
     pub fn matches(&self, probe: &Probe) -> bool {
-        self.provider.matches(&normal(&probe.provider)) && self.probe.matches(&normal(&probe.name))
+        self.matches_names(&probe.provider, &probe.name)
+    }
+
+    /// Whether a probe of these names is meant.
+    pub(crate) fn matches_names(&self, provider: &str, probe: &str) -> bool {
+        self.provider.matches(&normal(provider)) && self.probe.matches(&normal(probe))
     }
 }
 

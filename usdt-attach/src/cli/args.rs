@@ -4,6 +4,7 @@ use super::{say, warn};
 use crate::backend::Choice;
 use crate::backend::kernel::grace;
 use crate::discover::{self, Described, Found, Source};
+use crate::duration;
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Subject};
 use crate::plan::{Method, Options};
@@ -54,7 +55,7 @@ pub(super) struct HitArgs {
     #[arg(long, value_name = "FILE", help_heading = "Hits")]
     pub(super) schema: Option<PathBuf>,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = duration)]
+    #[arg(long, value_name = "T", value_parser = duration::parse)]
     pub(super) duration: Option<Duration>,
     /// JSON objects, one a line, the last one a summary
     #[arg(long)]
@@ -77,7 +78,7 @@ pub(super) struct TableArgs {
     #[arg(long, value_name = "ARG", value_delimiter = ',', value_parser = Subject::parse)]
     pub(super) by: Vec<Subject>,
     /// Print the totals so far this often; on a terminal, in place
-    #[arg(long, value_name = "T", value_parser = duration)]
+    #[arg(long, value_name = "T", value_parser = duration::parse)]
     pub(super) interval: Option<Duration>,
     /// Print only so many rows, those with the most hits
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -172,6 +173,15 @@ pub(super) fn entry_price(chosen: &[Selected]) {
 }
 
 impl TargetArgs {
+    /// Whether there is one.
+    pub(super) fn given(&self) -> bool {
+        !self.pid.is_empty()
+            || self.exe.is_some()
+            || self.cgroup.is_some()
+            || self.all
+            || !self.command.is_empty()
+    }
+
     /// The target. `globs` may hold it where nothing else does, which the message says then.
     pub(super) fn target(&self, globs: &[String]) -> Result<Target> {
         if let Some(path) = &self.exe {
@@ -197,19 +207,4 @@ impl TargetArgs {
             "say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD{meant}"
         )))
     }
-}
-
-/// `10`, `10s`, `500ms`, `2m`, `1h`.
-pub(super) fn duration(text: &str) -> std::result::Result<Duration, String> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(split).unwrap_or((text, ""));
-    let scale = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err("the unit is one of ms, s, m, h".to_owned()),
-    };
-    let number: f64 = number.parse().map_err(|_| "not a number with a unit, such as 10s".to_owned())?;
-    Duration::try_from_secs_f64(number * scale).map_err(|_| "out of range".to_owned())
 }

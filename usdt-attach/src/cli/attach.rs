@@ -11,7 +11,7 @@ use crate::plan::{Options, Plan, Work};
 use crate::report::{json, text};
 use crate::select::{Glob, select_any};
 use crate::session::{Mechanism, Session};
-use crate::stream::{Group, Signals, Until, run};
+use crate::stream::{Group, Output, Signals, Until, run};
 use crate::symbols::Symbolizer;
 use crate::target::{Child, Target};
 use clap::Args;
@@ -31,7 +31,7 @@ pub(super) struct TraceArgs {
     max_text: u32,
     /// Record the user stack, of so many frames at most
     #[arg(long, value_name = "FRAMES", num_args = 0..=1, require_equals = true, default_missing_value = "32", value_parser = clap::value_parser!(u32).range(1..=127))]
-    stack: Option<u32>,
+    pub(super) stack: Option<u32>,
     #[command(flatten)]
     hits: HitArgs,
     #[command(flatten)]
@@ -104,14 +104,27 @@ struct Job<'a> {
     globs: Vec<String>,
     options: Options,
     interval: Option<Duration>,
-    top: Option<u32>,
+}
+
+impl TraceArgs {
+    fn job(&self) -> Job<'_> {
+        let options =
+            Options { limit: self.events, max_text: self.max_text, stack: self.stack, ..Options::default() };
+        let globs = self.globs.clone();
+        Job { target: &self.target, hits: &self.hits, globs, options, interval: None }
+    }
 }
 
 pub(super) fn trace(args: &TraceArgs, colour: Colour) -> Result<()> {
-    let options =
-        Options { limit: args.events, max_text: args.max_text, stack: args.stack, ..Options::default() };
-    let (target, hits, globs) = (&args.target, &args.hits, args.globs.clone());
-    attach(Job { target, hits, globs, options, interval: None, top: None }, colour)
+    attach(args.job(), |_, symbols| Ok(Shown::new(args.hits.json, colour, None, symbols)))
+}
+
+/// Events go where `open` says, which is asked when there is a plan.
+pub(super) fn record<O: Output>(
+    args: &TraceArgs,
+    open: impl FnOnce(&Plan, Symbolizer) -> Result<O>,
+) -> Result<()> {
+    attach(args.job(), open)
 }
 
 pub(super) fn count(args: &CountArgs, colour: Colour) -> Result<()> {
@@ -142,10 +155,14 @@ fn aggregate(
     colour: Colour,
 ) -> Result<()> {
     let options = Options { work, entries: table.keys, ..Options::default() };
-    attach(Job { target, hits, globs, options, interval: table.interval, top: table.top }, colour)
+    attach(Job { target, hits, globs, options, interval: table.interval }, |plan, symbols| {
+        let unit = plan.table.as_ref().and_then(|t| t.unit);
+        let totals = Totals::new(unit, table.interval.is_some(), table.top);
+        Ok(Shown::new(hits.json, colour, Some(totals), symbols))
+    })
 }
 
-fn attach(job: Job<'_>, colour: Colour) -> Result<()> {
+fn attach<O: Output>(job: Job<'_>, open: impl FnOnce(&Plan, Symbolizer) -> Result<O>) -> Result<()> {
     let (hits, globs) = (job.hits, &job.globs);
     let Looked { target, found, pids, child, chosen, schema, options } =
         hits.look(job.target, globs, job.options)?;
@@ -156,7 +173,11 @@ fn attach(job: Job<'_>, colour: Colour) -> Result<()> {
     }
     let signals = Signals::catch()?;
     let backend = hits.backend().backend(Mechanism::Auto)?;
-    let (records, unit) = (plan.records(), plan.table.as_ref().and_then(|t| t.unit));
+    let mut symbols = Symbolizer::default();
+    if options.stack.is_some() {
+        found.iter().for_each(|f| symbols.know(&f.object));
+    }
+    let mut shown = open(&plan, symbols)?;
     let session = Session::start(plan, &*backend)?;
     let mut running = child.map(Child::run).transpose()?;
     let until = Until { events: options.limit, duration: hits.duration, pids, interval: job.interval };
@@ -183,12 +204,6 @@ fn attach(job: Job<'_>, colour: Colour) -> Result<()> {
         target => Some(Follower::new(target, &found)),
     };
     let mut group = Group { sessions: vec![session], follower, attach: Box::new(attach_more) };
-    let totals = (!records).then(|| Totals::new(unit, job.interval.is_some(), job.top));
-    let mut symbols = Symbolizer::default();
-    if options.stack.is_some() {
-        found.iter().for_each(|f| symbols.know(&f.object));
-    }
-    let mut shown = Shown::new(hits.json, colour, totals, symbols);
     let summary = run(&mut group, &signals, &until, &mut shown)?;
     drop(group);
     if let Some(child) = &mut running {

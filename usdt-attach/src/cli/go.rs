@@ -1,6 +1,6 @@
 //! `usdt-attach go`: what a Go program's runtime does.
 
-use super::args::{duration, entry_price};
+use super::args::entry_price;
 use super::attach::finish;
 use super::output::{Screen, now};
 use super::{Colour, say, warn};
@@ -8,6 +8,7 @@ use crate::backend::Choice;
 use crate::backend::kernel::Mechanism;
 use crate::census::{Census, Reader};
 use crate::discover;
+use crate::duration;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::overview::{GLOBS, Overview, Question, plans};
@@ -33,10 +34,10 @@ pub(super) struct GoArgs {
     #[arg(short, long, value_name = "PID", conflicts_with = "command")]
     pid: Option<u32>,
     /// How often to look; on a terminal the screen is redrawn in place
-    #[arg(long, value_name = "T", value_parser = duration, default_value = "1s")]
+    #[arg(long, value_name = "T", value_parser = duration::parse, default_value = "1s")]
     interval: Duration,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = duration)]
+    #[arg(long, value_name = "T", value_parser = duration::parse)]
     duration: Option<Duration>,
     /// JSON objects, one an interval
     #[arg(long)]

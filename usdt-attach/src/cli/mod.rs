@@ -4,11 +4,14 @@ mod args;
 mod attach;
 mod cost;
 mod doctor;
+mod export;
 mod go;
 mod list;
 mod output;
+mod record;
 #[cfg(feature = "bcc")]
 mod run;
+mod snapshot;
 
 use crate::error::{Error, Result};
 use crate::report::text;
@@ -28,6 +31,8 @@ use std::io::{self, IsTerminal, Write};
                   usdt-attach count --exe ./app --by method --interval 1s app:request-start\n  \
                   usdt-attach hist -p 1234 app:request-done status --linear 100,600,100\n  \
                   usdt-attach latency -p 1234 app:request-start app:request-done --by method\n  \
+                  usdt-attach record -p 1234 -o trace.json     for ui.perfetto.dev, goroutines as tracks\n  \
+                  usdt-attach export -p 1234 --prometheus 127.0.0.1:9464\n  \
                   usdt-attach go -p 1234                       what a Go program's runtime does\n\n\
                   Exit status: 0 done, 1 done and findings reported, 2 bad usage or input, 3 the system refused."
 )]
@@ -45,14 +50,22 @@ enum Command {
     List(list::ListArgs),
     /// Enable probes and print their events
     Trace(Box<attach::TraceArgs>),
+    /// Enable probes and write their events to a file: for Perfetto, as CSV, as JSON lines
+    Record(Box<record::RecordArgs>),
     /// Count hits in the kernel, by probe and by arguments
     Count(Box<attach::CountArgs>),
     /// Count the values of an argument by size, in the kernel
     Hist(Box<attach::HistArgs>),
     /// Measure the time between two probes, in the kernel
     Latency(Box<attach::LatencyArgs>),
+    /// Export what probes say: metrics for Prometheus, metrics and spans for an OpenTelemetry collector
+    Export(Box<export::ExportArgs>),
+    /// Export from every process of this host that has the probes, as a service
+    Agent(export::AgentArgs),
     /// Show what a Go program's runtime does: goroutines, waiting, memory, HTTP requests
     Go(Box<go::GoArgs>),
+    /// Have a Go program write what its flight recorder has kept, and print where it is
+    Snapshot(snapshot::SnapshotArgs),
     /// Measure what tracing costs: hits a second, nanoseconds a hit, share of a CPU
     Cost(Box<cost::CostArgs>),
     /// Attach a program of your own, C as bcc takes it
@@ -105,10 +118,14 @@ pub fn main() -> i32 {
     let result = match &cli.command {
         Command::List(args) => done(list::list(args, cli.color)),
         Command::Trace(args) => done(attach::trace(args, cli.color)),
+        Command::Record(args) => done(record::record(args)),
         Command::Count(args) => done(attach::count(args, cli.color)),
         Command::Hist(args) => done(attach::hist(args, cli.color)),
         Command::Latency(args) => done(attach::latency(args, cli.color)),
+        Command::Export(args) => done(export::export(args)),
+        Command::Agent(args) => done(export::agent(args)),
         Command::Go(args) => done(go::go(args, cli.color)),
+        Command::Snapshot(args) => done(snapshot::snapshot(args)),
         Command::Cost(args) => cost::cost(args, cli.color),
         Command::Doctor(args) => doctor::doctor(args, cli.color),
         Command::Completions { shell } => {

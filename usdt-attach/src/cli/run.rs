@@ -1,9 +1,10 @@
 //! `usdt-attach run`.
 
-use super::args::{TargetArgs, duration};
+use super::args::TargetArgs;
 use super::{warn, written};
 use crate::backend::bcc::run::{Contents, start};
 use crate::discover::Described;
+use crate::duration;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan::Options;
@@ -38,7 +39,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = duration)]
+    #[arg(long, value_name = "T", value_parser = duration::parse)]
     duration: Option<Duration>,
     /// One JSON object for each row of each table
     #[arg(long)]

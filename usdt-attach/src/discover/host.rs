@@ -3,7 +3,7 @@
 use super::process::{self, Place};
 use super::{Found, ObjectId, scan};
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -50,6 +50,28 @@ pub fn host(threads: NonZero<usize>) -> Result<Vec<Found>> {
             .push(format!("{foreign} {plural} may not be looked into; run as root or with CAP_SYS_PTRACE"));
     }
     Ok(found)
+}
+
+/// Which of these files any process maps.
+pub(crate) fn mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
+    let inodes: HashSet<u64> = wanted.iter().map(|id| id.ino).collect();
+    let mut live = HashSet::new();
+    for pid in pids()? {
+        // Who may not be looked into has not been looked into before, either; others have ended.
+        for place in process::places(pid).unwrap_or_default() {
+            // Device numbers in maps are not those of the file on every file system.
+            if inodes.contains(&place.inode)
+                && let Some(object) = process::open(pid, &place)
+            {
+                live.insert(object.id);
+            }
+        }
+        if live.len() == wanted.len() {
+            break;
+        }
+    }
+    live.retain(|id| wanted.contains(id));
+    Ok(live)
 }
 
 /// Every process, in ascending order.

@@ -16,6 +16,7 @@ pub mod sample;
 pub use described::Described;
 pub use entry::add_entries;
 pub use host::host;
+pub(crate) use host::mapped;
 pub use object::{Object, ObjectId};
 pub(crate) use probes::running_goroutine;
 pub use probes::{Names, Probe, Source};
@@ -41,6 +42,12 @@ pub struct Found {
 /// The probes of a file.
 pub fn file(path: &Path) -> Result<Found> {
     scan(Object::open(path, path)?)
+}
+
+/// Which file a path leads to.
+pub(crate) fn id(path: &Path) -> Option<ObjectId> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|m| ObjectId { dev: m.dev(), ino: m.ino() })
 }
 
 /// The probes of everything a process maps, its executable first. An object that cannot be read is left out

@@ -171,7 +171,8 @@ impl Serialize for Line<'_> {
     }
 }
 
-struct Args<'a>(&'a Event<'a>);
+/// The arguments of an event.
+pub(super) struct Args<'a>(pub(super) &'a Event<'a>);
 
 impl Serialize for Args<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,0 +1,521 @@
+//! Exporting: what probes say, as metrics for Prometheus and as metrics and spans for OpenTelemetry collectors.
+//!
+//! `config` says what and whom; `job` carries out one entry of it; `metric` and `span` are what comes out, `prometheus` and `otlp`
+//! how it is written. An [`Exporter`] runs until it is told to stop: it follows its target, attaches to new files
+//! and detaches from those that nobody runs any more.
+
+pub mod config;
+mod job;
+pub mod metric;
+pub mod otlp;
+pub mod prometheus;
+pub mod span;
+
+use crate::backend::Backend;
+use crate::discover::{self, Found, ObjectId};
+use crate::error::Result;
+use crate::follow::Follower;
+use crate::session::Summary;
+use crate::target::Target;
+use config::{Config, Unit};
+use job::{Job, Scope, entries};
+use metric::{Family, Kind, Measured, Series};
+use prometheus::{Asked, Endpoint};
+use span::Span;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime};
+
+/// What an exporter is told while it runs.
+#[derive(Debug)]
+pub enum Message {
+    /// Somebody wants a page of metrics.
+    Page(Asked),
+    /// Something to be told to a person.
+    Say(String),
+    /// The configuration is to be read again.
+    Reload,
+    /// It is to end.
+    Stop,
+}
+
+/// How to run.
+pub struct Settings {
+    /// What is exported.
+    pub config: Config,
+    /// Where that is read again from.
+    pub path: Option<PathBuf>,
+    /// Whom to trace.
+    pub target: Target,
+    /// Processes to trace, where they are known one by one: the exporter ends with them.
+    pub pids: Option<Vec<u32>>,
+    /// What the target's files have now.
+    pub found: Vec<Found>,
+    /// Whether probes that are not there are waited for.
+    pub patient: bool,
+    /// When to end.
+    pub duration: Option<Duration>,
+}
+
+/// Events are taken this often while they come, and less often while none do.
+const BUSY: Duration = Duration::from_millis(5);
+const IDLE: Duration = Duration::from_millis(25);
+/// Without spans there is only the target to look after.
+const NOTHING: Duration = Duration::from_millis(250);
+/// Spans wait for others at most so long.
+const SPANS_EVERY: Duration = Duration::from_secs(1);
+/// How often to see what is no longer there.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
+/// How often to see whether processes have ended.
+const ALIVE_EVERY: Duration = Duration::from_millis(200);
+
+/// Carries out a configuration.
+pub struct Exporter<'a> {
+    settings: Settings,
+    backend: &'a dyn Backend,
+    say: &'a mut dyn FnMut(String),
+    jobs: Vec<Job>,
+    follower: Option<Follower>,
+    inbox: Receiver<Message>,
+    outbox: Sender<Message>,
+    endpoint: Option<Endpoint>,
+    sender: Option<otlp::Sender>,
+    queue: Vec<Span>,
+    /// Spans that were not put into the queue, or not sent.
+    lost: u64,
+    services: HashMap<u32, String>,
+    since: u64,
+}
+
+impl<'a> Exporter<'a> {
+    /// Attaches, listens, and is ready. `say` takes what a person is told.
+    pub fn start(
+        settings: Settings,
+        backend: &'a dyn Backend,
+        say: &'a mut dyn FnMut(String),
+    ) -> Result<Exporter<'a>> {
+        let (outbox, inbox) = channel();
+        let follower = match &settings.target {
+            Target::Command(_) => None,
+            target => Some(Follower::new(target, &settings.found)),
+        };
+        let mut exporter = Exporter {
+            settings,
+            backend,
+            say,
+            jobs: Vec::new(),
+            follower,
+            inbox,
+            outbox,
+            endpoint: None,
+            sender: None,
+            queue: Vec::new(),
+            lost: 0,
+            services: HashMap::new(),
+            since: now(),
+        };
+        let config = exporter.settings.config.clone();
+        exporter.outputs(&Config::default(), &config)?;
+        exporter.jobs = exporter.jobs_of(&config, Vec::new())?;
+        Ok(exporter)
+    }
+
+    /// Where messages go.
+    pub fn mailbox(&self) -> Sender<Message> {
+        self.outbox.clone()
+    }
+
+    /// Where Prometheus finds the metrics.
+    pub fn address(&self) -> Option<String> {
+        self.endpoint.as_ref().map(Endpoint::address)
+    }
+
+    /// Sites that are attached to now.
+    pub fn sites(&self) -> u64 {
+        self.jobs.iter().map(Job::sites).sum()
+    }
+
+    /// Opens and closes what the configurations differ in.
+    fn outputs(&mut self, old: &Config, new: &Config) -> Result<()> {
+        if old.prometheus != new.prometheus {
+            // Before it listens anew: the address may be the same.
+            self.endpoint = None;
+            if let Some(prometheus) = &new.prometheus {
+                let outbox = self.outbox.clone();
+                let page = move || {
+                    let (asked, page) = prometheus::ask();
+                    // Whoever has stopped leaves the page without a writer.
+                    let _ = outbox.send(Message::Page(asked));
+                    page
+                };
+                self.endpoint = Some(Endpoint::listen(&prometheus.listen, page)?);
+            }
+        }
+        if old.otlp != new.otlp {
+            self.sender = None;
+            if let Some(otlp) = &new.otlp {
+                let outbox = self.outbox.clone();
+                // Whoever has stopped does not want to know.
+                let told = move |problem| drop(outbox.send(Message::Say(problem)));
+                self.sender = Some(otlp::Sender::start(otlp, told)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The jobs of a configuration: those that are there already go on.
+    fn jobs_of(&mut self, config: &Config, mut old: Vec<Job>) -> Result<Vec<Job>> {
+        let scope = Scope {
+            pids: self.settings.pids.clone(),
+            cgroup: self.settings.target.cgroup().map(Into::into),
+            series: config.limits.series,
+            buffer: config.limits.buffer,
+            open_spans: config.limits.open_spans,
+        };
+        let mut jobs = Vec::new();
+        for entry in entries(config) {
+            if let Some(at) = old.iter().position(|job| job.is(&entry, &scope)) {
+                jobs.push(old.swap_remove(at));
+                continue;
+            }
+            let mut job = Job::new(entry, &scope)?;
+            if !self.settings.patient {
+                job.expect(&self.settings.found)?;
+            }
+            for files in batches(&self.settings.target, &self.settings.found) {
+                job.attach(files, self.backend, self.say)?;
+            }
+            jobs.push(job);
+        }
+        Ok(jobs)
+    }
+
+    /// Runs until it is told to stop, its time is over or its processes have ended.
+    pub fn run(mut self) -> Result<Summary> {
+        let begin = Instant::now();
+        let (mut sent, mut flushed, mut tidied, mut looked) = (begin, begin, begin, begin);
+        let mut busy = begin;
+        loop {
+            match self.inbox.recv_timeout(self.pause(busy)) {
+                Ok(Message::Page(asked)) => {
+                    let page = prometheus::render(&self.families()?);
+                    // Whoever asked may have given up.
+                    let _ = asked.send(page);
+                }
+                Ok(Message::Say(text)) => (self.say)(text),
+                Ok(Message::Reload) => self.reload(),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.drain()? {
+                busy = Instant::now();
+            }
+            self.follow()?;
+            if self.queue.len() >= otlp::BATCH || flushed.elapsed() >= SPANS_EVERY {
+                flushed = Instant::now();
+                self.send_spans();
+            }
+            let interval = self.settings.config.otlp.as_ref().map(|otlp| otlp.interval.0);
+            if interval.is_some_and(|interval| sent.elapsed() >= interval) {
+                sent = Instant::now();
+                self.send_metrics()?;
+            }
+            if tidied.elapsed() >= TIDY_EVERY {
+                tidied = Instant::now();
+                self.tidy()?;
+            }
+            if self.settings.duration.is_some_and(|duration| begin.elapsed() >= duration) {
+                break;
+            }
+            if looked.elapsed() >= ALIVE_EVERY {
+                looked = Instant::now();
+                if self.settings.pids.as_ref().is_some_and(|pids| !pids.iter().any(|pid| alive(*pid))) {
+                    break;
+                }
+            }
+        }
+        self.finish()
+    }
+
+    fn pause(&self, busy: Instant) -> Duration {
+        let spans = self.jobs.iter().any(|job| job.pairing.is_some());
+        let mut pause = match spans {
+            true if busy.elapsed() < IDLE * 4 => BUSY,
+            true => IDLE,
+            false => NOTHING,
+        };
+        if let Some(follower) = &self.follower {
+            // What the kernel tells of is read then; a file that has just begun to run is found within this time.
+            pause = pause.min(follower.patience().max(BUSY));
+        }
+        let left = self.settings.duration.map(|d| d.max(BUSY));
+        pause.min(left.unwrap_or(pause))
+    }
+
+    /// Detaches, and sends what is left.
+    fn finish(mut self) -> Result<Summary> {
+        self.jobs.iter_mut().for_each(Job::stop);
+        while self.drain()? {}
+        self.send_spans();
+        if self.sender.is_some() {
+            self.send_metrics()?;
+        }
+        // Waits for what is on its way.
+        self.sender = None;
+        self.jobs.iter().try_fold(Summary::default(), |all, job| Ok(all + job.summary()?))
+    }
+
+    /// Takes the spans that have ended. Returns whether there were events.
+    fn drain(&mut self) -> Result<bool> {
+        let limit = self.settings.config.limits.queue;
+        let mut came = false;
+        for job in &mut self.jobs {
+            let Some(before) = job.pairing.as_ref().map(|p| p.counts.complete) else { continue };
+            let (queue, lost, services) = (&mut self.queue, &mut self.lost, &mut self.services);
+            let more = job.drain(|span| {
+                services.entry(span.pid).or_insert_with_key(|pid| service(*pid));
+                if queue.len() < limit {
+                    queue.push(span);
+                } else {
+                    *lost += 1;
+                }
+            })?;
+            came |= more || job.pairing.as_ref().is_some_and(|p| p.counts.complete > before);
+        }
+        Ok(came)
+    }
+
+    /// Attaches to files that the target has come to run.
+    fn follow(&mut self) -> Result<()> {
+        let Some(follower) = &mut self.follower else { return Ok(()) };
+        let mut found = follower.look()?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
+        discover::add_entries(&mut found, &globs);
+        found.retain(|f| !f.probes.is_empty());
+        for files in batches(&self.settings.target, &found) {
+            for job in &mut self.jobs {
+                job.attach(files, self.backend, self.say)?;
+            }
+        }
+        self.settings.found.extend(found);
+        Ok(())
+    }
+
+    /// Reads the configuration again. One with mistakes changes nothing.
+    fn reload(&mut self) {
+        let Some(path) = self.settings.path.clone() else { return };
+        let result = Config::read(&path).and_then(|new| {
+            let mut jobs = std::mem::take(&mut self.jobs);
+            let old = self.settings.config.clone();
+            match self.jobs_of(&new, Vec::new()) {
+                Ok(fresh) => drop(fresh),
+                Err(error) => {
+                    self.jobs = jobs;
+                    return Err(error);
+                }
+            }
+            jobs = self.jobs_of(&new, jobs)?;
+            self.jobs = jobs;
+            self.settings.config = new.clone();
+            self.outputs(&old, &new)
+        });
+        match result {
+            Ok(()) => (self.say)(format!("{} read again", path.display())),
+            Err(error) => (self.say)(format!("{error}; the configuration stays as it was")),
+        }
+    }
+
+    /// Detaches from files that nobody runs any more, and forgets processes that have ended.
+    fn tidy(&mut self) -> Result<()> {
+        let mut wanted: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
+        wanted.extend(self.settings.found.iter().map(|f| f.object.id));
+        if matches!(self.settings.target, Target::All | Target::Cgroup(_) | Target::Exe(_)) {
+            let mut live = discover::mapped(&wanted)?;
+            if let Target::Exe(path) = &self.settings.target {
+                // Nobody runs it now, but somebody may soon.
+                live.extend(discover::id(path));
+            }
+            for job in &mut self.jobs {
+                job.retire(&live)?;
+            }
+            if let Some(follower) = &mut self.follower {
+                wanted.difference(&live).for_each(|id| follower.forget(*id));
+            }
+            self.settings.found.retain(|f| live.contains(&f.object.id));
+        }
+        self.services.retain(|pid, _| alive(*pid));
+        for pairing in self.jobs.iter_mut().filter_map(|job| job.pairing.as_mut()) {
+            pairing.forget(alive);
+        }
+        Ok(())
+    }
+
+    fn send_spans(&mut self) {
+        let (Some(sender), Some(otlp)) = (&self.sender, &self.settings.config.otlp) else { return };
+        let services = &self.services;
+        let name = |pid: u32| services.get(&pid).cloned().unwrap_or_else(|| service(pid));
+        for batch in std::mem::take(&mut self.queue).chunks(otlp::BATCH) {
+            sender.spans(&otlp::spans(batch, &otlp.resource, name), batch.len());
+        }
+    }
+
+    fn send_metrics(&self) -> Result<()> {
+        let families = self.families()?;
+        if let (Some(sender), Some(otlp)) = (&self.sender, &self.settings.config.otlp) {
+            sender.metrics(&otlp::metrics(&families, &otlp.resource, self.since, now()));
+        }
+        Ok(())
+    }
+
+    /// Every metric, its own at the end.
+    fn families(&self) -> Result<Vec<Family>> {
+        let mut out: BTreeMap<String, Family> = BTreeMap::new();
+        for family in self.jobs.iter().map(Job::families).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+            match out.get_mut(&family.name) {
+                // Two entries may count the same probe by different labels.
+                Some(known) if known.kind == family.kind => {
+                    let new = family
+                        .series
+                        .into_iter()
+                        .filter(|s| known.series.iter().all(|k| k.labels != s.labels));
+                    let new: Vec<Series> = new.collect();
+                    known.series.extend(new);
+                }
+                Some(_) => {}
+                None => drop(out.insert(family.name.clone(), family)),
+            }
+        }
+        let mut out: Vec<Family> = out.into_values().collect();
+        out.extend(self.own()?);
+        Ok(out)
+    }
+
+    /// How the exporter itself does.
+    fn own(&self) -> Result<Vec<Family>> {
+        let family = |name: &str, help: &str, kind, series: Vec<(&[(&str, &str)], u64)>| Family {
+            name: name.to_owned(),
+            help: help.to_owned(),
+            unit: Unit::None,
+            kind,
+            series: series
+                .into_iter()
+                .map(|(labels, value)| Series {
+                    labels: labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+                    value: Measured::Number(value),
+                })
+                .collect(),
+        };
+        let files: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
+        let mut hits = Vec::new();
+        let mut names: HashSet<String> = HashSet::new();
+        for (at, job) in self.jobs.iter().enumerate() {
+            let summary = job.summary()?;
+            let mut name = job.name();
+            if !names.insert(name.clone()) {
+                name = format!("{name} #{}", at + 1);
+            }
+            for (fate, n) in [
+                ("delivered", summary.delivered),
+                ("dropped", summary.dropped),
+                ("filtered", summary.filtered),
+            ] {
+                hits.push((name.clone(), fate, n));
+            }
+        }
+        let labelled: Vec<[(&str, &str); 2]> =
+            hits.iter().map(|(name, fate, _)| [("entry", name.as_str()), ("fate", *fate)]).collect();
+        let hits = labelled.iter().zip(&hits).map(|(labels, (.., n))| (labels.as_slice(), *n)).collect();
+        let mut out = vec![
+            family(
+                "usdt_attach_files",
+                "Files that are attached to.",
+                Kind::Gauge,
+                vec![(&[], files.len() as u64)],
+            ),
+            family(
+                "usdt_attach_sites",
+                "Sites that are attached to.",
+                Kind::Gauge,
+                vec![(&[], self.sites())],
+            ),
+            family("usdt_attach_hits_total", "Hits by what became of them.", Kind::Counter, hits),
+            family(
+                "usdt_attach_memory_bytes",
+                "Resident memory of this program.",
+                Kind::Gauge,
+                vec![(&[], memory())],
+            ),
+        ];
+        if let Some(sender) = &self.sender {
+            let (sent, lost) = (sender.fate.sent.load(Relaxed), sender.fate.lost.load(Relaxed));
+            out.push(family(
+                "usdt_attach_otlp_requests_total",
+                "Requests to the collector by what became of them.",
+                Kind::Counter,
+                vec![(&[("fate", "sent")], sent), (&[("fate", "lost")], lost)],
+            ));
+            let pairings: Vec<_> = self.jobs.iter().filter_map(|job| job.pairing.as_ref()).collect();
+            let sum = |n: fn(&span::Pairing) -> u64| pairings.iter().map(|p| n(p)).sum::<u64>();
+            let unsent = self.lost + sender.fate.lost_spans.load(Relaxed);
+            out.push(family(
+                "usdt_attach_spans_total",
+                "Spans by what became of them.",
+                Kind::Counter,
+                vec![
+                    (&[("fate", "complete")], sum(|p| p.counts.complete)),
+                    (&[("fate", "without_start")], sum(|p| p.counts.ends)),
+                    (&[("fate", "without_end")], sum(|p| p.counts.lost)),
+                    (&[("fate", "unsent")], unsent),
+                ],
+            ));
+            let open = sum(|p| p.waiting() as u64);
+            out.push(family(
+                "usdt_attach_spans_open",
+                "Spans that have begun and not ended.",
+                Kind::Gauge,
+                vec![(&[], open)],
+            ));
+        }
+        Ok(out)
+    }
+}
+
+/// Files that are attached to together. Where they come and go, each is on its own.
+fn batches<'f>(target: &Target, found: &'f [Found]) -> Vec<&'f [Found]> {
+    match target {
+        _ if found.is_empty() => Vec::new(),
+        Target::Pids(_) | Target::Command(_) => vec![found],
+        Target::All | Target::Cgroup(_) | Target::Exe(_) => found.chunks(1).collect(),
+    }
+}
+
+fn alive(pid: u32) -> bool {
+    discover::process::is_alive(pid)
+}
+
+/// The name of a process's program.
+fn service(pid: u32) -> String {
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    match exe.file_name() {
+        Some(name) => name.to_string_lossy().trim_end_matches(" (deleted)").to_owned(),
+        // As the specification wants it.
+        None => "unknown_service".to_owned(),
+    }
+}
+
+/// Resident bytes of this process.
+fn memory() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
