@@ -117,8 +117,9 @@ impl<'a> Exporter<'a> {
             since: now(),
         };
         let config = exporter.settings.config.clone();
-        exporter.outputs(&Config::default(), &config)?;
         exporter.jobs = exporter.jobs_of(&config, Vec::new())?;
+        // Last: whoever gets an answer may rely on what is attached.
+        exporter.outputs(&Config::default(), &config)?;
         Ok(exporter)
     }
 

@@ -1,0 +1,7 @@
+//go:build !go1.25
+
+package main
+
+import "time"
+
+func flight(time.Duration, string, bool) {}

@@ -1,0 +1,172 @@
+//! The ready-made packages while somebody looks: `net/http`, `database/sql`, `log/slog`, `runtime/trace`, the flight recorder.
+
+use serde_json::{Value, json};
+use usdt_e2e::{Fixture, Mode, Need, Process, attach, command, copy, have, stdout, stream, text, wait_for};
+
+/// The arguments of a probe's events.
+fn args<'a>(events: &'a [Value], provider: &str, probe: &str) -> Vec<&'a Value> {
+    let own = events.iter().filter(|e| e["provider"] == provider && e["probe"] == probe);
+    own.map(|e| &e["args"]).collect()
+}
+
+#[test]
+fn every_package_says_what_happened() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("packages", Mode::Sealed));
+    let out = attach(&["trace", "--json", "--", app.as_str()]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let out = text(&out.stdout);
+    // The program's own line is among them.
+    let own: Vec<&str> = out.lines().filter(|l| *l != "done").collect();
+    let (events, summary) = stream(&own.join("\n"));
+    assert_eq!((&summary["dropped"], &summary["hits"]), (&0.into(), &events.len().into()));
+    requests(&events);
+    statements(&events);
+    records(&events);
+    tasks(&events);
+}
+
+fn requests(events: &[Value]) {
+    let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let starts = args(events, "net_http", "server_request_start");
+    let ends = args(events, "net_http", "server_request_end");
+    // The client asks again where the handler panicked.
+    assert!(starts.len() >= 3 && starts.len() == ends.len(), "{starts:?}");
+    for (path, status, bytes, route) in
+        [("/items/1", 200, 12, "/items/"), ("/missing", 404, 19, ""), ("/panic", 200, 0, "/panic")]
+    {
+        let start = starts.iter().find(|a| a["path"] == path).unwrap();
+        assert_eq!((&start["method"], &start["traceparent"]), (&json!("GET"), &json!(context)));
+        let end = ends.iter().find(|a| a["id"] == start["id"]).unwrap();
+        assert_eq!(
+            (&end["status"], &end["bytes"], &end["route"]),
+            (&json!(status), &json!(bytes), &json!(route)),
+            "{path}"
+        );
+        assert!(end["ns"].as_i64().unwrap() > 0);
+    }
+    let asked = args(events, "net_http", "client_request_start");
+    let received = args(events, "net_http", "client_response_received");
+    assert_eq!((asked.len(), received.len()), (3, 3));
+    for (asked, received) in asked.iter().zip(&received) {
+        assert_eq!(asked["id"], received["id"]);
+        assert!(asked["url"].as_str().unwrap().starts_with("http://127.0.0.1:"));
+    }
+    let statuses: Vec<&Value> = received.iter().map(|a| &a["status"]).collect();
+    assert_eq!(statuses, [&json!(200), &json!(404), &json!(0)]);
+    assert_eq!((&received[0]["error"], &received[2]["error"]), (&json!(null), &json!("EOF")));
+}
+
+fn statements(events: &[Value]) {
+    let of = |probe| args(events, "sql", probe);
+    let queries =
+        |probe| of(probe).iter().map(|a| a["query"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        (queries("exec"), queries("exec_done")),
+        (vec!["INSERT 1".into(), "BAD 1".into()], queries("exec"))
+    );
+    let errors: Vec<&Value> = of("exec_done").iter().map(|a| &a["error"]).collect();
+    assert_eq!(errors, [&json!(null), &json!("bad statement")]);
+    // The driver leaves queries to prepared statements.
+    assert_eq!(queries("query"), [""; 0]);
+    for probe in ["prepare", "prepare_done", "stmt_query", "stmt_query_done"] {
+        assert_eq!(queries(probe), ["SELECT 1"], "{probe}");
+    }
+    assert_eq!((of("tx_begin").len(), of("tx_commit").len()), (2, 1));
+    assert_eq!(of("tx_rollback")[0]["error"], "bad statement");
+}
+
+fn records(events: &[Value]) {
+    let records = args(events, "slog", "record");
+    let expected =
+        [(-4, "below the level", "a=1 g.b=\"two words\""), (8, "it broke", "a=1 g.err=\"bad statement\"")];
+    assert_eq!(records.len(), expected.len());
+    for (record, (level, message, attributes)) in records.iter().zip(expected) {
+        assert_eq!(
+            (&record["level"], &record["message"], &record["attributes"]),
+            (&json!(level), &json!(message), &json!(attributes))
+        );
+        assert!(
+            record["file"].as_str().unwrap().ends_with("/main.go") && record["line"].as_u64().unwrap() > 0
+        );
+    }
+}
+
+fn tasks(events: &[Value]) {
+    let of = |probe| args(events, "trace", probe);
+    let begun: Vec<(&Value, &Value, &Value)> =
+        of("task_begin").iter().map(|a| (&a["id"], &a["parent"], &a["type"])).collect();
+    assert_eq!(begun, [(&json!(1), &json!(0), &json!("outer")), (&json!(2), &json!(1), &json!("inner"))]);
+    let ended: Vec<(&Value, &Value)> = of("task_end").iter().map(|a| (&a["id"], &a["type"])).collect();
+    assert_eq!(ended, [(&json!(2), &json!("inner")), (&json!(1), &json!("outer"))]);
+    assert_eq!(of("region_begin"), [&json!({"task": 2, "type": "region"})]);
+    let region = of("region_end")[0];
+    assert!(region["task"] == 2 && region["ns"].as_u64().unwrap() >= 1_000_000, "{region}");
+    let said: Vec<(&Value, &Value)> = of("log").iter().map(|a| (&a["task"], &a["message"])).collect();
+    assert_eq!(said, [(&json!(2), &json!("message")), (&json!(0), &json!("7%"))]);
+}
+
+/// Attaching starts the recorder, a probe's semaphore asks for a snapshot, detaching stops it.
+#[test]
+fn a_flight_recorder_is_armed_by_attaching() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("packages", Mode::Sealed));
+    let folder = app.folder.path().join("snapshots");
+    std::fs::create_dir(&folder).unwrap();
+    let target = Process::start(command(&app.path).args(["-linger", "60s", "-slow", "-dir"]).arg(&folder));
+    target.wait_until_it_runs(&app.path);
+    let pid = target.pid().to_string();
+    let snapshots = || std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(snapshots(), 0, "nobody looks");
+    // What the program itself asks for comes to whoever listens.
+    let out = attach(&["trace", "-p", &pid, "--json", "--events", "2", "flight:armed", "flight:snapshot"]);
+    let (events, _) = stream(&text(&out.stdout));
+    assert_eq!(args(&events, "flight", "armed"), [&json!({"min_age_ns": 1_000_000_000, "max_bytes": 0})]);
+    let written = args(&events, "flight", "snapshot")[0];
+    assert_eq!((&written["reason"], &written["error"]), (&json!("slow request"), &json!(null)));
+    assert_eq!(snapshots(), 1);
+    for n in 2..4 {
+        let path = stdout(command("usdt-attach").args(["snapshot", "-p", &pid, "--for", "100ms"]));
+        let data = std::fs::read(path.trim()).unwrap();
+        assert!(data.starts_with(b"go 1."), "{path}");
+        assert_eq!(snapshots(), n);
+    }
+    // Nowhere to write to is said.
+    std::fs::remove_dir_all(&folder).unwrap();
+    let out = attach(&["snapshot", "-p", &pid, "--for", "10ms"]);
+    assert_eq!(out.status.code(), Some(3));
+    assert!(text(&out.stderr).contains("no such file or directory"), "{}", text(&out.stderr));
+    target.signal(15);
+    let other = copy(&Fixture::get("hits", Mode::Sealed));
+    let other = Process::start(command(&other.path).args(["-linger", "10s"]));
+    wait_for("the program", || {
+        text(&attach(&["snapshot", "-p", &other.pid().to_string()]).stderr).contains("no flight recorder")
+    });
+}
+
+/// What `usdt-gen doc` says of each package is checked in beside it; the golden check keeps it so.
+#[test]
+fn packages_are_documented() {
+    let root = usdt_e2e::root().join("go-stubs");
+    let mut packages = 0;
+    for entry in std::fs::read_dir(&root).unwrap() {
+        let folder = entry.unwrap().path();
+        let definition = folder.join("internal/probes/probes.d");
+        if !definition.exists() {
+            continue;
+        }
+        packages += 1;
+        let page = std::fs::read_to_string(folder.join("PROBES.md")).unwrap();
+        let schema = stdout(command("usdt-gen").arg("schema").arg(&definition));
+        let schema: Value = serde_json::from_str(&schema).unwrap();
+        for probe in schema["providers"][0]["probes"].as_array().unwrap() {
+            assert!(page.contains(&format!("\n## {}\n", probe["name"].as_str().unwrap())), "{probe}");
+            assert!(probe["doc"].as_str().is_some_and(|doc| !doc.is_empty()), "{probe}");
+        }
+    }
+    assert_eq!(packages, 7);
+}
