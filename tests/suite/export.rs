@@ -443,6 +443,41 @@ fn an_agent_survives_what_it_watches() {
     assert!(status.success(), "{errors}");
 }
 
+/// The unit, the image and the cluster's manifest give the agent the same few capabilities, and those are enough.
+#[test]
+fn an_agent_runs_with_the_capabilities_of_its_unit() {
+    let read = |name: &str| std::fs::read_to_string(usdt_e2e::root().join("packaging").join(name)).unwrap();
+    let unit = read("usdt-attach.service");
+    let listed = unit.lines().find_map(|l| l.strip_prefix("AmbientCapabilities=")).unwrap();
+    assert!(unit.contains(&format!("CapabilityBoundingSet={listed}\n")));
+    let names: Vec<&str> = listed.split(' ').map(|name| name.strip_prefix("CAP_").unwrap()).collect();
+    assert!(read("Containerfile").contains(&format!("--cap-add={} ", names.join(","))));
+    assert!(read("daemonset.yaml").contains(&format!("add: [{}]", names.join(", "))));
+    if !have(&[Need::Bpf, Need::Program("setpriv")]) {
+        return;
+    }
+    let (app, target) = operating();
+    let port = free_port();
+    let config = format!(
+        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[[count]]\nprobes = [\"ops:begin\"]\nname = \"all\"\n"
+    );
+    let config = write(app.folder.path(), "agent.toml", &config);
+    let bounding: Vec<String> = names.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
+    let agent = Process::start(
+        command("setpriv")
+            .arg(format!("--bounding-set=-all,{}", bounding.join(",")))
+            .args(["--inh-caps=-all", "--no-new-privs"])
+            .arg(tools().join("usdt-attach"))
+            .args(["agent", "--config", &config]),
+    );
+    wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
+    target.signal(SIGINT);
+    let total = || metric(&get(port, "/metrics"), "all_total").get("").copied().unwrap_or(0.0);
+    wait_for("all operations", || total() >= BEGUN as f64);
+    let (status, _, errors) = agent.interrupt();
+    assert!(status.success(), "{errors}");
+}
+
 #[test]
 fn mistakes_are_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ mod build;
 mod consumers;
 mod cost;
 mod discovery;
+mod docs;
 mod emitters;
 mod errors;
 mod export;

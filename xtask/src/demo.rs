@@ -70,7 +70,7 @@ pub(crate) fn run(_: &[String]) -> Outcome {
 
     say("6. The same probes through bpftrace: requests by method and path");
     bpftrace(&app)?;
-    println!("\nThat was all; the service and its clients are stopped. Next: README.md and docs/guide.md");
+    println!("\nThat was all; the service and its clients are stopped. Next: README.md and docs/start.md");
     Ok(())
 }
 

@@ -117,6 +117,11 @@ impl Build {
         for file in ["LICENSE-APACHE", "LICENSE-MIT", "CHANGELOG.md", "README.md"] {
             std::fs::copy(root().join(file), doc.join(file)).explain(&format!("cannot copy {file}"))?;
         }
+        let units = create(folder.join("usr/lib/systemd/system"))?;
+        for (file, place) in [("packaging/usdt-attach.service", &units), ("docs/export.toml", &doc)] {
+            let name = Path::new(file).file_name().unwrap_or_default();
+            std::fs::copy(root().join(file), place.join(name)).explain(&format!("cannot copy {file}"))?;
+        }
         let arch = output(Command::new("dpkg").arg("--print-architecture"))?;
         let version = env!("CARGO_PKG_VERSION");
         let about = format!(

@@ -35,6 +35,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/eu-strip", "elfutils"),
     ("/usr/bin/qemu-aarch64", "qemu-user"),
     ("/usr/bin/valgrind", "valgrind"),
+    ("/usr/bin/curl", "curl"),
     ("/usr/bin/prometheus", "prometheus"),
     ("/usr/lib/python3/dist-packages/jsonschema/__init__.py", "python3-jsonschema"),
     ("/usr/lib/postgresql", "postgresql"),
