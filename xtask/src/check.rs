@@ -1,5 +1,6 @@
 //! Tests and checks.
 
+use crate::book;
 use crate::command::{Explain, Failure, Outcome, command, execute, is_root, output, root};
 use crate::golden;
 use crate::kernels;
@@ -13,7 +14,7 @@ pub(crate) fn test(_: &[String]) -> Outcome {
     execute(&mut command("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--", "--check"]))?;
     execute(&mut cargo(&tools, "clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     execute(&mut cargo(&tools, "test", &["--workspace", "--exclude", "usdt-e2e"]))?;
-    docs(&[])?;
+    docs()?;
     golden::check(&tools)?;
     go(&tools)?;
     suite(&tools, &[])?;
@@ -45,8 +46,16 @@ fn program(name: &str, args: &[String]) -> Outcome {
     execute(run.args(args).env("PATH", tools.path()))
 }
 
-/// API documentation.
-pub(crate) fn docs(_: &[String]) -> Outcome {
+/// The book, with its examples run, and the API documentation.
+pub(crate) fn book(_: &[String]) -> Outcome {
+    let tools = setup::run()?;
+    docs()?;
+    suite(&tools, &["docs::".to_owned()])
+}
+
+/// Both of them without the examples, which are part of the suite.
+fn docs() -> Outcome {
+    book::build()?;
     execute(
         command("cargo", &["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
     )

@@ -7,6 +7,7 @@ use std::path::Path;
 const TARGETS: &[&str] = &[
     "parser",
     "preprocessor",
+    "formatter",
     "note",
     "argspec",
     "blob",
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 
 /// Definitions to begin with, for the targets that read them.
 fn seed(target: &str) -> Outcome {
-    if !["parser", "preprocessor"].contains(&target) {
+    if !["parser", "preprocessor", "formatter"].contains(&target) {
         return Ok(());
     }
     let folder = root().join("fuzz/corpus").join(target);

@@ -1,6 +1,7 @@
 //! Developer tasks. CI and README call these and nothing else.
 
 mod bench;
+mod book;
 mod check;
 mod command;
 mod demo;
@@ -30,14 +31,14 @@ const TASKS: &[Task] = &[
     ("golden", "rewrite generated files that are checked in", golden::run),
     (
         "bench",
-        "measure, and write docs/benchmarks.md; [off on attacher generator overlay service caddy]",
+        "measure, and write docs/benchmarks.md; [off on attacher generator overlay service caddy packages agent]",
         bench::run,
     ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
     ("semver", "what breaks users of the libraries since a revision or release", semver::run),
     ("policy", "licences, advisories, oldest versions, packages, Miri; [PART...]", policy::run),
     ("release", "static programs, manuals, a .deb; built twice and compared", release::run),
-    ("docs", "build the API documentation, warnings are errors", check::docs),
+    ("docs", "build the book and the API documentation, check links and examples", check::book),
 ];
 
 fn main() {

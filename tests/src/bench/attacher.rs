@@ -86,10 +86,11 @@ fn start(fire: &Path) -> Result<Table, String> {
     })
 }
 
-/// A program of so many sites, all of one probe.
-fn program_of(sites: usize) -> Result<PathBuf, String> {
+/// A program of so many sites, all of one probe. It ends at once, or stays where it has an argument.
+pub(super) fn program_of(sites: usize) -> Result<PathBuf, String> {
     let mut source = String::from(
-        "    .text\n    .globl main\nmain:\n    xorl %eax, %eax\n    ret\n    .balign 16\nsites:\n",
+        "    .text\n    .globl main\nmain:\n    cmpl $2, %edi\n    jb 1f\n    pushq %rax\n    call pause\n1:  xorl %eax, %eax\n    \
+         ret\n    .balign 16\nsites:\n",
     );
     let _ = writeln!(source, "    .rept {sites}\n    nop\n    ret\n    .balign 16\n    .endr");
     source.push_str("    .section .note.stapsdt, \"\", @note\n");

@@ -1,12 +1,14 @@
 //! Measurements: what probes cost off and on, what attaching, generating and sealing take, what a service pays. Results
 //! are kept in `docs/benchmarks.json`; tables and drawings are made from them.
 
+mod agent;
 mod attacher;
 mod generator;
 mod machine;
 mod off;
 mod on;
 mod overlay;
+mod packages;
 mod plot;
 mod report;
 mod results;
@@ -20,7 +22,7 @@ use results::{Section, Table};
 type Part = fn() -> Result<Vec<Table>, String>;
 
 /// By the names that the command knows.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 9] = [
     ("off", off::run),
     ("on", on::run),
     ("attacher", attacher::run),
@@ -28,6 +30,8 @@ const PARTS: [(&str, Part); 7] = [
     ("overlay", overlay::run),
     ("service", service::run),
     ("caddy", service::caddy),
+    ("packages", packages::run),
+    ("agent", agent::run),
 ];
 
 /// All of it, or the parts that are named. What was measured in front of a failure is kept.

@@ -1,6 +1,6 @@
 //! What services pay: as many requests as they answer, and how long each takes at 80 % of that.
 
-mod program;
+pub(super) mod program;
 
 use super::results::{Column, Plot, Table};
 use super::tool::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly};
@@ -15,7 +15,7 @@ use std::path::Path;
 const FIRST_PORT: u16 = 18080;
 /// In arguments and environments, what becomes the service's own address.
 const ADDRESS: &str = "ADDRESS";
-const COLLECTOR: &str = "127.0.0.1:18326";
+pub(super) const COLLECTOR: &str = "127.0.0.1:18326";
 /// Of what the service answers at most.
 const SHARE: f64 = 0.8;
 /// How long each is asked in a round. All services run all the time and are asked by turns: what slows the machine down for
@@ -250,18 +250,18 @@ fn number(result: &serde_json::Value, name: &str) -> f64 {
     result.get(name).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN)
 }
 
-fn collector() -> Result<Process, String> {
+pub(super) fn collector() -> Result<Process, String> {
     let collector = quietly(pinned(OTHERS, tool::folder().join("load")).args(["-collect", COLLECTOR]))?;
     wait_for_listener(COLLECTOR);
     Ok(collector)
 }
 
-fn wait_for_listener(address: &str) {
+pub(super) fn wait_for_listener(address: &str) {
     wait_for(&format!("somebody who listens at {address}"), || TcpStream::connect(address).is_ok());
 }
 
 /// Seconds that a process has had a processor: `schedstat`, because ticks are too coarse.
-fn processor_time(pid: u32) -> Result<f64, String> {
+pub(super) fn processor_time(pid: u32) -> Result<f64, String> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).map_err(|e| e.to_string())?;
     let of = |task: std::fs::DirEntry| {
         let said = std::fs::read_to_string(task.path().join("schedstat")).ok()?;

@@ -11,10 +11,10 @@ const ORCHESTRION: &str = "github.com/DataDog/orchestrion@v1.15.0";
 const INTEGRATION: &str = "github.com/DataDog/dd-trace-go/contrib/net/http/v2@v2.10.1";
 
 /// By name.
-pub(super) struct Programs(Vec<(&'static str, PathBuf)>);
+pub(in super::super) struct Programs(Vec<(&'static str, PathBuf)>);
 
 impl Programs {
-    pub(super) fn small() -> Result<Programs, String> {
+    pub(in super::super) fn small() -> Result<Programs, String> {
         tool::go_build(&[], "./load", "load")?;
         let without = "-tags=usdt_off";
         let mut all = vec![
@@ -37,7 +37,7 @@ impl Programs {
         ]))
     }
 
-    pub(super) fn named(&self, name: &str) -> Result<&Path, String> {
+    pub(in super::super) fn named(&self, name: &str) -> Result<&Path, String> {
         let found = self.0.iter().find(|(known, _)| *known == name);
         found.map(|(_, program)| program.as_path()).ok_or_else(|| format!("there is no program {name}"))
     }

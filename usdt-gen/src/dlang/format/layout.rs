@@ -22,6 +22,18 @@ pub(super) fn column(line: &str) -> usize {
     line.chars().fold(0, |at, c| if c == '\t' { (at / TAB + 1) * TAB } else { at + 1 })
 }
 
+/// Without white space at its end. A backslash there stays apart from the line's end, which it would swallow; one that has
+/// swallowed it, with nothing behind, goes with it.
+pub(super) fn trimmed(text: &str) -> &str {
+    let bare = text.trim_end();
+    let rest = text.get(bare.len()..).unwrap_or_default();
+    match (bare.strip_suffix('\\'), rest.chars().next()) {
+        (Some(before), Some('\n' | '\r')) => trimmed(before),
+        (Some(_), Some(c)) => text.get(..bare.len() + c.len_utf8()).unwrap_or(bare),
+        _ => bare,
+    }
+}
+
 /// The new text, line by line.
 #[derive(Default)]
 pub(super) struct Writer {
@@ -32,7 +44,8 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn finish(mut self) -> String {
-        let length = self.out.trim_end().len();
+        self.out.push('\n');
+        let length = trimmed(&self.out).len();
         self.out.truncate(length);
         if length > 0 {
             self.out.push('\n');
@@ -55,7 +68,7 @@ impl Writer {
     }
 
     fn end(&mut self, opened: bool) {
-        let length = self.out.trim_end_matches([' ', '\t']).len();
+        let length = trimmed(&self.out).len();
         self.out.truncate(length);
         self.out.push('\n');
         self.fresh = opened;
@@ -89,10 +102,10 @@ impl Writer {
     /// A comment that begins at a column; its other lines move with its first.
     fn text(&mut self, piece: &Piece<'_>, at: usize) {
         let mut rest = piece.text.lines();
-        self.out.push_str(rest.next().unwrap_or_default().trim_end());
+        self.out.push_str(trimmed(rest.next().unwrap_or_default()));
         for line in rest {
             self.out.push('\n');
-            let content = line.trim();
+            let content = trimmed(line.trim_start());
             if !content.is_empty() {
                 let own = column(line.get(..line.len() - line.trim_start().len()).unwrap_or_default());
                 self.indent((own + at).saturating_sub(piece.column));

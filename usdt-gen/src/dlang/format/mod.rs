@@ -59,7 +59,7 @@ fn pieces<'a>(sources: &'a Sources, tokens: &[Token]) -> Vec<Piece<'a>> {
         end = Some(token.text.end);
         out.push(Piece {
             kind: token.kind,
-            text: sources.text(&token.text).trim_end(),
+            text: layout::trimmed(sources.text(&token.text)),
             lines: if first { 1 } else { between.matches('\n').count() },
             column: layout::column(sources.line_before(token.text.start)),
             between,

@@ -77,6 +77,15 @@ fn missing_semicolons_stay_missing() {
     );
 }
 
+/// A backslash with a blank behind it continues no line, and does not come to.
+#[test]
+fn a_backslash_stays_where_it_is() {
+    expect(
+        "#define A \\ \n #define B\n// c \\  \nprovider p {};",
+        "#define A \\ \n#define B\n// c \\ \nprovider p {\n};\n",
+    );
+}
+
 #[test]
 fn what_cannot_be_read_is_refused() {
     for (text, problem) in [
