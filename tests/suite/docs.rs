@@ -83,7 +83,7 @@ fn every_one_liner_works() {
     ]));
 
     let failures = format!("while sleep 0.1; do curl -s -o /dev/null {url}/items/none; done");
-    let _failures = Process::start(command("timeout").args(["600", "sh", "-c", &failures]));
+    let _failures = Process::start(command("sh").args(["-c", &failures]));
 
     let cookbook = blocks("cookbook.md");
     let liners: VecDeque<Block> = cookbook.into_iter().filter(|block| block.info == "console").collect();

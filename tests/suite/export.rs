@@ -348,12 +348,17 @@ fn configurations_are_read_again() {
     write(
         app.folder.path(),
         "export.toml",
-        &format!("{}{kept}\n[[count]]\nprobes = [\"ops:end\"]\n", head(second)),
+        &format!(
+            "{}{kept}\n[[count]]\nprobes = [\"ops:end\"]\n[[latency]]\nstart = \"ops:begin\"\nend = \"ops:end\"\n",
+            head(second)
+        ),
     );
     exporter.signal(SIGHUP);
     wait_for("the new endpoint", || get(second, "/healthz") == "ok\n");
     assert_eq!(kept_total(second), Some(BEGUN as f64), "it goes on where it was");
     assert_eq!(metric(&get(second, "/metrics"), "usdt_ops_end_total").get("").copied(), Some(0.0));
+    let count = metric(&get(second, "/metrics"), "usdt_ops_end_latency_seconds_count");
+    assert_eq!(count.get("").copied(), Some(0.0), "it begins at nothing");
     assert_eq!(get(first, "/healthz"), "");
     let (status, _, errors) = exporter.interrupt();
     assert!(status.success());

@@ -171,3 +171,76 @@ fn every_promise_has_its_test() {
         assert!(places.iter().any(|p| std::fs::read_to_string(p).is_ok_and(has)), "{crate_name}: {test}");
     }
 }
+
+#[test]
+fn a_first_definition_and_its_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("my-shop");
+    std::fs::create_dir(&module).unwrap();
+    let init = |args: &[&str]| {
+        let mut program = command("usdt-gen");
+        let out = program.arg("init").args(args).current_dir(&module).output().unwrap();
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    let (code, _, errors) = init(&[]);
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("no go.mod here or in a folder above"), "{errors}");
+    assert_eq!(std::fs::read_dir(&module).unwrap().count(), 0, "nothing was written");
+    std::fs::write(module.join("go.mod"), "module example.com/my-shop/v2 // a comment\n\ngo 1.21\n").unwrap();
+    let (code, _, errors) = init(&["--provider", "my-shop"]);
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("`my_shop` would be one"), "{errors}");
+    let (code, out, errors) = init(&["internal/probes"]);
+    assert_eq!(code, Some(0), "{errors}");
+    for said in [
+        "import \"example.com/my-shop/v2/internal/probes\"",
+        "probes.RequestStart(id, ",
+        "--exe ./app my_shop:request-start",
+    ] {
+        assert!(out.contains(said), "`{said}` is not in\n{out}");
+    }
+    assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
+    let definition = module.join("internal/probes/probes.d");
+    let path = definition.to_str().unwrap();
+    assert_eq!(usdt_gen(&["fmt", "--check", path]).status.code(), Some(0), "what it writes is canonical");
+    assert_eq!(usdt_gen(&[path, "--check"]).status.code(), Some(0), "and generated");
+    stdout(command("go").args(["vet", "./..."]).current_dir(&module));
+    let before = std::fs::read_to_string(&definition).unwrap();
+    let (code, _, errors) = init(&["internal/probes"]);
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("internal/probes/probes.d is there already; nothing was written"), "{errors}");
+    assert_eq!(std::fs::read_to_string(&definition).unwrap(), before);
+}
+
+#[test]
+fn definitions_are_formatted() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let odd = write("odd.d", "provider app{probe a( int x );};");
+    let even = write("even.d", "provider app {\n\tprobe a(int x);\n};\n");
+    let bad = write("bad.d", "provider app { probe a(int x); /* never\n");
+    let out = usdt_gen(&["fmt", "--check", &odd, &even]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stdout).contains("+\tprobe a(int x);\n"), "{}", text(&out.stdout));
+    assert!(text(&out.stderr).contains("odd.d; run usdt-gen fmt") && !text(&out.stderr).contains("even.d"));
+    let out = usdt_gen(&["fmt", &bad, &odd]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(
+        text(&out.stderr).contains("bad.d:1:32") && text(&out.stderr).contains("never closed"),
+        "{}",
+        text(&out.stderr)
+    );
+    assert_eq!(
+        std::fs::read_to_string(&odd).unwrap(),
+        std::fs::read_to_string(&even).unwrap(),
+        "the others are done"
+    );
+    assert!(std::fs::read_to_string(&bad).unwrap().ends_with("/* never\n"), "and it stays as it was");
+    let mut pipe = command("sh");
+    assert_eq!(stdout(pipe.args(["-c", "printf 'provider  p{};' | usdt-gen fmt -"])), "provider p {\n};\n");
+    assert_eq!(usdt_gen(&["fmt", "/nowhere.d"]).status.code(), Some(2));
+}

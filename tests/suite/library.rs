@@ -134,3 +134,65 @@ fn times_without_a_kernel() {
     let unpaired = session.summary().unwrap().unpaired;
     assert_eq!(unpaired, Some(Unpaired { unmatched_starts: 1, unmatched_ends: 1, overwritten: 1 }));
 }
+
+/// Spans from starts and ends in any order: each is complete, lost, or still open, and never two of these.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn spans_without_a_kernel() {
+    use usdt_attach::export::config;
+    use usdt_attach::export::span::{Attribute, Pairing};
+    const LIMIT: usize = 8;
+    const MICRO: u64 = 1000;
+    let entry = config::Span {
+        start: "ops:begin".into(),
+        end: "ops:end".into(),
+        key: Some("id".into()),
+        name: Some("{kind} {id} {".into()),
+        error: Some("status".into()),
+        error_at: Some(500),
+        ..config::Span::default()
+    };
+    let (mut session, backend, sites) = session("pairs", &["ops:*"], &Options::default());
+    let site = |name: &str| sites.iter().find(|(n, _)| n == name).unwrap().1;
+    let mut pairing = Pairing::new(&[entry], LIMIT);
+    let mut spans = Vec::new();
+    let mut play = |begin: bool, goid: u64, id: u64, time: u64| {
+        let one = match begin {
+            true => hit(site("begin"), goid, &[id, u64::MAX, 4], "read"),
+            false => hit(site("end"), goid, &[id, 500 + id % 2 - 1], ""),
+        };
+        backend.hit(&Hit { time_ns: time * MICRO, ..one });
+        session.drain(|event| pairing.take(event, |span| spans.push(span))).unwrap();
+        (spans.len() as u64, pairing.counts, pairing.waiting())
+    };
+    // One inside the other, by goroutine; the outer one ends first, as it may.
+    play(true, 1, 10, 1000);
+    play(true, 1, 11, 2000);
+    play(true, 2, 12, 2500);
+    for (id, time) in [(10, 3000), (11, 4000), (12, 5000), (13, 6000)] {
+        play(false, 1, id, time);
+    }
+    // The same key again takes the first one's place; more than the limit push out the oldest.
+    let mut begun = 3;
+    let mut state = 1u64;
+    for step in 0..2000u64 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let begin = state >> 60 < 9;
+        begun += u64::from(begin);
+        let (ended, counts, waiting) = play(begin, state >> 40 & 3, 100 + (state >> 50 & 15), 10_000 + step);
+        assert_eq!(counts.complete, ended);
+        assert_eq!(begun, counts.complete + counts.lost + waiting as u64, "step {step}");
+        assert!(waiting <= LIMIT);
+    }
+    pairing.forget(|_| false);
+    assert_eq!(pairing.waiting(), 0);
+    let [outer, inner, other, ..] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!(outer.name, "read 10 {");
+    // The clocks' distance is measured anew for each batch.
+    assert!((outer.end - outer.start).abs_diff(2000 * MICRO) < MICRO, "{outer:?}");
+    assert_eq!((inner.parent, inner.trace), (Some(outer.id), outer.trace));
+    assert!(other.parent.is_none() && other.trace != outer.trace, "another goroutine's");
+    assert_eq!((outer.error.as_deref(), inner.error.as_deref()), (None, Some("status 500")));
+    let kind = ("kind".to_owned(), Attribute::Text("read".into()));
+    assert!(outer.attributes.contains(&kind) && outer.attributes.len() == 3, "{:?}", outer.attributes);
+}

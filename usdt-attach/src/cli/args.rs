@@ -1,5 +1,6 @@
 //! Arguments that commands share.
 
+use super::progress::Progress;
 use super::{say, warn};
 use crate::backend::Choice;
 use crate::backend::kernel::grace;
@@ -124,10 +125,12 @@ impl HitArgs {
         if !self.dry_run {
             grace::begin();
         }
+        let progress = Progress::of("looking for probes");
         let Resolved { mut found, pids, child } = target.resolve(!self.dry_run)?;
         let schema = self.schema.as_deref().map(Described::read).transpose()?;
         schema.iter().for_each(|s| s.describe(&mut found));
         discover::add_entries(&mut found, globs);
+        drop(progress);
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         let chosen = select(&found, globs)?;
         if chosen.is_empty() {

@@ -2,6 +2,7 @@
 
 use super::args::{TargetArgs, entry_price};
 use super::attach::finish;
+use super::progress::Progress;
 use super::{say, warn, written};
 use crate::backend::Choice;
 use crate::backend::kernel::grace;
@@ -132,9 +133,11 @@ fn run(
     grace::begin();
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|source| Error::Io { what: "cannot catch signals", source })?;
+    let progress = Progress::of("looking for probes");
     let Resolved { mut found, pids, child } = target.resolve(true)?;
     let globs = usual.map_or_else(|| config.globs(), <[String]>::to_vec);
     discover::add_entries(&mut found, &globs);
+    drop(progress);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     found.retain(|f| !f.probes.is_empty());
     let chosen = select_any(&found, &globs);

@@ -1,5 +1,6 @@
 //! `usdt-attach list`.
 
+use super::progress::Progress;
 use super::{Colour, say, warn, written};
 use crate::discover;
 use crate::error::Result;
@@ -31,6 +32,7 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
+    let progress = Progress::of("looking for probes");
     let (mut found, globs, place) = match (args.pid, args.rest.split_first()) {
         _ if args.all => (Target::All.resolve(false)?.found, args.rest.as_slice(), Target::All.to_string()),
         (Some(pid), _) => (discover::process(pid)?, args.rest.as_slice(), format!("process {pid}")),
@@ -45,6 +47,7 @@ pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
         discover::Described::read(file)?.describe(&mut found);
     }
     discover::add_entries(&mut found, &globs);
+    drop(progress);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let chosen = select(&found, &globs)?;
     if chosen.is_empty() {

@@ -8,6 +8,7 @@ mod export;
 mod go;
 mod list;
 mod output;
+mod progress;
 mod record;
 #[cfg(feature = "bcc")]
 mod run;

@@ -3,7 +3,7 @@
 use super::config::{Config, Count, Hist, Latency, Span, Unit};
 use super::metric::{Family, Kind, name_of, series, word};
 use super::span::Pairing;
-use crate::aggregate::{Row, merge_rows};
+use crate::aggregate::{Histogram, Row, Total, merge_rows};
 use crate::backend::Backend;
 use crate::discover::{Found, ObjectId};
 use crate::error::Result;
@@ -226,6 +226,8 @@ impl Job {
         }
         let mut rows = self.kept.clone();
         merge_rows(&mut rows, Session::rows_of(self.parts.iter().map(|part| &part.session))?);
+        let empty = self.empty(&rows);
+        rows.extend(empty);
         let mut out: Vec<Family> = Vec::new();
         for row in rows {
             let Some(shape) = self.shape(&row) else { continue };
@@ -239,6 +241,30 @@ impl Job {
         out.iter_mut().for_each(|family| family.series.sort_by(|a, b| a.labels.cmp(&b.labels)));
         out.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(out)
+    }
+
+    /// Histograms without labels that have no values yet: rates begin at nothing, not with the first value.
+    fn empty(&self, rows: &[Row]) -> Vec<Row> {
+        let mut out: Vec<Row> = Vec::new();
+        for plan in self.parts.iter().map(|part| part.session.plan()) {
+            let Some(buckets) = plan.table.as_ref().filter(|t| t.is_array()).and_then(|t| t.buckets) else {
+                continue;
+            };
+            for probe in &plan.probes {
+                let ends = match &self.entry {
+                    Entry::Latency(latency) => {
+                        Glob::new(&latency.end).matches_names(&probe.provider, &probe.name)
+                    }
+                    _ => true,
+                };
+                if ends && !rows.iter().chain(&out).any(|row| row.probe == *probe) {
+                    let counts = vec![0; buckets.count()];
+                    let total = Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
+                    out.push(Row { probe: probe.clone(), key: Vec::new(), total });
+                }
+            }
+        }
+        out
     }
 
     /// What the metric of a row is. Spans are none.

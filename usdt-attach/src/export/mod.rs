@@ -117,7 +117,7 @@ impl<'a> Exporter<'a> {
             since: now(),
         };
         let config = exporter.settings.config.clone();
-        exporter.jobs = exporter.jobs_of(&config, Vec::new())?;
+        exporter.take_on(&config)?;
         // Last: whoever gets an answer may rely on what is attached.
         exporter.outputs(&Config::default(), &config)?;
         Ok(exporter)
@@ -141,8 +141,7 @@ impl<'a> Exporter<'a> {
     /// Opens and closes what the configurations differ in.
     fn outputs(&mut self, old: &Config, new: &Config) -> Result<()> {
         if old.prometheus != new.prometheus {
-            // Before it listens anew: the address may be the same.
-            self.endpoint = None;
+            let mut endpoint = None;
             if let Some(prometheus) = &new.prometheus {
                 let outbox = self.outbox.clone();
                 let page = move || {
@@ -151,8 +150,9 @@ impl<'a> Exporter<'a> {
                     let _ = outbox.send(Message::Page(asked));
                     page
                 };
-                self.endpoint = Some(Endpoint::listen(&prometheus.listen, page)?);
+                endpoint = Some(Endpoint::listen(&prometheus.listen, page)?);
             }
+            self.endpoint = endpoint;
         }
         if old.otlp != new.otlp {
             self.sender = None;
@@ -166,8 +166,9 @@ impl<'a> Exporter<'a> {
         Ok(())
     }
 
-    /// The jobs of a configuration: those that are there already go on.
-    fn jobs_of(&mut self, config: &Config, mut old: Vec<Job>) -> Result<Vec<Job>> {
+    /// Goes over to the jobs of a configuration: those that are there already go on. Where one of the others cannot be
+    /// begun, all stays as it was.
+    fn take_on(&mut self, config: &Config) -> Result<()> {
         let scope = Scope {
             pids: self.settings.pids.clone(),
             cgroup: self.settings.target.cgroup().map(Into::into),
@@ -175,22 +176,26 @@ impl<'a> Exporter<'a> {
             buffer: config.limits.buffer,
             open_spans: config.limits.open_spans,
         };
-        let mut jobs = Vec::new();
-        for entry in entries(config) {
-            if let Some(at) = old.iter().position(|job| job.is(&entry, &scope)) {
-                jobs.push(old.swap_remove(at));
+        let entries = entries(config);
+        let mut begun = Vec::new();
+        for entry in &entries {
+            if self.jobs.iter().chain(&begun).any(|job| job.is(entry, &scope)) {
                 continue;
             }
-            let mut job = Job::new(entry, &scope)?;
+            let mut job = Job::new(entry.clone(), &scope)?;
             if !self.settings.patient {
                 job.expect(&self.settings.found)?;
             }
             for files in batches(&self.settings.target, &self.settings.found) {
                 job.attach(files, self.backend, self.say)?;
             }
-            jobs.push(job);
+            begun.push(job);
         }
-        Ok(jobs)
+        begun.extend(self.jobs.drain(..).filter(|job| entries.iter().any(|entry| job.is(entry, &scope))));
+        let place = |job: &Job| entries.iter().position(|entry| job.is(entry, &scope));
+        begun.sort_by_key(place);
+        self.jobs = begun;
+        Ok(())
     }
 
     /// Runs until it is told to stop, its time is over or its processes have ended.
@@ -276,7 +281,10 @@ impl<'a> Exporter<'a> {
             let Some(before) = job.pairing.as_ref().map(|p| p.counts.complete) else { continue };
             let (queue, lost, services) = (&mut self.queue, &mut self.lost, &mut self.services);
             let more = job.drain(|span| {
-                services.entry(span.pid).or_insert_with_key(|pid| service(*pid));
+                // Who has ended meanwhile has left the name of a thread.
+                services
+                    .entry(span.pid)
+                    .or_insert_with(|| service(span.pid).unwrap_or_else(|| span.comm.clone()));
                 if queue.len() < limit {
                     queue.push(span);
                 } else {
@@ -311,19 +319,14 @@ impl<'a> Exporter<'a> {
     fn reload(&mut self) {
         let Some(path) = self.settings.path.clone() else { return };
         let result = Config::read(&path).and_then(|new| {
-            let mut jobs = std::mem::take(&mut self.jobs);
             let old = self.settings.config.clone();
-            match self.jobs_of(&new, Vec::new()) {
-                Ok(fresh) => drop(fresh),
-                Err(error) => {
-                    self.jobs = jobs;
-                    return Err(error);
-                }
+            self.outputs(&old, &new)?;
+            if let Err(error) = self.take_on(&new) {
+                self.outputs(&new, &old)?;
+                return Err(error);
             }
-            jobs = self.jobs_of(&new, jobs)?;
-            self.jobs = jobs;
-            self.settings.config = new.clone();
-            self.outputs(&old, &new)
+            self.settings.config = new;
+            Ok(())
         });
         match result {
             Ok(()) => (self.say)(format!("{} read again", path.display())),
@@ -359,7 +362,8 @@ impl<'a> Exporter<'a> {
     fn send_spans(&mut self) {
         let (Some(sender), Some(otlp)) = (&self.sender, &self.settings.config.otlp) else { return };
         let services = &self.services;
-        let name = |pid: u32| services.get(&pid).cloned().unwrap_or_else(|| service(pid));
+        // As the specification wants it of what has no name.
+        let name = |pid: u32| services.get(&pid).cloned().unwrap_or_else(|| "unknown_service".to_owned());
         for batch in std::mem::take(&mut self.queue).chunks(otlp::BATCH) {
             sender.spans(&otlp::spans(batch, &otlp.resource, name), batch.len());
         }
@@ -500,13 +504,9 @@ fn alive(pid: u32) -> bool {
 }
 
 /// The name of a process's program.
-fn service(pid: u32) -> String {
-    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    match exe.file_name() {
-        Some(name) => name.to_string_lossy().trim_end_matches(" (deleted)").to_owned(),
-        // As the specification wants it.
-        None => "unknown_service".to_owned(),
-    }
+fn service(pid: u32) -> Option<String> {
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(exe.file_name()?.to_string_lossy().trim_end_matches(" (deleted)").to_owned())
 }
 
 /// Resident bytes of this process.

@@ -11,6 +11,8 @@ use std::collections::{HashMap, VecDeque};
 pub struct Span {
     /// Whose it is.
     pub pid: u32,
+    /// The thread that began it; of most programs, their name.
+    pub comm: String,
     /// Its trace.
     pub trace: [u8; 16],
     /// Its own id.
@@ -65,17 +67,17 @@ struct Open {
 
 /// What happened to spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub struct Counts {
     /// Both ends came.
-    pub(crate) complete: u64,
+    pub complete: u64,
     /// The end came without a start.
-    pub(crate) ends: u64,
+    pub ends: u64,
     /// Another start of the same key came first, or there were too many.
-    pub(crate) lost: u64,
+    pub lost: u64,
 }
 
 /// Puts spans together.
-pub(crate) struct Pairing {
+pub struct Pairing {
     entries: Vec<Entry>,
     /// By provider and name: entry, and whether spans begin there.
     roles: HashMap<(String, String), Vec<(usize, bool)>>,
@@ -87,7 +89,8 @@ pub(crate) struct Pairing {
     limit: usize,
     number: u64,
     random: Random,
-    pub(crate) counts: Counts,
+    /// What has happened so far.
+    pub counts: Counts,
 }
 
 struct Entry {
@@ -97,7 +100,8 @@ struct Entry {
 }
 
 impl Pairing {
-    pub(crate) fn new(spans: &[config::Span], limit: usize) -> Pairing {
+    /// For these entries, with so many open spans at most.
+    pub fn new(spans: &[config::Span], limit: usize) -> Pairing {
         let entry = |config: &config::Span| Entry {
             start: Glob::new(&config.start),
             end: Glob::new(&config.end),
@@ -117,12 +121,12 @@ impl Pairing {
     }
 
     /// How many have begun and not ended.
-    pub(crate) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.open.len()
     }
 
     /// Takes an event; hands over the spans that it ends.
-    pub(crate) fn take(&mut self, event: &Event<'_>, mut ended: impl FnMut(Span)) {
+    pub fn take(&mut self, event: &Event<'_>, mut ended: impl FnMut(Span)) {
         let probe = (event.probe.provider.clone(), event.probe.name.clone());
         let entries = &self.entries;
         let roles = self.roles.entry(probe).or_insert_with_key(|(provider, name)| {
@@ -164,6 +168,7 @@ impl Pairing {
         }
         let span = Span {
             pid: event.pid,
+            comm: String::from_utf8_lossy(event.comm()).into_owned(),
             trace: trace.unwrap_or_else(|| self.random.bytes()),
             id: text(&config.span_id).and_then(|t| digits(&t)).unwrap_or_else(|| self.random.bytes()),
             parent: parent.filter(|id| *id != [0; 8]),
@@ -237,7 +242,7 @@ impl Pairing {
     }
 
     /// Gives up what processes have left open that are not there any more.
-    pub(crate) fn forget(&mut self, alive: impl Fn(u32) -> bool) {
+    pub fn forget(&mut self, alive: impl Fn(u32) -> bool) {
         let gone: Vec<Name> = self.open.keys().filter(|(_, pid, _)| !alive(*pid)).cloned().collect();
         for name in gone {
             if let Some(open) = self.open.remove(&name) {
@@ -407,5 +412,39 @@ impl Random {
         let mut out = [0; N];
         out.iter_mut().zip(self.bytes.drain(rest..)).for_each(|(to, from)| *to = from);
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn contexts() {
+        let (trace, parent) = context_of("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        assert_eq!((trace.map(|t| t[0]), parent.map(|p| p[7])), (Some(0x0a), Some(0x31)));
+        // What a later version adds is passed over, what no version may be is refused.
+        assert!(context_of("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").0.is_some());
+        assert_eq!(context_of("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), (None, None));
+        assert_eq!(context_of("00-00000000000000000000000000000000-b7ad6b7169203331-01"), (None, None));
+        assert!(context_of("0af7651916cd43dd8448eb211c80319c").0.is_some());
+        assert_eq!(context_of("0af7651916cd43dd8448eb211c80319"), (None, None));
+        assert_eq!(context_of(""), (None, None));
+    }
+
+    #[test]
+    fn ids_do_not_repeat() {
+        let mut random = Random::default();
+        let ids: std::collections::HashSet<[u8; 8]> = (0..10_000).map(|_| random.bytes()).collect();
+        assert_eq!(ids.len(), 10_000);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".*", digits in "[0-9a-fé-]{0,60}") {
+            let _ = context_of(&text);
+            let _ = context_of(&digits);
+        }
     }
 }
