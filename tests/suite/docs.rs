@@ -1,11 +1,10 @@
 //! The book's examples, run as they stand there.
 
 use std::collections::VecDeque;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Mutex;
-use usdt_e2e::{Need, Process, command, have, root, stdout, text, wait_for};
+use usdt_e2e::{Need, Process, command, free_port, have, root, stdout, text, wait_for};
 
 /// A block of code: the words behind its fence, and its text.
 struct Block {
@@ -28,10 +27,6 @@ fn blocks(page: &str) -> Vec<Block> {
         out.push(Block { info: info.to_owned(), text: text.join("\n"), expected: expected.take() });
     }
     out
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Runs a script as a reader would, who is root here.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, text, tools, wait_for,
+    Copy, Fixture, Mode, Need, Process, attach, command, copy, free_port, have, lines, stdout, text, tools,
+    wait_for,
 };
 
 const SIGHUP: i32 = 1;
@@ -16,11 +17,6 @@ const SIGINT: i32 = 2;
 /// The operations of `pairs`: 4 goroutines, 100 each; of ten, one has no end and one no beginning.
 const BEGUN: u64 = 360;
 const COMPLETE: u64 = 320;
-
-/// A port that was free just now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// The body of a page; empty where nobody answers.
 fn get(port: u16, path: &str) -> String {

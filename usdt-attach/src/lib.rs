@@ -23,7 +23,6 @@ pub mod cli;
 pub mod cost;
 pub mod discover;
 pub mod doctor;
-mod duration;
 pub mod error;
 pub mod event;
 pub mod export;
@@ -38,5 +37,6 @@ pub mod session;
 mod stream;
 pub mod symbols;
 pub mod target;
+mod time;
 
 pub use backend::kernel::detect::optimisation;

@@ -5,12 +5,12 @@ use super::{say, warn};
 use crate::backend::Choice;
 use crate::backend::kernel::grace;
 use crate::discover::{self, Described, Found, Source};
-use crate::duration;
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Subject};
 use crate::plan::{Method, Options};
 use crate::select::{Selected, select};
 use crate::target::{Child, Resolved, Target};
+use crate::time;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ pub(super) struct HitArgs {
     #[arg(long, value_name = "FILE", help_heading = "Hits")]
     pub(super) schema: Option<PathBuf>,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = duration::parse)]
+    #[arg(long, value_name = "T", value_parser = time::duration)]
     pub(super) duration: Option<Duration>,
     /// JSON objects, one a line, the last one a summary
     #[arg(long)]
@@ -79,7 +79,7 @@ pub(super) struct TableArgs {
     #[arg(long, value_name = "ARG", value_delimiter = ',', value_parser = Subject::parse)]
     pub(super) by: Vec<Subject>,
     /// Print the totals so far this often; on a terminal, in place
-    #[arg(long, value_name = "T", value_parser = duration::parse)]
+    #[arg(long, value_name = "T", value_parser = time::duration)]
     pub(super) interval: Option<Duration>,
     /// Print only so many rows, those with the most hits
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -7,7 +7,6 @@ use super::{say, warn, written};
 use crate::backend::Choice;
 use crate::backend::kernel::grace;
 use crate::discover;
-use crate::duration;
 use crate::error::{Error, Result};
 use crate::export::config::{Config, Count, Latency, Otlp, Prometheus, Span, TargetConfig};
 use crate::export::{Exporter, Message, Settings};
@@ -16,6 +15,7 @@ use crate::report::text;
 use crate::select::{Selected, select_any};
 use crate::session::Mechanism;
 use crate::target::{Child, Resolved, Target};
+use crate::time;
 use clap::Args;
 use indexmap::IndexMap;
 use sd_notify::NotifyState;
@@ -27,6 +27,11 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  usdt-attach export -p 1234 --prometheus 127.0.0.1:9464     everything, counted and timed\n  \
+                  usdt-attach export --exe ./app --otlp http://127.0.0.1:4318 'app:request-*'\n  \
+                  usdt-attach export --exe ./app --config export.toml"
+)]
 pub(super) struct ExportArgs {
     /// Probes: `provider:probe`, with `*` and `?` [default: all]. Hits are counted, times from starts to ends measured and,
     /// for a collector, made spans. Where the configuration names none
@@ -42,7 +47,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = duration::parse)]
+    #[arg(long, value_name = "T", value_parser = time::duration)]
     duration: Option<Duration>,
     /// Print the JSON schema of configurations, for editors, and stop
     #[arg(long)]
@@ -52,6 +57,10 @@ pub(super) struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "A configuration of four lines:\n  [prometheus]\n  listen = \"127.0.0.1:9464\"\n  [[count]]\n  \
+                  probes = [\"app:*\"]"
+)]
 pub(super) struct AgentArgs {
     /// What is exported and where to; without a target in it, of every process. SIGHUP reads it again
     #[arg(short, long, value_name = "FILE")]

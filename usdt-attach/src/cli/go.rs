@@ -2,13 +2,12 @@
 
 use super::args::entry_price;
 use super::attach::finish;
-use super::output::{Screen, now};
+use super::output::Screen;
 use super::{Colour, say, warn};
 use crate::backend::Choice;
 use crate::backend::kernel::Mechanism;
 use crate::census::{Census, Reader};
 use crate::discover;
-use crate::duration;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::overview::{GLOBS, Overview, Question, plans};
@@ -21,6 +20,7 @@ use crate::session::Session;
 use crate::stream::{Group, Output, Signals, Until, run};
 use crate::symbols::Symbolizer;
 use crate::target::{Child, Resolved, Target};
+use crate::time::{self, now};
 use clap::Args;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -34,10 +34,10 @@ pub(super) struct GoArgs {
     #[arg(short, long, value_name = "PID", conflicts_with = "command")]
     pid: Option<u32>,
     /// How often to look; on a terminal the screen is redrawn in place
-    #[arg(long, value_name = "T", value_parser = duration::parse, default_value = "1s")]
+    #[arg(long, value_name = "T", value_parser = time::duration, default_value = "1s")]
     interval: Duration,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = duration::parse)]
+    #[arg(long, value_name = "T", value_parser = time::duration)]
     duration: Option<Duration>,
     /// JSON objects, one an interval
     #[arg(long)]

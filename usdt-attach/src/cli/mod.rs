@@ -32,7 +32,7 @@ use std::io::{self, IsTerminal, Write};
                   usdt-attach count --exe ./app --by method --interval 1s app:request-start\n  \
                   usdt-attach hist -p 1234 app:request-done status --linear 100,600,100\n  \
                   usdt-attach latency -p 1234 app:request-start app:request-done --by method\n  \
-                  usdt-attach record -p 1234 -o trace.json     for ui.perfetto.dev, goroutines as tracks\n  \
+                  usdt-attach record -p 1234 -o trace.json     a file for ui.perfetto.dev\n  \
                   usdt-attach export -p 1234 --prometheus 127.0.0.1:9464\n  \
                   usdt-attach go -p 1234                       what a Go program's runtime does\n\n\
                   Exit status: 0 done, 1 done and findings reported, 2 bad usage or input, 3 the system refused."

@@ -9,8 +9,9 @@ use crate::report::{json, text};
 use crate::session::Session;
 use crate::stream::Output;
 use crate::symbols::Symbolizer;
+use crate::time::now;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 /// A terminal that does not say how large it is, is this large.
 const USUAL: (usize, usize) = (80, 24);
@@ -162,11 +163,6 @@ fn size() -> (usize, usize) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
         _ => USUAL,
     }
-}
-
-pub(super) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

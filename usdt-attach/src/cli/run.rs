@@ -4,7 +4,6 @@ use super::args::TargetArgs;
 use super::{warn, written};
 use crate::backend::bcc::run::{Contents, start};
 use crate::discover::Described;
-use crate::duration;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan::Options;
@@ -12,6 +11,7 @@ use crate::report::text::escape;
 use crate::session::{Mechanism, Session};
 use crate::stream::{Group, Output, Signals, Until, run};
 use crate::target::Resolved;
+use crate::time;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, Write};
@@ -39,7 +39,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = duration::parse)]
+    #[arg(long, value_name = "T", value_parser = time::duration)]
     duration: Option<Duration>,
     /// One JSON object for each row of each table
     #[arg(long)]

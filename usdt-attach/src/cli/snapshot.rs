@@ -4,7 +4,6 @@ use super::{say, written};
 use crate::backend::kernel::grace;
 use crate::backend::{Backend, Choice};
 use crate::discover::{self, Found};
-use crate::duration;
 use crate::error::{Error, Result};
 use crate::event::{Event, Value};
 use crate::plan::{Options, Plan, Work};
@@ -12,6 +11,7 @@ use crate::report::text;
 use crate::select::select_any;
 use crate::session::{Mechanism, Session};
 use crate::stream::Signals;
+use crate::time;
 use clap::Args;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(super) struct SnapshotArgs {
     #[arg(short, long, value_name = "PID")]
     pid: u32,
     /// How long to let the recorder run before, where nobody else has armed it
-    #[arg(long = "for", value_name = "T", value_parser = duration::parse, default_value = "2s")]
+    #[arg(long = "for", value_name = "T", value_parser = time::duration, default_value = "2s")]
     before: Duration,
 }
 

@@ -1,7 +1,7 @@
 //! What is exported, of whom and where to: one TOML file.
 
 use crate::filter::{Filter, Subject};
-use crate::{duration, error};
+use crate::{error, time};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
@@ -79,7 +79,7 @@ impl TryFrom<String> for Time {
     type Error = String;
 
     fn try_from(text: String) -> Result<Time, String> {
-        match duration::parse(&text) {
+        match time::duration(&text) {
             Ok(time) if time >= Duration::from_millis(10) => Ok(Time(time)),
             Ok(_) => Err("at least 10ms".to_owned()),
             Err(problem) => Err(problem),

@@ -1,8 +1,7 @@
 //! Metrics as Prometheus and OpenTelemetry both have them, from what was counted in the kernel.
 
 use super::config::Unit;
-use crate::aggregate::{Histogram, Key, Row, Total};
-use crate::event::Value;
+use crate::aggregate::{Histogram, Row, Total};
 use crate::plan::{Buckets, PlannedProbe};
 use crate::report::text;
 
@@ -122,25 +121,12 @@ pub(super) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
         labels.push(("provider".to_owned(), row.probe.provider.clone()));
         labels.push(("probe".to_owned(), row.probe.name.clone()));
     }
-    labels.extend(row.key.iter().map(|(name, key)| (word(name), label(key))));
+    labels.extend(row.key.iter().map(|(name, key)| (word(name), text::plain(key.value()))));
     let value = match &row.total {
         Total::Count(n) => Measured::Number(*n),
         Total::Histogram(histogram) => sizes(histogram, unit),
     };
     Series { labels, value }
-}
-
-/// A key as a label's value.
-fn label(key: &Key) -> String {
-    match key.value() {
-        Value::Signed(n) => n.to_string(),
-        Value::Unsigned(n) | Value::Pointer(n) => n.to_string(),
-        Value::Float(n) => n.to_string(),
-        Value::Bool(b) => b.to_string(),
-        Value::Text { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
-        Value::Bytes { bytes, .. } => text::hex(bytes),
-        Value::Nil | Value::Unreadable => String::new(),
-    }
 }
 
 /// Buckets by upper bounds. Values are whole numbers, so `le` is the highest of the bucket itself and no value is on

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::follow::Follower;
 use crate::session::Summary;
 use crate::target::Target;
+use crate::time::now;
 use config::{Config, Unit};
 use job::{Job, Scope, entries};
 use metric::{Family, Kind, Measured, Series};
@@ -26,7 +27,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// What an exporter is told while it runs.
 #[derive(Debug)]
@@ -514,9 +515,4 @@ fn memory() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,8 @@
 //! that files have whose probes came later.
 
 use super::json::Args;
-use crate::event::{Event, Value};
+use super::text;
+use crate::event::Event;
 use crate::plan::{Action, Plan};
 use indexmap::IndexSet;
 use std::io::{self, Write};
@@ -46,7 +47,7 @@ impl<W: Write> Csv<W> {
         self.out.write_field(&event.probe.name)?;
         for column in &self.columns {
             let value = event.args().find(|(name, _)| name == column).map(|(_, value)| value);
-            self.out.write_field(value.map_or(String::new(), field))?;
+            self.out.write_field(value.map_or(String::new(), text::plain))?;
         }
         if event.args().all(|(name, _)| self.columns.contains(name)) {
             self.out.write_field("")?;
@@ -59,18 +60,5 @@ impl<W: Write> Csv<W> {
     /// Hands on what is buffered.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
-    }
-}
-
-fn field(value: Value<'_>) -> String {
-    match value {
-        Value::Signed(n) => n.to_string(),
-        Value::Unsigned(n) => n.to_string(),
-        Value::Pointer(n) => format!("{n:#x}"),
-        Value::Float(n) => n.to_string(),
-        Value::Bool(b) => b.to_string(),
-        Value::Text { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
-        Value::Bytes { bytes, .. } => super::text::hex(bytes),
-        Value::Nil | Value::Unreadable => String::new(),
     }
 }

@@ -137,6 +137,20 @@ fn escape_char(out: &mut String, c: char) {
     }
 }
 
+/// A value by itself, as it is: for files and for programs that quote it in their own way. Nothing where there is none.
+pub(crate) fn plain(value: Value<'_>) -> String {
+    match value {
+        Value::Signed(n) => n.to_string(),
+        Value::Unsigned(n) => n.to_string(),
+        Value::Pointer(n) => format!("{n:#x}"),
+        Value::Float(n) => n.to_string(),
+        Value::Bool(b) => b.to_string(),
+        Value::Text { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Bytes { bytes, .. } => hex(bytes),
+        Value::Nil | Value::Unreadable => String::new(),
+    }
+}
+
 /// Two digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);

@@ -1,9 +1,9 @@
-//! Times as people write them.
+//! Times as people write them, and the time of day.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// `10`, `10s`, `500ms`, `2m`, `1h`.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(split).unwrap_or((text, ""));
     let scale = match unit {
@@ -15,4 +15,10 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = number.parse().map_err(|_| "not a number with a unit, such as 10s".to_owned())?;
     Duration::try_from_secs_f64(number * scale).map_err(|_| "out of range".to_owned())
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
