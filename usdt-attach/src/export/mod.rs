@@ -4,6 +4,7 @@
 //! how it is written. An [`Exporter`] runs until it is told to stop: it follows its target, attaches to new files
 //! and detaches from those that nobody runs any more.
 
+mod account;
 pub mod config;
 mod job;
 pub mod metric;
@@ -18,14 +19,13 @@ use crate::follow::Follower;
 use crate::session::Summary;
 use crate::target::Target;
 use crate::time::now;
-use config::{Config, Unit};
+use config::Config;
 use job::{Job, Scope, entries};
-use metric::{Family, Kind, Measured, Series};
+use metric::{Family, Series};
 use prometheus::{Asked, Endpoint};
 use span::Span;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -366,14 +366,14 @@ impl<'a> Exporter<'a> {
         // As the specification wants it of what has no name.
         let name = |pid: u32| services.get(&pid).cloned().unwrap_or_else(|| "unknown_service".to_owned());
         for batch in std::mem::take(&mut self.queue).chunks(otlp::BATCH) {
-            sender.spans(&otlp::spans(batch, &otlp.resource, name), batch.len());
+            sender.spans(otlp::spans(batch, &otlp.resource, name), batch.len());
         }
     }
 
     fn send_metrics(&self) -> Result<()> {
         let families = self.families()?;
         if let (Some(sender), Some(otlp)) = (&self.sender, &self.settings.config.otlp) {
-            sender.metrics(&otlp::metrics(&families, &otlp.resource, self.since, now()));
+            sender.metrics(otlp::metrics(&families, &otlp.resource, self.since, now()));
         }
         Ok(())
     }
@@ -400,95 +400,6 @@ impl<'a> Exporter<'a> {
         out.extend(self.own()?);
         Ok(out)
     }
-
-    /// How the exporter itself does.
-    fn own(&self) -> Result<Vec<Family>> {
-        let family = |name: &str, help: &str, kind, series: Vec<(&[(&str, &str)], u64)>| Family {
-            name: name.to_owned(),
-            help: help.to_owned(),
-            unit: Unit::None,
-            kind,
-            series: series
-                .into_iter()
-                .map(|(labels, value)| Series {
-                    labels: labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-                    value: Measured::Number(value),
-                })
-                .collect(),
-        };
-        let files: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
-        let mut hits = Vec::new();
-        let mut names: HashSet<String> = HashSet::new();
-        for (at, job) in self.jobs.iter().enumerate() {
-            let summary = job.summary()?;
-            let mut name = job.name();
-            if !names.insert(name.clone()) {
-                name = format!("{name} #{}", at + 1);
-            }
-            for (fate, n) in [
-                ("delivered", summary.delivered),
-                ("dropped", summary.dropped),
-                ("filtered", summary.filtered),
-            ] {
-                hits.push((name.clone(), fate, n));
-            }
-        }
-        let labelled: Vec<[(&str, &str); 2]> =
-            hits.iter().map(|(name, fate, _)| [("entry", name.as_str()), ("fate", *fate)]).collect();
-        let hits = labelled.iter().zip(&hits).map(|(labels, (.., n))| (labels.as_slice(), *n)).collect();
-        let mut out = vec![
-            family(
-                "usdt_attach_files",
-                "Files that are attached to.",
-                Kind::Gauge,
-                vec![(&[], files.len() as u64)],
-            ),
-            family(
-                "usdt_attach_sites",
-                "Sites that are attached to.",
-                Kind::Gauge,
-                vec![(&[], self.sites())],
-            ),
-            family("usdt_attach_hits_total", "Hits by what became of them.", Kind::Counter, hits),
-            family(
-                "usdt_attach_memory_bytes",
-                "Resident memory of this program.",
-                Kind::Gauge,
-                vec![(&[], memory())],
-            ),
-        ];
-        if let Some(sender) = &self.sender {
-            let (sent, lost) = (sender.fate.sent.load(Relaxed), sender.fate.lost.load(Relaxed));
-            out.push(family(
-                "usdt_attach_otlp_requests_total",
-                "Requests to the collector by what became of them.",
-                Kind::Counter,
-                vec![(&[("fate", "sent")], sent), (&[("fate", "lost")], lost)],
-            ));
-            let pairings: Vec<_> = self.jobs.iter().filter_map(|job| job.pairing.as_ref()).collect();
-            let sum = |n: fn(&span::Pairing) -> u64| pairings.iter().map(|p| n(p)).sum::<u64>();
-            let unsent = self.lost + sender.fate.lost_spans.load(Relaxed);
-            out.push(family(
-                "usdt_attach_spans_total",
-                "Spans by what became of them.",
-                Kind::Counter,
-                vec![
-                    (&[("fate", "complete")], sum(|p| p.counts.complete)),
-                    (&[("fate", "without_start")], sum(|p| p.counts.ends)),
-                    (&[("fate", "without_end")], sum(|p| p.counts.lost)),
-                    (&[("fate", "unsent")], unsent),
-                ],
-            ));
-            let open = sum(|p| p.waiting() as u64);
-            out.push(family(
-                "usdt_attach_spans_open",
-                "Spans that have begun and not ended.",
-                Kind::Gauge,
-                vec![(&[], open)],
-            ));
-        }
-        Ok(out)
-    }
 }
 
 /// Files that are attached to together. Where they come and go, each is on its own.
@@ -508,11 +419,4 @@ fn alive(pid: u32) -> bool {
 fn service(pid: u32) -> Option<String> {
     let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     Some(exe.file_name()?.to_string_lossy().trim_end_matches(" (deleted)").to_owned())
-}
-
-/// Resident bytes of this process.
-fn memory() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
-    pages * rustix::param::page_size() as u64
 }

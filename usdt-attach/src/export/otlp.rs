@@ -5,8 +5,11 @@ use super::config::{Otlp, SpanKind};
 use super::metric::{Family, Kind, Measured, Series};
 use super::span::{Attribute, Span};
 use crate::error::{Error, Result};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -26,12 +29,12 @@ const RETRY: Duration = Duration::from_millis(100);
 const WAITING: usize = 64;
 
 /// Metrics as a request's body. `since` is when counting began.
-pub fn metrics(families: &[Family], resource: &BTreeMap<String, String>, since: u64, now: u64) -> Value {
+pub fn metrics(families: &[Family], resource: &BTreeMap<String, String>, since: u64, now: u64) -> Vec<u8> {
     let metrics: Vec<Value> = families.iter().map(|family| metric(family, since, now)).collect();
-    json!({"resourceMetrics": [{
+    body(&json!({"resourceMetrics": [{
         "resource": {"attributes": resource_attributes(resource, &[("service.name", SCOPE.to_owned())])},
         "scopeMetrics": [{"scope": scope(), "metrics": metrics}],
-    }]})
+    }]}))
 }
 
 fn metric(family: &Family, since: u64, now: u64) -> Value {
@@ -73,59 +76,137 @@ fn point(series: &Series, since: u64, now: u64) -> Value {
 }
 
 /// Spans as a request's body. `service` names the program of a process.
-pub fn spans(spans: &[Span], resource: &BTreeMap<String, String>, service: impl Fn(u32) -> String) -> Value {
-    let mut processes: BTreeMap<u32, Vec<Value>> = BTreeMap::new();
-    for span in spans {
-        processes.entry(span.pid).or_default().push(self::span(span));
+pub fn spans(
+    spans: &[Span],
+    resource: &BTreeMap<String, String>,
+    service: impl Fn(u32) -> String,
+) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Request<'a> {
+        resource_spans: Vec<OfProcess<'a>>,
     }
-    let resource_spans: Vec<Value> = processes
-        .into_iter()
-        .map(|(pid, spans)| {
-            let mut attributes = resource_attributes(resource, &[("service.name", service(pid))]);
-            attributes.push(json!({"key": "process.pid", "value": {"intValue": pid.to_string()}}));
-            json!({
-                "resource": {"attributes": attributes},
-                "scopeSpans": [{"scope": scope(), "spans": spans}],
-            })
-        })
-        .collect();
-    json!({"resourceSpans": resource_spans})
-}
-
-fn span(span: &Span) -> Value {
-    let kind = match span.kind {
-        SpanKind::Internal => 1,
-        SpanKind::Server => 2,
-        SpanKind::Client => 3,
-        SpanKind::Producer => 4,
-        SpanKind::Consumer => 5,
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct OfProcess<'a> {
+        resource: Value,
+        scope_spans: [OfScope<'a>; 1],
+    }
+    #[derive(Serialize)]
+    struct OfScope<'a> {
+        scope: Value,
+        spans: Vec<One<'a>>,
+    }
+    let mut processes: BTreeMap<u32, Vec<One<'_>>> = BTreeMap::new();
+    for span in spans {
+        processes.entry(span.pid).or_default().push(One(span));
+    }
+    let of_process = |(pid, spans): (u32, _)| {
+        let mut attributes = resource_attributes(resource, &[("service.name", service(pid))]);
+        attributes.push(json!({"key": "process.pid", "value": {"intValue": pid.to_string()}}));
+        OfProcess {
+            resource: json!({"attributes": attributes}),
+            scope_spans: [OfScope { scope: scope(), spans }],
+        }
     };
-    let attributes: Vec<Value> =
-        span.attributes.iter().map(|(name, value)| json!({"key": name, "value": any_value(value)})).collect();
-    // STATUS_CODE_ERROR
-    let status = span.error.as_ref().map_or(json!({}), |message| json!({"code": 2, "message": message}));
-    json!({
-        "traceId": hex(&span.trace),
-        "spanId": hex(&span.id),
-        "parentSpanId": span.parent.map_or(String::new(), |id| hex(&id)),
-        "name": span.name,
-        "kind": kind,
-        "startTimeUnixNano": span.start.to_string(),
-        "endTimeUnixNano": span.end.to_string(),
-        "attributes": attributes,
-        "status": status,
-    })
+    body(&Request { resource_spans: processes.into_iter().map(of_process).collect() })
 }
 
-fn any_value(value: &Attribute) -> Value {
-    match value {
-        Attribute::Int(n) => json!({"intValue": n.to_string()}),
-        Attribute::Float(n) if n.is_finite() => json!({"doubleValue": n}),
-        // JSON has no such numbers; proto3's JSON mapping has them as text.
-        Attribute::Float(n) if n.is_nan() => json!({"doubleValue": "NaN"}),
-        Attribute::Float(n) => json!({"doubleValue": if *n > 0.0 { "Infinity" } else { "-Infinity" }}),
-        Attribute::Bool(b) => json!({"boolValue": b}),
-        Attribute::Text(text) => json!({"stringValue": text}),
+/// What is made here has no part that JSON could not say.
+fn body(request: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(request).unwrap_or_default()
+}
+
+/// A span, written without a tree of values: there may be tens of thousands in a second.
+struct One<'a>(&'a Span);
+
+impl Serialize for One<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let span = self.0;
+        let kind = match span.kind {
+            SpanKind::Internal => 1,
+            SpanKind::Server => 2,
+            SpanKind::Client => 3,
+            SpanKind::Producer => 4,
+            SpanKind::Consumer => 5,
+        };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("traceId", &Text(Hex(&span.trace)))?;
+        map.serialize_entry("spanId", &Text(Hex(&span.id)))?;
+        if let Some(parent) = &span.parent {
+            map.serialize_entry("parentSpanId", &Text(Hex(parent)))?;
+        }
+        map.serialize_entry("name", &span.name)?;
+        map.serialize_entry("kind", &kind)?;
+        map.serialize_entry("startTimeUnixNano", &Text(span.start))?;
+        map.serialize_entry("endTimeUnixNano", &Text(span.end))?;
+        map.serialize_entry("attributes", &Attributes(&span.attributes))?;
+        if let Some(message) = &span.error {
+            // STATUS_CODE_ERROR
+            map.serialize_entry("status", &Status { code: 2, message })?;
+        }
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    code: u8,
+    message: &'a str,
+}
+
+struct Attributes<'a>(&'a [(String, Attribute)]);
+
+impl Serialize for Attributes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Pair<'a> {
+            key: &'a str,
+            value: AnyValue<'a>,
+        }
+        serializer.collect_seq(self.0.iter().map(|(key, value)| Pair { key, value: AnyValue(value) }))
+    }
+}
+
+struct AnyValue<'a>(&'a Attribute);
+
+impl Serialize for AnyValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        match self.0 {
+            Attribute::Int(n) => map.serialize_entry("intValue", &Text(n))?,
+            Attribute::Float(n) if n.is_finite() => map.serialize_entry("doubleValue", n)?,
+            // JSON has no such numbers; proto3's JSON mapping has them as text.
+            Attribute::Float(n) if n.is_nan() => map.serialize_entry("doubleValue", "NaN")?,
+            Attribute::Float(n) => {
+                map.serialize_entry("doubleValue", if *n > 0.0 { "Infinity" } else { "-Infinity" })?;
+            }
+            Attribute::Bool(b) => map.serialize_entry("boolValue", b)?,
+            Attribute::Text(text) => map.serialize_entry("stringValue", text)?,
+        }
+        map.end()
+    }
+}
+
+/// What is displayed, as a string.
+struct Text<T>(T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |n: u8| char::from(DIGITS.get(usize::from(n & 15)).copied().unwrap_or(b'?'));
+        self.0.iter().try_for_each(|byte| {
+            f.write_char(digit(byte >> 4))?;
+            f.write_char(digit(*byte))
+        })
     }
 }
 
@@ -143,10 +224,6 @@ fn resource_attributes(said: &BTreeMap<String, String>, usual: &[(&str, String)]
     let unsaid = usual.iter().filter(|(name, _)| !said.contains_key(*name));
     out.extend(unsaid.map(|(name, value)| text_attribute(name, value)));
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    crate::report::text::hex(bytes)
 }
 
 /// What became of requests.
@@ -193,16 +270,16 @@ impl Sender {
         Ok(Sender { queue: Some(queue), thread: Some(thread), fate })
     }
 
-    pub(super) fn metrics(&self, body: &Value) {
+    pub(super) fn metrics(&self, body: Vec<u8>) {
         self.post("/v1/metrics", body, 0);
     }
 
-    pub(super) fn spans(&self, body: &Value, count: usize) {
+    pub(super) fn spans(&self, body: Vec<u8>, count: usize) {
         self.post("/v1/traces", body, count);
     }
 
-    fn post(&self, path: &'static str, body: &Value, spans: usize) {
-        let post = Post { path, body: body.to_string().into_bytes(), spans };
+    fn post(&self, path: &'static str, body: Vec<u8>, spans: usize) {
+        let post = Post { path, body, spans };
         let Some(queue) = &self.queue else { return };
         if let Err(TrySendError::Full(post) | TrySendError::Disconnected(post)) = queue.try_send(post) {
             self.fate.lose(&post);

@@ -2,9 +2,11 @@
 
 use super::config::{self, SpanKind};
 use crate::event::{Event, Value};
+use crate::plan::PlannedProbe;
 use crate::report::text;
 use crate::select::Glob;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 /// A span that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,8 +81,8 @@ pub struct Counts {
 /// Puts spans together.
 pub struct Pairing {
     entries: Vec<Entry>,
-    /// By provider and name: entry, and whether spans begin there.
-    roles: HashMap<(String, String), Vec<(usize, bool)>>,
+    /// Entries of each probe, and whether their spans begin there.
+    roles: HashMap<PlannedProbe, Arc<[(usize, bool)]>>,
     open: HashMap<Name, Open>,
     /// In the order of their starts; some have ended.
     order: VecDeque<(Name, u64)>,
@@ -127,16 +129,7 @@ impl Pairing {
 
     /// Takes an event; hands over the spans that it ends.
     pub fn take(&mut self, event: &Event<'_>, mut ended: impl FnMut(Span)) {
-        let probe = (event.probe.provider.clone(), event.probe.name.clone());
-        let entries = &self.entries;
-        let roles = self.roles.entry(probe).or_insert_with_key(|(provider, name)| {
-            let role = |(index, entry): (usize, &Entry)| {
-                let begins = entry.start.matches_names(provider, name);
-                (begins || entry.end.matches_names(provider, name)).then_some((index, begins))
-            };
-            entries.iter().enumerate().filter_map(role).collect()
-        });
-        for (index, begins) in roles.clone() {
+        for (index, begins) in self.roles(event.probe).iter().copied() {
             if begins {
                 self.begin(index, event);
             } else if let Some(span) = self.end(index, event) {
@@ -144,6 +137,19 @@ impl Pairing {
                 ended(span);
             }
         }
+    }
+
+    fn roles(&mut self, probe: &PlannedProbe) -> Arc<[(usize, bool)]> {
+        if let Some(roles) = self.roles.get(probe) {
+            return Arc::clone(roles);
+        }
+        let role = |(index, entry): (usize, &Entry)| {
+            let begins = entry.start.matches_names(&probe.provider, &probe.name);
+            (begins || entry.end.matches_names(&probe.provider, &probe.name)).then_some((index, begins))
+        };
+        let roles: Arc<[(usize, bool)]> = self.entries.iter().enumerate().filter_map(role).collect();
+        self.roles.insert(probe.clone(), Arc::clone(&roles));
+        roles
     }
 
     fn begin(&mut self, index: usize, event: &Event<'_>) {
