@@ -309,7 +309,10 @@ impl<'a> Exporter<'a> {
         found.retain(|f| !f.probes.is_empty());
         for files in batches(&self.settings.target, &found) {
             for job in &mut self.jobs {
-                job.attach(files, self.backend, self.say)?;
+                // What cannot be attached to in a new file is no reason to leave the others.
+                if let Err(error) = job.attach(files, self.backend, self.say) {
+                    (self.say)(error.to_string());
+                }
             }
         }
         self.settings.found.extend(found);
@@ -321,6 +324,9 @@ impl<'a> Exporter<'a> {
         let Some(path) = self.settings.path.clone() else { return };
         let result = Config::read(&path).and_then(|new| {
             let old = self.settings.config.clone();
+            if old.target != new.target {
+                (self.say)("whom to trace is not changed by reading again: start anew for that".to_owned());
+            }
             self.outputs(&old, &new)?;
             if let Err(error) = self.take_on(&new) {
                 self.outputs(&new, &old)?;
