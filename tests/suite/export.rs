@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, attach, command, copy, free_port, have, lines, stdout, text, tools,
-    wait_for,
+    Copy, Fixture, Mode, Need, Process, attach, command, copy, free_port, have, lines, listed, semaphore,
+    stdout, text, tools, wait_for,
 };
 
 const SIGHUP: i32 = 1;
@@ -42,9 +42,18 @@ fn metric(page: &str, name: &str) -> BTreeMap<String, f64> {
 /// A program that operates when it is interrupted.
 fn operating() -> (Copy, Process) {
     let app = copy(&Fixture::get("pairs", Mode::Sealed));
-    let target = Process::start(command(&app.path).args(["-linger", "60s"]));
-    target.wait_until_it_runs(&app.path);
+    let target = ready(Process::start(command(&app.path).args(["-linger", "60s"])));
     (app, target)
+}
+
+/// When it says so: a signal that comes earlier ends it.
+fn ready(mut target: Process) -> Process {
+    let mut out = BufReader::new(target.0.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    target.0.stdout = Some(out.into_inner());
+    target
 }
 
 fn exporter(args: &[&str]) -> Process {
@@ -405,8 +414,9 @@ fn an_agent_survives_what_it_watches() {
     }
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
+    // Of all programs: other tests have such that wait for a tracer of their own by the other probes.
     let config = format!(
-        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[[count]]\nprobes = [\"e2e:hit\"]\nname = \"hits\"\n"
+        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[[count]]\nprobes = [\"ops:begin\"]\nname = \"begun\"\n"
     );
     let config = write(folder.path(), "agent.toml", &config);
     let checked = attach(&["agent", "--config", &config, "--check"]);
@@ -416,20 +426,23 @@ fn an_agent_survives_what_it_watches() {
     let value = |name: &str| metric(&get(port, "/metrics"), name).values().sum::<f64>();
     // Other tests' programs have the same probe: there is at least what these do.
     let (mut expected, mut copies) = (0.0, Vec::new());
-    for round in 0..2 {
-        let app = copy(&Fixture::get("hits", Mode::Sealed));
-        let before = value("usdt_attach_files");
-        let run = |args: &[&str]| Process::start(command(&app.path).args(args));
-        let target = run(&["-per", "500", "-linger", "20s"]);
-        wait_for("the file to be found", || value("usdt_attach_files") > before);
-        expected += 500.0;
-        wait_for("its hits", || value("hits_total") >= expected);
+    for _ in 0..2 {
+        let (app, target) = operating();
+        let probes = listed(&app.path);
+        let address = probes.iter().find(|p| p["probe"] == "begin").unwrap()["semaphore"].as_u64().unwrap();
+        let operate = |target: &Process| {
+            wait_for("the agent", || semaphore(target.pid(), address) == 1);
+            target.signal(SIGINT);
+        };
+        operate(&target);
+        expected += BEGUN as f64;
+        wait_for("its operations", || value("begun_total") >= expected);
         drop(target);
         // Once more, while the file is known.
-        let (status, _, errors) = run(&["-per", "500"]).finish();
-        assert!(status.success(), "round {round}: {errors}");
-        expected += 500.0;
-        wait_for("the hits of the next process", || value("hits_total") >= expected);
+        let next = ready(Process::start(&mut command(&app.path)));
+        operate(&next);
+        expected += BEGUN as f64;
+        wait_for("the operations of the next process", || value("begun_total") >= expected);
         copies.push(app);
     }
     let held = || {
@@ -439,7 +452,7 @@ fn an_agent_survives_what_it_watches() {
     };
     assert!(held());
     wait_for("files that nobody runs to be let go", || !held());
-    assert!(value("hits_total") >= expected, "what was counted stays counted");
+    assert!(value("begun_total") >= expected, "what was counted stays counted");
     let (status, _, errors) = agent.interrupt();
     assert!(status.success(), "{errors}");
 }
@@ -460,7 +473,8 @@ fn an_agent_runs_with_the_capabilities_of_its_unit() {
     let (app, target) = operating();
     let port = free_port();
     let config = format!(
-        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[[count]]\nprobes = [\"ops:begin\"]\nname = \"all\"\n"
+        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[target]\nexe = \"{}\"\n[[count]]\nprobes = [\"ops:begin\"]\nname = \"all\"\n",
+        app.as_str()
     );
     let config = write(app.folder.path(), "agent.toml", &config);
     let bounding: Vec<String> = names.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
