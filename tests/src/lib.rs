@@ -1,6 +1,11 @@
 //! What the end-to-end tests share: the tools under test, Go builds, processes that end with their test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test helper that fails, fails the test
 
+/// What the library's page shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/library.md")]
+pub struct Library;
+
 pub mod bench;
 pub mod matrix;
 pub mod soak;

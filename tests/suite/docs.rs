@@ -225,3 +225,56 @@ fn read_all(folder: &Path, out: &mut String) {
         }
     }
 }
+
+/// The words of a command as a shell has them, up to a pipe, a redirection or what comes behind it.
+fn words(line: &str) -> Vec<String> {
+    let (mut out, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, '|' | '>' | ';') | (None, '&') => break,
+            (None, ' ') => out.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    out.extend(word);
+    out
+}
+
+/// Commands in the book are such that the programs take: every one of them, on every page.
+#[test]
+fn commands_in_the_book_are_commands_of_the_tools() {
+    let mut pages: Vec<String> = std::fs::read_dir(root().join("docs"))
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|name| name.ends_with(".md"))
+        .collect();
+    pages.push("../README.md".to_owned());
+    let mut count = 0;
+    for page in pages {
+        for block in blocks(&page).into_iter().filter(|block| block.info == "console") {
+            let prompts = block.text.lines().filter_map(|l| l.strip_prefix("$ ").or(l.strip_prefix("# ")));
+            for line in prompts {
+                let line =
+                    line.replace("$(pidof app)", "1").replace("$(pidof lookup)", "1").replace("sudo ", "");
+                // Remarks stand behind a `#`.
+                let line = line.split("  #").next().unwrap_or_default();
+                let words = words(line);
+                let command = match words.first().map(String::as_str) {
+                    Some("usdt-attach") => usdt_attach::cli::command(),
+                    Some("usdt-gen") => usdt_gen::cli::command(),
+                    _ => continue,
+                };
+                count += 1;
+                let result = command.try_get_matches_from(&words);
+                assert!(result.is_ok(), "{page}: {line}\n{}", result.unwrap_err());
+            }
+        }
+    }
+    assert!(count > 50, "{count}");
+}
