@@ -3,7 +3,8 @@
 // While a tracer is attached to slog:record, records of every level reach the probe, debug records too, without a change
 // of the program's configuration; the handler behind it gets those of its own level, as always.
 //
-// While nobody traces, a record costs a load and a test more, and no allocation.
+// While nobody traces, a record costs a load and a test more than a handler in between costs that does nothing, and no
+// allocation. Such a handler costs a copy of the record, which slog passes by value.
 package usdtslog
 
 import (
@@ -40,10 +41,14 @@ var asked atomic.Bool
 
 func (h *handler) Enabled(ctx context.Context, level slog.Level) bool {
 	if probes.RecordEnabled() {
-		asked.Store(true)
-		return true
+		return ask()
 	}
 	return h.next.Enabled(ctx, level)
+}
+
+func ask() bool {
+	asked.Store(true)
+	return true
 }
 
 func (h *handler) Handle(ctx context.Context, record slog.Record) error {

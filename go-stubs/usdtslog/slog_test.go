@@ -83,7 +83,8 @@ func BenchmarkEnabled(b *testing.B) {
 
 func BenchmarkHandle(b *testing.B) {
 	ctx, record := context.Background(), slog.NewRecord(time.Now(), slog.LevelInfo, "message", 0)
-	for name, handler := range map[string]slog.Handler{"direct": empty{}, "wrapped": Handler(empty{})} {
+	between := &passing{empty{}}
+	for name, handler := range map[string]slog.Handler{"direct": empty{}, "between": between, "wrapped": Handler(empty{})} {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				if handler.Enabled(ctx, record.Level) {
@@ -92,6 +93,17 @@ func BenchmarkHandle(b *testing.B) {
 			}
 		})
 	}
+}
+
+// passing is what every handler is at least that has another one behind it.
+type passing struct{ slog.Handler }
+
+func (p *passing) Enabled(ctx context.Context, level slog.Level) bool {
+	return p.Handler.Enabled(ctx, level)
+}
+
+func (p *passing) Handle(ctx context.Context, record slog.Record) error {
+	return p.Handler.Handle(ctx, record)
 }
 
 type empty struct{}
