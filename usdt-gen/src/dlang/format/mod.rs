@@ -32,6 +32,8 @@ pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>>
         let problem = match token.kind {
             Kind::Bad if sources.text(&token.text).starts_with("/*") => "this comment is never closed",
             Kind::Bad => "this means nothing here",
+            // At the beginning of a line it would be the preprocessor's.
+            Kind::Operator if sources.text(&token.text) == "##" => "this means nothing here",
             Kind::Punct('{') => {
                 depth += 1;
                 continue;

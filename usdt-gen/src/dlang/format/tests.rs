@@ -93,6 +93,7 @@ fn what_cannot_be_read_is_refused() {
         ("provider a {", "a brace is never closed"),
         ("};", "nothing is open here"),
         ("provider é {};", "this means nothing here"),
+        ("struct a {};##b {};", "this means nothing here"),
     ] {
         let message = formatted(text).unwrap_err();
         assert!(message.contains(problem), "{message}");
