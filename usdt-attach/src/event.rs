@@ -37,6 +37,9 @@ pub struct Event<'a> {
     pub goid: Option<u64>,
 }
 
+/// Process, whether it is a goroutine, and the goroutine's or thread's id.
+pub(crate) type Track = (u32, bool, u64);
+
 /// An argument's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -110,6 +113,19 @@ impl<'a> Event<'a> {
     pub fn comm(&self) -> &'a [u8] {
         let field = slice(self.record, layout::COMM, 16).unwrap_or_default();
         field.split(|b| *b == 0).next().unwrap_or_default()
+    }
+
+    /// Whose work it is: the goroutine's, or the thread's where there are none.
+    pub(crate) fn track(&self) -> Track {
+        match self.goid {
+            Some(goid) => (self.pid, true, goid),
+            None => (self.pid, false, self.tid.into()),
+        }
+    }
+
+    /// The argument of a name.
+    pub fn arg(&self, name: &str) -> Option<Value<'a>> {
+        self.args().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// Arguments in declared order.

@@ -58,7 +58,7 @@ const RECOUNT_EVERY: Duration = Duration::from_millis(100);
 const FOREVER: Duration = Duration::from_secs(3600);
 
 /// Exit status after a second signal, as shells have it for SIGINT.
-const INTERRUPTED_TWICE: i32 = 130;
+pub(crate) const INTERRUPTED_TWICE: i32 = 130;
 
 /// Signals that end a session, from here until this is dropped.
 pub(crate) struct Signals {

@@ -14,6 +14,7 @@ use crate::pairs;
 use crate::report::text;
 use crate::select::{Selected, select_any};
 use crate::session::Mechanism;
+use crate::stream::INTERRUPTED_TWICE;
 use crate::target::{Child, Resolved, Target};
 use crate::time;
 use clap::Args;
@@ -188,8 +189,6 @@ fn counted(n: u64, what: &str) -> String {
 
 /// Signals as messages; one that ends it a second time ends it at once.
 fn forward(mut signals: Signals, mailbox: Sender<Message>) -> Result<()> {
-    /// Exit status after a second signal, as shells have it for SIGINT.
-    const INTERRUPTED_TWICE: i32 = 130;
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut stopping = false;
         for signal in signals.forever() {

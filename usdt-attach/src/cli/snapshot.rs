@@ -119,11 +119,9 @@ fn read(event: &Event<'_>) -> Option<(bool, Answer)> {
     if event.probe.name != "snapshot" {
         return None;
     }
-    let text = |wanted: &str| {
-        event.args().find(|(name, _)| *name == wanted).and_then(|(_, value)| match value {
-            Value::Text { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
-            _ => None,
-        })
+    let text = |name: &str| match event.arg(name) {
+        Some(Value::Text { bytes, .. }) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
     };
     let requested = text("reason").is_some_and(|reason| reason == "requested");
     Some(match text("error") {

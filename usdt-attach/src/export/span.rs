@@ -1,7 +1,7 @@
 //! Spans: starts and ends of the same work, put together from events.
 
 use super::config::{self, SpanKind};
-use crate::event::{Event, Value};
+use crate::event::{Event, Track, Value};
 use crate::plan::PlannedProbe;
 use crate::report::text;
 use crate::select::Glob;
@@ -57,9 +57,6 @@ enum Key {
 
 /// An open span: which entry's, whose, which.
 type Name = (usize, u32, Key);
-
-/// A goroutine, or a thread where there are none.
-type Track = (u32, bool, u64);
 
 struct Open {
     span: Span,
@@ -155,7 +152,7 @@ impl Pairing {
     fn begin(&mut self, index: usize, event: &Event<'_>) {
         let Some(Entry { config, .. }) = self.entries.get(index) else { return };
         let name = (index, event.pid, key(config, event));
-        let track = track(event);
+        let track = event.track();
         let text = |name: &Option<String>| name.as_ref().and_then(|name| text_of(event, name));
         let (mut trace, mut parent) = (None, text(&config.parent_id).and_then(|t| digits(&t)));
         if let Some(context) = text(&config.trace) {
@@ -259,19 +256,12 @@ impl Pairing {
     }
 }
 
-fn track(event: &Event<'_>) -> Track {
-    match event.goid {
-        Some(goid) => (event.pid, true, goid),
-        None => (event.pid, false, event.tid.into()),
-    }
-}
-
 fn key(config: &config::Span, event: &Event<'_>) -> Key {
     let number = |value| Key::Number(value);
     match config.key.as_deref() {
         Some("tid") => number(event.tid.into()),
         None | Some("goid") => number(event.goid.unwrap_or(event.tid.into())),
-        Some(name) => match argument(event, name) {
+        Some(name) => match event.arg(name) {
             Some(Value::Signed(n)) => number(n as u64),
             Some(Value::Unsigned(n) | Value::Pointer(n)) => number(n),
             Some(Value::Bool(b)) => number(b.into()),
@@ -282,12 +272,8 @@ fn key(config: &config::Span, event: &Event<'_>) -> Key {
     }
 }
 
-fn argument<'a>(event: &Event<'a>, name: &str) -> Option<Value<'a>> {
-    event.args().find(|(known, _)| *known == name).map(|(_, value)| value)
-}
-
 fn text_of(event: &Event<'_>, name: &str) -> Option<String> {
-    match argument(event, name)? {
+    match event.arg(name)? {
         Value::Text { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
         Value::Bytes { bytes, .. } => Some(text::hex(bytes)),
         _ => None,
@@ -338,7 +324,7 @@ fn filled(template: &str, event: &Event<'_>) -> String {
             rest = behind;
             continue;
         };
-        if let Some(value) = argument(event, name).and_then(attribute) {
+        if let Some(value) = event.arg(name).and_then(attribute) {
             out.push_str(&value.to_string());
         }
         rest = behind;
@@ -390,7 +376,7 @@ fn failure(config: &config::Span, event: &Event<'_>) -> Option<String> {
         None => n != 0,
     };
     let said = |failed: bool, text: String| failed.then_some(text);
-    match argument(event, name)? {
+    match event.arg(name)? {
         Value::Signed(n) => said(at_least(n.into()), format!("{name} {n}")),
         Value::Unsigned(n) => said(at_least(n.into()), format!("{name} {n}")),
         Value::Bool(b) => said(b, name.to_owned()),

@@ -2,13 +2,14 @@
 //! where there are none; probes that are start and end of the same work are slices, others are instants.
 
 use super::json::Args;
-use crate::event::Event;
+use crate::event::{Event, Track};
 use crate::pairs;
 use crate::plan::{Plan, PlannedProbe};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// Starts that wait for their ends at most; further ones are instants.
 const MOST_OPEN: usize = 1 << 18;
@@ -25,16 +26,15 @@ pub struct Chrome<W: Write> {
     slices: u64,
 }
 
-/// Process, whether it is a goroutine, and the goroutine's or thread's id.
-type Track = (u32, bool, u64);
-
 /// The starting probe, process, and what start and end have in common.
-type Key = (PlannedProbe, u32, u64);
+type Key = (Arc<PlannedProbe>, u32, u64);
 
 #[derive(Clone, Debug)]
 enum Role {
-    Start,
-    End(PlannedProbe),
+    /// Of itself.
+    Start(Arc<PlannedProbe>),
+    /// Of what began there.
+    End(Arc<PlannedProbe>),
     Instant,
 }
 
@@ -44,7 +44,7 @@ struct Open {
     args: Value,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Entry<'a> {
     name: &'a str,
     cat: &'a str,
@@ -70,8 +70,9 @@ impl<W: Write> Chrome<W> {
             let names: Vec<&str> = own.map(|p| p.name.as_str()).collect();
             let Some(end) = pairs::end(&probe.name, &names) else { continue };
             let end = PlannedProbe { provider: probe.provider.clone(), name: end.to_owned() };
-            roles.insert(probe.clone(), Role::Start);
-            roles.insert(end, Role::End(probe.clone()));
+            let start = Arc::new(probe.clone());
+            roles.insert(probe.clone(), Role::Start(Arc::clone(&start)));
+            roles.insert(end, Role::End(start));
         }
         out.write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n")?;
         Ok(Chrome {
@@ -87,18 +88,15 @@ impl<W: Write> Chrome<W> {
 
     /// Takes an event.
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        let track = match event.goid {
-            Some(goid) => (event.pid, true, goid),
-            None => (event.pid, false, event.tid.into()),
-        };
+        let track = event.track();
         let number = self.track(track, event)?;
         let began = *self.began.get_or_insert(event.time_ns);
         let ts = micros(event.time_ns, began);
         let args = serde_json::to_value(Args(event))?;
-        let key = |probe: &PlannedProbe| (probe.clone(), event.pid, identity(event, track.2));
+        let key = |start: &Arc<PlannedProbe>| (Arc::clone(start), event.pid, identity(event, track.2));
         match self.roles.get(event.probe).cloned().unwrap_or(Role::Instant) {
-            Role::Start if self.open.len() < MOST_OPEN => {
-                let before = self.open.insert(key(event.probe), Open { at: event.time_ns, track, args });
+            Role::Start(start) if self.open.len() < MOST_OPEN => {
+                let before = self.open.insert(key(&start), Open { at: event.time_ns, track, args });
                 match before {
                     Some(lost) => self.unfinished(event.probe, &lost),
                     None => Ok(()),
@@ -108,7 +106,7 @@ impl<W: Write> Chrome<W> {
                 Some(open) => self.slice(&start, open, event, track, args),
                 None => self.instant(event.probe, ts, event.pid, number, args),
             },
-            Role::Start | Role::Instant => self.instant(event.probe, ts, event.pid, number, args),
+            Role::Start(_) | Role::Instant => self.instant(event.probe, ts, event.pid, number, args),
         }
     }
 
@@ -131,47 +129,23 @@ impl<W: Write> Chrome<W> {
         let (cat, pid) = (start.provider.as_str(), event.pid);
         let tid = |of: &Track| self.tracks.get(of).copied().unwrap_or(0);
         let (from, to) = (tid(&open.track), tid(&track));
+        let begin = Entry { name: &name, cat, ts, pid, tid: from, args: both, ..Entry::default() };
         if open.track == track {
-            let dur = Some(end - ts);
-            return self.write(&Entry {
-                name: &name,
-                cat,
-                ph: "X",
-                ts,
-                dur,
-                pid,
-                tid: from,
-                id: None,
-                s: None,
-                args: both,
-            });
+            return self.write(&Entry { ph: "X", dur: Some(end - ts), ..begin });
         }
         self.slices += 1;
         let id = Some(format!("{:#x}", self.slices));
-        let begin = Entry {
-            name: &name,
-            cat,
-            ph: "b",
-            ts,
-            dur: None,
-            pid,
-            tid: from,
-            id: id.clone(),
-            s: None,
-            args: both,
-        };
-        self.write(&begin)?;
+        self.write(&Entry { ph: "b", id: id.clone(), ..begin })?;
         self.write(&Entry {
             name: &name,
             cat,
             ph: "e",
             ts: end,
-            dur: None,
             pid,
             tid: to,
             id,
-            s: None,
             args: json!({}),
+            ..Entry::default()
         })
     }
 
@@ -182,12 +156,11 @@ impl<W: Write> Chrome<W> {
             cat,
             ph: "i",
             ts,
-            dur: None,
             pid,
             tid,
-            id: None,
             s: Some("t"),
             args,
+            ..Entry::default()
         })
     }
 
@@ -253,8 +226,7 @@ impl<W: Write> Chrome<W> {
 /// What a start and its end have in common: an argument `id`, else the goroutine or thread.
 fn identity(event: &Event<'_>, track: u64) -> u64 {
     use crate::event::Value::{Pointer, Signed, Unsigned};
-    let id = event.args().find(|(name, _)| *name == "id").map(|(_, value)| value);
-    match id {
+    match event.arg("id") {
         Some(Unsigned(n) | Pointer(n)) => n,
         Some(Signed(n)) => n as u64,
         _ => track,

@@ -46,8 +46,7 @@ impl<W: Write> Csv<W> {
         self.out.write_field(&event.probe.provider)?;
         self.out.write_field(&event.probe.name)?;
         for column in &self.columns {
-            let value = event.args().find(|(name, _)| name == column).map(|(_, value)| value);
-            self.out.write_field(value.map_or(String::new(), text::plain))?;
+            self.out.write_field(event.arg(column).map_or(String::new(), text::plain))?;
         }
         if event.args().all(|(name, _)| self.columns.contains(name)) {
             self.out.write_field("")?;

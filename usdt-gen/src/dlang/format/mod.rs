@@ -157,7 +157,6 @@ impl<'a> Formatter<'a> {
                     }
                 }
                 ";" if parens == 0 && braces == 0 => return at + 1,
-                "{" if parens == 0 && at > start => return at + 1,
                 "{" => return at + 1,
                 "," if values && parens == 0 => return at + 1,
                 // A block that ends; what stands in front of it has no end of its own.
