@@ -22,6 +22,8 @@ pub use source::generate;
 pub(crate) struct Bcc;
 
 impl Compiler for Bcc {
+    const QUEUES: bool = false;
+
     fn build(&self, plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<Program>> {
         need_headers()?;
         let text = generate(plan, maps, abilities);

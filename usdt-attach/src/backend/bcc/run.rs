@@ -18,7 +18,7 @@ use super::source::access::{Sites, accessors, identifier, prelude};
 use super::values::{decode, sum};
 use crate::backend::Mechanism;
 use crate::backend::embedded::prologue;
-use crate::backend::kernel::{Attached, Maps, Program, attach, read_table, silence_libbpf};
+use crate::backend::kernel::{Attached, Delivery, Maps, Program, attach, read_table, silence_libbpf};
 use crate::discover::Found;
 use crate::error::{Error, Result};
 use crate::plan::{Access, Options, Plan, Work, accesses};
@@ -175,7 +175,7 @@ pub fn start(
     let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
     let _ = write!(whole, "#line 1 \"{quoted}\"\n{text}");
     let module = Module::compile(&whole)?;
-    let maps = Maps::create(&plan, true)?;
+    let maps = Maps::create(&plan, Delivery::Ring)?;
     let head = prologue(&plan, &maps.fds())?;
     let mut programs = Vec::new();
     for (function, cookies) in functions {

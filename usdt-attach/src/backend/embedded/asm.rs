@@ -106,6 +106,7 @@ const EXIT: u8 = 0x95;
 const PSEUDO_MAP_FD: u8 = 1;
 const PSEUDO_MAP_VALUE: u8 = 2;
 const ATOMIC_FETCH: i32 = 1;
+const ATOMIC_XCHG: i32 = 0xe1;
 const ATOMIC_CMPXCHG: i32 = 0xf1;
 
 impl Assembler {
@@ -259,6 +260,11 @@ impl Assembler {
     /// The same; `src` becomes the value from before (Linux 5.12).
     pub fn atomic_fetch_add(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, ATOMIC_FETCH);
+    }
+
+    /// `*(u64 *)(dst + off)` and `src` change places, with everything before in front of it (Linux 5.12).
+    pub fn exchange(&mut self, dst: Reg, off: i16, src: Reg) {
+        self.push(0xdb, dst, src, off, ATOMIC_XCHG);
     }
 
     /// If `*(u64 *)(dst + off)` is `r0`, it becomes `src`; `r0` becomes what it was (Linux 5.12).

@@ -16,6 +16,8 @@ pub(crate) use codegen::prologue;
 pub(crate) struct Embedded;
 
 impl Compiler for Embedded {
+    const QUEUES: bool = true;
+
     fn build(&self, plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<Program>> {
         let made = emit(plan, maps, abilities)?;
         Ok(made.into_iter().map(|(cookies, code)| Program { cookies, code }).collect())

@@ -1,6 +1,7 @@
 //! The maps a session needs: the event buffer, counters per site, the hit budget, the table and its starts.
 #![allow(unsafe_code)] // libbpf calls; arguments are checked here, pointers live through the call
 
+use super::{Delivery, queue};
 use crate::backend::Entry;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
@@ -11,9 +12,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// File descriptors of the maps, as instructions carry them; -1 for what the plan does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapFds {
-    /// `BPF_MAP_TYPE_RINGBUF`, or `BPF_MAP_TYPE_PERF_EVENT_ARRAY` where the kernel has none.
+    /// As [`Delivery`] says: array of one, `BPF_MAP_TYPE_RINGBUF`, or `BPF_MAP_TYPE_PERF_EVENT_ARRAY`.
     pub events: i32,
-    /// Per-CPU array of one: where a record for the latter is put together that the stack has no room for, and behind
+    /// `BPF_MAP_TYPE_RINGBUF` that wakes the reader of the first of these.
+    pub bell: i32,
+    /// Per-CPU array of one: where a record for the last is put together that the stack has no room for, and behind
     /// it a word that says how many are at it.
     pub scratch: i32,
     /// Per-CPU array, one [`Counts`] a site.
@@ -72,12 +75,18 @@ impl Counter {
 /// Bytes behind a record that is put together in a map.
 const SCRATCH_USERS: u32 = 8;
 
+/// Bytes of the ring buffer that only wakes.
+const BELL: u32 = 4096;
+
 /// Words of a counter value.
 const COUNTS: usize = 5;
 
 /// Owned maps.
 pub(crate) struct Maps {
     pub(crate) events: Option<OwnedFd>,
+    pub(super) bell: Option<OwnedFd>,
+    /// How records get to the reader.
+    pub(super) delivery: Delivery,
     scratch: Option<OwnedFd>,
     counters: OwnedFd,
     control: OwnedFd,
@@ -91,8 +100,9 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// Creates the maps of a plan, whose records go to a ring buffer or to perf buffers.
-    pub(crate) fn create(plan: &Plan, ring: bool) -> Result<Maps> {
+    /// Creates the maps of a plan, whose records are delivered in this way, or, where the kernel has no array of that
+    /// size, by a ring buffer.
+    pub(crate) fn create(plan: &Plan, mut delivery: Delivery) -> Result<Maps> {
         use bpf::{
             BPF_MAP_TYPE_ARRAY as ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY as CGROUPS, BPF_MAP_TYPE_HASH as HASH,
             BPF_MAP_TYPE_PERCPU_ARRAY as CPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH as CPU_HASH,
@@ -119,17 +129,28 @@ impl Maps {
         let cgroup =
             plan.cgroup.as_ref().map(|_| create(c"usdt_cgroup", CGROUPS, (4, 4, 1), 0)).transpose()?;
         let cpus = possible_cpus()?;
-        let (mut events, mut scratch) = (None, None);
-        if plan.records() && ring {
+        let (mut events, mut bell, mut scratch) = (None, None, None);
+        if plan.records() && delivery == Delivery::Queue {
+            events = create_queue(plan);
+            if events.is_some() {
+                bell = Some(create_ring(c"usdt_bell", BELL)?);
+            } else {
+                delivery = Delivery::Ring;
+            }
+        }
+        if plan.records() && delivery == Delivery::Ring {
             events = Some(create_ring(c"usdt_events", plan.buffer)?);
-        } else if plan.records() {
-            events =
-                Some(create(c"usdt_events", bpf::BPF_MAP_TYPE_PERF_EVENT_ARRAY, (4, 4, cpus as u32), 0)?);
+        }
+        if plan.records() && delivery == Delivery::PerCpu {
+            let shape = (4, 4, cpus as u32);
+            events = Some(create(c"usdt_events", bpf::BPF_MAP_TYPE_PERF_EVENT_ARRAY, shape, 0)?);
             let room = plan.largest_record() + SCRATCH_USERS;
             scratch = Some(create(c"usdt_scratch", CPU_ARRAY, (4, room, 1), 0)?);
         }
         let maps = Maps {
             events,
+            bell,
+            delivery,
             scratch,
             counters: create(c"usdt_counts", CPU_ARRAY, (4, 8 * COUNTS as u32, sites), 0)?,
             control: create(c"usdt_control", ARRAY, (4, 8, 1), 0)?,
@@ -161,6 +182,7 @@ impl Maps {
         let raw = |fd: &Option<OwnedFd>| fd.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         MapFds {
             events: raw(&self.events),
+            bell: raw(&self.bell),
             scratch: raw(&self.scratch),
             counters: self.counters.as_raw_fd(),
             control: self.control.as_raw_fd(),
@@ -313,6 +335,12 @@ fn keys(map: BorrowedFd<'_>, size: usize) -> Result<Vec<Vec<u8>>> {
     out.sort_unstable();
     out.dedup();
     Ok(out)
+}
+
+/// Memory that both sides map. Kernels have had different limits on the size of a value.
+fn create_queue(plan: &Plan) -> Option<OwnedFd> {
+    let bytes = queue::value_size(plan.buffer, plan.largest_record())?;
+    create(c"usdt_events", bpf::BPF_MAP_TYPE_ARRAY, (4, bytes, 1), bpf::BPF_F_MMAPABLE).ok()
 }
 
 /// A buffer of its own.

@@ -11,6 +11,7 @@ mod links;
 mod load;
 mod maps;
 mod perf;
+pub(super) mod queue;
 mod ring;
 mod times;
 
@@ -18,6 +19,7 @@ use super::embedded::asm::Insn;
 use super::{Attachment, Backend, Entry};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+use crate::plan::layout::NATIVE;
 pub(crate) use calibrate::price;
 pub(crate) use exec::ExecWatch;
 pub use links::Mechanism;
@@ -27,8 +29,10 @@ pub(crate) use maps::Maps;
 pub(crate) use maps::read_table;
 pub use maps::{Counter, Counts, MapFds};
 use perf::PerfBuffer;
+use queue::Queue;
 use ring::Ring;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use stapsdt::argspec::Arch;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 pub(crate) use times::RunTimes;
 
@@ -37,12 +41,24 @@ pub(crate) use times::RunTimes;
 pub struct Abilities {
     /// Ask for the site's cookie. Without it there is a program for each site, which knows it.
     pub cookies: bool,
-    /// Write to the ring buffer. Without it records go to a buffer for each CPU.
-    pub ring: bool,
+    /// Deliver records in this way.
+    pub delivery: Delivery,
     /// Add to a number and learn what it was. Without it limits may let a few hits more pass.
     pub atomics: bool,
     /// Load what the running thread is from its task, which costs less than asking helpers.
     pub task: Option<Task>,
+}
+
+/// How records get to the reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// By a perf buffer for each CPU.
+    #[default]
+    PerCpu,
+    /// By the kernel's ring buffer (Linux 5.8).
+    Ring,
+    /// By a queue in mapped memory, where programs can learn what a number was that they add to (Linux 5.12).
+    Queue,
 }
 
 /// Offsets in the kernel's `task_struct`.
@@ -58,6 +74,8 @@ pub struct Task {
 
 /// Makes the kernel programs of a plan.
 pub(crate) trait Compiler {
+    /// Whether they know queues.
+    const QUEUES: bool;
     /// Instructions with the maps' descriptors in place.
     fn build(&self, plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<Program>>;
 }
@@ -81,22 +99,30 @@ impl<C: Compiler> Backend for Kernel<C> {
         silence_libbpf();
         grace::begin();
         let mechanism = self.mechanism.on_this_kernel();
-        let abilities = abilities(mechanism, plan);
-        let maps = Maps::create(plan, abilities.ring)?;
+        let mut abilities = abilities(mechanism, plan);
+        if abilities.delivery == Delivery::Queue && !C::QUEUES {
+            abilities.delivery = Delivery::Ring;
+        }
+        let maps = Maps::create(plan, abilities.delivery)?;
+        abilities.delivery = maps.delivery;
         let programs = self.compiler.build(plan, &maps.fds(), abilities)?;
-        let shared = |source| Error::Io { what: "cannot share the event buffer", source };
-        let reader = |fd: &OwnedFd| -> Result<Box<dyn Buffer>> {
-            let fd = fd.try_clone().map_err(shared)?;
-            Ok(if abilities.ring {
-                Box::new(Ring::new(fd)?)
-            } else {
-                Box::new(PerfBuffer::new(fd, plan.buffer)?)
-            })
-        };
-        let buffer = maps.events.as_ref().map(reader).transpose()?;
+        let buffer = reader(&maps, plan)?;
         let attached = attach(plan, &programs, mechanism)?;
         Ok(Box::new(Running { attached, buffer, maps, plan: Arc::clone(plan) }))
     }
+}
+
+/// What reads the records, where the plan has any.
+fn reader(maps: &Maps, plan: &Plan) -> Result<Option<Box<dyn Buffer>>> {
+    let Some(events) = &maps.events else { return Ok(None) };
+    let own = |fd: &OwnedFd| {
+        fd.try_clone().map_err(|source| Error::Io { what: "cannot share the event buffer", source })
+    };
+    Ok(Some(match &maps.bell {
+        Some(bell) => Box::new(Queue::new(events.as_fd(), own(bell)?, plan.buffer, plan.largest_record())?),
+        None if maps.delivery == Delivery::Ring => Box::new(Ring::new(own(events)?)?),
+        None => Box::new(PerfBuffer::new(own(events)?, plan.buffer)?),
+    }))
 }
 
 /// What programs that are attached in this way can count on.
@@ -104,13 +130,19 @@ fn abilities(mechanism: Mechanism, plan: &Plan) -> Abilities {
     match mechanism {
         Mechanism::PerfBuffer => Abilities::default(),
         // A kernel without cookies is hardly one that programs can load a name from.
-        Mechanism::Separate => Abilities { ring: true, atomics: detect::atomics(), ..Abilities::default() },
-        Mechanism::Auto | Mechanism::Multi | Mechanism::PerfEvents => Abilities {
-            cookies: true,
-            ring: true,
-            atomics: true,
-            task: plan.records().then(detect::task).flatten(),
-        },
+        Mechanism::Separate => {
+            Abilities { delivery: Delivery::Ring, atomics: detect::atomics(), ..Abilities::default() }
+        }
+        Mechanism::Auto | Mechanism::Multi | Mechanism::PerfEvents => {
+            // Kernels with cookies have them on amd64; on arm64 they came later (Linux 5.18).
+            let atomics = NATIVE == Arch::X86_64 || detect::atomics();
+            Abilities {
+                cookies: true,
+                delivery: if atomics { Delivery::Queue } else { Delivery::Ring },
+                atomics,
+                task: plan.records().then(detect::task).flatten(),
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is done with a hit that passed.
 
 use super::fetch::{number, step, word};
-use crate::backend::kernel::{Abilities, Counter};
+use crate::backend::kernel::{Abilities, Counter, Delivery};
 use crate::plan::layout::{self, Layout};
 use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Handler, Move, Plan, Step};
 use std::fmt::Write as _;
@@ -72,7 +72,7 @@ fn record(out: &mut String, layout: &Layout, buffer: u32, abilities: Abilities) 
     for one in first {
         step(out, one);
     }
-    if !abilities.ring {
+    if abilities.delivery == Delivery::PerCpu {
         perf_record(out, layout, rest);
         return;
     }

@@ -7,6 +7,7 @@
 mod action;
 mod condition;
 mod fetch;
+mod record;
 #[cfg(test)]
 mod size;
 #[cfg(test)]

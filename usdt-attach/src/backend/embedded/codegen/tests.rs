@@ -1,5 +1,5 @@
 use super::*;
-use crate::backend::kernel::Task;
+use crate::backend::kernel::{Delivery, Task};
 use crate::discover::Object;
 use crate::plan::layout::{ArgView, Layout};
 use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, Step};
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 pub(super) const MAPS: MapFds = MapFds {
     events: 3,
+    bell: 12,
     scratch: 11,
     counters: 4,
     control: 5,
@@ -20,7 +21,7 @@ pub(super) const MAPS: MapFds = MapFds {
 
 pub(super) const ABILITIES: Abilities = Abilities {
     cookies: true,
-    ring: true,
+    delivery: Delivery::Queue,
     atomics: true,
     task: Some(Task { comm: 3000, pid: 2000, tgid: 2004 }),
 };
@@ -96,12 +97,13 @@ fn reserved(code: &[Insn], cookie: u32) -> i32 {
             0x05 => at = target(at),
             0x35 if i64::from(cookie) >= i64::from(insn.imm) => at = target(at),
             0x35 => at += 1,
-            // base = frame pointer - size, or the part that fits the stack; then the buffer is asked for the whole.
+            // base = frame pointer - size, or the part that fits the stack; then so much of the queue is taken, by the
+            // first addition that fetches: a constant, or up to a text's room behind the rest of the record.
             0xbf => {
                 let staged = -code[at + 1].imm;
-                let output =
-                    (at..).find(|i| code[*i].code == 0x85 && [130, 131].contains(&code[*i].imm)).unwrap();
-                return if code[output].imm == 130 { staged } else { code[output - 2].imm };
+                let taken = (at..).find(|i| code[*i].code == 0xdb && code[*i].imm == 1).unwrap();
+                let constant = code[at..taken].iter().rev().find(|i| i.code == 0xb7 && i.dst == 3).unwrap();
+                return staged.max(constant.imm);
             }
             other => panic!("{other:#x} in the tree"),
         }

@@ -1,0 +1,254 @@
+//! Records: put together, and handed over to the reader.
+
+use super::fetch::Base;
+use super::{BASE, COOKIE, CTX, Cond, Emitter, R0, R1, R2, R3, R9, R10, Reg, Width, helper};
+use crate::backend::embedded::asm::{R4, R5};
+use crate::backend::kernel::{Delivery, queue};
+use crate::plan::Step;
+use crate::plan::layout::{self, Layout, NATIVE};
+use stapsdt::argspec::Arch;
+
+const RB_AVAIL_DATA: i32 = 0;
+
+/// Where on the stack the key of the scratch map is: below every record that is staged.
+const SCRATCH_KEY: i16 = -(layout::LARGEST_STAGED as i16) - 8;
+/// `BPF_F_CURRENT_CPU`.
+const THIS_CPU: i64 = 0xffff_ffff;
+
+/// Records whose time has none of these bits look at the ring buffer's fill level.
+const LOOK_MASK: i32 = 63;
+
+/// Bytes of a queue that were taken before this record; the cookie is in the record by then.
+const BEFORE: Reg = R9;
+
+impl Emitter<'_> {
+    /// The record is put together on the stack, which the kernel copies user memory to at half the price of the
+    /// buffer (its hardened copy looks up what a destination in `vmalloc` memory belongs to), and handed over
+    /// whole. Where the stack has no room for the texts, they alone go to the buffer at once.
+    pub(super) fn record(&mut self, layout: &Layout) {
+        let staged = layout.staged();
+        self.asm.mov(BASE, R10);
+        self.asm.add_imm(BASE, -(staged as i32));
+        let asm = &mut self.asm;
+        // The cookie, and no faults yet.
+        asm.store(Width::Dw, BASE, layout::COOKIE as i16, COOKIE);
+        asm.call(helper::KTIME_GET_NS);
+        asm.store(Width::Dw, BASE, layout::TIME as i16, R0);
+        if !layout.goid {
+            asm.store_imm(Width::Dw, BASE, layout::GOID as i16, 0);
+        }
+        self.who();
+        for at in layout.gaps() {
+            self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
+        }
+        let (first, rest) = layout.split();
+        self.steps(first, Base::Frame);
+        match self.abilities.delivery {
+            Delivery::Queue => self.by_queue(layout, rest),
+            Delivery::Ring => self.by_ring(layout, rest),
+            Delivery::PerCpu => self.by_perf_buffer(layout, rest),
+        }
+    }
+
+    /// By a queue of our own, see [`queue`]: in line, where the ring buffer's helper calls half a dozen functions.
+    fn by_queue(&mut self, layout: &Layout, rest: &[Step]) {
+        let staged = layout.staged();
+        let capacity = self.plan.buffer as i32;
+        if rest.is_empty() {
+            self.used(layout);
+        } else {
+            self.asm.mov_imm(R3, layout.size as i32);
+        }
+        let (room, copied) = (self.asm.label(), self.asm.label());
+        let asm = &mut self.asm;
+        asm.map_value(R1, self.maps.events);
+        asm.mov(R4, R3);
+        asm.add_imm(R4, queue::HEADER.into());
+        asm.mov(BEFORE, R4);
+        asm.atomic_fetch_add(R1, queue::TAKEN, BEFORE);
+        asm.mov(R2, BEFORE);
+        asm.add(R2, R4);
+        asm.jump_if(Cond::Le, R2, capacity, room);
+        asm.neg(R4);
+        asm.atomic_add(R1, queue::TAKEN, R4);
+        asm.jump(self.dropped);
+        asm.place(room);
+        asm.atomic_fetch_add(R1, queue::END, R4);
+        asm.and_imm(R4, capacity - 8);
+        asm.add(R1, R4);
+        asm.add_imm(R1, (queue::DATA + queue::HEADER).into());
+        let always = layout.last_text().map_or(staged, |(to, _)| to + 8);
+        for at in (0..staged).step_by(8) {
+            if at >= always {
+                asm.jump_if(Cond::Le, R3, at as i32, copied);
+            }
+            asm.load(Width::Dw, R0, BASE, at as i16);
+            asm.store(Width::Dw, R1, at as i16, R0);
+        }
+        asm.place(copied);
+        if rest.is_empty() {
+            self.release(R1, R3);
+        } else {
+            self.asm.mov(BASE, R1);
+            self.steps(rest, Base::Record);
+            self.asm.mov_imm(R3, layout.size as i32);
+            self.release(BASE, R3);
+            self.asm.mov(R2, BEFORE);
+            self.asm.add_imm(R2, layout.size as i32 + i32::from(queue::HEADER));
+        }
+        self.ring_the_bell();
+    }
+
+    /// The reader may have the record: its length comes last.
+    fn release(&mut self, record: Reg, length: Reg) {
+        if NATIVE == Arch::X86_64 {
+            // Stores are seen in order.
+            self.asm.store(Width::Dw, record, -queue::HEADER, length);
+        } else {
+            self.asm.exchange(record, -queue::HEADER, length);
+        }
+    }
+
+    /// Calls the reader, who comes by himself in time, where this record has filled the queue's first half: `r2` bytes
+    /// are taken now.
+    fn ring_the_bell(&mut self) {
+        let half = (self.plan.buffer / 2) as i32;
+        let asm = &mut self.asm;
+        asm.jump_if(Cond::Ge, BEFORE, half, self.done);
+        asm.jump_if(Cond::Lt, R2, half, self.done);
+        asm.map(R1, self.maps.bell);
+        asm.mov(R2, BASE);
+        asm.mov_imm(R3, 8);
+        asm.mov_imm(R4, helper::RB_FORCE_WAKEUP);
+        asm.call(helper::RINGBUF_OUTPUT);
+    }
+
+    fn by_ring(&mut self, layout: &Layout, rest: &[Step]) {
+        if rest.is_empty() {
+            self.wake_up();
+            self.asm.mov(R4, R2);
+            self.used(layout);
+            self.asm.map(R1, self.maps.events);
+            self.asm.mov(R2, BASE);
+            self.asm.call(helper::RINGBUF_OUTPUT);
+            self.asm.jump_if(Cond::Ne, R0, 0, self.dropped);
+            return;
+        }
+        self.asm.map(R1, self.maps.events);
+        self.asm.mov_imm(R2, layout.size as i32);
+        self.asm.mov_imm(R3, 0);
+        self.asm.call(helper::RINGBUF_RESERVE);
+        self.asm.jump_if(Cond::Eq, R0, 0, self.dropped);
+        self.move_to_r0(layout.staged());
+        self.steps(rest, Base::Record);
+        self.wake_up();
+        self.asm.mov(R1, BASE);
+        self.asm.call(helper::RINGBUF_SUBMIT);
+    }
+
+    /// Process, thread and its name.
+    fn who(&mut self) {
+        let at = layout::PID_TGID as i16;
+        let Some(task) = self.abilities.task else {
+            self.asm.call(helper::GET_CURRENT_PID_TGID);
+            self.asm.store(Width::Dw, BASE, at, R0);
+            self.comm(layout::COMM);
+            return;
+        };
+        self.comm(layout::COMM);
+        for (from, to) in [(task.pid, at), (task.tgid, at + 4)] {
+            self.asm.load(Width::W, R1, R0, from);
+            self.asm.store(Width::W, BASE, to, R1);
+        }
+    }
+
+    /// `r3 = ` how much of the record there is to hand over. The kernel wants to see that it is never more than all.
+    fn used(&mut self, layout: &Layout) {
+        let asm = &mut self.asm;
+        let Some((to, _)) = layout.last_text() else {
+            asm.mov_imm(R3, layout.size as i32);
+            return;
+        };
+        let most = (layout.size - to - 8) as i32;
+        let short = asm.label();
+        asm.load(Width::W, R3, BASE, to as i16);
+        asm.add_imm(R3, 7);
+        asm.and_imm(R3, -8);
+        asm.jump_if(Cond::Le, R3, most, short);
+        // All of it, or the helper's error.
+        asm.mov_imm(R3, most);
+        asm.place(short);
+        asm.add_imm(R3, to as i32 + 8);
+    }
+
+    /// The record goes on where `r0` points to.
+    fn move_to_r0(&mut self, staged: u32) {
+        for at in (0..staged as i16).step_by(8) {
+            self.asm.load(Width::Dw, R1, BASE, at);
+            self.asm.store(Width::Dw, R0, at, R1);
+        }
+        self.asm.mov(BASE, R0);
+    }
+
+    /// Hands over a record of which the beginning is on the stack to the perf buffer of this CPU. Where the stack has
+    /// no room for the rest, it is put together in a map: by one hit at a time, for kernels that let a program be
+    /// preempted by another hit on its CPU.
+    fn by_perf_buffer(&mut self, layout: &Layout, rest: &[Step]) {
+        let staged = layout.staged();
+        let users = layout.size as i16;
+        let scratch = staged != layout.size;
+        if scratch {
+            let (alone, dropped) = (self.asm.label(), self.dropped);
+            let asm = &mut self.asm;
+            // Below the staged part.
+            asm.store_imm(Width::W, R10, SCRATCH_KEY, 0);
+            asm.map(R1, self.maps.scratch);
+            asm.mov(R2, R10);
+            asm.add_imm(R2, SCRATCH_KEY.into());
+            asm.call(helper::MAP_LOOKUP_ELEM);
+            asm.jump_if(Cond::Eq, R0, 0, dropped);
+            asm.mov_imm(R1, 1);
+            asm.atomic_add(R0, users, R1);
+            asm.load(Width::Dw, R1, R0, users);
+            asm.jump_if(Cond::Eq, R1, 1, alone);
+            asm.mov_imm(R1, -1);
+            asm.atomic_add(R0, users, R1);
+            asm.jump(dropped);
+            asm.place(alone);
+            self.move_to_r0(staged);
+            self.steps(rest, Base::Record);
+        }
+        let asm = &mut self.asm;
+        asm.mov(R1, CTX);
+        asm.map(R2, self.maps.events);
+        asm.mov_imm64(R3, THIS_CPU);
+        asm.mov(R4, BASE);
+        asm.mov_imm(R5, layout.size as i32);
+        asm.call(helper::PERF_EVENT_OUTPUT);
+        if scratch {
+            asm.mov_imm(R1, -1);
+            asm.atomic_add(BASE, users, R1);
+        }
+        asm.jump_if(Cond::Ne, R0, 0, self.dropped);
+    }
+
+    /// `r2 = ` the flags of the hand-over: without waking the reader, who comes by himself. One record in 64, picked
+    /// by the clock's low bits, looks at how full the buffer is and calls him at its half: the look costs more than
+    /// the rest of the hand-over, because the reader's position is on another CPU's cache line.
+    fn wake_up(&mut self) {
+        let half = (self.plan.buffer / 2) as i32;
+        let asm = &mut self.asm;
+        let quiet = asm.label();
+        asm.load(Width::Dw, R1, BASE, layout::TIME as i16);
+        asm.mov_imm(R2, helper::RB_NO_WAKEUP);
+        asm.and_imm(R1, LOOK_MASK);
+        asm.jump_if(Cond::Gt, R1, 0, quiet);
+        asm.map(R1, self.maps.events);
+        asm.mov_imm(R2, RB_AVAIL_DATA);
+        asm.call(helper::RINGBUF_QUERY);
+        asm.mov_imm(R2, helper::RB_NO_WAKEUP);
+        asm.jump_if(Cond::Le, R0, half, quiet);
+        asm.mov_imm(R2, helper::RB_FORCE_WAKEUP);
+        asm.place(quiet);
+    }
+}
