@@ -12,19 +12,25 @@ struct Block {
     text: String,
     /// What a comment in front of it says that its output has.
     expected: Option<String>,
+    /// Imports and variables that a comment in front of it gives it.
+    around: Option<String>,
 }
 
 fn blocks(page: &str) -> Vec<Block> {
     let page = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
-    let (mut out, mut expected) = (Vec::new(), None);
+    let (mut out, mut expected, mut around) = (Vec::new(), None, None);
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
+        if line == "<!-- go:" {
+            around = Some(lines.by_ref().take_while(|line| *line != "-->").collect::<Vec<_>>().join("\n"));
+        }
         if let Some(text) = line.strip_prefix("<!-- expect: ") {
             expected = text.strip_suffix(" -->").map(str::to_owned);
         }
         let Some(info) = line.strip_prefix("```") else { continue };
         let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        out.push(Block { info: info.to_owned(), text: text.join("\n"), expected: expected.take() });
+        let (info, text) = (info.to_owned(), text.join("\n"));
+        out.push(Block { info, text, expected: expected.take(), around: around.take() });
     }
     out
 }
@@ -246,17 +252,21 @@ fn words(line: &str) -> Vec<String> {
     out
 }
 
-/// Commands in the book are such that the programs take: every one of them, on every page.
-#[test]
-fn commands_in_the_book_are_commands_of_the_tools() {
-    let mut pages: Vec<String> = std::fs::read_dir(root().join("docs"))
+/// All of them, and what a visitor sees first.
+fn pages() -> Vec<String> {
+    std::fs::read_dir(root().join("docs"))
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
         .filter(|name| name.ends_with(".md"))
-        .collect();
-    pages.push("../README.md".to_owned());
+        .chain(["../README.md".to_owned()])
+        .collect()
+}
+
+/// Commands in the book are such that the programs take: every one of them, on every page.
+#[test]
+fn commands_in_the_book_are_commands_of_the_tools() {
     let mut count = 0;
-    for page in pages {
+    for page in pages() {
         for block in blocks(&page).into_iter().filter(|block| block.info == "console") {
             let prompts = block.text.lines().filter_map(|l| l.strip_prefix("$ ").or(l.strip_prefix("# ")));
             for line in prompts {
@@ -277,4 +287,52 @@ fn commands_in_the_book_are_commands_of_the_tools() {
         }
     }
     assert!(count > 40, "{count}");
+}
+
+/// Go code in the book compiles, with the imports and variables that stand in front of it in a comment. What is a
+/// program's is compiled where the program is.
+#[test]
+fn go_code_in_the_book_compiles() {
+    if !have(&[Need::Program("go")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| {
+        let file = folder.path().join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    };
+    let stubs =
+        ["", "/usdtgrpc", "/usdtotel"].map(|module| format!("use {}/go-stubs{module}", root().display()));
+    write("go.work", &format!("go 1.26.0\nuse .\n{}\n", stubs.join("\n")));
+    write("go.mod", "module usdt.local/book\ngo 1.26.0\n");
+    // A driver, for an import that only a reader has.
+    write(
+        "pq/pq.go",
+        "package pq\n\nimport \"database/sql/driver\"\n\ntype Driver struct{ driver.Driver }\n",
+    );
+    let mut count = 0;
+    for page in pages() {
+        for block in blocks(&page) {
+            match &block.around {
+                _ if block.info == "c" && page == "../README.md" => write("probes/probes.d", &block.text),
+                _ if block.info != "go" => {}
+                None if block.text.starts_with("package probes") => {
+                    write("probes/gen.go", &format!("{}\n", block.text))
+                }
+                None => panic!("{page} does not say what is around this:\n{}", block.text),
+                Some(around) => {
+                    count += 1;
+                    let used: String = (block.text.lines().filter_map(|line| line.split_once(" := ")))
+                        .map(|(name, _)| format!("\n_ = {name}"))
+                        .collect();
+                    let code = format!("package book\n\n{around}\n\nfunc _() {{\n{}{used}\n}}\n", block.text);
+                    write(&format!("{count}/book.go"), &code);
+                }
+            }
+        }
+    }
+    assert!(count >= 6, "{count}");
+    stdout(command("go").args(["generate", "./..."]).current_dir(folder.path()));
+    stdout(command("go").args(["vet", "./..."]).current_dir(folder.path()));
 }
