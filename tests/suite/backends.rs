@@ -176,12 +176,14 @@ fn fast_as_they_can((choice, mechanism): (Choice, Mechanism), per: u64, options:
                 last = event.time_ns;
                 events += 1;
             })
-            .unwrap();
+            .unwrap()
     };
-    let (status, ..) = target.finish_while(|_| read(&mut session));
+    let (status, ..) = target.finish_while(|_| {
+        read(&mut session);
+    });
     assert!(status.success());
     session.stop();
-    read(&mut session);
+    while read(&mut session) {}
     let summary = session.summary().unwrap();
     assert_eq!(summary.hits, summary.delivered + summary.dropped + summary.filtered, "{summary:?}");
     (events, summary)

@@ -124,6 +124,8 @@ fn processes_that_are_not_there() {
     gone.wait().unwrap();
     let message = format!("error: no process {pid}; it may have ended\n");
     assert_eq!(said(&attach(&["list", "-p", &pid]), &folder), (Some(2), message.clone()));
+    let mistaken = format!("error: there is no file {pid}; if it is a process, say -p {pid}\n");
+    assert_eq!(said(&attach(&["list", &pid]), &folder), (Some(2), mistaken));
     assert_eq!(said(&attach(&["trace", "-p", &pid]), &folder), (Some(2), message));
     let (code, message) = said(&attach(&["trace", "--", "no-such-command"]), &folder);
     assert_eq!((code, message.as_str()), (Some(2), "error: cannot run no-such-command: entity not found\n"));

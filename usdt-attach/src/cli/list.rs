@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{Colour, say, warn, written};
 use crate::discover;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::{json, text};
 use crate::select::select;
 use crate::target::Target;
@@ -38,7 +38,8 @@ pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
         (Some(pid), _) => (discover::process(pid)?, args.rest.as_slice(), format!("process {pid}")),
         (None, Some((file, globs))) => {
             let path = Path::new(file);
-            (vec![discover::file(path)?], globs, path.display().to_string())
+            let found = discover::file(path).map_err(|error| process_for_a_file(path, error))?;
+            (vec![found], globs, path.display().to_string())
         }
         (None, None) => return Ok(()),
     };
@@ -61,4 +62,15 @@ pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
         text::list(&mut out, &chosen, args.all, colour.enabled(&io::stdout()))
     };
     written(result.and_then(|()| out.flush()))
+}
+
+/// A number that is no file is a process, of somebody who left out the `-p`.
+fn process_for_a_file(path: &Path, error: Error) -> Error {
+    let number = path.to_str().and_then(|text| text.parse::<u32>().ok());
+    match (number, error) {
+        (Some(pid), Error::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Error::Usage(format!("there is no file {pid}; if it is a process, say -p {pid}"))
+        }
+        (_, error) => error,
+    }
 }

@@ -229,7 +229,7 @@ fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
     let _ = write!(
         out,
         "// {name}Enabled reports whether a tracer is attached to {full}.\n\
-         func {name}Enabled() bool {{ return {gate}.semaphore != 0 }}\n\n"
+         func {name}Enabled() bool {{ return uint32({gate}.semaphore) != 0 }}\n\n"
     );
 }
 
