@@ -186,8 +186,10 @@ pub(crate) fn run(
     let (mut recount, mut reported) = (start, start);
     let mut trouble = None;
     let mut ended = until.pids.is_some() && poll.all_ended();
+    let mut more = false;
     while !ended && trouble.is_none() {
         let mut timeout = match DRAIN_AT_FIRST {
+            _ if more => Duration::ZERO,
             _ if !records => FOREVER,
             (often, beginning) if start.elapsed() < beginning => often,
             _ => DRAIN_EVERY,
@@ -214,7 +216,7 @@ pub(crate) fn run(
                 }
             }
         }
-        batch(&mut group.sessions, output, &mut trouble)?;
+        more = batch(&mut group.sessions, output, &mut trouble)?;
         ended |= until.duration.is_some_and(|d| start.elapsed() >= d);
         let delivered: u64 = group.sessions.iter().map(Session::delivered).sum();
         if let Some(limit) = until.events {
@@ -286,4 +288,93 @@ fn batch(sessions: &mut [Session], output: &mut dyn Output, trouble: &mut Option
         *trouble = output.flush().err();
     }
     Ok(more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Attachment, Backend, Counts, Entry, Mechanism};
+    use crate::plan::Plan;
+    use std::cell::Cell;
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::rc::Rc;
+
+    /// Always has another batch until it is stopped, and nobody is woken for it.
+    #[derive(Clone)]
+    struct Backlog {
+        read: Rc<Cell<u64>>,
+        stopped: Rc<Cell<bool>>,
+        silent: Rc<UnixStream>,
+    }
+
+    impl Backend for Backlog {
+        fn attach(&self, _: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
+            Ok(Box::new(self.clone()))
+        }
+    }
+
+    impl Attachment for Backlog {
+        fn mechanism(&self) -> Mechanism {
+            Mechanism::Auto
+        }
+
+        fn fd(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.silent.as_fd())
+        }
+
+        fn drain(&mut self, _: &mut dyn FnMut(&[u8])) -> Result<bool> {
+            self.read.set(self.read.get() + 1);
+            Ok(!self.stopped.get())
+        }
+
+        fn counts(&self) -> Result<Vec<Counts>> {
+            Ok(Vec::new())
+        }
+
+        fn table(&self) -> Result<Vec<Entry>> {
+            Ok(Vec::new())
+        }
+
+        fn waiting(&self) -> Result<u64> {
+            Ok(0)
+        }
+
+        fn run_time(&self) -> Result<(u64, u64)> {
+            Ok((0, 0))
+        }
+
+        fn stop(&mut self) {
+            self.stopped.set(true);
+        }
+    }
+
+    struct Nowhere;
+
+    impl Output for Nowhere {
+        fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn counted(&mut self, _: &[Session], _: bool) -> Result<io::Result<()>> {
+            Ok(Ok(()))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A batch every few milliseconds would be no more than 100 of them.
+    #[test]
+    fn where_there_is_more_nobody_waits() {
+        let (silent, _other) = UnixStream::pair().unwrap();
+        let backlog = Backlog { read: Rc::default(), stopped: Rc::default(), silent: Rc::new(silent) };
+        let session = Session::start(Plan::default(), &backlog).unwrap();
+        let attach = Box::new(|_: Vec<Found>, _: Option<u64>| Ok(None));
+        let mut group = Group { sessions: vec![session], follower: None, attach };
+        let duration = Some(Duration::from_millis(100));
+        let until = Until { events: None, duration, pids: None, interval: None };
+        run(&mut group, &Signals::catch().unwrap(), &until, &mut Nowhere).unwrap();
+        assert!(backlog.read.get() > 200, "{} batches", backlog.read.get());
+    }
 }

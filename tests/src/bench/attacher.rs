@@ -77,7 +77,7 @@ fn start(fire: &Path) -> Result<Table, String> {
         title: "Start to first event".to_owned(),
         how: "A program fires a probe every 200 µs; from starting the tracer to reading its first event from its \
               standard output. Memory is what `VmHWM` says then: in that of `usdt-attach` are the 8 MiB of the event \
-              buffer, pages of which count twice once they have been mapped twice, as ring buffers are."
+              buffer."
             .to_owned(),
         columns: vec![Column::new("first event", "ms"), Column::new("resident memory", "MiB")],
         rows: rounds(11, contestants)?,

@@ -36,10 +36,12 @@ const GIVEN_BACK: u64 = 1 << 17;
 /// Bytes of the largest queue: the verifier has offsets below 2^29 in pointers (`BPF_MAX_VAR_OFF`).
 const LARGEST: u32 = 1 << 28;
 
-/// Bytes of the map's value, for a queue of so many bytes, a power of two, and records up to so long ones.
+/// Bytes of the map's value, for a queue of so many bytes and records up to so long ones; `None` where there can be no
+/// such queue. The kernel will say what is wrong with a ring buffer of that size.
 pub(super) fn value_size(capacity: u32, longest: u32) -> Option<u32> {
     let around = u32::from(DATA.unsigned_abs() + HEADER.unsigned_abs());
-    (capacity <= LARGEST).then(|| capacity.saturating_add(longest).saturating_add(around))
+    let fine = capacity.is_power_of_two() && (8..=LARGEST).contains(&capacity);
+    fine.then(|| capacity.saturating_add(longest).saturating_add(around))
 }
 
 /// The reader.
@@ -62,8 +64,14 @@ impl Queue {
 
 impl Buffer for Queue {
     fn consume(&mut self, last: bool, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        self.bell.consume(last, &mut |_| {})?;
-        self.memory.consume(sink)
+        let more = self.memory.consume(sink)?;
+        // The bell rings on while there is more, for those who wait for it alone.
+        let mut rung = false;
+        if !more {
+            self.bell.consume(last, &mut |_| rung = true)?;
+        }
+        // It may have rung since there was nothing left.
+        if rung { self.memory.consume(sink) } else { Ok(more) }
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -225,6 +233,14 @@ mod tests {
             }
         });
         assert_eq!(reader.word(TAKEN as usize).load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn queues_are_powers_of_two() {
+        assert_eq!(value_size(8192, 240), Some(8192 + 240 + 72));
+        for none in [0, 4, 4095, 12_288, LARGEST * 2, u32::MAX] {
+            assert_eq!(value_size(none, 240), None);
+        }
     }
 
     #[test]
