@@ -318,7 +318,7 @@ fn go_code_in_the_book_compiles() {
                 _ if block.info == "c" && page == "../README.md" => write("probes/probes.d", &block.text),
                 _ if block.info != "go" => {}
                 None if block.text.starts_with("package probes") => {
-                    write("probes/gen.go", &format!("{}\n", block.text))
+                    write("probes/gen.go", &format!("{}\n", block.text));
                 }
                 None => panic!("{page} does not say what is around this:\n{}", block.text),
                 Some(around) => {
