@@ -32,7 +32,9 @@ func BeginFunc(args func(fire func(id uint64, kind string))) {
 }
 
 // BeginEnabled reports whether a tracer is attached to ops:begin.
-func BeginEnabled() bool { return uint32(usdtProbeBegin.semaphore) != 0 }
+func BeginEnabled() bool {
+	return uint32(usdtProbeBegin.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireBegin(id uint64, kind string) {
@@ -72,7 +74,9 @@ func EndFunc(args func(fire func(id uint64, status int32))) {
 }
 
 // EndEnabled reports whether a tracer is attached to ops:end.
-func EndEnabled() bool { return uint32(usdtProbeEnd.semaphore) != 0 }
+func EndEnabled() bool {
+	return uint32(usdtProbeEnd.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireEnd(id uint64, status int32) {

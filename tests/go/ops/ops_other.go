@@ -13,7 +13,9 @@ func BeginFunc(args func(fire func(id uint64, kind string))) {
 }
 
 // BeginEnabled reports false in this build.
-func BeginEnabled() bool { return false }
+func BeginEnabled() bool {
+	return false
+}
 
 // End does nothing in this build.
 func End(id uint64, status int32) {
@@ -24,4 +26,6 @@ func EndFunc(args func(fire func(id uint64, status int32))) {
 }
 
 // EndEnabled reports false in this build.
-func EndEnabled() bool { return false }
+func EndEnabled() bool {
+	return false
+}

@@ -35,7 +35,9 @@ func HitFunc(args func(fire func(self uint64, n uint64, text string))) {
 }
 
 // HitEnabled reports whether a tracer is attached to e2e:hit.
-func HitEnabled() bool { return uint32(usdtProbeHit.semaphore) != 0 }
+func HitEnabled() bool {
+	return uint32(usdtProbeHit.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireHit(self uint64, n uint64, text string) {
@@ -75,7 +77,9 @@ func TypesFunc(args func(fire func(c int8, i8 int8, i16 int16, i32 int32, i64 in
 }
 
 // TypesEnabled reports whether a tracer is attached to e2e:types.
-func TypesEnabled() bool { return uint32(usdtProbeTypes.semaphore) != 0 }
+func TypesEnabled() bool {
+	return uint32(usdtProbeTypes.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireTypes(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
@@ -113,7 +117,9 @@ func MoreTypesFunc(args func(fire func(u64 uint64, f float32, d float64, ok bool
 }
 
 // MoreTypesEnabled reports whether a tracer is attached to e2e:more__types.
-func MoreTypesEnabled() bool { return uint32(usdtProbeMoreTypes.semaphore) != 0 }
+func MoreTypesEnabled() bool {
+	return uint32(usdtProbeMoreTypes.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireMoreTypes(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer) {
@@ -157,7 +163,9 @@ func TwelveFunc(args func(fire func(a int32, b int32, c int32, d int32, e int32,
 }
 
 // TwelveEnabled reports whether a tracer is attached to e2e:twelve.
-func TwelveEnabled() bool { return uint32(usdtProbeTwelve.semaphore) != 0 }
+func TwelveEnabled() bool {
+	return uint32(usdtProbeTwelve.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireTwelve(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32) {
@@ -186,7 +194,9 @@ func Nothing() {
 }
 
 // NothingEnabled reports whether a tracer is attached to e2e:nothing.
-func NothingEnabled() bool { return uint32(usdtProbeNothing.semaphore) != 0 }
+func NothingEnabled() bool {
+	return uint32(usdtProbeNothing.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireNothing() {
@@ -224,7 +234,9 @@ func UnusedFunc(args func(fire func(x int32))) {
 }
 
 // UnusedEnabled reports whether a tracer is attached to e2e:unused.
-func UnusedEnabled() bool { return uint32(usdtProbeUnused.semaphore) != 0 }
+func UnusedEnabled() bool {
+	return uint32(usdtProbeUnused.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireUnused(x int32) {
@@ -261,7 +273,9 @@ func OtherProviderHitFunc(args func(fire func(n int32))) {
 }
 
 // OtherProviderHitEnabled reports whether a tracer is attached to other_provider:hit.
-func OtherProviderHitEnabled() bool { return uint32(usdtProbeOtherProviderHit.semaphore) != 0 }
+func OtherProviderHitEnabled() bool {
+	return uint32(usdtProbeOtherProviderHit.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireOtherProviderHit(n int32) {
@@ -298,7 +312,9 @@ func KeywordsFunc(args func(fire func(type_ int32, func_ int32, g int32, sp int3
 }
 
 // KeywordsEnabled reports whether a tracer is attached to other_provider:keywords.
-func KeywordsEnabled() bool { return uint32(usdtProbeKeywords.semaphore) != 0 }
+func KeywordsEnabled() bool {
+	return uint32(usdtProbeKeywords.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireKeywords(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32) {

@@ -15,7 +15,9 @@ func HitFunc(args func(fire func(self uint64, n uint64, text string))) {
 }
 
 // HitEnabled reports false in this build.
-func HitEnabled() bool { return false }
+func HitEnabled() bool {
+	return false
+}
 
 // Types does nothing in this build.
 func Types(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
@@ -26,7 +28,9 @@ func TypesFunc(args func(fire func(c int8, i8 int8, i16 int16, i32 int32, i64 in
 }
 
 // TypesEnabled reports false in this build.
-func TypesEnabled() bool { return false }
+func TypesEnabled() bool {
+	return false
+}
 
 // MoreTypes does nothing in this build.
 func MoreTypes(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer) {
@@ -37,7 +41,9 @@ func MoreTypesFunc(args func(fire func(u64 uint64, f float32, d float64, ok bool
 }
 
 // MoreTypesEnabled reports false in this build.
-func MoreTypesEnabled() bool { return false }
+func MoreTypesEnabled() bool {
+	return false
+}
 
 // Twelve does nothing in this build.
 func Twelve(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32) {
@@ -48,14 +54,18 @@ func TwelveFunc(args func(fire func(a int32, b int32, c int32, d int32, e int32,
 }
 
 // TwelveEnabled reports false in this build.
-func TwelveEnabled() bool { return false }
+func TwelveEnabled() bool {
+	return false
+}
 
 // Nothing does nothing in this build.
 func Nothing() {
 }
 
 // NothingEnabled reports false in this build.
-func NothingEnabled() bool { return false }
+func NothingEnabled() bool {
+	return false
+}
 
 // Unused does nothing in this build.
 func Unused(x int32) {
@@ -66,7 +76,9 @@ func UnusedFunc(args func(fire func(x int32))) {
 }
 
 // UnusedEnabled reports false in this build.
-func UnusedEnabled() bool { return false }
+func UnusedEnabled() bool {
+	return false
+}
 
 // OtherProviderHit does nothing in this build.
 func OtherProviderHit(n int32) {
@@ -77,7 +89,9 @@ func OtherProviderHitFunc(args func(fire func(n int32))) {
 }
 
 // OtherProviderHitEnabled reports false in this build.
-func OtherProviderHitEnabled() bool { return false }
+func OtherProviderHitEnabled() bool {
+	return false
+}
 
 // Keywords does nothing in this build.
 func Keywords(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32) {
@@ -88,4 +102,6 @@ func KeywordsFunc(args func(fire func(type_ int32, func_ int32, g int32, sp int3
 }
 
 // KeywordsEnabled reports false in this build.
-func KeywordsEnabled() bool { return false }
+func KeywordsEnabled() bool {
+	return false
+}

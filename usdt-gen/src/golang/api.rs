@@ -70,7 +70,7 @@ pub(super) fn other(unit: &Unit<'_>) -> String {
         }
         let _ = write!(
             out,
-            "// {name}Enabled reports false in this build.\nfunc {name}Enabled() bool {{ return false }}\n\n"
+            "// {name}Enabled reports false in this build.\nfunc {name}Enabled() bool {{\n\treturn false\n}}\n\n"
         );
     }
     out.truncate(out.trim_end().len());
@@ -229,7 +229,7 @@ fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
     let _ = write!(
         out,
         "// {name}Enabled reports whether a tracer is attached to {full}.\n\
-         func {name}Enabled() bool {{ return uint32({gate}.semaphore) != 0 }}\n\n"
+         func {name}Enabled() bool {{\n\treturn uint32({gate}.semaphore) != 0\n}}\n\n"
     );
 }
 

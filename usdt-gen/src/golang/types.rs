@@ -189,7 +189,7 @@ impl Declarer<'_> {
             super::api::paragraphs(methods, &field.doc);
             let _ = writeln!(
                 methods,
-                "func (u *{name}) {method}() *{ty} {{ return (*{ty})(unsafe.Pointer(u)) }}\n"
+                "func (u *{name}) {method}() *{ty} {{\n\treturn (*{ty})(unsafe.Pointer(u))\n}}\n"
             );
         }
         let mut rows = Vec::new();

@@ -35,7 +35,9 @@ func RequestStartFunc(args func(fire func(id uint64, method string, path string)
 }
 
 // RequestStartEnabled reports whether a tracer is attached to httpd:request__start.
-func RequestStartEnabled() bool { return uint32(usdtProbeRequestStart.semaphore) != 0 }
+func RequestStartEnabled() bool {
+	return uint32(usdtProbeRequestStart.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireRequestStart(id uint64, method string, path string) {
@@ -76,7 +78,9 @@ func RequestEndFunc(args func(fire func(id uint64, path string, status int32, by
 }
 
 // RequestEndEnabled reports whether a tracer is attached to httpd:request__end.
-func RequestEndEnabled() bool { return uint32(usdtProbeRequestEnd.semaphore) != 0 }
+func RequestEndEnabled() bool {
+	return uint32(usdtProbeRequestEnd.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireRequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
@@ -116,7 +120,9 @@ func CacheHitFunc(args func(fire func(key string, ageNs int64))) {
 }
 
 // CacheHitEnabled reports whether a tracer is attached to httpd:cache__hit.
-func CacheHitEnabled() bool { return uint32(usdtProbeCacheHit.semaphore) != 0 }
+func CacheHitEnabled() bool {
+	return uint32(usdtProbeCacheHit.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireCacheHit(key string, ageNs int64) {
@@ -156,7 +162,9 @@ func CacheMissFunc(args func(fire func(key string))) {
 }
 
 // CacheMissEnabled reports whether a tracer is attached to httpd:cache__miss.
-func CacheMissEnabled() bool { return uint32(usdtProbeCacheMiss.semaphore) != 0 }
+func CacheMissEnabled() bool {
+	return uint32(usdtProbeCacheMiss.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireCacheMiss(key string) {
@@ -196,7 +204,9 @@ func RequestErrorFunc(args func(fire func(id uint64, operation string, err error
 }
 
 // RequestErrorEnabled reports whether a tracer is attached to httpd:request__error.
-func RequestErrorEnabled() bool { return uint32(usdtProbeRequestError.semaphore) != 0 }
+func RequestErrorEnabled() bool {
+	return uint32(usdtProbeRequestError.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireRequestError(id uint64, operation string, err error) {
@@ -238,7 +248,9 @@ func EvictStartFunc(args func(fire func(entries uint64))) {
 }
 
 // EvictStartEnabled reports whether a tracer is attached to httpd:evict__start.
-func EvictStartEnabled() bool { return uint32(usdtProbeEvictStart.semaphore) != 0 }
+func EvictStartEnabled() bool {
+	return uint32(usdtProbeEvictStart.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireEvictStart(entries uint64) {
@@ -277,7 +289,9 @@ func EvictEndFunc(args func(fire func(evicted uint64, load float64, durationNs i
 }
 
 // EvictEndEnabled reports whether a tracer is attached to httpd:evict__end.
-func EvictEndEnabled() bool { return uint32(usdtProbeEvictEnd.semaphore) != 0 }
+func EvictEndEnabled() bool {
+	return uint32(usdtProbeEvictEnd.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireEvictEnd(evicted uint64, load float64, durationNs int64) {

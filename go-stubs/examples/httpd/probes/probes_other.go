@@ -13,7 +13,9 @@ func RequestStartFunc(args func(fire func(id uint64, method string, path string)
 }
 
 // RequestStartEnabled reports false in this build.
-func RequestStartEnabled() bool { return false }
+func RequestStartEnabled() bool {
+	return false
+}
 
 // RequestEnd does nothing in this build.
 func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
@@ -24,7 +26,9 @@ func RequestEndFunc(args func(fire func(id uint64, path string, status int32, by
 }
 
 // RequestEndEnabled reports false in this build.
-func RequestEndEnabled() bool { return false }
+func RequestEndEnabled() bool {
+	return false
+}
 
 // CacheHit does nothing in this build.
 func CacheHit(key string, ageNs int64) {
@@ -35,7 +39,9 @@ func CacheHitFunc(args func(fire func(key string, ageNs int64))) {
 }
 
 // CacheHitEnabled reports false in this build.
-func CacheHitEnabled() bool { return false }
+func CacheHitEnabled() bool {
+	return false
+}
 
 // CacheMiss does nothing in this build.
 func CacheMiss(key string) {
@@ -46,7 +52,9 @@ func CacheMissFunc(args func(fire func(key string))) {
 }
 
 // CacheMissEnabled reports false in this build.
-func CacheMissEnabled() bool { return false }
+func CacheMissEnabled() bool {
+	return false
+}
 
 // RequestError does nothing in this build.
 func RequestError(id uint64, operation string, err error) {
@@ -57,7 +65,9 @@ func RequestErrorFunc(args func(fire func(id uint64, operation string, err error
 }
 
 // RequestErrorEnabled reports false in this build.
-func RequestErrorEnabled() bool { return false }
+func RequestErrorEnabled() bool {
+	return false
+}
 
 // EvictStart does nothing in this build.
 func EvictStart(entries uint64) {
@@ -68,7 +78,9 @@ func EvictStartFunc(args func(fire func(entries uint64))) {
 }
 
 // EvictStartEnabled reports false in this build.
-func EvictStartEnabled() bool { return false }
+func EvictStartEnabled() bool {
+	return false
+}
 
 // EvictEnd does nothing in this build.
 func EvictEnd(evicted uint64, load float64, durationNs int64) {
@@ -79,4 +91,6 @@ func EvictEndFunc(args func(fire func(evicted uint64, load float64, durationNs i
 }
 
 // EvictEndEnabled reports false in this build.
-func EvictEndEnabled() bool { return false }
+func EvictEndEnabled() bool {
+	return false
+}

@@ -36,7 +36,9 @@ func ArmedFunc(args func(fire func(minAgeNs int64, maxBytes uint64))) {
 }
 
 // ArmedEnabled reports whether a tracer is attached to flight:armed.
-func ArmedEnabled() bool { return uint32(usdtProbeArmed.semaphore) != 0 }
+func ArmedEnabled() bool {
+	return uint32(usdtProbeArmed.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireArmed(minAgeNs int64, maxBytes uint64) {
@@ -65,7 +67,9 @@ func Request() {
 }
 
 // RequestEnabled reports whether a tracer is attached to flight:request.
-func RequestEnabled() bool { return uint32(usdtProbeRequest.semaphore) != 0 }
+func RequestEnabled() bool {
+	return uint32(usdtProbeRequest.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireRequest() {
@@ -111,7 +115,9 @@ func SnapshotFunc(args func(fire func(path string, reason string, bytes uint64, 
 }
 
 // SnapshotEnabled reports whether a tracer is attached to flight:snapshot.
-func SnapshotEnabled() bool { return uint32(usdtProbeSnapshot.semaphore) != 0 }
+func SnapshotEnabled() bool {
+	return uint32(usdtProbeSnapshot.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireSnapshot(path string, reason string, bytes uint64, ns int64, error_ error) {

@@ -13,14 +13,18 @@ func ArmedFunc(args func(fire func(minAgeNs int64, maxBytes uint64))) {
 }
 
 // ArmedEnabled reports false in this build.
-func ArmedEnabled() bool { return false }
+func ArmedEnabled() bool {
+	return false
+}
 
 // Request does nothing in this build.
 func Request() {
 }
 
 // RequestEnabled reports false in this build.
-func RequestEnabled() bool { return false }
+func RequestEnabled() bool {
+	return false
+}
 
 // Snapshot does nothing in this build.
 func Snapshot(path string, reason string, bytes uint64, ns int64, error_ error) {
@@ -31,4 +35,6 @@ func SnapshotFunc(args func(fire func(path string, reason string, bytes uint64, 
 }
 
 // SnapshotEnabled reports false in this build.
-func SnapshotEnabled() bool { return false }
+func SnapshotEnabled() bool {
+	return false
+}

@@ -39,7 +39,9 @@ func ServerCallStartFunc(args func(fire func(method string, peer string, id uint
 }
 
 // ServerCallStartEnabled reports whether a tracer is attached to grpc:server_call_start.
-func ServerCallStartEnabled() bool { return uint32(usdtProbeServerCallStart.semaphore) != 0 }
+func ServerCallStartEnabled() bool {
+	return uint32(usdtProbeServerCallStart.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireServerCallStart(method string, peer string, id uint64, stream bool) {
@@ -88,7 +90,9 @@ func ServerCallEndFunc(args func(fire func(method string, code int32, id uint64,
 }
 
 // ServerCallEndEnabled reports whether a tracer is attached to grpc:server_call_end.
-func ServerCallEndEnabled() bool { return uint32(usdtProbeServerCallEnd.semaphore) != 0 }
+func ServerCallEndEnabled() bool {
+	return uint32(usdtProbeServerCallEnd.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireServerCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
@@ -137,7 +141,9 @@ func ClientCallStartFunc(args func(fire func(method string, target string, id ui
 }
 
 // ClientCallStartEnabled reports whether a tracer is attached to grpc:client_call_start.
-func ClientCallStartEnabled() bool { return uint32(usdtProbeClientCallStart.semaphore) != 0 }
+func ClientCallStartEnabled() bool {
+	return uint32(usdtProbeClientCallStart.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireClientCallStart(method string, target string, id uint64, stream bool) {
@@ -186,7 +192,9 @@ func ClientCallEndFunc(args func(fire func(method string, code int32, id uint64,
 }
 
 // ClientCallEndEnabled reports whether a tracer is attached to grpc:client_call_end.
-func ClientCallEndEnabled() bool { return uint32(usdtProbeClientCallEnd.semaphore) != 0 }
+func ClientCallEndEnabled() bool {
+	return uint32(usdtProbeClientCallEnd.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireClientCallEnd(method string, code int32, id uint64, ns int64, error_ error) {

@@ -13,7 +13,9 @@ func ServerCallStartFunc(args func(fire func(method string, peer string, id uint
 }
 
 // ServerCallStartEnabled reports false in this build.
-func ServerCallStartEnabled() bool { return false }
+func ServerCallStartEnabled() bool {
+	return false
+}
 
 // ServerCallEnd does nothing in this build.
 func ServerCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
@@ -24,7 +26,9 @@ func ServerCallEndFunc(args func(fire func(method string, code int32, id uint64,
 }
 
 // ServerCallEndEnabled reports false in this build.
-func ServerCallEndEnabled() bool { return false }
+func ServerCallEndEnabled() bool {
+	return false
+}
 
 // ClientCallStart does nothing in this build.
 func ClientCallStart(method string, target string, id uint64, stream bool) {
@@ -35,7 +39,9 @@ func ClientCallStartFunc(args func(fire func(method string, target string, id ui
 }
 
 // ClientCallStartEnabled reports false in this build.
-func ClientCallStartEnabled() bool { return false }
+func ClientCallStartEnabled() bool {
+	return false
+}
 
 // ClientCallEnd does nothing in this build.
 func ClientCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
@@ -46,4 +52,6 @@ func ClientCallEndFunc(args func(fire func(method string, code int32, id uint64,
 }
 
 // ClientCallEndEnabled reports false in this build.
-func ClientCallEndEnabled() bool { return false }
+func ClientCallEndEnabled() bool {
+	return false
+}

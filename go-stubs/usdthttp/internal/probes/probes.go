@@ -40,7 +40,9 @@ func ServerRequestStartFunc(args func(fire func(method string, path string, host
 }
 
 // ServerRequestStartEnabled reports whether a tracer is attached to net_http:server_request_start.
-func ServerRequestStartEnabled() bool { return uint32(usdtProbeServerRequestStart.semaphore) != 0 }
+func ServerRequestStartEnabled() bool {
+	return uint32(usdtProbeServerRequestStart.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireServerRequestStart(method string, path string, host string, id uint64, traceparent string) {
@@ -90,7 +92,9 @@ func ServerRequestEndFunc(args func(fire func(status int32, id uint64, bytes int
 }
 
 // ServerRequestEndEnabled reports whether a tracer is attached to net_http:server_request_end.
-func ServerRequestEndEnabled() bool { return uint32(usdtProbeServerRequestEnd.semaphore) != 0 }
+func ServerRequestEndEnabled() bool {
+	return uint32(usdtProbeServerRequestEnd.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireServerRequestEnd(status int32, id uint64, bytes int64, ns int64, route string) {
@@ -137,7 +141,9 @@ func ClientRequestStartFunc(args func(fire func(method string, url string, id ui
 }
 
 // ClientRequestStartEnabled reports whether a tracer is attached to net_http:client_request_start.
-func ClientRequestStartEnabled() bool { return uint32(usdtProbeClientRequestStart.semaphore) != 0 }
+func ClientRequestStartEnabled() bool {
+	return uint32(usdtProbeClientRequestStart.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireClientRequestStart(method string, url string, id uint64, traceparent string) {
@@ -186,7 +192,9 @@ func ClientResponseReceivedFunc(args func(fire func(status int32, id uint64, byt
 }
 
 // ClientResponseReceivedEnabled reports whether a tracer is attached to net_http:client_response_received.
-func ClientResponseReceivedEnabled() bool { return uint32(usdtProbeClientResponseReceived.semaphore) != 0 }
+func ClientResponseReceivedEnabled() bool {
+	return uint32(usdtProbeClientResponseReceived.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireClientResponseReceived(status int32, id uint64, bytes int64, ns int64, error_ error) {

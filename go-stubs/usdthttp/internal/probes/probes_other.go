@@ -13,7 +13,9 @@ func ServerRequestStartFunc(args func(fire func(method string, path string, host
 }
 
 // ServerRequestStartEnabled reports false in this build.
-func ServerRequestStartEnabled() bool { return false }
+func ServerRequestStartEnabled() bool {
+	return false
+}
 
 // ServerRequestEnd does nothing in this build.
 func ServerRequestEnd(status int32, id uint64, bytes int64, ns int64, route string) {
@@ -24,7 +26,9 @@ func ServerRequestEndFunc(args func(fire func(status int32, id uint64, bytes int
 }
 
 // ServerRequestEndEnabled reports false in this build.
-func ServerRequestEndEnabled() bool { return false }
+func ServerRequestEndEnabled() bool {
+	return false
+}
 
 // ClientRequestStart does nothing in this build.
 func ClientRequestStart(method string, url string, id uint64, traceparent string) {
@@ -35,7 +39,9 @@ func ClientRequestStartFunc(args func(fire func(method string, url string, id ui
 }
 
 // ClientRequestStartEnabled reports false in this build.
-func ClientRequestStartEnabled() bool { return false }
+func ClientRequestStartEnabled() bool {
+	return false
+}
 
 // ClientResponseReceived does nothing in this build.
 func ClientResponseReceived(status int32, id uint64, bytes int64, ns int64, error_ error) {
@@ -46,4 +52,6 @@ func ClientResponseReceivedFunc(args func(fire func(status int32, id uint64, byt
 }
 
 // ClientResponseReceivedEnabled reports false in this build.
-func ClientResponseReceivedEnabled() bool { return false }
+func ClientResponseReceivedEnabled() bool {
+	return false
+}

@@ -39,7 +39,9 @@ func SpanStartFunc(args func(fire func(traceID string, spanID string, parentID s
 }
 
 // SpanStartEnabled reports whether a tracer is attached to otel:span_start.
-func SpanStartEnabled() bool { return uint32(usdtProbeSpanStart.semaphore) != 0 }
+func SpanStartEnabled() bool {
+	return uint32(usdtProbeSpanStart.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireSpanStart(traceID string, spanID string, parentID string, name string, kind int32) {
@@ -91,7 +93,9 @@ func SpanEndFunc(args func(fire func(traceID string, spanID string, name string,
 }
 
 // SpanEndEnabled reports whether a tracer is attached to otel:span_end.
-func SpanEndEnabled() bool { return uint32(usdtProbeSpanEnd.semaphore) != 0 }
+func SpanEndEnabled() bool {
+	return uint32(usdtProbeSpanEnd.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireSpanEnd(traceID string, spanID string, name string, status int32, message string, ns int64) {
@@ -138,7 +142,9 @@ func SpanAttributeFunc(args func(fire func(spanID string, key string, value stri
 }
 
 // SpanAttributeEnabled reports whether a tracer is attached to otel:span_attribute.
-func SpanAttributeEnabled() bool { return uint32(usdtProbeSpanAttribute.semaphore) != 0 }
+func SpanAttributeEnabled() bool {
+	return uint32(usdtProbeSpanAttribute.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireSpanAttribute(spanID string, key string, value string) {

@@ -13,7 +13,9 @@ func SpanStartFunc(args func(fire func(traceID string, spanID string, parentID s
 }
 
 // SpanStartEnabled reports false in this build.
-func SpanStartEnabled() bool { return false }
+func SpanStartEnabled() bool {
+	return false
+}
 
 // SpanEnd does nothing in this build.
 func SpanEnd(traceID string, spanID string, name string, status int32, message string, ns int64) {
@@ -24,7 +26,9 @@ func SpanEndFunc(args func(fire func(traceID string, spanID string, name string,
 }
 
 // SpanEndEnabled reports false in this build.
-func SpanEndEnabled() bool { return false }
+func SpanEndEnabled() bool {
+	return false
+}
 
 // SpanAttribute does nothing in this build.
 func SpanAttribute(spanID string, key string, value string) {
@@ -35,4 +39,6 @@ func SpanAttributeFunc(args func(fire func(spanID string, key string, value stri
 }
 
 // SpanAttributeEnabled reports false in this build.
-func SpanAttributeEnabled() bool { return false }
+func SpanAttributeEnabled() bool {
+	return false
+}

@@ -39,7 +39,9 @@ func RecordFunc(args func(fire func(level int64, message string, attributes stri
 }
 
 // RecordEnabled reports whether a tracer is attached to slog:record.
-func RecordEnabled() bool { return uint32(usdtProbeRecord.semaphore) != 0 }
+func RecordEnabled() bool {
+	return uint32(usdtProbeRecord.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireRecord(level int64, message string, attributes string, file string, line int32) {

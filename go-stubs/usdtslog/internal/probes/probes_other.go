@@ -13,4 +13,6 @@ func RecordFunc(args func(fire func(level int64, message string, attributes stri
 }
 
 // RecordEnabled reports false in this build.
-func RecordEnabled() bool { return false }
+func RecordEnabled() bool {
+	return false
+}

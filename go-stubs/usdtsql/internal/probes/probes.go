@@ -35,7 +35,9 @@ func PrepareFunc(args func(fire func(query string))) {
 }
 
 // PrepareEnabled reports whether a tracer is attached to sql:prepare.
-func PrepareEnabled() bool { return uint32(usdtProbePrepare.semaphore) != 0 }
+func PrepareEnabled() bool {
+	return uint32(usdtProbePrepare.semaphore) != 0
+}
 
 //go:noinline
 func usdtFirePrepare(query string) {
@@ -80,7 +82,9 @@ func PrepareDoneFunc(args func(fire func(query string, ns int64, error_ error)))
 }
 
 // PrepareDoneEnabled reports whether a tracer is attached to sql:prepare_done.
-func PrepareDoneEnabled() bool { return uint32(usdtProbePrepareDone.semaphore) != 0 }
+func PrepareDoneEnabled() bool {
+	return uint32(usdtProbePrepareDone.semaphore) != 0
+}
 
 //go:noinline
 func usdtFirePrepareDone(query string, ns int64, error_ error) {
@@ -125,7 +129,9 @@ func ExecFunc(args func(fire func(query string))) {
 }
 
 // ExecEnabled reports whether a tracer is attached to sql:exec.
-func ExecEnabled() bool { return uint32(usdtProbeExec.semaphore) != 0 }
+func ExecEnabled() bool {
+	return uint32(usdtProbeExec.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireExec(query string) {
@@ -170,7 +176,9 @@ func ExecDoneFunc(args func(fire func(query string, ns int64, error_ error))) {
 }
 
 // ExecDoneEnabled reports whether a tracer is attached to sql:exec_done.
-func ExecDoneEnabled() bool { return uint32(usdtProbeExecDone.semaphore) != 0 }
+func ExecDoneEnabled() bool {
+	return uint32(usdtProbeExecDone.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireExecDone(query string, ns int64, error_ error) {
@@ -215,7 +223,9 @@ func QueryFunc(args func(fire func(query string))) {
 }
 
 // QueryEnabled reports whether a tracer is attached to sql:query.
-func QueryEnabled() bool { return uint32(usdtProbeQuery.semaphore) != 0 }
+func QueryEnabled() bool {
+	return uint32(usdtProbeQuery.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireQuery(query string) {
@@ -260,7 +270,9 @@ func QueryDoneFunc(args func(fire func(query string, ns int64, error_ error))) {
 }
 
 // QueryDoneEnabled reports whether a tracer is attached to sql:query_done.
-func QueryDoneEnabled() bool { return uint32(usdtProbeQueryDone.semaphore) != 0 }
+func QueryDoneEnabled() bool {
+	return uint32(usdtProbeQueryDone.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireQueryDone(query string, ns int64, error_ error) {
@@ -305,7 +317,9 @@ func StmtExecFunc(args func(fire func(query string))) {
 }
 
 // StmtExecEnabled reports whether a tracer is attached to sql:stmt_exec.
-func StmtExecEnabled() bool { return uint32(usdtProbeStmtExec.semaphore) != 0 }
+func StmtExecEnabled() bool {
+	return uint32(usdtProbeStmtExec.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireStmtExec(query string) {
@@ -350,7 +364,9 @@ func StmtExecDoneFunc(args func(fire func(query string, ns int64, error_ error))
 }
 
 // StmtExecDoneEnabled reports whether a tracer is attached to sql:stmt_exec_done.
-func StmtExecDoneEnabled() bool { return uint32(usdtProbeStmtExecDone.semaphore) != 0 }
+func StmtExecDoneEnabled() bool {
+	return uint32(usdtProbeStmtExecDone.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireStmtExecDone(query string, ns int64, error_ error) {
@@ -395,7 +411,9 @@ func StmtQueryFunc(args func(fire func(query string))) {
 }
 
 // StmtQueryEnabled reports whether a tracer is attached to sql:stmt_query.
-func StmtQueryEnabled() bool { return uint32(usdtProbeStmtQuery.semaphore) != 0 }
+func StmtQueryEnabled() bool {
+	return uint32(usdtProbeStmtQuery.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireStmtQuery(query string) {
@@ -440,7 +458,9 @@ func StmtQueryDoneFunc(args func(fire func(query string, ns int64, error_ error)
 }
 
 // StmtQueryDoneEnabled reports whether a tracer is attached to sql:stmt_query_done.
-func StmtQueryDoneEnabled() bool { return uint32(usdtProbeStmtQueryDone.semaphore) != 0 }
+func StmtQueryDoneEnabled() bool {
+	return uint32(usdtProbeStmtQueryDone.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireStmtQueryDone(query string, ns int64, error_ error) {
@@ -472,7 +492,9 @@ func TxBegin() {
 }
 
 // TxBeginEnabled reports whether a tracer is attached to sql:tx_begin.
-func TxBeginEnabled() bool { return uint32(usdtProbeTxBegin.semaphore) != 0 }
+func TxBeginEnabled() bool {
+	return uint32(usdtProbeTxBegin.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireTxBegin() {
@@ -514,7 +536,9 @@ func TxCommitFunc(args func(fire func(ns int64, error_ error))) {
 }
 
 // TxCommitEnabled reports whether a tracer is attached to sql:tx_commit.
-func TxCommitEnabled() bool { return uint32(usdtProbeTxCommit.semaphore) != 0 }
+func TxCommitEnabled() bool {
+	return uint32(usdtProbeTxCommit.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireTxCommit(ns int64, error_ error) {
@@ -559,7 +583,9 @@ func TxRollbackFunc(args func(fire func(ns int64, error_ error))) {
 }
 
 // TxRollbackEnabled reports whether a tracer is attached to sql:tx_rollback.
-func TxRollbackEnabled() bool { return uint32(usdtProbeTxRollback.semaphore) != 0 }
+func TxRollbackEnabled() bool {
+	return uint32(usdtProbeTxRollback.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireTxRollback(ns int64, error_ error) {

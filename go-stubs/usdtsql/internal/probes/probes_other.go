@@ -13,7 +13,9 @@ func PrepareFunc(args func(fire func(query string))) {
 }
 
 // PrepareEnabled reports false in this build.
-func PrepareEnabled() bool { return false }
+func PrepareEnabled() bool {
+	return false
+}
 
 // PrepareDone does nothing in this build.
 func PrepareDone(query string, ns int64, error_ error) {
@@ -24,7 +26,9 @@ func PrepareDoneFunc(args func(fire func(query string, ns int64, error_ error)))
 }
 
 // PrepareDoneEnabled reports false in this build.
-func PrepareDoneEnabled() bool { return false }
+func PrepareDoneEnabled() bool {
+	return false
+}
 
 // Exec does nothing in this build.
 func Exec(query string) {
@@ -35,7 +39,9 @@ func ExecFunc(args func(fire func(query string))) {
 }
 
 // ExecEnabled reports false in this build.
-func ExecEnabled() bool { return false }
+func ExecEnabled() bool {
+	return false
+}
 
 // ExecDone does nothing in this build.
 func ExecDone(query string, ns int64, error_ error) {
@@ -46,7 +52,9 @@ func ExecDoneFunc(args func(fire func(query string, ns int64, error_ error))) {
 }
 
 // ExecDoneEnabled reports false in this build.
-func ExecDoneEnabled() bool { return false }
+func ExecDoneEnabled() bool {
+	return false
+}
 
 // Query does nothing in this build.
 func Query(query string) {
@@ -57,7 +65,9 @@ func QueryFunc(args func(fire func(query string))) {
 }
 
 // QueryEnabled reports false in this build.
-func QueryEnabled() bool { return false }
+func QueryEnabled() bool {
+	return false
+}
 
 // QueryDone does nothing in this build.
 func QueryDone(query string, ns int64, error_ error) {
@@ -68,7 +78,9 @@ func QueryDoneFunc(args func(fire func(query string, ns int64, error_ error))) {
 }
 
 // QueryDoneEnabled reports false in this build.
-func QueryDoneEnabled() bool { return false }
+func QueryDoneEnabled() bool {
+	return false
+}
 
 // StmtExec does nothing in this build.
 func StmtExec(query string) {
@@ -79,7 +91,9 @@ func StmtExecFunc(args func(fire func(query string))) {
 }
 
 // StmtExecEnabled reports false in this build.
-func StmtExecEnabled() bool { return false }
+func StmtExecEnabled() bool {
+	return false
+}
 
 // StmtExecDone does nothing in this build.
 func StmtExecDone(query string, ns int64, error_ error) {
@@ -90,7 +104,9 @@ func StmtExecDoneFunc(args func(fire func(query string, ns int64, error_ error))
 }
 
 // StmtExecDoneEnabled reports false in this build.
-func StmtExecDoneEnabled() bool { return false }
+func StmtExecDoneEnabled() bool {
+	return false
+}
 
 // StmtQuery does nothing in this build.
 func StmtQuery(query string) {
@@ -101,7 +117,9 @@ func StmtQueryFunc(args func(fire func(query string))) {
 }
 
 // StmtQueryEnabled reports false in this build.
-func StmtQueryEnabled() bool { return false }
+func StmtQueryEnabled() bool {
+	return false
+}
 
 // StmtQueryDone does nothing in this build.
 func StmtQueryDone(query string, ns int64, error_ error) {
@@ -112,14 +130,18 @@ func StmtQueryDoneFunc(args func(fire func(query string, ns int64, error_ error)
 }
 
 // StmtQueryDoneEnabled reports false in this build.
-func StmtQueryDoneEnabled() bool { return false }
+func StmtQueryDoneEnabled() bool {
+	return false
+}
 
 // TxBegin does nothing in this build.
 func TxBegin() {
 }
 
 // TxBeginEnabled reports false in this build.
-func TxBeginEnabled() bool { return false }
+func TxBeginEnabled() bool {
+	return false
+}
 
 // TxCommit does nothing in this build.
 func TxCommit(ns int64, error_ error) {
@@ -130,7 +152,9 @@ func TxCommitFunc(args func(fire func(ns int64, error_ error))) {
 }
 
 // TxCommitEnabled reports false in this build.
-func TxCommitEnabled() bool { return false }
+func TxCommitEnabled() bool {
+	return false
+}
 
 // TxRollback does nothing in this build.
 func TxRollback(ns int64, error_ error) {
@@ -141,4 +165,6 @@ func TxRollbackFunc(args func(fire func(ns int64, error_ error))) {
 }
 
 // TxRollbackEnabled reports false in this build.
-func TxRollbackEnabled() bool { return false }
+func TxRollbackEnabled() bool {
+	return false
+}

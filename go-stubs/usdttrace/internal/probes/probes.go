@@ -36,7 +36,9 @@ func TaskBeginFunc(args func(fire func(id uint64, parent uint64, type_ string)))
 }
 
 // TaskBeginEnabled reports whether a tracer is attached to trace:task_begin.
-func TaskBeginEnabled() bool { return uint32(usdtProbeTaskBegin.semaphore) != 0 }
+func TaskBeginEnabled() bool {
+	return uint32(usdtProbeTaskBegin.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireTaskBegin(id uint64, parent uint64, type_ string) {
@@ -81,7 +83,9 @@ func TaskEndFunc(args func(fire func(id uint64, type_ string, ns int64))) {
 }
 
 // TaskEndEnabled reports whether a tracer is attached to trace:task_end.
-func TaskEndEnabled() bool { return uint32(usdtProbeTaskEnd.semaphore) != 0 }
+func TaskEndEnabled() bool {
+	return uint32(usdtProbeTaskEnd.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireTaskEnd(id uint64, type_ string, ns int64) {
@@ -124,7 +128,9 @@ func RegionBeginFunc(args func(fire func(task uint64, type_ string))) {
 }
 
 // RegionBeginEnabled reports whether a tracer is attached to trace:region_begin.
-func RegionBeginEnabled() bool { return uint32(usdtProbeRegionBegin.semaphore) != 0 }
+func RegionBeginEnabled() bool {
+	return uint32(usdtProbeRegionBegin.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireRegionBegin(task uint64, type_ string) {
@@ -169,7 +175,9 @@ func RegionEndFunc(args func(fire func(task uint64, type_ string, ns int64))) {
 }
 
 // RegionEndEnabled reports whether a tracer is attached to trace:region_end.
-func RegionEndEnabled() bool { return uint32(usdtProbeRegionEnd.semaphore) != 0 }
+func RegionEndEnabled() bool {
+	return uint32(usdtProbeRegionEnd.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireRegionEnd(task uint64, type_ string, ns int64) {
@@ -212,7 +220,9 @@ func LogFunc(args func(fire func(task uint64, category string, message string)))
 }
 
 // LogEnabled reports whether a tracer is attached to trace:log.
-func LogEnabled() bool { return uint32(usdtProbeLog.semaphore) != 0 }
+func LogEnabled() bool {
+	return uint32(usdtProbeLog.semaphore) != 0
+}
 
 //go:noinline
 func usdtFireLog(task uint64, category string, message string) {

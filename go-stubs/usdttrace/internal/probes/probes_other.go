@@ -13,7 +13,9 @@ func TaskBeginFunc(args func(fire func(id uint64, parent uint64, type_ string)))
 }
 
 // TaskBeginEnabled reports false in this build.
-func TaskBeginEnabled() bool { return false }
+func TaskBeginEnabled() bool {
+	return false
+}
 
 // TaskEnd does nothing in this build.
 func TaskEnd(id uint64, type_ string, ns int64) {
@@ -24,7 +26,9 @@ func TaskEndFunc(args func(fire func(id uint64, type_ string, ns int64))) {
 }
 
 // TaskEndEnabled reports false in this build.
-func TaskEndEnabled() bool { return false }
+func TaskEndEnabled() bool {
+	return false
+}
 
 // RegionBegin does nothing in this build.
 func RegionBegin(task uint64, type_ string) {
@@ -35,7 +39,9 @@ func RegionBeginFunc(args func(fire func(task uint64, type_ string))) {
 }
 
 // RegionBeginEnabled reports false in this build.
-func RegionBeginEnabled() bool { return false }
+func RegionBeginEnabled() bool {
+	return false
+}
 
 // RegionEnd does nothing in this build.
 func RegionEnd(task uint64, type_ string, ns int64) {
@@ -46,7 +52,9 @@ func RegionEndFunc(args func(fire func(task uint64, type_ string, ns int64))) {
 }
 
 // RegionEndEnabled reports false in this build.
-func RegionEndEnabled() bool { return false }
+func RegionEndEnabled() bool {
+	return false
+}
 
 // Log does nothing in this build.
 func Log(task uint64, category string, message string) {
@@ -57,4 +65,6 @@ func LogFunc(args func(fire func(task uint64, category string, message string)))
 }
 
 // LogEnabled reports false in this build.
-func LogEnabled() bool { return false }
+func LogEnabled() bool {
+	return false
+}
