@@ -131,7 +131,10 @@ func TestTransportHandsOnErrors(t *testing.T) {
 func BenchmarkHandler(b *testing.B) {
 	w, r := request()
 	direct := http.Handler(http.HandlerFunc(nothing))
-	for name, handler := range map[string]http.Handler{"direct": direct, "wrapped": Handler(direct)} {
+	for name, handler := range map[string]http.Handler{
+		"direct": direct, "between": &passing{next: direct}, "wrapped": Handler(direct),
+	} {
+		handler := handler
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				handler.ServeHTTP(w, r)
@@ -143,7 +146,10 @@ func BenchmarkHandler(b *testing.B) {
 func BenchmarkTransport(b *testing.B) {
 	_, r := request()
 	direct := http.RoundTripper(canned{answer: &http.Response{}})
-	for name, transport := range map[string]http.RoundTripper{"direct": direct, "wrapped": Transport(direct)} {
+	for name, transport := range map[string]http.RoundTripper{
+		"direct": direct, "between": &passing{base: direct}, "wrapped": Transport(direct),
+	} {
+		transport := transport
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				transport.RoundTrip(r)
@@ -151,3 +157,13 @@ func BenchmarkTransport(b *testing.B) {
 		})
 	}
 }
+
+// passing is the least that is in between.
+type passing struct {
+	next http.Handler
+	base http.RoundTripper
+}
+
+func (p *passing) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.next.ServeHTTP(w, r) }
+
+func (p *passing) RoundTrip(r *http.Request) (*http.Response, error) { return p.base.RoundTrip(r) }

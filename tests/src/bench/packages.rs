@@ -9,9 +9,25 @@ use std::process::Command;
 const ROUNDS: usize = 25;
 
 /// Module, package, benchmark, what it is, how many calls an iteration makes, and what it is compared with.
-const ROWS: [(&str, &str, &str, &str, f64, &str); 9] = [
+const ROWS: [(&str, &str, &str, &str, f64, &str); 11] = [
     ("go-stubs", "usdthttp", "Handler", "`usdthttp.Handler`, a request", 1.0, "direct"),
+    (
+        "go-stubs",
+        "usdthttp",
+        "Handler",
+        "`usdthttp.Handler`, instead of a handler that only passes on",
+        1.0,
+        "between",
+    ),
     ("go-stubs", "usdthttp", "Transport", "`usdthttp.Transport`, a request", 1.0, "direct"),
+    (
+        "go-stubs",
+        "usdthttp",
+        "Transport",
+        "`usdthttp.Transport`, instead of a transport that only passes on",
+        1.0,
+        "between",
+    ),
     ("go-stubs", "usdtsql", "Exec", "`usdtsql`, a statement", 1.0, "direct"),
     ("go-stubs", "usdtslog", "Enabled", "`usdtslog`, a record below the level", 1.0, "direct"),
     ("go-stubs", "usdtslog", "Handle", "`usdtslog`, a record (of 288 bytes, copied)", 1.0, "direct"),
