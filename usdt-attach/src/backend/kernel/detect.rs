@@ -3,6 +3,7 @@
 
 use super::links::create_multi;
 use super::load::load;
+use super::maps::{create_ring, page};
 use super::{Task, btf};
 use crate::backend::embedded::asm::{Assembler, Insn, R0, R2, R10, Width};
 use crate::backend::embedded::helper;
@@ -106,7 +107,7 @@ fn find_task() -> Option<Task> {
 
 /// Whether there is the buffer that all CPUs share.
 pub(super) fn ring() -> bool {
-    static RING: LazyLock<bool> = LazyLock::new(|| super::maps::create_ring(c"usdt_try", 4096).is_ok());
+    static RING: LazyLock<bool> = LazyLock::new(|| create_ring(c"usdt_try", page()).is_ok());
     *RING
 }
 

@@ -75,9 +75,6 @@ impl Counter {
 /// Bytes behind a record that is put together in a map.
 const SCRATCH_USERS: u32 = 8;
 
-/// Bytes of the ring buffer that only wakes.
-const BELL: u32 = 4096;
-
 /// Words of a counter value.
 const COUNTS: usize = 5;
 
@@ -133,7 +130,7 @@ impl Maps {
         if plan.records() && delivery == Delivery::Queue {
             events = create_queue(plan);
             if events.is_some() {
-                bell = Some(create_ring(c"usdt_bell", BELL)?);
+                bell = Some(create_ring(c"usdt_bell", page())?);
             } else {
                 delivery = Delivery::Ring;
             }
@@ -341,6 +338,11 @@ fn keys(map: BorrowedFd<'_>, size: usize) -> Result<Vec<Vec<u8>>> {
 fn create_queue(plan: &Plan) -> Option<OwnedFd> {
     let bytes = queue::value_size(plan.buffer, plan.largest_record())?;
     create(c"usdt_events", bpf::BPF_MAP_TYPE_ARRAY, (4, bytes, 1), bpf::BPF_F_MMAPABLE).ok()
+}
+
+/// Bytes of the smallest ring buffer.
+pub(super) fn page() -> u32 {
+    rustix::param::page_size() as u32
 }
 
 /// A buffer of its own.

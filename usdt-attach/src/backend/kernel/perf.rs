@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // libbpf's perf-buffer reader calls back through a raw pointer
 
 use super::context::Context;
-use super::maps::possible_cpus;
+use super::maps::{page, possible_cpus};
 use crate::error::{Error, Result};
 use crate::plan::layout;
 use libbpf_sys as bpf;
@@ -34,7 +34,7 @@ impl PerfBuffer {
     pub(super) fn new(map: OwnedFd, bytes: u32) -> Result<PerfBuffer> {
         use std::os::fd::AsRawFd as _;
         let cpus = possible_cpus()?.max(1) as u32;
-        let page = rustix::param::page_size() as u32;
+        let page = page();
         let pages = (bytes / cpus / page).max(1);
         // A power of two, as the kernel wants it.
         let pages = 1 << pages.ilog2();
