@@ -48,7 +48,18 @@ pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>>
         };
         return Err(Box::new(Diagnostic::error(token.span.clone(), "the file cannot be formatted", problem)));
     }
-    Ok(Formatter::new(pieces(sources, &tokens)).run())
+    let out = Formatter::new(pieces(sources, &tokens)).run();
+    if bare(&out) != bare(sources.text(file)) {
+        let problem = "a backslash at the end of a line would be lost";
+        return Err(Box::new(Diagnostic::error(file.clone(), "the file cannot be formatted", problem)));
+    }
+    Ok(out)
+}
+
+/// Without what stands between tokens: white space, continued lines, byte-order marks. A file's last line ends, too.
+fn bare(text: &str) -> String {
+    let text = format!("{text}\n").replace("\\\r\n", "").replace("\\\n", "");
+    text.chars().filter(|c| !c.is_whitespace() && *c != '\u{feff}').collect()
 }
 
 /// Tokens with the line ends in front of them.

@@ -92,6 +92,7 @@ fn what_cannot_be_read_is_refused() {
         ("provider a { /* never", "this comment is never closed"),
         ("provider a {", "a brace is never closed"),
         ("};", "nothing is open here"),
+        ("# a   \\\\", "a backslash at the end of a line would be lost"),
         ("provider é {};", "this means nothing here"),
         ("struct a {};##b {};", "this means nothing here"),
     ] {
