@@ -229,11 +229,7 @@ fn caches_are_kept_apart() {
 #[test]
 fn large_binaries() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    };
+    let write = |name: &str, content: &[u8]| usdt_e2e::write(folder.path(), name, content);
     write("go.mod", b"module example.com/large\n\ngo 1.21\n");
     write("probes/probes.d", b"provider large { probe tick(int n); };\n");
     write("data", &vec![b'x'; 100 << 20]);
@@ -254,11 +250,8 @@ fn large_binaries() {
 fn unused_probes_leave_no_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let build = |name: &str, probes: usize| {
-        let write = |file: &str, content: &str| {
-            let path = folder.path().join(name).join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, content).unwrap();
-        };
+        let module = folder.path().join(name);
+        let write = |file: &str, content: &str| usdt_e2e::write(&module, file, content);
         let list: String =
             (0..probes).map(|n| format!("\tprobe zanzibar{n}(int a, string b, char *c);\n")).collect();
         write("go.mod", "module example.com/many\n\ngo 1.21\n");
@@ -267,7 +260,6 @@ fn unused_probes_leave_no_bytes() {
             "main.go",
             "package main\n\nimport \"example.com/many/probes\"\n\nfunc main() { probes.Used(1) }\n",
         );
-        let module = folder.path().join(name);
         stdout(command("usdt-gen").arg("probes/probes.d").current_dir(&module));
         let flags = ["build", SEAL, "-trimpath", "-ldflags=-s -w -buildid=", "-o", "program", "."];
         stdout(command("go").args(flags).current_dir(&module));

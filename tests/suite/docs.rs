@@ -297,10 +297,8 @@ fn go_code_in_the_book_compiles() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let write = |file: &str, text: &str| {
-        let file = folder.path().join(file);
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, text).unwrap();
+    let write = |name: &str, text: &str| {
+        usdt_e2e::write(folder.path(), name, text);
     };
     let stubs =
         ["", "/usdtgrpc", "/usdtotel"].map(|module| format!("use {}/go-stubs{module}", root().display()));

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 use usdt_e2e::{
     Copy, Fixture, Mode, Need, Process, attach, command, copy, free_port, have, lines, listed, semaphore,
-    stdout, text, tools, wait_for,
+    stdout, text, tools, wait_for, write,
 };
 
 const SIGHUP: i32 = 1;
@@ -58,12 +58,6 @@ fn ready(mut target: Process) -> Process {
 
 fn exporter(args: &[&str]) -> Process {
     Process::start(command(tools().join("usdt-attach")).arg("export").args(args))
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, text).unwrap();
-    path.to_str().unwrap().to_owned()
 }
 
 fn entries() -> &'static str {
@@ -340,20 +334,20 @@ fn configurations_are_read_again() {
     let (first, second) = (free_port(), free_port());
     let head = |port: u16| format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n");
     let kept = "[[count]]\nprobes = [\"ops:begin\"]\nname = \"kept\"\n";
-    let config = write(app.folder.path(), "export.toml", &format!("{}{kept}", head(first)));
+    let config = write(app.folder.path(), "export.toml", format!("{}{kept}", head(first)));
     let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
     wait_for("the endpoint", || get(first, "/healthz") == "ok\n");
     target.signal(SIGINT);
     let kept_total = |port| metric(&get(port, "/metrics"), "kept_total").get("").copied();
     wait_for("all operations", || kept_total(first) == Some(BEGUN as f64));
-    write(app.folder.path(), "export.toml", &format!("{}{kept}by = [", head(second)));
+    write(app.folder.path(), "export.toml", format!("{}{kept}by = [", head(second)));
     exporter.signal(SIGHUP);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(kept_total(first), Some(BEGUN as f64), "the mistake changed nothing");
     write(
         app.folder.path(),
         "export.toml",
-        &format!(
+        format!(
             "{}{kept}\n[[count]]\nprobes = [\"ops:end\"]\n[[latency]]\nstart = \"ops:begin\"\nend = \"ops:end\"\n",
             head(second)
         ),
@@ -549,7 +543,7 @@ fn the_schema_of_configurations_takes_what_the_program_takes() {
     let schema = write(folder.path(), "schema.json", &schema);
     let example = usdt_e2e::root().join("docs/export.toml");
     let config: toml::Value = toml::from_str(&std::fs::read_to_string(&example).unwrap()).unwrap();
-    let config = write(folder.path(), "config.json", &serde_json::to_string(&config).unwrap());
+    let config = write(folder.path(), "config.json", serde_json::to_string(&config).unwrap());
     validate(&schema, &config);
     let checked = attach(&["agent", "--check", "--config", example.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));

@@ -111,8 +111,7 @@ fn c_inside_go() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &str| std::fs::write(folder.path().join(name), content).unwrap();
-    std::fs::create_dir(folder.path().join("probes")).unwrap();
+    let write = |name: &str, content: &str| usdt_e2e::write(folder.path(), name, content);
     write("go.mod", "module example.com/app\n\ngo 1.21\n");
     write("main.go", CGO);
     write("probes/probes.d", "provider app { probe outer(int n, string s); };\n");

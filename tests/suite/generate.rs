@@ -6,11 +6,7 @@ use usdt_e2e::{Need, attach, command, have, stdout, stream, text, tools};
 /// A module with a definition, its `go:generate` line and a program.
 fn module() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &str| {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    };
+    let write = |name: &str, content: &str| usdt_e2e::write(folder.path(), name, content);
     write("go.mod", "module example.com/app\n\ngo 1.21\n");
     write("probes/gen.go", "package probes\n\n//go:generate usdt-gen probes.d\n");
     write(

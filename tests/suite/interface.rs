@@ -78,11 +78,7 @@ fn definition_and_binary_describe_the_same() {
 #[test]
 fn diff_speaks_of_consumers() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let write = |name: &str, content: &str| usdt_e2e::write(folder.path(), name, content);
     let old = write("old.d", "provider app { probe a(int x); probe b(string s); };");
     let new = write("new.d", "provider app { probe a(long x); probe b(string s, int n); };");
     let out = usdt_gen(&["diff", &old, &new]);
@@ -215,11 +211,7 @@ fn a_first_definition_and_its_mistakes() {
 #[test]
 fn definitions_are_formatted() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let write = |name: &str, text: &str| usdt_e2e::write(folder.path(), name, text);
     let odd = write("odd.d", "provider app{probe a( int x );};");
     let even = write("even.d", "provider app {\n\tprobe a(int x);\n};\n");
     let bad = write("bad.d", "provider app { probe a(int x); /* never\n");

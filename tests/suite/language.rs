@@ -143,11 +143,7 @@ fn structs_are_read_as_c_has_them() {
         return;
     }
     let module = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &str| {
-        let path = module.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    };
+    let write = |name: &str, content: &str| usdt_e2e::write(module.path(), name, content);
     let types = "struct conn { int fd; struct { char host[8]; uint16_t port; } peer; uint64_t sent; };\n";
     write("go.mod", "module example.com/app\n\ngo 1.21\n");
     write(

@@ -37,6 +37,25 @@ pub(crate) trait Output {
     fn flush(&mut self) -> io::Result<()>;
 }
 
+/// For what reports in another way.
+#[cfg(any(test, feature = "bcc"))]
+pub(crate) struct Silent;
+
+#[cfg(any(test, feature = "bcc"))]
+impl Output for Silent {
+    fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn counted(&mut self, _: &[Session], _: bool) -> Result<io::Result<()>> {
+        Ok(Ok(()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Attaches to files that a target has come to run; `None` where there is nothing to attach to. The number is what
 /// is left of the limit.
 pub(crate) type Attach<'a> = dyn FnMut(Vec<Found>, Option<u64>) -> Result<Option<Session>> + 'a;
@@ -348,22 +367,6 @@ mod tests {
         }
     }
 
-    struct Nowhere;
-
-    impl Output for Nowhere {
-        fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn counted(&mut self, _: &[Session], _: bool) -> Result<io::Result<()>> {
-            Ok(Ok(()))
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// A batch every few milliseconds would be no more than 100 of them.
     #[test]
     fn where_there_is_more_nobody_waits() {
@@ -374,7 +377,7 @@ mod tests {
         let mut group = Group { sessions: vec![session], follower: None, attach };
         let duration = Some(Duration::from_millis(100));
         let until = Until { events: None, duration, pids: None, interval: None };
-        run(&mut group, &Signals::catch().unwrap(), &until, &mut Nowhere).unwrap();
+        run(&mut group, &Signals::catch().unwrap(), &until, &mut Silent).unwrap();
         assert!(backlog.read.get() > 200, "{} batches", backlog.read.get());
     }
 }

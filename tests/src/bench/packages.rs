@@ -8,45 +8,76 @@ use std::process::Command;
 
 const ROUNDS: usize = 25;
 
-/// Module, package, benchmark, what it is, how many calls an iteration makes, and what it is compared with.
-const ROWS: [(&str, &str, &str, &str, f64, &str); 11] = [
-    ("go-stubs", "usdthttp", "Handler", "`usdthttp.Handler`, a request", 1.0, "direct"),
-    (
-        "go-stubs",
+/// A benchmark of a package.
+struct Benchmark {
+    module: &'static str,
+    package: &'static str,
+    name: &'static str,
+    /// Of what is wrapped, in an iteration.
+    calls: f64,
+    /// What the wrapped one is compared with, and what that tells.
+    rows: &'static [(&'static str, &'static str)],
+}
+
+const fn core(
+    package: &'static str,
+    name: &'static str,
+    calls: f64,
+    rows: &'static [(&'static str, &'static str)],
+) -> Benchmark {
+    Benchmark { module: "go-stubs", package, name, calls, rows }
+}
+
+const BENCHMARKS: [Benchmark; 8] = [
+    core(
         "usdthttp",
         "Handler",
-        "`usdthttp.Handler`, instead of a handler that only passes on",
         1.0,
-        "between",
+        &[
+            ("direct", "`usdthttp.Handler`, a request"),
+            ("between", "`usdthttp.Handler`, instead of a handler that only passes on"),
+        ],
     ),
-    ("go-stubs", "usdthttp", "Transport", "`usdthttp.Transport`, a request", 1.0, "direct"),
-    (
-        "go-stubs",
+    core(
         "usdthttp",
         "Transport",
-        "`usdthttp.Transport`, instead of a transport that only passes on",
         1.0,
-        "between",
+        &[
+            ("direct", "`usdthttp.Transport`, a request"),
+            ("between", "`usdthttp.Transport`, instead of a transport that only passes on"),
+        ],
     ),
-    ("go-stubs", "usdtsql", "Exec", "`usdtsql`, a statement", 1.0, "direct"),
-    ("go-stubs", "usdtslog", "Enabled", "`usdtslog`, a record below the level", 1.0, "direct"),
-    ("go-stubs", "usdtslog", "Handle", "`usdtslog`, a record (of 288 bytes, copied)", 1.0, "direct"),
-    (
-        "go-stubs",
+    core("usdtsql", "Exec", 1.0, &[("direct", "`usdtsql`, a statement")]),
+    core("usdtslog", "Enabled", 1.0, &[("direct", "`usdtslog`, a record below the level")]),
+    core(
         "usdtslog",
         "Handle",
-        "`usdtslog`, a record, instead of a handler that only passes it on",
         1.0,
-        "between",
+        &[
+            ("direct", "`usdtslog`, a record (of 288 bytes, copied)"),
+            ("between", "`usdtslog`, a record, instead of a handler that only passes it on"),
+        ],
     ),
-    ("go-stubs", "usdttrace", "Region", "`usdttrace`, a beginning or end of a region", 2.0, "direct"),
-    ("go-stubs/usdtotel", ".", "OnStartAndEnd", "`usdtotel`, a start or end of a span", 2.0, "direct"),
-    ("go-stubs/usdtgrpc", ".", "UnaryServer", "`usdtgrpc`, a call", 1.0, "direct"),
+    core("usdttrace", "Region", 2.0, &[("direct", "`usdttrace`, a beginning or end of a region")]),
+    Benchmark {
+        module: "go-stubs/usdtotel",
+        package: ".",
+        name: "OnStartAndEnd",
+        calls: 2.0,
+        rows: &[("direct", "`usdtotel`, a start or end of a span")],
+    },
+    Benchmark {
+        module: "go-stubs/usdtgrpc",
+        package: ".",
+        name: "UnaryServer",
+        calls: 1.0,
+        rows: &[("direct", "`usdtgrpc`, a call")],
+    },
 ];
 
 pub(super) fn run() -> Result<Vec<Table>, String> {
     let mut programs = BTreeMap::new();
-    for (module, package, ..) in ROWS {
+    for Benchmark { module, package, .. } in BENCHMARKS {
         let name = format!("packages-{}.test", format!("{module}{package}").replace(['/', '.'], "-"));
         let program = tool::folder().join(name);
         let mut build = Command::new("go");
@@ -55,25 +86,31 @@ pub(super) fn run() -> Result<Vec<Table>, String> {
         output(with_path(&mut build))?;
         programs.insert((module, package), program);
     }
-    let mut rows: Vec<Row> = ROWS
+    let mut rows: Vec<Row> = BENCHMARKS
         .iter()
-        .map(|row| Row {
-            name: row.3.to_owned(),
+        .flat_map(|benchmark| benchmark.rows)
+        .map(|(_, what)| Row {
+            name: (*what).to_owned(),
             size: None,
             samples: vec![Vec::new(), Vec::new(), Vec::new()],
         })
         .collect();
     for round in 0..=ROUNDS {
-        for ((module, package, benchmark, _, calls, base), row) in ROWS.iter().zip(&mut rows) {
-            let program = programs.get(&(*module, *package)).ok_or("a program is missing")?;
+        let mut next = rows.iter_mut();
+        for benchmark in &BENCHMARKS {
+            let program =
+                programs.get(&(benchmark.module, benchmark.package)).ok_or("a program is missing")?;
             let mut command = pinned(TARGET, program);
-            command.arg("-test.run=^$").arg(format!("-test.bench=^Benchmark{benchmark}$"));
+            command.arg("-test.run=^$").arg(format!("-test.bench=^Benchmark{}$", benchmark.name));
             command.args(["-test.benchtime=40ms", "-test.cpu=1"]);
             let said = output(&mut command)?;
-            let (direct, wrapped) = (took(&said, base)? / calls, took(&said, "wrapped")? / calls);
-            if round > 0 {
-                let values = [direct, wrapped, wrapped - direct];
-                row.samples.iter_mut().zip(values).for_each(|(samples, value)| samples.push(value));
+            let wrapped = took(&said, "wrapped")? / benchmark.calls;
+            for ((base, _), row) in benchmark.rows.iter().zip(&mut next) {
+                let without = took(&said, base)? / benchmark.calls;
+                if round > 0 {
+                    let values = [without, wrapped, wrapped - without];
+                    row.samples.iter_mut().zip(values).for_each(|(samples, value)| samples.push(value));
+                }
             }
         }
         eprint!("\r{round}/{ROUNDS} rounds");

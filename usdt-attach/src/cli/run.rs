@@ -5,11 +5,10 @@ use super::{warn, written};
 use crate::backend::bcc::run::{Contents, start};
 use crate::discover::Described;
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::plan::Options;
 use crate::report::text::escape;
-use crate::session::{Mechanism, Session};
-use crate::stream::{Group, Output, Signals, Until, run};
+use crate::session::Mechanism;
+use crate::stream::{Group, Signals, Silent, Until, run};
 use crate::target::Resolved;
 use crate::time;
 use clap::Args;
@@ -46,23 +45,6 @@ pub(super) struct RunArgs {
     json: bool,
     #[command(flatten)]
     target: TargetArgs,
-}
-
-/// The program reports by its tables alone.
-struct Silent;
-
-impl Output for Silent {
-    fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn counted(&mut self, _: &[Session], _: bool) -> Result<io::Result<()>> {
-        Ok(Ok(()))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 pub(super) fn run_file(args: &RunArgs) -> Result<()> {

@@ -99,10 +99,7 @@ impl<C: Compiler> Backend for Kernel<C> {
         silence_libbpf();
         grace::begin();
         let mechanism = self.mechanism.on_this_kernel();
-        let mut abilities = abilities(mechanism, plan);
-        if abilities.delivery == Delivery::Queue && !C::QUEUES {
-            abilities.delivery = Delivery::Ring;
-        }
+        let mut abilities = abilities(mechanism, plan, C::QUEUES);
         let maps = Maps::create(plan, abilities.delivery)?;
         abilities.delivery = maps.delivery;
         let programs = self.compiler.build(plan, &maps.fds(), abilities)?;
@@ -126,7 +123,7 @@ fn reader(maps: &Maps, plan: &Plan) -> Result<Option<Box<dyn Buffer>>> {
 }
 
 /// What programs that are attached in this way can count on.
-fn abilities(mechanism: Mechanism, plan: &Plan) -> Abilities {
+fn abilities(mechanism: Mechanism, plan: &Plan, queues: bool) -> Abilities {
     match mechanism {
         Mechanism::PerfBuffer => Abilities::default(),
         // A kernel without cookies is hardly one that programs can load a name from.
@@ -138,7 +135,7 @@ fn abilities(mechanism: Mechanism, plan: &Plan) -> Abilities {
             let atomics = NATIVE == Arch::X86_64 || detect::atomics();
             Abilities {
                 cookies: true,
-                delivery: if atomics { Delivery::Queue } else { Delivery::Ring },
+                delivery: if atomics && queues { Delivery::Queue } else { Delivery::Ring },
                 atomics,
                 task: plan.records().then(detect::task).flatten(),
             }

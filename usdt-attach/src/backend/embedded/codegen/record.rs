@@ -52,44 +52,31 @@ impl Emitter<'_> {
 
     /// By a queue of our own, see [`queue`]: in line, where the ring buffer's helper calls half a dozen functions.
     fn by_queue(&mut self, layout: &Layout, rest: &[Step]) {
-        let staged = layout.staged();
         let capacity = self.plan.buffer as i32;
-        if rest.is_empty() {
-            self.used(layout);
-        } else {
-            self.asm.mov_imm(R3, layout.size as i32);
-        }
-        let (room, copied) = (self.asm.label(), self.asm.label());
+        self.used(layout);
+        let room = self.asm.label();
         let asm = &mut self.asm;
-        asm.map_value(R1, self.maps.events);
+        asm.map_value(R0, self.maps.events);
         asm.mov(R4, R3);
         asm.add_imm(R4, queue::HEADER.into());
         asm.mov(BEFORE, R4);
-        asm.atomic_fetch_add(R1, queue::TAKEN, BEFORE);
+        asm.atomic_fetch_add(R0, queue::TAKEN, BEFORE);
         asm.mov(R2, BEFORE);
         asm.add(R2, R4);
         asm.jump_if(Cond::Le, R2, capacity, room);
         asm.neg(R4);
-        asm.atomic_add(R1, queue::TAKEN, R4);
+        asm.atomic_add(R0, queue::TAKEN, R4);
         asm.jump(self.dropped);
         asm.place(room);
-        asm.atomic_fetch_add(R1, queue::END, R4);
+        asm.atomic_fetch_add(R0, queue::END, R4);
         asm.and_imm(R4, capacity - 8);
-        asm.add(R1, R4);
-        asm.add_imm(R1, (queue::DATA + queue::HEADER).into());
-        let always = layout.last_text().map_or(staged, |(to, _)| to + 8);
-        for at in (0..staged).step_by(8) {
-            if at >= always {
-                asm.jump_if(Cond::Le, R3, at as i32, copied);
-            }
-            asm.load(Width::Dw, R0, BASE, at as i16);
-            asm.store(Width::Dw, R1, at as i16, R0);
-        }
-        asm.place(copied);
+        asm.add(R0, R4);
+        asm.add_imm(R0, (queue::DATA + queue::HEADER).into());
+        self.copy_to_r0(layout);
         if rest.is_empty() {
-            self.release(R1, R3);
+            self.release(R0, R3);
         } else {
-            self.asm.mov(BASE, R1);
+            self.asm.mov(BASE, R0);
             self.steps(rest, Base::Record);
             self.asm.mov_imm(R3, layout.size as i32);
             self.release(BASE, R3);
@@ -139,7 +126,8 @@ impl Emitter<'_> {
         self.asm.mov_imm(R3, 0);
         self.asm.call(helper::RINGBUF_RESERVE);
         self.asm.jump_if(Cond::Eq, R0, 0, self.dropped);
-        self.move_to_r0(layout.staged());
+        self.copy_to_r0(layout);
+        self.asm.mov(BASE, R0);
         self.steps(rest, Base::Record);
         self.wake_up();
         self.asm.mov(R1, BASE);
@@ -181,13 +169,17 @@ impl Emitter<'_> {
         asm.add_imm(R3, to as i32 + 8);
     }
 
-    /// The record goes on where `r0` points to.
-    fn move_to_r0(&mut self, staged: u32) {
-        for at in (0..staged as i16).step_by(8) {
-            self.asm.load(Width::Dw, R1, BASE, at);
-            self.asm.store(Width::Dw, R0, at, R1);
+    /// Copies what is on the stack to where `r0` points to; where it ends with a text, `r3` bytes of it.
+    fn copy_to_r0(&mut self, layout: &Layout) {
+        let copied = self.asm.label();
+        for at in (0..layout.staged()).step_by(8) {
+            if at >= layout.least() {
+                self.asm.jump_if(Cond::Le, R3, at as i32, copied);
+            }
+            self.asm.load(Width::Dw, R1, BASE, at as i16);
+            self.asm.store(Width::Dw, R0, at as i16, R1);
         }
-        self.asm.mov(BASE, R0);
+        self.asm.place(copied);
     }
 
     /// Hands over a record of which the beginning is on the stack to the perf buffer of this CPU. Where the stack has
@@ -215,7 +207,8 @@ impl Emitter<'_> {
             asm.atomic_add(R0, users, R1);
             asm.jump(dropped);
             asm.place(alone);
-            self.move_to_r0(staged);
+            self.copy_to_r0(layout);
+            self.asm.mov(BASE, R0);
             self.steps(rest, Base::Record);
         }
         let asm = &mut self.asm;
