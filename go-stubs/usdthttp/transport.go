@@ -18,6 +18,9 @@ func Transport(base http.RoundTripper) http.RoundTripper {
 
 type transport struct{ base http.RoundTripper }
 
+// RoundTrip sends the request; nosplit as (*handler).ServeHTTP is.
+//
+//go:nosplit
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if probes.ClientRequestStartEnabled() || probes.ClientResponseReceivedEnabled() {
 		return t.traced(r)

@@ -26,7 +26,7 @@ func TestOffAddsNoAllocation(t *testing.T) {
 // What comes through for a tracer is not for the handler behind.
 func TestRecordsBelowTheLevelStayBehind(t *testing.T) {
 	var out bytes.Buffer
-	handler := Handler(slog.NewTextHandler(&out, nil)).(*handler)
+	handler := any(Handler(slog.NewTextHandler(&out, nil))).(*handler)
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
 		if err := handler.sifted(context.Background(), slog.NewRecord(time.Time{}, level, "m", 0)); err != nil {
 			t.Fatal(err)
@@ -56,7 +56,7 @@ func TestGroupsAndAttributesReachTheHandler(t *testing.T) {
 }
 
 func TestAttributesOfTheProbe(t *testing.T) {
-	logger := Handler(quiet()).WithAttrs([]slog.Attr{slog.String("level", "own")}).WithGroup("g").(*handler)
+	logger := any(Handler(quiet()).WithAttrs([]slog.Attr{slog.String("level", "own")}).WithGroup("g")).(*handler)
 	record := slog.NewRecord(time.Now(), slog.LevelDebug, "text", 0)
 	record.AddAttrs(slog.String("msg", "two words"), slog.Int("n", 1))
 	if got := logger.attributes(context.Background(), record); got != `level=own g.msg="two words" g.n=1` {

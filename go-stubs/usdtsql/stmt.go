@@ -55,9 +55,13 @@ func (s *stmt) Exec(args []driver.Value) (driver.Result, error) {
 }
 
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	if s.execer != nil && !probes.StmtExecEnabled() && !probes.StmtExecDoneEnabled() {
-		return s.execer.ExecContext(ctx, args)
+	if probes.StmtExecEnabled() || probes.StmtExecDoneEnabled() {
+		return s.execTraced(ctx, args)
 	}
+	return s.exec(ctx, args)
+}
+
+func (s *stmt) execTraced(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	start := time.Now()
 	probes.StmtExec(s.text)
 	result, err := s.exec(ctx, args)
@@ -81,9 +85,13 @@ func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
 }
 
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	if s.queryer != nil && !probes.StmtQueryEnabled() && !probes.StmtQueryDoneEnabled() {
-		return s.queryer.QueryContext(ctx, args)
+	if probes.StmtQueryEnabled() || probes.StmtQueryDoneEnabled() {
+		return s.queryTraced(ctx, args)
 	}
+	return s.query(ctx, args)
+}
+
+func (s *stmt) queryTraced(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	start := time.Now()
 	probes.StmtQuery(s.text)
 	rows, err := s.query(ctx, args)

@@ -1,10 +1,13 @@
-//! What the tests do not look at: licences and advisories, the oldest compiler and dependencies that are promised, the
-//! packages as they would be published, undefined behaviour.
+//! What the tests do not look at: licences and advisories, the oldest compiler and dependencies that are promised, other
+//! Go releases, the packages as they would be published, undefined behaviour.
 
 use crate::command::{Explain, Failure, Outcome, cargo_tool, command, copy_tree, execute, root, show};
 use crate::semver::LIBRARIES;
 use crate::setup;
 use std::process::Command;
+
+/// Go releases whose method tables and calls the ready-made packages build on; those of docs/compatibility.md.
+const GO: [&str; 7] = ["1.21.13", "1.22.12", "1.23.12", "1.24.13", "1.25.5", "1.26.8", "1.27.3"];
 
 /// As `Cargo.toml` says it.
 const OLDEST_RUST: &str = "1.88.0";
@@ -12,10 +15,11 @@ const OLDEST_RUST: &str = "1.88.0";
 /// Name, function.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("dependencies", dependencies),
     ("oldest-rust", oldest_rust),
     ("oldest-dependencies", oldest_dependencies),
+    ("go-releases", go_releases),
     ("packages", packages),
     ("miri", miri),
 ];
@@ -70,6 +74,19 @@ fn oldest_dependencies() -> Outcome {
     };
     inside(&["+nightly", "update", "-q", "-Z", "direct-minimal-versions"])?;
     inside(&[&format!("+{OLDEST_RUST}"), "check", "--locked"])
+}
+
+/// The ready-made packages pass their tests with every Go release, plain and with the race detector.
+fn go_releases() -> Outcome {
+    let tools = setup::run()?;
+    for release in GO {
+        // Allocations are not counted under the race detector, which makes pools forget at random.
+        for args in [&["test", "./..."][..], &["test", "-race", "-skip=Off", "./..."]] {
+            let mut test = tools.go("go", args);
+            execute(test.env("GOTOOLCHAIN", format!("go{release}")).current_dir(root().join("go-stubs")))?;
+        }
+    }
+    Ok(())
 }
 
 /// What would be published builds by itself.
