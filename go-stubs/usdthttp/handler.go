@@ -27,6 +27,9 @@ var requests atomic.Uint64
 // While a tracer is attached, next gets a ResponseWriter that counts bytes. It is an http.Flusher, http.Hijacker,
 // io.ReaderFrom or http.Pusher where the server's own is, and has Unwrap for http.ResponseController.
 func Handler(next http.Handler) http.Handler {
+	if next, ok := next.(http.HandlerFunc); ok {
+		return &function{next}
+	}
 	return &handler{next}
 }
 
@@ -39,13 +42,27 @@ type handler struct{ next http.Handler }
 //go:nosplit
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if probes.ServerRequestStartEnabled() || probes.ServerRequestEndEnabled() {
-		h.traced(w, r)
+		traced(h.next, w, r)
 		return
 	}
 	h.next.ServeHTTP(w, r)
 }
 
-func (h *handler) traced(w http.ResponseWriter, r *http.Request) {
+// function is a handler that stands in front of a function, in the place of the HandlerFunc.
+type function struct{ next http.HandlerFunc }
+
+// ServeHTTP calls the function; nosplit as (*handler).ServeHTTP is.
+//
+//go:nosplit
+func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if probes.ServerRequestStartEnabled() || probes.ServerRequestEndEnabled() {
+		traced(f.next, w, r)
+		return
+	}
+	f.next(w, r)
+}
+
+func traced(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	id, start := requests.Add(1), time.Now()
 	probes.ServerRequestStart(r.Method, r.URL.Path, r.Host, id, r.Header.Get("Traceparent"))
 	answer := &response{ResponseWriter: w}
@@ -56,7 +73,7 @@ func (h *handler) traced(w http.ResponseWriter, r *http.Request) {
 		}
 		probes.ServerRequestEnd(int32(status), id, answer.bytes, int64(time.Since(start)), pattern(r))
 	}()
-	h.next.ServeHTTP(answer.as(), r)
+	next.ServeHTTP(answer.as(), r)
 }
 
 // response notes what a handler answers.

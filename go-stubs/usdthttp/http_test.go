@@ -65,8 +65,9 @@ func TestTracedHandlerAnswersTheSame(t *testing.T) {
 			}
 		}
 	}
-	traced := &handler{http.HandlerFunc(answer)}
-	server := httptest.NewServer(http.HandlerFunc(traced.traced))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		traced(http.HandlerFunc(answer), w, r)
+	}))
 	defer server.Close()
 	for path, expected := range map[string]struct {
 		status int
@@ -110,13 +111,13 @@ type pushing struct{ *httptest.ResponseRecorder }
 func (pushing) Push(string, *http.PushOptions) error { return http.ErrNotSupported }
 
 func TestPanicsGoOn(t *testing.T) {
-	traced := &handler{http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") })}
 	defer func() {
 		if recover() != "x" {
 			t.Error("the panic got lost")
 		}
 	}()
-	traced.traced(request())
+	w, r := request()
+	traced(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") }), w, r)
 }
 
 func TestTransportHandsOnErrors(t *testing.T) {
@@ -130,10 +131,27 @@ func TestTransportHandsOnErrors(t *testing.T) {
 
 func BenchmarkHandler(b *testing.B) {
 	w, r := request()
-	direct := http.Handler(http.HandlerFunc(nothing))
+	direct := http.Handler(&still{})
 	for name, handler := range map[string]http.Handler{
 		"direct": direct, "between": &passing{next: direct}, "wrapped": Handler(direct),
 	} {
+		handler := handler
+		b.Run(name, func(b *testing.B) {
+			for i := 0; i < b.N; i++ {
+				handler.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+type still struct{}
+
+func (*still) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+func BenchmarkHandlerFunc(b *testing.B) {
+	w, r := request()
+	direct := http.Handler(http.HandlerFunc(nothing))
+	for name, handler := range map[string]http.Handler{"direct": direct, "wrapped": Handler(direct)} {
 		handler := handler
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {

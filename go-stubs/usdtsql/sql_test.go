@@ -193,11 +193,20 @@ func (still) Rollback() error                                                   
 
 func BenchmarkExec(b *testing.B) {
 	ctx, base := context.Background(), quiet{}
-	for name, execer := range map[string]driver.ExecerContext{"direct": base, "wrapped": newConn(base)} {
+	for name, execer := range map[string]driver.ExecerContext{
+		"direct": base, "between": &passing{base}, "wrapped": newConn(base),
+	} {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				execer.ExecContext(ctx, "INSERT", nil)
 			}
 		})
 	}
+}
+
+// passing is the least that is in between.
+type passing struct{ next driver.ExecerContext }
+
+func (p *passing) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	return p.next.ExecContext(ctx, query, args)
 }

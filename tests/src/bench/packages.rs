@@ -28,7 +28,7 @@ const fn core(
     Benchmark { module: "go-stubs", package, name, calls, rows }
 }
 
-const BENCHMARKS: [Benchmark; 8] = [
+const BENCHMARKS: [Benchmark; 9] = [
     core(
         "usdthttp",
         "Handler",
@@ -40,6 +40,12 @@ const BENCHMARKS: [Benchmark; 8] = [
     ),
     core(
         "usdthttp",
+        "HandlerFunc",
+        1.0,
+        &[("direct", "`usdthttp.Handler` around a `HandlerFunc`, a request")],
+    ),
+    core(
+        "usdthttp",
         "Transport",
         1.0,
         &[
@@ -47,7 +53,15 @@ const BENCHMARKS: [Benchmark; 8] = [
             ("between", "`usdthttp.Transport`, instead of a transport that only passes on"),
         ],
     ),
-    core("usdtsql", "Exec", 1.0, &[("direct", "`usdtsql`, a statement")]),
+    core(
+        "usdtsql",
+        "Exec",
+        1.0,
+        &[
+            ("direct", "`usdtsql`, a statement"),
+            ("between", "`usdtsql`, instead of a connection that only passes on"),
+        ],
+    ),
     core("usdtslog", "Enabled", 1.0, &[("direct", "`usdtslog`, a record below the level")]),
     core(
         "usdtslog",
