@@ -1,11 +1,12 @@
 //! Counts, histograms and times, which the kernel keeps: filters, keys, samples; the same from both back ends.
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use usdt_attach::aggregate::{Histogram, Key, Row, Total};
 use usdt_attach::backend::Choice;
 use usdt_attach::filter::{Filter, Subject};
-use usdt_attach::plan::{Options, Plan, Work};
+use usdt_attach::plan::{Options, Plan, Scale, Work};
 use usdt_attach::select::Glob;
 use usdt_attach::session::{Mechanism, Session, Summary, Unpaired};
 use usdt_attach::{discover, select};
@@ -143,6 +144,15 @@ fn histogram(row: &Row) -> &Histogram {
     }
 }
 
+/// How many values are 0, and how many are at most so many powers of two of the unit, by the exponent.
+fn powers(row: &Row) -> (u64, BTreeMap<i32, u64>) {
+    let histogram = histogram(row);
+    let zero = histogram.buckets.index(0);
+    let used = histogram.counts.iter().enumerate().filter(|(index, n)| *index != zero && **n > 0);
+    let powers = used.map(|(index, n)| (histogram.buckets.exponent(index).unwrap().1, *n)).collect();
+    (histogram.counts[zero], powers)
+}
+
 #[test]
 fn counts_and_histograms() {
     if !have(&[Need::Bpf, Need::Bcc]) {
@@ -150,20 +160,19 @@ fn counts_and_histograms() {
     }
     let (_app, mut target) = target("hits", &["-per", "1000", "-goroutines", "3", "-signal"]);
     let count_by = |names: &[&str]| Work::Count { by: subjects(names) };
-    let of = |value: &str, linear, by: &[&str]| Work::Histogram {
-        value: subject(value),
-        linear,
-        by: subjects(by),
-    };
+    let of =
+        |value: &str, scale, by: &[&str]| Work::Histogram { value: subject(value), scale, by: subjects(by) };
     let works = [
         count_by(&[]),
         count_by(&["text"]),
         count_by(&["self", "text"]),
         count_by(&["comm", "pid"]),
-        of("n", None, &[]),
-        of("n", None, &["self"]),
-        of("n", Some((100, 450, 100)), &[]),
-        of("n", Some((-10, 10, 5)), &["comm"]),
+        of("n", Scale::Log2, &[]),
+        of("n", Scale::Log2, &["self"]),
+        of("n", Scale::Linear { low: 100, high: 450, step: 100 }, &[]),
+        of("n", Scale::Linear { low: -10, high: 10, step: 5 }, &["comm"]),
+        of("n", Scale::Exponential { unit: 1 }, &[]),
+        of("n", Scale::Exponential { unit: 1000 }, &["comm"]),
     ];
     let sessions: Vec<(Session, Session)> = works
         .into_iter()
@@ -208,6 +217,46 @@ fn counts_and_histograms() {
     assert!(all[5].iter().all(|row| histogram(row).sum == 999 * 500));
     assert_eq!(histogram(&all[6][0]).counts, [300, 300, 300, 300, 150, 1650]);
     assert_eq!(histogram(&all[7][0]).counts, [0, 0, 0, 15, 15, 2970]);
+    assert_eq!(
+        powers(&all[8][0]),
+        (
+            3,
+            [
+                (0, 3),
+                (1, 3),
+                (2, 6),
+                (3, 12),
+                (4, 24),
+                (5, 48),
+                (6, 96),
+                (7, 192),
+                (8, 384),
+                (9, 768),
+                (10, 1461)
+            ]
+            .into()
+        )
+    );
+    // 1, 2 and 3 thousandths are in buckets of their own; 500 is half of the unit, 501 above that.
+    assert_eq!(
+        powers(&all[9][0]),
+        (
+            3,
+            [
+                (-9, 3),
+                (-8, 6),
+                (-7, 12),
+                (-6, 24),
+                (-5, 48),
+                (-4, 93),
+                (-3, 189),
+                (-2, 375),
+                (-1, 750),
+                (0, 1497)
+            ]
+            .into()
+        )
+    );
     let summary = few.summary().unwrap();
     assert_eq!((summary.hits, summary.delivered + summary.dropped), (3000, 3000));
     assert_eq!(few.rows().unwrap().len(), 7);
@@ -228,7 +277,11 @@ fn keys_of_every_type() {
             let count =
                 |names: &[&str]| Options { work: Work::Count { by: subjects(names) }, ..Options::default() };
             let signed = Options {
-                work: Work::Histogram { value: subject("i64"), linear: None, by: subjects(&["i8", "u32"]) },
+                work: Work::Histogram {
+                    value: subject("i64"),
+                    scale: Scale::Log2,
+                    by: subjects(&["i8", "u32"]),
+                },
                 ..Options::default()
             };
             [
@@ -294,6 +347,7 @@ fn times_between_two_probes() {
         end: Glob::new("ops:end"),
         key: key.map(subject),
         by: subjects(by),
+        scale: Scale::Log2,
     };
     let works = [
         work(None, &[]),

@@ -92,31 +92,10 @@ fn prometheus_scrapes_the_endpoint() {
         return;
     }
     let (app, target) = operating();
-    let (port, own) = (free_port(), free_port());
-    let config = format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n{}", entries());
-    let config = write(app.folder.path(), "export.toml", &config);
-    let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
-    wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
+    let (exporter, port) = endpoint(&app, &target);
     target.signal(SIGINT);
-    let scraper = format!(
-        "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: usdt, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
-    );
-    let scraper = write(app.folder.path(), "prometheus.yml", &scraper);
-    let prometheus = Process::start(command("prometheus").args([
-        &format!("--config.file={scraper}"),
-        &format!("--storage.tsdb.path={}", app.folder.path().join("tsdb").display()),
-        &format!("--web.listen-address=127.0.0.1:{own}"),
-    ]));
-    let query = |text: &str| -> Vec<(Value, f64)> {
-        let text = text.replace('{', "%7B").replace('}', "%7D").replace(' ', "%20").replace('"', "%22");
-        let answer: Value =
-            serde_json::from_str(&get(own, &format!("/api/v1/query?query={text}"))).unwrap_or_default();
-        let found = answer["data"]["result"].as_array().cloned().unwrap_or_default();
-        found
-            .iter()
-            .map(|r| (r["metric"].clone(), r["value"][1].as_str().unwrap().parse().unwrap()))
-            .collect()
-    };
+    let prometheus = Prometheus::start(app.folder.path(), port, &[]);
+    let query = |text: &str| prometheus.query(text);
     wait_for("all operations", || {
         query("sum(operations_total)").first().is_some_and(|(_, n)| *n == BEGUN as f64)
     });
@@ -135,16 +114,102 @@ fn prometheus_scrapes_the_endpoint() {
         .collect();
     assert_eq!((statuses["199"], statuses["201"], statuses["+Inf"]), (0.0, 360.0, 360.0), "{statuses:?}");
     assert_eq!(query("up")[0].1, 1.0, "the page is one that it reads");
-    let targets: Value = serde_json::from_str(&get(own, "/api/v1/targets")).unwrap();
+    let targets: Value = prometheus.get("/api/v1/targets");
     assert_eq!(targets["data"]["activeTargets"][0]["lastError"], "");
-    let metadata: Value = serde_json::from_str(&get(own, "/api/v1/metadata")).unwrap();
+    let metadata: Value = prometheus.get("/api/v1/metadata");
     assert_eq!(
         metadata["data"]["operations_total"][0],
         json!({"type": "counter", "help": "Operations \\ by kind.", "unit": ""})
     );
     let (status, _, errors) = exporter.interrupt();
     assert!(status.success() && errors.contains("metrics at http://127.0.0.1:"), "{errors}");
-    prometheus.interrupt();
+    prometheus.process.interrupt();
+}
+
+/// Prometheus with native histograms switched on asks for protobuf and keeps one series for each histogram.
+#[test]
+fn prometheus_keeps_native_histograms() {
+    if !have(&[Need::Bpf, Need::Program("prometheus")]) {
+        return;
+    }
+    let (app, target) = operating();
+    let (exporter, port) = endpoint(&app, &target);
+    target.signal(SIGINT);
+    let prometheus = Prometheus::start(app.folder.path(), port, &["--enable-feature=native-histograms"]);
+    let count = "histogram_count(sum(operation_seconds))";
+    wait_for("all operations", || {
+        prometheus.query(count).first().is_some_and(|(_, n)| *n == COMPLETE as f64)
+    });
+    let by_kind = prometheus.query("histogram_count(operation_seconds)");
+    assert_eq!(by_kind.len(), 3, "{by_kind:?}");
+    assert!(by_kind.iter().all(|(labels, _)| labels["kind"].is_string()), "{by_kind:?}");
+    assert_eq!(prometheus.query("count(operation_seconds_bucket)"), [], "no series for each bucket");
+    assert_eq!(prometheus.query("sum(operations_total)")[0].1, BEGUN as f64);
+    // The operations wait for a millisecond and more.
+    let half = prometheus.query("histogram_quantile(0.5, sum(operation_seconds))")[0].1;
+    let text = get(port, "/metrics");
+    let classic = metric(&text, "operation_seconds_bucket");
+    let below = |bound: f64| -> f64 {
+        let at_most = |labels: &str| {
+            let (_, bound) = labels.split_once("le=\"").unwrap();
+            bound.trim_end_matches("\"}").parse::<f64>().unwrap()
+        };
+        classic.iter().filter(|(labels, _)| at_most(labels) == bound).map(|(_, n)| n).sum()
+    };
+    // The bucket that the quantile is in is one of the text's, and half of the values are in it or below.
+    let upper = half.log2().ceil().exp2();
+    assert!(below(upper / 2.0) < COMPLETE as f64 / 2.0 + 1.0, "{half}: {text}");
+    assert!(below(upper) >= COMPLETE as f64 / 2.0, "{half}: {text}");
+    assert_eq!(prometheus.get("/api/v1/targets")["data"]["activeTargets"][0]["lastError"], "");
+    exporter.interrupt();
+    prometheus.process.interrupt();
+}
+
+/// An exporter of a program's operations for Prometheus, and its port.
+fn endpoint(app: &Copy, target: &Process) -> (Process, u16) {
+    let port = free_port();
+    let config = format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n{}", entries());
+    let config = write(app.folder.path(), "export.toml", &config);
+    let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
+    wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
+    (exporter, port)
+}
+
+/// A Prometheus that scrapes an endpoint.
+struct Prometheus {
+    process: Process,
+    port: u16,
+}
+
+impl Prometheus {
+    fn start(folder: &Path, endpoint: u16, args: &[&str]) -> Prometheus {
+        let port = free_port();
+        let config = format!(
+            "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: usdt, static_configs: [{{targets: ['127.0.0.1:{endpoint}']}}]}}]\n"
+        );
+        let config = write(folder, "prometheus.yml", &config);
+        let mut command = command("prometheus");
+        command.arg(format!("--config.file={config}")).args(args);
+        command.arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        Prometheus { process: Process::start(&mut command), port }
+    }
+
+    /// What its API says; nothing while it does not answer.
+    fn get(&self, path: &str) -> Value {
+        serde_json::from_str(&get(self.port, path)).unwrap_or_default()
+    }
+
+    /// Labels and values that a query finds.
+    fn query(&self, text: &str) -> Vec<(Value, f64)> {
+        let text = text.replace('{', "%7B").replace('}', "%7D").replace(' ', "%20").replace('"', "%22");
+        let answer = self.get(&format!("/api/v1/query?query={text}"));
+        let found = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+        found
+            .iter()
+            .map(|r| (r["metric"].clone(), r["value"][1].as_str().unwrap().parse().unwrap()))
+            .collect()
+    }
 }
 
 /// The attributes of a resource, and a span of it.

@@ -5,7 +5,7 @@ use usdt_attach::aggregate::{Key, Total};
 use usdt_attach::backend::simulated::{Hit, Simulated};
 use usdt_attach::event::Value;
 use usdt_attach::filter::{Filter, Subject};
-use usdt_attach::plan::{Options, Plan, Work};
+use usdt_attach::plan::{Options, Plan, Scale, Work};
 use usdt_attach::select::{Glob, select};
 use usdt_attach::session::{Session, Unpaired};
 use usdt_attach::{discover, plan};
@@ -108,6 +108,7 @@ fn times_without_a_kernel() {
         end: Glob::new("ops:end"),
         key: None,
         by: vec![Subject::parse("kind").unwrap()],
+        scale: Scale::Log2,
     };
     let (session, backend, sites) = session("pairs", &["ops:*"], &Options { work, ..Options::default() });
     let site = |name: &str| sites.iter().find(|(n, _)| n == name).unwrap().1;

@@ -6,7 +6,7 @@ use crate::aggregate::{Histogram, Key, Row, Total};
 use crate::census::{Census, Goroutine};
 use crate::error::Result;
 use crate::filter::Subject;
-use crate::plan::{Options, Plan, Work};
+use crate::plan::{Options, Plan, Scale, Work};
 use crate::select::{Glob, Selected};
 use crate::session::Session;
 use std::collections::BTreeMap;
@@ -58,8 +58,10 @@ pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
         end: Glob::new(end),
         key: key.map(subject),
         by: subjects(by),
+        scale: Scale::Log2,
     };
-    let histogram = |value: &str| Work::Histogram { value: subject(value), linear: None, by: Vec::new() };
+    let histogram =
+        |value: &str| Work::Histogram { value: subject(value), scale: Scale::Log2, by: Vec::new() };
     let (create, exit) = ("go:goroutine__create", "go:goroutine__exit");
     let (block, begin, end) = ("go:goroutine__block", "go:stw__begin", "go:stw__end");
     let (start, done) = ("net_http:server_request_start", "net_http:server_request_end");

@@ -7,7 +7,7 @@ use crate::discover::Found;
 use crate::error::Result;
 use crate::filter::Subject;
 use crate::follow::Follower;
-use crate::plan::{Options, Plan, Work};
+use crate::plan::{Options, Plan, Scale, Work};
 use crate::report::{json, text};
 use crate::select::{Glob, select_any};
 use crate::session::{Mechanism, Session};
@@ -61,7 +61,7 @@ pub(super) struct HistArgs {
     value: Subject,
     /// Buckets of one width instead of powers of two
     #[arg(long, value_name = "LO,HI,STEP", value_parser = linear, allow_hyphen_values = true)]
-    linear: Option<(i64, i64, u32)>,
+    linear: Option<Scale>,
     #[command(flatten)]
     table: TableArgs,
     #[command(flatten)]
@@ -89,12 +89,12 @@ pub(super) struct LatencyArgs {
     target: TargetArgs,
 }
 
-fn linear(text: &str) -> std::result::Result<(i64, i64, u32), String> {
+fn linear(text: &str) -> std::result::Result<Scale, String> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let [low, high, step] = parts.as_slice() else { return Err("three numbers: LO,HI,STEP".to_owned()) };
     let number = |text: &str| text.parse::<i64>().map_err(|_| format!("`{text}` is no whole number"));
     let step = u32::try_from(number(step)?).map_err(|_| "STEP is above 0 and below 2^32".to_owned())?;
-    Ok((number(low)?, number(high)?, step))
+    Ok(Scale::Linear { low: number(low)?, high: number(high)?, step })
 }
 
 /// What is common to all of them.
@@ -133,7 +133,11 @@ pub(super) fn count(args: &CountArgs, colour: Colour) -> Result<()> {
 }
 
 pub(super) fn hist(args: &HistArgs, colour: Colour) -> Result<()> {
-    let work = Work::Histogram { value: args.value.clone(), linear: args.linear, by: args.table.by.clone() };
+    let work = Work::Histogram {
+        value: args.value.clone(),
+        scale: args.linear.unwrap_or_default(),
+        by: args.table.by.clone(),
+    };
     aggregate(work, vec![args.probe.clone()], (&args.target, &args.hits, &args.table), colour)
 }
 
@@ -143,6 +147,7 @@ pub(super) fn latency(args: &LatencyArgs, colour: Colour) -> Result<()> {
         end: Glob::new(&args.end),
         key: args.key.clone(),
         by: args.table.by.clone(),
+        scale: Scale::Log2,
     };
     let globs = vec![args.start.clone(), args.end.clone()];
     aggregate(work, globs, (&args.target, &args.hits, &args.table), colour)

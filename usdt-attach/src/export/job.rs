@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::discover::{Found, ObjectId};
 use crate::error::Result;
 use crate::filter::{Filter, Subject};
-use crate::plan::{Options, Plan, Work};
+use crate::plan::{Options, Plan, Scale, Work};
 use crate::select::{Glob, select, select_any};
 use crate::session::{Session, Summary};
 use std::collections::HashSet;
@@ -90,7 +90,11 @@ impl Job {
             }
             Entry::Hist(hist) => {
                 let value = Subject::parse(&hist.value).map_err(bad)?;
-                options.work = Work::Histogram { value, linear: hist.linear, by: subjects(&hist.by)? };
+                let scale = match hist.linear {
+                    Some((low, high, step)) => Scale::Linear { low, high, step },
+                    None => unit_of(hist).scale(),
+                };
+                options.work = Work::Histogram { value, scale, by: subjects(&hist.by)? };
                 options.filter = filter(&hist.filter)?;
                 globs = vec![hist.probe.clone()];
             }
@@ -100,6 +104,7 @@ impl Job {
                     end: Glob::new(&latency.end),
                     key: latency.key.as_ref().map(|k| Subject::parse(k).map_err(bad)).transpose()?,
                     by: subjects(&latency.by)?,
+                    scale: Unit::Ns.scale(),
                 };
                 options.filter = filter(&latency.filter)?;
                 globs = vec![latency.start.clone(), latency.end.clone()];
@@ -285,7 +290,7 @@ impl Job {
                 }
             }
             Entry::Hist(hist) => {
-                let unit = hist.unit.unwrap_or_else(|| Unit::of_argument(&hist.value));
+                let unit = unit_of(hist);
                 // What the unit's name says is not said twice.
                 let value = ["ns", "us", "ms", "bytes"].iter().fold(hist.value.as_str(), |value, unit| {
                     let rest = value.strip_suffix(unit).unwrap_or(value);
@@ -319,6 +324,10 @@ struct Shape {
     unit: Unit,
     kind: Kind,
     with_probe: bool,
+}
+
+fn unit_of(hist: &Hist) -> Unit {
+    hist.unit.unwrap_or_else(|| Unit::of_argument(&hist.value))
 }
 
 fn bad(error: impl std::fmt::Display) -> crate::error::Error {

@@ -2,8 +2,9 @@
 
 use super::config::Unit;
 use crate::aggregate::{Histogram, Row, Total};
-use crate::plan::{Buckets, PlannedProbe};
+use crate::plan::{Buckets, PlannedProbe, Scale};
 use crate::report::text;
+use std::cmp::Ordering;
 
 /// A metric: its name and a value for each combination of labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,24 +54,46 @@ pub enum Measured {
         count: u64,
         /// Their sum.
         sum: f64,
+        /// The same buckets by exponents, where each ends at a power of two.
+        powers: Option<Powers>,
     },
 }
 
-/// Powers of two between which every histogram has its bounds, so that they stay the same while values come: 1 µs to 69 s in
-/// nanoseconds, up to a million of anything else.
-const TIMES: std::ops::RangeInclusive<u32> = 10..=36;
-const OTHERS: std::ops::RangeInclusive<u32> = 0..=20;
+/// Buckets that end at powers of two: schema 0 of Prometheus' native histograms. Only those with values in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Powers {
+    /// Values that are 0.
+    pub zero: u64,
+    /// Exponents, and how many values lie above half of that power and not above it; ascending.
+    pub positive: Vec<(i32, u64)>,
+    /// The same for values below zero, without their sign.
+    pub negative: Vec<(i32, u64)>,
+}
+
+/// Exponents of the bounds that every histogram has, so that they stay the same while values come: 1 µs to 64 s, and up to
+/// a million of anything else.
+const SECONDS: std::ops::RangeInclusive<i32> = -20..=6;
+const OTHERS: std::ops::RangeInclusive<i32> = 0..=20;
 
 impl Unit {
+    /// So many are one of what is exported.
+    fn parts(self) -> u32 {
+        match self {
+            Unit::Ns => 1_000_000_000,
+            Unit::Us => 1_000_000,
+            Unit::Ms => 1000,
+            Unit::S | Unit::Bytes | Unit::None => 1,
+        }
+    }
+
+    /// The buckets of a histogram that is exported: those that both Prometheus and OpenTelemetry call exponential.
+    pub(super) fn scale(self) -> Scale {
+        Scale::Exponential { unit: self.parts() }
+    }
+
     /// A value as it is exported. Divided, as the nearest number then prints short.
     fn exported(self, value: i128) -> f64 {
-        let parts = match self {
-            Unit::Ns => 1e9,
-            Unit::Us => 1e6,
-            Unit::Ms => 1e3,
-            Unit::S | Unit::Bytes | Unit::None => 1.0,
-        };
-        value as f64 / parts
+        value as f64 / f64::from(self.parts())
     }
 
     /// What it is called in names of metrics.
@@ -129,28 +152,44 @@ pub(super) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
     Series { labels, value }
 }
 
-/// Buckets by upper bounds. Values are whole numbers, so `le` is the highest of the bucket itself and no value is on
-/// the wrong side of it.
+/// Buckets by upper bounds. Values are whole numbers, so where a bucket ends at none, `le` is the highest of the bucket
+/// itself, and no value is on the wrong side of it.
 fn sizes(histogram: &Histogram, unit: Unit) -> Measured {
-    let used = |index: usize| histogram.counts.get(index).is_some_and(|n| *n > 0);
-    let all = 0..histogram.counts.len();
-    let always = match histogram.buckets {
-        Buckets::Linear { .. } => all.clone(),
-        Buckets::Log2 { signed } => {
-            let zero = if signed { 64 } else { 0 };
-            let core = if matches!(unit, Unit::Ns) { TIMES } else { OTHERS };
-            zero + *core.start() as usize..zero + *core.end() as usize + 1
-        }
+    let bucketing = histogram.buckets;
+    let count = |index: usize| histogram.counts.get(index).copied().unwrap_or(0);
+    let core = if unit.suffix() == "_seconds" { SECONDS } else { OTHERS };
+    let always = |index: usize| match bucketing.exponent(index) {
+        Some((side, exponent)) => side.is_gt() && core.contains(&exponent),
+        None => matches!(bucketing, Buckets::Linear { .. }),
     };
-    let first = all.clone().find(|i| used(*i)).map_or(always.start, |i| i.min(always.start));
-    let last = all.clone().rev().find(|i| used(*i)).map_or(always.end, |i| (i + 1).max(always.end));
-    let mut buckets = Vec::with_capacity(last.saturating_sub(first));
-    for index in first..last {
-        let (_, Some(high)) = histogram.buckets.bounds(index) else { continue };
-        let count = histogram.counts.get(index).copied().unwrap_or(0);
-        buckets.push((unit.exported(high), count));
+    let mut shown = (0..bucketing.count()).filter(|index| count(*index) > 0 || always(*index));
+    let first = shown.next().unwrap_or(0);
+    let last = shown.next_back().unwrap_or(first);
+    let mut buckets = Vec::with_capacity(last - first + 1);
+    for index in first..=last {
+        let bound = match (bucketing.exponent(index), bucketing.bounds(index)) {
+            (Some((Ordering::Greater, exponent)), _) => f64::from(exponent).exp2(),
+            (_, (_, Some(high))) => unit.exported(high),
+            _ => continue,
+        };
+        buckets.push((bound, count(index)));
     }
-    Measured::Sizes { buckets, count: histogram.count(), sum: unit.exported(histogram.sum) }
+    let powers = matches!(bucketing, Buckets::Exponential { .. }).then(|| powers(histogram));
+    Measured::Sizes { buckets, count: histogram.count(), sum: unit.exported(histogram.sum), powers }
+}
+
+fn powers(histogram: &Histogram) -> Powers {
+    let mut out = Powers::default();
+    for (index, count) in histogram.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        match histogram.buckets.exponent(index) {
+            Some((Ordering::Greater, exponent)) => out.positive.push((exponent, *count)),
+            // Those farthest from zero come first.
+            Some((Ordering::Less, exponent)) => out.negative.insert(0, (exponent, *count)),
+            Some((Ordering::Equal, _)) => out.zero = *count,
+            None => {}
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -166,21 +205,54 @@ mod tests {
         Histogram { buckets, counts, sum, min: 0, max: 0 }
     }
 
+    fn exponential(unit: Unit, signed: bool, values: &[i64]) -> Histogram {
+        histogram(Buckets::Exponential { unit: unit.parts(), signed }, values)
+    }
+
     #[test]
     fn bounds_hold_what_they_say() {
-        let times = histogram(Buckets::Log2 { signed: true }, &[1023, 1024, 2_000_000_000_000]);
-        let Measured::Sizes { buckets, count, sum } = sizes(&times, Unit::Ns) else { panic!() };
-        assert_eq!((count, buckets[0].1, buckets[1].1), (3, 1, 1));
-        assert!(buckets[0].0 >= 1023e-9 && buckets[0].0 < 1024e-9, "{buckets:?}");
-        assert_eq!(buckets.iter().map(|b| b.1).sum::<u64>(), 3, "the highest one has a bound of its own");
-        assert!((sum - 2000.000002047).abs() < 1e-9);
-        let negative = histogram(Buckets::Log2 { signed: true }, &[-5]);
-        let Measured::Sizes { buckets, .. } = sizes(&negative, Unit::None) else { panic!() };
-        assert_eq!(buckets[0], (-4.0, 1));
+        let Measured::Sizes { buckets, count, sum, powers } =
+            sizes(&exponential(Unit::Ns, false, &[500_000_000, 500_000_001, 2_000_000_000_000]), Unit::Ns)
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (count, buckets.iter().map(|b| b.1).sum::<u64>()),
+            (3, 3),
+            "the highest one has a bound, too"
+        );
+        assert_eq!(buckets[0], (1.0 / 1048576.0, 0));
+        assert_eq!(buckets[18..=21], [(0.25, 0), (0.5, 1), (1.0, 1), (2.0, 0)]);
+        assert_eq!(buckets.last(), Some(&(2048.0, 1)));
+        assert!((sum - 2001.000000001).abs() < 1e-9);
+        let powers = powers.unwrap();
+        assert_eq!((powers.zero, powers.positive), (0, vec![(-1, 1), (0, 1), (11, 1)]));
+        let Measured::Sizes { buckets, powers, .. } =
+            sizes(&exponential(Unit::None, true, &[-5, -4, 0, 0, 1, 3, 4]), Unit::None)
+        else {
+            panic!()
+        };
+        assert_eq!(buckets[..5], [(-5.0, 1), (-3.0, 1), (-2.0, 0), (-1.0, 0), (0.0, 2)]);
+        assert_eq!(buckets[5..8], [(1.0, 1), (2.0, 0), (4.0, 2)]);
+        let expected = Powers { zero: 2, positive: vec![(0, 1), (2, 2)], negative: vec![(2, 1), (3, 1)] };
+        assert_eq!(powers, Some(expected));
         let linear = histogram(Buckets::Linear { low: 0, high: 10, step: 5, signed: true }, &[-1, 3, 11]);
-        let Measured::Sizes { buckets, count, .. } = sizes(&linear, Unit::None) else { panic!() };
+        let Measured::Sizes { buckets, count, powers, .. } = sizes(&linear, Unit::None) else { panic!() };
         assert_eq!(buckets, [(-1.0, 1), (4.0, 1), (9.0, 0)], "above the last bound is in the count alone");
-        assert_eq!(count, 3);
+        assert_eq!((count, powers), (3, None));
+    }
+
+    #[test]
+    fn bounds_stay_while_values_come() {
+        let bounds = |values: &[i64]| {
+            let Measured::Sizes { buckets, .. } = sizes(&exponential(Unit::Us, false, values), Unit::Us)
+            else {
+                panic!()
+            };
+            buckets.into_iter().map(|(bound, _)| bound).collect::<Vec<_>>()
+        };
+        assert_eq!(bounds(&[]), bounds(&[1, 1000, 60_000_000]));
+        assert_eq!(bounds(&[]).last(), Some(&64.0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod job;
 pub mod metric;
 pub mod otlp;
 pub mod prometheus;
+mod protobuf;
 pub mod span;
 
 use crate::backend::Backend;
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 /// What an exporter is told while it runs.
 #[derive(Debug)]
 pub enum Message {
-    /// Somebody wants a page of metrics.
+    /// Somebody wants the metrics.
     Page(Asked),
     /// Something to be told to a person.
     Say(String),
@@ -207,9 +208,8 @@ impl<'a> Exporter<'a> {
         loop {
             match self.inbox.recv_timeout(self.pause(busy)) {
                 Ok(Message::Page(asked)) => {
-                    let page = prometheus::render(&self.families()?);
                     // Whoever asked may have given up.
-                    let _ = asked.send(page);
+                    let _ = asked.send(self.families()?);
                 }
                 Ok(Message::Say(text)) => (self.say)(text),
                 Ok(Message::Reload) => self.reload(),

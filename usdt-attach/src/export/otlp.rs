@@ -63,7 +63,7 @@ fn point(series: &Series, since: u64, now: u64) -> Value {
         |name: &str, value: Value| point.as_object_mut().and_then(|o| o.insert(name.to_owned(), value));
     match &series.value {
         Measured::Number(n) => drop(set("asInt", json!(n.to_string()))),
-        Measured::Sizes { buckets, count, sum } => {
+        Measured::Sizes { buckets, count, sum, .. } => {
             let below: u64 = buckets.iter().map(|(_, n)| n).sum();
             let counts = buckets.iter().map(|(_, n)| *n).chain([count.saturating_sub(below)]);
             set("count", json!(count.to_string()));

@@ -1,6 +1,7 @@
-//! The endpoint that Prometheus scrapes: text exposition format 0.0.4 over HTTP.
+//! The endpoint that Prometheus scrapes: text exposition format 0.0.4 over HTTP, or protobuf for who prefers it.
 
 use super::metric::{Family, Kind, Measured, Series};
+use super::protobuf;
 use crate::error::{Error, Result};
 use std::fmt::Write as _;
 use std::io;
@@ -38,7 +39,7 @@ fn write_series(out: &mut String, name: &str, series: &Series) {
         Measured::Number(n) => {
             let _ = writeln!(out, "{name}{} {n}", labels(&series.labels, None));
         }
-        Measured::Sizes { buckets, count, sum } => {
+        Measured::Sizes { buckets, count, sum, .. } => {
             let mut below = 0u64;
             for (bound, count) in buckets {
                 below += count;
@@ -67,10 +68,10 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Listens. `page` asks for a page and hands out where it will come from.
+    /// Listens. `page` asks for metrics and hands out where they will come from.
     pub(super) fn listen(
         address: &str,
-        page: impl Fn() -> Receiver<String> + Send + 'static,
+        page: impl Fn() -> Receiver<Vec<Family>> + Send + 'static,
     ) -> Result<Endpoint> {
         let refused =
             |source: io::Error| Error::Refused { what: format!("cannot listen at {address}"), source };
@@ -105,16 +106,23 @@ impl Drop for Endpoint {
     }
 }
 
-fn answer(request: Request, page: &impl Fn() -> Receiver<String>) -> io::Result<()> {
+fn answer(request: Request, page: &impl Fn() -> Receiver<Vec<Family>>) -> io::Result<()> {
     let path = request.url().split('?').next().unwrap_or_default();
     if !matches!(request.method(), Method::Get | Method::Head) {
         return request.respond(Response::from_string("GET /metrics\n").with_status_code(405));
     }
     match path {
         "/metrics" => match page().recv_timeout(PATIENCE) {
-            Ok(text) => {
-                let kind = Header::from_bytes("Content-Type", CONTENT_TYPE);
-                let response = Response::from_string(text);
+            Ok(families) => {
+                let header = |name| request.headers().iter().find(|header| header.field.equiv(name));
+                let (kind, body) = match header("Accept") {
+                    Some(accept) if prefers_protobuf(accept.value.as_str()) => {
+                        (protobuf::CONTENT_TYPE, protobuf::render(&families))
+                    }
+                    _ => (CONTENT_TYPE, render(&families).into_bytes()),
+                };
+                let kind = Header::from_bytes("Content-Type", kind);
+                let response = Response::from_data(body);
                 request.respond(kind.into_iter().fold(response, Response::with_header))
             }
             Err(_) => request.respond(Response::from_string("busy\n").with_status_code(503)),
@@ -124,11 +132,26 @@ fn answer(request: Request, page: &impl Fn() -> Receiver<String>) -> io::Result<
     }
 }
 
-/// A page that is asked for, and where it goes.
-pub(super) type Asked = std::sync::mpsc::SyncSender<String>;
+/// Whether somebody would rather have protobuf than text: Prometheus with native histograms switched on.
+fn prefers_protobuf(accept: &str) -> bool {
+    let weight = |wanted: fn(&str) -> bool| {
+        let ranges =
+            accept.split(',').filter(|range| wanted(range.split(';').next().unwrap_or_default().trim()));
+        let weights = ranges.map(|range| {
+            let weight = range.split(';').find_map(|part| part.trim().strip_prefix("q="));
+            weight.map_or(1.0, |weight| weight.trim().parse().unwrap_or(0.0))
+        });
+        weights.fold(0f64, f64::max)
+    };
+    weight(|kind| kind == "application/vnd.google.protobuf")
+        > weight(|kind| matches!(kind, "text/plain" | "text/*" | "*/*"))
+}
+
+/// Metrics that are asked for, and where they go.
+pub(super) type Asked = std::sync::mpsc::SyncSender<Vec<Family>>;
 
 /// Both ends of it.
-pub(super) fn ask() -> (Asked, Receiver<String>) {
+pub(super) fn ask() -> (Asked, Receiver<Vec<Family>>) {
     sync_channel(1)
 }
 
@@ -136,6 +159,26 @@ pub(super) fn ask() -> (Asked, Receiver<String>) {
 mod tests {
     use super::super::config::Unit;
     use super::*;
+
+    #[test]
+    fn who_gets_what() {
+        for (accept, protobuf) in [
+            ("", false),
+            ("*/*", false),
+            ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", false),
+            (
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,text/plain;q=0.5",
+                true,
+            ),
+            (
+                "application/vnd.google.protobuf;encoding=delimited;q=0.3, text/plain;version=0.0.4;q=0.6",
+                false,
+            ),
+            ("application/vnd.google.protobuf;q=x", false),
+        ] {
+            assert_eq!(prefers_protobuf(accept), protobuf, "{accept}");
+        }
+    }
 
     #[test]
     fn exposition() {
@@ -158,7 +201,12 @@ mod tests {
                 kind: Kind::Histogram,
                 series: vec![Series {
                     labels: label("GET"),
-                    value: Measured::Sizes { buckets: vec![(0.5, 1), (1.0, 2)], count: 4, sum: 7.25 },
+                    value: Measured::Sizes {
+                        buckets: vec![(0.5, 1), (1.0, 2)],
+                        count: 4,
+                        sum: 7.25,
+                        powers: None,
+                    },
                 }],
             },
         ];

@@ -8,7 +8,7 @@
 //! ```
 
 use super::arguments::{Argument, Arguments};
-use super::buckets::Buckets;
+use super::buckets::{Buckets, Scale};
 use super::condition::Condition;
 use super::fetch::{Builder, Step, Word};
 use super::layout::Layout;
@@ -130,7 +130,7 @@ pub(super) enum Task<'a> {
     Histogram {
         value: &'a Subject,
         by: &'a [Subject],
-        linear: Option<(i64, i64, u32)>,
+        scale: Scale,
     },
     Start {
         key: &'a Subject,
@@ -141,6 +141,7 @@ pub(super) enum Task<'a> {
         key: &'a Subject,
         by: &'a [Subject],
         kept: u32,
+        scale: Scale,
     },
 }
 
@@ -171,13 +172,9 @@ pub(super) fn make(
         Task::Count { by } => {
             Action::Aggregate { key: maker.area(Some(series), by, &mut fields)?, value: None }
         }
-        Task::Histogram { value, by, linear } => {
+        Task::Histogram { value, by, scale } => {
             let word = maker.integer(value)?;
-            let signed = word.signed;
-            buckets = Some(match *linear {
-                Some((low, high, step)) => Buckets::Linear { low, high, step, signed },
-                None => Buckets::Log2 { signed },
-            });
+            buckets = Some(scale.buckets(word.signed));
             maker.require(word.fault);
             Action::Aggregate { key: maker.area(Some(series), by, &mut fields)?, value: Some(word) }
         }
@@ -188,8 +185,8 @@ pub(super) fn make(
             saved.moves.retain(|m| !matches!(m, Move::Constant { .. }));
             Action::Start { key, saved }
         }
-        Task::End { key, by, kept } => {
-            buckets = Some(Buckets::Log2 { signed: false });
+        Task::End { key, by, kept, scale } => {
+            buckets = Some(scale.buckets(false));
             let start = maker.start_key(key, &mut key_fields)?;
             let mut key = maker.area(Some(series), by, &mut fields)?;
             // The area is the last one: what is kept is copied behind it.

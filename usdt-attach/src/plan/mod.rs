@@ -15,7 +15,8 @@ mod table;
 
 #[cfg(feature = "bcc")]
 pub(crate) use access::{Access, accesses};
-pub use buckets::Buckets;
+pub(crate) use buckets::aligned;
+pub use buckets::{Buckets, Scale};
 pub use condition::{Condition, LONGEST_TEXT, infinite, order};
 pub use fetch::{Address, Step, Word};
 pub use handler::{Action, Area, Frame, Handler, Move};
@@ -90,8 +91,8 @@ pub enum Work {
     Histogram {
         /// The argument.
         value: Subject,
-        /// Lower bound, upper bound and width of linear buckets; `None` for powers of two.
-        linear: Option<(i64, i64, u32)>,
+        /// Which sizes.
+        scale: Scale,
         /// By the values of these, beside the probe.
         by: Vec<Subject>,
     },
@@ -105,6 +106,8 @@ pub enum Work {
         key: Option<Subject>,
         /// By the values of these at the end or, where the end has no such argument, at the start.
         by: Vec<Subject>,
+        /// Which sizes.
+        scale: Scale,
     },
 }
 

@@ -1,7 +1,7 @@
 //! Making a plan: which sites, which handlers, which table.
 
 use super::arguments::Arguments;
-use super::buckets::MOST_LINEAR;
+use super::buckets::{MOST_LINEAR, Scale};
 use super::handler::{Made, Task, make};
 use super::layout::NATIVE;
 use super::table::{Field, Starts, Table};
@@ -112,12 +112,13 @@ impl<'a> Planner<'a> {
         match &self.options.work {
             Work::Record => {}
             Work::Count { by: all } => by.clone_from(all),
-            Work::Histogram { by: all, linear, .. } => {
-                linear_fits(*linear)?;
+            Work::Histogram { by: all, scale, .. } => {
+                fits(*scale)?;
                 by.clone_from(all);
             }
             // Taken at the end where the end has it, else kept from the start.
-            Work::Latency { by: all, .. } => {
+            Work::Latency { by: all, scale, .. } => {
+                fits(*scale)?;
                 let ends: Vec<&Candidate<'_>> = candidates.iter().filter(|c| c.role == Role::End).collect();
                 let at_end = |s: &Subject| ends.iter().all(|c| c.arguments.has(&s.name));
                 (by, keep) = all.iter().cloned().partition(at_end);
@@ -141,11 +142,13 @@ impl<'a> Planner<'a> {
                     Task::Record { max_text: self.options.max_text, stack: self.options.stack }
                 }
                 (Work::Count { .. }, _) => Task::Count { by: &by },
-                (Work::Histogram { value, linear, .. }, _) => {
-                    Task::Histogram { value, by: &by, linear: *linear }
+                (Work::Histogram { value, scale, .. }, _) => {
+                    Task::Histogram { value, by: &by, scale: *scale }
                 }
                 (Work::Latency { .. }, Role::Start) => Task::Start { key: &key, keep: &keep },
-                (Work::Latency { .. }, _) => Task::End { key: &key, by: &by, kept: table.kept_size() },
+                (Work::Latency { scale, .. }, _) => {
+                    Task::End { key: &key, by: &by, kept: table.kept_size(), scale: *scale }
+                }
             };
             let made = make(&candidate.arguments, self.options.filter.as_ref(), &task, series)
                 .and_then(|made| table.add(made, candidate.role));
@@ -223,8 +226,8 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn linear_fits(linear: Option<(i64, i64, u32)>) -> Result<()> {
-    let Some((low, high, step)) = linear else { return Ok(()) };
+fn fits(scale: Scale) -> Result<()> {
+    let Scale::Linear { low, high, step } = scale else { return Ok(()) };
     if low >= high || step == 0 {
         return Err(Error::Usage("a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0".into()));
     }

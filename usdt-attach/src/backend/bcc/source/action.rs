@@ -3,7 +3,7 @@
 use super::fetch::{number, step, word};
 use crate::backend::kernel::{Abilities, Counter, Delivery};
 use crate::plan::layout::{self, Layout};
-use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Handler, Move, Plan, Step};
+use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Handler, Move, Plan, Step, aligned};
 use std::fmt::Write as _;
 
 pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler, abilities: Abilities) {
@@ -166,7 +166,16 @@ fn aggregate(out: &mut String, plan: &Plan, key: &Area) {
          \x20   number = ~number;\n    if (number > slot[2]) slot[2] = number;\n"
     );
     match buckets {
-        Buckets::Log2 { signed } => bits(out, signed),
+        Buckets::Log2 { signed } => {
+            magnitude(out, signed);
+            bits(out);
+            mirror(out, signed);
+        }
+        Buckets::Exponential { unit, signed } => {
+            magnitude(out, signed);
+            power(out, unit);
+            mirror(out, signed);
+        }
         Buckets::Linear { low, high, step, signed } => {
             let sign = if signed { 's' } else { 'u' };
             // Bounds that no unsigned value has.
@@ -192,14 +201,30 @@ fn aggregate(out: &mut String, plan: &Plan, key: &Area) {
     );
 }
 
-/// The number of bits, by halves.
-fn bits(out: &mut String, signed: bool) {
+fn magnitude(out: &mut String, signed: bool) {
     let magnitude = if signed { "(s64)value < 0 ? -value : value" } else { "value" };
     let _ = writeln!(out, "    number = {magnitude};\n    index = 0;");
+}
+
+/// The number of bits, by halves.
+fn bits(out: &mut String) {
     for half in [32, 16, 8, 4, 2, 1] {
         let _ = writeln!(out, "    if (number >> {half}) {{ number >>= {half}; index += {half}; }}");
     }
     out.push_str("    index += number;\n");
+}
+
+/// The number of bits, and one more above the power of two of the unit that has as many.
+fn power(out: &mut String, unit: u32) {
+    out.push_str("    if (number) {\n      index = 64;\n");
+    for half in [32, 16, 8, 4, 2, 1] {
+        let _ =
+            writeln!(out, "      if (!(number >> {})) {{ number <<= {half}; index -= {half}; }}", 64 - half);
+    }
+    let _ = writeln!(out, "      if (number > {}ULL) index++;\n    }}", aligned(unit));
+}
+
+fn mirror(out: &mut String, signed: bool) {
     if signed {
         out.push_str("    index = (s64)value < 0 ? 64 - index : 64 + index;\n");
     }

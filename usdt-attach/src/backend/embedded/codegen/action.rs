@@ -5,7 +5,7 @@ use super::{BASE, Cond, Emitter, R0, R1, R2, R3, R9, Reg, Width, helper};
 use crate::backend::embedded::asm::R4;
 use crate::backend::kernel::Counter;
 use crate::plan::layout::FAULTS;
-use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Frame, Handler, Move};
+use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Frame, Handler, Move, aligned};
 
 const BPF_ANY: i32 = 0;
 const BPF_NOEXIST: i32 = 1;
@@ -118,7 +118,16 @@ impl Emitter<'_> {
             self.asm.place(lower);
         }
         match buckets {
-            Buckets::Log2 { signed } => self.bits(signed),
+            Buckets::Log2 { signed } => {
+                self.magnitude(signed);
+                self.bits();
+                self.mirror(signed);
+            }
+            Buckets::Exponential { unit, signed } => {
+                self.magnitude(signed);
+                self.power(unit);
+                self.mirror(signed);
+            }
             Buckets::Linear { low, high, step, signed } => self.linear(buckets, (low, high, step), signed),
         }
         // The verifier wants to see it.
@@ -129,18 +138,22 @@ impl Emitter<'_> {
         self.asm.atomic_add(R0, 8 * BEFORE_BUCKETS as i16, R1);
     }
 
-    /// `r1 = ` the bucket by the number of bits, by halves.
-    fn bits(&mut self, signed: bool) {
-        let (negative, done) = (self.asm.label(), self.asm.label());
+    /// `r2 = ` the value without its sign.
+    fn magnitude(&mut self, signed: bool) {
         let asm = &mut self.asm;
         asm.mov(R2, VALUE);
-        asm.mov_imm(R1, 0);
         if signed {
             let positive = asm.label();
             asm.jump_if(Cond::Sge, R2, 0, positive);
             asm.neg(R2);
             asm.place(positive);
         }
+    }
+
+    /// `r1 = ` the number of bits of `r2`, by halves.
+    fn bits(&mut self) {
+        let asm = &mut self.asm;
+        asm.mov_imm(R1, 0);
         for half in [32, 16, 8, 4, 2, 1] {
             let small = asm.label();
             asm.mov(R3, R2);
@@ -152,14 +165,44 @@ impl Emitter<'_> {
         }
         // What is left is 0 or 1.
         asm.add(R1, R2);
-        if signed {
-            asm.jump_if(Cond::Slt, VALUE, 0, negative);
-            asm.add_imm(R1, 64);
-            asm.jump(done);
-            asm.place(negative);
-            asm.neg(R1);
-            asm.add_imm(R1, 64);
+    }
+
+    /// `r1 = ` the bucket of `r2` by powers of two of a unit: its number of bits, and one more where it is above the
+    /// power that has as many. The value's highest bit is moved to the top for it, by halves.
+    fn power(&mut self, unit: u32) {
+        let done = self.asm.label();
+        let asm = &mut self.asm;
+        asm.mov_imm(R1, 0);
+        asm.jump_if(Cond::Eq, R2, 0, done);
+        asm.mov_imm(R1, 64);
+        for half in [32, 16, 8, 4, 2, 1] {
+            let large = asm.label();
+            asm.mov(R3, R2);
+            asm.shr(R3, 64 - half);
+            asm.jump_if(Cond::Ne, R3, 0, large);
+            asm.shl(R2, half);
+            asm.add_imm(R1, -half);
+            asm.place(large);
         }
+        asm.mov_imm64(R3, aligned(unit) as i64);
+        asm.jump_if_reg(Cond::Le, R2, R3, done);
+        asm.add_imm(R1, 1);
+        asm.place(done);
+    }
+
+    /// Buckets below zero stand in front of those above it.
+    fn mirror(&mut self, signed: bool) {
+        if !signed {
+            return;
+        }
+        let (negative, done) = (self.asm.label(), self.asm.label());
+        let asm = &mut self.asm;
+        asm.jump_if(Cond::Slt, VALUE, 0, negative);
+        asm.add_imm(R1, 64);
+        asm.jump(done);
+        asm.place(negative);
+        asm.neg(R1);
+        asm.add_imm(R1, 64);
         asm.place(done);
     }
 

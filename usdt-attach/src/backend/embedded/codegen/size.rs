@@ -4,7 +4,7 @@ use super::tests::{ABILITIES, MAPS};
 use super::*;
 use crate::discover::{Object, Probe, sample};
 use crate::filter::{Filter, Subject};
-use crate::plan::{Options, Work};
+use crate::plan::{Options, Scale, Work};
 use crate::select::{Glob, Selected};
 use stapsdt::schema::Kind;
 use std::sync::Arc;
@@ -42,10 +42,15 @@ fn probe(words: usize, text: bool) -> Probe {
 fn programs_have_no_instruction_too_many() {
     let subject = |name: &str| Subject { name: name.into(), string: false };
     let count = |by: &[&str]| Work::Count { by: by.iter().map(|name| subject(name)).collect() };
-    let hist = || Work::Histogram { value: subject("a"), linear: None, by: Vec::new() };
+    let hist = || Work::Histogram { value: subject("a"), scale: Scale::Log2, by: Vec::new() };
     let pair = || ["begin", "end"].map(|name| Probe { name: name.into(), ..probe(1, false) }).into();
-    let latency =
-        Work::Latency { start: Glob::new("begin"), end: Glob::new("end"), key: None, by: Vec::new() };
+    let latency = Work::Latency {
+        start: Glob::new("begin"),
+        end: Glob::new("end"),
+        key: None,
+        by: Vec::new(),
+        scale: Scale::Log2,
+    };
     let mut table = String::new();
     for (what, probes, work, filter) in [
         ("trace, no argument", vec![probe(0, false)], Work::Record, None),
