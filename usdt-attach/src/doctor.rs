@@ -2,9 +2,12 @@
 
 use crate::backend::kernel::detect::{self, Features, MultiLinks};
 use crate::discover::Found;
+use crate::error::Error;
 use crate::plan::{Method, Optimisation, Options, Plan};
+use crate::privileges::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Privileges};
 use crate::select::Selected;
 use serde::Serialize;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// How something is.
@@ -55,22 +58,17 @@ pub fn machine() -> Vec<Finding> {
     out
 }
 
-/// `include/uapi/linux/capability.h`.
 const CAPABILITIES: [(u32, &str, &str); 3] = [
-    (39, "CAP_BPF", "load BPF programs"),
-    (38, "CAP_PERFMON", "attach them"),
-    (19, "CAP_SYS_PTRACE", "look into other users' processes"),
+    (CAP_BPF, "CAP_BPF", "load BPF programs"),
+    (CAP_PERFMON, "CAP_PERFMON", "attach them"),
+    (CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "look into other users' processes"),
 ];
 
 fn privileges() -> Vec<Finding> {
-    const CAP_SYS_ADMIN: u32 = 21;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("CapEff:")).unwrap_or_default();
-    let effective = u64::from_str_radix(line.trim(), 16).unwrap_or(0);
-    let has = |bit: u32| effective >> bit & 1 != 0;
+    let own = Privileges::own();
     let missing: Vec<String> = CAPABILITIES
         .iter()
-        .filter(|(bit, ..)| !(has(*bit) || has(CAP_SYS_ADMIN) && *bit != 19))
+        .filter(|(capability, ..)| !own.has(*capability))
         .map(|(_, name, what)| format!("{name} (to {what})"))
         .collect();
     let mut out = vec![if missing.is_empty() {
@@ -104,13 +102,14 @@ fn privileges() -> Vec<Finding> {
 
 fn kernel_features(features: &Features) -> Vec<Finding> {
     if !features.bpf {
-        let detail = features.refusal.clone().unwrap_or_else(|| "not there".to_owned());
-        return vec![finding(
-            "BPF",
-            State::Missing,
-            detail,
-            Some("run as root or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_BPF_SYSCALL"),
-        )];
+        let (detail, mend) = match &features.refusal {
+            Some(Error::Refused { what, source }) if source.kind() == ErrorKind::PermissionDenied => {
+                (format!("{what}: {source}"), Privileges::own().way_out())
+            }
+            Some(error) => (error.to_string(), "a kernel with CONFIG_BPF_SYSCALL has it"),
+            None => ("not there".to_owned(), "a kernel with CONFIG_BPF_SYSCALL has it"),
+        };
+        return vec![finding("BPF", State::Missing, detail, Some(mend))];
     }
     let mut out = vec![ok("BPF", "programs load")];
     let old = |check: &str, works: bool, good: &str, bad: &str, state: State, since: &str| {

@@ -1,5 +1,6 @@
 //! The library's error: what went wrong, in a sentence that says what to do.
 
+use crate::privileges::Privileges;
 use std::io;
 use std::path::PathBuf;
 
@@ -50,6 +51,14 @@ pub enum Error {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// An address that nobody can connect to.
+    #[error("cannot listen at {address}: {source}")]
+    Listen {
+        /// As given.
+        address: String,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A command that did not start.
     #[error("cannot run {}: {source}", command.display())]
     Spawn {
@@ -78,7 +87,11 @@ impl Error {
     /// Whether the system refused (privileges, kernel) rather than the input being wrong.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Error::ForeignProcess(_) | Error::Refused { .. } | Error::Backend(_) | Error::Io { .. } => true,
+            Error::ForeignProcess(_)
+            | Error::Refused { .. }
+            | Error::Listen { .. }
+            | Error::Backend(_)
+            | Error::Io { .. } => true,
             Error::Open { source, .. } | Error::Spawn { source, .. } => {
                 source.kind() == io::ErrorKind::PermissionDenied
             }
@@ -97,10 +110,10 @@ impl Error {
     }
 }
 
-fn hint(source: &io::Error) -> &'static str {
+fn hint(source: &io::Error) -> String {
     match source.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => "; run as root or with CAP_BPF and CAP_PERFMON",
-        Some(libc::ENOSYS) => "; the kernel has no BPF (CONFIG_BPF_SYSCALL)",
-        _ => "",
+        Some(libc::EPERM | libc::EACCES) => format!("; {}", Privileges::own().way_out()),
+        Some(libc::ENOSYS) => "; the kernel has no BPF (CONFIG_BPF_SYSCALL)".to_owned(),
+        _ => String::new(),
     }
 }

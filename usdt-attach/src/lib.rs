@@ -31,6 +31,7 @@ pub mod follow;
 pub mod overview;
 mod pairs;
 pub mod plan;
+mod privileges;
 pub mod report;
 pub mod select;
 pub mod session;

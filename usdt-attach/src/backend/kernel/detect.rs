@@ -7,6 +7,7 @@ use super::maps::{create_ring, page};
 use super::{Task, btf};
 use crate::backend::embedded::asm::{Assembler, Insn, R0, R2, R10, Width};
 use crate::backend::embedded::helper;
+use crate::error::Error;
 use crate::plan::Optimisation;
 use libbpf_sys as bpf;
 use std::os::fd::AsRawFd;
@@ -43,12 +44,12 @@ pub(crate) enum MultiLinks {
 }
 
 /// What the kernel has of what this crate uses.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Features {
     /// Programs load.
     pub(crate) bpf: bool,
     /// Why they do not.
-    pub(crate) refusal: Option<String>,
+    pub(crate) refusal: Option<Error>,
     pub(crate) uprobes: bool,
     pub(crate) semaphores: bool,
     pub(crate) multi: MultiLinks,
@@ -66,7 +67,7 @@ pub(crate) fn features() -> Features {
     let has = |path: &str| std::path::Path::new("/sys/bus/event_source/devices/uprobe").join(path).exists();
     Features {
         bpf: empty.is_ok(),
-        refusal: empty.err().map(|e| e.to_string()),
+        refusal: empty.err(),
         uprobes: has("type"),
         semaphores: has("format/ref_ctr_offset"),
         multi: multi_links(),

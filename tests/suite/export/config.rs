@@ -1,0 +1,136 @@
+//! What is exported: configurations, their limits and mistakes.
+
+use super::*;
+use std::net::TcpListener;
+use usdt_e2e::{Need, attach, have, text};
+
+/// SIGHUP reads the configuration again; what is in it as before goes on counting, and a mistake changes nothing.
+#[test]
+fn configurations_are_read_again() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let (app, target) = operating();
+    let (first, second) = (free_port(), free_port());
+    let head = |port: u16| format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n");
+    let kept = "[[count]]\nprobes = [\"ops:begin\"]\nname = \"kept\"\n";
+    let config = write(app.folder.path(), "export.toml", format!("{}{kept}", head(first)));
+    let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
+    wait_for("the endpoint", || get(first, "/healthz") == "ok\n");
+    target.signal(SIGINT);
+    let kept_total = |port| metric(&get(port, "/metrics"), "kept_total").get("").copied();
+    wait_for("all operations", || kept_total(first) == Some(BEGUN as f64));
+    write(app.folder.path(), "export.toml", format!("{}{kept}by = [", head(second)));
+    exporter.signal(SIGHUP);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(kept_total(first), Some(BEGUN as f64), "the mistake changed nothing");
+    write(
+        app.folder.path(),
+        "export.toml",
+        format!(
+            "{}{kept}\n[[count]]\nprobes = [\"ops:end\"]\n[[latency]]\nstart = \"ops:begin\"\nend = \"ops:end\"\n",
+            head(second)
+        ),
+    );
+    exporter.signal(SIGHUP);
+    wait_for("the new endpoint", || get(second, "/healthz") == "ok\n");
+    assert_eq!(kept_total(second), Some(BEGUN as f64), "it goes on where it was");
+    assert_eq!(metric(&get(second, "/metrics"), "usdt_ops_end_total").get("").copied(), Some(0.0));
+    let count = metric(&get(second, "/metrics"), "usdt_ops_end_latency_seconds_count");
+    assert_eq!(count.get("").copied(), Some(0.0), "it begins at nothing");
+    assert_eq!(get(first, "/healthz"), "");
+    let (status, _, errors) = exporter.interrupt();
+    assert!(status.success());
+    assert!(errors.contains("TOML parse error") && errors.contains("stays as it was"), "{errors}");
+    assert!(errors.contains("export.toml read again"), "{errors}");
+}
+
+/// Without a configuration: everything is counted, starts and ends are timed; labels stay within their limit.
+#[test]
+fn without_a_configuration_and_within_limits() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let app = copy(&Fixture::get("packages", Mode::Sealed));
+    let port = free_port();
+    let listen = format!("127.0.0.1:{port}");
+    // It ends with its command: what it says then is in the account.
+    let out = attach(&["export", "--prometheus", &listen, "--", app.as_str()]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains(" 0 dropped"), "{}", text(&out.stderr));
+
+    let (app, target) = operating();
+    let config = format!(
+        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[limits]\nseries = 10\n[[count]]\nprobes = [\"ops:begin\"]\nby = [\"id\"]\nname = \"ids\"\n"
+    );
+    let config = write(app.folder.path(), "export.toml", &config);
+    let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
+    wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
+    target.signal(SIGINT);
+    let fate = |fate: &str| {
+        let page = get(port, "/metrics");
+        metric(&page, "usdt_attach_hits_total").get(&format!("{{entry=\"ids\",fate=\"{fate}\"}}")).copied()
+    };
+    wait_for("all operations", || {
+        fate("delivered").zip(fate("dropped")).is_some_and(|(a, b)| a + b == BEGUN as f64)
+    });
+    assert!(metric(&get(port, "/metrics"), "ids_total").len() <= 10);
+    assert!(fate("dropped") > Some(300.0));
+    exporter.interrupt();
+}
+
+#[test]
+fn mistakes_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = "[prometheus]\nlisten = \"127.0.0.1:0\"\n";
+    for (config, said) in [
+        ("[[count]]\nprobe = [\"a\"]\n", "unknown field `probe`"),
+        ("[[count]]\nprobes = []\n", "count: probes names none"),
+        ("[[count]]\nprobes = [\"a:b\"]\nname = \"a-b\"\n", "`a-b` is no name of a metric"),
+        ("[[count]]\nprobes = [\"a:b\"]\nfilter = \"x ==\"\n", "count of a:b: filter:"),
+        (
+            "[[count]]\nprobes = [\"a\"]\nname = \"x\"\n[[count]]\nprobes = [\"b\"]\nname = \"x\"\n",
+            "taken by another entry",
+        ),
+        ("[[span]]\nstart = \"a\"\nend = \"b\"\n", "add [otlp] with an endpoint"),
+        ("[otlp]\nendpoint = \"https://x\"\n", "for TLS run a collector on this host"),
+        ("[otlp]\nendpoint = \"http://x\"\ninterval = \"5 minutes\"\n", "interval = \"5 minutes\""),
+        ("[limits]\nbuffer = 1000\n", "buffer is a power of two"),
+        ("[target]\nall = true\nexe = \"/bin/true\"\n", "one of pids, exe, cgroup, all"),
+        ("", "nothing to export"),
+    ] {
+        let config = if config.contains("[otlp]") { config.to_owned() } else { format!("{sink}{config}") };
+        let path = write(folder.path(), "bad.toml", &config);
+        let out = attach(&["agent", "--config", &path]);
+        assert_eq!(out.status.code(), Some(2), "{config}");
+        let errors = text(&out.stderr);
+        assert!(errors.contains(said) && errors.contains("bad.toml"), "{config}: {errors}");
+    }
+    let out = attach(&["export", "-p", "1"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("say where to export to"), "{}", text(&out.stderr));
+    if have(&[Need::Bpf]) {
+        let (_app, target) = operating();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let out = attach(&["export", "-p", &target.pid().to_string(), "--prometheus", &address]);
+        assert_eq!(out.status.code(), Some(3));
+        assert!(text(&out.stderr).contains(&format!("cannot listen at {address}")), "{}", text(&out.stderr));
+    }
+}
+
+#[test]
+fn the_schema_of_configurations_takes_what_the_program_takes() {
+    if !have(&[Need::File("/usr/lib/python3/dist-packages/jsonschema/__init__.py")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let schema = stdout(command("usdt-attach").args(["export", "--schema"]));
+    let schema = write(folder.path(), "schema.json", &schema);
+    let example = usdt_e2e::root().join("docs/export.toml");
+    let config: toml::Value = toml::from_str(&std::fs::read_to_string(&example).unwrap()).unwrap();
+    let config = write(folder.path(), "config.json", serde_json::to_string(&config).unwrap());
+    validate(&schema, &config);
+    let checked = attach(&["agent", "--check", "--config", example.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+}

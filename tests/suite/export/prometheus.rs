@@ -1,0 +1,122 @@
+//! Prometheus scrapes the endpoint.
+
+use super::*;
+use serde_json::{Value, json};
+use std::path::Path;
+use usdt_e2e::{Need, have};
+
+#[test]
+fn prometheus_scrapes_the_endpoint() {
+    if !have(&[Need::Bpf, Need::Program("prometheus")]) {
+        return;
+    }
+    let (app, target) = operating();
+    let (exporter, port) = endpoint(&app, &target);
+    target.signal(SIGINT);
+    let prometheus = Prometheus::start(app.folder.path(), port, &[]);
+    let query = |text: &str| prometheus.query(text);
+    wait_for("all operations", || {
+        query("sum(operations_total)").first().is_some_and(|(_, n)| *n == BEGUN as f64)
+    });
+    let by_kind: BTreeMap<String, f64> = query("operations_total")
+        .iter()
+        .map(|(labels, n)| (labels["kind"].as_str().unwrap().to_owned(), *n))
+        .collect();
+    assert_eq!(by_kind.keys().collect::<Vec<_>>(), ["read", "sync", "write"]);
+    // Of the first goroutine.
+    assert_eq!(query("usdt_ops_begin_total")[0].1, 90.0);
+    assert_eq!(query("sum(operation_seconds_count)")[0].1, COMPLETE as f64);
+    assert!(query("histogram_quantile(0.99, sum by (le) (operation_seconds_bucket))")[0].1 > 0.0);
+    let statuses: BTreeMap<String, f64> = query("usdt_ops_end_status_bucket")
+        .iter()
+        .map(|(labels, n)| (labels["le"].as_str().unwrap().to_owned(), *n))
+        .collect();
+    assert_eq!((statuses["199"], statuses["201"], statuses["+Inf"]), (0.0, 360.0, 360.0), "{statuses:?}");
+    assert_eq!(query("up")[0].1, 1.0, "the page is one that it reads");
+    let targets: Value = prometheus.get("/api/v1/targets");
+    assert_eq!(targets["data"]["activeTargets"][0]["lastError"], "");
+    let metadata: Value = prometheus.get("/api/v1/metadata");
+    assert_eq!(
+        metadata["data"]["operations_total"][0],
+        json!({"type": "counter", "help": "Operations \\ by kind.", "unit": ""})
+    );
+    let (status, _, errors) = exporter.interrupt();
+    assert!(status.success() && errors.contains("metrics at http://127.0.0.1:"), "{errors}");
+    prometheus.process.interrupt();
+}
+
+/// Prometheus with native histograms switched on asks for protobuf and keeps one series for each histogram.
+#[test]
+fn prometheus_keeps_native_histograms() {
+    if !have(&[Need::Bpf, Need::Program("prometheus")]) {
+        return;
+    }
+    let (app, target) = operating();
+    let (exporter, port) = endpoint(&app, &target);
+    target.signal(SIGINT);
+    let prometheus = Prometheus::start(app.folder.path(), port, &["--enable-feature=native-histograms"]);
+    let count = "histogram_count(sum(operation_seconds))";
+    wait_for("all operations", || {
+        prometheus.query(count).first().is_some_and(|(_, n)| *n == COMPLETE as f64)
+    });
+    let by_kind = prometheus.query("histogram_count(operation_seconds)");
+    assert_eq!(by_kind.len(), 3, "{by_kind:?}");
+    assert!(by_kind.iter().all(|(labels, _)| labels["kind"].is_string()), "{by_kind:?}");
+    assert_eq!(prometheus.query("count(operation_seconds_bucket)"), [], "no series for each bucket");
+    assert_eq!(prometheus.query("sum(operations_total)")[0].1, BEGUN as f64);
+    // The operations wait for a millisecond and more.
+    let half = prometheus.query("histogram_quantile(0.5, sum(operation_seconds))")[0].1;
+    let text = get(port, "/metrics");
+    let classic = metric(&text, "operation_seconds_bucket");
+    let below = |bound: f64| -> f64 {
+        let at_most = |labels: &str| {
+            let (_, bound) = labels.split_once("le=\"").unwrap();
+            bound.trim_end_matches("\"}").parse::<f64>().unwrap()
+        };
+        classic.iter().filter(|(labels, _)| at_most(labels) == bound).map(|(_, n)| n).sum()
+    };
+    // The bucket that the quantile is in is one of the text's, and half of the values are in it or below.
+    let upper = half.log2().ceil().exp2();
+    assert!(below(upper / 2.0) < COMPLETE as f64 / 2.0 + 1.0, "{half}: {text}");
+    assert!(below(upper) >= COMPLETE as f64 / 2.0, "{half}: {text}");
+    assert_eq!(prometheus.get("/api/v1/targets")["data"]["activeTargets"][0]["lastError"], "");
+    exporter.interrupt();
+    prometheus.process.interrupt();
+}
+
+/// A Prometheus that scrapes an endpoint.
+struct Prometheus {
+    process: Process,
+    port: u16,
+}
+
+impl Prometheus {
+    fn start(folder: &Path, endpoint: u16, args: &[&str]) -> Prometheus {
+        let port = free_port();
+        let config = format!(
+            "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: usdt, static_configs: [{{targets: ['127.0.0.1:{endpoint}']}}]}}]\n"
+        );
+        let config = write(folder, "prometheus.yml", &config);
+        let mut command = command("prometheus");
+        command.arg(format!("--config.file={config}")).args(args);
+        command.arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        Prometheus { process: Process::start(&mut command), port }
+    }
+
+    /// What its API says; nothing while it does not answer.
+    fn get(&self, path: &str) -> Value {
+        serde_json::from_str(&get(self.port, path)).unwrap_or_default()
+    }
+
+    /// Labels and values that a query finds.
+    fn query(&self, text: &str) -> Vec<(Value, f64)> {
+        let text = text.replace('{', "%7B").replace('}', "%7D").replace(' ', "%20").replace('"', "%22");
+        let answer = self.get(&format!("/api/v1/query?query={text}"));
+        let found = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+        found
+            .iter()
+            .map(|r| (r["metric"].clone(), r["value"][1].as_str().unwrap().parse().unwrap()))
+            .collect()
+    }
+}
