@@ -214,6 +214,8 @@ fn usage() {
         message,
         "error: say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD; for a file that is --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
     );
+    let message = text(&attach(&["trace", "1234", "app:*"]).stderr);
+    assert!(message.ends_with("-- CMD; for a process that is -p 1234\n"), "{message}");
     for args in [&[][..], &["a.d", "b.d"], &["seal"]] {
         assert_eq!(usdt_gen(args).status.code(), Some(2), "{args:?}");
     }

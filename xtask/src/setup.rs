@@ -37,6 +37,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/valgrind", "valgrind"),
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/prometheus", "prometheus"),
+    ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/bin/podman", "podman"),
     ("/usr/sbin/runc", "runc"),
     ("/usr/lib/python3/dist-packages/jsonschema/__init__.py", "python3-jsonschema"),

@@ -92,6 +92,19 @@ fn an_agent_runs_with_the_capabilities_of_its_unit() {
     assert!(status.success(), "{errors}");
 }
 
+#[test]
+fn systemd_takes_the_unit() {
+    if !have(&[Need::Program("systemd-analyze")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let unit = std::fs::read_to_string(usdt_e2e::root().join("packaging/usdt-attach.service")).unwrap();
+    let unit = unit.replace("/usr/bin/usdt-attach", tools().join("usdt-attach").to_str().unwrap());
+    let unit = write(folder.path(), "usdt-attach.service", &unit);
+    let out = command("systemd-analyze").args(["verify", "--man=no", &unit]).output().unwrap();
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
+}
+
 /// Containers of a test, with images of its own; where there is no engine that starts any, none.
 struct Podman {
     folder: tempfile::TempDir,

@@ -202,9 +202,12 @@ impl TargetArgs {
         if !self.pid.is_empty() {
             return Ok(Target::Pids(self.pid.clone()));
         }
-        let meant = match globs.iter().find(|g| Path::new(g).is_file()) {
-            Some(file) => format!("; for a file that is --exe {file}, or -- {file} to start it"),
-            None => String::new(),
+        let file = globs.iter().find(|glob| Path::new(glob).is_file());
+        let pid = globs.iter().find(|glob| glob.parse::<u32>().is_ok());
+        let meant = match (file, pid) {
+            (Some(file), _) => format!("; for a file that is --exe {file}, or -- {file} to start it"),
+            (None, Some(pid)) => format!("; for a process that is -p {pid}"),
+            (None, None) => String::new(),
         };
         Err(Error::Usage(format!(
             "say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD{meant}"

@@ -157,8 +157,10 @@ pub(super) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
 fn sizes(histogram: &Histogram, unit: Unit) -> Measured {
     let bucketing = histogram.buckets;
     let count = |index: usize| histogram.counts.get(index).copied().unwrap_or(0);
-    let core = if unit.suffix() == "_seconds" { SECONDS } else { OTHERS };
+    let times = unit.suffix() == "_seconds";
+    let core = if times { SECONDS } else { OTHERS };
     let always = |index: usize| match bucketing.exponent(index) {
+        Some((Ordering::Equal, _)) => !times,
         Some((side, exponent)) => side.is_gt() && core.contains(&exponent),
         None => matches!(bucketing, Buckets::Linear { .. }),
     };
@@ -253,6 +255,11 @@ mod tests {
         };
         assert_eq!(bounds(&[]), bounds(&[1, 1000, 60_000_000]));
         assert_eq!(bounds(&[]).last(), Some(&64.0));
+        let Measured::Sizes { buckets, .. } = sizes(&exponential(Unit::Bytes, false, &[]), Unit::Bytes)
+        else {
+            panic!()
+        };
+        assert_eq!(buckets[..3], [(0.0, 0), (1.0, 0), (2.0, 0)], "nothing is a size, too");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How a histogram divides its values.
 
 use serde::Serialize;
+use std::cmp::Ordering;
 
 /// The buckets of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
@@ -139,7 +140,7 @@ impl Buckets {
 
     /// Of an exponential histogram's bucket: on which side of zero it lies, and for which power of two its values are at
     /// most that many units away from it.
-    pub fn exponent(self, index: usize) -> Option<(std::cmp::Ordering, i32)> {
+    pub fn exponent(self, index: usize) -> Option<(Ordering, i32)> {
         let Buckets::Exponential { unit, signed } = self else { return None };
         let offset = index as i32 - if signed { 64 } else { 0 };
         Some((offset.cmp(&0), offset.abs() - (32 - unit.leading_zeros()) as i32))
@@ -159,16 +160,16 @@ impl Buckets {
                 }
             }
             Buckets::Exponential { unit, .. } => {
-                let (side, exponent) = self.exponent(index).unwrap_or((std::cmp::Ordering::Equal, 0));
+                let (side, exponent) = self.exponent(index).unwrap_or((Ordering::Equal, 0));
                 let power = |n: i32| match n {
                     0.. => i128::from(unit) << n.min(80),
                     _ => i128::from(unit) >> n.unsigned_abs().min(80),
                 };
                 let (low, high) = (power(exponent - 1) + 1, power(exponent));
                 match side {
-                    std::cmp::Ordering::Equal => (Some(0), Some(0)),
-                    std::cmp::Ordering::Greater => (Some(low), Some(high)),
-                    std::cmp::Ordering::Less => (Some(-high), Some(-low)),
+                    Ordering::Equal => (Some(0), Some(0)),
+                    Ordering::Greater => (Some(low), Some(high)),
+                    Ordering::Less => (Some(-high), Some(-low)),
                 }
             }
             Buckets::Linear { low, high, step, .. } => {
