@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"usdt.local/go-stubs/internal/relay"
 	"usdt.local/go-stubs/usdthttp/internal/probes"
 )
 
@@ -13,14 +14,17 @@ func Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	return &transport{base}
+	start, end := probes.ClientGate()
+	return transports.Wrapped(&transport{base, [2]relay.Gate{transports.Gate(0, start, end)}})
 }
 
-type transport struct{ base http.RoundTripper }
+type transport struct {
+	base  http.RoundTripper
+	gates [2]relay.Gate
+}
 
-// RoundTrip sends the request; nosplit as (*handler).ServeHTTP is.
-//
-//go:nosplit
+var transports = relay.Of[http.RoundTripper](&transport{}, relay.Code((*transport).RoundTrip))
+
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if probes.ClientRequestStartEnabled() || probes.ClientResponseReceivedEnabled() {
 		return t.traced(r)

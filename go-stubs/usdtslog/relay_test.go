@@ -15,11 +15,8 @@ import (
 	"time"
 )
 
-func TestMethodTablesAndCallsAreWhatTheJumpExpects(t *testing.T) {
-	if relayed == nil {
-		t.Fatal("handlers copy every record: this release of Go has other method tables, or calls otherwise")
-	}
-	if own := any(Handler(quiet())).(*handler); own == nil {
+func TestTypesAreWhatTheyAre(t *testing.T) {
+	if own, ok := any(Handler(quiet())).(*handler); !ok || own == nil {
 		t.Error("a handler is of another type")
 	}
 }

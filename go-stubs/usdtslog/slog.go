@@ -4,7 +4,7 @@
 // of the program's configuration; the handler behind it gets those of its own level, as always.
 //
 // While nobody traces, a record costs less than another handler in between would, as it is not copied on its way to the
-// handler behind (relay.go), and no allocation.
+// handler behind, and no allocation.
 package usdtslog
 
 import (
@@ -15,7 +15,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
+	"usdt.local/go-stubs/internal/relay"
 	"usdt.local/go-stubs/usdtslog/internal/probes"
 )
 
@@ -25,11 +27,12 @@ import (
 // a handler that becomes the default, this one's or any other, it waits for itself (go.dev/issue/62424). Give such a
 // handler one that writes somewhere, such as slog.NewTextHandler(os.Stderr, nil).
 func Handler(next slog.Handler) slog.Handler {
-	return handled(&handler{next: next})
+	return (&handler{next: next}).wrapped()
 }
 
 type handler struct {
-	next slog.Handler
+	next  slog.Handler
+	gates [2]relay.Gate
 	// What WithAttrs and WithGroup were called with, in order.
 	steps []step
 }
@@ -40,14 +43,21 @@ type step struct {
 	group string
 }
 
-// asked says whether records may have come through although they are below the level of the handler behind.
+var handlers = relay.Of[slog.Handler](&handler{}, relay.Code((*handler).Enabled), relay.Code((*handler).Handle))
+
+// wrapped is the handler as others see it.
+func (h *handler) wrapped() slog.Handler {
+	record := probes.Gate()
+	h.gates[0] = handlers.Gate(0, record, record)
+	let := (*uint16)(unsafe.Pointer(&asked))
+	h.gates[1] = handlers.Gate(1, let, let)
+	return handlers.Wrapped(h)
+}
+
+// asked says whether records may have come through although they are below the level of the handler behind. It is 0 or 1: the
+// gate sees its lower half.
 var asked uint32
 
-// Enabled lets everything through while somebody looks.
-//
-// The linker sees to it that there is stack for so small a frame; looking for it is a tenth of what the call takes.
-//
-//go:nosplit
 func (h *handler) Enabled(ctx context.Context, level slog.Level) bool {
 	if probes.RecordEnabled() {
 		return ask()
@@ -79,14 +89,18 @@ func (h *handler) sifted(ctx context.Context, record slog.Record) error {
 }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return handled(&handler{h.next.WithAttrs(attrs), append(h.steps[:len(h.steps):len(h.steps)], step{attrs: attrs})})
+	return h.with(h.next.WithAttrs(attrs), step{attrs: attrs})
 }
 
 func (h *handler) WithGroup(name string) slog.Handler {
 	if name == "" {
-		return handled(h)
+		return handlers.Wrapped(h)
 	}
-	return handled(&handler{h.next.WithGroup(name), append(h.steps[:len(h.steps):len(h.steps)], step{group: name})})
+	return h.with(h.next.WithGroup(name), step{group: name})
+}
+
+func (h *handler) with(next slog.Handler, last step) slog.Handler {
+	return (&handler{next: next, steps: append(h.steps[:len(h.steps):len(h.steps)], last)}).wrapped()
 }
 
 // buffers keeps what attributes are written into.

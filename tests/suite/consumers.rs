@@ -72,7 +72,10 @@ fn bpftrace_lists_and_attaches() {
     }
     let app = app();
     let (_, address, _) = ours(&app.path)["e2e:hit"].clone();
-    let target = Process::start(command(&app.path).args(["-per", "100", "-linger", "3s"]));
+    // bpftrace counts a semaphore up and gives the site its program after that.
+    let mut target = command(&app.path);
+    let target = target.args(["-per", "100", "-linger", "3s"]).env("USDT_E2E_SETTLE", "300ms");
+    let target = Process::start(target);
     let script = format!(
         "usdt:{}:e2e:hit {{ printf(\"%d %d %s\\n\", arg0, arg1, str(arg2, arg3)); if (arg1 == 99) {{ exit(); }} }}",
         app.as_str()

@@ -28,7 +28,7 @@ const fn core(
     Benchmark { module: "go-stubs", package, name, calls, rows }
 }
 
-const BENCHMARKS: [Benchmark; 9] = [
+const BENCHMARKS: [Benchmark; 8] = [
     core(
         "usdthttp",
         "Handler",
@@ -37,12 +37,6 @@ const BENCHMARKS: [Benchmark; 9] = [
             ("direct", "`usdthttp.Handler`, a request"),
             ("between", "`usdthttp.Handler`, instead of a handler that only passes on"),
         ],
-    ),
-    core(
-        "usdthttp",
-        "HandlerFunc",
-        1.0,
-        &[("direct", "`usdthttp.Handler` around a `HandlerFunc`, a request")],
     ),
     core(
         "usdthttp",
