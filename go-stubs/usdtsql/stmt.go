@@ -20,8 +20,13 @@ type stmt struct {
 // newStmt wraps a statement. One that converts by columns says so, for database/sql to ask it.
 func newStmt(base driver.Stmt, conn *conn, query string) driver.Stmt {
 	s := &stmt{base: base, text: query, checker: conn.checker}
-	s.execer, _ = base.(driver.StmtExecContext)
-	s.queryer, _ = base.(driver.StmtQueryContext)
+	var ok bool
+	if s.execer, ok = base.(driver.StmtExecContext); !ok {
+		s.execer = older{base}
+	}
+	if s.queryer, ok = base.(driver.StmtQueryContext); !ok {
+		s.queryer = older{base}
+	}
 	if checker, ok := base.(driver.NamedValueChecker); ok {
 		s.checker = checker
 	}
@@ -54,60 +59,63 @@ func (s *stmt) Exec(args []driver.Value) (driver.Result, error) {
 	return s.ExecContext(context.Background(), named(args))
 }
 
+// ExecContext has the driver carry out the statement; nosplit as (*conn).ExecContext is.
+//
+//go:nosplit
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if probes.StmtExecEnabled() || probes.StmtExecDoneEnabled() {
 		return s.execTraced(ctx, args)
 	}
-	return s.exec(ctx, args)
+	return s.execer.ExecContext(ctx, args)
 }
 
 func (s *stmt) execTraced(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	start := time.Now()
 	probes.StmtExec(s.text)
-	result, err := s.exec(ctx, args)
+	result, err := s.execer.ExecContext(ctx, args)
 	probes.StmtExecDone(s.text, int64(time.Since(start)), err)
 	return result, err
-}
-
-func (s *stmt) exec(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	if s.execer != nil {
-		return s.execer.ExecContext(ctx, args)
-	}
-	values, err := positional(ctx, args)
-	if err != nil {
-		return nil, err
-	}
-	return s.base.Exec(values)
 }
 
 func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
 	return s.QueryContext(context.Background(), named(args))
 }
 
+// QueryContext has the driver carry out the statement; nosplit as (*conn).ExecContext is.
+//
+//go:nosplit
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	if probes.StmtQueryEnabled() || probes.StmtQueryDoneEnabled() {
 		return s.queryTraced(ctx, args)
 	}
-	return s.query(ctx, args)
+	return s.queryer.QueryContext(ctx, args)
 }
 
 func (s *stmt) queryTraced(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	start := time.Now()
 	probes.StmtQuery(s.text)
-	rows, err := s.query(ctx, args)
+	rows, err := s.queryer.QueryContext(ctx, args)
 	probes.StmtQueryDone(s.text, int64(time.Since(start)), err)
 	return rows, err
 }
 
-func (s *stmt) query(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	if s.queryer != nil {
-		return s.queryer.QueryContext(ctx, args)
-	}
+// older is a statement that knows no contexts.
+type older struct{ base driver.Stmt }
+
+func (o older) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	values, err := positional(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	return s.base.Query(values)
+	return o.base.Exec(values)
+}
+
+func (o older) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	values, err := positional(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	return o.base.Query(values)
 }
 
 func named(values []driver.Value) []driver.NamedValue {
