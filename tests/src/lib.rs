@@ -404,6 +404,14 @@ pub fn listed(path: &Path) -> Vec<serde_json::Value> {
     lines(&text(&out.stdout))
 }
 
+/// Where the semaphore of a file's probe is, `PROVIDER:PROBE`.
+pub fn semaphore_of(path: &Path, probe: &str) -> u64 {
+    let listed = listed(path);
+    let (provider, name) = probe.split_once(':').unwrap();
+    let found = listed.iter().find(|p| p["provider"] == provider && p["probe"] == name);
+    found.and_then(|p| p["semaphore"].as_u64()).unwrap_or_else(|| panic!("{probe} in {listed:?}"))
+}
+
 /// JSON lines.
 pub fn lines(text: &str) -> Vec<serde_json::Value> {
     text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()

@@ -211,11 +211,7 @@ fn a_killed_consumer_leaves_no_semaphore_behind() {
     }
     let app = app(Mode::Sealed);
     let (object, loader) = usdt_e2e::libbpf(app.folder.path());
-    let address = usdt_e2e::listed(&app.path)
-        .iter()
-        .find(|p| p["probe"] == "keywords")
-        .and_then(|p| p["semaphore"].as_u64())
-        .unwrap();
+    let address = usdt_e2e::semaphore_of(&app.path, "other_provider:keywords");
     let target = Process::start(command(&app.path).args(["-types", "-linger", "1s"]));
     let args = [object.to_str().unwrap(), app.as_str(), "other_provider", "keywords"];
     let tracer = Process::start(command(&loader).args(args));

@@ -11,7 +11,7 @@ use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Mechanism, Session, Summary};
 use usdt_attach::{discover, select};
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, command, copy, have, listed, semaphore, stream, tools, wait_for,
+    Fixture, Mode, Need, Process, command, copy, have, semaphore, semaphore_of, stream, tools, wait_for,
 };
 
 #[test]
@@ -30,9 +30,9 @@ fn both_record_the_same_of_the_same_hits() {
     // attached shows in a probe of its own. The program fires when `more__types` is enabled, which comes last.
     let attached = |probe: &str| semaphore(target.pid(), semaphore_of(&app.path, probe)) == 1;
     let bcc = tracer("bcc", &["e2e:t*", "other*:*"]);
-    wait_for("bcc", || attached("types"));
+    wait_for("bcc", || attached("e2e:types"));
     let embedded = tracer("embedded", &["e2e:t*", "other*:*", "e2e:hit"]);
-    wait_for("the embedded back end", || attached("hit"));
+    wait_for("the embedded back end", || attached("e2e:hit"));
     let trigger = tracer("embedded", &["e2e:more-types"]);
     let (_, _, errors) = target.finish();
     assert_eq!(errors, "done\n");
@@ -52,12 +52,6 @@ fn both_record_the_same_of_the_same_hits() {
     assert_eq!(events[0].len(), 4);
     assert_eq!(events[0], events[1]);
     drop(trigger);
-}
-
-fn semaphore_of(path: &std::path::Path, probe: &str) -> u64 {
-    listed(path).iter().find(|p| p["probe"] == probe && p["provider"] == "e2e").unwrap()["semaphore"]
-        .as_u64()
-        .unwrap()
 }
 
 /// What a process has that was started just now: its file is mapped after the one who starts it goes on.

@@ -1,7 +1,7 @@
 //! What tracing costs, and what works here: `cost` and `doctor`.
 
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, lines, listed, semaphore, text, tools,
+    Fixture, Mode, Need, Process, attach, command, copy, have, lines, semaphore, semaphore_of, text, tools,
     wait_for,
 };
 
@@ -34,8 +34,7 @@ fn what_is_over_its_budget_is_detached() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let address =
-        listed(&app.path).iter().find(|p| p["probe"] == "hit").unwrap()["semaphore"].as_u64().unwrap();
+    let address = semaphore_of(&app.path, "e2e:hit");
     let target = Process::start(command(&app.path).args(["-per", "200000000", "-linger", "20s"]));
     let pid = target.pid().to_string();
     let cost = Process::start(command(tools().join("usdt-attach")).args([

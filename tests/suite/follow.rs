@@ -7,8 +7,8 @@ use std::time::Duration;
 use usdt_attach::follow::Follower;
 use usdt_attach::target::Target;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, attach, command, copy, have, listed, semaphore, stdout, stream, text,
-    tools, wait_for,
+    Copy, Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of, stdout, stream,
+    text, tools, wait_for,
 };
 
 const SIGINT: i32 = 2;
@@ -226,11 +226,7 @@ fn everything_present_and_future() {
         (copy(&Fixture::get("pairs", Mode::Sealed)), copy(&Fixture::get("pairs", Mode::Stripped)));
     let start = |app: &Copy| Process::start(command(&app.path).args(["-per", "10", "-goroutines", "1"]));
     let present = start(&app);
-    let semaphore_at = |app: &Copy| {
-        let probes = listed(&app.path);
-        probes.iter().find(|p| p["probe"] == "end").unwrap()["semaphore"].as_u64().unwrap()
-    };
-    let (here, there) = (semaphore_at(&app), semaphore_at(&later));
+    let (here, there) = (semaphore_of(&app.path, "ops:end"), semaphore_of(&later.path, "ops:end"));
     wait_for("the first", || {
         std::fs::read_link(format!("/proc/{}/exe", present.pid())).is_ok_and(|e| e == app.path)
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, listed, semaphore, stream, text, tools,
+    Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of, stream, text, tools,
     wait_for,
 };
 
@@ -15,8 +15,7 @@ fn tracer(args: &[&str]) -> Process {
 
 /// A process that waits for a probe other than the one the test attaches to.
 fn waiting(app: &std::path::Path) -> (Process, u64) {
-    let probe = listed(app).into_iter().find(|p| p["probe"] == "nothing").unwrap();
-    (Process::start(&mut command(app)), probe["semaphore"].as_u64().unwrap())
+    (Process::start(&mut command(app)), semaphore_of(app, "e2e:nothing"))
 }
 
 #[test]

@@ -6,8 +6,9 @@ use crate::semver::LIBRARIES;
 use crate::setup;
 use std::process::Command;
 
-/// Go releases whose method tables and calls the ready-made packages build on; those of docs/compatibility.md.
-const GO: [&str; 7] = ["1.21.13", "1.22.12", "1.23.12", "1.24.13", "1.25.5", "1.26.8", "1.27.3"];
+/// Those of the matrix.
+#[path = "../../tests/src/matrix/releases.rs"]
+mod releases;
 
 /// As `Cargo.toml` says it.
 const OLDEST_RUST: &str = "1.88.0";
@@ -79,7 +80,7 @@ fn oldest_dependencies() -> Outcome {
 /// The ready-made packages pass their tests with every Go release, plain and with the race detector.
 fn go_releases() -> Outcome {
     let tools = setup::run()?;
-    for release in GO {
+    for release in releases::RELEASES {
         // Allocations are not counted under the race detector, which makes pools forget at random.
         for args in [&["test", "./..."][..], &["test", "-race", "-skip=Off", "./..."]] {
             let mut test = tools.go("go", args);

@@ -4,6 +4,7 @@ package relay
 
 import (
 	"reflect"
+	"runtime"
 	"unsafe"
 )
 
@@ -26,6 +27,19 @@ type table struct {
 	code    [0]uintptr
 }
 
+// head is so many words in front of the methods.
+const head = int(unsafe.Offsetof(table{}.code) / unsafe.Sizeof(uintptr(0)))
+
+// copied is the method table, with so many methods.
+func (v *value) copied(methods int) []uintptr {
+	return append([]uintptr(nil), unsafe.Slice((*uintptr)(unsafe.Pointer(v.table)), head+methods)...)
+}
+
+// use takes another table, which has to live as long as the value.
+func (v *value) use(words []uintptr) {
+	v.table = (*table)(unsafe.Pointer(&words[0]))
+}
+
 // Table makes wrappers of one type pass calls on by jumps.
 type Table[I any] struct {
 	// words is the method table, nil where there are no jumps.
@@ -41,14 +55,12 @@ func Of[I any](wrapper I, methods ...uintptr) Table[I] {
 	if !works || face.NumMethod() < len(methods) || len(methods) > len(jumps) {
 		return out
 	}
-	const head = unsafe.Offsetof(table{}.code) / unsafe.Sizeof(uintptr(0))
-	own := (*value)(unsafe.Pointer(&wrapper)).table
-	words := append([]uintptr(nil), unsafe.Slice((*uintptr)(unsafe.Pointer(own)), int(head)+face.NumMethod())...)
+	words := (*value)(unsafe.Pointer(&wrapper)).copied(face.NumMethod())
 	for i, method := range methods {
-		if words[int(head)+i] != method {
+		if words[head+i] != method {
 			return out
 		}
-		words[int(head)+i] = jumps[i]
+		words[head+i] = jumps[i]
 	}
 	out.words = words
 	return out
@@ -65,7 +77,7 @@ func (t *Table[I]) Gate(method int, first, second *uint16) Gate {
 // Wrapped is the wrapper, with jumps where they are possible. The table has to live as long as the program.
 func (t *Table[I]) Wrapped(wrapper I) I {
 	if t.words != nil {
-		(*value)(unsafe.Pointer(&wrapper)).table = (*table)(unsafe.Pointer(&t.words[0]))
+		(*value)(unsafe.Pointer(&wrapper)).use(t.words)
 	}
 	return wrapper
 }
@@ -93,10 +105,8 @@ var works = tried()
 
 type tester interface{ try(*int) int }
 
-type trial struct {
-	next  tester
-	gates [2]Gate
-}
+// trial has a size: values without one may share an address.
+type trial struct{ _ int }
 
 func (t *trial) try(*int) int { return 0 }
 
@@ -104,12 +114,16 @@ func tried() bool {
 	one := &trial{}
 	var wrapper tester = one
 	own := (*value)(unsafe.Pointer(&wrapper))
-	code := (*[4]uintptr)(unsafe.Pointer(own.table))
-	if own.pointer != unsafe.Pointer(one) || code[3] != Code((*trial).try) {
+	if own.pointer != unsafe.Pointer(one) {
 		return false
 	}
-	copied := *code
-	copied[3] = noteAt
-	own.table = (*table)(unsafe.Pointer(&copied))
-	return wrapper.try(new(int)) == 0 && noted == uintptr(unsafe.Pointer(one))
+	words := own.copied(1)
+	if words[head] != Code((*trial).try) {
+		return false
+	}
+	words[head] = noteAt
+	own.use(words)
+	worked := wrapper.try(new(int)) == 0 && noted == uintptr(unsafe.Pointer(one))
+	runtime.KeepAlive(words)
+	return worked
 }

@@ -3,16 +3,15 @@
 
 mod build;
 mod consumer;
+mod releases;
 mod report;
 
 use build::{Built, Kind, Seal};
 use consumer::Consumer;
+use releases::RELEASES;
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Mutex;
-
-/// Releases, the newest of each minor version that was there when this was written.
-const RELEASES: [&str; 7] = ["1.21.13", "1.22.12", "1.23.12", "1.24.13", "1.25.5", "1.26.8", "1.27.3"];
 
 /// One of everything.
 type Cell = (String, Kind, Seal, Consumer);

@@ -2,7 +2,7 @@
 
 use super::*;
 use std::path::PathBuf;
-use usdt_e2e::{Need, attach, have, listed, semaphore, text};
+use usdt_e2e::{Need, attach, have, semaphore, semaphore_of, text};
 
 /// As a service on a host: it waits for programs, follows them, lets go of files that nobody runs any more, and what those
 /// have counted stays counted.
@@ -27,8 +27,7 @@ fn an_agent_survives_what_it_watches() {
     let (mut expected, mut copies) = (0.0, Vec::new());
     for _ in 0..2 {
         let (app, target) = operating();
-        let probes = listed(&app.path);
-        let address = probes.iter().find(|p| p["probe"] == "begin").unwrap()["semaphore"].as_u64().unwrap();
+        let address = semaphore_of(&app.path, "ops:begin");
         let operate = |target: &Process| {
             wait_for("the agent", || semaphore(target.pid(), address) == 1);
             target.signal(SIGINT);
@@ -85,9 +84,7 @@ fn an_agent_runs_with_the_capabilities_of_its_unit() {
             .args(["agent", "--config", &config]),
     );
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
-    target.signal(SIGINT);
-    let total = || metric(&get(port, "/metrics"), "all_total").get("").copied().unwrap_or(0.0);
-    wait_for("all operations", || total() >= BEGUN as f64);
+    counts_all_operations(&target, port);
     let (status, _, errors) = agent.interrupt();
     assert!(status.success(), "{errors}");
 }
@@ -103,6 +100,13 @@ fn systemd_takes_the_unit() {
     let unit = write(folder.path(), "usdt-attach.service", &unit);
     let out = command("systemd-analyze").args(["verify", "--man=no", &unit]).output().unwrap();
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
+}
+
+/// Has the program operate; the metric `all` gets there.
+fn counts_all_operations(target: &Process, port: u16) {
+    target.signal(SIGINT);
+    let total = || metric(&get(port, "/metrics"), "all_total").get("").copied().unwrap_or(0.0);
+    wait_for("all operations", || total() >= BEGUN as f64);
 }
 
 /// Containers of a test, with images of its own; where there is no engine that starts any, none.
@@ -171,12 +175,9 @@ fn an_agent_runs_in_its_image() {
     let config = format!("--volume={config}:/etc/usdt-attach/agent.toml:ro");
     let agent = Process::start(&mut podman.run(&[], &[options, &[&config, "--name=agent"]].concat()));
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
-    let probes = listed(&app.path);
-    let address = probes.iter().find(|p| p["probe"] == "begin").unwrap()["semaphore"].as_u64().unwrap();
+    let address = semaphore_of(&app.path, "ops:begin");
     wait_for("the agent", || semaphore(target.pid(), address) == 1);
-    target.signal(SIGINT);
-    let total = || metric(&get(port, "/metrics"), "all_total").get("").copied().unwrap_or(0.0);
-    wait_for("all operations", || total() >= BEGUN as f64);
+    counts_all_operations(&target, port);
     stdout(&mut podman.command(&["stop", "--time=10", "agent"]));
     let (status, _, errors) = agent.finish();
     assert!(status.success() && errors.contains(" 0 dropped"), "{errors}");

@@ -92,13 +92,3 @@ fn validate(schema: &str, document: &str) {
     let script = "import json, sys, jsonschema; jsonschema.validate(json.load(open(sys.argv[2])), json.load(open(sys.argv[1])))";
     stdout(Command::new("/usr/bin/python3").args(["-c", script, schema, document]));
 }
-
-/// An exporter of a program's operations for Prometheus, and its port.
-fn endpoint(app: &Copy, target: &Process) -> (Process, u16) {
-    let port = free_port();
-    let config = format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n{}", entries());
-    let config = write(app.folder.path(), "export.toml", &config);
-    let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
-    wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
-    (exporter, port)
-}

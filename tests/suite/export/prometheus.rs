@@ -84,6 +84,16 @@ fn prometheus_keeps_native_histograms() {
     prometheus.process.interrupt();
 }
 
+/// An exporter of a program's operations for Prometheus, and its port.
+fn endpoint(app: &Copy, target: &Process) -> (Process, u16) {
+    let port = free_port();
+    let config = format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n{}", entries());
+    let config = write(app.folder.path(), "export.toml", &config);
+    let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
+    wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
+    (exporter, port)
+}
+
 /// A Prometheus that scrapes an endpoint.
 struct Prometheus {
     process: Process,

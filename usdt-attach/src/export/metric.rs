@@ -96,21 +96,26 @@ impl Unit {
         value as f64 / f64::from(self.parts())
     }
 
+    /// Whether it is exported in seconds.
+    fn is_time(self) -> bool {
+        matches!(self, Unit::Ns | Unit::Us | Unit::Ms | Unit::S)
+    }
+
     /// What it is called in names of metrics.
     pub(super) fn suffix(self) -> &'static str {
         match self {
-            Unit::Ns | Unit::Us | Unit::Ms | Unit::S => "_seconds",
+            _ if self.is_time() => "_seconds",
             Unit::Bytes => "_bytes",
-            Unit::None => "",
+            _ => "",
         }
     }
 
     /// UCUM's code, as OpenTelemetry has it.
     pub(super) fn code(self) -> &'static str {
         match self {
-            Unit::Ns | Unit::Us | Unit::Ms | Unit::S => "s",
+            _ if self.is_time() => "s",
             Unit::Bytes => "By",
-            Unit::None => "1",
+            _ => "1",
         }
     }
 
@@ -157,10 +162,9 @@ pub(super) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
 fn sizes(histogram: &Histogram, unit: Unit) -> Measured {
     let bucketing = histogram.buckets;
     let count = |index: usize| histogram.counts.get(index).copied().unwrap_or(0);
-    let times = unit.suffix() == "_seconds";
-    let core = if times { SECONDS } else { OTHERS };
+    let core = if unit.is_time() { SECONDS } else { OTHERS };
     let always = |index: usize| match bucketing.exponent(index) {
-        Some((Ordering::Equal, _)) => !times,
+        Some((Ordering::Equal, _)) => !unit.is_time(),
         Some((side, exponent)) => side.is_gt() && core.contains(&exponent),
         None => matches!(bucketing, Buckets::Linear { .. }),
     };

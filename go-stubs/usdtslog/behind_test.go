@@ -1,5 +1,3 @@
-//go:build gc && (amd64 || arm64)
-
 package usdtslog
 
 import (
