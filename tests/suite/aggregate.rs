@@ -3,24 +3,22 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::BufRead;
-use usdt_attach::aggregate::{Histogram, Key, Row, Total};
-use usdt_attach::backend::Choice;
+use usdt_attach::backend::BackendKind;
+use usdt_attach::discover::select::Glob;
+use usdt_attach::discover::{self, select};
+use usdt_attach::event::counts::{Histogram, Key, Row, Total};
 use usdt_attach::filter::{Filter, Subject};
-use usdt_attach::plan::{Options, Plan, Scale, Work};
-use usdt_attach::select::Glob;
+use usdt_attach::plan::{self, Options, Plan, Scale};
 use usdt_attach::session::{Mechanism, Session, Summary, Unpaired};
-use usdt_attach::{discover, select};
 use usdt_e2e::{Fixture, Mode, Need, Process, attach, command, copy, have, lines, text, tools};
 
-const BACKENDS: [Choice; 2] = [Choice::Embedded, Choice::Bcc];
+const BACKENDS: [BackendKind; 2] = [BackendKind::Embedded, BackendKind::Bcc];
 
-fn start(pid: u32, globs: &[&str], options: Options, backend: Choice) -> Session {
+fn start(pid: u32, globs: &[&str], options: Options, backend: BackendKind) -> Session {
     let found = discover::process(pid).unwrap();
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let chosen = select::select(&found, &globs).unwrap();
-    let optimisation = usdt_attach::optimisation();
-    let (plan, warnings) =
-        Plan::new(&chosen, &Options { pids: Some(vec![pid]), optimisation, ..options }).unwrap();
+    let (plan, warnings) = Plan::new(&chosen, &Options { pids: Some(vec![pid]), ..options }).unwrap();
     assert_eq!(warnings, [""; 0]);
     Session::start(plan, &*backend.backend(Mechanism::Auto).unwrap()).unwrap()
 }
@@ -110,12 +108,12 @@ fn filters() {
         for (filter, expected) in cases {
             for backend in BACKENDS {
                 let options = Options {
-                    work: Work::Count { by: Vec::new() },
+                    mode: plan::Mode::Count { by: Vec::new() },
                     filter: Some(Filter::parse(filter).unwrap()),
                     ..Options::default()
                 };
                 // libbcc takes most of a second for each: every fifth is enough to tell it from the other.
-                if backend == Choice::Bcc && !sessions.len().is_multiple_of(5) {
+                if backend == BackendKind::Bcc && !sessions.len().is_multiple_of(5) {
                     continue;
                 }
                 let session = start(target.pid(), &[probe], options, backend);
@@ -159,9 +157,12 @@ fn counts_and_histograms() {
         return;
     }
     let (_app, mut target) = target("hits", &["-per", "1000", "-goroutines", "3", "-signal"]);
-    let count_by = |names: &[&str]| Work::Count { by: subjects(names) };
-    let of =
-        |value: &str, scale, by: &[&str]| Work::Histogram { value: subject(value), scale, by: subjects(by) };
+    let count_by = |names: &[&str]| plan::Mode::Count { by: subjects(names) };
+    let of = |value: &str, scale, by: &[&str]| plan::Mode::Histogram {
+        value: subject(value),
+        scale,
+        by: subjects(by),
+    };
     let works = [
         count_by(&[]),
         count_by(&["text"]),
@@ -178,14 +179,14 @@ fn counts_and_histograms() {
         .into_iter()
         .map(|work| {
             let [one, other] = BACKENDS.map(|backend| {
-                let options = Options { work: work.clone(), ..Options::default() };
+                let options = Options { mode: work.clone(), ..Options::default() };
                 start(target.pid(), &["e2e:hit"], options, backend)
             });
             (one, other)
         })
         .collect();
-    let few = Options { work: count_by(&["text"]), entries: 7, ..Options::default() };
-    let few = start(target.pid(), &["e2e:hit"], few, Choice::Embedded);
+    let few = Options { mode: count_by(&["text"]), entries: 7, ..Options::default() };
+    let few = start(target.pid(), &["e2e:hit"], few, BackendKind::Embedded);
     target.signal(2);
     assert!(target.0.wait().unwrap().success());
     let mut all = Vec::new();
@@ -274,10 +275,12 @@ fn keys_of_every_type() {
     let texts = ["cstring", "data", "err"];
     let sessions: Vec<[Session; 3]> = BACKENDS
         .map(|backend| {
-            let count =
-                |names: &[&str]| Options { work: Work::Count { by: subjects(names) }, ..Options::default() };
+            let count = |names: &[&str]| Options {
+                mode: plan::Mode::Count { by: subjects(names) },
+                ..Options::default()
+            };
             let signed = Options {
-                work: Work::Histogram {
+                mode: plan::Mode::Histogram {
                     value: subject("i64"),
                     scale: Scale::Log2,
                     by: subjects(&["i8", "u32"]),
@@ -342,7 +345,7 @@ fn times_between_two_probes() {
     let (_app, mut target) = target("pairs", &[]);
     let mut ready = String::new();
     std::io::BufReader::new(target.0.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
-    let work = |key: Option<&str>, by: &[&str]| Work::Latency {
+    let work = |key: Option<&str>, by: &[&str]| plan::Mode::Latency {
         start: Glob::new("ops:begin"),
         end: Glob::new("ops:end"),
         key: key.map(subject),
@@ -359,7 +362,7 @@ fn times_between_two_probes() {
         .iter()
         .map(|work| {
             BACKENDS.map(|backend| {
-                let options = Options { work: work.clone(), ..Options::default() };
+                let options = Options { mode: work.clone(), ..Options::default() };
                 start(target.pid(), &["ops:*"], options, backend)
             })
         })
@@ -417,7 +420,7 @@ fn samples_and_rates() {
     }
     let (_app, mut target) = target("hits", &["-per", "50000", "-goroutines", "4", "-signal"]);
     let sessions = BACKENDS.map(|backend| {
-        let options = || Options { work: Work::Count { by: Vec::new() }, ..Options::default() };
+        let options = || Options { mode: plan::Mode::Count { by: Vec::new() }, ..Options::default() };
         let sample = Options { sample: Some(100), ..options() };
         let rate = Options { rate: Some(50), ..options() };
         [sample, rate].map(|options| start(target.pid(), &["e2e:hit"], options, backend))
@@ -435,7 +438,7 @@ fn samples_and_rates() {
         assert!((1500..2500).contains(&sample.delivered), "{sample:?} by {backend:?}");
         assert!(rate.delivered >= 50, "{rate:?}");
         // Without fetching atomics, hits on two CPUs may pass together.
-        let slack = if *backend == Choice::Bcc { 2 } else { 1 };
+        let slack = if *backend == BackendKind::Bcc { 2 } else { 1 };
         assert!(rate.delivered <= 50 * seconds * slack, "{rate:?} in {seconds} s by {backend:?}");
     }
 }

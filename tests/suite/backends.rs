@@ -4,12 +4,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use usdt_attach::backend::Choice;
-use usdt_attach::discover::Found;
+use usdt_attach::backend::BackendKind;
+use usdt_attach::discover::ScannedObject;
+use usdt_attach::discover::{self, select};
 use usdt_attach::event::Value;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Mechanism, Session, Summary};
-use usdt_attach::{discover, select};
 use usdt_e2e::{
     Fixture, Mode, Need, Process, command, copy, have, semaphore, semaphore_of, stream, tools, wait_for,
 };
@@ -55,7 +55,7 @@ fn both_record_the_same_of_the_same_hits() {
 }
 
 /// What a process has that was started just now: its file is mapped after the one who starts it goes on.
-fn probes_of(target: &Process) -> Vec<Found> {
+fn probes_of(target: &Process) -> Vec<ScannedObject> {
     let mut found = Vec::new();
     wait_for("its probes", || {
         found = discover::process(target.pid()).unwrap();
@@ -65,7 +65,7 @@ fn probes_of(target: &Process) -> Vec<Found> {
 }
 
 /// Traces all types with one back end and mechanism through the library; the raw arguments of every event.
-fn record(choice: Choice, mechanism: Mechanism) -> Vec<String> {
+fn record(choice: BackendKind, mechanism: Mechanism) -> Vec<String> {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     // Perf events are attached one after the other, and enable probes before they do.
     let settle = if mechanism == Mechanism::Auto { "0s" } else { "200ms" };
@@ -75,11 +75,7 @@ fn record(choice: Choice, mechanism: Mechanism) -> Vec<String> {
     }
     let target = Process::start(program.args(["-types", "-all"]));
     let chosen = select::select(&probes_of(&target), &["*:*".to_owned()]).unwrap();
-    let options = Options {
-        pids: Some(vec![target.pid()]),
-        optimisation: usdt_attach::optimisation(),
-        ..Options::default()
-    };
+    let options = Options { pids: Some(vec![target.pid()]), ..Options::default() };
     let (plan, warnings) = Plan::new(&chosen, &options).unwrap();
     assert_eq!(warnings, [""; 0]);
     let mut session = Session::start(plan, &*choice.backend(mechanism).unwrap()).unwrap();
@@ -112,8 +108,8 @@ fn record(choice: Choice, mechanism: Mechanism) -> Vec<String> {
 fn perf_events_serve_kernels_without_multi_links() {
     if have(&[Need::Bpf]) {
         assert_eq!(
-            record(Choice::Embedded, Mechanism::PerfEvents),
-            record(Choice::Embedded, Mechanism::Auto)
+            record(BackendKind::Embedded, Mechanism::PerfEvents),
+            record(BackendKind::Embedded, Mechanism::Auto)
         );
     }
 }
@@ -121,24 +117,28 @@ fn perf_events_serve_kernels_without_multi_links() {
 #[test]
 fn programs_that_know_their_site_serve_kernels_without_cookies() {
     if have(&[Need::Bpf, Need::Bcc]) {
-        let usual = record(Choice::Embedded, Mechanism::Auto);
-        assert_eq!(record(Choice::Embedded, Mechanism::Separate), usual);
-        assert_eq!(record(Choice::Bcc, Mechanism::Separate), usual);
-        assert_eq!(record(Choice::Embedded, Mechanism::PerfBuffer), usual);
-        assert_eq!(record(Choice::Bcc, Mechanism::PerfBuffer), usual);
+        let usual = record(BackendKind::Embedded, Mechanism::Auto);
+        assert_eq!(record(BackendKind::Embedded, Mechanism::ProgramPerSite), usual);
+        assert_eq!(record(BackendKind::Bcc, Mechanism::ProgramPerSite), usual);
+        assert_eq!(record(BackendKind::Embedded, Mechanism::PerfBuffer), usual);
+        assert_eq!(record(BackendKind::Bcc, Mechanism::PerfBuffer), usual);
     }
 }
 
 #[test]
 fn bcc_programs_load_and_attach_by_our_own_means() {
     if have(&[Need::Bpf, Need::Bcc]) {
-        assert_eq!(record(Choice::Bcc, Mechanism::Auto), record(Choice::Embedded, Mechanism::Auto));
+        assert_eq!(record(BackendKind::Bcc, Mechanism::Auto), record(BackendKind::Embedded, Mechanism::Auto));
     }
 }
 
 /// Eight goroutines fire as fast as they can while this reads, also as on a kernel that has nothing but perf buffers.
 /// Returns the number of events, once each goroutine's have been in order, and the account.
-fn fast_as_they_can((choice, mechanism): (Choice, Mechanism), per: u64, options: &Options) -> (u64, Summary) {
+fn fast_as_they_can(
+    (choice, mechanism): (BackendKind, Mechanism),
+    per: u64,
+    options: &Options,
+) -> (u64, Summary) {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let per = per.to_string();
     // Perf events count a semaphore before they run its program: it waits for that of the next probe.
@@ -188,7 +188,7 @@ fn perf_buffers_keep_the_order_and_the_account() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
-    for choice in [Choice::Embedded, Choice::Bcc] {
+    for choice in [BackendKind::Embedded, BackendKind::Bcc] {
         let by = (choice, Mechanism::PerfBuffer);
         let (events, summary) = fast_as_they_can(by, 20_000, &tight());
         assert_eq!((events, summary.hits), (summary.delivered, 160_000));
@@ -198,7 +198,7 @@ fn perf_buffers_keep_the_order_and_the_account() {
         let (events, summary) = fast_as_they_can(by, 1000, &limited);
         assert_eq!((events, summary.delivered), (100, 100));
     }
-    let by = (Choice::Embedded, Mechanism::PerfBuffer);
+    let by = (BackendKind::Embedded, Mechanism::PerfBuffer);
     let (events, summary) = fast_as_they_can(by, 1500, &Options::default());
     assert_eq!((events, summary.hits, summary.dropped), (12_000, 12_000, 0));
     let seldom = Options { rate: Some(50), ..Options::default() };
@@ -216,8 +216,8 @@ fn queues_and_ring_buffers_keep_the_order_and_the_account() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    for mechanism in [Mechanism::Auto, Mechanism::Separate] {
-        let by = (Choice::Embedded, mechanism);
+    for mechanism in [Mechanism::Auto, Mechanism::ProgramPerSite] {
+        let by = (BackendKind::Embedded, mechanism);
         // Short ones, too: they end with their text.
         for options in [tight(), Options { buffer: 4096, ..Options::default() }] {
             let (events, summary) = fast_as_they_can(by, 20_000, &options);
@@ -245,7 +245,8 @@ fn a_queue_calls_its_reader_when_it_is_half_full() {
     // A record has some 100 bytes: so many fill the buffer three times.
     let options = Options { pids: Some(vec![target.pid()]), buffer: 1 << 14, ..Options::default() };
     let (plan, _) = Plan::new(&chosen, &options).unwrap();
-    let mut session = Session::start(plan, &*Choice::Embedded.backend(Mechanism::Auto).unwrap()).unwrap();
+    let mut session =
+        Session::start(plan, &*BackendKind::Embedded.backend(Mechanism::Auto).unwrap()).unwrap();
     let called = || {
         let fd = session.fd().unwrap();
         let mut fds = [PollFd::new(&fd, PollFlags::IN)];

@@ -276,7 +276,7 @@ fn commands_in_the_book_are_commands_of_the_tools() {
                 let line = line.split("  #").next().unwrap_or_default();
                 let words = words(line);
                 let command = match words.first().map(String::as_str) {
-                    Some("usdt-attach") => usdt_attach::cli::command(),
+                    Some("usdt-attach") => usdt_attach_cli::commands::command(),
                     Some("usdt-gen") => usdt_gen::cli::command(),
                     _ => continue,
                 };

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use usdt_attach::follow::Follower;
 use usdt_attach::target::Target;
+use usdt_attach::target::follow::Follower;
 use usdt_e2e::{
     Copy, Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of, stdout, stream,
     text, tools, wait_for,
@@ -305,7 +305,7 @@ fn what_comes_before_anybody_tells_is_found() {
     target.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
     target.wait_until_it_runs(&app.path);
     let mut follower = Follower::new(&Target::Pids(vec![target.pid()]), &found);
-    let new = follower.look().unwrap();
+    let new = follower.poll_new_objects().unwrap();
     assert!(new.iter().any(|f| f.object.path == app.path), "{new:?}");
-    assert!(follower.look().unwrap().is_empty());
+    assert!(follower.poll_new_objects().unwrap().is_empty());
 }

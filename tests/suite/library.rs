@@ -1,14 +1,14 @@
 //! The library as agents embed it: the examples, and the back end that needs no kernel.
 
 use std::collections::BTreeMap;
-use usdt_attach::aggregate::{Key, Total};
 use usdt_attach::backend::simulated::{Hit, Simulated};
+use usdt_attach::discover;
+use usdt_attach::discover::select::{Glob, select};
 use usdt_attach::event::Value;
+use usdt_attach::event::counts::{Key, Total};
 use usdt_attach::filter::{Filter, Subject};
-use usdt_attach::plan::{Options, Plan, Scale, Work};
-use usdt_attach::select::{Glob, select};
+use usdt_attach::plan::{self, Options, Plan, Scale};
 use usdt_attach::session::{Session, Unpaired};
-use usdt_attach::{discover, plan};
 use usdt_e2e::{Fixture, Mode, Need, Process, command, copy, have, tools};
 
 #[test]
@@ -103,14 +103,15 @@ fn plans_without_a_kernel() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn times_without_a_kernel() {
-    let work = Work::Latency {
+    let work = plan::Mode::Latency {
         start: Glob::new("ops:begin"),
         end: Glob::new("ops:end"),
         key: None,
         by: vec![Subject::parse("kind").unwrap()],
         scale: Scale::Log2,
     };
-    let (session, backend, sites) = session("pairs", &["ops:*"], &Options { work, ..Options::default() });
+    let (session, backend, sites) =
+        session("pairs", &["ops:*"], &Options { mode: work, ..Options::default() });
     let site = |name: &str| sites.iter().find(|(n, _)| n == name).unwrap().1;
     let at = |hit: Hit, time_ns| backend.hit(&Hit { time_ns, ..hit });
     let begin = |goid, kind: &str| hit(site("begin"), goid, &[1, u64::MAX, kind.len() as u64], kind);
@@ -140,8 +141,8 @@ fn times_without_a_kernel() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn spans_without_a_kernel() {
-    use usdt_attach::export::config;
-    use usdt_attach::export::span::{Attribute, Pairing};
+    use usdt_export::config;
+    use usdt_export::span::{Attribute, Pairing};
     const LIMIT: usize = 8;
     const MICRO: u64 = 1000;
     let entry = config::Span {

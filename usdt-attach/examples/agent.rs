@@ -1,22 +1,21 @@
 //! An agent in a plain loop: `agent PID [GLOB…]` prints what the process's probes say until it ends.
 
 use std::time::Duration;
-use usdt_attach::backend::Choice;
+use usdt_attach::backend::BackendKind;
+use usdt_attach::discover::{self, select};
 use usdt_attach::error::Result;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Mechanism, Session};
 use usdt_attach::target::Target;
-use usdt_attach::{discover, select};
 
 fn run(pid: u32, globs: &[String]) -> Result<()> {
     let target = Target::Pids(vec![pid]);
     let found = target.resolve(true)?;
     let chosen = select::select(&found.found, globs)?;
-    let options =
-        Options { pids: found.pids, optimisation: usdt_attach::optimisation(), ..Options::default() };
+    let options = Options { pids: found.pids, ..Options::default() };
     let (plan, warnings) = Plan::new(&chosen, &options)?;
     warnings.iter().for_each(|warning| eprintln!("{warning}"));
-    let mut session = Session::start(plan, &*Choice::Embedded.backend(Mechanism::Auto)?)?;
+    let mut session = Session::start(plan, &*BackendKind::Embedded.backend(Mechanism::Auto)?)?;
     while discover::process::is_alive(pid) {
         drain(&mut session)?;
         // Nobody is woken for an event: a few milliseconds of them are read at once.

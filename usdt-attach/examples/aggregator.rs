@@ -2,11 +2,11 @@
 //! records, without making a value of anything else in them.
 
 use std::time::Duration;
-use usdt_attach::backend::Choice;
+use usdt_attach::backend::BackendKind;
 use usdt_attach::discover;
+use usdt_attach::discover::select::select;
 use usdt_attach::error::{Error, Result};
-use usdt_attach::plan::{Action, Options, Plan, Word};
-use usdt_attach::select::select;
+use usdt_attach::plan::{Action, ArgSlot, Options, Plan};
 use usdt_attach::session::{Mechanism, Session};
 
 /// Welford's method: one pass, and no large sums.
@@ -28,11 +28,10 @@ impl Moments {
 
 fn run(pid: u32, probe: &str, name: &str) -> Result<()> {
     let chosen = select(&discover::process(pid)?, &[probe.to_owned()])?;
-    let options =
-        Options { pids: Some(vec![pid]), optimisation: usdt_attach::optimisation(), ..Options::default() };
+    let options = Options { pids: Some(vec![pid]), ..Options::default() };
     let (plan, _) = Plan::new(&chosen, &options)?;
     // Where the argument is in the records of each site, by the number that every record begins with.
-    let words: Vec<Option<Word>> = plan
+    let words: Vec<Option<ArgSlot>> = plan
         .sites()
         .iter()
         .map(|site| match &plan.handlers.get(site.handler as usize)?.action {
@@ -43,7 +42,7 @@ fn run(pid: u32, probe: &str, name: &str) -> Result<()> {
     if words.iter().all(Option::is_none) {
         return Err(Error::Usage(format!("{probe} has no argument `{name}`")));
     }
-    let mut session = Session::start(plan, &*Choice::Embedded.backend(Mechanism::Auto)?)?;
+    let mut session = Session::start(plan, &*BackendKind::Embedded.backend(Mechanism::Auto)?)?;
     let mut moments = Moments::default();
     let mut add = |record: &[u8]| {
         let site = record.first_chunk::<4>().map_or(0, |raw| u32::from_le_bytes(*raw));

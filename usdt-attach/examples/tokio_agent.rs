@@ -4,19 +4,18 @@
 
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
-use usdt_attach::backend::Choice;
+use usdt_attach::backend::BackendKind;
 use usdt_attach::discover;
+use usdt_attach::discover::select::select;
 use usdt_attach::error::Result;
 use usdt_attach::plan::{Options, Plan};
-use usdt_attach::select::select;
 use usdt_attach::session::{Mechanism, Session};
 
 fn start(pid: u32, globs: &[String]) -> Result<Session> {
     let chosen = select(&discover::process(pid)?, globs)?;
-    let options =
-        Options { pids: Some(vec![pid]), optimisation: usdt_attach::optimisation(), ..Options::default() };
+    let options = Options { pids: Some(vec![pid]), ..Options::default() };
     let (plan, _) = Plan::new(&chosen, &options)?;
-    Session::start(plan, &*Choice::Embedded.backend(Mechanism::Auto)?)
+    Session::start(plan, &*BackendKind::Embedded.backend(Mechanism::Auto)?)
 }
 
 async fn run(pid: u32, globs: &[String]) -> std::result::Result<(), Box<dyn std::error::Error>> {

@@ -1,6 +1,6 @@
 //! The library's error: what went wrong, in a sentence that says what to do.
 
-use crate::privileges::Privileges;
+use crate::kernel::capabilities::Capabilities;
 use std::io;
 use std::path::PathBuf;
 
@@ -112,7 +112,7 @@ impl Error {
 
 fn hint(source: &io::Error) -> String {
     match source.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => format!("; {}", Privileges::own().way_out()),
+        Some(libc::EPERM | libc::EACCES) => format!("; {}", Capabilities::own().hint()),
         Some(libc::ENOSYS) => "; the kernel has no BPF (CONFIG_BPF_SYSCALL)".to_owned(),
         _ => String::new(),
     }

@@ -65,7 +65,7 @@ fn docs() -> Outcome {
 pub(crate) fn cargo(tools: &Tools, subcommand: &str, args: &[&str]) -> Command {
     let mut command = command("cargo", &[subcommand]);
     if tools.bcc {
-        command.args(["--features", "usdt-attach/bcc"]);
+        command.args(["--features", "usdt-attach-cli/bcc"]);
     }
     command.args(args);
     command
@@ -73,7 +73,11 @@ pub(crate) fn cargo(tools: &Tools, subcommand: &str, args: &[&str]) -> Command {
 
 /// Builds both tools as the tests use them.
 pub(crate) fn build(tools: &Tools) -> Outcome {
-    execute(&mut cargo(tools, "build", &["-p", "usdt-gen", "-p", "usdt-attach", "--bins", "--examples"]))
+    execute(&mut cargo(
+        tools,
+        "build",
+        &["-p", "usdt-gen", "-p", "usdt-attach", "-p", "usdt-attach-cli", "--bins", "--examples"],
+    ))
 }
 
 /// The Go side: formatted, vetted on every kind of platform, tested.

@@ -13,8 +13,11 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     generate(&tools)?;
     // Snapshots inside Rust sources and beside them.
     execute(
-        command("cargo", &["test", "--quiet", "-p", "usdt-gen", "-p", "usdt-attach"])
-            .env("INSTA_UPDATE", "always"),
+        command(
+            "cargo",
+            &["test", "--quiet", "-p", "usdt-gen", "-p", "usdt-attach", "-p", "usdt-attach-cli"],
+        )
+        .env("INSTA_UPDATE", "always"),
     )?;
     // What the command lines take.
     let mut count = check::cargo(&tools, "test", &["--quiet", "-p", "usdt-e2e", "--", "instructions"]);

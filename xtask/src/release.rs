@@ -54,7 +54,7 @@ impl Build {
         let programs = self.folder.join("target").join(&self.target).join("release");
         // Alone, so that features are those that each is installed with.
         self.cargo("build", &["--release", "-p", "usdt-gen"])?;
-        self.cargo("build", &["--release", "-p", "usdt-attach", "--features", "usdt-attach/static"])?;
+        self.cargo("build", &["--release", "-p", "usdt-attach-cli", "--features", "usdt-attach-cli/static"])?;
         for name in PROGRAMS {
             let program = programs.join(name);
             let headers = output(Command::new("readelf").arg("-lW").arg(&program))?;

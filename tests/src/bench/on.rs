@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 use usdt_attach::backend::simulated::{Hit, Simulated};
 use usdt_attach::event::Decoder;
-use usdt_attach::report::{json, text::Lines};
 use usdt_attach::session::Session;
+use usdt_attach_cli::output::{json, text::Lines};
 
 const ROUNDS: usize = 11;
 const HITS: u32 = 100_000;

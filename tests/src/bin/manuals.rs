@@ -9,7 +9,7 @@ fn main() -> io::Result<()> {
     let share = Path::new(&folder).join("usr/share");
     let man = share.join("man/man1");
     std::fs::create_dir_all(&man)?;
-    for command in [usdt_gen::cli::command(), usdt_attach::cli::command()] {
+    for command in [usdt_gen::cli::command(), usdt_attach_cli::commands::command()] {
         clap_mangen::generate_to(command.clone(), &man)?;
         for (shell, place) in [
             (Shell::Bash, "bash-completion/completions"),

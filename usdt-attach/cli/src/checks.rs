@@ -1,14 +1,14 @@
 //! What works on this machine, and what does not: found out by trying, never by comparing versions.
 
-use crate::backend::kernel::detect::{self, Features, MultiLinks};
-use crate::discover::Found;
-use crate::error::Error;
-use crate::plan::{Method, Optimisation, Options, Plan};
-use crate::privileges::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Privileges};
-use crate::select::Selected;
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use usdt_attach::discover::ScannedObject;
+use usdt_attach::discover::select::Selected;
+use usdt_attach::error::Error;
+use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Capabilities};
+use usdt_attach::kernel::detect::{self, Features, MultiLinks};
+use usdt_attach::plan::{Method, NopOptimization, Options, Plan};
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,7 +65,7 @@ const CAPABILITIES: [(u32, &str, &str); 3] = [
 ];
 
 fn privileges() -> Vec<Finding> {
-    let own = Privileges::own();
+    let own = Capabilities::own();
     let missing: Vec<String> = CAPABILITIES
         .iter()
         .filter(|(capability, ..)| !own.has(*capability))
@@ -104,7 +104,7 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
     if !features.bpf {
         let (detail, mend) = match &features.refusal {
             Some(Error::Refused { what, source }) if source.kind() == ErrorKind::PermissionDenied => {
-                (format!("{what}: {source}"), Privileges::own().way_out())
+                (format!("{what}: {source}"), Capabilities::own().hint())
             }
             Some(error) => (error.to_string(), "a kernel with CONFIG_BPF_SYSCALL has it"),
             None => ("not there".to_owned(), "a kernel with CONFIG_BPF_SYSCALL has it"),
@@ -174,15 +174,15 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         State::Degraded,
         "5.12",
     ));
-    out.push(match crate::optimisation() {
-        Optimisation::None => finding(
+    out.push(match NopOptimization::detect() {
+        NopOptimization::None => finding(
             "sites",
             State::Degraded,
             "every hit traps",
             Some("a kernel from 6.18 on calls instead, on x86-64"),
         ),
-        Optimisation::Nop5 => ok("sites", "hits on five-byte no-ops are calls, not traps"),
-        Optimisation::Nop10 => ok("sites", "hits on ten-byte no-ops are calls, not traps"),
+        NopOptimization::Nop5 => ok("sites", "hits on five-byte no-ops are calls, not traps"),
+        NopOptimization::Nop10 => ok("sites", "hits on ten-byte no-ops are calls, not traps"),
     });
     out.push(old(
         "exec",
@@ -197,7 +197,7 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
 
 #[cfg(feature = "bcc")]
 fn bcc() -> Finding {
-    match crate::backend::bcc::headers() {
+    match usdt_attach::backend::bcc::headers() {
         Ok(()) => ok("bcc", "with kernel headers"),
         Err(folder) => {
             let detail = format!("no kernel headers at {}", folder.display());
@@ -236,7 +236,7 @@ fn mounts() -> Vec<Finding> {
 }
 
 /// Looks at the probes of files: why some cannot be attached to, or only at a price.
-pub fn probes(found: &[Found]) -> Vec<Finding> {
+pub fn probes(found: &[ScannedObject]) -> Vec<Finding> {
     let mut out = Vec::new();
     for one in found {
         let path = one.object.path.display().to_string();
@@ -253,13 +253,13 @@ pub fn probes(found: &[Found]) -> Vec<Finding> {
             let name = probe.full_name();
             let selected =
                 Selected { object: Arc::clone(&one.object), probe: Arc::clone(probe), pids: Arc::from([]) };
-            let options = Options { optimisation: crate::optimisation(), ..Options::default() };
+            let options = Options { ..Options::default() };
             match Plan::new(&[selected], &options) {
                 Ok((plan, warnings)) if warnings.is_empty() => {
                     let site = plan.sites().first().map(|s| s.method);
                     if probe.generated
                         && site == Some(Method::Nop)
-                        && options.optimisation != Optimisation::None
+                        && options.nop_optimization != NopOptimization::None
                     {
                         out.push(finding(
                             &name,

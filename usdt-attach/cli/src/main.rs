@@ -1,5 +1,5 @@
-//! `usdt-attach`: see [`usdt_attach::cli`].
+//! The `usdt-attach` program: see the crate.
 
 fn main() {
-    std::process::exit(usdt_attach::cli::main());
+    std::process::exit(usdt_attach_cli::commands::main());
 }

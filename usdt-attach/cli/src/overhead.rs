@@ -3,14 +3,15 @@
 //! A hit costs what the kernel does to get to the program, which is measured on a site of this program's own, and
 //! what the program takes, which the kernel measures.
 
-use crate::backend::Backend;
-use crate::backend::kernel::{RunTimes, price};
-use crate::error::Result;
-use crate::plan::{Method, Options, Plan};
-use crate::select::Selected;
-use crate::session::Session;
 use serde::Serialize;
 use std::time::{Duration, Instant};
+use usdt_attach::backend::Backend;
+use usdt_attach::discover::select::Selected;
+use usdt_attach::error::Result;
+use usdt_attach::kernel::{BpfStatsGuard, measure_hit_cost};
+use usdt_attach::plan::NopOptimization;
+use usdt_attach::plan::{Method, Options, Plan};
+use usdt_attach::session::Session;
 
 /// Every probe of a target, each attached by itself.
 pub struct Cost {
@@ -18,7 +19,7 @@ pub struct Cost {
     started: Instant,
     /// Most of a CPU that a probe may take.
     budget: Option<f64>,
-    _times: RunTimes,
+    _times: BpfStatsGuard,
 }
 
 struct Watched {
@@ -69,7 +70,7 @@ impl Cost {
     ) -> Result<(Cost, Vec<String>)> {
         /// Many sessions have buffers; their records are thrown away.
         const BUFFER: u32 = 1 << 20;
-        let times = RunTimes::start()?;
+        let times = BpfStatsGuard::start()?;
         let options = Options { buffer: BUFFER, ..options.clone() };
         let mut names: Vec<(&str, &str)> = Vec::new();
         for one in selected {
@@ -100,7 +101,7 @@ impl Cost {
             let price = match prices.iter().find(|(m, _)| *m == method) {
                 Some((_, price)) => *price,
                 None => {
-                    let price = price(method)?;
+                    let price = measure_hit_cost(method)?;
                     prices.push((method, price));
                     price
                 }
@@ -150,7 +151,7 @@ impl Cost {
             let plan = probe.session.plan();
             let Some(name) = plan.probes.first() else { continue };
             let (method, sites) = (dearest(plan), plan.sites());
-            let best = crate::optimisation() == crate::plan::Optimisation::None;
+            let best = NopOptimization::detect() == NopOptimization::None;
             let remark = match method {
                 Method::SingleStep => Some("not on a no-op: every hit is single-stepped"),
                 Method::Nop if !best && sites.iter().any(|s| s.stub && s.method == Method::Nop) => {
@@ -186,8 +187,8 @@ impl Watched {
 /// The dearest way that a site of the plan is attached to.
 fn dearest(plan: &Plan) -> Method {
     let rank = |method: &Method| match method {
-        Method::OptimisedNop10 => 0,
-        Method::OptimisedNop5 => 1,
+        Method::OptimizedNop10 => 0,
+        Method::OptimizedNop5 => 1,
         Method::Nop => 2,
         Method::Push => 3,
         Method::Branch => 4,

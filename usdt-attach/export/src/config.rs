@@ -1,12 +1,13 @@
 //! What is exported, of whom and where to: one TOML file.
 
-use crate::filter::{Filter, Subject};
-use crate::{error, time};
+use crate::time;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use usdt_attach::error;
+use usdt_attach::filter::{Filter, Subject};
 
 /// The file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -79,7 +80,7 @@ impl TryFrom<String> for Time {
     type Error = String;
 
     fn try_from(text: String) -> Result<Time, String> {
-        match time::duration(&text) {
+        match time::parse_duration(&text) {
             Ok(time) if time >= Duration::from_millis(10) => Ok(Time(time)),
             Ok(_) => Err("at least 10ms".to_owned()),
             Err(problem) => Err(problem),
@@ -232,7 +233,7 @@ pub struct Span {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SpanKind {
-    /// Work inside the program.
+    /// Mode inside the program.
     #[default]
     Internal,
     /// A request that is answered.
@@ -265,7 +266,7 @@ impl Config {
     }
 
     /// What the types do not say.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let mut names = HashSet::new();
         let mut check =
             |entry: String, name: &Option<String>, filter: &Option<String>, subjects: Vec<&String>| {

@@ -1,34 +1,22 @@
-//! Exporting: what probes say, as metrics for Prometheus and as metrics and spans for OpenTelemetry collectors.
-//!
-//! `config` says what and whom; `job` carries out one entry of it; `metric` and `span` are what comes out, `prometheus` and `otlp`
-//! how it is written. An [`Exporter`] runs until it is told to stop: it follows its target, attaches to new files
-//! and detaches from those that nobody runs any more.
+//! The exporter: attaches, listens, follows its target, and runs until it is told to stop.
 
-mod account;
-pub mod config;
-mod job;
-pub mod metric;
-pub mod otlp;
-pub mod prometheus;
-mod protobuf;
-pub mod span;
-
-use crate::backend::Backend;
-use crate::discover::{self, Found, ObjectId};
-use crate::error::Result;
-use crate::follow::Follower;
-use crate::session::Summary;
-use crate::target::Target;
-use crate::time::now;
-use config::Config;
-use job::{Job, Scope, entries};
-use metric::{Family, Series};
-use prometheus::{Asked, Endpoint};
-use span::Span;
+use crate::config::Config;
+use crate::job::{Job, Scope, entries};
+use crate::metric::{Family, Series};
+use crate::prometheus::{Asked, Endpoint};
+use crate::span::Span;
+use crate::time::unix_nanos;
+use crate::{otlp, prometheus};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
+use usdt_attach::backend::Backend;
+use usdt_attach::discover::{self, ObjectId, ScannedObject};
+use usdt_attach::error::Result;
+use usdt_attach::session::Summary;
+use usdt_attach::target::Target;
+use usdt_attach::target::follow::Follower;
 
 /// What an exporter is told while it runs.
 #[derive(Debug)]
@@ -54,7 +42,7 @@ pub struct Settings {
     /// Processes to trace, where they are known one by one: the exporter ends with them.
     pub pids: Option<Vec<u32>>,
     /// What the target's files have now.
-    pub found: Vec<Found>,
+    pub found: Vec<ScannedObject>,
     /// Whether probes that are not there are waited for.
     pub patient: bool,
     /// When to end.
@@ -78,15 +66,15 @@ pub struct Exporter<'a> {
     settings: Settings,
     backend: &'a dyn Backend,
     say: &'a mut dyn FnMut(String),
-    jobs: Vec<Job>,
+    pub(crate) jobs: Vec<Job>,
     follower: Option<Follower>,
     inbox: Receiver<Message>,
     outbox: Sender<Message>,
     endpoint: Option<Endpoint>,
-    sender: Option<otlp::Sender>,
+    pub(crate) sender: Option<otlp::Sender>,
     queue: Vec<Span>,
     /// Spans that were not put into the queue, or not sent.
-    lost: u64,
+    pub(crate) lost: u64,
     services: HashMap<u32, String>,
     since: u64,
 }
@@ -116,7 +104,7 @@ impl<'a> Exporter<'a> {
             queue: Vec::new(),
             lost: 0,
             services: HashMap::new(),
-            since: now(),
+            since: unix_nanos(),
         };
         let config = exporter.settings.config.clone();
         exporter.take_on(&config)?;
@@ -255,7 +243,7 @@ impl<'a> Exporter<'a> {
         };
         if let Some(follower) = &self.follower {
             // What the kernel tells of is read then; a file that has just begun to run is found within this time.
-            pause = pause.min(follower.patience().max(BUSY));
+            pause = pause.min(follower.next_poll_in().max(BUSY));
         }
         let left = self.settings.duration.map(|d| d.max(BUSY));
         pause.min(left.unwrap_or(pause))
@@ -300,7 +288,7 @@ impl<'a> Exporter<'a> {
     /// Attaches to files that the target has come to run.
     fn follow(&mut self) -> Result<()> {
         let Some(follower) = &mut self.follower else { return Ok(()) };
-        let mut found = follower.look()?;
+        let mut found = follower.poll_new_objects()?;
         if found.is_empty() {
             return Ok(());
         }
@@ -379,7 +367,7 @@ impl<'a> Exporter<'a> {
     fn send_metrics(&self) -> Result<()> {
         let families = self.families()?;
         if let (Some(sender), Some(otlp)) = (&self.sender, &self.settings.config.otlp) {
-            sender.metrics(otlp::metrics(&families, &otlp.resource, self.since, now()));
+            sender.metrics(otlp::metrics(&families, &otlp.resource, self.since, unix_nanos()));
         }
         Ok(())
     }
@@ -409,7 +397,7 @@ impl<'a> Exporter<'a> {
 }
 
 /// Files that are attached to together. Where they come and go, each is on its own.
-fn batches<'f>(target: &Target, found: &'f [Found]) -> Vec<&'f [Found]> {
+fn batches<'f>(target: &Target, found: &'f [ScannedObject]) -> Vec<&'f [ScannedObject]> {
     match target {
         _ if found.is_empty() => Vec::new(),
         Target::Pids(_) | Target::Command(_) => vec![found],

@@ -1,18 +1,18 @@
 //! One entry of the configuration, carried out: its sessions, and what those have counted that are over.
 
-use super::config::{Config, Count, Hist, Latency, Span, Unit};
-use super::metric::{Family, Kind, name_of, series, word};
-use super::span::Pairing;
-use crate::aggregate::{Histogram, Row, Total, merge_rows};
-use crate::backend::Backend;
-use crate::discover::{Found, ObjectId};
-use crate::error::Result;
-use crate::filter::{Filter, Subject};
-use crate::plan::{Options, Plan, Scale, Work};
-use crate::select::{Glob, select, select_any};
-use crate::session::{Session, Summary};
+use crate::config::{Config, Count, Hist, Latency, Span, Unit};
+use crate::metric::{Family, Kind, name_of, series, word};
+use crate::span::Pairing;
 use std::collections::HashSet;
 use std::path::PathBuf;
+use usdt_attach::backend::Backend;
+use usdt_attach::discover::select::{Glob, select, select_any};
+use usdt_attach::discover::{ObjectId, ScannedObject};
+use usdt_attach::error::Result;
+use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
+use usdt_attach::filter::{Filter, Subject};
+use usdt_attach::plan::{Mode, Options, Plan, Scale};
+use usdt_attach::session::{Session, Summary};
 
 /// An entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,14 +77,14 @@ impl Job {
             pids: scope.pids.clone(),
             cgroup: scope.cgroup.clone(),
             entries: scope.series,
-            optimisation: crate::optimisation(),
+
             ..Options::default()
         };
         let globs;
         let mut pairing = None;
         match &entry {
             Entry::Count(count) => {
-                options.work = Work::Count { by: subjects(&count.by)? };
+                options.mode = Mode::Count { by: subjects(&count.by)? };
                 options.filter = filter(&count.filter)?;
                 globs = count.probes.clone();
             }
@@ -94,12 +94,12 @@ impl Job {
                     Some((low, high, step)) => Scale::Linear { low, high, step },
                     None => unit_of(hist).scale(),
                 };
-                options.work = Work::Histogram { value, scale, by: subjects(&hist.by)? };
+                options.mode = Mode::Histogram { value, scale, by: subjects(&hist.by)? };
                 options.filter = filter(&hist.filter)?;
                 globs = vec![hist.probe.clone()];
             }
             Entry::Latency(latency) => {
-                options.work = Work::Latency {
+                options.mode = Mode::Latency {
                     start: Glob::new(&latency.start),
                     end: Glob::new(&latency.end),
                     key: latency.key.as_ref().map(|k| Subject::parse(k).map_err(bad)).transpose()?,
@@ -134,14 +134,14 @@ impl Job {
     }
 
     /// Fails where a glob means nothing in what was found.
-    pub(super) fn expect(&self, found: &[Found]) -> Result<()> {
+    pub(super) fn expect(&self, found: &[ScannedObject]) -> Result<()> {
         select(found, &self.globs).map(drop)
     }
 
     /// Attaches to what was found, by one session. What cannot be attached to is said.
     pub(super) fn attach(
         &mut self,
-        found: &[Found],
+        found: &[ScannedObject],
         backend: &dyn Backend,
         say: &mut dyn FnMut(String),
     ) -> Result<()> {
@@ -194,7 +194,7 @@ impl Job {
     }
 
     /// Takes the events that are there, up to a batch of each session; whether there may be more.
-    pub(super) fn drain(&mut self, mut ended: impl FnMut(super::span::Span)) -> Result<bool> {
+    pub(super) fn drain(&mut self, mut ended: impl FnMut(crate::span::Span)) -> Result<bool> {
         let Some(pairing) = &mut self.pairing else { return Ok(false) };
         let mut more = false;
         for part in &mut self.parts {
@@ -330,6 +330,6 @@ fn unit_of(hist: &Hist) -> Unit {
     hist.unit.unwrap_or_else(|| Unit::of_argument(&hist.value))
 }
 
-fn bad(error: impl std::fmt::Display) -> crate::error::Error {
-    crate::error::Error::Usage(error.to_string())
+fn bad(error: impl std::fmt::Display) -> usdt_attach::error::Error {
+    usdt_attach::error::Error::Usage(error.to_string())
 }

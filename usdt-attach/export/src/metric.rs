@@ -1,10 +1,9 @@
 //! Metrics as Prometheus and OpenTelemetry both have them, from what was counted in the kernel.
 
-use super::config::Unit;
-use crate::aggregate::{Histogram, Row, Total};
-use crate::plan::{Buckets, PlannedProbe, Scale};
-use crate::report::text;
+use crate::config::Unit;
 use std::cmp::Ordering;
+use usdt_attach::event::counts::{Histogram, Row, Total};
+use usdt_attach::plan::{Buckets, PlannedProbe, Scale};
 
 /// A metric: its name and a value for each combination of labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,7 +148,7 @@ pub(super) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
         labels.push(("provider".to_owned(), row.probe.provider.clone()));
         labels.push(("probe".to_owned(), row.probe.name.clone()));
     }
-    labels.extend(row.key.iter().map(|(name, key)| (word(name), text::plain(key.value()))));
+    labels.extend(row.key.iter().map(|(name, key)| (word(name), key.value().to_plain_string())));
     let value = match &row.total {
         Total::Count(n) => Measured::Number(*n),
         Total::Histogram(histogram) => sizes(histogram, unit),

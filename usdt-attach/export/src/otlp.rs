@@ -1,10 +1,9 @@
 //! OTLP over HTTP in its JSON encoding (OpenTelemetry protocol specification 1.x, "OTLP/HTTP"): ids are hexadecimal,
 //! 64-bit integers are strings.
 
-use super::config::{Otlp, SpanKind};
-use super::metric::{Family, Kind, Measured, Series};
-use super::span::{Attribute, Span};
-use crate::error::{Error, Result};
+use crate::config::{Otlp, SpanKind};
+use crate::metric::{Family, Kind, Measured, Series};
+use crate::span::{Attribute, Span};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use usdt_attach::error::{Error, Result};
 
 /// Name of the instrumentation scope.
 const SCOPE: &str = "usdt-attach";

@@ -13,7 +13,7 @@ const PAIRS: &[(&str, &[&str])] = &[
 const SEPARATORS: &[&str] = &["__", "_", "-"];
 
 /// The name without what says that it is a start, or whole where nothing does.
-pub(crate) fn stem(name: &str) -> &str {
+pub fn stem(name: &str) -> &str {
     split(name).map_or(name, |(stem, ..)| stem)
 }
 
@@ -28,7 +28,7 @@ fn split(name: &str) -> Option<(&str, &'static str, &'static [&'static str])> {
 }
 
 /// The end of the probe named `start`, among `names`.
-pub(crate) fn end<'a>(start: &str, names: &[&'a str]) -> Option<&'a str> {
+pub fn end<'a>(start: &str, names: &[&'a str]) -> Option<&'a str> {
     let find = |wanted: String| names.iter().copied().find(|name| **name == wanted);
     if let Some((stem, separator, ends)) = split(start) {
         return ends.iter().find_map(|end| find(format!("{stem}{separator}{end}")));

@@ -1,8 +1,7 @@
 //! The endpoint that Prometheus scrapes: text exposition format 0.0.4 over HTTP, or protobuf for who prefers it.
 
-use super::metric::{Family, Kind, Measured, Series};
-use super::protobuf;
-use crate::error::{Error, Result};
+use crate::metric::{Family, Kind, Measured, Series};
+use crate::prometheus_proto as protobuf;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tiny_http::{Header, Method, Request, Response, Server};
+use usdt_attach::error::{Error, Result};
 
 /// How long a scrape waits for the answer at most.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -156,8 +156,8 @@ pub(super) fn ask() -> (Asked, Receiver<Vec<Family>>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::Unit;
     use super::*;
+    use crate::config::Unit;
 
     #[test]
     fn who_gets_what() {

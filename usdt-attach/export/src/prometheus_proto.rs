@@ -1,7 +1,7 @@
 //! Prometheus' protobuf exposition, which has native histograms (`io/prometheus/client/metrics.proto` of
 //! prometheus/client_model): a message for each metric, its length in front of it.
 
-use super::metric::{Family, Kind, Measured, Powers, Series};
+use crate::metric::{Family, Kind, Measured, Powers, Series};
 use prost::Message;
 
 pub(super) const CONTENT_TYPE: &str =
@@ -173,8 +173,8 @@ fn spans(powers: &[(i32, u64)]) -> (Vec<BucketSpan>, Vec<i64>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::Unit;
     use super::*;
+    use crate::config::Unit;
     use proptest::prelude::*;
 
     #[test]

@@ -1,14 +1,14 @@
 //! How the exporter itself does: metrics of its own.
 
-use super::Exporter;
-use super::config::Unit;
-use super::job::Job;
-use super::metric::{Family, Kind, Measured, Series};
-use super::span::Pairing;
-use crate::discover::ObjectId;
-use crate::error::Result;
+use crate::Exporter;
+use crate::config::Unit;
+use crate::job::Job;
+use crate::metric::{Family, Kind, Measured, Series};
+use crate::span::Pairing;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
+use usdt_attach::discover::ObjectId;
+use usdt_attach::error::Result;
 
 impl Exporter<'_> {
     /// How the exporter itself does.

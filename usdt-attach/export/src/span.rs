@@ -1,12 +1,11 @@
 //! Spans: starts and ends of the same work, put together from events.
 
-use super::config::{self, SpanKind};
-use crate::event::{Event, Track, Value};
-use crate::plan::PlannedProbe;
-use crate::report::text;
-use crate::select::Glob;
+use crate::config::{self, SpanKind};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use usdt_attach::discover::select::Glob;
+use usdt_attach::event::{Event, Track, Value, hex};
+use usdt_attach::plan::PlannedProbe;
 
 /// A span that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -275,7 +274,7 @@ fn key(config: &config::Span, event: &Event<'_>) -> Key {
 fn text_of(event: &Event<'_>, name: &str) -> Option<String> {
     match event.arg(name)? {
         Value::Text { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::Bytes { bytes, .. } => Some(text::hex(bytes)),
+        Value::Bytes { bytes, .. } => Some(hex(bytes)),
         _ => None,
     }
 }
@@ -352,7 +351,7 @@ fn attribute(value: Value<'_>) -> Option<Attribute> {
         Value::Float(n) => Attribute::Float(n),
         Value::Bool(b) => Attribute::Bool(b),
         Value::Text { bytes, .. } => Attribute::Text(String::from_utf8_lossy(bytes).into_owned()),
-        Value::Bytes { bytes, .. } => Attribute::Text(text::hex(bytes)),
+        Value::Bytes { bytes, .. } => Attribute::Text(hex(bytes)),
         Value::Nil | Value::Unreadable => return None,
     })
 }

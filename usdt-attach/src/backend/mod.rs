@@ -3,18 +3,19 @@
 //! `embedded` emits instructions and `bcc` C source that libbcc compiles; `kernel` does for both everything that
 //! needs the system. `simulated` carries plans out without a kernel, on hits that a test makes up.
 
+mod attach;
 #[cfg(feature = "bcc")]
 pub mod bcc;
-pub mod embedded;
-pub mod kernel;
+mod embedded;
 pub mod simulated;
 
 #[cfg(not(feature = "bcc"))]
 use crate::error::Error;
 use crate::error::Result;
+pub use crate::kernel::{Counts, Mechanism};
+pub use crate::plan::Entry;
 use crate::plan::Plan;
-use kernel::Kernel;
-pub use kernel::{Counts, Mechanism};
+use attach::Kernel;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -44,18 +45,9 @@ pub trait Attachment {
     fn stop(&mut self);
 }
 
-/// One entry of the table, as `plan::Table` lays it out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The key.
-    pub key: Vec<u8>,
-    /// The value's words on each CPU.
-    pub values: Vec<Vec<u64>>,
-}
-
 /// Which back end to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
+pub enum BackendKind {
     /// The embedded one.
     #[default]
     Auto,
@@ -65,17 +57,17 @@ pub enum Choice {
     Bcc,
 }
 
-impl Choice {
+impl BackendKind {
     /// The back end, which is to attach in this way.
     pub fn backend(self, mechanism: Mechanism) -> Result<Box<dyn Backend>> {
         match self {
-            Choice::Auto | Choice::Embedded => {
+            BackendKind::Auto | BackendKind::Embedded => {
                 Ok(Box::new(Kernel { compiler: embedded::Embedded, mechanism }))
             }
             #[cfg(feature = "bcc")]
-            Choice::Bcc => Ok(Box::new(Kernel { compiler: bcc::Bcc, mechanism })),
+            BackendKind::Bcc => Ok(Box::new(Kernel { compiler: bcc::Bcc, mechanism })),
             #[cfg(not(feature = "bcc"))]
-            Choice::Bcc => Err(Error::Backend(
+            BackendKind::Bcc => Err(Error::Backend(
                 "this build has no bcc back end; build with `--features bcc` where libbcc is installed"
                     .into(),
             )),

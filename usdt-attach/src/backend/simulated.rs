@@ -13,8 +13,10 @@
 use super::{Attachment, Backend, Counts, Entry, Mechanism};
 use crate::error::Result;
 use crate::filter::Test;
-use crate::plan::layout::{self, FAULTS};
-use crate::plan::{Action, Address, Area, BEFORE_BUCKETS, Condition, Move, Plan, Step, Word, ptregs};
+use crate::plan::record_layout::{self, FAULTS};
+use crate::plan::{
+    Action, Address, ArgSlot, BEFORE_BUCKETS, Condition, FrameRegion, KeyWrite, Plan, ReadOp, pt_regs,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -173,8 +175,8 @@ impl State {
         let Some(handler) = site.and_then(|s| plan.handlers.get(s.handler as usize)) else {
             return Outcome::None;
         };
-        let state = hit.registers.get(&ptregs::PSTATE).copied().unwrap_or(0);
-        if handler.stack_check && state >> ptregs::CARRY_BIT & 3 != 1 {
+        let state = hit.registers.get(&pt_regs::PSTATE).copied().unwrap_or(0);
+        if handler.stack_check && state >> pt_regs::CARRY_BIT & 3 != 1 {
             return Outcome::None;
         }
         let mut frame = vec![0; handler.frame.size as usize];
@@ -206,10 +208,10 @@ impl State {
     fn act(&mut self, hit: &Hit, handler: &crate::plan::Handler, mut frame: Vec<u8>) -> Outcome {
         if let Action::Record(layout) = &handler.action {
             let mut record = vec![0; layout.size as usize];
-            put(&mut record, layout::COOKIE, u64::from(hit.site));
-            put(&mut record, layout::TIME, hit.time_ns);
-            put(&mut record, layout::PID_TGID, u64::from(hit.pid) << 32 | u64::from(hit.tid));
-            steps(hit, &mut record, &[Step::Comm { to: layout::COMM }]);
+            put(&mut record, record_layout::COOKIE, u64::from(hit.site));
+            put(&mut record, record_layout::TIME, hit.time_ns);
+            put(&mut record, record_layout::PID_TGID, u64::from(hit.pid) << 32 | u64::from(hit.tid));
+            steps(hit, &mut record, &[ReadOp::Comm { to: record_layout::COMM }]);
             steps(hit, &mut record, &layout.steps);
             self.records.push_back(record);
             return Outcome::Done;
@@ -279,21 +281,21 @@ fn put(area: &mut [u8], at: u32, value: u64) {
 }
 
 fn faults(area: &[u8]) -> u32 {
-    Word { at: FAULTS, size: 4, signed: false, fault: None }.read(area).unwrap_or(0) as u32
+    ArgSlot { at: FAULTS, size: 4, signed: false, fault: None }.read(area).unwrap_or(0) as u32
 }
 
 fn fault(area: &mut [u8], bit: u8) {
-    let low = Word { at: 0, size: 4, signed: false, fault: None }.read(area).unwrap_or(0);
+    let low = ArgSlot { at: 0, size: 4, signed: false, fault: None }.read(area).unwrap_or(0);
     let set = u64::from(faults(area) | 1 << bit);
     put(area, 0, set << 32 | low);
 }
 
 /// The bytes of an area, what belongs there in place.
-fn filled(frame: &mut [u8], area: &Area) -> Vec<u8> {
+fn filled(frame: &mut [u8], area: &FrameRegion) -> Vec<u8> {
     for one in &area.moves {
         match *one {
-            Move::Constant { to, value } => put(frame, to, value.into()),
-            Move::Word { to, from } => {
+            KeyWrite::Constant { to, value } => put(frame, to, value.into()),
+            KeyWrite::ArgSlot { to, from } => {
                 let value = from.read(frame).unwrap_or(0);
                 put(frame, to, value);
             }
@@ -334,24 +336,24 @@ fn read_text(hit: &Hit, at: u64, max: usize) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn steps(hit: &Hit, area: &mut [u8], steps: &[Step]) {
+fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
     let write = |area: &mut [u8], to: u32, bytes: &[u8]| {
         if let Some(slot) = area.get_mut(to as usize..).and_then(|rest| rest.get_mut(..bytes.len())) {
             slot.copy_from_slice(bytes);
         }
     };
-    let word = |area: &[u8], at| Word { at, size: 8, signed: false, fault: None }.read(area).unwrap_or(0);
+    let word = |area: &[u8], at| ArgSlot { at, size: 8, signed: false, fault: None }.read(area).unwrap_or(0);
     for step in steps {
         match step {
-            Step::Constant { to, value } => put(area, *to, *value as u64),
-            Step::Register { to, from } => put(area, *to, hit.registers.get(from).copied().unwrap_or(0)),
-            Step::Memory { to, len, from, fault: bit } => {
+            ReadOp::Constant { to, value } => put(area, *to, *value as u64),
+            ReadOp::Register { to, from } => put(area, *to, hit.registers.get(from).copied().unwrap_or(0)),
+            ReadOp::Memory { to, len, from, fault: bit } => {
                 match address(hit, from).and_then(|at| read(hit, at, *len as usize)) {
                     Some(bytes) => write(area, *to, bytes),
                     None => fault(area, *bit),
                 }
             }
-            Step::Text { to, max, pointer, length, fault: bit } => {
+            ReadOp::Text { to, max, pointer, length, fault: bit } => {
                 let pointer = word(area, *pointer);
                 let text = match length {
                     Some(length) => {
@@ -371,12 +373,12 @@ fn steps(hit: &Hit, area: &mut [u8], steps: &[Step]) {
                 write(area, *to, &(text.len() as u32).to_le_bytes());
                 write(area, to + 8, &text);
             }
-            Step::PidTgid { to } => put(area, *to, u64::from(hit.pid) << 32 | u64::from(hit.tid)),
-            Step::Comm { to } => {
+            ReadOp::PidTgid { to } => put(area, *to, u64::from(hit.pid) << 32 | u64::from(hit.tid)),
+            ReadOp::Comm { to } => {
                 let name: Vec<u8> = hit.comm.bytes().take(15).chain(std::iter::repeat(0)).take(16).collect();
                 write(area, *to, &name);
             }
-            Step::Stack { to, frames } => {
+            ReadOp::Stack { to, frames } => {
                 let taken = hit.stack.iter().take(*frames as usize);
                 put(area, *to, taken.len() as u64 * 8);
                 taken.enumerate().for_each(|(i, address)| put(area, to + 8 + 8 * i as u32, *address));
@@ -386,7 +388,7 @@ fn steps(hit: &Hit, area: &mut [u8], steps: &[Step]) {
 }
 
 fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
-    let readable = |word: &Word| word.fault.is_none_or(|bit| faults(frame) >> bit & 1 == 0);
+    let readable = |word: &ArgSlot| word.fault.is_none_or(|bit| faults(frame) >> bit & 1 == 0);
     match condition {
         Condition::Constant(known) => *known,
         Condition::All(a, b) => holds(hit, frame, a) && holds(hit, frame, b),

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One 64-bit instruction slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Insn {
+pub(crate) struct Insn {
     /// Operation.
     pub code: u8,
     /// Destination register.
@@ -19,34 +19,34 @@ pub struct Insn {
 
 /// A register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reg(pub u8);
+pub(crate) struct Reg(pub u8);
 
 /// Return value of helpers, and of the program.
-pub const R0: Reg = Reg(0);
+pub(crate) const R0: Reg = Reg(0);
 /// First helper argument.
-pub const R1: Reg = Reg(1);
+pub(crate) const R1: Reg = Reg(1);
 /// Second helper argument.
-pub const R2: Reg = Reg(2);
+pub(crate) const R2: Reg = Reg(2);
 /// Third helper argument.
-pub const R3: Reg = Reg(3);
+pub(crate) const R3: Reg = Reg(3);
 /// Fourth helper argument.
-pub const R4: Reg = Reg(4);
+pub(crate) const R4: Reg = Reg(4);
 /// Fifth helper argument.
-pub const R5: Reg = Reg(5);
+pub(crate) const R5: Reg = Reg(5);
 /// Kept across helper calls.
-pub const R6: Reg = Reg(6);
+pub(crate) const R6: Reg = Reg(6);
 /// Kept across helper calls.
-pub const R7: Reg = Reg(7);
+pub(crate) const R7: Reg = Reg(7);
 /// Kept across helper calls.
-pub const R8: Reg = Reg(8);
+pub(crate) const R8: Reg = Reg(8);
 /// Kept across helper calls.
-pub const R9: Reg = Reg(9);
+pub(crate) const R9: Reg = Reg(9);
 /// Frame pointer, read-only.
-pub const R10: Reg = Reg(10);
+pub(crate) const R10: Reg = Reg(10);
 
 /// Width of a load or store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
+pub(crate) enum Width {
     /// 1 byte.
     B = 0x10,
     /// 2 bytes.
@@ -59,7 +59,7 @@ pub enum Width {
 
 /// Condition of a jump; unsigned unless named otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cond {
+pub(crate) enum Cond {
     /// Equal.
     Eq = 0x10,
     /// Not equal.
@@ -84,11 +84,11 @@ pub enum Cond {
 
 /// A place to jump to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Label(usize);
+pub(crate) struct Label(usize);
 
 /// Assembles instructions; jumps go to labels.
 #[derive(Debug, Default)]
-pub struct Assembler {
+pub(crate) struct Assembler {
     code: Vec<Insn>,
     /// Position of each label, once placed.
     labels: Vec<Option<usize>>,
@@ -98,7 +98,7 @@ pub struct Assembler {
 
 /// A jump farther than the 16-bit offset reaches, or to a label that was never placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadJump;
+pub(crate) struct BadJump;
 
 const LD_IMM64: u8 = 0x18;
 const GOTO: u8 = 0x05;
@@ -115,27 +115,27 @@ impl Assembler {
     }
 
     /// Instructions so far.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.code.len()
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.code.is_empty()
     }
 
     /// `dst = src`.
-    pub fn mov(&mut self, dst: Reg, src: Reg) {
+    pub(crate) fn mov(&mut self, dst: Reg, src: Reg) {
         self.push(0xbf, dst, src, 0, 0);
     }
 
     /// `dst = imm`, sign-extended.
-    pub fn mov_imm(&mut self, dst: Reg, imm: i32) {
+    pub(crate) fn mov_imm(&mut self, dst: Reg, imm: i32) {
         self.push(0xb7, dst, R0, 0, imm);
     }
 
     /// `dst = value`.
-    pub fn mov_imm64(&mut self, dst: Reg, value: i64) {
+    pub(crate) fn mov_imm64(&mut self, dst: Reg, value: i64) {
         match i32::try_from(value) {
             Ok(imm) => self.mov_imm(dst, imm),
             Err(_) => self.wide(dst, R0, value as i32, (value >> 32) as i32),
@@ -143,17 +143,17 @@ impl Assembler {
     }
 
     /// `dst = map`.
-    pub fn map(&mut self, dst: Reg, fd: i32) {
+    pub(crate) fn map(&mut self, dst: Reg, fd: i32) {
         self.wide(dst, Reg(PSEUDO_MAP_FD), fd, 0);
     }
 
     /// `dst = &map[0]`, for array maps (Linux 5.2).
-    pub fn map_value(&mut self, dst: Reg, fd: i32) {
+    pub(crate) fn map_value(&mut self, dst: Reg, fd: i32) {
         self.map_value_at(dst, fd, 0);
     }
 
     /// `dst = (char *)&map[0] + offset`.
-    pub fn map_value_at(&mut self, dst: Reg, fd: i32, offset: i32) {
+    pub(crate) fn map_value_at(&mut self, dst: Reg, fd: i32, offset: i32) {
         self.wide(dst, Reg(PSEUDO_MAP_VALUE), fd, offset);
     }
 
@@ -163,133 +163,133 @@ impl Assembler {
     }
 
     /// `dst += src`.
-    pub fn add(&mut self, dst: Reg, src: Reg) {
+    pub(crate) fn add(&mut self, dst: Reg, src: Reg) {
         self.push(0x0f, dst, src, 0, 0);
     }
 
     /// `dst += imm`.
-    pub fn add_imm(&mut self, dst: Reg, imm: i32) {
+    pub(crate) fn add_imm(&mut self, dst: Reg, imm: i32) {
         self.push(0x07, dst, R0, 0, imm);
     }
 
     /// `dst -= src`.
-    pub fn sub(&mut self, dst: Reg, src: Reg) {
+    pub(crate) fn sub(&mut self, dst: Reg, src: Reg) {
         self.push(0x1f, dst, src, 0, 0);
     }
 
     /// `dst /= src`, unsigned.
-    pub fn div(&mut self, dst: Reg, src: Reg) {
+    pub(crate) fn div(&mut self, dst: Reg, src: Reg) {
         self.push(0x3f, dst, src, 0, 0);
     }
 
     /// `dst &= src`.
-    pub fn and(&mut self, dst: Reg, src: Reg) {
+    pub(crate) fn and(&mut self, dst: Reg, src: Reg) {
         self.push(0x5f, dst, src, 0, 0);
     }
 
     /// `dst /= imm`, unsigned.
-    pub fn div_imm(&mut self, dst: Reg, imm: i32) {
+    pub(crate) fn div_imm(&mut self, dst: Reg, imm: i32) {
         self.push(0x37, dst, R0, 0, imm);
     }
 
     /// `dst ^= src`.
-    pub fn xor(&mut self, dst: Reg, src: Reg) {
+    pub(crate) fn xor(&mut self, dst: Reg, src: Reg) {
         self.push(0xaf, dst, src, 0, 0);
     }
 
     /// `dst ^= imm`, sign-extended.
-    pub fn xor_imm(&mut self, dst: Reg, imm: i32) {
+    pub(crate) fn xor_imm(&mut self, dst: Reg, imm: i32) {
         self.push(0xa7, dst, R0, 0, imm);
     }
 
     /// `dst = -dst`.
-    pub fn neg(&mut self, dst: Reg) {
+    pub(crate) fn neg(&mut self, dst: Reg) {
         self.push(0x87, dst, R0, 0, 0);
     }
 
     /// `dst &= imm`.
-    pub fn and_imm(&mut self, dst: Reg, imm: i32) {
+    pub(crate) fn and_imm(&mut self, dst: Reg, imm: i32) {
         self.push(0x57, dst, R0, 0, imm);
     }
 
     /// `dst |= imm`, of 32 bits; the upper half becomes zero.
-    pub fn or32_imm(&mut self, dst: Reg, imm: i32) {
+    pub(crate) fn or32_imm(&mut self, dst: Reg, imm: i32) {
         self.push(0x44, dst, R0, 0, imm);
     }
 
     /// `dst <<= bits`.
-    pub fn shl(&mut self, dst: Reg, bits: i32) {
+    pub(crate) fn shl(&mut self, dst: Reg, bits: i32) {
         self.push(0x67, dst, R0, 0, bits);
     }
 
     /// `dst >>= bits`, unsigned.
-    pub fn shr(&mut self, dst: Reg, bits: i32) {
+    pub(crate) fn shr(&mut self, dst: Reg, bits: i32) {
         self.push(0x77, dst, R0, 0, bits);
     }
 
     /// `dst >>= bits`, signed.
-    pub fn sar(&mut self, dst: Reg, bits: i32) {
+    pub(crate) fn sar(&mut self, dst: Reg, bits: i32) {
         self.push(0xc7, dst, R0, 0, bits);
     }
 
     /// `dst |= imm`, sign-extended.
-    pub fn or_imm(&mut self, dst: Reg, imm: i32) {
+    pub(crate) fn or_imm(&mut self, dst: Reg, imm: i32) {
         self.push(0x47, dst, R0, 0, imm);
     }
 
     /// `dst = *(width *)(src + off)`.
-    pub fn load(&mut self, width: Width, dst: Reg, src: Reg, off: i16) {
+    pub(crate) fn load(&mut self, width: Width, dst: Reg, src: Reg, off: i16) {
         self.push(0x61 | width as u8, dst, src, off, 0);
     }
 
     /// `*(width *)(dst + off) = src`.
-    pub fn store(&mut self, width: Width, dst: Reg, off: i16, src: Reg) {
+    pub(crate) fn store(&mut self, width: Width, dst: Reg, off: i16, src: Reg) {
         self.push(0x63 | width as u8, dst, src, off, 0);
     }
 
     /// `*(width *)(dst + off) = imm`.
-    pub fn store_imm(&mut self, width: Width, dst: Reg, off: i16, imm: i32) {
+    pub(crate) fn store_imm(&mut self, width: Width, dst: Reg, off: i16, imm: i32) {
         self.push(0x62 | width as u8, dst, R0, off, imm);
     }
 
     /// `*(u64 *)(dst + off) += src`, atomically.
-    pub fn atomic_add(&mut self, dst: Reg, off: i16, src: Reg) {
+    pub(crate) fn atomic_add(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, 0);
     }
 
     /// The same; `src` becomes the value from before (Linux 5.12).
-    pub fn atomic_fetch_add(&mut self, dst: Reg, off: i16, src: Reg) {
+    pub(crate) fn atomic_fetch_add(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, ATOMIC_FETCH);
     }
 
     /// `*(u64 *)(dst + off)` and `src` change places, with everything before in front of it (Linux 5.12).
-    pub fn exchange(&mut self, dst: Reg, off: i16, src: Reg) {
+    pub(crate) fn exchange(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, ATOMIC_XCHG);
     }
 
     /// If `*(u64 *)(dst + off)` is `r0`, it becomes `src`; `r0` becomes what it was (Linux 5.12).
-    pub fn compare_exchange(&mut self, dst: Reg, off: i16, src: Reg) {
+    pub(crate) fn compare_exchange(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, ATOMIC_CMPXCHG);
     }
 
     /// Calls a helper.
-    pub fn call(&mut self, helper: u32) {
+    pub(crate) fn call(&mut self, helper: u32) {
         self.push(0x85, R0, R0, 0, helper as i32);
     }
 
     /// Returns `r0`.
-    pub fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.push(EXIT, R0, R0, 0, 0);
     }
 
     /// A label, to be placed once.
-    pub fn label(&mut self) -> Label {
+    pub(crate) fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
     /// Places a label here.
-    pub fn place(&mut self, label: Label) {
+    pub(crate) fn place(&mut self, label: Label) {
         let here = self.code.len();
         if let Some(slot) = self.labels.get_mut(label.0) {
             *slot = Some(here);
@@ -297,25 +297,25 @@ impl Assembler {
     }
 
     /// `if (reg COND imm) goto label`.
-    pub fn jump_if(&mut self, cond: Cond, reg: Reg, imm: i32, label: Label) {
+    pub(crate) fn jump_if(&mut self, cond: Cond, reg: Reg, imm: i32, label: Label) {
         self.jumps.push((self.code.len(), label));
         self.push(0x05 | cond as u8, reg, R0, 0, imm);
     }
 
     /// `if (reg COND other) goto label`.
-    pub fn jump_if_reg(&mut self, cond: Cond, reg: Reg, other: Reg, label: Label) {
+    pub(crate) fn jump_if_reg(&mut self, cond: Cond, reg: Reg, other: Reg, label: Label) {
         self.jumps.push((self.code.len(), label));
         self.push(0x0d | cond as u8, reg, other, 0, 0);
     }
 
     /// `goto label`.
-    pub fn jump(&mut self, label: Label) {
+    pub(crate) fn jump(&mut self, label: Label) {
         self.jumps.push((self.code.len(), label));
         self.push(GOTO, R0, R0, 0, 0);
     }
 
     /// The finished code. What no jump leads to is left out, which the kernel would refuse.
-    pub fn finish(self) -> Result<Vec<Insn>, BadJump> {
+    pub(crate) fn finish(self) -> Result<Vec<Insn>, BadJump> {
         let mut targets: Vec<Option<usize>> = vec![None; self.code.len()];
         for (at, label) in &self.jumps {
             let target = self.labels.get(label.0).copied().flatten().ok_or(BadJump)?;
@@ -346,7 +346,7 @@ impl Assembler {
     }
 
     /// The finished code of what comes in front of another program, which begins where this one ends.
-    pub fn finish_head(mut self) -> Result<Vec<Insn>, BadJump> {
+    pub(crate) fn finish_head(mut self) -> Result<Vec<Insn>, BadJump> {
         // For the assembler there has to be something.
         self.exit();
         let mut code = self.finish()?;
@@ -383,7 +383,7 @@ impl Assembler {
 
 impl Insn {
     /// From the 8 bytes of a compiled program.
-    pub fn from_bytes(raw: [u8; 8]) -> Insn {
+    pub(crate) fn from_bytes(raw: [u8; 8]) -> Insn {
         let [code, registers, off0, off1, imm @ ..] = raw;
         Insn {
             code,
@@ -395,7 +395,7 @@ impl Insn {
     }
 
     /// The 8 bytes the kernel takes, little-endian hosts' layout.
-    pub fn to_bytes(self) -> [u8; 8] {
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
         let mut out = [0; 8];
         let off = self.off.to_le_bytes();
         let imm = self.imm.to_le_bytes();

@@ -1,6 +1,6 @@
 //! The catalogue's probes in Go binaries that have none, by function entries.
 
-use super::{Found, Probe, Source, catalogue};
+use super::{Probe, ScannedObject, Source, catalogue};
 use gobinary::GoBinary;
 use gobinary::catalogue::{Provider, providers};
 use gobinary::entry::{EntryPoint, Word};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Adds function entries for the providers of the catalogue that globs name outright, to binaries that have no probe of
 /// that provider. They cost what they cost: nobody gets them by a wildcard.
-pub fn add_entries(found: &mut [Found], globs: &[String]) {
+pub fn add_entries(found: &mut [ScannedObject], globs: &[String]) {
     let named = |glob: &String| {
         let (provider, _) = glob.split_once(':')?;
         providers().iter().find(|p| p.name == provider)

@@ -1,7 +1,7 @@
 //! Everything that runs: each file that any process maps is looked at once, however many processes map it.
 
 use super::process::{self, Place};
-use super::{Found, ObjectId, scan};
+use super::{ObjectId, ScannedObject, scan};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
@@ -22,11 +22,11 @@ struct Candidate {
 
 /// The probes of everything that any process maps, by path, on that many threads. Files without probes are left
 /// out, and so are, with a warning at the first file, processes that may not be looked into.
-pub fn host(threads: NonZero<usize>) -> Result<Vec<Found>> {
+pub fn host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
     let pids = pids()?;
     let (candidates, foreign) = candidates(&pids, threads);
     let results = parallel(&candidates, threads, look);
-    let mut found: HashMap<ObjectId, Found> = HashMap::new();
+    let mut found: HashMap<ObjectId, ScannedObject> = HashMap::new();
     for one in results.into_iter().flatten() {
         // A file may have several names in maps, by mount namespaces.
         match found.get_mut(&one.object.id) {
@@ -39,7 +39,7 @@ pub fn host(threads: NonZero<usize>) -> Result<Vec<Found>> {
             None => drop(found.insert(one.object.id, one)),
         }
     }
-    let mut found: Vec<Found> = found.into_values().collect();
+    let mut found: Vec<ScannedObject> = found.into_values().collect();
     found.sort_by(|a, b| (&a.object.path, a.object.id).cmp(&(&b.object.path, b.object.id)));
     if foreign > 0
         && let Some(first) = found.first_mut()
@@ -53,7 +53,7 @@ pub fn host(threads: NonZero<usize>) -> Result<Vec<Found>> {
 }
 
 /// Which of these files any process maps.
-pub(crate) fn mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
+pub fn mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
     let inodes: HashSet<u64> = wanted.iter().map(|id| id.ino).collect();
     let mut live = HashSet::new();
     for pid in pids()? {
@@ -113,7 +113,7 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) 
 }
 
 /// The file's probes, if it has any. What is no ELF file (fonts, archives) is mapped, too.
-fn look(candidate: &Candidate) -> Option<Found> {
+fn look(candidate: &Candidate) -> Option<ScannedObject> {
     let open = |(pid, place): &(u32, Place)| process::open(*pid, place);
     let mut found = scan(candidate.places.iter().find_map(open)?).ok()?;
     found.pids = candidate.pids.as_slice().into();

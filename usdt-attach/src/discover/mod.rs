@@ -4,22 +4,23 @@
 //! what was read, also when the path is replaced or removed, or belongs to another mount namespace.
 
 mod catalogue;
-mod described;
-mod entry;
+mod functions;
 mod host;
+mod notes;
 mod object;
-mod probes;
 pub mod process;
 #[cfg(any(test, fuzzing))]
 pub mod sample;
+mod schema_file;
+pub mod select;
 
-pub use described::Described;
-pub use entry::add_entries;
+pub use functions::add_entries;
 pub use host::host;
-pub(crate) use host::mapped;
+pub use host::mapped;
+pub(crate) use notes::running_goroutine;
+pub use notes::{Names, Probe, Source};
 pub use object::{Object, ObjectId};
-pub(crate) use probes::running_goroutine;
-pub use probes::{Names, Probe, Source};
+pub use schema_file::SchemaFile;
 
 use crate::error::{Error, Result};
 use std::collections::HashSet;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 /// An object and the probes in it.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ScannedObject {
     /// The file.
     pub object: Arc<Object>,
     /// In the order of their notes.
@@ -40,30 +41,30 @@ pub struct Found {
 }
 
 /// The probes of a file.
-pub fn file(path: &Path) -> Result<Found> {
+pub fn file(path: &Path) -> Result<ScannedObject> {
     scan(Object::open(path, path)?)
 }
 
 /// Which file a path leads to.
-pub(crate) fn id(path: &Path) -> Option<ObjectId> {
+pub fn id(path: &Path) -> Option<ObjectId> {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).ok().map(|m| ObjectId { dev: m.dev(), ino: m.ino() })
 }
 
 /// The probes of everything a process maps, its executable first. An object that cannot be read is left out
 /// with a warning unless it is the executable.
-pub fn process(pid: u32) -> Result<Vec<Found>> {
+pub fn process(pid: u32) -> Result<Vec<ScannedObject>> {
     process_except(pid, &HashSet::new())
 }
 
 /// The same, without files that are known already: they are not read again.
-pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<Found>> {
-    let mut found: Vec<Found> = Vec::new();
+pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<ScannedObject>> {
+    let mut found: Vec<ScannedObject> = Vec::new();
     let mut trouble = None;
     let is_new = |object: &Result<Object>| object.as_ref().map_or(true, |o| !known.contains(&o.id));
     for object in process::objects(pid)?.into_iter().filter(is_new) {
         match object.and_then(scan) {
-            Ok(one) => found.push(Found { pids: Arc::from([pid]), ..one }),
+            Ok(one) => found.push(ScannedObject { pids: Arc::from([pid]), ..one }),
             Err(error) => trouble = trouble.or(Some(error)),
         }
     }
@@ -81,8 +82,8 @@ pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<
     }
 }
 
-fn scan(object: Object) -> Result<Found> {
-    let (probes, warnings) = probes::scan(&object)?;
+fn scan(object: Object) -> Result<ScannedObject> {
+    let (probes, warnings) = notes::scan(&object)?;
     let probes = probes.into_iter().map(Arc::new).collect();
-    Ok(Found { object: Arc::new(object), probes, warnings, pids: Arc::from([]) })
+    Ok(ScannedObject { object: Arc::new(object), probes, warnings, pids: Arc::from([]) })
 }

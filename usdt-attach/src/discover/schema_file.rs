@@ -1,8 +1,8 @@
 //! Names and types from a file, for probes whose binary has none.
 
-use super::Found;
+use super::ScannedObject;
+use crate::discover::select::normal;
 use crate::error::{Error, Result};
-use crate::select::normal;
 use stapsdt::argspec;
 use stapsdt::schema::{self, Schema};
 use std::path::Path;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 /// A schema file: what `usdt-gen schema` prints.
 #[derive(Clone, Debug)]
-pub struct Described(Schema);
+pub struct SchemaFile(Schema);
 
 /// Larger files are no schemas.
 const LARGEST: u64 = 64 << 20;
 
-impl Described {
+impl SchemaFile {
     /// Reads it.
-    pub fn read(path: &Path) -> Result<Described> {
+    pub fn read(path: &Path) -> Result<SchemaFile> {
         let open = |source| Error::Open { path: path.to_owned(), source };
         let wrong = |problem: String| Error::Object { path: path.to_owned(), problem };
         if std::fs::metadata(path).map_err(open)?.len() > LARGEST {
@@ -29,12 +29,12 @@ impl Described {
         if schema.version != schema::VERSION {
             return Err(wrong(format!("a schema of version {}; this tool reads 1", schema.version)));
         }
-        Ok(Described(schema))
+        Ok(SchemaFile(schema))
     }
 
     /// Names the arguments of probes that have no description. A description with another number of words than
     /// the probe has is of something else.
-    pub fn describe(&self, found: &mut [Found]) {
+    pub fn describe(&self, found: &mut [ScannedObject]) {
         for one in found {
             for probe in one.probes.iter_mut().filter(|p| p.schema.is_none()) {
                 let provider = self.0.providers.iter().find(|p| p.name == probe.provider);

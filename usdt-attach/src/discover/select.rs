@@ -1,6 +1,6 @@
 //! Which probes are meant: globs over `provider:probe`.
 
-use crate::discover::{Found, Object, Probe};
+use crate::discover::{Object, Probe, ScannedObject};
 use crate::error::{Error, Result};
 use indexmap::IndexSet;
 use std::fmt;
@@ -40,7 +40,7 @@ impl Glob {
     }
 
     /// Whether a probe of these names is meant.
-    pub(crate) fn matches_names(&self, provider: &str, probe: &str) -> bool {
+    pub fn matches_names(&self, provider: &str, probe: &str) -> bool {
         self.provider.matches(&normal(provider)) && self.probe.matches(&normal(probe))
     }
 }
@@ -52,13 +52,13 @@ impl fmt::Display for Glob {
 }
 
 /// A name in the note's spelling.
-pub(crate) fn normal(name: &str) -> String {
+pub fn normal(name: &str) -> String {
     name.replace('-', "__")
 }
 
 /// The sites that any of `globs` matches, in the order found; all sites for no glob. A glob without a match is
 /// an error: it is a mistake more often than a wish.
-pub fn select(found: &[Found], globs: &[String]) -> Result<Vec<Selected>> {
+pub fn select(found: &[ScannedObject], globs: &[String]) -> Result<Vec<Selected>> {
     for glob in globs.iter().map(|g| Glob::new(g)) {
         if !found.iter().flat_map(|f| &f.probes).any(|p| glob.matches(p)) {
             return Err(Error::NoMatch { glob: glob.text.clone(), known: known(found) });
@@ -68,7 +68,7 @@ pub fn select(found: &[Found], globs: &[String]) -> Result<Vec<Selected>> {
 }
 
 /// The same, where a glob without a match is none either.
-pub fn select_any(found: &[Found], globs: &[String]) -> Vec<Selected> {
+pub fn select_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected> {
     let globs: Vec<Glob> = globs.iter().map(|g| Glob::new(g)).collect();
     let chosen = |p: &Probe| globs.is_empty() || globs.iter().any(|g| g.matches(p));
     let mut out = Vec::new();
@@ -85,7 +85,7 @@ pub fn select_any(found: &[Found], globs: &[String]) -> Vec<Selected> {
 }
 
 /// What there is to choose from, cut to what a person reads.
-fn known(found: &[Found]) -> String {
+fn known(found: &[ScannedObject]) -> String {
     const SHOWN: usize = 8;
     let all: IndexSet<String> = found.iter().flat_map(|f| &f.probes).map(|p| p.full_name()).collect();
     let mut names: Vec<String> = all.into_iter().collect();

@@ -2,7 +2,7 @@
 
 use crate::backend::{Counts, Entry};
 use crate::event::Value;
-use crate::plan::{BEFORE_BUCKETS, Buckets, Field, FieldKind, KEY_TEXT, Plan, PlannedProbe, Word};
+use crate::plan::{ArgSlot, BEFORE_BUCKETS, Buckets, Field, FieldKind, KEY_TEXT, Plan, PlannedProbe};
 use std::collections::HashMap;
 
 /// One row: a probe, what its hits have in common, and what was counted of them.
@@ -167,7 +167,7 @@ pub fn rows<'a>(parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [En
 }
 
 /// Adds rows to others: equal ones become one.
-pub(crate) fn merge_rows(into: &mut Vec<Row>, more: Vec<Row>) {
+pub fn merge_rows(into: &mut Vec<Row>, more: Vec<Row>) {
     let name = |row: &Row| (row.probe.clone(), format!("{:?}", row.key));
     let mut known: HashMap<_, usize> = into.iter().enumerate().map(|(at, row)| (name(row), at)).collect();
     for row in more {
@@ -213,7 +213,7 @@ fn histogram(buckets: Buckets, cpus: &[Vec<u64>]) -> Histogram {
 }
 
 fn key(field: &Field, raw: &[u8]) -> Key {
-    let word = |size| Word { at: field.at, size, signed: false, fault: None }.read(raw).unwrap_or(0);
+    let word = |size| ArgSlot { at: field.at, size, signed: false, fault: None }.read(raw).unwrap_or(0);
     let bytes = |from: u32, len: u32| {
         raw.get(from as usize..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default().to_vec()
     };

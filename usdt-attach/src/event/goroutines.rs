@@ -1,7 +1,7 @@
 //! What a Go process is made of at this moment, read from its memory: its goroutines, whoever made them and whenever,
 //! and what it has allocated. It costs the process nothing; the reader must be allowed to trace it (ptrace(2)).
 
-use crate::discover::{Found, Object, process};
+use crate::discover::{Object, ScannedObject, process};
 use gobinary::GoBinary;
 use gobinary::state::{State, Status};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub struct Reader {
 
 /// What was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct GoroutineSnapshot {
     /// How many goroutines are alike.
     pub goroutines: BTreeMap<Goroutine, u64>,
     /// Bytes allocated since the program began.
@@ -44,7 +44,7 @@ pub struct Goroutine {
 impl Reader {
     /// For the first Go binary of these that says where its runtime keeps what: a release from Go 1.21 on, or one with
     /// DWARF.
-    pub fn new(found: &[Found]) -> Option<Reader> {
+    pub fn new(found: &[ScannedObject]) -> Option<Reader> {
         found.iter().find_map(|one| {
             let data = one.object.bytes();
             let state = GoBinary::parse(data)?.state(data)?;
@@ -54,11 +54,11 @@ impl Reader {
 
     /// Looks; `None` where nothing can be read: the process has ended or is another user's, or its runtime has not
     /// begun.
-    pub fn read(&self, pid: u32) -> Option<Census> {
+    pub fn read(&self, pid: u32) -> Option<GoroutineSnapshot> {
         let memory = Memory { file: File::open(format!("/proc/{pid}/mem")).ok()?, bias: self.bias(pid)? };
         let goroutines = self.goroutines(&memory)?;
         let allocated = self.state.allocated.and_then(|address| memory.linked(address));
-        Some(Census { goroutines, allocated })
+        Some(GoroutineSnapshot { goroutines, allocated })
     }
 
     /// By how much the process has the file elsewhere than it is linked to.

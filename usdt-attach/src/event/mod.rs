@@ -1,8 +1,13 @@
 //! A hit as it comes from the kernel: borrowed bytes, read through the plan that made them.
 
-use crate::plan::layout::{self, ArgView, Layout};
-use crate::plan::{Action, Handler, Plan, PlannedProbe, Word};
+pub mod counts;
+pub mod goroutines;
+pub mod symbolize;
+
+use crate::plan::record_layout::{self, ArgView, Layout};
+use crate::plan::{Action, ArgSlot, Handler, Plan, PlannedProbe};
 use stapsdt::schema::Kind;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Reads records of one plan.
@@ -38,7 +43,7 @@ pub struct Event<'a> {
 }
 
 /// Process, whether it is a goroutine, and the goroutine's or thread's id.
-pub(crate) type Track = (u32, bool, u64);
+pub type Track = (u32, bool, u64);
 
 /// An argument's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,6 +78,33 @@ pub enum Value<'a> {
     Unreadable,
 }
 
+impl Value<'_> {
+    /// The value by itself, unquoted: strings as lossy UTF-8, bytes and addresses in hexadecimal, nothing for nil and
+    /// unreadable values.
+    pub fn to_plain_string(self) -> String {
+        match self {
+            Value::Signed(n) => n.to_string(),
+            Value::Unsigned(n) => n.to_string(),
+            Value::Pointer(n) => format!("{n:#x}"),
+            Value::Float(n) => n.to_string(),
+            Value::Bool(b) => b.to_string(),
+            Value::Text { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
+            Value::Bytes { bytes, .. } => hex(bytes),
+            Value::Nil | Value::Unreadable => String::new(),
+        }
+    }
+}
+
+/// Two hexadecimal digits per byte.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string has no failing case.
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
 impl Decoder {
     /// A reader for what `plan` records.
     pub fn new(plan: Arc<Plan>) -> Decoder {
@@ -87,10 +119,10 @@ impl Decoder {
 
     /// Reads a record; `None` for bytes that are none of the plan's.
     pub fn decode<'a>(&'a self, record: &'a [u8]) -> Option<Event<'a>> {
-        let cookie = u32_at(record, layout::COOKIE)?;
+        let cookie = u32_at(record, record_layout::COOKIE)?;
         let (probe, handler, stub) = *self.sites.get(cookie as usize)?;
         let Action::Record(layout) = &self.plan.handlers.get(handler as usize)?.action else { return None };
-        let pid_tgid = u64_at(record, layout::PID_TGID)?;
+        let pid_tgid = u64_at(record, record_layout::PID_TGID)?;
         if record.len() < *self.least.get(handler as usize)? {
             return None;
         }
@@ -100,10 +132,14 @@ impl Decoder {
             stub,
             probe: self.plan.probes.get(probe as usize)?,
             cookie,
-            time_ns: u64_at(record, layout::TIME)?.wrapping_add_signed(self.clock_offset),
+            time_ns: u64_at(record, record_layout::TIME)?.wrapping_add_signed(self.clock_offset),
             pid: (pid_tgid >> 32) as u32,
             tid: pid_tgid as u32,
-            goid: if layout.goid { Some(u64_at(record, layout::GOID)?).filter(|g| *g != 0) } else { None },
+            goid: if layout.goid {
+                Some(u64_at(record, record_layout::GOID)?).filter(|g| *g != 0)
+            } else {
+                None
+            },
         })
     }
 }
@@ -111,12 +147,12 @@ impl Decoder {
 impl<'a> Event<'a> {
     /// Name of the thread (of the process, for its first), at most 15 bytes.
     pub fn comm(&self) -> &'a [u8] {
-        let field = slice(self.record, layout::COMM, 16).unwrap_or_default();
+        let field = slice(self.record, record_layout::COMM, 16).unwrap_or_default();
         field.split(|b| *b == 0).next().unwrap_or_default()
     }
 
     /// Whose work it is: the goroutine's, or the thread's where there are none.
-    pub(crate) fn track(&self) -> Track {
+    pub fn track(&self) -> Track {
         match self.goid {
             Some(goid) => (self.pid, true, goid),
             None => (self.pid, false, self.tid.into()),
@@ -197,12 +233,12 @@ impl<'a> Event<'a> {
     }
 
     fn failed(&self, bit: Option<u8>) -> bool {
-        let faults = u32_at(self.record, layout::FAULTS).unwrap_or(0);
+        let faults = u32_at(self.record, record_layout::FAULTS).unwrap_or(0);
         bit.is_some_and(|bit| faults >> bit & 1 != 0)
     }
 
     /// The word at its declared size, sign-extended if it has a sign.
-    fn word(&self, word: Word) -> Option<u64> {
+    fn word(&self, word: ArgSlot) -> Option<u64> {
         word.read(self.record)
     }
 }
@@ -223,17 +259,17 @@ fn u64_at(data: &[u8], at: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::layout::Text;
+    use crate::plan::record_layout::Text;
     use crate::plan::{Frame, Handler};
     use proptest::prelude::*;
 
-    fn view(name: &str, kind: Kind, word: Word, text: Option<Text>) -> ArgView {
+    fn view(name: &str, kind: Kind, word: ArgSlot, text: Option<Text>) -> ArgView {
         ArgView { name: name.into(), kind, word: Some(word), text, names: None, problem: None }
     }
 
     /// A plan without objects: decoding needs sites and layouts only.
     fn layout() -> Layout {
-        let word = |at, size, signed| Word { at, size, signed, fault: Some(1) };
+        let word = |at, size, signed| ArgSlot { at, size, signed, fault: Some(1) };
         let length = word(64, 8, false);
         Layout {
             size: 104,

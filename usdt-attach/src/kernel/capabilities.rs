@@ -1,29 +1,29 @@
 //! What this process may do, and what else keeps it from doing that.
 
 /// `include/uapi/linux/capability.h`.
-pub(crate) const CAP_SYS_PTRACE: u32 = 19;
+pub const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
-pub(crate) const CAP_PERFMON: u32 = 38;
-pub(crate) const CAP_BPF: u32 = 39;
+pub const CAP_PERFMON: u32 = 38;
+pub const CAP_BPF: u32 = 39;
 
 /// Of a process, by `/proc/PID/status`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Privileges {
+pub struct Capabilities {
     /// Effective capabilities.
     capabilities: u64,
     /// Whether a seccomp filter decides on its system calls.
     filtered: bool,
 }
 
-impl Privileges {
+impl Capabilities {
     /// This process's.
-    pub(crate) fn own() -> Privileges {
-        Privileges::parse(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+    pub fn own() -> Capabilities {
+        Capabilities::parse(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
     }
 
-    fn parse(status: &str) -> Privileges {
+    fn parse(status: &str) -> Capabilities {
         let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim();
-        Privileges {
+        Capabilities {
             capabilities: u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0),
             // SECCOMP_MODE_FILTER
             filtered: field("Seccomp:") == "2",
@@ -31,13 +31,13 @@ impl Privileges {
     }
 
     /// Whether it has a capability, or the older one that includes it.
-    pub(crate) fn has(self, capability: u32) -> bool {
+    pub fn has(self, capability: u32) -> bool {
         let set = |bit: u32| self.capabilities >> bit & 1 != 0;
         set(capability) || matches!(capability, CAP_BPF | CAP_PERFMON) && set(CAP_SYS_ADMIN)
     }
 
     /// What to do where the kernel lets it load or attach no program.
-    pub(crate) fn way_out(self) -> &'static str {
+    pub fn hint(self) -> &'static str {
         match (self.has(CAP_BPF) && self.has(CAP_PERFMON), self.filtered) {
             (false, _) => "run as root or with CAP_BPF and CAP_PERFMON",
             (true, true) => {
@@ -56,17 +56,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_out_is_for_what_is_in_the_way() {
+    fn the_hint_is_for_what_is_in_the_way() {
         let way = |capabilities: u64, seccomp: &str| {
-            Privileges::parse(&format!("Name:\tx\nCapEff:\t{capabilities:016x}\nSeccomp:\t{seccomp}\n"))
-                .way_out()
+            Capabilities::parse(&format!("Name:\tx\nCapEff:\t{capabilities:016x}\nSeccomp:\t{seccomp}\n"))
+                .hint()
         };
         assert!(way(0, "2").starts_with("run as root"));
         assert!(way(1 << CAP_BPF, "0").starts_with("run as root"));
         assert!(way(1 << CAP_BPF | 1 << CAP_PERFMON, "2").contains("seccomp=unconfined"));
         assert!(way(1 << CAP_SYS_ADMIN, "2").contains("seccomp=unconfined"));
         assert!(way(u64::MAX, "0").contains("lockdown"));
-        assert_eq!(Privileges::parse("no status"), Privileges::default());
-        assert!(!Privileges::parse("CapEff: 0000000000200000").has(CAP_SYS_PTRACE));
+        assert_eq!(Capabilities::parse("no status"), Capabilities::default());
+        assert!(!Capabilities::parse("CapEff: 0000000000200000").has(CAP_SYS_PTRACE));
     }
 }

@@ -1,40 +1,20 @@
 //! What this kernel can do, found out by asking it.
-#![allow(unsafe_code)] // a system call without arguments
 
+use super::btf;
 use super::links::create_multi;
 use super::load::load;
 use super::maps::{create_ring, page};
-use super::{Task, btf};
-use crate::backend::embedded::asm::{Assembler, Insn, R0, R2, R10, Width};
-use crate::backend::embedded::helper;
+use crate::bpf::TaskStructOffsets;
+use crate::bpf::asm::{Assembler, Insn, R0, R2, R10, Width};
+use crate::bpf::helper;
 use crate::error::Error;
-use crate::plan::Optimisation;
 use libbpf_sys as bpf;
 use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
 
-/// How the kernel optimises probes on no-ops: the `uprobe` system call, made outside its trampoline, answers
-/// with an error that tells.
-pub fn optimisation() -> Optimisation {
-    #[cfg(target_arch = "x86_64")]
-    {
-        const SYS_UPROBE: libc::c_long = 336;
-        // SAFETY: takes no arguments; outside the trampoline it only fails.
-        let code = unsafe { libc::syscall(SYS_UPROBE) };
-        if code == -1 {
-            return match std::io::Error::last_os_error().raw_os_error() {
-                Some(libc::ENXIO) => Optimisation::Nop5,
-                Some(libc::EPROTO) => Optimisation::Nop10,
-                _ => Optimisation::None,
-            };
-        }
-    }
-    Optimisation::None
-}
-
 /// How far the kernel's multi-uprobe links go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MultiLinks {
+pub enum MultiLinks {
     /// None (before Linux 6.6).
     Missing,
     /// There, but their process filter picks one thread (fixed in mid-2024).
@@ -45,23 +25,23 @@ pub(crate) enum MultiLinks {
 
 /// What the kernel has of what this crate uses.
 #[derive(Debug)]
-pub(crate) struct Features {
+pub struct Features {
     /// Programs load.
-    pub(crate) bpf: bool,
+    pub bpf: bool,
     /// Why they do not.
-    pub(crate) refusal: Option<Error>,
-    pub(crate) uprobes: bool,
-    pub(crate) semaphores: bool,
-    pub(crate) multi: MultiLinks,
-    pub(crate) cookies: bool,
-    pub(crate) ring: bool,
-    pub(crate) atomics: bool,
+    pub refusal: Option<Error>,
+    pub uprobes: bool,
+    pub semaphores: bool,
+    pub multi: MultiLinks,
+    pub cookies: bool,
+    pub ring: bool,
+    pub atomics: bool,
     /// Whether it tells of `exec`.
-    pub(crate) exec: bool,
+    pub exec: bool,
 }
 
 /// Tries everything.
-pub(crate) fn features() -> Features {
+pub fn features() -> Features {
     super::silence_libbpf();
     let empty = load(&program(|_| {}), 0);
     let has = |path: &str| std::path::Path::new("/sys/bus/event_source/devices/uprobe").join(path).exists();
@@ -74,12 +54,12 @@ pub(crate) fn features() -> Features {
         cookies: cookies(),
         ring: ring(),
         atomics: atomics(),
-        exec: super::ExecWatch::start().is_ok(),
+        exec: super::ExecEvents::start().is_ok(),
     }
 }
 
 /// Whether programs can ask for the cookie of their site.
-pub(super) fn cookies() -> bool {
+pub(crate) fn cookies() -> bool {
     // Asked for each new file that is attached to; the kernel stays the same.
     static COOKIES: LazyLock<bool> =
         LazyLock::new(|| load(&program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok());
@@ -88,14 +68,14 @@ pub(super) fn cookies() -> bool {
 
 /// Where things are in `task_struct`, if programs may load them themselves: the kernel has its types (BTF) and gives
 /// them the running task (Linux 5.11).
-pub(super) fn task() -> Option<Task> {
-    static TASK: LazyLock<Option<Task>> = LazyLock::new(find_task);
+pub(crate) fn task() -> Option<TaskStructOffsets> {
+    static TASK: LazyLock<Option<TaskStructOffsets>> = LazyLock::new(find_task);
     *TASK
 }
 
-fn find_task() -> Option<Task> {
+fn find_task() -> Option<TaskStructOffsets> {
     let [comm, pid, tgid] = btf::fields("task_struct", ["comm", "pid", "tgid"])?.map(i16::try_from);
-    let task = Task { comm: comm.ok()?, pid: pid.ok()?, tgid: tgid.ok()? };
+    let task = TaskStructOffsets { comm: comm.ok()?, pid: pid.ok()?, tgid: tgid.ok()? };
     let words = |asm: &mut Assembler| {
         asm.call(helper::GET_CURRENT_TASK_BTF);
         asm.load(Width::Dw, R2, R0, task.comm);
@@ -107,13 +87,13 @@ fn find_task() -> Option<Task> {
 }
 
 /// Whether there is the buffer that all CPUs share.
-pub(super) fn ring() -> bool {
+pub(crate) fn ring() -> bool {
     static RING: LazyLock<bool> = LazyLock::new(|| create_ring(c"usdt_try", page()).is_ok());
     *RING
 }
 
 /// Whether atomic operations give the old value.
-pub(super) fn atomics() -> bool {
+pub(crate) fn atomics() -> bool {
     static ATOMICS: LazyLock<bool> = LazyLock::new(|| {
         let add = |asm: &mut Assembler| {
             asm.mov_imm(R2, 1);
@@ -126,7 +106,7 @@ pub(super) fn atomics() -> bool {
 }
 
 /// A program that does this and ends.
-pub(super) fn program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
+pub(crate) fn program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
     let mut asm = Assembler::default();
     body(&mut asm);
     asm.mov_imm(R0, 0);
@@ -137,7 +117,7 @@ pub(super) fn program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
 
 /// Tries links that must fail and looks how: a directory is no binary (`EBADF`), and a kernel with the right
 /// process filter refuses the process id -1 before it looks at the path (`EINVAL`).
-pub(super) fn multi_links() -> MultiLinks {
+pub(crate) fn multi_links() -> MultiLinks {
     let Ok(program) = load(&program(|_| {}), bpf::BPF_TRACE_UPROBE_MULTI) else { return MultiLinks::Missing };
     let probe = |pid: u32| create_multi(program.as_raw_fd(), c"/", &[0], None, pid).err().unwrap_or(0);
     match (probe(0), probe(u32::MAX)) {

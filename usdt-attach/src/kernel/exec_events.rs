@@ -1,12 +1,12 @@
 //! Being told of every `exec`: a program at the kernel's tracepoint writes the process id into a buffer.
 #![allow(unsafe_code)] // libbpf's raw tracepoint; pointers live through the call
 
-use super::Buffer as _;
 use super::load::load_tracepoint;
 use super::maps::create_ring;
-use super::ring::Ring;
-use crate::backend::embedded::asm::{Assembler, R0, R1, R2, R3, R4, R10, Width};
-use crate::backend::embedded::helper;
+use super::transport::RecordReader as _;
+use super::transport::ringbuf::RingBuf;
+use crate::bpf::asm::{Assembler, R0, R1, R2, R3, R4, R10, Width};
+use crate::bpf::helper;
 use crate::error::{Error, Result};
 use libbpf_sys as bpf;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -15,13 +15,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 const BUFFER: u32 = 1 << 16;
 
 /// Process ids of those that call `exec`, anywhere on the host.
-pub(crate) struct ExecWatch {
+pub(crate) struct ExecEvents {
     _link: OwnedFd,
-    ring: Ring,
+    ring: RingBuf,
 }
 
-impl ExecWatch {
-    pub(crate) fn start() -> Result<ExecWatch> {
+impl ExecEvents {
+    pub(crate) fn start() -> Result<ExecEvents> {
         super::silence_libbpf();
         let map = create_ring(c"usdt_exec", BUFFER)?;
         let mut asm = Assembler::default();
@@ -45,7 +45,7 @@ impl ExecWatch {
         }
         // SAFETY: a fresh descriptor that nobody else owns.
         let link = unsafe { OwnedFd::from_raw_fd(link) };
-        Ok(ExecWatch { _link: link, ring: Ring::new(map)? })
+        Ok(ExecEvents { _link: link, ring: RingBuf::new(map)? })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

@@ -1,8 +1,8 @@
 //! What a hit costs before the program does anything: measured on sites of this program's own.
 #![allow(unsafe_code)] // two assembly functions that return at once
 
-use super::{Attached, Program, attach, detect, silence_libbpf};
-use crate::backend::Mechanism;
+use super::{Attached, Mechanism, attach, detect, silence_libbpf};
+use crate::bpf::Program;
 use crate::discover::{Object, process};
 use crate::error::{Error, Result};
 use crate::plan::{Method, Plan, PlannedObject, Site};
@@ -54,11 +54,11 @@ unsafe extern "C" {
 }
 
 /// Nanoseconds that an empty program adds to a hit of such a site, on this machine, now.
-pub(crate) fn price(method: Method) -> Result<f64> {
+pub fn measure_hit_cost(method: Method) -> Result<f64> {
     silence_libbpf();
     let (function, distance, calls): (unsafe extern "C" fn(), u64, u32) = match method {
-        Method::OptimisedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 20_000),
-        Method::OptimisedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 20_000),
+        Method::OptimizedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 20_000),
+        Method::OptimizedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 20_000),
         Method::Nop => (usdt_attach_site, 0, 20_000),
         Method::Push => (usdt_attach_entry, 0, 20_000),
         // Behind the comparison.

@@ -1,9 +1,9 @@
 //! Attaching: one multi-uprobe link per object (and process), or one perf event per site on older kernels.
 #![allow(unsafe_code)] // libbpf's link creation and perf_event_open; pointers live through the call
 
-use super::Program;
 use super::detect::{self, MultiLinks, multi_links};
 use super::load::load;
+use crate::bpf::Program;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, PlannedObject, Site};
 use libbpf_sys as bpf;
@@ -21,17 +21,17 @@ pub enum Mechanism {
     /// Perf events with a BPF cookie (Linux 5.15).
     PerfEvents,
     /// Perf events, each with a program of its own that knows its site (Linux 5.8).
-    Separate,
+    ProgramPerSite,
     /// Likewise, and records go through a perf buffer for each CPU (Linux 5.5).
     PerfBuffer,
 }
 
 impl Mechanism {
     /// What is automatic about it, decided as far as programs depend on it.
-    pub(super) fn on_this_kernel(self) -> Mechanism {
+    pub(crate) fn on_this_kernel(self) -> Mechanism {
         match self {
             Mechanism::Auto if detect::cookies() => Mechanism::Auto,
-            Mechanism::Auto if detect::ring() => Mechanism::Separate,
+            Mechanism::Auto if detect::ring() => Mechanism::ProgramPerSite,
             Mechanism::Auto => Mechanism::PerfBuffer,
             chosen => chosen,
         }
@@ -68,7 +68,7 @@ impl Attached {
 pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) -> Result<Attached> {
     let mechanism = mechanism.on_this_kernel();
     let multi = match mechanism {
-        Mechanism::PerfEvents | Mechanism::Separate | Mechanism::PerfBuffer => MultiLinks::Missing,
+        Mechanism::PerfEvents | Mechanism::ProgramPerSite | Mechanism::PerfBuffer => MultiLinks::Missing,
         Mechanism::Auto | Mechanism::Multi => multi_links(),
     };
     let attach_type = if multi == MultiLinks::Missing { 0 } else { bpf::BPF_TRACE_UPROBE_MULTI };
@@ -209,7 +209,7 @@ fn link(
     /// `PERF_EVENT_IOC_SET_BPF` and `PERF_EVENT_IOC_ENABLE` (`include/uapi/linux/perf_event.h`).
     const SET_BPF: libc::c_ulong = 0x4004_2408;
     const ENABLE: libc::c_ulong = 0x2400;
-    if matches!(mechanism, Mechanism::Separate | Mechanism::PerfBuffer) {
+    if matches!(mechanism, Mechanism::ProgramPerSite | Mechanism::PerfBuffer) {
         // SAFETY: both take a number; the descriptors are open.
         let done = unsafe {
             libc::ioctl(event.as_raw_fd(), SET_BPF as _, program) == 0

@@ -1,8 +1,8 @@
 //! Loading programs.
 #![allow(unsafe_code)] // libbpf calls; pointers live through the call
 
-use crate::backend::embedded::asm::{Assembler, BadJump, Cond, Insn, R0};
-use crate::backend::embedded::helper;
+use crate::bpf::asm::{Assembler, BadJump, Cond, Insn, R0};
+use crate::bpf::helper;
 use crate::error::{Error, Result};
 use libbpf_sys as bpf;
 use std::os::fd::{FromRawFd, OwnedFd};

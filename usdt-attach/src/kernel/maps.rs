@@ -1,39 +1,14 @@
 //! The maps a session needs: the event buffer, counters per site, the hit budget, the table and its starts.
 #![allow(unsafe_code)] // libbpf calls; arguments are checked here, pointers live through the call
 
-use super::{Delivery, queue};
-use crate::backend::Entry;
+use super::transport::mapped_ring as queue;
+use crate::bpf::{MapFds, Transport};
 use crate::error::{Error, Result};
+use crate::plan::Entry;
 use crate::plan::Plan;
 use libbpf_sys as bpf;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-
-/// File descriptors of the maps, as instructions carry them; -1 for what the plan does not use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MapFds {
-    /// As [`Delivery`] says: array of one, `BPF_MAP_TYPE_RINGBUF`, or `BPF_MAP_TYPE_PERF_EVENT_ARRAY`.
-    pub events: i32,
-    /// `BPF_MAP_TYPE_RINGBUF` that wakes the reader of the first of these.
-    pub bell: i32,
-    /// Per-CPU array of one: where a record for the last is put together that the stack has no room for, and behind
-    /// it a word that says how many are at it.
-    pub scratch: i32,
-    /// Per-CPU array, one [`Counts`] a site.
-    pub counters: i32,
-    /// Array of one `s64`: hits left to record.
-    pub control: i32,
-    /// Array of one value: a `u64` for each probe, the second and the hits taken in it.
-    pub rates: i32,
-    /// Per-CPU array or hash of what is counted: see `plan::Table`.
-    pub table: i32,
-    /// Array of one empty value of the table.
-    pub zero: i32,
-    /// Hash of what waits for its end.
-    pub starts: i32,
-    /// `BPF_MAP_TYPE_CGROUP_ARRAY` of one.
-    pub cgroup: i32,
-}
 
 /// What happened at a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -50,28 +25,6 @@ pub struct Counts {
     pub unmatched: u64,
 }
 
-/// A member of [`Counts`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// [`Counts::hits`]
-    Hits,
-    /// [`Counts::dropped`]
-    Dropped,
-    /// [`Counts::filtered`]
-    Filtered,
-    /// [`Counts::overwritten`]
-    Overwritten,
-    /// [`Counts::unmatched`]
-    Unmatched,
-}
-
-impl Counter {
-    /// Byte offset in the map's value.
-    pub fn offset(self) -> i16 {
-        8 * self as i16
-    }
-}
-
 /// Bytes behind a record that is put together in a map.
 const SCRATCH_USERS: u32 = 8;
 
@@ -81,9 +34,9 @@ const COUNTS: usize = 5;
 /// Owned maps.
 pub(crate) struct Maps {
     pub(crate) events: Option<OwnedFd>,
-    pub(super) bell: Option<OwnedFd>,
+    pub(crate) bell: Option<OwnedFd>,
     /// How records get to the reader.
-    pub(super) delivery: Delivery,
+    pub(crate) delivery: Transport,
     scratch: Option<OwnedFd>,
     counters: OwnedFd,
     control: OwnedFd,
@@ -99,7 +52,7 @@ pub(crate) struct Maps {
 impl Maps {
     /// Creates the maps of a plan, whose records are delivered in this way, or, where the kernel has no array of that
     /// size, by a ring buffer.
-    pub(crate) fn create(plan: &Plan, mut delivery: Delivery) -> Result<Maps> {
+    pub(crate) fn create(plan: &Plan, mut delivery: Transport) -> Result<Maps> {
         use bpf::{
             BPF_MAP_TYPE_ARRAY as ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY as CGROUPS, BPF_MAP_TYPE_HASH as HASH,
             BPF_MAP_TYPE_PERCPU_ARRAY as CPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH as CPU_HASH,
@@ -127,18 +80,18 @@ impl Maps {
             plan.cgroup.as_ref().map(|_| create(c"usdt_cgroup", CGROUPS, (4, 4, 1), 0)).transpose()?;
         let cpus = possible_cpus()?;
         let (mut events, mut bell, mut scratch) = (None, None, None);
-        if plan.records() && delivery == Delivery::Queue {
+        if plan.records() && delivery == Transport::MappedRing {
             events = create_queue(plan);
             if events.is_some() {
                 bell = Some(create_ring(c"usdt_bell", page())?);
             } else {
-                delivery = Delivery::Ring;
+                delivery = Transport::RingBuf;
             }
         }
-        if plan.records() && delivery == Delivery::Ring {
+        if plan.records() && delivery == Transport::RingBuf {
             events = Some(create_ring(c"usdt_events", plan.buffer)?);
         }
-        if plan.records() && delivery == Delivery::PerCpu {
+        if plan.records() && delivery == Transport::PerfBuffer {
             let shape = (4, 4, cpus as u32);
             events = Some(create(c"usdt_events", bpf::BPF_MAP_TYPE_PERF_EVENT_ARRAY, shape, 0)?);
             let room = plan.largest_record() + SCRATCH_USERS;

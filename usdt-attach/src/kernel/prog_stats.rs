@@ -6,24 +6,24 @@ use libbpf_sys as bpf;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// While this lives, the kernel measures.
-pub(crate) struct RunTimes {
+pub struct BpfStatsGuard {
     _fd: OwnedFd,
 }
 
-impl RunTimes {
-    pub(crate) fn start() -> Result<RunTimes> {
+impl BpfStatsGuard {
+    pub fn start() -> Result<BpfStatsGuard> {
         // SAFETY: takes a number.
         let fd = unsafe { bpf::bpf_enable_stats(bpf::BPF_STATS_RUN_TIME) };
         if fd < 0 {
             return Err(Error::errno("cannot have the kernel measure BPF programs", fd));
         }
         // SAFETY: a fresh descriptor that nobody else owns.
-        Ok(RunTimes { _fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Ok(BpfStatsGuard { _fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 }
 
 /// Runs of a program since it was loaded and measured, and the nanoseconds they took.
-pub(super) fn run_time(program: BorrowedFd<'_>) -> Result<(u64, u64)> {
+pub fn run_time(program: BorrowedFd<'_>) -> Result<(u64, u64)> {
     let mut info = bpf::bpf_prog_info::default();
     let mut size = size_of::<bpf::bpf_prog_info>() as u32;
     // SAFETY: `info` has `size` bytes and asks for no arrays.

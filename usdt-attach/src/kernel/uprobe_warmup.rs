@@ -20,7 +20,7 @@ const LASTS: Duration = Duration::from_millis(20);
 
 /// Begins the wait on a thread of its own, unless one has just begun. Whatever fails here will be told by what needs
 /// it.
-pub(crate) fn begin() {
+pub fn start() {
     static BEGUN: Mutex<Option<Instant>> = Mutex::new(None);
     let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
     if begun.is_some_and(|at| at.elapsed() < LASTS) {

@@ -1,8 +1,8 @@
 //! How a program of the user's own reads arguments, one by one.
 
 use super::arguments::Arguments;
-use super::fetch::{Step, Word};
-use super::handler::{Maker, Task};
+use super::handler::{HandlerBuilder, Task};
+use super::reads::{ArgSlot, ReadOp};
 use super::table::FieldKind;
 use crate::filter::Subject;
 
@@ -13,11 +13,11 @@ pub(crate) struct Access {
     /// Bytes of the frame.
     pub(crate) size: u32,
     /// What fills it.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<ReadOp>,
     /// The value, or the pointer.
-    pub(crate) word: Word,
+    pub(crate) word: ArgSlot,
     /// For text: its length, `None` where a zero ends it.
-    pub(crate) text: Option<Option<Word>>,
+    pub(crate) text: Option<Option<ArgSlot>>,
 }
 
 /// How each argument is read that can be, the goroutine id included.
@@ -27,7 +27,7 @@ pub(crate) fn accesses(probe: &crate::discover::Probe, strings: &[String]) -> Ve
     let access = |name: &str| {
         let subject = Subject { name: name.to_owned(), string: false };
         let task = Task::Count { by: std::slice::from_ref(&subject) };
-        let mut maker = Maker::new(&arguments, None, &task).ok()?;
+        let mut maker = HandlerBuilder::new(&arguments, None, &task).ok()?;
         let word = maker.word(&subject).ok()?;
         let is_text = maker.field_kind(&subject).is_ok_and(|k| matches!(k, FieldKind::Text { .. }));
         let text = if is_text { Some(maker.length(&subject).ok()?) } else { None };

@@ -5,18 +5,18 @@ use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, V
 use stapsdt::schema::{self, Kind};
 
 /// An operand, or why there is none.
-pub(super) type Place = Result<Reached, String>;
+pub(super) type Place = Result<ResolvedOperand, String>;
 
 /// An operand and, where it is a pointer to follow, the distances from what each pointer points to.
 #[derive(Clone, Debug)]
-pub(super) struct Reached {
+pub(super) struct ResolvedOperand {
     pub(super) value: Value,
     pub(super) beyond: Vec<i64>,
 }
 
-impl From<Value> for Reached {
-    fn from(value: Value) -> Reached {
-        Reached { value, beyond: Vec::new() }
+impl From<Value> for ResolvedOperand {
+    fn from(value: Value) -> ResolvedOperand {
+        ResolvedOperand { value, beyond: Vec::new() }
     }
 }
 
@@ -147,7 +147,7 @@ fn resolved(probe: &Probe, mut value: Value) -> Place {
 
 /// An argument of a function entry, `8@56(16(%rdi))`: at 56 bytes from where the pointer at `16(%rdi)` points to. Notes
 /// have nothing of that kind.
-fn behind_pointers(probe: &Probe, text: &str) -> Option<Reached> {
+fn behind_pointers(probe: &Probe, text: &str) -> Option<ResolvedOperand> {
     let (size, mut rest) = text.split_once('@').filter(|_| probe.source == Source::Entry)?;
     let mut beyond = Vec::new();
     loop {
@@ -156,7 +156,7 @@ fn behind_pointers(probe: &Probe, text: &str) -> Option<Reached> {
         rest = inner.strip_suffix(')')?;
         let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch).pop()?;
         if let Ok(value) = parsed.value {
-            return Some(Reached { value, beyond });
+            return Some(ResolvedOperand { value, beyond });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A filter bound to a probe: every name is a place in the program's frame, every number of the right width.
 
-use super::fetch::Word;
+use super::reads::ArgSlot;
 use crate::filter::Test;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub enum Condition {
     /// An integer comparison, signed if the word is.
     Number {
         /// The word.
-        word: Word,
+        word: ArgSlot,
         /// How.
         test: Test,
         /// With what, as 64 bits.
@@ -28,7 +28,7 @@ pub enum Condition {
     /// A comparison of IEEE 754 numbers by [`order`] of their bits.
     Float {
         /// The word, of 4 or 8 bytes.
-        word: Word,
+        word: ArgSlot,
         /// How.
         test: Test,
         /// With what, in that order.
@@ -37,9 +37,9 @@ pub enum Condition {
     /// Text that a pointer leads to.
     Text {
         /// The pointer.
-        pointer: Word,
+        pointer: ArgSlot,
         /// The length; `None` for NUL-terminated text.
-        length: Option<Word>,
+        length: Option<ArgSlot>,
         /// What it must be.
         bytes: Vec<u8>,
         /// Whether more may follow.
@@ -61,7 +61,7 @@ pub const LONGEST_TEXT: usize = 128;
 
 impl Condition {
     /// A comparison of an integer word with any number: what no value of the word's type can be is known now.
-    pub(super) fn number(word: Word, test: Test, value: i128) -> Condition {
+    pub(super) fn number(word: ArgSlot, test: Test, value: i128) -> Condition {
         let (low, high) = if word.signed {
             (i128::from(i64::MIN), i128::from(i64::MAX))
         } else {
@@ -77,12 +77,12 @@ impl Condition {
     }
 
     /// A comparison of a floating-point word.
-    pub(super) fn float(word: Word, test: Test, value: f64) -> Condition {
+    pub(super) fn float(word: ArgSlot, test: Test, value: f64) -> Condition {
         let bits = if word.size == 4 { u64::from((value as f32).to_bits()) << 32 } else { value.to_bits() };
         if value.is_nan() {
             return Condition::Constant(test == Test::Ne);
         }
-        Condition::Float { word: Word { signed: false, ..word }, test, value: order(bits) }
+        Condition::Float { word: ArgSlot { signed: false, ..word }, test, value: order(bits) }
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WORD: Word = Word { at: 8, size: 8, signed: false, fault: None };
+    const WORD: ArgSlot = ArgSlot { at: 8, size: 8, signed: false, fault: None };
 
     #[test]
     fn what_cannot_be_is_known_beforehand() {
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(known(WORD, Test::Gt, -1), Some(true));
         assert_eq!(known(WORD, Test::Eq, -1), Some(false));
         assert_eq!(known(WORD, Test::Eq, u64::MAX.into()), None);
-        let signed = Word { signed: true, ..WORD };
+        let signed = ArgSlot { signed: true, ..WORD };
         assert_eq!(known(signed, Test::Lt, 1 << 63), Some(true));
         assert_eq!(known(signed, Test::Lt, -(1 << 63)), None);
     }

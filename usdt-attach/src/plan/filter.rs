@@ -1,13 +1,13 @@
 //! A filter as conditions on words.
 
 use super::condition::{Condition, LONGEST_TEXT};
-use super::fetch::Step;
-use super::handler::{Maker, Meaning};
+use super::handler::{HandlerBuilder, ResolvedName};
+use super::reads::ReadOp;
 use crate::discover::Names;
 use crate::filter::{Filter, Literal, Subject, Test};
 use stapsdt::schema::Kind;
 
-impl Maker<'_> {
+impl HandlerBuilder<'_> {
     pub(super) fn condition(&mut self, filter: &Filter) -> Result<Condition, String> {
         Ok(match filter {
             Filter::All(a, b) => Condition::All(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
@@ -55,9 +55,9 @@ impl Maker<'_> {
         if bytes.len() > LONGEST_TEXT {
             return Err(format!("text to compare with has at most {LONGEST_TEXT} bytes"));
         }
-        if let Meaning::Comm = self.meaning(subject)? {
+        if let ResolvedName::Comm = self.meaning(subject)? {
             let at = self.builder.take(16);
-            self.builder.steps.push(Step::Comm { to: at });
+            self.builder.steps.push(ReadOp::Comm { to: at });
             let mut bytes = bytes.to_vec();
             if bytes.len() > 15 {
                 return Ok(Condition::Constant(false));
@@ -80,7 +80,7 @@ impl Maker<'_> {
     /// The texts that an argument's numbers stand for.
     fn names(&self, subject: &Subject) -> Result<Option<Names>, String> {
         Ok(match self.meaning(subject)? {
-            Meaning::Argument(_, argument) => argument.names,
+            ResolvedName::Argument(_, argument) => argument.names,
             _ => None,
         })
     }

@@ -8,10 +8,10 @@
 //! ```
 
 use super::arguments::{Argument, Arguments};
-use super::buckets::{Buckets, Scale};
 use super::condition::Condition;
-use super::fetch::{Builder, Step, Word};
-use super::layout::Layout;
+use super::histogram::{Buckets, Scale};
+use super::reads::{ArgSlot, Builder, ReadOp};
+use super::record_layout::Layout;
 use super::table::{Field, FieldKind, KEY_TEXT};
 use crate::filter::{Filter, Subject};
 use serde::Serialize;
@@ -42,9 +42,9 @@ pub struct Frame {
     /// Bytes; 0 for none.
     pub size: u32,
     /// Before the filter.
-    pub prepare: Vec<Step>,
+    pub prepare: Vec<ReadOp>,
     /// After it.
-    pub collect: Vec<Step>,
+    pub collect: Vec<ReadOp>,
     /// Fault bits of what the action cannot do without.
     pub required: u32,
 }
@@ -60,23 +60,23 @@ pub enum Action {
     /// Adds to the table's entry of a key.
     Aggregate {
         /// The key.
-        key: Area,
+        key: FrameRegion,
         /// The value; `None` counts.
-        value: Option<Word>,
+        value: Option<ArgSlot>,
     },
     /// Notes the time under a key.
     Start {
         /// The key.
-        key: Area,
+        key: FrameRegion,
         /// The time, then what is kept for the other end.
-        saved: Area,
+        saved: FrameRegion,
     },
     /// Adds the time since the start of the same key to the table.
     End {
         /// The start's key.
-        start: Area,
+        start: FrameRegion,
         /// The table's key.
-        key: Area,
+        key: FrameRegion,
         /// Bytes kept at the start, which are the end of the table's key.
         kept: u32,
     },
@@ -84,19 +84,19 @@ pub enum Action {
 
 /// A part of the frame, filled just before it is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Hash)]
-pub struct Area {
+pub struct FrameRegion {
     /// Offset in the frame.
     pub at: u32,
     /// Bytes, a multiple of 8.
     pub size: u32,
     /// What is put there; text is there already.
-    pub moves: Vec<Move>,
+    pub moves: Vec<KeyWrite>,
 }
 
 /// Puts 8 bytes into an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
-pub enum Move {
+pub enum KeyWrite {
     /// A number.
     Constant {
         /// Offset in the frame.
@@ -105,11 +105,11 @@ pub enum Move {
         value: u32,
     },
     /// A word, sized and with its sign.
-    Word {
+    ArgSlot {
         /// Offset in the frame.
         to: u32,
         /// The word.
-        from: Word,
+        from: ArgSlot,
     },
 }
 
@@ -147,7 +147,7 @@ pub(super) enum Task<'a> {
 
 /// A handler, and how the keys and values it makes read.
 #[derive(Clone)]
-pub(super) struct Made {
+pub(super) struct CompiledHandler {
     pub(super) handler: Handler,
     /// Of the table's key; for a start, of what is kept.
     pub(super) fields: Vec<Field>,
@@ -162,8 +162,8 @@ pub(super) fn make(
     filter: Option<&Filter>,
     task: &Task<'_>,
     series: u32,
-) -> Result<Made, String> {
-    let mut maker = Maker::new(arguments, filter, task)?;
+) -> Result<CompiledHandler, String> {
+    let mut maker = HandlerBuilder::new(arguments, filter, task)?;
     let filter = filter.map(|f| maker.condition(f)).transpose()?;
     let (mut fields, mut key_fields, mut buckets) = (Vec::new(), Vec::new(), None);
     let action = match task {
@@ -182,7 +182,7 @@ pub(super) fn make(
             let key = maker.start_key(key, &mut key_fields)?;
             let mut saved = maker.area(Some(0), keep, &mut fields)?;
             // The time stands there.
-            saved.moves.retain(|m| !matches!(m, Move::Constant { .. }));
+            saved.moves.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
             Action::Start { key, saved }
         }
         Task::End { key, by, kept, scale } => {
@@ -196,7 +196,7 @@ pub(super) fn make(
         }
     };
     let frame = maker.finish()?;
-    Ok(Made {
+    Ok(CompiledHandler {
         handler: Handler { stack_check: false, frame, filter, rate: None, action },
         fields,
         key: key_fields,
@@ -206,7 +206,7 @@ pub(super) fn make(
 
 /// What a name stands for.
 #[derive(Clone, Copy)]
-pub(super) enum Meaning<'a> {
+pub(super) enum ResolvedName<'a> {
     Argument(usize, &'a Argument),
     Pid,
     Tid,
@@ -214,25 +214,25 @@ pub(super) enum Meaning<'a> {
     Comm,
 }
 
-pub(super) struct Maker<'a> {
+pub(super) struct HandlerBuilder<'a> {
     arguments: &'a Arguments,
     pub(super) builder: Builder,
-    collect: Vec<Step>,
+    collect: Vec<ReadOp>,
     /// Words of the arguments in use: value and length.
-    words: BTreeMap<usize, (Result<Word, String>, Option<Word>)>,
-    goid: Option<Word>,
+    words: BTreeMap<usize, (Result<ArgSlot, String>, Option<ArgSlot>)>,
+    goid: Option<ArgSlot>,
     pid_tgid: Option<u32>,
     required: u32,
     used: bool,
 }
 
-impl<'a> Maker<'a> {
+impl<'a> HandlerBuilder<'a> {
     /// Fetches every word that is needed, in as few reads as possible.
     pub(super) fn new(
         arguments: &'a Arguments,
         filter: Option<&Filter>,
         task: &Task<'_>,
-    ) -> Result<Maker<'a>, String> {
+    ) -> Result<HandlerBuilder<'a>, String> {
         let mut subjects: Vec<&Subject> = Vec::new();
         if let Some(filter) = filter {
             names(filter, &mut subjects);
@@ -244,7 +244,7 @@ impl<'a> Maker<'a> {
             Task::Start { key, keep } => subjects.extend(keep.iter().chain([*key])),
             Task::End { key, by, .. } => subjects.extend(by.iter().chain([*key])),
         }
-        let mut maker = Maker {
+        let mut maker = HandlerBuilder {
             arguments,
             builder: Builder::new(HEADER),
             collect: Vec::new(),
@@ -259,12 +259,12 @@ impl<'a> Maker<'a> {
         let mut goid = false;
         for subject in subjects {
             match maker.meaning(subject)? {
-                Meaning::Argument(index, argument) if !owners.contains(&index) => {
+                ResolvedName::Argument(index, argument) if !owners.contains(&index) => {
                     owners.push(index);
                     places.push(argument.word.clone());
                     places.extend(argument.length.clone());
                 }
-                Meaning::Goid => goid = true,
+                ResolvedName::Goid => goid = true,
                 _ => {}
             }
         }
@@ -283,18 +283,18 @@ impl<'a> Maker<'a> {
         Ok(maker)
     }
 
-    pub(super) fn meaning(&self, subject: &Subject) -> Result<Meaning<'a>, String> {
+    pub(super) fn meaning(&self, subject: &Subject) -> Result<ResolvedName<'a>, String> {
         let at = |argument: &Argument| self.arguments.list.iter().position(|a| a.name == argument.name);
         if let Some(argument) = self.arguments.find(&subject.name)
             && let Some(index) = at(argument)
         {
-            return Ok(Meaning::Argument(index, argument));
+            return Ok(ResolvedName::Argument(index, argument));
         }
         match subject.name.as_str() {
-            "pid" => Ok(Meaning::Pid),
-            "tid" => Ok(Meaning::Tid),
-            "comm" => Ok(Meaning::Comm),
-            "goid" if self.arguments.goid.is_some() => Ok(Meaning::Goid),
+            "pid" => Ok(ResolvedName::Pid),
+            "tid" => Ok(ResolvedName::Tid),
+            "comm" => Ok(ResolvedName::Comm),
+            "goid" if self.arguments.goid.is_some() => Ok(ResolvedName::Goid),
             "goid" => Err("it has no goroutine id".to_owned()),
             name => Err(format!("it has no argument `{name}`, but {}", self.arguments.names())),
         }
@@ -309,37 +309,37 @@ impl<'a> Maker<'a> {
             return at;
         }
         let to = self.builder.take(8);
-        self.builder.steps.push(Step::PidTgid { to });
+        self.builder.steps.push(ReadOp::PidTgid { to });
         *self.pid_tgid.insert(to)
     }
 
     /// The number that a name stands for: for text the pointer to it.
-    pub(super) fn word(&mut self, subject: &Subject) -> Result<Word, String> {
-        let plain = |at| Word { at, size: 4, signed: false, fault: None };
+    pub(super) fn word(&mut self, subject: &Subject) -> Result<ArgSlot, String> {
+        let plain = |at| ArgSlot { at, size: 4, signed: false, fault: None };
         match self.meaning(subject)? {
-            Meaning::Argument(index, argument) => {
+            ResolvedName::Argument(index, argument) => {
                 let (word, _) = self.words.get(&index).ok_or_else(String::new)?;
                 word.clone().map_err(|problem| format!("`{}` cannot be read: {problem}", argument.name))
             }
-            Meaning::Tid => Ok(plain(self.pid_tgid())),
-            Meaning::Pid => Ok(plain(self.pid_tgid() + 4)),
-            Meaning::Goid => self.goid.ok_or_else(|| "it has no goroutine id".to_owned()),
-            Meaning::Comm => Err("`comm` is text".to_owned()),
+            ResolvedName::Tid => Ok(plain(self.pid_tgid())),
+            ResolvedName::Pid => Ok(plain(self.pid_tgid() + 4)),
+            ResolvedName::Goid => self.goid.ok_or_else(|| "it has no goroutine id".to_owned()),
+            ResolvedName::Comm => Err("`comm` is text".to_owned()),
         }
     }
 
     pub(super) fn kind(&self, subject: &Subject) -> Result<Kind, String> {
         Ok(match self.meaning(subject)? {
-            Meaning::Argument(_, a) if subject.string && matches!(a.kind, Kind::Int | Kind::Pointer) => {
+            ResolvedName::Argument(_, a) if subject.string && matches!(a.kind, Kind::Int | Kind::Pointer) => {
                 Kind::Cstring
             }
-            Meaning::Argument(_, a) => a.kind,
-            Meaning::Comm => Kind::String,
+            ResolvedName::Argument(_, a) => a.kind,
+            ResolvedName::Comm => Kind::String,
             _ => Kind::Int,
         })
     }
 
-    fn integer(&mut self, subject: &Subject) -> Result<Word, String> {
+    fn integer(&mut self, subject: &Subject) -> Result<ArgSlot, String> {
         match self.kind(subject)? {
             Kind::Int | Kind::Bool | Kind::Pointer => self.word(subject),
             Kind::Float => Err(format!("`{subject}` is no integer; histograms are of integers")),
@@ -348,7 +348,12 @@ impl<'a> Maker<'a> {
     }
 
     /// An area of a number, where there is one, and the values of names.
-    fn area(&mut self, first: Option<u32>, by: &[Subject], fields: &mut Vec<Field>) -> Result<Area, String> {
+    fn area(
+        &mut self,
+        first: Option<u32>,
+        by: &[Subject],
+        fields: &mut Vec<Field>,
+    ) -> Result<FrameRegion, String> {
         let head = if first.is_some() { 8 } else { 0 };
         let kinds = by.iter().map(|s| self.field_kind(s)).collect::<Result<Vec<_>, _>>()?;
         let size = head + kinds.iter().map(|k| k.size()).sum::<u32>();
@@ -358,23 +363,24 @@ impl<'a> Maker<'a> {
             .map(|(s, k)| if *k == FieldKind::Comm { Ok(None) } else { self.word(s).map(Some) })
             .collect::<Result<Vec<_>, String>>()?;
         let at = self.builder.take(size);
-        let mut moves: Vec<Move> = first.map(|value| Move::Constant { to: at, value }).into_iter().collect();
+        let mut moves: Vec<KeyWrite> =
+            first.map(|value| KeyWrite::Constant { to: at, value }).into_iter().collect();
         let mut to = at + head;
         for ((subject, kind), word) in by.iter().zip(kinds).zip(words) {
             self.require(word.and_then(|w| w.fault));
             match (kind, word) {
                 (FieldKind::Text { .. }, Some(word)) => self.key_text(subject, word, to)?,
-                (FieldKind::Comm, _) => self.collect.push(Step::Comm { to }),
-                (_, Some(from)) => moves.push(Move::Word { to, from }),
+                (FieldKind::Comm, _) => self.collect.push(ReadOp::Comm { to }),
+                (_, Some(from)) => moves.push(KeyWrite::ArgSlot { to, from }),
                 (_, None) => {}
             }
             fields.push(Field { name: subject.name.clone(), kind, at: to - at });
             to += kind.size();
         }
-        Ok(Area { at, size, moves })
+        Ok(FrameRegion { at, size, moves })
     }
 
-    fn key_text(&mut self, subject: &Subject, word: Word, to: u32) -> Result<(), String> {
+    fn key_text(&mut self, subject: &Subject, word: ArgSlot, to: u32) -> Result<(), String> {
         let length = self.length(subject)?;
         if word.size != 8 || length.is_some_and(|l| l.size != 8) {
             return Err(format!("`{subject}` is no pointer to text"));
@@ -384,7 +390,7 @@ impl<'a> Maker<'a> {
         if length.is_some() {
             self.require(Some(fault));
         }
-        self.collect.push(Step::Text {
+        self.collect.push(ReadOp::Text {
             to,
             max: KEY_TEXT,
             pointer: word.at,
@@ -394,8 +400,8 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    pub(super) fn length(&self, subject: &Subject) -> Result<Option<Word>, String> {
-        let Meaning::Argument(index, argument) = self.meaning(subject)? else { return Ok(None) };
+    pub(super) fn length(&self, subject: &Subject) -> Result<Option<ArgSlot>, String> {
+        let ResolvedName::Argument(index, argument) = self.meaning(subject)? else { return Ok(None) };
         let length = self.words.get(&index).and_then(|(_, length)| *length);
         if argument.length.is_some() && length.is_none() {
             return Err(format!("the length of `{subject}` cannot be read"));
@@ -408,12 +414,12 @@ impl<'a> Maker<'a> {
             self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).is_some_and(|w| w.signed)
         };
         Ok(match (self.meaning(subject)?, self.kind(subject)?) {
-            (Meaning::Comm, _) => FieldKind::Comm,
-            (Meaning::Argument(_, Argument { names: Some(names), .. }), Kind::Int) => {
+            (ResolvedName::Comm, _) => FieldKind::Comm,
+            (ResolvedName::Argument(_, Argument { names: Some(names), .. }), Kind::Int) => {
                 FieldKind::Named { names }
             }
-            (Meaning::Argument(index, _), Kind::Int) => FieldKind::Int { signed: signed(index) },
-            (Meaning::Argument(index, _), Kind::Float) => {
+            (ResolvedName::Argument(index, _), Kind::Int) => FieldKind::Int { signed: signed(index) },
+            (ResolvedName::Argument(index, _), Kind::Float) => {
                 let size = self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).map_or(8, |w| w.size);
                 FieldKind::Float { size }
             }
@@ -426,11 +432,11 @@ impl<'a> Maker<'a> {
     }
 
     /// What tells one start from another: the process, and what the user says.
-    fn start_key(&mut self, key: &Subject, fields: &mut Vec<Field>) -> Result<Area, String> {
-        let pid = Word { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
+    fn start_key(&mut self, key: &Subject, fields: &mut Vec<Field>) -> Result<FrameRegion, String> {
+        let pid = ArgSlot { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
         let mut area = self.area(Some(0), std::slice::from_ref(key), fields)?;
-        area.moves.retain(|m| !matches!(m, Move::Constant { .. }));
-        area.moves.push(Move::Word { to: area.at, from: pid });
+        area.moves.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
+        area.moves.push(KeyWrite::ArgSlot { to: area.at, from: pid });
         Ok(area)
     }
 

@@ -1,15 +1,16 @@
 //! Making a plan: which sites, which handlers, which table.
 
 use super::arguments::Arguments;
-use super::buckets::{MOST_LINEAR, Scale};
-use super::handler::{Made, Task, make};
-use super::layout::NATIVE;
+use super::handler::{CompiledHandler, Task, make};
+use super::histogram::{MOST_LINEAR, Scale};
+use super::record_layout::NATIVE;
+use super::site::attach_method;
 use super::table::{Field, Starts, Table};
-use super::{Method, Options, Plan, PlannedObject, PlannedProbe, Site, Work, method};
+use super::{Method, Mode, Options, Plan, PlannedObject, PlannedProbe, Site};
 use crate::discover::Source;
+use crate::discover::select::Selected;
 use crate::error::{Error, Result};
 use crate::filter::Subject;
-use crate::select::Selected;
 use indexmap::IndexSet;
 use std::sync::Arc;
 
@@ -66,8 +67,12 @@ impl<'a> Planner<'a> {
                 self.leave_out(&format!("{path}: {} is for another architecture", probe.full_name()));
                 continue;
             }
-            let (method, distance) =
-                method(probe.generated, probe.instruction, probe.address, self.options.optimisation);
+            let (method, distance) = attach_method(
+                probe.generated,
+                probe.instruction,
+                probe.address,
+                self.options.nop_optimization,
+            );
             if method == Method::SingleStep && !self.options.single_step {
                 self.leave_out(&format!(
                     "{} at {:#x} is no no-op but another instruction, which a probe would slow down tens of times",
@@ -83,7 +88,7 @@ impl<'a> Planner<'a> {
     }
 
     fn role(&self, chosen: &Selected) -> Result<Role> {
-        let Work::Latency { start, end, .. } = &self.options.work else { return Ok(Role::Any) };
+        let Mode::Latency { start, end, .. } = &self.options.mode else { return Ok(Role::Any) };
         match (start.matches(&chosen.probe), end.matches(&chosen.probe)) {
             (true, true) => Err(Error::Usage(format!(
                 "{} is the start and the end; say two different probes",
@@ -97,8 +102,8 @@ impl<'a> Planner<'a> {
     /// What tells starts from each other: what the user says, else the goroutine where all have one, else the
     /// thread.
     fn key(&self, candidates: &[Candidate<'_>]) -> Subject {
-        let name = match &self.options.work {
-            Work::Latency { key: Some(key), .. } => return key.clone(),
+        let name = match &self.options.mode {
+            Mode::Latency { key: Some(key), .. } => return key.clone(),
             _ if candidates.iter().all(|c| c.arguments.goid.is_some()) => "goid",
             _ => "tid",
         };
@@ -109,15 +114,15 @@ impl<'a> Planner<'a> {
         let key = self.key(candidates);
         let mut by: Vec<Subject> = Vec::new();
         let mut keep: Vec<Subject> = Vec::new();
-        match &self.options.work {
-            Work::Record => {}
-            Work::Count { by: all } => by.clone_from(all),
-            Work::Histogram { by: all, scale, .. } => {
+        match &self.options.mode {
+            Mode::Record => {}
+            Mode::Count { by: all } => by.clone_from(all),
+            Mode::Histogram { by: all, scale, .. } => {
                 fits(*scale)?;
                 by.clone_from(all);
             }
             // Taken at the end where the end has it, else kept from the start.
-            Work::Latency { by: all, scale, .. } => {
+            Mode::Latency { by: all, scale, .. } => {
                 fits(*scale)?;
                 let ends: Vec<&Candidate<'_>> = candidates.iter().filter(|c| c.role == Role::End).collect();
                 let at_end = |s: &Subject| ends.iter().all(|c| c.arguments.has(&s.name));
@@ -137,16 +142,16 @@ impl<'a> Planner<'a> {
             let series = probes
                 .insert_full(PlannedProbe { provider: probe.provider.clone(), name: probe.name.clone() })
                 .0 as u32;
-            let task = match (&self.options.work, candidate.role) {
-                (Work::Record, _) => {
+            let task = match (&self.options.mode, candidate.role) {
+                (Mode::Record, _) => {
                     Task::Record { max_text: self.options.max_text, stack: self.options.stack }
                 }
-                (Work::Count { .. }, _) => Task::Count { by: &by },
-                (Work::Histogram { value, scale, .. }, _) => {
+                (Mode::Count { .. }, _) => Task::Count { by: &by },
+                (Mode::Histogram { value, scale, .. }, _) => {
                     Task::Histogram { value, by: &by, scale: *scale }
                 }
-                (Work::Latency { .. }, Role::Start) => Task::Start { key: &key, keep: &keep },
-                (Work::Latency { scale, .. }, _) => {
+                (Mode::Latency { .. }, Role::Start) => Task::Start { key: &key, keep: &keep },
+                (Mode::Latency { scale, .. }, _) => {
                     Task::End { key: &key, by: &by, kept: table.kept_size(), scale: *scale }
                 }
             };
@@ -214,7 +219,7 @@ impl<'a> Planner<'a> {
 
     /// A time needs both ends.
     fn check_ends(&self, candidates: &[Candidate<'_>], sites: &[(usize, Site)]) -> Result<()> {
-        let Work::Latency { start, end, .. } = &self.options.work else { return Ok(()) };
+        let Mode::Latency { start, end, .. } = &self.options.mode else { return Ok(()) };
         for (role, glob) in [(Role::Start, start), (Role::End, end)] {
             let has = |(index, _): &(usize, Site)| candidates.get(*index).is_some_and(|c| c.role == role);
             if !sites.iter().any(has) {
@@ -244,8 +249,8 @@ fn fits(scale: Scale) -> Result<()> {
 /// The table as it takes shape: what the first probe brings, the others must share.
 #[derive(Default)]
 struct Tables {
-    ends: Option<Made>,
-    starts: Option<Made>,
+    ends: Option<CompiledHandler>,
+    starts: Option<CompiledHandler>,
 }
 
 impl Tables {
@@ -253,8 +258,8 @@ impl Tables {
         self.starts.as_ref().map_or(0, |made| made.fields.iter().map(|f| f.kind.size()).sum())
     }
 
-    fn add(&mut self, made: Made, role: Role) -> std::result::Result<Made, String> {
-        let differs = |first: &Made, made: &Made| {
+    fn add(&mut self, made: CompiledHandler, role: Role) -> std::result::Result<CompiledHandler, String> {
+        let differs = |first: &CompiledHandler, made: &CompiledHandler| {
             first.fields != made.fields || first.key != made.key || first.buckets != made.buckets
         };
         let slot = if role == Role::Start { &mut self.starts } else { &mut self.ends };
@@ -275,7 +280,7 @@ impl Tables {
 
     fn finish(&self, options: &Options) -> Option<Table> {
         let ends = self.ends.as_ref()?;
-        if matches!(options.work, Work::Record) || ends.fields.is_empty() && ends.buckets.is_none() {
+        if matches!(options.mode, Mode::Record) || ends.fields.is_empty() && ends.buckets.is_none() {
             return None;
         }
         let mut fields = ends.fields.clone();

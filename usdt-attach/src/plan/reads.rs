@@ -4,8 +4,8 @@
 //! Words are stored as they are found, 8 bytes of a register or the bytes of memory; sizing and sign extension
 //! are the reader's work. A read that fails sets its bit in the area's `faults`, the 32 bits at [`FAULTS`].
 
-use super::arguments::{Place, Reached};
-use super::ptregs;
+use super::arguments::{Place, ResolvedOperand};
+use super::pt_regs;
 use serde::Serialize;
 use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
 
@@ -15,7 +15,7 @@ pub const FAULTS: u32 = 4;
 /// One action of the program on an area. `to` is the offset in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
-pub enum Step {
+pub enum ReadOp {
     /// Stores a number.
     Constant {
         /// Offset.
@@ -90,7 +90,7 @@ pub struct Address {
 
 /// A number in an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
-pub struct Word {
+pub struct ArgSlot {
     /// Offset of the least significant byte.
     pub at: u32,
     /// Bytes.
@@ -101,7 +101,7 @@ pub struct Word {
     pub fault: Option<u8>,
 }
 
-impl Word {
+impl ArgSlot {
     /// Its value in an area, sign-extended if it has a sign.
     pub fn read(self, area: &[u8]) -> Option<u64> {
         let at = self.at as usize;
@@ -115,7 +115,7 @@ impl Word {
 /// Lays out an area and collects the steps that fill it.
 pub(super) struct Builder {
     pub(super) end: u32,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<ReadOp>,
     faults: u8,
 }
 
@@ -148,13 +148,13 @@ impl Builder {
     }
 
     /// Reads every word; memory operands that are close together in one go.
-    pub(super) fn words(&mut self, places: &[Place], arch: Arch) -> Vec<Result<Word, String>> {
-        let mut out: Vec<Result<Word, String>> = vec![Err(String::new()); places.len()];
+    pub(super) fn words(&mut self, places: &[Place], arch: Arch) -> Vec<Result<ArgSlot, String>> {
+        let mut out: Vec<Result<ArgSlot, String>> = vec![Err(String::new()); places.len()];
         let mut pending: Vec<Pending> = Vec::new();
         for (index, place) in places.iter().enumerate() {
             let word = match place {
                 Err(problem) => Err(problem.clone()),
-                Ok(Reached { value, beyond }) => match &value.operand {
+                Ok(ResolvedOperand { value, beyond }) => match &value.operand {
                     Operand::Memory { .. } => match address(&value.operand, arch) {
                         Ok(address) => {
                             let (size, signed, address) = (value.size, value.signed, address.beyond(beyond));
@@ -182,44 +182,47 @@ impl Builder {
     pub(super) fn whole(&mut self, to: u32, operand: &Operand, arch: Arch) -> bool {
         let step = match operand {
             Operand::Register(register) => {
-                ptregs::offset(register.id, arch).map(|from| Step::Register { to, from })
+                pt_regs::offset(register.id, arch).map(|from| ReadOp::Register { to, from })
             }
-            operand => {
-                address(operand, arch).ok().map(|from| Step::Memory { to, len: 8, from, fault: self.fault() })
-            }
+            operand => address(operand, arch).ok().map(|from| ReadOp::Memory {
+                to,
+                len: 8,
+                from,
+                fault: self.fault(),
+            }),
         };
         let readable = step.is_some();
         self.steps.extend(step);
         readable
     }
 
-    fn immediate(&mut self, value: &Value, operand: &Operand, arch: Arch) -> Result<Word, String> {
-        let word = |at| Word { at, size: value.size, signed: value.signed, fault: None };
+    fn immediate(&mut self, value: &Value, operand: &Operand, arch: Arch) -> Result<ArgSlot, String> {
+        let word = |at| ArgSlot { at, size: value.size, signed: value.signed, fault: None };
         match operand {
             Operand::Constant(Expr { symbol: None, offset }) => {
                 let to = self.take(8);
-                self.steps.push(Step::Constant { to, value: *offset });
+                self.steps.push(ReadOp::Constant { to, value: *offset });
                 Ok(word(to))
             }
             Operand::Register(Register { id: RegisterId::Zero, .. }) => {
                 let to = self.take(8);
-                self.steps.push(Step::Constant { to, value: 0 });
+                self.steps.push(ReadOp::Constant { to, value: 0 });
                 Ok(word(to))
             }
             Operand::Register(register) => {
-                let from = ptregs::offset(register.id, arch)
+                let from = pt_regs::offset(register.id, arch)
                     .ok_or_else(|| format!("`{}` is in no general register", value.print(arch)))?;
                 let to = self.take(8);
-                self.steps.push(Step::Register { to, from });
+                self.steps.push(ReadOp::Register { to, from });
                 // Of `%ah` there is one byte, whatever size the note claims; behind it something else begins.
                 let size = if register.shift == 0 { value.size } else { 1 };
-                Ok(Word { size, ..word(to + u32::from(register.shift) / 8) })
+                Ok(ArgSlot { size, ..word(to + u32::from(register.shift) / 8) })
             }
             _ => Err(format!("`{}` needs the symbol table", value.print(arch))),
         }
     }
 
-    fn runs(&mut self, mut pending: Vec<Pending>) -> Vec<(usize, Word)> {
+    fn runs(&mut self, mut pending: Vec<Pending>) -> Vec<(usize, ArgSlot)> {
         /// Reading across a gap is cheaper than a second read, as long as it is small.
         const GAP: i64 = 16;
         const LONGEST: i64 = 256;
@@ -251,10 +254,10 @@ impl Builder {
             let len = end.saturating_sub(start) as u32;
             let to = self.take(len);
             let fault = self.fault();
-            self.steps.push(Step::Memory { to, len, from: first.address.clone(), fault });
+            self.steps.push(ReadOp::Memory { to, len, from: first.address.clone(), fault });
             for p in run {
                 let at = to + (p.address.disp - start) as u32;
-                out.push((p.index, Word { at, size: p.size, signed: p.signed, fault: Some(fault) }));
+                out.push((p.index, ArgSlot { at, size: p.size, signed: p.signed, fault: Some(fault) }));
             }
         }
         out
@@ -268,7 +271,7 @@ pub(super) fn address(operand: &Operand, arch: Arch) -> Result<Address, String> 
         return Err("not in memory".to_owned());
     };
     let register =
-        |r: &Register| ptregs::offset(r.id, arch).ok_or("its address is in no general register".to_owned());
+        |r: &Register| pt_regs::offset(r.id, arch).ok_or("its address is in no general register".to_owned());
     Ok(Address {
         base: base.as_ref().map(register).transpose()?,
         index: index.as_ref().map(|i| register(&i.register).map(|r| (r, i.scale))).transpose()?,

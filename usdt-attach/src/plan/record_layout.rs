@@ -8,7 +8,7 @@
 //! ```
 
 use super::arguments::{Argument, Arguments};
-use super::fetch::{Builder, Step, Word};
+use super::reads::{ArgSlot, Builder, ReadOp};
 use crate::discover::Names;
 use serde::Serialize;
 use stapsdt::argspec::Arch;
@@ -23,7 +23,7 @@ pub const NATIVE: Arch = Arch::Aarch64;
 
 /// Offset of the cookie.
 pub const COOKIE: u32 = 0;
-pub use super::fetch::FAULTS;
+pub use super::reads::FAULTS;
 /// Offset of the time.
 pub const TIME: u32 = 8;
 /// Offset of the thread and process id.
@@ -41,7 +41,7 @@ pub struct Layout {
     /// Bytes of the record, a multiple of 8.
     pub size: u32,
     /// In order: texts come after the words that point to them.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ReadOp>,
     /// One for each argument a reader sees.
     pub args: Vec<ArgView>,
     /// Whether the goroutine id is recorded.
@@ -58,7 +58,7 @@ pub struct ArgView {
     /// From the schema, else integer.
     pub kind: Kind,
     /// The value, or the pointer; `None` where it cannot be read.
-    pub word: Option<Word>,
+    pub word: Option<ArgSlot>,
     /// The text it points to.
     pub text: Option<Text>,
     /// The texts for its numbers.
@@ -75,7 +75,7 @@ pub struct Text {
     /// Most bytes it can have.
     pub max: u32,
     /// Where its full length is, for text with one.
-    pub length: Option<Word>,
+    pub length: Option<ArgSlot>,
     /// Fault bit of the read that brought it.
     pub fault: u8,
 }
@@ -98,7 +98,7 @@ impl Layout {
         }
         let stack = stack.map(|frames| {
             let to = builder.take(8 + 8 * frames);
-            builder.steps.push(Step::Stack { to, frames });
+            builder.steps.push(ReadOp::Stack { to, frames });
             (to, frames)
         });
         Layout { size: builder.end.next_multiple_of(8), steps: builder.steps, args, goid, stack }
@@ -115,18 +115,17 @@ impl Layout {
         if self.size <= LARGEST_STAGED {
             return self.size;
         }
-        let begin = |step: &Step| match step {
-            Step::Text { to, .. } | Step::Stack { to, .. } => Some(*to),
+        let begin = |step: &ReadOp| match step {
+            ReadOp::Text { to, .. } | ReadOp::Stack { to, .. } => Some(*to),
             _ => None,
         };
         self.steps.iter().filter_map(begin).min().unwrap_or(self.size)
     }
 
     /// The steps of that part, and the others.
-    pub fn split(&self) -> (&[Step], &[Step]) {
+    pub fn split(&self) -> (&[ReadOp], &[ReadOp]) {
         let staged = self.staged();
-        let later =
-            |step: &Step| matches!(step, Step::Text { to, .. } | Step::Stack { to, .. } if *to >= staged);
+        let later = |step: &ReadOp| matches!(step, ReadOp::Text { to, .. } | ReadOp::Stack { to, .. } if *to >= staged);
         let first = self.steps.iter().position(later).unwrap_or(self.steps.len());
         self.steps.split_at(first)
     }
@@ -136,7 +135,7 @@ impl Layout {
     pub(crate) fn last_text(&self) -> Option<(u32, u32)> {
         let end = |to: u32, max: u32| (to + 8 + max).next_multiple_of(8);
         self.steps.iter().find_map(|step| match step {
-            Step::Text { to, max, .. } if end(*to, *max) == self.size && self.staged() == self.size => {
+            ReadOp::Text { to, max, .. } if end(*to, *max) == self.size && self.staged() == self.size => {
                 Some((*to, *max))
             }
             _ => None,
@@ -154,8 +153,8 @@ impl Layout {
         let mut out = Vec::new();
         for step in &self.steps {
             match step {
-                Step::Memory { to, len, .. } if !len.is_multiple_of(8) => out.push(to + len / 8 * 8),
-                Step::Stack { to, frames } if *to < staged => {
+                ReadOp::Memory { to, len, .. } if !len.is_multiple_of(8) => out.push(to + len / 8 * 8),
+                ReadOp::Stack { to, frames } if *to < staged => {
                     out.extend((*to..to + 8 + 8 * frames).step_by(8));
                 }
                 _ => {}
@@ -168,8 +167,8 @@ impl Layout {
 fn view(
     builder: &mut Builder,
     argument: &Argument,
-    word: Result<Word, String>,
-    length: Option<Word>,
+    word: Result<ArgSlot, String>,
+    length: Option<ArgSlot>,
     max: u32,
 ) -> ArgView {
     let text = word.as_ref().ok().and_then(|word| text(builder, argument.kind, word, length, max));
@@ -184,7 +183,13 @@ fn view(
 }
 
 /// The copy of the text that a word points to.
-fn text(builder: &mut Builder, kind: Kind, word: &Word, length: Option<Word>, max: u32) -> Option<Text> {
+fn text(
+    builder: &mut Builder,
+    kind: Kind,
+    word: &ArgSlot,
+    length: Option<ArgSlot>,
+    max: u32,
+) -> Option<Text> {
     // A pointer or length that is not a whole word is none of ours.
     if word.size != 8 || length.is_some_and(|l| l.size != 8) {
         return None;
@@ -196,13 +201,13 @@ fn text(builder: &mut Builder, kind: Kind, word: &Word, length: Option<Word>, ma
     };
     let to = builder.take(8 + max);
     let fault = builder.fault();
-    builder.steps.push(Step::Text { to, max, pointer: word.at, length: length.map(|l| l.at), fault });
+    builder.steps.push(ReadOp::Text { to, max, pointer: word.at, length: length.map(|l| l.at), fault });
     Some(Text { at: to, max, length, fault })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fetch::Address;
+    use super::super::reads::Address;
     use super::*;
     use crate::discover::{Probe, Source, sample};
 
@@ -224,24 +229,24 @@ mod tests {
         assert!(layout.goid);
         let sealed = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi 8@%rsi 8@%r8", Some(&schema)));
         assert!(sealed.goid);
-        assert_eq!(sealed.steps[0], Step::Register { to: GOID, from: 72 });
+        assert_eq!(sealed.steps[0], ReadOp::Register { to: GOID, from: 72 });
         assert_eq!(
             layout.steps,
             [
-                Step::Memory {
+                ReadOp::Memory {
                     to: GOID,
                     len: 8,
                     from: Address { base: Some(8), index: None, through: vec![], disp: 152 },
                     fault: 0
                 },
-                Step::Memory {
+                ReadOp::Memory {
                     to: 48,
                     len: 32,
                     from: Address { base: Some(152), index: None, through: vec![], disp: 8 },
                     fault: 1
                 },
-                Step::Text { to: 80, max: 64, pointer: 56, length: Some(64), fault: 2 },
-                Step::Text { to: 152, max: 64, pointer: 72, length: None, fault: 3 },
+                ReadOp::Text { to: 80, max: 64, pointer: 56, length: Some(64), fault: 2 },
+                ReadOp::Text { to: 152, max: 64, pointer: 72, length: None, fault: 3 },
             ]
         );
         assert_eq!(layout.size, 224);
@@ -293,7 +298,7 @@ mod tests {
         let layout = layout_of(&probe);
         let mut from: Vec<&Address> = Vec::new();
         for step in &layout.steps {
-            if let Step::Memory { from: address, .. } = step {
+            if let ReadOp::Memory { from: address, .. } = step {
                 from.push(address);
             }
         }
@@ -321,10 +326,10 @@ mod tests {
         let rdi = 112;
         let read = |to, len, through: &[i64], disp, fault| {
             let from = Address { base: Some(rdi), index: None, through: through.to_vec(), disp };
-            Step::Memory { to, len, from, fault }
+            ReadOp::Memory { to, len, from, fault }
         };
         assert_eq!(layout.steps[..2], [read(48, 4, &[-16, 0], 8, 0), read(56, 16, &[16], 56, 1)]);
-        assert!(matches!(layout.steps[2], Step::Text { pointer: 56, length: Some(64), .. }));
+        assert!(matches!(layout.steps[2], ReadOp::Text { pointer: 56, length: Some(64), .. }));
     }
 
     proptest::proptest! {

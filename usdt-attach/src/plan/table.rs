@@ -8,7 +8,7 @@
 //!
 //! Highest and lowest are of values whose sign bit is turned, where they are signed, so that the empty value is 0.
 
-use super::buckets::Buckets;
+use super::histogram::Buckets;
 use crate::discover::Names;
 use serde::Serialize;
 
@@ -112,4 +112,13 @@ impl Table {
         // At most a thousand buckets.
         self.buckets.map_or(8, |b| 8 * (BEFORE_BUCKETS + b.count()) as u32)
     }
+}
+
+/// One entry of the table, as `plan::Table` lays it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value's words on each CPU.
+    pub values: Vec<Vec<u64>>,
 }

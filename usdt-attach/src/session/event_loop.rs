@@ -1,10 +1,10 @@
 //! Running sessions to their end: events out; signals, intervals, new files and the target's end in.
 
-use crate::discover::Found;
+use crate::discover::ScannedObject;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::follow::Follower;
 use crate::session::{Session, Summary};
+use crate::target::follow::Follower;
 use crate::target::watch;
 use rustix::event::epoll;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -16,19 +16,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// When to stop, beside a signal, and what to do on the way.
-pub(crate) struct Until {
+pub struct StopConditions {
     /// After so many hits, as the plan's limit says.
-    pub(crate) events: Option<u64>,
+    pub events: Option<u64>,
     /// After this time.
-    pub(crate) duration: Option<Duration>,
+    pub duration: Option<Duration>,
     /// When all of these have ended.
-    pub(crate) pids: Option<Vec<u32>>,
+    pub pids: Option<Vec<u32>>,
     /// How often to report what was counted.
-    pub(crate) interval: Option<Duration>,
+    pub interval: Option<Duration>,
 }
 
 /// Where results go.
-pub(crate) trait Output {
+pub trait Output {
     /// An event, in order.
     fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
     /// What was counted so far. `last` says that nothing comes after it.
@@ -39,7 +39,7 @@ pub(crate) trait Output {
 
 /// For what reports in another way.
 #[cfg(any(test, feature = "bcc"))]
-pub(crate) struct Silent;
+pub struct Silent;
 
 #[cfg(any(test, feature = "bcc"))]
 impl Output for Silent {
@@ -58,13 +58,13 @@ impl Output for Silent {
 
 /// Attaches to files that a target has come to run; `None` where there is nothing to attach to. The number is what
 /// is left of the limit.
-pub(crate) type Attach<'a> = dyn FnMut(Vec<Found>, Option<u64>) -> Result<Option<Session>> + 'a;
+pub type Attach<'a> = dyn FnMut(Vec<ScannedObject>, Option<u64>) -> Result<Option<Session>> + 'a;
 
 /// The sessions of one target.
-pub(crate) struct Group<'a> {
-    pub(crate) sessions: Vec<Session>,
-    pub(crate) follower: Option<Follower>,
-    pub(crate) attach: Box<Attach<'a>>,
+pub struct Group<'a> {
+    pub sessions: Vec<Session>,
+    pub follower: Option<Follower>,
+    pub attach: Box<Attach<'a>>,
 }
 
 /// How long a record lies in the buffer at most: nobody is woken for it.
@@ -77,17 +77,17 @@ const RECOUNT_EVERY: Duration = Duration::from_millis(100);
 const FOREVER: Duration = Duration::from_secs(3600);
 
 /// Exit status after a second signal, as shells have it for SIGINT.
-pub(crate) const INTERRUPTED_TWICE: i32 = 130;
+pub const INTERRUPTED_TWICE: i32 = 130;
 
 /// Signals that end a session, from here until this is dropped.
-pub(crate) struct Signals {
+pub struct Signals {
     receiver: UnixStream,
     registered: Vec<signal_hook::SigId>,
 }
 
 impl Signals {
     /// From here on the signals do not end the program by themselves.
-    pub(crate) fn catch() -> Result<Signals> {
+    pub fn catch() -> Result<Signals> {
         let failed = |source| Error::Io { what: "cannot catch signals", source };
         let (receiver, sender) = UnixStream::pair().map_err(failed)?;
         receiver.set_nonblocking(true).map_err(failed)?;
@@ -111,7 +111,7 @@ impl Signals {
 
 impl Signals {
     /// Whether one has come.
-    pub(crate) fn came(&self) -> bool {
+    pub fn came(&self) -> bool {
         rustix::net::recv(&self.receiver, &mut [0; 1], rustix::net::RecvFlags::PEEK).is_ok()
     }
 }
@@ -142,7 +142,7 @@ struct Poll {
 }
 
 impl Poll {
-    fn new(group: &Group<'_>, signals: &Signals, until: &Until) -> Result<Poll> {
+    fn new(group: &Group<'_>, signals: &Signals, until: &StopConditions) -> Result<Poll> {
         let ready = epoll::EventFlags::IN;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
         let mut poll = Poll { epoll, alive: Vec::new() };
@@ -193,10 +193,10 @@ impl Poll {
 }
 
 /// Hands everything to `output`, until the end. An error of it ends the sessions, too; a closed pipe is no error.
-pub(crate) fn run(
+pub fn run(
     group: &mut Group<'_>,
     signals: &Signals,
-    until: &Until,
+    until: &StopConditions,
     output: &mut dyn Output,
 ) -> Result<Summary> {
     let mut poll = Poll::new(group, signals, until)?;
@@ -214,7 +214,7 @@ pub(crate) fn run(
             _ => DRAIN_EVERY,
         };
         if let Some(follower) = &group.follower {
-            timeout = timeout.min(follower.patience());
+            timeout = timeout.min(follower.next_poll_in());
         }
         if let Some(interval) = until.interval {
             timeout = timeout.min(interval.saturating_sub(reported.elapsed()));
@@ -273,7 +273,7 @@ pub(crate) fn run(
 /// Attaches to what the target has come to run.
 fn follow(group: &mut Group<'_>, poll: &mut Poll, left: Option<u64>) -> Result<()> {
     let Some(follower) = &mut group.follower else { return Ok(()) };
-    let found = follower.look()?;
+    let found = follower.poll_new_objects()?;
     if found.is_empty() {
         return Ok(());
     }
@@ -373,10 +373,10 @@ mod tests {
         let (silent, _other) = UnixStream::pair().unwrap();
         let backlog = Backlog { read: Rc::default(), stopped: Rc::default(), silent: Rc::new(silent) };
         let session = Session::start(Plan::default(), &backlog).unwrap();
-        let attach = Box::new(|_: Vec<Found>, _: Option<u64>| Ok(None));
+        let attach = Box::new(|_: Vec<ScannedObject>, _: Option<u64>| Ok(None));
         let mut group = Group { sessions: vec![session], follower: None, attach };
         let duration = Some(Duration::from_millis(100));
-        let until = Until { events: None, duration, pids: None, interval: None };
+        let until = StopConditions { events: None, duration, pids: None, interval: None };
         run(&mut group, &Signals::catch().unwrap(), &until, &mut Silent).unwrap();
         assert!(backlog.read.get() > 200, "{} batches", backlog.read.get());
     }

@@ -1,8 +1,10 @@
 //! A running session: attached on creation, detached when dropped.
 
-use crate::aggregate::{Row, rows};
+pub mod event_loop;
+
 use crate::backend::{Attachment, Backend, Counts};
 use crate::error::Result;
+use crate::event::counts::{Row, rows};
 use crate::event::{Decoder, Event};
 use crate::plan::Plan;
 use serde::Serialize;
@@ -123,7 +125,7 @@ impl Session {
 
     /// Runs of the programs and the nanoseconds they took, as far as the kernel has measured them: see
     /// [`crate::cost`].
-    pub(crate) fn run_time(&self) -> Result<(u64, u64)> {
+    pub fn run_time(&self) -> Result<(u64, u64)> {
         self.attachment.run_time()
     }
 

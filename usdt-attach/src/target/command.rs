@@ -101,7 +101,7 @@ impl Drop for Child {
 }
 
 /// A pidfd, readable when the process has ended.
-pub(crate) fn watch(pid: u32) -> Result<OwnedFd> {
+pub fn watch(pid: u32) -> Result<OwnedFd> {
     let raw =
         i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(Error::NoProcess(pid))?;
     rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).map_err(|e| match e {

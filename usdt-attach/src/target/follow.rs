@@ -3,9 +3,9 @@
 //! The kernel tells of every `exec`; a look now and then, at most twice a second, finds what nobody tells, such as
 //! libraries that are loaded later.
 
-use crate::backend::kernel::ExecWatch;
-use crate::discover::{self, Found, ObjectId};
+use crate::discover::{self, ObjectId, ScannedObject};
 use crate::error::Result;
+use crate::kernel::ExecEvents;
 use crate::target::{Target, members, processes_alive};
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
@@ -20,47 +20,47 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub struct Follower {
     target: Target,
     known: HashSet<ObjectId>,
-    watch: Option<ExecWatch>,
+    watch: Option<ExecEvents>,
     /// When to look next without being told.
     next: Instant,
     /// Whether all was looked at since the kernel tells: nobody told of what came between the target's first look and
     /// then.
     caught_up: bool,
     /// Processes that called `exec` since: their libraries are not mapped at once.
-    young: Vec<u32>,
+    recent_execs: Vec<u32>,
 }
 
 impl Follower {
     /// Follows a target whose files so far are known.
-    pub fn new(target: &Target, found: &[Found]) -> Follower {
+    pub fn new(target: &Target, found: &[ScannedObject]) -> Follower {
         Follower {
             target: target.clone(),
             known: found.iter().map(|f| f.object.id).collect(),
             // Without it, files are found by looking.
-            watch: ExecWatch::start().ok(),
+            watch: ExecEvents::start().ok(),
             next: Instant::now(),
             caught_up: false,
-            young: Vec::new(),
+            recent_execs: Vec::new(),
         }
     }
 
     /// Lets a file be new again, which nobody runs any more.
-    pub(crate) fn forget(&mut self, file: ObjectId) {
+    pub fn forget(&mut self, file: ObjectId) {
         self.known.remove(&file);
     }
 
     /// Readable when a process has called `exec`; `None` where this kernel does not tell.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.watch.as_ref().map(ExecWatch::fd)
+        self.watch.as_ref().map(ExecEvents::fd)
     }
 
-    /// How long to wait at most until the next call of [`Follower::look`].
-    pub fn patience(&self) -> Duration {
+    /// How long to wait at most until the next call of [`Follower::poll_new_objects`].
+    pub fn next_poll_in(&self) -> Duration {
         self.next.saturating_duration_since(Instant::now())
     }
 
     /// Files that are new since the last look.
-    pub fn look(&mut self) -> Result<Vec<Found>> {
+    pub fn poll_new_objects(&mut self) -> Result<Vec<ScannedObject>> {
         let mut told = Vec::new();
         if let Some(watch) = &mut self.watch {
             watch.drain(&mut told)?;
@@ -91,7 +91,7 @@ impl Follower {
     }
 
     /// The file's name may lead to another file by now.
-    fn file(&self, path: &Path) -> Vec<Found> {
+    fn file(&self, path: &Path) -> Vec<ScannedObject> {
         let id = std::fs::metadata(path).map(|m| ObjectId { dev: m.dev(), ino: m.ino() });
         match id {
             Ok(id) if !self.known.contains(&id) => discover::file(path).into_iter().collect(),
@@ -101,19 +101,19 @@ impl Follower {
     }
 
     /// Those told of, and, when it is due, those that were told of before, or all where nobody tells.
-    fn processes(&mut self, told: Vec<u32>, due: bool, all: impl FnOnce() -> Vec<u32>) -> Vec<Found> {
+    fn processes(&mut self, told: Vec<u32>, due: bool, all: impl FnOnce() -> Vec<u32>) -> Vec<ScannedObject> {
         let mut pids = told.clone();
         if due {
-            pids.append(&mut self.young);
+            pids.append(&mut self.recent_execs);
             if !self.caught_up {
                 pids.extend(all());
             }
         }
-        self.young.extend(told);
+        self.recent_execs.extend(told);
         processes_alive(&pids, &self.known)
     }
 
-    fn everything(&mut self, told: Vec<u32>, due: bool) -> Vec<Found> {
+    fn everything(&mut self, told: Vec<u32>, due: bool) -> Vec<ScannedObject> {
         if due && !self.caught_up {
             return Target::All.resolve(false).map(|r| r.found).unwrap_or_default();
         }

@@ -1,11 +1,12 @@
 //! What to trace: processes, a file's processes, everything, or a command to start.
 
 mod command;
+pub mod follow;
 
 pub use command::Child;
 pub(crate) use command::watch;
 
-use crate::discover::{self, Found, ObjectId};
+use crate::discover::{self, ObjectId, ScannedObject};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -45,7 +46,7 @@ impl fmt::Display for Target {
 /// A target looked at: what can be traced in it.
 pub struct Resolved {
     /// Files and their probes.
-    pub found: Vec<Found>,
+    pub found: Vec<ScannedObject>,
     /// Processes to trace; `None` for every one that maps the files.
     pub pids: Option<Vec<u32>>,
     /// The command, created but not yet running.
@@ -90,7 +91,7 @@ impl Target {
 }
 
 /// The files of several processes, each once.
-fn processes(pids: &[u32]) -> Result<Vec<Found>> {
+fn processes(pids: &[u32]) -> Result<Vec<ScannedObject>> {
     let mut found = Vec::new();
     for pid in pids {
         add(&mut found, discover::process(*pid)?);
@@ -99,7 +100,7 @@ fn processes(pids: &[u32]) -> Result<Vec<Found>> {
 }
 
 /// The same, of those that have not ended, without files that are known already.
-pub(crate) fn processes_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<Found> {
+pub(crate) fn processes_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<ScannedObject> {
     let mut found = Vec::new();
     for pid in pids {
         add(&mut found, discover::process_except(*pid, known).unwrap_or_default());
@@ -107,7 +108,7 @@ pub(crate) fn processes_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<Fo
     found
 }
 
-fn add(found: &mut Vec<Found>, more: Vec<Found>) {
+fn add(found: &mut Vec<ScannedObject>, more: Vec<ScannedObject>) {
     for one in more {
         if !found.iter().any(|f| f.object.id == one.object.id) {
             found.push(one);

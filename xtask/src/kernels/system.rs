@@ -23,7 +23,17 @@ const PROGRAMS: &[&str] = &["bash", "setpriv", "unshare", "nsenter", "mount", "c
 pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
     let cross = cross(arch)?;
     let built = root().join("target").join(arch.target).join("debug");
-    let mut cargo = cross.cargo(&["build", "-p", "usdt-gen", "-p", "usdt-attach", "--bins", "--examples"]);
+    let mut cargo = cross.cargo(&[
+        "build",
+        "-p",
+        "usdt-gen",
+        "-p",
+        "usdt-attach",
+        "-p",
+        "usdt-attach-cli",
+        "--bins",
+        "--examples",
+    ]);
     execute(&mut cargo)?;
     let mut suite = cross.cargo(&["test", "-p", "usdt-e2e", "--no-run", "--message-format=json"]);
     let suite = check::executable(&output(&mut suite)?)?;

@@ -1,28 +1,28 @@
 //! Arguments that commands share.
 
-use super::progress::Progress;
-use super::{say, warn};
-use crate::backend::Choice;
-use crate::backend::kernel::grace;
-use crate::discover::{self, Described, Found, Source};
-use crate::error::{Error, Result};
-use crate::filter::{Filter, Subject};
-use crate::plan::{Method, Options};
-use crate::select::{Selected, select};
-use crate::target::{Child, Resolved, Target};
-use crate::time;
+use crate::output::progress::Progress;
 use clap::{Args, ValueEnum};
+use cli_common::{say, warn};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use usdt_attach::backend::BackendKind;
+use usdt_attach::discover::select::{Selected, select};
+use usdt_attach::discover::{self, ScannedObject, SchemaFile, Source};
+use usdt_attach::error::{Error, Result};
+use usdt_attach::filter::{Filter, Subject};
+use usdt_attach::kernel::uprobe_warmup;
+use usdt_attach::plan::{Method, Options};
+use usdt_attach::target::{Child, Resolved, Target};
+use usdt_export::time::parse_duration;
 
 /// What to trace.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target")]
-pub(super) struct TargetArgs {
+pub(crate) struct TargetArgs {
     /// Processes, separated by commas
     #[arg(short, long, value_name = "PID", value_delimiter = ',', conflicts_with_all = ["exe", "cgroup", "all", "command"])]
-    pub(super) pid: Vec<u32>,
+    pub(crate) pid: Vec<u32>,
     /// Every process of this file, present and future
     #[arg(long, value_name = "PATH", conflicts_with_all = ["cgroup", "all", "command"])]
     exe: Option<PathBuf>,
@@ -39,34 +39,34 @@ pub(super) struct TargetArgs {
 
 /// Which hits, and for how long.
 #[derive(Debug, Args)]
-pub(super) struct HitArgs {
+pub(crate) struct HitArgs {
     /// Only hits for which this holds, such as 'status >= 500 && path == "/api/*"'
     #[arg(long, value_name = "EXPR", value_parser = Filter::parse, help_heading = "Hits")]
-    pub(super) filter: Option<Filter>,
+    pub(crate) filter: Option<Filter>,
     /// Only one hit in so many, chosen at random
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Hits")]
-    pub(super) sample: Option<u32>,
+    pub(crate) sample: Option<u32>,
     /// At most so many hits a second of each probe
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Hits")]
-    pub(super) rate: Option<u32>,
+    pub(crate) rate: Option<u32>,
     /// Arguments that are C strings, where the binary does not say so: names or argN
     #[arg(long = "str", value_name = "ARG", value_delimiter = ',', help_heading = "Hits")]
-    pub(super) strings: Vec<String>,
+    pub(crate) strings: Vec<String>,
     /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
     #[arg(long, value_name = "FILE", help_heading = "Hits")]
-    pub(super) schema: Option<PathBuf>,
+    pub(crate) schema: Option<PathBuf>,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = time::duration)]
-    pub(super) duration: Option<Duration>,
+    #[arg(long, value_name = "T", value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
     /// JSON objects, one a line, the last one a summary
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
     /// Print what would be attached and stop; needs no privileges
     #[arg(long)]
-    pub(super) dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Attach to instructions other than no-ops, too; each hit costs tens of times more
     #[arg(long)]
-    pub(super) single_step: bool,
+    pub(crate) single_step: bool,
     /// What makes the kernel program: this tool itself (embedded, the default), or libbcc from C (bcc)
     #[arg(long, value_enum, default_value_t = Backend::Auto)]
     backend: Backend,
@@ -74,19 +74,19 @@ pub(super) struct HitArgs {
 
 /// How counts are kept and shown.
 #[derive(Debug, Args)]
-pub(super) struct TableArgs {
+pub(crate) struct TableArgs {
     /// Count by the values of these: arguments, pid, tid, goid, comm; separated by commas
     #[arg(long, value_name = "ARG", value_delimiter = ',', value_parser = Subject::parse)]
-    pub(super) by: Vec<Subject>,
+    pub(crate) by: Vec<Subject>,
     /// Print the totals so far this often; on a terminal, in place
-    #[arg(long, value_name = "T", value_parser = time::duration)]
-    pub(super) interval: Option<Duration>,
+    #[arg(long, value_name = "T", value_parser = parse_duration)]
+    pub(crate) interval: Option<Duration>,
     /// Print only so many rows, those with the most hits
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) top: Option<u32>,
+    pub(crate) top: Option<u32>,
     /// Most rows kept in the kernel; further ones are counted as dropped
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    pub(super) keys: u32,
+    pub(crate) keys: u32,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -97,37 +97,37 @@ enum Backend {
 }
 
 impl HitArgs {
-    pub(super) fn backend(&self) -> Choice {
+    pub(crate) fn backend(&self) -> BackendKind {
         match self.backend {
-            Backend::Auto => Choice::Auto,
-            Backend::Embedded => Choice::Embedded,
-            Backend::Bcc => Choice::Bcc,
+            Backend::Auto => BackendKind::Auto,
+            Backend::Embedded => BackendKind::Embedded,
+            Backend::Bcc => BackendKind::Bcc,
         }
     }
 }
 
 /// A target looked at, and what the plan of its probes is made for.
-pub(super) struct Looked {
-    pub(super) target: Target,
-    pub(super) found: Vec<Found>,
-    pub(super) pids: Option<Vec<u32>>,
-    pub(super) child: Option<Child>,
-    pub(super) chosen: Vec<Selected>,
+pub(crate) struct Looked {
+    pub(crate) target: Target,
+    pub(crate) found: Vec<ScannedObject>,
+    pub(crate) pids: Option<Vec<u32>>,
+    pub(crate) child: Option<Child>,
+    pub(crate) chosen: Vec<Selected>,
     /// For files that the target comes to run.
-    pub(super) schema: Option<Described>,
-    pub(super) options: Options,
+    pub(crate) schema: Option<SchemaFile>,
+    pub(crate) options: Options,
 }
 
 impl HitArgs {
     /// Finds the probes that the globs mean. `options` has what the command itself wants.
-    pub(super) fn look(&self, target: &TargetArgs, globs: &[String], options: Options) -> Result<Looked> {
+    pub(crate) fn look(&self, target: &TargetArgs, globs: &[String], options: Options) -> Result<Looked> {
         let target = target.target(globs)?;
         if !self.dry_run {
-            grace::begin();
+            uprobe_warmup::start();
         }
         let progress = Progress::of("looking for probes");
         let Resolved { mut found, pids, child } = target.resolve(!self.dry_run)?;
-        let schema = self.schema.as_deref().map(Described::read).transpose()?;
+        let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
         schema.iter().for_each(|s| s.describe(&mut found));
         discover::add_entries(&mut found, globs);
         drop(progress);
@@ -147,7 +147,7 @@ impl HitArgs {
             rate: self.rate,
             strings: self.strings.clone(),
             single_step: self.single_step,
-            optimisation: crate::optimisation(),
+
             ..options
         };
         Ok(Looked { target, found, pids, child, chosen, schema, options })
@@ -158,14 +158,14 @@ impl HitArgs {
 const ENTRY: Method = if cfg!(target_arch = "x86_64") { Method::Push } else { Method::Branch };
 
 /// Says what function entries cost before anything is attached: nobody compiled them in, and nothing gates them.
-pub(super) fn entry_price(chosen: &[Selected]) {
+pub(crate) fn entry_price(chosen: &[Selected]) {
     let mut entries = chosen.iter().filter(|s| s.probe.source == Source::Entry);
     let Some(first) = entries.next() else { return };
     let others = match entries.count() {
         0 => String::new(),
         n => format!(" and {n} more"),
     };
-    let each = match crate::backend::kernel::price(ENTRY) {
+    let each = match usdt_attach::kernel::measure_hit_cost(ENTRY) {
         Ok(ns) => format!("about {ns:.0} ns here"),
         Err(_) => "a trap".to_owned(),
     };
@@ -177,7 +177,7 @@ pub(super) fn entry_price(chosen: &[Selected]) {
 
 impl TargetArgs {
     /// Whether there is one.
-    pub(super) fn given(&self) -> bool {
+    pub(crate) fn given(&self) -> bool {
         !self.pid.is_empty()
             || self.exe.is_some()
             || self.cgroup.is_some()
@@ -186,7 +186,7 @@ impl TargetArgs {
     }
 
     /// The target. `globs` may hold it where nothing else does, which the message says then.
-    pub(super) fn target(&self, globs: &[String]) -> Result<Target> {
+    pub(crate) fn target(&self, globs: &[String]) -> Result<Target> {
         if let Some(path) = &self.exe {
             return Ok(Target::Exe(path.clone()));
         }

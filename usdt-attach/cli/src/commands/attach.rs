@@ -1,25 +1,26 @@
 //! Commands that attach: trace, count, hist, latency.
 
 use super::args::{HitArgs, Looked, TableArgs, TargetArgs};
-use super::output::{Shown, Totals};
-use super::{Colour, say, warn, written};
-use crate::discover::Found;
-use crate::error::Result;
-use crate::filter::Subject;
-use crate::follow::Follower;
-use crate::plan::{Options, Plan, Scale, Work};
-use crate::report::{json, text};
-use crate::select::{Glob, select_any};
-use crate::session::{Mechanism, Session};
-use crate::stream::{Group, Output, Signals, Until, run};
-use crate::symbols::Symbolizer;
-use crate::target::{Child, Target};
+use super::written;
+use crate::output::sink::{Shown, Totals};
+use crate::output::{json, text};
 use clap::Args;
+use cli_common::{Color, say, warn};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
+use usdt_attach::discover::ScannedObject;
+use usdt_attach::discover::select::{Glob, select_any};
+use usdt_attach::error::Result;
+use usdt_attach::event::symbolize::Symbolizer;
+use usdt_attach::filter::Subject;
+use usdt_attach::plan::{Mode, Options, Plan, Scale};
+use usdt_attach::session::event_loop::{Group, Output, Signals, StopConditions, run};
+use usdt_attach::session::{Mechanism, Session};
+use usdt_attach::target::follow::Follower;
+use usdt_attach::target::{Child, Target};
 
 #[derive(Debug, Args)]
-pub(super) struct TraceArgs {
+pub(crate) struct TraceArgs {
     /// Probes: `provider:probe`, with `*` and `?` [default: all]
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
@@ -31,7 +32,7 @@ pub(super) struct TraceArgs {
     max_text: u32,
     /// Record the user stack, of so many frames at most
     #[arg(long, value_name = "FRAMES", num_args = 0..=1, require_equals = true, default_missing_value = "32", value_parser = clap::value_parser!(u32).range(1..=127))]
-    pub(super) stack: Option<u32>,
+    pub(crate) stack: Option<u32>,
     #[command(flatten)]
     hits: HitArgs,
     #[command(flatten)]
@@ -39,7 +40,7 @@ pub(super) struct TraceArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct CountArgs {
+pub(crate) struct CountArgs {
     /// Probes: `provider:probe`, with `*` and `?` [default: all]
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
@@ -52,7 +53,7 @@ pub(super) struct CountArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct HistArgs {
+pub(crate) struct HistArgs {
     /// Probe: `provider:probe`
     #[arg(value_name = "PROBE")]
     probe: String,
@@ -71,7 +72,7 @@ pub(super) struct HistArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct LatencyArgs {
+pub(crate) struct LatencyArgs {
     /// Probe where the time begins
     #[arg(value_name = "START")]
     start: String,
@@ -115,34 +116,34 @@ impl TraceArgs {
     }
 }
 
-pub(super) fn trace(args: &TraceArgs, colour: Colour) -> Result<()> {
-    attach(args.job(), |_, symbols| Ok(Shown::new(args.hits.json, colour, None, symbols)))
+pub(crate) fn trace(args: &TraceArgs, color: Color) -> Result<()> {
+    attach(args.job(), |_, symbols| Ok(Shown::new(args.hits.json, color, None, symbols)))
 }
 
 /// Events go where `open` says, which is asked when there is a plan.
-pub(super) fn record<O: Output>(
+pub(crate) fn record<O: Output>(
     args: &TraceArgs,
     open: impl FnOnce(&Plan, Symbolizer) -> Result<O>,
 ) -> Result<()> {
     attach(args.job(), open)
 }
 
-pub(super) fn count(args: &CountArgs, colour: Colour) -> Result<()> {
-    let work = Work::Count { by: args.table.by.clone() };
-    aggregate(work, args.globs.clone(), (&args.target, &args.hits, &args.table), colour)
+pub(crate) fn count(args: &CountArgs, color: Color) -> Result<()> {
+    let work = Mode::Count { by: args.table.by.clone() };
+    aggregate(work, args.globs.clone(), (&args.target, &args.hits, &args.table), color)
 }
 
-pub(super) fn hist(args: &HistArgs, colour: Colour) -> Result<()> {
-    let work = Work::Histogram {
+pub(crate) fn hist(args: &HistArgs, color: Color) -> Result<()> {
+    let work = Mode::Histogram {
         value: args.value.clone(),
         scale: args.linear.unwrap_or_default(),
         by: args.table.by.clone(),
     };
-    aggregate(work, vec![args.probe.clone()], (&args.target, &args.hits, &args.table), colour)
+    aggregate(work, vec![args.probe.clone()], (&args.target, &args.hits, &args.table), color)
 }
 
-pub(super) fn latency(args: &LatencyArgs, colour: Colour) -> Result<()> {
-    let work = Work::Latency {
+pub(crate) fn latency(args: &LatencyArgs, color: Color) -> Result<()> {
+    let work = Mode::Latency {
         start: Glob::new(&args.start),
         end: Glob::new(&args.end),
         key: args.key.clone(),
@@ -150,20 +151,20 @@ pub(super) fn latency(args: &LatencyArgs, colour: Colour) -> Result<()> {
         scale: Scale::Log2,
     };
     let globs = vec![args.start.clone(), args.end.clone()];
-    aggregate(work, globs, (&args.target, &args.hits, &args.table), colour)
+    aggregate(work, globs, (&args.target, &args.hits, &args.table), color)
 }
 
 fn aggregate(
-    work: Work,
+    mode: Mode,
     globs: Vec<String>,
     (target, hits, table): (&TargetArgs, &HitArgs, &TableArgs),
-    colour: Colour,
+    color: Color,
 ) -> Result<()> {
-    let options = Options { work, entries: table.keys, ..Options::default() };
+    let options = Options { mode, entries: table.keys, ..Options::default() };
     attach(Job { target, hits, globs, options, interval: table.interval }, |plan, symbols| {
         let unit = plan.table.as_ref().and_then(|t| t.unit);
         let totals = Totals::new(unit, table.interval.is_some(), table.top);
-        Ok(Shown::new(hits.json, colour, Some(totals), symbols))
+        Ok(Shown::new(hits.json, color, Some(totals), symbols))
     })
 }
 
@@ -185,8 +186,9 @@ fn attach<O: Output>(job: Job<'_>, open: impl FnOnce(&Plan, Symbolizer) -> Resul
     let mut shown = open(&plan, symbols)?;
     let session = Session::start(plan, &*backend)?;
     let mut running = child.map(Child::run).transpose()?;
-    let until = Until { events: options.limit, duration: hits.duration, pids, interval: job.interval };
-    let attach_more = |mut found: Vec<Found>, left: Option<u64>| {
+    let until =
+        StopConditions { events: options.limit, duration: hits.duration, pids, interval: job.interval };
+    let attach_more = |mut found: Vec<ScannedObject>, left: Option<u64>| {
         schema.iter().for_each(|s| s.describe(&mut found));
         let chosen = select_any(&found, globs);
         if chosen.is_empty() {
@@ -222,7 +224,7 @@ fn attach<O: Output>(job: Job<'_>, open: impl FnOnce(&Plan, Symbolizer) -> Resul
     Ok(())
 }
 
-pub(super) fn dry_run(plan: &Plan, as_json: bool) -> Result<()> {
+pub(crate) fn dry_run(plan: &Plan, as_json: bool) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let result = if as_json {
         serde_json::to_writer(&mut out, plan).map_err(io::Error::from).and_then(|()| out.write_all(b"\n"))
@@ -233,7 +235,7 @@ pub(super) fn dry_run(plan: &Plan, as_json: bool) -> Result<()> {
 }
 
 /// A command that this program started does not outlive it: asked to end, and ended if it does not.
-pub(super) fn finish(child: &mut std::process::Child) {
+pub(crate) fn finish(child: &mut std::process::Child) {
     const PATIENCE: Duration = Duration::from_secs(5);
     const LOOK_EVERY: Duration = Duration::from_millis(10);
     let ended = |child: &mut std::process::Child| !matches!(child.try_wait(), Ok(None));

@@ -1,20 +1,21 @@
 //! `usdt-attach cost`.
 
 use super::args::{HitArgs, Looked, TargetArgs};
-use super::{Colour, say, warn, written};
-use crate::cost::{Cost, Price};
-use crate::error::Result;
-use crate::plan::{Method, Options};
-use crate::report::text::escape;
-use crate::session::Mechanism;
-use crate::stream::Signals;
-use crate::target::Child;
+use super::written;
+use crate::overhead::{Cost, Price};
 use clap::Args;
+use cli_common::escape;
+use cli_common::{Color, say, warn};
 use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
+use usdt_attach::error::Result;
+use usdt_attach::plan::{Method, Options};
+use usdt_attach::session::Mechanism;
+use usdt_attach::session::event_loop::Signals;
+use usdt_attach::target::Child;
 
 #[derive(Debug, Args)]
-pub(super) struct CostArgs {
+pub(crate) struct CostArgs {
     /// Probes: `provider:probe`, with `*` and `?` [default: all]
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
@@ -37,12 +38,12 @@ const USUALLY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Returns whether every probe kept to its budget.
-pub(super) fn cost(args: &CostArgs, colour: Colour) -> Result<bool> {
+pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     let hits = &args.hits;
     let Looked { pids, child, chosen, options, .. } =
         hits.look(&args.target, &args.globs, Options::default())?;
     if hits.dry_run {
-        let (plan, warnings) = crate::plan::Plan::new(&chosen, &options)?;
+        let (plan, warnings) = usdt_attach::plan::Plan::new(&chosen, &options)?;
         warn(warnings);
         return super::attach::dry_run(&plan, hits.json).map(|()| true);
     }
@@ -54,7 +55,7 @@ pub(super) fn cost(args: &CostArgs, colour: Colour) -> Result<bool> {
     let mut running = child.map(Child::run).transpose()?;
     let (start, duration) = (Instant::now(), hits.duration.unwrap_or(USUALLY));
     let alive =
-        || pids.as_ref().is_none_or(|pids| pids.iter().any(|p| crate::discover::process::is_alive(*p)));
+        || pids.as_ref().is_none_or(|pids| pids.iter().any(|p| usdt_attach::discover::process::is_alive(*p)));
     while start.elapsed() < duration && alive() && !signals.came() {
         std::thread::sleep(LOOK_EVERY.min(duration.saturating_sub(start.elapsed())));
         cost.look()?;
@@ -71,7 +72,7 @@ pub(super) fn cost(args: &CostArgs, colour: Colour) -> Result<bool> {
             out.write_all(b"\n")
         })
     } else {
-        table(&mut out, &prices, colour.enabled(&io::stdout()))
+        table(&mut out, &prices, color.enabled(&io::stdout()))
     };
     written(result.and_then(|()| out.flush()))?;
     if !hits.json {
@@ -81,12 +82,12 @@ pub(super) fn cost(args: &CostArgs, colour: Colour) -> Result<bool> {
     Ok(prices.iter().all(|p| !p.over_budget))
 }
 
-fn table(out: &mut impl Write, prices: &[Price], colour: bool) -> io::Result<()> {
-    let (bold, reset) = if colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+fn table(out: &mut impl Write, prices: &[Price], color: bool) -> io::Result<()> {
+    let (bold, reset) = if color { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     writeln!(out, "      HITS/S   NS/HIT  CPU SHARE  SITE    PROBE")?;
     for price in prices {
         let site = match price.method {
-            Method::OptimisedNop10 | Method::OptimisedNop5 => "call",
+            Method::OptimizedNop10 | Method::OptimizedNop5 => "call",
             Method::Nop | Method::Push | Method::Branch => "trap",
             Method::SingleStep => "STEP",
         };

@@ -1,17 +1,17 @@
 //! `usdt-attach doctor`.
 
-use super::{Colour, written};
-use crate::discover;
-use crate::doctor::{Finding, State, machine, probes};
-use crate::error::Result;
-use crate::report::text::escape;
+use super::{Color, written};
+use crate::checks::{Finding, State, machine, probes};
 use clap::Args;
+use cli_common::escape;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
+use usdt_attach::discover;
+use usdt_attach::error::Result;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 everything works, 1 something does not, or in a lesser way.")]
-pub(super) struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// Process to look into, its libraries included
     #[arg(short, long, value_name = "PID", conflicts_with = "file")]
     pid: Option<u32>,
@@ -24,7 +24,7 @@ pub(super) struct DoctorArgs {
 }
 
 /// Returns whether everything is as it should be.
-pub(super) fn doctor(args: &DoctorArgs, colour: Colour) -> Result<bool> {
+pub(crate) fn doctor(args: &DoctorArgs, color: Color) -> Result<bool> {
     let found = match (args.pid, &args.file) {
         (Some(pid), _) => discover::process(pid)?,
         (None, Some(file)) => vec![discover::file(file)?],
@@ -33,25 +33,25 @@ pub(super) fn doctor(args: &DoctorArgs, colour: Colour) -> Result<bool> {
     let mut findings = machine();
     findings.extend(probes(&found));
     let mut out = BufWriter::new(io::stdout().lock());
-    let colour = colour.enabled(&io::stdout());
+    let color = color.enabled(&io::stdout());
     let result = findings.iter().try_for_each(|finding| {
         if args.json {
             serde_json::to_writer(&mut out, finding)?;
             return out.write_all(b"\n");
         }
-        show(&mut out, finding, colour)
+        show(&mut out, finding, color)
     });
     written(result.and_then(|()| out.flush()))?;
     Ok(findings.iter().all(|f| f.state == State::Ok))
 }
 
-fn show(out: &mut impl Write, finding: &Finding, colour: bool) -> io::Result<()> {
+fn show(out: &mut impl Write, finding: &Finding, color: bool) -> io::Result<()> {
     let (word, code) = match finding.state {
         State::Ok => ("ok", "\x1b[32m"),
         State::Degraded => ("lesser", "\x1b[33m"),
         State::Missing => ("NOT", "\x1b[31m"),
     };
-    let (code, reset) = if colour { (code, "\x1b[0m") } else { ("", "") };
+    let (code, reset) = if color { (code, "\x1b[0m") } else { ("", "") };
     let (check, detail) = (escape(finding.check.as_bytes()), escape(finding.detail.as_bytes()));
     writeln!(out, "{code}{word:<6}{reset} {check}: {detail}")?;
     match &finding.mend {

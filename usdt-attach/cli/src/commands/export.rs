@@ -2,22 +2,11 @@
 
 use super::args::{TargetArgs, entry_price};
 use super::attach::finish;
-use super::progress::Progress;
-use super::{say, warn, written};
-use crate::backend::Choice;
-use crate::backend::kernel::grace;
-use crate::discover;
-use crate::error::{Error, Result};
-use crate::export::config::{Config, Count, Latency, Otlp, Prometheus, Span, TargetConfig};
-use crate::export::{Exporter, Message, Settings};
-use crate::pairs;
-use crate::report::text;
-use crate::select::{Selected, select_any};
-use crate::session::Mechanism;
-use crate::stream::INTERRUPTED_TWICE;
-use crate::target::{Child, Resolved, Target};
-use crate::time;
+use super::written;
+use crate::output::progress::Progress;
+use crate::output::text;
 use clap::Args;
+use cli_common::{escape, say, warn};
 use indexmap::IndexMap;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -26,6 +15,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
+use usdt_attach::backend::BackendKind;
+use usdt_attach::discover;
+use usdt_attach::discover::select::{Selected, select_any};
+use usdt_attach::error::{Error, Result};
+use usdt_attach::kernel::uprobe_warmup;
+use usdt_attach::session::Mechanism;
+use usdt_attach::session::event_loop::INTERRUPTED_TWICE;
+use usdt_attach::target::{Child, Resolved, Target};
+use usdt_export::config::{Config, Count, Latency, Otlp, Prometheus, Span, TargetConfig};
+use usdt_export::pairs;
+use usdt_export::time::parse_duration;
+use usdt_export::{Exporter, Message, Settings};
 
 #[derive(Debug, Args)]
 #[command(
@@ -33,7 +34,7 @@ use std::time::Duration;
                   usdt-attach export --exe ./app --otlp http://127.0.0.1:4318 'app:request-*'\n  \
                   usdt-attach export --exe ./app --config export.toml"
 )]
-pub(super) struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// Probes: `provider:probe`, with `*` and `?` [default: all]. Hits are counted, times from starts to ends measured and,
     /// for a collector, made spans. Where the configuration names none
     #[arg(value_name = "GLOB")]
@@ -48,7 +49,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = time::duration)]
+    #[arg(long, value_name = "T", value_parser = parse_duration)]
     duration: Option<Duration>,
     /// Print the JSON schema of configurations, for editors, and stop
     #[arg(long)]
@@ -62,7 +63,7 @@ pub(super) struct ExportArgs {
     after_help = "A configuration of four lines:\n  [prometheus]\n  listen = \"127.0.0.1:9464\"\n  [[count]]\n  \
                   probes = [\"app:*\"]"
 )]
-pub(super) struct AgentArgs {
+pub(crate) struct AgentArgs {
     /// What is exported and where to; without a target in it, of every process. SIGHUP reads it again
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
@@ -71,7 +72,7 @@ pub(super) struct AgentArgs {
     check: bool,
 }
 
-pub(super) fn export(args: &ExportArgs) -> Result<()> {
+pub(crate) fn export(args: &ExportArgs) -> Result<()> {
     if args.schema {
         return written(io::stdout().write_all(Config::schema().as_bytes()));
     }
@@ -102,7 +103,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<()> {
     run(config, args.config.as_deref(), target, usual, args.duration, false)
 }
 
-pub(super) fn agent(args: &AgentArgs) -> Result<()> {
+pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
     let config = Config::read(&args.config)?;
     if config.is_empty() {
         return Err(Error::Object {
@@ -140,7 +141,7 @@ fn run(
     duration: Option<Duration>,
     patient: bool,
 ) -> Result<()> {
-    grace::begin();
+    uprobe_warmup::start();
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|source| Error::Io { what: "cannot catch signals", source })?;
     let progress = Progress::of("looking for probes");
@@ -153,7 +154,7 @@ fn run(
     let chosen = select_any(&found, &globs);
     if chosen.is_empty() && !patient {
         // Names what there is, or says that there is nothing.
-        crate::select::select(&found, &globs)?;
+        usdt_attach::discover::select::select(&found, &globs)?;
         return Err(Error::NoProbes(target.to_string()));
     }
     entry_price(&chosen);
@@ -161,10 +162,10 @@ fn run(
         derive(&mut config, &chosen);
     }
     config.check().map_err(Error::Usage)?;
-    let backend = Choice::Auto.backend(Mechanism::Auto)?;
+    let backend = BackendKind::Auto.backend(Mechanism::Auto)?;
     let files = found.len();
     let settings = Settings { config, path: path.map(Into::into), target, pids, found, patient, duration };
-    let mut told = |message: String| say(&text::escape(message.as_bytes()));
+    let mut told = |message: String| say(&escape(message.as_bytes()));
     let exporter = Exporter::start(settings, &*backend, &mut told)?;
     let handle = signals.handle();
     forward(signals, exporter.mailbox())?;

@@ -2,42 +2,42 @@
 
 use super::args::entry_price;
 use super::attach::finish;
-use super::output::Screen;
-use super::{Colour, say, warn};
-use crate::backend::Choice;
-use crate::backend::kernel::Mechanism;
-use crate::census::{Census, Reader};
-use crate::discover;
-use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::overview::{GLOBS, Overview, Question, plans};
-use crate::plan::Options;
-use crate::report::overview::{Address, Place, View};
-use crate::report::table::Style;
-use crate::report::text;
-use crate::select::select_any;
-use crate::session::Session;
-use crate::stream::{Group, Output, Signals, Until, run};
-use crate::symbols::Symbolizer;
-use crate::target::{Child, Resolved, Target};
-use crate::time::{self, now};
+use crate::goview::render::{Address, Place, View};
+use crate::goview::{GLOBS, Overview, Question, plans};
+use crate::output::sink::Screen;
+use crate::output::table::Style;
+use crate::output::text;
 use clap::Args;
+use cli_common::{Color, say, warn};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
+use usdt_attach::backend::BackendKind;
+use usdt_attach::discover;
+use usdt_attach::discover::select::select_any;
+use usdt_attach::error::{Error, Result};
+use usdt_attach::event::Event;
+use usdt_attach::event::goroutines::{GoroutineSnapshot, Reader};
+use usdt_attach::event::symbolize::Symbolizer;
+use usdt_attach::plan::Options;
+use usdt_attach::session::Mechanism;
+use usdt_attach::session::Session;
+use usdt_attach::session::event_loop::{Group, Output, Signals, StopConditions, run};
+use usdt_attach::target::{Child, Resolved, Target};
+use usdt_export::time::{parse_duration, unix_nanos};
 
 #[derive(Debug, Args)]
-pub(super) struct GoArgs {
+pub(crate) struct GoArgs {
     /// The process
     #[arg(short, long, value_name = "PID", conflicts_with = "command")]
     pid: Option<u32>,
     /// How often to look; on a terminal the screen is redrawn in place
-    #[arg(long, value_name = "T", value_parser = time::duration, default_value = "1s")]
+    #[arg(long, value_name = "T", value_parser = parse_duration, default_value = "1s")]
     interval: Duration,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = time::duration)]
+    #[arg(long, value_name = "T", value_parser = parse_duration)]
     duration: Option<Duration>,
     /// JSON objects, one an interval
     #[arg(long)]
@@ -47,7 +47,7 @@ pub(super) struct GoArgs {
     command: Vec<OsString>,
 }
 
-pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
+pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let globs = GLOBS.map(str::to_owned);
     let target = match args.pid {
         Some(pid) => Target::Pids(vec![pid]),
@@ -59,9 +59,9 @@ pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let chosen = select_any(&found, &globs);
     entry_price(&chosen);
-    let options = Options { pids: pids.clone(), optimisation: crate::optimisation(), ..Options::default() };
+    let options = Options { pids: pids.clone(), ..Options::default() };
     let signals = Signals::catch()?;
-    let backend = Choice::Auto.backend(Mechanism::Auto)?;
+    let backend = BackendKind::Auto.backend(Mechanism::Auto)?;
     let (mut questions, mut sessions) = (Vec::new(), Vec::new());
     for (question, plan) in plans(&chosen, &options) {
         sessions.push(Session::start(plan, &*backend)?);
@@ -76,13 +76,17 @@ pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
     let mut symbols = Symbolizer::default();
     found.iter().for_each(|f| symbols.know(&f.object));
     let mut running = child.map(Child::run).transpose()?;
-    let until =
-        Until { events: None, duration: args.duration, pids: pids.clone(), interval: Some(args.interval) };
+    let until = StopConditions {
+        events: None,
+        duration: args.duration,
+        pids: pids.clone(),
+        interval: Some(args.interval),
+    };
     let mut group = Group { sessions, follower: None, attach: Box::new(|_, _| Ok(None)) };
     let mut shown = Shown {
         questions,
         json: args.json,
-        colour: colour.enabled(&io::stdout()),
+        color: color.enabled(&io::stdout()),
         screen: Screen::new(true),
         interval: args.interval,
         before: VecDeque::new(),
@@ -106,7 +110,7 @@ pub(super) fn go(args: &GoArgs, colour: Colour) -> Result<()> {
 struct Shown {
     questions: Vec<Question>,
     json: bool,
-    colour: bool,
+    color: bool,
     screen: Screen,
     interval: Duration,
     /// The last ones. The end may come right behind one, too early for a rate.
@@ -114,7 +118,7 @@ struct Shown {
     pid: u32,
     reader: Option<Reader>,
     /// What was there when the probes were attached.
-    first: Option<Census>,
+    first: Option<GoroutineSnapshot>,
     symbols: RefCell<Symbolizer>,
     places: RefCell<HashMap<Address, Place>>,
 }
@@ -165,11 +169,11 @@ impl Output for Shown {
             now: &overview,
             before: self.compared().map(|(before, at)| (before, at.elapsed())),
             places: &|place| self.place(place),
-            style: Style { colour: self.colour, width: Screen::width(), unit: None, top: usize::MAX },
+            style: Style { color: self.color, width: Screen::width(), unit: None, top: usize::MAX },
         };
         let mut out = io::stdout().lock();
         let result = if self.json {
-            view.json(&mut out, now())
+            view.json(&mut out, unix_nanos())
         } else {
             let text = view.text();
             self.screen.draw(&mut out, &text, last)

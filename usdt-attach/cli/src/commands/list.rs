@@ -1,19 +1,20 @@
 //! `usdt-attach list`.
 
-use super::progress::Progress;
-use super::{Colour, say, warn, written};
-use crate::discover;
-use crate::error::{Error, Result};
-use crate::report::{json, text};
-use crate::select::select;
-use crate::target::Target;
+use super::written;
+use crate::output::progress::Progress;
+use crate::output::{json, text};
 use clap::Args;
+use cli_common::{Color, say, warn};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use usdt_attach::discover;
+use usdt_attach::discover::select::select;
+use usdt_attach::error::{Error, Result};
+use usdt_attach::target::Target;
 
 #[derive(Debug, Args)]
-pub(super) struct ListArgs {
+pub(crate) struct ListArgs {
     /// Process to look into, its libraries included
     #[arg(short, long, value_name = "PID")]
     pid: Option<u32>,
@@ -31,7 +32,7 @@ pub(super) struct ListArgs {
     rest: Vec<OsString>,
 }
 
-pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
+pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     let progress = Progress::of("looking for probes");
     let (mut found, globs, place) = match (args.pid, args.rest.split_first()) {
         _ if args.all => (Target::All.resolve(false)?.found, args.rest.as_slice(), Target::All.to_string()),
@@ -45,7 +46,7 @@ pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
     };
     let globs: Vec<String> = globs.iter().map(|g| g.to_string_lossy().into_owned()).collect();
     if let Some(file) = &args.schema {
-        discover::Described::read(file)?.describe(&mut found);
+        discover::SchemaFile::read(file)?.describe(&mut found);
     }
     discover::add_entries(&mut found, &globs);
     drop(progress);
@@ -59,7 +60,7 @@ pub(super) fn list(args: &ListArgs, colour: Colour) -> Result<()> {
     let result = if args.json {
         json::list(&mut out, &chosen)
     } else {
-        text::list(&mut out, &chosen, args.all, colour.enabled(&io::stdout()))
+        text::list(&mut out, &chosen, args.all, color.enabled(&io::stdout()))
     };
     written(result.and_then(|()| out.flush()))
 }

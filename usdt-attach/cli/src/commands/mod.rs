@@ -7,18 +7,15 @@ mod doctor;
 mod export;
 mod go;
 mod list;
-mod output;
-mod progress;
 mod record;
 #[cfg(feature = "bcc")]
 mod run;
 mod snapshot;
 
-use crate::error::{Error, Result};
-use crate::report::text;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
-use std::io::{self, IsTerminal, Write};
+use clap::{CommandFactory, Parser, Subcommand};
+use cli_common::{BAD_INPUT, Color, FINDINGS, OK, REFUSED, Shell};
+use std::io;
+use usdt_attach::error::{Error, Result};
 
 /// Finds static probes (USDT) in binaries and processes of any language, and enables them.
 #[derive(Debug, Parser)]
@@ -40,9 +37,9 @@ use std::io::{self, IsTerminal, Write};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// When to colour output and messages
-    #[arg(long, value_enum, default_value_t = Colour::Auto, global = true)]
-    color: Colour,
+    /// When to color output and messages
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
+    color: Color,
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,28 +80,6 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Colour {
-    Auto,
-    Always,
-    Never,
-}
-
-impl Colour {
-    fn enabled(self, stream: &impl IsTerminal) -> bool {
-        match self {
-            Colour::Always => true,
-            Colour::Never => false,
-            Colour::Auto => std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && stream.is_terminal(),
-        }
-    }
-}
-
-const OK: i32 = 0;
-const FINDINGS: i32 = 1;
-const BAD_INPUT: i32 = 2;
-const REFUSED: i32 = 3;
-
 /// Runs the command line; returns the exit code.
 pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
@@ -130,9 +105,7 @@ pub fn main() -> i32 {
         Command::Cost(args) => cost::cost(args, cli.color),
         Command::Doctor(args) => doctor::doctor(args, cli.color),
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut command(), "usdt-attach", &mut script);
-            done(written(io::stdout().write_all(&script)))
+            done(written(cli_common::print(&cli_common::completions(&mut command(), *shell))))
         }
         #[cfg(feature = "bcc")]
         Command::Run(args) => done(run::run_file(args)),
@@ -141,8 +114,7 @@ pub fn main() -> i32 {
         Ok(true) => OK,
         Ok(false) => FINDINGS,
         Err(error) => {
-            let colour = cli.color.enabled(&io::stderr());
-            say(&format!("{} {error}", if colour { "\x1b[1m\x1b[91merror:\x1b[0m" } else { "error:" }));
+            cli_common::report_error(&error.to_string(), cli.color.enabled(&io::stderr()));
             if error.is_refusal() { REFUSED } else { BAD_INPUT }
         }
     }
@@ -151,18 +123,6 @@ pub fn main() -> i32 {
 /// The command line itself, for manuals.
 pub fn command() -> clap::Command {
     Cli::command()
-}
-
-/// One line on standard error.
-fn say(message: &str) {
-    // Nobody can be told that standard error is closed.
-    let _ = writeln!(io::stderr(), "{message}");
-}
-
-fn warn(warnings: impl IntoIterator<Item = String>) {
-    for warning in warnings {
-        say(&format!("warning: {}", text::escape(warning.as_bytes())));
-    }
 }
 
 /// A closed pipe ends output, not the program's success.

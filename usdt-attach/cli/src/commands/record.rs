@@ -1,22 +1,22 @@
 //! `usdt-attach record`: events into a file.
 
 use super::attach::{TraceArgs, record as attach};
-use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::plan::Plan;
-use crate::report::chrome::Chrome;
-use crate::report::csv::Csv;
-use crate::report::json;
-use crate::session::Session;
-use crate::stream::Output;
-use crate::symbols::Symbolizer;
+use crate::output::chrome::Chrome;
+use crate::output::csv::Csv;
+use crate::output::json;
 use clap::{Args, ValueEnum};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use usdt_attach::error::{Error, Result};
+use usdt_attach::event::Event;
+use usdt_attach::event::symbolize::Symbolizer;
+use usdt_attach::plan::Plan;
+use usdt_attach::session::Session;
+use usdt_attach::session::event_loop::Output;
 
 #[derive(Debug, Args)]
-pub(super) struct RecordArgs {
+pub(crate) struct RecordArgs {
     /// File to write; `-` for standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -37,7 +37,7 @@ enum Format {
     Jsonl,
 }
 
-pub(super) fn record(args: &RecordArgs) -> Result<()> {
+pub(crate) fn record(args: &RecordArgs) -> Result<()> {
     let format = args.format.unwrap_or_else(|| match args.output.extension().and_then(|e| e.to_str()) {
         Some("json") => Format::Chrome,
         Some("csv") => Format::Csv,
@@ -58,7 +58,7 @@ pub(super) fn record(args: &RecordArgs) -> Result<()> {
 }
 
 /// What writes the file.
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     writer: Writer,
     symbols: Symbolizer,
 }

@@ -1,21 +1,22 @@
 //! `usdt-attach run`.
 
 use super::args::TargetArgs;
-use super::{warn, written};
-use crate::backend::bcc::run::{Contents, start};
-use crate::discover::Described;
-use crate::error::{Error, Result};
-use crate::plan::Options;
-use crate::report::text::escape;
-use crate::session::Mechanism;
-use crate::stream::{Group, Signals, Silent, Until, run};
-use crate::target::Resolved;
-use crate::time;
+use super::written;
 use clap::Args;
+use cli_common::escape;
+use cli_common::warn;
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
+use usdt_attach::backend::bcc::run::{Contents, start};
+use usdt_attach::discover::SchemaFile;
+use usdt_attach::error::{Error, Result};
+use usdt_attach::plan::Options;
+use usdt_attach::session::Mechanism;
+use usdt_attach::session::event_loop::{Group, Signals, Silent, StopConditions, run};
+use usdt_attach::target::Resolved;
+use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
 #[command(
@@ -27,7 +28,7 @@ use std::time::Duration;
                         sizes.atomic_increment(usdt_arg(app, request__done, size));\n    \
                         return 0;\n  }"
 )]
-pub(super) struct RunArgs {
+pub(crate) struct RunArgs {
     /// The program
     #[arg(value_name = "FILE.c")]
     file: PathBuf,
@@ -38,7 +39,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Stop after this time, such as 10s, 500ms, 2m
-    #[arg(long, value_name = "T", value_parser = time::duration)]
+    #[arg(long, value_name = "T", value_parser = parse_duration)]
     duration: Option<Duration>,
     /// One JSON object for each row of each table
     #[arg(long)]
@@ -47,28 +48,28 @@ pub(super) struct RunArgs {
     target: TargetArgs,
 }
 
-pub(super) fn run_file(args: &RunArgs) -> Result<()> {
+pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let text = std::fs::read_to_string(&args.file)
         .map_err(|source| Error::Open { path: args.file.clone(), source })?;
     let target = args.target.target(&[])?;
     let Resolved { mut found, pids, child } = target.resolve(true)?;
     if let Some(file) = &args.schema {
-        Described::read(file)?.describe(&mut found);
+        SchemaFile::read(file)?.describe(&mut found);
     }
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let options = Options {
         pids: pids.clone(),
         cgroup: target.cgroup().map(Into::into),
         strings: args.strings.clone(),
-        optimisation: crate::optimisation(),
+
         ..Options::default()
     };
     let signals = Signals::catch()?;
     let name = args.file.to_string_lossy();
     let (mut program, warnings) = start(&name, &text, &found, &options, Mechanism::Auto)?;
     warn(warnings);
-    let mut running = child.map(crate::target::Child::run).transpose()?;
-    let until = Until { events: None, duration: args.duration, pids, interval: None };
+    let mut running = child.map(usdt_attach::target::Child::run).transpose()?;
+    let until = StopConditions { events: None, duration: args.duration, pids, interval: None };
     let mut group = Group { sessions: Vec::new(), follower: None, attach: Box::new(|_, _| Ok(None)) };
     run(&mut group, &signals, &until, &mut Silent)?;
     program.stop();

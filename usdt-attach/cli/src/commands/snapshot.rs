@@ -1,28 +1,29 @@
 //! `usdt-attach snapshot`: what a program's flight recorder has kept, into a file.
 
-use super::{say, written};
-use crate::backend::kernel::grace;
-use crate::backend::{Backend, Choice};
-use crate::discover::{self, Found};
-use crate::error::{Error, Result};
-use crate::event::{Event, Value};
-use crate::plan::{Options, Plan, Work};
-use crate::report::text;
-use crate::select::select_any;
-use crate::session::{Mechanism, Session};
-use crate::stream::Signals;
-use crate::time;
+use super::written;
+
 use clap::Args;
+use cli_common::{escape, say};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
+use usdt_attach::backend::{Backend, BackendKind};
+use usdt_attach::discover::select::select_any;
+use usdt_attach::discover::{self, ScannedObject};
+use usdt_attach::error::{Error, Result};
+use usdt_attach::event::{Event, Value};
+use usdt_attach::kernel::uprobe_warmup;
+use usdt_attach::plan::{Mode, Options, Plan};
+use usdt_attach::session::event_loop::Signals;
+use usdt_attach::session::{Mechanism, Session};
+use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
-pub(super) struct SnapshotArgs {
+pub(crate) struct SnapshotArgs {
     /// The process, a Go program that runs usdtflight
     #[arg(short, long, value_name = "PID")]
     pid: u32,
     /// How long to let the recorder run before, where nobody else has armed it
-    #[arg(long = "for", value_name = "T", value_parser = time::duration, default_value = "2s")]
+    #[arg(long = "for", value_name = "T", value_parser = parse_duration, default_value = "2s")]
     before: Duration,
 }
 
@@ -38,19 +39,19 @@ enum Answer {
     Failed(String),
 }
 
-pub(super) fn snapshot(args: &SnapshotArgs) -> Result<()> {
-    grace::begin();
+pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
+    uprobe_warmup::start();
     let found = discover::process(args.pid)?;
     let signals = Signals::catch()?;
-    let backend = Choice::Auto.backend(Mechanism::Auto)?;
+    let backend = BackendKind::Auto.backend(Mechanism::Auto)?;
     // Attaching arms it.
-    let mut told = start(args.pid, &found, &["flight:armed", "flight:snapshot"], Work::Record, &*backend)?;
+    let mut told = start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
     wait(&mut told, &signals, args, args.before, false)?;
-    let asked = start(args.pid, &found, &["flight:request"], Work::Count { by: Vec::new() }, &*backend)?;
+    let asked = start(args.pid, &found, &["flight:request"], Mode::Count { by: Vec::new() }, &*backend)?;
     let answer = wait(&mut told, &signals, args, PATIENCE, true)?;
     drop(asked);
     match answer {
-        Some(Answer::Path(path)) => written(writeln!(io::stdout(), "{}", text::escape(path.as_bytes()))),
+        Some(Answer::Path(path)) => written(writeln!(io::stdout(), "{}", escape(path.as_bytes()))),
         Some(Answer::Failed(problem)) => {
             Err(Error::Backend(format!("process {} could not write a snapshot: {problem}", args.pid)))
         }
@@ -62,7 +63,13 @@ pub(super) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     }
 }
 
-fn start(pid: u32, found: &[Found], globs: &[&str], work: Work, backend: &dyn Backend) -> Result<Session> {
+fn start(
+    pid: u32,
+    found: &[ScannedObject],
+    globs: &[&str],
+    mode: Mode,
+    backend: &dyn Backend,
+) -> Result<Session> {
     let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
     let chosen = select_any(found, &globs);
     if chosen.len() < globs.len() {
@@ -70,20 +77,14 @@ fn start(pid: u32, found: &[Found], globs: &[&str], work: Work, backend: &dyn Ba
             "process {pid} has no flight recorder that can be asked: its program would call usdtflight.Run"
         )));
     }
-    let options = Options {
-        work,
-        pids: Some(vec![pid]),
-        max_text: MAX_TEXT,
-        buffer: 1 << 16,
-        optimisation: crate::optimisation(),
-        ..Options::default()
-    };
+    let options =
+        Options { mode, pids: Some(vec![pid]), max_text: MAX_TEXT, buffer: 1 << 16, ..Options::default() };
     let (plan, warnings) = Plan::new(&chosen, &options)?;
     warnings.iter().for_each(|w| say(w));
     Session::start(plan, backend)
 }
 
-/// Until the time is over or, where one is expected, an answer has come.
+/// StopConditions the time is over or, where one is expected, an answer has come.
 fn wait(
     session: &mut Session,
     signals: &Signals,

@@ -2,14 +2,16 @@
 //! counted in the kernel; whichever probes a binary lacks, what they would tell is absent. What is there at this moment
 //! comes from the process's memory.
 
-use crate::aggregate::{Histogram, Key, Row, Total};
-use crate::census::{Census, Goroutine};
-use crate::error::Result;
-use crate::filter::Subject;
-use crate::plan::{Options, Plan, Scale, Work};
-use crate::select::{Glob, Selected};
-use crate::session::Session;
+pub(crate) mod render;
+
 use std::collections::BTreeMap;
+use usdt_attach::discover::select::{Glob, Selected};
+use usdt_attach::error::Result;
+use usdt_attach::event::counts::{Histogram, Key, Row, Total};
+use usdt_attach::event::goroutines::{Goroutine, GoroutineSnapshot};
+use usdt_attach::filter::Subject;
+use usdt_attach::plan::{Mode, Options, Plan, Scale};
+use usdt_attach::session::Session;
 
 /// The globs of every probe that is used.
 pub const GLOBS: [&str; 2] = ["go:*", "net_http:*"];
@@ -43,17 +45,17 @@ pub enum Question {
 pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
     let subject = |name: &str| Subject { name: name.to_owned(), string: false };
     let subjects = |names: &[&str]| names.iter().map(|name| subject(name)).collect::<Vec<_>>();
-    let plan = |question: Question, globs: &[&str], work: Work| {
+    let plan = |question: Question, globs: &[&str], mode: Mode| {
         let globs: Vec<Glob> = globs.iter().map(|glob| Glob::new(glob)).collect();
         let own: Vec<Selected> =
             chosen.iter().filter(|s| globs.iter().any(|g| g.matches(&s.probe))).cloned().collect();
         if own.is_empty() {
             return None;
         }
-        let (plan, _) = Plan::new(&own, &Options { work, ..options.clone() }).ok()?;
+        let (plan, _) = Plan::new(&own, &Options { mode, ..options.clone() }).ok()?;
         Some((question, plan))
     };
-    let latency = |start: &str, end: &str, key: Option<&str>, by: &[&str]| Work::Latency {
+    let latency = |start: &str, end: &str, key: Option<&str>, by: &[&str]| Mode::Latency {
         start: Glob::new(start),
         end: Glob::new(end),
         key: key.map(subject),
@@ -61,23 +63,23 @@ pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
         scale: Scale::Log2,
     };
     let histogram =
-        |value: &str| Work::Histogram { value: subject(value), scale: Scale::Log2, by: Vec::new() };
+        |value: &str| Mode::Histogram { value: subject(value), scale: Scale::Log2, by: Vec::new() };
     let (create, exit) = ("go:goroutine__create", "go:goroutine__exit");
     let (block, begin, end) = ("go:goroutine__block", "go:stw__begin", "go:stw__end");
     let (start, done) = ("net_http:server_request_start", "net_http:server_request_end");
 
     let mut out = Vec::new();
     let mut changes = vec!["go:goroutine__unblock", "go:syscall__*", "go:gc__end", "go:panic"];
-    out.extend(plan(Question::Created, &[create], Work::Count { by: subjects(&["caller"]) }));
+    out.extend(plan(Question::Created, &[create], Mode::Count { by: subjects(&["caller"]) }));
     match plan(Question::Ended, &[create, exit], latency(create, exit, Some("id"), &["caller"])) {
         Some(ended) => out.push(ended),
         None => changes.push(exit),
     }
-    match plan(Question::Blocked, &[block], Work::Count { by: subjects(&["reason"]) }) {
+    match plan(Question::Blocked, &[block], Mode::Count { by: subjects(&["reason"]) }) {
         Some(blocked) => out.push(blocked),
         None => changes.push(block),
     }
-    out.extend(plan(Question::Changes, &changes, Work::Count { by: Vec::new() }));
+    out.extend(plan(Question::Changes, &changes, Mode::Count { by: Vec::new() }));
     let (wake, run) = ("go:goroutine__unblock", "go:goroutine__start");
     out.extend(
         plan(Question::Latency, &["go:sched__latency"], histogram("ns"))
@@ -91,8 +93,8 @@ pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
     let routes = ["method", "path", "status"];
     out.extend(
         plan(Question::Served, &[start, done], latency(start, done, Some("id"), &routes))
-            .or_else(|| plan(Question::Came, &[start], Work::Count { by: subjects(&["method", "path"]) }))
-            .or_else(|| plan(Question::Came, &[start], Work::Count { by: subjects(&["method"]) })),
+            .or_else(|| plan(Question::Came, &[start], Mode::Count { by: subjects(&["method", "path"]) }))
+            .or_else(|| plan(Question::Came, &[start], Mode::Count { by: subjects(&["method"]) })),
     );
     out
 }
@@ -117,7 +119,7 @@ pub struct Overview {
     /// Requests, by method and path.
     pub routes: BTreeMap<(String, String), Route>,
     /// What is there at this moment.
-    pub census: Option<Census>,
+    pub census: Option<GoroutineSnapshot>,
     /// What the binary's probes can answer.
     asked: Vec<Question>,
 }
@@ -125,7 +127,7 @@ pub struct Overview {
 /// Goroutines of one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lives {
-    /// Made.
+    /// CompiledHandler.
     pub created: u64,
     /// Of these, ended.
     pub ended: u64,
@@ -228,8 +230,8 @@ impl Overview {
     }
 
     /// Puts in what the process's memory says, compared with what it said when the probes were attached.
-    pub fn complete(&mut self, now: Option<Census>, before: Option<&Census>) {
-        let allocated = |census: &Census| census.allocated;
+    pub fn complete(&mut self, now: Option<GoroutineSnapshot>, before: Option<&GoroutineSnapshot>) {
+        let allocated = |census: &GoroutineSnapshot| census.allocated;
         if !self.knows(Question::Allocated)
             && let Some(all) = now.as_ref().and_then(allocated)
         {

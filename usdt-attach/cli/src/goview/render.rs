@@ -1,10 +1,9 @@
 //! What a Go program's runtime does, for people and as JSON.
 
-use super::json::{self, Times};
-use super::table::{Style, bars, time};
-use super::text::escape;
-use crate::census::Goroutine;
-use crate::overview::{Lives, Overview, Question, Route};
+use crate::goview::{Lives, Overview, Question, Route};
+use crate::output::json::{self, Times};
+use crate::output::table::{Style, bars, time};
+use cli_common::escape;
 use gobinary::state::Status;
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -12,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
+use usdt_attach::event::goroutines::Goroutine;
 
 /// Most rows of each list that are shown.
 const ROWS: usize = 8;
@@ -71,7 +71,7 @@ impl View<'_> {
     }
 
     fn head(&self, out: &mut String, title: &str) {
-        let (bold, reset) = if self.style.colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        let (bold, reset) = if self.style.color { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         let _ = write!(out, "{bold}{title:<12}{reset}");
     }
 

@@ -2,14 +2,14 @@
 //! where there are none; probes that are start and end of the same work are slices, others are instants.
 
 use super::json::Args;
-use crate::event::{Event, Track};
-use crate::pairs;
-use crate::plan::{Plan, PlannedProbe};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::sync::Arc;
+use usdt_attach::event::{Event, Track};
+use usdt_attach::plan::{Plan, PlannedProbe};
+use usdt_export::pairs;
 
 /// Starts that wait for their ends at most; further ones are instants.
 const MOST_OPEN: usize = 1 << 18;
@@ -225,7 +225,7 @@ impl<W: Write> Chrome<W> {
 
 /// What a start and its end have in common: an argument `id`, else the goroutine or thread.
 fn identity(event: &Event<'_>, track: u64) -> u64 {
-    use crate::event::Value::{Pointer, Signed, Unsigned};
+    use usdt_attach::event::Value::{Pointer, Signed, Unsigned};
     match event.arg("id") {
         Some(Unsigned(n) | Pointer(n)) => n,
         Some(Signed(n)) => n as u64,

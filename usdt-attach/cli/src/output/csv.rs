@@ -2,11 +2,11 @@
 //! that files have whose probes came later.
 
 use super::json::Args;
-use super::text;
-use crate::event::Event;
-use crate::plan::{Action, Plan};
+
 use indexmap::IndexSet;
 use std::io::{self, Write};
+use usdt_attach::event::Event;
+use usdt_attach::plan::{Action, Plan};
 
 const FIXED: [&str; 7] = ["time_ns", "pid", "tid", "goid", "comm", "provider", "probe"];
 const OTHERS: &str = "others";
@@ -46,7 +46,9 @@ impl<W: Write> Csv<W> {
         self.out.write_field(&event.probe.provider)?;
         self.out.write_field(&event.probe.name)?;
         for column in &self.columns {
-            self.out.write_field(event.arg(column).map_or(String::new(), text::plain))?;
+            self.out.write_field(
+                event.arg(column).map_or(String::new(), usdt_attach::event::Value::to_plain_string),
+            )?;
         }
         if event.args().all(|(name, _)| self.columns.contains(name)) {
             self.out.write_field("")?;

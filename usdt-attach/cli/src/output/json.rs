@@ -1,17 +1,17 @@
 //! JSON: one object per line. Text that is not UTF-8 has its bad bytes replaced; floats that JSON cannot say
 //! (infinities, NaN) and unreadable values are `null`; bytes are hexadecimal.
 
-use crate::aggregate::{Histogram, Key, Row, Total};
-use crate::discover::Source;
-use crate::event::{Event, Value};
-use crate::select::Selected;
-use crate::session::Summary;
-use crate::symbols::Frame;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use stapsdt::schema;
 use std::io::{self, Write};
 use std::path::Path;
+use usdt_attach::discover::Source;
+use usdt_attach::discover::select::Selected;
+use usdt_attach::event::counts::{Histogram, Key, Row, Total};
+use usdt_attach::event::symbolize::Frame;
+use usdt_attach::event::{Event, Value};
+use usdt_attach::session::Summary;
 
 /// Writes an event and a newline, with its stack where it was asked for.
 pub fn event(out: &mut impl Write, event: &Event<'_>, stack: Option<&[Frame]>) -> io::Result<()> {
@@ -123,7 +123,7 @@ fn buckets<M: SerializeMap>(
 }
 
 /// Nanoseconds by size, as `hist` and `latency` write them.
-pub(super) struct Times<'a>(pub(super) &'a Histogram);
+pub(crate) struct Times<'a>(pub(crate) &'a Histogram);
 
 impl Serialize for Times<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -142,7 +142,7 @@ impl Serialize for By<'_> {
     }
 }
 
-pub(super) fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+pub(crate) fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
 }
@@ -172,7 +172,7 @@ impl Serialize for Line<'_> {
 }
 
 /// The arguments of an event.
-pub(super) struct Args<'a>(pub(super) &'a Event<'a>);
+pub(crate) struct Args<'a>(pub(crate) &'a Event<'a>);
 
 impl Serialize for Args<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -195,7 +195,7 @@ impl Serialize for Json<'_> {
             Value::Float(n) => serializer.serialize_f64(n),
             Value::Bool(b) => serializer.serialize_bool(b),
             Value::Text { bytes, .. } => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
-            Value::Bytes { bytes, .. } => serializer.serialize_str(&super::text::hex(bytes)),
+            Value::Bytes { bytes, .. } => serializer.serialize_str(&usdt_attach::event::hex(bytes)),
             Value::Nil | Value::Unreadable => serializer.serialize_unit(),
         }
     }

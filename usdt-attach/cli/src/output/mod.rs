@@ -1,8 +1,9 @@
-//! Events and probes for people ([`text`]) and for programs ([`json`], [`csv`], [`chrome`]).
+//! Events and probes for people ([`text`], [`table`]) and for programs ([`json`], [`csv`], [`chrome`]).
 
-pub mod chrome;
-pub mod csv;
+pub(crate) mod chrome;
+pub(crate) mod csv;
 pub mod json;
-pub mod overview;
-pub mod table;
+pub(crate) mod progress;
+pub(crate) mod sink;
+pub(crate) mod table;
 pub mod text;

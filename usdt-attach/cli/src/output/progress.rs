@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Erased when it is dropped.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Progress {
     /// From here on, on a terminal.
-    pub(super) fn of(what: &'static str) -> Progress {
+    pub(crate) fn of(what: &'static str) -> Progress {
         let none = Progress { end: None, thread: None };
         if !io::stderr().is_terminal() {
             return none;

@@ -1,33 +1,33 @@
 //! Results on standard output: events as they come, totals at the end, at intervals, or in place.
 
-use super::Colour;
-use crate::aggregate::Row;
-use crate::error::Result;
-use crate::event::Event;
-use crate::report::table::{Style, table};
-use crate::report::{json, text};
-use crate::session::Session;
-use crate::stream::Output;
-use crate::symbols::Symbolizer;
-use crate::time::now;
+use crate::output::table::{Style, table};
+use crate::output::{json, text};
+use cli_common::Color;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::time::Instant;
+use usdt_attach::error::Result;
+use usdt_attach::event::Event;
+use usdt_attach::event::counts::Row;
+use usdt_attach::event::symbolize::Symbolizer;
+use usdt_attach::session::Session;
+use usdt_attach::session::event_loop::Output;
+use usdt_export::time::unix_nanos;
 
 /// A terminal that does not say how large it is, is this large.
 const USUAL: (usize, usize) = (80, 24);
 
 /// Standard output.
-pub(super) struct Shown {
+pub(crate) struct Shown {
     out: BufWriter<StdoutLock<'static>>,
     json: bool,
-    colour: bool,
+    color: bool,
     lines: text::Lines,
     totals: Option<Totals>,
     symbols: Symbolizer,
 }
 
 /// What is counted in the kernel, and how it was shown last.
-pub(super) struct Totals {
+pub(crate) struct Totals {
     unit: Option<&'static str>,
     intervals: bool,
     top: usize,
@@ -37,7 +37,7 @@ pub(super) struct Totals {
 }
 
 /// What is drawn again and again: on a terminal in place, else one after the other with the time in front.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     repeated: bool,
     /// Redrawn in place.
     in_place: bool,
@@ -46,7 +46,7 @@ pub(super) struct Screen {
 }
 
 impl Totals {
-    pub(super) fn new(unit: Option<&'static str>, intervals: bool, top: Option<u32>) -> Totals {
+    pub(crate) fn new(unit: Option<&'static str>, intervals: bool, top: Option<u32>) -> Totals {
         Totals {
             unit,
             intervals,
@@ -59,13 +59,13 @@ impl Totals {
 }
 
 impl Shown {
-    pub(super) fn new(json: bool, colour: Colour, totals: Option<Totals>, symbols: Symbolizer) -> Shown {
-        let colour = colour.enabled(&io::stdout());
+    pub(crate) fn new(json: bool, color: Color, totals: Option<Totals>, symbols: Symbolizer) -> Shown {
+        let color = color.enabled(&io::stdout());
         Shown {
             out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
             json,
-            colour,
-            lines: text::Lines::new(colour),
+            color,
+            lines: text::Lines::new(color),
             totals,
             symbols,
         }
@@ -86,10 +86,10 @@ impl Output for Shown {
         let mut rows = Session::rows_of(sessions)?;
         if self.json {
             rows.truncate(totals.top);
-            let stamp = totals.intervals.then(now);
+            let stamp = totals.intervals.then(unix_nanos);
             return Ok(json::rows(&mut self.out, &rows, totals.unit, stamp));
         }
-        let result = totals.draw(&mut self.out, &rows, self.colour, last);
+        let result = totals.draw(&mut self.out, &rows, self.color, last);
         totals.before = rows;
         totals.at = Instant::now();
         Ok(result)
@@ -101,27 +101,27 @@ impl Output for Shown {
 }
 
 impl Totals {
-    fn draw(&mut self, out: &mut impl Write, rows: &[Row], colour: bool, last: bool) -> io::Result<()> {
-        let style = Style { colour, width: Screen::width(), unit: self.unit, top: self.top };
+    fn draw(&mut self, out: &mut impl Write, rows: &[Row], color: bool, last: bool) -> io::Result<()> {
+        let style = Style { color, width: Screen::width(), unit: self.unit, top: self.top };
         let before = self.intervals.then(|| (self.before.as_slice(), self.at.elapsed()));
         self.screen.draw(out, &table(rows, before, style), last)
     }
 }
 
 impl Screen {
-    pub(super) fn new(repeated: bool) -> Screen {
+    pub(crate) fn new(repeated: bool) -> Screen {
         Screen { repeated, in_place: repeated && io::stdout().is_terminal(), drawn: 0 }
     }
 
-    pub(super) fn width() -> usize {
+    pub(crate) fn width() -> usize {
         size().0
     }
 
-    pub(super) fn draw(&mut self, out: &mut impl Write, text: &str, last: bool) -> io::Result<()> {
+    pub(crate) fn draw(&mut self, out: &mut impl Write, text: &str, last: bool) -> io::Result<()> {
         let (width, height) = size();
         if !self.in_place {
             if self.repeated {
-                writeln!(out, "{}", text::clock(now()))?;
+                writeln!(out, "{}", text::clock(unix_nanos()))?;
             }
             return out.write_all(text.as_bytes());
         }
@@ -139,7 +139,7 @@ impl Screen {
     }
 }
 
-/// The beginning of a line that a terminal shows in one row; sequences for colours take no room.
+/// The beginning of a line that a terminal shows in one row; sequences for colors take no room.
 fn cut(line: &str, width: usize) -> String {
     let mut out = String::new();
     let (mut room, mut sequence) = (width, false);
@@ -170,9 +170,9 @@ mod tests {
     use super::cut;
 
     #[test]
-    fn colours_take_no_room() {
+    fn colors_take_no_room() {
         assert_eq!(cut("abc", 2), "ab");
         assert_eq!(cut("\x1b[1mabc\x1b[0mde", 4), "\x1b[1mabc\x1b[0md");
-        assert_eq!(cut("\x1b[1mabc\x1b[0m", 1), "\x1b[1ma\x1b[0m", "a colour that is begun is ended");
+        assert_eq!(cut("\x1b[1mabc\x1b[0m", 1), "\x1b[1ma\x1b[0m", "a color that is begun is ended");
     }
 }

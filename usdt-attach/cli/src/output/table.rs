@@ -1,11 +1,12 @@
 //! Tables and bars for a terminal.
 
-use super::text::{escape, show};
-use crate::aggregate::{Histogram, Row, Total};
-use crate::plan::Buckets;
+use super::text::show;
+use cli_common::escape;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
+use usdt_attach::event::counts::{Histogram, Row, Total};
+use usdt_attach::plan::Buckets;
 
 const BOLD: &str = "\x1b[1m";
 const CYAN: &str = "\x1b[36m";
@@ -14,8 +15,8 @@ const RESET: &str = "\x1b[0m";
 /// How a table looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
-    /// With colours.
-    pub colour: bool,
+    /// With colors.
+    pub color: bool,
     /// Columns of the terminal.
     pub width: usize,
     /// What values are measured in.
@@ -49,11 +50,11 @@ pub fn table(rows: &[Row], before: Option<(&[Row], Duration)>, style: Style) -> 
                     let _ = write!(out, "  {rate:>11.1}");
                 }
                 out.push_str("  ");
-                name(&mut out, row, style.colour);
+                name(&mut out, row, style.color);
                 out.push('\n');
             }
             Total::Histogram(histogram) => {
-                name(&mut out, row, style.colour);
+                name(&mut out, row, style.color);
                 out.push('\n');
                 bars(&mut out, histogram, style);
             }
@@ -66,8 +67,8 @@ pub fn table(rows: &[Row], before: Option<(&[Row], Duration)>, style: Style) -> 
     out
 }
 
-fn name(out: &mut String, row: &Row, colour: bool) {
-    let (bold, cyan, reset) = if colour { (BOLD, CYAN, RESET) } else { ("", "", "") };
+fn name(out: &mut String, row: &Row, color: bool) {
+    let (bold, cyan, reset) = if color { (BOLD, CYAN, RESET) } else { ("", "", "") };
     let probe = format!("{}:{}", row.probe.provider, row.probe.name);
     let _ = write!(out, "{bold}{}{reset}", escape(probe.as_bytes()));
     for (name, value) in &row.key {
@@ -77,7 +78,7 @@ fn name(out: &mut String, row: &Row, colour: bool) {
 }
 
 /// A line for each bucket between the first and the last that has values, and one for the whole.
-pub(super) fn bars(out: &mut String, histogram: &Histogram, style: Style) {
+pub(crate) fn bars(out: &mut String, histogram: &Histogram, style: Style) {
     const BEFORE: usize = 38;
     let ns = style.unit == Some("ns");
     let room = style.width.saturating_sub(BEFORE).clamp(10, 60);
@@ -130,7 +131,7 @@ fn short(n: i128) -> String {
 }
 
 /// Nanoseconds as a person reads them: three digits and a unit.
-pub(super) fn time(ns: i128) -> String {
+pub(crate) fn time(ns: i128) -> String {
     let n = ns as f64;
     let (value, unit) = match n.abs() {
         n if n < 1e3 => return format!("{ns}ns"),
@@ -145,11 +146,11 @@ pub(super) fn time(ns: i128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::Key;
-    use crate::plan::PlannedProbe;
+    use usdt_attach::event::counts::Key;
+    use usdt_attach::plan::PlannedProbe;
 
     fn style() -> Style {
-        Style { colour: false, width: 80, unit: None, top: 10 }
+        Style { color: false, width: 80, unit: None, top: 10 }
     }
 
     fn row(name: &str, key: Key, total: Total) -> Row {

@@ -1,14 +1,15 @@
 //! Lines for a terminal. What comes from a target is escaped first: it may hold control sequences.
 
-use crate::event::{Event, Value};
-use crate::plan::{Action, Method, Plan};
-use crate::select::Selected;
-use crate::session::Summary;
-use crate::symbols::Frame;
+use cli_common::{escape, escape_into};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use usdt_attach::discover::select::Selected;
+use usdt_attach::event::symbolize::Frame;
+use usdt_attach::event::{Event, Value, hex};
+use usdt_attach::plan::{Action, Method, Plan};
+use usdt_attach::session::Summary;
 
 const BOLD: &str = "\x1b[1m";
 const CYAN: &str = "\x1b[36m";
@@ -18,7 +19,7 @@ const RESET: &str = "\x1b[0m";
 /// Writes events as lines: local time, process, goroutine, probe, named arguments.
 pub struct Lines {
     zone: TimeZone,
-    colour: bool,
+    color: bool,
     line: String,
     /// The second that `clock` shows: time zones are looked up once a second, not once an event.
     second: u64,
@@ -26,9 +27,9 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// With or without colours.
-    pub fn new(colour: bool) -> Lines {
-        Lines { zone: TimeZone::system(), colour, line: String::new(), second: 0, clock: String::new() }
+    /// With or without colors.
+    pub fn new(color: bool) -> Lines {
+        Lines { zone: TimeZone::system(), color, line: String::new(), second: 0, clock: String::new() }
     }
 
     /// Writes one event, and its stack under it.
@@ -39,7 +40,7 @@ impl Lines {
             let stamp = Timestamp::from_second(second as i64).unwrap_or_default().to_zoned(self.zone.clone());
             self.clock = format!("{:02}:{:02}:{:02}", stamp.hour(), stamp.minute(), stamp.second());
         }
-        let (dim, bold, cyan, reset) = if self.colour { (DIM, BOLD, CYAN, RESET) } else { ("", "", "", "") };
+        let (dim, bold, cyan, reset) = if self.color { (DIM, BOLD, CYAN, RESET) } else { ("", "", "", "") };
         let line = &mut self.line;
         line.clear();
         let mut digits = itoa::Buffer::new();
@@ -74,7 +75,7 @@ impl Lines {
 }
 
 /// Appends a value as it reads in an event.
-pub(super) fn show(line: &mut String, value: Value<'_>) {
+pub(crate) fn show(line: &mut String, value: Value<'_>) {
     // Writing to a string has no failing case.
     let _ = match value {
         Value::Signed(n) => line.write_str(itoa::Buffer::new().format(n)),
@@ -103,67 +104,10 @@ pub(crate) fn clock(time_ns: u64) -> String {
     format!("{:02}:{:02}:{:02}", stamp.hour(), stamp.minute(), stamp.second())
 }
 
-/// Printable text as it is; control characters, quotes, backslashes and bytes that are no UTF-8 escaped.
-pub fn escape(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    escape_into(&mut out, bytes);
-    out
-}
-
-fn escape_into(out: &mut String, bytes: &[u8]) {
-    // Without an early end, so that the compiler takes many bytes at once: nearly everything is plain.
-    let plain = |all, b: &u8| all & ((b' '..0x7f).contains(b) & (*b != b'"') & (*b != b'\\'));
-    if bytes.iter().fold(true, plain)
-        && let Ok(text) = std::str::from_utf8(bytes)
-    {
-        return out.push_str(text);
-    }
-    for chunk in bytes.utf8_chunks() {
-        chunk.valid().chars().for_each(|c| escape_char(out, c));
-        for byte in chunk.invalid() {
-            let _ = write!(out, "\\x{byte:02x}");
-        }
-    }
-}
-
-fn escape_char(out: &mut String, c: char) {
-    // Format characters (U+200E, U+202E …) reorder a terminal's line.
-    let format =
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    match c {
-        '"' | '\\' => out.extend(['\\', c]),
-        c if c.is_control() || format => out.extend(c.escape_default()),
-        c => out.push(c),
-    }
-}
-
-/// A value by itself, as it is: for files and for programs that quote it in their own way. Nothing where there is none.
-pub(crate) fn plain(value: Value<'_>) -> String {
-    match value {
-        Value::Signed(n) => n.to_string(),
-        Value::Unsigned(n) => n.to_string(),
-        Value::Pointer(n) => format!("{n:#x}"),
-        Value::Float(n) => n.to_string(),
-        Value::Bool(b) => b.to_string(),
-        Value::Text { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
-        Value::Bytes { bytes, .. } => hex(bytes),
-        Value::Nil | Value::Unreadable => String::new(),
-    }
-}
-
-/// Two digits a byte.
-pub fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
-}
-
 /// Writes a probe a line; with more than one object, each under its name. With `processes`, each is under its name
 /// and the processes that map it, also where there is only one.
-pub fn list(out: &mut impl Write, chosen: &[Selected], processes: bool, colour: bool) -> io::Result<()> {
-    let (bold, reset) = if colour { (BOLD, RESET) } else { ("", "") };
+pub fn list(out: &mut impl Write, chosen: &[Selected], processes: bool, color: bool) -> io::Result<()> {
+    let (bold, reset) = if color { (BOLD, RESET) } else { ("", "") };
     let objects: Vec<&[Selected]> = chosen.chunk_by(|a, b| a.object.id == b.object.id).collect();
     for sites in &objects {
         let mut indent = "";
@@ -210,7 +154,7 @@ pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
                 continue;
             };
             let method = match site.method {
-                Method::OptimisedNop10 | Method::OptimisedNop5 => "optimised no-op (call)",
+                Method::OptimizedNop10 | Method::OptimizedNop5 => "optimised no-op (call)",
                 Method::Nop => "no-op (trap)",
                 Method::Push => "push, done by the kernel (trap)",
                 Method::Branch => "branch, done by the kernel (trap)",

@@ -8,8 +8,9 @@ pub mod run;
 mod source;
 mod values;
 
-use super::embedded::asm::Insn;
-use super::kernel::{Abilities, Compiler, MapFds, Program};
+use super::attach::Compiler;
+use crate::bpf::asm::Insn;
+use crate::bpf::{KernelFeatures, MapFds, Program};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use std::ffi::CString;
@@ -24,9 +25,9 @@ pub(crate) struct Bcc;
 impl Compiler for Bcc {
     const QUEUES: bool = false;
 
-    fn build(&self, plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<Program>> {
+    fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>> {
         need_headers()?;
-        let text = generate(plan, maps, abilities);
+        let text = generate(plan, maps, features);
         let failed =
             |what: &str, error: bcc::BccError| Error::Backend(format!("libbcc cannot {what}: {error}"));
         let _one = one_at_a_time();
@@ -38,7 +39,7 @@ impl Compiler for Bcc {
             Ok(Program { cookies, code })
         };
         let all = plan.sites().into_iter().map(|s| s.cookie);
-        if abilities.cookies {
+        if features.cookies {
             return Ok(vec![function(source::FUNCTION.to_owned(), all.collect())?]);
         }
         all.map(|cookie| function(format!("{}_{cookie}", source::FUNCTION), vec![cookie])).collect()
@@ -52,7 +53,7 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
 }
 
 /// Whether libbcc will find kernel headers, whose absence it explains badly; else where it looks for them.
-pub(crate) fn headers() -> std::result::Result<(), PathBuf> {
+pub fn headers() -> std::result::Result<(), PathBuf> {
     let release = rustix::system::uname();
     let folder = Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref()).join("build");
     let elsewhere = std::env::var_os("BCC_KERNEL_SOURCE").is_some();

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // libbcc's C interface; every pointer it gives belongs to the module and lives as long
 
 use super::one_at_a_time;
-use crate::backend::embedded::asm::Insn;
+use crate::bpf::asm::Insn;
 use crate::error::{Error, Result};
 use bcc_sys::bccapi as api;
 use std::ffi::{CStr, CString, c_char, c_void};

@@ -17,12 +17,13 @@ use super::need_headers;
 use super::source::access::{Sites, accessors, identifier, prelude};
 use super::values::{decode, sum};
 use crate::backend::Mechanism;
-use crate::backend::embedded::prologue;
-use crate::backend::kernel::{Attached, Delivery, Maps, Program, attach, read_table, silence_libbpf};
-use crate::discover::Found;
+use crate::bpf::codegen::prologue;
+use crate::bpf::{Program, Transport};
+use crate::discover::ScannedObject;
+use crate::discover::select::{Selected, select};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Options, Plan, Work, accesses};
-use crate::select::{Selected, select};
+use crate::kernel::{Attached, Maps, attach, read_table, silence_libbpf};
+use crate::plan::{Access, Mode, Options, Plan, accesses};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -147,7 +148,7 @@ fn without_comments(text: &str) -> String {
 pub fn start(
     name: &str,
     text: &str,
-    found: &[Found],
+    found: &[ScannedObject],
     options: &Options,
     mechanism: Mechanism,
 ) -> Result<(Running, Vec<String>)> {
@@ -156,7 +157,7 @@ pub fn start(
     let named = named(text)?;
     let globs: Vec<String> = named.iter().map(|(provider, probe)| format!("{provider}:{probe}")).collect();
     let chosen = select(found, &globs)?;
-    let options = Options { work: Work::Count { by: Vec::new() }, filter: None, ..options.clone() };
+    let options = Options { mode: Mode::Count { by: Vec::new() }, filter: None, ..options.clone() };
     let (plan, warnings) = Plan::new(&chosen, &options)?;
     let functions = functions(&plan);
     let sites = sites(&plan, &chosen, &options);
@@ -175,7 +176,7 @@ pub fn start(
     let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
     let _ = write!(whole, "#line 1 \"{quoted}\"\n{text}");
     let module = Module::compile(&whole)?;
-    let maps = Maps::create(&plan, Delivery::Ring)?;
+    let maps = Maps::create(&plan, Transport::RingBuf)?;
     let head = prologue(&plan, &maps.fds())?;
     let mut programs = Vec::new();
     for (function, cookies) in functions {

@@ -36,7 +36,7 @@ pub(super) fn decode(description: &str, bytes: &[u8]) -> Value {
     let ty = serde_json::from_str(description).map_or(Type::Unknown, |d| parse(&d, DEEPEST));
     let fits = ty.size() == Some(bytes.len());
     let value = if fits { ty.read(bytes) } else { None };
-    value.unwrap_or_else(|| Value::String(crate::report::text::hex(bytes)))
+    value.unwrap_or_else(|| Value::String(crate::event::hex(bytes)))
 }
 
 /// Adds what several CPUs have, where that makes sense; else all of them.

@@ -1,11 +1,11 @@
 //! What is done with a hit that passed: a record, or a change in a map.
 
-use super::fetch::Base;
+use super::reads::Base;
 use super::{BASE, Cond, Emitter, R0, R1, R2, R3, R9, Reg, Width, helper};
-use crate::backend::embedded::asm::R4;
-use crate::backend::kernel::Counter;
-use crate::plan::layout::FAULTS;
-use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Frame, Handler, Move, aligned};
+use crate::bpf::Counter;
+use crate::bpf::asm::R4;
+use crate::plan::record_layout::FAULTS;
+use crate::plan::{Action, BEFORE_BUCKETS, Buckets, Frame, FrameRegion, Handler, KeyWrite, aligned};
 
 const BPF_ANY: i32 = 0;
 const BPF_NOEXIST: i32 = 1;
@@ -49,14 +49,14 @@ impl Emitter<'_> {
         self.asm.jump_if(Cond::Ne, R1, 0, self.dropped);
     }
 
-    fn fill(&mut self, area: &Area) {
+    fn fill(&mut self, area: &FrameRegion) {
         for one in &area.moves {
             match *one {
-                Move::Constant { to, value } => {
+                KeyWrite::Constant { to, value } => {
                     self.asm.mov_imm64(R1, i64::from(value));
                     self.asm.store(Width::Dw, BASE, to as i16, R1);
                 }
-                Move::Word { to, from } => {
+                KeyWrite::ArgSlot { to, from } => {
                     self.word(R1, from);
                     self.asm.store(Width::Dw, BASE, to as i16, R1);
                 }
@@ -65,14 +65,14 @@ impl Emitter<'_> {
     }
 
     /// `r1 = map, r2 = key`.
-    fn map_and_key(&mut self, map: i32, key: &Area) {
+    fn map_and_key(&mut self, map: i32, key: &FrameRegion) {
         self.at(key.at);
         self.asm.mov(R2, R1);
         self.asm.map(R1, map);
     }
 
     /// Adds `VALUE`, or one, to the entry of a key, which is made where there is none.
-    fn aggregate(&mut self, key: &Area) {
+    fn aggregate(&mut self, key: &FrameRegion) {
         let Some(table) = &self.plan.table else { return };
         let found = self.asm.label();
         self.map_and_key(self.maps.table, key);
@@ -233,7 +233,7 @@ impl Emitter<'_> {
     }
 
     /// Notes the time. A start that finds another one takes its place.
-    fn start(&mut self, key: &Area, saved: &Area) {
+    fn start(&mut self, key: &FrameRegion, saved: &FrameRegion) {
         let fine = self.asm.label();
         self.fill(key);
         self.fill(saved);
@@ -249,7 +249,7 @@ impl Emitter<'_> {
     }
 
     /// `r0 = ` 0 or a negative error number, which older kernels give 32 bits of.
-    fn note_start(&mut self, key: &Area, saved: &Area, flags: i32) {
+    fn note_start(&mut self, key: &FrameRegion, saved: &FrameRegion, flags: i32) {
         self.map_and_key(self.maps.starts, key);
         self.asm.mov(R3, BASE);
         self.asm.add_imm(R3, saved.at as i32);
@@ -260,7 +260,7 @@ impl Emitter<'_> {
     }
 
     /// Adds the time since the start.
-    fn end(&mut self, start: &Area, key: &Area, kept: u32) {
+    fn end(&mut self, start: &FrameRegion, key: &FrameRegion, kept: u32) {
         let unmatched = self.asm.label();
         self.fill(start);
         self.fill(key);

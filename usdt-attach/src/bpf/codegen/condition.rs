@@ -2,8 +2,8 @@
 
 use super::{BASE, Cond, Emitter, Label, R0, R1, R2, R3, Reg, Width, helper};
 use crate::filter::Test;
-use crate::plan::layout::FAULTS;
-use crate::plan::{Condition, Word, infinite};
+use crate::plan::record_layout::FAULTS;
+use crate::plan::{ArgSlot, Condition, infinite};
 
 impl Emitter<'_> {
     pub(super) fn condition(&mut self, condition: &Condition, yes: Label, no: Label) {
@@ -42,7 +42,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn unless_fault(&mut self, word: Word, no: Label) {
+    fn unless_fault(&mut self, word: ArgSlot, no: Label) {
         let Some(bit) = word.fault else { return };
         self.asm.load(Width::W, R1, BASE, FAULTS as i16);
         self.asm.shr(R1, i32::from(bit));
@@ -51,7 +51,7 @@ impl Emitter<'_> {
     }
 
     /// `dst = ` the word, with its sign.
-    pub(super) fn word(&mut self, dst: Reg, word: Word) {
+    pub(super) fn word(&mut self, dst: Reg, word: ArgSlot) {
         let (width, bits) = match word.size {
             1 => (Width::B, 8),
             2 => (Width::H, 16),
@@ -84,7 +84,7 @@ impl Emitter<'_> {
     }
 
     /// See `plan::condition::order`. What is no number compares as unequal only.
-    fn float(&mut self, word: Word, test: Test, value: i64, yes: Label, no: Label) {
+    fn float(&mut self, word: ArgSlot, test: Test, value: i64, yes: Label, no: Label) {
         self.unless_fault(word, no);
         self.word(R1, word);
         if word.size == 4 {
@@ -112,8 +112,8 @@ impl Emitter<'_> {
     /// Reads as much text as there is to compare, or jumps: most texts differ in length.
     fn read_text(
         &mut self,
-        pointer: Word,
-        length: Option<Word>,
+        pointer: ArgSlot,
+        length: Option<ArgSlot>,
         bytes: &[u8],
         prefix: bool,
         scratch: u32,

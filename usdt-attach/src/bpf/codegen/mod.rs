@@ -6,7 +6,7 @@
 
 mod action;
 mod condition;
-mod fetch;
+mod reads;
 mod record;
 #[cfg(test)]
 mod size;
@@ -15,9 +15,9 @@ mod tests;
 
 use super::asm::{Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width};
 use super::helper;
-use crate::backend::kernel::{Abilities, Counter, MapFds};
+use crate::bpf::{Counter, KernelFeatures, MapFds};
 use crate::error::{Error, Result};
-use crate::plan::{Handler, Plan, Site, ptregs};
+use crate::plan::{Handler, Plan, Site, pt_regs};
 
 /// Runs of sites with one handler that a program tells apart: jumps reach 32,767 instructions, a handler has at most
 /// a few hundred.
@@ -35,14 +35,18 @@ const COOKIE: Reg = R9;
 
 /// The programs of a plan, each with the cookies of the sites it is for. One, unless the plan is huge or the kernel
 /// has no cookies to tell sites apart.
-pub fn emit(plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
+pub(crate) fn emit(
+    plan: &Plan,
+    maps: &MapFds,
+    features: KernelFeatures,
+) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
     let mut groups: Vec<Vec<&Site>> = Vec::new();
     let mut handlers: Vec<u32> = Vec::new();
     let mut leaves = 0;
     for site in plan.sites() {
         let leaf = groups.last().and_then(|g| g.last()).is_none_or(|last| last.handler != site.handler);
         leaves += usize::from(leaf);
-        let fits = abilities.cookies
+        let fits = features.cookies
             && !groups.is_empty()
             && leaves <= LEAVES_PER_PROGRAM
             && (handlers.contains(&site.handler) || handlers.len() < HANDLERS_PER_PROGRAM);
@@ -63,7 +67,7 @@ pub fn emit(plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<(Vec
         .map(|group| {
             let served = group.iter().map(|s| s.cookie).collect();
             // Groups are small enough for every jump; should one not be, nothing is attached.
-            let code = program(plan, maps, &group, abilities).map_err(|BadJump| {
+            let code = program(plan, maps, &group, features).map_err(|BadJump| {
                 Error::Backend("the plan is too large for one kernel program".to_owned())
             })?;
             Ok((served, code))
@@ -77,8 +81,8 @@ pub fn emit(plan: &Plan, maps: &MapFds, abilities: Abilities) -> Result<Vec<(Vec
 pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let (done, wanted) = (asm.label(), asm.label());
-    let abilities = Abilities::default();
-    let mut emitter = Emitter { asm, maps, plan, abilities, done, filtered: done, dropped: done };
+    let features = KernelFeatures::default();
+    let mut emitter = Emitter { asm, maps, plan, features, done, filtered: done, dropped: done };
     emitter.asm.mov(CTX, R1);
     emitter.only_chosen_processes();
     emitter.asm.jump(wanted);
@@ -97,11 +101,11 @@ fn program(
     plan: &Plan,
     maps: &MapFds,
     sites: &[&Site],
-    abilities: Abilities,
+    features: KernelFeatures,
 ) -> std::result::Result<Vec<Insn>, BadJump> {
     let mut asm = Assembler::default();
     let (done, filtered, dropped) = (asm.label(), asm.label(), asm.label());
-    let mut emitter = Emitter { asm, maps, plan, abilities, done, filtered, dropped };
+    let mut emitter = Emitter { asm, maps, plan, features, done, filtered, dropped };
     emitter.asm.mov(CTX, R1);
     emitter.only_chosen_processes();
     let asm = &mut emitter.asm;
@@ -136,7 +140,7 @@ struct Emitter<'a> {
     asm: Assembler,
     maps: &'a MapFds,
     plan: &'a Plan,
-    abilities: Abilities,
+    features: KernelFeatures,
     /// Where every hit ends.
     done: Label,
     /// Where hits end that the user does not want.
@@ -232,7 +236,7 @@ impl Emitter<'_> {
             self.asm.mov(BASE, R10);
             self.asm.add_imm(BASE, -(frame.size as i32));
             self.asm.store_imm(Width::Dw, BASE, 0, 0);
-            self.steps(&frame.prepare, fetch::Base::Frame);
+            self.steps(&frame.prepare, reads::Base::Frame);
         }
         if let Some(condition) = &handler.filter {
             let passed = self.asm.label();
@@ -251,8 +255,8 @@ impl Emitter<'_> {
         const ABOVE: i32 = 64 - 2;
         let asm = &mut self.asm;
         let once = asm.label();
-        asm.load(Width::Dw, R1, CTX, ptregs::PSTATE);
-        asm.shl(R1, ABOVE - ptregs::CARRY_BIT as i32);
+        asm.load(Width::Dw, R1, CTX, pt_regs::PSTATE);
+        asm.shl(R1, ABOVE - pt_regs::CARRY_BIT as i32);
         asm.shr(R1, ABOVE);
         asm.jump_if(Cond::Eq, R1, 1, once);
         self.has_not_happened();
@@ -286,7 +290,7 @@ impl Emitter<'_> {
         asm.call(helper::KTIME_GET_NS);
         asm.div_imm(R0, 1_000_000_000);
         asm.map_value_at(R1, self.maps.rates, slot as i32 * 8);
-        if !self.abilities.atomics {
+        if !self.features.atomics {
             asm.load(Width::Dw, R2, R1, 0);
             asm.mov(R3, R2);
             asm.shr(R3, 32);
@@ -333,7 +337,7 @@ impl Emitter<'_> {
         let left = asm.label();
         asm.map_value(R1, self.maps.control);
         asm.mov_imm(R2, -1);
-        if !self.abilities.atomics {
+        if !self.features.atomics {
             // The session drops the records beyond the limit.
             asm.atomic_add(R1, 0, R2);
             return;

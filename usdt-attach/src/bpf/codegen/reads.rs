@@ -1,9 +1,9 @@
 //! The steps that fill a record or a frame.
 
 use super::{BASE, CTX, Cond, Emitter, R0, R1, R2, R3, Width, helper};
-use crate::backend::embedded::asm::R4;
-use crate::plan::layout::FAULTS;
-use crate::plan::{Address, Step};
+use crate::bpf::asm::R4;
+use crate::plan::record_layout::FAULTS;
+use crate::plan::{Address, ReadOp};
 
 /// What is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,23 +18,23 @@ pub(super) enum Base {
 const USER_STACK: i32 = 1 << 8;
 
 impl Emitter<'_> {
-    pub(super) fn steps(&mut self, steps: &[Step], base: Base) {
+    pub(super) fn steps(&mut self, steps: &[ReadOp], base: Base) {
         for step in steps {
             self.step(step, base);
         }
     }
 
-    fn step(&mut self, step: &Step, base: Base) {
+    fn step(&mut self, step: &ReadOp, base: Base) {
         match step {
-            Step::Constant { to, value } => {
+            ReadOp::Constant { to, value } => {
                 self.asm.mov_imm64(R1, *value);
                 self.asm.store(Width::Dw, BASE, *to as i16, R1);
             }
-            Step::Register { to, from } => {
+            ReadOp::Register { to, from } => {
                 self.asm.load(Width::Dw, R1, CTX, *from);
                 self.asm.store(Width::Dw, BASE, *to as i16, R1);
             }
-            Step::Memory { to, len, from, fault } => {
+            ReadOp::Memory { to, len, from, fault } => {
                 let (failed, fine) = (self.asm.label(), self.asm.label());
                 self.address(from);
                 if !from.through.is_empty() && base == Base::Frame {
@@ -57,18 +57,18 @@ impl Emitter<'_> {
                 self.set_fault(*fault);
                 self.asm.place(fine);
             }
-            Step::Text { to, max, pointer, length, fault } => {
+            ReadOp::Text { to, max, pointer, length, fault } => {
                 if base == Base::Frame {
                     self.clear(*to, 8 + max);
                 }
                 self.text(*to, *max, *pointer, *length, *fault);
             }
-            Step::PidTgid { to } => {
+            ReadOp::PidTgid { to } => {
                 self.asm.call(helper::GET_CURRENT_PID_TGID);
                 self.asm.store(Width::Dw, BASE, *to as i16, R0);
             }
-            Step::Comm { to } => self.comm(*to),
-            Step::Stack { to, frames } => {
+            ReadOp::Comm { to } => self.comm(*to),
+            ReadOp::Stack { to, frames } => {
                 self.at(to + 8);
                 self.asm.mov(R2, R1);
                 self.asm.mov(R1, CTX);
@@ -83,7 +83,7 @@ impl Emitter<'_> {
     /// The thread's name. The helper clears, measures and copies; loading both words takes next to nothing, and leaves
     /// the task in `r0`.
     pub(super) fn comm(&mut self, to: u32) {
-        let Some(task) = self.abilities.task else {
+        let Some(task) = self.features.task else {
             self.at(to);
             self.asm.mov_imm(R2, 16);
             self.asm.call(helper::GET_CURRENT_COMM);

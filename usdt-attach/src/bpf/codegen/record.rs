@@ -1,17 +1,18 @@
 //! Records: put together, and handed over to the reader.
 
-use super::fetch::Base;
+use super::reads::Base;
 use super::{BASE, COOKIE, CTX, Cond, Emitter, R0, R1, R2, R3, R9, R10, Reg, Width, helper};
-use crate::backend::embedded::asm::{R4, R5};
-use crate::backend::kernel::{Delivery, queue};
-use crate::plan::Step;
-use crate::plan::layout::{self, Layout, NATIVE};
+use crate::bpf::Transport;
+use crate::bpf::asm::{R4, R5};
+use crate::bpf::ring_format as queue;
+use crate::plan::ReadOp;
+use crate::plan::record_layout::{self, Layout, NATIVE};
 use stapsdt::argspec::Arch;
 
 const RB_AVAIL_DATA: i32 = 0;
 
 /// Where on the stack the key of the scratch map is: below every record that is staged.
-const SCRATCH_KEY: i16 = -(layout::LARGEST_STAGED as i16) - 8;
+const SCRATCH_KEY: i16 = -(record_layout::LARGEST_STAGED as i16) - 8;
 /// `BPF_F_CURRENT_CPU`.
 const THIS_CPU: i64 = 0xffff_ffff;
 
@@ -31,11 +32,11 @@ impl Emitter<'_> {
         self.asm.add_imm(BASE, -(staged as i32));
         let asm = &mut self.asm;
         // The cookie, and no faults yet.
-        asm.store(Width::Dw, BASE, layout::COOKIE as i16, COOKIE);
+        asm.store(Width::Dw, BASE, record_layout::COOKIE as i16, COOKIE);
         asm.call(helper::KTIME_GET_NS);
-        asm.store(Width::Dw, BASE, layout::TIME as i16, R0);
+        asm.store(Width::Dw, BASE, record_layout::TIME as i16, R0);
         if !layout.goid {
-            asm.store_imm(Width::Dw, BASE, layout::GOID as i16, 0);
+            asm.store_imm(Width::Dw, BASE, record_layout::GOID as i16, 0);
         }
         self.who();
         for at in layout.gaps() {
@@ -43,15 +44,15 @@ impl Emitter<'_> {
         }
         let (first, rest) = layout.split();
         self.steps(first, Base::Frame);
-        match self.abilities.delivery {
-            Delivery::Queue => self.by_queue(layout, rest),
-            Delivery::Ring => self.by_ring(layout, rest),
-            Delivery::PerCpu => self.by_perf_buffer(layout, rest),
+        match self.features.delivery {
+            Transport::MappedRing => self.by_queue(layout, rest),
+            Transport::RingBuf => self.by_ring(layout, rest),
+            Transport::PerfBuffer => self.by_perf_buffer(layout, rest),
         }
     }
 
     /// By a queue of our own, see [`queue`]: in line, where the ring buffer's helper calls half a dozen functions.
-    fn by_queue(&mut self, layout: &Layout, rest: &[Step]) {
+    fn by_queue(&mut self, layout: &Layout, rest: &[ReadOp]) {
         let capacity = self.plan.buffer as i32;
         self.used(layout);
         let room = self.asm.label();
@@ -110,7 +111,7 @@ impl Emitter<'_> {
         asm.call(helper::RINGBUF_OUTPUT);
     }
 
-    fn by_ring(&mut self, layout: &Layout, rest: &[Step]) {
+    fn by_ring(&mut self, layout: &Layout, rest: &[ReadOp]) {
         if rest.is_empty() {
             self.wake_up();
             self.asm.mov(R4, R2);
@@ -136,14 +137,14 @@ impl Emitter<'_> {
 
     /// Process, thread and its name.
     fn who(&mut self) {
-        let at = layout::PID_TGID as i16;
-        let Some(task) = self.abilities.task else {
+        let at = record_layout::PID_TGID as i16;
+        let Some(task) = self.features.task else {
             self.asm.call(helper::GET_CURRENT_PID_TGID);
             self.asm.store(Width::Dw, BASE, at, R0);
-            self.comm(layout::COMM);
+            self.comm(record_layout::COMM);
             return;
         };
-        self.comm(layout::COMM);
+        self.comm(record_layout::COMM);
         for (from, to) in [(task.pid, at), (task.tgid, at + 4)] {
             self.asm.load(Width::W, R1, R0, from);
             self.asm.store(Width::W, BASE, to, R1);
@@ -185,7 +186,7 @@ impl Emitter<'_> {
     /// Hands over a record of which the beginning is on the stack to the perf buffer of this CPU. Where the stack has
     /// no room for the rest, it is put together in a map: by one hit at a time, for kernels that let a program be
     /// preempted by another hit on its CPU.
-    fn by_perf_buffer(&mut self, layout: &Layout, rest: &[Step]) {
+    fn by_perf_buffer(&mut self, layout: &Layout, rest: &[ReadOp]) {
         let staged = layout.staged();
         let users = layout.size as i16;
         let scratch = staged != layout.size;
@@ -232,7 +233,7 @@ impl Emitter<'_> {
         let half = (self.plan.buffer / 2) as i32;
         let asm = &mut self.asm;
         let quiet = asm.label();
-        asm.load(Width::Dw, R1, BASE, layout::TIME as i16);
+        asm.load(Width::Dw, R1, BASE, record_layout::TIME as i16);
         asm.mov_imm(R2, helper::RB_NO_WAKEUP);
         asm.and_imm(R1, LOOK_MASK);
         asm.jump_if(Cond::Gt, R1, 0, quiet);

@@ -2,21 +2,21 @@
 
 use super::tests::{ABILITIES, MAPS};
 use super::*;
+use crate::discover::select::{Glob, Selected};
 use crate::discover::{Object, Probe, sample};
 use crate::filter::{Filter, Subject};
-use crate::plan::{Options, Scale, Work};
-use crate::select::{Glob, Selected};
+use crate::plan::{Mode, Options, Scale};
 use stapsdt::schema::Kind;
 use std::sync::Arc;
 
 /// Instructions of the one program that the plan for these probes has.
-fn instructions(probes: Vec<Probe>, work: Work, filter: Option<&str>) -> usize {
+fn instructions(probes: Vec<Probe>, mode: Mode, filter: Option<&str>) -> usize {
     let own = std::env::current_exe().unwrap();
     let object = Arc::new(Object::open(&own, &own).unwrap());
     let select = |probe| Selected { object: Arc::clone(&object), probe: Arc::new(probe), pids: [].into() };
     let chosen: Vec<Selected> = probes.into_iter().map(select).collect();
     let filter = filter.map(|text| Filter::parse(text).unwrap());
-    let options = Options { work, filter, pids: Some(vec![1]), ..Options::default() };
+    let options = Options { mode, filter, pids: Some(vec![1]), ..Options::default() };
     let (plan, warnings) = Plan::new(&chosen, &options).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     let programs = emit(&plan, &MAPS, ABILITIES).unwrap();
@@ -41,10 +41,10 @@ fn probe(words: usize, text: bool) -> Probe {
 #[cfg(target_arch = "x86_64")]
 fn programs_have_no_instruction_too_many() {
     let subject = |name: &str| Subject { name: name.into(), string: false };
-    let count = |by: &[&str]| Work::Count { by: by.iter().map(|name| subject(name)).collect() };
-    let hist = || Work::Histogram { value: subject("a"), scale: Scale::Log2, by: Vec::new() };
+    let count = |by: &[&str]| Mode::Count { by: by.iter().map(|name| subject(name)).collect() };
+    let hist = || Mode::Histogram { value: subject("a"), scale: Scale::Log2, by: Vec::new() };
     let pair = || ["begin", "end"].map(|name| Probe { name: name.into(), ..probe(1, false) }).into();
-    let latency = Work::Latency {
+    let latency = Mode::Latency {
         start: Glob::new("begin"),
         end: Glob::new("end"),
         key: None,
@@ -53,10 +53,10 @@ fn programs_have_no_instruction_too_many() {
     };
     let mut table = String::new();
     for (what, probes, work, filter) in [
-        ("trace, no argument", vec![probe(0, false)], Work::Record, None),
-        ("trace, 3 integers", vec![probe(3, false)], Work::Record, None),
-        ("trace, 6 integers", vec![probe(6, false)], Work::Record, None),
-        ("trace, 2 integers and a text", vec![probe(3, true)], Work::Record, None),
+        ("trace, no argument", vec![probe(0, false)], Mode::Record, None),
+        ("trace, 3 integers", vec![probe(3, false)], Mode::Record, None),
+        ("trace, 6 integers", vec![probe(6, false)], Mode::Record, None),
+        ("trace, 2 integers and a text", vec![probe(3, true)], Mode::Record, None),
         ("count", vec![probe(3, true)], count(&[]), None),
         ("count of a number", vec![probe(3, true)], count(&[]), Some("a == 7")),
         ("count of a text", vec![probe(3, true)], count(&[]), Some("c == 'text'")),

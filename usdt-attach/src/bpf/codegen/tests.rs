@@ -1,8 +1,8 @@
 use super::*;
-use crate::backend::kernel::{Delivery, Task};
+use crate::bpf::{TaskStructOffsets, Transport};
 use crate::discover::Object;
-use crate::plan::layout::{ArgView, Layout};
-use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, Step};
+use crate::plan::record_layout::{ArgView, Layout};
+use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, ReadOp};
 use stapsdt::schema::Kind;
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ pub(super) const MAPS: MapFds = MapFds {
     cgroup: 10,
 };
 
-pub(super) const ABILITIES: Abilities = Abilities {
+pub(super) const ABILITIES: KernelFeatures = KernelFeatures {
     cookies: true,
-    delivery: Delivery::Queue,
+    delivery: Transport::MappedRing,
     atomics: true,
-    task: Some(Task { comm: 3000, pid: 2000, tgid: 2004 }),
+    task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
 };
 
 /// A plan of `sites` sites that take turns in so many handlers, with records of different sizes.
@@ -32,16 +32,16 @@ fn plan(sites: u32, handlers: u32) -> Plan {
     let layout = |i: u32| Layout {
         size: 64 + 8 * i,
         steps: vec![
-            Step::Constant { to: 48, value: i64::from(i) << 40 },
-            Step::Register { to: 56, from: 152 },
-            Step::Memory {
+            ReadOp::Constant { to: 48, value: i64::from(i) << 40 },
+            ReadOp::Register { to: 56, from: 152 },
+            ReadOp::Memory {
                 to: 24,
                 len: 8,
                 from: Address { base: Some(8), index: Some((16, 4)), through: vec![16], disp: 1 << 40 },
                 fault: 0,
             },
-            Step::Text { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
-            Step::Text { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
+            ReadOp::Text { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
+            ReadOp::Text { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
         ],
         args: vec![ArgView {
             name: "a".into(),
@@ -132,7 +132,7 @@ fn every_site_reaches_its_own_handler() {
 
 #[test]
 fn every_jump_lands_on_an_instruction() {
-    let oldest = emit(&plan(50, 30), &MAPS, Abilities::default()).unwrap();
+    let oldest = emit(&plan(50, 30), &MAPS, KernelFeatures::default()).unwrap();
     let mut plan = plan(500, 30);
     plan.handlers[7].stack_check = true;
     for (_, code) in emit(&plan, &MAPS, ABILITIES).unwrap().into_iter().chain(oldest) {

@@ -12,21 +12,13 @@
 //! far from the beginning as it ends there.
 #![allow(unsafe_code)] // memory that the kernel's programs write to
 
-use super::Buffer;
-use super::ring::Ring;
+use super::RecordReader;
+use super::ringbuf::RingBuf;
+use crate::bpf::ring_format::{DATA, HEADER, TAKEN};
 use crate::error::{Error, Result};
 use memmap2::{MmapOptions, MmapRaw};
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Offset of the number of bytes taken.
-pub(crate) const TAKEN: i16 = 0;
-/// Offset of the end.
-pub(crate) const END: i16 = 8;
-/// Offset of the first record.
-pub(crate) const DATA: i16 = 64;
-/// Bytes in front of a record.
-pub(crate) const HEADER: i16 = 8;
 
 /// Most records read before the caller gets to look at signals again.
 const BATCH: usize = 8192;
@@ -38,31 +30,31 @@ const LARGEST: u32 = 1 << 28;
 
 /// Bytes of the map's value, for a queue of so many bytes and records up to so long ones; `None` where there can be no
 /// such queue. The kernel will say what is wrong with a ring buffer of that size.
-pub(super) fn value_size(capacity: u32, longest: u32) -> Option<u32> {
+pub(crate) fn value_size(capacity: u32, longest: u32) -> Option<u32> {
     let around = u32::from(DATA.unsigned_abs() + HEADER.unsigned_abs());
     let fine = capacity.is_power_of_two() && (8..=LARGEST).contains(&capacity);
     fine.then(|| capacity.saturating_add(longest).saturating_add(around))
 }
 
 /// The reader.
-pub(super) struct Queue {
+pub(super) struct MappedRing {
     memory: Memory,
     /// Woken where half of the queue is taken.
-    bell: Ring,
+    bell: RingBuf,
 }
 
-impl Queue {
+impl MappedRing {
     /// Of a map of that value size, with its bell.
-    pub(super) fn new(map: BorrowedFd<'_>, bell: OwnedFd, capacity: u32, longest: u32) -> Result<Queue> {
+    pub(super) fn new(map: BorrowedFd<'_>, bell: OwnedFd, capacity: u32, longest: u32) -> Result<MappedRing> {
         let failed = |source| Error::Io { what: "cannot map the event buffer", source };
         let bytes =
             value_size(capacity, longest).ok_or_else(|| failed(std::io::ErrorKind::OutOfMemory.into()))?;
         let map = MmapOptions::new().len(bytes as usize).map_raw(map.as_raw_fd()).map_err(failed)?;
-        Ok(Queue { memory: Memory { map, capacity, longest, next: 0 }, bell: Ring::new(bell)? })
+        Ok(MappedRing { memory: Memory { map, capacity, longest, next: 0 }, bell: RingBuf::new(bell)? })
     }
 }
 
-impl Buffer for Queue {
+impl RecordReader for MappedRing {
     fn consume(&mut self, last: bool, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let more = self.memory.consume(sink)?;
         // The bell rings on while there is more, for those who wait for it alone.
@@ -144,6 +136,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bpf::ring_format::END;
     use proptest::prelude::*;
     use std::fs::File;
 

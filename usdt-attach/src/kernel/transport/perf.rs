@@ -1,10 +1,10 @@
 //! Reading perf buffers, one for each CPU, on kernels without the ring buffer.
 #![allow(unsafe_code)] // libbpf's perf-buffer reader calls back through a raw pointer
 
-use super::context::Context;
-use super::maps::{page, possible_cpus};
 use crate::error::{Error, Result};
-use crate::plan::layout;
+use crate::kernel::context::Context;
+use crate::kernel::maps::{page, possible_cpus};
+use crate::plan::record_layout;
 use libbpf_sys as bpf;
 use std::ffi::{c_int, c_void};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -66,7 +66,7 @@ impl PerfBuffer {
     }
 }
 
-impl super::Buffer for PerfBuffer {
+impl super::RecordReader for PerfBuffer {
     fn consume(&mut self, last: bool, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let now = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
@@ -116,7 +116,7 @@ unsafe extern "C" fn on_event(
         // Its size and its data, which ends in padding: records are of whole words, the sample is with its size.
         let data = bytes.get(size_of::<bpf::perf_event_header>() + SIZE_FIELD..).unwrap_or_default();
         let record = data.get(..data.len() / 8 * 8).unwrap_or_default();
-        let time = record.get(layout::TIME as usize..).and_then(|rest| rest.first_chunk::<8>());
+        let time = record.get(record_layout::TIME as usize..).and_then(|rest| rest.first_chunk::<8>());
         if let Some(time) = time {
             arrived.push((u64::from_ne_bytes(*time), Box::from(record)));
         }

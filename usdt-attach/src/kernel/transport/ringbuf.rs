@@ -1,15 +1,15 @@
 //! Reading the event buffer.
 #![allow(unsafe_code)] // libbpf's ring-buffer reader calls back through a raw pointer
 
-use super::context::Context;
 use crate::error::{Error, Result};
+use crate::kernel::context::Context;
 use libbpf_sys as bpf;
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// A reader of one `BPF_MAP_TYPE_RINGBUF`.
-pub(crate) struct Ring {
+pub(crate) struct RingBuf {
     reader: NonNull<bpf::ring_buffer>,
     /// Where the callback finds its closure.
     slot: Context<Slot>,
@@ -28,8 +28,8 @@ struct Slot {
 /// Most records read before the caller gets to look at signals again.
 const BATCH: u64 = 8192;
 
-impl Ring {
-    pub(crate) fn new(map: OwnedFd) -> Result<Ring> {
+impl RingBuf {
+    pub(crate) fn new(map: OwnedFd) -> Result<RingBuf> {
         let slot = Context::<Slot>::default();
         // SAFETY: the slot lives until `drop`, which frees the reader first.
         let reader = unsafe {
@@ -41,11 +41,11 @@ impl Ring {
             )
         };
         let reader = NonNull::new(reader).ok_or_else(|| Error::last_os("cannot map the event buffer"))?;
-        Ok(Ring { reader, slot, map })
+        Ok(RingBuf { reader, slot, map })
     }
 }
 
-impl super::Buffer for Ring {
+impl super::RecordReader for RingBuf {
     fn consume(&mut self, _last: bool, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
         // SAFETY: only the lifetime changes; the pointer is used by `on_record` during the call below alone and
         // taken back before this function returns. Nobody else touches the slot: `self` is borrowed.
@@ -68,7 +68,7 @@ impl super::Buffer for Ring {
     }
 }
 
-impl Drop for Ring {
+impl Drop for RingBuf {
     fn drop(&mut self) {
         // SAFETY: created by `ring_buffer__new`, freed once; the slot is still there.
         unsafe { bpf::ring_buffer__free(self.reader.as_ptr()) };

@@ -1,7 +1,7 @@
 //! Functions by which a user's own program reads arguments by name.
 
-use super::fetch::{step, word};
-use crate::plan::layout;
+use super::reads::{step, word};
+use crate::plan::record_layout;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ pub(in crate::backend::bcc) fn prelude() -> String {
          #define usdt_text(provider, probe, name, to, size) \\\n\
          \x20 usdt_text__##provider##__##probe##__##name(ctx, to, size)\n\
          static u64 (*usdt_cookie)(void *) = (void *)174;\n",
-        layout::FAULTS
+        record_layout::FAULTS
     )
 }
 

@@ -1,14 +1,14 @@
 //! What is done with a hit that passed.
 
-use super::fetch::{number, step, word};
-use crate::backend::kernel::{Abilities, Counter, Delivery};
-use crate::plan::layout::{self, Layout};
-use crate::plan::{Action, Area, BEFORE_BUCKETS, Buckets, Handler, Move, Plan, Step, aligned};
+use super::reads::{number, step, word};
+use crate::bpf::{Counter, KernelFeatures, Transport};
+use crate::plan::record_layout::{self, Layout};
+use crate::plan::{Action, BEFORE_BUCKETS, Buckets, FrameRegion, Handler, KeyWrite, Plan, ReadOp, aligned};
 use std::fmt::Write as _;
 
-pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler, abilities: Abilities) {
+pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler, features: KernelFeatures) {
     match &handler.action {
-        Action::Record(layout) => record(out, layout, plan.buffer, abilities),
+        Action::Record(layout) => record(out, layout, plan.buffer, features),
         Action::Count => {}
         Action::Aggregate { key, value } => {
             collect(out, handler);
@@ -55,7 +55,7 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler, abilities
 }
 
 /// As the embedded back end: put together on the stack, as far as there is room.
-fn record(out: &mut String, layout: &Layout, buffer: u32, abilities: Abilities) {
+fn record(out: &mut String, layout: &Layout, buffer: u32, features: KernelFeatures) {
     let staged = layout.staged();
     let _ = write!(
         out,
@@ -63,16 +63,16 @@ fn record(out: &mut String, layout: &Layout, buffer: u32, abilities: Abilities) 
          \x20   AT(u64, {}) = cookie;\n    AT(u64, {time}) = bpf_ktime_get_ns();\n\
          \x20   AT(u64, {}) = bpf_get_current_pid_tgid();\n    bpf_get_current_comm(base + {}, 16);\n",
         staged / 8,
-        layout::COOKIE,
-        layout::PID_TGID,
-        layout::COMM,
-        time = layout::TIME,
+        record_layout::COOKIE,
+        record_layout::PID_TGID,
+        record_layout::COMM,
+        time = record_layout::TIME,
     );
     let (first, rest) = layout.split();
     for one in first {
         step(out, one);
     }
-    if abilities.delivery == Delivery::PerCpu {
+    if features.delivery == Transport::PerfBuffer {
         perf_record(out, layout, rest);
         return;
     }
@@ -80,7 +80,7 @@ fn record(out: &mut String, layout: &Layout, buffer: u32, abilities: Abilities) 
     let _ = write!(
         out,
         "    flags = 1;\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(EVENTS, 0) > {}) flags = 2;\n",
-        layout::TIME,
+        record_layout::TIME,
         buffer / 2
     );
     if staged == layout.size {
@@ -100,7 +100,7 @@ fn record(out: &mut String, layout: &Layout, buffer: u32, abilities: Abilities) 
 }
 
 /// To the perf buffer of this CPU; what the stack has no room for is put together in a map, by one hit at a time.
-fn perf_record(out: &mut String, layout: &Layout, rest: &[Step]) {
+fn perf_record(out: &mut String, layout: &Layout, rest: &[ReadOp]) {
     let (staged, size) = (layout.staged(), layout.size);
     if staged == size {
         let _ = writeln!(out, "    if (perf_output(ctx, EVENTS, 0xffffffffULL, base, {size})) DROPPED");
@@ -129,20 +129,25 @@ fn collect(out: &mut String, handler: &Handler) {
         step(out, one);
     }
     if handler.frame.required != 0 {
-        let _ = writeln!(out, "    if (AT(u32, {}) & {}u) DROPPED", layout::FAULTS, handler.frame.required);
+        let _ = writeln!(
+            out,
+            "    if (AT(u32, {}) & {}u) DROPPED",
+            record_layout::FAULTS,
+            handler.frame.required
+        );
     }
 }
 
-fn fill(out: &mut String, area: &Area) {
+fn fill(out: &mut String, area: &FrameRegion) {
     for one in &area.moves {
         let _ = match *one {
-            Move::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {value};"),
-            Move::Word { to, from } => writeln!(out, "    AT(u64, {to}) = {};", word(from)),
+            KeyWrite::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {value};"),
+            KeyWrite::ArgSlot { to, from } => writeln!(out, "    AT(u64, {to}) = {};", word(from)),
         };
     }
 }
 
-fn aggregate(out: &mut String, plan: &Plan, key: &Area) {
+fn aggregate(out: &mut String, plan: &Plan, key: &FrameRegion) {
     let Some(table) = &plan.table else { return };
     let _ = writeln!(out, "    slot = bpf_map_lookup_elem_(TABLE, base + {});", key.at);
     if !table.is_array() {

@@ -1,8 +1,8 @@
 //! Filters as expressions.
 
-use super::fetch::{number, word};
+use super::reads::{number, word};
 use crate::filter::Test;
-use crate::plan::{Condition, Word, infinite};
+use crate::plan::{ArgSlot, Condition, infinite};
 
 pub(super) fn expression(condition: &Condition) -> String {
     match condition {
@@ -51,7 +51,7 @@ pub(super) fn expression(condition: &Condition) -> String {
     }
 }
 
-fn unless_fault(word: Word) -> String {
+fn unless_fault(word: ArgSlot) -> String {
     word.fault.map_or(String::new(), |bit| format!("!FAULTED({bit}) && "))
 }
 
@@ -67,7 +67,7 @@ fn operator(test: Test) -> &'static str {
 }
 
 /// See `plan::condition::order`.
-fn float(place: Word, test: Test, value: i64) -> String {
+fn float(place: ArgSlot, test: Test, value: i64) -> String {
     let shift = if place.size == 4 { " << 32" } else { "" };
     let nan = if test == Test::Ne { "||" } else { "&&" };
     let (outside, low, high) = (

@@ -4,11 +4,11 @@
 pub(super) mod access;
 mod action;
 mod condition;
-mod fetch;
+mod reads;
 
-use crate::backend::kernel::{Abilities, Counter, MapFds};
-use crate::plan::{Action, Handler, Plan, layout, ptregs};
-use fetch::step;
+use crate::bpf::{Counter, KernelFeatures, MapFds};
+use crate::plan::{Action, Handler, Plan, pt_regs, record_layout};
+use reads::step;
 use std::fmt::Write as _;
 
 /// Name of the program's function.
@@ -16,7 +16,7 @@ pub(super) const FUNCTION: &str = "usdt_attach";
 
 /// The source of the plan's program. Maps are named by descriptor: it is compiled where it is loaded.
 /// Without cookies it has a function for each site.
-pub fn generate(plan: &Plan, maps: &MapFds, abilities: Abilities) -> String {
+pub fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> String {
     let mut out = String::from("#include <uapi/linux/ptrace.h>\n\n");
     let maps = [
         ("EVENTS", format!("((void *)bpf_pseudo_fd(1, {}))", maps.events)),
@@ -44,7 +44,7 @@ pub fn generate(plan: &Plan, maps: &MapFds, abilities: Abilities) -> String {
          static long (*perf_output)(void *, void *, u64, void *, u64) = (void *)25;\n\
          static long (*get_stack)(void *, void *, u32, u64) = (void *)67;\n\n\
          static __always_inline int handle(struct pt_regs *ctx, u32 cookie) {{\n",
-        faults = layout::FAULTS,
+        faults = record_layout::FAULTS,
         filtered = Counter::Filtered as u32,
         dropped = Counter::Dropped as u32,
     );
@@ -68,11 +68,11 @@ pub fn generate(plan: &Plan, maps: &MapFds, abilities: Abilities) -> String {
         }
         close(run, &mut out);
         out.push_str("  {\n");
-        one(&mut out, plan, handler, abilities);
+        one(&mut out, plan, handler, features);
         out.push_str("    return 0;\n  }\n");
     }
     out.push_str("  }\n  return 0;\n}\n");
-    if abilities.cookies {
+    if features.cookies {
         let _ = writeln!(
             out,
             "int {FUNCTION}(struct pt_regs *ctx) {{ return handle(ctx, attach_cookie(ctx)); }}"
@@ -112,13 +112,13 @@ fn prologue(out: &mut String, plan: &Plan) {
     );
 }
 
-fn one(out: &mut String, plan: &Plan, handler: &Handler, abilities: Abilities) {
+fn one(out: &mut String, plan: &Plan, handler: &Handler, features: KernelFeatures) {
     if handler.stack_check {
         let _ = write!(
             out,
             "    if ((ctx->pstate >> {} & 3) != 1) {{\n\
              \x20     __sync_fetch_and_add(&counts[{}], -1);\n      return 0;\n    }}\n",
-            ptregs::CARRY_BIT,
+            pt_regs::CARRY_BIT,
             Counter::Hits as u32
         );
     }
@@ -161,5 +161,5 @@ fn one(out: &mut String, plan: &Plan, handler: &Handler, abilities: Abilities) {
         // For the same reason the session drops the records beyond the limit.
         out.push_str("    __sync_fetch_and_add(budget, -1);\n");
     }
-    action::action(out, plan, handler, abilities);
+    action::action(out, plan, handler, features);
 }

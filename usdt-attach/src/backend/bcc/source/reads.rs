@@ -1,14 +1,14 @@
 //! The steps that fill a record or a frame, as statements on `base`.
 
-use crate::plan::{Address, Step, Word};
+use crate::plan::{Address, ArgSlot, ReadOp};
 use std::fmt::Write as _;
 
-pub(super) fn step(out: &mut String, step: &Step) {
+pub(super) fn step(out: &mut String, step: &ReadOp) {
     // Writing to a string has no failing case.
     let _ = match step {
-        Step::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {};", number(*value)),
-        Step::Register { to, from } => writeln!(out, "    AT(u64, {to}) = ctx->{};", register(*from)),
-        Step::Memory { to, len, from, fault } => {
+        ReadOp::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {};", number(*value)),
+        ReadOp::Register { to, from } => writeln!(out, "    AT(u64, {to}) = ctx->{};", register(*from)),
+        ReadOp::Memory { to, len, from, fault } => {
             let mut reads = Vec::new();
             let mut at = address(from);
             for distance in from.beyond_the_first() {
@@ -18,22 +18,22 @@ pub(super) fn step(out: &mut String, step: &Step) {
             reads.push(format!("bpf_probe_read_user(base + {to}, {len}, (void *)({at}))"));
             writeln!(out, "    if ({}) FAULT({fault});", reads.join(" || "))
         }
-        Step::Text { to, max, pointer, length: Some(length), fault } => write!(
+        ReadOp::Text { to, max, pointer, length: Some(length), fault } => write!(
             out,
             "    length = AT(u64, {length});\n    if (length > {max}) length = {max};\n\
              \x20   asm volatile(\"\" : \"+r\"(length));\n    AT(u32, {to}) = length;\n\
              \x20   if (bpf_probe_read_user(base + {}, length, (void *)AT(u64, {pointer}))) FAULT({fault});\n",
             to + 8
         ),
-        Step::Text { to, max, pointer, length: None, fault } => write!(
+        ReadOp::Text { to, max, pointer, length: None, fault } => write!(
             out,
             "    got = bpf_probe_read_user_str(base + {}, {max}, (void *)AT(u64, {pointer}));\n\
              \x20   AT(u32, {to}) = got;\n    if (got < 0) FAULT({fault});\n",
             to + 8
         ),
-        Step::PidTgid { to } => writeln!(out, "    AT(u64, {to}) = bpf_get_current_pid_tgid();"),
-        Step::Comm { to } => writeln!(out, "    bpf_get_current_comm(base + {to}, 16);"),
-        Step::Stack { to, frames } => {
+        ReadOp::PidTgid { to } => writeln!(out, "    AT(u64, {to}) = bpf_get_current_pid_tgid();"),
+        ReadOp::Comm { to } => writeln!(out, "    bpf_get_current_comm(base + {to}, 16);"),
+        ReadOp::Stack { to, frames } => {
             writeln!(out, "    AT(u64, {to}) = get_stack(ctx, base + {}, {}, 256);", to + 8, frames * 8)
         }
     };
@@ -45,7 +45,7 @@ pub(super) fn number(value: i64) -> String {
 }
 
 /// The word as a number of 64 bits, with its sign.
-pub(super) fn word(word: Word) -> String {
+pub(super) fn word(word: ArgSlot) -> String {
     let sign = if word.signed { 's' } else { 'u' };
     format!("({sign}64)AT({sign}{}, {})", u32::from(word.size) * 8, word.at)
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// `10`, `10s`, `500ms`, `2m`, `1h`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(split).unwrap_or((text, ""));
     let scale = match unit {
@@ -18,7 +18,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Nanoseconds since 1970.
-pub(crate) fn now() -> u64 {
+pub fn unix_nanos() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

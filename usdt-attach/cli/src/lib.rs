@@ -1,0 +1,7 @@
+//! The command line of `usdt-attach`: commands, terminal and file formats, checks of this machine, the view of Go runtimes.
+
+mod checks;
+pub mod commands;
+mod goview;
+pub mod output;
+mod overhead;
