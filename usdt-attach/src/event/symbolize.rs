@@ -235,7 +235,7 @@ mod tests {
         let address = this_function_has_a_name as *const () as u64;
         let frame = Symbolizer::default().frames(std::process::id(), address, false).remove(0);
         let (name, distance) = frame.function.unwrap();
-        assert!(name.contains("symbols::tests::this_function_has_a_name"), "{name}");
+        assert!(name.contains("event::symbolize::tests::this_function_has_a_name"), "{name}");
         assert_eq!(distance, 0);
         assert_eq!(Symbolizer::default().frames(std::process::id(), 1, false)[0].to_string(), "0x1");
     }
