@@ -304,7 +304,7 @@ fn what_comes_before_anybody_tells_is_found() {
     let found = usdt_attach::discover::process(target.pid()).unwrap();
     target.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
     target.wait_until_it_runs(&app.path);
-    let mut follower = Follower::new(&Target::Pids(vec![target.pid()]), &found);
+    let mut follower = Follower::new(&Target::pid(target.pid()).unwrap(), &found);
     let new = follower.poll_new_objects().unwrap();
     assert!(new.iter().any(|f| f.object.path == app.path), "{new:?}");
     assert!(follower.poll_new_objects().unwrap().is_empty());

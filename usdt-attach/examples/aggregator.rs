@@ -1,13 +1,9 @@
-//! An aggregator of one's own: `aggregator PID PROBE ARG` keeps the mean and the deviation of an argument, from raw
-//! records, without making a value of anything else in them.
+//! An aggregation that the kernel does not have: `aggregator PID PROBE ARG` keeps mean and standard deviation of an
+//! integer argument, on a thread of its own.
 
 use std::time::Duration;
-use usdt_attach::backend::BackendKind;
-use usdt_attach::discover;
-use usdt_attach::discover::select::select;
-use usdt_attach::error::{Error, Result};
-use usdt_attach::plan::{Action, ArgSlot, Options, Plan};
-use usdt_attach::session::{Mechanism, Session};
+use usdt_attach::event::Value;
+use usdt_attach::{Result, Target, Tracer};
 
 /// Welford's method: one pass, and no large sums.
 #[derive(Default)]
@@ -26,57 +22,40 @@ impl Moments {
     }
 }
 
-fn run(pid: u32, probe: &str, name: &str) -> Result<()> {
-    let chosen = select(&discover::process(pid)?, &[probe.to_owned()])?;
-    let options = Options { pids: Some(vec![pid]), ..Options::default() };
-    let (plan, _) = Plan::new(&chosen, &options)?;
-    // Where the argument is in the records of each site, by the number that every record begins with.
-    let words: Vec<Option<ArgSlot>> = plan
-        .sites()
-        .iter()
-        .map(|site| match &plan.handlers.get(site.handler as usize)?.action {
-            Action::Record(layout) => layout.args.iter().find(|arg| arg.name == name)?.word,
-            _ => None,
-        })
-        .collect();
-    if words.iter().all(Option::is_none) {
-        return Err(Error::Usage(format!("{probe} has no argument `{name}`")));
-    }
-    let mut session = Session::start(plan, &*BackendKind::Embedded.backend(Mechanism::Auto)?)?;
+fn run(mut tracer: Tracer, name: &str) -> Result<Moments> {
     let mut moments = Moments::default();
-    let mut add = |record: &[u8]| {
-        let site = record.first_chunk::<4>().map_or(0, |raw| u32::from_le_bytes(*raw));
-        let word = words.get(site as usize).copied().flatten();
-        if let Some(value) = word.and_then(|word| word.read(record)) {
-            moments.add(value as f64);
+    while let Some(mut batch) = tracer.poll(Duration::from_secs(1))? {
+        while let Some(event) = batch.next()? {
+            match event.arg(name) {
+                Some(Value::Signed(n)) => moments.add(n as f64),
+                Some(Value::Unsigned(n)) => moments.add(n as f64),
+                _ => {}
+            }
         }
-    };
-    while discover::process::is_alive(pid) {
-        while session.drain_raw(&mut add)? {}
-        std::thread::sleep(Duration::from_millis(5));
     }
-    session.stop();
-    while session.drain_raw(&mut add)? {}
-    let deviation = (moments.squares / moments.count.max(1.0)).sqrt();
-    println!("{} values, mean {:.3}, deviation {deviation:.3}", moments.count, moments.mean);
-    Ok(())
+    Ok(moments)
+}
+
+fn start(pid: u32, probe: &str, name: String) -> Result<Moments> {
+    let tracer = Tracer::builder().target(Target::pid(pid)?).probes([probe]).attach()?;
+    let thread = std::thread::spawn(move || run(tracer, &name));
+    thread.join().unwrap_or_else(|_| Ok(Moments::default()))
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let result = match args.as_slice() {
-        [pid, probe, name] => pid.parse().ok().map(|pid| run(pid, probe, name)),
-        _ => None,
+    let [pid, probe, name] = args.as_slice() else {
+        eprintln!("usage: aggregator PID PROBE ARG");
+        std::process::exit(2);
     };
-    match result {
-        Some(Ok(())) => {}
-        Some(Err(error)) => {
+    match start(pid.parse().unwrap_or(0), probe, name.clone()) {
+        Ok(moments) => {
+            let deviation = (moments.squares / moments.count.max(1.0)).sqrt();
+            println!("{} values, mean {:.3}, deviation {deviation:.3}", moments.count, moments.mean);
+        }
+        Err(error) => {
             eprintln!("{error}");
             std::process::exit(1);
-        }
-        None => {
-            eprintln!("usage: aggregator PID PROBE ARG");
-            std::process::exit(2);
         }
     }
 }

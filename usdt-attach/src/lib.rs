@@ -12,3 +12,11 @@ pub mod kernel;
 pub mod plan;
 pub mod session;
 pub mod target;
+mod tracer;
+
+pub use error::{Error, Result};
+pub use filter::{Filter, Subject};
+pub use target::{ProcessHandle, Target};
+#[cfg(feature = "tokio")]
+pub use tracer::AsyncTracer;
+pub use tracer::{Aggregation, AggregationBuilder, Tracer, TracerBuilder};

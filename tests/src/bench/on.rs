@@ -368,7 +368,7 @@ fn decoder(fire: &Path) -> Result<Table, String> {
     let memory = std::collections::BTreeMap::from([(pointer, vec![b'x'; 256])]);
     backend.hit(&Hit { pid: 1, tid: 1, comm: "fire".to_owned(), registers, memory, ..Hit::default() });
     let mut record = Vec::new();
-    session.drain_raw(|raw| record = raw.to_vec()).map_err(|e| e.to_string())?;
+    session.drain(|event| record = event.record().to_vec()).map_err(|e| e.to_string())?;
     let decoder = Decoder::new(plan);
     let (record, decoder) = (&record, &decoder);
     if decoder.decode(record).is_none() {

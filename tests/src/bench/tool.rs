@@ -90,7 +90,7 @@ pub(super) fn site(file: &Path, glob: &str) -> Result<(u64, u64), String> {
 
 /// A plan of tracing.
 pub(super) fn plan(file: &Path, glob: &str) -> Result<Plan, String> {
-    let found = Target::Exe(file.to_owned()).resolve(false).map_err(|e| e.to_string())?.found;
+    let found = Target::Exe(file.to_owned()).scan().map_err(|e| e.to_string())?.found;
     let chosen =
         usdt_attach::discover::select::select(&found, &[glob.to_owned()]).map_err(|e| e.to_string())?;
     let options = Options { ..Options::default() };

@@ -5,3 +5,5 @@ pub mod commands;
 mod goview;
 pub mod output;
 mod overhead;
+mod run_loop;
+mod signals;

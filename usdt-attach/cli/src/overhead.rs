@@ -121,7 +121,7 @@ impl Cost {
         /// Shorter than this, a burst is no cost.
         const AT_LEAST: Duration = Duration::from_millis(200);
         for probe in &mut self.probes {
-            while probe.session.drain_raw(|_| {})? {}
+            while probe.session.drain(|_| {})? {}
             let Some(budget) = self.budget.filter(|_| probe.ended.is_none()) else { continue };
             let (before, at) = probe.last;
             if at.elapsed() < AT_LEAST {

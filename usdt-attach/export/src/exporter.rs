@@ -15,8 +15,8 @@ use usdt_attach::backend::Backend;
 use usdt_attach::discover::{self, ObjectId, ScannedObject};
 use usdt_attach::error::Result;
 use usdt_attach::session::Summary;
-use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
+use usdt_attach::target::{ProcessHandle, Target};
 
 /// What an exporter is told while it runs.
 #[derive(Debug)]
@@ -40,13 +40,19 @@ pub struct Settings {
     /// Whom to trace.
     pub target: Target,
     /// Processes to trace, where they are known one by one: the exporter ends with them.
-    pub pids: Option<Vec<u32>>,
+    pub processes: Option<Vec<ProcessHandle>>,
     /// What the target's files have now.
     pub found: Vec<ScannedObject>,
     /// Whether probes that are not there are waited for.
     pub patient: bool,
     /// When to end.
     pub duration: Option<Duration>,
+}
+
+impl Settings {
+    fn pids(&self) -> Option<Vec<u32>> {
+        self.processes.as_ref().map(|all| all.iter().map(ProcessHandle::pid).collect())
+    }
 }
 
 /// Events are taken this often while they come, and less often while none do.
@@ -160,7 +166,7 @@ impl<'a> Exporter<'a> {
     /// begun, all stays as it was.
     fn take_on(&mut self, config: &Config) -> Result<()> {
         let scope = Scope {
-            pids: self.settings.pids.clone(),
+            pids: self.settings.pids(),
             cgroup: self.settings.target.cgroup().map(Into::into),
             series: config.limits.series,
             buffer: config.limits.buffer,
@@ -226,7 +232,8 @@ impl<'a> Exporter<'a> {
             }
             if looked.elapsed() >= ALIVE_EVERY {
                 looked = Instant::now();
-                if self.settings.pids.as_ref().is_some_and(|pids| !pids.iter().any(|pid| alive(*pid))) {
+                let processes = self.settings.processes.as_ref();
+                if processes.is_some_and(|all| !all.iter().any(ProcessHandle::is_alive)) {
                     break;
                 }
             }
@@ -400,7 +407,7 @@ impl<'a> Exporter<'a> {
 fn batches<'f>(target: &Target, found: &'f [ScannedObject]) -> Vec<&'f [ScannedObject]> {
     match target {
         _ if found.is_empty() => Vec::new(),
-        Target::Pids(_) | Target::Command(_) => vec![found],
+        Target::Processes(_) | Target::Command(_) => vec![found],
         Target::All | Target::Cgroup(_) | Target::Exe(_) => found.chunks(1).collect(),
     }
 }

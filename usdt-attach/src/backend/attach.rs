@@ -10,11 +10,12 @@ use crate::kernel::{
 use crate::plan::record_layout::NATIVE;
 use crate::plan::{Entry, Plan};
 use stapsdt::argspec::Arch;
+use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// Makes the kernel programs of a plan.
-pub(crate) trait Compiler {
+pub(crate) trait Compiler: fmt::Debug + Send + Sync {
     /// Whether they know queues.
     const QUEUES: bool;
     /// Instructions with the maps' descriptors in place.
@@ -22,6 +23,7 @@ pub(crate) trait Compiler {
 }
 
 /// A compiler's programs, carried out by this machine's kernel.
+#[derive(Debug)]
 pub(crate) struct Kernel<C> {
     pub(crate) compiler: C,
     pub(crate) mechanism: Mechanism,
@@ -38,7 +40,7 @@ impl<C: Compiler> Backend for Kernel<C> {
         let programs = self.compiler.build(plan, &maps.fds(), features)?;
         let buffer = reader(&maps, plan)?;
         let attached = attach(plan, &programs, mechanism)?;
-        Ok(Box::new(Running { attached, buffer, maps, plan: Arc::clone(plan) }))
+        Ok(Box::new(Running { attached, buffer, maps, plan: Arc::clone(plan), read: Copied::default() }))
     }
 }
 
@@ -70,7 +72,18 @@ struct Running {
     buffer: Option<Box<dyn RecordReader>>,
     maps: Maps,
     plan: Arc<Plan>,
+    read: Copied,
 }
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+#[allow(unsafe_code)]
+// SAFETY: the readers own their descriptors and mappings.
+unsafe impl Send for Running {}
 
 impl Attachment for Running {
     fn mechanism(&self) -> Mechanism {
@@ -81,10 +94,22 @@ impl Attachment for Running {
         self.buffer.as_ref().map(|buffer| buffer.fd())
     }
 
-    fn drain(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
+    fn advance(&mut self) -> Result<bool> {
+        if self.read.next() {
+            return Ok(true);
+        }
         let last = self.attached.is_detached();
-        self.buffer.as_mut().map_or(Ok(false), |buffer| buffer.consume(last, sink))
+        let Some(buffer) = &mut self.buffer else { return Ok(false) };
+        self.read.clear();
+        buffer.consume(last, &mut |record| self.read.push(record))?;
+        Ok(self.read.next())
     }
+
+    fn record(&self) -> &[u8] {
+        self.read.current()
+    }
+
+    fn release(&mut self) {}
 
     fn counts(&self) -> Result<Vec<Counts>> {
         self.maps.counts()
@@ -109,5 +134,38 @@ impl Attachment for Running {
 
     fn stop(&mut self) {
         self.attached.detach();
+    }
+}
+
+/// A batch of records, copied.
+#[derive(Debug, Default)]
+struct Copied {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    position: usize,
+}
+
+impl Copied {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.position = 0;
+    }
+
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn next(&mut self) -> bool {
+        let more = self.position < self.ends.len();
+        self.position += usize::from(more);
+        more
+    }
+
+    fn current(&self) -> &[u8] {
+        let Some(index) = self.position.checked_sub(1) else { return &[] };
+        let start = index.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(0);
+        self.ends.get(index).and_then(|end| self.bytes.get(start..*end)).unwrap_or_default()
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::plan::Plan;
 
 /// See the module.
+#[derive(Debug)]
 pub(crate) struct Embedded;
 
 impl Compiler for Embedded {

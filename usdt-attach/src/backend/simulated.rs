@@ -100,11 +100,15 @@ impl Backend for Simulated {
             left: plan.limit.unwrap_or(u64::MAX),
         }));
         lock(&self.states).push(Arc::clone(&state));
-        Ok(Box::new(Simulation(state)))
+        Ok(Box::new(Simulation { state, record: Vec::new() }))
     }
 }
 
-struct Simulation(Arc<Mutex<State>>);
+#[derive(Debug)]
+struct Simulation {
+    state: Arc<Mutex<State>>,
+    record: Vec<u8>,
+}
 
 impl Attachment for Simulation {
     fn mechanism(&self) -> Mechanism {
@@ -115,25 +119,32 @@ impl Attachment for Simulation {
         None
     }
 
-    fn drain(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let records = std::mem::take(&mut lock(&self.0).records);
-        records.iter().for_each(|record| sink(record));
-        Ok(false)
+    fn advance(&mut self) -> Result<bool> {
+        let next = lock(&self.state).records.pop_front();
+        let moved = next.is_some();
+        self.record = next.unwrap_or_default();
+        Ok(moved)
     }
 
+    fn record(&self) -> &[u8] {
+        &self.record
+    }
+
+    fn release(&mut self) {}
+
     fn counts(&self) -> Result<Vec<Counts>> {
-        Ok(lock(&self.0).counts.clone())
+        Ok(lock(&self.state).counts.clone())
     }
 
     fn table(&self) -> Result<Vec<Entry>> {
-        let state = lock(&self.0);
+        let state = lock(&self.state);
         let entry =
             |(key, value): (&Vec<u8>, &Vec<u64>)| Entry { key: key.clone(), values: vec![value.clone()] };
         Ok(state.table.iter().map(entry).collect())
     }
 
     fn waiting(&self) -> Result<u64> {
-        Ok(lock(&self.0).starts.len() as u64)
+        Ok(lock(&self.state).starts.len() as u64)
     }
 
     fn run_time(&self) -> Result<(u64, u64)> {
@@ -141,7 +152,7 @@ impl Attachment for Simulation {
     }
 
     fn stop(&mut self) {
-        lock(&self.0).running = false;
+        lock(&self.state).running = false;
     }
 }
 

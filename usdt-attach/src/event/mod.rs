@@ -117,6 +117,14 @@ impl Decoder {
         Decoder { plan, sites, least, clock_offset: 0 }
     }
 
+    /// Whether the plan describes this record, so that [`Decoder::decode`] returns an event.
+    pub(crate) fn accepts(&self, record: &[u8]) -> bool {
+        let cookie = u32_at(record, record_layout::COOKIE);
+        let site = cookie.and_then(|cookie| self.sites.get(cookie as usize));
+        let least = site.and_then(|(_, handler, _)| self.least.get(*handler as usize));
+        least.is_some_and(|least| record.len() >= *least)
+    }
+
     /// Reads a record; `None` for bytes that are none of the plan's.
     pub fn decode<'a>(&'a self, record: &'a [u8]) -> Option<Event<'a>> {
         let cookie = u32_at(record, record_layout::COOKIE)?;
@@ -167,6 +175,11 @@ impl<'a> Event<'a> {
     /// Arguments in declared order.
     pub fn args(&self) -> impl ExactSizeIterator<Item = (&'a str, Value<'a>)> + '_ {
         self.layout.args.iter().map(|view| (view.name.as_str(), self.value(view)))
+    }
+
+    /// The record itself, as the program wrote it.
+    pub fn record(&self) -> &'a [u8] {
+        self.record
     }
 
     /// Whether the site is a function of its own, which [`Event::stack`] leaves out.

@@ -64,6 +64,13 @@ enum Names {
     Symbols(Vec<(u64, u64, String)>),
 }
 
+impl fmt::Debug for Symbolizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Tables of symbols are too long to print.
+        f.debug_struct("Symbolizer").field("processes", &self.processes.len()).finish_non_exhaustive()
+    }
+}
+
 impl Symbolizer {
     /// Remembers what a process maps, for addresses that are asked about after its end.
     pub fn remember(&mut self, pid: u32) {

@@ -121,6 +121,22 @@ impl Filter {
     }
 }
 
+impl std::str::FromStr for Filter {
+    type Err = crate::error::Error;
+
+    fn from_str(text: &str) -> crate::error::Result<Filter> {
+        Filter::parse(text).map_err(|error| crate::error::Error::Usage(error.to_string()))
+    }
+}
+
+impl std::str::FromStr for Subject {
+    type Err = crate::error::Error;
+
+    fn from_str(text: &str) -> crate::error::Result<Subject> {
+        Subject::parse(text).map_err(|error| crate::error::Error::Usage(error.to_string()))
+    }
+}
+
 /// Deeper nesting is a mistake, or an attack on the stack.
 const DEEPEST: usize = 64;
 

@@ -20,6 +20,16 @@ pub(crate) struct ExecEvents {
     ring: RingBuf,
 }
 
+impl std::fmt::Debug for ExecEvents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecEvents").finish_non_exhaustive()
+    }
+}
+
+#[allow(unsafe_code)]
+// SAFETY: the reader owns its descriptors and mappings.
+unsafe impl Send for ExecEvents {}
+
 impl ExecEvents {
     pub(crate) fn start() -> Result<ExecEvents> {
         super::silence_libbpf();

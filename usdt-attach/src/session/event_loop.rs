@@ -1,383 +1,386 @@
-//! Running sessions to their end: events out; signals, intervals, new files and the target's end in.
+//! The event loop: drains sessions, attaches to what the target comes to run, and ends with it.
+//!
+//! Records wait in memory without waking the reader, so that a hit stays cheap. The loop drains them on a timer (every
+//! millisecond at first, then every five) and earlier when a buffer is half full. Nothing runs between two calls of
+//! [`EventLoop::poll`].
 
-use crate::discover::ScannedObject;
+use super::{Session, Summary};
+use crate::backend::Backend;
+use crate::discover::select::select_any;
+use crate::discover::{ScannedObject, SchemaFile};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::session::{Session, Summary};
+use crate::plan::{Options, Plan};
+use crate::target::ProcessHandle;
 use crate::target::follow::Follower;
-use crate::target::watch;
 use rustix::event::epoll;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-/// When to stop, beside a signal, and what to do on the way.
-pub struct StopConditions {
-    /// After so many hits, as the plan's limit says.
-    pub events: Option<u64>,
-    /// After this time.
-    pub duration: Option<Duration>,
-    /// When all of these have ended.
-    pub pids: Option<Vec<u32>>,
-    /// How often to report what was counted.
-    pub interval: Option<Duration>,
-}
-
-/// Where results go.
-pub trait Output {
-    /// An event, in order.
-    fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
-    /// What was counted so far. `last` says that nothing comes after it.
-    fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>>;
-    /// The end of a batch.
-    fn flush(&mut self) -> io::Result<()>;
-}
-
-/// For what reports in another way.
-#[cfg(any(test, feature = "bcc"))]
-pub struct Silent;
-
-#[cfg(any(test, feature = "bcc"))]
-impl Output for Silent {
-    fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn counted(&mut self, _: &[Session], _: bool) -> Result<io::Result<()>> {
-        Ok(Ok(()))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Attaches to files that a target has come to run; `None` where there is nothing to attach to. The number is what
-/// is left of the limit.
-pub type Attach<'a> = dyn FnMut(Vec<ScannedObject>, Option<u64>) -> Result<Option<Session>> + 'a;
-
-/// The sessions of one target.
-pub struct Group<'a> {
-    pub sessions: Vec<Session>,
-    pub follower: Option<Follower>,
-    pub attach: Box<Attach<'a>>,
-}
-
-/// How long a record lies in the buffer at most: nobody is woken for it.
+/// How long a record waits in the buffer at most.
 const DRAIN_EVERY: Duration = Duration::from_millis(5);
-/// And at the beginning, when somebody waits to see that it works.
+/// Likewise just after attaching, when people wait for the first event: how often, and for how long.
 const DRAIN_AT_FIRST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
-/// How often to look whether dropped events have used up the limit.
+/// How often to check whether dropped events have used up the limit.
 const RECOUNT_EVERY: Duration = Duration::from_millis(100);
-/// How long to wait where nothing is to be done meanwhile.
+/// The timeout where nothing else sets one.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-/// Exit status after a second signal, as shells have it for SIGINT.
-pub const INTERRUPTED_TWICE: i32 = 130;
-
-/// Signals that end a session, from here until this is dropped.
-pub struct Signals {
-    receiver: UnixStream,
-    registered: Vec<signal_hook::SigId>,
+/// How to attach to objects that a target comes to run later.
+#[derive(Clone, Debug)]
+pub struct Attacher {
+    /// Probes to attach to; all for no glob.
+    pub globs: Vec<String>,
+    /// Names and types of arguments for probes without a schema.
+    pub schema: Option<SchemaFile>,
+    /// How to plan.
+    pub options: Options,
+    /// What carries out the plan.
+    pub backend: Arc<dyn Backend>,
 }
 
-impl Signals {
-    /// From here on the signals do not end the program by themselves.
-    pub fn catch() -> Result<Signals> {
-        let failed = |source| Error::Io { what: "cannot catch signals", source };
-        let (receiver, sender) = UnixStream::pair().map_err(failed)?;
-        receiver.set_nonblocking(true).map_err(failed)?;
-        let mut registered = Vec::new();
-        let told = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // Whoever asks twice does not want to wait for a reader that has stopped reading. The kernel detaches.
-            let shutdown = signal_hook::flag::register_conditional_shutdown(
-                signal,
-                INTERRUPTED_TWICE,
-                Arc::clone(&told),
-            );
-            registered.push(shutdown.map_err(failed)?);
-            registered.push(signal_hook::flag::register(signal, Arc::clone(&told)).map_err(failed)?);
-            let sender = sender.try_clone().map_err(failed)?;
-            registered.push(signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?);
+impl Attacher {
+    /// Attaches to the probes of new objects; `None` if none matches. `remaining` replaces the limit of the options.
+    fn attach(
+        &self,
+        mut found: Vec<ScannedObject>,
+        remaining: Option<u64>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Session>> {
+        self.schema.iter().for_each(|schema| schema.describe(&mut found));
+        let chosen = select_any(&found, &self.globs);
+        if chosen.is_empty() {
+            return Ok(None);
         }
-        Ok(Signals { receiver, registered })
-    }
-}
-
-impl Signals {
-    /// Whether one has come.
-    pub fn came(&self) -> bool {
-        rustix::net::recv(&self.receiver, &mut [0; 1], rustix::net::RecvFlags::PEEK).is_ok()
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        for id in self.registered.drain(..) {
-            signal_hook::low_level::unregister(id);
-        }
-    }
-}
-
-/// What epoll reports, by registration: from `PROCESS` on, the processes waited for.
-const RING: u64 = 0;
-const SIGNAL: u64 = 1;
-const EXEC: u64 = 2;
-const PROCESS: u64 = 3;
-
-fn system(source: rustix::io::Errno) -> Error {
-    Error::Io { what: "cannot wait for events", source: source.into() }
-}
-
-/// The descriptors waited for.
-struct Poll {
-    epoll: OwnedFd,
-    /// Those of processes; `None` once they have ended.
-    alive: Vec<Option<OwnedFd>>,
-}
-
-impl Poll {
-    fn new(group: &Group<'_>, signals: &Signals, until: &StopConditions) -> Result<Poll> {
-        let ready = epoll::EventFlags::IN;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
-        let mut poll = Poll { epoll, alive: Vec::new() };
-        epoll::add(&poll.epoll, &signals.receiver, epoll::EventData::new_u64(SIGNAL), ready)
-            .map_err(system)?;
-        for session in &group.sessions {
-            poll.session(session)?;
-        }
-        if let Some(fd) = group.follower.as_ref().and_then(Follower::fd) {
-            epoll::add(&poll.epoll, fd, epoll::EventData::new_u64(EXEC), ready).map_err(system)?;
-        }
-        for (pid, index) in until.pids.iter().flatten().zip(PROCESS..) {
-            // A process that has ended meanwhile is not there to be waited for.
-            let fd = watch(*pid).ok();
-            if let Some(fd) = &fd {
-                epoll::add(&poll.epoll, fd, epoll::EventData::new_u64(index), ready).map_err(system)?;
+        let options = Options { limit: remaining, ..self.options.clone() };
+        match Plan::new(&chosen, &options) {
+            Ok((plan, more)) => {
+                warnings.extend(more);
+                Session::start(plan, &*self.backend).map(Some)
             }
-            poll.alive.push(fd);
+            // A new file that cannot be attached to is no reason to stop tracing the others.
+            Err(error) => {
+                warnings.push(error.to_string());
+                Ok(None)
+            }
         }
-        Ok(poll)
+    }
+}
+
+/// Sessions that are drained together until their target ends, the limit is reached, or [`EventLoop::stop`] is called.
+#[derive(Debug)]
+pub struct EventLoop {
+    sessions: Vec<Session>,
+    following: Option<(Follower, Attacher)>,
+    /// Processes that the loop ends with; `None` once they have ended.
+    processes: Vec<Option<ProcessHandle>>,
+    limit: Option<u64>,
+    wakers: Vec<OwnedFd>,
+    epoll: OwnedFd,
+    warnings: Vec<String>,
+    started: Instant,
+    recounted: Instant,
+    /// Index of the session that the batch has come to.
+    batch_session: usize,
+    /// The batch has moved to an event that nobody has read yet.
+    peeked: bool,
+    /// The last batch ended by its size.
+    may_have_more: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    /// Detached; what was recorded is read until nothing is left.
+    Draining,
+    Finished,
+}
+
+/// What there is to read.
+#[cfg(feature = "tokio")]
+pub(crate) enum Polled {
+    Event,
+    Empty,
+    Finished,
+}
+
+/// Registrations of the epoll descriptor; from `PROCESS` on, the processes by index.
+const WAKE: u64 = 0;
+const PROCESS: u64 = 1;
+
+impl EventLoop {
+    /// A loop over sessions that are attached.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system has no descriptor left.
+    pub fn new(sessions: Vec<Session>) -> Result<EventLoop> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(cannot_wait)?;
+        let now = Instant::now();
+        let event_loop = EventLoop {
+            sessions,
+            following: None,
+            processes: Vec::new(),
+            limit: None,
+            wakers: Vec::new(),
+            epoll,
+            warnings: Vec::new(),
+            started: now,
+            recounted: now,
+            batch_session: usize::MAX,
+            peeked: false,
+            may_have_more: false,
+            state: State::Running,
+        };
+        for session in &event_loop.sessions {
+            event_loop.register_session(session)?;
+        }
+        Ok(event_loop)
     }
 
-    /// Edge-triggered: the buffer is drained by time, and its descriptor reports only what asked for attention.
-    fn session(&mut self, session: &Session) -> Result<()> {
+    /// Also attaches to objects that the follower's target comes to run.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the follower's descriptor cannot be waited for.
+    pub fn follow(mut self, follower: Follower, attacher: Attacher) -> Result<EventLoop> {
+        if let Some(fd) = follower.fd() {
+            self.register(fd, WAKE, epoll::EventFlags::IN)?;
+        }
+        self.following = Some((follower, attacher));
+        Ok(self)
+    }
+
+    /// Ends when all of these processes have ended.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a process cannot be waited for.
+    pub fn end_with(mut self, processes: &[ProcessHandle]) -> Result<EventLoop> {
+        for (process, index) in processes.iter().zip(PROCESS..) {
+            self.register(process.as_fd(), index, epoll::EventFlags::IN)?;
+            self.processes.push(Some(process.clone()));
+        }
+        Ok(self)
+    }
+
+    /// Ends after this number of hits that pass the filter; the plans must have the same limit.
+    pub fn limit(mut self, limit: Option<u64>) -> EventLoop {
+        self.limit = limit;
+        self
+    }
+
+    /// Makes [`EventLoop::poll`] return early while this descriptor is readable.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the descriptor cannot be waited for, such as a regular file.
+    pub fn wake_on(&mut self, fd: OwnedFd) -> Result<()> {
+        self.register(fd.as_fd(), WAKE, epoll::EventFlags::IN)?;
+        self.wakers.push(fd);
+        Ok(())
+    }
+
+    /// Sessions so far, in the order attached.
+    pub fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    /// Warnings about objects that were attached to, or could not be, since the last call.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Call [`EventLoop::poll`] again at the latest after this time, also if the descriptor is not readable.
+    pub fn timeout(&self) -> Duration {
+        if self.may_have_more || self.state != State::Running {
+            return Duration::ZERO;
+        }
+        let records = self.sessions.iter().any(|s| s.fd().is_some());
+        let drain = match DRAIN_AT_FIRST {
+            _ if !records => FOREVER,
+            (interval, beginning) if self.started.elapsed() < beginning => interval,
+            _ => DRAIN_EVERY,
+        };
+        self.following.as_ref().map_or(drain, |(follower, _)| drain.min(follower.next_poll_in()))
+    }
+
+    /// Waits until there is something to do, at most `timeout`, and returns the next batch of events, which may be
+    /// empty. `None` once the loop has ended and every event is read.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a buffer cannot be read, when following fails, and in a forked child of the process that attached.
+    pub fn poll(&mut self, timeout: Duration) -> Result<Option<Batch<'_>>> {
+        // A batch that was not read to its end is read on.
+        self.may_have_more |= self.batch_session < self.sessions.len();
+        if self.state == State::Running {
+            self.stop_or_follow()?;
+        }
+        match self.state {
+            State::Running => self.wait(timeout.min(self.timeout()))?,
+            State::Draining if self.may_have_more => {}
+            State::Draining | State::Finished => {
+                self.state = State::Finished;
+                return Ok(None);
+            }
+        }
+        self.may_have_more = false;
+        self.sessions.iter_mut().try_for_each(Session::begin_batch)?;
+        self.batch_session = 0;
+        Ok(Some(Batch { event_loop: self }))
+    }
+
+    /// Moves the batch to its next event, if there is one.
+    fn advance(&mut self) -> Result<bool> {
+        while let Some(session) = self.sessions.get_mut(self.batch_session) {
+            if session.advance()? {
+                return Ok(true);
+            }
+            self.may_have_more |= session.may_have_more();
+            self.batch_session += 1;
+        }
+        Ok(false)
+    }
+
+    /// Starts a batch as [`EventLoop::poll`] does, without waiting, and says whether it has an event.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poll_event(&mut self) -> Result<Polled> {
+        if self.peeked {
+            return Ok(Polled::Event);
+        }
+        let Some(batch) = self.poll(Duration::ZERO)? else { return Ok(Polled::Finished) };
+        batch.event_loop.peeked = batch.event_loop.advance()?;
+        Ok(if batch.event_loop.peeked { Polled::Event } else { Polled::Empty })
+    }
+
+    /// The batch that [`EventLoop::poll_event`] has started.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn batch(&mut self) -> Batch<'_> {
+        Batch { event_loop: self }
+    }
+
+    /// Adds warnings to those that [`EventLoop::take_warnings`] returns.
+    pub(crate) fn warn(&mut self, warnings: Vec<String>) {
+        self.warnings.extend(warnings);
+    }
+
+    /// Detaches. Events that are already recorded can still be polled.
+    pub fn stop(&mut self) {
+        if self.state == State::Running {
+            self.sessions.iter_mut().for_each(Session::stop);
+            self.state = State::Draining;
+            self.may_have_more = true;
+        }
+    }
+
+    /// Event accounting of all sessions together.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the counters cannot be read.
+    pub fn summary(&self) -> Result<Summary> {
+        self.sessions.iter().try_fold(Summary::default(), |all, session| Ok(all + session.summary()?))
+    }
+
+    fn register(&self, fd: BorrowedFd<'_>, index: u64, flags: epoll::EventFlags) -> Result<()> {
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(index), flags).map_err(cannot_wait)
+    }
+
+    /// Edge-triggered: buffers are drained on a timer, and their descriptors report only what came since.
+    fn register_session(&self, session: &Session) -> Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        let Some(fd) = session.fd() else { return Ok(()) };
-        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(RING), flags).map_err(system)
+        session.fd().map_or(Ok(()), |fd| self.register(fd, WAKE, flags))
     }
 
-    fn all_ended(&self) -> bool {
-        self.alive.iter().all(Option::is_none)
-    }
-
-    /// Which registrations are ready.
-    fn wait(&self, timeout: Duration) -> Result<Vec<u64>> {
+    fn wait(&mut self, timeout: Duration) -> Result<()> {
         let timeout = rustix::event::Timespec {
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
         let mut events = Vec::with_capacity(16);
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
-            Ok(_) => Ok(events.iter().map(|e| e.data.u64()).collect()),
-            // A signal came; its pipe tells.
-            Err(rustix::io::Errno::INTR) => Ok(Vec::new()),
-            Err(error) => Err(system(error)),
+            Ok(_) => {}
+            // Whoever handles the signal has a descriptor of its own for it.
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(error) => return Err(cannot_wait(error)),
         }
-    }
-}
-
-/// Hands everything to `output`, until the end. An error of it ends the sessions, too; a closed pipe is no error.
-pub fn run(
-    group: &mut Group<'_>,
-    signals: &Signals,
-    until: &StopConditions,
-    output: &mut dyn Output,
-) -> Result<Summary> {
-    let mut poll = Poll::new(group, signals, until)?;
-    let records = group.sessions.iter().any(|s| s.fd().is_some());
-    let start = Instant::now();
-    let (mut recount, mut reported) = (start, start);
-    let mut trouble = None;
-    let mut ended = until.pids.is_some() && poll.all_ended();
-    let mut more = false;
-    while !ended && trouble.is_none() {
-        let mut timeout = match DRAIN_AT_FIRST {
-            _ if more => Duration::ZERO,
-            _ if !records => FOREVER,
-            (often, beginning) if start.elapsed() < beginning => often,
-            _ => DRAIN_EVERY,
-        };
-        if let Some(follower) = &group.follower {
-            timeout = timeout.min(follower.next_poll_in());
-        }
-        if let Some(interval) = until.interval {
-            timeout = timeout.min(interval.saturating_sub(reported.elapsed()));
-        }
-        if let Some(duration) = until.duration {
-            timeout = timeout.min(duration.saturating_sub(start.elapsed()));
-        }
-        for event in poll.wait(timeout)? {
-            match event {
-                RING | EXEC => {}
-                SIGNAL => ended = true,
-                process => {
-                    let index = usize::try_from(process - PROCESS).ok();
-                    if let Some(slot) = index.and_then(|i| poll.alive.get_mut(i)) {
-                        *slot = None;
-                    }
-                    ended |= poll.all_ended();
-                }
+        let ended = events.iter().filter_map(|event| event.data.u64().checked_sub(PROCESS));
+        for index in ended {
+            if let Some(slot) = usize::try_from(index).ok().and_then(|i| self.processes.get_mut(i))
+                && let Some(process) = slot.take()
+            {
+                // An epoll set reports a descriptor as long as any copy of it is open.
+                let _ = epoll::delete(&self.epoll, process.as_fd());
             }
         }
-        more = batch(&mut group.sessions, output, &mut trouble)?;
-        ended |= until.duration.is_some_and(|d| start.elapsed() >= d);
-        let delivered: u64 = group.sessions.iter().map(Session::delivered).sum();
-        if let Some(limit) = until.events {
+        Ok(())
+    }
+
+    /// Stops if the target or the limit has ended; else attaches to new objects.
+    fn stop_or_follow(&mut self) -> Result<()> {
+        let delivered: u64 = self.sessions.iter().map(Session::delivered).sum();
+        let mut ended = !self.processes.is_empty() && self.processes.iter().all(Option::is_none);
+        if let Some(limit) = self.limit {
             ended |= delivered >= limit;
-            if !ended && recount.elapsed() >= RECOUNT_EVERY {
-                recount = Instant::now();
-                let so_far = total(&group.sessions)?;
+            if !ended && self.recounted.elapsed() >= RECOUNT_EVERY {
+                self.recounted = Instant::now();
+                let so_far = self.summary()?;
                 ended |= so_far.delivered + so_far.dropped >= limit;
             }
         }
-        if until.interval.is_some_and(|interval| reported.elapsed() >= interval)
-            && trouble.is_none()
-            && !ended
-        {
-            reported = Instant::now();
-            trouble = output.counted(&group.sessions, false)?.and_then(|()| output.flush()).err();
+        if ended {
+            self.stop();
+            return Ok(());
         }
-        if !ended {
-            follow(group, &mut poll, until.events.map(|limit| limit.saturating_sub(delivered)))?;
+        let Some((follower, attacher)) = &mut self.following else { return Ok(()) };
+        let found = follower.poll_new_objects()?;
+        if found.is_empty() {
+            return Ok(());
         }
-    }
-    group.sessions.iter_mut().for_each(Session::stop);
-    while batch(&mut group.sessions, output, &mut trouble)? {}
-    if trouble.is_none() {
-        trouble = output.counted(&group.sessions, true)?.and_then(|()| output.flush()).err();
-    }
-    match trouble {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::Io { what: "cannot write the events", source: error })
+        let remaining = self.limit.map(|limit| limit.saturating_sub(delivered));
+        if let Some(session) = attacher.attach(found, remaining, &mut self.warnings)? {
+            self.register_session(&session)?;
+            self.sessions.push(session);
         }
-        _ => total(&group.sessions),
+        Ok(())
     }
 }
 
-/// Attaches to what the target has come to run.
-fn follow(group: &mut Group<'_>, poll: &mut Poll, left: Option<u64>) -> Result<()> {
-    let Some(follower) = &mut group.follower else { return Ok(()) };
-    let found = follower.poll_new_objects()?;
-    if found.is_empty() {
-        return Ok(());
+impl AsFd for EventLoop {
+    /// Readable when [`EventLoop::poll`] has something to do before [`EventLoop::timeout`] has passed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
-    if let Some(session) = (group.attach)(found, left)? {
-        poll.session(&session)?;
-        group.sessions.push(session);
-    }
-    Ok(())
 }
 
-/// The account of all sessions.
-fn total(sessions: &[Session]) -> Result<Summary> {
-    let mut all = Summary::default();
-    for session in sessions {
-        all = all + session.summary()?;
-    }
-    Ok(all)
+/// A batch of events, session by session. Each event is lent until the next one is read. A batch that is not read to its
+/// end is continued by the next one.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    event_loop: &'a mut EventLoop,
 }
 
-/// One batch of each session. After a failed write events are only counted.
-fn batch(sessions: &mut [Session], output: &mut dyn Output, trouble: &mut Option<io::Error>) -> Result<bool> {
-    let mut more = false;
-    for session in sessions {
-        more |= session.drain(|event| {
-            if trouble.is_none() {
-                *trouble = output.event(event).err();
-            }
-        })?;
+impl Batch<'_> {
+    /// The next event; `None` at the end of the batch. Events of one session come in order.
+    ///
+    /// This is no `Iterator`: an event borrows memory that is released when the next one is read.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an event buffer cannot be read.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Event<'_>>> {
+        let event_loop = &mut *self.event_loop;
+        if !std::mem::take(&mut event_loop.peeked) && !event_loop.advance()? {
+            return Ok(None);
+        }
+        Ok(event_loop.sessions.get(event_loop.batch_session).and_then(Session::event))
     }
-    if trouble.is_none() {
-        *trouble = output.flush().err();
-    }
-    Ok(more)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::{Attachment, Backend, Counts, Entry, Mechanism};
-    use crate::plan::Plan;
-    use std::cell::Cell;
-    use std::os::fd::{AsFd, BorrowedFd};
-    use std::rc::Rc;
-
-    /// Always has another batch until it is stopped, and nobody is woken for it.
-    #[derive(Clone)]
-    struct Backlog {
-        read: Rc<Cell<u64>>,
-        stopped: Rc<Cell<bool>>,
-        silent: Rc<UnixStream>,
-    }
-
-    impl Backend for Backlog {
-        fn attach(&self, _: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
-            Ok(Box::new(self.clone()))
-        }
-    }
-
-    impl Attachment for Backlog {
-        fn mechanism(&self) -> Mechanism {
-            Mechanism::Auto
-        }
-
-        fn fd(&self) -> Option<BorrowedFd<'_>> {
-            Some(self.silent.as_fd())
-        }
-
-        fn drain(&mut self, _: &mut dyn FnMut(&[u8])) -> Result<bool> {
-            self.read.set(self.read.get() + 1);
-            Ok(!self.stopped.get())
-        }
-
-        fn counts(&self) -> Result<Vec<Counts>> {
-            Ok(Vec::new())
-        }
-
-        fn table(&self) -> Result<Vec<Entry>> {
-            Ok(Vec::new())
-        }
-
-        fn waiting(&self) -> Result<u64> {
-            Ok(0)
-        }
-
-        fn run_time(&self) -> Result<(u64, u64)> {
-            Ok((0, 0))
-        }
-
-        fn stop(&mut self) {
-            self.stopped.set(true);
-        }
-    }
-
-    /// A batch every few milliseconds would be no more than 100 of them.
-    #[test]
-    fn where_there_is_more_nobody_waits() {
-        let (silent, _other) = UnixStream::pair().unwrap();
-        let backlog = Backlog { read: Rc::default(), stopped: Rc::default(), silent: Rc::new(silent) };
-        let session = Session::start(Plan::default(), &backlog).unwrap();
-        let attach = Box::new(|_: Vec<ScannedObject>, _: Option<u64>| Ok(None));
-        let mut group = Group { sessions: vec![session], follower: None, attach };
-        let duration = Some(Duration::from_millis(100));
-        let until = StopConditions { events: None, duration, pids: None, interval: None };
-        run(&mut group, &Signals::catch().unwrap(), &until, &mut Silent).unwrap();
-        assert!(backlog.read.get() > 200, "{} batches", backlog.read.get());
-    }
+fn cannot_wait(source: rustix::io::Errno) -> Error {
+    Error::Io { what: "cannot wait for events", source: source.into() }
 }

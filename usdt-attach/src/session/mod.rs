@@ -1,9 +1,9 @@
 //! A running session: attached on creation, detached when dropped.
 
-pub mod event_loop;
+mod event_loop;
 
 use crate::backend::{Attachment, Backend, Counts};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::counts::{Row, rows};
 use crate::event::{Decoder, Event};
 use crate::plan::Plan;
@@ -12,8 +12,15 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 pub use crate::backend::Mechanism;
+#[cfg(feature = "tokio")]
+pub(crate) use event_loop::Polled;
+pub use event_loop::{Attacher, Batch, EventLoop};
 
-/// A plan that is being carried out.
+/// Most records read in one batch, before the caller gets to look at signals and other descriptors again.
+const BATCH: u32 = 8192;
+
+/// A plan that is being carried out: attached when it is created, detached when it is dropped.
+#[derive(Debug)]
 pub struct Session {
     plan: Arc<Plan>,
     decoder: Decoder,
@@ -21,6 +28,10 @@ pub struct Session {
     delivered: u64,
     /// Records beyond the limit.
     surplus: u64,
+    /// Records that may still be read in this batch.
+    batch_left: u32,
+    /// The process that attached: a forked child that reads would take its parent's records.
+    owner: u32,
 }
 
 /// The account of a session: `hits == delivered + dropped + filtered`, once it is stopped and drained.
@@ -56,7 +67,15 @@ impl Session {
     pub fn start(plan: impl Into<Arc<Plan>>, backend: &dyn Backend) -> Result<Session> {
         let plan = plan.into();
         let attachment = backend.attach(&plan)?;
-        Ok(Session { decoder: Decoder::new(Arc::clone(&plan)), attachment, plan, delivered: 0, surplus: 0 })
+        Ok(Session {
+            decoder: Decoder::new(Arc::clone(&plan)),
+            attachment,
+            plan,
+            delivered: 0,
+            surplus: 0,
+            batch_left: 0,
+            owner: std::process::id(),
+        })
     }
 
     /// What is carried out.
@@ -75,28 +94,65 @@ impl Session {
         self.attachment.fd()
     }
 
-    /// Hands over the events that are there, up to a batch. Returns whether there may be more.
-    pub fn drain(&mut self, mut on_event: impl FnMut(&Event<'_>)) -> Result<bool> {
-        self.decoder.clock_offset = clock_offset();
-        let limit = self.plan.limit.unwrap_or(u64::MAX);
-        let (decoder, delivered, surplus) = (&self.decoder, &mut self.delivered, &mut self.surplus);
-        self.attachment.drain(&mut |record| match decoder.decode(record) {
-            Some(event) if *delivered < limit => {
-                *delivered += 1;
-                on_event(&event);
-            }
-            _ => *surplus += 1,
-        })
+    /// Starts reading a batch of events, at most a few thousand.
+    ///
+    /// # Errors
+    ///
+    /// Fails in a forked child of the process that attached.
+    pub fn events(&mut self) -> Result<Events<'_>> {
+        self.begin_batch()?;
+        Ok(Events { session: self })
     }
 
-    /// Hands over the records that are there as they are: `plan::layout` says how they read. They count as
-    /// delivered.
-    pub fn drain_raw(&mut self, mut on_record: impl FnMut(&[u8])) -> Result<bool> {
-        let delivered = &mut self.delivered;
-        self.attachment.drain(&mut |record| {
-            *delivered += 1;
-            on_record(record);
-        })
+    /// Calls `on_event` with each event that is there, up to a batch. Returns whether there may be more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::events`] and [`Events::next`].
+    pub fn drain(&mut self, mut on_event: impl FnMut(&Event<'_>)) -> Result<bool> {
+        let mut events = self.events()?;
+        while let Some(event) = events.next()? {
+            on_event(&event);
+        }
+        Ok(events.may_have_more())
+    }
+
+    pub(crate) fn begin_batch(&mut self) -> Result<()> {
+        if std::process::id() != self.owner {
+            return Err(Error::Usage(format!(
+                "this session belongs to process {}, of which this process is a forked child: attach anew",
+                self.owner
+            )));
+        }
+        self.decoder.clock_offset = clock_offset();
+        self.attachment.release();
+        self.batch_left = BATCH;
+        Ok(())
+    }
+
+    /// Moves to the next record that is an event within the limit; false at the end of the batch.
+    pub(crate) fn advance(&mut self) -> Result<bool> {
+        let limit = self.plan.limit.unwrap_or(u64::MAX);
+        while self.batch_left > 0 && self.attachment.advance()? {
+            self.batch_left -= 1;
+            if self.delivered < limit && self.decoder.accepts(self.attachment.record()) {
+                self.delivered += 1;
+                return Ok(true);
+            }
+            self.surplus += 1;
+        }
+        self.attachment.release();
+        Ok(false)
+    }
+
+    /// The event moved to.
+    pub(crate) fn event(&self) -> Option<Event<'_>> {
+        self.decoder.decode(self.attachment.record())
+    }
+
+    /// Whether the last batch ended by its size.
+    pub(crate) fn may_have_more(&self) -> bool {
+        self.batch_left == 0
     }
 
     /// What was counted so far, most hits first.
@@ -153,6 +209,31 @@ impl Session {
             summary.unpaired = Some(unpaired);
         }
         Ok(summary)
+    }
+}
+
+/// A batch of events of a session. Each event is lent until the next one is read.
+#[derive(Debug)]
+pub struct Events<'a> {
+    session: &'a mut Session,
+}
+
+impl Events<'_> {
+    /// The next event, in order; `None` at the end of the batch.
+    ///
+    /// This is no `Iterator`: an event borrows memory that is released when the next one is read.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the event buffer cannot be read.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Event<'_>>> {
+        if self.session.advance()? { Ok(self.session.event()) } else { Ok(None) }
+    }
+
+    /// Whether the batch ended by its size, so that there may be more events now.
+    pub fn may_have_more(&self) -> bool {
+        self.session.may_have_more()
     }
 }
 

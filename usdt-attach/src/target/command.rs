@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::JoinHandle;
 
-/// A created process. Dropping it without [`Child::run`] ends it before it has run anything.
+/// A created process, held before its program starts. Dropping it without [`Child::run`] ends it before it has run anything.
+#[derive(Debug)]
 pub struct Child {
     pid: u32,
     path: PathBuf,
@@ -98,14 +99,4 @@ impl Drop for Child {
             let _ = spawner.join();
         }
     }
-}
-
-/// A pidfd, readable when the process has ended.
-pub fn watch(pid: u32) -> Result<OwnedFd> {
-    let raw =
-        i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(Error::NoProcess(pid))?;
-    rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).map_err(|e| match e {
-        rustix::io::Errno::SRCH => Error::NoProcess(pid),
-        e => Error::Refused { what: format!("cannot watch process {pid}"), source: e.into() },
-    })
 }

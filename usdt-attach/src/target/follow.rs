@@ -6,7 +6,7 @@
 use crate::discover::{self, ObjectId, ScannedObject};
 use crate::error::Result;
 use crate::kernel::ExecEvents;
-use crate::target::{Target, members, processes_alive};
+use crate::target::{ProcessHandle, Target, members, processes_alive};
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Finds files that are new to a target.
+#[derive(Debug)]
 pub struct Follower {
     target: Target,
     known: HashSet<ObjectId>,
@@ -73,9 +74,10 @@ impl Follower {
         }
         let found = match &self.target {
             Target::Exe(path) => self.file(&path.clone()),
-            Target::Pids(pids) => {
+            Target::Processes(processes) => {
+                let alive = processes.iter().filter(|p| p.is_alive());
+                let pids: Vec<u32> = alive.map(ProcessHandle::pid).collect();
                 told.retain(|pid| pids.contains(pid));
-                let pids = pids.clone();
                 self.processes(told, due, || pids)
             }
             Target::Cgroup(path) => {
@@ -115,7 +117,7 @@ impl Follower {
 
     fn everything(&mut self, told: Vec<u32>, due: bool) -> Vec<ScannedObject> {
         if due && !self.caught_up {
-            return Target::All.resolve(false).map(|r| r.found).unwrap_or_default();
+            return Target::All.scan().map(|r| r.found).unwrap_or_default();
         }
         self.processes(told, due, Vec::new)
     }

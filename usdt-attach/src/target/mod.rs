@@ -2,9 +2,10 @@
 
 mod command;
 pub mod follow;
+mod process_handle;
 
 pub use command::Child;
-pub(crate) use command::watch;
+pub use process_handle::ProcessHandle;
 
 use crate::discover::{self, ObjectId, ScannedObject};
 use crate::error::{Error, Result};
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub enum Target {
     /// These processes.
-    Pids(Vec<u32>),
+    Processes(Vec<ProcessHandle>),
     /// Every process of a file, present and future.
     Exe(PathBuf),
     /// Every process of a cgroup and of the groups below, present and future.
@@ -32,8 +33,8 @@ pub enum Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Pids(pids) => {
-                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            Target::Processes(processes) => {
+                let pids: Vec<String> = processes.iter().map(|p| p.pid().to_string()).collect();
                 write!(f, "process {}", pids.join(", "))
             }
             Target::Exe(path) | Target::Cgroup(path) => path.display().fmt(f),
@@ -43,42 +44,90 @@ impl fmt::Display for Target {
     }
 }
 
-/// A target looked at: what can be traced in it.
-pub struct Resolved {
+/// A target with what can be traced in it.
+#[derive(Debug)]
+pub struct ResolvedTarget {
     /// Files and their probes.
     pub found: Vec<ScannedObject>,
-    /// Processes to trace; `None` for every one that maps the files.
-    pub pids: Option<Vec<u32>>,
+    /// Processes to trace; `None` for every process that maps the files.
+    pub processes: Option<Vec<ProcessHandle>>,
     /// The command, created but not yet running.
     pub child: Option<Child>,
 }
 
 impl Target {
-    /// Finds the probes. `start` says whether a command is to be created.
-    pub fn resolve(&self, start: bool) -> Result<Resolved> {
-        let of_all = |found| Ok(Resolved { found, pids: None, child: None });
-        match self {
-            Target::Pids(pids) => {
-                Ok(Resolved { found: processes(pids)?, pids: Some(pids.clone()), child: None })
+    /// The process that has this number now.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such process.
+    pub fn pid(pid: u32) -> Result<Target> {
+        Target::pids([pid])
+    }
+
+    /// The processes that have these numbers now.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of them does not exist.
+    pub fn pids(pids: impl IntoIterator<Item = u32>) -> Result<Target> {
+        Ok(Target::Processes(pids.into_iter().map(ProcessHandle::open).collect::<Result<_>>()?))
+    }
+
+    /// Every process of an executable file or a library, present and future; upgrades of the file are followed.
+    pub fn executable(path: impl Into<PathBuf>) -> Target {
+        Target::Exe(path.into())
+    }
+
+    /// Every process of a cgroup (v2) and of those below, present and future.
+    pub fn cgroup_v2(path: impl Into<PathBuf>) -> Target {
+        Target::Cgroup(path.into())
+    }
+
+    /// Every process of this host, present and future.
+    pub fn host() -> Target {
+        Target::All
+    }
+
+    /// A command and its arguments, traced from its first instruction.
+    pub fn command(words: impl IntoIterator<Item = impl Into<OsString>>) -> Target {
+        Target::Command(words.into_iter().map(Into::into).collect())
+    }
+
+    /// Finds the probes, and creates the command of a [`Target::Command`], without running it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file or process cannot be read or does not exist.
+    pub fn resolve(&self) -> Result<ResolvedTarget> {
+        let Target::Command(command) = self else { return self.scan() };
+        let (path, name, args) = command_line(command)?;
+        let found = vec![discover::file(&path)?];
+        let child = Child::create(&path, name, args)?;
+        let processes = Some(vec![ProcessHandle::open(child.pid())?]);
+        Ok(ResolvedTarget { found, processes, child: Some(child) })
+    }
+
+    /// Finds the probes, without creating a command.
+    ///
+    /// # Errors
+    ///
+    /// As [`Target::resolve`].
+    pub fn scan(&self) -> Result<ResolvedTarget> {
+        let found = match self {
+            Target::Processes(processes) => {
+                let found = scan_processes(processes)?;
+                return Ok(ResolvedTarget { found, processes: Some(processes.clone()), child: None });
             }
-            Target::Exe(path) => of_all(vec![discover::file(path)?]),
-            Target::Cgroup(path) => of_all(processes_alive(&members(path)?, &HashSet::new())),
+            Target::Exe(path) => vec![discover::file(path)?],
+            Target::Cgroup(path) => processes_alive(&members(path)?, &HashSet::new()),
             Target::All => {
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-                of_all(discover::host(threads)?)
+                discover::host(threads)?
             }
-            Target::Command(command) => {
-                let (program, args) =
-                    command.split_first().ok_or_else(|| Error::Backend("no command to run".to_owned()))?;
-                let path = lookup(Path::new(program))?;
-                let found = vec![discover::file(&path)?];
-                if !start {
-                    return of_all(found);
-                }
-                let child = Child::create(&path, program, args)?;
-                Ok(Resolved { found, pids: Some(vec![child.pid()]), child: Some(child) })
-            }
-        }
+            Target::Command(command) => vec![discover::file(&command_line(command)?.0)?],
+        };
+        Ok(ResolvedTarget { found, processes: None, child: None })
     }
 
     /// The cgroup that hits must come from.
@@ -90,16 +139,34 @@ impl Target {
     }
 }
 
+impl ResolvedTarget {
+    /// Ids of the processes to trace; `None` for every process that maps the files.
+    pub fn pids(&self) -> Option<Vec<u32>> {
+        self.processes.as_ref().map(|all| all.iter().map(ProcessHandle::pid).collect())
+    }
+}
+
+/// The file that a command runs, its name and its arguments.
+fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString])> {
+    let (program, args) =
+        command.split_first().ok_or_else(|| Error::Usage("no command to run".to_owned()))?;
+    Ok((lookup(Path::new(program))?, program, args))
+}
+
 /// The files of several processes, each once.
-fn processes(pids: &[u32]) -> Result<Vec<ScannedObject>> {
+fn scan_processes(processes: &[ProcessHandle]) -> Result<Vec<ScannedObject>> {
     let mut found = Vec::new();
-    for pid in pids {
-        add(&mut found, discover::process(*pid)?);
+    for process in processes {
+        add(&mut found, discover::process(process.pid())?);
+        // What was read may be another process's that has the number now.
+        if !process.is_alive() {
+            return Err(Error::NoProcess(process.pid()));
+        }
     }
     Ok(found)
 }
 
-/// The same, of those that have not ended, without files that are known already.
+/// The files of the processes that have not ended, each once, without those that are known already.
 pub(crate) fn processes_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<ScannedObject> {
     let mut found = Vec::new();
     for pid in pids {

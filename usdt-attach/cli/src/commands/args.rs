@@ -13,7 +13,7 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Method, Options};
-use usdt_attach::target::{Child, Resolved, Target};
+use usdt_attach::target::{Child, ProcessHandle, ResolvedTarget, Target};
 use usdt_export::time::parse_duration;
 
 /// What to trace.
@@ -110,7 +110,7 @@ impl HitArgs {
 pub(crate) struct Looked {
     pub(crate) target: Target,
     pub(crate) found: Vec<ScannedObject>,
-    pub(crate) pids: Option<Vec<u32>>,
+    pub(crate) processes: Option<Vec<ProcessHandle>>,
     pub(crate) child: Option<Child>,
     pub(crate) chosen: Vec<Selected>,
     /// For files that the target comes to run.
@@ -126,7 +126,9 @@ impl HitArgs {
             uprobe_warmup::start();
         }
         let progress = Progress::of("looking for probes");
-        let Resolved { mut found, pids, child } = target.resolve(!self.dry_run)?;
+        let resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
+        let pids = resolved.pids();
+        let ResolvedTarget { mut found, processes, child } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
         schema.iter().for_each(|s| s.describe(&mut found));
         discover::add_entries(&mut found, globs);
@@ -140,7 +142,7 @@ impl HitArgs {
             entry_price(&chosen);
         }
         let options = Options {
-            pids: pids.clone(),
+            pids,
             cgroup: target.cgroup().map(Into::into),
             filter: self.filter.clone(),
             sample: self.sample,
@@ -150,7 +152,7 @@ impl HitArgs {
 
             ..options
         };
-        Ok(Looked { target, found, pids, child, chosen, schema, options })
+        Ok(Looked { target, found, processes, child, chosen, schema, options })
     }
 }
 
@@ -200,7 +202,7 @@ impl TargetArgs {
             return Ok(Target::Command(self.command.clone()));
         }
         if !self.pid.is_empty() {
-            return Ok(Target::Pids(self.pid.clone()));
+            return Ok(Target::pids(self.pid.iter().copied())?);
         }
         let file = globs.iter().find(|glob| Path::new(glob).is_file());
         let pid = globs.iter().find(|glob| glob.parse::<u32>().is_ok());

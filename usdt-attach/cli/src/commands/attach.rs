@@ -4,17 +4,18 @@ use super::args::{HitArgs, Looked, TableArgs, TargetArgs};
 use super::written;
 use crate::output::sink::{Shown, Totals};
 use crate::output::{json, text};
+use crate::run_loop::{Output, StopConditions, run};
+use crate::signals::Signals;
 use clap::Args;
 use cli_common::{Color, say, warn};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
-use usdt_attach::discover::ScannedObject;
-use usdt_attach::discover::select::{Glob, select_any};
+use usdt_attach::discover::select::Glob;
 use usdt_attach::error::Result;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::filter::Subject;
 use usdt_attach::plan::{Mode, Options, Plan, Scale};
-use usdt_attach::session::event_loop::{Group, Output, Signals, StopConditions, run};
+use usdt_attach::session::{Attacher, EventLoop};
 use usdt_attach::session::{Mechanism, Session};
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{Child, Target};
@@ -170,7 +171,7 @@ fn aggregate(
 
 fn attach<O: Output>(job: Job<'_>, open: impl FnOnce(&Plan, Symbolizer) -> Result<O>) -> Result<()> {
     let (hits, globs) = (job.hits, &job.globs);
-    let Looked { target, found, pids, child, chosen, schema, options } =
+    let Looked { target, found, processes, child, chosen, schema, options } =
         hits.look(job.target, globs, job.options)?;
     let (plan, warnings) = Plan::new(&chosen, &options)?;
     warn(warnings);
@@ -185,34 +186,17 @@ fn attach<O: Output>(job: Job<'_>, open: impl FnOnce(&Plan, Symbolizer) -> Resul
     }
     let mut shown = open(&plan, symbols)?;
     let session = Session::start(plan, &*backend)?;
+    let mut event_loop = EventLoop::new(vec![session])?.limit(options.limit);
+    if let Some(processes) = &processes {
+        event_loop = event_loop.end_with(processes)?;
+    }
+    if !matches!(target, Target::Command(_)) {
+        let attacher = Attacher { globs: globs.clone(), schema, options, backend };
+        event_loop = event_loop.follow(Follower::new(&target, &found), attacher)?;
+    }
     let mut running = child.map(Child::run).transpose()?;
-    let until =
-        StopConditions { events: options.limit, duration: hits.duration, pids, interval: job.interval };
-    let attach_more = |mut found: Vec<ScannedObject>, left: Option<u64>| {
-        schema.iter().for_each(|s| s.describe(&mut found));
-        let chosen = select_any(&found, globs);
-        if chosen.is_empty() {
-            return Ok(None);
-        }
-        // What cannot be attached to in a new file is no reason to leave the others.
-        match Plan::new(&chosen, &Options { limit: left, ..options.clone() }) {
-            Ok((plan, warnings)) => {
-                warn(warnings);
-                Session::start(plan, &*backend).map(Some)
-            }
-            Err(error) => {
-                warn([error.to_string()]);
-                Ok(None)
-            }
-        }
-    };
-    let follower = match &target {
-        Target::Command(_) => None,
-        target => Some(Follower::new(target, &found)),
-    };
-    let mut group = Group { sessions: vec![session], follower, attach: Box::new(attach_more) };
-    let summary = run(&mut group, &signals, &until, &mut shown)?;
-    drop(group);
+    let conditions = StopConditions { duration: hits.duration, interval: job.interval };
+    let summary = run(event_loop, &signals, conditions, &mut shown)?;
     if let Some(child) = &mut running {
         finish(child);
     }

@@ -3,6 +3,7 @@
 use super::args::{HitArgs, Looked, TargetArgs};
 use super::written;
 use crate::overhead::{Cost, Price};
+use crate::signals::Signals;
 use clap::Args;
 use cli_common::escape;
 use cli_common::{Color, say, warn};
@@ -11,8 +12,7 @@ use std::time::{Duration, Instant};
 use usdt_attach::error::Result;
 use usdt_attach::plan::{Method, Options};
 use usdt_attach::session::Mechanism;
-use usdt_attach::session::event_loop::Signals;
-use usdt_attach::target::Child;
+use usdt_attach::target::{Child, ProcessHandle};
 
 #[derive(Debug, Args)]
 pub(crate) struct CostArgs {
@@ -40,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Returns whether every probe kept to its budget.
 pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     let hits = &args.hits;
-    let Looked { pids, child, chosen, options, .. } =
+    let Looked { processes, child, chosen, options, .. } =
         hits.look(&args.target, &args.globs, Options::default())?;
     if hits.dry_run {
         let (plan, warnings) = usdt_attach::plan::Plan::new(&chosen, &options)?;
@@ -54,8 +54,7 @@ pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     warn(warnings);
     let mut running = child.map(Child::run).transpose()?;
     let (start, duration) = (Instant::now(), hits.duration.unwrap_or(USUALLY));
-    let alive =
-        || pids.as_ref().is_none_or(|pids| pids.iter().any(|p| usdt_attach::discover::process::is_alive(*p)));
+    let alive = || processes.as_ref().is_none_or(|all| all.iter().any(ProcessHandle::is_alive));
     while start.elapsed() < duration && alive() && !signals.came() {
         std::thread::sleep(LOOK_EVERY.min(duration.saturating_sub(start.elapsed())));
         cost.look()?;

@@ -5,6 +5,7 @@ use super::attach::finish;
 use super::written;
 use crate::output::progress::Progress;
 use crate::output::text;
+use crate::signals::INTERRUPTED_TWICE;
 use clap::Args;
 use cli_common::{escape, say, warn};
 use indexmap::IndexMap;
@@ -21,8 +22,7 @@ use usdt_attach::discover::select::{Selected, select_any};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
-use usdt_attach::session::event_loop::INTERRUPTED_TWICE;
-use usdt_attach::target::{Child, Resolved, Target};
+use usdt_attach::target::{Child, ResolvedTarget, Target};
 use usdt_export::config::{Config, Count, Latency, Otlp, Prometheus, Span, TargetConfig};
 use usdt_export::pairs;
 use usdt_export::time::parse_duration;
@@ -95,7 +95,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<()> {
         )));
     }
     let target = match &config.target {
-        Some(target) if !args.target.given() => configured(target),
+        Some(target) if !args.target.given() => configured(target)?,
         _ => args.target.target(&args.globs)?,
     };
     // What is asked for is known once probes are, where the configuration does not say it.
@@ -120,17 +120,17 @@ pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
     if args.check {
         return Ok(());
     }
-    let target = config.target.as_ref().map_or(Target::All, configured);
+    let target = config.target.as_ref().map_or(Ok(Target::All), configured)?;
     run(config, Some(&args.config), target, None, None, true)
 }
 
-fn configured(target: &TargetConfig) -> Target {
-    match (&target.exe, &target.cgroup) {
+fn configured(target: &TargetConfig) -> Result<Target> {
+    Ok(match (&target.exe, &target.cgroup) {
         (Some(path), _) => Target::Exe(path.clone()),
         (_, Some(path)) => Target::Cgroup(path.clone()),
         _ if target.all => Target::All,
-        _ => Target::Pids(target.pids.clone()),
-    }
+        _ => return Target::pids(target.pids.iter().copied()),
+    })
 }
 
 fn run(
@@ -145,7 +145,7 @@ fn run(
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|source| Error::Io { what: "cannot catch signals", source })?;
     let progress = Progress::of("looking for probes");
-    let Resolved { mut found, pids, child } = target.resolve(true)?;
+    let ResolvedTarget { mut found, processes, child } = target.resolve()?;
     let globs = usual.map_or_else(|| config.globs(), <[String]>::to_vec);
     discover::add_entries(&mut found, &globs);
     drop(progress);
@@ -164,7 +164,8 @@ fn run(
     config.check().map_err(Error::Usage)?;
     let backend = BackendKind::Auto.backend(Mechanism::Auto)?;
     let files = found.len();
-    let settings = Settings { config, path: path.map(Into::into), target, pids, found, patient, duration };
+    let settings =
+        Settings { config, path: path.map(Into::into), target, processes, found, patient, duration };
     let mut told = |message: String| say(&escape(message.as_bytes()));
     let exporter = Exporter::start(settings, &*backend, &mut told)?;
     let handle = signals.handle();

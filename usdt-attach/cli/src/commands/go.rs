@@ -7,6 +7,8 @@ use crate::goview::{GLOBS, Overview, Question, plans};
 use crate::output::sink::Screen;
 use crate::output::table::Style;
 use crate::output::text;
+use crate::run_loop::{Output, StopConditions, run};
+use crate::signals::Signals;
 use clap::Args;
 use cli_common::{Color, say, warn};
 use std::cell::RefCell;
@@ -22,10 +24,10 @@ use usdt_attach::event::Event;
 use usdt_attach::event::goroutines::{GoroutineSnapshot, Reader};
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::plan::Options;
+use usdt_attach::session::EventLoop;
 use usdt_attach::session::Mechanism;
 use usdt_attach::session::Session;
-use usdt_attach::session::event_loop::{Group, Output, Signals, StopConditions, run};
-use usdt_attach::target::{Child, Resolved, Target};
+use usdt_attach::target::{Child, ResolvedTarget, Target};
 use usdt_export::time::{parse_duration, unix_nanos};
 
 #[derive(Debug, Args)]
@@ -50,11 +52,13 @@ pub(crate) struct GoArgs {
 pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let globs = GLOBS.map(str::to_owned);
     let target = match args.pid {
-        Some(pid) => Target::Pids(vec![pid]),
+        Some(pid) => Target::pid(pid)?,
         None if !args.command.is_empty() => Target::Command(args.command.clone()),
         None => return Err(Error::Usage("a runtime is one process's: say -p PID or -- CMD".to_owned())),
     };
-    let Resolved { mut found, pids, child } = target.resolve(true)?;
+    let resolved = target.resolve()?;
+    let pids = resolved.pids();
+    let ResolvedTarget { mut found, processes, child } = resolved;
     discover::add_entries(&mut found, &globs);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let chosen = select_any(&found, &globs);
@@ -76,13 +80,8 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let mut symbols = Symbolizer::default();
     found.iter().for_each(|f| symbols.know(&f.object));
     let mut running = child.map(Child::run).transpose()?;
-    let until = StopConditions {
-        events: None,
-        duration: args.duration,
-        pids: pids.clone(),
-        interval: Some(args.interval),
-    };
-    let mut group = Group { sessions, follower: None, attach: Box::new(|_, _| Ok(None)) };
+    let conditions = StopConditions { duration: args.duration, interval: Some(args.interval) };
+    let event_loop = EventLoop::new(sessions)?.end_with(processes.as_deref().unwrap_or_default())?;
     let mut shown = Shown {
         questions,
         json: args.json,
@@ -96,8 +95,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
         symbols: RefCell::new(symbols),
         places: RefCell::new(HashMap::new()),
     };
-    let summary = run(&mut group, &signals, &until, &mut shown)?;
-    drop(group);
+    let summary = run(event_loop, &signals, conditions, &mut shown)?;
     if let Some(child) = &mut running {
         finish(child);
     }

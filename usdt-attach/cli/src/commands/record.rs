@@ -4,6 +4,7 @@ use super::attach::{TraceArgs, record as attach};
 use crate::output::chrome::Chrome;
 use crate::output::csv::Csv;
 use crate::output::json;
+use crate::run_loop::Output;
 use clap::{Args, ValueEnum};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -13,7 +14,6 @@ use usdt_attach::event::Event;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::plan::Plan;
 use usdt_attach::session::Session;
-use usdt_attach::session::event_loop::Output;
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {

@@ -2,6 +2,8 @@
 
 use super::args::TargetArgs;
 use super::written;
+use crate::run_loop::{Silent, StopConditions, run};
+use crate::signals::Signals;
 use clap::Args;
 use cli_common::escape;
 use cli_common::warn;
@@ -13,9 +15,9 @@ use usdt_attach::backend::bcc::run::{Contents, start};
 use usdt_attach::discover::SchemaFile;
 use usdt_attach::error::{Error, Result};
 use usdt_attach::plan::Options;
+use usdt_attach::session::EventLoop;
 use usdt_attach::session::Mechanism;
-use usdt_attach::session::event_loop::{Group, Signals, Silent, StopConditions, run};
-use usdt_attach::target::Resolved;
+use usdt_attach::target::ResolvedTarget;
 use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
@@ -52,13 +54,15 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let text = std::fs::read_to_string(&args.file)
         .map_err(|source| Error::Open { path: args.file.clone(), source })?;
     let target = args.target.target(&[])?;
-    let Resolved { mut found, pids, child } = target.resolve(true)?;
+    let resolved = target.resolve()?;
+    let pids = resolved.pids();
+    let ResolvedTarget { mut found, processes, child } = resolved;
     if let Some(file) = &args.schema {
         SchemaFile::read(file)?.describe(&mut found);
     }
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let options = Options {
-        pids: pids.clone(),
+        pids,
         cgroup: target.cgroup().map(Into::into),
         strings: args.strings.clone(),
 
@@ -69,9 +73,9 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let (mut program, warnings) = start(&name, &text, &found, &options, Mechanism::Auto)?;
     warn(warnings);
     let mut running = child.map(usdt_attach::target::Child::run).transpose()?;
-    let until = StopConditions { events: None, duration: args.duration, pids, interval: None };
-    let mut group = Group { sessions: Vec::new(), follower: None, attach: Box::new(|_, _| Ok(None)) };
-    run(&mut group, &signals, &until, &mut Silent)?;
+    let conditions = StopConditions { duration: args.duration, interval: None };
+    let event_loop = EventLoop::new(Vec::new())?.end_with(processes.as_deref().unwrap_or_default())?;
+    run(event_loop, &signals, conditions, &mut Silent)?;
     program.stop();
     if let Some(child) = &mut running {
         super::attach::finish(child);

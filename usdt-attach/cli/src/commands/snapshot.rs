@@ -2,6 +2,7 @@
 
 use super::written;
 
+use crate::signals::Signals;
 use clap::Args;
 use cli_common::{escape, say};
 use std::io::{self, Write};
@@ -13,7 +14,6 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::event::{Event, Value};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Mode, Options, Plan};
-use usdt_attach::session::event_loop::Signals;
 use usdt_attach::session::{Mechanism, Session};
 use usdt_export::time::parse_duration;
 

@@ -2,6 +2,7 @@
 
 use crate::output::table::{Style, table};
 use crate::output::{json, text};
+use crate::run_loop::Output;
 use cli_common::Color;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::time::Instant;
@@ -10,7 +11,6 @@ use usdt_attach::event::Event;
 use usdt_attach::event::counts::Row;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::session::Session;
-use usdt_attach::session::event_loop::Output;
 use usdt_export::time::unix_nanos;
 
 /// A terminal that does not say how large it is, is this large.

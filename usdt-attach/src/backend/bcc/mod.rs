@@ -20,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use source::generate;
 
 /// See the module.
+#[derive(Debug)]
 pub(crate) struct Bcc;
 
 impl Compiler for Bcc {
