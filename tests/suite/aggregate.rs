@@ -207,7 +207,7 @@ fn counts_and_histograms() {
     assert_eq!(all[1].len(), 100);
     assert!(all[1].iter().all(|row| count(row) == 30));
     let longest = format!("{}39", "x".repeat(39));
-    assert!(all[1].iter().any(|row| row.key[0].1 == Key::Text(longest.clone().into(), false)));
+    assert!(all[1].iter().any(|row| row.key[0].1 == Key::String(longest.clone().into(), false)));
     assert_eq!(all[2].len(), 300);
     assert_eq!(all[3].len(), 1, "{:?}", all[3]);
     assert_eq!(all[3][0].key[1], ("pid".to_owned(), Key::Unsigned(target.pid().into())));
@@ -316,7 +316,7 @@ fn keys_of_every_type() {
         assert!(
             matches!(found[0][..], [Key::Unsigned(0), Key::Float(f64::INFINITY), Key::Float(n), Key::Bool(false)] if n.is_nan())
         );
-        let text = |text: &str, cut| Key::Text(text.into(), cut);
+        let text = |text: &str, cut| Key::String(text.into(), cut);
         assert_eq!(
             keys(texts),
             [
@@ -403,7 +403,7 @@ fn times_between_two_probes() {
     let found: std::collections::BTreeMap<(String, i64), u64> = keys(&sessions[2][0])
         .into_iter()
         .map(|(key, count)| match (&key[0], &key[1]) {
-            ((status, Key::Signed(code)), (kind, Key::Text(name, false))) => {
+            ((status, Key::Signed(code)), (kind, Key::String(name, false))) => {
                 assert_eq!((status.as_str(), kind.as_str()), ("status", "kind"));
                 ((text(name), *code), count)
             }

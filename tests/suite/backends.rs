@@ -154,7 +154,7 @@ fn fast_as_they_can(
         session
             .drain(|event| {
                 let values: Vec<Value<'_>> = event.args().map(|(_, value)| value).collect();
-                let [Value::Unsigned(own), Value::Unsigned(n), Value::Text { bytes, cut: 0 }] = values[..]
+                let [Value::Unsigned(own), Value::Unsigned(n), Value::String { bytes, truncated: 0 }] = values[..]
                 else {
                     panic!("{values:?}")
                 };

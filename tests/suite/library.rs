@@ -131,7 +131,7 @@ fn times_without_a_kernel() {
             Total::Count(_) => panic!("{row:?}"),
         })
         .collect();
-    let text = |text: &str| Key::Text(text.into(), false);
+    let text = |text: &str| Key::String(text.into(), false);
     assert_eq!(read, [(text("sync"), 700), (text("write"), 3)]);
     let unpaired = session.summary().unwrap().unpaired;
     assert_eq!(unpaired, Some(Unpaired { unmatched_starts: 1, unmatched_ends: 1, overwritten: 1 }));
@@ -195,6 +195,6 @@ fn spans_without_a_kernel() {
     assert_eq!((inner.parent, inner.trace), (Some(outer.id), outer.trace));
     assert!(other.parent.is_none() && other.trace != outer.trace, "another goroutine's");
     assert_eq!((outer.error.as_deref(), inner.error.as_deref()), (None, Some("status 500")));
-    let kind = ("kind".to_owned(), Attribute::Text("read".into()));
+    let kind = ("kind".to_owned(), Attribute::String("read".into()));
     assert!(outer.attributes.contains(&kind) && outer.attributes.len() == 3, "{:?}", outer.attributes);
 }

@@ -182,7 +182,7 @@ impl Serialize for AnyValue<'_> {
                 map.serialize_entry("doubleValue", if *n > 0.0 { "Infinity" } else { "-Infinity" })?;
             }
             Attribute::Bool(b) => map.serialize_entry("boolValue", b)?,
-            Attribute::Text(text) => map.serialize_entry("stringValue", text)?,
+            Attribute::String(text) => map.serialize_entry("stringValue", text)?,
         }
         map.end()
     }

@@ -43,15 +43,15 @@ pub enum Attribute {
     Float(f64),
     /// Yes or no.
     Bool(bool),
-    /// Text.
-    Text(String),
+    /// A string.
+    String(String),
 }
 
 /// What a start and its end have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Number(u64),
-    Text(Vec<u8>),
+    String(Vec<u8>),
 }
 
 /// An open span: which entry's, whose, which.
@@ -265,15 +265,15 @@ fn key(config: &config::Span, event: &Event<'_>) -> Key {
             Some(Value::Unsigned(n) | Value::Pointer(n)) => number(n),
             Some(Value::Bool(b)) => number(b.into()),
             Some(Value::Float(n)) => number(n.to_bits()),
-            Some(Value::Text { bytes, .. } | Value::Bytes { bytes, .. }) => Key::Text(bytes.to_vec()),
-            Some(Value::Nil | Value::Unreadable) | None => number(0),
+            Some(Value::String { bytes, .. } | Value::Bytes { bytes, .. }) => Key::String(bytes.to_vec()),
+            _ => number(0),
         },
     }
 }
 
 fn text_of(event: &Event<'_>, name: &str) -> Option<String> {
     match event.arg(name)? {
-        Value::Text { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Value::String { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
         Value::Bytes { bytes, .. } => Some(hex(bytes)),
         _ => None,
     }
@@ -346,13 +346,13 @@ fn attribute(value: Value<'_>) -> Option<Attribute> {
         Value::Signed(n) => Attribute::Int(n),
         // What is larger has no place in a signed number, and is an address or a hash.
         Value::Unsigned(n) | Value::Pointer(n) => {
-            i64::try_from(n).map_or_else(|_| Attribute::Text(n.to_string()), Attribute::Int)
+            i64::try_from(n).map_or_else(|_| Attribute::String(n.to_string()), Attribute::Int)
         }
         Value::Float(n) => Attribute::Float(n),
         Value::Bool(b) => Attribute::Bool(b),
-        Value::Text { bytes, .. } => Attribute::Text(String::from_utf8_lossy(bytes).into_owned()),
-        Value::Bytes { bytes, .. } => Attribute::Text(hex(bytes)),
-        Value::Nil | Value::Unreadable => return None,
+        Value::String { bytes, .. } => Attribute::String(String::from_utf8_lossy(bytes).into_owned()),
+        Value::Bytes { bytes, .. } => Attribute::String(hex(bytes)),
+        _ => return None,
     })
 }
 
@@ -362,7 +362,7 @@ impl std::fmt::Display for Attribute {
             Attribute::Int(n) => n.fmt(f),
             Attribute::Float(n) => n.fmt(f),
             Attribute::Bool(b) => b.fmt(f),
-            Attribute::Text(text) => text.fmt(f),
+            Attribute::String(text) => text.fmt(f),
         }
     }
 }
@@ -379,7 +379,7 @@ fn failure(config: &config::Span, event: &Event<'_>) -> Option<String> {
         Value::Signed(n) => said(at_least(n.into()), format!("{name} {n}")),
         Value::Unsigned(n) => said(at_least(n.into()), format!("{name} {n}")),
         Value::Bool(b) => said(b, name.to_owned()),
-        Value::Text { bytes, .. } => said(!bytes.is_empty(), String::from_utf8_lossy(bytes).into_owned()),
+        Value::String { bytes, .. } => said(!bytes.is_empty(), String::from_utf8_lossy(bytes).into_owned()),
         _ => None,
     }
 }

@@ -18,6 +18,7 @@ pub struct Row {
 
 /// A value that hits have in common.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Key {
     /// A signed integer.
     Signed(i64),
@@ -29,11 +30,11 @@ pub enum Key {
     Bool(bool),
     /// An address.
     Pointer(u64),
-    /// Text, and whether it went on.
-    Text(Vec<u8>, bool),
-    /// Bytes, likewise.
+    /// A string, and whether it is truncated.
+    String(Vec<u8>, bool),
+    /// Bytes, and whether they are truncated.
     Bytes(Vec<u8>, bool),
-    /// A null pointer to text, or one that cannot be read.
+    /// A null pointer to a string, or a string that cannot be read.
     Nil,
 }
 
@@ -70,8 +71,8 @@ impl Key {
             Key::Float(n) => Value::Float(*n),
             Key::Bool(b) => Value::Bool(*b),
             Key::Pointer(p) => Value::Pointer(*p),
-            Key::Text(bytes, cut) => Value::Text { bytes, cut: (*cut).into() },
-            Key::Bytes(bytes, cut) => Value::Bytes { bytes, cut: (*cut).into() },
+            Key::String(bytes, cut) => Value::String { bytes, truncated: (*cut).into() },
+            Key::Bytes(bytes, cut) => Value::Bytes { bytes, truncated: (*cut).into() },
             Key::Nil => Value::Nil,
         }
     }
@@ -219,7 +220,7 @@ fn key(field: &Field, raw: &[u8]) -> Key {
     };
     match field.kind {
         FieldKind::Named { names } => match names.get(word(8) as usize) {
-            Some(text) => Key::Text(text.clone().into_bytes(), false),
+            Some(text) => Key::String(text.clone().into_bytes(), false),
             None => Key::Unsigned(word(8)),
         },
         FieldKind::Int { signed: true } => Key::Signed(word(8) as i64),
@@ -230,7 +231,7 @@ fn key(field: &Field, raw: &[u8]) -> Key {
         FieldKind::Pointer => Key::Pointer(word(8)),
         FieldKind::Comm => {
             let name = bytes(field.at, 16);
-            Key::Text(name.split(|b| *b == 0).next().unwrap_or_default().to_vec(), false)
+            Key::String(name.split(|b| *b == 0).next().unwrap_or_default().to_vec(), false)
         }
         FieldKind::Text { bytes: plain } => {
             let length = word(4) as u32;
@@ -244,7 +245,7 @@ fn key(field: &Field, raw: &[u8]) -> Key {
             if cut || text.last() == Some(&0) && !plain {
                 text.pop();
             }
-            if plain { Key::Bytes(text, cut) } else { Key::Text(text, cut) }
+            if plain { Key::Bytes(text, cut) } else { Key::String(text, cut) }
         }
     }
 }
@@ -284,10 +285,10 @@ mod tests {
             raw.resize(8 + 8 + KEY_TEXT as usize, 0);
             key(&field, &raw)
         };
-        assert_eq!(read(3, b"GET"), Key::Text(b"GET".to_vec(), false));
-        assert_eq!(read(4, b"GET\0"), Key::Text(b"GET".to_vec(), false), "a C string");
-        assert_eq!(read(64, &[b'x'; 64]), Key::Text(vec![b'x'; 63], true));
-        assert_eq!(read(0, b""), Key::Text(Vec::new(), false));
+        assert_eq!(read(3, b"GET"), Key::String(b"GET".to_vec(), false));
+        assert_eq!(read(4, b"GET\0"), Key::String(b"GET".to_vec(), false), "a C string");
+        assert_eq!(read(64, &[b'x'; 64]), Key::String(vec![b'x'; 63], true));
+        assert_eq!(read(0, b""), Key::String(Vec::new(), false));
         assert_eq!(read(-14i32 as u32, b""), Key::Nil);
     }
 }

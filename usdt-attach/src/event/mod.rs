@@ -47,38 +47,45 @@ pub type Track = (u32, bool, u64);
 
 /// An argument's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Value<'a> {
     /// A signed integer.
     Signed(i64),
     /// An unsigned integer.
     Unsigned(u64),
-    /// A float.
+    /// A float of 4 or 8 bytes.
     Float(f64),
     /// A boolean.
     Bool(bool),
     /// An address.
     Pointer(u64),
-    /// Text; `cut` bytes of it were longer than the limit.
-    Text {
-        /// The bytes, usually UTF-8.
+    /// A string.
+    String {
+        /// The bytes, usually UTF-8, without a terminating NUL.
         bytes: &'a [u8],
-        /// Bytes left out at the end; for NUL-terminated text 1 means "some".
-        cut: u64,
+        /// Number of bytes left out at the end, because the string is longer than the limit; 0 if it is whole. For
+        /// NUL-terminated strings, whose length is unknown then, 1 means "at least one".
+        truncated: u64,
     },
-    /// Bytes, likewise.
+    /// Bytes.
     Bytes {
         /// The bytes.
         bytes: &'a [u8],
-        /// Bytes left out at the end.
-        cut: u64,
+        /// Number of bytes left out at the end; 0 if none.
+        truncated: u64,
     },
-    /// A nil error or a null pointer to text.
+    /// A nil error, or a null pointer to a string.
     Nil,
-    /// Its operand is not understood, or its memory was not there.
+    /// The operand is not understood, or the memory was not present when the probe fired.
     Unreadable,
 }
 
 impl Value<'_> {
+    /// Whether the value is a string or bytes of which the end is left out.
+    pub fn is_truncated(self) -> bool {
+        matches!(self, Value::String { truncated, .. } | Value::Bytes { truncated, .. } if truncated > 0)
+    }
+
     /// The value by itself, unquoted: strings as lossy UTF-8, bytes and addresses in hexadecimal, nothing for nil and
     /// unreadable values.
     pub fn to_plain_string(self) -> String {
@@ -88,7 +95,7 @@ impl Value<'_> {
             Value::Pointer(n) => format!("{n:#x}"),
             Value::Float(n) => n.to_string(),
             Value::Bool(b) => b.to_string(),
-            Value::Text { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
+            Value::String { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
             Value::Bytes { bytes, .. } => hex(bytes),
             Value::Nil | Value::Unreadable => String::new(),
         }
@@ -203,7 +210,7 @@ impl<'a> Event<'a> {
         let Some(word) = view.word.filter(|w| !self.failed(w.fault)) else { return Value::Unreadable };
         let Some(raw) = self.word(word) else { return Value::Unreadable };
         if let Some(text) = view.names.and_then(|names| names.get(usize::try_from(raw).ok()?)) {
-            return Value::Text { bytes: text.as_bytes(), cut: 0 };
+            return Value::String { bytes: text.as_bytes(), truncated: 0 };
         }
         match view.kind {
             Kind::Int if word.signed => Value::Signed(raw as i64),
@@ -224,9 +231,9 @@ impl<'a> Event<'a> {
         let full = text.length.and_then(|w| self.word(w));
         if full == Some(0) {
             return if view.kind == Kind::Bytes {
-                Value::Bytes { bytes: &[], cut: 0 }
+                Value::Bytes { bytes: &[], truncated: 0 }
             } else {
-                Value::Text { bytes: &[], cut: 0 }
+                Value::String { bytes: &[], truncated: 0 }
             };
         }
         if self.failed(Some(text.fault)) {
@@ -237,11 +244,11 @@ impl<'a> Event<'a> {
         match (view.kind, full) {
             // The helper's length counts the NUL; without one in sight the text went on.
             (_, None) if length == text.max => {
-                Value::Text { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), cut: 1 }
+                Value::String { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), truncated: 1 }
             }
-            (_, None) => Value::Text { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), cut: 0 },
-            (Kind::Bytes, Some(full)) => Value::Bytes { bytes, cut: full.saturating_sub(u64::from(length)) },
-            (_, Some(full)) => Value::Text { bytes, cut: full.saturating_sub(u64::from(length)) },
+            (_, None) => Value::String { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), truncated: 0 },
+            (Kind::Bytes, Some(full)) => Value::Bytes { bytes, truncated: full.saturating_sub(u64::from(length)) },
+            (_, Some(full)) => Value::String { bytes, truncated: full.saturating_sub(u64::from(length)) },
         }
     }
 
@@ -334,7 +341,7 @@ mod tests {
 
     #[test]
     fn values_have_their_declared_shape() {
-        let text = |bytes, cut| Value::Text { bytes, cut };
+        let text = |bytes, truncated| Value::String { bytes, truncated };
         let r = record(3, 3, b"GET", 0);
         assert_eq!(values(&r)[..3], [Value::Signed(-2), text(&b"GET"[..], 0), Value::Float(1.5)]);
         let r = record(300, 8, b"12345678", 0);

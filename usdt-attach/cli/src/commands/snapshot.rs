@@ -121,7 +121,7 @@ fn read(event: &Event<'_>) -> Option<(bool, Answer)> {
         return None;
     }
     let text = |name: &str| match event.arg(name) {
-        Some(Value::Text { bytes, .. }) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Some(Value::String { bytes, .. }) => Some(String::from_utf8_lossy(bytes).into_owned()),
         _ => None,
     };
     let requested = text("reason").is_some_and(|reason| reason == "requested");

@@ -163,7 +163,7 @@ impl Overview {
             _ => 0,
         };
         let text = |name: &str| match key(row, name) {
-            Some(Key::Text(bytes, _)) => String::from_utf8_lossy(bytes).into_owned(),
+            Some(Key::String(bytes, _)) => String::from_utf8_lossy(bytes).into_owned(),
             _ => String::new(),
         };
         let count = row.total.count();

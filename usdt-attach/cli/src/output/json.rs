@@ -1,5 +1,6 @@
-//! JSON: one object per line. Text that is not UTF-8 has its bad bytes replaced; floats that JSON cannot say
-//! (infinities, NaN) and unreadable values are `null`; bytes are hexadecimal.
+//! JSON: one object per line. Strings that are not UTF-8 have their invalid bytes replaced; bytes are hexadecimal; nil,
+//! unreadable values and floats that JSON cannot express (infinities, NaN) are `null`. Events list the names of unreadable
+//! and truncated arguments, so that these differ from nil and from whole strings.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -163,12 +164,28 @@ impl Serialize for Line<'_> {
         map.serialize_entry("provider", &event.probe.provider)?;
         map.serialize_entry("probe", &event.probe.name)?;
         map.serialize_entry("args", &Args(event))?;
+        serialize_names(&mut map, "unreadable", event, |value| matches!(value, Value::Unreadable))?;
+        serialize_names(&mut map, "truncated", event, |value| value.is_truncated())?;
         if let Some(stack) = self.1 {
             let frames: Vec<String> = stack.iter().map(Frame::to_string).collect();
             map.serialize_entry("stack", &frames)?;
         }
         map.end()
     }
+}
+
+/// The names of the arguments for which `holds`, if there are any.
+fn serialize_names<M: SerializeMap>(
+    map: &mut M,
+    key: &str,
+    event: &Event<'_>,
+    holds: fn(Value<'_>) -> bool,
+) -> Result<(), M::Error> {
+    if !event.args().any(|(_, value)| holds(value)) {
+        return Ok(());
+    }
+    let names: Vec<&str> = event.args().filter(|(_, value)| holds(*value)).map(|(name, _)| name).collect();
+    map.serialize_entry(key, &names)
 }
 
 /// The arguments of an event.
@@ -194,9 +211,11 @@ impl Serialize for Json<'_> {
             Value::Unsigned(n) | Value::Pointer(n) => serializer.serialize_u64(n),
             Value::Float(n) => serializer.serialize_f64(n),
             Value::Bool(b) => serializer.serialize_bool(b),
-            Value::Text { bytes, .. } => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
+            Value::String { bytes, .. } => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
             Value::Bytes { bytes, .. } => serializer.serialize_str(&usdt_attach::event::hex(bytes)),
             Value::Nil | Value::Unreadable => serializer.serialize_unit(),
+            // A kind of value that this version does not know.
+            _ => serializer.serialize_unit(),
         }
     }
 }

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn counts_and_rates() {
         let now = [
-            row("hit", Key::Text(b"GET\x1b".to_vec(), false), Total::Count(30)),
+            row("hit", Key::String(b"GET\x1b".to_vec(), false), Total::Count(30)),
             row("hit", Key::Nil, Total::Count(4)),
         ];
         let before = [row("hit", Key::Nil, Total::Count(2))];

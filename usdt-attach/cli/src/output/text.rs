@@ -83,17 +83,18 @@ pub(crate) fn show(line: &mut String, value: Value<'_>) {
         Value::Float(n) => write!(line, "{n}"),
         Value::Bool(b) => write!(line, "{b}"),
         Value::Pointer(p) => write!(line, "{p:#x}"),
-        Value::Text { bytes, cut } => {
+        Value::String { bytes, truncated } => {
             line.push('"');
             escape_into(line, bytes);
-            line.write_str(if cut > 0 { "\"…" } else { "\"" })
+            line.write_str(if truncated > 0 { "\"…" } else { "\"" })
         }
-        Value::Bytes { bytes, cut } => {
+        Value::Bytes { bytes, truncated } => {
             line.push_str(&hex(bytes));
-            line.write_str(if cut > 0 { "…" } else { "" })
+            line.write_str(if truncated > 0 { "…" } else { "" })
         }
         Value::Nil => line.write_str("nil"),
-        Value::Unreadable => line.write_str("?"),
+        // Also a kind of value that this version does not know.
+        _ => line.write_str("?"),
     };
 }
 
@@ -218,8 +219,8 @@ mod tests {
             show(&mut line, value);
             line
         };
-        assert_eq!(show(Value::Text { bytes: b"ab", cut: 3 }), "\"ab\"…");
-        assert_eq!(show(Value::Bytes { bytes: &[0, 255], cut: 0 }), "00ff");
+        assert_eq!(show(Value::String { bytes: b"ab", truncated: 3 }), "\"ab\"…");
+        assert_eq!(show(Value::Bytes { bytes: &[0, 255], truncated: 0 }), "00ff");
         assert_eq!(show(Value::Signed(-5)), "-5");
         assert_eq!(show(Value::Float(0.25)), "0.25");
         assert_eq!(show(Value::Nil), "nil");
