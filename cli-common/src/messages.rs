@@ -10,9 +10,9 @@ pub fn say(message: &str) {
 }
 
 /// Prints warnings, escaped: they may name files and probes of others.
-pub fn warn(warnings: impl IntoIterator<Item = String>) {
+pub fn warn(warnings: impl IntoIterator<Item = impl std::fmt::Display>) {
     for warning in warnings {
-        say(&format!("warning: {}", escape(warning.as_bytes())));
+        say(&format!("warning: {}", escape(warning.to_string().as_bytes())));
     }
 }
 

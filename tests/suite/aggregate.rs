@@ -19,7 +19,7 @@ fn start(pid: u32, globs: &[&str], options: Options, backend: BackendKind) -> Se
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let chosen = select::select(&found, &globs).unwrap();
     let (plan, warnings) = Plan::new(&chosen, &Options { pids: Some(vec![pid]), ..options }).unwrap();
-    assert_eq!(warnings, [""; 0]);
+    assert_eq!(warnings, []);
     Session::start(plan, &*backend.backend(Mechanism::Auto).unwrap()).unwrap()
 }
 

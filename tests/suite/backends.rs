@@ -77,7 +77,7 @@ fn record(choice: BackendKind, mechanism: Mechanism) -> Vec<String> {
     let chosen = select::select(&probes_of(&target), &["*:*".to_owned()]).unwrap();
     let options = Options { pids: Some(vec![target.pid()]), ..Options::default() };
     let (plan, warnings) = Plan::new(&chosen, &options).unwrap();
-    assert_eq!(warnings, [""; 0]);
+    assert_eq!(warnings, []);
     let mut session = Session::start(plan, &*choice.backend(mechanism).unwrap()).unwrap();
     if mechanism != Mechanism::Auto {
         assert_eq!(session.mechanism(), mechanism);
@@ -154,7 +154,8 @@ fn fast_as_they_can(
         session
             .drain(|event| {
                 let values: Vec<Value<'_>> = event.args().map(|(_, value)| value).collect();
-                let [Value::Unsigned(own), Value::Unsigned(n), Value::String { bytes, truncated: 0 }] = values[..]
+                let [Value::Unsigned(own), Value::Unsigned(n), Value::String { bytes, truncated: 0 }] =
+                    values[..]
                 else {
                     panic!("{values:?}")
                 };

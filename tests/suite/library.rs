@@ -49,7 +49,7 @@ fn session(
     let found = [discover::file(&Fixture::get(package, Mode::Sealed)).unwrap()];
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let (plan, warnings) = Plan::new(&select(&found, &globs).unwrap(), options).unwrap();
-    assert_eq!(warnings, [""; 0]);
+    assert_eq!(warnings, []);
     let name = |s: &plan::Site| (plan.probes[s.probe as usize].name.clone(), s.cookie);
     let sites = plan.sites().into_iter().map(name).collect();
     let backend = Simulated::default();

@@ -117,3 +117,44 @@ fn hint(source: &io::Error) -> String {
         _ => String::new(),
     }
 }
+
+/// Something that was left out, although the rest works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    kind: WarningKind,
+    message: String,
+}
+
+/// What was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WarningKind {
+    /// A file that cannot be read, or that nothing can be attached to.
+    SkippedObject,
+    /// A process that this one may not look into.
+    SkippedProcess,
+    /// A note, or a part of the descriptions in a file, that is damaged.
+    InvalidNote,
+    /// A probe, or a site of it, that is not attached to.
+    SkippedProbe,
+    /// An argument that is not read.
+    SkippedArgument,
+}
+
+impl Warning {
+    pub(crate) fn new(kind: WarningKind, message: impl Into<String>) -> Warning {
+        Warning { kind, message: message.into() }
+    }
+
+    /// What was left out.
+    pub fn kind(&self) -> WarningKind {
+        self.kind
+    }
+}
+
+/// A sentence without a full stop. It may contain names from files and processes, which are not escaped.
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}

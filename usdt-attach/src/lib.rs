@@ -14,7 +14,7 @@ pub mod session;
 pub mod target;
 mod tracer;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, Warning, WarningKind};
 pub use filter::{Filter, Subject};
 pub use target::{ProcessHandle, Target};
 #[cfg(feature = "tokio")]

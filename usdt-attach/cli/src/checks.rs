@@ -244,7 +244,7 @@ pub fn probes(found: &[ScannedObject]) -> Vec<Finding> {
             out.push(finding(
                 &path,
                 State::Missing,
-                warning.clone(),
+                warning.to_string(),
                 Some("build it again, and seal it with `usdt-gen seal --fix`"),
             ));
         }
@@ -253,7 +253,7 @@ pub fn probes(found: &[ScannedObject]) -> Vec<Finding> {
             let name = probe.full_name();
             let selected =
                 Selected { object: Arc::clone(&one.object), probe: Arc::clone(probe), pids: Arc::from([]) };
-            let options = Options { ..Options::default() };
+            let options = Options::default();
             match Plan::new(&[selected], &options) {
                 Ok((plan, warnings)) if warnings.is_empty() => {
                     let site = plan.sites().first().map(|s| s.method);
@@ -272,7 +272,8 @@ pub fn probes(found: &[ScannedObject]) -> Vec<Finding> {
                     }
                 }
                 Ok((_, warnings)) => {
-                    let detail = warnings.join("; ");
+                    let detail: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+                    let detail = detail.join("; ");
                     out.push(finding(&name, State::Degraded, detail, Some("other arguments are read")));
                 }
                 Err(error) => {

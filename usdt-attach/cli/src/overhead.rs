@@ -96,7 +96,7 @@ impl Cost {
                     continue;
                 }
             };
-            all_warnings.extend(warnings);
+            all_warnings.extend(warnings.iter().map(ToString::to_string));
             let method = dearest(&plan);
             let price = match prices.iter().find(|(m, _)| *m == method) {
                 Some((_, price)) => *price,

@@ -151,7 +151,7 @@ impl Job {
         }
         match Plan::new(&chosen, &self.options) {
             Ok((plan, warnings)) => {
-                warnings.into_iter().for_each(&mut *say);
+                warnings.iter().for_each(|warning| say(warning.to_string()));
                 let objects = plan.objects.iter().map(|o| o.object.id).collect();
                 self.parts.push(Part { session: Session::start(plan, backend)?, objects });
             }

@@ -2,7 +2,7 @@
 
 use super::process::{self, Place};
 use super::{ObjectId, ScannedObject, scan};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning, WarningKind};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -45,9 +45,9 @@ pub fn host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
         && let Some(first) = found.first_mut()
     {
         let plural = if foreign == 1 { "process" } else { "processes" };
-        first
-            .warnings
-            .push(format!("{foreign} {plural} may not be looked into; run as root or with CAP_SYS_PTRACE"));
+        let message =
+            format!("{foreign} {plural} may not be looked into; run as root or with CAP_SYS_PTRACE");
+        first.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
     }
     Ok(found)
 }

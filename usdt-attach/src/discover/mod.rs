@@ -22,7 +22,7 @@ pub use notes::{Names, Probe, Source};
 pub use object::{Object, ObjectId};
 pub use schema_file::SchemaFile;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning, WarningKind};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,8 +34,8 @@ pub struct ScannedObject {
     pub object: Arc<Object>,
     /// In the order of their notes.
     pub probes: Vec<Arc<Probe>>,
-    /// What could not be used, a sentence each.
-    pub warnings: Vec<String>,
+    /// What could not be used.
+    pub warnings: Vec<Warning>,
     /// The processes that it was found in; none where a file was asked for.
     pub pids: Arc<[u32]>,
 }
@@ -72,7 +72,7 @@ pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<
         Some(error) if found.is_empty() => Err(error),
         Some(error) => {
             if let Some(first) = found.first_mut() {
-                first.warnings.push(error.to_string());
+                first.warnings.push(Warning::new(WarningKind::SkippedObject, error.to_string()));
             }
             Ok(found)
         }

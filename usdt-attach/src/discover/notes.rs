@@ -2,7 +2,7 @@
 
 use super::catalogue;
 use super::object::Object;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning, WarningKind};
 use serde::Serialize;
 use stapsdt::argspec::{self, Arch};
 use stapsdt::blob;
@@ -103,7 +103,7 @@ const MOST_WARNINGS: usize = 50;
 /// Sections by which a Go binary is told from others, before its data is searched.
 const GO_SECTIONS: [&str; 3] = [".noptrdata", ".go.buildinfo", ".gopclntab"];
 
-pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<String>)> {
+pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
     let view = object.view()?;
     let mut scanner = Scanner { view: &view, probes: Vec::new(), warnings: Vec::new(), goid: None };
     if let Some(arch) = view.arch() {
@@ -120,7 +120,9 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<String>)> {
         scanner.warnings.push(format!("and {more} more of the kind"));
     }
     let name = object.path.display();
-    let warnings = scanner.warnings.into_iter().map(|w| format!("{name}: {w}")).collect();
+    let warnings =
+        scanner.warnings.into_iter().map(|w| Warning::new(WarningKind::InvalidNote, format!("{name}: {w}")));
+    let warnings = warnings.collect();
     Ok((scanner.probes, warnings))
 }
 

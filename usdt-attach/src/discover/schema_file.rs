@@ -2,7 +2,7 @@
 
 use super::ScannedObject;
 use crate::discover::select::normal;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning, WarningKind};
 use stapsdt::argspec;
 use stapsdt::schema::{self, Schema};
 use std::path::Path;
@@ -48,11 +48,12 @@ impl SchemaFile {
                 if description.words() == words {
                     Arc::make_mut(probe).schema = Some(description.clone());
                 } else {
-                    one.warnings.push(format!(
+                    let message = format!(
                         "{}: described with {} argument words, but it has {words}; the description is not used",
                         probe.full_name(),
                         description.words()
-                    ));
+                    );
+                    one.warnings.push(Warning::new(WarningKind::InvalidNote, message));
                 }
             }
         }

@@ -247,7 +247,9 @@ impl<'a> Event<'a> {
                 Value::String { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), truncated: 1 }
             }
             (_, None) => Value::String { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), truncated: 0 },
-            (Kind::Bytes, Some(full)) => Value::Bytes { bytes, truncated: full.saturating_sub(u64::from(length)) },
+            (Kind::Bytes, Some(full)) => {
+                Value::Bytes { bytes, truncated: full.saturating_sub(u64::from(length)) }
+            }
             (_, Some(full)) => Value::String { bytes, truncated: full.saturating_sub(u64::from(length)) },
         }
     }

@@ -28,7 +28,7 @@ pub use table::{BEFORE_BUCKETS, Entry, Field, FieldKind, KEY_TEXT, Starts, Table
 
 use crate::discover::Object;
 use crate::discover::select::Selected;
-use crate::error::Result;
+use crate::error::{Result, Warning};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ pub struct PlannedProbe {
 impl Plan {
     /// Decides everything. Sites that cannot be attached to without surprise, or lack what the options name, are
     /// left out and explained; that none is left is an error.
-    pub fn new(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<String>)> {
+    pub fn new(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<Warning>)> {
         planner::plan(selected, options)
     }
 

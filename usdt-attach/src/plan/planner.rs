@@ -9,7 +9,7 @@ use super::table::{Field, Starts, Table};
 use super::{Method, Mode, Options, Plan, PlannedObject, PlannedProbe, Site};
 use crate::discover::Source;
 use crate::discover::select::Selected;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning, WarningKind};
 use crate::filter::Subject;
 use indexmap::IndexSet;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ enum Role {
 
 struct Planner<'a> {
     options: &'a Options,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     /// The first reason for leaving a site out.
     reason: Option<String>,
 }
 
 /// See [`Plan::new`].
-pub(super) fn plan(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<String>)> {
+pub(super) fn plan(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<Warning>)> {
     let mut planner = Planner { options, warnings: Vec::new(), reason: None };
     let candidates = planner.candidates(selected)?;
     let plan = planner.assemble(&candidates)?;
@@ -47,7 +47,8 @@ pub(super) fn plan(selected: &[Selected], options: &Options) -> Result<(Plan, Ve
 }
 
 impl<'a> Planner<'a> {
-    fn warn(&mut self, warning: String) {
+    fn warn(&mut self, kind: WarningKind, message: String) {
+        let warning = Warning::new(kind, message);
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
@@ -55,7 +56,7 @@ impl<'a> Planner<'a> {
 
     fn leave_out(&mut self, why: &str) {
         self.reason.get_or_insert_with(|| why.to_owned());
-        self.warn(format!("{why}; left out"));
+        self.warn(WarningKind::SkippedProbe, format!("{why}; left out"));
     }
 
     fn candidates(&mut self, selected: &'a [Selected]) -> Result<Vec<Candidate<'a>>> {
@@ -166,7 +167,8 @@ impl<'a> Planner<'a> {
             };
             if let super::Action::Record(layout) = &made.handler.action {
                 for problem in layout.args.iter().filter_map(|a| a.problem.as_ref()) {
-                    self.warn(format!("{}: {problem}; the argument is left out", probe.full_name()));
+                    let message = format!("{}: {problem}; the argument is left out", probe.full_name());
+                    self.warn(WarningKind::SkippedArgument, message);
                 }
             }
             made.handler.stack_check = candidate.method == Method::Branch && probe.source == Source::Entry;

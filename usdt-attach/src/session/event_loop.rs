@@ -8,7 +8,7 @@ use super::{Session, Summary};
 use crate::backend::Backend;
 use crate::discover::select::select_any;
 use crate::discover::{ScannedObject, SchemaFile};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning, WarningKind};
 use crate::event::Event;
 use crate::plan::{Options, Plan};
 use crate::target::ProcessHandle;
@@ -46,7 +46,7 @@ impl Attacher {
         &self,
         mut found: Vec<ScannedObject>,
         remaining: Option<u64>,
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<Warning>,
     ) -> Result<Option<Session>> {
         self.schema.iter().for_each(|schema| schema.describe(&mut found));
         let chosen = select_any(&found, &self.globs);
@@ -61,7 +61,7 @@ impl Attacher {
             }
             // A new file that cannot be attached to is no reason to stop tracing the others.
             Err(error) => {
-                warnings.push(error.to_string());
+                warnings.push(Warning::new(WarningKind::SkippedObject, error.to_string()));
                 Ok(None)
             }
         }
@@ -78,7 +78,7 @@ pub struct EventLoop {
     limit: Option<u64>,
     wakers: Vec<OwnedFd>,
     epoll: OwnedFd,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     started: Instant,
     recounted: Instant,
     /// Index of the session that the batch has come to.
@@ -189,7 +189,7 @@ impl EventLoop {
     }
 
     /// Warnings about objects that were attached to, or could not be, since the last call.
-    pub fn take_warnings(&mut self) -> Vec<String> {
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
     }
 
@@ -263,7 +263,7 @@ impl EventLoop {
     }
 
     /// Adds warnings to those that [`EventLoop::take_warnings`] returns.
-    pub(crate) fn warn(&mut self, warnings: Vec<String>) {
+    pub(crate) fn warn(&mut self, warnings: Vec<Warning>) {
         self.warnings.extend(warnings);
     }
 

@@ -1,6 +1,6 @@
 //! Counts, histograms and latencies.
 
-use crate::error::Result;
+use crate::error::{Result, Warning};
 use crate::event::counts::Row;
 use crate::session::{EventLoop, Session, Summary};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -70,7 +70,7 @@ impl Aggregation {
     }
 
     /// Warnings since the last call.
-    pub fn take_warnings(&mut self) -> Vec<String> {
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
         self.event_loop.take_warnings()
     }
 

@@ -4,7 +4,7 @@ use super::{Aggregation, Tracer};
 use crate::backend::{Backend, BackendKind};
 use crate::discover::select::{Glob, select};
 use crate::discover::{self, SchemaFile};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 use crate::filter::{Filter, Subject};
 use crate::plan::{Mode, Options, Plan, Scale};
 use crate::session::{Attacher, EventLoop, Mechanism, Session};
@@ -151,7 +151,7 @@ impl TracerBuilder {
     /// # Errors
     ///
     /// Fails when the target or its files cannot be read, and when no probe matches.
-    pub fn plan(&self) -> Result<(Plan, Vec<String>)> {
+    pub fn plan(&self) -> Result<(Plan, Vec<Warning>)> {
         let prepared = self.prepare(self.required_target()?.scan()?)?;
         Ok((prepared.plan, prepared.warnings))
     }
@@ -174,7 +174,7 @@ impl TracerBuilder {
     fn prepare(&self, mut resolved: ResolvedTarget) -> Result<Prepared> {
         self.schema.iter().for_each(|schema| schema.describe(&mut resolved.found));
         discover::add_entries(&mut resolved.found, &self.globs);
-        let mut warnings: Vec<String> = resolved.found.iter().flat_map(|f| f.warnings.clone()).collect();
+        let mut warnings: Vec<Warning> = resolved.found.iter().flat_map(|f| f.warnings.clone()).collect();
         let chosen = select(&resolved.found, &self.globs)?;
         if chosen.is_empty() {
             return Err(Error::NoProbes(self.required_target()?.to_string()));
@@ -215,7 +215,7 @@ impl TracerBuilder {
 struct Prepared {
     plan: Plan,
     options: Options,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     resolved: ResolvedTarget,
 }
 
@@ -261,7 +261,7 @@ impl AggregationBuilder {
     /// # Errors
     ///
     /// As [`TracerBuilder::plan`].
-    pub fn plan(&self) -> Result<(Plan, Vec<String>)> {
+    pub fn plan(&self) -> Result<(Plan, Vec<Warning>)> {
         self.tracer.plan()
     }
 

@@ -10,7 +10,7 @@ pub use builder::{AggregationBuilder, TracerBuilder};
 #[cfg(feature = "tokio")]
 pub use tokio::AsyncTracer;
 
-use crate::error::Result;
+use crate::error::{Result, Warning};
 use crate::session::{Batch, EventLoop, Summary};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Child;
@@ -70,7 +70,7 @@ impl Tracer {
     }
 
     /// Warnings since the last call: what could not be attached to, arguments that cannot be read.
-    pub fn take_warnings(&mut self) -> Vec<String> {
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
         self.event_loop.take_warnings()
     }
 

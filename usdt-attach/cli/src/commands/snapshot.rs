@@ -4,7 +4,7 @@ use super::written;
 
 use crate::signals::Signals;
 use clap::Args;
-use cli_common::{escape, say};
+use cli_common::{escape, warn};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::{Backend, BackendKind};
@@ -80,7 +80,7 @@ fn start(
     let options =
         Options { mode, pids: Some(vec![pid]), max_text: MAX_TEXT, buffer: 1 << 16, ..Options::default() };
     let (plan, warnings) = Plan::new(&chosen, &options)?;
-    warnings.iter().for_each(|w| say(w));
+    warn(warnings);
     Session::start(plan, backend)
 }
 
