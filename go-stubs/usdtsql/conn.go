@@ -118,10 +118,6 @@ func (c *conn) prepare(ctx context.Context, query string) (driver.Stmt, error) {
 }
 
 // ExecContext has the driver carry out the statement.
-//
-// The linker sees to it that there is stack for so small a frame; looking for it is a tenth of what the call takes.
-//
-//go:nosplit
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if probes.ExecEnabled() || probes.ExecDoneEnabled() {
 		return c.execTraced(ctx, query, args)
@@ -143,9 +139,7 @@ func (c *conn) execTraced(ctx context.Context, query string, args []driver.Named
 	return result, err
 }
 
-// QueryContext has the driver carry out the query; nosplit as ExecContext is.
-//
-//go:nosplit
+// QueryContext has the driver carry out the query.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if probes.QueryEnabled() || probes.QueryDoneEnabled() {
 		return c.queryTraced(ctx, query, args)

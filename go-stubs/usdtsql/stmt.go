@@ -59,9 +59,7 @@ func (s *stmt) Exec(args []driver.Value) (driver.Result, error) {
 	return s.ExecContext(context.Background(), named(args))
 }
 
-// ExecContext has the driver carry out the statement; nosplit as (*conn).ExecContext is.
-//
-//go:nosplit
+// ExecContext has the driver carry out the statement.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if probes.StmtExecEnabled() || probes.StmtExecDoneEnabled() {
 		return s.execTraced(ctx, args)
@@ -81,9 +79,7 @@ func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
 	return s.QueryContext(context.Background(), named(args))
 }
 
-// QueryContext has the driver carry out the statement; nosplit as (*conn).ExecContext is.
-//
-//go:nosplit
+// QueryContext has the driver carry out the statement.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	if probes.StmtQueryEnabled() || probes.StmtQueryDoneEnabled() {
 		return s.queryTraced(ctx, args)
