@@ -16,30 +16,30 @@ import (
 	"usdt.local/go-stubs/usdtflight/internal/probes"
 )
 
-// Config says what is kept and where it goes.
+// Config configures the flight recorder and where snapshots are written.
 type Config struct {
-	// Dir is where snapshots go; os.TempDir() where it is empty.
+	// Dir is the directory of snapshots; os.TempDir() if it is empty.
 	Dir string
-	// MinAge is how much the recorder keeps at least. 0 leaves it to the runtime (10 seconds).
+	// MinAge is the least time that the recorder keeps. 0 leaves it to the runtime (10 seconds).
 	MinAge time.Duration
-	// MaxBytes is what that takes at most, where the runtime keeps to it. 0 leaves it to the runtime.
+	// MaxBytes limits the recorder's buffer, as far as the runtime honors it. 0 leaves it to the runtime.
 	MaxBytes uint64
-	// Look is how often to look whether somebody has attached; 100 milliseconds where it is 0.
+	// Look is the interval of checks for an attached tracer; 100 milliseconds if it is 0.
 	Look time.Duration
 }
 
-// ErrRunning is what Run returns where it runs already: a program has one flight recorder.
+// ErrRunning is returned by Run if it is already running: a program has one flight recorder.
 var ErrRunning = errors.New("usdtflight: already running")
 
 var (
 	running atomic.Bool
-	// wanted holds the reason of a snapshot that is not yet begun.
+	// wanted holds the reason of a requested snapshot that has not been started.
 	wanted = make(chan string, 1)
 	armed  atomic.Bool
 )
 
-// Snapshot asks for a snapshot, for a reason that its name and probe will have, if the recorder is armed. It does
-// not wait for it. One that is asked for while another is being written is written next; more are dropped.
+// Snapshot requests a snapshot if the recorder is armed, and does not wait for it. The probe flight:snapshot has the
+// reason. A request made while a snapshot is being written is served next; further ones are dropped.
 func Snapshot(reason string) {
 	if armed.Load() {
 		select {
@@ -49,10 +49,11 @@ func Snapshot(reason string) {
 	}
 }
 
-// Armed reports whether the recorder runs.
+// Armed reports whether the recorder is running.
 func Armed() bool { return armed.Load() }
 
-// Run looks for tracers until the context ends. It returns the context's error, or ErrRunning.
+// Run arms the recorder while a tracer is attached, until the context ends. It returns the context's error, or
+// ErrRunning.
 func Run(ctx context.Context, config Config) error {
 	if !running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -75,7 +76,7 @@ func Run(ctx context.Context, config Config) error {
 		case reason := <-wanted:
 			r.write(reason)
 		case <-ticker.C:
-			r.look()
+			r.poll()
 		}
 	}
 }
@@ -85,11 +86,11 @@ type recorder struct {
 	flight    *trace.FlightRecorder
 	requested bool
 	written   int
-	// Says why it could not start, once.
-	complaint sync.Once
+	// reportStart reports only the first failure to start.
+	reportStart sync.Once
 }
 
-func (r *recorder) look() {
+func (r *recorder) poll() {
 	request := probes.RequestEnabled()
 	if !request && !probes.ArmedEnabled() && !probes.SnapshotEnabled() {
 		r.disarm()
@@ -108,8 +109,8 @@ func (r *recorder) look() {
 func (r *recorder) arm() {
 	flight := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: r.config.MinAge, MaxBytes: r.config.MaxBytes})
 	if err := flight.Start(); err != nil {
-		// Another recorder of the program runs.
-		r.complaint.Do(func() { probes.Snapshot("", "", 0, 0, err) })
+		// Another recorder of the program is running.
+		r.reportStart.Do(func() { probes.Snapshot("", "", 0, 0, err) })
 		return
 	}
 	r.flight = flight
@@ -124,7 +125,7 @@ func (r *recorder) disarm() {
 	armed.Store(false)
 	r.flight.Stop()
 	r.flight = nil
-	r.complaint = sync.Once{}
+	r.reportStart = sync.Once{}
 	select {
 	case <-wanted:
 	default:
@@ -136,12 +137,12 @@ func (r *recorder) write(reason string) {
 		return
 	}
 	start := time.Now()
-	path, bytes, err := r.file(start)
+	path, bytes, err := r.writeFile(start)
 	probes.Snapshot(path, reason, uint64(bytes), int64(time.Since(start)), err)
 }
 
-// file writes a snapshot into a new file, or leaves none.
-func (r *recorder) file(now time.Time) (path string, bytes int64, err error) {
+// writeFile writes a snapshot to a new file, which it removes if it fails.
+func (r *recorder) writeFile(now time.Time) (path string, bytes int64, err error) {
 	r.written++
 	name := fmt.Sprintf("flight-%d-%s-%d.trace", os.Getpid(), now.UTC().Format("20060102T150405"), r.written)
 	path = filepath.Join(r.config.Dir, name)

@@ -40,7 +40,7 @@ func TestSnapshots(t *testing.T) {
 		t.Errorf("%q %v", data[:min(len(data), 16)], err)
 	}
 	r.config.Dir = filepath.Join(r.config.Dir, "missing")
-	if _, _, err := r.file(time.Now()); !errors.Is(err, os.ErrNotExist) {
+	if _, _, err := r.writeFile(time.Now()); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 	r.disarm()

@@ -11,10 +11,10 @@ import (
 	"usdt.local/go-stubs/usdtgrpc/internal/probes"
 )
 
-// UnaryClientInterceptor is a grpc.UnaryClientInterceptor.
+// UnaryClientInterceptor is a grpc.UnaryClientInterceptor that fires the probes of client calls.
 func UnaryClientInterceptor(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	if probes.ClientCallStartEnabled() || probes.ClientCallEndEnabled() {
-		call := begin(method, conn, false)
+		call := beginClientCall(method, conn, false)
 		err := invoke(ctx, method, request, answer, conn, options...)
 		call.end(err)
 		return err
@@ -22,7 +22,8 @@ func UnaryClientInterceptor(ctx context.Context, method string, request, answer 
 	return invoke(ctx, method, request, answer, conn, options...)
 }
 
-// StreamClientInterceptor is a grpc.StreamClientInterceptor. Its call ends when receiving does, or when its context does.
+// StreamClientInterceptor is a grpc.StreamClientInterceptor that fires the probes of client calls. A call ends when the
+// last message has been received, or when its context ends.
 func StreamClientInterceptor(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
 	if probes.ClientCallStartEnabled() || probes.ClientCallEndEnabled() {
 		return streamClient(ctx, desc, conn, method, open, options)
@@ -31,29 +32,29 @@ func StreamClientInterceptor(ctx context.Context, desc *grpc.StreamDesc, conn *g
 }
 
 func streamClient(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options []grpc.CallOption) (grpc.ClientStream, error) {
-	call := begin(method, conn, true)
+	call := beginClientCall(method, conn, true)
 	base, err := open(ctx, desc, conn, method, options...)
 	if err != nil {
 		call.end(err)
 		return nil, err
 	}
-	// Who drops a stream without reading its end has to cancel its context.
+	// gRPC requires a program that drops a stream before its end to cancel the context.
 	call.stop = context.AfterFunc(ctx, func() { call.end(ctx.Err()) })
-	return &stream{base, call, desc.ServerStreams}, nil
+	return &clientStream{base, call, desc.ServerStreams}, nil
 }
 
-// made is a call that a client makes.
-type made struct {
+// clientCall is a traced call of a client.
+type clientCall struct {
 	method string
 	id     uint64
 	start  time.Time
 	once   sync.Once
-	// Ends the wait for the end of a stream's context.
+	// stop ends the wait for the end of a stream's context.
 	stop func() bool
 }
 
-func begin(method string, conn *grpc.ClientConn, stream bool) *made {
-	call := &made{method: method, id: calls.Add(1), start: time.Now()}
+func beginClientCall(method string, conn *grpc.ClientConn, stream bool) *clientCall {
+	call := &clientCall{method: method, id: lastCallID.Add(1), start: time.Now()}
 	target := ""
 	if conn != nil {
 		target = conn.Target()
@@ -62,25 +63,26 @@ func begin(method string, conn *grpc.ClientConn, stream bool) *made {
 	return call
 }
 
-func (m *made) end(err error) {
-	m.once.Do(func() {
-		probes.ClientCallEnd(m.method, code(err), m.id, int64(time.Since(m.start)), err)
+func (c *clientCall) end(err error) {
+	c.once.Do(func() {
+		probes.ClientCallEnd(c.method, code(err), c.id, int64(time.Since(c.start)), err)
 	})
 }
 
 // finish ends the call of a stream.
-func (m *made) finish(err error) {
-	m.stop()
-	m.end(err)
+func (c *clientCall) finish(err error) {
+	c.stop()
+	c.end(err)
 }
 
-type stream struct {
+// clientStream ends its call with the last message.
+type clientStream struct {
 	grpc.ClientStream
-	call *made
-	many bool
+	call          *clientCall
+	serverStreams bool
 }
 
-func (s *stream) Header() (metadata.MD, error) {
+func (s *clientStream) Header() (metadata.MD, error) {
 	header, err := s.ClientStream.Header()
 	if err != nil {
 		s.call.finish(err)
@@ -88,15 +90,15 @@ func (s *stream) Header() (metadata.MD, error) {
 	return header, err
 }
 
-func (s *stream) RecvMsg(message any) error {
+func (s *clientStream) RecvMsg(message any) error {
 	err := s.ClientStream.RecvMsg(message)
 	switch {
 	case err == io.EOF:
 		s.call.finish(nil)
 	case err != nil:
 		s.call.finish(err)
-	case !s.many:
-		// The one answer was it.
+	case !s.serverStreams:
+		// There is one response.
 		s.call.finish(nil)
 	}
 	return err

@@ -26,8 +26,8 @@ func Example() {
 	// Output:
 }
 
-// The paths that are taken while a tracer looks, over a real connection.
-func TestTracedCallsAnswerTheSame(t *testing.T) {
+// The code that runs while a tracer is attached, over a real connection.
+func TestTracedCallsReturnTheSame(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func TestTracedCallsAnswerTheSame(t *testing.T) {
 	go server.Serve(listener)
 	defer server.Stop()
 	unary := func(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-		call := begin(method, conn, false)
+		call := beginClientCall(method, conn, false)
 		err := invoke(ctx, method, request, answer, conn, options...)
 		call.end(err)
 		return err

@@ -1,10 +1,10 @@
 // Package usdthttp has HTTP middleware for servers and a transport for clients that fire static probes (USDT).
 //
-// The probes are those that the toolkit's runtime-native bridge has, net_http:server_request_start and so on, so scripts and
-// dashboards work on both. Use one of them in a program: with both, each request is seen twice.
+// The probes have the names of the toolkit's runtime-native ones (net_http:server_request_start and so on), so scripts and
+// dashboards work with both. Use one of the two in a program: with both, each request fires its probes twice.
 //
-// While nobody traces, a request costs a jump with two tests in front of it, and no allocation. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a request costs two loads and tests more than a wrapper that only passes it on, and no
+// allocation. Seal binaries with go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
 package usdthttp
 
 import (
@@ -15,82 +15,74 @@ import (
 	"sync/atomic"
 	"time"
 
-	"usdt.local/go-stubs/internal/relay"
 	"usdt.local/go-stubs/usdthttp/internal/probes"
 )
 
-// requests numbers what is traced, of servers and clients.
-var requests atomic.Uint64
+// lastRequestID is the id of the last traced request, of servers and clients alike.
+var lastRequestID atomic.Uint64
 
 // Handler returns a handler that calls next and fires net_http:server_request_start before and
 // net_http:server_request_end after it, also when it panics.
 //
 // While a tracer is attached, next gets a ResponseWriter that counts bytes. It is an http.Flusher, http.Hijacker,
 // io.ReaderFrom or http.Pusher where the server's own is, and has Unwrap for http.ResponseController.
-func Handler(next http.Handler) http.Handler {
-	start, end := probes.ServerGate()
-	return handlers.Wrapped(&handler{next, [2]relay.Gate{handlers.Gate(0, start, end)}})
-}
+func Handler(next http.Handler) http.Handler { return &handler{next} }
 
-type handler struct {
-	next  http.Handler
-	gates [2]relay.Gate
-}
-
-var handlers = relay.Of[http.Handler](&handler{}, relay.Code((*handler).ServeHTTP))
+type handler struct{ next http.Handler }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if probes.ServerRequestStartEnabled() || probes.ServerRequestEndEnabled() {
-		h.traced(w, r)
+		h.serveTraced(w, r)
 		return
 	}
 	h.next.ServeHTTP(w, r)
 }
 
-func (h *handler) traced(w http.ResponseWriter, r *http.Request) {
-	id, start := requests.Add(1), time.Now()
+func (h *handler) serveTraced(w http.ResponseWriter, r *http.Request) {
+	id, start := lastRequestID.Add(1), time.Now()
 	probes.ServerRequestStart(r.Method, r.URL.Path, r.Host, id, r.Header.Get("Traceparent"))
-	answer := &response{ResponseWriter: w}
+	response := &responseWriter{ResponseWriter: w}
 	defer func() {
-		status := answer.status
+		status := response.status
 		if status == 0 {
 			status = http.StatusOK
 		}
-		probes.ServerRequestEnd(int32(status), id, answer.bytes, int64(time.Since(start)), pattern(r))
+		probes.ServerRequestEnd(int32(status), id, response.bytes, int64(time.Since(start)), pattern(r))
 	}()
-	h.next.ServeHTTP(answer.as(), r)
+	h.next.ServeHTTP(response.withOptionalInterfaces(), r)
 }
 
-// response notes what a handler answers.
-type response struct {
+// responseWriter records the status and the number of bytes of a response.
+type responseWriter struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
 }
 
-func (r *response) WriteHeader(status int) {
-	// Informational headers come before the answer's own.
-	if r.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		r.status = status
+func (w *responseWriter) WriteHeader(status int) {
+	// Informational headers (1xx) come before the final ones.
+	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.status = status
 	}
-	r.ResponseWriter.WriteHeader(status)
+	w.ResponseWriter.WriteHeader(status)
 }
 
-func (r *response) Write(data []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
+func (w *responseWriter) Write(data []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
 	}
-	n, err := r.ResponseWriter.Write(data)
-	r.bytes += int64(n)
+	n, err := w.ResponseWriter.Write(data)
+	w.bytes += int64(n)
 	return n, err
 }
 
-// Unwrap is what http.ResponseController looks for.
-func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+// Unwrap returns the server's own writer, for http.ResponseController.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// The optional interfaces of the servers of net/http: HTTP/1 has the first three, HTTP/2 the first and the last.
+// The writers of net/http's servers have these sets of optional interfaces: HTTP/1 Flusher, Hijacker and ReaderFrom,
+// HTTP/2 Flusher and Pusher.
 
-type flusher struct{ *response }
+type flusher struct{ *responseWriter }
 
 func (f flusher) Flush() {
 	if f.status == 0 {
@@ -99,41 +91,41 @@ func (f flusher) Flush() {
 	f.ResponseWriter.(http.Flusher).Flush()
 }
 
-type http1 struct{ flusher }
+type http1Writer struct{ flusher }
 
-func (h http1) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return h.ResponseWriter.(http.Hijacker).Hijack()
+func (w http1Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.ResponseWriter.(http.Hijacker).Hijack()
 }
 
-func (h http1) ReadFrom(source io.Reader) (int64, error) {
-	if h.status == 0 {
-		h.status = http.StatusOK
+func (w http1Writer) ReadFrom(source io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
 	}
-	n, err := h.ResponseWriter.(io.ReaderFrom).ReadFrom(source)
-	h.bytes += n
+	n, err := w.ResponseWriter.(io.ReaderFrom).ReadFrom(source)
+	w.bytes += n
 	return n, err
 }
 
-type http2 struct{ flusher }
+type http2Writer struct{ flusher }
 
-func (h http2) Push(target string, options *http.PushOptions) error {
-	return h.ResponseWriter.(http.Pusher).Push(target, options)
+func (w http2Writer) Push(target string, options *http.PushOptions) error {
+	return w.ResponseWriter.(http.Pusher).Push(target, options)
 }
 
-// as gives the response the optional interfaces that the server's own has.
-func (r *response) as() http.ResponseWriter {
-	_, flushes := r.ResponseWriter.(http.Flusher)
-	_, hijacks := r.ResponseWriter.(http.Hijacker)
-	_, reads := r.ResponseWriter.(io.ReaderFrom)
-	_, pushes := r.ResponseWriter.(http.Pusher)
+// withOptionalInterfaces returns a writer with the optional interfaces that the server's own has.
+func (w *responseWriter) withOptionalInterfaces() http.ResponseWriter {
+	_, isFlusher := w.ResponseWriter.(http.Flusher)
+	_, isHijacker := w.ResponseWriter.(http.Hijacker)
+	_, isReaderFrom := w.ResponseWriter.(io.ReaderFrom)
+	_, isPusher := w.ResponseWriter.(http.Pusher)
 	switch {
-	case flushes && hijacks && reads:
-		return http1{flusher{r}}
-	case flushes && pushes:
-		return http2{flusher{r}}
-	case flushes:
-		return flusher{r}
+	case isFlusher && isHijacker && isReaderFrom:
+		return http1Writer{flusher{w}}
+	case isFlusher && isPusher:
+		return http2Writer{flusher{w}}
+	case isFlusher:
+		return flusher{w}
 	default:
-		return r
+		return w
 	}
 }

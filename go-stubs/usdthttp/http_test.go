@@ -39,7 +39,7 @@ func TestOffAddsNoAllocation(t *testing.T) {
 	}
 }
 
-func TestTracedHandlerAnswersTheSame(t *testing.T) {
+func TestTracedHandlerSendsTheSameResponse(t *testing.T) {
 	answer := func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/flush":
@@ -66,7 +66,7 @@ func TestTracedHandlerAnswersTheSame(t *testing.T) {
 		}
 	}
 	traced := &handler{next: http.HandlerFunc(answer)}
-	server := httptest.NewServer(http.HandlerFunc(traced.traced))
+	server := httptest.NewServer(http.HandlerFunc(traced.serveTraced))
 	defer server.Close()
 	for path, expected := range map[string]struct {
 		status int
@@ -87,19 +87,19 @@ func TestTracedHandlerAnswersTheSame(t *testing.T) {
 	}
 }
 
-func TestResponsesCanDoWhatTheServersCan(t *testing.T) {
-	plain := (&response{ResponseWriter: silent{http.Header{}}}).as()
+func TestTracedWriterHasTheServersOptionalInterfaces(t *testing.T) {
+	plain := (&responseWriter{ResponseWriter: silent{http.Header{}}}).withOptionalInterfaces()
 	if _, ok := plain.(http.Flusher); ok {
 		t.Error("a writer that cannot flush can")
 	}
-	recorder := (&response{ResponseWriter: httptest.NewRecorder()}).as()
+	recorder := (&responseWriter{ResponseWriter: httptest.NewRecorder()}).withOptionalInterfaces()
 	if _, ok := recorder.(http.Flusher); !ok {
 		t.Error("a writer that can flush cannot")
 	}
 	if _, ok := recorder.(http.Hijacker); ok {
 		t.Error("a writer that cannot be hijacked can")
 	}
-	pusher := (&response{ResponseWriter: pushing{httptest.NewRecorder()}}).as()
+	pusher := (&responseWriter{ResponseWriter: pushing{httptest.NewRecorder()}}).withOptionalInterfaces()
 	if err := pusher.(http.Pusher).Push("/x", nil); !errors.Is(err, http.ErrNotSupported) {
 		t.Error(err)
 	}
@@ -109,20 +109,20 @@ type pushing struct{ *httptest.ResponseRecorder }
 
 func (pushing) Push(string, *http.PushOptions) error { return http.ErrNotSupported }
 
-func TestPanicsGoOn(t *testing.T) {
+func TestTracedHandlerPropagatesPanics(t *testing.T) {
 	defer func() {
 		if recover() != "x" {
-			t.Error("the panic got lost")
+			t.Error("the panic was swallowed")
 		}
 	}()
 	traced := &handler{next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") })}
-	traced.traced(request())
+	traced.serveTraced(request())
 }
 
-func TestTransportHandsOnErrors(t *testing.T) {
+func TestTracedTransportReturnsErrors(t *testing.T) {
 	_, r := request()
 	failure := errors.New("x")
-	if _, err := (&transport{base: canned{err: failure}}).traced(r); err != failure {
+	if _, err := (&transport{base: canned{err: failure}}).roundTripTraced(r); err != failure {
 		t.Error(err)
 	}
 	(&http.Client{Transport: Transport(nil)}).CloseIdleConnections()
@@ -158,7 +158,7 @@ func BenchmarkTransport(b *testing.B) {
 	}
 }
 
-// passing is the least that is in between.
+// passing is a wrapper that only passes calls on: the least that any wrapper costs.
 type passing struct {
 	next http.Handler
 	base http.RoundTripper

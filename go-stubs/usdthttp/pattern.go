@@ -4,5 +4,5 @@ package usdthttp
 
 import "net/http"
 
-// pattern is the route that a ServeMux behind the handler has chosen.
+// pattern returns the route that a ServeMux behind the handler has chosen.
 func pattern(r *http.Request) string { return r.Pattern }

@@ -3,7 +3,7 @@
 //	provider := trace.NewTracerProvider(trace.WithSpanProcessor(usdtotel.NewSpanProcessor()))
 //
 // Spans that the provider's sampler drops do not reach span processors; with the sampler that is the default, all do.
-// While nobody traces, start and end of a span cost a load and a test more, and no allocation.
+// While no tracer is attached, the start of a span costs a load and a test more, its end two of each, and no allocation.
 package usdtotel
 
 import (
@@ -36,7 +36,7 @@ func (processor) OnEnd(span trace.ReadOnlySpan) {
 func (processor) Shutdown(context.Context) error   { return nil }
 func (processor) ForceFlush(context.Context) error { return nil }
 
-// Digits on the stack: tracers read them before the probe's function returns.
+// Hexadecimal ids live on the stack: tracers read them before the probe's function returns.
 
 type (
 	traceDigits [2 * len(api.TraceID{})]byte

@@ -1,10 +1,10 @@
 // Package usdtslog has a handler for log/slog that fires a static probe (USDT) for each record.
 //
 // While a tracer is attached to slog:record, records of every level reach the probe, debug records too, without a change
-// of the program's configuration; the handler behind it gets those of its own level, as always.
+// of the program's configuration. The wrapped handler still gets only the records that it is enabled for.
 //
-// While nobody traces, a record costs less than another handler in between would, as it is not copied on its way to the
-// handler behind, and no allocation.
+// While no tracer is attached, a record costs two loads and tests more than a wrapper that only passes it on, and no
+// allocation.
 package usdtslog
 
 import (
@@ -13,75 +13,49 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
-	"unsafe"
 
-	"usdt.local/go-stubs/internal/relay"
 	"usdt.local/go-stubs/usdtslog/internal/probes"
 )
 
 // Handler returns a handler that fires slog:record and passes records to next.
 //
-// Go's own default handler writes through package log, which slog.SetDefault makes write through the new default: behind
-// a handler that becomes the default, this one's or any other, it waits for itself (go.dev/issue/62424). Give such a
-// handler one that writes somewhere, such as slog.NewTextHandler(os.Stderr, nil).
-func Handler(next slog.Handler) slog.Handler {
-	return (&handler{next: next}).wrapped()
-}
+// Do not wrap slog.Default().Handler() in a handler that becomes the default: it writes through package log, which
+// slog.SetDefault makes write through the new default, so it deadlocks with any wrapper (go.dev/issue/62424). Wrap a
+// handler that writes somewhere, such as slog.NewTextHandler(os.Stderr, nil).
+func Handler(next slog.Handler) slog.Handler { return &handler{next: next} }
 
 type handler struct {
-	next  slog.Handler
-	gates [2]relay.Gate
-	// What WithAttrs and WithGroup were called with, in order.
-	steps []step
+	next slog.Handler
+	// attrsAndGroups holds what WithAttrs and WithGroup were called with, in order.
+	attrsAndGroups []attrsOrGroup
 }
 
-// step is attributes, or the name of a group that what follows belongs to.
-type step struct {
+// attrsOrGroup is the argument of one call of WithAttrs, or of WithGroup if group is not empty.
+type attrsOrGroup struct {
 	attrs []slog.Attr
 	group string
 }
 
-var handlers = relay.Of[slog.Handler](&handler{}, relay.Code((*handler).Enabled), relay.Code((*handler).Handle))
-
-// wrapped is the handler as others see it.
-func (h *handler) wrapped() slog.Handler {
-	record := probes.Gate()
-	h.gates[0] = handlers.Gate(0, record, record)
-	let := (*uint16)(unsafe.Pointer(&asked))
-	h.gates[1] = handlers.Gate(1, let, let)
-	return handlers.Wrapped(h)
-}
-
-// asked says whether records may have come through although they are below the level of the handler behind. It is 0 or 1: the
-// gate sees its lower half.
-var asked uint32
-
+// Enabled lets records of every level through while a tracer is attached. Handle asks next then, so next is asked
+// once for each record in either case.
 func (h *handler) Enabled(ctx context.Context, level slog.Level) bool {
-	if probes.RecordEnabled() {
-		return ask()
-	}
-	return h.next.Enabled(ctx, level)
+	return probes.RecordEnabled() || h.next.Enabled(ctx, level)
 }
 
-func ask() bool {
-	atomic.StoreUint32(&asked, 1)
-	return true
-}
-
+// Handle decides by the tracers of this moment. So if the last tracer detaches between Enabled and Handle, next gets a
+// record that it may not be enabled for. Asking next again for every record of every program would cost more than
+// those few records are worth.
 func (h *handler) Handle(ctx context.Context, record slog.Record) error {
-	// Once a tracer was there, a record may have been let in for it that is none of the other handler's.
-	if atomic.LoadUint32(&asked) != 0 {
-		return h.sifted(ctx, record)
+	if probes.RecordEnabled() {
+		return h.handleFiltered(ctx, record)
 	}
 	return h.next.Handle(ctx, record)
 }
 
-func (h *handler) sifted(ctx context.Context, record slog.Record) error {
-	if probes.RecordEnabled() {
-		h.fire(ctx, record)
-	}
+// handleFiltered fires the probe and passes on only the records that next is enabled for.
+func (h *handler) handleFiltered(ctx context.Context, record slog.Record) error {
+	h.fire(ctx, record)
 	if h.next.Enabled(ctx, record.Level) {
 		return h.next.Handle(ctx, record)
 	}
@@ -89,21 +63,23 @@ func (h *handler) sifted(ctx context.Context, record slog.Record) error {
 }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return h.with(h.next.WithAttrs(attrs), step{attrs: attrs})
+	return h.with(h.next.WithAttrs(attrs), attrsOrGroup{attrs: attrs})
 }
 
 func (h *handler) WithGroup(name string) slog.Handler {
 	if name == "" {
-		return handlers.Wrapped(h)
+		return h
 	}
-	return h.with(h.next.WithGroup(name), step{group: name})
+	return h.with(h.next.WithGroup(name), attrsOrGroup{group: name})
 }
 
-func (h *handler) with(next slog.Handler, last step) slog.Handler {
-	return (&handler{next: next, steps: append(h.steps[:len(h.steps):len(h.steps)], last)}).wrapped()
+func (h *handler) with(next slog.Handler, last attrsOrGroup) slog.Handler {
+	// The full slice expression makes append copy: handlers that share h must not share its tail.
+	all := h.attrsAndGroups[:len(h.attrsAndGroups):len(h.attrsAndGroups)]
+	return &handler{next: next, attrsAndGroups: append(all, last)}
 }
 
-// buffers keeps what attributes are written into.
+// buffers holds the buffers that attributes are written to.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func (h *handler) fire(ctx context.Context, record slog.Record) {
@@ -114,35 +90,37 @@ func (h *handler) fire(ctx context.Context, record slog.Record) {
 	probes.Record(int64(record.Level), record.Message, h.attributes(ctx, record), frame.File, int32(frame.Line))
 }
 
-// attributes renders what the record and the handler have beside time, level and message.
+// attributes renders the attributes of the handler and of the record, without time, level and message.
 func (h *handler) attributes(ctx context.Context, record slog.Record) string {
 	buffer := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buffer)
 	buffer.Reset()
-	// Level and message, which a handler writes first, have arguments of their own; a record without time has none.
-	own := 0
-	without := func(_ []string, attr slog.Attr) slog.Attr {
-		if own > 0 {
-			own--
+	// Level and message are arguments of their own. TextHandler writes them before all other attributes, so the first
+	// two that it replaces in Handle are these; attributes of these names that the program sets stay.
+	skip := 0
+	replace := func(_ []string, attr slog.Attr) slog.Attr {
+		if skip > 0 {
+			skip--
 			return slog.Attr{}
 		}
 		return attr
 	}
-	text := slog.Handler(slog.NewTextHandler(buffer, &slog.HandlerOptions{Level: record.Level, ReplaceAttr: without}))
-	for _, step := range h.steps {
-		if step.group != "" {
-			text = text.WithGroup(step.group)
+	text := slog.Handler(slog.NewTextHandler(buffer, &slog.HandlerOptions{Level: record.Level, ReplaceAttr: replace}))
+	for _, one := range h.attrsAndGroups {
+		if one.group != "" {
+			text = text.WithGroup(one.group)
 		} else {
-			text = text.WithAttrs(step.attrs)
+			text = text.WithAttrs(one.attrs)
 		}
 	}
+	// TextHandler writes no time where it is zero.
 	bare := slog.NewRecord(time.Time{}, record.Level, "", 0)
 	record.Attrs(func(attr slog.Attr) bool {
 		bare.AddAttrs(attr)
 		return true
 	})
-	own = 2
-	// A buffer takes every write.
+	skip = 2
+	// Writing to a bytes.Buffer does not fail.
 	_ = text.Handle(ctx, bare)
 	return string(bytes.TrimSpace(buffer.Bytes()))
 }

@@ -1,5 +1,7 @@
 package usdtsql
 
+//lint:file-ignore SA1019 drivers that implement only the deprecated interfaces are wrapped, too.
+
 import (
 	"context"
 	"database/sql/driver"
@@ -9,7 +11,7 @@ import (
 	"usdt.local/go-stubs/usdtsql/internal/probes"
 )
 
-// conn is a connection. What the driver's own can do is looked up once.
+// conn wraps a connection. The optional interfaces of the driver's own are looked up once.
 type conn struct {
 	base      driver.Conn
 	execer    driver.ExecerContext
@@ -20,23 +22,23 @@ type conn struct {
 	resetter  driver.SessionResetter
 	validator driver.Validator
 	checker   driver.NamedValueChecker
-	// A connection has one transaction at a time.
+	// tx is part of the connection, which has one transaction at a time, so that beginning one allocates nothing.
 	tx tx
 }
 
 func newConn(base driver.Conn) *conn {
-	c := &conn{base: base, execer: unable{}, queryer: unable{}}
+	c := &conn{base: base, execer: skipStatements{}, queryer: skipStatements{}}
 	switch base := base.(type) {
 	case driver.ExecerContext:
 		c.execer = base
 	case driver.Execer:
-		c.execer = execer{base}
+		c.execer = legacyExecer{base}
 	}
 	switch base := base.(type) {
 	case driver.QueryerContext:
 		c.queryer = base
 	case driver.Queryer:
-		c.queryer = queryer{base}
+		c.queryer = legacyQueryer{base}
 	}
 	c.preparer, _ = base.(driver.ConnPrepareContext)
 	c.beginner, _ = base.(driver.ConnBeginTx)
@@ -47,40 +49,40 @@ func newConn(base driver.Conn) *conn {
 	return c
 }
 
-// unable leaves statements to prepared ones.
-type unable struct{}
+// skipStatements has database/sql prepare statements, as it does for a driver that cannot run them directly.
+type skipStatements struct{}
 
-func (unable) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
+func (skipStatements) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
 	return nil, driver.ErrSkip
 }
 
-func (unable) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+func (skipStatements) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
 	return nil, driver.ErrSkip
 }
 
-// The forms of drivers that know no contexts.
+// legacyExecer and legacyQueryer adapt connections of drivers that predate contexts.
 
-type execer struct{ base driver.Execer }
+type legacyExecer struct{ base driver.Execer }
 
-func (e execer) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	values, err := positional(ctx, args)
+func (e legacyExecer) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	values, err := positionalValues(ctx, args)
 	if err != nil {
 		return nil, err
 	}
 	return e.base.Exec(query, values)
 }
 
-type queryer struct{ base driver.Queryer }
+type legacyQueryer struct{ base driver.Queryer }
 
-func (q queryer) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	values, err := positional(ctx, args)
+func (q legacyQueryer) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	values, err := positionalValues(ctx, args)
 	if err != nil {
 		return nil, err
 	}
 	return q.base.Query(query, values)
 }
 
-// Raw is the driver's own connection, for sql.Conn.Raw.
+// Raw returns the driver's own connection, for sql.Conn.Raw.
 func (c *conn) Raw() driver.Conn { return c.base }
 
 func (c *conn) Close() error { return c.base.Close() }
@@ -117,11 +119,7 @@ func (c *conn) prepare(ctx context.Context, query string) (driver.Stmt, error) {
 	return base, err
 }
 
-// ExecContext has the driver carry out the statement.
-//
-// The linker sees to it that there is stack for so small a frame; looking for it is a tenth of what the call takes.
-//
-//go:nosplit
+// ExecContext has the driver execute the statement.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if probes.ExecEnabled() || probes.ExecDoneEnabled() {
 		return c.execTraced(ctx, query, args)
@@ -130,22 +128,20 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 }
 
 func (c *conn) execTraced(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if c.execer == (unable{}) {
+	if c.execer == (skipStatements{}) {
 		return nil, driver.ErrSkip
 	}
 	start := time.Now()
 	probes.Exec(query)
 	result, err := c.execer.ExecContext(ctx, query, args)
-	// What the driver leaves to a prepared statement after all shows as one.
+	// A driver that returns ErrSkip gets a prepared statement, which fires probes of its own.
 	if err != driver.ErrSkip {
 		probes.ExecDone(query, int64(time.Since(start)), err)
 	}
 	return result, err
 }
 
-// QueryContext has the driver carry out the query; nosplit as ExecContext is.
-//
-//go:nosplit
+// QueryContext has the driver run the query.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if probes.QueryEnabled() || probes.QueryDoneEnabled() {
 		return c.queryTraced(ctx, query, args)
@@ -154,13 +150,13 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 }
 
 func (c *conn) queryTraced(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if c.queryer == (unable{}) {
+	if c.queryer == (skipStatements{}) {
 		return nil, driver.ErrSkip
 	}
 	start := time.Now()
 	probes.Query(query)
 	rows, err := c.queryer.QueryContext(ctx, query, args)
-	// What the driver leaves to a prepared statement after all shows as one.
+	// A driver that returns ErrSkip gets a prepared statement, which fires probes of its own.
 	if err != driver.ErrSkip {
 		probes.QueryDone(query, int64(time.Since(start)), err)
 	}
@@ -181,7 +177,7 @@ func (c *conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx
 	return &c.tx, nil
 }
 
-// begin refuses what database/sql would have refused.
+// begin rejects the options that database/sql rejects for a driver without driver.ConnBeginTx.
 func (c *conn) begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if c.beginner != nil {
 		return c.beginner.BeginTx(ctx, options)
@@ -246,8 +242,8 @@ func (t *tx) Rollback() error {
 	return t.base.Rollback()
 }
 
-// positional is what drivers take that know no names and no contexts.
-func positional(ctx context.Context, args []driver.NamedValue) ([]driver.Value, error) {
+// positionalValues converts arguments for drivers that predate contexts and named parameters.
+func positionalValues(ctx context.Context, args []driver.NamedValue) ([]driver.Value, error) {
 	values := make([]driver.Value, len(args))
 	for i, arg := range args {
 		if arg.Name != "" {

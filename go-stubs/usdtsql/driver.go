@@ -3,11 +3,12 @@
 //	db := sql.OpenDB(usdtsql.Connector(connector))
 //	sql.Register("postgres+usdt", usdtsql.Driver(&pq.Driver{}))
 //
-// The probes are those that the toolkit's runtime-native bridge has, sql:query, sql:query_done and so on, so scripts and
-// dashboards work on both. Use one of them in a program: with both, each statement is seen twice.
+// The probes have the names of the toolkit's runtime-native ones (sql:query, sql:query_done and so on), so scripts and
+// dashboards work with both. Use one of the two in a program: with both, each statement fires its probes twice.
 //
-// What a driver can do beyond the minimum, it can do behind the wrapper, in the way that database/sql would have done it.
-// While nobody traces, a statement costs a load and a test more, and no allocation.
+// The optional interfaces of a driver keep working: database/sql runs its statements as it would without the wrapper.
+// While no tracer is attached, a statement costs two loads and tests more than a wrapper that only passes it on, and no
+// allocation.
 package usdtsql
 
 import (
@@ -19,9 +20,9 @@ import (
 // Driver returns a driver whose connections fire the probes. It is a driver.DriverContext where base is one.
 func Driver(base driver.Driver) driver.Driver {
 	if inner, ok := base.(driver.DriverContext); ok {
-		return &driverContext{wrapped{base}, inner}
+		return &driverContext{wrappedDriver{base}, inner}
 	}
-	return &wrapped{base}
+	return &wrappedDriver{base}
 }
 
 // Connector returns a connector whose connections fire the probes.
@@ -29,12 +30,12 @@ func Connector(base driver.Connector) driver.Connector {
 	return &connector{base, Driver(base.Driver())}
 }
 
-type wrapped struct{ base driver.Driver }
+type wrappedDriver struct{ base driver.Driver }
 
-func (d *wrapped) Open(name string) (driver.Conn, error) { return opened(d.base.Open(name)) }
+func (d *wrappedDriver) Open(name string) (driver.Conn, error) { return wrapConn(d.base.Open(name)) }
 
 type driverContext struct {
-	wrapped
+	wrappedDriver
 	inner driver.DriverContext
 }
 
@@ -52,12 +53,12 @@ type connector struct {
 }
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	return opened(c.base.Connect(ctx))
+	return wrapConn(c.base.Connect(ctx))
 }
 
 func (c *connector) Driver() driver.Driver { return c.driver }
 
-// Close is what sql.DB.Close looks for.
+// Close closes the base connector if it is an io.Closer, for sql.DB.Close.
 func (c *connector) Close() error {
 	if closer, ok := c.base.(io.Closer); ok {
 		return closer.Close()
@@ -65,7 +66,8 @@ func (c *connector) Close() error {
 	return nil
 }
 
-func opened(base driver.Conn, err error) (driver.Conn, error) {
+// wrapConn wraps the result of opening a connection.
+func wrapConn(base driver.Conn, err error) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -1,5 +1,7 @@
 package usdtsql
 
+//lint:file-ignore SA1019 drivers that implement only the deprecated interfaces are wrapped, too.
+
 import (
 	"context"
 	"database/sql/driver"
@@ -8,40 +10,41 @@ import (
 	"usdt.local/go-stubs/usdtsql/internal/probes"
 )
 
-// stmt is a prepared statement.
+// stmt wraps a prepared statement.
 type stmt struct {
 	base    driver.Stmt
-	text    string
+	query   string
 	execer  driver.StmtExecContext
 	queryer driver.StmtQueryContext
 	checker driver.NamedValueChecker
 }
 
-// newStmt wraps a statement. One that converts by columns says so, for database/sql to ask it.
+// newStmt wraps a statement. The wrapper is a driver.ColumnConverter only if base is one, as database/sql asks for that.
 func newStmt(base driver.Stmt, conn *conn, query string) driver.Stmt {
-	s := &stmt{base: base, text: query, checker: conn.checker}
+	s := &stmt{base: base, query: query, checker: conn.checker}
 	var ok bool
 	if s.execer, ok = base.(driver.StmtExecContext); !ok {
-		s.execer = older{base}
+		s.execer = legacyStmt{base}
 	}
 	if s.queryer, ok = base.(driver.StmtQueryContext); !ok {
-		s.queryer = older{base}
+		s.queryer = legacyStmt{base}
 	}
 	if checker, ok := base.(driver.NamedValueChecker); ok {
 		s.checker = checker
 	}
 	if converter, ok := base.(driver.ColumnConverter); ok {
-		return converting{s, converter}
+		return convertingStmt{s, converter}
 	}
 	return s
 }
 
-type converting struct {
+// convertingStmt is a statement with a driver.ColumnConverter.
+type convertingStmt struct {
 	*stmt
 	converter driver.ColumnConverter
 }
 
-func (c converting) ColumnConverter(index int) driver.ValueConverter {
+func (c convertingStmt) ColumnConverter(index int) driver.ValueConverter {
 	return c.converter.ColumnConverter(index)
 }
 
@@ -56,12 +59,10 @@ func (s *stmt) CheckNamedValue(value *driver.NamedValue) error {
 }
 
 func (s *stmt) Exec(args []driver.Value) (driver.Result, error) {
-	return s.ExecContext(context.Background(), named(args))
+	return s.ExecContext(context.Background(), namedValues(args))
 }
 
-// ExecContext has the driver carry out the statement; nosplit as (*conn).ExecContext is.
-//
-//go:nosplit
+// ExecContext has the driver execute the statement.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if probes.StmtExecEnabled() || probes.StmtExecDoneEnabled() {
 		return s.execTraced(ctx, args)
@@ -71,19 +72,17 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 
 func (s *stmt) execTraced(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	start := time.Now()
-	probes.StmtExec(s.text)
+	probes.StmtExec(s.query)
 	result, err := s.execer.ExecContext(ctx, args)
-	probes.StmtExecDone(s.text, int64(time.Since(start)), err)
+	probes.StmtExecDone(s.query, int64(time.Since(start)), err)
 	return result, err
 }
 
 func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
-	return s.QueryContext(context.Background(), named(args))
+	return s.QueryContext(context.Background(), namedValues(args))
 }
 
-// QueryContext has the driver carry out the statement; nosplit as (*conn).ExecContext is.
-//
-//go:nosplit
+// QueryContext has the driver run the query.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	if probes.StmtQueryEnabled() || probes.StmtQueryDoneEnabled() {
 		return s.queryTraced(ctx, args)
@@ -93,32 +92,33 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 
 func (s *stmt) queryTraced(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	start := time.Now()
-	probes.StmtQuery(s.text)
+	probes.StmtQuery(s.query)
 	rows, err := s.queryer.QueryContext(ctx, args)
-	probes.StmtQueryDone(s.text, int64(time.Since(start)), err)
+	probes.StmtQueryDone(s.query, int64(time.Since(start)), err)
 	return rows, err
 }
 
-// older is a statement that knows no contexts.
-type older struct{ base driver.Stmt }
+// legacyStmt adapts statements of drivers that predate contexts.
+type legacyStmt struct{ base driver.Stmt }
 
-func (o older) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	values, err := positional(ctx, args)
+func (l legacyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	values, err := positionalValues(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	return o.base.Exec(values)
+	return l.base.Exec(values)
 }
 
-func (o older) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	values, err := positional(ctx, args)
+func (l legacyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	values, err := positionalValues(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	return o.base.Query(values)
+	return l.base.Query(values)
 }
 
-func named(values []driver.Value) []driver.NamedValue {
+// namedValues converts arguments of the old forms of Exec and Query.
+func namedValues(values []driver.Value) []driver.NamedValue {
 	args := make([]driver.NamedValue, len(values))
 	for i, value := range values {
 		args[i] = driver.NamedValue{Ordinal: i + 1, Value: value}

@@ -1,8 +1,8 @@
-// Package usdttrace has the annotations of runtime/trace with a static probe (USDT) behind each: what programs write
-// for execution traces, tracers see at any time.
+// Package usdttrace has the annotations of runtime/trace, each with a static probe (USDT): tracers see at any time what
+// a program writes for execution traces.
 //
-// Every function does what its namesake in runtime/trace does, too. While nobody traces, each costs a load and a test more than it, and
-// no allocation.
+// Every function also does what its namesake in runtime/trace does. While no tracer is attached, it costs one or two loads
+// and tests more, and no allocation.
 package usdttrace
 
 import (
@@ -15,58 +15,59 @@ import (
 	"usdt.local/go-stubs/usdttrace/internal/probes"
 )
 
-// tasks numbers what is traced.
-var tasks atomic.Uint64
+// lastTaskID is the id of the last traced task.
+var lastTaskID atomic.Uint64
 
-// key is where a context has the number of its task.
-type key struct{}
+// taskIDKey is the key of a context's task id.
+type taskIDKey struct{}
 
-// seen is what is known of a task or region that began while somebody looked.
-type seen struct {
+// traceState is the state of a task or region that began while a tracer was attached.
+type traceState struct {
 	kind string
-	// Of the task itself, or of the one that a region is part of.
-	task uint64
-	at   time.Time
+	// taskID is the id of the task itself, or of the task that a region belongs to.
+	taskID uint64
+	start  time.Time
 }
 
-// arguments are those of the end. One that began while nobody looked has none.
-func (s *seen) arguments() (kind string, task uint64, ns int64) {
+// endArguments returns the arguments of the probe at the end, zero values if no tracer was attached at the beginning.
+func (s *traceState) endArguments() (kind string, taskID uint64, ns int64) {
 	if s == nil {
 		return "", 0, 0
 	}
-	return s.kind, s.task, int64(time.Since(s.at))
+	return s.kind, s.taskID, int64(time.Since(s.start))
 }
 
-func task(ctx context.Context) uint64 {
-	id, _ := ctx.Value(key{}).(uint64)
+// taskID returns the id of the context's task, 0 if it has none.
+func taskID(ctx context.Context) uint64 {
+	id, _ := ctx.Value(taskIDKey{}).(uint64)
 	return id
 }
 
 // Task is a task of runtime/trace.
 type Task struct {
-	task *trace.Task
-	seen *seen
+	task  *trace.Task
+	state *traceState // nil if no tracer was attached when the task began
 }
 
-// NewTask begins a task, which the context that it returns belongs to.
+// NewTask begins a task and returns a context that carries it.
 func NewTask(ctx context.Context, taskType string) (context.Context, Task) {
-	inner, own := trace.NewTask(ctx, taskType)
+	taskCtx, task := trace.NewTask(ctx, taskType)
 	if probes.TaskBeginEnabled() || probes.TaskEndEnabled() {
-		return begin(ctx, inner, own, taskType)
+		return beginTraced(ctx, taskCtx, task, taskType)
 	}
-	return inner, Task{own, nil}
+	return taskCtx, Task{task, nil}
 }
 
-func begin(outer, inner context.Context, own *trace.Task, kind string) (context.Context, Task) {
-	s := &seen{kind, tasks.Add(1), time.Now()}
-	probes.TaskBegin(s.task, task(outer), kind)
-	return context.WithValue(inner, key{}, s.task), Task{own, s}
+func beginTraced(parentCtx, taskCtx context.Context, task *trace.Task, kind string) (context.Context, Task) {
+	state := &traceState{kind, lastTaskID.Add(1), time.Now()}
+	probes.TaskBegin(state.taskID, taskID(parentCtx), kind)
+	return context.WithValue(taskCtx, taskIDKey{}, state.taskID), Task{task, state}
 }
 
 // End ends the task.
 func (t Task) End() {
 	if probes.TaskEndEnabled() {
-		kind, id, ns := t.seen.arguments()
+		kind, id, ns := t.state.endArguments()
 		probes.TaskEnd(id, kind, ns)
 	}
 	if t.task != nil {
@@ -77,29 +78,29 @@ func (t Task) End() {
 // Region is a region of runtime/trace.
 type Region struct {
 	region *trace.Region
-	seen   *seen
+	state  *traceState // nil if no tracer was attached when the region began
 }
 
-// StartRegion begins a region, which ends in the same goroutine.
+// StartRegion begins a region, which has to end in the same goroutine.
 func StartRegion(ctx context.Context, regionType string) Region {
 	if probes.RegionBeginEnabled() || probes.RegionEndEnabled() {
-		return startRegion(ctx, regionType)
+		return startTracedRegion(ctx, regionType)
 	}
 	return Region{trace.StartRegion(ctx, regionType), nil}
 }
 
-func startRegion(ctx context.Context, kind string) Region {
+func startTracedRegion(ctx context.Context, kind string) Region {
 	region := trace.StartRegion(ctx, kind)
-	s := &seen{kind, task(ctx), time.Now()}
-	probes.RegionBegin(s.task, kind)
-	return Region{region, s}
+	state := &traceState{kind, taskID(ctx), time.Now()}
+	probes.RegionBegin(state.taskID, kind)
+	return Region{region, state}
 }
 
 // End ends the region.
 func (r Region) End() {
 	if probes.RegionEndEnabled() {
-		kind, task, ns := r.seen.arguments()
-		probes.RegionEnd(task, kind, ns)
+		kind, id, ns := r.state.endArguments()
+		probes.RegionEnd(id, kind, ns)
 	}
 	if r.region != nil {
 		r.region.End()
@@ -116,21 +117,21 @@ func WithRegion(ctx context.Context, regionType string, function func()) {
 func Log(ctx context.Context, category, message string) {
 	trace.Log(ctx, category, message)
 	if probes.LogEnabled() {
-		probes.Log(task(ctx), category, message)
+		probes.Log(taskID(ctx), category, message)
 	}
 }
 
-// Logf is Log with a format, which is only carried out when somebody looks.
+// Logf is Log with a format. It formats only while an execution trace is written or a tracer is attached.
 func Logf(ctx context.Context, category, format string, args ...any) {
 	if trace.IsEnabled() {
 		trace.Logf(ctx, category, format, args...)
 	}
 	if probes.LogEnabled() {
-		probes.Log(task(ctx), category, fmt.Sprintf(format, args...))
+		probes.Log(taskID(ctx), category, fmt.Sprintf(format, args...))
 	}
 }
 
-// IsEnabled reports whether somebody looks: at an execution trace, or by a probe of this package.
+// IsEnabled reports whether an execution trace is written, or a tracer is attached to a probe of this package.
 func IsEnabled() bool {
 	return trace.IsEnabled() || probes.TaskBeginEnabled() || probes.TaskEndEnabled() ||
 		probes.RegionBeginEnabled() || probes.RegionEndEnabled() || probes.LogEnabled()

@@ -96,7 +96,7 @@ fn go(tools: &Tools) -> Outcome {
         }
         execute(tools.go("go", &["test", "./..."]).current_dir(&folder))?;
     }
-    // What there is in assembly runs on the other architecture, too.
+    // Tests fire probes, so the generated assembly runs on the other architecture, too.
     let mut emulated = tools.go("go", &["test", "-exec", "qemu-aarch64", "./..."]);
     emulated.envs([("GOARCH", "arm64"), ("CGO_ENABLED", "0")]);
     execute(emulated.current_dir(root().join("go-stubs")))

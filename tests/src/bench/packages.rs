@@ -56,17 +56,22 @@ const BENCHMARKS: [Benchmark; 8] = [
             ("between", "`usdtsql`, instead of a connection that only passes on"),
         ],
     ),
-    core("usdtslog", "Enabled", 1.0, &[("direct", "`usdtslog`, a record below the level")]),
+    core(
+        "usdtslog",
+        "Enabled",
+        1.0,
+        &[
+            ("direct", "`usdtslog`, a record below the level"),
+            ("between", "`usdtslog`, a record below the level, instead of a handler that only passes it on"),
+        ],
+    ),
     core(
         "usdtslog",
         "Handle",
         1.0,
         &[
             ("direct", "`usdtslog`, a record: `Enabled` and `Handle`"),
-            (
-                "between",
-                "`usdtslog`, a record, instead of a handler that only passes it on, a copy of 288 bytes",
-            ),
+            ("between", "`usdtslog`, a record, instead of a handler that only passes it on"),
         ],
     ),
     core("usdttrace", "Region", 2.0, &[("direct", "`usdttrace`, a beginning or end of a region")]),

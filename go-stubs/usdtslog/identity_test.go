@@ -1,0 +1,28 @@
+package usdtslog_test
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+
+	"usdt.local/go-stubs/usdtslog"
+)
+
+// A wrapper that has been stored as any, as context.Value and sync.Map do, is still equal to itself.
+func TestHandlerEqualsItselfThroughAny(t *testing.T) {
+	plain := usdtslog.Handler(slog.NewTextHandler(io.Discard, nil))
+	for name, h := range map[string]slog.Handler{
+		"Handler":   plain,
+		"WithAttrs": plain.WithAttrs([]slog.Attr{slog.Int("a", 1)}),
+		"WithGroup": plain.WithGroup("g"),
+	} {
+		var boxed any = h
+		unboxed, ok := boxed.(slog.Handler)
+		if !ok || unboxed != h {
+			t.Errorf("%s: a handler taken out of an any differs from the one put in", name)
+		}
+		if found := map[slog.Handler]string{h: "found"}[unboxed]; found != "found" {
+			t.Errorf("%s: a handler taken out of an any is not found as a map key", name)
+		}
+	}
+}
