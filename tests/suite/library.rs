@@ -50,7 +50,7 @@ fn session(
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let (plan, warnings) = Plan::new(&select(&found, &globs).unwrap(), options).unwrap();
     assert_eq!(warnings, []);
-    let name = |s: &plan::Site| (plan.probes[s.probe as usize].name.clone(), s.cookie);
+    let name = |s: &plan::Site| (plan.probe(s).unwrap().name.clone(), s.cookie);
     let sites = plan.sites().into_iter().map(name).collect();
     let backend = Simulated::default();
     (Session::start(plan, &backend).unwrap(), backend, sites)

@@ -149,7 +149,7 @@ impl Cost {
             let seconds = until.duration_since(self.started).as_secs_f64().max(1e-9);
             let (hits_per_second, ns_per_hit) = (hits as f64 / seconds, probe.ns_per_hit()?);
             let plan = probe.session.plan();
-            let Some(name) = plan.probes.first() else { continue };
+            let Some(name) = plan.probes().first() else { continue };
             let (method, sites) = (dearest(plan), plan.sites());
             let best = NopOptimization::detect() == NopOptimization::None;
             let remark = match method {

@@ -152,7 +152,7 @@ impl Job {
         match Plan::new(&chosen, &self.options) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| say(warning.to_string()));
-                let objects = plan.objects.iter().map(|o| o.object.id).collect();
+                let objects = plan.objects().iter().map(|o| o.object.id).collect();
                 self.parts.push(Part { session: Session::start(plan, backend)?, objects });
             }
             Err(error) => say(error.to_string()),
@@ -190,7 +190,7 @@ impl Job {
 
     /// Sites that it is attached to.
     pub(super) fn sites(&self) -> u64 {
-        self.parts.iter().flat_map(|p| &p.session.plan().objects).map(|o| o.sites.len() as u64).sum()
+        self.parts.iter().flat_map(|p| p.session.plan().objects()).map(|o| o.sites.len() as u64).sum()
     }
 
     /// Takes the events that are there, up to a batch of each session; whether there may be more.
@@ -252,10 +252,8 @@ impl Job {
     fn empty(&self, rows: &[Row]) -> Vec<Row> {
         let mut out: Vec<Row> = Vec::new();
         for plan in self.parts.iter().map(|part| part.session.plan()) {
-            let Some(buckets) = plan.table.as_ref().filter(|t| t.is_array()).and_then(|t| t.buckets) else {
-                continue;
-            };
-            for probe in &plan.probes {
+            let Some(buckets) = plan.buckets_per_probe() else { continue };
+            for probe in plan.probes() {
                 let ends = match &self.entry {
                     Entry::Latency(latency) => {
                         Glob::new(&latency.end).matches_names(&probe.provider, &probe.name)

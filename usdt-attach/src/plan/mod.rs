@@ -11,24 +11,26 @@ mod options;
 mod planner;
 pub(crate) mod pt_regs;
 mod reads;
-pub mod record_layout;
+pub(crate) mod record_layout;
 mod site;
 mod table;
 
 #[cfg(feature = "bcc")]
 pub(crate) use access::{Access, accesses};
-pub use condition::{Condition, LONGEST_TEXT, infinite, order};
-pub use handler::{Action, Frame, FrameRegion, Handler, KeyWrite};
+pub(crate) use condition::{Condition, infinite, order};
+pub(crate) use handler::{Action, Frame, FrameRegion, Handler, KeyWrite};
 pub(crate) use histogram::aligned;
 pub use histogram::{Buckets, Scale};
 pub use options::{Mode, Options};
-pub use reads::{Address, ArgSlot, ReadOp};
+pub(crate) use reads::{Address, ArgSlot, ReadOp};
 pub use site::{Method, NopOptimization, Site};
-pub use table::{BEFORE_BUCKETS, Entry, Field, FieldKind, KEY_TEXT, Starts, Table};
+pub(crate) use table::{BEFORE_BUCKETS, Field, FieldKind, KEY_TEXT, Table};
+pub use table::Entry;
 
 use crate::discover::Object;
 use crate::discover::select::Selected;
 use crate::error::{Result, Warning};
+use indexmap::IndexSet;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,25 +39,25 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Plan {
     /// One link each.
-    pub objects: Vec<PlannedObject>,
+    pub(crate) objects: Vec<PlannedObject>,
     /// Referred to by sites.
-    pub probes: Vec<PlannedProbe>,
+    pub(crate) probes: Vec<PlannedProbe>,
     /// What is done with hits; sites of the same shape share one.
-    pub handlers: Vec<Handler>,
+    pub(crate) handlers: Vec<Handler>,
     /// What is counted in the kernel.
-    pub table: Option<Table>,
+    pub(crate) table: Option<Table>,
     /// Processes to trace; `None` for every one that maps the objects.
-    pub pids: Option<Vec<u32>>,
+    pub(crate) pids: Option<Vec<u32>>,
     /// A cgroup whose processes are traced.
-    pub cgroup: Option<PathBuf>,
+    pub(crate) cgroup: Option<PathBuf>,
     /// Hits after which nothing more is counted or recorded.
-    pub limit: Option<u64>,
+    pub(crate) limit: Option<u64>,
     /// One hit in so many is taken.
-    pub sample: Option<u32>,
+    pub(crate) sample: Option<u32>,
     /// Most hits taken in a second, of each probe.
-    pub rate: Option<u32>,
+    pub(crate) rate: Option<u32>,
     /// Size of the event buffer in bytes.
-    pub buffer: u32,
+    pub(crate) buffer: u32,
 }
 
 /// A file and its sites.
@@ -84,6 +86,58 @@ impl Plan {
     /// left out and explained; that none is left is an error.
     pub fn new(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<Warning>)> {
         planner::plan(selected, options)
+    }
+
+    /// Objects to attach to; each gets one `uprobe_multi` link.
+    pub fn objects(&self) -> &[PlannedObject] {
+        &self.objects
+    }
+
+    /// Probes that the sites belong to, by index.
+    pub fn probes(&self) -> &[PlannedProbe] {
+        &self.probes
+    }
+
+    /// The probe of a site of this plan.
+    pub fn probe(&self, site: &Site) -> Option<&PlannedProbe> {
+        self.probes.get(site.probe as usize)
+    }
+
+    /// What the program does at a site of this plan, in words.
+    pub fn action(&self, site: &Site) -> String {
+        match self.handlers.get(site.handler as usize).map(|handler| &handler.action) {
+            Some(Action::Record(layout)) => {
+                format!("{} arguments, {} bytes per record", layout.args.len(), layout.size)
+            }
+            Some(Action::Count) => "counted".to_owned(),
+            Some(Action::Aggregate { key, .. }) => {
+                format!("counted in the kernel, {} bytes per key", key.size)
+            }
+            Some(Action::Start { key, .. }) => format!("a start, {} bytes per key", key.size),
+            Some(Action::End { start, .. }) => format!("an end, {} bytes per key", start.size),
+            None => String::new(),
+        }
+    }
+
+    /// Names of the arguments that are recorded, each once, in the order of sites and declarations.
+    pub fn argument_names(&self) -> Vec<&str> {
+        let mut names = IndexSet::new();
+        for handler in &self.handlers {
+            if let Action::Record(layout) = &handler.action {
+                names.extend(layout.args.iter().map(|arg| arg.name.as_str()));
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    /// The unit of the values that are counted in a histogram: `ns` for latencies, `None` where it is not known.
+    pub fn unit(&self) -> Option<&'static str> {
+        self.table.as_ref().and_then(|table| table.unit)
+    }
+
+    /// The buckets of a histogram with one row per probe; `None` for other plans.
+    pub fn buckets_per_probe(&self) -> Option<Buckets> {
+        self.table.as_ref().filter(|table| table.is_array()).and_then(|table| table.buckets)
     }
 
     /// Whether hits are recorded for the reader.

@@ -163,7 +163,7 @@ fn aggregate(
 ) -> Result<()> {
     let options = Options { mode, entries: table.keys, ..Options::default() };
     attach(Job { target, hits, globs, options, interval: table.interval }, |plan, symbols| {
-        let unit = plan.table.as_ref().and_then(|t| t.unit);
+        let unit = plan.unit();
         let totals = Totals::new(unit, table.interval.is_some(), table.top);
         Ok(Shown::new(hits.json, color, Some(totals), symbols))
     })

@@ -65,8 +65,8 @@ impl<W: Write> Chrome<W> {
     /// Begins a file; starts and ends are told apart by the names of a plan's probes.
     pub fn new(mut out: W, plan: &Plan) -> io::Result<Chrome<W>> {
         let mut roles: HashMap<PlannedProbe, Role> = HashMap::new();
-        for probe in &plan.probes {
-            let own = plan.probes.iter().filter(|p| p.provider == probe.provider);
+        for probe in plan.probes() {
+            let own = plan.probes().iter().filter(|p| p.provider == probe.provider);
             let names: Vec<&str> = own.map(|p| p.name.as_str()).collect();
             let Some(end) = pairs::end(&probe.name, &names) else { continue };
             let end = PlannedProbe { provider: probe.provider.clone(), name: end.to_owned() };

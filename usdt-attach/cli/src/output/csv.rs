@@ -6,7 +6,7 @@ use super::json::Args;
 use indexmap::IndexSet;
 use std::io::{self, Write};
 use usdt_attach::event::Event;
-use usdt_attach::plan::{Action, Plan};
+use usdt_attach::plan::Plan;
 
 const FIXED: [&str; 7] = ["time_ns", "pid", "tid", "goid", "comm", "provider", "probe"];
 const OTHERS: &str = "others";
@@ -20,12 +20,7 @@ pub struct Csv<W: Write> {
 impl<W: Write> Csv<W> {
     /// With the arguments of a plan as columns.
     pub fn new(out: W, plan: &Plan) -> io::Result<Csv<W>> {
-        let mut columns = IndexSet::new();
-        for handler in &plan.handlers {
-            if let Action::Record(layout) = &handler.action {
-                columns.extend(layout.args.iter().map(|arg| arg.name.clone()));
-            }
-        }
+        let columns: IndexSet<String> = plan.argument_names().into_iter().map(str::to_owned).collect();
         let mut out = csv::Writer::from_writer(out);
         let names = columns.iter().map(String::as_str);
         // An argument may be called as a column is that is there already.

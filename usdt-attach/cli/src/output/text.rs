@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use usdt_attach::discover::select::Selected;
 use usdt_attach::event::symbolize::Frame;
 use usdt_attach::event::{Event, Value, hex};
-use usdt_attach::plan::{Action, Method, Plan};
+use usdt_attach::plan::{Method, Plan};
 use usdt_attach::session::Summary;
 
 const BOLD: &str = "\x1b[1m";
@@ -146,17 +146,13 @@ fn users(pids: &[u32]) -> String {
 
 /// Writes what would be attached.
 pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
-    for object in &plan.objects {
+    for object in plan.objects() {
         writeln!(out, "{}", escape(object.path.as_os_str().as_encoded_bytes()))?;
         for site in &object.sites {
-            let (Some(probe), Some(handler)) =
-                (plan.probes.get(site.probe as usize), plan.handlers.get(site.handler as usize))
-            else {
-                continue;
-            };
+            let Some(probe) = plan.probe(site) else { continue };
             let method = match site.method {
-                Method::OptimizedNop10 | Method::OptimizedNop5 => "optimised no-op (call)",
-                Method::Nop => "no-op (trap)",
+                Method::OptimizedNop10 | Method::OptimizedNop5 => "optimized NOP (call)",
+                Method::Nop => "NOP (trap)",
                 Method::Push => "push, done by the kernel (trap)",
                 Method::Branch => "branch, done by the kernel (trap)",
                 Method::SingleStep => "single step",
@@ -168,21 +164,11 @@ pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
                 escape(probe.provider.as_bytes()),
                 escape(probe.name.as_bytes()),
                 site.offset,
-                action(&handler.action)
+                plan.action(site)
             )?;
         }
     }
     Ok(())
-}
-
-fn action(action: &Action) -> String {
-    match action {
-        Action::Record(layout) => format!("{} arguments, {} bytes a record", layout.args.len(), layout.size),
-        Action::Count => "counted".to_owned(),
-        Action::Aggregate { key, .. } => format!("counted in the kernel, {} bytes a key", key.size),
-        Action::Start { key, .. } => format!("a start, {} bytes a key", key.size),
-        Action::End { start, .. } => format!("an end, {} bytes a key", start.size),
-    }
 }
 
 /// The account of a session, one line.
