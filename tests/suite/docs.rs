@@ -203,7 +203,7 @@ fn the_tutorial_leads_to_a_histogram() {
 fn messages_in_the_book_are_messages_of_the_tools() {
     let page = std::fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
     let mut source = String::new();
-    for folder in ["usdt-attach/src", "usdt-gen/src", "stapsdt/src"] {
+    for folder in ["usdt-attach", "usdt-gen/src", "stapsdt/src", "cli-common/src"] {
         read_all(&root().join(folder), &mut source);
     }
     // A message that is too long for a line of source.

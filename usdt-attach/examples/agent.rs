@@ -7,8 +7,11 @@ fn run(pid: u32, globs: &[String]) -> Result<()> {
     let mut tracer = Tracer::builder().target(Target::pid(pid)?).probes(globs).attach()?;
     while let Some(mut batch) = tracer.poll(Duration::from_secs(1))? {
         while let Some(event) = batch.next()? {
-            let args: Vec<String> = event.args().map(|(name, value)| format!("{name}={value:?}")).collect();
-            println!("{}:{} {}", event.probe.provider, event.probe.name, args.join(" "));
+            print!("{}:{}", event.probe.provider, event.probe.name);
+            for (name, value) in event.args() {
+                print!(" {name}={}", value.to_plain_string());
+            }
+            println!();
         }
         for warning in tracer.take_warnings() {
             eprintln!("warning: {warning}");

@@ -1,120 +1,190 @@
-//! The library's error: what went wrong, in a sentence that says what to do.
+//! Errors and warnings of the library.
 
-use crate::kernel::capabilities::Capabilities;
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
-/// Anything that keeps a trace from starting or going on.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file that cannot be opened.
-    #[error("cannot open {}: {source}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A file that is no usable ELF file.
-    #[error("{}: {problem}", path.display())]
-    Object {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A process that is not there.
-    #[error("no process {0}; it may have ended")]
-    NoProcess(u32),
-    /// A process that may not be looked at.
-    #[error("process {0} belongs to another user; run as root or with CAP_SYS_PTRACE")]
-    ForeignProcess(u32),
-    /// A glob without a match.
-    #[error("no probe matches `{glob}`; {known}")]
-    NoMatch {
-        /// As given.
-        glob: String,
-        /// What there is to choose from.
-        known: String,
-    },
-    /// Nothing to trace in a target.
-    #[error("{0} has no probes")]
-    NoProbes(String),
-    /// A command line that says too little.
-    #[error("{0}")]
-    Usage(String),
-    /// The kernel said no.
-    #[error("{what}: {source}{}", hint(source))]
-    Refused {
-        /// What was tried.
-        what: String,
-        /// The kernel's reason.
-        source: io::Error,
-    },
-    /// An address that nobody can connect to.
-    #[error("cannot listen at {address}: {source}")]
-    Listen {
-        /// As given.
-        address: String,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A command that did not start.
-    #[error("cannot run {}: {source}", command.display())]
-    Spawn {
-        /// The program.
-        command: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A back end that this build or machine does not have, or whose compiler failed.
-    #[error("{0}")]
-    Backend(String),
-    /// Reading from the kernel or writing a report failed.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
+/// What keeps a trace from starting or from going on.
+///
+/// Its `Display` is one sentence without the cause; [`std::error::Error::source`] has the cause, and [`Error::hint`] what
+/// to do. `{:#}` prints all three. Texts may contain names from files and processes, which are not escaped.
+#[derive(Debug)]
+pub struct Error {
+    inner: Box<Inner>,
 }
 
-/// Shorthand of this crate.
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    source: Option<io::Error>,
+    hint: Option<Cow<'static, str>>,
+}
+
+/// What kind of error it is, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A file, process or command that does not exist, or no longer does.
+    NotFound,
+    /// This process lacks a privilege, or a security policy forbids what it tried.
+    Permission,
+    /// The kernel, or something that has to be installed, is missing.
+    Unsupported {
+        /// The Linux version that has it first, where that is what is missing.
+        since: Option<&'static str>,
+    },
+    /// A contradiction or an omission in what the caller asked for.
+    InvalidInput,
+    /// A filter that does not parse, or that does not fit the arguments it names.
+    InvalidFilter,
+    /// A file that is not an object file, or a damaged one; also a configuration or schema file that does not parse.
+    InvalidObject,
+    /// No probe matches, or there is none.
+    NoMatch,
+    /// The kernel rejected an operation for another reason.
+    Kernel,
+    /// Reading or writing failed.
+    Io,
+}
+
+/// A result of this library.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Whether the system refused (privileges, kernel) rather than the input being wrong.
-    pub fn is_refusal(&self) -> bool {
-        match self {
-            Error::ForeignProcess(_)
-            | Error::Refused { .. }
-            | Error::Listen { .. }
-            | Error::Backend(_)
-            | Error::Io { .. } => true,
-            Error::Open { source, .. } | Error::Spawn { source, .. } => {
-                source.kind() == io::ErrorKind::PermissionDenied
-            }
-            _ => false,
-        }
+    /// An error of this kind; the message is one sentence without a full stop.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
+        Error { inner: Box::new(Inner { kind, message: message.into(), source: None, hint: None }) }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: io::Error) -> Error {
+        self.inner.source = Some(source);
+        self
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Error {
+        self.inner.hint = Some(hint.into());
+        self
+    }
+
+    /// What kind of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<&str> {
+        self.inner.hint.as_deref()
+    }
+
+    /// The `errno` of the cause (`errno.h`), where the cause is a failed system call.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.inner.source.as_ref().and_then(io::Error::raw_os_error)
+    }
+
+    /// A contradiction or an omission in what the caller asked for.
+    pub fn usage(message: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(ErrorKind::InvalidInput, message)
+    }
+
+    /// A file that cannot be opened.
+    pub fn open(path: impl AsRef<Path>, source: io::Error) -> Error {
+        let message = format!("cannot open {}", path.as_ref().display());
+        Error::new(kind_of_file_error(&source), message).with_source(source)
+    }
+
+    /// A file whose content is not what it has to be.
+    pub fn object(path: impl AsRef<Path>, problem: impl fmt::Display) -> Error {
+        Error::new(ErrorKind::InvalidObject, format!("{}: {problem}", path.as_ref().display()))
+    }
+
+    /// Reading or writing failed.
+    pub fn io(what: impl Into<Cow<'static, str>>, source: io::Error) -> Error {
+        Error::new(ErrorKind::Io, what).with_source(source)
+    }
+
+    /// A process that does not exist.
+    pub fn no_process(pid: u32) -> Error {
+        Error::new(ErrorKind::NotFound, format!("no process {pid}; it may have ended"))
+    }
+
+    /// A target without probes.
+    pub fn no_probes(target: impl fmt::Display) -> Error {
+        Error::new(ErrorKind::NoMatch, format!("{target} has no probes"))
+    }
+
+    /// Something that this machine lacks.
+    pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(ErrorKind::Unsupported { since: None }, message)
+    }
+
+    pub(crate) fn foreign_process(pid: u32) -> Error {
+        Error::new(ErrorKind::Permission, format!("process {pid} belongs to another user"))
+            .with_hint("run as root or with CAP_SYS_PTRACE")
+    }
+
+    pub(crate) fn no_match(glob: impl fmt::Display, known: impl fmt::Display) -> Error {
+        Error::new(ErrorKind::NoMatch, format!("no probe matches `{glob}`; {known}"))
+    }
+
+    pub(crate) fn spawn(command: impl AsRef<Path>, source: io::Error) -> Error {
+        let message = format!("cannot run {}", command.as_ref().display());
+        Error::new(kind_of_file_error(&source), message).with_source(source)
+    }
+
+    /// A system call that the kernel rejected.
+    pub(crate) fn kernel(what: impl Into<Cow<'static, str>>, source: io::Error) -> Error {
+        let kind = match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => ErrorKind::Permission,
+            Some(libc::ENOSYS | libc::EOPNOTSUPP) => ErrorKind::Unsupported { since: None },
+            _ => ErrorKind::Kernel,
+        };
+        Error::new(kind, what).with_source(source)
     }
 
     /// The error of the last failed system call.
-    pub(crate) fn last_os(what: impl Into<String>) -> Error {
-        Error::Refused { what: what.into(), source: io::Error::last_os_error() }
+    pub(crate) fn last_os(what: impl Into<Cow<'static, str>>) -> Error {
+        Error::kernel(what, io::Error::last_os_error())
     }
 
-    /// From a negative errno, as libbpf returns it.
-    pub(crate) fn errno(what: impl Into<String>, negative: i32) -> Error {
-        Error::Refused { what: what.into(), source: io::Error::from_raw_os_error(negative.saturating_neg()) }
+    /// From a negative errno.
+    pub(crate) fn errno(what: impl Into<Cow<'static, str>>, negative: i32) -> Error {
+        Error::kernel(what, io::Error::from_raw_os_error(negative.saturating_neg()))
     }
 }
 
-fn hint(source: &io::Error) -> String {
-    match source.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => format!("; {}", Capabilities::own().hint()),
-        Some(libc::ENOSYS) => "; the kernel has no BPF (CONFIG_BPF_SYSCALL)".to_owned(),
-        _ => String::new(),
+fn kind_of_file_error(source: &io::Error) -> ErrorKind {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::InvalidObject,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)?;
+        if f.alternate() {
+            if let Some(source) = self.source() {
+                write!(f, ": {source}")?;
+            }
+            if let Some(hint) = self.hint() {
+                write!(f, "; {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.inner.source.as_ref().map(|source| source as _)
     }
 }
 
@@ -156,5 +226,20 @@ impl Warning {
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_its_cause_once_and_reads_no_files() {
+        let error = Error::kernel("cannot attach", io::Error::from_raw_os_error(libc::EPERM))
+            .with_hint("run as root");
+        assert_eq!(error.to_string(), "cannot attach");
+        assert_eq!(error.source().map(ToString::to_string).unwrap(), "Operation not permitted (os error 1)");
+        assert_eq!(format!("{error:#}"), "cannot attach: Operation not permitted (os error 1); run as root");
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Permission, Some(libc::EPERM)));
     }
 }

@@ -64,6 +64,7 @@ fn docs() -> Outcome {
 /// A cargo command over the workspace, with the bcc back end where libbcc is installed.
 pub(crate) fn cargo(tools: &Tools, subcommand: &str, args: &[&str]) -> Command {
     let mut command = command("cargo", &[subcommand]);
+    command.args(["--features", "usdt-attach/tokio"]);
     if tools.bcc {
         command.args(["--features", "usdt-attach-cli/bcc"]);
     }

@@ -1,11 +1,11 @@
 //! What works on this machine, and what does not: found out by trying, never by comparing versions.
 
 use serde::Serialize;
-use std::io::ErrorKind;
+use std::error::Error as _;
 use std::sync::Arc;
 use usdt_attach::discover::ScannedObject;
 use usdt_attach::discover::select::Selected;
-use usdt_attach::error::Error;
+use usdt_attach::error::ErrorKind;
 use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Capabilities};
 use usdt_attach::kernel::detect::{self, Features, MultiLinks};
 use usdt_attach::plan::{Method, NopOptimization, Options, Plan};
@@ -103,10 +103,11 @@ fn privileges() -> Vec<Finding> {
 fn kernel_features(features: &Features) -> Vec<Finding> {
     if !features.bpf {
         let (detail, mend) = match &features.refusal {
-            Some(Error::Refused { what, source }) if source.kind() == ErrorKind::PermissionDenied => {
-                (format!("{what}: {source}"), Capabilities::own().hint())
+            Some(error) if error.kind() == ErrorKind::Permission => {
+                let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
+                (format!("{error}{cause}"), Capabilities::own().hint())
             }
-            Some(error) => (error.to_string(), "a kernel with CONFIG_BPF_SYSCALL has it"),
+            Some(error) => (format!("{error:#}"), "a kernel with CONFIG_BPF_SYSCALL has it"),
             None => ("not there".to_owned(), "a kernel with CONFIG_BPF_SYSCALL has it"),
         };
         return vec![finding("BPF", State::Missing, detail, Some(mend))];
@@ -278,7 +279,7 @@ pub fn probes(found: &[ScannedObject]) -> Vec<Finding> {
                 }
                 Err(error) => {
                     let mend = "--single-step attaches all the same, at tens of times the price";
-                    out.push(finding(&name, State::Missing, error.to_string(), Some(mend)));
+                    out.push(finding(&name, State::Missing, format!("{error:#}"), Some(mend)));
                 }
             }
         }

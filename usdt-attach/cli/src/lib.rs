@@ -2,6 +2,7 @@
 
 mod checks;
 pub mod commands;
+mod exit_code;
 mod goview;
 pub mod output;
 mod overhead;

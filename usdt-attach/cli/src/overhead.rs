@@ -91,7 +91,7 @@ impl Cost {
             let (plan, warnings) = match Plan::new(&own, &options) {
                 Ok(made) => made,
                 Err(error) => {
-                    all_warnings.push(error.to_string());
+                    all_warnings.push(format!("{error:#}"));
                     reason = reason.or(Some(error));
                     continue;
                 }

@@ -91,7 +91,7 @@ pub(crate) fn run(
     }
     match trouble {
         Some(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::Io { what: "cannot write the events", source })
+            Err(Error::io("cannot write the events", source))
         }
         _ => event_loop.summary(),
     }

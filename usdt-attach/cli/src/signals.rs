@@ -22,7 +22,7 @@ pub(crate) struct Signals {
 impl Signals {
     /// From here on the signals do not end the program by themselves.
     pub(crate) fn catch() -> Result<Signals> {
-        let failed = |source: io::Error| Error::Io { what: "cannot catch signals", source };
+        let failed = |source: io::Error| Error::io("cannot catch signals", source);
         let (receiver, sender) = UnixStream::pair().map_err(failed)?;
         receiver.set_nonblocking(true).map_err(failed)?;
         let mut registered = Vec::new();
@@ -50,7 +50,7 @@ impl Signals {
     /// A descriptor that is readable once one has come.
     pub(crate) fn fd(&self) -> Result<OwnedFd> {
         let fd = self.receiver.try_clone().map(OwnedFd::from);
-        fd.map_err(|source| Error::Io { what: "cannot catch signals", source })
+        fd.map_err(|source| Error::io("cannot catch signals", source))
     }
 }
 

@@ -306,7 +306,7 @@ impl<'a> Exporter<'a> {
             for job in &mut self.jobs {
                 // What cannot be attached to in a new file is no reason to leave the others.
                 if let Err(error) = job.attach(files, self.backend, self.say) {
-                    (self.say)(error.to_string());
+                    (self.say)(format!("{error:#}"));
                 }
             }
         }
@@ -332,7 +332,7 @@ impl<'a> Exporter<'a> {
         });
         match result {
             Ok(()) => (self.say)(format!("{} read again", path.display())),
-            Err(error) => (self.say)(format!("{error}; the configuration stays as it was")),
+            Err(error) => (self.say)(format!("{error:#}; the configuration stays as it was")),
         }
     }
 

@@ -155,7 +155,7 @@ impl Job {
                 let objects = plan.objects().iter().map(|o| o.object.id).collect();
                 self.parts.push(Part { session: Session::start(plan, backend)?, objects });
             }
-            Err(error) => say(error.to_string()),
+            Err(error) => say(format!("{error:#}")),
         }
         Ok(())
     }
@@ -329,5 +329,5 @@ fn unit_of(hist: &Hist) -> Unit {
 }
 
 fn bad(error: impl std::fmt::Display) -> usdt_attach::error::Error {
-    usdt_attach::error::Error::Usage(error.to_string())
+    usdt_attach::error::Error::usage(error.to_string())
 }

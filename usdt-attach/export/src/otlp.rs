@@ -266,7 +266,7 @@ impl Sender {
             say: Box::new(say),
         };
         let thread = std::thread::Builder::new().name("otlp".to_owned()).spawn(move || out.run(&posts));
-        let thread = thread.map_err(|source| Error::Io { what: "cannot start a thread", source })?;
+        let thread = thread.map_err(|source| Error::io("cannot start a thread", source))?;
         Ok(Sender { queue: Some(queue), thread: Some(thread), fate })
     }
 

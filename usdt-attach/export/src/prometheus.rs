@@ -73,7 +73,7 @@ impl Endpoint {
         address: &str,
         page: impl Fn() -> Receiver<Vec<Family>> + Send + 'static,
     ) -> Result<Endpoint> {
-        let refused = |source: io::Error| Error::Listen { address: address.to_owned(), source };
+        let refused = |source: io::Error| Error::io(format!("cannot listen at {address}"), source);
         let server = Server::http(address).map_err(|e| match e.downcast::<io::Error>() {
             Ok(error) => refused(*error),
             Err(error) => refused(io::Error::other(error.to_string())),

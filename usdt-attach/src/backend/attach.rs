@@ -3,6 +3,7 @@
 use super::{Attachment, Backend};
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::Result;
+use crate::kernel::capabilities::explain;
 use crate::kernel::transport::{RecordReader, reader};
 use crate::kernel::{
     Attached, Counts, Maps, Mechanism, attach, detect, run_time, silence_libbpf, uprobe_warmup,
@@ -31,6 +32,12 @@ pub(crate) struct Kernel<C> {
 
 impl<C: Compiler> Backend for Kernel<C> {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
+        self.try_attach(plan).map_err(explain)
+    }
+}
+
+impl<C: Compiler> Kernel<C> {
+    fn try_attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         silence_libbpf();
         uprobe_warmup::start();
         let mechanism = self.mechanism.on_this_kernel();

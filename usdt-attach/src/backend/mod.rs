@@ -98,9 +98,8 @@ impl BackendKind {
             #[cfg(feature = "bcc")]
             BackendKind::Bcc => Ok(Arc::new(Kernel { compiler: bcc::Bcc, mechanism })),
             #[cfg(not(feature = "bcc"))]
-            BackendKind::Bcc => Err(Error::Backend(
-                "this build has no bcc back end; build with `--features bcc` where libbcc is installed"
-                    .into(),
+            BackendKind::Bcc => Err(Error::unsupported(
+                "this build has no bcc back end; build with `--features bcc` where libbcc is installed",
             )),
         }
     }

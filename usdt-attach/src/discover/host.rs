@@ -2,7 +2,7 @@
 
 use super::process::{self, Place};
 use super::{ObjectId, ScannedObject, scan};
-use crate::error::{Error, Result, Warning, WarningKind};
+use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -76,7 +76,7 @@ pub fn mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
 
 /// Every process, in ascending order.
 fn pids() -> Result<Vec<u32>> {
-    let failed = |source| Error::Io { what: "cannot read /proc", source };
+    let failed = |source| Error::io("cannot read /proc", source);
     let entries = std::fs::read_dir("/proc").map_err(failed)?;
     let mut pids: Vec<u32> = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
@@ -91,7 +91,7 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) 
     for (pid, places) in maps {
         let places = match places {
             Ok(places) => places,
-            Err(Error::ForeignProcess(_)) => {
+            Err(error) if error.kind() == ErrorKind::Permission => {
                 foreign += 1;
                 continue;
             }

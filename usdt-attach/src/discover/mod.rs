@@ -72,12 +72,12 @@ pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<
         Some(error) if found.is_empty() => Err(error),
         Some(error) => {
             if let Some(first) = found.first_mut() {
-                first.warnings.push(Warning::new(WarningKind::SkippedObject, error.to_string()));
+                first.warnings.push(Warning::new(WarningKind::SkippedObject, format!("{error:#}")));
             }
             Ok(found)
         }
         // A kernel thread maps nothing and is there all the same.
-        None if found.is_empty() && !process::is_alive(pid) => Err(Error::NoProcess(pid)),
+        None if found.is_empty() && !process::is_alive(pid) => Err(Error::no_process(pid)),
         None => Ok(found),
     }
 }

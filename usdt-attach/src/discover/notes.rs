@@ -107,7 +107,7 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
     let view = object.view()?;
     let mut scanner = Scanner { view: &view, probes: Vec::new(), warnings: Vec::new(), goid: None };
     if let Some(arch) = view.arch() {
-        scanner.notes(arch).map_err(|problem| Error::Object { path: object.path.clone(), problem })?;
+        scanner.notes(arch).map_err(|problem| Error::object(object.path.clone(), problem))?;
         let sealed = view.section(schema::SECTION).is_some();
         if !sealed && (view.sections.is_empty() || scanner.is_go()) {
             scanner.blobs(arch);

@@ -32,7 +32,7 @@ pub struct Object {
 impl Object {
     /// Opens the file at `path`; `name` is what reports call it.
     pub fn open(path: &Path, name: &Path) -> Result<Object> {
-        let failed = |source| Error::Open { path: name.to_owned(), source };
+        let failed = |source| Error::open(name.to_owned(), source);
         let meta = std::fs::metadata(path).map_err(failed)?;
         let kind = meta.file_type();
         if kind.is_dir()
@@ -41,12 +41,12 @@ impl Object {
             || kind.is_char_device()
             || kind.is_block_device()
         {
-            return Err(Error::Object { path: name.to_owned(), problem: "not a regular file".into() });
+            return Err(Error::object(name.to_owned(), "not a regular file"));
         }
         let file = File::open(path).map_err(failed)?;
         let meta = file.metadata().map_err(failed)?;
         if meta.len() == 0 {
-            return Err(Error::Object { path: name.to_owned(), problem: "the file is empty".into() });
+            return Err(Error::object(name.to_owned(), "the file is empty"));
         }
         let map = Self::map(&file).map_err(failed)?;
         let object =
@@ -69,7 +69,7 @@ impl Object {
 
     /// Its structure.
     pub fn view(&self) -> Result<View<'_>> {
-        View::parse(&self.map).map_err(|e| Error::Object { path: self.path.clone(), problem: e.to_string() })
+        View::parse(&self.map).map_err(|e| Error::object(self.path.clone(), e.to_string()))
     }
 
     /// A path by which the kernel finds this very file, as long as the object lives.

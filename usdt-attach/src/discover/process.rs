@@ -23,7 +23,7 @@ pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
         }
         // CAP_PERFMON alone opens the maps on current kernels, but no file behind them.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Error::ForeignProcess(pid));
+            return Err(Error::foreign_process(pid));
         }
         Err(_) => {}
     }
@@ -91,8 +91,8 @@ fn without_deleted(path: &Path) -> PathBuf {
 
 fn process_error(pid: u32, error: &io::Error) -> Error {
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Error::ForeignProcess(pid),
-        _ => Error::NoProcess(pid),
+        Some(libc::EACCES | libc::EPERM) => Error::foreign_process(pid),
+        _ => Error::no_process(pid),
     }
 }
 

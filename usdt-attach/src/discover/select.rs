@@ -61,7 +61,7 @@ pub fn normal(name: &str) -> String {
 pub fn select(found: &[ScannedObject], globs: &[String]) -> Result<Vec<Selected>> {
     for glob in globs.iter().map(|g| Glob::new(g)) {
         if !found.iter().flat_map(|f| &f.probes).any(|p| glob.matches(p)) {
-            return Err(Error::NoMatch { glob: glob.text.clone(), known: known(found) });
+            return Err(Error::no_match(glob.text.clone(), known(found)));
         }
     }
     Ok(select_any(found, globs))

@@ -125,7 +125,9 @@ impl std::str::FromStr for Filter {
     type Err = crate::error::Error;
 
     fn from_str(text: &str) -> crate::error::Result<Filter> {
-        Filter::parse(text).map_err(|error| crate::error::Error::Usage(error.to_string()))
+        Filter::parse(text).map_err(|error| {
+            crate::error::Error::new(crate::error::ErrorKind::InvalidFilter, error.to_string())
+        })
     }
 }
 
@@ -133,7 +135,9 @@ impl std::str::FromStr for Subject {
     type Err = crate::error::Error;
 
     fn from_str(text: &str) -> crate::error::Result<Subject> {
-        Subject::parse(text).map_err(|error| crate::error::Error::Usage(error.to_string()))
+        Subject::parse(text).map_err(|error| {
+            crate::error::Error::new(crate::error::ErrorKind::InvalidFilter, error.to_string())
+        })
     }
 }
 

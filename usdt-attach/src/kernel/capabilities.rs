@@ -1,10 +1,23 @@
 //! What this process may do, and what else keeps it from doing that.
 
+use crate::error::{Error, ErrorKind};
+
 /// `include/uapi/linux/capability.h`.
 pub const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 pub const CAP_PERFMON: u32 = 38;
 pub const CAP_BPF: u32 = 39;
+
+/// Adds to an error of the kernel's what this process can do about it.
+pub(crate) fn explain(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Permission if error.hint().is_none() => error.with_hint(Capabilities::own().hint()),
+        ErrorKind::Unsupported { .. } if error.raw_os_error() == Some(libc::ENOSYS) => {
+            error.with_hint("the kernel has no BPF (CONFIG_BPF_SYSCALL)")
+        }
+        _ => error,
+    }
+}
 
 /// Of a process, by `/proc/PID/status`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

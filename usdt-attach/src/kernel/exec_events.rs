@@ -45,7 +45,7 @@ impl ExecEvents {
         asm.call(helper::RINGBUF_OUTPUT);
         asm.mov_imm(R0, 0);
         asm.exit();
-        let code = asm.finish().map_err(|_| Error::Backend("a jump to nowhere".into()))?;
+        let code = asm.finish().map_err(|_| Error::unsupported("a jump to nowhere"))?;
         let program = load_tracepoint(&code)?;
         // SAFETY: the name outlives the call.
         let link =

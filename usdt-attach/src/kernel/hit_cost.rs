@@ -82,7 +82,7 @@ pub fn measure_hit_cost(method: Method) -> Result<f64> {
 
 fn attach_to(address: u64, method: Method) -> Result<Attached> {
     let own = std::process::id();
-    let nowhere = || Error::Backend("this program cannot find itself in memory".into());
+    let nowhere = || Error::unsupported("this program cannot find itself in memory");
     let mapped = process::mapped(own)?;
     let place = mapped.iter().find(|m| (m.start..m.end).contains(&address)).ok_or_else(nowhere)?;
     let path = Path::new("/proc/self/exe");

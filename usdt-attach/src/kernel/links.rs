@@ -112,7 +112,7 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], mechanism: Mechanism) ->
 
 fn path_of(object: &PlannedObject) -> Result<CString> {
     CString::new(object.object.kernel_path().into_os_string().into_encoded_bytes())
-        .map_err(|_| Error::Object { path: object.path.clone(), problem: "its path holds a NUL".into() })
+        .map_err(|_| Error::object(object.path.clone(), "its path holds a NUL"))
 }
 
 fn cannot_attach(object: &PlannedObject) -> String {
@@ -125,7 +125,7 @@ fn multi_link(program: RawFd, object: &PlannedObject, sites: &[&Site], pid: u32)
     let semaphores: Vec<c_ulong> = sites.iter().map(|s| s.semaphore_offset.unwrap_or(0)).collect();
     let cookies: Vec<u64> = sites.iter().map(|s| u64::from(s.cookie)).collect();
     create_multi(program, &path, &offsets, Some((&semaphores, &cookies)), pid).map_err(|code| match code {
-        libc::ESRCH => Error::NoProcess(pid),
+        libc::ESRCH => Error::no_process(pid),
         _ => Error::errno(cannot_attach(object), -code),
     })
 }
@@ -165,10 +165,12 @@ fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> 
     const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
     let path = path_of(object)?;
     let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type")
-        .map_err(|source| Error::Refused { what: "the kernel has no uprobes".into(), source })?;
-    let semaphore = u32::try_from(site.semaphore_offset.unwrap_or(0)).map_err(|_| Error::Object {
-        path: object.path.clone(),
-        problem: "its semaphores lie beyond 4 GiB, which this kernel's perf events cannot reach".into(),
+        .map_err(|source| Error::kernel("the kernel has no uprobes", source))?;
+    let semaphore = u32::try_from(site.semaphore_offset.unwrap_or(0)).map_err(|_| {
+        Error::object(
+            object.path.clone(),
+            "its semaphores lie beyond 4 GiB, which this kernel's perf events cannot reach",
+        )
     })?;
     // `struct perf_event_attr` up to `PERF_ATTR_SIZE_VER1`, as 64-bit words.
     let mut attr = [0u64; 9];
@@ -184,14 +186,14 @@ fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> 
     if fd < 0 {
         let error = std::io::Error::last_os_error();
         if error.raw_os_error() == Some(libc::ESRCH) {
-            return Err(Error::NoProcess(u32::try_from(pid).unwrap_or(0)));
+            return Err(Error::no_process(u32::try_from(pid).unwrap_or(0)));
         }
         let mut what = cannot_attach(object);
         if error.raw_os_error() == Some(libc::EACCES) {
             // `perf_uprobe_event_init` asked for it before it was content with CAP_PERFMON.
             what.push_str(" by perf events, for which older kernels want CAP_SYS_ADMIN");
         }
-        return Err(Error::Refused { what, source: error });
+        return Err(Error::kernel(what, error));
     }
     // SAFETY: a fresh descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })

@@ -26,7 +26,7 @@ fn on_the_stack_of_the_thread() -> Result<Vec<Insn>> {
     asm.call(helper::TAIL_CALL);
     asm.exit();
     asm.place(begin);
-    asm.finish_head().map_err(|BadJump| Error::Backend("a jump to nowhere".to_owned()))
+    asm.finish_head().map_err(|BadJump| Error::unsupported("a jump to nowhere"))
 }
 
 /// Loads a raw tracepoint's program.
@@ -37,7 +37,7 @@ pub(super) fn load_tracepoint(code: &[Insn]) -> Result<OwnedFd> {
 fn load_as(kind: bpf::bpf_prog_type, code: &[Insn], attach_type: bpf::bpf_attach_type) -> Result<OwnedFd> {
     match try_load(kind, code, attach_type, &mut []) {
         Ok(fd) => Ok(fd),
-        Err(Error::Refused { source, .. }) if verifier_may_tell(&source) => {
+        Err(error) if verifier_may_tell(&error) => {
             let mut log = vec![0u8; 1 << 16];
             match try_load(kind, code, attach_type, &mut log) {
                 Ok(fd) => Ok(fd),
@@ -46,10 +46,10 @@ fn load_as(kind: bpf::bpf_prog_type, code: &[Insn], attach_type: bpf::bpf_attach
                     let tail: Vec<&str> =
                         text.trim_end_matches('\0').trim_end().lines().rev().take(4).collect();
                     let tail: Vec<&str> = tail.into_iter().rev().collect();
-                    Err(Error::Refused {
-                        what: format!("the kernel rejects the program ({})", tail.join(" | ")),
-                        source,
-                    })
+                    Err(Error::kernel(
+                        format!("the kernel rejects the program ({})", tail.join(" | ")),
+                        errno(&error),
+                    ))
                 }
             }
         }
@@ -58,8 +58,12 @@ fn load_as(kind: bpf::bpf_prog_type, code: &[Insn], attach_type: bpf::bpf_attach
 }
 
 /// `EPERM` is about privileges; anything else is about the program.
-fn verifier_may_tell(error: &std::io::Error) -> bool {
-    !matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS))
+fn verifier_may_tell(error: &Error) -> bool {
+    !matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS) | None)
+}
+
+fn errno(error: &Error) -> std::io::Error {
+    std::io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0))
 }
 
 fn try_load(

@@ -118,11 +118,10 @@ impl Maps {
                 .map_err(|code| Error::errno("cannot set the limit", code))?;
         }
         if let (Some(map), Some(path)) = (&maps.cgroup, &plan.cgroup) {
-            let open = |source| Error::Open { path: path.clone(), source };
+            let open = |source| Error::open(path.clone(), source);
             let folder = std::fs::File::open(path).map_err(open)?;
-            set_first(map.as_fd(), &folder.as_raw_fd().to_ne_bytes()).map_err(|_| Error::Object {
-                path: path.clone(),
-                problem: "not a cgroup of the unified hierarchy (cgroup2)".into(),
+            set_first(map.as_fd(), &folder.as_raw_fd().to_ne_bytes()).map_err(|_| {
+                Error::object(path.clone(), "not a cgroup of the unified hierarchy (cgroup2)")
             })?;
         }
         Ok(maps)

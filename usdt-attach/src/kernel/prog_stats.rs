@@ -15,7 +15,10 @@ impl BpfStatsGuard {
         // SAFETY: takes a number.
         let fd = unsafe { bpf::bpf_enable_stats(bpf::BPF_STATS_RUN_TIME) };
         if fd < 0 {
-            return Err(Error::errno("cannot have the kernel measure BPF programs", fd));
+            return Err(super::capabilities::explain(Error::errno(
+                "cannot have the kernel measure BPF programs",
+                fd,
+            )));
         }
         // SAFETY: a fresh descriptor that nobody else owns.
         Ok(BpfStatsGuard { _fd: unsafe { OwnedFd::from_raw_fd(fd) } })

@@ -24,8 +24,8 @@ pub use histogram::{Buckets, Scale};
 pub use options::{Mode, Options};
 pub(crate) use reads::{Address, ArgSlot, ReadOp};
 pub use site::{Method, NopOptimization, Site};
-pub(crate) use table::{BEFORE_BUCKETS, Field, FieldKind, KEY_TEXT, Table};
 pub use table::Entry;
+pub(crate) use table::{BEFORE_BUCKETS, Field, FieldKind, KEY_TEXT, Table};
 
 use crate::discover::Object;
 use crate::discover::select::Selected;

@@ -91,7 +91,7 @@ impl<'a> Planner<'a> {
     fn role(&self, chosen: &Selected) -> Result<Role> {
         let Mode::Latency { start, end, .. } = &self.options.mode else { return Ok(Role::Any) };
         match (start.matches(&chosen.probe), end.matches(&chosen.probe)) {
-            (true, true) => Err(Error::Usage(format!(
+            (true, true) => Err(Error::usage(format!(
                 "{} is the start and the end; say two different probes",
                 chosen.probe.full_name()
             ))),
@@ -187,7 +187,7 @@ impl<'a> Planner<'a> {
         }
         if let Some(reason) = self.reason.clone().filter(|_| sites.is_empty()) {
             self.warnings.clear();
-            return Err(Error::Usage(reason));
+            return Err(Error::usage(reason));
         }
         self.check_ends(candidates, &sites)?;
         sites.sort_by_key(|(index, _)| *index);
@@ -226,7 +226,7 @@ impl<'a> Planner<'a> {
             let has = |(index, _): &(usize, Site)| candidates.get(*index).is_some_and(|c| c.role == role);
             if !sites.iter().any(has) {
                 let why = self.reason.clone().unwrap_or_else(|| format!("no probe matches `{glob}`"));
-                return Err(Error::Usage(why));
+                return Err(Error::usage(why));
             }
         }
         Ok(())
@@ -236,11 +236,11 @@ impl<'a> Planner<'a> {
 fn fits(scale: Scale) -> Result<()> {
     let Scale::Linear { low, high, step } = scale else { return Ok(()) };
     if low >= high || step == 0 {
-        return Err(Error::Usage("a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0".into()));
+        return Err(Error::usage("a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0"));
     }
     let buckets = super::Buckets::Linear { low, high, step, signed: true };
     if buckets.inner() > MOST_LINEAR {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{} buckets are more than {MOST_LINEAR}; take a larger step",
             buckets.inner()
         )));

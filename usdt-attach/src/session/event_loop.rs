@@ -61,7 +61,7 @@ impl Attacher {
             }
             // A new file that cannot be attached to is no reason to stop tracing the others.
             Err(error) => {
-                warnings.push(Warning::new(WarningKind::SkippedObject, error.to_string()));
+                warnings.push(Warning::new(WarningKind::SkippedObject, format!("{error:#}")));
                 Ok(None)
             }
         }
@@ -382,5 +382,5 @@ impl Batch<'_> {
 }
 
 fn cannot_wait(source: rustix::io::Errno) -> Error {
-    Error::Io { what: "cannot wait for events", source: source.into() }
+    Error::io("cannot wait for events", source.into())
 }

@@ -119,7 +119,7 @@ impl Session {
 
     pub(crate) fn begin_batch(&mut self) -> Result<()> {
         if std::process::id() != self.owner {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "this session belongs to process {}, of which this process is a forked child: attach anew",
                 self.owner
             )));

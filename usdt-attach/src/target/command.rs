@@ -25,7 +25,7 @@ pub struct Child {
 impl Child {
     /// Forks; the new process reports its id and waits in front of `exec`.
     pub fn create(path: &Path, name: &OsStr, args: &[OsString]) -> Result<Child> {
-        let failed = |source: io::Error| Error::Spawn { command: path.to_owned(), source };
+        let failed = |source: io::Error| Error::spawn(path.to_owned(), source);
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()));
         let ((pid_reader, pid_writer), (gate_reader, gate_writer)) = (pipe()?, pipe()?);
         let mut command = Command::new(path);
@@ -80,7 +80,7 @@ impl Child {
 
     /// Lets the program start. The process is waited for by whoever gets it back.
     pub fn run(mut self) -> Result<std::process::Child> {
-        let failed = |source: io::Error| Error::Spawn { command: self.path.clone(), source };
+        let failed = |source: io::Error| Error::spawn(self.path.clone(), source);
         if let Some(gate) = self.gate.take() {
             std::fs::File::from(gate).write_all(&[1]).map_err(failed)?;
         }

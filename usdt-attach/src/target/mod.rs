@@ -148,8 +148,7 @@ impl ResolvedTarget {
 
 /// The file that a command runs, its name and its arguments.
 fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString])> {
-    let (program, args) =
-        command.split_first().ok_or_else(|| Error::Usage("no command to run".to_owned()))?;
+    let (program, args) = command.split_first().ok_or_else(|| Error::usage("no command to run"))?;
     Ok((lookup(Path::new(program))?, program, args))
 }
 
@@ -160,7 +159,7 @@ fn scan_processes(processes: &[ProcessHandle]) -> Result<Vec<ScannedObject>> {
         add(&mut found, discover::process(process.pid())?);
         // What was read may be another process's that has the number now.
         if !process.is_alive() {
-            return Err(Error::NoProcess(process.pid()));
+            return Err(Error::no_process(process.pid()));
         }
     }
     Ok(found)
@@ -185,11 +184,11 @@ fn add(found: &mut Vec<ScannedObject>, more: Vec<ScannedObject>) {
 
 /// Every process of a cgroup and of the groups below.
 pub(crate) fn members(path: &Path) -> Result<Vec<u32>> {
-    let open = |path: &Path, source| Error::Open { path: path.to_owned(), source };
+    let open = |path: &Path, source| Error::open(path.to_owned(), source);
     let file = path.join("cgroup.procs");
     if path.is_dir() && !file.exists() {
         let problem = "not a cgroup: it has no cgroup.procs".to_owned();
-        return Err(Error::Object { path: path.to_owned(), problem });
+        return Err(Error::object(path.to_owned(), problem));
     }
     let text = std::fs::read_to_string(&file).map_err(|e| open(path, e))?;
     let mut pids: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
@@ -208,10 +207,8 @@ fn lookup(program: &Path) -> Result<PathBuf> {
         return Ok(program.to_owned());
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file()).ok_or_else(
-        || Error::Spawn {
-            command: program.to_owned(),
-            source: std::io::Error::from(std::io::ErrorKind::NotFound),
-        },
-    )
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::spawn(program.to_owned(), std::io::Error::from(std::io::ErrorKind::NotFound)))
 }

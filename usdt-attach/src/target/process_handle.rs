@@ -20,11 +20,11 @@ impl ProcessHandle {
     ///
     /// Fails when there is no such process.
     pub fn open(pid: u32) -> Result<ProcessHandle> {
-        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Error::NoProcess(pid))?;
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Error::no_process(pid))?;
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).map_err(|error| match error {
             // A thread that is not the first of its process is none to the kernel, either (EINVAL).
-            rustix::io::Errno::SRCH | rustix::io::Errno::INVAL => Error::NoProcess(pid),
-            error => Error::Refused { what: format!("cannot hold process {pid}"), source: error.into() },
+            rustix::io::Errno::SRCH | rustix::io::Errno::INVAL => Error::no_process(pid),
+            error => Error::kernel(format!("cannot hold process {pid}"), error.into()),
         })?;
         Ok(ProcessHandle { pid, pidfd: Arc::new(pidfd) })
     }
@@ -36,12 +36,11 @@ impl ProcessHandle {
     /// Fails when the descriptor is no pidfd, or its process has ended or is in another PID namespace.
     pub fn from_pidfd(pidfd: OwnedFd) -> Result<ProcessHandle> {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
-        let info = info.map_err(|source| Error::Io { what: "cannot read about the pidfd", source })?;
+        let info = info.map_err(|source| Error::io("cannot read about the pidfd", source))?;
         let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
         // -1 once the process has ended, 0 in another namespace.
         let pid = pid.and_then(|text| text.trim().parse::<u32>().ok()).filter(|pid| *pid != 0);
-        let pid =
-            pid.ok_or_else(|| Error::Usage("the descriptor is no pidfd of a running process".into()))?;
+        let pid = pid.ok_or_else(|| Error::usage("the descriptor is no pidfd of a running process"))?;
         Ok(ProcessHandle { pid, pidfd: Arc::new(pidfd) })
     }
 

@@ -168,7 +168,7 @@ impl TracerBuilder {
     }
 
     fn required_target(&self) -> Result<&Target> {
-        self.target.as_ref().ok_or_else(|| Error::Usage("say what to trace: `target` was not called".into()))
+        self.target.as_ref().ok_or_else(|| Error::usage("say what to trace: `target` was not called"))
     }
 
     fn prepare(&self, mut resolved: ResolvedTarget) -> Result<Prepared> {
@@ -177,7 +177,7 @@ impl TracerBuilder {
         let mut warnings: Vec<Warning> = resolved.found.iter().flat_map(|f| f.warnings.clone()).collect();
         let chosen = select(&resolved.found, &self.globs)?;
         if chosen.is_empty() {
-            return Err(Error::NoProbes(self.required_target()?.to_string()));
+            return Err(Error::no_probes(self.required_target()?.to_string()));
         }
         let options = Options {
             pids: resolved.pids(),

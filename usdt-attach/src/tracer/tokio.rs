@@ -36,7 +36,7 @@ impl Tracer {
     ///
     /// Fails when the descriptor cannot be duplicated or registered.
     pub fn into_async(self) -> Result<AsyncTracer> {
-        let failed = |source| Error::Io { what: "cannot wait for events", source };
+        let failed = |source| Error::io("cannot wait for events", source);
         let fd = self.event_loop.as_fd().try_clone_to_owned().map_err(failed)?;
         // SAFETY: the descriptor is a duplicate that only the `AsyncFd` owns, so it stays open while registered.
         let readable = unsafe { AsyncFd::register(fd) }.map_err(|error| failed(error.into()))?;
@@ -65,7 +65,7 @@ impl AsyncTracer {
         tokio::select! {
             () = tokio::time::sleep(self.tracer.timeout()) => {}
             ready = self.readable.readable() => {
-                ready.map_err(|source| Error::Io { what: "cannot wait for events", source })?.clear_ready();
+                ready.map_err(|source| Error::io("cannot wait for events", source))?.clear_ready();
             }
         }
         Ok(())

@@ -136,7 +136,7 @@ impl HitArgs {
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         let chosen = select(&found, globs)?;
         if chosen.is_empty() {
-            return Err(Error::NoProbes(target.to_string()));
+            return Err(Error::no_probes(target.to_string()));
         }
         if !self.dry_run {
             entry_price(&chosen);
@@ -211,7 +211,7 @@ impl TargetArgs {
             (None, Some(pid)) => format!("; for a process that is -p {pid}"),
             (None, None) => String::new(),
         };
-        Err(Error::Usage(format!(
+        Err(Error::usage(format!(
             "say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD{meant}"
         )))
     }

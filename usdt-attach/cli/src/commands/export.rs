@@ -84,12 +84,12 @@ pub(crate) fn export(args: &ExportArgs) -> Result<()> {
         config.otlp = Some(Otlp::to(endpoint));
     }
     if config.prometheus.is_none() && config.otlp.is_none() {
-        return Err(Error::Usage(
+        return Err(Error::usage(
             "say where to export to: --prometheus ADDRESS, --otlp URL, or a configuration that has one of them".to_owned(),
         ));
     }
     if !config.is_empty() && !args.globs.is_empty() {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "{} is for the configuration to say, which has entries",
             args.globs.join(" ")
         )));
@@ -106,16 +106,16 @@ pub(crate) fn export(args: &ExportArgs) -> Result<()> {
 pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
     let config = Config::read(&args.config)?;
     if config.is_empty() {
-        return Err(Error::Object {
-            path: args.config.clone(),
-            problem: "nothing to export: add [[count]], [[hist]], [[latency]] or [[span]]".to_owned(),
-        });
+        return Err(Error::object(
+            args.config.clone(),
+            "nothing to export: add [[count]], [[hist]], [[latency]] or [[span]]".to_owned(),
+        ));
     }
     if config.prometheus.is_none() && config.otlp.is_none() {
-        return Err(Error::Object {
-            path: args.config.clone(),
-            problem: "nowhere to export to: add [prometheus] or [otlp]".to_owned(),
-        });
+        return Err(Error::object(
+            args.config.clone(),
+            "nowhere to export to: add [prometheus] or [otlp]".to_owned(),
+        ));
     }
     if args.check {
         return Ok(());
@@ -143,7 +143,7 @@ fn run(
 ) -> Result<()> {
     uprobe_warmup::start();
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|source| Error::Io { what: "cannot catch signals", source })?;
+        .map_err(|source| Error::io("cannot catch signals", source))?;
     let progress = Progress::of("looking for probes");
     let ResolvedTarget { mut found, processes, child } = target.resolve()?;
     let globs = usual.map_or_else(|| config.globs(), <[String]>::to_vec);
@@ -155,13 +155,13 @@ fn run(
     if chosen.is_empty() && !patient {
         // Names what there is, or says that there is nothing.
         usdt_attach::discover::select::select(&found, &globs)?;
-        return Err(Error::NoProbes(target.to_string()));
+        return Err(Error::no_probes(target.to_string()));
     }
     entry_price(&chosen);
     if usual.is_some() {
         derive(&mut config, &chosen);
     }
-    config.check().map_err(Error::Usage)?;
+    config.check().map_err(Error::usage)?;
     let backend = BackendKind::Auto.backend(Mechanism::Auto)?;
     let files = found.len();
     let settings =
@@ -204,7 +204,7 @@ fn forward(mut signals: Signals, mailbox: Sender<Message>) -> Result<()> {
             }
         }
     });
-    thread.map(drop).map_err(|source| Error::Io { what: "cannot start a thread", source })
+    thread.map(drop).map_err(|source| Error::io("cannot start a thread", source))
 }
 
 /// What to export where nobody says: every probe counted, times and spans of those that are starts and ends.

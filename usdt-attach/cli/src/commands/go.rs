@@ -54,7 +54,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let target = match args.pid {
         Some(pid) => Target::pid(pid)?,
         None if !args.command.is_empty() => Target::Command(args.command.clone()),
-        None => return Err(Error::Usage("a runtime is one process's: say -p PID or -- CMD".to_owned())),
+        None => return Err(Error::usage("a runtime is one process's: say -p PID or -- CMD")),
     };
     let resolved = target.resolve()?;
     let pids = resolved.pids();
@@ -72,7 +72,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
         questions.push(question);
     }
     if sessions.is_empty() {
-        return Err(Error::NoProbes(target.to_string()));
+        return Err(Error::no_probes(target.to_string()));
     }
     let reader = Reader::new(&found);
     let pid = pids.as_ref().and_then(|pids| pids.first().copied()).unwrap_or_default();

@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use usdt_attach::discover;
 use usdt_attach::discover::select::select;
-use usdt_attach::error::{Error, Result};
+use usdt_attach::error::{Error, ErrorKind, Result};
 use usdt_attach::target::Target;
 
 #[derive(Debug, Args)]
@@ -69,8 +69,8 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
 fn process_for_a_file(path: &Path, error: Error) -> Error {
     let number = path.to_str().and_then(|text| text.parse::<u32>().ok());
     match (number, error) {
-        (Some(pid), Error::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Error::Usage(format!("there is no file {pid}; if it is a process, say -p {pid}"))
+        (Some(pid), error) if error.kind() == ErrorKind::NotFound => {
+            Error::usage(format!("there is no file {pid}; if it is a process, say -p {pid}"))
         }
         (_, error) => error,
     }

@@ -12,8 +12,9 @@ mod record;
 mod run;
 mod snapshot;
 
+use crate::exit_code::exit_code;
 use clap::{CommandFactory, Parser, Subcommand};
-use cli_common::{BAD_INPUT, Color, FINDINGS, OK, REFUSED, Shell};
+use cli_common::{Color, FINDINGS, OK, Shell};
 use std::io;
 use usdt_attach::error::{Error, Result};
 
@@ -114,8 +115,8 @@ pub fn main() -> i32 {
         Ok(true) => OK,
         Ok(false) => FINDINGS,
         Err(error) => {
-            cli_common::report_error(&error.to_string(), cli.color.enabled(&io::stderr()));
-            if error.is_refusal() { REFUSED } else { BAD_INPUT }
+            cli_common::report_error(&format!("{error:#}"), cli.color.enabled(&io::stderr()));
+            exit_code(&error)
         }
     }
 }
@@ -129,7 +130,7 @@ pub fn command() -> clap::Command {
 fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::Io { what: "cannot write the output", source: error })
+            Err(Error::io("cannot write the output", error))
         }
         _ => Ok(()),
     }

@@ -44,10 +44,10 @@ pub(crate) fn record(args: &RecordArgs) -> Result<()> {
         _ => Format::Jsonl,
     });
     if args.trace.stack.is_some() && !matches!(format, Format::Jsonl) {
-        return Err(Error::Usage("stacks have a place in JSON lines only: --format jsonl".to_owned()));
+        return Err(Error::usage("stacks have a place in JSON lines only: --format jsonl"));
     }
     attach(&args.trace, |plan, symbols| {
-        let failed = |source| Error::Open { path: args.output.clone(), source };
+        let failed = |source| Error::open(args.output.clone(), source);
         let out: Box<dyn Write> = if args.output == Path::new("-") {
             Box::new(io::stdout().lock())
         } else {

@@ -51,8 +51,8 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
-    let text = std::fs::read_to_string(&args.file)
-        .map_err(|source| Error::Open { path: args.file.clone(), source })?;
+    let text =
+        std::fs::read_to_string(&args.file).map_err(|source| Error::open(args.file.clone(), source))?;
     let target = args.target.target(&[])?;
     let resolved = target.resolve()?;
     let pids = resolved.pids();

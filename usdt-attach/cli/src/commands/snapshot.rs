@@ -53,9 +53,9 @@ pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     match answer {
         Some(Answer::Path(path)) => written(writeln!(io::stdout(), "{}", escape(path.as_bytes()))),
         Some(Answer::Failed(problem)) => {
-            Err(Error::Backend(format!("process {} could not write a snapshot: {problem}", args.pid)))
+            Err(Error::unsupported(format!("process {} could not write a snapshot: {problem}", args.pid)))
         }
-        None => Err(Error::Backend(format!(
+        None => Err(Error::unsupported(format!(
             "no answer from process {} within {} s; does it still run usdtflight.Run?",
             args.pid,
             PATIENCE.as_secs()
@@ -73,7 +73,7 @@ fn start(
     let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
     let chosen = select_any(found, &globs);
     if chosen.len() < globs.len() {
-        return Err(Error::Usage(format!(
+        return Err(Error::usage(format!(
             "process {pid} has no flight recorder that can be asked: its program would call usdtflight.Run"
         )));
     }
@@ -105,10 +105,10 @@ fn wait(
             }
         })?;
         if signals.came() {
-            return Err(Error::Usage("interrupted".to_owned()));
+            return Err(Error::usage("interrupted"));
         }
         if !discover::process::is_alive(args.pid) {
-            return Err(Error::NoProcess(args.pid));
+            return Err(Error::no_process(args.pid));
         }
         std::thread::sleep(LOOK_EVERY);
     }

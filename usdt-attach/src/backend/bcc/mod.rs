@@ -30,11 +30,11 @@ impl Compiler for Bcc {
         need_headers()?;
         let text = generate(plan, maps, features);
         let failed =
-            |what: &str, error: bcc::BccError| Error::Backend(format!("libbcc cannot {what}: {error}"));
+            |what: &str, error: bcc::BccError| Error::unsupported(format!("libbcc cannot {what}: {error}"));
         let _one = one_at_a_time();
         let module = bcc::BPF::new(&text).map_err(|e| failed("compile the program", e))?;
         let function = |name: String, cookies: Vec<u32>| {
-            let name = CString::new(name).map_err(|e| Error::Backend(e.to_string()))?;
+            let name = CString::new(name).map_err(|e| Error::unsupported(e.to_string()))?;
             let bytes = module.dump_func(name).map_err(|e| failed("find the program it compiled", e))?;
             let code = bytes.as_chunks::<8>().0.iter().map(|raw| Insn::from_bytes(*raw)).collect();
             Ok(Program { cookies, code })
@@ -64,7 +64,7 @@ pub fn headers() -> std::result::Result<(), PathBuf> {
 
 fn need_headers() -> Result<()> {
     headers().map_err(|folder| {
-        Error::Backend(format!(
+        Error::unsupported(format!(
             "libbcc needs kernel headers at {}; install the linux-headers package, or use the embedded back end",
             folder.display()
         ))

@@ -31,7 +31,7 @@ impl Module {
     /// Compiles a program. The compiler explains mistakes on standard error itself.
     pub(super) fn compile(text: &str) -> Result<Module> {
         let _one = one_at_a_time();
-        let text = CString::new(text).map_err(|_| Error::Backend("the program holds a NUL".into()))?;
+        let text = CString::new(text).map_err(|_| Error::unsupported("the program holds a NUL"))?;
         // SAFETY: the text outlives the call; no flags, no device.
         let module = unsafe {
             api::bpf_module_create_c_from_string(
@@ -43,7 +43,7 @@ impl Module {
                 std::ptr::null(),
             )
         };
-        let failed = || Error::Backend("libbcc cannot compile the program; the reasons stand above".into());
+        let failed = || Error::unsupported("libbcc cannot compile the program; the reasons stand above");
         NonNull::new(module).map(Module).ok_or_else(failed)
     }
 

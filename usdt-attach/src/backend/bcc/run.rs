@@ -21,7 +21,7 @@ use crate::bpf::codegen::prologue;
 use crate::bpf::{Program, Transport};
 use crate::discover::ScannedObject;
 use crate::discover::select::{Selected, select};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 use crate::kernel::{Attached, Maps, attach, read_table, silence_libbpf};
 use crate::plan::{Access, Mode, Options, Plan, accesses};
 use serde_json::Value;
@@ -53,7 +53,7 @@ pub fn named(text: &str) -> Result<Vec<(String, String)>> {
     let mut out = Vec::new();
     for names in calls(&without_comments(text), "USDT") {
         let [provider, probe] = names.as_slice() else {
-            return Err(Error::Usage(format!("`USDT({})` is not USDT(provider, probe)", names.join(", "))));
+            return Err(Error::usage(format!("`USDT({})` is not USDT(provider, probe)", names.join(", "))));
         };
         let names = (provider.clone(), probe.clone());
         if !out.contains(&names) {
@@ -62,7 +62,7 @@ pub fn named(text: &str) -> Result<Vec<(String, String)>> {
     }
     if out.is_empty() {
         let problem = "the program names no probe; begin one with USDT(provider, probe) { ... }";
-        return Err(Error::Usage(problem.into()));
+        return Err(Error::usage(problem));
     }
     Ok(out)
 }
@@ -91,7 +91,7 @@ fn check_names(code: &str, accessors: &BTreeMap<String, BTreeMap<&str, Sites<'_>
         for call in calls(code, function) {
             let [provider, probe, name, ..] = call.as_slice() else { continue };
             let Some(arguments) = accessors.get(&format!("{provider}__{probe}")) else {
-                return Err(Error::Usage(format!(
+                return Err(Error::usage(format!(
                     "{function}({}) is of a probe that the program does not attach to",
                     call.join(", ")
                 )));
@@ -101,12 +101,12 @@ fn check_names(code: &str, accessors: &BTreeMap<String, BTreeMap<&str, Sites<'_>
             let Some(sites) = sites else {
                 let known: Vec<&str> = arguments.keys().copied().collect();
                 let known = if known.is_empty() { "no arguments".to_owned() } else { known.join(", ") };
-                return Err(Error::Usage(format!(
+                return Err(Error::usage(format!(
                     "{provider}:{probe} has no argument `{name}`, but {known}"
                 )));
             };
             if function == "usdt_text" && sites.iter().any(|(_, access)| access.text.is_none()) {
-                return Err(Error::Usage(format!(
+                return Err(Error::usage(format!(
                     "`{name}` of {provider}:{probe} is no text; where it is a C string, say --str {name}"
                 )));
             }
@@ -151,7 +151,7 @@ pub fn start(
     found: &[ScannedObject],
     options: &Options,
     mechanism: Mechanism,
-) -> Result<(Running, Vec<String>)> {
+) -> Result<(Running, Vec<Warning>)> {
     need_headers()?;
     silence_libbpf();
     let named = named(text)?;
@@ -181,7 +181,7 @@ pub fn start(
     let mut programs = Vec::new();
     for (function, cookies) in functions {
         let Some(body) = module.function(&format!("usdt__{function}")) else {
-            return Err(Error::Backend(format!("libbcc has compiled no program for {function}")));
+            return Err(Error::unsupported(format!("libbcc has compiled no program for {function}")));
         };
         programs.push(Program { cookies, code: [head.clone(), body].concat() });
     }

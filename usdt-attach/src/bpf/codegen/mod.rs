@@ -67,9 +67,8 @@ pub(crate) fn emit(
         .map(|group| {
             let served = group.iter().map(|s| s.cookie).collect();
             // Groups are small enough for every jump; should one not be, nothing is attached.
-            let code = program(plan, maps, &group, features).map_err(|BadJump| {
-                Error::Backend("the plan is too large for one kernel program".to_owned())
-            })?;
+            let code = program(plan, maps, &group, features)
+                .map_err(|BadJump| Error::unsupported("the plan is too large for one kernel program"))?;
             Ok((served, code))
         })
         .collect()
@@ -94,7 +93,7 @@ pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     emitter
         .asm
         .finish_head()
-        .map_err(|BadJump| Error::Backend("too many processes for one kernel program".to_owned()))
+        .map_err(|BadJump| Error::unsupported("too many processes for one kernel program"))
 }
 
 fn program(

@@ -46,7 +46,7 @@ pub(super) struct MappedRing {
 impl MappedRing {
     /// Of a map of that value size, with its bell.
     pub(super) fn new(map: BorrowedFd<'_>, bell: OwnedFd, capacity: u32, longest: u32) -> Result<MappedRing> {
-        let failed = |source| Error::Io { what: "cannot map the event buffer", source };
+        let failed = |source| Error::io("cannot map the event buffer", source);
         let bytes =
             value_size(capacity, longest).ok_or_else(|| failed(std::io::ErrorKind::OutOfMemory.into()))?;
         let map = MmapOptions::new().len(bytes as usize).map_raw(map.as_raw_fd()).map_err(failed)?;
@@ -116,7 +116,7 @@ impl Memory {
         match length {
             0 => Ok(None),
             _ if length.is_multiple_of(8) && length <= self.longest.into() => Ok(Some(length as usize)),
-            _ => Err(Error::Backend(format!("the event buffer has a record of {length} bytes"))),
+            _ => Err(Error::unsupported(format!("the event buffer has a record of {length} bytes"))),
         }
     }
 

@@ -16,9 +16,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// What reads the records, where the plan has any.
 pub(crate) fn reader(maps: &Maps, plan: &Plan) -> Result<Option<Box<dyn RecordReader>>> {
     let Some(events) = &maps.events else { return Ok(None) };
-    let own = |fd: &OwnedFd| {
-        fd.try_clone().map_err(|source| Error::Io { what: "cannot share the event buffer", source })
-    };
+    let own =
+        |fd: &OwnedFd| fd.try_clone().map_err(|source| Error::io("cannot share the event buffer", source));
     Ok(Some(match &maps.bell {
         Some(bell) => {
             Box::new(MappedRing::new(events.as_fd(), own(bell)?, plan.buffer, plan.largest_record())?)

@@ -1,0 +1,17 @@
+//! The exit code that goes with an error.
+
+use cli_common::{BAD_INPUT, REFUSED};
+use usdt_attach::error::{Error, ErrorKind};
+
+/// 2 where the user can ask differently, 3 where the system refused.
+pub(crate) fn exit_code(error: &Error) -> i32 {
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::InvalidInput
+        | ErrorKind::InvalidFilter
+        | ErrorKind::InvalidObject
+        | ErrorKind::NoMatch => BAD_INPUT,
+        // Permission, Unsupported, Kernel, Io, and kinds that this version does not know.
+        _ => REFUSED,
+    }
+}
