@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use usdt_attach::backend::bcc::BccHelper;
 use usdt_attach::discover::ScannedObject;
 use usdt_attach::discover::select::Selected;
 use usdt_attach::error::Error;
@@ -195,23 +196,28 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
     out
 }
 
-#[cfg(feature = "bcc")]
+/// Only `run` and `--backend bcc` need it.
 fn bcc() -> Finding {
-    match usdt_attach::backend::bcc::headers() {
-        Ok(()) => ok("bcc", "with kernel headers"),
-        Err(folder) => {
-            let detail = format!("no kernel headers at {}", folder.display());
-            let mend = "install the linux-headers package of this kernel";
-            finding("bcc", State::Degraded, detail, Some(mend))
+    let helper = match BccHelper::find() {
+        Ok(helper) => helper,
+        Err(error) => {
+            let (detail, fix) = split(&error.to_string());
+            return finding("bcc", State::Degraded, detail, Some(&fix));
+        }
+    };
+    match helper.check() {
+        Ok(()) => ok("bcc", format!("{}, with kernel headers", helper.path().display())),
+        Err(error) => {
+            let (detail, fix) = split(&error.to_string());
+            finding("bcc", State::Degraded, detail, Some(&fix))
         }
     }
 }
 
-#[cfg(not(feature = "bcc"))]
-fn bcc() -> Finding {
-    let mend =
-        "build with --features bcc where libbcc is installed; nothing but `run` and `--backend bcc` needs it";
-    finding("bcc", State::Degraded, "this build is without it", Some(mend))
+/// A message of the bcc back end: what is wrong; what to do.
+fn split(message: &str) -> (String, String) {
+    let (detail, fix) = message.split_once("; ").unwrap_or((message, "install usdt-attach-bcc again"));
+    (detail.to_owned(), fix.to_owned())
 }
 
 fn mounts() -> Vec<Finding> {

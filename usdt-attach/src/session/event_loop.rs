@@ -38,10 +38,8 @@ pub trait Output {
 }
 
 /// For what reports in another way.
-#[cfg(any(test, feature = "bcc"))]
 pub struct Silent;
 
-#[cfg(any(test, feature = "bcc"))]
 impl Output for Silent {
     fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
         Ok(())

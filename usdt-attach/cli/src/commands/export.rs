@@ -162,7 +162,7 @@ fn run(
         derive(&mut config, &chosen);
     }
     config.check().map_err(Error::Usage)?;
-    let backend = BackendKind::Auto.backend(Mechanism::Auto)?;
+    let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let files = found.len();
     let settings = Settings { config, path: path.map(Into::into), target, pids, found, patient, duration };
     let mut told = |message: String| say(&escape(message.as_bytes()));

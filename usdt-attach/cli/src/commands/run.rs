@@ -3,12 +3,12 @@
 use super::args::TargetArgs;
 use super::written;
 use clap::Args;
-use cli_common::escape;
-use cli_common::warn;
+use cli_common::{escape, say, warn};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
+use usdt_attach::backend::bcc::BccHelper;
 use usdt_attach::backend::bcc::run::{Contents, start};
 use usdt_attach::discover::SchemaFile;
 use usdt_attach::error::{Error, Result};
@@ -49,6 +49,7 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
+    let helper = BccHelper::find()?;
     let text = std::fs::read_to_string(&args.file)
         .map_err(|source| Error::Open { path: args.file.clone(), source })?;
     let target = args.target.target(&[])?;
@@ -61,13 +62,15 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
         pids: pids.clone(),
         cgroup: target.cgroup().map(Into::into),
         strings: args.strings.clone(),
-
         ..Options::default()
     };
     let signals = Signals::catch()?;
     let name = args.file.to_string_lossy();
-    let (mut program, warnings) = start(&name, &text, &found, &options, Mechanism::Auto)?;
+    let (mut program, warnings) = start(&helper, &name, &text, &found, &options, Mechanism::Auto)?;
     warn(warnings);
+    if !program.diagnostics().is_empty() {
+        say(program.diagnostics());
+    }
     let mut running = child.map(usdt_attach::target::Child::run).transpose()?;
     let until = StopConditions { events: None, duration: args.duration, pids, interval: None };
     let mut group = Group { sessions: Vec::new(), follower: None, attach: Box::new(|_, _| Ok(None)) };
