@@ -19,7 +19,7 @@ use crate::plan::Plan;
 pub use helper::BccHelper;
 use tables::check_maps;
 
-pub use source::generate;
+use source::generate;
 
 /// The back end that has this program compile, for sites that are attached in this way.
 pub fn backend(helper: BccHelper, mechanism: Mechanism) -> Box<dyn Backend> {

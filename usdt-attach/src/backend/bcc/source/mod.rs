@@ -21,7 +21,7 @@ pub(super) fn function_of(cookie: u32) -> String {
 
 /// The source of the plan's program. Maps are named by descriptor: it is compiled where it is loaded.
 /// Without cookies it has a function for each site.
-pub fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> String {
+pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> String {
     let mut out = String::from("#include <uapi/linux/ptrace.h>\n\n");
     let maps = [
         ("EVENTS", format!("((void *)bpf_pseudo_fd(1, {}))", maps.events)),
