@@ -17,9 +17,8 @@ use crate::bpf::{KernelFeatures, MapFds, Program};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 pub use helper::BccHelper;
-use tables::check_maps;
-
 use source::generate;
+use tables::check_maps;
 
 /// The back end that has this program compile, for sites that are attached in this way.
 pub fn backend(helper: BccHelper, mechanism: Mechanism) -> Box<dyn Backend> {

@@ -17,7 +17,7 @@ pub struct Contents {
     pub name: String,
     /// Keys and values; of arrays only the values that are not zero.
     pub rows: Vec<(Value, Value)>,
-    /// Why they are not here: it is no table of keys and values.
+    /// Whether it has no rows to show, being no table of keys and values: a queue, a stack trace, a ring buffer.
     pub omitted: bool,
 }
 
