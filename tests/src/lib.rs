@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
+use usdt_attach::backend::bcc::BccHelper;
 
 /// Something a test cannot do without.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub enum Need {
     Bpf,
     /// A program on the path.
     Program(&'static str),
-    /// The bcc back end, with kernel headers.
+    /// The program `usdt-attach-bcc`, with kernel headers.
     Bcc,
     /// A file of an installed package or of the kernel.
     File(&'static str),
@@ -53,7 +54,7 @@ impl Need {
         match self {
             Need::Bpf => {
                 static WORKS: OnceLock<bool> = OnceLock::new();
-                let works = *WORKS.get_or_init(|| traces("embedded").0);
+                let works = *WORKS.get_or_init(traces);
                 (!works).then(|| "privileges to load BPF programs (root)".to_owned())
             }
             Need::Program(name) => {
@@ -63,20 +64,17 @@ impl Need {
             }
             Need::File(path) => (!Path::new(path).exists()).then(|| path.to_owned()),
             Need::Bcc => {
-                let release = Command::new("uname").arg("-r").output().unwrap();
-                let headers = Path::new("/lib/modules").join(text(&release.stdout).trim()).join("build");
-                let works = headers.exists() && !traces("bcc").1.contains("no bcc back end");
-                (!works).then(|| "libbcc with kernel headers".to_owned())
+                let helper = BccHelper::at(tools().join("usdt-attach-bcc"));
+                helper.check().err().map(|error| format!("libbcc with kernel headers ({error})"))
             }
         }
     }
 }
 
-/// Whether a back end attaches to something, and what it says.
-fn traces(backend: &str) -> (bool, String) {
+/// Whether attaching to something works.
+fn traces() -> bool {
     let hits = Fixture::get("hits", Mode::Plain);
-    let out = attach(&["trace", "--backend", backend, "--duration", "1ms", "--exe", hits.to_str().unwrap()]);
-    (out.status.success(), text(&out.stderr))
+    attach(&["trace", "--duration", "1ms", "--exe", hits.to_str().unwrap()]).status.success()
 }
 
 /// The workspace's folder.

@@ -4,6 +4,7 @@
 mod aggregate;
 mod arguments;
 mod backends;
+mod bcc_helper;
 mod bridge;
 mod build;
 mod consumers;

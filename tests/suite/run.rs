@@ -103,6 +103,69 @@ fn for_people() {
 }
 
 #[test]
+fn tables_of_every_kind() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let (_folder, file) = program(
+        r#"
+BPF_TABLE("lru_hash", u32, u64, lru, 16);
+BPF_TABLE("lru_percpu_hash", u32, u64, lru_each_cpu, 16);
+BPF_PERCPU_HASH(each_cpu, u32, u64, 16);
+BPF_F_TABLE("hash", u32, u64, on_demand, 16, BPF_F_NO_PREALLOC);
+BPF_HISTOGRAM(sizes, int, 64);
+BPF_QUEUE(queue, u64, 16);
+BPF_STACK_TRACE(stacks, 16);
+BPF_PERF_OUTPUT(perf);
+BPF_RINGBUF_OUTPUT(ring, 1);
+BPF_PROG_ARRAY(programs, 4);
+BPF_CGROUP_ARRAY(cgroups, 1);
+
+USDT(e2e, hit) {
+  u32 key = 7;
+  u64 value = usdt_arg(e2e, hit, n) + 1;
+  lru.update(&key, &value);
+  lru_each_cpu.update(&key, &value);
+  each_cpu.update(&key, &value);
+  on_demand.update(&key, &value);
+  sizes.atomic_increment(bpf_log2l(value));
+  queue.push(&value, 0);
+  stacks.get_stackid(ctx, BPF_F_USER_STACK);
+  perf.perf_submit(ctx, &value, sizeof(value));
+  ring.ringbuf_output(&value, sizeof(value), 0);
+  programs.call(ctx, 1);
+  return 0;
+}
+"#,
+    );
+    let args = ["run", file.to_str().unwrap(), "--", app.as_str(), "-per", "1"];
+    let out = attach(&args);
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), "done 1\n".to_owned()));
+    let out = text(&out.stdout);
+    for table in ["lru", "lru_each_cpu", "each_cpu", "on_demand"] {
+        assert!(out.contains(&format!("{table}: 1 row\n  7: 1\n")), "{out}");
+    }
+    assert!(out.contains("sizes: 1 row\n  1: 1\n"), "{out}");
+    for table in ["queue", "stacks", "perf", "ring", "programs", "cgroups"] {
+        assert!(out.contains(&format!("{table}: no table of keys and values\n")), "{out}");
+    }
+}
+
+#[test]
+fn warnings_of_the_compiler_are_shown() {
+    if !have(&[Need::Bpf, Need::Bcc]) {
+        return;
+    }
+    let app = copy(&Fixture::get("hits", Mode::Sealed));
+    let (_folder, file) = program("#warning say this\nUSDT(e2e, hit) { return 0; }");
+    let out = attach(&["run", file.to_str().unwrap(), "--exe", app.as_str(), "--duration", "1ms"]);
+    let errors = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{errors}");
+    assert!(errors.contains("program.c:1:2: warning: say this"), "{errors}");
+}
+
+#[test]
 fn mistakes() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
@@ -131,6 +194,17 @@ fn mistakes() {
             2,
             "error: usdt_arg(e2e, nothing, n) is of a probe that the program does not attach to\n",
         ),
+        (
+            "BPF_TABLE_PINNED(\"hash\", u32, u64, kept, 1, \"/sys/fs/bpf/kept\");\nUSDT(e2e, hit) { return 0; }",
+            2,
+            "error: the table `kept` is pinned (BPF_TABLE_PINNED), which programs cannot have here\n",
+        ),
+        (
+            "BPF_HASH(inner, u32, u64, 1);\nBPF_HASH_OF_MAPS(outer, u32, \"inner\", 4);\nUSDT(e2e, hit) { return 0; }",
+            3,
+            "error: the table `outer` is a map of type 13 (hash_of_maps), which programs cannot have here\n",
+        ),
+        ("USDT(e2e, hit) {\n  return nonsense;\n}", 3, "error: libbcc rejects the program:\n"),
         (
             "USDT(e2e, hit) {\n  return nonsense;\n}",
             3,

@@ -8,13 +8,12 @@ use crate::setup;
 pub(crate) fn run(parts: &[String]) -> Outcome {
     let tools = setup::run()?;
     check::build(&tools)?;
-    let attach = ["build", "--quiet", "--release", "-p", "usdt-attach-cli"];
-    execute(&mut command(
-        "cargo",
-        &["build", "--quiet", "--release", "-p", "usdt-gen", "-p", "usdt-attach-cli"],
-    ))?;
-    let with_bcc = ["--features", "usdt-attach-cli/bcc", "--target-dir", "target/bench/bcc"];
-    execute(command("cargo", &attach).args(with_bcc))?;
+    let mut release =
+        command("cargo", &["build", "--quiet", "--release", "-p", "usdt-gen", "-p", "usdt-attach-cli"]);
+    if tools.bcc {
+        release.args(["-p", check::BCC_HELPER]);
+    }
+    execute(&mut release)?;
     execute(&mut command("cargo", &["build", "--quiet", "--release", "-p", "usdt-e2e", "--bin", "bench"]))?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let mut bench = privileged(root().join("target/release/bench"), &parts);

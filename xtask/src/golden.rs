@@ -20,7 +20,7 @@ pub(crate) fn run(_: &[String]) -> Outcome {
         .env("INSTA_UPDATE", "always"),
     )?;
     // What the command lines take.
-    let mut count = check::cargo(&tools, "test", &["--quiet", "-p", "usdt-e2e", "--", "instructions"]);
+    let mut count = command("cargo", &["test", "--quiet", "-p", "usdt-e2e", "--", "instructions"]);
     execute(count.env("INSTA_UPDATE", "always").env("PATH", tools.path()))
 }
 

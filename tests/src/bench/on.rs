@@ -1,7 +1,7 @@
 //! What a hit costs in the program that is traced.
 
 use super::results::{Column, Plot, Table};
-use super::tool::{self, OTHERS, SEAL, TARGET, pinned, quietly, site, with_bcc};
+use super::tool::{self, OTHERS, SEAL, TARGET, pinned, quietly, site};
 use super::turns::{Contestant, rounds};
 use crate::{Process, text};
 use std::path::{Path, PathBuf};
@@ -154,7 +154,7 @@ impl Bench {
                     "`usdt-attach trace --backend bcc`",
                     HIT,
                     Box::new(|pid| {
-                        let mut attach = pinned(OTHERS, with_bcc());
+                        let mut attach = pinned(OTHERS, tool::ours("usdt-attach"));
                         attach.args(["trace", "bench:hit", "--backend", "bcc", "-p", pid]);
                         attach
                     }),

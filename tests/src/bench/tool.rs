@@ -18,11 +18,6 @@ pub(super) fn ours(name: &str) -> PathBuf {
     root().join("target/release").join(name)
 }
 
-/// The attacher with bcc, which is kept apart: the ordinary one does not load its libraries.
-pub(super) fn with_bcc() -> PathBuf {
-    root().join("target/bench/bcc/release/usdt-attach")
-}
-
 /// Where everything goes that a run makes.
 pub(super) fn folder() -> PathBuf {
     root().join("target/bench")

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::error::Error as _;
 use std::sync::Arc;
+use usdt_attach::backend::bcc::BccHelper;
 use usdt_attach::discover::ScannedObject;
 use usdt_attach::discover::select::Selected;
 use usdt_attach::error::ErrorKind;
@@ -13,7 +14,7 @@ use usdt_attach::plan::{Method, NopOptimization, Options, Plan};
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// As it should be.
     Ok,
     /// Works in a lesser way.
@@ -24,7 +25,7 @@ pub enum State {
 
 /// One thing looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What.
     pub check: String,
     /// How it is.
@@ -45,7 +46,7 @@ fn ok(check: &str, detail: impl Into<String>) -> Finding {
 }
 
 /// Looks at the machine.
-pub fn machine() -> Vec<Finding> {
+pub(crate) fn machine() -> Vec<Finding> {
     let features = detect::features();
     let mut out = privileges();
     let uname = rustix::system::uname();
@@ -196,23 +197,28 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
     out
 }
 
-#[cfg(feature = "bcc")]
+/// Only `run` and `--backend bcc` need it.
 fn bcc() -> Finding {
-    match usdt_attach::backend::bcc::headers() {
-        Ok(()) => ok("bcc", "with kernel headers"),
-        Err(folder) => {
-            let detail = format!("no kernel headers at {}", folder.display());
-            let mend = "install the linux-headers package of this kernel";
-            finding("bcc", State::Degraded, detail, Some(mend))
+    let helper = match BccHelper::find() {
+        Ok(helper) => helper,
+        Err(error) => {
+            let (detail, fix) = split(&error.to_string());
+            return finding("bcc", State::Degraded, detail, Some(&fix));
+        }
+    };
+    match helper.check() {
+        Ok(()) => ok("bcc", format!("{}, with kernel headers", helper.path().display())),
+        Err(error) => {
+            let (detail, fix) = split(&error.to_string());
+            finding("bcc", State::Degraded, detail, Some(&fix))
         }
     }
 }
 
-#[cfg(not(feature = "bcc"))]
-fn bcc() -> Finding {
-    let mend =
-        "build with --features bcc where libbcc is installed; nothing but `run` and `--backend bcc` needs it";
-    finding("bcc", State::Degraded, "this build is without it", Some(mend))
+/// A message of the bcc back end: what is wrong; what to do.
+fn split(message: &str) -> (String, String) {
+    let (detail, fix) = message.split_once("; ").unwrap_or((message, "install usdt-attach-bcc again"));
+    (detail.to_owned(), fix.to_owned())
 }
 
 fn mounts() -> Vec<Finding> {
@@ -237,7 +243,7 @@ fn mounts() -> Vec<Finding> {
 }
 
 /// Looks at the probes of files: why some cannot be attached to, or only at a price.
-pub fn probes(found: &[ScannedObject]) -> Vec<Finding> {
+pub(crate) fn probes(found: &[ScannedObject]) -> Vec<Finding> {
     let mut out = Vec::new();
     for one in found {
         let path = one.object.path.display().to_string();

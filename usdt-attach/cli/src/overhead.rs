@@ -14,7 +14,7 @@ use usdt_attach::plan::{Method, Options, Plan};
 use usdt_attach::session::Session;
 
 /// Every probe of a target, each attached by itself.
-pub struct Cost {
+pub(crate) struct Cost {
     probes: Vec<Watched>,
     started: Instant,
     /// Most of a CPU that a probe may take.
@@ -36,7 +36,7 @@ struct Watched {
 
 /// What a probe costs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Price {
+pub(crate) struct Price {
     /// Provider name.
     pub provider: String,
     /// Probe name.
@@ -62,7 +62,7 @@ pub struct Price {
 
 impl Cost {
     /// Attaches to every probe by itself, as tracing does it. `budget` is the most of a CPU that one may take.
-    pub fn start(
+    pub(crate) fn start(
         selected: &[Selected],
         options: &Options,
         backend: &dyn Backend,
@@ -117,7 +117,7 @@ impl Cost {
     }
 
     /// Throws away what was recorded, and detaches what has become too dear. To be called every few milliseconds.
-    pub fn look(&mut self) -> Result<()> {
+    pub(crate) fn look(&mut self) -> Result<()> {
         /// Shorter than this, a burst is no cost.
         const AT_LEAST: Duration = Duration::from_millis(200);
         for probe in &mut self.probes {
@@ -141,7 +141,7 @@ impl Cost {
     }
 
     /// What each probe has cost so far, the dearest first.
-    pub fn prices(&self) -> Result<Vec<Price>> {
+    pub(crate) fn prices(&self) -> Result<Vec<Price>> {
         let mut out = Vec::new();
         for probe in &self.probes {
             let hits = probe.session.summary()?.hits;

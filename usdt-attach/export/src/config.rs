@@ -249,9 +249,8 @@ pub enum SpanKind {
 impl Config {
     /// Reads a file. The error says where in it and what.
     pub fn read(path: &Path) -> error::Result<Config> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| error::Error::open(path.to_owned(), source))?;
-        let problem = |problem: String| error::Error::object(path.to_owned(), problem);
+        let text = std::fs::read_to_string(path).map_err(|source| error::Error::open(path, source))?;
+        let problem = |problem: String| error::Error::object(path, problem);
         let config: Config =
             toml::from_str(&text).map_err(|e| problem(e.to_string().trim_end().to_owned()))?;
         config.check().map_err(problem)?;

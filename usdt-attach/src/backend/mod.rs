@@ -1,16 +1,13 @@
 //! Back ends: what carries out a plan.
 //!
-//! `embedded` emits instructions and `bcc` C source that libbcc compiles; `kernel` does for both everything that
-//! needs the system. `simulated` carries plans out without a kernel, on hits that a test makes up.
+//! `embedded` emits instructions, and `bcc` C source that the program `usdt-attach-bcc` compiles; `kernel` does for both
+//! everything that needs the system. `simulated` carries plans out without a kernel, on hits that a test makes up.
 
 mod attach;
-#[cfg(feature = "bcc")]
 pub mod bcc;
 mod embedded;
 pub mod simulated;
 
-#[cfg(not(feature = "bcc"))]
-use crate::error::Error;
 use crate::error::Result;
 pub use crate::kernel::{Counts, Mechanism};
 pub use crate::plan::Entry;
@@ -79,28 +76,24 @@ pub trait Attachment: fmt::Debug + Send {
 /// Which back end to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendKind {
-    /// The embedded one.
+    /// Instructions emitted from the plan: no compiler, no kernel headers.
     #[default]
-    Auto,
-    /// Instructions emitted from the plan: no compiler, no headers.
     Embedded,
-    /// C compiled by libbcc.
+    /// C source from the plan, compiled by libbcc in the program `usdt-attach-bcc`. It is looked for next to the running
+    /// program, then on `PATH`; [`bcc::backend`] takes its path instead.
     Bcc,
 }
 
 impl BackendKind {
     /// The back end, which is to attach in this way.
+    ///
+    /// # Errors
+    ///
+    /// Fails where `usdt-attach-bcc` is needed and cannot be found.
     pub fn backend(self, mechanism: Mechanism) -> Result<Arc<dyn Backend>> {
         match self {
-            BackendKind::Auto | BackendKind::Embedded => {
-                Ok(Arc::new(Kernel { compiler: embedded::Embedded, mechanism }))
-            }
-            #[cfg(feature = "bcc")]
-            BackendKind::Bcc => Ok(Arc::new(Kernel { compiler: bcc::Bcc, mechanism })),
-            #[cfg(not(feature = "bcc"))]
-            BackendKind::Bcc => Err(Error::unsupported(
-                "this build has no bcc back end; build with `--features bcc` where libbcc is installed",
-            )),
+            BackendKind::Embedded => Ok(Arc::new(Kernel { compiler: embedded::Embedded, mechanism })),
+            BackendKind::Bcc => Ok(bcc::backend(bcc::BccHelper::find()?, mechanism)),
         }
     }
 }

@@ -103,8 +103,10 @@ pub(crate) struct BadJump;
 const LD_IMM64: u8 = 0x18;
 const GOTO: u8 = 0x05;
 const EXIT: u8 = 0x95;
-const PSEUDO_MAP_FD: u8 = 1;
-const PSEUDO_MAP_VALUE: u8 = 2;
+/// Source register of a wide load of a map, by its descriptor.
+pub(crate) const PSEUDO_MAP_FD: u8 = 1;
+/// Source register of a wide load of the address of a map's value.
+pub(crate) const PSEUDO_MAP_VALUE: u8 = 2;
 const ATOMIC_FETCH: i32 = 1;
 const ATOMIC_XCHG: i32 = 0xe1;
 const ATOMIC_CMPXCHG: i32 = 0xf1;
@@ -382,6 +384,11 @@ impl Assembler {
 }
 
 impl Insn {
+    /// Whether it loads 64 bits, the upper half of which are in the next slot.
+    pub(crate) fn is_wide(self) -> bool {
+        self.code == LD_IMM64
+    }
+
     /// From the 8 bytes of a compiled program.
     pub(crate) fn from_bytes(raw: [u8; 8]) -> Insn {
         let [code, registers, off0, off1, imm @ ..] = raw;

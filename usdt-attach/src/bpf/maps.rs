@@ -26,6 +26,15 @@ pub(crate) struct MapFds {
     pub cgroup: i32,
 }
 
+impl MapFds {
+    /// Whether the descriptor is one of these maps.
+    pub(crate) fn contains(&self, fd: i32) -> bool {
+        let MapFds { events, bell, scratch, counters, control, rates, table, zero, starts, cgroup } = *self;
+        let all = [events, bell, scratch, counters, control, rates, table, zero, starts, cgroup];
+        fd >= 0 && all.contains(&fd)
+    }
+}
+
 /// A member of [`Counts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counter {

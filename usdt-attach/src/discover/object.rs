@@ -32,7 +32,7 @@ pub struct Object {
 impl Object {
     /// Opens the file at `path`; `name` is what reports call it.
     pub fn open(path: &Path, name: &Path) -> Result<Object> {
-        let failed = |source| Error::open(name.to_owned(), source);
+        let failed = |source| Error::open(name, source);
         let meta = std::fs::metadata(path).map_err(failed)?;
         let kind = meta.file_type();
         if kind.is_dir()
@@ -41,12 +41,12 @@ impl Object {
             || kind.is_char_device()
             || kind.is_block_device()
         {
-            return Err(Error::object(name.to_owned(), "not a regular file"));
+            return Err(Error::object(name, "not a regular file"));
         }
         let file = File::open(path).map_err(failed)?;
         let meta = file.metadata().map_err(failed)?;
         if meta.len() == 0 {
-            return Err(Error::object(name.to_owned(), "the file is empty"));
+            return Err(Error::object(name, "the file is empty"));
         }
         let map = Self::map(&file).map_err(failed)?;
         let object =

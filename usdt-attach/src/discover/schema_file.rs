@@ -18,8 +18,8 @@ const LARGEST: u64 = 64 << 20;
 impl SchemaFile {
     /// Reads it.
     pub fn read(path: &Path) -> Result<SchemaFile> {
-        let open = |source| Error::open(path.to_owned(), source);
-        let wrong = |problem: String| Error::object(path.to_owned(), problem);
+        let open = |source| Error::open(path, source);
+        let wrong = |problem: String| Error::object(path, problem);
         if std::fs::metadata(path).map_err(open)?.len() > LARGEST {
             return Err(wrong("too large for a schema".into()));
         }

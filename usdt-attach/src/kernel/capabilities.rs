@@ -2,10 +2,12 @@
 
 use crate::error::{Error, ErrorKind};
 
-/// `include/uapi/linux/capability.h`.
+/// Number of `CAP_SYS_PTRACE` in `include/uapi/linux/capability.h`: reading other users' processes.
 pub const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
+/// Number of `CAP_PERFMON`: attaching programs.
 pub const CAP_PERFMON: u32 = 38;
+/// Number of `CAP_BPF`: loading programs.
 pub const CAP_BPF: u32 = 39;
 
 /// Adds to an error of the kernel's what this process can do about it.

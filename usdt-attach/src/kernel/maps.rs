@@ -193,14 +193,12 @@ impl Maps {
 }
 
 /// A key, and its value or that of each CPU.
-#[cfg(feature = "bcc")]
 pub(crate) type Raw = (Vec<u8>, Vec<Vec<u8>>);
 
 /// Keys of somebody else's map, and the value of each, or one for each CPU; `None` for kinds that have none. Values of
 /// arrays that are zero are left out. The shape is kind, entries, and bytes of keys and values.
-#[cfg(feature = "bcc")]
 pub(crate) fn read_table(
-    fd: i32,
+    map: BorrowedFd<'_>,
     (kind, entries, key_size, value_size): (u32, u32, usize, usize),
 ) -> Result<Option<Vec<Raw>>> {
     let (array, per_cpu) = match kind {
@@ -210,8 +208,6 @@ pub(crate) fn read_table(
         bpf::BPF_MAP_TYPE_PERCPU_HASH | bpf::BPF_MAP_TYPE_LRU_PERCPU_HASH => (false, true),
         _ => return Ok(None),
     };
-    // SAFETY: its owner keeps it open as long as it lends it to this function.
-    let map = unsafe { BorrowedFd::borrow_raw(fd) };
     let room = value_size.next_multiple_of(8);
     let cpus = if per_cpu { possible_cpus()? } else { 1 };
     let mut values = vec![0u64; room / 8 * cpus];
@@ -300,6 +296,11 @@ pub(super) fn page() -> u32 {
 /// A buffer of its own.
 pub(super) fn create_ring(name: &CStr, bytes: u32) -> Result<OwnedFd> {
     create(name, bpf::BPF_MAP_TYPE_RINGBUF, (0, 0, bytes), 0)
+}
+
+/// A map of any kind that this describes completely: bytes of a key, bytes of a value, entries.
+pub(crate) fn create_map(name: &CStr, kind: u32, shape: (u32, u32, u32), flags: u32) -> Result<OwnedFd> {
+    create(name, kind, shape, flags)
 }
 
 fn create(

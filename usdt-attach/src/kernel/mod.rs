@@ -19,9 +19,7 @@ pub use hit_cost::measure_hit_cost;
 pub use links::Mechanism;
 pub(crate) use links::{Attached, attach};
 pub use maps::Counts;
-pub(crate) use maps::Maps;
-#[cfg(feature = "bcc")]
-pub(crate) use maps::read_table;
+pub(crate) use maps::{Maps, create_map, read_table};
 pub use prog_stats::BpfStatsGuard;
 pub(crate) use prog_stats::run_time;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// What must hold of a hit. A comparison whose argument cannot be read is false.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
-pub enum Condition {
+pub(crate) enum Condition {
     /// Known beforehand.
     Constant(bool),
     /// Both.
@@ -57,7 +57,7 @@ pub enum Condition {
 }
 
 /// Longest text that a filter compares with.
-pub const LONGEST_TEXT: usize = 128;
+pub(crate) const LONGEST_TEXT: usize = 128;
 
 impl Condition {
     /// A comparison of an integer word with any number: what no value of the word's type can be is known now.
@@ -88,13 +88,13 @@ impl Condition {
 
 /// Maps the bits of a float (of a 32-bit one in the upper half) to an integer of the same order. Both zeros are 0;
 /// what is no number is beyond [`infinite`] on either side.
-pub fn order(bits: u64) -> i64 {
+pub(crate) fn order(bits: u64) -> i64 {
     let bits = if bits << 1 == 0 { 0 } else { bits as i64 };
     bits ^ ((bits >> 63) as u64 >> 1) as i64
 }
 
 /// The order of infinity, of 8-byte and of 4-byte floats.
-pub fn infinite(size: u8) -> i64 {
+pub(crate) fn infinite(size: u8) -> i64 {
     if size == 4 { i64::from(f32::INFINITY.to_bits()) << 32 } else { f64::INFINITY.to_bits() as i64 }
 }
 

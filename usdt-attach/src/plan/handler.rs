@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 /// What the program does on a hit. Sites of the same shape share one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
-pub struct Handler {
+pub(crate) struct Handler {
     /// The site is the branch of a stack check: hits at which it is taken are none, because the function begins again
     /// when the stack has grown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -38,7 +38,7 @@ pub struct Handler {
 
 /// The program's stack while it decides and aggregates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Hash)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// Bytes; 0 for none.
     pub size: u32,
     /// Before the filter.
@@ -52,7 +52,7 @@ pub struct Frame {
 /// What is done with a hit that passed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
-pub enum Action {
+pub(crate) enum Action {
     /// Writes a record for the reader.
     Record(Layout),
     /// Nothing: every hit is counted anyway.
@@ -84,7 +84,7 @@ pub enum Action {
 
 /// A part of the frame, filled just before it is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Hash)]
-pub struct FrameRegion {
+pub(crate) struct FrameRegion {
     /// Offset in the frame.
     pub at: u32,
     /// Bytes, a multiple of 8.
@@ -96,7 +96,7 @@ pub struct FrameRegion {
 /// Puts 8 bytes into an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
-pub enum KeyWrite {
+pub(crate) enum KeyWrite {
     /// A number.
     Constant {
         /// Offset in the frame.

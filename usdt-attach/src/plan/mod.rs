@@ -1,6 +1,5 @@
 //! A plan: everything a back end needs to know, decided beforehand. Data only; making one needs no privileges.
 
-#[cfg(feature = "bcc")]
 mod access;
 mod arguments;
 mod condition;
@@ -15,7 +14,6 @@ pub(crate) mod record_layout;
 mod site;
 mod table;
 
-#[cfg(feature = "bcc")]
 pub(crate) use access::{Access, accesses};
 pub(crate) use condition::{Condition, infinite, order};
 pub(crate) use handler::{Action, Frame, FrameRegion, Handler, KeyWrite};

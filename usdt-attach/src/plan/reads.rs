@@ -10,12 +10,12 @@ use serde::Serialize;
 use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
 
 /// Offset of the fault bits in either area.
-pub const FAULTS: u32 = 4;
+pub(crate) const FAULTS: u32 = 4;
 
 /// One action of the program on an area. `to` is the offset in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
-pub enum ReadOp {
+pub(crate) enum ReadOp {
     /// Stores a number.
     Constant {
         /// Offset.
@@ -76,7 +76,7 @@ pub enum ReadOp {
 /// `base + index * scale + disp`, registers by their offset in `pt_regs`; or, with pointers on the way, `disp` behind
 /// what the last of them points to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
-pub struct Address {
+pub(crate) struct Address {
     /// Base register.
     pub base: Option<i16>,
     /// Scaled register and scale.
@@ -90,7 +90,7 @@ pub struct Address {
 
 /// A number in an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
-pub struct ArgSlot {
+pub(crate) struct ArgSlot {
     /// Offset of the least significant byte.
     pub at: u32,
     /// Bytes.
@@ -103,7 +103,7 @@ pub struct ArgSlot {
 
 impl ArgSlot {
     /// Its value in an area, sign-extended if it has a sign.
-    pub fn read(self, area: &[u8]) -> Option<u64> {
+    pub(crate) fn read(self, area: &[u8]) -> Option<u64> {
         let at = self.at as usize;
         let bytes = area.get(at..at.checked_add(self.size.into())?)?;
         let raw = bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
@@ -282,12 +282,12 @@ pub(super) fn address(operand: &Operand, arch: Arch) -> Result<Address, String> 
 
 impl Address {
     /// The distance from the registers' sum.
-    pub fn first(&self) -> i64 {
+    pub(crate) fn first(&self) -> i64 {
         self.through.first().copied().unwrap_or(self.disp)
     }
 
     /// Those from what each pointer points to.
-    pub fn beyond_the_first(&self) -> impl Iterator<Item = i64> {
+    pub(crate) fn beyond_the_first(&self) -> impl Iterator<Item = i64> {
         self.through.iter().copied().chain([self.disp]).skip(1)
     }
 

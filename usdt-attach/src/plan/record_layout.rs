@@ -16,28 +16,28 @@ use stapsdt::schema::Kind;
 
 /// The architecture this program runs on, and so the one it can trace.
 #[cfg(target_arch = "x86_64")]
-pub const NATIVE: Arch = Arch::X86_64;
+pub(crate) const NATIVE: Arch = Arch::X86_64;
 /// The architecture this program runs on, and so the one it can trace.
 #[cfg(target_arch = "aarch64")]
-pub const NATIVE: Arch = Arch::Aarch64;
+pub(crate) const NATIVE: Arch = Arch::Aarch64;
 
 /// Offset of the cookie.
-pub const COOKIE: u32 = 0;
-pub use super::reads::FAULTS;
+pub(crate) const COOKIE: u32 = 0;
+pub(crate) use super::reads::FAULTS;
 /// Offset of the time.
-pub const TIME: u32 = 8;
+pub(crate) const TIME: u32 = 8;
 /// Offset of the thread and process id.
-pub const PID_TGID: u32 = 16;
+pub(crate) const PID_TGID: u32 = 16;
 /// Offset of the goroutine id.
-pub const GOID: u32 = 24;
+pub(crate) const GOID: u32 = 24;
 /// Offset of the thread's name.
-pub const COMM: u32 = 32;
+pub(crate) const COMM: u32 = 32;
 /// Offset of the first argument word.
-pub const ARGS: u32 = 48;
+pub(crate) const ARGS: u32 = 48;
 
 /// What is recorded of a hit, and how the record reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// Bytes of the record, a multiple of 8.
     pub size: u32,
     /// In order: texts come after the words that point to them.
@@ -52,7 +52,7 @@ pub struct Layout {
 
 /// How a reader finds an argument in the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
-pub struct ArgView {
+pub(crate) struct ArgView {
     /// From the schema, else `argN`.
     pub name: String,
     /// From the schema, else integer.
@@ -69,7 +69,7 @@ pub struct ArgView {
 
 /// Text in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
-pub struct Text {
+pub(crate) struct Text {
     /// Record offset of its length.
     pub at: u32,
     /// Most bytes it can have.
@@ -111,7 +111,7 @@ pub(crate) const LARGEST_STAGED: u32 = 480;
 impl Layout {
     /// Bytes at the beginning of the record that a program puts together on its stack: all of them, else those in
     /// front of the first text.
-    pub fn staged(&self) -> u32 {
+    pub(crate) fn staged(&self) -> u32 {
         if self.size <= LARGEST_STAGED {
             return self.size;
         }
@@ -123,7 +123,7 @@ impl Layout {
     }
 
     /// The steps of that part, and the others.
-    pub fn split(&self) -> (&[ReadOp], &[ReadOp]) {
+    pub(crate) fn split(&self) -> (&[ReadOp], &[ReadOp]) {
         let staged = self.staged();
         let later = |step: &ReadOp| matches!(step, ReadOp::Text { to, .. } | ReadOp::Stack { to, .. } if *to >= staged);
         let first = self.steps.iter().position(later).unwrap_or(self.steps.len());
@@ -148,7 +148,7 @@ impl Layout {
     }
 
     /// Offsets of the words in that part that a step may leave untouched, in part or whole.
-    pub fn gaps(&self) -> Vec<u32> {
+    pub(crate) fn gaps(&self) -> Vec<u32> {
         let staged = self.staged();
         let mut out = Vec::new();
         for step in &self.steps {

@@ -13,13 +13,13 @@ use crate::discover::Names;
 use serde::Serialize;
 
 /// Bytes of a text that keys tell apart; longer ones that begin alike are one key.
-pub const KEY_TEXT: u32 = 64;
+pub(crate) const KEY_TEXT: u32 = 64;
 /// Words of a value in front of its buckets.
-pub const BEFORE_BUCKETS: usize = 3;
+pub(crate) const BEFORE_BUCKETS: usize = 3;
 
 /// The table of a plan that aggregates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Table {
+pub(crate) struct Table {
     /// Bytes of a key.
     pub key_size: u32,
     /// What is in a key.
@@ -36,7 +36,7 @@ pub struct Table {
 
 /// The map of starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Starts {
+pub(crate) struct Starts {
     /// Bytes of a key.
     pub key_size: u32,
     /// Bytes of a value: the time, and what is kept.
@@ -45,7 +45,7 @@ pub struct Starts {
 
 /// A part of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Field {
+pub(crate) struct Field {
     /// As the user named it.
     pub name: String,
     /// How it reads.
@@ -57,7 +57,7 @@ pub struct Field {
 /// How a part of a key reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FieldKind {
+pub(crate) enum FieldKind {
     /// An integer.
     Int {
         /// Whether it has a sign.
@@ -92,7 +92,7 @@ impl FieldKind {
     }
 
     /// Bytes in the key.
-    pub fn size(self) -> u32 {
+    pub(crate) fn size(self) -> u32 {
         match self {
             FieldKind::Text { .. } => 8 + KEY_TEXT,
             FieldKind::Comm => 16,
@@ -103,12 +103,12 @@ impl FieldKind {
 
 impl Table {
     /// Whether there is one entry for each probe, and nothing to look up.
-    pub fn is_array(&self) -> bool {
+    pub(crate) fn is_array(&self) -> bool {
         self.fields.is_empty()
     }
 
     /// Bytes of a value.
-    pub fn value_size(&self) -> u32 {
+    pub(crate) fn value_size(&self) -> u32 {
         // At most a thousand buckets.
         self.buckets.map_or(8, |b| 8 * (BEFORE_BUCKETS + b.count()) as u32)
     }

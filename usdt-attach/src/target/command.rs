@@ -25,7 +25,7 @@ pub struct Child {
 impl Child {
     /// Forks; the new process reports its id and waits in front of `exec`.
     pub fn create(path: &Path, name: &OsStr, args: &[OsString]) -> Result<Child> {
-        let failed = |source: io::Error| Error::spawn(path.to_owned(), source);
+        let failed = |source: io::Error| Error::spawn(path, source);
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()));
         let ((pid_reader, pid_writer), (gate_reader, gate_writer)) = (pipe()?, pipe()?);
         let mut command = Command::new(path);

@@ -184,11 +184,11 @@ fn add(found: &mut Vec<ScannedObject>, more: Vec<ScannedObject>) {
 
 /// Every process of a cgroup and of the groups below.
 pub(crate) fn members(path: &Path) -> Result<Vec<u32>> {
-    let open = |path: &Path, source| Error::open(path.to_owned(), source);
+    let open = |path: &Path, source| Error::open(path, source);
     let file = path.join("cgroup.procs");
     if path.is_dir() && !file.exists() {
         let problem = "not a cgroup: it has no cgroup.procs".to_owned();
-        return Err(Error::object(path.to_owned(), problem));
+        return Err(Error::object(path, problem));
     }
     let text = std::fs::read_to_string(&file).map_err(|e| open(path, e))?;
     let mut pids: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
@@ -210,5 +210,5 @@ fn lookup(program: &Path) -> Result<PathBuf> {
     std::env::split_paths(&folders)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
-        .ok_or_else(|| Error::spawn(program.to_owned(), std::io::Error::from(std::io::ErrorKind::NotFound)))
+        .ok_or_else(|| Error::spawn(program, std::io::Error::from(std::io::ErrorKind::NotFound)))
 }

@@ -67,8 +67,8 @@ pub(crate) struct HitArgs {
     /// Attach to instructions other than no-ops, too; each hit costs tens of times more
     #[arg(long)]
     pub(crate) single_step: bool,
-    /// What makes the kernel program: this tool itself (embedded, the default), or libbcc from C (bcc)
-    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    /// How BPF code is made: generated directly (embedded), or compiled from C by libbcc in usdt-attach-bcc (bcc)
+    #[arg(long, value_enum, default_value_t = Backend::Embedded)]
     backend: Backend,
 }
 
@@ -91,7 +91,6 @@ pub(crate) struct TableArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Backend {
-    Auto,
     Embedded,
     Bcc,
 }
@@ -99,7 +98,6 @@ enum Backend {
 impl HitArgs {
     pub(crate) fn backend(&self) -> BackendKind {
         match self.backend {
-            Backend::Auto => BackendKind::Auto,
             Backend::Embedded => BackendKind::Embedded,
             Backend::Bcc => BackendKind::Bcc,
         }
@@ -202,7 +200,7 @@ impl TargetArgs {
             return Ok(Target::Command(self.command.clone()));
         }
         if !self.pid.is_empty() {
-            return Ok(Target::pids(self.pid.iter().copied())?);
+            return Target::pids(self.pid.iter().copied());
         }
         let file = globs.iter().find(|glob| Path::new(glob).is_file());
         let pid = globs.iter().find(|glob| glob.parse::<u32>().is_ok());

@@ -162,7 +162,7 @@ fn run(
         derive(&mut config, &chosen);
     }
     config.check().map_err(Error::usage)?;
-    let backend = BackendKind::Auto.backend(Mechanism::Auto)?;
+    let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let files = found.len();
     let settings =
         Settings { config, path: path.map(Into::into), target, processes, found, patient, duration };

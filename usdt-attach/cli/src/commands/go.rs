@@ -65,7 +65,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     entry_price(&chosen);
     let options = Options { pids: pids.clone(), ..Options::default() };
     let signals = Signals::catch()?;
-    let backend = BackendKind::Auto.backend(Mechanism::Auto)?;
+    let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let (mut questions, mut sessions) = (Vec::new(), Vec::new());
     for (question, plan) in plans(&chosen, &options) {
         sessions.push(Session::start(plan, &*backend)?);

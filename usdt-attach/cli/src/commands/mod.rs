@@ -8,7 +8,6 @@ mod export;
 mod go;
 mod list;
 mod record;
-#[cfg(feature = "bcc")]
 mod run;
 mod snapshot;
 
@@ -68,7 +67,6 @@ enum Command {
     /// Measure what tracing costs: hits a second, nanoseconds a hit, share of a CPU
     Cost(Box<cost::CostArgs>),
     /// Attach a program of your own, C as bcc takes it
-    #[cfg(feature = "bcc")]
     Run(Box<run::RunArgs>),
     /// Say what works on this machine and for a binary, what does not, and what to do
     Doctor(doctor::DoctorArgs),
@@ -108,7 +106,6 @@ pub fn main() -> i32 {
         Command::Completions { shell } => {
             done(written(cli_common::print(&cli_common::completions(&mut command(), *shell))))
         }
-        #[cfg(feature = "bcc")]
         Command::Run(args) => done(run::run_file(args)),
     };
     match result {

@@ -5,12 +5,12 @@ use super::written;
 use crate::run_loop::{Silent, StopConditions, run};
 use crate::signals::Signals;
 use clap::Args;
-use cli_common::escape;
-use cli_common::warn;
+use cli_common::{escape, say, warn};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
+use usdt_attach::backend::bcc::BccHelper;
 use usdt_attach::backend::bcc::run::{Contents, start};
 use usdt_attach::discover::SchemaFile;
 use usdt_attach::error::{Error, Result};
@@ -51,6 +51,7 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
+    let helper = BccHelper::find()?;
     let text =
         std::fs::read_to_string(&args.file).map_err(|source| Error::open(args.file.clone(), source))?;
     let target = args.target.target(&[])?;
@@ -65,13 +66,15 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
         pids,
         cgroup: target.cgroup().map(Into::into),
         strings: args.strings.clone(),
-
         ..Options::default()
     };
     let signals = Signals::catch()?;
     let name = args.file.to_string_lossy();
-    let (mut program, warnings) = start(&name, &text, &found, &options, Mechanism::Auto)?;
+    let (mut program, warnings) = start(&helper, &name, &text, &found, &options, Mechanism::Auto)?;
     warn(warnings);
+    if !program.diagnostics().is_empty() {
+        say(program.diagnostics());
+    }
     let mut running = child.map(usdt_attach::target::Child::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: None };
     let event_loop = EventLoop::new(Vec::new())?.end_with(processes.as_deref().unwrap_or_default())?;

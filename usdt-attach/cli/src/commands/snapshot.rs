@@ -43,7 +43,7 @@ pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     uprobe_warmup::start();
     let found = discover::process(args.pid)?;
     let signals = Signals::catch()?;
-    let backend = BackendKind::Auto.backend(Mechanism::Auto)?;
+    let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     // Attaching arms it.
     let mut told = start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
     wait(&mut told, &signals, args, args.before, false)?;

@@ -14,11 +14,11 @@ use usdt_attach::plan::{Mode, Options, Plan, Scale};
 use usdt_attach::session::Session;
 
 /// The globs of every probe that is used.
-pub const GLOBS: [&str; 2] = ["go:*", "net_http:*"];
+pub(crate) const GLOBS: [&str; 2] = ["go:*", "net_http:*"];
 
 /// What a plan answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// Goroutines made, by the place they were made at.
     Created,
     /// Of those the ones that ended, and how long they lived.
@@ -42,7 +42,7 @@ pub enum Question {
 }
 
 /// The plans that answer what can be answered with these probes.
-pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
+pub(crate) fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
     let subject = |name: &str| Subject { name: name.to_owned(), string: false };
     let subjects = |names: &[&str]| names.iter().map(|name| subject(name)).collect::<Vec<_>>();
     let plan = |question: Question, globs: &[&str], mode: Mode| {
@@ -101,7 +101,7 @@ pub fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
 
 /// What was counted since the probes were attached.
 #[derive(Clone, Debug, Default)]
-pub struct Overview {
+pub(crate) struct Overview {
     /// Goroutines made and ended, by the address behind the go statement.
     pub creators: BTreeMap<u64, Lives>,
     /// Goroutines that ended, where it is not known whose they were.
@@ -126,7 +126,7 @@ pub struct Overview {
 
 /// Goroutines of one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lives {
+pub(crate) struct Lives {
     /// CompiledHandler.
     pub created: u64,
     /// Of these, ended.
@@ -135,7 +135,7 @@ pub struct Lives {
 
 /// Requests of one route.
 #[derive(Clone, Debug, Default)]
-pub struct Route {
+pub(crate) struct Route {
     /// All.
     pub requests: u64,
     /// Answered with a status of 500 and above.
@@ -146,7 +146,7 @@ pub struct Route {
 
 impl Overview {
     /// What the sessions of [`plans`], in the same order, have counted.
-    pub fn read(questions: &[Question], sessions: &[Session]) -> Result<Overview> {
+    pub(crate) fn read(questions: &[Question], sessions: &[Session]) -> Result<Overview> {
         let mut out = Overview { asked: questions.to_vec(), ..Overview::default() };
         for (question, session) in questions.iter().zip(sessions) {
             for row in session.rows()? {
@@ -205,18 +205,18 @@ impl Overview {
     }
 
     /// Whether the binary's probes answer a question.
-    pub fn knows(&self, question: Question) -> bool {
+    pub(crate) fn knows(&self, question: Question) -> bool {
         self.asked.contains(&question)
     }
 
     /// Goroutines made.
-    pub fn created(&self) -> u64 {
+    pub(crate) fn created(&self) -> u64 {
         self.creators.values().map(|lives| lives.created).sum()
     }
 
     /// How many more goroutines there are now than when the probes were attached, of them waiting, and in system
     /// calls; the others run or could. `None` for what the binary's probes do not tell.
-    pub fn change(&self) -> (i64, Option<i64>, Option<i64>) {
+    pub(crate) fn change(&self) -> (i64, Option<i64>, Option<i64>) {
         let fired = |name: &str| self.changes.get(name).copied().unwrap_or(0) as i64;
         let blocks: u64 = self.blocked.values().sum();
         // Function entries see neither every end of waiting nor when what it ends in begins.
@@ -230,7 +230,7 @@ impl Overview {
     }
 
     /// Puts in what the process's memory says, compared with what it said when the probes were attached.
-    pub fn complete(&mut self, now: Option<GoroutineSnapshot>, before: Option<&GoroutineSnapshot>) {
+    pub(crate) fn complete(&mut self, now: Option<GoroutineSnapshot>, before: Option<&GoroutineSnapshot>) {
         let allocated = |census: &GoroutineSnapshot| census.allocated;
         if !self.knows(Question::Allocated)
             && let Some(all) = now.as_ref().and_then(allocated)
@@ -241,7 +241,7 @@ impl Overview {
     }
 
     /// How many goroutines there are at this moment, of those that a condition holds for.
-    pub fn live(&self, condition: impl Fn(&Goroutine) -> bool) -> Option<u64> {
+    pub(crate) fn live(&self, condition: impl Fn(&Goroutine) -> bool) -> Option<u64> {
         let all = &self.census.as_ref()?.goroutines;
         Some(all.iter().filter(|(goroutine, _)| condition(goroutine)).map(|(_, count)| count).sum())
     }

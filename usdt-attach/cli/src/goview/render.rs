@@ -18,7 +18,7 @@ const ROWS: usize = 8;
 
 /// An overview, and what it is compared with.
 #[allow(missing_debug_implementations)] // a function has none
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     /// Now.
     pub now: &'a Overview,
     /// An earlier one, so long ago: rates are of the time in between.
@@ -31,7 +31,7 @@ pub struct View<'a> {
 
 /// An address in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
+pub(crate) enum Address {
     /// Behind a call or a go statement.
     Behind(u64),
     /// Where a function begins.
@@ -40,7 +40,7 @@ pub enum Address {
 
 /// A place in the code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub(crate) struct Place {
     /// The function, else the address.
     pub function: String,
     /// The file, where it is known.
@@ -51,7 +51,7 @@ pub struct Place {
 
 impl View<'_> {
     /// The screen.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut out = String::new();
         self.goroutines(&mut out);
         self.scheduler(&mut out);
@@ -255,7 +255,7 @@ impl View<'_> {
     }
 
     /// One object with everything that was counted.
-    pub fn json(&self, out: &mut impl Write, time_ns: u64) -> io::Result<()> {
+    pub(crate) fn json(&self, out: &mut impl Write, time_ns: u64) -> io::Result<()> {
         let now = self.now;
         let (all, waiting, in_calls) = now.change();
         let http = now.routes.iter().map(|((method, path), route)| Served {

@@ -15,7 +15,7 @@ use usdt_export::pairs;
 const MOST_OPEN: usize = 1 << 18;
 
 /// Writes one JSON object, piece by piece.
-pub struct Chrome<W: Write> {
+pub(crate) struct Chrome<W: Write> {
     out: W,
     began: Option<u64>,
     /// Number of each track in its process; the format has 32 bits for it, and a goroutine's id more.
@@ -63,7 +63,7 @@ struct Entry<'a> {
 
 impl<W: Write> Chrome<W> {
     /// Begins a file; starts and ends are told apart by the names of a plan's probes.
-    pub fn new(mut out: W, plan: &Plan) -> io::Result<Chrome<W>> {
+    pub(crate) fn new(mut out: W, plan: &Plan) -> io::Result<Chrome<W>> {
         let mut roles: HashMap<PlannedProbe, Role> = HashMap::new();
         for probe in plan.probes() {
             let own = plan.probes().iter().filter(|p| p.provider == probe.provider);
@@ -87,7 +87,7 @@ impl<W: Write> Chrome<W> {
     }
 
     /// Takes an event.
-    pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+    pub(crate) fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let track = event.track();
         let number = self.track(track, event)?;
         let began = *self.began.get_or_insert(event.time_ns);
@@ -203,12 +203,12 @@ impl<W: Write> Chrome<W> {
     }
 
     /// Hands on what is buffered.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
     /// Ends the file, with the starts whose ends did not come.
-    pub fn finish(&mut self) -> io::Result<()> {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         let mut open: Vec<(Key, Open)> = self.open.drain().collect();
         open.sort_by_key(|(_, open)| open.at);
         for ((probe, ..), open) in open {

@@ -12,14 +12,14 @@ const FIXED: [&str; 7] = ["time_ns", "pid", "tid", "goid", "comm", "provider", "
 const OTHERS: &str = "others";
 
 /// Writes a header, and a record for each event.
-pub struct Csv<W: Write> {
+pub(crate) struct Csv<W: Write> {
     out: csv::Writer<W>,
     columns: IndexSet<String>,
 }
 
 impl<W: Write> Csv<W> {
     /// With the arguments of a plan as columns.
-    pub fn new(out: W, plan: &Plan) -> io::Result<Csv<W>> {
+    pub(crate) fn new(out: W, plan: &Plan) -> io::Result<Csv<W>> {
         let columns: IndexSet<String> = plan.argument_names().into_iter().map(str::to_owned).collect();
         let mut out = csv::Writer::from_writer(out);
         let names = columns.iter().map(String::as_str);
@@ -31,7 +31,7 @@ impl<W: Write> Csv<W> {
     }
 
     /// Writes an event.
-    pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+    pub(crate) fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let goid = event.goid.map_or(String::new(), |goid| goid.to_string());
         self.out.write_field(event.time_ns.to_string())?;
         self.out.write_field(event.pid.to_string())?;
@@ -54,7 +54,7 @@ impl<W: Write> Csv<W> {
     }
 
     /// Hands on what is buffered.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }

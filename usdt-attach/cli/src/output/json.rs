@@ -179,12 +179,12 @@ fn serialize_names<M: SerializeMap>(
     map: &mut M,
     key: &str,
     event: &Event<'_>,
-    holds: fn(Value<'_>) -> bool,
+    holds: fn(&Value<'_>) -> bool,
 ) -> Result<(), M::Error> {
-    if !event.args().any(|(_, value)| holds(value)) {
+    if !event.args().any(|(_, value)| holds(&value)) {
         return Ok(());
     }
-    let names: Vec<&str> = event.args().filter(|(_, value)| holds(*value)).map(|(name, _)| name).collect();
+    let names: Vec<&str> = event.args().filter(|(_, value)| holds(value)).map(|(name, _)| name).collect();
     map.serialize_entry(key, &names)
 }
 

@@ -14,7 +14,7 @@ const RESET: &str = "\x1b[0m";
 
 /// How a table looks.
 #[derive(Clone, Copy, Debug)]
-pub struct Style {
+pub(crate) struct Style {
     /// With colors.
     pub color: bool,
     /// Columns of the terminal.
@@ -26,7 +26,7 @@ pub struct Style {
 }
 
 /// The rows of a table. `before` has the counts of an earlier one, so long ago: rates are shown then.
-pub fn table(rows: &[Row], before: Option<(&[Row], Duration)>, style: Style) -> String {
+pub(crate) fn table(rows: &[Row], before: Option<(&[Row], Duration)>, style: Style) -> String {
     let mut out = String::new();
     let histograms = rows.iter().any(|r| matches!(r.total, Total::Histogram(_)));
     if !histograms && !rows.is_empty() {

@@ -1,72 +1,59 @@
-//! The bcc back end: the plan as C source, compiled by the distribution's libbcc through the `bcc` crate.
+//! The bcc back end: the plan as C source, compiled by libbcc in a process of its own.
 //!
-//! libbcc compiles only. Its own loader takes an argument more than the crate passes (since 0.25), and its USDT
-//! path pokes semaphores into process memory; loading and attaching are the same as for the embedded back end.
+//! libbcc maps LLVM and clang, so this process does not link it: the program `usdt-attach-bcc` does, and [`BccHelper`]
+//! talks to it over pipes. libbcc compiles only; loading and attaching are the same as for the embedded back end.
 
-mod module;
+mod answer;
+mod exchange;
+mod helper;
 pub mod run;
 mod source;
+mod tables;
 mod values;
 
-use super::attach::Compiler;
-use crate::bpf::asm::Insn;
+use super::attach::{Compiler, Kernel};
+use super::{Backend, Mechanism};
 use crate::bpf::{KernelFeatures, MapFds, Program};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use std::ffi::CString;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+pub use helper::BccHelper;
+use source::generate;
+use std::sync::Arc;
+use tables::check_maps;
 
-pub use source::generate;
+/// The back end that has this program compile, for sites that are attached in this way.
+pub fn backend(helper: BccHelper, mechanism: Mechanism) -> Arc<dyn Backend> {
+    Arc::new(Kernel { compiler: Bcc { helper }, mechanism })
+}
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Bcc;
+struct Bcc {
+    helper: BccHelper,
+}
 
 impl Compiler for Bcc {
     const QUEUES: bool = false;
 
     fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>> {
-        need_headers()?;
-        let text = generate(plan, maps, features);
-        let failed =
-            |what: &str, error: bcc::BccError| Error::unsupported(format!("libbcc cannot {what}: {error}"));
-        let _one = one_at_a_time();
-        let module = bcc::BPF::new(&text).map_err(|e| failed("compile the program", e))?;
-        let function = |name: String, cookies: Vec<u32>| {
-            let name = CString::new(name).map_err(|e| Error::unsupported(e.to_string()))?;
-            let bytes = module.dump_func(name).map_err(|e| failed("find the program it compiled", e))?;
-            let code = bytes.as_chunks::<8>().0.iter().map(|raw| Insn::from_bytes(*raw)).collect();
-            Ok(Program { cookies, code })
+        let source = generate(plan, maps, features);
+        let cookies: Vec<u32> = plan.sites().into_iter().map(|site| site.cookie).collect();
+        let programs: Vec<(String, Vec<u32>)> = if features.cookies {
+            vec![(source::FUNCTION.to_owned(), cookies)]
+        } else {
+            cookies.into_iter().map(|cookie| (source::function_of(cookie), vec![cookie])).collect()
         };
-        let all = plan.sites().into_iter().map(|s| s.cookie);
-        if features.cookies {
-            return Ok(vec![function(source::FUNCTION.to_owned(), all.collect())?]);
+        let names: Vec<String> = programs.iter().map(|(name, _)| name.clone()).collect();
+        let functions = self.helper.compile(&source, &names)?.answer.functions;
+        if functions.iter().map(|function| &function.name).ne(&names) {
+            let problem =
+                format!("{} returns other functions than it was asked for", self.helper.path().display());
+            return Err(Error::unsupported(problem));
         }
-        all.map(|cookie| function(format!("{}_{cookie}", source::FUNCTION), vec![cookie])).collect()
+        let program = |(function, (_, cookies)): (answer::Function, (String, Vec<u32>))| {
+            check_maps(&function.name, &function.code, |_, fd| maps.contains(fd))?;
+            Ok(Program { cookies, code: function.code })
+        };
+        functions.into_iter().zip(programs).map(program).collect()
     }
-}
-
-/// libbcc and the compiler in it keep state that is nobody's in particular.
-fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static COMPILER: Mutex<()> = Mutex::new(());
-    COMPILER.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether libbcc will find kernel headers, whose absence it explains badly; else where it looks for them.
-pub fn headers() -> std::result::Result<(), PathBuf> {
-    let release = rustix::system::uname();
-    let folder = Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref()).join("build");
-    let elsewhere = std::env::var_os("BCC_KERNEL_SOURCE").is_some();
-    let there = folder.exists() || elsewhere || Path::new("/sys/kernel/kheaders.tar.xz").exists();
-    if there { Ok(()) } else { Err(folder) }
-}
-
-fn need_headers() -> Result<()> {
-    headers().map_err(|folder| {
-        Error::unsupported(format!(
-            "libbcc needs kernel headers at {}; install the linux-headers package, or use the embedded back end",
-            folder.display()
-        ))
-    })
 }

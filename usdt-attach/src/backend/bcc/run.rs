@@ -12,19 +12,18 @@
 //! argument's value, at every site of the probe; `usdt_text(provider, probe, name, to, size)` copies text and gives
 //! its length, or a negative error number. Names are the schema's, or `argN`; `goid` is the goroutine's id.
 
-use super::module::{Module, Table};
-use super::need_headers;
+use super::BccHelper;
 use super::source::access::{Sites, accessors, identifier, prelude};
-use super::values::{decode, sum};
+pub use super::tables::Contents;
+use super::tables::Tables;
 use crate::backend::Mechanism;
 use crate::bpf::codegen::prologue;
 use crate::bpf::{Program, Transport};
 use crate::discover::ScannedObject;
 use crate::discover::select::{Selected, select};
 use crate::error::{Error, Result, Warning};
-use crate::kernel::{Attached, Maps, attach, read_table, silence_libbpf};
+use crate::kernel::{Attached, Maps, attach, silence_libbpf};
 use crate::plan::{Access, Mode, Options, Plan, accesses};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -33,19 +32,9 @@ pub struct Running {
     // Links before the maps and programs they use.
     attached: Option<Attached>,
     _maps: Maps,
-    module: Module,
+    tables: Tables,
     plan: Plan,
-}
-
-/// What a table holds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Contents {
-    /// Its name in the program.
-    pub name: String,
-    /// Keys and values; of arrays only the values that are not zero.
-    pub rows: Vec<(Value, Value)>,
-    /// Why they are not here: it is no table of keys and values.
-    pub omitted: bool,
+    diagnostics: String,
 }
 
 /// The probes that a program names, provider and probe, in order.
@@ -115,6 +104,17 @@ fn check_names(code: &str, accessors: &BTreeMap<String, BTreeMap<&str, Sites<'_>
     Ok(())
 }
 
+/// The compiler would pin the map that it creates, which is not the map that the program uses.
+fn check_pins(code: &str) -> Result<()> {
+    let pinned = calls(code, "BPF_TABLE_PINNED");
+    let Some(name) = pinned.first().map(|arguments| arguments.get(3).map_or("", String::as_str)) else {
+        return Ok(());
+    };
+    Err(Error::usage(format!(
+        "the table `{name}` is pinned (BPF_TABLE_PINNED), which programs cannot have here"
+    )))
+}
+
 /// The program with comments and texts blanked out.
 fn without_comments(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -144,15 +144,23 @@ fn without_comments(text: &str) -> String {
     out
 }
 
-/// Compiles a program and attaches it to the probes that it names. `name` is what the compiler calls it.
+/// Has a program compiled and attaches it to the probes that it names. `name` is what the compiler calls it. Returns
+/// warnings, too: what of it cannot be attached to or read.
+///
+/// # Errors
+///
+/// Fails with [`Error::usage`] where the program names no probe or asks for an argument that a probe does not have,
+/// [`Error::NoMatch`] where the target does not have a probe, [`Error::unsupported`] where libbcc rejects the program (the
+/// message has what the compiler says) or one of its tables is not supported, and [`Error::Refused`] where the kernel
+/// rejects it.
 pub fn start(
+    helper: &BccHelper,
     name: &str,
     text: &str,
     found: &[ScannedObject],
     options: &Options,
     mechanism: Mechanism,
 ) -> Result<(Running, Vec<Warning>)> {
-    need_headers()?;
     silence_libbpf();
     let named = named(text)?;
     let globs: Vec<String> = named.iter().map(|(provider, probe)| format!("{provider}:{probe}")).collect();
@@ -170,23 +178,30 @@ pub fn start(
             }
         }
     }
-    check_names(&without_comments(text), &all)?;
+    let code = without_comments(text);
+    check_names(&code, &all)?;
+    check_pins(&code)?;
     let mut whole = prelude();
     whole.extend(all.iter().map(|(function, arguments)| accessors(function, arguments)));
     let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
     let _ = write!(whole, "#line 1 \"{quoted}\"\n{text}");
-    let module = Module::compile(&whole)?;
+    let compiled = helper.compile(&whole, &[])?;
+    let tables = Tables::create(compiled.answer.tables)?;
+    let mut compiled_functions = compiled.answer.functions;
     let maps = Maps::create(&plan, Transport::RingBuf)?;
     let head = prologue(&plan, &maps.fds())?;
     let mut programs = Vec::new();
     for (function, cookies) in functions {
-        let Some(body) = module.function(&format!("usdt__{function}")) else {
+        let name = format!("usdt__{function}");
+        let Some(at) = compiled_functions.iter().position(|compiled| compiled.name == name) else {
             return Err(Error::unsupported(format!("libbcc has compiled no program for {function}")));
         };
+        let body = tables.link(compiled_functions.swap_remove(at))?;
         programs.push(Program { cookies, code: [head.clone(), body].concat() });
     }
     let attached = attach(&plan, &programs, mechanism)?;
-    Ok((Running { attached: Some(attached), _maps: maps, module, plan }, warnings))
+    let diagnostics = compiled.diagnostics;
+    Ok((Running { attached: Some(attached), _maps: maps, tables, plan, diagnostics }, warnings))
 }
 
 /// The functions of a plan's probes, and the cookies of the sites that call them.
@@ -232,23 +247,20 @@ impl Running {
         self.attached = None;
     }
 
-    /// What the program's tables hold.
-    pub fn tables(&self) -> Result<Vec<Contents>> {
-        self.module.tables().iter().map(contents).collect()
+    /// What the compiler said of a program that it has compiled: its warnings, often nothing. Lines without control
+    /// characters.
+    pub fn diagnostics(&self) -> &str {
+        &self.diagnostics
     }
-}
 
-fn contents(table: &Table) -> Result<Contents> {
-    let shape = (table.kind, table.entries, table.key_size, table.value_size);
-    let Some(entries) = read_table(table.fd, shape)? else {
-        return Ok(Contents { name: table.name.clone(), rows: Vec::new(), omitted: true });
-    };
-    let rows = entries.into_iter().map(|(key, values)| {
-        let mut values: Vec<Value> = values.iter().map(|v| decode(&table.value_type, v)).collect();
-        let value = if values.len() == 1 { values.remove(0) } else { sum(values) };
-        (decode(&table.key_type, &key), value)
-    });
-    Ok(Contents { name: table.name.clone(), rows: rows.collect(), omitted: false })
+    /// What the program's tables hold.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kernel rejects reading a map.
+    pub fn tables(&self) -> Result<Vec<Contents>> {
+        self.tables.contents()
+    }
 }
 
 #[cfg(test)]
@@ -265,5 +277,14 @@ mod tests {
         assert_eq!(named(text).unwrap(), names(&[("app", "request__start"), ("app", "stop")]));
         assert!(named("int f() {}").unwrap_err().to_string().contains("names no probe"));
         assert!(named("USDT(app) {}").unwrap_err().to_string().contains("`USDT(app)`"));
+    }
+
+    #[test]
+    fn pinned_tables_are_an_error() {
+        assert!(check_pins("BPF_TABLE(\"hash\", u32, u64, plain, 1);").is_ok());
+        let code =
+            without_comments("BPF_TABLE_PINNED(\"hash\", u32, u64, shared, 1, \"/sys/fs/bpf/shared\");");
+        let error = check_pins(&code).unwrap_err().to_string();
+        assert!(error.starts_with("the table `shared` is pinned"), "{error}");
     }
 }

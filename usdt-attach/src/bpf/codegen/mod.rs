@@ -76,7 +76,6 @@ pub(crate) fn emit(
 
 /// What comes in front of a program that knows nothing of the plan: it goes on, with its context in place, for the
 /// chosen processes only.
-#[cfg(feature = "bcc")]
 pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let (done, wanted) = (asm.label(), asm.label());

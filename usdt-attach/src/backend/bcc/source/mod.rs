@@ -14,9 +14,14 @@ use std::fmt::Write as _;
 /// Name of the program's function.
 pub(super) const FUNCTION: &str = "usdt_attach";
 
+/// Name of the function of one site, where programs cannot ask for their site's cookie.
+pub(super) fn function_of(cookie: u32) -> String {
+    format!("{FUNCTION}_{cookie}")
+}
+
 /// The source of the plan's program. Maps are named by descriptor: it is compiled where it is loaded.
 /// Without cookies it has a function for each site.
-pub fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> String {
+pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> String {
     let mut out = String::from("#include <uapi/linux/ptrace.h>\n\n");
     let maps = [
         ("EVENTS", format!("((void *)bpf_pseudo_fd(1, {}))", maps.events)),
@@ -81,8 +86,8 @@ pub fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> String 
     }
     for site in sites {
         let cookie = site.cookie;
-        let _ =
-            writeln!(out, "int {FUNCTION}_{cookie}(struct pt_regs *ctx) {{ return handle(ctx, {cookie}); }}");
+        let function = function_of(cookie);
+        let _ = writeln!(out, "int {function}(struct pt_regs *ctx) {{ return handle(ctx, {cookie}); }}");
     }
     out
 }

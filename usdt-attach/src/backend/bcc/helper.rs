@@ -1,0 +1,223 @@
+//! The program `usdt-attach-bcc`, which compiles C with libbcc in a process of its own: where it is, and what it says.
+
+use super::answer::{self, Answer, Failure};
+use super::exchange::{Limits, exchange};
+use crate::error::{Error, Result};
+use rustix::fs::{Access, access};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Its name.
+const NAME: &str = "usdt-attach-bcc";
+
+/// libbcc takes 0.2 s to 2 s. An answer has 16 characters for each instruction.
+const LIMITS: Limits = Limits { time: Duration::from_secs(60), answer: 64 << 20, diagnostics: 64 << 10 };
+
+/// The program `usdt-attach-bcc`. Each call starts it, waits at most a minute for its answer, and leaves no process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BccHelper {
+    path: PathBuf,
+}
+
+/// What it made of a source.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) answer: Answer,
+    /// What the compiler said, such as warnings; often nothing.
+    pub(super) diagnostics: String,
+}
+
+impl BccHelper {
+    /// The program at this path.
+    pub fn at(path: impl Into<PathBuf>) -> BccHelper {
+        BccHelper { path: path.into() }
+    }
+
+    /// The program next to the running one, else the first on `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::unsupported`] where it is in neither place; the message says how to install it.
+    pub fn find() -> Result<BccHelper> {
+        let own = std::env::current_exe().ok();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = own.iter().filter_map(|own| own.parent().map(Path::to_owned));
+        find_in(folders.chain(std::env::split_paths(&path)))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Checks that it runs, is of this release, and finds kernel headers.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::unsupported`], whose message says what to do.
+    pub fn check(&self) -> Result<()> {
+        self.ask(&["--check".to_owned()], "").map(drop)
+    }
+
+    /// Compiles a source: these functions of it, where it declares no tables; without names all that it has.
+    pub(super) fn compile(&self, source: &str, functions: &[String]) -> Result<Compiled> {
+        self.ask(functions, source)
+    }
+
+    fn ask(&self, args: &[String], source: &str) -> Result<Compiled> {
+        let failed = |problem: String| Error::unsupported(format!("{} {problem}", self.path.display()));
+        let said = exchange(Command::new(&self.path).args(args), source.as_bytes(), LIMITS)
+            .map_err(|error| failed(error.to_string()))?;
+        let diagnostics = printable(&said.diagnostics);
+        match answer::decode(&said.answer) {
+            Ok(Ok(answer)) => Ok(Compiled { answer, diagnostics }),
+            Ok(Err(failure)) => Err(explain(&failure, &diagnostics)),
+            Err(answer::BadAnswer::Version(_)) => {
+                let release = env!("CARGO_PKG_VERSION");
+                Err(failed(format!("is not of this release; install {NAME} {release}")))
+            }
+            Err(bad) => {
+                let ended = said.status.filter(|status| !status.success() && said.answer.is_empty());
+                let problem =
+                    ended.map_or_else(|| bad.to_string(), |status| format!("has failed ({status})"));
+                Err(failed(with_diagnostics(problem, &diagnostics)))
+            }
+        }
+    }
+}
+
+fn find_in(folders: impl Iterator<Item = PathBuf>) -> Result<BccHelper> {
+    // A relative folder of PATH could hold anybody's program.
+    let paths = folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(NAME));
+    let mut programs = paths.filter(|path| path.is_file() && access(path, Access::EXEC_OK).is_ok());
+    programs.next().map(BccHelper::at).ok_or_else(|| {
+        Error::unsupported(format!(
+            "the bcc back end needs the program {NAME}, which is neither next to this program nor on PATH; install \
+             the package {NAME}, or build it with `cargo install --path usdt-attach/bcc` (needs libbpfcc-dev)"
+        ))
+    })
+}
+
+fn explain(failure: &Failure, diagnostics: &str) -> Error {
+    Error::unsupported(match failure {
+        Failure::Headers { path } => format!(
+            "libbcc needs kernel headers at {}; install the linux-headers package, or use the embedded back end",
+            path.display()
+        ),
+        Failure::Source { problem } => format!("the program {problem}"),
+        Failure::Compile => {
+            let mut message = with_diagnostics("libbcc rejects the program".to_owned(), diagnostics);
+            // libbcc creates maps while it compiles.
+            if diagnostics.contains("Operation not permitted") {
+                message.push_str("\nusdt-attach-bcc needs CAP_BPF for a program with tables; run as root");
+            }
+            message
+        }
+        Failure::Function { name } => format!("the program does not define the function {name}"),
+    })
+}
+
+fn with_diagnostics(problem: String, diagnostics: &str) -> String {
+    if diagnostics.is_empty() { problem } else { format!("{problem}:\n{diagnostics}") }
+}
+
+/// Compilers repeat the source, whose control characters are not for a terminal.
+fn printable(diagnostics: &[u8]) -> String {
+    let mut out = String::with_capacity(diagnostics.len());
+    for c in String::from_utf8_lossy(diagnostics).trim_end().chars() {
+        if c.is_control() && !matches!(c, '\n' | '\t') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A program that runs a shell script instead.
+    fn script(folder: &Path, text: &str) -> BccHelper {
+        let path = folder.join(NAME);
+        // Written by another process: a descriptor that is open for writing could be inherited by what another test
+        // starts meanwhile, and the program would be busy.
+        let mut write = Command::new("sh");
+        write.args(["-c", "printf '#!/bin/sh\n%s\n' \"$1\" > \"$0\""]).arg(&path).arg(text);
+        assert!(write.status().unwrap().success());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        BccHelper::at(path)
+    }
+
+    #[test]
+    fn finds_the_first_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        for folder in [&first, &second] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let folders = || ["".into(), ".".into(), first.clone(), second.clone()].into_iter();
+        let missing = find_in(folders()).unwrap_err().to_string();
+        assert!(
+            missing.starts_with("the bcc back end needs the program usdt-attach-bcc, which is"),
+            "{missing}"
+        );
+        let last = script(&second, "");
+        assert_eq!(find_in(folders()).unwrap(), last);
+        // Neither a folder nor a file without the permission.
+        std::fs::create_dir(first.join(NAME)).unwrap();
+        assert_eq!(find_in(folders()).unwrap(), last);
+        std::fs::remove_dir(first.join(NAME)).unwrap();
+        std::fs::write(first.join(NAME), "").unwrap();
+        std::fs::set_permissions(first.join(NAME), std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(find_in(folders()).unwrap(), last);
+        std::fs::set_permissions(first.join(NAME), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(find_in(folders()).unwrap().path(), first.join(NAME));
+    }
+
+    #[test]
+    fn every_answer_is_functions_or_a_message() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME).display().to_string();
+        let error = |text: &str| script(folder.path(), text).check().unwrap_err().to_string();
+        assert_eq!(error("exit 7"), format!("{path} has failed (exit status: 7)"));
+        assert_eq!(error("echo oops >&2; exit 7"), format!("{path} has failed (exit status: 7):\noops"));
+        assert_eq!(error("kill -9 $$"), format!("{path} has failed (signal: 9 (SIGKILL))"));
+        assert!(error("echo nonsense").starts_with(&format!("{path} gives no answer that can be read: ")));
+        assert!(error("").starts_with(&format!("{path} gives no answer that can be read: EOF")));
+        assert_eq!(
+            error("echo '{\"protocol\": 7}'"),
+            format!("{path} is not of this release; install usdt-attach-bcc {}", env!("CARGO_PKG_VERSION"))
+        );
+        let failure = |kind: &str, stderr: &str| {
+            error(&format!(
+                "printf '{stderr}' >&2; echo '{{\"protocol\":1,\"error\":{{{kind}}},\"functions\":[],\"tables\":[]}}'"
+            ))
+        };
+        assert_eq!(
+            failure("\"kind\":\"headers\",\"path\":\"/x/build\"", ""),
+            "libbcc needs kernel headers at /x/build; install the linux-headers package, or use the embedded back end"
+        );
+        assert_eq!(
+            failure("\"kind\":\"compile\"", "a.c:1:2: error: \\033[31mwhat\\n"),
+            "libbcc rejects the program:\na.c:1:2: error: \\u{1b}[31mwhat"
+        );
+        assert!(
+            failure("\"kind\":\"compile\"", "could not open bpf map: by, error: Operation not permitted")
+                .ends_with("\nusdt-attach-bcc needs CAP_BPF for a program with tables; run as root")
+        );
+        assert_eq!(
+            failure("\"kind\":\"function\",\"name\":\"f\"", ""),
+            "the program does not define the function f"
+        );
+        assert_eq!(
+            failure("\"kind\":\"source\",\"problem\":\"is not UTF-8\"", ""),
+            "the program is not UTF-8"
+        );
+        let missing = BccHelper::at("/nonexistent/helper").check().unwrap_err().to_string();
+        assert_eq!(missing, "/nonexistent/helper cannot be run: No such file or directory (os error 2)");
+    }
+}

@@ -1,0 +1,225 @@
+//! The maps of a user's program: created here by the description that the compiler gives, put into the instructions,
+//! and read at the end.
+
+use super::answer::{Function, Table};
+use super::values::{decode, sum};
+use crate::bpf::asm::{Insn, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
+use crate::error::{Error, Result};
+use crate::kernel::{create_map, read_table};
+use serde_json::Value;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// What a table holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contents {
+    /// Its name in the program.
+    pub name: String,
+    /// Keys and values; of arrays only the values that are not zero.
+    pub rows: Vec<(Value, Value)>,
+    /// Whether it has no rows to show, being no table of keys and values: a queue, a stack trace, a ring buffer.
+    pub omitted: bool,
+}
+
+/// `enum bpf_map_type` by number, as bpftool names them.
+const KINDS: [&str; 31] = [
+    "unspec",
+    "hash",
+    "array",
+    "prog_array",
+    "perf_event_array",
+    "percpu_hash",
+    "percpu_array",
+    "stack_trace",
+    "cgroup_array",
+    "lru_hash",
+    "lru_percpu_hash",
+    "lpm_trie",
+    "array_of_maps",
+    "hash_of_maps",
+    "devmap",
+    "sockmap",
+    "cpumap",
+    "xskmap",
+    "sockhash",
+    "cgroup_storage",
+    "reuseport_sockarray",
+    "percpu_cgroup_storage",
+    "queue",
+    "stack",
+    "sk_storage",
+    "devmap_hash",
+    "struct_ops",
+    "ringbuf",
+    "inode_storage",
+    "task_storage",
+    "bloom_filter",
+];
+
+/// Kinds that sizes, entries and flags describe completely, and that a uprobe's program can use. Maps of maps are made
+/// from another map, and local storage from type information, which the compiler does not pass on.
+fn is_supported(kind: u32) -> bool {
+    matches!(kind, 1..=11 | 22 | 23 | 27)
+}
+
+/// The tables of one program, with their maps.
+pub(super) struct Tables(Vec<(Table, OwnedFd)>);
+
+impl Tables {
+    /// Creates their maps.
+    pub(super) fn create(tables: Vec<Table>) -> Result<Tables> {
+        let created = tables.into_iter().map(|table| {
+            if !is_supported(table.kind) {
+                let kind = KINDS.get(table.kind as usize).copied().unwrap_or("unknown");
+                return Err(Error::unsupported(format!(
+                    "the table `{}` is a map of type {} ({kind}), which programs cannot have here",
+                    table.name, table.kind
+                )));
+            }
+            let shape = (table.key_size, table.value_size, table.max_entries);
+            let map = create_map(&map_name(&table.name), table.kind, shape, table.flags)?;
+            Ok((table, map))
+        });
+        created.collect::<Result<_>>().map(Tables)
+    }
+
+    /// The function's instructions with these maps. Others than these it does not refer to.
+    pub(super) fn link(&self, function: Function) -> Result<Vec<Insn>> {
+        let mut own = Vec::with_capacity(self.0.len());
+        let mut code = function.code;
+        for (index, table) in &function.maps {
+            if let (Some(insn), Some((_, map))) = (code.get_mut(*index), self.0.get(*table)) {
+                insn.imm = map.as_raw_fd();
+                own.push(*index);
+            }
+        }
+        own.sort_unstable();
+        let is_own = |index: usize, _| own.binary_search(&index).is_ok();
+        check_maps(&function.name, &code, is_own)?;
+        Ok(code)
+    }
+
+    /// What they hold now.
+    pub(super) fn contents(&self) -> Result<Vec<Contents>> {
+        self.0.iter().map(|(table, map)| contents(table, map)).collect()
+    }
+}
+
+/// Checks that every map that instructions refer to is meant, by index of the instruction and descriptor. Any other
+/// number would be whatever descriptor of this process has it.
+pub(super) fn check_maps(name: &str, code: &[Insn], is_meant: impl Fn(usize, i32) -> bool) -> Result<()> {
+    let mut slots = code.iter().enumerate();
+    while let Some((index, insn)) = slots.next() {
+        if !insn.is_wide() {
+            continue;
+        }
+        slots.next();
+        if matches!(insn.src, PSEUDO_MAP_FD | PSEUDO_MAP_VALUE) && !is_meant(index, insn.imm) {
+            return Err(Error::unsupported(format!(
+                "the compiled function {name} refers to a map that it does not declare"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel takes as a name: 15 characters at most.
+fn map_name(table: &str) -> CString {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.');
+    CString::new(table.bytes().filter(plain).take(15).collect::<Vec<u8>>()).unwrap_or_default()
+}
+
+fn contents(table: &Table, map: &OwnedFd) -> Result<Contents> {
+    let shape = (table.kind, table.max_entries, table.key_size as usize, table.value_size as usize);
+    let Some(entries) = read_table(map.as_fd(), shape)? else {
+        return Ok(Contents { name: table.name.clone(), rows: Vec::new(), omitted: true });
+    };
+    let rows = entries.into_iter().map(|(key, values)| {
+        let mut values: Vec<Value> = values.iter().map(|v| decode(&table.value_type, v)).collect();
+        let value = if values.len() == 1 { values.remove(0) } else { sum(values) };
+        (decode(&table.key_type, &key), value)
+    });
+    Ok(Contents { name: table.name.clone(), rows: rows.collect(), omitted: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    fn table(name: &str, kind: u32) -> Table {
+        Table {
+            name: name.to_owned(),
+            kind,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 1,
+            flags: 0,
+            key_type: Value::Null,
+            value_type: Value::Null,
+        }
+    }
+
+    fn slot(code: u8, src: u8, imm: i32) -> Insn {
+        Insn { code, dst: 1, src, off: 0, imm }
+    }
+
+    /// Tables whose maps are any descriptors.
+    fn tables(count: usize) -> Tables {
+        let any = || OwnedFd::from(File::open("/dev/null").unwrap());
+        Tables((0..count).map(|n| (table(&format!("t{n}"), 1), any())).collect())
+    }
+
+    #[test]
+    fn instructions_get_the_maps_of_their_tables() {
+        let tables = tables(2);
+        let fd = |n: usize| tables.0[n].1.as_raw_fd();
+        let code = vec![
+            slot(0x18, 1, 0),
+            slot(0, 0, 0),
+            slot(0x18, 0, 5),
+            slot(0x18, 1, 5), // the upper half of a number, whatever it looks like
+            slot(0x18, 1, 0),
+            slot(0, 0, 0),
+            slot(0x95, 0, 0),
+        ];
+        let function = |maps: &[(usize, usize)]| Function {
+            name: "f".to_owned(),
+            code: code.clone(),
+            maps: maps.to_vec(),
+        };
+        let linked = tables.link(function(&[(4, 0), (0, 1)])).unwrap();
+        let mut expected = code.clone();
+        (expected[0].imm, expected[4].imm) = (fd(1), fd(0));
+        assert_eq!(linked, expected);
+        let error = tables.link(function(&[(0, 1)])).unwrap_err().to_string();
+        assert_eq!(error, "the compiled function f refers to a map that it does not declare");
+    }
+
+    #[test]
+    fn a_plan_has_no_maps_but_its_own() {
+        let code = [slot(0x18, 1, 3), slot(0, 0, 0), slot(0x18, 2, 4), slot(0, 0, 0)];
+        assert!(check_maps("f", &code, |_, fd| fd == 3 || fd == 4).is_ok());
+        assert!(check_maps("f", &code, |_, fd| fd == 3).is_err());
+        assert!(check_maps("f", &code[..3], |_, fd| fd == 3 || fd == 4).is_ok(), "the verifier rejects it");
+    }
+
+    #[test]
+    fn kinds_that_sizes_do_not_describe_are_named() {
+        let error = |kind| Tables::create(vec![table("inner", kind)]).err().unwrap().to_string();
+        assert_eq!(
+            error(13),
+            "the table `inner` is a map of type 13 (hash_of_maps), which programs cannot have here"
+        );
+        assert_eq!(
+            error(u32::MAX),
+            "the table `inner` is a map of type 4294967295 (unknown), which programs cannot have here"
+        );
+    }
+
+    #[test]
+    fn names_are_what_the_kernel_takes() {
+        assert_eq!(map_name("a_table_of_twenty_characters").to_bytes(), b"a_table_of_twen");
+        assert_eq!(map_name("\u{e9}\0 x").to_bytes(), b"x");
+    }
+}
