@@ -1,4 +1,4 @@
-//! Measurements: release builds of the tools, and the program of `tests` that measures them.
+//! Measurements: release builds of the tools, and the program of `bench` that measures them.
 
 use crate::check;
 use crate::command::{Outcome, command, execute, privileged, root};
@@ -15,8 +15,8 @@ pub(crate) fn run(parts: &[String]) -> Outcome {
     ))?;
     let with_bcc = ["--features", "usdt-attach/bcc", "--target-dir", "target/bench/bcc"];
     execute(command("cargo", &attach).args(with_bcc))?;
-    execute(&mut command("cargo", &["build", "--quiet", "--release", "-p", "usdt-e2e", "--bin", "bench"]))?;
+    execute(&mut command("cargo", &["build", "--quiet", "--release", "-p", "usdt-bench"]))?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let mut bench = privileged(root().join("target/release/bench"), &parts);
+    let mut bench = privileged(root().join("target/release/usdt-bench"), &parts);
     execute(bench.env("PATH", tools.path()))
 }

@@ -1,9 +1,8 @@
 //! What a hit costs in the program that is traced.
 
-use super::results::{Column, Plot, Table};
-use super::tool::{self, OTHERS, SEAL, TARGET, pinned, quietly, site, with_bcc};
-use super::turns::{Contestant, rounds};
-use crate::{Process, text};
+use crate::harness::{self, OTHERS, SEAL, TARGET, pinned, quietly, site, with_bcc};
+use crate::results::{Column, Plot, Table};
+use crate::rounds::{Contestant, rounds};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -11,6 +10,7 @@ use usdt_attach::backend::simulated::{Hit, Simulated};
 use usdt_attach::event::Decoder;
 use usdt_attach::report::{json, text::Lines};
 use usdt_attach::session::Session;
+use usdt_e2e::{Process, text};
 
 const ROUNDS: usize = 11;
 const HITS: u32 = 100_000;
@@ -40,9 +40,9 @@ struct Bench {
     limit: PathBuf,
 }
 
-pub(super) fn run() -> Result<Vec<Table>, String> {
-    let fire = tool::go_build(&[SEAL], "./fire", "fire")?;
-    let bench = Bench { file: fire.display().to_string(), fire, limit: tool::cc("limit.c")? };
+pub(crate) fn run() -> Result<Vec<Table>, String> {
+    let fire = harness::go_build(&[SEAL], "./fire", "fire")?;
+    let bench = Bench { file: fire.display().to_string(), fire, limit: harness::cc("limit.c")? };
     Ok(vec![
         bench.tracers()?,
         bench.arguments()?,
@@ -53,7 +53,7 @@ pub(super) fn run() -> Result<Vec<Table>, String> {
     ])
 }
 
-fn ns(title: &str, how: &str, rows: Vec<super::results::Row>, plot: Plot) -> Table {
+fn ns(title: &str, how: &str, rows: Vec<crate::results::Row>, plot: Plot) -> Table {
     Table {
         title: title.to_owned(),
         how: how.to_owned(),
@@ -103,7 +103,7 @@ impl Bench {
 
     fn ours<'a>(&'a self, args: &'a [&'a str]) -> Start<'a> {
         Box::new(move |pid| {
-            let mut attach = pinned(OTHERS, tool::ours("usdt-attach"));
+            let mut attach = pinned(OTHERS, harness::ours("usdt-attach"));
             attach.args(args).args(["-p", pid]);
             attach
         })
@@ -128,7 +128,7 @@ impl Bench {
         };
         let slow = Load { settle: 500, ..HIT };
         let compiled = Load { settle: 4_000, ..HIT };
-        let (object, loader) = crate::libbpf(&tool::folder());
+        let (object, loader) = usdt_e2e::libbpf(&harness::folder());
         let libbpf: Start<'_> = Box::new(move |_| {
             let mut usdt = pinned(OTHERS, &loader);
             usdt.arg(&object).args([file, "bench", "hit", "1000000000"]);
@@ -277,7 +277,7 @@ impl Bench {
     fn sustained(&self) -> Result<Table, String> {
         const ALL: u32 = 5_000_000;
         let measure = |threads: u32| {
-            let mut attach = pinned("0,1", tool::ours("usdt-attach"));
+            let mut attach = pinned("0,1", harness::ours("usdt-attach"));
             attach.args(["trace", "bench:hit", "--"]).arg(&self.fire);
             attach.args(["-threads", &threads.to_string(), "-n", &(ALL / threads).to_string()]);
             let begin = Instant::now();
@@ -317,11 +317,11 @@ struct Perf {
 
 impl Perf {
     fn define(file: &str) -> Result<Perf, String> {
-        let at = |name: &str| tool::folder().join(name).display().to_string();
+        let at = |name: &str| harness::folder().join(name).display().to_string();
         let perf = Perf { cache: at("perf-cache"), data: at("perf.data") };
         std::fs::create_dir_all(&perf.cache).map_err(|e| e.to_string())?;
-        tool::done(perf.command().args(["buildid-cache", "--add", file]))?;
-        tool::done(perf.command().args(["probe", "-q", "sdt_bench:hit"]))?;
+        harness::done(perf.command().args(["buildid-cache", "--add", file]))?;
+        harness::done(perf.command().args(["probe", "-q", "sdt_bench:hit"]))?;
         Ok(perf)
     }
 
@@ -358,7 +358,7 @@ impl Drop for Perf {
 /// What is done with a record on one processor.
 fn decoder(fire: &Path) -> Result<Table, String> {
     const EVENTS: u32 = 500_000;
-    let plan = std::sync::Arc::new(tool::plan(fire, "bench:hit")?);
+    let plan = std::sync::Arc::new(harness::plan(fire, "bench:hit")?);
     let backend = Simulated::default();
     let mut session = Session::start(std::sync::Arc::clone(&plan), &backend).map_err(|e| e.to_string())?;
     let pointer = 4096;

@@ -1,17 +1,17 @@
 //! What attaching and looking for probes takes.
 
-use super::results::{Column, Plot, Table};
-use super::tool::{self, OTHERS, SEAL, TARGET, memory, ours, pinned, quietly, timed};
-use super::turns::{Contestant, rounds};
-use crate::Process;
+use crate::harness::{self, OTHERS, SEAL, TARGET, memory, ours, pinned, quietly, timed};
+use crate::results::{Column, Plot, Table};
+use crate::rounds::{Contestant, rounds};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use usdt_e2e::Process;
 
-pub(super) fn run() -> Result<Vec<Table>, String> {
-    let fire = tool::go_build(&[SEAL], "./fire", "fire")?;
+pub(crate) fn run() -> Result<Vec<Table>, String> {
+    let fire = harness::go_build(&[SEAL], "./fire", "fire")?;
     Ok(vec![start(&fire)?, sites()?, discovery(&fire)?, host()?])
 }
 
@@ -87,7 +87,7 @@ fn start(fire: &Path) -> Result<Table, String> {
 }
 
 /// A program of so many sites, all of one probe. It ends at once, or stays where it has an argument.
-pub(super) fn program_of(sites: usize) -> Result<PathBuf, String> {
+pub(crate) fn program_of(sites: usize) -> Result<PathBuf, String> {
     let mut source = String::from(
         "    .text\n    .globl main\nmain:\n    cmpl $2, %edi\n    jb 1f\n    pushq %rax\n    call pause\n1:  xorl %eax, %eax\n    \
          ret\n    .balign 16\nsites:\n",
@@ -103,10 +103,10 @@ pub(super) fn program_of(sites: usize) -> Result<PathBuf, String> {
         );
     }
     source.push_str("    .section .note.GNU-stack, \"\", @progbits\n");
-    let file = tool::folder().join(format!("sites-{sites}.S"));
-    let program = tool::folder().join(format!("sites-{sites}"));
+    let file = harness::folder().join(format!("sites-{sites}.S"));
+    let program = harness::folder().join(format!("sites-{sites}"));
     std::fs::write(&file, source).map_err(|e| e.to_string())?;
-    tool::done(Command::new("cc").arg("-no-pie").arg("-o").arg(&program).arg(&file))?;
+    harness::done(Command::new("cc").arg("-no-pie").arg("-o").arg(&program).arg(&file))?;
     Ok(program)
 }
 
@@ -147,8 +147,8 @@ fn sites() -> Result<Table, String> {
 
 /// Listing the probes of a file.
 fn discovery(fire: &Path) -> Result<Table, String> {
-    let large = super::generator::large()?;
-    let cache = tool::folder().join("perf-list").display().to_string();
+    let large = crate::parts::generator::large()?;
+    let cache = harness::folder().join("perf-list").display().to_string();
     std::fs::create_dir_all(&cache).map_err(|e| e.to_string())?;
     let cache = &cache;
     let mut contestants = Vec::new();

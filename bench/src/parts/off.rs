@@ -1,12 +1,12 @@
 //! What a probe costs that nobody traces, beside what else there is to put into a program.
 
-use super::results::{Column, Plot, Row, Table};
-use super::tool::{self, TARGET, done, pinned};
+use crate::harness::{self, TARGET, done, pinned};
+use crate::results::{Column, Plot, Row, Table};
 use std::collections::BTreeMap;
 
 const ROUNDS: usize = 25;
 
-/// Benchmarks of `tests/bench/off`, and what they are.
+/// Benchmarks of `bench/go/off`, and what they are.
 const ROWS: [(&str, &str); 13] = [
     ("EmptyLoop", "an empty loop"),
     ("Gate", "our probe, three arguments, one a string"),
@@ -23,8 +23,8 @@ const ROWS: [(&str, &str); 13] = [
     ("OtelNoopAttributes", "OpenTelemetry span with two attributes, no-op provider"),
 ];
 
-pub(super) fn run() -> Result<Vec<Table>, String> {
-    let program = tool::go_test(&[], "./off", "off.test")?;
+pub(crate) fn run() -> Result<Vec<Table>, String> {
+    let program = harness::go_test(&[], "./off", "off.test")?;
     let mut samples: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for round in 0..=ROUNDS {
         let mut command = pinned(TARGET, &program);
@@ -48,7 +48,7 @@ pub(super) fn run() -> Result<Vec<Table>, String> {
     });
     Ok(vec![Table {
         title: "A probe that nobody traces".to_owned(),
-        how: "`tests/bench/off`: the same loop with one of these in it, 60 ms each. No allocations in any of ours."
+        how: "`bench/go/off`: the same loop with one of these in it, 60 ms each. No allocations in any of ours."
             .to_owned(),
         columns: vec![Column::new("an iteration", "ns")],
         rows: rows.collect(),
@@ -58,7 +58,7 @@ pub(super) fn run() -> Result<Vec<Table>, String> {
 }
 
 /// Names and nanoseconds of Go's benchmark format.
-pub(super) fn parse(out: &str) -> impl Iterator<Item = (String, f64)> {
+pub(crate) fn parse(out: &str) -> impl Iterator<Item = (String, f64)> {
     out.lines().filter_map(|line| {
         let mut words = line.strip_prefix("Benchmark")?.split_whitespace();
         let name = words.next()?.to_owned();

@@ -1,13 +1,13 @@
 //! What the probes of the runtime and the standard library cost a program when nobody traces, and when somebody does.
 
-use super::off::parse;
-use super::results::{Column, Plot, Table};
-use super::tool::{self, OTHERS, SEAL, TARGET, done, ours, pinned, quietly, with_path};
-use super::turns::{Contestant, rounds};
-use crate::root;
+use crate::harness::{self, OTHERS, SEAL, TARGET, done, ours, pinned, quietly, with_path};
+use crate::parts::off::parse;
+use crate::results::{Column, Plot, Table};
+use crate::rounds::{Contestant, rounds};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use usdt_e2e::root;
 
 /// Benchmarks of `tests/go/overhead`.
 const BENCHMARKS: [(&str, &str); 5] = [
@@ -28,15 +28,15 @@ const TRACED: [(&str, &str, f64); 6] = [
     ("PingPong", "go:sched__latency", 2.0),
 ];
 
-pub(super) fn run() -> Result<Vec<Table>, String> {
+pub(crate) fn run() -> Result<Vec<Table>, String> {
     let stock = build(&[], "overhead-stock")?;
-    let overlay = super::service::overlay()?;
+    let overlay = crate::parts::service::overlay()?;
     let probed = build(&[&overlay, SEAL], "overhead-overlay")?;
     Ok(vec![off(&stock, &probed)?, counted(&probed)?])
 }
 
 fn build(flags: &[&str], name: &str) -> Result<PathBuf, String> {
-    let out = tool::folder().join(name);
+    let out = harness::folder().join(name);
     let mut go = Command::new("go");
     go.args(["test", "-c", "-o"])
         .arg(&out)

@@ -1,10 +1,10 @@
 //! What the ready-made packages cost while nobody traces: their own benchmarks, wrapped and direct by turns.
 
-use super::results::{Column, Plot, Row, Table};
-use super::tool::{self, TARGET, pinned, with_path};
-use crate::{output, root};
+use crate::harness::{self, TARGET, pinned, with_path};
+use crate::results::{Column, Plot, Row, Table};
 use std::collections::BTreeMap;
 use std::process::Command;
+use usdt_e2e::{output, root};
 
 const ROUNDS: usize = 25;
 
@@ -86,11 +86,11 @@ const BENCHMARKS: [Benchmark; 8] = [
     },
 ];
 
-pub(super) fn run() -> Result<Vec<Table>, String> {
+pub(crate) fn run() -> Result<Vec<Table>, String> {
     let mut programs = BTreeMap::new();
     for Benchmark { module, package, .. } in BENCHMARKS {
         let name = format!("packages-{}.test", format!("{module}{package}").replace(['/', '.'], "-"));
-        let program = tool::folder().join(name);
+        let program = harness::folder().join(name);
         let mut build = Command::new("go");
         let package_path = if package == "." { ".".to_owned() } else { format!("./{package}") };
         build.args(["test", "-c", "-o"]).arg(&program).arg(package_path).current_dir(root().join(module));

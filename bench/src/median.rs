@@ -1,26 +1,26 @@
 //! Repeated measurements: their middle, and how sure that is.
 
 /// Values of one quantity, in the order of the rounds.
-pub(super) type Samples = [f64];
+pub(crate) type Samples = [f64];
 
 /// What is said of a quantity: the median, and between which values it lies in 19 of 20 cases.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Middle {
-    pub(super) median: f64,
-    pub(super) low: f64,
-    pub(super) high: f64,
+pub(crate) struct Median {
+    pub(crate) median: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 /// The median with its interval, which takes nothing for granted of how the values are distributed: ranks between
 /// which the median is by the binomial distribution.
-pub(super) fn middle(samples: &Samples) -> Option<Middle> {
+pub(crate) fn middle(samples: &Samples) -> Option<Median> {
     let mut sorted: Vec<f64> = samples.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len();
     let upper = sorted.get(count / 2)?;
     let lower = sorted.get((count - 1) / 2)?;
     let rank = rank(count);
-    Some(Middle {
+    Some(Median {
         median: (lower + upper) / 2.0,
         low: *sorted.get(rank)?,
         high: *sorted.get(count - 1 - rank)?,
@@ -42,13 +42,13 @@ fn rank(count: usize) -> usize {
 }
 
 /// Round by round, one quantity by another: what disturbs the machine for longer than a round disturbs both.
-pub(super) fn ratios(samples: &Samples, base: &Samples) -> Vec<f64> {
+pub(crate) fn ratios(samples: &Samples, base: &Samples) -> Vec<f64> {
     samples.iter().zip(base).map(|(value, base)| value / base).collect()
 }
 
 /// Half of the values lie within this share of the median.
-pub(super) fn spread(samples: &Samples) -> f64 {
-    let Some(Middle { median, .. }) = middle(samples) else { return f64::NAN };
+pub(crate) fn spread(samples: &Samples) -> f64 {
+    let Some(Median { median, .. }) = middle(samples) else { return f64::NAN };
     let distances: Vec<f64> = samples.iter().map(|value| (value - median).abs()).collect();
     middle(&distances).map_or(f64::NAN, |distance| distance.median / median)
 }

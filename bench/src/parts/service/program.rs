@@ -1,9 +1,9 @@
 //! Services to measure, built in different ways.
 
-use super::super::tool::{self, SEAL, done, ours, with_path, write};
-use crate::root;
+use crate::harness::{self, SEAL, done, ours, with_path, write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use usdt_e2e::root;
 
 /// Versions, so that figures of different days are of the same programs.
 const CADDY: &str = "github.com/caddyserver/caddy/v2@v2.11.9";
@@ -11,16 +11,16 @@ const ORCHESTRION: &str = "github.com/DataDog/orchestrion@v1.15.0";
 const INTEGRATION: &str = "github.com/DataDog/dd-trace-go/contrib/net/http/v2@v2.10.1";
 
 /// By name.
-pub(in super::super) struct Programs(Vec<(&'static str, PathBuf)>);
+pub(crate) struct Programs(Vec<(&'static str, PathBuf)>);
 
 impl Programs {
-    pub(in super::super) fn small() -> Result<Programs, String> {
-        tool::go_build(&[], "./load", "load")?;
+    pub(crate) fn small() -> Result<Programs, String> {
+        harness::go_build(&[], "./load", "load")?;
         let without = "-tags=usdt_off";
         let mut all = vec![
-            ("plain", tool::go_build(&[without], "./service", "service-plain")?),
-            ("probes", tool::go_build(&[SEAL], "./service", "service-probes")?),
-            ("overlay", tool::go_build(&[without, SEAL, &overlay()?], "./service", "service-overlay")?),
+            ("plain", harness::go_build(&[without], "./service", "service-plain")?),
+            ("probes", harness::go_build(&[SEAL], "./service", "service-probes")?),
+            ("overlay", harness::go_build(&[without, SEAL, &overlay()?], "./service", "service-overlay")?),
         ];
         match instrumented() {
             Ok(program) => all.push(("instrumented", program)),
@@ -29,23 +29,23 @@ impl Programs {
         Ok(Programs(all))
     }
 
-    pub(super) fn large() -> Result<Programs, String> {
-        tool::go_build(&[], "./load", "load")?;
+    pub(crate) fn large() -> Result<Programs, String> {
+        harness::go_build(&[], "./load", "load")?;
         Ok(Programs(vec![
             ("caddy-stock", caddy("caddy-stock", &[])?),
             ("caddy-overlay", caddy("caddy-overlay", &[SEAL, &overlay()?])?),
         ]))
     }
 
-    pub(in super::super) fn named(&self, name: &str) -> Result<&Path, String> {
+    pub(crate) fn named(&self, name: &str) -> Result<&Path, String> {
         let found = self.0.iter().find(|(known, _)| *known == name);
         found.map(|(_, program)| program.as_path()).ok_or_else(|| format!("there is no program {name}"))
     }
 }
 
 /// The flag that has the go command build with the overlay.
-pub(in super::super) fn overlay() -> Result<String, String> {
-    let folder = tool::folder().join("overlay");
+pub(crate) fn overlay() -> Result<String, String> {
+    let folder = harness::folder().join("overlay");
     let list = done(Command::new(ours("usdt-gen")).arg("overlay").arg("-o").arg(folder))?;
     Ok(format!("-overlay={}", list.trim()))
 }
@@ -56,7 +56,7 @@ fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
 }
 
 fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
-    let folder = tool::folder().join("caddy");
+    let folder = harness::folder().join("caddy");
     if !folder.join("go.sum").exists() {
         write(&folder.join("go.mod"), "module example.com/caddy\n\ngo 1.25\n")?;
         let program = "package main\n\nimport (\n\tcaddycmd \"github.com/caddyserver/caddy/v2/cmd\"\n\n\t_ \"github.com/caddyserver/caddy/v2/modules/standard\"\n)\n\nfunc main() { caddycmd.Main() }\n";
@@ -64,7 +64,7 @@ fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
         go(&folder, &["get", CADDY])?;
         go(&folder, &["mod", "tidy"])?;
     }
-    let out = tool::folder().join(name);
+    let out = harness::folder().join(name);
     let path = out.display().to_string();
     go(&folder, &[&["build", "-o", &path], flags, &["."]].concat())?;
     Ok(out)
@@ -72,12 +72,12 @@ fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
 
 /// The service as it is, and Orchestrion's net/http integration woven in by its toolexec.
 fn instrumented() -> Result<PathBuf, String> {
-    let folder = tool::folder().join("orchestrion");
-    let out = tool::folder().join("service-instrumented");
+    let folder = harness::folder().join("orchestrion");
+    let out = harness::folder().join("service-instrumented");
     if out.exists() {
         return Ok(out);
     }
-    let modules = root().join("tests/bench");
+    let modules = root().join("bench/go");
     std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
     for name in ["go.mod", "go.sum", "service", "probes"] {
         done(Command::new("cp").arg("-r").arg(modules.join(name)).arg(&folder))?;

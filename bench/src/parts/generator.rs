@@ -1,13 +1,13 @@
 //! What generating, sealing and building with probes take.
 
-use super::results::{Column, Plot, Row, Table};
-use super::tool::{self, SEAL, done, ours, timed, with_path, write};
-use super::turns::{Contestant, rounds};
+use crate::harness::{self, SEAL, done, ours, timed, with_path, write};
+use crate::results::{Column, Plot, Row, Table};
+use crate::rounds::{Contestant, rounds};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(super) fn run() -> Result<Vec<Table>, String> {
+pub(crate) fn run() -> Result<Vec<Table>, String> {
     let small = module(1)?;
     done(Command::new("go").args(["build", "-o", "plain", "."]).current_dir(&small))?;
     let (small, large) = (small.join("plain"), large()?.with_file_name("plain"));
@@ -25,7 +25,7 @@ fn definition(probes: usize) -> String {
 
 /// A module with such a package and a program that fires each probe once.
 fn module(probes: usize) -> Result<PathBuf, String> {
-    let folder = tool::folder().join(format!("probes-{probes}"));
+    let folder = harness::folder().join(format!("probes-{probes}"));
     write(&folder.join("go.mod"), "module example.com/many\n\ngo 1.21\n")?;
     let mut program = "package main\n\n".to_owned();
     if probes > 0 {
@@ -44,9 +44,9 @@ fn module(probes: usize) -> Result<PathBuf, String> {
 fn generate() -> Result<Table, String> {
     let mut contestants = Vec::new();
     for probes in [1, 10, 100, 1_000] {
-        let file = tool::folder().join(format!("{probes}.d"));
+        let file = harness::folder().join(format!("{probes}.d"));
         write(&file, definition(probes))?;
-        let out = tool::folder().join(format!("generated-{probes}"));
+        let out = harness::folder().join(format!("generated-{probes}"));
         let run = move || {
             let _ = std::fs::remove_dir_all(&out);
             timed(Command::new(ours("usdt-gen")).arg(&file).arg("-o").arg(&out)).map(|ms| vec![ms])
@@ -66,7 +66,7 @@ fn generate() -> Result<Table, String> {
 }
 
 /// A program of a hundred mebibytes, unsealed.
-pub(super) fn large() -> Result<PathBuf, String> {
+pub(crate) fn large() -> Result<PathBuf, String> {
     let folder = module(1)?.with_file_name("large");
     write(&folder.join("go.mod"), "module example.com/many\n\ngo 1.21\n")?;
     write(&folder.join("probes/probes.d"), definition(1))?;
@@ -83,10 +83,10 @@ pub(super) fn large() -> Result<PathBuf, String> {
 }
 
 fn seal(size: &str, plain: &Path) -> Result<Table, String> {
-    let note = tool::folder().join("note");
+    let note = harness::folder().join("note");
     write(&note, [0; 256])?;
     let (note, fresh) = (&note, &|name: &str| {
-        let out = tool::folder().join(name);
+        let out = harness::folder().join(name);
         let _ = std::fs::remove_file(&out);
         out
     });

@@ -10,11 +10,11 @@ const MOST_BUSY: f64 = 0.1;
 const MOST_UNEVEN: f64 = 1.35;
 
 /// What figures depend on.
-pub(super) fn traits() -> String {
+pub(crate) fn traits() -> String {
     let cpu = read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" unknown processor");
     let said = |program: &str, arg: &str| {
-        Command::new(program).arg(arg).output().map(|out| crate::text(&out.stdout)).unwrap_or_default()
+        Command::new(program).arg(arg).output().map(|out| usdt_e2e::text(&out.stdout)).unwrap_or_default()
     };
     let memory = read_to_string("/proc/meminfo").unwrap_or_default();
     let memory: u64 = memory.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0);
@@ -33,7 +33,7 @@ fn cores() -> usize {
 }
 
 /// Fails on a machine on which measuring makes no sense, and says why.
-pub(super) fn must_be_quiet() -> Result<(), String> {
+pub(crate) fn must_be_quiet() -> Result<(), String> {
     const TRIES: usize = 5;
     let mut why = String::new();
     for _ in 0..TRIES {

@@ -1,33 +1,33 @@
 //! Contestants by turns: what disturbs the machine disturbs all of them.
 
-use super::results::Row;
+use crate::results::Row;
 
 /// Measures once: a value for each column.
-pub(super) type Measure<'a> = Box<dyn FnMut() -> Result<Vec<f64>, String> + 'a>;
+pub(crate) type Measure<'a> = Box<dyn FnMut() -> Result<Vec<f64>, String> + 'a>;
 
 /// Who is measured.
-pub(super) struct Contestant<'a> {
+pub(crate) struct Contestant<'a> {
     name: String,
     size: Option<f64>,
     measure: Measure<'a>,
 }
 
 impl<'a> Contestant<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: impl Into<String>,
         measure: impl FnMut() -> Result<Vec<f64>, String> + 'a,
     ) -> Contestant<'a> {
         Contestant { name: name.into(), size: None, measure: Box::new(measure) }
     }
 
-    pub(super) fn of_size(mut self, size: usize) -> Contestant<'a> {
+    pub(crate) fn of_size(mut self, size: usize) -> Contestant<'a> {
         self.size = Some(size as f64);
         self
     }
 }
 
 /// So many rounds, each of every contestant once; who begins takes turns. A first round warms up and does not count.
-pub(super) fn rounds(count: usize, mut contestants: Vec<Contestant<'_>>) -> Result<Vec<Row>, String> {
+pub(crate) fn rounds(count: usize, mut contestants: Vec<Contestant<'_>>) -> Result<Vec<Row>, String> {
     let mut rows: Vec<Row> =
         contestants.iter().map(|c| Row { name: c.name.clone(), size: c.size, samples: Vec::new() }).collect();
     let all = contestants.len();

@@ -1,8 +1,8 @@
 //! Results as drawings (SVG).
 
-use super::report::number;
-use super::results::{Plot, Table};
-use super::sample::{Middle, middle};
+use crate::median::{Median, middle};
+use crate::report::number;
+use crate::results::{Plot, Table};
 use plotters::prelude::*;
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const COLOURS: [RGBColor; 6] = [
 ];
 
 /// The table's first quantity; `None` where there is nothing to see.
-pub(super) fn draw(table: &Table) -> Result<Option<String>, String> {
+pub(crate) fn draw(table: &Table) -> Result<Option<String>, String> {
     let mut drawing = String::new();
     match &table.plot {
         Plot::None => return Ok(None),
@@ -34,7 +34,7 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 fn bars(table: &Table, drawing: &mut String) -> Drawn {
     const ROW: u32 = 26;
     const NAMES: i32 = 330;
-    let cells: Vec<(&str, Middle)> = table
+    let cells: Vec<(&str, Median)> = table
         .rows
         .iter()
         .filter_map(|row| Some((row.name.as_str(), middle(row.samples.first()?)?)))
@@ -119,8 +119,8 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::{Column, Row};
     use super::*;
+    use crate::results::{Column, Row};
 
     fn table(plot: Plot) -> Table {
         let row = |name: &str, size: f64, value: f64| Row {

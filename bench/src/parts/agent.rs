@@ -1,15 +1,15 @@
 //! What an agent takes: beside many processes with many probes, and at work.
 
-use super::attacher::program_of;
-use super::results::{Column, Plot, Table};
-use super::service::program::Programs;
-use super::service::{COLLECTOR, collector, processor_time, wait_for_listener};
-use super::tool::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly, write};
-use super::turns::{Contestant, rounds};
-use crate::{Process, wait_for};
+use crate::harness::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly, write};
+use crate::parts::attacher::program_of;
+use crate::parts::service::program::Programs;
+use crate::parts::service::{COLLECTOR, collector, processor_time, wait_for_listener};
+use crate::results::{Column, Plot, Table};
+use crate::rounds::{Contestant, rounds};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use usdt_e2e::{Process, wait_for};
 
 const ENDPOINT: &str = "127.0.0.1:19465";
 const SERVICE: &str = "127.0.0.1:18070";
@@ -18,13 +18,13 @@ const SITES: usize = 100;
 /// How long it is watched.
 const WATCHED: Duration = Duration::from_secs(3);
 
-pub(super) fn run() -> Result<Vec<Table>, String> {
+pub(crate) fn run() -> Result<Vec<Table>, String> {
     Ok(vec![idle()?, at_work()?])
 }
 
 /// An agent that listens and says that it does.
 fn agent(config: &str) -> Result<Process, String> {
-    let file = tool::folder().join("agent.toml");
+    let file = harness::folder().join("agent.toml");
     write(&file, format!("[prometheus]\nlisten = \"{ENDPOINT}\"\n{config}"))?;
     let agent = quietly(pinned(OTHERS, ours("usdt-attach")).args(["agent", "--config"]).arg(file))?;
     wait_for_listener(ENDPOINT);
@@ -49,7 +49,7 @@ fn idle() -> Result<Table, String> {
     let site = program_of(SITES)?;
     let mut contestants = Vec::new();
     for (files, each) in [(2usize, 10usize), (20, 10), (20, 50)] {
-        let copies: Vec<PathBuf> = (0..files).map(|n| tool::folder().join(format!("agent-{n}"))).collect();
+        let copies: Vec<PathBuf> = (0..files).map(|n| harness::folder().join(format!("agent-{n}"))).collect();
         for copy in &copies {
             done(Command::new("cp").arg(&site).arg(copy))?;
         }
@@ -116,7 +116,7 @@ fn at_work() -> Result<Table, String> {
             wait_for("the agent to attach", || metric("usdt_attach_sites") > 0.0);
             let url = format!("http://{SERVICE}/orders?items=1");
             let (begin, before) = (Instant::now(), processor_time(agent.pid())?);
-            let mut load = pinned(OTHERS, tool::folder().join("load"));
+            let mut load = pinned(OTHERS, harness::folder().join("load"));
             let said = done(load.args(["-url", &url, "-duration", "3s"]))?;
             let said: serde_json::Value = serde_json::from_str(&said).map_err(|e| e.to_string())?;
             let requests = said.get("requests").and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
@@ -132,7 +132,7 @@ fn at_work() -> Result<Table, String> {
     }
     Ok(Table {
         title: "An agent at work".to_owned(),
-        how: "`tests/bench/service`, as many requests as whoever asks, the agent and the collector leave room for on one processor, the \
+        how: "`bench/go/service`, as many requests as whoever asks, the agent and the collector leave room for on one processor, the \
               service having the other."
             .to_owned(),
         columns: vec![

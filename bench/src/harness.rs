@@ -1,48 +1,48 @@
-//! What is measured: release builds of our tools, programs of `tests/bench`, other tracers.
+//! What is measured: release builds of our tools, programs of `bench/go`, other tracers.
 
-pub(super) use crate::output as done;
-use crate::{Process, root};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::target::Target;
+pub(crate) use usdt_e2e::output as done;
+use usdt_e2e::{Process, root};
 
 /// Processors: what is traced has one, whoever traces the other.
-pub(super) const TARGET: &str = "1";
-pub(super) const OTHERS: &str = "0";
+pub(crate) const TARGET: &str = "1";
+pub(crate) const OTHERS: &str = "0";
 
 /// Built by `cargo xtask bench`.
-pub(super) fn ours(name: &str) -> PathBuf {
+pub(crate) fn ours(name: &str) -> PathBuf {
     root().join("target/release").join(name)
 }
 
 /// The attacher with bcc, which is kept apart: the ordinary one does not load its libraries.
-pub(super) fn with_bcc() -> PathBuf {
+pub(crate) fn with_bcc() -> PathBuf {
     root().join("target/bench/bcc/release/usdt-attach")
 }
 
 /// Where everything goes that a run makes.
-pub(super) fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     root().join("target/bench")
 }
 
 /// On these processors, with our release builds on the path.
-pub(super) fn pinned(processors: &str, program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn pinned(processors: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", processors]).arg(program);
     with_path(&mut command);
     command
 }
 
-pub(super) fn with_path(command: &mut Command) -> &mut Command {
+pub(crate) fn with_path(command: &mut Command) -> &mut Command {
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", root().join("target/release").display()))
 }
 
 /// Milliseconds until it has ended.
-pub(super) fn timed(command: &mut Command) -> Result<f64, String> {
+pub(crate) fn timed(command: &mut Command) -> Result<f64, String> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let begin = Instant::now();
     let status = command.status().map_err(|e| format!("{command:?}: {e}"))?;
@@ -50,18 +50,18 @@ pub(super) fn timed(command: &mut Command) -> Result<f64, String> {
     if status.success() { Ok(took) } else { Err(format!("{command:?}: {status}")) }
 }
 
-/// Builds a package of `tests/bench`.
-pub(super) fn go_build(args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
+/// Builds a package of `bench/go`.
+pub(crate) fn go_build(args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
     go(&["build"], args, package, name)
 }
 
 /// Builds a package's benchmarks.
-pub(super) fn go_test(args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
+pub(crate) fn go_test(args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
     go(&["test", "-c"], args, package, name)
 }
 
 fn go(what: &[&str], args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
-    let modules = root().join("tests/bench");
+    let modules = root().join("bench/go");
     let probes = modules.join("probes/probes.d");
     done(Command::new(ours("usdt-gen")).arg(probes))?;
     let out = folder().join(name);
@@ -72,24 +72,24 @@ fn go(what: &[&str], args: &[&str], package: &str, name: &str) -> Result<PathBuf
 }
 
 /// What seals in the build.
-pub(super) const SEAL: &str = "-toolexec=usdt-gen toolexec";
+pub(crate) const SEAL: &str = "-toolexec=usdt-gen toolexec";
 
 /// Compiles a program of `tests/c`.
-pub(super) fn cc(source: &str) -> Result<PathBuf, String> {
+pub(crate) fn cc(source: &str) -> Result<PathBuf, String> {
     let out = folder().join(source.trim_end_matches(".c"));
     done(Command::new("cc").args(["-O2", "-o"]).arg(&out).arg(root().join("tests/c").join(source)))?;
     Ok(out)
 }
 
 /// Where a probe is attached to, and its semaphore: offsets in the file.
-pub(super) fn site(file: &Path, glob: &str) -> Result<(u64, u64), String> {
+pub(crate) fn site(file: &Path, glob: &str) -> Result<(u64, u64), String> {
     let plan = plan(file, glob)?;
     let site = plan.sites().into_iter().next().ok_or("no site")?;
     Ok((site.offset, site.semaphore_offset.unwrap_or(0)))
 }
 
 /// A plan of tracing.
-pub(super) fn plan(file: &Path, glob: &str) -> Result<Plan, String> {
+pub(crate) fn plan(file: &Path, glob: &str) -> Result<Plan, String> {
     let found = Target::Exe(file.to_owned()).resolve(false).map_err(|e| e.to_string())?.found;
     let chosen = usdt_attach::select::select(&found, &[glob.to_owned()]).map_err(|e| e.to_string())?;
     let options = Options { optimisation: usdt_attach::optimisation(), ..Options::default() };
@@ -97,20 +97,20 @@ pub(super) fn plan(file: &Path, glob: &str) -> Result<Plan, String> {
 }
 
 /// Starts a tracer that says nothing to anybody.
-pub(super) fn quietly(command: &mut Command) -> Result<Process, String> {
+pub(crate) fn quietly(command: &mut Command) -> Result<Process, String> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map(Process).map_err(|e| format!("{command:?}: {e}"))
 }
 
 /// Writes a file, and makes the folders above it.
-pub(super) fn write(file: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
+pub(crate) fn write(file: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("{}: {e}", file.display());
     file.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
     std::fs::write(file, content).map_err(failed)
 }
 
 /// A size that `/proc/PID/status` says, in MiB.
-pub(super) fn memory(pid: u32, name: &str) -> f64 {
+pub(crate) fn memory(pid: u32, name: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());

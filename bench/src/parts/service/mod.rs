@@ -1,21 +1,21 @@
 //! What services pay: as many requests as they answer, and how long each takes at 80 % of that.
 
-pub(super) mod program;
+pub(crate) mod program;
 
-use super::results::{Column, Plot, Table};
-use super::tool::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly};
-use super::turns::{Contestant, rounds};
-use crate::{Process, wait_for};
+use crate::harness::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly};
+use crate::results::{Column, Plot, Table};
+use crate::rounds::{Contestant, rounds};
 use program::Programs;
-pub(super) use program::overlay;
+pub(crate) use program::overlay;
 use std::net::TcpStream;
 use std::path::Path;
+use usdt_e2e::{Process, wait_for};
 
 /// Of the first service; each further one has the next.
 const FIRST_PORT: u16 = 18080;
 /// In arguments and environments, what becomes the service's own address.
 const ADDRESS: &str = "ADDRESS";
-pub(super) const COLLECTOR: &str = "127.0.0.1:18326";
+pub(crate) const COLLECTOR: &str = "127.0.0.1:18326";
 /// Of what the service answers at most.
 const SHARE: f64 = 0.8;
 /// How long each is asked in a round. All services run all the time and are asked by turns: what slows the machine down for
@@ -55,11 +55,11 @@ const OWN_COUNTED: &[&str] = &["count", "bench:request_*"];
 const SERVER: &[&str] = &["trace", "net_http:server_request_*"];
 const SERVER_COUNTED: &[&str] = &["count", "net_http:server_request_*"];
 
-pub(super) fn run() -> Result<Vec<Table>, String> {
+pub(crate) fn run() -> Result<Vec<Table>, String> {
     Ok(vec![small(&Programs::small()?)?])
 }
 
-pub(super) fn caddy() -> Result<Vec<Table>, String> {
+pub(crate) fn caddy() -> Result<Vec<Table>, String> {
     Ok(vec![large(&Programs::large()?)?])
 }
 
@@ -96,7 +96,7 @@ fn small(programs: &Programs) -> Result<Table, String> {
     }
     table(
         "A small service",
-        "`tests/bench/service`: `net/http`, an order of 100 items priced, hashed and encoded in each request; two probes \
+        "`bench/go/service`: `net/http`, an order of 100 items priced, hashed and encoded in each request; two probes \
          a request, with number, method, path, status and bytes.",
         &setups,
         "/orders?items=100",
@@ -105,8 +105,8 @@ fn small(programs: &Programs) -> Result<Table, String> {
 }
 
 fn large(programs: &Programs) -> Result<Table, String> {
-    let config = tool::folder().join("Caddyfile");
-    let site = tool::folder().join("site");
+    let config = harness::folder().join("Caddyfile");
+    let site = harness::folder().join("site");
     std::fs::create_dir_all(&site).map_err(|e| e.to_string())?;
     std::fs::write(site.join("page.html"), "<p>Static probes for Go.</p>\n".repeat(800))
         .map_err(|e| e.to_string())?;
@@ -226,7 +226,7 @@ impl Running {
     }
 
     fn ask(&self, rate: Option<f64>) -> Result<serde_json::Value, String> {
-        let mut load = pinned(OTHERS, tool::folder().join("load"));
+        let mut load = pinned(OTHERS, harness::folder().join("load"));
         load.args(["-url", &self.url, "-duration", BURST]);
         if let Some(rate) = rate {
             load.args(["-rate", &rate.to_string(), "-workers", "32"]);
@@ -250,18 +250,18 @@ fn number(result: &serde_json::Value, name: &str) -> f64 {
     result.get(name).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN)
 }
 
-pub(super) fn collector() -> Result<Process, String> {
-    let collector = quietly(pinned(OTHERS, tool::folder().join("load")).args(["-collect", COLLECTOR]))?;
+pub(crate) fn collector() -> Result<Process, String> {
+    let collector = quietly(pinned(OTHERS, harness::folder().join("load")).args(["-collect", COLLECTOR]))?;
     wait_for_listener(COLLECTOR);
     Ok(collector)
 }
 
-pub(super) fn wait_for_listener(address: &str) {
+pub(crate) fn wait_for_listener(address: &str) {
     wait_for(&format!("somebody who listens at {address}"), || TcpStream::connect(address).is_ok());
 }
 
 /// Seconds that a process has had a processor: `schedstat`, because ticks are too coarse.
-pub(super) fn processor_time(pid: u32) -> Result<f64, String> {
+pub(crate) fn processor_time(pid: u32) -> Result<f64, String> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).map_err(|e| e.to_string())?;
     let of = |task: std::fs::DirEntry| {
         let said = std::fs::read_to_string(task.path().join("schedstat")).ok()?;

@@ -1,14 +1,14 @@
 //! Results as data and for people: `docs/benchmarks.json`, the tables of `docs/benchmarks.md`, `docs/plots`.
 
-use super::plot;
-use super::results::{Plot, Section, Table};
-use super::sample::{Middle, spread};
-use super::tool::write;
-use crate::root;
+use crate::harness::write;
+use crate::median::{Median, spread};
+use crate::plot;
+use crate::results::{Plot, Section, Table};
 use std::fmt::Write as _;
+use usdt_e2e::root;
 
 /// Replaces what was known of this section, and writes all of it.
-pub(super) fn keep(measured: Section) -> Result<(), String> {
+pub(crate) fn keep(measured: Section) -> Result<(), String> {
     let data = root().join("docs/benchmarks.json");
     let mut all: Vec<Section> = match std::fs::read(&data) {
         Ok(known) => serde_json::from_slice(&known).map_err(|e| format!("{}: {e}", data.display()))?,
@@ -103,15 +103,15 @@ fn markdown(table: &Table) -> String {
     out
 }
 
-fn shown(middle: Middle, before: &str) -> String {
-    let Middle { median, low, high } = middle;
+fn shown(middle: Median, before: &str) -> String {
+    let Median { median, low, high } = middle;
     // What is nearly the same is told apart by its fourth digit.
     let digits = if (0.9..1.1).contains(&median) && !before.is_empty() { 4 } else { 3 };
     format!("{before}{} ({}–{})", number(median, digits), number(low, digits), number(high, digits))
 }
 
 /// A number with so many digits that mean something, grouped by thousands.
-pub(super) fn number(value: f64, digits: i32) -> String {
+pub(crate) fn number(value: f64, digits: i32) -> String {
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { "–".to_owned() };
     }
@@ -133,8 +133,8 @@ pub(super) fn number(value: f64, digits: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::{Column, Row};
     use super::*;
+    use crate::results::{Column, Row};
 
     fn table() -> Table {
         let row = |name: &str, samples: &[f64]| Row {
