@@ -12,6 +12,7 @@ pub mod entry;
 pub mod goid;
 pub mod pclntab;
 pub mod state;
+pub mod supported_releases;
 
 use object::{Object, ObjectSection};
 
@@ -54,7 +55,7 @@ impl<'a> GoBinary<'a> {
 
     /// Offset of a field, from the table of releases; from DWARF for versions that are not in it.
     pub fn field_offset(&self, field: &catalogue::Field) -> Option<u32> {
-        match self.version().and_then(goid::released) {
+        match self.version().and_then(supported_releases::minor) {
             Some(minor) => catalogue::fields::offset(field, minor),
             None => self.field_offset_by_dwarf(field),
         }
@@ -67,7 +68,7 @@ impl<'a> GoBinary<'a> {
 
     /// Texts of the runtime for numbers, for versions that were looked at.
     pub fn names(&self, names: catalogue::names::Names) -> Option<&'static [String]> {
-        catalogue::names::texts(names, goid::released(self.version()?)?)
+        catalogue::names::texts(names, supported_releases::minor(self.version()?)?)
     }
 
     /// The table of functions, where this version of Go is known.

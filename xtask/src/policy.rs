@@ -4,11 +4,8 @@
 use crate::command::{Explain, Failure, Outcome, cargo_tool, command, copy_tree, execute, root, show};
 use crate::semver::LIBRARIES;
 use crate::setup;
+use gobinary::supported_releases;
 use std::process::Command;
-
-/// Those of the matrix.
-#[path = "../../tests/src/matrix/releases.rs"]
-mod releases;
 
 /// As `Cargo.toml` says it.
 const OLDEST_RUST: &str = "1.88.0";
@@ -80,7 +77,7 @@ fn oldest_dependencies() -> Outcome {
 /// The ready-made packages pass their tests with every Go release, plain and with the race detector.
 fn go_releases() -> Outcome {
     let tools = setup::run()?;
-    for release in releases::RELEASES {
+    for release in supported_releases::TESTED {
         // Allocations are not counted under the race detector, which makes pools forget at random.
         for args in [&["test", "./..."][..], &["test", "-race", "-skip=Off", "./..."]] {
             let mut test = tools.go("go", args);

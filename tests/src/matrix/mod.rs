@@ -3,12 +3,11 @@
 
 mod build;
 mod consumer;
-mod releases;
 mod report;
 
 use build::{Built, Kind, Seal};
 use consumer::Consumer;
-use releases::RELEASES;
+use gobinary::supported_releases::TESTED as RELEASES;
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Mutex;
