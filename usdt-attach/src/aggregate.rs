@@ -219,7 +219,7 @@ fn key(field: &Field, raw: &[u8]) -> Key {
     };
     match field.kind {
         FieldKind::Named { names } => match names.get(word(8) as usize) {
-            Some(text) => Key::Text(text.clone().into_bytes(), false),
+            Some(text) => Key::Text(text.as_bytes().to_vec(), false),
             None => Key::Unsigned(word(8)),
         },
         FieldKind::Int { signed: true } => Key::Signed(word(8) as i64),

@@ -1,5 +1,6 @@
 //! Generated files that are checked in: rewritten by one command, compared by CI.
 
+use crate::catalogue;
 use crate::check;
 use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::setup::{self, Tools};
@@ -7,16 +8,39 @@ use crate::setup::{self, Tools};
 /// Go modules whose packages `go generate` makes. Those with dependencies are on their own, so that the others have none.
 pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
 
-/// Rewrites them all.
-pub(crate) fn run(_: &[String]) -> Outcome {
+/// What can be rewritten by itself, in the order in which one needs the other.
+type Part = (&'static str, fn() -> Outcome);
+
+const PARTS: [Part; 4] = [
+    ("catalogue", catalogue::write),
+    ("go", go_packages),
+    ("snapshots", snapshots),
+    ("instructions", instructions),
+];
+
+/// Rewrites all of them, or the parts that are named.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    if args.iter().any(|arg| PARTS.iter().all(|(name, _)| name != arg)) {
+        return Err(Failure(format!("parts are: {}", PARTS.map(|(name, _)| name).join(", "))));
+    }
+    let chosen = PARTS.iter().filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name));
+    chosen.map(|(_, part)| part).try_for_each(|part| part())
+}
+
+fn go_packages() -> Outcome {
+    generate(&setup::run()?)
+}
+
+/// Snapshots inside Rust sources and next to them, and the pages that tests write.
+fn snapshots() -> Outcome {
+    let mut test = command("cargo", &["test", "--quiet", "-p", "usdt-gen", "-p", "usdt-attach"]);
+    execute(test.env("INSTA_UPDATE", "always"))
+}
+
+/// What the command lines take.
+fn instructions() -> Outcome {
     let tools = setup::run()?;
-    generate(&tools)?;
-    // Snapshots inside Rust sources and beside them.
-    execute(
-        command("cargo", &["test", "--quiet", "-p", "usdt-gen", "-p", "usdt-attach"])
-            .env("INSTA_UPDATE", "always"),
-    )?;
-    // What the command lines take.
+    check::build(&tools)?;
     let mut count = check::cargo(&tools, "test", &["--quiet", "-p", "usdt-e2e", "--", "instructions"]);
     execute(count.env("INSTA_UPDATE", "always").env("PATH", tools.path()))
 }
@@ -40,6 +64,7 @@ fn format(tools: &Tools) -> Outcome {
 
 /// Fails when regenerating changes a file that git knows.
 pub(crate) fn check(tools: &Tools) -> Outcome {
+    catalogue::check()?;
     let before = state()?;
     generate(tools)?;
     format(tools)?;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod book;
+mod catalogue;
 mod check;
 mod command;
 mod demo;
@@ -28,7 +29,11 @@ const TASKS: &[Task] = &[
     ("kernels", "the attacher's suite on other kernels; [KERNEL...] [TEST...]", kernels::run),
     ("matrix", "every Go release, build and tracer with each other; [WORD...]", check::matrix),
     ("soak", "use for half an hour with every kind of trouble; [MINUTES]", check::soak),
-    ("golden", "rewrite generated files that are checked in", golden::run),
+    (
+        "golden",
+        "rewrite generated files that are checked in; [catalogue go snapshots instructions]",
+        golden::run,
+    ),
     (
         "bench",
         "measure, and write docs/benchmarks.md; [off on attacher generator overlay service caddy packages agent]",
