@@ -1,13 +1,12 @@
 //! Measurements: release builds of the tools, and the program of `bench` that measures them.
 
-use crate::check;
-use crate::command::{Outcome, command, execute, privileged, root};
+use crate::command::{Outcome, command, execute, privileged_with, root};
 use crate::setup;
 
 /// All of it, or the parts that are named.
 pub(crate) fn run(parts: &[String]) -> Outcome {
-    let tools = setup::run()?;
-    check::build(&tools)?;
+    let tools = setup::test()?;
+    tools.build()?;
     let attach = ["build", "--quiet", "--release", "-p", "usdt-attach"];
     execute(&mut command(
         "cargo",
@@ -17,6 +16,6 @@ pub(crate) fn run(parts: &[String]) -> Outcome {
     execute(command("cargo", &attach).args(with_bcc))?;
     execute(&mut command("cargo", &["build", "--quiet", "--release", "-p", "usdt-bench"]))?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let mut bench = privileged(root().join("target/release/usdt-bench"), &parts);
-    execute(bench.env("PATH", tools.path()))
+    let mut bench = privileged_with(&tools.environment(), root().join("target/release/usdt-bench"), &parts);
+    execute(&mut bench)
 }

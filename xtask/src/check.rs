@@ -1,19 +1,19 @@
 //! Tests and checks.
 
 use crate::book;
-use crate::command::{Explain, Failure, Outcome, command, execute, is_root, output, root};
+use crate::command::{Explain, Failure, Outcome, command, execute, is_root, output, privileged_with, root};
 use crate::golden;
 use crate::kernels;
-use crate::setup::{self, Tools};
-use std::process::Command;
+use crate::setup;
+use crate::tools::Tools;
 
 /// Everything, cheapest first.
 pub(crate) fn test(_: &[String]) -> Outcome {
-    let tools = setup::run()?;
+    let tools = setup::test()?;
     execute(&mut command("cargo", &["fmt", "--all", "--check"]))?;
     execute(&mut command("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--", "--check"]))?;
-    execute(&mut cargo(&tools, "clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    execute(&mut cargo(&tools, "test", &["--workspace", "--exclude", "usdt-e2e"]))?;
+    execute(&mut tools.cargo("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    execute(&mut tools.cargo("test", &["--workspace", "--exclude", "usdt-e2e"]))?;
     docs()?;
     golden::check(&tools)?;
     go(&tools)?;
@@ -23,7 +23,7 @@ pub(crate) fn test(_: &[String]) -> Outcome {
 
 /// The end-to-end suite; arguments go to the test runner.
 pub(crate) fn e2e(args: &[String]) -> Outcome {
-    let tools = setup::run()?;
+    let tools = setup::test()?;
     suite(&tools, args)
 }
 
@@ -40,15 +40,15 @@ pub(crate) fn soak(args: &[String]) -> Outcome {
 
 /// A program of the end-to-end tests, with our tools freshly built.
 fn program(name: &str, args: &[String]) -> Outcome {
-    let tools = setup::run()?;
-    build(&tools)?;
+    let tools = setup::test()?;
+    tools.build_with_examples()?;
     let mut run = command("cargo", &["run", "-q", "-p", "usdt-e2e", "--bin", name, "--"]);
-    execute(run.args(args).env("PATH", tools.path()))
+    execute(run.args(args).envs(tools.environment()))
 }
 
 /// The book, with its examples run, and the API documentation.
 pub(crate) fn book(_: &[String]) -> Outcome {
-    let tools = setup::run()?;
+    let tools = setup::test()?;
     docs()?;
     suite(&tools, &["docs::".to_owned()])
 }
@@ -59,21 +59,6 @@ fn docs() -> Outcome {
     execute(
         command("cargo", &["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
     )
-}
-
-/// A cargo command over the workspace, with the bcc back end where libbcc is installed.
-pub(crate) fn cargo(tools: &Tools, subcommand: &str, args: &[&str]) -> Command {
-    let mut command = command("cargo", &[subcommand]);
-    if tools.bcc {
-        command.args(["--features", "usdt-attach/bcc"]);
-    }
-    command.args(args);
-    command
-}
-
-/// Builds both tools as the tests use them.
-pub(crate) fn build(tools: &Tools) -> Outcome {
-    execute(&mut cargo(tools, "build", &["-p", "usdt-gen", "-p", "usdt-attach", "--bins", "--examples"]))
 }
 
 /// The Go side: formatted, vetted on every kind of platform, tested.
@@ -99,22 +84,22 @@ fn go(tools: &Tools) -> Outcome {
 }
 
 fn suite(tools: &Tools, args: &[String]) -> Outcome {
-    build(tools)?;
-    let mut test = cargo(tools, "test", &["-p", "usdt-e2e", "--"]);
+    tools.build_with_examples()?;
+    let mut test = tools.cargo("test", &["-p", "usdt-e2e", "--"]);
     test.args(args);
     if !is_root() {
         // The suite attaches to processes: it is built as the user and run as root.
         let binary = suite_binary(tools)?;
-        test = crate::command::privileged("env", &[]);
-        test.arg(format!("USDT_E2E={}", std::env::var("USDT_E2E").unwrap_or_default()));
-        test.arg(format!("PATH={}", tools.path())).arg(binary).args(args);
+        let mut environment = tools.environment();
+        environment.extend(std::env::var_os("USDT_E2E").map(|value| ("USDT_E2E", value)));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        test = privileged_with(&environment, binary, &args);
     }
-    execute(test.env("PATH", tools.path()))
+    execute(&mut test)
 }
 
 fn suite_binary(tools: &Tools) -> Outcome<String> {
-    let listing =
-        output(&mut cargo(tools, "test", &["-p", "usdt-e2e", "--no-run", "--message-format=json"]))?;
+    let listing = output(&mut tools.cargo("test", &["-p", "usdt-e2e", "--no-run", "--message-format=json"]))?;
     executable(&listing)
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let go = root().join("fuzz/target/go-binary");
     if targets.contains(&"gobinary") {
         // Any will do that has a function table and DWARF.
-        let tools = setup::run()?;
+        let tools = setup::build()?;
         let mut build = tools.go("go", &["build", "-o", &go.display().to_string(), "./hits"]);
         execute(build.current_dir(root().join("tests/go")))?;
     }

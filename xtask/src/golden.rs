@@ -1,9 +1,9 @@
 //! Generated files that are checked in: rewritten by one command, compared by CI.
 
 use crate::catalogue;
-use crate::check;
 use crate::command::{Failure, Outcome, command, execute, output, root};
-use crate::setup::{self, Tools};
+use crate::setup;
+use crate::tools::Tools;
 
 /// Go modules whose packages `go generate` makes. Those with dependencies are on their own, so that the others have none.
 pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 }
 
 fn go_packages() -> Outcome {
-    generate(&setup::run()?)
+    generate(&setup::build()?)
 }
 
 /// Snapshots inside Rust sources and next to them, and the pages that tests write.
@@ -39,15 +39,15 @@ fn snapshots() -> Outcome {
 
 /// What the command lines take.
 fn instructions() -> Outcome {
-    let tools = setup::run()?;
-    check::build(&tools)?;
-    let mut count = check::cargo(&tools, "test", &["--quiet", "-p", "usdt-e2e", "--", "instructions"]);
-    execute(count.env("INSTA_UPDATE", "always").env("PATH", tools.path()))
+    let tools = setup::test()?;
+    tools.build()?;
+    let mut count = tools.cargo("test", &["--quiet", "-p", "usdt-e2e", "--", "instructions"]);
+    execute(count.env("INSTA_UPDATE", "always"))
 }
 
 /// Rewrites the Go packages.
 fn generate(tools: &Tools) -> Outcome {
-    check::build(tools)?;
+    tools.build()?;
     for module in MODULES {
         execute(tools.go("go", &["generate", "./..."]).current_dir(root().join(module)))?;
     }

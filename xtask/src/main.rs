@@ -13,6 +13,7 @@ mod policy;
 mod release;
 mod semver;
 mod setup;
+mod tools;
 
 use command::{Failure, Outcome};
 
@@ -20,9 +21,7 @@ use command::{Failure, Outcome};
 type Task = (&'static str, &'static str, fn(&[String]) -> Outcome);
 
 const TASKS: &[Task] = &[
-    ("setup", "install what is missing: Debian packages, Go, emulators", |_| {
-        setup::run().and_then(|_| setup::emulators())
-    }),
+    ("setup", "install what any task needs: Debian packages, Go, emulators", setup::run),
     ("demo", "build the example service, send it traffic, trace it", demo::run),
     ("test", "every check and test", check::test),
     ("e2e", "the end-to-end suite alone; arguments select tests", check::e2e),

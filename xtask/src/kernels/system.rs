@@ -5,7 +5,7 @@ use super::debian::{self, Release, create};
 use super::{AMD64, Arch, quietly};
 use crate::check;
 use crate::command::{Explain, Failure, Outcome, command, execute, output, root};
-use crate::setup::Tools;
+use crate::tools::Tools;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
