@@ -2,6 +2,7 @@
 
 use crate::catalogue;
 use crate::command::{Failure, Outcome, command, execute, output, root};
+use crate::go_releases;
 use crate::setup;
 use crate::tools::Tools;
 
@@ -11,8 +12,9 @@ pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs
 /// What can be rewritten by itself, in the order in which one needs the other.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     ("catalogue", catalogue::write),
+    ("releases", go_releases::write),
     ("go", go_packages),
     ("snapshots", snapshots),
     ("instructions", instructions),
@@ -65,6 +67,7 @@ fn format(tools: &Tools) -> Outcome {
 /// Fails when regenerating changes a file that git knows.
 pub(crate) fn check(tools: &Tools) -> Outcome {
     catalogue::check()?;
+    go_releases::check()?;
     let before = state()?;
     generate(tools)?;
     format(tools)?;

@@ -7,6 +7,7 @@ mod check;
 mod command;
 mod demo;
 mod fuzz;
+mod go_releases;
 mod golden;
 mod kernels;
 mod policy;
@@ -30,7 +31,7 @@ const TASKS: &[Task] = &[
     ("soak", "use for half an hour with every kind of trouble; [MINUTES]", check::soak),
     (
         "golden",
-        "rewrite generated files that are checked in; [catalogue go snapshots instructions]",
+        "rewrite generated files that are checked in; [catalogue releases go snapshots instructions]",
         golden::run,
     ),
     (
