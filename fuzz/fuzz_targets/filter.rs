@@ -1,9 +1,9 @@
-//! Filters: whatever is one can be planned for a probe with arguments of every kind, and emitted.
+//! Filters: each that parses can be planned for a probe with arguments of every kind, and emitted.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use usdt_attach::backend::embedded::emit;
-use usdt_attach::backend::kernel::{Abilities, MapFds};
+use usdt_attach::backend::kernel::{Abilities, Delivery, MapFds};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{Options, Plan};
 use usdt_fuzz::{attacher, metered, text};
@@ -19,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
         };
         let maps = MapFds {
             events: 3,
+            bell: 12,
             scratch: 4,
             counters: 5,
             control: 6,
@@ -28,8 +29,9 @@ fuzz_target!(|data: &[u8]| {
             starts: 10,
             cgroup: 11,
         };
-        for modern in [false, true] {
-            let abilities = Abilities { cookies: modern, ring: modern, atomics: modern, comm: None };
+        for (delivery, modern) in [(Delivery::PerCpu, false), (Delivery::Ring, true), (Delivery::Queue, true)]
+        {
+            let abilities = Abilities { cookies: modern, delivery, atomics: modern, task: None };
             emit(&plan, &maps, abilities).expect("what was planned can be emitted");
         }
     });

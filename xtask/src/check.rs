@@ -2,6 +2,7 @@
 
 use crate::book;
 use crate::command::{Explain, Failure, Outcome, command, execute, is_root, output, privileged_with, root};
+use crate::fuzz;
 use crate::golden;
 use crate::kernels;
 use crate::setup;
@@ -13,6 +14,7 @@ pub(crate) fn test(_: &[String]) -> Outcome {
     execute(&mut command("cargo", &["fmt", "--all", "--check"]))?;
     execute(&mut command("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--", "--check"]))?;
     execute(&mut tools.cargo("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    fuzz::check()?;
     execute(&mut tools.cargo("test", &["--workspace", "--exclude", "usdt-e2e"]))?;
     docs()?;
     golden::check(&tools)?;
