@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_are_those_of_the_tables() {
+    fn ranks_match_published_tables() {
         // The usual tables of order statistics, counted from 1 there.
         for (count, expected) in [(1, 0), (5, 0), (6, 0), (9, 1), (15, 3), (20, 5), (25, 7), (50, 17)] {
             assert_eq!(rank(count), expected, "{count}");
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn middles() {
+    fn median_has_a_confidence_interval() {
         assert_eq!(middle(&[]), None);
         assert_eq!(middle(&[f64::NAN]), None);
         let one = middle(&[3.0]).unwrap();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn comparisons() {
+    fn compares_round_by_round() {
         assert_eq!(ratios(&[2.0, 3.0], &[1.0, 2.0]), [2.0, 1.5]);
         assert_eq!(spread(&[9.0, 10.0, 11.0]), 0.1);
     }

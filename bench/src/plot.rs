@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use std::collections::BTreeMap;
 
 const WIDTH: u32 = 860;
-const COLOURS: [RGBColor; 6] = [
+const COLORS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -30,7 +30,7 @@ pub(crate) fn draw(table: &Table) -> Result<Option<String>, String> {
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// Lengths are logarithms: contestants differ by orders of magnitude.
+/// Lengths are logarithms: benchmarks differ by orders of magnitude.
 fn bars(table: &Table, drawing: &mut String) -> Drawn {
     const ROW: u32 = 26;
     const NAMES: i32 = 330;
@@ -52,8 +52,8 @@ fn bars(table: &Table, drawing: &mut String) -> Drawn {
         let top = 36 + ROW as i32 * index as i32;
         let end = NAMES + length(cell.median);
         root.draw(&Text::new((*name).to_owned(), (10, top + 3), ("sans-serif", 13)))?;
-        let colour = COLOURS.first().unwrap_or(&BLACK).filled();
-        root.draw(&Rectangle::new([(NAMES, top), (end, top + ROW as i32 - 8)], colour))?;
+        let color = COLORS.first().unwrap_or(&BLACK).filled();
+        root.draw(&Rectangle::new([(NAMES, top), (end, top + ROW as i32 - 8)], color))?;
         let whisker = [(NAMES + length(cell.low), top + 9), (NAMES + length(cell.high), top + 9)];
         root.draw(&PathElement::new(whisker, BLACK.stroke_width(2)))?;
         let after = end.max(NAMES + length(cell.high)) + 6;
@@ -93,12 +93,12 @@ fn lines(table: &Table, size: &str, drawing: &mut String) -> Drawn {
         .y_label_formatter(&|value| number(*value, 1))
         .light_line_style(WHITE)
         .draw()?;
-    for ((name, points), colour) in series.iter().zip(COLOURS.iter().cycle()) {
-        let colour = *colour;
+    for ((name, points), color) in series.iter().zip(COLORS.iter().cycle()) {
+        let color = *color;
         chart
-            .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3))?
+            .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3))?
             .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
     }
     chart
         .configure_series_labels()
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_named() {
+    fn labels_title_axes_and_rows() {
         let bars = draw(&table(Plot::Bars)).unwrap().unwrap();
         assert!(
             ["Sites (ms, logarithmic)", "ours, 100", "theirs, 1"].iter().all(|name| bars.contains(name)),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_draw_is_no_mistake() {
+    fn draws_an_empty_table() {
         for plot in [Plot::Bars, Plot::Lines("sites".to_owned())] {
             let empty = Table { rows: Vec::new(), ..table(plot) };
             assert!(draw(&empty).unwrap().is_some_and(|svg| svg.starts_with("<svg")));

@@ -20,7 +20,7 @@ pub(crate) fn keep(measured: Section) -> Result<(), String> {
         None => all.push(measured),
     }
     let json = serde_json::to_string(&all).map_err(|e| e.to_string())?;
-    // A line for each contestant: changes can be read.
+    // A line for each benchmark: changes can be read.
     write(&data, &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
     let page = root().join("docs/benchmarks.md");
     let mut text = std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers() {
+    fn rounds_to_significant_digits() {
         let three = |value| number(value, 3);
         assert_eq!(
             [0.324_56, 12.345, 999.6, 1234.5, 1_234_567.0].map(three),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn tables() {
+    fn renders_a_table() {
         let text = markdown(&table());
         assert!(text.starts_with("| | time, ns | spread | ratio |\n| --- | --- | --- | --- |\n"), "{text}");
         assert!(text.contains("| probe | 3.00 (2.00–4.00) | ±33 % | ×2.00 (2.00–3.00) |"), "{text}");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn places() {
+    fn replaces_what_is_between_the_marks() {
         let section = Section { name: "off".to_owned(), machine: "m".to_owned(), tables: vec![table()] };
         let page = "before\n<!-- bench off -->\nold\n<!-- /bench off -->\nafter";
         let written = insert(page, &section).unwrap();

@@ -13,7 +13,7 @@ pub(crate) struct Section {
     pub(crate) tables: Vec<Table>,
 }
 
-/// Contestants measured by turns.
+/// Benchmarks measured by turns.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Table {
     pub(crate) title: String,
@@ -39,7 +39,7 @@ impl Column {
     }
 }
 
-/// A contestant.
+/// A benchmark.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) name: String,

@@ -25,7 +25,7 @@ pub struct GoBinary<'a> {
 }
 
 impl<'a> GoBinary<'a> {
-    /// Recognises a Go binary by its build information or its function table; `None` for other files.
+    /// Recognizes a Go binary by its build information or its function table; `None` for other files.
     pub fn parse(data: &'a [u8]) -> Option<GoBinary<'a>> {
         let file = object::read::elf::ElfFile64::parse(data).ok()?;
         let version = buildinfo::version(&file);

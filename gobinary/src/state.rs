@@ -145,7 +145,7 @@ mod tests {
     use super::Status;
 
     #[test]
-    fn states_of_goroutines() {
+    fn maps_runtime_states_to_statuses() {
         let of = Status::of;
         assert_eq!((of(1), of(0x1001)), (Some(Status::Runnable), Some(Status::Runnable)));
         assert_eq!((of(2), of(8)), (Some(Status::Running), Some(Status::Running)));

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_and_headings() {
+    fn finds_links_and_headings_outside_code() {
         let page = "# A `b`, c\n[x](y.md#z) and [w](https://e.org) [v](u.md)\n```\n[no](link)\n# no\n```\n[t](#a-b-c)";
         assert_eq!(targets(page), ["y.md#z", "u.md", "#a-b-c"]);
         assert_eq!(slug("A `b`, c"), "a-b-c");

@@ -41,7 +41,7 @@ const TASKS: &[Task] = &[
     ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
     ("semver", "what breaks users of the libraries since a revision or release", semver::run),
-    ("policy", "licences, advisories, oldest versions, Go releases, packages, Miri; [PART...]", policy::run),
+    ("policy", "licenses, advisories, oldest versions, Go releases, packages, Miri; [PART...]", policy::run),
     ("release", "static programs, manuals, a .deb; built twice and compared", release::run),
     ("docs", "build the book and the API documentation, check links and examples", check::book),
 ];

@@ -1,5 +1,5 @@
-//! What the tests do not look at: licences and advisories, the oldest compiler and dependencies that are promised, other
-//! Go releases, the packages as they would be published, undefined behaviour.
+//! What the tests do not look at: licenses and advisories, the oldest compiler and dependencies that are promised, other
+//! Go releases, the packages as they would be published, undefined behavior.
 
 use crate::command::{Explain, Failure, Outcome, cargo_tool, command, copy_tree, execute, root, show};
 use crate::semver::LIBRARIES;
@@ -96,7 +96,7 @@ fn packages() -> Outcome {
     execute(&mut package)
 }
 
-/// The parsers and codecs under the interpreter that sees undefined behaviour. What calls the kernel or C it cannot run.
+/// The parsers and codecs under the interpreter that sees undefined behavior. What calls the kernel or C it cannot run.
 fn miri() -> Outcome {
     execute(&mut command(
         "rustup",

@@ -5,7 +5,7 @@ use crate::parts::attacher::program_of;
 use crate::parts::service::program::Programs;
 use crate::parts::service::{COLLECTOR, collector, processor_time, wait_for_listener};
 use crate::results::{Column, Plot, Table};
-use crate::rounds::{Contestant, rounds};
+use crate::rounds::{Benchmark, rounds};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -47,15 +47,15 @@ fn share(agent: &Process) -> Result<f64, String> {
 
 fn idle() -> Result<Table, String> {
     let site = program_of(SITES)?;
-    let mut contestants = Vec::new();
+    let mut benchmarks = Vec::new();
     for (files, each) in [(2usize, 10usize), (20, 10), (20, 50)] {
         let copies: Vec<PathBuf> = (0..files).map(|n| harness::folder().join(format!("agent-{n}"))).collect();
         for copy in &copies {
             done(Command::new("cp").arg(&site).arg(copy))?;
         }
         let name = format!("{} processes of {files} files, {} sites", files * each, files * SITES);
-        contestants.push(
-            Contestant::new(name, move || {
+        benchmarks.push(
+            Benchmark::new(name, move || {
                 let mut running = Vec::new();
                 for copy in copies.iter().flat_map(|copy| std::iter::repeat_n(copy, each)) {
                     running.push(quietly(Command::new(copy).arg("stay"))?);
@@ -85,7 +85,7 @@ fn idle() -> Result<Table, String> {
             Column::new("share of a CPU", "%"),
             Column::new("memory", "MiB"),
         ],
-        rows: rounds(5, contestants)?,
+        rows: rounds(5, benchmarks)?,
         base: None,
         plot: Plot::None,
     })
@@ -106,9 +106,9 @@ fn at_work() -> Result<Table, String> {
         ),
         ("each request a span with its arguments", format!("{otlp}[[span]]\n{pair}")),
     ];
-    let (service, mut contestants) = (&service, Vec::new());
+    let (service, mut benchmarks) = (&service, Vec::new());
     for (name, config) in configs {
-        contestants.push(Contestant::new(name, move || {
+        benchmarks.push(Benchmark::new(name, move || {
             let mut target = pinned(TARGET, service);
             let target = quietly(target.args(["-listen", SERVICE]))?;
             wait_for_listener(SERVICE);
@@ -140,7 +140,7 @@ fn at_work() -> Result<Table, String> {
             Column::new("CPU of the agent a request", "µs"),
             Column::new("memory", "MiB"),
         ],
-        rows: rounds(5, contestants)?,
+        rows: rounds(5, benchmarks)?,
         base: None,
         plot: Plot::None,
     })

@@ -2,7 +2,7 @@
 
 use crate::harness::{self, OTHERS, SEAL, TARGET, memory, ours, pinned, quietly, timed};
 use crate::results::{Column, Plot, Table};
-use crate::rounds::{Contestant, rounds};
+use crate::rounds::{Benchmark, rounds};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -59,15 +59,15 @@ fn start(fire: &Path) -> Result<Table, String> {
             )
         }
     };
-    let contestants = vec![
-        Contestant::new("`usdt-attach trace`", attach(&[])),
-        Contestant::new("`usdt-attach trace --json`", attach(&["--json"])),
-        Contestant::new("bpftrace", move || {
+    let benchmarks = vec![
+        Benchmark::new("`usdt-attach trace`", attach(&[])),
+        Benchmark::new("`usdt-attach trace --json`", attach(&["--json"])),
+        Benchmark::new("bpftrace", move || {
             let script =
                 format!("usdt:{file}:bench:hit {{ printf(\"HIT %d %s\\n\", arg1, str(arg2, arg3)); }}");
             first(pinned(OTHERS, "bpftrace").args(["-q", "-B", "line", "-e", &script]), "HIT")
         }),
-        Contestant::new("bcc's trace", move || {
+        Benchmark::new("bcc's trace", move || {
             let probe = format!("u:{file}:hit \"HIT %d %s\", arg2, arg3");
             let mut bcc = pinned(OTHERS, "trace-bpfcc");
             first(bcc.args(["-p", pid, &probe]).env("PYTHONUNBUFFERED", "1"), "HIT")
@@ -80,7 +80,7 @@ fn start(fire: &Path) -> Result<Table, String> {
               buffer."
             .to_owned(),
         columns: vec![Column::new("first event", "ms"), Column::new("resident memory", "MiB")],
-        rows: rounds(11, contestants)?,
+        rows: rounds(11, benchmarks)?,
         base: Some(0),
         plot: Plot::Bars,
     })
@@ -111,12 +111,12 @@ pub(crate) fn program_of(sites: usize) -> Result<PathBuf, String> {
 }
 
 fn sites() -> Result<Table, String> {
-    let mut contestants = Vec::new();
+    let mut benchmarks = Vec::new();
     for sites in [1, 10, 100, 1_000, 10_000] {
         let program = program_of(sites)?;
         let file = program.display().to_string();
-        contestants.push(
-            Contestant::new(format!("usdt-attach, {sites} sites"), move || {
+        benchmarks.push(
+            Benchmark::new(format!("usdt-attach, {sites} sites"), move || {
                 let mut count = pinned(OTHERS, ours("usdt-attach"));
                 count.args(["count", "p:*", "--duration", "1ms", "--exe"]).arg(&program);
                 timed(&mut count).map(|ms| vec![ms])
@@ -125,8 +125,8 @@ fn sites() -> Result<Table, String> {
         );
         if sites <= 100 {
             let script = format!("usdt:{file}:p:probe {{ @ = count(); }} BEGIN {{ exit(); }}");
-            contestants.push(
-                Contestant::new(format!("bpftrace, {sites} sites"), move || {
+            benchmarks.push(
+                Benchmark::new(format!("bpftrace, {sites} sites"), move || {
                     timed(pinned(OTHERS, "bpftrace").args(["-q", "-e", &script])).map(|ms| vec![ms])
                 })
                 .of_size(sites),
@@ -139,7 +139,7 @@ fn sites() -> Result<Table, String> {
               them one by one."
             .to_owned(),
         columns: vec![Column::new("whole process", "ms")],
-        rows: rounds(7, contestants)?,
+        rows: rounds(7, benchmarks)?,
         base: None,
         plot: Plot::Lines("sites".to_owned()),
     })
@@ -151,23 +151,19 @@ fn discovery(fire: &Path) -> Result<Table, String> {
     let cache = harness::folder().join("perf-list").display().to_string();
     std::fs::create_dir_all(&cache).map_err(|e| e.to_string())?;
     let cache = &cache;
-    let mut contestants = Vec::new();
+    let mut benchmarks = Vec::new();
     for (file, size) in [(fire, "2 MiB"), (large.as_path(), "102 MiB")] {
         let one = |name: &str, program: PathBuf, args: Vec<String>| {
-            Contestant::new(format!("{name}, {size}"), move || {
+            Benchmark::new(format!("{name}, {size}"), move || {
                 timed(pinned(OTHERS, &program).args(&args)).map(|ms| vec![ms])
             })
         };
         let path = file.display().to_string();
-        contestants.push(one("`usdt-attach list`", ours("usdt-attach"), vec!["list".into(), path.clone()]));
-        contestants.push(one("`readelf -n`", "readelf".into(), vec!["-n".into(), path.clone()]));
-        contestants.push(one(
-            "`bpftrace -l`",
-            "bpftrace".into(),
-            vec!["-l".into(), format!("usdt:{path}:*")],
-        ));
-        contestants.push(one("bcc's tplist", "tplist-bpfcc".into(), vec!["-l".into(), path.clone()]));
-        contestants.push(one(
+        benchmarks.push(one("`usdt-attach list`", ours("usdt-attach"), vec!["list".into(), path.clone()]));
+        benchmarks.push(one("`readelf -n`", "readelf".into(), vec!["-n".into(), path.clone()]));
+        benchmarks.push(one("`bpftrace -l`", "bpftrace".into(), vec!["-l".into(), format!("usdt:{path}:*")]));
+        benchmarks.push(one("bcc's tplist", "tplist-bpfcc".into(), vec!["-l".into(), path.clone()]));
+        benchmarks.push(one(
             "`perf buildid-cache --add`",
             "perf".into(),
             vec!["--buildid-dir".into(), cache.clone(), "buildid-cache".into(), "--add".into(), path],
@@ -179,7 +175,7 @@ fn discovery(fire: &Path) -> Result<Table, String> {
               there already it does not read again."
             .to_owned(),
         columns: vec![Column::new("whole process", "ms")],
-        rows: rounds(11, contestants)?,
+        rows: rounds(11, benchmarks)?,
         base: Some(0),
         plot: Plot::Bars,
     })
@@ -194,18 +190,18 @@ fn host() -> Result<Table, String> {
         while sleepers.len() < more {
             sleepers.push(quietly(Command::new("sleep").arg("3600"))?);
         }
-        let contestants = vec![
-            Contestant::new(format!("usdt-attach, {more} more processes"), || {
+        let benchmarks = vec![
+            Benchmark::new(format!("usdt-attach, {more} more processes"), || {
                 timed(pinned("0,1", ours("usdt-attach")).args(["list", "--all"])).map(|ms| vec![ms])
             })
             .of_size(more.max(1)),
-            Contestant::new(format!("readelf, {more} more processes"), || {
+            Benchmark::new(format!("readelf, {more} more processes"), || {
                 let each = "for exe in /proc/[0-9]*/exe; do readelf -n $exe; done; true";
                 timed(pinned("0,1", "sh").args(["-c", each])).map(|ms| vec![ms])
             })
             .of_size(more.max(1)),
         ];
-        rows.extend(rounds(7, contestants)?);
+        rows.extend(rounds(7, benchmarks)?);
     }
     let count = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let count =

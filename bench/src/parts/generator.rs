@@ -2,7 +2,7 @@
 
 use crate::harness::{self, SEAL, done, ours, timed, with_path, write};
 use crate::results::{Column, Plot, Row, Table};
-use crate::rounds::{Contestant, rounds};
+use crate::rounds::{Benchmark, rounds};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,7 +42,7 @@ fn module(probes: usize) -> Result<PathBuf, String> {
 }
 
 fn generate() -> Result<Table, String> {
-    let mut contestants = Vec::new();
+    let mut benchmarks = Vec::new();
     for probes in [1, 10, 100, 1_000] {
         let file = harness::folder().join(format!("{probes}.d"));
         write(&file, definition(probes))?;
@@ -51,7 +51,7 @@ fn generate() -> Result<Table, String> {
             let _ = std::fs::remove_dir_all(&out);
             timed(Command::new(ours("usdt-gen")).arg(&file).arg("-o").arg(&out)).map(|ms| vec![ms])
         };
-        contestants.push(Contestant::new(format!("usdt-gen, {probes} probes"), run).of_size(probes));
+        benchmarks.push(Benchmark::new(format!("usdt-gen, {probes} probes"), run).of_size(probes));
     }
     Ok(Table {
         title: "Generating, by probes".to_owned(),
@@ -59,7 +59,7 @@ fn generate() -> Result<Table, String> {
             "A package of so many probes with four arguments each; the whole process, files flushed to disk."
                 .to_owned(),
         columns: vec![Column::new("whole process", "ms")],
-        rows: rounds(15, contestants)?,
+        rows: rounds(15, benchmarks)?,
         base: None,
         plot: Plot::Lines("probes".to_owned()),
     })
@@ -90,15 +90,15 @@ fn seal(size: &str, plain: &Path) -> Result<Table, String> {
         let _ = std::fs::remove_file(&out);
         out
     });
-    let contestants = vec![
-        Contestant::new("`cp`", move || {
+    let benchmarks = vec![
+        Benchmark::new("`cp`", move || {
             timed(Command::new("cp").arg(plain).arg(fresh("copied"))).map(|ms| vec![ms])
         }),
-        Contestant::new("`usdt-gen seal -o`", move || {
+        Benchmark::new("`usdt-gen seal -o`", move || {
             let mut seal = Command::new(ours("usdt-gen"));
             timed(seal.args(["seal", "-o"]).arg(fresh("sealed")).arg(plain)).map(|ms| vec![ms])
         }),
-        Contestant::new("`objcopy --add-section`", move || {
+        Benchmark::new("`objcopy --add-section`", move || {
             let mut objcopy = Command::new("objcopy");
             objcopy.arg(format!("--add-section=.note.stapsdt={}", note.display()));
             timed(objcopy.arg(plain).arg(fresh("objcopied"))).map(|ms| vec![ms])
@@ -110,7 +110,7 @@ fn seal(size: &str, plain: &Path) -> Result<Table, String> {
               would; `objcopy` adds 256 bytes that say nothing."
             .to_owned(),
         columns: vec![Column::new("whole process", "ms")],
-        rows: rounds(15, contestants)?,
+        rows: rounds(15, benchmarks)?,
         base: Some(0),
         plot: Plot::None,
     })
@@ -151,7 +151,7 @@ fn size() -> Result<Table, String> {
 
 /// A build in which only these packages have changed.
 fn build() -> Result<Table, String> {
-    let mut contestants = Vec::new();
+    let mut benchmarks = Vec::new();
     let mut turn = 0;
     let mut another = move || {
         turn += 1;
@@ -165,7 +165,7 @@ fn build() -> Result<Table, String> {
     ] {
         let folder = module(probes)?;
         let mut stamp = another();
-        contestants.push(Contestant::new(name, move || {
+        benchmarks.push(Benchmark::new(name, move || {
             stamp += 1_000;
             let changed = format!("package main\n\nvar _ = {stamp}\n");
             write(&folder.join("changed.go"), &changed)?;
@@ -182,7 +182,7 @@ fn build() -> Result<Table, String> {
         how: "`go build` of such programs, of which every package of its own has changed since the last."
             .to_owned(),
         columns: vec![Column::new("whole build", "ms")],
-        rows: rounds(9, contestants)?,
+        rows: rounds(9, benchmarks)?,
         base: Some(0),
         plot: Plot::Bars,
     })

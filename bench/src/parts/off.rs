@@ -71,7 +71,7 @@ pub(crate) fn parse(out: &str) -> impl Iterator<Item = (String, f64)> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn benchmark_lines() {
+    fn parses_lines_of_go_benchmarks() {
         let out = "goos: linux\nBenchmarkGate \t100 \t 0.55 ns/op\t 0 B/op\nBenchmarkBroken\nPASS\n";
         assert_eq!(super::parse(out).collect::<Vec<_>>(), [("Gate".to_owned(), 0.55)]);
     }

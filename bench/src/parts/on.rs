@@ -2,7 +2,7 @@
 
 use crate::harness::{self, OTHERS, SEAL, TARGET, pinned, quietly, site, with_bcc};
 use crate::results::{Column, Plot, Table};
-use crate::rounds::{Contestant, rounds};
+use crate::rounds::{Benchmark, rounds};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -86,11 +86,11 @@ impl Bench {
         said.trim().parse().map_err(|_| format!("the traced program said {said:?}"))
     }
 
-    fn contestant<'a>(&'a self, name: &str, load: Load, start: Start<'a>) -> Contestant<'a> {
-        Contestant::new(name, move || self.fire(load, &start).map(|ns| vec![ns]))
+    fn benchmark<'a>(&'a self, name: &str, load: Load, start: Start<'a>) -> Benchmark<'a> {
+        Benchmark::new(name, move || self.fire(load, &start).map(|ns| vec![ns]))
     }
 
-    /// The kernel's limit, at a site's optimised no-op and so many bytes from there.
+    /// The kernel's limit, at a site's optimized NOP and so many bytes from there.
     fn limit(&self, probe: &str, distance: i64) -> Result<Start<'_>, String> {
         let (offset, semaphore) = site(&self.fire, &format!("bench:{probe}"))?;
         let offset = offset.checked_add_signed(distance).ok_or("there is no such place")?;
@@ -141,16 +141,16 @@ impl Bench {
         let rows = rounds(
             ROUNDS,
             vec![
-                self.contestant("limit: empty program at the 5-byte no-op", HIT, self.limit("hit", 0)?),
-                self.contestant("`usdt-attach count`", HIT, self.ours(&["count", "bench:hit"])),
-                self.contestant("`usdt-attach hist n`", HIT, self.ours(&["hist", "bench:hit", "n"])),
-                self.contestant(
+                self.benchmark("limit: empty program at the 5-byte no-op", HIT, self.limit("hit", 0)?),
+                self.benchmark("`usdt-attach count`", HIT, self.ours(&["count", "bench:hit"])),
+                self.benchmark("`usdt-attach hist n`", HIT, self.ours(&["hist", "bench:hit", "n"])),
+                self.benchmark(
                     "`usdt-attach latency`, two probes",
                     Load { probe: "pair", ..HIT },
                     self.ours(&["latency", "bench:begin", "bench:finish", "--key", "id"]),
                 ),
-                self.contestant("`usdt-attach trace`", HIT, self.ours(&["trace", "bench:hit"])),
-                self.contestant(
+                self.benchmark("`usdt-attach trace`", HIT, self.ours(&["trace", "bench:hit"])),
+                self.benchmark(
                     "`usdt-attach trace --backend bcc`",
                     HIT,
                     Box::new(|pid| {
@@ -160,26 +160,26 @@ impl Bench {
                     }),
                 ),
                 // The pattern of a stub: no-op, 10-byte no-op, 5-byte no-op, return.
-                self.contestant("limit: empty program at the 1-byte no-op", HIT, self.limit("hit", -11)?),
-                self.contestant("bpftrace, count", slow, bpftrace("@ = count();")),
-                self.contestant(
+                self.benchmark("limit: empty program at the 1-byte no-op", HIT, self.limit("hit", -11)?),
+                self.benchmark("bpftrace, count", slow, bpftrace("@ = count();")),
+                self.benchmark(
                     "bpftrace, printf of all arguments",
                     Load { hits: FEWER, ..slow },
                     bpftrace("printf(\"%d %d %s\\n\", arg0, arg1, str(arg2, arg3));"),
                 ),
-                self.contestant(
+                self.benchmark(
                     "bcc's argdist, a histogram",
                     compiled,
                     bcc("argdist-bpfcc", vec!["-H".into(), argdist]),
                 ),
-                self.contestant(
+                self.benchmark(
                     "bcc's trace, all arguments",
                     Load { hits: FEWER, ..compiled },
                     bcc("trace-bpfcc", vec![trace]),
                 ),
-                self.contestant("libbpf, all arguments by `bpf_usdt_arg`", slow, libbpf),
-                self.contestant("perf record", slow, record),
-                self.contestant(
+                self.benchmark("libbpf, all arguments by `bpf_usdt_arg`", slow, libbpf),
+                self.benchmark("perf record", slow, record),
+                self.benchmark(
                     "limit: empty program at an instruction to be stepped over",
                     Load { hits: FEWER, ..HIT },
                     self.limit("hit", 5)?,
@@ -197,8 +197,8 @@ impl Bench {
     }
 
     fn arguments(&self) -> Result<Table, String> {
-        let mut contestants =
-            vec![self.contestant("limit", Load { probe: "nothing", ..HIT }, self.limit("nothing", 0)?)];
+        let mut benchmarks =
+            vec![self.benchmark("limit", Load { probe: "nothing", ..HIT }, self.limit("nothing", 0)?)];
         let all: [(&str, Load, [&str; 4]); 6] = [
             ("no argument", Load { probe: "nothing", ..HIT }, ["trace", "bench:nothing", "--max-text", "64"]),
             ("3 integers", Load { probe: "three", ..HIT }, ["trace", "bench:three", "--max-text", "64"]),
@@ -216,9 +216,9 @@ impl Bench {
             ("3, one a string of 41 bytes", HIT, ["trace", "bench:hit", "--max-text", "64"]),
         ];
         for (name, load, args) in &all {
-            contestants.push(self.contestant(name, *load, self.ours(args)));
+            benchmarks.push(self.benchmark(name, *load, self.ours(args)));
         }
-        let rows = rounds(ROUNDS, contestants)?;
+        let rows = rounds(ROUNDS, benchmarks)?;
         Ok(ns(
             "A traced hit, by its arguments",
             "`usdt-attach trace`: time, process, thread, its name, goroutine id, and these.",
@@ -233,15 +233,15 @@ impl Bench {
             ("hist", &["hist", "bench:hit", "n"]),
             ("trace", &["trace", "bench:hit"]),
         ];
-        let mut contestants = Vec::new();
+        let mut benchmarks = Vec::new();
         for threads in [1, 2] {
             let load = Load { threads, ..HIT };
-            contestants.push(self.contestant(&format!("limit, {threads}"), load, self.limit("hit", 0)?));
+            benchmarks.push(self.benchmark(&format!("limit, {threads}"), load, self.limit("hit", 0)?));
             for (name, args) in OURS {
-                contestants.push(self.contestant(&format!("{name}, {threads}"), load, self.ours(args)));
+                benchmarks.push(self.benchmark(&format!("{name}, {threads}"), load, self.ours(args)));
             }
         }
-        let rows = rounds(ROUNDS, contestants)?;
+        let rows = rounds(ROUNDS, benchmarks)?;
         Ok(ns(
             "A hit, by threads that fire",
             "As above, by one thread and by two, which leave the reader of events no processor of its own; wall time \
@@ -254,20 +254,20 @@ impl Bench {
     /// The cost of all is that of one times their number.
     fn events(&self) -> Result<Table, String> {
         let trace = ["trace", "bench:hit"];
-        let mut contestants = Vec::new();
+        let mut benchmarks = Vec::new();
         for hits in [1_000, 10_000, 100_000, 1_000_000] {
             let load = Load { hits, ..HIT };
             for (name, start) in [("limit", self.limit("hit", 0)?), ("trace", self.ours(&trace))] {
                 let measure = move || self.fire(load, &start).map(|ns| vec![ns * f64::from(hits) / 1e6]);
-                contestants
-                    .push(Contestant::new(format!("{name}, {hits} hits"), measure).of_size(hits as usize));
+                benchmarks
+                    .push(Benchmark::new(format!("{name}, {hits} hits"), measure).of_size(hits as usize));
             }
         }
         Ok(Table {
             title: "Time by events".to_owned(),
             how: "The same, by how often the probe is hit.".to_owned(),
             columns: vec![Column::new("all hits", "ms")],
-            rows: rounds(7, contestants)?,
+            rows: rounds(7, benchmarks)?,
             base: None,
             plot: Plot::Lines("hits".to_owned()),
         })
@@ -293,16 +293,16 @@ impl Bench {
             };
             Ok(vec![delivered / took / 1e6, dropped])
         };
-        let contestants = vec![
-            Contestant::new("1 thread fires", move || measure(1)),
-            Contestant::new("2 threads fire", move || measure(2)),
+        let benchmarks = vec![
+            Benchmark::new("1 thread fires", move || measure(1)),
+            Benchmark::new("2 threads fire", move || measure(2)),
         ];
         Ok(Table {
             title: "Sustained, end to end".to_owned(),
             how: "`usdt-attach trace bench:hit -- fire -n 5000000`, printed as text to `/dev/null`; from the start of the tracer to its end."
                 .to_owned(),
             columns: vec![Column::new("delivered", "million events a second"), Column::new("dropped", "events")],
-            rows: rounds(7, contestants)?,
+            rows: rounds(7, benchmarks)?,
             base: None,
             plot: Plot::None,
         })
@@ -383,21 +383,21 @@ fn decoder(fire: &Path) -> Result<Table, String> {
         }
         Ok(vec![f64::from(EVENTS) / begin.elapsed().as_secs_f64() / 1e6])
     };
-    let contestants = vec![
-        Contestant::new("every argument read", move || {
+    let benchmarks = vec![
+        Benchmark::new("every argument read", move || {
             million(Box::new(|event| {
                 event.args().for_each(|argument| {
                     std::hint::black_box(argument);
                 });
             }))
         }),
-        Contestant::new("printed as text", move || {
+        Benchmark::new("printed as text", move || {
             let mut lines = Lines::new(false);
             million(Box::new(move |event| {
                 let _ = lines.event(&mut std::io::sink(), event, &[]);
             }))
         }),
-        Contestant::new("printed as JSON", move || {
+        Benchmark::new("printed as JSON", move || {
             million(Box::new(|event| {
                 let _ = json::event(&mut std::io::sink(), event, None);
             }))
@@ -408,7 +408,7 @@ fn decoder(fire: &Path) -> Result<Table, String> {
         how: "Half a million times the same record of three arguments, one a string, on one processor."
             .to_owned(),
         columns: vec![Column::new("records", "million a second")],
-        rows: rounds(ROUNDS, contestants)?,
+        rows: rounds(ROUNDS, benchmarks)?,
         base: None,
         plot: Plot::None,
     })

@@ -3,7 +3,7 @@
 use crate::harness::{self, OTHERS, SEAL, TARGET, done, ours, pinned, quietly, with_path};
 use crate::parts::off::parse;
 use crate::results::{Column, Plot, Table};
-use crate::rounds::{Contestant, rounds};
+use crate::rounds::{Benchmark, rounds};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -53,24 +53,24 @@ fn off(stock: &Path, probed: &Path) -> Result<Table, String> {
     std::fs::copy(stock, &again).map_err(|e| e.to_string())?;
     let one = |name: &str, program: &Path| {
         let program = program.to_owned();
-        Contestant::new(name, move || measure(&program, "."))
+        Benchmark::new(name, move || measure(&program, "."))
     };
-    let contestants =
+    let benchmarks =
         vec![one("stock Go", stock), one("with the overlay", probed), one("stock Go once more", &again)];
     let column = |(_, what): &(&str, &str)| Column::new(what, "ns");
     Ok(Table {
         title: "Probes of the runtime, nobody traces".to_owned(),
         how: "`tests/go/overhead`, 100 ms a benchmark, one processor.".to_owned(),
         columns: BENCHMARKS.iter().map(column).collect(),
-        rows: rounds(25, contestants)?,
+        rows: rounds(25, benchmarks)?,
         base: Some(0),
         plot: Plot::None,
     })
 }
 
 fn counted(probed: &Path) -> Result<Table, String> {
-    let contestants = TRACED.iter().map(|(name, probe, hits)| {
-        Contestant::new(format!("`{probe}`"), move || {
+    let benchmarks = TRACED.iter().map(|(name, probe, hits)| {
+        Benchmark::new(format!("`{probe}`"), move || {
             let only = |values: Vec<f64>| values.first().copied().ok_or("no such benchmark".to_owned());
             let off = only(measure(probed, name)?)?;
             let tracer =
@@ -86,7 +86,7 @@ fn counted(probed: &Path) -> Result<Table, String> {
         how: "Those benchmarks under `usdt-attach count`, one probe at a time, less what they take without."
             .to_owned(),
         columns: vec![Column::new("a hit", "ns")],
-        rows: rounds(5, contestants.collect())?,
+        rows: rounds(5, benchmarks.collect())?,
         base: None,
         plot: Plot::None,
     })

@@ -9,7 +9,7 @@ use usdt_e2e::{output, root};
 const ROUNDS: usize = 25;
 
 /// A benchmark of a package.
-struct Benchmark {
+struct GoBenchmark {
     module: &'static str,
     package: &'static str,
     name: &'static str,
@@ -24,11 +24,11 @@ const fn core(
     name: &'static str,
     calls: f64,
     rows: &'static [(&'static str, &'static str)],
-) -> Benchmark {
-    Benchmark { module: "go-stubs", package, name, calls, rows }
+) -> GoBenchmark {
+    GoBenchmark { module: "go-stubs", package, name, calls, rows }
 }
 
-const BENCHMARKS: [Benchmark; 8] = [
+const BENCHMARKS: [GoBenchmark; 8] = [
     core(
         "usdthttp",
         "Handler",
@@ -70,14 +70,14 @@ const BENCHMARKS: [Benchmark; 8] = [
         ],
     ),
     core("usdttrace", "Region", 2.0, &[("direct", "`usdttrace`, a beginning or end of a region")]),
-    Benchmark {
+    GoBenchmark {
         module: "go-stubs/usdtotel",
         package: ".",
         name: "OnStartAndEnd",
         calls: 2.0,
         rows: &[("direct", "`usdtotel`, a start or end of a span")],
     },
-    Benchmark {
+    GoBenchmark {
         module: "go-stubs/usdtgrpc",
         package: ".",
         name: "UnaryServer",
@@ -88,7 +88,7 @@ const BENCHMARKS: [Benchmark; 8] = [
 
 pub(crate) fn run() -> Result<Vec<Table>, String> {
     let mut programs = BTreeMap::new();
-    for Benchmark { module, package, .. } in BENCHMARKS {
+    for GoBenchmark { module, package, .. } in BENCHMARKS {
         let name = format!("packages-{}.test", format!("{module}{package}").replace(['/', '.'], "-"));
         let program = harness::folder().join(name);
         let mut build = Command::new("go");

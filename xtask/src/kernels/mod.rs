@@ -68,7 +68,7 @@ const KERNELS: &[Kernel] = &[
     Kernel { name: "6.1", release: "bookworm", arch: &AMD64, one_by_one: true, skipped: &[CAPABILITIES] },
     // Multi-uprobe links with the right process filter.
     Kernel { name: "6.12", release: "trixie", arch: &AMD64, one_by_one: false, skipped: &[] },
-    // Optimised no-ops, kernels that preempt everything.
+    // Optimized NOPs, kernels that preempt everything.
     Kernel { name: "newest", release: "trixie-backports", arch: &AMD64, one_by_one: false, skipped: &[] },
     Kernel {
         name: "6.1-arm64",

@@ -4,7 +4,7 @@ pub(crate) mod program;
 
 use crate::harness::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly};
 use crate::results::{Column, Plot, Table};
-use crate::rounds::{Contestant, rounds};
+use crate::rounds::{Benchmark, rounds};
 use program::Programs;
 pub(crate) use program::overlay;
 use std::net::TcpStream;
@@ -156,10 +156,10 @@ fn table(title: &str, how: &str, setups: &[Setup<'_>], path: &str, count: usize)
     let mut most: Vec<f64> = (0..9).map(|_| first.capacity()).collect::<Result<_, _>>()?;
     most.sort_by(f64::total_cmp);
     let rate = SHARE * most.get(most.len() / 2).copied().unwrap_or_default();
-    let contestants = setups
+    let benchmarks = setups
         .iter()
         .zip(&running)
-        .map(|(setup, service)| Contestant::new(setup.name, move || service.measure(rate)))
+        .map(|(setup, service)| Benchmark::new(setup.name, move || service.measure(rate)))
         .collect();
     Ok(Table {
         title: title.to_owned(),
@@ -177,7 +177,7 @@ fn table(title: &str, how: &str, setups: &[Setup<'_>], path: &str, count: usize)
             Column::new("p99.9", "µs"),
             Column::new("memory", "MiB"),
         ],
-        rows: rounds(count, contestants)?,
+        rows: rounds(count, benchmarks)?,
         base: Some(0),
         plot: Plot::Bars,
     })
