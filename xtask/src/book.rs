@@ -1,16 +1,27 @@
 //! The book: `docs/` as a site, with links that lead somewhere.
 
 use crate::command::{Explain, Failure, Outcome, command, execute, root};
+use crate::{setup, test};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 const MDBOOK: &str = "0.5.4";
 
-/// Checks the links of every page, and builds `target/book`.
+/// The task: builds everything and runs the examples.
+pub(crate) fn run(_: &[String]) -> Outcome {
+    let tools = setup::test()?;
+    build()?;
+    test::suite(&tools, &["docs::".to_owned()])
+}
+
+/// Checks the links of every page, builds `target/book` and the API documentation.
 pub(crate) fn build() -> Outcome {
     links()?;
     let mdbook = mdbook()?;
-    execute(&mut command(mdbook, &["build", "docs"]))
+    execute(&mut command(mdbook, &["build", "docs"]))?;
+    execute(
+        command("cargo", &["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 /// The program, installed where it is missing.

@@ -1,4 +1,4 @@
-//! Tests and checks.
+//! Everything that is checked, and the end-to-end tests, the matrix and the soak by themselves.
 
 use crate::book;
 use crate::command::{Explain, Failure, Outcome, command, execute, is_root, output, privileged_with, root};
@@ -9,14 +9,14 @@ use crate::setup;
 use crate::tools::Tools;
 
 /// Everything, cheapest first.
-pub(crate) fn test(_: &[String]) -> Outcome {
+pub(crate) fn run(_: &[String]) -> Outcome {
     let tools = setup::test()?;
     execute(&mut command("cargo", &["fmt", "--all", "--check"]))?;
     execute(&mut command("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--", "--check"]))?;
     execute(&mut tools.cargo("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     fuzz::check()?;
     execute(&mut tools.cargo("test", &["--workspace", "--exclude", "usdt-e2e"]))?;
-    docs()?;
+    book::build()?;
     golden::check(&tools)?;
     go(&tools)?;
     suite(&tools, &[])?;
@@ -48,21 +48,6 @@ fn program(name: &str, args: &[String]) -> Outcome {
     execute(run.args(args).envs(tools.environment()))
 }
 
-/// The book, with its examples run, and the API documentation.
-pub(crate) fn book(_: &[String]) -> Outcome {
-    let tools = setup::test()?;
-    docs()?;
-    suite(&tools, &["docs::".to_owned()])
-}
-
-/// Both of them without the examples, which are part of the suite.
-fn docs() -> Outcome {
-    book::build()?;
-    execute(
-        command("cargo", &["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
-    )
-}
-
 /// The Go side: formatted, vetted on every kind of platform, tested.
 fn go(tools: &Tools) -> Outcome {
     for module in golden::MODULES {
@@ -85,7 +70,7 @@ fn go(tools: &Tools) -> Outcome {
     execute(emulated.current_dir(root().join("go-stubs")))
 }
 
-fn suite(tools: &Tools, args: &[String]) -> Outcome {
+pub(crate) fn suite(tools: &Tools, args: &[String]) -> Outcome {
     tools.build_with_examples()?;
     let mut test = tools.cargo("test", &["-p", "usdt-e2e", "--"]);
     test.args(args);
