@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_inline_form_is_read() {
+    fn reads_inline_strings() {
         assert_eq!(parse(&block("go1.27.3")).as_deref(), Some("go1.27.3"));
         assert_eq!(parse(&block("")), None);
         assert_eq!(parse(&block("go1.27.3")[..36]), None);
@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_never_panics(at in 0usize..60, value: u8, cut in 0usize..60) {
+        fn accepts_damaged_blocks(at in 0usize..60, value: u8, cut in 0usize..60) {
             let mut data = block("go1.27.3 X:some,experiments");
             if let Some(b) = data.get_mut(at) { *b = value; }
             data.truncate(cut);

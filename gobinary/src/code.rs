@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amd64() {
+    fn finds_references_and_calls_on_amd64() {
         // lea 0x106122(%rip),%rax; mov 0xe5ede(%rip),%rcx; call
         let bytes =
             [0x48, 0x8d, 5, 0x22, 0x61, 0x10, 0, 0x48, 0x8b, 0xd, 0xde, 0x5e, 0xe, 0, 0xe8, 1, 0, 0, 0];
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn arm64() {
+    fn finds_references_and_calls_on_arm64() {
         let words: [u32; 6] = [
             0xb000_0dfb, // adrp x27, +0x1bd000
             0xf943_6b60, // ldr x0, [x27, #1744]
@@ -128,7 +128,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_code_is_looked_at(bytes: Vec<u8>, address: u64, function: u64) {
+        fn accepts_any_code(bytes: Vec<u8>, address: u64, function: u64) {
             for arch in [Architecture::X86_64, Architecture::Aarch64, Architecture::Riscv64] {
                 let code = Code { bytes: &bytes, address, arch };
                 code.references();

@@ -1,6 +1,7 @@
 //! What a Go executable tells about itself, read from the file: the toolchain's version ([`buildinfo`]), its
 //! functions and lines ([`pclntab`]), where a goroutine keeps its id ([`goid`]) and where the runtime keeps its goroutines
-//! ([`state`]); and which probes its runtime and library can have ([`catalogue`]). Knows nothing of notes.
+//! ([`state`]); and which probes its runtime and library can have ([`catalogue`]) or show at function entries
+//! ([`function_entry`]). [`supported_releases`] has the Go releases for which that is known. Knows nothing of notes.
 //!
 //! Binaries are hostile input: every read is checked, and what cannot be read is absent.
 
@@ -8,10 +9,11 @@ pub mod buildinfo;
 pub mod catalogue;
 mod code;
 mod dwarf;
-pub mod entry;
+pub mod function_entry;
 pub mod goid;
 pub mod pclntab;
 pub mod state;
+pub mod supported_releases;
 
 use object::{Object, ObjectSection};
 
@@ -23,7 +25,7 @@ pub struct GoBinary<'a> {
 }
 
 impl<'a> GoBinary<'a> {
-    /// Recognises a Go binary by its build information or its function table; `None` for other files.
+    /// Recognizes a Go binary by its build information or its function table; `None` for other files.
     pub fn parse(data: &'a [u8]) -> Option<GoBinary<'a>> {
         let file = object::read::elf::ElfFile64::parse(data).ok()?;
         let version = buildinfo::version(&file);
@@ -54,7 +56,7 @@ impl<'a> GoBinary<'a> {
 
     /// Offset of a field, from the table of releases; from DWARF for versions that are not in it.
     pub fn field_offset(&self, field: &catalogue::Field) -> Option<u32> {
-        match self.version().and_then(goid::released) {
+        match self.version().and_then(supported_releases::minor) {
             Some(minor) => catalogue::fields::offset(field, minor),
             None => self.field_offset_by_dwarf(field),
         }
@@ -62,12 +64,12 @@ impl<'a> GoBinary<'a> {
 
     /// Offset of a field as the binary itself describes it.
     pub fn field_offset_by_dwarf(&self, field: &catalogue::Field) -> Option<u32> {
-        dwarf::member_offset(&self.file, &field.structure, &field.name)
+        dwarf::member_offset(&self.file, field.structure, field.name)
     }
 
-    /// Texts of the runtime for numbers, for versions that were looked at.
-    pub fn names(&self, names: catalogue::names::Names) -> Option<&'static [String]> {
-        catalogue::names::texts(names, goid::released(self.version()?)?)
+    /// Labels of an enum of the runtime, by code; `None` for releases whose labels are not known.
+    pub fn labels(&self, set: catalogue::labels::LabelSet) -> Option<&'static [&'static str]> {
+        catalogue::labels::labels(set, supported_releases::minor(self.version()?)?)
     }
 
     /// The table of functions, where this version of Go is known.

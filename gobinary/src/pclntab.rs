@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_and_lines() {
+    fn finds_functions_and_lines() {
         let (data, layout) = table();
         let functions = layout.functions(&data).unwrap();
         let at = |address| {
@@ -378,7 +378,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_table_makes_it_panic(at in 0usize..200, with: u8, size in 0u64..300, address: u64) {
+        fn accepts_any_table(at in 0usize..200, with: u8, size in 0u64..300, address: u64) {
             let (mut data, mut layout) = table();
             if let Some(byte) = data.get_mut(at) {
                 *byte = with;

@@ -2,13 +2,12 @@
 
 use crate::GoBinary;
 use crate::catalogue::Field;
-use crate::catalogue::names::Names;
+use crate::catalogue::labels::LabelSet;
 use crate::code::Code;
 use crate::pclntab::symbol;
 use object::Object;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::LazyLock;
 
 /// Appends to the slice of goroutines.
 const APPENDS: &str = "runtime.allgadd";
@@ -40,8 +39,8 @@ pub struct Goroutine {
     pub caller: u32,
     /// The entry of the function it runs, 8 bytes.
     pub function: u32,
-    /// Texts of the reasons.
-    pub wait_reasons: &'static [String],
+    /// Labels of the wait reasons, by number; empty for releases whose labels are not known.
+    pub wait_reasons: &'static [&'static str],
 }
 
 /// What a goroutine does (`runtime/runtime2.go`).
@@ -74,28 +73,28 @@ impl Status {
     }
 }
 
+const fn goroutine_field(name: &'static str) -> Field {
+    Field { structure: "runtime.g", name }
+}
+
 /// Fields that are read.
-static FIELDS: LazyLock<[Field; 5]> = LazyLock::new(|| {
-    let field = |structure: &str, name: &str| Field { structure: structure.into(), name: name.into() };
-    let of_goroutine = |name| field("runtime.g", name);
-    [
-        of_goroutine("atomicstatus"),
-        of_goroutine("waitreason"),
-        of_goroutine("gopc"),
-        of_goroutine("startpc"),
-        field("runtime.gcControllerState", "totalAlloc"),
-    ]
-});
+static FIELDS: [Field; 5] = [
+    goroutine_field("atomicstatus"),
+    goroutine_field("waitreason"),
+    goroutine_field("gopc"),
+    goroutine_field("startpc"),
+    Field { structure: "runtime.gcControllerState", name: "totalAlloc" },
+];
 
 /// Fields that are read, for the table of their offsets.
 pub(crate) fn fields() -> &'static [Field] {
-    &*FIELDS
+    &FIELDS
 }
 
 impl GoBinary<'_> {
     /// Where to look in a process of this file, if that is known. The data is the file's.
     pub fn state(&self, data: &[u8]) -> Option<State> {
-        let [status, wait_reason, caller, function, total] = &*FIELDS;
+        let [status, wait_reason, caller, function, total] = &FIELDS;
         let field = |field| self.field_offset(field);
         let symbol = |name: &str| symbol(&self.file, name.as_bytes());
         let (mut goroutines, mut collector) = (symbol("runtime.allgs"), symbol("runtime.gcController"));
@@ -113,7 +112,7 @@ impl GoBinary<'_> {
                 wait_reason: field(wait_reason)?,
                 caller: field(caller)?,
                 function: field(function)?,
-                wait_reasons: self.names(Names::WaitReason).unwrap_or_default(),
+                wait_reasons: self.labels(LabelSet::WaitReason).unwrap_or_default(),
             },
             allocated: collector.zip(field(total)).and_then(|(at, offset)| at.checked_add(offset.into())),
         })
@@ -146,7 +145,7 @@ mod tests {
     use super::Status;
 
     #[test]
-    fn states_of_goroutines() {
+    fn maps_runtime_states_to_statuses() {
         let of = Status::of;
         assert_eq!((of(1), of(0x1001)), (Some(Status::Runnable), Some(Status::Runnable)));
         assert_eq!((of(2), of(8)), (Some(Status::Running), Some(Status::Running)));

@@ -6,7 +6,6 @@
 #[doc = include_str!("../../docs/library.md")]
 pub struct Library;
 
-pub mod bench;
 pub mod matrix;
 pub mod soak;
 
@@ -122,7 +121,7 @@ pub fn stdout(command: &mut Command) -> String {
 }
 
 /// Runs a command to its end and returns what it printed.
-pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+pub fn output(command: &mut Command) -> Result<String, String> {
     let out = command.output().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
     let (text, errors) = (text(&out.stdout), text(&out.stderr));
     if out.status.success() {

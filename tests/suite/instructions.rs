@@ -1,17 +1,20 @@
-//! How many instructions the command lines take, counted by valgrind: no clock, no noise. The numbers are golden, for the
-//! toolchains that they were counted with.
+//! Instructions that the command lines execute, counted by valgrind: no clock, no noise. They must not exceed the recorded
+//! numbers, with any toolchain.
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 use usdt_e2e::{Fixture, Mode, Need, command, have, root, stdout, text, tools};
 
-/// Share by which a count may differ: hash tables are seeded by chance, and the C library has other functions for other CPUs.
-const TOLERANCE: f64 = 0.05;
+/// How far a count may exceed the recorded one. The same sources compiled by Rust 1.88 take up to 6.6 % more than by 1.95,
+/// by 1.97 up to 1.0 %; binaries of Go 1.21 take up to 5.0 % more than those of 1.26. Hash tables are seeded by chance,
+/// and the C library has other functions for other CPUs.
+const TOLERANCE: f64 = 0.15;
 
 /// Instructions of a command, which must succeed.
-fn counted(program: &str, args: &[&str]) -> u64 {
+fn count_instructions(program: &str, args: &[&str]) -> u64 {
     let mut valgrind = command("valgrind");
     valgrind
         // Not what the dynamic linker takes.
@@ -19,9 +22,9 @@ fn counted(program: &str, args: &[&str]) -> u64 {
         .arg(tools().join(program))
         .args(args);
     let out = valgrind.output().unwrap();
-    let said = text(&out.stderr);
-    assert!(out.status.success(), "{said}");
-    let count = said.lines().find_map(|line| line.split_once("Collected :")).unwrap().1;
+    let report = text(&out.stderr);
+    assert!(out.status.success(), "{report}");
+    let count = report.lines().find_map(|line| line.split_once("Collected :")).unwrap().1;
     count.trim().parse().unwrap()
 }
 
@@ -40,7 +43,7 @@ fn definition(folder: &Path) -> String {
 }
 
 #[test]
-fn of_the_command_lines() {
+fn cli_instruction_counts_stay_below_the_recorded_ones() {
     if !have(&[Need::Program("valgrind")]) {
         return;
     }
@@ -61,7 +64,7 @@ fn of_the_command_lines() {
         ("usdt-attach trace --dry-run", "usdt-attach", &["trace", "--dry-run", "--exe", sealed]),
     ]
     .into_iter()
-    .map(|(what, program, args)| (what.to_owned(), json!(counted(program, args))))
+    .map(|(what, program, args)| (what.to_owned(), json!(count_instructions(program, args))))
     .collect();
     let now = json!({
         "rustc": stdout(Command::new("rustc").arg("--version")).trim(),
@@ -74,17 +77,19 @@ fn of_the_command_lines() {
         std::fs::create_dir_all(golden.parent().unwrap()).unwrap();
         std::fs::write(&golden, serde_json::to_string_pretty(&now).unwrap() + "\n").unwrap();
     }
-    let known: Value = serde_json::from_slice(&std::fs::read(&golden).unwrap()).unwrap();
-    if (&known["rustc"], &known["go"]) != (&now["rustc"], &now["go"]) {
-        eprintln!("counted with other toolchains: {} and {}; not compared", known["rustc"], known["go"]);
-        return;
-    }
-    for (what, before) in known["instructions"].as_object().unwrap() {
-        let (before, now) =
-            (before.as_f64().unwrap(), now["instructions"][what].as_f64().unwrap_or(f64::NAN));
+    let recorded: Value = serde_json::from_slice(&std::fs::read(&golden).unwrap()).unwrap();
+    let recorded_by = format!("{}, {}", recorded["rustc"], recorded["go"]);
+    let (recorded, now) = (&recorded["instructions"], &now["instructions"]);
+    let names = |counts: &Value| counts.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(recorded), names(now), "run `cargo xtask golden instructions`");
+    for (name, count) in now.as_object().unwrap() {
+        let (count, before) = (count.as_f64().unwrap(), recorded[name].as_f64().unwrap());
+        let change = 100.0 * (count / before - 1.0);
+        println!("{name}: {count} instructions, {change:+.1} %");
         assert!(
-            (now / before - 1.0).abs() <= TOLERANCE,
-            "{what}: {now} instructions instead of {before}; if that is meant, run `cargo xtask golden`"
+            count <= before * (1.0 + TOLERANCE),
+            "{name}: {count} instructions, {change:.1} % more than the {before} recorded with {recorded_by}; \
+             if that is meant, run `cargo xtask golden instructions`"
         );
     }
 }

@@ -1,16 +1,27 @@
 //! The book: `docs/` as a site, with links that lead somewhere.
 
 use crate::command::{Explain, Failure, Outcome, command, execute, root};
+use crate::{setup, test};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 const MDBOOK: &str = "0.5.4";
 
-/// Checks the links of every page, and builds `target/book`.
+/// The task: builds everything and runs the examples.
+pub(crate) fn run(_: &[String]) -> Outcome {
+    let tools = setup::test()?;
+    build()?;
+    test::suite(&tools, &["docs::".to_owned()])
+}
+
+/// Checks the links of every page, builds `target/book` and the API documentation.
 pub(crate) fn build() -> Outcome {
     links()?;
     let mdbook = mdbook()?;
-    execute(&mut command(mdbook, &["build", "docs"]))
+    execute(&mut command(mdbook, &["build", "docs"]))?;
+    execute(
+        command("cargo", &["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 /// The program, installed where it is missing.
@@ -113,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_and_headings() {
+    fn finds_links_and_headings_outside_code() {
         let page = "# A `b`, c\n[x](y.md#z) and [w](https://e.org) [v](u.md)\n```\n[no](link)\n# no\n```\n[t](#a-b-c)";
         assert_eq!(targets(page), ["y.md#z", "u.md", "#a-b-c"]);
         assert_eq!(slug("A `b`, c"), "a-b-c");

@@ -1,6 +1,6 @@
 //! Running programs and saying so.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -42,6 +42,23 @@ pub(crate) fn privileged(program: impl AsRef<OsStr>, args: &[&str]) -> Command {
     let mut sudo = command("sudo", &[]);
     sudo.arg("--").arg(program).args(args);
     sudo
+}
+
+/// Likewise, with environment variables, which sudo would drop.
+pub(crate) fn privileged_with(
+    environment: &[(&'static str, OsString)],
+    program: impl AsRef<OsStr>,
+    args: &[&str],
+) -> Command {
+    let mut command = privileged("env", &[]);
+    for (name, value) in environment {
+        let mut word = OsString::from(name);
+        word.push("=");
+        word.push(value);
+        command.arg(word);
+    }
+    command.arg(program).args(args);
+    command
 }
 
 /// Whether this process has user id 0.

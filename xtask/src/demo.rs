@@ -1,6 +1,5 @@
 //! The whole way in two minutes: generate, build, run, list, trace.
 
-use crate::check;
 use crate::command::{Explain, Failure, Outcome, Running, command, execute, privileged, root};
 use crate::setup;
 use std::io::{BufRead, BufReader};
@@ -13,9 +12,9 @@ const SECONDS: u32 = 10;
 const SHOWN: usize = 24;
 
 pub(crate) fn run(_: &[String]) -> Outcome {
-    say("1. Set up: packages, a Go toolchain, our two tools");
-    let tools = setup::run()?;
-    check::build(&tools)?;
+    say("1. Set up: bpftrace, a Go toolchain, our two tools");
+    let tools = setup::demo()?;
+    tools.build()?;
 
     say("2. Generate the probe package and build the service, sealed on the way");
     let module = root().join("go-stubs");

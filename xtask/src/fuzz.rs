@@ -37,7 +37,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let go = root().join("fuzz/target/go-binary");
     if targets.contains(&"gobinary") {
         // Any will do that has a function table and DWARF.
-        let tools = setup::run()?;
+        let tools = setup::build()?;
         let mut build = tools.go("go", &["build", "-o", &go.display().to_string(), "./hits"]);
         execute(build.current_dir(root().join("tests/go")))?;
     }
@@ -49,6 +49,13 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         execute(fuzz.args(limits).env("USDT_FUZZ_GO", &go).current_dir(root().join("fuzz")))?;
     }
     Ok(())
+}
+
+/// Fails if a target does not build: it uses interfaces that nothing else does.
+pub(crate) fn check() -> Outcome {
+    let mut check = command("cargo", &["check", "--quiet", "--manifest-path", "fuzz/Cargo.toml"]);
+    // As cargo-fuzz sets it; what links nothing needs no sanitizer.
+    execute(check.env("RUSTFLAGS", "--cfg fuzzing"))
 }
 
 /// Definitions to begin with, for the targets that read them.

@@ -1,32 +1,58 @@
 //! Generated files that are checked in: rewritten by one command, compared by CI.
 
-use crate::check;
+use crate::catalogue;
 use crate::command::{Failure, Outcome, command, execute, output, root};
-use crate::setup::{self, Tools};
+use crate::go_releases;
+use crate::setup;
+use crate::tools::Tools;
 
 /// Go modules whose packages `go generate` makes. Those with dependencies are on their own, so that the others have none.
 pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
 
-/// Rewrites them all.
-pub(crate) fn run(_: &[String]) -> Outcome {
-    let tools = setup::run()?;
-    generate(&tools)?;
-    // Snapshots inside Rust sources and beside them.
-    execute(
-        command(
-            "cargo",
-            &["test", "--quiet", "-p", "usdt-gen", "-p", "usdt-attach", "-p", "usdt-attach-cli"],
-        )
-        .env("INSTA_UPDATE", "always"),
-    )?;
-    // What the command lines take.
-    let mut count = command("cargo", &["test", "--quiet", "-p", "usdt-e2e", "--", "instructions"]);
-    execute(count.env("INSTA_UPDATE", "always").env("PATH", tools.path()))
+/// What can be rewritten by itself, in the order in which one needs the other.
+type Part = (&'static str, fn() -> Outcome);
+
+const PARTS: [Part; 5] = [
+    ("catalogue", catalogue::write),
+    ("releases", go_releases::write),
+    ("go", go_packages),
+    ("snapshots", snapshots),
+    ("instructions", instructions),
+];
+
+/// Rewrites all of them, or the parts that are named.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    if args.iter().any(|arg| PARTS.iter().all(|(name, _)| name != arg)) {
+        return Err(Failure(format!("parts are: {}", PARTS.map(|(name, _)| name).join(", "))));
+    }
+    let chosen = PARTS.iter().filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name));
+    chosen.map(|(_, part)| part).try_for_each(|part| part())
+}
+
+fn go_packages() -> Outcome {
+    generate(&setup::build()?)
+}
+
+/// Snapshots inside Rust sources and next to them, and the pages that tests write.
+fn snapshots() -> Outcome {
+    let mut test = command(
+        "cargo",
+        &["test", "--quiet", "-p", "usdt-gen", "-p", "usdt-attach", "-p", "usdt-attach-cli"],
+    );
+    execute(test.env("INSTA_UPDATE", "always"))
+}
+
+/// What the command lines take.
+fn instructions() -> Outcome {
+    let tools = setup::test()?;
+    tools.build()?;
+    let mut count = tools.cargo("test", &["--quiet", "-p", "usdt-e2e", "--", "instructions"]);
+    execute(count.env("INSTA_UPDATE", "always"))
 }
 
 /// Rewrites the Go packages.
 fn generate(tools: &Tools) -> Outcome {
-    check::build(tools)?;
+    tools.build()?;
     for module in MODULES {
         execute(tools.go("go", &["generate", "./..."]).current_dir(root().join(module)))?;
     }
@@ -43,6 +69,8 @@ fn format(tools: &Tools) -> Outcome {
 
 /// Fails when regenerating changes a file that git knows.
 pub(crate) fn check(tools: &Tools) -> Outcome {
+    catalogue::check()?;
+    go_releases::check()?;
     let before = state()?;
     generate(tools)?;
     format(tools)?;

@@ -2,16 +2,19 @@
 
 mod bench;
 mod book;
-mod check;
+mod catalogue;
 mod command;
 mod demo;
 mod fuzz;
+mod go_releases;
 mod golden;
 mod kernels;
 mod policy;
 mod release;
 mod semver;
 mod setup;
+mod test;
+mod tools;
 
 use command::{Failure, Outcome};
 
@@ -19,16 +22,18 @@ use command::{Failure, Outcome};
 type Task = (&'static str, &'static str, fn(&[String]) -> Outcome);
 
 const TASKS: &[Task] = &[
-    ("setup", "install what is missing: Debian packages, Go, emulators", |_| {
-        setup::run().and_then(|_| setup::emulators())
-    }),
+    ("setup", "install what any task needs: Debian packages, Go, emulators", setup::run),
     ("demo", "build the example service, send it traffic, trace it", demo::run),
-    ("test", "every check and test", check::test),
-    ("e2e", "the end-to-end suite alone; arguments select tests", check::e2e),
+    ("test", "every check and test", test::run),
+    ("e2e", "the end-to-end suite alone; arguments select tests", test::e2e),
     ("kernels", "the attacher's suite on other kernels; [KERNEL...] [TEST...]", kernels::run),
-    ("matrix", "every Go release, build and tracer with each other; [WORD...]", check::matrix),
-    ("soak", "use for half an hour with every kind of trouble; [MINUTES]", check::soak),
-    ("golden", "rewrite generated files that are checked in", golden::run),
+    ("matrix", "every Go release, build and tracer with each other; [WORD...]", test::matrix),
+    ("soak", "use for half an hour with every kind of trouble; [MINUTES]", test::soak),
+    (
+        "golden",
+        "rewrite generated files that are checked in; [catalogue releases go snapshots instructions]",
+        golden::run,
+    ),
     (
         "bench",
         "measure, and write docs/benchmarks.md; [off on attacher generator overlay service caddy packages agent]",
@@ -36,9 +41,9 @@ const TASKS: &[Task] = &[
     ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
     ("semver", "what breaks users of the libraries since a revision or release", semver::run),
-    ("policy", "licences, advisories, oldest versions, Go releases, packages, Miri; [PART...]", policy::run),
+    ("policy", "licenses, advisories, oldest versions, Go releases, packages, Miri; [PART...]", policy::run),
     ("release", "static programs, manuals, a .deb; built twice and compared", release::run),
-    ("docs", "build the book and the API documentation, check links and examples", check::book),
+    ("docs", "build the book and the API documentation, check links and examples", book::run),
 ];
 
 fn main() {

@@ -1,14 +1,11 @@
-//! What the tests do not look at: licences and advisories, the oldest compiler and dependencies that are promised, other
-//! Go releases, the packages as they would be published, undefined behaviour.
+//! What the tests do not look at: licenses and advisories, the oldest compiler and dependencies that are promised, other
+//! Go releases, the packages as they would be published, undefined behavior.
 
 use crate::command::{Explain, Failure, Outcome, cargo_tool, command, copy_tree, execute, root, show};
 use crate::semver::LIBRARIES;
 use crate::setup;
+use gobinary::supported_releases;
 use std::process::Command;
-
-/// Those of the matrix.
-#[path = "../../tests/src/matrix/releases.rs"]
-mod releases;
 
 /// As `Cargo.toml` says it.
 const OLDEST_RUST: &str = "1.88.0";
@@ -27,7 +24,7 @@ const PARTS: [Part; 6] = [
 
 /// All parts, or those named.
 pub(crate) fn run(args: &[String]) -> Outcome {
-    setup::run()?;
+    setup::build()?;
     let chosen: Vec<Part> =
         PARTS.into_iter().filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name)).collect();
     if chosen.len() < args.len() || chosen.is_empty() {
@@ -79,8 +76,8 @@ fn oldest_dependencies() -> Outcome {
 
 /// The ready-made packages pass their tests with every Go release, plain and with the race detector.
 fn go_releases() -> Outcome {
-    let tools = setup::run()?;
-    for release in releases::RELEASES {
+    let tools = setup::build()?;
+    for release in supported_releases::TESTED {
         // Allocations are not counted under the race detector, which makes pools forget at random.
         for args in [&["test", "./..."][..], &["test", "-race", "-skip=Off", "./..."]] {
             let mut test = tools.go("go", args);
@@ -99,7 +96,7 @@ fn packages() -> Outcome {
     execute(&mut package)
 }
 
-/// The parsers and codecs under the interpreter that sees undefined behaviour. What calls the kernel or C it cannot run.
+/// The parsers and codecs under the interpreter that sees undefined behavior. What calls the kernel or C it cannot run.
 fn miri() -> Outcome {
     execute(&mut command(
         "rustup",
@@ -112,8 +109,7 @@ fn miri() -> Outcome {
             .env("PROPTEST_CASES", "4");
         execute(miri.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"))
     };
-    // The catalogue is text of our own, which takes the interpreter minutes.
-    // Its own file, which some tests read, is none.
-    run(&["-p", "stapsdt", "-p", "gobinary", "--", "--skip", "catalogue", "--skip", "elf::tests"])?;
+    // Tests of `elf` read the test program itself, which is not an ELF file under the interpreter.
+    run(&["-p", "stapsdt", "-p", "gobinary", "--", "--skip", "elf::tests"])?;
     run(&["-p", "usdt-attach", "--", "btf::tests::f", "event", "filter", "plan"])
 }

@@ -18,7 +18,7 @@ struct Build {
 }
 
 pub(crate) fn run(_: &[String]) -> Outcome {
-    setup::run()?;
+    setup::build()?;
     let rustc = output(Command::new("rustc").arg("-vV"))?;
     let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
     let time = output(Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(root()))?;

@@ -1,185 +1,143 @@
 //! Probes of Go's runtime and standard library: one vocabulary, whichever way a binary offers them.
 //!
-//! The data is in the `.toml` files beside this one.
+//! The `.toml` files next to this one are the source. `cargo xtask golden` generates `tables.rs` from them, and
+//! `cargo xtask test` fails when it is out of date.
 
 pub mod fields;
-pub mod names;
+pub mod labels;
+#[rustfmt::skip]
+mod tables;
 
-use indexmap::IndexMap;
-use names::Names;
-use serde::Deserialize;
-use std::sync::LazyLock;
+use labels::LabelSet;
 
 /// A provider of the catalogue.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provider {
     /// As in notes: `net_http`.
-    pub name: String,
-    /// What its probes are about.
-    pub doc: String,
+    pub name: &'static str,
+    /// What its probes are about: a sentence.
+    pub doc: &'static str,
     /// In documented order.
-    #[serde(rename = "probe")]
-    pub probes: Vec<Probe>,
+    pub probes: &'static [Probe],
 }
 
 /// A probe of the catalogue.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// As in notes: `goroutine__create`.
-    pub name: String,
-    /// When it fires.
-    pub doc: String,
-    /// The event of the runtime's own trace (`internal/trace/tracev2`) that it mirrors.
-    pub event: Option<String>,
-    /// In order.
-    pub args: Vec<Arg>,
-    /// Functions at whose beginning it can be seen, too.
-    #[serde(default)]
-    pub entry: Vec<Entry>,
+    pub name: &'static str,
+    /// When it fires: a sentence.
+    pub doc: &'static str,
+    /// The event of the runtime's own trace (`internal/trace/tracev2`) that it mirrors; `None` if it mirrors none.
+    pub event: Option<&'static str>,
+    /// In the order in which they are passed.
+    pub args: &'static [Arg],
+    /// Functions whose entry shows the same event in binaries without this probe.
+    pub entries: &'static [FunctionEntry],
 }
 
-/// A function that begins when a probe would fire.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Entry {
+/// An argument of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arg {
+    /// As in the schema.
+    pub name: &'static str,
+    /// In the language of provider definitions: `uint64_t`, `string`, `error`.
+    pub ty: &'static str,
+    /// What it is, with its unit.
+    pub doc: &'static str,
+}
+
+/// A function that is entered when a probe would fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionEntry {
     /// As the function table names it.
-    pub function: String,
-    /// Where arguments are then, by name.
-    pub args: IndexMap<String, Place>,
+    pub function: &'static str,
+    /// Arguments of the probe that can be read there, by name; those that cannot are left out.
+    pub args: &'static [(&'static str, ArgLocation)],
 }
 
-/// Where an argument is at the beginning of a function.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Place {
-    /// The integer register of this number, in the order of Go's convention (`src/cmd/compile/abi-internal.md`); text
-    /// is in this one and the next.
+/// Where an argument is when a function is entered. Registers are the integer registers of Go's calling convention
+/// (`src/cmd/compile/abi-internal.md`), in its order, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgLocation {
+    /// In this register; a string's length is in the next one.
     Register(u8),
-    /// What a register points to has this field (of a field, and so on), which points to something that has the next.
-    Fields(u8, Vec<Vec<Field>>),
-    /// The text for the number in a register, whose lowest byte it is.
-    Named(u8, Names),
-    /// The id of the goroutine that a register points to, else of the running one.
-    Goid(Option<u8>),
-    /// A number.
+    /// In a field of what a register points to.
+    FieldPath {
+        /// The register.
+        register: u8,
+        /// For each pointer the fields from what it points to inwards: `pfd`, then its `Sysfd`. The last one is the
+        /// argument, the others are the next pointer.
+        path: &'static [&'static [Field]],
+    },
+    /// The label of an enum's code, which is the lowest byte of a register.
+    Enum {
+        /// The register.
+        register: u8,
+        /// The enum.
+        labels: LabelSet,
+    },
+    /// The id of the goroutine whose `runtime.g` a register points to; `None`: of the running goroutine.
+    GoroutineId(Option<u8>),
+    /// Always this number.
     Constant(i64),
 }
 
 /// A field of a struct.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Field {
     /// The struct, with its package's path: `net/http.Request`.
-    pub structure: String,
+    pub structure: &'static str,
     /// The field's own name.
-    pub name: String,
-}
-
-impl TryFrom<String> for Place {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Place, String> {
-        let register = |text: &str| match text.parse() {
-            Ok(number @ 0..9) => Ok(number),
-            _ => Err(format!("`{text}` is no register")),
-        };
-        if let Some(number) = text.strip_prefix('=') {
-            return number.parse().map(Place::Constant).map_err(|e| e.to_string());
-        }
-        if let Some(of) = text.strip_prefix("goid") {
-            return Ok(Place::Goid(if of.is_empty() { None } else { Some(register(of.trim_start())?) }));
-        }
-        for (beginning, names) in [("wait_reason ", Names::WaitReason), ("stop_reason ", Names::StopReason)] {
-            if let Some(number) = text.strip_prefix(beginning) {
-                return Ok(Place::Named(register(number)?, names));
-            }
-        }
-        let mut words = text.split(' ');
-        let number = register(words.next().unwrap_or_default())?;
-        let field = |word: &str| match word.rsplit_once('.') {
-            Some((structure, name)) => Ok(Field { structure: structure.to_owned(), name: name.to_owned() }),
-            None => Err(format!("`{word}` is no field")),
-        };
-        let nested = |word: &str| word.split('+').map(field).collect();
-        let fields = words.map(nested).collect::<Result<Vec<Vec<_>>, _>>()?;
-        Ok(if fields.is_empty() { Place::Register(number) } else { Place::Fields(number, fields) })
-    }
-}
-
-/// An argument.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Arg {
-    /// Its name.
-    pub name: String,
-    /// In the language of provider definitions: `uint64_t`, `string`, `error`.
-    #[serde(rename = "type")]
-    pub ty: String,
-    /// What it is, with its unit.
-    pub doc: String,
+    pub name: &'static str,
 }
 
 /// Every provider, in documented order.
 pub fn providers() -> &'static [Provider] {
-    static PROVIDERS: LazyLock<Vec<Provider>> = LazyLock::new(|| {
-        let files = [
-            include_str!("go.toml"),
-            include_str!("net_http.toml"),
-            include_str!("sql.toml"),
-            include_str!("tls.toml"),
-            include_str!("net.toml"),
-        ];
-        // The files are part of this program; a test reads each of them.
-        files.iter().filter_map(|text| toml::from_str(text).ok()).collect()
-    });
-    &PROVIDERS
+    &tables::PROVIDERS
+}
+
+/// The provider of this name.
+pub fn provider(name: &str) -> Option<&'static Provider> {
+    providers().iter().find(|provider| provider.name == name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
 
     #[test]
-    fn places() {
-        let read = |text: &str| Place::try_from(text.to_owned());
-        assert_eq!(read("2"), Ok(Place::Register(2)));
-        let field = |structure: &str, name: &str| Field { structure: structure.into(), name: name.into() };
-        assert_eq!(
-            read("3 net/http.Request.URL net/url.URL.Path"),
-            Ok(Place::Fields(
-                3,
-                vec![vec![field("net/http.Request", "URL")], vec![field("net/url.URL", "Path")]]
-            ))
-        );
-        assert_eq!(read("wait_reason 2"), Ok(Place::Named(2, Names::WaitReason)));
-        assert_eq!(read("0 a.b.C+d.E"), Ok(Place::Fields(0, vec![vec![field("a.b", "C"), field("d", "E")]])));
-        assert_eq!((read("goid"), read("goid 1")), (Ok(Place::Goid(None)), Ok(Place::Goid(Some(1)))));
-        assert_eq!(read("=-1"), Ok(Place::Constant(-1)));
-        for bad in ["", "9", "x", "1 ", "1 x", "1  a.b", "goid 9", "goidx", "=", "=y"] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
+    fn lists_providers_in_documented_order() {
+        let names: Vec<&str> = providers().iter().map(|p| p.name).collect();
+        assert_eq!(names, ["go", "net_http", "sql", "tls", "net"]);
+        assert_eq!(provider("sql").map(|p| p.name), Some("sql"));
+        assert_eq!(provider("app"), None);
     }
 
     #[test]
-    fn every_file_is_read_and_says_what_users_need() {
-        let names: Vec<&str> = providers().iter().map(|p| p.name.as_str()).collect();
-        assert_eq!(names, ["go", "net_http", "sql", "tls", "net"]);
-        for provider in providers() {
-            let mut seen = HashSet::new();
-            for probe in &provider.probes {
-                assert!(seen.insert(&probe.name), "{} twice", probe.name);
-                assert!(probe.doc.ends_with('.'), "{}: {}", probe.name, probe.doc);
-                for (name, _) in probe.entry.iter().flat_map(|entry| &entry.args) {
-                    assert!(probe.args.iter().any(|a| a.name == *name), "{}: {name}", probe.name);
-                }
-                for arg in &probe.args {
-                    assert!(!arg.doc.is_empty() && !arg.doc.ends_with('.'), "{}: {}", probe.name, arg.name);
-                    let timed = arg.name.ends_with("ns");
-                    assert!(!timed || arg.doc.contains("nanoseconds"), "{}: {}", probe.name, arg.name);
-                }
-            }
-        }
+    fn reads_locations_of_every_kind() {
+        let location = |provider_name: &str, probe: &str, arg: &str| {
+            let probe = provider(provider_name)?.probes.iter().find(|p| p.name == probe)?;
+            probe.entries.first()?.args.iter().find(|(name, _)| *name == arg).map(|(_, location)| *location)
+        };
+        assert_eq!(location("go", "goroutine__create", "caller"), Some(ArgLocation::Register(2)));
+        assert_eq!(
+            location("net", "conn_close", "fd"),
+            Some(ArgLocation::FieldPath {
+                register: 0,
+                path: &[&[
+                    Field { structure: "net.netFD", name: "pfd" },
+                    Field { structure: "internal/poll.FD", name: "Sysfd" },
+                ]],
+            })
+        );
+        let labels = LabelSet::WaitReason;
+        assert_eq!(
+            location("go", "goroutine__block", "reason"),
+            Some(ArgLocation::Enum { register: 2, labels })
+        );
+        assert_eq!(location("go", "goroutine__block", "id"), Some(ArgLocation::GoroutineId(None)));
+        assert_eq!(location("go", "goroutine__exit", "id"), Some(ArgLocation::GoroutineId(Some(0))));
+        assert_eq!(location("tls", "handshake_start", "client"), Some(ArgLocation::Constant(1)));
     }
 }

@@ -3,12 +3,11 @@
 
 mod build;
 mod consumer;
-mod releases;
 mod report;
 
 use build::{Built, Kind, Seal};
 use consumer::Consumer;
-use releases::RELEASES;
+use gobinary::supported_releases::TESTED;
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Mutex;
@@ -27,7 +26,7 @@ pub fn run(words: &[String]) -> Result<(), String> {
     let tools = consumer::Tools::build()?;
     let wanted = |cell: &Cell| words.iter().all(|word| name(cell).contains(word.as_str()));
     let mut builds = Vec::new();
-    for release in RELEASES {
+    for release in TESTED {
         for kind in Kind::ALL {
             for seal in Seal::ALL {
                 let cells: Vec<Cell> =

@@ -2,8 +2,9 @@
 
 use super::build::{Kind, Seal};
 use super::consumer::Consumer;
-use super::{RELEASES, Verdict, Verdicts, hole, name};
+use super::{Verdict, Verdicts, hole, name};
 use crate::root;
+use gobinary::supported_releases::TESTED;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -57,7 +58,7 @@ fn table(all: &BTreeMap<String, String>) -> String {
                         None => all.get(&name(&cell)).cloned(),
                     }
                 };
-                let _ = write!(out, " {} |", cell(&RELEASES.map(of), &mut notes));
+                let _ = write!(out, " {} |", cell(&TESTED.map(of), &mut notes));
             }
             out.push('\n');
         }
@@ -70,12 +71,12 @@ fn table(all: &BTreeMap<String, String>) -> String {
 }
 
 /// All that is known of one combination on every release.
-fn cell(said: &[Option<String>; RELEASES.len()], notes: &mut Vec<String>) -> String {
+fn cell(said: &[Option<String>; TESTED.len()], notes: &mut Vec<String>) -> String {
     let verdict = |said: &Option<String>| -> Option<Verdict> {
         said.as_ref().map(|said| if said == "yes" { Ok(()) } else { Err(said.clone()) })
     };
     let works: Vec<&str> =
-        RELEASES.iter().zip(said).filter(|(_, s)| verdict(s) == Some(Ok(()))).map(|(r, _)| *r).collect();
+        TESTED.iter().zip(said).filter(|(_, s)| verdict(s) == Some(Ok(()))).map(|(r, _)| *r).collect();
     let mut problems: Vec<String> = said.iter().filter_map(verdict).filter_map(Result::err).collect();
     problems.sort();
     problems.dedup();
@@ -93,7 +94,7 @@ fn cell(said: &[Option<String>; RELEASES.len()], notes: &mut Vec<String>) -> Str
     match (works.len(), numbers.is_empty()) {
         (0, true) => "?".to_owned(),
         (0, false) => format!("— {}", numbers.join(" ")),
-        (count, _) if count == RELEASES.len() => "yes".to_owned(),
+        (count, _) if count == TESTED.len() => "yes".to_owned(),
         _ => format!("{} {}", works.join(", "), numbers.join(" ")).trim_end().to_owned(),
     }
 }

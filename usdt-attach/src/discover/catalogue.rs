@@ -5,17 +5,16 @@ use stapsdt::schema::{self, Kind};
 
 /// Whether a provider is one of Go's runtime or library.
 pub(super) fn has_provider(name: &str) -> bool {
-    catalogue::providers().iter().any(|p| p.name == name)
+    catalogue::provider(name).is_some()
 }
 
 /// A probe with all its arguments.
 pub(super) fn whole(provider: &str, probe: &str) -> Option<schema::Probe> {
-    let provider = catalogue::providers().iter().find(|p| p.name == provider)?;
-    let probe = provider.probes.iter().find(|p| p.name == probe)?;
+    let probe = catalogue::provider(provider)?.probes.iter().find(|p| p.name == probe)?;
     Some(schema::Probe {
-        name: probe.name.clone(),
+        name: probe.name.to_owned(),
         args: probe.args.iter().map(argument).collect(),
-        doc: probe.doc.clone(),
+        doc: probe.doc.to_owned(),
         stability: None,
     })
 }
@@ -32,7 +31,7 @@ pub(super) fn schema(provider: &str, probe: &str, words: usize) -> Option<schema
 
 /// An argument of the catalogue.
 fn argument(arg: &Arg) -> schema::Arg {
-    let (kind, size, signed) = match arg.ty.as_str() {
+    let (kind, size, signed) = match arg.ty {
         "string" => (Kind::String, 8, false),
         "error" => (Kind::Error, 8, false),
         "bool" => (Kind::Bool, 1, false),
@@ -42,7 +41,8 @@ fn argument(arg: &Arg) -> schema::Arg {
         "uint32_t" => (Kind::Int, 4, false),
         _ => (Kind::Int, 8, false),
     };
-    schema::Arg { name: arg.name.clone(), ty: arg.ty.clone(), kind, size, signed, doc: arg.doc.clone() }
+    let (name, ty, doc) = (arg.name.to_owned(), arg.ty.to_owned(), arg.doc.to_owned());
+    schema::Arg { name, ty, kind, size, signed, doc }
 }
 
 #[cfg(test)]
@@ -63,8 +63,8 @@ mod tests {
 
     #[test]
     fn every_type_of_the_catalogue_is_known() {
-        for arg in catalogue::providers().iter().flat_map(|p| &p.probes).flat_map(|p| &p.args) {
-            let known = ["uint64_t", "uintptr_t"].contains(&arg.ty.as_str());
+        for arg in catalogue::providers().iter().flat_map(|p| p.probes).flat_map(|p| p.args) {
+            let known = ["uint64_t", "uintptr_t"].contains(&arg.ty);
             let read = argument(arg);
             assert_eq!(read.kind == Kind::Int && read.size == 8 && !read.signed, known, "{}", arg.ty);
         }

@@ -3,7 +3,7 @@
 use super::{Probe, ScannedObject, Source, catalogue};
 use gobinary::GoBinary;
 use gobinary::catalogue::{Provider, providers};
-use gobinary::entry::{EntryPoint, Word};
+use gobinary::function_entry::{EntryPoint, Location};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::elf::View;
 use stapsdt::schema::{self, Kind};
@@ -18,7 +18,7 @@ pub fn add_entries(found: &mut [ScannedObject], globs: &[String]) {
         providers().iter().find(|p| p.name == provider)
     };
     let mut wanted: Vec<&'static Provider> = globs.iter().filter_map(named).collect();
-    wanted.dedup_by_key(|p| p.name.as_str());
+    wanted.dedup_by_key(|p| p.name);
     for one in found {
         let has = |provider: &Provider| one.probes.iter().any(|p| p.provider == provider.name);
         let missing: Vec<&'static Provider> = wanted.iter().copied().filter(|p| !has(p)).collect();
@@ -40,18 +40,18 @@ fn probe(view: &View<'_>, arch: Arch, goid_offset: Option<u32>, point: &EntryPoi
     /// The longest instruction that is told apart.
     const LONGEST: u64 = 16;
     view.load_segment(point.address, 1).filter(|s| s.is_executable())?;
-    let whole = catalogue::whole(&point.provider.name, &point.probe.name)?;
+    let whole = catalogue::whole(point.provider.name, point.probe.name)?;
     let (mut args, mut names) = (Vec::new(), Vec::new());
     let mut schema = schema::Probe { args: Vec::new(), ..whole.clone() };
     for declared in &whole.args {
         let Some(found) = point.args.iter().find(|a| a.name == declared.name) else { continue };
         let mut declared = declared.clone();
-        if found.numbered {
+        if found.is_enum {
             // A note would have the text; here is the number of one.
             (declared.kind, declared.size, declared.signed) = (Kind::Int, 1, false);
-            names.extend(found.names.map(|texts| (declared.name.clone(), texts)));
+            names.extend(found.labels.map(|labels| (declared.name.clone(), labels)));
         }
-        let first = print(&found.word, declared.size, declared.signed, arch);
+        let first = print(&found.location, declared.size, declared.signed, arch);
         if declared.kind.words() == 2 {
             let Some(next) = &found.next else { continue };
             args.extend([first, print(next, 8, false, arch)]);
@@ -62,8 +62,8 @@ fn probe(view: &View<'_>, arch: Arch, goid_offset: Option<u32>, point: &EntryPoi
     }
     let code = view.at_most(point.address, LONGEST)?;
     Some(Probe {
-        provider: point.provider.name.clone(),
-        name: point.probe.name.clone(),
+        provider: point.provider.name.to_owned(),
+        name: point.probe.name.to_owned(),
         address: point.address,
         offset: view.vaddr_to_offset(point.address)?,
         semaphore: None,
@@ -81,12 +81,12 @@ fn probe(view: &View<'_>, arch: Arch, goid_offset: Option<u32>, point: &EntryPoi
 }
 
 /// A word as a note would have it, pointers on the way in front: `8@56(16(%rdi))`.
-fn print(word: &Word, size: u8, signed: bool, arch: Arch) -> String {
-    let (operand, rest) = match word {
-        Word::Register(number) => (Operand::Register(Register::gpr(*number)), &[][..]),
-        Word::Constant(number) => (Operand::Constant(Expr::number(*number)), &[][..]),
-        Word::Memory { base, distances } => {
-            let (first, rest) = distances.split_first().unwrap_or((&0, &[]));
+fn print(location: &Location, size: u8, signed: bool, arch: Arch) -> String {
+    let (operand, rest) = match location {
+        Location::Register(number) => (Operand::Register(Register::gpr(*number)), &[][..]),
+        Location::Constant(number) => (Operand::Constant(Expr::number(*number)), &[][..]),
+        Location::Memory { base, offsets } => {
+            let (first, rest) = offsets.split_first().unwrap_or((&0, &[]));
             let (disp, base) = (Expr::number(*first), Some(Register::gpr(*base)));
             (Operand::Memory { disp, base, index: None }, rest)
         }

@@ -28,7 +28,7 @@ pub enum Source {
 }
 
 /// Texts for numbers, in their order from 0 on.
-pub type Names = &'static [String];
+pub type Names = &'static [&'static str];
 
 /// One site of a probe. A probe with several sites appears once for each.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -220,7 +220,7 @@ fn key(field: &Field, raw: &[u8]) -> Key {
     };
     match field.kind {
         FieldKind::Named { names } => match names.get(word(8) as usize) {
-            Some(text) => Key::String(text.clone().into_bytes(), false),
+            Some(text) => Key::String(text.as_bytes().to_vec(), false),
             None => Key::Unsigned(word(8)),
         },
         FieldKind::Int { signed: true } => Key::Signed(word(8) as i64),

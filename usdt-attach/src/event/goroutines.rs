@@ -95,7 +95,7 @@ impl Reader {
             let number = usize::from(word(at.wait_reason) as u8);
             let reason = at.wait_reasons.get(number).filter(|_| status == Status::Waiting);
             let (caller, function) = (word(at.caller), word(at.function));
-            let one = Goroutine { status, reason: reason.map(String::as_str), caller, function };
+            let one = Goroutine { status, reason: reason.copied(), caller, function };
             *out.entry(one).or_default() += 1;
         }
         Some(out)

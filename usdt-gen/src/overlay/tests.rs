@@ -5,15 +5,15 @@ use std::collections::HashSet;
 fn every_probe_of_the_catalogue_is_fired_somewhere() {
     assert_eq!(names(), ["go", "net_http", "sql", "tls", "net"]);
     for provider in gobinary::catalogue::providers() {
-        let model = definition::model(&provider.name).unwrap();
-        let probes = &model.providers[&provider.name].probes;
+        let model = definition::model(provider.name).unwrap();
+        let probes = &model.providers[provider.name].probes;
         assert_eq!(probes.len(), provider.probes.len());
-        let edits = &EDITS[provider.name.as_str()];
+        let edits = &EDITS[provider.name];
         for file in &edits.files {
             assert!(TEXTS.iter().any(|(name, _)| *name == file.text), "{}", file.text);
         }
         let fired: HashSet<&str> = edits.edits.iter().flat_map(|e| &e.probes).map(String::as_str).collect();
-        let declared: HashSet<&str> = provider.probes.iter().map(|p| p.name.as_str()).collect();
+        let declared: HashSet<&str> = provider.probes.iter().map(|p| p.name).collect();
         assert_eq!(fired, declared);
     }
 }
@@ -66,9 +66,9 @@ the probes and arguments named at the end.
     text.push_str(&crate::docgen::reference(&stapsdt::schema::Schema { version: 1, providers }));
     text.push_str("\n# By function entries\n\n| probe | function | arguments |\n| --- | --- | --- |\n");
     for provider in gobinary::catalogue::providers() {
-        for (probe, entry) in provider.probes.iter().flat_map(|p| p.entry.iter().map(move |e| (p, e))) {
-            let args: Vec<&str> = entry.args.keys().map(String::as_str).collect();
-            let (provider, probe, function) = (&provider.name, &probe.name, &entry.function);
+        for (probe, entry) in provider.probes.iter().flat_map(|p| p.entries.iter().map(move |e| (p, e))) {
+            let args: Vec<&str> = entry.args.iter().map(|(name, _)| *name).collect();
+            let (provider, probe, function) = (provider.name, probe.name, entry.function);
             text.push_str(&format!("| `{provider}:{probe}` | `{function}` | {} |\n", args.join(", ")));
         }
     }

@@ -4,7 +4,7 @@ use super::collect::Probe;
 use crate::overlay;
 use gobinary::GoBinary;
 use gobinary::catalogue::providers;
-use gobinary::entry::{EntryArg, EntryPoint, Word};
+use gobinary::function_entry::{EntryArg, EntryPoint, Location};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::elf::View;
 use stapsdt::note::Note;
@@ -19,9 +19,9 @@ pub(super) fn probes(
     goid: Option<u32>,
 ) -> Vec<Probe> {
     let Some(go) = GoBinary::parse(view.data()) else { return Vec::new() };
-    let missing: Vec<_> = providers().iter().filter(|p| !has(&p.name)).collect();
+    let missing: Vec<_> = providers().iter().filter(|p| !has(p.name)).collect();
     let points = go.entries(view.data(), &missing);
-    let definitions: Vec<_> = missing.iter().filter_map(|p| overlay::definition(&p.name)).collect();
+    let definitions: Vec<_> = missing.iter().filter_map(|p| overlay::definition(p.name)).collect();
     let declared = |point: &EntryPoint| {
         let provider = definitions.iter().find(|p| p.name == point.provider.name)?;
         provider.probes.iter().find(|p| p.name == point.probe.name)
@@ -47,8 +47,8 @@ fn probe(point: &EntryPoint, declared: &schema::Probe, arch: Arch, goid: Option<
         pc: point.address,
         base: 0,
         semaphore: 0,
-        provider: point.provider.name.clone(),
-        name: point.probe.name.clone(),
+        provider: point.provider.name.to_owned(),
+        name: point.probe.name.to_owned(),
         args: args.join(" "),
     };
     let probe = declared.clone();
@@ -58,20 +58,20 @@ fn probe(point: &EntryPoint, declared: &schema::Probe, arch: Arch, goid: Option<
 
 fn words(found: Option<&EntryArg>, argument: &schema::Arg, arch: Arch) -> Vec<String> {
     let print = |operand, size, signed| Value { size, signed, float: false, operand }.print(arch);
-    let operand = |word: &Word| match word {
-        Word::Register(number) => Some(Operand::Register(Register::gpr(*number))),
-        Word::Constant(number) => Some(Operand::Constant(Expr::number(*number))),
+    let operand = |location: &Location| match location {
+        Location::Register(number) => Some(Operand::Register(Register::gpr(*number))),
+        Location::Constant(number) => Some(Operand::Constant(Expr::number(*number))),
         // Notes follow no pointers.
-        Word::Memory { base, distances } => match distances[..] {
-            [distance] => Some(memory(*base, distance)),
+        Location::Memory { base, offsets } => match offsets[..] {
+            [offset] => Some(memory(*base, offset)),
             _ => None,
         },
     };
     let nothing = || Operand::Constant(Expr::number(0));
     let two = argument.kind.words() == 2;
-    let seen = found.filter(|found| !found.numbered).and_then(|found| {
+    let seen = found.filter(|found| !found.is_enum).and_then(|found| {
         let next = if two { Some(operand(found.next.as_ref()?)?) } else { None };
-        Some((operand(&found.word)?, next))
+        Some((operand(&found.location)?, next))
     });
     let (first, next) = seen.unwrap_or_else(|| (nothing(), two.then(nothing)));
     let next = next.map(|next| print(next, 8, false));

@@ -5,7 +5,8 @@ mod machine;
 mod system;
 
 use crate::command::{Explain, Failure, Outcome, execute};
-use crate::setup::{self, Tools};
+use crate::setup;
+use crate::tools::Tools;
 use debian::Release;
 use machine::Machine;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ const KERNELS: &[Kernel] = &[
     Kernel { name: "6.1", release: "bookworm", arch: &AMD64, one_by_one: true, skipped: &[CAPABILITIES] },
     // Multi-uprobe links with the right process filter.
     Kernel { name: "6.12", release: "trixie", arch: &AMD64, one_by_one: false, skipped: &[] },
-    // Optimised no-ops, kernels that preempt everything.
+    // Optimized NOPs, kernels that preempt everything.
     Kernel { name: "newest", release: "trixie-backports", arch: &AMD64, one_by_one: false, skipped: &[] },
     Kernel {
         name: "6.1-arm64",
@@ -112,9 +113,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let (names, filters): (Vec<&str>, Vec<&str>) =
         args.iter().map(String::as_str).partition(|arg| KERNELS.iter().any(|k| k.name == *arg));
     let filters = if filters.is_empty() { TESTS } else { &filters };
-    let tools = setup::run()?;
-    setup::emulators()?;
-    crate::check::build(&tools)?;
+    let tools = setup::kernels()?;
+    tools.build_with_examples()?;
     let mut failures = Vec::new();
     for arch in [&AMD64, &ARM64] {
         let chosen = |k: &&Kernel| names.is_empty() || names.contains(&k.name);
@@ -136,8 +136,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 pub(crate) fn short(tools: &Tools) -> Outcome {
     for (name, filters) in SHORT {
         let Some(kernel) = KERNELS.iter().find(|k| k.name == *name) else { continue };
-        let fetched =
-            setup::emulators().and_then(|()| image(kernel)).and_then(|_| system::fetch(kernel.arch));
+        let fetched = setup::kernels().and_then(|_| image(kernel)).and_then(|_| system::fetch(kernel.arch));
         if let Err(Failure(why)) = fetched {
             eprintln!("left out, because it cannot be fetched: {name} ({why})");
             continue;

@@ -3,9 +3,9 @@
 
 use super::debian::{self, Release, create};
 use super::{AMD64, Arch, quietly};
-use crate::check;
 use crate::command::{Explain, Failure, Outcome, command, execute, output, root};
-use crate::setup::Tools;
+use crate::test;
+use crate::tools::Tools;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
     ]);
     execute(&mut cargo)?;
     let mut suite = cross.cargo(&["test", "-p", "usdt-e2e", "--no-run", "--message-format=json"]);
-    let suite = check::executable(&output(&mut suite)?)?;
+    let suite = test::executable(&output(&mut suite)?)?;
 
     let folder = tempfile()?;
     let system = System { folder: &folder, cross: &cross };

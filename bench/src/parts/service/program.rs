@@ -1,0 +1,94 @@
+//! Services to measure, built in different ways.
+
+use crate::harness::{self, SEAL, done, ours, with_path, write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use usdt_e2e::root;
+
+/// Versions, so that figures of different days are of the same programs.
+const CADDY: &str = "github.com/caddyserver/caddy/v2@v2.11.9";
+const ORCHESTRION: &str = "github.com/DataDog/orchestrion@v1.15.0";
+const INTEGRATION: &str = "github.com/DataDog/dd-trace-go/contrib/net/http/v2@v2.10.1";
+
+/// By name.
+pub(crate) struct Programs(Vec<(&'static str, PathBuf)>);
+
+impl Programs {
+    pub(crate) fn small() -> Result<Programs, String> {
+        harness::go_build(&[], "./load", "load")?;
+        let without = "-tags=usdt_off";
+        let mut all = vec![
+            ("plain", harness::go_build(&[without], "./service", "service-plain")?),
+            ("probes", harness::go_build(&[SEAL], "./service", "service-probes")?),
+            ("overlay", harness::go_build(&[without, SEAL, &overlay()?], "./service", "service-overlay")?),
+        ];
+        match instrumented() {
+            Ok(program) => all.push(("instrumented", program)),
+            Err(problem) => eprintln!("left out: compile-time instrumentation: {problem}"),
+        }
+        Ok(Programs(all))
+    }
+
+    pub(crate) fn large() -> Result<Programs, String> {
+        harness::go_build(&[], "./load", "load")?;
+        Ok(Programs(vec![
+            ("caddy-stock", caddy("caddy-stock", &[])?),
+            ("caddy-overlay", caddy("caddy-overlay", &[SEAL, &overlay()?])?),
+        ]))
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Result<&Path, String> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map(|(_, program)| program.as_path()).ok_or_else(|| format!("there is no program {name}"))
+    }
+}
+
+/// The flag that has the go command build with the overlay.
+pub(crate) fn overlay() -> Result<String, String> {
+    let folder = harness::folder().join("overlay");
+    let list = done(Command::new(ours("usdt-gen")).arg("overlay").arg("-o").arg(folder))?;
+    Ok(format!("-overlay={}", list.trim()))
+}
+
+fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
+    let mut go = Command::new("go");
+    done(with_path(go.args(args).current_dir(folder))).map(drop)
+}
+
+fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
+    let folder = harness::folder().join("caddy");
+    if !folder.join("go.sum").exists() {
+        write(&folder.join("go.mod"), "module example.com/caddy\n\ngo 1.25\n")?;
+        let program = "package main\n\nimport (\n\tcaddycmd \"github.com/caddyserver/caddy/v2/cmd\"\n\n\t_ \"github.com/caddyserver/caddy/v2/modules/standard\"\n)\n\nfunc main() { caddycmd.Main() }\n";
+        write(&folder.join("main.go"), program)?;
+        go(&folder, &["get", CADDY])?;
+        go(&folder, &["mod", "tidy"])?;
+    }
+    let out = harness::folder().join(name);
+    let path = out.display().to_string();
+    go(&folder, &[&["build", "-o", &path], flags, &["."]].concat())?;
+    Ok(out)
+}
+
+/// The service as it is, and Orchestrion's net/http integration woven in by its toolexec.
+fn instrumented() -> Result<PathBuf, String> {
+    let folder = harness::folder().join("orchestrion");
+    let out = harness::folder().join("service-instrumented");
+    if out.exists() {
+        return Ok(out);
+    }
+    let modules = root().join("bench/go");
+    std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+    for name in ["go.mod", "go.sum", "service", "probes"] {
+        done(Command::new("cp").arg("-r").arg(modules.join(name)).arg(&folder))?;
+    }
+    let wanted = "//go:build tools\n\npackage tools\n\nimport (\n\t_ \"github.com/DataDog/dd-trace-go/contrib/net/http/v2\" // integration\n\t_ \"github.com/DataDog/orchestrion\"\n)\n";
+    write(&folder.join("orchestrion.tool.go"), wanted)?;
+    go(&folder, &["get", ORCHESTRION, INTEGRATION])?;
+    go(&folder, &["mod", "tidy"])?;
+    go(&folder, &["build", "-o", "orchestrion", "github.com/DataDog/orchestrion"])?;
+    let mut build = Command::new(folder.join("orchestrion"));
+    build.args(["go", "build", "-tags=usdt_off", "-o"]).arg(&out).arg("./service").current_dir(&folder);
+    done(with_path(&mut build))?;
+    Ok(out)
+}

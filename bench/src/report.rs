@@ -1,0 +1,187 @@
+//! Results as data and for people: `docs/benchmarks.json`, the tables of `docs/benchmarks.md`, `docs/plots`.
+
+use crate::harness::write;
+use crate::median::{Median, spread};
+use crate::plot;
+use crate::results::{Plot, Section, Table};
+use std::fmt::Write as _;
+use usdt_e2e::root;
+
+/// Replaces what was known of this section, and writes all of it.
+pub(crate) fn keep(measured: Section) -> Result<(), String> {
+    let data = root().join("docs/benchmarks.json");
+    let mut all: Vec<Section> = match std::fs::read(&data) {
+        Ok(known) => serde_json::from_slice(&known).map_err(|e| format!("{}: {e}", data.display()))?,
+        // Of the first run, nothing is known.
+        Err(_) => Vec::new(),
+    };
+    match all.iter_mut().find(|known| known.name == measured.name) {
+        Some(known) => *known = measured,
+        None => all.push(measured),
+    }
+    let json = serde_json::to_string(&all).map_err(|e| e.to_string())?;
+    // A line for each benchmark: changes can be read.
+    write(&data, &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
+    let page = root().join("docs/benchmarks.md");
+    let mut text = std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
+    for section in &all {
+        text = insert(&text, section)?;
+        for table in &section.tables {
+            if let Some(drawing) = plot::draw(table)? {
+                write(&root().join("docs").join(file(section, table)), &drawing)?;
+            }
+        }
+    }
+    write(&page, &text)
+}
+
+/// A table's drawing, from the page.
+fn file(section: &Section, table: &Table) -> String {
+    let letters = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let name: String = table.title.chars().map(letters).collect();
+    let name = name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+    format!("plots/{}-{name}.svg", section.name)
+}
+
+/// Puts a section's tables between its marks.
+fn insert(page: &str, section: &Section) -> Result<String, String> {
+    let marks = [format!("<!-- bench {} -->\n", section.name), format!("<!-- /bench {} -->", section.name)];
+    let place =
+        page.split_once(&marks[0]).and_then(|(before, rest)| Some((before, rest.split_once(&marks[1])?.1)));
+    let (before, after) =
+        place.ok_or_else(|| format!("docs/benchmarks.md has no place for {:?}", section.name))?;
+    let mut tables = format!("`cargo xtask bench {}` on {}.\n\n", section.name, section.machine);
+    for table in &section.tables {
+        let _ = write!(tables, "### {}\n\n{}\n\n{}\n", table.title, table.how, markdown(table));
+        if table.plot != Plot::None {
+            let _ = write!(tables, "![{}]({})\n\n", table.title, file(section, table));
+        }
+    }
+    Ok(format!("{before}{}{tables}{}{after}", marks[0], marks[1]))
+}
+
+/// Medians with their intervals; for the first quantity also what half of the values differ by, and the ratio.
+fn markdown(table: &Table) -> String {
+    let mut out = "|".to_owned();
+    let base = table.base.and_then(|base| table.rows.get(base));
+    for (index, column) in table.columns.iter().enumerate() {
+        let _ = write!(out, " | {}, {}", column.name, column.unit);
+        if index == 0 {
+            out.push_str(" | spread");
+        }
+        if base.is_some() {
+            let _ = write!(out, " | ratio");
+        }
+    }
+    let columns = out.matches(" | ").count();
+    let _ = write!(out, " |\n| ---{} |\n", " | ---".repeat(columns));
+    for (number, row) in table.rows.iter().enumerate() {
+        let _ = write!(out, "| {}", row.name);
+        for index in 0..table.columns.len() {
+            let cell = table.cell(number, index).map_or_else(|| "–".to_owned(), |middle| shown(middle, ""));
+            let _ = write!(out, " | {cell}");
+            if index == 0 {
+                let spread = row.samples.first().map_or(f64::NAN, |samples| spread(samples));
+                let _ = write!(out, " | ±{:.0} %", 100.0 * spread);
+            }
+            if base.is_some() {
+                let ratio = table.ratio(number, index).map_or_else(String::new, |middle| shown(middle, "×"));
+                let _ = write!(out, " | {ratio}");
+            }
+        }
+        out.push_str(" |\n");
+    }
+    let rounds = table.rows.iter().filter_map(|row| row.samples.first()).map(Vec::len).max().unwrap_or(0);
+    let _ = write!(
+        out,
+        "\nMedians of {rounds} rounds, each of every row once; in brackets where the median lies with 95 % certainty"
+    );
+    if let Some(base) = base {
+        let _ = write!(out, "; ratios round by round, to “{}”", base.name);
+    }
+    out.push_str(".\n");
+    out
+}
+
+fn shown(middle: Median, before: &str) -> String {
+    let Median { median, low, high } = middle;
+    // What is nearly the same is told apart by its fourth digit.
+    let digits = if (0.9..1.1).contains(&median) && !before.is_empty() { 4 } else { 3 };
+    format!("{before}{} ({}–{})", number(median, digits), number(low, digits), number(high, digits))
+}
+
+/// A number with so many digits that mean something, grouped by thousands.
+pub(crate) fn number(value: f64, digits: i32) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return if value == 0.0 { "0".to_owned() } else { "–".to_owned() };
+    }
+    let magnitude = value.abs().log10().floor() as i32;
+    let places = (digits - 1 - magnitude).clamp(0, 6) as usize;
+    let text = format!("{value:.places$}");
+    let (whole, rest) =
+        text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let (sign, whole) = whole.strip_prefix('-').map_or(("", whole), |whole| ("-", whole));
+    let mut grouped = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    rest.map_or_else(|| format!("{sign}{grouped}"), |rest| format!("{sign}{grouped}.{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Column, Row};
+
+    fn table() -> Table {
+        let row = |name: &str, samples: &[f64]| Row {
+            name: name.to_owned(),
+            size: None,
+            samples: vec![samples.to_vec()],
+        };
+        Table {
+            title: "A probe, off".to_owned(),
+            how: "In a loop.".to_owned(),
+            columns: vec![Column::new("time", "ns")],
+            rows: vec![row("empty", &[1.0, 1.0, 2.0]), row("probe", &[2.0, 3.0, 4.0])],
+            base: Some(0),
+            plot: Plot::Bars,
+        }
+    }
+
+    #[test]
+    fn rounds_to_significant_digits() {
+        let three = |value| number(value, 3);
+        assert_eq!(
+            [0.324_56, 12.345, 999.6, 1234.5, 1_234_567.0].map(three),
+            ["0.325", "12.3", "1,000", "1,234", "1,234,567"]
+        );
+        assert_eq!([0.0, f64::NAN, -1234.0].map(three), ["0", "–", "-1,234"]);
+    }
+
+    #[test]
+    fn renders_a_table() {
+        let text = markdown(&table());
+        assert!(text.starts_with("| | time, ns | spread | ratio |\n| --- | --- | --- | --- |\n"), "{text}");
+        assert!(text.contains("| probe | 3.00 (2.00–4.00) | ±33 % | ×2.00 (2.00–3.00) |"), "{text}");
+        assert!(text.contains("Medians of 3 rounds") && text.contains("to “empty”"), "{text}");
+    }
+
+    #[test]
+    fn replaces_what_is_between_the_marks() {
+        let section = Section { name: "off".to_owned(), machine: "m".to_owned(), tables: vec![table()] };
+        let page = "before\n<!-- bench off -->\nold\n<!-- /bench off -->\nafter";
+        let written = insert(page, &section).unwrap();
+        assert!(
+            written.starts_with("before\n<!-- bench off -->\n`cargo xtask bench off` on m.\n"),
+            "{written}"
+        );
+        assert!(written.contains("![A probe, off](plots/off-a-probe-off.svg)"), "{written}");
+        assert!(written.ends_with("<!-- /bench off -->\nafter") && !written.contains("old"), "{written}");
+        assert_eq!(insert(&written, &section).unwrap(), written);
+        assert!(insert("nothing", &section).is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! Interleaved benchmarks: what disturbs the machine disturbs all of them.
+
+use crate::results::Row;
+
+/// Measures once: a value for each column.
+pub(crate) type Measure<'a> = Box<dyn FnMut() -> Result<Vec<f64>, String> + 'a>;
+
+/// What is measured: one row of a table.
+pub(crate) struct Benchmark<'a> {
+    name: String,
+    size: Option<f64>,
+    measure: Measure<'a>,
+}
+
+impl<'a> Benchmark<'a> {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        measure: impl FnMut() -> Result<Vec<f64>, String> + 'a,
+    ) -> Benchmark<'a> {
+        Benchmark { name: name.into(), size: None, measure: Box::new(measure) }
+    }
+
+    pub(crate) fn of_size(mut self, size: usize) -> Benchmark<'a> {
+        self.size = Some(size as f64);
+        self
+    }
+}
+
+/// Runs every benchmark once in each of `count` rounds, in rotating order. A first round warms up and does not count.
+pub(crate) fn rounds(count: usize, mut benchmarks: Vec<Benchmark<'_>>) -> Result<Vec<Row>, String> {
+    let mut rows: Vec<Row> =
+        benchmarks.iter().map(|b| Row { name: b.name.clone(), size: b.size, samples: Vec::new() }).collect();
+    let all = benchmarks.len();
+    for round in 0..=count {
+        for turn in 0..all {
+            let who = (round + turn) % all;
+            let (Some(benchmark), Some(row)) = (benchmarks.get_mut(who), rows.get_mut(who)) else {
+                continue;
+            };
+            let values = (benchmark.measure)().map_err(|problem| format!("{}: {problem}", benchmark.name))?;
+            if round == 0 {
+                row.samples = vec![Vec::with_capacity(count); values.len()];
+                continue;
+            }
+            row.samples.iter_mut().zip(values).for_each(|(samples, value)| samples.push(value));
+        }
+        eprint!("\r{round}/{count} rounds");
+    }
+    eprintln!();
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn runs_every_benchmark_in_every_round_with_rotating_order() {
+        let order = RefCell::new(String::new());
+        let benchmark = |name: &'static str| {
+            let order = &order;
+            Benchmark::new(name, move || {
+                order.borrow_mut().push_str(name);
+                Ok(vec![order.borrow().len() as f64, 0.0])
+            })
+        };
+        let rows = rounds(2, vec![benchmark("a"), benchmark("b")]).unwrap();
+        assert_eq!(*order.borrow(), "abbaab");
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0].samples, [[4.0, 5.0], [0.0, 0.0]]);
+        assert_eq!(rows[1].samples[0], [3.0, 6.0]);
+    }
+
+    #[test]
+    fn names_the_benchmark_that_fails() {
+        let fails = Benchmark::new("bad", || Err("broken".to_owned()));
+        assert_eq!(rounds(1, vec![fails]).unwrap_err(), "bad: broken");
+    }
+}

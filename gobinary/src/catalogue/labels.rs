@@ -1,0 +1,39 @@
+//! Labels of the runtime's enums: what it prints instead of a number.
+//!
+//! The source is `labels.toml`.
+
+use super::tables;
+
+/// An enum whose codes have labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelSet {
+    /// Why a goroutine waits: `waitReasonStrings`.
+    WaitReason,
+    /// Why the world is stopped: `stwReasonStrings`.
+    StopReason,
+}
+
+/// Labels from a minor release on, by code.
+pub(super) type LabelsSince = (u32, &'static [&'static str]);
+
+/// The labels by code in a minor release that was read; `None` for earlier releases.
+pub(crate) fn labels(set: LabelSet, minor: u32) -> Option<&'static [&'static str]> {
+    let releases: &[LabelsSince] = match set {
+        LabelSet::WaitReason => &tables::WAIT_REASONS,
+        LabelSet::StopReason => &tables::STOP_REASONS,
+    };
+    releases.iter().rev().find(|(from, _)| *from <= minor).map(|(_, labels)| *labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_follow_the_release() {
+        let wait = |minor| labels(LabelSet::WaitReason, minor).unwrap();
+        assert_eq!((wait(21)[19], wait(25)[20], wait(27)[14]), ("sleep", "sleep", "sleep"));
+        assert_eq!(labels(LabelSet::StopReason, 27).unwrap()[1], "GC mark termination");
+        assert_eq!(labels(LabelSet::StopReason, 20), None);
+    }
+}

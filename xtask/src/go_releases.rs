@@ -1,0 +1,55 @@
+//! The supported Go releases in `docs/compatibility.md`: a list, generated from `gobinary::supported_releases`.
+
+use crate::command::{Explain, Failure, Outcome, root};
+use gobinary::supported_releases::{MINORS, TESTED};
+
+const PAGE: &str = "docs/compatibility.md";
+const MARKS: [&str; 2] = ["<!-- go releases -->\n", "<!-- /go releases -->\n"];
+
+/// Rewrites the list.
+pub(crate) fn write() -> Outcome {
+    let text = with_list(&read()?)?;
+    std::fs::write(root().join(PAGE), text).explain(&format!("cannot write {PAGE}"))
+}
+
+/// Fails if the list is not the one of the table.
+pub(crate) fn check() -> Outcome {
+    let text = read()?;
+    if with_list(&text)? == text {
+        return Ok(());
+    }
+    Err(Failure(format!(
+        "{PAGE}: Go releases are out of date; run `cargo xtask golden` and commit the result"
+    )))
+}
+
+fn read() -> Outcome<String> {
+    std::fs::read_to_string(root().join(PAGE)).explain(&format!("cannot read {PAGE}"))
+}
+
+/// The page with the list between its marks.
+fn with_list(page: &str) -> Outcome<String> {
+    let [begin, end] = MARKS;
+    let parts = page.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
+    let (before, after) = parts.ok_or_else(|| Failure(format!("{PAGE} has no place for the Go releases")))?;
+    let (first, last, tested) = (MINORS.start(), MINORS.end(), TESTED.join(", "));
+    Ok(format!(
+        "{before}{begin}Go 1.{first} to 1.{last} are supported, and tested as {tested}.\n{end}{after}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_what_is_between_the_marks() {
+        let [begin, end] = MARKS;
+        let page = format!("before\n{begin}old\n{end}after\n");
+        let written = with_list(&page).unwrap();
+        assert!(written.contains(TESTED[0]) && !written.contains("old"), "{written}");
+        assert!(written.starts_with("before\n") && written.ends_with("after\n"), "{written}");
+        assert_eq!(with_list(&written).unwrap(), written);
+        assert!(with_list("nothing").is_err());
+    }
+}

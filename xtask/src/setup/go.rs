@@ -1,0 +1,61 @@
+//! The Go toolchain: one that is there, or one fetched through Debian's.
+
+use super::apt;
+use crate::command::{Explain, Failure, Outcome, command, output, root};
+use gobinary::supported_releases::{MINORS, TESTED};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Folder of a Go toolchain that is new enough: on the path, in the usual place, fetched before, or fetched now.
+pub(super) fn toolchain() -> Outcome<PathBuf> {
+    let [.., newest] = TESTED;
+    let fetched = root().join("target/go").join(newest).join("bin");
+    let on_path = std::env::var("PATH").unwrap_or_default();
+    let usual = [PathBuf::from("/usr/local/go/bin"), PathBuf::from("/usr/lib/go/bin"), fetched.clone()];
+    let mut folders = std::env::split_paths(&on_path).chain(usual);
+    if let Some(bin) = folders.find(|bin| minor(bin).is_some_and(|minor| minor >= *MINORS.start())) {
+        return Ok(bin);
+    }
+    fetch(newest, &fetched)?;
+    Ok(fetched)
+}
+
+/// The minor version of the Go in a folder.
+fn minor(bin: &Path) -> Option<u32> {
+    let go = bin.join("go");
+    if !go.exists() {
+        return None;
+    }
+    let out = Command::new(go).arg("version").output().ok()?;
+    let text = String::from_utf8(out.stdout).ok()?;
+    let number = text.split_whitespace().find_map(|w| w.strip_prefix("go1."))?;
+    number.split('.').next()?.parse().ok()
+}
+
+/// Debian's Go may be too old to build with but can fetch a newer one: toolchains are modules.
+fn fetch(release: &str, bin: &Path) -> Outcome {
+    eprintln!("fetching Go {release}");
+    if !Path::new("/usr/bin/go").exists() {
+        apt(&["update", "-q"])?;
+        apt(&["install", "-q", "-y", "--no-install-recommends", "golang-go", "ca-certificates"])?;
+    }
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let module = format!("golang.org/toolchain@v0.0.1-go{release}.linux-{arch}");
+    let mut download = Command::new("/usr/bin/go");
+    download.args(["mod", "download", "-json", &module]).current_dir("/").env("GOFLAGS", "-mod=mod");
+    let answer = output(&mut download)?;
+    let folder = answer
+        .lines()
+        .find_map(|l| l.trim().strip_prefix("\"Dir\": \"")?.strip_suffix("\","))
+        .ok_or_else(|| Failure(format!("the go command did not say where {module} is")))?;
+    let target = bin.parent().unwrap_or(bin);
+    std::fs::create_dir_all(target).explain("cannot create target/go")?;
+    let run = |program: &str, args: &[&str]| output(&mut command(program, args)).map(drop);
+    run("cp", &["-r", &format!("{folder}/."), &target.display().to_string()])?;
+    // Module files are read-only and not executable.
+    run("chmod", &["-R", "u+rwX", &target.display().to_string()])?;
+    for tools in ["bin", "pkg/tool"] {
+        run("chmod", &["-R", "a+rx", &target.join(tools).display().to_string()])?;
+    }
+    Ok(())
+}

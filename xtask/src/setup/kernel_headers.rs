@@ -1,0 +1,108 @@
+//! Kernel headers for tracers that compile: libbcc and SystemTap look for the running kernel's.
+//!
+//! Where those are not packaged, Debian's nearest serve: the tests use nothing that differs. Both tracers are pointed to
+//! them by their own environment variables; nothing is changed under `/lib/modules`.
+
+use super::apt;
+use crate::command::{Explain, Failure, Outcome, command, output, root};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// Where the tracers find headers.
+pub(crate) enum KernelHeaders {
+    /// Where they look by themselves.
+    Installed,
+    /// Where the environment says.
+    Elsewhere {
+        /// Folder of headers in one tree, in which libbcc includes `./include/linux/kconfig.h`.
+        merged: PathBuf,
+        /// Folder in which modules are built, for SystemTap.
+        build: PathBuf,
+    },
+}
+
+impl KernelHeaders {
+    /// Environment variables for the tracers.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        match self {
+            KernelHeaders::Installed => Vec::new(),
+            KernelHeaders::Elsewhere { merged, build } => {
+                vec![("BCC_KERNEL_SOURCE", merged.into()), ("SYSTEMTAP_RELEASE", build.into())]
+            }
+        }
+    }
+
+    /// Finds or installs them; `None` where neither is possible.
+    pub(super) fn find_or_install() -> Outcome<Option<KernelHeaders>> {
+        let release = output(&mut command("uname", &["-r"]))?;
+        let release = release.trim();
+        let installed = Path::new("/lib/modules").join(release).join("build");
+        if installed.exists() || std::env::var_os("BCC_KERNEL_SOURCE").is_some() {
+            return Ok(Some(KernelHeaders::Installed));
+        }
+        let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        if newest(arch).is_none() {
+            if !Path::new("/usr/bin/apt-get").exists() {
+                return Ok(None);
+            }
+            apt(&["update", "-q"])?;
+            let install = ["install", "-q", "-y", "--no-install-recommends"];
+            let install = |package: &str| apt(&[&install[..], &[package]].concat());
+            install(&format!("linux-headers-{release}"))
+                .or_else(|_| install(&format!("linux-headers-{arch}")))?;
+            if installed.exists() {
+                return Ok(Some(KernelHeaders::Installed));
+            }
+        }
+        let Some(build) = newest(arch) else { return Ok(None) };
+        let merged = merge(&build)?;
+        Ok(Some(KernelHeaders::Elsewhere { merged, build }))
+    }
+}
+
+/// Debian's newest headers of an architecture.
+fn newest(arch: &str) -> Option<PathBuf> {
+    let version = |path: &PathBuf| -> Option<Vec<u32>> {
+        let name = path.file_name()?.to_str()?;
+        let version = name.strip_prefix("linux-headers-")?.strip_suffix(arch)?.strip_suffix('-')?;
+        // Flavors such as `cloud` do not count as a number.
+        Some(version.split(['.', '-']).map_while(|number| number.parse().ok()).collect())
+    };
+    let folders = fs::read_dir("/usr/src").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    folders.filter(|path| version(path).is_some()).max_by_key(version)
+}
+
+/// One tree of links from the two that Debian has: headers of one configuration, and what all of them share, which the
+/// first one's makefile includes.
+fn merge(build: &Path) -> Outcome<PathBuf> {
+    let makefile = build.join("Makefile");
+    let makefile = fs::read_to_string(&makefile).explain(&format!("cannot read {}", makefile.display()))?;
+    let common = makefile.lines().find_map(|line| line.strip_prefix("include ")?.strip_suffix("/Makefile"));
+    let common = common.ok_or_else(|| Failure(format!("{}/Makefile includes no other", build.display())))?;
+    let merged = root().join("target/kernel-headers").join(build.file_name().unwrap_or_default());
+    if merged.exists() {
+        return Ok(merged);
+    }
+    // Renamed when it is complete, so that no other run sees half of it.
+    let new = merged.with_extension(std::process::id().to_string());
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86" };
+    for folder in ["include".to_owned(), format!("arch/{arch}/include")] {
+        let to = new.join(&folder);
+        fs::create_dir_all(&to).explain(&format!("cannot create {}", to.display()))?;
+        for from in [Path::new(common), build] {
+            let from = from.join(&folder);
+            for entry in fs::read_dir(&from).explain(&format!("cannot read {}", from.display()))?.flatten() {
+                let link = to.join(entry.file_name());
+                symlink(entry.path(), &link).explain(&format!("cannot create {}", link.display()))?;
+            }
+        }
+    }
+    match fs::rename(&new, &merged) {
+        Ok(()) => Ok(merged),
+        // Another run was first.
+        Err(_) if merged.exists() => fs::remove_dir_all(&new).explain("cannot tidy up").map(|()| merged),
+        Err(e) => Err(Failure(format!("cannot create {}: {e}", merged.display()))),
+    }
+}
