@@ -4,11 +4,11 @@
 use libfuzzer_sys::fuzz_target;
 use stapsdt::elf::View;
 use usdt_fuzz::metered;
-use usdt_gen::seal::{Options, sample, seal};
+use usdt_gen::seal::{Options, sample_elf, seal};
 use usdt_gen::verify;
 
 fuzz_target!(|data: &[u8]| {
-    let file = sample::spoilt(data);
+    let file = sample_elf::spoilt(data);
     metered(|| {
         for fix in [false, true] {
             let options = Options { fix, ..Options::default() };

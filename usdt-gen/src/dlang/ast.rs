@@ -1,8 +1,8 @@
 //! The syntax tree: what was written, with spans, before anything is known about it.
 
 use super::lexer::Token;
-use crate::diagnostic::Diagnostic;
-use crate::source::Span;
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::source::Span;
 
 /// Text with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A model as a definition file: reading it gives the same model.
 
-use crate::provider::{FieldType, Model, Param, Probe, Provider, Struct, StructName, Type};
+use crate::model::{FieldType, Model, Param, Probe, Provider, Struct, StructName, Type};
 use stapsdt::schema::declaration;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -247,7 +247,8 @@ fn free_name(spelling: &str) -> Option<&str> {
     let base = spelling.split(['*', '(', '[']).next()?.trim();
     let base = base.strip_prefix("const ").unwrap_or(base);
     let single = !base.is_empty() && base.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let known = super::types::named(base).is_some() || super::types::arithmetic(&[base.to_owned()]).is_some();
+    let known =
+        super::c_types::named(base).is_some() || super::c_types::arithmetic(&[base.to_owned()]).is_some();
     (single && !known && !["void", "struct", "union", "enum"].contains(&base)).then_some(base)
 }
 

@@ -1,16 +1,16 @@
-//! The Go package of a model: API and gates (`api`), types of arguments (`types`), stubs and blobs in assembly
-//! (`stub`), names (`names`).
+//! The Go package of a model: API and gates (`gates`), types of arguments (`struct_types`), stubs and blobs in assembly
+//! (`stubs`), names (`names`).
 //!
 //! Output depends on nothing but the arguments of [`generate`]: same definition, same bytes.
 
-mod api;
+mod gates;
 mod names;
-mod stub;
-mod types;
+mod struct_types;
+mod stubs;
 
 pub use names::default_package;
 
-use crate::provider::{Model, Probe, Provider, Type};
+use crate::model::{Model, Probe, Provider, Type};
 use stapsdt::argspec::Arch;
 use stapsdt::blob::BlobError;
 
@@ -62,14 +62,14 @@ pub fn generate_in(model: &Model, source: &str, package: Package<'_>) -> Result<
     }
     let stem = names::stem(source);
     let (probes, mut taken) = names::assign(model, package)?;
-    let type_names = types::TypeNames::assign(model, &mut taken);
-    let declared = types::declare(model, &type_names, &mut taken, &names::exported(&stem));
+    let type_names = struct_types::TypeNames::assign(model, &mut taken);
+    let declared = struct_types::declare(model, &type_names, &mut taken, &names::exported(&stem));
     let unit = Unit { source, package, stem: &stem, probes, type_names, types: declared };
     Ok(vec![
-        File { name: main_file(source), text: api::linux(model, &unit) },
-        File { name: format!("{stem}_amd64.s"), text: stub::assembly(&unit, Arch::X86_64) },
-        File { name: format!("{stem}_arm64.s"), text: stub::assembly(&unit, Arch::Aarch64) },
-        File { name: format!("{stem}_other.go"), text: api::other(&unit) },
+        File { name: main_file(source), text: gates::linux(model, &unit) },
+        File { name: format!("{stem}_amd64.s"), text: stubs::assembly(&unit, Arch::X86_64) },
+        File { name: format!("{stem}_arm64.s"), text: stubs::assembly(&unit, Arch::Aarch64) },
+        File { name: format!("{stem}_other.go"), text: gates::other(&unit) },
     ])
 }
 
@@ -84,8 +84,8 @@ struct Unit<'a> {
     package: Package<'a>,
     stem: &'a str,
     probes: Vec<GoProbe<'a>>,
-    type_names: types::TypeNames,
-    types: types::Types,
+    type_names: struct_types::TypeNames,
+    types: struct_types::Types,
 }
 
 /// A probe with its Go names.
@@ -100,7 +100,7 @@ struct GoProbe<'a> {
     gate: String,
     /// Parameter names, one for each declared argument.
     params: Vec<String>,
-    blobs: stub::Blobs,
+    blobs: stubs::Blobs,
 }
 
 impl GoProbe<'_> {

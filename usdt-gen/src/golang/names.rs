@@ -1,8 +1,8 @@
 //! Go names for D names.
 
-use super::stub::Blobs;
+use super::stubs::Blobs;
 use super::{GenerateError, GoProbe, Package};
-use crate::provider::{Model, Probe};
+use crate::model::{Model, Probe};
 use std::collections::HashSet;
 use std::path::Path;
 

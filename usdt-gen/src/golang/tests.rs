@@ -2,7 +2,7 @@
 
 use super::{GenerateError, generate};
 use crate::dlang;
-use crate::provider::Model;
+use crate::model::Model;
 
 fn model(source: &str) -> Model {
     let parsed = dlang::parse(source);

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // mapping a file; see `map`
 
 use super::{Options, SealError, Sealed, check, seal};
-use crate::output;
+use crate::atomic_write;
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -41,7 +41,7 @@ pub enum FileError {
     },
     /// The result cannot be written.
     #[error("{0}")]
-    Write(#[from] output::WriteError),
+    Write(#[from] atomic_write::WriteError),
 }
 
 /// Seals `path` in place, or into `target` with the mode of `path`. Memory use does not grow with the file.
@@ -61,9 +61,9 @@ pub fn seal_file(path: &Path, target: Option<&Path>, options: Options) -> Result
     }
     let mode = file.metadata().map_err(unreadable)?.permissions();
     let target = target.unwrap_or(path);
-    let mut new = output::Replacement::new(target)?;
+    let mut new = atomic_write::Replacement::new(target)?;
     let copied = copy(&file, new.file()).and_then(|()| edit(&sealed, &data, new.file()));
-    copied.map_err(|source| output::WriteError { path: target.to_owned(), source })?;
+    copied.map_err(|source| atomic_write::WriteError { path: target.to_owned(), source })?;
     check(&sealed, &map(new.file()).map_err(unreadable)?).map_err(failed)?;
     new.finish(Some(mode))?;
     Ok(report)

@@ -7,17 +7,17 @@
 //!
 //! Consumers differ in what they need; the rules are in `docs/formats.md` and each has a test.
 
-mod collect;
-mod edit;
-mod entries;
 mod file;
-mod layout;
+mod function_entries;
+mod inputs;
+mod patch_set;
+mod placement;
 #[cfg(any(test, fuzzing))]
-pub mod sample;
-mod write;
+pub mod sample_elf;
+mod section_table;
 
-pub use edit::Edit;
 pub use file::{FileError, Report, is_elf, seal_file};
+pub use patch_set::Edit;
 
 use crate::verify::{self, Verdict};
 use object::LittleEndian;
@@ -105,11 +105,11 @@ const DAMAGED: SealError = SealError::Layout("the section header table is damage
 /// Plans the sealing of a linked binary.
 pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
     let view = View::parse(data)?;
-    let Some(found) = collect::collect(&view, options)? else {
+    let Some(found) = inputs::collect(&view, options)? else {
         return Ok(Sealed { edit: None, probes: Vec::new(), foreign: Vec::new(), goid_offset: None });
     };
-    let plan = layout::plan(&view, &found)?;
-    let edit = write::write(&view, &found, &plan)?;
+    let plan = placement::plan(&view, &found)?;
+    let edit = section_table::write(&view, &found, &plan)?;
     Ok(Sealed {
         edit,
         probes: found.probes.into_iter().map(|p| p.note).collect(),

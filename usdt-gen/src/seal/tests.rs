@@ -1,6 +1,6 @@
 //! Sealing of sample files.
 
-use super::sample::{self, BLOB, DATA, TEXT, file, good};
+use super::sample_elf::{self, BLOB, DATA, TEXT, file, good};
 use super::{Options, SealError, seal};
 use proptest::prelude::*;
 use stapsdt::elf::View;
@@ -41,7 +41,7 @@ fn sealing_again_changes_nothing() {
 fn a_section_of_blobs_alone_becomes_probes() {
     let mut data = good();
     // Move the section's start to the blob and its end to the blob's.
-    let size = sample::blob(0, 0).len() as u64;
+    let size = sample_elf::blob(0, 0).len() as u64;
     let table = u64::from_le_bytes(data[40..48].try_into().unwrap()) as usize;
     let row = table + 2 * 64;
     data[row + 16..row + 24].copy_from_slice(&BLOB.to_le_bytes());
@@ -65,7 +65,7 @@ fn files_without_probes_are_left_alone() {
 #[test]
 fn contradictions_are_named() {
     let sealed = |pc, semaphore| {
-        seal(&file(&sample::blob(pc, semaphore), 32), Options::default()).unwrap_err().to_string()
+        seal(&file(&sample_elf::blob(pc, semaphore), 32), Options::default()).unwrap_err().to_string()
     };
     let good = BLOB + 18;
     for (error, problem) in [

@@ -2,12 +2,12 @@
 //! the end-to-end suite shows.
 
 use super::*;
-use crate::seal::sample;
+use crate::seal::sample_elf;
 use stapsdt::blob;
 
 /// The verdicts of all models on the sample's probe with other arguments: `+` accepted, `~` in part, `-` rejected.
 fn verdicts(args: &str) -> String {
-    let data = sample::with_args(args);
+    let data = sample_elf::with_args(args);
     let view = View::parse(&data).unwrap();
     assert_eq!(blob::scan(&view).len(), 1);
     let sealed = crate::seal::seal(&data, crate::seal::Options::default()).unwrap();

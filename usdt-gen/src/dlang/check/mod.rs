@@ -4,9 +4,9 @@ mod resolve;
 mod structs;
 
 use super::ast::{Attributes, Base, File, Name, Param, Probe, Provider, Type};
-use crate::diagnostic::Diagnostic;
-use crate::provider::{self, MAX_WORDS, Model};
-use crate::source::{Sources, Span};
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::source::{Sources, Span};
+use crate::model::{self, MAX_WORDS, Model};
 use indexmap::IndexMap;
 use resolve::Resolver;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ pub(super) fn check(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Model {
     let mut checker = Checker { resolver: Resolver::new(sources, file, missing, diagnostics) };
-    let mut providers: IndexMap<String, provider::Provider> = IndexMap::new();
+    let mut providers: IndexMap<String, model::Provider> = IndexMap::new();
     let mut spans: HashMap<&str, Span> = HashMap::new();
     for ast in &file.providers {
         checker.provider_name(&ast.name);
@@ -85,7 +85,7 @@ impl Checker<'_> {
         }
     }
 
-    fn attributes(&mut self, ast: &Attributes, providers: &mut IndexMap<String, provider::Provider>) {
+    fn attributes(&mut self, ast: &Attributes, providers: &mut IndexMap<String, model::Provider>) {
         let Some(provider) = providers.get_mut(&ast.provider.text) else {
             self.report(Diagnostic::warning(
                 ast.provider.span.clone(),
@@ -99,8 +99,8 @@ impl Checker<'_> {
         }
     }
 
-    fn provider(&mut self, ast: &Provider) -> provider::Provider {
-        let mut probes: IndexMap<String, provider::Probe> = IndexMap::new();
+    fn provider(&mut self, ast: &Provider) -> model::Provider {
+        let mut probes: IndexMap<String, model::Probe> = IndexMap::new();
         let mut spans: HashMap<&str, Span> = HashMap::new();
         for probe in &ast.probes {
             self.length(&probe.name, "probe");
@@ -120,12 +120,12 @@ impl Checker<'_> {
             let model = self.probe(probe);
             probes.insert(probe.name.text.clone(), model);
         }
-        provider::Provider { name: ast.name.text.clone(), doc: ast.doc.clone(), stability: None, probes }
+        model::Provider { name: ast.name.text.clone(), doc: ast.doc.clone(), stability: None, probes }
     }
 
-    fn probe(&mut self, ast: &Probe) -> provider::Probe {
+    fn probe(&mut self, ast: &Probe) -> model::Probe {
         let inputs = without_void(&ast.params);
-        let params: Vec<provider::Param> = inputs.iter().filter_map(|p| self.param(p)).collect();
+        let params: Vec<model::Param> = inputs.iter().filter_map(|p| self.param(p)).collect();
         let mut names: HashMap<&str, (usize, Span)> = HashMap::new();
         for (at, param) in inputs.iter().enumerate() {
             let Some(name) = &param.name else { continue };
@@ -147,7 +147,7 @@ impl Checker<'_> {
             match &output.name {
                 Some(name) => match names.get(name.text.as_str()) {
                     Some((input, _)) => {
-                        outputs.push(provider::Output { input: *input, spelling: output.ty.spelling() });
+                        outputs.push(model::Output { input: *input, spelling: output.ty.spelling() });
                     }
                     None => self.report(Diagnostic::error(
                         name.span.clone(),
@@ -162,12 +162,12 @@ impl Checker<'_> {
                 )),
             }
         }
-        let probe = provider::Probe { name: ast.name.text.clone(), doc: ast.doc.clone(), params, outputs };
+        let probe = model::Probe { name: ast.name.text.clone(), doc: ast.doc.clone(), params, outputs };
         self.word_limit(ast, &probe);
         probe
     }
 
-    fn word_limit(&mut self, ast: &Probe, probe: &provider::Probe) {
+    fn word_limit(&mut self, ast: &Probe, probe: &model::Probe) {
         let words = probe.words();
         if words <= MAX_WORDS {
             return;
@@ -198,9 +198,9 @@ impl Checker<'_> {
         );
     }
 
-    fn param(&mut self, ast: &Param) -> Option<provider::Param> {
+    fn param(&mut self, ast: &Param) -> Option<model::Param> {
         let ty = self.resolver.argument(&ast.ty)?;
-        Some(provider::Param {
+        Some(model::Param {
             name: ast.name.as_ref().map(|n| n.text.clone()),
             spelling: resolve::decayed(&ast.ty).spelling(),
             ty,

@@ -2,7 +2,7 @@
 
 use super::{Diagnostic, Kind, Parse, Parser};
 use crate::dlang::ast::{Base, Body, Derived, Enumerator, Keyword, Name, Param, Tag, Type, Typedef};
-use crate::dlang::types;
+use crate::dlang::c_types;
 
 const QUALIFIERS: [&str; 14] = [
     "const",
@@ -33,7 +33,7 @@ impl Parser<'_> {
             || QUALIFIERS.contains(&word)
             || ARITHMETIC.contains(&word)
             || ATTRIBUTES.contains(&word)
-            || types::named(word).is_some()
+            || c_types::named(word).is_some()
             || self.declared.contains(word)
     }
 

@@ -3,7 +3,7 @@
 use super::doc::split_params;
 use super::{Diagnostic, Failed, Kind, Parse, Parser};
 use crate::dlang::ast::{Base, Param, Probe, Provider, Type};
-use crate::dlang::types;
+use crate::dlang::c_types;
 
 impl Parser<'_> {
     pub(super) fn provider(&mut self, doc: String) -> Parse<Provider> {
@@ -57,7 +57,7 @@ impl Parser<'_> {
 
     fn probe(&mut self, doc: &str) -> Parse<Probe> {
         if self.word() != "probe" {
-            let near = types::nearest_of(self.word(), ["probe"].into_iter());
+            let near = c_types::nearest_of(self.word(), ["probe"].into_iter());
             let help = near.map_or(String::new(), |near| format!("did you mean `{near}`?"));
             return self.expected("`probe` or `}`", &help);
         }

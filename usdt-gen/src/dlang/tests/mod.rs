@@ -1,0 +1,177 @@
+//! Whole files in, models and messages out.
+
+pub(super) mod corpus;
+mod roundtrip;
+
+use super::parse;
+use crate::model::Type;
+use proptest::prelude::*;
+
+fn messages(source: &str) -> Vec<(usize, String)> {
+    let line = |at: usize| source[..at].matches('\n').count() + 1;
+    parse(source).diagnostics.iter().map(|d| (line(d.span.start), d.message.clone())).collect()
+}
+
+#[test]
+fn a_whole_file() {
+    let source = "\
+/*
+ * Service probes.
+ */
+typedef unsigned long long u64_t;
+struct conn { int fd; struct { char name[8]; } peer; };
+enum colour { RED, GREEN };
+typedef struct conn conn_t;
+
+/**
+ * The service.
+ *
+ * Second paragraph.
+ */
+provider app {
+	probe start();
+	probe stop(void);   // says goodbye
+	/** A request came in. */
+	probe request__start(uint64_t id, string method, const char *path);
+	// Done.
+	// Really.
+	probe request__end(u64_t, int status, double seconds, float f, unsigned char c,
+	    conn_t *conn, struct other *o, enum colour, const void **pp, char a[16], int v[]);
+
+	/* unrelated */
+
+	probe map(int i, int j) : (int j, int i);
+};
+
+#pragma D attributes Evolving/Evolving/Common provider app args
+
+provider other_one { probe free(long n, bytes b, bool ok, error e); };
+";
+    let parsed = parse(source);
+    assert_eq!(parsed.diagnostics, []);
+    let model = parsed.model.unwrap();
+    assert_eq!(model.providers.keys().collect::<Vec<_>>(), ["app", "other_one"]);
+    let app = &model.providers["app"];
+    assert_eq!(app.doc, "The service.\n\nSecond paragraph.");
+    assert_eq!(app.stability.as_deref(), Some("Evolving/Evolving/Common"));
+    let docs: Vec<(&str, &str)> = app.probes.values().map(|p| (p.name.as_str(), p.doc.as_str())).collect();
+    assert_eq!(
+        docs,
+        [
+            ("start", ""),
+            ("stop", ""),
+            ("request__start", "A request came in."),
+            ("request__end", "Done.\nReally."),
+            ("map", ""),
+        ]
+    );
+    let types: Vec<Type> = app.probes["request__end"].params.iter().map(|p| p.ty).collect();
+    assert_eq!(
+        types,
+        [
+            Type::Int { size: 8, signed: false },
+            Type::Int { size: 4, signed: true },
+            Type::Float { size: 8 },
+            Type::Float { size: 4 },
+            Type::Int { size: 1, signed: false },
+            Type::Struct { index: 1 },
+            Type::Pointer,
+            Type::Enum { index: 0, size: 4, signed: true },
+            Type::Pointer,
+            Type::CString,
+            Type::Pointer,
+        ]
+    );
+    let start = &app.probes["request__start"];
+    assert_eq!(start.dtrace_name(), "request-start");
+    assert_eq!(start.words(), 4);
+    assert_eq!(start.params[2].spelling, "const char *");
+    assert_eq!(model.providers["other_one"].probes["free"].words(), 6);
+    assert_eq!((model.structs.len(), model.structs[1].size, model.enums[0].values.len()), (2, 12, 2));
+}
+
+#[test]
+fn each_mistake_is_one_message() {
+    let source = "\
+provider app {
+	probe a(uint46_t id);
+	probe b(int x)
+	probe c(struct conn by_value);
+	probe d(int a, int a, ...);
+	probe e(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5, uint64_t a6,
+	    uint64_t a7, uint64_t a8, uint64_t a9, uint64_t a10, uint64_t a11, uint64_t a12);
+	probe d();
+	probe request-start(int id);
+	probe ok(int fine);
+}
+probe outside(int);
+provider app2 { };
+";
+    assert_eq!(
+        messages(source),
+        [
+            (2, "unknown type `uint46_t`".to_owned()),
+            (3, "expected `;` after the probe, found `probe`".to_owned()),
+            (4, "a struct cannot be passed by value".to_owned()),
+            (5, "two arguments are called `a`".to_owned()),
+            (5, "a probe cannot have a variable number of arguments".to_owned()),
+            (7, "probe `e` has 13 argument words, tracers take 12".to_owned()),
+            (8, "probe `d` is declared twice".to_owned()),
+            (9, "`-` in a probe's name".to_owned()),
+            (11, "expected `;` after the provider's `}`, found `probe`".to_owned()),
+        ]
+        .into_iter()
+        .chain([
+            (12, "probe outside a provider".to_owned()),
+            (13, "provider name `app2` ends in a digit".to_owned())
+        ])
+        .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn messages_show_the_source() {
+    let source = "provider app {\n\tprobe a(uint46_t id);\n};\n";
+    let parsed = parse(source);
+    insta::assert_snapshot!(parsed.diagnostics[0].render(&parsed.sources, false), @r"
+    error: unknown type `uint46_t`
+     --> probes.d:2:10
+      |
+    2 |     probe a(uint46_t id);
+      |             ^^^^^^^^ not declared in this file
+      |
+      = help: did you mean `uint64_t`?
+    ");
+}
+
+#[test]
+fn self_referring_types_end() {
+    assert_eq!(
+        messages("typedef a b; typedef b a; provider p { probe x(a v); };"),
+        [(1, "type `a` is defined by itself".to_owned())]
+    );
+}
+
+#[test]
+fn an_empty_file_is_an_error_and_an_empty_provider_is_not() {
+    assert_eq!(messages("/* nothing */"), [(1, "no provider in this file".to_owned())]);
+    assert_eq!(messages("provider p {};"), []);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(source in "[ -~\n\t]{0,200}") {
+        let _ = parse(&source);
+    }
+
+    #[test]
+    fn no_arrangement_of_tokens_makes_it_panic(words in prop::collection::vec(prop::sample::select(vec![
+        "provider", "probe", "a", "{", "}", "(", ")", ";", ",", ":", "*", "int", "struct", "typedef", "[", "]",
+        "...", "unsigned", "const", "\n#pragma D attributes", "/* c */", "string", "é",
+    ]), 0..60)) {
+        let parsed = parse(&words.join(" "));
+        for d in &parsed.diagnostics {
+            let _ = d.render(&parsed.sources, true);
+        }
+    }
+}
