@@ -1,6 +1,6 @@
 //! Notes for function entries: probes of the catalogue in Go binaries that were built without them.
 
-use super::inputs::Probe;
+use super::probe::Probe;
 use crate::dlang::catalogue;
 use gobinary::GoBinary;
 use gobinary::catalogue::providers;

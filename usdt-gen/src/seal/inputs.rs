@@ -1,6 +1,8 @@
 //! What the binary holds: its blobs, checked against its segments, and the notes it already has.
 
-use super::{Options, SealError, function_entries};
+use super::error::SealError;
+use super::function_entries;
+use super::probe::Probe;
 use stapsdt::argspec::{Arch, Operand, Register, Value};
 use stapsdt::blob;
 use stapsdt::elf::View;
@@ -10,8 +12,25 @@ use std::collections::HashSet;
 /// `ET_EXEC` and `ET_DYN`: what a linker has finished.
 const LINKED: [u16; 2] = [2, 3];
 
+/// What to add while sealing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Append the goroutine id as a trailing argument where its place is known.
+    pub goid: bool,
+    /// Repair the notes of other toolchains, too.
+    pub fix: bool,
+    /// Describe function entries of Go's runtime and standard library, where the binary has no probes of them.
+    pub entries: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { goid: true, fix: false, entries: false }
+    }
+}
+
 /// Input of the later stages.
-pub(super) struct Found {
+pub(super) struct Inputs {
     /// In the order of their sites: within a package, as declared.
     pub(super) probes: Vec<Probe>,
     /// Notes of others (C code linked in), to be kept in front of ours.
@@ -24,18 +43,8 @@ pub(super) struct Found {
     pub(super) reorder: bool,
 }
 
-pub(super) struct Probe {
-    /// Without `base`, with the goroutine id.
-    pub(super) note: Note,
-    pub(super) schema: String,
-    /// Where the blob is, which function entries have none of.
-    pub(super) blob: Option<std::ops::Range<u64>>,
-    /// What its stub has to add to the goroutine's address, where it is not there yet.
-    pub(super) goid_offset: Option<u32>,
-}
-
 /// `None` where the file has no probes to seal or to repair.
-pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Found>, SealError> {
+pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs>, SealError> {
     let blobs = blob::scan(view).into_iter().collect::<Result<Vec<_>, _>>()?;
     let has_notes = options.fix && view.section(note::SECTION).is_some();
     if blobs.is_empty() && !has_notes && !options.entries {
@@ -87,7 +96,7 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Found>
         return Ok(None);
     }
     let reorder = options.fix && misplaced(view);
-    Ok(Some(Found { probes, foreign, goid_offset, fix: options.fix, reorder }))
+    Ok(Some(Inputs { probes, foreign, goid_offset, fix: options.fix, reorder }))
 }
 
 /// What other toolchains' notes are known to get wrong: addresses that prelinking has moved and registers by

@@ -1,6 +1,6 @@
 //! Changes to a file that leave most of it as it is: what is overwritten, and what comes behind it.
 //!
-//! An edit is small however large the file is. Carrying it out reads the old file through the mapping a piece at a
+//! A patch set is small however large the file is. Applying it reads the old file through the mapping a piece at a
 //! time and writes only what changes, so the copy itself can be left to the kernel.
 
 use byteorder::{ByteOrder, LittleEndian};
@@ -15,9 +15,9 @@ const SYMBOL: usize = 24;
 const SECTION: Range<usize> = 6..8;
 const VALUE: Range<usize> = 8..16;
 
-/// A change of a file.
+/// Changes of a file.
 #[derive(Debug, Default)]
-pub struct Edit {
+pub struct PatchSet {
     /// Bytes of the old file that stay where they are.
     keep: u64,
     /// Overwritten pieces: offset, bytes.
@@ -88,9 +88,9 @@ impl Index {
     }
 }
 
-impl Edit {
-    pub(super) fn new(view: &View<'_>) -> Edit {
-        Edit { keep: view.data().len() as u64, ..Edit::default() }
+impl PatchSet {
+    pub(super) fn new(view: &View<'_>) -> PatchSet {
+        PatchSet { keep: view.data().len() as u64, ..PatchSet::default() }
     }
 
     /// Zeroes a piece, or cuts it off where it ends the file.
@@ -128,7 +128,7 @@ impl Edit {
         self.keep
     }
 
-    /// Hands every change to `section_table`, as offset and bytes. `old` is the file that the edit was made for.
+    /// Hands every change to `section_table`, as offset and bytes. `old` is the file that the patches are for.
     pub fn apply(&self, old: &[u8], write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
         if let Some((offset, size)) = self.freed {
             write(offset, &vec![0; usize::try_from(size).unwrap_or(0)])?;
@@ -169,7 +169,7 @@ impl Edit {
         Ok(())
     }
 
-    /// The edited file in memory.
+    /// The patched file in memory.
     pub fn to_vec(&self, old: &[u8]) -> Vec<u8> {
         let mut out = old.get(..usize::try_from(self.keep).unwrap_or(0)).unwrap_or_default().to_vec();
         // Writing to memory has no failing case, and every offset is inside the file or right behind it.

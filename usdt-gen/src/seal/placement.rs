@@ -1,7 +1,8 @@
 //! Where the new sections go: a piece of existing data for `.probes`, a spare byte for `.stapsdt.base`.
 
-use super::SealError;
-use super::inputs::Found;
+use super::elf_header;
+use super::error::SealError;
+use super::inputs::Inputs;
 use stapsdt::elf::{Section, Segment, View};
 use stapsdt::note;
 
@@ -41,18 +42,18 @@ impl Base {
     }
 }
 
-pub(super) fn plan(view: &View<'_>, found: &Found) -> Result<Plan, SealError> {
+pub(super) fn plan(view: &View<'_>, inputs: &Inputs) -> Result<Plan, SealError> {
     if view.sections.is_empty() {
         return Err(SealError::Layout("the file has no section headers; seal before removing them"));
     }
-    let blobs = found.probes.iter().filter_map(|p| p.blob.clone());
-    let pc = found.probes.iter().map(|p| &p.note).chain(&found.foreign).map(|n| n.pc).next().unwrap_or(0);
+    let blobs = inputs.probes.iter().filter_map(|p| p.blob.clone());
+    let pc = inputs.probes.iter().map(|p| &p.note).chain(&inputs.foreign).map(|n| n.pc).next().unwrap_or(0);
     let text = view.load_segment(pc, 1).ok_or(SealError::Layout("the sites are in no loaded segment"))?;
     let probes = if let Some(range) = blobs.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) {
         carve(view, range)?
     } else {
         let semaphores =
-            found.foreign.iter().map(|n| n.semaphore).filter(|s| view.load_segment(*s, 2).is_some());
+            inputs.foreign.iter().map(|n| n.semaphore).filter(|s| view.load_segment(*s, 2).is_some());
         match semaphores.min() {
             Some(first) => carve(view, first..first.saturating_add(2))?,
             None => Carve::None,
@@ -119,7 +120,7 @@ fn base(view: &View<'_>, text: &Segment) -> Result<Base, SealError> {
 /// First byte of the segment that neither headers nor sections cover. The section header table counts as free:
 /// it moves to the end of the file.
 fn gap(view: &View<'_>, segment: &Segment) -> Option<u64> {
-    let mut covered: Vec<(u64, u64)> = vec![(0, super::section_table::headers_end(view.data())?)];
+    let mut covered: Vec<(u64, u64)> = vec![(0, elf_header::headers_end(view.data())?)];
     let in_file = |s: &&Section| s.is_alloc() && s.size > 0 && s.kind != object::elf::SHT_NOBITS.0;
     covered.extend(view.sections.iter().filter(in_file).map(|s| (s.offset, s.offset.saturating_add(s.size))));
     covered.sort_unstable();

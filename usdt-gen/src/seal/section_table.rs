@@ -1,20 +1,21 @@
-//! The plan carried out: an [`Edit`] of the file. New bytes are appended, section headers rewritten, symbols
-//! re-indexed.
+//! The new section header table: note sections appended, `.probes` carved out, `.stapsdt.base` added; what refers to
+//! sections by index follows.
 
-use super::inputs::Found;
-use super::patch_set::{Edit, Index, Moved, Symbols};
+use super::elf_header::{self, LE, Le};
+use super::error::{DAMAGED, SealError};
+use super::inputs::Inputs;
+use super::note_sections;
+use super::patch_set::{Index, Moved, PatchSet, Symbols};
 use super::placement::{Base, Carve, Plan};
-use super::{DAMAGED, Header, LE, Le, SealError};
 use object::elf::{
-    ProgramHeader64, SHF_ALLOC, SHF_INFO_LINK, SHF_WRITE, SHT_DYNSYM, SHT_NOTE, SHT_PROGBITS, SHT_REL,
-    SHT_RELA, SHT_SYMTAB, SectionFlags, SectionHeader64, SectionType, SymbolSection,
+    SHF_ALLOC, SHF_INFO_LINK, SHF_WRITE, SHT_DYNSYM, SHT_NOTE, SHT_PROGBITS, SHT_REL, SHT_RELA, SHT_SYMTAB,
+    SectionFlags, SectionHeader64, SectionType,
 };
-use object::{U16, U32, U64, pod};
+use object::{U32, U64, pod};
 use stapsdt::blob;
 use stapsdt::elf::View;
-use stapsdt::note::{self, Note};
+use stapsdt::note;
 use stapsdt::schema;
-use std::collections::HashSet;
 
 type Section = SectionHeader64<Le>;
 
@@ -29,10 +30,10 @@ struct Row {
     header: Section,
 }
 
-/// What makes the file sealed; `None` where it already is what it should be.
-pub(super) fn write(view: &View<'_>, found: &Found, plan: &Plan) -> Result<Option<Edit>, SealError> {
-    let notes = notes(view, found, plan.base.addr())?;
-    let schemas = schemas(view, found)?;
+/// The patches that make the file sealed; `None` where it is sealed already.
+pub(super) fn write(view: &View<'_>, inputs: &Inputs, plan: &Plan) -> Result<Option<PatchSet>, SealError> {
+    let notes = note_sections::notes(view, inputs, plan.base.addr())?;
+    let schemas = note_sections::schemas(view, inputs)?;
     let mut rows = old_rows(view)?;
     let contents = [(note::SECTION, &notes), (schema::SECTION, &schemas)];
     let unchanged = contents.iter().all(|(name, content)| {
@@ -42,102 +43,44 @@ pub(super) fn write(view: &View<'_>, found: &Found, plan: &Plan) -> Result<Optio
     });
     let in_place =
         matches!(plan.probes, Carve::None | Carve::Present) && matches!(plan.base, Base::Present { .. });
-    let loads = found.probes.iter().any(|probe| probe.goid_offset.is_some());
-    if unchanged && in_place && !found.reorder && !loads {
+    let stubs_change = inputs.probes.iter().any(|probe| probe.goid_offset.is_some());
+    if unchanged && in_place && !inputs.reorder && !stubs_change {
         return Ok(None);
     }
-    let mut edit = Edit::new(view);
-    goroutine_ids(view, found, &mut edit)?;
-    retire_old_table(view, &mut edit)?;
+    let mut patches = PatchSet::new(view);
+    goroutine_ids(view, inputs, &mut patches)?;
+    elf_header::retire_section_table(view, &mut patches)?;
     let moved = carve(&mut rows, &plan.probes)?;
-    place_base(view, &mut rows, &mut edit, &plan.base)?;
+    place_base(view, &mut rows, &mut patches, &plan.base)?;
     for (name, content) in contents {
         rows.retain(|row| row.name != name);
         if content.is_empty() {
             continue;
         }
-        let offset = edit.append(content, 4);
+        let offset = patches.append(content, 4);
         rows.push(Row {
             old: None,
             name: name.to_owned(),
             header: section(SHT_NOTE, SectionFlags(0), 0, offset, content.len() as u64, 4),
         });
     }
-    write_table(view, rows, edit, moved).map(Some)
+    write_table(view, rows, patches, moved).map(Some)
 }
 
 /// Tells the stubs where the goroutine id is.
-fn goroutine_ids(view: &View<'_>, found: &Found, edit: &mut Edit) -> Result<(), SealError> {
-    for probe in &found.probes {
+fn goroutine_ids(view: &View<'_>, inputs: &Inputs, patches: &mut PatchSet) -> Result<(), SealError> {
+    for probe in &inputs.probes {
         let (Some(offset), Some(blob)) = (probe.goid_offset, &probe.blob) else { continue };
         let field = blob.start + blob::GOID_OFFSET as u64;
         let place = view.at_vaddr(field, 4).and(view.vaddr_to_offset(field)).ok_or(DAMAGED)?;
-        edit.patch(place, offset.to_le_bytes().to_vec());
+        patches.patch(place, offset.to_le_bytes().to_vec());
     }
     Ok(())
-}
-
-/// The old table's bytes become free; zeroed where they are inside a segment, cut off where they end the file.
-fn retire_old_table(view: &View<'_>, edit: &mut Edit) -> Result<(), SealError> {
-    let header = header(view.data())?;
-    let start = header.e_shoff.get(LE);
-    let size = u64::from(header.e_shnum.get(LE)) * size_of::<Section>() as u64;
-    view.range(start, size).ok_or(DAMAGED)?;
-    edit.free(start, size);
-    Ok(())
-}
-
-fn header(data: &[u8]) -> Result<&Header, SealError> {
-    pod::from_bytes::<Header>(data).map(|(h, _)| h).map_err(|()| DAMAGED)
-}
-
-/// End of what the ELF and program headers occupy.
-pub(super) fn headers_end(data: &[u8]) -> Option<u64> {
-    let header = header(data).ok()?;
-    let size = u64::from(header.e_phnum.get(LE)) * size_of::<ProgramHeader64<Le>>() as u64;
-    Some(header.e_phoff.get(LE).checked_add(size)?.max(size_of::<Header>() as u64))
-}
-
-/// Foreign notes first, as they were or repaired; then ours.
-fn notes(view: &View<'_>, found: &Found, base: u64) -> Result<Vec<u8>, SealError> {
-    let mut out = Vec::new();
-    for note in &found.foreign {
-        let base = if found.fix { base } else { note.base };
-        Note { base, ..note.clone() }.encode(view.format(), &mut out)?;
-    }
-    for probe in &found.probes {
-        Note { base, ..probe.note.clone() }.encode(view.format(), &mut out)?;
-    }
-    Ok(out)
-}
-
-fn schemas(view: &View<'_>, found: &Found) -> Result<Vec<u8>, SealError> {
-    let own: HashSet<(&str, &str)> =
-        found.probes.iter().map(|p| (p.note.provider.as_str(), p.note.name.as_str())).collect();
-    // Of notes that are kept; an unsealed file has its blobs' here.
-    let is_sealed = view.section(schema::SECTION).is_some();
-    let kept = schema::read(view).into_iter().filter(|_| is_sealed);
-    let kept = kept.filter(|body| !own.contains(&(body.provider.as_str(), body.probe.name.as_str())));
-    let mut texts: Vec<String> = kept.map(|body| body.to_json()).collect();
-    // A probe that several functions begin with has one.
-    for probe in found.probes.iter().filter(|p| !p.schema.is_empty()) {
-        if probe.blob.is_some() || !texts.contains(&probe.schema) {
-            texts.push(probe.schema.clone());
-        }
-    }
-    let mut out = Vec::new();
-    for text in texts {
-        note::encode_raw(schema::OWNER, schema::NT_SCHEMA, text.as_bytes(), view.format(), &mut out)?;
-    }
-    Ok(out)
 }
 
 fn old_rows(view: &View<'_>) -> Result<Vec<Row>, SealError> {
-    let header = header(view.data())?;
-    if usize::from(header.e_shentsize.get(LE)) != size_of::<Section>() {
-        return Err(DAMAGED);
-    }
-    let start = usize::try_from(header.e_shoff.get(LE)).map_err(|_| DAMAGED)?;
+    let offset = elf_header::section_table_offset(view.data())?;
+    let start = usize::try_from(offset).map_err(|_| DAMAGED)?;
     let table = view.data().get(start..).ok_or(DAMAGED)?;
     let (headers, _) = pod::slice_from_bytes::<Section>(table, view.sections.len()).map_err(|()| DAMAGED)?;
     Ok(headers
@@ -211,12 +154,17 @@ fn carve(rows: &mut Vec<Row>, plan: &Carve) -> Result<Option<Moved>, SealError> 
 }
 
 /// Adds `.stapsdt.base` in address order, as binutils expect of allocated sections.
-fn place_base(view: &View<'_>, rows: &mut Vec<Row>, edit: &mut Edit, plan: &Base) -> Result<(), SealError> {
+fn place_base(
+    view: &View<'_>,
+    rows: &mut Vec<Row>,
+    patches: &mut PatchSet,
+    plan: &Base,
+) -> Result<(), SealError> {
     let (addr, offset) = match *plan {
         Base::Present { .. } => return Ok(()),
         Base::Gap { addr, offset } => (addr, offset),
         Base::Grow { index, addr, offset } => {
-            grow_segment(view, edit, index)?;
+            elf_header::grow_segment(view, patches, index)?;
             (addr, offset)
         }
     };
@@ -236,27 +184,16 @@ fn place_base(view: &View<'_>, rows: &mut Vec<Row>, edit: &mut Edit, plan: &Base
     Ok(())
 }
 
-fn grow_segment(view: &View<'_>, edit: &mut Edit, index: usize) -> Result<(), SealError> {
-    let at = header(view.data())?.e_phoff.get(LE) + (index * size_of::<ProgramHeader64<Le>>()) as u64;
-    let raw = view.range(at, size_of::<ProgramHeader64<Le>>() as u64).ok_or(DAMAGED)?;
-    let mut segment = *pod::from_bytes::<ProgramHeader64<Le>>(raw).map_err(|()| DAMAGED)?.0;
-    segment.p_filesz = U64::new(LE, segment.p_filesz.get(LE) + 1);
-    segment.p_memsz = U64::new(LE, segment.p_memsz.get(LE) + 1);
-    edit.patch(at, pod::bytes_of(&segment).to_vec());
-    Ok(())
-}
-
 fn write_table(
     view: &View<'_>,
     mut rows: Vec<Row>,
-    mut edit: Edit,
+    mut patches: PatchSet,
     moved: Option<Moved>,
-) -> Result<Edit, SealError> {
+) -> Result<PatchSet, SealError> {
     if rows.len() >= RESERVED {
         return Err(SealError::Layout("the file has too many sections"));
     }
-    let mut head = *header(view.data())?;
-    let old_names = usize::from(head.e_shstrndx.get(LE).0);
+    let old_names = elf_header::names_index(view.data())?;
     let names_at = rows.iter().position(|r| r.old == Some(old_names)).ok_or(DAMAGED)?;
     let mut names = vec![0];
     for row in &mut rows {
@@ -267,7 +204,7 @@ fn write_table(
             names.push(0);
         }
     }
-    let offset = edit.append(&names, 1);
+    let offset = patches.append(&names, 1);
     if let Some(row) = rows.get_mut(names_at) {
         row.header.sh_offset = U64::new(LE, offset);
         row.header.sh_size = U64::new(LE, names.len() as u64);
@@ -288,17 +225,20 @@ fn write_table(
             if overlaps(view, offset, size) {
                 return Err(SealError::Layout("a symbol table overlaps other parts of the file"));
             }
-            edit.symbols(Symbols { offset, size });
+            patches.symbols(Symbols { offset, size });
         }
     }
-    edit.reindex(index);
+    patches.reindex(index);
     let headers: Vec<Section> = rows.iter().map(|r| r.header).collect();
-    let table = edit.append(pod::bytes_of_slice(&headers), 8);
-    head.e_shoff = U64::new(LE, table);
-    head.e_shnum = U16::new(LE, headers.len() as u16);
-    head.e_shstrndx = U16::new(LE, SymbolSection(names_at as u16));
-    edit.patch(0, pod::bytes_of(&head).to_vec());
-    Ok(edit)
+    let table = patches.append(pod::bytes_of_slice(&headers), 8);
+    elf_header::point_to_section_table(
+        view.data(),
+        &mut patches,
+        table,
+        headers.len() as u16,
+        names_at as u16,
+    )?;
+    Ok(patches)
 }
 
 /// Whether a piece of the file is more than the one section there: the headers', or another section's as well.
@@ -308,7 +248,7 @@ fn overlaps(view: &View<'_>, offset: u64, size: u64) -> bool {
         let shares = s.offset < end && offset < s.offset.saturating_add(s.size);
         s.kind != object::elf::SHT_NOBITS.0 && s.size > 0 && shares
     });
-    headers_end(view.data()).is_none_or(|headers| offset < headers) || sections.count() > 1
+    elf_header::headers_end(view.data()).is_none_or(|headers| offset < headers) || sections.count() > 1
 }
 
 /// `sh_link` is an index in every kind of section that uses it; `sh_info` only where the kind or flag says so.

@@ -7,7 +7,7 @@ use stapsdt::elf::View;
 use stapsdt::note::{Format, NoteIter};
 
 fn sealed_bytes(data: &[u8]) -> Option<Vec<u8>> {
-    Some(seal(data, Options::default()).unwrap().edit?.to_vec(data))
+    Some(seal(data, Options::default()).unwrap().patches?.to_vec(data))
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn sections_stand_where_tracers_look() {
 fn sealing_again_changes_nothing() {
     let sealed = sealed_bytes(&good()).unwrap();
     let again = seal(&sealed, Options::default()).unwrap();
-    assert!(again.edit.is_none());
+    assert!(again.patches.is_none());
     assert_eq!(again.probes.len(), 1);
 }
 
@@ -59,7 +59,7 @@ fn files_without_probes_are_left_alone() {
     let at = 0x2040;
     data[at] ^= 1;
     let sealed = seal(&data, Options::default()).unwrap();
-    assert!(sealed.edit.is_none() && sealed.probes.is_empty());
+    assert!(sealed.patches.is_none() && sealed.probes.is_empty());
 }
 
 #[test]
@@ -107,11 +107,11 @@ proptest! {
         }
         data.truncate(data.len() - tail);
         if let Ok(sealed) = seal(&data, Options::default())
-            && let Some(bytes) = sealed.edit.map(|edit| edit.to_vec(&data))
+            && let Some(bytes) = sealed.patches.map(|patches| patches.to_vec(&data))
         {
             prop_assert!(View::parse(&bytes).is_ok());
             let again = seal(&bytes, Options::default()).unwrap();
-            prop_assert!(again.edit.is_none(), "sealing again changes nothing");
+            prop_assert!(again.patches.is_none(), "sealing again changes nothing");
         }
     }
 }

@@ -11,7 +11,7 @@ fn verdicts(args: &str) -> String {
     let view = View::parse(&data).unwrap();
     assert_eq!(blob::scan(&view).len(), 1);
     let sealed = crate::seal::seal(&data, crate::seal::Options::default()).unwrap();
-    let bytes = sealed.edit.unwrap().to_vec(&data);
+    let bytes = sealed.patches.unwrap().to_vec(&data);
     let rows = verify(&View::parse(&bytes).unwrap());
     assert_eq!(
         rows.iter().map(|r| r.consumer).collect::<Vec<_>>(),

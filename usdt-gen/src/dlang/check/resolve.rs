@@ -9,10 +9,19 @@ use crate::dlang::source::{Sources, Span};
 use crate::model::{self, Enum, Struct};
 use std::collections::HashMap;
 
-use super::structs::State;
-
 /// Longest chain of typedefs; one more is a type defined by itself.
 const MAX_TYPEDEFS: usize = 32;
+
+/// How far the layout of a tag is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its members are being laid out: one that holds itself has no size.
+    Open,
+    /// It has no layout.
+    Opaque,
+    /// Its index in the model.
+    Done(usize),
+}
 
 /// What is known while types are resolved.
 pub(super) struct Resolver<'a> {

@@ -1,23 +1,12 @@
 //! Structs and unions that arguments lead to, laid out.
 
-use super::resolve::{FlatBase, Resolver};
+use super::resolve::{FlatBase, Resolver, State};
 use crate::dlang::ast::{Base, Body, Derived, Keyword, Param};
 use crate::dlang::diagnostic::Diagnostic;
 use crate::model::{self, Enum, FieldType, Struct, StructName, Wanted};
 
 /// Deepest nesting of structs in structs.
 const MAX_DEPTH: usize = 32;
-
-/// How far the layout of a tag is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Its members are being laid out: one that holds itself has no size.
-    Open,
-    /// It has no layout.
-    Opaque,
-    /// Its index in the model.
-    Done(usize),
-}
 
 /// There is no layout; pointers to it are plain addresses then.
 struct Opaque;

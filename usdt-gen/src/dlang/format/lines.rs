@@ -1,38 +1,11 @@
 //! Lines: indentation, blank lines, comments, parameters that do not fit one line.
 
+use super::piece::{Piece, TAB, column, trimmed};
 use super::spacing::join;
-use super::{TAB, WIDTH};
 use crate::dlang::lexer::Kind;
 
-/// A token or comment.
-#[derive(Clone, Copy)]
-pub(super) struct Piece<'a> {
-    pub(super) kind: Kind,
-    pub(super) text: &'a str,
-    /// Line ends in front of it.
-    pub(super) lines: usize,
-    /// Column that it began at.
-    pub(super) column: usize,
-    /// What stood between the one before and it.
-    pub(super) between: &'a str,
-}
-
-/// The column behind a line's beginning.
-pub(super) fn column(line: &str) -> usize {
-    line.chars().fold(0, |at, c| if c == '\t' { (at / TAB + 1) * TAB } else { at + 1 })
-}
-
-/// Without white space at its end. A backslash there stays apart from the line's end, which it would swallow; one that has
-/// swallowed it, with nothing behind, goes with it.
-pub(super) fn trimmed(text: &str) -> &str {
-    let bare = text.trim_end();
-    let rest = text.get(bare.len()..).unwrap_or_default();
-    match (bare.strip_suffix('\\'), rest.chars().next()) {
-        (Some(before), Some('\n' | '\r')) => trimmed(before),
-        (Some(_), Some(c)) => text.get(..bare.len() + c.len_utf8()).unwrap_or(bare),
-        _ => bare,
-    }
-}
+/// Columns of a line that holds its parameters.
+const WIDTH: usize = 120;
 
 /// The new text, line by line.
 #[derive(Default)]

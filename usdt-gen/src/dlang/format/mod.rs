@@ -5,6 +5,7 @@
 //! `inline` and `translator`, which this language only passes over.
 
 mod lines;
+mod piece;
 mod spacing;
 #[cfg(test)]
 mod tests;
@@ -12,12 +13,8 @@ mod tests;
 use super::lexer::{self, Kind, Token};
 use crate::dlang::diagnostic::Diagnostic;
 use crate::dlang::source::{Sources, Span};
-use lines::{Piece, Writer};
-
-/// Columns of a line that holds its parameters.
-const WIDTH: usize = 120;
-/// Columns of a tab.
-const TAB: usize = 8;
+use lines::Writer;
+use piece::Piece;
 
 /// Words that begin a statement, also behind one that has no end.
 const BEGINNINGS: [&str; 8] =
@@ -72,9 +69,9 @@ fn pieces<'a>(sources: &'a Sources, tokens: &[Token]) -> Vec<Piece<'a>> {
         end = Some(token.text.end);
         out.push(Piece {
             kind: token.kind,
-            text: lines::trimmed(sources.text(&token.text)),
+            text: piece::trimmed(sources.text(&token.text)),
             lines: if first { 1 } else { between.matches('\n').count() },
-            column: lines::column(sources.line_before(token.text.start)),
+            column: piece::column(sources.line_before(token.text.start)),
             between,
         });
     }

@@ -1,7 +1,9 @@
 //! Sealing files: mapped, not read; copied by the kernel; replaced in one step.
 #![allow(unsafe_code)] // mapping a file; see `map`
 
-use super::{Options, SealError, Sealed, check, seal};
+use super::error::SealError;
+use super::inputs::Options;
+use super::seal_bytes::{Sealed, check, seal};
 use crate::atomic_write;
 use memmap2::Mmap;
 use std::fs::File;
@@ -54,7 +56,7 @@ pub fn seal_file(path: &Path, target: Option<&Path>, options: Options) -> Result
     let report = Report {
         probes: sealed.probes.len(),
         foreign: sealed.foreign.len(),
-        unchanged: sealed.edit.is_none(),
+        unchanged: sealed.patches.is_none(),
     };
     if report.unchanged && target.is_none() {
         return Ok(report);
@@ -62,7 +64,7 @@ pub fn seal_file(path: &Path, target: Option<&Path>, options: Options) -> Result
     let mode = file.metadata().map_err(unreadable)?.permissions();
     let target = target.unwrap_or(path);
     let mut new = atomic_write::Replacement::new(target)?;
-    let copied = copy(&file, new.file()).and_then(|()| edit(&sealed, &data, new.file()));
+    let copied = copy(&file, new.file()).and_then(|()| patch(&sealed, &data, new.file()));
     copied.map_err(|source| atomic_write::WriteError { path: target.to_owned(), source })?;
     check(&sealed, &map(new.file()).map_err(unreadable)?).map_err(failed)?;
     new.finish(Some(mode))?;
@@ -83,10 +85,10 @@ fn copy(from: &File, to: &mut File) -> io::Result<()> {
     io::copy(&mut from, to).map(|_| ())
 }
 
-fn edit(sealed: &Sealed, old: &[u8], new: &mut File) -> io::Result<()> {
-    let Some(edit) = &sealed.edit else { return Ok(()) };
-    new.set_len(edit.kept())?;
-    edit.apply(old, &mut |offset, bytes| new.write_all_at(bytes, offset))
+fn patch(sealed: &Sealed, old: &[u8], new: &mut File) -> io::Result<()> {
+    let Some(patches) = &sealed.patches else { return Ok(()) };
+    new.set_len(patches.kept())?;
+    patches.apply(old, &mut |offset, bytes| new.write_all_at(bytes, offset))
 }
 
 /// Maps a file. Truncating it meanwhile would end this process by SIGBUS: the files are a linker's fresh output or
