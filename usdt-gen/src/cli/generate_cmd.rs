@@ -18,6 +18,10 @@ pub(super) struct GenerateArgs {
     /// Package name [default: $GOPACKAGE, as `go generate` sets it, else the folder's name]
     #[arg(long, value_name = "NAME")]
     package: Option<String>,
+    /// Also generate NAMEFunc for each probe with arguments: it takes a function that computes them, called only while a
+    /// tracer is attached
+    #[arg(long)]
+    lazy_args: bool,
     /// Write nothing; show what would change and exit with 1 if anything would
     #[arg(long)]
     check: bool,
@@ -63,7 +67,9 @@ pub(super) fn run(args: &GenerateArgs, colour: bool) -> Result<i32, Failure> {
             None => golang::default_package(&std::path::absolute(&folder).unwrap_or_else(|_| folder.clone())),
         },
     };
-    let files = golang::generate(&model, &name, &package).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
+    let golang_package = golang::Package { lazy_args: args.lazy_args, ..golang::Package::named(&package) };
+    let files =
+        golang::generate(&model, &name, golang_package).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
     if args.check { check(&folder, &files) } else { write(&folder, &files) }
 }
 

@@ -58,8 +58,8 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, Failure> {
     let parsed = dlang::parse_with(DEFINITION, &text, &dlang::Options::default());
     let model =
         parsed.model.ok_or_else(|| Failure(BAD_INPUT, format!("`{provider}` is no name of a provider")))?;
-    let files =
-        golang::generate(&model, DEFINITION, &package).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
+    let files = golang::generate(&model, DEFINITION, golang::Package::named(&package))
+        .map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
     std::fs::create_dir_all(&folder)
         .map_err(|e| refused(&format!("cannot create {}: {e}", folder.display())))?;
     let directive = format!("package {package}\n\n//go:generate usdt-gen {DEFINITION}\n");

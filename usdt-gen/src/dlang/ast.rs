@@ -63,6 +63,8 @@ pub(super) struct Param {
     pub(super) name: Option<Name>,
     pub(super) ty: Type,
     pub(super) doc: String,
+    /// The Go type that an annotation `@go` names, of a probe's parameter.
+    pub(super) go: Option<String>,
     /// Width, of a bit-field.
     pub(super) bits: Option<Constant>,
 }

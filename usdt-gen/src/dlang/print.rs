@@ -79,7 +79,9 @@ impl Printer<'_> {
         for param in self.model.providers.values().flat_map(|p| p.probes.values()).flat_map(|p| &p.params) {
             let ty = match param.ty {
                 Type::Int { size, signed } => Some(FieldType::Int { size, signed }),
-                Type::Uintptr => Some(FieldType::Int { size: 8, signed: false }),
+                Type::Uintptr | Type::GoInt { .. } | Type::Duration => {
+                    Some(FieldType::Int { size: 8, signed: param.ty.signed() })
+                }
                 Type::Float { size } => Some(FieldType::Float { size }),
                 Type::Enum { index, .. } => Some(FieldType::Enum(index)),
                 Type::Struct { index } => Some(FieldType::StructPointer(index)),
@@ -199,14 +201,15 @@ impl Printer<'_> {
     }
 
     fn params(&mut self, params: &[Param]) {
-        let documented = params.iter().any(|p| !p.doc.is_empty());
-        for (at, param) in params.iter().enumerate() {
+        let docs: Vec<String> = params.iter().map(param_doc).collect();
+        let documented = docs.iter().any(|doc| !doc.is_empty());
+        for (at, (param, doc)) in params.iter().zip(&docs).enumerate() {
             if at > 0 {
                 self.out.push(',');
             }
             if documented {
                 self.out.push('\n');
-                comment(&mut self.out, "\t\t", &param.doc);
+                comment(&mut self.out, "\t\t", doc);
                 self.out.push_str("\t\t");
             } else if at > 0 {
                 self.out.push(' ');
@@ -228,6 +231,13 @@ impl Printer<'_> {
             self.out.push(')');
         }
     }
+}
+
+/// Documentation of a parameter with its annotation.
+fn param_doc(param: &Param) -> String {
+    let annotation = param.ty.go_name().map(|name| format!("@go {}", name.spelling()));
+    let parts = [Some(param.doc.clone()).filter(|doc| !doc.is_empty()), annotation];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 fn keyword(s: &Struct) -> &'static str {

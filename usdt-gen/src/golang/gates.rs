@@ -1,37 +1,38 @@
 //! The Go side: exported gates, their out-of-line halves, and the no-op form for other platforms.
 
-use super::{GoProbe, Unit};
+use super::comments::{comment, paragraphs, wrapped};
+use super::identifiers::exported;
+use super::package::{ARCHITECTURES, GoProbe, OPT_OUT, TOOLCHAIN, Unit};
 use crate::model::{Model, Type};
 use stapsdt::blob;
 use std::fmt::Write as _;
 
-/// Platforms that have stubs, unless the build asks for none.
-const SUPPORTED: &str = "linux && (amd64 || arm64) && !usdt_off";
 /// Stack buffer for C strings; longer ones are copied to the heap.
 const CSTRING_BUFFER: usize = 256;
 
+/// The build constraint of toolchains and platforms that have stubs, unless the build asks for none.
+fn supported() -> String {
+    format!("{TOOLCHAIN} && linux && ({ARCHITECTURES}) && {OPT_OUT}")
+}
+
 /// `STEM.go`.
 pub(super) fn linux(model: &Model, unit: &Unit<'_>) -> String {
-    let mut out = format!("{}//go:build {SUPPORTED}\n\n", unit.header());
+    let mut out = format!("{}//go:build {}\n\n", unit.header(), supported());
     package_doc(&mut out, model, unit);
     let uses = |pred: fn(Type) -> bool| unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| pred(p.ty));
     let touches = uses(|t| matches!(t, Type::String | Type::Bytes | Type::Error | Type::Struct { .. }));
     let cstrings = uses(|t| t == Type::CString);
     let pointers = touches || cstrings || uses(|t| t == Type::Pointer) || !unit.types.proof.is_empty();
     let floats = uses(|t| matches!(t, Type::Float { .. }));
-    match (floats, pointers) {
-        (true, true) => out.push_str("import (\n\t\"math\"\n\t\"unsafe\"\n)\n\n"),
-        (true, false) => out.push_str("import \"math\"\n\n"),
-        (false, true) => out.push_str("import \"unsafe\"\n\n"),
-        (false, false) => {}
-    }
-    let helpers = Helpers { stem: super::names::exported(unit.stem) };
+    let durations = uses(|t| t == Type::Duration);
+    imports(&mut out, &[("math", floats), ("time", durations), ("unsafe", pointers)]);
+    let helpers = Helpers { stem: exported(unit.stem) };
     out.push_str(&unit.types.text);
     out.push_str(&unit.types.proof);
     for probe in &unit.probes {
         gate(&mut out, probe, unit);
         fire(&mut out, probe, unit, &helpers);
-        site_and_blob(&mut out, probe);
+        stub_and_blob(&mut out, probe);
     }
     if touches {
         helpers.touch(&mut out);
@@ -52,17 +53,17 @@ pub(super) fn linux(model: &Model, unit: &Unit<'_>) -> String {
 
 /// `STEM_other.go`: the same API where there are no stubs.
 pub(super) fn other(unit: &Unit<'_>) -> String {
-    let mut out = format!("{}//go:build !({SUPPORTED})\n\npackage {}\n\n", unit.header(), unit.package.name);
-    let pointers = unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| p.ty == Type::Pointer);
-    if pointers || unit.types.text.contains("unsafe.") {
-        out.push_str("import \"unsafe\"\n\n");
-    }
+    let (header, package) = (unit.header(), unit.package.name);
+    let mut out = format!("{header}//go:build !({})\n\npackage {package}\n\n", supported());
+    let uses = |ty: Type| unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| p.ty == ty);
+    let pointers = uses(Type::Pointer) || unit.types.text.contains("unsafe.");
+    imports(&mut out, &[("time", uses(Type::Duration)), ("unsafe", pointers)]);
     out.push_str(&unit.types.text);
     for probe in &unit.probes {
         let name = &probe.name;
         let params = signature(probe, unit);
         let _ = write!(out, "// {name} does nothing in this build.\nfunc {name}({params}) {{\n}}\n\n");
-        if !params.is_empty() && !unit.package.runtime {
+        if !params.is_empty() && unit.package.lazy_args {
             let _ = write!(
                 out,
                 "// {name}Func does nothing in this build.\nfunc {name}Func(args func(fire func({params}))) {{\n}}\n\n"
@@ -76,6 +77,24 @@ pub(super) fn other(unit: &Unit<'_>) -> String {
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
+}
+
+/// An import declaration of the packages that are used.
+fn imports(out: &mut String, packages: &[(&str, bool)]) {
+    let used: Vec<&str> = packages.iter().filter(|(_, used)| *used).map(|(name, _)| *name).collect();
+    match used.as_slice() {
+        [] => {}
+        [one] => {
+            let _ = write!(out, "import \"{one}\"\n\n");
+        }
+        several => {
+            out.push_str("import (\n");
+            for name in several {
+                let _ = writeln!(out, "\t\"{name}\"");
+            }
+            out.push_str(")\n\n");
+        }
+    }
 }
 
 fn package_doc(out: &mut String, model: &Model, unit: &Unit<'_>) {
@@ -102,29 +121,14 @@ fn package_doc(out: &mut String, model: &Model, unit: &Unit<'_>) {
     let _ = write!(out, "package {}\n\n", unit.package.name);
 }
 
-/// Text from a definition as Go comment lines. A line that would be a compiler directive loses that meaning.
-fn comment(out: &mut String, text: &str) {
-    for line in text.lines() {
-        // Older constraints may be indented.
-        let quote = if line.trim_start().starts_with("+build") { "\\" } else { "" };
-        let _ = writeln!(out, "//{}{quote}{line}", if line.is_empty() { "" } else { " " });
-    }
-}
-
-/// Documentation as further paragraphs of a comment.
-pub(super) fn paragraphs(out: &mut String, doc: &str) {
-    if !doc.is_empty() {
-        out.push_str("//\n");
-        comment(out, doc);
-    }
-}
-
 fn go_type(ty: Type, unit: &Unit<'_>) -> String {
     match ty {
         Type::Enum { index, .. } => unit.type_names.enumeration(index).to_owned(),
         Type::Struct { index } => format!("*{}", unit.type_names.structure(index)),
         Type::Int { size, signed } => format!("{}int{}", if signed { "" } else { "u" }, u32::from(size) * 8),
         Type::Uintptr => "uintptr".into(),
+        Type::GoInt { signed } => if signed { "int" } else { "uint" }.into(),
+        Type::Duration => "time.Duration".into(),
         Type::Float { size } => format!("float{}", u32::from(size) * 8),
         Type::Bool => "bool".into(),
         Type::CString | Type::String => "string".into(),
@@ -155,6 +159,7 @@ fn tracer_view(probe: &GoProbe<'_>) -> String {
             }
             Type::CString => format!("arg{word} {name} (C string)"),
             Type::Float { .. } => format!("arg{word} {name} (IEEE 754 bits)"),
+            Type::Duration => format!("arg{word} {name} (nanoseconds)"),
             Type::Struct { .. } => format!("arg{word} {name} (pointer to {})", pointee(&param.spelling)),
             _ => format!("arg{word} {name}"),
         });
@@ -167,21 +172,6 @@ fn tracer_view(probe: &GoProbe<'_>) -> String {
 fn pointee(spelling: &str) -> &str {
     let base = spelling.split('*').next().unwrap_or_default().trim();
     base.strip_prefix("const ").unwrap_or(base)
-}
-
-/// A paragraph of a comment, in lines that fit an editor.
-fn wrapped(out: &mut String, text: &str) {
-    const WIDTH: usize = 110;
-    let mut line = String::from("//");
-    for word in text.split(' ') {
-        if line.len() + 1 + word.len() > WIDTH {
-            let _ = writeln!(out, "{line}");
-            line = String::from("//");
-        }
-        line.push(' ');
-        line.push_str(word);
-    }
-    let _ = writeln!(out, "{line}");
 }
 
 /// What the definition says of the arguments.
@@ -217,11 +207,11 @@ fn gate(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
         "func {name}({params}) {{\n\tif uint32({gate}.semaphore) != 0 {{\n\t\t{fire}({})\n\t}}\n}}\n\n",
         probe.params.join(", ")
     );
-    if !params.is_empty() && !unit.package.runtime {
+    if !params.is_empty() && unit.package.lazy_args {
         let _ = write!(
             out,
-            "// {name}Func calls args if a tracer is attached to {full}.\n\
-             // What is costly to compute is computed in there and passed to fire.\n\
+            "// {name}Func fires the probe {full} with arguments that args computes and passes to fire.\n\
+             // It calls args only while a tracer is attached.\n\
              func {name}Func(args func(fire func({params}))) {{\n\
              \tif uint32({gate}.semaphore) != 0 {{\n\t\targs({fire})\n\t}}\n}}\n\n"
         );
@@ -249,7 +239,8 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
             }
             Type::Int { signed: true, size } => words.push(convert("int64", name, size == 8)),
             Type::Int { signed: false, size } => words.push(convert("uint64", name, size == 8)),
-            Type::Uintptr => words.push(format!("uint64({name})")),
+            Type::GoInt { signed: true } | Type::Duration => words.push(format!("int64({name})")),
+            Type::GoInt { signed: false } | Type::Uintptr => words.push(format!("uint64({name})")),
             Type::Float { size: 4 } => words.push(format!("uint64(math.Float32bits({name}))")),
             Type::Float { .. } => words.push(format!("math.Float64bits({name})")),
             Type::Bool => words.push(format!("{}({name})", helpers.name("Bool"))),
@@ -261,7 +252,7 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
                 let data = if param.ty == Type::Bytes { "SliceData" } else { "StringData" };
                 let mut value = name.clone();
                 if param.ty == Type::Error {
-                    value = format!("text{i}");
+                    value = format!("message{i}");
                     let _ = writeln!(before, "\t{value} := {}({name})", helpers.name("Error"));
                 }
                 let _ = writeln!(before, "\t{}(unsafe.{data}({value}), len({value}))", helpers.name("Touch"));
@@ -277,26 +268,26 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
         nosplit(probe, unit),
         probe.fire(),
         signature(probe, unit),
-        probe.entry(),
+        probe.stub(),
         words.join(", ")
     );
 }
 
-/// The runtime fires where a stack must not grow. Text it fires with elsewhere only.
+/// The runtime fires where a stack must not grow. It fires with strings elsewhere only.
 fn nosplit(probe: &GoProbe<'_>, unit: &Unit<'_>) -> &'static str {
-    if unit.package.runtime && !probe.has_text() { "//go:nosplit\n" } else { "" }
+    if unit.package.runtime && !probe.has_strings() { "//go:nosplit\n" } else { "" }
 }
 
 fn convert(to: &str, name: &str, same: bool) -> String {
     if same { name.to_owned() } else { format!("{to}({name})") }
 }
 
-fn site_and_blob(out: &mut String, probe: &GoProbe<'_>) {
+fn stub_and_blob(out: &mut String, probe: &GoProbe<'_>) {
     let mut params = Vec::new();
     let mut arg = |ty: &str| params.push(format!("arg{} {ty}", params.len()));
     for param in &probe.probe.params {
         match param.ty {
-            Type::Int { signed: true, .. } | Type::Enum { signed: true, .. } => arg("int64"),
+            ty if ty.signed() => arg("int64"),
             Type::CString | Type::Pointer | Type::Struct { .. } => arg("unsafe.Pointer"),
             Type::String | Type::Bytes | Type::Error => {
                 arg("unsafe.Pointer");
@@ -307,10 +298,10 @@ fn site_and_blob(out: &mut String, probe: &GoProbe<'_>) {
     }
     // Without pointers there is nothing to escape, and the compiler says so.
     let noescape = if params.is_empty() { "" } else { "//go:noescape\n" };
-    let _ = write!(out, "{noescape}func {}({})\n\n", probe.entry(), params.join(", "));
+    let _ = write!(out, "{noescape}func {}({})\n\n", probe.stub(), params.join(", "));
     // Go 1.21's linker wants a declaration of every assembly function.
     let _ = write!(out, "func {}()\n\n", probe.site());
-    let size = probe.blobs.size();
+    let size = probe.data.blob_size();
     let after = size.saturating_sub(blob::SEMAPHORE + 2);
     let _ = write!(
         out,
@@ -335,7 +326,7 @@ impl Helpers {
         let _ = write!(
             out,
             "// {name} reads the first and the last byte, so that their pages are present when a tracer,\n\
-             // which cannot wait for them, reads the text.\n//\n//go:noinline\n\
+             // which cannot wait for them, reads the string.\n//\n//go:noinline\n\
              func {name}(p *byte, n int) byte {{\n\tif p == nil || n == 0 {{\n\t\treturn 0\n\t}}\n\
              \treturn *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))\n}}\n\n",
             name = self.name("Touch")

@@ -3,7 +3,8 @@
 //! Go lays structs out as C does on both platforms as long as every member has its natural alignment. What has no
 //! such member in Go, unions and bit-fields, is bytes with accessors. The compiler proves sizes and offsets.
 
-use super::names::{Taken, exported};
+use super::comments::paragraphs;
+use super::identifiers::{Taken, exported};
 use crate::model::{Enum, Field, FieldType, Model, Struct, StructName};
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -84,7 +85,7 @@ fn enumeration(out: &mut String, e: &Enum, name: &str, taken: &mut Taken) {
     let c_name = if e.tagged { format!("enum {}", e.name) } else { e.name.clone() };
     // Writing to a string has no failing case.
     let _ = writeln!(out, "// {name} is {c_name}.");
-    super::gates::paragraphs(out, &e.doc);
+    paragraphs(out, &e.doc);
     let _ = writeln!(out, "type {name} {sign}int{}\n", u32::from(e.size) * 8);
     if e.values.is_empty() {
         return;
@@ -144,7 +145,7 @@ impl Declarer<'_> {
             }
         };
         let _ = writeln!(self.out, "// {name} is {what}, laid out as in C.");
-        super::gates::paragraphs(&mut self.out, &s.doc);
+        paragraphs(&mut self.out, &s.doc);
         if s.union {
             self.out.push_str(
                 "//\n// Its members share their bytes; the garbage collector sees no pointers in them.\n",
@@ -186,7 +187,7 @@ impl Declarer<'_> {
                 "// {method} is the member {}.",
                 field.name.as_deref().unwrap_or("without a name")
             );
-            super::gates::paragraphs(methods, &field.doc);
+            paragraphs(methods, &field.doc);
             let _ = writeln!(
                 methods,
                 "func (u *{name}) {method}() *{ty} {{\n\treturn (*{ty})(unsafe.Pointer(u))\n}}\n"
@@ -305,7 +306,7 @@ impl Declarer<'_> {
             "// {getter} is the bit-field {c_name}, {width} bit{} wide.",
             if width == 1 { "" } else { "s" }
         );
-        super::gates::paragraphs(methods, &field.doc);
+        paragraphs(methods, &field.doc);
         let _ = write!(
             methods,
             "func (s *{name}) {getter}() {ty} {{\n\treturn {value}\n}}\n\n\

@@ -82,6 +82,11 @@ fn arguments(provider: &Provider, old: &Probe, new: &Probe, changes: &mut Vec<Ch
             let elsewhere = new.args.iter().any(|a| a.name == before.name);
             let text = format!("arg{word} was called `{}`, is `{}`", before.name, after.name);
             report(elsewhere, if elsewhere { format!("{text}: arguments changed places") } else { text });
+        } else if before.unit != after.unit {
+            let name = |arg: &Arg| arg.unit.clone().unwrap_or_else(|| "none".to_owned());
+            let both = before.unit.is_some() && after.unit.is_some();
+            let text = format!("arg{word} `{}` had unit {}, has {}", before.name, name(before), name(after));
+            report(both, text);
         } else if before.ty != after.ty {
             report(
                 false,
@@ -167,6 +172,11 @@ mod tests {
                 "probe a(int x);",
                 "probe a(int32_t x);",
                 vec![fine("a: arg0 `x` was declared `int`, is `int32_t`")],
+            ),
+            (
+                "probe a(int64_t x);",
+                "\n/** @go x time.Duration */ probe a(int64_t x);",
+                vec![fine("a: arg0 `x` had unit none, has ns")],
             ),
             (
                 "probe a(int x, long y, int z);",

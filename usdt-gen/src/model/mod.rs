@@ -82,6 +82,13 @@ pub enum Type {
     },
     /// `uintptr_t`: an integer as wide as a pointer.
     Uintptr,
+    /// `@go int` or `@go uint`: 8 bytes that are Go's own integer.
+    GoInt {
+        /// Two's complement.
+        signed: bool,
+    },
+    /// `@go time.Duration`: 8 bytes, signed, nanoseconds.
+    Duration,
     /// 4 or 8 bytes of IEEE 754.
     Float {
         /// Bytes.
@@ -119,7 +126,9 @@ impl Type {
     /// How a tracer reads the words.
     pub fn kind(self) -> schema::Kind {
         match self {
-            Type::Int { .. } | Type::Enum { .. } | Type::Uintptr => schema::Kind::Int,
+            Type::Int { .. } | Type::Enum { .. } | Type::Uintptr | Type::GoInt { .. } | Type::Duration => {
+                schema::Kind::Int
+            }
             Type::Float { .. } => schema::Kind::Float,
             Type::Bool => schema::Kind::Bool,
             Type::CString => schema::Kind::Cstring,
@@ -146,7 +155,70 @@ impl Type {
 
     /// Whether the first word is two's complement.
     pub fn signed(self) -> bool {
-        matches!(self, Type::Int { signed: true, .. } | Type::Enum { signed: true, .. })
+        match self {
+            Type::Int { signed, .. } | Type::Enum { signed, .. } | Type::GoInt { signed } => signed,
+            Type::Duration => true,
+            _ => false,
+        }
+    }
+
+    /// Unit of the value, by its UCUM code, where the type says it.
+    pub fn unit(self) -> Option<&'static str> {
+        (self == Type::Duration).then_some("ns")
+    }
+
+    /// The type that `@go NAME` makes of this one; `None` where the two do not have the same size and sign.
+    pub fn as_go(self, name: GoName) -> Option<Type> {
+        let Type::Int { size: 8, signed } = self else { return None };
+        match name {
+            GoName::Int if signed => Some(Type::GoInt { signed }),
+            GoName::Uint if !signed => Some(Type::GoInt { signed }),
+            GoName::Duration if signed => Some(Type::Duration),
+            _ => None,
+        }
+    }
+
+    /// The annotation that makes this type, if it takes one.
+    pub fn go_name(self) -> Option<GoName> {
+        match self {
+            Type::GoInt { signed: true } => Some(GoName::Int),
+            Type::GoInt { signed: false } => Some(GoName::Uint),
+            Type::Duration => Some(GoName::Duration),
+            _ => None,
+        }
+    }
+}
+
+/// A Go type that an annotation `@go` gives an argument in place of the one of its C type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoName {
+    /// `int`.
+    Int,
+    /// `uint`.
+    Uint,
+    /// `time.Duration`.
+    Duration,
+}
+
+impl GoName {
+    /// All of them.
+    pub const ALL: [GoName; 3] = [GoName::Int, GoName::Uint, GoName::Duration];
+
+    /// As Go spells it.
+    pub fn spelling(self) -> &'static str {
+        match self {
+            GoName::Int => "int",
+            GoName::Uint => "uint",
+            GoName::Duration => "time.Duration",
+        }
+    }
+
+    /// The C type that has its size and sign.
+    pub fn c_type(self) -> &'static str {
+        match self {
+            GoName::Int | GoName::Duration => "int64_t",
+            GoName::Uint => "uint64_t",
+        }
     }
 }
 
@@ -186,6 +258,7 @@ impl Provider {
             kind: p.ty.kind(),
             size: p.ty.size(),
             signed: p.ty.signed(),
+            unit: p.ty.unit().map(str::to_owned),
             doc: p.doc.clone(),
         });
         schema::Probe {

@@ -157,10 +157,14 @@ impl Overlay {
     fn add_stubs(&mut self, provider: &str, home: &Home) -> Result<(), OverlayError> {
         let bad = |problem: String| OverlayError::Definition(provider.to_owned(), problem);
         let model = catalogue::model(provider).map_err(bad)?;
-        let package =
-            Package { name: &home.name, prefix: &home.prefix, runtime: home.runtime, gates: &home.gates };
+        let package = Package {
+            prefix: &home.prefix,
+            runtime: home.runtime,
+            gates: &home.gates,
+            ..Package::named(&home.name)
+        };
         let source = format!("usdt_{provider}.d");
-        for file in golang::generate_in(&model, &source, package).map_err(|e| bad(e.to_string()))? {
+        for file in golang::generate(&model, &source, package).map_err(|e| bad(e.to_string()))? {
             self.files.insert(format!("{}/{}", home.path, file.name), file.text);
         }
         Ok(())

@@ -77,7 +77,7 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
         };
         let goid_offset = (wanted != blob.goid_offset).then_some(wanted);
         let range = blob.self_addr..blob.self_addr.saturating_add(blob.size as u64);
-        probes.push(Probe { note, schema: blob.schema, blob: Some(range), goid_offset });
+        probes.push(Probe { note, schema: blob.schema.to_owned(), blob: Some(range), goid_offset });
     }
     let mut foreign = foreign(view, &probes, options.fix)?;
     if options.entries {

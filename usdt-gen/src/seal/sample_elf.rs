@@ -1,15 +1,18 @@
-//! A small file to seal, put together here: a text segment with a site, a data segment with a blob.
+//! A small ELF file to seal, assembled here: a text segment with a site, a data segment with a blob.
 #![allow(clippy::unwrap_used)] // for tests and fuzzing: a sample that cannot be made fails them
 
 use object::elf::{FileHeader64, ProgramHeader64, SectionHeader64};
 use object::{LittleEndian as Le, pod};
-use stapsdt::blob::{self, Blob};
+use stapsdt::blob;
 use stapsdt::note::Note;
 
 pub(super) const TEXT: u64 = 0x40_1000;
 pub(super) const DATA: u64 = 0x40_2000;
-/// The blob stands behind other data.
+/// The blob comes after other data.
 pub(super) const BLOB: u64 = DATA + 64;
+/// The schema is read-only, in the segment of the code.
+pub(super) const SCHEMA: u64 = TEXT + 0x100;
+const SCHEMA_JSON: &str = "{\"version\":1}";
 
 pub(super) fn blob(pc: u64, semaphore: u64) -> Vec<u8> {
     blob_with(pc, semaphore, "-4@8(%rsp)")
@@ -23,8 +26,10 @@ pub fn with_args(args: &str) -> Vec<u8> {
 fn blob_with(pc: u64, semaphore: u64, args: &str) -> Vec<u8> {
     let note =
         Note { pc: 0, base: 0, semaphore: 0, provider: "app".into(), name: "tick".into(), args: args.into() };
-    let mut bytes = Blob::template(&note, "{\"version\":1}", None).unwrap();
-    for (at, value) in [(blob::SELF, BLOB), (blob::PC, pc), (blob::NOTE_SEMAPHORE, semaphore)] {
+    let mut bytes = blob::template(&note, SCHEMA_JSON.len(), None).unwrap();
+    for (at, value) in
+        [(blob::SELF, BLOB), (blob::SCHEMA, SCHEMA), (blob::PC, pc), (blob::NOTE_SEMAPHORE, semaphore)]
+    {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
     bytes
@@ -34,6 +39,7 @@ fn blob_with(pc: u64, semaphore: u64, args: &str) -> Vec<u8> {
 pub(super) fn file(blob: &[u8], tail: usize) -> Vec<u8> {
     let mut out = vec![0; 0x2000];
     out[0x1000..0x1000 + stapsdt::site::X86_64.len()].copy_from_slice(&stapsdt::site::X86_64);
+    out[0x1100..0x1100 + SCHEMA_JSON.len()].copy_from_slice(SCHEMA_JSON.as_bytes());
     out.resize(0x2000 + 64, 0xaa);
     out.extend_from_slice(blob);
     out.resize(out.len() + tail, 0xbb);

@@ -6,7 +6,7 @@ mod structs;
 use super::ast::{Attributes, Base, File, Name, Param, Probe, Provider, Type};
 use crate::dlang::diagnostic::Diagnostic;
 use crate::dlang::source::{Sources, Span};
-use crate::model::{self, MAX_WORDS, Model};
+use crate::model::{self, GoName, MAX_WORDS, Model};
 use indexmap::IndexMap;
 use resolve::Resolver;
 use std::collections::HashMap;
@@ -142,6 +142,10 @@ impl Checker<'_> {
                 names.insert(&name.text, (at, name.span.clone()));
             }
         }
+        for line in ast.doc.lines().filter(|line| line.starts_with("@go ")) {
+            let message = format!("`{line}` names no argument of this probe");
+            self.report(Diagnostic::warning(ast.name.span.clone(), message, "ignored"));
+        }
         let mut outputs = Vec::new();
         for output in without_void(&ast.outputs) {
             match &output.name {
@@ -198,8 +202,39 @@ impl Checker<'_> {
         );
     }
 
+    /// The argument's type, as an annotation `@go` changes it.
+    fn go_type(&mut self, ast: &Param, ty: model::Type) -> model::Type {
+        let Some(wanted) = &ast.go else { return ty };
+        let span = ast.name.as_ref().map_or_else(|| ast.ty.span.clone(), |name| name.span.clone());
+        let Some(name) = GoName::ALL.into_iter().find(|name| name.spelling() == wanted) else {
+            let known: Vec<&str> = GoName::ALL.iter().map(|name| name.spelling()).collect();
+            self.report(
+                Diagnostic::error(
+                    span,
+                    format!("`@go {wanted}` names no type that an argument can have"),
+                    "of this argument",
+                )
+                .help(format!("it can be {}", known.join(", "))),
+            );
+            return ty;
+        };
+        if let Some(ty) = ty.as_go(name) {
+            return ty;
+        }
+        self.report(
+            Diagnostic::error(
+                span,
+                format!("`@go {wanted}` does not fit `{}`", ast.ty.spelling()),
+                "another size or sign",
+            )
+            .help(format!("declare it `{}`", name.c_type())),
+        );
+        ty
+    }
+
     fn param(&mut self, ast: &Param) -> Option<model::Param> {
         let ty = self.resolver.argument(&ast.ty)?;
+        let ty = self.go_type(ast, ty);
         Some(model::Param {
             name: ast.name.as_ref().map(|n| n.text.clone()),
             spelling: resolve::decayed(&ast.ty).spelling(),

@@ -102,7 +102,8 @@ fn every_shape_gives_its_golden_model() {
             let now = again.model.as_ref().map(describe).unwrap_or_default();
             failures.push(format!("{name} differs:\n{printed}\n{now}{}", self::messages(&again)));
         }
-        crate::golang::generate(&model, &format!("{name}.d"), "corpus").unwrap();
+        crate::golang::generate(&model, &format!("{name}.d"), crate::golang::Package::named("corpus"))
+            .unwrap();
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -1,8 +1,5 @@
-//! Go names for D names.
+//! Go identifiers, package names and file names for names of definitions.
 
-use super::stubs::Blobs;
-use super::{GenerateError, GoProbe, Package};
-use crate::model::{Model, Probe};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -74,6 +71,7 @@ const SHADOWED: &[&str] = &[
     "recover",
     "rune",
     "string",
+    "time",
     "true",
     "uint",
     "uint16",
@@ -163,6 +161,14 @@ pub fn default_package(folder: &Path) -> String {
 pub(super) struct Taken(HashSet<String>);
 
 impl Taken {
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
+    pub(super) fn insert(&mut self, name: String) {
+        self.0.insert(name);
+    }
+
     /// The name, or one made from it that is free.
     pub(super) fn free(&mut self, name: &str) -> String {
         let mut candidates = std::iter::once(name.to_owned())
@@ -172,45 +178,6 @@ impl Taken {
         self.0.insert(free.clone());
         free
     }
-}
-
-/// The functions of a probe.
-fn forms(name: &str) -> impl Iterator<Item = String> {
-    ["", "Enabled", "Func"].into_iter().map(move |suffix| format!("{name}{suffix}"))
-}
-
-/// Gives every probe its exported name. A name that an earlier provider has taken gets its own provider's in
-/// front, so that adding a provider never renames what was there; one that an earlier probe of the same provider
-/// has, `go_on` before `go__on`, gets a number.
-pub(super) fn assign<'a>(
-    model: &'a Model,
-    package: Package<'_>,
-) -> Result<(Vec<GoProbe<'a>>, Taken), GenerateError> {
-    let mut taken = Taken::default();
-    let mut out = Vec::new();
-    for provider in model.providers.values() {
-        let mut own: HashSet<String> = HashSet::new();
-        for probe in provider.probes.values() {
-            let short = exported(&probe.name);
-            let clashes = |name: &str| forms(name).find(|form| taken.0.contains(form));
-            let of_another = clashes(&short).is_some_and(|form| !own.contains(&form));
-            let stem = if of_another { format!("{}{short}", exported(&provider.name)) } else { short };
-            let mut candidates = std::iter::once(stem.clone()).chain((2..).map(|n| format!("{stem}{n}")));
-            let stem = candidates.find(|c| clashes(c).is_none()).unwrap_or_default();
-            for form in forms(&stem) {
-                own.insert(form.clone());
-                taken.0.insert(form);
-            }
-            let blobs = Blobs::new(provider, probe, package.runtime)
-                .map_err(|e| GenerateError::Blob(format!("{}:{}", provider.name, probe.name), e))?;
-            let name = format!("{}{stem}", package.prefix);
-            let first =
-                package.gates.iter().find(|group| group.contains(&probe.name)).and_then(|g| g.first());
-            let gate = first.map_or_else(|| stem.clone(), |first| exported(first));
-            out.push(GoProbe { provider, probe, params: params(probe), stem, name, gate, blobs });
-        }
-    }
-    Ok((out, taken))
 }
 
 /// `request__start` → `RequestStart`, `gcStart` → `GcStart`.
@@ -223,7 +190,7 @@ pub(super) fn exported(name: &str) -> String {
 }
 
 /// `path_len` → `pathLen`.
-fn unexported(name: &str) -> String {
+pub(super) fn unexported(name: &str) -> String {
     let mut out = String::new();
     for (i, word) in words(name).enumerate() {
         if i > 0 {
@@ -265,19 +232,6 @@ fn capital(word: &str) -> String {
     first.into_iter().chain(chars).collect()
 }
 
-/// A name for each parameter: the declared one, or `argN`; never the same twice.
-fn params(probe: &Probe) -> Vec<String> {
-    let mut out: Vec<String> = Vec::new();
-    for (i, param) in probe.params.iter().enumerate() {
-        let mut name = param.name.as_ref().map_or_else(|| format!("arg{i}"), |n| unexported(n));
-        while out.contains(&name) {
-            name.push('_');
-        }
-        out.push(name);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,6 +256,7 @@ mod tests {
             ("type", "type_"),
             ("len", "len_"),
             ("unsafe", "unsafe_"),
+            ("time", "time_"),
             ("Status", "status"),
             ("g", "g"),
             ("_", "p"),
