@@ -172,7 +172,8 @@ impl NoteBody {
 
 /// A UCUM code as far as units of arguments go.
 fn is_unit(unit: &str) -> bool {
-    (1..=16).contains(&unit.len()) && unit.bytes().all(|b| b.is_ascii_alphanumeric() || b"%/{}.-".contains(&b))
+    (1..=16).contains(&unit.len())
+        && unit.bytes().all(|b| b.is_ascii_alphanumeric() || b"%/{}.-".contains(&b))
 }
 
 /// What the definition language allows as a name.

@@ -42,7 +42,15 @@ fn argument(arg: &Arg) -> schema::Arg {
         "uint32_t" => (Kind::Int, 4, false),
         _ => (Kind::Int, 8, false),
     };
-    schema::Arg { name: arg.name.clone(), ty: arg.ty.clone(), kind, size, signed, unit: None, doc: arg.doc.clone() }
+    schema::Arg {
+        name: arg.name.clone(),
+        ty: arg.ty.clone(),
+        kind,
+        size,
+        signed,
+        unit: None,
+        doc: arg.doc.clone(),
+    }
 }
 
 #[cfg(test)]

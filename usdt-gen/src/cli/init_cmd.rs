@@ -69,12 +69,14 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, Failure> {
     generate_cmd::write(&folder, &files)?;
     let shown = args.folder.display();
     print(&format!(
-        "{shown}/{DEFINITION} has two probes to begin with, {shown}/ the package that fires them.\n\n\
-         Fire them:\n\n    import \"{import}\"\n\n    {package}.RequestStart(id, r.Method, r.URL.Path)\n    \
-         {package}.RequestEnd(id, status, int64(time.Since(start)))\n\n\
+        "{shown}/{DEFINITION} defines two example probes; {shown}/ is the package that fires them.\n\n\
+         Fire them where your program handles a request (id is a uint64, status an int):\n\n    \
+         import \"{import}\"\n\n    start := time.Now()\n    \
+         {package}.RequestStart(id, r.Method, r.URL.Path)\n    \
+         {package}.RequestEnd(id, status, time.Since(start))\n\n\
          Build and trace:\n\n    go build -toolexec='usdt-gen toolexec' -o app .\n    \
          usdt-attach latency --exe ./app {provider}:request-start {provider}:request-end --interval 1s\n\n\
-         Behind a change of {DEFINITION}: go generate {}\n",
+         After a change of {DEFINITION}: go generate {}\n",
         if within.is_empty() { "./...".to_owned() } else { format!("./{within}/...") },
     ))?;
     Ok(OK)
@@ -82,12 +84,17 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, Failure> {
 
 fn definition(provider: &str) -> String {
     format!(
-        "/** What the program does, for whoever looks: change this to what yours does. */\n\
+        "/** Requests of the service. This is an example: replace it by what your program does. */\n\
          provider {provider} {{\n\
          \t/** A request has been read. */\n\
          \tprobe request__start(uint64_t id, string method, string path);\n\n\
-         \t/** Its answer has been written. */\n\
-         \tprobe request__end(uint64_t id, int status, int64_t duration_ns);\n}};\n"
+         \t/**\n\
+         \t * The response has been written.\n\
+         \t *\n\
+         \t * @go status int\n\
+         \t * @go duration_ns time.Duration\n\
+         \t */\n\
+         \tprobe request__end(uint64_t id, int64_t status, int64_t duration_ns);\n}};\n"
     )
 }
 
