@@ -69,7 +69,7 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, Failure> {
     generate_cmd::write(&folder, &files)?;
     let shown = args.folder.display();
     print(&format!(
-        "{shown}/{DEFINITION} defines two example probes; {shown}/ is the package that fires them.\n\n\
+        "{shown}/{DEFINITION} defines two example probes; {shown}/ is their package.\n\n\
          Fire them where your program handles a request (id is a uint64, status an int):\n\n    \
          import \"{import}\"\n\n    start := time.Now()\n    \
          {package}.RequestStart(id, r.Method, r.URL.Path)\n    \
