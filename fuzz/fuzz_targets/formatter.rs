@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use usdt_fuzz::{metered, text};
 use usdt_gen::dlang::format;
-use usdt_gen::source::Sources;
+use usdt_gen::dlang::source::Sources;
 
 fn formatted(source: &str) -> Option<String> {
     let mut sources = Sources::default();

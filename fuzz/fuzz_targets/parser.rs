@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
             let printed = dlang::print(&model);
             let again = dlang::parse(&printed);
             assert_eq!(again.model.as_ref(), Some(&model), "{printed}\n{:?}", again.diagnostics);
-            let _ = golang::generate(&model, "probes.d", "probes");
+            let _ = golang::generate(&model, "probes.d", golang::Package::named("probes"));
         }
     });
 });

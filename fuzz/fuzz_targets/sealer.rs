@@ -4,21 +4,21 @@
 use libfuzzer_sys::fuzz_target;
 use stapsdt::elf::View;
 use usdt_fuzz::metered;
-use usdt_gen::seal::{Options, sample, seal};
+use usdt_gen::seal::{Options, sample_elf, seal};
 use usdt_gen::verify;
 
 fuzz_target!(|data: &[u8]| {
-    let file = sample::spoilt(data);
+    let file = sample_elf::spoilt(data);
     metered(|| {
         for fix in [false, true] {
             let options = Options { fix, ..Options::default() };
             let Ok(sealed) = seal(&file, options) else { continue };
-            let Some(edit) = sealed.edit else { continue };
-            let bytes = edit.to_vec(&file);
+            let Some(patches) = sealed.patches else { continue };
+            let bytes = patches.to_vec(&file);
             let view = View::parse(&bytes).expect("a sealed file is a file");
             let _ = verify::verify(&view);
             let again = seal(&bytes, options).expect("a sealed file can be sealed");
-            assert!(again.edit.is_none(), "sealing again changes nothing");
+            assert!(again.patches.is_none(), "sealing again changes nothing");
         }
     });
 });

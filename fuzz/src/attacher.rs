@@ -24,6 +24,7 @@ pub fn every_kind() -> Probe {
         kind,
         size,
         signed,
+        unit: None,
         doc: String::new(),
     });
     let schema =

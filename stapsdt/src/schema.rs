@@ -65,6 +65,9 @@ pub struct Arg {
     /// Two's complement.
     #[serde(default)]
     pub signed: bool,
+    /// Unit of the value, by its UCUM code, where the definition says it: `ns` of durations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// Documentation, from the definition's comments.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doc: String,
@@ -163,7 +166,14 @@ impl NoteBody {
         let names = args.iter().map(|arg| &arg.name).chain([&self.provider, &self.probe.name]);
         names.into_iter().all(|name| is_identifier(name))
             && !args.iter().any(|arg| arg.ty.contains(char::is_control))
+            && args.iter().filter_map(|arg| arg.unit.as_ref()).all(|unit| is_unit(unit))
     }
+}
+
+/// A UCUM code as far as units of arguments go.
+fn is_unit(unit: &str) -> bool {
+    (1..=16).contains(&unit.len())
+        && unit.bytes().all(|b| b.is_ascii_alphanumeric() || b"%/{}.-".contains(&b))
 }
 
 /// What the definition language allows as a name.
@@ -178,7 +188,7 @@ fn is_identifier(name: &str) -> bool {
 pub fn read(view: &View<'_>) -> Vec<NoteBody> {
     let Some(section) = view.section(SECTION) else {
         let blobs = blob::scan(view).into_iter().filter_map(Result::ok);
-        return blobs.filter_map(|b| NoteBody::from_json(&b.schema)).collect();
+        return blobs.filter_map(|b| NoteBody::from_json(b.schema)).collect();
     };
     let mut notes = NoteIter::new(view.section_data(section).unwrap_or_default(), view.format());
     let mut out = Vec::new();
@@ -236,6 +246,7 @@ mod tests {
                     kind: Kind::Int,
                     size: 8,
                     signed: false,
+                    unit: None,
                     doc: String::new(),
                 }],
                 doc: String::new(),
@@ -254,8 +265,12 @@ mod tests {
             ("\"id\"", "\"a\\nb\""),
             ("request__start", ""),
             ("uint64_t", "a\\u0007"),
+            ("\"size\":8", "\"unit\":\"n s\",\"size\":8"),
+            ("\"size\":8", "\"unit\":\"\",\"size\":8"),
         ] {
             assert_eq!(NoteBody::from_json(&json.replace(name, hostile)), None, "{hostile}");
         }
+        let timed = NoteBody::from_json(&json.replace("\"size\":8", "\"unit\":\"ns\",\"size\":8")).unwrap();
+        assert_eq!(timed.probe.args[0].unit.as_deref(), Some("ns"));
     }
 }

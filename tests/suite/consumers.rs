@@ -93,6 +93,33 @@ fn bpftrace_lists_and_attaches() {
     wait_for("the semaphore to fall", || semaphore(target.pid(), address) == 0);
 }
 
+/// A program that reads the registers of C's calling convention, and no note, sees the arguments.
+#[test]
+fn arguments_are_where_c_passes_them() {
+    let app = app();
+    let (_, _, args) = ours(&app.path)["e2e:twelve"].clone();
+    let registers = ["rdi", "rsi", "rdx", "rcx", "r8", "r9", "rax", "rbx", "r10", "r11", "r12", "r13"];
+    assert_eq!(args, registers.map(|name| format!("-4@%{name}")).join(" "));
+    if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
+        return;
+    }
+    let target =
+        Process::start(command(&app.path).args(["-types", "-linger", "3s"]).env("USDT_E2E_SETTLE", "500ms"));
+    // The registers of PT_REGS_PARM1 to PT_REGS_PARM6. The first probe is the one that the program waits for.
+    let values =
+        ["di", "si", "dx", "cx", "r8", "r9"].map(|name| format!("(int32)reg(\"{name}\")")).join(", ");
+    let script = format!(
+        "usdt:{bin}:e2e:more__types {{ @more = count(); }}\n\
+         usdt:{bin}:e2e:twelve {{ printf(\"%d %d %d %d %d %d\\n\", {values}); exit(); }}",
+        bin = app.as_str()
+    );
+    let tracer = Process::start(command("bpftrace").args(["-e", &script]));
+    let (status, out, errors) = tracer.finish();
+    assert!(status.success(), "{errors}");
+    assert!(out.lines().any(|line| line == "1 -2 3 -4 5 -6"), "{out}{errors}");
+    assert!(target.finish().0.success());
+}
+
 #[test]
 fn tplist_lists() {
     if !have(&[Need::Program("tplist-bpfcc")]) {

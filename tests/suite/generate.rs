@@ -38,6 +38,11 @@ fn from_a_definition_to_events() {
         "app:greet(string name, int times)\n",
         "the unused probe is not in the binary"
     );
+    let symbols = go(module.path(), &["tool", "nm", "app"]);
+    for kind in ["Stub", "Site", "Probe", "Schema"] {
+        assert!(symbols.contains(&format!("probes.usdt{kind}Greet")), "{symbols}");
+        assert!(!symbols.contains(&format!("usdt{kind}Unused")), "nor are its symbols\n{symbols}");
+    }
     if have(&[Need::Bpf]) {
         let out = attach(&["trace", "--json", "--", app.to_str().unwrap()]);
         let (events, _) = stream(&text(&out.stdout));
@@ -86,7 +91,7 @@ fn the_same_definition_gives_the_same_bytes() {
     for module in [&one, &two] {
         go(module.path(), &["generate", "./..."]);
     }
-    let names = ["probes.go", "probes_amd64.s", "probes_arm64.s", "probes_other.go"];
+    let names = ["probes.go", "probes_amd64.s", "probes_arm64.s", "probes_schema.s", "probes_other.go"];
     for name in names {
         let read = |m: &tempfile::TempDir| std::fs::read(m.path().join("probes").join(name)).unwrap();
         assert!(read(&one) == read(&two), "{name}");
@@ -96,6 +101,33 @@ fn the_same_definition_gives_the_same_bytes() {
     let before = stamp();
     go(one.path(), &["generate", "./..."]);
     assert_eq!(stamp(), before);
+}
+
+/// Modules may name any language version, or none: the files raise it for themselves.
+#[test]
+fn old_modules_compile() {
+    let module = module();
+    let definition = "struct conn { int fd; unsigned flags : 3; };\nprovider app {\n\
+                      \t/** @go took time.Duration */\n\
+                      \tprobe greet(string name, int64_t took, bytes b, error e, const char *c, struct conn *conn, double d);\n};\n";
+    std::fs::write(module.path().join("probes/probes.d"), definition).unwrap();
+    let main = "package main\n\nimport (\n\t\"time\"\n\n\t\"example.com/app/probes\"\n)\n\nfunc main() {\n\
+                \tprobes.Greet(\"gopher\", time.Second, nil, nil, \"c\", &probes.Conn{}, 0.5)\n}\n";
+    std::fs::write(module.path().join("cmd/main.go"), main).unwrap();
+    go(module.path(), &["generate", "./..."]);
+    for version in ["", "go 1.16\n", "go 1.21\n"] {
+        std::fs::write(module.path().join("go.mod"), format!("module example.com/app\n\n{version}")).unwrap();
+        for (os, arch) in [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "386")] {
+            stdout(
+                command("go")
+                    .args(["vet", "./..."])
+                    .envs([("GOOS", os), ("GOARCH", arch), ("GOFLAGS", "-mod=mod")])
+                    .current_dir(module.path()),
+            );
+        }
+        go(module.path(), &["build", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"]);
+        assert_eq!(usdt_e2e::listed(&module.path().join("app"))[0]["source"], "note", "{version}");
+    }
 }
 
 #[test]

@@ -200,6 +200,19 @@ fn a_first_definition_and_its_mistakes() {
     let path = definition.to_str().unwrap();
     assert_eq!(usdt_gen(&["fmt", "--check", path]).status.code(), Some(0), "what it writes is canonical");
     assert_eq!(usdt_gen(&[path, "--check"]).status.code(), Some(0), "and generated");
+    // What it prints compiles with the types that Go programs have.
+    let calls: String = out
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with("start :=") || line.starts_with("probes."))
+        .map(|line| format!("\t{line}\n"))
+        .collect();
+    assert_eq!(calls.lines().count(), 3, "{out}");
+    let handler = format!(
+        "package shop\n\nimport (\n\t\"net/http\"\n\t\"time\"\n\n\t\"example.com/my-shop/v2/internal/probes\"\n)\n\n\
+         // Serve is a handler.\nfunc Serve(id uint64, r *http.Request, status int) {{\n{calls}}}\n"
+    );
+    std::fs::write(module.join("serve.go"), handler).unwrap();
     stdout(command("go").args(["vet", "./..."]).current_dir(&module));
     let before = std::fs::read_to_string(&definition).unwrap();
     let (code, _, errors) = init(&["internal/probes"]);

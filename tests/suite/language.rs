@@ -59,8 +59,8 @@ fn layouts_are_those_of_c() {
 }
 
 /// The types of a definition, without its providers and what only D has, and what the model says of them.
-fn c_of(text: &str, model: &usdt_gen::provider::Model) -> String {
-    use usdt_gen::provider::StructName;
+fn c_of(text: &str, model: &usdt_gen::model::Model) -> String {
+    use usdt_gen::model::StructName;
     let mut out = String::from("#include <stddef.h>\n#include <stdint.h>\n");
     let mut depth = None;
     for line in text.lines() {

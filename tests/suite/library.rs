@@ -53,8 +53,8 @@ fn session(
 /// A hit with its arguments in registers, and text behind the pointer that `u64::MAX` stands for.
 fn hit(site: u32, goid: u64, words: &[u64], text: &str) -> Hit {
     const TEXT: u64 = 0x50_0000;
-    /// rax, rbx, rcx, rdx, rsi.
-    const OFFSETS: [i16; 5] = [80, 40, 88, 96, 104];
+    /// rdi, rsi, rdx, rcx, r8.
+    const OFFSETS: [i16; 5] = [112, 104, 96, 88, 72];
     let words = words.iter().map(|word| if *word == u64::MAX { TEXT } else { *word });
     let registers = OFFSETS.into_iter().zip(words.chain([goid])).collect();
     Hit {

@@ -1,4 +1,4 @@
 // Package probes has what the benchmarks fire.
 package probes
 
-//go:generate usdt-gen probes.d
+//go:generate usdt-gen --lazy-args probes.d

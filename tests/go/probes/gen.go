@@ -1,3 +1,3 @@
 package probes
 
-//go:generate usdt-gen probes.d
+//go:generate usdt-gen --lazy-args probes.d

@@ -42,7 +42,7 @@ fn argument(arg: &Arg) -> schema::Arg {
         _ => (Kind::Int, 8, false),
     };
     let (name, ty, doc) = (arg.name.to_owned(), arg.ty.to_owned(), arg.doc.to_owned());
-    schema::Arg { name, ty, kind, size, signed, doc }
+    schema::Arg { name, ty, kind, size, signed, unit: None, doc }
 }
 
 #[cfg(test)]

@@ -222,7 +222,7 @@ impl Scanner<'_> {
                     if self.probes.iter().any(|p| p.address == blob.note.pc) {
                         continue;
                     }
-                    let schema = NoteBody::from_json(&blob.schema).map(|body| body.probe);
+                    let schema = NoteBody::from_json(blob.schema).map(|body| body.probe);
                     let goid = self.goid_offset();
                     self.add(blob.note, schema, Source::Blob, arch, goid);
                 }

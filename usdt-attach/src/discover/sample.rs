@@ -35,6 +35,7 @@ pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
         kind: *kind,
         size: 8,
         signed: false,
+        unit: None,
         doc: String::new(),
     };
     let args_of = kinds.iter().map(arg).collect();

@@ -1,12 +1,12 @@
 //! The command line of `usdt-gen`.
 
-mod definition;
-mod format;
-mod generate;
-mod init;
-mod interface;
-mod overlay;
-mod verify;
+mod fmt_cmd;
+mod generate_cmd;
+mod init_cmd;
+mod interface_cmd;
+mod language_args;
+mod overlay_cmd;
+mod verify_cmd;
 
 use crate::seal::{FileError, Options, seal_file};
 use crate::toolexec;
@@ -34,7 +34,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    generate: generate::GenerateArgs,
+    generate: generate_cmd::GenerateArgs,
     /// When to colour messages
     #[arg(long, value_enum, default_value_t = Colour::Auto, global = true)]
     color: Colour,
@@ -43,7 +43,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Begin: a package with a first definition in the Go module that you are in, generated and ready to call
-    Init(init::InitArgs),
+    Init(init_cmd::InitArgs),
     /// Bring definitions into their canonical form
     Fmt {
         /// Definitions, changed in place; `-` reads standard input and writes standard output
@@ -88,7 +88,7 @@ enum Command {
         /// Definition or binary as it is
         new: PathBuf,
         #[command(flatten)]
-        language: definition::LanguageArgs,
+        language: language_args::LanguageArgs,
         /// One JSON object per change
         #[arg(long)]
         json: bool,
@@ -98,25 +98,25 @@ enum Command {
         /// Definition or binary
         source: PathBuf,
         #[command(flatten)]
-        language: definition::LanguageArgs,
+        language: language_args::LanguageArgs,
     },
     /// A reference of the probes as Markdown
     Doc {
         /// Definition or binary
         source: PathBuf,
         #[command(flatten)]
-        language: definition::LanguageArgs,
+        language: language_args::LanguageArgs,
     },
     /// A bpftrace script that prints every probe and the latency of start and end pairs
     Bpftrace {
         /// Definition or binary
         source: PathBuf,
         #[command(flatten)]
-        language: definition::LanguageArgs,
+        language: language_args::LanguageArgs,
     },
     /// The probes of Go's runtime and standard library for a stock toolchain: prints a file for
     /// go build -overlay=$(usdt-gen overlay) -toolexec='usdt-gen toolexec'
-    Overlay(overlay::OverlayArgs),
+    Overlay(overlay_cmd::OverlayArgs),
     /// Print completions for a shell
     ///
     /// For bash, as root: usdt-gen completions bash > /etc/bash_completion.d/usdt-gen
@@ -171,22 +171,22 @@ pub fn main() -> i32 {
     };
     let colour = cli.color.on(&std::io::stderr());
     let result = match cli.command {
-        None => generate::run(&cli.generate, colour),
-        Some(Command::Init(args)) => init::run(&args),
-        Some(Command::Fmt { files, check }) => format::run(&files, check, colour),
-        Some(Command::Schema { source, language }) => interface::schema(&source, &language, colour),
-        Some(Command::Doc { source, language }) => interface::doc(&source, &language, colour),
-        Some(Command::Bpftrace { source, language }) => interface::bpftrace(&source, &language, colour),
+        None => generate_cmd::run(&cli.generate, colour),
+        Some(Command::Init(args)) => init_cmd::run(&args),
+        Some(Command::Fmt { files, check }) => fmt_cmd::run(&files, check, colour),
+        Some(Command::Schema { source, language }) => interface_cmd::schema(&source, &language, colour),
+        Some(Command::Doc { source, language }) => interface_cmd::doc(&source, &language, colour),
+        Some(Command::Bpftrace { source, language }) => interface_cmd::bpftrace(&source, &language, colour),
         Some(Command::Diff { old, new, language, json }) => {
-            interface::diff(&old, &new, &language, json, colour)
+            interface_cmd::diff(&old, &new, &language, json, colour)
         }
         Some(Command::Seal { binary, output, no_goid, fix, entries }) => {
             seal_binary(&binary, output.as_deref(), Options { goid: !no_goid, fix, entries })
         }
         Some(Command::Verify { binary, json }) => {
-            verify::run(&binary, json, cli.color.on(&std::io::stdout()))
+            verify_cmd::run(&binary, json, cli.color.on(&std::io::stdout()))
         }
-        Some(Command::Overlay(args)) => overlay::run(&args),
+        Some(Command::Overlay(args)) => overlay_cmd::run(&args),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "usdt-gen", &mut script);

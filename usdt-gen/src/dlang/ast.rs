@@ -1,8 +1,8 @@
 //! The syntax tree: what was written, with spans, before anything is known about it.
 
 use super::lexer::Token;
-use crate::diagnostic::Diagnostic;
-use crate::source::Span;
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::source::Span;
 
 /// Text with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub(super) struct Param {
     pub(super) name: Option<Name>,
     pub(super) ty: Type,
     pub(super) doc: String,
+    /// The Go type that an annotation `@go` names, of a probe's parameter.
+    pub(super) go: Option<String>,
     /// Width, of a bit-field.
     pub(super) bits: Option<Constant>,
 }

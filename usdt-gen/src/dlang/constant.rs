@@ -4,7 +4,7 @@
 //! even there is an error rather than a surprise.
 
 use super::lexer::{Kind, Token};
-use crate::source::{Sources, Span};
+use crate::dlang::source::{Sources, Span};
 
 /// Deepest nesting of parentheses and unary operators.
 const MAX_DEPTH: usize = 64;

@@ -1,6 +1,6 @@
 //! Tokens with spans. Comments are kept as tokens where they may document something.
 
-use crate::source::{Sources, Span};
+use crate::dlang::source::{Sources, Span};
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

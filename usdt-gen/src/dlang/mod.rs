@@ -1,4 +1,4 @@
-//! The DTrace provider-definition language: text to [`crate::provider::Model`], and back.
+//! The DTrace provider-definition language: text to [`crate::model::Model`], and back.
 //!
 //! `lexer` makes tokens with spans, `preprocess` expands macros and includes, `parser` makes a syntax tree, `check`
 //! resolves types and names and enforces the rules of the language and of the note format, `strict` says what
@@ -6,23 +6,26 @@
 //! it could not understand, so that one mistake yields one message.
 
 mod ast;
+mod c_types;
+pub mod catalogue;
 mod check;
 mod constant;
+pub mod diagnostic;
 mod format;
 mod lexer;
 mod parser;
 mod preprocess;
 mod print;
+pub mod source;
 mod strict;
-mod types;
 
 pub use format::format;
 pub use print::print;
 pub use strict::Dialect;
 
-use crate::diagnostic::Diagnostic;
-use crate::provider::Model;
-use crate::source::Sources;
+use crate::model::Model;
+use diagnostic::Diagnostic;
+use source::Sources;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,9 +93,5 @@ pub fn parse_with(name: &str, text: &str, options: &Options) -> Parsed {
     Parsed { model: (!failed).then_some(model), diagnostics, sources }
 }
 
-#[cfg(test)]
-mod corpus;
-#[cfg(test)]
-mod roundtrip;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! A model as a definition file: reading it gives the same model.
 
-use crate::provider::{FieldType, Model, Param, Probe, Provider, Struct, StructName, Type};
+use crate::model::{FieldType, Model, Param, Probe, Provider, Struct, StructName, Type};
 use stapsdt::schema::declaration;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -79,7 +79,9 @@ impl Printer<'_> {
         for param in self.model.providers.values().flat_map(|p| p.probes.values()).flat_map(|p| &p.params) {
             let ty = match param.ty {
                 Type::Int { size, signed } => Some(FieldType::Int { size, signed }),
-                Type::Uintptr => Some(FieldType::Int { size: 8, signed: false }),
+                Type::Uintptr | Type::GoInt { .. } | Type::Duration => {
+                    Some(FieldType::Int { size: 8, signed: param.ty.signed() })
+                }
                 Type::Float { size } => Some(FieldType::Float { size }),
                 Type::Enum { index, .. } => Some(FieldType::Enum(index)),
                 Type::Struct { index } => Some(FieldType::StructPointer(index)),
@@ -199,14 +201,15 @@ impl Printer<'_> {
     }
 
     fn params(&mut self, params: &[Param]) {
-        let documented = params.iter().any(|p| !p.doc.is_empty());
-        for (at, param) in params.iter().enumerate() {
+        let docs: Vec<String> = params.iter().map(param_doc).collect();
+        let documented = docs.iter().any(|doc| !doc.is_empty());
+        for (at, (param, doc)) in params.iter().zip(&docs).enumerate() {
             if at > 0 {
                 self.out.push(',');
             }
             if documented {
                 self.out.push('\n');
-                comment(&mut self.out, "\t\t", &param.doc);
+                comment(&mut self.out, "\t\t", doc);
                 self.out.push_str("\t\t");
             } else if at > 0 {
                 self.out.push(' ');
@@ -230,6 +233,13 @@ impl Printer<'_> {
     }
 }
 
+/// Documentation of a parameter with its annotation.
+fn param_doc(param: &Param) -> String {
+    let annotation = param.ty.go_name().map(|name| format!("@go {}", name.spelling()));
+    let parts = [Some(param.doc.clone()).filter(|doc| !doc.is_empty()), annotation];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
 fn keyword(s: &Struct) -> &'static str {
     if s.union { "union" } else { "struct" }
 }
@@ -247,7 +257,8 @@ fn free_name(spelling: &str) -> Option<&str> {
     let base = spelling.split(['*', '(', '[']).next()?.trim();
     let base = base.strip_prefix("const ").unwrap_or(base);
     let single = !base.is_empty() && base.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let known = super::types::named(base).is_some() || super::types::arithmetic(&[base.to_owned()]).is_some();
+    let known =
+        super::c_types::named(base).is_some() || super::c_types::arithmetic(&[base.to_owned()]).is_some();
     (single && !known && !["void", "struct", "union", "enum"].contains(&base)).then_some(base)
 }
 

@@ -4,10 +4,10 @@
 //! `//` comments. SystemTap's `dtrace` is a Python script that understands far less of C.
 
 use super::ast::{Base, Derived, File, Param, Type};
+use super::c_types;
 use super::lexer::{self, Kind, Token};
-use super::types;
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::source::{Sources, Span};
+use crate::dlang::diagnostic::{Diagnostic, Severity};
+use crate::dlang::source::{Sources, Span};
 
 /// An implementation of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Strict<'_> {
         for param in probes.flat_map(|p| p.params.iter().chain(&p.outputs)) {
             if let Base::Named(name) = &param.ty.base
                 && !declared(name)
-                && (OURS.contains(&name.as_str()) || types::named(name).is_none())
+                && (OURS.contains(&name.as_str()) || c_types::named(name).is_none())
             {
                 let help = match name.as_str() {
                     "bytes" => "pass `const uint8_t *` and a length",
@@ -115,7 +115,7 @@ impl Strict<'_> {
             }
             if let Some(name) = &param.name
                 && (declared(&name.text)
-                    || types::named(&name.text).is_some_and(|_| !OURS.contains(&name.text.as_str())))
+                    || c_types::named(&name.text).is_some_and(|_| !OURS.contains(&name.text.as_str())))
             {
                 let message = format!("DTrace takes `{}` for a type", name.text);
                 self.refuse(&name.span, message, "an argument's name here", "give the argument another name");

@@ -1,7 +1,10 @@
 //! Whole files in, models and messages out.
 
+pub(super) mod corpus;
+mod roundtrip;
+
 use super::parse;
-use crate::provider::Type;
+use crate::model::Type;
 use proptest::prelude::*;
 
 fn messages(source: &str) -> Vec<(usize, String)> {

@@ -46,7 +46,7 @@ fn probe(out: &mut String, provider: &Provider, probe: &Probe) {
     let _ = writeln!(out, "\n| argument | type | tracers see |{head}\n| --- | --- | --- |{rule}");
     for (word, arg) in numbered(probe) {
         let doc = if documented { format!(" {} |", cell(&arg.doc)) } else { String::new() };
-        let seen = passed_as(word, arg.kind);
+        let seen = passed_as(word, arg);
         let _ = writeln!(out, "| {} | `{}` | {seen} |{doc}", cell(&arg.name), cell(&arg.ty));
     }
 }

@@ -1,4 +1,4 @@
-//! Texts made from a schema: what tracers and readers need beside the probes themselves.
+//! Documents generated from a schema: a reference for readers, a script for bpftrace.
 
 mod bpftrace;
 mod markdown;
@@ -18,14 +18,17 @@ fn numbered(probe: &Probe) -> impl Iterator<Item = (usize, &Arg)> {
 }
 
 /// What a tracer finds in an argument's words.
-fn passed_as(word: usize, kind: Kind) -> String {
-    match kind {
+fn passed_as(word: usize, arg: &Arg) -> String {
+    match arg.kind {
         Kind::String | Kind::Bytes => format!("arg{word} pointer, arg{} length", word + 1),
         Kind::Error => format!("arg{word} pointer, arg{} length of its message", word + 1),
-        Kind::Cstring => format!("arg{word} pointer to NUL-terminated text"),
+        Kind::Cstring => format!("arg{word} pointer to a NUL-terminated string"),
         Kind::Float => format!("arg{word} IEEE 754 bits"),
         Kind::Pointer => format!("arg{word} pointer"),
-        Kind::Int | Kind::Bool => format!("arg{word}"),
+        Kind::Int | Kind::Bool => match &arg.unit {
+            Some(unit) => format!("arg{word} in {unit}"),
+            None => format!("arg{word}"),
+        },
     }
 }
 

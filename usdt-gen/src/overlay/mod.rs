@@ -4,11 +4,11 @@
 //! What is put where is in `data`: places in the sources are found by their text, so that it is known, not guessed,
 //! that a change fits the release. A source without the place is refused.
 
-mod definition;
 mod patch;
 
+use crate::atomic_write::{WriteError, write_changed};
+use crate::dlang::catalogue;
 use crate::golang::{self, Package};
-use crate::output::{WriteError, write_changed};
 use indexmap::{IndexMap, IndexSet};
 pub use patch::Mismatch;
 use serde::{Deserialize, Serialize};
@@ -121,11 +121,6 @@ const TEXTS: [(&str, &str); 6] = [
     ("net.go", include_str!("data/net.go")),
 ];
 
-/// A provider of the catalogue as the language's definitions are described.
-pub(crate) fn definition(provider: &str) -> Option<stapsdt::schema::Provider> {
-    definition::model(provider).ok()?.schema().providers.pop()
-}
-
 /// Providers there are.
 pub fn names() -> Vec<&'static str> {
     EDITS.keys().copied().collect()
@@ -161,11 +156,15 @@ impl Overlay {
 
     fn add_stubs(&mut self, provider: &str, home: &Home) -> Result<(), OverlayError> {
         let bad = |problem: String| OverlayError::Definition(provider.to_owned(), problem);
-        let model = definition::model(provider).map_err(bad)?;
-        let package =
-            Package { name: &home.name, prefix: &home.prefix, runtime: home.runtime, gates: &home.gates };
+        let model = catalogue::model(provider).map_err(bad)?;
+        let package = Package {
+            prefix: &home.prefix,
+            runtime: home.runtime,
+            gates: &home.gates,
+            ..Package::named(&home.name)
+        };
         let source = format!("usdt_{provider}.d");
-        for file in golang::generate_in(&model, &source, package).map_err(|e| bad(e.to_string()))? {
+        for file in golang::generate(&model, &source, package).map_err(|e| bad(e.to_string()))? {
             self.files.insert(format!("{}/{}", home.path, file.name), file.text);
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 fn every_probe_of_the_catalogue_is_fired_somewhere() {
     assert_eq!(names(), ["go", "net_http", "sql", "tls", "net"]);
     for provider in gobinary::catalogue::providers() {
-        let model = definition::model(provider.name).unwrap();
+        let model = catalogue::model(provider.name).unwrap();
         let probes = &model.providers[provider.name].probes;
         assert_eq!(probes.len(), provider.probes.len());
         let edits = &EDITS[provider.name];
@@ -61,7 +61,7 @@ the probes and arguments named at the end.
     let mut text = HEAD.to_owned();
     let mut providers = Vec::new();
     for name in names() {
-        providers.extend(definition::model(name).unwrap().schema().providers);
+        providers.extend(catalogue::model(name).unwrap().schema().providers);
     }
     text.push_str(&crate::docgen::reference(&stapsdt::schema::Schema { version: 1, providers }));
     text.push_str("\n# By function entries\n\n| probe | function | arguments |\n| --- | --- | --- |\n");

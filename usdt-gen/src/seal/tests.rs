@@ -1,13 +1,14 @@
 //! Sealing of sample files.
 
-use super::sample::{self, BLOB, DATA, TEXT, file, good};
+use super::sample_elf::{self, BLOB, DATA, TEXT, file, good};
 use super::{Options, SealError, seal};
 use proptest::prelude::*;
+use stapsdt::blob::{self, BlobError};
 use stapsdt::elf::View;
 use stapsdt::note::{Format, NoteIter};
 
 fn sealed_bytes(data: &[u8]) -> Option<Vec<u8>> {
-    Some(seal(data, Options::default()).unwrap().edit?.to_vec(data))
+    Some(seal(data, Options::default()).unwrap().patches?.to_vec(data))
 }
 
 #[test]
@@ -33,7 +34,7 @@ fn sections_stand_where_tracers_look() {
 fn sealing_again_changes_nothing() {
     let sealed = sealed_bytes(&good()).unwrap();
     let again = seal(&sealed, Options::default()).unwrap();
-    assert!(again.edit.is_none());
+    assert!(again.patches.is_none());
     assert_eq!(again.probes.len(), 1);
 }
 
@@ -41,7 +42,7 @@ fn sealing_again_changes_nothing() {
 fn a_section_of_blobs_alone_becomes_probes() {
     let mut data = good();
     // Move the section's start to the blob and its end to the blob's.
-    let size = sample::blob(0, 0).len() as u64;
+    let size = sample_elf::blob(0, 0).len() as u64;
     let table = u64::from_le_bytes(data[40..48].try_into().unwrap()) as usize;
     let row = table + 2 * 64;
     data[row + 16..row + 24].copy_from_slice(&BLOB.to_le_bytes());
@@ -59,13 +60,13 @@ fn files_without_probes_are_left_alone() {
     let at = 0x2040;
     data[at] ^= 1;
     let sealed = seal(&data, Options::default()).unwrap();
-    assert!(sealed.edit.is_none() && sealed.probes.is_empty());
+    assert!(sealed.patches.is_none() && sealed.probes.is_empty());
 }
 
 #[test]
 fn contradictions_are_named() {
     let sealed = |pc, semaphore| {
-        seal(&file(&sample::blob(pc, semaphore), 32), Options::default()).unwrap_err().to_string()
+        seal(&file(&sample_elf::blob(pc, semaphore), 32), Options::default()).unwrap_err().to_string()
     };
     let good = BLOB + 18;
     for (error, problem) in [
@@ -82,6 +83,47 @@ fn contradictions_are_named() {
     );
     headless.truncate(50);
     assert!(matches!(seal(&headless, Options::default()), Err(SealError::Elf(_))));
+}
+
+/// A blob may say anything: its schema is read only from what the file loads, and no byte of it more than once.
+#[test]
+fn a_schema_is_read_within_bounds() {
+    let scanned = |patches: &[(usize, &[u8])]| {
+        let mut bytes = sample_elf::blob(TEXT, BLOB + blob::SEMAPHORE as u64);
+        for (at, value) in patches {
+            bytes[*at..at + value.len()].copy_from_slice(value);
+        }
+        let data = file(&bytes, 32);
+        let found = blob::scan(&View::parse(&data).unwrap());
+        found.into_iter().map(|blob| blob.map(|blob| blob.schema.to_owned())).collect::<Vec<_>>()
+    };
+    let (address, size) = (blob::SCHEMA, blob::SCHEMA + 8);
+    assert_eq!(scanned(&[]), [Ok("{\"version\":1}".to_owned())]);
+    assert_eq!(scanned(&[(size, &0u32.to_le_bytes())]), [Ok(String::new())]);
+    let outside = [Err(BlobError::Inconsistent("schema address"))];
+    assert_eq!(scanned(&[(address, &0x10u64.to_le_bytes())]), outside);
+    assert_eq!(scanned(&[(address, &u64::MAX.to_le_bytes())]), outside);
+    assert_eq!(scanned(&[(size, &0x1000u32.to_le_bytes())]), outside, "it ends behind the segment");
+    assert_eq!(scanned(&[(size, &0x8000u32.to_le_bytes())]), outside, "larger than the file");
+    assert_eq!(scanned(&[(size, &u32::MAX.to_le_bytes())]), [Err(BlobError::Inconsistent("schema size"))]);
+    assert_eq!(
+        scanned(&[(address, &DATA.to_le_bytes()), (size, &8u32.to_le_bytes())]),
+        [Err(BlobError::Inconsistent("schema encoding"))]
+    );
+    // Many blobs that share one schema: together they may have as much as the file is long.
+    let one = sample_elf::blob(TEXT, BLOB + blob::SEMAPHORE as u64);
+    let many: Vec<u8> = (0..64u64)
+        .flat_map(|n| {
+            let mut bytes = one.clone();
+            bytes[blob::SELF..blob::SELF + 8].copy_from_slice(&(BLOB + n * one.len() as u64).to_le_bytes());
+            bytes[size..size + 4].copy_from_slice(&0xe00u32.to_le_bytes());
+            bytes
+        })
+        .collect();
+    let data = file(&many, 32);
+    let view = View::parse(&data).unwrap();
+    let total: usize = blob::scan(&view).iter().flatten().map(|blob| blob.schema.len()).sum();
+    assert!(total > 0 && total <= data.len(), "{total}");
 }
 
 fn good_file_without_sections() -> Vec<u8> {
@@ -107,11 +149,11 @@ proptest! {
         }
         data.truncate(data.len() - tail);
         if let Ok(sealed) = seal(&data, Options::default())
-            && let Some(bytes) = sealed.edit.map(|edit| edit.to_vec(&data))
+            && let Some(bytes) = sealed.patches.map(|patches| patches.to_vec(&data))
         {
             prop_assert!(View::parse(&bytes).is_ok());
             let again = seal(&bytes, Options::default()).unwrap();
-            prop_assert!(again.edit.is_none(), "sealing again changes nothing");
+            prop_assert!(again.patches.is_none(), "sealing again changes nothing");
         }
     }
 }

@@ -2,16 +2,16 @@
 //! the end-to-end suite shows.
 
 use super::*;
-use crate::seal::sample;
+use crate::seal::sample_elf;
 use stapsdt::blob;
 
 /// The verdicts of all models on the sample's probe with other arguments: `+` accepted, `~` in part, `-` rejected.
 fn verdicts(args: &str) -> String {
-    let data = sample::with_args(args);
+    let data = sample_elf::with_args(args);
     let view = View::parse(&data).unwrap();
     assert_eq!(blob::scan(&view).len(), 1);
     let sealed = crate::seal::seal(&data, crate::seal::Options::default()).unwrap();
-    let bytes = sealed.edit.unwrap().to_vec(&data);
+    let bytes = sealed.patches.unwrap().to_vec(&data);
     let rows = verify(&View::parse(&bytes).unwrap());
     assert_eq!(
         rows.iter().map(|r| r.consumer).collect::<Vec<_>>(),

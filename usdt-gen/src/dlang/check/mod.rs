@@ -4,9 +4,9 @@ mod resolve;
 mod structs;
 
 use super::ast::{Attributes, Base, File, Name, Param, Probe, Provider, Type};
-use crate::diagnostic::Diagnostic;
-use crate::provider::{self, MAX_WORDS, Model};
-use crate::source::{Sources, Span};
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::source::{Sources, Span};
+use crate::model::{self, GoName, MAX_WORDS, Model};
 use indexmap::IndexMap;
 use resolve::Resolver;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ pub(super) fn check(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Model {
     let mut checker = Checker { resolver: Resolver::new(sources, file, missing, diagnostics) };
-    let mut providers: IndexMap<String, provider::Provider> = IndexMap::new();
+    let mut providers: IndexMap<String, model::Provider> = IndexMap::new();
     let mut spans: HashMap<&str, Span> = HashMap::new();
     for ast in &file.providers {
         checker.provider_name(&ast.name);
@@ -85,7 +85,7 @@ impl Checker<'_> {
         }
     }
 
-    fn attributes(&mut self, ast: &Attributes, providers: &mut IndexMap<String, provider::Provider>) {
+    fn attributes(&mut self, ast: &Attributes, providers: &mut IndexMap<String, model::Provider>) {
         let Some(provider) = providers.get_mut(&ast.provider.text) else {
             self.report(Diagnostic::warning(
                 ast.provider.span.clone(),
@@ -99,8 +99,8 @@ impl Checker<'_> {
         }
     }
 
-    fn provider(&mut self, ast: &Provider) -> provider::Provider {
-        let mut probes: IndexMap<String, provider::Probe> = IndexMap::new();
+    fn provider(&mut self, ast: &Provider) -> model::Provider {
+        let mut probes: IndexMap<String, model::Probe> = IndexMap::new();
         let mut spans: HashMap<&str, Span> = HashMap::new();
         for probe in &ast.probes {
             self.length(&probe.name, "probe");
@@ -120,12 +120,12 @@ impl Checker<'_> {
             let model = self.probe(probe);
             probes.insert(probe.name.text.clone(), model);
         }
-        provider::Provider { name: ast.name.text.clone(), doc: ast.doc.clone(), stability: None, probes }
+        model::Provider { name: ast.name.text.clone(), doc: ast.doc.clone(), stability: None, probes }
     }
 
-    fn probe(&mut self, ast: &Probe) -> provider::Probe {
+    fn probe(&mut self, ast: &Probe) -> model::Probe {
         let inputs = without_void(&ast.params);
-        let params: Vec<provider::Param> = inputs.iter().filter_map(|p| self.param(p)).collect();
+        let params: Vec<model::Param> = inputs.iter().filter_map(|p| self.param(p)).collect();
         let mut names: HashMap<&str, (usize, Span)> = HashMap::new();
         for (at, param) in inputs.iter().enumerate() {
             let Some(name) = &param.name else { continue };
@@ -142,12 +142,16 @@ impl Checker<'_> {
                 names.insert(&name.text, (at, name.span.clone()));
             }
         }
+        for line in ast.doc.lines().filter(|line| line.starts_with("@go ")) {
+            let message = format!("`{line}` names no argument of this probe");
+            self.report(Diagnostic::warning(ast.name.span.clone(), message, "ignored"));
+        }
         let mut outputs = Vec::new();
         for output in without_void(&ast.outputs) {
             match &output.name {
                 Some(name) => match names.get(name.text.as_str()) {
                     Some((input, _)) => {
-                        outputs.push(provider::Output { input: *input, spelling: output.ty.spelling() });
+                        outputs.push(model::Output { input: *input, spelling: output.ty.spelling() });
                     }
                     None => self.report(Diagnostic::error(
                         name.span.clone(),
@@ -162,12 +166,12 @@ impl Checker<'_> {
                 )),
             }
         }
-        let probe = provider::Probe { name: ast.name.text.clone(), doc: ast.doc.clone(), params, outputs };
+        let probe = model::Probe { name: ast.name.text.clone(), doc: ast.doc.clone(), params, outputs };
         self.word_limit(ast, &probe);
         probe
     }
 
-    fn word_limit(&mut self, ast: &Probe, probe: &provider::Probe) {
+    fn word_limit(&mut self, ast: &Probe, probe: &model::Probe) {
         let words = probe.words();
         if words <= MAX_WORDS {
             return;
@@ -198,9 +202,40 @@ impl Checker<'_> {
         );
     }
 
-    fn param(&mut self, ast: &Param) -> Option<provider::Param> {
+    /// The argument's type, as an annotation `@go` changes it.
+    fn go_type(&mut self, ast: &Param, ty: model::Type) -> model::Type {
+        let Some(wanted) = &ast.go else { return ty };
+        let span = ast.name.as_ref().map_or_else(|| ast.ty.span.clone(), |name| name.span.clone());
+        let Some(name) = GoName::ALL.into_iter().find(|name| name.spelling() == wanted) else {
+            let known: Vec<&str> = GoName::ALL.iter().map(|name| name.spelling()).collect();
+            self.report(
+                Diagnostic::error(
+                    span,
+                    format!("`@go {wanted}` names no type that an argument can have"),
+                    "of this argument",
+                )
+                .help(format!("it can be {}", known.join(", "))),
+            );
+            return ty;
+        };
+        if let Some(ty) = ty.as_go(name) {
+            return ty;
+        }
+        self.report(
+            Diagnostic::error(
+                span,
+                format!("`@go {wanted}` does not fit `{}`", ast.ty.spelling()),
+                "another size or sign",
+            )
+            .help(format!("declare it `{}`", name.c_type())),
+        );
+        ty
+    }
+
+    fn param(&mut self, ast: &Param) -> Option<model::Param> {
         let ty = self.resolver.argument(&ast.ty)?;
-        Some(provider::Param {
+        let ty = self.go_type(ast, ty);
+        Some(model::Param {
             name: ast.name.as_ref().map(|n| n.text.clone()),
             spelling: resolve::decayed(&ast.ty).spelling(),
             ty,

@@ -1,18 +1,27 @@
 //! Types: from what was written to what an argument is.
 
-use crate::diagnostic::Diagnostic;
 use crate::dlang::ast::{Base, Body, Derived, File, Keyword, Type};
+use crate::dlang::c_types;
 use crate::dlang::constant::{self, Scope};
+use crate::dlang::diagnostic::Diagnostic;
 use crate::dlang::lexer::{Kind, Token};
-use crate::dlang::types;
-use crate::provider::{self, Enum, Struct};
-use crate::source::{Sources, Span};
+use crate::dlang::source::{Sources, Span};
+use crate::model::{self, Enum, Struct};
 use std::collections::HashMap;
-
-use super::structs::State;
 
 /// Longest chain of typedefs; one more is a type defined by itself.
 const MAX_TYPEDEFS: usize = 32;
+
+/// How far the layout of a tag is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its members are being laid out: one that holds itself has no size.
+    Open,
+    /// It has no layout.
+    Opaque,
+    /// Its index in the model.
+    Done(usize),
+}
 
 /// What is known while types are resolved.
 pub(super) struct Resolver<'a> {
@@ -42,7 +51,7 @@ pub(super) struct Flat {
 
 pub(super) enum FlatBase {
     /// An arithmetic type or one of the language's own.
-    Known(provider::Type),
+    Known(model::Type),
     /// `char` or `signed char`.
     Char,
     Void,
@@ -175,13 +184,13 @@ impl<'a> Resolver<'a> {
                         base = &inner.base;
                         continue;
                     }
-                    None => match types::named(name) {
+                    None => match c_types::named(name) {
                         Some(known) => FlatBase::Known(known),
                         None => FlatBase::Unknown(name.clone()),
                     },
                 },
                 Base::Words(words) if words.iter().any(|w| w == "void") && words.len() == 1 => FlatBase::Void,
-                Base::Words(words) => match types::arithmetic(words) {
+                Base::Words(words) => match c_types::arithmetic(words) {
                     Some(_)
                         if words.iter().any(|w| w == "char") && !words.iter().any(|w| w == "unsigned") =>
                     {
@@ -200,34 +209,34 @@ impl<'a> Resolver<'a> {
     }
 
     /// What a parameter is; reports and returns `None` where it cannot be an argument.
-    pub(super) fn argument(&mut self, ty: &Type) -> Option<provider::Type> {
+    pub(super) fn argument(&mut self, ty: &Type) -> Option<model::Type> {
         let flat = self.flatten(ty);
         let pointee = match flat.derived.as_slice() {
             [] => return self.by_value(&flat.base, ty),
             // A function is passed as its address, an array as that of its first element.
-            [Derived::Function(_), ..] => return Some(provider::Type::Pointer),
+            [Derived::Function(_), ..] => return Some(model::Type::Pointer),
             [Derived::Pointer | Derived::Array(_)] => flat.base,
             _ => FlatBase::Void,
         };
         Some(match pointee {
-            FlatBase::Char => provider::Type::CString,
+            FlatBase::Char => model::Type::CString,
             FlatBase::Tag(tag) => match self.struct_at(tag) {
-                Some(index) => provider::Type::Struct { index },
-                None => provider::Type::Pointer,
+                Some(index) => model::Type::Struct { index },
+                None => model::Type::Pointer,
             },
             FlatBase::Unknown(name) => {
                 self.unknown(&name, &ty.span, true);
-                provider::Type::Pointer
+                model::Type::Pointer
             }
             FlatBase::Endless(name) => return self.endless(&name, &ty.span),
-            _ => provider::Type::Pointer,
+            _ => model::Type::Pointer,
         })
     }
 
-    fn by_value(&mut self, base: &FlatBase, ty: &Type) -> Option<provider::Type> {
+    fn by_value(&mut self, base: &FlatBase, ty: &Type) -> Option<model::Type> {
         match base {
             FlatBase::Known(known) => Some(*known),
-            FlatBase::Char => Some(provider::Type::Int { size: 1, signed: true }),
+            FlatBase::Char => Some(model::Type::Int { size: 1, signed: true }),
             FlatBase::Tag(tag) => self.tag_by_value(*tag, &ty.span),
             FlatBase::Void => {
                 let help = "write `()` for a probe without arguments, `void *` for a pointer";
@@ -256,15 +265,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn tag_by_value(&mut self, tag: usize, span: &Span) -> Option<provider::Type> {
+    fn tag_by_value(&mut self, tag: usize, span: &Span) -> Option<model::Type> {
         let ast = self.file.tags.get(tag)?;
         if ast.keyword == Keyword::Enum {
             // An enum that is only mentioned is an int.
             return Some(match self.enum_at(tag) {
-                Some((index, model)) => {
-                    provider::Type::Enum { index, size: model.size, signed: model.signed }
-                }
-                None => provider::Type::Int { size: 4, signed: true },
+                Some((index, model)) => model::Type::Enum { index, size: model.size, signed: model.signed },
+                None => model::Type::Int { size: 4, signed: true },
             });
         }
         let keyword = ast.keyword.text();
@@ -300,7 +307,7 @@ impl<'a> Resolver<'a> {
     /// Behind a pointer an unknown type is worth a warning only: the address is all that is passed.
     fn unknown(&mut self, name: &str, span: &Span, pointer: bool) {
         let message = format!("unknown type `{name}`");
-        let nearest = types::nearest(name, self.typedefs.keys().copied());
+        let nearest = c_types::nearest(name, self.typedefs.keys().copied());
         let help = match (nearest, self.missing.first()) {
             (Some(nearest), _) => format!("did you mean `{nearest}`?"),
             (None, Some(header)) => {
@@ -334,7 +341,7 @@ impl Scope for Resolver<'_> {
         let mut words: Vec<String> =
             tokens.iter().map(|t| self.sources.text(&t.text).to_owned()).filter(|w| w != "const").collect();
         words.sort();
-        let base = match (words.as_slice(), types::arithmetic(&words)) {
+        let base = match (words.as_slice(), c_types::arithmetic(&words)) {
             (_, Some(_)) => Base::Words(words),
             ([name], None) => Base::Named(name.clone()),
             _ => return None,

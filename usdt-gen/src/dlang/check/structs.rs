@@ -1,23 +1,12 @@
 //! Structs and unions that arguments lead to, laid out.
 
-use super::resolve::{FlatBase, Resolver};
-use crate::diagnostic::Diagnostic;
+use super::resolve::{FlatBase, Resolver, State};
 use crate::dlang::ast::{Base, Body, Derived, Keyword, Param};
-use crate::provider::{self, Enum, FieldType, Struct, StructName, Wanted};
+use crate::dlang::diagnostic::Diagnostic;
+use crate::model::{self, Enum, FieldType, Struct, StructName, Wanted};
 
 /// Deepest nesting of structs in structs.
 const MAX_DEPTH: usize = 32;
-
-/// How far the layout of a tag is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Its members are being laid out: one that holds itself has no size.
-    Open,
-    /// It has no layout.
-    Opaque,
-    /// Its index in the model.
-    Done(usize),
-}
 
 /// There is no layout; pointers to it are plain addresses then.
 struct Opaque;
@@ -188,12 +177,12 @@ impl Resolver<'_> {
             }
             None => match base {
                 FlatBase::Char => Ok(FieldType::Char),
-                FlatBase::Known(provider::Type::Int { size, signed }) => {
+                FlatBase::Known(model::Type::Int { size, signed }) => {
                     Ok(FieldType::Int { size: *size, signed: *signed })
                 }
-                FlatBase::Known(provider::Type::Uintptr) => Ok(FieldType::Int { size: 8, signed: false }),
-                FlatBase::Known(provider::Type::Float { size }) => Ok(FieldType::Float { size: *size }),
-                FlatBase::Known(provider::Type::Bool) => Ok(FieldType::Bool),
+                FlatBase::Known(model::Type::Uintptr) => Ok(FieldType::Int { size: 8, signed: false }),
+                FlatBase::Known(model::Type::Float { size }) => Ok(FieldType::Float { size: *size }),
+                FlatBase::Known(model::Type::Bool) => Ok(FieldType::Bool),
                 FlatBase::Tag(tag) if self.is_enum(*tag) => Ok(match self.enum_at(*tag) {
                     Some((index, _)) => FieldType::Enum(index),
                     None => FieldType::Int { size: 4, signed: true },

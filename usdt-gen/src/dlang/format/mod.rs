@@ -4,20 +4,17 @@
 //! does not hold them, one blank line at most. Preprocessor lines stay as they are; so do statements that have one inside, and D's
 //! `inline` and `translator`, which this language only passes over.
 
-mod layout;
+mod lines;
+mod piece;
 mod spacing;
 #[cfg(test)]
 mod tests;
 
 use super::lexer::{self, Kind, Token};
-use crate::diagnostic::Diagnostic;
-use crate::source::{Sources, Span};
-use layout::{Piece, Writer};
-
-/// Columns of a line that holds its parameters.
-const WIDTH: usize = 120;
-/// Columns of a tab.
-const TAB: usize = 8;
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::source::{Sources, Span};
+use lines::Writer;
+use piece::Piece;
 
 /// Words that begin a statement, also behind one that has no end.
 const BEGINNINGS: [&str; 8] =
@@ -72,9 +69,9 @@ fn pieces<'a>(sources: &'a Sources, tokens: &[Token]) -> Vec<Piece<'a>> {
         end = Some(token.text.end);
         out.push(Piece {
             kind: token.kind,
-            text: layout::trimmed(sources.text(&token.text)),
+            text: piece::trimmed(sources.text(&token.text)),
             lines: if first { 1 } else { between.matches('\n').count() },
-            column: layout::column(sources.line_before(token.text.start)),
+            column: piece::column(sources.line_before(token.text.start)),
             between,
         });
     }

@@ -1,6 +1,6 @@
 //! What stands between the tokens of a line.
 
-use super::layout::Piece;
+use super::piece::Piece;
 use crate::dlang::lexer::{Kind, OPERATORS};
 
 /// The tokens of a part of a statement in one line.

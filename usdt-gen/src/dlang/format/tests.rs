@@ -1,6 +1,6 @@
 use super::format;
 use crate::dlang::lexer::{Kind, lex};
-use crate::source::Sources;
+use crate::dlang::source::Sources;
 use proptest::prelude::*;
 
 fn formatted(text: &str) -> Result<String, String> {
@@ -104,7 +104,7 @@ fn what_cannot_be_read_is_refused() {
 #[test]
 fn every_definition_of_the_corpus_keeps_its_tokens() {
     let mut count = 0;
-    for text in crate::dlang::corpus::texts() {
+    for text in crate::dlang::tests::corpus::texts() {
         let Ok(once) = formatted(&text) else { continue };
         count += 1;
         assert_eq!(tokens(&once), tokens(&text), "{text}");

@@ -2,7 +2,7 @@
 
 use super::{Diagnostic, Kind, Parse, Parser};
 use crate::dlang::ast::{Base, Body, Derived, Enumerator, Keyword, Name, Param, Tag, Type, Typedef};
-use crate::dlang::types;
+use crate::dlang::c_types;
 
 const QUALIFIERS: [&str; 14] = [
     "const",
@@ -33,7 +33,7 @@ impl Parser<'_> {
             || QUALIFIERS.contains(&word)
             || ARITHMETIC.contains(&word)
             || ATTRIBUTES.contains(&word)
-            || types::named(word).is_some()
+            || c_types::named(word).is_some()
             || self.declared.contains(word)
     }
 
@@ -273,7 +273,7 @@ impl Parser<'_> {
                         derived: Vec::new(),
                     };
                     if out.len() == first {
-                        out.push(Param { name: None, ty, doc: String::new(), bits: None });
+                        out.push(Param { name: None, ty, doc: String::new(), go: None, bits: None });
                     }
                     break;
                 }
@@ -300,7 +300,13 @@ impl Parser<'_> {
     pub(super) fn declarator(&mut self, start: usize, base: Base, text: String) -> Parse<Param> {
         let (name, derived, type_end) = self.nested(Self::steps)?;
         let end = type_end.max(start);
-        Ok(Param { name, ty: Type { span: start..end, text, base, derived }, doc: String::new(), bits: None })
+        Ok(Param {
+            name,
+            ty: Type { span: start..end, text, base, derived },
+            doc: String::new(),
+            go: None,
+            bits: None,
+        })
     }
 
     /// The name, the steps outermost first, and where the type ends in front of the name.

@@ -137,6 +137,26 @@ pub(super) fn split_params(doc: &str, is_param: impl Fn(&str) -> bool) -> (Strin
     (rest.join("\n"), params)
 }
 
+/// Takes the lines `@go NAME TYPE` out of a probe's documentation, where NAME is a parameter. Others stay.
+pub(super) fn split_go_types(doc: &str, is_param: impl Fn(&str) -> bool) -> (String, Vec<(String, String)>) {
+    let (mut rest, mut types) = (Vec::new(), Vec::new());
+    for line in doc.lines() {
+        let words = line.strip_prefix("@go ").and_then(|words| words.trim().split_once(char::is_whitespace));
+        match words.filter(|(name, _)| is_param(name)) {
+            Some((name, ty)) => types.push((name.to_owned(), ty.trim().to_owned())),
+            None => rest.push(line),
+        }
+    }
+    (rest.join("\n").trim_end().to_owned(), types)
+}
+
+/// Takes a line `@go TYPE` out of a parameter's documentation.
+pub(super) fn split_go_type(doc: &str) -> (String, Option<String>) {
+    let (annotations, rest): (Vec<&str>, Vec<&str>) = doc.lines().partition(|line| line.starts_with("@go "));
+    let ty = annotations.first().and_then(|line| line.strip_prefix("@go ")).map(|ty| ty.trim().to_owned());
+    (rest.join("\n").trim_end().to_owned(), ty)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +171,19 @@ mod tests {
         ] {
             assert_eq!(doc_text(comments.iter().copied()), text);
         }
+    }
+
+    #[test]
+    fn go_types_are_taken_out() {
+        let doc = "Said.\n@go d  time.Duration\n@go none int\n@param d it";
+        let (rest, types) = split_go_types(doc, |name| name == "d");
+        assert_eq!(rest, "Said.\n@go none int\n@param d it");
+        assert_eq!(types, [("d".to_owned(), "time.Duration".to_owned())]);
+        assert_eq!(
+            split_go_type("How long.\n@go time.Duration"),
+            ("How long.".into(), Some("time.Duration".into()))
+        );
+        assert_eq!(split_go_type("@gone"), ("@gone".into(), None));
     }
 
     #[test]

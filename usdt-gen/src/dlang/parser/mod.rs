@@ -5,11 +5,11 @@ mod doc;
 mod provider;
 
 use super::ast::{Attributes, Constant, File, Keyword, Name};
+use super::c_types;
 use super::lexer::{Kind, Token};
 use super::preprocess::Output;
-use super::types;
-use crate::diagnostic::Diagnostic;
-use crate::source::{Sources, Span};
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::source::{Sources, Span};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Deepest nesting of struct bodies and parentheses in declarators.
@@ -359,7 +359,7 @@ impl Parser<'_> {
                 self.skip_brackets()
             }
             _ => {
-                let near = types::nearest_of(&word, ["provider", "typedef", "struct"].into_iter());
+                let near = c_types::nearest_of(&word, ["provider", "typedef", "struct"].into_iter());
                 let help = near.map_or_else(
                     || {
                         "a definition file consists of `provider NAME { probe …; };` and type declarations"

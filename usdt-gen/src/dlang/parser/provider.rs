@@ -1,9 +1,9 @@
 //! Providers, probes and their parameters.
 
-use super::doc::split_params;
+use super::doc::{split_go_type, split_go_types, split_params};
 use super::{Diagnostic, Failed, Kind, Parse, Parser};
 use crate::dlang::ast::{Base, Param, Probe, Provider, Type};
-use crate::dlang::types;
+use crate::dlang::c_types;
 
 impl Parser<'_> {
     pub(super) fn provider(&mut self, doc: String) -> Parse<Provider> {
@@ -57,7 +57,7 @@ impl Parser<'_> {
 
     fn probe(&mut self, doc: &str) -> Parse<Probe> {
         if self.word() != "probe" {
-            let near = types::nearest_of(self.word(), ["probe"].into_iter());
+            let near = c_types::nearest_of(self.word(), ["probe"].into_iter());
             let help = near.map_or(String::new(), |near| format!("did you mean `{near}`?"));
             return self.expected("`probe` or `}`", &help);
         }
@@ -81,8 +81,20 @@ impl Parser<'_> {
             // What is meant is clear.
             self.file.missing_semicolons.push(missing);
         }
+        for param in &mut params {
+            let (doc, go) = split_go_type(&param.doc);
+            param.doc = doc;
+            param.go = go;
+        }
         let is_param = |name: &str| params.iter().any(|p| p.name.as_ref().is_some_and(|n| n.text == name));
-        let (doc, described) = split_params(doc, is_param);
+        let (doc, go_types) = split_go_types(doc, is_param);
+        let (doc, described) = split_params(&doc, is_param);
+        for (name, go) in go_types {
+            let param = params.iter_mut().find(|p| p.name.as_ref().is_some_and(|n| n.text == name));
+            if let Some(param) = param {
+                param.go = Some(go);
+            }
+        }
         for (name, text) in described {
             let param = params.iter_mut().find(|p| p.name.as_ref().is_some_and(|n| n.text == name));
             if let Some(param) = param {
@@ -126,7 +138,7 @@ impl Parser<'_> {
         if self.peek().kind == Kind::Punct('.') && self.text(self.peek()) == "..." {
             let span = self.bump().span;
             let ty = Type { span, text: "...".into(), base: Base::Ellipsis, derived: Vec::new() };
-            return Ok(Param { name: None, ty, doc: String::new(), bits: None });
+            return Ok(Param { name: None, ty, doc: String::new(), go: None, bits: None });
         }
         let start = self.peek().span.start;
         let (base, text) = self.specifiers()?;

@@ -9,9 +9,9 @@ mod macros;
 
 use super::constant::{self, Scope};
 use super::lexer::{self, Kind, Token};
-use super::{Options, types};
-use crate::diagnostic::Diagnostic;
-use crate::source::{Sources, Span};
+use super::{Options, c_types};
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::source::{Sources, Span};
 use macros::Macro;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -227,7 +227,7 @@ impl Preprocessor<'_> {
             format!("`#` line is no directive (`{name}`)"),
             "passed over",
         );
-        self.diagnostics.push(match types::nearest_of(name, DIRECTIVES.iter().copied()) {
+        self.diagnostics.push(match c_types::nearest_of(name, DIRECTIVES.iter().copied()) {
             Some(near) => warning.help(format!("did you mean `#{near}`?")),
             None => warning.help("write prose as a comment: `/* … */`"),
         });

@@ -2,7 +2,7 @@
 
 use super::super::lexer::Kind;
 use super::super::{Options, preprocess::preprocess};
-use crate::source::Sources;
+use crate::dlang::source::Sources;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;

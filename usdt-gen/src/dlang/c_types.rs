@@ -1,0 +1,168 @@
+//! C's arithmetic types as both Linux ports have them (LP64), and the names every definition file may use.
+
+use crate::model::Type;
+
+const fn int(size: u8, signed: bool) -> Type {
+    Type::Int { size, signed }
+}
+
+/// Names that need no declaration.
+const NAMED: &[(&str, Type)] = &[
+    ("int8_t", int(1, true)),
+    ("int16_t", int(2, true)),
+    ("int32_t", int(4, true)),
+    ("int64_t", int(8, true)),
+    ("uint8_t", int(1, false)),
+    ("uint16_t", int(2, false)),
+    ("uint32_t", int(4, false)),
+    ("uint64_t", int(8, false)),
+    ("intptr_t", int(8, true)),
+    ("uintptr_t", Type::Uintptr),
+    ("size_t", int(8, false)),
+    ("ssize_t", int(8, true)),
+    ("ptrdiff_t", int(8, true)),
+    ("off_t", int(8, true)),
+    ("time_t", int(8, true)),
+    ("clock_t", int(8, true)),
+    ("pid_t", int(4, true)),
+    ("id_t", int(4, false)),
+    ("uid_t", int(4, false)),
+    ("gid_t", int(4, false)),
+    ("mode_t", int(4, false)),
+    ("dev_t", int(8, false)),
+    ("ino_t", int(8, false)),
+    ("uchar_t", int(1, false)),
+    ("ushort_t", int(2, false)),
+    ("uint_t", int(4, false)),
+    ("ulong_t", int(8, false)),
+    ("hrtime_t", int(8, true)),
+    ("boolean_t", int(4, true)),
+    ("string", Type::String),
+    ("bytes", Type::Bytes),
+    ("bool", Type::Bool),
+    ("_Bool", Type::Bool),
+    ("error", Type::Error),
+];
+
+/// A type that needs no declaration, by its one-word name.
+pub(super) fn named(name: &str) -> Option<Type> {
+    NAMED.iter().find(|(n, _)| *n == name).map(|(_, ty)| *ty)
+}
+
+/// The arithmetic type that `words` (sorted) spell in whatever order; `None` for no type, `void` included.
+pub(super) fn arithmetic(words: &[String]) -> Option<Type> {
+    let count = |w: &str| words.iter().filter(|x| *x == w).count();
+    if words.iter().any(|w| w == "void") {
+        return None;
+    }
+    let (signs, longs) = (count("signed") + count("unsigned"), count("long"));
+    let (int_count, chars, shorts) = (count("int"), count("char"), count("short"));
+    let (floats, doubles) = (count("float"), count("double"));
+    if signs > 1 || int_count > 1 || chars > 1 || shorts > 1 || floats > 1 || doubles > 1 {
+        return None;
+    }
+    let signed = count("unsigned") == 0;
+    match (chars, shorts, longs, floats, doubles) {
+        (1, 0, 0, 0, 0) if int_count == 0 => Some(int(1, signed)),
+        (0, 1, 0, 0, 0) => Some(int(2, signed)),
+        (0, 0, 1 | 2, 0, 0) => Some(int(8, signed)),
+        (0, 0, 0, 1, 0) if signs + int_count == 0 => Some(Type::Float { size: 4 }),
+        (0, 0, 0, 0, 1) if signs + int_count == 0 => Some(Type::Float { size: 8 }),
+        (0, 0, 0, 0, 0) if signs + int_count > 0 => Some(int(4, signed)),
+        _ => None,
+    }
+}
+
+/// The known type closest to a misspelt name, if any is close.
+pub(super) fn nearest<'a>(name: &str, declared: impl Iterator<Item = &'a str>) -> Option<String> {
+    let arithmetic = ["char", "short", "int", "long", "float", "double", "unsigned"];
+    nearest_of(name, NAMED.iter().map(|(n, _)| *n).chain(arithmetic).chain(declared))
+}
+
+/// The candidate closest to a misspelt name, if any is close.
+pub(super) fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    // No name anybody uses is that long, and the work grows with the square.
+    if name.len() > 64 {
+        return None;
+    }
+    candidates
+        .filter(|c| c.len().abs_diff(name.len()) <= 3)
+        .map(|candidate| (distance(name, candidate), letters(candidate) != letters(name), candidate))
+        .filter(|(d, _, candidate)| *d <= candidate.len().max(name.len()) / 3)
+        .min()
+        .map(|(_, _, candidate)| candidate.to_owned())
+}
+
+/// The letters in order: of two equally close names, the one with the same letters is meant.
+fn letters(name: &str) -> Vec<u8> {
+    let mut letters = name.as_bytes().to_vec();
+    letters.sort_unstable();
+    letters
+}
+
+/// Edit distance in which swapping two neighbours is one step; bytes, as names are ASCII.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
+            let mut best =
+                (cell(&above, j) + usize::from(x != y)).min(cell(&above, j + 1) + 1).min(cell(&row, j) + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            if swapped {
+                best = best.min(cell(&before, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Option<Type> {
+        arithmetic(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_order_of_words_spells_the_same_type() {
+        for (text, ty) in [
+            ("int", int(4, true)),
+            ("unsigned", int(4, false)),
+            ("long unsigned int", int(8, false)),
+            ("long long", int(8, true)),
+            ("int unsigned long long", int(8, false)),
+            ("unsigned char", int(1, false)),
+            ("char", int(1, true)),
+            ("short int", int(2, true)),
+            ("double", Type::Float { size: 8 }),
+            ("float", Type::Float { size: 4 }),
+        ] {
+            assert_eq!(of(text), Some(ty), "{text}");
+        }
+        for bad in [
+            "void",
+            "long char",
+            "unsigned float",
+            "signed unsigned",
+            "int int",
+            "long double",
+            "long long long",
+        ] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn misspellings_find_their_type() {
+        assert_eq!(nearest("uint46_t", std::iter::empty()).as_deref(), Some("uint64_t"));
+        assert_eq!(nearest("u64", std::iter::empty()), None);
+        assert_eq!(nearest("my_tpye", ["my_type"].into_iter()).as_deref(), Some("my_type"));
+    }
+}
