@@ -4,10 +4,10 @@ pub(crate) mod asm;
 pub(crate) mod codegen;
 mod features;
 pub(crate) mod helper;
-mod maps;
+mod map_fds;
 mod program;
 pub(crate) mod ring_format;
 
 pub(crate) use features::{KernelFeatures, TaskStructOffsets, Transport};
-pub(crate) use maps::{Counter, MapFds};
+pub(crate) use map_fds::{Counter, MapFds};
 pub(crate) use program::Program;
