@@ -3,6 +3,7 @@
 use crate::check;
 use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::setup::{self, Tools};
+use crate::uapi;
 
 /// Go modules whose packages `go generate` makes. Those with dependencies are on their own, so that the others have none.
 pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
@@ -11,6 +12,9 @@ pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs
 pub(crate) fn run(_: &[String]) -> Outcome {
     let tools = setup::run()?;
     generate(&tools)?;
+    if let Err(Failure(why)) = uapi::run(&[]) {
+        eprintln!("the structures of bpf(2) stay as they are: {why}");
+    }
     // Snapshots inside Rust sources and beside them.
     execute(
         command(

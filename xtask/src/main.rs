@@ -12,6 +12,7 @@ mod policy;
 mod release;
 mod semver;
 mod setup;
+mod uapi;
 
 use command::{Failure, Outcome};
 
@@ -29,6 +30,7 @@ const TASKS: &[Task] = &[
     ("matrix", "every Go release, build and tracer with each other; [WORD...]", check::matrix),
     ("soak", "use for half an hour with every kind of trouble; [MINUTES]", check::soak),
     ("golden", "rewrite generated files that are checked in", golden::run),
+    ("uapi", "rewrite the structures of bpf(2) from the kernel's headers; [FOLDER]", uapi::run),
     (
         "bench",
         "measure, and write docs/benchmarks.md; [off on attacher generator overlay service caddy packages agent]",

@@ -1,6 +1,6 @@
 //! The attacher's suite on other kernels and architectures, in machines that qemu emulates.
 
-mod debian;
+pub(crate) mod debian;
 mod machine;
 mod system;
 
