@@ -99,14 +99,9 @@ impl Error {
         }
     }
 
-    /// The error of the last failed system call.
-    pub(crate) fn last_os(what: impl Into<String>) -> Error {
-        Error::Refused { what: what.into(), source: io::Error::last_os_error() }
-    }
-
-    /// From a negative errno, as libbpf returns it.
-    pub(crate) fn errno(what: impl Into<String>, negative: i32) -> Error {
-        Error::Refused { what: what.into(), source: io::Error::from_raw_os_error(negative.saturating_neg()) }
+    /// Makes an error of what a system call returns.
+    pub(crate) fn refused(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+        |source| Error::Refused { what: what.into(), source }
     }
 }
 

@@ -4,9 +4,7 @@ use super::{Attachment, Backend};
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::Result;
 use crate::kernel::transport::{RecordReader, reader};
-use crate::kernel::{
-    Attached, Counts, Maps, Mechanism, attach, detect, run_time, silence_libbpf, uprobe_warmup,
-};
+use crate::kernel::{Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, run_time, uprobe_warmup};
 use crate::plan::record_layout::NATIVE;
 use crate::plan::{Entry, Plan};
 use stapsdt::argspec::Arch;
@@ -15,8 +13,8 @@ use std::sync::Arc;
 
 /// Makes the kernel programs of a plan.
 pub(crate) trait Compiler {
-    /// Whether they know queues.
-    const QUEUES: bool;
+    /// Whether its programs can write to the mapped ring.
+    const MAPPED_RING: bool;
     /// Instructions with the maps' descriptors in place.
     fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>>;
 }
@@ -29,35 +27,31 @@ pub(crate) struct Kernel<C> {
 
 impl<C: Compiler> Backend for Kernel<C> {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
-        silence_libbpf();
         uprobe_warmup::start();
-        let mechanism = self.mechanism.on_this_kernel();
-        let mut features = features(mechanism, plan, C::QUEUES);
-        let maps = Maps::create(plan, features.delivery)?;
-        features.delivery = maps.delivery;
+        let method = detect::link_method(self.mechanism);
+        let mut features = features(method, plan, C::MAPPED_RING);
+        let maps = Maps::create(plan, features.transport)?;
+        features.transport = maps.transport;
         let programs = self.compiler.build(plan, &maps.fds(), features)?;
         let buffer = reader(&maps, plan)?;
-        let attached = attach(plan, &programs, mechanism)?;
+        let attached = attach(plan, &programs, method)?;
         Ok(Box::new(Running { attached, buffer, maps, plan: Arc::clone(plan) }))
     }
 }
 
 /// What programs that are attached in this way can count on.
-fn features(mechanism: Mechanism, plan: &Plan, queues: bool) -> KernelFeatures {
-    match mechanism {
-        Mechanism::PerfBuffer => KernelFeatures::default(),
+fn features(method: LinkMethod, plan: &Plan, mapped_ring: bool) -> KernelFeatures {
+    match method {
         // A kernel without cookies is hardly one that programs can load a name from.
-        Mechanism::ProgramPerSite => KernelFeatures {
-            delivery: Transport::RingBuf,
-            atomics: detect::atomics(),
-            ..KernelFeatures::default()
-        },
-        Mechanism::Auto | Mechanism::Multi | Mechanism::PerfEvents => {
+        LinkMethod::ProgramPerSite => {
+            KernelFeatures { atomics: detect::atomics(), ..KernelFeatures::default() }
+        }
+        LinkMethod::UprobeMulti { .. } | LinkMethod::PerfEvents => {
             // Kernels with cookies have them on amd64; on arm64 they came later (Linux 5.18).
             let atomics = NATIVE == Arch::X86_64 || detect::atomics();
             KernelFeatures {
                 cookies: true,
-                delivery: if atomics && queues { Transport::MappedRing } else { Transport::RingBuf },
+                transport: if atomics && mapped_ring { Transport::MappedRing } else { Transport::RingBuf },
                 atomics,
                 task: plan.records().then(detect::task).flatten(),
             }
@@ -65,6 +59,7 @@ fn features(mechanism: Mechanism, plan: &Plan, queues: bool) -> KernelFeatures {
     }
 }
 
+#[derive(Debug)]
 struct Running {
     attached: Attached,
     buffer: Option<Box<dyn RecordReader>>,
@@ -82,8 +77,7 @@ impl Attachment for Running {
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let last = self.attached.is_detached();
-        self.buffer.as_mut().map_or(Ok(false), |buffer| buffer.consume(last, sink))
+        self.buffer.as_mut().map_or(Ok(false), |buffer| buffer.consume(sink))
     }
 
     fn counts(&self) -> Result<Vec<Counts>> {
@@ -95,7 +89,7 @@ impl Attachment for Running {
     }
 
     fn waiting(&self) -> Result<u64> {
-        self.maps.waiting(&self.plan)
+        self.maps.waiting()
     }
 
     fn run_time(&self) -> Result<(u64, u64)> {
@@ -109,5 +103,16 @@ impl Attachment for Running {
 
     fn stop(&mut self) {
         self.attached.detach();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_can_move_to_another_thread() {
+        fn assert<T: Send + std::fmt::Debug>() {}
+        assert::<Running>();
     }
 }

@@ -104,6 +104,7 @@ impl Backend for Simulated {
     }
 }
 
+#[derive(Debug)]
 struct Simulation(Arc<Mutex<State>>);
 
 impl Attachment for Simulation {

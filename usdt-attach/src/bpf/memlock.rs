@@ -39,7 +39,7 @@ fn with_limit_raised<T>(create: impl FnOnce() -> T) -> Option<T> {
     let usual = getrlimit(Resource::Memlock);
     let none = Rlimit { current: None, maximum: None };
     // Without CAP_SYS_RESOURCE the hard limit is as far as it goes.
-    let hard = Rlimit { current: usual.maximum, ..usual.clone() };
+    let hard = Rlimit { current: usual.maximum, ..usual };
     setrlimit(Resource::Memlock, none).or_else(|_| setrlimit(Resource::Memlock, hard)).ok()?;
     let result = create();
     // Lowering a limit to what it was needs no privilege.

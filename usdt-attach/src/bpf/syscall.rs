@@ -45,7 +45,7 @@ pub(super) fn pointer<T>(to: *const T) -> u64 {
 }
 
 /// A descriptor as the structures carry it; those that are open are not negative.
-pub(super) fn number(fd: impl AsRawFd) -> u32 {
+pub(super) fn number(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().cast_unsigned()
 }
 

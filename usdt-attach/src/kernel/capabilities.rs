@@ -1,9 +1,11 @@
 //! What this process may do, and what else keeps it from doing that.
 
-/// `include/uapi/linux/capability.h`.
+/// Look into processes of other users. Numbers are those of `include/uapi/linux/capability.h`.
 pub const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
+/// Attach programs to probes (Linux 5.8).
 pub const CAP_PERFMON: u32 = 38;
+/// Create maps and load programs (Linux 5.8).
 pub const CAP_BPF: u32 = 39;
 
 /// Of a process, by `/proc/PID/status`.

@@ -61,7 +61,7 @@ const KERNELS: &[Kernel] = &[
         release: "bullseye",
         arch: &AMD64,
         one_by_one: true,
-        skipped: &["serve_kernels_without_multi_links", "a_queue_calls", CAPABILITIES],
+        skipped: &["serve_kernels_without_multi_links", "a_mapped_ring_wakes", CAPABILITIES],
     },
     // No multi-uprobe links.
     Kernel { name: "6.1", release: "bookworm", arch: &AMD64, one_by_one: true, skipped: &[CAPABILITIES] },

@@ -23,7 +23,7 @@ pub use source::generate;
 pub(crate) struct Bcc;
 
 impl Compiler for Bcc {
-    const QUEUES: bool = false;
+    const MAPPED_RING: bool = false;
 
     fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>> {
         need_headers()?;

@@ -2,10 +2,12 @@
 #![allow(unsafe_code)] // libbcc's C interface; every pointer it gives belongs to the module and lives as long
 
 use super::one_at_a_time;
+use crate::bpf::Map;
 use crate::bpf::asm::Insn;
 use crate::error::{Error, Result};
 use bcc_sys::bccapi as api;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 /// See the module.
@@ -15,13 +17,8 @@ pub(super) struct Module(NonNull<c_void>);
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     pub(super) name: String,
-    /// `enum bpf_map_type`.
-    pub(super) kind: u32,
     /// Owned by the module.
-    pub(super) fd: i32,
-    pub(super) entries: u32,
-    pub(super) key_size: usize,
-    pub(super) value_size: usize,
+    fd: i32,
     /// The types, as libbcc's JSON describes them.
     pub(super) key_type: String,
     pub(super) value_type: String,
@@ -76,16 +73,22 @@ impl Module {
             (0..api::bpf_num_tables(module))
                 .map(|id| Table {
                     name: text(api::bpf_table_name(module, id)),
-                    kind: api::bpf_table_type_id(module, id) as u32,
                     fd: api::bpf_table_fd_id(module, id),
-                    entries: api::bpf_table_max_entries_id(module, id) as u32,
-                    key_size: api::bpf_table_key_size_id(module, id),
-                    value_size: api::bpf_table_leaf_size_id(module, id),
                     key_type: text(api::bpf_table_key_desc_id(module, id)),
                     value_type: text(api::bpf_table_leaf_desc_id(module, id)),
                 })
                 .collect()
         }
+    }
+}
+
+impl Module {
+    /// The map of one of its tables.
+    pub(super) fn map(&self, table: &Table) -> Result<Map> {
+        // SAFETY: the module, which is alive, keeps its tables' descriptors open.
+        let fd = unsafe { BorrowedFd::borrow_raw(table.fd) };
+        let map = fd.try_clone_to_owned().and_then(Map::from_fd);
+        map.map_err(Error::refused("cannot read a BPF map"))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::bpf::{Program, Transport};
 use crate::discover::ScannedObject;
 use crate::discover::select::{Selected, select};
 use crate::error::{Error, Result};
-use crate::kernel::{Attached, Maps, attach, read_table, silence_libbpf};
+use crate::kernel::{Attached, Maps, attach, detect, read_table};
 use crate::plan::{Access, Mode, Options, Plan, accesses};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -153,7 +153,6 @@ pub fn start(
     mechanism: Mechanism,
 ) -> Result<(Running, Vec<String>)> {
     need_headers()?;
-    silence_libbpf();
     let named = named(text)?;
     let globs: Vec<String> = named.iter().map(|(provider, probe)| format!("{provider}:{probe}")).collect();
     let chosen = select(found, &globs)?;
@@ -185,7 +184,7 @@ pub fn start(
         };
         programs.push(Program { cookies, code: [head.clone(), body].concat() });
     }
-    let attached = attach(&plan, &programs, mechanism)?;
+    let attached = attach(&plan, &programs, detect::link_method(mechanism))?;
     Ok((Running { attached: Some(attached), _maps: maps, module, plan }, warnings))
 }
 
@@ -234,13 +233,12 @@ impl Running {
 
     /// What the program's tables hold.
     pub fn tables(&self) -> Result<Vec<Contents>> {
-        self.module.tables().iter().map(contents).collect()
+        self.module.tables().iter().map(|table| contents(&self.module, table)).collect()
     }
 }
 
-fn contents(table: &Table) -> Result<Contents> {
-    let shape = (table.kind, table.entries, table.key_size, table.value_size);
-    let Some(entries) = read_table(table.fd, shape)? else {
+fn contents(module: &Module, table: &Table) -> Result<Contents> {
+    let Some(entries) = read_table(&module.map(table)?)? else {
         return Ok(Contents { name: table.name.clone(), rows: Vec::new(), omitted: true });
     };
     let rows = entries.into_iter().map(|(key, values)| {
