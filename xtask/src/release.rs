@@ -76,15 +76,13 @@ impl Build {
         let places =
             [(tree.display().to_string(), "/usdt"), (home, "/cargo"), (self.target_folder(), "/target")];
         let mut rust = vec!["-C target-feature=+crt-static".to_owned()];
-        let mut c = Vec::new();
         for (from, to) in &places {
             rust.push(format!("--remap-path-prefix={from}={to}"));
-            c.push(format!("-ffile-prefix-map={from}={to}"));
         }
         let mut cargo = Command::new("cargo");
         cargo.args([subcommand, "--locked", "--target", &self.target]).args(args).current_dir(&tree);
         cargo.env("CARGO_TARGET_DIR", self.target_folder()).env("RUSTFLAGS", rust.join(" "));
-        execute(cargo.env("CFLAGS", c.join(" ")).env("SOURCE_DATE_EPOCH", &self.time))
+        execute(cargo.env("SOURCE_DATE_EPOCH", &self.time))
     }
 
     fn target_folder(&self) -> String {

@@ -17,9 +17,6 @@ pub(crate) struct Tools {
 const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/gcc", "gcc"),
     ("/usr/include/stdio.h", "libc6-dev"),
-    ("/usr/include/libelf.h", "libelf-dev"),
-    ("/usr/include/zlib.h", "zlib1g-dev"),
-    ("/usr/bin/pkg-config", "pkg-config"),
     ("/usr/include/bcc/bcc_common.h", "libbpfcc-dev"),
     ("/usr/sbin/tplist-bpfcc", "bpfcc-tools"),
     ("/usr/bin/bpftrace", "bpftrace"),
