@@ -2,8 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usdt_attach::backend::embedded::emit;
-use usdt_attach::backend::kernel::{Abilities, Delivery, MapFds};
+use usdt_attach::emit_for_every_kernel;
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{Options, Plan};
 use usdt_fuzz::{attacher, metered, text};
@@ -17,22 +16,6 @@ fuzz_target!(|data: &[u8]| {
         let Ok((plan, _)) = Plan::new(&[attacher::selected(attacher::every_kind())], &options) else {
             return;
         };
-        let maps = MapFds {
-            events: 3,
-            bell: 12,
-            scratch: 4,
-            counters: 5,
-            control: 6,
-            rates: 7,
-            table: 8,
-            zero: 9,
-            starts: 10,
-            cgroup: 11,
-        };
-        for (delivery, modern) in [(Delivery::PerCpu, false), (Delivery::Ring, true), (Delivery::Queue, true)]
-        {
-            let abilities = Abilities { cookies: modern, delivery, atomics: modern, task: None };
-            emit(&plan, &maps, abilities).expect("what was planned can be emitted");
-        }
+        emit_for_every_kernel(&plan).expect("what was planned can be emitted");
     });
 });

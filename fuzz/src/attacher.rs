@@ -2,8 +2,8 @@
 
 use stapsdt::schema::{self, Kind};
 use std::sync::{Arc, LazyLock};
-use usdt_attach::discover::{Object, Probe, sample};
 use usdt_attach::discover::select::Selected;
+use usdt_attach::discover::{Object, Probe, sample};
 
 /// A probe with an argument of each kind, by short names.
 pub fn every_kind() -> Probe {

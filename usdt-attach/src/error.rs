@@ -148,14 +148,9 @@ impl Error {
         Error::new(kind, what).with_source(source)
     }
 
-    /// The error of the last failed system call.
-    pub(crate) fn last_os(what: impl Into<Cow<'static, str>>) -> Error {
-        Error::kernel(what, io::Error::last_os_error())
-    }
-
-    /// From a negative errno.
-    pub(crate) fn errno(what: impl Into<Cow<'static, str>>, negative: i32) -> Error {
-        Error::kernel(what, io::Error::from_raw_os_error(negative.saturating_neg()))
+    /// Makes an error of what a system call returns.
+    pub(crate) fn refused(what: impl Into<Cow<'static, str>>) -> impl FnOnce(io::Error) -> Error {
+        |source| Error::kernel(what, source)
     }
 }
 

@@ -4,6 +4,9 @@
 
 pub mod backend;
 mod bpf;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use bpf::codegen::emit_for_every_kernel;
 pub mod discover;
 pub mod error;
 pub mod event;

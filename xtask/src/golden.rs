@@ -5,6 +5,7 @@ use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::go_releases;
 use crate::setup;
 use crate::tools::Tools;
+use crate::uapi;
 
 /// Go modules whose packages `go generate` makes. Those with dependencies are on their own, so that the others have none.
 pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
@@ -12,9 +13,10 @@ pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs
 /// What can be rewritten by itself, in the order in which one needs the other.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("catalogue", catalogue::write),
     ("releases", go_releases::write),
+    ("uapi", bpf_structures),
     ("go", go_packages),
     ("snapshots", snapshots),
     ("instructions", instructions),
@@ -27,6 +29,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     }
     let chosen = PARTS.iter().filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name));
     chosen.map(|(_, part)| part).try_for_each(|part| part())
+}
+
+/// The structures of bpf(2), where the kernel's headers are new enough.
+fn bpf_structures() -> Outcome {
+    if let Err(Failure(why)) = uapi::run(&[]) {
+        eprintln!("the structures of bpf(2) stay as they are: {why}");
+    }
+    Ok(())
 }
 
 fn go_packages() -> Outcome {

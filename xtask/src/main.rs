@@ -15,6 +15,7 @@ mod semver;
 mod setup;
 mod test;
 mod tools;
+mod uapi;
 
 use command::{Failure, Outcome};
 
@@ -31,9 +32,10 @@ const TASKS: &[Task] = &[
     ("soak", "use for half an hour with every kind of trouble; [MINUTES]", test::soak),
     (
         "golden",
-        "rewrite generated files that are checked in; [catalogue releases go snapshots instructions]",
+        "rewrite generated files that are checked in; [catalogue releases uapi go snapshots instructions]",
         golden::run,
     ),
+    ("uapi", "rewrite the structures of bpf(2) from the kernel's headers; [FOLDER]", uapi::run),
     (
         "bench",
         "measure, and write docs/benchmarks.md; [off on attacher generator overlay service caddy packages agent]",

@@ -54,7 +54,7 @@ impl Build {
         let programs = self.folder.join("target").join(&self.target).join("release");
         // Alone, so that features are those that each is installed with.
         self.cargo("build", &["--release", "-p", "usdt-gen"])?;
-        self.cargo("build", &["--release", "-p", "usdt-attach-cli", "--features", "usdt-attach-cli/static"])?;
+        self.cargo("build", &["--release", "-p", "usdt-attach-cli"])?;
         for name in PROGRAMS {
             let program = programs.join(name);
             let headers = output(Command::new("readelf").arg("-lW").arg(&program))?;
@@ -76,17 +76,13 @@ impl Build {
         let places =
             [(tree.display().to_string(), "/usdt"), (home, "/cargo"), (self.target_folder(), "/target")];
         let mut rust = vec!["-C target-feature=+crt-static".to_owned()];
-        let mut c = Vec::new();
         for (from, to) in &places {
             rust.push(format!("--remap-path-prefix={from}={to}"));
-            c.push(format!("-ffile-prefix-map={from}={to}"));
         }
-        let archives = output(Command::new("pkg-config").args(["--variable=libdir", "libelf"]))?;
         let mut cargo = Command::new("cargo");
-        cargo.env("LIBBPF_SYS_LIBRARY_PATH", archives.trim());
         cargo.args([subcommand, "--locked", "--target", &self.target]).args(args).current_dir(&tree);
         cargo.env("CARGO_TARGET_DIR", self.target_folder()).env("RUSTFLAGS", rust.join(" "));
-        execute(cargo.env("CFLAGS", c.join(" ")).env("SOURCE_DATE_EPOCH", &self.time))
+        execute(cargo.env("SOURCE_DATE_EPOCH", &self.time))
     }
 
     fn target_folder(&self) -> String {

@@ -164,8 +164,8 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         "event buffer",
         features.ring,
         "shared by all CPUs",
-        "none: one for each CPU",
-        State::Degraded,
+        "none: nothing can be traced",
+        State::Missing,
         "5.8",
     ));
     out.push(old(

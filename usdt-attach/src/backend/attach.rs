@@ -5,9 +5,7 @@ use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::Result;
 use crate::kernel::capabilities::explain;
 use crate::kernel::transport::{RecordReader, reader};
-use crate::kernel::{
-    Attached, Counts, Maps, Mechanism, attach, detect, run_time, silence_libbpf, uprobe_warmup,
-};
+use crate::kernel::{Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, run_time, uprobe_warmup};
 use crate::plan::record_layout::NATIVE;
 use crate::plan::{Entry, Plan};
 use stapsdt::argspec::Arch;
@@ -17,8 +15,8 @@ use std::sync::Arc;
 
 /// Makes the kernel programs of a plan.
 pub(crate) trait Compiler: fmt::Debug + Send + Sync {
-    /// Whether they know queues.
-    const QUEUES: bool;
+    /// Whether its programs can write to the mapped ring.
+    const MAPPED_RING: bool;
     /// Instructions with the maps' descriptors in place.
     fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>>;
 }
@@ -38,35 +36,31 @@ impl<C: Compiler> Backend for Kernel<C> {
 
 impl<C: Compiler> Kernel<C> {
     fn try_attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
-        silence_libbpf();
         uprobe_warmup::start();
-        let mechanism = self.mechanism.on_this_kernel();
-        let mut features = features(mechanism, plan, C::QUEUES);
-        let maps = Maps::create(plan, features.delivery)?;
-        features.delivery = maps.delivery;
+        let method = detect::link_method(self.mechanism);
+        let mut features = features(method, plan, C::MAPPED_RING);
+        let maps = Maps::create(plan, features.transport)?;
+        features.transport = maps.transport;
         let programs = self.compiler.build(plan, &maps.fds(), features)?;
         let buffer = reader(&maps, plan)?;
-        let attached = attach(plan, &programs, mechanism)?;
-        Ok(Box::new(Running { attached, buffer, maps, plan: Arc::clone(plan), read: Copied::default() }))
+        let attached = attach(plan, &programs, method)?;
+        Ok(Box::new(Running { attached, buffer, maps, plan: Arc::clone(plan) }))
     }
 }
 
 /// What programs that are attached in this way can count on.
-fn features(mechanism: Mechanism, plan: &Plan, queues: bool) -> KernelFeatures {
-    match mechanism {
-        Mechanism::PerfBuffer => KernelFeatures::default(),
+fn features(method: LinkMethod, plan: &Plan, mapped_ring: bool) -> KernelFeatures {
+    match method {
         // A kernel without cookies is hardly one that programs can load a name from.
-        Mechanism::ProgramPerSite => KernelFeatures {
-            delivery: Transport::RingBuf,
-            atomics: detect::atomics(),
-            ..KernelFeatures::default()
-        },
-        Mechanism::Auto | Mechanism::Multi | Mechanism::PerfEvents => {
+        LinkMethod::ProgramPerSite => {
+            KernelFeatures { atomics: detect::atomics(), ..KernelFeatures::default() }
+        }
+        LinkMethod::UprobeMulti { .. } | LinkMethod::PerfEvents => {
             // Kernels with cookies have them on amd64; on arm64 they came later (Linux 5.18).
             let atomics = NATIVE == Arch::X86_64 || detect::atomics();
             KernelFeatures {
                 cookies: true,
-                delivery: if atomics && queues { Transport::MappedRing } else { Transport::RingBuf },
+                transport: if atomics && mapped_ring { Transport::MappedRing } else { Transport::RingBuf },
                 atomics,
                 task: plan.records().then(detect::task).flatten(),
             }
@@ -74,23 +68,13 @@ fn features(mechanism: Mechanism, plan: &Plan, queues: bool) -> KernelFeatures {
     }
 }
 
+#[derive(Debug)]
 struct Running {
     attached: Attached,
     buffer: Option<Box<dyn RecordReader>>,
     maps: Maps,
     plan: Arc<Plan>,
-    read: Copied,
 }
-
-impl fmt::Debug for Running {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("plan", &self.plan).finish_non_exhaustive()
-    }
-}
-
-#[allow(unsafe_code)]
-// SAFETY: the readers own their descriptors and mappings.
-unsafe impl Send for Running {}
 
 impl Attachment for Running {
     fn mechanism(&self) -> Mechanism {
@@ -102,21 +86,18 @@ impl Attachment for Running {
     }
 
     fn advance(&mut self) -> Result<bool> {
-        if self.read.next() {
-            return Ok(true);
-        }
-        let last = self.attached.is_detached();
-        let Some(buffer) = &mut self.buffer else { return Ok(false) };
-        self.read.clear();
-        buffer.consume(last, &mut |record| self.read.push(record))?;
-        Ok(self.read.next())
+        self.buffer.as_mut().map_or(Ok(false), |buffer| buffer.advance())
     }
 
     fn record(&self) -> &[u8] {
-        self.read.current()
+        self.buffer.as_ref().map_or(&[], |buffer| buffer.record())
     }
 
-    fn release(&mut self) {}
+    fn release(&mut self) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.release();
+        }
+    }
 
     fn counts(&self) -> Result<Vec<Counts>> {
         self.maps.counts()
@@ -127,7 +108,7 @@ impl Attachment for Running {
     }
 
     fn waiting(&self) -> Result<u64> {
-        self.maps.waiting(&self.plan)
+        self.maps.waiting()
     }
 
     fn run_time(&self) -> Result<(u64, u64)> {
@@ -144,35 +125,13 @@ impl Attachment for Running {
     }
 }
 
-/// A batch of records, copied.
-#[derive(Debug, Default)]
-struct Copied {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    position: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Copied {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        self.position = 0;
-    }
-
-    fn push(&mut self, record: &[u8]) {
-        self.bytes.extend_from_slice(record);
-        self.ends.push(self.bytes.len());
-    }
-
-    fn next(&mut self) -> bool {
-        let more = self.position < self.ends.len();
-        self.position += usize::from(more);
-        more
-    }
-
-    fn current(&self) -> &[u8] {
-        let Some(index) = self.position.checked_sub(1) else { return &[] };
-        let start = index.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(0);
-        self.ends.get(index).and_then(|end| self.bytes.get(start..*end)).unwrap_or_default()
+    #[test]
+    fn attachments_move_between_threads_and_can_be_printed() {
+        fn is_send_and_debug<T: Send + fmt::Debug>() {}
+        is_send_and_debug::<Running>();
     }
 }

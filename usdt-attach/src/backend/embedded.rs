@@ -11,7 +11,7 @@ use crate::plan::Plan;
 pub(crate) struct Embedded;
 
 impl Compiler for Embedded {
-    const QUEUES: bool = true;
+    const MAPPED_RING: bool = true;
 
     fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>> {
         let made = emit(plan, maps, features)?;

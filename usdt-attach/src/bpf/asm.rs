@@ -31,8 +31,6 @@ pub(crate) const R2: Reg = Reg(2);
 pub(crate) const R3: Reg = Reg(3);
 /// Fourth helper argument.
 pub(crate) const R4: Reg = Reg(4);
-/// Fifth helper argument.
-pub(crate) const R5: Reg = Reg(5);
 /// Kept across helper calls.
 pub(crate) const R6: Reg = Reg(6);
 /// Kept across helper calls.
@@ -114,16 +112,6 @@ const ATOMIC_CMPXCHG: i32 = 0xf1;
 impl Assembler {
     fn push(&mut self, code: u8, dst: Reg, src: Reg, off: i16, imm: i32) {
         self.code.push(Insn { code, dst: dst.0, src: src.0, off, imm });
-    }
-
-    /// Instructions so far.
-    pub(crate) fn len(&self) -> usize {
-        self.code.len()
-    }
-
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.code.is_empty()
     }
 
     /// `dst = src`.

@@ -5,8 +5,8 @@
 pub(crate) struct KernelFeatures {
     /// Ask for the site's cookie. Without it there is a program for each site, which knows it.
     pub cookies: bool,
-    /// Deliver records in this way.
-    pub delivery: Transport,
+    /// How records get to the reader.
+    pub transport: Transport,
     /// Add to a number and learn what it was. Without it limits may let a few hits more pass.
     pub atomics: bool,
     /// Load what the running thread is from its task, which costs less than asking helpers.
@@ -16,12 +16,10 @@ pub(crate) struct KernelFeatures {
 /// How records get to the reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// By a perf buffer for each CPU.
-    #[default]
-    PerfBuffer,
     /// By the kernel's ring buffer (Linux 5.8).
+    #[default]
     RingBuf,
-    /// By a queue in mapped memory, where programs can learn what a number was that they add to (Linux 5.12).
+    /// By a ring in mapped memory, where atomic additions return the old value (Linux 5.12).
     MappedRing,
 }
 

@@ -8,7 +8,6 @@ pub(crate) const GET_PRANDOM_U32: u32 = 7;
 pub(crate) const TAIL_CALL: u32 = 12;
 pub(crate) const GET_CURRENT_PID_TGID: u32 = 14;
 pub(crate) const GET_CURRENT_COMM: u32 = 16;
-pub(crate) const PERF_EVENT_OUTPUT: u32 = 25;
 pub(crate) const CURRENT_TASK_UNDER_CGROUP: u32 = 37;
 pub(crate) const GET_STACK: u32 = 67;
 pub(crate) const PROBE_READ_USER: u32 = 112;
@@ -20,7 +19,7 @@ pub(crate) const RINGBUF_QUERY: u32 = 134;
 pub(crate) const GET_CURRENT_TASK_BTF: u32 = 158;
 pub(crate) const GET_ATTACH_COOKIE: u32 = 174;
 
-/// Flag of a hand-over to the event buffer: the reader is not woken.
+/// Flag of the ring buffer's helpers: the reader is not woken.
 pub(crate) const RB_NO_WAKEUP: i32 = 1;
 /// The reader is woken whatever it does.
 pub(crate) const RB_FORCE_WAKEUP: i32 = 2;

@@ -1,13 +1,19 @@
-//! BPF code: the instruction set, and programs generated from plans. No system calls.
+//! BPF: the instruction set, programs generated from plans, and bpf(2).
 
 pub(crate) mod asm;
 pub(crate) mod codegen;
 mod features;
 pub(crate) mod helper;
-mod maps;
+mod map;
+mod map_fds;
+mod memlock;
+mod possible_cpus;
 mod program;
 pub(crate) mod ring_format;
+pub(crate) mod syscall;
+pub(crate) mod uapi;
 
 pub(crate) use features::{KernelFeatures, TaskStructOffsets, Transport};
-pub(crate) use maps::{Counter, MapFds};
+pub(crate) use map::{Map, Shape};
+pub(crate) use map_fds::{Counter, MapFds};
 pub(crate) use program::Program;

@@ -2,12 +2,12 @@
 
 use crate::error::{Error, ErrorKind};
 
-/// Number of `CAP_SYS_PTRACE` in `include/uapi/linux/capability.h`: reading other users' processes.
+/// Look into processes of other users. Numbers are those of `include/uapi/linux/capability.h`.
 pub const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
-/// Number of `CAP_PERFMON`: attaching programs.
+/// Attach programs to probes (Linux 5.8).
 pub const CAP_PERFMON: u32 = 38;
-/// Number of `CAP_BPF`: loading programs.
+/// Create maps and load programs (Linux 5.8).
 pub const CAP_BPF: u32 = 39;
 
 /// Adds to an error of the kernel's what this process can do about it.

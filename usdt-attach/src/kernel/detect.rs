@@ -1,15 +1,16 @@
 //! What this kernel can do, found out by asking it.
 
 use super::btf;
-use super::links::create_multi;
-use super::load::load;
+use super::exec_events::ExecEvents;
+use super::links::{LinkMethod, Mechanism};
+use super::load::{load, small_program};
 use super::maps::{create_ring, page};
-use crate::bpf::TaskStructOffsets;
-use crate::bpf::asm::{Assembler, Insn, R0, R2, R10, Width};
-use crate::bpf::helper;
+use crate::bpf::asm::{Assembler, R0, R2, R10, Width};
+use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
+use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
+use crate::bpf::{TaskStructOffsets, helper};
 use crate::error::Error;
-use libbpf_sys as bpf;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd as _;
 use std::sync::LazyLock;
 
 /// How far the kernel's multi-uprobe links go.
@@ -30,20 +31,25 @@ pub struct Features {
     pub bpf: bool,
     /// Why they do not.
     pub refusal: Option<Error>,
+    /// User code can be probed (Linux 3.5 with `CONFIG_UPROBES`).
     pub uprobes: bool,
+    /// The kernel increments the semaphores of the sites that it attaches to (Linux 4.20).
     pub semaphores: bool,
+    /// Links to many sites at once.
     pub multi: MultiLinks,
+    /// Programs can ask for the cookie of the site that was hit (Linux 5.15).
     pub cookies: bool,
+    /// The ring buffer (Linux 5.8).
     pub ring: bool,
+    /// Atomic operations return the old value (Linux 5.12).
     pub atomics: bool,
-    /// Whether it tells of `exec`.
+    /// Calls of `exec` are told as they happen (Linux 4.17).
     pub exec: bool,
 }
 
 /// Tries everything.
 pub fn features() -> Features {
-    super::silence_libbpf();
-    let empty = load(&program(|_| {}), 0);
+    let empty = load(&small_program(|_| {}), 0);
     let has = |path: &str| std::path::Path::new("/sys/bus/event_source/devices/uprobe").join(path).exists();
     Features {
         bpf: empty.is_ok(),
@@ -52,9 +58,9 @@ pub fn features() -> Features {
         semaphores: has("format/ref_ctr_offset"),
         multi: multi_links(),
         cookies: cookies(),
-        ring: ring(),
+        ring: create_ring(c"usdt_try", page()).is_ok(),
         atomics: atomics(),
-        exec: super::ExecEvents::start().is_ok(),
+        exec: ExecEvents::start().is_ok(),
     }
 }
 
@@ -62,7 +68,7 @@ pub fn features() -> Features {
 pub(crate) fn cookies() -> bool {
     // Asked for each new file that is attached to; the kernel stays the same.
     static COOKIES: LazyLock<bool> =
-        LazyLock::new(|| load(&program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok());
+        LazyLock::new(|| load(&small_program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok());
     *COOKIES
 }
 
@@ -83,13 +89,7 @@ fn find_task() -> Option<TaskStructOffsets> {
         asm.load(Width::W, R2, R0, task.pid);
         asm.load(Width::W, R2, R0, task.tgid);
     };
-    load(&program(words), 0).is_ok().then_some(task)
-}
-
-/// Whether there is the buffer that all CPUs share.
-pub(crate) fn ring() -> bool {
-    static RING: LazyLock<bool> = LazyLock::new(|| create_ring(c"usdt_try", page()).is_ok());
-    *RING
+    load(&small_program(words), 0).is_ok().then_some(task)
 }
 
 /// Whether atomic operations give the old value.
@@ -100,29 +100,36 @@ pub(crate) fn atomics() -> bool {
             asm.store_imm(Width::Dw, R10, -8, 0);
             asm.atomic_fetch_add(R10, -8, R2);
         };
-        load(&program(add), 0).is_ok()
+        load(&small_program(add), 0).is_ok()
     });
     *ATOMICS
 }
 
-/// A program that does this and ends.
-pub(crate) fn program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
-    let mut asm = Assembler::default();
-    body(&mut asm);
-    asm.mov_imm(R0, 0);
-    asm.exit();
-    // It has no jumps that could lead nowhere.
-    asm.finish().unwrap_or_default()
-}
-
 /// Tries links that must fail and looks how: a directory is no binary (`EBADF`), and a kernel with the right
 /// process filter refuses the process id -1 before it looks at the path (`EINVAL`).
-pub(crate) fn multi_links() -> MultiLinks {
-    let Ok(program) = load(&program(|_| {}), bpf::BPF_TRACE_UPROBE_MULTI) else { return MultiLinks::Missing };
-    let probe = |pid: u32| create_multi(program.as_raw_fd(), c"/", &[0], None, pid).err().unwrap_or(0);
+fn multi_links() -> MultiLinks {
+    let Ok(program) = load(&small_program(|_| {}), BPF_TRACE_UPROBE_MULTI) else {
+        return MultiLinks::Missing;
+    };
+    let site = UprobeSite { offset: 0, semaphore: 0, cookie: 0 };
+    let probe = |pid: u32| link_uprobe_multi(program.as_fd(), c"/", &[site], pid).err()?.raw_os_error();
     match (probe(0), probe(u32::MAX)) {
-        (libc::EBADF, libc::EINVAL) => MultiLinks::Full,
-        (libc::EBADF, _) => MultiLinks::ThreadFilter,
+        (Some(libc::EBADF), Some(libc::EINVAL)) => MultiLinks::Full,
+        (Some(libc::EBADF), _) => MultiLinks::ThreadFilter,
         _ => MultiLinks::Missing,
+    }
+}
+
+/// What is automatic about a mechanism, decided for this kernel.
+pub(crate) fn link_method(mechanism: Mechanism) -> LinkMethod {
+    match mechanism {
+        Mechanism::ProgramPerSite => LinkMethod::ProgramPerSite,
+        Mechanism::Auto if !cookies() => LinkMethod::ProgramPerSite,
+        Mechanism::PerfEvents => LinkMethod::PerfEvents,
+        Mechanism::Auto | Mechanism::Multi => match multi_links() {
+            MultiLinks::Missing => LinkMethod::PerfEvents,
+            // A filter by thread is no filter by process.
+            found => LinkMethod::UprobeMulti { filters_processes: found == MultiLinks::Full },
+        },
     }
 }

@@ -1,7 +1,9 @@
 //! What a hit costs before the program does anything: measured on sites of this program's own.
 #![allow(unsafe_code)] // two assembly functions that return at once
 
-use super::{Attached, Mechanism, attach, detect, silence_libbpf};
+use super::detect::link_method;
+use super::links::{Attached, Mechanism, attach};
+use super::load::small_program;
 use crate::bpf::Program;
 use crate::discover::{Object, process};
 use crate::error::{Error, Result};
@@ -55,7 +57,6 @@ unsafe extern "C" {
 
 /// Nanoseconds that an empty program adds to a hit of such a site, on this machine, now.
 pub fn measure_hit_cost(method: Method) -> Result<f64> {
-    silence_libbpf();
     let (function, distance, calls): (unsafe extern "C" fn(), u64, u32) = match method {
         Method::OptimizedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 20_000),
         Method::OptimizedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 20_000),
@@ -102,6 +103,6 @@ fn attach_to(address: u64, method: Method) -> Result<Attached> {
         pids: Some(vec![own]),
         ..Plan::default()
     };
-    let empty = Program { cookies: vec![0], code: detect::program(|_| {}) };
-    attach(&plan, &[empty], Mechanism::Auto)
+    let empty = Program { cookies: vec![0], code: small_program(|_| {}) };
+    attach(&plan, &[empty], link_method(Mechanism::Auto))
 }

@@ -1,17 +1,16 @@
 //! Loading programs.
-#![allow(unsafe_code)] // libbpf calls; pointers live through the call
 
 use crate::bpf::asm::{Assembler, BadJump, Cond, Insn, R0};
-use crate::bpf::helper;
+use crate::bpf::uapi::{BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT};
+use crate::bpf::{helper, syscall};
 use crate::error::{Error, Result};
-use libbpf_sys as bpf;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for multi links, 0 for perf events.
-pub(super) fn load(code: &[Insn], attach_type: bpf::bpf_attach_type) -> Result<OwnedFd> {
+pub(super) fn load(code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
     let mut whole = on_the_stack_of_the_thread()?;
     whole.extend_from_slice(code);
-    load_as(bpf::BPF_PROG_TYPE_KPROBE, &whole, attach_type)
+    load_as(BPF_PROG_TYPE_KPROBE, &whole, attach_type)
 }
 
 /// What makes a program keep its data on the stack of the thread that it interrupts. Since Linux 6.13 programs of its
@@ -29,12 +28,22 @@ fn on_the_stack_of_the_thread() -> Result<Vec<Insn>> {
     asm.finish_head().map_err(|BadJump| Error::unsupported("a jump to nowhere"))
 }
 
-/// Loads a raw tracepoint's program.
-pub(super) fn load_tracepoint(code: &[Insn]) -> Result<OwnedFd> {
-    load_as(bpf::BPF_PROG_TYPE_RAW_TRACEPOINT, code, 0)
+/// A program that does this and returns 0.
+pub(super) fn small_program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
+    let mut asm = Assembler::default();
+    body(&mut asm);
+    asm.mov_imm(R0, 0);
+    asm.exit();
+    // It has no jumps that could lead nowhere.
+    asm.finish().unwrap_or_default()
 }
 
-fn load_as(kind: bpf::bpf_prog_type, code: &[Insn], attach_type: bpf::bpf_attach_type) -> Result<OwnedFd> {
+/// Loads a raw tracepoint's program.
+pub(super) fn load_tracepoint(code: &[Insn]) -> Result<OwnedFd> {
+    load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, code, 0)
+}
+
+fn load_as(kind: u32, code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
     match try_load(kind, code, attach_type, &mut []) {
         Ok(fd) => Ok(fd),
         Err(error) if verifier_may_tell(&error) => {
@@ -66,37 +75,7 @@ fn errno(error: &Error) -> std::io::Error {
     std::io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0))
 }
 
-fn try_load(
-    kind: bpf::bpf_prog_type,
-    code: &[Insn],
-    attach_type: bpf::bpf_attach_type,
-    log: &mut [u8],
-) -> Result<OwnedFd> {
-    let bytes: Vec<[u8; 8]> = code.iter().map(|i| i.to_bytes()).collect();
-    let mut options = bpf::bpf_prog_load_opts {
-        sz: size_of::<bpf::bpf_prog_load_opts>() as _,
-        expected_attach_type: attach_type,
-        ..Default::default()
-    };
-    if !log.is_empty() {
-        options.log_level = 1;
-        options.log_buf = log.as_mut_ptr().cast();
-        options.log_size = log.len() as u32;
-    }
-    // SAFETY: `bytes` is an array of 8-byte instructions as `struct bpf_insn` lays them out, read only.
-    let fd = unsafe {
-        bpf::bpf_prog_load(
-            kind,
-            c"usdt_attach".as_ptr(),
-            c"Dual MIT/GPL".as_ptr(),
-            bytes.as_ptr().cast(),
-            bytes.len() as _,
-            &raw mut options,
-        )
-    };
-    if fd < 0 {
-        return Err(Error::errno("cannot load the BPF program", fd));
-    }
-    // SAFETY: a fresh descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+fn try_load(kind: u32, code: &[Insn], attach_type: u32, log: &mut [u8]) -> Result<OwnedFd> {
+    syscall::prog_load(kind, c"usdt_attach", code, attach_type, log)
+        .map_err(Error::refused("cannot load the BPF program"))
 }

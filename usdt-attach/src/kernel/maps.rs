@@ -1,14 +1,14 @@
 //! The maps a session needs: the event buffer, counters per site, the hit budget, the table and its starts.
-#![allow(unsafe_code)] // libbpf calls; arguments are checked here, pointers live through the call
 
-use super::transport::mapped_ring as queue;
-use crate::bpf::{MapFds, Transport};
+use crate::bpf::uapi::{
+    BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY, BPF_MAP_TYPE_HASH,
+    BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF,
+};
+use crate::bpf::{Map, MapFds, Shape, Transport, ring_format};
 use crate::error::{Error, Result};
-use crate::plan::Entry;
-use crate::plan::Plan;
-use libbpf_sys as bpf;
+use crate::plan::{Entry, Plan};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 /// What happened at a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -25,102 +25,93 @@ pub struct Counts {
     pub unmatched: u64,
 }
 
-/// Bytes behind a record that is put together in a map.
-const SCRATCH_USERS: u32 = 8;
-
 /// Words of a counter value.
 const COUNTS: usize = 5;
 
+/// The key of an array's first value.
+const FIRST: [u8; 4] = [0; 4];
+
 /// Owned maps.
+#[derive(Debug)]
 pub(crate) struct Maps {
-    pub(crate) events: Option<OwnedFd>,
-    pub(crate) bell: Option<OwnedFd>,
+    pub(crate) events: Option<Map>,
+    /// Wakes the reader of a mapped ring.
+    pub(crate) wakeup: Option<Map>,
     /// How records get to the reader.
-    pub(crate) delivery: Transport,
-    scratch: Option<OwnedFd>,
-    counters: OwnedFd,
-    control: OwnedFd,
-    rates: Option<OwnedFd>,
-    table: Option<OwnedFd>,
-    zero: Option<OwnedFd>,
-    starts: Option<OwnedFd>,
-    cgroup: Option<OwnedFd>,
+    pub(crate) transport: Transport,
+    counters: Map,
+    control: Map,
+    rates: Option<Map>,
+    table: Option<Map>,
+    zero: Option<Map>,
+    starts: Option<Map>,
+    cgroup: Option<Map>,
     sites: u32,
-    cpus: usize,
 }
 
 impl Maps {
     /// Creates the maps of a plan, whose records are delivered in this way, or, where the kernel has no array of that
     /// size, by a ring buffer.
-    pub(crate) fn create(plan: &Plan, mut delivery: Transport) -> Result<Maps> {
-        use bpf::{
-            BPF_MAP_TYPE_ARRAY as ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY as CGROUPS, BPF_MAP_TYPE_HASH as HASH,
-            BPF_MAP_TYPE_PERCPU_ARRAY as CPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH as CPU_HASH,
+    pub(crate) fn create(plan: &Plan, mut transport: Transport) -> Result<Maps> {
+        let create = |name, kind, (key, value, entries), flags| {
+            create(name, Shape { kind, key, value, entries, flags })
         };
+        let (array, hash) = (BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH);
+        let (cpu_array, cpu_hash) = (BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH);
         let sites = plan.objects.iter().map(|o| o.sites.len() as u32).sum::<u32>().max(1);
         let probes = plan.probes.len().max(1) as u32;
         let (mut table, mut zero, mut starts) = (None, None, None);
         if let Some(shape) = &plan.table {
             let value = shape.value_size();
             table = Some(if shape.is_array() {
-                create(c"usdt_table", CPU_ARRAY, (4, value, probes), 0)?
+                create(c"usdt_table", cpu_array, (4, value, probes), 0)?
             } else {
                 // Entries are as many as keys, not as many as there could be.
-                let on_demand = bpf::BPF_F_NO_PREALLOC;
-                create(c"usdt_table", CPU_HASH, (shape.key_size, value, shape.entries), on_demand)?
+                create(c"usdt_table", cpu_hash, (shape.key_size, value, shape.entries), BPF_F_NO_PREALLOC)?
             });
-            zero = Some(create(c"usdt_zero", ARRAY, (4, value, 1), 0)?);
+            zero = Some(create(c"usdt_zero", array, (4, value, 1), 0)?);
             if let Some(shape) = shape.starts {
                 let entries = plan.table.as_ref().map_or(1, |t| t.entries);
-                starts = Some(create(c"usdt_starts", HASH, (shape.key_size, shape.value_size, entries), 0)?);
+                starts = Some(create(c"usdt_starts", hash, (shape.key_size, shape.value_size, entries), 0)?);
             }
         }
-        let rates = plan.rate.map(|_| create(c"usdt_rates", ARRAY, (4, 8 * probes, 1), 0)).transpose()?;
+        let rates = plan.rate.map(|_| create(c"usdt_rates", array, (4, 8 * probes, 1), 0)).transpose()?;
+        let cgroups = BPF_MAP_TYPE_CGROUP_ARRAY;
         let cgroup =
-            plan.cgroup.as_ref().map(|_| create(c"usdt_cgroup", CGROUPS, (4, 4, 1), 0)).transpose()?;
-        let cpus = possible_cpus()?;
-        let (mut events, mut bell, mut scratch) = (None, None, None);
-        if plan.records() && delivery == Transport::MappedRing {
-            events = create_queue(plan);
+            plan.cgroup.as_ref().map(|_| create(c"usdt_cgroup", cgroups, (4, 4, 1), 0)).transpose()?;
+        let (mut events, mut wakeup) = (None, None);
+        if plan.records() && transport == Transport::MappedRing {
+            events = create_mapped_ring(plan);
             if events.is_some() {
-                bell = Some(create_ring(c"usdt_bell", page())?);
+                wakeup = Some(create_ring(c"usdt_wakeup", page())?);
             } else {
-                delivery = Transport::RingBuf;
+                transport = Transport::RingBuf;
             }
         }
-        if plan.records() && delivery == Transport::RingBuf {
+        if plan.records() && transport == Transport::RingBuf {
             events = Some(create_ring(c"usdt_events", plan.buffer)?);
-        }
-        if plan.records() && delivery == Transport::PerfBuffer {
-            let shape = (4, 4, cpus as u32);
-            events = Some(create(c"usdt_events", bpf::BPF_MAP_TYPE_PERF_EVENT_ARRAY, shape, 0)?);
-            let room = plan.largest_record() + SCRATCH_USERS;
-            scratch = Some(create(c"usdt_scratch", CPU_ARRAY, (4, room, 1), 0)?);
         }
         let maps = Maps {
             events,
-            bell,
-            delivery,
-            scratch,
-            counters: create(c"usdt_counts", CPU_ARRAY, (4, 8 * COUNTS as u32, sites), 0)?,
-            control: create(c"usdt_control", ARRAY, (4, 8, 1), 0)?,
+            wakeup,
+            transport,
+            counters: create(c"usdt_counts", cpu_array, (4, 8 * COUNTS as u32, sites), 0)?,
+            control: create(c"usdt_control", array, (4, 8, 1), 0)?,
             rates,
             table,
             zero,
             starts,
             cgroup,
             sites,
-            cpus,
         };
         if let Some(limit) = plan.limit {
             let left = i64::try_from(limit).unwrap_or(i64::MAX).to_ne_bytes();
-            set_first(maps.control.as_fd(), &left)
-                .map_err(|code| Error::errno("cannot set the limit", code))?;
+            maps.control.update(&FIRST, &left).map_err(Error::refused("cannot set the limit"))?;
         }
         if let (Some(map), Some(path)) = (&maps.cgroup, &plan.cgroup) {
             let open = |source| Error::open(path.clone(), source);
             let folder = std::fs::File::open(path).map_err(open)?;
-            set_first(map.as_fd(), &folder.as_raw_fd().to_ne_bytes()).map_err(|_| {
+            map.update(&FIRST, &folder.as_raw_fd().to_ne_bytes()).map_err(|_| {
                 Error::object(path.clone(), "not a cgroup of the unified hierarchy (cgroup2)")
             })?;
         }
@@ -128,13 +119,12 @@ impl Maps {
     }
 
     pub(crate) fn fds(&self) -> MapFds {
-        let raw = |fd: &Option<OwnedFd>| fd.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let raw = |map: &Option<Map>| map.as_ref().map_or(-1, |map| map.as_fd().as_raw_fd());
         MapFds {
             events: raw(&self.events),
-            bell: raw(&self.bell),
-            scratch: raw(&self.scratch),
-            counters: self.counters.as_raw_fd(),
-            control: self.control.as_raw_fd(),
+            wakeup: raw(&self.wakeup),
+            counters: self.counters.as_fd().as_raw_fd(),
+            control: self.control.as_fd().as_raw_fd(),
             rates: raw(&self.rates),
             table: raw(&self.table),
             zero: raw(&self.zero),
@@ -146,10 +136,10 @@ impl Maps {
     /// Sums of all CPUs, by cookie.
     pub(crate) fn counts(&self) -> Result<Vec<Counts>> {
         let mut out = Vec::with_capacity(self.sites as usize);
-        let mut values = vec![0u64; COUNTS * self.cpus];
+        let mut values = self.counters.buffer();
         for key in 0..self.sites {
-            if !lookup(self.counters.as_fd(), &key.to_ne_bytes(), &mut values)? {
-                return Err(Error::errno("cannot read the counters", -libc::ENOENT));
+            if !self.counters.lookup(&key.to_ne_bytes(), &mut values).map_err(cannot_read())? {
+                return Err(cannot_read()(std::io::ErrorKind::NotFound.into()));
             }
             let sum = |i: usize| values.iter().skip(i).step_by(COUNTS).sum();
             out.push(Counts {
@@ -166,18 +156,17 @@ impl Maps {
     /// The table as it is now. Keys that come while it is read may be in it or not.
     pub(crate) fn table(&self, plan: &Plan) -> Result<Vec<Entry>> {
         let (Some(map), Some(shape)) = (&self.table, &plan.table) else { return Ok(Vec::new()) };
-        let words = shape.value_size() as usize / 8;
-        let mut values = vec![0u64; words * self.cpus];
+        let mut values = map.buffer();
         let mut out = Vec::new();
         let keys = if shape.is_array() {
             (0..plan.probes.len() as u32).map(|key| key.to_ne_bytes().to_vec()).collect()
         } else {
-            keys(map.as_fd(), shape.key_size as usize)?
+            map.keys().map_err(cannot_read())?
         };
         for mut key in keys {
-            if lookup(map.as_fd(), &key, &mut values)? {
+            if map.lookup(&key, &mut values).map_err(cannot_read())? {
                 key.resize(shape.key_size as usize, 0);
-                let values = values.chunks_exact(words).map(<[u64]>::to_vec).collect();
+                let values = values.chunks_exact(map.words()).map(<[u64]>::to_vec).collect();
                 out.push(Entry { key, values });
             }
         }
@@ -185,107 +174,57 @@ impl Maps {
     }
 
     /// Starts whose end has not come.
-    pub(crate) fn waiting(&self, plan: &Plan) -> Result<u64> {
-        let shape = plan.table.as_ref().and_then(|t| t.starts);
-        let (Some(map), Some(shape)) = (&self.starts, shape) else { return Ok(0) };
-        Ok(keys(map.as_fd(), shape.key_size as usize)?.len() as u64)
+    pub(crate) fn waiting(&self) -> Result<u64> {
+        let Some(map) = &self.starts else { return Ok(0) };
+        Ok(map.keys().map_err(cannot_read())?.len() as u64)
     }
 }
 
 /// A key, and its value or that of each CPU.
 pub(crate) type Raw = (Vec<u8>, Vec<Vec<u8>>);
 
-/// Keys of somebody else's map, and the value of each, or one for each CPU; `None` for kinds that have none. Values of
-/// arrays that are zero are left out. The shape is kind, entries, and bytes of keys and values.
-pub(crate) fn read_table(
-    map: BorrowedFd<'_>,
-    (kind, entries, key_size, value_size): (u32, u32, usize, usize),
-) -> Result<Option<Vec<Raw>>> {
-    let (array, per_cpu) = match kind {
-        bpf::BPF_MAP_TYPE_ARRAY => (true, false),
-        bpf::BPF_MAP_TYPE_PERCPU_ARRAY => (true, true),
-        bpf::BPF_MAP_TYPE_HASH | bpf::BPF_MAP_TYPE_LRU_HASH => (false, false),
-        bpf::BPF_MAP_TYPE_PERCPU_HASH | bpf::BPF_MAP_TYPE_LRU_PERCPU_HASH => (false, true),
+/// Keys of a map, and the value of each, or one for each CPU; `None` for kinds that have none. Values of arrays that
+/// are zero are left out.
+pub(crate) fn read_table(map: &Map) -> Result<Option<Vec<Raw>>> {
+    use crate::bpf::uapi::{BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH};
+    let shape = map.shape();
+    let array = match shape.kind {
+        BPF_MAP_TYPE_ARRAY | BPF_MAP_TYPE_PERCPU_ARRAY => true,
+        BPF_MAP_TYPE_HASH
+        | BPF_MAP_TYPE_LRU_HASH
+        | BPF_MAP_TYPE_PERCPU_HASH
+        | BPF_MAP_TYPE_LRU_PERCPU_HASH => false,
         _ => return Ok(None),
     };
-    let room = value_size.next_multiple_of(8);
-    let cpus = if per_cpu { possible_cpus()? } else { 1 };
-    let mut values = vec![0u64; room / 8 * cpus];
+    let mut values = map.buffer();
     let all = if array {
-        (0..entries).map(|key| key.to_ne_bytes().to_vec()).collect()
+        (0..shape.entries).map(|key| key.to_ne_bytes().to_vec()).collect()
     } else {
-        keys(map, key_size)?
+        map.keys().map_err(cannot_read())?
     };
     let mut out = Vec::new();
     for key in all {
-        if !lookup(map, &key, &mut values)? || array && values.iter().all(|word| *word == 0) {
+        if !map.lookup(&key, &mut values).map_err(cannot_read())?
+            || array && values.iter().all(|word| *word == 0)
+        {
             continue;
         }
         let bytes: Vec<u8> = values.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let each = bytes.chunks_exact(room.max(8)).map(|one| one.iter().take(value_size).copied().collect());
-        out.push((key, each.collect()));
+        let each = bytes.chunks_exact((map.words() * 8).max(8));
+        out.push((key, each.map(|one| one.iter().take(shape.value as usize).copied().collect()).collect()));
     }
     Ok(Some(out))
 }
 
-pub(super) fn possible_cpus() -> Result<usize> {
-    // SAFETY: no arguments.
-    let cpus = unsafe { bpf::libbpf_num_possible_cpus() };
-    usize::try_from(cpus).map_err(|_| Error::errno("cannot count the CPUs", cpus))
-}
-
-/// Sets the value at index 0 of an array.
-fn set_first(map: BorrowedFd<'_>, value: &[u8]) -> std::result::Result<(), i32> {
-    let key = 0u32;
-    // SAFETY: key and value have the map's sizes, by its creation above, and outlive the call.
-    let code = unsafe {
-        bpf::bpf_map_update_elem(map.as_raw_fd(), (&raw const key).cast(), value.as_ptr().cast(), 0)
-    };
-    if code < 0 { Err(code) } else { Ok(()) }
-}
-
-/// Reads the values of a key of a per-CPU map; false where the key is gone.
-fn lookup(map: BorrowedFd<'_>, key: &[u8], values: &mut [u64]) -> Result<bool> {
-    // SAFETY: the key has the map's key size; the buffer has the map's value size, a multiple of 8, for each
-    // possible CPU.
-    let code =
-        unsafe { bpf::bpf_map_lookup_elem(map.as_raw_fd(), key.as_ptr().cast(), values.as_mut_ptr().cast()) };
-    match code {
-        0.. => Ok(true),
-        _ if code == -libc::ENOENT => Ok(false),
-        _ => Err(Error::errno("cannot read a BPF map", code)),
-    }
-}
-
-/// Every key of a hash.
-fn keys(map: BorrowedFd<'_>, size: usize) -> Result<Vec<Vec<u8>>> {
-    let mut out: Vec<Vec<u8>> = Vec::new();
-    let mut last: Option<Vec<u8>> = None;
-    loop {
-        let mut next = vec![0; size];
-        let from = last.as_ref().map_or(std::ptr::null(), Vec::as_ptr);
-        // SAFETY: both keys have the map's key size; none means the first.
-        let code =
-            unsafe { bpf::bpf_map_get_next_key(map.as_raw_fd(), from.cast(), next.as_mut_ptr().cast()) };
-        if code == -libc::ENOENT {
-            break;
-        }
-        if code < 0 {
-            return Err(Error::errno("cannot read a BPF map", code));
-        }
-        out.push(next.clone());
-        last = Some(next);
-    }
-    // A key that is removed while it is the last one read starts the walk anew.
-    out.sort_unstable();
-    out.dedup();
-    Ok(out)
+fn cannot_read() -> impl FnOnce(std::io::Error) -> Error {
+    Error::refused("cannot read a BPF map")
 }
 
 /// Memory that both sides map. Kernels have had different limits on the size of a value.
-fn create_queue(plan: &Plan) -> Option<OwnedFd> {
-    let bytes = queue::value_size(plan.buffer, plan.largest_record())?;
-    create(c"usdt_events", bpf::BPF_MAP_TYPE_ARRAY, (4, bytes, 1), bpf::BPF_F_MMAPABLE).ok()
+fn create_mapped_ring(plan: &Plan) -> Option<Map> {
+    let value = ring_format::value_size(plan.buffer, plan.largest_record())?;
+    let shape = Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value, entries: 1, flags: BPF_F_MMAPABLE };
+    create(c"usdt_events", shape).ok()
 }
 
 /// Bytes of the smallest ring buffer.
@@ -293,32 +232,24 @@ pub(super) fn page() -> u32 {
     rustix::param::page_size() as u32
 }
 
-/// A buffer of its own.
-pub(super) fn create_ring(name: &CStr, bytes: u32) -> Result<OwnedFd> {
-    create(name, bpf::BPF_MAP_TYPE_RINGBUF, (0, 0, bytes), 0)
+/// A ring buffer of so many bytes, a power of two and no less than a page.
+pub(super) fn create_ring(name: &CStr, bytes: u32) -> Result<Map> {
+    let shape = Shape { kind: BPF_MAP_TYPE_RINGBUF, entries: bytes, ..Shape::default() };
+    Map::create(name, shape).map_err(|source| {
+        let right = bytes.is_power_of_two() && bytes >= page();
+        if right && source.raw_os_error() == Some(libc::EINVAL) {
+            let what = "tracing needs Linux 5.8, whose BPF ring buffer this kernel does not have".to_owned();
+            return Error::kernel(what, source);
+        }
+        cannot_create(name, source)
+    })
 }
 
-/// A map of any kind that this describes completely: bytes of a key, bytes of a value, entries.
-pub(crate) fn create_map(name: &CStr, kind: u32, shape: (u32, u32, u32), flags: u32) -> Result<OwnedFd> {
-    create(name, kind, shape, flags)
+/// A map of any kind that its shape describes completely.
+pub(crate) fn create(name: &CStr, shape: Shape) -> Result<Map> {
+    Map::create(name, shape).map_err(|source| cannot_create(name, source))
 }
 
-fn create(
-    name: &CStr,
-    kind: bpf::bpf_map_type,
-    (key, value, entries): (u32, u32, u32),
-    flags: u32,
-) -> Result<OwnedFd> {
-    let options = bpf::bpf_map_create_opts {
-        sz: size_of::<bpf::bpf_map_create_opts>() as _,
-        map_flags: flags,
-        ..Default::default()
-    };
-    // SAFETY: name and options outlive the call.
-    let fd = unsafe { bpf::bpf_map_create(kind, name.as_ptr(), key, value, entries, &raw const options) };
-    if fd < 0 {
-        return Err(Error::errno(format!("cannot create the BPF map {}", name.to_string_lossy()), fd));
-    }
-    // SAFETY: a fresh descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+fn cannot_create(name: &CStr, source: std::io::Error) -> Error {
+    Error::refused(format!("cannot create the BPF map {}", name.to_string_lossy()))(source)
 }

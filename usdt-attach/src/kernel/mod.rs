@@ -1,9 +1,9 @@
 //! The kernel's side: maps, program loading, links, event transports, and what this kernel and this process can do.
-//! System calls through libbpf; the `unsafe` of this crate's BPF work is in this folder.
+//!
+//! Detection stands above what it tries: `detect` uses `links`, `load`, `maps` and `exec_events`, which do not know it.
 
 mod btf;
 pub mod capabilities;
-mod context;
 pub mod detect;
 mod exec_events;
 mod hit_cost;
@@ -17,17 +17,27 @@ pub mod uprobe_warmup;
 pub(crate) use exec_events::ExecEvents;
 pub use hit_cost::measure_hit_cost;
 pub use links::Mechanism;
-pub(crate) use links::{Attached, attach};
+pub(crate) use links::{Attached, LinkMethod, attach};
 pub use maps::Counts;
-pub(crate) use maps::{Maps, create_map, read_table};
+pub(crate) use maps::{Maps, create, read_table};
 pub use prog_stats::BpfStatsGuard;
 pub(crate) use prog_stats::run_time;
 
-/// libbpf writes to standard error on its own account; this library reports through its results.
-pub(crate) fn silence_libbpf() {
-    #[allow(unsafe_code)]
-    // SAFETY: replaces a callback by none; libbpf allows that at any time.
-    unsafe {
-        libbpf_sys::libbpf_set_print(None);
+#[cfg(test)]
+mod tests {
+    use super::transport::{MappedRing, RecordReader, RingBuf};
+    use super::*;
+
+    #[test]
+    fn everything_can_move_to_another_thread() {
+        fn assert<T: Send + std::fmt::Debug + ?Sized>() {}
+        assert::<Maps>();
+        assert::<Attached>();
+        assert::<ExecEvents>();
+        assert::<BpfStatsGuard>();
+        assert::<RingBuf>();
+        assert::<MappedRing>();
+        assert::<dyn RecordReader>();
+        assert::<crate::bpf::Map>();
     }
 }

@@ -5,13 +5,12 @@
 //! comes within the next grace period does not wait again. So a uprobe is registered while maps are made and
 //! programs loaded: in a file in memory that nobody runs.
 
-use super::detect::program;
-use super::links::create_multi;
-use super::load::load;
-use libbpf_sys::BPF_TRACE_UPROBE_MULTI;
+use super::load::{load, small_program};
+use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
+use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::ffi::CString;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,7 +32,8 @@ pub fn start() {
 fn register() -> Option<()> {
     let file = memfd_create("usdt-grace", MemfdFlags::CLOEXEC).ok()?;
     ftruncate(&file, 4096).ok()?;
-    let program = load(&program(|_| {}), BPF_TRACE_UPROBE_MULTI).ok()?;
+    let program = load(&small_program(|_| {}), BPF_TRACE_UPROBE_MULTI).ok()?;
     let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
-    create_multi(program.as_raw_fd(), &path, &[0], None, 0).ok().map(drop)
+    let site = UprobeSite { offset: 0, semaphore: 0, cookie: 0 };
+    link_uprobe_multi(program.as_fd(), &path, &[site], 0).ok().map(drop)
 }

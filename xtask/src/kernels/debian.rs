@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A release for an architecture, with package lists of its own.
-pub(super) struct Release {
+pub(crate) struct Release {
     name: &'static str,
     arch: &'static str,
     folder: PathBuf,
@@ -14,12 +14,12 @@ pub(super) struct Release {
 
 impl Release {
     /// Its lists are fetched when something is first asked of it.
-    pub(super) fn new(name: &'static str, arch: &'static str) -> Outcome<Release> {
+    pub(crate) fn new(name: &'static str, arch: &'static str) -> Outcome<Release> {
         Ok(Release { name, arch, folder: cache()?.join(format!("lists-{name}-{arch}")) })
     }
 
     /// Unpacks packages into a folder, unless that has been done.
-    pub(super) fn unpack(&self, packages: &[&str], into: &Path) -> Outcome {
+    pub(crate) fn unpack(&self, packages: &[&str], into: &Path) -> Outcome {
         let done = into.join("unpacked");
         let wanted = packages.join("\n");
         if std::fs::read_to_string(&done).is_ok_and(|was| was == wanted) {
@@ -40,7 +40,7 @@ impl Release {
     }
 
     /// The package that another one, which only names the newest, depends on.
-    pub(super) fn newest(&self, package: &str, beginning: &str) -> Outcome<Option<String>> {
+    pub(crate) fn newest(&self, package: &str, beginning: &str) -> Outcome<Option<String>> {
         self.update()?;
         let shown = output(&mut self.apt("apt-cache", &["show", package]))?;
         let depends = shown.lines().filter_map(|l| l.strip_prefix("Depends:"));
@@ -89,7 +89,7 @@ fn version(name: &str) -> Vec<u64> {
 }
 
 /// Where what was fetched is kept, for every checkout.
-pub(super) fn cache() -> Outcome<PathBuf> {
+pub(crate) fn cache() -> Outcome<PathBuf> {
     let own = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
     let folder = own.or_else(home).ok_or_else(|| Failure("there is no home for a cache".to_owned()))?;

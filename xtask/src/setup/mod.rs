@@ -13,14 +13,8 @@ use std::process::Stdio;
 /// Debian packages: a file that shows that it is installed, the package.
 type Packages = &'static [(&'static str, &'static str)];
 
-/// What compiles and links libbpf, which `usdt-attach` contains.
-const LIBBPF: Packages = &[
-    ("/usr/bin/gcc", "gcc"),
-    ("/usr/include/stdio.h", "libc6-dev"),
-    ("/usr/include/libelf.h", "libelf-dev"),
-    ("/usr/include/zlib.h", "zlib1g-dev"),
-    ("/usr/bin/pkg-config", "pkg-config"),
-];
+/// What Rust links with.
+const LINKER: Packages = &[("/usr/bin/cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 
 /// What the demo shows besides our tools.
 const DEMO: Packages = &[("/usr/bin/bpftrace", "bpftrace")];
@@ -28,8 +22,6 @@ const DEMO: Packages = &[("/usr/bin/bpftrace", "bpftrace")];
 /// What the tests, the matrix and the benchmarks build with and compare with.
 const TEST: Packages = &[
     ("/usr/bin/gcc", "gcc"),
-    ("/usr/include/stdio.h", "libc6-dev"),
-    ("/usr/bin/pkg-config", "pkg-config"),
     ("/usr/bin/bpftrace", "bpftrace"),
     ("/usr/include/bcc/bcc_common.h", "libbpfcc-dev"),
     ("/usr/sbin/tplist-bpfcc", "bpfcc-tools"),
@@ -72,26 +64,26 @@ pub(crate) fn run(_: &[String]) -> Outcome {
 
 /// For building our tools and Go programs.
 pub(crate) fn build() -> Outcome<Tools> {
-    install(&[LIBBPF])
+    install(&[LINKER])
 }
 
 /// For the demo.
 pub(crate) fn demo() -> Outcome<Tools> {
-    let tools = install(&[LIBBPF, DEMO])?;
+    let tools = install(&[LINKER, DEMO])?;
     mount_tracefs();
     Ok(tools)
 }
 
 /// For the tests, the matrix and the benchmarks.
 pub(crate) fn test() -> Outcome<Tools> {
-    let tools = install(&[LIBBPF, TEST])?;
+    let tools = install(&[LINKER, TEST])?;
     mount_tracefs();
     Ok(Tools { bcc: KernelHeaders::find_or_install()?, ..tools })
 }
 
 /// For tests in machines with other kernels.
 pub(crate) fn kernels() -> Outcome<Tools> {
-    install(&[LIBBPF, KERNELS])
+    install(&[LINKER, KERNELS])
 }
 
 /// Installs packages and finds the Go toolchain.

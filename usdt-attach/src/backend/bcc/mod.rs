@@ -33,7 +33,7 @@ struct Bcc {
 }
 
 impl Compiler for Bcc {
-    const QUEUES: bool = false;
+    const MAPPED_RING: bool = false;
 
     fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>> {
         let source = generate(plan, maps, features);

@@ -22,7 +22,7 @@ use crate::bpf::{Program, Transport};
 use crate::discover::ScannedObject;
 use crate::discover::select::{Selected, select};
 use crate::error::{Error, Result, Warning};
-use crate::kernel::{Attached, Maps, attach, silence_libbpf};
+use crate::kernel::{Attached, Maps, attach, detect};
 use crate::plan::{Access, Mode, Options, Plan, accesses};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -161,7 +161,6 @@ pub fn start(
     options: &Options,
     mechanism: Mechanism,
 ) -> Result<(Running, Vec<Warning>)> {
-    silence_libbpf();
     let named = named(text)?;
     let globs: Vec<String> = named.iter().map(|(provider, probe)| format!("{provider}:{probe}")).collect();
     let chosen = select(found, &globs)?;
@@ -199,7 +198,7 @@ pub fn start(
         let body = tables.link(compiled_functions.swap_remove(at))?;
         programs.push(Program { cookies, code: [head.clone(), body].concat() });
     }
-    let attached = attach(&plan, &programs, mechanism)?;
+    let attached = attach(&plan, &programs, detect::link_method(mechanism))?;
     let diagnostics = compiled.diagnostics;
     Ok((Running { attached: Some(attached), _maps: maps, tables, plan, diagnostics }, warnings))
 }

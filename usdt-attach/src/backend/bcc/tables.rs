@@ -4,11 +4,12 @@
 use super::answer::{Function, Table};
 use super::values::{decode, sum};
 use crate::bpf::asm::{Insn, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
+use crate::bpf::{Map, Shape};
 use crate::error::{Error, Result};
-use crate::kernel::{create_map, read_table};
+use crate::kernel::{create, read_table};
 use serde_json::Value;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 /// What a table holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +64,7 @@ fn is_supported(kind: u32) -> bool {
 }
 
 /// The tables of one program, with their maps.
-pub(super) struct Tables(Vec<(Table, OwnedFd)>);
+pub(super) struct Tables(Vec<(Table, Map)>);
 
 impl Tables {
     /// Creates their maps.
@@ -76,8 +77,14 @@ impl Tables {
                     table.name, table.kind
                 )));
             }
-            let shape = (table.key_size, table.value_size, table.max_entries);
-            let map = create_map(&map_name(&table.name), table.kind, shape, table.flags)?;
+            let shape = Shape {
+                kind: table.kind,
+                key: table.key_size,
+                value: table.value_size,
+                entries: table.max_entries,
+                flags: table.flags,
+            };
+            let map = create(&map_name(&table.name), shape)?;
             Ok((table, map))
         });
         created.collect::<Result<_>>().map(Tables)
@@ -89,7 +96,7 @@ impl Tables {
         let mut code = function.code;
         for (index, table) in &function.maps {
             if let (Some(insn), Some((_, map))) = (code.get_mut(*index), self.0.get(*table)) {
-                insn.imm = map.as_raw_fd();
+                insn.imm = map.as_fd().as_raw_fd();
                 own.push(*index);
             }
         }
@@ -129,9 +136,8 @@ fn map_name(table: &str) -> CString {
     CString::new(table.bytes().filter(plain).take(15).collect::<Vec<u8>>()).unwrap_or_default()
 }
 
-fn contents(table: &Table, map: &OwnedFd) -> Result<Contents> {
-    let shape = (table.kind, table.max_entries, table.key_size as usize, table.value_size as usize);
-    let Some(entries) = read_table(map.as_fd(), shape)? else {
+fn contents(table: &Table, map: &Map) -> Result<Contents> {
+    let Some(entries) = read_table(map)? else {
         return Ok(Contents { name: table.name.clone(), rows: Vec::new(), omitted: true });
     };
     let rows = entries.into_iter().map(|(key, values)| {
@@ -166,14 +172,14 @@ mod tests {
 
     /// Tables whose maps are any descriptors.
     fn tables(count: usize) -> Tables {
-        let any = || OwnedFd::from(File::open("/dev/null").unwrap());
+        let any = || Map::with_shape(File::open("/dev/null").unwrap().into(), Shape::default()).unwrap();
         Tables((0..count).map(|n| (table(&format!("t{n}"), 1), any())).collect())
     }
 
     #[test]
     fn instructions_get_the_maps_of_their_tables() {
         let tables = tables(2);
-        let fd = |n: usize| tables.0[n].1.as_raw_fd();
+        let fd = |n: usize| tables.0[n].1.as_fd().as_raw_fd();
         let code = vec![
             slot(0x18, 1, 0),
             slot(0, 0, 0),

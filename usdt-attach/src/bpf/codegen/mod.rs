@@ -95,6 +95,32 @@ pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
         .map_err(|BadJump| Error::unsupported("too many processes for one kernel program"))
 }
 
+/// Emits a plan for the oldest and the newest kernels, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn emit_for_every_kernel(plan: &Plan) -> Result<()> {
+    let maps = MapFds {
+        events: 3,
+        wakeup: 4,
+        counters: 5,
+        control: 6,
+        rates: 7,
+        table: 8,
+        zero: 9,
+        starts: 10,
+        cgroup: 11,
+    };
+    let newest = KernelFeatures {
+        cookies: true,
+        transport: super::Transport::MappedRing,
+        atomics: true,
+        task: Some(super::TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
+    };
+    for features in [KernelFeatures::default(), newest] {
+        emit(plan, &maps, features)?;
+    }
+    Ok(())
+}
+
 fn program(
     plan: &Plan,
     maps: &MapFds,

@@ -1,25 +1,20 @@
-//! Records: put together, and handed over to the reader.
+//! Records: assembled, and passed to the reader.
 
 use super::reads::Base;
-use super::{BASE, COOKIE, CTX, Cond, Emitter, R0, R1, R2, R3, R9, R10, Reg, Width, helper};
+use super::{BASE, COOKIE, Cond, Emitter, R0, R1, R2, R3, R9, R10, Reg, Width, helper};
 use crate::bpf::Transport;
-use crate::bpf::asm::{R4, R5};
-use crate::bpf::ring_format as queue;
+use crate::bpf::asm::R4;
+use crate::bpf::ring_format::{DATA, HEADER, RESERVED, TAIL};
 use crate::plan::ReadOp;
 use crate::plan::record_layout::{self, Layout, NATIVE};
 use stapsdt::argspec::Arch;
 
 const RB_AVAIL_DATA: i32 = 0;
 
-/// Where on the stack the key of the scratch map is: below every record that is staged.
-const SCRATCH_KEY: i16 = -(record_layout::LARGEST_STAGED as i16) - 8;
-/// `BPF_F_CURRENT_CPU`.
-const THIS_CPU: i64 = 0xffff_ffff;
-
 /// Records whose time has none of these bits look at the ring buffer's fill level.
 const LOOK_MASK: i32 = 63;
 
-/// Bytes of a queue that were taken before this record; the cookie is in the record by then.
+/// Bytes of a mapped ring that were reserved before this record; the cookie is in the record by then.
 const BEFORE: Reg = R9;
 
 impl Emitter<'_> {
@@ -44,74 +39,75 @@ impl Emitter<'_> {
         }
         let (first, rest) = layout.split();
         self.steps(first, Base::Frame);
-        match self.features.delivery {
-            Transport::MappedRing => self.by_queue(layout, rest),
-            Transport::RingBuf => self.by_ring(layout, rest),
-            Transport::PerfBuffer => self.by_perf_buffer(layout, rest),
+        match self.features.transport {
+            Transport::MappedRing => self.by_mapped_ring(layout, rest),
+            Transport::RingBuf => self.by_ring_buffer(layout, rest),
         }
     }
 
-    /// By a queue of our own, see [`queue`]: in line, where the ring buffer's helper calls half a dozen functions.
-    fn by_queue(&mut self, layout: &Layout, rest: &[ReadOp]) {
+    /// By the mapped ring (`docs/mapped-ring.md`): in line, where the ring buffer's helper calls half a dozen
+    /// functions.
+    fn by_mapped_ring(&mut self, layout: &Layout, rest: &[ReadOp]) {
         let capacity = self.plan.buffer as i32;
         self.used(layout);
-        let room = self.asm.label();
+        let reserved = self.asm.label();
         let asm = &mut self.asm;
         asm.map_value(R0, self.maps.events);
         asm.mov(R4, R3);
-        asm.add_imm(R4, queue::HEADER.into());
+        asm.add_imm(R4, HEADER.into());
         asm.mov(BEFORE, R4);
-        asm.atomic_fetch_add(R0, queue::TAKEN, BEFORE);
+        asm.atomic_fetch_add(R0, RESERVED, BEFORE);
         asm.mov(R2, BEFORE);
         asm.add(R2, R4);
-        asm.jump_if(Cond::Le, R2, capacity, room);
+        asm.jump_if(Cond::Le, R2, capacity, reserved);
+        // Roll back.
         asm.neg(R4);
-        asm.atomic_add(R0, queue::TAKEN, R4);
+        asm.atomic_add(R0, RESERVED, R4);
         asm.jump(self.dropped);
-        asm.place(room);
-        asm.atomic_fetch_add(R0, queue::END, R4);
+        asm.place(reserved);
+        asm.atomic_fetch_add(R0, TAIL, R4);
         asm.and_imm(R4, capacity - 8);
         asm.add(R0, R4);
-        asm.add_imm(R0, (queue::DATA + queue::HEADER).into());
+        asm.add_imm(R0, (DATA + HEADER).into());
         self.copy_to_r0(layout);
         if rest.is_empty() {
-            self.release(R0, R3);
+            self.publish(R0, R3);
         } else {
             self.asm.mov(BASE, R0);
             self.steps(rest, Base::Record);
             self.asm.mov_imm(R3, layout.size as i32);
-            self.release(BASE, R3);
+            self.publish(BASE, R3);
             self.asm.mov(R2, BEFORE);
-            self.asm.add_imm(R2, layout.size as i32 + i32::from(queue::HEADER));
+            self.asm.add_imm(R2, layout.size as i32 + i32::from(HEADER));
         }
-        self.ring_the_bell();
+        self.notify_reader();
     }
 
-    /// The reader may have the record: its length comes last.
-    fn release(&mut self, record: Reg, length: Reg) {
+    /// Publishes a record: its length comes last.
+    fn publish(&mut self, record: Reg, length: Reg) {
         if NATIVE == Arch::X86_64 {
             // Stores are seen in order.
-            self.asm.store(Width::Dw, record, -queue::HEADER, length);
+            self.asm.store(Width::Dw, record, -HEADER, length);
         } else {
-            self.asm.exchange(record, -queue::HEADER, length);
+            self.asm.exchange(record, -HEADER, length);
         }
     }
 
-    /// Calls the reader, who comes by himself in time, where this record has filled the queue's first half: `r2` bytes
-    /// are taken now.
-    fn ring_the_bell(&mut self) {
+    /// Wakes the reader, which polls anyway, where this record has filled the ring's first half: `r2` bytes are
+    /// reserved now.
+    fn notify_reader(&mut self) {
         let half = (self.plan.buffer / 2) as i32;
         let asm = &mut self.asm;
         asm.jump_if(Cond::Ge, BEFORE, half, self.done);
         asm.jump_if(Cond::Lt, R2, half, self.done);
-        asm.map(R1, self.maps.bell);
+        asm.map(R1, self.maps.wakeup);
         asm.mov(R2, BASE);
         asm.mov_imm(R3, 8);
         asm.mov_imm(R4, helper::RB_FORCE_WAKEUP);
         asm.call(helper::RINGBUF_OUTPUT);
     }
 
-    fn by_ring(&mut self, layout: &Layout, rest: &[ReadOp]) {
+    fn by_ring_buffer(&mut self, layout: &Layout, rest: &[ReadOp]) {
         if rest.is_empty() {
             self.wake_up();
             self.asm.mov(R4, R2);
@@ -181,49 +177,6 @@ impl Emitter<'_> {
             self.asm.store(Width::Dw, R0, at as i16, R1);
         }
         self.asm.place(copied);
-    }
-
-    /// Hands over a record of which the beginning is on the stack to the perf buffer of this CPU. Where the stack has
-    /// no room for the rest, it is put together in a map: by one hit at a time, for kernels that let a program be
-    /// preempted by another hit on its CPU.
-    fn by_perf_buffer(&mut self, layout: &Layout, rest: &[ReadOp]) {
-        let staged = layout.staged();
-        let users = layout.size as i16;
-        let scratch = staged != layout.size;
-        if scratch {
-            let (alone, dropped) = (self.asm.label(), self.dropped);
-            let asm = &mut self.asm;
-            // Below the staged part.
-            asm.store_imm(Width::W, R10, SCRATCH_KEY, 0);
-            asm.map(R1, self.maps.scratch);
-            asm.mov(R2, R10);
-            asm.add_imm(R2, SCRATCH_KEY.into());
-            asm.call(helper::MAP_LOOKUP_ELEM);
-            asm.jump_if(Cond::Eq, R0, 0, dropped);
-            asm.mov_imm(R1, 1);
-            asm.atomic_add(R0, users, R1);
-            asm.load(Width::Dw, R1, R0, users);
-            asm.jump_if(Cond::Eq, R1, 1, alone);
-            asm.mov_imm(R1, -1);
-            asm.atomic_add(R0, users, R1);
-            asm.jump(dropped);
-            asm.place(alone);
-            self.copy_to_r0(layout);
-            self.asm.mov(BASE, R0);
-            self.steps(rest, Base::Record);
-        }
-        let asm = &mut self.asm;
-        asm.mov(R1, CTX);
-        asm.map(R2, self.maps.events);
-        asm.mov_imm64(R3, THIS_CPU);
-        asm.mov(R4, BASE);
-        asm.mov_imm(R5, layout.size as i32);
-        asm.call(helper::PERF_EVENT_OUTPUT);
-        if scratch {
-            asm.mov_imm(R1, -1);
-            asm.atomic_add(BASE, users, R1);
-        }
-        asm.jump_if(Cond::Ne, R0, 0, self.dropped);
     }
 
     /// `r2 = ` the flags of the hand-over: without waking the reader, who comes by himself. One record in 64, picked

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 pub(super) const MAPS: MapFds = MapFds {
     events: 3,
-    bell: 12,
-    scratch: 11,
+    wakeup: 12,
     counters: 4,
     control: 5,
     rates: 6,
@@ -21,7 +20,7 @@ pub(super) const MAPS: MapFds = MapFds {
 
 pub(super) const ABILITIES: KernelFeatures = KernelFeatures {
     cookies: true,
-    delivery: Transport::MappedRing,
+    transport: Transport::MappedRing,
     atomics: true,
     task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
 };

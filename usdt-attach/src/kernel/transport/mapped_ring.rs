@@ -1,118 +1,135 @@
-//! A queue of records in the memory of an array map, which programs fill in line and the reader maps.
+//! The mapped ring: records in the memory of an array map, which programs write in line and the reader maps.
 //!
 //! ```text
-//!  0  u64 bytes taken, from the first unread record on      64  records: u64 length, then so many bytes
-//!  8  u64 end: where the next record goes, ever growing
+//!  0  u64 reserved   bytes from the first unread record on        64  data: records, each
+//!  8  u64 tail       where the next record goes, ever growing           u64 length, 0 until it is published
+//!                                                                       that many bytes
 //! ```
 //!
-//! A program takes as many bytes as it needs, gives them back where there were not enough, and else moves the end by
-//! as many: two additions, which nothing can come between. Then it copies its record, the length last; where there is
-//! no length, there is no record yet. The reader leaves zeros behind and gives the bytes back. A record that begins
-//! in front of the end of the memory goes on behind it, where there is room for the longest; the next one begins as
-//! far from the beginning as it ends there.
-#![allow(unsafe_code)] // memory that the kernel's programs write to
+//! A program reserves space by adding to `reserved`, rolls that back where there was not enough, and else moves the
+//! tail: two atomic additions. It writes its record and publishes it by storing the length. The reader copies what is
+//! published, zeroes it, and releases the space by subtracting from `reserved`. `docs/mapped-ring.md` has the
+//! protocol with its invariants and memory ordering.
+#![allow(unsafe_code)] // memory that BPF programs write to
 
-use super::RecordReader;
+use super::record_reader::RecordReader;
 use super::ringbuf::RingBuf;
-use crate::bpf::ring_format::{DATA, HEADER, TAKEN};
+use crate::bpf::Map;
+use crate::bpf::ring_format::{DATA, HEADER, RESERVED, value_size};
 use crate::error::{Error, Result};
 use memmap2::{MmapOptions, MmapRaw};
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Most records read before the caller gets to look at signals again.
-const BATCH: usize = 8192;
-/// Bytes that are given back at once: each time takes the programs' counter from them.
-const GIVEN_BACK: u64 = 1 << 17;
-
-/// Bytes of the largest queue: the verifier has offsets below 2^29 in pointers (`BPF_MAX_VAR_OFF`).
-const LARGEST: u32 = 1 << 28;
-
-/// Bytes of the map's value, for a queue of so many bytes and records up to so long ones; `None` where there can be no
-/// such queue. The kernel will say what is wrong with a ring buffer of that size.
-pub(crate) fn value_size(capacity: u32, longest: u32) -> Option<u32> {
-    let around = u32::from(DATA.unsigned_abs() + HEADER.unsigned_abs());
-    let fine = capacity.is_power_of_two() && (8..=LARGEST).contains(&capacity);
-    fine.then(|| capacity.saturating_add(longest).saturating_add(around))
-}
+/// Bytes that are released at once: each release takes the cache line of `reserved` from the programs.
+const RELEASE_BATCH: u64 = 1 << 17;
 
 /// The reader.
-pub(super) struct MappedRing {
+#[derive(Debug)]
+pub(crate) struct MappedRing {
     memory: Memory,
-    /// Woken where half of the queue is taken.
-    bell: RingBuf,
+    /// The ring buffer to which a program writes when it has reserved the first half.
+    wakeup: RingBuf,
 }
 
 impl MappedRing {
-    /// Of a map of that value size, with its bell.
-    pub(super) fn new(map: BorrowedFd<'_>, bell: OwnedFd, capacity: u32, longest: u32) -> Result<MappedRing> {
+    /// Of a map with the value size for these sizes, and its wakeup ring.
+    pub(super) fn new(map: &Map, wakeup: &Map, capacity: u32, longest: u32) -> Result<MappedRing> {
         let failed = |source| Error::io("cannot map the event buffer", source);
-        let bytes =
-            value_size(capacity, longest).ok_or_else(|| failed(std::io::ErrorKind::OutOfMemory.into()))?;
-        let map = MmapOptions::new().len(bytes as usize).map_raw(map.as_raw_fd()).map_err(failed)?;
-        Ok(MappedRing { memory: Memory { map, capacity, longest, next: 0 }, bell: RingBuf::new(bell)? })
+        let bytes = value_size(capacity, longest).filter(|bytes| *bytes == map.shape().value);
+        let bytes = bytes.ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
+        let map = MmapOptions::new().len(bytes as usize).map_raw(map.as_fd().as_raw_fd()).map_err(failed)?;
+        Ok(MappedRing {
+            memory: Memory { map, capacity, longest, head: 0, length: 0, released: 0 },
+            wakeup: RingBuf::new(wakeup)?,
+        })
     }
 }
 
 impl RecordReader for MappedRing {
-    fn consume(&mut self, last: bool, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let more = self.memory.consume(sink)?;
-        // The bell rings on while there is more, for those who wait for it alone.
-        let mut rung = false;
-        if !more {
-            self.bell.consume(last, &mut |_| rung = true)?;
+    fn advance(&mut self) -> Result<bool> {
+        if self.memory.advance()? {
+            return Ok(true);
         }
-        // It may have rung since there was nothing left.
-        if rung { self.memory.consume(sink) } else { Ok(more) }
+        // The wakeup ring stays readable while there is more, for those who wait for it alone.
+        let mut notified = false;
+        while self.wakeup.advance()? {
+            notified = true;
+        }
+        // That may have been since there was nothing left.
+        if notified { self.memory.advance() } else { Ok(false) }
+    }
+
+    fn record(&self) -> &[u8] {
+        self.memory.record()
+    }
+
+    fn release(&mut self) {
+        self.memory.finish_record();
+        self.memory.release();
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.bell.fd()
+        self.wakeup.fd()
     }
 }
 
 /// The map's value, and how far it is read.
+#[derive(Debug)]
 struct Memory {
     map: MmapRaw,
     capacity: u32,
     longest: u32,
-    /// Ever growing, as the end.
-    next: u64,
+    /// Where the current record is, or the next one if there is none: ever growing, as the tail.
+    head: u64,
+    /// Length of the current record; 0 if there is none.
+    length: usize,
+    /// The head up to which space is released.
+    released: u64,
 }
 
 impl Memory {
-    fn consume(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let mut begin = self.next;
-        for _ in 0..BATCH {
-            let Some(length) = self.length()? else {
-                self.give_back(begin);
-                return Ok(false);
-            };
-            // SAFETY: `length` has made sure that the record is inside of the map. Programs do not write to it until
-            // it is given back, which this function does when nobody has the slice any more.
-            unsafe {
-                let header = self.map.as_mut_ptr().add(self.at());
-                sink(std::slice::from_raw_parts(header.add(HEADER as usize), length));
-                header.write_bytes(0, HEADER as usize + length);
-            }
-            self.next += (HEADER as usize + length) as u64;
-            if self.next - begin >= GIVEN_BACK {
-                self.give_back(begin);
-                begin = self.next;
-            }
+    fn advance(&mut self) -> Result<bool> {
+        self.finish_record();
+        if self.head - self.released >= RELEASE_BATCH {
+            self.release();
         }
-        self.give_back(begin);
-        Ok(true)
+        match self.published()? {
+            Some(length) => self.length = length,
+            None => self.release(),
+        }
+        Ok(self.length > 0)
+    }
+
+    fn record(&self) -> &[u8] {
+        // SAFETY: `published` has made sure that the record is inside of the map. Programs do not write to it until it is
+        // released, for which this object is borrowed mutably.
+        unsafe {
+            let header = self.map.as_ptr().add(self.offset());
+            std::slice::from_raw_parts(header.add(HEADER as usize), self.length)
+        }
+    }
+
+    /// Leaves zeros where the current record is, and moves past it.
+    fn finish_record(&mut self) {
+        if self.length == 0 {
+            return;
+        }
+        let whole = HEADER as usize + self.length;
+        // SAFETY: inside of the map, as the record is; programs do not write there until it is released.
+        unsafe { self.map.as_mut_ptr().add(self.offset()).write_bytes(0, whole) };
+        self.head += whole as u64;
+        self.length = 0;
     }
 
     /// Where the next record's length is.
-    fn at(&self) -> usize {
-        DATA as usize + (self.next % u64::from(self.capacity)) as usize
+    fn offset(&self) -> usize {
+        DATA as usize + (self.head % u64::from(self.capacity)) as usize
     }
 
-    /// The bytes of the next record, where there is one.
-    fn length(&self) -> Result<Option<usize>> {
-        let length = self.word(self.at()).load(Ordering::Acquire);
+    /// The length of the next record, where it is published.
+    fn published(&self) -> Result<Option<usize>> {
+        let length = self.word(self.offset()).load(Ordering::Acquire);
         match length {
             0 => Ok(None),
             _ if length.is_multiple_of(8) && length <= self.longest.into() => Ok(Some(length as usize)),
@@ -120,9 +137,11 @@ impl Memory {
         }
     }
 
-    fn give_back(&self, begin: u64) {
-        if begin < self.next {
-            self.word(TAKEN as usize).fetch_sub(self.next - begin, Ordering::Release);
+    /// Releases the space up to the head.
+    fn release(&mut self) {
+        if self.released < self.head {
+            self.word(RESERVED as usize).fetch_sub(self.head - self.released, Ordering::Release);
+            self.released = self.head;
         }
     }
 
@@ -136,7 +155,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::ring_format::END;
+    use crate::bpf::ring_format::TAIL;
     use proptest::prelude::*;
     use std::fs::File;
 
@@ -145,19 +164,26 @@ mod tests {
     fn memory(file: &File, capacity: u32) -> Memory {
         let bytes = value_size(capacity, LONGEST).unwrap();
         file.set_len(bytes.into()).unwrap();
-        Memory { map: MmapRaw::map_raw(file).unwrap(), capacity, longest: LONGEST, next: 0 }
+        Memory {
+            map: MmapRaw::map_raw(file).unwrap(),
+            capacity,
+            longest: LONGEST,
+            head: 0,
+            length: 0,
+            released: 0,
+        }
     }
 
     /// What programs do, instruction by instruction.
     fn write(memory: &Memory, record: &[u8]) -> bool {
         let need = (HEADER as usize + record.len()) as u64;
-        let taken = memory.word(TAKEN as usize);
-        if taken.fetch_add(need, Ordering::AcqRel) + need > memory.capacity.into() {
-            taken.fetch_sub(need, Ordering::AcqRel);
+        let reserved = memory.word(RESERVED as usize);
+        if reserved.fetch_add(need, Ordering::AcqRel) + need > memory.capacity.into() {
+            reserved.fetch_sub(need, Ordering::AcqRel);
             return false;
         }
-        let end = memory.word(END as usize).fetch_add(need, Ordering::AcqRel);
-        let at = DATA as usize + (end & u64::from(memory.capacity - 8)) as usize;
+        let tail = memory.word(TAIL as usize).fetch_add(need, Ordering::AcqRel);
+        let at = DATA as usize + (tail & u64::from(memory.capacity - 8)) as usize;
         assert!(at + need as usize <= memory.map.len());
         for (word, to) in record.chunks_exact(8).zip((at + HEADER as usize..).step_by(8)) {
             let was = memory.word(to).swap(u64::from_ne_bytes(word.try_into().unwrap()), Ordering::Relaxed);
@@ -169,7 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out_in_order(
+        fn reads_records_in_order_across_the_end(
             turns in proptest::collection::vec((proptest::collection::vec(1..=LONGEST / 8, 0..40), any::<bool>()), 1..20),
         ) {
             let mut memory = memory(&tempfile::tempfile().unwrap(), 4096);
@@ -188,7 +214,9 @@ mod tests {
                 }
                 if read {
                     let mut seen = std::collections::VecDeque::new();
-                    prop_assert!(!memory.consume(&mut |record| seen.push_back(record.to_vec())).unwrap());
+                    while memory.advance().unwrap() {
+                        seen.push_back(memory.record().to_vec());
+                    }
                     prop_assert_eq!(&seen, &inside);
                     inside.clear();
                 }
@@ -197,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn writers_do_not_get_into_each_others_way() {
+    fn reads_what_two_writers_publish_at_once() {
         const EACH: u64 = 50_000;
         let file = tempfile::tempfile().unwrap();
         let mut reader = memory(&file, 1 << 12);
@@ -215,33 +243,25 @@ mod tests {
                 });
             }
             while next != [EACH, 2 * EACH] {
-                let took = reader.consume(&mut |record| {
+                while reader.advance().unwrap() {
+                    let record = reader.record();
                     let n = u64::from_ne_bytes(record[..8].try_into().unwrap());
                     assert_eq!(record, n.to_ne_bytes().repeat(1 + n as usize % 30));
                     let writer = &mut next[usize::from(n >= EACH)];
                     assert_eq!(n, *writer);
                     *writer += 1;
-                });
-                assert!(took.is_ok());
+                }
             }
         });
-        assert_eq!(reader.word(TAKEN as usize).load(Ordering::Relaxed), 0);
+        assert_eq!(reader.word(RESERVED as usize).load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn queues_are_powers_of_two() {
-        assert_eq!(value_size(8192, 240), Some(8192 + 240 + 72));
-        for none in [0, 4, 4095, 12_288, LARGEST * 2, u32::MAX] {
-            assert_eq!(value_size(none, 240), None);
-        }
-    }
-
-    #[test]
-    fn a_length_that_cannot_be_is_an_error() {
+    fn rejects_a_length_that_cannot_be() {
         for wrong in [4u64, u64::from(LONGEST) + 8, u64::MAX] {
             let mut memory = memory(&tempfile::tempfile().unwrap(), 4096);
             memory.word(DATA as usize).store(wrong, Ordering::Release);
-            let error = memory.consume(&mut |_| panic!("no record")).unwrap_err();
+            let error = memory.advance().unwrap_err();
             assert!(error.to_string().contains(&format!("record of {wrong} bytes")), "{error}");
         }
     }

@@ -1,14 +1,14 @@
 //! What is done with a hit that passed.
 
 use super::reads::{number, step, word};
-use crate::bpf::{Counter, KernelFeatures, Transport};
+use crate::bpf::Counter;
 use crate::plan::record_layout::{self, Layout};
-use crate::plan::{Action, BEFORE_BUCKETS, Buckets, FrameRegion, Handler, KeyWrite, Plan, ReadOp, aligned};
+use crate::plan::{Action, BEFORE_BUCKETS, Buckets, FrameRegion, Handler, KeyWrite, Plan, aligned};
 use std::fmt::Write as _;
 
-pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler, features: KernelFeatures) {
+pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
     match &handler.action {
-        Action::Record(layout) => record(out, layout, plan.buffer, features),
+        Action::Record(layout) => record(out, layout, plan.buffer),
         Action::Count => {}
         Action::Aggregate { key, value } => {
             collect(out, handler);
@@ -55,7 +55,7 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler, features:
 }
 
 /// As the embedded back end: put together on the stack, as far as there is room.
-fn record(out: &mut String, layout: &Layout, buffer: u32, features: KernelFeatures) {
+fn record(out: &mut String, layout: &Layout, buffer: u32) {
     let staged = layout.staged();
     let _ = write!(
         out,
@@ -71,10 +71,6 @@ fn record(out: &mut String, layout: &Layout, buffer: u32, features: KernelFeatur
     let (first, rest) = layout.split();
     for one in first {
         step(out, one);
-    }
-    if features.delivery == Transport::PerfBuffer {
-        perf_record(out, layout, rest);
-        return;
     }
     // One record in 64 looks at the fill level.
     let _ = write!(
@@ -97,31 +93,6 @@ fn record(out: &mut String, layout: &Layout, buffer: u32, features: KernelFeatur
         step(out, one);
     }
     out.push_str("    bpf_ringbuf_submit(base, flags);\n");
-}
-
-/// To the perf buffer of this CPU; what the stack has no room for is put together in a map, by one hit at a time.
-fn perf_record(out: &mut String, layout: &Layout, rest: &[ReadOp]) {
-    let (staged, size) = (layout.staged(), layout.size);
-    if staged == size {
-        let _ = writeln!(out, "    if (perf_output(ctx, EVENTS, 0xffffffffULL, base, {size})) DROPPED");
-        return;
-    }
-    let _ = write!(
-        out,
-        "    u32 first = 0;\n    base = bpf_map_lookup_elem_(SCRATCH, &first);\n    if (!base) DROPPED\n\
-         \x20   __sync_fetch_and_add((u64 *)(base + {size}), 1);\n\
-         \x20   if (*(volatile u64 *)(base + {size}) != 1) {{\n\
-         \x20     __sync_fetch_and_add((u64 *)(base + {size}), -1);\n      DROPPED\n    }}\n\
-         \x20   __builtin_memcpy(base, image, {staged});\n"
-    );
-    for one in rest {
-        step(out, one);
-    }
-    let _ = write!(
-        out,
-        "    got = perf_output(ctx, EVENTS, 0xffffffffULL, base, {size});\n\
-         \x20   __sync_fetch_and_add((u64 *)(base + {size}), -1);\n    if (got) DROPPED\n"
-    );
 }
 
 fn collect(out: &mut String, handler: &Handler) {

@@ -25,7 +25,6 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
     let mut out = String::from("#include <uapi/linux/ptrace.h>\n\n");
     let maps = [
         ("EVENTS", format!("((void *)bpf_pseudo_fd(1, {}))", maps.events)),
-        ("SCRATCH", format!("bpf_pseudo_fd(1, {})", maps.scratch)),
         ("COUNTERS", format!("bpf_pseudo_fd(1, {})", maps.counters)),
         ("CONTROL", format!("bpf_pseudo_fd(2, {})", maps.control)),
         ("RATES", format!("bpf_pseudo_fd(2, {})", maps.rates)),
@@ -46,7 +45,6 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
          #define DROPPED {{ COUNT({dropped}); return 0; }}\n\n\
          static u64 (*attach_cookie)(void *) = (void *)174;\n\
          static long (*under_cgroup)(void *, u32) = (void *)37;\n\
-         static long (*perf_output)(void *, void *, u64, void *, u64) = (void *)25;\n\
          static long (*get_stack)(void *, void *, u32, u64) = (void *)67;\n\n\
          static __always_inline int handle(struct pt_regs *ctx, u32 cookie) {{\n",
         faults = record_layout::FAULTS,
@@ -73,7 +71,7 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
         }
         close(run, &mut out);
         out.push_str("  {\n");
-        one(&mut out, plan, handler, features);
+        one(&mut out, plan, handler);
         out.push_str("    return 0;\n  }\n");
     }
     out.push_str("  }\n  return 0;\n}\n");
@@ -117,7 +115,7 @@ fn prologue(out: &mut String, plan: &Plan) {
     );
 }
 
-fn one(out: &mut String, plan: &Plan, handler: &Handler, features: KernelFeatures) {
+fn one(out: &mut String, plan: &Plan, handler: &Handler) {
     if handler.stack_check {
         let _ = write!(
             out,
@@ -166,5 +164,5 @@ fn one(out: &mut String, plan: &Plan, handler: &Handler, features: KernelFeature
         // For the same reason the session drops the records beyond the limit.
         out.push_str("    __sync_fetch_and_add(budget, -1);\n");
     }
-    action::action(out, plan, handler, features);
+    action::action(out, plan, handler);
 }

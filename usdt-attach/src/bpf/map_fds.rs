@@ -3,13 +3,10 @@
 /// File descriptors of the maps, as instructions carry them; -1 for what the plan does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapFds {
-    /// As [`Transport`] says: array of one, `BPF_MAP_TYPE_RINGBUF`, or `BPF_MAP_TYPE_PERF_EVENT_ARRAY`.
+    /// As [`Transport`](super::Transport) says: an array of one, or `BPF_MAP_TYPE_RINGBUF`.
     pub events: i32,
-    /// `BPF_MAP_TYPE_RINGBUF` that wakes the reader of the first of these.
-    pub bell: i32,
-    /// Per-CPU array of one: where a record for the last is put together that the stack has no room for, and behind
-    /// it a word that says how many are at it.
-    pub scratch: i32,
+    /// `BPF_MAP_TYPE_RINGBUF` that wakes the reader of a mapped ring.
+    pub wakeup: i32,
     /// Per-CPU array, one [`Counts`] a site.
     pub counters: i32,
     /// Array of one `s64`: hits left to record.
@@ -29,8 +26,8 @@ pub(crate) struct MapFds {
 impl MapFds {
     /// Whether the descriptor is one of these maps.
     pub(crate) fn contains(&self, fd: i32) -> bool {
-        let MapFds { events, bell, scratch, counters, control, rates, table, zero, starts, cgroup } = *self;
-        let all = [events, bell, scratch, counters, control, rates, table, zero, starts, cgroup];
+        let MapFds { events, wakeup, counters, control, rates, table, zero, starts, cgroup } = *self;
+        let all = [events, wakeup, counters, control, rates, table, zero, starts, cgroup];
         fd >= 0 && all.contains(&fd)
     }
 }

@@ -1,0 +1,66 @@
+//! The number of CPUs that a machine may ever have, which is how many values per-CPU maps have for a key.
+
+use std::io;
+
+const FILE: &str = "/sys/devices/system/cpu/possible";
+
+/// The number of possible CPUs, which stays the same while the machine runs.
+pub(crate) fn possible_cpus() -> io::Result<usize> {
+    let text = std::fs::read_to_string(FILE)?;
+    count(text.trim_end()).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{FILE} holds `{}`", text.escape_debug()))
+    })
+}
+
+/// The numbers in a list of ranges, as in `0-3,8`. Each is larger than those before it.
+fn count(list: &str) -> Option<usize> {
+    let (mut count, mut free) = (0usize, 0usize);
+    for range in list.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (number(first)?, number(last)?);
+        if first < free || last < first {
+            return None;
+        }
+        free = last.checked_add(1)?;
+        count = count.checked_add(free - first)?;
+    }
+    Some(count)
+}
+
+fn number(digits: &str) -> Option<usize> {
+    // `parse` takes a sign, too.
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_ranges() {
+        for (list, cpus) in [
+            ("0", Some(1)),
+            ("0-1", Some(2)),
+            ("0-127", Some(128)),
+            ("0,2-3", Some(3)),
+            ("0-3,8-11", Some(8)),
+            ("5", Some(1)),
+        ] {
+            assert_eq!(count(list), cpus, "{list}");
+        }
+    }
+
+    #[test]
+    fn rejects_what_is_no_list_of_ranges() {
+        for list in
+            ["", "-", "0-", "-1", "3-1", "0,0", "0-3,2", "0 - 1", "+1", "a", "0,", "0-18446744073709551615"]
+        {
+            assert_eq!(count(list), None, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn counts_this_machine() {
+        assert!(possible_cpus().unwrap() >= std::thread::available_parallelism().unwrap().get());
+    }
+}

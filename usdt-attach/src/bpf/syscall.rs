@@ -1,0 +1,241 @@
+//! bpf(2), a safe function for each command used, and `perf_event_open` for uprobes.
+//!
+//! The kernel copies the structures, and what they point to, before the call returns. Structures come from [`uapi`].
+#![allow(unsafe_code)] // system calls with pointers; each function checks or borrows what it passes
+
+use super::asm::Insn;
+use super::memlock::with_room_for_locked_memory;
+use super::uapi::{self, LinkCreatePerfEvent, LinkCreateUprobeMulti, PerfEventAttr, ProgLoad};
+use std::ffi::{CStr, c_long};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Calls of `BPF_PROG_LOAD` that are interrupted by a signal (`EAGAIN`) before that is an error, as in libbpf.
+const LOAD_ATTEMPTS: usize = 5;
+
+/// License that programs declare: helpers for tracing want a GPL-compatible one.
+const LICENSE: &CStr = c"Dual MIT/GPL";
+
+/// One call with a structure of [`uapi`].
+///
+/// # Safety
+///
+/// Pointers in the structure must be good for what the command reads and writes there.
+pub(super) unsafe fn bpf<T: Copy>(command: u32, attributes: &mut T) -> io::Result<c_long> {
+    // SAFETY: the structure has the size that is passed; the caller answers for what is in it.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, libc::c_ulong::from(command), &raw mut *attributes, size_of::<T>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// One call that returns a new descriptor.
+///
+/// # Safety
+///
+/// As for [`bpf`], and the command must be one that returns a descriptor.
+pub(super) unsafe fn bpf_fd<T: Copy>(command: u32, attributes: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: passed on to the caller. The descriptor is fresh, and nobody else owns it.
+    unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd as RawFd)) }
+}
+
+/// A pointer as the structures carry it.
+pub(super) fn pointer<T>(to: *const T) -> u64 {
+    to as u64
+}
+
+/// A descriptor as the structures carry it; those that are open are not negative.
+pub(super) fn number(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+/// A name of a map or program, cut to what the kernel takes.
+pub(super) fn object_name(name: &CStr) -> [u8; 16] {
+    let mut out = [0; 16];
+    // The last byte stays zero.
+    for (to, from) in out.iter_mut().take(15).zip(name.to_bytes()) {
+        *to = *from;
+    }
+    out
+}
+
+/// Loads a program. What the verifier has to say goes to `log`, unless that is empty.
+pub(crate) fn prog_load(
+    kind: u32,
+    name: &CStr,
+    code: &[Insn],
+    attach_type: u32,
+    log: &mut [u8],
+) -> io::Result<OwnedFd> {
+    let code: Vec<[u8; 8]> = code.iter().map(|one| one.to_bytes()).collect();
+    let too_long = |_| io::Error::from_raw_os_error(libc::E2BIG);
+    let mut attributes = ProgLoad {
+        prog_type: kind,
+        insn_cnt: code.len().try_into().map_err(too_long)?,
+        insns: pointer(code.as_ptr()),
+        license: pointer(LICENSE.as_ptr()),
+        prog_name: object_name(name),
+        expected_attach_type: attach_type,
+        ..ProgLoad::default()
+    };
+    if !log.is_empty() {
+        attributes.log_level = 1;
+        attributes.log_size = log.len().try_into().map_err(too_long)?;
+        attributes.log_buf = pointer(log.as_mut_ptr());
+    }
+    with_room_for_locked_memory(|| {
+        let mut attempts = LOAD_ATTEMPTS;
+        loop {
+            attempts -= 1;
+            // SAFETY: `code` has `insn_cnt` instructions of 8 bytes, `log` has `log_size` bytes to write to, and both,
+            // like the license, outlive the call.
+            match unsafe { bpf_fd(uapi::BPF_PROG_LOAD, &mut attributes) } {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts > 0 => {}
+                result => return result,
+            }
+        }
+    })
+}
+
+/// Has a program run at a raw tracepoint until the descriptor is closed.
+pub(crate) fn raw_tracepoint_open(name: &CStr, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attributes = uapi::RawTracepointOpen {
+        name: pointer(name.as_ptr()),
+        prog_fd: number(program),
+        ..uapi::RawTracepointOpen::default()
+    };
+    // SAFETY: the name is NUL-terminated and outlives the call.
+    unsafe { bpf_fd(uapi::BPF_RAW_TRACEPOINT_OPEN, &mut attributes) }
+}
+
+/// Has a program run when the perf event fires, and see the cookie (Linux 5.15).
+pub(crate) fn link_perf_event(
+    program: BorrowedFd<'_>,
+    event: BorrowedFd<'_>,
+    cookie: u64,
+) -> io::Result<OwnedFd> {
+    let mut attributes = LinkCreatePerfEvent {
+        prog_fd: number(program),
+        target_fd: number(event),
+        attach_type: uapi::BPF_PERF_EVENT,
+        perf_event_bpf_cookie: cookie,
+        ..LinkCreatePerfEvent::default()
+    };
+    // SAFETY: there are no pointers.
+    unsafe { bpf_fd(uapi::BPF_LINK_CREATE, &mut attributes) }
+}
+
+/// A place that a multi-uprobe link attaches to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UprobeSite {
+    /// Offset of the instruction in the file.
+    pub(crate) offset: u64,
+    /// Offset of the semaphore in the file; 0 where there is none.
+    pub(crate) semaphore: u64,
+    /// What `bpf_get_attach_cookie` returns.
+    pub(crate) cookie: u64,
+}
+
+/// Has a program run at sites of a file, in one process or, where `pid` is 0, in all (Linux 6.6).
+pub(crate) fn link_uprobe_multi(
+    program: BorrowedFd<'_>,
+    path: &CStr,
+    sites: &[UprobeSite],
+    pid: u32,
+) -> io::Result<OwnedFd> {
+    let column = |of: fn(&UprobeSite) -> u64| sites.iter().map(of).collect::<Vec<u64>>();
+    let (offsets, semaphores, cookies) =
+        (column(|site| site.offset), column(|site| site.semaphore), column(|site| site.cookie));
+    let too_many = |_| io::Error::from_raw_os_error(libc::E2BIG);
+    let mut attributes = LinkCreateUprobeMulti {
+        prog_fd: number(program),
+        attach_type: uapi::BPF_TRACE_UPROBE_MULTI,
+        uprobe_multi_path: pointer(path.as_ptr()),
+        uprobe_multi_offsets: pointer(offsets.as_ptr()),
+        uprobe_multi_ref_ctr_offsets: pointer(semaphores.as_ptr()),
+        uprobe_multi_cookies: pointer(cookies.as_ptr()),
+        uprobe_multi_cnt: sites.len().try_into().map_err(too_many)?,
+        uprobe_multi_pid: pid,
+        ..LinkCreateUprobeMulti::default()
+    };
+    // SAFETY: the arrays have `cnt` words each (`unsigned long` is 64 bits wide on the architectures that this crate
+    // builds for) and, with the NUL-terminated path, outlive the call.
+    unsafe { bpf_fd(uapi::BPF_LINK_CREATE, &mut attributes) }
+}
+
+/// Has the kernel measure how long programs run until the descriptor is closed (Linux 5.8).
+pub(crate) fn enable_run_time_stats() -> io::Result<OwnedFd> {
+    let mut attributes = uapi::EnableStats { type_: uapi::BPF_STATS_RUN_TIME };
+    // SAFETY: there are no pointers.
+    unsafe { bpf_fd(uapi::BPF_ENABLE_STATS, &mut attributes) }
+}
+
+/// What the kernel knows about a program.
+pub(crate) fn prog_info(program: BorrowedFd<'_>) -> io::Result<uapi::ProgInfo> {
+    let mut info = uapi::ProgInfo::default();
+    // SAFETY: numbers of a program's arrays are zero: the kernel follows no pointers in it. Every pattern of bits is
+    // one of these numbers. A descriptor of something else gives numbers without meaning.
+    unsafe { object_info(program, &mut info)? };
+    Ok(info)
+}
+
+/// # Safety
+///
+/// `T` must be a structure of [`uapi`] that the kernel writes about objects, zero where it has counts of arrays.
+pub(super) unsafe fn object_info<T: Copy>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
+    let mut attributes = uapi::ObjGetInfo {
+        bpf_fd: number(object),
+        info_len: size_of::<T>() as u32,
+        info: pointer(&raw mut *info),
+    };
+    // SAFETY: the kernel writes `info_len` bytes at most.
+    unsafe { bpf(uapi::BPF_OBJ_GET_INFO_BY_FD, &mut attributes).map(drop) }
+}
+
+/// A perf event that fires at an instruction of a file, in one process or, where `pid` is 0, in all. `kind` is the
+/// number of the `uprobe` event source.
+pub(crate) fn perf_event_uprobe(
+    kind: u32,
+    path: &CStr,
+    offset: u64,
+    semaphore: u32,
+    pid: u32,
+) -> io::Result<OwnedFd> {
+    /// Where `config` has the semaphore's offset (`PERF_UPROBE_REF_CTR_OFFSET_SHIFT` in `kernel/events/core.c`).
+    const REF_CTR_SHIFT: u32 = 32;
+    let attributes = PerfEventAttr {
+        type_: kind,
+        size: size_of::<PerfEventAttr>() as u32,
+        config: u64::from(semaphore) << REF_CTR_SHIFT,
+        uprobe_path: pointer(path.as_ptr()),
+        probe_offset: offset,
+        ..PerfEventAttr::default()
+    };
+    // The event of a process is on any CPU, that of all processes on one: the program runs on every CPU even so.
+    let (pid, cpu) = if pid == 0 { (-1, 0) } else { (pid.cast_signed(), -1) };
+    let flags = libc::c_ulong::from(uapi::PERF_FLAG_FD_CLOEXEC);
+    // SAFETY: the structure has the size that it says; the path is NUL-terminated; both outlive the call.
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, pid, cpu, -1, flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Has a program run when the perf event fires, until the event is closed.
+pub(crate) fn perf_event_run(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    /// `PERF_EVENT_IOC_SET_BPF` and `PERF_EVENT_IOC_ENABLE` (`include/uapi/linux/perf_event.h`).
+    const SET_BPF: libc::c_ulong = 0x4004_2408;
+    const ENABLE: libc::c_ulong = 0x2400;
+    for (request, argument) in [(SET_BPF, program.as_raw_fd()), (ENABLE, 0)] {
+        // SAFETY: both requests take a number.
+        if unsafe { libc::ioctl(event.as_raw_fd(), request as _, argument) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
