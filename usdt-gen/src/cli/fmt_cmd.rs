@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Formats each file. One that cannot be formatted is said so and stays as it is; the others are done.
-pub(super) fn run(files: &[PathBuf], check: bool, colour: bool) -> Result<i32, Failure> {
+pub(super) fn run(files: &[PathBuf], check: bool, color: bool) -> Result<i32, Failure> {
     let (mut code, mut stale) = (OK, Vec::new());
     for path in files {
         let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
@@ -20,7 +20,7 @@ pub(super) fn run(files: &[PathBuf], check: bool, colour: bool) -> Result<i32, F
         let new = match dlang::format(&sources, &file) {
             Ok(new) => new,
             Err(diagnostic) => {
-                say(&format!("{}\n", diagnostic.render(&sources, colour)));
+                say(&format!("{}\n", diagnostic.render(&sources, color)));
                 code = BAD_INPUT;
                 continue;
             }

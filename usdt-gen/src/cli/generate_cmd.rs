@@ -53,9 +53,9 @@ impl From<Strict> for Dialect {
     }
 }
 
-pub(super) fn run(args: &GenerateArgs, colour: bool) -> Result<i32, Failure> {
+pub(super) fn run(args: &GenerateArgs, color: bool) -> Result<i32, Failure> {
     let Some(path) = &args.definition else { return Ok(BAD_INPUT) };
-    let model = language_args::parse(path, &args.language, args.strict.map(Dialect::from), colour)?;
+    let model = language_args::parse(path, &args.language, args.strict.map(Dialect::from), color)?;
     let folder = args.output.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let package = match (&args.package, std::env::var("GOPACKAGE")) {

@@ -17,11 +17,11 @@ enum Origin {
 }
 
 /// The interface that a definition declares or a binary carries.
-fn load(path: &Path, language: &LanguageArgs, colour: bool) -> Result<(Schema, Origin), Failure> {
+fn load(path: &Path, language: &LanguageArgs, color: bool) -> Result<(Schema, Origin), Failure> {
     let failed =
         |e: &dyn std::fmt::Display| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display()));
     if !is_elf(path).map_err(|e| failed(&e))? {
-        return language_args::parse(path, language, None, colour)
+        return language_args::parse(path, language, None, color)
             .map(|model| (model.schema(), Origin::Definition));
     }
     let data = std::fs::read(path).map_err(|e| failed(&e))?;
@@ -36,20 +36,20 @@ fn load(path: &Path, language: &LanguageArgs, colour: bool) -> Result<(Schema, O
     Ok((schema, Origin::Binary))
 }
 
-pub(super) fn schema(path: &Path, language: &LanguageArgs, colour: bool) -> Result<i32, Failure> {
-    let text = serde_json::to_string_pretty(&load(path, language, colour)?.0)
+pub(super) fn schema(path: &Path, language: &LanguageArgs, color: bool) -> Result<i32, Failure> {
+    let text = serde_json::to_string_pretty(&load(path, language, color)?.0)
         .map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
     print(&format!("{text}\n"))?;
     Ok(OK)
 }
 
-pub(super) fn doc(path: &Path, language: &LanguageArgs, colour: bool) -> Result<i32, Failure> {
-    print(&docgen::reference(&load(path, language, colour)?.0))?;
+pub(super) fn doc(path: &Path, language: &LanguageArgs, color: bool) -> Result<i32, Failure> {
+    print(&docgen::reference(&load(path, language, color)?.0))?;
     Ok(OK)
 }
 
-pub(super) fn bpftrace(path: &Path, language: &LanguageArgs, colour: bool) -> Result<i32, Failure> {
-    let (schema, origin) = load(path, language, colour)?;
+pub(super) fn bpftrace(path: &Path, language: &LanguageArgs, color: bool) -> Result<i32, Failure> {
+    let (schema, origin) = load(path, language, color)?;
     // A definition's script takes the binary as its parameter; a binary's own script knows it.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let binary = (origin == Origin::Binary).then(|| absolute.display().to_string());
@@ -68,9 +68,9 @@ pub(super) fn diff(
     new: &Path,
     language: &LanguageArgs,
     json: bool,
-    colour: bool,
+    color: bool,
 ) -> Result<i32, Failure> {
-    let changes = interface_diff::diff(&load(old, language, colour)?.0, &load(new, language, colour)?.0);
+    let changes = interface_diff::diff(&load(old, language, color)?.0, &load(new, language, color)?.0);
     for change in &changes {
         if json {
             let line = serde_json::to_string(change).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;

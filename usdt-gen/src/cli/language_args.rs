@@ -34,7 +34,7 @@ pub(super) fn parse(
     path: &Path,
     language: &LanguageArgs,
     strict: Option<Dialect>,
-    colour: bool,
+    color: bool,
 ) -> Result<Model, Failure> {
     let text = read(path)?;
     let options = Options {
@@ -46,7 +46,7 @@ pub(super) fn parse(
     };
     let parsed = dlang::parse_with(&path.display().to_string(), &text, &options);
     for diagnostic in &parsed.diagnostics {
-        say(&format!("{}\n", diagnostic.render(&parsed.sources, colour)));
+        say(&format!("{}\n", diagnostic.render(&parsed.sources, color)));
     }
     parsed.model.ok_or_else(|| {
         let errors = parsed.diagnostics.iter().filter(|d| Diagnostic::is_error(d)).count();

@@ -10,10 +10,9 @@ mod verify_cmd;
 
 use crate::seal::{FileError, Options, seal_file};
 use crate::toolexec;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
+use clap::{CommandFactory, Parser, Subcommand};
+use cli_common::{BAD_INPUT, Color, FINDINGS, OK, REFUSED, Shell, say};
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// Static probes (USDT) for Go: generates a cgo-free package from a DTrace provider definition and seals binaries
@@ -35,9 +34,9 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     generate: generate_cmd::GenerateArgs,
-    /// When to colour messages
-    #[arg(long, value_enum, default_value_t = Colour::Auto, global = true)]
-    color: Colour,
+    /// When to color messages
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
+    color: Color,
 }
 
 #[derive(Debug, Subcommand)]
@@ -134,28 +133,6 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Colour {
-    Auto,
-    Always,
-    Never,
-}
-
-impl Colour {
-    fn on(self, stream: &impl IsTerminal) -> bool {
-        match self {
-            Colour::Always => true,
-            Colour::Never => false,
-            Colour::Auto => std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && stream.is_terminal(),
-        }
-    }
-}
-
-const OK: i32 = 0;
-const FINDINGS: i32 = 1;
-const BAD_INPUT: i32 = 2;
-const REFUSED: i32 = 3;
-
 /// A message and the exit code that goes with it.
 struct Failure(i32, String);
 
@@ -169,27 +146,26 @@ pub fn main() -> i32 {
             return error.exit_code();
         }
     };
-    let colour = cli.color.on(&std::io::stderr());
+    let color = cli.color.enabled(&std::io::stderr());
     let result = match cli.command {
-        None => generate_cmd::run(&cli.generate, colour),
+        None => generate_cmd::run(&cli.generate, color),
         Some(Command::Init(args)) => init_cmd::run(&args),
-        Some(Command::Fmt { files, check }) => fmt_cmd::run(&files, check, colour),
-        Some(Command::Schema { source, language }) => interface_cmd::schema(&source, &language, colour),
-        Some(Command::Doc { source, language }) => interface_cmd::doc(&source, &language, colour),
-        Some(Command::Bpftrace { source, language }) => interface_cmd::bpftrace(&source, &language, colour),
+        Some(Command::Fmt { files, check }) => fmt_cmd::run(&files, check, color),
+        Some(Command::Schema { source, language }) => interface_cmd::schema(&source, &language, color),
+        Some(Command::Doc { source, language }) => interface_cmd::doc(&source, &language, color),
+        Some(Command::Bpftrace { source, language }) => interface_cmd::bpftrace(&source, &language, color),
         Some(Command::Diff { old, new, language, json }) => {
-            interface_cmd::diff(&old, &new, &language, json, colour)
+            interface_cmd::diff(&old, &new, &language, json, color)
         }
         Some(Command::Seal { binary, output, no_goid, fix, entries }) => {
             seal_binary(&binary, output.as_deref(), Options { goid: !no_goid, fix, entries })
         }
         Some(Command::Verify { binary, json }) => {
-            verify_cmd::run(&binary, json, cli.color.on(&std::io::stdout()))
+            verify_cmd::run(&binary, json, cli.color.enabled(&std::io::stdout()))
         }
         Some(Command::Overlay(args)) => overlay_cmd::run(&args),
         Some(Command::Completions { shell }) => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut command(), "usdt-gen", &mut script);
+            let script = cli_common::completions(&mut command(), shell);
             print(&String::from_utf8_lossy(&script)).map(|()| OK)
         }
         Some(Command::Toolexec { tool, args }) => {
@@ -198,7 +174,7 @@ pub fn main() -> i32 {
     };
     result.unwrap_or_else(|Failure(code, message)| {
         if !message.is_empty() {
-            say(&format!("{}: {message}", if colour { "\x1b[1m\x1b[91merror\x1b[0m" } else { "error" }));
+            cli_common::report_error(&message, color);
         }
         code
     })
@@ -209,20 +185,9 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// One line on standard error.
-fn say(message: &str) {
-    // Nobody can be told that standard error is closed.
-    let _ = writeln!(std::io::stderr(), "{message}");
-}
-
 /// Data on standard output; a closed pipe ends it quietly.
 fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure(REFUSED, format!("cannot write the output: {e}")))
-        }
-        _ => Ok(()),
-    }
+    cli_common::print(text.as_bytes()).map_err(|e| Failure(REFUSED, format!("cannot write the output: {e}")))
 }
 
 fn seal_binary(path: &Path, output: Option<&Path>, options: Options) -> Result<i32, Failure> {

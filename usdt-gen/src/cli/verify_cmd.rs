@@ -5,7 +5,7 @@ use crate::verify::{Row, Trouble, Verdict, verify};
 use stapsdt::elf::View;
 use std::path::Path;
 
-pub(super) fn run(path: &Path, json: bool, colour: bool) -> Result<i32, Failure> {
+pub(super) fn run(path: &Path, json: bool, color: bool) -> Result<i32, Failure> {
     let data = std::fs::read(path)
         .map_err(|e| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display())))?;
     let view = View::parse(&data).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
@@ -20,7 +20,7 @@ pub(super) fn run(path: &Path, json: bool, colour: bool) -> Result<i32, Failure>
             let line = serde_json::to_string(row).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
             print(&format!("{line}\n"))?;
         } else {
-            print(&line(row, colour))?;
+            print(&line(row, color))?;
         }
     }
     let count = |pred: fn(&Verdict) -> bool| rows.iter().filter(|r| pred(&r.verdict)).count();
@@ -33,13 +33,13 @@ pub(super) fn run(path: &Path, json: bool, colour: bool) -> Result<i32, Failure>
     Ok(if partial + rejected > 0 { FINDINGS } else { OK })
 }
 
-fn line(row: &Row, colour: bool) -> String {
+fn line(row: &Row, color: bool) -> String {
     let (word, code, trouble) = match &row.verdict {
         Verdict::Accepted => ("accepted", 32, None),
         Verdict::Partial(trouble) => ("partial ", 33, Some(trouble)),
         Verdict::Rejected(trouble) => ("rejected", 31, Some(trouble)),
     };
-    let word = if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
+    let word = if color { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
     let name = printable(&format!("{}:{}", row.provider, row.probe));
     let mut out = format!("{word}  {:<9}  {name}\n", row.consumer);
     if let Some(Trouble { reason, mend }) = trouble {
