@@ -2,6 +2,14 @@
 //!
 //! Nothing here prints, exits, or reads the command line; `usdt-attach-cli` is one more caller.
 
+/// Emits a `tracing` event at debug level where the feature is enabled; expands to nothing otherwise.
+macro_rules! debug_event {
+    ($($field:tt)*) => {
+        #[cfg(feature = "tracing")]
+        tracing::debug!($($field)*);
+    };
+}
+
 pub mod backend;
 mod bpf;
 #[cfg(fuzzing)]

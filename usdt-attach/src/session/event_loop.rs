@@ -340,6 +340,7 @@ impl EventLoop {
         if found.is_empty() {
             return Ok(());
         }
+        debug_event!(objects = found.len(), "the target runs new files");
         let remaining = self.limit.map(|limit| limit.saturating_sub(delivered));
         if let Some(session) = attacher.attach(found, remaining, &mut self.warnings)? {
             self.register_session(&session)?;

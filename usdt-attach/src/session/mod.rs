@@ -67,6 +67,7 @@ impl Session {
     pub fn start(plan: impl Into<Arc<Plan>>, backend: &dyn Backend) -> Result<Session> {
         let plan = plan.into();
         let attachment = backend.attach(&plan)?;
+        debug_event!(sites = plan.sites().len(), mechanism = ?attachment.mechanism(), "attached");
         Ok(Session {
             decoder: Decoder::new(Arc::clone(&plan)),
             attachment,
@@ -172,6 +173,7 @@ impl Session {
     /// Detaches. Events already recorded can still be drained.
     pub fn stop(&mut self) {
         self.attachment.stop();
+        debug_event!(delivered = self.delivered, "detached");
     }
 
     /// What happened so far at each site, by cookie.

@@ -9,6 +9,9 @@ use crate::plan::{Mode, Options, Scale};
 use stapsdt::schema::Kind;
 use std::sync::Arc;
 
+/// What it does, the most instructions it may have, and what it is planned from.
+type Program<'a> = (&'a str, usize, Vec<Probe>, Mode, Option<&'a str>);
+
 /// Instructions of the one program that the plan for these probes has.
 fn instructions(probes: Vec<Probe>, mode: Mode, filter: Option<&str>) -> usize {
     let own = std::env::current_exe().unwrap();
@@ -52,7 +55,7 @@ fn no_program_has_more_instructions_than_before() {
         scale: Scale::Log2,
     };
     // A change that makes a program shorter lowers its number here.
-    let programs: [(&str, usize, Vec<Probe>, Mode, Option<&str>); 11] = [
+    let programs: [Program<'_>; 11] = [
         ("trace, no argument", 76, vec![probe(0, false)], Mode::Record, None),
         ("trace, 3 integers", 88, vec![probe(3, false)], Mode::Record, None),
         ("trace, 6 integers", 100, vec![probe(6, false)], Mode::Record, None),
@@ -67,8 +70,8 @@ fn no_program_has_more_instructions_than_before() {
     ];
     let over: Vec<String> = programs
         .into_iter()
-        .filter_map(|(what, most, probes, work, filter)| {
-            let count = instructions(probes, work, filter);
+        .filter_map(|(what, most, probes, mode, filter)| {
+            let count = instructions(probes, mode, filter);
             (count > most).then(|| format!("{what}: {count} instructions, more than {most}"))
         })
         .collect();
