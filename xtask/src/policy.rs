@@ -115,5 +115,5 @@ fn miri() -> Outcome {
     // The catalogue is text of our own, which takes the interpreter minutes.
     // Its own file, which some tests read, is none.
     run(&["-p", "stapsdt", "-p", "gobinary", "--", "--skip", "catalogue", "--skip", "elf::tests"])?;
-    run(&["-p", "usdt-attach", "--", "btf::tests::f", "event", "filter", "plan"])
+    run(&["-p", "usdt-attach", "--", "btf::tests::f", "event", "filter", "plan", "ringbuf", "possible"])
 }
