@@ -111,5 +111,5 @@ fn miri() -> Outcome {
     };
     // Tests of `elf` read the test program itself, which is not an ELF file under the interpreter.
     run(&["-p", "stapsdt", "-p", "gobinary", "--", "--skip", "elf::tests"])?;
-    run(&["-p", "usdt-attach", "--", "btf::tests::f", "event", "filter", "plan"])
+    run(&["-p", "usdt-attach", "--", "btf::tests::f", "event", "filter", "plan", "ringbuf", "possible"])
 }

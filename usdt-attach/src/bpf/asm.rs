@@ -252,7 +252,7 @@ impl Assembler {
         self.push(0xdb, dst, src, off, ATOMIC_FETCH);
     }
 
-    /// `*(u64 *)(dst + off)` and `src` change places, with everything before in front of it (Linux 5.12).
+    /// `*(u64 *)(dst + off)` and `src` change places, with release semantics (Linux 5.12).
     pub(crate) fn exchange(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, ATOMIC_XCHG);
     }

@@ -1,9 +1,9 @@
-//! The wait that comes with a kernel's first uprobe.
+//! The delay of a kernel's first uprobe, taken while other work is done.
 //!
-//! Who registers a uprobe keeps processes from forking meanwhile, by a lock that costs forks next to nothing and its
-//! taker a grace period of RCU (`dup_mmap_sem` in `kernel/events/uprobes.c`): 8 ms, most of what attaching takes. Who
-//! comes within the next grace period does not wait again. So a uprobe is registered while maps are made and
-//! programs loaded: in a file in memory that nobody runs.
+//! Registering a uprobe keeps processes from forking meanwhile, by a lock that costs forks next to nothing and its
+//! taker an RCU grace period (`dup_mmap_sem` in `kernel/events/uprobes.c`): 8 ms, most of what attaching takes. A
+//! registration within the next grace period does not wait again. So a uprobe is registered while maps are created and
+//! programs loaded: in a memory file that no process executes.
 
 use super::load::{load, small_program};
 use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
@@ -14,11 +14,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long one is good for: it takes half of this, and a grace period after it the lock is slow again.
+/// How long a warm-up lasts: it takes half of this, and a grace period after it the lock is slow again.
 const LASTS: Duration = Duration::from_millis(20);
 
-/// Begins the wait on a thread of its own, unless one has just begun. Whatever fails here will be told by what needs
-/// it.
+/// Starts a warm-up on a thread of its own, unless one has just started. Failures are reported by the attaching that
+/// follows.
 pub fn start() {
     static BEGUN: Mutex<Option<Instant>> = Mutex::new(None);
     let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -26,11 +26,11 @@ pub fn start() {
         return;
     }
     *begun = Some(Instant::now());
-    let _ = std::thread::Builder::new().name("usdt-grace".into()).spawn(register);
+    let _ = std::thread::Builder::new().name("usdt-warmup".into()).spawn(register);
 }
 
 fn register() -> Option<()> {
-    let file = memfd_create("usdt-grace", MemfdFlags::CLOEXEC).ok()?;
+    let file = memfd_create("usdt-warmup", MemfdFlags::CLOEXEC).ok()?;
     ftruncate(&file, 4096).ok()?;
     let program = load(&small_program(|_| {}), BPF_TRACE_UPROBE_MULTI).ok()?;
     let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;

@@ -41,9 +41,9 @@ impl NopOptimization {
 pub struct Site {
     /// Number of the site in the whole plan; the kernel returns it with each hit.
     pub cookie: u32,
-    /// Index in [`Plan::probes`].
+    /// Index of its probe in the plan.
     pub probe: u32,
-    /// Index in [`Plan::handlers`].
+    /// Index of what is done with its hits; sites that do the same share one.
     pub handler: u32,
     /// Link-time address in the note, at or a few bytes before what is attached to.
     #[serde(skip)]

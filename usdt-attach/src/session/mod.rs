@@ -181,8 +181,12 @@ impl Session {
         self.attachment.counts()
     }
 
-    /// Runs of the programs and the nanoseconds they took, as far as the kernel has measured them: see
-    /// [`crate::cost`].
+    /// Runs of the programs and the nanoseconds that they took, counted while a
+    /// [`BpfStatsGuard`](crate::kernel::BpfStatsGuard) lives.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel does not report on its programs.
     pub fn run_time(&self) -> Result<(u64, u64)> {
         self.attachment.run_time()
     }

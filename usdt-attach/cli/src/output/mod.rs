@@ -1,4 +1,4 @@
-//! Events and probes for people ([`text`], [`table`]) and for programs ([`json`], [`csv`], [`chrome`]).
+//! Events and probes for people (`text`, `table`) and for programs (`json`, `csv`, `chrome`).
 
 pub(crate) mod chrome;
 pub(crate) mod csv;

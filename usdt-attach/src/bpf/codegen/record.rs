@@ -11,16 +11,16 @@ use stapsdt::argspec::Arch;
 
 const RB_AVAIL_DATA: i32 = 0;
 
-/// Records whose time has none of these bits look at the ring buffer's fill level.
-const LOOK_MASK: i32 = 63;
+/// Records whose time has none of these bits read the ring buffer's fill level.
+const FILL_LEVEL_MASK: i32 = 63;
 
 /// Bytes of a mapped ring that were reserved before this record; the cookie is in the record by then.
 const BEFORE: Reg = R9;
 
 impl Emitter<'_> {
-    /// The record is put together on the stack, which the kernel copies user memory to at half the price of the
-    /// buffer (its hardened copy looks up what a destination in `vmalloc` memory belongs to), and handed over
-    /// whole. Where the stack has no room for the texts, they alone go to the buffer at once.
+    /// Assembles the record on the stack, to which the kernel copies user memory at half the cost of the buffer: its
+    /// hardened copy looks up what a destination in `vmalloc` memory belongs to. Then the record is copied to the
+    /// buffer. Strings that the stack has no space for are read into the buffer directly.
     pub(super) fn record(&mut self, layout: &Layout) {
         let staged = layout.staged();
         self.asm.mov(BASE, R10);
@@ -147,7 +147,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// `r3 = ` how much of the record there is to hand over. The kernel wants to see that it is never more than all.
+    /// `r3 = ` the length of the record that is used. The verifier must see that it is never more than the whole.
     fn used(&mut self, layout: &Layout) {
         let asm = &mut self.asm;
         let Some((to, _)) = layout.last_text() else {
@@ -166,7 +166,7 @@ impl Emitter<'_> {
         asm.add_imm(R3, to as i32 + 8);
     }
 
-    /// Copies what is on the stack to where `r0` points to; where it ends with a text, `r3` bytes of it.
+    /// Copies what is on the stack to where `r0` points to; where it ends with a string, `r3` bytes of it.
     fn copy_to_r0(&mut self, layout: &Layout) {
         let copied = self.asm.label();
         for at in (0..layout.staged()).step_by(8) {
@@ -179,16 +179,16 @@ impl Emitter<'_> {
         self.asm.place(copied);
     }
 
-    /// `r2 = ` the flags of the hand-over: without waking the reader, who comes by himself. One record in 64, picked
-    /// by the clock's low bits, looks at how full the buffer is and calls him at its half: the look costs more than
-    /// the rest of the hand-over, because the reader's position is on another CPU's cache line.
+    /// `r2 = ` the flags for submitting: do not wake the reader, which polls. One record in 64, picked by the clock's
+    /// low bits, reads the fill level and wakes the reader from half full on. That read costs more than the rest of
+    /// submitting, because the reader's position is on another CPU's cache line.
     fn wake_up(&mut self) {
         let half = (self.plan.buffer / 2) as i32;
         let asm = &mut self.asm;
         let quiet = asm.label();
         asm.load(Width::Dw, R1, BASE, record_layout::TIME as i16);
         asm.mov_imm(R2, helper::RB_NO_WAKEUP);
-        asm.and_imm(R1, LOOK_MASK);
+        asm.and_imm(R1, FILL_LEVEL_MASK);
         asm.jump_if(Cond::Gt, R1, 0, quiet);
         asm.map(R1, self.maps.events);
         asm.mov_imm(R2, RB_AVAIL_DATA);

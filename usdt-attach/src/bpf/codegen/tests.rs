@@ -96,8 +96,8 @@ fn reserved(code: &[Insn], cookie: u32) -> i32 {
             0x05 => at = target(at),
             0x35 if i64::from(cookie) >= i64::from(insn.imm) => at = target(at),
             0x35 => at += 1,
-            // base = frame pointer - size, or the part that fits the stack; then so much of the queue is taken, by the
-            // first addition that fetches: a constant, or up to a text's room behind the rest of the record.
+            // base = frame pointer - size, or the part that fits the stack; then that much of the ring is reserved, by
+            // the first fetching addition: a constant, or the rest of the record and up to a string's length.
             0xbf => {
                 let staged = -code[at + 1].imm;
                 let taken = (at..).find(|i| code[*i].code == 0xdb && code[*i].imm == 1).unwrap();
