@@ -150,9 +150,9 @@ fn without_comments(text: &str) -> String {
 /// # Errors
 ///
 /// Fails with [`Error::usage`] where the program names no probe or asks for an argument that a probe does not have,
-/// [`Error::NoMatch`] where the target does not have a probe, [`Error::unsupported`] where libbcc rejects the program (the
-/// message has what the compiler says) or one of its tables is not supported, and [`Error::Refused`] where the kernel
-/// rejects it.
+/// [`ErrorKind::NoMatch`](crate::error::ErrorKind::NoMatch) where the target does not have a probe; `Unsupported` where
+/// libbcc rejects the program, with what the compiler says, or where a table is of a kind that is not supported;
+/// `Permission` or `Kernel` where the kernel rejects a map, a program or a link.
 pub fn start(
     helper: &BccHelper,
     name: &str,
