@@ -385,3 +385,106 @@ impl Batch<'_> {
 fn cannot_wait(source: rustix::io::Errno) -> Error {
     Error::io("cannot wait for events", source.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Attachment, Counts, Entry, Mechanism};
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+    /// Has another record until it is stopped, and a descriptor that never becomes readable.
+    #[derive(Clone, Debug, Default)]
+    struct Backlog(Arc<(AtomicU64, AtomicBool)>);
+
+    impl Backend for Backlog {
+        fn attach(&self, _: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
+            Ok(Box::new(self.clone()))
+        }
+    }
+
+    impl Attachment for Backlog {
+        fn mechanism(&self) -> Mechanism {
+            Mechanism::Auto
+        }
+
+        fn fd(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn advance(&mut self) -> Result<bool> {
+            self.0.0.fetch_add(1, Relaxed);
+            Ok(!self.0.1.load(Relaxed))
+        }
+
+        fn record(&self) -> &[u8] {
+            &[]
+        }
+
+        fn release(&mut self) {}
+
+        fn counts(&self) -> Result<Vec<Counts>> {
+            Ok(Vec::new())
+        }
+
+        fn table(&self) -> Result<Vec<Entry>> {
+            Ok(Vec::new())
+        }
+
+        fn waiting(&self) -> Result<u64> {
+            Ok(0)
+        }
+
+        fn run_time(&self) -> Result<(u64, u64)> {
+            Ok((0, 0))
+        }
+
+        fn stop(&mut self) {
+            self.0.1.store(true, Relaxed);
+        }
+    }
+
+    fn read(event_loop: &mut EventLoop, timeout: Duration) -> bool {
+        let Some(mut batch) = event_loop.poll(timeout).unwrap() else { return false };
+        while batch.next().unwrap().is_some() {}
+        true
+    }
+
+    #[test]
+    fn does_not_wait_after_a_batch_that_ended_by_its_size() {
+        let backlog = Backlog::default();
+        let session = Session::start(Plan::default(), &backlog).unwrap();
+        let mut event_loop = EventLoop::new(vec![session]).unwrap();
+        assert!(event_loop.timeout() > Duration::ZERO);
+        assert!(read(&mut event_loop, Duration::ZERO));
+        let started = Instant::now();
+        for _ in 0..50 {
+            assert!(read(&mut event_loop, Duration::from_secs(3600)));
+            assert_eq!(event_loop.timeout(), Duration::ZERO);
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "it waited");
+        assert!(backlog.0.0.load(Relaxed) > 50 * 1000);
+    }
+
+    #[test]
+    fn ends_with_its_processes_and_only_then() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = ProcessHandle::open(child.id()).unwrap();
+        let mut event_loop = EventLoop::new(Vec::new()).unwrap().end_with(&[process]).unwrap();
+        assert!(read(&mut event_loop, Duration::ZERO));
+        child.kill().unwrap();
+        while read(&mut event_loop, Duration::from_secs(60)) {}
+        child.wait().unwrap();
+        assert!(!read(&mut event_loop, Duration::ZERO), "the end is final");
+    }
+
+    #[test]
+    fn reads_what_is_left_after_it_was_stopped() {
+        let backlog = Backlog::default();
+        let session = Session::start(Plan::default(), &backlog).unwrap();
+        let mut event_loop = EventLoop::new(vec![session]).unwrap();
+        event_loop.stop();
+        assert!(read(&mut event_loop, Duration::from_secs(3600)));
+        assert!(!read(&mut event_loop, Duration::from_secs(3600)));
+    }
+}

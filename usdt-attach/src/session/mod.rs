@@ -273,3 +273,21 @@ fn clock_offset() -> i64 {
     };
     now(rustix::time::ClockId::Realtime) - now(rustix::time::ClockId::Monotonic)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::simulated::Simulated;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn rejects_reading_by_a_forked_child() {
+        let mut session = Session::start(Plan::default(), &Simulated::default()).unwrap();
+        assert!(session.events().is_ok());
+        // As it is in a child: the memory is a copy, the process another one.
+        session.owner += 1;
+        let error = session.events().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("forked child"), "{error}");
+    }
+}
