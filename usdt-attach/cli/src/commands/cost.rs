@@ -1,7 +1,8 @@
 //! `usdt-attach cost`.
 
-use super::args::{HitArgs, Looked, TargetArgs};
-use super::written;
+use super::args::{HitArgs, ResolvedArgs, TargetArgs};
+use super::attach::{dry_run, finish};
+use crate::output::written;
 use crate::overhead::{Cost, Price};
 use crate::signals::Signals;
 use clap::Args;
@@ -40,12 +41,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Returns whether every probe kept to its budget.
 pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     let hits = &args.hits;
-    let Looked { processes, child, chosen, options, .. } =
-        hits.look(&args.target, &args.globs, Options::default())?;
+    let ResolvedArgs { processes, child, chosen, options, .. } =
+        hits.resolve(&args.target, &args.globs, Options::default())?;
     if hits.dry_run {
         let (plan, warnings) = usdt_attach::plan::Plan::new(&chosen, &options)?;
         warn(warnings);
-        return super::attach::dry_run(&plan, hits.json).map(|()| true);
+        return dry_run(&plan, hits.json).map(|()| true);
     }
     let signals = Signals::catch()?;
     let backend = hits.backend().backend(Mechanism::Auto)?;
@@ -62,7 +63,7 @@ pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     let prices = cost.prices()?;
     drop(cost);
     if let Some(child) = &mut running {
-        super::attach::finish(child);
+        finish(child);
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let result = if hits.json {
