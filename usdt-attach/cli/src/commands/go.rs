@@ -3,7 +3,7 @@
 use super::args::report_entry_cost;
 use super::attach::finish;
 use crate::goview::render::{Address, Place, View};
-use crate::goview::{GLOBS, Overview, Question, plans};
+use crate::goview::{GLOBS, Metric, Overview, plans};
 use crate::output::table::Style;
 use crate::output::terminal::Screen;
 use crate::output::text;
@@ -66,10 +66,10 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let options = Options { pids: pids.clone(), ..Options::default() };
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
-    let (mut questions, mut sessions) = (Vec::new(), Vec::new());
-    for (question, plan) in plans(&chosen, &options) {
+    let (mut metrics, mut sessions) = (Vec::new(), Vec::new());
+    for (metric, plan) in plans(&chosen, &options) {
         sessions.push(Session::start(plan, &*backend)?);
-        questions.push(question);
+        metrics.push(metric);
     }
     if sessions.is_empty() {
         return Err(Error::no_probes(target.to_string()));
@@ -83,7 +83,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let conditions = StopConditions { duration: args.duration, interval: Some(args.interval) };
     let event_loop = EventLoop::new(sessions)?.end_with(processes.as_deref().unwrap_or_default())?;
     let mut output = OverviewOutput {
-        questions,
+        metrics,
         json: args.json,
         color: color.enabled(&io::stdout()),
         screen: Screen::new(true),
@@ -106,7 +106,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
 }
 
 struct OverviewOutput {
-    questions: Vec<Question>,
+    metrics: Vec<Metric>,
     json: bool,
     color: bool,
     screen: Screen,
@@ -155,7 +155,7 @@ impl Output for OverviewOutput {
     fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {
         // While the process still is there: its map says where its code is.
         self.symbols.borrow_mut().remember(self.pid);
-        let mut overview = Overview::read(&self.questions, sessions)?;
+        let mut overview = Overview::read(&self.metrics, sessions)?;
         // At the end the process may be gone: what there was last stays.
         let last_seen = || match self.before.front() {
             Some((before, _)) => before.census.clone(),
