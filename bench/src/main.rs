@@ -3,6 +3,7 @@
 //!
 //! `usdt-bench [PART...]` measures the named parts, all of them without any.
 
+mod format;
 mod harness;
 mod machine;
 mod median;

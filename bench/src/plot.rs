@@ -1,7 +1,7 @@
 //! Results as drawings (SVG).
 
+use crate::format::number;
 use crate::median::{Median, middle};
-use crate::report::number;
 use crate::results::{Plot, Table};
 use plotters::prelude::*;
 use std::collections::BTreeMap;

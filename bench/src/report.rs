@@ -1,5 +1,6 @@
 //! Results as data and for people: `docs/benchmarks.json`, the tables of `docs/benchmarks.md`, `docs/plots`.
 
+use crate::format::number;
 use crate::harness::write;
 use crate::median::{Median, spread};
 use crate::plot;
@@ -110,27 +111,6 @@ fn shown(middle: Median, before: &str) -> String {
     format!("{before}{} ({}–{})", number(median, digits), number(low, digits), number(high, digits))
 }
 
-/// A number with so many digits that mean something, grouped by thousands.
-pub(crate) fn number(value: f64, digits: i32) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return if value == 0.0 { "0".to_owned() } else { "–".to_owned() };
-    }
-    let magnitude = value.abs().log10().floor() as i32;
-    let places = (digits - 1 - magnitude).clamp(0, 6) as usize;
-    let text = format!("{value:.places$}");
-    let (whole, rest) =
-        text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
-    let (sign, whole) = whole.strip_prefix('-').map_or(("", whole), |whole| ("-", whole));
-    let mut grouped = String::new();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    rest.map_or_else(|| format!("{sign}{grouped}"), |rest| format!("{sign}{grouped}.{rest}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,16 +130,6 @@ mod tests {
             base: Some(0),
             plot: Plot::Bars,
         }
-    }
-
-    #[test]
-    fn rounds_to_significant_digits() {
-        let three = |value| number(value, 3);
-        assert_eq!(
-            [0.324_56, 12.345, 999.6, 1234.5, 1_234_567.0].map(three),
-            ["0.325", "12.3", "1,000", "1,234", "1,234,567"]
-        );
-        assert_eq!([0.0, f64::NAN, -1234.0].map(three), ["0", "–", "-1,234"]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl<'a> GoBinary<'a> {
     }
 
     /// Labels of an enum of the runtime, by code; `None` for releases whose labels are not known.
-    pub fn labels(&self, set: catalogue::labels::LabelSet) -> Option<&'static [&'static str]> {
+    pub fn labels(&self, set: catalogue::LabelSet) -> Option<&'static [&'static str]> {
         catalogue::labels::labels(set, supported_releases::minor(self.version()?)?)
     }
 

@@ -1,8 +1,7 @@
 //! Where a running program keeps what it knows of its goroutines and of its memory, for readers of that memory.
 
 use crate::GoBinary;
-use crate::catalogue::Field;
-use crate::catalogue::labels::LabelSet;
+use crate::catalogue::{LabelSet, fields};
 use crate::code::Code;
 use crate::pclntab::symbol;
 use object::Object;
@@ -73,29 +72,9 @@ impl Status {
     }
 }
 
-const fn goroutine_field(name: &'static str) -> Field {
-    Field { structure: "runtime.g", name }
-}
-
-/// Fields that are read.
-static FIELDS: [Field; 5] = [
-    goroutine_field("atomicstatus"),
-    goroutine_field("waitreason"),
-    goroutine_field("gopc"),
-    goroutine_field("startpc"),
-    Field { structure: "runtime.gcControllerState", name: "totalAlloc" },
-];
-
-/// Fields that are read, for the table of their offsets.
-pub(crate) fn fields() -> &'static [Field] {
-    &FIELDS
-}
-
 impl GoBinary<'_> {
     /// Where to look in a process of this file, if that is known. The data is the file's.
     pub fn state(&self, data: &[u8]) -> Option<State> {
-        let [status, wait_reason, caller, function, total] = &FIELDS;
-        let field = |field| self.field_offset(field);
         let symbol = |name: &str| symbol(&self.file, name.as_bytes());
         let (mut goroutines, mut collector) = (symbol("runtime.allgs"), symbol("runtime.gcController"));
         if goroutines.is_none() || collector.is_none() {
@@ -108,13 +87,15 @@ impl GoBinary<'_> {
             goroutines: goroutines?,
             goroutine: Goroutine {
                 id: self.goid_offset_quick()?,
-                status: field(status)?,
-                wait_reason: field(wait_reason)?,
-                caller: field(caller)?,
-                function: field(function)?,
+                status: self.field_offset(&fields::GOROUTINE_STATUS)?,
+                wait_reason: self.field_offset(&fields::GOROUTINE_WAIT_REASON)?,
+                caller: self.field_offset(&fields::GOROUTINE_CALLER)?,
+                function: self.field_offset(&fields::GOROUTINE_FUNCTION)?,
                 wait_reasons: self.labels(LabelSet::WaitReason).unwrap_or_default(),
             },
-            allocated: collector.zip(field(total)).and_then(|(at, offset)| at.checked_add(offset.into())),
+            allocated: collector
+                .zip(self.field_offset(&fields::ALLOCATED_BYTES))
+                .and_then(|(address, offset)| address.checked_add(offset.into())),
         })
     }
 

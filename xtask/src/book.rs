@@ -1,7 +1,7 @@
 //! The book: `docs/` as a site, with links that lead somewhere.
 
 use crate::command::{Explain, Failure, Outcome, command, execute, root};
-use crate::{setup, test};
+use crate::{setup, suite};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ const MDBOOK: &str = "0.5.4";
 pub(crate) fn run(_: &[String]) -> Outcome {
     let tools = setup::test()?;
     build()?;
-    test::suite(&tools, &["docs::".to_owned()])
+    suite::run(&tools, &["docs::".to_owned()])
 }
 
 /// Checks the links of every page, builds `target/book` and the API documentation.

@@ -77,6 +77,12 @@ pub(crate) fn execute(command: &mut Command) -> Outcome {
     if status.success() { Ok(()) } else { Err(Failure(format!("`{line}` failed ({status})"))) }
 }
 
+/// Runs a command and shows it only if it fails.
+pub(crate) fn execute_quietly(command: &mut Command) -> Outcome {
+    let status = command.status().explain(&format!("cannot run {command:?}"))?;
+    if status.success() { Ok(()) } else { execute(command) }
+}
+
 /// Installs a subcommand of cargo where it is missing.
 pub(crate) fn cargo_tool(subcommand: &str) -> Outcome {
     if command("cargo", &[subcommand, "--version"]).output().is_ok_and(|out| out.status.success()) {

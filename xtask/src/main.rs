@@ -13,6 +13,7 @@ mod policy;
 mod release;
 mod semver;
 mod setup;
+mod suite;
 mod test;
 mod tools;
 mod uapi;

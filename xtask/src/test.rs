@@ -1,11 +1,12 @@
 //! Everything that is checked, and the end-to-end tests, the matrix and the soak by themselves.
 
 use crate::book;
-use crate::command::{Explain, Failure, Outcome, command, execute, is_root, output, privileged_with, root};
+use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::fuzz;
 use crate::golden;
 use crate::kernels;
 use crate::setup;
+use crate::suite;
 use crate::tools::{BCC_HELPER, Tools};
 
 /// Everything, cheapest first.
@@ -28,14 +29,14 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     book::build()?;
     golden::check(&tools)?;
     go(&tools)?;
-    suite(&tools, &[])?;
+    suite::run(&tools, &[])?;
     kernels::short(&tools)
 }
 
 /// The end-to-end suite; arguments go to the test runner.
 pub(crate) fn e2e(args: &[String]) -> Outcome {
     let tools = setup::test()?;
-    suite(&tools, args)
+    suite::run(&tools, args)
 }
 
 /// The compatibility matrix, or its cells whose names hold the words given.
@@ -77,33 +78,4 @@ fn go(tools: &Tools) -> Outcome {
     let mut emulated = tools.go("go", &["test", "-exec", "qemu-aarch64", "./..."]);
     emulated.envs([("GOARCH", "arm64"), ("CGO_ENABLED", "0")]);
     execute(emulated.current_dir(root().join("go-stubs")))
-}
-
-pub(crate) fn suite(tools: &Tools, args: &[String]) -> Outcome {
-    tools.build_with_examples()?;
-    let mut test = tools.cargo("test", &["-p", "usdt-e2e", "--"]);
-    test.args(args);
-    if !is_root() {
-        // The suite attaches to processes: it is built as the user and run as root.
-        let binary = suite_binary(tools)?;
-        let mut environment = tools.environment();
-        environment.extend(std::env::var_os("USDT_E2E").map(|value| ("USDT_E2E", value)));
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        test = privileged_with(&environment, binary, &args);
-    }
-    execute(&mut test)
-}
-
-fn suite_binary(tools: &Tools) -> Outcome<String> {
-    let listing = output(&mut tools.cargo("test", &["-p", "usdt-e2e", "--no-run", "--message-format=json"]))?;
-    executable(&listing)
-}
-
-/// The suite among what cargo says it has built.
-pub(crate) fn executable(listing: &str) -> Outcome<String> {
-    let executable = listing.lines().filter(|l| l.contains("\"name\":\"suite\"")).find_map(|line| {
-        let (_, tail) = line.split_once("\"executable\":\"")?;
-        Some(tail.split('"').next()?.to_owned())
-    });
-    executable.ok_or("cargo named no test executable").explain("cannot find the suite")
 }

@@ -1,7 +1,6 @@
 //! What a machine offers after setting up, and commands that use it.
 
 use crate::command::{Outcome, command, execute, root};
-use crate::setup::KernelHeaders;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
@@ -65,5 +64,30 @@ impl Tools {
             build.args(["-p", BCC_HELPER]);
         }
         build
+    }
+}
+
+/// Where tracers that compile find the kernel's headers.
+pub(crate) enum KernelHeaders {
+    /// Where they look by themselves.
+    Installed,
+    /// Where the environment says.
+    Elsewhere {
+        /// Folder of headers in one tree, in which libbcc includes `./include/linux/kconfig.h`.
+        merged: PathBuf,
+        /// Folder in which modules are built, for SystemTap.
+        build: PathBuf,
+    },
+}
+
+impl KernelHeaders {
+    /// Environment variables for the tracers.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        match self {
+            KernelHeaders::Installed => Vec::new(),
+            KernelHeaders::Elsewhere { merged, build } => {
+                vec![("BCC_KERNEL_SOURCE", merged.into()), ("SYSTEMTAP_RELEASE", build.into())]
+            }
+        }
     }
 }

@@ -2,16 +2,28 @@
 //!
 //! The source is `fields.toml`: for each field the first minor release and the offset from there on, on 64-bit ports.
 
-use super::{ArgLocation, Field, providers, tables};
+use super::tables;
+use super::types::{ArgLocation, Field};
 use std::collections::BTreeSet;
 
-/// Offsets of a field by release.
-#[derive(Debug)]
-pub(super) struct FieldOffsets {
-    pub(super) field: Field,
-    /// The first minor release, and the offset from there on; `None` if the field is gone.
-    pub(super) since: &'static [(u32, Option<u32>)],
+const fn goroutine_field(name: &'static str) -> Field {
+    Field { structure: "runtime.g", name }
 }
+
+/// What a goroutine does: a state of the scheduler, with flags.
+pub(crate) const GOROUTINE_STATUS: Field = goroutine_field("atomicstatus");
+/// The code of what a goroutine waits for.
+pub(crate) const GOROUTINE_WAIT_REASON: Field = goroutine_field("waitreason");
+/// The return address of the go statement.
+pub(crate) const GOROUTINE_CALLER: Field = goroutine_field("gopc");
+/// The entry of the function that a goroutine runs.
+pub(crate) const GOROUTINE_FUNCTION: Field = goroutine_field("startpc");
+/// Bytes allocated since the program began.
+pub(crate) const ALLOCATED_BYTES: Field =
+    Field { structure: "runtime.gcControllerState", name: "totalAlloc" };
+
+static RUNTIME_STATE: [Field; 5] =
+    [GOROUTINE_STATUS, GOROUTINE_WAIT_REASON, GOROUTINE_CALLER, GOROUTINE_FUNCTION, ALLOCATED_BYTES];
 
 /// The offset in a minor release that was measured; `None` if that release has no such field.
 pub(crate) fn offset(field: &Field, minor: u32) -> Option<u32> {
@@ -19,14 +31,14 @@ pub(crate) fn offset(field: &Field, minor: u32) -> Option<u32> {
     offsets.since.iter().rev().find(|(from, _)| *from <= minor).and_then(|(_, offset)| *offset)
 }
 
-/// Every field that the catalogue names, and those that [`crate::state`] reads.
+/// Every field that the catalogue names, and those that [`GoBinary::state`](crate::GoBinary::state) reads.
 pub fn all() -> BTreeSet<&'static Field> {
-    let entries = providers().iter().flat_map(|p| p.probes).flat_map(|p| p.entries);
+    let entries = tables::PROVIDERS.iter().flat_map(|p| p.probes).flat_map(|p| p.entries);
     let paths = entries.flat_map(|e| e.args).filter_map(|(_, location)| match location {
         ArgLocation::FieldPath { path, .. } => Some(*path),
         _ => None,
     });
-    paths.flatten().copied().flatten().chain(crate::state::fields()).collect()
+    paths.flatten().copied().flatten().chain(&RUNTIME_STATE).collect()
 }
 
 #[cfg(test)]

@@ -3,18 +3,7 @@
 //! The source is `labels.toml`.
 
 use super::tables;
-
-/// An enum whose codes have labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabelSet {
-    /// Why a goroutine waits: `waitReasonStrings`.
-    WaitReason,
-    /// Why the world is stopped: `stwReasonStrings`.
-    StopReason,
-}
-
-/// Labels from a minor release on, by code.
-pub(super) type LabelsSince = (u32, &'static [&'static str]);
+use super::types::{LabelSet, LabelsSince};
 
 /// The labels by code in a minor release that was read; `None` for earlier releases.
 pub(crate) fn labels(set: LabelSet, minor: u32) -> Option<&'static [&'static str]> {

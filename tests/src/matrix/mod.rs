@@ -2,24 +2,16 @@
 //! was read. The result is `docs/matrix.json` and a table of `docs/compatibility.md`.
 
 mod build;
+mod cell;
 mod consumer;
 mod report;
 
 use build::{Built, Kind, Seal};
+use cell::{Cell, Verdicts, name, untestable};
 use consumer::Consumer;
 use gobinary::supported_releases::TESTED;
-use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Mutex;
-
-/// One of everything.
-type Cell = (String, Kind, Seal, Consumer);
-
-/// `Ok`, or why not.
-type Verdict = Result<(), String>;
-
-/// What became of each cell, by its name.
-type Verdicts = BTreeMap<String, Verdict>;
 
 /// Runs the cells whose names hold each of the words, and writes what came out.
 pub fn run(words: &[String]) -> Result<(), String> {
@@ -32,7 +24,7 @@ pub fn run(words: &[String]) -> Result<(), String> {
                 let cells: Vec<Cell> =
                     Consumer::ALL.map(|consumer| (release.to_owned(), kind, seal, consumer)).into();
                 let cells: Vec<Cell> =
-                    cells.into_iter().filter(|cell| wanted(cell) && hole(cell).is_none()).collect();
+                    cells.into_iter().filter(|cell| wanted(cell) && untestable(cell).is_none()).collect();
                 if !cells.is_empty() {
                     builds.push((release, kind, seal, cells));
                 }
@@ -78,21 +70,4 @@ fn one(release: &str, kind: Kind, seal: Seal, cells: &[Cell], tools: &consumer::
         out.insert(name(cell), verdict);
     }
     out
-}
-
-/// `1.26.8/pie/toolexec/bpftrace`.
-fn name((release, kind, seal, consumer): &Cell) -> String {
-    format!("{release}/{}/{}/{}", kind.name(), seal.name(), consumer.name())
-}
-
-/// Why a cell cannot be filled, for reasons outside this project.
-fn hole((_, kind, seal, consumer): &Cell) -> Option<&'static str> {
-    let ours = matches!(consumer, Consumer::Embedded | Consumer::Bcc);
-    match (kind, seal) {
-        _ if *seal == Seal::None && !ours => {
-            Some("notes are what these tracers read, and sealing makes them")
-        }
-        (Kind::StrippedAfter, Seal::None) => Some("nothing was sealed that could be stripped afterwards"),
-        _ => None,
-    }
 }

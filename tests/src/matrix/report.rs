@@ -1,8 +1,8 @@
 //! What is kept of a run: every cell in `docs/matrix.json`, the table in `docs/compatibility.md`.
 
 use super::build::{Kind, Seal};
+use super::cell::{Verdict, Verdicts, name, untestable};
 use super::consumer::Consumer;
-use super::{Verdict, Verdicts, hole, name};
 use crate::root;
 use gobinary::supported_releases::TESTED;
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ fn table(all: &BTreeMap<String, String>) -> String {
             for consumer in Consumer::ALL {
                 let of = |release: &str| {
                     let cell = (release.to_owned(), kind, seal, consumer);
-                    match hole(&cell) {
+                    match untestable(&cell) {
                         Some(reason) => Some(reason.to_owned()),
                         None => all.get(&name(&cell)).cloned(),
                     }

@@ -4,25 +4,17 @@
 mod long;
 mod program;
 mod round;
+mod tally;
 mod tracer;
 
 use long::Counter;
 use program::Program;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tally::Tally;
 
 /// How long a program that is started anew lives.
 const LIFE: Duration = Duration::from_secs(20);
-
-/// What is checked against what.
-struct Tally {
-    /// Hits of programs that have ended, by their own account.
-    fired: u64,
-    rounds: u64,
-    events: u64,
-    dropped: u64,
-    killed: u64,
-}
 
 /// Runs for so long; the first thing that is wrong ends it.
 pub fn run(duration: Duration) -> Result<(), String> {
@@ -31,7 +23,7 @@ pub fn run(duration: Duration) -> Result<(), String> {
     let before = kernel();
     // Before any program: they see every hit of all.
     let counters = [Counter::start(&file, "embedded")?, Counter::start(&file, "bcc")?];
-    let mut tally = Tally { fired: 0, rounds: 0, events: 0, dropped: 0, killed: 0 };
+    let mut tally = Tally::default();
     let mut steady = Program::start(&file, "10m")?;
     let mut renewed = (Program::start(&file, "0s")?, Instant::now());
     let (begin, mut said) = (Instant::now(), Instant::now());
@@ -75,15 +67,6 @@ pub fn run(duration: Duration) -> Result<(), String> {
     }
     println!("every hit is accounted for, twice");
     Ok(())
-}
-
-impl Tally {
-    fn line(&self) -> String {
-        let Tally { fired, rounds, events, dropped, killed } = self;
-        format!(
-            "{rounds} tracers, {killed} of them killed; {events} events read, {dropped} dropped as said; {fired} hits of programs that ended"
-        )
-    }
 }
 
 /// What could be left behind: uprobes by name, pinned objects.

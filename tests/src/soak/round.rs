@@ -1,7 +1,7 @@
 //! What happens each second.
 
-use super::Tally;
 use super::program::Program;
+use super::tally::Tally;
 use super::tracer::{INT, PATIENCE, Summary, TERM, Tracer, account};
 use crate::{command, text};
 use serde_json::Value;

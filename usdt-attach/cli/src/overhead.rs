@@ -14,36 +14,36 @@ use usdt_attach::plan::{Method, Options, Plan};
 use usdt_attach::session::Session;
 
 /// Every probe of a target, each attached by itself.
-pub(crate) struct Cost {
-    probes: Vec<Watched>,
+pub(crate) struct CostMeter {
+    probes: Vec<MeasuredProbe>,
     started: Instant,
     /// Most of a CPU that a probe may take.
     budget: Option<f64>,
     _times: BpfStatsGuard,
 }
 
-struct Watched {
-    /// Of one probe.
+struct MeasuredProbe {
+    /// Attached to this probe only.
     session: Session,
-    /// Of an empty program at the dearest of its sites.
-    price: f64,
+    /// Nanoseconds per hit with an empty BPF program, at the most expensive of its sites.
+    empty_program_ns: f64,
     /// When it was stopped.
     ended: Option<Instant>,
     over_budget: bool,
-    /// Hits and time at the last look.
+    /// Hits and time when the rate was last computed.
     last: (u64, Instant),
 }
 
-/// What a probe costs.
+/// The overhead of one probe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Price {
+pub(crate) struct ProbeCost {
     /// Provider name.
     pub provider: String,
     /// Probe name.
     pub probe: String,
     /// Places in the code.
     pub sites: usize,
-    /// The dearest way a site is attached to.
+    /// The attach method of its most expensive site.
     pub method: Method,
     /// Hits so far.
     pub hits: u64,
@@ -53,21 +53,21 @@ pub(crate) struct Price {
     pub ns_per_hit: f64,
     /// Part of one CPU's time that goes there, 1 for all of it.
     pub cpu_share: f64,
-    /// It was more than the budget, and the probe has been detached.
+    /// It was over the budget, and the probe has been detached.
     pub over_budget: bool,
-    /// What makes it dearer than it need be.
+    /// Why it costs more than necessary; `None` if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<&'static str>,
 }
 
-impl Cost {
+impl CostMeter {
     /// Attaches to every probe by itself, as tracing does it. `budget` is the most of a CPU that one may take.
     pub(crate) fn start(
         selected: &[Selected],
         options: &Options,
         backend: &dyn Backend,
         budget: Option<f64>,
-    ) -> Result<(Cost, Vec<String>)> {
+    ) -> Result<(CostMeter, Vec<String>)> {
         /// Many sessions have buffers; their records are thrown away.
         const BUFFER: u32 = 1 << 20;
         let times = BpfStatsGuard::start()?;
@@ -80,7 +80,7 @@ impl Cost {
             }
         }
         let (mut probes, mut all_warnings) = (Vec::new(), Vec::new());
-        let mut prices: Vec<(Method, f64)> = Vec::new();
+        let mut by_method: Vec<(Method, f64)> = Vec::new();
         let mut reason = None;
         for (provider, name) in names {
             let own: Vec<Selected> = selected
@@ -97,27 +97,27 @@ impl Cost {
                 }
             };
             all_warnings.extend(warnings.iter().map(ToString::to_string));
-            let method = dearest(&plan);
-            let price = match prices.iter().find(|(m, _)| *m == method) {
-                Some((_, price)) => *price,
+            let method = most_expensive_method(&plan);
+            let empty_program_ns = match by_method.iter().find(|(m, _)| *m == method) {
+                Some((_, ns)) => *ns,
                 None => {
-                    let price = measure_hit_cost(method)?;
-                    prices.push((method, price));
-                    price
+                    let ns = measure_hit_cost(method)?;
+                    by_method.push((method, ns));
+                    ns
                 }
             };
             let session = Session::start(plan, backend)?;
             let last = (0, Instant::now());
-            probes.push(Watched { session, price, ended: None, over_budget: false, last });
+            probes.push(MeasuredProbe { session, empty_program_ns, ended: None, over_budget: false, last });
         }
         if let (true, Some(error)) = (probes.is_empty(), reason) {
             return Err(error);
         }
-        Ok((Cost { probes, started: Instant::now(), budget, _times: times }, all_warnings))
+        Ok((CostMeter { probes, started: Instant::now(), budget, _times: times }, all_warnings))
     }
 
-    /// Throws away what was recorded, and detaches what has become too dear. To be called every few milliseconds.
-    pub(crate) fn look(&mut self) -> Result<()> {
+    /// Discards the records, and detaches probes over the budget. To be called every few milliseconds.
+    pub(crate) fn poll(&mut self) -> Result<()> {
         /// Shorter than this, a burst is no cost.
         const AT_LEAST: Duration = Duration::from_millis(200);
         for probe in &mut self.probes {
@@ -140,8 +140,8 @@ impl Cost {
         Ok(())
     }
 
-    /// What each probe has cost so far, the dearest first.
-    pub(crate) fn prices(&self) -> Result<Vec<Price>> {
+    /// The cost of each probe so far, the most expensive first.
+    pub(crate) fn costs(&self) -> Result<Vec<ProbeCost>> {
         let mut out = Vec::new();
         for probe in &self.probes {
             let hits = probe.session.summary()?.hits;
@@ -150,7 +150,7 @@ impl Cost {
             let (hits_per_second, ns_per_hit) = (hits as f64 / seconds, probe.ns_per_hit()?);
             let plan = probe.session.plan();
             let Some(name) = plan.probes().first() else { continue };
-            let (method, sites) = (dearest(plan), plan.sites());
+            let (method, sites) = (most_expensive_method(plan), plan.sites());
             let best = NopOptimization::detect() == NopOptimization::None;
             let remark = match method {
                 Method::SingleStep => Some("not on a no-op: every hit is single-stepped"),
@@ -159,7 +159,7 @@ impl Cost {
                 }
                 _ => None,
             };
-            out.push(Price {
+            out.push(ProbeCost {
                 provider: name.provider.clone(),
                 probe: name.name.clone(),
                 sites: sites.len(),
@@ -177,15 +177,15 @@ impl Cost {
     }
 }
 
-impl Watched {
+impl MeasuredProbe {
     fn ns_per_hit(&self) -> Result<f64> {
         let (runs, ns) = self.session.run_time()?;
-        Ok(self.price + if runs > 0 { ns as f64 / runs as f64 } else { 0.0 })
+        Ok(self.empty_program_ns + if runs > 0 { ns as f64 / runs as f64 } else { 0.0 })
     }
 }
 
-/// The dearest way that a site of the plan is attached to.
-fn dearest(plan: &Plan) -> Method {
+/// The attach method of the plan's most expensive site.
+fn most_expensive_method(plan: &Plan) -> Method {
     let rank = |method: &Method| match method {
         Method::OptimizedNop10 => 0,
         Method::OptimizedNop5 => 1,

@@ -4,11 +4,13 @@ use crate::config::Config;
 use crate::job::{Job, Scope, entries};
 use crate::metric::{Family, Series};
 use crate::prometheus::{Asked, Endpoint};
-use crate::span::Span;
+use crate::self_metrics::{self, OtlpCounts, Snapshot};
+use crate::span::{Pairing, Span};
 use crate::time::unix_nanos;
 use crate::{otlp, prometheus};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
@@ -72,15 +74,15 @@ pub struct Exporter<'a> {
     settings: Settings,
     backend: &'a dyn Backend,
     say: &'a mut dyn FnMut(String),
-    pub(crate) jobs: Vec<Job>,
+    jobs: Vec<Job>,
     follower: Option<Follower>,
     inbox: Receiver<Message>,
     outbox: Sender<Message>,
     endpoint: Option<Endpoint>,
-    pub(crate) sender: Option<otlp::Sender>,
+    sender: Option<otlp::Sender>,
     queue: Vec<Span>,
     /// Spans that were not put into the queue, or not sent.
-    pub(crate) lost: u64,
+    lost: u64,
     services: HashMap<u32, String>,
     since: u64,
 }
@@ -398,8 +400,33 @@ impl<'a> Exporter<'a> {
             }
         }
         let mut out: Vec<Family> = out.into_values().collect();
-        out.extend(self.own()?);
+        out.extend(self_metrics::families(&self.snapshot()?));
         Ok(out)
+    }
+
+    /// What the metrics about the exporter itself are made from.
+    fn snapshot(&self) -> Result<Snapshot> {
+        let files: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
+        let entries = self.jobs.iter().map(|job| Ok((job.name(), job.summary()?)));
+        let otlp = self.sender.as_ref().map(|sender| {
+            let pairings: Vec<&Pairing> = self.jobs.iter().filter_map(|job| job.pairing.as_ref()).collect();
+            let sum = |count: fn(&Pairing) -> u64| pairings.iter().map(|pairing| count(pairing)).sum();
+            OtlpCounts {
+                requests_sent: sender.fate.sent.load(Relaxed),
+                requests_lost: sender.fate.lost.load(Relaxed),
+                spans_complete: sum(|pairing| pairing.counts.complete),
+                spans_without_start: sum(|pairing| pairing.counts.ends),
+                spans_without_end: sum(|pairing| pairing.counts.lost),
+                spans_unsent: self.lost + sender.fate.lost_spans.load(Relaxed),
+                spans_open: sum(|pairing| pairing.waiting() as u64),
+            }
+        });
+        Ok(Snapshot {
+            files: files.len() as u64,
+            sites: self.sites(),
+            entries: entries.collect::<Result<_>>()?,
+            otlp,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Attaching: a plan carried out by this machine's kernel, whichever compiler made its programs.
 
-use super::{Attachment, Backend};
+use super::traits::{Attachment, Backend};
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::Result;
 use crate::kernel::capabilities::explain;

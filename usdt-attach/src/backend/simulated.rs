@@ -10,12 +10,13 @@
 //! backend.hit(&Hit { site: 0, pid: 7, ..Hit::default() });
 //! ```
 
-use super::{Attachment, Backend, Counts, Entry, Mechanism};
+use super::traits::{Attachment, Backend};
 use crate::error::Result;
 use crate::filter::Test;
+use crate::kernel::{Counts, Mechanism};
 use crate::plan::record_layout::{self, FAULTS};
 use crate::plan::{
-    Action, Address, ArgSlot, BEFORE_BUCKETS, Condition, FrameRegion, KeyWrite, Plan, ReadOp, pt_regs,
+    Action, Address, ArgSlot, BEFORE_BUCKETS, Condition, Entry, FrameRegion, KeyWrite, Plan, ReadOp, pt_regs,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;

@@ -26,8 +26,6 @@ pub use table::Entry;
 pub(crate) use table::{BEFORE_BUCKETS, Field, FieldKind, KEY_TEXT, Table};
 
 use crate::discover::Object;
-use crate::discover::select::Selected;
-use crate::error::{Result, Warning};
 use indexmap::IndexSet;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -80,12 +78,6 @@ pub struct PlannedProbe {
 }
 
 impl Plan {
-    /// Decides everything. Sites that cannot be attached to without surprise, or lack what the options name, are
-    /// left out and explained; that none is left is an error.
-    pub fn new(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<Warning>)> {
-        planner::plan(selected, options)
-    }
-
     /// Objects to attach to; each gets one `uprobe_multi` link.
     pub fn objects(&self) -> &[PlannedObject] {
         &self.objects

@@ -38,12 +38,15 @@ struct Planner<'a> {
     reason: Option<String>,
 }
 
-/// See [`Plan::new`].
-pub(super) fn plan(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<Warning>)> {
-    let mut planner = Planner { options, warnings: Vec::new(), reason: None };
-    let candidates = planner.candidates(selected)?;
-    let plan = planner.assemble(&candidates)?;
-    Ok((plan, planner.warnings))
+impl Plan {
+    /// Decides everything. Sites that cannot be attached to without surprise, or lack what the options name, are
+    /// left out and explained; that none is left is an error.
+    pub fn new(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<Warning>)> {
+        let mut planner = Planner { options, warnings: Vec::new(), reason: None };
+        let candidates = planner.candidates(selected)?;
+        let plan = planner.assemble(&candidates)?;
+        Ok((plan, planner.warnings))
+    }
 }
 
 impl<'a> Planner<'a> {

@@ -1,7 +1,6 @@
 //! Packages of other Debian releases and architectures, unpacked beside the system instead of installed.
 
-use super::quietly;
-use crate::command::{Explain, Failure, Outcome, output, root};
+use crate::command::{Explain, Failure, Outcome, execute_quietly, output, root};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,10 +29,10 @@ impl Release {
         let _ = std::fs::remove_dir_all(&fetched);
         create(&fetched)?;
         eprintln!("fetching {} of {} for {}", packages.join(" "), self.name, self.arch);
-        quietly(self.apt("apt-get", &["download", "-qq"]).args(packages).current_dir(&fetched))?;
+        execute_quietly(self.apt("apt-get", &["download", "-qq"]).args(packages).current_dir(&fetched))?;
         for entry in std::fs::read_dir(&fetched).explain("cannot read what was fetched")? {
             let package = entry.explain("cannot read what was fetched")?.path();
-            quietly(Command::new("dpkg").arg("-x").arg(package).arg(into))?;
+            execute_quietly(Command::new("dpkg").arg("-x").arg(package).arg(into))?;
         }
         std::fs::remove_dir_all(&fetched).explain("cannot remove what was unpacked")?;
         std::fs::write(done, wanted).explain("cannot note what was unpacked")
@@ -57,7 +56,7 @@ impl Release {
         create(&self.folder.join("cache/archives/partial"))?;
         let line = format!("deb {} {} main\n", archive()?, self.name);
         std::fs::write(self.folder.join("sources.list"), line).explain("cannot write a package source")?;
-        quietly(self.apt("apt-get", &["update", "-q"]).stdout(Stdio::null()))?;
+        execute_quietly(self.apt("apt-get", &["update", "-q"]).stdout(Stdio::null()))?;
         std::fs::write(done, "").explain("cannot note that the lists are there")
     }
 

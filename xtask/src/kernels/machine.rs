@@ -1,9 +1,9 @@
 //! One emulated machine, from its start to what its suite says.
 
+use super::arch::Arch;
+use super::cpio::{pack, tempfile};
 use super::debian;
-use super::system::{pack, tempfile};
-use super::{Arch, quietly};
-use crate::command::{Explain, Failure, Outcome, root};
+use crate::command::{Explain, Failure, Outcome, execute_quietly, root};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -97,7 +97,9 @@ impl Machine<'_> {
         pack(&folder, &own)?;
         fs::remove_dir_all(&folder).explain("cannot remove what the machine does")?;
         let mut shell = Command::new("sh");
-        quietly(shell.args(["-c", "cat \"$0\" \"$1\" > \"$2\""]).arg(self.system).arg(&own).arg(archive))?;
+        execute_quietly(
+            shell.args(["-c", "cat \"$0\" \"$1\" > \"$2\""]).arg(self.system).arg(&own).arg(archive),
+        )?;
         fs::remove_file(&own).explain("cannot remove what the machine does")
     }
 

@@ -1,43 +1,18 @@
 //! The attacher's suite on other kernels and architectures, in machines that qemu emulates.
 
+mod arch;
+mod cpio;
 pub(crate) mod debian;
 mod machine;
 mod system;
 
-use crate::command::{Explain, Failure, Outcome, execute};
+use crate::command::{Failure, Outcome};
 use crate::setup;
 use crate::tools::Tools;
+use arch::{AMD64, ARM64, Arch};
 use debian::Release;
 use machine::Machine;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// An architecture, by its different names.
-#[derive(Debug)]
-struct Arch {
-    /// Debian's and Go's.
-    name: &'static str,
-    /// Rust's.
-    target: &'static str,
-    qemu: &'static [&'static str],
-    console: &'static str,
-}
-
-const AMD64: Arch = Arch {
-    name: "amd64",
-    target: "x86_64-unknown-linux-gnu",
-    // QEMU 7.2 leaves rubbish in the flags behind a `cmpxchg16b`, of which kernels die now and then.
-    // One thread for both processors: with one for each, QEMU 7.2 may run code that the other is just changing.
-    qemu: &["qemu-system-x86_64", "-cpu", "max,-cx16", "-accel", "tcg,thread=single"],
-    console: "ttyS0",
-};
-const ARM64: Arch = Arch {
-    name: "arm64",
-    target: "aarch64-unknown-linux-gnu",
-    // One that marks pages as used by itself: on others a program cannot read a page that was not touched for long.
-    qemu: &["qemu-system-aarch64", "-machine", "virt", "-cpu", "max,pauth-impdef=on", "-accel", "tcg"],
-    console: "ttyAMA0",
-};
 
 /// A kernel, and what it is that makes it worth a run.
 struct Kernel {
@@ -184,10 +159,4 @@ fn find(folder: &Path) -> Option<PathBuf> {
         let is_image = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"));
         if is_image && path.is_file() { Some(path) } else { path.is_dir().then(|| find(&path)).flatten() }
     })
-}
-
-/// Runs a command without showing it.
-fn quietly(command: &mut Command) -> Outcome {
-    let status = command.status().explain(&format!("cannot run {command:?}"))?;
-    if status.success() { Ok(()) } else { execute(command) }
 }

@@ -1,13 +1,14 @@
 //! What runs in an emulated machine: a file system in memory with the suite, the tools and the programs that are
 //! traced, each in the place where the suite expects it.
 
+use super::arch::{AMD64, Arch};
+use super::cpio::{pack, tempfile};
 use super::debian::{self, Release, create};
-use super::{AMD64, Arch, quietly};
-use crate::command::{Explain, Failure, Outcome, command, execute, output, root};
-use crate::test;
+use crate::command::{Explain, Failure, Outcome, command, execute, execute_quietly, output, root};
+use crate::suite;
 use crate::tools::Tools;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,8 +35,8 @@ pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
         "--examples",
     ]);
     execute(&mut cargo)?;
-    let mut suite = cross.cargo(&["test", "-p", "usdt-e2e", "--no-run", "--message-format=json"]);
-    let suite = test::executable(&output(&mut suite)?)?;
+    let mut compile = cross.cargo(&["test", "-p", "usdt-e2e", "--no-run", "--message-format=json"]);
+    let suite = suite::executable(&output(&mut compile)?)?;
 
     let folder = tempfile()?;
     let system = System { folder: &folder, cross: &cross };
@@ -77,22 +78,6 @@ pub(super) fn fetch(arch: &Arch) -> Outcome {
     cross(arch).map(|_| ())
 }
 
-/// Packs a folder as the kernel unpacks it.
-pub(super) fn pack(folder: &Path, archive: &Path) -> Outcome {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "find . | cpio --create --format=newc --quiet > \"$0\""]).arg(archive);
-    quietly(shell.current_dir(folder))
-}
-
-/// A new folder in ours, open to every user.
-pub(super) fn tempfile() -> Outcome<PathBuf> {
-    let folder = debian::folder().join(format!("new-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    create(&folder)?;
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).explain("cannot open the system")?;
-    Ok(folder)
-}
-
 struct System<'a> {
     folder: &'a Path,
     cross: &'a Cross,
@@ -114,7 +99,7 @@ impl System<'_> {
     fn program(&self, file: &Path, place: &Path) -> Outcome {
         let to = self.at(place);
         to.parent().map_or(Ok(()), create)?;
-        quietly(Command::new(self.cross.tool("strip")).arg("-o").arg(&to).arg(file))?;
+        execute_quietly(Command::new(self.cross.tool("strip")).arg("-o").arg(&to).arg(file))?;
         for library in self.cross.libraries(file)? {
             if !self.at(&library).exists() {
                 self.copy(&self.cross.sysroot.join(library.strip_prefix("/").unwrap_or(&library)), &library)?;

@@ -1,6 +1,6 @@
 //! The Go toolchain: one that is there, or one fetched through Debian's.
 
-use super::apt;
+use super::apt::apt;
 use crate::command::{Explain, Failure, Outcome, command, output, root};
 use gobinary::supported_releases::{MINORS, TESTED};
 use std::path::{Path, PathBuf};

@@ -3,63 +3,38 @@
 //! Where those are not packaged, Debian's nearest serve: the tests use nothing that differs. Both tracers are pointed to
 //! them by their own environment variables; nothing is changed under `/lib/modules`.
 
-use super::apt;
+use super::apt::apt;
 use crate::command::{Explain, Failure, Outcome, command, output, root};
-use std::ffi::OsString;
+use crate::tools::KernelHeaders;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Where the tracers find headers.
-pub(crate) enum KernelHeaders {
-    /// Where they look by themselves.
-    Installed,
-    /// Where the environment says.
-    Elsewhere {
-        /// Folder of headers in one tree, in which libbcc includes `./include/linux/kconfig.h`.
-        merged: PathBuf,
-        /// Folder in which modules are built, for SystemTap.
-        build: PathBuf,
-    },
-}
-
-impl KernelHeaders {
-    /// Environment variables for the tracers.
-    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
-        match self {
-            KernelHeaders::Installed => Vec::new(),
-            KernelHeaders::Elsewhere { merged, build } => {
-                vec![("BCC_KERNEL_SOURCE", merged.into()), ("SYSTEMTAP_RELEASE", build.into())]
-            }
-        }
+/// Finds or installs the headers; `None` where neither is possible.
+pub(super) fn find_or_install() -> Outcome<Option<KernelHeaders>> {
+    let release = output(&mut command("uname", &["-r"]))?;
+    let release = release.trim();
+    let installed = Path::new("/lib/modules").join(release).join("build");
+    if installed.exists() || std::env::var_os("BCC_KERNEL_SOURCE").is_some() {
+        return Ok(Some(KernelHeaders::Installed));
     }
-
-    /// Finds or installs them; `None` where neither is possible.
-    pub(super) fn find_or_install() -> Outcome<Option<KernelHeaders>> {
-        let release = output(&mut command("uname", &["-r"]))?;
-        let release = release.trim();
-        let installed = Path::new("/lib/modules").join(release).join("build");
-        if installed.exists() || std::env::var_os("BCC_KERNEL_SOURCE").is_some() {
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    if newest(arch).is_none() {
+        if !Path::new("/usr/bin/apt-get").exists() {
+            return Ok(None);
+        }
+        apt(&["update", "-q"])?;
+        let install = ["install", "-q", "-y", "--no-install-recommends"];
+        let install = |package: &str| apt(&[&install[..], &[package]].concat());
+        install(&format!("linux-headers-{release}"))
+            .or_else(|_| install(&format!("linux-headers-{arch}")))?;
+        if installed.exists() {
             return Ok(Some(KernelHeaders::Installed));
         }
-        let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-        if newest(arch).is_none() {
-            if !Path::new("/usr/bin/apt-get").exists() {
-                return Ok(None);
-            }
-            apt(&["update", "-q"])?;
-            let install = ["install", "-q", "-y", "--no-install-recommends"];
-            let install = |package: &str| apt(&[&install[..], &[package]].concat());
-            install(&format!("linux-headers-{release}"))
-                .or_else(|_| install(&format!("linux-headers-{arch}")))?;
-            if installed.exists() {
-                return Ok(Some(KernelHeaders::Installed));
-            }
-        }
-        let Some(build) = newest(arch) else { return Ok(None) };
-        let merged = merge(&build)?;
-        Ok(Some(KernelHeaders::Elsewhere { merged, build }))
     }
+    let Some(build) = newest(arch) else { return Ok(None) };
+    let merged = merge(&build)?;
+    Ok(Some(KernelHeaders::Elsewhere { merged, build }))
 }
 
 /// Debian's newest headers of an architecture.

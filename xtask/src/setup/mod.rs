@@ -1,14 +1,13 @@
 //! What the tasks need, in groups, installed where it is missing. Safe to run again.
 
+mod apt;
 mod go;
 mod kernel_headers;
 
-pub(crate) use kernel_headers::KernelHeaders;
-
 use crate::command::{Failure, Outcome, execute, privileged};
 use crate::tools::Tools;
+use apt::apt;
 use std::path::Path;
-use std::process::Stdio;
 
 /// Debian packages: a file that shows that it is installed, the package.
 type Packages = &'static [(&'static str, &'static str)];
@@ -78,7 +77,7 @@ pub(crate) fn demo() -> Outcome<Tools> {
 pub(crate) fn test() -> Outcome<Tools> {
     let tools = install(&[LINKER, TEST])?;
     mount_tracefs();
-    Ok(Tools { bcc: KernelHeaders::find_or_install()?, ..tools })
+    Ok(Tools { bcc: kernel_headers::find_or_install()?, ..tools })
 }
 
 /// For tests in machines with other kernels.
@@ -112,12 +111,6 @@ fn packages(groups: &[Packages]) -> Outcome {
     let mut args = vec!["install", "-q", "-y", "--no-install-recommends"];
     args.extend(&missing);
     apt(&args)
-}
-
-fn apt(args: &[&str]) -> Outcome {
-    let mut words = vec!["DEBIAN_FRONTEND=noninteractive", "apt-get"];
-    words.extend(args);
-    execute(privileged("env", &words).stdout(Stdio::null()))
 }
 
 /// bpftrace and perf read tracefs, which some machines boot without.

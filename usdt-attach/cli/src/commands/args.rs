@@ -104,8 +104,8 @@ impl HitArgs {
     }
 }
 
-/// A target looked at, and what the plan of its probes is made for.
-pub(crate) struct Looked {
+/// A resolved target, the probes chosen in it, and the options to plan them with.
+pub(crate) struct ResolvedArgs {
     pub(crate) target: Target,
     pub(crate) found: Vec<ScannedObject>,
     pub(crate) processes: Option<Vec<ProcessHandle>>,
@@ -117,8 +117,13 @@ pub(crate) struct Looked {
 }
 
 impl HitArgs {
-    /// Finds the probes that the globs mean. `options` has what the command itself wants.
-    pub(crate) fn look(&self, target: &TargetArgs, globs: &[String], options: Options) -> Result<Looked> {
+    /// Resolves the target and selects the probes that match the globs. `options` has what the command itself asks for.
+    pub(crate) fn resolve(
+        &self,
+        target: &TargetArgs,
+        globs: &[String],
+        options: Options,
+    ) -> Result<ResolvedArgs> {
         let target = target.target(globs)?;
         if !self.dry_run {
             uprobe_warmup::start();
@@ -137,7 +142,7 @@ impl HitArgs {
             return Err(Error::no_probes(target.to_string()));
         }
         if !self.dry_run {
-            entry_price(&chosen);
+            report_entry_cost(&chosen);
         }
         let options = Options {
             pids,
@@ -147,18 +152,18 @@ impl HitArgs {
             rate: self.rate,
             strings: self.strings.clone(),
             single_step: self.single_step,
-
             ..options
         };
-        Ok(Looked { target, found, processes, child, chosen, schema, options })
+        Ok(ResolvedArgs { target, found, processes, child, chosen, schema, options })
     }
 }
 
 /// What functions of Go begin with that kernels do themselves.
 const ENTRY: Method = if cfg!(target_arch = "x86_64") { Method::Push } else { Method::Branch };
 
-/// Says what function entries cost before anything is attached: nobody compiled them in, and nothing gates them.
-pub(crate) fn entry_price(chosen: &[Selected]) {
+/// Reports what a hit of a function entry costs, before anything is attached: they are not compiled in, and no semaphore
+/// gates them.
+pub(crate) fn report_entry_cost(chosen: &[Selected]) {
     let mut entries = chosen.iter().filter(|s| s.probe.source == Source::Entry);
     let Some(first) = entries.next() else { return };
     let others = match entries.count() {

@@ -1,8 +1,9 @@
 //! `usdt-attach cost`.
 
-use super::args::{HitArgs, Looked, TargetArgs};
-use super::written;
-use crate::overhead::{Cost, Price};
+use super::args::{HitArgs, ResolvedArgs, TargetArgs};
+use super::attach::{dry_run, finish};
+use crate::output::written;
+use crate::overhead::{CostMeter, ProbeCost};
 use crate::signals::Signals;
 use clap::Args;
 use cli_common::escape;
@@ -34,75 +35,75 @@ fn percent(text: &str) -> std::result::Result<f64, String> {
 }
 
 /// Long enough for a rate, short enough to wait for.
-const USUALLY: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const DEFAULT_DURATION: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Returns whether every probe kept to its budget.
 pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     let hits = &args.hits;
-    let Looked { processes, child, chosen, options, .. } =
-        hits.look(&args.target, &args.globs, Options::default())?;
+    let ResolvedArgs { processes, child, chosen, options, .. } =
+        hits.resolve(&args.target, &args.globs, Options::default())?;
     if hits.dry_run {
         let (plan, warnings) = usdt_attach::plan::Plan::new(&chosen, &options)?;
         warn(warnings);
-        return super::attach::dry_run(&plan, hits.json).map(|()| true);
+        return dry_run(&plan, hits.json).map(|()| true);
     }
     let signals = Signals::catch()?;
     let backend = hits.backend().backend(Mechanism::Auto)?;
     let budget = args.budget.map(|percent| percent / 100.0);
-    let (mut cost, warnings) = Cost::start(&chosen, &options, &*backend, budget)?;
+    let (mut meter, warnings) = CostMeter::start(&chosen, &options, &*backend, budget)?;
     warn(warnings);
     let mut running = child.map(Child::run).transpose()?;
-    let (start, duration) = (Instant::now(), hits.duration.unwrap_or(USUALLY));
+    let (start, duration) = (Instant::now(), hits.duration.unwrap_or(DEFAULT_DURATION));
     let alive = || processes.as_ref().is_none_or(|all| all.iter().any(ProcessHandle::is_alive));
     while start.elapsed() < duration && alive() && !signals.came() {
-        std::thread::sleep(LOOK_EVERY.min(duration.saturating_sub(start.elapsed())));
-        cost.look()?;
+        std::thread::sleep(POLL_INTERVAL.min(duration.saturating_sub(start.elapsed())));
+        meter.poll()?;
     }
-    let prices = cost.prices()?;
-    drop(cost);
+    let costs = meter.costs()?;
+    drop(meter);
     if let Some(child) = &mut running {
-        super::attach::finish(child);
+        finish(child);
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let result = if hits.json {
-        prices.iter().try_for_each(|price| {
-            serde_json::to_writer(&mut out, price)?;
+        costs.iter().try_for_each(|cost| {
+            serde_json::to_writer(&mut out, cost)?;
             out.write_all(b"\n")
         })
     } else {
-        table(&mut out, &prices, color.enabled(&io::stdout()))
+        table(&mut out, &costs, color.enabled(&io::stdout()))
     };
     written(result.and_then(|()| out.flush()))?;
     if !hits.json {
-        let share: f64 = prices.iter().map(|p| p.cpu_share).sum();
+        let share: f64 = costs.iter().map(|p| p.cpu_share).sum();
         say(&format!("{:.2}% of one CPU, over {:.1} s", share * 100.0, start.elapsed().as_secs_f64()));
     }
-    Ok(prices.iter().all(|p| !p.over_budget))
+    Ok(costs.iter().all(|p| !p.over_budget))
 }
 
-fn table(out: &mut impl Write, prices: &[Price], color: bool) -> io::Result<()> {
+fn table(out: &mut impl Write, costs: &[ProbeCost], color: bool) -> io::Result<()> {
     let (bold, reset) = if color { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     writeln!(out, "      HITS/S   NS/HIT  CPU SHARE  SITE    PROBE")?;
-    for price in prices {
-        let site = match price.method {
+    for cost in costs {
+        let site = match cost.method {
             Method::OptimizedNop10 | Method::OptimizedNop5 => "call",
             Method::Nop | Method::Push | Method::Branch => "trap",
             Method::SingleStep => "STEP",
         };
-        let name = format!("{}:{}", price.provider, price.probe);
+        let name = format!("{}:{}", cost.provider, cost.probe);
         writeln!(
             out,
             "{:>12.1} {:>8.0} {:>9.3}%  {site:<6}  {bold}{}{reset}",
-            price.hits_per_second,
-            price.ns_per_hit,
-            price.cpu_share * 100.0,
+            cost.hits_per_second,
+            cost.ns_per_hit,
+            cost.cpu_share * 100.0,
             escape(name.as_bytes())
         )?;
-        if price.over_budget {
+        if cost.over_budget {
             writeln!(out, "             over budget: detached")?;
         }
-        if let Some(remark) = price.remark {
+        if let Some(remark) = cost.remark {
             writeln!(out, "             {remark}")?;
         }
     }

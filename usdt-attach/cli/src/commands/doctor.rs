@@ -1,8 +1,9 @@
 //! `usdt-attach doctor`.
 
-use super::{Color, written};
 use crate::checks::{Finding, State, machine, probes};
+use crate::output::written;
 use clap::Args;
+use cli_common::Color;
 use cli_common::escape;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
 //! `usdt-attach export` and `usdt-attach agent`.
 
-use super::args::{TargetArgs, entry_price};
+use super::args::{TargetArgs, report_entry_cost};
 use super::attach::finish;
-use super::written;
 use crate::output::progress::Progress;
 use crate::output::text;
+use crate::output::written;
 use crate::signals::INTERRUPTED_TWICE;
 use clap::Args;
 use cli_common::{escape, say, warn};
@@ -157,7 +157,7 @@ fn run(
         usdt_attach::discover::select::select(&found, &globs)?;
         return Err(Error::no_probes(target.to_string()));
     }
-    entry_price(&chosen);
+    report_entry_cost(&chosen);
     if usual.is_some() {
         derive(&mut config, &chosen);
     }

@@ -1,11 +1,11 @@
 //! `usdt-attach go`: what a Go program's runtime does.
 
-use super::args::entry_price;
+use super::args::report_entry_cost;
 use super::attach::finish;
 use crate::goview::render::{Address, Place, View};
-use crate::goview::{GLOBS, Overview, Question, plans};
-use crate::output::sink::Screen;
+use crate::goview::{GLOBS, Metric, Overview, plans};
 use crate::output::table::Style;
+use crate::output::terminal::Screen;
 use crate::output::text;
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
@@ -62,14 +62,14 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     discover::add_entries(&mut found, &globs);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let chosen = select_any(&found, &globs);
-    entry_price(&chosen);
+    report_entry_cost(&chosen);
     let options = Options { pids: pids.clone(), ..Options::default() };
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
-    let (mut questions, mut sessions) = (Vec::new(), Vec::new());
-    for (question, plan) in plans(&chosen, &options) {
+    let (mut metrics, mut sessions) = (Vec::new(), Vec::new());
+    for (metric, plan) in plans(&chosen, &options) {
         sessions.push(Session::start(plan, &*backend)?);
-        questions.push(question);
+        metrics.push(metric);
     }
     if sessions.is_empty() {
         return Err(Error::no_probes(target.to_string()));
@@ -82,8 +82,8 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let mut running = child.map(Child::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: Some(args.interval) };
     let event_loop = EventLoop::new(sessions)?.end_with(processes.as_deref().unwrap_or_default())?;
-    let mut shown = Shown {
-        questions,
+    let mut output = OverviewOutput {
+        metrics,
         json: args.json,
         color: color.enabled(&io::stdout()),
         screen: Screen::new(true),
@@ -95,7 +95,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
         symbols: RefCell::new(symbols),
         places: RefCell::new(HashMap::new()),
     };
-    let summary = run(event_loop, &signals, conditions, &mut shown)?;
+    let summary = run(event_loop, &signals, conditions, &mut output)?;
     if let Some(child) = &mut running {
         finish(child);
     }
@@ -105,8 +105,8 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     Ok(())
 }
 
-struct Shown {
-    questions: Vec<Question>,
+struct OverviewOutput {
+    metrics: Vec<Metric>,
     json: bool,
     color: bool,
     screen: Screen,
@@ -121,7 +121,7 @@ struct Shown {
     places: RefCell<HashMap<Address, Place>>,
 }
 
-impl Shown {
+impl OverviewOutput {
     fn compared(&self) -> Option<&(Overview, Instant)> {
         let enough = |(_, at): &&(Overview, Instant)| at.elapsed() >= self.interval / 2;
         self.before.iter().find(enough)
@@ -147,7 +147,7 @@ impl Shown {
     }
 }
 
-impl Output for Shown {
+impl Output for OverviewOutput {
     fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Output for Shown {
     fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {
         // While the process still is there: its map says where its code is.
         self.symbols.borrow_mut().remember(self.pid);
-        let mut overview = Overview::read(&self.questions, sessions)?;
+        let mut overview = Overview::read(&self.metrics, sessions)?;
         // At the end the process may be gone: what there was last stays.
         let last_seen = || match self.before.front() {
             Some((before, _)) => before.census.clone(),

@@ -1,7 +1,7 @@
 //! `usdt-attach list`.
 
-use super::written;
 use crate::output::progress::Progress;
+use crate::output::written;
 use crate::output::{json, text};
 use clap::Args;
 use cli_common::{Color, say, warn};

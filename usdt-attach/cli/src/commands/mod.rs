@@ -1,21 +1,27 @@
 //! The command line of `usdt-attach`.
 
+mod aggregate;
 mod args;
 mod attach;
 mod cost;
+mod count;
 mod doctor;
 mod export;
 mod go;
+mod hist;
+mod latency;
 mod list;
 mod record;
 mod run;
 mod snapshot;
+mod trace;
 
 use crate::exit_code::exit_code;
+use crate::output::written;
 use clap::{CommandFactory, Parser, Subcommand};
 use cli_common::{Color, FINDINGS, OK, Shell};
 use std::io;
-use usdt_attach::error::{Error, Result};
+use usdt_attach::error::Result;
 
 /// Finds static probes (USDT) in binaries and processes of any language, and enables them.
 #[derive(Debug, Parser)]
@@ -47,15 +53,15 @@ enum Command {
     /// List the probes of a file, of a process, or of all
     List(list::ListArgs),
     /// Enable probes and print their events
-    Trace(Box<attach::TraceArgs>),
+    Trace(Box<trace::TraceArgs>),
     /// Enable probes and write their events to a file: for Perfetto, as CSV, as JSON lines
     Record(Box<record::RecordArgs>),
     /// Count hits in the kernel, by probe and by arguments
-    Count(Box<attach::CountArgs>),
+    Count(Box<count::CountArgs>),
     /// Count the values of an argument by size, in the kernel
-    Hist(Box<attach::HistArgs>),
+    Hist(Box<hist::HistArgs>),
     /// Measure the time between two probes, in the kernel
-    Latency(Box<attach::LatencyArgs>),
+    Latency(Box<latency::LatencyArgs>),
     /// Export what probes say: metrics for Prometheus, metrics and spans for an OpenTelemetry collector
     Export(Box<export::ExportArgs>),
     /// Export from every process of this host that has the probes, as a service
@@ -92,11 +98,11 @@ pub fn main() -> i32 {
     let done = |result: Result<()>| result.map(|()| true);
     let result = match &cli.command {
         Command::List(args) => done(list::list(args, cli.color)),
-        Command::Trace(args) => done(attach::trace(args, cli.color)),
+        Command::Trace(args) => done(trace::trace(args, cli.color)),
         Command::Record(args) => done(record::record(args)),
-        Command::Count(args) => done(attach::count(args, cli.color)),
-        Command::Hist(args) => done(attach::hist(args, cli.color)),
-        Command::Latency(args) => done(attach::latency(args, cli.color)),
+        Command::Count(args) => done(count::count(args, cli.color)),
+        Command::Hist(args) => done(hist::hist(args, cli.color)),
+        Command::Latency(args) => done(latency::latency(args, cli.color)),
         Command::Export(args) => done(export::export(args)),
         Command::Agent(args) => done(export::agent(args)),
         Command::Go(args) => done(go::go(args, cli.color)),
@@ -121,14 +127,4 @@ pub fn main() -> i32 {
 /// The command line itself, for manuals.
 pub fn command() -> clap::Command {
     Cli::command()
-}
-
-/// A closed pipe ends output, not the program's success.
-fn written(result: io::Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::io("cannot write the output", error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,6 +1,7 @@
 //! `usdt-attach record`: events into a file.
 
-use super::attach::{TraceArgs, record as attach};
+use super::attach::attach;
+use super::trace::TraceArgs;
 use crate::output::chrome::Chrome;
 use crate::output::csv::Csv;
 use crate::output::json;
@@ -46,7 +47,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<()> {
     if args.trace.stack.is_some() && !matches!(format, Format::Jsonl) {
         return Err(Error::usage("stacks have a place in JSON lines only: --format jsonl"));
     }
-    attach(&args.trace, |plan, symbols| {
+    attach(args.trace.request(), |plan, symbols| {
         let failed = |source| Error::open(args.output.clone(), source);
         let out: Box<dyn Write> = if args.output == Path::new("-") {
             Box::new(io::stdout().lock())

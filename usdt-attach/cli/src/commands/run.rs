@@ -1,7 +1,7 @@
 //! `usdt-attach run`.
 
 use super::args::TargetArgs;
-use super::written;
+use crate::output::written;
 use crate::run_loop::{Silent, StopConditions, run};
 use crate::signals::Signals;
 use clap::Args;

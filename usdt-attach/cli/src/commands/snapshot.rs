@@ -1,6 +1,6 @@
 //! `usdt-attach snapshot`: what a program's flight recorder has kept, into a file.
 
-use super::written;
+use crate::output::written;
 
 use crate::signals::Signals;
 use clap::Args;

@@ -16,9 +16,9 @@ use usdt_attach::session::Session;
 /// The globs of every probe that is used.
 pub(crate) const GLOBS: [&str; 2] = ["go:*", "net_http:*"];
 
-/// What a plan answers.
+/// What a plan measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Question {
+pub(crate) enum Metric {
     /// Goroutines made, by the place they were made at.
     Created,
     /// Of those the ones that ended, and how long they lived.
@@ -41,11 +41,11 @@ pub(crate) enum Question {
     Came,
 }
 
-/// The plans that answer what can be answered with these probes.
-pub(crate) fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Plan)> {
+/// The plans of the metrics that these probes can measure.
+pub(crate) fn plans(chosen: &[Selected], options: &Options) -> Vec<(Metric, Plan)> {
     let subject = |name: &str| Subject { name: name.to_owned(), string: false };
     let subjects = |names: &[&str]| names.iter().map(|name| subject(name)).collect::<Vec<_>>();
-    let plan = |question: Question, globs: &[&str], mode: Mode| {
+    let plan = |metric: Metric, globs: &[&str], mode: Mode| {
         let globs: Vec<Glob> = globs.iter().map(|glob| Glob::new(glob)).collect();
         let own: Vec<Selected> =
             chosen.iter().filter(|s| globs.iter().any(|g| g.matches(&s.probe))).cloned().collect();
@@ -53,7 +53,7 @@ pub(crate) fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Pl
             return None;
         }
         let (plan, _) = Plan::new(&own, &Options { mode, ..options.clone() }).ok()?;
-        Some((question, plan))
+        Some((metric, plan))
     };
     let latency = |start: &str, end: &str, key: Option<&str>, by: &[&str]| Mode::Latency {
         start: Glob::new(start),
@@ -70,31 +70,31 @@ pub(crate) fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Pl
 
     let mut out = Vec::new();
     let mut changes = vec!["go:goroutine__unblock", "go:syscall__*", "go:gc__end", "go:panic"];
-    out.extend(plan(Question::Created, &[create], Mode::Count { by: subjects(&["caller"]) }));
-    match plan(Question::Ended, &[create, exit], latency(create, exit, Some("id"), &["caller"])) {
+    out.extend(plan(Metric::Created, &[create], Mode::Count { by: subjects(&["caller"]) }));
+    match plan(Metric::Ended, &[create, exit], latency(create, exit, Some("id"), &["caller"])) {
         Some(ended) => out.push(ended),
         None => changes.push(exit),
     }
-    match plan(Question::Blocked, &[block], Mode::Count { by: subjects(&["reason"]) }) {
+    match plan(Metric::Blocked, &[block], Mode::Count { by: subjects(&["reason"]) }) {
         Some(blocked) => out.push(blocked),
         None => changes.push(block),
     }
-    out.extend(plan(Question::Changes, &changes, Mode::Count { by: Vec::new() }));
+    out.extend(plan(Metric::Changes, &changes, Mode::Count { by: Vec::new() }));
     let (wake, run) = ("go:goroutine__unblock", "go:goroutine__start");
     out.extend(
-        plan(Question::Latency, &["go:sched__latency"], histogram("ns"))
-            .or_else(|| plan(Question::Woken, &[wake, run], latency(wake, run, Some("id"), &[]))),
+        plan(Metric::Latency, &["go:sched__latency"], histogram("ns"))
+            .or_else(|| plan(Metric::Woken, &[wake, run], latency(wake, run, Some("id"), &[]))),
     );
     out.extend(
-        plan(Question::Pauses, &[end], histogram("ns"))
-            .or_else(|| plan(Question::Pauses, &[begin, end], latency(begin, end, Some("pid"), &[]))),
+        plan(Metric::Pauses, &[end], histogram("ns"))
+            .or_else(|| plan(Metric::Pauses, &[begin, end], latency(begin, end, Some("pid"), &[]))),
     );
-    out.extend(plan(Question::Allocated, &["go:heap__alloc"], histogram("bytes")));
+    out.extend(plan(Metric::Allocated, &["go:heap__alloc"], histogram("bytes")));
     let routes = ["method", "path", "status"];
     out.extend(
-        plan(Question::Served, &[start, done], latency(start, done, Some("id"), &routes))
-            .or_else(|| plan(Question::Came, &[start], Mode::Count { by: subjects(&["method", "path"]) }))
-            .or_else(|| plan(Question::Came, &[start], Mode::Count { by: subjects(&["method"]) })),
+        plan(Metric::Served, &[start, done], latency(start, done, Some("id"), &routes))
+            .or_else(|| plan(Metric::Came, &[start], Mode::Count { by: subjects(&["method", "path"]) }))
+            .or_else(|| plan(Metric::Came, &[start], Mode::Count { by: subjects(&["method"]) })),
     );
     out
 }
@@ -103,7 +103,7 @@ pub(crate) fn plans(chosen: &[Selected], options: &Options) -> Vec<(Question, Pl
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overview {
     /// Goroutines made and ended, by the address behind the go statement.
-    pub creators: BTreeMap<u64, Lives>,
+    pub creators: BTreeMap<u64, CreatorStats>,
     /// Goroutines that ended, where it is not known whose they were.
     pub ended: u64,
     /// How often each probe fired that says no more.
@@ -120,14 +120,14 @@ pub(crate) struct Overview {
     pub routes: BTreeMap<(String, String), Route>,
     /// What is there at this moment.
     pub census: Option<GoroutineSnapshot>,
-    /// What the binary's probes can answer.
-    asked: Vec<Question>,
+    /// What the binary's probes can measure.
+    measured: Vec<Metric>,
 }
 
-/// Goroutines of one place.
+/// Goroutines created by one go statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lives {
-    /// CompiledHandler.
+pub(crate) struct CreatorStats {
+    /// Goroutines created.
     pub created: u64,
     /// Of these, ended.
     pub ended: u64,
@@ -146,17 +146,17 @@ pub(crate) struct Route {
 
 impl Overview {
     /// What the sessions of [`plans`], in the same order, have counted.
-    pub(crate) fn read(questions: &[Question], sessions: &[Session]) -> Result<Overview> {
-        let mut out = Overview { asked: questions.to_vec(), ..Overview::default() };
-        for (question, session) in questions.iter().zip(sessions) {
+    pub(crate) fn read(metrics: &[Metric], sessions: &[Session]) -> Result<Overview> {
+        let mut out = Overview { measured: metrics.to_vec(), ..Overview::default() };
+        for (metric, session) in metrics.iter().zip(sessions) {
             for row in session.rows()? {
-                out.add(*question, &row);
+                out.add(*metric, &row);
             }
         }
         Ok(out)
     }
 
-    fn add(&mut self, question: Question, row: &Row) {
+    fn add(&mut self, metric: Metric, row: &Row) {
         let number = |name: &str| match key(row, name) {
             Some(Key::Unsigned(n) | Key::Pointer(n)) => *n,
             Some(Key::Signed(n)) => *n as u64,
@@ -171,24 +171,24 @@ impl Overview {
             Total::Histogram(histogram) => Some(histogram.clone()),
             Total::Count(_) => None,
         };
-        match question {
-            Question::Created => self.creators.entry(number("caller")).or_default().created += count,
-            Question::Ended => {
+        match metric {
+            Metric::Created => self.creators.entry(number("caller")).or_default().created += count,
+            Metric::Ended => {
                 self.creators.entry(number("caller")).or_default().ended += count;
                 self.ended += count;
             }
-            Question::Changes if row.probe.name == "goroutine__exit" => self.ended += count,
-            Question::Changes if row.probe.name == "goroutine__block" => {
+            Metric::Changes if row.probe.name == "goroutine__exit" => self.ended += count,
+            Metric::Changes if row.probe.name == "goroutine__block" => {
                 *self.blocked.entry(None).or_default() += count;
             }
-            Question::Changes => *self.changes.entry(row.probe.name.clone()).or_default() += count,
-            Question::Blocked => *self.blocked.entry(Some(text("reason"))).or_default() += count,
-            Question::Latency | Question::Woken => self.latency = histogram(),
-            Question::Pauses => self.pauses = histogram(),
-            Question::Allocated => {
+            Metric::Changes => *self.changes.entry(row.probe.name.clone()).or_default() += count,
+            Metric::Blocked => *self.blocked.entry(Some(text("reason"))).or_default() += count,
+            Metric::Latency | Metric::Woken => self.latency = histogram(),
+            Metric::Pauses => self.pauses = histogram(),
+            Metric::Allocated => {
                 self.allocated = histogram().and_then(|h| u64::try_from(h.sum).ok());
             }
-            Question::Served | Question::Came => {
+            Metric::Served | Metric::Came => {
                 let route = self.routes.entry((text("method"), text("path"))).or_default();
                 route.requests += count;
                 if number("status") >= 500 {
@@ -204,14 +204,14 @@ impl Overview {
         }
     }
 
-    /// Whether the binary's probes answer a question.
-    pub(crate) fn knows(&self, question: Question) -> bool {
-        self.asked.contains(&question)
+    /// Whether the binary's probes can measure this.
+    pub(crate) fn measures(&self, metric: Metric) -> bool {
+        self.measured.contains(&metric)
     }
 
     /// Goroutines made.
     pub(crate) fn created(&self) -> u64 {
-        self.creators.values().map(|lives| lives.created).sum()
+        self.creators.values().map(|creator| creator.created).sum()
     }
 
     /// How many more goroutines there are now than when the probes were attached, of them waiting, and in system
@@ -220,7 +220,7 @@ impl Overview {
         let fired = |name: &str| self.changes.get(name).copied().unwrap_or(0) as i64;
         let blocks: u64 = self.blocked.values().sum();
         // Function entries see neither every end of waiting nor when what it ends in begins.
-        let waits = self.knows(Question::Blocked) && self.knows(Question::Latency);
+        let waits = self.measures(Metric::Blocked) && self.measures(Metric::Latency);
         let calls = self.changes.contains_key("syscall__begin");
         (
             self.created() as i64 - self.ended as i64,
@@ -232,7 +232,7 @@ impl Overview {
     /// Puts in what the process's memory says, compared with what it said when the probes were attached.
     pub(crate) fn complete(&mut self, now: Option<GoroutineSnapshot>, before: Option<&GoroutineSnapshot>) {
         let allocated = |census: &GoroutineSnapshot| census.allocated;
-        if !self.knows(Question::Allocated)
+        if !self.measures(Metric::Allocated)
             && let Some(all) = now.as_ref().and_then(allocated)
         {
             self.allocated = Some(all.saturating_sub(before.and_then(allocated).unwrap_or(0)));

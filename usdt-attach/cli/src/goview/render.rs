@@ -1,6 +1,6 @@
 //! What a Go program's runtime does, for people and as JSON.
 
-use crate::goview::{Lives, Overview, Question, Route};
+use crate::goview::{CreatorStats, Metric, Overview, Route};
 use crate::output::json::{self, Times};
 use crate::output::table::{Style, bars, time};
 use cli_common::escape;
@@ -129,7 +129,7 @@ impl View<'_> {
     fn scheduler(&self, out: &mut String) {
         if let Some(latency) = self.now.latency.as_ref().filter(|h| h.count() > 0) {
             self.head(out, "SCHEDULER");
-            let woken = if self.now.knows(Question::Woken) { ", of goroutines that had waited" } else { "" };
+            let woken = if self.now.measures(Metric::Woken) { ", of goroutines that had waited" } else { "" };
             let _ = writeln!(out, "from runnable to running{woken}");
             bars(out, latency, Style { unit: Some("ns"), ..self.style });
         }
@@ -171,8 +171,8 @@ impl View<'_> {
         let known: BTreeSet<u64> = now.creators.keys().copied().collect();
         let census = now.census.iter().flat_map(|c| c.goroutines.keys()).map(|g| g.caller);
         let one = |address: u64| {
-            let Lives { created, ended } = now.creators.get(&address).copied().unwrap_or_default();
-            let ended = now.knows(Question::Ended).then_some(ended);
+            let CreatorStats { created, ended } = now.creators.get(&address).copied().unwrap_or_default();
+            let ended = now.measures(Metric::Ended).then_some(ended);
             let counted = || ended.map(|ended| created.saturating_sub(ended));
             let live = now.live(|g| g.caller == address).or_else(counted);
             Creator { place: (self.places)(Address::Behind(address)), live, created, ended }

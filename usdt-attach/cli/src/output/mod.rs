@@ -4,6 +4,19 @@ pub(crate) mod chrome;
 pub(crate) mod csv;
 pub mod json;
 pub(crate) mod progress;
-pub(crate) mod sink;
 pub(crate) mod table;
+pub(crate) mod terminal;
 pub mod text;
+
+use std::io;
+use usdt_attach::error::{Error, Result};
+
+/// Turns a failed write into an error. A closed pipe ends the output and is no failure.
+pub(crate) fn written(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("cannot write the output", error))
+        }
+        _ => Ok(()),
+    }
+}

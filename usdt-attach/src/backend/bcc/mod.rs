@@ -12,9 +12,10 @@ mod tables;
 mod values;
 
 use super::attach::{Compiler, Kernel};
-use super::{Backend, Mechanism};
+use super::traits::Backend;
 use crate::bpf::{KernelFeatures, MapFds, Program};
 use crate::error::{Error, Result};
+use crate::kernel::Mechanism;
 use crate::plan::Plan;
 pub use helper::BccHelper;
 use source::generate;

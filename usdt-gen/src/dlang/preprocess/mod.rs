@@ -7,9 +7,10 @@
 mod expand;
 mod macros;
 
+use super::c_types;
 use super::constant::{self, Scope};
 use super::lexer::{self, Kind, Token};
-use super::{Options, c_types};
+use super::options::Options;
 use crate::dlang::diagnostic::Diagnostic;
 use crate::dlang::source::{Sources, Span};
 use macros::Macro;

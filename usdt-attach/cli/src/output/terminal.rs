@@ -1,4 +1,4 @@
-//! Results on standard output: events as they come, totals at the end, at intervals, or in place.
+//! Results on standard output: events as they come, tables at the end, at intervals, or in place.
 
 use crate::output::table::{Style, table};
 use crate::output::{json, text};
@@ -16,22 +16,23 @@ use usdt_export::time::unix_nanos;
 /// A terminal that does not say how large it is, is this large.
 const USUAL: (usize, usize) = (80, 24);
 
-/// Standard output.
-pub(crate) struct Shown {
+/// Writes events and tables to standard output, as text or JSON.
+pub(crate) struct TerminalOutput {
     out: BufWriter<StdoutLock<'static>>,
     json: bool,
     color: bool,
     lines: text::Lines,
-    totals: Option<Totals>,
+    table: Option<IntervalTable>,
     symbols: Symbolizer,
 }
 
-/// What is counted in the kernel, and how it was shown last.
-pub(crate) struct Totals {
+/// The table of what is counted in the kernel, printed at intervals and at the end.
+pub(crate) struct IntervalTable {
     unit: Option<&'static str>,
     intervals: bool,
     top: usize,
     screen: Screen,
+    /// The rows printed last, for rates.
     before: Vec<Row>,
     at: Instant,
 }
@@ -45,9 +46,9 @@ pub(crate) struct Screen {
     drawn: usize,
 }
 
-impl Totals {
-    pub(crate) fn new(unit: Option<&'static str>, intervals: bool, top: Option<u32>) -> Totals {
-        Totals {
+impl IntervalTable {
+    pub(crate) fn new(unit: Option<&'static str>, intervals: bool, top: Option<u32>) -> IntervalTable {
+        IntervalTable {
             unit,
             intervals,
             top: top.map_or(usize::MAX, |n| n as usize),
@@ -58,21 +59,26 @@ impl Totals {
     }
 }
 
-impl Shown {
-    pub(crate) fn new(json: bool, color: Color, totals: Option<Totals>, symbols: Symbolizer) -> Shown {
+impl TerminalOutput {
+    pub(crate) fn new(
+        json: bool,
+        color: Color,
+        table: Option<IntervalTable>,
+        symbols: Symbolizer,
+    ) -> TerminalOutput {
         let color = color.enabled(&io::stdout());
-        Shown {
+        TerminalOutput {
             out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
             json,
             color,
             lines: text::Lines::new(color),
-            totals,
+            table,
             symbols,
         }
     }
 }
 
-impl Output for Shown {
+impl Output for TerminalOutput {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let stack = event.stack().map(|_| self.symbols.stack(event));
         if self.json {
@@ -82,16 +88,16 @@ impl Output for Shown {
     }
 
     fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {
-        let Some(totals) = &mut self.totals else { return Ok(Ok(())) };
+        let Some(interval_table) = &mut self.table else { return Ok(Ok(())) };
         let mut rows = Session::rows_of(sessions)?;
         if self.json {
-            rows.truncate(totals.top);
-            let stamp = totals.intervals.then(unix_nanos);
-            return Ok(json::rows(&mut self.out, &rows, totals.unit, stamp));
+            rows.truncate(interval_table.top);
+            let stamp = interval_table.intervals.then(unix_nanos);
+            return Ok(json::rows(&mut self.out, &rows, interval_table.unit, stamp));
         }
-        let result = totals.draw(&mut self.out, &rows, self.color, last);
-        totals.before = rows;
-        totals.at = Instant::now();
+        let result = interval_table.draw(&mut self.out, &rows, self.color, last);
+        interval_table.before = rows;
+        interval_table.at = Instant::now();
         Ok(result)
     }
 
@@ -100,7 +106,7 @@ impl Output for Shown {
     }
 }
 
-impl Totals {
+impl IntervalTable {
     fn draw(&mut self, out: &mut impl Write, rows: &[Row], color: bool, last: bool) -> io::Result<()> {
         let style = Style { color, width: Screen::width(), unit: self.unit, top: self.top };
         let before = self.intervals.then(|| (self.before.as_slice(), self.at.elapsed()));

@@ -1,0 +1,11 @@
+//! Debian's package manager.
+
+use crate::command::{Outcome, execute, privileged};
+use std::process::Stdio;
+
+/// Runs `apt-get` as root, without questions.
+pub(super) fn apt(args: &[&str]) -> Outcome {
+    let mut words = vec!["DEBIAN_FRONTEND=noninteractive", "apt-get"];
+    words.extend(args);
+    execute(privileged("env", &words).stdout(Stdio::null()))
+}
