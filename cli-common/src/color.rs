@@ -1,10 +1,11 @@
 //! When to use colors.
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use std::io::IsTerminal;
 
 /// The value of `--color`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug)]
 pub enum Color {
     /// On a terminal, unless `NO_COLOR` is set to something.
     Auto,
@@ -12,6 +13,21 @@ pub enum Color {
     Always,
     /// Never.
     Never,
+}
+
+/// By hand: derived, the variants' documentation would make the help of every command six lines longer.
+impl ValueEnum for Color {
+    fn value_variants<'a>() -> &'a [Color] {
+        &[Color::Auto, Color::Always, Color::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Color::Auto => "auto",
+            Color::Always => "always",
+            Color::Never => "never",
+        }))
+    }
 }
 
 impl Color {
