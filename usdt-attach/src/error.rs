@@ -6,10 +6,11 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// What keeps a trace from starting or from going on.
+/// Why tracing cannot start or continue.
 ///
-/// Its `Display` is one sentence without the cause; [`std::error::Error::source`] has the cause, and [`Error::hint`] what
-/// to do. `{:#}` prints all three. Texts may contain names from files and processes, which are not escaped.
+/// `{}` prints the message: one sentence without the cause. `{:#}` also prints the cause, which
+/// [`source`](std::error::Error::source) returns, and the [hint](Error::hint). The message may contain names from files and
+/// processes, which are not escaped.
 #[derive(Debug)]
 pub struct Error {
     inner: Box<Inner>,
@@ -23,7 +24,7 @@ struct Inner {
     hint: Option<Cow<'static, str>>,
 }
 
-/// What kind of error it is, for programs.
+/// The kind of an [`Error`], for programs to match on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -31,18 +32,18 @@ pub enum ErrorKind {
     NotFound,
     /// This process lacks a privilege, or a security policy forbids what it tried.
     Permission,
-    /// The kernel, or something that has to be installed, is missing.
+    /// The kernel lacks a feature, or a program that has to be installed is missing.
     Unsupported {
-        /// The Linux version that has it first, where that is what is missing.
+        /// The first Linux version with the feature; `None` where no newer kernel would help or the version is not known.
         since: Option<&'static str>,
     },
-    /// A contradiction or an omission in what the caller asked for.
+    /// A contradiction or an omission in what the caller asked for; also use of a tracer in a forked child.
     InvalidInput,
     /// A filter that does not parse, or that does not fit the arguments it names.
     InvalidFilter,
     /// A file that is not an object file, or a damaged one; also a configuration or schema file that does not parse.
     InvalidObject,
-    /// No probe matches, or there is none.
+    /// No probe matches a glob, or the target has no probes.
     NoMatch,
     /// The kernel rejected an operation for another reason.
     Kernel,
@@ -54,7 +55,7 @@ pub enum ErrorKind {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error of this kind; the message is one sentence without a full stop.
+    /// An error of a kind. The message is one sentence without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
         Error { inner: Box::new(Inner { kind, message: message.into(), source: None, hint: None }) }
     }
@@ -66,60 +67,60 @@ impl Error {
         self
     }
 
-    /// Adds what to do about it.
+    /// Adds the hint: what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Error {
         self.inner.hint = Some(hint.into());
         self
     }
 
-    /// What kind of error it is.
+    /// Its kind.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
-    /// What to do about it, where that is known.
+    /// What to do about it; `None` where that is not known.
     pub fn hint(&self) -> Option<&str> {
         self.inner.hint.as_deref()
     }
 
-    /// The `errno` of the cause (`errno.h`), where the cause is a failed system call.
+    /// The `errno` of the cause; `None` unless the cause is a failed system call.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.inner.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
-    /// A contradiction or an omission in what the caller asked for.
+    /// An [`ErrorKind::InvalidInput`]: a contradiction or an omission in what the caller asked for.
     pub fn usage(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::InvalidInput, message)
     }
 
-    /// A file that cannot be opened.
+    /// A file that cannot be opened: the kind follows from the cause.
     pub fn open(path: impl AsRef<Path>, source: io::Error) -> Error {
         let message = format!("cannot open {}", path.as_ref().display());
         Error::new(kind_of_file_error(&source), message).with_source(source)
     }
 
-    /// A file whose content is not what it has to be.
+    /// An [`ErrorKind::InvalidObject`]: a file whose content is invalid.
     pub fn object(path: impl AsRef<Path>, problem: impl fmt::Display) -> Error {
         Error::new(ErrorKind::InvalidObject, format!("{}: {problem}", path.as_ref().display()))
     }
 
-    /// Reading or writing failed.
+    /// An [`ErrorKind::Io`]: reading or writing failed.
     pub fn io(what: impl Into<Cow<'static, str>>, source: io::Error) -> Error {
         Error::new(ErrorKind::Io, what).with_source(source)
     }
 
-    /// A process that does not exist.
+    /// An [`ErrorKind::NotFound`]: a process that does not exist.
     pub fn no_process(pid: u32) -> Error {
         Error::new(ErrorKind::NotFound, format!("no process {pid}; it may have ended"))
     }
 
-    /// A target without probes.
+    /// An [`ErrorKind::NoMatch`]: a target without probes.
     pub fn no_probes(target: impl fmt::Display) -> Error {
         Error::new(ErrorKind::NoMatch, format!("{target} has no probes"))
     }
 
-    /// Something that this machine lacks.
+    /// An [`ErrorKind::Unsupported`]: something that this machine lacks.
     pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::Unsupported { since: None }, message)
     }
@@ -183,24 +184,24 @@ impl std::error::Error for Error {
     }
 }
 
-/// Something that was left out, although the rest works.
+/// Something that was left out while the rest works. `Display` prints one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     kind: WarningKind,
     message: String,
 }
 
-/// What was left out.
+/// The kind of a [`Warning`]: what was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WarningKind {
     /// A file that cannot be read, or that nothing can be attached to.
     SkippedObject,
-    /// A process that this one may not look into.
+    /// A process that this one may not read.
     SkippedProcess,
     /// A note, or a part of the descriptions in a file, that is damaged.
     InvalidNote,
-    /// A probe, or a site of it, that is not attached to.
+    /// A probe or one of its sites that is not attached to.
     SkippedProbe,
     /// An argument that is not read.
     SkippedArgument,
@@ -211,7 +212,7 @@ impl Warning {
         Warning { kind, message: message.into() }
     }
 
-    /// What was left out.
+    /// Its kind.
     pub fn kind(&self) -> WarningKind {
         self.kind
     }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Child;
 use std::time::Duration;
 
-/// Probes that are attached to, and what the kernel counts of their hits.
+/// Attached probes and what the kernel counts of their hits.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -28,7 +28,7 @@ use std::time::Duration;
 /// # }
 /// ```
 ///
-/// Dropping it detaches. It can be moved to another thread.
+/// Dropping it detaches. It is `Send`.
 #[derive(Debug)]
 pub struct Aggregation {
     pub(super) event_loop: EventLoop,
@@ -36,11 +36,11 @@ pub struct Aggregation {
 }
 
 impl Aggregation {
-    /// Waits for `timeout`, following the target meanwhile. False once the target has ended or the limit is reached.
+    /// Waits for `timeout`, following the target meanwhile. False after the target has ended or the limit is reached.
     ///
     /// # Errors
     ///
-    /// Fails when following fails.
+    /// Fails when following fails, and in a forked child of the process that attached.
     pub fn poll(&mut self, timeout: Duration) -> Result<bool> {
         let deadline = std::time::Instant::now() + timeout;
         loop {
@@ -54,7 +54,7 @@ impl Aggregation {
         }
     }
 
-    /// What is counted so far, most hits first. Hits that happen meanwhile may be in it or not.
+    /// The totals since attaching, most hits first. Concurrent hits may or may not be included.
     ///
     /// # Errors
     ///
@@ -63,23 +63,23 @@ impl Aggregation {
         Session::rows_of(self.event_loop.sessions())
     }
 
-    /// For an event loop of the caller's: call [`Aggregation::poll`] with a timeout of zero when the descriptor
-    /// ([`AsFd`]) is readable, and at the latest after this time.
+    /// The longest time until the next call of [`Aggregation::poll`] in an event loop of the caller's: poll with a timeout
+    /// of zero when the descriptor ([`AsFd`]) is readable, and at the latest after this time.
     pub fn timeout(&self) -> Duration {
         self.event_loop.timeout()
     }
 
-    /// Warnings since the last call.
+    /// Warnings since the last call: what could not be attached to, arguments that cannot be read.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         self.event_loop.take_warnings()
     }
 
-    /// The command of [`Target::command`](crate::Target::command).
+    /// The running command; `None` unless the target is a [`Target::command`](crate::Target::command).
     pub fn command(&mut self) -> Option<&mut Child> {
         self.command.as_mut()
     }
 
-    /// Hit accounting so far.
+    /// Hit counts so far.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Aggregation {
         self.event_loop.summary()
     }
 
-    /// Detaches. What is counted can still be read.
+    /// Detaches. The totals can still be read.
     pub fn detach(&mut self) {
         self.event_loop.stop();
     }

@@ -1,4 +1,4 @@
-//! Says what to trace, then attaches.
+//! Builders: what to trace and how, then `attach`.
 
 use super::{Aggregation, Tracer};
 use crate::backend::{Backend, BackendKind};
@@ -12,7 +12,7 @@ use crate::target::follow::Follower;
 use crate::target::{Child, ResolvedTarget, Target};
 use std::sync::Arc;
 
-/// What a [`Tracer`] is to do. Made by [`Tracer::builder`].
+/// Options of a [`Tracer`], from [`Tracer::builder`].
 #[derive(Clone, Debug, Default)]
 pub struct TracerBuilder {
     target: Option<Target>,
@@ -22,7 +22,8 @@ pub struct TracerBuilder {
     backend: Option<Arc<dyn Backend>>,
 }
 
-/// What an [`Aggregation`] is to do. Made by [`TracerBuilder::count`] and its siblings.
+/// Options of an [`Aggregation`], from [`TracerBuilder::count`], [`TracerBuilder::histogram`] or
+/// [`TracerBuilder::latency`].
 #[derive(Clone, Debug)]
 pub struct AggregationBuilder {
     tracer: TracerBuilder,
@@ -36,14 +37,15 @@ impl TracerBuilder {
         self
     }
 
-    /// Probes to attach to: `provider:probe` with `*` and `?` in both parts; without `:`, the probe alone. Default: all.
+    /// Adds globs of probes to attach to: `provider:probe` with `*` and `?` in both parts, or `probe` of any provider. Each
+    /// has to match a probe. Default: every probe.
     #[must_use]
     pub fn probes(mut self, globs: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.globs.extend(globs.into_iter().map(Into::into));
         self
     }
 
-    /// Only hits that pass this filter, which the kernel evaluates. Default: every hit.
+    /// Takes only hits that pass this filter, which the kernel evaluates. Default: every hit.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.options.filter = Some(filter);
@@ -71,49 +73,50 @@ impl TracerBuilder {
         self
     }
 
-    /// Takes one hit in `n`, chosen at random.
+    /// Takes one hit in `n`, chosen at random; others count as filtered. Default: every hit.
     #[must_use]
     pub fn sample(mut self, n: u32) -> Self {
         self.options.sample = Some(n);
         self
     }
 
-    /// Takes at most this number of hits per second and probe.
+    /// Takes at most this number of hits per second and probe; others count as filtered. Default: no limit.
     #[must_use]
     pub fn rate_limit(mut self, hits: u32) -> Self {
         self.options.rate = Some(hits);
         self
     }
 
-    /// Ends after this number of hits that pass the filter.
+    /// Ends after this number of hits that pass the filter. Default: no limit.
     #[must_use]
     pub fn limit(mut self, hits: u64) -> Self {
         self.options.limit = Some(hits);
         self
     }
 
-    /// Arguments that are C strings although the binary does not say so: names or `argN`.
+    /// Reads these arguments, names or `argN`, as C strings, for binaries without types.
     #[must_use]
     pub fn c_strings(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.options.strings.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Names and types of arguments, for binaries that have none.
+    /// Names and types of arguments, for binaries without a schema.
     #[must_use]
     pub fn schema(mut self, schema: SchemaFile) -> Self {
         self.schema = Some(schema);
         self
     }
 
-    /// Also attaches to instructions that are not NOPs; each hit is single-stepped, which is tens of times slower.
+    /// Also attaches to instructions that are not NOPs. Each hit is single-stepped, which is tens of times slower. Default:
+    /// false.
     #[must_use]
     pub fn single_step(mut self, allow: bool) -> Self {
         self.options.single_step = allow;
         self
     }
 
-    /// What carries out the plan. Default: the embedded back end.
+    /// The back end that carries out the plan. Default: [`BackendKind::Embedded`].
     #[must_use]
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.backend = Some(backend);
@@ -126,7 +129,7 @@ impl TracerBuilder {
         self.aggregate(Mode::Count { by: Vec::new() })
     }
 
-    /// Makes a histogram of an integer argument in the kernel instead of recording each hit.
+    /// Computes a histogram of an integer argument in the kernel instead of recording each hit.
     #[must_use]
     pub fn histogram(self, value: Subject) -> AggregationBuilder {
         self.aggregate(Mode::Histogram { value, scale: Scale::default(), by: Vec::new() })
@@ -146,7 +149,7 @@ impl TracerBuilder {
         AggregationBuilder { tracer: self }
     }
 
-    /// What would be attached where, and warnings. Needs no privileges beyond reading the target's files.
+    /// What would be attached where, and warnings. Needs read access to the target's files, and no other privileges.
     ///
     /// # Errors
     ///
@@ -231,7 +234,7 @@ impl AggregationBuilder {
         self
     }
 
-    /// How a histogram or a latency is divided into buckets. Default: powers of two.
+    /// The buckets of a histogram or latency. Default: powers of two. Has no effect on counts.
     #[must_use]
     pub fn scale(mut self, wanted: Scale) -> Self {
         if let Mode::Histogram { scale, .. } | Mode::Latency { scale, .. } = &mut self.tracer.options.mode {
@@ -240,7 +243,8 @@ impl AggregationBuilder {
         self
     }
 
-    /// What a start and its end have in common, if not the goroutine or thread.
+    /// Pairs a start with an end of the same process and value. Default: of the same goroutine or, where there are none,
+    /// thread. Has no effect on other aggregations than a latency.
     #[must_use]
     pub fn pair_by(mut self, subject: Subject) -> Self {
         if let Mode::Latency { key, .. } = &mut self.tracer.options.mode {
@@ -249,7 +253,7 @@ impl AggregationBuilder {
         self
     }
 
-    /// Most rows kept in the kernel; hits of further ones are counted as dropped. Default: 65,536.
+    /// The most rows to keep in the kernel; hits of further ones count as dropped. Default: 65,536.
     #[must_use]
     pub fn max_keys(mut self, rows: u32) -> Self {
         self.tracer.options.entries = rows.max(1);

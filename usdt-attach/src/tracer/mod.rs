@@ -1,4 +1,4 @@
-//! The face of the library: [`Tracer`] for events, [`Aggregation`] for what is counted in the kernel.
+//! The entry points of the library: [`Tracer`] returns events, [`Aggregation`] what the kernel counts.
 
 mod aggregation;
 mod builder;
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Child;
 use std::time::Duration;
 
-/// Probes that are attached to, and the events of their hits.
+/// Attached probes and the events of their hits.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -38,7 +38,7 @@ use std::time::Duration;
 /// # }
 /// ```
 ///
-/// Dropping a tracer detaches. It can be moved to another thread.
+/// Dropping it detaches. It is `Send`: it can be polled on another thread than the one that attached.
 #[derive(Debug)]
 pub struct Tracer {
     event_loop: EventLoop,
@@ -46,25 +46,26 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Says what to trace.
+    /// A builder without a target.
     pub fn builder() -> TracerBuilder {
         TracerBuilder::default()
     }
 
-    /// Waits until there is something to read, at most `timeout`, and returns the next batch of events, which may be
-    /// empty. `None` once the target has ended or the limit is reached, and every event is read.
+    /// Waits for events, at most `timeout` and at most about 5 ms, and returns the next batch, which may be empty. `None`
+    /// after the target has ended, the limit is reached or [`Tracer::detach`] was called, and every event is read.
     ///
-    /// A call also attaches to new files of the target, so call it at least twice a second.
+    /// A call also attaches to new files of the target, so poll at least twice a second.
     ///
     /// # Errors
     ///
-    /// Fails when a buffer cannot be read, when following fails, and in a forked child of the process that attached.
+    /// Fails when a buffer cannot be read, when following or attaching to a new file fails, and in a forked child of the
+    /// process that attached.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Batch<'_>>> {
         self.event_loop.poll(timeout)
     }
 
-    /// For an event loop of the caller's: call [`Tracer::poll`] with a timeout of zero when the descriptor
-    /// ([`AsFd`]) is readable, and at the latest after this time.
+    /// The longest time until the next call of [`Tracer::poll`] in an event loop of the caller's: poll with a timeout of
+    /// zero when the descriptor ([`AsFd`]) is readable, and at the latest after this time.
     pub fn timeout(&self) -> Duration {
         self.event_loop.timeout()
     }
@@ -74,14 +75,14 @@ impl Tracer {
         self.event_loop.take_warnings()
     }
 
-    /// The command of [`Target::command`](crate::Target::command). It goes on when the tracer is dropped; whoever wants
-    /// its exit status waits for it here.
+    /// The running command; `None` unless the target is a [`Target::command`](crate::Target::command). It keeps running
+    /// when the tracer is dropped. Wait for it here to get its exit status.
     pub fn command(&mut self) -> Option<&mut Child> {
         self.command.as_mut()
     }
 
-    /// Event accounting so far. `hits == delivered + dropped + filtered` holds once the tracer has stopped and every
-    /// event is read.
+    /// Hit counts so far. `hits == delivered + dropped + filtered` holds after the tracer has detached and every event is
+    /// read.
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ impl Tracer {
         self.event_loop.stop();
     }
 
-    /// Detaches, counts events that nobody has read as delivered, and returns the event accounting.
+    /// Detaches, discards the events that are left, which count as delivered, and returns the hit counts.
     ///
     /// # Errors
     ///

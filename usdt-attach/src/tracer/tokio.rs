@@ -30,7 +30,11 @@ pub struct AsyncTracer {
 }
 
 impl Tracer {
-    /// Hands the tracer to the tokio runtime that this is called in, which needs its I/O and time drivers.
+    /// Registers the tracer with the current tokio runtime, which needs its I/O and time drivers.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime, and in one without an I/O driver.
     ///
     /// # Errors
     ///
