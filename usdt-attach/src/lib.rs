@@ -50,7 +50,11 @@
 //!
 //! # Features
 //!
-//! * `tokio`: `AsyncTracer`, whose batches of events are awaited. Off by default.
+//! Both are off by default.
+//!
+//! * `tokio`: `AsyncTracer`, whose batches of events are awaited.
+//! * `tracing`: events at debug level when a session attaches or is stopped and when a target runs new files, for a
+//!   subscriber of the `tracing` crate.
 
 /// Emits a `tracing` event at debug level where the feature is enabled; expands to nothing otherwise.
 macro_rules! debug_event {

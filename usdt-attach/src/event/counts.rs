@@ -1,22 +1,22 @@
-//! What was counted in the kernel: the rows of a plan's table.
+//! Rows that the kernel counted: counts and histograms per probe and key.
 
 use crate::backend::{Counts, Entry};
 use crate::event::Value;
 use crate::plan::{ArgSlot, BEFORE_BUCKETS, Buckets, Field, FieldKind, KEY_TEXT, Plan, PlannedProbe};
 use std::collections::HashMap;
 
-/// One row: a probe, what its hits have in common, and what was counted of them.
+/// A row: a probe, the key that its hits share, and their total.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Whose hits. For times, the probe where they end.
+    /// The probe. For latencies, the one where they end.
     pub probe: PlannedProbe,
-    /// Names and values, in the order asked for.
+    /// Names and values of the key, in the order of the options; empty without a key.
     pub key: Vec<(String, Key)>,
-    /// What was counted.
+    /// The total of the hits.
     pub total: Total,
 }
 
-/// A value that hits have in common.
+/// A part of a key.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Key {
@@ -38,32 +38,32 @@ pub enum Key {
     Nil,
 }
 
-/// What was counted of a row's hits.
+/// The total of a row's hits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Total {
-    /// How many there were.
+    /// Number of hits.
     Count(u64),
-    /// Their values by size.
+    /// A histogram of their values.
     Histogram(Histogram),
 }
 
-/// Values by size.
+/// A histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
-    /// How they are divided.
+    /// The bounds of the buckets.
     pub buckets: Buckets,
-    /// How many are in each bucket.
+    /// Number of values in each bucket.
     pub counts: Vec<u64>,
-    /// Their sum; per CPU it wraps around at 64 bits.
+    /// Sum of the values. The sum of each CPU wraps around at 64 bits.
     pub sum: i128,
-    /// The lowest.
+    /// Lowest value.
     pub min: i128,
-    /// The highest.
+    /// Highest value.
     pub max: i128,
 }
 
 impl Key {
-    /// As an event would have it.
+    /// The same value as an event has it.
     pub fn value(&self) -> Value<'_> {
         match self {
             Key::Signed(n) => Value::Signed(*n),
@@ -79,7 +79,7 @@ impl Key {
 }
 
 impl Total {
-    /// How many hits.
+    /// Number of hits.
     pub fn count(&self) -> u64 {
         match self {
             Total::Count(n) => *n,
@@ -89,7 +89,7 @@ impl Total {
 }
 
 impl Histogram {
-    /// Adds the values of another one with the same buckets.
+    /// Adds the values of another histogram with the same buckets.
     pub fn merge(&mut self, more: &Histogram) {
         if self.count() == 0 {
             self.clone_from(more);
@@ -101,13 +101,13 @@ impl Histogram {
         }
     }
 
-    /// How many values.
+    /// Number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The value below which that share of the values lies, as far as the buckets tell: the upper bound of its
-    /// bucket, at most the highest value.
+    /// The quantile of a share between 0 and 1, to the precision of the buckets: the upper bound of its bucket, within
+    /// the lowest and highest value.
     pub fn quantile(&self, share: f64) -> i128 {
         let wanted = (self.count() as f64 * share).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -121,8 +121,7 @@ impl Histogram {
     }
 }
 
-/// The rows of a plan, most hits first. Sessions of several plans for the same work may follow each other: equal
-/// rows become one.
+/// The rows of one or more plans with the same options, most hits first. Equal rows are added up.
 pub fn rows<'a>(parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [Entry])>) -> Vec<Row> {
     let mut out: Vec<Row> = Vec::new();
     let mut known: HashMap<(PlannedProbe, Vec<u8>), usize> = HashMap::new();
@@ -167,7 +166,7 @@ pub fn rows<'a>(parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [En
     out
 }
 
-/// Adds rows to others: equal ones become one.
+/// Adds rows to others. Equal rows are added up.
 pub fn merge_rows(into: &mut Vec<Row>, more: Vec<Row>) {
     let name = |row: &Row| (row.probe.clone(), format!("{:?}", row.key));
     let mut known: HashMap<_, usize> = into.iter().enumerate().map(|(at, row)| (name(row), at)).collect();

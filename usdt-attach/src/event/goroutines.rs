@@ -1,5 +1,5 @@
-//! What a Go process is made of at this moment, read from its memory: its goroutines, whoever made them and whenever,
-//! and what it has allocated. It costs the process nothing; the reader must be allowed to trace it (ptrace(2)).
+//! Snapshots of a Go process, read from its memory: its goroutines and the bytes it has allocated. The process is not
+//! stopped; the reader must be allowed to trace it (ptrace(2)).
 
 use crate::discover::{Object, ScannedObject, process};
 use gobinary::GoBinary;
@@ -9,41 +9,41 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// More goroutines than that are not looked at.
+/// The most goroutines that are read.
 const MOST: u64 = 1 << 20;
 
-/// Where to look in processes of a file.
+/// Reads snapshots of the processes of an executable.
 #[derive(Clone, Debug)]
 pub struct Reader {
     object: Arc<Object>,
     state: State,
 }
 
-/// What was there.
+/// A snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GoroutineSnapshot {
-    /// How many goroutines are alike.
+    /// Number of goroutines of each description.
     pub goroutines: BTreeMap<Goroutine, u64>,
-    /// Bytes allocated since the program began.
+    /// Bytes allocated since the program started; `None` where they cannot be read.
     pub allocated: Option<u64>,
 }
 
-/// What is of interest in a goroutine.
+/// The description of a goroutine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Goroutine {
-    /// What it does.
+    /// Whether it runs, waits or is in a system call.
     pub status: Status,
-    /// What it waits for, in the runtime's words.
+    /// What it waits for, as the runtime names it; `None` if it does not wait.
     pub reason: Option<&'static str>,
-    /// The address behind the go statement that made it.
+    /// The return address of the `go` statement that created it.
     pub caller: u64,
-    /// The entry of the function it runs.
+    /// The entry of its function.
     pub function: u64,
 }
 
 impl Reader {
-    /// For the first Go binary of these that says where its runtime keeps what: a release from Go 1.21 on, or one with
-    /// DWARF.
+    /// A reader for the first Go binary of these whose runtime structures are known: by its release, from Go 1.21 on, or by
+    /// its DWARF. `None` if there is none.
     pub fn new(found: &[ScannedObject]) -> Option<Reader> {
         found.iter().find_map(|one| {
             let data = one.object.bytes();
@@ -52,8 +52,8 @@ impl Reader {
         })
     }
 
-    /// Looks; `None` where nothing can be read: the process has ended or is another user's, or its runtime has not
-    /// begun.
+    /// Reads a snapshot. `None` where nothing can be read: the process has ended or may not be traced, or its runtime has
+    /// not started.
     pub fn read(&self, pid: u32) -> Option<GoroutineSnapshot> {
         let memory = Memory { file: File::open(format!("/proc/{pid}/mem")).ok()?, bias: self.bias(pid)? };
         let goroutines = self.goroutines(&memory)?;

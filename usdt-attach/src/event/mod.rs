@@ -1,4 +1,4 @@
-//! A hit as it comes from the kernel: borrowed bytes, read through the plan that made them.
+//! Events: records of hits, decoded in place by the plan that describes their layout.
 
 pub mod counts;
 pub mod goroutines;
@@ -10,7 +10,7 @@ use stapsdt::schema::Kind;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// Reads records of one plan.
+/// Decodes the records of one plan.
 #[derive(Debug)]
 pub struct Decoder {
     plan: Arc<Plan>,
@@ -22,27 +22,28 @@ pub struct Decoder {
     pub clock_offset: i64,
 }
 
-/// One hit. Everything in it borrows from the record and the plan.
+/// A recorded hit. It borrows from the record and the plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     record: &'a [u8],
     layout: &'a Layout,
     stub: bool,
-    /// Whose hit it is.
+    /// The probe that was hit.
     pub probe: &'a PlannedProbe,
-    /// Number of the site in the plan.
+    /// Index of the site in the plan, by which the kernel names it.
     pub cookie: u32,
-    /// CLOCK_REALTIME in nanoseconds.
+    /// Time of the hit: `CLOCK_REALTIME` in nanoseconds since 1970.
     pub time_ns: u64,
-    /// Process.
+    /// Process id.
     pub pid: u32,
-    /// Thread.
+    /// Thread id.
     pub tid: u32,
-    /// Goroutine, where the probe is Go code and its id known.
+    /// Goroutine id; `None` outside Go code, where the binary does not say where the id is, and on threads without a
+    /// goroutine.
     pub goid: Option<u64>,
 }
 
-/// Process, whether it is a goroutine, and the goroutine's or thread's id.
+/// Process id, whether it is a goroutine, and the goroutine's or thread's id.
 pub type Track = (u32, bool, u64);
 
 /// An argument's value.
@@ -57,9 +58,9 @@ pub enum Value<'a> {
     Float(f64),
     /// A boolean.
     Bool(bool),
-    /// An address.
+    /// An address in the process.
     Pointer(u64),
-    /// A string.
+    /// A string, or the name of an enumeration value that the catalogue has.
     String {
         /// The bytes, usually UTF-8, without a terminating NUL.
         bytes: &'a [u8],
@@ -74,19 +75,19 @@ pub enum Value<'a> {
         /// Number of bytes left out at the end; 0 if none.
         truncated: u64,
     },
-    /// A nil error, or a null pointer to a string.
+    /// A nil error, or a null pointer to a C string.
     Nil,
-    /// The operand is not understood, or the memory was not present when the probe fired.
+    /// The operand is not supported, or its memory was not present when the probe fired.
     Unreadable,
 }
 
 impl Value<'_> {
-    /// Whether the value is a string or bytes of which the end is left out.
+    /// Whether it is a string or bytes whose end is left out.
     pub fn is_truncated(self) -> bool {
         matches!(self, Value::String { truncated, .. } | Value::Bytes { truncated, .. } if truncated > 0)
     }
 
-    /// The value by itself, unquoted: strings as lossy UTF-8, bytes and addresses in hexadecimal, nothing for nil and
+    /// The value without quotes: strings as lossy UTF-8, bytes and addresses in hexadecimal, nothing for nil and
     /// unreadable values.
     pub fn to_plain_string(self) -> String {
         match self {
@@ -113,7 +114,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Decoder {
-    /// A reader for what `plan` records.
+    /// A decoder of what `plan` records.
     pub fn new(plan: Arc<Plan>) -> Decoder {
         let sites = plan.sites().iter().map(|s| (s.probe, s.handler, s.stub)).collect();
         let least = |handler: &Handler| match &handler.action {
@@ -132,7 +133,7 @@ impl Decoder {
         least.is_some_and(|least| record.len() >= *least)
     }
 
-    /// Reads a record; `None` for bytes that are none of the plan's.
+    /// Decodes a record; `None` for bytes that the plan does not describe.
     pub fn decode<'a>(&'a self, record: &'a [u8]) -> Option<Event<'a>> {
         let cookie = u32_at(record, record_layout::COOKIE)?;
         let (probe, handler, stub) = *self.sites.get(cookie as usize)?;
@@ -166,7 +167,7 @@ impl<'a> Event<'a> {
         field.split(|b| *b == 0).next().unwrap_or_default()
     }
 
-    /// Whose work it is: the goroutine's, or the thread's where there are none.
+    /// The track of the hit: its goroutine or, where there is none, its thread.
     pub fn track(&self) -> Track {
         match self.goid {
             Some(goid) => (self.pid, true, goid),
@@ -174,28 +175,28 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The argument of a name.
+    /// The argument with this name; `None` if the probe has none.
     pub fn arg(&self, name: &str) -> Option<Value<'a>> {
         self.args().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// Arguments in declared order.
+    /// Names and values of the arguments, in declared order.
     pub fn args(&self) -> impl ExactSizeIterator<Item = (&'a str, Value<'a>)> + '_ {
         self.layout.args.iter().map(|view| (view.name.as_str(), self.value(view)))
     }
 
-    /// The record itself, as the program wrote it.
+    /// The record as the BPF program wrote it.
     pub fn record(&self) -> &'a [u8] {
         self.record
     }
 
-    /// Whether the site is a function of its own, which [`Event::stack`] leaves out.
+    /// Whether the site is a stub function, which [`Event::stack`] leaves out.
     pub fn is_stub(&self) -> bool {
         self.stub
     }
 
-    /// The user stack, where it was asked for: the address in the innermost function, then return addresses. Empty
-    /// where it could not be walked.
+    /// The user stack: the address in the innermost function, then return addresses. Empty where it could not be walked;
+    /// `None` where none is recorded.
     pub fn stack(&self) -> Option<impl ExactSizeIterator<Item = u64> + 'a> {
         let (at, frames) = self.layout.stack?;
         let written = u64_at(self.record, at)? as i64;

@@ -1,4 +1,4 @@
-//! Names for addresses: functions and lines of Go binaries by their own table, stripped ones too, and functions of
+//! Symbolization: functions and lines of Go binaries by their line table (pclntab), also stripped ones, and functions of
 //! others by their symbol tables.
 
 use crate::discover::process::{self, Mapped};
@@ -14,18 +14,18 @@ use std::sync::Arc;
 /// `e_type` of a file with fixed addresses (gABI, "ELF Header").
 const ET_EXEC: u16 = 2;
 
-/// What is known about an address.
+/// A frame of a stack: an address and what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The address in the process.
     pub address: u64,
-    /// The function, and the distance from its first instruction.
+    /// The function, and the distance from its first instruction in bytes; `None` if unknown.
     pub function: Option<(String, u64)>,
-    /// The compiler put it into the next frame's function, whose instruction this is.
+    /// Inlined into the function of the next frame, whose instruction this is.
     pub inlined: bool,
-    /// File and line.
+    /// Source file and line; `None` if unknown.
     pub line: Option<(String, u32)>,
-    /// The file that is mapped there, and the address in it.
+    /// The object that is mapped there, and the link-time address in it; `None` if unknown.
     pub object: Option<(String, u64)>,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Frame {
     }
 }
 
-/// Reads what processes map once, when it is first asked about them.
+/// Symbolizes addresses. The mappings of a process are read when its first address is symbolized.
 #[derive(Default)]
 pub struct Symbolizer {
     processes: HashMap<u32, Vec<Mapped>>,
@@ -72,7 +72,7 @@ impl fmt::Debug for Symbolizer {
 }
 
 impl Symbolizer {
-    /// Remembers what a process maps, for addresses that are asked about after its end.
+    /// Reads the mappings of a process now, for addresses that are symbolized after it has ended.
     pub fn remember(&mut self, pid: u32) {
         // A process that has ended maps nothing, until its parent has waited for it.
         if let Some(mapped) = process::mapped(pid).ok().filter(|mapped| !mapped.is_empty()) {
@@ -83,8 +83,8 @@ impl Symbolizer {
         }
     }
 
-    /// What is known about an address: a frame, behind those of functions that the compiler put into it. `call` says
-    /// that it is where a call returns to: the call is in front of it.
+    /// The frames of an address, innermost first: inlined functions, then the function they are inlined into. `call` says
+    /// that the address is a return address, so that the call before it is symbolized.
     pub fn frames(&mut self, pid: u32, address: u64, call: bool) -> Vec<Frame> {
         let mut frame = Frame { address, function: None, inlined: false, line: None, object: None };
         let wanted = if call { address.saturating_sub(1) } else { address };
@@ -121,7 +121,7 @@ impl Symbolizer {
         vec![frame]
     }
 
-    /// The stack of an event, innermost function first.
+    /// The frames of an event's stack, innermost function first; empty if none is recorded.
     pub fn stack(&mut self, event: &Event<'_>) -> Vec<Frame> {
         // The innermost address is where the process is, unless that is a stub, which is left out.
         let first = usize::from(!event.is_stub());
@@ -129,7 +129,7 @@ impl Symbolizer {
         stack.flat_map(|(index, address)| self.frames(event.pid, address, index >= first)).collect()
     }
 
-    /// Makes a file known, for processes that end before they are looked at.
+    /// Adds an object, for processes that end before their mappings are read.
     pub fn know(&mut self, object: &Arc<Object>) {
         self.objects.entry(object.id).or_insert_with(|| Arc::new(File::new(Arc::clone(object))));
     }

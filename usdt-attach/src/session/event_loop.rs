@@ -1,4 +1,4 @@
-//! The event loop: drains sessions, attaches to what the target comes to run, and ends with it.
+//! The event loop: drains sessions, attaches to new objects of the target, and ends with it.
 //!
 //! Records wait in memory without waking the reader, so that a hit stays cheap. The loop drains them on a timer (every
 //! millisecond at first, then every five) and earlier when a buffer is half full. Nothing runs between two calls of
@@ -27,16 +27,16 @@ const RECOUNT_EVERY: Duration = Duration::from_millis(100);
 /// The timeout where nothing else sets one.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-/// How to attach to objects that a target comes to run later.
+/// How to attach to objects that a target runs or maps later.
 #[derive(Clone, Debug)]
 pub struct Attacher {
-    /// Probes to attach to; all for no glob.
+    /// Globs of the probes to attach to; every probe if there are none.
     pub globs: Vec<String>,
     /// Names and types of arguments for probes without a schema.
     pub schema: Option<SchemaFile>,
-    /// How to plan.
+    /// Options of the plans.
     pub options: Options,
-    /// What carries out the plan.
+    /// The back end that carries out the plans.
     pub backend: Arc<dyn Backend>,
 }
 
@@ -111,11 +111,11 @@ const WAKE: u64 = 0;
 const PROCESS: u64 = 1;
 
 impl EventLoop {
-    /// A loop over sessions that are attached.
+    /// A loop over attached sessions.
     ///
     /// # Errors
     ///
-    /// Fails when the system has no descriptor left.
+    /// Fails when the process or the system has no descriptor left.
     pub fn new(sessions: Vec<Session>) -> Result<EventLoop> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(cannot_wait)?;
         let now = Instant::now();
@@ -140,7 +140,7 @@ impl EventLoop {
         Ok(event_loop)
     }
 
-    /// Also attaches to objects that the follower's target comes to run.
+    /// Also attaches to new objects of the follower's target.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl EventLoop {
         Ok(self)
     }
 
-    /// Ends when all of these processes have ended.
+    /// Ends after all of these processes have ended.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl EventLoop {
         Ok(self)
     }
 
-    /// Ends after this number of hits that pass the filter; the plans must have the same limit.
+    /// Ends after this number of hits that pass the filter; the plans must have the same limit. `None`: no limit.
     pub fn limit(mut self, limit: Option<u64>) -> EventLoop {
         self.limit = limit;
         self
@@ -183,7 +183,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Sessions so far, in the order attached.
+    /// The sessions so far, in the order attached.
     pub fn sessions(&self) -> &[Session] {
         &self.sessions
     }
@@ -193,7 +193,7 @@ impl EventLoop {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Call [`EventLoop::poll`] again at the latest after this time, also if the descriptor is not readable.
+    /// The longest time until the next call of [`EventLoop::poll`], also if the descriptor is not readable.
     pub fn timeout(&self) -> Duration {
         if self.may_have_more || self.state != State::Running {
             return Duration::ZERO;
@@ -207,12 +207,13 @@ impl EventLoop {
         self.following.as_ref().map_or(drain, |(follower, _)| drain.min(follower.next_poll_in()))
     }
 
-    /// Waits until there is something to do, at most `timeout`, and returns the next batch of events, which may be
-    /// empty. `None` once the loop has ended and every event is read.
+    /// Waits, at most `timeout` and at most [`EventLoop::timeout`], and returns the next batch of events, which may be
+    /// empty. `None` after the loop has ended and every event is read.
     ///
     /// # Errors
     ///
-    /// Fails when a buffer cannot be read, when following fails, and in a forked child of the process that attached.
+    /// Fails when a buffer cannot be read, when following or attaching to a new object fails, and in a forked child of the
+    /// process that attached.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Batch<'_>>> {
         // A batch that was not read to its end is read on.
         self.may_have_more |= self.batch_session < self.sessions.len();
@@ -276,7 +277,7 @@ impl EventLoop {
         }
     }
 
-    /// Event accounting of all sessions together.
+    /// Hit counts of all sessions together.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A running session: attached on creation, detached when dropped.
+//! Sessions: a plan that is attached, from its creation until it is dropped; and the event loop over them.
 
 mod event_loop;
 
@@ -19,7 +19,7 @@ pub use event_loop::{Attacher, Batch, EventLoop};
 /// Most records read in one batch, before the caller gets to look at signals and other descriptors again.
 const BATCH: u32 = 8192;
 
-/// A plan that is being carried out: attached when it is created, detached when it is dropped.
+/// An attached plan. Dropping it detaches.
 #[derive(Debug)]
 pub struct Session {
     plan: Arc<Plan>,
@@ -34,36 +34,40 @@ pub struct Session {
     owner: u32,
 }
 
-/// The account of a session: `hits == delivered + dropped + filtered`, once it is stopped and drained.
+/// Hit counts of a session: `hits == delivered + dropped + filtered`, after it is stopped and drained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// Times a site was reached.
+    /// Times that a site was reached.
     pub hits: u64,
-    /// Events handed to the caller, or hits that were counted in the kernel.
+    /// Events lent to the caller, or hits that the kernel counted.
     pub delivered: u64,
-    /// Events that found the buffer full, or came together with the last one of a limited session; counted hits
-    /// whose key found the table full or could not be read.
+    /// Events for which the buffer was full, or that came together with the last one of a limited session; counted hits
+    /// for whose key the table was full, or whose key or value could not be read.
     pub dropped: u64,
-    /// Hits that the filter or the sampling turned away.
+    /// Hits that did not pass the filter, the sampling or the rate limit.
     pub filtered: u64,
-    /// Where times are measured, what found no other end.
+    /// Starts and ends without a counterpart; `None` unless latencies are measured.
     #[serde(flatten)]
     pub unpaired: Option<Unpaired>,
 }
 
-/// Starts and ends that found no other end.
+/// Starts and ends of a latency without a counterpart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Unpaired {
     /// Starts whose end has not come yet.
     pub unmatched_starts: u64,
-    /// Ends without a start: it was before the session, or filtered.
+    /// Ends without a start: the start was before the session, or filtered.
     pub unmatched_ends: u64,
-    /// Starts that came while another one of the same key waited, and took its place.
+    /// Starts that another start of the same key replaced before their end came.
     pub overwritten: u64,
 }
 
 impl Session {
     /// Attaches all sites of the plan, or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Backend::attach`].
     pub fn start(plan: impl Into<Arc<Plan>>, backend: &dyn Backend) -> Result<Session> {
         let plan = plan.into();
         let attachment = backend.attach(&plan)?;
@@ -79,7 +83,7 @@ impl Session {
         })
     }
 
-    /// What is carried out.
+    /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -89,8 +93,8 @@ impl Session {
         self.attachment.mechanism()
     }
 
-    /// A descriptor that becomes readable when the buffer is half full; none where nothing is recorded. Events
-    /// below that wake nobody: call [`Session::drain`] every few milliseconds.
+    /// A descriptor that becomes readable when the event buffer is half full; `None` where the plan records no events.
+    /// There are no per-event wakeups: call [`Session::drain`] every few milliseconds.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.attachment.fd()
     }
@@ -105,7 +109,7 @@ impl Session {
         Ok(Events { session: self })
     }
 
-    /// Calls `on_event` with each event that is there, up to a batch. Returns whether there may be more.
+    /// Calls `on_event` with each event of a batch. Returns whether there may be more.
     ///
     /// # Errors
     ///
@@ -156,12 +160,20 @@ impl Session {
         self.batch_left == 0
     }
 
-    /// What was counted so far, most hits first.
+    /// The rows counted so far, most hits first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read.
     pub fn rows(&self) -> Result<Vec<Row>> {
         Session::rows_of([self])
     }
 
-    /// What several sessions of the same work have counted together.
+    /// The rows of several sessions with the same options, added up.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read.
     pub fn rows_of<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Result<Vec<Row>> {
         let mut parts = Vec::new();
         for session in sessions {
@@ -176,12 +188,16 @@ impl Session {
         debug_event!(delivered = self.delivered, "detached");
     }
 
-    /// What happened so far at each site, by cookie.
+    /// Hit counts of each site so far, by cookie.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read.
     pub fn counts(&self) -> Result<Vec<Counts>> {
         self.attachment.counts()
     }
 
-    /// Runs of the programs and the nanoseconds that they took, counted while a
+    /// Runs of the session's BPF programs and the nanoseconds they took, counted only while a
     /// [`BpfStatsGuard`](crate::kernel::BpfStatsGuard) lives.
     ///
     /// # Errors
@@ -191,12 +207,16 @@ impl Session {
         self.attachment.run_time()
     }
 
-    /// Events handed to the caller so far.
+    /// Events lent to the caller so far.
     pub fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// The account so far.
+    /// Hit counts so far.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a map cannot be read.
     pub fn summary(&self) -> Result<Summary> {
         let mut summary = Summary { delivered: self.delivered, dropped: self.surplus, ..Summary::default() };
         let mut unpaired = Unpaired::default();

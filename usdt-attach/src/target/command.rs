@@ -1,5 +1,4 @@
-//! A command that is created now and runs later: its process exists, and can be attached to, before its program
-//! does.
+//! A command whose process is created, and can be attached to, before its program starts.
 #![allow(unsafe_code)] // code between fork and exec; see `Child::create`
 
 use crate::error::{Error, Result};
@@ -23,7 +22,11 @@ pub struct Child {
 }
 
 impl Child {
-    /// Forks; the new process reports its id and waits in front of `exec`.
+    /// Forks. The new process reports its id and waits before `exec`; a thread of this process waits in `spawn` for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when no process can be created.
     pub fn create(path: &Path, name: &OsStr, args: &[OsString]) -> Result<Child> {
         let failed = |source: io::Error| Error::spawn(path, source);
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()));
@@ -78,7 +81,11 @@ impl Child {
         self.pid
     }
 
-    /// Lets the program start. The process is waited for by whoever gets it back.
+    /// Starts the program. The caller waits for the returned process.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the program cannot be executed.
     pub fn run(mut self) -> Result<std::process::Child> {
         let failed = |source: io::Error| Error::spawn(self.path.clone(), source);
         if let Some(gate) = self.gate.take() {

@@ -1,7 +1,7 @@
-//! Following a target: files that its processes come to run after it was looked at.
+//! Following a target: objects that its processes run or map after it was scanned.
 //!
-//! The kernel tells of every `exec`; a look now and then, at most twice a second, finds what nobody tells, such as
-//! libraries that are loaded later.
+//! The kernel reports every `exec`; a rescan, at most twice a second, finds what it does not report, such as libraries that
+//! are loaded later.
 
 use crate::discover::{self, ObjectId, ScannedObject};
 use crate::error::Result;
@@ -13,31 +13,31 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often processes are looked at that nobody told of.
+/// How often to rescan without a reported `exec`.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Finds files that are new to a target.
+/// Finds objects that are new to a target.
 #[derive(Debug)]
 pub struct Follower {
     target: Target,
     known: HashSet<ObjectId>,
     watch: Option<ExecEvents>,
-    /// When to look next without being told.
+    /// When to rescan next without a reported `exec`.
     next: Instant,
-    /// Whether all was looked at since the kernel tells: nobody told of what came between the target's first look and
-    /// then.
+    /// Whether everything was scanned after the kernel began to report: it did not report what came between the target's
+    /// first scan and then.
     caught_up: bool,
     /// Processes that called `exec` since: their libraries are not mapped at once.
     recent_execs: Vec<u32>,
 }
 
 impl Follower {
-    /// Follows a target whose files so far are known.
+    /// Follows a target whose objects so far are `found`.
     pub fn new(target: &Target, found: &[ScannedObject]) -> Follower {
         Follower {
             target: target.clone(),
             known: found.iter().map(|f| f.object.id).collect(),
-            // Without it, files are found by looking.
+            // Without it, objects are found by rescans.
             watch: ExecEvents::start().ok(),
             next: Instant::now(),
             caught_up: false,
@@ -45,22 +45,26 @@ impl Follower {
         }
     }
 
-    /// Lets a file be new again, which nobody runs any more.
+    /// Forgets an object that no process maps any more, so that it is new when a process maps it again.
     pub fn forget(&mut self, file: ObjectId) {
         self.known.remove(&file);
     }
 
-    /// Readable when a process has called `exec`; `None` where this kernel does not tell.
+    /// Readable when a process has called `exec`; `None` where the kernel does not report it, or without privileges.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(ExecEvents::fd)
     }
 
-    /// How long to wait at most until the next call of [`Follower::poll_new_objects`].
+    /// The longest time until the next call of [`Follower::poll_new_objects`].
     pub fn next_poll_in(&self) -> Duration {
         self.next.saturating_duration_since(Instant::now())
     }
 
-    /// Files that are new since the last look.
+    /// Objects that are new since the last call.
+    ///
+    /// # Errors
+    ///
+    /// Fails when reports of `exec` cannot be read.
     pub fn poll_new_objects(&mut self) -> Result<Vec<ScannedObject>> {
         let mut told = Vec::new();
         if let Some(watch) = &mut self.watch {
@@ -92,17 +96,17 @@ impl Follower {
         Ok(found.into_iter().filter(|f| self.known.insert(f.object.id)).collect())
     }
 
-    /// The file's name may lead to another file by now.
+    /// The path may name another file by now.
     fn file(&self, path: &Path) -> Vec<ScannedObject> {
         let id = std::fs::metadata(path).map(|m| ObjectId { dev: m.dev(), ino: m.ino() });
         match id {
             Ok(id) if !self.known.contains(&id) => discover::file(path).into_iter().collect(),
-            // It is being replaced, perhaps.
+            // It may be being replaced.
             _ => Vec::new(),
         }
     }
 
-    /// Those told of, and, when it is due, those that were told of before, or all where nobody tells.
+    /// Those reported, and, when a rescan is due, those reported before it, or all where the kernel reports none.
     fn processes(&mut self, told: Vec<u32>, due: bool, all: impl FnOnce() -> Vec<u32>) -> Vec<ScannedObject> {
         let mut pids = told.clone();
         if due {

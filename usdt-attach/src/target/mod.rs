@@ -15,18 +15,18 @@ use std::fmt;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-/// As given by the user.
+/// What to trace.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// These processes.
     Processes(Vec<ProcessHandle>),
-    /// Every process of a file, present and future.
+    /// Every process that maps this executable or library, present and future.
     Exe(PathBuf),
-    /// Every process of a cgroup and of the groups below, present and future.
+    /// Every process of a cgroup (v2) and of those below, present and future.
     Cgroup(PathBuf),
-    /// Every process, present and future.
+    /// Every process of this host, present and future.
     All,
-    /// A command, traced from its start.
+    /// A command and its arguments, traced from its first instruction.
     Command(Vec<OsString>),
 }
 
@@ -44,14 +44,14 @@ impl fmt::Display for Target {
     }
 }
 
-/// A target with what can be traced in it.
+/// A target and the probes in it.
 #[derive(Debug)]
 pub struct ResolvedTarget {
-    /// Files and their probes.
+    /// Objects and their probes.
     pub found: Vec<ScannedObject>,
-    /// Processes to trace; `None` for every process that maps the files.
+    /// Processes to trace; `None`: every process that maps the objects.
     pub processes: Option<Vec<ProcessHandle>>,
-    /// The command, created but not yet running.
+    /// The command, created but not yet running; `None` for other targets.
     pub child: Option<Child>,
 }
 
@@ -89,12 +89,12 @@ impl Target {
         Target::All
     }
 
-    /// A command and its arguments, traced from its first instruction.
+    /// A command and its arguments, traced from its first instruction. A name without a slash is looked up in `PATH`.
     pub fn command(words: impl IntoIterator<Item = impl Into<OsString>>) -> Target {
         Target::Command(words.into_iter().map(Into::into).collect())
     }
 
-    /// Finds the probes, and creates the command of a [`Target::Command`], without running it.
+    /// Finds the probes and creates the process of a [`Target::Command`], held before its program starts.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Target {
         Ok(ResolvedTarget { found, processes: None, child: None })
     }
 
-    /// The cgroup that hits must come from.
+    /// The cgroup that hits must come from; `None` unless the target is one.
     pub fn cgroup(&self) -> Option<&Path> {
         match self {
             Target::Cgroup(path) => Some(path),
@@ -140,7 +140,7 @@ impl Target {
 }
 
 impl ResolvedTarget {
-    /// Ids of the processes to trace; `None` for every process that maps the files.
+    /// Ids of the processes to trace; `None`: every process that maps the objects.
     pub fn pids(&self) -> Option<Vec<u32>> {
         self.processes.as_ref().map(|all| all.iter().map(ProcessHandle::pid).collect())
     }

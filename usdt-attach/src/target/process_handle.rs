@@ -1,4 +1,4 @@
-//! A process that stays the same process: held by a pidfd, so that its number cannot come to name another one.
+//! A process by its pidfd, so that a reused process id is never mistaken for it.
 
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -14,7 +14,7 @@ pub struct ProcessHandle {
 }
 
 impl ProcessHandle {
-    /// Holds the process that has this number now.
+    /// Opens the process that has this id now.
     ///
     /// # Errors
     ///
@@ -29,11 +29,11 @@ impl ProcessHandle {
         Ok(ProcessHandle { pid, pidfd: Arc::new(pidfd) })
     }
 
-    /// Takes a pidfd of the caller's.
+    /// Takes ownership of a pidfd.
     ///
     /// # Errors
     ///
-    /// Fails when the descriptor is no pidfd, or its process has ended or is in another PID namespace.
+    /// Fails when the descriptor is not a pidfd, its process has ended, or the process is not in this PID namespace.
     pub fn from_pidfd(pidfd: OwnedFd) -> Result<ProcessHandle> {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
         let info = info.map_err(|source| Error::io("cannot read about the pidfd", source))?;
@@ -49,7 +49,7 @@ impl ProcessHandle {
         self.pid
     }
 
-    /// Whether the process has not ended. A zombie has ended.
+    /// Whether the process is running. A zombie is not.
     pub fn is_alive(&self) -> bool {
         let mut fds = [PollFd::new(&*self.pidfd, PollFlags::IN)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };

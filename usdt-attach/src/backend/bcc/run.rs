@@ -144,8 +144,8 @@ fn without_comments(text: &str) -> String {
     out
 }
 
-/// Has a program compiled and attaches it to the probes that it names. `name` is what the compiler calls it. Returns
-/// warnings, too: what of it cannot be attached to or read.
+/// Has a program compiled and attaches it to the probes that it names. `name` is its name in the compiler's messages.
+/// Also returns warnings: sites that cannot be attached to, arguments that cannot be read.
 ///
 /// # Errors
 ///
