@@ -1,7 +1,7 @@
 //! Following a target: objects that its processes run or map after it was scanned.
 //!
-//! The kernel reports every `exec`; a rescan, at most twice a second, finds what it does not report, such as libraries that
-//! are loaded later.
+//! The kernel reports every `exec`. A rescan within half a second finds the libraries that the new program maps after that.
+//! Where the kernel reports none, each rescan covers the whole target.
 
 use crate::discover::{self, ObjectId, ScannedObject};
 use crate::error::Result;
