@@ -42,7 +42,7 @@
 //!
 //! Events are read on the thread that polls. Three operations start threads: a scan of the host ([`discover::host`]), which
 //! joins them; [`Target::command`], whose thread waits until the program of the command runs; and attaching, whose thread
-//! `usdt-grace` ([`kernel::uprobe_warmup`]) ends after some milliseconds. A forked child that polls an inherited tracer
+//! `usdt-warmup` ([`kernel::uprobe_warmup`]) ends after some milliseconds. A forked child that polls an inherited tracer
 //! gets an error.
 //!
 //! Nothing prints, exits or handles signals. `PATH` is read to find a command and `usdt-attach-bcc`; no other variable is
