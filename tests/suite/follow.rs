@@ -103,7 +103,7 @@ fn a_thousand_short_processes() {
     });
     let script = format!("for i in $(seq 250); do {0} & {0} & {0} & {0}; wait; done", app.as_str());
     stdout(command("sh").args(["-c", &script]));
-    wait_for("nothing to be held for them", || descriptors() == before);
+    wait_for("nothing to be held for them", || descriptors() <= before);
     let (_, out, _) = tracer.interrupt();
     let (events, summary) = stream(&out);
     assert_eq!(summary["hits"], 1001, "{summary}");

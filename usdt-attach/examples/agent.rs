@@ -28,7 +28,7 @@ fn main() {
         std::process::exit(2);
     };
     if let Err(error) = run(pid, &args.collect::<Vec<_>>()) {
-        eprintln!("{error}");
+        eprintln!("{error:#}");
         std::process::exit(1);
     }
 }

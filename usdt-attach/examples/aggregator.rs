@@ -54,7 +54,7 @@ fn main() {
             println!("{} values, mean {:.3}, deviation {deviation:.3}", moments.count, moments.mean);
         }
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{error:#}");
             std::process::exit(1);
         }
     }

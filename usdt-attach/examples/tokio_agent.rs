@@ -28,7 +28,7 @@ async fn main() {
         std::process::exit(2);
     };
     if let Err(error) = run(pid, &args.collect::<Vec<_>>()).await {
-        eprintln!("{error}");
+        eprintln!("{error:#}");
         std::process::exit(1);
     }
 }

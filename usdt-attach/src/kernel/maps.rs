@@ -5,7 +5,7 @@ use crate::bpf::uapi::{
     BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF,
 };
 use crate::bpf::{Map, MapFds, Shape, Transport, ring_format};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Entry, Plan};
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -238,8 +238,9 @@ pub(super) fn create_ring(name: &CStr, bytes: u32) -> Result<Map> {
     Map::create(name, shape).map_err(|source| {
         let right = bytes.is_power_of_two() && bytes >= page();
         if right && source.raw_os_error() == Some(libc::EINVAL) {
-            let what = "tracing needs Linux 5.8, whose BPF ring buffer this kernel does not have".to_owned();
-            return Error::kernel(what, source);
+            let kind = ErrorKind::Unsupported { since: Some("5.8") };
+            let what = "tracing needs Linux 5.8, whose BPF ring buffer this kernel does not have";
+            return Error::new(kind, what).with_source(source);
         }
         cannot_create(name, source)
     })

@@ -215,6 +215,8 @@ impl EventLoop {
     /// Fails when a buffer cannot be read, when following or attaching to a new object fails, and in a forked child of the
     /// process that attached.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Batch<'_>>> {
+        // Before anything is read or followed: a forked child shares the descriptors.
+        self.sessions.iter().try_for_each(Session::check_owner)?;
         // A batch that was not read to its end is read on.
         self.may_have_more |= self.batch_session < self.sessions.len();
         if self.state == State::Running {

@@ -122,13 +122,19 @@ impl Session {
         Ok(events.may_have_more())
     }
 
-    pub(crate) fn begin_batch(&mut self) -> Result<()> {
-        if std::process::id() != self.owner {
-            return Err(Error::usage(format!(
-                "this session belongs to process {}, of which this process is a forked child: attach anew",
-                self.owner
-            )));
+    /// Fails in a forked child, which would take its parent's records.
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        if std::process::id() == self.owner {
+            return Ok(());
         }
+        Err(Error::usage(format!(
+            "this session belongs to process {}, of which this process is a forked child: attach anew",
+            self.owner
+        )))
+    }
+
+    pub(crate) fn begin_batch(&mut self) -> Result<()> {
+        self.check_owner()?;
         self.decoder.clock_offset = clock_offset();
         self.attachment.release();
         self.batch_left = BATCH;
@@ -185,7 +191,6 @@ impl Session {
     /// Detaches. Events already recorded can still be drained.
     pub fn stop(&mut self) {
         self.attachment.stop();
-        debug_event!(delivered = self.delivered, "detached");
     }
 
     /// Hit counts of each site so far, by cookie.
@@ -235,6 +240,13 @@ impl Session {
             summary.unpaired = Some(unpaired);
         }
         Ok(summary)
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl Drop for Session {
+    fn drop(&mut self) {
+        debug_event!(delivered = self.delivered, "the session ends");
     }
 }
 

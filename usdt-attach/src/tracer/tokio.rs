@@ -2,9 +2,10 @@
 #![allow(unsafe_code)] // tokio wants a promise about the descriptor
 
 use super::Tracer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 use crate::session::{Batch, Polled, Summary};
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
 use tokio::io::unix::AsyncFd;
 
 /// A [`Tracer`] whose batches are awaited.
@@ -75,9 +76,23 @@ impl AsyncTracer {
         Ok(())
     }
 
-    /// The tracer, for accounting and warnings.
-    pub fn get_ref(&self) -> &Tracer {
-        &self.tracer
+    /// As [`Tracer::take_warnings`].
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
+        self.tracer.take_warnings()
+    }
+
+    /// As [`Tracer::command`].
+    pub fn command(&mut self) -> Option<&mut Child> {
+        self.tracer.command()
+    }
+
+    /// As [`Tracer::summary`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracer::summary`].
+    pub fn summary(&self) -> Result<Summary> {
+        self.tracer.summary()
     }
 
     /// As [`Tracer::stop`].

@@ -36,7 +36,7 @@ pub(super) fn decode(description: &Value, bytes: &[u8]) -> Value {
     let ty = parse(description, DEEPEST);
     let fits = ty.size() == Some(bytes.len());
     let value = if fits { ty.read(bytes) } else { None };
-    value.unwrap_or_else(|| Value::String(crate::event::hex(bytes)))
+    value.unwrap_or_else(|| Value::String(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 /// Adds what several CPUs have, where that makes sense; else all of them.
