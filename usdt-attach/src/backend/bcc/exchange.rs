@@ -185,7 +185,7 @@ mod tests {
         let error = shell("yes", b"", LIMITS).unwrap_err();
         assert_eq!(error.to_string(), "answers with more than 1048576 bytes");
         let short = Limits { time: Duration::from_millis(50), ..LIMITS };
-        for script in ["sleep 1000", "exec >&- 2>&-; sleep 1000", "yes >&2"] {
+        for script in ["exec sleep 1000", "exec >&- 2>&-; exec sleep 1000", "exec yes >&2"] {
             let error = shell(script, b"", short).unwrap_err();
             assert!(matches!(error, ExchangeError::TimedOut(_)), "{script}: {error}");
         }
