@@ -343,10 +343,10 @@ impl<'a> Exporter<'a> {
         let mut wanted: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         wanted.extend(self.settings.found.iter().map(|f| f.object.id));
         if matches!(self.settings.target, Target::All | Target::Cgroup(_) | Target::Exe(_)) {
-            let mut live = discover::mapped(&wanted)?;
+            let mut live = discover::still_mapped(&wanted)?;
             if let Target::Exe(path) = &self.settings.target {
                 // Nobody runs it now, but somebody may soon.
-                live.extend(discover::id(path));
+                live.extend(discover::object_id(path));
             }
             for job in &mut self.jobs {
                 job.retire(&live)?;

@@ -53,7 +53,7 @@ pub fn host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
 }
 
 /// Which of these files any process maps.
-pub fn mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
+pub fn still_mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
     let inodes: HashSet<u64> = wanted.iter().map(|id| id.ino).collect();
     let mut live = HashSet::new();
     for pid in pids()? {

@@ -16,7 +16,7 @@ pub mod select;
 
 pub use functions::add_entries;
 pub use host::host;
-pub use host::mapped;
+pub use host::still_mapped;
 pub(crate) use notes::running_goroutine;
 pub use notes::{Names, Probe, Source};
 pub use object::{Object, ObjectId};
@@ -46,7 +46,7 @@ pub fn file(path: &Path) -> Result<ScannedObject> {
 }
 
 /// Which file a path leads to.
-pub fn id(path: &Path) -> Option<ObjectId> {
+pub fn object_id(path: &Path) -> Option<ObjectId> {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).ok().map(|m| ObjectId { dev: m.dev(), ino: m.ino() })
 }

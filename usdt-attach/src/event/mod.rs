@@ -43,8 +43,16 @@ pub struct Event<'a> {
     pub goid: Option<u64>,
 }
 
-/// Process id, whether it is a goroutine, and the goroutine's or thread's id.
-pub type Track = (u32, bool, u64);
+/// What hits follow each other on: a goroutine or a thread of a process. Trace viewers draw one line for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Track {
+    /// Process id.
+    pub pid: u32,
+    /// Whether it is a goroutine.
+    pub is_goroutine: bool,
+    /// The goroutine's id, or the thread's.
+    pub id: u64,
+}
 
 /// An argument's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,8 +178,8 @@ impl<'a> Event<'a> {
     /// The track of the hit: its goroutine or, where there is none, its thread.
     pub fn track(&self) -> Track {
         match self.goid {
-            Some(goid) => (self.pid, true, goid),
-            None => (self.pid, false, self.tid.into()),
+            Some(goid) => Track { pid: self.pid, is_goroutine: true, id: goid },
+            None => Track { pid: self.pid, is_goroutine: false, id: self.tid.into() },
         }
     }
 

@@ -93,7 +93,7 @@ impl<W: Write> Chrome<W> {
         let began = *self.began.get_or_insert(event.time_ns);
         let ts = micros(event.time_ns, began);
         let args = serde_json::to_value(Args(event))?;
-        let key = |start: &Arc<PlannedProbe>| (Arc::clone(start), event.pid, identity(event, track.2));
+        let key = |start: &Arc<PlannedProbe>| (Arc::clone(start), event.pid, identity(event, track.id));
         match self.roles.get(event.probe).cloned().unwrap_or(Role::Instant) {
             Role::Start(start) if self.open.len() < MOST_OPEN => {
                 let before = self.open.insert(key(&start), Open { at: event.time_ns, track, args });
@@ -168,7 +168,7 @@ impl<W: Write> Chrome<W> {
     fn unfinished(&mut self, probe: &PlannedProbe, open: &Open) -> io::Result<()> {
         let ts = micros(open.at, self.began.unwrap_or(open.at));
         let tid = self.tracks.get(&open.track).copied().unwrap_or(0);
-        self.instant(probe, ts, open.track.0, tid, open.args.clone())
+        self.instant(probe, ts, open.track.pid, tid, open.args.clone())
     }
 
     /// The number of a track. Its name is written where it is new.
@@ -178,7 +178,7 @@ impl<W: Write> Chrome<W> {
         }
         let number = u32::try_from(self.tracks.len() + 1).unwrap_or(u32::MAX);
         self.tracks.insert(track, number);
-        let (pid, goroutine, id) = track;
+        let Track { pid, is_goroutine: goroutine, id } = track;
         let comm = String::from_utf8_lossy(event.comm()).into_owned();
         if self.processes.insert(pid) {
             self.meta("process_name", pid, 0, &json!({"name": comm}))?;

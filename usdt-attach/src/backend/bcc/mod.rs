@@ -5,7 +5,7 @@
 
 mod answer;
 mod exchange;
-mod helper;
+mod helper_program;
 pub mod run;
 mod source;
 mod tables;
@@ -17,7 +17,7 @@ use crate::bpf::{KernelFeatures, MapFds, Program};
 use crate::error::{Error, Result};
 use crate::kernel::Mechanism;
 use crate::plan::Plan;
-pub use helper::BccHelper;
+pub use helper_program::BccHelper;
 use source::generate;
 use std::sync::Arc;
 use tables::check_maps;
