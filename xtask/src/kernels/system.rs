@@ -33,6 +33,8 @@ pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
         "usdt-attach-cli",
         "--bins",
         "--examples",
+        "--features",
+        "usdt-attach/tokio",
     ]);
     execute(&mut cargo)?;
     let mut compile = cross.cargo(&["test", "-p", "usdt-e2e", "--no-run", "--message-format=json"]);
