@@ -136,7 +136,8 @@ fn strict_speaks_for_other_implementations() {
     assert!(usdt_gen(&[file.to_str().unwrap()]).status.success(), "without it, all of this is understood");
 }
 
-/// A program passes a struct, an enum and what comments say of them; bpftrace reads the struct as C has it.
+/// A program passes a struct, an enum and what comments say of them; bpftrace reads the struct as C has it. bpftrace
+/// enables a probe before it attaches, so the program fires until it has seen one.
 #[test]
 fn structs_are_read_as_c_has_them() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
@@ -157,7 +158,8 @@ fn structs_are_read_as_c_has_them() {
         "package main\n\nimport (\n\t\"time\"\n\n\t\"example.com/app/probes\"\n)\n\nfunc main() {\n\
          \tc := &probes.Conn{Fd: 7, Sent: 1 << 40}\n\tcopy(c.Peer.Host[:], \"gopher\")\n\tc.Peer.Port = 443\n\
          \tfor !probes.ClosedEnabled() {\n\t\ttime.Sleep(time.Millisecond)\n\t}\n\
-         \tprobes.Closed(nil, probes.WhyPeer)\n\tprobes.Closed(c, probes.WhyTimeout)\n\ttime.Sleep(500 * time.Millisecond)\n}\n",
+         \tfor probes.ClosedEnabled() {\n\t\tprobes.Closed(nil, probes.WhyPeer)\n\t\tprobes.Closed(c, probes.WhyTimeout)\n\
+         \t\ttime.Sleep(10 * time.Millisecond)\n\t}\n}\n",
     );
     stdout(command("usdt-gen").arg("probes/probes.d").current_dir(module.path()));
     let source = std::fs::read_to_string(module.path().join("probes/probes.go")).unwrap();
