@@ -58,7 +58,7 @@ pub(crate) fn go_test(args: &[&str], package: &str, name: &str) -> Result<PathBu
 fn go(what: &[&str], args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
     let modules = root().join("bench/go");
     let probes = modules.join("probes/probes.d");
-    done(Command::new(ours("usdt-gen")).arg(probes))?;
+    done(Command::new(ours("usdt-gen")).arg("--lazy-args").arg(probes))?;
     let out = folder().join(name);
     let mut go = Command::new("go");
     go.args(what).args(args).arg("-o").arg(&out).arg(package).current_dir(modules);
