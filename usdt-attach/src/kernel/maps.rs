@@ -232,7 +232,7 @@ pub(super) fn page() -> u32 {
     rustix::param::page_size() as u32
 }
 
-/// A ring buffer of so many bytes, a power of two and no less than a page.
+/// A ring buffer of this size in bytes: a power of two, at least a page.
 pub(super) fn create_ring(name: &CStr, bytes: u32) -> Result<Map> {
     let shape = Shape { kind: BPF_MAP_TYPE_RINGBUF, entries: bytes, ..Shape::default() };
     Map::create(name, shape).map_err(|source| {

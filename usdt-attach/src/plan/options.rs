@@ -13,15 +13,15 @@ pub struct Options {
     pub mode: Mode,
     /// Which hits count.
     pub filter: Option<Filter>,
-    /// One in so many of them, chosen at random.
+    /// Takes one hit in this many, chosen at random.
     pub sample: Option<u32>,
-    /// At most so many of them a second and probe.
+    /// Takes at most this many hits per second and probe.
     pub rate: Option<u32>,
     /// Processes to trace; `None` for every one that maps the objects.
     pub pids: Option<Vec<u32>>,
     /// A cgroup whose processes are traced, those of the groups below included.
     pub cgroup: Option<PathBuf>,
-    /// Stop counting and recording after so many hits that pass the filter.
+    /// Stops counting and recording after this many hits that pass the filter.
     pub limit: Option<u64>,
     /// Longest text copied from an argument, in bytes; the rest is cut off.
     pub max_text: u32,
@@ -47,7 +47,7 @@ pub enum Mode {
     Record,
     /// They are counted.
     Count {
-        /// By the values of these, beside the probe.
+        /// Labels of a row, in addition to the probe.
         by: Vec<Subject>,
     },
     /// The values of an argument are counted by their size.
@@ -56,7 +56,7 @@ pub enum Mode {
         value: Subject,
         /// Which sizes.
         scale: Scale,
-        /// By the values of these, beside the probe.
+        /// Labels of a row, in addition to the probe.
         by: Vec<Subject>,
     },
     /// The time between two probes is counted by its size.
@@ -65,9 +65,9 @@ pub enum Mode {
         start: Glob,
         /// Where it ends.
         end: Glob,
-        /// What start and end have in common, beside the process; `None` for the goroutine or the thread.
+        /// What a start and its end have in common, in addition to the process; `None` for the goroutine or the thread.
         key: Option<Subject>,
-        /// By the values of these at the end or, where the end has no such argument, at the start.
+        /// Labels of a row: arguments of the end or, where the end has no such argument, of the start.
         by: Vec<Subject>,
         /// Which sizes.
         scale: Scale,

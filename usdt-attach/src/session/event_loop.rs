@@ -306,7 +306,7 @@ impl EventLoop {
         let mut events = Vec::with_capacity(16);
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) => {}
-            // Whoever handles the signal has a descriptor of its own for it.
+            // A caller that handles signals waits for them with a descriptor of its own.
             Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(error) => return Err(cannot_wait(error)),
         }
