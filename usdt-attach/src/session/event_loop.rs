@@ -11,8 +11,8 @@ use crate::discover::{ScannedObject, SchemaFile};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::event::Event;
 use crate::plan::{Options, Plan};
-use crate::target::ProcessHandle;
 use crate::target::follow::Follower;
+use crate::target::{ProcessHandle, Target};
 use rustix::event::epoll;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -140,6 +140,27 @@ impl EventLoop {
         Ok(event_loop)
     }
 
+    /// A loop over the first session of a target: it ends with the target's processes, where they are known one by one,
+    /// and at the attacher's limit, and attaches to files that the target comes to run. A command is not followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventLoop::new`], [`EventLoop::follow`] and [`EventLoop::end_with`].
+    pub fn for_target(
+        session: Session,
+        target: &Target,
+        found: &[ScannedObject],
+        processes: Option<&[ProcessHandle]>,
+        attacher: Attacher,
+    ) -> Result<EventLoop> {
+        let event_loop = EventLoop::new(vec![session])?.limit(attacher.options.limit);
+        let event_loop = event_loop.end_with(processes.unwrap_or_default())?;
+        match target {
+            Target::Command(_) => Ok(event_loop),
+            target => event_loop.follow(Follower::new(target, found), attacher),
+        }
+    }
+
     /// Also attaches to new objects of the follower's target.
     ///
     /// # Errors
@@ -232,7 +253,7 @@ impl EventLoop {
         }
         self.may_have_more = false;
         self.sessions.iter_mut().try_for_each(Session::begin_batch)?;
-        self.batch_session = 0;
+        (self.batch_session, self.peeked) = (0, false);
         Ok(Some(Batch { event_loop: self }))
     }
 

@@ -8,7 +8,6 @@ use crate::error::{Error, Result, Warning};
 use crate::filter::{Filter, Subject};
 use crate::plan::{Mode, Options, Plan, Scale};
 use crate::session::{Attacher, EventLoop, Mechanism, Session};
-use crate::target::follow::Follower;
 use crate::target::{Child, ResolvedTarget, Target};
 use std::sync::Arc;
 
@@ -200,15 +199,10 @@ impl TracerBuilder {
             None => BackendKind::Embedded.backend(Mechanism::Auto)?,
         };
         let session = Session::start(plan, &*backend)?;
-        let mut event_loop = EventLoop::new(vec![session])?.limit(options.limit);
+        let attacher = Attacher { globs: self.globs, schema: self.schema, options, backend };
+        let processes = resolved.processes.as_deref();
+        let mut event_loop = EventLoop::for_target(session, &target, &resolved.found, processes, attacher)?;
         event_loop.warn(warnings);
-        if let Some(processes) = &resolved.processes {
-            event_loop = event_loop.end_with(processes)?;
-        }
-        if !matches!(target, Target::Command(_)) {
-            let attacher = Attacher { globs: self.globs, schema: self.schema, options, backend };
-            event_loop = event_loop.follow(Follower::new(&target, &resolved.found), attacher)?;
-        }
         let command = resolved.child.map(Child::run).transpose()?;
         Ok((event_loop, command))
     }

@@ -11,8 +11,7 @@ use usdt_attach::error::Result;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Attacher, EventLoop, Mechanism, Session};
-use usdt_attach::target::follow::Follower;
-use usdt_attach::target::{Child, Target};
+use usdt_attach::target::Child;
 
 /// What to attach to and how.
 pub(crate) struct AttachRequest<'a> {
@@ -45,14 +44,8 @@ pub(crate) fn attach<O: Output>(
     }
     let mut output = open(&plan, symbols)?;
     let session = Session::start(plan, &*backend)?;
-    let mut event_loop = EventLoop::new(vec![session])?.limit(options.limit);
-    if let Some(processes) = &processes {
-        event_loop = event_loop.end_with(processes)?;
-    }
-    if !matches!(target, Target::Command(_)) {
-        let attacher = Attacher { globs: globs.clone(), schema, options, backend };
-        event_loop = event_loop.follow(Follower::new(&target, &found), attacher)?;
-    }
+    let attacher = Attacher { globs: globs.clone(), schema, options, backend };
+    let event_loop = EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
     let mut running = child.map(Child::run).transpose()?;
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let summary = run(event_loop, &signals, conditions, &mut output)?;
