@@ -72,7 +72,9 @@ pub(crate) const SEAL: &str = "-toolexec=usdt-gen toolexec";
 /// Compiles a program of `tests/c`.
 pub(crate) fn cc(source: &str) -> Result<PathBuf, String> {
     let out = folder().join(source.trim_end_matches(".c"));
-    done(Command::new("cc").args(["-O2", "-o"]).arg(&out).arg(root().join("tests/c").join(source)))?;
+    done(
+        Command::new("cc").args(["-O2", "-o"]).arg(&out).arg(root().join("tests/c").join(source)),
+    )?;
     Ok(out)
 }
 
@@ -86,8 +88,8 @@ pub(crate) fn site(file: &Path, glob: &str) -> Result<(u64, u64), String> {
 /// A plan of tracing.
 pub(crate) fn plan(file: &Path, glob: &str) -> Result<Plan, String> {
     let found = Target::Exe(file.to_owned()).scan().map_err(|e| e.to_string())?.found;
-    let chosen =
-        usdt_attach::discover::select::select(&found, &[glob.to_owned()]).map_err(|e| e.to_string())?;
+    let chosen = usdt_attach::discover::select::select(&found, &[glob.to_owned()])
+        .map_err(|e| e.to_string())?;
     let options = Options::default();
     Plan::new(&chosen, &options).map(|(plan, _)| plan).map_err(|e| e.to_string())
 }

@@ -12,12 +12,20 @@ const MOST_UNEVEN: f64 = 1.35;
 /// What figures depend on.
 pub(crate) fn traits() -> String {
     let cpu = read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" unknown processor");
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or(" unknown processor");
     let said = |program: &str, arg: &str| {
-        Command::new(program).arg(arg).output().map(|out| usdt_e2e::text(&out.stdout)).unwrap_or_default()
+        Command::new(program)
+            .arg(arg)
+            .output()
+            .map(|out| usdt_e2e::text(&out.stdout))
+            .unwrap_or_default()
     };
     let memory = read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory: u64 = memory.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0);
+    let memory: u64 =
+        memory.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0);
     format!(
         "{}, {} cores, {} GiB, Linux {}, {}",
         model.trim_start_matches([':', '\t', ' ']),
@@ -43,7 +51,9 @@ pub(crate) fn must_be_quiet() -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_secs(3));
     }
-    Err(format!("the machine is too noisy to measure: {why}; end what runs beside, or take another machine"))
+    Err(format!(
+        "the machine is too noisy to measure: {why}; end what runs beside, or take another machine"
+    ))
 }
 
 fn quiet() -> Result<(), String> {
@@ -58,7 +68,9 @@ fn quiet() -> Result<(), String> {
     pieces.sort_by(f64::total_cmp);
     let uneven = pieces[pieces.len() * 9 / 10] / pieces[pieces.len() / 2];
     if uneven > MOST_UNEVEN {
-        return Err(format!("one in ten pieces of the same work takes {uneven:.1} times its median"));
+        return Err(format!(
+            "one in ten pieces of the same work takes {uneven:.1} times its median"
+        ));
     }
     Ok(())
 }

@@ -60,7 +60,9 @@ mod tests {
     #[test]
     fn ranks_match_published_tables() {
         // The usual tables of order statistics, counted from 1 there.
-        for (count, expected) in [(1, 0), (5, 0), (6, 0), (9, 1), (15, 3), (20, 5), (25, 7), (50, 17)] {
+        for (count, expected) in
+            [(1, 0), (5, 0), (6, 0), (9, 1), (15, 3), (20, 5), (25, 7), (50, 17)]
+        {
             assert_eq!(rank(count), expected, "{count}");
         }
     }

@@ -45,7 +45,11 @@ fn bars(table: &Table, drawing: &mut String) -> Drawn {
     root.fill(&WHITE)?;
     let (least, most) = bounds(cells.iter().map(|(_, cell)| cell.median));
     let unit = table.columns.first().map_or("", |column| column.unit.as_str());
-    root.draw(&Text::new(format!("{} ({unit}, logarithmic)", table.title), (10, 8), ("sans-serif", 15)))?;
+    root.draw(&Text::new(
+        format!("{} ({unit}, logarithmic)", table.title),
+        (10, 8),
+        ("sans-serif", 15),
+    ))?;
     let room = f64::from(WIDTH as i32 - NAMES - 110);
     let length = |value: f64| (room * (value / least).ln() / (most / least).ln()).max(1.0) as i32;
     for (index, (name, cell)) in cells.iter().enumerate() {
@@ -96,7 +100,9 @@ fn lines(table: &Table, size: &str, drawing: &mut String) -> Drawn {
     for ((name, points), color) in series.iter().zip(COLORS.iter().cycle()) {
         let color = *color;
         chart
-            .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3))?
+            .draw_series(
+                LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3),
+            )?
             .label(*name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
     }
@@ -112,8 +118,8 @@ fn lines(table: &Table, size: &str, drawing: &mut String) -> Drawn {
 
 /// A little more than the values take, so that none lies on the edge.
 fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (least, most) =
-        values.fold((f64::INFINITY, 0.0f64), |(least, most), value| (least.min(value), most.max(value)));
+    let (least, most) = values
+        .fold((f64::INFINITY, 0.0f64), |(least, most), value| (least.min(value), most.max(value)));
     if least.is_finite() && least > 0.0 { (least / 1.5, most * 1.5) } else { (0.1, 1.0) }
 }
 
@@ -131,7 +137,11 @@ mod tests {
         Table {
             title: "Sites".to_owned(),
             columns: vec![Column::new("time", "ms")],
-            rows: vec![row("ours, 1", 1.0, 2.0), row("ours, 100", 100.0, 200.0), row("theirs, 1", 1.0, 50.0)],
+            rows: vec![
+                row("ours, 1", 1.0, 2.0),
+                row("ours, 100", 100.0, 200.0),
+                row("theirs, 1", 1.0, 50.0),
+            ],
             plot,
             ..Table::default()
         }
@@ -141,7 +151,9 @@ mod tests {
     fn labels_title_axes_and_rows() {
         let bars = draw(&table(Plot::Bars)).unwrap().unwrap();
         assert!(
-            ["Sites (ms, logarithmic)", "ours, 100", "theirs, 1"].iter().all(|name| bars.contains(name)),
+            ["Sites (ms, logarithmic)", "ours, 100", "theirs, 1"]
+                .iter()
+                .all(|name| bars.contains(name)),
             "{bars}"
         );
         let lines = draw(&table(Plot::Lines("sites".to_owned()))).unwrap().unwrap();

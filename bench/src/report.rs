@@ -12,7 +12,9 @@ use usdt_e2e::root;
 pub(crate) fn keep(measured: Section) -> Result<(), String> {
     let data = root().join("docs/benchmarks.json");
     let mut all: Vec<Section> = match std::fs::read(&data) {
-        Ok(known) => serde_json::from_slice(&known).map_err(|e| format!("{}: {e}", data.display()))?,
+        Ok(known) => {
+            serde_json::from_slice(&known).map_err(|e| format!("{}: {e}", data.display()))?
+        }
         // Of the first run, nothing is known.
         Err(_) => Vec::new(),
     };
@@ -24,7 +26,8 @@ pub(crate) fn keep(measured: Section) -> Result<(), String> {
     // A line for each benchmark: changes can be read.
     write(&data, &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
     let page = root().join("docs/benchmarks.md");
-    let mut text = std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
+    let mut text =
+        std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
     for section in &all {
         text = insert(&text, section)?;
         for table in &section.tables {
@@ -46,9 +49,11 @@ fn file(section: &Section, table: &Table) -> String {
 
 /// Puts a section's tables between its marks.
 fn insert(page: &str, section: &Section) -> Result<String, String> {
-    let marks = [format!("<!-- bench {} -->\n", section.name), format!("<!-- /bench {} -->", section.name)];
-    let place =
-        page.split_once(&marks[0]).and_then(|(before, rest)| Some((before, rest.split_once(&marks[1])?.1)));
+    let marks =
+        [format!("<!-- bench {} -->\n", section.name), format!("<!-- /bench {} -->", section.name)];
+    let place = page
+        .split_once(&marks[0])
+        .and_then(|(before, rest)| Some((before, rest.split_once(&marks[1])?.1)));
     let (before, after) =
         place.ok_or_else(|| format!("docs/benchmarks.md has no place for {:?}", section.name))?;
     let mut tables = format!("`cargo xtask bench {}` on {}.\n\n", section.name, section.machine);
@@ -79,20 +84,25 @@ fn markdown(table: &Table) -> String {
     for (number, row) in table.rows.iter().enumerate() {
         let _ = write!(out, "| {}", row.name);
         for index in 0..table.columns.len() {
-            let cell = table.cell(number, index).map_or_else(|| "–".to_owned(), |middle| shown(middle, ""));
+            let cell = table
+                .cell(number, index)
+                .map_or_else(|| "–".to_owned(), |middle| shown(middle, ""));
             let _ = write!(out, " | {cell}");
             if index == 0 {
                 let spread = row.samples.first().map_or(f64::NAN, |samples| spread(samples));
                 let _ = write!(out, " | ±{:.0} %", 100.0 * spread);
             }
             if base.is_some() {
-                let ratio = table.ratio(number, index).map_or_else(String::new, |middle| shown(middle, "×"));
+                let ratio = table
+                    .ratio(number, index)
+                    .map_or_else(String::new, |middle| shown(middle, "×"));
                 let _ = write!(out, " | {ratio}");
             }
         }
         out.push_str(" |\n");
     }
-    let rounds = table.rows.iter().filter_map(|row| row.samples.first()).map(Vec::len).max().unwrap_or(0);
+    let rounds =
+        table.rows.iter().filter_map(|row| row.samples.first()).map(Vec::len).max().unwrap_or(0);
     let _ = write!(
         out,
         "\nMedians of {rounds} rounds, each of every row once; in brackets where the median lies with 95 % certainty"
@@ -135,14 +145,21 @@ mod tests {
     #[test]
     fn renders_a_table() {
         let text = markdown(&table());
-        assert!(text.starts_with("| | time, ns | spread | ratio |\n| --- | --- | --- | --- |\n"), "{text}");
-        assert!(text.contains("| probe | 3.00 (2.00–4.00) | ±33 % | ×2.00 (2.00–3.00) |"), "{text}");
+        assert!(
+            text.starts_with("| | time, ns | spread | ratio |\n| --- | --- | --- | --- |\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| probe | 3.00 (2.00–4.00) | ±33 % | ×2.00 (2.00–3.00) |"),
+            "{text}"
+        );
         assert!(text.contains("Medians of 3 rounds") && text.contains("to “empty”"), "{text}");
     }
 
     #[test]
     fn replaces_what_is_between_the_marks() {
-        let section = Section { name: "off".to_owned(), machine: "m".to_owned(), tables: vec![table()] };
+        let section =
+            Section { name: "off".to_owned(), machine: "m".to_owned(), tables: vec![table()] };
         let page = "before\n<!-- bench off -->\nold\n<!-- /bench off -->\nafter";
         let written = insert(page, &section).unwrap();
         assert!(
@@ -150,7 +167,10 @@ mod tests {
             "{written}"
         );
         assert!(written.contains("![A probe, off](plots/off-a-probe-off.svg)"), "{written}");
-        assert!(written.ends_with("<!-- /bench off -->\nafter") && !written.contains("old"), "{written}");
+        assert!(
+            written.ends_with("<!-- /bench off -->\nafter") && !written.contains("old"),
+            "{written}"
+        );
         assert_eq!(insert(&written, &section).unwrap(), written);
         assert!(insert("nothing", &section).is_err());
     }

@@ -28,8 +28,10 @@ impl<'a> Benchmark<'a> {
 
 /// Runs every benchmark once in each of `count` rounds, in rotating order. A first round warms up and does not count.
 pub(crate) fn rounds(count: usize, mut benchmarks: Vec<Benchmark<'_>>) -> Result<Vec<Row>, String> {
-    let mut rows: Vec<Row> =
-        benchmarks.iter().map(|b| Row { name: b.name.clone(), size: b.size, samples: Vec::new() }).collect();
+    let mut rows: Vec<Row> = benchmarks
+        .iter()
+        .map(|b| Row { name: b.name.clone(), size: b.size, samples: Vec::new() })
+        .collect();
     let all = benchmarks.len();
     for round in 0..=count {
         for turn in 0..all {
@@ -37,7 +39,8 @@ pub(crate) fn rounds(count: usize, mut benchmarks: Vec<Benchmark<'_>>) -> Result
             let (Some(benchmark), Some(row)) = (benchmarks.get_mut(who), rows.get_mut(who)) else {
                 continue;
             };
-            let values = (benchmark.measure)().map_err(|problem| format!("{}: {problem}", benchmark.name))?;
+            let values = (benchmark.measure)()
+                .map_err(|problem| format!("{}: {problem}", benchmark.name))?;
             if round == 0 {
                 row.samples = vec![Vec::with_capacity(count); values.len()];
                 continue;

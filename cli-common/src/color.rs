@@ -37,7 +37,9 @@ impl Color {
             Color::Always => true,
             Color::Never => false,
             // https://no-color.org: an empty value counts as unset.
-            Color::Auto => std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && stream.is_terminal(),
+            Color::Auto => {
+                std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && stream.is_terminal()
+            }
         }
     }
 }

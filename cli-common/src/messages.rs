@@ -59,8 +59,7 @@ pub fn escape_into(out: &mut String, bytes: &[u8]) {
 
 fn escape_char(out: &mut String, c: char) {
     // Format characters (U+200E, U+202E …) reorder a terminal's line.
-    let format =
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let format = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     match c {
         '"' | '\\' => out.extend(['\\', c]),
         c if c.is_control() || format => out.extend(c.escape_default()),

@@ -16,7 +16,8 @@ fuzz_target!(|data: &[u8]| {
             strings: if kind & 2 != 0 { vec!["n".into()] } else { Vec::new() },
             ..Options::default()
         };
-        let Ok((plan, _)) = Plan::new(&[attacher::selected(attacher::every_kind())], &options) else {
+        let Ok((plan, _)) = Plan::new(&[attacher::selected(attacher::every_kind())], &options)
+        else {
             return;
         };
         let decoder = Decoder::new(Arc::new(plan));

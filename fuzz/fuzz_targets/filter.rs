@@ -13,7 +13,8 @@ fuzz_target!(|data: &[u8]| {
         let _ = Subject::parse(&source);
         let Ok(filter) = Filter::parse(&source) else { return };
         let options = Options { filter: Some(filter), ..Options::default() };
-        let Ok((plan, _)) = Plan::new(&[attacher::selected(attacher::every_kind())], &options) else {
+        let Ok((plan, _)) = Plan::new(&[attacher::selected(attacher::every_kind())], &options)
+        else {
             return;
         };
         emit_for_every_kernel(&plan).expect("what was planned can be emitted");

@@ -31,16 +31,20 @@ fuzz_target!(|data: &[u8]| {
         let _ = (go.goid_offset_quick(), go.has_dwarf());
         // It takes a hundred times as long as the rest.
         if data.len() % 64 == 5 {
-            let _ = fields::all().into_iter().next().and_then(|field| go.field_offset_by_dwarf(field));
+            let _ =
+                fields::all().into_iter().next().and_then(|field| go.field_offset_by_dwarf(field));
         }
         let all: Vec<_> = providers().iter().collect();
         let _ = (go.entries(&file, &all), go.state(&file));
-        let Some(functions) = go.functions().and_then(|layout| layout.functions(&file)) else { return };
+        let Some(functions) = go.functions().and_then(|layout| layout.functions(&file)) else {
+            return;
+        };
         for index in (0..functions.len()).step_by(functions.len() / 64 + 1) {
             let Some(function) = functions.get(index) else { continue };
             let _ = functions.lookup(function.entry);
             let _ = functions.line(&function, function.entry);
-            let _ = functions.frames(&function, function.entry.wrapping_add(u64::from(data.len() as u32)));
+            let _ = functions
+                .frames(&function, function.entry.wrapping_add(u64::from(data.len() as u32)));
         }
     });
 });

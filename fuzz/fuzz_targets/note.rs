@@ -14,7 +14,10 @@ fuzz_target!(|data: &[u8]| {
             let Ok(note) = raw.decode(format) else { continue };
             let mut bytes = Vec::new();
             note.encode(format, &mut bytes).expect("what was read can be written");
-            let again = NoteIter::new(&bytes, format).next_note().expect("it is whole").expect("it is there");
+            let again = NoteIter::new(&bytes, format)
+                .next_note()
+                .expect("it is whole")
+                .expect("it is there");
             assert_eq!(again.decode(format), Ok(note));
         }
     });

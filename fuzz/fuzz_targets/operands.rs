@@ -48,7 +48,9 @@ impl Machine {
                     at = at.wrapping_add(self.register(base)?);
                 }
                 if let Some(index) = index {
-                    at = at.wrapping_add(self.register(&index.register)?.wrapping_mul(index.scale.into()));
+                    at = at.wrapping_add(
+                        self.register(&index.register)?.wrapping_mul(index.scale.into()),
+                    );
                 }
                 let Some(bytes) = at.checked_sub(MEMORY).and_then(|from| {
                     self.memory.get(usize::try_from(from).ok()?..)?.get(..value.size.into())
@@ -71,7 +73,8 @@ fuzz_target!(|data: &[u8]| {
     for (place, bytes) in PLACES.iter().chain([&RIP]).zip(head.chunks_exact(2)) {
         // Pointers into memory, most of them, and one in eight some number.
         let number = u64::from(u16::from_le_bytes([bytes[0], bytes[1]]));
-        let value = if number % 8 == 0 { number << 45 | number } else { MEMORY + number % SIZE as u64 };
+        let value =
+            if number % 8 == 0 { number << 45 | number } else { MEMORY + number % SIZE as u64 };
         registers.insert(*place, value);
     }
     let memory = (0..SIZE).map(|at| (at * 7 + at / 256) as u8 ^ head[at % head.len()]).collect();
@@ -82,7 +85,9 @@ fuzz_target!(|data: &[u8]| {
             parse(&spec, Arch::X86_64).into_iter().filter_map(|a| a.value.ok()).collect();
         let words: Vec<String> = values.iter().map(|v| v.print(Arch::X86_64)).collect();
         let probe = sample::probe(&words.join(" "));
-        let Ok((plan, _)) = Plan::new(&[attacher::selected(probe)], &Options::default()) else { return };
+        let Ok((plan, _)) = Plan::new(&[attacher::selected(probe)], &Options::default()) else {
+            return;
+        };
         let backend = Simulated::default();
         let mut session = Session::start(plan, &backend).expect("a plan is carried out");
         backend.hit(&Hit {
@@ -103,10 +108,14 @@ fuzz_target!(|data: &[u8]| {
                 for (((_, seen), raw), value) in event.args().zip(&raw).zip(&values) {
                     let Some(raw) = raw else { continue };
                     match (seen, raw) {
-                        (event::Value::Signed(n), Some(raw)) => assert_eq!(n as u64, *raw, "{value:?}"),
+                        (event::Value::Signed(n), Some(raw)) => {
+                            assert_eq!(n as u64, *raw, "{value:?}")
+                        }
                         (event::Value::Unsigned(n), Some(raw)) => assert_eq!(n, *raw, "{value:?}"),
                         (event::Value::Unreadable, None) => {}
-                        (event::Value::Unreadable, Some(_)) => assert!(!all_there, "{value:?} can be read"),
+                        (event::Value::Unreadable, Some(_)) => {
+                            assert!(!all_there, "{value:?} can be read")
+                        }
                         (seen, None) => panic!("{value:?} is {seen:?}, but not there"),
                         (seen, Some(raw)) => panic!("{value:?} is {seen:?}, not {raw}"),
                     }

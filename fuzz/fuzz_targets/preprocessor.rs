@@ -14,7 +14,8 @@ fuzz_target!(|data: &[u8]| {
             defines: vec!["DEFINED=1".into()],
             read: Arc::new(move |path| {
                 let at = ["a", "b", "c"].iter().position(|name| path.ends_with(name));
-                let file = at.and_then(|at| files.get(at + 1)).ok_or(std::io::ErrorKind::NotFound)?;
+                let file =
+                    at.and_then(|at| files.get(at + 1)).ok_or(std::io::ErrorKind::NotFound)?;
                 Ok(file.clone().into_bytes())
             }),
             ..Options::default()

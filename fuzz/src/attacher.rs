@@ -27,8 +27,12 @@ pub fn every_kind() -> Probe {
         unit: None,
         doc: String::new(),
     });
-    let schema =
-        schema::Probe { name: "probe".into(), args: args.into(), doc: String::new(), stability: None };
+    let schema = schema::Probe {
+        name: "probe".into(),
+        args: args.into(),
+        doc: String::new(),
+        stability: None,
+    };
     let spec = "-8@%rax 2@%bx 8@16(%rsp) 1@24(%rsp) 8@%rdi 8@%rsi 8@%r8 8@%r9 8@%r10 8@%r11 8@32(%rsp) 8@40(%rsp) \
                 8@152(%r14)";
     Probe { schema: Some(schema), ..sample::probe(spec) }

@@ -25,7 +25,9 @@ impl Code<'_> {
         match self.arch {
             Architecture::X86_64 => {
                 let is_call = |window: &(usize, &[u8])| match window.1 {
-                    [0xe8, distance @ ..] => relative(self.address, window.0 + 5, distance) == Some(function),
+                    [0xe8, distance @ ..] => {
+                        relative(self.address, window.0 + 5, distance) == Some(function)
+                    }
                     _ => false,
                 };
                 self.bytes.windows(5).enumerate().find(is_call).map(|(at, _)| at)
@@ -42,7 +44,9 @@ impl Code<'_> {
     /// `mov`, `lea` and `cmp` of 64 bits with an address relative to the instruction's end.
     fn references_amd64(&self) -> Vec<(usize, u64)> {
         let one = |(at, window): (usize, &[u8])| match window {
-            [0x48..=0x4f, 0x39 | 0x3b | 0x89 | 0x8b | 0x8d, how, distance @ ..] if how & 0xc7 == 5 => {
+            [0x48..=0x4f, 0x39 | 0x3b | 0x89 | 0x8b | 0x8d, how, distance @ ..]
+                if how & 0xc7 == 5 =>
+            {
                 relative(self.address, at + 7, distance).map(|address| (at, address))
             }
             _ => None,
@@ -101,8 +105,10 @@ mod tests {
     #[test]
     fn finds_references_and_calls_on_amd64() {
         // lea 0x106122(%rip),%rax; mov 0xe5ede(%rip),%rcx; call
-        let bytes =
-            [0x48, 0x8d, 5, 0x22, 0x61, 0x10, 0, 0x48, 0x8b, 0xd, 0xde, 0x5e, 0xe, 0, 0xe8, 1, 0, 0, 0];
+        let bytes = [
+            0x48, 0x8d, 5, 0x22, 0x61, 0x10, 0, 0x48, 0x8b, 0xd, 0xde, 0x5e, 0xe, 0, 0xe8, 1, 0, 0,
+            0,
+        ];
         let code = Code { bytes: &bytes, address: 0x446_7ef, arch: Architecture::X86_64 };
         assert_eq!(code.references(), [(0, 0x54c_918), (7, 0x52c_6db)]);
         assert_eq!((code.call(0x446_7ef + 20), code.call(0)), (Some(14), None));

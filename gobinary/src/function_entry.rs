@@ -71,9 +71,9 @@ impl GoBinary<'_> {
             for probe in provider.probes {
                 for entry in probe.entries {
                     let range = addresses.get(entry.function);
-                    out.extend(
-                        range.and_then(|range| resolver.entry_point(provider, probe, entry, range.start)),
-                    );
+                    out.extend(range.and_then(|range| {
+                        resolver.entry_point(provider, probe, entry, range.start)
+                    }));
                 }
             }
         }
@@ -108,8 +108,13 @@ impl Resolver<'_> {
         address: u64,
     ) -> Option<EntryPoint> {
         let code = self.go.at(address, LONGEST_PROLOGUE)?;
-        let offset = if self.is_amd64() { after_stack_check(code) } else { branch_of_stack_check(code) };
-        let args = entry.args.iter().filter_map(|(name, location)| self.argument(name, location)).collect();
+        let offset =
+            if self.is_amd64() { after_stack_check(code) } else { branch_of_stack_check(code) };
+        let args = entry
+            .args
+            .iter()
+            .filter_map(|(name, location)| self.argument(name, location))
+            .collect();
         Some(EntryPoint { provider, probe, address: address.checked_add(offset as u64)?, args })
     }
 
@@ -118,13 +123,17 @@ impl Resolver<'_> {
         let memory = |base, offsets| Location::Memory { base, offsets };
         Some(match *location {
             ArgLocation::Register(number) => {
-                let next = number.checked_add(1).and_then(|n| self.register(n)).map(Location::Register);
+                let next =
+                    number.checked_add(1).and_then(|n| self.register(n)).map(Location::Register);
                 word(Location::Register(self.register(number)?), next)
             }
             ArgLocation::FieldPath { register, path } => {
                 let base = self.register(register)?;
                 let offset = |fields: &&[Field]| {
-                    fields.iter().map(|field| self.go.field_offset(field).map(i64::from)).sum::<Option<i64>>()
+                    fields
+                        .iter()
+                        .map(|field| self.go.field_offset(field).map(i64::from))
+                        .sum::<Option<i64>>()
                 };
                 let first = path.iter().map(offset).collect::<Option<Vec<i64>>>()?;
                 let mut next = first.clone();
@@ -133,7 +142,13 @@ impl Resolver<'_> {
             }
             ArgLocation::Enum { register, labels } => {
                 let location = Location::Register(self.register(register)?);
-                EntryArg { name, location, next: None, is_enum: true, labels: self.go.labels(labels) }
+                EntryArg {
+                    name,
+                    location,
+                    next: None,
+                    is_enum: true,
+                    labels: self.go.labels(labels),
+                }
             }
             ArgLocation::GoroutineId(register) => {
                 let running = Some(self.running_goroutine());
@@ -193,7 +208,10 @@ fn branch_of_stack_check(code: &[u8]) -> usize {
         return 0;
     }
     // Large frames are compared by four instructions more at most.
-    words.take(6).position(|word| word & IS_BRANCH.0 == IS_BRANCH.1).map_or(0, |index| 4 * (index + 1))
+    words
+        .take(6)
+        .position(|word| word & IS_BRANCH.0 == IS_BRANCH.1)
+        .map_or(0, |index| 4 * (index + 1))
 }
 
 #[cfg(test)]
@@ -205,9 +223,14 @@ mod tests {
         let after = after_stack_check;
         assert_eq!(after(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55]), 6);
         assert_eq!(after(&[0x49, 0x3b, 0x66, 0x18, 0x0f, 0x86, 1, 2, 3, 4, 0x55]), 10);
-        assert_eq!(after(&[0x4c, 0x8d, 0x64, 0x24, 0xe8, 0x4d, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55]), 11);
-        let large =
-            [0x4c, 0x8d, 0xa4, 0x24, 1, 2, 3, 4, 0x4d, 0x3b, 0x66, 0x10, 0x0f, 0x86, 1, 2, 3, 4, 0x55];
+        assert_eq!(
+            after(&[0x4c, 0x8d, 0x64, 0x24, 0xe8, 0x4d, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55]),
+            11
+        );
+        let large = [
+            0x4c, 0x8d, 0xa4, 0x24, 1, 2, 3, 4, 0x4d, 0x3b, 0x66, 0x10, 0x0f, 0x86, 1, 2, 3, 4,
+            0x55,
+        ];
         assert_eq!(after(&large), 18);
         for end in 0..large.len() {
             assert_eq!(after(&large[..end]), 0);
@@ -218,7 +241,8 @@ mod tests {
 
     #[test]
     fn recognizes_branches_of_stack_checks() {
-        let code = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+        let code =
+            |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
         let small = code(&[0xf940_0b90, 0xeb30_63ff, 0x5400_0209, 0xf81e_0ffe]);
         assert_eq!(branch_of_stack_check(&small), 8);
         let medium = code(&[0xf940_0b90, 0xd100_83f1, 0xeb10_023f, 0x5400_0409]);

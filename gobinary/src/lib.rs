@@ -30,7 +30,8 @@ impl<'a> GoBinary<'a> {
         let file = object::read::elf::ElfFile64::parse(data).ok()?;
         let version = buildinfo::version(&file);
         let marked = [".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo"];
-        let is_go = version.is_some() || marked.iter().any(|name| file.section_by_name(name).is_some());
+        let is_go =
+            version.is_some() || marked.iter().any(|name| file.section_by_name(name).is_some());
         is_go.then_some(GoBinary { file, version })
     }
 

@@ -145,7 +145,9 @@ fn module_word(file: &ElfFile64<'_>, index: usize) -> Option<u64> {
     // Position-independent: the loader fills it in.
     let at = module.address() + 8 * index as u64;
     let mut relocations = file.dynamic_relocations()?;
-    relocations.find(|(address, _)| *address == at).map(|(_, relocation)| relocation.addend() as u64)
+    relocations
+        .find(|(address, _)| *address == at)
+        .map(|(_, relocation)| relocation.addend() as u64)
 }
 
 impl<'a> Functions<'a> {
@@ -174,17 +176,27 @@ impl<'a> Functions<'a> {
         }
         let (entry, info) = self.entry(index)?;
         let name = u32_at(self.table, info.checked_add(4)?)? as usize;
-        Some(Function { name: text_at(self.table, self.layout.names.checked_add(name)?)?, entry, info })
+        Some(Function {
+            name: text_at(self.table, self.layout.names.checked_add(name)?)?,
+            entry,
+            info,
+        })
     }
 
     /// Where functions of these names are, in one pass over the table.
-    pub(crate) fn named<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> HashMap<&'n str, Range<u64>> {
+    pub(crate) fn named<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> HashMap<&'n str, Range<u64>> {
         let wanted: HashSet<&str> = names.into_iter().collect();
         let one = |index: usize| {
             let function = self.get(index)?;
             let name = *wanted.get(function.name)?;
             // One entry more than functions: the end of the last one.
-            Some((name, function.entry..self.entry(index + 1).map_or(function.entry, |(end, _)| end)))
+            Some((
+                name,
+                function.entry..self.entry(index + 1).map_or(function.entry, |(end, _)| end),
+            ))
         };
         (0..self.len()).filter_map(one).collect()
     }
@@ -217,12 +229,17 @@ impl<'a> Functions<'a> {
 
     /// The functions that an address is in and their lines: where the compiler put functions into others, the
     /// innermost first, the one that they are all in last.
-    pub fn frames(&self, function: &Function<'a>, address: u64) -> Vec<(&'a str, Option<Line<'a>>)> {
+    pub fn frames(
+        &self,
+        function: &Function<'a>,
+        address: u64,
+    ) -> Vec<(&'a str, Option<Line<'a>>)> {
         /// Deeper trees are no compiler's.
         const DEEPEST: usize = 64;
         let mut out = Vec::new();
         let mut at = address;
-        while let Some((name, caller)) = self.inlined(function, at).filter(|_| out.len() < DEEPEST) {
+        while let Some((name, caller)) = self.inlined(function, at).filter(|_| out.len() < DEEPEST)
+        {
             out.push((name, self.line(function, at)));
             at = caller;
         }
@@ -252,7 +269,8 @@ impl<'a> Functions<'a> {
             return None;
         }
         let index = usize::try_from(self.value(table, function.entry, address)?).ok()?;
-        let call = self.layout.data?.checked_add(tree as usize)?.checked_add(CALL.checked_mul(index)?)?;
+        let call =
+            self.layout.data?.checked_add(tree as usize)?.checked_add(CALL.checked_mul(index)?)?;
         let name = u32_at(self.file, call.checked_add(4)?)? as usize;
         let caller = u32_at(self.file, call.checked_add(8)?)?;
         let name = text_at(self.table, self.layout.names.checked_add(name)?)?;

@@ -76,10 +76,12 @@ impl GoBinary<'_> {
     /// Where to look in a process of this file, if that is known. The data is the file's.
     pub fn state(&self, data: &[u8]) -> Option<State> {
         let symbol = |name: &str| symbol(&self.file, name.as_bytes());
-        let (mut goroutines, mut collector) = (symbol("runtime.allgs"), symbol("runtime.gcController"));
+        let (mut goroutines, mut collector) =
+            (symbol("runtime.allgs"), symbol("runtime.gcController"));
         if goroutines.is_none() || collector.is_none() {
             let table = self.functions().and_then(|layout| layout.functions(data));
-            let functions = table.map(|table| table.named([APPENDS, STARTS, METHOD])).unwrap_or_default();
+            let functions =
+                table.map(|table| table.named([APPENDS, STARTS, METHOD])).unwrap_or_default();
             goroutines = goroutines.or_else(|| self.slice_of_goroutines(&functions));
             collector = collector.or_else(|| self.collector(&functions));
         }
@@ -103,7 +105,9 @@ impl GoBinary<'_> {
     fn slice_of_goroutines(&self, functions: &HashMap<&str, Range<u64>>) -> Option<u64> {
         let seen = self.code(functions.get(APPENDS)?)?.references();
         let has = |address: u64| seen.iter().any(|(_, other)| *other == address);
-        seen.iter().map(|(_, address)| *address).find(|a| has(a.wrapping_add(8)) && has(a.wrapping_add(16)))
+        seen.iter()
+            .map(|(_, address)| *address)
+            .find(|a| has(a.wrapping_add(8)) && has(a.wrapping_add(16)))
     }
 
     /// `runtime.gcController`: what a method is called of.
@@ -130,7 +134,10 @@ mod tests {
         let of = Status::of;
         assert_eq!((of(1), of(0x1001)), (Some(Status::Runnable), Some(Status::Runnable)));
         assert_eq!((of(2), of(8)), (Some(Status::Running), Some(Status::Running)));
-        assert_eq!((of(3), of(0x1004), of(9)), (Some(Status::InCall), Some(Status::Waiting), of(4)));
+        assert_eq!(
+            (of(3), of(0x1004), of(9)),
+            (Some(Status::InCall), Some(Status::Waiting), of(4))
+        );
         assert_eq!((of(0), of(6), of(11), of(u32::MAX)), (None, None, None, None));
     }
 }

@@ -12,7 +12,8 @@ pub const MINORS: RangeInclusive<u32> = 21..=27;
 
 /// The patch release of each minor one, in the same order, with which the compatibility matrix and the tests of the
 /// ready-made packages are run.
-pub const TESTED: [&str; 7] = ["1.21.13", "1.22.12", "1.23.12", "1.24.13", "1.25.5", "1.26.8", "1.27.3"];
+pub const TESTED: [&str; 7] =
+    ["1.21.13", "1.22.12", "1.23.12", "1.24.13", "1.25.5", "1.26.8", "1.27.3"];
 
 /// The minor number of a supported release, from what `runtime.Version()` says: `go1.27.3` is 27. Experiments after a
 /// space do not matter; release candidates, development versions and forks may have other layouts and are `None`.
@@ -29,7 +30,8 @@ mod tests {
 
     #[test]
     fn tests_one_release_of_each_supported_minor() {
-        let tested: Vec<u32> = TESTED.iter().filter_map(|release| minor(&format!("go{release}"))).collect();
+        let tested: Vec<u32> =
+            TESTED.iter().filter_map(|release| minor(&format!("go{release}"))).collect();
         assert_eq!(tested, MINORS.collect::<Vec<_>>());
     }
 

@@ -27,8 +27,9 @@ use crate::note::{Format, Note, NoteError, NoteIter};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// First bytes of every blob: random, so that nothing else begins like it.
-pub const MAGIC: [u8; 16] =
-    [0xc5, 0x1e, 0x9d, 0x73, 0xa2, 0x4f, 0xe8, 0x06, 0xbb, 0x31, 0x7c, 0xd9, 0x58, 0x90, 0x2a, 0xf4];
+pub const MAGIC: [u8; 16] = [
+    0xc5, 0x1e, 0x9d, 0x73, 0xa2, 0x4f, 0xe8, 0x06, 0xbb, 0x31, 0x7c, 0xd9, 0x58, 0x90, 0x2a, 0xf4,
+];
 /// Layout version described here.
 pub const VERSION: u16 = 2;
 /// Offset of the 16-bit semaphore.
@@ -107,7 +108,11 @@ pub struct Blob<'a> {
 /// # Errors
 ///
 /// Where the note or the schema is larger than any reader takes.
-pub fn template(note: &Note, schema_size: usize, goid_register: Option<u8>) -> Result<Vec<u8>, BlobError> {
+pub fn template(
+    note: &Note,
+    schema_size: usize,
+    goid_register: Option<u8>,
+) -> Result<Vec<u8>, BlobError> {
     if schema_size > MAX_SCHEMA {
         return Err(BlobError::Inconsistent("schema size"));
     }
@@ -205,12 +210,14 @@ impl Raw {
     fn with_schema<'a>(self, view: &View<'a>, budget: &mut usize) -> Result<Blob<'a>, BlobError> {
         let mut schema = "";
         if self.schema_size > 0 {
-            *budget =
-                budget.checked_sub(self.schema_size).ok_or(BlobError::Inconsistent("schema address"))?;
+            *budget = budget
+                .checked_sub(self.schema_size)
+                .ok_or(BlobError::Inconsistent("schema address"))?;
             let bytes = view
                 .at_vaddr(self.schema, self.schema_size as u64)
                 .ok_or(BlobError::Inconsistent("schema address"))?;
-            schema = std::str::from_utf8(bytes).map_err(|_| BlobError::Inconsistent("schema encoding"))?;
+            schema = std::str::from_utf8(bytes)
+                .map_err(|_| BlobError::Inconsistent("schema encoding"))?;
         }
         Ok(Blob {
             self_addr: self.self_addr,
@@ -265,7 +272,8 @@ pub fn scan<'a>(view: &View<'a>) -> Vec<Result<Blob<'a>, BlobError>> {
             }
             Err(error) => {
                 let stored = addr_at(data, SELF, false, true).unwrap_or(0);
-                let self_addr = relocations.get(&vaddr.wrapping_add(SELF as u64)).copied().unwrap_or(stored);
+                let self_addr =
+                    relocations.get(&vaddr.wrapping_add(SELF as u64)).copied().unwrap_or(stored);
                 if self_addr == vaddr {
                     found.push(Err(error));
                 }
@@ -330,7 +338,10 @@ mod tests {
 
     #[test]
     fn sizes_beyond_the_bounds_are_rejected() {
-        assert_eq!(template(&note(), MAX_SCHEMA + 1, None), Err(BlobError::Inconsistent("schema size")));
+        assert_eq!(
+            template(&note(), MAX_SCHEMA + 1, None),
+            Err(BlobError::Inconsistent("schema size"))
+        );
         let long = Note { args: "x".repeat(MAX_SIZE), ..note() };
         assert_eq!(template(&long, 0, None), Err(BlobError::Inconsistent("size")));
         let mut bytes = template(&note(), MAX_SCHEMA, None).unwrap();

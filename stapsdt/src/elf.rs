@@ -53,7 +53,10 @@ impl Segment {
     }
     /// Whether `len` bytes at `vaddr` are inside the part that the file backs.
     pub fn file_backs(&self, vaddr: u64, len: u64) -> bool {
-        vaddr.checked_sub(self.vaddr).and_then(|at| at.checked_add(len)).is_some_and(|end| end <= self.filesz)
+        vaddr
+            .checked_sub(self.vaddr)
+            .and_then(|at| at.checked_add(len))
+            .is_some_and(|end| end <= self.filesz)
     }
 }
 
@@ -118,10 +121,12 @@ impl<'a> View<'a> {
         let header = Elf::parse_header(data).map_err(damaged("header"))?;
         let container = header.container().map_err(damaged("class"))?;
         let ctx = Ctx::new(container, header.endianness().map_err(damaged("byte order"))?);
-        let phoff = usize::try_from(header.e_phoff).map_err(|_| ElfError::Damaged("header".into()))?;
+        let phoff =
+            usize::try_from(header.e_phoff).map_err(|_| ElfError::Damaged("header".into()))?;
         let segments = match header.e_phnum {
             0 => Vec::new(),
-            n => ph::ProgramHeader::parse(data, phoff, n.into(), ctx).map_err(damaged("program headers"))?,
+            n => ph::ProgramHeader::parse(data, phoff, n.into(), ctx)
+                .map_err(damaged("program headers"))?,
         };
         let segments = segments
             .iter()
@@ -149,9 +154,11 @@ impl<'a> View<'a> {
         if offset >= self.data.len() {
             return Err(damaged());
         }
-        let raw = sh::SectionHeader::parse(self.data, offset, count, self.ctx).map_err(|_| damaged())?;
-        let names =
-            raw.get(usize::from(self.header.e_shstrndx)).and_then(|s| self.range(s.sh_offset, s.sh_size));
+        let raw =
+            sh::SectionHeader::parse(self.data, offset, count, self.ctx).map_err(|_| damaged())?;
+        let names = raw
+            .get(usize::from(self.header.e_shstrndx))
+            .and_then(|s| self.range(s.sh_offset, s.sh_size));
         let name = |at: usize| {
             let tail = names.and_then(|n| n.get(at..)).unwrap_or_default();
             let end = memchr::memchr(0, tail).unwrap_or(0);
@@ -266,7 +273,8 @@ impl<'a> View<'a> {
         let mut found = BTreeMap::new();
         for section in self.sections.iter().filter(|s| s.kind == sh::SHT_RELA && s.is_alloc()) {
             let Some(data) = self.section_data(section) else { continue };
-            let symbols = self.sections.get(section.link as usize).filter(|s| s.kind == sh::SHT_DYNSYM);
+            let symbols =
+                self.sections.get(section.link as usize).filter(|s| s.kind == sh::SHT_DYNSYM);
             let symbols = symbols.and_then(|s| self.section_data(s)).unwrap_or_default();
             let Ok(relocs) = reloc::RelocSection::parse(data, 0, data.len(), true, self.ctx) else {
                 continue;
@@ -290,7 +298,8 @@ impl<'a> View<'a> {
     /// have one name, the last one that others may use counts, else the last.
     pub fn symbols(&self, wanted: impl Fn(&[u8]) -> bool) -> BTreeMap<Vec<u8>, u64> {
         let mut found: BTreeMap<Vec<u8>, (bool, u64)> = BTreeMap::new();
-        let tables = self.sections.iter().filter(|s| matches!(s.kind, sh::SHT_SYMTAB | sh::SHT_DYNSYM));
+        let tables =
+            self.sections.iter().filter(|s| matches!(s.kind, sh::SHT_SYMTAB | sh::SHT_DYNSYM));
         for table in tables.filter(|_| self.format() == Format::LE64) {
             let names = self.sections.get(table.link as usize).and_then(|s| self.section_data(s));
             let (Some(names), Some(symbols)) = (names, self.section_data(table)) else { continue };
@@ -355,9 +364,16 @@ mod tests {
         assert!(text.is_executable() && text.is_alloc());
         assert_eq!(view.vaddr_to_offset(text.addr), Some(text.offset));
         assert_eq!(view.offset_to_vaddr(text.offset), Some(text.addr));
-        assert_eq!(view.at_vaddr(text.addr, 16), data.get(text.offset as usize..text.offset as usize + 16));
+        assert_eq!(
+            view.at_vaddr(text.addr, 16),
+            data.get(text.offset as usize..text.offset as usize + 16)
+        );
         let bss = view.section(".bss").unwrap();
-        assert_eq!(view.vaddr_to_offset(bss.addr + bss.size - 1), None, ".bss is backed by no file byte");
+        assert_eq!(
+            view.vaddr_to_offset(bss.addr + bss.size - 1),
+            None,
+            ".bss is backed by no file byte"
+        );
         let all = view.relocations(|_| true);
         let (place, addend) = all.iter().next().unwrap();
         let one = view.relocations(|at| at == *place);

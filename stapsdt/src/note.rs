@@ -134,7 +134,10 @@ impl<'a> NoteIter<'a> {
         let word = |i: usize| u32_at(self.data, at + 4 * i, big).ok_or("header");
         let (namesz, descsz, n_type) = (word(0)? as usize, word(1)? as usize, word(2)?);
         let name_at = at + 12;
-        let name = name_at.checked_add(namesz).and_then(|end| self.data.get(name_at..end)).ok_or("owner")?;
+        let name = name_at
+            .checked_add(namesz)
+            .and_then(|end| self.data.get(name_at..end))
+            .ok_or("owner")?;
         let desc_at = align4(name_at + namesz).ok_or("owner")?;
         let desc_end = desc_at.checked_add(descsz).ok_or("descriptor")?;
         let desc = self.data.get(desc_at..desc_end).ok_or("descriptor")?;
@@ -186,15 +189,18 @@ impl Note {
 
     /// Appends the note, header to padding, to `out`.
     pub fn encode(&self, format: Format, out: &mut Vec<u8>) -> Result<(), NoteError> {
-        for (text, what) in
-            [(&self.provider, "a provider"), (&self.name, "a probe name"), (&self.args, "an argument string")]
-        {
+        for (text, what) in [
+            (&self.provider, "a provider"),
+            (&self.name, "a probe name"),
+            (&self.args, "an argument string"),
+        ] {
             if text.as_bytes().contains(&0) {
                 return Err(NoteError::Unencodable { what });
             }
         }
         let mut desc = Vec::with_capacity(self.desc_size(format));
-        for (addr, what) in [(self.pc, "the pc"), (self.base, "the base"), (self.semaphore, "the semaphore")]
+        for (addr, what) in
+            [(self.pc, "the pc"), (self.base, "the base"), (self.semaphore, "the semaphore")]
         {
             put_addr(&mut desc, addr, format).ok_or(NoteError::Unencodable { what })?;
         }
@@ -295,7 +301,10 @@ mod tests {
     fn an_address_too_wide_for_a_32_bit_file_is_refused() {
         let note = Note { pc: 1 << 40, ..sample() };
         let format = Format { is64: false, big_endian: false };
-        assert_eq!(note.encode(format, &mut Vec::new()), Err(NoteError::Unencodable { what: "the pc" }));
+        assert_eq!(
+            note.encode(format, &mut Vec::new()),
+            Err(NoteError::Unencodable { what: "the pc" })
+        );
     }
 
     #[test]

@@ -270,7 +270,8 @@ mod tests {
         ] {
             assert_eq!(NoteBody::from_json(&json.replace(name, hostile)), None, "{hostile}");
         }
-        let timed = NoteBody::from_json(&json.replace("\"size\":8", "\"unit\":\"ns\",\"size\":8")).unwrap();
+        let timed =
+            NoteBody::from_json(&json.replace("\"size\":8", "\"unit\":\"ns\",\"size\":8")).unwrap();
         assert_eq!(timed.probe.args[0].unit.as_deref(), Some("ns"));
     }
 }

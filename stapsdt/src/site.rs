@@ -8,8 +8,10 @@
 use crate::argspec::Arch;
 
 /// `nop`, `nop10`, `nop5`, `ret`.
-pub const X86_64: [u8; 17] =
-    [0x90, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0f, 0x1f, 0x44, 0x00, 0x00, 0xc3];
+pub const X86_64: [u8; 17] = [
+    0x90, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0f, 0x1f, 0x44, 0x00, 0x00,
+    0xc3,
+];
 /// `nop`, `ret`.
 pub const AARCH64: [u8; 8] = [0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6];
 
@@ -51,7 +53,10 @@ pub fn instruction(code: &[u8], arch: Arch) -> Instruction {
     let nop = match arch {
         // The multi-byte forms are `0f 1f /0`, with operand-size prefixes.
         Arch::X86_64 => {
-            matches!(code, [0x90, ..] | [0x0f, 0x1f, ..] | [0x66, 0x90, ..] | [0x66, 0x0f, 0x1f, ..])
+            matches!(
+                code,
+                [0x90, ..] | [0x0f, 0x1f, ..] | [0x66, 0x90, ..] | [0x66, 0x0f, 0x1f, ..]
+            )
         }
         Arch::Aarch64 => code.starts_with(&AARCH64[..4]),
     };
@@ -60,7 +65,8 @@ pub fn instruction(code: &[u8], arch: Arch) -> Instruction {
 
 /// Whether arm64 code begins with `b.ls`: condition 9 of `b.cond`.
 fn is_branch_if_lower(code: &[u8]) -> bool {
-    code.first_chunk::<4>().is_some_and(|word| u32::from_le_bytes(*word) & 0xff00_001f == 0x5400_0009)
+    code.first_chunk::<4>()
+        .is_some_and(|word| u32::from_le_bytes(*word) & 0xff00_001f == 0x5400_0009)
 }
 
 #[cfg(test)]

@@ -116,7 +116,13 @@ pub fn text(bytes: &[u8]) -> String {
 /// Standard output of a command that must succeed.
 pub fn stdout(command: &mut Command) -> String {
     let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(out.status.success(), "{command:?}: {}\n{}{}", out.status, text(&out.stdout), text(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{command:?}: {}\n{}{}",
+        out.status,
+        text(&out.stdout),
+        text(&out.stderr)
+    );
     text(&out.stdout)
 }
 
@@ -309,7 +315,9 @@ impl Process {
     fn descriptors(&self, names: &[&str]) -> usize {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten();
         let targets = entries.filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());
-        targets.filter(|target| names.iter().any(|name| target.to_string_lossy().contains(name))).count()
+        targets
+            .filter(|target| names.iter().any(|name| target.to_string_lossy().contains(name)))
+            .count()
     }
 
     /// Waits until it has ended by itself and returns what it wrote. Two minutes are more than any test takes: a
@@ -319,7 +327,10 @@ impl Process {
     }
 
     /// Likewise; meanwhile it does this every few milliseconds.
-    pub fn finish_while(mut self, mut poke: impl FnMut(&mut Process)) -> (ExitStatus, String, String) {
+    pub fn finish_while(
+        mut self,
+        mut poke: impl FnMut(&mut Process),
+    ) -> (ExitStatus, String, String) {
         // Read meanwhile: a process that cannot write does not end.
         let out = collect(self.0.stdout.take());
         let errors = collect(self.0.stderr.take());
@@ -348,8 +359,10 @@ impl Process {
 
     /// Sends a signal by its number.
     pub fn signal(&self, number: i32) {
-        let status =
-            Command::new("kill").args([format!("-{number}"), self.pid().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args([format!("-{number}"), self.pid().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 }

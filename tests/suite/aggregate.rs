@@ -18,7 +18,8 @@ fn start(pid: u32, globs: &[&str], options: Options, backend: BackendKind) -> Se
     let found = discover::process(pid).unwrap();
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let chosen = select::select(&found, &globs).unwrap();
-    let (plan, warnings) = Plan::new(&chosen, &Options { pids: Some(vec![pid]), ..options }).unwrap();
+    let (plan, warnings) =
+        Plan::new(&chosen, &Options { pids: Some(vec![pid]), ..options }).unwrap();
     assert_eq!(warnings, []);
     Session::start(plan, &*backend.backend(Mechanism::Auto).unwrap()).unwrap()
 }
@@ -125,8 +126,13 @@ fn filters() {
     assert!(target.0.wait().unwrap().success());
     for (session, filter, backend, hits, expected) in sessions {
         let summary = session.summary().unwrap();
-        let wanted =
-            Summary { hits, delivered: expected, filtered: hits - expected, dropped: 0, unpaired: None };
+        let wanted = Summary {
+            hits,
+            delivered: expected,
+            filtered: hits - expected,
+            dropped: 0,
+            unpaired: None,
+        };
         assert_eq!(summary, wanted, "{filter} by {backend:?}");
     }
 }
@@ -147,7 +153,8 @@ fn powers(row: &Row) -> (u64, BTreeMap<i32, u64>) {
     let histogram = histogram(row);
     let zero = histogram.buckets.index(0);
     let used = histogram.counts.iter().enumerate().filter(|(index, n)| *index != zero && **n > 0);
-    let powers = used.map(|(index, n)| (histogram.buckets.exponent(index).unwrap().1, *n)).collect();
+    let powers =
+        used.map(|(index, n)| (histogram.buckets.exponent(index).unwrap().1, *n)).collect();
     (histogram.counts[zero], powers)
 }
 
@@ -325,7 +332,11 @@ fn keys_of_every_type() {
                     Key::Bytes(vec![0, 1, 255], false),
                     text("it broke\n", false)
                 ],
-                vec![text(&"c".repeat(63), true), Key::Bytes(vec![7; 63], true), text(&"e".repeat(63), true)],
+                vec![
+                    text(&"c".repeat(63), true),
+                    Key::Bytes(vec![7; 63], true),
+                    text(&"e".repeat(63), true)
+                ],
                 vec![text("", false), Key::Bytes(vec![], false), text("", false)],
             ]
         );
@@ -378,7 +389,10 @@ fn times_between_two_probes() {
     let unpaired = |unmatched_starts, unmatched_ends, overwritten| {
         Some(Unpaired { unmatched_starts, unmatched_ends, overwritten })
     };
-    assert_eq!((summary(0).hits, summary(0).dropped, summary(0).unpaired), (720, 0, unpaired(0, 40, 40)));
+    assert_eq!(
+        (summary(0).hits, summary(0).dropped, summary(0).unpaired),
+        (720, 0, unpaired(0, 40, 40))
+    );
     assert_eq!((summary(1).hits, summary(1).unpaired), (720, unpaired(40, 40, 0)));
     assert_eq!(summary(2).unpaired, unpaired(40, 40, 0));
     for session in &sessions[1] {
@@ -420,7 +434,8 @@ fn samples_and_rates() {
     }
     let (_app, mut target) = target("hits", &["-per", "50000", "-goroutines", "4", "-signal"]);
     let sessions = BACKENDS.map(|backend| {
-        let options = || Options { mode: plan::Mode::Count { by: Vec::new() }, ..Options::default() };
+        let options =
+            || Options { mode: plan::Mode::Count { by: Vec::new() }, ..Options::default() };
         let sample = Options { sample: Some(100), ..options() };
         let rate = Options { rate: Some(50), ..options() };
         [sample, rate].map(|options| start(target.pid(), &["e2e:hit"], options, backend))
@@ -486,7 +501,11 @@ fn totals_in_place() {
         tools().join("usdt-attach").display(),
         app.as_str()
     );
-    let out = command("script").args(["-qec", &line, "/dev/null"]).env_remove("NO_COLOR").output().unwrap();
+    let out = command("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env_remove("NO_COLOR")
+        .output()
+        .unwrap();
     let shown = text(&out.stdout);
     assert!(out.status.success(), "{shown}");
     let redrawn: Vec<&str> = shown.split("\x1b[9A\x1b[J").collect();
@@ -508,7 +527,10 @@ fn mistakes() {
             &["count", "e2e:hit", "--by", "method"][..],
             "error: e2e:hit: it has no argument `method`, but self, n, text\n",
         ),
-        (&["hist", "e2e:hit", "text"], "error: e2e:hit: `text` is text; histograms are of integers\n"),
+        (
+            &["hist", "e2e:hit", "text"],
+            "error: e2e:hit: `text` is text; histograms are of integers\n",
+        ),
         (
             &["hist", "e2e:hit", "n", "--linear", "9,1,1"],
             "error: a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0\n",
@@ -537,7 +559,11 @@ fn mistakes() {
         let mut args = args.to_vec();
         args.extend(["--dry-run", "--exe", app]);
         let out = attach(&args);
-        assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(2), expected), "{args:?}");
+        assert_eq!(
+            (out.status.code(), text(&out.stderr).as_str()),
+            (Some(2), expected),
+            "{args:?}"
+        );
     }
     let out = attach(&["trace", "--filter", "n = 5", "--exe", app]);
     assert_eq!(out.status.code(), Some(2));

@@ -1,7 +1,9 @@
 //! Every argument of every type, as each installed consumer reads it at run time.
 
 use std::collections::HashMap;
-use usdt_e2e::{Copy, Fixture, Mode, Need, Process, command, copy, have, root, semaphore, stdout, wait_for};
+use usdt_e2e::{
+    Copy, Fixture, Mode, Need, Process, command, copy, have, root, semaphore, stdout, wait_for,
+};
 
 /// What a consumer has to read.
 enum Expected {
@@ -55,7 +57,8 @@ fn expected() -> Vec<(&'static str, Vec<Expected>)> {
 /// Compares what a consumer read; it may have extended values to 64 bits in either way.
 fn compare(consumer: &str, read: &HashMap<String, Vec<u64>>) {
     for (probe, expected) in expected() {
-        let values = read.get(probe).unwrap_or_else(|| panic!("{consumer} saw no {probe}: {read:?}"));
+        let values =
+            read.get(probe).unwrap_or_else(|| panic!("{consumer} saw no {probe}: {read:?}"));
         assert_eq!(values.len(), expected.len(), "{consumer} {probe}: {values:x?}");
         for (at, (value, expected)) in values.iter().zip(&expected).enumerate() {
             let right = match expected {
@@ -109,23 +112,28 @@ fn libbpf_attaches_and_reads() {
 
 #[test]
 fn bcc_attaches_and_reads() {
-    if !have(&[Need::Bpf, Need::Bcc, Need::File("/usr/lib/python3/dist-packages/bcc/__init__.py")]) {
+    if !have(&[Need::Bpf, Need::Bcc, Need::File("/usr/lib/python3/dist-packages/bcc/__init__.py")])
+    {
         return;
     }
     let app = app(Mode::Sealed);
     let target = Process::start(command(&app.path).args(["-types", "-signal", "-linger", "500ms"]));
     let pid = target.pid().to_string();
-    let tracer =
-        Process::start(command("/usr/bin/python3").arg(root().join("tests/python/bcc_args.py")).args([
+    let tracer = Process::start(
+        command("/usr/bin/python3").arg(root().join("tests/python/bcc_args.py")).args([
             &pid,
             app.as_str(),
             "types:9",
             "twelve:12",
             "more__types:11",
-        ]));
+        ]),
+    );
     let (status, out, errors) = tracer.finish();
     assert!(status.success(), "{errors}");
-    let read = out.lines().filter_map(|l| l.split_once(' ')).map(|(name, rest)| (name.to_owned(), hex(rest)));
+    let read = out
+        .lines()
+        .filter_map(|l| l.split_once(' '))
+        .map(|(name, rest)| (name.to_owned(), hex(rest)));
     compare("bcc", &read.collect());
     target.finish();
 }
@@ -172,7 +180,9 @@ struct Events<'a>(&'a str);
 impl Drop for Events<'_> {
     fn drop(&mut self) {
         // Some may never have been defined.
-        let _ = command("perf").args(["--buildid-dir", self.0, "probe", "-q", "-d", "sdt_e2e:*"]).output();
+        let _ = command("perf")
+            .args(["--buildid-dir", self.0, "probe", "-q", "-d", "sdt_e2e:*"])
+            .output();
     }
 }
 

@@ -11,7 +11,8 @@ use usdt_attach::event::Value;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Mechanism, Session, Summary};
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, command, copy, have, semaphore, semaphore_of, stream, tools, wait_for,
+    Fixture, Mode, Need, Process, command, copy, have, semaphore, semaphore_of, stream, tools,
+    wait_for,
 };
 
 #[test]
@@ -20,7 +21,8 @@ fn both_record_the_same_of_the_same_hits() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let target = Process::start(command(&app.path).args(["-types", "-linger", "1s"]).env("GOMAXPROCS", "1"));
+    let target =
+        Process::start(command(&app.path).args(["-types", "-linger", "1s"]).env("GOMAXPROCS", "1"));
     let pid = target.pid().to_string();
     let tracer = |backend: &str, globs: &[&str]| {
         let args = ["trace", "--json", "--backend", backend, "-p", &pid];
@@ -126,7 +128,10 @@ fn programs_that_know_their_site_serve_kernels_without_cookies() {
 #[test]
 fn bcc_programs_load_and_attach_by_our_own_means() {
     if have(&[Need::Bpf, Need::Bcc]) {
-        assert_eq!(record(BackendKind::Bcc, Mechanism::Auto), record(BackendKind::Embedded, Mechanism::Auto));
+        assert_eq!(
+            record(BackendKind::Bcc, Mechanism::Auto),
+            record(BackendKind::Embedded, Mechanism::Auto)
+        );
     }
 }
 
@@ -151,8 +156,11 @@ fn fast_as_they_can(
         session
             .drain(|event| {
                 let values: Vec<Value<'_>> = event.args().map(|(_, value)| value).collect();
-                let [Value::Unsigned(own), Value::Unsigned(n), Value::String { bytes, truncated: 0 }] =
-                    values[..]
+                let [
+                    Value::Unsigned(own),
+                    Value::Unsigned(n),
+                    Value::String { bytes, truncated: 0 },
+                ] = values[..]
                 else {
                     panic!("{values:?}")
                 };

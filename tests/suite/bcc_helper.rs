@@ -28,12 +28,14 @@ fn helper_of(tracer: &Process) -> u32 {
     wait_for("the helper", || {
         // Whichever thread started it.
         let tasks = std::fs::read_dir(format!("/proc/{}/task", tracer.pid())).into_iter().flatten();
-        let children = tasks.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("children")).ok());
+        let children =
+            tasks.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("children")).ok());
         let children: Vec<u32> = children
             .flat_map(|pids| pids.split(' ').filter_map(|p| p.parse().ok()).collect::<Vec<_>>())
             .collect();
         let is_helper = |pid: &u32| {
-            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() == "usdt-attach-bcc")
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|c| c.trim() == "usdt-attach-bcc")
         };
         found = children.into_iter().find(is_helper);
         found.is_some()
@@ -144,8 +146,9 @@ fn a_killed_helper_is_an_error() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let tracer =
-        Process::start(usdt_e2e::command(tools().join("usdt-attach")).args(trace_with_bcc(&app.path)));
+    let tracer = Process::start(
+        usdt_e2e::command(tools().join("usdt-attach")).args(trace_with_bcc(&app.path)),
+    );
     signal(helper_of(&tracer), "-KILL");
     let (status, _, errors) = tracer.finish();
     let helper = tools().join("usdt-attach-bcc");
@@ -159,12 +162,14 @@ fn a_helper_does_not_outlive_the_program_that_started_it() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let tracer =
-        Process::start(usdt_e2e::command(tools().join("usdt-attach")).args(trace_with_bcc(&app.path)));
+    let tracer = Process::start(
+        usdt_e2e::command(tools().join("usdt-attach")).args(trace_with_bcc(&app.path)),
+    );
     let helper = helper_of(&tracer);
     // It has asked for the signal by the time it reads the kernel's headers.
     wait_for("the helper to compile", || {
-        std::fs::read_to_string(format!("/proc/{helper}/maps")).is_ok_and(|maps| maps.contains("libbcc"))
+        std::fs::read_to_string(format!("/proc/{helper}/maps"))
+            .is_ok_and(|maps| maps.contains("libbcc"))
     });
     std::thread::sleep(std::time::Duration::from_millis(50));
     signal(helper, "-STOP");

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, listed, root, stdout, text, tools, wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, have, listed, root, stdout, text, tools,
+    wait_for,
 };
 
 const SEAL: &str = "-toolexec=usdt-gen toolexec";
@@ -64,7 +65,8 @@ fn instrumented_and_uncompressed_builds() {
 }
 
 fn msan() -> bool {
-    let resources = command("clang").arg("-print-resource-dir").output().map(|out| text(&out.stdout));
+    let resources =
+        command("clang").arg("-print-resource-dir").output().map(|out| text(&out.stdout));
     let folder = resources.unwrap_or_default();
     Path::new(folder.trim()).join("lib/linux/libclang_rt.msan-x86_64.a").exists()
 }
@@ -82,7 +84,8 @@ fn plugins() {
     }
     let target = Process::start(command(&host).arg(&plugin));
     let mapped = || {
-        std::fs::read_to_string(format!("/proc/{}/maps", target.pid())).is_ok_and(|m| m.contains("plugin.so"))
+        std::fs::read_to_string(format!("/proc/{}/maps", target.pid()))
+            .is_ok_and(|m| m.contains("plugin.so"))
     };
     wait_for("the plugin", mapped);
     let pid = target.pid().to_string();
@@ -107,8 +110,10 @@ fn shared_libraries_are_traced() {
     stdout(command("cc").arg("-o").arg(&program).arg(&source).arg(&library).arg(rpath));
     let target = Process::start(&mut command(&program));
     let pid = target.pid().to_string();
-    let mapped =
-        || std::fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|m| m.contains("libshared.so"));
+    let mapped = || {
+        std::fs::read_to_string(format!("/proc/{pid}/maps"))
+            .is_ok_and(|m| m.contains("libshared.so"))
+    };
     wait_for("the library", mapped);
     let out = attach(&["trace", "--json", "--events", "3", "-p", &pid, "e2e:hit"]);
     let (events, _) = usdt_e2e::stream(&text(&out.stdout));
@@ -134,7 +139,9 @@ fn sites_of_arm64_run() {
     };
     stdout(&mut go(&["test", SEAL, "-c", "-o", test.to_str().unwrap(), "./gate"]));
     run(command(&test));
-    stdout(go(&["test", SEAL, "-c", "-o", test.to_str().unwrap(), "./gate"]).env("GOARCH", "arm64"));
+    stdout(
+        go(&["test", SEAL, "-c", "-o", test.to_str().unwrap(), "./gate"]).env("GOARCH", "arm64"),
+    );
     let mut emulated = command("qemu-aarch64");
     emulated.arg(&test);
     run(emulated);
@@ -207,7 +214,9 @@ fn caches_are_kept_apart() {
     // Whatever earlier tests compiled is compiled; what is there is linked where it is not what is asked for.
     build(None, None);
     build(Some(SEAL), None);
-    for (flag, source) in [(None, "blob"), (Some(SEAL), "note"), (None, "blob"), (Some(SEAL), "note")] {
+    for (flag, source) in
+        [(None, "blob"), (Some(SEAL), "note"), (None, "blob"), (Some(SEAL), "note")]
+    {
         assert_eq!(build(flag, None), (0, true, source.into()));
         assert_eq!(build(flag, None), (0, false, source.into()));
     }
@@ -252,8 +261,9 @@ fn unused_probes_leave_no_bytes() {
     let build = |name: &str, probes: usize| {
         let module = folder.path().join(name);
         let write = |file: &str, content: &str| usdt_e2e::write(&module, file, content);
-        let list: String =
-            (0..probes).map(|n| format!("\tprobe zanzibar{n}(int a, string b, char *c);\n")).collect();
+        let list: String = (0..probes)
+            .map(|n| format!("\tprobe zanzibar{n}(int a, string b, char *c);\n"))
+            .collect();
         write("go.mod", "module example.com/many\n\ngo 1.21\n");
         write("probes/probes.d", &format!("provider many {{\n\tprobe used(int n);\n{list}}};\n"));
         write(

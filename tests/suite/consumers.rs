@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, command, copy, have, listed, semaphore, stdout, text, wait_for,
+    Copy, Fixture, Mode, Need, Process, command, copy, have, listed, semaphore, stdout, text,
+    wait_for,
 };
 
 /// Address, semaphore and argument text of each probe, by full name.
@@ -50,7 +51,10 @@ fn readelf_prints_the_same_notes() {
                 let pc = hex(places.next().unwrap());
                 let semaphore = hex(places.nth(1).unwrap().trim_start_matches("Semaphore: "));
                 let args = line.trim().trim_start_matches("Arguments:").trim().to_owned();
-                seen.insert(format!("{}:{}", fields["Provider"], fields["Name"]), (pc, semaphore, args));
+                seen.insert(
+                    format!("{}:{}", fields["Provider"], fields["Name"]),
+                    (pc, semaphore, args),
+                );
             }
         }
         assert_eq!(seen, ours(&path), "{mode:?}");
@@ -65,10 +69,17 @@ fn bpftrace_lists_and_attaches() {
     for mode in Mode::SEALED {
         let app = copy(&Fixture::get("hits", mode));
         let out = stdout(command("bpftrace").args(["-l", &format!("usdt:{}:*", app.as_str())]));
-        let mut names: Vec<&str> =
-            out.lines().filter_map(|l| l.split_once(&format!("{}:", app.as_str()))).map(|(_, n)| n).collect();
+        let mut names: Vec<&str> = out
+            .lines()
+            .filter_map(|l| l.split_once(&format!("{}:", app.as_str())))
+            .map(|(_, n)| n)
+            .collect();
         names.sort_unstable();
-        assert_eq!(names, ours(&app.path).keys().map(String::as_str).collect::<Vec<_>>(), "{mode:?}");
+        assert_eq!(
+            names,
+            ours(&app.path).keys().map(String::as_str).collect::<Vec<_>>(),
+            "{mode:?}"
+        );
     }
     let app = app();
     let (_, address, _) = ours(&app.path)["e2e:hit"].clone();
@@ -98,16 +109,19 @@ fn bpftrace_lists_and_attaches() {
 fn arguments_are_where_c_passes_them() {
     let app = app();
     let (_, _, args) = ours(&app.path)["e2e:twelve"].clone();
-    let registers = ["rdi", "rsi", "rdx", "rcx", "r8", "r9", "rax", "rbx", "r10", "r11", "r12", "r13"];
+    let registers =
+        ["rdi", "rsi", "rdx", "rcx", "r8", "r9", "rax", "rbx", "r10", "r11", "r12", "r13"];
     assert_eq!(args, registers.map(|name| format!("-4@%{name}")).join(" "));
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }
-    let target =
-        Process::start(command(&app.path).args(["-types", "-linger", "3s"]).env("USDT_E2E_SETTLE", "500ms"));
+    let target = Process::start(
+        command(&app.path).args(["-types", "-linger", "3s"]).env("USDT_E2E_SETTLE", "500ms"),
+    );
     // The registers of PT_REGS_PARM1 to PT_REGS_PARM6. The first probe is the one that the program waits for.
-    let values =
-        ["di", "si", "dx", "cx", "r8", "r9"].map(|name| format!("(int32)reg(\"{name}\")")).join(", ");
+    let values = ["di", "si", "dx", "cx", "r8", "r9"]
+        .map(|name| format!("(int32)reg(\"{name}\")"))
+        .join(", ");
     let script = format!(
         "usdt:{bin}:e2e:more__types {{ @more = count(); }}\n\
          usdt:{bin}:e2e:twelve {{ printf(\"%d %d %d %d %d %d\\n\", {values}); exit(); }}",
@@ -139,7 +153,8 @@ fn tplist_lists() {
             if let Some((full, rest)) = line.split_once(" [sema ") {
                 take(&name, sema, address, &args);
                 (name, sema, args) = (full.to_owned(), hex(rest.trim_end_matches(']')), Vec::new());
-            } else if let Some((_, place)) = line.rsplit_once(" 0x").filter(|(l, _)| l.contains("location #"))
+            } else if let Some((_, place)) =
+                line.rsplit_once(" 0x").filter(|(l, _)| l.contains("location #"))
             {
                 address = hex(place);
             } else if line.contains("argument #") {
@@ -148,7 +163,11 @@ fn tplist_lists() {
         }
         take(&name, sema, address, &args);
         let ours = ours(&path);
-        assert_eq!(seen.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>(), "{mode:?}\n{out}");
+        assert_eq!(
+            seen.keys().collect::<Vec<_>>(),
+            ours.keys().collect::<Vec<_>>(),
+            "{mode:?}\n{out}"
+        );
         for (name, (address, sema, args)) in &ours {
             let (their_address, their_sema, their_args) = &seen[name];
             assert_eq!((their_address, their_sema), (address, sema), "{mode:?} {name}");
@@ -197,8 +216,13 @@ fn gdb_lists() {
     }
     for mode in Mode::SEALED {
         let path = Fixture::get("hits", mode);
-        let out =
-            stdout(command("gdb").args(["-nx", "-batch", "-ex", "info probes stap", path.to_str().unwrap()]));
+        let out = stdout(command("gdb").args([
+            "-nx",
+            "-batch",
+            "-ex",
+            "info probes stap",
+            path.to_str().unwrap(),
+        ]));
         let seen: BTreeMap<String, (u64, u64)> = out
             .lines()
             .filter(|l| l.starts_with("stap "))
@@ -225,7 +249,9 @@ fn perf_lists_and_finds_the_offset() {
     let cache = cache.to_str().unwrap();
     stdout(command("perf").args(["--buildid-dir", cache, "buildid-cache", "--add", app.as_str()]));
     let out = stdout(
-        command("perf").args(["--buildid-dir", cache, "list", "--no-desc", "sdt"]).env("PAGER", "cat"),
+        command("perf")
+            .args(["--buildid-dir", cache, "list", "--no-desc", "sdt"])
+            .env("PAGER", "cat"),
     );
     for name in ours(&app.path).keys() {
         assert!(out.contains(&format!("sdt_{name}")), "{name} is not in\n{out}");
@@ -242,7 +268,8 @@ fn perf_lists_and_finds_the_offset() {
         let definition = format!(":{offset:#x}({semaphore:#x}) {}", in_perfs_words(&args));
         let group = name.replace(':', "/");
         assert!(
-            probes[0].lines().any(|l| l.contains(&format!("sdt_{group}")) && l.trim_end().ends_with(definition.trim_end())),
+            probes[0].lines().any(|l| l.contains(&format!("sdt_{group}"))
+                && l.trim_end().ends_with(definition.trim_end())),
             "{name} {definition} is not in\n{}",
             probes[0]
         );
@@ -284,8 +311,10 @@ fn systemtap_lists() {
             })
             .collect();
         seen.sort();
-        let expected: Vec<(String, usize)> =
-            ours(&path).into_iter().map(|(name, (_, _, args))| (name, stapsdt_count(&args))).collect();
+        let expected: Vec<(String, usize)> = ours(&path)
+            .into_iter()
+            .map(|(name, (_, _, args))| (name, stapsdt_count(&args)))
+            .collect();
         assert_eq!(seen, expected, "{mode:?}\n{out}");
     }
 }

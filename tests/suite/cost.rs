@@ -1,8 +1,8 @@
 //! What tracing costs, and what works here: `cost` and `doctor`.
 
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, lines, semaphore, semaphore_of, text, tools,
-    wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, have, lines, semaphore, semaphore_of,
+    text, tools, wait_for,
 };
 
 #[test]
@@ -11,12 +11,23 @@ fn hits_are_counted_and_priced() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let out = attach(&["cost", "--json", "--duration", "20s", "e2e:*", "--", app.as_str(), "-per", "20000"]);
+    let out = attach(&[
+        "cost",
+        "--json",
+        "--duration",
+        "20s",
+        "e2e:*",
+        "--",
+        app.as_str(),
+        "-per",
+        "20000",
+    ]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     let prices = lines(&text(&out.stdout));
     let hit = prices.iter().find(|p| p["probe"] == "hit").unwrap();
     assert_eq!(hit["hits"], 20000, "{hit}");
-    let (ns, rate) = (hit["ns_per_hit"].as_f64().unwrap(), hit["hits_per_second"].as_f64().unwrap());
+    let (ns, rate) =
+        (hit["ns_per_hit"].as_f64().unwrap(), hit["hits_per_second"].as_f64().unwrap());
     assert!(ns > 20.0 && ns < 1e6 && rate > 0.0, "{hit}");
     let share = hit["cpu_share"].as_f64().unwrap();
     assert!((share - ns * rate / 1e9).abs() < 1e-6 * share.max(1.0), "{hit}");
@@ -68,7 +79,11 @@ fn single_steps_are_named() {
     let app = app.to_str().unwrap();
     let out = attach(&["trace", "--", app]);
     assert_eq!(out.status.code(), Some(2));
-    assert!(text(&out.stderr).contains("is no no-op but another instruction"), "{}", text(&out.stderr));
+    assert!(
+        text(&out.stderr).contains("is no no-op but another instruction"),
+        "{}",
+        text(&out.stderr)
+    );
     let out = attach(&["trace", "--json", "--single-step", "--", app]);
     assert!(text(&out.stdout).contains("\"args\":{\"arg0\":7}"), "{}", text(&out.stdout));
     let out = attach(&["cost", "--json", "--single-step", "--", app]);
@@ -93,11 +108,16 @@ fn doctor() {
     let findings = lines(&text(&out.stdout));
     let all_ok = findings.iter().all(|f| f["state"] == "ok");
     assert_eq!(out.status.code(), Some(i32::from(!all_ok)));
-    for check in ["privileges", "BPF", "uprobes", "semaphores", "links", "cookies", "event buffer", "sites"] {
+    for check in
+        ["privileges", "BPF", "uprobes", "semaphores", "links", "cookies", "event buffer", "sites"]
+    {
         let finding = findings.iter().find(|f| f["check"] == check).unwrap();
         assert!(finding["state"] != "missing", "{finding}");
     }
-    assert_eq!(findings.last().unwrap()["detail"], "7 of 7 sites can be attached to without surprise");
+    assert_eq!(
+        findings.last().unwrap()["detail"],
+        "7 of 7 sites can be attached to without surprise"
+    );
     assert!(findings.iter().all(|f| (f["state"] == "ok") == f["mend"].is_null()), "{findings:?}");
     let out = command("setpriv")
         .args(["--reuid=65534", "--clear-groups", "--inh-caps=-all"])

@@ -4,7 +4,8 @@
 use serde_json::Value;
 use std::path::Path;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, stream, text, wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, stream, text,
+    wait_for,
 };
 
 /// `list --all` rows of one object, by its path's end.
@@ -47,7 +48,10 @@ fn every_process_once_per_file() {
     let said = text(&out.stdout);
     let ours: Vec<&str> = said.lines().skip_while(|l| *l != header).take(3).collect();
     assert_eq!(ours.len(), 3, "{header} is not in {said}");
-    assert!(ours[1].starts_with("  e2e:twelve(int a,") && ours[2] == "  other_provider:hit(int n)", "{said}");
+    assert!(
+        ours[1].starts_with("  e2e:twelve(int a,") && ours[2] == "  other_provider:hit(int n)",
+        "{said}"
+    );
 }
 
 /// A container's program: its path exists in a mount namespace of its own only.
@@ -131,7 +135,10 @@ fn without_section_headers() {
     );
     headless(&program);
     let rows = usdt_e2e::listed(&program);
-    assert_eq!((rows.len(), &rows[0]["source"], &rows[0]["args"]), (1, &"note".into(), &"-4@%eax".into()));
+    assert_eq!(
+        (rows.len(), &rows[0]["source"], &rows[0]["args"]),
+        (1, &"note".into(), &"-4@%eax".into())
+    );
 }
 
 /// Takes the section headers away, as `sstrip` does.

@@ -22,7 +22,9 @@ fn blocks(page: &str) -> Vec<Block> {
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
         if line == "<!-- go:" {
-            around = Some(lines.by_ref().take_while(|line| *line != "-->").collect::<Vec<_>>().join("\n"));
+            around = Some(
+                lines.by_ref().take_while(|line| *line != "-->").collect::<Vec<_>>().join("\n"),
+            );
         }
         if let Some(text) = line.strip_prefix("<!-- expect: ") {
             expected = text.strip_suffix(" -->").map(str::to_owned);
@@ -64,10 +66,19 @@ fn every_one_liner_works() {
     let list = stdout(command("usdt-gen").args(["overlay", "-o"]).arg(overlay));
     let module = root().join("go-stubs");
     let mut build = command("go");
-    build.args(["build", "-toolexec=usdt-gen toolexec"]).arg(format!("-overlay={}", list.trim())).arg("-o");
+    build
+        .args(["build", "-toolexec=usdt-gen toolexec"])
+        .arg(format!("-overlay={}", list.trim()))
+        .arg("-o");
     stdout(build.arg(folder.path().join("app")).arg("./examples/httpd").current_dir(&module));
     let load = folder.path().join("load");
-    stdout(command("go").args(["build", "-o"]).arg(&load).arg("./examples/httpd/load").current_dir(&module));
+    stdout(
+        command("go")
+            .args(["build", "-o"])
+            .arg(&load)
+            .arg("./examples/httpd/load")
+            .current_dir(&module),
+    );
     let address = format!("127.0.0.1:{}", free_port());
     let app = Process::start(command(folder.path().join("app")).args(["-addr", &address]));
     wait_for("the service", || std::net::TcpStream::connect(&address).is_ok());
@@ -87,13 +98,15 @@ fn every_one_liner_works() {
     let _failures = Process::start(command("sh").args(["-c", &failures]));
 
     let cookbook = blocks("cookbook.md");
-    let liners: VecDeque<Block> = cookbook.into_iter().filter(|block| block.info == "console").collect();
+    let liners: VecDeque<Block> =
+        cookbook.into_iter().filter(|block| block.info == "console").collect();
     assert!(liners.len() >= 25, "{}", liners.len());
     let run = |block: Block| {
         let line = block.text.strip_prefix("# ").expect("a line for root");
         let line = line.replace("$(pidof app)", &app.pid().to_string());
         let line = line.replace("127.0.0.1:9465", &format!("127.0.0.1:{}", free_port()));
-        let expected = block.expected.as_ref().unwrap_or_else(|| panic!("nothing is expected of {line}"));
+        let expected =
+            block.expected.as_ref().unwrap_or_else(|| panic!("nothing is expected of {line}"));
         let out = shell(folder.path(), &line);
         assert!(out.contains(expected), "{line}\n`{expected}` is not in\n{out}");
     };
@@ -131,9 +144,13 @@ fn follow(page: &str, program: &str, listens: &str, meanwhile: &str) -> String {
             None if block.info == "console" => {
                 for line in block.text.lines() {
                     let line = line.strip_prefix("$ ").unwrap_or_else(|| panic!("{page}: {line}"));
-                    let line =
-                        local(line).replace("sudo ", "").replace(&format!("$(pidof {program})"), "$program");
-                    script.push_str(&format!("echo {}\n{line}\n", shell_quoted(&format!("$ {line}"))));
+                    let line = local(line)
+                        .replace("sudo ", "")
+                        .replace(&format!("$(pidof {program})"), "$program");
+                    script.push_str(&format!(
+                        "echo {}\n{line}\n",
+                        shell_quoted(&format!("$ {line}"))
+                    ));
                     if line == format!("./{program} &") {
                         script.push_str("program=$!\n");
                         script.push_str(&format!("for i in $(seq 100); do curl -s -o /dev/null http://{own}/ && break; sleep 0.1; done\n"));
@@ -268,10 +285,13 @@ fn commands_in_the_book_are_commands_of_the_tools() {
     let mut count = 0;
     for page in pages() {
         for block in blocks(&page).into_iter().filter(|block| block.info == "console") {
-            let prompts = block.text.lines().filter_map(|l| l.strip_prefix("$ ").or(l.strip_prefix("# ")));
+            let prompts =
+                block.text.lines().filter_map(|l| l.strip_prefix("$ ").or(l.strip_prefix("# ")));
             for line in prompts {
-                let line =
-                    line.replace("$(pidof app)", "1").replace("$(pidof lookup)", "1").replace("sudo ", "");
+                let line = line
+                    .replace("$(pidof app)", "1")
+                    .replace("$(pidof lookup)", "1")
+                    .replace("sudo ", "");
                 // Remarks stand behind a `#`.
                 let line = line.split("  #").next().unwrap_or_default();
                 let words = words(line);
@@ -300,8 +320,8 @@ fn go_code_in_the_book_compiles() {
     let write = |name: &str, text: &str| {
         usdt_e2e::write(folder.path(), name, text);
     };
-    let stubs =
-        ["", "/usdtgrpc", "/usdtotel"].map(|module| format!("use {}/go-stubs{module}", root().display()));
+    let stubs = ["", "/usdtgrpc", "/usdtotel"]
+        .map(|module| format!("use {}/go-stubs{module}", root().display()));
     write("go.work", &format!("go 1.26.0\nuse .\n{}\n", stubs.join("\n")));
     write("go.mod", "module usdt.local/book\ngo 1.26.0\n");
     // A driver, for an import that only a reader has.
@@ -313,7 +333,9 @@ fn go_code_in_the_book_compiles() {
     for page in pages() {
         for block in blocks(&page) {
             match &block.around {
-                _ if block.info == "c" && page == "../README.md" => write("probes/probes.d", &block.text),
+                _ if block.info == "c" && page == "../README.md" => {
+                    write("probes/probes.d", &block.text)
+                }
                 _ if block.info != "go" => {}
                 None if block.text.starts_with("package probes") => {
                     write("probes/gen.go", &format!("{}\n", block.text));
@@ -321,10 +343,14 @@ fn go_code_in_the_book_compiles() {
                 None => panic!("{page} does not say what is around this:\n{}", block.text),
                 Some(around) => {
                     count += 1;
-                    let used: String = (block.text.lines().filter_map(|line| line.split_once(" := ")))
-                        .map(|(name, _)| format!("\n_ = {name}"))
-                        .collect();
-                    let code = format!("package book\n\n{around}\n\nfunc _() {{\n{}{used}\n}}\n", block.text);
+                    let used: String =
+                        (block.text.lines().filter_map(|line| line.split_once(" := ")))
+                            .map(|(name, _)| format!("\n_ = {name}"))
+                            .collect();
+                    let code = format!(
+                        "package book\n\n{around}\n\nfunc _() {{\n{}{used}\n}}\n",
+                        block.text
+                    );
                     write(&format!("{count}/book.go"), &code);
                 }
             }

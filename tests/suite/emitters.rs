@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use usdt_e2e::{
-    Need, Process, attach, command, have, listed, root, stdout, stream, text, tools, usdt_gen, wait_for,
+    Need, Process, attach, command, have, listed, root, stdout, stream, text, tools, usdt_gen,
+    wait_for,
 };
 
 /// A schema of definitions, as a user would make it.
@@ -37,8 +38,13 @@ fn rust_crates() {
         .iter()
         .map(|p| format!("{}:{}", p["provider"].as_str().unwrap(), p["probe"].as_str().unwrap()))
         .collect();
-    for name in ["cuviper:ready", "cuviper:work", "cuviper:lazy", "rusty:request-start", "rusty:request-done"]
-    {
+    for name in [
+        "cuviper:ready",
+        "cuviper:work",
+        "cuviper:lazy",
+        "rusty:request-start",
+        "rusty:request-done",
+    ] {
         assert!(names.iter().any(|n| n == name), "{name} of {names:?}");
     }
     let schema = schema(
@@ -47,8 +53,17 @@ fn rust_crates() {
     );
     let arguments = |backend: &str| {
         let schema = schema.to_str().unwrap();
-        let args =
-            ["trace", "--json", "--schema", schema, "--backend", backend, "rusty:*", "cuviper:*", "--"];
+        let args = [
+            "trace",
+            "--json",
+            "--schema",
+            schema,
+            "--backend",
+            backend,
+            "rusty:*",
+            "cuviper:*",
+            "--",
+        ];
         let out = attach(&[&args[..], &[app.as_str()]].concat());
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
         let (events, _) = stream(&text(&out.stdout));
@@ -110,13 +125,17 @@ impl Postgres {
         server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "autovacuum=off"]);
         let server = Process::start(server.current_dir(folder.path()));
         let server = Postgres { folder, binaries, server };
-        wait_for("the server", || server.psql(&["-c", "select 1"]).output().unwrap().status.success());
+        wait_for("the server", || {
+            server.psql(&["-c", "select 1"]).output().unwrap().status.success()
+        });
         server
     }
 
     fn psql(&self, args: &[&str]) -> Command {
         let mut psql = command(self.binaries.join("psql"));
-        psql.args(["-U", "test", "-d", "postgres", "-qAt", "-h"]).arg(self.folder.path()).args(args);
+        psql.args(["-U", "test", "-d", "postgres", "-qAt", "-h"])
+            .arg(self.folder.path())
+            .args(args);
         psql
     }
 }
@@ -158,14 +177,21 @@ fn postgresql_queries_under_load() {
         )
     };
     let by_schema = tracer(&["--schema", schema.to_str().unwrap()]);
-    let by_option =
-        tracer(&["--str", "arg0", "--backend", "bcc", "--filter", "arg0 == 'select 1 /\\* client 2*'"]);
+    let by_option = tracer(&[
+        "--str",
+        "arg0",
+        "--backend",
+        "bcc",
+        "--filter",
+        "arg0 == 'select 1 /\\* client 2*'",
+    ]);
     // One link tells of exec.
     let attached = |tracer: &Process| tracer.links() >= 2;
     let has_bcc = have(&[Need::Bcc]);
     wait_for("the tracers", || attached(&by_schema) && (!has_bcc || attached(&by_option)));
-    let query =
-        |client: usize, n: usize| format!("select 1 /* client {client} query {n} {}*/;", "x".repeat(n % 60));
+    let query = |client: usize, n: usize| {
+        format!("select 1 /* client {client} query {n} {}*/;", "x".repeat(n % 60))
+    };
     let clients: Vec<Process> = (0..CLIENTS)
         .map(|client| {
             let script = folder.path().join(format!("{client}.sql"));
@@ -197,6 +223,10 @@ fn postgresql_queries_under_load() {
     let (_, out, errors) = by_option.interrupt();
     if has_bcc {
         let (events, summary) = stream(&out);
-        assert_eq!((events.len(), &summary["hits"]), (QUERIES, &json!(CLIENTS * QUERIES)), "{errors}");
+        assert_eq!(
+            (events.len(), &summary["hits"]),
+            (QUERIES, &json!(CLIENTS * QUERIES)),
+            "{errors}"
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! Mistakes: each gets one clear message, a way out, and its exit code.
 
 use std::process::Output;
-use usdt_e2e::{Copy, Fixture, Mode, Need, Process, attach, command, copy, have, text, tools, usdt_gen};
+use usdt_e2e::{
+    Copy, Fixture, Mode, Need, Process, attach, command, copy, have, text, tools, usdt_gen,
+};
 
 /// Exit code and message, the test's folder taken out.
 fn said(out: &Output, folder: &tempfile::TempDir) -> (Option<i32>, String) {
@@ -77,7 +79,10 @@ fn files_that_cannot_be_read() {
     for (file, message) in [
         ("script", "error: DIR/script: not an ELF file\n"),
         ("empty", "error: DIR/empty: the file is empty\n"),
-        ("cut", "error: DIR/cut: truncated or damaged ELF file: section headers (is the file cut off?)\n"),
+        (
+            "cut",
+            "error: DIR/cut: truncated or damaged ELF file: section headers (is the file cut off?)\n",
+        ),
         ("nowhere", "error: cannot open DIR/nowhere: No such file or directory (os error 2)\n"),
         ("", "error: DIR/: not a regular file\n"),
     ] {
@@ -85,7 +90,10 @@ fn files_that_cannot_be_read() {
     }
     for (file, message) in [
         ("script", "error: DIR/script: not an ELF file\n"),
-        ("cut", "error: DIR/cut: truncated or damaged ELF file: section headers (is the file cut off?)\n"),
+        (
+            "cut",
+            "error: DIR/cut: truncated or damaged ELF file: section headers (is the file cut off?)\n",
+        ),
         ("nowhere", "error: cannot read DIR/nowhere: No such file or directory (os error 2)\n"),
     ] {
         assert_eq!(said(&usdt_gen(&["seal", &at(file)]), &folder), (Some(2), message.to_owned()));
@@ -101,7 +109,8 @@ fn files_that_cannot_be_read() {
 #[test]
 fn globs_that_match_nothing() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (code, message) = said(&attach(&["list", app.as_str(), "e2e:hit", "e2e:nosuch*"]), &app.folder);
+    let (code, message) =
+        said(&attach(&["list", app.as_str(), "e2e:hit", "e2e:nosuch*"]), &app.folder);
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
@@ -128,22 +137,35 @@ fn processes_that_are_not_there() {
     assert_eq!(said(&attach(&["list", &pid]), &folder), (Some(2), mistaken));
     assert_eq!(said(&attach(&["trace", "-p", &pid]), &folder), (Some(2), message));
     let (code, message) = said(&attach(&["trace", "--", "no-such-command"]), &folder);
-    assert_eq!((code, message.as_str()), (Some(2), "error: cannot run no-such-command: entity not found\n"));
+    assert_eq!(
+        (code, message.as_str()),
+        (Some(2), "error: cannot run no-such-command: entity not found\n")
+    );
 }
 
 /// `usdt-attach` as somebody without privileges, but for some capabilities.
 fn as_nobody(capabilities: &str, args: &[&str], place: &Copy) -> Output {
-    std::fs::set_permissions(place.folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
+    std::fs::set_permissions(
+        place.folder.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     let tool = place.folder.path().join("usdt-attach");
     if !tool.exists() {
         usdt_e2e::stdout(command("cp").arg(tools().join("usdt-attach")).arg(&tool));
     }
     let mut setpriv = command("setpriv");
     if !capabilities.is_empty() {
-        setpriv.arg(format!("--inh-caps={capabilities}")).arg(format!("--ambient-caps={capabilities}"));
+        setpriv
+            .arg(format!("--inh-caps={capabilities}"))
+            .arg(format!("--ambient-caps={capabilities}"));
     }
-    setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(tool).args(args).output().unwrap()
+    setpriv
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(tool)
+        .args(args)
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -154,16 +176,19 @@ fn without_privileges() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let target = Process::start(&mut command(&app.path));
     let pid = target.pid().to_string();
-    let foreign =
-        format!("error: process {pid} belongs to another user; run as root or with CAP_SYS_PTRACE\n");
+    let foreign = format!(
+        "error: process {pid} belongs to another user; run as root or with CAP_SYS_PTRACE\n"
+    );
     for args in [["list", "-p", &pid], ["trace", "-p", &pid]] {
         assert_eq!(said(&as_nobody("", &args, &app), &app.folder), (Some(3), foreign.clone()));
     }
-    let (code, message) = said(&as_nobody("", &["trace", "--exe", app.as_str()], &app), &app.folder);
+    let (code, message) =
+        said(&as_nobody("", &["trace", "--exe", app.as_str()], &app), &app.folder);
     assert_eq!(code, Some(3), "{message}");
     assert!(
-        message
-            .ends_with("Operation not permitted (os error 1); run as root or with CAP_BPF and CAP_PERFMON\n"),
+        message.ends_with(
+            "Operation not permitted (os error 1); run as root or with CAP_BPF and CAP_PERFMON\n"
+        ),
         "{message}"
     );
     // What needs no privileges works without.
@@ -180,15 +205,20 @@ fn with_the_capabilities_it_asks_for() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let out =
-        as_nobody("+bpf,+perfmon", &["trace", "--json", "e2e:hit", "--", app.as_str(), "-per", "5"], &app);
+    let out = as_nobody(
+        "+bpf,+perfmon",
+        &["trace", "--json", "e2e:hit", "--", app.as_str(), "-per", "5"],
+        &app,
+    );
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert_eq!(usdt_e2e::stream(&text(&out.stdout)).1["delivered"], 5);
     let target = Process::start(command(&app.path).args(["-per", "3"]));
     let pid = target.pid().to_string();
-    let (code, message) = said(&as_nobody("+bpf,+perfmon", &["trace", "-p", &pid], &app), &app.folder);
+    let (code, message) =
+        said(&as_nobody("+bpf,+perfmon", &["trace", "-p", &pid], &app), &app.folder);
     assert_eq!((code, message.contains("belongs to another user")), (Some(3), true), "{message}");
-    let out = as_nobody("+bpf,+perfmon,+sys_ptrace", &["trace", "-p", &pid, "--json", "e2e:hit"], &app);
+    let out =
+        as_nobody("+bpf,+perfmon,+sys_ptrace", &["trace", "-p", &pid, "--json", "e2e:hit"], &app);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert_eq!(usdt_e2e::stream(&text(&out.stdout)).1["delivered"], 3);
 }
@@ -222,11 +252,20 @@ fn usage() {
     for (tool, words) in [("usdt-attach", ["list", "trace"]), ("usdt-gen", ["seal", "toolexec"])] {
         let help = usdt_e2e::stdout(command(tools().join(tool)).arg("--help"));
         assert!(words.iter().all(|w| help.contains(w)) && help.contains("Exit status"), "{help}");
-        for (shell, known_by) in [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete -c")] {
+        for (shell, known_by) in
+            [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete -c")]
+        {
             let script = usdt_e2e::stdout(command(tools().join(tool)).args(["completions", shell]));
-            assert!(script.contains(known_by) && words.iter().all(|w| script.contains(w)), "{script}");
+            assert!(
+                script.contains(known_by) && words.iter().all(|w| script.contains(w)),
+                "{script}"
+            );
         }
         let unknown = command(tools().join(tool)).args(["completions", "tcsh"]).output().unwrap();
-        assert!(text(&unknown.stderr).contains("possible values: bash"), "{}", text(&unknown.stderr));
+        assert!(
+            text(&unknown.stderr).contains("possible values: bash"),
+            "{}",
+            text(&unknown.stderr)
+        );
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of, stdout, stream,
-    text, tools, wait_for,
+    Copy, Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of,
+    stdout, stream, text, tools, wait_for,
 };
 
 const SIGINT: i32 = 2;
@@ -146,8 +146,11 @@ struct Cgroup {
 impl Cgroup {
     fn new() -> Option<Cgroup> {
         let mount = tempfile::tempdir().unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "cgroup2", "none"]).arg(mount.path()).status().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "cgroup2", "none"])
+            .arg(mount.path())
+            .status()
+            .unwrap();
         mounted.success().then(|| {
             let name = format!("usdt-e2e-{}", std::process::id());
             std::fs::create_dir_all(mount.path().join(&name).join("inner")).unwrap();
@@ -200,7 +203,15 @@ fn a_cgroup_and_those_below_present_and_future() {
             continue;
         }
         let path = group.path();
-        let args = ["trace", "--cgroup", path.to_str().unwrap(), "--json", "--backend", backend, "e2e:hit"];
+        let args = [
+            "trace",
+            "--cgroup",
+            path.to_str().unwrap(),
+            "--json",
+            "--backend",
+            backend,
+            "e2e:hit",
+        ];
         let tracer = tracer(&args);
         wait_for("the tracer", || attached(&tracer));
         let future = Process::start(&mut group.command("", &later, "-per 4"));
@@ -224,7 +235,8 @@ fn everything_present_and_future() {
     }
     let (app, later) =
         (copy(&Fixture::get("pairs", Mode::Sealed)), copy(&Fixture::get("pairs", Mode::Stripped)));
-    let start = |app: &Copy| Process::start(command(&app.path).args(["-per", "10", "-goroutines", "1"]));
+    let start =
+        |app: &Copy| Process::start(command(&app.path).args(["-per", "10", "-goroutines", "1"]));
     let present = start(&app);
     let (here, there) = (semaphore_of(&app.path, "ops:end"), semaphore_of(&later.path, "ops:end"));
     wait_for("the first", || {
@@ -265,14 +277,25 @@ fn stacks_have_names() {
             continue;
         }
         let app = copy(&Fixture::get("hits", mode));
-        let args = ["trace", "--json", "--stack", "--backend", backend, "e2e:more-types", "--", app.as_str()];
+        let args = [
+            "trace",
+            "--json",
+            "--stack",
+            "--backend",
+            backend,
+            "e2e:more-types",
+            "--",
+            app.as_str(),
+        ];
         let out = attach(&[&args[..], &["-types", "-linger", "100ms"]].concat());
         let (events, _) = stream(&text(&out.stdout));
         let stack: Vec<&str> =
             events[0]["stack"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
-        let functions: Vec<&str> = stack.iter().map(|f| f.split(['+', ' ']).next().unwrap()).collect();
+        let functions: Vec<&str> =
+            stack.iter().map(|f| f.split(['+', ' ']).next().unwrap()).collect();
         // The gate is a part of its caller, and named all the same: so is the caller's line.
-        let expected = ["usdt.local/tests/probes.MoreTypes", "main.everyType", "main.main", "runtime.main"];
+        let expected =
+            ["usdt.local/tests/probes.MoreTypes", "main.everyType", "main.main", "runtime.main"];
         // Before Go 1.26 a stripped file does not say where its trees of inlined calls are.
         let trees = usize::from(functions[0] != expected[0]);
         assert!(trees == 0 || mode == Mode::Stripped, "{mode:?}: {stack:?}");
@@ -299,7 +322,11 @@ fn what_comes_before_anybody_tells_is_found() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let script = format!("read go; exec {} -per 1", app.as_str());
     let mut shell = command("sh");
-    let shell = shell.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let shell = shell
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut target = Process(shell.spawn().unwrap());
     let found = usdt_attach::discover::process(target.pid()).unwrap();
     target.0.stdin.take().unwrap().write_all(b"go\n").unwrap();

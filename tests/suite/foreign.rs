@@ -30,7 +30,10 @@ fn c_with_sdt_h() {
         stdout(command("gcc").args(flags).arg("-o").arg(&app).arg(&source));
         let probes = listed(&app);
         assert_eq!(probes.len(), 1, "{probes:?}");
-        assert_eq!((&probes[0]["provider"], &probes[0]["source"]), (&"lang".into(), &"note".into()));
+        assert_eq!(
+            (&probes[0]["provider"], &probes[0]["source"]),
+            (&"lang".into(), &"note".into())
+        );
         let target = Process::start(&mut command(&app));
         target.wait_until_it_runs(&app);
         let out = attach(&["trace", "-p", &target.pid().to_string(), "--json", "lang:work"]);
@@ -38,7 +41,8 @@ fn c_with_sdt_h() {
         let (events, summary) = stream(&text(&out.stdout));
         assert_eq!(summary["hits"], 5, "{flags:?}");
         for (i, event) in (0i64..).zip(&events) {
-            let expected = serde_json::json!({"arg0": i, "arg1": -i, "arg2": 65535 - i, "arg3": 42});
+            let expected =
+                serde_json::json!({"arg0": i, "arg1": -i, "arg2": 65535 - i, "arg3": 42});
             assert_eq!(event["args"], expected, "{flags:?} {}", probes[0]["args"]);
             assert!(event.get("goid").is_none(), "C has no goroutines");
         }
@@ -52,8 +56,7 @@ fn operands_with_symbols() {
     if !have(&[Need::Bpf, Need::Program("cc")]) {
         return;
     }
-    let args =
-        "4@counter(%rip) -4@4+counter(%rip) 2@counter+8(%rip) 1@-2+table(%rip) 8@8(%rsp) 4@nowhere(%rip)";
+    let args = "4@counter(%rip) -4@4+counter(%rip) 2@counter+8(%rip) 1@-2+table(%rip) 8@8(%rsp) 4@nowhere(%rip)";
     let source = crate::verify::GOOD
         .replace("-4@%eax", args)
         .replace("movl $7, %eax", "pushq $77\n    pushq $0")
@@ -72,7 +75,8 @@ fn operands_with_symbols() {
             if backend == "bcc" && !have(&[Need::Bcc]) {
                 continue;
             }
-            let out = attach(&["trace", "--json", "--backend", backend, "--", app.to_str().unwrap()]);
+            let out =
+                attach(&["trace", "--json", "--backend", backend, "--", app.to_str().unwrap()]);
             let (events, _) = stream(&text(&out.stdout));
             let expected = serde_json::json!({"arg0": 42, "arg1": -43, "arg2": 44, "arg3": 45, "arg4": 77, "arg5": null});
             assert_eq!(events[0]["args"], expected, "{flag} {backend}");
@@ -116,11 +120,14 @@ fn c_inside_go() {
     write("main.go", CGO);
     write("probes/probes.d", "provider app { probe outer(int n, string s); };\n");
     write("probes/gen.go", "package probes\n\n//go:generate usdt-gen probes.d\n");
-    for args in [&["generate", "./..."][..], &["build", "-toolexec=usdt-gen toolexec", "-o", "app", "."]] {
+    for args in
+        [&["generate", "./..."][..], &["build", "-toolexec=usdt-gen toolexec", "-o", "app", "."]]
+    {
         stdout(command("go").args(args).env("CGO_ENABLED", "1").current_dir(folder.path()));
     }
     let app = folder.path().join("app");
-    let names: Vec<String> = listed(&app).iter().map(|p| p["probe"].as_str().unwrap().to_owned()).collect();
+    let names: Vec<String> =
+        listed(&app).iter().map(|p| p["probe"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names, ["inner", "outer"], "the C compiler's notes stay in front");
     let out = attach(&["trace", "--json", "--", app.to_str().unwrap()]);
     let (events, summary) = stream(&text(&out.stdout));

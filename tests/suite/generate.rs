@@ -57,7 +57,12 @@ fn many_probes() {
         return;
     }
     let module = module();
-    let types = ["int v", "uint8_t v, string s", "long v, double d, char *c", "int16_t v, bytes b, bool ok"];
+    let types = [
+        "int v",
+        "uint8_t v, string s",
+        "long v, double d, char *c",
+        "int16_t v, bytes b, bool ok",
+    ];
     let more = ["", ", \"s\"", ", 0.5, \"c\"", ", []byte{1}, true"];
     let (mut definition, mut calls) = (String::from("provider many {\n"), String::new());
     for i in 0..200 {
@@ -66,7 +71,8 @@ fn many_probes() {
     }
     definition.push_str("};\n");
     std::fs::write(module.path().join("probes/probes.d"), definition).unwrap();
-    let main = format!("package main\n\nimport \"example.com/app/probes\"\n\nfunc main() {{\n{calls}}}\n");
+    let main =
+        format!("package main\n\nimport \"example.com/app/probes\"\n\nfunc main() {{\n{calls}}}\n");
     std::fs::write(module.path().join("cmd/main.go"), main).unwrap();
     go(module.path(), &["generate", "./..."]);
     go(module.path(), &["build", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"]);
@@ -80,7 +86,10 @@ fn many_probes() {
         let (events, summary) = stream(&text(&out.stdout));
         assert_eq!((events.len(), &summary["hits"]), (200, &200.into()));
         for (i, event) in events.iter().enumerate() {
-            assert_eq!((&event["probe"], &event["args"]["v"]), (&format!("p{i}x").into(), &(i % 100).into()));
+            assert_eq!(
+                (&event["probe"], &event["args"]["v"]),
+                (&format!("p{i}x").into(), &(i % 100).into())
+            );
         }
     }
 }
@@ -91,13 +100,16 @@ fn the_same_definition_gives_the_same_bytes() {
     for module in [&one, &two] {
         go(module.path(), &["generate", "./..."]);
     }
-    let names = ["probes.go", "probes_amd64.s", "probes_arm64.s", "probes_schema.s", "probes_other.go"];
+    let names =
+        ["probes.go", "probes_amd64.s", "probes_arm64.s", "probes_schema.s", "probes_other.go"];
     for name in names {
-        let read = |m: &tempfile::TempDir| std::fs::read(m.path().join("probes").join(name)).unwrap();
+        let read =
+            |m: &tempfile::TempDir| std::fs::read(m.path().join("probes").join(name)).unwrap();
         assert!(read(&one) == read(&two), "{name}");
     }
     // Unchanged files are not written again: nothing that depends on them is rebuilt.
-    let stamp = || std::fs::metadata(one.path().join("probes/probes.go")).unwrap().modified().unwrap();
+    let stamp =
+        || std::fs::metadata(one.path().join("probes/probes.go")).unwrap().modified().unwrap();
     let before = stamp();
     go(one.path(), &["generate", "./..."]);
     assert_eq!(stamp(), before);
@@ -116,8 +128,14 @@ fn old_modules_compile() {
     std::fs::write(module.path().join("cmd/main.go"), main).unwrap();
     go(module.path(), &["generate", "./..."]);
     for version in ["", "go 1.16\n", "go 1.21\n"] {
-        std::fs::write(module.path().join("go.mod"), format!("module example.com/app\n\n{version}")).unwrap();
-        for (os, arch) in [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "386")] {
+        std::fs::write(
+            module.path().join("go.mod"),
+            format!("module example.com/app\n\n{version}"),
+        )
+        .unwrap();
+        for (os, arch) in
+            [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "386")]
+        {
             stdout(
                 command("go")
                     .args(["vet", "./..."])
@@ -152,9 +170,11 @@ fn switching_the_wrapper_on_and_off() {
     let module = module();
     go(module.path(), &["generate", "./..."]);
     let app = module.path().join("app");
-    for (flags, source) in
-        [("'-toolexec=usdt-gen toolexec'", "note"), ("", "blob"), ("'-toolexec=usdt-gen toolexec'", "note")]
-    {
+    for (flags, source) in [
+        ("'-toolexec=usdt-gen toolexec'", "note"),
+        ("", "blob"),
+        ("'-toolexec=usdt-gen toolexec'", "note"),
+    ] {
         let build = ["build", "-o", "app", "./cmd"];
         stdout(command("go").args(build).env("GOFLAGS", flags).current_dir(module.path()));
         assert_eq!(usdt_e2e::listed(&app)[0]["source"], source);
@@ -165,7 +185,10 @@ fn switching_the_wrapper_on_and_off() {
 fn a_build_tag_takes_everything_out() {
     let module = module();
     go(module.path(), &["generate", "./..."]);
-    go(module.path(), &["build", "-tags", "usdt_off", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"]);
+    go(
+        module.path(),
+        &["build", "-tags", "usdt_off", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"],
+    );
     let app = module.path().join("app");
     assert_eq!(usdt_e2e::listed(&app), [serde_json::Value::Null; 0]);
     stdout(&mut command(&app));
@@ -178,7 +201,11 @@ fn a_build_tag_takes_everything_out() {
 #[test]
 fn gates_are_inlined_and_nothing_escapes() {
     let folder = usdt_e2e::root().join("tests/go");
-    let out = command("go").args(["build", "-gcflags=-m", "./probes"]).current_dir(&folder).output().unwrap();
+    let out = command("go")
+        .args(["build", "-gcflags=-m", "./probes"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
     let said = text(&out.stderr);
     let source = std::fs::read_to_string(folder.join("probes/probes.go")).unwrap();
     let exported: Vec<&str> = source
@@ -187,15 +214,21 @@ fn gates_are_inlined_and_nothing_escapes() {
         .map(|l| l.split('(').next().unwrap())
         .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
         .collect();
-    assert_eq!(exported.len(), 23, "8 probes, their Enabled functions, and Func for all with arguments");
+    assert_eq!(
+        exported.len(),
+        23,
+        "8 probes, their Enabled functions, and Func for all with arguments"
+    );
     for name in exported {
         assert!(
             said.lines().any(|l| l.ends_with(&format!("can inline {name}"))),
             "{name} is not inlined\n{said}"
         );
     }
-    let escapes: Vec<&str> =
-        said.lines().filter(|l| l.contains("escapes to heap") || l.contains("moved to heap")).collect();
+    let escapes: Vec<&str> = said
+        .lines()
+        .filter(|l| l.contains("escapes to heap") || l.contains("moved to heap"))
+        .collect();
     assert!(
         !escapes.is_empty() && escapes.iter().all(|l| l.contains("make([]byte, len(s) + 1)")),
         "{escapes:?}"
@@ -219,7 +252,13 @@ fn a_closure_costs_nothing_either() {
     let binary = tempfile::tempdir().unwrap();
     let test = binary.path().join("gate.test");
     go(&folder, &["test", "-c", "-o", test.to_str().unwrap(), "./gate"]);
-    let code = stdout(command("go").args(["tool", "objdump", "-s", "gate.lazily$", test.to_str().unwrap()]));
+    let code = stdout(command("go").args([
+        "tool",
+        "objdump",
+        "-s",
+        "gate.lazily$",
+        test.to_str().unwrap(),
+    ]));
     let before: Vec<&str> = code
         .lines()
         .take_while(|l| !l.contains("usdtProbeHit+18(SB)"))
@@ -233,8 +272,13 @@ fn a_closure_costs_nothing_either() {
 #[test]
 fn the_gate_is_three_instructions() {
     let app = usdt_e2e::Fixture::get("hits", usdt_e2e::Mode::Sealed);
-    let code =
-        stdout(command("go").args(["tool", "objdump", "-s", "^main.main.func", app.to_str().unwrap()]));
+    let code = stdout(command("go").args([
+        "tool",
+        "objdump",
+        "-s",
+        "^main.main.func",
+        app.to_str().unwrap(),
+    ]));
     let mnemonics: Vec<&str> = code
         .lines()
         .skip_while(|l| !l.contains("usdtProbeHit+18(SB)"))
@@ -243,5 +287,8 @@ fn the_gate_is_three_instructions() {
         .filter(|m| ["MOVZX", "TESTL", "JE", "JNE"].contains(m))
         .take(3)
         .collect();
-    assert!(matches!(mnemonics.as_slice(), ["MOVZX", "TESTL", "JE" | "JNE"]), "{mnemonics:?}\n{code}");
+    assert!(
+        matches!(mnemonics.as_slice(), ["MOVZX", "TESTL", "JE" | "JNE"]),
+        "{mnemonics:?}\n{code}"
+    );
 }

@@ -34,7 +34,10 @@ fn site(app: &Path) -> u64 {
 /// Runs with at most 64 MiB of memory of its own: what it maps of the file is the file's.
 fn limited(args: &[&str]) -> std::process::Output {
     let mut shell = command("sh");
-    shell.args(["-c", "ulimit -d 65536; exec \"$@\"", "sh"]).arg(tools().join("usdt-attach")).args(args);
+    shell
+        .args(["-c", "ulimit -d 65536; exec \"$@\"", "sh"])
+        .arg(tools().join("usdt-attach"))
+        .args(args);
     shell.output().unwrap()
 }
 
@@ -46,8 +49,9 @@ fn a_million_notes() {
     let folder = tempfile::tempdir().unwrap();
     let good = site(&crate::verify::build(folder.path(), crate::verify::GOOD));
     for (pc, name) in [(good, "good"), (u64::MAX, "nowhere")] {
-        let notes: Vec<u8> =
-            (0..1 << 20).flat_map(|n| note(pc, 0, format!("p\0n{n}\0 4@%eax\0").as_bytes())).collect();
+        let notes: Vec<u8> = (0..1 << 20)
+            .flat_map(|n| note(pc, 0, format!("p\0n{n}\0 4@%eax\0").as_bytes()))
+            .collect();
         let app = with_notes(folder.path(), &notes);
         let list = limited(&["list", app.to_str().unwrap()]);
         let errors = text(&list.stderr);
@@ -55,7 +59,12 @@ fn a_million_notes() {
         assert!(errors.contains("more than 32768 notes; the others are left out"), "{errors}");
         assert!(errors.lines().count() < 60, "{errors}");
         let trace = limited(&["trace", "--dry-run", "p:n7", "--exe", app.to_str().unwrap()]);
-        assert_eq!(trace.status.code(), Some(if pc == good { 0 } else { 2 }), "{}", text(&trace.stderr));
+        assert_eq!(
+            trace.status.code(),
+            Some(if pc == good { 0 } else { 2 }),
+            "{}",
+            text(&trace.stderr)
+        );
     }
 }
 
@@ -92,8 +101,14 @@ fn notes_that_lie() {
         let list = attach(&["list", app]);
         assert!(list.status.code() == Some(0), "{what}: {}", text(&list.stderr));
         let trace = attach(&["trace", "--duration", "200ms", "--", app]);
-        assert!([Some(0), Some(2)].contains(&trace.status.code()), "{what}: {}", text(&trace.stderr));
-        let said = [list.stdout, list.stderr, trace.stdout, trace.stderr].map(|bytes| text(&bytes)).concat();
+        assert!(
+            [Some(0), Some(2)].contains(&trace.status.code()),
+            "{what}: {}",
+            text(&trace.stderr)
+        );
+        let said = [list.stdout, list.stderr, trace.stdout, trace.stderr]
+            .map(|bytes| text(&bytes))
+            .concat();
         assert!(!said.contains(['\x1b', '\x07']), "{what}: {said:?}");
         assert!(!said.contains("panicked"), "{what}: {said}");
         if *expected != "unknown" {

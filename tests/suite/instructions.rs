@@ -80,7 +80,8 @@ fn cli_instruction_counts_stay_below_the_recorded_ones() {
     let recorded: Value = serde_json::from_slice(&std::fs::read(&golden).unwrap()).unwrap();
     let recorded_by = format!("{}, {}", recorded["rustc"], recorded["go"]);
     let (recorded, now) = (&recorded["instructions"], &now["instructions"]);
-    let names = |counts: &Value| counts.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let names =
+        |counts: &Value| counts.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(names(recorded), names(now), "run `cargo xtask golden instructions`");
     for (name, count) in now.as_object().unwrap() {
         let (count, before) = (count.as_f64().unwrap(), recorded[name].as_f64().unwrap());

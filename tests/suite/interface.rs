@@ -108,7 +108,9 @@ fn diff_speaks_of_consumers() {
 #[test]
 fn the_reference_names_every_argument() {
     let out = stdout(command("usdt-gen").args(["doc", &definition()]));
-    for line in ["# Provider `e2e`", "## more__types", "| data | `bytes` | arg5 pointer, arg6 length |"] {
+    for line in
+        ["# Provider `e2e`", "## more__types", "| data | `bytes` | arg5 pointer, arg6 length |"]
+    {
         assert!(out.lines().any(|l| l == line), "{line} is not in\n{out}");
     }
 }
@@ -158,13 +160,17 @@ fn every_promise_has_its_test() {
         .collect();
     assert!(named.len() > 25, "{named:?}");
     for (crate_name, test) in named {
-        let folder = if crate_name == "suite" { "tests/suite".into() } else { format!("{crate_name}/src") };
+        let folder =
+            if crate_name == "suite" { "tests/suite".into() } else { format!("{crate_name}/src") };
         let (module, function) = test.rsplit_once("::").unwrap();
         let module = module.trim_end_matches("::tests").replace("::", "/");
         let folder = usdt_e2e::root().join(folder);
         let places = ["", "/mod", "/tests"].map(|end| folder.join(format!("{module}{end}.rs")));
         let has = |text: String| text.contains(&format!("fn {function}("));
-        assert!(places.iter().any(|p| std::fs::read_to_string(p).is_ok_and(has)), "{crate_name}: {test}");
+        assert!(
+            places.iter().any(|p| std::fs::read_to_string(p).is_ok_and(has)),
+            "{crate_name}: {test}"
+        );
     }
 }
 
@@ -182,7 +188,11 @@ fn a_first_definition_and_its_mistakes() {
     assert_eq!(code, Some(2));
     assert!(errors.contains("no go.mod here or in a folder above"), "{errors}");
     assert_eq!(std::fs::read_dir(&module).unwrap().count(), 0, "nothing was written");
-    std::fs::write(module.join("go.mod"), "module example.com/my-shop/v2 // a comment\n\ngo 1.21\n").unwrap();
+    std::fs::write(
+        module.join("go.mod"),
+        "module example.com/my-shop/v2 // a comment\n\ngo 1.21\n",
+    )
+    .unwrap();
     let (code, _, errors) = init(&["--provider", "my-shop"]);
     assert_eq!(code, Some(2));
     assert!(errors.contains("`my_shop` would be one"), "{errors}");
@@ -198,7 +208,11 @@ fn a_first_definition_and_its_mistakes() {
     assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
     let definition = module.join("internal/probes/probes.d");
     let path = definition.to_str().unwrap();
-    assert_eq!(usdt_gen(&["fmt", "--check", path]).status.code(), Some(0), "what it writes is canonical");
+    assert_eq!(
+        usdt_gen(&["fmt", "--check", path]).status.code(),
+        Some(0),
+        "what it writes is canonical"
+    );
     assert_eq!(usdt_gen(&[path, "--check"]).status.code(), Some(0), "and generated");
     // What it prints compiles with the types that Go programs have.
     let calls: String = out
@@ -217,7 +231,10 @@ fn a_first_definition_and_its_mistakes() {
     let before = std::fs::read_to_string(&definition).unwrap();
     let (code, _, errors) = init(&["internal/probes"]);
     assert_eq!(code, Some(2));
-    assert!(errors.contains("internal/probes/probes.d is there already; nothing was written"), "{errors}");
+    assert!(
+        errors.contains("internal/probes/probes.d is there already; nothing was written"),
+        "{errors}"
+    );
     assert_eq!(std::fs::read_to_string(&definition).unwrap(), before);
 }
 
@@ -231,7 +248,10 @@ fn definitions_are_formatted() {
     let out = usdt_gen(&["fmt", "--check", &odd, &even]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stdout).contains("+\tprobe a(int x);\n"), "{}", text(&out.stdout));
-    assert!(text(&out.stderr).contains("odd.d; run usdt-gen fmt") && !text(&out.stderr).contains("even.d"));
+    assert!(
+        text(&out.stderr).contains("odd.d; run usdt-gen fmt")
+            && !text(&out.stderr).contains("even.d")
+    );
     let out = usdt_gen(&["fmt", &bad, &odd]);
     assert_eq!(out.status.code(), Some(2));
     assert!(
@@ -244,8 +264,14 @@ fn definitions_are_formatted() {
         std::fs::read_to_string(&even).unwrap(),
         "the others are done"
     );
-    assert!(std::fs::read_to_string(&bad).unwrap().ends_with("/* never\n"), "and it stays as it was");
+    assert!(
+        std::fs::read_to_string(&bad).unwrap().ends_with("/* never\n"),
+        "and it stays as it was"
+    );
     let mut pipe = command("sh");
-    assert_eq!(stdout(pipe.args(["-c", "printf 'provider  p{};' | usdt-gen fmt -"])), "provider p {\n};\n");
+    assert_eq!(
+        stdout(pipe.args(["-c", "printf 'provider  p{};' | usdt-gen fmt -"])),
+        "provider p {\n};\n"
+    );
     assert_eq!(usdt_gen(&["fmt", "/nowhere.d"]).status.code(), Some(2));
 }

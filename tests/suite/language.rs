@@ -24,15 +24,34 @@ fn every_shape_builds() {
     let include = corpus().join("include");
     for file in definitions() {
         let package = module.path().join(file.file_stem().unwrap());
-        let args = ["-I", include.to_str().unwrap(), "-o", package.to_str().unwrap(), file.to_str().unwrap()];
+        let args = [
+            "-I",
+            include.to_str().unwrap(),
+            "-o",
+            package.to_str().unwrap(),
+            file.to_str().unwrap(),
+        ];
         let out = usdt_gen(&args);
-        assert!(out.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{}: {}",
+            file.display(),
+            String::from_utf8_lossy(&out.stderr)
+        );
     }
     assert_eq!(stdout(command("gofmt").args(["-d", "."]).current_dir(module.path())), "");
     stdout(command("go").args(["vet", "./..."]).current_dir(module.path()));
-    for (os, arch) in [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "386")] {
+    for (os, arch) in
+        [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "386")]
+    {
         let mut build = command("go");
-        stdout(build.args(["build", "./..."]).env("GOOS", os).env("GOARCH", arch).current_dir(module.path()));
+        stdout(
+            build
+                .args(["build", "./..."])
+                .env("GOOS", os)
+                .env("GOARCH", arch)
+                .current_dir(module.path()),
+        );
     }
 }
 
@@ -43,9 +62,14 @@ fn layouts_are_those_of_c() {
         return;
     }
     let mut asserted = 0;
-    for name in
-        ["structs", "bit_fields", "unions", "struct_constants", "recursive_struct", "forward_typedefs"]
-    {
+    for name in [
+        "structs",
+        "bit_fields",
+        "unions",
+        "struct_constants",
+        "recursive_struct",
+        "forward_typedefs",
+    ] {
         let text = std::fs::read_to_string(corpus().join(format!("files/{name}.d"))).unwrap();
         let model = usdt_gen::dlang::parse(&text).model.unwrap();
         let c = c_of(&text, &model);
@@ -111,7 +135,11 @@ fn strict_speaks_for_other_implementations() {
         let out = usdt_gen(&["--strict", dialect, file.to_str().unwrap()]);
         assert_eq!(out.status.code(), Some(2), "{dialect}");
         let errors = String::from_utf8_lossy(&out.stderr).into_owned();
-        errors.lines().filter_map(|l| l.strip_prefix("error: ")).map(str::to_owned).collect::<Vec<_>>()
+        errors
+            .lines()
+            .filter_map(|l| l.strip_prefix("error: "))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let written = format!("{}: 4 errors; nothing was written", file.display());
     assert_eq!(
@@ -133,7 +161,10 @@ fn strict_speaks_for_other_implementations() {
         ]
     );
     assert!(!Path::new(&file).with_extension("go").exists());
-    assert!(usdt_gen(&[file.to_str().unwrap()]).status.success(), "without it, all of this is understood");
+    assert!(
+        usdt_gen(&[file.to_str().unwrap()]).status.success(),
+        "without it, all of this is understood"
+    );
 }
 
 /// A program passes a struct, an enum and what comments say of them; bpftrace reads the struct as C has it. bpftrace
@@ -145,7 +176,8 @@ fn structs_are_read_as_c_has_them() {
     }
     let module = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| usdt_e2e::write(module.path(), name, content);
-    let types = "struct conn { int fd; struct { char host[8]; uint16_t port; } peer; uint64_t sent; };\n";
+    let types =
+        "struct conn { int fd; struct { char host[8]; uint16_t port; } peer; uint64_t sent; };\n";
     write("go.mod", "module example.com/app\n\ngo 1.21\n");
     write(
         "probes/probes.d",

@@ -19,13 +19,19 @@ fn examples_run() {
     let examples = tools().join("examples");
     for (example, args, expected) in [
         ("agent", &["e2e:hit"][..], " n=99 text=xxxxxxxxxxxxxxxxxxx99\n"),
-        ("tokio_agent", &["e2e:hit"], "100 events, Summary { hits: 100, delivered: 100, dropped: 0"),
+        (
+            "tokio_agent",
+            &["e2e:hit"],
+            "100 events, Summary { hits: 100, delivered: 100, dropped: 0",
+        ),
         ("aggregator", &["e2e:hit", "n"], "100 values, mean 49.500, deviation 28.866\n"),
     ] {
         let app = copy(&Fixture::get("hits", Mode::Sealed));
         let target = Process::start(command(&app.path).args(["-per", "100", "-linger", "100ms"]));
         target.wait_until_it_runs(&app.path);
-        let agent = Process::start(command(examples.join(example)).arg(target.pid().to_string()).args(args));
+        let agent = Process::start(
+            command(examples.join(example)).arg(target.pid().to_string()).args(args),
+        );
         let (status, _, errors) = target.finish();
         assert!(status.success(), "{errors}");
         let (status, out, errors) = agent.finish();
@@ -82,7 +88,10 @@ fn plans_without_a_kernel() {
     let mut seen = Vec::new();
     session
         .drain(|event| {
-            assert_eq!((event.pid, event.tid, event.goid, event.comm()), (7, 8, Some(42), &b"simulated"[..]));
+            assert_eq!(
+                (event.pid, event.tid, event.goid, event.comm()),
+                (7, 8, Some(42), &b"simulated"[..])
+            );
             let args: Vec<(String, String)> =
                 event.args().map(|(n, v)| (n.to_owned(), format!("{v:?}"))).collect();
             assert_eq!(args[0].1, format!("{:?}", Value::Unsigned(9)));
@@ -108,7 +117,8 @@ fn times_without_a_kernel() {
         session("pairs", &["ops:*"], &Options { mode: work, ..Options::default() });
     let site = |name: &str| sites.iter().find(|(n, _)| n == name).unwrap().1;
     let at = |hit: Hit, time_ns| backend.hit(&Hit { time_ns, ..hit });
-    let begin = |goid, kind: &str| hit(site("begin"), goid, &[1, u64::MAX, kind.len() as u64], kind);
+    let begin =
+        |goid, kind: &str| hit(site("begin"), goid, &[1, u64::MAX, kind.len() as u64], kind);
     let end = |goid| hit(site("end"), goid, &[1, 200], "");
     at(begin(1, "read"), 1000);
     at(begin(2, "write"), 1500);
@@ -172,10 +182,12 @@ fn spans_without_a_kernel() {
     let mut begun = 3;
     let mut state = 1u64;
     for step in 0..2000u64 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let begin = state >> 60 < 9;
         begun += u64::from(begin);
-        let (ended, counts, waiting) = play(begin, state >> 40 & 3, 100 + (state >> 50 & 15), 10_000 + step);
+        let (ended, counts, waiting) =
+            play(begin, state >> 40 & 3, 100 + (state >> 50 & 15), 10_000 + step);
         assert_eq!(counts.complete, ended);
         assert_eq!(begun, counts.complete + counts.lost + waiting as u64, "step {step}");
         assert!(waiting <= LIMIT);
@@ -190,5 +202,9 @@ fn spans_without_a_kernel() {
     assert!(other.parent.is_none() && other.trace != outer.trace, "another goroutine's");
     assert_eq!((outer.error.as_deref(), inner.error.as_deref()), (None, Some("status 500")));
     let kind = ("kind".to_owned(), Attribute::String("read".into()));
-    assert!(outer.attributes.contains(&kind) && outer.attributes.len() == 3, "{:?}", outer.attributes);
+    assert!(
+        outer.attributes.contains(&kind) && outer.attributes.len() == 3,
+        "{:?}",
+        outer.attributes
+    );
 }

@@ -118,7 +118,8 @@ fn program(folder: &Path, chance: &mut Chance) -> (PathBuf, Vec<String>) {
 }
 
 fn ours(app: &Path, backend: &str) -> Vec<Vec<Value>> {
-    let out = attach(&["trace", "--json", "--backend", backend, "chance:*", "--", app.to_str().unwrap()]);
+    let out =
+        attach(&["trace", "--json", "--backend", backend, "chance:*", "--", app.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     let (events, _) = stream(&text(&out.stdout));
     events.iter().map(|e| e["args"].as_object().unwrap().values().cloned().collect()).collect()
@@ -129,14 +130,20 @@ fn gdb(app: &Path) -> Vec<Vec<Value>> {
     (0..SITES).for_each(|site| writeln!(script, "break -probe-stap chance:site{site}").unwrap());
     script.push_str("run\n");
     // Converted by their own types: sized and signed.
-    let values: Vec<String> = (0..ARGUMENTS).map(|n| format!("(long long)$_probe_arg{n}")).collect();
-    let show = format!("printf \"\\n{}\\n\", {}\ncontinue\n", "%lld ".repeat(ARGUMENTS), values.join(", "));
+    let values: Vec<String> =
+        (0..ARGUMENTS).map(|n| format!("(long long)$_probe_arg{n}")).collect();
+    let show = format!(
+        "printf \"\\n{}\\n\", {}\ncontinue\n",
+        "%lld ".repeat(ARGUMENTS),
+        values.join(", ")
+    );
     script.push_str(&show.repeat(SITES));
     let file = app.with_extension("gdb");
     std::fs::write(&file, script).unwrap();
     let out = stdout(command("gdb").args(["-nx", "-q", "-batch", "-x"]).arg(&file).arg(app));
     let number = |word: &str| word.parse::<i64>().map(Value::from).ok();
-    let rows = out.lines().map(|line| line.split_whitespace().map(number).collect::<Option<Vec<Value>>>());
+    let rows =
+        out.lines().map(|line| line.split_whitespace().map(number).collect::<Option<Vec<Value>>>());
     rows.flatten().filter(|row| row.len() == ARGUMENTS).collect()
 }
 
@@ -154,9 +161,14 @@ fn operands_by_chance_are_what_gdb_says() {
         let oracle = gdb(&app);
         assert_eq!(oracle.len(), SITES);
         for ((ours, theirs), spec) in embedded.iter().zip(&oracle).zip(&specs) {
-            let bits = |v: &Value| v.as_i64().map_or_else(|| v.as_u64().unwrap_or_default(), |n| n as u64);
+            let bits =
+                |v: &Value| v.as_i64().map_or_else(|| v.as_u64().unwrap_or_default(), |n| n as u64);
             for (n, one) in spec.split(' ').enumerate() {
-                assert_eq!(bits(&ours[n]), bits(&theirs[n]), "seed {seed}, argument {n}: {one} of {spec}");
+                assert_eq!(
+                    bits(&ours[n]),
+                    bits(&theirs[n]),
+                    "seed {seed}, argument {n}: {one} of {spec}"
+                );
             }
         }
     }

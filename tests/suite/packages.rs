@@ -1,7 +1,9 @@
 //! The ready-made packages while somebody looks: `net/http`, `database/sql`, `log/slog`, `runtime/trace`, the flight recorder.
 
 use serde_json::{Value, json};
-use usdt_e2e::{Fixture, Mode, Need, Process, attach, command, copy, have, stdout, stream, text, wait_for};
+use usdt_e2e::{
+    Fixture, Mode, Need, Process, attach, command, copy, have, stdout, stream, text, wait_for,
+};
 
 /// The arguments of a probe's events.
 fn args<'a>(events: &'a [Value], provider: &str, probe: &str) -> Vec<&'a Value> {
@@ -61,8 +63,9 @@ fn requests(events: &[Value]) {
 
 fn statements(events: &[Value]) {
     let of = |probe| args(events, "sql", probe);
-    let queries =
-        |probe| of(probe).iter().map(|a| a["query"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let queries = |probe| {
+        of(probe).iter().map(|a| a["query"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
     assert_eq!(
         (queries("exec"), queries("exec_done")),
         (vec!["INSERT 1".into(), "BAD 1".into()], queries("exec"))
@@ -80,8 +83,10 @@ fn statements(events: &[Value]) {
 
 fn records(events: &[Value]) {
     let records = args(events, "slog", "record");
-    let expected =
-        [(-4, "below the level", "a=1 g.b=\"two words\""), (8, "it broke", "a=1 g.err=\"bad statement\"")];
+    let expected = [
+        (-4, "below the level", "a=1 g.b=\"two words\""),
+        (8, "it broke", "a=1 g.err=\"bad statement\""),
+    ];
     assert_eq!(records.len(), expected.len());
     for (record, (level, message, attributes)) in records.iter().zip(expected) {
         assert_eq!(
@@ -89,7 +94,8 @@ fn records(events: &[Value]) {
             (&json!(level), &json!(message), &json!(attributes))
         );
         assert!(
-            record["file"].as_str().unwrap().ends_with("/main.go") && record["line"].as_u64().unwrap() > 0
+            record["file"].as_str().unwrap().ends_with("/main.go")
+                && record["line"].as_u64().unwrap() > 0
         );
     }
 }
@@ -98,13 +104,18 @@ fn tasks(events: &[Value]) {
     let of = |probe| args(events, "trace", probe);
     let begun: Vec<(&Value, &Value, &Value)> =
         of("task_begin").iter().map(|a| (&a["id"], &a["parent"], &a["type"])).collect();
-    assert_eq!(begun, [(&json!(1), &json!(0), &json!("outer")), (&json!(2), &json!(1), &json!("inner"))]);
-    let ended: Vec<(&Value, &Value)> = of("task_end").iter().map(|a| (&a["id"], &a["type"])).collect();
+    assert_eq!(
+        begun,
+        [(&json!(1), &json!(0), &json!("outer")), (&json!(2), &json!(1), &json!("inner"))]
+    );
+    let ended: Vec<(&Value, &Value)> =
+        of("task_end").iter().map(|a| (&a["id"], &a["type"])).collect();
     assert_eq!(ended, [(&json!(2), &json!("inner")), (&json!(1), &json!("outer"))]);
     assert_eq!(of("region_begin"), [&json!({"task": 2, "type": "region"})]);
     let region = of("region_end")[0];
     assert!(region["task"] == 2 && region["ns"].as_u64().unwrap() >= 1_000_000, "{region}");
-    let said: Vec<(&Value, &Value)> = of("log").iter().map(|a| (&a["task"], &a["message"])).collect();
+    let said: Vec<(&Value, &Value)> =
+        of("log").iter().map(|a| (&a["task"], &a["message"])).collect();
     assert_eq!(said, [(&json!(2), &json!("message")), (&json!(0), &json!("7%"))]);
 }
 
@@ -117,15 +128,28 @@ fn a_flight_recorder_is_armed_by_attaching() {
     let app = copy(&Fixture::get("packages", Mode::Sealed));
     let folder = app.folder.path().join("snapshots");
     std::fs::create_dir(&folder).unwrap();
-    let target = Process::start(command(&app.path).args(["-linger", "60s", "-slow", "-dir"]).arg(&folder));
+    let target =
+        Process::start(command(&app.path).args(["-linger", "60s", "-slow", "-dir"]).arg(&folder));
     target.wait_until_it_runs(&app.path);
     let pid = target.pid().to_string();
     let snapshots = || std::fs::read_dir(&folder).unwrap().count();
     assert_eq!(snapshots(), 0, "nobody looks");
     // What the program itself asks for comes to whoever listens.
-    let out = attach(&["trace", "-p", &pid, "--json", "--events", "2", "flight:armed", "flight:snapshot"]);
+    let out = attach(&[
+        "trace",
+        "-p",
+        &pid,
+        "--json",
+        "--events",
+        "2",
+        "flight:armed",
+        "flight:snapshot",
+    ]);
     let (events, _) = stream(&text(&out.stdout));
-    assert_eq!(args(&events, "flight", "armed"), [&json!({"min_age_ns": 1_000_000_000, "max_bytes": 0})]);
+    assert_eq!(
+        args(&events, "flight", "armed"),
+        [&json!({"min_age_ns": 1_000_000_000, "max_bytes": 0})]
+    );
     let written = args(&events, "flight", "snapshot")[0];
     assert_eq!((&written["reason"], &written["error"]), (&json!("slow request"), &json!(null)));
     assert_eq!(snapshots(), 1);
@@ -144,7 +168,8 @@ fn a_flight_recorder_is_armed_by_attaching() {
     let other = copy(&Fixture::get("hits", Mode::Sealed));
     let other = Process::start(command(&other.path).args(["-linger", "10s"]));
     wait_for("the program", || {
-        text(&attach(&["snapshot", "-p", &other.pid().to_string()]).stderr).contains("no flight recorder")
+        text(&attach(&["snapshot", "-p", &other.pid().to_string()]).stderr)
+            .contains("no flight recorder")
     });
 }
 
@@ -164,7 +189,10 @@ fn packages_are_documented() {
         let schema = stdout(command("usdt-gen").arg("schema").arg(&definition));
         let schema: Value = serde_json::from_str(&schema).unwrap();
         for probe in schema["providers"][0]["probes"].as_array().unwrap() {
-            assert!(page.contains(&format!("\n## {}\n", probe["name"].as_str().unwrap())), "{probe}");
+            assert!(
+                page.contains(&format!("\n## {}\n", probe["name"].as_str().unwrap())),
+                "{probe}"
+            );
             assert!(probe["doc"].as_str().is_some_and(|doc| !doc.is_empty()), "{probe}");
         }
     }

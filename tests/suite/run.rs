@@ -72,13 +72,18 @@ fn arguments_by_name_and_tables_at_the_end() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let (_folder, file) = program(PROGRAM);
     let run = |args: &[&str]| {
-        let out = attach(&[&["run", file.to_str().unwrap(), "--json", "--", app.as_str()], args].concat());
+        let out = attach(
+            &[&["run", file.to_str().unwrap(), "--json", "--", app.as_str()], args].concat(),
+        );
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
         text(&out.stdout)
     };
     let out = run(&["-per", "100", "-goroutines", "2"]);
     let key = |text: &str| json!({"self": 1, "text": text});
-    assert_eq!(rows(&out, "by"), [(key("0"), json!(2)), (key("x1"), json!(2)), (key("xx2"), json!(2))]);
+    assert_eq!(
+        rows(&out, "by"),
+        [(key("0"), json!(2)), (key("x1"), json!(2)), (key("xx2"), json!(2))]
+    );
     assert_eq!(rows(&out, "total"), [(json!(0), json!(200)), (json!(1), json!(9900))]);
     assert_eq!(rows(&out, "each_cpu"), [(json!(0), json!(200))]);
     let out = run(&["-types"]);
@@ -212,8 +217,14 @@ fn mistakes() {
         ),
     ] {
         let (_folder, file) = program(source);
-        let out =
-            attach(&["run", file.to_str().unwrap(), "--exe", app.to_str().unwrap(), "--duration", "10ms"]);
+        let out = attach(&[
+            "run",
+            file.to_str().unwrap(),
+            "--exe",
+            app.to_str().unwrap(),
+            "--duration",
+            "10ms",
+        ]);
         let errors = text(&out.stderr);
         assert_eq!(out.status.code(), Some(code), "{errors}");
         assert!(errors.contains(expected), "{errors}");

@@ -5,7 +5,9 @@ use stapsdt::elf::View;
 use stapsdt::note::{Format, Note, NoteIter};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, listed, stdout, stream, text, usdt_gen};
+use usdt_e2e::{
+    Fixture, Mode, Need, attach, command, copy, have, listed, stdout, stream, text, usdt_gen,
+};
 
 fn notes(view: &View<'_>) -> Vec<Note> {
     let section = view.section(".note.stapsdt").expect("a note section");
@@ -32,7 +34,10 @@ fn conforms(path: &Path, what: &str) {
     };
     let first_text = view.sections.iter().position(|s| s.is_alloc() && s.is_executable()).unwrap();
     let (probes, note) = (index(".probes"), index(".note.stapsdt"));
-    assert!(first_text < probes && probes < note, "{what}: header order {first_text} {probes} {note}");
+    assert!(
+        first_text < probes && probes < note,
+        "{what}: header order {first_text} {probes} {note}"
+    );
     let (note, base) = (&view.sections[note], &view.sections[index(".stapsdt.base")]);
     assert!(note.is_note() && note.flags == 0 && note.align == 4, "{what}: {note:?}");
     assert!(base.is_alloc() && !base.is_executable() && base.size == 1, "{what}: {base:?}");
@@ -54,7 +59,10 @@ fn conforms(path: &Path, what: &str) {
         let data = view.load_segment(one.semaphore, 2).unwrap();
         assert!(data.is_writable() && !data.is_executable(), "{what}");
         let probes = &view.sections[probes];
-        assert!((probes.addr..probes.addr + probes.size).contains(&one.semaphore), "{what}: {one:?}");
+        assert!(
+            (probes.addr..probes.addr + probes.size).contains(&one.semaphore),
+            "{what}: {one:?}"
+        );
         assert_eq!(
             probes.addr.wrapping_sub(probes.offset),
             data.vaddr.wrapping_sub(data.offset),
@@ -100,13 +108,17 @@ fn in_order(path: &Path, what: &str) {
 /// it was.
 fn nothing_loaded_moved(before: &[u8], after: &[u8], what: &str) {
     let (old, new) = (View::parse(before).unwrap(), View::parse(after).unwrap());
-    let loads = |v: &View<'_>| v.segments.iter().filter(|s| s.is_load()).copied().collect::<Vec<_>>();
+    let loads =
+        |v: &View<'_>| v.segments.iter().filter(|s| s.is_load()).copied().collect::<Vec<_>>();
     for (a, b) in loads(&old).iter().zip(loads(&new)) {
         assert_eq!((a.vaddr, a.offset, a.flags), (b.vaddr, b.offset, b.flags), "{what}");
         assert!(b.filesz - a.filesz <= 1, "{what}: a segment grows by the base byte at most");
     }
-    let places: Vec<u64> = blobs(after).iter().map(|b| b.self_addr + blob::GOID_OFFSET as u64).collect();
-    for section in old.sections.iter().filter(|s| s.is_alloc() && s.kind != 8 && s.name != ".dynsym") {
+    let places: Vec<u64> =
+        blobs(after).iter().map(|b| b.self_addr + blob::GOID_OFFSET as u64).collect();
+    for section in
+        old.sections.iter().filter(|s| s.is_alloc() && s.kind != 8 && s.name != ".dynsym")
+    {
         let mut before = old.section_data(section).unwrap().to_vec();
         let after = new.at_vaddr(section.addr, section.size).unwrap();
         for at in places.iter().filter_map(|place| place.checked_sub(section.addr)) {
@@ -143,10 +155,14 @@ fn sealing_by_hand_is_sealing_in_the_build() {
         assert_eq!(std::fs::metadata(&app.path).unwrap().permissions().mode() & 0o777, 0o750);
         // Again: the same bytes; into another file: the same bytes and mode.
         let other = app.folder.path().join("again");
-        for args in [vec!["seal", app.as_str()], vec!["seal", app.as_str(), "-o", other.to_str().unwrap()]] {
+        for args in
+            [vec!["seal", app.as_str()], vec!["seal", app.as_str(), "-o", other.to_str().unwrap()]]
+        {
             assert!(usdt_gen(&args).status.success());
         }
-        assert!(std::fs::read(&app.path).unwrap() == sealed && std::fs::read(&other).unwrap() == sealed);
+        assert!(
+            std::fs::read(&app.path).unwrap() == sealed && std::fs::read(&other).unwrap() == sealed
+        );
         assert_eq!(std::fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o750);
         assert!(stdout(command("go").args(["version", app.as_str()])).contains("go1."));
     }
@@ -210,7 +226,11 @@ fn probes_survive_strippers() {
             if [Mode::Sealed, Mode::ExternalPie].contains(&mode) && have(&[Need::Bpf]) {
                 let out = attach(&["trace", "--json", "*:*", "--", app.as_str(), "-types"]);
                 let (events, summary) = stream(&text(&out.stdout));
-                assert_eq!((events.len(), &summary["hits"]), (8, &8.into()), "{tool} {args:?} {mode:?}");
+                assert_eq!(
+                    (events.len(), &summary["hits"]),
+                    (8, &8.into()),
+                    "{tool} {args:?} {mode:?}"
+                );
             }
         }
     }
@@ -248,7 +268,11 @@ fn other_programs_pass_through_the_wrapper_unharmed() {
     for (os, file) in [("darwin", "app"), ("windows", "app.exe"), ("linux", "arm64")] {
         let out = folder.path().join(file);
         let mut build = command("go");
-        build.env("GOOS", os).env("GOARCH", "arm64").args(["build", "-toolexec=usdt-gen toolexec", "-o"]);
+        build.env("GOOS", os).env("GOARCH", "arm64").args([
+            "build",
+            "-toolexec=usdt-gen toolexec",
+            "-o",
+        ]);
         stdout(build.arg(&out).arg("./hits").current_dir(usdt_e2e::root().join("tests/go")));
         assert!(std::fs::metadata(&out).unwrap().len() > 0);
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of, stream, text, tools,
-    wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of, stream,
+    text, tools, wait_for,
 };
 
 const SIGINT: i32 = 2;
@@ -86,10 +86,26 @@ fn a_limit_is_exact_under_load() {
             continue;
         }
         let app = copy(&Fixture::get("hits", Mode::Sealed));
-        let target =
-            Process::start(command(&app.path).args(["-per", "100000", "-goroutines", "4", "-linger", "10s"]));
+        let target = Process::start(command(&app.path).args([
+            "-per",
+            "100000",
+            "-goroutines",
+            "4",
+            "-linger",
+            "10s",
+        ]));
         let pid = target.pid().to_string();
-        let out = attach(&["trace", "-p", &pid, "--json", "--events", "7", "--backend", backend, "e2e:hit"]);
+        let out = attach(&[
+            "trace",
+            "-p",
+            &pid,
+            "--json",
+            "--events",
+            "7",
+            "--backend",
+            backend,
+            "e2e:hit",
+        ]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
         let (events, summary) = stream(&text(&out.stdout));
         assert_eq!(events.len(), 7);
@@ -118,7 +134,8 @@ fn every_process_of_a_file_present_and_future() {
     let (_, out, _) = tracer.finish();
     let (events, summary) = stream(&out);
     assert_eq!((events.len(), &summary["hits"]), (11, &11.into()));
-    let pids: std::collections::HashSet<u64> = events.iter().map(|e| e["pid"].as_u64().unwrap()).collect();
+    let pids: std::collections::HashSet<u64> =
+        events.iter().map(|e| e["pid"].as_u64().unwrap()).collect();
     assert_eq!(pids.len(), 2);
 }
 
@@ -206,7 +223,8 @@ fn a_command_that_cannot_run_is_not_left_half_started() {
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     // Sealed, but not executable.
-    std::fs::set_permissions(&app.path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&app.path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .unwrap();
     let out = attach(&["trace", "--", app.as_str()]);
     assert_eq!(out.status.code(), Some(3));
     assert!(text(&out.stderr).contains("cannot run"), "{}", text(&out.stderr));
@@ -229,7 +247,11 @@ fn lines_for_people() {
         "e2e:more__types u64=18446744073709551615 f=1.5 d=-2.25 ok=true cstring=\"C \\\"text\\\"\" data=0001ff err=\"it broke\\n\""
     );
     assert!(after.chars().all(|c| c.is_ascii_hexdigit()));
-    assert!(lines[1].ends_with("f=inf d=NaN ok=false cstring=\"\" data= err=nil p=0x0"), "{}", lines[1]);
+    assert!(
+        lines[1].ends_with("f=inf d=NaN ok=false cstring=\"\" data= err=nil p=0x0"),
+        "{}",
+        lines[1]
+    );
     assert!(lines[3].ends_with("other_provider:hit n=7"), "{}", lines[3]);
     assert_eq!(text(&out.stderr), "done\n5 hits: 5 delivered, 0 dropped, 0 filtered\n");
 }

@@ -128,7 +128,10 @@ fn values_of_every_type() {
     );
     assert_eq!(args[5], ("nothing", &json!({})));
     assert_eq!(args[6], ("hit", &json!({"n": 7})));
-    assert_eq!(args[7], ("keywords", &json!({"type":1,"func":2,"g":3,"SP":4,"len":5,"unsafe":6,"R14":7})));
+    assert_eq!(
+        args[7],
+        ("keywords", &json!({"type":1,"func":2,"g":3,"SP":4,"len":5,"unsafe":6,"R14":7}))
+    );
     assert_eq!(events.len(), 8);
     assert_eq!(summary["hits"], 8);
     assert!(
@@ -170,8 +173,15 @@ fn probes_on_do_not_allocate_either() {
             .arg("./gate")
             .current_dir(usdt_e2e::root().join("tests/go")),
     );
-    let out =
-        attach(&["trace", "--json", "--", test.to_str().unwrap(), "-test.run", "NoAllocation", "-test.v"]);
+    let out = attach(&[
+        "trace",
+        "--json",
+        "--",
+        test.to_str().unwrap(),
+        "-test.run",
+        "NoAllocation",
+        "-test.v",
+    ]);
     let out = text(&out.stdout);
     assert!(out.contains("enabled: true") && out.contains("\nPASS"), "{out}");
 }

@@ -63,7 +63,11 @@ fn verdicts(program: &Path) -> BTreeMap<String, String> {
     let word = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
     let all: BTreeMap<String, String> =
         rows.iter().map(|r| (word(r, "consumer"), word(r, "verdict"))).collect();
-    assert_eq!(out.status.code(), Some(i32::from(all.values().any(|v| v != "accepted"))), "{all:?}");
+    assert_eq!(
+        out.status.code(),
+        Some(i32::from(all.values().any(|v| v != "accepted"))),
+        "{all:?}"
+    );
     for row in rows.iter().filter(|r| r["verdict"] != "accepted") {
         assert!(!word(row, "reason").is_empty() && !word(row, "mend").is_empty(), "{row}");
     }
@@ -79,7 +83,10 @@ fn found(program: &Path, folder: &Path) -> BTreeMap<String, bool> {
     let stap = format!("process(\"{path}\").provider(\"prov\").mark(\"*\")");
     BTreeMap::from([
         ("bcc".to_owned(), says("tplist-bpfcc", &["-l", path], "prov:name")),
-        ("gdb".to_owned(), says("gdb", &["-nx", "-batch", "-ex", "info probes stap", path], "prov")),
+        (
+            "gdb".to_owned(),
+            says("gdb", &["-nx", "-batch", "-ex", "info probes stap", path], "prov"),
+        ),
         ("systemtap".to_owned(), says("stap", &["-L", &stap], "mark(\"name\")")),
         ("perf".to_owned(), perf(program, folder)),
         ("libbpf".to_owned(), libbpf(program, folder)),
@@ -95,7 +102,11 @@ fn perf(program: &Path, folder: &Path) -> bool {
     let _ = std::fs::remove_dir_all(&cache);
     std::fs::create_dir(&cache).unwrap();
     let perf = |args: &[&str]| {
-        command("perf").args(["--buildid-dir", cache.to_str().unwrap()]).args(args).output().unwrap()
+        command("perf")
+            .args(["--buildid-dir", cache.to_str().unwrap()])
+            .args(args)
+            .output()
+            .unwrap()
     };
     perf(&["buildid-cache", "--add", program.to_str().unwrap()]);
     let defined = perf(&["probe", "-q", "sdt_prov:name"]).status.success();
@@ -150,7 +161,13 @@ const DEFECTS: &[Defect] = &[
         "no .stapsdt.base",
         |f| {
             let text = GOOD.replace("site, base, sema", "site, 0, sema");
-            build(f, &text.replace("    .section .stapsdt.base, \"a\", @progbits\nbase:\n    .byte 0\n", ""))
+            build(
+                f,
+                &text.replace(
+                    "    .section .stapsdt.base, \"a\", @progbits\nbase:\n    .byte 0\n",
+                    "",
+                ),
+            )
         },
         &["gdb", "perf"],
     ),
@@ -191,7 +208,11 @@ fn models_say_what_the_consumers_do() {
             verdicts.iter().filter(|(_, v)| *v == "rejected").map(|(c, _)| c.as_str()).collect();
         assert_eq!(rejected, *rejecting, "{name}: {verdicts:?}");
         for (consumer, found) in found(&program, folder.path()) {
-            assert_eq!(found, !rejecting.contains(&consumer.as_str()), "{name}: what {consumer} itself does");
+            assert_eq!(
+                found,
+                !rejecting.contains(&consumer.as_str()),
+                "{name}: what {consumer} itself does"
+            );
         }
     }
 }
@@ -212,7 +233,10 @@ fn defects_are_repaired() {
         assert!(found(&program, folder.path()).values().all(|found| *found), "{name}");
         let once = std::fs::read(&program).unwrap();
         fix();
-        assert!(std::fs::read(&program).unwrap() == once, "{name}: repairing again changes nothing");
+        assert!(
+            std::fs::read(&program).unwrap() == once,
+            "{name}: repairing again changes nothing"
+        );
     }
 }
 
@@ -256,8 +280,18 @@ fn sealed_binaries_conform() {
     let program = folder.path().join("arm64");
     for pie in ["-buildmode=exe", "-buildmode=pie"] {
         let mut build = command("go");
-        build.args(["build", "-toolexec=usdt-gen toolexec", pie, "-ldflags=-B 0x0123456789abcdef", "-o"]);
-        build.arg(&program).arg("./hits").env("GOARCH", "arm64").current_dir(root().join("tests/go"));
+        build.args([
+            "build",
+            "-toolexec=usdt-gen toolexec",
+            pie,
+            "-ldflags=-B 0x0123456789abcdef",
+            "-o",
+        ]);
+        build
+            .arg(&program)
+            .arg("./hits")
+            .env("GOARCH", "arm64")
+            .current_dir(root().join("tests/go"));
         stdout(&mut build);
         for row in rows(&program) {
             assert_eq!(row["verdict"], "accepted", "{pie}: {row}");
@@ -276,7 +310,9 @@ fn what_has_no_notes_is_told_apart() {
         assert_eq!(out.status.code(), Some(2));
         text(&out.stderr)
     };
-    assert!(say(&Fixture::get("hits", Mode::Plain)).contains("it is not sealed: `usdt-gen seal` it"));
+    assert!(
+        say(&Fixture::get("hits", Mode::Plain)).contains("it is not sealed: `usdt-gen seal` it")
+    );
     assert!(say(Path::new("/bin/sh")).contains("it has no notes"));
     assert!(say(Path::new("/etc/passwd")).contains("not an ELF file"));
 }

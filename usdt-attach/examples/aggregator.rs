@@ -51,7 +51,10 @@ fn main() {
     match start(pid.parse().unwrap_or(0), probe, name.clone()) {
         Ok(moments) => {
             let deviation = (moments.squares / moments.count.max(1.0)).sqrt();
-            println!("{} values, mean {:.3}, deviation {deviation:.3}", moments.count, moments.mean);
+            println!(
+                "{} values, mean {:.3}, deviation {deviation:.3}",
+                moments.count, moments.mean
+            );
         }
         Err(error) => {
             eprintln!("{error:#}");

@@ -234,8 +234,17 @@ mod tests {
         let error = Error::kernel("cannot attach", io::Error::from_raw_os_error(libc::EPERM))
             .with_hint("run as root");
         assert_eq!(error.to_string(), "cannot attach");
-        assert_eq!(error.source().map(ToString::to_string).unwrap(), "Operation not permitted (os error 1)");
-        assert_eq!(format!("{error:#}"), "cannot attach: Operation not permitted (os error 1); run as root");
-        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Permission, Some(libc::EPERM)));
+        assert_eq!(
+            error.source().map(ToString::to_string).unwrap(),
+            "Operation not permitted (os error 1)"
+        );
+        assert_eq!(
+            format!("{error:#}"),
+            "cannot attach: Operation not permitted (os error 1); run as root"
+        );
+        assert_eq!(
+            (error.kind(), error.raw_os_error()),
+            (ErrorKind::Permission, Some(libc::EPERM))
+        );
     }
 }

@@ -54,7 +54,8 @@ impl Replacement {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let new = tempfile::Builder::new().prefix(".usdt-gen-").tempfile_in(folder).map_err(failed)?;
+        let new =
+            tempfile::Builder::new().prefix(".usdt-gen-").tempfile_in(folder).map_err(failed)?;
         Ok(Replacement { path: path.to_owned(), target, new })
     }
 

@@ -62,8 +62,11 @@ pub fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
         return Err(failed(Command::new(tool).args(args).exec()));
     };
     if args_of_link.iter().any(|arg| arg == "-V=full") {
-        let output =
-            Command::new(tool).args(args).stderr(std::process::Stdio::inherit()).output().map_err(failed)?;
+        let output = Command::new(tool)
+            .args(args)
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .map_err(failed)?;
         let line = String::from_utf8_lossy(&output.stdout);
         print_identity(&identity(line.trim_end(), &sealer()));
         return Ok(code(output.status));
@@ -153,7 +156,11 @@ mod tests {
             ("wrap", &["/go/asm", "-I", "/src/link"], None),
             ("wrap", &["link"], None),
         ] {
-            assert_eq!(linker(Path::new(tool), &args(rest)).map(<[_]>::len), found, "{tool} {rest:?}");
+            assert_eq!(
+                linker(Path::new(tool), &args(rest)).map(<[_]>::len),
+                found,
+                "{tool} {rest:?}"
+            );
         }
     }
 

@@ -7,11 +7,14 @@ use crate::setup;
 pub(crate) fn run(parts: &[String]) -> Outcome {
     let tools = setup::test()?;
     tools.build()?;
-    let mut release =
-        command("cargo", &["build", "--quiet", "--release", "-p", "usdt-gen", "-p", "usdt-attach-cli"]);
+    let mut release = command(
+        "cargo",
+        &["build", "--quiet", "--release", "-p", "usdt-gen", "-p", "usdt-attach-cli"],
+    );
     execute(tools.with_bcc_helper(&mut release))?;
     execute(&mut command("cargo", &["build", "--quiet", "--release", "-p", "usdt-bench"]))?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let mut bench = privileged_with(&tools.environment(), root().join("target/release/usdt-bench"), &parts);
+    let mut bench =
+        privileged_with(&tools.environment(), root().join("target/release/usdt-bench"), &parts);
     execute(&mut bench)
 }

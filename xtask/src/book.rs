@@ -20,7 +20,8 @@ pub(crate) fn build() -> Outcome {
     let mdbook = mdbook()?;
     execute(&mut command(mdbook, &["build", "docs"]))?;
     execute(
-        command("cargo", &["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
+        command("cargo", &["doc", "--workspace", "--no-deps", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
     )
 }
 
@@ -48,14 +49,18 @@ fn links() -> Outcome {
     let mut anchors = HashMap::new();
     let mut broken = Vec::new();
     for page in &pages {
-        let text = std::fs::read_to_string(page).explain(&format!("cannot read {}", page.display()))?;
+        let text =
+            std::fs::read_to_string(page).explain(&format!("cannot read {}", page.display()))?;
         let folder = page.parent().unwrap_or(Path::new("."));
         for link in targets(&text) {
             let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
             let target = if file.is_empty() { page.clone() } else { folder.join(file) };
             let known = anchors.entry(target.clone()).or_insert_with(|| headings(&target));
             if !target.exists() || !anchor.is_empty() && !known.iter().any(|a| a == anchor) {
-                broken.push(format!("{}: {link}", page.strip_prefix(root()).unwrap_or(page).display()));
+                broken.push(format!(
+                    "{}: {link}",
+                    page.strip_prefix(root()).unwrap_or(page).display()
+                ));
             }
         }
         if page.starts_with(root().join("docs")) {
@@ -72,8 +77,8 @@ fn links() -> Outcome {
 /// A page that is not in the table of contents is in no book.
 fn listed(page: &Path) -> Outcome {
     let name = page.file_name().unwrap_or_default().to_string_lossy();
-    let summary =
-        std::fs::read_to_string(root().join("docs/SUMMARY.md")).explain("cannot read the summary")?;
+    let summary = std::fs::read_to_string(root().join("docs/SUMMARY.md"))
+        .explain("cannot read the summary")?;
     if name == "SUMMARY.md" || summary.contains(&format!("({name})")) {
         return Ok(());
     }
@@ -109,8 +114,9 @@ fn targets(text: &str) -> Vec<String> {
 /// Headings of a page as links name them.
 fn headings(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let titles =
-        prose(&text).filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let titles = prose(&text)
+        .filter(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches('#').trim());
     titles.map(slug).collect()
 }
 

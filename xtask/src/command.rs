@@ -64,8 +64,9 @@ pub(crate) fn privileged_with(
 /// Whether this process has user id 0.
 pub(crate) fn is_root() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|s| {
-        s.lines()
-            .any(|l| l.strip_prefix("Uid:").is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0")))
+        s.lines().any(|l| {
+            l.strip_prefix("Uid:").is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0"))
+        })
     })
 }
 
@@ -94,7 +95,8 @@ pub(crate) fn cargo_tool(subcommand: &str) -> Outcome {
 /// Standard output of a command that succeeds.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let line = show(command);
-    let output = command.stderr(Stdio::inherit()).output().explain(&format!("cannot run {line}"))?;
+    let output =
+        command.stderr(Stdio::inherit()).output().explain(&format!("cannot run {line}"))?;
     if !output.status.success() {
         return Err(Failure(format!("`{line}` failed ({})", output.status)));
     }

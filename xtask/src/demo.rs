@@ -25,7 +25,10 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     let app_text = app.display().to_string();
     execute(
         tools
-            .go("go", &["build", "-toolexec=usdt-gen toolexec", "-o", &app_text, "./examples/httpd"])
+            .go(
+                "go",
+                &["build", "-toolexec=usdt-gen toolexec", "-o", &app_text, "./examples/httpd"],
+            )
             .current_dir(&module),
     )?;
     let load = folder.join("load").display().to_string();
@@ -38,7 +41,8 @@ pub(crate) fn run(_: &[String]) -> Outcome {
             .spawn()
             .explain("cannot start the service")?,
     );
-    let stdout = service.0.stdout.take().ok_or_else(|| Failure("the service has no output".into()))?;
+    let stdout =
+        service.0.stdout.take().ok_or_else(|| Failure("the service has no output".into()))?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).explain("cannot read the service's output")?;
     let url = line
@@ -61,15 +65,19 @@ pub(crate) fn run(_: &[String]) -> Outcome {
 
     say(&format!("5. {SECONDS} seconds of its requests, cache and background job"));
     let seconds = format!("{SECONDS}s");
-    let lines =
-        trace(&attach, &["trace", "-p", &pid, "--duration", &seconds, "httpd:request-*", "httpd:cache-*"])?;
+    let lines = trace(
+        &attach,
+        &["trace", "-p", &pid, "--duration", &seconds, "httpd:request-*", "httpd:cache-*"],
+    )?;
     if lines == 0 {
         return Err(Failure("no event came".into()));
     }
 
     say("6. The same probes through bpftrace: requests by method and path");
     bpftrace(&app)?;
-    println!("\nThat was all; the service and its clients are stopped. Next: README.md and docs/start.md");
+    println!(
+        "\nThat was all; the service and its clients are stopped. Next: README.md and docs/start.md"
+    );
     Ok(())
 }
 
@@ -77,9 +85,13 @@ pub(crate) fn run(_: &[String]) -> Outcome {
 fn trace(program: &Path, args: &[&str]) -> Outcome<usize> {
     eprintln!("$ usdt-attach {}", args.join(" "));
     let mut tracer = Running(
-        privileged(program, args).stdout(Stdio::piped()).spawn().explain("cannot start usdt-attach")?,
+        privileged(program, args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .explain("cannot start usdt-attach")?,
     );
-    let stdout = tracer.0.stdout.take().ok_or_else(|| Failure("usdt-attach has no output".into()))?;
+    let stdout =
+        tracer.0.stdout.take().ok_or_else(|| Failure("usdt-attach has no output".into()))?;
     let mut count = 0;
     for line in BufReader::new(stdout).lines() {
         let line = line.explain("cannot read the events")?;
@@ -91,7 +103,11 @@ fn trace(program: &Path, args: &[&str]) -> Outcome<usize> {
         count += 1;
     }
     let status = tracer.0.wait().explain("cannot wait for usdt-attach")?;
-    if status.success() { Ok(count) } else { Err(Failure(format!("usdt-attach failed ({status})"))) }
+    if status.success() {
+        Ok(count)
+    } else {
+        Err(Failure(format!("usdt-attach failed ({status})")))
+    }
 }
 
 fn bpftrace(app: &Path) -> Outcome {
@@ -102,7 +118,8 @@ fn bpftrace(app: &Path) -> Outcome {
     eprintln!(
         "$ bpftrace -e 'usdt:target/demo/httpd:httpd:request__start {{ @requests[str(arg1, arg2), str(arg3, arg4)] = count(); }} …'"
     );
-    let result = privileged("bpftrace", &["-e", &program]).output().explain("cannot run bpftrace")?;
+    let result =
+        privileged("bpftrace", &["-e", &program]).output().explain("cannot run bpftrace")?;
     // Without CAP_SYS_RESOURCE bpftrace says that it cannot raise a limit which current kernels do not use.
     let errors = String::from_utf8_lossy(&result.stderr);
     for line in errors.lines().filter(|l| !l.contains("RLIMIT_MEMLOCK")) {

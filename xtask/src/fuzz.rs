@@ -29,7 +29,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         [chosen, "--seconds", seconds] => (chosen, seconds),
         _ => return Err(Failure("usage: fuzz [TARGET|all] [--seconds N]".to_owned())),
     };
-    let targets: Vec<&str> = TARGETS.iter().copied().filter(|t| chosen == "all" || *t == chosen).collect();
+    let targets: Vec<&str> =
+        TARGETS.iter().copied().filter(|t| chosen == "all" || *t == chosen).collect();
     if targets.is_empty() {
         return Err(Failure(format!("no target `{chosen}`; there are {}", TARGETS.join(", "))));
     }
@@ -44,7 +45,11 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     for target in targets {
         seed(target)?;
         // No sanitizer: the code is safe Rust, and the targets count memory themselves.
-        let limits = [format!("-max_total_time={seconds}"), "-timeout=10".into(), "-rss_limit_mb=700".into()];
+        let limits = [
+            format!("-max_total_time={seconds}"),
+            "-timeout=10".into(),
+            "-rss_limit_mb=700".into(),
+        ];
         let mut fuzz = command("cargo", &["fuzz", "run", "--sanitizer", "none", target, "--"]);
         execute(fuzz.args(limits).env("USDT_FUZZ_GO", &go).current_dir(root().join("fuzz")))?;
     }

@@ -30,8 +30,10 @@ fn read() -> Outcome<String> {
 /// The page with the list between its marks.
 fn with_list(page: &str) -> Outcome<String> {
     let [begin, end] = MARKS;
-    let parts = page.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
-    let (before, after) = parts.ok_or_else(|| Failure(format!("{PAGE} has no place for the Go releases")))?;
+    let parts =
+        page.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
+    let (before, after) =
+        parts.ok_or_else(|| Failure(format!("{PAGE} has no place for the Go releases")))?;
     let (first, last, tested) = (MINORS.start(), MINORS.end(), TESTED.join(", "));
     Ok(format!(
         "{before}{begin}Go 1.{first} to 1.{last} are supported, and tested as {tested}.\n{end}{after}"

@@ -8,7 +8,8 @@ use crate::tools::Tools;
 use crate::uapi;
 
 /// Go modules whose packages `go generate` makes. Those with dependencies are on their own, so that the others have none.
-pub(crate) const MODULES: &[&str] = &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
+pub(crate) const MODULES: &[&str] =
+    &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
 
 /// What can be rewritten by itself, in the order in which one needs the other.
 type Part = (&'static str, fn() -> Outcome);
@@ -27,7 +28,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if args.iter().any(|arg| PARTS.iter().all(|(name, _)| name != arg)) {
         return Err(Failure(format!("parts are: {}", PARTS.map(|(name, _)| name).join(", "))));
     }
-    let chosen = PARTS.iter().filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name));
+    let chosen =
+        PARTS.iter().filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name));
     chosen.map(|(_, part)| part).try_for_each(|part| part())
 }
 
@@ -87,7 +89,9 @@ pub(crate) fn check(tools: &Tools) -> Outcome {
     if state()? == before {
         return Ok(());
     }
-    Err(Failure("generated files are out of date; run `cargo xtask golden` and commit the result".into()))
+    Err(Failure(
+        "generated files are out of date; run `cargo xtask golden` and commit the result".into(),
+    ))
 }
 
 /// What git sees in the generated folders.

@@ -44,14 +44,19 @@ const TASKS: &[Task] = &[
     ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
     ("semver", "what breaks users of the libraries since a revision or release", semver::run),
-    ("policy", "licenses, advisories, oldest versions, Go releases, packages, Miri; [PART...]", policy::run),
+    (
+        "policy",
+        "licenses, advisories, oldest versions, Go releases, packages, Miri; [PART...]",
+        policy::run,
+    ),
     ("release", "static programs, manuals, a .deb; built twice and compared", release::run),
     ("docs", "build the book and the API documentation, check links and examples", book::run),
 ];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (name, rest) = args.split_first().map_or(("help", &[][..]), |(name, rest)| (name.as_str(), rest));
+    let (name, rest) =
+        args.split_first().map_or(("help", &[][..]), |(name, rest)| (name.as_str(), rest));
     let result = match TASKS.iter().find(|(task, ..)| *task == name) {
         Some((_, _, task)) => task(rest),
         None => {

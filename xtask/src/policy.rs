@@ -1,7 +1,9 @@
 //! What the tests do not look at: licenses and advisories, the oldest compiler and dependencies that are promised, other
 //! Go releases, the packages as they would be published, undefined behavior.
 
-use crate::command::{Explain, Failure, Outcome, cargo_tool, command, copy_tree, execute, root, show};
+use crate::command::{
+    Explain, Failure, Outcome, cargo_tool, command, copy_tree, execute, root, show,
+};
 use crate::semver::LIBRARIES;
 use crate::setup;
 use gobinary::supported_releases;
@@ -25,8 +27,10 @@ const PARTS: [Part; 6] = [
 /// All parts, or those named.
 pub(crate) fn run(args: &[String]) -> Outcome {
     setup::build()?;
-    let chosen: Vec<Part> =
-        PARTS.into_iter().filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name)).collect();
+    let chosen: Vec<Part> = PARTS
+        .into_iter()
+        .filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name))
+        .collect();
     if chosen.len() < args.len() || chosen.is_empty() {
         return Err(Failure(format!("parts are: {}", PARTS.map(|(name, _)| name).join(", "))));
     }
@@ -55,7 +59,8 @@ fn toolchain(version: &str) -> Outcome {
 /// Everything that is published builds with the compiler that `rust-version` names.
 fn oldest_rust() -> Outcome {
     toolchain(OLDEST_RUST)?;
-    let mut check = command("cargo", &[&format!("+{OLDEST_RUST}"), "check", "--locked", "--all-targets"]);
+    let mut check =
+        command("cargo", &[&format!("+{OLDEST_RUST}"), "check", "--locked", "--all-targets"]);
     execute(check.env("CARGO_TARGET_DIR", root().join("target/oldest-rust")))
 }
 
@@ -81,7 +86,10 @@ fn go_releases() -> Outcome {
         // Allocations are not counted under the race detector, which makes pools forget at random.
         for args in [&["test", "./..."][..], &["test", "-race", "-skip=Off", "./..."]] {
             let mut test = tools.go("go", args);
-            execute(test.env("GOTOOLCHAIN", format!("go{release}")).current_dir(root().join("go-stubs")))?;
+            execute(
+                test.env("GOTOOLCHAIN", format!("go{release}"))
+                    .current_dir(root().join("go-stubs")),
+            )?;
         }
     }
     Ok(())
@@ -111,5 +119,15 @@ fn miri() -> Outcome {
     };
     // Tests of `elf` read the test program itself, which is not an ELF file under the interpreter.
     run(&["-p", "stapsdt", "-p", "gobinary", "--", "--skip", "elf::tests"])?;
-    run(&["-p", "usdt-attach", "--", "btf::tests::f", "event", "filter", "plan", "ringbuf", "possible"])
+    run(&[
+        "-p",
+        "usdt-attach",
+        "--",
+        "btf::tests::f",
+        "event",
+        "filter",
+        "plan",
+        "ringbuf",
+        "possible",
+    ])
 }

@@ -37,7 +37,8 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     std::fs::create_dir_all(&dist).explain("cannot create target/dist")?;
     for (a, b) in one.iter().zip(two) {
         let name = a.file_name().unwrap_or_default();
-        let read = |path: &Path| std::fs::read(path).explain(&format!("cannot read {}", path.display()));
+        let read =
+            |path: &Path| std::fs::read(path).explain(&format!("cannot read {}", path.display()));
         if read(a)? != read(b)? {
             return Err(Failure(format!("{} and {} differ", a.display(), b.display())));
         }
@@ -73,14 +74,20 @@ impl Build {
         let home = std::env::var("CARGO_HOME").unwrap_or_else(|_| {
             format!("{}/.cargo", std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned()))
         });
-        let places =
-            [(tree.display().to_string(), "/usdt"), (home, "/cargo"), (self.target_folder(), "/target")];
+        let places = [
+            (tree.display().to_string(), "/usdt"),
+            (home, "/cargo"),
+            (self.target_folder(), "/target"),
+        ];
         let mut rust = vec!["-C target-feature=+crt-static".to_owned()];
         for (from, to) in &places {
             rust.push(format!("--remap-path-prefix={from}={to}"));
         }
         let mut cargo = Command::new("cargo");
-        cargo.args([subcommand, "--locked", "--target", &self.target]).args(args).current_dir(&tree);
+        cargo
+            .args([subcommand, "--locked", "--target", &self.target])
+            .args(args)
+            .current_dir(&tree);
         cargo.env("CARGO_TARGET_DIR", self.target_folder()).env("RUSTFLAGS", rust.join(" "));
         execute(cargo.env("SOURCE_DATE_EPOCH", &self.time))
     }
@@ -111,12 +118,15 @@ impl Build {
         }
         let doc = create(folder.join("usr/share/doc/usdt-go"))?;
         for file in ["LICENSE-APACHE", "LICENSE-MIT", "CHANGELOG.md", "README.md"] {
-            std::fs::copy(root().join(file), doc.join(file)).explain(&format!("cannot copy {file}"))?;
+            std::fs::copy(root().join(file), doc.join(file))
+                .explain(&format!("cannot copy {file}"))?;
         }
         let units = create(folder.join("usr/lib/systemd/system"))?;
-        for (file, place) in [("packaging/usdt-attach.service", &units), ("docs/export.toml", &doc)] {
+        for (file, place) in [("packaging/usdt-attach.service", &units), ("docs/export.toml", &doc)]
+        {
             let name = Path::new(file).file_name().unwrap_or_default();
-            std::fs::copy(root().join(file), place.join(name)).explain(&format!("cannot copy {file}"))?;
+            std::fs::copy(root().join(file), place.join(name))
+                .explain(&format!("cannot copy {file}"))?;
         }
         let arch = output(Command::new("dpkg").arg("--print-architecture"))?;
         let version = env!("CARGO_PKG_VERSION");
@@ -128,7 +138,8 @@ impl Build {
              binaries; usdt-attach lists and traces probes of programs in any language.\n",
             arch.trim()
         );
-        std::fs::write(control.join("control"), about).explain("cannot write the package's description")?;
+        std::fs::write(control.join("control"), about)
+            .explain("cannot write the package's description")?;
         execute(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(&folder))?;
         let file = self.folder.join(format!("usdt-go_{version}_{}.deb", arch.trim()));
         let mut deb = Command::new("dpkg-deb");

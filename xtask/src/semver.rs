@@ -3,7 +3,8 @@
 use crate::command::{Failure, Outcome, cargo_tool, command, execute, output, root};
 
 /// What is published, in the order of dependencies.
-pub(crate) const LIBRARIES: &[&str] = &["stapsdt", "gobinary", "usdt-gen", "usdt-attach", "usdt-export"];
+pub(crate) const LIBRARIES: &[&str] =
+    &["stapsdt", "gobinary", "usdt-gen", "usdt-attach", "usdt-export"];
 
 /// `semver [REVISION]`: compares with a revision, the last tagged release where none is named.
 pub(crate) fn run(args: &[String]) -> Outcome {

@@ -21,15 +21,17 @@ pub(crate) fn run(tools: &Tools, args: &[String]) -> Outcome {
 
 /// Builds the suite; returns its path.
 fn build(tools: &Tools) -> Outcome<String> {
-    let listing = output(&mut tools.cargo("test", &["-p", "usdt-e2e", "--no-run", "--message-format=json"]))?;
+    let listing =
+        output(&mut tools.cargo("test", &["-p", "usdt-e2e", "--no-run", "--message-format=json"]))?;
     executable(&listing)
 }
 
 /// The path of the suite, from cargo's messages about what it built.
 pub(crate) fn executable(listing: &str) -> Outcome<String> {
-    let executable = listing.lines().filter(|l| l.contains("\"name\":\"suite\"")).find_map(|line| {
-        let (_, tail) = line.split_once("\"executable\":\"")?;
-        Some(tail.split('"').next()?.to_owned())
-    });
+    let executable =
+        listing.lines().filter(|l| l.contains("\"name\":\"suite\"")).find_map(|line| {
+            let (_, tail) = line.split_once("\"executable\":\"")?;
+            Some(tail.split('"').next()?.to_owned())
+        });
     executable.ok_or("cargo named no test executable").explain("cannot find the suite")
 }

@@ -13,14 +13,27 @@ use crate::tools::{BCC_HELPER, Tools};
 pub(crate) fn run(_: &[String]) -> Outcome {
     let tools = setup::test()?;
     execute(&mut command("cargo", &["fmt", "--all", "--check"]))?;
-    execute(&mut command("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--", "--check"]))?;
+    execute(&mut command(
+        "cargo",
+        &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--", "--check"],
+    ))?;
     execute(&mut tools.cargo(
         "clippy",
-        &["--workspace", "--all-targets", "--features", "usdt-attach/tokio", "--", "-D", "warnings"],
+        &[
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "usdt-attach/tokio",
+            "--",
+            "-D",
+            "warnings",
+        ],
     ))?;
     fuzz::check()?;
-    let mut unit =
-        tools.cargo("test", &["--workspace", "--exclude", "usdt-e2e", "--features", "usdt-attach/tokio"]);
+    let mut unit = tools.cargo(
+        "test",
+        &["--workspace", "--exclude", "usdt-e2e", "--features", "usdt-attach/tokio"],
+    );
     if tools.bcc.is_none() {
         // Checking it needs no libbcc, linking it does.
         unit.args(["--exclude", BCC_HELPER]);
@@ -66,10 +79,15 @@ fn go(tools: &Tools) -> Outcome {
         if !unformatted.is_empty() {
             return Err(Failure(format!("gofmt would change in {module}:\n{unformatted}")));
         }
-        for (os, arch) in [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "riscv64")]
+        for (os, arch) in
+            [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "riscv64")]
         {
             execute(
-                tools.go("go", &["vet", "./..."]).env("GOOS", os).env("GOARCH", arch).current_dir(&folder),
+                tools
+                    .go("go", &["vet", "./..."])
+                    .env("GOOS", os)
+                    .env("GOARCH", arch)
+                    .current_dir(&folder),
             )?;
         }
         execute(tools.go("go", &["test", "./..."]).current_dir(&folder))?;

@@ -33,9 +33,10 @@ fn agent(config: &str) -> Result<Process, String> {
 
 /// A value of its page.
 fn metric(name: &str) -> f64 {
-    let page =
-        done(Command::new("curl").args(["-s", &format!("http://{ENDPOINT}/metrics")])).unwrap_or_default();
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.rsplit(' ').next()?.parse().ok());
+    let page = done(Command::new("curl").args(["-s", &format!("http://{ENDPOINT}/metrics")]))
+        .unwrap_or_default();
+    let value =
+        page.lines().find_map(|line| line.strip_prefix(name)?.rsplit(' ').next()?.parse().ok());
     value.unwrap_or(f64::NAN)
 }
 
@@ -49,7 +50,8 @@ fn idle() -> Result<Table, String> {
     let site = program_of(SITES)?;
     let mut benchmarks = Vec::new();
     for (files, each) in [(2usize, 10usize), (20, 10), (20, 50)] {
-        let copies: Vec<PathBuf> = (0..files).map(|n| harness::folder().join(format!("agent-{n}"))).collect();
+        let copies: Vec<PathBuf> =
+            (0..files).map(|n| harness::folder().join(format!("agent-{n}"))).collect();
         for copy in &copies {
             done(Command::new("cp").arg(&site).arg(copy))?;
         }
@@ -119,7 +121,8 @@ fn at_work() -> Result<Table, String> {
             let mut load = pinned(OTHERS, harness::folder().join("load"));
             let said = done(load.args(["-url", &url, "-duration", "3s"]))?;
             let said: serde_json::Value = serde_json::from_str(&said).map_err(|e| e.to_string())?;
-            let requests = said.get("requests").and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
+            let requests =
+                said.get("requests").and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
             // Whoever asks has the same processor: what is still to be sent is waited for.
             std::thread::sleep(Duration::from_millis(1500));
             let used = processor_time(agent.pid())? - before;

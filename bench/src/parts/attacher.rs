@@ -54,7 +54,9 @@ fn start(fire: &Path) -> Result<Table, String> {
     let attach = |args: &'static [&str]| {
         move || {
             first(
-                pinned(OTHERS, ours("usdt-attach")).args(["trace", "bench:hit", "-p", pid]).args(args),
+                pinned(OTHERS, ours("usdt-attach"))
+                    .args(["trace", "bench:hit", "-p", pid])
+                    .args(args),
                 "hit",
             )
         }
@@ -63,8 +65,9 @@ fn start(fire: &Path) -> Result<Table, String> {
         Benchmark::new("`usdt-attach trace`", attach(&[])),
         Benchmark::new("`usdt-attach trace --json`", attach(&["--json"])),
         Benchmark::new("bpftrace", move || {
-            let script =
-                format!("usdt:{file}:bench:hit {{ printf(\"HIT %d %s\\n\", arg1, str(arg2, arg3)); }}");
+            let script = format!(
+                "usdt:{file}:bench:hit {{ printf(\"HIT %d %s\\n\", arg1, str(arg2, arg3)); }}"
+            );
             first(pinned(OTHERS, "bpftrace").args(["-q", "-B", "line", "-e", &script]), "HIT")
         }),
         Benchmark::new("bcc's trace", move || {
@@ -159,14 +162,32 @@ fn discovery(fire: &Path) -> Result<Table, String> {
             })
         };
         let path = file.display().to_string();
-        benchmarks.push(one("`usdt-attach list`", ours("usdt-attach"), vec!["list".into(), path.clone()]));
+        benchmarks.push(one(
+            "`usdt-attach list`",
+            ours("usdt-attach"),
+            vec!["list".into(), path.clone()],
+        ));
         benchmarks.push(one("`readelf -n`", "readelf".into(), vec!["-n".into(), path.clone()]));
-        benchmarks.push(one("`bpftrace -l`", "bpftrace".into(), vec!["-l".into(), format!("usdt:{path}:*")]));
-        benchmarks.push(one("bcc's tplist", "tplist-bpfcc".into(), vec!["-l".into(), path.clone()]));
+        benchmarks.push(one(
+            "`bpftrace -l`",
+            "bpftrace".into(),
+            vec!["-l".into(), format!("usdt:{path}:*")],
+        ));
+        benchmarks.push(one(
+            "bcc's tplist",
+            "tplist-bpfcc".into(),
+            vec!["-l".into(), path.clone()],
+        ));
         benchmarks.push(one(
             "`perf buildid-cache --add`",
             "perf".into(),
-            vec!["--buildid-dir".into(), cache.clone(), "buildid-cache".into(), "--add".into(), path],
+            vec![
+                "--buildid-dir".into(),
+                cache.clone(),
+                "buildid-cache".into(),
+                "--add".into(),
+                path,
+            ],
         ));
     }
     Ok(Table {
@@ -204,8 +225,9 @@ fn host() -> Result<Table, String> {
         rows.extend(rounds(7, benchmarks)?);
     }
     let count = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let count =
-        count.filter(|e| e.file_name().to_string_lossy().starts_with(|c: char| c.is_ascii_digit())).count();
+    let count = count
+        .filter(|e| e.file_name().to_string_lossy().starts_with(|c: char| c.is_ascii_digit()))
+        .count();
     Ok(Table {
         title: "Listing a whole host, by processes".to_owned(),
         how: format!(

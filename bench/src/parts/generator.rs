@@ -78,7 +78,9 @@ pub(crate) fn large() -> Result<PathBuf, String> {
     // Listing is about probes that are there.
     let sealed = folder.join("sealed");
     let _ = std::fs::remove_file(&sealed);
-    done(Command::new(ours("usdt-gen")).arg("seal").arg("-o").arg(&sealed).arg(folder.join("plain")))?;
+    done(
+        Command::new(ours("usdt-gen")).arg("seal").arg("-o").arg(&sealed).arg(folder.join("plain")),
+    )?;
     Ok(sealed)
 }
 
@@ -121,11 +123,16 @@ fn size() -> Result<Table, String> {
     let mut sizes = Vec::new();
     for probes in [0, 1, 10, 100, 1_000] {
         let folder = module(probes)?;
-        for (name, flags) in
-            [("unsealed", &[][..]), ("sealed", &[SEAL][..]), ("sealed, stripped", &[SEAL, "-ldflags=-s -w"])]
-        {
+        for (name, flags) in [
+            ("unsealed", &[][..]),
+            ("sealed", &[SEAL][..]),
+            ("sealed, stripped", &[SEAL, "-ldflags=-s -w"]),
+        ] {
             let mut go = Command::new("go");
-            go.args(["build", "-trimpath", "-o", "sized"]).args(flags).arg(".").current_dir(&folder);
+            go.args(["build", "-trimpath", "-o", "sized"])
+                .args(flags)
+                .arg(".")
+                .current_dir(&folder);
             done(with_path(&mut go))?;
             let size = std::fs::metadata(folder.join("sized")).map_err(|e| e.to_string())?.len();
             sizes.push((probes, name, size as f64));
@@ -137,7 +144,10 @@ fn size() -> Result<Table, String> {
     let rows = sizes.iter().filter(|(probes, ..)| *probes > 0).map(|(probes, name, size)| Row {
         name: format!("{probes} probes, {name}"),
         size: None,
-        samples: vec![vec![(size - without(name)) / 1024.0], vec![(size - without(name)) / *probes as f64]],
+        samples: vec![
+            vec![(size - without(name)) / 1024.0],
+            vec![(size - without(name)) / *probes as f64],
+        ],
     });
     Ok(Table {
         title: "What probes add to a binary".to_owned(),

@@ -72,7 +72,8 @@ pub(crate) fn parse(out: &str) -> impl Iterator<Item = (String, f64)> {
 mod tests {
     #[test]
     fn parses_lines_of_go_benchmarks() {
-        let out = "goos: linux\nBenchmarkGate \t100 \t 0.55 ns/op\t 0 B/op\nBenchmarkBroken\nPASS\n";
+        let out =
+            "goos: linux\nBenchmarkGate \t100 \t 0.55 ns/op\t 0 B/op\nBenchmarkBroken\nPASS\n";
         assert_eq!(super::parse(out).collect::<Vec<_>>(), [("Gate".to_owned(), 0.55)]);
     }
 }

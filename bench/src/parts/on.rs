@@ -69,8 +69,20 @@ impl Bench {
     fn fire(&self, load: Load, start: &Start<'_>) -> Result<f64, String> {
         let processors = if load.threads > 1 { "0,1" } else { TARGET };
         let mut fire = pinned(processors, &self.fire);
-        fire.args(["-probe", load.probe, "-n", &load.hits.to_string(), "-text", &load.text.to_string()]);
-        fire.args(["-threads", &load.threads.to_string(), "-settle", &format!("{}ms", load.settle)]);
+        fire.args([
+            "-probe",
+            load.probe,
+            "-n",
+            &load.hits.to_string(),
+            "-text",
+            &load.text.to_string(),
+        ]);
+        fire.args([
+            "-threads",
+            &load.threads.to_string(),
+            "-settle",
+            &format!("{}ms", load.settle),
+        ]);
         let mut fire = fire
             .stdout(Stdio::piped())
             .spawn()
@@ -141,7 +153,11 @@ impl Bench {
         let rows = rounds(
             ROUNDS,
             vec![
-                self.benchmark("limit: empty program at the 5-byte no-op", HIT, self.limit("hit", 0)?),
+                self.benchmark(
+                    "limit: empty program at the 5-byte no-op",
+                    HIT,
+                    self.limit("hit", 0)?,
+                ),
                 self.benchmark("`usdt-attach count`", HIT, self.ours(&["count", "bench:hit"])),
                 self.benchmark("`usdt-attach hist n`", HIT, self.ours(&["hist", "bench:hit", "n"])),
                 self.benchmark(
@@ -160,7 +176,11 @@ impl Bench {
                     }),
                 ),
                 // The pattern of a stub: no-op, 10-byte no-op, 5-byte no-op, return.
-                self.benchmark("limit: empty program at the 1-byte no-op", HIT, self.limit("hit", -11)?),
+                self.benchmark(
+                    "limit: empty program at the 1-byte no-op",
+                    HIT,
+                    self.limit("hit", -11)?,
+                ),
                 self.benchmark("bpftrace, count", slow, bpftrace("@ = count();")),
                 self.benchmark(
                     "bpftrace, printf of all arguments",
@@ -197,12 +217,27 @@ impl Bench {
     }
 
     fn arguments(&self) -> Result<Table, String> {
-        let mut benchmarks =
-            vec![self.benchmark("limit", Load { probe: "nothing", ..HIT }, self.limit("nothing", 0)?)];
+        let mut benchmarks = vec![self.benchmark(
+            "limit",
+            Load { probe: "nothing", ..HIT },
+            self.limit("nothing", 0)?,
+        )];
         let all: [(&str, Load, [&str; 4]); 6] = [
-            ("no argument", Load { probe: "nothing", ..HIT }, ["trace", "bench:nothing", "--max-text", "64"]),
-            ("3 integers", Load { probe: "three", ..HIT }, ["trace", "bench:three", "--max-text", "64"]),
-            ("6 integers", Load { probe: "six", ..HIT }, ["trace", "bench:six", "--max-text", "64"]),
+            (
+                "no argument",
+                Load { probe: "nothing", ..HIT },
+                ["trace", "bench:nothing", "--max-text", "64"],
+            ),
+            (
+                "3 integers",
+                Load { probe: "three", ..HIT },
+                ["trace", "bench:three", "--max-text", "64"],
+            ),
+            (
+                "6 integers",
+                Load { probe: "six", ..HIT },
+                ["trace", "bench:six", "--max-text", "64"],
+            ),
             (
                 "a string of 16 bytes",
                 Load { probe: "text", text: 16, ..HIT },
@@ -236,9 +271,17 @@ impl Bench {
         let mut benchmarks = Vec::new();
         for threads in [1, 2] {
             let load = Load { threads, ..HIT };
-            benchmarks.push(self.benchmark(&format!("limit, {threads}"), load, self.limit("hit", 0)?));
+            benchmarks.push(self.benchmark(
+                &format!("limit, {threads}"),
+                load,
+                self.limit("hit", 0)?,
+            ));
             for (name, args) in OURS {
-                benchmarks.push(self.benchmark(&format!("{name}, {threads}"), load, self.ours(args)));
+                benchmarks.push(self.benchmark(
+                    &format!("{name}, {threads}"),
+                    load,
+                    self.ours(args),
+                ));
             }
         }
         let rows = rounds(ROUNDS, benchmarks)?;
@@ -258,9 +301,11 @@ impl Bench {
         for hits in [1_000, 10_000, 100_000, 1_000_000] {
             let load = Load { hits, ..HIT };
             for (name, start) in [("limit", self.limit("hit", 0)?), ("trace", self.ours(&trace))] {
-                let measure = move || self.fire(load, &start).map(|ns| vec![ns * f64::from(hits) / 1e6]);
-                benchmarks
-                    .push(Benchmark::new(format!("{name}, {hits} hits"), measure).of_size(hits as usize));
+                let measure =
+                    move || self.fire(load, &start).map(|ns| vec![ns * f64::from(hits) / 1e6]);
+                benchmarks.push(
+                    Benchmark::new(format!("{name}, {hits} hits"), measure).of_size(hits as usize),
+                );
             }
         }
         Ok(Table {
@@ -288,7 +333,8 @@ impl Bench {
             let number = |after: &str| -> Option<f64> {
                 said.split_once(after)?.0.rsplit([' ', '\n']).next()?.parse().ok()
             };
-            let (Some(delivered), Some(dropped)) = (number(" delivered"), number(" dropped")) else {
+            let (Some(delivered), Some(dropped)) = (number(" delivered"), number(" dropped"))
+            else {
                 return Err(format!("usdt-attach said {said:?}"));
             };
             Ok(vec![delivered / took / 1e6, dropped])
@@ -360,13 +406,22 @@ fn decoder(fire: &Path) -> Result<Table, String> {
     const EVENTS: u32 = 500_000;
     let plan = std::sync::Arc::new(harness::plan(fire, "bench:hit")?);
     let backend = Simulated::default();
-    let mut session = Session::start(std::sync::Arc::clone(&plan), &backend).map_err(|e| e.to_string())?;
+    let mut session =
+        Session::start(std::sync::Arc::clone(&plan), &backend).map_err(|e| e.to_string())?;
     let pointer = 4096;
     // By their place in `pt_regs`; the text is Go's third and fourth word (`%rcx`, `x2`).
     let text = if cfg!(target_arch = "aarch64") { 2 } else { 11 };
-    let registers = (0..21).map(|word| (8 * word, if word == text { pointer } else { 41 })).collect();
+    let registers =
+        (0..21).map(|word| (8 * word, if word == text { pointer } else { 41 })).collect();
     let memory = std::collections::BTreeMap::from([(pointer, vec![b'x'; 256])]);
-    backend.hit(&Hit { pid: 1, tid: 1, comm: "fire".to_owned(), registers, memory, ..Hit::default() });
+    backend.hit(&Hit {
+        pid: 1,
+        tid: 1,
+        comm: "fire".to_owned(),
+        registers,
+        memory,
+        ..Hit::default()
+    });
     let mut record = Vec::new();
     session.drain(|event| record = event.record().to_vec()).map_err(|e| e.to_string())?;
     let decoder = Decoder::new(plan);

@@ -55,8 +55,11 @@ fn off(stock: &Path, probed: &Path) -> Result<Table, String> {
         let program = program.to_owned();
         Benchmark::new(name, move || measure(&program, "."))
     };
-    let benchmarks =
-        vec![one("stock Go", stock), one("with the overlay", probed), one("stock Go once more", &again)];
+    let benchmarks = vec![
+        one("stock Go", stock),
+        one("with the overlay", probed),
+        one("stock Go once more", &again),
+    ];
     let column = |(_, what): &(&str, &str)| Column::new(what, "ns");
     Ok(Table {
         title: "Probes of the runtime, nobody traces".to_owned(),
@@ -71,10 +74,12 @@ fn off(stock: &Path, probed: &Path) -> Result<Table, String> {
 fn counted(probed: &Path) -> Result<Table, String> {
     let benchmarks = TRACED.iter().map(|(name, probe, hits)| {
         Benchmark::new(format!("`{probe}`"), move || {
-            let only = |values: Vec<f64>| values.first().copied().ok_or("no such benchmark".to_owned());
+            let only =
+                |values: Vec<f64>| values.first().copied().ok_or("no such benchmark".to_owned());
             let off = only(measure(probed, name)?)?;
-            let tracer =
-                quietly(pinned(OTHERS, ours("usdt-attach")).args(["count", probe, "--exe"]).arg(probed))?;
+            let tracer = quietly(
+                pinned(OTHERS, ours("usdt-attach")).args(["count", probe, "--exe"]).arg(probed),
+            )?;
             std::thread::sleep(Duration::from_millis(200));
             let on = measure(probed, name);
             tracer.interrupt();
@@ -95,7 +100,12 @@ fn counted(probed: &Path) -> Result<Table, String> {
 /// Nanoseconds an operation, in the order of the benchmarks.
 fn measure(program: &Path, pattern: &str) -> Result<Vec<f64>, String> {
     let mut command = pinned(TARGET, program);
-    command.args(["-test.run=^$", &format!("-test.bench={pattern}"), "-test.benchtime=100ms", "-test.cpu=1"]);
+    command.args([
+        "-test.run=^$",
+        &format!("-test.bench={pattern}"),
+        "-test.benchtime=100ms",
+        "-test.cpu=1",
+    ]);
     let out = done(&mut command)?;
     let values: Vec<(String, f64)> = parse(&out).collect();
     let wanted = BENCHMARKS.iter().filter(|(name, _)| pattern == "." || *name == pattern);

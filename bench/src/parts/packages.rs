@@ -62,7 +62,10 @@ const BENCHMARKS: [GoBenchmark; 8] = [
         1.0,
         &[
             ("direct", "`usdtslog`, a record below the level"),
-            ("between", "`usdtslog`, a record below the level, instead of a handler that only passes it on"),
+            (
+                "between",
+                "`usdtslog`, a record below the level, instead of a handler that only passes it on",
+            ),
         ],
     ),
     core(
@@ -94,11 +97,16 @@ const BENCHMARKS: [GoBenchmark; 8] = [
 pub(crate) fn run() -> Result<Vec<Table>, String> {
     let mut programs = BTreeMap::new();
     for GoBenchmark { module, package, .. } in BENCHMARKS {
-        let name = format!("packages-{}.test", format!("{module}{package}").replace(['/', '.'], "-"));
+        let name =
+            format!("packages-{}.test", format!("{module}{package}").replace(['/', '.'], "-"));
         let program = harness::folder().join(name);
         let mut build = Command::new("go");
         let package_path = if package == "." { ".".to_owned() } else { format!("./{package}") };
-        build.args(["test", "-c", "-o"]).arg(&program).arg(package_path).current_dir(root().join(module));
+        build
+            .args(["test", "-c", "-o"])
+            .arg(&program)
+            .arg(package_path)
+            .current_dir(root().join(module));
         output(with_path(&mut build))?;
         programs.insert((module, package), program);
     }
@@ -114,8 +122,9 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
     for round in 0..=ROUNDS {
         let mut next = rows.iter_mut();
         for benchmark in &BENCHMARKS {
-            let program =
-                programs.get(&(benchmark.module, benchmark.package)).ok_or("a program is missing")?;
+            let program = programs
+                .get(&(benchmark.module, benchmark.package))
+                .ok_or("a program is missing")?;
             let mut command = pinned(TARGET, program);
             command.arg("-test.run=^$").arg(format!("-test.bench=^Benchmark{}$", benchmark.name));
             command.args(["-test.benchtime=40ms", "-test.cpu=1"]);
@@ -125,7 +134,10 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
                 let without = took(&said, base)? / benchmark.calls;
                 if round > 0 {
                     let values = [without, wrapped, wrapped - without];
-                    row.samples.iter_mut().zip(values).for_each(|(samples, value)| samples.push(value));
+                    row.samples
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(samples, value)| samples.push(value));
                 }
             }
         }
@@ -147,7 +159,8 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
 /// Nanoseconds of a benchmark, by the last part of its name.
 fn took(said: &str, name: &str) -> Result<f64, String> {
     let line = said.lines().find(|line| {
-        line.split(['/', ' ', '\t']).any(|part| part == name || part.strip_suffix("-1") == Some(name))
+        line.split(['/', ' ', '\t'])
+            .any(|part| part == name || part.strip_suffix("-1") == Some(name))
     });
     let ns = line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
     ns.ok_or_else(|| format!("no `{name}` in {said}"))

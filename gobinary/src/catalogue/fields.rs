@@ -22,8 +22,13 @@ pub(crate) const GOROUTINE_FUNCTION: Field = goroutine_field("startpc");
 pub(crate) const ALLOCATED_BYTES: Field =
     Field { structure: "runtime.gcControllerState", name: "totalAlloc" };
 
-static RUNTIME_STATE: [Field; 5] =
-    [GOROUTINE_STATUS, GOROUTINE_WAIT_REASON, GOROUTINE_CALLER, GOROUTINE_FUNCTION, ALLOCATED_BYTES];
+static RUNTIME_STATE: [Field; 5] = [
+    GOROUTINE_STATUS,
+    GOROUTINE_WAIT_REASON,
+    GOROUTINE_CALLER,
+    GOROUTINE_FUNCTION,
+    ALLOCATED_BYTES,
+];
 
 /// The offset in a minor release that was measured; `None` if that release has no such field.
 pub(crate) fn offset(field: &Field, minor: u32) -> Option<u32> {
@@ -47,14 +52,18 @@ mod tests {
 
     #[test]
     fn knows_offsets_of_exactly_the_fields_in_use() {
-        let known: BTreeSet<&Field> = tables::FIELD_OFFSETS.iter().map(|offsets| &offsets.field).collect();
+        let known: BTreeSet<&Field> =
+            tables::FIELD_OFFSETS.iter().map(|offsets| &offsets.field).collect();
         assert_eq!(known, all());
     }
 
     #[test]
     fn offset_follows_the_release() {
         let path = Field { structure: "net/url.URL", name: "Path" };
-        assert_eq!((offset(&path, 20), offset(&path, 21), offset(&path, 27)), (None, Some(56), Some(56)));
+        assert_eq!(
+            (offset(&path, 20), offset(&path, 21), offset(&path, 27)),
+            (None, Some(56), Some(56))
+        );
         let moved = Field { structure: "net/http.http2responseWriter", name: "rws" };
         assert_eq!((offset(&moved, 26), offset(&moved, 27)), (Some(0), None));
     }

@@ -37,7 +37,13 @@ mod tests {
     fn reads_locations_of_every_kind() {
         let location = |provider_name: &str, probe: &str, arg: &str| {
             let probe = provider(provider_name)?.probes.iter().find(|p| p.name == probe)?;
-            probe.entries.first()?.args.iter().find(|(name, _)| *name == arg).map(|(_, location)| *location)
+            probe
+                .entries
+                .first()?
+                .args
+                .iter()
+                .find(|(name, _)| *name == arg)
+                .map(|(_, location)| *location)
         };
         assert_eq!(location("go", "goroutine__create", "caller"), Some(ArgLocation::Register(2)));
         assert_eq!(
@@ -56,7 +62,10 @@ mod tests {
             Some(ArgLocation::Enum { register: 2, labels })
         );
         assert_eq!(location("go", "goroutine__block", "id"), Some(ArgLocation::GoroutineId(None)));
-        assert_eq!(location("go", "goroutine__exit", "id"), Some(ArgLocation::GoroutineId(Some(0))));
+        assert_eq!(
+            location("go", "goroutine__exit", "id"),
+            Some(ArgLocation::GoroutineId(Some(0)))
+        );
         assert_eq!(location("tls", "handshake_start", "client"), Some(ArgLocation::Constant(1)));
     }
 }

@@ -67,7 +67,8 @@ fn register(text: &str) -> Option<Register> {
         "lr" => return whole(RegisterId::Gpr(30), 64),
         _ => {}
     }
-    let number = text.get(1..).filter(|n| !n.starts_with(['+', '0']) || *n == "0")?.parse::<u8>().ok()?;
+    let number =
+        text.get(1..).filter(|n| !n.starts_with(['+', '0']) || *n == "0")?.parse::<u8>().ok()?;
     let (id, bits) = match text.as_bytes().first()? {
         b'x' if number <= 30 => (RegisterId::Gpr(number), 64),
         b'w' if number <= 30 => (RegisterId::Gpr(number), 32),

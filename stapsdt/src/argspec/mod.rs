@@ -154,7 +154,8 @@ fn parse_value(text: &str, arch: Arch) -> Result<Value, ArgError> {
     // gdb accepts a bare operand as one machine word; so do some emitters.
     let (size_text, operand) = text.split_once('@').unwrap_or(("8", text));
     let bad_size = || ArgError::Size(size_text.to_owned());
-    let (signed, rest) = size_text.strip_prefix('-').map_or((false, size_text), |rest| (true, rest));
+    let (signed, rest) =
+        size_text.strip_prefix('-').map_or((false, size_text), |rest| (true, rest));
     let (float, rest) = rest.strip_suffix('f').map_or((false, rest), |rest| (true, rest));
     let size = match rest {
         "1" => 1,
@@ -311,10 +312,13 @@ mod tests {
     fn any_value(arch: Arch) -> impl Strategy<Value = Value> {
         let register = (0u8..if arch == Arch::X86_64 { 16 } else { 31 }).prop_map(Register::gpr);
         let index = (register.clone(), prop::sample::select(vec![1u8, 2, 4, 8])).prop_map(
-            move |(register, scale)| Index { register, scale: if arch == Arch::X86_64 { scale } else { 1 } },
+            move |(register, scale)| Index {
+                register,
+                scale: if arch == Arch::X86_64 { scale } else { 1 },
+            },
         );
-        let memory =
-            (any_expr(), register.clone(), prop::option::of(index)).prop_map(move |(disp, base, index)| {
+        let memory = (any_expr(), register.clone(), prop::option::of(index)).prop_map(
+            move |(disp, base, index)| {
                 // aarch64 has either an offset or an index, and numeric offsets only.
                 let disp = match (arch, index) {
                     (Arch::Aarch64, Some(_)) => Expr::default(),
@@ -322,7 +326,8 @@ mod tests {
                     _ => disp,
                 };
                 Operand::Memory { disp, base: Some(base), index }
-            });
+            },
+        );
         let operand = prop_oneof![
             any_expr().prop_map(Operand::Constant),
             register.prop_map(Operand::Register),

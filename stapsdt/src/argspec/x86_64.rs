@@ -22,7 +22,9 @@ pub(super) fn operand(text: &str) -> Result<Operand, ArgError> {
         return Expr::parse(imm).map(Operand::Constant).ok_or_else(bad);
     }
     if text.starts_with('%') {
-        return register(text).map(Operand::Register).ok_or_else(|| ArgError::Register(text.to_owned()));
+        return register(text)
+            .map(Operand::Register)
+            .ok_or_else(|| ArgError::Register(text.to_owned()));
     }
     let Some((disp, inner)) = text.split_once('(') else {
         let disp = Expr::parse(text).ok_or_else(bad)?;
@@ -62,7 +64,11 @@ fn register(text: &str) -> Option<Register> {
     let name = text.strip_prefix('%')?;
     for (number, names) in (0u8..).zip(LEGACY) {
         if let Some(width) = names.iter().position(|n| *n == name) {
-            return Some(Register { id: RegisterId::Gpr(number), bits: *WIDTHS.get(width)?, shift: 0 });
+            return Some(Register {
+                id: RegisterId::Gpr(number),
+                bits: *WIDTHS.get(width)?,
+                shift: 0,
+            });
         }
     }
     if let Some(number) = HIGH_BYTES.iter().position(|n| *n == name) {
@@ -109,7 +115,8 @@ fn name(register: &Register) -> String {
                 .map_or(String::new(), |s| (*s).to_owned())
         }
         RegisterId::Gpr(n) => {
-            let suffix = suffixes.iter().find(|(bits, _)| *bits == register.bits).map_or("", |(_, s)| s);
+            let suffix =
+                suffixes.iter().find(|(bits, _)| *bits == register.bits).map_or("", |(_, s)| s);
             format!("r{n}{suffix}")
         }
         RegisterId::Pc => if register.bits == 32 { "eip" } else { "rip" }.to_owned(),
@@ -136,7 +143,8 @@ pub(super) fn print(operand: &Operand) -> String {
         Operand::Memory { disp, base, index } => {
             let disp = if *disp == Expr::default() { String::new() } else { disp.to_string() };
             let base = base.as_ref().map(name).unwrap_or_default();
-            let index = index.map(|i| format!(",{},{}", name(&i.register), i.scale)).unwrap_or_default();
+            let index =
+                index.map(|i| format!(",{},{}", name(&i.register), i.scale)).unwrap_or_default();
             format!("{disp}({base}{index})")
         }
     }

@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 
 fn main() -> io::Result<()> {
-    let folder = std::env::args_os().nth(1).ok_or_else(|| io::Error::other("usage: manuals FOLDER"))?;
+    let folder =
+        std::env::args_os().nth(1).ok_or_else(|| io::Error::other("usage: manuals FOLDER"))?;
     let share = Path::new(&folder).join("usr/share");
     let man = share.join("man/man1");
     std::fs::create_dir_all(&man)?;

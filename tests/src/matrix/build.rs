@@ -96,13 +96,24 @@ pub(super) struct Built {
 }
 
 impl Built {
-    pub(super) fn new(release: &str, kind: Kind, seal: Seal, folder: &Path) -> Result<Built, String> {
+    pub(super) fn new(
+        release: &str,
+        kind: Kind,
+        seal: Seal,
+        folder: &Path,
+    ) -> Result<Built, String> {
         let file = folder.join(if kind == Kind::Shared { "libticks.so" } else { "ticks" });
-        let package = if matches!(kind, Kind::Shared | Kind::Plugin) { "./shared" } else { "./ticks" };
+        let package =
+            if matches!(kind, Kind::Shared | Kind::Plugin) { "./shared" } else { "./ticks" };
         let (flags, linker) = kind.flags();
         // perf finds probes by this; Go before 1.24 writes none by itself. It is as random as the folder's name.
-        let id: String =
-            folder.as_os_str().as_encoded_bytes().iter().rev().map(|b| format!("{b:02x}")).collect();
+        let id: String = folder
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .rev()
+            .map(|b| format!("{b:02x}"))
+            .collect();
         let mut go = go(release);
         go.args(["build", "-o"]).arg(&file).args(flags);
         go.arg(format!("-ldflags={linker} -B 0x{}", id.get(..40).unwrap_or(&id)));

@@ -25,7 +25,9 @@ pub(super) fn untestable((_, kind, seal, consumer): &Cell) -> Option<&'static st
         _ if *seal == Seal::None && !ours => {
             Some("notes are what these tracers read, and sealing makes them")
         }
-        (Kind::StrippedAfter, Seal::None) => Some("nothing was sealed that could be stripped afterwards"),
+        (Kind::StrippedAfter, Seal::None) => {
+            Some("nothing was sealed that could be stripped afterwards")
+        }
         _ => None,
     }
 }

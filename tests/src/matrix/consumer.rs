@@ -154,8 +154,11 @@ fn libbpf(tools: &Tools, file: &str) -> Result<Vec<Hit>, String> {
     let mut loader = limited(&tools.loader);
     loader.arg(&tools.object).args([file, "e2e", "hit", &HITS.to_string()]);
     let hit = |line: &str| {
-        let words: Vec<u64> =
-            line.split(' ').map(|word| u64::from_str_radix(word, 16)).collect::<Result<_, _>>().ok()?;
+        let words: Vec<u64> = line
+            .split(' ')
+            .map(|word| u64::from_str_radix(word, 16))
+            .collect::<Result<_, _>>()
+            .ok()?;
         Some((*words.get(1)?, Err(*words.get(3)?)))
     };
     Ok(output(&mut loader)?.lines().filter_map(hit).collect())
@@ -175,7 +178,8 @@ fn perf(tools: &Tools, folder: &Path, pid: &str, file: &str) -> Result<Vec<Hit>,
     // It may never have been defined.
     let _ = perf(&["probe", "-q", "-d", "sdt_e2e:*"]);
     let hit = |line: &str| {
-        let value = |name: &str| line.split_whitespace().find_map(|w| w.strip_prefix(name))?.parse().ok();
+        let value =
+            |name: &str| line.split_whitespace().find_map(|w| w.strip_prefix(name))?.parse().ok();
         Some((value("arg2=")?, Err(value("arg4=")?)))
     };
     Ok(recorded?.lines().filter_map(hit).collect())
@@ -183,7 +187,16 @@ fn perf(tools: &Tools, folder: &Path, pid: &str, file: &str) -> Result<Vec<Hit>,
 
 fn gdb(pid: &str) -> Result<Vec<Hit>, String> {
     let mut gdb = limited("gdb");
-    gdb.args(["-nx", "-batch", "-iex", "set auto-load no", "-p", pid, "-ex", "break -probe-stap e2e:hit"]);
+    gdb.args([
+        "-nx",
+        "-batch",
+        "-iex",
+        "set auto-load no",
+        "-p",
+        pid,
+        "-ex",
+        "break -probe-stap e2e:hit",
+    ]);
     for _ in 0..HITS {
         // The text's pointer and its length.
         gdb.args(["-ex", "continue"]);
@@ -200,7 +213,11 @@ fn listed_by_systemtap(file: &Path) -> Result<(), String> {
     let probe = format!("process(\"{}\").provider(\"e2e\").mark(\"hit\")", file.display());
     let out = output(limited("stap").args(["-L", &probe]))?;
     // The probe's own and the goroutine's id.
-    match out.lines().find(|line| line.contains(".mark(\"hit\")")).map(|line| line.matches("$arg").count()) {
+    match out
+        .lines()
+        .find(|line| line.contains(".mark(\"hit\")"))
+        .map(|line| line.matches("$arg").count())
+    {
         Some(5) => Ok(()),
         Some(count) => Err(format!("{count} arguments instead of 5")),
         None => Err("it is not listed".to_owned()),

@@ -23,8 +23,10 @@ pub fn run(words: &[String]) -> Result<(), String> {
             for seal in Seal::ALL {
                 let cells: Vec<Cell> =
                     Consumer::ALL.map(|consumer| (release.to_owned(), kind, seal, consumer)).into();
-                let cells: Vec<Cell> =
-                    cells.into_iter().filter(|cell| wanted(cell) && untestable(cell).is_none()).collect();
+                let cells: Vec<Cell> = cells
+                    .into_iter()
+                    .filter(|cell| wanted(cell) && untestable(cell).is_none())
+                    .collect();
                 if !cells.is_empty() {
                     builds.push((release, kind, seal, cells));
                 }
@@ -56,16 +58,17 @@ pub fn run(words: &[String]) -> Result<(), String> {
 
 /// Builds a program and has all its tracers look at it.
 fn one(release: &str, kind: Kind, seal: Seal, cells: &[Cell], tools: &consumer::Tools) -> Verdicts {
-    let built = tempfile::tempdir()
-        .map_err(|e| e.to_string())
-        .and_then(|folder| Built::new(release, kind, seal, folder.path()).map(|built| (built, folder)));
+    let built = tempfile::tempdir().map_err(|e| e.to_string()).and_then(|folder| {
+        Built::new(release, kind, seal, folder.path()).map(|built| (built, folder))
+    });
     let mut out = Verdicts::new();
     for cell in cells {
         let verdict = match &built {
             Ok((built, folder)) => cell.3.trace(built, tools, folder.path()),
             Err(problem) => Err(format!("it is not built: {problem}")),
         };
-        let said = verdict.as_ref().map_or_else(|problem| format!("NO: {problem}"), |()| "yes".to_owned());
+        let said =
+            verdict.as_ref().map_or_else(|problem| format!("NO: {problem}"), |()| "yes".to_owned());
         println!("{:<44} {said}", name(cell));
         out.insert(name(cell), verdict);
     }

@@ -30,9 +30,11 @@ pub(super) fn write(seen: &Verdicts) -> Result<(), String> {
     let json = serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?;
     std::fs::write(&data, json + "\n").map_err(|e| format!("{}: {e}", data.display()))?;
     let text = std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
-    let between =
-        text.split_once(MARKS[0]).and_then(|(before, rest)| Some((before, rest.split_once(MARKS[1])?.1)));
-    let (before, after) = between.ok_or_else(|| format!("{} has no place for the table", page.display()))?;
+    let between = text
+        .split_once(MARKS[0])
+        .and_then(|(before, rest)| Some((before, rest.split_once(MARKS[1])?.1)));
+    let (before, after) =
+        between.ok_or_else(|| format!("{} has no place for the table", page.display()))?;
     let text = format!("{before}{}{}{}{after}", MARKS[0], table(&all), MARKS[1]);
     std::fs::write(&page, text).map_err(|e| format!("{}: {e}", page.display()))?;
     println!("{} cells, {} of them do not work; {}", seen.len(), broken.len(), data.display());
@@ -75,9 +77,14 @@ fn cell(said: &[Option<String>; TESTED.len()], notes: &mut Vec<String>) -> Strin
     let verdict = |said: &Option<String>| -> Option<Verdict> {
         said.as_ref().map(|said| if said == "yes" { Ok(()) } else { Err(said.clone()) })
     };
-    let works: Vec<&str> =
-        TESTED.iter().zip(said).filter(|(_, s)| verdict(s) == Some(Ok(()))).map(|(r, _)| *r).collect();
-    let mut problems: Vec<String> = said.iter().filter_map(verdict).filter_map(Result::err).collect();
+    let works: Vec<&str> = TESTED
+        .iter()
+        .zip(said)
+        .filter(|(_, s)| verdict(s) == Some(Ok(())))
+        .map(|(r, _)| *r)
+        .collect();
+    let mut problems: Vec<String> =
+        said.iter().filter_map(verdict).filter_map(Result::err).collect();
     problems.sort();
     problems.dedup();
     let numbers: Vec<String> = problems

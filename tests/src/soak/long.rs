@@ -13,7 +13,17 @@ impl Counter {
     /// Returns when it is attached.
     pub(super) fn start(file: &Path, backend: &'static str) -> Result<Counter, String> {
         let file = file.to_string_lossy();
-        let args = ["count", "--json", "--interval", "1s", "--backend", backend, "e2e:hit", "--exe", &file];
+        let args = [
+            "count",
+            "--json",
+            "--interval",
+            "1s",
+            "--backend",
+            backend,
+            "e2e:hit",
+            "--exe",
+            &file,
+        ];
         Ok(Counter { tracer: Tracer::start(&args)?, backend })
     }
 

@@ -34,7 +34,9 @@ pub fn run(duration: Duration) -> Result<(), String> {
         tally.rounds += 1;
         if renewed.1.elapsed() > LIFE {
             tally.fired +=
-                std::mem::replace(&mut renewed, (Program::start(&file, "0s")?, Instant::now())).0.end()?;
+                std::mem::replace(&mut renewed, (Program::start(&file, "0s")?, Instant::now()))
+                    .0
+                    .end()?;
         }
         // What is warm by then must not grow any more.
         if memory.is_none() && begin.elapsed() > (duration / 10).min(Duration::from_secs(60)) {
@@ -86,10 +88,11 @@ fn usage(steady: &Program, counters: &[Counter]) -> Result<Vec<(String, u64, usi
 }
 
 fn one_usage((name, pid): (String, u32)) -> Result<(String, u64, usize), String> {
-    let status =
-        std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| format!("{name} has ended"))?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .map_err(|_| format!("{name} has ended"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let resident = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
+    let resident =
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     Ok((name, resident, files))
 }
@@ -98,7 +101,9 @@ fn grown(before: &[(String, u64, usize)], after: &[(String, u64, usize)]) -> Res
     /// A Go program's heap breathes, and so does an allocator's.
     const BREATH: u64 = 16 << 10;
     for ((name, memory, files), (_, memory_now, files_now)) in before.iter().zip(after) {
-        println!("{name}: {memory} -> {memory_now} KiB resident, {files} -> {files_now} open files");
+        println!(
+            "{name}: {memory} -> {memory_now} KiB resident, {files} -> {files_now} open files"
+        );
         if *memory_now > memory + BREATH || *files_now > files + 2 {
             return Err(format!("{name} grows"));
         }

@@ -11,7 +11,10 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf, String> {
     let file = folder.join("soak");
     let mut go = command("go");
     go.args(["build", "-toolexec=usdt-gen toolexec", "-o"]).arg(&file).arg("./soak");
-    let out = go.current_dir(root().join("tests/go")).output().map_err(|e| format!("cannot run go: {e}"))?;
+    let out = go
+        .current_dir(root().join("tests/go"))
+        .output()
+        .map_err(|e| format!("cannot run go: {e}"))?;
     if out.status.success() { Ok(file) } else { Err(text(&out.stderr)) }
 }
 
@@ -27,8 +30,12 @@ impl Program {
         let semaphore = listed(file).iter().find_map(|p| p.get("semaphore")?.as_u64());
         let mut new = command(file);
         new.args(["-linger", linger]);
-        let child = new.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
-        Ok(Program { process: Process(child), semaphore: semaphore.ok_or("the program has no semaphore")? })
+        let child =
+            new.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+        Ok(Program {
+            process: Process(child),
+            semaphore: semaphore.ok_or("the program has no semaphore")?,
+        })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -57,7 +64,8 @@ impl Program {
         }
         let account = lines(&said).pop().ok_or("the program ended without its account")?;
         let numbers = |name: &str| -> Vec<u64> {
-            let list = account.get(name).and_then(|list| list.as_array()).cloned().unwrap_or_default();
+            let list =
+                account.get(name).and_then(|list| list.as_array()).cloned().unwrap_or_default();
             list.iter().filter_map(serde_json::Value::as_u64).collect()
         };
         let (fired, results) = (numbers("fired"), numbers("results"));

@@ -11,7 +11,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// One after the other.
-pub(super) fn play(round: u64, steady: &Program, renewed: &Program, tally: &mut Tally) -> Result<(), String> {
+pub(super) fn play(
+    round: u64,
+    steady: &Program,
+    renewed: &Program,
+    tally: &mut Tally,
+) -> Result<(), String> {
     let (pid, other) = (steady.pid().to_string(), renewed.pid().to_string());
     let trace = |backend: &str, pid: &str| {
         Tracer::start(&["trace", "--json", "--backend", backend, "-p", pid, "e2e:hit"])
@@ -25,9 +30,11 @@ pub(super) fn play(round: u64, steady: &Program, renewed: &Program, tally: &mut 
         }
         3 => ("for a while", for_a_while(&other, tally)),
         4 => {
-            let both = trace("embedded", &pid).and_then(|one| trace("embedded", &pid).map(|two| (one, two)));
-            let both =
-                both.and_then(|(one, two)| ended(one, INT, tally).and_then(|()| ended(two, INT, tally)));
+            let both = trace("embedded", &pid)
+                .and_then(|one| trace("embedded", &pid).map(|two| (one, two)));
+            let both = both.and_then(|(one, two)| {
+                ended(one, INT, tally).and_then(|()| ended(two, INT, tally))
+            });
             ("two at once", both)
         }
         5 => ("full disk", full_disk(&pid)),
@@ -70,13 +77,15 @@ fn whole((events, summary): &(Vec<Value>, Summary), tally: &mut Tally) -> Result
 }
 
 fn for_a_while(pid: &str, tally: &mut Tally) -> Result<(), String> {
-    let mut tracer = Tracer::start(&["trace", "--json", "--duration", "300ms", "-p", pid, "e2e:hit"])?;
+    let mut tracer =
+        Tracer::start(&["trace", "--json", "--duration", "300ms", "-p", pid, "e2e:hit"])?;
     tracer.finish().and_then(|read| whole(&read, tally))
 }
 
 /// It says so and ends.
 fn full_disk(pid: &str) -> Result<(), String> {
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").map_err(|e| e.to_string())?;
+    let full =
+        std::fs::OpenOptions::new().write(true).open("/dev/full").map_err(|e| e.to_string())?;
     let mut new = command("usdt-attach");
     new.args(["trace", "--json", "-p", pid, "e2e:hit"]);
     let out = new.stdout(full).stderr(Stdio::piped()).output().map_err(|e| e.to_string())?;
@@ -91,7 +100,8 @@ fn full_disk(pid: &str) -> Result<(), String> {
 fn closed_pipe(pid: &str) -> Result<(), String> {
     let mut new = command("timeout");
     new.arg(PATIENCE.as_secs().to_string()).args(["usdt-attach", "trace", "-p", pid, "e2e:hit"]);
-    let mut child = new.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(|e| e.to_string())?;
+    let mut child =
+        new.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(|e| e.to_string())?;
     let mut line = String::new();
     let read = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
     let status = child.wait().map_err(|e| e.to_string())?;

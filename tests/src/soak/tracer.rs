@@ -46,7 +46,8 @@ impl Tracer {
     /// Its output goes to files, unless the command says where.
     pub(super) fn spawn(command: &mut Command) -> Result<Tracer, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let create = |name: &str| std::fs::File::create(folder.path().join(name)).map_err(|e| e.to_string());
+        let create =
+            |name: &str| std::fs::File::create(folder.path().join(name)).map_err(|e| e.to_string());
         command.stdin(Stdio::null()).stdout(create("out")?).stderr(create("errors")?);
         let process = Process(command.spawn().map_err(|e| e.to_string())?);
         Ok(Tracer { process, folder })
@@ -112,7 +113,8 @@ fn read(path: &Path) -> String {
 pub(super) fn account(written: &str) -> Result<(Vec<serde_json::Value>, Summary), String> {
     let mut events = lines(written);
     let summary = events.pop().unwrap_or_default()["summary"].clone();
-    let number = |name: &str| summary[name].as_u64().ok_or_else(|| format!("no {name} in {summary}"));
+    let number =
+        |name: &str| summary[name].as_u64().ok_or_else(|| format!("no {name} in {summary}"));
     let (hits, delivered, dropped) = (number("hits")?, number("delivered")?, number("dropped")?);
     if hits != delivered + dropped + number("filtered")? {
         return Err(format!("it does not add up: {summary}"));

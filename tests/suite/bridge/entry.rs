@@ -9,7 +9,9 @@ use stapsdt::{
     note::{Format, Note},
 };
 use std::collections::{BTreeMap, BTreeSet};
-use usdt_e2e::{Fixture, Mode, Need, attach, command, copy, have, lines, listed, stdout, text, usdt_gen};
+use usdt_e2e::{
+    Fixture, Mode, Need, attach, command, copy, have, lines, listed, stdout, text, usdt_gen,
+};
 
 /// The same questions asked of a stripped binary of the stock toolchain.
 #[test]
@@ -25,28 +27,37 @@ fn function_entries_of_an_unmodified_binary() {
     let said = text(&out.stderr);
     assert!(out.status.success(), "{said}");
     assert!(
-        said.contains("by function entries of a binary without these probes; each hit costs it about "),
+        said.contains(
+            "by function entries of a binary without these probes; each hit costs it about "
+        ),
         "{said}"
     );
     // Go 1.21 makes a function without a frame of it, whose first instruction kernels do not do themselves; nor do
     // they those of functions without a check of the stack on arm64.
     let left_out = "warning: go:netpoll__ready at ";
     let without_check = cfg!(target_arch = "aarch64").then_some("warning: go:syscall__");
-    let expected =
-        |line: &str| line.starts_with(left_out) || without_check.is_some_and(|w| line.starts_with(w));
+    let expected = |line: &str| {
+        line.starts_with(left_out) || without_check.is_some_and(|w| line.starts_with(w))
+    };
     assert!(!said.lines().any(|l| l.starts_with("warning") && !expected(l)), "{said}");
     let mut events = lines(&text(&out.stdout));
     assert_eq!(events.pop().unwrap()["summary"]["dropped"], 0);
-    let seen = Traced { did: serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap(), events };
+    let seen =
+        Traced { did: serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap(), events };
 
     let made = seen.args("go", "goroutine__create").filter(|a| a["fn"] == seen.did["Worker"]);
     assert_eq!(made.inspect(|a| assert_eq!(a["parent"], 1)).count() as u64, seen.number("Workers"));
     let ended = seen.ids("goroutine__exit");
-    assert!(ended.len() as u64 >= seen.number("Workers") + seen.number("Sleepers"), "{}", ended.len());
+    assert!(
+        ended.len() as u64 >= seen.number("Workers") + seen.number("Sleepers"),
+        "{}",
+        ended.len()
+    );
     assert_eq!(seen.of("go", "goroutine__exit").count(), ended.len(), "each ends once");
     assert!(seen.ids("goroutine__start").is_superset(&ended));
     assert!(seen.of("go", "goroutine__block").all(|e| e["goid"] == e["args"]["id"]));
-    let asleep = seen.args("go", "goroutine__block").filter(|a| a["reason"] == "sleep").count() as u64;
+    let asleep =
+        seen.args("go", "goroutine__block").filter(|a| a["reason"] == "sleep").count() as u64;
     assert!(asleep >= seen.number("Sleepers"), "{asleep}");
     assert!(seen.args("go", "stw__begin").any(|a| a["reason"] == "GC mark termination"));
     let calls = |probe: &str| seen.args("go", probe).filter(|a| a["id"] == 1).count();
@@ -59,7 +70,10 @@ fn function_entries_of_an_unmodified_binary() {
     let large = seen.args("go", "heap__alloc").filter(|a| a["size"] == 1 << 20);
     assert_eq!(large.count() as u64, seen.number("Large"));
     assert!(seen.of("go", "panic").count() >= seen.did["Panics"].as_array().unwrap().len());
-    assert!(said.contains(left_out) || seen.args("go", "netpoll__ready").any(|a| a["mode"] == 'r' as u32));
+    assert!(
+        said.contains(left_out)
+            || seen.args("go", "netpoll__ready").any(|a| a["mode"] == 'r' as u32)
+    );
 
     let sent = seen.did["Requests"].as_array().unwrap();
     let served: Vec<&Value> = seen.args("net_http", "server_request_start").collect();
@@ -69,8 +83,10 @@ fn function_entries_of_an_unmodified_binary() {
         assert!(served["host"].as_str().unwrap().starts_with("127.0.0.1:"), "{served}");
         assert_eq!(served["path"], sent["Path"]);
     }
-    let ended: BTreeMap<u64, &Value> =
-        seen.args("net_http", "server_request_end").map(|a| (a["id"].as_u64().unwrap(), a)).collect();
+    let ended: BTreeMap<u64, &Value> = seen
+        .args("net_http", "server_request_end")
+        .map(|a| (a["id"].as_u64().unwrap(), a))
+        .collect();
     assert_eq!(seen.of("net_http", "server_request_end").count(), sent.len());
     for (served, sent) in served.iter().zip(sent) {
         let Some(end) = ended.get(&served["id"].as_u64().unwrap()) else { continue };
@@ -136,7 +152,8 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
         ("query", "own", "other", "8@%rbx"),
     ] {
         let symbol = format!(" main.{function}.abi0");
-        let line = symbols.lines().find(|l| l.ends_with(&symbol)).unwrap_or_else(|| panic!("{symbols}"));
+        let line =
+            symbols.lines().find(|l| l.ends_with(&symbol)).unwrap_or_else(|| panic!("{symbols}"));
         let start = u64::from_str_radix(line.split_whitespace().next().unwrap(), 16).unwrap();
         let code = view.at_most(start, 32).unwrap();
         let note = Note {
@@ -161,7 +178,10 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
     let sources: Vec<&str> = listed.iter().map(|p| p["source"].as_str().unwrap()).collect();
     assert_eq!(sources, ["native", "native", "native", "note"]);
     let shown = stdout(command("usdt-attach").arg("list").arg(&app.path));
-    assert!(shown.contains("net_http:server_request_start(string method, string path)\n"), "{shown}");
+    assert!(
+        shown.contains("net_http:server_request_start(string method, string path)\n"),
+        "{shown}"
+    );
 
     let out = attach(&["trace", "*", "--json", "--", app.as_str(), "3"]);
     let mut events = lines(&text(&out.stdout));
@@ -173,7 +193,8 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
         .collect();
     assert_eq!(served, [r#""GET" "/item/0""#, r#""GET" "/item/1""#, r#""GET" "/item/2""#]);
     assert!(seen.of("net_http", "server_request_start").all(|e| e["goid"] == 1));
-    let ends: Vec<&Value> = seen.args("net_http", "server_request_end").map(|a| &a["status"]).collect();
+    let ends: Vec<&Value> =
+        seen.args("net_http", "server_request_end").map(|a| &a["status"]).collect();
     assert_eq!(ends, [200, 201, 202]);
     let queries: Vec<&Value> = seen.args("sql", "query").map(|a| &a["query"]).collect();
     assert_eq!(queries, ["SELECT 0", "SELECT 1", "SELECT 2"]);
@@ -226,5 +247,8 @@ fn entries_as_notes() {
         ["8@(%rdi)", "8@8(%rdi)", "8@$0", "8@$0", "8@128(%rdi)", "8@136(%rdi)", "8@%rcx"]
     );
     let verdicts = lines(&text(&usdt_gen(&["verify", "--json", app.as_str()]).stdout));
-    assert!(verdicts.len() > 100 && verdicts.iter().all(|v| v["verdict"] != "rejected"), "{verdicts:?}");
+    assert!(
+        verdicts.len() > 100 && verdicts.iter().all(|v| v["verdict"] != "rejected"),
+        "{verdicts:?}"
+    );
 }

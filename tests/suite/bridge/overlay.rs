@@ -24,7 +24,8 @@ fn every_probe_says_what_happened() {
         command("usdt-attach").args(["list", "--json"]).arg(Fixture::get("bridge", Mode::Overlay)),
     ));
     for probe in &listed {
-        let (provider, name) = (probe["provider"].as_str().unwrap(), probe["probe"].as_str().unwrap());
+        let (provider, name) =
+            (probe["provider"].as_str().unwrap(), probe["probe"].as_str().unwrap());
         assert!(seen.of(provider, name).next().is_some(), "{provider}:{name} was not provoked");
     }
     let catalogue = gobinary::catalogue::providers();
@@ -42,8 +43,10 @@ fn goroutines(seen: &Traced) {
     let ended = seen.args("go", "goroutine__exit").map(|a| a["id"].as_u64().unwrap());
     assert_eq!(ended.filter(|id| made.contains(id)).count(), workers, "each ends once");
     assert!(seen.ids("goroutine__start").is_superset(&made));
-    let starts = seen.args("go", "goroutine__start").filter(|a| made.contains(&a["id"].as_u64().unwrap()));
-    let waits = seen.args("go", "sched__latency").filter(|a| made.contains(&a["id"].as_u64().unwrap()));
+    let starts =
+        seen.args("go", "goroutine__start").filter(|a| made.contains(&a["id"].as_u64().unwrap()));
+    let waits =
+        seen.args("go", "sched__latency").filter(|a| made.contains(&a["id"].as_u64().unwrap()));
     assert_eq!(starts.count(), waits.inspect(|a| assert!(a["ns"].as_i64().unwrap() >= 0)).count());
 
     let blocked = |reason: &str| -> BTreeSet<u64> {
@@ -59,8 +62,10 @@ fn goroutines(seen: &Traced) {
     assert!(asleep.is_superset(&sleepers));
     assert!(seen.ids("goroutine__unblock").is_superset(&asleep), "all woke up");
     assert!(!blocked("IO wait").is_empty());
-    let fired =
-        seen.args("go", "timer__fire").inspect(|a| assert!(a["late_ns"].as_i64().unwrap() >= 0)).count();
+    let fired = seen
+        .args("go", "timer__fire")
+        .inspect(|a| assert!(a["late_ns"].as_i64().unwrap() >= 0))
+        .count();
     assert!(fired as u64 >= seen.number("Sleepers") + seen.number("Timers"), "{fired}");
 
     let calls = |probe: &str| seen.args("go", probe).filter(|a| a["id"] == 1).count();
@@ -75,16 +80,22 @@ fn collections(seen: &Traced) {
     assert_eq!(last["cycle"], seen.did["NumGC"]);
     assert_eq!(last["pause_total_ns"], seen.did["Pause"]);
     for probe in ["gc__start", "gc__mark__done", "gc__end"] {
-        let cycles: Vec<u64> = seen.args("go", probe).map(|a| a["cycle"].as_u64().unwrap()).collect();
+        let cycles: Vec<u64> =
+            seen.args("go", probe).map(|a| a["cycle"].as_u64().unwrap()).collect();
         assert_eq!(cycles, (1..=seen.number("NumGC")).collect::<Vec<_>>(), "{probe}");
     }
-    assert!(seen.args("go", "gc__start").any(|a| a["forced"] == true && a["goal"].as_u64().unwrap() > 0));
-    let stops: Vec<&str> = seen.args("go", "stw__begin").map(|a| a["reason"].as_str().unwrap()).collect();
+    assert!(
+        seen.args("go", "gc__start")
+            .any(|a| a["forced"] == true && a["goal"].as_u64().unwrap() > 0)
+    );
+    let stops: Vec<&str> =
+        seen.args("go", "stw__begin").map(|a| a["reason"].as_str().unwrap()).collect();
     assert_eq!(stops.len(), seen.of("go", "stw__end").count());
     let marks = stops.iter().filter(|reason| **reason == "GC mark termination").count();
     assert!(marks as u64 >= seen.number("NumGC"), "{stops:?}");
     assert!(seen.args("go", "stw__end").all(|a| a["ns"].as_i64().unwrap() > 0));
-    let assists: Vec<i64> = seen.args("go", "gc__assist__end").map(|a| a["ns"].as_i64().unwrap()).collect();
+    let assists: Vec<i64> =
+        seen.args("go", "gc__assist__end").map(|a| a["ns"].as_i64().unwrap()).collect();
     assert_eq!(seen.of("go", "gc__assist__begin").count(), assists.len());
     assert!(assists.iter().all(|ns| *ns > 0));
 }
@@ -104,7 +115,10 @@ fn memory(seen: &Traced) {
         .inspect(|a| assert!(a["ptr"].as_u64().unwrap() > 0))
         .map(|a| (a["size"].as_u64().unwrap(), a["bytes"].as_u64().unwrap()))
         .collect();
-    assert_eq!(samples.iter().filter(|(size, _)| *size == 1 << 20).count() as u64, seen.number("Large"));
+    assert_eq!(
+        samples.iter().filter(|(size, _)| *size == 1 << 20).count() as u64,
+        seen.number("Large")
+    );
     let small: u64 = samples.iter().filter(|(size, _)| *size == 208).map(|(_, bytes)| bytes).sum();
     let asked = 208 * seen.number("Small");
     assert!((asked..2 * asked).contains(&small), "{small} of {asked}");
@@ -122,17 +136,24 @@ fn panics(seen: &Traced) {
 fn requests(seen: &Traced) {
     let sent = seen.did["Requests"].as_array().unwrap();
     assert!(
-        sent.iter().any(|r| r["Protocol"] == "HTTP/2.0") && sent.iter().any(|r| r["Protocol"] == "HTTP/1.1")
+        sent.iter().any(|r| r["Protocol"] == "HTTP/2.0")
+            && sent.iter().any(|r| r["Protocol"] == "HTTP/1.1")
     );
-    let ends: BTreeMap<u64, &Value> =
-        seen.args("net_http", "server_request_end").map(|a| (a["id"].as_u64().unwrap(), a)).collect();
+    let ends: BTreeMap<u64, &Value> = seen
+        .args("net_http", "server_request_end")
+        .map(|a| (a["id"].as_u64().unwrap(), a))
+        .collect();
     let mut served = seen.args("net_http", "server_request_start");
     for request in sent {
         let start = served.next().unwrap();
         assert_eq!((&start["method"], &start["path"]), (&request["Method"], &request["Path"]));
         assert!(start["host"].as_str().unwrap().starts_with("127.0.0.1:"), "{start}");
         let end = ends[&start["id"].as_u64().unwrap()];
-        assert_eq!((&end["status"], &end["bytes"]), (&request["Status"], &request["Size"]), "{request}");
+        assert_eq!(
+            (&end["status"], &end["bytes"]),
+            (&request["Status"], &request["Size"]),
+            "{request}"
+        );
         assert!(end["ns"].as_i64().unwrap() > 0);
     }
     assert!(served.next().is_none());
@@ -141,7 +162,10 @@ fn requests(seen: &Traced) {
     assert_eq!((asked.len(), received.len()), (sent.len() + 2, sent.len() + 2));
     for (n, request) in sent.iter().enumerate() {
         assert!(asked[n]["url"].as_str().unwrap().contains(request["Path"].as_str().unwrap()));
-        assert_eq!((&asked[n]["id"], &received[n]["status"]), (&received[n]["id"], &request["Status"]));
+        assert_eq!(
+            (&asked[n]["id"], &received[n]["status"]),
+            (&received[n]["id"], &request["Status"])
+        );
     }
     for (received, fact) in received.iter().rev().zip(["Refused", "Distrusted"]) {
         assert_eq!(received["status"], 0);
@@ -160,8 +184,11 @@ fn statements(seen: &Traced) {
         let mut texts: Vec<&Value> = texts.as_array().unwrap().iter().collect();
         assert_eq!((&before, &after), (&texts, &texts), "{probe}");
         texts.retain(|text| text.as_str().unwrap().starts_with("BAD"));
-        let failed: Vec<&Value> =
-            seen.args("sql", &done).filter(|a| a["error"] == "bad statement").map(|a| &a["query"]).collect();
+        let failed: Vec<&Value> = seen
+            .args("sql", &done)
+            .filter(|a| a["error"] == "bad statement")
+            .map(|a| &a["query"])
+            .collect();
         assert_eq!(failed, texts);
         assert!(seen.args("sql", &done).all(|a| a["ns"].as_i64().unwrap() > 0));
     }
@@ -178,17 +205,24 @@ fn connections(seen: &Traced) {
     let closed: Vec<&Value> = seen.args("net", "conn_close").map(|a| &a["fd"]).collect();
     assert!(accepted.iter().all(|fd| closed.contains(fd)));
     let dialled: Vec<&Value> = seen.args("net", "conn_dial").collect();
-    assert_eq!(dialled.iter().filter(|a| a["error"].is_null()).count() as u64, seen.number("Connections"));
+    assert_eq!(
+        dialled.iter().filter(|a| a["error"].is_null()).count() as u64,
+        seen.number("Connections")
+    );
     let refused = dialled.iter().filter_map(|a| a["error"].as_str()).next_back().unwrap();
     assert!(refused.contains("connection refused"), "{refused}");
     assert!(seen.args("go", "netpoll__ready").any(|a| a["mode"] == 'r' as u32));
 
     // One of HTTP/2 and one over a pipe, both sides; and one that the client broke off.
     for client in [true, false] {
-        let of = |probe| seen.args("tls", probe).filter(|a| a["client"] == client).collect::<Vec<_>>();
+        let of =
+            |probe| seen.args("tls", probe).filter(|a| a["client"] == client).collect::<Vec<_>>();
         assert_eq!(of("handshake_start").len(), 3);
         let ends = of("handshake_end");
-        assert!(ends.iter().all(|a| a["version"] == 0x304 && a["ns"].as_i64().unwrap() > 0), "{ends:?}");
+        assert!(
+            ends.iter().all(|a| a["version"] == 0x304 && a["ns"].as_i64().unwrap() > 0),
+            "{ends:?}"
+        );
         assert!(!ends.is_empty());
         assert!(of("handshake_error").iter().any(|a| !a["error"].as_str().unwrap().is_empty()));
     }
@@ -219,13 +253,19 @@ fn mistakes() {
     let error = said(&["--providers", "go,http"]);
     assert_eq!(error, "error: there is no provider `http`, but go, net_http, sql, tls, net\n");
     let error = said(&["--go", "/nowhere/go"]);
-    assert!(error.starts_with("error: cannot run /nowhere/go: No such file or directory"), "{error}");
+    assert!(
+        error.starts_with("error: cannot run /nowhere/go: No such file or directory"),
+        "{error}"
+    );
     assert!(error.ends_with("; name the go command with --go\n"), "{error}");
 
     // A go command that says what one of a downloaded toolchain would.
     let go = |root: &Path, version: &str| {
-        let script =
-            format!("#!/bin/sh\nprintf '%s\\n' {} {version} {}\n", root.display(), folder.path().display());
+        let script = format!(
+            "#!/bin/sh\nprintf '%s\\n' {} {version} {}\n",
+            root.display(),
+            folder.path().display()
+        );
         let go = folder.path().join("go");
         std::fs::write(&go, script).unwrap();
         std::fs::set_permissions(&go, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -243,7 +283,10 @@ fn mistakes() {
     let source = "\tpp.goidcacheend = 1\n\tnewg.goid = pp.goidcache + 1\n";
     std::fs::write(downloaded.join("src/runtime/proc.go"), source).unwrap();
     let error = go(&downloaded, "go1.24.13");
-    assert!(error.contains("runtime/proc.go is not as this version of usdt-gen knows it"), "{error}");
+    assert!(
+        error.contains("runtime/proc.go is not as this version of usdt-gen knows it"),
+        "{error}"
+    );
     assert!(error.contains("go:goroutine__create cannot be added"), "{error}");
 
     let out = usdt_gen(&["overlay", "-o", to.to_str().unwrap(), "--providers", "tls,tls"]);
@@ -256,18 +299,29 @@ fn mistakes() {
 #[test]
 fn other_builds() {
     let folder = tempfile::tempdir().unwrap();
-    let overlay = stdout(command("usdt-gen").args(["overlay", "-o"]).arg(folder.path().join("overlay")));
+    let overlay =
+        stdout(command("usdt-gen").args(["overlay", "-o"]).arg(folder.path().join("overlay")));
     let overlay = format!("-overlay={}", overlay.trim());
     for (arch, flags) in [("arm64", "-gcflags=all="), ("amd64", "-gcflags=all=-N -l")] {
         let out = folder.path().join(arch);
         let mut build = command("go");
-        build.args(["build", &overlay, "-toolexec=usdt-gen toolexec", flags, "-o"]).arg(&out).arg("./bridge");
+        build
+            .args(["build", &overlay, "-toolexec=usdt-gen toolexec", flags, "-o"])
+            .arg(&out)
+            .arg("./bridge");
         stdout(
-            build.env("GOARCH", arch).env("CGO_ENABLED", "0").current_dir(usdt_e2e::root().join("tests/go")),
+            build
+                .env("GOARCH", arch)
+                .env("CGO_ENABLED", "0")
+                .current_dir(usdt_e2e::root().join("tests/go")),
         );
         let verified = usdt_gen(&["verify", out.to_str().unwrap()]);
         let all = 5 * listed(&out).len();
-        assert_eq!(text(&verified.stderr), format!("{all} accepted, 0 in part, 0 rejected\n"), "{arch}");
+        assert_eq!(
+            text(&verified.stderr),
+            format!("{all} accepted, 0 in part, 0 rejected\n"),
+            "{arch}"
+        );
     }
     if std::env::consts::ARCH == "x86_64" {
         stdout(&mut command(folder.path().join("amd64")));

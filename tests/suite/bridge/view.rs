@@ -3,7 +3,8 @@
 use serde_json::Value;
 use std::process::Stdio;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, text, usdt_gen, wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, text, usdt_gen,
+    wait_for,
 };
 
 /// Runs the program under `usdt-attach go --json`; its own account, and the last line.
@@ -29,9 +30,14 @@ fn the_view_of_a_program() {
         assert!(goroutines["ended"].as_u64().unwrap() >= by_hand, "{goroutines}");
         let own = |p: &&Value| p["function"] == "main.main";
         let created = goroutines["creators"].as_array().unwrap().iter().filter(own);
-        assert!(created.map(|p| p["created"].as_u64().unwrap()).sum::<u64>() > by_hand, "{goroutines}");
+        assert!(
+            created.map(|p| p["created"].as_u64().unwrap()).sum::<u64>() > by_hand,
+            "{goroutines}"
+        );
         assert_eq!(shown["collections"], did["NumGC"]);
-        assert!(shown["panics"].as_u64().unwrap() >= did["Panics"].as_array().unwrap().len() as u64);
+        assert!(
+            shown["panics"].as_u64().unwrap() >= did["Panics"].as_array().unwrap().len() as u64
+        );
         assert!(shown["pauses"]["count"].as_u64().unwrap() >= 2 * did["NumGC"].as_u64().unwrap());
         let sent = did["Requests"].as_array().unwrap();
         let http = shown["http"].as_array().unwrap();
@@ -40,17 +46,23 @@ fn the_view_of_a_program() {
         assert_eq!(served("errors"), sent.iter().filter(|r| r["Status"] == 500).count() as u64);
         assert!(http.iter().all(|r| r["path"].as_str().unwrap().starts_with("/status/")));
         assert!(http.iter().all(|r| r["times"]["count"] == r["requests"]));
-        let slept = shown["blocked"].as_array().unwrap().iter().find(|b| b["reason"] == "sleep").unwrap();
+        let slept =
+            shown["blocked"].as_array().unwrap().iter().find(|b| b["reason"] == "sleep").unwrap();
         assert!(slept["count"].as_u64().unwrap() >= did["Sleepers"].as_u64().unwrap());
         if mode == Mode::PlainStripped {
-            assert!(shown["latency"]["count"].as_u64().unwrap() > did["Sleepers"].as_u64().unwrap());
+            assert!(
+                shown["latency"]["count"].as_u64().unwrap() > did["Sleepers"].as_u64().unwrap()
+            );
             assert!(shown["allocated"].as_u64().unwrap() > 1 << 20);
             assert!(goroutines["waiting"].is_null());
             continue;
         }
         assert!(shown["latency"]["count"].as_u64().unwrap() > by_hand);
         let allocated = shown["allocated"].as_u64().unwrap();
-        assert!(allocated > (did["Large"].as_u64().unwrap() << 20) + 208 * did["Small"].as_u64().unwrap());
+        assert!(
+            allocated
+                > (did["Large"].as_u64().unwrap() << 20) + 208 * did["Small"].as_u64().unwrap()
+        );
     }
     let app = copy(&Fixture::get("bridge", Mode::Overlay));
     let out = attach(&["go", "--interval", "50ms", "--", app.as_str()]);
@@ -91,31 +103,42 @@ fn goroutines_that_are_there() {
     for mode in [Mode::Overlay, Mode::PlainStripped] {
         let app = copy(&Fixture::get("bridge", mode));
         let facts = app.folder.path().join("facts.json");
-        let mut process =
-            Process(command(app.as_str()).arg(&facts).arg("wait").stdin(Stdio::piped()).spawn().unwrap());
+        let mut process = Process(
+            command(app.as_str()).arg(&facts).arg("wait").stdin(Stdio::piped()).spawn().unwrap(),
+        );
         let mut did = Value::Null;
         wait_for("the program to have done its work", || {
             // It may be half written.
-            did = serde_json::from_slice(&std::fs::read(&facts).unwrap_or_default()).unwrap_or_default();
+            did = serde_json::from_slice(&std::fs::read(&facts).unwrap_or_default())
+                .unwrap_or_default();
             !did.is_null()
         });
         let pid = process.pid().to_string();
-        let out = attach(&["go", "--json", "--interval", "100ms", "--duration", "400ms", "-p", &pid]);
+        let out =
+            attach(&["go", "--json", "--interval", "100ms", "--duration", "400ms", "-p", &pid]);
         let shown = lines(&text(&out.stdout)).pop().unwrap();
         let live = &shown["goroutines"]["live"];
         assert_eq!(live["count"], did["Live"], "{mode:?} {shown}");
-        let sum = ["waiting", "in_calls", "running", "runnable"].map(|state| live[state].as_u64().unwrap());
+        let sum = ["waiting", "in_calls", "running", "runnable"]
+            .map(|state| live[state].as_u64().unwrap());
         assert_eq!(sum.iter().sum::<u64>(), did["Live"].as_u64().unwrap());
         assert!(live["own"].as_u64().unwrap() >= 4, "{live}");
         let parked = shown["goroutines"]["creators"][0].clone();
-        assert_eq!((&parked["function"], &parked["live"]), (&"main.park".into(), &did["Parked"]), "{parked}");
+        assert_eq!(
+            (&parked["function"], &parked["live"]),
+            (&"main.park".into(), &did["Parked"]),
+            "{parked}"
+        );
         assert_eq!(parked["created"], 0);
         let blocked = shown["blocked"].as_array().unwrap();
         let receivers = blocked.iter().find(|b| b["reason"] == "chan receive").unwrap();
         assert!(receivers["now"].as_u64() >= did["Parked"].as_u64(), "{receivers}");
         let out = text(&attach(&["go", "--duration", "100ms", "-p", &pid]).stdout);
         let first = format!("GOROUTINES  {} live: ", did["Live"]);
-        assert!(out.contains(&first) && out.contains("        50          0  main.park main.go:"), "{out}");
+        assert!(
+            out.contains(&first) && out.contains("        50          0  main.park main.go:"),
+            "{out}"
+        );
         drop(process.0.stdin.take());
         assert!(process.0.wait().unwrap().success());
     }

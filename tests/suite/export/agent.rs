@@ -20,7 +20,8 @@ fn an_agent_survives_what_it_watches() {
     let config = write(folder.path(), "agent.toml", &config);
     let checked = attach(&["agent", "--config", &config, "--check"]);
     assert_eq!((checked.status.code(), text(&checked.stderr)), (Some(0), String::new()));
-    let agent = Process::start(command(tools().join("usdt-attach")).args(["agent", "--config", &config]));
+    let agent =
+        Process::start(command(tools().join("usdt-attach")).args(["agent", "--config", &config]));
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
     let value = |name: &str| metric(&get(port, "/metrics"), name).values().sum::<f64>();
     // Other tests' programs have the same probe: there is at least what these do.
@@ -45,7 +46,8 @@ fn an_agent_survives_what_it_watches() {
     }
     let held = || {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().flatten();
-        let files: Vec<PathBuf> = entries.filter_map(|e| std::fs::read_link(e.path()).ok()).collect();
+        let files: Vec<PathBuf> =
+            entries.filter_map(|e| std::fs::read_link(e.path()).ok()).collect();
         copies.iter().any(|app: &Copy| files.contains(&app.path))
     };
     assert!(held());
@@ -58,11 +60,14 @@ fn an_agent_survives_what_it_watches() {
 /// The unit, the image and the cluster's manifest give the agent the same few capabilities, and those are enough.
 #[test]
 fn an_agent_runs_with_the_capabilities_of_its_unit() {
-    let read = |name: &str| std::fs::read_to_string(usdt_e2e::root().join("packaging").join(name)).unwrap();
+    let read = |name: &str| {
+        std::fs::read_to_string(usdt_e2e::root().join("packaging").join(name)).unwrap()
+    };
     let unit = read("usdt-attach.service");
     let listed = unit.lines().find_map(|l| l.strip_prefix("AmbientCapabilities=")).unwrap();
     assert!(unit.contains(&format!("CapabilityBoundingSet={listed}\n")));
-    let names: Vec<&str> = listed.split(' ').map(|name| name.strip_prefix("CAP_").unwrap()).collect();
+    let names: Vec<&str> =
+        listed.split(' ').map(|name| name.strip_prefix("CAP_").unwrap()).collect();
     assert!(read("Containerfile").contains(&format!("--cap-add={} ", names.join(","))));
     assert!(read("daemonset.yaml").contains(&format!("add: [{}]", names.join(", "))));
     if !have(&[Need::Bpf, Need::Program("setpriv")]) {
@@ -75,7 +80,8 @@ fn an_agent_runs_with_the_capabilities_of_its_unit() {
         app.as_str()
     );
     let config = write(app.folder.path(), "agent.toml", &config);
-    let bounding: Vec<String> = names.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
+    let bounding: Vec<String> =
+        names.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
     let agent = Process::start(
         command("setpriv")
             .arg(format!("--bounding-set=-all,{}", bounding.join(",")))
@@ -95,7 +101,8 @@ fn systemd_takes_the_unit() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let unit = std::fs::read_to_string(usdt_e2e::root().join("packaging/usdt-attach.service")).unwrap();
+    let unit =
+        std::fs::read_to_string(usdt_e2e::root().join("packaging/usdt-attach.service")).unwrap();
     let unit = unit.replace("/usr/bin/usdt-attach", tools().join("usdt-attach").to_str().unwrap());
     let unit = write(folder.path(), "usdt-attach.service", &unit);
     let out = command("systemd-analyze").args(["verify", "--man=no", &unit]).output().unwrap();
@@ -119,7 +126,9 @@ impl Podman {
         let folder = |name: &str| self.folder.path().join(name).into_os_string();
         let mut podman = command("podman");
         podman.arg("--root").arg(folder("root")).arg("--runroot").arg(folder("run"));
-        podman.args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--runtime=runc"]).args(args);
+        podman
+            .args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--runtime=runc"])
+            .args(args);
         podman
     }
 
@@ -129,7 +138,9 @@ impl Podman {
         let mut podman = self.command(&["run", "--rm", "--network=host"]);
         // Podman's own are more than it may give where it has no CAP_SYS_RESOURCE.
         podman.args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]);
-        podman.args(["/usr", "/lib", "/lib64"].map(|folder| format!("--volume={folder}:{folder}:ro")));
+        podman.args(
+            ["/usr", "/lib", "/lib64"].map(|folder| format!("--volume={folder}:{folder}:ro")),
+        );
         podman.args(options).arg("usdt-attach").args(args);
         podman
     }
@@ -152,7 +163,8 @@ fn an_agent_runs_in_its_image() {
     let context = podman.folder.path().join("context");
     std::fs::create_dir(&context).unwrap();
     std::fs::copy(tools().join("usdt-attach"), context.join("usdt-attach")).unwrap();
-    let mut build = podman.command(&["build", "--quiet", "--isolation=chroot", "--tag=usdt-attach"]);
+    let mut build =
+        podman.command(&["build", "--quiet", "--isolation=chroot", "--tag=usdt-attach"]);
     stdout(build.arg("--file").arg(&recipe).arg(&context));
     let recipe = std::fs::read_to_string(&recipe).unwrap();
     let said: Vec<&str> = recipe.split_whitespace().filter(|word| word.starts_with("--")).collect();
@@ -173,7 +185,8 @@ fn an_agent_runs_in_its_image() {
     );
     let config = write(app.folder.path(), "agent.toml", &config);
     let config = format!("--volume={config}:/etc/usdt-attach/agent.toml:ro");
-    let agent = Process::start(&mut podman.run(&[], &[options, &[&config, "--name=agent"]].concat()));
+    let agent =
+        Process::start(&mut podman.run(&[], &[options, &[&config, "--name=agent"]].concat()));
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
     let address = semaphore_of(&app.path, "ops:begin");
     wait_for("the agent", || semaphore(target.pid(), address) == 1);
@@ -183,7 +196,8 @@ fn an_agent_runs_in_its_image() {
     assert!(status.success() && errors.contains(" 0 dropped"), "{errors}");
 
     // Behind a filter that knows no CAP_BPF, what is in the way is the filter; newer ones know it.
-    let filtered: Vec<&str> = options.iter().copied().filter(|word| !word.contains("seccomp")).collect();
+    let filtered: Vec<&str> =
+        options.iter().copied().filter(|word| !word.contains("seccomp")).collect();
     let doctor = podman.run(&["doctor"], &filtered).output().unwrap();
     let doctor = text(&doctor.stdout);
     assert!(

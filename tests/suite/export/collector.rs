@@ -103,19 +103,23 @@ fn a_collector_receives_the_spans_of_an_sdk() {
     for made in &made {
         let (resource, span) = spans.iter().find(|(_, s)| s["spanId"] == made["span"]).unwrap();
         assert_eq!((&span["traceId"], &span["name"]), (&made["trace"], &made["name"]));
-        let parent = made["parent"].as_str().filter(|id| *id != "0000000000000000").unwrap_or_default();
+        let parent =
+            made["parent"].as_str().filter(|id| *id != "0000000000000000").unwrap_or_default();
         assert_eq!(span["parentSpanId"].as_str().unwrap_or_default(), parent);
         assert_eq!(
             (&resource["service.name"], &resource["deployment.environment"]),
             (&json!("spans"), &json!("test"))
         );
         assert_eq!(span["kind"], 2);
-        for (name, sdk) in [("startTimeUnixNano", &made["start"]), ("endTimeUnixNano", &made["end"])] {
+        for (name, sdk) in
+            [("startTimeUnixNano", &made["start"]), ("endTimeUnixNano", &made["end"])]
+        {
             let apart = nanoseconds(span, name).abs_diff(sdk.as_u64().unwrap());
             assert!(apart < 20_000_000, "{name} is {apart} ns away");
         }
         let message = made["message"].as_str().unwrap();
-        let status = if message.is_empty() { json!({}) } else { json!({"code": 2, "message": message}) };
+        let status =
+            if message.is_empty() { json!({}) } else { json!({"code": 2, "message": message}) };
         assert_eq!(span["status"], status);
         assert!(!attributes(span).contains_key("trace_id"), "what is a field is no attribute");
     }
@@ -143,7 +147,11 @@ fn a_collector_receives_spans_and_metrics() {
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     let (spans, metrics) = collector.finish();
     let named = |name: &str| {
-        &spans.iter().find(|(_, s)| s["name"] == name).unwrap_or_else(|| panic!("{name}: {spans:?}")).1
+        &spans
+            .iter()
+            .find(|(_, s)| s["name"] == name)
+            .unwrap_or_else(|| panic!("{name}: {spans:?}"))
+            .1
     };
 
     let request = named("GET /items/1");
@@ -163,7 +171,10 @@ fn a_collector_receives_spans_and_metrics() {
     assert_eq!(named("GET /missing")["status"], json!({"code": 2, "message": "status 404"}));
 
     let (outer, inner, region) = (named("outer"), named("inner"), named("trace:region"));
-    assert_eq!((&inner["parentSpanId"], &region["parentSpanId"]), (&outer["spanId"], &inner["spanId"]));
+    assert_eq!(
+        (&inner["parentSpanId"], &region["parentSpanId"]),
+        (&outer["spanId"], &inner["spanId"])
+    );
     assert!([inner, region].iter().all(|s| s["traceId"] == outer["traceId"]));
     assert!(outer.get("parentSpanId").is_none_or(|id| id == ""));
     assert_eq!(attributes(region), HashMap::from([("type".to_owned(), json!("region"))]));

@@ -69,7 +69,9 @@ fn without_a_configuration_and_within_limits() {
     target.signal(SIGINT);
     let fate = |fate: &str| {
         let page = get(port, "/metrics");
-        metric(&page, "usdt_attach_hits_total").get(&format!("{{entry=\"ids\",fate=\"{fate}\"}}")).copied()
+        metric(&page, "usdt_attach_hits_total")
+            .get(&format!("{{entry=\"ids\",fate=\"{fate}\"}}"))
+            .copied()
     };
     wait_for("all operations", || {
         fate("delivered").zip(fate("dropped")).is_some_and(|(a, b)| a + b == BEGUN as f64)
@@ -99,7 +101,8 @@ fn mistakes_are_named() {
         ("[target]\nall = true\nexe = \"/bin/true\"\n", "one of pids, exe, cgroup, all"),
         ("", "nothing to export"),
     ] {
-        let config = if config.contains("[otlp]") { config.to_owned() } else { format!("{sink}{config}") };
+        let config =
+            if config.contains("[otlp]") { config.to_owned() } else { format!("{sink}{config}") };
         let path = write(folder.path(), "bad.toml", &config);
         let out = attach(&["agent", "--config", &path]);
         assert_eq!(out.status.code(), Some(2), "{config}");
@@ -115,7 +118,11 @@ fn mistakes_are_named() {
         let address = taken.local_addr().unwrap().to_string();
         let out = attach(&["export", "-p", &target.pid().to_string(), "--prometheus", &address]);
         assert_eq!(out.status.code(), Some(3));
-        assert!(text(&out.stderr).contains(&format!("cannot listen at {address}")), "{}", text(&out.stderr));
+        assert!(
+            text(&out.stderr).contains(&format!("cannot listen at {address}")),
+            "{}",
+            text(&out.stderr)
+        );
     }
 }
 

@@ -15,14 +15,16 @@ fn recordings_are_what_their_readers_take() {
     let record = |name: &str| {
         let out = attach(&["record", "-o", &file(name), "--json", "--", app.as_str()]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-        let summary = text(&out.stdout).lines().find_map(|l| serde_json::from_str::<Value>(l).ok()).unwrap();
+        let summary =
+            text(&out.stdout).lines().find_map(|l| serde_json::from_str::<Value>(l).ok()).unwrap();
         assert_eq!(summary["summary"]["dropped"], 0);
         summary["summary"]["delivered"].as_u64().unwrap() as usize
     };
     record("trace.json");
     let schema = usdt_e2e::root().join("tests/golden/trace-event.schema.json");
     validate(schema.to_str().unwrap(), &file("trace.json"));
-    let trace: Value = serde_json::from_str(&std::fs::read_to_string(file("trace.json")).unwrap()).unwrap();
+    let trace: Value =
+        serde_json::from_str(&std::fs::read_to_string(file("trace.json")).unwrap()).unwrap();
     let all = trace["traceEvents"].as_array().unwrap();
     let tracks: Vec<&str> = all
         .iter()
@@ -34,13 +36,19 @@ fn recordings_are_what_their_readers_take() {
         "{tracks:?}"
     );
     let slice = |name: &str| {
-        all.iter().find(|e| e["ph"] == "X" && e["name"] == name).unwrap_or_else(|| panic!("no slice {name}"))
+        all.iter()
+            .find(|e| e["ph"] == "X" && e["name"] == name)
+            .unwrap_or_else(|| panic!("no slice {name}"))
     };
     let (request, task, region) = (slice("server_request"), slice("task"), slice("region"));
-    assert_eq!((&request["args"]["path"], &request["args"]["status"]), (&json!("/items/1"), &json!(200)));
+    assert_eq!(
+        (&request["args"]["path"], &request["args"]["status"]),
+        (&json!("/items/1"), &json!(200))
+    );
     assert_ne!(request["tid"], task["tid"]);
-    let span =
-        |e: &Value| (e["ts"].as_f64().unwrap(), e["ts"].as_f64().unwrap() + e["dur"].as_f64().unwrap());
+    let span = |e: &Value| {
+        (e["ts"].as_f64().unwrap(), e["ts"].as_f64().unwrap() + e["dur"].as_f64().unwrap())
+    };
     assert_eq!(region["tid"], task["tid"]);
     assert!(
         span(task).0 <= span(region).0 && span(region).1 <= span(task).1,

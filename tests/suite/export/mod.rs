@@ -11,7 +11,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
-use usdt_e2e::{Copy, Fixture, Mode, Process, command, copy, free_port, stdout, tools, wait_for, write};
+use usdt_e2e::{
+    Copy, Fixture, Mode, Process, command, copy, free_port, stdout, tools, wait_for, write,
+};
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;

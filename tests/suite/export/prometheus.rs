@@ -31,7 +31,11 @@ fn prometheus_scrapes_the_endpoint() {
         .iter()
         .map(|(labels, n)| (labels["le"].as_str().unwrap().to_owned(), *n))
         .collect();
-    assert_eq!((statuses["199"], statuses["201"], statuses["+Inf"]), (0.0, 360.0, 360.0), "{statuses:?}");
+    assert_eq!(
+        (statuses["199"], statuses["201"], statuses["+Inf"]),
+        (0.0, 360.0, 360.0),
+        "{statuses:?}"
+    );
     assert_eq!(query("up")[0].1, 1.0, "the page is one that it reads");
     let targets: Value = prometheus.get("/api/v1/targets");
     assert_eq!(targets["data"]["activeTargets"][0]["lastError"], "");
@@ -54,7 +58,8 @@ fn prometheus_keeps_native_histograms() {
     let (app, target) = operating();
     let (exporter, port) = endpoint(&app, &target);
     target.signal(SIGINT);
-    let prometheus = Prometheus::start(app.folder.path(), port, &["--enable-feature=native-histograms"]);
+    let prometheus =
+        Prometheus::start(app.folder.path(), port, &["--enable-feature=native-histograms"]);
     let count = "histogram_count(sum(operation_seconds))";
     wait_for("all operations", || {
         prometheus.query(count).first().is_some_and(|(_, n)| *n == COMPLETE as f64)
@@ -62,7 +67,11 @@ fn prometheus_keeps_native_histograms() {
     let by_kind = prometheus.query("histogram_count(operation_seconds)");
     assert_eq!(by_kind.len(), 3, "{by_kind:?}");
     assert!(by_kind.iter().all(|(labels, _)| labels["kind"].is_string()), "{by_kind:?}");
-    assert_eq!(prometheus.query("count(operation_seconds_bucket)"), [], "no series for each bucket");
+    assert_eq!(
+        prometheus.query("count(operation_seconds_bucket)"),
+        [],
+        "no series for each bucket"
+    );
     assert_eq!(prometheus.query("sum(operations_total)")[0].1, BEGUN as f64);
     // The operations wait for a millisecond and more.
     let half = prometheus.query("histogram_quantile(0.5, sum(operation_seconds))")[0].1;
@@ -121,7 +130,8 @@ impl Prometheus {
 
     /// Labels and values that a query finds.
     fn query(&self, text: &str) -> Vec<(Value, f64)> {
-        let text = text.replace('{', "%7B").replace('}', "%7D").replace(' ', "%20").replace('"', "%22");
+        let text =
+            text.replace('{', "%7B").replace('}', "%7D").replace(' ', "%20").replace('"', "%22");
         let answer = self.get(&format!("/api/v1/query?query={text}"));
         let found = answer["data"]["result"].as_array().cloned().unwrap_or_default();
         found

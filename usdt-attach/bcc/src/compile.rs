@@ -96,7 +96,8 @@ impl Module {
                 .filter_map(|id| {
                     let start = api::bpf_function_start_id(module, id).cast::<u8>().cast_const();
                     let size = api::bpf_function_size_id(module, id);
-                    let code = (!start.is_null()).then(|| std::slice::from_raw_parts(start, size).to_vec());
+                    let code = (!start.is_null())
+                        .then(|| std::slice::from_raw_parts(start, size).to_vec());
                     Some((string(api::bpf_function_name(module, id)), code?))
                 })
                 .collect()
@@ -152,7 +153,8 @@ mod tests {
 
     #[test]
     fn instructions_name_tables_instead_of_descriptors() {
-        let load = |register: u8, value: u8| [[0x18, register, 0, 0, value, 0, 0, 0], [0; 8]].concat();
+        let load =
+            |register: u8, value: u8| [[0x18, register, 0, 0, value, 0, 0, 0], [0; 8]].concat();
         // The second slot of the last one looks like a first one.
         let plain = [[0x18, 0x01, 0, 0, 7, 0, 0, 0], [0x18, 0x11, 0, 0, 7, 0, 0, 0]].concat();
         let mut code = [load(0x11, 7), load(0x12, 9), load(0x11, 8), plain.clone()].concat();

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// Fails with the folder where the headers of the running kernel are installed.
 pub(crate) fn find() -> Result<(), PathBuf> {
     let release = rustix::system::uname();
-    let folder = Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref()).join("build");
+    let folder =
+        Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref()).join("build");
     let elsewhere = std::env::var_os("BCC_KERNEL_SOURCE").is_some();
     if elsewhere || folder.exists() || Path::new("/sys/kernel/kheaders.tar.xz").exists() {
         Ok(())

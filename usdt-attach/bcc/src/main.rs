@@ -69,7 +69,9 @@ fn request(args: Vec<String>) -> Result<Request, ExitCode> {
         [] => Ok(Request::Everything),
         ["--check"] => Ok(Request::Check),
         ["-h" | "--help"] => Err(printed(USAGE)),
-        ["-V" | "--version"] => Err(printed(concat!("usdt-attach-bcc ", env!("CARGO_PKG_VERSION"), "\n"))),
+        ["-V" | "--version"] => {
+            Err(printed(concat!("usdt-attach-bcc ", env!("CARGO_PKG_VERSION"), "\n")))
+        }
         names if names.iter().any(|name| name.starts_with('-')) => Err(usage()),
         _ => Ok(Request::Functions(args)),
     }

@@ -50,8 +50,11 @@ pub(crate) fn machine() -> Vec<Finding> {
     let features = detect::features();
     let mut out = privileges();
     let uname = rustix::system::uname();
-    let kernel =
-        format!("Linux {} on {}", uname.release().to_string_lossy(), uname.machine().to_string_lossy());
+    let kernel = format!(
+        "Linux {} on {}",
+        uname.release().to_string_lossy(),
+        uname.machine().to_string_lossy()
+    );
     out.push(ok("kernel", kernel));
     out.extend(kernel_features(&features));
     out.push(bcc());
@@ -217,7 +220,8 @@ fn bcc() -> Finding {
 
 /// A message of the bcc back end: what is wrong; what to do.
 fn split(message: &str) -> (String, String) {
-    let (detail, fix) = message.split_once("; ").unwrap_or((message, "install usdt-attach-bcc again"));
+    let (detail, fix) =
+        message.split_once("; ").unwrap_or((message, "install usdt-attach-bcc again"));
     (detail.to_owned(), fix.to_owned())
 }
 
@@ -238,7 +242,12 @@ fn mounts() -> Vec<Finding> {
             "bpftrace and perf need it, this tool does not",
             "mount -t tracefs none /sys/kernel/tracing",
         ),
-        one("cgroup2", "cgroup2", "--cgroup needs it", "mount -t cgroup2 none /sys/fs/cgroup/unified"),
+        one(
+            "cgroup2",
+            "cgroup2",
+            "--cgroup needs it",
+            "mount -t cgroup2 none /sys/fs/cgroup/unified",
+        ),
     ]
 }
 
@@ -258,8 +267,11 @@ pub(crate) fn probes(found: &[ScannedObject]) -> Vec<Finding> {
         let mut fine = 0;
         for probe in &one.probes {
             let name = probe.full_name();
-            let selected =
-                Selected { object: Arc::clone(&one.object), probe: Arc::clone(probe), pids: Arc::from([]) };
+            let selected = Selected {
+                object: Arc::clone(&one.object),
+                probe: Arc::clone(probe),
+                pids: Arc::from([]),
+            };
             let options = Options::default();
             match Plan::new(&[selected], &options) {
                 Ok((plan, warnings)) if warnings.is_empty() => {
@@ -281,7 +293,12 @@ pub(crate) fn probes(found: &[ScannedObject]) -> Vec<Finding> {
                 Ok((_, warnings)) => {
                     let detail: Vec<String> = warnings.iter().map(ToString::to_string).collect();
                     let detail = detail.join("; ");
-                    out.push(finding(&name, State::Degraded, detail, Some("other arguments are read")));
+                    out.push(finding(
+                        &name,
+                        State::Degraded,
+                        detail,
+                        Some("other arguments are read"),
+                    ));
                 }
                 Err(error) => {
                     let mend = "--single-step attaches all the same, at tens of times the price";

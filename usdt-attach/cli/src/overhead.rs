@@ -108,7 +108,13 @@ impl CostMeter {
             };
             let session = Session::start(plan, backend)?;
             let last = (0, Instant::now());
-            probes.push(MeasuredProbe { session, empty_program_ns, ended: None, over_budget: false, last });
+            probes.push(MeasuredProbe {
+                session,
+                empty_program_ns,
+                ended: None,
+                over_budget: false,
+                last,
+            });
         }
         if let (true, Some(error)) = (probes.is_empty(), reason) {
             return Err(error);

@@ -97,6 +97,10 @@ pub(crate) fn run(
     }
 }
 
-fn report(event_loop: &EventLoop, output: &mut dyn Output, last: bool) -> Result<Option<io::Error>> {
+fn report(
+    event_loop: &EventLoop,
+    output: &mut dyn Output,
+    last: bool,
+) -> Result<Option<io::Error>> {
     Ok(output.counted(event_loop.sessions(), last)?.and_then(|()| output.flush()).err())
 }

@@ -35,9 +35,11 @@ impl Signals {
                 Arc::clone(&told),
             );
             registered.push(shutdown.map_err(failed)?);
-            registered.push(signal_hook::flag::register(signal, Arc::clone(&told)).map_err(failed)?);
+            registered
+                .push(signal_hook::flag::register(signal, Arc::clone(&told)).map_err(failed)?);
             let sender = sender.try_clone().map_err(failed)?;
-            registered.push(signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?);
+            registered
+                .push(signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?);
         }
         Ok(Signals { receiver, registered })
     }

@@ -249,7 +249,8 @@ pub enum SpanKind {
 impl Config {
     /// Reads a file. The error says where in it and what.
     pub fn read(path: &Path) -> error::Result<Config> {
-        let text = std::fs::read_to_string(path).map_err(|source| error::Error::open(path, source))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| error::Error::open(path, source))?;
         let problem = |problem: String| error::Error::object(path, problem);
         let config: Config =
             toml::from_str(&text).map_err(|e| problem(e.to_string().trim_end().to_owned()))?;
@@ -259,7 +260,8 @@ impl Config {
 
     /// Its JSON schema, for editors.
     pub fn schema() -> String {
-        let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Config)).unwrap_or_default();
+        let mut text =
+            serde_json::to_string_pretty(&schemars::schema_for!(Config)).unwrap_or_default();
         text.push('\n');
         text
     }
@@ -267,30 +269,32 @@ impl Config {
     /// What the types do not say.
     pub fn check(&self) -> Result<(), String> {
         let mut names = HashSet::new();
-        let mut check =
-            |entry: String, name: &Option<String>, filter: &Option<String>, subjects: Vec<&String>| {
-                if let Some(name) = name {
-                    let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-                    if !name.chars().all(good)
-                        || name.is_empty()
-                        || name.starts_with(|c: char| c.is_ascii_digit())
-                    {
-                        return Err(format!(
-                            "{entry}: `{name}` is no name of a metric: letters, digits, `_` and `:`"
-                        ));
-                    }
-                    if !names.insert(name.clone()) {
-                        return Err(format!("{entry}: the name `{name}` is taken by another entry"));
-                    }
+        let mut check = |entry: String,
+                         name: &Option<String>,
+                         filter: &Option<String>,
+                         subjects: Vec<&String>| {
+            if let Some(name) = name {
+                let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+                if !name.chars().all(good)
+                    || name.is_empty()
+                    || name.starts_with(|c: char| c.is_ascii_digit())
+                {
+                    return Err(format!(
+                        "{entry}: `{name}` is no name of a metric: letters, digits, `_` and `:`"
+                    ));
                 }
-                if let Some(Err(error)) = filter.as_ref().map(|f| Filter::parse(f)) {
-                    return Err(format!("{entry}: filter: {error}"));
+                if !names.insert(name.clone()) {
+                    return Err(format!("{entry}: the name `{name}` is taken by another entry"));
                 }
-                for subject in subjects {
-                    Subject::parse(subject).map_err(|error| format!("{entry}: {error}"))?;
-                }
-                Ok(())
-            };
+            }
+            if let Some(Err(error)) = filter.as_ref().map(|f| Filter::parse(f)) {
+                return Err(format!("{entry}: filter: {error}"));
+            }
+            for subject in subjects {
+                Subject::parse(subject).map_err(|error| format!("{entry}: {error}"))?;
+            }
+            Ok(())
+        };
         for count in &self.count {
             if count.probes.is_empty() {
                 return Err("count: probes names none".to_owned());
@@ -317,7 +321,12 @@ impl Config {
             ));
         }
         if let Some(target) = &self.target {
-            let said = [!target.pids.is_empty(), target.exe.is_some(), target.cgroup.is_some(), target.all];
+            let said = [
+                !target.pids.is_empty(),
+                target.exe.is_some(),
+                target.cgroup.is_some(),
+                target.all,
+            ];
             if said.iter().filter(|said| **said).count() != 1 {
                 return Err("target: one of pids, exe, cgroup, all".to_owned());
             }
@@ -345,6 +354,9 @@ impl Config {
 
     /// Whether it asks for anything.
     pub fn is_empty(&self) -> bool {
-        self.count.is_empty() && self.hist.is_empty() && self.latency.is_empty() && self.span.is_empty()
+        self.count.is_empty()
+            && self.hist.is_empty()
+            && self.latency.is_empty()
+            && self.span.is_empty()
     }
 }

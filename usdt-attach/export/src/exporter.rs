@@ -189,7 +189,9 @@ impl<'a> Exporter<'a> {
             }
             begun.push(job);
         }
-        begun.extend(self.jobs.drain(..).filter(|job| entries.iter().any(|entry| job.is(entry, &scope))));
+        begun.extend(
+            self.jobs.drain(..).filter(|job| entries.iter().any(|entry| job.is(entry, &scope))),
+        );
         let place = |job: &Job| entries.iter().position(|entry| job.is(entry, &scope));
         begun.sort_by_key(place);
         self.jobs = begun;
@@ -322,7 +324,9 @@ impl<'a> Exporter<'a> {
         let result = Config::read(&path).and_then(|new| {
             let old = self.settings.config.clone();
             if old.target != new.target {
-                (self.say)("whom to trace is not changed by reading again: start anew for that".to_owned());
+                (self.say)(
+                    "whom to trace is not changed by reading again: start anew for that".to_owned(),
+                );
             }
             self.outputs(&old, &new)?;
             if let Err(error) = self.take_on(&new) {
@@ -367,7 +371,8 @@ impl<'a> Exporter<'a> {
         let (Some(sender), Some(otlp)) = (&self.sender, &self.settings.config.otlp) else { return };
         let services = &self.services;
         // As the specification wants it of what has no name.
-        let name = |pid: u32| services.get(&pid).cloned().unwrap_or_else(|| "unknown_service".to_owned());
+        let name =
+            |pid: u32| services.get(&pid).cloned().unwrap_or_else(|| "unknown_service".to_owned());
         for batch in std::mem::take(&mut self.queue).chunks(otlp::BATCH) {
             sender.spans(otlp::spans(batch, &otlp.resource, name), batch.len());
         }
@@ -384,7 +389,9 @@ impl<'a> Exporter<'a> {
     /// Every metric, its own at the end.
     fn families(&self) -> Result<Vec<Family>> {
         let mut out: BTreeMap<String, Family> = BTreeMap::new();
-        for family in self.jobs.iter().map(Job::families).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+        for family in
+            self.jobs.iter().map(Job::families).collect::<Result<Vec<_>>>()?.into_iter().flatten()
+        {
             match out.get_mut(&family.name) {
                 // Two entries may count the same probe by different labels.
                 Some(known) if known.kind == family.kind => {
@@ -409,8 +416,10 @@ impl<'a> Exporter<'a> {
         let files: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         let entries = self.jobs.iter().map(|job| Ok((job.name(), job.summary()?)));
         let otlp = self.sender.as_ref().map(|sender| {
-            let pairings: Vec<&Pairing> = self.jobs.iter().filter_map(|job| job.pairing.as_ref()).collect();
-            let sum = |count: fn(&Pairing) -> u64| pairings.iter().map(|pairing| count(pairing)).sum();
+            let pairings: Vec<&Pairing> =
+                self.jobs.iter().filter_map(|job| job.pairing.as_ref()).collect();
+            let sum =
+                |count: fn(&Pairing) -> u64| pairings.iter().map(|pairing| count(pairing)).sum();
             OtlpCounts {
                 requests_sent: sender.fate.sent.load(Relaxed),
                 requests_lost: sender.fate.lost.load(Relaxed),

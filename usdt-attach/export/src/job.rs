@@ -72,7 +72,9 @@ impl Job {
         let subjects = |names: &[String]| -> Result<Vec<Subject>> {
             names.iter().map(|name| Subject::parse(name).map_err(bad)).collect()
         };
-        let filter = |text: &Option<String>| text.as_ref().map(|t| Filter::parse(t).map_err(bad)).transpose();
+        let filter = |text: &Option<String>| {
+            text.as_ref().map(|t| Filter::parse(t).map_err(bad)).transpose()
+        };
         let mut options = Options {
             pids: scope.pids.clone(),
             cgroup: scope.cgroup.clone(),
@@ -102,7 +104,11 @@ impl Job {
                 options.mode = Mode::Latency {
                     start: Glob::new(&latency.start),
                     end: Glob::new(&latency.end),
-                    key: latency.key.as_ref().map(|k| Subject::parse(k).map_err(bad)).transpose()?,
+                    key: latency
+                        .key
+                        .as_ref()
+                        .map(|k| Subject::parse(k).map_err(bad))
+                        .transpose()?,
                     by: subjects(&latency.by)?,
                     scale: Unit::Ns.scale(),
                 };
@@ -190,7 +196,11 @@ impl Job {
 
     /// Sites that it is attached to.
     pub(super) fn sites(&self) -> u64 {
-        self.parts.iter().flat_map(|p| p.session.plan().objects()).map(|o| o.sites.len() as u64).sum()
+        self.parts
+            .iter()
+            .flat_map(|p| p.session.plan().objects())
+            .map(|o| o.sites.len() as u64)
+            .sum()
     }
 
     /// Takes the events that are there, up to a batch of each session; whether there may be more.
@@ -262,7 +272,8 @@ impl Job {
                 };
                 if ends && !rows.iter().chain(&out).any(|row| row.probe == *probe) {
                     let counts = vec![0; buckets.count()];
-                    let total = Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
+                    let total =
+                        Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
                     out.push(Row { probe: probe.clone(), key: Vec::new(), total });
                 }
             }
@@ -274,7 +285,8 @@ impl Job {
     fn shape(&self, row: &Row) -> Option<Shape> {
         let probe = format!("{}:{}", row.probe.provider, row.probe.name);
         let base = name_of(&row.probe);
-        let several = |globs: &[&String]| globs.len() > 1 || globs.iter().any(|g| g.contains(['*', '?']));
+        let several =
+            |globs: &[&String]| globs.len() > 1 || globs.iter().any(|g| g.contains(['*', '?']));
         let help = |said: &Option<String>, usual: String| said.clone().unwrap_or(usual);
         Some(match &self.entry {
             Entry::Count(count) => {
@@ -284,19 +296,29 @@ impl Job {
                     help: help(&count.help, format!("Hits of {probe}.")),
                     unit: Unit::None,
                     kind: Kind::Counter,
-                    with_probe: count.name.is_some() && several(&count.probes.iter().collect::<Vec<_>>()),
+                    with_probe: count.name.is_some()
+                        && several(&count.probes.iter().collect::<Vec<_>>()),
                 }
             }
             Entry::Hist(hist) => {
                 let unit = unit_of(hist);
                 // What the unit's name says is not said twice.
-                let value = ["ns", "us", "ms", "bytes"].iter().fold(hist.value.as_str(), |value, unit| {
-                    let rest = value.strip_suffix(unit).unwrap_or(value);
-                    if rest.is_empty() || rest.ends_with('_') { rest.trim_end_matches('_') } else { value }
-                });
-                let value = if value.is_empty() { String::new() } else { format!("_{}", word(value)) };
+                let value =
+                    ["ns", "us", "ms", "bytes"].iter().fold(hist.value.as_str(), |value, unit| {
+                        let rest = value.strip_suffix(unit).unwrap_or(value);
+                        if rest.is_empty() || rest.ends_with('_') {
+                            rest.trim_end_matches('_')
+                        } else {
+                            value
+                        }
+                    });
+                let value =
+                    if value.is_empty() { String::new() } else { format!("_{}", word(value)) };
                 Shape {
-                    name: hist.name.clone().unwrap_or_else(|| format!("{base}{value}{}", unit.suffix())),
+                    name: hist
+                        .name
+                        .clone()
+                        .unwrap_or_else(|| format!("{base}{value}{}", unit.suffix())),
                     help: help(&hist.help, format!("{} of {probe}.", hist.value)),
                     unit,
                     kind: Kind::Histogram,

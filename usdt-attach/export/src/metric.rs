@@ -216,9 +216,10 @@ mod tests {
 
     #[test]
     fn bounds_hold_what_they_say() {
-        let Measured::Sizes { buckets, count, sum, powers } =
-            sizes(&exponential(Unit::Ns, false, &[500_000_000, 500_000_001, 2_000_000_000_000]), Unit::Ns)
-        else {
+        let Measured::Sizes { buckets, count, sum, powers } = sizes(
+            &exponential(Unit::Ns, false, &[500_000_000, 500_000_001, 2_000_000_000_000]),
+            Unit::Ns,
+        ) else {
             panic!()
         };
         assert_eq!(
@@ -239,18 +240,27 @@ mod tests {
         };
         assert_eq!(buckets[..5], [(-5.0, 1), (-3.0, 1), (-2.0, 0), (-1.0, 0), (0.0, 2)]);
         assert_eq!(buckets[5..8], [(1.0, 1), (2.0, 0), (4.0, 2)]);
-        let expected = Powers { zero: 2, positive: vec![(0, 1), (2, 2)], negative: vec![(2, 1), (3, 1)] };
+        let expected =
+            Powers { zero: 2, positive: vec![(0, 1), (2, 2)], negative: vec![(2, 1), (3, 1)] };
         assert_eq!(powers, Some(expected));
-        let linear = histogram(Buckets::Linear { low: 0, high: 10, step: 5, signed: true }, &[-1, 3, 11]);
-        let Measured::Sizes { buckets, count, powers, .. } = sizes(&linear, Unit::None) else { panic!() };
-        assert_eq!(buckets, [(-1.0, 1), (4.0, 1), (9.0, 0)], "above the last bound is in the count alone");
+        let linear =
+            histogram(Buckets::Linear { low: 0, high: 10, step: 5, signed: true }, &[-1, 3, 11]);
+        let Measured::Sizes { buckets, count, powers, .. } = sizes(&linear, Unit::None) else {
+            panic!()
+        };
+        assert_eq!(
+            buckets,
+            [(-1.0, 1), (4.0, 1), (9.0, 0)],
+            "above the last bound is in the count alone"
+        );
         assert_eq!((count, powers), (3, None));
     }
 
     #[test]
     fn bounds_stay_while_values_come() {
         let bounds = |values: &[i64]| {
-            let Measured::Sizes { buckets, .. } = sizes(&exponential(Unit::Us, false, values), Unit::Us)
+            let Measured::Sizes { buckets, .. } =
+                sizes(&exponential(Unit::Us, false, values), Unit::Us)
             else {
                 panic!()
             };
@@ -258,7 +268,8 @@ mod tests {
         };
         assert_eq!(bounds(&[]), bounds(&[1, 1000, 60_000_000]));
         assert_eq!(bounds(&[]).last(), Some(&64.0));
-        let Measured::Sizes { buckets, .. } = sizes(&exponential(Unit::Bytes, false, &[]), Unit::Bytes)
+        let Measured::Sizes { buckets, .. } =
+            sizes(&exponential(Unit::Bytes, false, &[]), Unit::Bytes)
         else {
             panic!()
         };

@@ -29,7 +29,12 @@ const RETRY: Duration = Duration::from_millis(100);
 const WAITING: usize = 64;
 
 /// Metrics as a request's body. `since` is when counting began.
-pub fn metrics(families: &[Family], resource: &BTreeMap<String, String>, since: u64, now: u64) -> Vec<u8> {
+pub fn metrics(
+    families: &[Family],
+    resource: &BTreeMap<String, String>,
+    since: u64,
+    now: u64,
+) -> Vec<u8> {
     let metrics: Vec<Value> = families.iter().map(|family| metric(family, since, now)).collect();
     body(&json!({"resourceMetrics": [{
         "resource": {"attributes": resource_attributes(resource, &[("service.name", SCOPE.to_owned())])},
@@ -42,11 +47,14 @@ fn metric(family: &Family, since: u64, now: u64) -> Value {
     // AGGREGATION_TEMPORALITY_CUMULATIVE
     const CUMULATIVE: u8 = 2;
     let data = match family.kind {
-        Kind::Counter => {
-            ("sum", json!({"aggregationTemporality": CUMULATIVE, "isMonotonic": true, "dataPoints": points}))
-        }
+        Kind::Counter => (
+            "sum",
+            json!({"aggregationTemporality": CUMULATIVE, "isMonotonic": true, "dataPoints": points}),
+        ),
         Kind::Gauge => ("gauge", json!({"dataPoints": points})),
-        Kind::Histogram => ("histogram", json!({"aggregationTemporality": CUMULATIVE, "dataPoints": points})),
+        Kind::Histogram => {
+            ("histogram", json!({"aggregationTemporality": CUMULATIVE, "dataPoints": points}))
+        }
     };
     json!({"name": family.name, "description": family.help, "unit": family.unit.code(), data.0: data.1})
 }
@@ -59,8 +67,9 @@ fn point(series: &Series, since: u64, now: u64) -> Value {
         "startTimeUnixNano": since.to_string(),
         "timeUnixNano": now.to_string(),
     });
-    let mut set =
-        |name: &str, value: Value| point.as_object_mut().and_then(|o| o.insert(name.to_owned(), value));
+    let mut set = |name: &str, value: Value| {
+        point.as_object_mut().and_then(|o| o.insert(name.to_owned(), value))
+    };
     match &series.value {
         Measured::Number(n) => drop(set("asInt", json!(n.to_string()))),
         Measured::Sizes { buckets, count, sum, .. } => {
@@ -164,7 +173,8 @@ impl Serialize for Attributes<'_> {
             key: &'a str,
             value: AnyValue<'a>,
         }
-        serializer.collect_seq(self.0.iter().map(|(key, value)| Pair { key, value: AnyValue(value) }))
+        serializer
+            .collect_seq(self.0.iter().map(|(key, value)| Pair { key, value: AnyValue(value) }))
     }
 }
 
@@ -179,7 +189,10 @@ impl Serialize for AnyValue<'_> {
             // JSON has no such numbers; proto3's JSON mapping has them as text.
             Attribute::Float(n) if n.is_nan() => map.serialize_entry("doubleValue", "NaN")?,
             Attribute::Float(n) => {
-                map.serialize_entry("doubleValue", if *n > 0.0 { "Infinity" } else { "-Infinity" })?;
+                map.serialize_entry(
+                    "doubleValue",
+                    if *n > 0.0 { "Infinity" } else { "-Infinity" },
+                )?;
             }
             Attribute::Bool(b) => map.serialize_entry("boolValue", b)?,
             Attribute::String(text) => map.serialize_entry("stringValue", text)?,
@@ -220,7 +233,8 @@ fn text_attribute(name: &str, value: &str) -> Value {
 
 /// What the user says, and what goes without saying where the user does not.
 fn resource_attributes(said: &BTreeMap<String, String>, usual: &[(&str, String)]) -> Vec<Value> {
-    let mut out: Vec<Value> = said.iter().map(|(name, value)| text_attribute(name, value)).collect();
+    let mut out: Vec<Value> =
+        said.iter().map(|(name, value)| text_attribute(name, value)).collect();
     let unsaid = usual.iter().filter(|(name, _)| !said.contains_key(*name));
     out.extend(unsaid.map(|(name, value)| text_attribute(name, value)));
     out
@@ -265,7 +279,8 @@ impl Sender {
             trouble: None,
             say: Box::new(say),
         };
-        let thread = std::thread::Builder::new().name("otlp".to_owned()).spawn(move || out.run(&posts));
+        let thread =
+            std::thread::Builder::new().name("otlp".to_owned()).spawn(move || out.run(&posts));
         let thread = thread.map_err(|source| Error::io("cannot start a thread", source))?;
         Ok(Sender { queue: Some(queue), thread: Some(thread), fate })
     }
@@ -281,7 +296,9 @@ impl Sender {
     fn post(&self, path: &'static str, body: Vec<u8>, spans: usize) {
         let post = Post { path, body, spans };
         let Some(queue) = &self.queue else { return };
-        if let Err(TrySendError::Full(post) | TrySendError::Disconnected(post)) = queue.try_send(post) {
+        if let Err(TrySendError::Full(post) | TrySendError::Disconnected(post)) =
+            queue.try_send(post)
+        {
             self.fate.lose(&post);
         }
     }

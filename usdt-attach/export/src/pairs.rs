@@ -22,7 +22,8 @@ fn split(name: &str) -> Option<(&str, &'static str, &'static [&'static str])> {
     PAIRS.iter().find_map(|(start, ends)| {
         let rest = name.strip_suffix(start)?;
         // The longest separator first: `a__start` is no `a_` with `_`.
-        let (stem, separator) = SEPARATORS.iter().find_map(|s| Some((rest.strip_suffix(s)?, *s)))?;
+        let (stem, separator) =
+            SEPARATORS.iter().find_map(|s| Some((rest.strip_suffix(s)?, *s)))?;
         (!stem.is_empty()).then_some((stem, separator, *ends))
     })
 }
@@ -50,6 +51,9 @@ mod tests {
         assert_eq!(end("a_block"), Some("a_unblock"));
         assert_eq!(end("request_start"), None, "other separators are other names");
         assert_eq!((end("start"), end("request__end")), (None, None));
-        assert_eq!((stem("request__start"), stem("query"), stem("_start")), ("request", "query", "_start"));
+        assert_eq!(
+            (stem("request__start"), stem("query"), stem("_start")),
+            ("request", "query", "_start")
+        );
     }
 }

@@ -54,7 +54,8 @@ fn write_series(out: &mut String, name: &str, series: &Series) {
 }
 
 fn labels(labels: &[(String, String)], bound: Option<&str>) -> String {
-    let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let escaped =
+        |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let mut parts: Vec<String> =
         labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
     parts.extend(bound.map(|bound| format!("le=\"{bound}\"")));
@@ -113,7 +114,8 @@ fn answer(request: Request, page: &impl Fn() -> Receiver<Vec<Family>>) -> io::Re
     match path {
         "/metrics" => match page().recv_timeout(PATIENCE) {
             Ok(families) => {
-                let header = |name| request.headers().iter().find(|header| header.field.equiv(name));
+                let header =
+                    |name| request.headers().iter().find(|header| header.field.equiv(name));
                 let (kind, body) = match header("Accept") {
                     Some(accept) if prefers_protobuf(accept.value.as_str()) => {
                         (protobuf::CONTENT_TYPE, protobuf::render(&families))
@@ -134,8 +136,9 @@ fn answer(request: Request, page: &impl Fn() -> Receiver<Vec<Family>>) -> io::Re
 /// Whether somebody would rather have protobuf than text: Prometheus with native histograms switched on.
 fn prefers_protobuf(accept: &str) -> bool {
     let weight = |wanted: fn(&str) -> bool| {
-        let ranges =
-            accept.split(',').filter(|range| wanted(range.split(';').next().unwrap_or_default().trim()));
+        let ranges = accept
+            .split(',')
+            .filter(|range| wanted(range.split(';').next().unwrap_or_default().trim()));
         let weights = ranges.map(|range| {
             let weight = range.split(';').find_map(|part| part.trim().strip_prefix("q="));
             weight.map_or(1.0, |weight| weight.trim().parse().unwrap_or(0.0))

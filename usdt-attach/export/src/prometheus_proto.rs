@@ -117,7 +117,8 @@ fn family(family: &Family) -> MetricFamily {
 }
 
 fn metric(series: &Series, kind: MetricType) -> Metric {
-    let pair = |(name, value): &(String, String)| LabelPair { name: name.clone(), value: value.clone() };
+    let pair =
+        |(name, value): &(String, String)| LabelPair { name: name.clone(), value: value.clone() };
     let mut out = Metric { label: series.labels.iter().map(pair).collect(), ..Metric::default() };
     match &series.value {
         Measured::Number(n) => {
@@ -179,9 +180,14 @@ mod tests {
 
     #[test]
     fn a_histogram_is_both() {
-        let powers = Powers { zero: 2, positive: vec![(-3, 5), (-2, 1), (4, 7)], negative: vec![(0, 1)] };
-        let value =
-            Measured::Sizes { buckets: vec![(0.5, 1), (1.0, 2)], count: 4, sum: 7.25, powers: Some(powers) };
+        let powers =
+            Powers { zero: 2, positive: vec![(-3, 5), (-2, 1), (4, 7)], negative: vec![(0, 1)] };
+        let value = Measured::Sizes {
+            buckets: vec![(0.5, 1), (1.0, 2)],
+            count: 4,
+            sum: 7.25,
+            powers: Some(powers),
+        };
         let labels = vec![("method".to_owned(), "GET".to_owned())];
         let sizes = Family {
             name: "b_seconds".to_owned(),
@@ -211,7 +217,10 @@ mod tests {
         let span = |offset, length| BucketSpan { offset, length };
         assert_eq!(histogram.positive_span, [span(-3, 2), span(5, 1)]);
         assert_eq!(histogram.positive_delta, [5, -4, 6]);
-        assert_eq!((&*histogram.negative_span, &*histogram.negative_delta), (&[span(0, 1)][..], &[1][..]));
+        assert_eq!(
+            (&*histogram.negative_span, &*histogram.negative_delta),
+            (&[span(0, 1)][..], &[1][..])
+        );
         assert_eq!(ZERO_THRESHOLD, (-128f64).exp2());
     }
 

@@ -54,7 +54,11 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
                 ("unsent", otlp.spans_unsent),
             ],
         ));
-        out.push(single("usdt_attach_spans_open", "Spans that have begun and not ended.", otlp.spans_open));
+        out.push(single(
+            "usdt_attach_spans_open",
+            "Spans that have begun and not ended.",
+            otlp.spans_open,
+        ));
     }
     out
 }
@@ -65,9 +69,11 @@ fn hits(entries: &[(String, Summary)]) -> Family {
     let mut all = Vec::new();
     for (at, (name, summary)) in entries.iter().enumerate() {
         let unique = if names.insert(name) { name.clone() } else { format!("{name} #{}", at + 1) };
-        for (fate, n) in
-            [("delivered", summary.delivered), ("dropped", summary.dropped), ("filtered", summary.filtered)]
-        {
+        for (fate, n) in [
+            ("delivered", summary.delivered),
+            ("dropped", summary.dropped),
+            ("filtered", summary.filtered),
+        ] {
             all.push(series(&[("entry", &unique), ("fate", fate)], n));
         }
     }
@@ -89,7 +95,10 @@ fn family(name: &str, help: &str, kind: Kind, series: Vec<Series>) -> Family {
 
 fn series(labels: &[(&str, &str)], value: u64) -> Series {
     Series {
-        labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        labels: labels
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
         value: Measured::Number(value),
     }
 }
@@ -108,7 +117,8 @@ mod tests {
     #[test]
     fn numbers_entries_of_one_name() {
         let entries = ["count", "other", "count"].map(|name| (name.to_owned(), Summary::default()));
-        let names: Vec<String> = hits(&entries).series.into_iter().map(|s| s.labels[0].1.clone()).collect();
+        let names: Vec<String> =
+            hits(&entries).series.into_iter().map(|s| s.labels[0].1.clone()).collect();
         assert_eq!(names[0], "count");
         assert_eq!(names[3], "other");
         assert_eq!(names[6], "count #3");
@@ -117,10 +127,16 @@ mod tests {
     #[test]
     fn leaves_out_the_collector_where_there_is_none() {
         let snapshot = Snapshot { files: 1, sites: 2, entries: Vec::new(), otlp: None };
-        let names: Vec<String> = families(&snapshot).into_iter().map(|family| family.name).collect();
+        let names: Vec<String> =
+            families(&snapshot).into_iter().map(|family| family.name).collect();
         assert_eq!(
             names,
-            ["usdt_attach_files", "usdt_attach_sites", "usdt_attach_hits_total", "usdt_attach_memory_bytes"]
+            [
+                "usdt_attach_files",
+                "usdt_attach_sites",
+                "usdt_attach_hits_total",
+                "usdt_attach_memory_bytes"
+            ]
         );
     }
 }

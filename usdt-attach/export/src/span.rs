@@ -141,9 +141,11 @@ impl Pairing {
         }
         let role = |(index, entry): (usize, &Entry)| {
             let begins = entry.start.matches_names(&probe.provider, &probe.name);
-            (begins || entry.end.matches_names(&probe.provider, &probe.name)).then_some((index, begins))
+            (begins || entry.end.matches_names(&probe.provider, &probe.name))
+                .then_some((index, begins))
         };
-        let roles: Arc<[(usize, bool)]> = self.entries.iter().enumerate().filter_map(role).collect();
+        let roles: Arc<[(usize, bool)]> =
+            self.entries.iter().enumerate().filter_map(role).collect();
         self.roles.insert(probe.clone(), Arc::clone(&roles));
         roles
     }
@@ -160,8 +162,11 @@ impl Pairing {
             parent = parent.or(caller);
         }
         // What began last in this goroutine and goes on is what this is part of.
-        let outer =
-            self.tracks.get(&track).and_then(|names| names.last()).and_then(|name| self.open.get(name));
+        let outer = self
+            .tracks
+            .get(&track)
+            .and_then(|names| names.last())
+            .and_then(|name| self.open.get(name));
         if trace.is_none()
             && let Some(outer) = outer
         {
@@ -172,9 +177,14 @@ impl Pairing {
             pid: event.pid,
             comm: String::from_utf8_lossy(event.comm()).into_owned(),
             trace: trace.unwrap_or_else(|| self.random.bytes()),
-            id: text(&config.span_id).and_then(|t| digits(&t)).unwrap_or_else(|| self.random.bytes()),
+            id: text(&config.span_id)
+                .and_then(|t| digits(&t))
+                .unwrap_or_else(|| self.random.bytes()),
             parent: parent.filter(|id| *id != [0; 8]),
-            name: config.name.as_ref().map_or_else(|| usual_name(event), |name| filled(name, event)),
+            name: config
+                .name
+                .as_ref()
+                .map_or_else(|| usual_name(event), |name| filled(name, event)),
             kind: config.kind,
             start: event.time_ns,
             end: event.time_ns,
@@ -222,7 +232,8 @@ impl Pairing {
     /// Takes a span off its goroutine's. `below_last` says that the last of that name is another one.
     fn leave(&mut self, name: &Name, track: Track, below_last: bool) {
         let Some(names) = self.tracks.get_mut(&track) else { return };
-        let mut places = names.iter().enumerate().rev().filter(|(_, n)| *n == name).map(|(at, _)| at);
+        let mut places =
+            names.iter().enumerate().rev().filter(|(_, n)| *n == name).map(|(at, _)| at);
         if let Some(at) = places.nth(usize::from(below_last)) {
             names.remove(at);
         }
@@ -245,7 +256,8 @@ impl Pairing {
 
     /// Gives up what processes have left open that are not there any more.
     pub fn forget(&mut self, alive: impl Fn(u32) -> bool) {
-        let gone: Vec<Name> = self.open.keys().filter(|(_, pid, _)| !alive(*pid)).cloned().collect();
+        let gone: Vec<Name> =
+            self.open.keys().filter(|(_, pid, _)| !alive(*pid)).cloned().collect();
         for name in gone {
             if let Some(open) = self.open.remove(&name) {
                 self.counts.lost += 1;
@@ -265,7 +277,9 @@ fn key(config: &config::Span, event: &Event<'_>) -> Key {
             Some(Value::Unsigned(n) | Value::Pointer(n)) => number(n),
             Some(Value::Bool(b)) => number(b.into()),
             Some(Value::Float(n)) => number(n.to_bits()),
-            Some(Value::String { bytes, .. } | Value::Bytes { bytes, .. }) => Key::String(bytes.to_vec()),
+            Some(Value::String { bytes, .. } | Value::Bytes { bytes, .. }) => {
+                Key::String(bytes.to_vec())
+            }
             _ => number(0),
         },
     }
@@ -297,7 +311,9 @@ fn context_of(text: &str) -> (Option<[u8; 16]>, Option<[u8; 8]>) {
     let trace = |text: &str| digits(text).filter(|id| *id != [0; 16]);
     let mut parts = text.split('-');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(version), Some(id), Some(parent), Some(_)) if version.len() == 2 && version != "ff" => {
+        (Some(version), Some(id), Some(parent), Some(_))
+            if version.len() == 2 && version != "ff" =>
+        {
             let id = trace(id);
             (id, id.and_then(|_| digits(parent)).filter(|id| *id != [0; 8]))
         }
@@ -350,7 +366,9 @@ fn attribute(value: Value<'_>) -> Option<Attribute> {
         }
         Value::Float(n) => Attribute::Float(n),
         Value::Bool(b) => Attribute::Bool(b),
-        Value::String { bytes, .. } => Attribute::String(String::from_utf8_lossy(bytes).into_owned()),
+        Value::String { bytes, .. } => {
+            Attribute::String(String::from_utf8_lossy(bytes).into_owned())
+        }
         Value::Bytes { bytes, .. } => Attribute::String(hex(bytes)),
         _ => return None,
     })
@@ -379,7 +397,9 @@ fn failure(config: &config::Span, event: &Event<'_>) -> Option<String> {
         Value::Signed(n) => said(at_least(n.into()), format!("{name} {n}")),
         Value::Unsigned(n) => said(at_least(n.into()), format!("{name} {n}")),
         Value::Bool(b) => said(b, name.to_owned()),
-        Value::String { bytes, .. } => said(!bytes.is_empty(), String::from_utf8_lossy(bytes).into_owned()),
+        Value::String { bytes, .. } => {
+            said(!bytes.is_empty(), String::from_utf8_lossy(bytes).into_owned())
+        }
         _ => None,
     }
 }
@@ -416,9 +436,17 @@ mod tests {
         let (trace, parent) = context_of("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         assert_eq!((trace.map(|t| t[0]), parent.map(|p| p[7])), (Some(0x0a), Some(0x31)));
         // What a later version adds is passed over, what no version may be is refused.
-        assert!(context_of("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").0.is_some());
-        assert_eq!(context_of("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), (None, None));
-        assert_eq!(context_of("00-00000000000000000000000000000000-b7ad6b7169203331-01"), (None, None));
+        assert!(
+            context_of("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").0.is_some()
+        );
+        assert_eq!(
+            context_of("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            (None, None)
+        );
+        assert_eq!(
+            context_of("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
+            (None, None)
+        );
         assert!(context_of("0af7651916cd43dd8448eb211c80319c").0.is_some());
         assert_eq!(context_of("0af7651916cd43dd8448eb211c80319"), (None, None));
         assert_eq!(context_of(""), (None, None));

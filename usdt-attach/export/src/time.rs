@@ -13,7 +13,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err("the unit is one of ms, s, m, h".to_owned()),
     };
-    let number: f64 = number.parse().map_err(|_| "not a number with a unit, such as 10s".to_owned())?;
+    let number: f64 =
+        number.parse().map_err(|_| "not a number with a unit, such as 10s".to_owned())?;
     Duration::try_from_secs_f64(number * scale).map_err(|_| "out of range".to_owned())
 }
 

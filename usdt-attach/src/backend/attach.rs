@@ -5,7 +5,9 @@ use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::Result;
 use crate::kernel::capabilities::explain;
 use crate::kernel::transport::{RecordReader, reader};
-use crate::kernel::{Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, run_time, uprobe_warmup};
+use crate::kernel::{
+    Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, run_time, uprobe_warmup,
+};
 use crate::plan::record_layout::NATIVE;
 use crate::plan::{Entry, Plan};
 use stapsdt::argspec::Arch;
@@ -60,7 +62,11 @@ fn features(method: LinkMethod, plan: &Plan, mapped_ring: bool) -> KernelFeature
             let atomics = NATIVE == Arch::X86_64 || detect::atomics();
             KernelFeatures {
                 cookies: true,
-                transport: if atomics && mapped_ring { Transport::MappedRing } else { Transport::RingBuf },
+                transport: if atomics && mapped_ring {
+                    Transport::MappedRing
+                } else {
+                    Transport::RingBuf
+                },
                 atomics,
                 task: plan.records().then(detect::task).flatten(),
             }

@@ -35,7 +35,9 @@ impl BackendKind {
     /// Fails where `usdt-attach-bcc` is needed and cannot be found.
     pub fn backend(self, mechanism: Mechanism) -> Result<Arc<dyn Backend>> {
         match self {
-            BackendKind::Embedded => Ok(Arc::new(Kernel { compiler: embedded::Embedded, mechanism })),
+            BackendKind::Embedded => {
+                Ok(Arc::new(Kernel { compiler: embedded::Embedded, mechanism }))
+            }
             BackendKind::Bcc => Ok(bcc::backend(bcc::BccHelper::find()?, mechanism)),
         }
     }

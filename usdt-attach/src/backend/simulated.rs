@@ -16,7 +16,8 @@ use crate::filter::Test;
 use crate::kernel::{Counts, Mechanism};
 use crate::plan::record_layout::{self, FAULTS};
 use crate::plan::{
-    Action, Address, ArgSlot, BEFORE_BUCKETS, Condition, Entry, FrameRegion, KeyWrite, Plan, ReadOp, pt_regs,
+    Action, Address, ArgSlot, BEFORE_BUCKETS, Condition, Entry, FrameRegion, KeyWrite, Plan,
+    ReadOp, pt_regs,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
@@ -139,8 +140,10 @@ impl Attachment for Simulation {
 
     fn table(&self) -> Result<Vec<Entry>> {
         let state = lock(&self.state);
-        let entry =
-            |(key, value): (&Vec<u8>, &Vec<u64>)| Entry { key: key.clone(), values: vec![value.clone()] };
+        let entry = |(key, value): (&Vec<u8>, &Vec<u64>)| Entry {
+            key: key.clone(),
+            values: vec![value.clone()],
+        };
         Ok(state.table.iter().map(entry).collect())
     }
 
@@ -222,7 +225,11 @@ impl State {
             let mut record = vec![0; layout.size as usize];
             put(&mut record, record_layout::COOKIE, u64::from(hit.site));
             put(&mut record, record_layout::TIME, hit.time_ns);
-            put(&mut record, record_layout::PID_TGID, u64::from(hit.pid) << 32 | u64::from(hit.tid));
+            put(
+                &mut record,
+                record_layout::PID_TGID,
+                u64::from(hit.pid) << 32 | u64::from(hit.tid),
+            );
             steps(hit, &mut record, &[ReadOp::Comm { to: record_layout::COMM }]);
             steps(hit, &mut record, &layout.steps);
             self.records.push_back(record);
@@ -242,7 +249,11 @@ impl State {
             Action::Start { key, saved } => {
                 put(&mut frame, saved.at, hit.time_ns);
                 let (key, saved) = (filled(&mut frame, key), filled(&mut frame, saved));
-                let full = self.plan.table.as_ref().is_some_and(|t| self.starts.len() >= t.entries as usize);
+                let full = self
+                    .plan
+                    .table
+                    .as_ref()
+                    .is_some_and(|t| self.starts.len() >= t.entries as usize);
                 if full && !self.starts.contains_key(&key) {
                     return Outcome::Dropped;
                 }
@@ -270,13 +281,16 @@ impl State {
         if self.table.len() >= table.entries as usize && !self.table.contains_key(&key) {
             return Outcome::Dropped;
         }
-        let entry = self.table.entry(key).or_insert_with(|| vec![0; table.value_size() as usize / 8]);
+        let entry =
+            self.table.entry(key).or_insert_with(|| vec![0; table.value_size() as usize / 8]);
         let Some(buckets) = table.buckets else {
             entry.iter_mut().for_each(|n| *n += 1);
             return Outcome::Done;
         };
         let turned = if buckets.signed() { value ^ 1 << 63 } else { value };
-        if let Some(([sum, highest, lowest], counts)) = entry.split_first_chunk_mut::<BEFORE_BUCKETS>() {
+        if let Some(([sum, highest, lowest], counts)) =
+            entry.split_first_chunk_mut::<BEFORE_BUCKETS>()
+        {
             *sum = sum.wrapping_add(value);
             *highest = (*highest).max(turned);
             *lowest = (*lowest).max(!turned);
@@ -320,7 +334,8 @@ fn filled(frame: &mut [u8], area: &FrameRegion) -> Vec<u8> {
 fn address(hit: &Hit, from: &Address) -> Option<u64> {
     let register = |offset: i16| hit.registers.get(&offset).copied().unwrap_or(0);
     let index = from.index.map_or(0, |(offset, scale)| register(offset).wrapping_mul(scale.into()));
-    let mut at = from.base.map_or(0, register).wrapping_add(index).wrapping_add(from.first() as u64);
+    let mut at =
+        from.base.map_or(0, register).wrapping_add(index).wrapping_add(from.first() as u64);
     for distance in from.beyond_the_first() {
         let pointer = read(hit, at, 8)?.first_chunk::<8>()?;
         at = u64::from_le_bytes(*pointer).wrapping_add(distance as u64);
@@ -350,15 +365,20 @@ fn read_text(hit: &Hit, at: u64, max: usize) -> Option<Vec<u8>> {
 
 fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
     let write = |area: &mut [u8], to: u32, bytes: &[u8]| {
-        if let Some(slot) = area.get_mut(to as usize..).and_then(|rest| rest.get_mut(..bytes.len())) {
+        if let Some(slot) = area.get_mut(to as usize..).and_then(|rest| rest.get_mut(..bytes.len()))
+        {
             slot.copy_from_slice(bytes);
         }
     };
-    let word = |area: &[u8], at| ArgSlot { at, size: 8, signed: false, fault: None }.read(area).unwrap_or(0);
+    let word = |area: &[u8], at| {
+        ArgSlot { at, size: 8, signed: false, fault: None }.read(area).unwrap_or(0)
+    };
     for step in steps {
         match step {
             ReadOp::Constant { to, value } => put(area, *to, *value as u64),
-            ReadOp::Register { to, from } => put(area, *to, hit.registers.get(from).copied().unwrap_or(0)),
+            ReadOp::Register { to, from } => {
+                put(area, *to, hit.registers.get(from).copied().unwrap_or(0))
+            }
             ReadOp::Memory { to, len, from, fault: bit } => {
                 match address(hit, from).and_then(|at| read(hit, at, *len as usize)) {
                     Some(bytes) => write(area, *to, bytes),
@@ -387,13 +407,16 @@ fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
             }
             ReadOp::PidTgid { to } => put(area, *to, u64::from(hit.pid) << 32 | u64::from(hit.tid)),
             ReadOp::Comm { to } => {
-                let name: Vec<u8> = hit.comm.bytes().take(15).chain(std::iter::repeat(0)).take(16).collect();
+                let name: Vec<u8> =
+                    hit.comm.bytes().take(15).chain(std::iter::repeat(0)).take(16).collect();
                 write(area, *to, &name);
             }
             ReadOp::Stack { to, frames } => {
                 let taken = hit.stack.iter().take(*frames as usize);
                 put(area, *to, taken.len() as u64 * 8);
-                taken.enumerate().for_each(|(i, address)| put(area, to + 8 + 8 * i as u32, *address));
+                taken
+                    .enumerate()
+                    .for_each(|(i, address)| put(area, to + 8 + 8 * i as u32, *address));
             }
         }
     }
@@ -408,7 +431,11 @@ fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
         Condition::Not(inner) => !holds(hit, frame, inner),
         Condition::Number { word, test, value } => {
             let Some(raw) = word.read(frame).filter(|_| readable(word)) else { return false };
-            if word.signed { compare(*test, raw as i64, *value) } else { compare(*test, raw, *value as u64) }
+            if word.signed {
+                compare(*test, raw as i64, *value)
+            } else {
+                compare(*test, raw, *value as u64)
+            }
         }
         Condition::Float { word, test, value } => {
             let Some(raw) = word.read(frame).filter(|_| readable(word)) else { return false };
@@ -424,8 +451,11 @@ fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
             let Some(at) = pointer.read(frame).filter(|_| readable(pointer)) else { return false };
             match length.map(|word| word.read(frame)) {
                 Some(Some(length)) => {
-                    let fits =
-                        if *prefix { length >= bytes.len() as u64 } else { length == bytes.len() as u64 };
+                    let fits = if *prefix {
+                        length >= bytes.len() as u64
+                    } else {
+                        length == bytes.len() as u64
+                    };
                     fits && (bytes.is_empty() || read(hit, at, bytes.len()) == Some(bytes))
                 }
                 Some(None) => false,

@@ -320,7 +320,8 @@ impl Assembler {
             stay += i64::from(*stays);
         }
         let mut out = Vec::new();
-        for ((insn, target), (stays, here)) in self.code.iter().zip(&targets).zip(reached.iter().zip(&moved))
+        for ((insn, target), (stays, here)) in
+            self.code.iter().zip(&targets).zip(reached.iter().zip(&moved))
         {
             if !stays {
                 continue;

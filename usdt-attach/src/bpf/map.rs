@@ -46,7 +46,9 @@ impl Map {
             ..uapi::MapCreate::default()
         };
         // SAFETY: there are no pointers.
-        let fd = with_room_for_locked_memory(|| unsafe { bpf_fd(uapi::BPF_MAP_CREATE, &mut attributes) })?;
+        let fd = with_room_for_locked_memory(|| unsafe {
+            bpf_fd(uapi::BPF_MAP_CREATE, &mut attributes)
+        })?;
         Map::with_shape(fd, shape)
     }
 

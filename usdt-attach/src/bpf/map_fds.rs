@@ -26,7 +26,8 @@ pub(crate) struct MapFds {
 impl MapFds {
     /// Whether the descriptor is one of these maps.
     pub(crate) fn contains(&self, fd: i32) -> bool {
-        let MapFds { events, wakeup, counters, control, rates, table, zero, starts, cgroup } = *self;
+        let MapFds { events, wakeup, counters, control, rates, table, zero, starts, cgroup } =
+            *self;
         let all = [events, wakeup, counters, control, rates, table, zero, starts, cgroup];
         fd >= 0 && all.contains(&fd)
     }

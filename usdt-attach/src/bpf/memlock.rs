@@ -12,7 +12,9 @@ use std::sync::{Mutex, PoisonError};
 const CHARGES_CGROUP: (u32, u32) = (5, 11);
 
 /// Creates a map or program, a second time with a higher limit where the first one may have failed for the limit.
-pub(super) fn with_room_for_locked_memory<T>(mut create: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn with_room_for_locked_memory<T>(
+    mut create: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
     match create() {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) && charges_locked_memory() => {
             with_limit_raised(create).unwrap_or(Err(error))
@@ -22,7 +24,8 @@ pub(super) fn with_room_for_locked_memory<T>(mut create: impl FnMut() -> io::Res
 }
 
 fn charges_locked_memory() -> bool {
-    version(&rustix::system::uname().release().to_string_lossy()).is_some_and(|it| it < CHARGES_CGROUP)
+    version(&rustix::system::uname().release().to_string_lossy())
+        .is_some_and(|it| it < CHARGES_CGROUP)
 }
 
 /// The first two numbers of a kernel's release.

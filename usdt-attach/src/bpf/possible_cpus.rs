@@ -8,7 +8,10 @@ const FILE: &str = "/sys/devices/system/cpu/possible";
 pub(crate) fn possible_cpus() -> io::Result<usize> {
     let text = std::fs::read_to_string(FILE)?;
     count(text.trim_end()).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{FILE} holds `{}`", text.escape_debug()))
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{FILE} holds `{}`", text.escape_debug()),
+        )
     })
 }
 
@@ -52,9 +55,20 @@ mod tests {
 
     #[test]
     fn rejects_what_is_no_list_of_ranges() {
-        for list in
-            ["", "-", "0-", "-1", "3-1", "0,0", "0-3,2", "0 - 1", "+1", "a", "0,", "0-18446744073709551615"]
-        {
+        for list in [
+            "",
+            "-",
+            "0-",
+            "-1",
+            "3-1",
+            "0,0",
+            "0-3,2",
+            "0 - 1",
+            "+1",
+            "a",
+            "0,",
+            "0-18446744073709551615",
+        ] {
             assert_eq!(count(list), None, "{list:?}");
         }
     }

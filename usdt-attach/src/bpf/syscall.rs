@@ -24,7 +24,12 @@ const LICENSE: &CStr = c"Dual MIT/GPL";
 pub(super) unsafe fn bpf<T: Copy>(command: u32, attributes: &mut T) -> io::Result<c_long> {
     // SAFETY: the structure has the size that is passed; the caller answers for what is in it.
     let result = unsafe {
-        libc::syscall(libc::SYS_bpf, libc::c_ulong::from(command), &raw mut *attributes, size_of::<T>())
+        libc::syscall(
+            libc::SYS_bpf,
+            libc::c_ulong::from(command),
+            &raw mut *attributes,
+            size_of::<T>(),
+        )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -215,7 +220,9 @@ pub(crate) fn perf_event_uprobe(
     let (pid, cpu) = if pid == 0 { (-1, 0) } else { (pid.cast_signed(), -1) };
     let flags = libc::c_ulong::from(uapi::PERF_FLAG_FD_CLOEXEC);
     // SAFETY: the structure has the size that it says; the path is NUL-terminated; both outlive the call.
-    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, pid, cpu, -1, flags) };
+    let fd = unsafe {
+        libc::syscall(libc::SYS_perf_event_open, &raw const attributes, pid, cpu, -1, flags)
+    };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

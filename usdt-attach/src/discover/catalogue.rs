@@ -66,7 +66,12 @@ mod tests {
         for arg in catalogue::providers().iter().flat_map(|p| p.probes).flat_map(|p| p.args) {
             let known = ["uint64_t", "uintptr_t"].contains(&arg.ty);
             let read = argument(arg);
-            assert_eq!(read.kind == Kind::Int && read.size == 8 && !read.signed, known, "{}", arg.ty);
+            assert_eq!(
+                read.kind == Kind::Int && read.size == 8 && !read.signed,
+                known,
+                "{}",
+                arg.ty
+            );
         }
     }
 }

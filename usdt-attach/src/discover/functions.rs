@@ -36,7 +36,12 @@ fn entries(data: &[u8], providers: &[&'static Provider]) -> Vec<Probe> {
     points.iter().filter_map(|point| probe(&view, arch, goid, point)).collect()
 }
 
-fn probe(view: &View<'_>, arch: Arch, goid_offset: Option<u32>, point: &EntryPoint) -> Option<Probe> {
+fn probe(
+    view: &View<'_>,
+    arch: Arch,
+    goid_offset: Option<u32>,
+    point: &EntryPoint,
+) -> Option<Probe> {
     /// The longest instruction that is told apart.
     const LONGEST: u64 = 16;
     view.load_segment(point.address, 1).filter(|s| s.is_executable())?;

@@ -45,8 +45,9 @@ pub fn host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
         && let Some(first) = found.first_mut()
     {
         let plural = if foreign == 1 { "process" } else { "processes" };
-        let message =
-            format!("{foreign} {plural} may not be looked into; run as root or with CAP_SYS_PTRACE");
+        let message = format!(
+            "{foreign} {plural} may not be looked into; run as root or with CAP_SYS_PTRACE"
+        );
         first.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
     }
     Ok(found)
@@ -78,7 +79,8 @@ pub fn still_mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
 fn pids() -> Result<Vec<u32>> {
     let failed = |source| Error::io("cannot read /proc", source);
     let entries = std::fs::read_dir("/proc").map_err(failed)?;
-    let mut pids: Vec<u32> = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let mut pids: Vec<u32> =
+        entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     Ok(pids)
 }
@@ -121,7 +123,11 @@ fn look(candidate: &Candidate) -> Option<ScannedObject> {
 }
 
 /// Runs `work` over all items on that many threads; results in the items' order.
-fn parallel<T: Sync, R: Send>(items: &[T], threads: NonZero<usize>, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+fn parallel<T: Sync, R: Send>(
+    items: &[T],
+    threads: NonZero<usize>,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
     std::thread::scope(|scope| {

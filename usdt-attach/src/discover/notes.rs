@@ -120,8 +120,10 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
         scanner.warnings.push(format!("and {more} more of the kind"));
     }
     let name = object.path.display();
-    let warnings =
-        scanner.warnings.into_iter().map(|w| Warning::new(WarningKind::InvalidNote, format!("{name}: {w}")));
+    let warnings = scanner
+        .warnings
+        .into_iter()
+        .map(|w| Warning::new(WarningKind::InvalidNote, format!("{name}: {w}")));
     let warnings = warnings.collect();
     Ok((scanner.probes, warnings))
 }
@@ -137,7 +139,8 @@ struct Scanner<'a> {
 impl Scanner<'_> {
     fn notes(&mut self, arch: Arch) -> std::result::Result<(), String> {
         // An unsealed file's descriptions stand in its blobs, which are read for themselves.
-        let sealed = self.view.section(schema::SECTION).map(|_| schema::read(self.view)).unwrap_or_default();
+        let sealed =
+            self.view.section(schema::SECTION).map(|_| schema::read(self.view)).unwrap_or_default();
         let schemas: HashMap<(String, String), schema::Probe> =
             sealed.into_iter().map(|b| ((b.provider, b.probe.name.clone()), b.probe)).collect();
         if self.view.sections.is_empty() {
@@ -148,14 +151,23 @@ impl Scanner<'_> {
             }
             return Ok(());
         }
-        let Some(section) = self.view.section(note::SECTION).filter(|s| s.is_note()) else { return Ok(()) };
-        let data =
-            self.view.section_data(section).ok_or("the notes lie outside the file (is it cut off?)")?;
+        let Some(section) = self.view.section(note::SECTION).filter(|s| s.is_note()) else {
+            return Ok(());
+        };
+        let data = self
+            .view
+            .section_data(section)
+            .ok_or("the notes lie outside the file (is it cut off?)")?;
         self.read(data, arch, &schemas);
         Ok(())
     }
 
-    fn read(&mut self, data: &[u8], arch: Arch, schemas: &HashMap<(String, String), schema::Probe>) {
+    fn read(
+        &mut self,
+        data: &[u8],
+        arch: Arch,
+        schemas: &HashMap<(String, String), schema::Probe>,
+    ) {
         // Prelinking moves everything by the distance that `.stapsdt.base` has moved.
         let base = self.view.section(note::BASE_SECTION).map(|s| s.addr);
         let mut notes = NoteIter::new(data, self.view.format());
@@ -165,11 +177,15 @@ impl Scanner<'_> {
                 Ok(None) => return,
                 Ok(Some(raw)) if !raw.is_stapsdt() => continue,
                 Ok(Some(_)) if left == 0 => {
-                    self.warnings.insert(0, format!("more than {MOST_NOTES} notes; the others are left out"));
+                    self.warnings.insert(
+                        0,
+                        format!("more than {MOST_NOTES} notes; the others are left out"),
+                    );
                     return;
                 }
                 Ok(Some(raw)) if raw.desc.len() > LONGEST_NOTE => {
-                    self.warnings.push(format!("a note of {} bytes is none; left out", raw.desc.len()));
+                    self.warnings
+                        .push(format!("a note of {} bytes is none; left out", raw.desc.len()));
                     continue;
                 }
                 Ok(Some(raw)) => raw.decode(self.view.format()),
@@ -202,16 +218,21 @@ impl Scanner<'_> {
     }
 
     /// A sealed note without room for the goroutine id (or sealed without it): the file may still tell its place.
-    fn goid_beside(&mut self, note: &Note, schema: Option<&schema::Probe>, arch: Arch) -> Option<u32> {
+    fn goid_beside(
+        &mut self,
+        note: &Note,
+        schema: Option<&schema::Probe>,
+        arch: Arch,
+    ) -> Option<u32> {
         let declared = schema?.words();
         (argspec::parse(&note.args, arch).len() == declared).then(|| self.goid_offset()).flatten()
     }
 
     fn goid_offset(&mut self) -> Option<u32> {
         let data = self.view.data();
-        *self
-            .goid
-            .get_or_insert_with(|| gobinary::GoBinary::parse(data).and_then(|go| go.goid_offset_quick()))
+        *self.goid.get_or_insert_with(|| {
+            gobinary::GoBinary::parse(data).and_then(|go| go.goid_offset_quick())
+        })
     }
 
     fn blobs(&mut self, arch: Arch) {
@@ -290,9 +311,12 @@ impl Scanner<'_> {
         if wanted.is_empty() {
             return;
         }
-        let known = self.view.symbols(|name| std::str::from_utf8(name).is_ok_and(|n| wanted.contains(n)));
-        let known: BTreeMap<String, u64> =
-            known.into_iter().filter_map(|(name, at)| Some((String::from_utf8(name).ok()?, at))).collect();
+        let known =
+            self.view.symbols(|name| std::str::from_utf8(name).is_ok_and(|n| wanted.contains(n)));
+        let known: BTreeMap<String, u64> = known
+            .into_iter()
+            .filter_map(|(name, at)| Some((String::from_utf8(name).ok()?, at)))
+            .collect();
         let known = Arc::new(known);
         for probe in &mut self.probes {
             probe.symbols = Arc::clone(&known);

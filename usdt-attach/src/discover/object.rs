@@ -49,8 +49,12 @@ impl Object {
             return Err(Error::object(name, "the file is empty"));
         }
         let map = Self::map(&file).map_err(failed)?;
-        let object =
-            Object { path: name.to_owned(), id: ObjectId { dev: meta.dev(), ino: meta.ino() }, file, map };
+        let object = Object {
+            path: name.to_owned(),
+            id: ObjectId { dev: meta.dev(), ino: meta.ino() },
+            file,
+            map,
+        };
         object.view()?;
         Ok(object)
     }

@@ -49,7 +49,9 @@ pub(super) struct Place {
 
 /// Where a process maps files executable, each file once.
 pub(super) fn places(pid: u32) -> Result<Vec<Place>> {
-    std::fs::read(format!("/proc/{pid}/maps")).map(|maps| parse(&maps)).map_err(|e| process_error(pid, &e))
+    std::fs::read(format!("/proc/{pid}/maps"))
+        .map(|maps| parse(&maps))
+        .map_err(|e| process_error(pid, &e))
 }
 
 fn parse(maps: &[u8]) -> Vec<Place> {
@@ -74,7 +76,8 @@ pub(super) fn open(pid: u32, place: &Place) -> Option<Object> {
     let name = &place.name;
     let by_mapping = format!("/proc/{pid}/map_files/{}", place.range);
     let exe = format!("/proc/{pid}/exe");
-    let in_root = PathBuf::from(format!("/proc/{pid}/root")).join(name.strip_prefix("/").unwrap_or(name));
+    let in_root =
+        PathBuf::from(format!("/proc/{pid}/root")).join(name.strip_prefix("/").unwrap_or(name));
     // What is no ELF file (locale archives, fonts) is mapped, too, and of no interest.
     let by_mapping = Object::open(Path::new(&by_mapping), name).ok();
     by_mapping.or_else(|| {
@@ -184,8 +187,14 @@ mod tests {
     fn maps_lines() {
         let line = b"00400000-0048a000 r-xp 00001000 fe:00 1234      /opt/my app (deleted)";
         let mapping = Mapping::parse(line).unwrap();
-        assert_eq!((mapping.range, mapping.device, mapping.inode), ("00400000-0048a000", "fe:00", 1234));
-        assert_eq!(without_deleted(Path::new(OsStr::from_bytes(mapping.path))), Path::new("/opt/my app"));
+        assert_eq!(
+            (mapping.range, mapping.device, mapping.inode),
+            ("00400000-0048a000", "fe:00", 1234)
+        );
+        assert_eq!(
+            without_deleted(Path::new(OsStr::from_bytes(mapping.path))),
+            Path::new("/opt/my app")
+        );
         for other in [
             &b"7f00-7f01 rw-p 00000000 fe:00 12 /lib/x.so"[..],
             b"7ffd-7ffe r-xp 00000000 00:00 0 [vdso]",

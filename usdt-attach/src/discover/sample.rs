@@ -39,6 +39,7 @@ pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
         doc: String::new(),
     };
     let args_of = kinds.iter().map(arg).collect();
-    let schema = schema::Probe { name: "p".into(), args: args_of, doc: String::new(), stability: None };
+    let schema =
+        schema::Probe { name: "p".into(), args: args_of, doc: String::new(), stability: None };
     Probe { schema: Some(schema), ..probe(args) }
 }

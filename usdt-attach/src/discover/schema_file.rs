@@ -27,7 +27,10 @@ impl SchemaFile {
         let schema: Schema = serde_json::from_str(&text)
             .map_err(|e| wrong(format!("no schema as `usdt-gen schema` prints it: {e}")))?;
         if schema.version != schema::VERSION {
-            return Err(wrong(format!("a schema of version {}; this tool reads 1", schema.version)));
+            return Err(wrong(format!(
+                "a schema of version {}; this tool reads 1",
+                schema.version
+            )));
         }
         Ok(SchemaFile(schema))
     }
@@ -39,8 +42,8 @@ impl SchemaFile {
             for probe in one.probes.iter_mut().filter(|p| p.schema.is_none()) {
                 let provider = self.0.providers.iter().find(|p| p.name == probe.provider);
                 // Some emitters write notes in DTrace's spelling.
-                let Some(description) =
-                    provider.and_then(|p| p.probes.iter().find(|d| normal(&d.name) == normal(&probe.name)))
+                let Some(description) = provider
+                    .and_then(|p| p.probes.iter().find(|d| normal(&d.name) == normal(&probe.name)))
                 else {
                     continue;
                 };

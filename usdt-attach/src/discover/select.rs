@@ -87,7 +87,8 @@ pub fn select_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected> {
 /// What there is to choose from, cut to what a person reads.
 fn known(found: &[ScannedObject]) -> String {
     const SHOWN: usize = 8;
-    let all: IndexSet<String> = found.iter().flat_map(|f| &f.probes).map(|p| p.full_name()).collect();
+    let all: IndexSet<String> =
+        found.iter().flat_map(|f| &f.probes).map(|p| p.full_name()).collect();
     let mut names: Vec<String> = all.into_iter().collect();
     if names.is_empty() {
         return "there are no probes at all".to_owned();

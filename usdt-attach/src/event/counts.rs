@@ -2,7 +2,9 @@
 
 use crate::backend::{Counts, Entry};
 use crate::event::Value;
-use crate::plan::{ArgSlot, BEFORE_BUCKETS, Buckets, Field, FieldKind, KEY_TEXT, Plan, PlannedProbe};
+use crate::plan::{
+    ArgSlot, BEFORE_BUCKETS, Buckets, Field, FieldKind, KEY_TEXT, Plan, PlannedProbe,
+};
 use std::collections::HashMap;
 
 /// A row: a probe, the key that its hits share, and their total.
@@ -122,19 +124,22 @@ impl Histogram {
 }
 
 /// The rows of one or more plans with the same options, most hits first. Equal rows are added up.
-pub fn rows<'a>(parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [Entry])>) -> Vec<Row> {
+pub fn rows<'a>(
+    parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [Entry])>,
+) -> Vec<Row> {
     let mut out: Vec<Row> = Vec::new();
     let mut known: HashMap<(PlannedProbe, Vec<u8>), usize> = HashMap::new();
-    let mut add = |probe: &PlannedProbe, raw: &[u8], key: Vec<(String, Key)>, total: Total| match known
-        .get(&(probe.clone(), raw.to_vec()))
-        .and_then(|i| out.get_mut(*i))
-    {
-        Some(row) => merge(&mut row.total, total),
-        None => {
-            known.insert((probe.clone(), raw.to_vec()), out.len());
-            out.push(Row { probe: probe.clone(), key, total });
-        }
-    };
+    let mut add =
+        |probe: &PlannedProbe, raw: &[u8], key: Vec<(String, Key)>, total: Total| match known
+            .get(&(probe.clone(), raw.to_vec()))
+            .and_then(|i| out.get_mut(*i))
+        {
+            Some(row) => merge(&mut row.total, total),
+            None => {
+                known.insert((probe.clone(), raw.to_vec()), out.len());
+                out.push(Row { probe: probe.clone(), key, total });
+            }
+        };
     for (plan, counts, entries) in parts {
         let Some(table) = &plan.table else {
             for (site, counts) in plan.sites().into_iter().zip(counts) {
@@ -161,7 +166,11 @@ pub fn rows<'a>(parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [En
     }
     out.sort_by(|a, b| {
         let count = |r: &Row| std::cmp::Reverse(r.total.count());
-        (count(a), &a.probe.provider, &a.probe.name).cmp(&(count(b), &b.probe.provider, &b.probe.name))
+        (count(a), &a.probe.provider, &a.probe.name).cmp(&(
+            count(b),
+            &b.probe.provider,
+            &b.probe.name,
+        ))
     });
     out
 }
@@ -169,7 +178,8 @@ pub fn rows<'a>(parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [En
 /// Adds rows to others. Equal rows are added up.
 pub fn merge_rows(into: &mut Vec<Row>, more: Vec<Row>) {
     let name = |row: &Row| (row.probe.clone(), format!("{:?}", row.key));
-    let mut known: HashMap<_, usize> = into.iter().enumerate().map(|(at, row)| (name(row), at)).collect();
+    let mut known: HashMap<_, usize> =
+        into.iter().enumerate().map(|(at, row)| (name(row), at)).collect();
     for row in more {
         match known.get(&name(&row)).and_then(|at| into.get_mut(*at)) {
             Some(one) => merge(&mut one.total, row.total),
@@ -197,7 +207,8 @@ fn histogram(buckets: Buckets, cpus: &[Vec<u64>]) -> Histogram {
     let mut out = Histogram { buckets, counts: vec![0; buckets.count()], sum: 0, min: 0, max: 0 };
     let mut first = true;
     for words in cpus {
-        let Some(([sum, highest, lowest], counts)) = words.split_first_chunk::<BEFORE_BUCKETS>() else {
+        let Some(([sum, highest, lowest], counts)) = words.split_first_chunk::<BEFORE_BUCKETS>()
+        else {
             continue;
         };
         if counts.iter().all(|n| *n == 0) {
@@ -206,16 +217,21 @@ fn histogram(buckets: Buckets, cpus: &[Vec<u64>]) -> Histogram {
         out.counts.iter_mut().zip(counts).for_each(|(n, more)| *n += more);
         out.sum += number(*sum);
         let (low, high) = (turned(!lowest), turned(*highest));
-        (out.min, out.max) = if first { (low, high) } else { (out.min.min(low), out.max.max(high)) };
+        (out.min, out.max) =
+            if first { (low, high) } else { (out.min.min(low), out.max.max(high)) };
         first = false;
     }
     out
 }
 
 fn key(field: &Field, raw: &[u8]) -> Key {
-    let word = |size| ArgSlot { at: field.at, size, signed: false, fault: None }.read(raw).unwrap_or(0);
+    let word =
+        |size| ArgSlot { at: field.at, size, signed: false, fault: None }.read(raw).unwrap_or(0);
     let bytes = |from: u32, len: u32| {
-        raw.get(from as usize..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default().to_vec()
+        raw.get(from as usize..)
+            .and_then(|rest| rest.get(..len as usize))
+            .unwrap_or_default()
+            .to_vec()
     };
     match field.kind {
         FieldKind::Named { names } => match names.get(word(8) as usize) {

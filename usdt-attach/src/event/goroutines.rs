@@ -55,7 +55,8 @@ impl Reader {
     /// Reads a snapshot. `None` where nothing can be read: the process has ended or may not be traced, or its runtime has
     /// not started.
     pub fn read(&self, pid: u32) -> Option<GoroutineSnapshot> {
-        let memory = Memory { file: File::open(format!("/proc/{pid}/mem")).ok()?, bias: self.bias(pid)? };
+        let memory =
+            Memory { file: File::open(format!("/proc/{pid}/mem")).ok()?, bias: self.bias(pid)? };
         let goroutines = self.goroutines(&memory)?;
         let allocated = self.state.allocated.and_then(|address| memory.linked(address));
         Some(GoroutineSnapshot { goroutines, allocated })
@@ -73,7 +74,8 @@ impl Reader {
         const MAIN: u64 = 1;
         let list = self.state.goroutines;
         let [first, length, capacity] = [0, 8, 16].map(|at| memory.linked(list.wrapping_add(at)));
-        let length = length.filter(|length| (1..=MOST.min(capacity.unwrap_or(0))).contains(length))?;
+        let length =
+            length.filter(|length| (1..=MOST.min(capacity.unwrap_or(0))).contains(length))?;
         let mut pointers = vec![0; usize::try_from(length).ok()?.checked_mul(8)?];
         memory.file.read_exact_at(&mut pointers, first?).ok()?;
         let at = &self.state.goroutine;
@@ -143,7 +145,13 @@ mod tests {
 
     #[test]
     fn goroutines_are_counted_by_what_they_have_in_common() {
-        let all = [goroutine(2, 1), goroutine(4, 2), goroutine(4, 3), goroutine(6, 4), goroutine(0x1001, 5)];
+        let all = [
+            goroutine(2, 1),
+            goroutine(4, 2),
+            goroutine(4, 3),
+            goroutine(6, 4),
+            goroutine(0x1001, 5),
+        ];
         let pointers: Vec<u64> = all.iter().map(|g| g.as_ptr() as u64).collect();
         let seen = read(&[pointers.as_ptr() as u64, 5, 8]).unwrap();
         let counts: Vec<(Status, u64)> = seen.iter().map(|(g, count)| (g.status, *count)).collect();
@@ -154,7 +162,9 @@ mod tests {
     #[test]
     fn lists_that_lie() {
         let (main, other) = (goroutine(4, 1), goroutine(4, 7));
-        let of = |pointers: &[u64], length, capacity| read(&[pointers.as_ptr() as u64, length, capacity]);
+        let of = |pointers: &[u64], length, capacity| {
+            read(&[pointers.as_ptr() as u64, length, capacity])
+        };
         let at = |goroutine: &[u64; 4]| goroutine.as_ptr() as u64;
         assert_eq!(of(&[at(&other)], 1, 1), None, "the first is not main's");
         assert_eq!(of(&[at(&main), at(&other)], 2, 1), None, "longer than its room");

@@ -145,7 +145,9 @@ impl Decoder {
     pub fn decode<'a>(&'a self, record: &'a [u8]) -> Option<Event<'a>> {
         let cookie = u32_at(record, record_layout::COOKIE)?;
         let (probe, handler, stub) = *self.sites.get(cookie as usize)?;
-        let Action::Record(layout) = &self.plan.handlers.get(handler as usize)?.action else { return None };
+        let Action::Record(layout) = &self.plan.handlers.get(handler as usize)?.action else {
+            return None;
+        };
         let pid_tgid = u64_at(record, record_layout::PID_TGID)?;
         if record.len() < *self.least.get(handler as usize)? {
             return None;
@@ -216,7 +218,9 @@ impl<'a> Event<'a> {
     }
 
     fn value(&self, view: &ArgView) -> Value<'a> {
-        let Some(word) = view.word.filter(|w| !self.failed(w.fault)) else { return Value::Unreadable };
+        let Some(word) = view.word.filter(|w| !self.failed(w.fault)) else {
+            return Value::Unreadable;
+        };
         let Some(raw) = self.word(word) else { return Value::Unreadable };
         if let Some(text) = view.names.and_then(|names| names.get(usize::try_from(raw).ok()?)) {
             return Value::String { bytes: text.as_bytes(), truncated: 0 };
@@ -255,11 +259,15 @@ impl<'a> Event<'a> {
             (_, None) if length == text.max => {
                 Value::String { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), truncated: 1 }
             }
-            (_, None) => Value::String { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), truncated: 0 },
+            (_, None) => {
+                Value::String { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), truncated: 0 }
+            }
             (Kind::Bytes, Some(full)) => {
                 Value::Bytes { bytes, truncated: full.saturating_sub(u64::from(length)) }
             }
-            (_, Some(full)) => Value::String { bytes, truncated: full.saturating_sub(u64::from(length)) },
+            (_, Some(full)) => {
+                Value::String { bytes, truncated: full.saturating_sub(u64::from(length)) }
+            }
         }
     }
 
@@ -345,8 +353,17 @@ mod tests {
     fn values(record: &[u8]) -> Vec<Value<'_>> {
         let (layout, probe) = (layout(), PlannedProbe { provider: "a".into(), name: "p".into() });
         let (layout, probe) = (Box::leak(Box::new(layout)), Box::leak(Box::new(probe)));
-        let event =
-            Event { record, layout, stub: false, probe, cookie: 0, time_ns: 0, pid: 0, tid: 0, goid: None };
+        let event = Event {
+            record,
+            layout,
+            stub: false,
+            probe,
+            cookie: 0,
+            time_ns: 0,
+            pid: 0,
+            tid: 0,
+            goid: None,
+        };
         event.args().map(|(_, v)| v).collect()
     }
 
@@ -383,8 +400,11 @@ mod tests {
             handlers: vec![handler],
             ..Plan::default()
         };
-        let decoder =
-            Decoder { sites: vec![(0, 0, false)], clock_offset: 100, ..Decoder::new(Arc::new(plan)) };
+        let decoder = Decoder {
+            sites: vec![(0, 0, false)],
+            clock_offset: 100,
+            ..Decoder::new(Arc::new(plan))
+        };
         let r = record(3, 3, b"GET", 0);
         let event = decoder.decode(&r).unwrap();
         assert_eq!((event.pid, event.tid, event.goid, event.time_ns), (7, 9, Some(42), 105));

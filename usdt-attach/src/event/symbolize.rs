@@ -67,7 +67,9 @@ enum Names {
 impl fmt::Debug for Symbolizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Tables of symbols are too long to print.
-        f.debug_struct("Symbolizer").field("processes", &self.processes.len()).finish_non_exhaustive()
+        f.debug_struct("Symbolizer")
+            .field("processes", &self.processes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,7 +115,9 @@ impl Symbolizer {
             Names::Symbols(symbols) => {
                 let before = symbols.partition_point(|(start, ..)| *start <= linked);
                 let symbol = before.checked_sub(1).and_then(|i| symbols.get(i));
-                if let Some((start, _, name)) = symbol.filter(|(_, end, _)| *end == 0 || linked < *end) {
+                if let Some((start, _, name)) =
+                    symbol.filter(|(_, end, _)| *end == 0 || linked < *end)
+                {
                     frame.function = Some((readable(name), shown - start));
                 }
             }
@@ -139,7 +143,8 @@ impl Symbolizer {
         if let Some(mapped) = self.mapped(pid, address)
             && let Some(file) = self.file(pid, &mapped)
         {
-            let linked = file.object.view().ok()?.offset_to_vaddr(address - mapped.start + mapped.offset)?;
+            let linked =
+                file.object.view().ok()?.offset_to_vaddr(address - mapped.start + mapped.offset)?;
             return Some((file, linked));
         }
         if self.processes.contains_key(&pid) {
@@ -149,14 +154,16 @@ impl Symbolizer {
         let holds = |file: &&Arc<File>| {
             file.object.view().is_ok_and(|view| {
                 let segment = view.load_segment(address, 1);
-                view.file_type() == ET_EXEC && segment.is_some_and(stapsdt::elf::Segment::is_executable)
+                view.file_type() == ET_EXEC
+                    && segment.is_some_and(stapsdt::elf::Segment::is_executable)
             })
         };
         self.objects.values().find(holds).map(|file| (Arc::clone(file), address))
     }
 
     fn mapped(&mut self, pid: u32, address: u64) -> Option<Mapped> {
-        let find = |all: &Vec<Mapped>| all.iter().find(|m| (m.start..m.end).contains(&address)).cloned();
+        let find =
+            |all: &Vec<Mapped>| all.iter().find(|m| (m.start..m.end).contains(&address)).cloned();
         if let Some(found) = self.processes.get(&pid).and_then(find) {
             return Some(found);
         }
@@ -175,7 +182,8 @@ impl Symbolizer {
                 object.iter().for_each(|object| self.know(object));
                 // What a process maps can still be seen while it ends, but not opened any more.
                 let name = mapped.name().file_name();
-                let same = |f: &&Arc<File>| f.object.id.ino == inode && f.object.path.file_name() == name;
+                let same =
+                    |f: &&Arc<File>| f.object.id.ino == inode && f.object.path.file_name() == name;
                 let known = || self.objects.values().find(same).map(|f| f.object.id);
                 let id = object.as_ref().map(|o| o.id).or_else(known);
                 self.files.insert(key, id);
@@ -202,7 +210,8 @@ fn symbols(file: &[u8]) -> Vec<(u64, u64, String)> {
         let end = if s.size() == 0 { 0 } else { s.address().saturating_add(s.size()) };
         Some((s.address(), end, s.name().ok()?.to_owned()))
     };
-    let mut out: Vec<(u64, u64, String)> = file.symbols().filter(function).filter_map(read).collect();
+    let mut out: Vec<(u64, u64, String)> =
+        file.symbols().filter(function).filter_map(read).collect();
     if out.is_empty() {
         out = file.dynamic_symbols().filter(function).filter_map(read).collect();
     }
@@ -216,9 +225,9 @@ fn readable(name: &str) -> String {
         return format!("{rust:#}");
     }
     match cpp_demangle::Symbol::new(name) {
-        Ok(symbol) => {
-            symbol.demangle(&cpp_demangle::DemangleOptions::new()).unwrap_or_else(|_| name.to_owned())
-        }
+        Ok(symbol) => symbol
+            .demangle(&cpp_demangle::DemangleOptions::new())
+            .unwrap_or_else(|_| name.to_owned()),
         Err(_) => name.to_owned(),
     }
 }
@@ -244,6 +253,9 @@ mod tests {
         let (name, distance) = frame.function.unwrap();
         assert!(name.contains("event::symbolize::tests::this_function_has_a_name"), "{name}");
         assert_eq!(distance, 0);
-        assert_eq!(Symbolizer::default().frames(std::process::id(), 1, false)[0].to_string(), "0x1");
+        assert_eq!(
+            Symbolizer::default().frames(std::process::id(), 1, false)[0].to_string(),
+            "0x1"
+        );
     }
 }

@@ -309,7 +309,8 @@ impl Parser<'_> {
             }
             if star {
                 self.at = start;
-                return self.problem("`*` stands at the end of a text only; the character is `\\*`");
+                return self
+                    .problem("`*` stands at the end of a text only; the character is `\\*`");
             }
             if c == '*' {
                 star = true;
@@ -328,7 +329,10 @@ impl Parser<'_> {
             Some('t') => '\t',
             Some('r') => '\r',
             Some(c @ ('\\' | '"' | '\'' | '*')) => c,
-            _ => return self.problem("this escape is unknown; there are \\n \\t \\r \\\\ \\\" \\' \\*"),
+            _ => {
+                return self
+                    .problem("this escape is unknown; there are \\n \\t \\r \\\\ \\\" \\' \\*");
+            }
         };
         self.at += 1;
         Ok(out)
@@ -426,7 +430,10 @@ mod tests {
             ("", "the name of an argument is expected at column 1 of the filter ``"),
             ("id = 5", "`=` is no comparison; write `==` at column 4 of the filter `id = 5`"),
             ("a & b", "`&&` and `||` are written twice at column 3 of the filter `a & b`"),
-            ("m == GET", "`GET` is no value; text is written \"GET\" at column 6 of the filter `m == GET`"),
+            (
+                "m == GET",
+                "`GET` is no value; text is written \"GET\" at column 6 of the filter `m == GET`",
+            ),
             ("(a", "`)` is missing at column 3 of the filter `(a`"),
             ("m == 'x", "the text is not closed at column 6 of the filter `m == 'x`"),
             (
@@ -438,13 +445,19 @@ mod tests {
                 "`*` stands at the end of a text only; the character is `\\*` at column 6 of the filter `m == '*x'`",
             ),
             ("a == 5x", "`5x` is no number at column 6 of the filter `a == 5x`"),
-            ("a ==", "a number, \"text\", true, false or nil is expected at column 5 of the filter `a ==`"),
+            (
+                "a ==",
+                "a number, \"text\", true, false or nil is expected at column 5 of the filter `a ==`",
+            ),
             ("é == 1 ?", "`?` is not expected at column 8 of the filter `é == 1 ?`"),
         ] {
             assert_eq!(Filter::parse(source).unwrap_err().to_string(), expected);
         }
         assert!(
-            Filter::parse(&"(".repeat(100_000)).unwrap_err().to_string().starts_with("nested too deeply")
+            Filter::parse(&"(".repeat(100_000))
+                .unwrap_err()
+                .to_string()
+                .starts_with("nested too deeply")
         );
         assert!(Filter::parse(&"!".repeat(100_000)).is_err());
     }

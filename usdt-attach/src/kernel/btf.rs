@@ -38,7 +38,11 @@ fn find<const N: usize>(read: &Read<'_>, structure: &str, fields: [&str; N]) -> 
     let members = members(read, start + types, start + types + types_len, *structure)?;
     let offset = |name: u32| {
         let members = members.as_chunks::<TYPE>().0;
-        members.iter().find(|m| word_at(*m, 0) == Some(name)).and_then(|m| word_at(m, 8)).map(|bits| bits / 8)
+        members
+            .iter()
+            .find(|m| word_at(*m, 0) == Some(name))
+            .and_then(|m| word_at(m, 8))
+            .map(|bits| bits / 8)
     };
     let mut out = [0; N];
     for (place, name) in out.iter_mut().zip(fields) {
@@ -64,7 +68,8 @@ fn fill(read: &Read<'_>, at: u64, to: &mut [u8]) -> Option<()> {
 
 /// Where names are among the strings.
 fn names(read: &Read<'_>, start: u64, length: u64, wanted: &[&str]) -> Option<Vec<u32>> {
-    let needles: Vec<Vec<u8>> = wanted.iter().map(|name| format!("\0{name}\0").into_bytes()).collect();
+    let needles: Vec<Vec<u8>> =
+        wanted.iter().map(|name| format!("\0{name}\0").into_bytes()).collect();
     // A name may stand across the end of a piece.
     let step = PIECE - (needles.iter().map(Vec::len).max()? - 1);
     let mut found = vec![None; wanted.len()];
@@ -132,10 +137,30 @@ mod tests {
     /// An integer, a pointer, and a struct with two members.
     fn sample() -> Vec<u8> {
         let strings = b"\0int\0other\0task\0comm\0";
-        let types: [u32; 7 + 3 + 9] =
-            [1, 1 << 24, 4, 32, 0, 2 << 24, 1, 11, 0x8400_0002, 16, 5, 1, 8, 16, 1, 0x0500_0040, 0, 0, 0];
+        let types: [u32; 7 + 3 + 9] = [
+            1,
+            1 << 24,
+            4,
+            32,
+            0,
+            2 << 24,
+            1,
+            11,
+            0x8400_0002,
+            16,
+            5,
+            1,
+            8,
+            16,
+            1,
+            0x0500_0040,
+            0,
+            0,
+            0,
+        ];
         let types = types.map(u32::to_le_bytes).concat();
-        let header = [0x0001_eb9f, 24, 0, types.len() as u32, types.len() as u32, strings.len() as u32];
+        let header =
+            [0x0001_eb9f, 24, 0, types.len() as u32, types.len() as u32, strings.len() as u32];
         [header.map(u32::to_le_bytes).concat(), types, strings.to_vec()].concat()
     }
 

@@ -13,7 +13,9 @@ pub const CAP_BPF: u32 = 39;
 /// Adds to an error of the kernel's what this process can do about it.
 pub(crate) fn explain(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Permission if error.hint().is_none() => error.with_hint(Capabilities::own().hint()),
+        ErrorKind::Permission if error.hint().is_none() => {
+            error.with_hint(Capabilities::own().hint())
+        }
         ErrorKind::Unsupported { .. } if error.raw_os_error() == Some(libc::ENOSYS) => {
             error.with_hint("the kernel has no BPF (CONFIG_BPF_SYSCALL)")
         }
@@ -37,7 +39,9 @@ impl Capabilities {
     }
 
     fn parse(status: &str) -> Capabilities {
-        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim();
+        let field = |name: &str| {
+            status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim()
+        };
         Capabilities {
             capabilities: u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0),
             // SECCOMP_MODE_FILTER
@@ -73,8 +77,10 @@ mod tests {
     #[test]
     fn the_hint_is_for_what_is_in_the_way() {
         let way = |capabilities: u64, seccomp: &str| {
-            Capabilities::parse(&format!("Name:\tx\nCapEff:\t{capabilities:016x}\nSeccomp:\t{seccomp}\n"))
-                .hint()
+            Capabilities::parse(&format!(
+                "Name:\tx\nCapEff:\t{capabilities:016x}\nSeccomp:\t{seccomp}\n"
+            ))
+            .hint()
         };
         assert!(way(0, "2").starts_with("run as root"));
         assert!(way(1 << CAP_BPF, "0").starts_with("run as root"));

@@ -50,7 +50,9 @@ pub struct Features {
 /// Tries everything.
 pub fn features() -> Features {
     let empty = load(&small_program(|_| {}), 0);
-    let has = |path: &str| std::path::Path::new("/sys/bus/event_source/devices/uprobe").join(path).exists();
+    let has = |path: &str| {
+        std::path::Path::new("/sys/bus/event_source/devices/uprobe").join(path).exists()
+    };
     Features {
         bpf: empty.is_ok(),
         refusal: empty.err(),
@@ -67,8 +69,9 @@ pub fn features() -> Features {
 /// Whether programs can ask for the cookie of their site.
 pub(crate) fn cookies() -> bool {
     // Asked for each new file that is attached to; the kernel stays the same.
-    static COOKIES: LazyLock<bool> =
-        LazyLock::new(|| load(&small_program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok());
+    static COOKIES: LazyLock<bool> = LazyLock::new(|| {
+        load(&small_program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok()
+    });
     *COOKIES
 }
 
@@ -112,7 +115,8 @@ fn multi_links() -> MultiLinks {
         return MultiLinks::Missing;
     };
     let site = UprobeSite { offset: 0, semaphore: 0, cookie: 0 };
-    let probe = |pid: u32| link_uprobe_multi(program.as_fd(), c"/", &[site], pid).err()?.raw_os_error();
+    let probe =
+        |pid: u32| link_uprobe_multi(program.as_fd(), c"/", &[site], pid).err()?.raw_os_error();
     match (probe(0), probe(u32::MAX)) {
         (Some(libc::EBADF), Some(libc::EINVAL)) => MultiLinks::Full,
         (Some(libc::EBADF), _) => MultiLinks::ThreadFilter,

@@ -71,9 +71,12 @@ impl Attached {
 
 /// Attaches all sites, or none.
 pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> Result<Attached> {
-    let mut out = Attached { links: Vec::new(), programs: Vec::new(), mechanism: method.mechanism() };
+    let mut out =
+        Attached { links: Vec::new(), programs: Vec::new(), mechanism: method.mechanism() };
     let (attach_type, filters_processes) = match method {
-        LinkMethod::UprobeMulti { filters_processes } => (BPF_TRACE_UPROBE_MULTI, filters_processes),
+        LinkMethod::UprobeMulti { filters_processes } => {
+            (BPF_TRACE_UPROBE_MULTI, filters_processes)
+        }
         LinkMethod::PerfEvents | LinkMethod::ProgramPerSite => (0, true),
     };
     let pids: &[u32] = match &plan.pids {
@@ -83,8 +86,11 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> R
     for program in programs {
         let fd = load(&program.code, attach_type)?;
         for object in &plan.objects {
-            let sites: Vec<&Site> =
-                object.sites.iter().filter(|s| program.cookies.binary_search(&s.cookie).is_ok()).collect();
+            let sites: Vec<&Site> = object
+                .sites
+                .iter()
+                .filter(|s| program.cookies.binary_search(&s.cookie).is_ok())
+                .collect();
             if sites.is_empty() {
                 continue;
             }
@@ -113,18 +119,23 @@ fn cannot_attach(object: &PlannedObject) -> String {
     format!("cannot attach to {}", object.path.display())
 }
 
-fn multi_link(program: BorrowedFd<'_>, object: &PlannedObject, sites: &[&Site], pid: u32) -> Result<OwnedFd> {
+fn multi_link(
+    program: BorrowedFd<'_>,
+    object: &PlannedObject,
+    sites: &[&Site],
+    pid: u32,
+) -> Result<OwnedFd> {
     let site = |site: &&Site| UprobeSite {
         offset: site.offset,
         semaphore: site.semaphore_offset.unwrap_or(0),
         cookie: site.cookie.into(),
     };
     let sites: Vec<UprobeSite> = sites.iter().map(site).collect();
-    syscall::link_uprobe_multi(program, &path_of(object)?, &sites, pid).map_err(|error| {
-        match error.raw_os_error() {
-            Some(libc::ESRCH) => Error::no_process(pid),
-            _ => Error::refused(cannot_attach(object))(error),
-        }
+    syscall::link_uprobe_multi(program, &path_of(object)?, &sites, pid).map_err(|error| match error
+        .raw_os_error()
+    {
+        Some(libc::ESRCH) => Error::no_process(pid),
+        _ => Error::refused(cannot_attach(object))(error),
     })
 }
 
@@ -166,7 +177,9 @@ fn link(
     if method == LinkMethod::ProgramPerSite {
         syscall::perf_event_run(event.as_fd(), program).map_err(failed)?;
     } else {
-        out.push(syscall::link_perf_event(program, event.as_fd(), site.cookie.into()).map_err(failed)?);
+        out.push(
+            syscall::link_perf_event(program, event.as_fd(), site.cookie.into()).map_err(failed)?,
+        );
     }
     out.push(event);
     Ok(())

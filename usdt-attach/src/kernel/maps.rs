@@ -1,8 +1,8 @@
 //! The maps a session needs: the event buffer, counters per site, the hit budget, the table and its starts.
 
 use crate::bpf::uapi::{
-    BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY, BPF_MAP_TYPE_HASH,
-    BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF,
+    BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY,
+    BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF,
 };
 use crate::bpf::{Map, MapFds, Shape, Transport, ring_format};
 use crate::error::{Error, ErrorKind, Result};
@@ -67,18 +67,32 @@ impl Maps {
                 create(c"usdt_table", cpu_array, (4, value, probes), 0)?
             } else {
                 // Entries are as many as keys, not as many as there could be.
-                create(c"usdt_table", cpu_hash, (shape.key_size, value, shape.entries), BPF_F_NO_PREALLOC)?
+                create(
+                    c"usdt_table",
+                    cpu_hash,
+                    (shape.key_size, value, shape.entries),
+                    BPF_F_NO_PREALLOC,
+                )?
             });
             zero = Some(create(c"usdt_zero", array, (4, value, 1), 0)?);
             if let Some(shape) = shape.starts {
                 let entries = plan.table.as_ref().map_or(1, |t| t.entries);
-                starts = Some(create(c"usdt_starts", hash, (shape.key_size, shape.value_size, entries), 0)?);
+                starts = Some(create(
+                    c"usdt_starts",
+                    hash,
+                    (shape.key_size, shape.value_size, entries),
+                    0,
+                )?);
             }
         }
-        let rates = plan.rate.map(|_| create(c"usdt_rates", array, (4, 8 * probes, 1), 0)).transpose()?;
+        let rates =
+            plan.rate.map(|_| create(c"usdt_rates", array, (4, 8 * probes, 1), 0)).transpose()?;
         let cgroups = BPF_MAP_TYPE_CGROUP_ARRAY;
-        let cgroup =
-            plan.cgroup.as_ref().map(|_| create(c"usdt_cgroup", cgroups, (4, 4, 1), 0)).transpose()?;
+        let cgroup = plan
+            .cgroup
+            .as_ref()
+            .map(|_| create(c"usdt_cgroup", cgroups, (4, 4, 1), 0))
+            .transpose()?;
         let (mut events, mut wakeup) = (None, None);
         if plan.records() && transport == Transport::MappedRing {
             events = create_mapped_ring(plan);
@@ -211,7 +225,10 @@ pub(crate) fn read_table(map: &Map) -> Result<Option<Vec<Raw>>> {
         }
         let bytes: Vec<u8> = values.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let each = bytes.chunks_exact((map.words() * 8).max(8));
-        out.push((key, each.map(|one| one.iter().take(shape.value as usize).copied().collect()).collect()));
+        out.push((
+            key,
+            each.map(|one| one.iter().take(shape.value as usize).copied().collect()).collect(),
+        ));
     }
     Ok(Some(out))
 }
@@ -223,7 +240,8 @@ fn cannot_read() -> impl FnOnce(std::io::Error) -> Error {
 /// Memory that both sides map. Kernels have had different limits on the size of a value.
 fn create_mapped_ring(plan: &Plan) -> Option<Map> {
     let value = ring_format::value_size(plan.buffer, plan.largest_record())?;
-    let shape = Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value, entries: 1, flags: BPF_F_MMAPABLE };
+    let shape =
+        Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value, entries: 1, flags: BPF_F_MMAPABLE };
     create(c"usdt_events", shape).ok()
 }
 

@@ -18,12 +18,15 @@ impl BpfStatsGuard {
     /// The kernel rejects it, most often for lack of CAP_SYS_ADMIN, which it wants for this.
     pub fn start() -> Result<BpfStatsGuard> {
         let fd = syscall::enable_run_time_stats();
-        Ok(BpfStatsGuard { _fd: fd.map_err(Error::refused("cannot have the kernel measure BPF programs"))? })
+        Ok(BpfStatsGuard {
+            _fd: fd.map_err(Error::refused("cannot have the kernel measure BPF programs"))?,
+        })
     }
 }
 
 /// Runs of a program since it was loaded and measured, and the nanoseconds they took.
 pub(crate) fn run_time(program: BorrowedFd<'_>) -> Result<(u64, u64)> {
-    let info = syscall::prog_info(program).map_err(Error::refused("cannot ask how long a program took"))?;
+    let info = syscall::prog_info(program)
+        .map_err(Error::refused("cannot ask how long a program took"))?;
     Ok((info.run_cnt, info.run_time_ns))
 }

@@ -93,7 +93,8 @@ impl Arguments {
 
     /// Whether a name stands for something: an argument, or a property of every hit.
     pub(super) fn has(&self, name: &str) -> bool {
-        let everywhere = ["pid", "tid", "comm"].contains(&name) || name == "goid" && self.goid.is_some();
+        let everywhere =
+            ["pid", "tid", "comm"].contains(&name) || name == "goid" && self.goid.is_some();
         everywhere || self.find(name).is_some()
     }
 
@@ -111,17 +112,30 @@ fn position(name: &str) -> Option<usize> {
     name.strip_prefix("arg")?.parse().ok()
 }
 
-fn declared_arguments(schema: &schema::Probe, places: &[Place], names: &[(String, Names)]) -> Vec<Argument> {
+fn declared_arguments(
+    schema: &schema::Probe,
+    places: &[Place],
+    names: &[(String, Names)],
+) -> Vec<Argument> {
     let mut at = 0;
     let mut list = Vec::new();
     for arg in &schema.args {
         let place = |at: usize| {
-            places.get(at).cloned().unwrap_or_else(|| Err(format!("the note has no word for `{}`", arg.name)))
+            places
+                .get(at)
+                .cloned()
+                .unwrap_or_else(|| Err(format!("the note has no word for `{}`", arg.name)))
         };
         let words = arg.kind.words();
         let length = (words == 2).then(|| place(at + 1));
         let names = names.iter().find(|(name, _)| *name == arg.name).map(|(_, names)| *names);
-        list.push(Argument { name: arg.name.clone(), kind: arg.kind, word: place(at), length, names });
+        list.push(Argument {
+            name: arg.name.clone(),
+            kind: arg.kind,
+            word: place(at),
+            length,
+            names,
+        });
         at += words;
     }
     list
@@ -131,8 +145,10 @@ fn declared_arguments(schema: &schema::Probe, places: &[Place], names: &[(String
 fn resolved(probe: &Probe, mut value: Value) -> Place {
     let Operand::Memory { disp, base, index } = &mut value.operand else { return Ok(value.into()) };
     let Some(symbol) = disp.symbol.take() else { return Ok(value.into()) };
-    let address =
-        probe.symbols.get(&symbol).ok_or_else(|| format!("its symbol `{symbol}` is not in the file"))?;
+    let address = probe
+        .symbols
+        .get(&symbol)
+        .ok_or_else(|| format!("its symbol `{symbol}` is not in the file"))?;
     let distance = address.wrapping_sub(probe.address).wrapping_add(disp.offset as u64);
     disp.offset = distance as i64;
     let site = Register { id: RegisterId::Pc, bits: 64, shift: 0 };
@@ -140,7 +156,9 @@ fn resolved(probe: &Probe, mut value: Value) -> Place {
         // `symbol(%rip)` is how position-independent code says `symbol`.
         (None | Some(Register { id: RegisterId::Pc, .. }), _) => *base = Some(site),
         (Some(_), None) => *index = Some(Index { register: site, scale: 1 }),
-        (Some(_), Some(_)) => return Err(format!("its address has two registers beside `{symbol}`")),
+        (Some(_), Some(_)) => {
+            return Err(format!("its address has two registers beside `{symbol}`"));
+        }
     }
     Ok(value.into())
 }

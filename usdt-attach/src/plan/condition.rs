@@ -78,7 +78,11 @@ impl Condition {
 
     /// A comparison of a floating-point word.
     pub(super) fn float(word: ArgSlot, test: Test, value: f64) -> Condition {
-        let bits = if word.size == 4 { u64::from((value as f32).to_bits()) << 32 } else { value.to_bits() };
+        let bits = if word.size == 4 {
+            u64::from((value as f32).to_bits()) << 32
+        } else {
+            value.to_bits()
+        };
         if value.is_nan() {
             return Condition::Constant(test == Test::Ne);
         }
@@ -95,7 +99,11 @@ pub(crate) fn order(bits: u64) -> i64 {
 
 /// The order of infinity, of 8-byte and of 4-byte floats.
 pub(crate) fn infinite(size: u8) -> i64 {
-    if size == 4 { i64::from(f32::INFINITY.to_bits()) << 32 } else { f64::INFINITY.to_bits() as i64 }
+    if size == 4 {
+        i64::from(f32::INFINITY.to_bits()) << 32
+    } else {
+        f64::INFINITY.to_bits() as i64
+    }
 }
 
 #[cfg(test)]

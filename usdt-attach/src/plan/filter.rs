@@ -10,14 +10,23 @@ use stapsdt::schema::Kind;
 impl HandlerBuilder<'_> {
     pub(super) fn condition(&mut self, filter: &Filter) -> Result<Condition, String> {
         Ok(match filter {
-            Filter::All(a, b) => Condition::All(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
-            Filter::Any(a, b) => Condition::Any(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
+            Filter::All(a, b) => {
+                Condition::All(Box::new(self.condition(a)?), Box::new(self.condition(b)?))
+            }
+            Filter::Any(a, b) => {
+                Condition::Any(Box::new(self.condition(a)?), Box::new(self.condition(b)?))
+            }
             Filter::Not(inner) => Condition::Not(Box::new(self.condition(inner)?)),
             Filter::Compare { subject, test, value } => self.comparison(subject, *test, value)?,
         })
     }
 
-    fn comparison(&mut self, subject: &Subject, test: Test, value: &Literal) -> Result<Condition, String> {
+    fn comparison(
+        &mut self,
+        subject: &Subject,
+        test: Test,
+        value: &Literal,
+    ) -> Result<Condition, String> {
         let kind = self.kind(subject)?;
         if let (Literal::Text { bytes, prefix }, Some(names)) = (value, self.names(subject)?) {
             return Ok(asked(test, self.name_comparison(subject, names, bytes, *prefix)?));
@@ -40,9 +49,13 @@ impl HandlerBuilder<'_> {
             Literal::Int(n) if kind == Kind::Float => {
                 Ok(Condition::float(self.word(subject)?, test, *n as f64))
             }
-            Literal::Float(n) if kind == Kind::Float => Ok(Condition::float(self.word(subject)?, test, *n)),
+            Literal::Float(n) if kind == Kind::Float => {
+                Ok(Condition::float(self.word(subject)?, test, *n))
+            }
             Literal::Int(n) => Ok(Condition::number(self.word(subject)?, test, *n)),
-            Literal::Float(n) => Err(format!("`{subject}` is an integer, and is compared with {n}")),
+            Literal::Float(n) => {
+                Err(format!("`{subject}` is an integer, and is compared with {n}"))
+            }
         }
     }
 
@@ -94,8 +107,9 @@ impl HandlerBuilder<'_> {
         prefix: bool,
     ) -> Result<Condition, String> {
         let word = self.word(subject)?;
-        let fits =
-            |name: &str| if prefix { name.as_bytes().starts_with(bytes) } else { name.as_bytes() == bytes };
+        let fits = |name: &str| {
+            if prefix { name.as_bytes().starts_with(bytes) } else { name.as_bytes() == bytes }
+        };
         let numbers = (0i64..).zip(names).filter(|(_, name)| fits(name)).map(|(number, _)| number);
         let any = numbers
             .map(|number| Condition::number(word, Test::Eq, number.into()))

@@ -167,7 +167,9 @@ pub(super) fn make(
     let filter = filter.map(|f| maker.condition(f)).transpose()?;
     let (mut fields, mut key_fields, mut buckets) = (Vec::new(), Vec::new(), None);
     let action = match task {
-        Task::Record { max_text, stack } => Action::Record(Layout::new(arguments, *max_text, *stack)),
+        Task::Record { max_text, stack } => {
+            Action::Record(Layout::new(arguments, *max_text, *stack))
+        }
         Task::Count { by: [] } => Action::Count,
         Task::Count { by } => {
             Action::Aggregate { key: maker.area(Some(series), by, &mut fields)?, value: None }
@@ -284,7 +286,8 @@ impl<'a> HandlerBuilder<'a> {
     }
 
     pub(super) fn meaning(&self, subject: &Subject) -> Result<ResolvedName<'a>, String> {
-        let at = |argument: &Argument| self.arguments.list.iter().position(|a| a.name == argument.name);
+        let at =
+            |argument: &Argument| self.arguments.list.iter().position(|a| a.name == argument.name);
         if let Some(argument) = self.arguments.find(&subject.name)
             && let Some(index) = at(argument)
         {
@@ -319,7 +322,8 @@ impl<'a> HandlerBuilder<'a> {
         match self.meaning(subject)? {
             ResolvedName::Argument(index, argument) => {
                 let (word, _) = self.words.get(&index).ok_or_else(String::new)?;
-                word.clone().map_err(|problem| format!("`{}` cannot be read: {problem}", argument.name))
+                word.clone()
+                    .map_err(|problem| format!("`{}` cannot be read: {problem}", argument.name))
             }
             ResolvedName::Tid => Ok(plain(self.pid_tgid())),
             ResolvedName::Pid => Ok(plain(self.pid_tgid() + 4)),
@@ -330,7 +334,9 @@ impl<'a> HandlerBuilder<'a> {
 
     pub(super) fn kind(&self, subject: &Subject) -> Result<Kind, String> {
         Ok(match self.meaning(subject)? {
-            ResolvedName::Argument(_, a) if subject.string && matches!(a.kind, Kind::Int | Kind::Pointer) => {
+            ResolvedName::Argument(_, a)
+                if subject.string && matches!(a.kind, Kind::Int | Kind::Pointer) =>
+            {
                 Kind::Cstring
             }
             ResolvedName::Argument(_, a) => a.kind,
@@ -401,7 +407,9 @@ impl<'a> HandlerBuilder<'a> {
     }
 
     pub(super) fn length(&self, subject: &Subject) -> Result<Option<ArgSlot>, String> {
-        let ResolvedName::Argument(index, argument) = self.meaning(subject)? else { return Ok(None) };
+        let ResolvedName::Argument(index, argument) = self.meaning(subject)? else {
+            return Ok(None);
+        };
         let length = self.words.get(&index).and_then(|(_, length)| *length);
         if argument.length.is_some() && length.is_none() {
             return Err(format!("the length of `{subject}` cannot be read"));
@@ -418,9 +426,12 @@ impl<'a> HandlerBuilder<'a> {
             (ResolvedName::Argument(_, Argument { names: Some(names), .. }), Kind::Int) => {
                 FieldKind::Named { names }
             }
-            (ResolvedName::Argument(index, _), Kind::Int) => FieldKind::Int { signed: signed(index) },
+            (ResolvedName::Argument(index, _), Kind::Int) => {
+                FieldKind::Int { signed: signed(index) }
+            }
             (ResolvedName::Argument(index, _), Kind::Float) => {
-                let size = self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).map_or(8, |w| w.size);
+                let size =
+                    self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).map_or(8, |w| w.size);
                 FieldKind::Float { size }
             }
             (_, Kind::Bool) => FieldKind::Bool,
@@ -450,7 +461,12 @@ impl<'a> HandlerBuilder<'a> {
                 "filter and keys need {size} bytes of the kernel program's stack, of {LARGEST_FRAME}; use fewer texts"
             ));
         }
-        Ok(Frame { size, prepare: self.builder.steps, collect: self.collect, required: self.required })
+        Ok(Frame {
+            size,
+            prepare: self.builder.steps,
+            collect: self.collect,
+            required: self.required,
+        })
     }
 }
 

@@ -91,7 +91,9 @@ impl Buckets {
     pub fn inner(self) -> u64 {
         match self {
             Buckets::Log2 { .. } | Buckets::Exponential { .. } => 0,
-            Buckets::Linear { low, high, step, .. } => high.abs_diff(low).div_ceil(u64::from(step.max(1))),
+            Buckets::Linear { low, high, step, .. } => {
+                high.abs_diff(low).div_ceil(u64::from(step.max(1)))
+            }
         }
     }
 
@@ -194,9 +196,11 @@ mod tests {
     fn buckets() -> impl Strategy<Value = Buckets> {
         prop_oneof![
             any::<bool>().prop_map(|signed| Buckets::Log2 { signed }),
-            (-1000i64..1000, 1i64..1000, 1u32..50, any::<bool>()).prop_map(|(low, width, step, signed)| {
-                Buckets::Linear { low, high: low + width, step, signed }
-            }),
+            (-1000i64..1000, 1i64..1000, 1u32..50, any::<bool>()).prop_map(
+                |(low, width, step, signed)| {
+                    Buckets::Linear { low, high: low + width, step, signed }
+                }
+            ),
             (prop_oneof![Just(1), Just(1000), Just(1_000_000_000), 1u32..], any::<bool>())
                 .prop_map(|(unit, signed)| Buckets::Exponential { unit, signed }),
         ]

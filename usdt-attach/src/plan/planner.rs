@@ -68,7 +68,10 @@ impl<'a> Planner<'a> {
             let probe = &chosen.probe;
             if probe.arch != NATIVE {
                 let path = chosen.object.path.display();
-                self.leave_out(&format!("{path}: {} is for another architecture", probe.full_name()));
+                self.leave_out(&format!(
+                    "{path}: {} is for another architecture",
+                    probe.full_name()
+                ));
                 continue;
             }
             let (method, distance) = attach_method(
@@ -128,7 +131,8 @@ impl<'a> Planner<'a> {
             // Taken at the end where the end has it, else kept from the start.
             Mode::Latency { by: all, scale, .. } => {
                 fits(*scale)?;
-                let ends: Vec<&Candidate<'_>> = candidates.iter().filter(|c| c.role == Role::End).collect();
+                let ends: Vec<&Candidate<'_>> =
+                    candidates.iter().filter(|c| c.role == Role::End).collect();
                 let at_end = |s: &Subject| ends.iter().all(|c| c.arguments.has(&s.name));
                 (by, keep) = all.iter().cloned().partition(at_end);
             }
@@ -144,7 +148,10 @@ impl<'a> Planner<'a> {
             let Some(candidate) = candidates.get(index) else { continue };
             let probe = &candidate.chosen.probe;
             let series = probes
-                .insert_full(PlannedProbe { provider: probe.provider.clone(), name: probe.name.clone() })
+                .insert_full(PlannedProbe {
+                    provider: probe.provider.clone(),
+                    name: probe.name.clone(),
+                })
                 .0 as u32;
             let task = match (&self.options.mode, candidate.role) {
                 (Mode::Record, _) => {
@@ -170,11 +177,13 @@ impl<'a> Planner<'a> {
             };
             if let super::Action::Record(layout) = &made.handler.action {
                 for problem in layout.args.iter().filter_map(|a| a.problem.as_ref()) {
-                    let message = format!("{}: {problem}; the argument is left out", probe.full_name());
+                    let message =
+                        format!("{}: {problem}; the argument is left out", probe.full_name());
                     self.warn(WarningKind::SkippedArgument, message);
                 }
             }
-            made.handler.stack_check = candidate.method == Method::Branch && probe.source == Source::Entry;
+            made.handler.stack_check =
+                candidate.method == Method::Branch && probe.source == Source::Entry;
             made.handler.rate = self.options.rate.map(|_| series);
             let site = Site {
                 cookie: 0,
@@ -226,9 +235,11 @@ impl<'a> Planner<'a> {
     fn check_ends(&self, candidates: &[Candidate<'_>], sites: &[(usize, Site)]) -> Result<()> {
         let Mode::Latency { start, end, .. } = &self.options.mode else { return Ok(()) };
         for (role, glob) in [(Role::Start, start), (Role::End, end)] {
-            let has = |(index, _): &(usize, Site)| candidates.get(*index).is_some_and(|c| c.role == role);
+            let has =
+                |(index, _): &(usize, Site)| candidates.get(*index).is_some_and(|c| c.role == role);
             if !sites.iter().any(has) {
-                let why = self.reason.clone().unwrap_or_else(|| format!("no probe matches `{glob}`"));
+                let why =
+                    self.reason.clone().unwrap_or_else(|| format!("no probe matches `{glob}`"));
                 return Err(Error::usage(why));
             }
         }
@@ -239,7 +250,9 @@ impl<'a> Planner<'a> {
 fn fits(scale: Scale) -> Result<()> {
     let Scale::Linear { low, high, step } = scale else { return Ok(()) };
     if low >= high || step == 0 {
-        return Err(Error::usage("a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0"));
+        return Err(Error::usage(
+            "a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0",
+        ));
     }
     let buckets = super::Buckets::Linear { low, high, step, signed: true };
     if buckets.inner() > MOST_LINEAR {
@@ -263,14 +276,20 @@ impl Tables {
         self.starts.as_ref().map_or(0, |made| made.fields.iter().map(|f| f.kind.size()).sum())
     }
 
-    fn add(&mut self, made: CompiledHandler, role: Role) -> std::result::Result<CompiledHandler, String> {
+    fn add(
+        &mut self,
+        made: CompiledHandler,
+        role: Role,
+    ) -> std::result::Result<CompiledHandler, String> {
         let differs = |first: &CompiledHandler, made: &CompiledHandler| {
             first.fields != made.fields || first.key != made.key || first.buckets != made.buckets
         };
         let slot = if role == Role::Start { &mut self.starts } else { &mut self.ends };
         match slot {
             Some(first) if differs(first, &made) => {
-                return Err("its arguments of these names are of other types than the other probes'".into());
+                return Err(
+                    "its arguments of these names are of other types than the other probes'".into(),
+                );
             }
             Some(_) => {}
             None => *slot = Some(made.clone()),
@@ -285,7 +304,8 @@ impl Tables {
 
     fn finish(&self, options: &Options) -> Option<Table> {
         let ends = self.ends.as_ref()?;
-        if matches!(options.mode, Mode::Record) || ends.fields.is_empty() && ends.buckets.is_none() {
+        if matches!(options.mode, Mode::Record) || ends.fields.is_empty() && ends.buckets.is_none()
+        {
             return None;
         }
         let mut fields = ends.fields.clone();

@@ -157,7 +157,8 @@ impl Builder {
                 Ok(ResolvedOperand { value, beyond }) => match &value.operand {
                     Operand::Memory { .. } => match address(&value.operand, arch) {
                         Ok(address) => {
-                            let (size, signed, address) = (value.size, value.signed, address.beyond(beyond));
+                            let (size, signed, address) =
+                                (value.size, value.signed, address.beyond(beyond));
                             pending.push(Pending { index, size, signed, address });
                             continue;
                         }
@@ -196,7 +197,12 @@ impl Builder {
         readable
     }
 
-    fn immediate(&mut self, value: &Value, operand: &Operand, arch: Arch) -> Result<ArgSlot, String> {
+    fn immediate(
+        &mut self,
+        value: &Value,
+        operand: &Operand,
+        arch: Arch,
+    ) -> Result<ArgSlot, String> {
         let word = |at| ArgSlot { at, size: value.size, signed: value.signed, fault: None };
         match operand {
             Operand::Constant(Expr { symbol: None, offset }) => {
@@ -257,7 +263,10 @@ impl Builder {
             self.steps.push(ReadOp::Memory { to, len, from: first.address.clone(), fault });
             for p in run {
                 let at = to + (p.address.disp - start) as u32;
-                out.push((p.index, ArgSlot { at, size: p.size, signed: p.signed, fault: Some(fault) }));
+                out.push((
+                    p.index,
+                    ArgSlot { at, size: p.size, signed: p.signed, fault: Some(fault) },
+                ));
             }
         }
         out
@@ -270,8 +279,9 @@ pub(super) fn address(operand: &Operand, arch: Arch) -> Result<Address, String> 
     let Operand::Memory { disp: Expr { symbol: None, offset }, base, index } = operand else {
         return Err("not in memory".to_owned());
     };
-    let register =
-        |r: &Register| pt_regs::offset(r.id, arch).ok_or("its address is in no general register".to_owned());
+    let register = |r: &Register| {
+        pt_regs::offset(r.id, arch).ok_or("its address is in no general register".to_owned())
+    };
     Ok(Address {
         base: base.as_ref().map(register).transpose()?,
         index: index.as_ref().map(|i| register(&i.register).map(|r| (r, i.scale))).transpose()?,

@@ -84,10 +84,16 @@ impl Layout {
     /// The record of a probe.
     pub(super) fn new(arguments: &Arguments, max_text: u32, stack: Option<u32>) -> Layout {
         let mut builder = Builder::new(ARGS);
-        let goid =
-            arguments.goid.as_ref().is_some_and(|operand| builder.whole(GOID, operand, arguments.arch));
-        let places: Vec<_> =
-            arguments.list.iter().flat_map(|a| [Some(a.word.clone()), a.length.clone()]).flatten().collect();
+        let goid = arguments
+            .goid
+            .as_ref()
+            .is_some_and(|operand| builder.whole(GOID, operand, arguments.arch));
+        let places: Vec<_> = arguments
+            .list
+            .iter()
+            .flat_map(|a| [Some(a.word.clone()), a.length.clone()])
+            .flatten()
+            .collect();
         let mut words = builder.words(&places, arguments.arch).into_iter();
         let mut args = Vec::new();
         for argument in &arguments.list {
@@ -135,7 +141,9 @@ impl Layout {
     pub(crate) fn last_text(&self) -> Option<(u32, u32)> {
         let end = |to: u32, max: u32| (to + 8 + max).next_multiple_of(8);
         self.steps.iter().find_map(|step| match step {
-            ReadOp::Text { to, max, .. } if end(*to, *max) == self.size && self.staged() == self.size => {
+            ReadOp::Text { to, max, .. }
+                if end(*to, *max) == self.size && self.staged() == self.size =>
+            {
                 Some((*to, *max))
             }
             _ => None,
@@ -153,7 +161,9 @@ impl Layout {
         let mut out = Vec::new();
         for step in &self.steps {
             match step {
-                ReadOp::Memory { to, len, .. } if !len.is_multiple_of(8) => out.push(to + len / 8 * 8),
+                ReadOp::Memory { to, len, .. } if !len.is_multiple_of(8) => {
+                    out.push(to + len / 8 * 8)
+                }
                 ReadOp::Stack { to, frames } if *to < staged => {
                     out.extend((*to..to + 8 + 8 * frames).step_by(8));
                 }
@@ -201,7 +211,13 @@ fn text(
     };
     let to = builder.take(8 + max);
     let fault = builder.fault();
-    builder.steps.push(ReadOp::Text { to, max, pointer: word.at, length: length.map(|l| l.at), fault });
+    builder.steps.push(ReadOp::Text {
+        to,
+        max,
+        pointer: word.at,
+        length: length.map(|l| l.at),
+        fault,
+    });
     Some(Text { at: to, max, length, fault })
 }
 
@@ -216,7 +232,8 @@ mod tests {
     }
 
     fn probe(args: &str, schema: Option<&[(&str, Kind)]>) -> Probe {
-        let probe = schema.map_or_else(|| sample::probe(args), |kinds| sample::described(args, kinds));
+        let probe =
+            schema.map_or_else(|| sample::probe(args), |kinds| sample::described(args, kinds));
         let symbols = std::sync::Arc::new([("counter".to_owned(), 0x5010)].into());
         Probe { symbols, ..probe }
     }
@@ -224,8 +241,10 @@ mod tests {
     #[test]
     fn a_go_probe_is_one_read_and_its_texts() {
         let schema = [("id", Kind::Int), ("method", Kind::String), ("path", Kind::Cstring)];
-        let layout =
-            layout_of(&probe("8@8(%rsp) 8@16(%rsp) 8@24(%rsp) 8@32(%rsp) 8@152(%r14)", Some(&schema)));
+        let layout = layout_of(&probe(
+            "8@8(%rsp) 8@16(%rsp) 8@24(%rsp) 8@32(%rsp) 8@152(%r14)",
+            Some(&schema),
+        ));
         assert!(layout.goid);
         let sealed = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi 8@%rsi 8@%r8", Some(&schema)));
         assert!(sealed.goid);
@@ -250,7 +269,10 @@ mod tests {
             ]
         );
         assert_eq!(layout.size, 224);
-        assert_eq!(layout.args.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["id", "method", "path"]);
+        assert_eq!(
+            layout.args.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(),
+            ["id", "method", "path"]
+        );
     }
 
     #[test]
@@ -274,7 +296,10 @@ mod tests {
             None,
         ));
         let at: Vec<Option<u32>> = layout.args.iter().map(|a| a.word.map(|w| w.at)).collect();
-        assert_eq!(at, [Some(48), Some(57), Some(64), Some(72), Some(76), Some(80), None, None, None]);
+        assert_eq!(
+            at,
+            [Some(48), Some(57), Some(64), Some(72), Some(76), Some(80), None, None, None]
+        );
         let wide = layout_of(&probe("8@%ah", None)).args[0].word.unwrap();
         assert_eq!((wide.at, wide.size), (49, 1));
         let problems: Vec<&str> = layout.args.iter().filter_map(|a| a.problem.as_deref()).collect();
@@ -293,7 +318,8 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn symbols_are_distances_from_the_site() {
-        let probe = probe("4@counter(%rip) 4@counter+8 8@counter(,%rax,8) 8@-4+counter(%rax)", None);
+        let probe =
+            probe("4@counter(%rip) 4@counter+8 8@counter(,%rax,8) 8@-4+counter(%rax)", None);
         let distance = 0x5010 - probe.address as i64;
         let layout = layout_of(&probe);
         let mut from: Vec<&Address> = Vec::new();
@@ -303,7 +329,8 @@ mod tests {
             }
         }
         let (rip, rax) = (128, 80);
-        let address = |base, index, disp| Address { base: Some(base), index, through: vec![], disp };
+        let address =
+            |base, index, disp| Address { base: Some(base), index, through: vec![], disp };
         assert_eq!(
             from,
             [
@@ -320,7 +347,10 @@ mod tests {
     fn entries_have_fields_behind_pointers() {
         let kinds = [("path", Kind::String), ("deep", Kind::Int)];
         let mut probe = probe("8@56(16(%rdi)) 8@64(16(%rdi)) 4@8(0(-16(%rdi)))", Some(&kinds));
-        assert!(layout_of(&probe).args.iter().all(|a| a.word.is_none()), "notes have no such thing");
+        assert!(
+            layout_of(&probe).args.iter().all(|a| a.word.is_none()),
+            "notes have no such thing"
+        );
         probe.source = Source::Entry;
         let layout = layout_of(&probe);
         let rdi = 112;

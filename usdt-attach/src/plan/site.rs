@@ -122,7 +122,11 @@ mod tests {
             (Method::Nop, 0),
             "C code may use its red zone"
         );
-        assert_eq!(choose(true, NopOptimization::Nop5, 0x1ff2), (Method::Nop, 0), "the nop5 crosses a page");
+        assert_eq!(
+            choose(true, NopOptimization::Nop5, 0x1ff2),
+            (Method::Nop, 0),
+            "the nop5 crosses a page"
+        );
         assert_eq!(
             attach_method(false, Instruction::Other, 0x1000, NopOptimization::Nop5),
             (Method::SingleStep, 0)

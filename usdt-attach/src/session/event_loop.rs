@@ -306,7 +306,9 @@ impl EventLoop {
     ///
     /// Fails when the counters cannot be read.
     pub fn summary(&self) -> Result<Summary> {
-        self.sessions.iter().try_fold(Summary::default(), |all, session| Ok(all + session.summary()?))
+        self.sessions
+            .iter()
+            .try_fold(Summary::default(), |all, session| Ok(all + session.summary()?))
     }
 
     fn register(&self, fd: BorrowedFd<'_>, index: u64, flags: epoll::EventFlags) -> Result<()> {
@@ -325,7 +327,8 @@ impl EventLoop {
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
         let mut events = Vec::with_capacity(16);
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout))
+        {
             Ok(_) => {}
             // A caller that handles signals waits for them with a descriptor of its own.
             Err(rustix::io::Errno::INTR) => return Ok(()),

@@ -185,7 +185,9 @@ impl Session {
         for session in sessions {
             parts.push((session, session.counts()?, session.attachment.table()?));
         }
-        Ok(rows(parts.iter().map(|(s, counts, table)| (&*s.plan, counts.as_slice(), table.as_slice()))))
+        Ok(rows(
+            parts.iter().map(|(s, counts, table)| (&*s.plan, counts.as_slice(), table.as_slice())),
+        ))
     }
 
     /// Detaches. Events already recorded can still be drained.
@@ -223,7 +225,8 @@ impl Session {
     ///
     /// Fails when a map cannot be read.
     pub fn summary(&self) -> Result<Summary> {
-        let mut summary = Summary { delivered: self.delivered, dropped: self.surplus, ..Summary::default() };
+        let mut summary =
+            Summary { delivered: self.delivered, dropped: self.surplus, ..Summary::default() };
         let mut unpaired = Unpaired::default();
         for counts in self.counts()? {
             summary.hits += counts.hits;

@@ -107,7 +107,12 @@ impl Follower {
     }
 
     /// Those reported, and, when a rescan is due, those reported before it, or all where the kernel reports none.
-    fn processes(&mut self, told: Vec<u32>, due: bool, all: impl FnOnce() -> Vec<u32>) -> Vec<ScannedObject> {
+    fn processes(
+        &mut self,
+        told: Vec<u32>,
+        due: bool,
+        all: impl FnOnce() -> Vec<u32>,
+    ) -> Vec<ScannedObject> {
         let mut pids = told.clone();
         if due {
             pids.append(&mut self.recent_execs);

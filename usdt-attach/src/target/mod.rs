@@ -117,7 +117,11 @@ impl Target {
         let found = match self {
             Target::Processes(processes) => {
                 let found = scan_processes(processes)?;
-                return Ok(ResolvedTarget { found, processes: Some(processes.clone()), child: None });
+                return Ok(ResolvedTarget {
+                    found,
+                    processes: Some(processes.clone()),
+                    child: None,
+                });
             }
             Target::Exe(path) => vec![discover::file(path)?],
             Target::Cgroup(path) => processes_alive(&members(path)?, &HashSet::new()),

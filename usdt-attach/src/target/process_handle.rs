@@ -40,7 +40,8 @@ impl ProcessHandle {
         let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
         // -1 once the process has ended, 0 in another namespace.
         let pid = pid.and_then(|text| text.trim().parse::<u32>().ok()).filter(|pid| *pid != 0);
-        let pid = pid.ok_or_else(|| Error::usage("the descriptor is no pidfd of a running process"))?;
+        let pid =
+            pid.ok_or_else(|| Error::usage("the descriptor is no pidfd of a running process"))?;
         Ok(ProcessHandle { pid, pidfd: Arc::new(pidfd) })
     }
 

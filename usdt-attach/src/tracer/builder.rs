@@ -61,7 +61,8 @@ impl TracerBuilder {
     /// Size of the event buffer in bytes, rounded up to a power of two of at least a page. Default: 8 MiB.
     #[must_use]
     pub fn buffer_size(mut self, bytes: u32) -> Self {
-        self.options.buffer = bytes.clamp(rustix::param::page_size() as u32, 1 << 30).next_power_of_two();
+        self.options.buffer =
+            bytes.clamp(rustix::param::page_size() as u32, 1 << 30).next_power_of_two();
         self
     }
 
@@ -140,7 +141,13 @@ impl TracerBuilder {
     pub fn latency(mut self, start: &str, end: &str) -> AggregationBuilder {
         self.globs = vec![start.to_owned(), end.to_owned()];
         let (start, end) = (Glob::new(start), Glob::new(end));
-        self.aggregate(Mode::Latency { start, end, key: None, by: Vec::new(), scale: Scale::default() })
+        self.aggregate(Mode::Latency {
+            start,
+            end,
+            key: None,
+            by: Vec::new(),
+            scale: Scale::default(),
+        })
     }
 
     fn aggregate(mut self, mode: Mode) -> AggregationBuilder {
@@ -170,13 +177,16 @@ impl TracerBuilder {
     }
 
     fn required_target(&self) -> Result<&Target> {
-        self.target.as_ref().ok_or_else(|| Error::usage("say what to trace: `target` was not called"))
+        self.target
+            .as_ref()
+            .ok_or_else(|| Error::usage("say what to trace: `target` was not called"))
     }
 
     fn prepare(&self, mut resolved: ResolvedTarget) -> Result<Prepared> {
         self.schema.iter().for_each(|schema| schema.describe(&mut resolved.found));
         discover::add_entries(&mut resolved.found, &self.globs);
-        let mut warnings: Vec<Warning> = resolved.found.iter().flat_map(|f| f.warnings.clone()).collect();
+        let mut warnings: Vec<Warning> =
+            resolved.found.iter().flat_map(|f| f.warnings.clone()).collect();
         let chosen = select(&resolved.found, &self.globs)?;
         if chosen.is_empty() {
             return Err(Error::no_probes(self.required_target()?.to_string()));
@@ -201,7 +211,8 @@ impl TracerBuilder {
         let session = Session::start(plan, &*backend)?;
         let attacher = Attacher { globs: self.globs, schema: self.schema, options, backend };
         let processes = resolved.processes.as_deref();
-        let mut event_loop = EventLoop::for_target(session, &target, &resolved.found, processes, attacher)?;
+        let mut event_loop =
+            EventLoop::for_target(session, &target, &resolved.found, processes, attacher)?;
         event_loop.warn(warnings);
         let command = resolved.child.map(Child::run).transpose()?;
         Ok((event_loop, command))
@@ -222,7 +233,9 @@ impl AggregationBuilder {
     pub fn by(mut self, subjects: impl IntoIterator<Item = Subject>) -> Self {
         let added = subjects.into_iter();
         match &mut self.tracer.options.mode {
-            Mode::Count { by } | Mode::Histogram { by, .. } | Mode::Latency { by, .. } => by.extend(added),
+            Mode::Count { by } | Mode::Histogram { by, .. } | Mode::Latency { by, .. } => {
+                by.extend(added)
+            }
             Mode::Record => {}
         }
         self
@@ -231,7 +244,9 @@ impl AggregationBuilder {
     /// The buckets of a histogram or latency. Default: powers of two. Has no effect on counts.
     #[must_use]
     pub fn scale(mut self, wanted: Scale) -> Self {
-        if let Mode::Histogram { scale, .. } | Mode::Latency { scale, .. } = &mut self.tracer.options.mode {
+        if let Mode::Histogram { scale, .. } | Mode::Latency { scale, .. } =
+            &mut self.tracer.options.mode
+        {
             *scale = wanted;
         }
         self

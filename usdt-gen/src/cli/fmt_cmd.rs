@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 pub(super) fn run(files: &[PathBuf], check: bool, color: bool) -> Result<i32, Failure> {
     let (mut code, mut stale) = (OK, Vec::new());
     for path in files {
-        let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
+        let name =
+            if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
         let old = if path == Path::new("-") { standard_input()? } else { read(path)? };
         let mut sources = Sources::default();
         let file = sources.add(&name, &old);
@@ -37,7 +38,10 @@ pub(super) fn run(files: &[PathBuf], check: bool, color: bool) -> Result<i32, Fa
         }
     }
     if !stale.is_empty() {
-        say(&format!("not in canonical form: {}; run usdt-gen fmt without --check", stale.join(", ")));
+        say(&format!(
+            "not in canonical form: {}; run usdt-gen fmt without --check",
+            stale.join(", ")
+        ));
         code = code.max(FINDINGS);
     }
     Ok(code)

@@ -56,7 +56,8 @@ impl From<Strict> for Dialect {
 pub(super) fn run(args: &GenerateArgs, color: bool) -> Result<i32, Failure> {
     let Some(path) = &args.definition else { return Ok(BAD_INPUT) };
     let model = language_args::parse(path, &args.language, args.strict.map(Dialect::from), color)?;
-    let folder = args.output.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
+    let folder =
+        args.output.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let package = match (&args.package, std::env::var("GOPACKAGE")) {
         (Some(name), _) => name.clone(),
@@ -64,12 +65,15 @@ pub(super) fn run(args: &GenerateArgs, color: bool) -> Result<i32, Failure> {
         (None, Ok(name)) if !name.is_empty() && args.output.is_none() => name,
         _ => match args.check.then(|| existing(&folder, &name)).flatten() {
             Some(name) => name,
-            None => golang::default_package(&std::path::absolute(&folder).unwrap_or_else(|_| folder.clone())),
+            None => golang::default_package(
+                &std::path::absolute(&folder).unwrap_or_else(|_| folder.clone()),
+            ),
         },
     };
-    let golang_package = golang::Package { lazy_args: args.lazy_args, ..golang::Package::named(&package) };
-    let files =
-        golang::generate(&model, &name, golang_package).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
+    let golang_package =
+        golang::Package { lazy_args: args.lazy_args, ..golang::Package::named(&package) };
+    let files = golang::generate(&model, &name, golang_package)
+        .map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
     if args.check { check(&folder, &files) } else { write(&folder, &files) }
 }
 
@@ -86,7 +90,8 @@ pub(super) fn write(folder: &Path, files: &[File]) -> Result<i32, Failure> {
     }
     for file in files {
         let target = folder.join(&file.name);
-        write_changed(&target, file.text.as_bytes()).map_err(|e| Failure(REFUSED, e.to_string()))?;
+        write_changed(&target, file.text.as_bytes())
+            .map_err(|e| Failure(REFUSED, e.to_string()))?;
     }
     Ok(OK)
 }
@@ -105,7 +110,9 @@ fn check(folder: &Path, files: &[File]) -> Result<i32, Failure> {
         let old = match std::fs::read_to_string(&target) {
             Ok(old) => old,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(Failure(BAD_INPUT, format!("cannot read {}: {e}", target.display()))),
+            Err(e) => {
+                return Err(Failure(BAD_INPUT, format!("cannot read {}: {e}", target.display())));
+            }
         };
         if old == file.text {
             continue;

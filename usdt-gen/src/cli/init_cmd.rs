@@ -46,7 +46,10 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, Failure> {
             let path = args.folder.join(name);
             return Err(Failure(
                 BAD_INPUT,
-                format!("{} is there already; nothing was written. Name another folder", path.display()),
+                format!(
+                    "{} is there already; nothing was written. Name another folder",
+                    path.display()
+                ),
             ));
         }
     }
@@ -56,8 +59,9 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, Failure> {
     let package = golang::default_package(&folder);
     let text = definition(&provider);
     let parsed = dlang::parse_with(DEFINITION, &text, &dlang::Options::default());
-    let model =
-        parsed.model.ok_or_else(|| Failure(BAD_INPUT, format!("`{provider}` is no name of a provider")))?;
+    let model = parsed
+        .model
+        .ok_or_else(|| Failure(BAD_INPUT, format!("`{provider}` is no name of a provider")))?;
     let files = golang::generate(&model, DEFINITION, golang::Package::named(&package))
         .map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
     std::fs::create_dir_all(&folder)
@@ -101,7 +105,8 @@ fn definition(provider: &str) -> String {
 /// The last element of a module's path that is no version.
 fn last(module: &str) -> &str {
     let version = |name: &str| {
-        name.strip_prefix('v').is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
+        name.strip_prefix('v')
+            .is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
     };
     module.rsplit('/').find(|name| !version(name)).unwrap_or(module)
 }
@@ -115,7 +120,10 @@ fn module(folder: &Path) -> Result<(PathBuf, String), Failure> {
         });
         return match path {
             Some(path) if !path.is_empty() => Ok((root.to_owned(), path)),
-            _ => Err(Failure(BAD_INPUT, format!("{} names no module", root.join("go.mod").display()))),
+            _ => Err(Failure(
+                BAD_INPUT,
+                format!("{} names no module", root.join("go.mod").display()),
+            )),
         };
     }
     Err(Failure(

@@ -18,19 +18,24 @@ enum Origin {
 
 /// The interface that a definition declares or a binary carries.
 fn load(path: &Path, language: &LanguageArgs, color: bool) -> Result<(Schema, Origin), Failure> {
-    let failed =
-        |e: &dyn std::fmt::Display| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display()));
+    let failed = |e: &dyn std::fmt::Display| {
+        Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display()))
+    };
     if !is_elf(path).map_err(|e| failed(&e))? {
         return language_args::parse(path, language, None, color)
             .map(|model| (model.schema(), Origin::Definition));
     }
     let data = std::fs::read(path).map_err(|e| failed(&e))?;
-    let view = View::parse(&data).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
+    let view =
+        View::parse(&data).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
     let schema: Schema = schema::read(&view).into_iter().collect();
     if schema.providers.is_empty() {
         return Err(Failure(
             BAD_INPUT,
-            format!("{} describes no probes; was it built with a generated package?", path.display()),
+            format!(
+                "{} describes no probes; was it built with a generated package?",
+                path.display()
+            ),
         ));
     }
     Ok((schema, Origin::Binary))
@@ -70,10 +75,12 @@ pub(super) fn diff(
     json: bool,
     color: bool,
 ) -> Result<i32, Failure> {
-    let changes = interface_diff::diff(&load(old, language, color)?.0, &load(new, language, color)?.0);
+    let changes =
+        interface_diff::diff(&load(old, language, color)?.0, &load(new, language, color)?.0);
     for change in &changes {
         if json {
-            let line = serde_json::to_string(change).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
+            let line =
+                serde_json::to_string(change).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
             print(&format!("{line}\n"))?;
             continue;
         }

@@ -51,7 +51,10 @@ pub(super) fn parse(
     parsed.model.ok_or_else(|| {
         let errors = parsed.diagnostics.iter().filter(|d| Diagnostic::is_error(d)).count();
         let plural = if errors == 1 { "" } else { "s" };
-        Failure(BAD_INPUT, format!("{}: {errors} error{plural}; nothing was written", path.display()))
+        Failure(
+            BAD_INPUT,
+            format!("{}: {errors} error{plural}; nothing was written", path.display()),
+        )
     })
 }
 

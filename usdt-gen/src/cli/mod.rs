@@ -151,9 +151,13 @@ pub fn main() -> i32 {
         None => generate_cmd::run(&cli.generate, color),
         Some(Command::Init(args)) => init_cmd::run(&args),
         Some(Command::Fmt { files, check }) => fmt_cmd::run(&files, check, color),
-        Some(Command::Schema { source, language }) => interface_cmd::schema(&source, &language, color),
+        Some(Command::Schema { source, language }) => {
+            interface_cmd::schema(&source, &language, color)
+        }
         Some(Command::Doc { source, language }) => interface_cmd::doc(&source, &language, color),
-        Some(Command::Bpftrace { source, language }) => interface_cmd::bpftrace(&source, &language, color),
+        Some(Command::Bpftrace { source, language }) => {
+            interface_cmd::bpftrace(&source, &language, color)
+        }
         Some(Command::Diff { old, new, language, json }) => {
             interface_cmd::diff(&old, &new, &language, json, color)
         }
@@ -187,7 +191,8 @@ pub fn command() -> clap::Command {
 
 /// Data on standard output; a closed pipe ends it quietly.
 fn print(text: &str) -> Result<(), Failure> {
-    cli_common::print(text.as_bytes()).map_err(|e| Failure(REFUSED, format!("cannot write the output: {e}")))
+    cli_common::print(text.as_bytes())
+        .map_err(|e| Failure(REFUSED, format!("cannot write the output: {e}")))
 }
 
 fn seal_binary(path: &Path, output: Option<&Path>, options: Options) -> Result<i32, Failure> {

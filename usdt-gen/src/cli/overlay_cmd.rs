@@ -66,7 +66,9 @@ fn replaces_nothing_below(version: &str, modules: &Path, goroot: &Path) -> bool 
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
         digits.parse::<u32>().ok()
     });
-    minor.is_some_and(|minor| minor >= 25) && !modules.as_os_str().is_empty() && goroot.starts_with(modules)
+    minor.is_some_and(|minor| minor >= 25)
+        && !modules.as_os_str().is_empty()
+        && goroot.starts_with(modules)
 }
 
 /// The go command may stand for another toolchain where a module asks for one.
@@ -86,17 +88,25 @@ fn toolchain(go: &Path) -> Result<Toolchain, Failure> {
         }),
         _ => {
             let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
-            Err(Failure(BAD_INPUT, format!("{} env GOROOT says nothing: {said}; {mend}", go.display())))
+            Err(Failure(
+                BAD_INPUT,
+                format!("{} env GOROOT says nothing: {said}; {mend}", go.display()),
+            ))
         }
     }
 }
 
 /// A folder that no other toolchain, version of this tool or choice of providers shares.
 fn cache(version: &str, providers: &[String]) -> Result<PathBuf, Failure> {
-    let home = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache"))).ok_or_else(|| {
-        Failure(BAD_INPUT, "neither XDG_CACHE_HOME nor HOME is set; name a folder with --output".to_owned())
-    })?;
+    let home =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache =
+        home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache"))).ok_or_else(|| {
+            Failure(
+                BAD_INPUT,
+                "neither XDG_CACHE_HOME nor HOME is set; name a folder with --output".to_owned(),
+            )
+        })?;
     let name = format!("{version}-{}-{}", env!("CARGO_PKG_VERSION"), providers.join("-"));
     // A development toolchain's version has spaces and colons.
     let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c), "_");

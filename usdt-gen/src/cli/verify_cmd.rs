@@ -8,12 +8,16 @@ use std::path::Path;
 pub(super) fn run(path: &Path, json: bool, color: bool) -> Result<i32, Failure> {
     let data = std::fs::read(path)
         .map_err(|e| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display())))?;
-    let view = View::parse(&data).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
+    let view =
+        View::parse(&data).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
     let rows = verify(&view);
     if rows.is_empty() {
         let sealable = !stapsdt::blob::scan(&view).is_empty();
         let way = if sealable { "it is not sealed: `usdt-gen seal` it" } else { "it has no notes" };
-        return Err(Failure(BAD_INPUT, format!("{} has no probes that tracers find: {way}", path.display())));
+        return Err(Failure(
+            BAD_INPUT,
+            format!("{} has no probes that tracers find: {way}", path.display()),
+        ));
     }
     for row in &rows {
         if json {

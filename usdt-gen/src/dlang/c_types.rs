@@ -80,14 +80,19 @@ pub(super) fn nearest<'a>(name: &str, declared: impl Iterator<Item = &'a str>) -
 }
 
 /// The candidate closest to a misspelt name, if any is close.
-pub(super) fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(super) fn nearest_of<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<String> {
     // No name anybody uses is that long, and the work grows with the square.
     if name.len() > 64 {
         return None;
     }
     candidates
         .filter(|c| c.len().abs_diff(name.len()) <= 3)
-        .map(|candidate| (distance(name, candidate), letters(candidate) != letters(name), candidate))
+        .map(|candidate| {
+            (distance(name, candidate), letters(candidate) != letters(name), candidate)
+        })
         .filter(|(d, _, candidate)| *d <= candidate.len().max(name.len()) / 3)
         .min()
         .map(|(_, _, candidate)| candidate.to_owned())
@@ -109,8 +114,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
             let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
-            let mut best =
-                (cell(&above, j) + usize::from(x != y)).min(cell(&above, j + 1) + 1).min(cell(&row, j) + 1);
+            let mut best = (cell(&above, j) + usize::from(x != y))
+                .min(cell(&above, j + 1) + 1)
+                .min(cell(&row, j) + 1);
             let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
             if swapped {
                 best = best.min(cell(&before, j - 1) + 1);

@@ -126,7 +126,8 @@ impl Eval<'_> {
                 None if !live => 0,
                 None => {
                     self.next = start;
-                    let reason = if right == 0 { "division by zero" } else { "the result is too large" };
+                    let reason =
+                        if right == 0 { "division by zero" } else { "the result is too large" };
                     return self.fail(reason);
                 }
             };

@@ -74,13 +74,15 @@ impl Diagnostic {
         };
         let group = level.primary_title(self.message.as_str());
         let place = sources.locate(&self.span);
-        let other = self.related.as_ref().and_then(|(span, label)| Some((sources.locate(span)?, label)));
+        let other =
+            self.related.as_ref().and_then(|(span, label)| Some((sources.locate(span)?, label)));
         let mut title = match place {
             Some(place) => {
                 let mut snippet = snippet(place, AnnotationKind::Primary, &self.label);
                 if let Some((near, label)) = other.filter(|(o, _)| o.file == place.file) {
-                    snippet = snippet
-                        .annotation(AnnotationKind::Context.span(near.start..near.end).label(label.as_str()));
+                    snippet = snippet.annotation(
+                        AnnotationKind::Context.span(near.start..near.end).label(label.as_str()),
+                    );
                 }
                 group.element(snippet)
             }
@@ -102,5 +104,7 @@ fn snippet<'a>(
     kind: AnnotationKind,
     label: &'a str,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    Snippet::source(place.text).path(place.file).annotation(kind.span(place.start..place.end).label(label))
+    Snippet::source(place.text)
+        .path(place.file)
+        .annotation(kind.span(place.start..place.end).label(label))
 }

@@ -59,7 +59,8 @@ pub(super) fn lex_line(sources: &Sources, range: &Span) -> Vec<Token> {
 
 fn run(sources: &Sources, range: &Span, controls: bool) -> Vec<Token> {
     let text = sources.text(range);
-    let mut lexer = Lexer { text, base: range.start, at: 0, tokens: Vec::new(), line_start: controls };
+    let mut lexer =
+        Lexer { text, base: range.start, at: 0, tokens: Vec::new(), line_start: controls };
     while lexer.at < text.len() {
         lexer.step(controls);
     }
@@ -137,7 +138,9 @@ impl Lexer<'_> {
                 None => self.push(Kind::Bad, self.at + 1),
             },
             '.' if rest.starts_with("...") => self.push(Kind::Punct('.'), self.at + 3),
-            _ if OPERATORS.iter().any(|o| rest.starts_with(o)) => self.push(Kind::Operator, self.at + 2),
+            _ if OPERATORS.iter().any(|o| rest.starts_with(o)) => {
+                self.push(Kind::Operator, self.at + 2)
+            }
             c if c.is_ascii_punctuation() && !"\\`#$".contains(c) || (c == '#' && !controls) => {
                 self.push(Kind::Punct(c), self.at + 1);
             }
@@ -203,7 +206,8 @@ mod tests {
     }
 
     fn expect(text: &str, split: fn(&Sources, &Span) -> Vec<Token>, expected: &[(Kind, &str)]) {
-        let expected: Vec<(Kind, String)> = expected.iter().map(|(k, t)| (*k, (*t).to_owned())).collect();
+        let expected: Vec<(Kind, String)> =
+            expected.iter().map(|(k, t)| (*k, (*t).to_owned())).collect();
         assert_eq!(kinds(text, split), expected, "{text}");
     }
 
@@ -232,7 +236,11 @@ mod tests {
         expect(
             "#define A 1 /* two\nlines */ + 2\nx",
             lex,
-            &[(Kind::Control, "#define A 1 /* two\nlines */ + 2"), (Kind::Word, "x"), (Kind::End, "")],
+            &[
+                (Kind::Control, "#define A 1 /* two\nlines */ + 2"),
+                (Kind::Word, "x"),
+                (Kind::End, ""),
+            ],
         );
         expect(
             "# don't /* open\nx",

@@ -54,7 +54,9 @@ impl Printer<'_> {
                     let ty = peeled(ty, spelling.matches('[').count());
                     self.c_type(&ty, name)
                 }
-                (1, Some(FieldType::StructPointer(at))) => declaration(&self.struct_name(*at), name),
+                (1, Some(FieldType::StructPointer(at))) => {
+                    declaration(&self.struct_name(*at), name)
+                }
                 // `name` of which a pointer is a string.
                 (1, Some(FieldType::Char)) => format!("char {name}"),
                 _ => format!("struct {name} {name}"),
@@ -76,7 +78,9 @@ impl Printer<'_> {
                 need(&field.spelling, Some(field.ty.clone()));
             }
         }
-        for param in self.model.providers.values().flat_map(|p| p.probes.values()).flat_map(|p| &p.params) {
+        for param in
+            self.model.providers.values().flat_map(|p| p.probes.values()).flat_map(|p| &p.params)
+        {
             let ty = match param.ty {
                 Type::Int { size, signed } => Some(FieldType::Int { size, signed }),
                 Type::Uintptr | Type::GoInt { .. } | Type::Duration => {
@@ -96,12 +100,15 @@ impl Printer<'_> {
             };
             need(&param.spelling, ty);
         }
-        let own: Vec<&str> = self.model.enums.iter().filter(|e| !e.tagged).map(|e| e.name.as_str()).collect();
+        let own: Vec<&str> =
+            self.model.enums.iter().filter(|e| !e.tagged).map(|e| e.name.as_str()).collect();
         let structs: Vec<&str> = self
             .model
             .structs
             .iter()
-            .filter_map(|s| if let StructName::Typedef(name) = &s.name { Some(name.as_str()) } else { None })
+            .filter_map(|s| {
+                if let StructName::Typedef(name) = &s.name { Some(name.as_str()) } else { None }
+            })
             .collect();
         for (name, (_, declared)) in names {
             if !own.contains(&name.as_str()) && !structs.contains(&name.as_str()) {
@@ -178,15 +185,22 @@ impl Printer<'_> {
             };
             let _ = writeln!(self.out, "{indent}{} {{", keyword(inner));
             self.fields(inner, depth + 1);
-            let lengths =
-                field.spelling.find('[').and_then(|at| field.spelling.get(at..)).unwrap_or_default();
+            let lengths = field
+                .spelling
+                .find('[')
+                .and_then(|at| field.spelling.get(at..))
+                .unwrap_or_default();
             let _ = writeln!(self.out, "{indent}}} {name}{lengths};");
         }
     }
 
     fn provider(&mut self, provider: &Provider) {
         if let Some(stability) = &provider.stability {
-            let _ = writeln!(self.out, "#pragma D attributes {stability} provider {} args\n", provider.name);
+            let _ = writeln!(
+                self.out,
+                "#pragma D attributes {stability} provider {} args\n",
+                provider.name
+            );
         }
         comment(&mut self.out, "", &provider.doc);
         let _ = writeln!(self.out, "provider {} {{", provider.name);
@@ -224,7 +238,8 @@ impl Printer<'_> {
     fn outputs(&mut self, probe: &Probe) {
         for (at, output) in probe.outputs.iter().enumerate() {
             self.out.push_str(if at == 0 { " : (" } else { ", " });
-            let name = probe.params.get(output.input).and_then(|p| p.name.as_deref()).unwrap_or_default();
+            let name =
+                probe.params.get(output.input).and_then(|p| p.name.as_deref()).unwrap_or_default();
             self.out.push_str(&declaration(&output.spelling, name));
         }
         if !probe.outputs.is_empty() {
@@ -257,8 +272,8 @@ fn free_name(spelling: &str) -> Option<&str> {
     let base = spelling.split(['*', '(', '[']).next()?.trim();
     let base = base.strip_prefix("const ").unwrap_or(base);
     let single = !base.is_empty() && base.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let known =
-        super::c_types::named(base).is_some() || super::c_types::arithmetic(&[base.to_owned()]).is_some();
+    let known = super::c_types::named(base).is_some()
+        || super::c_types::arithmetic(&[base.to_owned()]).is_some();
     (single && !known && !["void", "struct", "union", "enum"].contains(&base)).then_some(base)
 }
 

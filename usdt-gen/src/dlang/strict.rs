@@ -51,9 +51,9 @@ pub(super) fn check(
     }
     let severity = if dialect.is_some() { Severity::Error } else { Severity::Warning };
     let help = "SystemTap does without, DTrace does not";
-    strict
-        .diagnostics
-        .extend(file.missing_semicolons.into_iter().map(|d| Diagnostic { severity, ..d }.help(help)));
+    strict.diagnostics.extend(
+        file.missing_semicolons.into_iter().map(|d| Diagnostic { severity, ..d }.help(help)),
+    );
 }
 
 struct Strict<'a> {
@@ -77,7 +77,12 @@ impl Strict<'_> {
             } else if let Some(at) = text.get(2..).and_then(|t| t.find("/*")) {
                 let inner = token.span.start + 2 + at;
                 let help = "remove the inner `/*`";
-                self.refuse(&(inner..inner + 2), "DTrace takes no `/*` inside a comment", "here", help);
+                self.refuse(
+                    &(inner..inner + 2),
+                    "DTrace takes no `/*` inside a comment",
+                    "here",
+                    help,
+                );
             }
         }
     }
@@ -88,11 +93,22 @@ impl Strict<'_> {
             let name: String = text.chars().take_while(char::is_ascii_alphanumeric).collect();
             if CPP_CONTROLS.contains(&name.as_str()) {
                 let message = "DTrace runs the C preprocessor with `-C` only";
-                self.diagnostics.push(Diagnostic::warning(token.span.clone(), message, "this line needs it"));
-            } else if !(name.is_empty() || D_CONTROLS.contains(&name.as_str()) || name.parse::<u32>().is_ok())
+                self.diagnostics.push(Diagnostic::warning(
+                    token.span.clone(),
+                    message,
+                    "this line needs it",
+                ));
+            } else if !(name.is_empty()
+                || D_CONTROLS.contains(&name.as_str())
+                || name.parse::<u32>().is_ok())
             {
                 let help = "write prose as a comment: `/* … */`";
-                self.refuse(&token.span, "DTrace does not know this control line", "this line", help);
+                self.refuse(
+                    &token.span,
+                    "DTrace does not know this control line",
+                    "this line",
+                    help,
+                );
             }
         }
     }
@@ -111,21 +127,33 @@ impl Strict<'_> {
                     "error" => "pass `string`",
                     _ => "declare it before the provider",
                 };
-                self.refuse(&param.ty.span, format!("DTrace has no type `{name}`"), "used here", help);
+                self.refuse(
+                    &param.ty.span,
+                    format!("DTrace has no type `{name}`"),
+                    "used here",
+                    help,
+                );
             }
             if let Some(name) = &param.name
                 && (declared(&name.text)
-                    || c_types::named(&name.text).is_some_and(|_| !OURS.contains(&name.text.as_str())))
+                    || c_types::named(&name.text)
+                        .is_some_and(|_| !OURS.contains(&name.text.as_str())))
             {
                 let message = format!("DTrace takes `{}` for a type", name.text);
-                self.refuse(&name.span, message, "an argument's name here", "give the argument another name");
+                self.refuse(
+                    &name.span,
+                    message,
+                    "an argument's name here",
+                    "give the argument another name",
+                );
             }
         }
     }
 
     fn systemtap(&mut self, file: &File) {
         for param in file.providers.iter().flat_map(|p| &p.probes).flat_map(|p| &p.params) {
-            if let Param { name: None, ty: Type { base: Base::Words(words), derived, .. }, .. } = param
+            if let Param { name: None, ty: Type { base: Base::Words(words), derived, .. }, .. } =
+                param
                 && derived.is_empty()
                 && words.as_slice() == ["void"]
             {
@@ -142,7 +170,8 @@ impl Strict<'_> {
 
     /// `[struct|unsigned|const] NAME [const] [*]`, as the tool's grammar has it.
     fn simple(&self, ty: &Type) -> bool {
-        if ty.derived.iter().any(|d| matches!(d, Derived::Function(_))) || ty.base == Base::Ellipsis {
+        if ty.derived.iter().any(|d| matches!(d, Derived::Function(_))) || ty.base == Base::Ellipsis
+        {
             return false;
         }
         let tokens = lexer::lex_line(self.sources, &ty.span);
@@ -158,7 +187,9 @@ impl Strict<'_> {
         // `unsigned x`: the prefix alone is a type, too.
         let prefixed = eat(&prefix);
         let word = |w: &str| w.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        let named = eat(&|w| word(w) && !prefix(w) && !["volatile", "enum", "union", "signed"].contains(&w));
+        let named = eat(&|w| {
+            word(w) && !prefix(w) && !["volatile", "enum", "union", "signed"].contains(&w)
+        });
         eat(&|w| w == "const");
         eat(&|w| w == "*");
         (named || prefixed) && rest.is_empty()

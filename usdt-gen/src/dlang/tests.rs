@@ -54,7 +54,8 @@ provider other_one { probe free(long n, bytes b, bool ok, error e); };
     let app = &model.providers["app"];
     assert_eq!(app.doc, "The service.\n\nSecond paragraph.");
     assert_eq!(app.stability.as_deref(), Some("Evolving/Evolving/Common"));
-    let docs: Vec<(&str, &str)> = app.probes.values().map(|p| (p.name.as_str(), p.doc.as_str())).collect();
+    let docs: Vec<(&str, &str)> =
+        app.probes.values().map(|p| (p.name.as_str(), p.doc.as_str())).collect();
     assert_eq!(
         docs,
         [
@@ -87,7 +88,10 @@ provider other_one { probe free(long n, bytes b, bool ok, error e); };
     assert_eq!(start.words(), 4);
     assert_eq!(start.params[2].spelling, "const char *");
     assert_eq!(model.providers["other_one"].probes["free"].words(), 6);
-    assert_eq!((model.structs.len(), model.structs[1].size, model.enums[0].values.len()), (2, 12, 2));
+    assert_eq!(
+        (model.structs.len(), model.structs[1].size, model.enums[0].values.len()),
+        (2, 12, 2)
+    );
 }
 
 #[test]

@@ -63,7 +63,11 @@ fn print(out: &mut String, probe: &Probe) {
     }
     let _ = writeln!(out, "\tprintf(\"{format}\\n\"{values});");
     if !unseen.is_empty() {
-        let _ = writeln!(out, "\t// bpftrace reads six words of arguments; not shown: {}", unseen.join(", "));
+        let _ = writeln!(
+            out,
+            "\t// bpftrace reads six words of arguments; not shown: {}",
+            unseen.join(", ")
+        );
     }
 }
 
@@ -92,17 +96,21 @@ enum Side {
 /// Which side of a pair a probe is, and the pair's name. No pair where bpftrace cannot read the goroutine id of
 /// both: a thread is no substitute, goroutines change theirs.
 fn paired(provider: &Provider, probe: &Probe) -> Option<(Side, String)> {
-    PAIRS.iter().flat_map(|(start, end)| [(Side::Start, start, end), (Side::End, end, start)]).find_map(
-        |(side, own, other)| {
+    PAIRS
+        .iter()
+        .flat_map(|(start, end)| [(Side::Start, start, end), (Side::End, end, start)])
+        .find_map(|(side, own, other)| {
             let stem = probe.name.strip_suffix(own).filter(|s| s.is_empty() || s.ends_with('_'))?;
             let partner = provider.probes.iter().find(|p| p.name == format!("{stem}{other}"))?;
             if [probe, partner].iter().any(|p| p.words() >= BUILTIN_ARGS) {
                 return None;
             }
             let stem = stem.trim_end_matches('_');
-            let name =
-                if stem.is_empty() { provider.name.clone() } else { format!("{}_{stem}", provider.name) };
+            let name = if stem.is_empty() {
+                provider.name.clone()
+            } else {
+                format!("{}_{stem}", provider.name)
+            };
             Some((side, name))
-        },
-    )
+        })
 }

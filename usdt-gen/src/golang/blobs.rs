@@ -86,7 +86,12 @@ pub(super) struct BlobSymbols<'a> {
 }
 
 /// Writes the definition of a blob for the assembler.
-pub(super) fn write_blob(out: &mut String, data: &ProbeData, arch: Arch, symbols: &BlobSymbols<'_>) {
+pub(super) fn write_blob(
+    out: &mut String,
+    data: &ProbeData,
+    arch: Arch,
+    symbols: &BlobSymbols<'_>,
+) {
     let BlobSymbols { blob, site, schema, gate } = symbols;
     write_data(out, blob, data.blob(arch), |out, at, chunk| match at {
         blob::SELF => write!(out, "·{blob}(SB)"),

@@ -19,10 +19,14 @@ fn supported() -> String {
 pub(super) fn linux(model: &Model, unit: &Unit<'_>) -> String {
     let mut out = format!("{}//go:build {}\n\n", unit.header(), supported());
     package_doc(&mut out, model, unit);
-    let uses = |pred: fn(Type) -> bool| unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| pred(p.ty));
-    let touches = uses(|t| matches!(t, Type::String | Type::Bytes | Type::Error | Type::Struct { .. }));
+    let uses = |pred: fn(Type) -> bool| {
+        unit.probes.iter().flat_map(|p| &p.probe.params).any(|p| pred(p.ty))
+    };
+    let touches =
+        uses(|t| matches!(t, Type::String | Type::Bytes | Type::Error | Type::Struct { .. }));
     let cstrings = uses(|t| t == Type::CString);
-    let pointers = touches || cstrings || uses(|t| t == Type::Pointer) || !unit.types.proof.is_empty();
+    let pointers =
+        touches || cstrings || uses(|t| t == Type::Pointer) || !unit.types.proof.is_empty();
     let floats = uses(|t| matches!(t, Type::Float { .. }));
     let durations = uses(|t| t == Type::Duration);
     imports(&mut out, &[("math", floats), ("time", durations), ("unsafe", pointers)]);
@@ -62,7 +66,8 @@ pub(super) fn other(unit: &Unit<'_>) -> String {
     for probe in &unit.probes {
         let name = &probe.name;
         let params = signature(probe, unit);
-        let _ = write!(out, "// {name} does nothing in this build.\nfunc {name}({params}) {{\n}}\n\n");
+        let _ =
+            write!(out, "// {name} does nothing in this build.\nfunc {name}({params}) {{\n}}\n\n");
         if !params.is_empty() && unit.package.lazy_args {
             let _ = write!(
                 out,
@@ -81,7 +86,8 @@ pub(super) fn other(unit: &Unit<'_>) -> String {
 
 /// An import declaration of the packages that are used.
 fn imports(out: &mut String, packages: &[(&str, bool)]) {
-    let used: Vec<&str> = packages.iter().filter(|(_, used)| *used).map(|(name, _)| *name).collect();
+    let used: Vec<&str> =
+        packages.iter().filter(|(_, used)| *used).map(|(name, _)| *name).collect();
     match used.as_slice() {
         [] => {}
         [one] => {
@@ -125,7 +131,9 @@ fn go_type(ty: Type, unit: &Unit<'_>) -> String {
     match ty {
         Type::Enum { index, .. } => unit.type_names.enumeration(index).to_owned(),
         Type::Struct { index } => format!("*{}", unit.type_names.structure(index)),
-        Type::Int { size, signed } => format!("{}int{}", if signed { "" } else { "u" }, u32::from(size) * 8),
+        Type::Int { size, signed } => {
+            format!("{}int{}", if signed { "" } else { "u" }, u32::from(size) * 8)
+        }
         Type::Uintptr => "uintptr".into(),
         Type::GoInt { signed } => if signed { "int" } else { "uint" }.into(),
         Type::Duration => "time.Duration".into(),
@@ -160,7 +168,9 @@ fn tracer_view(probe: &GoProbe<'_>) -> String {
             Type::CString => format!("arg{word} {name} (C string)"),
             Type::Float { .. } => format!("arg{word} {name} (IEEE 754 bits)"),
             Type::Duration => format!("arg{word} {name} (nanoseconds)"),
-            Type::Struct { .. } => format!("arg{word} {name} (pointer to {})", pointee(&param.spelling)),
+            Type::Struct { .. } => {
+                format!("arg{word} {name} (pointer to {})", pointee(&param.spelling))
+            }
             _ => format!("arg{word} {name}"),
         });
         word += param.ty.words();
@@ -180,7 +190,9 @@ fn argument_docs(out: &mut String, probe: &GoProbe<'_>) {
         return;
     }
     out.push_str("//\n// Arguments:\n");
-    for (name, param) in probe.params.iter().zip(&probe.probe.params).filter(|(_, p)| !p.doc.is_empty()) {
+    for (name, param) in
+        probe.params.iter().zip(&probe.probe.params).filter(|(_, p)| !p.doc.is_empty())
+    {
         let text: Vec<&str> = param.doc.lines().filter(|l| !l.is_empty()).collect();
         let _ = writeln!(out, "//   - {name}: {}", text.join("\n//     "));
     }
@@ -233,8 +245,11 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
             }
             Type::Struct { .. } => {
                 let pointer = format!("(*byte)(unsafe.Pointer({name}))");
-                let _ =
-                    writeln!(before, "\t{}({pointer}, int(unsafe.Sizeof(*{name})))", helpers.name("Touch"));
+                let _ = writeln!(
+                    before,
+                    "\t{}({pointer}, int(unsafe.Sizeof(*{name})))",
+                    helpers.name("Touch")
+                );
                 words.push(format!("unsafe.Pointer({name})"));
             }
             Type::Int { signed: true, size } => words.push(convert("int64", name, size == 8)),
@@ -246,7 +261,10 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
             Type::Bool => words.push(format!("{}({name})", helpers.name("Bool"))),
             Type::CString => {
                 let _ = writeln!(before, "\tvar buf{i} [{CSTRING_BUFFER}]byte");
-                words.push(format!("unsafe.Pointer({}(buf{i}[:], {name}))", helpers.name("CString")));
+                words.push(format!(
+                    "unsafe.Pointer({}(buf{i}[:], {name}))",
+                    helpers.name("CString")
+                ));
             }
             Type::String | Type::Bytes | Type::Error => {
                 let data = if param.ty == Type::Bytes { "SliceData" } else { "StringData" };
@@ -255,7 +273,11 @@ fn fire(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>, helpers: &Helper
                     value = format!("message{i}");
                     let _ = writeln!(before, "\t{value} := {}({name})", helpers.name("Error"));
                 }
-                let _ = writeln!(before, "\t{}(unsafe.{data}({value}), len({value}))", helpers.name("Touch"));
+                let _ = writeln!(
+                    before,
+                    "\t{}(unsafe.{data}({value}), len({value}))",
+                    helpers.name("Touch")
+                );
                 words.push(format!("unsafe.Pointer(unsafe.{data}({value}))"));
                 words.push(format!("uint64(len({value}))"));
             }

@@ -84,9 +84,10 @@ const SHADOWED: &[&str] = &[
 
 /// Words Go writes in one case (golint's list, as far as probes use them).
 const INITIALISMS: &[&str] = &[
-    "acl", "api", "ascii", "cpu", "css", "db", "dns", "eof", "gc", "grpc", "guid", "html", "http", "https",
-    "id", "io", "ip", "json", "lhs", "ok", "pid", "qps", "ram", "rhs", "rpc", "sla", "smtp", "sql", "ssh",
-    "tcp", "tid", "tls", "ttl", "udp", "ui", "uid", "uri", "url", "utf8", "uuid", "vm", "xml",
+    "acl", "api", "ascii", "cpu", "css", "db", "dns", "eof", "gc", "grpc", "guid", "html", "http",
+    "https", "id", "io", "ip", "json", "lhs", "ok", "pid", "qps", "ram", "rhs", "rpc", "sla",
+    "smtp", "sql", "ssh", "tcp", "tid", "tls", "ttl", "udp", "ui", "uid", "uri", "url", "utf8",
+    "uuid", "vm", "xml",
 ];
 
 /// Suffixes of file names by which the go command selects files.
@@ -127,7 +128,8 @@ const FILE_SUFFIXES: &[&str] = &[
 /// File stem of the generated package: the definition's, made safe for the go command.
 pub(super) fn stem(source: &str) -> String {
     let name = Path::new(source).file_stem().unwrap_or_default().to_string_lossy();
-    let mut stem: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let mut stem: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if stem.trim_matches('_').is_empty() {
         return "probes".to_owned();
     }

@@ -37,14 +37,19 @@ pub struct File {
 /// # Errors
 ///
 /// Where the package has no name that Go accepts, or a probe does not fit into a blob.
-pub fn generate(model: &Model, source: &str, package: Package<'_>) -> Result<Vec<File>, GenerateError> {
+pub fn generate(
+    model: &Model,
+    source: &str,
+    package: Package<'_>,
+) -> Result<Vec<File>, GenerateError> {
     if !identifiers::is_package(package.name) {
         return Err(GenerateError::Package(package.name.to_owned()));
     }
     let stem = identifiers::stem(source);
     let (probes, mut taken) = package::probes(model, package)?;
     let type_names = struct_types::TypeNames::assign(model, &mut taken);
-    let types = struct_types::declare(model, &type_names, &mut taken, &identifiers::exported(&stem));
+    let types =
+        struct_types::declare(model, &type_names, &mut taken, &identifiers::exported(&stem));
     let unit = Unit { source, package, stem: &stem, probes, type_names, types };
     Ok(vec![
         File { name: main_file(source), text: gates::linux(model, &unit) },

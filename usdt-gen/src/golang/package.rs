@@ -142,8 +142,10 @@ pub(super) fn probes<'a>(
             let short = exported(&probe.name);
             let clashes = |name: &str| forms(name).find(|form| taken.contains(form));
             let of_another = clashes(&short).is_some_and(|form| !own.contains(&form));
-            let stem = if of_another { format!("{}{short}", exported(&provider.name)) } else { short };
-            let mut candidates = std::iter::once(stem.clone()).chain((2..).map(|n| format!("{stem}{n}")));
+            let stem =
+                if of_another { format!("{}{short}", exported(&provider.name)) } else { short };
+            let mut candidates =
+                std::iter::once(stem.clone()).chain((2..).map(|n| format!("{stem}{n}")));
             let stem = candidates.find(|c| clashes(c).is_none()).unwrap_or_default();
             for form in forms(&stem) {
                 own.insert(form.clone());
@@ -152,10 +154,21 @@ pub(super) fn probes<'a>(
             let data = ProbeData::new(provider, probe)
                 .map_err(|e| GenerateError::Blob(format!("{}:{}", provider.name, probe.name), e))?;
             let name = format!("{}{stem}", package.prefix);
-            let first =
-                package.gates.iter().find(|group| group.contains(&probe.name)).and_then(|g| g.first());
+            let first = package
+                .gates
+                .iter()
+                .find(|group| group.contains(&probe.name))
+                .and_then(|g| g.first());
             let gate = first.map_or_else(|| stem.clone(), |first| exported(first));
-            out.push(GoProbe { provider, probe, params: parameter_names(probe), stem, name, gate, data });
+            out.push(GoProbe {
+                provider,
+                probe,
+                params: parameter_names(probe),
+                stem,
+                name,
+                gate,
+                data,
+            });
         }
     }
     Ok((out, taken))

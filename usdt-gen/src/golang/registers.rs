@@ -46,8 +46,9 @@ pub(super) fn moves_from_internal(words: usize) -> Option<Vec<(&'static str, &'s
     let mut pending: Vec<_> = sources.iter().copied().zip(AMD64.map(|(name, _)| name)).collect();
     let mut moves = Vec::new();
     while !pending.is_empty() {
-        let free =
-            pending.iter().position(|(_, target)| pending.iter().all(|(source, _)| source != target))?;
+        let free = pending
+            .iter()
+            .position(|(_, target)| pending.iter().all(|(source, _)| source != target))?;
         moves.push(pending.remove(free));
     }
     Some(moves)
@@ -60,8 +61,9 @@ mod tests {
 
     #[test]
     fn arguments_are_where_c_passes_them() {
-        let names =
-            |arch| (0..).map_while(move |word| Some(register(word, arch)?.0)).collect::<Vec<_>>().join(" ");
+        let names = |arch| {
+            (0..).map_while(move |word| Some(register(word, arch)?.0)).collect::<Vec<_>>().join(" ")
+        };
         assert_eq!(names(Arch::X86_64), "DI SI DX CX R8 R9 AX BX R10 R11 R12 R13");
         assert_eq!(names(Arch::Aarch64), "R0 R1 R2 R3 R4 R5 R6 R7 R8 R9 R10 R11");
     }

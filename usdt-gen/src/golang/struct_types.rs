@@ -30,7 +30,9 @@ impl TypeNames {
                     let member = model.structs.get(*parent).and_then(|p| p.fields.get(*field));
                     match member.and_then(|f| f.name.as_ref()) {
                         Some(name) => format!("{outer}{}", exported(name)),
-                        None => format!("{outer}{}{field}", if s.union { "Union" } else { "Struct" }),
+                        None => {
+                            format!("{outer}{}{field}", if s.union { "Union" } else { "Struct" })
+                        }
                     }
                 }
             };
@@ -59,7 +61,8 @@ pub(super) struct Types {
 
 /// Declares every type of the model. `stem` tells the helpers of several files in one package apart.
 pub(super) fn declare(model: &Model, names: &TypeNames, taken: &mut Taken, stem: &str) -> Types {
-    let mut declarer = Declarer { model, names, stem, out: String::new(), proof: String::new(), bits: false };
+    let mut declarer =
+        Declarer { model, names, stem, out: String::new(), proof: String::new(), bits: false };
     for (e, name) in model.enums.iter().zip(&names.enums) {
         enumeration(&mut declarer.out, e, name, taken);
     }
@@ -95,7 +98,8 @@ fn enumeration(out: &mut String, e: &Enum, name: &str, taken: &mut Taken) {
     let mut rows: Vec<(String, String, &str)> = Vec::new();
     for (c_name, value, doc) in &e.values {
         let own = exported(c_name);
-        let constant = if own.starts_with(name) && own != name { own } else { format!("{name}{own}") };
+        let constant =
+            if own.starts_with(name) && own != name { own } else { format!("{name}{own}") };
         rows.push((taken.free(&constant), value.to_string(), doc));
     }
     let width = |rows: &[(String, String, &str)]| rows.iter().map(|r| r.0.len()).max().unwrap_or(0);
@@ -162,7 +166,8 @@ impl Declarer<'_> {
         write_rows(&mut self.out, &rows);
         self.out.push_str("}\n\n");
         self.out.push_str(&methods);
-        let _ = writeln!(self.proof, "\t_ = [1]struct{{}}{{}}[unsafe.Sizeof({name}{{}})-{}]", s.size);
+        let _ =
+            writeln!(self.proof, "\t_ = [1]struct{{}}{{}}[unsafe.Sizeof({name}{{}})-{}]", s.size);
     }
 
     /// A union is its size in bytes, and a method a member.
@@ -219,7 +224,8 @@ impl Declarer<'_> {
         let mut fields = s.fields.iter().enumerate().peekable();
         while let Some((n, field)) = fields.next() {
             let Some(first) = field.bits else {
-                let Some((size, own)) = field.ty.size_align(&self.model.structs, &self.model.enums) else {
+                let Some((size, own)) = field.ty.size_align(&self.model.structs, &self.model.enums)
+                else {
                     continue;
                 };
                 // In last place Go would make room for the address of nothing.
@@ -245,17 +251,23 @@ impl Declarer<'_> {
                 continue;
             };
             // All bit-fields of a run share one piece of bytes.
-            let more = std::iter::from_fn(|| fields.next_if(|(_, f)| f.bits.is_some()).map(|(_, f)| f));
+            let more =
+                std::iter::from_fn(|| fields.next_if(|(_, f)| f.bits.is_some()).map(|(_, f)| f));
             let run: Vec<&Field> = std::iter::once(field).chain(more).collect();
             let ends = |f: &Field| {
-                f.bits.map_or(0, |(shift, width)| f.offset * 8 + u64::from(shift) + u64::from(width))
+                f.bits
+                    .map_or(0, |(shift, width)| f.offset * 8 + u64::from(shift) + u64::from(width))
             };
             let end = run.iter().map(|f| ends(f)).max().unwrap_or(u64::from(first.1)).div_ceil(8);
             let start = field.offset.max(at);
             if end > start {
                 pad(&mut rows, at, start, 1);
                 let bytes = Bytes { of: name, field: &format!("bits{n}"), start };
-                rows.push((bytes.field.to_owned(), format!("[{}]byte", end - start), String::new()));
+                rows.push((
+                    bytes.field.to_owned(),
+                    format!("[{}]byte", end - start),
+                    String::new(),
+                ));
                 for field in run {
                     self.bit_methods(field, &bytes, taken, methods);
                 }
@@ -289,9 +301,11 @@ impl Declarer<'_> {
         let setter = unique(taken, &format!("Set{getter}"));
         let signed = match &field.ty {
             FieldType::Int { signed, .. } => *signed,
-            FieldType::Enum(at) => {
-                self.model.enums.get(*at).is_some_and(|e| e.signed && e.values.iter().any(|v| v.1 < 0))
-            }
+            FieldType::Enum(at) => self
+                .model
+                .enums
+                .get(*at)
+                .is_some_and(|e| e.signed && e.values.iter().any(|v| v.1 < 0)),
             _ => false,
         };
         let get = format!("usdtGetBits{}(s.{bytes}[:], {first}, {width})", self.stem);
@@ -344,7 +358,9 @@ impl Declarer<'_> {
             FieldType::StructPointer(_) | FieldType::Pointer if hidden => "uintptr".into(),
             FieldType::StructPointer(at) => format!("*{}", self.names.structure(*at)),
             FieldType::Pointer => "unsafe.Pointer".into(),
-            FieldType::Array(element, length) => format!("[{length}]{}", self.go_type(element, hidden)),
+            FieldType::Array(element, length) => {
+                format!("[{length}]{}", self.go_type(element, hidden))
+            }
         }
     }
 }
@@ -376,7 +392,8 @@ fn write_rows(out: &mut String, rows: &[Row]) {
     while at < rows.len() {
         let rest = rows.get(at..).unwrap_or_default();
         let embedded = rest.first().is_some_and(|r| r.0.is_empty());
-        let more = rest.iter().skip(1).take_while(|r| !embedded && r.2.is_empty() && !r.0.is_empty());
+        let more =
+            rest.iter().skip(1).take_while(|r| !embedded && r.2.is_empty() && !r.0.is_empty());
         let length = 1 + more.count();
         let block = rest.get(..length).unwrap_or_default();
         let wide = block.iter().map(|r| r.0.len()).max().unwrap_or(0);

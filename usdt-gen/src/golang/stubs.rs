@@ -24,7 +24,8 @@ pub(super) fn assembly(unit: &Unit<'_>, arch: Arch) -> String {
         let _ = write!(out, "\n// {}\n", probe.full_name());
         stub(&mut out, probe, arch, unit.package);
         site(&mut out, probe, arch);
-        let (blob, site, schema, gate) = (&probe.blob(), &probe.site(), &probe.schema(), &probe.gate());
+        let (blob, site, schema, gate) =
+            (&probe.blob(), &probe.site(), &probe.schema(), &probe.gate());
         out.push('\n');
         blobs::write_blob(&mut out, &probe.data, arch, &BlobSymbols { blob, site, schema, gate });
     }
@@ -61,7 +62,9 @@ fn stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Package<'_>)
         (Some(_), Arch::Aarch64) => {}
         (None, arch) => {
             let load = if arch == Arch::X86_64 { "MOVQ" } else { "MOVD" };
-            for (word, (name, _)) in (0..words).filter_map(|word| Some((word, register(word, arch)?))) {
+            for (word, (name, _)) in
+                (0..words).filter_map(|word| Some((word, register(word, arch)?)))
+            {
                 let _ = writeln!(out, "\t{load} arg{word}+{}(FP), {name}", 8 * word);
             }
         }
@@ -70,7 +73,9 @@ fn stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Package<'_>)
         // Unsealed, this loads the goroutine's first word.
         let offset = format!("·{}+{}(SB)", probe.blob(), blob::GOID_OFFSET);
         let _ = match arch {
-            Arch::X86_64 => write!(out, "\tMOVL {offset}, {name}\n\tMOVQ (R14)({name}*1), {name}\n"),
+            Arch::X86_64 => {
+                write!(out, "\tMOVL {offset}, {name}\n\tMOVQ (R14)({name}*1), {name}\n")
+            }
             Arch::Aarch64 => {
                 write!(out, "\tMOVWU {offset}, {name}\n\tADD g, {name}\n\tMOVD ({name}), {name}\n")
             }

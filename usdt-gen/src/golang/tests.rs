@@ -49,9 +49,14 @@ fn functions_for_lazy_arguments_are_generated_on_request() {
 #[test]
 fn stubs_of_the_runtime_move_their_arguments() {
     let model = model("provider go { probe x(uint64_t a, uint64_t b, uint64_t c, uint64_t d); };");
-    let files = generate(&model, "p.d", Package { runtime: true, ..Package::named("runtime") }).unwrap();
-    let stub: Vec<&str> =
-        files[1].text.lines().skip_while(|l| !l.starts_with("TEXT")).take_while(|l| !l.is_empty()).collect();
+    let files =
+        generate(&model, "p.d", Package { runtime: true, ..Package::named("runtime") }).unwrap();
+    let stub: Vec<&str> = files[1]
+        .text
+        .lines()
+        .skip_while(|l| !l.starts_with("TEXT"))
+        .take_while(|l| !l.is_empty())
+        .collect();
     assert_eq!(
         stub,
         [
@@ -70,7 +75,8 @@ fn stubs_of_the_runtime_move_their_arguments() {
 
 #[test]
 fn a_taken_name_gets_its_provider_in_front() {
-    let model = model("provider a { probe hit(); probe x(); }; provider b { probe hit(); probe y(); };");
+    let model =
+        model("provider a { probe hit(); probe x(); }; provider b { probe hit(); probe y(); };");
     let files = generate(&model, "p.d", Package::named("p")).unwrap();
     for name in ["func Hit()", "func X()", "func BHit()", "func Y()"] {
         assert!(files[0].text.contains(name), "{name}");
@@ -83,7 +89,10 @@ fn names_that_cannot_be_told_apart_are_numbered() {
     let functions = |source: &str| {
         let files = generate(&model(source), "p.d", Package::named("p")).unwrap();
         let names = files[0].text.lines().filter_map(|l| l.strip_prefix("func ")?.split_once('('));
-        names.map(|(name, _)| name.to_owned()).filter(|n| !n.starts_with("usdt")).collect::<Vec<_>>()
+        names
+            .map(|(name, _)| name.to_owned())
+            .filter(|n| !n.starts_with("usdt"))
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         functions("provider a { probe go_on(); probe go__on(); probe goOn(); };"),
@@ -102,10 +111,15 @@ fn what_a_definition_says_is_no_code() {
     let model = model(
         "/**\n * +build ignore\n * go:linkname a b\n */\nprovider a { /** +build x\n\u{c}+build y */ probe x(int a /* #cgo LDFLAGS: -l x */); };",
     );
-    for file in generate(&model, "a\nfunc init() {}\r\u{85}\u{2028}.d", Package::named("p")).unwrap() {
+    for file in
+        generate(&model, "a\nfunc init() {}\r\u{85}\u{2028}.d", Package::named("p")).unwrap()
+    {
         assert!(!file.text.contains("\nfunc init"), "{}", file.text);
         for line in file.text.lines().filter_map(|line| line.trim_start().strip_prefix("//")) {
-            assert!(!line.trim_start().starts_with("+build") && !line.starts_with("go:link"), "{line}");
+            assert!(
+                !line.trim_start().starts_with("+build") && !line.starts_with("go:link"),
+                "{line}"
+            );
         }
     }
 }
@@ -121,8 +135,10 @@ fn a_package_needs_a_name() {
 
 #[test]
 fn both_architectures_agree_on_the_blob() {
-    let model = model("provider a { probe p(int a, string b, double c, bytes d, error e, char *f); };");
+    let model =
+        model("provider a { probe p(int a, string b, double c, bytes d, error e, char *f); };");
     let files = generate(&model, "p.d", Package::named("p")).unwrap();
-    let size = |text: &str| text.lines().rev().find_map(|l| l.strip_prefix("GLOBL ")).map(str::to_owned);
+    let size =
+        |text: &str| text.lines().rev().find_map(|l| l.strip_prefix("GLOBL ")).map(str::to_owned);
     assert_eq!(size(&files[1].text), size(&files[2].text));
 }

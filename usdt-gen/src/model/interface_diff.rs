@@ -38,7 +38,12 @@ pub fn diff(old: &Schema, new: &Schema) -> Vec<Change> {
 }
 
 fn change(provider: &Provider, probe: Option<&Probe>, breaking: bool, change: String) -> Change {
-    Change { provider: provider.name.clone(), probe: probe.map(|p| p.name.clone()), breaking, change }
+    Change {
+        provider: provider.name.clone(),
+        probe: probe.map(|p| p.name.clone()),
+        breaking,
+        change,
+    }
 }
 
 fn probes(old: &Provider, new: &Provider, changes: &mut Vec<Change>) {
@@ -50,7 +55,8 @@ fn probes(old: &Provider, new: &Provider, changes: &mut Vec<Change>) {
             continue;
         }
         // One that came and looks the same is most likely this one.
-        let renamed = added.iter().find(|p| !probe.args.is_empty() && same_words(&p.args, &probe.args));
+        let renamed =
+            added.iter().find(|p| !probe.args.is_empty() && same_words(&p.args, &probe.args));
         let hint = renamed.map_or(String::new(), |p| format!("; renamed to {}?", p.name));
         changes.push(change(old, Some(probe), true, format!("probe removed{hint}")));
     }
@@ -69,11 +75,15 @@ fn shape(arg: &Arg) -> (stapsdt::schema::Kind, u8, bool) {
 }
 
 fn arguments(provider: &Provider, old: &Probe, new: &Probe, changes: &mut Vec<Change>) {
-    let mut report = |breaking, text: String| changes.push(change(provider, Some(old), breaking, text));
+    let mut report =
+        |breaking, text: String| changes.push(change(provider, Some(old), breaking, text));
     let mut word = 0;
     for (position, (before, after)) in old.args.iter().zip(&new.args).enumerate() {
         if shape(before) != shape(after) {
-            report(true, format!("arg{word} was `{}`, is `{}`", before.declaration(), after.declaration()));
+            report(
+                true,
+                format!("arg{word} was `{}`, is `{}`", before.declaration(), after.declaration()),
+            );
             // From here on positions have shifted if the number of words did; more would only repeat it.
             if before.kind.words() != after.kind.words() || moved(old, new, position) {
                 return;
@@ -81,16 +91,27 @@ fn arguments(provider: &Provider, old: &Probe, new: &Probe, changes: &mut Vec<Ch
         } else if before.name != after.name {
             let elsewhere = new.args.iter().any(|a| a.name == before.name);
             let text = format!("arg{word} was called `{}`, is `{}`", before.name, after.name);
-            report(elsewhere, if elsewhere { format!("{text}: arguments changed places") } else { text });
+            report(
+                elsewhere,
+                if elsewhere { format!("{text}: arguments changed places") } else { text },
+            );
         } else if before.unit != after.unit {
             let name = |arg: &Arg| arg.unit.clone().unwrap_or_else(|| "none".to_owned());
             let both = before.unit.is_some() && after.unit.is_some();
-            let text = format!("arg{word} `{}` had unit {}, has {}", before.name, name(before), name(after));
+            let text = format!(
+                "arg{word} `{}` had unit {}, has {}",
+                before.name,
+                name(before),
+                name(after)
+            );
             report(both, text);
         } else if before.ty != after.ty {
             report(
                 false,
-                format!("arg{word} `{}` was declared `{}`, is `{}`", before.name, before.ty, after.ty),
+                format!(
+                    "arg{word} `{}` was declared `{}`, is `{}`",
+                    before.name, before.ty, after.ty
+                ),
             );
         }
         word += before.kind.words();
@@ -100,12 +121,18 @@ fn arguments(provider: &Provider, old: &Probe, new: &Probe, changes: &mut Vec<Ch
         word += gone.kind.words();
     }
     for come in new.args.iter().skip(old.args.len()) {
-        report(false, format!("arg{word} `{}` added; the goroutine id moves behind it", come.declaration()));
+        report(
+            false,
+            format!("arg{word} `{}` added; the goroutine id moves behind it", come.declaration()),
+        );
         word += come.kind.words();
     }
     if old.stability != new.stability {
         let name = |s: &Option<String>| s.clone().unwrap_or_else(|| "none".to_owned());
-        report(false, format!("stability was {}, is {}", name(&old.stability), name(&new.stability)));
+        report(
+            false,
+            format!("stability was {}, is {}", name(&old.stability), name(&new.stability)),
+        );
     }
     if old.doc != new.doc {
         report(false, "documentation changed".to_owned());
@@ -114,8 +141,9 @@ fn arguments(provider: &Provider, old: &Probe, new: &Probe, changes: &mut Vec<Ch
 
 /// Whether an argument was put in or taken out at `position` rather than changed.
 fn moved(old: &Probe, new: &Probe, position: usize) -> bool {
-    let names =
-        |probe: &Probe| probe.args.iter().skip(position + 1).map(|a| a.name.clone()).collect::<Vec<_>>();
+    let names = |probe: &Probe| {
+        probe.args.iter().skip(position + 1).map(|a| a.name.clone()).collect::<Vec<_>>()
+    };
     let (before, after) = (names(old), names(new));
     before != after && old.args.len() != new.args.len()
 }
@@ -150,9 +178,21 @@ mod tests {
                 "probe b(int y);",
                 vec![breaks("a: probe removed; renamed to b?"), fine("b: probe added")],
             ),
-            ("probe a(int x);", "probe a(unsigned x);", vec![breaks("a: arg0 was `int x`, is `unsigned x`")]),
-            ("probe a(int x);", "probe a(long x);", vec![breaks("a: arg0 was `int x`, is `long x`")]),
-            ("probe a(char *x);", "probe a(string x);", vec![breaks("a: arg0 was `char *x`, is `string x`")]),
+            (
+                "probe a(int x);",
+                "probe a(unsigned x);",
+                vec![breaks("a: arg0 was `int x`, is `unsigned x`")],
+            ),
+            (
+                "probe a(int x);",
+                "probe a(long x);",
+                vec![breaks("a: arg0 was `int x`, is `long x`")],
+            ),
+            (
+                "probe a(char *x);",
+                "probe a(string x);",
+                vec![breaks("a: arg0 was `char *x`, is `string x`")],
+            ),
             ("probe a(int x);", "probe a(int y);", vec![fine("a: arg0 was called `x`, is `y`")]),
             (
                 "probe a(int x, int y);",
@@ -186,7 +226,8 @@ mod tests {
         ] {
             assert_eq!(said(old, new), expected, "{old} -> {new}");
         }
-        let (one, none) = (schema("provider p { probe a(); };"), schema("provider q { probe a(); };"));
+        let (one, none) =
+            (schema("provider p { probe a(); };"), schema("provider q { probe a(); };"));
         let words: Vec<String> = diff(&one, &none).into_iter().map(|c| c.change).collect();
         assert_eq!(words, ["provider removed", "provider added"]);
     }

@@ -126,9 +126,11 @@ impl Type {
     /// How a tracer reads the words.
     pub fn kind(self) -> schema::Kind {
         match self {
-            Type::Int { .. } | Type::Enum { .. } | Type::Uintptr | Type::GoInt { .. } | Type::Duration => {
-                schema::Kind::Int
-            }
+            Type::Int { .. }
+            | Type::Enum { .. }
+            | Type::Uintptr
+            | Type::GoInt { .. }
+            | Type::Duration => schema::Kind::Int,
             Type::Float { .. } => schema::Kind::Float,
             Type::Bool => schema::Kind::Bool,
             Type::CString => schema::Kind::Cstring,

@@ -148,8 +148,12 @@ impl FieldType {
     pub fn size_align(&self, structs: &[Struct], enums: &[Enum]) -> Option<(u64, u64)> {
         Some(match self {
             FieldType::Char | FieldType::Bool => (1, 1),
-            FieldType::Int { size, .. } | FieldType::Float { size } => (u64::from(*size), u64::from(*size)),
-            FieldType::Enum(at) => enums.get(*at).map(|e| (u64::from(e.size), u64::from(e.size)))?,
+            FieldType::Int { size, .. } | FieldType::Float { size } => {
+                (u64::from(*size), u64::from(*size))
+            }
+            FieldType::Enum(at) => {
+                enums.get(*at).map(|e| (u64::from(e.size), u64::from(e.size)))?
+            }
             FieldType::Struct(at) => structs.get(*at).map(|s| (s.size, s.align))?,
             FieldType::StructPointer(_) | FieldType::Pointer => (8, 8),
             FieldType::Array(element, length) => {
@@ -237,7 +241,8 @@ mod tests {
 
     fn offsets(union: bool, members: Vec<Wanted>) -> (Places, u64, u64) {
         let s =
-            Struct::lay_out(StructName::Tag("s".into()), union, String::new(), members, &[], &[]).unwrap();
+            Struct::lay_out(StructName::Tag("s".into()), union, String::new(), members, &[], &[])
+                .unwrap();
         (s.fields.iter().map(|f| (f.offset, f.bits)).collect(), s.size, s.align)
     }
 
@@ -282,8 +287,11 @@ mod tests {
                 8
             )
         );
-        let small =
-            vec![member("a", int(1), Some(3)), member("", int(4), Some(7)), member("b", int(1), Some(2))];
+        let small = vec![
+            member("a", int(1), Some(3)),
+            member("", int(4), Some(7)),
+            member("b", int(1), Some(2)),
+        ];
         assert_eq!(
             offsets(false, small),
             (vec![(0, Some((0, 3))), (0, Some((3, 7))), (1, Some((2, 2)))], 2, 1)

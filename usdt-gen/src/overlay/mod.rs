@@ -132,13 +132,15 @@ impl Overlay {
         let mut overlay = Overlay { files: IndexMap::new() };
         // Named twice is meant once.
         for name in providers.iter().collect::<IndexSet<_>>() {
-            let edits =
-                EDITS.get(name.as_str()).ok_or_else(|| OverlayError::Provider { name: name.clone() })?;
+            let edits = EDITS
+                .get(name.as_str())
+                .ok_or_else(|| OverlayError::Provider { name: name.clone() })?;
             overlay.add_stubs(name, &edits.package)?;
             for file in &edits.files {
                 let there = |path: &String| goroot.join("src").join(path).exists();
                 if file.beside.as_ref().is_none_or(there) {
-                    let (_, text) = TEXTS.iter().find(|(name, _)| *name == file.text).unwrap_or(&("", ""));
+                    let (_, text) =
+                        TEXTS.iter().find(|(name, _)| *name == file.text).unwrap_or(&("", ""));
                     overlay.files.insert(file.path.clone(), (*text).to_owned());
                 }
             }
@@ -190,7 +192,8 @@ impl Overlay {
                 .map_err(|error| OverlayError::Folder { path: parent.to_owned(), error })?;
             write_changed(&target, text.as_bytes())?;
             let original = goroot.join("src").join(path);
-            list.replace.insert(original.display().to_string(), target.display().to_string().into());
+            list.replace
+                .insert(original.display().to_string(), target.display().to_string().into());
         }
         let file = folder.join(FILE);
         let mut text = serde_json::to_string_pretty(&list).unwrap_or_default();

@@ -44,7 +44,8 @@ pub struct Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let probes: Vec<String> = self.probes.iter().map(|p| format!("{}:{p}", self.provider)).collect();
+        let probes: Vec<String> =
+            self.probes.iter().map(|p| format!("{}:{p}", self.provider)).collect();
         write!(f, "{} is not as this version of usdt-gen knows it", self.file)?;
         write!(f, ", so {} cannot be added: ", probes.join(", "))?;
         if self.found > 1 {
@@ -52,7 +53,12 @@ impl fmt::Display for Mismatch {
         } else if let Some((line, agree)) = self.nearest {
             writeln!(f, "line {} differs", line + agree)?;
             let wanted = self.wanted.lines().nth(agree).unwrap_or_default();
-            write!(f, "  wanted: {}\n  found:  {}\n", wanted.trim_start(), self.instead.trim_start())?;
+            write!(
+                f,
+                "  wanted: {}\n  found:  {}\n",
+                wanted.trim_start(),
+                self.instead.trim_start()
+            )?;
         } else {
             write!(f, "this is nowhere in it:\n\n{}", self.wanted)?;
         }
@@ -112,6 +118,7 @@ fn nearest(text: &str, wanted: &str) -> Option<(usize, usize)> {
         let here = lines.get(at..).unwrap_or_default();
         here.iter().zip(&wanted).take_while(|(a, b)| a == b).count()
     };
-    let best = (0..lines.len()).map(|at| (at + 1, agree(at))).rev().max_by_key(|(_, agree)| *agree)?;
+    let best =
+        (0..lines.len()).map(|at| (at + 1, agree(at))).rev().max_by_key(|(_, agree)| *agree)?;
     (best.1 > 0).then_some(best)
 }

@@ -12,7 +12,8 @@ fn every_probe_of_the_catalogue_is_fired_somewhere() {
         for file in &edits.files {
             assert!(TEXTS.iter().any(|(name, _)| *name == file.text), "{}", file.text);
         }
-        let fired: HashSet<&str> = edits.edits.iter().flat_map(|e| &e.probes).map(String::as_str).collect();
+        let fired: HashSet<&str> =
+            edits.edits.iter().flat_map(|e| &e.probes).map(String::as_str).collect();
         let declared: HashSet<&str> = provider.probes.iter().map(|p| p.name).collect();
         assert_eq!(fired, declared);
     }
@@ -30,20 +31,27 @@ fn one_place_once() {
     assert_eq!(edit.apply("p", "\ta()\n\tb()\n\tx()\n").unwrap(), "\ta()\n\tb()\n\tnew()\n\tx()\n");
     assert_eq!(edit.apply("p", "\tc()\n\td()\n").unwrap(), "\tnew()\n");
     // Only whole lines are places.
-    assert_eq!(edit.apply("p", "\tb()\n\tif x {\t\tb()\n").unwrap(), "\tb()\n\tnew()\n\tif x {\t\tb()\n");
+    assert_eq!(
+        edit.apply("p", "\tb()\n\tif x {\t\tb()\n").unwrap(),
+        "\tb()\n\tnew()\n\tif x {\t\tb()\n"
+    );
 }
 
 #[test]
 fn what_differs_is_said() {
     let edit = edit(&[("\tb()\n", ""), ("\tc()\n\td()\n", "")]);
     let said = |text: &str| edit.apply("p", text).unwrap_err().to_string();
-    let head = "a/b.go is not as this version of usdt-gen knows it, so p:one, p:two cannot be added: ";
+    let head =
+        "a/b.go is not as this version of usdt-gen knows it, so p:one, p:two cannot be added: ";
     let tail = "a newer usdt-gen may know this release of Go; --providers leaves a provider out";
     assert_eq!(
         said("x\n\tc()\n\te()\n"),
         format!("{head}line 3 differs\n  wanted: d()\n  found:  e()\n{tail}")
     );
-    assert_eq!(said("\tb()\n\tb()\n"), format!("{head}the place is there 2 times:\n\n\tb()\n{tail}"));
+    assert_eq!(
+        said("\tb()\n\tb()\n"),
+        format!("{head}the place is there 2 times:\n\n\tb()\n{tail}")
+    );
     assert_eq!(said("x\n"), format!("{head}this is nowhere in it:\n\n\tc()\n\td()\n{tail}"));
 }
 
@@ -64,12 +72,19 @@ the probes and arguments named at the end.
         providers.extend(catalogue::model(name).unwrap().schema().providers);
     }
     text.push_str(&crate::docgen::reference(&stapsdt::schema::Schema { version: 1, providers }));
-    text.push_str("\n# By function entries\n\n| probe | function | arguments |\n| --- | --- | --- |\n");
+    text.push_str(
+        "\n# By function entries\n\n| probe | function | arguments |\n| --- | --- | --- |\n",
+    );
     for provider in gobinary::catalogue::providers() {
-        for (probe, entry) in provider.probes.iter().flat_map(|p| p.entries.iter().map(move |e| (p, e))) {
+        for (probe, entry) in
+            provider.probes.iter().flat_map(|p| p.entries.iter().map(move |e| (p, e)))
+        {
             let args: Vec<&str> = entry.args.iter().map(|(name, _)| *name).collect();
             let (provider, probe, function) = (provider.name, probe.name, entry.function);
-            text.push_str(&format!("| `{provider}:{probe}` | `{function}` | {} |\n", args.join(", ")));
+            text.push_str(&format!(
+                "| `{provider}:{probe}` | `{function}` | {} |\n",
+                args.join(", ")
+            ));
         }
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalogue.md");

@@ -40,7 +40,10 @@ pub(super) fn section_table_offset(data: &[u8]) -> Result<u64, SealError> {
 
 /// Frees the bytes of the old section header table: zeroed where they are inside a segment, cut off where they end the
 /// file.
-pub(super) fn retire_section_table(view: &View<'_>, patches: &mut PatchSet) -> Result<(), SealError> {
+pub(super) fn retire_section_table(
+    view: &View<'_>,
+    patches: &mut PatchSet,
+) -> Result<(), SealError> {
     let header = header(view.data())?;
     let start = header.e_shoff.get(LE);
     let size = u64::from(header.e_shnum.get(LE)) * size_of::<SectionHeader64<Le>>() as u64;
@@ -66,7 +69,11 @@ pub(super) fn point_to_section_table(
 }
 
 /// Makes segment `index` one byte longer, in the file and in memory.
-pub(super) fn grow_segment(view: &View<'_>, patches: &mut PatchSet, index: usize) -> Result<(), SealError> {
+pub(super) fn grow_segment(
+    view: &View<'_>,
+    patches: &mut PatchSet,
+    index: usize,
+) -> Result<(), SealError> {
     let at = header(view.data())?.e_phoff.get(LE) + (index * size_of::<Segment>()) as u64;
     let raw = view.range(at, size_of::<Segment>() as u64).ok_or(DAMAGED)?;
     let mut segment = *pod::from_bytes::<Segment>(raw).map_err(|()| DAMAGED)?.0;

@@ -130,17 +130,22 @@ fn repair(view: &View<'_>, note: &mut Note, arch: Arch) {
 fn misplaced(view: &View<'_>) -> bool {
     let at = |name: &str| view.sections.iter().position(|s| s.name == name);
     let notes = at(note::SECTION);
-    let first =
-        [at(note::PROBES_SECTION), view.sections.iter().position(stapsdt::elf::Section::is_executable)];
-    let kind = notes.and_then(|at| view.sections.get(at)).is_some_and(|s| s.is_note() && !s.is_alloc());
+    let first = [
+        at(note::PROBES_SECTION),
+        view.sections.iter().position(stapsdt::elf::Section::is_executable),
+    ];
+    let kind =
+        notes.and_then(|at| view.sections.get(at)).is_some_and(|s| s.is_note() && !s.is_alloc());
     !kind || first.iter().flatten().any(|at| Some(*at) > notes)
 }
 
 /// The conformance rules that depend on the binary: the site's bytes in an executable segment, the semaphore in
 /// a file-backed, writable, non-executable one.
 fn check(view: &View<'_>, note: &Note, arch: Arch) -> Result<(), SealError> {
-    let bad =
-        |problem| SealError::Inconsistent { probe: format!("{}:{}", note.provider, note.name), problem };
+    let bad = |problem| SealError::Inconsistent {
+        probe: format!("{}:{}", note.provider, note.name),
+        problem,
+    };
     let site = stapsdt::site::of(arch);
     let text = view.load_segment(note.pc, site.len() as u64).filter(|s| s.is_executable());
     if text.is_none() {
@@ -149,7 +154,8 @@ fn check(view: &View<'_>, note: &Note, arch: Arch) -> Result<(), SealError> {
     if view.at_vaddr(note.pc, site.len() as u64) != Some(site) {
         return Err(bad("its site does not hold the stub's instructions"));
     }
-    let data = view.load_segment(note.semaphore, 2).filter(|s| s.is_writable() && !s.is_executable());
+    let data =
+        view.load_segment(note.semaphore, 2).filter(|s| s.is_writable() && !s.is_executable());
     data.map(|_| ()).ok_or_else(|| bad("its semaphore is not in file-backed writable data"))
 }
 
@@ -168,7 +174,8 @@ fn append_goid(note: &mut Note, register: u8, arch: Arch) {
 fn foreign(view: &View<'_>, ours: &[Probe], fix: bool) -> Result<Vec<Note>, SealError> {
     let ours: HashSet<u64> = ours.iter().map(|p| p.note.pc).collect();
     let mut out = Vec::new();
-    for section in view.sections.iter().filter(|s| s.name == note::SECTION && (s.is_note() || fix)) {
+    for section in view.sections.iter().filter(|s| s.name == note::SECTION && (s.is_note() || fix))
+    {
         let data = view.section_data(section).unwrap_or_default();
         let mut notes = NoteIter::new(data, view.format());
         while let Some(raw) = notes.next_note()? {

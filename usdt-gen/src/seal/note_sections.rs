@@ -27,7 +27,8 @@ pub(super) fn schemas(view: &View<'_>, inputs: &Inputs) -> Result<Vec<u8>, SealE
     // Of notes that are kept; an unsealed file has its blobs' here.
     let is_sealed = view.section(schema::SECTION).is_some();
     let kept = schema::read(view).into_iter().filter(|_| is_sealed);
-    let kept = kept.filter(|body| !own.contains(&(body.provider.as_str(), body.probe.name.as_str())));
+    let kept =
+        kept.filter(|body| !own.contains(&(body.provider.as_str(), body.probe.name.as_str())));
     let mut bodies: Vec<String> = kept.map(|body| body.to_json()).collect();
     // A probe that several functions begin with has one.
     for probe in inputs.probes.iter().filter(|p| !p.schema.is_empty()) {
@@ -37,7 +38,13 @@ pub(super) fn schemas(view: &View<'_>, inputs: &Inputs) -> Result<Vec<u8>, SealE
     }
     let mut out = Vec::new();
     for body in bodies {
-        note::encode_raw(schema::OWNER, schema::NT_SCHEMA, body.as_bytes(), view.format(), &mut out)?;
+        note::encode_raw(
+            schema::OWNER,
+            schema::NT_SCHEMA,
+            body.as_bytes(),
+            view.format(),
+            &mut out,
+        )?;
     }
     Ok(out)
 }

@@ -129,7 +129,11 @@ impl PatchSet {
     }
 
     /// Hands every change to `section_table`, as offset and bytes. `old` is the file that the patches are for.
-    pub fn apply(&self, old: &[u8], write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    pub fn apply(
+        &self,
+        old: &[u8],
+        write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         if let Some((offset, size)) = self.freed {
             write(offset, &vec![0; usize::try_from(size).unwrap_or(0)])?;
         }
@@ -155,8 +159,10 @@ impl PatchSet {
         for chunk in bytes.chunks(CHUNK * SYMBOL) {
             let mut new = chunk.to_vec();
             for symbol in new.chunks_exact_mut(SYMBOL) {
-                let (section, value) =
-                    (LittleEndian::read_u16(&symbol[SECTION]), LittleEndian::read_u64(&symbol[VALUE]));
+                let (section, value) = (
+                    LittleEndian::read_u16(&symbol[SECTION]),
+                    LittleEndian::read_u64(&symbol[VALUE]),
+                );
                 if let Some(section) = self.index.of_symbol(section, value) {
                     LittleEndian::write_u16(&mut symbol[SECTION], section);
                 }
@@ -171,7 +177,8 @@ impl PatchSet {
 
     /// The patched file in memory.
     pub fn to_vec(&self, old: &[u8]) -> Vec<u8> {
-        let mut out = old.get(..usize::try_from(self.keep).unwrap_or(0)).unwrap_or_default().to_vec();
+        let mut out =
+            old.get(..usize::try_from(self.keep).unwrap_or(0)).unwrap_or_default().to_vec();
         // Writing to memory has no failing case, and every offset is inside the file or right behind it.
         let _ = self.apply(old, &mut |offset, bytes| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX);

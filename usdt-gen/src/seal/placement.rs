@@ -44,16 +44,29 @@ impl Base {
 
 pub(super) fn plan(view: &View<'_>, inputs: &Inputs) -> Result<Plan, SealError> {
     if view.sections.is_empty() {
-        return Err(SealError::Layout("the file has no section headers; seal before removing them"));
+        return Err(SealError::Layout(
+            "the file has no section headers; seal before removing them",
+        ));
     }
     let blobs = inputs.probes.iter().filter_map(|p| p.blob.clone());
-    let pc = inputs.probes.iter().map(|p| &p.note).chain(&inputs.foreign).map(|n| n.pc).next().unwrap_or(0);
-    let text = view.load_segment(pc, 1).ok_or(SealError::Layout("the sites are in no loaded segment"))?;
+    let pc = inputs
+        .probes
+        .iter()
+        .map(|p| &p.note)
+        .chain(&inputs.foreign)
+        .map(|n| n.pc)
+        .next()
+        .unwrap_or(0);
+    let text =
+        view.load_segment(pc, 1).ok_or(SealError::Layout("the sites are in no loaded segment"))?;
     let probes = if let Some(range) = blobs.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) {
         carve(view, range)?
     } else {
-        let semaphores =
-            inputs.foreign.iter().map(|n| n.semaphore).filter(|s| view.load_segment(*s, 2).is_some());
+        let semaphores = inputs
+            .foreign
+            .iter()
+            .map(|n| n.semaphore)
+            .filter(|s| view.load_segment(*s, 2).is_some());
         match semaphores.min() {
             Some(first) => carve(view, first..first.saturating_add(2))?,
             None => Carve::None,
@@ -64,20 +77,26 @@ pub(super) fn plan(view: &View<'_>, inputs: &Inputs) -> Result<Plan, SealError> 
 
 fn carve(view: &View<'_>, range: std::ops::Range<u64>) -> Result<Carve, SealError> {
     let length = range.end - range.start;
-    let segment =
-        view.load_segment(range.start, length).ok_or(SealError::Layout("probe data is not loaded"))?;
+    let segment = view
+        .load_segment(range.start, length)
+        .ok_or(SealError::Layout("probe data is not loaded"))?;
     // bcc and perf use the section for its address-offset delta only: any in the same segment will do.
-    let serves =
-        |s: &Section| segment.file_backs(s.addr, s.size) && delta(s.addr, s.offset) == segment_delta(segment);
+    let serves = |s: &Section| {
+        segment.file_backs(s.addr, s.size) && delta(s.addr, s.offset) == segment_delta(segment)
+    };
     if view.sections.iter().any(|s| s.name == note::PROBES_SECTION && s.is_alloc() && serves(s)) {
         return Ok(Carve::Present);
     }
     // A section that is not where its segment has it is no description of the file.
     let holds = |s: &Section| {
-        s.is_alloc() && s.addr <= range.start && range.end <= s.addr.saturating_add(s.size) && serves(s)
+        s.is_alloc()
+            && s.addr <= range.start
+            && range.end <= s.addr.saturating_add(s.size)
+            && serves(s)
     };
     let section = view.sections.iter().enumerate().find(|(_, s)| holds(s));
-    let (index, section) = section.ok_or(SealError::Layout("no section holds all of the probe data"))?;
+    let (index, section) =
+        section.ok_or(SealError::Layout("no section holds all of the probe data"))?;
     let end = section.addr + section.size;
     // Two sections of one name confuse a reader less than three: with something in front, `.probes` takes the rest.
     let end = if section.addr < range.start { end } else { range.end };
@@ -122,7 +141,9 @@ fn base(view: &View<'_>, text: &Segment) -> Result<Base, SealError> {
 fn gap(view: &View<'_>, segment: &Segment) -> Option<u64> {
     let mut covered: Vec<(u64, u64)> = vec![(0, elf_header::headers_end(view.data())?)];
     let in_file = |s: &&Section| s.is_alloc() && s.size > 0 && s.kind != object::elf::SHT_NOBITS.0;
-    covered.extend(view.sections.iter().filter(in_file).map(|s| (s.offset, s.offset.saturating_add(s.size))));
+    covered.extend(
+        view.sections.iter().filter(in_file).map(|s| (s.offset, s.offset.saturating_add(s.size))),
+    );
     covered.sort_unstable();
     let mut at = segment.offset;
     for (start, end) in covered {

@@ -24,12 +24,21 @@ pub fn with_args(args: &str) -> Vec<u8> {
 }
 
 fn blob_with(pc: u64, semaphore: u64, args: &str) -> Vec<u8> {
-    let note =
-        Note { pc: 0, base: 0, semaphore: 0, provider: "app".into(), name: "tick".into(), args: args.into() };
+    let note = Note {
+        pc: 0,
+        base: 0,
+        semaphore: 0,
+        provider: "app".into(),
+        name: "tick".into(),
+        args: args.into(),
+    };
     let mut bytes = blob::template(&note, SCHEMA_JSON.len(), None).unwrap();
-    for (at, value) in
-        [(blob::SELF, BLOB), (blob::SCHEMA, SCHEMA), (blob::PC, pc), (blob::NOTE_SEMAPHORE, semaphore)]
-    {
+    for (at, value) in [
+        (blob::SELF, BLOB),
+        (blob::SCHEMA, SCHEMA),
+        (blob::PC, pc),
+        (blob::NOTE_SEMAPHORE, semaphore),
+    ] {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
     bytes
@@ -67,19 +76,24 @@ pub(super) fn file(blob: &[u8], tail: usize) -> Vec<u8> {
     out.extend_from_slice(pod::bytes_of_slice(&sections));
     let mut head = [0u8; size_of::<FileHeader64<Le>>()];
     head[..16].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    for (at, value) in [(16, 2u16), (18, 62), (52, 64), (54, 56), (56, 2), (58, 64), (60, 4), (62, 3)] {
+    for (at, value) in
+        [(16, 2u16), (18, 62), (52, 64), (54, 56), (56, 2), (58, 64), (60, 4), (62, 3)]
+    {
         head[at..at + 2].copy_from_slice(&value.to_le_bytes());
     }
     head[32..40].copy_from_slice(&64u64.to_le_bytes());
     head[40..48].copy_from_slice(&table.to_le_bytes());
     out[..64].copy_from_slice(&head);
     for (i, (flags, offset, addr, size)) in
-        [(5u32, 0u64, 0x40_0000u64, 0x2000u64), (6, 0x2000, DATA, data_size)].into_iter().enumerate()
+        [(5u32, 0u64, 0x40_0000u64, 0x2000u64), (6, 0x2000, DATA, data_size)]
+            .into_iter()
+            .enumerate()
     {
         let mut raw = [0u8; size_of::<ProgramHeader64<Le>>()];
         raw[..4].copy_from_slice(&1u32.to_le_bytes());
         raw[4..8].copy_from_slice(&flags.to_le_bytes());
-        for (at, value) in [(8, offset), (16, addr), (24, addr), (32, size), (40, size), (48, 4096)] {
+        for (at, value) in [(8, offset), (16, addr), (24, addr), (32, size), (40, size), (48, 4096)]
+        {
             raw[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
         out[64 + 56 * i..64 + 56 * (i + 1)].copy_from_slice(&raw);

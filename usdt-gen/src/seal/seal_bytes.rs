@@ -27,7 +27,12 @@ pub struct Sealed {
 pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
     let view = View::parse(data)?;
     let Some(found) = inputs::collect(&view, options)? else {
-        return Ok(Sealed { patches: None, probes: Vec::new(), foreign: Vec::new(), goid_offset: None });
+        return Ok(Sealed {
+            patches: None,
+            probes: Vec::new(),
+            foreign: Vec::new(),
+            goid_offset: None,
+        });
     };
     let plan = placement::plan(&view, &found)?;
     let patches = section_table::write(&view, &found, &plan)?;
@@ -49,7 +54,11 @@ pub fn check(sealed: &Sealed, bytes: &[u8]) -> Result<(), SealError> {
         let own = own.contains(&(row.address, row.probe.as_str()));
         if let (true, Verdict::Rejected(trouble)) = (own, row.verdict) {
             let probe = format!("{}:{}", row.provider, row.probe);
-            return Err(SealError::Rejected { consumer: row.consumer, probe, reason: trouble.reason });
+            return Err(SealError::Rejected {
+                consumer: row.consumer,
+                probe,
+                reason: trouble.reason,
+            });
         }
     }
     Ok(())

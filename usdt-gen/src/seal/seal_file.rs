@@ -47,7 +47,11 @@ pub enum FileError {
 }
 
 /// Seals `path` in place, or into `target` with the mode of `path`. Memory use does not grow with the file.
-pub fn seal_file(path: &Path, target: Option<&Path>, options: Options) -> Result<Report, FileError> {
+pub fn seal_file(
+    path: &Path,
+    target: Option<&Path>,
+    options: Options,
+) -> Result<Report, FileError> {
     let unreadable = |source| FileError::Read { path: path.to_owned(), source };
     let failed = |source| FileError::Seal { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;

@@ -8,8 +8,8 @@ use super::note_sections;
 use super::patch_set::{Index, Moved, PatchSet, Symbols};
 use super::placement::{Base, Carve, Plan};
 use object::elf::{
-    SHF_ALLOC, SHF_INFO_LINK, SHF_WRITE, SHT_DYNSYM, SHT_NOTE, SHT_PROGBITS, SHT_REL, SHT_RELA, SHT_SYMTAB,
-    SectionFlags, SectionHeader64, SectionType,
+    SHF_ALLOC, SHF_INFO_LINK, SHF_WRITE, SHT_DYNSYM, SHT_NOTE, SHT_PROGBITS, SHT_REL, SHT_RELA,
+    SHT_SYMTAB, SectionFlags, SectionHeader64, SectionType,
 };
 use object::{U32, U64, pod};
 use stapsdt::blob;
@@ -31,18 +31,23 @@ struct Row {
 }
 
 /// The patches that make the file sealed; `None` where it is sealed already.
-pub(super) fn write(view: &View<'_>, inputs: &Inputs, plan: &Plan) -> Result<Option<PatchSet>, SealError> {
+pub(super) fn write(
+    view: &View<'_>,
+    inputs: &Inputs,
+    plan: &Plan,
+) -> Result<Option<PatchSet>, SealError> {
     let notes = note_sections::notes(view, inputs, plan.base.addr())?;
     let schemas = note_sections::schemas(view, inputs)?;
     let mut rows = old_rows(view)?;
     let contents = [(note::SECTION, &notes), (schema::SECTION, &schemas)];
     let unchanged = contents.iter().all(|(name, content)| {
         let present = view.sections.iter().filter(|s| s.name == *name).count();
-        let same = view.section(name).and_then(|s| view.section_data(s)) == Some(content.as_slice());
+        let same =
+            view.section(name).and_then(|s| view.section_data(s)) == Some(content.as_slice());
         same && present == 1 || content.is_empty() && present == 0
     });
-    let in_place =
-        matches!(plan.probes, Carve::None | Carve::Present) && matches!(plan.base, Base::Present { .. });
+    let in_place = matches!(plan.probes, Carve::None | Carve::Present)
+        && matches!(plan.base, Base::Present { .. });
     let stubs_change = inputs.probes.iter().any(|probe| probe.goid_offset.is_some());
     if unchanged && in_place && !inputs.reorder && !stubs_change {
         return Ok(None);
@@ -68,7 +73,11 @@ pub(super) fn write(view: &View<'_>, inputs: &Inputs, plan: &Plan) -> Result<Opt
 }
 
 /// Tells the stubs where the goroutine id is.
-fn goroutine_ids(view: &View<'_>, inputs: &Inputs, patches: &mut PatchSet) -> Result<(), SealError> {
+fn goroutine_ids(
+    view: &View<'_>,
+    inputs: &Inputs,
+    patches: &mut PatchSet,
+) -> Result<(), SealError> {
     for probe in &inputs.probes {
         let (Some(offset), Some(blob)) = (probe.goid_offset, &probe.blob) else { continue };
         let field = blob.start + blob::GOID_OFFSET as u64;
@@ -82,7 +91,8 @@ fn old_rows(view: &View<'_>) -> Result<Vec<Row>, SealError> {
     let offset = elf_header::section_table_offset(view.data())?;
     let start = usize::try_from(offset).map_err(|_| DAMAGED)?;
     let table = view.data().get(start..).ok_or(DAMAGED)?;
-    let (headers, _) = pod::slice_from_bytes::<Section>(table, view.sections.len()).map_err(|()| DAMAGED)?;
+    let (headers, _) =
+        pod::slice_from_bytes::<Section>(table, view.sections.len()).map_err(|()| DAMAGED)?;
     Ok(headers
         .iter()
         .zip(&view.sections)
@@ -91,7 +101,14 @@ fn old_rows(view: &View<'_>) -> Result<Vec<Row>, SealError> {
         .collect())
 }
 
-fn section(kind: SectionType, flags: SectionFlags, addr: u64, offset: u64, size: u64, align: u64) -> Section {
+fn section(
+    kind: SectionType,
+    flags: SectionFlags,
+    addr: u64,
+    offset: u64,
+    size: u64,
+    align: u64,
+) -> Section {
     Section {
         sh_name: U32::new(LE, 0),
         sh_type: U32::new(LE, kind),
@@ -170,8 +187,9 @@ fn place_base(
     };
     // A section of that name with the wrong delta misleads perf.
     rows.retain(|row| row.name != note::BASE_SECTION);
-    let follows =
-        |row: &Row| row.header.sh_flags.get(LE).0 & SHF_ALLOC.0 != 0 && row.header.sh_addr.get(LE) > addr;
+    let follows = |row: &Row| {
+        row.header.sh_flags.get(LE).0 & SHF_ALLOC.0 != 0 && row.header.sh_addr.get(LE) > addr
+    };
     let at = rows.iter().position(follows).unwrap_or(rows.len());
     rows.insert(
         at,
@@ -248,7 +266,8 @@ fn overlaps(view: &View<'_>, offset: u64, size: u64) -> bool {
         let shares = s.offset < end && offset < s.offset.saturating_add(s.size);
         s.kind != object::elf::SHT_NOBITS.0 && s.size > 0 && shares
     });
-    elf_header::headers_end(view.data()).is_none_or(|headers| offset < headers) || sections.count() > 1
+    elf_header::headers_end(view.data()).is_none_or(|headers| offset < headers)
+        || sections.count() > 1
 }
 
 /// `sh_link` is an index in every kind of section that uses it; `sh_info` only where the kind or flag says so.
@@ -259,7 +278,8 @@ fn relink(index: &Index, header: &mut Section) -> Result<(), SealError> {
     }
     let kind = header.sh_type.get(LE);
     let info = header.sh_info.get(LE);
-    let is_index = kind == SHT_REL || kind == SHT_RELA || header.sh_flags.get(LE).0 & SHF_INFO_LINK.0 != 0;
+    let is_index =
+        kind == SHT_REL || kind == SHT_RELA || header.sh_flags.get(LE).0 & SHF_INFO_LINK.0 != 0;
     if is_index && info != 0 {
         header.sh_info = U32::new(LE, u32::from(index.get(info as usize).ok_or(DAMAGED)?));
     }

@@ -18,11 +18,24 @@ fn sections_stand_where_tracers_look() {
     let names: Vec<&str> = view.sections.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(
         names,
-        ["", ".stapsdt.base", ".text", ".noptrdata", ".probes", ".shstrtab", ".note.stapsdt", ".note.usdt"]
+        [
+            "",
+            ".stapsdt.base",
+            ".text",
+            ".noptrdata",
+            ".probes",
+            ".shstrtab",
+            ".note.stapsdt",
+            ".note.usdt"
+        ]
     );
     let at = |name: &str| view.section(name).unwrap();
     assert_eq!((at(".noptrdata").addr, at(".noptrdata").size), (DATA, 64));
-    assert_eq!((at(".probes").addr, at(".probes").offset), (BLOB, 0x2040), "takes the rest of the section");
+    assert_eq!(
+        (at(".probes").addr, at(".probes").offset),
+        (BLOB, 0x2040),
+        "takes the rest of the section"
+    );
     let notes = view.section_data(at(".note.stapsdt")).unwrap();
     let raw = NoteIter::new(notes, Format::LE64).next_note().unwrap().unwrap();
     let note = raw.decode(Format::LE64).unwrap();
@@ -66,7 +79,9 @@ fn files_without_probes_are_left_alone() {
 #[test]
 fn contradictions_are_named() {
     let sealed = |pc, semaphore| {
-        seal(&file(&sample_elf::blob(pc, semaphore), 32), Options::default()).unwrap_err().to_string()
+        seal(&file(&sample_elf::blob(pc, semaphore), 32), Options::default())
+            .unwrap_err()
+            .to_string()
     };
     let good = BLOB + 18;
     for (error, problem) in [
@@ -74,7 +89,10 @@ fn contradictions_are_named() {
         (sealed(TEXT + 1, good), "its site does not hold the stub's instructions"),
         (sealed(TEXT, TEXT), "its semaphore is not in file-backed writable data"),
     ] {
-        assert_eq!(error, format!("probe app:tick: {problem}; was the binary changed after linking?"));
+        assert_eq!(
+            error,
+            format!("probe app:tick: {problem}; was the binary changed after linking?")
+        );
     }
     let mut headless = good_file_without_sections();
     assert_eq!(
@@ -105,7 +123,10 @@ fn a_schema_is_read_within_bounds() {
     assert_eq!(scanned(&[(address, &u64::MAX.to_le_bytes())]), outside);
     assert_eq!(scanned(&[(size, &0x1000u32.to_le_bytes())]), outside, "it ends behind the segment");
     assert_eq!(scanned(&[(size, &0x8000u32.to_le_bytes())]), outside, "larger than the file");
-    assert_eq!(scanned(&[(size, &u32::MAX.to_le_bytes())]), [Err(BlobError::Inconsistent("schema size"))]);
+    assert_eq!(
+        scanned(&[(size, &u32::MAX.to_le_bytes())]),
+        [Err(BlobError::Inconsistent("schema size"))]
+    );
     assert_eq!(
         scanned(&[(address, &DATA.to_le_bytes()), (size, &8u32.to_le_bytes())]),
         [Err(BlobError::Inconsistent("schema encoding"))]
@@ -115,7 +136,8 @@ fn a_schema_is_read_within_bounds() {
     let many: Vec<u8> = (0..64u64)
         .flat_map(|n| {
             let mut bytes = one.clone();
-            bytes[blob::SELF..blob::SELF + 8].copy_from_slice(&(BLOB + n * one.len() as u64).to_le_bytes());
+            bytes[blob::SELF..blob::SELF + 8]
+                .copy_from_slice(&(BLOB + n * one.len() as u64).to_le_bytes());
             bytes[size..size + 4].copy_from_slice(&0xe00u32.to_le_bytes());
             bytes
         })

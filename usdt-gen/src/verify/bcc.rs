@@ -22,7 +22,8 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
     }
     let text = sections.iter().position(Section::is_executable);
     let behind = |at: usize| text.is_none_or(|text| at > text);
-    let probes = sections.iter().enumerate().find(|(at, s)| behind(*at) && s.name == note::PROBES_SECTION);
+    let probes =
+        sections.iter().enumerate().find(|(at, s)| behind(*at) && s.name == note::PROBES_SECTION);
     if let Some((at, _)) = probes
         && probe.section < at
     {
@@ -73,8 +74,10 @@ fn semaphore(file: &File<'_>, probe: &Probe) -> Option<Verdict> {
 fn arguments(probe: &Probe, arch: Arch) -> Verdict {
     match first_bad(probe, |arg| readable(arg, arch)) {
         Some((at, text)) => {
-            let mend = if arch == Arch::Aarch64 && text.contains("@w") { FIX } else { OTHER_OPERAND };
-            let reason = format!("argument {at}, `{text}`, is not read, and those behind it move up");
+            let mend =
+                if arch == Arch::Aarch64 && text.contains("@w") { FIX } else { OTHER_OPERAND };
+            let reason =
+                format!("argument {at}, `{text}`, is not read, and those behind it move up");
             Verdict::partial(reason, mend)
         }
         None => Verdict::Accepted,

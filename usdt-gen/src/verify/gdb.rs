@@ -16,7 +16,10 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
         return Verdict::rejected("the section of notes has not the type SHT_NOTE", FIX);
     }
     if file.section(note::BASE_SECTION).is_none() {
-        return Verdict::rejected("without a section `.stapsdt.base` no probe of the file is shown", FIX);
+        return Verdict::rejected(
+            "without a section `.stapsdt.base` no probe of the file is shown",
+            FIX,
+        );
     }
     if !probe.exact {
         return Verdict::rejected(

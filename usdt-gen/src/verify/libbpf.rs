@@ -47,7 +47,10 @@ fn addresses(file: &File<'_>, probe: &Probe) -> Option<Verdict> {
     }
     if !segment(pc).is_some_and(stapsdt::elf::Segment::is_executable) {
         let reason = format!("its address {pc:#x} is in no executable segment");
-        return Some(Verdict::rejected(reason, "link the program anew: its notes are of another layout"));
+        return Some(Verdict::rejected(
+            reason,
+            "link the program anew: its notes are of another layout",
+        ));
     }
     let semaphore = probe.note.semaphore;
     if semaphore == 0 {

@@ -123,8 +123,11 @@ impl<'a> File<'a> {
             several_semaphores: HashSet::new(),
         };
         // A section of that name is looked at whatever its type is: that it is wrong is worth a row.
-        let sections =
-            view.sections.iter().enumerate().filter(|(_, s)| s.is_note() || s.name == note::SECTION);
+        let sections = view
+            .sections
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.is_note() || s.name == note::SECTION);
         for (at, section) in sections {
             let strange = file.read(at, section);
             if section.name == note::SECTION && file.strange.is_none() {
@@ -154,7 +157,8 @@ impl<'a> File<'a> {
             };
             if !raw.is_stapsdt() {
                 let owner = String::from_utf8_lossy(raw.owner);
-                strange = strange.or(Some(format!("a note of owner `{owner}`, type {}", raw.n_type)));
+                strange =
+                    strange.or(Some(format!("a note of owner `{owner}`, type {}", raw.n_type)));
                 continue;
             }
             match raw.decode(format) {
@@ -206,8 +210,9 @@ impl<'a> File<'a> {
     /// The file offset that a semaphore has, and the one that the `.probes` section leads to.
     fn semaphore_offsets(&self, probe: &Probe) -> (Option<u64>, Option<u64>) {
         let address = probe.note.semaphore;
-        let by_section =
-            self.section(note::PROBES_SECTION).map(|s| address.wrapping_sub(s.addr).wrapping_add(s.offset));
+        let by_section = self
+            .section(note::PROBES_SECTION)
+            .map(|s| address.wrapping_sub(s.addr).wrapping_add(s.offset));
         (self.view.vaddr_to_offset(address), by_section)
     }
 }

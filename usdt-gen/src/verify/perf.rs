@@ -20,12 +20,17 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
         return Verdict::rejected("only the first section of notes is read", FIX);
     }
     if !section.is_some_and(|s| s.is_note() && !s.is_alloc()) {
-        return Verdict::rejected("the section of notes is loaded or has not the type SHT_NOTE", FIX);
+        return Verdict::rejected(
+            "the section of notes is loaded or has not the type SHT_NOTE",
+            FIX,
+        );
     }
     if let Some(verdict) = offsets(file, probe) {
         return verdict;
     }
-    let name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let name = |text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
     if !name(&probe.note.provider) || !name(&probe.note.name) {
         return Verdict::rejected(
             "the kernel takes letters, digits and `_` in names of events only",
@@ -51,7 +56,9 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
 fn offsets(file: &File<'_>, probe: &Probe) -> Option<Verdict> {
     let pc = probe.note.pc;
     let offset = match file.section(note::BASE_SECTION) {
-        Some(base) if base.offset != 0 => pc.wrapping_add(base.offset).wrapping_sub(probe.note.base),
+        Some(base) if base.offset != 0 => {
+            pc.wrapping_add(base.offset).wrapping_sub(probe.note.base)
+        }
         _ => pc,
     };
     // What prelinking did to the address is no part of the file offset.
@@ -68,7 +75,11 @@ fn offsets(file: &File<'_>, probe: &Probe) -> Option<Verdict> {
     // Without the section the address itself goes to the kernel.
     let by_section = by_section.unwrap_or(probe.note.semaphore);
     (actual != Some(by_section)).then(|| {
-        let mend = if actual.is_some() { FIX } else { "put the semaphore into .probes or .data, not .bss" };
+        let mend = if actual.is_some() {
+            FIX
+        } else {
+            "put the semaphore into .probes or .data, not .bss"
+        };
         Verdict::rejected(
             format!("`.probes` leads to file offset {by_section:#x}, which is not its semaphore's"),
             mend,

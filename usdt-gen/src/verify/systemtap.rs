@@ -13,7 +13,10 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
         return verdict;
     }
     if !file.view.sections.get(probe.section).is_some_and(|s| s.is_note() && !s.is_alloc()) {
-        return Verdict::rejected("the section of notes is loaded or has not the type SHT_NOTE", FIX);
+        return Verdict::rejected(
+            "the section of notes is loaded or has not the type SHT_NOTE",
+            FIX,
+        );
     }
     if !probe.exact {
         return Verdict::rejected(
@@ -32,7 +35,9 @@ pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
         return Verdict::rejected(reason, "drop or combine arguments");
     }
     match first_bad(probe, |arg| arg.value.is_ok()) {
-        Some((at, text)) => Verdict::partial(format!("argument {at}, `{text}`, is not read"), OTHER_OPERAND),
+        Some((at, text)) => {
+            Verdict::partial(format!("argument {at}, `{text}`, is not read"), OTHER_OPERAND)
+        }
         None => Verdict::Accepted,
     }
 }

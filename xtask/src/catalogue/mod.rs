@@ -37,7 +37,11 @@ pub(crate) fn check() -> Outcome {
     if found == expected {
         return Ok(());
     }
-    let same = expected.lines().zip(found.lines()).take_while(|(expected, found)| expected == found).count();
+    let same = expected
+        .lines()
+        .zip(found.lines())
+        .take_while(|(expected, found)| expected == found)
+        .count();
     let line = same + 1;
     Err(Failure(format!(
         "{FOLDER}/{TABLES}:{line}: out of date; run `cargo xtask golden` and commit the result"
@@ -52,7 +56,9 @@ fn path(file: &str) -> PathBuf {
 fn tables() -> Outcome<String> {
     let read = |file: &str| {
         let name = format!("{FOLDER}/{file}");
-        std::fs::read_to_string(path(file)).explain(&format!("cannot read {name}")).map(|text| (name, text))
+        std::fs::read_to_string(path(file))
+            .explain(&format!("cannot read {name}"))
+            .map(|text| (name, text))
     };
     let mut providers = Vec::new();
     for file in PROVIDERS {
@@ -67,9 +73,17 @@ fn tables() -> Outcome<String> {
     let mut out = HEADER.to_owned();
     let _ = writeln!(out, "\npub(super) static PROVIDERS: [Provider; {}] = [", providers.len());
     providers.iter().for_each(|provider| render_provider(&mut out, provider));
-    let _ = writeln!(out, "];\n\npub(super) static FIELD_OFFSETS: [FieldOffsets; {}] = [", offsets.len());
+    let _ = writeln!(
+        out,
+        "];\n\npub(super) static FIELD_OFFSETS: [FieldOffsets; {}] = [",
+        offsets.len()
+    );
     for (field, since) in &offsets {
-        let _ = writeln!(out, "    FieldOffsets {{ field: {}, since: &{since:?} }},", render_field(field));
+        let _ = writeln!(
+            out,
+            "    FieldOffsets {{ field: {}, since: &{since:?} }},",
+            render_field(field)
+        );
     }
     out.push_str("];\n");
     render_labels(&mut out, "WAIT_REASONS", &labels.wait_reason);
@@ -107,7 +121,13 @@ fn render_provider(out: &mut String, provider: &Provider) {
 }
 
 /// A field that is a list, an item a line.
-fn render_list<T>(out: &mut String, indent: usize, name: &str, items: &[T], item: impl Fn(&T) -> String) {
+fn render_list<T>(
+    out: &mut String,
+    indent: usize,
+    name: &str,
+    items: &[T],
+    item: impl Fn(&T) -> String,
+) {
     if items.is_empty() {
         let _ = writeln!(out, "{:indent$}{name}: &[],", "");
         return;

@@ -163,7 +163,9 @@ fn probe(file: File<'_>, raw: raw::Probe) -> Outcome<Probe> {
             return Err(file.at(&arg.doc, "an argument's `doc` is a phrase without a full stop"));
         }
         if arg.name.ends_with("ns") && !doc.contains("nanoseconds") {
-            return Err(file.at(&arg.doc, format!("`{}` does not say that it is in nanoseconds", arg.name)));
+            return Err(
+                file.at(&arg.doc, format!("`{}` does not say that it is in nanoseconds", arg.name))
+            );
         }
     }
     let entries = raw.entry.into_iter().map(|entry| function_entry(file, &raw.args, entry));
@@ -178,7 +180,11 @@ fn probe(file: File<'_>, raw: raw::Probe) -> Outcome<Probe> {
     })
 }
 
-fn function_entry(file: File<'_>, declared: &[raw::Arg], mut raw: raw::Entry) -> Outcome<FunctionEntry> {
+fn function_entry(
+    file: File<'_>,
+    declared: &[raw::Arg],
+    mut raw: raw::Entry,
+) -> Outcome<FunctionEntry> {
     let mut args = Vec::new();
     for arg in declared {
         if let Some(text) = raw.args.remove(&arg.name) {
@@ -214,13 +220,19 @@ fn location(text: &str) -> Result<Location, String> {
     let register = register(words.next().unwrap_or_default())?;
     let fields = |word: &str| word.split('+').map(field).collect();
     let path = words.map(fields).collect::<Result<Vec<Vec<_>>, _>>()?;
-    Ok(if path.is_empty() { Location::Register(register) } else { Location::FieldPath { register, path } })
+    Ok(if path.is_empty() {
+        Location::Register(register)
+    } else {
+        Location::FieldPath { register, path }
+    })
 }
 
 /// `net/http.Request.URL`: the struct with its package's path, the field.
 fn field(text: &str) -> Result<Field, String> {
     match text.rsplit_once('.') {
-        Some((structure, name)) => Ok(Field { structure: structure.to_owned(), name: name.to_owned() }),
+        Some((structure, name)) => {
+            Ok(Field { structure: structure.to_owned(), name: name.to_owned() })
+        }
         None => Err(format!("`{text}` is not a field (PACKAGE.STRUCT.FIELD)")),
     }
 }
@@ -246,7 +258,10 @@ pub(super) fn field_offsets(name: &str, text: &str) -> Outcome<FieldOffsets> {
         for (from, offset) in since_raw {
             let offset = match offset {
                 -1 => None,
-                _ => Some(u32::try_from(*offset).map_err(|e| problem(format!("`{name}`: {offset}: {e}")))?),
+                _ => Some(
+                    u32::try_from(*offset)
+                        .map_err(|e| problem(format!("`{name}`: {offset}: {e}")))?,
+                ),
             };
             offsets.push((*from, offset));
         }
@@ -278,15 +293,20 @@ mod tests {
     #[test]
     fn reads_every_kind_of_location() {
         assert_eq!(location("2"), Ok(Location::Register(2)));
-        let path =
-            vec![vec![parsed_field("net/http.Request", "URL")], vec![parsed_field("net/url.URL", "Path")]];
+        let path = vec![
+            vec![parsed_field("net/http.Request", "URL")],
+            vec![parsed_field("net/url.URL", "Path")],
+        ];
         assert_eq!(
             location("3 net/http.Request.URL net/url.URL.Path"),
             Ok(Location::FieldPath { register: 3, path })
         );
         let nested = vec![vec![parsed_field("a.b", "C"), parsed_field("d", "E")]];
         assert_eq!(location("0 a.b.C+d.E"), Ok(Location::FieldPath { register: 0, path: nested }));
-        assert_eq!(location("wait_reason 2"), Ok(Location::Enum { register: 2, labels: "WaitReason" }));
+        assert_eq!(
+            location("wait_reason 2"),
+            Ok(Location::Enum { register: 2, labels: "WaitReason" })
+        );
         assert_eq!(location("goid"), Ok(Location::GoroutineId(None)));
         assert_eq!(location("goid 1"), Ok(Location::GoroutineId(Some(1))));
         assert_eq!(location("=-1"), Ok(Location::Constant(-1)));
@@ -318,7 +338,8 @@ entry = [
     #[test]
     fn orders_arguments_of_entries_as_the_probe_does() {
         let provider = provider("p.toml", GOOD).unwrap();
-        let names: Vec<&str> = provider.probes[0].entries[0].args.iter().map(|(n, _)| n.as_str()).collect();
+        let names: Vec<&str> =
+            provider.probes[0].entries[0].args.iter().map(|(n, _)| n.as_str()).collect();
         assert_eq!(names, ["id", "ns"]);
     }
 
@@ -327,7 +348,10 @@ entry = [
         let again = GOOD.split_once("[[probe]]").unwrap().1;
         for (text, expected) in [
             (GOOD.replace("doc = \"d\"", "doc = "), "p.toml:2: "),
-            (GOOD.replace("doc = \"d\"", "doc = \"d\"\nmore = 1"), "p.toml:3: unknown field `more`"),
+            (
+                GOOD.replace("doc = \"d\"", "doc = \"d\"\nmore = 1"),
+                "p.toml:3: unknown field `more`",
+            ),
             (GOOD.replace("fires.", "fires"), "p.toml:6: a probe's `doc` is a sentence"),
             (GOOD.replace(", nanoseconds", ""), "p.toml:9: `ns` does not say"),
             (GOOD.replace("\"1\"", "\"9\""), "p.toml:12: `9` is not a register from 0 to 8"),
@@ -337,7 +361,8 @@ entry = [
             let Failure(message) = provider("p.toml", &text).unwrap_err();
             assert!(message.starts_with(expected), "{message}");
         }
-        let Failure(message) = field_offsets("f.toml", "\n\"a.b\" = [[23, 1], [21, 2]]").unwrap_err();
+        let Failure(message) =
+            field_offsets("f.toml", "\n\"a.b\" = [[23, 1], [21, 2]]").unwrap_err();
         assert!(message.starts_with("f.toml:2: `a.b`: releases ascend"), "{message}");
         let Failure(message) = field_offsets("f.toml", "\"a.b\" = [[23, -2]]").unwrap_err();
         assert!(message.starts_with("f.toml:1: `a.b`: -2: "), "{message}");

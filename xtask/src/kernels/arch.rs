@@ -23,6 +23,14 @@ pub(super) const ARM64: Arch = Arch {
     name: "arm64",
     target: "aarch64-unknown-linux-gnu",
     // One that marks pages as used by itself: on others a program cannot read a page that was not touched for long.
-    qemu: &["qemu-system-aarch64", "-machine", "virt", "-cpu", "max,pauth-impdef=on", "-accel", "tcg"],
+    qemu: &[
+        "qemu-system-aarch64",
+        "-machine",
+        "virt",
+        "-cpu",
+        "max,pauth-impdef=on",
+        "-accel",
+        "tcg",
+    ],
     console: "ttyAMA0",
 };

@@ -19,6 +19,7 @@ pub(super) fn tempfile() -> Outcome<PathBuf> {
     let folder = debian::folder().join(format!("new-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     create(&folder)?;
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).explain("cannot open the system")?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))
+        .explain("cannot open the system")?;
     Ok(folder)
 }

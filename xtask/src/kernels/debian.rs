@@ -29,7 +29,9 @@ impl Release {
         let _ = std::fs::remove_dir_all(&fetched);
         create(&fetched)?;
         eprintln!("fetching {} of {} for {}", packages.join(" "), self.name, self.arch);
-        execute_quietly(self.apt("apt-get", &["download", "-qq"]).args(packages).current_dir(&fetched))?;
+        execute_quietly(
+            self.apt("apt-get", &["download", "-qq"]).args(packages).current_dir(&fetched),
+        )?;
         for entry in std::fs::read_dir(&fetched).explain("cannot read what was fetched")? {
             let package = entry.explain("cannot read what was fetched")?.path();
             execute_quietly(Command::new("dpkg").arg("-x").arg(package).arg(into))?;
@@ -44,7 +46,10 @@ impl Release {
         let shown = output(&mut self.apt("apt-cache", &["show", package]))?;
         let depends = shown.lines().filter_map(|l| l.strip_prefix("Depends:"));
         let names = depends.flat_map(|l| l.split(',')).filter_map(|d| d.split_whitespace().next());
-        Ok(names.filter(|name| name.starts_with(beginning)).max_by_key(|n| version(n)).map(str::to_owned))
+        Ok(names
+            .filter(|name| name.starts_with(beginning))
+            .max_by_key(|n| version(n))
+            .map(str::to_owned))
     }
 
     fn update(&self) -> Outcome {
@@ -55,7 +60,8 @@ impl Release {
         create(&self.folder.join("lists/partial"))?;
         create(&self.folder.join("cache/archives/partial"))?;
         let line = format!("deb {} {} main\n", archive()?, self.name);
-        std::fs::write(self.folder.join("sources.list"), line).explain("cannot write a package source")?;
+        std::fs::write(self.folder.join("sources.list"), line)
+            .explain("cannot write a package source")?;
         execute_quietly(self.apt("apt-get", &["update", "-q"]).stdout(Stdio::null()))?;
         std::fs::write(done, "").explain("cannot note that the lists are there")
     }
@@ -91,7 +97,8 @@ fn version(name: &str) -> Vec<u64> {
 pub(crate) fn cache() -> Outcome<PathBuf> {
     let own = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let folder = own.or_else(home).ok_or_else(|| Failure("there is no home for a cache".to_owned()))?;
+    let folder =
+        own.or_else(home).ok_or_else(|| Failure("there is no home for a cache".to_owned()))?;
     let folder = folder.join("usdt-kernels");
     create(&folder)?;
     Ok(folder)
@@ -109,9 +116,12 @@ pub(super) fn create(folder: &Path) -> Outcome {
 /// The archive that this machine's own packages come from.
 fn archive() -> Outcome<String> {
     let format = "$(CREATED_BY) $(ORIGIN) $(LABEL) $(REPO_URI)";
-    let listing = output(&mut crate::command::command("apt-get", &["indextargets", "--format", format]))?;
+    let listing =
+        output(&mut crate::command::command("apt-get", &["indextargets", "--format", format]))?;
     let debian = listing.lines().find_map(|line| line.strip_prefix("Packages Debian Debian "));
     debian.map(str::to_owned).ok_or_else(|| {
-        Failure("no Debian archive among the package sources; run `apt-get update` first".to_owned())
+        Failure(
+            "no Debian archive among the package sources; run `apt-get update` first".to_owned(),
+        )
     })
 }

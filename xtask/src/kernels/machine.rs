@@ -39,8 +39,9 @@ impl Machine<'_> {
         let said = self.boot_until_it_ends(&archive, &log)?;
         fs::remove_file(&archive).explain("cannot remove the machine's file system")?;
         // Behind whatever the firmware wrote to the same line.
-        let after =
-            |beginning| said.lines().find_map(|l| l.split_once(beginning)).map(|(_, rest)| rest.trim());
+        let after = |beginning| {
+            said.lines().find_map(|l| l.split_once(beginning)).map(|(_, rest)| rest.trim())
+        };
         let version = after(STARTED).and_then(|rest| rest.split(' ').next()).unwrap_or("no kernel");
         let result = after("test result: ").unwrap_or("no result");
         eprintln!("{} ({version}): {result}; {} s in all", self.name, begin.elapsed().as_secs());
@@ -54,7 +55,9 @@ impl Machine<'_> {
                 eprintln!("{}", said.get(from..).unwrap_or_default());
                 Err(Failure(format!("the suite failed on {}; see {}", self.name, log.display())))
             }
-            None => Err(Failure(format!("{} did not get to its end; see {}", self.name, log.display()))),
+            None => {
+                Err(Failure(format!("{} did not get to its end; see {}", self.name, log.display())))
+            }
         }
     }
 
@@ -65,8 +68,11 @@ impl Machine<'_> {
         let tests = root().join("tests");
         let programs = root().join("target/e2e");
         // Programs stand where they stand here, which may be there.
-        let scratch =
-            if root().starts_with("/tmp") { "chmod 1777 /tmp" } else { "mount -t tmpfs tmpfs /tmp" };
+        let scratch = if root().starts_with("/tmp") {
+            "chmod 1777 /tmp"
+        } else {
+            "mount -t tmpfs tmpfs /tmp"
+        };
         let script = format!(
             "#!/bin/sh\n\
              export PATH=/bin:/usr/bin HOME=/root USDT_E2E_PREBUILT={} USDT_E2E_SETTLE={}\n\
@@ -92,13 +98,18 @@ impl Machine<'_> {
             args.join(" ")
         );
         fs::write(&init, script).explain("cannot write what the machine does")?;
-        fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).explain("cannot make it a program")?;
+        fs::set_permissions(&init, fs::Permissions::from_mode(0o755))
+            .explain("cannot make it a program")?;
         let own = folder.with_extension("cpio");
         pack(&folder, &own)?;
         fs::remove_dir_all(&folder).explain("cannot remove what the machine does")?;
         let mut shell = Command::new("sh");
         execute_quietly(
-            shell.args(["-c", "cat \"$0\" \"$1\" > \"$2\""]).arg(self.system).arg(&own).arg(archive),
+            shell
+                .args(["-c", "cat \"$0\" \"$1\" > \"$2\""])
+                .arg(self.system)
+                .arg(&own)
+                .arg(archive),
         )?;
         fs::remove_file(&own).explain("cannot remove what the machine does")
     }
@@ -110,7 +121,9 @@ impl Machine<'_> {
         let mut said = String::new();
         for left in (0..MOST).rev() {
             self.boot(archive, log)?;
-            said = fs::read_to_string(log).explain("cannot read what the machine said")?.replace('\r', "");
+            said = fs::read_to_string(log)
+                .explain("cannot read what the machine said")?
+                .replace('\r', "");
             if said.contains(ENDED) {
                 break;
             }
@@ -122,7 +135,8 @@ impl Machine<'_> {
 
     fn boot(&self, archive: &Path, log: &Path) -> Outcome {
         let file = fs::File::create(log).explain("cannot write what the machine says")?;
-        let (program, args) = self.arch.qemu.split_first().ok_or_else(|| Failure("no emulator".into()))?;
+        let (program, args) =
+            self.arch.qemu.split_first().ok_or_else(|| Failure("no emulator".into()))?;
         let mut child = Command::new(program)
             .args(args)
             .args(["-smp", "2", "-m", "3G", "-nographic", "-no-reboot", "-nic", "none"])

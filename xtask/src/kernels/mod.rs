@@ -40,11 +40,23 @@ const KERNELS: &[Kernel] = &[
         skipped: &["serve_kernels_without_multi_links", "a_mapped_ring_wakes", CAPABILITIES],
     },
     // No multi-uprobe links.
-    Kernel { name: "6.1", release: "bookworm", arch: &AMD64, one_by_one: true, skipped: &[CAPABILITIES] },
+    Kernel {
+        name: "6.1",
+        release: "bookworm",
+        arch: &AMD64,
+        one_by_one: true,
+        skipped: &[CAPABILITIES],
+    },
     // Multi-uprobe links with the right process filter.
     Kernel { name: "6.12", release: "trixie", arch: &AMD64, one_by_one: false, skipped: &[] },
     // Optimized NOPs, kernels that preempt everything.
-    Kernel { name: "newest", release: "trixie-backports", arch: &AMD64, one_by_one: false, skipped: &[] },
+    Kernel {
+        name: "newest",
+        release: "trixie-backports",
+        arch: &AMD64,
+        one_by_one: false,
+        skipped: &[],
+    },
     Kernel {
         name: "6.1-arm64",
         release: "bookworm",
@@ -80,7 +92,10 @@ const TESTS: &[&str] = &[
 /// What `cargo xtask test` runs of it.
 const SHORT: &[(&str, &[&str])] = &[
     ("newest", &["backends::", "trace::a_million", "trace::unsealed", "trace::values"]),
-    ("newest-arm64", &["backends::", "trace::unsealed", "trace::values", "session::a_killed_tracer"]),
+    (
+        "newest-arm64",
+        &["backends::", "trace::unsealed", "trace::values", "session::a_killed_tracer"],
+    ),
 ];
 
 /// The task: names of kernels, all of them where there is none, then filters of tests.
@@ -93,7 +108,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let mut failures = Vec::new();
     for arch in [&AMD64, &ARM64] {
         let chosen = |k: &&Kernel| names.is_empty() || names.contains(&k.name);
-        let mut kernels = KERNELS.iter().filter(|k| k.arch.name == arch.name).filter(chosen).peekable();
+        let mut kernels =
+            KERNELS.iter().filter(|k| k.arch.name == arch.name).filter(chosen).peekable();
         if kernels.peek().is_none() {
             continue;
         }
@@ -103,7 +119,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     match &failures[..] {
         [] => Ok(()),
         [Failure(only)] => Err(Failure(only.clone())),
-        [Failure(first), others @ ..] => Err(Failure(format!("{first}, and {} more", others.len()))),
+        [Failure(first), others @ ..] => {
+            Err(Failure(format!("{first}, and {} more", others.len())))
+        }
     }
 }
 
@@ -111,7 +129,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 pub(crate) fn short(tools: &Tools) -> Outcome {
     for (name, filters) in SHORT {
         let Some(kernel) = KERNELS.iter().find(|k| k.name == *name) else { continue };
-        let fetched = setup::kernels().and_then(|_| image(kernel)).and_then(|_| system::fetch(kernel.arch));
+        let fetched =
+            setup::kernels().and_then(|_| image(kernel)).and_then(|_| system::fetch(kernel.arch));
         if let Err(Failure(why)) = fetched {
             eprintln!("left out, because it cannot be fetched: {name} ({why})");
             continue;
@@ -159,7 +178,12 @@ fn image(kernel: &Kernel) -> Outcome<PathBuf> {
 
 fn find(folder: &Path) -> Option<PathBuf> {
     std::fs::read_dir(folder).ok()?.filter_map(|e| Some(e.ok()?.path())).find_map(|path| {
-        let is_image = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"));
-        if is_image && path.is_file() { Some(path) } else { path.is_dir().then(|| find(&path)).flatten() }
+        let is_image =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"));
+        if is_image && path.is_file() {
+            Some(path)
+        } else {
+            path.is_dir().then(|| find(&path)).flatten()
+        }
     })
 }

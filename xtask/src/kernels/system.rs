@@ -42,7 +42,9 @@ pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
 
     let folder = tempfile()?;
     let system = System { folder: &folder, cross: &cross };
-    for place in ["proc", "sys", "dev", "tmp", "run", "etc", "root", "usr/bin", "bin", "lib", "lib64"] {
+    for place in
+        ["proc", "sys", "dev", "tmp", "run", "etc", "root", "usr/bin", "bin", "lib", "lib64"]
+    {
         create(&folder.join(place))?;
     }
     system.busybox()?;
@@ -58,7 +60,9 @@ pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
     }
     // The suite's own folder, where it is started.
     create(&system.at(&root().join("tests")))?;
-    for (name, text) in [("passwd", "root:x:0:0::/root:/bin/sh\n"), ("hosts", "127.0.0.1 localhost\n")] {
+    for (name, text) in
+        [("passwd", "root:x:0:0::/root:/bin/sh\n"), ("hosts", "127.0.0.1 localhost\n")]
+    {
         fs::write(folder.join("etc").join(name), text).explain("cannot write the system")?;
     }
     if arch.name == AMD64.name {
@@ -104,7 +108,10 @@ impl System<'_> {
         execute_quietly(Command::new(self.cross.tool("strip")).arg("-o").arg(&to).arg(file))?;
         for library in self.cross.libraries(file)? {
             if !self.at(&library).exists() {
-                self.copy(&self.cross.sysroot.join(library.strip_prefix("/").unwrap_or(&library)), &library)?;
+                self.copy(
+                    &self.cross.sysroot.join(library.strip_prefix("/").unwrap_or(&library)),
+                    &library,
+                )?;
             }
         }
         Ok(())
@@ -118,7 +125,8 @@ impl System<'_> {
         // Tests that need more than its setpriv can do look for one.
         let applets = output(Command::new(host).arg("--list"))?;
         for applet in applets.lines().filter(|a| !["busybox", "setpriv"].contains(a)) {
-            symlink("busybox", self.folder.join("bin").join(applet)).explain("cannot link an applet")?;
+            symlink("busybox", self.folder.join("bin").join(applet))
+                .explain("cannot link an applet")?;
         }
         Ok(())
     }
@@ -133,7 +141,8 @@ struct Cross {
 }
 
 fn cross(arch: &Arch) -> Outcome<Cross> {
-    let installed = output(&mut command("rustc", &["--print", "target-libdir", "--target", arch.target]))?;
+    let installed =
+        output(&mut command("rustc", &["--print", "target-libdir", "--target", arch.target]))?;
     if !Path::new(installed.trim()).exists() {
         execute(&mut command("rustup", &["target", "add", arch.target]))?;
     }
@@ -168,7 +177,8 @@ impl Cross {
     fn libraries(&self, program: &Path) -> Outcome<Vec<PathBuf>> {
         if self.is_native() {
             let listing = output(Command::new("ldd").arg(program))?;
-            let words = listing.lines().filter_map(|l| l.split_whitespace().find(|w| w.starts_with('/')));
+            let words =
+                listing.lines().filter_map(|l| l.split_whitespace().find(|w| w.starts_with('/')));
             return Ok(words.map(PathBuf::from).collect());
         }
         let mut out: Vec<PathBuf> = Vec::new();
@@ -187,15 +197,18 @@ impl Cross {
     /// What a file of the architecture names itself.
     fn needed(&self, file: &Path) -> Outcome<Vec<PathBuf>> {
         let shown = output(Command::new(self.tool("readelf")).arg("-d").arg("-l").arg(file))?;
-        let between = |line: &str, from, to| Some(line.split_once(from)?.1.split_once(to)?.0.to_owned());
+        let between =
+            |line: &str, from, to| Some(line.split_once(from)?.1.split_once(to)?.0.to_owned());
         let mut out = Vec::new();
         for line in shown.lines() {
             if let Some(loader) = between(line, "interpreter: ", "]") {
                 out.push(PathBuf::from(loader));
             } else if let Some(name) = between(line, "Shared library: [", "]") {
                 let places = ["lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib"];
-                let place = places.iter().find(|place| self.sysroot.join(place).join(&name).exists());
-                let place = place.ok_or_else(|| Failure(format!("{} needs {name}", file.display())))?;
+                let place =
+                    places.iter().find(|place| self.sysroot.join(place).join(&name).exists());
+                let place =
+                    place.ok_or_else(|| Failure(format!("{} needs {name}", file.display())))?;
                 out.push(Path::new("/").join(place).join(name));
             }
         }

@@ -11,9 +11,11 @@ pub(super) fn toolchain() -> Outcome<PathBuf> {
     let [.., newest] = TESTED;
     let fetched = root().join("target/go").join(newest).join("bin");
     let on_path = std::env::var("PATH").unwrap_or_default();
-    let usual = [PathBuf::from("/usr/local/go/bin"), PathBuf::from("/usr/lib/go/bin"), fetched.clone()];
+    let usual =
+        [PathBuf::from("/usr/local/go/bin"), PathBuf::from("/usr/lib/go/bin"), fetched.clone()];
     let mut folders = std::env::split_paths(&on_path).chain(usual);
-    if let Some(bin) = folders.find(|bin| minor(bin).is_some_and(|minor| minor >= *MINORS.start())) {
+    if let Some(bin) = folders.find(|bin| minor(bin).is_some_and(|minor| minor >= *MINORS.start()))
+    {
         return Ok(bin);
     }
     fetch(newest, &fetched)?;
@@ -42,7 +44,10 @@ fn fetch(release: &str, bin: &Path) -> Outcome {
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let module = format!("golang.org/toolchain@v0.0.1-go{release}.linux-{arch}");
     let mut download = Command::new("/usr/bin/go");
-    download.args(["mod", "download", "-json", &module]).current_dir("/").env("GOFLAGS", "-mod=mod");
+    download
+        .args(["mod", "download", "-json", &module])
+        .current_dir("/")
+        .env("GOFLAGS", "-mod=mod");
     let answer = output(&mut download)?;
     let folder = answer
         .lines()

@@ -53,9 +53,12 @@ fn newest(arch: &str) -> Option<PathBuf> {
 /// first one's makefile includes.
 fn merge(build: &Path) -> Outcome<PathBuf> {
     let makefile = build.join("Makefile");
-    let makefile = fs::read_to_string(&makefile).explain(&format!("cannot read {}", makefile.display()))?;
-    let common = makefile.lines().find_map(|line| line.strip_prefix("include ")?.strip_suffix("/Makefile"));
-    let common = common.ok_or_else(|| Failure(format!("{}/Makefile includes no other", build.display())))?;
+    let makefile =
+        fs::read_to_string(&makefile).explain(&format!("cannot read {}", makefile.display()))?;
+    let common =
+        makefile.lines().find_map(|line| line.strip_prefix("include ")?.strip_suffix("/Makefile"));
+    let common =
+        common.ok_or_else(|| Failure(format!("{}/Makefile includes no other", build.display())))?;
     let merged = root().join("target/kernel-headers").join(build.file_name().unwrap_or_default());
     if merged.exists() {
         return Ok(merged);
@@ -68,16 +71,21 @@ fn merge(build: &Path) -> Outcome<PathBuf> {
         fs::create_dir_all(&to).explain(&format!("cannot create {}", to.display()))?;
         for from in [Path::new(common), build] {
             let from = from.join(&folder);
-            for entry in fs::read_dir(&from).explain(&format!("cannot read {}", from.display()))?.flatten() {
+            for entry in
+                fs::read_dir(&from).explain(&format!("cannot read {}", from.display()))?.flatten()
+            {
                 let link = to.join(entry.file_name());
-                symlink(entry.path(), &link).explain(&format!("cannot create {}", link.display()))?;
+                symlink(entry.path(), &link)
+                    .explain(&format!("cannot create {}", link.display()))?;
             }
         }
     }
     match fs::rename(&new, &merged) {
         Ok(()) => Ok(merged),
         // Another run was first.
-        Err(_) if merged.exists() => fs::remove_dir_all(&new).explain("cannot tidy up").map(|()| merged),
+        Err(_) if merged.exists() => {
+            fs::remove_dir_all(&new).explain("cannot tidy up").map(|()| merged)
+        }
         Err(e) => Err(Failure(format!("cannot create {}: {e}", merged.display()))),
     }
 }

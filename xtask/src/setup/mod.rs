@@ -115,8 +115,11 @@ fn packages(groups: &[Packages]) -> Outcome {
 
 /// bpftrace and perf read tracefs, which some machines boot without.
 fn mount_tracefs() {
-    if !Path::new("/sys/kernel/tracing/README").exists() && Path::new("/sys/kernel/tracing").exists() {
+    if !Path::new("/sys/kernel/tracing/README").exists()
+        && Path::new("/sys/kernel/tracing").exists()
+    {
         // Refused in containers; what needs it says so.
-        let _ = execute(&mut privileged("mount", &["-t", "tracefs", "tracefs", "/sys/kernel/tracing"]));
+        let _ =
+            execute(&mut privileged("mount", &["-t", "tracefs", "tracefs", "/sys/kernel/tracing"]));
     }
 }

@@ -77,7 +77,9 @@ impl Header {
     /// Members of the structure of a union that has this name.
     pub(super) fn member(&self, of: &[Member], wanted: &str) -> Outcome<Vec<Member>> {
         let found = of.iter().find_map(|member| match member {
-            Member::Aggregate { members, name: Some(name), .. } if name == wanted => Some(members.clone()),
+            Member::Aggregate { members, name: Some(name), .. } if name == wanted => {
+                Some(members.clone())
+            }
             _ => None,
         });
         found.ok_or_else(|| missing(wanted))
@@ -94,7 +96,10 @@ impl Header {
         let mut tokens = tokens(body);
         tokens.reverse();
         members(&mut tokens, &self.constants).ok_or_else(|| {
-            Failure(format!("cannot read `{}…`", body.lines().take(3).collect::<Vec<_>>().join(" ")))
+            Failure(format!(
+                "cannot read `{}…`",
+                body.lines().take(3).collect::<Vec<_>>().join(" ")
+            ))
         })
     }
 }
@@ -117,9 +122,12 @@ fn without_comments(text: &str) -> String {
 fn enumerators(body: &str, constants: &mut HashMap<String, u64>) {
     let mut next = 0;
     for one in body.split(',') {
-        let (name, given) = one.split_once('=').map_or((one, None), |(name, given)| (name, Some(given)));
+        let (name, given) =
+            one.split_once('=').map_or((one, None), |(name, given)| (name, Some(given)));
         // What is no plain name is a macro, whose enumerators nobody asks for.
-        let Some(number) = given.map_or(Some(next), |given| value(given, constants)) else { return };
+        let Some(number) = given.map_or(Some(next), |given| value(given, constants)) else {
+            return;
+        };
         constants.insert(name.trim().to_owned(), number);
         next = number.wrapping_add(1);
     }
@@ -221,7 +229,12 @@ fn declarators(
             }
             "[" => {
                 let elements = value(tokens.pop()?, constants)?.try_into().ok()?;
-                out.push(Member::Field { ty, bytes, elements: Some(elements), name: name.to_owned() });
+                out.push(Member::Field {
+                    ty,
+                    bytes,
+                    elements: Some(elements),
+                    name: name.to_owned(),
+                });
                 tokens.pop().filter(|token| *token == "]")?;
                 next = tokens.pop()?;
             }
@@ -244,7 +257,12 @@ impl Layout {
         Ok(out)
     }
 
-    fn structure(&mut self, members: &[Member], choices: &[&str], prefix: &str) -> Result<(), String> {
+    fn structure(
+        &mut self,
+        members: &[Member],
+        choices: &[&str],
+        prefix: &str,
+    ) -> Result<(), String> {
         for (at, member) in members.iter().enumerate() {
             match member {
                 Member::Field { ty, bytes, elements, name } => {
@@ -259,7 +277,8 @@ impl Layout {
                     self.push(name, format!("u{}", 8 * bytes), *bytes, *bytes);
                 }
                 Member::Aggregate { union: false, members, name } => {
-                    let prefix = name.as_ref().map_or(prefix.to_owned(), |name| format!("{prefix}{name}_"));
+                    let prefix =
+                        name.as_ref().map_or(prefix.to_owned(), |name| format!("{prefix}{name}_"));
                     self.pad(align(members));
                     self.structure(members, choices, &prefix)?;
                 }
@@ -271,7 +290,10 @@ impl Layout {
                     self.structure(std::slice::from_ref(chosen), choices, prefix)?;
                     let bytes = all.iter().map(size).max().unwrap_or(0);
                     if self.size - begin < bytes && at + 1 < members.len() {
-                        return Err(format!("a choice of {} of a union's {bytes} bytes", self.size - begin));
+                        return Err(format!(
+                            "a choice of {} of a union's {bytes} bytes",
+                            self.size - begin
+                        ));
                     }
                 }
             }
@@ -323,7 +345,9 @@ fn size(member: &Member) -> usize {
         }
         Member::Aggregate { union: false, members, .. } => members
             .iter()
-            .fold(0usize, |at, one| at.next_multiple_of(align(std::slice::from_ref(one))) + size(one))
+            .fold(0usize, |at, one| {
+                at.next_multiple_of(align(std::slice::from_ref(one))) + size(one)
+            })
             .next_multiple_of(align(members)),
     }
 }

@@ -149,7 +149,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let header = Header::parse(&(read("bpf.h")? + &read("perf_event.h")?));
     let file = root().join(FILE);
     std::fs::write(&file, generate(&header)?).explain(&format!("cannot write {FILE}"))?;
-    execute(Command::new("rustfmt").args(["--edition", "2024", "--config-path"]).arg(root()).arg(&file))
+    execute(
+        Command::new("rustfmt").args(["--edition", "2024", "--config-path"]).arg(root()).arg(&file),
+    )
 }
 
 /// A folder of Debian's headers.
@@ -172,7 +174,8 @@ fn generate(header: &Header) -> Outcome<String> {
          use std::mem::offset_of;\n\n"
     );
     for name in CONSTANTS {
-        let value = header.constant(name).ok_or_else(|| Failure(format!("the headers have no {name}")))?;
+        let value =
+            header.constant(name).ok_or_else(|| Failure(format!("the headers have no {name}")))?;
         let _ = writeln!(out, "pub(crate) const {name}: u32 = {value};");
     }
     let attr = header.tagged("union", "bpf_attr")?;
@@ -199,9 +202,14 @@ fn emit(out: &mut String, one: &Struct, layout: &Layout) {
     for field in &layout.fields {
         let _ = writeln!(out, "    pub(crate) {}: {},", field.name, field.ty);
     }
-    let _ = write!(out, "}}\n\nconst _: () = {{\n    assert!(size_of::<{name}>() == {});\n", layout.size);
+    let _ = write!(
+        out,
+        "}}\n\nconst _: () = {{\n    assert!(size_of::<{name}>() == {});\n",
+        layout.size
+    );
     for field in &layout.fields {
-        let _ = writeln!(out, "    assert!(offset_of!({name}, {}) == {});", field.name, field.offset);
+        let _ =
+            writeln!(out, "    assert!(offset_of!({name}, {}) == {});", field.name, field.offset);
     }
     out.push_str("};\n");
 }

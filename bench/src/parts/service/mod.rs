@@ -44,7 +44,8 @@ impl<'a> Setup<'a> {
     }
 
     fn environment(mut self, environment: &[(&'static str, &str)]) -> Setup<'a> {
-        self.environment = environment.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        self.environment =
+            environment.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         self
     }
 }
@@ -84,14 +85,19 @@ fn small(programs: &Programs) -> Result<Table, String> {
             plain,
             &[&listen[..], &["-otel", COLLECTOR]].concat(),
         ),
-        Setup::new("function entries of the unmodified program, traced", plain, &listen).traced(SERVER),
+        Setup::new("function entries of the unmodified program, traced", plain, &listen)
+            .traced(SERVER),
     ];
     // Where it can be had.
     if let Ok(instrumented) = programs.named("instrumented") {
         let agent = format!("http://{COLLECTOR}");
         setups.push(
-            Setup::new("compile-time instrumentation (Orchestrion, net/http)", instrumented, &listen)
-                .environment(&[("DD_TRACE_AGENT_URL", &agent), ("DD_TRACE_STARTUP_LOGS", "false")]),
+            Setup::new(
+                "compile-time instrumentation (Orchestrion, net/http)",
+                instrumented,
+                &listen,
+            )
+            .environment(&[("DD_TRACE_AGENT_URL", &agent), ("DD_TRACE_STARTUP_LOGS", "false")]),
         );
     }
     table(
@@ -134,7 +140,8 @@ fn large(programs: &Programs) -> Result<Table, String> {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ]),
-        Setup::new("function entries of the unmodified program, traced", stock, &args).traced(SERVER),
+        Setup::new("function entries of the unmodified program, traced", stock, &args)
+            .traced(SERVER),
     ];
     table(
         "A large service: Caddy",
@@ -145,11 +152,18 @@ fn large(programs: &Programs) -> Result<Table, String> {
     )
 }
 
-fn table(title: &str, how: &str, setups: &[Setup<'_>], path: &str, count: usize) -> Result<Table, String> {
+fn table(
+    title: &str,
+    how: &str,
+    setups: &[Setup<'_>],
+    path: &str,
+    count: usize,
+) -> Result<Table, String> {
     let _collector = collector()?;
     let mut running = Vec::new();
     for (setup, port) in setups.iter().zip(FIRST_PORT..) {
-        running.push(Running::start(setup, port, path).map_err(|e| format!("{}: {e}", setup.name))?);
+        running
+            .push(Running::start(setup, port, path).map_err(|e| format!("{}: {e}", setup.name))?);
     }
     // The same rate for all: of what the first answers.
     let first = running.first().ok_or("nothing to run")?;
@@ -195,7 +209,8 @@ impl Running {
         let address = format!("127.0.0.1:{port}");
         let mut service = pinned(TARGET, setup.program);
         service.args(setup.args.iter().map(|arg| arg.replace(ADDRESS, &address)));
-        let service = quietly(service.env(ADDRESS, &address).envs(setup.environment.iter().cloned()))?;
+        let service =
+            quietly(service.env(ADDRESS, &address).envs(setup.environment.iter().cloned()))?;
         wait_for_listener(&address);
         let tracer = match setup.tracer {
             [] => None,
@@ -232,7 +247,8 @@ impl Running {
             load.args(["-rate", &rate.to_string(), "-workers", "32"]);
         }
         let said = done(&mut load)?;
-        let result: serde_json::Value = serde_json::from_str(&said).map_err(|e| format!("{e}: {said}"))?;
+        let result: serde_json::Value =
+            serde_json::from_str(&said).map_err(|e| format!("{e}: {said}"))?;
         match result.get("failed").and_then(serde_json::Value::as_f64) {
             Some(0.0) => Ok(result),
             failed => Err(format!("{failed:?} requests failed")),
@@ -251,7 +267,8 @@ fn number(result: &serde_json::Value, name: &str) -> f64 {
 }
 
 pub(crate) fn collector() -> Result<Process, String> {
-    let collector = quietly(pinned(OTHERS, harness::folder().join("load")).args(["-collect", COLLECTOR]))?;
+    let collector =
+        quietly(pinned(OTHERS, harness::folder().join("load")).args(["-collect", COLLECTOR]))?;
     wait_for_listener(COLLECTOR);
     Ok(collector)
 }

@@ -20,7 +20,10 @@ impl Programs {
         let mut all = vec![
             ("plain", harness::go_build(&[without], "./service", "service-plain")?),
             ("probes", harness::go_build(&[SEAL], "./service", "service-probes")?),
-            ("overlay", harness::go_build(&[without, SEAL, &overlay()?], "./service", "service-overlay")?),
+            (
+                "overlay",
+                harness::go_build(&[without, SEAL, &overlay()?], "./service", "service-overlay")?,
+            ),
         ];
         match instrumented() {
             Ok(program) => all.push(("instrumented", program)),
@@ -39,7 +42,9 @@ impl Programs {
 
     pub(crate) fn named(&self, name: &str) -> Result<&Path, String> {
         let found = self.0.iter().find(|(known, _)| *known == name);
-        found.map(|(_, program)| program.as_path()).ok_or_else(|| format!("there is no program {name}"))
+        found
+            .map(|(_, program)| program.as_path())
+            .ok_or_else(|| format!("there is no program {name}"))
     }
 }
 
@@ -88,7 +93,11 @@ fn instrumented() -> Result<PathBuf, String> {
     go(&folder, &["mod", "tidy"])?;
     go(&folder, &["build", "-o", "orchestrion", "github.com/DataDog/orchestrion"])?;
     let mut build = Command::new(folder.join("orchestrion"));
-    build.args(["go", "build", "-tags=usdt_off", "-o"]).arg(&out).arg("./service").current_dir(&folder);
+    build
+        .args(["go", "build", "-tags=usdt_off", "-o"])
+        .arg(&out)
+        .arg("./service")
+        .current_dir(&folder);
     done(with_path(&mut build))?;
     Ok(out)
 }

@@ -15,9 +15,12 @@ pub(crate) fn aggregate(
     color: Color,
 ) -> Result<()> {
     let options = Options { mode, entries: table.keys, ..Options::default() };
-    attach(AttachRequest { target, hits, globs, options, interval: table.interval }, |plan, symbols| {
-        let unit = plan.unit();
-        let interval_table = IntervalTable::new(unit, table.interval.is_some(), table.top);
-        Ok(TerminalOutput::new(hits.json, color, Some(interval_table), symbols))
-    })
+    attach(
+        AttachRequest { target, hits, globs, options, interval: table.interval },
+        |plan, symbols| {
+            let unit = plan.unit();
+            let interval_table = IntervalTable::new(unit, table.interval.is_some(), table.top);
+            Ok(TerminalOutput::new(hits.json, color, Some(interval_table), symbols))
+        },
+    )
 }

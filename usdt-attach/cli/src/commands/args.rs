@@ -210,7 +210,9 @@ impl TargetArgs {
         let file = globs.iter().find(|glob| Path::new(glob).is_file());
         let pid = globs.iter().find(|glob| glob.parse::<u32>().is_ok());
         let meant = match (file, pid) {
-            (Some(file), _) => format!("; for a file that is --exe {file}, or -- {file} to start it"),
+            (Some(file), _) => {
+                format!("; for a file that is --exe {file}, or -- {file} to start it")
+            }
             (None, Some(pid)) => format!("; for a process that is -p {pid}"),
             (None, None) => String::new(),
         };

@@ -45,7 +45,8 @@ pub(crate) fn attach<O: Output>(
     let mut output = open(&plan, symbols)?;
     let session = Session::start(plan, &*backend)?;
     let attacher = Attacher { globs: globs.clone(), schema, options, backend };
-    let event_loop = EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
+    let event_loop =
+        EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
     let mut running = child.map(Child::run).transpose()?;
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let summary = run(event_loop, &signals, conditions, &mut output)?;
@@ -63,7 +64,9 @@ pub(crate) fn attach<O: Output>(
 pub(crate) fn dry_run(plan: &Plan, as_json: bool) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let result = if as_json {
-        serde_json::to_writer(&mut out, plan).map_err(io::Error::from).and_then(|()| out.write_all(b"\n"))
+        serde_json::to_writer(&mut out, plan)
+            .map_err(io::Error::from)
+            .and_then(|()| out.write_all(b"\n"))
     } else {
         text::plan(&mut out, plan)
     };

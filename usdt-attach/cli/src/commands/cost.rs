@@ -30,7 +30,8 @@ pub(crate) struct CostArgs {
 }
 
 fn percent(text: &str) -> std::result::Result<f64, String> {
-    let number = text.trim_end_matches('%').parse::<f64>().map_err(|_| "not a number".to_owned())?;
+    let number =
+        text.trim_end_matches('%').parse::<f64>().map_err(|_| "not a number".to_owned())?;
     if number > 0.0 && number.is_finite() { Ok(number) } else { Err("above 0".to_owned()) }
 }
 
@@ -77,7 +78,11 @@ pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     written(result.and_then(|()| out.flush()))?;
     if !hits.json {
         let share: f64 = costs.iter().map(|p| p.cpu_share).sum();
-        say(&format!("{:.2}% of one CPU, over {:.1} s", share * 100.0, start.elapsed().as_secs_f64()));
+        say(&format!(
+            "{:.2}% of one CPU, over {:.1} s",
+            share * 100.0,
+            start.elapsed().as_secs_f64()
+        ));
     }
     Ok(costs.iter().all(|p| !p.over_budget))
 }

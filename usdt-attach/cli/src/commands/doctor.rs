@@ -11,7 +11,9 @@ use usdt_attach::discover;
 use usdt_attach::error::Result;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 everything works, 1 something does not, or in a lesser way.")]
+#[command(
+    after_help = "Exit status: 0 everything works, 1 something does not, or in a lesser way."
+)]
 pub(crate) struct DoctorArgs {
     /// Process to look into, its libraries included
     #[arg(short, long, value_name = "PID", conflicts_with = "file")]

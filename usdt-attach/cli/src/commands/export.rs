@@ -164,14 +164,22 @@ fn run(
     config.check().map_err(Error::usage)?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let files = found.len();
-    let settings =
-        Settings { config, path: path.map(Into::into), target, processes, found, patient, duration };
+    let settings = Settings {
+        config,
+        path: path.map(Into::into),
+        target,
+        processes,
+        found,
+        patient,
+        duration,
+    };
     let mut told = |message: String| say(&escape(message.as_bytes()));
     let exporter = Exporter::start(settings, &*backend, &mut told)?;
     let handle = signals.handle();
     forward(signals, exporter.mailbox())?;
     let mut running = child.map(Child::run).transpose()?;
-    let at = exporter.address().map_or(String::new(), |a| format!("; metrics at http://{a}/metrics"));
+    let at =
+        exporter.address().map_or(String::new(), |a| format!("; metrics at http://{a}/metrics"));
     say(&format!("{} in {}{at}", counted(exporter.sites(), "site"), counted(files as u64, "file")));
     // Nobody may have asked to be told.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);
@@ -216,16 +224,21 @@ fn derive(config: &mut Config, chosen: &[Selected]) {
             names.push(&one.probe.name);
         }
     }
-    let all =
-        providers.iter().flat_map(|(provider, names)| names.iter().map(move |n| format!("{provider}:{n}")));
+    let all = providers
+        .iter()
+        .flat_map(|(provider, names)| names.iter().map(move |n| format!("{provider}:{n}")));
     config.count.push(Count { probes: all.collect(), ..Count::default() });
     for (provider, names) in &providers {
         for name in names {
             let Some(end) = pairs::end(name, names) else { continue };
             let (start, end) = (format!("{provider}:{name}"), format!("{provider}:{end}"));
             let key = common_key(chosen, &start, &end);
-            let latency =
-                Latency { start: start.clone(), end: end.clone(), key: key.clone(), ..Latency::default() };
+            let latency = Latency {
+                start: start.clone(),
+                end: end.clone(),
+                key: key.clone(),
+                ..Latency::default()
+            };
             config.latency.push(latency);
             if config.otlp.is_some() {
                 config.span.push(Span { start, end, key, ..Span::default() });

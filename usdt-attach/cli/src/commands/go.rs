@@ -81,7 +81,8 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     found.iter().for_each(|f| symbols.know(&f.object));
     let mut running = child.map(Child::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: Some(args.interval) };
-    let event_loop = EventLoop::new(sessions)?.end_with(processes.as_deref().unwrap_or_default())?;
+    let event_loop =
+        EventLoop::new(sessions)?.end_with(processes.as_deref().unwrap_or_default())?;
     let mut output = OverviewOutput {
         metrics,
         json: args.json,
@@ -161,7 +162,8 @@ impl Output for OverviewOutput {
             Some((before, _)) => before.census.clone(),
             None => self.first.clone(),
         };
-        let census = self.reader.as_ref().and_then(|reader| reader.read(self.pid)).or_else(last_seen);
+        let census =
+            self.reader.as_ref().and_then(|reader| reader.read(self.pid)).or_else(last_seen);
         overview.complete(census, self.first.as_ref());
         let view = View {
             now: &overview,

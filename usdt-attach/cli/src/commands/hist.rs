@@ -29,9 +29,13 @@ pub(crate) struct HistArgs {
 
 fn linear(text: &str) -> std::result::Result<Scale, String> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-    let [low, high, step] = parts.as_slice() else { return Err("three numbers: LO,HI,STEP".to_owned()) };
-    let number = |text: &str| text.parse::<i64>().map_err(|_| format!("`{text}` is no whole number"));
-    let step = u32::try_from(number(step)?).map_err(|_| "STEP is above 0 and below 2^32".to_owned())?;
+    let [low, high, step] = parts.as_slice() else {
+        return Err("three numbers: LO,HI,STEP".to_owned());
+    };
+    let number =
+        |text: &str| text.parse::<i64>().map_err(|_| format!("`{text}` is no whole number"));
+    let step =
+        u32::try_from(number(step)?).map_err(|_| "STEP is above 0 and below 2^32".to_owned())?;
     Ok(Scale::Linear { low: number(low)?, high: number(high)?, step })
 }
 

@@ -39,11 +39,12 @@ enum Format {
 }
 
 pub(crate) fn record(args: &RecordArgs) -> Result<()> {
-    let format = args.format.unwrap_or_else(|| match args.output.extension().and_then(|e| e.to_str()) {
-        Some("json") => Format::Chrome,
-        Some("csv") => Format::Csv,
-        _ => Format::Jsonl,
-    });
+    let format =
+        args.format.unwrap_or_else(|| match args.output.extension().and_then(|e| e.to_str()) {
+            Some("json") => Format::Chrome,
+            Some("csv") => Format::Csv,
+            _ => Format::Jsonl,
+        });
     if args.trace.stack.is_some() && !matches!(format, Format::Jsonl) {
         return Err(Error::usage("stacks have a place in JSON lines only: --format jsonl"));
     }

@@ -52,8 +52,8 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let helper = BccHelper::find()?;
-    let text =
-        std::fs::read_to_string(&args.file).map_err(|source| Error::open(args.file.clone(), source))?;
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|source| Error::open(args.file.clone(), source))?;
     let target = args.target.target(&[])?;
     let resolved = target.resolve()?;
     let pids = resolved.pids();
@@ -77,7 +77,8 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     }
     let mut running = child.map(usdt_attach::target::Child::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: None };
-    let event_loop = EventLoop::new(Vec::new())?.end_with(processes.as_deref().unwrap_or_default())?;
+    let event_loop =
+        EventLoop::new(Vec::new())?.end_with(processes.as_deref().unwrap_or_default())?;
     run(event_loop, &signals, conditions, &mut Silent)?;
     program.stop();
     if let Some(child) = &mut running {
@@ -99,7 +100,10 @@ fn show(out: &mut impl Write, table: &Contents, as_json: bool) -> io::Result<()>
     }
     let plural = if table.rows.len() == 1 { "row" } else { "rows" };
     writeln!(out, "{}: {} {plural}", escape(table.name.as_bytes()), table.rows.len())?;
-    table.rows.iter().try_for_each(|(key, value)| writeln!(out, "  {}: {}", plain(key), plain(value)))
+    table
+        .rows
+        .iter()
+        .try_for_each(|(key, value)| writeln!(out, "  {}: {}", plain(key), plain(value)))
 }
 
 /// Texts without quotes, structures by their members.
@@ -107,11 +111,15 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => escape(text.as_bytes()),
         Value::Object(members) => {
-            let members: Vec<String> =
-                members.iter().map(|(name, v)| format!("{}={}", escape(name.as_bytes()), plain(v))).collect();
+            let members: Vec<String> = members
+                .iter()
+                .map(|(name, v)| format!("{}={}", escape(name.as_bytes()), plain(v)))
+                .collect();
             members.join(" ")
         }
-        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", "))
+        }
         other => other.to_string(),
     }
 }

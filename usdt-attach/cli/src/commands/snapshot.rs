@@ -45,16 +45,19 @@ pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     // Attaching arms it.
-    let mut told = start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
+    let mut told =
+        start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
     wait(&mut told, &signals, args, args.before, false)?;
-    let asked = start(args.pid, &found, &["flight:request"], Mode::Count { by: Vec::new() }, &*backend)?;
+    let asked =
+        start(args.pid, &found, &["flight:request"], Mode::Count { by: Vec::new() }, &*backend)?;
     let answer = wait(&mut told, &signals, args, PATIENCE, true)?;
     drop(asked);
     match answer {
         Some(Answer::Path(path)) => written(writeln!(io::stdout(), "{}", escape(path.as_bytes()))),
-        Some(Answer::Failed(problem)) => {
-            Err(Error::unsupported(format!("process {} could not write a snapshot: {problem}", args.pid)))
-        }
+        Some(Answer::Failed(problem)) => Err(Error::unsupported(format!(
+            "process {} could not write a snapshot: {problem}",
+            args.pid
+        ))),
         None => Err(Error::unsupported(format!(
             "no answer from process {} within {} s; does it still run usdtflight.Run?",
             args.pid,
@@ -77,8 +80,13 @@ fn start(
             "process {pid} has no flight recorder that can be asked: its program would call usdtflight.Run"
         )));
     }
-    let options =
-        Options { mode, pids: Some(vec![pid]), max_text: MAX_TEXT, buffer: 1 << 16, ..Options::default() };
+    let options = Options {
+        mode,
+        pids: Some(vec![pid]),
+        max_text: MAX_TEXT,
+        buffer: 1 << 16,
+        ..Options::default()
+    };
     let (plan, warnings) = Plan::new(&chosen, &options)?;
     warn(warnings);
     Session::start(plan, backend)

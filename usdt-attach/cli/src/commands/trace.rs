@@ -30,13 +30,19 @@ pub(crate) struct TraceArgs {
 
 impl TraceArgs {
     pub(crate) fn request(&self) -> AttachRequest<'_> {
-        let options =
-            Options { limit: self.events, max_text: self.max_text, stack: self.stack, ..Options::default() };
+        let options = Options {
+            limit: self.events,
+            max_text: self.max_text,
+            stack: self.stack,
+            ..Options::default()
+        };
         let globs = self.globs.clone();
         AttachRequest { target: &self.target, hits: &self.hits, globs, options, interval: None }
     }
 }
 
 pub(crate) fn trace(args: &TraceArgs, color: Color) -> Result<()> {
-    attach(args.request(), |_, symbols| Ok(TerminalOutput::new(args.hits.json, color, None, symbols)))
+    attach(args.request(), |_, symbols| {
+        Ok(TerminalOutput::new(args.hits.json, color, None, symbols))
+    })
 }

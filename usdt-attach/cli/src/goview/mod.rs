@@ -93,7 +93,9 @@ pub(crate) fn plans(chosen: &[Selected], options: &Options) -> Vec<(Metric, Plan
     let routes = ["method", "path", "status"];
     out.extend(
         plan(Metric::Served, &[start, done], latency(start, done, Some("id"), &routes))
-            .or_else(|| plan(Metric::Came, &[start], Mode::Count { by: subjects(&["method", "path"]) }))
+            .or_else(|| {
+                plan(Metric::Came, &[start], Mode::Count { by: subjects(&["method", "path"]) })
+            })
             .or_else(|| plan(Metric::Came, &[start], Mode::Count { by: subjects(&["method"]) })),
     );
     out
@@ -230,7 +232,11 @@ impl Overview {
     }
 
     /// Puts in what the process's memory says, compared with what it said when the probes were attached.
-    pub(crate) fn complete(&mut self, now: Option<GoroutineSnapshot>, before: Option<&GoroutineSnapshot>) {
+    pub(crate) fn complete(
+        &mut self,
+        now: Option<GoroutineSnapshot>,
+        before: Option<&GoroutineSnapshot>,
+    ) {
         let allocated = |census: &GoroutineSnapshot| census.allocated;
         if !self.measures(Metric::Allocated)
             && let Some(all) = now.as_ref().and_then(allocated)

@@ -116,7 +116,8 @@ impl View<'_> {
         for creator in places.iter().take(ROWS) {
             let Place { function, file, line } = &creator.place;
             let live = creator.live.map_or_else(|| "-".to_owned(), |live| live.to_string());
-            let _ = write!(out, "{live:>10} {:>10}  {}", creator.created, escape(function.as_bytes()));
+            let _ =
+                write!(out, "{live:>10} {:>10}  {}", creator.created, escape(function.as_bytes()));
             if let (Some(file), Some(line)) = (file, line) {
                 let file = file.rsplit('/').next().unwrap_or_default();
                 let _ = write!(out, " {}:{line}", escape(file.as_bytes()));
@@ -129,7 +130,11 @@ impl View<'_> {
     fn scheduler(&self, out: &mut String) {
         if let Some(latency) = self.now.latency.as_ref().filter(|h| h.count() > 0) {
             self.head(out, "SCHEDULER");
-            let woken = if self.now.measures(Metric::Woken) { ", of goroutines that had waited" } else { "" };
+            let woken = if self.now.measures(Metric::Woken) {
+                ", of goroutines that had waited"
+            } else {
+                ""
+            };
             let _ = writeln!(out, "from runnable to running{woken}");
             bars(out, latency, Style { unit: Some("ns"), ..self.style });
         }
@@ -152,7 +157,8 @@ impl View<'_> {
     fn live(&self) -> Option<Live> {
         let is_own = |goroutine: &Goroutine| {
             let name = (self.places)(Address::Entry(goroutine.function)).function;
-            name.starts_with("runtime.") && !["runtime.main", "runtime.corostart"].contains(&name.as_str())
+            name.starts_with("runtime.")
+                && !["runtime.main", "runtime.corostart"].contains(&name.as_str())
         };
         let count = |status| self.now.live(|g| g.status == status && !is_own(g));
         Some(Live {
@@ -171,7 +177,8 @@ impl View<'_> {
         let known: BTreeSet<u64> = now.creators.keys().copied().collect();
         let census = now.census.iter().flat_map(|c| c.goroutines.keys()).map(|g| g.caller);
         let one = |address: u64| {
-            let CreatorStats { created, ended } = now.creators.get(&address).copied().unwrap_or_default();
+            let CreatorStats { created, ended } =
+                now.creators.get(&address).copied().unwrap_or_default();
             let ended = now.measures(Metric::Ended).then_some(ended);
             let counted = || ended.map(|ended| created.saturating_sub(ended));
             let live = now.live(|g| g.caller == address).or_else(counted);
@@ -187,10 +194,14 @@ impl View<'_> {
     fn reasons(&self) -> Vec<Blocked<'_>> {
         let now = self.now;
         let counted = now.blocked.keys().map(Option::as_deref);
-        let census = now.census.iter().flat_map(|c| c.goroutines.keys()).filter_map(|g| g.reason).map(Some);
+        let census =
+            now.census.iter().flat_map(|c| c.goroutines.keys()).filter_map(|g| g.reason).map(Some);
         let one = |reason: Option<&'_ str>| {
             let count = now.blocked.iter().find(|(text, _)| text.as_deref() == reason);
-            (count.map_or(0, |(_, count)| *count), reason.and_then(|r| now.live(|g| g.reason == Some(r))))
+            (
+                count.map_or(0, |(_, count)| *count),
+                reason.and_then(|r| now.live(|g| g.reason == Some(r))),
+            )
         };
         let all = counted.chain(census).collect::<BTreeSet<Option<&str>>>().into_iter();
         let mut out: Vec<Blocked<'_>> = all
@@ -232,15 +243,21 @@ impl View<'_> {
         }
         routes.sort_by_key(|(_, route)| Reverse(route.requests));
         self.head(out, "HTTP");
-        let _ = writeln!(out, "{}", self.rate(|o| o.routes.values().map(|r| r.requests).sum()).trim_start());
+        let _ = writeln!(
+            out,
+            "{}",
+            self.rate(|o| o.routes.values().map(|r| r.requests).sum()).trim_start()
+        );
         let _ = writeln!(out, "  REQUESTS    PER SEC   5XX      P50      P99  ROUTE");
         for ((method, path), route) in routes.iter().take(ROWS) {
             let key = (method.clone(), path.clone());
             let rate = self.rate(|o| o.routes.get(&key).map_or(0, |r| r.requests));
             let rate = rate.trim_start().trim_end_matches("/s");
-            let quantile =
-                |share| route.times.as_ref().map_or_else(|| "-".to_owned(), |h| time(h.quantile(share)));
-            let errors = if route.times.is_some() { route.errors.to_string() } else { "-".to_owned() };
+            let quantile = |share| {
+                route.times.as_ref().map_or_else(|| "-".to_owned(), |h| time(h.quantile(share)))
+            };
+            let errors =
+                if route.times.is_some() { route.errors.to_string() } else { "-".to_owned() };
             let _ = writeln!(
                 out,
                 "{:>10} {rate:>10} {errors:>5} {:>8} {:>8}  {} {}",
@@ -359,7 +376,11 @@ fn size(bytes: f64) -> String {
     let mut value = bytes;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {
-            return if unit == "B" { format!("{value:.0} B") } else { format!("{value:.1} {unit}") };
+            return if unit == "B" {
+                format!("{value:.0} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
         }
         value /= 1024.0;
     }

@@ -93,7 +93,8 @@ impl<W: Write> Chrome<W> {
         let began = *self.began.get_or_insert(event.time_ns);
         let ts = micros(event.time_ns, began);
         let args = serde_json::to_value(Args(event))?;
-        let key = |start: &Arc<PlannedProbe>| (Arc::clone(start), event.pid, identity(event, track.id));
+        let key =
+            |start: &Arc<PlannedProbe>| (Arc::clone(start), event.pid, identity(event, track.id));
         match self.roles.get(event.probe).cloned().unwrap_or(Role::Instant) {
             Role::Start(start) if self.open.len() < MOST_OPEN => {
                 let before = self.open.insert(key(&start), Open { at: event.time_ns, track, args });
@@ -106,7 +107,9 @@ impl<W: Write> Chrome<W> {
                 Some(open) => self.slice(&start, open, event, track, args),
                 None => self.instant(event.probe, ts, event.pid, number, args),
             },
-            Role::Start(_) | Role::Instant => self.instant(event.probe, ts, event.pid, number, args),
+            Role::Start(_) | Role::Instant => {
+                self.instant(event.probe, ts, event.pid, number, args)
+            }
         }
     }
 
@@ -149,7 +152,14 @@ impl<W: Write> Chrome<W> {
         })
     }
 
-    fn instant(&mut self, probe: &PlannedProbe, ts: f64, pid: u32, tid: u32, args: Value) -> io::Result<()> {
+    fn instant(
+        &mut self,
+        probe: &PlannedProbe,
+        ts: f64,
+        pid: u32,
+        tid: u32,
+        args: Value,
+    ) -> io::Result<()> {
         let cat = probe.provider.as_str();
         self.write(&Entry {
             name: &probe.name,
@@ -215,8 +225,7 @@ impl<W: Write> Chrome<W> {
             self.unfinished(&probe, &open)?;
         }
         let began = self.began.unwrap_or(0).to_string();
-        let last =
-            json!({"name": "recording", "ph": "M", "pid": 0, "tid": 0, "args": {"start_time_ns": began}});
+        let last = json!({"name": "recording", "ph": "M", "pid": 0, "tid": 0, "args": {"start_time_ns": began}});
         serde_json::to_writer(&mut self.out, &last)?;
         self.out.write_all(b"\n]}\n")?;
         self.out.flush()

@@ -20,13 +20,17 @@ pub(crate) struct Csv<W: Write> {
 impl<W: Write> Csv<W> {
     /// With the arguments of a plan as columns.
     pub(crate) fn new(out: W, plan: &Plan) -> io::Result<Csv<W>> {
-        let columns: IndexSet<String> = plan.argument_names().into_iter().map(str::to_owned).collect();
+        let columns: IndexSet<String> =
+            plan.argument_names().into_iter().map(str::to_owned).collect();
         let mut out = csv::Writer::from_writer(out);
         let names = columns.iter().map(String::as_str);
         // An argument may be called as a column is that is there already.
-        let names =
-            names.map(|n| if FIXED.contains(&n) || n == OTHERS { format!("arg:{n}") } else { n.to_owned() });
-        out.write_record(FIXED.iter().map(|n| (*n).to_owned()).chain(names).chain([OTHERS.to_owned()]))?;
+        let names = names.map(|n| {
+            if FIXED.contains(&n) || n == OTHERS { format!("arg:{n}") } else { n.to_owned() }
+        });
+        out.write_record(
+            FIXED.iter().map(|n| (*n).to_owned()).chain(names).chain([OTHERS.to_owned()]),
+        )?;
         Ok(Csv { out, columns })
     }
 

@@ -184,7 +184,8 @@ fn serialize_names<M: SerializeMap>(
     if !event.args().any(|(_, value)| holds(&value)) {
         return Ok(());
     }
-    let names: Vec<&str> = event.args().filter(|(_, value)| holds(value)).map(|(name, _)| name).collect();
+    let names: Vec<&str> =
+        event.args().filter(|(_, value)| holds(value)).map(|(name, _)| name).collect();
     map.serialize_entry(key, &names)
 }
 
@@ -211,7 +212,9 @@ impl Serialize for Json<'_> {
             Value::Unsigned(n) | Value::Pointer(n) => serializer.serialize_u64(n),
             Value::Float(n) => serializer.serialize_f64(n),
             Value::Bool(b) => serializer.serialize_bool(b),
-            Value::String { bytes, .. } => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
+            Value::String { bytes, .. } => {
+                serializer.serialize_str(&String::from_utf8_lossy(bytes))
+            }
             Value::Bytes { bytes, .. } => serializer.serialize_str(&usdt_attach::event::hex(bytes)),
             Value::Nil | Value::Unreadable => serializer.serialize_unit(),
             // A kind of value that this version does not know.

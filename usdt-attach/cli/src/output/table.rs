@@ -85,7 +85,9 @@ pub(crate) fn bars(out: &mut String, histogram: &Histogram, style: Style) {
     let most = histogram.counts.iter().copied().max().unwrap_or(0).max(1);
     let used = |i: &usize| histogram.counts.get(*i).is_some_and(|n| *n > 0);
     let indices = 0..histogram.counts.len();
-    let (Some(first), Some(last)) = (indices.clone().find(used), indices.rev().find(used)) else { return };
+    let (Some(first), Some(last)) = (indices.clone().find(used), indices.rev().find(used)) else {
+        return;
+    };
     for index in first..=last {
         let count = histogram.counts.get(index).copied().unwrap_or(0);
         let length = (count as f64 / most as f64 * room as f64).round() as usize;
@@ -120,8 +122,14 @@ fn bounds(buckets: Buckets, index: usize, ns: bool) -> String {
 
 /// Powers of two with their letters: `4K` is 4096.
 fn short(n: i128) -> String {
-    let letters =
-        [(1i128 << 60, "E"), (1 << 50, "P"), (1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    let letters = [
+        (1i128 << 60, "E"),
+        (1 << 50, "P"),
+        (1 << 40, "T"),
+        (1 << 30, "G"),
+        (1 << 20, "M"),
+        (1 << 10, "K"),
+    ];
     for (size, letter) in letters {
         if n != 0 && n % size == 0 {
             return format!("{}{letter}", n / size);
@@ -179,7 +187,8 @@ mod tests {
         let mut counts = vec![0; buckets.count()];
         (counts[3], counts[5]) = (10, 5);
         let histogram = Histogram { buckets, counts, sum: 150, min: 4, max: 31 };
-        let text = table(&[row("hit", Key::Unsigned(1), Total::Histogram(histogram))], None, style());
+        let text =
+            table(&[row("hit", Key::Unsigned(1), Total::Histogram(histogram))], None, style());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "app:hit m=1");
         assert_eq!(lines[1], format!("  [4, 8)                        10 |{}|", "@".repeat(42)));

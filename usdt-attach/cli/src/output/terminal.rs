@@ -47,7 +47,11 @@ pub(crate) struct Screen {
 }
 
 impl IntervalTable {
-    pub(crate) fn new(unit: Option<&'static str>, intervals: bool, top: Option<u32>) -> IntervalTable {
+    pub(crate) fn new(
+        unit: Option<&'static str>,
+        intervals: bool,
+        top: Option<u32>,
+    ) -> IntervalTable {
         IntervalTable {
             unit,
             intervals,
@@ -107,7 +111,13 @@ impl Output for TerminalOutput {
 }
 
 impl IntervalTable {
-    fn draw(&mut self, out: &mut impl Write, rows: &[Row], color: bool, last: bool) -> io::Result<()> {
+    fn draw(
+        &mut self,
+        out: &mut impl Write,
+        rows: &[Row],
+        color: bool,
+        last: bool,
+    ) -> io::Result<()> {
         let style = Style { color, width: Screen::width(), unit: self.unit, top: self.top };
         let before = self.intervals.then(|| (self.before.as_slice(), self.at.elapsed()));
         self.screen.draw(out, &table(rows, before, style), last)
@@ -179,6 +189,10 @@ mod tests {
     fn colors_take_no_room() {
         assert_eq!(cut("abc", 2), "ab");
         assert_eq!(cut("\x1b[1mabc\x1b[0mde", 4), "\x1b[1mabc\x1b[0md");
-        assert_eq!(cut("\x1b[1mabc\x1b[0m", 1), "\x1b[1ma\x1b[0m", "a color that is begun is ended");
+        assert_eq!(
+            cut("\x1b[1mabc\x1b[0m", 1),
+            "\x1b[1ma\x1b[0m",
+            "a color that is begun is ended"
+        );
     }
 }

@@ -29,18 +29,32 @@ pub struct Lines {
 impl Lines {
     /// With or without colors.
     pub fn new(color: bool) -> Lines {
-        Lines { zone: TimeZone::system(), color, line: String::new(), second: 0, clock: String::new() }
+        Lines {
+            zone: TimeZone::system(),
+            color,
+            line: String::new(),
+            second: 0,
+            clock: String::new(),
+        }
     }
 
     /// Writes one event, and its stack under it.
-    pub fn event(&mut self, out: &mut impl Write, event: &Event<'_>, stack: &[Frame]) -> io::Result<()> {
+    pub fn event(
+        &mut self,
+        out: &mut impl Write,
+        event: &Event<'_>,
+        stack: &[Frame],
+    ) -> io::Result<()> {
         let (second, rest) = (event.time_ns / 1_000_000_000, event.time_ns % 1_000_000_000);
         if second != self.second || self.clock.is_empty() {
             self.second = second;
-            let stamp = Timestamp::from_second(second as i64).unwrap_or_default().to_zoned(self.zone.clone());
+            let stamp = Timestamp::from_second(second as i64)
+                .unwrap_or_default()
+                .to_zoned(self.zone.clone());
             self.clock = format!("{:02}:{:02}:{:02}", stamp.hour(), stamp.minute(), stamp.second());
         }
-        let (dim, bold, cyan, reset) = if self.color { (DIM, BOLD, CYAN, RESET) } else { ("", "", "", "") };
+        let (dim, bold, cyan, reset) =
+            if self.color { (DIM, BOLD, CYAN, RESET) } else { ("", "", "", "") };
         let line = &mut self.line;
         line.clear();
         let mut digits = itoa::Buffer::new();
@@ -107,7 +121,12 @@ pub(crate) fn clock(time_ns: u64) -> String {
 
 /// Writes a probe a line; with more than one object, each under its name. With `processes`, each is under its name
 /// and the processes that map it, also where there is only one.
-pub fn list(out: &mut impl Write, chosen: &[Selected], processes: bool, color: bool) -> io::Result<()> {
+pub fn list(
+    out: &mut impl Write,
+    chosen: &[Selected],
+    processes: bool,
+    color: bool,
+) -> io::Result<()> {
     let (bold, reset) = if color { (BOLD, RESET) } else { ("", "") };
     let objects: Vec<&[Selected]> = chosen.chunk_by(|a, b| a.object.id == b.object.id).collect();
     for sites in &objects {
@@ -121,8 +140,11 @@ pub fn list(out: &mut impl Write, chosen: &[Selected], processes: bool, color: b
         for Selected { probe, .. } in *sites {
             let prototype = probe.prototype();
             let (name, args) = prototype.split_once('(').unwrap_or((prototype.as_str(), ""));
-            let line =
-                format!("{indent}{bold}{}{reset}({}", escape(name.as_bytes()), escape(args.as_bytes()));
+            let line = format!(
+                "{indent}{bold}{}{reset}({}",
+                escape(name.as_bytes()),
+                escape(args.as_bytes())
+            );
             // Several sites of one probe are one line as long as they look the same.
             if line != last {
                 writeln!(out, "{line}")?;

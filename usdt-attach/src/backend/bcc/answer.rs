@@ -110,8 +110,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Result<Answer, Failure>, BadAnswer>
 }
 
 fn function(raw: RawFunction, tables: usize) -> Result<Function, BadAnswer> {
-    let malformed = |problem: &str| BadAnswer::Malformed(format!("function {:?} {problem}", raw.name));
-    let code = instructions(&raw.code).ok_or_else(|| malformed("has no instructions in hexadecimal"))?;
+    let malformed =
+        |problem: &str| BadAnswer::Malformed(format!("function {:?} {problem}", raw.name));
+    let code =
+        instructions(&raw.code).ok_or_else(|| malformed("has no instructions in hexadecimal"))?;
     if code.len() > MOST_INSTRUCTIONS {
         return Err(malformed("has more instructions than the kernel takes"));
     }

@@ -52,7 +52,11 @@ impl From<Errno> for ExchangeError {
 }
 
 /// Runs the command with `request` on its standard input until it has exited.
-pub(super) fn exchange(command: &mut Command, request: &[u8], limits: Limits) -> Result<Said, ExchangeError> {
+pub(super) fn exchange(
+    command: &mut Command,
+    request: &[u8],
+    limits: Limits,
+) -> Result<Said, ExchangeError> {
     // A file, so that neither end waits for the other, and a reader that exits early raises no SIGPIPE here.
     let mut input = File::from(memfd_create("usdt-request", MemfdFlags::CLOEXEC)?);
     input.write_all(request)?;
@@ -63,7 +67,8 @@ pub(super) fn exchange(command: &mut Command, request: &[u8], limits: Limits) ->
     let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
     let mut process = Process { child, pidfd: pidfd? };
     let mut answer = Stream::new(process.child.stdout.take().map(OwnedFd::from), limits.answer)?;
-    let mut diagnostics = Stream::new(process.child.stderr.take().map(OwnedFd::from), limits.diagnostics)?;
+    let mut diagnostics =
+        Stream::new(process.child.stderr.take().map(OwnedFd::from), limits.diagnostics)?;
 
     let end = Instant::now() + limits.time;
     loop {
@@ -89,7 +94,9 @@ pub(super) fn exchange(command: &mut Command, request: &[u8], limits: Limits) ->
 /// Waits until the process has exited or one of its streams has something. Returns whether it has exited.
 fn wait(process: &Process, streams: &[&Stream], longest: Duration) -> Result<bool, ExchangeError> {
     let mut fds = vec![PollFd::new(&process.pidfd, PollFlags::IN)];
-    fds.extend(streams.iter().filter_map(|stream| Some(PollFd::new(stream.pipe.as_ref()?, PollFlags::IN))));
+    fds.extend(
+        streams.iter().filter_map(|stream| Some(PollFd::new(stream.pipe.as_ref()?, PollFlags::IN))),
+    );
     let timeout = Timespec {
         tv_sec: i64::try_from(longest.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(longest.subsec_nanos()),
@@ -160,7 +167,8 @@ impl Stream {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { time: Duration::from_secs(20), answer: 1 << 20, diagnostics: 8 };
+    const LIMITS: Limits =
+        Limits { time: Duration::from_secs(20), answer: 1 << 20, diagnostics: 8 };
 
     fn shell(script: &str, request: &[u8], limits: Limits) -> Result<Said, ExchangeError> {
         exchange(Command::new("sh").args(["-c", script]), request, limits)

@@ -12,7 +12,8 @@ use std::time::Duration;
 const NAME: &str = "usdt-attach-bcc";
 
 /// libbcc takes 0.2 s to 2 s. An answer has 16 characters for each instruction.
-const LIMITS: Limits = Limits { time: Duration::from_secs(60), answer: 64 << 20, diagnostics: 64 << 10 };
+const LIMITS: Limits =
+    Limits { time: Duration::from_secs(60), answer: 64 << 20, diagnostics: 64 << 10 };
 
 /// The program `usdt-attach-bcc`. Each call starts it, waits at most a minute for its answer, and leaves no process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,8 @@ impl BccHelper {
     }
 
     fn ask(&self, args: &[String], source: &str) -> Result<Compiled> {
-        let failed = |problem: String| Error::unsupported(format!("{} {problem}", self.path.display()));
+        let failed =
+            |problem: String| Error::unsupported(format!("{} {problem}", self.path.display()));
         let said = exchange(Command::new(&self.path).args(args), source.as_bytes(), LIMITS)
             .map_err(|error| failed(error.to_string()))?;
         let diagnostics = printable(&said.diagnostics);
@@ -78,9 +80,10 @@ impl BccHelper {
                 Err(failed(format!("is not of this release; install {NAME} {release}")))
             }
             Err(bad) => {
-                let ended = said.status.filter(|status| !status.success() && said.answer.is_empty());
-                let problem =
-                    ended.map_or_else(|| bad.to_string(), |status| format!("has failed ({status})"));
+                let ended =
+                    said.status.filter(|status| !status.success() && said.answer.is_empty());
+                let problem = ended
+                    .map_or_else(|| bad.to_string(), |status| format!("has failed ({status})"));
                 Err(failed(with_diagnostics(problem, &diagnostics)))
             }
         }
@@ -107,10 +110,13 @@ fn explain(failure: &Failure, diagnostics: &str) -> Error {
         ),
         Failure::Source { problem } => format!("the program {problem}"),
         Failure::Compile => {
-            let mut message = with_diagnostics("libbcc rejects the program".to_owned(), diagnostics);
+            let mut message =
+                with_diagnostics("libbcc rejects the program".to_owned(), diagnostics);
             // libbcc creates maps while it compiles.
             if diagnostics.contains("Operation not permitted") {
-                message.push_str("\nusdt-attach-bcc needs CAP_BPF for a program with tables; run as root");
+                message.push_str(
+                    "\nusdt-attach-bcc needs CAP_BPF for a program with tables; run as root",
+                );
             }
             message
         }
@@ -184,13 +190,22 @@ mod tests {
         let path = folder.path().join(NAME).display().to_string();
         let error = |text: &str| script(folder.path(), text).check().unwrap_err().to_string();
         assert_eq!(error("exit 7"), format!("{path} has failed (exit status: 7)"));
-        assert_eq!(error("echo oops >&2; exit 7"), format!("{path} has failed (exit status: 7):\noops"));
+        assert_eq!(
+            error("echo oops >&2; exit 7"),
+            format!("{path} has failed (exit status: 7):\noops")
+        );
         assert_eq!(error("kill -9 $$"), format!("{path} has failed (signal: 9 (SIGKILL))"));
-        assert!(error("echo nonsense").starts_with(&format!("{path} gives no answer that can be read: ")));
+        assert!(
+            error("echo nonsense")
+                .starts_with(&format!("{path} gives no answer that can be read: "))
+        );
         assert!(error("").starts_with(&format!("{path} gives no answer that can be read: EOF")));
         assert_eq!(
             error("echo '{\"protocol\": 7}'"),
-            format!("{path} is not of this release; install usdt-attach-bcc {}", env!("CARGO_PKG_VERSION"))
+            format!(
+                "{path} is not of this release; install usdt-attach-bcc {}",
+                env!("CARGO_PKG_VERSION")
+            )
         );
         let failure = |kind: &str, stderr: &str| {
             error(&format!(
@@ -206,8 +221,11 @@ mod tests {
             "libbcc rejects the program:\na.c:1:2: error: \\u{1b}[31mwhat"
         );
         assert!(
-            failure("\"kind\":\"compile\"", "could not open bpf map: by, error: Operation not permitted")
-                .ends_with("\nusdt-attach-bcc needs CAP_BPF for a program with tables; run as root")
+            failure(
+                "\"kind\":\"compile\"",
+                "could not open bpf map: by, error: Operation not permitted"
+            )
+            .ends_with("\nusdt-attach-bcc needs CAP_BPF for a program with tables; run as root")
         );
         assert_eq!(
             failure("\"kind\":\"function\",\"name\":\"f\"", ""),
@@ -218,6 +236,9 @@ mod tests {
             "the program is not UTF-8"
         );
         let missing = BccHelper::at("/nonexistent/helper").check().unwrap_err().to_string();
-        assert_eq!(missing, "/nonexistent/helper cannot be run: No such file or directory (os error 2)");
+        assert_eq!(
+            missing,
+            "/nonexistent/helper cannot be run: No such file or directory (os error 2)"
+        );
     }
 }

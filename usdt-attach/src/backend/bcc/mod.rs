@@ -47,8 +47,10 @@ impl Compiler for Bcc {
         let names: Vec<String> = programs.iter().map(|(name, _)| name.clone()).collect();
         let functions = self.helper.compile(&source, &names)?.answer.functions;
         if functions.iter().map(|function| &function.name).ne(&names) {
-            let problem =
-                format!("{} returns other functions than it was asked for", self.helper.path().display());
+            let problem = format!(
+                "{} returns other functions than it was asked for",
+                self.helper.path().display()
+            );
             return Err(Error::unsupported(problem));
         }
         let program = |(function, (_, cookies)): (answer::Function, (String, Vec<u32>))| {

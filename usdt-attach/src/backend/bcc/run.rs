@@ -42,7 +42,10 @@ pub fn named(text: &str) -> Result<Vec<(String, String)>> {
     let mut out = Vec::new();
     for names in calls(&without_comments(text), "USDT") {
         let [provider, probe] = names.as_slice() else {
-            return Err(Error::usage(format!("`USDT({})` is not USDT(provider, probe)", names.join(", "))));
+            return Err(Error::usage(format!(
+                "`USDT({})` is not USDT(provider, probe)",
+                names.join(", ")
+            )));
         };
         let names = (provider.clone(), probe.clone());
         if !out.contains(&names) {
@@ -64,7 +67,8 @@ fn calls(code: &str, name: &str) -> Vec<Vec<String>> {
         let (before, tail) = rest.split_at(at);
         rest = tail.get(name.len()..).unwrap_or_default();
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let Some(inside) = rest.trim_start().strip_prefix('(').filter(|_| !before.ends_with(word)) else {
+        let Some(inside) = rest.trim_start().strip_prefix('(').filter(|_| !before.ends_with(word))
+        else {
             continue;
         };
         let end = inside.find(')').unwrap_or(inside.len());
@@ -85,11 +89,14 @@ fn check_names(code: &str, accessors: &BTreeMap<String, BTreeMap<&str, Sites<'_>
                     call.join(", ")
                 )));
             };
-            let sites =
-                arguments.iter().find(|(known, _)| identifier(known) == *name).map(|(_, sites)| sites);
+            let sites = arguments
+                .iter()
+                .find(|(known, _)| identifier(known) == *name)
+                .map(|(_, sites)| sites);
             let Some(sites) = sites else {
                 let known: Vec<&str> = arguments.keys().copied().collect();
-                let known = if known.is_empty() { "no arguments".to_owned() } else { known.join(", ") };
+                let known =
+                    if known.is_empty() { "no arguments".to_owned() } else { known.join(", ") };
                 return Err(Error::usage(format!(
                     "{provider}:{probe} has no argument `{name}`, but {known}"
                 )));
@@ -107,7 +114,8 @@ fn check_names(code: &str, accessors: &BTreeMap<String, BTreeMap<&str, Sites<'_>
 /// The compiler would pin the map that it creates, which is not the map that the program uses.
 fn check_pins(code: &str) -> Result<()> {
     let pinned = calls(code, "BPF_TABLE_PINNED");
-    let Some(name) = pinned.first().map(|arguments| arguments.get(3).map_or("", String::as_str)) else {
+    let Some(name) = pinned.first().map(|arguments| arguments.get(3).map_or("", String::as_str))
+    else {
         return Ok(());
     };
     Err(Error::usage(format!(
@@ -162,7 +170,8 @@ pub fn start(
     mechanism: Mechanism,
 ) -> Result<(Running, Vec<Warning>)> {
     let named = named(text)?;
-    let globs: Vec<String> = named.iter().map(|(provider, probe)| format!("{provider}:{probe}")).collect();
+    let globs: Vec<String> =
+        named.iter().map(|(provider, probe)| format!("{provider}:{probe}")).collect();
     let chosen = select(found, &globs)?;
     let options = Options { mode: Mode::Count { by: Vec::new() }, filter: None, ..options.clone() };
     let (plan, warnings) = Plan::new(&chosen, &options)?;
@@ -193,7 +202,9 @@ pub fn start(
     for (function, cookies) in functions {
         let name = format!("usdt__{function}");
         let Some(at) = compiled_functions.iter().position(|compiled| compiled.name == name) else {
-            return Err(Error::unsupported(format!("libbcc has compiled no program for {function}")));
+            return Err(Error::unsupported(format!(
+                "libbcc has compiled no program for {function}"
+            )));
         };
         let body = tables.link(compiled_functions.swap_remove(at))?;
         programs.push(Program { cookies, code: [head.clone(), body].concat() });
@@ -281,8 +292,9 @@ mod tests {
     #[test]
     fn pinned_tables_are_an_error() {
         assert!(check_pins("BPF_TABLE(\"hash\", u32, u64, plain, 1);").is_ok());
-        let code =
-            without_comments("BPF_TABLE_PINNED(\"hash\", u32, u64, shared, 1, \"/sys/fs/bpf/shared\");");
+        let code = without_comments(
+            "BPF_TABLE_PINNED(\"hash\", u32, u64, shared, 1, \"/sys/fs/bpf/shared\");",
+        );
         let error = check_pins(&code).unwrap_err().to_string();
         assert!(error.starts_with("the table `shared` is pinned"), "{error}");
     }

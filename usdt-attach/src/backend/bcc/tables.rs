@@ -114,7 +114,11 @@ impl Tables {
 
 /// Checks that every map that instructions refer to is meant, by index of the instruction and descriptor. Any other
 /// number would be whatever descriptor of this process has it.
-pub(super) fn check_maps(name: &str, code: &[Insn], is_meant: impl Fn(usize, i32) -> bool) -> Result<()> {
+pub(super) fn check_maps(
+    name: &str,
+    code: &[Insn],
+    is_meant: impl Fn(usize, i32) -> bool,
+) -> Result<()> {
     let mut slots = code.iter().enumerate();
     while let Some((index, insn)) = slots.next() {
         if !insn.is_wide() {
@@ -172,7 +176,8 @@ mod tests {
 
     /// Tables whose maps are any descriptors.
     fn tables(count: usize) -> Tables {
-        let any = || Map::with_shape(File::open("/dev/null").unwrap().into(), Shape::default()).unwrap();
+        let any =
+            || Map::with_shape(File::open("/dev/null").unwrap().into(), Shape::default()).unwrap();
         Tables((0..count).map(|n| (table(&format!("t{n}"), 1), any())).collect())
     }
 
@@ -207,7 +212,10 @@ mod tests {
         let code = [slot(0x18, 1, 3), slot(0, 0, 0), slot(0x18, 2, 4), slot(0, 0, 0)];
         assert!(check_maps("f", &code, |_, fd| fd == 3 || fd == 4).is_ok());
         assert!(check_maps("f", &code, |_, fd| fd == 3).is_err());
-        assert!(check_maps("f", &code[..3], |_, fd| fd == 3 || fd == 4).is_ok(), "the verifier rejects it");
+        assert!(
+            check_maps("f", &code[..3], |_, fd| fd == 3 || fd == 4).is_ok(),
+            "the verifier rejects it"
+        );
     }
 
     #[test]

@@ -71,9 +71,12 @@ fn member(description: &Value, depth: usize) -> (String, Type) {
         [_, ty] => parse(ty, depth),
         [_, ty, Value::Array(counts)] => {
             let of = parse(ty, depth);
-            let count = counts.iter().filter_map(Value::as_u64).fold(1, u64::saturating_mul) as usize;
+            let count =
+                counts.iter().filter_map(Value::as_u64).fold(1, u64::saturating_mul) as usize;
             match of {
-                Type::Int { size: 1, .. } if ty.as_str() == Some("char") => Type::Text { size: count },
+                Type::Int { size: 1, .. } if ty.as_str() == Some("char") => {
+                    Type::Text { size: count }
+                }
                 of => Type::Array { of: Box::new(of), count },
             }
         }
@@ -121,7 +124,10 @@ impl Type {
             Type::Int { size, .. } | Type::Float { size } | Type::Text { size } => Some(*size),
             Type::Array { of, count } => of.size()?.checked_mul(*count),
             Type::Struct { packed, .. } => {
-                let end = self.offsets()?.last().map_or(Some(0), |(at, ty)| ty.size()?.checked_add(*at))?;
+                let end = self
+                    .offsets()?
+                    .last()
+                    .map_or(Some(0), |(at, ty)| ty.size()?.checked_add(*at))?;
                 if *packed { Some(end) } else { end.checked_next_multiple_of(self.align()?) }
             }
             Type::Unknown => None,
@@ -159,14 +165,19 @@ impl Type {
             }
             Type::Array { of, .. } => {
                 let size = of.size().filter(|size| *size > 0)?;
-                Value::Array(bytes.chunks_exact(size).map(|one| of.read(one)).collect::<Option<_>>()?)
+                Value::Array(
+                    bytes.chunks_exact(size).map(|one| of.read(one)).collect::<Option<_>>()?,
+                )
             }
             Type::Struct { members, .. } => {
                 let mut map = Map::new();
                 for ((name, _), (at, ty)) in members.iter().zip(self.offsets()?) {
                     // Compilers name padding so.
                     if !name.starts_with("__pad") {
-                        map.insert(name.clone(), ty.read(bytes.get(at..at.checked_add(ty.size()?)?)?)?);
+                        map.insert(
+                            name.clone(),
+                            ty.read(bytes.get(at..at.checked_add(ty.size()?)?)?)?,
+                        );
                     }
                 }
                 Value::Object(map)
@@ -193,8 +204,7 @@ mod tests {
             decode("\"unsigned long long\"", &[1, 0, 0, 0, 0, 0, 0, 1]),
             json!(0x0100_0000_0000_0001u64)
         );
-        let key =
-            r#"["key_t", [["pid", "unsigned int"], ["name", "char", [6]], ["n", "short", [2]]], "struct"]"#;
+        let key = r#"["key_t", [["pid", "unsigned int"], ["name", "char", [6]], ["n", "short", [2]]], "struct"]"#;
         let bytes = [7, 0, 0, 0, b'a', b'b', 0, 0, 0, 0, 0xff, 0xff, 2, 0, 0, 0];
         assert_eq!(decode(key, &bytes), json!({"pid": 7, "name": "ab", "n": [-1, 2]}));
         assert_eq!(decode(key, &bytes[..4]), json!("07000000"), "another size than the type's");

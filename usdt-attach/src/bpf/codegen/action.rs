@@ -5,7 +5,9 @@ use super::{BASE, Cond, Emitter, R0, R1, R2, R3, R9, Reg, Width, helper};
 use crate::bpf::Counter;
 use crate::bpf::asm::R4;
 use crate::plan::record_layout::FAULTS;
-use crate::plan::{Action, BEFORE_BUCKETS, Buckets, Frame, FrameRegion, Handler, KeyWrite, aligned};
+use crate::plan::{
+    Action, BEFORE_BUCKETS, Buckets, Frame, FrameRegion, Handler, KeyWrite, aligned,
+};
 
 const BPF_ANY: i32 = 0;
 const BPF_NOEXIST: i32 = 1;
@@ -128,7 +130,9 @@ impl Emitter<'_> {
                 self.power(unit);
                 self.mirror(signed);
             }
-            Buckets::Linear { low, high, step, signed } => self.linear(buckets, (low, high, step), signed),
+            Buckets::Linear { low, high, step, signed } => {
+                self.linear(buckets, (low, high, step), signed)
+            }
         }
         // The verifier wants to see it.
         self.asm.jump_if(Cond::Ge, R1, buckets.count() as i32, self.dropped);

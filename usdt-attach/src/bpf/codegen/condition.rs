@@ -146,7 +146,8 @@ impl Emitter<'_> {
         let mut rest = bytes;
         for (size, width) in [(8, Width::Dw), (4, Width::W), (2, Width::H), (1, Width::B)] {
             while let Some((chunk, tail)) = rest.split_at_checked(size) {
-                let value = chunk.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+                let value =
+                    chunk.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
                 self.asm.load(width, R1, BASE, at);
                 self.asm.mov_imm64(R2, value as i64);
                 self.asm.jump_if_reg(Cond::Ne, R1, R2, no);

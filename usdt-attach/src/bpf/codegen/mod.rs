@@ -13,7 +13,9 @@ mod size;
 #[cfg(test)]
 mod tests;
 
-use super::asm::{Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width};
+use super::asm::{
+    Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width,
+};
 use super::helper;
 use crate::bpf::{Counter, KernelFeatures, MapFds};
 use crate::error::{Error, Result};
@@ -44,7 +46,8 @@ pub(crate) fn emit(
     let mut handlers: Vec<u32> = Vec::new();
     let mut leaves = 0;
     for site in plan.sites() {
-        let leaf = groups.last().and_then(|g| g.last()).is_none_or(|last| last.handler != site.handler);
+        let leaf =
+            groups.last().and_then(|g| g.last()).is_none_or(|last| last.handler != site.handler);
         leaves += usize::from(leaf);
         let fits = features.cookies
             && !groups.is_empty()
@@ -67,8 +70,9 @@ pub(crate) fn emit(
         .map(|group| {
             let served = group.iter().map(|s| s.cookie).collect();
             // Groups are small enough for every jump; should one not be, nothing is attached.
-            let code = program(plan, maps, &group, features)
-                .map_err(|BadJump| Error::unsupported("the plan is too large for one kernel program"))?;
+            let code = program(plan, maps, &group, features).map_err(|BadJump| {
+                Error::unsupported("the plan is too large for one kernel program")
+            })?;
             Ok((served, code))
         })
         .collect()
@@ -236,7 +240,11 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn tree(&mut self, leaves: &[(u32, u32)], code: &[(u32, Label)]) -> std::result::Result<(), BadJump> {
+    fn tree(
+        &mut self,
+        leaves: &[(u32, u32)],
+        code: &[(u32, Label)],
+    ) -> std::result::Result<(), BadJump> {
         if let [(_, handler)] = leaves {
             let (_, label) = code.iter().find(|(l, _)| l == handler).ok_or(BadJump)?;
             self.asm.jump(*label);

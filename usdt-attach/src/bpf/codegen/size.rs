@@ -16,7 +16,8 @@ type Program<'a> = (&'a str, usize, Vec<Probe>, Mode, Option<&'a str>);
 fn instructions(probes: Vec<Probe>, mode: Mode, filter: Option<&str>) -> usize {
     let own = std::env::current_exe().unwrap();
     let object = Arc::new(Object::open(&own, &own).unwrap());
-    let select = |probe| Selected { object: Arc::clone(&object), probe: Arc::new(probe), pids: [].into() };
+    let select =
+        |probe| Selected { object: Arc::clone(&object), probe: Arc::new(probe), pids: [].into() };
     let chosen: Vec<Selected> = probes.into_iter().map(select).collect();
     let filter = filter.map(|text| Filter::parse(text).unwrap());
     let options = Options { mode, filter, pids: Some(vec![1]), ..Options::default() };
@@ -31,12 +32,14 @@ fn instructions(probes: Vec<Probe>, mode: Mode, filter: Option<&str>) -> usize {
 fn probe(words: usize, text: bool) -> Probe {
     const REGISTERS: [&str; 8] = ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9"];
     const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-    let mut kinds: Vec<(&str, Kind)> = NAMES[..words].iter().map(|name| (*name, Kind::Int)).collect();
+    let mut kinds: Vec<(&str, Kind)> =
+        NAMES[..words].iter().map(|name| (*name, Kind::Int)).collect();
     if text {
         kinds[words - 1].1 = Kind::String;
     }
     let count = words + usize::from(text) + 1;
-    let args: Vec<String> = REGISTERS[..count].iter().map(|register| format!("8@%{register}")).collect();
+    let args: Vec<String> =
+        REGISTERS[..count].iter().map(|register| format!("8@%{register}")).collect();
     sample::described(&args.join(" "), &kinds)
 }
 
@@ -46,7 +49,8 @@ fn no_program_has_more_instructions_than_before() {
     let subject = |name: &str| Subject { name: name.into(), string: false };
     let count = |by: &[&str]| Mode::Count { by: by.iter().map(|name| subject(name)).collect() };
     let hist = || Mode::Histogram { value: subject("a"), scale: Scale::Log2, by: Vec::new() };
-    let pair = || ["begin", "end"].map(|name| Probe { name: name.into(), ..probe(1, false) }).into();
+    let pair =
+        || ["begin", "end"].map(|name| Probe { name: name.into(), ..probe(1, false) }).into();
     let latency = Mode::Latency {
         start: Glob::new("begin"),
         end: Glob::new("end"),

@@ -36,7 +36,12 @@ fn plan(sites: u32, handlers: u32) -> Plan {
             ReadOp::Memory {
                 to: 24,
                 len: 8,
-                from: Address { base: Some(8), index: Some((16, 4)), through: vec![16], disp: 1 << 40 },
+                from: Address {
+                    base: Some(8),
+                    index: Some((16, 4)),
+                    through: vec![16],
+                    disp: 1 << 40,
+                },
                 fault: 0,
             },
             ReadOp::Text { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
@@ -101,7 +106,8 @@ fn reserved(code: &[Insn], cookie: u32) -> i32 {
             0xbf => {
                 let staged = -code[at + 1].imm;
                 let taken = (at..).find(|i| code[*i].code == 0xdb && code[*i].imm == 1).unwrap();
-                let constant = code[at..taken].iter().rev().find(|i| i.code == 0xb7 && i.dst == 3).unwrap();
+                let constant =
+                    code[at..taken].iter().rev().find(|i| i.code == 0xb7 && i.dst == 3).unwrap();
                 return staged.max(constant.imm);
             }
             other => panic!("{other:#x} in the tree"),
@@ -111,9 +117,15 @@ fn reserved(code: &[Insn], cookie: u32) -> i32 {
 
 #[test]
 fn every_site_reaches_its_own_handler() {
-    for (sites, handlers, programs) in
-        [(1, 1, 1), (2, 2, 1), (7, 3, 1), (500, 30, 1), (300, 100, 10), (10_000, 1, 1), (10_000, 2, 3)]
-    {
+    for (sites, handlers, programs) in [
+        (1, 1, 1),
+        (2, 2, 1),
+        (7, 3, 1),
+        (500, 30, 1),
+        (300, 100, 10),
+        (10_000, 1, 1),
+        (10_000, 2, 3),
+    ] {
         let plan = plan(sites, handlers);
         let made = emit(&plan, &MAPS, ABILITIES).unwrap();
         assert_eq!(made.len(), programs, "{sites} sites, {handlers} handlers");
@@ -121,7 +133,11 @@ fn every_site_reaches_its_own_handler() {
         for (served, code) in &made {
             assert_eq!(code.last().unwrap().code, 0x95, "ends with exit");
             for cookie in served {
-                assert_eq!(reserved(code, *cookie), 64 + 8 * (cookie % handlers) as i32, "site {cookie}");
+                assert_eq!(
+                    reserved(code, *cookie),
+                    64 + 8 * (cookie % handlers) as i32,
+                    "site {cookie}"
+                );
             }
             cookies.extend(served);
         }

@@ -1,8 +1,9 @@
 //! Against the running kernel: it takes every structure, and each command does what it is called for.
 
 use super::super::uapi::{
-    BPF_F_MMAPABLE, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_RINGBUF,
-    BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_UPROBE_MULTI,
+    BPF_F_MMAPABLE, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY,
+    BPF_MAP_TYPE_RINGBUF, BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT,
+    BPF_TRACE_UPROBE_MULTI,
 };
 use super::super::{Map, Shape};
 use super::*;
@@ -16,7 +17,9 @@ fn may_use_bpf() -> bool {
     let shape = Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value: 8, entries: 1, flags: 0 };
     match Map::create(c"usdt_may", shape) {
         Ok(_) => true,
-        Err(error) if std::env::var_os("USDT_E2E").is_some_and(|it| it == "require") => panic!("{error}"),
+        Err(error) if std::env::var_os("USDT_E2E").is_some_and(|it| it == "require") => {
+            panic!("{error}")
+        }
         Err(error) => {
             eprintln!("skipped, because this process may not use BPF: {error}");
             false
@@ -52,8 +55,12 @@ fn maps_keep_values() {
     for key in 0..5u32 {
         map.update(&key.to_ne_bytes(), &[key as u8; 12]).unwrap();
     }
-    let mut keys: Vec<u32> =
-        map.keys().unwrap().iter().map(|key| u32::from_ne_bytes(key[..].try_into().unwrap())).collect();
+    let mut keys: Vec<u32> = map
+        .keys()
+        .unwrap()
+        .iter()
+        .map(|key| u32::from_ne_bytes(key[..].try_into().unwrap()))
+        .collect();
     keys.sort_unstable();
     assert_eq!(keys, [0, 1, 2, 3, 4]);
     assert!(map.lookup(&3u32.to_ne_bytes(), &mut values).unwrap());
@@ -66,8 +73,9 @@ fn maps_reject_keys_and_values_of_other_sizes() {
     if !may_use_bpf() {
         return;
     }
-    let map =
-        |kind| Map::create(c"usdt_test", Shape { kind, key: 4, value: 8, entries: 1, flags: 0 }).unwrap();
+    let map = |kind| {
+        Map::create(c"usdt_test", Shape { kind, key: 4, value: 8, entries: 1, flags: 0 }).unwrap()
+    };
     let (array, per_cpu) = (map(BPF_MAP_TYPE_ARRAY), map(BPF_MAP_TYPE_PERCPU_ARRAY));
     assert!(array.update(&[0; 4], &[0; 8]).is_ok());
     assert!(array.update(&[0; 4], &[0; 4]).is_err());
@@ -86,7 +94,8 @@ fn the_kernel_knows_the_shape_of_a_map() {
     if !may_use_bpf() {
         return;
     }
-    let shape = Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value: 100, entries: 3, flags: BPF_F_MMAPABLE };
+    let shape =
+        Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value: 100, entries: 3, flags: BPF_F_MMAPABLE };
     let map = Map::create(c"usdt_test", shape).unwrap();
     let mut info = uapi::MapInfo::default();
     // SAFETY: a structure for maps, without arrays.
@@ -130,7 +139,8 @@ fn programs_run_at_a_raw_tracepoint() {
     if !may_use_bpf() {
         return;
     }
-    let program = prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, c"usdt_test", &returns(0), 0, &mut []).unwrap();
+    let program =
+        prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, c"usdt_test", &returns(0), 0, &mut []).unwrap();
     raw_tracepoint_open(c"sched_process_exec", program.as_fd()).unwrap();
     let error = raw_tracepoint_open(c"no such tracepoint", program.as_fd()).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
@@ -138,13 +148,17 @@ fn programs_run_at_a_raw_tracepoint() {
 
 #[test]
 fn programs_attach_to_perf_events() {
-    let Ok(kind) = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type") else { return };
+    let Ok(kind) = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type") else {
+        return;
+    };
     if !may_use_bpf() {
         return;
     }
     let (_file, path) = file();
     let program = prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), 0, &mut []).unwrap();
-    let event = || perf_event_uprobe(kind.trim().parse().unwrap(), &path, 0, 0, std::process::id()).unwrap();
+    let event = || {
+        perf_event_uprobe(kind.trim().parse().unwrap(), &path, 0, 0, std::process::id()).unwrap()
+    };
     perf_event_run(event().as_fd(), program.as_fd()).unwrap();
     let event = event();
     match link_perf_event(program.as_fd(), event.as_fd(), 7) {
@@ -207,11 +221,14 @@ fn unknown_bytes_must_be_zero() {
         let expected = Some(if last == 0 { libc::EBADF } else { libc::E2BIG });
         let no = u32::MAX;
         let element = uapi::MapElem { map_fd: no, ..uapi::MapElem::default() };
-        for command in [uapi::BPF_MAP_LOOKUP_ELEM, uapi::BPF_MAP_UPDATE_ELEM, uapi::BPF_MAP_GET_NEXT_KEY] {
+        for command in
+            [uapi::BPF_MAP_LOOKUP_ELEM, uapi::BPF_MAP_UPDATE_ELEM, uapi::BPF_MAP_GET_NEXT_KEY]
+        {
             assert_eq!(code(call(command, element, last)), expected, "command {command}");
         }
         let info = uapi::ObjGetInfo { bpf_fd: no, ..uapi::ObjGetInfo::default() };
-        let expected_of_info = expected.map(|code| if code == libc::EBADF { libc::EBADFD } else { code });
+        let expected_of_info =
+            expected.map(|code| if code == libc::EBADF { libc::EBADFD } else { code });
         assert_eq!(code(call(uapi::BPF_OBJ_GET_INFO_BY_FD, info, last)), expected_of_info);
         let open = uapi::RawTracepointOpen { prog_fd: no, ..uapi::RawTracepointOpen::default() };
         assert_eq!(code(call(uapi::BPF_RAW_TRACEPOINT_OPEN, open, last)), expected);

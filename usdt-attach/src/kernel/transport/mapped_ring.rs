@@ -38,7 +38,10 @@ impl MappedRing {
         let failed = |source| Error::io("cannot map the event buffer", source);
         let bytes = value_size(capacity, longest).filter(|bytes| *bytes == map.shape().value);
         let bytes = bytes.ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
-        let map = MmapOptions::new().len(bytes as usize).map_raw(map.as_fd().as_raw_fd()).map_err(failed)?;
+        let map = MmapOptions::new()
+            .len(bytes as usize)
+            .map_raw(map.as_fd().as_raw_fd())
+            .map_err(failed)?;
         Ok(MappedRing {
             memory: Memory { map, capacity, longest, head: 0, length: 0, released: 0 },
             wakeup: RingBuf::new(wakeup)?,
@@ -132,8 +135,12 @@ impl Memory {
         let length = self.word(self.offset()).load(Ordering::Acquire);
         match length {
             0 => Ok(None),
-            _ if length.is_multiple_of(8) && length <= self.longest.into() => Ok(Some(length as usize)),
-            _ => Err(Error::unsupported(format!("the event buffer has a record of {length} bytes"))),
+            _ if length.is_multiple_of(8) && length <= self.longest.into() => {
+                Ok(Some(length as usize))
+            }
+            _ => {
+                Err(Error::unsupported(format!("the event buffer has a record of {length} bytes")))
+            }
         }
     }
 
@@ -186,7 +193,9 @@ mod tests {
         let at = DATA as usize + (tail & u64::from(memory.capacity - 8)) as usize;
         assert!(at + need as usize <= memory.map.len());
         for (word, to) in record.chunks_exact(8).zip((at + HEADER as usize..).step_by(8)) {
-            let was = memory.word(to).swap(u64::from_ne_bytes(word.try_into().unwrap()), Ordering::Relaxed);
+            let was = memory
+                .word(to)
+                .swap(u64::from_ne_bytes(word.try_into().unwrap()), Ordering::Relaxed);
             assert_eq!(was, 0, "something of an older record is left");
         }
         memory.word(at).store(record.len() as u64, Ordering::Release);

@@ -15,7 +15,9 @@ pub(super) use ringbuf::RingBuf;
 pub(crate) fn reader(maps: &Maps, plan: &Plan) -> Result<Option<Box<dyn RecordReader>>> {
     let Some(events) = &maps.events else { return Ok(None) };
     Ok(Some(match &maps.wakeup {
-        Some(wakeup) => Box::new(MappedRing::new(events, wakeup, plan.buffer, plan.largest_record())?),
+        Some(wakeup) => {
+            Box::new(MappedRing::new(events, wakeup, plan.buffer, plan.largest_record())?)
+        }
         None => Box::new(RingBuf::new(events)?),
     }))
 }

@@ -51,9 +51,9 @@ impl RingBuf {
 
 impl RecordReader for RingBuf {
     fn advance(&mut self) -> Result<bool> {
-        self.consumer
-            .advance()
-            .map_err(|problem| Error::new(ErrorKind::Kernel, format!("the event buffer has {problem}")))
+        self.consumer.advance().map_err(|problem| {
+            Error::new(ErrorKind::Kernel, format!("the event buffer has {problem}"))
+        })
     }
 
     fn record(&self) -> &[u8] {

@@ -47,8 +47,9 @@ pub(super) fn check(
     }
     if providers.is_empty() && checker.resolver.diagnostics.iter().all(|d| !d.is_error()) {
         checker.report(
-            Diagnostic::error(0..0, "no provider in this file", "nothing to generate from")
-                .help("declare one: `provider app { probe request__start(uint64_t id, string path); };`"),
+            Diagnostic::error(0..0, "no provider in this file", "nothing to generate from").help(
+                "declare one: `provider app { probe request__start(uint64_t id, string path); };`",
+            ),
         );
     }
     let (enums, structs) = checker.resolver.finish();
@@ -81,7 +82,11 @@ impl Checker<'_> {
     fn length(&mut self, name: &Name, what: &str) {
         if name.text.len() > MAX_NAME {
             let message = format!("{what} name is {} characters long", name.text.len());
-            self.report(Diagnostic::error(name.span.clone(), message, format!("at most {MAX_NAME} fit")));
+            self.report(Diagnostic::error(
+                name.span.clone(),
+                message,
+                format!("at most {MAX_NAME} fit"),
+            ));
         }
     }
 
@@ -120,7 +125,12 @@ impl Checker<'_> {
             let model = self.probe(probe);
             probes.insert(probe.name.text.clone(), model);
         }
-        model::Provider { name: ast.name.text.clone(), doc: ast.doc.clone(), stability: None, probes }
+        model::Provider {
+            name: ast.name.text.clone(),
+            doc: ast.doc.clone(),
+            stability: None,
+            probes,
+        }
     }
 
     fn probe(&mut self, ast: &Probe) -> model::Probe {
@@ -151,7 +161,8 @@ impl Checker<'_> {
             match &output.name {
                 Some(name) => match names.get(name.text.as_str()) {
                     Some((input, _)) => {
-                        outputs.push(model::Output { input: *input, spelling: output.ty.spelling() });
+                        outputs
+                            .push(model::Output { input: *input, spelling: output.ty.spelling() });
                     }
                     None => self.report(Diagnostic::error(
                         name.span.clone(),
@@ -166,7 +177,8 @@ impl Checker<'_> {
                 )),
             }
         }
-        let probe = model::Probe { name: ast.name.text.clone(), doc: ast.doc.clone(), params, outputs };
+        let probe =
+            model::Probe { name: ast.name.text.clone(), doc: ast.doc.clone(), params, outputs };
         self.word_limit(ast, &probe);
         probe
     }

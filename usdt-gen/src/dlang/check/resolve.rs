@@ -140,7 +140,14 @@ impl<'a> Resolver<'a> {
             };
             let own = enumerators.first().is_some_and(|e| self.sources.in_main(&e.name.span));
             let doc = if tag.doc.is_empty() { typedef.map_or("", |t| t.1) } else { &tag.doc };
-            let model = Enum { name, tagged: tag.name.is_some(), doc: doc.to_owned(), size, signed, values };
+            let model = Enum {
+                name,
+                tagged: tag.name.is_some(),
+                doc: doc.to_owned(),
+                size,
+                signed,
+                values,
+            };
             if own {
                 self.enum_of.insert(at, self.enums.len());
                 self.enums.push(model);
@@ -189,10 +196,13 @@ impl<'a> Resolver<'a> {
                         None => FlatBase::Unknown(name.clone()),
                     },
                 },
-                Base::Words(words) if words.iter().any(|w| w == "void") && words.len() == 1 => FlatBase::Void,
+                Base::Words(words) if words.iter().any(|w| w == "void") && words.len() == 1 => {
+                    FlatBase::Void
+                }
                 Base::Words(words) => match c_types::arithmetic(words) {
                     Some(_)
-                        if words.iter().any(|w| w == "char") && !words.iter().any(|w| w == "unsigned") =>
+                        if words.iter().any(|w| w == "char")
+                            && !words.iter().any(|w| w == "unsigned") =>
                     {
                         FlatBase::Char
                     }
@@ -270,7 +280,9 @@ impl<'a> Resolver<'a> {
         if ast.keyword == Keyword::Enum {
             // An enum that is only mentioned is an int.
             return Some(match self.enum_at(tag) {
-                Some((index, model)) => model::Type::Enum { index, size: model.size, signed: model.signed },
+                Some((index, model)) => {
+                    model::Type::Enum { index, size: model.size, signed: model.signed }
+                }
                 None => model::Type::Int { size: 4, signed: true },
             });
         }
@@ -338,15 +350,19 @@ impl Scope for Resolver<'_> {
         if tokens.iter().any(|t| t.kind == Kind::Punct('*')) {
             return Some(8);
         }
-        let mut words: Vec<String> =
-            tokens.iter().map(|t| self.sources.text(&t.text).to_owned()).filter(|w| w != "const").collect();
+        let mut words: Vec<String> = tokens
+            .iter()
+            .map(|t| self.sources.text(&t.text).to_owned())
+            .filter(|w| w != "const")
+            .collect();
         words.sort();
         let base = match (words.as_slice(), c_types::arithmetic(&words)) {
             (_, Some(_)) => Base::Words(words),
             ([name], None) => Base::Named(name.clone()),
             _ => return None,
         };
-        let flat = self.flatten(&Type { span: 0..0, text: String::new(), base, derived: Vec::new() });
+        let flat =
+            self.flatten(&Type { span: 0..0, text: String::new(), base, derived: Vec::new() });
         match (flat.base, flat.derived.first()) {
             (_, Some(Derived::Pointer)) => Some(8),
             (FlatBase::Known(known), None) => Some(known.size().into()),

@@ -88,8 +88,12 @@ impl Resolver<'_> {
             let span = ast.name.as_ref().or(members.first().and_then(|m| m.name.as_ref()));
             let span = span.map_or(0..0, |n| n.span.clone());
             self.diagnostics.push(
-                Diagnostic::warning(span, "attributes change the layout of this struct", "of this one")
-                    .help("pointers to it are passed as they are, without a Go type"),
+                Diagnostic::warning(
+                    span,
+                    "attributes change the layout of this struct",
+                    "of this one",
+                )
+                .help("pointers to it are passed as they are, without a Go type"),
             );
             return Err(Opaque);
         }
@@ -100,7 +104,8 @@ impl Resolver<'_> {
         let mut unnamed_members = Vec::new();
         for member in members {
             let one = self.member(member, depth)?;
-            if let (Base::Tag(at), FieldType::Struct(index)) = (&member.ty.base, one.ty.innermost()) {
+            if let (Base::Tag(at), FieldType::Struct(index)) = (&member.ty.base, one.ty.innermost())
+            {
                 let named = self.file.tags.get(*at).is_some_and(|t| t.name.is_some());
                 if !named && !self.typedef_names.contains_key(at) {
                     unnamed_members.push((*index, wanted.len()));
@@ -110,8 +115,8 @@ impl Resolver<'_> {
         }
         let union = ast.keyword == Keyword::Union;
         let doc = if ast.doc.is_empty() { typedef.map_or("", |t| t.1) } else { &ast.doc };
-        let made =
-            Struct::lay_out(name, union, doc.to_owned(), wanted, &self.structs, &self.enums).ok_or(Opaque)?;
+        let made = Struct::lay_out(name, union, doc.to_owned(), wanted, &self.structs, &self.enums)
+            .ok_or(Opaque)?;
         let parent = self.structs.len();
         for (index, field) in unnamed_members {
             if let Some(s) = self.structs.get_mut(index) {
@@ -134,10 +139,14 @@ impl Resolver<'_> {
         }
         let width = match &member.bits {
             None => None,
-            Some(bits) => Some(u8::try_from(self.evaluate(bits).ok_or(Opaque)?).map_err(|_| Opaque)?),
+            Some(bits) => {
+                Some(u8::try_from(self.evaluate(bits).ok_or(Opaque)?).map_err(|_| Opaque)?)
+            }
         };
-        let integer =
-            matches!(ty, FieldType::Char | FieldType::Int { .. } | FieldType::Bool | FieldType::Enum(_));
+        let integer = matches!(
+            ty,
+            FieldType::Char | FieldType::Int { .. } | FieldType::Bool | FieldType::Enum(_)
+        );
         if width.is_some() && (!integer || (width == Some(0) && member.name.is_some())) {
             return Err(Opaque);
         }
@@ -180,8 +189,12 @@ impl Resolver<'_> {
                 FlatBase::Known(model::Type::Int { size, signed }) => {
                     Ok(FieldType::Int { size: *size, signed: *signed })
                 }
-                FlatBase::Known(model::Type::Uintptr) => Ok(FieldType::Int { size: 8, signed: false }),
-                FlatBase::Known(model::Type::Float { size }) => Ok(FieldType::Float { size: *size }),
+                FlatBase::Known(model::Type::Uintptr) => {
+                    Ok(FieldType::Int { size: 8, signed: false })
+                }
+                FlatBase::Known(model::Type::Float { size }) => {
+                    Ok(FieldType::Float { size: *size })
+                }
                 FlatBase::Known(model::Type::Bool) => Ok(FieldType::Bool),
                 FlatBase::Tag(tag) if self.is_enum(*tag) => Ok(match self.enum_at(*tag) {
                     Some((index, _)) => FieldType::Enum(index),

@@ -80,7 +80,8 @@ impl Writer {
             self.out.push('\n');
             let content = trimmed(line.trim_start());
             if !content.is_empty() {
-                let own = column(line.get(..line.len() - line.trim_start().len()).unwrap_or_default());
+                let own =
+                    column(line.get(..line.len() - line.trim_start().len()).unwrap_or_default());
                 self.indent((own + at).saturating_sub(piece.column));
                 self.out.push_str(content);
             }

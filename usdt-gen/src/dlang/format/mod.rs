@@ -27,7 +27,9 @@ pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>>
     let mut depth = 0usize;
     for token in &tokens {
         let problem = match token.kind {
-            Kind::Bad if sources.text(&token.text).starts_with("/*") => "this comment is never closed",
+            Kind::Bad if sources.text(&token.text).starts_with("/*") => {
+                "this comment is never closed"
+            }
             Kind::Bad => "this means nothing here",
             // At the beginning of a line it would be the preprocessor's.
             Kind::Operator if sources.text(&token.text) == "##" => "this means nothing here",
@@ -43,12 +45,20 @@ pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>>
             Kind::End if depth > 0 => "a brace is never closed",
             _ => continue,
         };
-        return Err(Box::new(Diagnostic::error(token.span.clone(), "the file cannot be formatted", problem)));
+        return Err(Box::new(Diagnostic::error(
+            token.span.clone(),
+            "the file cannot be formatted",
+            problem,
+        )));
     }
     let out = Formatter::new(pieces(sources, &tokens)).run();
     if bare(&out) != bare(sources.text(file)) {
         let problem = "a backslash at the end of a line would be lost";
-        return Err(Box::new(Diagnostic::error(file.clone(), "the file cannot be formatted", problem)));
+        return Err(Box::new(Diagnostic::error(
+            file.clone(),
+            "the file cannot be formatted",
+            problem,
+        )));
     }
     Ok(out)
 }

@@ -35,7 +35,9 @@ pub(super) fn join(pieces: &[Piece<'_>]) -> String {
 
 /// Whether two tokens would be one without a blank between them.
 fn glued(last: &Piece<'_>, next: &Piece<'_>) -> bool {
-    let (Some(a), Some(b)) = (last.text.chars().next_back(), next.text.chars().next()) else { return false };
+    let (Some(a), Some(b)) = (last.text.chars().next_back(), next.text.chars().next()) else {
+        return false;
+    };
     let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let pair = String::from_iter([a, b]);
     in_word(a) && in_word(b)
@@ -79,8 +81,8 @@ impl Context<'_> {
 
 fn odd(text: &str) -> bool {
     const KNOWN: [&str; 26] = [
-        "=", ":", "?", "+", "-", "*", "/", "%", "&", "|", "^", "<", ">", "&&", "||", "==", "!=", "<=", ">=",
-        "<<", ">>", ")", "]", "}", "~", "!",
+        "=", ":", "?", "+", "-", "*", "/", "%", "&", "|", "^", "<", ">", "&&", "||", "==", "!=",
+        "<=", ">=", "<<", ">>", ")", "]", "}", "~", "!",
     ];
     text.chars().all(|c| c.is_ascii_punctuation() && c != '_') && !KNOWN.contains(&text)
 }

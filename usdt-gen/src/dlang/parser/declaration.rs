@@ -1,7 +1,9 @@
 //! C declarations: specifiers, declarators, bodies of structs, unions and enums.
 
 use super::{Diagnostic, Kind, Parse, Parser};
-use crate::dlang::ast::{Base, Body, Derived, Enumerator, Keyword, Name, Param, Tag, Type, Typedef};
+use crate::dlang::ast::{
+    Base, Body, Derived, Enumerator, Keyword, Name, Param, Tag, Type, Typedef,
+};
 use crate::dlang::c_types;
 
 const QUALIFIERS: [&str; 14] = [
@@ -115,7 +117,9 @@ impl Parser<'_> {
                 let inside = self.tokens.get(start..self.at).unwrap_or_default();
                 self.layout_attribute |= inside.iter().any(|t| {
                     let text = self.text(t);
-                    ["packed", "aligned", "mode", "vector_size"].iter().any(|w| text.trim_matches('_') == *w)
+                    ["packed", "aligned", "mode", "vector_size"]
+                        .iter()
+                        .any(|w| text.trim_matches('_') == *w)
                 });
             }
         }
@@ -273,7 +277,13 @@ impl Parser<'_> {
                         derived: Vec::new(),
                     };
                     if out.len() == first {
-                        out.push(Param { name: None, ty, doc: String::new(), go: None, bits: None });
+                        out.push(Param {
+                            name: None,
+                            ty,
+                            doc: String::new(),
+                            go: None,
+                            bits: None,
+                        });
                     }
                     break;
                 }

@@ -11,7 +11,10 @@ impl Parser<'_> {
             let token = self.peek().clone();
             match token.kind {
                 Kind::Comment => {
-                    if doc.last().is_some_and(|last| self.gap_has_blank_line(last.end..token.span.start)) {
+                    if doc
+                        .last()
+                        .is_some_and(|last| self.gap_has_blank_line(last.end..token.span.start))
+                    {
                         doc.clear();
                     }
                     doc.push(token.span);
@@ -70,7 +73,10 @@ impl Parser<'_> {
             self.at += 1;
         }
         let next = self.peek().span.start;
-        if next >= end && !self.sources.text(&(end..next)).contains('\n') && self.peek().kind != Kind::End {
+        if next >= end
+            && !self.sources.text(&(end..next)).contains('\n')
+            && self.peek().kind != Kind::End
+        {
             self.at = before;
             return String::new();
         }
@@ -104,14 +110,21 @@ fn doc_text<'a>(comments: impl Iterator<Item = &'a str>) -> String {
 
 /// Takes `@param NAME TEXT` out of a probe's documentation. The text goes on up to a blank line or the next
 /// annotation; those that name no parameter stay where they are.
-pub(super) fn split_params(doc: &str, is_param: impl Fn(&str) -> bool) -> (String, Vec<(String, String)>) {
+pub(super) fn split_params(
+    doc: &str,
+    is_param: impl Fn(&str) -> bool,
+) -> (String, Vec<(String, String)>) {
     let (mut rest, mut params): (Vec<&str>, Vec<(String, String)>) = (Vec::new(), Vec::new());
     let mut open = false;
     for line in doc.lines() {
-        let named = line.strip_prefix("@param ").or_else(|| line.strip_prefix("\\param ")).and_then(|text| {
-            let (name, text) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
-            is_param(name).then(|| (name.to_owned(), text.trim().to_owned()))
-        });
+        let named = line
+            .strip_prefix("@param ")
+            .or_else(|| line.strip_prefix("\\param "))
+            .and_then(|text| {
+                let (name, text) =
+                    text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
+                is_param(name).then(|| (name.to_owned(), text.trim().to_owned()))
+            });
         match (named, params.last_mut()) {
             (Some(param), _) => {
                 params.push(param);
@@ -138,10 +151,15 @@ pub(super) fn split_params(doc: &str, is_param: impl Fn(&str) -> bool) -> (Strin
 }
 
 /// Takes the lines `@go NAME TYPE` out of a probe's documentation, where NAME is a parameter. Others stay.
-pub(super) fn split_go_types(doc: &str, is_param: impl Fn(&str) -> bool) -> (String, Vec<(String, String)>) {
+pub(super) fn split_go_types(
+    doc: &str,
+    is_param: impl Fn(&str) -> bool,
+) -> (String, Vec<(String, String)>) {
     let (mut rest, mut types) = (Vec::new(), Vec::new());
     for line in doc.lines() {
-        let words = line.strip_prefix("@go ").and_then(|words| words.trim().split_once(char::is_whitespace));
+        let words = line
+            .strip_prefix("@go ")
+            .and_then(|words| words.trim().split_once(char::is_whitespace));
         match words.filter(|(name, _)| is_param(name)) {
             Some((name, ty)) => types.push((name.to_owned(), ty.trim().to_owned())),
             None => rest.push(line),
@@ -152,8 +170,12 @@ pub(super) fn split_go_types(doc: &str, is_param: impl Fn(&str) -> bool) -> (Str
 
 /// Takes a line `@go TYPE` out of a parameter's documentation.
 pub(super) fn split_go_type(doc: &str) -> (String, Option<String>) {
-    let (annotations, rest): (Vec<&str>, Vec<&str>) = doc.lines().partition(|line| line.starts_with("@go "));
-    let ty = annotations.first().and_then(|line| line.strip_prefix("@go ")).map(|ty| ty.trim().to_owned());
+    let (annotations, rest): (Vec<&str>, Vec<&str>) =
+        doc.lines().partition(|line| line.starts_with("@go "));
+    let ty = annotations
+        .first()
+        .and_then(|line| line.strip_prefix("@go "))
+        .map(|ty| ty.trim().to_owned());
     (rest.join("\n").trim_end().to_owned(), ty)
 }
 

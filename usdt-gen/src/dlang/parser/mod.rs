@@ -269,7 +269,12 @@ impl Parser<'_> {
                 });
             }
             ["pragma", "D", "attributes", ..] => self.diagnostics.push(
-                Diagnostic::error(token.span.clone(), "incomplete attributes pragma", "written here").help(
+                Diagnostic::error(
+                    token.span.clone(),
+                    "incomplete attributes pragma",
+                    "written here",
+                )
+                .help(
                     "the form is `#pragma D attributes NAME/DATA/CLASS provider PROVIDER \
                      provider|module|function|name|args`",
                 ),
@@ -336,8 +341,12 @@ impl Parser<'_> {
             "probe" => {
                 let span = self.peek().span.clone();
                 self.fail(
-                    Diagnostic::error(span, "probe outside a provider", "not inside `provider NAME { … };`")
-                        .help("wrap it: `provider app { probe …; };`"),
+                    Diagnostic::error(
+                        span,
+                        "probe outside a provider",
+                        "not inside `provider NAME { … };`",
+                    )
+                    .help("wrap it: `provider app { probe …; };`"),
                 )
             }
             // How a D program translates one type to another, or what C asserts, is no part of the interface.
@@ -359,7 +368,8 @@ impl Parser<'_> {
                 self.skip_brackets()
             }
             _ => {
-                let near = c_types::nearest_of(&word, ["provider", "typedef", "struct"].into_iter());
+                let near =
+                    c_types::nearest_of(&word, ["provider", "typedef", "struct"].into_iter());
                 let help = near.map_or_else(
                     || {
                         "a definition file consists of `provider NAME { probe …; };` and type declarations"

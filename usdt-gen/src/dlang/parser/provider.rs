@@ -66,8 +66,9 @@ impl Parser<'_> {
         if self.is_punct('-') {
             let span = name.span.start..self.peek().span.end;
             return self.fail(
-                Diagnostic::error(span, "`-` in a probe's name", "write `__` here")
-                    .help("DTrace shows `__` as `-`: `request__start` is traced as `request-start`"),
+                Diagnostic::error(span, "`-` in a probe's name", "write `__` here").help(
+                    "DTrace shows `__` as `-`: `request__start` is traced as `request-start`",
+                ),
             );
         }
         let mut params = self.params()?;
@@ -86,7 +87,8 @@ impl Parser<'_> {
             param.doc = doc;
             param.go = go;
         }
-        let is_param = |name: &str| params.iter().any(|p| p.name.as_ref().is_some_and(|n| n.text == name));
+        let is_param =
+            |name: &str| params.iter().any(|p| p.name.as_ref().is_some_and(|n| n.text == name));
         let (doc, go_types) = split_go_types(doc, is_param);
         let (doc, described) = split_params(&doc, is_param);
         for (name, go) in go_types {

@@ -92,7 +92,8 @@ impl Preprocessor<'_> {
             } else {
                 Vec::new()
             };
-            let Some(mut body) = self.substitute(&found, &name, arguments, &token.span, depth) else {
+            let Some(mut body) = self.substitute(&found, &name, arguments, &token.span, depth)
+            else {
                 continue;
             };
             if !self.spend(body.len(), &token.span) {
@@ -146,8 +147,9 @@ impl Preprocessor<'_> {
         let arguments = self.arranged(params, name, arguments, span)?;
         let value = |token: &Token, this: &Self| {
             let text = this.text(token);
-            let at =
-                (token.kind == Kind::Word).then(|| params.names.iter().position(|p| p == text)).flatten();
+            let at = (token.kind == Kind::Word)
+                .then(|| params.names.iter().position(|p| p == text))
+                .flatten();
             at.and_then(|at| arguments.get(at))
         };
         let mut out: Vec<Work> = Vec::new();
@@ -208,7 +210,8 @@ impl Preprocessor<'_> {
             let mut joined: Vec<Work> = Vec::new();
             for (i, argument) in rest.into_iter().enumerate() {
                 if i > 0 {
-                    let token = Token { kind: Kind::Punct(','), span: span.clone(), text: comma.clone() };
+                    let token =
+                        Token { kind: Kind::Punct(','), span: span.clone(), text: comma.clone() };
                     joined.push((token, Hidden::default()));
                 }
                 joined.extend(argument);
@@ -228,8 +231,10 @@ impl Preprocessor<'_> {
 
     /// `#argument`.
     fn stringise(&mut self, argument: &[Work], span: &Span) -> Option<Token> {
-        let words: Vec<String> =
-            argument.iter().map(|(t, _)| self.text(t).replace('\\', "\\\\").replace('"', "\\\"")).collect();
+        let words: Vec<String> = argument
+            .iter()
+            .map(|(t, _)| self.text(t).replace('\\', "\\\\").replace('"', "\\\""))
+            .collect();
         let text = format!("\"{}\"", words.join(" "));
         self.token(&text, Kind::Quoted, span)
     }
@@ -323,7 +328,8 @@ fn call(pending: &mut Vec<Work>) -> Call {
             _ => {}
         }
         // The outermost pair belongs to the call.
-        let outermost = matches!((token.kind, depth), (Kind::Punct('('), 1) | (Kind::Punct(')'), 0));
+        let outermost =
+            matches!((token.kind, depth), (Kind::Punct('('), 1) | (Kind::Punct(')'), 0));
         if let Some(last) = arguments.last_mut().filter(|_| !outermost) {
             last.push((token, hidden));
         }

@@ -22,7 +22,8 @@ pub(super) struct Params {
 impl Preprocessor<'_> {
     /// `#define` with what follows it.
     pub(super) fn define(&mut self, tokens: &[Token], line: &Span) {
-        let Some((name, rest)) = tokens.split_first().filter(|(name, _)| name.kind == Kind::Word) else {
+        let Some((name, rest)) = tokens.split_first().filter(|(name, _)| name.kind == Kind::Word)
+        else {
             let help = "the form is `#define NAME VALUE` or `#define NAME(A, B) VALUE`";
             return self.error(line, "`#define` without a name", "this line", help);
         };
@@ -31,8 +32,9 @@ impl Preprocessor<'_> {
             return self.error(&name.span, "`defined` cannot be a macro", "this name", "");
         }
         // A parenthesis that touches the name opens the parameters; one behind a space begins the value.
-        let touches =
-            rest.first().is_some_and(|t| t.kind == Kind::Punct('(') && t.text.start == name.text.end);
+        let touches = rest
+            .first()
+            .is_some_and(|t| t.kind == Kind::Punct('(') && t.text.start == name.text.end);
         let (params, body) = if touches {
             match self.params(rest.get(1..).unwrap_or_default()) {
                 Some((params, used)) => (Some(params), rest.get(1 + used..).unwrap_or_default()),
@@ -54,15 +56,21 @@ impl Preprocessor<'_> {
             && !self.same(old, &new)
         {
             let (old, new) = (old.span.clone(), new.span.clone());
-            let warning = Diagnostic::warning(new, format!("`{text}` is defined anew"), "this value counts");
+            let warning =
+                Diagnostic::warning(new, format!("`{text}` is defined anew"), "this value counts");
             let known = self.sources.in_main(&old);
-            self.diagnostics.push(if known { warning.related(old, "defined before here") } else { warning });
+            self.diagnostics.push(if known {
+                warning.related(old, "defined before here")
+            } else {
+                warning
+            });
         }
         self.macros.insert(text, new);
     }
 
     fn same(&self, a: &Macro, b: &Macro) -> bool {
-        let spelled = |m: &Macro| m.body.iter().map(|t| self.text(t).to_owned()).collect::<Vec<_>>();
+        let spelled =
+            |m: &Macro| m.body.iter().map(|t| self.text(t).to_owned()).collect::<Vec<_>>();
         a.params == b.params && spelled(a) == spelled(b)
     }
 

@@ -41,8 +41,8 @@ const BUILT_IN: &[&str] = &[
 const PREDEFINED: &[&str] = &["__linux__", "__linux", "__unix__", "__LP64__", "_LP64", "__ELF__"];
 
 const DIRECTIVES: &[&str] = &[
-    "define", "undef", "if", "ifdef", "ifndef", "elif", "else", "endif", "include", "error", "warning",
-    "pragma", "ident", "line",
+    "define", "undef", "if", "ifdef", "ifndef", "elif", "else", "endif", "include", "error",
+    "warning", "pragma", "ident", "line",
 ];
 
 /// What the parser gets.
@@ -153,7 +153,12 @@ impl Preprocessor<'_> {
         }
         self.expand_run(&mut run);
         for condition in conditions {
-            self.error(&condition.span, "condition is never closed", "opened here", "close it with `#endif`");
+            self.error(
+                &condition.span,
+                "condition is never closed",
+                "opened here",
+                "close it with `#endif`",
+            );
         }
     }
 
@@ -168,17 +173,29 @@ impl Preprocessor<'_> {
         let start = token.span.start;
         if text.starts_with("/*") {
             self.truncated = true;
-            self.error(&(start..start + 2), "comment is never closed", "opened here", "close it with `*/`");
+            self.error(
+                &(start..start + 2),
+                "comment is never closed",
+                "opened here",
+                "close it with `*/`",
+            );
         } else if text.starts_with(['"', '\'']) {
             self.error(&token.span, "quoted text is never closed", "opened here", "");
         } else {
-            let message = format!("`{}` has no place in a provider definition", text.escape_debug());
+            let message =
+                format!("`{}` has no place in a provider definition", text.escape_debug());
             let help = "names consist of ASCII letters, digits and `_`";
             self.error(&token.span, message, "remove this character", help);
         }
     }
 
-    fn control(&mut self, token: &Token, conditions: &mut Vec<Condition>, folder: &Path, depth: usize) {
+    fn control(
+        &mut self,
+        token: &Token,
+        conditions: &mut Vec<Condition>,
+        folder: &Path,
+        depth: usize,
+    ) {
         let mut tokens = lexer::lex_line(self.sources, &(token.text.start + 1..token.text.end));
         let active = conditions.last().is_none_or(|c| c.active);
         let name = match tokens.first() {
@@ -242,7 +259,12 @@ impl Preprocessor<'_> {
                 _ => match line.tokens.first() {
                     Some(token) => self.macros.contains_key(self.text(token)) == (name == "ifdef"),
                     None => {
-                        self.error(&line.span, format!("`#{name}` without a name"), "this line", "");
+                        self.error(
+                            &line.span,
+                            format!("`#{name}` without a name"),
+                            "this line",
+                            "",
+                        );
                         false
                     }
                 },
@@ -259,7 +281,12 @@ impl Preprocessor<'_> {
     fn turn(&mut self, name: &str, line: &Line, conditions: &mut Vec<Condition>) {
         let Some(condition) = conditions.last_mut() else {
             let help = "remove the line, or open the condition with `#if`, `#ifdef` or `#ifndef`";
-            return self.error(&line.span, format!("`#{name}` without `#if`"), "nothing is open here", help);
+            return self.error(
+                &line.span,
+                format!("`#{name}` without `#if`"),
+                "nothing is open here",
+                help,
+            );
         };
         if name == "endif" {
             conditions.pop();
@@ -268,8 +295,12 @@ impl Preprocessor<'_> {
         if condition.seen_else {
             let opened = condition.span.clone();
             self.diagnostics.push(
-                Diagnostic::error(line.span.clone(), format!("`#{name}` behind `#else`"), "this line")
-                    .related(opened, "of this condition"),
+                Diagnostic::error(
+                    line.span.clone(),
+                    format!("`#{name}` behind `#else`"),
+                    "this line",
+                )
+                .related(opened, "of this condition"),
             );
             return;
         }
@@ -294,7 +325,12 @@ impl Preprocessor<'_> {
             }
             let open = rest.next_if(|t| t.kind == Kind::Punct('(')).is_some();
             let Some(operand) = rest.next_if(|t| t.kind == Kind::Word) else {
-                self.error(&token.span, "`defined` without a name", "here", "write `defined(NAME)`");
+                self.error(
+                    &token.span,
+                    "`defined` without a name",
+                    "here",
+                    "write `defined(NAME)`",
+                );
                 return false;
             };
             if open && rest.next_if(|t| t.kind == Kind::Punct(')')).is_none() {
@@ -303,14 +339,23 @@ impl Preprocessor<'_> {
             }
             let value = if self.macros.contains_key(self.text(operand)) { "1" } else { "0" };
             let text = self.sources.scratch(value);
-            tokens.push(Token { kind: Kind::Number, span: token.span.start..operand.span.end, text });
+            tokens.push(Token {
+                kind: Kind::Number,
+                span: token.span.start..operand.span.end,
+                text,
+            });
         }
         let tokens = self.expand(tokens, 0);
         match constant::evaluate(self.sources, &tokens, &line.span, &Undefined) {
             Ok(value) => value != 0,
             Err(no) => {
                 let help = "prose belongs into a comment: `/* … */`";
-                self.error(&no.span, format!("this condition has no value: {}", no.reason), "here", help);
+                self.error(
+                    &no.span,
+                    format!("this condition has no value: {}", no.reason),
+                    "here",
+                    help,
+                );
                 false
             }
         }
@@ -328,11 +373,12 @@ impl Preprocessor<'_> {
         }
         let near = quoted.then(|| folder.to_owned());
         let folders = near.into_iter().chain(self.options.include.iter().cloned());
-        let found = folders.map(|f| f.join(&name)).find_map(|path| match (self.options.read)(&path) {
-            Ok(bytes) => Some(Ok((path, bytes))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(e) => Some(Err((path, e))),
-        });
+        let found =
+            folders.map(|f| f.join(&name)).find_map(|path| match (self.options.read)(&path) {
+                Ok(bytes) => Some(Ok((path, bytes))),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+                Err(e) => Some(Err((path, e))),
+            });
         match found {
             Some(Ok((path, _))) if self.once.contains(&path) => {}
             Some(Ok((path, bytes))) => {
@@ -344,13 +390,22 @@ impl Preprocessor<'_> {
                 self.file(&span, path.parent().unwrap_or(Path::new("")), depth + 1);
             }
             Some(Err((path, e))) => {
-                self.error(&line.span, format!("cannot read {}: {e}", path.display()), "included here", "");
+                self.error(
+                    &line.span,
+                    format!("cannot read {}: {e}", path.display()),
+                    "included here",
+                    "",
+                );
             }
             None if BUILT_IN.contains(&name.as_str()) => {}
             None => {
                 self.diagnostics.push(
-                    Diagnostic::warning(line.span.clone(), format!("`{name}` is not found"), "passed over")
-                        .help("if its types are needed, name its folder with -I"),
+                    Diagnostic::warning(
+                        line.span.clone(),
+                        format!("`{name}` is not found"),
+                        "passed over",
+                    )
+                    .help("if its types are needed, name its folder with -I"),
                 );
                 self.missing.push(name);
             }

@@ -60,7 +60,10 @@ fn macros() {
         ("#define A (1)\nA", "( 1 )"),
         ("#define F(x) x\nF(F(F(2)))", "2"),
         ("#define N 1\n#define F(x) x##N x\nF(N)", "NN 1"),
-        ("#define P(x) probe p__##x(int)\nP(a); P(b);", "probe p__a ( int ) ; probe p__b ( int ) ;"),
+        (
+            "#define P(x) probe p__##x(int)\nP(a); P(b);",
+            "probe p__a ( int ) ; probe p__b ( int ) ;",
+        ),
     ] {
         assert_eq!(run(text), out, "{text}");
     }
@@ -95,9 +98,11 @@ fn includes() {
         ("inc/d.h", "D"),
         ("loop.h", "#include \"loop.h\""),
     ]);
-    let text = "#include \"a.h\"\n#include \"sub/c.h\"\n#include <d.h>\n#define H <d.h>\n#include H\n";
+    let text =
+        "#include \"a.h\"\n#include \"sub/c.h\"\n#include <d.h>\n#define H <d.h>\n#include H\n";
     assert_eq!(run_with(text, &options), ("C from_c D D".into(), vec![]));
-    let (_, messages) = run_with("#include \"loop.h\"\n#include <none.h>\n#include <stdint.h>\n", &options);
+    let (_, messages) =
+        run_with("#include \"loop.h\"\n#include <none.h>\n#include <stdint.h>\n", &options);
     assert_eq!(messages, ["includes are nested 32 deep", "`none.h` is not found"]);
 }
 
@@ -132,8 +137,9 @@ fn a_macro_that_explodes_is_stopped() {
     }
     let (_, messages) = run_with(&format!("{text}A39"), &Options::default());
     assert_eq!(messages, ["macros expand to more than 262144 tokens"]);
-    let mut text =
-        String::from("#define B0 xxxxxxxxxxxxxxxx\n#define P(a, b) Q(a, b)\n#define Q(a, b) a##b\n");
+    let mut text = String::from(
+        "#define B0 xxxxxxxxxxxxxxxx\n#define P(a, b) Q(a, b)\n#define Q(a, b) a##b\n",
+    );
     for i in 1..12 {
         text.push_str(&format!("#define B{i} P(B{}, B{})\n", i - 1, i - 1));
     }

@@ -30,7 +30,9 @@ fn read(name: &str, text: &str) -> Parsed {
     let options = Options {
         include: vec![PathBuf::from("include")],
         folder: PathBuf::from("include"),
-        read: Arc::new(move |path| std::fs::read(root.join(path.strip_prefix("include").unwrap_or(path)))),
+        read: Arc::new(move |path| {
+            std::fs::read(root.join(path.strip_prefix("include").unwrap_or(path)))
+        }),
         ..Options::default()
     };
     parse_with(&format!("{name}.d"), text, &options)
@@ -44,7 +46,8 @@ fn messages(parsed: &Parsed) -> String {
 fn describe(model: &Model) -> String {
     let mut out = String::new();
     for e in &model.enums {
-        let values: Vec<String> = e.values.iter().map(|(name, value, _)| format!("{name}={value}")).collect();
+        let values: Vec<String> =
+            e.values.iter().map(|(name, value, _)| format!("{name}={value}")).collect();
         let sign = if e.signed { "-" } else { "" };
         let _ = writeln!(out, "enum {}: {sign}{} {}", e.name, e.size, values.join(" "));
     }
@@ -52,13 +55,15 @@ fn describe(model: &Model) -> String {
         let kind = if s.union { "union" } else { "struct" };
         let _ = writeln!(out, "{kind} #{at} {:?}: size {} align {}", s.name, s.size, s.align);
         for f in &s.fields {
-            let bits = f.bits.map_or(String::new(), |(shift, width)| format!(" bits {shift}+{width}"));
+            let bits =
+                f.bits.map_or(String::new(), |(shift, width)| format!(" bits {shift}+{width}"));
             let name = f.name.as_deref().unwrap_or("-");
             let _ = writeln!(out, "  {:>3}{bits} {name}: {} = {:?}", f.offset, f.spelling, f.ty);
         }
     }
     for provider in model.providers.values() {
-        let _ = writeln!(out, "provider {} {:?} {:?}", provider.name, provider.stability, provider.doc);
+        let _ =
+            writeln!(out, "provider {} {:?} {:?}", provider.name, provider.stability, provider.doc);
         for probe in provider.probes.values() {
             let _ = writeln!(out, "  {} {:?}", probe.name, probe.doc);
             for p in &probe.params {
@@ -95,15 +100,22 @@ fn every_shape_gives_its_golden_model() {
         for provider in shown.providers.values_mut() {
             provider.probes.truncate(4);
         }
-        insta::assert_snapshot!(format!("corpus__{name}"), format!("{messages}{}", describe(&shown)));
+        insta::assert_snapshot!(
+            format!("corpus__{name}"),
+            format!("{messages}{}", describe(&shown))
+        );
         let printed = print(&model);
         let again = read(&name, &printed);
         if again.model.as_ref() != Some(&model) {
             let now = again.model.as_ref().map(describe).unwrap_or_default();
             failures.push(format!("{name} differs:\n{printed}\n{now}{}", self::messages(&again)));
         }
-        crate::golang::generate(&model, &format!("{name}.d"), crate::golang::Package::named("corpus"))
-            .unwrap();
+        crate::golang::generate(
+            &model,
+            &format!("{name}.d"),
+            crate::golang::Package::named("corpus"),
+        )
+        .unwrap();
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

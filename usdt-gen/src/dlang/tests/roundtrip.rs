@@ -2,7 +2,8 @@
 
 use crate::dlang::{parse, print};
 use crate::model::{
-    Enum, FieldType, MAX_WORDS, Model, Output, Param, Probe, Provider, Struct, StructName, Type, Wanted,
+    Enum, FieldType, MAX_WORDS, Model, Output, Param, Probe, Provider, Struct, StructName, Type,
+    Wanted,
 };
 use indexmap::IndexMap;
 use proptest::prelude::*;
@@ -33,13 +34,19 @@ const SCALARS: [(&str, FieldType); 9] = [
 ];
 
 fn enums() -> impl Strategy<Value = Vec<Enum>> {
-    let value = prop_oneof![-3i128..300, Just(0xffff_ffff), Just(-0x8000_0000), Just(0x7fff_ffff_ffff_ffff)];
+    let value = prop_oneof![
+        -3i128..300,
+        Just(0xffff_ffff),
+        Just(-0x8000_0000),
+        Just(0x7fff_ffff_ffff_ffff)
+    ];
     let one = (any::<bool>(), doc(), prop::collection::vec((value, doc()), 1..4));
     prop::collection::vec(one, 0..3).prop_map(|all| {
         let made = all.into_iter().enumerate().filter_map(|(n, (tagged, doc, values))| {
             let (size, signed) = Enum::representation(values.iter().map(|v| v.0))?;
             let values = values.into_iter().enumerate();
-            let values = values.map(|(v, (value, doc))| (format!("V{n}_{v}"), value, doc)).collect();
+            let values =
+                values.map(|(v, (value, doc))| (format!("V{n}_{v}"), value, doc)).collect();
             Some(Enum { name: format!("enum{n}_t"), tagged, doc, size, signed, values })
         });
         made.collect()
@@ -53,11 +60,13 @@ fn structs(members: &[(bool, bool, String, Vec<Member>)], enums: &[Enum]) -> Vec
     let names: Vec<StructName> = members
         .iter()
         .enumerate()
-        .map(
-            |(n, (_, tag, ..))| {
-                if *tag { StructName::Tag(format!("s{n}")) } else { StructName::Typedef(format!("s{n}_t")) }
-            },
-        )
+        .map(|(n, (_, tag, ..))| {
+            if *tag {
+                StructName::Tag(format!("s{n}"))
+            } else {
+                StructName::Typedef(format!("s{n}_t"))
+            }
+        })
         .collect();
     let c_name = |at: usize, union: bool| match &names[at] {
         StructName::Tag(tag) => format!("{} {tag}", if union { "union" } else { "struct" }),
@@ -67,43 +76,47 @@ fn structs(members: &[(bool, bool, String, Vec<Member>)], enums: &[Enum]) -> Vec
     let unions: Vec<bool> = members.iter().map(|m| m.0).collect();
     let mut out: Vec<Struct> = Vec::new();
     for (n, (union, _, doc, fields)) in members.iter().enumerate() {
-        let wanted = fields.iter().enumerate().map(|(f, (which, of, shape, length, width, doc))| {
-            let (mut spelling, mut ty) = match shape % 6 {
-                0 if n > 0 => {
-                    let at = of.index(n);
-                    (c_name(at, unions[at]), FieldType::Struct(at))
+        let wanted =
+            fields.iter().enumerate().map(|(f, (which, of, shape, length, width, doc))| {
+                let (mut spelling, mut ty) = match shape % 6 {
+                    0 if n > 0 => {
+                        let at = of.index(n);
+                        (c_name(at, unions[at]), FieldType::Struct(at))
+                    }
+                    1 => {
+                        let at = of.index(names.len());
+                        (format!("{} *", c_name(at, unions[at])), FieldType::StructPointer(at))
+                    }
+                    2 if !enums.is_empty() => {
+                        let at = of.index(enums.len());
+                        let tag = if enums[at].tagged { "enum " } else { "" };
+                        (format!("{tag}{}", enums[at].name), FieldType::Enum(at))
+                    }
+                    _ => {
+                        let (spelling, ty) = which.get(&SCALARS);
+                        ((*spelling).to_owned(), ty.clone())
+                    }
+                };
+                let mut width = (shape / 6 == 1).then_some(*width);
+                let bits = match &ty {
+                    FieldType::Int { size, .. } => size * 8,
+                    FieldType::Char | FieldType::Bool => 8,
+                    FieldType::Enum(at) => enums[*at].size * 8,
+                    _ => 0,
+                };
+                width = width.filter(|w| *w <= bits && bits > 0);
+                let named = width.is_none_or(|w| w > 0);
+                if shape / 6 == 2 && width.is_none() {
+                    // Brackets stand behind the stars of what is an element.
+                    spelling = format!(
+                        "{spelling}{}[{length}]",
+                        if spelling.ends_with('*') { "" } else { " " }
+                    );
+                    ty = FieldType::Array(Box::new(ty), *length);
                 }
-                1 => {
-                    let at = of.index(names.len());
-                    (format!("{} *", c_name(at, unions[at])), FieldType::StructPointer(at))
-                }
-                2 if !enums.is_empty() => {
-                    let at = of.index(enums.len());
-                    let tag = if enums[at].tagged { "enum " } else { "" };
-                    (format!("{tag}{}", enums[at].name), FieldType::Enum(at))
-                }
-                _ => {
-                    let (spelling, ty) = which.get(&SCALARS);
-                    ((*spelling).to_owned(), ty.clone())
-                }
-            };
-            let mut width = (shape / 6 == 1).then_some(*width);
-            let bits = match &ty {
-                FieldType::Int { size, .. } => size * 8,
-                FieldType::Char | FieldType::Bool => 8,
-                FieldType::Enum(at) => enums[*at].size * 8,
-                _ => 0,
-            };
-            width = width.filter(|w| *w <= bits && bits > 0);
-            let named = width.is_none_or(|w| w > 0);
-            if shape / 6 == 2 && width.is_none() {
-                // Brackets stand behind the stars of what is an element.
-                spelling = format!("{spelling}{}[{length}]", if spelling.ends_with('*') { "" } else { " " });
-                ty = FieldType::Array(Box::new(ty), *length);
-            }
-            let name = named.then(|| format!("f{f}"));
-            Wanted { name, spelling, ty, doc: doc.clone(), width }
-        });
+                let name = named.then(|| format!("f{f}"));
+                Wanted { name, spelling, ty, doc: doc.clone(), width }
+            });
         let name = names[n].clone();
         out.extend(Struct::lay_out(name, *union, doc.clone(), wanted.collect(), &out, enums));
     }
@@ -137,9 +150,14 @@ fn param_types(enums: &[Enum], structs: &[Struct]) -> Vec<(String, Type)> {
     .to_vec();
     for (index, e) in enums.iter().enumerate() {
         let tag = if e.tagged { "enum " } else { "" };
-        types.push((format!("{tag}{}", e.name), Type::Enum { index, size: e.size, signed: e.signed }));
+        types.push((
+            format!("{tag}{}", e.name),
+            Type::Enum { index, size: e.size, signed: e.signed },
+        ));
     }
-    types.extend((0..structs.len()).map(|index| (pointer_to(&structs[index]), Type::Struct { index })));
+    types.extend(
+        (0..structs.len()).map(|index| (pointer_to(&structs[index]), Type::Struct { index })),
+    );
     types
 }
 
@@ -166,7 +184,8 @@ fn probe(seed: ProbeSeed, types: &[(String, Type)]) -> Probe {
     }
     let named: Vec<usize> = (0..params.len()).filter(|at| params[*at].name.is_some()).collect();
     let outputs = outputs.iter().filter(|_| !named.is_empty()).map(|o| *o.get(&named));
-    let outputs = outputs.map(|input| Output { input, spelling: "translated_t *".into() }).collect();
+    let outputs =
+        outputs.map(|input| Output { input, spelling: "translated_t *".into() }).collect();
     Probe { name, doc, params, outputs }
 }
 
@@ -177,8 +196,12 @@ fn model() -> impl Strategy<Value = Model> {
         0..4,
     );
     let param = (any::<Index>(), prop::option::of(name("a")), doc());
-    let probe_seed =
-        (name("p"), doc(), prop::collection::vec(param, 0..5), prop::collection::vec(any::<Index>(), 0..3));
+    let probe_seed = (
+        name("p"),
+        doc(),
+        prop::collection::vec(param, 0..5),
+        prop::collection::vec(any::<Index>(), 0..3),
+    );
     let stability = prop::option::of(select(vec!["Stable/Evolving/Common", "A/B/C"]));
     let provider = (name("q"), doc(), stability, prop::collection::vec(probe_seed, 0..4));
     (enums(), members, prop::collection::vec(provider, 1..3)).prop_map(|(enums, members, seeds)| {
@@ -192,10 +215,15 @@ fn model() -> impl Strategy<Value = Model> {
             ty: Type::Struct { index },
             doc: String::new(),
         });
-        let first =
-            Probe { name: "all".into(), doc: String::new(), params: every.collect(), outputs: Vec::new() };
+        let first = Probe {
+            name: "all".into(),
+            doc: String::new(),
+            params: every.collect(),
+            outputs: Vec::new(),
+        };
         let probes = IndexMap::from([(first.name.clone(), first)]);
-        let all = Provider { name: "everything".into(), doc: String::new(), stability: None, probes };
+        let all =
+            Provider { name: "everything".into(), doc: String::new(), stability: None, probes };
         providers.insert(all.name.clone(), all);
         for (name, doc, stability, seeds) in seeds {
             let probes = seeds.into_iter().map(|seed| probe(seed, &types));

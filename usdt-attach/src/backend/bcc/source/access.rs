@@ -29,7 +29,10 @@ pub(in crate::backend::bcc) fn identifier(name: &str) -> String {
 pub(in crate::backend::bcc) type Sites<'a> = Vec<(u32, &'a crate::plan::Access)>;
 
 /// The functions for the arguments of a probe, by name.
-pub(in crate::backend::bcc) fn accessors(probe: &str, arguments: &BTreeMap<&str, Sites<'_>>) -> String {
+pub(in crate::backend::bcc) fn accessors(
+    probe: &str,
+    arguments: &BTreeMap<&str, Sites<'_>>,
+) -> String {
     let mut out = String::new();
     for (name, sites) in arguments {
         let signed = sites.iter().any(|(_, access)| access.word.signed);
@@ -75,8 +78,10 @@ fn text(out: &mut String, probe: &str, function: &str, sites: &Sites<'_>) {
                 );
             }
             None => {
-                let _ =
-                    writeln!(out, "    return bpf_probe_read_user_str(to, size, (void *)({pointer}));\n  }}");
+                let _ = writeln!(
+                    out,
+                    "    return bpf_probe_read_user_str(to, size, (void *)({pointer}));\n  }}"
+                );
             }
         }
     }

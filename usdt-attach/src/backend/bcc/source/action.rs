@@ -48,7 +48,11 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
                 let to = key.at + key.size - kept + 8 * word;
                 let _ = writeln!(out, "    AT(u64, {to}) = slot[{}];", word + 1);
             }
-            let _ = writeln!(out, "    if (bpf_map_delete_elem_(STARTS, base + {})) {unmatched}", start.at);
+            let _ = writeln!(
+                out,
+                "    if (bpf_map_delete_elem_(STARTS, base + {})) {unmatched}",
+                start.at
+            );
             aggregate(out, plan, key);
         }
     }
@@ -185,7 +189,8 @@ fn magnitude(out: &mut String, signed: bool) {
 /// The number of bits, by halves.
 fn bits(out: &mut String) {
     for half in [32, 16, 8, 4, 2, 1] {
-        let _ = writeln!(out, "    if (number >> {half}) {{ number >>= {half}; index += {half}; }}");
+        let _ =
+            writeln!(out, "    if (number >> {half}) {{ number >>= {half}; index += {half}; }}");
     }
     out.push_str("    index += number;\n");
 }
@@ -194,8 +199,11 @@ fn bits(out: &mut String) {
 fn power(out: &mut String, unit: u32) {
     out.push_str("    if (number) {\n      index = 64;\n");
     for half in [32, 16, 8, 4, 2, 1] {
-        let _ =
-            writeln!(out, "      if (!(number >> {})) {{ number <<= {half}; index -= {half}; }}", 64 - half);
+        let _ = writeln!(
+            out,
+            "      if (!(number >> {})) {{ number <<= {half}; index -= {half}; }}",
+            64 - half
+        );
     }
     let _ = writeln!(out, "      if (number > {}ULL) index++;\n    }}", aligned(unit));
 }

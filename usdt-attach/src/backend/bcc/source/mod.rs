@@ -85,7 +85,10 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
     for site in sites {
         let cookie = site.cookie;
         let function = function_of(cookie);
-        let _ = writeln!(out, "int {function}(struct pt_regs *ctx) {{ return handle(ctx, {cookie}); }}");
+        let _ = writeln!(
+            out,
+            "int {function}(struct pt_regs *ctx) {{ return handle(ctx, {cookie}); }}"
+        );
     }
     out
 }
@@ -104,7 +107,9 @@ fn prologue(out: &mut String, plan: &Plan) {
         out.push_str("  if (under_cgroup(CGROUP, 0) != 1) return 0;\n");
     }
     if plan.limit.is_some() {
-        out.push_str("  s64 *budget = (s64 *)CONTROL;\n  if (*(volatile s64 *)budget <= 0) return 0;\n");
+        out.push_str(
+            "  s64 *budget = (s64 *)CONTROL;\n  if (*(volatile s64 *)budget <= 0) return 0;\n",
+        );
     }
     let _ = write!(
         out,

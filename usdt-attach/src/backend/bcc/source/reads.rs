@@ -7,7 +7,9 @@ pub(super) fn step(out: &mut String, step: &ReadOp) {
     // Writing to a string has no failing case.
     let _ = match step {
         ReadOp::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {};", number(*value)),
-        ReadOp::Register { to, from } => writeln!(out, "    AT(u64, {to}) = ctx->{};", register(*from)),
+        ReadOp::Register { to, from } => {
+            writeln!(out, "    AT(u64, {to}) = ctx->{};", register(*from))
+        }
         ReadOp::Memory { to, len, from, fault } => {
             let mut reads = Vec::new();
             let mut at = address(from);
@@ -34,7 +36,12 @@ pub(super) fn step(out: &mut String, step: &ReadOp) {
         ReadOp::PidTgid { to } => writeln!(out, "    AT(u64, {to}) = bpf_get_current_pid_tgid();"),
         ReadOp::Comm { to } => writeln!(out, "    bpf_get_current_comm(base + {to}, 16);"),
         ReadOp::Stack { to, frames } => {
-            writeln!(out, "    AT(u64, {to}) = get_stack(ctx, base + {}, {}, 256);", to + 8, frames * 8)
+            writeln!(
+                out,
+                "    AT(u64, {to}) = get_stack(ctx, base + {}, {}, 256);",
+                to + 8,
+                frames * 8
+            )
         }
     };
 }
@@ -67,8 +74,8 @@ fn address(from: &Address) -> String {
 #[cfg(target_arch = "x86_64")]
 fn register(offset: i16) -> String {
     const NAMES: [&str; 20] = [
-        "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di",
-        "orig_ax", "ip", "cs", "flags", "sp",
+        "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si",
+        "di", "orig_ax", "ip", "cs", "flags", "sp",
     ];
     usize::try_from(offset / 8).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("ax").to_owned()
 }

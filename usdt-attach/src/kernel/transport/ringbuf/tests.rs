@@ -53,12 +53,14 @@ impl Simulated {
     /// Both copies of a header.
     fn headers(&self, position: usize) -> [&AtomicU32; 2] {
         // SAFETY: a multiple of 8 inside of the data.
-        [0, SIZE].map(|copy| unsafe { &*self.data().add(position % SIZE + copy).cast::<AtomicU32>() })
+        [0, SIZE]
+            .map(|copy| unsafe { &*self.data().add(position % SIZE + copy).cast::<AtomicU32>() })
     }
 
     /// `bpf_ringbuf_reserve`
     fn reserve(&self, length: usize) -> Option<usize> {
-        let (begin, end) = (self.producer().load(Ordering::Relaxed), self.consumer().load(Ordering::Acquire));
+        let (begin, end) =
+            (self.producer().load(Ordering::Relaxed), self.consumer().load(Ordering::Acquire));
         let whole = (HEADER + length).next_multiple_of(8);
         if begin.wrapping_add(whole).wrapping_sub(end) > SIZE - 1 {
             return None;
@@ -161,7 +163,8 @@ fn rejects_lengths_and_positions_that_cannot_be() {
     let longer = |memory: &Simulated| memory.headers(0)[0].store(9, Ordering::Relaxed);
     assert_eq!(broken(longer), "a record of 9 bytes");
     let longest = |memory: &Simulated| {
-        memory.headers(0)[0].store(!(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT), Ordering::Relaxed);
+        memory.headers(0)[0]
+            .store(!(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT), Ordering::Relaxed);
     };
     assert_eq!(broken(longest), "a record of 1073741823 bytes");
     let beyond = |memory: &Simulated| memory.producer().store(SIZE + 8, Ordering::Relaxed);
@@ -191,7 +194,10 @@ fn reads_while_records_are_written() {
             // What it has produced until now is read after this.
             let last = producer.is_finished();
             while reader.advance().unwrap() {
-                assert_eq!(reader.record(), next.to_ne_bytes().repeat(1 + next as usize % (LONGEST / 8)));
+                assert_eq!(
+                    reader.record(),
+                    next.to_ne_bytes().repeat(1 + next as usize % (LONGEST / 8))
+                );
                 next += 1;
             }
             if last {
