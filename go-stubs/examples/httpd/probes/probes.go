@@ -2,12 +2,12 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider httpd.
+// Package probes contains the static probes (USDT) of provider httpd.
 //
 // An HTTP service that keeps items: its requests, its cache, its failures and its background work.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
 import (
@@ -19,8 +19,9 @@ import (
 //
 // A request has been read.
 //
-// Tracers see arg0 id, arg1 and arg2 method (pointer, length), arg3 and arg4 path (pointer, length).
-func RequestStart(id uint64, method string, path string) {
+// Tracers see arg0 id, arg1 and arg2 method (pointer, length), arg3 and arg4 path (pointer,
+// length).
+func RequestStart(id uint64, method, path string) {
 	if uint32(usdtProbeRequestStart.semaphore) != 0 {
 		usdtFireRequestStart(id, method, path)
 	}
@@ -31,19 +32,24 @@ func RequestStartEnabled() bool {
 	return uint32(usdtProbeRequestStart.semaphore) != 0
 }
 
+// usdtFireRequestStart fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireRequestStart(id uint64, method string, path string) {
-	usdtTouchProbes(unsafe.StringData(method), len(method))
-	usdtTouchProbes(unsafe.StringData(path), len(path))
+func usdtFireRequestStart(id uint64, method, path string) {
+	usdtTouch(unsafe.StringData(method), len(method))
+	usdtTouch(unsafe.StringData(path), len(path))
 	usdtStubRequestStart(id, unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)))
 }
 
+// usdtStubRequestStart loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRequestStart(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteRequestStart is the site that tracers attach to.
 func usdtSiteRequestStart()
 
-// usdtProbeRequestStart is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRequestStart is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRequestStart struct {
 	_         [18]byte
 	semaphore uint16
@@ -54,7 +60,8 @@ var usdtProbeRequestStart struct {
 //
 // The answer has been written.
 //
-// Tracers see arg0 id, arg1 and arg2 path (pointer, length), arg3 status, arg4 bytes, arg5 durationNs.
+// Tracers see arg0 id, arg1 and arg2 path (pointer, length), arg3 status, arg4 bytes, arg5
+// durationNs.
 func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
 	if uint32(usdtProbeRequestEnd.semaphore) != 0 {
 		usdtFireRequestEnd(id, path, status, bytes, durationNs)
@@ -66,18 +73,23 @@ func RequestEndEnabled() bool {
 	return uint32(usdtProbeRequestEnd.semaphore) != 0
 }
 
+// usdtFireRequestEnd fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireRequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
-	usdtTouchProbes(unsafe.StringData(path), len(path))
+	usdtTouch(unsafe.StringData(path), len(path))
 	usdtStubRequestEnd(id, unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), int64(status), bytes, durationNs)
 }
 
+// usdtStubRequestEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRequestEnd(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 int64, arg4 uint64, arg5 int64)
 
+// usdtSiteRequestEnd is the site that tracers attach to.
 func usdtSiteRequestEnd()
 
-// usdtProbeRequestEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRequestEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRequestEnd struct {
 	_         [18]byte
 	semaphore uint16
@@ -100,18 +112,23 @@ func CacheHitEnabled() bool {
 	return uint32(usdtProbeCacheHit.semaphore) != 0
 }
 
+// usdtFireCacheHit fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireCacheHit(key string, ageNs int64) {
-	usdtTouchProbes(unsafe.StringData(key), len(key))
+	usdtTouch(unsafe.StringData(key), len(key))
 	usdtStubCacheHit(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)), ageNs)
 }
 
+// usdtStubCacheHit loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubCacheHit(arg0 unsafe.Pointer, arg1 uint64, arg2 int64)
 
+// usdtSiteCacheHit is the site that tracers attach to.
 func usdtSiteCacheHit()
 
-// usdtProbeCacheHit is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeCacheHit is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeCacheHit struct {
 	_         [18]byte
 	semaphore uint16
@@ -134,18 +151,23 @@ func CacheMissEnabled() bool {
 	return uint32(usdtProbeCacheMiss.semaphore) != 0
 }
 
+// usdtFireCacheMiss fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireCacheMiss(key string) {
-	usdtTouchProbes(unsafe.StringData(key), len(key))
+	usdtTouch(unsafe.StringData(key), len(key))
 	usdtStubCacheMiss(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)))
 }
 
+// usdtStubCacheMiss loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubCacheMiss(arg0 unsafe.Pointer, arg1 uint64)
 
+// usdtSiteCacheMiss is the site that tracers attach to.
 func usdtSiteCacheMiss()
 
-// usdtProbeCacheMiss is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeCacheMiss is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeCacheMiss struct {
 	_         [18]byte
 	semaphore uint16
@@ -156,7 +178,8 @@ var usdtProbeCacheMiss struct {
 //
 // A request failed for a reason of the service's own.
 //
-// Tracers see arg0 id, arg1 and arg2 operation (pointer, length), arg3 and arg4 err (pointer, length).
+// Tracers see arg0 id, arg1 and arg2 operation (pointer, length), arg3 and arg4 err (pointer,
+// length).
 func RequestError(id uint64, operation string, err error) {
 	if uint32(usdtProbeRequestError.semaphore) != 0 {
 		usdtFireRequestError(id, operation, err)
@@ -168,20 +191,25 @@ func RequestErrorEnabled() bool {
 	return uint32(usdtProbeRequestError.semaphore) != 0
 }
 
+// usdtFireRequestError fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireRequestError(id uint64, operation string, err error) {
-	usdtTouchProbes(unsafe.StringData(operation), len(operation))
-	message2 := usdtErrorProbes(err)
-	usdtTouchProbes(unsafe.StringData(message2), len(message2))
+	usdtTouch(unsafe.StringData(operation), len(operation))
+	message2 := usdtErrorMessage(err)
+	usdtTouch(unsafe.StringData(message2), len(message2))
 	usdtStubRequestError(id, unsafe.Pointer(unsafe.StringData(operation)), uint64(len(operation)), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
+// usdtStubRequestError loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRequestError(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteRequestError is the site that tracers attach to.
 func usdtSiteRequestError()
 
-// usdtProbeRequestError is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRequestError is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRequestError struct {
 	_         [18]byte
 	semaphore uint16
@@ -204,17 +232,22 @@ func EvictStartEnabled() bool {
 	return uint32(usdtProbeEvictStart.semaphore) != 0
 }
 
+// usdtFireEvictStart fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireEvictStart(entries uint64) {
 	usdtStubEvictStart(entries)
 }
 
+// usdtStubEvictStart loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubEvictStart(arg0 uint64)
 
+// usdtSiteEvictStart is the site that tracers attach to.
 func usdtSiteEvictStart()
 
-// usdtProbeEvictStart is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeEvictStart is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeEvictStart struct {
 	_         [18]byte
 	semaphore uint16
@@ -237,36 +270,42 @@ func EvictEndEnabled() bool {
 	return uint32(usdtProbeEvictEnd.semaphore) != 0
 }
 
+// usdtFireEvictEnd fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireEvictEnd(evicted uint64, load float64, durationNs int64) {
 	usdtStubEvictEnd(evicted, math.Float64bits(load), durationNs)
 }
 
+// usdtStubEvictEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubEvictEnd(arg0 uint64, arg1 uint64, arg2 int64)
+func usdtStubEvictEnd(arg0, arg1 uint64, arg2 int64)
 
+// usdtSiteEvictEnd is the site that tracers attach to.
 func usdtSiteEvictEnd()
 
-// usdtProbeEvictEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeEvictEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeEvictEnd struct {
 	_         [18]byte
 	semaphore uint16
 	_         [116]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
 }
 
-// usdtErrorProbes is the error's message; nil has none.
-func usdtErrorProbes(err error) string {
+// usdtErrorMessage returns the message of err, or an empty string if err is nil.
+func usdtErrorMessage(err error) string {
 	if err == nil {
 		return ""
 	}

@@ -5,7 +5,7 @@
 package probes
 
 // RequestStart does nothing in this build.
-func RequestStart(id uint64, method string, path string) {
+func RequestStart(id uint64, method, path string) {
 }
 
 // RequestStartEnabled reports false in this build.

@@ -2,12 +2,12 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider flight.
+// Package probes contains the static probes (USDT) of provider flight.
 //
 // A flight recorder of Go's execution tracer, armed by whoever attaches to a probe.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
 import "unsafe"
@@ -32,17 +32,22 @@ func ArmedEnabled() bool {
 	return uint32(usdtProbeArmed.semaphore) != 0
 }
 
+// usdtFireArmed fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireArmed(minAgeNs int64, maxBytes uint64) {
 	usdtStubArmed(minAgeNs, maxBytes)
 }
 
+// usdtStubArmed loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubArmed(arg0 int64, arg1 uint64)
 
+// usdtSiteArmed is the site that tracers attach to.
 func usdtSiteArmed()
 
-// usdtProbeArmed is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeArmed is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeArmed struct {
 	_         [18]byte
 	semaphore uint16
@@ -63,16 +68,20 @@ func RequestEnabled() bool {
 	return uint32(usdtProbeRequest.semaphore) != 0
 }
 
+// usdtFireRequest fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireRequest() {
 	usdtStubRequest()
 }
 
+// usdtStubRequest loads the arguments into registers and jumps to the site.
 func usdtStubRequest()
 
+// usdtSiteRequest is the site that tracers attach to.
 func usdtSiteRequest()
 
-// usdtProbeRequest is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRequest is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRequest struct {
 	_         [18]byte
 	semaphore uint16
@@ -90,9 +99,9 @@ var usdtProbeRequest struct {
 //   - ns: time that writing took, nanoseconds
 //   - error_: why there is none
 //
-// Tracers see arg0 and arg1 path (pointer, length), arg2 and arg3 reason (pointer, length), arg4 bytes, arg5
-// ns, arg6 and arg7 error_ (pointer, length).
-func Snapshot(path string, reason string, bytes uint64, ns int64, error_ error) {
+// Tracers see arg0 and arg1 path (pointer, length), arg2 and arg3 reason (pointer, length), arg4
+// bytes, arg5 ns, arg6 and arg7 error_ (pointer, length).
+func Snapshot(path, reason string, bytes uint64, ns int64, error_ error) {
 	if uint32(usdtProbeSnapshot.semaphore) != 0 {
 		usdtFireSnapshot(path, reason, bytes, ns, error_)
 	}
@@ -103,40 +112,46 @@ func SnapshotEnabled() bool {
 	return uint32(usdtProbeSnapshot.semaphore) != 0
 }
 
+// usdtFireSnapshot fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireSnapshot(path string, reason string, bytes uint64, ns int64, error_ error) {
-	usdtTouchProbes(unsafe.StringData(path), len(path))
-	usdtTouchProbes(unsafe.StringData(reason), len(reason))
-	message4 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message4), len(message4))
+func usdtFireSnapshot(path, reason string, bytes uint64, ns int64, error_ error) {
+	usdtTouch(unsafe.StringData(path), len(path))
+	usdtTouch(unsafe.StringData(reason), len(reason))
+	message4 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message4), len(message4))
 	usdtStubSnapshot(unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), unsafe.Pointer(unsafe.StringData(reason)), uint64(len(reason)), bytes, ns, unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
+// usdtStubSnapshot loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubSnapshot(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 uint64, arg5 int64, arg6 unsafe.Pointer, arg7 uint64)
+func usdtStubSnapshot(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3, arg4 uint64, arg5 int64, arg6 unsafe.Pointer, arg7 uint64)
 
+// usdtSiteSnapshot is the site that tracers attach to.
 func usdtSiteSnapshot()
 
-// usdtProbeSnapshot is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeSnapshot is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeSnapshot struct {
 	_         [18]byte
 	semaphore uint16
 	_         [148]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
 }
 
-// usdtErrorProbes is the error's message; nil has none.
-func usdtErrorProbes(err error) string {
+// usdtErrorMessage returns the message of err, or an empty string if err is nil.
+func usdtErrorMessage(err error) string {
 	if err == nil {
 		return ""
 	}

@@ -23,7 +23,7 @@ func RequestEnabled() bool {
 }
 
 // Snapshot does nothing in this build.
-func Snapshot(path string, reason string, bytes uint64, ns int64, error_ error) {
+func Snapshot(path, reason string, bytes uint64, ns int64, error_ error) {
 }
 
 // SnapshotEnabled reports false in this build.

@@ -5,7 +5,7 @@
 package probes
 
 // ServerCallStart does nothing in this build.
-func ServerCallStart(method string, peer string, id uint64, stream bool) {
+func ServerCallStart(method, peer string, id uint64, stream bool) {
 }
 
 // ServerCallStartEnabled reports false in this build.
@@ -23,7 +23,7 @@ func ServerCallEndEnabled() bool {
 }
 
 // ClientCallStart does nothing in this build.
-func ClientCallStart(method string, target string, id uint64, stream bool) {
+func ClientCallStart(method, target string, id uint64, stream bool) {
 }
 
 // ClientCallStartEnabled reports false in this build.

@@ -2,12 +2,12 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider trace.
+// Package probes contains the static probes (USDT) of provider trace.
 //
 // Tasks, regions and messages of runtime/trace: of the program's own making.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
 import "unsafe"
@@ -21,7 +21,7 @@ import "unsafe"
 //   - parent: of the task that it is part of, 0 where there is none or it began unseen
 //
 // Tracers see arg0 id, arg1 parent, arg2 and arg3 type_ (pointer, length).
-func TaskBegin(id uint64, parent uint64, type_ string) {
+func TaskBegin(id, parent uint64, type_ string) {
 	if uint32(usdtProbeTaskBegin.semaphore) != 0 {
 		usdtFireTaskBegin(id, parent, type_)
 	}
@@ -32,18 +32,23 @@ func TaskBeginEnabled() bool {
 	return uint32(usdtProbeTaskBegin.semaphore) != 0
 }
 
+// usdtFireTaskBegin fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireTaskBegin(id uint64, parent uint64, type_ string) {
-	usdtTouchProbes(unsafe.StringData(type_), len(type_))
+func usdtFireTaskBegin(id, parent uint64, type_ string) {
+	usdtTouch(unsafe.StringData(type_), len(type_))
 	usdtStubTaskBegin(id, parent, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)))
 }
 
+// usdtStubTaskBegin loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubTaskBegin(arg0 uint64, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64)
+func usdtStubTaskBegin(arg0, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64)
 
+// usdtSiteTaskBegin is the site that tracers attach to.
 func usdtSiteTaskBegin()
 
-// usdtProbeTaskBegin is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeTaskBegin is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeTaskBegin struct {
 	_         [18]byte
 	semaphore uint16
@@ -71,18 +76,23 @@ func TaskEndEnabled() bool {
 	return uint32(usdtProbeTaskEnd.semaphore) != 0
 }
 
+// usdtFireTaskEnd fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireTaskEnd(id uint64, type_ string, ns int64) {
-	usdtTouchProbes(unsafe.StringData(type_), len(type_))
+	usdtTouch(unsafe.StringData(type_), len(type_))
 	usdtStubTaskEnd(id, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), ns)
 }
 
+// usdtStubTaskEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubTaskEnd(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 int64)
 
+// usdtSiteTaskEnd is the site that tracers attach to.
 func usdtSiteTaskEnd()
 
-// usdtProbeTaskEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeTaskEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeTaskEnd struct {
 	_         [18]byte
 	semaphore uint16
@@ -108,18 +118,23 @@ func RegionBeginEnabled() bool {
 	return uint32(usdtProbeRegionBegin.semaphore) != 0
 }
 
+// usdtFireRegionBegin fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireRegionBegin(task uint64, type_ string) {
-	usdtTouchProbes(unsafe.StringData(type_), len(type_))
+	usdtTouch(unsafe.StringData(type_), len(type_))
 	usdtStubRegionBegin(task, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)))
 }
 
+// usdtStubRegionBegin loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRegionBegin(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64)
 
+// usdtSiteRegionBegin is the site that tracers attach to.
 func usdtSiteRegionBegin()
 
-// usdtProbeRegionBegin is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRegionBegin is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRegionBegin struct {
 	_         [18]byte
 	semaphore uint16
@@ -147,18 +162,23 @@ func RegionEndEnabled() bool {
 	return uint32(usdtProbeRegionEnd.semaphore) != 0
 }
 
+// usdtFireRegionEnd fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireRegionEnd(task uint64, type_ string, ns int64) {
-	usdtTouchProbes(unsafe.StringData(type_), len(type_))
+	usdtTouch(unsafe.StringData(type_), len(type_))
 	usdtStubRegionEnd(task, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), ns)
 }
 
+// usdtStubRegionEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRegionEnd(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 int64)
 
+// usdtSiteRegionEnd is the site that tracers attach to.
 func usdtSiteRegionEnd()
 
-// usdtProbeRegionEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRegionEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRegionEnd struct {
 	_         [18]byte
 	semaphore uint16
@@ -172,8 +192,9 @@ var usdtProbeRegionEnd struct {
 // Arguments:
 //   - task: that it is part of, 0 where there is none or it began unseen
 //
-// Tracers see arg0 task, arg1 and arg2 category (pointer, length), arg3 and arg4 message (pointer, length).
-func Log(task uint64, category string, message string) {
+// Tracers see arg0 task, arg1 and arg2 category (pointer, length), arg3 and arg4 message (pointer,
+// length).
+func Log(task uint64, category, message string) {
 	if uint32(usdtProbeLog.semaphore) != 0 {
 		usdtFireLog(task, category, message)
 	}
@@ -184,30 +205,36 @@ func LogEnabled() bool {
 	return uint32(usdtProbeLog.semaphore) != 0
 }
 
+// usdtFireLog fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireLog(task uint64, category string, message string) {
-	usdtTouchProbes(unsafe.StringData(category), len(category))
-	usdtTouchProbes(unsafe.StringData(message), len(message))
+func usdtFireLog(task uint64, category, message string) {
+	usdtTouch(unsafe.StringData(category), len(category))
+	usdtTouch(unsafe.StringData(message), len(message))
 	usdtStubLog(task, unsafe.Pointer(unsafe.StringData(category)), uint64(len(category)), unsafe.Pointer(unsafe.StringData(message)), uint64(len(message)))
 }
 
+// usdtStubLog loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubLog(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteLog is the site that tracers attach to.
 func usdtSiteLog()
 
-// usdtProbeLog is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeLog is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeLog struct {
 	_         [18]byte
 	semaphore uint16
 	_         [124]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}

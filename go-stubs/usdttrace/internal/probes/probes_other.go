@@ -5,7 +5,7 @@
 package probes
 
 // TaskBegin does nothing in this build.
-func TaskBegin(id uint64, parent uint64, type_ string) {
+func TaskBegin(id, parent uint64, type_ string) {
 }
 
 // TaskBeginEnabled reports false in this build.
@@ -41,7 +41,7 @@ func RegionEndEnabled() bool {
 }
 
 // Log does nothing in this build.
-func Log(task uint64, category string, message string) {
+func Log(task uint64, category, message string) {
 }
 
 // LogEnabled reports false in this build.
