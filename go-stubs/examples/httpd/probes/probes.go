@@ -4,7 +4,7 @@
 
 // Package probes contains the static probes (USDT) of provider httpd.
 //
-// An HTTP service that keeps items: its requests, its cache, its failures and its background work.
+// An HTTP service that stores items: its requests, cache, errors and background work.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
@@ -12,12 +12,13 @@ package probes
 
 import (
 	"math"
+	"time"
 	"unsafe"
 )
 
 // RequestStart fires the probe httpd:request__start.
 //
-// A request has been read.
+// The service starts to handle a request.
 //
 // Tracers see arg0 id, arg1 and arg2 method (pointer, length), arg3 and arg4 path (pointer,
 // length).
@@ -58,11 +59,11 @@ var usdtProbeRequestStart struct {
 
 // RequestEnd fires the probe httpd:request__end.
 //
-// The answer has been written.
+// The service has written the response.
 //
 // Tracers see arg0 id, arg1 and arg2 path (pointer, length), arg3 status, arg4 bytes, arg5
-// durationNs.
-func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
+// durationNs (nanoseconds).
+func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs time.Duration) {
 	if uint32(usdtProbeRequestEnd.semaphore) != 0 {
 		usdtFireRequestEnd(id, path, status, bytes, durationNs)
 	}
@@ -76,9 +77,9 @@ func RequestEndEnabled() bool {
 // usdtFireRequestEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireRequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
+func usdtFireRequestEnd(id uint64, path string, status int32, bytes uint64, durationNs time.Duration) {
 	usdtTouch(unsafe.StringData(path), len(path))
-	usdtStubRequestEnd(id, unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), int64(status), bytes, durationNs)
+	usdtStubRequestEnd(id, unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), int64(status), bytes, int64(durationNs))
 }
 
 // usdtStubRequestEnd loads the arguments into registers and jumps to the site.
@@ -98,10 +99,10 @@ var usdtProbeRequestEnd struct {
 
 // CacheHit fires the probe httpd:cache__hit.
 //
-// An item was found in the cache.
+// The cache contains the item.
 //
-// Tracers see arg0 and arg1 key (pointer, length), arg2 ageNs.
-func CacheHit(key string, ageNs int64) {
+// Tracers see arg0 and arg1 key (pointer, length), arg2 ageNs (nanoseconds).
+func CacheHit(key string, ageNs time.Duration) {
 	if uint32(usdtProbeCacheHit.semaphore) != 0 {
 		usdtFireCacheHit(key, ageNs)
 	}
@@ -115,9 +116,9 @@ func CacheHitEnabled() bool {
 // usdtFireCacheHit fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireCacheHit(key string, ageNs int64) {
+func usdtFireCacheHit(key string, ageNs time.Duration) {
 	usdtTouch(unsafe.StringData(key), len(key))
-	usdtStubCacheHit(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)), ageNs)
+	usdtStubCacheHit(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)), int64(ageNs))
 }
 
 // usdtStubCacheHit loads the arguments into registers and jumps to the site.
@@ -137,7 +138,7 @@ var usdtProbeCacheHit struct {
 
 // CacheMiss fires the probe httpd:cache__miss.
 //
-// An item was not in the cache, or too old.
+// The cache does not contain the item, or the entry has expired.
 //
 // Tracers see arg0 and arg1 key (pointer, length).
 func CacheMiss(key string) {
@@ -176,7 +177,7 @@ var usdtProbeCacheMiss struct {
 
 // RequestError fires the probe httpd:request__error.
 //
-// A request failed for a reason of the service's own.
+// An operation on an item has failed.
 //
 // Tracers see arg0 id, arg1 and arg2 operation (pointer, length), arg3 and arg4 err (pointer,
 // length).
@@ -218,7 +219,7 @@ var usdtProbeRequestError struct {
 
 // EvictStart fires the probe httpd:evict__start.
 //
-// The background job that evicts old cache entries begins.
+// The background job that evicts expired cache entries starts.
 //
 // Tracers see arg0 entries.
 func EvictStart(entries uint64) {
@@ -256,10 +257,10 @@ var usdtProbeEvictStart struct {
 
 // EvictEnd fires the probe httpd:evict__end.
 //
-// The background job is done.
+// The background job has finished.
 //
-// Tracers see arg0 evicted, arg1 load (IEEE 754 bits), arg2 durationNs.
-func EvictEnd(evicted uint64, load float64, durationNs int64) {
+// Tracers see arg0 evicted, arg1 load (IEEE 754 bits), arg2 durationNs (nanoseconds).
+func EvictEnd(evicted uint64, load float64, durationNs time.Duration) {
 	if uint32(usdtProbeEvictEnd.semaphore) != 0 {
 		usdtFireEvictEnd(evicted, load, durationNs)
 	}
@@ -273,8 +274,8 @@ func EvictEndEnabled() bool {
 // usdtFireEvictEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireEvictEnd(evicted uint64, load float64, durationNs int64) {
-	usdtStubEvictEnd(evicted, math.Float64bits(load), durationNs)
+func usdtFireEvictEnd(evicted uint64, load float64, durationNs time.Duration) {
+	usdtStubEvictEnd(evicted, math.Float64bits(load), int64(durationNs))
 }
 
 // usdtStubEvictEnd loads the arguments into registers and jumps to the site.

@@ -4,24 +4,27 @@
 
 // Package probes contains the static probes (USDT) of provider flight.
 //
-// A flight recorder of Go's execution tracer, armed by whoever attaches to a probe.
+// The flight recorder of Go's execution tracer. It runs while a tracer is attached to a probe of this provider.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // Armed fires the probe flight:armed.
 //
-// The recorder has started: from here on it keeps what happens. It runs while this or another probe of the provider is attached.
+// The recorder has started.
 //
 // Arguments:
-//   - minAgeNs: what it keeps at least, nanoseconds
-//   - maxBytes: what it takes for that at most, 0 for the runtime's own limit
+//   - minAgeNs: minimum age of events that the recorder keeps, in nanoseconds; 0 for the runtime's default
+//   - maxBytes: maximum size of the recorder's buffer, in bytes; 0 for the runtime's default
 //
-// Tracers see arg0 minAgeNs, arg1 maxBytes.
-func Armed(minAgeNs int64, maxBytes uint64) {
+// Tracers see arg0 minAgeNs (nanoseconds), arg1 maxBytes.
+func Armed(minAgeNs time.Duration, maxBytes uint64) {
 	if uint32(usdtProbeArmed.semaphore) != 0 {
 		usdtFireArmed(minAgeNs, maxBytes)
 	}
@@ -35,8 +38,8 @@ func ArmedEnabled() bool {
 // usdtFireArmed fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireArmed(minAgeNs int64, maxBytes uint64) {
-	usdtStubArmed(minAgeNs, maxBytes)
+func usdtFireArmed(minAgeNs time.Duration, maxBytes uint64) {
+	usdtStubArmed(int64(minAgeNs), maxBytes)
 }
 
 // usdtStubArmed loads the arguments into registers and jumps to the site.
@@ -56,7 +59,7 @@ var usdtProbeArmed struct {
 
 // Request fires the probe flight:request.
 //
-// Attaching to this one asks for a snapshot, once; it never fires.
+// Attaching to this probe requests one snapshot. The probe never fires.
 func Request() {
 	if uint32(usdtProbeRequest.semaphore) != 0 {
 		usdtFireRequest()
@@ -90,18 +93,18 @@ var usdtProbeRequest struct {
 
 // Snapshot fires the probe flight:snapshot.
 //
-// A snapshot has been written, or could not be.
+// A snapshot has been written, or writing it has failed.
 //
 // Arguments:
-//   - path: of the file, empty where there is none
-//   - reason: what the program said, `requested` where a tracer asked
-//   - bytes: of the file
-//   - ns: time that writing took, nanoseconds
-//   - error_: why there is none
+//   - path: file of the snapshot; empty on failure
+//   - reason: reason that the program gave; `requested` if a tracer requested the snapshot
+//   - bytes: size of the file, in bytes
+//   - ns: time that writing took, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
 // Tracers see arg0 and arg1 path (pointer, length), arg2 and arg3 reason (pointer, length), arg4
-// bytes, arg5 ns, arg6 and arg7 error_ (pointer, length).
-func Snapshot(path, reason string, bytes uint64, ns int64, error_ error) {
+// bytes, arg5 ns (nanoseconds), arg6 and arg7 error_ (pointer, length).
+func Snapshot(path, reason string, bytes uint64, ns time.Duration, error_ error) {
 	if uint32(usdtProbeSnapshot.semaphore) != 0 {
 		usdtFireSnapshot(path, reason, bytes, ns, error_)
 	}
@@ -115,12 +118,12 @@ func SnapshotEnabled() bool {
 // usdtFireSnapshot fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireSnapshot(path, reason string, bytes uint64, ns int64, error_ error) {
+func usdtFireSnapshot(path, reason string, bytes uint64, ns time.Duration, error_ error) {
 	usdtTouch(unsafe.StringData(path), len(path))
 	usdtTouch(unsafe.StringData(reason), len(reason))
 	message4 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message4), len(message4))
-	usdtStubSnapshot(unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), unsafe.Pointer(unsafe.StringData(reason)), uint64(len(reason)), bytes, ns, unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+	usdtStubSnapshot(unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), unsafe.Pointer(unsafe.StringData(reason)), uint64(len(reason)), bytes, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
 // usdtStubSnapshot loads the arguments into registers and jumps to the site.

@@ -4,23 +4,26 @@
 
 // Package probes contains the static probes (USDT) of provider grpc.
 //
-// gRPC: calls of servers and clients.
+// Calls of gRPC servers and clients.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // ServerCallStart fires the probe grpc:server_call_start.
 //
-// A server hands a call to its handler.
+// A server calls the handler of a call.
 //
 // Arguments:
-//   - method: whole name, such as /package.Service/Method
+//   - method: full method name, such as /package.Service/Method
 //   - peer: address of the client
-//   - id: of this call in this process, the same at its end
-//   - stream: whether one side or both send streams
+//   - id: call ID, unique in the process; server_call_end has the same
+//   - stream: true if the client, the server or both send streams
 //
 // Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 peer (pointer, length), arg4
 // id, arg5 stream.
@@ -64,15 +67,15 @@ var usdtProbeServerCallStart struct {
 // The handler has returned or panicked.
 //
 // Arguments:
-//   - method: whole name
-//   - code: status code, 0 OK; 2 UNKNOWN where the handler panicked
-//   - id: of the call
-//   - ns: time in the handler, nanoseconds
-//   - error_: what it returned
+//   - method: full method name
+//   - code: status code: 0 is OK, 2 is UNKNOWN, also if the handler panicked
+//   - id: call ID
+//   - ns: time in the handler, in nanoseconds
+//   - error_: error that the handler returned; empty on success
 //
-// Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns, arg5 and arg6
-// error_ (pointer, length).
-func ServerCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
+// Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns (nanoseconds),
+// arg5 and arg6 error_ (pointer, length).
+func ServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
 	if uint32(usdtProbeServerCallEnd.semaphore) != 0 {
 		usdtFireServerCallEnd(method, code, id, ns, error_)
 	}
@@ -86,11 +89,11 @@ func ServerCallEndEnabled() bool {
 // usdtFireServerCallEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireServerCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
+func usdtFireServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
 	usdtTouch(unsafe.StringData(method), len(method))
 	message4 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message4), len(message4))
-	usdtStubServerCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, ns, unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+	usdtStubServerCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
 // usdtStubServerCallEnd loads the arguments into registers and jumps to the site.
@@ -110,13 +113,13 @@ var usdtProbeServerCallEnd struct {
 
 // ClientCallStart fires the probe grpc:client_call_start.
 //
-// A client begins a call.
+// A client starts a call.
 //
 // Arguments:
-//   - method: whole name
-//   - target: of the connection
-//   - id: of this call in this process, the same at its end
-//   - stream: whether one side or both send streams
+//   - method: full method name
+//   - target: target of the connection
+//   - id: call ID, unique in the process; client_call_end has the same
+//   - stream: true if the client, the server or both send streams
 //
 // Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 target (pointer, length), arg4
 // id, arg5 stream.
@@ -157,18 +160,18 @@ var usdtProbeClientCallStart struct {
 
 // ClientCallEnd fires the probe grpc:client_call_end.
 //
-// The answer of a call has arrived, or its stream has ended.
+// The response of a call has arrived, its stream has ended, or the call has failed.
 //
 // Arguments:
-//   - method: whole name
-//   - code: status code, 0 OK
-//   - id: of the call
-//   - ns: since the call began, nanoseconds
-//   - error_: why it failed
+//   - method: full method name
+//   - code: status code: 0 is OK
+//   - id: call ID
+//   - ns: time since the start of the call, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns, arg5 and arg6
-// error_ (pointer, length).
-func ClientCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
+// Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns (nanoseconds),
+// arg5 and arg6 error_ (pointer, length).
+func ClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
 	if uint32(usdtProbeClientCallEnd.semaphore) != 0 {
 		usdtFireClientCallEnd(method, code, id, ns, error_)
 	}
@@ -182,11 +185,11 @@ func ClientCallEndEnabled() bool {
 // usdtFireClientCallEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireClientCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
+func usdtFireClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
 	usdtTouch(unsafe.StringData(method), len(method))
 	message4 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message4), len(message4))
-	usdtStubClientCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, ns, unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+	usdtStubClientCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
 // usdtStubClientCallEnd loads the arguments into registers and jumps to the site.

@@ -4,24 +4,27 @@
 
 // Package probes contains the static probes (USDT) of provider net_http.
 //
-// net/http: requests of servers and clients, under the names that the runtime-native probes have.
+// HTTP requests of net/http servers and clients. The probes have the names of the runtime-native ones.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // ServerRequestStart fires the probe net_http:server_request_start.
 //
-// A server hands a request to its handler.
+// A server calls the handler of a request.
 //
 // Arguments:
-//   - method: as received
-//   - path: of the URL, without the query
+//   - method: method as received
+//   - path: URL path, without the query
 //   - host: Host header or :authority
-//   - id: of this request in this process, the same at its end
-//   - traceparent: W3C trace context as received, empty where there is none
+//   - id: request ID, unique in the process; server_request_end has the same
+//   - traceparent: W3C trace context as received; empty if there is none
 //
 // Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 path (pointer, length), arg4
 // and arg5 host (pointer, length), arg6 id, arg7 and arg8 traceparent (pointer, length).
@@ -67,14 +70,15 @@ var usdtProbeServerRequestStart struct {
 // The handler has returned or panicked.
 //
 // Arguments:
-//   - status: status code, 200 where the handler set none
-//   - id: of the request
-//   - bytes: of the body that the handler wrote
-//   - ns: time in the handler, nanoseconds
-//   - route: pattern of the ServeMux that took the request, empty where there is none
+//   - status: status code; 200 if the handler set none
+//   - id: request ID
+//   - bytes: size of the body that the handler wrote, in bytes
+//   - ns: time in the handler, in nanoseconds
+//   - route: ServeMux pattern that matched the request; empty if there is none
 //
-// Tracers see arg0 status, arg1 id, arg2 bytes, arg3 ns, arg4 and arg5 route (pointer, length).
-func ServerRequestEnd(status int32, id uint64, bytes, ns int64, route string) {
+// Tracers see arg0 status, arg1 id, arg2 bytes, arg3 ns (nanoseconds), arg4 and arg5 route
+// (pointer, length).
+func ServerRequestEnd(status int32, id uint64, bytes int64, ns time.Duration, route string) {
 	if uint32(usdtProbeServerRequestEnd.semaphore) != 0 {
 		usdtFireServerRequestEnd(status, id, bytes, ns, route)
 	}
@@ -88,9 +92,9 @@ func ServerRequestEndEnabled() bool {
 // usdtFireServerRequestEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireServerRequestEnd(status int32, id uint64, bytes, ns int64, route string) {
+func usdtFireServerRequestEnd(status int32, id uint64, bytes int64, ns time.Duration, route string) {
 	usdtTouch(unsafe.StringData(route), len(route))
-	usdtStubServerRequestEnd(int64(status), id, bytes, ns, unsafe.Pointer(unsafe.StringData(route)), uint64(len(route)))
+	usdtStubServerRequestEnd(int64(status), id, bytes, int64(ns), unsafe.Pointer(unsafe.StringData(route)), uint64(len(route)))
 }
 
 // usdtStubServerRequestEnd loads the arguments into registers and jumps to the site.
@@ -110,13 +114,13 @@ var usdtProbeServerRequestEnd struct {
 
 // ClientRequestStart fires the probe net_http:client_request_start.
 //
-// A client's transport sends a request.
+// The transport of a client sends a request.
 //
 // Arguments:
-//   - method: empty for GET
-//   - url: whole, a password left out
-//   - id: of this request in this process
-//   - traceparent: W3C trace context as sent, empty where there is none
+//   - method: method; empty for GET
+//   - url: URL without its password
+//   - id: request ID, unique in the process; client_response_received has the same
+//   - traceparent: W3C trace context as sent; empty if there is none
 //
 // Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 url (pointer, length), arg4 id,
 // arg5 and arg6 traceparent (pointer, length).
@@ -158,17 +162,18 @@ var usdtProbeClientRequestStart struct {
 
 // ClientResponseReceived fires the probe net_http:client_response_received.
 //
-// The response's header has arrived, or the request has failed.
+// The response header has arrived, or the request has failed.
 //
 // Arguments:
-//   - status: status code, 0 where it failed
-//   - id: of the request
-//   - bytes: length of the body, -1 where it is not known
-//   - ns: since the request was sent, nanoseconds
-//   - error_: why it failed
+//   - status: status code; 0 if the request failed
+//   - id: request ID
+//   - bytes: content length of the response, in bytes; -1 if unknown
+//   - ns: time since the request was sent, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 status, arg1 id, arg2 bytes, arg3 ns, arg4 and arg5 error_ (pointer, length).
-func ClientResponseReceived(status int32, id uint64, bytes, ns int64, error_ error) {
+// Tracers see arg0 status, arg1 id, arg2 bytes, arg3 ns (nanoseconds), arg4 and arg5 error_
+// (pointer, length).
+func ClientResponseReceived(status int32, id uint64, bytes int64, ns time.Duration, error_ error) {
 	if uint32(usdtProbeClientResponseReceived.semaphore) != 0 {
 		usdtFireClientResponseReceived(status, id, bytes, ns, error_)
 	}
@@ -182,10 +187,10 @@ func ClientResponseReceivedEnabled() bool {
 // usdtFireClientResponseReceived fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireClientResponseReceived(status int32, id uint64, bytes, ns int64, error_ error) {
+func usdtFireClientResponseReceived(status int32, id uint64, bytes int64, ns time.Duration, error_ error) {
 	message4 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message4), len(message4))
-	usdtStubClientResponseReceived(int64(status), id, bytes, ns, unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+	usdtStubClientResponseReceived(int64(status), id, bytes, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
 // usdtStubClientResponseReceived loads the arguments into registers and jumps to the site.

@@ -4,22 +4,26 @@
 
 // Package probes contains the static probes (USDT) of provider otel.
 //
-// OpenTelemetry: spans as the SDK of the program makes them.
+// Spans of the OpenTelemetry SDK in the program.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // SpanStart fires the probe otel:span_start.
 //
-// A span begins.
+// A span starts.
 //
 // Arguments:
 //   - traceID: 32 hexadecimal digits
 //   - spanID: 16 hexadecimal digits
-//   - parentID: 16 hexadecimal digits, zeros where it has no parent
+//   - parentID: 16 hexadecimal digits; zeros for a root span
+//   - name: name of the span
 //   - kind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer
 //
 // Tracers see arg0 and arg1 traceID (pointer, length), arg2 and arg3 spanID (pointer, length), arg4
@@ -68,14 +72,15 @@ var usdtProbeSpanStart struct {
 // Arguments:
 //   - traceID: 32 hexadecimal digits
 //   - spanID: 16 hexadecimal digits
-//   - name: as it was at the end
+//   - name: name of the span when it ended
 //   - status: 0 unset, 1 error, 2 ok
-//   - message: of an error
-//   - ns: since it began, nanoseconds
+//   - message: description of an error status
+//   - ns: duration of the span, in nanoseconds
 //
 // Tracers see arg0 and arg1 traceID (pointer, length), arg2 and arg3 spanID (pointer, length), arg4
-// and arg5 name (pointer, length), arg6 status, arg7 and arg8 message (pointer, length), arg9 ns.
-func SpanEnd(traceID, spanID, name string, status int32, message string, ns int64) {
+// and arg5 name (pointer, length), arg6 status, arg7 and arg8 message (pointer, length), arg9 ns
+// (nanoseconds).
+func SpanEnd(traceID, spanID, name string, status int32, message string, ns time.Duration) {
 	if uint32(usdtProbeSpanEnd.semaphore) != 0 {
 		usdtFireSpanEnd(traceID, spanID, name, status, message, ns)
 	}
@@ -89,12 +94,12 @@ func SpanEndEnabled() bool {
 // usdtFireSpanEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireSpanEnd(traceID, spanID, name string, status int32, message string, ns int64) {
+func usdtFireSpanEnd(traceID, spanID, name string, status int32, message string, ns time.Duration) {
 	usdtTouch(unsafe.StringData(traceID), len(traceID))
 	usdtTouch(unsafe.StringData(spanID), len(spanID))
 	usdtTouch(unsafe.StringData(name), len(name))
 	usdtTouch(unsafe.StringData(message), len(message))
-	usdtStubSpanEnd(unsafe.Pointer(unsafe.StringData(traceID)), uint64(len(traceID)), unsafe.Pointer(unsafe.StringData(spanID)), uint64(len(spanID)), unsafe.Pointer(unsafe.StringData(name)), uint64(len(name)), int64(status), unsafe.Pointer(unsafe.StringData(message)), uint64(len(message)), ns)
+	usdtStubSpanEnd(unsafe.Pointer(unsafe.StringData(traceID)), uint64(len(traceID)), unsafe.Pointer(unsafe.StringData(spanID)), uint64(len(spanID)), unsafe.Pointer(unsafe.StringData(name)), uint64(len(name)), int64(status), unsafe.Pointer(unsafe.StringData(message)), uint64(len(message)), int64(ns))
 }
 
 // usdtStubSpanEnd loads the arguments into registers and jumps to the site.
@@ -114,10 +119,12 @@ var usdtProbeSpanEnd struct {
 
 // SpanAttribute fires the probe otel:span_attribute.
 //
-// An attribute of a span that is about to end.
+// A span that is about to end has this attribute.
 //
 // Arguments:
 //   - spanID: 16 hexadecimal digits
+//   - key: key of the attribute
+//   - value: value of the attribute, as attribute.Value.String returns it
 //
 // Tracers see arg0 and arg1 spanID (pointer, length), arg2 and arg3 key (pointer, length), arg4 and
 // arg5 value (pointer, length).

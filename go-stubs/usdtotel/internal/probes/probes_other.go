@@ -4,6 +4,8 @@
 
 package probes
 
+import "time"
+
 // SpanStart does nothing in this build.
 func SpanStart(traceID, spanID, parentID, name string, kind int32) {
 }
@@ -14,7 +16,7 @@ func SpanStartEnabled() bool {
 }
 
 // SpanEnd does nothing in this build.
-func SpanEnd(traceID, spanID, name string, status int32, message string, ns int64) {
+func SpanEnd(traceID, spanID, name string, status int32, message string, ns time.Duration) {
 }
 
 // SpanEndEnabled reports false in this build.

@@ -4,7 +4,7 @@
 
 // Package probes contains the static probes (USDT) of provider slog.
 //
-// log/slog: records, also those below the level of the handler while somebody traces.
+// Records of log/slog. While a tracer is attached, this includes records below the level of the handler.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
@@ -14,13 +14,14 @@ import "unsafe"
 
 // Record fires the probe slog:record.
 //
-// A record is logged.
+// The program logs a record.
 //
 // Arguments:
 //   - level: -4 debug, 0 info, 4 warning, 8 error
-//   - attributes: `key=value` separated by spaces, as slog.TextHandler writes them; groups as prefixes
-//   - file: of the caller, empty where the record has none
-//   - line: likewise, 0 where the record has none
+//   - message: message of the record
+//   - attributes: `key=value` pairs as slog.TextHandler writes them; groups are prefixes
+//   - file: source file of the caller; empty if the record has none
+//   - line: source line of the caller; 0 if the record has none
 //
 // Tracers see arg0 level, arg1 and arg2 message (pointer, length), arg3 and arg4 attributes
 // (pointer, length), arg5 and arg6 file (pointer, length), arg7 line.

@@ -4,20 +4,23 @@
 
 // Package probes contains the static probes (USDT) of provider sql.
 //
-// database/sql: statements, as the driver gets them, under the names that the runtime-native probes have.
+// Statements and transactions of database/sql, as the driver receives them. The probes have the names of the runtime-native ones.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // Prepare fires the probe sql:prepare.
 //
-// A statement is prepared.
+// The driver is about to prepare a statement.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func Prepare(query string) {
@@ -56,16 +59,16 @@ var usdtProbePrepare struct {
 
 // PrepareDone fires the probe sql:prepare_done.
 //
-// A statement has been prepared.
+// The driver has prepared a statement, or failed to.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer,
-// length).
-func PrepareDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func PrepareDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbePrepareDone.semaphore) != 0 {
 		usdtFirePrepareDone(query, ns, error_)
 	}
@@ -79,11 +82,11 @@ func PrepareDoneEnabled() bool {
 // usdtFirePrepareDone fires the probe unconditionally.
 //
 //go:noinline
-func usdtFirePrepareDone(query string, ns int64, error_ error) {
+func usdtFirePrepareDone(query string, ns time.Duration, error_ error) {
 	usdtTouch(unsafe.StringData(query), len(query))
 	message2 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message2), len(message2))
-	usdtStubPrepareDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+	usdtStubPrepareDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
 // usdtStubPrepareDone loads the arguments into registers and jumps to the site.
@@ -103,10 +106,10 @@ var usdtProbePrepareDone struct {
 
 // Exec fires the probe sql:exec.
 //
-// A statement without rows is executed.
+// The driver is about to execute a statement that returns no rows.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func Exec(query string) {
@@ -145,16 +148,16 @@ var usdtProbeExec struct {
 
 // ExecDone fires the probe sql:exec_done.
 //
-// A statement without rows has been executed.
+// The driver has executed a statement that returns no rows, or failed to.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer,
-// length).
-func ExecDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func ExecDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbeExecDone.semaphore) != 0 {
 		usdtFireExecDone(query, ns, error_)
 	}
@@ -168,11 +171,11 @@ func ExecDoneEnabled() bool {
 // usdtFireExecDone fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireExecDone(query string, ns int64, error_ error) {
+func usdtFireExecDone(query string, ns time.Duration, error_ error) {
 	usdtTouch(unsafe.StringData(query), len(query))
 	message2 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message2), len(message2))
-	usdtStubExecDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+	usdtStubExecDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
 // usdtStubExecDone loads the arguments into registers and jumps to the site.
@@ -192,10 +195,10 @@ var usdtProbeExecDone struct {
 
 // Query fires the probe sql:query.
 //
-// A query is executed.
+// The driver is about to run a query.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func Query(query string) {
@@ -234,16 +237,16 @@ var usdtProbeQuery struct {
 
 // QueryDone fires the probe sql:query_done.
 //
-// A query has been executed: its first rows can be read.
+// The driver has run a query and its first rows can be read, or the query has failed.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer,
-// length).
-func QueryDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func QueryDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbeQueryDone.semaphore) != 0 {
 		usdtFireQueryDone(query, ns, error_)
 	}
@@ -257,11 +260,11 @@ func QueryDoneEnabled() bool {
 // usdtFireQueryDone fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireQueryDone(query string, ns int64, error_ error) {
+func usdtFireQueryDone(query string, ns time.Duration, error_ error) {
 	usdtTouch(unsafe.StringData(query), len(query))
 	message2 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message2), len(message2))
-	usdtStubQueryDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+	usdtStubQueryDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
 // usdtStubQueryDone loads the arguments into registers and jumps to the site.
@@ -281,10 +284,10 @@ var usdtProbeQueryDone struct {
 
 // StmtExec fires the probe sql:stmt_exec.
 //
-// A prepared statement without rows is executed.
+// The driver is about to execute a prepared statement that returns no rows.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func StmtExec(query string) {
@@ -323,16 +326,16 @@ var usdtProbeStmtExec struct {
 
 // StmtExecDone fires the probe sql:stmt_exec_done.
 //
-// A prepared statement without rows has been executed.
+// The driver has executed a prepared statement that returns no rows, or failed to.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer,
-// length).
-func StmtExecDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func StmtExecDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbeStmtExecDone.semaphore) != 0 {
 		usdtFireStmtExecDone(query, ns, error_)
 	}
@@ -346,11 +349,11 @@ func StmtExecDoneEnabled() bool {
 // usdtFireStmtExecDone fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireStmtExecDone(query string, ns int64, error_ error) {
+func usdtFireStmtExecDone(query string, ns time.Duration, error_ error) {
 	usdtTouch(unsafe.StringData(query), len(query))
 	message2 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message2), len(message2))
-	usdtStubStmtExecDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+	usdtStubStmtExecDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
 // usdtStubStmtExecDone loads the arguments into registers and jumps to the site.
@@ -370,10 +373,10 @@ var usdtProbeStmtExecDone struct {
 
 // StmtQuery fires the probe sql:stmt_query.
 //
-// A prepared query is executed.
+// The driver is about to run a prepared query.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func StmtQuery(query string) {
@@ -412,16 +415,16 @@ var usdtProbeStmtQuery struct {
 
 // StmtQueryDone fires the probe sql:stmt_query_done.
 //
-// A prepared query has been executed: its first rows can be read.
+// The driver has run a prepared query and its first rows can be read, or the query has failed.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer,
-// length).
-func StmtQueryDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func StmtQueryDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbeStmtQueryDone.semaphore) != 0 {
 		usdtFireStmtQueryDone(query, ns, error_)
 	}
@@ -435,11 +438,11 @@ func StmtQueryDoneEnabled() bool {
 // usdtFireStmtQueryDone fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireStmtQueryDone(query string, ns int64, error_ error) {
+func usdtFireStmtQueryDone(query string, ns time.Duration, error_ error) {
 	usdtTouch(unsafe.StringData(query), len(query))
 	message2 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message2), len(message2))
-	usdtStubStmtQueryDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+	usdtStubStmtQueryDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
 // usdtStubStmtQueryDone loads the arguments into registers and jumps to the site.
@@ -459,7 +462,7 @@ var usdtProbeStmtQueryDone struct {
 
 // TxBegin fires the probe sql:tx_begin.
 //
-// A transaction begins.
+// The driver is about to begin a transaction.
 func TxBegin() {
 	if uint32(usdtProbeTxBegin.semaphore) != 0 {
 		usdtFireTxBegin()
@@ -493,14 +496,14 @@ var usdtProbeTxBegin struct {
 
 // TxCommit fires the probe sql:tx_commit.
 //
-// A transaction has been committed.
+// The driver has committed a transaction, or failed to.
 //
 // Arguments:
-//   - ns: time that took, nanoseconds
-//   - error_: why it failed
+//   - ns: duration of the commit, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 ns, arg1 and arg2 error_ (pointer, length).
-func TxCommit(ns int64, error_ error) {
+// Tracers see arg0 ns (nanoseconds), arg1 and arg2 error_ (pointer, length).
+func TxCommit(ns time.Duration, error_ error) {
 	if uint32(usdtProbeTxCommit.semaphore) != 0 {
 		usdtFireTxCommit(ns, error_)
 	}
@@ -514,10 +517,10 @@ func TxCommitEnabled() bool {
 // usdtFireTxCommit fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireTxCommit(ns int64, error_ error) {
+func usdtFireTxCommit(ns time.Duration, error_ error) {
 	message1 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message1), len(message1))
-	usdtStubTxCommit(ns, unsafe.Pointer(unsafe.StringData(message1)), uint64(len(message1)))
+	usdtStubTxCommit(int64(ns), unsafe.Pointer(unsafe.StringData(message1)), uint64(len(message1)))
 }
 
 // usdtStubTxCommit loads the arguments into registers and jumps to the site.
@@ -537,14 +540,14 @@ var usdtProbeTxCommit struct {
 
 // TxRollback fires the probe sql:tx_rollback.
 //
-// A transaction has been rolled back.
+// The driver has rolled back a transaction, or failed to.
 //
 // Arguments:
-//   - ns: time that took, nanoseconds
-//   - error_: why it failed
+//   - ns: duration of the rollback, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 ns, arg1 and arg2 error_ (pointer, length).
-func TxRollback(ns int64, error_ error) {
+// Tracers see arg0 ns (nanoseconds), arg1 and arg2 error_ (pointer, length).
+func TxRollback(ns time.Duration, error_ error) {
 	if uint32(usdtProbeTxRollback.semaphore) != 0 {
 		usdtFireTxRollback(ns, error_)
 	}
@@ -558,10 +561,10 @@ func TxRollbackEnabled() bool {
 // usdtFireTxRollback fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireTxRollback(ns int64, error_ error) {
+func usdtFireTxRollback(ns time.Duration, error_ error) {
 	message1 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message1), len(message1))
-	usdtStubTxRollback(ns, unsafe.Pointer(unsafe.StringData(message1)), uint64(len(message1)))
+	usdtStubTxRollback(int64(ns), unsafe.Pointer(unsafe.StringData(message1)), uint64(len(message1)))
 }
 
 // usdtStubTxRollback loads the arguments into registers and jumps to the site.

@@ -4,21 +4,25 @@
 
 // Package probes contains the static probes (USDT) of provider trace.
 //
-// Tasks, regions and messages of runtime/trace: of the program's own making.
+// Tasks, regions and log messages that the program creates with package usdttrace.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // TaskBegin fires the probe trace:task_begin.
 //
-// A task begins.
+// A task starts.
 //
 // Arguments:
-//   - id: of this task in this process, the same at its end
-//   - parent: of the task that it is part of, 0 where there is none or it began unseen
+//   - id: task ID, unique in the process; task_end has the same
+//   - parent: ID of the parent task; 0 if there is none, or no tracer was attached when it started
+//   - type_: type of the task
 //
 // Tracers see arg0 id, arg1 parent, arg2 and arg3 type_ (pointer, length).
 func TaskBegin(id, parent uint64, type_ string) {
@@ -60,12 +64,12 @@ var usdtProbeTaskBegin struct {
 // A task has ended.
 //
 // Arguments:
-//   - id: of the task, 0 where it began unseen
-//   - type_: empty where it began unseen
-//   - ns: since it began, nanoseconds; 0 where it began unseen
+//   - id: task ID; 0 if no tracer was attached when the task started
+//   - type_: type of the task; empty if no tracer was attached when the task started
+//   - ns: duration, in nanoseconds; 0 if no tracer was attached when the task started
 //
-// Tracers see arg0 id, arg1 and arg2 type_ (pointer, length), arg3 ns.
-func TaskEnd(id uint64, type_ string, ns int64) {
+// Tracers see arg0 id, arg1 and arg2 type_ (pointer, length), arg3 ns (nanoseconds).
+func TaskEnd(id uint64, type_ string, ns time.Duration) {
 	if uint32(usdtProbeTaskEnd.semaphore) != 0 {
 		usdtFireTaskEnd(id, type_, ns)
 	}
@@ -79,9 +83,9 @@ func TaskEndEnabled() bool {
 // usdtFireTaskEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireTaskEnd(id uint64, type_ string, ns int64) {
+func usdtFireTaskEnd(id uint64, type_ string, ns time.Duration) {
 	usdtTouch(unsafe.StringData(type_), len(type_))
-	usdtStubTaskEnd(id, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), ns)
+	usdtStubTaskEnd(id, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), int64(ns))
 }
 
 // usdtStubTaskEnd loads the arguments into registers and jumps to the site.
@@ -101,10 +105,11 @@ var usdtProbeTaskEnd struct {
 
 // RegionBegin fires the probe trace:region_begin.
 //
-// A region of a goroutine begins.
+// A region of a goroutine starts.
 //
 // Arguments:
-//   - task: that it is part of, 0 where there is none or it began unseen
+//   - task: ID of the region's task; 0 if there is none, or no tracer was attached when it started
+//   - type_: type of the region
 //
 // Tracers see arg0 task, arg1 and arg2 type_ (pointer, length).
 func RegionBegin(task uint64, type_ string) {
@@ -146,12 +151,12 @@ var usdtProbeRegionBegin struct {
 // A region of a goroutine has ended.
 //
 // Arguments:
-//   - task: that it is part of, 0 where there is none or it began unseen
-//   - type_: empty where it began unseen
-//   - ns: since it began, nanoseconds; 0 where it began unseen
+//   - task: ID of the region's task; 0 if there is none, or no tracer was attached when it started
+//   - type_: type of the region; empty if no tracer was attached when the region started
+//   - ns: duration, in nanoseconds; 0 if no tracer was attached when the region started
 //
-// Tracers see arg0 task, arg1 and arg2 type_ (pointer, length), arg3 ns.
-func RegionEnd(task uint64, type_ string, ns int64) {
+// Tracers see arg0 task, arg1 and arg2 type_ (pointer, length), arg3 ns (nanoseconds).
+func RegionEnd(task uint64, type_ string, ns time.Duration) {
 	if uint32(usdtProbeRegionEnd.semaphore) != 0 {
 		usdtFireRegionEnd(task, type_, ns)
 	}
@@ -165,9 +170,9 @@ func RegionEndEnabled() bool {
 // usdtFireRegionEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireRegionEnd(task uint64, type_ string, ns int64) {
+func usdtFireRegionEnd(task uint64, type_ string, ns time.Duration) {
 	usdtTouch(unsafe.StringData(type_), len(type_))
-	usdtStubRegionEnd(task, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), ns)
+	usdtStubRegionEnd(task, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), int64(ns))
 }
 
 // usdtStubRegionEnd loads the arguments into registers and jumps to the site.
@@ -187,10 +192,12 @@ var usdtProbeRegionEnd struct {
 
 // Log fires the probe trace:log.
 //
-// A message.
+// The program logs a message.
 //
 // Arguments:
-//   - task: that it is part of, 0 where there is none or it began unseen
+//   - task: ID of the current task; 0 if there is none, or no tracer was attached when it started
+//   - category: category of the message
+//   - message: message
 //
 // Tracers see arg0 task, arg1 and arg2 category (pointer, length), arg3 and arg4 message (pointer,
 // length).

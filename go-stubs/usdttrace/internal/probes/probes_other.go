@@ -4,6 +4,8 @@
 
 package probes
 
+import "time"
+
 // TaskBegin does nothing in this build.
 func TaskBegin(id, parent uint64, type_ string) {
 }
@@ -14,7 +16,7 @@ func TaskBeginEnabled() bool {
 }
 
 // TaskEnd does nothing in this build.
-func TaskEnd(id uint64, type_ string, ns int64) {
+func TaskEnd(id uint64, type_ string, ns time.Duration) {
 }
 
 // TaskEndEnabled reports false in this build.
@@ -32,7 +34,7 @@ func RegionBeginEnabled() bool {
 }
 
 // RegionEnd does nothing in this build.
-func RegionEnd(task uint64, type_ string, ns int64) {
+func RegionEnd(task uint64, type_ string, ns time.Duration) {
 }
 
 // RegionEndEnabled reports false in this build.
