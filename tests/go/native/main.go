@@ -1,4 +1,4 @@
-// Native has sites as a toolchain with probes of its own would leave them: a no-op in the middle of code, arguments in
+// Native has probe sites as a toolchain with native probes would emit them: a NOP within a function, with the arguments in
 // registers. The test adds the notes.
 package main
 
@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"unsafe"
 )
+
+// The functions are in assembly, and each contains a site.
 
 func requestStart(method *byte, methodLength uint64, path *byte, pathLength uint64)
 func requestEnd(status int32)

@@ -4,7 +4,7 @@
 
 // Package ops contains the static probes (USDT) of provider ops.
 //
-// Operations with a beginning and an end, for tests that measure times.
+// Operations with a start and an end, for tests of latencies.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
@@ -14,7 +14,7 @@ import "unsafe"
 
 // Begin fires the probe ops:begin.
 //
-// An operation begins.
+// An operation starts.
 //
 // Tracers see arg0 id, arg1 and arg2 kind (pointer, length).
 func Begin(id uint64, kind string) {
@@ -53,7 +53,7 @@ var usdtProbeBegin struct {
 
 // End fires the probe ops:end.
 //
-// It ends.
+// An operation has ended.
 //
 // Tracers see arg0 id, arg1 status.
 func End(id uint64, status int32) {

@@ -4,7 +4,7 @@
 
 // Package probes contains the static probes (USDT) of providers e2e, other_provider.
 //
-// Probes that the end-to-end tests fire.
+// Probes of the end-to-end tests.
 //
 // While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
 // go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
@@ -17,7 +17,7 @@ import (
 
 // Hit fires the probe e2e:hit.
 //
-// Fired in tight loops: the goroutine's own id, a number and a text made of it.
+// Fired in loops, with the goroutine ID, a number and a string that depends on the number.
 //
 // Tracers see arg0 self, arg1 n, arg2 and arg3 text (pointer, length).
 func Hit(self, n uint64, text string) {
@@ -64,7 +64,7 @@ var usdtProbeHit struct {
 
 // Types fires the probe e2e:types.
 //
-// Every type of the language.
+// All integer types of up to 64 bits.
 //
 // Tracers see arg0 c, arg1 i8, arg2 i16, arg3 i32, arg4 i64, arg5 u8, arg6 u16, arg7 u32.
 func Types(c, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
@@ -109,6 +109,8 @@ var usdtProbeTypes struct {
 }
 
 // MoreTypes fires the probe e2e:more__types.
+//
+// The remaining types.
 //
 // Tracers see arg0 u64, arg1 f (IEEE 754 bits), arg2 d (IEEE 754 bits), arg3 ok, arg4 cstring (C
 // string), arg5 and arg6 data (pointer, length), arg7 and arg8 err (pointer, length), arg9 p.
@@ -159,7 +161,7 @@ var usdtProbeMoreTypes struct {
 
 // Twelve fires the probe e2e:twelve.
 //
-// Twelve argument words: no room for the goroutine id.
+// Twelve argument words, the maximum, which leave no register for the goroutine ID.
 //
 // Tracers see arg0 a, arg1 b, arg2 c, arg3 d, arg4 e, arg5 f, arg6 g, arg7 h, arg8 i, arg9 j, arg10
 // k, arg11 l.
@@ -240,7 +242,7 @@ var usdtProbeNothing struct {
 
 // Unused fires the probe e2e:unused.
 //
-// Never fired, and so absent from binaries.
+// Never fired, so the linker removes it.
 //
 // Tracers see arg0 x.
 func Unused(x int32) {
