@@ -20,16 +20,19 @@ import (
 type Config struct {
 	// Dir is the directory of the snapshot files. The default is os.TempDir().
 	Dir string
-	// MinAge is the minimum age of events that the recorder keeps. The default is that of trace.FlightRecorderConfig.
+	// MinAge is the minimum age of events that the recorder keeps. The default is that of
+	// trace.FlightRecorderConfig.
 	MinAge time.Duration
-	// MaxBytes limits the recorder's buffer, as trace.FlightRecorderConfig.MaxBytes does. The default is no limit beyond
-	// the runtime's own.
+	// MaxBytes limits the recorder's buffer, in bytes. It is a hint to the runtime, which also
+	// chooses the default.
 	MaxBytes uint64
-	// PollInterval is the interval at which Run checks whether a tracer is attached. The default is 100 milliseconds.
+	// PollInterval is the interval at which Run checks whether a tracer is attached. The default is
+	// 100 milliseconds.
 	PollInterval time.Duration
 }
 
-// ErrRunning is the error of Run if another call of Run has not returned: a program has one flight recorder.
+// ErrRunning is the error of Run if another call of Run has not returned: a program has one flight
+// recorder.
 var ErrRunning = errors.New("usdtflight: already running")
 
 var (
@@ -39,9 +42,9 @@ var (
 	pending = make(chan string, 1)
 )
 
-// Snapshot requests a snapshot and does not wait until it is written. It reports whether the request was accepted: it
-// returns false if the recorder is not running, or if another request is already waiting. The probe flight:snapshot has
-// the reason, and the file or the error.
+// Snapshot requests a snapshot and does not wait until it is written. It reports whether the
+// request was accepted: it returns false if the recorder is not running, or if another request is
+// already waiting. The probe flight:snapshot has the reason, and the file or the error.
 func Snapshot(reason string) bool {
 	if !armed.Load() {
 		return false
@@ -57,8 +60,8 @@ func Snapshot(reason string) bool {
 // Armed reports whether the recorder is running.
 func Armed() bool { return armed.Load() }
 
-// Run starts the recorder when a tracer attaches and stops it when the last tracer detaches, until ctx is done. It returns
-// the error of ctx, or ErrRunning.
+// Run starts the recorder when a tracer attaches and stops it when the last tracer detaches, until
+// ctx is done. It returns the error of ctx, or ErrRunning.
 func Run(ctx context.Context, config Config) error {
 	if !running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -91,7 +94,8 @@ type recorder struct {
 	config Config
 	// flight is nil unless the recorder is running.
 	flight *trace.FlightRecorder
-	// requested is true if a tracer is attached to flight:request and its snapshot has been written.
+	// requested is true if a tracer is attached to flight:request and its snapshot has been
+	// written.
 	requested bool
 	// snapshots is the number of snapshots so far, which makes file names unique.
 	snapshots int

@@ -22,8 +22,8 @@ func UnaryClientInterceptor(ctx context.Context, method string, request, respons
 	return invoker(ctx, method, request, response, conn, options...)
 }
 
-// StreamClientInterceptor is a grpc.StreamClientInterceptor that fires the probes of client calls. A call ends when the
-// last message has been received, or when its context is done.
+// StreamClientInterceptor is a grpc.StreamClientInterceptor that fires the probes of client calls.
+// A call ends when the last message has been received, or when its context is done.
 func StreamClientInterceptor(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
 	if probes.ClientCallStartEnabled() || probes.ClientCallEndEnabled() {
 		return streamClient(ctx, desc, conn, method, streamer, options)

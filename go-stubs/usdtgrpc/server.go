@@ -1,12 +1,13 @@
-// Package usdtgrpc provides interceptors for gRPC servers and clients that fire static probes (USDT).
+// Package usdtgrpc provides interceptors for gRPC servers and clients that fire static probes
+// (USDT).
 //
 //	server := grpc.NewServer(grpc.ChainUnaryInterceptor(usdtgrpc.UnaryServerInterceptor),
 //		grpc.ChainStreamInterceptor(usdtgrpc.StreamServerInterceptor))
 //	client, err := grpc.NewClient(target, grpc.WithChainUnaryInterceptor(usdtgrpc.UnaryClientInterceptor),
 //		grpc.WithChainStreamInterceptor(usdtgrpc.StreamClientInterceptor))
 //
-// While no tracer is attached, a call costs two loads and two tests more than with an interceptor that only calls the next
-// handler, and allocates nothing.
+// While no tracer is attached, a call costs two loads and two tests more than with an interceptor
+// that only calls the next handler, and allocates nothing.
 package usdtgrpc
 
 import (

@@ -1,12 +1,16 @@
-// Package usdthttp provides middleware for HTTP servers and a transport for HTTP clients that fire static probes (USDT).
+// Package usdthttp provides middleware for HTTP servers and a transport for HTTP clients that fire
+// static probes (USDT).
 //
-// The probes have the names of the runtime-native probes that usdt-gen adds to package net/http, such as
-// net_http:server_request_start, so scripts and dashboards work with both. Use only one of the two in a program: with
-// both, each request fires its probes twice.
+// The probes have the names of the runtime-native probes that usdt-gen adds to package net/http,
+// such as net_http:server_request_start, so scripts and dashboards work with both. Use only one of
+// the two in a program: with both, each request fires its probes twice.
 //
-// While no tracer is attached, a wrapped request costs two loads and two tests more than with a wrapper that only calls
-// the next handler, and allocates nothing. Build with go build -toolexec='usdt-gen toolexec' to add the ELF notes that
-// bpftrace, perf and gdb read.
+// While no tracer is attached, a wrapped request costs two loads and two tests more than with a
+// wrapper that only calls the next handler, and allocates nothing. Build with
+//
+//	go build -toolexec='usdt-gen toolexec'
+//
+// to add the ELF notes that bpftrace, perf and gdb read.
 package usdthttp
 
 import (
@@ -26,8 +30,9 @@ var lastRequestID atomic.Uint64
 // NewHandler returns a handler that fires net_http:server_request_start, calls next, and fires
 // net_http:server_request_end when next returns or panics.
 //
-// While a tracer is attached, next gets a ResponseWriter that counts bytes. It implements http.Flusher, http.Hijacker,
-// io.ReaderFrom and http.Pusher if the server's own writer does, and has a method Unwrap for http.ResponseController.
+// While a tracer is attached, next gets a ResponseWriter that counts bytes. It implements
+// http.Flusher, http.Hijacker, io.ReaderFrom and http.Pusher if the server's own writer does, and
+// has a method Unwrap for http.ResponseController.
 func NewHandler(next http.Handler) http.Handler { return &handler{next} }
 
 type handler struct{ next http.Handler }
@@ -81,8 +86,9 @@ func (w *responseWriter) Write(data []byte) (int, error) {
 // Unwrap returns the server's own writer. http.ResponseController calls it.
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// The writers of net/http implement these sets of optional interfaces: http.Flusher, http.Hijacker and io.ReaderFrom for
-// HTTP/1, http.Flusher and http.Pusher for HTTP/2. The types below are writers with these sets.
+// The writers of net/http implement these sets of optional interfaces: http.Flusher, http.Hijacker
+// and io.ReaderFrom for HTTP/1, http.Flusher and http.Pusher for HTTP/2. The types below are
+// writers with these sets.
 
 type flusher struct{ *responseWriter }
 
@@ -114,7 +120,8 @@ func (w http2Writer) Push(target string, options *http.PushOptions) error {
 	return w.ResponseWriter.(http.Pusher).Push(target, options)
 }
 
-// withOptionalInterfaces returns a writer with the optional interfaces that the server's own writer implements.
+// withOptionalInterfaces returns a writer with the optional interfaces that the server's own writer
+// implements.
 func (w *responseWriter) withOptionalInterfaces() http.ResponseWriter {
 	_, isFlusher := w.ResponseWriter.(http.Flusher)
 	_, isHijacker := w.ResponseWriter.(http.Hijacker)

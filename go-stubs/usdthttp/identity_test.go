@@ -7,7 +7,8 @@ import (
 	"usdt.local/go-stubs/usdthttp"
 )
 
-// A wrapper is still equal to itself after it has been stored as any, as context.Value and sync.Map do.
+// A wrapper is still equal to itself after it has been stored as any, as context.Value and sync.Map
+// do.
 func TestHandlerEqualsItselfThroughAny(t *testing.T) {
 	h := usdthttp.NewHandler(http.NotFoundHandler())
 	var boxed any = h

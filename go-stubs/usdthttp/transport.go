@@ -7,8 +7,9 @@ import (
 	"usdt.local/go-stubs/usdthttp/internal/probes"
 )
 
-// NewTransport returns a transport that fires net_http:client_request_start, sends the request through base, and fires
-// net_http:client_response_received. If base is nil, it uses http.DefaultTransport.
+// NewTransport returns a transport that fires net_http:client_request_start, sends the request
+// through base, and fires net_http:client_response_received. If base is nil, it uses
+// http.DefaultTransport.
 func NewTransport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -41,7 +42,8 @@ func (t *transport) roundTripTraced(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// CloseIdleConnections closes the idle connections of the base transport. http.Client.CloseIdleConnections calls it.
+// CloseIdleConnections closes the idle connections of the base transport.
+// http.Client.CloseIdleConnections calls it.
 func (t *transport) CloseIdleConnections() {
 	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()

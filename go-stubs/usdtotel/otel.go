@@ -1,10 +1,11 @@
-// Package usdtotel provides a span processor for the OpenTelemetry SDK that fires static probes (USDT), so tracers see the
-// spans of a program without an exporter.
+// Package usdtotel provides a span processor for the OpenTelemetry SDK that fires static probes
+// (USDT), so tracers see the spans of a program without an exporter.
 //
 //	provider := trace.NewTracerProvider(trace.WithSpanProcessor(usdtotel.NewSpanProcessor()))
 //
-// Span processors do not get spans that the provider's sampler drops. The default sampler drops none. While no tracer is
-// attached, the start of a span costs one load and one test, and its end two of each. Neither allocates memory.
+// Span processors do not get spans that the provider's sampler drops. The default sampler drops
+// none. While no tracer is attached, the start of a span costs one load and one test, and its end
+// two of each. Neither allocates memory.
 package usdtotel
 
 import (
@@ -17,7 +18,8 @@ import (
 	"usdt.local/go-stubs/usdtotel/internal/probes"
 )
 
-// NewSpanProcessor returns a span processor that fires otel:span_start, otel:span_end and otel:span_attribute.
+// NewSpanProcessor returns a span processor that fires otel:span_start, otel:span_end and
+// otel:span_attribute.
 func NewSpanProcessor() sdktrace.SpanProcessor { return processor{} }
 
 type processor struct{}
@@ -37,7 +39,8 @@ func (processor) OnEnd(span sdktrace.ReadOnlySpan) {
 func (processor) Shutdown(context.Context) error   { return nil }
 func (processor) ForceFlush(context.Context) error { return nil }
 
-// Hexadecimal IDs are on the stack: tracers read them before the function that fires the probe returns.
+// Hexadecimal IDs are on the stack: tracers read them before the function that fires the probe
+// returns.
 
 type (
 	hexTraceID [2 * len(trace.TraceID{})]byte

@@ -16,7 +16,8 @@ import (
 	"usdt.local/go-stubs/usdtslog/internal/probes"
 )
 
-// recordProbe is the start of the probe's data, up to the semaphore that counts the attached tracers.
+// recordProbe is the start of the probe's data, up to the semaphore that counts the attached
+// tracers.
 //
 //go:linkname recordProbe usdt.local/go-stubs/usdtslog/internal/probes.usdtProbeRecord
 var recordProbe struct {
@@ -24,7 +25,8 @@ var recordProbe struct {
 	semaphore uint16
 }
 
-// withTracer increments the probe's semaphore while f runs, as the kernel does while a tracer is attached.
+// withTracer increments the probe's semaphore while f runs, as the kernel does while a tracer is
+// attached.
 func withTracer(t *testing.T, f func()) {
 	t.Helper()
 	recordProbe.semaphore++

@@ -8,7 +8,8 @@ import (
 	"usdt.local/go-stubs/usdtslog"
 )
 
-// A wrapper is still equal to itself after it has been stored as any, as context.Value and sync.Map do.
+// A wrapper is still equal to itself after it has been stored as any, as context.Value and sync.Map
+// do.
 func TestHandlerEqualsItselfThroughAny(t *testing.T) {
 	handler := usdtslog.NewHandler(slog.NewTextHandler(io.Discard, nil))
 	for name, h := range map[string]slog.Handler{

@@ -1,10 +1,12 @@
-// Package usdtslog provides a handler for log/slog that fires a static probe (USDT) for each record.
+// Package usdtslog provides a handler for log/slog that fires a static probe (USDT) for each
+// record.
 //
-// While a tracer is attached to slog:record, the probe fires for records of every level, including debug records, whatever
-// level the program is configured to log. The wrapped handler still gets only the records that it is enabled for.
+// While a tracer is attached to slog:record, the probe fires for records of every level, including
+// debug records, whatever level the program is configured to log. The wrapped handler still gets
+// only the records that it is enabled for.
 //
-// While no tracer is attached, a record costs two loads and two tests more than with a wrapper that only calls the next
-// handler, and allocates nothing.
+// While no tracer is attached, a record costs two loads and two tests more than with a wrapper that
+// only calls the next handler, and allocates nothing.
 package usdtslog
 
 import (
@@ -20,9 +22,10 @@ import (
 
 // NewHandler returns a handler that fires slog:record and passes records to next.
 //
-// Do not pass slog.Default().Handler() as next and then make the result the default. That handler writes through package
-// log, which slog.SetDefault redirects to the new default, so any wrapper deadlocks (go.dev/issue/62424). Wrap a handler
-// that writes its records itself, such as slog.NewTextHandler(os.Stderr, nil).
+// Do not pass slog.Default().Handler() as next and then make the result the default. That handler
+// writes through package log, which slog.SetDefault redirects to the new default, so any wrapper
+// deadlocks (go.dev/issue/62424). Wrap a handler that writes its records itself, such as
+// slog.NewTextHandler(os.Stderr, nil).
 func NewHandler(next slog.Handler) slog.Handler { return &handler{next: next} }
 
 type handler struct {
@@ -37,15 +40,15 @@ type attrsOrGroup struct {
 	group string
 }
 
-// Enabled returns true for records of every level while a tracer is attached. Handle then calls next.Enabled, so in either
-// case next.Enabled is called once for each record.
+// Enabled returns true for records of every level while a tracer is attached. Handle then calls
+// next.Enabled, so in either case next.Enabled is called once for each record.
 func (h *handler) Enabled(ctx context.Context, level slog.Level) bool {
 	return probes.RecordEnabled() || h.next.Enabled(ctx, level)
 }
 
-// Handle calls next.Enabled only if a tracer is attached now. If the last tracer detaches between Enabled and Handle, next
-// therefore gets a record that it may not be enabled for. Calling next.Enabled a second time for every record would avoid
-// this, but at a cost for all programs.
+// Handle calls next.Enabled only if a tracer is attached now. If the last tracer detaches between
+// Enabled and Handle, next therefore gets a record that it may not be enabled for. Calling
+// next.Enabled a second time for every record would avoid this, but at a cost for all programs.
 func (h *handler) Handle(ctx context.Context, record slog.Record) error {
 	if probes.RecordEnabled() {
 		return h.handleFiltered(ctx, record)
@@ -74,8 +77,8 @@ func (h *handler) WithGroup(name string) slog.Handler {
 }
 
 func (h *handler) with(next slog.Handler, last attrsOrGroup) slog.Handler {
-	// The full slice expression makes append copy, so handlers that are derived from h do not overwrite each other's
-	// elements.
+	// The full slice expression makes append copy, so handlers that are derived from h do not
+	// overwrite each other's elements.
 	previous := h.attrsAndGroups[:len(h.attrsAndGroups):len(h.attrsAndGroups)]
 	return &handler{next: next, attrsAndGroups: append(previous, last)}
 }
@@ -91,13 +94,15 @@ func (h *handler) fire(ctx context.Context, record slog.Record) {
 	probes.Record(int64(record.Level), record.Message, h.attributes(ctx, record), frame.File, int32(frame.Line))
 }
 
-// attributes formats the attributes of the handler and of the record, without time, level and message.
+// attributes formats the attributes of the handler and of the record, without time, level and
+// message.
 func (h *handler) attributes(ctx context.Context, record slog.Record) string {
 	buffer := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buffer)
 	buffer.Reset()
-	// Level and message are separate arguments of the probe. TextHandler writes them before all attributes, so they are the
-	// first two that Handle passes to ReplaceAttr. Attributes of the program with the same names are kept.
+	// Level and message are separate arguments of the probe. TextHandler writes them before all
+	// attributes, so they are the first two that Handle passes to ReplaceAttr. Attributes of the
+	// program with the same names are kept.
 	skip := 0
 	replace := func(_ []string, attr slog.Attr) slog.Attr {
 		if skip > 0 {

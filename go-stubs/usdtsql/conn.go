@@ -22,7 +22,8 @@ type conn struct {
 	resetter  driver.SessionResetter
 	validator driver.Validator
 	checker   driver.NamedValueChecker
-	// tx is part of the connection, which has one transaction at a time. Beginning a transaction thus allocates nothing.
+	// tx is part of the connection, which has one transaction at a time. Beginning a transaction
+	// thus allocates nothing.
 	tx tx
 }
 
@@ -49,7 +50,8 @@ func newConn(base driver.Conn) *conn {
 	return c
 }
 
-// skipStatements is the executor of a driver that cannot run statements directly. It makes database/sql prepare them.
+// skipStatements is the executor of a driver that cannot run statements directly. It makes
+// database/sql prepare them.
 type skipStatements struct{}
 
 func (skipStatements) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
@@ -177,7 +179,8 @@ func (c *conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx
 	return &c.tx, nil
 }
 
-// begin begins a transaction. It rejects the options that database/sql rejects if a driver has no driver.ConnBeginTx.
+// begin begins a transaction. It rejects the options that database/sql rejects if a driver has no
+// driver.ConnBeginTx.
 func (c *conn) begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if c.beginner != nil {
 		return c.beginner.BeginTx(ctx, options)
@@ -242,7 +245,8 @@ func (t *tx) Rollback() error {
 	return t.base.Rollback()
 }
 
-// positionalValues converts arguments for drivers that do not support contexts and named parameters.
+// positionalValues converts arguments for drivers that do not support contexts and named
+// parameters.
 func positionalValues(ctx context.Context, args []driver.NamedValue) ([]driver.Value, error) {
 	values := make([]driver.Value, len(args))
 	for i, arg := range args {

@@ -1,15 +1,16 @@
-// Package usdtsql wraps drivers of database/sql so that statements and transactions fire static probes (USDT).
+// Package usdtsql wraps drivers of database/sql so that statements and transactions fire static
+// probes (USDT).
 //
 //	db := sql.OpenDB(usdtsql.NewConnector(connector))
 //	sql.Register("postgres+usdt", usdtsql.NewDriver(&pq.Driver{}))
 //
-// The probes have the names of the runtime-native probes that usdt-gen adds to package database/sql, such as sql:query,
-// so scripts and dashboards work with both. Use only one of the two in a program: with both, each statement fires its
-// probes twice.
+// The probes have the names of the runtime-native probes that usdt-gen adds to package
+// database/sql, such as sql:query, so scripts and dashboards work with both. Use only one of the
+// two in a program: with both, each statement fires its probes twice.
 //
-// The optional interfaces of a driver keep working: database/sql runs statements as it would without the wrapper. While
-// no tracer is attached, a statement costs two loads and two tests more than with a wrapper that only calls the driver,
-// and allocates nothing.
+// The optional interfaces of a driver keep working: database/sql runs statements as it would
+// without the wrapper. While no tracer is attached, a statement costs two loads and two tests more
+// than with a wrapper that only calls the driver, and allocates nothing.
 package usdtsql
 
 import (
@@ -18,8 +19,8 @@ import (
 	"io"
 )
 
-// NewDriver returns a driver that wraps base and whose connections fire the probes. It implements driver.DriverContext if
-// base does.
+// NewDriver returns a driver that wraps base and whose connections fire the probes. It implements
+// driver.DriverContext if base does.
 func NewDriver(base driver.Driver) driver.Driver {
 	if inner, ok := base.(driver.DriverContext); ok {
 		return &driverContext{wrappedDriver{base}, inner}

@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// Two drivers that log their calls: minimalDriver implements only the required interfaces, fullDriver also the optional
-// ones. Each of the types is its driver's connector, connection and transaction, too.
+// Two drivers that log their calls: minimalDriver implements only the required interfaces,
+// fullDriver also the optional ones. Each of the types is its driver's connector, connection and
+// transaction, too.
 type (
 	minimalDriver struct{ log *[]string }
 	fullDriver    struct{ minimalDriver }

@@ -19,8 +19,8 @@ type stmt struct {
 	checker driver.NamedValueChecker
 }
 
-// newStmt wraps a statement. The wrapper implements driver.ColumnConverter only if base does, because database/sql
-// behaves differently then.
+// newStmt wraps a statement. The wrapper implements driver.ColumnConverter only if base does,
+// because database/sql behaves differently then.
 func newStmt(base driver.Stmt, conn *conn, query string) driver.Stmt {
 	s := &stmt{base: base, query: query, checker: conn.checker}
 	var ok bool

@@ -1,8 +1,9 @@
-// Package usdttrace provides the tasks, regions and log messages of runtime/trace, and fires a static probe (USDT) for each
-// of them. Tracers therefore see them at any time, even if the program writes no execution trace.
+// Package usdttrace provides the tasks, regions and log messages of runtime/trace, and fires a
+// static probe (USDT) for each of them. Tracers therefore see them at any time, even if the program
+// writes no execution trace.
 //
-// Each function also calls the function of the same name in runtime/trace. While no tracer is attached, it costs one or
-// two loads and tests more than that one, and allocates nothing.
+// Each function also calls the function of the same name in runtime/trace. While no tracer is
+// attached, it costs one or two loads and tests more than that one, and allocates nothing.
 package usdttrace
 
 import (
@@ -29,7 +30,8 @@ type traceState struct {
 	start  time.Time
 }
 
-// endArguments returns the arguments of the probe that fires at the end. They are zero values if s is nil.
+// endArguments returns the arguments of the probe that fires at the end. They are zero values if s
+// is nil.
 func (s *traceState) endArguments() (kind string, taskID uint64, duration time.Duration) {
 	if s == nil {
 		return "", 0, 0
@@ -49,7 +51,8 @@ type Task struct {
 	state *traceState // nil if no tracer was attached when the task started
 }
 
-// NewTask starts a task and returns a context that carries it. The task runs until its End is called.
+// NewTask starts a task and returns a context that carries it. The task runs until its End is
+// called.
 func NewTask(ctx context.Context, taskType string) (context.Context, Task) {
 	taskCtx, task := trace.NewTask(ctx, taskType)
 	if probes.TaskBeginEnabled() || probes.TaskEndEnabled() {
@@ -121,8 +124,8 @@ func Log(ctx context.Context, category, message string) {
 	}
 }
 
-// Logf emits a formatted log message with a category. It formats the message only while the program writes an execution
-// trace or a tracer is attached.
+// Logf emits a formatted log message with a category. It formats the message only while the program
+// writes an execution trace or a tracer is attached.
 func Logf(ctx context.Context, category, format string, args ...any) {
 	if trace.IsEnabled() {
 		trace.Logf(ctx, category, format, args...)
@@ -132,7 +135,8 @@ func Logf(ctx context.Context, category, format string, args ...any) {
 	}
 }
 
-// IsEnabled reports whether the program writes an execution trace, or a tracer is attached to a probe of this package.
+// IsEnabled reports whether the program writes an execution trace, or a tracer is attached to a
+// probe of this package.
 func IsEnabled() bool {
 	return trace.IsEnabled() || probes.TaskBeginEnabled() || probes.TaskEndEnabled() ||
 		probes.RegionBeginEnabled() || probes.RegionEndEnabled() || probes.LogEnabled()

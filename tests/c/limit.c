@@ -1,4 +1,5 @@
-// Attaches an empty BPF program to a probe until standard input is closed. Its overhead is the minimum of any tracer.
+// Attaches an empty BPF program to a probe until standard input is closed. Its overhead is the
+// minimum of any tracer.
 //
 //     limit BINARY OFFSET SEMAPHORE-OFFSET
 #include <linux/bpf.h>
@@ -7,7 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// BPF_TRACE_UPROBE_MULTI and its part of union bpf_attr. They are from Linux 6.6; installed headers may be older.
+// BPF_TRACE_UPROBE_MULTI and its part of union bpf_attr. They are from Linux 6.6; installed headers
+// may be older.
 enum { UPROBE_MULTI = 48 };
 struct link {
 	unsigned program, target, type, flags;

@@ -1,5 +1,5 @@
-// Attaches to a probe through bpf_program__attach_usdt of libbpf, and prints the arguments of the first HITS hits, by
-// default of one. Exits with 1 if there are fewer hits.
+// Attaches to a probe through bpf_program__attach_usdt of libbpf, and prints the arguments of the
+// first HITS hits, by default of one. Exits with 1 if there are fewer hits.
 //
 //     usdt OBJECT BINARY PROVIDER NAME [HITS]
 #include <bpf/libbpf.h>
@@ -39,7 +39,8 @@ int main(int argc, char **argv)
 		ring_buffer__new(bpf_object__find_map_fd_by_name(object, "records"), print_record, &seen, NULL);
 	if (!ring)
 		return 1;
-	// Gives up after 30 seconds without a hit, which is longer than any program under test takes to fire.
+	// Gives up after 30 seconds without a hit, which is longer than any program under test takes to
+	// fire.
 	for (int idle = 0; idle < 300 && seen < wanted;)
 		idle = ring_buffer__poll(ring, 100) > 0 ? 0 : idle + 1;
 	bpf_link__destroy(link);

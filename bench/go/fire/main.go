@@ -1,4 +1,5 @@
-// Fire waits until a tracer attaches to a probe, fires it at full speed, and prints the time per hit in nanoseconds.
+// Fire waits until a tracer attaches to a probe, fires it at full speed, and prints the time per
+// hit in nanoseconds.
 package main
 
 import (

@@ -1,5 +1,6 @@
-// Load sends requests to a service, at a given rate or as fast as it responds, and prints throughput and latencies as JSON.
-// With -collect, it is a collector that accepts and discards everything.
+// Load sends requests to a service, at a given rate or as fast as it responds, and prints
+// throughput and latencies as JSON. With -collect, it is a collector that accepts and discards
+// everything.
 package main
 
 import (
@@ -36,8 +37,9 @@ func main() {
 	for worker := range *workers {
 		wait.Go(func() {
 			for {
-				// Latency counts from the time when the request was due, not when it was sent. Otherwise a slow response
-				// would hide the delay of the requests after it (coordinated omission).
+				// Latency counts from the time when the request was due, not when it was sent.
+				// Otherwise a slow response would hide the delay of the requests after it
+				// (coordinated omission).
 				due := time.Now()
 				if *rate > 0 {
 					due = start.Add(time.Duration(float64(sent.Add(1)) / *rate * float64(time.Second)))

@@ -1,4 +1,5 @@
-// Service is a minimal HTTP service that does some work for each request: it returns the JSON of an order.
+// Service is a minimal HTTP service that does some work for each request: it returns the JSON of an
+// order.
 package main
 
 import (

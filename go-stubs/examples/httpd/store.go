@@ -14,7 +14,8 @@ import (
 // errNotFound is the error for a key without an item.
 var errNotFound = errors.New("no such item")
 
-// store holds items. Reading an item takes latency, as from a disk. A cache keeps items for ttl after they are read.
+// store holds items. Reading an item takes latency, as from a disk. A cache keeps items for ttl
+// after they are read.
 type store struct {
 	latency, ttl time.Duration
 

@@ -1,8 +1,10 @@
-// Bridge makes every probe of the runtime and the standard library fire, and writes to a file, as JSON, what it did.
+// Bridge makes every probe of the runtime and the standard library fire, and writes to a file, as
+// JSON, what it did.
 //
 //	bridge [FILE [wait]]
 //
-// With wait, it then starts goroutines that block forever, and runs until its standard input is closed.
+// With wait, it then starts goroutines that block forever, and runs until its standard input is
+// closed.
 package main
 
 import (
@@ -83,7 +85,8 @@ type hostile struct{}
 
 func (hostile) Error() string { panic(hostile{}) }
 
-// park starts goroutines that block forever. It waits until the number of all goroutines is stable, and returns it.
+// park starts goroutines that block forever. It waits until the number of all goroutines is stable,
+// and returns it.
 func park(count int) int {
 	for i := 0; i < count; i++ {
 		go func() { <-make(chan int) }()
@@ -109,7 +112,8 @@ type node struct {
 	data [6]*node
 }
 
-// provokeAssists allocates until a metric shows that the collector has made the program assist in marking.
+// provokeAssists allocates until a metric shows that the collector has made the program assist in
+// marking.
 func provokeAssists() {
 	defer debug.SetGCPercent(debug.SetGCPercent(5))
 	assistTime := []metrics.Sample{{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"}}

@@ -29,8 +29,8 @@ func handle(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, strings.Repeat("x", size))
 }
 
-// useNetwork sends requests over HTTP/1 and HTTP/2, one to a closed port, and one to a server whose certificate the client
-// does not trust. It records them in did.
+// useNetwork sends requests over HTTP/1 and HTTP/2, one to a closed port, and one to a server whose
+// certificate the client does not trust. It records them in did.
 func useNetwork(did *facts) {
 	plain := httptest.NewServer(http.HandlerFunc(handle))
 	secure := httptest.NewUnstartedServer(http.HandlerFunc(handle))

@@ -13,8 +13,9 @@ import (
 	"usdt.local/tests/probes"
 )
 
-// semaphoreAddresses returns the addresses of all semaphores of this program, which it reads from the notes. It returns
-// none if the program is not sealed or position-independent.
+// semaphoreAddresses returns the addresses of all semaphores of this program, which it reads from
+// the notes. It returns none if the program is not sealed, or if it is
+// position-independent.
 func semaphoreAddresses(t *testing.T) (addresses []uint64) {
 	path, err := os.Executable()
 	if err != nil {
@@ -43,7 +44,8 @@ func semaphoreAddresses(t *testing.T) (addresses []uint64) {
 	return addresses
 }
 
-// The test increments the semaphores as a tracer would, so it also runs on machines without a tracer.
+// The test increments the semaphores as a tracer would, so it also runs on machines without a
+// tracer.
 func TestEverySiteRuns(t *testing.T) {
 	addresses := semaphoreAddresses(t)
 	if len(addresses) == 0 {
@@ -76,8 +78,8 @@ func pointerTo(address uint64) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Pointer(&pointer))
 }
 
-// fireAtEveryDepth fires every probe and calls itself until depth is 0, so the stack grows. It checks that variables, which
-// the compiler may keep in registers, have the same values afterwards.
+// fireAtEveryDepth fires every probe and calls itself until depth is 0, so the stack grows. It
+// checks that variables, which the compiler may keep in registers, have the same values afterwards.
 func fireAtEveryDepth(t *testing.T, id, depth int) {
 	var frame [256]byte
 	a, b, c, x, y := id*3, depth*5, id^depth, float64(id)+0.5, float64(depth)*1.25

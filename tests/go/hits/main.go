@@ -83,14 +83,15 @@ func main() {
 	}
 }
 
-// settle returns the time that a tracer takes from enabling a probe to attaching to it, on kernels where these are two
-// steps.
+// settle returns the time that a tracer takes from enabling a probe to attaching to it, on kernels
+// where these are two steps.
 func settle() time.Duration {
 	duration, _ := time.ParseDuration(os.Getenv("USDT_E2E_SETTLE"))
 	return duration
 }
 
-// hitTexts holds strings of different lengths and contents. Hit n has the one at index n modulo 100.
+// hitTexts holds strings of different lengths and contents. Hit n has the one at index n modulo
+// 100.
 var hitTexts = func() (out [100]string) {
 	for i := range out {
 		out[i] = strings.Repeat("x", i%40) + strconv.Itoa(i)

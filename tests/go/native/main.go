@@ -1,5 +1,5 @@
-// Native has probe sites as a toolchain with native probes would emit them: a NOP within a function, with the arguments in
-// registers. The test adds the notes.
+// Native has probe sites as a toolchain with native probes would emit them: a NOP within a
+// function, with the arguments in registers. The test adds the notes.
 package main
 
 import (

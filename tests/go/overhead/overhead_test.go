@@ -1,4 +1,5 @@
-// Package overhead has benchmarks of operations that probes in the runtime and the standard library could slow down.
+// Package overhead has benchmarks of operations that probes in the runtime and the standard library
+// could slow down.
 package overhead
 
 import (

@@ -9,7 +9,8 @@ import (
 	"usdt.local/go-stubs/usdtflight"
 )
 
-// runRecorder runs the flight recorder for a time. If requestOne is true, it requests a snapshot once a tracer attaches.
+// runRecorder runs the flight recorder for a time. If requestOne is true, it requests a snapshot
+// once a tracer attaches.
 func runRecorder(linger time.Duration, dir string, requestOne bool) {
 	ctx, stop := context.WithTimeout(context.Background(), linger)
 	defer stop()

@@ -1,6 +1,7 @@
 //go:debug httpmuxgo121=0
 
-// Packages fires the probes of the ready-made packages. With -linger, it runs their flight recorder instead.
+// Packages fires the probes of the ready-made packages. With -linger, it runs their flight recorder
+// instead.
 package main
 
 import (
@@ -63,8 +64,8 @@ func sendRequests() {
 	server.Close()
 }
 
-// memoryDriver is a driver, connection and transaction that stores nothing. Statements that start with BAD and rollbacks
-// fail.
+// memoryDriver is a driver, connection and transaction that stores nothing. Statements that start
+// with BAD and rollbacks fail.
 type memoryDriver struct{}
 
 var errBadStatement = errors.New("bad statement")

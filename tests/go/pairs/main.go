@@ -45,7 +45,8 @@ func main() {
 
 var kinds = []string{"read", "write", "sync"}
 
-// runOperation fires the probes of an operation. It omits the start if the last digit of n is 7, and the end if it is 5.
+// runOperation fires the probes of an operation. It omits the start if the last digit of n is 7,
+// and the end if it is 5.
 func runOperation(id uint64, n int) {
 	if n%10 != 7 {
 		ops.Begin(id, kinds[n%len(kinds)])

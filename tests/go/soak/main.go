@@ -1,5 +1,5 @@
-// Soak fires probes in many goroutines until its standard input is closed. It then prints as JSON how many hits each
-// goroutine fired, and a result that each computed from its hits.
+// Soak fires probes in many goroutines until its standard input is closed. It then prints as JSON
+// how many hits each goroutine fired, and a result that each computed from its hits.
 package main
 
 import (

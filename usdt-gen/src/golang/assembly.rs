@@ -1,14 +1,16 @@
-//! The assembly files: for each architecture a stub, a site and a blob per probe, and one file of schemas for all.
+//! The assembly files: for each architecture a stub, a site and a blob per probe, and one file of
+//! schemas for all.
 //!
-//! The site is a function of its own, so the note's pc is the address of a symbol. The stub loads the arguments into
-//! registers, with the goroutine ID after them, and jumps to the site.
+//! The site is a function of its own, so the note's pc is the address of a symbol. The stub loads
+//! the arguments into registers, with the goroutine ID after them, and jumps to the site.
 //!
-//! On amd64, the `nop` that every tracer attaches to is followed by the forms that kernels can optimize: `nop10` (libbpf's
-//! `nop,nop10` pair) and `nop5` (safe in Go, which has no red zone). The linker aligns functions to 32 bytes on amd64 and
-//! to 16 bytes on arm64, so a site never crosses a page.
+//! On amd64, the `nop` that every tracer attaches to is followed by the forms that kernels can
+//! optimize: `nop10` (libbpf's `nop,nop10` pair) and `nop5` (safe in Go, which has no red zone).
+//! The linker aligns functions to 32 bytes on amd64 and to 16 bytes on arm64, so a site never
+//! crosses a page.
 //!
-//! A symbol must have all of its `DATA` in one file; otherwise the linker leaves zeros. The schema, which is the same on
-//! every architecture, is therefore a symbol of its own.
+//! A symbol must have all of its `DATA` in one file; otherwise the linker leaves zeros. The schema,
+//! which is the same on every architecture, is therefore a symbol of its own.
 
 use super::blobs::{self, BlobSymbols};
 use super::package::{ARCHITECTURES, GoProbe, OPT_OUT, Package, TOOLCHAIN, Unit};
@@ -49,7 +51,8 @@ fn header(unit: &Unit<'_>, constraint: &str) -> String {
 
 fn write_stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Package<'_>) {
     let words = probe.probe.words();
-    // Only the runtime may use ABIInternal. ABI0 is enough where ABIInternal passes arguments on the stack as well.
+    // Only the runtime may use ABIInternal. ABI0 is enough where ABIInternal passes arguments on
+    // the stack as well.
     let moves = if package.runtime { moves_from_internal(words) } else { None };
     let abi = if moves.is_some() { "<ABIInternal>" } else { "" };
     let _ = writeln!(out, "TEXT ·{}{abi}(SB), NOSPLIT|NOFRAME, $0-{}", probe.stub(), words * 8);
@@ -71,7 +74,8 @@ fn write_stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Packag
         }
     }
     if let Some((name, _)) = register(words, arch) {
-        // The offset of the goroutine ID is zero in unsealed binaries, which then load the goroutine's first word.
+        // The offset of the goroutine ID is zero in unsealed binaries, which then load the
+        // goroutine's first word.
         let offset = format!("·{}+{}(SB)", probe.blob(), blob::GOID_OFFSET);
         let _ = match arch {
             Arch::X86_64 => {

@@ -1,4 +1,5 @@
-//! The data of a probe: a blob for each architecture, whose note names registers, and the schema that all of them share.
+//! The data of a probe: a blob for each architecture, whose note names registers, and the schema
+//! that all of them share.
 
 use super::registers::register;
 use crate::model::{Probe, Provider};
@@ -8,7 +9,8 @@ use stapsdt::note::Note;
 use stapsdt::schema::{self, NoteBody};
 use std::fmt::Write as _;
 
-/// The blobs and the schema of a probe. Every address in the blobs is zero: the linker fills them in.
+/// The blobs and the schema of a probe. Every address in the blobs is zero: the linker fills them
+/// in.
 pub(super) struct ProbeData {
     amd64: Vec<u8>,
     arm64: Vec<u8>,
@@ -61,8 +63,9 @@ impl ProbeData {
     }
 }
 
-/// Returns the argument specification of the note. Every argument is a register, with the declared size and sign, because
-/// tracers get registers from the kernel without reading the memory of the program.
+/// Returns the argument specification of the note. Every argument is a register, with the declared
+/// size and sign, because tracers get registers from the kernel without reading the memory of the
+/// program.
 fn argument_spec(probe: &Probe, arch: Arch) -> String {
     let mut words = Vec::new();
     for param in &probe.params {
@@ -116,8 +119,8 @@ pub(super) fn write_schema(out: &mut String, data: &ProbeData, symbol: &str) {
     let _ = writeln!(out, "GLOBL ·{symbol}(SB), RODATA|NOPTR, ${}", bytes.len());
 }
 
-/// Writes `DATA` lines of eight bytes, the maximum of the assembler. `value` writes the value of a line from its offset and
-/// its bytes.
+/// Writes `DATA` lines of eight bytes, the maximum of the assembler. `value` writes the value of a
+/// line from its offset and its bytes.
 fn write_data(
     out: &mut String,
     symbol: &str,

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 /// Maximum length of a line of a wrapped paragraph, in bytes.
 const WIDTH: usize = 100;
 
-/// Writes documentation as Go comment lines. It escapes lines that the go command would take for a build constraint.
+/// Writes documentation as Go comment lines. It escapes lines that the go command would take for a
+/// build constraint.
 pub(super) fn comment(out: &mut String, doc: &str) {
     for line in doc.lines() {
         // The old form of build constraints, `// +build`, may be indented.

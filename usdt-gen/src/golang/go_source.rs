@@ -1,5 +1,5 @@
-//! The Go files: exported functions that test the semaphore, functions that fire the probe if it is not zero, and empty
-//! functions for other platforms.
+//! The Go files: exported functions that test the semaphore, functions that fire the probe if it is
+//! not zero, and empty functions for other platforms.
 
 use super::comments::{comment, paragraphs, wrapped};
 use super::package::{ARCHITECTURES, GoProbe, OPT_OUT, TOOLCHAIN, Unit};
@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 /// Size in bytes of the stack buffer for a C string. Longer strings are copied to the heap.
 const CSTRING_BUFFER: usize = 256;
 
-/// Returns the build constraint of files with probes. It is true for toolchains and platforms that have stubs, unless the
-/// build tag `usdt_off` is set.
+/// Returns the build constraint of files with probes. It is true for toolchains and platforms that
+/// have stubs, unless the build tag `usdt_off` is set.
 fn supported() -> String {
     format!("{TOOLCHAIN} && linux && ({ARCHITECTURES}) && {OPT_OUT}")
 }
@@ -182,7 +182,8 @@ fn group(params: impl Iterator<Item = (String, String)>) -> String {
     list
 }
 
-/// Returns the argument words that tracers see, such as `arg0 id, arg1 and arg2 method (pointer, length)`.
+/// Returns the argument words that tracers see, such as `arg0 id, arg1 and arg2 method (pointer,
+/// length)`.
 fn tracer_view(probe: &GoProbe<'_>) -> String {
     let mut word = 0;
     let mut parts = Vec::new();
@@ -224,8 +225,9 @@ fn write_argument_docs(out: &mut String, probe: &GoProbe<'_>) {
     }
 }
 
-/// Writes the exported functions. They convert the semaphore to `uint32`, so the compiler loads and tests a register, which
-/// pairs with the branch. Comparing with memory would take a cycle more in a tight loop.
+/// Writes the exported functions. They convert the semaphore to `uint32`, so the compiler loads and
+/// tests a register, which pairs with the branch. Comparing with memory would take a cycle more in
+/// a tight loop.
 fn write_exported_functions(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'_>) {
     let (name, full, fire) = (&probe.name, probe.full_name(), probe.fire());
     let attached = format!("uint32({}.semaphore) != 0", probe.semaphore_blob());
@@ -262,8 +264,8 @@ fn write_exported_functions(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'
     );
 }
 
-/// Writes the function that converts the arguments to words and calls the stub. It is out of line, so that the exported
-/// functions stay small enough to be inlined.
+/// Writes the function that converts the arguments to words and calls the stub. It is out of line,
+/// so that the exported functions stay small enough to be inlined.
 fn write_fire_function(
     out: &mut String,
     probe: &GoProbe<'_>,
@@ -333,13 +335,14 @@ fn write_fire_function(
     );
 }
 
-/// Returns the directive for functions of package runtime, which fires probes where the stack must not grow. It fires
-/// probes with strings only where the stack may grow.
+/// Returns the directive for functions of package runtime, which fires probes where the stack must
+/// not grow. It fires probes with strings only where the stack may grow.
 fn nosplit(probe: &GoProbe<'_>, unit: &Unit<'_>) -> &'static str {
     if unit.package.runtime && !probe.has_strings() { "//go:nosplit\n" } else { "" }
 }
 
-/// Returns the expression that converts an integer to the type of a word. `is_word` is true if it already has that type.
+/// Returns the expression that converts an integer to the type of a word. `is_word` is true if it
+/// already has that type.
 fn convert(word_type: &str, name: &str, is_word: bool) -> String {
     if is_word { name.to_owned() } else { format!("{word_type}({name})") }
 }

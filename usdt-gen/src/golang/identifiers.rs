@@ -32,7 +32,8 @@ const KEYWORDS: &[&str] = &[
     "var",
 ];
 
-/// Predeclared identifiers and imported packages. A parameter of the same name would shadow one that generated code uses.
+/// Predeclared identifiers and imported packages. A parameter of the same name would shadow one
+/// that generated code uses.
 const SHADOWED: &[&str] = &[
     "any",
     "append",
@@ -83,7 +84,8 @@ const SHADOWED: &[&str] = &[
     "unsafe",
 ];
 
-/// Initialisms, which Go names spell in one case: golint's list, and some more that are common in probes.
+/// Initialisms, which Go names spell in one case: golint's list, and some more that are common in
+/// probes.
 const INITIALISMS: &[&str] = &[
     "acl", "api", "ascii", "cpu", "css", "db", "dns", "eof", "gc", "grpc", "guid", "html", "http",
     "https", "id", "io", "ip", "json", "lhs", "ok", "pid", "qps", "ram", "rhs", "rpc", "sla",
@@ -91,7 +93,8 @@ const INITIALISMS: &[&str] = &[
     "uuid", "vm", "xml",
 ];
 
-/// Suffixes of file names that are implicit build constraints, and the suffix of the generated file without probes.
+/// Suffixes of file names that are implicit build constraints, and the suffix of the generated file
+/// without probes.
 const FILE_SUFFIXES: &[&str] = &[
     "test",
     "aix",
@@ -126,8 +129,8 @@ const FILE_SUFFIXES: &[&str] = &[
     "other",
 ];
 
-/// Returns the common stem of the generated files: that of the definition, without anything that has a meaning for the go
-/// command.
+/// Returns the common stem of the generated files: that of the definition, without anything that
+/// has a meaning for the go command.
 pub(super) fn stem(source: &str) -> String {
     let name = Path::new(source).file_stem().unwrap_or_default().to_string_lossy();
     let mut stem: String =
@@ -152,8 +155,8 @@ pub(super) fn is_package(name: &str) -> bool {
         && !KEYWORDS.contains(&name)
 }
 
-/// Returns the package name for a folder: its base name without the characters that Go does not allow, or `probes` if
-/// nothing is left.
+/// Returns the package name for a folder: its base name without the characters that Go does not
+/// allow, or `probes` if nothing is left.
 pub(crate) fn default_package(folder: &Path) -> String {
     let base = folder.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let name: String = base.chars().filter(char::is_ascii_alphanumeric).collect();

@@ -1,12 +1,14 @@
-//! Generates the Go package of a model: exported Go functions, assembly, and the data of the probes.
+//! Generates the Go package of a model: exported Go functions, assembly, and the data of the
+//! probes.
 //!
 //! * `package` assigns Go names to probes and arguments.
 //! * `go_source` writes the Go files, with the types from `struct_types`.
-//! * `assembly` writes the assembly files, with the data from `blobs` and the calling convention from `registers`.
+//! * `assembly` writes the assembly files, with the data from `blobs` and the calling convention
+//!   from `registers`.
 //! * `identifiers` and `comments` turn names and documentation of a definition into valid Go.
 //!
-//! The output depends only on the arguments of [`generate`] and on this crate's version, so the same definition always
-//! gives the same bytes.
+//! The output depends only on the arguments of [`generate`] and on this crate's version, so the
+//! same definition always gives the same bytes.
 
 mod assembly;
 mod blobs;
@@ -33,14 +35,16 @@ pub struct File {
     pub text: String,
 }
 
-/// Generates the files `STEM.go`, `STEM_amd64.s`, `STEM_arm64.s`, `STEM_schema.s` and `STEM_other.go` of a package.
+/// Generates the files `STEM.go`, `STEM_amd64.s`, `STEM_arm64.s`, `STEM_schema.s` and
+/// `STEM_other.go` of a package.
 ///
-/// `source` is the file name of the definition. The header of each file names it, and `STEM` is derived from it.
+/// `source` is the file name of the definition. The header of each file names it, and `STEM` is
+/// derived from it.
 ///
 /// # Errors
 ///
-/// Returns [`GenerateError::Package`] if Go does not accept the package's name, and [`GenerateError::Blob`] if a probe is
-/// too large for its blob.
+/// Returns [`GenerateError::Package`] if Go does not accept the package's name, and
+/// [`GenerateError::Blob`] if a probe is too large for its blob.
 pub fn generate(
     model: &Model,
     source: &str,

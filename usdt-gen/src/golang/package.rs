@@ -9,8 +9,8 @@ use std::collections::HashSet;
 
 /// Version of the generator, which the header of each file names.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Oldest Go release that the files support. As a build constraint it also sets the language version of the file, so it
-/// compiles in a module whose go.mod names an older version, or none.
+/// Oldest Go release that the files support. As a build constraint it also sets the language
+/// version of the file, so it compiles in a module whose go.mod names an older version, or none.
 pub(super) const TOOLCHAIN: &str = "go1.21";
 /// Architectures that have assembly stubs, as a build constraint.
 pub(super) const ARCHITECTURES: &str = "amd64 || arm64";
@@ -40,19 +40,20 @@ pub struct Package<'a> {
     pub name: &'a str,
     /// Prefix of the generated functions. It is empty unless the files join an existing package.
     pub prefix: &'a str,
-    /// True for Go's own package `runtime`. Its functions must not grow the stack, and only its assembly may take
-    /// arguments in the compiler's registers (ABIInternal).
+    /// True for Go's own package `runtime`. Its functions must not grow the stack, and only its
+    /// assembly may take arguments in the compiler's registers (ABIInternal).
     pub runtime: bool,
-    /// Groups of probes, by name, that share the semaphore of the group's first probe. Probes that fire at the same place
-    /// then need one test.
+    /// Groups of probes, by name, that share the semaphore of the group's first probe. Probes that
+    /// fire at the same place then need one test.
     pub semaphore_groups: &'a [Vec<String>],
-    /// Whether each probe with arguments also gets a function `NAMEFunc`, which takes a function that computes them.
+    /// Whether each probe with arguments also gets a function `NAMEFunc`, which takes a function
+    /// that computes them.
     pub lazy_args: bool,
 }
 
 impl<'a> Package<'a> {
-    /// Returns a package with this name and default settings: no prefix, not the runtime, a semaphore for each probe, and
-    /// no `NAMEFunc` functions.
+    /// Returns a package with this name and default settings: no prefix, not the runtime, a
+    /// semaphore for each probe, and no `NAMEFunc` functions.
     pub fn named(name: &'a str) -> Package<'a> {
         Package { name, ..Package::default() }
     }
@@ -111,18 +112,20 @@ impl GoProbe<'_> {
         format!("usdtSchema{}", self.stem)
     }
 
-    /// Returns the symbol of the assembly function that loads the arguments into registers and jumps to the site.
+    /// Returns the symbol of the assembly function that loads the arguments into registers and
+    /// jumps to the site.
     pub(super) fn stub(&self) -> String {
         format!("usdtStub{}", self.stem)
     }
 
-    /// Returns the symbol of the Go function that runs if a tracer is attached: it converts the arguments and calls the
-    /// stub.
+    /// Returns the symbol of the Go function that runs if a tracer is attached: it converts the
+    /// arguments and calls the stub.
     pub(super) fn fire(&self) -> String {
         format!("usdtFire{}", self.stem)
     }
 
-    /// True if an argument is a string or a slice of bytes, whose memory has to be read or copied first.
+    /// True if an argument is a string or a slice of bytes, whose memory has to be read or copied
+    /// first.
     pub(super) fn has_strings(&self) -> bool {
         self.probe
             .params
@@ -140,22 +143,23 @@ impl Unit<'_> {
     }
 }
 
-/// Returns the suffix of the helper functions of a file. A package may have files from several definitions, so all but
-/// the usual `probes.d` need a suffix.
+/// Returns the suffix of the helper functions of a file. A package may have files from several
+/// definitions, so all but the usual `probes.d` need a suffix.
 pub(super) fn helper_suffix(stem: &str) -> String {
     if stem == "probes" { String::new() } else { exported(stem) }
 }
 
-/// Returns the names of the exported functions of a probe. `Func` is always reserved, so `--lazy-args` renames nothing.
+/// Returns the names of the exported functions of a probe. `Func` is always reserved, so
+/// `--lazy-args` renames nothing.
 fn function_names(name: &str) -> impl Iterator<Item = String> {
     ["", "Enabled", "Func"].into_iter().map(move |suffix| format!("{name}{suffix}"))
 }
 
 /// Assigns every probe its exported name.
 ///
-/// If another provider already uses the name, the probe's own provider becomes its prefix. Adding a provider therefore
-/// never renames existing probes. If another probe of the same provider uses the name, as with `go_on` and `go__on`, the
-/// later one gets a number.
+/// If another provider already uses the name, the probe's own provider becomes its prefix. Adding a
+/// provider therefore never renames existing probes. If another probe of the same provider uses the
+/// name, as with `go_on` and `go__on`, the later one gets a number.
 pub(super) fn probes<'a>(
     model: &'a Model,
     package: Package<'_>,
@@ -192,8 +196,8 @@ pub(super) fn probes<'a>(
     Ok((probes, taken))
 }
 
-/// Returns a stem whose functions do not clash with those in `taken`. `provider_names` has the functions of earlier probes
-/// of the same provider.
+/// Returns a stem whose functions do not clash with those in `taken`. `provider_names` has the
+/// functions of earlier probes of the same provider.
 fn assign_stem(
     provider: &Provider,
     probe: &Probe,

@@ -1,10 +1,10 @@
-//! The registers that hold the argument words at a site: those of the platform's C calling convention, then further
-//! scratch registers.
+//! The registers that hold the argument words at a site: those of the platform's C calling
+//! convention, then further scratch registers.
 //!
-//! BPF programs that read `PT_REGS_PARM1` to `PT_REGS_PARM6` (bpftrace's `arg0` to `arg5` of a uprobe) therefore get the
-//! arguments without parsing the note. Assembly functions may overwrite all of these registers (`abi-internal.md`). The
-//! remaining ones are reserved: on amd64, `R14` holds the goroutine, `BP` the caller's frame, and `R15` belongs to the
-//! linker in shared code.
+//! BPF programs that read `PT_REGS_PARM1` to `PT_REGS_PARM6` (bpftrace's `arg0` to `arg5` of a
+//! uprobe) therefore get the arguments without parsing the note. Assembly functions may overwrite
+//! all of these registers (`abi-internal.md`). The remaining ones are reserved: on amd64, `R14`
+//! holds the goroutine, `BP` the caller's frame, and `R15` belongs to the linker in shared code.
 
 use crate::model::MAX_WORDS;
 use stapsdt::argspec::Arch;
@@ -27,12 +27,12 @@ const AMD64: [Register; MAX_WORDS] = [
     ("R13", 13),
 ];
 
-/// Registers of integer arguments in ABIInternal, the Go compiler's own convention, on amd64. On arm64 they are those of
-/// C, R0 to R15.
+/// Registers of integer arguments in ABIInternal, the Go compiler's own convention, on amd64. On
+/// arm64 they are those of C, R0 to R15.
 const AMD64_INTERNAL: [&str; 9] = ["AX", "BX", "CX", "DI", "SI", "R8", "R9", "R10", "R11"];
 
-/// Returns the register of argument word `word` (from 0): its name in Go's assembler and its hardware number. `None` if
-/// `word` is not less than [`MAX_WORDS`].
+/// Returns the register of argument word `word` (from 0): its name in Go's assembler and its
+/// hardware number. `None` if `word` is not less than [`MAX_WORDS`].
 pub(super) fn register(word: usize, arch: Arch) -> Option<(String, u8)> {
     let (amd64, number) = AMD64.get(word)?;
     Some(match arch {
@@ -41,9 +41,9 @@ pub(super) fn register(word: usize, arch: Arch) -> Option<(String, u8)> {
     })
 }
 
-/// Returns the moves, as (source, target), of `words` arguments from the registers of ABIInternal on amd64 into those of a
-/// site. They are in an order in which no move overwrites a source that a later one needs. `None` if ABIInternal passes
-/// some of the arguments on the stack.
+/// Returns the moves, as (source, target), of `words` arguments from the registers of ABIInternal
+/// on amd64 into those of a site. They are in an order in which no move overwrites a source that a
+/// later one needs. `None` if ABIInternal passes some of the arguments on the stack.
 pub(super) fn moves_from_internal(words: usize) -> Option<Vec<(&'static str, &'static str)>> {
     let sources = AMD64_INTERNAL.get(..words)?;
     let mut pending: Vec<_> = sources.iter().copied().zip(AMD64.map(|(name, _)| name)).collect();

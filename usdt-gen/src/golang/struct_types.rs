@@ -1,8 +1,9 @@
-//! Go types with the layout of C for the structs that arguments point to, and typed constants for enums.
+//! Go types with the layout of C for the structs that arguments point to, and typed constants for
+//! enums.
 //!
-//! On both architectures, Go lays out structs as C does if every member has its natural alignment. Unions and bit-fields do
-//! not exist in Go: they become bytes with accessor methods. Constant expressions in the generated code make the compiler
-//! check all sizes and offsets.
+//! On both architectures, Go lays out structs as C does if every member has its natural alignment.
+//! Unions and bit-fields do not exist in Go: they become bytes with accessor methods. Constant
+//! expressions in the generated code make the compiler check all sizes and offsets.
 
 use super::comments::paragraphs;
 use super::identifiers::{Taken, exported};
@@ -17,12 +18,14 @@ pub(super) struct TypeNames {
 }
 
 impl TypeNames {
-    /// Assigns a free name to each type. `taken` already has the functions of the probes, so a type never renames a function.
+    /// Assigns a free name to each type. `taken` already has the functions of the probes, so a type
+    /// never renames a function.
     pub(super) fn assign(model: &Model, taken: &mut Taken) -> TypeNames {
         let plain = |name: &str| exported(name.strip_suffix("_t").unwrap_or(name));
         let enums = model.enums.iter().map(|e| taken.reserve(&plain(&e.name))).collect();
         let mut structs: Vec<Option<String>> = vec![None; model.structs.len()];
-        // The type of a member is named after the struct that contains it, which comes later in the model.
+        // The type of a member is named after the struct that contains it, which comes later in the
+        // model.
         for (at, s) in model.structs.iter().enumerate().rev() {
             let name = match &s.name {
                 StructName::Tag(name) | StructName::Typedef(name) => plain(name),
@@ -213,7 +216,8 @@ impl Declarer<'_> {
         );
     }
 
-    /// Returns the fields of a union: an array of bytes of its size. Each member becomes a method in `methods`.
+    /// Returns the fields of a union: an array of bytes of its size. Each member becomes a method
+    /// in `methods`.
     fn union_rows(
         &mut self,
         s: &Struct,
@@ -316,7 +320,8 @@ impl Declarer<'_> {
                 at = end;
             }
         }
-        // The compiler rounds the size up by itself, but vet of Go 1.21 does not when it evaluates the layout checks.
+        // The compiler rounds the size up by itself, but vet of Go 1.21 does not when it evaluates
+        // the layout checks.
         pad(&mut rows, at, s.size, 1);
         if s.align > align {
             rows.insert(0, alignment_field(s.align));
@@ -389,8 +394,8 @@ impl Declarer<'_> {
         );
     }
 
-    /// Returns the Go type of a field. If `in_union` is true, pointers become `uintptr`: the garbage collector does not see
-    /// them.
+    /// Returns the Go type of a field. If `in_union` is true, pointers become `uintptr`: the
+    /// garbage collector does not see them.
     fn go_type(&self, ty: &FieldType, in_union: bool) -> String {
         match ty {
             FieldType::Char => "byte".into(),
@@ -437,7 +442,8 @@ fn unique(taken: &mut HashSet<String>, name: &str) -> String {
     name
 }
 
-/// Writes the fields as gofmt formats them: it aligns neighboring lines up to a comment or an embedded field.
+/// Writes the fields as gofmt formats them: it aligns neighboring lines up to a comment or an
+/// embedded field.
 fn write_rows(out: &mut String, rows: &[Row]) {
     let mut at = 0;
     while at < rows.len() {

@@ -1,4 +1,5 @@
-// Package sdt has a C probe, and two ways to find out whether it is enabled, as Go programs use them through cgo.
+// Package sdt has a C probe, and two ways to find out whether it is enabled, as Go programs use
+// them through cgo.
 package sdt
 
 /*

@@ -1,5 +1,5 @@
-// Spans creates a few spans with the OpenTelemetry SDK and prints each as a line of JSON. A tracer that is attached to the
-// probes should report the same spans.
+// Spans creates a few spans with the OpenTelemetry SDK and prints each as a line of JSON. A tracer
+// that is attached to the probes should report the same spans.
 package main
 
 import (

@@ -2,7 +2,8 @@
 
 package http
 
-// UsdtResult returns the status code and the body size in bytes of a response, for usdtOnRequestEnd.
+// UsdtResult returns the status code and the body size in bytes of a response, for
+// usdtOnRequestEnd.
 func (w *http2responseWriter) UsdtResult() (status int, bytes int64) {
 	if w.rws == nil {
 		return 0, 0

@@ -36,7 +36,8 @@ func usdtOnRequestEnd(id uint64, start time.Time, rw ResponseWriter) {
 	usdtServerRequestEnd(int32(status), id, bytes, int64(time.Since(start)))
 }
 
-// UsdtResult returns the status code and the body size in bytes of a response, for usdtOnRequestEnd.
+// UsdtResult returns the status code and the body size in bytes of a response, for
+// usdtOnRequestEnd.
 func (w *response) UsdtResult() (status int, bytes int64) { return w.status, w.written }
 
 // usdtRoundTrip sends a request and fires the probes of clients.

@@ -16,7 +16,8 @@ func usdtOnAccept(fd *netFD) {
 	}
 }
 
-// usdtOnDialStart returns the current time if a tracer is attached to conn_dial, or else the zero time.
+// usdtOnDialStart returns the current time if a tracer is attached to conn_dial, or else the zero
+// time.
 func usdtOnDialStart() (start time.Time) {
 	if poll.UsdtConnDialEnabled() {
 		start = time.Now()
@@ -24,7 +25,8 @@ func usdtOnDialStart() (start time.Time) {
 	return start
 }
 
-// usdtOnDialEnd fires conn_dial. err is a pointer because the call is deferred before the error is known.
+// usdtOnDialEnd fires conn_dial. err is a pointer because the call is deferred before the error is
+// known.
 func usdtOnDialEnd(network string, to Addr, start time.Time, err *error) {
 	poll.UsdtConnDial(network, to.String(), int64(time.Since(start)), *err)
 }

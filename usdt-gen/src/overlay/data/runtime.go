@@ -3,9 +3,10 @@ package runtime
 // usdtStopTime is when the world was stopped, or 0 if no tracer was attached to stw__end then.
 var usdtStopTime int64
 
-// usdtOnStatusChange fires the probes of status changes. casgstatus calls it while a tracer is attached to one of the
-// probes that share the semaphore of goroutine__start. The runtime uses trackingStamp only in goroutines that it samples,
-// so other goroutines can use it for the time at which they became runnable.
+// usdtOnStatusChange fires the probes of status changes. casgstatus calls it while a tracer is
+// attached to one of the probes that share the semaphore of goroutine__start. The runtime uses
+// trackingStamp only in goroutines that it samples, so other goroutines can use it for the time at
+// which they became runnable.
 //
 //go:nosplit
 func usdtOnStatusChange(gp *g, oldval, newval uint32) {
@@ -56,8 +57,8 @@ func usdtOnStartTheWorld() {
 	usdtStopTime = 0
 }
 
-// usdtOnSmallAlloc fires heap__alloc for a small object. The bytes that it reports include the free slots that the
-// allocator has found with the object and uses without reaching this place.
+// usdtOnSmallAlloc fires heap__alloc for a small object. The bytes that it reports include the free
+// slots that the allocator has found with the object and uses without reaching this place.
 func usdtOnSmallAlloc(v uintptr, s *mspan) {
 	slots := uintptr(0)
 	for cache := s.allocCache; cache != 0; cache &= cache - 1 {
@@ -72,8 +73,9 @@ func usdtOnSmallAlloc(v uintptr, s *mspan) {
 // usdtPanicGoroutine is the ID of the goroutine that is in usdtPanicMessage, or 0.
 var usdtPanicGoroutine uint64
 
-// usdtPanicMessage returns the message of a panic value. It calls the methods Error and String, as the runtime does
-// when a panic ends the program. If such a method panics itself, the message is the name of the value's type.
+// usdtPanicMessage returns the message of a panic value. It calls the methods Error and String, as
+// the runtime does when a panic ends the program. If such a method panics itself, the message is
+// the name of the value's type.
 func usdtPanicMessage(e any) (message string) {
 	if v, ok := e.(string); ok {
 		return v

@@ -2,8 +2,8 @@ package tls
 
 import "time"
 
-// usdtOnHandshakeStart fires handshake_start. It returns the current time if a tracer is attached to a probe of
-// handshakes, or else the zero time.
+// usdtOnHandshakeStart fires handshake_start. It returns the current time if a tracer is attached
+// to a probe of handshakes, or else the zero time.
 func usdtOnHandshakeStart(c *Conn) (start time.Time) {
 	if usdtHandshakeStartEnabled() || usdtHandshakeEndEnabled() || usdtHandshakeErrorEnabled() {
 		usdtHandshakeStart(c.isClient)
