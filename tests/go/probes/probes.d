@@ -3,10 +3,10 @@ provider e2e {
 	/** Fired in loops, with the goroutine ID, a number and a string that depends on the number. */
 	probe hit(uint64_t self, uint64_t n, string text);
 
-	/** All integer types of up to 64 bits. */
+	/** Integer arguments. */
 	probe types(char c, int8_t i8, int16_t i16, int32_t i32, int64_t i64,
 	    uint8_t u8, uint16_t u16, uint32_t u32);
-	/** The remaining types. */
+	/** Arguments of the other types. */
 	probe more__types(uint64_t u64, float f, double d, bool ok, const char *cstring, bytes data, error err, void *p);
 
 	/** Twelve argument words, the maximum, which leave no register for the goroutine ID. */

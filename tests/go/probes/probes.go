@@ -26,8 +26,8 @@ func Hit(self, n uint64, text string) {
 	}
 }
 
-// HitFunc calls args while a tracer is attached to e2e:hit. args computes the arguments and passes
-// them to fire, which fires the probe.
+// HitFunc fires the probe e2e:hit if a tracer is attached. Only then it calls args, which computes
+// the arguments and passes them to fire.
 func HitFunc(args func(fire func(self, n uint64, text string))) {
 	if uint32(usdtProbeHit.semaphore) != 0 {
 		args(usdtFireHit)
@@ -64,7 +64,7 @@ var usdtProbeHit struct {
 
 // Types fires the probe e2e:types.
 //
-// All integer types of up to 64 bits.
+// Integer arguments.
 //
 // Tracers see arg0 c, arg1 i8, arg2 i16, arg3 i32, arg4 i64, arg5 u8, arg6 u16, arg7 u32.
 func Types(c, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
@@ -73,8 +73,8 @@ func Types(c, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u3
 	}
 }
 
-// TypesFunc calls args while a tracer is attached to e2e:types. args computes the arguments and passes
-// them to fire, which fires the probe.
+// TypesFunc fires the probe e2e:types if a tracer is attached. Only then it calls args, which
+// computes the arguments and passes them to fire.
 func TypesFunc(args func(fire func(c, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32))) {
 	if uint32(usdtProbeTypes.semaphore) != 0 {
 		args(usdtFireTypes)
@@ -110,7 +110,7 @@ var usdtProbeTypes struct {
 
 // MoreTypes fires the probe e2e:more__types.
 //
-// The remaining types.
+// Arguments of the other types.
 //
 // Tracers see arg0 u64, arg1 f (IEEE 754 bits), arg2 d (IEEE 754 bits), arg3 ok, arg4 cstring (C
 // string), arg5 and arg6 data (pointer, length), arg7 and arg8 err (pointer, length), arg9 p.
@@ -120,8 +120,8 @@ func MoreTypes(u64 uint64, f float32, d float64, ok bool, cstring string, data [
 	}
 }
 
-// MoreTypesFunc calls args while a tracer is attached to e2e:more__types. args computes the arguments and passes
-// them to fire, which fires the probe.
+// MoreTypesFunc fires the probe e2e:more__types if a tracer is attached. Only then it calls args,
+// which computes the arguments and passes them to fire.
 func MoreTypesFunc(args func(fire func(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer))) {
 	if uint32(usdtProbeMoreTypes.semaphore) != 0 {
 		args(usdtFireMoreTypes)
@@ -171,8 +171,8 @@ func Twelve(a, b, c, d, e, f, g, h, i, j, k, l int32) {
 	}
 }
 
-// TwelveFunc calls args while a tracer is attached to e2e:twelve. args computes the arguments and passes
-// them to fire, which fires the probe.
+// TwelveFunc fires the probe e2e:twelve if a tracer is attached. Only then it calls args, which
+// computes the arguments and passes them to fire.
 func TwelveFunc(args func(fire func(a, b, c, d, e, f, g, h, i, j, k, l int32))) {
 	if uint32(usdtProbeTwelve.semaphore) != 0 {
 		args(usdtFireTwelve)
@@ -251,8 +251,8 @@ func Unused(x int32) {
 	}
 }
 
-// UnusedFunc calls args while a tracer is attached to e2e:unused. args computes the arguments and passes
-// them to fire, which fires the probe.
+// UnusedFunc fires the probe e2e:unused if a tracer is attached. Only then it calls args, which
+// computes the arguments and passes them to fire.
 func UnusedFunc(args func(fire func(x int32))) {
 	if uint32(usdtProbeUnused.semaphore) != 0 {
 		args(usdtFireUnused)
@@ -295,8 +295,8 @@ func OtherProviderHit(n int32) {
 	}
 }
 
-// OtherProviderHitFunc calls args while a tracer is attached to other_provider:hit. args computes the arguments and passes
-// them to fire, which fires the probe.
+// OtherProviderHitFunc fires the probe other_provider:hit if a tracer is attached. Only then it
+// calls args, which computes the arguments and passes them to fire.
 func OtherProviderHitFunc(args func(fire func(n int32))) {
 	if uint32(usdtProbeOtherProviderHit.semaphore) != 0 {
 		args(usdtFireOtherProviderHit)
@@ -339,8 +339,8 @@ func Keywords(type_, func_, g, sp, len_, unsafe_, r14 int32) {
 	}
 }
 
-// KeywordsFunc calls args while a tracer is attached to other_provider:keywords. args computes the arguments and passes
-// them to fire, which fires the probe.
+// KeywordsFunc fires the probe other_provider:keywords if a tracer is attached. Only then it calls
+// args, which computes the arguments and passes them to fire.
 func KeywordsFunc(args func(fire func(type_, func_, g, sp, len_, unsafe_, r14 int32))) {
 	if uint32(usdtProbeKeywords.semaphore) != 0 {
 		args(usdtFireKeywords)

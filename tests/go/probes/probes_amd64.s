@@ -70,7 +70,7 @@ DATA ·usdtProbeTypes+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeTypes+16(SB)/8, $0x000000a800000002
 DATA ·usdtProbeTypes+24(SB)/8, $·usdtProbeTypes(SB)
 DATA ·usdtProbeTypes+32(SB)/8, $·usdtSchemaTypes(SB)
-DATA ·usdtProbeTypes+40(SB)/8, $0x000000000000027f
+DATA ·usdtProbeTypes+40(SB)/8, $0x000000000000026e
 DATA ·usdtProbeTypes+48(SB)/8, $0x000000080000000b
 DATA ·usdtProbeTypes+56(SB)/8, $0x000000030000005d
 DATA ·usdtProbeTypes+64(SB)/8, $0x0074647370617473
@@ -118,7 +118,7 @@ DATA ·usdtProbeMoreTypes+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeMoreTypes+16(SB)/8, $0x000000b800000002
 DATA ·usdtProbeMoreTypes+24(SB)/8, $·usdtProbeMoreTypes(SB)
 DATA ·usdtProbeMoreTypes+32(SB)/8, $·usdtSchemaMoreTypes(SB)
-DATA ·usdtProbeMoreTypes+40(SB)/8, $0x000000000000028b
+DATA ·usdtProbeMoreTypes+40(SB)/8, $0x0000000000000294
 DATA ·usdtProbeMoreTypes+48(SB)/8, $0x000000080000000d
 DATA ·usdtProbeMoreTypes+56(SB)/8, $0x000000030000006c
 DATA ·usdtProbeMoreTypes+64(SB)/8, $0x0074647370617473

@@ -128,12 +128,10 @@ DATA ·usdtSchemaTypes+568(SB)/8, $",\"size\":"
 DATA ·usdtSchemaTypes+576(SB)/8, $"4,\"signe"
 DATA ·usdtSchemaTypes+584(SB)/8, $"d\":false"
 DATA ·usdtSchemaTypes+592(SB)/8, $"}],\"doc\""
-DATA ·usdtSchemaTypes+600(SB)/8, $":\"All in"
-DATA ·usdtSchemaTypes+608(SB)/8, $"teger ty"
-DATA ·usdtSchemaTypes+616(SB)/8, $"pes of u"
-DATA ·usdtSchemaTypes+624(SB)/8, $"p to 64 "
-DATA ·usdtSchemaTypes+632(SB)/8, $"bits.\"}\x00"
-GLOBL ·usdtSchemaTypes(SB), RODATA|NOPTR, $640
+DATA ·usdtSchemaTypes+600(SB)/8, $":\"Intege"
+DATA ·usdtSchemaTypes+608(SB)/8, $"r argume"
+DATA ·usdtSchemaTypes+616(SB)/8, $"nts.\"}\x00\x00"
+GLOBL ·usdtSchemaTypes(SB), RODATA|NOPTR, $624
 
 // e2e:more__types
 DATA ·usdtSchemaMoreTypes+0(SB)/8, $"{\"versio"
@@ -214,11 +212,12 @@ DATA ·usdtSchemaMoreTypes+592(SB)/8, $"er\",\"siz"
 DATA ·usdtSchemaMoreTypes+600(SB)/8, $"e\":8,\"si"
 DATA ·usdtSchemaMoreTypes+608(SB)/8, $"gned\":fa"
 DATA ·usdtSchemaMoreTypes+616(SB)/8, $"lse}],\"d"
-DATA ·usdtSchemaMoreTypes+624(SB)/8, $"oc\":\"The"
-DATA ·usdtSchemaMoreTypes+632(SB)/8, $" remaini"
-DATA ·usdtSchemaMoreTypes+640(SB)/8, $"ng types"
-DATA ·usdtSchemaMoreTypes+648(SB)/8, $".\"}\x00\x00\x00\x00\x00"
-GLOBL ·usdtSchemaMoreTypes(SB), RODATA|NOPTR, $656
+DATA ·usdtSchemaMoreTypes+624(SB)/8, $"oc\":\"Arg"
+DATA ·usdtSchemaMoreTypes+632(SB)/8, $"uments o"
+DATA ·usdtSchemaMoreTypes+640(SB)/8, $"f the ot"
+DATA ·usdtSchemaMoreTypes+648(SB)/8, $"her type"
+DATA ·usdtSchemaMoreTypes+656(SB)/8, $"s.\"}\x00\x00\x00\x00"
+GLOBL ·usdtSchemaMoreTypes(SB), RODATA|NOPTR, $664
 
 // e2e:twelve
 DATA ·usdtSchemaTwelve+0(SB)/8, $"{\"versio"

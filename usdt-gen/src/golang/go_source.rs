@@ -17,7 +17,7 @@ fn supported() -> String {
 }
 
 /// Returns `STEM.go`, which fires the probes.
-pub(super) fn main(model: &Model, unit: &Unit<'_>) -> String {
+pub(super) fn with_probes(model: &Model, unit: &Unit<'_>) -> String {
     let mut out = format!("{}//go:build {}\n\n", unit.header(), supported());
     write_package_clause(&mut out, model, unit);
     let touch = unit
@@ -59,7 +59,7 @@ pub(super) fn main(model: &Model, unit: &Unit<'_>) -> String {
 }
 
 /// Returns `STEM_other.go`, which has the same functions without probes.
-pub(super) fn disabled(unit: &Unit<'_>) -> String {
+pub(super) fn without_probes(unit: &Unit<'_>) -> String {
     let (header, package) = (unit.header(), unit.package.name);
     let mut out = format!("{header}//go:build !({})\n\npackage {package}\n\n", supported());
     let pointers =
@@ -114,6 +114,7 @@ fn write_imports(out: &mut String, packages: &[(&str, bool)]) {
     }
 }
 
+/// Writes the package clause, with documentation unless the files join an existing package.
 fn write_package_clause(out: &mut String, model: &Model, unit: &Unit<'_>) {
     if !unit.package.prefix.is_empty() {
         let _ = write!(out, "package {}\n\n", unit.package.name);
@@ -138,6 +139,7 @@ fn write_package_clause(out: &mut String, model: &Model, unit: &Unit<'_>) {
     let _ = write!(out, "package {}\n\n", unit.package.name);
 }
 
+/// Returns the Go type of an argument.
 fn go_type(ty: Type, unit: &Unit<'_>) -> String {
     match ty {
         Type::Enum { index, .. } => unit.type_names.enumeration(index).to_owned(),
@@ -249,11 +251,16 @@ fn write_exported_functions(out: &mut String, probe: &GoProbe<'_>, unit: &Unit<'
         probe.params.join(", ")
     );
     if !params.is_empty() && unit.package.lazy_args {
+        wrapped(
+            out,
+            &format!(
+                "{name}Func fires the probe {full} if a tracer is attached. Only then it calls args, which \
+                 computes the arguments and passes them to fire."
+            ),
+        );
         let _ = write!(
             out,
-            "// {name}Func calls args while a tracer is attached to {full}. args computes the arguments and passes\n\
-             // them to fire, which fires the probe.\n\
-             func {name}Func(args func(fire func({params}))) {{\n\
+            "func {name}Func(args func(fire func({params}))) {{\n\
              \tif {attached} {{\n\t\targs({fire})\n\t}}\n}}\n\n"
         );
     }

@@ -60,11 +60,11 @@ pub fn generate(
     let types = struct_types::declare(model, &type_names, &mut taken, &helper_suffix);
     let unit = Unit { source, package, helper_suffix, probes, type_names, types };
     Ok(vec![
-        File { name: main_file(source), text: go_source::main(model, &unit) },
+        File { name: main_file(source), text: go_source::with_probes(model, &unit) },
         File { name: format!("{stem}_amd64.s"), text: assembly::stubs(&unit, Arch::X86_64) },
         File { name: format!("{stem}_arm64.s"), text: assembly::stubs(&unit, Arch::Aarch64) },
         File { name: format!("{stem}_schema.s"), text: assembly::schemas(&unit) },
-        File { name: format!("{stem}_other.go"), text: go_source::disabled(&unit) },
+        File { name: format!("{stem}_other.go"), text: go_source::without_probes(&unit) },
     ])
 }
 
