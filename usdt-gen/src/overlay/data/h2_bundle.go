@@ -2,7 +2,7 @@
 
 package http
 
-// UsdtOutcome is what a probe tells of a response.
+// UsdtOutcome returns the status and the size of the response for the probe.
 func (w *http2responseWriter) UsdtOutcome() (status int, bytes int64) {
 	if w.rws == nil {
 		return 0, 0

@@ -5,8 +5,10 @@ import (
 	"time"
 )
 
+// usdtRequests is the last request ID.
 var usdtRequests atomic.Uint64
 
+// usdtRequestBegins fires server_request_start.
 func usdtRequestBegins(req *Request) (id uint64, began time.Time) {
 	id = usdtRequests.Add(1)
 	if usdtServerRequestStartEnabled() {
@@ -19,6 +21,7 @@ func usdtRequestBegins(req *Request) (id uint64, began time.Time) {
 	return id, time.Now()
 }
 
+// usdtRequestEnds fires server_request_end.
 func usdtRequestEnds(id uint64, began time.Time, rw ResponseWriter) {
 	if !usdtServerRequestEndEnabled() {
 		return
@@ -33,9 +36,10 @@ func usdtRequestEnds(id uint64, began time.Time, rw ResponseWriter) {
 	usdtServerRequestEnd(int32(status), id, bytes, int64(time.Since(began)))
 }
 
-// UsdtOutcome is what a probe tells of a response.
+// UsdtOutcome returns the status and the size of the response for the probe.
 func (w *response) UsdtOutcome() (status int, bytes int64) { return w.status, w.written }
 
+// usdtRoundTrip sends a request and fires the client probes.
 func usdtRoundTrip(t *Transport, req *Request) (*Response, error) {
 	id := usdtRequests.Add(1)
 	if usdtClientRequestStartEnabled() {

@@ -1,6 +1,6 @@
 package http2
 
-// UsdtOutcome is what a probe tells of a response.
+// UsdtOutcome returns the status and the size of the response for the probe.
 func (w *responseWriter) UsdtOutcome() (status int, bytes int64) {
 	if w.rws == nil {
 		return 0, 0

@@ -5,6 +5,7 @@ import (
 	"time"
 )
 
+// usdtAccepted fires conn_accept.
 func usdtAccepted(fd *netFD) {
 	if poll.UsdtConnAcceptEnabled() {
 		remote := ""
@@ -15,6 +16,7 @@ func usdtAccepted(fd *netFD) {
 	}
 }
 
+// usdtDials returns the start time of a dial, or the zero time if no tracer is attached.
 func usdtDials() (began time.Time) {
 	if poll.UsdtConnDialEnabled() {
 		began = time.Now()
@@ -22,6 +24,7 @@ func usdtDials() (began time.Time) {
 	return began
 }
 
+// usdtDialed fires conn_dial.
 func usdtDialed(network string, to Addr, began time.Time, err *error) {
 	poll.UsdtConnDial(network, to.String(), int64(time.Since(began)), *err)
 }

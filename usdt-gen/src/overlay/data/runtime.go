@@ -1,10 +1,10 @@
 package runtime
 
-// usdtStopped is when the world was stopped, while somebody is attached to stw__end.
+// usdtStopped is the time at which the world was stopped, or 0 if no tracer is attached to stw__end.
 var usdtStopped int64
 
-// usdtStatus is called by casgstatus while somebody is attached to one of the probes that share the gate of
-// goroutine__start. The stamp is free in goroutines that the runtime's own sampling has not picked.
+// usdtStatus fires the probes that share the gate of goroutine__start. casgstatus calls it while a tracer is attached to
+// one of them. trackingStamp is unused in goroutines that the runtime's own sampling has not picked.
 //
 //go:nosplit
 func usdtStatus(gp *g, oldval, newval uint32) {
@@ -28,10 +28,12 @@ func usdtStatus(gp *g, oldval, newval uint32) {
 	}
 }
 
+// usdtBlocks fires goroutine__block.
 func usdtBlocks(gp *g, reason waitReason) {
 	usdtGoroutineBlock(gp.goid, reason.String())
 }
 
+// usdtStopping fires stw__begin.
 func usdtStopping(reason stwReason) {
 	if usdtStwEndEnabled() {
 		usdtStopped = nanotime()
@@ -41,6 +43,7 @@ func usdtStopping(reason stwReason) {
 	}
 }
 
+// usdtStarted fires stw__end.
 func usdtStarted() {
 	if usdtStwEndEnabled() {
 		ns := int64(0)
@@ -52,7 +55,8 @@ func usdtStarted() {
 	usdtStopped = 0
 }
 
-// usdtAllocated reports a small object and, as bytes, the free slots that the allocator found with it.
+// usdtAllocated fires heap__alloc for a small object. The last argument also counts the bytes of the free slots that the
+// allocator found together with the object.
 func usdtAllocated(v uintptr, s *mspan) {
 	slots := uintptr(0)
 	for cache := s.allocCache; cache != 0; cache &= cache - 1 {
@@ -64,19 +68,19 @@ func usdtAllocated(v uintptr, s *mspan) {
 	usdtHeapAlloc(uint64(s.elemsize), v, uint64((1+slots)*s.elemsize))
 }
 
-// usdtPanicking is a goroutine that is asking a panic's value for its text.
+// usdtPanicking is the ID of a goroutine that is calling a method of its panic value.
 var usdtPanicking uint64
 
-// usdtPanicText asks a value for its text, as a program that ends would. A value whose method panics itself is not
-// asked again.
-func usdtPanicText(e any) (text string) {
+// usdtPanicString returns the string of a panic value, as the runtime prints it when the program exits. If the method
+// of the value panics itself, it is not called again.
+func usdtPanicString(e any) (s string) {
 	if v, ok := e.(string); ok {
 		return v
 	}
-	text = toRType(efaceOf(&e)._type).string()
+	s = toRType(efaceOf(&e)._type).string()
 	id := getg().goid
 	if usdtPanicking == id {
-		return text
+		return s
 	}
 	usdtPanicking = id
 	defer func() {
@@ -85,9 +89,9 @@ func usdtPanicText(e any) (text string) {
 	}()
 	switch v := e.(type) {
 	case error:
-		text = v.Error()
+		s = v.Error()
 	case stringer:
-		text = v.String()
+		s = v.String()
 	}
-	return text
+	return s
 }

@@ -2,6 +2,7 @@ package tls
 
 import "time"
 
+// usdtHandshakeBegins fires handshake_start.
 func usdtHandshakeBegins(c *Conn) (began time.Time) {
 	if usdtHandshakeStartEnabled() || usdtHandshakeEndEnabled() || usdtHandshakeErrorEnabled() {
 		usdtHandshakeStart(c.isClient)
@@ -10,6 +11,7 @@ func usdtHandshakeBegins(c *Conn) (began time.Time) {
 	return began
 }
 
+// usdtHandshakeEnds fires handshake_end or handshake_error.
 func usdtHandshakeEnds(c *Conn, began time.Time) {
 	if !usdtHandshakeEndEnabled() && !usdtHandshakeErrorEnabled() {
 		return
