@@ -1,14 +1,14 @@
-//! Documents generated from a schema: a reference for readers, a script for bpftrace.
+//! Generates documents from a schema: a Markdown reference and a bpftrace script.
 
 mod bpftrace;
 mod markdown;
 
-pub use bpftrace::scripts;
-pub use markdown::reference;
+pub(crate) use bpftrace::bpftrace_script;
+pub(crate) use markdown::markdown_reference;
 
 use stapsdt::schema::{Arg, Kind, Probe};
 
-/// An argument and the number of its first word, as tracers count.
+/// Returns each argument with the index of its first word, which is its number for tracers.
 fn numbered(probe: &Probe) -> impl Iterator<Item = (usize, &Arg)> {
     probe.args.iter().scan(0, |next, arg| {
         let word = *next;
@@ -17,8 +17,8 @@ fn numbered(probe: &Probe) -> impl Iterator<Item = (usize, &Arg)> {
     })
 }
 
-/// What a tracer finds in an argument's words.
-fn passed_as(word: usize, arg: &Arg) -> String {
+/// Describes what a tracer reads from the words of an argument.
+fn describe_words(word: usize, arg: &Arg) -> String {
     match arg.kind {
         Kind::String | Kind::Bytes => format!("arg{word} pointer, arg{} length", word + 1),
         Kind::Error => format!("arg{word} pointer, arg{} length of its message", word + 1),

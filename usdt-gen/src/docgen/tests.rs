@@ -1,6 +1,6 @@
-//! Whole texts, as users get them.
+//! Snapshots of whole documents.
 
-use super::{reference, scripts};
+use super::{bpftrace_script as script, markdown_reference as reference};
 use crate::dlang;
 use stapsdt::schema::Schema;
 
@@ -30,6 +30,6 @@ fn markdown_reference() {
 
 #[test]
 fn bpftrace_script() {
-    insta::assert_snapshot!(scripts(&schema(), None));
-    assert!(scripts(&schema(), Some("./app")).contains("usdt:./app:app:tick"));
+    insta::assert_snapshot!(script(&schema(), None));
+    assert!(script(&schema(), Some("./app")).contains("usdt:./app:app:tick"));
 }

@@ -5,7 +5,7 @@
 
 use super::comments::paragraphs;
 use super::identifiers::{Taken, exported};
-use crate::model::{Enum, Field, FieldType, Model, Struct, StructName};
+use crate::model::{BitField, Enum, Enumerator, Field, FieldType, Model, Struct, StructName};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ impl TypeNames {
                     match member.and_then(|f| f.name.as_ref()) {
                         Some(name) => format!("{outer}{}", exported(name)),
                         None => {
-                            format!("{outer}{}{field}", if s.union { "Union" } else { "Struct" })
+                            format!("{outer}{}{field}", if s.is_union { "Union" } else { "Struct" })
                         }
                     }
                 }
@@ -85,7 +85,7 @@ pub(super) fn declare(model: &Model, names: &TypeNames, taken: &mut Taken, stem:
 
 fn enumeration(out: &mut String, e: &Enum, name: &str, taken: &mut Taken) {
     let sign = if e.signed { "" } else { "u" };
-    let c_name = if e.tagged { format!("enum {}", e.name) } else { e.name.clone() };
+    let c_name = if e.has_tag { format!("enum {}", e.name) } else { e.name.clone() };
     // Writing to a string has no failing case.
     let _ = writeln!(out, "// {name} is {c_name}.");
     paragraphs(out, &e.doc);
@@ -96,7 +96,7 @@ fn enumeration(out: &mut String, e: &Enum, name: &str, taken: &mut Taken) {
     let _ = writeln!(out, "// Values of {name}.\nconst (");
     // gofmt aligns what stands on neighbouring lines; a comment line in between starts a new block.
     let mut rows: Vec<(String, String, &str)> = Vec::new();
-    for (c_name, value, doc) in &e.values {
+    for Enumerator { name: c_name, value, doc } in &e.values {
         let own = exported(c_name);
         let constant =
             if own.starts_with(name) && own != name { own } else { format!("{name}{own}") };
@@ -142,15 +142,17 @@ type Row = (String, String, String);
 impl Declarer<'_> {
     fn structure(&mut self, s: &Struct, name: &str) {
         let what = match &s.name {
-            StructName::Tag(tag) => format!("{} {tag}", if s.union { "union" } else { "struct" }),
+            StructName::Tag(tag) => {
+                format!("{} {tag}", if s.is_union { "union" } else { "struct" })
+            }
             StructName::Typedef(name) => name.clone(),
             StructName::Member { .. } => {
-                format!("an unnamed {}", if s.union { "union" } else { "struct" })
+                format!("an unnamed {}", if s.is_union { "union" } else { "struct" })
             }
         };
         let _ = writeln!(self.out, "// {name} is {what}, laid out as in C.");
         paragraphs(&mut self.out, &s.doc);
-        if s.union {
+        if s.is_union {
             self.out.push_str(
                 "//\n// Its members share their bytes; the garbage collector sees no pointers in them.\n",
             );
@@ -158,7 +160,7 @@ impl Declarer<'_> {
         let _ = writeln!(self.out, "type {name} struct {{");
         let mut members: HashSet<String> = HashSet::new();
         let mut methods = String::new();
-        let rows = if s.union {
+        let rows = if s.is_union {
             self.union(s, name, &mut members, &mut methods)
         } else {
             self.members(s, name, &mut members, &mut methods)
@@ -255,10 +257,10 @@ impl Declarer<'_> {
                 std::iter::from_fn(|| fields.next_if(|(_, f)| f.bits.is_some()).map(|(_, f)| f));
             let run: Vec<&Field> = std::iter::once(field).chain(more).collect();
             let ends = |f: &Field| {
-                f.bits
-                    .map_or(0, |(shift, width)| f.offset * 8 + u64::from(shift) + u64::from(width))
+                f.bits.map_or(0, |b| f.offset * 8 + u64::from(b.shift) + u64::from(b.width))
             };
-            let end = run.iter().map(|f| ends(f)).max().unwrap_or(u64::from(first.1)).div_ceil(8);
+            let end =
+                run.iter().map(|f| ends(f)).max().unwrap_or(u64::from(first.width)).div_ceil(8);
             let start = field.offset.max(at);
             if end > start {
                 pad(&mut rows, at, start, 1);
@@ -290,7 +292,9 @@ impl Declarer<'_> {
         methods: &mut String,
     ) {
         let Bytes { of: name, field: bytes, start } = *place;
-        let (Some(c_name), Some((shift, width))) = (&field.name, field.bits) else { return };
+        let (Some(c_name), Some(BitField { shift, width })) = (&field.name, field.bits) else {
+            return;
+        };
         self.bits = true;
         let ty = match &field.ty {
             FieldType::Bool => "uint8".to_owned(),
@@ -305,7 +309,7 @@ impl Declarer<'_> {
                 .model
                 .enums
                 .get(*at)
-                .is_some_and(|e| e.signed && e.values.iter().any(|v| v.1 < 0)),
+                .is_some_and(|e| e.signed && e.values.iter().any(|v| v.value < 0)),
             _ => false,
         };
         let get = format!("usdtGetBits{}(s.{bytes}[:], {first}, {width})", self.stem);
