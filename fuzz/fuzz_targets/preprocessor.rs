@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
         let main = files.first().cloned().unwrap_or_default();
         let options = Options {
             defines: vec!["DEFINED=1".into()],
-            read: Arc::new(move |path| {
+            read_file: Arc::new(move |path| {
                 let at = ["a", "b", "c"].iter().position(|name| path.ends_with(name));
                 let file =
                     at.and_then(|at| files.get(at + 1)).ok_or(std::io::ErrorKind::NotFound)?;

@@ -17,7 +17,7 @@ pub struct WriteError {
 
 /// Replaces `path` by `bytes` in one step: a temporary file beside it, flushed, renamed over it. The mode of an
 /// existing file is kept, symbolic links are followed.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let mut new = Replacement::new(path)?;
     // What people wrote by hand may lie beside it; a crash of the machine must not leave an empty file.
     let written = new.file().write_all(bytes).and_then(|()| new.file().sync_all());
@@ -26,7 +26,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 }
 
 /// The same where something changes: an unchanged file keeps its time stamp, and with it everything built from it.
-pub fn write_changed(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+pub(crate) fn write_changed(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     if std::fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
@@ -35,7 +35,7 @@ pub fn write_changed(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 
 /// A file that takes another's place when it is finished, and goes away when it is not.
 #[derive(Debug)]
-pub struct Replacement {
+pub(crate) struct Replacement {
     path: PathBuf,
     target: PathBuf,
     new: NamedTempFile,
@@ -43,7 +43,7 @@ pub struct Replacement {
 
 impl Replacement {
     /// Opens a temporary file beside `path`, or beside what that links to.
-    pub fn new(path: &Path) -> Result<Replacement, WriteError> {
+    pub(crate) fn new(path: &Path) -> Result<Replacement, WriteError> {
         let failed = |source| WriteError { path: path.to_owned(), source };
         let target = match fs::canonicalize(path) {
             Ok(target) => target,
@@ -60,12 +60,12 @@ impl Replacement {
     }
 
     /// To write to.
-    pub fn file(&mut self) -> &mut File {
+    pub(crate) fn file(&mut self) -> &mut File {
         self.new.as_file_mut()
     }
 
     /// Renames it over the target. Its mode is `mode`, else the target's, else what the user's umask gives.
-    pub fn finish(self, mode: Option<Permissions>) -> Result<(), WriteError> {
+    pub(crate) fn finish(self, mode: Option<Permissions>) -> Result<(), WriteError> {
         let Replacement { path, target, new } = self;
         let mode = match (mode, fs::metadata(&target)) {
             (Some(mode), _) => mode,

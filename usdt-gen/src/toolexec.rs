@@ -15,7 +15,7 @@ use std::process::{Command, ExitStatus};
 
 /// Why the wrapped tool could not do its work.
 #[derive(Debug, thiserror::Error)]
-pub enum ToolexecError {
+pub(crate) enum ToolexecError {
     /// The tool did not start.
     #[error("cannot run {}: {source}", tool.display())]
     Run {
@@ -56,7 +56,7 @@ fn linker<'a>(tool: &'a Path, args: &'a [OsString]) -> Option<&'a [OsString]> {
 
 /// Runs `tool` with `args` as the go command asked. Returns the exit code to end with; does not return at all
 /// for tools that are passed through.
-pub fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
+pub(crate) fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
     let failed = |source| ToolexecError::Run { tool: tool.to_owned(), source };
     let Some(args_of_link) = linker(tool, args) else {
         return Err(failed(Command::new(tool).args(args).exec()));
