@@ -1,7 +1,7 @@
 //! The bpftrace script: it prints every probe with its arguments, and a latency histogram for each pair
 //! of start and end probes.
 
-use super::numbered;
+use super::arguments::numbered;
 use stapsdt::schema::{Arg, Kind, Probe, Provider, Schema};
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! The Markdown reference of the probes.
 
-use super::{describe_words, numbered};
+use super::arguments::{describe_words, numbered};
 use stapsdt::schema::{Probe, Provider, Schema};
 use std::fmt::Write as _;
 
