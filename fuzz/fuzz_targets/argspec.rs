@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
         for arch in [Arch::X86_64, Arch::Aarch64] {
             for arg in parse(&spec, arch) {
                 let Ok(value) = arg.value else { continue };
-                let printed = value.print(arch);
+                let printed = value.to_spec(arch);
                 let again = parse(&printed, arch);
                 assert_eq!(again.len(), 1, "{printed}");
                 assert_eq!(again[0].value.as_ref(), Ok(&value), "{printed}");

@@ -3,7 +3,7 @@
 #![no_main]
 
 use gobinary::GoBinary;
-use gobinary::catalogue::{fields, providers};
+use gobinary::catalogue::{all_fields, providers};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use usdt_fuzz::metered;
@@ -28,15 +28,15 @@ fuzz_target!(|data: &[u8]| {
     }
     metered(|| {
         let Some(go) = GoBinary::parse(&file) else { return };
-        let _ = (go.goid_offset_quick(), go.has_dwarf());
+        let _ = (go.goid_offset(), go.has_dwarf());
         // It takes a hundred times as long as the rest.
         if data.len() % 64 == 5 {
             let _ =
-                fields::all().into_iter().next().and_then(|field| go.field_offset_by_dwarf(field));
+                all_fields().into_iter().next().and_then(|field| go.field_offset_from_dwarf(field));
         }
         let all: Vec<_> = providers().iter().collect();
-        let _ = (go.entries(&file, &all), go.state(&file));
-        let Some(functions) = go.functions().and_then(|layout| layout.functions(&file)) else {
+        let _ = (go.function_entries(&file, &all), go.runtime_layout(&file));
+        let Some(functions) = go.function_table().and_then(|layout| layout.table(&file)) else {
             return;
         };
         for index in (0..functions.len()).step_by(functions.len() / 64 + 1) {

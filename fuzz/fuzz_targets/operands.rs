@@ -83,7 +83,7 @@ fuzz_target!(|data: &[u8]| {
     metered(|| {
         let values: Vec<Value> =
             parse(&spec, Arch::X86_64).into_iter().filter_map(|a| a.value.ok()).collect();
-        let words: Vec<String> = values.iter().map(|v| v.print(Arch::X86_64)).collect();
+        let words: Vec<String> = values.iter().map(|v| v.to_spec(Arch::X86_64)).collect();
         let probe = sample::probe(&words.join(" "));
         let Ok((plan, _)) = Plan::new(&[attacher::selected(probe)], &Options::default()) else {
             return;

@@ -33,9 +33,9 @@ pub struct EntryArg {
     /// As in the catalogue.
     pub name: &'static str,
     /// Its first word.
-    pub location: Location,
+    pub first_word: Location,
     /// The word after it, which is a string's length; `None` if there is none.
-    pub next: Option<Location>,
+    pub second_word: Option<Location>,
     /// Whether it is an enum's code where the probe has a string.
     pub is_enum: bool,
     /// The enum's labels by code; `None` for other arguments and for releases whose labels are not known.
@@ -60,12 +60,16 @@ pub enum Location {
 
 impl GoBinary<'_> {
     /// Entries of these providers' probes, in the catalogue's order. The data is the file's.
-    pub fn entries(&self, data: &[u8], providers: &[&'static Provider]) -> Vec<EntryPoint> {
-        let Some(layout) = self.functions() else { return Vec::new() };
-        let Some(functions) = layout.functions(data) else { return Vec::new() };
+    pub fn function_entries(
+        &self,
+        data: &[u8],
+        providers: &[&'static Provider],
+    ) -> Vec<EntryPoint> {
+        let Some(layout) = self.function_table() else { return Vec::new() };
+        let Some(functions) = layout.table(data) else { return Vec::new() };
         let entries = providers.iter().flat_map(|p| p.probes).flat_map(|probe| probe.entries);
         let addresses = functions.named(entries.map(|entry| entry.function));
-        let resolver = Resolver { go: self, goid: self.goid_offset_quick() };
+        let resolver = Resolver { go: self, goid: self.goid_offset() };
         let mut out = Vec::new();
         for provider in providers {
             for probe in provider.probes {
@@ -119,7 +123,13 @@ impl Resolver<'_> {
     }
 
     fn argument(&self, name: &'static str, location: &ArgLocation) -> Option<EntryArg> {
-        let word = |location, next| EntryArg { name, location, next, is_enum: false, labels: None };
+        let word = |first_word, second_word| EntryArg {
+            name,
+            first_word,
+            second_word,
+            is_enum: false,
+            labels: None,
+        };
         let memory = |base, offsets| Location::Memory { base, offsets };
         Some(match *location {
             ArgLocation::Register(number) => {
@@ -141,11 +151,11 @@ impl Resolver<'_> {
                 word(memory(base, first), Some(memory(base, next)))
             }
             ArgLocation::Enum { register, labels } => {
-                let location = Location::Register(self.register(register)?);
+                let first_word = Location::Register(self.register(register)?);
                 EntryArg {
                     name,
-                    location,
-                    next: None,
+                    first_word,
+                    second_word: None,
                     is_enum: true,
                     labels: self.go.labels(labels),
                 }
@@ -161,7 +171,7 @@ impl Resolver<'_> {
 
     /// The register of the running goroutine.
     fn running_goroutine(&self) -> u8 {
-        if self.is_amd64() { crate::goid::G_AMD64 } else { crate::goid::G_ARM64 }
+        if self.is_amd64() { crate::G_REGISTER_AMD64 } else { crate::G_REGISTER_ARM64 }
     }
 
     fn register(&self, number: u8) -> Option<u8> {

@@ -3,9 +3,9 @@
 use crate::supported_releases;
 
 /// Number of the register that holds `g` in Go code on amd64: R14 (`src/cmd/compile/abi-internal.md`).
-pub const G_AMD64: u8 = 14;
+pub const G_REGISTER_AMD64: u8 = 14;
 /// Number of the register that holds `g` on arm64: R28.
-pub const G_ARM64: u8 = 28;
+pub const G_REGISTER_ARM64: u8 = 28;
 
 /// Offset of `goid` in `runtime.g` on 64-bit ports, from the first minor release of the pair on. Measured on the DWARF
 /// of each [supported release](crate::supported_releases); amd64 and arm64 agree.
@@ -16,7 +16,7 @@ const OFFSETS: &[(u32, u32)] = &[
 ];
 
 /// The offset for a release; `None` for unsupported releases, development versions and forks.
-pub fn by_version(version: &str) -> Option<u32> {
+pub(crate) fn by_version(version: &str) -> Option<u32> {
     let minor = supported_releases::minor(version)?;
     OFFSETS.iter().rev().find(|(from, _)| *from <= minor).map(|(_, offset)| *offset)
 }

@@ -16,7 +16,7 @@ const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 
 /// Where the table is and how it is laid out. Holds no reference to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct TableLayout {
     /// File offset.
     offset: u64,
     /// Bytes.
@@ -38,10 +38,10 @@ pub struct Layout {
 
 /// The table of a file.
 #[derive(Clone, Copy, Debug)]
-pub struct Functions<'a> {
+pub struct FunctionTable<'a> {
     file: &'a [u8],
     table: &'a [u8],
-    layout: Layout,
+    layout: TableLayout,
 }
 
 /// A function.
@@ -64,8 +64,17 @@ pub struct Line<'a> {
     pub line: u32,
 }
 
-impl Layout {
-    pub(crate) fn find(file: &ElfFile64<'_>) -> Option<Layout> {
+/// A frame at an address: a function, or one that is inlined into another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The function's name as Go's tools print it.
+    pub function: &'a str,
+    /// The line in the function; `None` if the table has none for the address.
+    pub line: Option<Line<'a>>,
+}
+
+impl TableLayout {
+    pub(crate) fn find(file: &ElfFile64<'_>) -> Option<TableLayout> {
         let section = SECTIONS.iter().find_map(|name| file.section_by_name(name));
         // External linkers put it into a section with other things; its symbol stays.
         let (offset, size) = section.and_then(|s| s.file_range()).or_else(|| {
@@ -80,7 +89,7 @@ impl Layout {
         }
         let word = |index: usize| u64_at(table, 8 + 8 * index);
         let place = |index: usize| usize::try_from(word(index)?).ok();
-        Some(Layout {
+        Some(TableLayout {
             offset,
             size,
             // Since Go 1.26 the header leaves it to the module's description.
@@ -98,10 +107,10 @@ impl Layout {
     }
 
     /// The table in the bytes of the file that the layout was found in.
-    pub fn functions<'a>(&self, file: &'a [u8]) -> Option<Functions<'a>> {
+    pub fn table<'a>(&self, file: &'a [u8]) -> Option<FunctionTable<'a>> {
         let start = usize::try_from(self.offset).ok()?;
         let table = file.get(start..start.checked_add(usize::try_from(self.size).ok()?)?)?;
-        Some(Functions { file, table, layout: *self })
+        Some(FunctionTable { file, table, layout: *self })
     }
 }
 
@@ -150,7 +159,7 @@ fn module_word(file: &ElfFile64<'_>, index: usize) -> Option<u64> {
         .map(|(_, relocation)| relocation.addend() as u64)
 }
 
-impl<'a> Functions<'a> {
+impl<'a> FunctionTable<'a> {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.layout.functions
@@ -229,21 +238,17 @@ impl<'a> Functions<'a> {
 
     /// The functions that an address is in and their lines: where the compiler put functions into others, the
     /// innermost first, the one that they are all in last.
-    pub fn frames(
-        &self,
-        function: &Function<'a>,
-        address: u64,
-    ) -> Vec<(&'a str, Option<Line<'a>>)> {
+    pub fn frames(&self, function: &Function<'a>, address: u64) -> Vec<Frame<'a>> {
         /// Deeper trees are no compiler's.
         const DEEPEST: usize = 64;
         let mut out = Vec::new();
         let mut at = address;
         while let Some((name, caller)) = self.inlined(function, at).filter(|_| out.len() < DEEPEST)
         {
-            out.push((name, self.line(function, at)));
+            out.push(Frame { function: name, line: self.line(function, at) });
             at = caller;
         }
-        out.push((function.name, self.line(function, at)));
+        out.push(Frame { function: function.name, line: self.line(function, at) });
         out
     }
 
@@ -333,7 +338,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// A table of two functions, at 0x1000 and 0x1040, up to 0x1080.
-    fn table() -> (Vec<u8>, Layout) {
+    fn table() -> (Vec<u8>, TableLayout) {
         let mut data = vec![0u8; 72];
         let names = data.len();
         data.extend(b"main.main\0main.work\0");
@@ -361,7 +366,7 @@ mod tests {
         data.extend(info(0));
         data.extend(info(10));
         let size = data.len() as u64;
-        let layout = Layout {
+        let layout = TableLayout {
             offset: 0,
             size,
             text: 0x1000,
@@ -380,7 +385,7 @@ mod tests {
     #[test]
     fn finds_functions_and_lines() {
         let (data, layout) = table();
-        let functions = layout.functions(&data).unwrap();
+        let functions = layout.table(&data).unwrap();
         let at = |address| {
             let function = functions.lookup(address)?;
             Some((function.name, functions.line(&function, address).map(|l| (l.file, l.line))))
@@ -402,7 +407,7 @@ mod tests {
                 *byte = with;
             }
             layout.size = size.min(data.len() as u64);
-            if let Some(functions) = layout.functions(&data) {
+            if let Some(functions) = layout.table(&data) {
                 for address in [address, 0x1000 + address % 0x90] {
                     if let Some(function) = functions.lookup(address) {
                         let _ = functions.frames(&function, address);

@@ -26,39 +26,44 @@ use crate::elf::View;
 use crate::note::{Format, Note, NoteError, NoteIter};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// First bytes of every blob: random, so that nothing else begins like it.
-pub const MAGIC: [u8; 16] = [
+/// The first bytes of every blob: random, so that no other data starts with them.
+const MAGIC: [u8; 16] = [
     0xc5, 0x1e, 0x9d, 0x73, 0xa2, 0x4f, 0xe8, 0x06, 0xbb, 0x31, 0x7c, 0xd9, 0x58, 0x90, 0x2a, 0xf4,
 ];
-/// Layout version described here.
-pub const VERSION: u16 = 2;
-/// Offset of the 16-bit semaphore.
-pub const SEMAPHORE: usize = 18;
-/// Offset of the whole blob's size, a u32.
-pub const SIZE: usize = 20;
-/// Offset of the blob's own address.
-pub const SELF: usize = 24;
-/// Offset of the schema's address.
-pub const SCHEMA: usize = 32;
-/// Offset of the schema's size, a u32.
-const SCHEMA_SIZE: usize = 40;
-/// Offset of the goroutine id's offset in `runtime.g`, a u32 that sealing writes.
-pub const GOID_OFFSET: usize = 44;
-/// Offset of the number of the register that has the goroutine id at the site once the file is sealed, plus 1, a u32.
-pub const GOID_REGISTER: usize = 48;
-/// Offset of the note.
-pub const NOTE: usize = 52;
-/// Offset of the note's `pc` field: 8-aligned, as is every address in the blob.
-pub const PC: usize = NOTE + 20;
-/// Offset of the note's `semaphore` field.
-pub const NOTE_SEMAPHORE: usize = NOTE + 36;
-/// The fields that hold addresses, which only the file's relocations may tell.
-const ADDRESSES: [usize; 4] = [SELF, SCHEMA, PC, NOTE_SEMAPHORE];
-/// No blob is larger: names have at most 63 bytes each, and a dozen arguments some 20.
+/// The layout version that this module reads and writes.
+const VERSION: u16 = 2;
+
+/// Offsets of a blob's fields, in bytes from its start. Those that hold addresses are 8-aligned.
+pub mod field {
+    /// The semaphore, a `u16`: the number of attached tracers.
+    pub const SEMAPHORE: usize = 18;
+    /// The size of the blob in bytes, a `u32`.
+    pub const SIZE: usize = 20;
+    /// The link-time address of the blob itself, a `u64`.
+    pub const SELF: usize = 24;
+    /// The link-time address of the schema, a `u64`.
+    pub const SCHEMA: usize = 32;
+    /// The size of the schema in bytes, a `u32`.
+    pub(super) const SCHEMA_SIZE: usize = 40;
+    /// The offset of `goid` in `runtime.g`, a `u32`; 0 until the file is sealed.
+    pub const GOID_OFFSET: usize = 44;
+    /// The number plus 1 of the register that holds the goroutine id, a `u32`; 0 if there is none.
+    pub(super) const GOID_REGISTER: usize = 48;
+    /// The note, header included.
+    pub(super) const NOTE: usize = 52;
+    /// The link-time address of the site in the note, a `u64`.
+    pub const PC: usize = NOTE + 20;
+    /// The link-time address of the semaphore in the note, a `u64`.
+    pub const NOTE_SEMAPHORE: usize = NOTE + 36;
+}
+
+/// The fields that hold addresses. In position-independent files, relocations have their values.
+const ADDRESSES: [usize; 4] = [field::SELF, field::SCHEMA, field::PC, field::NOTE_SEMAPHORE];
+/// The size limit of a blob in bytes. Names have at most 63 bytes, and arguments about 20.
 const MAX_SIZE: usize = 1 << 16;
-/// No schema is larger: a dozen arguments with their documentation stay far below.
+/// The size limit of a schema in bytes. A dozen documented arguments stay far below it.
 const MAX_SCHEMA: usize = 1 << 20;
-/// Blobs that are read of a file: no program has as many, and each takes memory.
+/// The number of blobs that are read from a file, which limits the memory that they take.
 const MAX_BLOBS: usize = 1 << 16;
 
 /// Why bytes that carry the magic are no usable blob.
@@ -103,12 +108,12 @@ pub struct Blob<'a> {
 }
 
 /// Bytes of a blob for `note` and a schema of `schema_size` bytes with every address zero: the linker's relocations
-/// at [`SELF`], [`SCHEMA`], [`PC`] and [`NOTE_SEMAPHORE`] fill them in.
+/// at [`field::SELF`], [`field::SCHEMA`], [`field::PC`] and [`field::NOTE_SEMAPHORE`] fill them in.
 ///
 /// # Errors
 ///
 /// Where the note or the schema is larger than any reader takes.
-pub fn template(
+pub fn encode_template(
     note: &Note,
     schema_size: usize,
     goid_register: Option<u8>,
@@ -120,9 +125,9 @@ pub fn template(
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
-    out.resize(SCHEMA_SIZE, 0);
+    out.resize(field::SCHEMA_SIZE, 0);
     out.extend_from_slice(&(schema_size as u32).to_le_bytes());
-    out.resize(GOID_REGISTER, 0);
+    out.resize(field::GOID_REGISTER, 0);
     out.extend_from_slice(&goid_register.map_or(0, |number| u32::from(number) + 1).to_le_bytes());
     note.encode(Format::LE64, &mut out)?;
     out.resize(out.len().next_multiple_of(8), 0);
@@ -130,7 +135,7 @@ pub fn template(
         return Err(BlobError::Inconsistent("size"));
     }
     let size = (out.len() as u32).to_le_bytes();
-    if let Some(field) = out.get_mut(SIZE..SIZE + 4) {
+    if let Some(field) = out.get_mut(field::SIZE..field::SIZE + 4) {
         field.copy_from_slice(&size);
     }
     Ok(out)
@@ -158,33 +163,33 @@ impl Raw {
             return Err(BlobError::Version(version));
         }
         let word = |at| u32_at(data, at, false).map(|n| n as usize).ok_or(BlobError::Truncated);
-        let size = word(SIZE)?;
-        if !(NOTE..=MAX_SIZE).contains(&size) {
+        let size = word(field::SIZE)?;
+        if !(field::NOTE..=MAX_SIZE).contains(&size) {
             return Err(BlobError::Inconsistent("size"));
         }
         let data = data.get(..size).ok_or(BlobError::Truncated)?;
         let addr = |at| addr_at(data, at, false, true).ok_or(BlobError::Truncated);
-        let schema_size = word(SCHEMA_SIZE)?;
+        let schema_size = word(field::SCHEMA_SIZE)?;
         if schema_size > MAX_SCHEMA {
             return Err(BlobError::Inconsistent("schema size"));
         }
-        let goid_register = match u8::try_from(word(GOID_REGISTER)?) {
+        let goid_register = match u8::try_from(word(field::GOID_REGISTER)?) {
             Ok(0) => None,
             Ok(number @ 1..=32) => Some(number - 1),
             _ => return Err(BlobError::Inconsistent("register")),
         };
-        let body = data.get(NOTE..).ok_or(BlobError::Truncated)?;
+        let body = data.get(field::NOTE..).ok_or(BlobError::Truncated)?;
         let raw = NoteIter::new(body, Format::LE64).next_note()?.ok_or(BlobError::Truncated)?;
         if !raw.is_stapsdt() {
             return Err(BlobError::Inconsistent("note owner"));
         }
         Ok(Raw {
-            self_addr: addr(SELF)?,
+            self_addr: addr(field::SELF)?,
             size,
-            semaphore: half(SEMAPHORE)?,
-            schema: addr(SCHEMA)?,
+            semaphore: half(field::SEMAPHORE)?,
+            schema: addr(field::SCHEMA)?,
             schema_size,
-            goid_offset: u32_at(data, GOID_OFFSET, false).ok_or(BlobError::Truncated)?,
+            goid_offset: u32_at(data, field::GOID_OFFSET, false).ok_or(BlobError::Truncated)?,
             goid_register,
             note: raw.decode(Format::LE64)?,
         })
@@ -193,10 +198,10 @@ impl Raw {
     /// Fills in the addresses that `relocations` know better, given that the blob is at `vaddr`.
     fn relocate(&mut self, vaddr: u64, relocations: &BTreeMap<u64, u64>) {
         let fields = [
-            (SELF, &mut self.self_addr),
-            (SCHEMA, &mut self.schema),
-            (PC, &mut self.note.pc),
-            (NOTE_SEMAPHORE, &mut self.note.semaphore),
+            (field::SELF, &mut self.self_addr),
+            (field::SCHEMA, &mut self.schema),
+            (field::PC, &mut self.note.pc),
+            (field::NOTE_SEMAPHORE, &mut self.note.semaphore),
         ];
         for (field, value) in fields {
             if let Some(address) = relocations.get(&vaddr.wrapping_add(field as u64)) {
@@ -214,7 +219,7 @@ impl Raw {
                 .checked_sub(self.schema_size)
                 .ok_or(BlobError::Inconsistent("schema address"))?;
             let bytes = view
-                .at_vaddr(self.schema, self.schema_size as u64)
+                .bytes_at(self.schema, self.schema_size as u64)
                 .ok_or(BlobError::Inconsistent("schema address"))?;
             schema = std::str::from_utf8(bytes)
                 .map_err(|_| BlobError::Inconsistent("schema encoding"))?;
@@ -237,7 +242,7 @@ impl Raw {
 pub fn scan<'a>(view: &View<'a>) -> Vec<Result<Blob<'a>, BlobError>> {
     let mut candidates = Vec::new();
     for segment in view.segments.iter().filter(|s| s.is_load() && s.is_writable()) {
-        let Some(data) = view.range(segment.offset, segment.filesz) else { continue };
+        let Some(data) = view.bytes_at_offset(segment.offset, segment.filesz) else { continue };
         let places = memchr::memmem::find_iter(data, &MAGIC).filter_map(|at| {
             let vaddr = segment.vaddr.checked_add(at as u64)?;
             Some((vaddr, data.get(at..)?))
@@ -271,9 +276,11 @@ pub fn scan<'a>(view: &View<'a>) -> Vec<Result<Blob<'a>, BlobError>> {
                 }
             }
             Err(error) => {
-                let stored = addr_at(data, SELF, false, true).unwrap_or(0);
-                let self_addr =
-                    relocations.get(&vaddr.wrapping_add(SELF as u64)).copied().unwrap_or(stored);
+                let stored = addr_at(data, field::SELF, false, true).unwrap_or(0);
+                let self_addr = relocations
+                    .get(&vaddr.wrapping_add(field::SELF as u64))
+                    .copied()
+                    .unwrap_or(stored);
                 if self_addr == vaddr {
                     found.push(Err(error));
                 }
@@ -304,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_template_is_read_back() {
-        let bytes = template(&note(), 15, Some(3)).unwrap();
+        let bytes = encode_template(&note(), 15, Some(3)).unwrap();
         assert_eq!(bytes.len() % 8, 0);
         let raw = Raw::parse(&bytes).unwrap();
         assert_eq!((raw.size, raw.semaphore, raw.self_addr), (bytes.len(), 0, 0));
@@ -314,7 +321,7 @@ mod tests {
 
     #[test]
     fn addresses_are_aligned_and_where_the_header_says() {
-        let mut bytes = template(&note(), 0, None).unwrap();
+        let mut bytes = encode_template(&note(), 0, None).unwrap();
         for (at, value) in ADDRESSES.into_iter().zip([0x1111_u64, 0x2222, 0x3333, 0x4444]) {
             assert_eq!(at % 8, 0);
             bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
@@ -329,7 +336,7 @@ mod tests {
 
     #[test]
     fn other_layout_versions_are_rejected() {
-        let mut bytes = template(&note(), 0, None).unwrap();
+        let mut bytes = encode_template(&note(), 0, None).unwrap();
         for version in [1, 3] {
             bytes[16] = version;
             assert_eq!(Raw::parse(&bytes), Err(BlobError::Version(version.into())));
@@ -339,20 +346,20 @@ mod tests {
     #[test]
     fn sizes_beyond_the_bounds_are_rejected() {
         assert_eq!(
-            template(&note(), MAX_SCHEMA + 1, None),
+            encode_template(&note(), MAX_SCHEMA + 1, None),
             Err(BlobError::Inconsistent("schema size"))
         );
         let long = Note { args: "x".repeat(MAX_SIZE), ..note() };
-        assert_eq!(template(&long, 0, None), Err(BlobError::Inconsistent("size")));
-        let mut bytes = template(&note(), MAX_SCHEMA, None).unwrap();
-        bytes[SCHEMA_SIZE] += 1;
+        assert_eq!(encode_template(&long, 0, None), Err(BlobError::Inconsistent("size")));
+        let mut bytes = encode_template(&note(), MAX_SCHEMA, None).unwrap();
+        bytes[field::SCHEMA_SIZE] += 1;
         assert_eq!(Raw::parse(&bytes), Err(BlobError::Inconsistent("schema size")));
     }
 
     proptest! {
         #[test]
         fn damage_never_panics(at in 16usize..200, value: u8, cut in 0usize..250) {
-            let mut bytes = template(&note(), 40, Some(3)).unwrap();
+            let mut bytes = encode_template(&note(), 40, Some(3)).unwrap();
             if let Some(b) = bytes.get_mut(at) { *b = value; }
             bytes.truncate(cut);
             let _ = Raw::parse(&bytes);

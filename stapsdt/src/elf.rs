@@ -158,7 +158,7 @@ impl<'a> View<'a> {
             sh::SectionHeader::parse(self.data, offset, count, self.ctx).map_err(|_| damaged())?;
         let names = raw
             .get(usize::from(self.header.e_shstrndx))
-            .and_then(|s| self.range(s.sh_offset, s.sh_size));
+            .and_then(|s| self.bytes_at_offset(s.sh_offset, s.sh_size));
         let name = |at: usize| {
             let tail = names.and_then(|n| n.get(at..)).unwrap_or_default();
             let end = memchr::memchr(0, tail).unwrap_or(0);
@@ -212,7 +212,7 @@ impl<'a> View<'a> {
     }
 
     /// `size` bytes at a file offset, if the file has them.
-    pub fn range(&self, offset: u64, size: u64) -> Option<&'a [u8]> {
+    pub fn bytes_at_offset(&self, offset: u64, size: u64) -> Option<&'a [u8]> {
         let start = usize::try_from(offset).ok()?;
         let end = start.checked_add(usize::try_from(size).ok()?)?;
         self.data.get(start..end)
@@ -228,7 +228,7 @@ impl<'a> View<'a> {
         if section.kind == sh::SHT_NOBITS {
             return None;
         }
-        self.range(section.offset, section.size)
+        self.bytes_at_offset(section.offset, section.size)
     }
 
     /// The `PT_LOAD` whose file-backed part holds `len` bytes at `vaddr`.
@@ -251,14 +251,14 @@ impl<'a> View<'a> {
     }
 
     /// `len` bytes at a link-time virtual address.
-    pub fn at_vaddr(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
+    pub fn bytes_at(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
         let segment = self.load_segment(vaddr, len)?;
-        self.range(segment.offset.checked_add(vaddr - segment.vaddr)?, len)
+        self.bytes_at_offset(segment.offset.checked_add(vaddr - segment.vaddr)?, len)
     }
 
     /// Bytes at an address, at most so many: less where what is loaded ends.
-    pub fn at_most(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
-        (1..=len).rev().find_map(|len| self.at_vaddr(vaddr, len))
+    pub fn bytes_up_to(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
+        (1..=len).rev().find_map(|len| self.bytes_at(vaddr, len))
     }
 
     /// What the dynamic loader puts where, `place -> link-time address`, at the places that `wanted` picks: of
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(view.vaddr_to_offset(text.addr), Some(text.offset));
         assert_eq!(view.offset_to_vaddr(text.offset), Some(text.addr));
         assert_eq!(
-            view.at_vaddr(text.addr, 16),
+            view.bytes_at(text.addr, 16),
             data.get(text.offset as usize..text.offset as usize + 16)
         );
         let bss = view.section(".bss").unwrap();

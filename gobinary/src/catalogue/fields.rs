@@ -31,13 +31,13 @@ static RUNTIME_STATE: [Field; 5] = [
 ];
 
 /// The offset in a minor release that was measured; `None` if that release has no such field.
-pub(crate) fn offset(field: &Field, minor: u32) -> Option<u32> {
+pub(crate) fn field_offset(field: &Field, minor: u32) -> Option<u32> {
     let offsets = tables::FIELD_OFFSETS.iter().find(|offsets| offsets.field == *field)?;
     offsets.since.iter().rev().find(|(from, _)| *from <= minor).and_then(|(_, offset)| *offset)
 }
 
 /// Every field that the catalogue names, and those that [`GoBinary::state`](crate::GoBinary::state) reads.
-pub fn all() -> BTreeSet<&'static Field> {
+pub fn all_fields() -> BTreeSet<&'static Field> {
     let entries = tables::PROVIDERS.iter().flat_map(|p| p.probes).flat_map(|p| p.entries);
     let paths = entries.flat_map(|e| e.args).filter_map(|(_, location)| match location {
         ArgLocation::FieldPath { path, .. } => Some(*path),
@@ -54,17 +54,17 @@ mod tests {
     fn knows_offsets_of_exactly_the_fields_in_use() {
         let known: BTreeSet<&Field> =
             tables::FIELD_OFFSETS.iter().map(|offsets| &offsets.field).collect();
-        assert_eq!(known, all());
+        assert_eq!(known, all_fields());
     }
 
     #[test]
     fn offset_follows_the_release() {
         let path = Field { structure: "net/url.URL", name: "Path" };
         assert_eq!(
-            (offset(&path, 20), offset(&path, 21), offset(&path, 27)),
+            (field_offset(&path, 20), field_offset(&path, 21), field_offset(&path, 27)),
             (None, Some(56), Some(56))
         );
         let moved = Field { structure: "net/http.http2responseWriter", name: "rws" };
-        assert_eq!((offset(&moved, 26), offset(&moved, 27)), (Some(0), None));
+        assert_eq!((field_offset(&moved, 26), field_offset(&moved, 27)), (Some(0), None));
     }
 }

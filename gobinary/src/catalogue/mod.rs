@@ -3,13 +3,20 @@
 //! The `.toml` files next to this one are the source. `cargo xtask golden` generates `tables.rs` from them, and
 //! `cargo xtask test` fails when it is out of date.
 
-pub mod fields;
-pub(crate) mod labels;
+mod fields;
+mod labels;
 #[rustfmt::skip]
 mod tables;
 mod types;
 
-pub use types::{Arg, ArgLocation, Field, FunctionEntry, LabelSet, Probe, Provider};
+pub use fields::all_fields;
+pub(crate) use fields::{
+    ALLOCATED_BYTES, GOROUTINE_CALLER, GOROUTINE_FUNCTION, GOROUTINE_STATUS, GOROUTINE_WAIT_REASON,
+    field_offset,
+};
+pub(crate) use labels::labels;
+pub use types::{Arg, Field, FunctionEntry, Probe, Provider};
+pub(crate) use types::{ArgLocation, LabelSet};
 
 /// Every provider, in documented order.
 pub fn providers() -> &'static [Provider] {

@@ -43,13 +43,20 @@ pub struct FunctionEntry {
     /// As the function table names it.
     pub function: &'static str,
     /// Arguments of the probe that can be read there, by name; those that cannot are left out.
-    pub args: &'static [(&'static str, ArgLocation)],
+    pub(crate) args: &'static [(&'static str, ArgLocation)],
+}
+
+impl FunctionEntry {
+    /// Returns the names of the probe's arguments that can be read at this entry.
+    pub fn arg_names(&self) -> impl Iterator<Item = &'static str> {
+        self.args.iter().map(|(name, _)| *name)
+    }
 }
 
 /// Where an argument is when a function is entered. Registers are the integer registers of Go's calling convention
 /// (`src/cmd/compile/abi-internal.md`), in its order, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArgLocation {
+pub(crate) enum ArgLocation {
     /// In this register; a string's length is in the next one.
     Register(u8),
     /// In a field of what a register points to.
@@ -84,7 +91,7 @@ pub struct Field {
 
 /// An enum whose codes have labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabelSet {
+pub(crate) enum LabelSet {
     /// Why a goroutine waits: `waitReasonStrings`.
     WaitReason,
     /// Why the world is stopped: `stwReasonStrings`.

@@ -79,7 +79,7 @@ the probes and arguments named at the end.
         for (probe, entry) in
             provider.probes.iter().flat_map(|p| p.entries.iter().map(move |e| (p, e)))
         {
-            let args: Vec<&str> = entry.args.iter().map(|(name, _)| *name).collect();
+            let args: Vec<&str> = entry.arg_names().collect();
             let (provider, probe, function) = (provider.name, probe.name, entry.function);
             text.push_str(&format!(
                 "| `{provider}:{probe}` | `{function}` | {} |\n",

@@ -47,7 +47,7 @@ pub(super) fn retire_section_table(
     let header = header(view.data())?;
     let start = header.e_shoff.get(LE);
     let size = u64::from(header.e_shnum.get(LE)) * size_of::<SectionHeader64<Le>>() as u64;
-    view.range(start, size).ok_or(DAMAGED)?;
+    view.bytes_at_offset(start, size).ok_or(DAMAGED)?;
     patches.free(start, size);
     Ok(())
 }
@@ -75,7 +75,7 @@ pub(super) fn grow_segment(
     index: usize,
 ) -> Result<(), SealError> {
     let at = header(view.data())?.e_phoff.get(LE) + (index * size_of::<Segment>()) as u64;
-    let raw = view.range(at, size_of::<Segment>() as u64).ok_or(DAMAGED)?;
+    let raw = view.bytes_at_offset(at, size_of::<Segment>() as u64).ok_or(DAMAGED)?;
     let mut segment = *pod::from_bytes::<Segment>(raw).map_err(|()| DAMAGED)?.0;
     segment.p_filesz = U64::new(LE, segment.p_filesz.get(LE) + 1);
     segment.p_memsz = U64::new(LE, segment.p_memsz.get(LE) + 1);

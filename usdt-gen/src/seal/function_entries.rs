@@ -20,7 +20,7 @@ pub(super) fn probes(
 ) -> Vec<Probe> {
     let Some(go) = GoBinary::parse(view.data()) else { return Vec::new() };
     let missing: Vec<_> = providers().iter().filter(|p| !has(p.name)).collect();
-    let points = go.entries(view.data(), &missing);
+    let points = go.function_entries(view.data(), &missing);
     let definitions: Vec<_> = missing.iter().filter_map(|p| catalogue::schema(p.name)).collect();
     let declared = |point: &EntryPoint| {
         let provider = definitions.iter().find(|p| p.name == point.provider.name)?;
@@ -57,7 +57,7 @@ fn probe(point: &EntryPoint, declared: &schema::Probe, arch: Arch, goid: Option<
 }
 
 fn words(found: Option<&EntryArg>, argument: &schema::Arg, arch: Arch) -> Vec<String> {
-    let print = |operand, size, signed| Value { size, signed, float: false, operand }.print(arch);
+    let print = |operand, size, signed| Value { size, signed, float: false, operand }.to_spec(arch);
     let operand = |location: &Location| match location {
         Location::Register(number) => Some(Operand::Register(Register::gpr(*number))),
         Location::Constant(number) => Some(Operand::Constant(Expr::number(*number))),
@@ -70,8 +70,8 @@ fn words(found: Option<&EntryArg>, argument: &schema::Arg, arch: Arch) -> Vec<St
     let nothing = || Operand::Constant(Expr::number(0));
     let two = argument.kind.words() == 2;
     let seen = found.filter(|found| !found.is_enum).and_then(|found| {
-        let next = if two { Some(operand(found.next.as_ref()?)?) } else { None };
-        Some((operand(&found.location)?, next))
+        let next = if two { Some(operand(found.second_word.as_ref()?)?) } else { None };
+        Some((operand(&found.first_word)?, next))
     });
     let (first, next) = seen.unwrap_or_else(|| (nothing(), two.then(nothing)));
     let next = next.map(|next| print(next, 8, false));
@@ -85,8 +85,8 @@ fn memory(base: u8, distance: i64) -> Operand {
 /// Of the running goroutine.
 fn goroutine_id(offset: u32, arch: Arch) -> String {
     let g = match arch {
-        Arch::X86_64 => gobinary::goid::G_AMD64,
-        Arch::Aarch64 => gobinary::goid::G_ARM64,
+        Arch::X86_64 => gobinary::G_REGISTER_AMD64,
+        Arch::Aarch64 => gobinary::G_REGISTER_ARM64,
     };
-    Value { size: 8, signed: false, float: false, operand: memory(g, offset.into()) }.print(arch)
+    Value { size: 8, signed: false, float: false, operand: memory(g, offset.into()) }.to_spec(arch)
 }

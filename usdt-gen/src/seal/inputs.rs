@@ -60,7 +60,7 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
         return Err(SealError::Unsupported("not a linked executable or shared library".into()));
     }
     let goid_offset = if options.goid && (!blobs.is_empty() || options.entries) {
-        gobinary::GoBinary::parse(view.data()).and_then(|go| go.goid_offset_quick())
+        gobinary::GoBinary::parse(view.data()).and_then(|go| go.goid_offset())
     } else {
         None
     };
@@ -117,11 +117,11 @@ fn repair(view: &View<'_>, note: &mut Note, arch: Arch) {
         Ok(mut value) => match &mut value.operand {
             Operand::Register(register) if register.bits == 32 => {
                 register.bits = 64;
-                value.print(arch)
+                value.to_spec(arch)
             }
-            _ => arg.text,
+            _ => arg.spec,
         },
-        Err(_) => arg.text,
+        Err(_) => arg.spec,
     });
     note.args = whole.collect::<Vec<_>>().join(" ");
 }
@@ -146,12 +146,12 @@ fn check(view: &View<'_>, note: &Note, arch: Arch) -> Result<(), SealError> {
         probe: format!("{}:{}", note.provider, note.name),
         problem,
     };
-    let site = stapsdt::site::of(arch);
+    let site = stapsdt::site::code(arch);
     let text = view.load_segment(note.pc, site.len() as u64).filter(|s| s.is_executable());
     if text.is_none() {
         return Err(bad("its site is in no executable segment"));
     }
-    if view.at_vaddr(note.pc, site.len() as u64) != Some(site) {
+    if view.bytes_at(note.pc, site.len() as u64) != Some(site) {
         return Err(bad("its site does not hold the stub's instructions"));
     }
     let data =
@@ -162,7 +162,7 @@ fn check(view: &View<'_>, note: &Note, arch: Arch) -> Result<(), SealError> {
 /// The stub has the goroutine id in a register, unless the arguments take as many as tracers read.
 fn append_goid(note: &mut Note, register: u8, arch: Arch) {
     let operand = Operand::Register(Register::gpr(register));
-    let arg = Value { size: 8, signed: false, float: false, operand }.print(arch);
+    let arg = Value { size: 8, signed: false, float: false, operand }.to_spec(arch);
     if !note.args.is_empty() {
         note.args.push(' ');
     }

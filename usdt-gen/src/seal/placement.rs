@@ -161,7 +161,7 @@ fn grow(view: &View<'_>, index: usize, segment: &Segment) -> Option<Base> {
     let (addr, offset) =
         (segment.vaddr.checked_add(segment.filesz)?, segment.offset.checked_add(segment.filesz)?);
     let mapped = addr % PAGE != 0 && segment.filesz == segment.memsz;
-    let free = view.range(offset, 1)? == [0]
+    let free = view.bytes_at_offset(offset, 1)? == [0]
         && view.sections.iter().all(|s| {
             s.kind == object::elf::SHT_NOBITS.0
                 || offset < s.offset

@@ -20,7 +20,7 @@ pub(super) fn blob(pc: u64, semaphore: u64) -> Vec<u8> {
 
 /// A good file whose probe has these arguments.
 pub fn with_args(args: &str) -> Vec<u8> {
-    file(&blob_with(TEXT, BLOB + blob::SEMAPHORE as u64, args), 32)
+    file(&blob_with(TEXT, BLOB + blob::field::SEMAPHORE as u64, args), 32)
 }
 
 fn blob_with(pc: u64, semaphore: u64, args: &str) -> Vec<u8> {
@@ -32,12 +32,12 @@ fn blob_with(pc: u64, semaphore: u64, args: &str) -> Vec<u8> {
         name: "tick".into(),
         args: args.into(),
     };
-    let mut bytes = blob::template(&note, SCHEMA_JSON.len(), None).unwrap();
+    let mut bytes = blob::encode_template(&note, SCHEMA_JSON.len(), None).unwrap();
     for (at, value) in [
-        (blob::SELF, BLOB),
-        (blob::SCHEMA, SCHEMA),
-        (blob::PC, pc),
-        (blob::NOTE_SEMAPHORE, semaphore),
+        (blob::field::SELF, BLOB),
+        (blob::field::SCHEMA, SCHEMA),
+        (blob::field::PC, pc),
+        (blob::field::NOTE_SEMAPHORE, semaphore),
     ] {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
@@ -47,7 +47,8 @@ fn blob_with(pc: u64, semaphore: u64, args: &str) -> Vec<u8> {
 /// `.text`, `.noptrdata` with the blob and `tail` more bytes, `.shstrtab`; the table of sections at the end.
 pub(super) fn file(blob: &[u8], tail: usize) -> Vec<u8> {
     let mut out = vec![0; 0x2000];
-    out[0x1000..0x1000 + stapsdt::site::X86_64.len()].copy_from_slice(&stapsdt::site::X86_64);
+    let site = stapsdt::site::code(stapsdt::argspec::Arch::X86_64);
+    out[0x1000..0x1000 + site.len()].copy_from_slice(site);
     out[0x1100..0x1100 + SCHEMA_JSON.len()].copy_from_slice(SCHEMA_JSON.as_bytes());
     out.resize(0x2000 + 64, 0xaa);
     out.extend_from_slice(blob);
@@ -103,7 +104,7 @@ pub(super) fn file(blob: &[u8], tail: usize) -> Vec<u8> {
 
 /// The file that is as it should be.
 pub fn good() -> Vec<u8> {
-    file(&blob(TEXT, BLOB + blob::SEMAPHORE as u64), 32)
+    file(&blob(TEXT, BLOB + blob::field::SEMAPHORE as u64), 32)
 }
 
 /// Input of a fuzzer made a file: as it is where it begins like one, else a list of `offset, value` to put into

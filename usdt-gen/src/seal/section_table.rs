@@ -80,8 +80,8 @@ fn goroutine_ids(
 ) -> Result<(), SealError> {
     for probe in &inputs.probes {
         let (Some(offset), Some(blob)) = (probe.goid_offset, &probe.blob) else { continue };
-        let field = blob.start + blob::GOID_OFFSET as u64;
-        let place = view.at_vaddr(field, 4).and(view.vaddr_to_offset(field)).ok_or(DAMAGED)?;
+        let field = blob.start + blob::field::GOID_OFFSET as u64;
+        let place = view.bytes_at(field, 4).and(view.vaddr_to_offset(field)).ok_or(DAMAGED)?;
         patches.patch(place, offset.to_le_bytes().to_vec());
     }
     Ok(())
@@ -239,7 +239,7 @@ fn write_table(
         let kind = row.header.sh_type.get(LE);
         if kind == SHT_SYMTAB || kind == SHT_DYNSYM {
             let (offset, size) = (row.header.sh_offset.get(LE), row.header.sh_size.get(LE));
-            view.range(offset, size).ok_or(DAMAGED)?;
+            view.bytes_at_offset(offset, size).ok_or(DAMAGED)?;
             if overlaps(view, offset, size) {
                 return Err(SealError::Layout("a symbol table overlaps other parts of the file"));
             }

@@ -107,7 +107,7 @@ fn contradictions_are_named() {
 #[test]
 fn a_schema_is_read_within_bounds() {
     let scanned = |patches: &[(usize, &[u8])]| {
-        let mut bytes = sample_elf::blob(TEXT, BLOB + blob::SEMAPHORE as u64);
+        let mut bytes = sample_elf::blob(TEXT, BLOB + blob::field::SEMAPHORE as u64);
         for (at, value) in patches {
             bytes[*at..at + value.len()].copy_from_slice(value);
         }
@@ -115,7 +115,7 @@ fn a_schema_is_read_within_bounds() {
         let found = blob::scan(&View::parse(&data).unwrap());
         found.into_iter().map(|blob| blob.map(|blob| blob.schema.to_owned())).collect::<Vec<_>>()
     };
-    let (address, size) = (blob::SCHEMA, blob::SCHEMA + 8);
+    let (address, size) = (blob::field::SCHEMA, blob::field::SCHEMA + 8);
     assert_eq!(scanned(&[]), [Ok("{\"version\":1}".to_owned())]);
     assert_eq!(scanned(&[(size, &0u32.to_le_bytes())]), [Ok(String::new())]);
     let outside = [Err(BlobError::Inconsistent("schema address"))];
@@ -132,11 +132,11 @@ fn a_schema_is_read_within_bounds() {
         [Err(BlobError::Inconsistent("schema encoding"))]
     );
     // Many blobs that share one schema: together they may have as much as the file is long.
-    let one = sample_elf::blob(TEXT, BLOB + blob::SEMAPHORE as u64);
+    let one = sample_elf::blob(TEXT, BLOB + blob::field::SEMAPHORE as u64);
     let many: Vec<u8> = (0..64u64)
         .flat_map(|n| {
             let mut bytes = one.clone();
-            bytes[blob::SELF..blob::SELF + 8]
+            bytes[blob::field::SELF..blob::field::SELF + 8]
                 .copy_from_slice(&(BLOB + n * one.len() as u64).to_le_bytes());
             bytes[size..size + 4].copy_from_slice(&0xe00u32.to_le_bytes());
             bytes

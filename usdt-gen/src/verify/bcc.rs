@@ -91,12 +91,12 @@ fn readable(arg: &Arg, arch: Arch) -> bool {
     }
     let register = |r: &Register| known_register(r, arch);
     match &value.operand {
-        Operand::Constant(expr) => expr.symbol.is_none() && !arg.text.contains('#'),
+        Operand::Constant(expr) => expr.symbol.is_none() && !arg.spec.contains('#'),
         Operand::Register(r) => register(r),
         Operand::Memory { disp, base: Some(base), index } => {
             let through_ip = base.id == RegisterId::Pc;
             register(base)
-                && !arg.text.contains('#')
+                && !arg.spec.contains('#')
                 && (disp.symbol.is_none() || through_ip)
                 && index.as_ref().is_none_or(|i| arch == Arch::X86_64 && register(&i.register))
         }

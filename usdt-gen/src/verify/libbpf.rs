@@ -102,17 +102,17 @@ fn scaled(arg: &Arg) -> bool {
 
 fn readable(arg: &Arg, arch: Arch) -> bool {
     let Ok(value) = &arg.value else { return false };
-    if value.float || !arg.text.contains('@') {
+    if value.float || !arg.spec.contains('@') {
         return false;
     }
     let register = |r: &Register| known_register(r, arch);
     match &value.operand {
         // GNU as takes `#` in front of constants on arm64, `sscanf` does not.
-        Operand::Constant(expr) => expr.symbol.is_none() && !arg.text.contains('#'),
+        Operand::Constant(expr) => expr.symbol.is_none() && !arg.spec.contains('#'),
         Operand::Register(r) => register(r),
         Operand::Memory { disp, base, index } => {
             disp.symbol.is_none()
-                && !arg.text.contains('#')
+                && !arg.spec.contains('#')
                 && base.as_ref().is_some_and(&register)
                 && index.as_ref().is_none_or(|i| arch == Arch::X86_64 && register(&i.register))
         }

@@ -220,7 +220,7 @@ impl<'a> File<'a> {
 /// The first argument that a model cannot read, with its position and text.
 fn first_bad(probe: &Probe, readable: impl Fn(&Arg) -> bool) -> Option<(usize, &str)> {
     let mut args = probe.args.iter().enumerate();
-    args.find(|(_, arg)| !readable(arg)).map(|(at, arg)| (at, arg.text.as_str()))
+    args.find(|(_, arg)| !readable(arg)).map(|(at, arg)| (at, arg.spec.as_str()))
 }
 
 /// A general register by a name that libbpf, bcc and perf know: not amd64's high bytes, 64 bits wide on arm64.

@@ -105,7 +105,7 @@ fn readable(arg: &Arg, arch: Arch) -> bool {
             disp.symbol.is_none()
                 && index.is_none()
                 && base.as_ref().is_some_and(register)
-                && !arg.text.contains('#')
+                && !arg.spec.contains('#')
         }
     }
 }

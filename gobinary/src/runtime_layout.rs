@@ -1,7 +1,7 @@
 //! Where a running program keeps what it knows of its goroutines and of its memory, for readers of that memory.
 
 use crate::GoBinary;
-use crate::catalogue::{LabelSet, fields};
+use crate::catalogue::{self, LabelSet};
 use crate::code::Code;
 use crate::pclntab::symbol;
 use object::Object;
@@ -16,21 +16,21 @@ const METHOD: &str = "runtime.(*gcControllerState).startCycle";
 
 /// Link-time addresses, and offsets in structs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+pub struct RuntimeLayout {
     /// `runtime.allgs`: a slice of pointers to every goroutine, ended ones too.
-    pub goroutines: u64,
+    pub allgs: u64,
     /// Where `runtime.g` has what.
-    pub goroutine: Goroutine,
+    pub goroutine: GoroutineLayout,
     /// Bytes allocated since the program began; each processor adds its own when it takes fresh memory.
-    pub allocated: Option<u64>,
+    pub total_alloc: Option<u64>,
 }
 
 /// Offsets in `runtime.g`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Goroutine {
+pub struct GoroutineLayout {
     /// Its id, 8 bytes.
     pub id: u32,
-    /// Its [`Status`], 4 bytes.
+    /// Its [`GoroutineStatus`], 4 bytes.
     pub status: u32,
     /// What it waits for, 1 byte.
     pub wait_reason: u32,
@@ -39,34 +39,34 @@ pub struct Goroutine {
     /// The entry of the function it runs, 8 bytes.
     pub function: u32,
     /// Labels of the wait reasons, by number; empty for releases whose labels are not known.
-    pub wait_reasons: &'static [&'static str],
+    pub wait_reason_labels: &'static [&'static str],
 }
 
 /// What a goroutine does (`runtime/runtime2.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
+pub enum GoroutineStatus {
     /// It could run.
     Runnable,
     /// It runs.
     Running,
     /// It is in a system call.
-    InCall,
+    InSyscall,
     /// It waits.
     Waiting,
 }
 
-impl Status {
+impl GoroutineStatus {
     /// From the word of `runtime.g`; `None` for goroutines that have ended or not begun to be.
-    pub fn of(word: u32) -> Option<Status> {
+    pub fn from_word(word: u32) -> Option<GoroutineStatus> {
         /// Somebody looks at its stack, whatever else it does.
         const SCAN: u32 = 0x1000;
         match word & !SCAN {
-            1 => Some(Status::Runnable),
+            1 => Some(GoroutineStatus::Runnable),
             // 8: its stack is being moved.
-            2 | 8 => Some(Status::Running),
-            3 => Some(Status::InCall),
+            2 | 8 => Some(GoroutineStatus::Running),
+            3 => Some(GoroutineStatus::InSyscall),
             // 9: it was stopped; 10: nobody can wake it any more.
-            4 | 9 | 10 => Some(Status::Waiting),
+            4 | 9 | 10 => Some(GoroutineStatus::Waiting),
             _ => None,
         }
     }
@@ -74,29 +74,29 @@ impl Status {
 
 impl GoBinary<'_> {
     /// Where to look in a process of this file, if that is known. The data is the file's.
-    pub fn state(&self, data: &[u8]) -> Option<State> {
+    pub fn runtime_layout(&self, data: &[u8]) -> Option<RuntimeLayout> {
         let symbol = |name: &str| symbol(&self.file, name.as_bytes());
         let (mut goroutines, mut collector) =
             (symbol("runtime.allgs"), symbol("runtime.gcController"));
         if goroutines.is_none() || collector.is_none() {
-            let table = self.functions().and_then(|layout| layout.functions(data));
+            let table = self.function_table().and_then(|layout| layout.table(data));
             let functions =
                 table.map(|table| table.named([APPENDS, STARTS, METHOD])).unwrap_or_default();
             goroutines = goroutines.or_else(|| self.slice_of_goroutines(&functions));
             collector = collector.or_else(|| self.collector(&functions));
         }
-        Some(State {
-            goroutines: goroutines?,
-            goroutine: Goroutine {
-                id: self.goid_offset_quick()?,
-                status: self.field_offset(&fields::GOROUTINE_STATUS)?,
-                wait_reason: self.field_offset(&fields::GOROUTINE_WAIT_REASON)?,
-                caller: self.field_offset(&fields::GOROUTINE_CALLER)?,
-                function: self.field_offset(&fields::GOROUTINE_FUNCTION)?,
-                wait_reasons: self.labels(LabelSet::WaitReason).unwrap_or_default(),
+        Some(RuntimeLayout {
+            allgs: goroutines?,
+            goroutine: GoroutineLayout {
+                id: self.goid_offset()?,
+                status: self.field_offset(&catalogue::GOROUTINE_STATUS)?,
+                wait_reason: self.field_offset(&catalogue::GOROUTINE_WAIT_REASON)?,
+                caller: self.field_offset(&catalogue::GOROUTINE_CALLER)?,
+                function: self.field_offset(&catalogue::GOROUTINE_FUNCTION)?,
+                wait_reason_labels: self.labels(LabelSet::WaitReason).unwrap_or_default(),
             },
-            allocated: collector
-                .zip(self.field_offset(&fields::ALLOCATED_BYTES))
+            total_alloc: collector
+                .zip(self.field_offset(&catalogue::ALLOCATED_BYTES))
                 .and_then(|(address, offset)| address.checked_add(offset.into())),
         })
     }
@@ -127,16 +127,22 @@ impl GoBinary<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::Status;
+    use super::GoroutineStatus;
 
     #[test]
     fn maps_runtime_states_to_statuses() {
-        let of = Status::of;
-        assert_eq!((of(1), of(0x1001)), (Some(Status::Runnable), Some(Status::Runnable)));
-        assert_eq!((of(2), of(8)), (Some(Status::Running), Some(Status::Running)));
+        let of = GoroutineStatus::from_word;
+        assert_eq!(
+            (of(1), of(0x1001)),
+            (Some(GoroutineStatus::Runnable), Some(GoroutineStatus::Runnable))
+        );
+        assert_eq!(
+            (of(2), of(8)),
+            (Some(GoroutineStatus::Running), Some(GoroutineStatus::Running))
+        );
         assert_eq!(
             (of(3), of(0x1004), of(9)),
-            (Some(Status::InCall), Some(Status::Waiting), of(4))
+            (Some(GoroutineStatus::InSyscall), Some(GoroutineStatus::Waiting), of(4))
         );
         assert_eq!((of(0), of(6), of(11), of(u32::MAX)), (None, None, None, None));
     }
