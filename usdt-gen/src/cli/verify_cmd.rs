@@ -1,7 +1,7 @@
 //! `verify`: which tracers accept a binary's probes.
 
 use super::{BAD_INPUT, FINDINGS, Failure, OK, print, say};
-use crate::verify::{Row, Trouble, Verdict, verify};
+use crate::verify::{ProbeVerdict, Problem, Verdict, verify};
 use stapsdt::elf::View;
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub(super) fn run(path: &Path, json: bool, color: bool) -> Result<i32, Failure> 
     Ok(if partial + rejected > 0 { FINDINGS } else { OK })
 }
 
-fn line(row: &Row, color: bool) -> String {
+fn line(row: &ProbeVerdict, color: bool) -> String {
     let (word, code, trouble) = match &row.verdict {
         Verdict::Accepted => ("accepted", 32, None),
         Verdict::Partial(trouble) => ("partial ", 33, Some(trouble)),
@@ -46,8 +46,8 @@ fn line(row: &Row, color: bool) -> String {
     let word = if color { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
     let name = printable(&format!("{}:{}", row.provider, row.probe));
     let mut out = format!("{word}  {:<9}  {name}\n", row.consumer);
-    if let Some(Trouble { reason, mend }) = trouble {
-        out.push_str(&format!("          {}\n          mend: {mend}\n", printable(reason)));
+    if let Some(Problem { reason, hint }) = trouble {
+        out.push_str(&format!("          {}\n          hint: {hint}\n", printable(reason)));
     }
     out
 }

@@ -57,7 +57,7 @@ pub fn check(sealed: &Sealed, bytes: &[u8]) -> Result<(), SealError> {
             return Err(SealError::Rejected {
                 consumer: row.consumer,
                 probe,
-                reason: trouble.reason,
+                reason: problem.reason,
             });
         }
     }
