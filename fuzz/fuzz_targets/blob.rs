@@ -8,7 +8,7 @@ use usdt_fuzz::metered;
 use usdt_gen::seal::sample_elf;
 
 fuzz_target!(|data: &[u8]| {
-    let file = sample_elf::spoilt(data);
+    let file = sample_elf::corrupted(data);
     metered(|| {
         if let Ok(view) = View::parse(&file) {
             let _ = blob::scan(&view);

@@ -8,7 +8,7 @@ use usdt_gen::seal::{Options, sample_elf, seal};
 use usdt_gen::verify;
 
 fuzz_target!(|data: &[u8]| {
-    let file = sample_elf::spoilt(data);
+    let file = sample_elf::corrupted(data);
     metered(|| {
         for fix in [false, true] {
             let options = Options { fix, ..Options::default() };

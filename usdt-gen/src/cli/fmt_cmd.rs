@@ -3,7 +3,7 @@
 use super::generate_cmd::difference;
 use super::language_args::read;
 use super::{BAD_INPUT, FINDINGS, Failure, OK, REFUSED, print, say};
-use crate::atomic_write::write_changed;
+use crate::atomic_write::write_if_changed;
 use crate::dlang;
 use crate::dlang::source::Sources;
 use std::io::Read;
@@ -34,7 +34,7 @@ pub(super) fn run(files: &[PathBuf], check: bool, color: bool) -> Result<i32, Fa
         } else if path == Path::new("-") {
             print(&new)?;
         } else {
-            write_changed(path, new.as_bytes()).map_err(|e| Failure(REFUSED, e.to_string()))?;
+            write_if_changed(path, new.as_bytes()).map_err(|e| Failure(REFUSED, e.to_string()))?;
         }
     }
     if !stale.is_empty() {

@@ -1,7 +1,7 @@
 //! `usdt-gen PROBES.D`: the Go package, written or compared.
 
 use super::{BAD_INPUT, FINDINGS, Failure, OK, REFUSED, language_args, print, say};
-use crate::atomic_write::write_changed;
+use crate::atomic_write::write_if_changed;
 use crate::dlang::Dialect;
 use crate::golang::{self, File};
 use clap::{Args, ValueEnum};
@@ -90,7 +90,7 @@ pub(super) fn write(folder: &Path, files: &[File]) -> Result<i32, Failure> {
     }
     for file in files {
         let target = folder.join(&file.name);
-        write_changed(&target, file.text.as_bytes())
+        write_if_changed(&target, file.text.as_bytes())
             .map_err(|e| Failure(REFUSED, e.to_string()))?;
     }
     Ok(OK)

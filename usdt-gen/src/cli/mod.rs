@@ -161,9 +161,11 @@ pub fn main() -> i32 {
         Some(Command::Diff { old, new, language, json }) => {
             interface_cmd::diff(&old, &new, &language, json, color)
         }
-        Some(Command::Seal { binary, output, no_goid, fix, entries }) => {
-            seal_binary(&binary, output.as_deref(), Options { goid: !no_goid, fix, entries })
-        }
+        Some(Command::Seal { binary, output, no_goid, fix, entries }) => seal_binary(
+            &binary,
+            output.as_deref(),
+            Options { goid: !no_goid, fix, function_entries: entries },
+        ),
         Some(Command::Verify { binary, json }) => {
             verify_cmd::run(&binary, json, cli.color.enabled(&std::io::stdout()))
         }
@@ -200,8 +202,8 @@ fn seal_binary(path: &Path, output: Option<&Path>, options: Options) -> Result<i
         let code = if matches!(e, FileError::Write(_)) { REFUSED } else { BAD_INPUT };
         Failure(code, e.to_string())
     })?;
-    if report.probes + report.foreign == 0 {
-        let way = if options.entries {
+    if report.probes + report.third_party == 0 {
+        let way = if options.function_entries {
             "it has no functions of Go that the catalogue knows, either"
         } else if options.fix {
             "it has no notes to repair, either"

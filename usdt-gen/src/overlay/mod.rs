@@ -6,7 +6,7 @@
 
 mod patch;
 
-use crate::atomic_write::{WriteError, write_changed};
+use crate::atomic_write::{WriteError, write_if_changed};
 use crate::dlang::catalogue;
 use crate::golang::{self, Package};
 use indexmap::{IndexMap, IndexSet};
@@ -190,7 +190,7 @@ impl Overlay {
             let parent = target.parent().unwrap_or(folder);
             std::fs::create_dir_all(parent)
                 .map_err(|error| OverlayError::Folder { path: parent.to_owned(), error })?;
-            write_changed(&target, text.as_bytes())?;
+            write_if_changed(&target, text.as_bytes())?;
             let original = goroot.join("src").join(path);
             list.replace
                 .insert(original.display().to_string(), target.display().to_string().into());
@@ -198,7 +198,7 @@ impl Overlay {
         let file = folder.join(FILE);
         let mut text = serde_json::to_string_pretty(&list).unwrap_or_default();
         text.push('\n');
-        write_changed(&file, text.as_bytes())?;
+        write_if_changed(&file, text.as_bytes())?;
         Ok(file)
     }
 }
