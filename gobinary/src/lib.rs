@@ -7,8 +7,8 @@
 //! * [`catalogue`]: the probes of Go's runtime and standard library.
 //! * [`supported_releases`]: the Go releases that the tables cover.
 //!
-//! Binaries are hostile input: every read is checked, and a fact that cannot be read is `None`. This
-//! crate knows neither notes nor tracers.
+//! Binaries are hostile input: every read is checked, and a fact that cannot be read is `None`.
+//! This crate knows neither notes nor tracers.
 
 mod buildinfo;
 pub mod catalogue;

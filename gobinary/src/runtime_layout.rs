@@ -1,71 +1,88 @@
-//! Where a running program keeps what it knows of its goroutines and of its memory, for readers of that memory.
+//! Addresses and offsets of the runtime's data, for readers of a process's memory: its goroutines
+//! and its heap counters.
 
 use crate::GoBinary;
 use crate::catalogue::{self, LabelSet};
 use crate::code::Code;
-use crate::pclntab::symbol;
+use crate::pclntab::symbol_address;
 use object::Object;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Appends to the slice of goroutines.
-const APPENDS: &str = "runtime.allgadd";
-/// Starts a collection, and the method of `runtime.gcController` that it calls.
-const STARTS: &str = "runtime.gcStart";
-const METHOD: &str = "runtime.(*gcControllerState).startCycle";
+/// The function that appends to the slice of goroutines.
+const ALLGADD: &str = "runtime.allgadd";
+/// The function that starts a garbage collection.
+const GC_START: &str = "runtime.gcStart";
+/// The method of `runtime.gcController` that [`GC_START`] calls.
+const START_CYCLE: &str = "runtime.(*gcControllerState).startCycle";
 
-/// Link-time addresses, and offsets in structs.
+/// Link-time addresses of the runtime's data, and offsets in its structs.
+///
+/// ```no_run
+/// let data = std::fs::read("/usr/local/bin/app")?;
+/// let layout = gobinary::GoBinary::parse(&data).and_then(|go| go.runtime_layout(&data));
+/// if let Some(layout) = layout {
+///     println!("runtime.allgs is at {:#x}", layout.allgs);
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeLayout {
-    /// `runtime.allgs`: a slice of pointers to every goroutine, ended ones too.
+    /// The address of `runtime.allgs`, a slice of pointers to all goroutines. It includes
+    /// goroutines that have exited.
     pub allgs: u64,
-    /// Where `runtime.g` has what.
+    /// The offsets in `runtime.g`.
     pub goroutine: GoroutineLayout,
-    /// Bytes allocated since the program began; each processor adds its own when it takes fresh memory.
+    /// The address of the counter of bytes allocated since the program started, 8 bytes. A
+    /// processor updates it when it gets fresh memory, so it lags behind. `None` if it cannot be
+    /// located.
     pub total_alloc: Option<u64>,
 }
 
-/// Offsets in `runtime.g`.
+/// Offsets in bytes in `runtime.g`, the struct of a goroutine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoroutineLayout {
-    /// Its id, 8 bytes.
+    /// The goroutine id, 8 bytes.
     pub id: u32,
-    /// Its [`GoroutineStatus`], 4 bytes.
+    /// The status, 4 bytes: see [`GoroutineStatus::from_word`].
     pub status: u32,
-    /// What it waits for, 1 byte.
+    /// The code of the wait reason, 1 byte: an index into [`wait_reason_labels`].
+    ///
+    /// [`wait_reason_labels`]: GoroutineLayout::wait_reason_labels
     pub wait_reason: u32,
-    /// The address behind the go statement, 8 bytes.
+    /// The return address of the `go` statement that created the goroutine, 8 bytes.
     pub caller: u32,
-    /// The entry of the function it runs, 8 bytes.
+    /// The entry address of the goroutine's function, 8 bytes.
     pub function: u32,
-    /// Labels of the wait reasons, by number; empty for releases whose labels are not known.
+    /// The labels of the wait reasons by code; empty for releases whose labels are unknown.
     pub wait_reason_labels: &'static [&'static str],
 }
 
-/// What a goroutine does (`runtime/runtime2.go`).
+/// The status of a goroutine (`runtime/runtime2.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GoroutineStatus {
-    /// It could run.
+    /// It can run but has no processor.
     Runnable,
-    /// It runs.
+    /// It is running, or its stack is being moved.
     Running,
-    /// It is in a system call.
+    /// It is in a system call or a cgo call.
     InSyscall,
-    /// It waits.
+    /// It is waiting, for the reason in its wait reason code.
     Waiting,
 }
 
 impl GoroutineStatus {
-    /// From the word of `runtime.g`; `None` for goroutines that have ended or not begun to be.
+    /// Decodes the status word of `runtime.g`. Returns `None` for goroutines that have exited or
+    /// are being created.
     pub fn from_word(word: u32) -> Option<GoroutineStatus> {
-        /// Somebody looks at its stack, whatever else it does.
+        /// The flag for a stack that is being scanned.
         const SCAN: u32 = 0x1000;
         match word & !SCAN {
             1 => Some(GoroutineStatus::Runnable),
-            // 8: its stack is being moved.
+            // 8: the stack is being moved.
             2 | 8 => Some(GoroutineStatus::Running),
             3 => Some(GoroutineStatus::InSyscall),
-            // 9: it was stopped; 10: nobody can wake it any more.
+            // 9: preempted; 10: leaked.
             4 | 9 | 10 => Some(GoroutineStatus::Waiting),
             _ => None,
         }
@@ -73,20 +90,23 @@ impl GoroutineStatus {
 }
 
 impl GoBinary<'_> {
-    /// Where to look in a process of this file, if that is known. The data is the file's.
+    /// Locates the runtime's data in a process of this file. `data` is the file that `self` was
+    /// parsed from.
+    ///
+    /// Returns `None` if the list of goroutines or one of the offsets cannot be determined.
     pub fn runtime_layout(&self, data: &[u8]) -> Option<RuntimeLayout> {
-        let symbol = |name: &str| symbol(&self.file, name.as_bytes());
-        let (mut goroutines, mut collector) =
-            (symbol("runtime.allgs"), symbol("runtime.gcController"));
-        if goroutines.is_none() || collector.is_none() {
+        let mut allgs = symbol_address(&self.file, b"runtime.allgs");
+        let mut gc_controller = symbol_address(&self.file, b"runtime.gcController");
+        if allgs.is_none() || gc_controller.is_none() {
             let table = self.function_table().and_then(|layout| layout.table(data));
-            let functions =
-                table.map(|table| table.named([APPENDS, STARTS, METHOD])).unwrap_or_default();
-            goroutines = goroutines.or_else(|| self.slice_of_goroutines(&functions));
-            collector = collector.or_else(|| self.collector(&functions));
+            let functions = table
+                .map(|table| table.ranges_of([ALLGADD, GC_START, START_CYCLE]))
+                .unwrap_or_default();
+            allgs = allgs.or_else(|| self.find_allgs(&functions));
+            gc_controller = gc_controller.or_else(|| self.find_gc_controller(&functions));
         }
         Some(RuntimeLayout {
-            allgs: goroutines?,
+            allgs: allgs?,
             goroutine: GoroutineLayout {
                 id: self.goid_offset()?,
                 status: self.field_offset(&catalogue::GOROUTINE_STATUS)?,
@@ -95,32 +115,35 @@ impl GoBinary<'_> {
                 function: self.field_offset(&catalogue::GOROUTINE_FUNCTION)?,
                 wait_reason_labels: self.labels(LabelSet::WaitReason).unwrap_or_default(),
             },
-            total_alloc: collector
+            total_alloc: gc_controller
                 .zip(self.field_offset(&catalogue::ALLOCATED_BYTES))
                 .and_then(|(address, offset)| address.checked_add(offset.into())),
         })
     }
 
-    /// The slice that is appended to: the only three words in a row that the function touches.
-    fn slice_of_goroutines(&self, functions: &HashMap<&str, Range<u64>>) -> Option<u64> {
-        let seen = self.code(functions.get(APPENDS)?)?.references();
-        let has = |address: u64| seen.iter().any(|(_, other)| *other == address);
-        seen.iter()
-            .map(|(_, address)| *address)
-            .find(|a| has(a.wrapping_add(8)) && has(a.wrapping_add(16)))
+    /// Finds `runtime.allgs` in stripped files: the only three adjacent words that
+    /// `runtime.allgadd` accesses.
+    fn find_allgs(&self, functions: &HashMap<&str, Range<u64>>) -> Option<u64> {
+        let references = self.code(functions.get(ALLGADD)?)?.references();
+        let is_accessed = |address: u64| references.iter().any(|r| r.address == address);
+        references
+            .iter()
+            .map(|r| r.address)
+            .find(|a| is_accessed(a.wrapping_add(8)) && is_accessed(a.wrapping_add(16)))
     }
 
-    /// `runtime.gcController`: what a method is called of.
-    fn collector(&self, functions: &HashMap<&str, Range<u64>>) -> Option<u64> {
-        let code = self.code(functions.get(STARTS)?)?;
-        let call = code.call(functions.get(METHOD)?.start)?;
-        // Its receiver is loaded last that is no constant; other arguments come from the stack.
-        let mut before = code.references().into_iter().filter(|(at, _)| *at < call);
-        before.next_back().map(|(_, address)| address)
+    /// Finds `runtime.gcController` in stripped files: the receiver of the call of `startCycle`.
+    fn find_gc_controller(&self, functions: &HashMap<&str, Range<u64>>) -> Option<u64> {
+        let code = self.code(functions.get(GC_START)?)?;
+        let call = code.find_call(functions.get(START_CYCLE)?.start)?;
+        // The receiver is the last address loaded before the call: the other arguments are
+        // constants or come from the stack.
+        let mut before_call = code.references().into_iter().filter(|r| r.offset < call);
+        before_call.next_back().map(|r| r.address)
     }
 
     fn code(&self, function: &Range<u64>) -> Option<Code<'_>> {
-        let bytes = self.at(function.start, function.end.checked_sub(function.start)?)?;
+        let bytes = self.bytes_up_to(function.start, function.end.checked_sub(function.start)?)?;
         Some(Code { bytes, address: function.start, arch: self.file.architecture() })
     }
 }

@@ -1,9 +1,9 @@
 //! Probe blobs: probes in the form of initialized data, for compilers that cannot emit notes.
 //!
-//! A blob is a writable data symbol without pointers, one per probe. The linker fills in its addresses,
-//! and the program's use of the semaphore keeps it from being dropped. Readers find blobs by their
-//! magic bytes, even in stripped files. Sealing copies the note in the blob and the schema that it
-//! refers to into the sections that tracers read.
+//! A blob is a writable data symbol without pointers, one per probe. The linker fills in its
+//! addresses, and the program's use of the semaphore keeps it from being dropped. Readers find
+//! blobs by their magic bytes, even in stripped files. Sealing copies the note in the blob and the
+//! schema that it refers to into the sections that tracers read.
 //!
 //! ```text
 //!  0  magic, 16 bytes           40  u32 size of the schema
@@ -108,8 +108,8 @@ pub struct Blob<'a> {
     pub semaphore: u16,
     /// The offset in bytes of `goid` in `runtime.g` that the stub uses; 0 until the file is sealed.
     pub goid_offset: u32,
-    /// The hardware number of the register that holds the goroutine id at the site of a sealed file.
-    /// `None` if the stub does not load the id.
+    /// The hardware number of the register that holds the goroutine id at the site of a sealed
+    /// file. `None` if the stub does not load the id.
     pub goid_register: Option<u8>,
     /// The note; its `base` is 0.
     pub note: Note,
@@ -120,8 +120,8 @@ pub struct Blob<'a> {
 /// Encodes a blob with all addresses 0, for `note` and a schema of `schema_size` bytes.
 ///
 /// The linker fills in the addresses, by relocations at [`field::SELF`], [`field::SCHEMA`],
-/// [`field::PC`] and [`field::NOTE_SEMAPHORE`]. `goid_register` is the hardware number of the register
-/// into which the stub loads the goroutine id; `None` if it does not load the id.
+/// [`field::PC`] and [`field::NOTE_SEMAPHORE`]. `goid_register` is the hardware number of the
+/// register into which the stub loads the goroutine id; `None` if it does not load the id.
 ///
 /// # Errors
 ///
@@ -226,8 +226,8 @@ impl RawBlob {
         }
     }
 
-    /// Adds the schema. `budget` limits the total size of all schemas in bytes, because any number of
-    /// blobs in a hostile file can refer to one schema.
+    /// Adds the schema. `budget` limits the total size of all schemas in bytes, because any number
+    /// of blobs in a hostile file can refer to one schema.
     fn with_schema<'a>(self, view: &View<'a>, budget: &mut usize) -> Result<Blob<'a>, BlobError> {
         let mut schema = "";
         if self.schema_size > 0 {
@@ -254,8 +254,9 @@ impl RawBlob {
 
 /// Returns the blobs of a file by address. A damaged blob is an `Err` in its position.
 ///
-/// In arm64 PIEs and Go plugins, relocations have the link-time addresses. Bytes that start with the
-/// magic are ignored if they do not contain their own address, such as the magic in this program.
+/// In arm64 PIEs and Go plugins, relocations have the link-time addresses. Bytes that start with
+/// the magic are ignored if they do not contain their own address, such as the magic in this
+/// program.
 pub fn scan<'a>(view: &View<'a>) -> Vec<Result<Blob<'a>, BlobError>> {
     let mut candidates = Vec::new();
     for segment in view.segments.iter().filter(|s| s.is_load() && s.is_writable()) {

@@ -1,8 +1,8 @@
 //! A read-only view of an ELF file: addresses, offsets, sections, relocations and symbols.
 //!
-//! [`View`] parses only the headers, with goblin, so that opening a file of 100 MiB reads a few pages. It
-//! accepts files without sections and files whose contents are damaged. Only damaged headers are an
-//! error.
+//! [`View`] parses only the headers, with goblin, so that opening a file of 100 MiB reads a few
+//! pages. It accepts files without sections and files whose contents are damaged. Only damaged
+//! headers are an error.
 
 use crate::argspec::Arch;
 use crate::note::Format;
@@ -18,8 +18,8 @@ pub enum ElfError {
     /// The file does not start with the ELF magic number.
     #[error("not an ELF file")]
     NotElf,
-    /// The ELF header, or a header table that it refers to, is invalid or incomplete. The value names the
-    /// part.
+    /// The ELF header, or a header table that it refers to, is invalid or incomplete. The value
+    /// names the part.
     #[error("truncated or damaged ELF file: {0}")]
     Damaged(String),
 }
@@ -57,7 +57,8 @@ impl Segment {
         self.flags & ph::PF_W != 0
     }
 
-    /// Returns true if `len` bytes at link-time address `vaddr` are in the file, and so not in `.bss`.
+    /// Returns true if `len` bytes at link-time address `vaddr` are in the file, and so not in
+    /// `.bss`.
     pub fn file_backs(&self, vaddr: u64, len: u64) -> bool {
         vaddr
             .checked_sub(self.vaddr)
@@ -83,7 +84,8 @@ pub struct Section {
     pub size: u64,
     /// The alignment in bytes, `sh_addralign`.
     pub align: u64,
-    /// `sh_link`: the index of the string table of a symbol table, or of the symbol table of relocations.
+    /// `sh_link`: the index of the string table of a symbol table, or of the symbol table of
+    /// relocations.
     link: u32,
 }
 
@@ -121,7 +123,8 @@ pub struct View<'a> {
     ctx: Ctx,
     /// The segments in file order.
     pub segments: Vec<Segment>,
-    /// The sections in file order, the null section included. Empty if the file has no section headers.
+    /// The sections in file order, the null section included. Empty if the file has no section
+    /// headers.
     pub sections: Vec<Section>,
 }
 
@@ -245,8 +248,8 @@ impl<'a> View<'a> {
         self.sections.iter().find(|s| s.name == name)
     }
 
-    /// Returns the contents of a section; `None` if it has none in the file (`SHT_NOBITS`) or is not inside
-    /// the file.
+    /// Returns the contents of a section; `None` if it has none in the file (`SHT_NOBITS`) or is
+    /// not inside the file.
     pub fn section_data(&self, section: &Section) -> Option<&'a [u8]> {
         if section.kind == sh::SHT_NOBITS {
             return None;
@@ -254,8 +257,8 @@ impl<'a> View<'a> {
         self.bytes_at_offset(section.offset, section.size)
     }
 
-    /// Returns the loaded segment that has `len` bytes at link-time address `vaddr` in the file; `None` if no
-    /// segment has all of them.
+    /// Returns the loaded segment that has `len` bytes at link-time address `vaddr` in the file;
+    /// `None` if no segment has all of them.
     pub fn load_segment(&self, vaddr: u64, len: u64) -> Option<&Segment> {
         self.segments.iter().find(|s| s.is_load() && s.file_backs(vaddr, len))
     }
@@ -274,25 +277,26 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Returns `len` bytes at a link-time address; `None` if a loaded segment does not have all of them.
+    /// Returns `len` bytes at a link-time address; `None` if a loaded segment does not have all of
+    /// them.
     pub fn bytes_at(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
         let segment = self.load_segment(vaddr, len)?;
         self.bytes_at_offset(segment.offset.checked_add(vaddr - segment.vaddr)?, len)
     }
 
-    /// Returns up to `len` bytes at a link-time address: fewer at the end of a segment, `None` if there are
-    /// none.
+    /// Returns up to `len` bytes at a link-time address: fewer at the end of a segment, `None` if
+    /// there are none.
     pub fn bytes_up_to(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
         (1..=len).rev().find_map(|len| self.bytes_at(vaddr, len))
     }
 
-    /// Returns the link-time addresses that the dynamic loader writes, by the address they are written to.
-    /// `wanted` selects the latter.
+    /// Returns the link-time addresses that the dynamic loader writes, by the address they are
+    /// written to. `wanted` selects the latter.
     ///
-    /// The result has base-relative relocations, and relocations against symbols that the file defines.
-    /// In arm64 PIEs and in Go plugins, addresses are available only from relocations. Large programs
-    /// have millions of them, so they are not cached.
-    pub fn relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
+    /// The result has base-relative relocations, and relocations against symbols that the file
+    /// defines. In arm64 PIEs and in Go plugins, addresses are available only from relocations.
+    /// Large programs have millions of them, so they are not cached.
+    pub(crate) fn relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
         let (relative, absolute) = match self.header.e_machine {
             header::EM_X86_64 => (reloc::R_X86_64_RELATIVE, reloc::R_X86_64_64),
             header::EM_AARCH64 => (reloc::R_AARCH64_RELATIVE, reloc::R_AARCH64_ABS64),
@@ -322,8 +326,8 @@ impl<'a> View<'a> {
         found
     }
 
-    /// Returns the link-time addresses of the symbols that the file defines and whose names `wanted`
-    /// selects. The result is empty for files that are not 64-bit little-endian.
+    /// Returns the link-time addresses of the symbols that the file defines and whose names
+    /// `wanted` selects. The result is empty for files that are not 64-bit little-endian.
     ///
     /// If several symbols have one name, the last global one wins, else the last one.
     pub fn symbols(&self, wanted: impl Fn(&[u8]) -> bool) -> BTreeMap<Vec<u8>, u64> {
@@ -368,8 +372,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// The size of an `Elf64_Sym` in bytes. `st_name` is at 0, `st_info` at 4, `st_shndx` at 6 and `st_value`
-/// at 8 (gABI, "Symbol Table").
+/// The size of an `Elf64_Sym` in bytes. `st_name` is at 0, `st_info` at 4, `st_shndx` at 6 and
+/// `st_value` at 8 (gABI, "Symbol Table").
 const SYMBOL_SIZE: usize = 24;
 
 /// Returns the address of a symbol; `None` if this file does not define it.

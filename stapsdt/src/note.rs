@@ -1,7 +1,7 @@
 //! Stapsdt notes: the ELF notes from which tracers learn a probe's site, semaphore and arguments.
 //!
-//! The layout is version 3 of SystemTap's `sys/sdt.h`. The container is a note of the gABI, chapter 5,
-//! "Note Section":
+//! The layout is version 3 of SystemTap's `sys/sdt.h`. The container is a note of the gABI, chapter
+//! 5, "Note Section":
 //!
 //! ```text
 //! u32 namesz = 8 | u32 descsz | u32 type = 3 | "stapsdt\0"
@@ -14,8 +14,8 @@ use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
 /// The section with the notes.
 pub const SECTION: &str = ".note.stapsdt";
-/// The section whose address is the `base` of notes. If it differs from a note's `base`, the file was
-/// prelinked, and readers add the difference to the note's addresses.
+/// The section whose address is the `base` of notes. If it differs from a note's `base`, the file
+/// was prelinked, and readers add the difference to the note's addresses.
 pub const BASE_SECTION: &str = ".stapsdt.base";
 /// The section from which bcc and perf compute the file offset of a semaphore.
 pub const PROBES_SECTION: &str = ".probes";
@@ -73,12 +73,13 @@ pub struct Note {
     pub provider: String,
     /// The probe's name as stored: `__` is not replaced by `-`.
     pub name: String,
-    /// The argument specification, to be parsed by [`argspec::parse`](crate::argspec::parse). Empty if the
-    /// probe has no arguments.
+    /// The argument specification, to be parsed by [`argspec::parse`](crate::argspec::parse). Empty
+    /// if the probe has no arguments.
     pub args: String,
 }
 
-/// The reason why a note cannot be decoded or encoded. Offsets are in bytes from the start of the section.
+/// The reason why a note cannot be decoded or encoded. Offsets are in bytes from the start of the
+/// section.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoteError {
@@ -98,7 +99,8 @@ pub enum NoteError {
         /// The part of the note that has the string.
         what: &'static str,
     },
-    /// A value cannot be encoded: it is too large for the file's format, or a string contains a NUL.
+    /// A value cannot be encoded: it is too large for the file's format, or a string contains a
+    /// NUL.
     #[error("cannot encode {what} in a stapsdt note: it is too large or contains a NUL")]
     Unencodable {
         /// The value.
@@ -128,7 +130,8 @@ pub struct NoteIter<'a> {
 }
 
 impl<'a> NoteIter<'a> {
-    /// Returns an iterator over `data`, the contents of a `SHT_NOTE` section or a `PT_NOTE` segment.
+    /// Returns an iterator over `data`, the contents of a `SHT_NOTE` section or a `PT_NOTE`
+    /// segment.
     pub fn new(data: &'a [u8], format: Format) -> Self {
         NoteIter { data, at: 0, format }
     }
@@ -137,8 +140,8 @@ impl<'a> NoteIter<'a> {
     ///
     /// # Errors
     ///
-    /// Returns [`NoteError::Truncated`] if the section ends inside the note. The iterator is at its end
-    /// after an error.
+    /// Returns [`NoteError::Truncated`] if the section ends inside the note. The iterator is at its
+    /// end after an error.
     pub fn next_note(&mut self) -> Result<Option<RawNote<'a>>, NoteError> {
         let offset = self.at;
         if self.data.len() - offset.min(self.data.len()) == 0 {
@@ -177,7 +180,8 @@ impl<'a> NoteIter<'a> {
 }
 
 impl<'a> RawNote<'a> {
-    /// Returns true if this is a stapsdt note of version 3, which [`decode`](RawNote::decode) accepts.
+    /// Returns true if this is a stapsdt note of version 3, which [`decode`](RawNote::decode)
+    /// accepts.
     pub fn is_stapsdt(&self) -> bool {
         self.owner == OWNER.as_bytes() && self.n_type == NT_STAPSDT
     }
@@ -217,8 +221,8 @@ impl<'a> RawNote<'a> {
 }
 
 impl Note {
-    /// Returns the size in bytes of the descriptor without padding. bcc and SystemTap skip notes whose
-    /// `descsz` includes padding.
+    /// Returns the size in bytes of the descriptor without padding. bcc and SystemTap skip notes
+    /// whose `descsz` includes padding.
     pub fn desc_size(&self, format: Format) -> usize {
         3 * format.addr_size() + self.provider.len() + self.name.len() + self.args.len() + 3
     }

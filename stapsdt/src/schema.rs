@@ -1,7 +1,7 @@
 //! Schemas: names, types and documentation of probes and their arguments.
 //!
-//! Blobs and schema notes contain them as JSON; `usdt-gen schema` and `usdt-attach list --json` print
-//! them. Readers ignore unknown fields, so that new writers can add fields.
+//! Blobs and schema notes contain them as JSON; `usdt-gen schema` and `usdt-attach list --json`
+//! print them. Readers ignore unknown fields, so that new writers can add fields.
 
 use crate::blob;
 use crate::elf::View;
@@ -66,7 +66,8 @@ pub struct Arg {
     /// True if the value is a two's complement integer.
     #[serde(default)]
     pub signed: bool,
-    /// The unit of the value as a UCUM code, such as `ns`; `None` if the definition does not say it.
+    /// The unit of the value as a UCUM code, such as `ns`; `None` if the definition does not say
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// The documentation comment of the argument; empty if it has none.
@@ -163,8 +164,9 @@ impl NoteBody {
 
     /// Parses the output of [`NoteBody::to_json`], with or without NULs after it.
     ///
-    /// Returns `None` for invalid JSON and other versions, and for names, types and units that could
-    /// inject code into generated scripts. Schemas come from binaries, which are hostile input.
+    /// Returns `None` for invalid JSON and other versions, and for names, types and units that
+    /// could inject code into generated scripts. Schemas come from binaries, which are hostile
+    /// input.
     pub fn from_json(json: &str) -> Option<NoteBody> {
         let body: NoteBody = serde_json::from_str(json.trim_end_matches('\0')).ok()?;
         (body.version == VERSION && body.is_safe()).then_some(body)
@@ -194,8 +196,8 @@ fn is_identifier(name: &str) -> bool {
 
 /// Returns the schemas of a file, in the order of the file.
 ///
-/// The schemas of a sealed file come from its schema notes, those of an unsealed file from its blobs.
-/// Damaged schemas are skipped.
+/// The schemas of a sealed file come from its schema notes, those of an unsealed file from its
+/// blobs. Damaged schemas are skipped.
 pub fn read(view: &View<'_>) -> Vec<NoteBody> {
     let Some(section) = view.section(SECTION) else {
         let blobs = blob::scan(view).into_iter().filter_map(Result::ok);

@@ -15,8 +15,8 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
-/// Replaces the content of `path` atomically: writes a temporary file in the same directory, syncs it and
-/// renames it.
+/// Replaces the content of `path` atomically: writes a temporary file in the same directory, syncs
+/// it and renames it.
 ///
 /// An existing file keeps its mode. Symbolic links are followed.
 ///
@@ -31,8 +31,8 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), WriteError> 
     new.finish(None)
 }
 
-/// Replaces the content of `path` atomically if it differs from `bytes`. An unchanged file keeps its
-/// modification time, so that build tools do not rebuild its dependents.
+/// Replaces the content of `path` atomically if it differs from `bytes`. An unchanged file keeps
+/// its modification time, so that build tools do not rebuild its dependents.
 ///
 /// # Errors
 ///
@@ -54,7 +54,8 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Creates a temporary file in the directory of `path`, or of the target if `path` is a symbolic link.
+    /// Creates a temporary file in the directory of `path`, or of the target if `path` is a
+    /// symbolic link.
     ///
     /// # Errors
     ///
@@ -80,8 +81,8 @@ impl Replacement {
         self.new.as_file_mut()
     }
 
-    /// Renames the temporary file over the target. The new mode is `mode`, or that of the existing target,
-    /// or the default under the user's umask.
+    /// Renames the temporary file over the target. The new mode is `mode`, or that of the existing
+    /// target, or the default under the user's umask.
     ///
     /// # Errors
     ///

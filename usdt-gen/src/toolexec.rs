@@ -1,11 +1,11 @@
 //! Sealing inside `go build -toolexec='usdt-gen toolexec'`.
 //!
-//! The go command runs every tool through this wrapper. It replaces itself by all tools but the linker.
-//! The linker's output is sealed before the go command stamps the build ID and caches it.
+//! The go command runs every tool through this wrapper. It replaces itself by all tools but the
+//! linker. The linker's output is sealed before the go command stamps the build ID and caches it.
 //!
-//! The go command asks each tool for its identity (`-V=full`) to compute cache keys. The wrapper changes
-//! only the linker's answer. So the cache distinguishes sealed from unsealed binaries, and no package
-//! has to be compiled again.
+//! The go command asks each tool for its identity (`-V=full`) to compute cache keys. The wrapper
+//! changes only the linker's answer. So the cache distinguishes sealed from unsealed binaries, and
+//! no package has to be compiled again.
 
 use crate::seal::{FileError, Options, is_elf, seal_file};
 use std::ffi::{OsStr, OsString};
@@ -40,15 +40,15 @@ pub enum ToolexecError {
     Seal(#[from] FileError),
 }
 
-/// The tools that the go command runs (`src/cmd` of Go). The arguments before the first of them belong to
-/// other wrappers.
+/// The tools that the go command runs (`src/cmd` of Go). The arguments before the first of them
+/// belong to other wrappers.
 const GO_TOOLS: [&str; 10] =
     ["asm", "buildid", "cgo", "compile", "cover", "covdata", "link", "pack", "preprofile", "vet"];
 
 /// Returns the linker's arguments; `None` if the command does not run the linker.
 ///
-/// Another wrapper may come first, with arguments of its own before the linker's path. The go command
-/// names its tools by absolute paths.
+/// Another wrapper may come first, with arguments of its own before the linker's path. The go
+/// command names its tools by absolute paths.
 fn linker_args<'a>(tool: &'a Path, args: &'a [OsString]) -> Option<&'a [OsString]> {
     let words = std::iter::once(tool.as_os_str()).chain(args.iter().map(OsString::as_os_str));
     let (at, name) = words.enumerate().find_map(|(at, word)| {
@@ -62,12 +62,13 @@ fn linker_args<'a>(tool: &'a Path, args: &'a [OsString]) -> Option<&'a [OsString
 
 /// Runs `tool` with `args`, as requested by the go command, and seals the output of the linker.
 ///
-/// Returns the exit code for this process. For tools other than the linker it does not return: the tool
-/// replaces this process.
+/// Returns the exit code for this process. For tools other than the linker it does not return: the
+/// tool replaces this process.
 ///
 /// # Errors
 ///
-/// Returns [`ToolexecError`] if the tool cannot be started, or the linker's output cannot be sealed.
+/// Returns [`ToolexecError`] if the tool cannot be started, or the linker's output cannot be
+/// sealed.
 pub fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
     let start_failed = |source| ToolexecError::Run { tool: tool.to_owned(), source };
     let Some(link_args) = linker_args(tool, args) else {
@@ -102,7 +103,8 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(1)
 }
 
-/// Returns the identity of this program: its version and a hash, which distinguishes builds of one version.
+/// Returns the identity of this program: its version and a hash, which distinguishes builds of one
+/// version.
 fn sealer_identity() -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     // If its own file cannot be read, the version alone is the identity.
@@ -111,8 +113,8 @@ fn sealer_identity() -> String {
     format!("usdt-gen-{}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish())
 }
 
-/// Adds the sealer's identity to the linker's identity line. The go command uses the whole line of a
-/// release, but only the build ID at the end of a development version's line.
+/// Adds the sealer's identity to the linker's identity line. The go command uses the whole line of
+/// a release, but only the build ID at the end of a development version's line.
 fn sealing_identity(line: &str, sealer: &str) -> String {
     if line.rsplit(' ').next().is_some_and(|last| last.starts_with("buildID=")) {
         format!("{line}+{sealer}")
@@ -135,8 +137,8 @@ fn output_path(args: &[OsString]) -> Option<PathBuf> {
     None
 }
 
-/// Seals the linker's output. Files in other formats, such as archives and programs for other systems,
-/// stay unchanged.
+/// Seals the linker's output. Files in other formats, such as archives and programs for other
+/// systems, stay unchanged.
 fn seal_output(path: &Path) -> Result<(), ToolexecError> {
     if is_elf(path).map_err(|source| ToolexecError::Read { path: path.to_owned(), source })? {
         seal_file(path, None, Options::default())?;

@@ -1,4 +1,5 @@
-//! Operands of aarch64: `xN`, `wN`, `sp`, vector registers, `[r]`, `[r, off]`, `[r, r]` and constants.
+//! Operands of aarch64: `xN`, `wN`, `sp`, vector registers, `[r]`, `[r, off]`, `[r, r]` and
+//! constants.
 
 use super::expr::Expr;
 use super::types::{ArgError, Index, Operand, Register, RegisterId};

@@ -96,11 +96,6 @@ impl Register {
     pub fn gpr(number: u8) -> Register {
         Register { id: RegisterId::Gpr(number), bits: 64, shift: 0 }
     }
-
-    /// Returns the stack pointer of aarch64.
-    pub fn sp() -> Register {
-        Register { id: RegisterId::Sp, bits: 64, shift: 0 }
-    }
 }
 
 /// A register by its hardware number.

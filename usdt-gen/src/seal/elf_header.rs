@@ -31,7 +31,8 @@ pub(super) fn section_names_index(data: &[u8]) -> Result<usize, SealError> {
     Ok(usize::from(header(data)?.e_shstrndx.get(LE).0))
 }
 
-/// Returns `e_shoff`, the offset of the section header table, if its entries have the expected size.
+/// Returns `e_shoff`, the offset of the section header table, if its entries have the expected
+/// size.
 pub(super) fn section_table_offset(data: &[u8]) -> Result<u64, SealError> {
     let header = header(data)?;
     if usize::from(header.e_shentsize.get(LE)) != size_of::<SectionHeader64<Le>>() {
@@ -40,7 +41,8 @@ pub(super) fn section_table_offset(data: &[u8]) -> Result<u64, SealError> {
     Ok(header.e_shoff.get(LE))
 }
 
-/// Removes the old section header table: cuts it off at the end of the file, or zeroes it elsewhere.
+/// Removes the old section header table: cuts it off at the end of the file, or zeroes it
+/// elsewhere.
 pub(super) fn free_section_table(view: &View<'_>, patches: &mut PatchSet) -> Result<(), SealError> {
     let header = header(view.data())?;
     let start = header.e_shoff.get(LE);

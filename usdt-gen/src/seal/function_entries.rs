@@ -10,7 +10,8 @@ use stapsdt::elf::{Segment, View};
 use stapsdt::note::Note;
 use stapsdt::schema::{self, NoteBody};
 
-/// Returns probes at function entries, for the catalogue's providers that the binary has no probe of.
+/// Returns probes at function entries, for the catalogue's providers that the binary has no probe
+/// of.
 ///
 /// Every argument keeps its position. An argument that a note cannot express, or that is not
 /// available at the entry, is 0 or empty.
@@ -80,7 +81,8 @@ fn argument_specs(found: Option<&EntryArg>, argument: &schema::Arg, arch: Arch) 
     [first].into_iter().chain(second).map(|value| value.to_spec(arch)).collect()
 }
 
-/// Returns the operands of an argument's first and second word; `None` if a note cannot express them.
+/// Returns the operands of an argument's first and second word; `None` if a note cannot express
+/// them.
 fn operands(found: &EntryArg, has_second_word: bool) -> Option<(Operand, Option<Operand>)> {
     if found.is_enum {
         return None;

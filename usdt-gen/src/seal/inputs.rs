@@ -1,4 +1,5 @@
-//! The inputs of sealing: the blobs of the file, checked against its segments, and its existing notes.
+//! The inputs of sealing: the blobs of the file, checked against its segments, and its existing
+//! notes.
 
 use super::error::SealError;
 use super::function_entries;
@@ -135,8 +136,8 @@ fn repair(view: &View<'_>, note: &mut Note, arch: Arch) {
     note.args = repaired.collect::<Vec<_>>().join(" ");
 }
 
-/// Returns true if the note section has the wrong type, or its header is before that of `.probes` or
-/// of the first executable section.
+/// Returns true if the note section has the wrong type, or its header is before that of `.probes`
+/// or of the first executable section.
 fn needs_reordering(view: &View<'_>) -> bool {
     let at = |name: &str| view.sections.iter().position(|s| s.name == name);
     let notes = at(note::SECTION);
@@ -180,8 +181,8 @@ fn append_goid(note: &mut Note, register: u8, arch: Arch) {
     note.args.push_str(&arg);
 }
 
-/// Returns the notes of the file that describe none of our blobs. With `fix`, note sections of the wrong
-/// type are read, too.
+/// Returns the notes of the file that describe none of our blobs. With `fix`, note sections of the
+/// wrong type are read, too.
 fn third_party_notes(view: &View<'_>, ours: &[Probe], fix: bool) -> Result<Vec<Note>, SealError> {
     let ours: HashSet<u64> = ours.iter().map(|p| p.note.pc).collect();
     let mut out = Vec::new();

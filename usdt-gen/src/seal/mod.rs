@@ -4,8 +4,8 @@
 //! * `.stapsdt.base` is a spare byte in a segment with the address-offset delta of `.text`.
 //! * `.note.stapsdt` and the schema notes are appended to the file.
 //!
-//! Sealing moves nothing that is loaded. Its result depends only on the input bytes and the options,
-//! and sealing the result again changes nothing.
+//! Sealing moves nothing that is loaded. Its result depends only on the input bytes and the
+//! options, and sealing the result again changes nothing.
 //!
 //! Tracers differ in what they require. `docs/formats.md` has the rules, and each rule has a test.
 

@@ -1,7 +1,7 @@
 //! Changes to a file that leave most of it unchanged: overwritten bytes and appended bytes.
 //!
-//! The size of a patch set does not depend on the size of the file. Applying it reads the old file in
-//! chunks and writes only changed bytes, so that the kernel can do the copying.
+//! The size of a patch set does not depend on the size of the file. Applying it reads the old file
+//! in chunks and writes only changed bytes, so that the kernel can do the copying.
 
 use byteorder::{ByteOrder, LittleEndian};
 use stapsdt::elf::View;
@@ -87,8 +87,9 @@ impl SectionIndexMap {
         self.map.get(old).copied().flatten()
     }
 
-    /// Returns the new section index of a symbol with an old index and a value. `None` leaves the symbol
-    /// unchanged: its index is reserved, or its section is gone, which only note sections can be.
+    /// Returns the new section index of a symbol with an old index and a value. `None` leaves the
+    /// symbol unchanged: its index is reserved, or its section is gone, which only note sections
+    /// can be.
     fn get_for_symbol(&self, section: u16, value: u64) -> Option<u16> {
         let old = usize::from(section);
         if old == 0 {
@@ -142,8 +143,8 @@ impl PatchSet {
         self.section_indices = indices;
     }
 
-    /// Returns the length in bytes of the old file's prefix that stays in place. The new file starts with
-    /// it, apart from overwritten bytes.
+    /// Returns the length in bytes of the old file's prefix that stays in place. The new file
+    /// starts with it, apart from overwritten bytes.
     pub(super) fn kept_len(&self) -> u64 {
         self.kept_len
     }

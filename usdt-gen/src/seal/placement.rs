@@ -20,7 +20,8 @@ pub(super) enum ProbesSection {
     NotNeeded,
     /// The file already has one in the segment of the semaphores.
     Present,
-    /// An address range of section `index` becomes `.probes`. The rest of the section keeps its name.
+    /// An address range of section `index` becomes `.probes`. The rest of the section keeps its
+    /// name.
     Carved { index: usize, range: std::ops::Range<u64> },
 }
 
@@ -31,8 +32,8 @@ pub(super) enum BaseSection {
     Present { addr: u64 },
     /// A byte of a loaded segment that no section covers.
     Gap { addr: u64, offset: u64 },
-    /// The byte after the text segment, which is mapped with its last page. Segment `index` grows by
-    /// that byte.
+    /// The byte after the text segment, which is mapped with its last page. Segment `index` grows
+    /// by that byte.
     Grow { index: usize, addr: u64, offset: u64 },
 }
 
@@ -149,8 +150,8 @@ fn place_base(view: &View<'_>, text: &Segment) -> Result<BaseSection, SealError>
         .ok_or(SealError::Layout("no free byte in the text segment for .stapsdt.base"))
 }
 
-/// Returns the offset of the segment's first byte that neither headers nor sections cover. The section
-/// header table counts as free, because sealing moves it to the end of the file.
+/// Returns the offset of the segment's first byte that neither headers nor sections cover. The
+/// section header table counts as free, because sealing moves it to the end of the file.
 fn find_gap(view: &View<'_>, segment: &Segment) -> Option<u64> {
     let mut covered: Vec<(u64, u64)> = vec![(0, elf_header::headers_end(view.data())?)];
     let in_file = |s: &&Section| s.is_alloc() && s.size > 0 && s.kind != object::elf::SHT_NOBITS.0;

@@ -110,9 +110,9 @@ pub(super) fn good() -> Vec<u8> {
 
 /// Turns the input of a fuzzer into a file.
 ///
-/// Input with the ELF magic number is used unchanged. Other input is a list of offsets and values to
-/// write into the valid file. The offsets select bytes of the headers, the blob and the section header
-/// table, because the rest is padding.
+/// Input with the ELF magic number is used unchanged. Other input is a list of offsets and values
+/// to write into the valid file. The offsets select bytes of the headers, the blob and the section
+/// header table, because the rest is padding.
 #[cfg(fuzzing)]
 pub fn corrupted(data: &[u8]) -> Vec<u8> {
     if data.starts_with(b"\x7fELF") {

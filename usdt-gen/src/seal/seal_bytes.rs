@@ -48,8 +48,8 @@ pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
     })
 }
 
-/// Checks that every tracer finds the probes of `sealed` in the sealed bytes. Verdicts that are only
-/// partial, such as those for a missing build ID, are not errors.
+/// Checks that every tracer finds the probes of `sealed` in the sealed bytes. Verdicts that are
+/// only partial, such as those for a missing build ID, are not errors.
 ///
 /// # Errors
 ///

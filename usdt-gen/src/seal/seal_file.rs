@@ -1,4 +1,5 @@
-//! Sealing of files: the input is mapped, the kernel copies it, and the result replaces it atomically.
+//! Sealing of files: the input is mapped, the kernel copies it, and the result replaces it
+//! atomically.
 #![allow(unsafe_code)] // to map files, see `map`
 
 use super::error::SealError;
@@ -109,7 +110,8 @@ fn write_patches(sealed: &Sealed, old: &[u8], new: &mut File) -> io::Result<()> 
 /// Maps a file.
 ///
 /// If another process truncated the file meanwhile, SIGBUS would end this one. The files are fresh
-/// output of a linker or of this process, and truncating an executable breaks its running processes, too.
+/// output of a linker or of this process, and truncating an executable breaks its running
+/// processes, too.
 fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: the mapping is read-only and private, and outlives every reference into it.
     unsafe { Mmap::map(file) }

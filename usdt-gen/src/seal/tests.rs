@@ -181,8 +181,8 @@ proptest! {
     }
 }
 
-/// Carved out of a section with a wrong offset, `.probes` would have a wrong offset, too. Found by the
-/// property test above.
+/// Carved out of a section with a wrong offset, `.probes` would have a wrong offset, too. Found by
+/// the property test above.
 #[test]
 fn rejects_sections_that_contradict_segments() {
     let mut data = good();

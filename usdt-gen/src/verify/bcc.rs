@@ -1,9 +1,9 @@
 //! The model of bcc 0.26 (`tplist`, `trace`, `argdist`) and of bpftrace up to 0.23, which uses bcc:
 //! `listprobes` and `do_note_segment` of `src/cc/bcc_elf.c`, and `src/cc/usdt/usdt_args.cc`.
 //!
-//! bcc walks the section headers once, in three steps: to the first executable section, from there to
-//! `.probes`, and from there to the notes. It misses a section before the current step, unless a step
-//! finds nothing; the next step then starts at the first header again.
+//! bcc walks the section headers once, in three steps: to the first executable section, from there
+//! to `.probes`, and from there to the notes. It misses a section before the current step, unless a
+//! step finds nothing; the next step then starts at the first header again.
 
 use super::inspected_file::{InspectedFile, InspectedProbe, first_unreadable, is_known_register};
 use super::verdict::{HINT_FIX, HINT_OTHER_OPERAND, HINT_RELINK, Verdict};

@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct InspectedFile<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) probes: Vec<InspectedProbe>,
-    /// The first entry in a section named [`note::SECTION`] that is not a valid probe note, described
-    /// for a message; `None` if all are valid.
+    /// The first entry in a section named [`note::SECTION`] that is not a valid probe note,
+    /// described for a message; `None` if all are valid.
     pub(super) invalid_note: Option<String>,
     pub(super) has_build_id: bool,
     /// Provider and name of the probes whose sites do not share one semaphore.
@@ -161,8 +161,8 @@ pub(super) fn first_unreadable(
         .map(|(position, arg)| UnreadableArg { position, spec: &arg.spec })
 }
 
-/// Returns true for general-purpose registers whose names libbpf, bcc and perf know. They do not know
-/// the high bytes of amd64 and the 32-bit names of arm64.
+/// Returns true for general-purpose registers whose names libbpf, bcc and perf know. They do not
+/// know the high bytes of amd64 and the 32-bit names of arm64.
 pub(super) fn is_known_register(register: &Register, arch: Arch) -> bool {
     match (register.id, arch) {
         (RegisterId::Gpr(_) | RegisterId::Pc, Arch::X86_64) => register.shift == 0,

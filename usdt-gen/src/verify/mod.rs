@@ -1,8 +1,8 @@
 //! Checks which tracers accept the probes of a binary, and explains why the others do not.
 //!
 //! Each tracer reads the same notes in its own way. One module per tracer models how that tracer
-//! finds a note, computes addresses and parses arguments, following its source code. The models work
-//! for ELF files of any language.
+//! finds a note, computes addresses and parses arguments, following its source code. The models
+//! work for ELF files of any language.
 
 mod bcc;
 mod gdb;

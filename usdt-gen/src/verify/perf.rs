@@ -1,9 +1,9 @@
 //! The model of perf in Linux 6.1: `construct_sdt_notes_list` and `populate_sdt_note` of
-//! `tools/perf/util/symbol-elf.c`, `probe-file.c`, and `arch_sdt_arg_parse_op` of each architecture's
-//! `perf_regs.c`.
+//! `tools/perf/util/symbol-elf.c`, `probe-file.c`, and `arch_sdt_arg_parse_op` of each
+//! architecture's `perf_regs.c`.
 //!
-//! perf passes file offsets to the kernel. It computes those of sites from `.stapsdt.base` and those
-//! of semaphores from `.probes`, without regard to the segments that these are in.
+//! perf passes file offsets to the kernel. It computes those of sites from `.stapsdt.base` and
+//! those of semaphores from `.probes`, without regard to the segments that these are in.
 
 use super::inspected_file::{InspectedFile, InspectedProbe, first_unreadable, is_known_register};
 use super::verdict::{HINT_FIX, HINT_OTHER_OPERAND, Verdict};

@@ -1,5 +1,5 @@
-//! Tests of the models' argument handling, against hand-written tables of operands and verdicts. The
-//! end-to-end suite compares the models with the tools.
+//! Tests of the models' argument handling, against hand-written tables of operands and verdicts.
+//! The end-to-end suite compares the models with the tools.
 
 use super::*;
 use crate::seal::sample_elf;
