@@ -19,6 +19,7 @@ pub(super) fn blob(pc: u64, semaphore: u64) -> Vec<u8> {
 }
 
 /// Returns a valid file whose probe has these arguments.
+#[cfg(test)]
 pub(crate) fn with_args(args: &str) -> Vec<u8> {
     file(&blob_with(TEXT, BLOB + blob::field::SEMAPHORE as u64, args), 32)
 }
