@@ -3,7 +3,7 @@
 use super::command_error::CommandError;
 use super::language_args::read_definition;
 use super::output::{print, print_diff};
-use crate::atomic_write::write_changed;
+use crate::atomic_write::write_if_changed;
 use crate::dlang;
 use crate::dlang::source::Sources;
 use clap::Args;
@@ -48,7 +48,7 @@ pub(super) fn run(args: &FmtArgs, color: bool) -> Result<i32, CommandError> {
         } else if is_stdin {
             print(&new)?;
         } else {
-            write_changed(path, new.as_bytes()).map_err(CommandError::refused)?;
+            write_if_changed(path, new.as_bytes()).map_err(CommandError::refused)?;
         }
     }
     if !unformatted.is_empty() {

@@ -1,7 +1,7 @@
 //! What subcommands write to standard output and to files.
 
 use super::command_error::CommandError;
-use crate::atomic_write::write_changed;
+use crate::atomic_write::write_if_changed;
 use crate::golang::File;
 use serde::Serialize;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub(super) fn write_package(directory: &Path, files: &[File]) -> Result<(), Comm
         create_directory(directory)?;
     }
     for file in files {
-        write_changed(&directory.join(&file.name), file.text.as_bytes())
+        write_if_changed(&directory.join(&file.name), file.text.as_bytes())
             .map_err(CommandError::refused)?;
     }
     Ok(())

@@ -27,12 +27,12 @@ pub(super) struct SealArgs {
 }
 
 pub(super) fn run(args: &SealArgs) -> Result<i32, CommandError> {
-    let options = Options { goid: !args.no_goid, fix: args.fix, entries: args.entries };
+    let options = Options { goid: !args.no_goid, fix: args.fix, function_entries: args.entries };
     let report = seal_file(&args.binary, args.output.as_deref(), options).map_err(|e| match e {
         FileError::Write(_) => CommandError::refused(e),
         _ => CommandError::bad_input(e),
     })?;
-    if report.probes + report.foreign == 0 {
+    if report.probes + report.third_party == 0 {
         let explanation = if args.entries {
             "and none of the Go functions that have entry probes"
         } else if args.fix {

@@ -2,7 +2,7 @@
 
 use super::command_error::CommandError;
 use super::output::{print, print_json_line};
-use crate::verify::{Row, Trouble, Verdict, verify};
+use crate::verify::{ProbeVerdict, Problem, Verdict, verify};
 use clap::Args;
 use cli_common::{FINDINGS, OK, say};
 use stapsdt::elf::View;
@@ -22,8 +22,8 @@ pub(super) fn run(args: &VerifyArgs, color: bool) -> Result<i32, CommandError> {
     let data = std::fs::read(path).map_err(|e| CommandError::unreadable(path, e))?;
     let view = View::parse(&data)
         .map_err(|e| CommandError::bad_input(format!("{}: {e}", path.display())))?;
-    let rows = verify(&view);
-    if rows.is_empty() {
+    let verdicts = verify(&view);
+    if verdicts.is_empty() {
         let explanation = if stapsdt::blob::scan(&view).is_empty() {
             "it has no probe notes"
         } else {
@@ -34,33 +34,33 @@ pub(super) fn run(args: &VerifyArgs, color: bool) -> Result<i32, CommandError> {
             path.display()
         )));
     }
-    for row in &rows {
+    for verdict in &verdicts {
         if args.json {
-            print_json_line(row)?;
+            print_json_line(verdict)?;
         } else {
-            print(&describe(row, color))?;
+            print(&describe(verdict, color))?;
         }
     }
-    let partial = rows.iter().filter(|r| matches!(r.verdict, Verdict::Partial(_))).count();
-    let rejected = rows.iter().filter(|r| matches!(r.verdict, Verdict::Rejected(_))).count();
+    let partial = verdicts.iter().filter(|v| matches!(v.verdict, Verdict::Partial(_))).count();
+    let rejected = verdicts.iter().filter(|v| matches!(v.verdict, Verdict::Rejected(_))).count();
     if !args.json {
-        let accepted = rows.len() - partial - rejected;
+        let accepted = verdicts.len() - partial - rejected;
         say(&format!("{accepted} accepted, {partial} partial, {rejected} rejected"));
     }
     Ok(if partial + rejected > 0 { FINDINGS } else { OK })
 }
 
-/// Formats one row for the terminal: the verdict, and for a rejected probe the reason and the fix.
-fn describe(row: &Row, color: bool) -> String {
-    let (word, code, trouble) = match &row.verdict {
+/// Formats a verdict for the terminal, with the reason and a hint if the probe is not fully accepted.
+fn describe(verdict: &ProbeVerdict, color: bool) -> String {
+    let (word, code, problem) = match &verdict.verdict {
         Verdict::Accepted => ("accepted", 32, None),
-        Verdict::Partial(trouble) => ("partial ", 33, Some(trouble)),
-        Verdict::Rejected(trouble) => ("rejected", 31, Some(trouble)),
+        Verdict::Partial(problem) => ("partial ", 33, Some(problem)),
+        Verdict::Rejected(problem) => ("rejected", 31, Some(problem)),
     };
     let word = if color { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
-    let name = escape_control_characters(&format!("{}:{}", row.provider, row.probe));
-    let mut out = format!("{word}  {:<9}  {name}\n", row.consumer);
-    if let Some(Trouble { reason, mend: hint }) = trouble {
+    let name = escape_control_characters(&format!("{}:{}", verdict.provider, verdict.probe));
+    let mut out = format!("{word}  {:<9}  {name}\n", verdict.consumer);
+    if let Some(Problem { reason, hint }) = problem {
         let reason = escape_control_characters(reason);
         out.push_str(&format!("          {reason}\n          hint: {hint}\n"));
     }

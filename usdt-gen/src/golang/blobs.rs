@@ -34,14 +34,14 @@ impl ProbeData {
             };
             // The stub loads the goroutine id into the first register after the arguments'.
             let goid = register(probe.words(), arch).map(|(_, number)| number);
-            blob::template(&note, schema.len(), goid)
+            blob::encode_template(&note, schema.len(), goid)
         };
         let (mut amd64, mut arm64) = (template(Arch::X86_64)?, template(Arch::Aarch64)?);
         // The Go declaration is shared, so both have one size: the longer specification, arm64's, decides.
         let size = amd64.len().max(arm64.len());
         for bytes in [&mut amd64, &mut arm64] {
             bytes.resize(size, 0);
-            if let Some(field) = bytes.get_mut(blob::SIZE..blob::SIZE + 4) {
+            if let Some(field) = bytes.get_mut(blob::field::SIZE..blob::field::SIZE + 4) {
                 field.copy_from_slice(&(size as u32).to_le_bytes());
             }
         }
@@ -71,7 +71,7 @@ fn argument_spec(probe: &Probe, arch: Arch) -> String {
     }
     let values = words.into_iter().enumerate().filter_map(|(word, (size, signed))| {
         let operand = Operand::Register(Register::gpr(register(word, arch)?.1));
-        Some(Value { size, signed, float: false, operand }.print(arch))
+        Some(Value { size, signed, float: false, operand }.to_spec(arch))
     });
     values.collect::<Vec<_>>().join(" ")
 }
@@ -94,12 +94,12 @@ pub(super) fn write_blob(
 ) {
     let BlobSymbols { blob, site, schema, gate } = symbols;
     write_data(out, blob, data.blob(arch), |out, at, chunk| match at {
-        blob::SELF => write!(out, "·{blob}(SB)"),
-        blob::SCHEMA => write!(out, "·{schema}(SB)"),
-        blob::PC => write!(out, "·{site}(SB)"),
-        blob::NOTE_SEMAPHORE => write!(out, "·{gate}+{}(SB)", blob::SEMAPHORE),
+        blob::field::SELF => write!(out, "·{blob}(SB)"),
+        blob::field::SCHEMA => write!(out, "·{schema}(SB)"),
+        blob::field::PC => write!(out, "·{site}(SB)"),
+        blob::field::NOTE_SEMAPHORE => write!(out, "·{gate}+{}(SB)", blob::field::SEMAPHORE),
         // Names stay readable; what is before them is numbers.
-        _ if at < blob::NOTE_SEMAPHORE => {
+        _ if at < blob::field::NOTE_SEMAPHORE => {
             let word = chunk.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
             write!(out, "0x{word:016x}")
         }

@@ -324,12 +324,12 @@ fn stub_and_blob(out: &mut String, probe: &GoProbe<'_>) {
     // Go 1.21's linker wants a declaration of every assembly function.
     let _ = write!(out, "func {}()\n\n", probe.site());
     let size = probe.data.blob_size();
-    let after = size.saturating_sub(blob::SEMAPHORE + 2);
+    let after = size.saturating_sub(blob::field::SEMAPHORE + 2);
     let _ = write!(
         out,
         "// {blob} is defined in assembly; the kernel counts the attached tracers in semaphore.\n\
          var {blob} struct {{\n\t_         [{}]byte\n\tsemaphore uint16\n\t_         [{after}]byte\n}}\n\n",
-        blob::SEMAPHORE,
+        blob::field::SEMAPHORE,
         blob = probe.blob()
     );
 }

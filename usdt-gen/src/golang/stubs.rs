@@ -71,7 +71,7 @@ fn stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Package<'_>)
     }
     if let Some((name, _)) = register(words, arch) {
         // Unsealed, this loads the goroutine's first word.
-        let offset = format!("·{}+{}(SB)", probe.blob(), blob::GOID_OFFSET);
+        let offset = format!("·{}+{}(SB)", probe.blob(), blob::field::GOID_OFFSET);
         let _ = match arch {
             Arch::X86_64 => {
                 write!(out, "\tMOVL {offset}, {name}\n\tMOVQ (R14)({name}*1), {name}\n")

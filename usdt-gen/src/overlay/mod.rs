@@ -6,7 +6,7 @@
 
 mod patch;
 
-use crate::atomic_write::{WriteError, write_changed};
+use crate::atomic_write::{WriteError, write_if_changed};
 use crate::dlang::catalogue;
 use crate::golang::{self, Package};
 use indexmap::{IndexMap, IndexSet};
@@ -203,7 +203,7 @@ impl Overlay {
                 path: parent.to_owned(),
                 error,
             })?;
-            write_changed(&target, source.as_bytes())?;
+            write_if_changed(&target, source.as_bytes())?;
             let original = goroot.join("src").join(path);
             overlay
                 .replace
@@ -212,7 +212,7 @@ impl Overlay {
         let file = directory.join(OVERLAY_JSON);
         let mut json = serde_json::to_string_pretty(&overlay).unwrap_or_default();
         json.push('\n');
-        write_changed(&file, json.as_bytes())?;
+        write_if_changed(&file, json.as_bytes())?;
         Ok(file)
     }
 }

@@ -90,7 +90,7 @@ If a binary has them only as function entries, it has the probes and arguments i
         for (probe, entry) in
             provider.probes.iter().flat_map(|p| p.entries.iter().map(move |e| (p, e)))
         {
-            let args: Vec<&str> = entry.args.iter().map(|(name, _)| *name).collect();
+            let args: Vec<&str> = entry.arg_names().collect();
             let (provider, probe, function) = (provider.name, probe.name, entry.function);
             page.push_str(&format!(
                 "| `{provider}:{probe}` | `{function}` | {} |\n",
