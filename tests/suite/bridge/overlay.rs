@@ -297,7 +297,7 @@ fn mistakes() {
     let out = usdt_gen(&["overlay", "-o", to.to_str().unwrap(), "--providers", "tls,tls"]);
     assert!(out.status.success(), "{}", text(&out.stderr));
     let changed = std::fs::read_to_string(to.join("crypto/tls/conn.go")).unwrap();
-    assert_eq!(changed.matches("usdtHandshakeBegins(c)").count(), 1, "named twice is meant once");
+    assert_eq!(changed.matches("usdtOnHandshakeStart(c)").count(), 1, "named twice is meant once");
 }
 
 /// For arm64, and by a compiler that does not optimise: code that must not grow the stack has less room then.

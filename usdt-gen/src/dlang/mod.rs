@@ -50,9 +50,9 @@ pub struct Parsed {
 /// Parses a definition that includes no other files. Messages call it `probes.d`.
 ///
 /// ```
-/// let parsed = usdt_gen::dlang::parse("provider app { probe tick(int count); };");
-/// let model = parsed.model.expect("no errors");
-/// assert!(model.providers["app"].probes.contains_key("tick"));
+/// let source = "struct conn { int fd; }; provider app { probe accept(struct conn *c); };";
+/// let model = usdt_gen::dlang::parse(source).model.expect("the definition has no errors");
+/// assert_eq!(model.structs[0].size, 4);
 /// ```
 pub fn parse(source: &str) -> Parsed {
     parse_with("probes.d", source, &Options::default())

@@ -90,9 +90,9 @@ struct StubPackage {
     /// True for package runtime, whose code must not grow the stack in some places.
     #[serde(default)]
     runtime: bool,
-    /// Groups of probes that share one check whether a tracer is attached.
+    /// Groups of probes that share a semaphore, and so one check whether a tracer is attached.
     #[serde(default)]
-    gates: Vec<Vec<String>>,
+    semaphore_groups: Vec<Vec<String>>,
 }
 
 /// A source file that is added to the toolchain.
@@ -175,7 +175,7 @@ impl Overlay {
         let package = Package {
             prefix: &stubs.prefix,
             runtime: stubs.runtime,
-            gates: &stubs.gates,
+            semaphore_groups: &stubs.semaphore_groups,
             ..Package::named(&stubs.name)
         };
         let source = format!("usdt_{provider}.d");

@@ -2,8 +2,9 @@
 
 package http
 
-// UsdtOutcome returns the status and the size of the response for the probe.
-func (w *http2responseWriter) UsdtOutcome() (status int, bytes int64) {
+// UsdtResult returns the status code and the body size in bytes of a response, for
+// usdtOnRequestEnd.
+func (w *http2responseWriter) UsdtResult() (status int, bytes int64) {
 	if w.rws == nil {
 		return 0, 0
 	}

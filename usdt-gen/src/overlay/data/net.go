@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// usdtAccepted fires conn_accept.
-func usdtAccepted(fd *netFD) {
+// usdtOnAccept fires conn_accept.
+func usdtOnAccept(fd *netFD) {
 	if poll.UsdtConnAcceptEnabled() {
 		remote := ""
 		if fd.raddr != nil {
@@ -16,15 +16,17 @@ func usdtAccepted(fd *netFD) {
 	}
 }
 
-// usdtDials returns the start time of a dial, or the zero time if no tracer is attached.
-func usdtDials() (began time.Time) {
+// usdtOnDialStart returns the current time if a tracer is attached to conn_dial, or else the zero
+// time.
+func usdtOnDialStart() (start time.Time) {
 	if poll.UsdtConnDialEnabled() {
-		began = time.Now()
+		start = time.Now()
 	}
-	return began
+	return start
 }
 
-// usdtDialed fires conn_dial.
-func usdtDialed(network string, to Addr, began time.Time, err *error) {
-	poll.UsdtConnDial(network, to.String(), int64(time.Since(began)), *err)
+// usdtOnDialEnd fires conn_dial. err is a pointer because the call is deferred before the error is
+// known.
+func usdtOnDialEnd(network string, to Addr, start time.Time, err *error) {
+	poll.UsdtConnDial(network, to.String(), int64(time.Since(start)), *err)
 }

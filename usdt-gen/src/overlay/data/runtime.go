@@ -1,13 +1,15 @@
 package runtime
 
-// usdtStopped is the time at which the world was stopped, or 0 if no tracer is attached to stw__end.
-var usdtStopped int64
+// usdtStopTime is when the world was stopped, or 0 if no tracer was attached to stw__end then.
+var usdtStopTime int64
 
-// usdtStatus fires the probes that share the gate of goroutine__start. casgstatus calls it while a tracer is attached to
-// one of them. trackingStamp is unused in goroutines that the runtime's own sampling has not picked.
+// usdtOnStatusChange fires the probes of status changes. casgstatus calls it while a tracer is
+// attached to one of the probes that share the semaphore of goroutine__start. The runtime uses
+// trackingStamp only in goroutines that it samples, so other goroutines can use it for the time at
+// which they became runnable.
 //
 //go:nosplit
-func usdtStatus(gp *g, oldval, newval uint32) {
+func usdtOnStatusChange(gp *g, oldval, newval uint32) {
 	if newval == _Grunnable {
 		if !gp.tracking {
 			gp.trackingStamp = nanotime()
@@ -28,36 +30,36 @@ func usdtStatus(gp *g, oldval, newval uint32) {
 	}
 }
 
-// usdtBlocks fires goroutine__block.
-func usdtBlocks(gp *g, reason waitReason) {
+// usdtOnBlock fires goroutine__block.
+func usdtOnBlock(gp *g, reason waitReason) {
 	usdtGoroutineBlock(gp.goid, reason.String())
 }
 
-// usdtStopping fires stw__begin.
-func usdtStopping(reason stwReason) {
+// usdtOnStopTheWorld fires stw__begin and stores the time for usdtOnStartTheWorld.
+func usdtOnStopTheWorld(reason stwReason) {
 	if usdtStwEndEnabled() {
-		usdtStopped = nanotime()
+		usdtStopTime = nanotime()
 	}
 	if usdtStwBeginEnabled() {
 		usdtStwBegin(reason.String())
 	}
 }
 
-// usdtStarted fires stw__end.
-func usdtStarted() {
+// usdtOnStartTheWorld fires stw__end.
+func usdtOnStartTheWorld() {
 	if usdtStwEndEnabled() {
 		ns := int64(0)
-		if usdtStopped != 0 {
-			ns = nanotime() - usdtStopped
+		if usdtStopTime != 0 {
+			ns = nanotime() - usdtStopTime
 		}
 		usdtStwEnd(ns)
 	}
-	usdtStopped = 0
+	usdtStopTime = 0
 }
 
-// usdtAllocated fires heap__alloc for a small object. The last argument also counts the bytes of the free slots that the
-// allocator found together with the object.
-func usdtAllocated(v uintptr, s *mspan) {
+// usdtOnSmallAlloc fires heap__alloc for a small object. The bytes that it reports include the free
+// slots that the allocator has found with the object and uses without reaching this place.
+func usdtOnSmallAlloc(v uintptr, s *mspan) {
 	slots := uintptr(0)
 	for cache := s.allocCache; cache != 0; cache &= cache - 1 {
 		slots++
@@ -68,30 +70,31 @@ func usdtAllocated(v uintptr, s *mspan) {
 	usdtHeapAlloc(uint64(s.elemsize), v, uint64((1+slots)*s.elemsize))
 }
 
-// usdtPanicking is the ID of a goroutine that is calling a method of its panic value.
-var usdtPanicking uint64
+// usdtPanicGoroutine is the ID of the goroutine that is in usdtPanicMessage, or 0.
+var usdtPanicGoroutine uint64
 
-// usdtPanicString returns the string of a panic value, as the runtime prints it when the program exits. If the method
-// of the value panics itself, it is not called again.
-func usdtPanicString(e any) (s string) {
+// usdtPanicMessage returns the message of a panic value. It calls the methods Error and String, as
+// the runtime does when a panic ends the program. If such a method panics itself, the message is
+// the name of the value's type.
+func usdtPanicMessage(e any) (message string) {
 	if v, ok := e.(string); ok {
 		return v
 	}
-	s = toRType(efaceOf(&e)._type).string()
+	message = toRType(efaceOf(&e)._type).string()
 	id := getg().goid
-	if usdtPanicking == id {
-		return s
+	if usdtPanicGoroutine == id {
+		return message
 	}
-	usdtPanicking = id
+	usdtPanicGoroutine = id
 	defer func() {
-		usdtPanicking = 0
+		usdtPanicGoroutine = 0
 		recover()
 	}()
 	switch v := e.(type) {
 	case error:
-		s = v.Error()
+		message = v.Error()
 	case stringer:
-		s = v.String()
+		message = v.String()
 	}
-	return s
+	return message
 }
