@@ -1,17 +1,19 @@
 //! The implementation of the `usdt-gen` command: static probes (USDT) for Go.
 //!
-//! `usdt-gen` is a command-line tool. This library exists for its `main` function, the tests and the fuzz
-//! targets of this repository; its API is not stable.
+//! `usdt-gen` is a command-line tool. This library exists for its `main` function, the tests and
+//! the fuzz targets of this repository; its API is not stable.
 //!
 //! * [`cli`] is the command line. The other modules do not print and do not exit.
-//! * [`dlang`] parses a DTrace provider definition into a [`model::Model`], and formats definitions.
-//! * [`golang`] generates the Go package of a model. The package puts a description of each probe, a
-//!   *blob*, into the binaries that use it.
-//! * [`seal`] turns the blobs of a binary into the ELF sections that tracers read. `toolexec` does so
-//!   within `go build`.
+//! * [`dlang`] parses a DTrace provider definition into a [`model::Model`], and formats
+//!   definitions.
+//! * [`golang`] generates the Go package of a model. The package puts a description of each probe,
+//!   a *blob*, into the binaries that use it.
+//! * [`seal`] turns the blobs of a binary into the ELF sections that tracers read. `toolexec` does
+//!   so within `go build`.
 //! * [`verify`] reports which tracers accept the probes of a binary.
 //! * `overlay` adds probes to the Go runtime and standard library of a stock toolchain.
-//! * `docgen` and `interface_diff` document and compare the probe interfaces of definitions and binaries.
+//! * `docgen` and `interface_diff` document and compare the probe interfaces of definitions and
+//!   binaries.
 
 pub(crate) mod atomic_write;
 pub mod cli;

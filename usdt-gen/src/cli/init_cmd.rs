@@ -75,8 +75,8 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, CommandError> {
     Ok(OK)
 }
 
-/// The instructions printed after the package was created. `relative` is the package directory below
-/// the module root.
+/// The instructions printed after the package was created. `relative` is the package directory
+/// below the module root.
 fn next_steps(
     directory: &Path,
     relative: &str,

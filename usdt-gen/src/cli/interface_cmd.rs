@@ -1,5 +1,5 @@
-//! `schema`, `diff`, `doc` and `bpftrace`: commands that work on the probe interface of a definition
-//! or a binary.
+//! `schema`, `diff`, `doc` and `bpftrace`: commands that work on the probe interface of a
+//! definition or a binary.
 
 use super::command_error::CommandError;
 use super::language_args::{self, LanguageArgs};
@@ -80,7 +80,8 @@ pub(super) fn doc(args: &InterfaceArgs, color: bool) -> Result<i32, CommandError
 
 pub(super) fn bpftrace(args: &InterfaceArgs, color: bool) -> Result<i32, CommandError> {
     let (schema, origin) = load(&args.source, &args.language, color)?;
-    // The script of a definition takes the binary as its parameter; the script of a binary names it.
+    // The script of a definition takes the binary as its parameter; the script of a binary names
+    // it.
     let binary = match origin {
         Origin::Definition => None,
         Origin::Binary => {

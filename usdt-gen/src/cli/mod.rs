@@ -22,8 +22,9 @@ use std::path::PathBuf;
 
 /// Generates Go packages with static probes (USDT) and seals Go binaries
 ///
-/// usdt-gen generates a cgo-free Go package from a DTrace provider definition. It seals the binaries
-/// that use the package, so that bpftrace, bcc, perf, gdb, SystemTap and usdt-attach find the probes.
+/// usdt-gen generates a cgo-free Go package from a DTrace provider definition. It seals the
+/// binaries that use the package, so that bpftrace, bcc, perf, gdb, SystemTap and usdt-attach find
+/// the probes.
 #[derive(Debug, Parser)]
 #[command(
     name = "usdt-gen",
@@ -68,8 +69,8 @@ enum Command {
     Seal(seal_cmd::SealArgs),
     /// Check whether libbpf, bcc, gdb, perf and SystemTap accept the probes of a binary
     ///
-    /// Prints the reason and a hint for each probe that a tracer does not fully accept, and exits with
-    /// status 1 if there is one.
+    /// Prints the reason and a hint for each probe that a tracer does not fully accept, and exits
+    /// with status 1 if there is one.
     Verify(verify_cmd::VerifyArgs),
     /// Report the interface changes between two definitions or binaries
     ///
@@ -81,13 +82,13 @@ enum Command {
     Doc(interface_cmd::InterfaceArgs),
     /// Print a bpftrace script for the probes
     ///
-    /// The script prints every probe with its arguments, and a latency histogram for each pair of start
-    /// and end probes.
+    /// The script prints every probe with its arguments, and a latency histogram for each pair of
+    /// start and end probes.
     Bpftrace(interface_cmd::InterfaceArgs),
     /// Add probes to the Go runtime and standard library
     ///
-    /// Writes changed copies of the sources of a stock toolchain and prints the path of the overlay file.
-    /// Use it in the build:
+    /// Writes changed copies of the sources of a stock toolchain and prints the path of the overlay
+    /// file. Use it in the build:
     ///
     /// go build -overlay=$(usdt-gen overlay) -toolexec='usdt-gen toolexec'
     Overlay(overlay_cmd::OverlayArgs),
@@ -116,13 +117,14 @@ enum Command {
 
 /// Runs the command line of the process and returns its exit code.
 ///
-/// Messages go to standard error. The exit code is 0 on success, 1 if the command succeeded and found
-/// something, 2 for invalid usage or input, and 3 if the system refused an operation.
+/// Messages go to standard error. The exit code is 0 on success, 1 if the command succeeded and
+/// found something, 2 for invalid usage or input, and 3 if the system refused an operation.
 pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` also arrive here. A closed output cannot be reported anywhere.
+            // `--help` and `--version` also arrive here. A closed output cannot be reported
+            // anywhere.
             let _ = error.print();
             return error.exit_code();
         }

@@ -20,8 +20,9 @@ pub(super) struct SealArgs {
     /// .stapsdt.base and .probes sections, section order, 32-bit register names on arm64
     #[arg(long)]
     fix: bool,
-    /// Also describe function entries of the Go runtime and standard library if the binary was built
-    /// without their probes: every tracer can attach to them, at the cost of one trap per call
+    /// Also describe function entries of the Go runtime and standard library if the binary was
+    /// built without their probes: every tracer can attach to them, at the cost of one trap per
+    /// call
     #[arg(long)]
     entries: bool,
 }

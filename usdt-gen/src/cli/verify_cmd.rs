@@ -50,7 +50,8 @@ pub(super) fn run(args: &VerifyArgs, color: bool) -> Result<i32, CommandError> {
     Ok(if partial + rejected > 0 { FINDINGS } else { OK })
 }
 
-/// Formats a verdict for the terminal, with the reason and a hint if the probe is not fully accepted.
+/// Formats a verdict for the terminal, with the reason and a hint if the probe is not fully
+/// accepted.
 fn describe(verdict: &ProbeVerdict, color: bool) -> String {
     let (word, code, problem) = match &verdict.verdict {
         Verdict::Accepted => ("accepted", 32, None),

@@ -50,8 +50,8 @@ pub(super) fn built_in(name: &str) -> Option<Type> {
     BUILT_IN_TYPES.iter().find(|(n, _)| *n == name).map(|(_, ty)| *ty)
 }
 
-/// Returns the arithmetic type that `words` spell in any order. `None` if they spell `void` or are not
-/// an arithmetic type.
+/// Returns the arithmetic type that `words` spell in any order. `None` if they spell `void` or are
+/// not an arithmetic type.
 pub(super) fn arithmetic(words: &[String]) -> Option<Type> {
     let count = |w: &str| words.iter().filter(|x| *x == w).count();
     if words.iter().any(|w| w == "void") {
@@ -101,7 +101,8 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
         .map(|(_, _, candidate)| candidate.to_owned())
 }
 
-/// Returns the sorted letters of a name. Of two equally close candidates, an anagram is more likely meant.
+/// Returns the sorted letters of a name. Of two equally close candidates, an anagram is more likely
+/// meant.
 fn sorted_letters(name: &str) -> Vec<u8> {
     let mut letters = name.as_bytes().to_vec();
     letters.sort_unstable();

@@ -1,5 +1,5 @@
-//! The providers of the built-in catalogue, which describes the probes of the Go runtime and standard
-//! library, as provider definitions.
+//! The providers of the built-in catalogue, which describes the probes of the Go runtime and
+//! standard library, as provider definitions.
 
 use crate::dlang;
 use crate::dlang::diagnostic::Diagnostic;

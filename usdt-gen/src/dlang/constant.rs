@@ -1,7 +1,7 @@
 //! Constant expressions: the conditions of `#if`, array lengths, enumerators and bit-field widths.
 //!
-//! Operators and their precedence are those of C. Values have 128 bits, so that every 64-bit result is
-//! exact. A value that does not fit in 128 bits is an error.
+//! Operators and their precedence are those of C. Values have 128 bits, so that every 64-bit result
+//! is exact. A value that does not fit in 128 bits is an error.
 
 use super::lexer::{Kind, Token};
 use crate::dlang::source::{Sources, Span};
@@ -24,8 +24,8 @@ pub(super) trait Scope {
     fn size_of(&self, tokens: &[Token]) -> Option<i128>;
 }
 
-/// Evaluates an expression. Tokens after its end are an error. `at` is the position of errors about the
-/// end of the expression.
+/// Evaluates an expression. Tokens after its end are an error. `at` is the position of errors about
+/// the end of the expression.
 pub(super) fn evaluate(
     sources: &Sources,
     tokens: &[Token],

@@ -160,8 +160,8 @@ fn comment_length(text: &str) -> Option<usize> {
     text.get(2..)?.find("*/").map(|at| at + 4)
 }
 
-/// Returns the length of the string or character literal at the start of `text`, or `None` if it is not
-/// closed on its line.
+/// Returns the length of the string or character literal at the start of `text`, or `None` if it is
+/// not closed on its line.
 fn literal_length(text: &str, quote: char) -> Option<usize> {
     let mut chars = text.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
@@ -175,8 +175,8 @@ fn literal_length(text: &str, quote: char) -> Option<usize> {
     None
 }
 
-/// Returns the length of the directive at the start of `text`, without its line ending. Comments and
-/// continuations in it can span lines.
+/// Returns the length of the directive at the start of `text`, without its line ending. Comments
+/// and continuations in it can span lines.
 fn directive_length(text: &str) -> usize {
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|r| !r.is_empty()) {

@@ -5,12 +5,13 @@
 //! 1. `lexer` splits the source into tokens with spans.
 //! 2. `preprocess` expands macros, conditions and includes.
 //! 3. `parser` builds a syntax tree (`ast`).
-//! 4. `check` resolves types and names, and enforces the rules of the language and of the note format.
+//! 4. `check` resolves types and names, and enforces the rules of the language and of the note
+//!    format.
 //! 5. `strict` reports what other implementations of the language reject.
 //!
 //! Each stage reports every problem that it can detect on its own and leaves out what it could not
-//! understand, so that one mistake leads to one message. `print` and `format` go the other way: from a
-//! model to source, and from source to its canonical layout.
+//! understand, so that one mistake leads to one message. `print` and `format` go the other way:
+//! from a model to source, and from source to its canonical layout.
 
 mod ast;
 mod c_types;

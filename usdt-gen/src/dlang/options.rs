@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 /// A function that reads an included file.
 ///
-/// It returns [`io::ErrorKind::NotFound`] for a path that does not exist; the preprocessor then tries
-/// the next directory of the search path.
+/// It returns [`io::ErrorKind::NotFound`] for a path that does not exist; the preprocessor then
+/// tries the next directory of the search path.
 pub type ReadFile = Arc<dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync>;
 
 /// How to read a definition.

@@ -65,7 +65,8 @@ impl Printer<'_> {
                 (1, Some(FieldType::Char)) => format!("char {name}"),
                 _ => format!("struct {name} {name}"),
             };
-            // A use by value determines the type better than a pointer, and `char` better than a number.
+            // A use by value determines the type better than a pointer, and `char` better than a
+            // number.
             let rank = match (stars, &ty) {
                 (1, Some(FieldType::Char)) => 3,
                 (0, _) => 2,
@@ -267,7 +268,8 @@ fn element_type(ty: &FieldType, levels: usize) -> FieldType {
     }
 }
 
-/// Returns the type name in a spelling if it must be declared: the base, if it is a single unknown word.
+/// Returns the type name in a spelling if it must be declared: the base, if it is a single unknown
+/// word.
 fn undeclared_name(spelling: &str) -> Option<&str> {
     let base = spelling.split(['*', '(', '[']).next()?.trim();
     let base = base.strip_prefix("const ").unwrap_or(base);

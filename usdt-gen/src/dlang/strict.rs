@@ -1,7 +1,8 @@
 //! Reports what other implementations of the language reject.
 //!
-//! illumos, FreeBSD, Oracle and Apple share one grammar (`dt_grammar.y`, `dt_lex.l`); Only Apple's lexer
-//! accepts `//` comments. SystemTap's `dtrace` is a Python script that understands far less of C.
+//! illumos, FreeBSD, Oracle and Apple share one grammar (`dt_grammar.y`, `dt_lex.l`); Only Apple's
+//! lexer accepts `//` comments. SystemTap's `dtrace` is a Python script that understands far less
+//! of C.
 
 use super::ast::{Base, Derived, File, Param, Type};
 use super::c_types;
@@ -163,7 +164,8 @@ impl StrictChecker<'_> {
         }
     }
 
-    /// Returns true for `[struct|unsigned|const] NAME [const] [*]`, the types in the script's grammar.
+    /// Returns true for `[struct|unsigned|const] NAME [const] [*]`, the types in the script's
+    /// grammar.
     fn is_systemtap_type(&self, ty: &Type) -> bool {
         if ty.derived.iter().any(|d| matches!(d, Derived::Function(_))) || ty.base == Base::Ellipsis
         {

@@ -1,5 +1,5 @@
-//! The bpftrace script: it prints every probe with its arguments, and a latency histogram for each pair
-//! of start and end probes.
+//! The bpftrace script: it prints every probe with its arguments, and a latency histogram for each
+//! pair of start and end probes.
 
 use super::arguments::numbered;
 use stapsdt::schema::{Arg, Kind, Probe, Provider, Schema};
@@ -10,8 +10,8 @@ const BUILTIN_ARGS: usize = 6;
 /// The suffixes of the names of start and end probes.
 const PAIR_SUFFIXES: [(&str, &str); 3] = [("start", "end"), ("begin", "end"), ("start", "done")];
 
-/// Returns one script for all providers. `binary` is the path to attach to; if it is `None`, it becomes the
-/// first parameter of the script.
+/// Returns one script for all providers. `binary` is the path to attach to; if it is `None`, it
+/// becomes the first parameter of the script.
 pub(crate) fn bpftrace_script(schema: &Schema, binary: Option<&str>) -> String {
     let usage = binary.map_or("bpftrace THIS.bt ./BINARY", |_| "bpftrace THIS.bt");
     let target = binary.unwrap_or("$1");

@@ -4,8 +4,8 @@ use super::arguments::{describe_words, numbered};
 use stapsdt::schema::{Probe, Provider, Schema};
 use std::fmt::Write as _;
 
-/// Returns a reference with one section per provider. Each probe has a subsection with a table of its
-/// arguments.
+/// Returns a reference with one section per provider. Each probe has a subsection with a table of
+/// its arguments.
 pub(crate) fn markdown_reference(schema: &Schema) -> String {
     let mut out = String::new();
     for provider in &schema.providers {

@@ -1,8 +1,8 @@
 //! Compares two interfaces and reports the changes that matter to tracers.
 //!
-//! Tracers address arguments by position and read them by size, sign and kind. A change of these breaks
-//! them, and so does a removed probe. New probes, arguments after the last one, new names and changed
-//! documentation do not.
+//! Tracers address arguments by position and read them by size, sign and kind. A change of these
+//! breaks them, and so does a removed probe. New probes, arguments after the last one, new names
+//! and changed documentation do not.
 
 use serde::Serialize;
 use stapsdt::schema::{Arg, Probe, Provider, Schema};
@@ -21,7 +21,8 @@ pub(crate) struct Change {
     pub(crate) change: String,
 }
 
-/// Returns the changes from `old` to `new`: first those of the old interface in its order, then additions.
+/// Returns the changes from `old` to `new`: first those of the old interface in its order, then
+/// additions.
 pub(crate) fn diff(old: &Schema, new: &Schema) -> Vec<Change> {
     let mut changes = Vec::new();
     for provider in &old.providers {
@@ -89,7 +90,8 @@ fn diff_arguments(provider: &Provider, old: &Probe, new: &Probe, changes: &mut V
                     after.declaration()
                 ),
             );
-            // If the positions of all further arguments shifted, reporting them would only repeat this.
+            // If the positions of all further arguments shifted, reporting them would only repeat
+            // this.
             if before.kind.words() != after.kind.words() || is_insertion(old, new, position) {
                 return;
             }

@@ -48,8 +48,8 @@ pub(crate) struct Probe {
     pub(crate) doc: String,
     /// Arguments in declared order.
     pub(crate) params: Vec<Param>,
-    /// Arguments of the translated prototype, which DTrace shows as `args[]`. Empty if there is none.
-    /// Notes always describe `params`.
+    /// Arguments of the translated prototype, which DTrace shows as `args[]`. Empty if there is
+    /// none. Notes always describe `params`.
     pub(crate) outputs: Vec<Output>,
 }
 

@@ -32,10 +32,11 @@ pub(crate) struct Enumerator {
 }
 
 impl Enum {
-    /// Returns the size in bytes and the sign of an enum with these values. `None` if they do not fit in
-    /// 8 bytes.
+    /// Returns the size in bytes and the sign of an enum with these values. `None` if they do not
+    /// fit in 8 bytes.
     ///
-    /// Values without a negative one are signed as long as they fit, because enumerators are `int` in C.
+    /// Values without a negative one are signed as long as they fit, because enumerators are `int`
+    /// in C.
     pub(crate) fn representation(values: impl Iterator<Item = i128> + Clone) -> Option<(u8, bool)> {
         let (low, high) = (values.clone().min().unwrap_or(0), values.max().unwrap_or(0));
         let fits = |min: i128, max: i128| min <= low && high <= max;
@@ -87,8 +88,8 @@ pub struct Struct {
 /// A member of a struct or union.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Declared name. `None` for an unnamed bit-field, and for an unnamed struct or union, whose members
-    /// belong to the outer struct.
+    /// Declared name. `None` for an unnamed bit-field, and for an unnamed struct or union, whose
+    /// members belong to the outer struct.
     pub name: Option<String>,
     /// C spelling of the type.
     pub(crate) spelling: String,
@@ -168,7 +169,8 @@ pub(crate) struct FieldDecl {
 const MAX_SIZE: u64 = 1 << 30;
 
 impl FieldType {
-    /// Returns the type of an array's elements, through all dimensions. Other types return themselves.
+    /// Returns the type of an array's elements, through all dimensions. Other types return
+    /// themselves.
     pub(crate) fn innermost(&self) -> &FieldType {
         match self {
             FieldType::Array(element, _) => element.innermost(),
@@ -305,8 +307,8 @@ mod tests {
         assert_eq!(lay_out(true, members), (vec![(0, None); 4], 8, 8));
     }
 
-    /// The expected values are gcc's, for `struct { int a:3, b:30, :0; char c:4; unsigned long d:60; short e; }`
-    /// and a similar struct.
+    /// The expected values are gcc's, for `struct { int a:3, b:30, :0; char c:4; unsigned long
+    /// d:60; short e; }` and a similar struct.
     #[test]
     fn keeps_a_bit_field_in_one_storage_unit() {
         let members = vec![

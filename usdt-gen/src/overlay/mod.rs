@@ -1,8 +1,9 @@
 //! Adds probes to the Go runtime and standard library through `go build -overlay`.
 //!
-//! The sources of the toolchain are not modified: the go command compiles changed copies instead. The
-//! edits are in `data`. Each edit finds its position by the source lines around it, so an edit applies
-//! only to a release that it fits. If the lines are missing or not unique, there is no overlay.
+//! The sources of the toolchain are not modified: the go command compiles changed copies instead.
+//! The edits are in `data`. Each edit finds its position by the source lines around it, so an edit
+//! applies only to a release that it fits. If the lines are missing or not unique, there is no
+//! overlay.
 
 mod patch;
 
@@ -187,8 +188,8 @@ impl Overlay {
         Ok(())
     }
 
-    /// Writes the files below `directory`, and the JSON file for `go build -overlay`. Returns the path of
-    /// the JSON file.
+    /// Writes the files below `directory`, and the JSON file for `go build -overlay`. Returns the
+    /// path of the JSON file.
     pub(crate) fn write(&self, goroot: &Path, directory: &Path) -> Result<PathBuf, OverlayError> {
         #[derive(Serialize)]
         struct OverlayJson {

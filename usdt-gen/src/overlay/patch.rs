@@ -5,8 +5,8 @@ use std::fmt;
 
 /// An edit of one source file.
 ///
-/// It has one replacement for each way that Go releases spell the code. Exactly one of them must match
-/// the file, and only once.
+/// It has one replacement for each way that Go releases spell the code. Exactly one of them must
+/// match the file, and only once.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Edit {
@@ -128,8 +128,8 @@ fn find_lines<'t>(source: &'t str, anchor: &'t str) -> impl Iterator<Item = usiz
     })
 }
 
-/// Returns the position at which the most lines of the anchor match, counted from its first line. Of
-/// several such positions it is the first one.
+/// Returns the position at which the most lines of the anchor match, counted from its first line.
+/// Of several such positions it is the first one.
 fn best_match(source: &str, anchor: &str) -> Option<PartialMatch> {
     let lines: Vec<&str> = source.lines().collect();
     let anchor: Vec<&str> = anchor.lines().collect();

@@ -15,8 +15,8 @@ use std::collections::HashMap;
 /// The longest name that DTrace keeps: `DTRACE_PROVNAMELEN` and `DTRACE_NAMELEN` without the NUL.
 const MAX_NAME_LEN: usize = 63;
 
-/// Builds the model. Declarations with errors are reported and left out. `missing_headers` are included
-/// files that were not found.
+/// Builds the model. Declarations with errors are reported and left out. `missing_headers` are
+/// included files that were not found.
 pub(super) fn check(
     sources: &Sources,
     file: &File,

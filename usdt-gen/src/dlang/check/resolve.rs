@@ -9,7 +9,8 @@ use crate::dlang::source::{Sources, Span};
 use crate::model::{self, Enum, Struct};
 use std::collections::HashMap;
 
-/// The longest chain of typedefs. A longer one is taken as a type that is defined in terms of itself.
+/// The longest chain of typedefs. A longer one is taken as a type that is defined in terms of
+/// itself.
 const MAX_TYPEDEF_CHAIN: usize = 32;
 
 /// The state of a struct's layout.
@@ -30,7 +31,8 @@ pub(super) struct Resolver<'a> {
     missing_headers: &'a [String],
     pub(super) diagnostics: &'a mut Vec<Diagnostic>,
     typedefs: HashMap<&'a str, &'a Type>,
-    /// By tag index, the first typedef of each struct, union and enum. It names those without a tag.
+    /// By tag index, the first typedef of each struct, union and enum. It names those without a
+    /// tag.
     pub(super) tag_typedefs: HashMap<usize, TagTypedef<'a>>,
     constants: HashMap<String, i128>,
     /// By tag index, the index of an enum in the model.
@@ -122,8 +124,8 @@ impl<'a> Resolver<'a> {
 
     /// Evaluates the enumerators, which are constants in everything that follows them.
     ///
-    /// The enums of the main file are part of the model even if no argument uses them, because Go code
-    /// uses their generated constants.
+    /// The enums of the main file are part of the model even if no argument uses them, because Go
+    /// code uses their generated constants.
     fn collect_enums(&mut self) {
         for (at, tag) in self.file.tags.iter().enumerate() {
             let Some(Body::Enumerators(enumerators)) = &tag.body else { continue };
@@ -234,12 +236,14 @@ impl<'a> Resolver<'a> {
         CanonicalType { base: CanonicalBase::Recursive(name), derived }
     }
 
-    /// Returns the type of an argument. Reports an error and returns `None` if the type cannot be passed.
+    /// Returns the type of an argument. Reports an error and returns `None` if the type cannot be
+    /// passed.
     pub(super) fn argument(&mut self, ty: &Type) -> Option<model::Type> {
         let canonical = self.canonicalize(ty);
         let pointee = match canonical.derived.as_slice() {
             [] => return self.by_value(&canonical.base, ty),
-            // A function is passed as its address, and an array as the address of its first element.
+            // A function is passed as its address, and an array as the address of its first
+            // element.
             [Derived::Function(_), ..] => return Some(model::Type::Pointer),
             [Derived::Pointer | Derived::Array(_)] => canonical.base,
             _ => CanonicalBase::Void,

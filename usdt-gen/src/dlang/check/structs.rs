@@ -46,8 +46,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// Lays out a struct once and returns its index in the model. `is_member` is true for the type of a
-    /// member, which does not need a name.
+    /// Lays out a struct once and returns its index in the model. `is_member` is true for the type
+    /// of a member, which does not need a name.
     fn lay_out(&mut self, tag: usize, is_member: bool, depth: usize) -> Result<usize, Opaque> {
         match self.struct_of.get(&tag) {
             Some(LayoutState::Done(index)) => return Ok(*index),
@@ -59,8 +59,8 @@ impl Resolver<'_> {
         let state = match self.lay_out_members(tag, is_member, depth) {
             Ok(()) => LayoutState::Done(self.structs.len() - 1),
             Err(Opaque) => {
-                // Drop the types of its members: nothing refers to them now. If another struct uses them,
-                // they are laid out again.
+                // Drop the types of its members: nothing refers to them now. If another struct uses
+                // them, they are laid out again.
                 self.structs.truncate(before);
                 self.struct_of
                     .retain(|_, s| !matches!(s, LayoutState::Done(index) if *index >= before));

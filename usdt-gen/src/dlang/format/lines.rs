@@ -1,4 +1,5 @@
-//! Writes formatted lines: indentation, blank lines, comments, and parameters that do not fit on a line.
+//! Writes formatted lines: indentation, blank lines, comments, and parameters that do not fit on a
+//! line.
 
 use super::piece::{Piece, TAB_WIDTH, column, trimmed};
 use super::spacing::join;
@@ -187,8 +188,8 @@ struct Param<'a> {
     trailing: &'a [Piece<'a>],
 }
 
-/// Splits a statement at its parameters. `None` if it has none, or has comments at other positions than
-/// before and after parameters.
+/// Splits a statement at its parameters. `None` if it has none, or has comments at other positions
+/// than before and after parameters.
 fn split_parameters<'a>(pieces: &'a [Piece<'a>]) -> Option<Parts<'a>> {
     let open = pieces.iter().position(|p| p.text == "(")?;
     let mut depth = 0usize;
@@ -246,8 +247,8 @@ fn has_comment(pieces: &[Piece<'_>]) -> bool {
     pieces.iter().any(|p| p.kind == Kind::Comment)
 }
 
-/// Returns the number of comments from `start` on, up to the first piece that is another token or does not
-/// satisfy `pred`.
+/// Returns the number of comments from `start` on, up to the first piece that is another token or
+/// does not satisfy `pred`.
 fn count_comments(pieces: &[Piece<'_>], start: usize, pred: fn(&Piece<'_>) -> bool) -> usize {
     pieces.iter().skip(start).take_while(|p| p.kind == Kind::Comment && pred(p)).count()
 }

@@ -1,10 +1,11 @@
-//! Formats a definition: tokens and comments stay the same, in the same order; only white space changes.
+//! Formats a definition: tokens and comments stay the same, in the same order; only white space
+//! changes.
 //!
 //! * Each brace indents by a tab, and each statement is on a line of its own.
 //! * Parameters are on lines of their own if they have comments or do not fit on one line.
 //! * There is at most one blank line between two lines.
-//! * Directives, statements that contain a directive, and the `inline` and `translator` declarations of D
-//!   are not formatted.
+//! * Directives, statements that contain a directive, and the `inline` and `translator`
+//!   declarations of D are not formatted.
 
 mod lines;
 mod piece;
@@ -26,8 +27,8 @@ const STATEMENT_KEYWORDS: [&str; 8] =
 ///
 /// # Errors
 ///
-/// Returns a diagnostic if the file has characters that are not part of the language, a comment or brace
-/// that is never closed, or a closing brace that matches none.
+/// Returns a diagnostic if the file has characters that are not part of the language, a comment or
+/// brace that is never closed, or a closing brace that matches none.
 pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>> {
     let tokens = lexer::lex(sources, file);
     let mut depth = 0usize;

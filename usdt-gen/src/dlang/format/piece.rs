@@ -25,8 +25,9 @@ pub(super) fn column(line: &str) -> usize {
 
 /// Removes white space from the end.
 ///
-/// If a backslash comes before the white space, one white-space character is kept, because the backslash
-/// would otherwise continue the line. A backslash that continues the last line is removed.
+/// If a backslash comes before the white space, one white-space character is kept, because the
+/// backslash would otherwise continue the line. A backslash that continues the last line is
+/// removed.
 pub(super) fn trimmed(text: &str) -> &str {
     let bare = text.trim_end();
     let rest = text.get(bare.len()..).unwrap_or_default();

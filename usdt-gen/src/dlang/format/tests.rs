@@ -118,8 +118,9 @@ fn keeps_the_tokens_of_every_corpus_file() {
 proptest! {
     #[test]
     fn keeps_tokens_and_is_idempotent(parts in prop::collection::vec(prop::sample::select(vec![
-        "provider", "probe", " ", "\n", "\n\n", "\t", "{", "}", "(", ")", ";", ",", "*", "a", "int", "enum",
-        "typedef", "struct", "inline", "/* c */", "// d\n", "/* e\n  f */", "\n#define X\n", "1", "=", "-", "[", "]",
+        "provider", "probe", " ", "\n", "\n\n", "\t", "{", "}", "(", ")", ";", ",", "*", "a", "int",
+        "enum", "typedef", "struct", "inline", "/* c */", "// d\n", "/* e\n  f */", "\n#define X\n",
+        "1", "=", "-", "[", "]",
         "\"s\"", "@", ".", ":",
     ]), 0..60)) {
         let source = parts.concat();

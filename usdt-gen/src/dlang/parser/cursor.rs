@@ -113,8 +113,8 @@ impl<'a> Parser<'a> {
         self.tokens.get(..self.at)?.iter().rev().find(|t| t.kind != Kind::Comment)
     }
 
-    /// Reports a diagnostic, except at the end of a truncated source. There the rest is missing because of a
-    /// comment that is never closed, which the preprocessor has reported.
+    /// Reports a diagnostic, except at the end of a truncated source. There the rest is missing
+    /// because of a comment that is never closed, which the preprocessor has reported.
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
         if !(self.truncated && self.peek().kind == Kind::End) {
             self.diagnostics.push(diagnostic);
@@ -127,7 +127,8 @@ impl<'a> Parser<'a> {
         Err(Failed)
     }
 
-    /// Fails with "expected X, found Y" at the next token. An empty `help` means that there is no hint.
+    /// Fails with "expected X, found Y" at the next token. An empty `help` means that there is no
+    /// hint.
     pub(super) fn expected<T>(&mut self, what: &str, help: &str) -> ParseResult<T> {
         self.skip_comments();
         let token = self.peek().clone();

@@ -134,7 +134,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Parses the specifiers of a declaration, which come before its declarator: `const unsigned long`,
+    /// Parses the specifiers of a declaration, which come before its declarator: `unsigned long`,
     /// `struct x`, or a type name. Returns the type with its spelling.
     pub(super) fn parse_specifiers(&mut self) -> ParseResult<(Base, String)> {
         let mut words: Vec<String> = Vec::new();
@@ -146,7 +146,8 @@ impl Parser<'_> {
             match word.as_str() {
                 q if QUALIFIERS.contains(&q) => {
                     self.bump();
-                    // `const` is the only qualifier in the spelling of a type. It comes first there.
+                    // `const` is the only qualifier in the spelling of a type. It comes first
+                    // there.
                     if q == "const" && text.first().is_none_or(|t| t != "const") {
                         text.insert(0, word);
                     }
@@ -183,8 +184,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses what follows `struct`, `union` or `enum`: a tag, a body, or both. Returns the index of the tag
-    /// with the spelling of the type.
+    /// Parses what follows `struct`, `union` or `enum`: a tag, a body, or both. Returns the index
+    /// of the tag with the spelling of the type.
     fn parse_tag(&mut self, keyword: Keyword) -> ParseResult<(usize, String)> {
         self.skip_attributes()?;
         let name = if self.is_punct('{') { None } else { Some(self.parse_name("a tag or `{`")?) };
@@ -316,7 +317,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses a declarator: stars, a name, brackets and parentheses. `start` is the position of the type.
+    /// Parses a declarator: stars, a name, brackets and parentheses. `start` is the position of the
+    /// type.
     pub(super) fn parse_declarator(
         &mut self,
         start: usize,
@@ -381,7 +383,8 @@ impl Parser<'_> {
         Ok(Declarator { name, derived, type_end })
     }
 
-    /// Returns true if a parenthesis groups a declarator, and false if it opens a function's parameters.
+    /// Returns true if a parenthesis groups a declarator, and false if it opens a function's
+    /// parameters.
     fn opens_declarator(&self) -> bool {
         let rest = self.tokens.get(self.at + 1..).unwrap_or_default();
         let next = rest.iter().find(|t| t.kind != Kind::Comment);

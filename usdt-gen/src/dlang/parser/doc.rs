@@ -5,7 +5,8 @@ use crate::dlang::lexer::Kind;
 use crate::dlang::source::Span;
 
 impl Parser<'_> {
-    /// Consumes comments and directives, and returns the documentation for the declaration that follows.
+    /// Consumes comments and directives, and returns the documentation for the declaration that
+    /// follows.
     pub(super) fn parse_doc(&mut self) -> String {
         let mut doc: Vec<Span> = Vec::new();
         self.skipped_comments.clear();
@@ -61,7 +62,8 @@ impl Parser<'_> {
 
     /// Consumes the comments at the end of the last token's line and returns their documentation.
     ///
-    /// Comments that are followed by code on the same line belong to that code and are not consumed.
+    /// Comments that are followed by code on the same line belong to that code and are not
+    /// consumed.
     pub(super) fn trailing_doc(&mut self) -> String {
         let before = self.at;
         let mut comments = Vec::new();
@@ -111,8 +113,8 @@ fn doc_text<'a>(comments: impl Iterator<Item = &'a str>) -> String {
     lines.join("\n")
 }
 
-/// Removes `@param NAME DESCRIPTION` from the documentation of a probe, and returns the names with their
-/// descriptions.
+/// Removes `@param NAME DESCRIPTION` from the documentation of a probe, and returns the names with
+/// their descriptions.
 ///
 /// A description ends at an empty line or the next annotation. An annotation that does not name a
 /// parameter is kept.
@@ -159,8 +161,8 @@ pub(super) fn split_params(
     (rest.join("\n"), params)
 }
 
-/// Removes lines `@go NAME TYPE` from the documentation of a probe if NAME is a parameter, and returns the
-/// names with their types.
+/// Removes lines `@go NAME TYPE` from the documentation of a probe if NAME is a parameter, and
+/// returns the names with their types.
 pub(super) fn split_go_types(
     doc: &str,
     is_param: impl Fn(&str) -> bool,

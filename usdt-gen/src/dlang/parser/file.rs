@@ -28,8 +28,8 @@ pub(in crate::dlang) fn parse(
             parser.at = parser.at.max(start + 1);
             parser.skip_statement();
             if !sources.in_main(&token.span) {
-                // A C header can contain anything. One warning per header is enough, because an error
-                // follows if a type is missing.
+                // A C header can contain anything. One warning per header is enough, because an
+                // error follows if a type is missing.
                 parser.diagnostics.truncate(reported);
                 let file = sources.file_of(&token.span).to_owned();
                 let first = token.span.clone();

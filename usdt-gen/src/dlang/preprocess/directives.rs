@@ -61,8 +61,8 @@ struct HeaderName {
 }
 
 impl Preprocessor<'_> {
-    /// Processes a file. `directory` is the directory of the file, `depth` the number of includes that
-    /// lead to it.
+    /// Processes a file. `directory` is the directory of the file, `depth` the number of includes
+    /// that lead to it.
     pub(super) fn process_file(&mut self, range: &Span, directory: &Path, depth: usize) {
         let mut conditions: Vec<Condition> = Vec::new();
         let mut run: Vec<Token> = Vec::new();
@@ -238,7 +238,8 @@ impl Preprocessor<'_> {
     fn evaluate_condition(&mut self, directive: &Directive) -> bool {
         let mut tokens = Vec::new();
         let mut rest = directive.tokens.iter().peekable();
-        // `defined` is replaced before macros are expanded, because expansion would replace its operand.
+        // `defined` is replaced before macros are expanded, because expansion would replace its
+        // operand.
         while let Some(token) = rest.next() {
             if self.text(token) != "defined" {
                 tokens.push(token.clone());
@@ -319,7 +320,8 @@ impl Preprocessor<'_> {
         }
     }
 
-    /// Returns the file that an `#include` names. Macros are expanded if neither form is written out.
+    /// Returns the file that an `#include` names. Macros are expanded if neither form is written
+    /// out.
     fn header_name(&mut self, directive: &Directive) -> Option<HeaderName> {
         self.literal_header_name(&directive.tokens).or_else(|| {
             let tokens = self.expand(directive.tokens.clone(), 0);

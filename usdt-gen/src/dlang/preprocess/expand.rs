@@ -1,7 +1,7 @@
 //! Macro expansion with hide sets.
 //!
-//! Each token carries the set of macros that produced it (Prosser's algorithm). A macro does not expand
-//! a token that it produced, so expansion of recursive macros ends.
+//! Each token carries the set of macros that produced it (Prosser's algorithm). A macro does not
+//! expand a token that it produced, so expansion of recursive macros ends.
 
 use super::state::{Macro, MacroParams, Preprocessor, TOKEN_BUDGET};
 use crate::dlang::lexer::{self, Kind, Token};
@@ -64,7 +64,8 @@ impl HiddenToken {
 }
 
 impl Preprocessor<'_> {
-    /// Expands the macros in `tokens`. Comments are kept. `depth` is the nesting of macro arguments.
+    /// Expands the macros in `tokens`. Comments are kept. `depth` is the nesting of macro
+    /// arguments.
     pub(super) fn expand(&mut self, tokens: Vec<Token>, depth: usize) -> Vec<Token> {
         let names_macro =
             |t: &Token| t.kind == Kind::Word && self.macros.contains_key(self.text(t));
@@ -78,8 +79,8 @@ impl Preprocessor<'_> {
     fn expand_hidden(&mut self, mut pending: Vec<HiddenToken>, depth: usize) -> Vec<HiddenToken> {
         pending.reverse();
         let mut out = Vec::new();
-        // After an unterminated call, later calls are not searched for their end. It would be the same
-        // mistake, and the search would take quadratic time.
+        // After an unterminated call, later calls are not searched for their end. It would be the
+        // same mistake, and the search would take quadratic time.
         let mut seen_unterminated = false;
         while let Some(HiddenToken { token, hidden }) =
             pending.pop().filter(|_| self.token_budget > 0)
@@ -161,8 +162,8 @@ impl Preprocessor<'_> {
         self.token_budget = 0;
     }
 
-    /// Returns the body of a macro with its parameters replaced. Reports an error and returns `None` if that
-    /// is not possible.
+    /// Returns the body of a macro with its parameters replaced. Reports an error and returns
+    /// `None` if that is not possible.
     fn substitute(
         &mut self,
         found: &Macro,
@@ -227,8 +228,8 @@ impl Preprocessor<'_> {
         Some(self.paste(out, span))
     }
 
-    /// Returns one argument for each parameter. The last one of a variadic macro has all further arguments,
-    /// joined by commas.
+    /// Returns one argument for each parameter. The last one of a variadic macro has all further
+    /// arguments, joined by commas.
     fn match_arguments(
         &mut self,
         params: &MacroParams,
@@ -306,8 +307,8 @@ impl Preprocessor<'_> {
         out
     }
 
-    /// Returns a token with the given characters. They must be one token; its kind is `kind` only for
-    /// [`Kind::Quoted`].
+    /// Returns a token with the given characters. They must be one token; its kind is `kind` only
+    /// for [`Kind::Quoted`].
     fn new_token(&mut self, text: &str, kind: Kind, span: &Span) -> Option<Token> {
         if text.len() > MAX_TOKEN_LEN {
             let message = format!(
@@ -342,8 +343,8 @@ enum Call {
     Arguments(Vec<Vec<HiddenToken>>),
 }
 
-/// Removes the arguments of a call from the pending tokens, which are in reverse order. Nothing is removed
-/// unless the call is complete.
+/// Removes the arguments of a call from the pending tokens, which are in reverse order. Nothing is
+/// removed unless the call is complete.
 fn take_arguments(pending: &mut Vec<HiddenToken>) -> Call {
     let mut depth = 0usize;
     let mut close = None;

@@ -37,7 +37,8 @@ impl Preprocessor<'_> {
         if text == "defined" {
             return self.error(&name.span, "`defined` cannot be a macro", "this name", "");
         }
-        // A parenthesis directly after the name opens the parameters; after a space it begins the value.
+        // A parenthesis directly after the name opens the parameters; after a space it begins the
+        // value.
         let is_function_like = rest
             .first()
             .is_some_and(|t| t.kind == Kind::Punct('(') && t.text.start == name.text.end);
@@ -73,7 +74,8 @@ impl Preprocessor<'_> {
             && a.body.iter().map(|t| self.text(t)).eq(b.body.iter().map(|t| self.text(t)))
     }
 
-    /// Parses parameters up to the closing parenthesis. Returns them with the number of tokens used.
+    /// Parses parameters up to the closing parenthesis. Returns them with the number of tokens
+    /// used.
     fn parse_params(&self, tokens: &[Token]) -> Option<(MacroParams, usize)> {
         let mut params = MacroParams { names: Vec::new(), variadic: false };
         if tokens.first()?.kind == Kind::Punct(')') {

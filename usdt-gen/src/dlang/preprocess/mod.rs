@@ -1,12 +1,12 @@
 //! The C preprocessor, as far as definitions use it: macros, conditions and includes.
 //!
 //! It works on tokens and keeps comments, because comments document the declaration that follows. A
-//! token from a macro keeps the position at which the macro is used. Lines that begin with `#` and are
-//! not directives are ignored with a warning: SystemTap's `dtrace` ignores them, so existing files have
-//! them. `#pragma` lines are left for the parser.
+//! token from a macro keeps the position at which the macro is used. Lines that begin with `#` and
+//! are not directives are ignored with a warning: SystemTap's `dtrace` ignores them, so existing
+//! files have them. `#pragma` lines are left for the parser.
 //!
-//! `directives` reads files and their directives, `macros` reads `#define`, and `expand` expands macros.
-//! They share the types in `state`.
+//! `directives` reads files and their directives, `macros` reads `#define`, and `expand` expands
+//! macros. They share the types in `state`.
 
 mod directives;
 mod expand;

@@ -7,8 +7,8 @@ use crate::dlang::source::{Sources, Span};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-/// The largest number of tokens that macros can produce in one run. Real files need a few thousand; the
-/// limit stops macros that multiply each other.
+/// The largest number of tokens that macros can produce in one run. Real files need a few thousand;
+/// the limit stops macros that multiply each other.
 pub(super) const TOKEN_BUDGET: usize = 1 << 18;
 
 /// Result of the preprocessor.

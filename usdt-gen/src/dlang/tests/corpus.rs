@@ -1,5 +1,5 @@
-//! Tests on the corpus: definitions with the constructs of real-world files, and definitions with common
-//! mistakes.
+//! Tests on the corpus: definitions with the constructs of real-world files, and definitions with
+//! common mistakes.
 
 use crate::dlang::{Options, Parsed, parse_with, print};
 use crate::model::{FieldType, Model};

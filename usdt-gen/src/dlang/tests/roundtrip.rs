@@ -16,7 +16,8 @@ fn doc() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Generates names. The prefix keeps them distinct from types, keywords and other parts of the model.
+/// Generates names. The prefix keeps them distinct from types, keywords and other parts of the
+/// model.
 fn name(prefix: &'static str) -> impl Strategy<Value = String> {
     "[a-zA-Z_]{0,6}_?".prop_map(move |tail| format!("{prefix}{tail}"))
 }
@@ -58,7 +59,8 @@ fn enums() -> impl Strategy<Value = Vec<Enum>> {
 /// documentation.
 type MemberSeed = (Index, Index, u8, u64, u8, String);
 
-/// The random choices for a struct: whether it is a union, whether it has a tag, documentation, members.
+/// The random choices for a struct: whether it is a union, whether it has a tag, documentation,
+/// members.
 type StructSeed = (bool, bool, String, Vec<MemberSeed>);
 
 /// Returns structs of scalars, enums, earlier structs by value, and pointers to any struct.
@@ -249,7 +251,8 @@ proptest! {
     fn a_printed_model_parses_to_the_same_model(model in model()) {
         let printed = print(&model);
         let parsed = parse(&printed);
-        prop_assert!(parsed.diagnostics.iter().all(|d| !d.is_error()), "{printed}\n{:?}", parsed.diagnostics);
+        let diagnostics = &parsed.diagnostics;
+        prop_assert!(diagnostics.iter().all(|d| !d.is_error()), "{printed}\n{diagnostics:?}");
         prop_assert_eq!(parsed.model.as_ref(), Some(&model), "{}", printed);
     }
 }
