@@ -311,8 +311,9 @@ fn what_has_no_notes_is_told_apart() {
         text(&out.stderr)
     };
     assert!(
-        say(&Fixture::get("hits", Mode::Plain)).contains("it is not sealed: `usdt-gen seal` it")
+        say(&Fixture::get("hits", Mode::Plain))
+            .contains("it is not sealed; run `usdt-gen seal` on it")
     );
-    assert!(say(Path::new("/bin/sh")).contains("it has no notes"));
+    assert!(say(Path::new("/bin/sh")).contains("it has no probe notes"));
     assert!(say(Path::new("/etc/passwd")).contains("not an ELF file"));
 }
