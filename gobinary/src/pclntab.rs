@@ -117,7 +117,8 @@ impl TableLayout {
             // Since Go 1.26, only `runtime.moduledata` has the address.
             text: header_word(2).filter(|text| *text != 0).or_else(|| text_start(file))?,
             quantum: (*table.get(6)?).into(),
-            functions: header_offset(0)?,
+            // Each entry takes 8 bytes, so a larger number is damage.
+            functions: header_offset(0).filter(|count| *count <= table.len() / 8)?,
             names: header_offset(3)?,
             units: header_offset(4)?,
             files: header_offset(5)?,
