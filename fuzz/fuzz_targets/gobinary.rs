@@ -39,10 +39,8 @@ fuzz_target!(|data: &[u8]| {
         let Some(functions) = go.function_table().and_then(|layout| layout.table(&file)) else {
             return;
         };
-        for index in (0..functions.len()).step_by(functions.len() / 64 + 1) {
-            let Some(function) = functions.get(index) else { continue };
+        for function in functions.functions().step_by(64) {
             let _ = functions.lookup(function.entry);
-            let _ = functions.line(&function, function.entry);
             let _ = functions
                 .frames(&function, function.entry.wrapping_add(u64::from(data.len() as u32)));
         }

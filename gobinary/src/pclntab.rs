@@ -117,7 +117,8 @@ impl TableLayout {
             // Since Go 1.26, only `runtime.moduledata` has the address.
             text: header_word(2).filter(|text| *text != 0).or_else(|| text_start(file))?,
             quantum: (*table.get(6)?).into(),
-            functions: header_offset(0)?,
+            // Each entry takes 8 bytes, so a larger number is damage.
+            functions: header_offset(0).filter(|count| *count <= table.len() / 8)?,
             names: header_offset(3)?,
             units: header_offset(4)?,
             files: header_offset(5)?,
@@ -211,14 +212,9 @@ struct InlinedCall<'a> {
 }
 
 impl<'a> FunctionTable<'a> {
-    /// Returns the number of functions.
-    pub fn len(&self) -> usize {
-        self.layout.functions
-    }
-
-    /// Returns true if the table has no functions.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Returns the functions by address. Damaged entries are skipped.
+    pub fn functions(&self) -> impl Iterator<Item = Function<'a>> {
+        (0..self.layout.functions).filter_map(|index| self.get(index))
     }
 
     /// Returns an entry of the table. The entry after the last function is the end of that
@@ -233,9 +229,9 @@ impl<'a> FunctionTable<'a> {
         })
     }
 
-    /// Returns the function at an index. Functions are ordered by address. `None` if the index is
-    /// out of range or the entry is damaged.
-    pub fn get(&self, index: usize) -> Option<Function<'a>> {
+    /// Returns the function at an index; `None` if the index is out of range or the entry is
+    /// damaged.
+    fn get(&self, index: usize) -> Option<Function<'a>> {
         if index >= self.layout.functions {
             return None;
         }
@@ -260,7 +256,7 @@ impl<'a> FunctionTable<'a> {
             let end = self.entry(index + 1).map_or(function.entry, |next| next.address);
             Some((name, function.entry..end))
         };
-        (0..self.len()).filter_map(find_range).collect()
+        (0..self.layout.functions).filter_map(find_range).collect()
     }
 
     /// Returns the function that contains a link-time address; `None` if no function does.
@@ -280,7 +276,7 @@ impl<'a> FunctionTable<'a> {
     /// Returns the source line of an address in a function; `None` if the table has none for it.
     ///
     /// For an address in an inlined function, it is the line in the inlined function.
-    pub fn line(&self, function: &Function<'a>, address: u64) -> Option<Line<'a>> {
+    fn line(&self, function: &Function<'a>, address: u64) -> Option<Line<'a>> {
         let field = |index: usize| u32_at(self.table, function.info.checked_add(4 * index)?);
         let (file_table, line_table, unit) = (field(5)?, field(6)?, field(8)?);
         let line = u32::try_from(self.pc_value(line_table, function.entry, address)?).ok()?;

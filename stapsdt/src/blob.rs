@@ -104,8 +104,6 @@ pub struct Blob<'a> {
     pub self_addr: u64,
     /// The size of the blob in bytes.
     pub size: usize,
-    /// The value of the semaphore in the file: 0, unless a program wrote it.
-    pub semaphore: u16,
     /// The offset in bytes of `goid` in `runtime.g` that the stub uses; 0 until the file is sealed.
     pub goid_offset: u32,
     /// The hardware number of the register that holds the goroutine id at the site of a sealed
@@ -160,7 +158,6 @@ pub fn encode_template(
 struct RawBlob {
     self_addr: u64,
     size: usize,
-    semaphore: u16,
     schema: u64,
     schema_size: usize,
     goid_offset: u32,
@@ -171,9 +168,8 @@ struct RawBlob {
 impl RawBlob {
     /// Parses the blob at the start of `data`, after the caller has checked for [`MAGIC`].
     fn parse(data: &[u8]) -> Result<RawBlob, BlobError> {
-        let u16_field =
-            |at| array_at::<2>(data, at).map(u16::from_le_bytes).ok_or(BlobError::Truncated);
-        let version = u16_field(16)?;
+        let version =
+            array_at::<2>(data, 16).map(u16::from_le_bytes).ok_or(BlobError::Truncated)?;
         if version != VERSION {
             return Err(BlobError::Version(version));
         }
@@ -202,7 +198,6 @@ impl RawBlob {
         Ok(RawBlob {
             self_addr: address_field(field::SELF)?,
             size,
-            semaphore: u16_field(field::SEMAPHORE)?,
             schema: address_field(field::SCHEMA)?,
             schema_size,
             goid_offset: u32_at(data, field::GOID_OFFSET, false).ok_or(BlobError::Truncated)?,
@@ -243,7 +238,6 @@ impl RawBlob {
         Ok(Blob {
             self_addr: self.self_addr,
             size: self.size,
-            semaphore: self.semaphore,
             goid_offset: self.goid_offset,
             goid_register: self.goid_register,
             note: self.note,
@@ -332,7 +326,7 @@ mod tests {
         let bytes = encode_template(&note(), 15, Some(3)).unwrap();
         assert_eq!(bytes.len() % 8, 0);
         let raw = RawBlob::parse(&bytes).unwrap();
-        assert_eq!((raw.size, raw.semaphore, raw.self_addr), (bytes.len(), 0, 0));
+        assert_eq!((raw.size, raw.self_addr), (bytes.len(), 0));
         assert_eq!((raw.goid_offset, raw.goid_register), (0, Some(3)));
         assert_eq!((raw.note, raw.schema, raw.schema_size), (note(), 0, 15));
     }

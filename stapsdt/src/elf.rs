@@ -139,9 +139,9 @@ impl<'a> View<'a> {
         if !data.starts_with(header::ELFMAG) {
             return Err(ElfError::NotElf);
         }
-        let damaged = |what: &str| {
-            let what = what.to_owned();
-            move |_| ElfError::Damaged(what)
+        let damaged = |part: &str| {
+            let part = part.to_owned();
+            move |_| ElfError::Damaged(part)
         };
         let header = Elf::parse_header(data).map_err(damaged("header"))?;
         let container = header.container().map_err(damaged("class"))?;

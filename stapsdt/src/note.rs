@@ -84,27 +84,27 @@ pub struct Note {
 #[non_exhaustive]
 pub enum NoteError {
     /// The section ends inside a note.
-    #[error("the note at offset {offset:#x} is truncated in its {what}")]
+    #[error("the note at offset {offset:#x} is truncated in its {part}")]
     Truncated {
         /// The offset of the note.
         offset: usize,
         /// The part of the note that is incomplete.
-        what: &'static str,
+        part: &'static str,
     },
     /// A string is not NUL-terminated or not UTF-8.
-    #[error("the {what} of the note at offset {offset:#x} is not a NUL-terminated UTF-8 string")]
+    #[error("the {part} of the note at offset {offset:#x} is not a NUL-terminated UTF-8 string")]
     BadString {
         /// The offset of the note.
         offset: usize,
         /// The part of the note that has the string.
-        what: &'static str,
+        part: &'static str,
     },
     /// A value cannot be encoded: it is too large for the file's format, or a string contains a
     /// NUL.
-    #[error("cannot encode {what} in a stapsdt note: it is too large or contains a NUL")]
+    #[error("cannot encode {value} in a stapsdt note: it is too large or contains a NUL")]
     Unencodable {
         /// The value.
-        what: &'static str,
+        value: &'static str,
     },
 }
 
@@ -152,9 +152,9 @@ impl<'a> NoteIter<'a> {
                 self.at = next;
                 Ok(Some(note))
             }
-            Err(what) => {
+            Err(part) => {
                 self.at = self.data.len();
-                Err(NoteError::Truncated { offset, what })
+                Err(NoteError::Truncated { offset, part })
             }
         }
     }
@@ -196,26 +196,27 @@ impl<'a> RawNote<'a> {
     /// [`NoteError::BadString`] if one of its strings is not NUL-terminated or not UTF-8.
     pub fn decode(&self, format: Format) -> Result<Note, NoteError> {
         let size = format.addr_size();
-        let addr = |i: usize, what| {
+        let address = |i: usize, part| {
             addr_at(self.desc, i * size, format.big_endian, format.is64)
-                .ok_or(NoteError::Truncated { offset: self.offset, what })
+                .ok_or(NoteError::Truncated { offset: self.offset, part })
         };
-        let (pc, base, semaphore) = (addr(0, "pc")?, addr(1, "base")?, addr(2, "semaphore")?);
+        let (pc, base, semaphore) =
+            (address(0, "pc")?, address(1, "base")?, address(2, "semaphore")?);
         let mut rest = self.desc.get(3 * size..).unwrap_or_default();
-        let mut string = |what| {
-            let bad = NoteError::BadString { offset: self.offset, what };
-            let end = memchr::memchr(0, rest).ok_or_else(|| bad.clone())?;
-            let (text, tail) = rest.split_at(end);
+        let mut next_string = |part| {
+            let bad_string = NoteError::BadString { offset: self.offset, part };
+            let end = memchr::memchr(0, rest).ok_or_else(|| bad_string.clone())?;
+            let (string, tail) = rest.split_at(end);
             rest = tail.get(1..).unwrap_or_default();
-            std::str::from_utf8(text).map(str::to_owned).map_err(|_| bad)
+            std::str::from_utf8(string).map(str::to_owned).map_err(|_| bad_string)
         };
         Ok(Note {
             pc,
             base,
             semaphore,
-            provider: string("provider name")?,
-            name: string("probe name")?,
-            args: string("argument specification")?,
+            provider: next_string("provider name")?,
+            name: next_string("probe name")?,
+            args: next_string("argument specification")?,
         })
     }
 }
@@ -234,23 +235,23 @@ impl Note {
     /// Returns [`NoteError::Unencodable`] if a string contains a NUL, or an address does not fit
     /// `format`.
     pub fn encode(&self, format: Format, out: &mut Vec<u8>) -> Result<(), NoteError> {
-        for (text, what) in [
+        for (string, value) in [
             (&self.provider, "a provider"),
             (&self.name, "a probe name"),
             (&self.args, "an argument string"),
         ] {
-            if text.as_bytes().contains(&0) {
-                return Err(NoteError::Unencodable { what });
+            if string.as_bytes().contains(&0) {
+                return Err(NoteError::Unencodable { value });
             }
         }
         let mut desc = Vec::with_capacity(self.desc_size(format));
-        for (addr, what) in
+        for (addr, value) in
             [(self.pc, "the pc"), (self.base, "the base"), (self.semaphore, "the semaphore")]
         {
-            put_addr(&mut desc, addr, format).ok_or(NoteError::Unencodable { what })?;
+            put_addr(&mut desc, addr, format).ok_or(NoteError::Unencodable { value })?;
         }
-        for text in [&self.provider, &self.name, &self.args] {
-            desc.extend_from_slice(text.as_bytes());
+        for string in [&self.provider, &self.name, &self.args] {
+            desc.extend_from_slice(string.as_bytes());
             desc.push(0);
         }
         encode_raw(OWNER, NT_STAPSDT, &desc, format, out)
@@ -262,14 +263,14 @@ impl Note {
 /// # Errors
 ///
 /// Returns [`NoteError::Unencodable`] if the owner or the descriptor is 4 GiB or longer.
-pub fn encode_raw(
+pub(crate) fn encode_raw(
     owner: &str,
     n_type: u32,
     desc: &[u8],
     format: Format,
     out: &mut Vec<u8>,
 ) -> Result<(), NoteError> {
-    let size = |n: usize, what| u32::try_from(n).map_err(|_| NoteError::Unencodable { what });
+    let size = |n: usize, value| u32::try_from(n).map_err(|_| NoteError::Unencodable { value });
     for word in [size(owner.len() + 1, "the owner")?, size(desc.len(), "the descriptor")?, n_type] {
         let mut raw = [0; 4];
         if format.big_endian {
@@ -353,7 +354,7 @@ mod tests {
         let format = Format { is64: false, big_endian: false };
         assert_eq!(
             note.encode(format, &mut Vec::new()),
-            Err(NoteError::Unencodable { what: "the pc" })
+            Err(NoteError::Unencodable { value: "the pc" })
         );
     }
 
@@ -365,7 +366,7 @@ mod tests {
         sample().encode(Format::LE64, &mut out).unwrap();
         out.truncate(second + 30);
         let err = decode_all(&out, Format::LE64).unwrap_err();
-        assert_eq!(err, NoteError::Truncated { offset: second, what: "descriptor" });
+        assert_eq!(err, NoteError::Truncated { offset: second, part: "descriptor" });
     }
 
     fn format() -> impl Strategy<Value = Format> {

@@ -5,7 +5,7 @@
 
 use crate::blob;
 use crate::elf::View;
-use crate::note::NoteIter;
+use crate::note::{self, Format, NoteError, NoteIter};
 use serde::{Deserialize, Serialize};
 
 /// The version of the JSON format.
@@ -13,9 +13,9 @@ pub const VERSION: u32 = 1;
 /// The section of a sealed file with one schema note per probe.
 pub const SECTION: &str = ".note.usdt";
 /// The owner name of schema notes, without its NUL. Their descriptor is a [`NoteBody`] as JSON.
-pub const OWNER: &str = "usdt";
+pub(crate) const OWNER: &str = "usdt";
 /// The note type of schema notes: `usdt` in ASCII, which no other tool uses.
-pub const NT_SCHEMA: u32 = 0x7573_6474;
+pub(crate) const NT_SCHEMA: u32 = 0x7573_6474;
 
 /// The providers of a definition file or of a binary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +170,16 @@ impl NoteBody {
     pub fn from_json(json: &str) -> Option<NoteBody> {
         let body: NoteBody = serde_json::from_str(json.trim_end_matches('\0')).ok()?;
         (body.version == VERSION && body.is_safe()).then_some(body)
+    }
+
+    /// Appends a schema note to `out`, with its header and padding. `json` is the output of
+    /// [`NoteBody::to_json`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NoteError::Unencodable`] if `json` has 4 GiB or more.
+    pub fn encode_note(json: &str, format: Format, out: &mut Vec<u8>) -> Result<(), NoteError> {
+        note::encode_raw(OWNER, NT_SCHEMA, json.as_bytes(), format, out)
     }
 
     fn is_safe(&self) -> bool {

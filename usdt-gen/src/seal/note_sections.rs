@@ -3,8 +3,8 @@
 use super::error::SealError;
 use super::inputs::Inputs;
 use stapsdt::elf::View;
-use stapsdt::note::{self, Note};
-use stapsdt::schema;
+use stapsdt::note::Note;
+use stapsdt::schema::{self, NoteBody};
 use std::collections::HashSet;
 
 /// Encodes the notes: third-party notes, kept or repaired, before ours.
@@ -41,14 +41,8 @@ pub(super) fn encode_schemas(view: &View<'_>, inputs: &Inputs) -> Result<Vec<u8>
         }
     }
     let mut out = Vec::new();
-    for body in bodies {
-        note::encode_raw(
-            schema::OWNER,
-            schema::NT_SCHEMA,
-            body.as_bytes(),
-            view.format(),
-            &mut out,
-        )?;
+    for json in bodies {
+        NoteBody::encode_note(&json, view.format(), &mut out)?;
     }
     Ok(out)
 }
