@@ -9,13 +9,13 @@
 //!    format.
 //! 5. `strict` reports what other implementations of the language reject.
 //!
-//! Each stage reports every problem that it can detect on its own and leaves out what it could not
-//! understand, so that one mistake leads to one message. `print` and `format` go the other way:
+//! Each stage reports every problem that it can detect on its own, and leaves out what it could not
+//! understand. One mistake therefore leads to one message. `print` and `format` go the other way:
 //! from a model to source, and from source to its canonical layout.
 
 mod ast;
 mod c_types;
-pub(crate) mod catalogue;
+pub(crate) mod catalog;
 mod check;
 mod constant;
 pub(crate) mod diagnostic;

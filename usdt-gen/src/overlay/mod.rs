@@ -8,7 +8,7 @@
 mod patch;
 
 use crate::atomic_write::{WriteError, write_if_changed};
-use crate::dlang::catalogue;
+use crate::dlang::catalog;
 use crate::golang::{self, Package};
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub(crate) enum OverlayError {
         /// The unknown name.
         name: String,
     },
-    /// The catalogue and the edits contradict each other, which is a bug in usdt-gen.
+    /// The catalog and the edits contradict each other, which is a bug in usdt-gen.
     #[error("cannot generate the probes of provider `{provider}`: {problem}")]
     Definition {
         /// Name of the provider.
@@ -172,7 +172,7 @@ impl Overlay {
     fn add_stubs(&mut self, provider: &str, stubs: &StubPackage) -> Result<(), OverlayError> {
         let failed =
             |problem: String| OverlayError::Definition { provider: provider.to_owned(), problem };
-        let model = catalogue::model(provider).map_err(failed)?;
+        let model = catalog::model(provider).map_err(failed)?;
         let package = Package {
             prefix: &stubs.prefix,
             runtime: stubs.runtime,

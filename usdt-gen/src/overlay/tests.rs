@@ -1,13 +1,13 @@
-//! Tests of the edits, and of the catalogue page that documents their probes.
+//! Tests of the edits, and of the catalog page that documents their probes.
 
 use super::*;
 use std::collections::HashSet;
 
 #[test]
-fn fires_every_probe_of_the_catalogue() {
+fn fires_every_probe_of_the_catalog() {
     assert_eq!(provider_names(), ["go", "net_http", "sql", "tls", "net"]);
     for provider in gobinary::catalogue::providers() {
-        let model = catalogue::model(provider.name).unwrap();
+        let model = catalog::model(provider.name).unwrap();
         let probes = &model.providers[provider.name].probes;
         assert_eq!(probes.len(), provider.probes.len());
         let edits = &EDITS[provider.name];
@@ -61,11 +61,11 @@ fn reports_how_the_source_differs() {
     assert_eq!(message("x\n"), format!("{head}these lines are missing:\n\n\tc()\n\td()\n{tail}"));
 }
 
-/// `cargo xtask golden` writes `docs/catalogue.md` from the catalogue.
+/// `cargo xtask golden` writes `docs/catalogue.md` from the catalog.
 #[test]
-fn documented_catalogue_is_up_to_date() {
+fn documented_catalog_is_up_to_date() {
     const HEAD: &str = "\
-# The catalogue
+# The catalog
 
 These are the probes of the Go runtime and standard library.
 [Runtime-native probes](runtime-native.md) explains how a binary gets them.
@@ -77,7 +77,7 @@ If a binary has them only as function entries, it has the probes and arguments i
     let mut page = HEAD.to_owned();
     let mut providers = Vec::new();
     for name in provider_names() {
-        providers.extend(catalogue::model(name).unwrap().schema().providers);
+        providers.extend(catalog::model(name).unwrap().schema().providers);
     }
     page.push_str(&crate::docgen::markdown_reference(&stapsdt::schema::Schema {
         version: 1,

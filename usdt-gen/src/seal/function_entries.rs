@@ -1,7 +1,7 @@
 //! Notes at function entries, for probes of the catalogue that a Go binary was built without.
 
 use super::probe::Probe;
-use crate::dlang::catalogue;
+use crate::dlang::catalog;
 use gobinary::GoBinary;
 use gobinary::catalogue::providers;
 use gobinary::function_entry::{EntryArg, EntryPoint, Location};
@@ -23,7 +23,7 @@ pub(super) fn probes(
 ) -> Vec<Probe> {
     let Some(go) = GoBinary::parse(view.data()) else { return Vec::new() };
     let missing: Vec<_> = providers().iter().filter(|p| !has_provider(p.name)).collect();
-    let definitions: Vec<_> = missing.iter().filter_map(|p| catalogue::schema(p.name)).collect();
+    let definitions: Vec<_> = missing.iter().filter_map(|p| catalog::schema(p.name)).collect();
     go.function_entries(view.data(), &missing)
         .iter()
         .filter(|point| view.load_segment(point.address, 1).is_some_and(Segment::is_executable))

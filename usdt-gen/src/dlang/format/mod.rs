@@ -27,8 +27,8 @@ const STATEMENT_KEYWORDS: [&str; 8] =
 ///
 /// # Errors
 ///
-/// Returns a diagnostic if the file has characters that are not part of the language, a comment or
-/// brace that is never closed, or a closing brace that matches none.
+/// Returns a diagnostic if the file has unexpected characters, a comment or brace that is never
+/// closed, or a closing brace without an opening one.
 pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>> {
     let tokens = lexer::lex(sources, file);
     let mut depth = 0usize;

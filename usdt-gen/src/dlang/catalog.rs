@@ -1,4 +1,4 @@
-//! The providers of the built-in catalogue, which describes the probes of the Go runtime and
+//! The providers of the built-in catalog, which describes the probes of the Go runtime and
 //! standard library, as provider definitions.
 
 use crate::dlang;
@@ -7,16 +7,15 @@ use crate::model::Model;
 use gobinary::catalogue;
 use std::fmt::Write as _;
 
-/// Returns the model of a catalogue provider. The error is a message for the user.
+/// Returns the model of a catalog provider. The error is a message for the user.
 pub(crate) fn model(provider: &str) -> Result<Model, String> {
-    let provider =
-        catalogue::provider(provider).ok_or_else(|| "not in the catalogue".to_owned())?;
+    let provider = catalogue::provider(provider).ok_or_else(|| "not in the catalog".to_owned())?;
     let parsed = dlang::parse(&definition(provider));
     let problem = parsed.diagnostics.into_iter().find(Diagnostic::is_error).map(|d| d.message);
     parsed.model.ok_or_else(|| problem.unwrap_or_default())
 }
 
-/// Returns the interface of a catalogue provider, or `None` if the catalogue has no such provider.
+/// Returns the interface of a catalog provider, or `None` if the catalog has no such provider.
 pub(crate) fn schema(provider: &str) -> Option<stapsdt::schema::Provider> {
     model(provider).ok()?.schema().providers.pop()
 }
