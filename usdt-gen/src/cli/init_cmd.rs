@@ -48,7 +48,7 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, CommandError> {
     for name in [DEFINITION, DIRECTIVE] {
         if directory.join(name).exists() {
             return Err(CommandError::bad_input(format!(
-                "{} already exists; nothing was written. Choose another directory",
+                "{} already exists; nothing was written, choose another directory",
                 args.directory.join(name).display()
             )));
         }
@@ -145,7 +145,7 @@ fn find_module(directory: &Path) -> Result<GoModule, CommandError> {
         return match module_path(&content) {
             Some(path) if !path.is_empty() => Ok(GoModule { root: root.to_owned(), path }),
             _ => Err(CommandError::bad_input(format!(
-                "{} has no `module` line; add one, for example with `go mod init NAME`",
+                "{} has no `module` line; add one, for example `module example.com/app`",
                 go_mod.display()
             ))),
         };
