@@ -1,23 +1,38 @@
-//! What a Go executable tells about itself, read from the file: the toolchain's version ([`buildinfo`]), its
-//! functions and lines ([`pclntab`]), where a goroutine keeps its id ([`goid`]) and where the runtime keeps its goroutines
-//! ([`state`]); and which probes its runtime and library can have ([`catalogue`]) or show at function entries
-//! ([`function_entry`]). [`supported_releases`] has the Go releases for which that is known. Knows nothing of notes.
+//! Facts about Go executables, read from the file alone.
 //!
-//! Binaries are hostile input: every read is checked, and what cannot be read is absent.
+//! * [`GoBinary`]: the Go release, struct offsets and enum labels, from tables or DWARF.
+//! * [`pclntab`]: functions and lines, from the table that stripped files have, too.
+//! * [`function_entry`]: function entries that can stand in for probes.
+//! * [`runtime_layout`]: where the runtime keeps its goroutines and its heap counters.
+//! * [`catalogue`]: the probes of Go's runtime and standard library.
+//! * [`supported_releases`]: the Go releases that the tables cover.
+//!
+//! Binaries are hostile input: every read is checked, and a fact that cannot be read is `None`.
+//! This crate knows neither notes nor tracers.
 
-pub mod buildinfo;
+mod buildinfo;
 pub mod catalogue;
 mod code;
 mod dwarf;
 pub mod function_entry;
-pub mod goid;
+mod goid;
 pub mod pclntab;
-pub mod state;
+pub mod runtime_layout;
 pub mod supported_releases;
+
+pub use goid::{G_REGISTER_AMD64, G_REGISTER_ARM64};
 
 use object::{Object, ObjectSection};
 
-/// An ELF file that the Go toolchain linked.
+/// A 64-bit ELF file that the Go toolchain linked.
+///
+/// ```no_run
+/// let data = std::fs::read("/usr/local/bin/app")?;
+/// if let Some(go) = gobinary::GoBinary::parse(&data) {
+///     println!("{} has goid at {:?}", go.version().unwrap_or("go?"), go.goid_offset());
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct GoBinary<'a> {
     file: object::read::elf::ElfFile64<'a>,
@@ -25,60 +40,66 @@ pub struct GoBinary<'a> {
 }
 
 impl<'a> GoBinary<'a> {
-    /// Recognizes a Go binary by its build information or its function table; `None` for other files.
+    /// Parses the headers of a file. Returns `None` if the file is not a 64-bit ELF file, or has
+    /// neither Go's build information nor its function table.
     pub fn parse(data: &'a [u8]) -> Option<GoBinary<'a>> {
+        /// Sections that only the Go linker writes.
+        const GO_SECTIONS: [&str; 3] = [".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo"];
         let file = object::read::elf::ElfFile64::parse(data).ok()?;
         let version = buildinfo::version(&file);
-        let marked = [".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo"];
-        let is_go =
-            version.is_some() || marked.iter().any(|name| file.section_by_name(name).is_some());
+        let is_go = version.is_some()
+            || GO_SECTIONS.iter().any(|name| file.section_by_name(name).is_some());
         is_go.then_some(GoBinary { file, version })
     }
 
-    /// Toolchain version as `runtime.Version()` says it, `go1.27.3`.
+    /// Returns the toolchain's version as `runtime.Version()` does, such as `go1.27.3`. `None` if
+    /// the build information is missing or damaged.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// Offset of `goid` in `runtime.g`: from DWARF, which is right for any toolchain, else from the table of
-    /// releases.
+    /// Returns the offset in bytes of `goid` in `runtime.g`.
+    ///
+    /// The offset is from the table of [supported releases](supported_releases), else from DWARF,
+    /// because large binaries take seconds to decompress. `None` if neither has it.
     pub fn goid_offset(&self) -> Option<u32> {
-        dwarf::goid_offset(&self.file).or_else(|| self.goid_offset_by_version())
+        self.version().and_then(goid::by_version).or_else(|| self.goid_offset_from_dwarf())
     }
 
-    /// As [`GoBinary::goid_offset`], asking the table first: DWARF of a large binary takes long to unpack.
-    pub fn goid_offset_quick(&self) -> Option<u32> {
-        self.goid_offset_by_version().or_else(|| dwarf::goid_offset(&self.file))
+    /// Returns the offset in bytes of `goid` in `runtime.g` from DWARF, which is right for every
+    /// toolchain. `None` if the file has no DWARF.
+    pub fn goid_offset_from_dwarf(&self) -> Option<u32> {
+        dwarf::goid_offset(&self.file)
     }
 
-    fn goid_offset_by_version(&self) -> Option<u32> {
-        goid::by_version(self.version()?)
-    }
-
-    /// Offset of a field, from the table of releases; from DWARF for versions that are not in it.
+    /// Returns the offset of a field in bytes, from the table of
+    /// [supported releases](supported_releases) or, for other versions, from DWARF.
+    ///
+    /// `None` if the release has no such field, or if an unsupported version has no DWARF.
     pub fn field_offset(&self, field: &catalogue::Field) -> Option<u32> {
         match self.version().and_then(supported_releases::minor) {
-            Some(minor) => catalogue::fields::offset(field, minor),
-            None => self.field_offset_by_dwarf(field),
+            Some(minor) => catalogue::field_offset(field, minor),
+            None => self.field_offset_from_dwarf(field),
         }
     }
 
-    /// Offset of a field as the binary itself describes it.
-    pub fn field_offset_by_dwarf(&self, field: &catalogue::Field) -> Option<u32> {
+    /// Returns the offset of a field in bytes from DWARF. `None` if the file has no DWARF, or the
+    /// struct has no such field.
+    pub fn field_offset_from_dwarf(&self, field: &catalogue::Field) -> Option<u32> {
         dwarf::member_offset(&self.file, field.structure, field.name)
     }
 
-    /// Labels of an enum of the runtime, by code; `None` for releases whose labels are not known.
-    pub fn labels(&self, set: catalogue::LabelSet) -> Option<&'static [&'static str]> {
-        catalogue::labels::labels(set, supported_releases::minor(self.version()?)?)
+    /// Returns the labels of a runtime enum by code; `None` for releases whose labels are unknown.
+    pub(crate) fn labels(&self, set: catalogue::LabelSet) -> Option<&'static [&'static str]> {
+        catalogue::labels(set, supported_releases::minor(self.version()?)?)
     }
 
-    /// The table of functions, where this version of Go is known.
-    pub fn functions(&self) -> Option<pclntab::Layout> {
-        pclntab::Layout::find(&self.file)
+    /// Locates the function table. `None` if the file has none, or one of a Go release before 1.18.
+    pub fn function_table(&self) -> Option<pclntab::TableLayout> {
+        pclntab::TableLayout::find(&self.file)
     }
 
-    /// Whether the file carries DWARF.
+    /// Returns true if the file has DWARF, compressed or not.
     pub fn has_dwarf(&self) -> bool {
         [".debug_info", ".zdebug_info"]
             .iter()

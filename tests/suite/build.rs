@@ -21,7 +21,7 @@ fn conforms(path: &Path, probes: usize, what: &str) {
     assert_eq!(rows.len(), 5 * probes, "{what}: {}", text(&out.stderr));
     for row in rows {
         // Go before 1.24 gives no GNU build id by itself.
-        let id = row["reason"].as_str().is_some_and(|r| r.contains("GNU build id"));
+        let id = row["reason"].as_str().is_some_and(|r| r.contains("GNU build ID"));
         assert!(row["verdict"] == "accepted" || id, "{what}: {row}");
     }
 }

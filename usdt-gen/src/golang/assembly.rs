@@ -76,7 +76,7 @@ fn write_stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Packag
     if let Some((name, _)) = register(words, arch) {
         // The offset of the goroutine ID is zero in unsealed binaries, which then load the
         // goroutine's first word.
-        let offset = format!("·{}+{}(SB)", probe.blob(), blob::GOID_OFFSET);
+        let offset = format!("·{}+{}(SB)", probe.blob(), blob::field::GOID_OFFSET);
         let _ = match arch {
             Arch::X86_64 => {
                 write!(out, "\tMOVL {offset}, {name}\n\tMOVQ (R14)({name}*1), {name}\n")

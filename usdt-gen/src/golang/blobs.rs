@@ -36,14 +36,14 @@ impl ProbeData {
             };
             // The stub loads the goroutine ID into the register after those of the arguments.
             let goid_register = register(probe.words(), arch).map(|(_, number)| number);
-            blob::template(&note, schema.len(), goid_register)
+            blob::encode_template(&note, schema.len(), goid_register)
         };
         let (mut amd64, mut arm64) = (template(Arch::X86_64)?, template(Arch::Aarch64)?);
         // One Go declaration describes both blobs, so the shorter one is padded.
         let size = amd64.len().max(arm64.len());
         for bytes in [&mut amd64, &mut arm64] {
             bytes.resize(size, 0);
-            if let Some(field) = bytes.get_mut(blob::SIZE..blob::SIZE + 4) {
+            if let Some(field) = bytes.get_mut(blob::field::SIZE..blob::field::SIZE + 4) {
                 field.copy_from_slice(&(size as u32).to_le_bytes());
             }
         }
@@ -74,7 +74,7 @@ fn argument_spec(probe: &Probe, arch: Arch) -> String {
     }
     let values = words.into_iter().enumerate().filter_map(|(word, (size, signed))| {
         let operand = Operand::Register(Register::gpr(register(word, arch)?.1));
-        Some(Value { size, signed, float: false, operand }.print(arch))
+        Some(Value { size, signed, float: false, operand }.to_spec(arch))
     });
     values.collect::<Vec<_>>().join(" ")
 }
@@ -97,12 +97,14 @@ pub(super) fn write_blob(
 ) {
     let BlobSymbols { blob, site, schema, semaphore_blob } = symbols;
     write_data(out, blob, data.blob(arch), |out, at, chunk| match at {
-        blob::SELF => write!(out, "·{blob}(SB)"),
-        blob::SCHEMA => write!(out, "·{schema}(SB)"),
-        blob::PC => write!(out, "·{site}(SB)"),
-        blob::NOTE_SEMAPHORE => write!(out, "·{semaphore_blob}+{}(SB)", blob::SEMAPHORE),
+        blob::field::SELF => write!(out, "·{blob}(SB)"),
+        blob::field::SCHEMA => write!(out, "·{schema}(SB)"),
+        blob::field::PC => write!(out, "·{site}(SB)"),
+        blob::field::NOTE_SEMAPHORE => {
+            write!(out, "·{semaphore_blob}+{}(SB)", blob::field::SEMAPHORE)
+        }
         // Numbers come first, as words; the names after them stay readable, as strings.
-        _ if at < blob::NOTE_SEMAPHORE => {
+        _ if at < blob::field::NOTE_SEMAPHORE => {
             let word = chunk.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
             write!(out, "0x{word:016x}")
         }

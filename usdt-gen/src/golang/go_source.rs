@@ -370,12 +370,12 @@ fn write_assembly_declarations(out: &mut String, probe: &GoProbe<'_>) {
     // The linker of Go 1.21 requires a declaration of every assembly function.
     let site = probe.site();
     let _ = write!(out, "// {site} is the site that tracers attach to.\nfunc {site}()\n\n");
-    let after = probe.data.blob_size().saturating_sub(blob::SEMAPHORE + 2);
+    let after = probe.data.blob_size().saturating_sub(blob::field::SEMAPHORE + 2);
     let _ = write!(
         out,
         "// {blob} is defined in assembly. The kernel counts the attached tracers in semaphore.\n\
          var {blob} struct {{\n\t_         [{}]byte\n\tsemaphore uint16\n\t_         [{after}]byte\n}}\n\n",
-        blob::SEMAPHORE,
+        blob::field::SEMAPHORE,
         blob = probe.blob()
     );
 }

@@ -7,7 +7,7 @@
 
 use super::comments::paragraphs;
 use super::identifiers::{Taken, exported};
-use crate::model::{Enum, Field, FieldType, Model, Struct, StructName};
+use crate::model::{BitField, Enum, Enumerator, Field, FieldType, Model, Struct, StructName};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -35,7 +35,7 @@ impl TypeNames {
                     match member.and_then(|f| f.name.as_ref()) {
                         Some(name) => format!("{outer}{}", exported(name)),
                         None => {
-                            format!("{outer}{}{field}", if s.union { "Union" } else { "Struct" })
+                            format!("{outer}{}{field}", if s.is_union { "Union" } else { "Struct" })
                         }
                     }
                 }
@@ -104,7 +104,7 @@ pub(super) fn declare(
 
 fn write_enum(out: &mut String, e: &Enum, name: &str, taken: &mut Taken) {
     let sign = if e.signed { "" } else { "u" };
-    let c_name = if e.tagged { format!("enum {}", e.name) } else { e.name.clone() };
+    let c_name = if e.has_tag { format!("enum {}", e.name) } else { e.name.clone() };
     // Writing to a string cannot fail.
     let _ = writeln!(out, "// {name} corresponds to {c_name} in C.");
     paragraphs(out, &e.doc);
@@ -114,7 +114,7 @@ fn write_enum(out: &mut String, e: &Enum, name: &str, taken: &mut Taken) {
     }
     let _ = writeln!(out, "// Values of type {name}.\nconst (");
     let mut constants: Vec<Constant<'_>> = Vec::new();
-    for (c_name, value, doc) in &e.values {
+    for Enumerator { name: c_name, value, doc } in &e.values {
         let short = exported(c_name);
         let constant =
             if short.starts_with(name) && short != name { short } else { format!("{name}{short}") };
@@ -185,15 +185,17 @@ impl Row {
 impl Declarer<'_> {
     fn write_struct(&mut self, s: &Struct, name: &str) {
         let c_type = match &s.name {
-            StructName::Tag(tag) => format!("{} {tag}", if s.union { "union" } else { "struct" }),
+            StructName::Tag(tag) => {
+                format!("{} {tag}", if s.is_union { "union" } else { "struct" })
+            }
             StructName::Typedef(name) => name.clone(),
             StructName::Member { .. } => {
-                format!("an unnamed {}", if s.union { "union" } else { "struct" })
+                format!("an unnamed {}", if s.is_union { "union" } else { "struct" })
             }
         };
         let _ = writeln!(self.out, "// {name} is {c_type}, with the layout of C.");
         paragraphs(&mut self.out, &s.doc);
-        if s.union {
+        if s.is_union {
             self.out.push_str(
                 "//\n// The members share memory. The garbage collector does not see pointers in it.\n",
             );
@@ -201,7 +203,7 @@ impl Declarer<'_> {
         let _ = writeln!(self.out, "type {name} struct {{");
         let mut members: HashSet<String> = HashSet::new();
         let mut methods = String::new();
-        let rows = if s.union {
+        let rows = if s.is_union {
             self.union_rows(s, name, &mut members, &mut methods)
         } else {
             self.struct_rows(s, name, &mut members, &mut methods)
@@ -307,7 +309,7 @@ impl Declarer<'_> {
                 .iter()
                 .map(|f| bit_field_end(f))
                 .max()
-                .unwrap_or(u64::from(first.1))
+                .unwrap_or(u64::from(first.width))
                 .div_ceil(8);
             let start = field.offset.max(at);
             if end > start {
@@ -338,7 +340,9 @@ impl Declarer<'_> {
         methods: &mut String,
     ) {
         let BitStorage { type_name: name, field: bytes, start } = *storage;
-        let (Some(c_name), Some((shift, width))) = (&field.name, field.bits) else { return };
+        let (Some(c_name), Some(BitField { shift, width })) = (&field.name, field.bits) else {
+            return;
+        };
         self.has_bit_fields = true;
         let ty = match &field.ty {
             FieldType::Bool => "uint8".to_owned(),
@@ -353,7 +357,7 @@ impl Declarer<'_> {
                 .model
                 .enums
                 .get(*at)
-                .is_some_and(|e| e.signed && e.values.iter().any(|v| v.1 < 0)),
+                .is_some_and(|e| e.signed && e.values.iter().any(|v| v.value < 0)),
             _ => false,
         };
         let get = format!("usdtGetBits{}(s.{bytes}[:], {first}, {width})", self.helper_suffix);
@@ -418,7 +422,7 @@ impl Declarer<'_> {
 
 /// Returns the number of the first bit after a bit-field, counted from the start of the struct.
 fn bit_field_end(field: &Field) -> u64 {
-    field.bits.map_or(0, |(shift, width)| field.offset * 8 + u64::from(shift) + u64::from(width))
+    field.bits.map_or(0, |b| field.offset * 8 + u64::from(b.shift) + u64::from(b.width))
 }
 
 /// Returns a field of size zero that gives the struct its alignment, in bytes.
