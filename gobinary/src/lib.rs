@@ -60,8 +60,8 @@ impl<'a> GoBinary<'a> {
 
     /// Returns the offset in bytes of `goid` in `runtime.g`.
     ///
-    /// The offset is from the table of [supported releases](supported_releases), else from DWARF,
-    /// because large binaries take seconds to decompress. `None` if neither has it.
+    /// The table of [supported releases](supported_releases) comes before DWARF, because the DWARF
+    /// of a large binary is slow to decompress. `None` if neither has the offset.
     pub fn goid_offset(&self) -> Option<u32> {
         self.version().and_then(goid::by_version).or_else(|| self.goid_offset_from_dwarf())
     }
