@@ -3,8 +3,9 @@
 //!
 //! The function table, which stripped files have too, has the addresses.
 
-use crate::GoBinary;
+use crate::binary::GoBinary;
 use crate::catalogue::{ArgLocation, Field, FunctionEntry, Probe, Provider};
+use crate::goid;
 use crate::pclntab::file_position;
 use object::{Architecture, Object};
 
@@ -182,7 +183,7 @@ impl Resolver<'_> {
 
     /// Returns the hardware number of the register that holds the running goroutine.
     fn running_goroutine(&self) -> u8 {
-        if self.is_amd64() { crate::G_REGISTER_AMD64 } else { crate::G_REGISTER_ARM64 }
+        if self.is_amd64() { goid::G_REGISTER_AMD64 } else { goid::G_REGISTER_ARM64 }
     }
 
     /// Returns the hardware number of an integer register of Go's calling convention.

@@ -1,7 +1,7 @@
 //! Addresses and offsets of the runtime's data, for readers of a process's memory: its goroutines
 //! and its heap counters.
 
-use crate::GoBinary;
+use crate::binary::GoBinary;
 use crate::catalogue::{self, LabelSet};
 use crate::code::Code;
 use crate::pclntab::symbol_address;

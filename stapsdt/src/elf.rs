@@ -184,7 +184,7 @@ impl<'a> View<'a> {
         let names = raw
             .get(usize::from(self.header.e_shstrndx))
             .and_then(|s| self.bytes_at_offset(s.sh_offset, s.sh_size));
-        let name = |at: usize| {
+        let section_name = |at: usize| {
             let tail = names.and_then(|n| n.get(at..)).unwrap_or_default();
             let end = memchr::memchr(0, tail).unwrap_or(0);
             String::from_utf8_lossy(tail.get(..end).unwrap_or_default()).into_owned()
@@ -192,7 +192,7 @@ impl<'a> View<'a> {
         Ok(raw
             .iter()
             .map(|s| Section {
-                name: name(s.sh_name),
+                name: section_name(s.sh_name),
                 kind: s.sh_type,
                 flags: s.sh_flags,
                 addr: s.sh_addr,

@@ -44,4 +44,5 @@ pub enum SealError {
 }
 
 /// The error for a header or a table that contradicts the file.
-pub(super) const DAMAGED: SealError = SealError::Layout("the section header table is damaged");
+pub(super) const DAMAGED: SealError =
+    SealError::Layout("the section header table is damaged; is the file complete?");

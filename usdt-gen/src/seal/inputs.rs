@@ -67,7 +67,9 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
         )));
     };
     if !LINKED.contains(&view.file_type()) {
-        return Err(SealError::Unsupported("not a linked executable or shared library".into()));
+        return Err(SealError::Unsupported(
+            "not a linked executable or shared library: seal the output of the linker".into(),
+        ));
     }
     let goid_offset = if options.goid && (!blobs.is_empty() || options.function_entries) {
         gobinary::GoBinary::parse(view.data()).and_then(|go| go.goid_offset())

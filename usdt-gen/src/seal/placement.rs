@@ -51,7 +51,7 @@ impl BaseSection {
 pub(super) fn plan(view: &View<'_>, inputs: &Inputs) -> Result<Plan, SealError> {
     if view.sections.is_empty() {
         return Err(SealError::Layout(
-            "the file has no section headers; seal before removing them",
+            "the file has no section headers; seal it before you strip them",
         ));
     }
     let blobs = inputs.probes.iter().filter_map(|p| p.blob.clone());
@@ -63,8 +63,9 @@ pub(super) fn plan(view: &View<'_>, inputs: &Inputs) -> Result<Plan, SealError> 
         .map(|n| n.pc)
         .next()
         .unwrap_or(0);
-    let text =
-        view.load_segment(pc, 1).ok_or(SealError::Layout("the sites are in no loaded segment"))?;
+    let text = view.load_segment(pc, 1).ok_or(SealError::Layout(
+        "no loaded segment contains the probe sites; was the binary changed after linking?",
+    ))?;
     let probes = if let Some(range) = blobs.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) {
         place_probes(view, range)?
     } else {
@@ -84,9 +85,9 @@ pub(super) fn plan(view: &View<'_>, inputs: &Inputs) -> Result<Plan, SealError> 
 /// Finds a place for `.probes` that covers an address range.
 fn place_probes(view: &View<'_>, range: std::ops::Range<u64>) -> Result<ProbesSection, SealError> {
     let length = range.end - range.start;
-    let segment = view
-        .load_segment(range.start, length)
-        .ok_or(SealError::Layout("probe data is not loaded"))?;
+    let segment = view.load_segment(range.start, length).ok_or(SealError::Layout(
+        "no loaded segment contains the probe data; was the binary changed after linking?",
+    ))?;
     // bcc and perf use only the address-offset delta of `.probes`, so any section with the delta of
     // the segment is good enough.
     let matches_segment = |s: &Section| {
@@ -107,8 +108,9 @@ fn place_probes(view: &View<'_>, range: std::ops::Range<u64>) -> Result<ProbesSe
             && matches_segment(s)
     };
     let section = view.sections.iter().enumerate().find(|(_, s)| covers_range(s));
-    let (index, section) =
-        section.ok_or(SealError::Layout("no section holds all of the probe data"))?;
+    let (index, section) = section.ok_or(SealError::Layout(
+        "no section contains all of the probe data; was the binary changed after linking?",
+    ))?;
     let end = section.addr + section.size;
     // If `.probes` does not start the section, it extends to the section's end, so that at most two
     // sections remain.
@@ -147,7 +149,7 @@ fn place_base(view: &View<'_>, text: &Segment) -> Result<BaseSection, SealError>
     segments
         .iter()
         .find_map(|(index, segment)| byte_after_segment(view, *index, segment))
-        .ok_or(SealError::Layout("no free byte in the text segment for .stapsdt.base"))
+        .ok_or(SealError::Layout("the text segment has no free byte for .stapsdt.base"))
 }
 
 /// Returns the offset of the segment's first byte that neither headers nor sections cover. The

@@ -211,7 +211,9 @@ fn write_table(
     moved: Option<MovedRange>,
 ) -> Result<PatchSet, SealError> {
     if rows.len() >= FIRST_RESERVED_INDEX {
-        return Err(SealError::Layout("the file has too many sections"));
+        return Err(SealError::Layout(
+            "the file has more sections than ELF supports without extended numbering",
+        ));
     }
     let old_names = elf_header::section_names_index(view.data())?;
     let names_at = rows.iter().position(|r| r.old == Some(old_names)).ok_or(DAMAGED)?;
@@ -243,7 +245,9 @@ fn write_table(
             let (offset, size) = (row.header.sh_offset.get(LE), row.header.sh_size.get(LE));
             view.bytes_at_offset(offset, size).ok_or(DAMAGED)?;
             if overlaps(view, offset, size) {
-                return Err(SealError::Layout("a symbol table overlaps other parts of the file"));
+                return Err(SealError::Layout(
+                    "a symbol table overlaps other parts of the file; was the binary changed after linking?",
+                ));
             }
             patches.rewrite_symbols(SymbolTable { offset, size });
         }

@@ -97,7 +97,7 @@ fn names_contradictions_between_blob_and_file() {
     let mut without_sections = good_file_without_sections();
     assert_eq!(
         seal(&without_sections, Options::default()).unwrap_err(),
-        SealError::Layout("the file has no section headers; seal before removing them")
+        SealError::Layout("the file has no section headers; seal it before you strip them")
     );
     without_sections.truncate(50);
     assert!(matches!(seal(&without_sections, Options::default()), Err(SealError::Elf(_))));
@@ -191,7 +191,9 @@ fn rejects_sections_that_contradict_segments() {
     data[table + 2 * 64 + 16] = 8;
     assert_eq!(
         seal(&data, Options::default()).unwrap_err(),
-        SealError::Layout("no section holds all of the probe data")
+        SealError::Layout(
+            "no section contains all of the probe data; was the binary changed after linking?"
+        )
     );
 }
 
@@ -205,6 +207,8 @@ fn rejects_symbol_tables_that_overlap_headers() {
     data[table + 33] = 0x21;
     assert_eq!(
         seal(&data, Options::default()).unwrap_err(),
-        SealError::Layout("a symbol table overlaps other parts of the file")
+        SealError::Layout(
+            "a symbol table overlaps other parts of the file; was the binary changed after linking?"
+        )
     );
 }
