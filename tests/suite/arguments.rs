@@ -83,7 +83,7 @@ fn app(mode: Mode) -> Copy {
 }
 
 #[test]
-fn libbpf_attaches_and_reads() {
+fn libbpf_reads_every_argument() {
     if !have(&[Need::Bpf, Need::Program("clang"), Need::File("/usr/include/bpf/usdt.bpf.h")]) {
         return;
     }
@@ -111,7 +111,7 @@ fn libbpf_attaches_and_reads() {
 }
 
 #[test]
-fn bcc_attaches_and_reads() {
+fn bcc_reads_every_argument() {
     if !have(&[Need::Bpf, Need::Bcc, Need::File("/usr/lib/python3/dist-packages/bcc/__init__.py")])
     {
         return;
@@ -139,7 +139,7 @@ fn bcc_attaches_and_reads() {
 }
 
 #[test]
-fn gdb_breaks_and_reads() {
+fn gdb_reads_every_argument() {
     if !have(&[Need::Program("gdb")]) {
         return;
     }
@@ -187,7 +187,7 @@ impl Drop for Events<'_> {
 }
 
 #[test]
-fn perf_records_and_reads() {
+fn perf_reads_every_argument() {
     if !have(&[Need::Bpf, Need::Program("perf"), Need::File("/sys/kernel/tracing/uprobe_events")]) {
         return;
     }
@@ -215,7 +215,7 @@ fn perf_records_and_reads() {
 
 /// A consumer that is killed leaves no semaphore behind: the kernel counts them.
 #[test]
-fn a_killed_consumer_leaves_no_semaphore_behind() {
+fn killed_consumer_releases_its_semaphore() {
     if !have(&[Need::Bpf, Need::Program("clang"), Need::File("/usr/include/bpf/usdt.bpf.h")]) {
         return;
     }

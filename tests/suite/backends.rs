@@ -16,7 +16,7 @@ use usdt_e2e::{
 };
 
 #[test]
-fn both_record_the_same_of_the_same_hits() {
+fn backends_record_identical_events() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -107,7 +107,7 @@ fn record(choice: BackendKind, mechanism: Mechanism) -> Vec<String> {
 }
 
 #[test]
-fn perf_events_serve_kernels_without_multi_links() {
+fn perf_events_record_what_multi_uprobe_links_record() {
     if have(&[Need::Bpf]) {
         assert_eq!(
             record(BackendKind::Embedded, Mechanism::PerfEvents),
@@ -117,7 +117,7 @@ fn perf_events_serve_kernels_without_multi_links() {
 }
 
 #[test]
-fn programs_that_know_their_site_serve_kernels_without_cookies() {
+fn program_per_site_records_what_cookies_record() {
     if have(&[Need::Bpf, Need::Bcc]) {
         let usual = record(BackendKind::Embedded, Mechanism::Auto);
         assert_eq!(record(BackendKind::Embedded, Mechanism::ProgramPerSite), usual);
@@ -126,7 +126,7 @@ fn programs_that_know_their_site_serve_kernels_without_cookies() {
 }
 
 #[test]
-fn bcc_programs_load_and_attach_by_our_own_means() {
+fn bcc_programs_record_what_embedded_programs_record() {
     if have(&[Need::Bpf, Need::Bcc]) {
         assert_eq!(
             record(BackendKind::Bcc, Mechanism::Auto),
@@ -191,7 +191,7 @@ fn tight() -> Options {
 }
 
 #[test]
-fn rings_keep_the_order_and_account_for_every_hit() {
+fn ring_keeps_order_and_accounts_for_every_hit() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -216,7 +216,7 @@ fn rings_keep_the_order_and_account_for_every_hit() {
 }
 
 #[test]
-fn bcc_programs_keep_the_order_and_account_for_every_hit() {
+fn bcc_programs_keep_order_and_account_for_every_hit() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -231,7 +231,7 @@ fn bcc_programs_keep_the_order_and_account_for_every_hit() {
 }
 
 #[test]
-fn a_mapped_ring_wakes_its_reader_when_it_is_half_full() {
+fn mapped_ring_wakes_its_reader_when_half_full() {
     if !have(&[Need::Bpf]) {
         return;
     }

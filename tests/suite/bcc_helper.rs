@@ -53,7 +53,7 @@ fn is_there(pid: u32) -> bool {
 }
 
 #[test]
-fn the_program_that_traces_maps_no_compiler() {
+fn usdt_attach_maps_no_compiler_library() {
     let needed = stdout(Command::new("ldd").arg(tools().join("usdt-attach")));
     assert!(!COMPILERS.iter().any(|name| needed.contains(name)), "{needed}");
     if !have(&[Need::Bpf, Need::Bcc]) {
@@ -71,7 +71,7 @@ fn the_program_that_traces_maps_no_compiler() {
 }
 
 #[test]
-fn without_the_helper_the_message_says_how_to_get_it() {
+fn missing_helper_error_says_how_to_install_it() {
     let app = Fixture::get("hits", Mode::Sealed);
     let (_folder, mut command) = alone();
     let out = command.args(trace_with_bcc(&app)).output().unwrap();
@@ -94,7 +94,7 @@ fn without_the_helper_the_message_says_how_to_get_it() {
 }
 
 #[test]
-fn the_helper_next_to_the_program_comes_first() {
+fn prefers_the_helper_next_to_the_program() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -114,7 +114,7 @@ fn the_helper_next_to_the_program_comes_first() {
 }
 
 #[test]
-fn doctor_names_the_helper_that_works() {
+fn doctor_reports_the_working_helper() {
     if !have(&[Need::Bcc]) {
         return;
     }
@@ -126,7 +126,7 @@ fn doctor_names_the_helper_that_works() {
 }
 
 #[test]
-fn a_helper_on_the_search_path_serves_a_program_without_one() {
+fn finds_the_helper_on_the_search_path() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -141,7 +141,7 @@ fn a_helper_on_the_search_path_serves_a_program_without_one() {
 }
 
 #[test]
-fn a_killed_helper_is_an_error() {
+fn reports_a_killed_helper() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -157,7 +157,7 @@ fn a_killed_helper_is_an_error() {
 }
 
 #[test]
-fn a_helper_does_not_outlive_the_program_that_started_it() {
+fn helper_ends_with_the_program_that_started_it() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }

@@ -62,7 +62,7 @@ fn readelf_prints_the_same_notes() {
 }
 
 #[test]
-fn bpftrace_lists_and_attaches() {
+fn bpftrace_lists_and_traces_every_build_mode() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }
@@ -106,7 +106,7 @@ fn bpftrace_lists_and_attaches() {
 
 /// A program that reads the registers of C's calling convention, and no note, sees the arguments.
 #[test]
-fn arguments_are_where_c_passes_them() {
+fn arguments_are_in_registers_of_the_c_calling_convention() {
     let app = app();
     let (_, _, args) = ours(&app.path)["e2e:twelve"].clone();
     let registers =
@@ -135,7 +135,7 @@ fn arguments_are_where_c_passes_them() {
 }
 
 #[test]
-fn tplist_lists() {
+fn tplist_lists_every_probe() {
     if !have(&[Need::Program("tplist-bpfcc")]) {
         return;
     }
@@ -210,7 +210,7 @@ fn stapsdt_count(args: &str) -> usize {
 }
 
 #[test]
-fn gdb_lists() {
+fn gdb_lists_every_probe() {
     if !have(&[Need::Program("gdb")]) {
         return;
     }
@@ -239,7 +239,7 @@ fn gdb_lists() {
 
 /// perf keeps its probe cache in a folder of the test's own.
 #[test]
-fn perf_lists_and_finds_the_offset() {
+fn perf_lists_every_probe_and_its_file_offset() {
     if !have(&[Need::Program("perf")]) {
         return;
     }
@@ -294,7 +294,7 @@ fn walk(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn systemtap_lists() {
+fn systemtap_lists_every_probe() {
     if !have(&[Need::Program("stap")]) {
         return;
     }

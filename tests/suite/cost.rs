@@ -6,7 +6,7 @@ use usdt_e2e::{
 };
 
 #[test]
-fn hits_are_counted_and_priced() {
+fn reports_hits_and_their_cost() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -40,7 +40,7 @@ fn hits_are_counted_and_priced() {
 }
 
 #[test]
-fn what_is_over_its_budget_is_detached() {
+fn detaches_probes_over_budget() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -69,13 +69,13 @@ fn what_is_over_its_budget_is_detached() {
 /// A note whose site is an ordinary instruction: refused, unless the price is accepted, and named then.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn single_steps_are_named() {
+fn reports_single_stepped_sites() {
     if !have(&[Need::Bpf, Need::Program("cc")]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let source = crate::verify::GOOD.replace("site:\n    nop", "site:\n    movl $7, %eax");
-    let app = crate::verify::build(folder.path(), &source);
+    let source = crate::verification::GOOD.replace("site:\n    nop", "site:\n    movl $7, %eax");
+    let app = crate::verification::build(folder.path(), &source);
     let app = app.to_str().unwrap();
     let out = attach(&["trace", "--", app]);
     assert_eq!(out.status.code(), Some(2));
@@ -99,7 +99,7 @@ fn single_steps_are_named() {
 }
 
 #[test]
-fn doctor() {
+fn doctor_reports_each_kernel_feature() {
     if !have(&[Need::Bpf, Need::Program("setpriv")]) {
         return;
     }

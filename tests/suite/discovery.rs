@@ -29,7 +29,7 @@ fn maps(pid: u32, what: &str) -> bool {
 }
 
 #[test]
-fn every_process_once_per_file() {
+fn lists_each_file_once_with_all_its_processes() {
     if !root() {
         return;
     }
@@ -56,7 +56,7 @@ fn every_process_once_per_file() {
 
 /// A container's program: its path exists in a mount namespace of its own only.
 #[test]
-fn other_mount_namespaces() {
+fn finds_programs_in_other_mount_namespaces() {
     if !root() || !have(&[Need::Program("unshare")]) {
         return;
     }
@@ -82,7 +82,7 @@ fn other_mount_namespaces() {
 
 /// A file that never had a name in any folder.
 #[test]
-fn files_in_memory() {
+fn finds_programs_in_memfd_files() {
     if !root() || !have(&[Need::Program("python3")]) {
         return;
     }
@@ -99,7 +99,7 @@ fn files_in_memory() {
 
 /// Replaced by a newer one while it runs: the process has the old one, the path the new one.
 #[test]
-fn replaced_files() {
+fn traces_the_replaced_file_of_a_running_process() {
     if !root() {
         return;
     }
@@ -119,7 +119,7 @@ fn replaced_files() {
 
 /// Without section headers notes are found if they are loaded, and blobs by their content.
 #[test]
-fn without_section_headers() {
+fn finds_probes_without_section_headers() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     headless(&app.path);
     let rows = usdt_e2e::listed(&app.path);
@@ -129,9 +129,9 @@ fn without_section_headers() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let program = crate::verify::build(
+    let program = crate::verification::build(
         folder.path(),
-        &crate::verify::GOOD.replace(".note.stapsdt, \"\"", ".note.stapsdt, \"a\""),
+        &crate::verification::GOOD.replace(".note.stapsdt, \"\"", ".note.stapsdt, \"a\""),
     );
     headless(&program);
     let rows = usdt_e2e::listed(&program);

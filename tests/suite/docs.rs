@@ -56,7 +56,7 @@ fn shell(folder: &Path, script: &str) -> String {
 }
 
 #[test]
-fn every_one_liner_works() {
+fn cookbook_one_liners_work() {
     let tools = ["bpftrace", "perf", "gdb", "tplist-bpfcc", "curl"].map(Need::Program);
     if !have(&[&[Need::Bpf, Need::Bcc][..], &tools].concat()) {
         return;
@@ -175,7 +175,7 @@ fn expect(out: &str, expected: &[&str]) {
 }
 
 #[test]
-fn the_start_leads_to_a_histogram() {
+fn quick_start_ends_with_a_histogram() {
     if !have(&[Need::Bpf, Need::Program("curl")]) {
         return;
     }
@@ -194,7 +194,7 @@ fn the_start_leads_to_a_histogram() {
 }
 
 #[test]
-fn the_tutorial_leads_to_a_histogram() {
+fn tutorial_ends_with_a_histogram() {
     if !have(&[Need::Bpf, Need::Program("curl")]) {
         return;
     }
@@ -217,7 +217,7 @@ fn the_tutorial_leads_to_a_histogram() {
 
 /// A message that is looked up is one that a program prints.
 #[test]
-fn messages_in_the_book_are_messages_of_the_tools() {
+fn troubleshooting_quotes_messages_of_the_tools() {
     let page = std::fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
     let mut source = String::new();
     for folder in ["usdt-attach", "usdt-gen/src", "stapsdt/src", "cli-common/src"] {
@@ -281,7 +281,7 @@ fn pages() -> Vec<String> {
 
 /// Commands in the book are such that the programs take: every one of them, on every page.
 #[test]
-fn commands_in_the_book_are_commands_of_the_tools() {
+fn documented_commands_parse() {
     let mut count = 0;
     for page in pages() {
         for block in blocks(&page).into_iter().filter(|block| block.info == "console") {
@@ -312,7 +312,7 @@ fn commands_in_the_book_are_commands_of_the_tools() {
 /// Go code in the book compiles, with the imports and variables that stand in front of it in a comment. What is a
 /// program's is compiled where the program is.
 #[test]
-fn go_code_in_the_book_compiles() {
+fn documented_go_code_compiles() {
     if !have(&[Need::Program("go")]) {
         return;
     }

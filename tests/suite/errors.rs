@@ -21,7 +21,7 @@ fn generate(definition: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn definitions() {
+fn explains_mistakes_in_definitions() {
     let (code, message) = generate("provider app {\n\tprobe a(uint46_t id);\n};\n");
     assert_eq!(code, Some(2));
     assert_eq!(
@@ -68,7 +68,7 @@ error: DIR/probes.d: 1 error; nothing was written
 }
 
 #[test]
-fn files_that_cannot_be_read() {
+fn rejects_unreadable_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(at("script"), "#!/bin/sh\n").unwrap();
@@ -107,7 +107,7 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
-fn globs_that_match_nothing() {
+fn rejects_a_glob_without_match() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let (code, message) =
         said(&attach(&["list", app.as_str(), "e2e:hit", "e2e:nosuch*"]), &app.folder);
@@ -126,7 +126,7 @@ fn globs_that_match_nothing() {
 }
 
 #[test]
-fn processes_that_are_not_there() {
+fn reports_missing_processes_and_commands() {
     let folder = tempfile::tempdir().unwrap();
     let mut gone = std::process::Command::new("true").spawn().unwrap();
     let pid = gone.id().to_string();
@@ -169,7 +169,7 @@ fn as_nobody(capabilities: &str, args: &[&str], place: &Copy) -> Output {
 }
 
 #[test]
-fn without_privileges() {
+fn names_the_missing_capabilities() {
     if !have(&[Need::Bpf, Need::Program("setpriv")]) {
         return;
     }
@@ -200,7 +200,7 @@ fn without_privileges() {
 }
 
 #[test]
-fn with_the_capabilities_it_asks_for() {
+fn works_with_the_documented_capabilities() {
     if !have(&[Need::Bpf, Need::Program("setpriv")]) {
         return;
     }
@@ -224,7 +224,7 @@ fn with_the_capabilities_it_asks_for() {
 }
 
 #[test]
-fn usage() {
+fn rejects_invalid_usage_and_prints_help() {
     for args in [
         &["trace"][..],
         &["list"],

@@ -12,7 +12,7 @@ use usdt_attach::session::{Session, Unpaired};
 use usdt_e2e::{Fixture, Mode, Need, Process, command, copy, have, tools};
 
 #[test]
-fn examples_run() {
+fn library_examples_run() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -77,7 +77,7 @@ fn hit(site: u32, goid: u64, words: &[u64], text: &str) -> Hit {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn plans_without_a_kernel() {
+fn simulated_backend_filters_and_limits_hits() {
     let filter = Some(Filter::parse("n >= 2 && text == 'GE*'").unwrap());
     let (mut session, backend, sites) =
         session("hits", &["e2e:hit"], &Options { filter, limit: Some(2), ..Options::default() });
@@ -105,7 +105,7 @@ fn plans_without_a_kernel() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn times_without_a_kernel() {
+fn simulated_backend_measures_latency() {
     let work = plan::Mode::Latency {
         start: Glob::new("ops:begin"),
         end: Glob::new("ops:end"),
@@ -144,7 +144,7 @@ fn times_without_a_kernel() {
 /// Spans from starts and ends in any order: each is complete, lost, or still open, and never two of these.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn spans_without_a_kernel() {
+fn simulated_backend_pairs_spans() {
     use usdt_export::config;
     use usdt_export::span::{Attribute, Pairing};
     const LIMIT: usize = 8;

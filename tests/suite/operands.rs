@@ -148,7 +148,7 @@ fn gdb(app: &Path) -> Vec<Vec<Value>> {
 }
 
 #[test]
-fn operands_by_chance_are_what_gdb_says() {
+fn random_operands_read_as_in_gdb() {
     if !have(&[Need::Bpf, Need::Bcc, Need::Program("gdb"), Need::Program("cc")]) {
         return;
     }
@@ -176,14 +176,15 @@ fn operands_by_chance_are_what_gdb_says() {
 
 /// More arguments than any other tool takes.
 #[test]
-fn more_than_twelve() {
+fn reads_more_than_twelve_arguments() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let spec: Vec<String> = (0..20).map(|n| format!("-4@${}", n * n - 50)).collect();
-    let source = crate::verify::GOOD.replace("-4@%eax", &format!("{} 8@%rsp", spec.join(" ")));
-    let app = crate::verify::build(folder.path(), &source);
+    let source =
+        crate::verification::GOOD.replace("-4@%eax", &format!("{} 8@%rsp", spec.join(" ")));
+    let app = crate::verification::build(folder.path(), &source);
     for (backend, need) in [("embedded", Need::Bpf), ("bcc", Need::Bcc)] {
         if !have(&[need]) {
             continue;

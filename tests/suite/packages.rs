@@ -12,7 +12,7 @@ fn args<'a>(events: &'a [Value], provider: &str, probe: &str) -> Vec<&'a Value> 
 }
 
 #[test]
-fn every_package_says_what_happened() {
+fn packages_record_all_activity() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -121,7 +121,7 @@ fn tasks(events: &[Value]) {
 
 /// Attaching starts the recorder, a probe's semaphore asks for a snapshot, detaching stops it.
 #[test]
-fn a_flight_recorder_is_armed_by_attaching() {
+fn attaching_arms_the_flight_recorder() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -175,7 +175,7 @@ fn a_flight_recorder_is_armed_by_attaching() {
 
 /// What `usdt-gen doc` says of each package is checked in beside it; the golden check keeps it so.
 #[test]
-fn packages_are_documented() {
+fn every_package_is_documented() {
     let root = usdt_e2e::root().join("go-stubs");
     let mut packages = 0;
     for entry in std::fs::read_dir(&root).unwrap() {

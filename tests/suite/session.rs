@@ -19,7 +19,7 @@ fn waiting(app: &std::path::Path) -> (Process, u64) {
 }
 
 #[test]
-fn interrupt_ends_with_a_summary_and_detached() {
+fn interrupt_detaches_and_prints_a_summary() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -36,7 +36,7 @@ fn interrupt_ends_with_a_summary_and_detached() {
 }
 
 #[test]
-fn a_killed_tracer_leaves_no_semaphore_behind() {
+fn killed_tracer_releases_its_semaphore() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }
@@ -61,7 +61,7 @@ fn a_killed_tracer_leaves_no_semaphore_behind() {
 }
 
 #[test]
-fn the_targets_end_is_the_sessions() {
+fn ends_when_the_target_exits() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -77,7 +77,7 @@ fn the_targets_end_is_the_sessions() {
 }
 
 #[test]
-fn a_limit_is_exact_under_load() {
+fn event_limit_is_exact_under_load() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -118,7 +118,7 @@ fn a_limit_is_exact_under_load() {
 }
 
 #[test]
-fn every_process_of_a_file_present_and_future() {
+fn traces_present_and_future_processes_of_a_file() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -140,7 +140,7 @@ fn every_process_of_a_file_present_and_future() {
 }
 
 #[test]
-fn several_processes_and_no_other() {
+fn traces_only_the_given_processes() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -163,7 +163,7 @@ fn several_processes_and_no_other() {
 }
 
 #[test]
-fn a_process_whose_file_is_gone() {
+fn traces_a_process_whose_file_was_deleted() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -177,7 +177,7 @@ fn a_process_whose_file_is_gone() {
 }
 
 #[test]
-fn a_closed_pipe_is_a_quiet_end() {
+fn closed_pipe_ends_quietly() {
     if !have(&[Need::Bpf, Need::Program("bash")]) {
         return;
     }
@@ -192,7 +192,7 @@ fn a_closed_pipe_is_a_quiet_end() {
 }
 
 #[test]
-fn a_command_does_not_outlive_its_session() {
+fn command_ends_with_its_session() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -217,7 +217,7 @@ fn a_command_does_not_outlive_its_session() {
 }
 
 #[test]
-fn a_command_that_cannot_run_is_not_left_half_started() {
+fn reports_a_command_that_cannot_run() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -231,7 +231,7 @@ fn a_command_that_cannot_run_is_not_left_half_started() {
 }
 
 #[test]
-fn lines_for_people() {
+fn prints_events_as_text() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -258,7 +258,7 @@ fn lines_for_people() {
 
 /// A reader that has stopped reading keeps nobody who asks twice.
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_ends_immediately() {
     if !have(&[Need::Bpf]) {
         return;
     }

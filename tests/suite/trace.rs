@@ -54,21 +54,21 @@ fn hits(backend: &str, mode: Mode, per: u64) {
 }
 
 #[test]
-fn a_million_hits_from_eight_goroutines() {
+fn records_a_million_hits_from_eight_goroutines() {
     if have(&[Need::Bpf]) {
         hits("embedded", Mode::Sealed, 125_000);
     }
 }
 
 #[test]
-fn through_bcc() {
+fn records_hits_through_bcc() {
     if have(&[Need::Bpf, Need::Bcc]) {
         hits("bcc", Mode::Sealed, 25_000);
     }
 }
 
 #[test]
-fn unsealed_binaries_are_traced_as_well() {
+fn traces_unsealed_binaries() {
     if have(&[Need::Bpf]) {
         hits("embedded", Mode::Plain, 1000);
         hits("embedded", Mode::PlainPie, 1000);
@@ -76,7 +76,7 @@ fn unsealed_binaries_are_traced_as_well() {
 }
 
 #[test]
-fn every_way_of_linking() {
+fn traces_every_link_mode() {
     if have(&[Need::Bpf]) {
         for mode in Mode::SEALED {
             hits("embedded", mode, 1000);
@@ -85,7 +85,7 @@ fn every_way_of_linking() {
 }
 
 #[test]
-fn values_of_every_type() {
+fn decodes_values_of_every_type() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -141,7 +141,7 @@ fn values_of_every_type() {
 }
 
 #[test]
-fn a_slow_reader_loses_events_but_not_the_count() {
+fn slow_reader_loses_events_but_counts_them() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -160,7 +160,7 @@ fn a_slow_reader_loses_events_but_not_the_count() {
 }
 
 #[test]
-fn probes_on_do_not_allocate_either() {
+fn enabled_probes_do_not_allocate() {
     if !have(&[Need::Bpf]) {
         return;
     }

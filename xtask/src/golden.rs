@@ -58,7 +58,7 @@ fn snapshots() -> Outcome {
 fn instructions() -> Outcome {
     let tools = setup::test()?;
     tools.build()?;
-    let mut count = tools.cargo("test", &["--quiet", "-p", "usdt-e2e", "--", "instructions"]);
+    let mut count = tools.cargo("test", &["--quiet", "-p", "usdt-e2e", "--", "instruction_counts"]);
     execute(count.env("INSTA_UPDATE", "always"))
 }
 

@@ -7,7 +7,7 @@ use usdt_e2e::{Need, attach, have, semaphore, semaphore_of, text};
 /// As a service on a host: it waits for programs, follows them, lets go of files that nobody runs any more, and what those
 /// have counted stays counted.
 #[test]
-fn an_agent_survives_what_it_watches() {
+fn agent_follows_programs_that_start_and_end() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -59,7 +59,7 @@ fn an_agent_survives_what_it_watches() {
 
 /// The unit, the image and the cluster's manifest give the agent the same few capabilities, and those are enough.
 #[test]
-fn an_agent_runs_with_the_capabilities_of_its_unit() {
+fn agent_runs_with_the_capabilities_of_its_unit() {
     let read = |name: &str| {
         std::fs::read_to_string(usdt_e2e::root().join("packaging").join(name)).unwrap()
     };
@@ -96,7 +96,7 @@ fn an_agent_runs_with_the_capabilities_of_its_unit() {
 }
 
 #[test]
-fn systemd_takes_the_unit() {
+fn systemd_accepts_the_unit() {
     if !have(&[Need::Program("systemd-analyze")]) {
         return;
     }
@@ -154,7 +154,7 @@ impl Drop for Podman {
 }
 
 #[test]
-fn an_agent_runs_in_its_image() {
+fn agent_runs_in_its_container_image() {
     if !have(&[Need::Bpf, Need::Program("podman"), Need::Program("runc")]) {
         return;
     }
@@ -209,7 +209,7 @@ fn an_agent_runs_in_its_image() {
 
 /// The manifest is read by the types of the cluster's own interface, and what it configures is checked by the agent.
 #[test]
-fn a_cluster_takes_the_manifest() {
+fn kubernetes_accepts_the_manifest() {
     if !have(&[Need::Program("go")]) {
         return;
     }

@@ -78,7 +78,7 @@ fn nanoseconds(span: &Value, name: &str) -> u64 {
 
 /// What OpenTelemetry's SDK makes, seen by probes alone, is what its own exporter would have sent.
 #[test]
-fn a_collector_receives_the_spans_of_an_sdk() {
+fn collector_receives_the_spans_of_the_otel_sdk() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -127,7 +127,7 @@ fn a_collector_receives_the_spans_of_an_sdk() {
 
 /// Spans of the program's own probes: by a context of W3C from outside, and inside each other by goroutine.
 #[test]
-fn a_collector_receives_spans_and_metrics() {
+fn collector_receives_spans_and_metrics() {
     if !have(&[Need::Bpf]) {
         return;
     }

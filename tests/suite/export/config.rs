@@ -6,7 +6,7 @@ use usdt_e2e::{Need, attach, have, text};
 
 /// SIGHUP reads the configuration again; what is in it as before goes on counting, and a mistake changes nothing.
 #[test]
-fn configurations_are_read_again() {
+fn sighup_reloads_the_configuration() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -47,7 +47,7 @@ fn configurations_are_read_again() {
 
 /// Without a configuration: everything is counted, starts and ends are timed; labels stay within their limit.
 #[test]
-fn without_a_configuration_and_within_limits() {
+fn exports_without_configuration_and_limits_series() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -82,7 +82,7 @@ fn without_a_configuration_and_within_limits() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn rejects_invalid_configurations() {
     let folder = tempfile::tempdir().unwrap();
     let sink = "[prometheus]\nlisten = \"127.0.0.1:0\"\n";
     for (config, said) in [
@@ -127,7 +127,7 @@ fn mistakes_are_named() {
 }
 
 #[test]
-fn the_schema_of_configurations_takes_what_the_program_takes() {
+fn schema_accepts_the_documented_configuration() {
     if !have(&[Need::File("/usr/lib/python3/dist-packages/jsonschema/__init__.py")]) {
         return;
     }

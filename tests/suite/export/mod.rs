@@ -3,8 +3,8 @@
 mod agent;
 mod collector;
 mod config;
-mod files;
 mod prometheus;
+mod recordings;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -65,7 +65,7 @@ fn rows(out: &str, table: &str) -> Vec<(Value, Value)> {
 }
 
 #[test]
-fn arguments_by_name_and_tables_at_the_end() {
+fn reads_arguments_by_name_and_prints_tables() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -94,7 +94,7 @@ fn arguments_by_name_and_tables_at_the_end() {
 }
 
 #[test]
-fn for_people() {
+fn prints_tables_as_text() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -108,7 +108,7 @@ fn for_people() {
 }
 
 #[test]
-fn tables_of_every_kind() {
+fn prints_tables_of_every_kind() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -158,7 +158,7 @@ USDT(e2e, hit) {
 }
 
 #[test]
-fn warnings_of_the_compiler_are_shown() {
+fn shows_compiler_warnings() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -171,7 +171,7 @@ fn warnings_of_the_compiler_are_shown() {
 }
 
 #[test]
-fn mistakes() {
+fn rejects_invalid_programs() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }

@@ -196,7 +196,7 @@ const DEFECTS: &[Defect] = &[
 ];
 
 #[test]
-fn models_say_what_the_consumers_do() {
+fn models_predict_what_consumers_do() {
     if !ready() {
         return;
     }
@@ -218,7 +218,7 @@ fn models_say_what_the_consumers_do() {
 }
 
 #[test]
-fn defects_are_repaired() {
+fn fix_repairs_defects() {
     if !ready() {
         return;
     }
@@ -242,7 +242,7 @@ fn defects_are_repaired() {
 
 /// arm64 notes with 32-bit register names, which libbpf and bcc do not know.
 #[test]
-fn register_names_are_repaired() {
+fn fix_repairs_arm64_register_names() {
     if !have(&[Need::Program("clang"), Need::Program("ld.lld")]) {
         return;
     }
@@ -266,7 +266,7 @@ fn register_names_are_repaired() {
 
 /// Of everything that Go builds, every consumer takes every probe; arm64 is built here and read.
 #[test]
-fn sealed_binaries_conform() {
+fn every_consumer_accepts_sealed_binaries() {
     for mode in Mode::SEALED {
         let rows = rows(&Fixture::get("hits", mode));
         assert_eq!(rows.len(), 5 * 7, "{mode:?}");
@@ -304,7 +304,7 @@ fn rows(program: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn what_has_no_notes_is_told_apart() {
+fn explains_why_a_file_has_no_notes() {
     let say = |path: &Path| {
         let out = usdt_gen(&["verify", path.to_str().unwrap()]);
         assert_eq!(out.status.code(), Some(2));

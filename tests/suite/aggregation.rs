@@ -41,7 +41,7 @@ fn target(package: &'static str, args: &[&str]) -> (usdt_e2e::Copy, Process) {
 }
 
 #[test]
-fn filters() {
+fn counts_only_hits_that_pass_the_filter() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -159,7 +159,7 @@ fn powers(row: &Row) -> (u64, BTreeMap<i32, u64>) {
 }
 
 #[test]
-fn counts_and_histograms() {
+fn counts_and_histograms_agree_between_backends() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -273,7 +273,7 @@ fn counts_and_histograms() {
 
 /// Every type that can be a key or a value, and the lowest and highest numbers of each.
 #[test]
-fn keys_of_every_type() {
+fn reports_keys_of_every_argument_type() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -349,7 +349,7 @@ fn keys_of_every_type() {
 }
 
 #[test]
-fn times_between_two_probes() {
+fn measures_latency_between_two_probes() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -428,7 +428,7 @@ fn times_between_two_probes() {
 }
 
 #[test]
-fn samples_and_rates() {
+fn samples_and_limits_the_rate_of_hits() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -459,7 +459,7 @@ fn samples_and_rates() {
 }
 
 #[test]
-fn totals_at_intervals() {
+fn prints_totals_at_each_interval() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -491,7 +491,7 @@ fn totals_at_intervals() {
 
 /// On a terminal the table stays in its place.
 #[test]
-fn totals_in_place() {
+fn redraws_totals_in_place_on_a_terminal() {
     if !have(&[Need::Bpf, Need::Program("script")]) {
         return;
     }
@@ -519,7 +519,7 @@ fn totals_in_place() {
 }
 
 #[test]
-fn mistakes() {
+fn rejects_invalid_aggregation_arguments() {
     let app = Fixture::get("hits", Mode::Sealed);
     let app = app.to_str().unwrap();
     for (args, expected) in [

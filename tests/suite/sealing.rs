@@ -132,7 +132,7 @@ fn nothing_loaded_moved(before: &[u8], after: &[u8], what: &str) {
 }
 
 #[test]
-fn every_build_mode_conforms() {
+fn every_build_mode_yields_conforming_notes() {
     for mode in Mode::SEALED {
         let path = Fixture::get("hits", mode);
         conforms(&path, &format!("{mode:?}"));
@@ -141,7 +141,7 @@ fn every_build_mode_conforms() {
 }
 
 #[test]
-fn sealing_by_hand_is_sealing_in_the_build() {
+fn seal_command_writes_conforming_notes() {
     for mode in [Mode::Plain, Mode::PlainPie] {
         let app = copy(&Fixture::get("hits", mode));
         let plain = std::fs::read(&app.path).unwrap();
@@ -169,7 +169,7 @@ fn sealing_by_hand_is_sealing_in_the_build() {
 }
 
 #[test]
-fn the_goroutine_id_can_be_left_out_and_put_back() {
+fn no_goid_omits_the_goroutine_id_reversibly() {
     let app = copy(&Fixture::get("hits", Mode::Plain));
     let words = |path: &Path| -> usize {
         listed(path).iter().map(|p| p["args"].as_str().unwrap().split_whitespace().count()).sum()
@@ -200,7 +200,7 @@ fn blobs(data: &[u8]) -> Vec<Blob<'_>> {
 }
 
 #[test]
-fn probes_survive_strippers() {
+fn notes_survive_strip_tools() {
     let strippers: [(&str, &[&str]); 7] = [
         ("strip", &[]),
         ("strip", &["-g"]),
@@ -237,7 +237,7 @@ fn probes_survive_strippers() {
 }
 
 #[test]
-fn a_stripped_unsealed_binary_can_be_sealed() {
+fn seals_a_stripped_binary() {
     let app = copy(&Fixture::get("hits", Mode::Plain));
     assert!(command("strip").arg(&app.path).status().unwrap().success());
     assert_eq!(listed(&app.path).len(), 7);
@@ -247,7 +247,7 @@ fn a_stripped_unsealed_binary_can_be_sealed() {
 }
 
 #[test]
-fn shared_libraries_are_sealed_too() {
+fn seals_shared_libraries() {
     let folder = tempfile::tempdir().unwrap();
     let library = folder.path().join("lib.so");
     stdout(
@@ -263,7 +263,7 @@ fn shared_libraries_are_sealed_too() {
 }
 
 #[test]
-fn other_programs_pass_through_the_wrapper_unharmed() {
+fn wrapper_builds_for_other_platforms() {
     let folder = tempfile::tempdir().unwrap();
     for (os, file) in [("darwin", "app"), ("windows", "app.exe"), ("linux", "arm64")] {
         let out = folder.path().join(file);
@@ -285,7 +285,7 @@ fn other_programs_pass_through_the_wrapper_unharmed() {
 }
 
 #[test]
-fn a_failed_write_leaves_the_old_file() {
+fn failed_write_keeps_the_old_file() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -332,7 +332,7 @@ impl Drop for Mount {
 
 /// The version table is what the toolchain's own DWARF says; a release that changes it is noticed here.
 #[test]
-fn the_goroutine_id_is_where_the_table_says() {
+fn goroutine_id_table_matches_dwarf() {
     let data = std::fs::read(Fixture::get("hits", Mode::Plain)).unwrap();
     let go = gobinary::GoBinary::parse(&data).unwrap();
     assert!(go.has_dwarf());

@@ -18,7 +18,7 @@ fn definitions() -> Vec<PathBuf> {
 /// Every shape is a package that Go builds, on platforms with probes and without, and that gofmt and vet leave
 /// alone. The packages prove the layouts of their structs while they are built.
 #[test]
-fn every_shape_builds() {
+fn every_corpus_definition_builds() {
     let module = tempfile::tempdir().unwrap();
     std::fs::write(module.path().join("go.mod"), "module example.com/corpus\n\ngo 1.21\n").unwrap();
     let include = corpus().join("include");
@@ -57,7 +57,7 @@ fn every_shape_builds() {
 
 /// Sizes and offsets in the models are those of the C compiler: `_Static_assert` fails its run otherwise.
 #[test]
-fn layouts_are_those_of_c() {
+fn struct_layouts_match_c() {
     if !have(&[Need::Program("cc")]) {
         return;
     }
@@ -123,7 +123,7 @@ fn c_of(text: &str, model: &usdt_gen::model::Model) -> String {
 
 /// What a dialect refuses is an error with its name, and nothing is written.
 #[test]
-fn strict_speaks_for_other_implementations() {
+fn strict_rejects_what_other_implementations_reject() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.d");
     std::fs::write(
@@ -170,7 +170,7 @@ fn strict_speaks_for_other_implementations() {
 /// A program passes a struct, an enum and what comments say of them; bpftrace reads the struct as C has it. bpftrace
 /// enables a probe before it attaches, so the program fires until it has seen one.
 #[test]
-fn structs_are_read_as_c_has_them() {
+fn bpftrace_reads_struct_arguments() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }

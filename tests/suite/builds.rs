@@ -37,7 +37,7 @@ fn fires(program: &Path, what: &str) {
 }
 
 #[test]
-fn instrumented_and_uncompressed_builds() {
+fn seals_instrumented_and_uncompressed_builds() {
     let folder = tempfile::tempdir().unwrap();
     let mut modes: Vec<(&[&str], usize)> = vec![
         (&["-cover"], 7),
@@ -73,7 +73,7 @@ fn msan() -> bool {
 
 /// A plugin's blobs hold their addresses in relocations against symbols only. It is traced where it is loaded.
 #[test]
-fn plugins() {
+fn traces_plugins_where_they_are_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let (plugin, host) = (folder.path().join("plugin.so"), folder.path().join("host"));
     stdout(go(&["build", SEAL, "-buildmode=plugin", "-o"]).arg(&plugin).arg("./shared"));
@@ -97,7 +97,7 @@ fn plugins() {
 
 /// C programs load a shared library of Go's, and its probes fire.
 #[test]
-fn shared_libraries_are_traced() {
+fn traces_go_shared_libraries_loaded_by_c() {
     if !have(&[Need::Bpf, Need::Program("cc")]) {
         return;
     }
@@ -125,7 +125,7 @@ fn shared_libraries_are_traced() {
 /// What fires probes on arm64, run by an emulator where this machine is another. Kernels of that kind are `cargo xtask
 /// kernels`' part.
 #[test]
-fn sites_of_arm64_run() {
+fn arm64_probe_sites_run() {
     if !have(&[Need::Program("qemu-aarch64")]) {
         return;
     }
@@ -149,7 +149,7 @@ fn sites_of_arm64_run() {
 
 /// `go test`, `go run` and `go install` take the flag as `go build` does, and GOFLAGS sets it for all.
 #[test]
-fn every_go_command() {
+fn every_go_command_accepts_the_wrapper() {
     let folder = tempfile::tempdir().unwrap();
     let test = folder.path().join("gate.test");
     stdout(&mut go(&["test", SEAL, "-c", "-o", test.to_str().unwrap(), "./gate"]));
@@ -174,7 +174,7 @@ fn wrapper(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn other_wrappers_in_front_and_behind() {
+fn chains_with_other_toolexec_wrappers() {
     for in_front in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let other = wrapper(folder.path());
@@ -195,7 +195,7 @@ fn other_wrappers_in_front_and_behind() {
 /// Switched on, off and on again, by this build of usdt-gen or another: no stale binary, and nothing but the program
 /// is built anew.
 #[test]
-fn caches_are_kept_apart() {
+fn build_cache_separates_sealed_and_unsealed_binaries() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("hits");
     let build = |flag: Option<&str>, path: Option<&Path>| {
@@ -236,7 +236,7 @@ fn caches_are_kept_apart() {
 
 /// A binary of a hundred mebibytes and more is sealed like any other.
 #[test]
-fn large_binaries() {
+fn seals_binaries_larger_than_100_mib() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &[u8]| usdt_e2e::write(folder.path(), name, content);
     write("go.mod", b"module example.com/large\n\ngo 1.21\n");
@@ -256,7 +256,7 @@ fn large_binaries() {
 
 /// Three hundred probes: all are built, one is used, and nothing of the others is in the program.
 #[test]
-fn unused_probes_leave_no_bytes() {
+fn unused_probes_add_no_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let build = |name: &str, probes: usize| {
         let module = folder.path().join(name);
@@ -284,6 +284,6 @@ fn unused_probes_leave_no_bytes() {
 
 /// What the fixtures are built with: sealing is the wrapper's doing, not theirs.
 #[test]
-fn unsealed_fixtures_stay_unsealed() {
+fn plain_fixtures_are_unsealed() {
     assert_eq!(listed(&Fixture::get("hits", Mode::Plain))[0]["source"], "blob");
 }

@@ -25,7 +25,7 @@ fn go(folder: &Path, args: &[&str]) -> String {
 }
 
 #[test]
-fn from_a_definition_to_events() {
+fn generated_package_fires_events() {
     let module = module();
     go(module.path(), &["generate", "./..."]);
     go(module.path(), &["vet", "./..."]);
@@ -52,7 +52,7 @@ fn from_a_definition_to_events() {
 
 /// Two hundred probes of changing shapes, each fired once: every event under its own name with its own value.
 #[test]
-fn many_probes() {
+fn traces_two_hundred_probes() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -95,7 +95,7 @@ fn many_probes() {
 }
 
 #[test]
-fn the_same_definition_gives_the_same_bytes() {
+fn generation_is_deterministic() {
     let (one, two) = (module(), module());
     for module in [&one, &two] {
         go(module.path(), &["generate", "./..."]);
@@ -117,7 +117,7 @@ fn the_same_definition_gives_the_same_bytes() {
 
 /// Modules may name any language version, or none: the files raise it for themselves.
 #[test]
-fn old_modules_compile() {
+fn compiles_in_modules_with_old_language_versions() {
     let module = module();
     let definition = "struct conn { int fd; unsigned flags : 3; };\nprovider app {\n\
                       \t/** @go took time.Duration */\n\
@@ -149,7 +149,7 @@ fn old_modules_compile() {
 }
 
 #[test]
-fn into_another_folder_under_another_name() {
+fn generates_into_another_folder_and_package() {
     let module = module();
     let definition = module.path().join("probes/probes.d");
     let out = command(tools().join("usdt-gen"))
@@ -166,7 +166,7 @@ fn into_another_folder_under_another_name() {
 
 /// The go command's caches keep sealed and unsealed binaries apart, in whatever order they are built.
 #[test]
-fn switching_the_wrapper_on_and_off() {
+fn rebuilds_when_the_wrapper_is_switched() {
     let module = module();
     go(module.path(), &["generate", "./..."]);
     let app = module.path().join("app");
@@ -182,7 +182,7 @@ fn switching_the_wrapper_on_and_off() {
 }
 
 #[test]
-fn a_build_tag_takes_everything_out() {
+fn usdt_off_build_tag_removes_all_probes() {
     let module = module();
     go(module.path(), &["generate", "./..."]);
     go(
@@ -199,7 +199,7 @@ fn a_build_tag_takes_everything_out() {
 
 /// The compiler's own words: every gate is inlined, and nothing but over-long C strings goes to the heap.
 #[test]
-fn gates_are_inlined_and_nothing_escapes() {
+fn gates_are_inlined_without_heap_escapes() {
     let folder = usdt_e2e::root().join("tests/go");
     let out = command("go")
         .args(["build", "-gcflags=-m", "./probes"])
@@ -238,7 +238,7 @@ fn gates_are_inlined_and_nothing_escapes() {
 
 /// The closure form is inlined with its closure: off, nothing of it is made, and on, nothing goes to the heap.
 #[test]
-fn a_closure_costs_nothing_either() {
+fn closure_form_is_inlined_without_allocation() {
     let folder = usdt_e2e::root().join("tests/go");
     let out = command("go")
         .args(["test", "-gcflags=-m", "-run=^$", "./gate"])
@@ -270,7 +270,7 @@ fn a_closure_costs_nothing_either() {
 
 /// Off, a probe is a load, a test and a branch.
 #[test]
-fn the_gate_is_three_instructions() {
+fn disabled_probe_is_three_instructions() {
     let app = usdt_e2e::Fixture::get("hits", usdt_e2e::Mode::Sealed);
     let code = stdout(command("go").args([
         "tool",

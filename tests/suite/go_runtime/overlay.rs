@@ -8,7 +8,7 @@ use std::path::Path;
 use usdt_e2e::{Fixture, Mode, Need, command, have, lines, listed, stdout, text, usdt_gen};
 
 #[test]
-fn every_probe_says_what_happened() {
+fn overlay_probes_record_all_activity() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -229,7 +229,7 @@ fn connections(seen: &Traced) {
 }
 
 #[test]
-fn with_the_race_detector() {
+fn works_with_the_race_detector() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -241,7 +241,7 @@ fn with_the_race_detector() {
 }
 
 #[test]
-fn mistakes() {
+fn rejects_invalid_overlay_requests() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("overlay");
     let said = |args: &[&str]| {
@@ -297,7 +297,7 @@ fn mistakes() {
 
 /// For arm64, and by a compiler that does not optimise: code that must not grow the stack has less room then.
 #[test]
-fn other_builds() {
+fn builds_for_arm64_and_without_optimization() {
     let folder = tempfile::tempdir().unwrap();
     let overlay =
         stdout(command("usdt-gen").args(["overlay", "-o"]).arg(folder.path().join("overlay")));

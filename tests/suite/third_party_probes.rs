@@ -22,7 +22,7 @@ fn schema(folder: &Path, definitions: &str) -> PathBuf {
 const METHODS: [&str; 3] = ["GET", "POST", "a longer method"];
 
 #[test]
-fn rust_crates() {
+fn traces_probes_of_rust_crates() {
     if !have(&[Need::Bpf, Need::Program("cargo")]) {
         return;
     }
@@ -158,7 +158,7 @@ const QUERIES: usize = 400;
 
 /// The text of every query of several clients at once, in order, whichever way it is said that it is text.
 #[test]
-fn postgresql_queries_under_load() {
+fn traces_every_postgresql_query_under_load() {
     if !have(&[Need::Bpf, Need::Program("setpriv"), Need::File("/usr/lib/postgresql")]) {
         return;
     }

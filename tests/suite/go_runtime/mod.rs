@@ -1,8 +1,8 @@
 //! The probes of Go's runtime and standard library, whichever way a binary has them.
 
-mod entry;
+mod function_entries;
 mod overlay;
-mod view;
+mod overview;
 
 use serde_json::Value;
 use std::collections::BTreeSet;

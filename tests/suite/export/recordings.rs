@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use usdt_e2e::{Need, attach, have, lines, text};
 
 #[test]
-fn recordings_are_what_their_readers_take() {
+fn recordings_conform_to_their_formats() {
     if !have(&[Need::Bpf, Need::File("/usr/lib/python3/dist-packages/jsonschema/__init__.py")]) {
         return;
     }

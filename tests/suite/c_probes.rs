@@ -19,7 +19,7 @@ int main(int argc, char **argv) {
 "#;
 
 #[test]
-fn c_with_sdt_h() {
+fn traces_c_probes_defined_with_sdt_h() {
     if !have(&[Need::Bpf, Need::Program("gcc")]) {
         return;
     }
@@ -52,12 +52,12 @@ fn c_with_sdt_h() {
 /// Operands that name symbols, as compilers make of `static` and global variables: wherever the program is mapped.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn operands_with_symbols() {
+fn resolves_symbols_in_operands() {
     if !have(&[Need::Bpf, Need::Program("cc")]) {
         return;
     }
     let args = "4@counter(%rip) -4@4+counter(%rip) 2@counter+8(%rip) 1@-2+table(%rip) 8@8(%rsp) 4@nowhere(%rip)";
-    let source = crate::verify::GOOD
+    let source = crate::verification::GOOD
         .replace("-4@%eax", args)
         .replace("movl $7, %eax", "pushq $77\n    pushq $0")
         .replace("xorl %eax, %eax", "popq %rax\n    popq %rcx\n    xorl %eax, %eax")
@@ -110,7 +110,7 @@ func main() {
 "#;
 
 #[test]
-fn c_inside_go() {
+fn traces_c_probes_inside_go_programs() {
     if !have(&[Need::Bpf, Need::Program("gcc")]) {
         return;
     }

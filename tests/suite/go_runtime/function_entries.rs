@@ -15,7 +15,7 @@ use usdt_e2e::{
 
 /// The same questions asked of a stripped binary of the stock toolchain.
 #[test]
-fn function_entries_of_an_unmodified_binary() {
+fn traces_function_entries_of_an_unmodified_binary() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -136,7 +136,7 @@ fn function_entries_of_an_unmodified_binary() {
 /// semaphores, sites in the middle of code.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn notes_of_a_toolchain_with_probes_of_its_own() {
+fn traces_notes_emitted_by_a_toolchain() {
     if !have(&[Need::Bpf, Need::Program("go")]) {
         return;
     }
@@ -202,7 +202,7 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
 
 /// Releases that the catalogue knows are not asked for their DWARF, which takes long to unpack and may be missing.
 #[test]
-fn fields_are_where_the_table_says() {
+fn field_offset_table_matches_dwarf() {
     let data = std::fs::read(Fixture::get("bridge", Mode::Plain)).unwrap();
     let go = GoBinary::parse(&data).unwrap();
     let mut seen = 0;
@@ -217,7 +217,7 @@ fn fields_are_where_the_table_says() {
 /// Any tracer finds them in a copy that was sealed for it.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn entries_as_notes() {
+fn seal_writes_function_entries_as_notes() {
     let app = copy(&Fixture::get("bridge", Mode::PlainStripped));
     let seal = |args: &[&str]| {
         let out = usdt_gen(&[&["seal"], args, &[app.as_str()]].concat());

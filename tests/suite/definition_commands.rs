@@ -15,7 +15,7 @@ fn json(args: &[&str]) -> Value {
 }
 
 #[test]
-fn check_shows_what_is_stale() {
+fn check_reports_stale_generated_files() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("probes.d");
     std::fs::write(&file, "provider app { probe tick(int n); };\n").unwrap();
@@ -51,7 +51,7 @@ fn check_shows_what_is_stale() {
 }
 
 #[test]
-fn definition_and_binary_describe_the_same() {
+fn definition_and_binary_have_the_same_schema() {
     let declared = json(&["schema", &definition()]);
     assert_eq!(declared["version"], 1);
     for mode in [Mode::Sealed, Mode::Plain, Mode::PlainPie] {
@@ -76,7 +76,7 @@ fn definition_and_binary_describe_the_same() {
 }
 
 #[test]
-fn diff_speaks_of_consumers() {
+fn diff_reports_breaking_and_compatible_changes() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| usdt_e2e::write(folder.path(), name, content);
     let old = write("old.d", "provider app { probe a(int x); probe b(string s); };");
@@ -106,7 +106,7 @@ fn diff_speaks_of_consumers() {
 }
 
 #[test]
-fn the_reference_names_every_argument() {
+fn doc_lists_every_argument() {
     let out = stdout(command("usdt-gen").args(["doc", &definition()]));
     for line in
         ["# Provider `e2e`", "## more__types", "| data | `bytes` | arg5 pointer, arg6 length |"]
@@ -117,7 +117,7 @@ fn the_reference_names_every_argument() {
 
 /// What a file is shows in its content, not in its name.
 #[test]
-fn a_definitions_script_takes_the_binary_as_its_parameter() {
+fn bpftrace_script_of_a_definition_takes_a_binary() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("probes.txt");
     std::fs::copy(definition(), &file).unwrap();
@@ -151,7 +151,7 @@ fn bpftrace_runs_the_script_of_a_binary() {
 
 /// A promise whose test was renamed or taken away is none.
 #[test]
-fn every_promise_has_its_test() {
+fn security_page_names_existing_tests() {
     let page = std::fs::read_to_string(usdt_e2e::root().join("docs/security.md")).unwrap();
     let named: Vec<(&str, &str)> = page
         .split('`')
@@ -175,7 +175,7 @@ fn every_promise_has_its_test() {
 }
 
 #[test]
-fn a_first_definition_and_its_mistakes() {
+fn init_creates_a_definition_and_never_overwrites_one() {
     let folder = tempfile::tempdir().unwrap();
     let module = folder.path().join("my-shop");
     std::fs::create_dir(&module).unwrap();
@@ -239,7 +239,7 @@ fn a_first_definition_and_its_mistakes() {
 }
 
 #[test]
-fn definitions_are_formatted() {
+fn fmt_formats_definitions() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| usdt_e2e::write(folder.path(), name, text);
     let odd = write("odd.d", "provider app{probe a( int x );};");

@@ -19,7 +19,7 @@ fn overview(mode: Mode) -> (Value, Value) {
 }
 
 #[test]
-fn the_view_of_a_program() {
+fn overview_matches_what_the_program_did() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -96,7 +96,7 @@ fn the_view_of_a_program() {
 
 /// Goroutines that were there before anybody looked.
 #[test]
-fn goroutines_that_are_there() {
+fn counts_goroutines_created_before_attaching() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -146,7 +146,7 @@ fn goroutines_that_are_there() {
 
 /// The script of the documentation, run by a tracer of another make.
 #[test]
-fn other_tracers_see_them_too() {
+fn bpftrace_sees_the_same_probes() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }

@@ -37,7 +37,7 @@ fn pids(events: &[serde_json::Value]) -> Vec<u64> {
 }
 
 #[test]
-fn an_upgrade_is_followed() {
+fn follows_an_upgraded_executable() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -66,7 +66,7 @@ fn an_upgrade_is_followed() {
 
 /// The process itself becomes another program, as servers do that restart without closing their sockets.
 #[test]
-fn exec_in_a_traced_process_is_followed() {
+fn follows_exec_in_a_traced_process() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -85,7 +85,7 @@ fn exec_in_a_traced_process_is_followed() {
 }
 
 #[test]
-fn a_thousand_short_processes() {
+fn traces_a_thousand_short_processes() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -114,7 +114,7 @@ fn a_thousand_short_processes() {
 
 /// A process id that another process had before is traced no more than any other.
 #[test]
-fn a_process_id_used_again() {
+fn ignores_a_reused_process_id() {
     if !have(&[Need::Bpf, Need::File("/proc/sys/kernel/ns_last_pid")]) {
         return;
     }
@@ -187,7 +187,7 @@ impl Drop for Cgroup {
 }
 
 #[test]
-fn a_cgroup_and_those_below_present_and_future() {
+fn follows_a_cgroup_and_its_descendants() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -229,7 +229,7 @@ fn a_cgroup_and_those_below_present_and_future() {
 }
 
 #[test]
-fn everything_present_and_future() {
+fn follows_processes_system_wide() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -260,7 +260,7 @@ fn everything_present_and_future() {
 }
 
 #[test]
-fn stacks_have_names() {
+fn symbolizes_stacks() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -315,7 +315,7 @@ fn stacks_have_names() {
 
 /// Between the first look at a target and the beginning of following, a process may become another program.
 #[test]
-fn what_comes_before_anybody_tells_is_found() {
+fn first_scan_finds_an_exec_before_notifications_start() {
     if !have(&[Need::Bpf]) {
         return;
     }

@@ -43,7 +43,7 @@ fn definition(folder: &Path) -> String {
 }
 
 #[test]
-fn cli_instruction_counts_stay_below_the_recorded_ones() {
+fn counts_stay_below_the_recorded_ones() {
     if !have(&[Need::Program("valgrind")]) {
         return;
     }
