@@ -22,7 +22,7 @@ pub(crate) fn draw(table: &Table) -> Result<Option<String>, String> {
     match &table.plot {
         Plot::None => return Ok(None),
         Plot::Bars => bars(table, &mut drawing),
-        Plot::Lines(size) => lines(table, size, &mut drawing),
+        Plot::Lines(size) => json_lines(table, size, &mut drawing),
     }
     .map_err(|e| format!("cannot draw {:?}: {e}", table.title))?;
     Ok(Some(drawing + "\n"))
@@ -68,7 +68,7 @@ fn bars(table: &Table, drawing: &mut String) -> Drawn {
 }
 
 /// Both axes are logarithms: cost that grows with size is a line of slope one.
-fn lines(table: &Table, size: &str, drawing: &mut String) -> Drawn {
+fn json_lines(table: &Table, size: &str, drawing: &mut String) -> Drawn {
     let mut series: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for row in &table.rows {
         let cell = row.samples.first().and_then(|samples| middle(samples));

@@ -10,7 +10,9 @@ use usdt_attach::event::counts::{Histogram, Key, Row, Total};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{self, Options, Plan, Scale};
 use usdt_attach::session::{Mechanism, Session, Summary, Unpaired};
-use usdt_e2e::{Fixture, Mode, Need, Process, attach, command, copy, have, lines, text, tools};
+use usdt_e2e::{
+    Fixture, Mode, Need, Process, attach, command, copy, have, json_lines, text, tools,
+};
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Embedded, BackendKind::Bcc];
 
@@ -36,7 +38,7 @@ fn subjects(names: &[&str]) -> Vec<Subject> {
 fn target(package: &'static str, args: &[&str]) -> (usdt_e2e::Copy, Process) {
     let app = copy(&Fixture::get(package, Mode::Sealed));
     let target = Process::start(command(&app.path).args(args));
-    target.wait_until_it_runs(&app.path);
+    target.wait_for_exec(&app.path);
     (app, target)
 }
 
@@ -472,7 +474,7 @@ fn prints_totals_at_each_interval() {
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
         text(&out.stdout)
     };
-    let rows = lines(&run(&["--json", "--top", "3"]));
+    let rows = json_lines(&run(&["--json", "--top", "3"]));
     let (summary, rows) = rows.split_last().unwrap();
     assert_eq!(summary["summary"]["delivered"], 1000);
     // The first tables may come while the program is at its first hits.

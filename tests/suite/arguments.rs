@@ -98,7 +98,7 @@ fn libbpf_reads_every_argument() {
             (probe, Process::start(command(&loader).args(args)))
         })
         .collect();
-    wait_for("libbpf to attach", || tracers.iter().all(|(_, tracer)| tracer.bpf_links() > 0));
+    wait_for("libbpf to attach", || tracers.iter().all(|(_, tracer)| tracer.bpf_link_count() > 0));
     target.signal(2);
     assert!(target.finish().0.success());
     let mut read = HashMap::new();

@@ -11,8 +11,8 @@ use usdt_attach::event::Value;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Mechanism, Session, Summary};
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, command, copy, have, semaphore, semaphore_of, stream, tools,
-    wait_for,
+    Fixture, Mode, Need, Process, command, copy, events_and_summary, have, semaphore, semaphore_of,
+    tools, wait_for,
 };
 
 #[test]
@@ -43,7 +43,7 @@ fn backends_record_identical_events() {
         .map(|t| {
             let (status, out, errors) = t.finish();
             assert!(status.success(), "{errors}");
-            let (mut events, summary) = stream(&out);
+            let (mut events, summary) = events_and_summary(&out);
             assert_eq!(summary["hits"], 4, "{summary}");
             for event in &mut events {
                 event["time_ns"] = Json::Null;

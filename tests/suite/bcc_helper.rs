@@ -4,7 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, attach, copy, have, lines, stdout, text, tools, wait_for,
+    Copy, Fixture, Mode, Need, Process, attach, copy, have, json_lines, stdout, text, tools,
+    wait_for,
 };
 
 /// What compiles C: no part of the program that traces.
@@ -64,7 +65,7 @@ fn usdt_attach_maps_no_compiler_library() {
     for backend in ["embedded", "bcc"] {
         let args = ["trace", "--backend", backend, "-p", &target.pid().to_string(), "e2e:hit"];
         let tracer = Process::start(usdt_e2e::command(tools().join("usdt-attach")).args(args));
-        wait_for("its link", || tracer.links() > 0);
+        wait_for("its link", || tracer.link_count() > 0);
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", tracer.pid())).unwrap();
         assert!(!COMPILERS.iter().any(|name| maps.contains(name)), "{backend}: {maps}");
     }
@@ -84,7 +85,7 @@ fn missing_helper_error_says_how_to_install_it() {
     let out = command.args(["run", &file, "--exe", app.to_str().unwrap()]).output().unwrap();
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(3), format!("error: {message}\n")));
     let (_folder, mut command) = alone();
-    let findings = lines(&text(&command.args(["doctor", "--json"]).output().unwrap().stdout));
+    let findings = json_lines(&text(&command.args(["doctor", "--json"]).output().unwrap().stdout));
     let bcc = findings.iter().find(|finding| finding["check"] == "bcc").unwrap();
     let (detail, fix) = message.split_once("; ").unwrap();
     assert_eq!(
@@ -119,7 +120,7 @@ fn doctor_reports_the_working_helper() {
         return;
     }
     let out = attach(&["doctor", "--json"]);
-    let findings = lines(&text(&out.stdout));
+    let findings = json_lines(&text(&out.stdout));
     let bcc = findings.iter().find(|finding| finding["check"] == "bcc").unwrap();
     let detail = format!("{}, with kernel headers", tools().join("usdt-attach-bcc").display());
     assert_eq!((&bcc["state"], &bcc["detail"]), (&"ok".into(), &detail.into()));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use usdt_e2e::{Fixture, Mode, Need, attach, copy, have, lines, text};
+use usdt_e2e::{Fixture, Mode, Need, attach, copy, have, json_lines, text};
 
 const PROGRAM: &str = r#"
 // Named in a comment only: USDT(e2e, nowhere)
@@ -55,7 +55,7 @@ fn program(text: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn rows(out: &str, table: &str) -> Vec<(Value, Value)> {
-    let mut rows: Vec<(Value, Value)> = lines(out)
+    let mut rows: Vec<(Value, Value)> = json_lines(out)
         .into_iter()
         .filter(|row| row["table"] == table)
         .map(|row| (row["key"].clone(), row["value"].clone()))

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, listed, root, stdout, text, tools,
-    wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, have, list_probes, root, stdout, text,
+    tools, wait_for,
 };
 
 const SEAL: &str = "-toolexec=usdt-gen toolexec";
@@ -17,7 +17,7 @@ fn go(args: &[&str]) -> std::process::Command {
 /// Every consumer takes every probe, and there are that many of them.
 fn conforms(path: &Path, probes: usize, what: &str) {
     let out = usdt_e2e::usdt_gen(&["verify", "--json", path.to_str().unwrap()]);
-    let rows = usdt_e2e::lines(&text(&out.stdout));
+    let rows = usdt_e2e::json_lines(&text(&out.stdout));
     assert_eq!(rows.len(), 5 * probes, "{what}: {}", text(&out.stderr));
     for row in rows {
         // Go before 1.24 gives no GNU build id by itself.
@@ -32,7 +32,7 @@ fn fires(program: &Path, what: &str) {
     }
     let app = copy(program);
     let out = attach(&["trace", "--json", "*:*", "--", app.as_str(), "-types"]);
-    let (events, summary) = usdt_e2e::stream(&text(&out.stdout));
+    let (events, summary) = usdt_e2e::events_and_summary(&text(&out.stdout));
     assert_eq!((events.len(), &summary["hits"]), (8, &8.into()), "{what}: {}", text(&out.stderr));
 }
 
@@ -90,7 +90,7 @@ fn traces_plugins_where_they_are_loaded() {
     wait_for("the plugin", mapped);
     let pid = target.pid().to_string();
     let out = attach(&["trace", "--json", "--events", "3", "-p", &pid, "e2e:hit"]);
-    let (events, _) = usdt_e2e::stream(&text(&out.stdout));
+    let (events, _) = usdt_e2e::events_and_summary(&text(&out.stdout));
     assert_eq!(events.len(), 3, "{}", text(&out.stderr));
     assert_eq!(events[0]["args"]["text"], format!("tick {}", events[0]["args"]["n"]));
 }
@@ -116,7 +116,7 @@ fn traces_go_shared_libraries_loaded_by_c() {
     };
     wait_for("the library", mapped);
     let out = attach(&["trace", "--json", "--events", "3", "-p", &pid, "e2e:hit"]);
-    let (events, _) = usdt_e2e::stream(&text(&out.stdout));
+    let (events, _) = usdt_e2e::events_and_summary(&text(&out.stdout));
     assert_eq!(events.len(), 3, "{}", text(&out.stderr));
     let numbers: Vec<i64> = events.iter().map(|e| e["args"]["n"].as_i64().unwrap()).collect();
     assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
@@ -153,11 +153,11 @@ fn every_go_command_accepts_the_wrapper() {
     let folder = tempfile::tempdir().unwrap();
     let test = folder.path().join("gate.test");
     stdout(&mut go(&["test", SEAL, "-c", "-o", test.to_str().unwrap(), "./gate"]));
-    assert_eq!(listed(&test)[0]["source"], "note");
+    assert_eq!(list_probes(&test)[0]["source"], "note");
     stdout(&mut go(&["test", SEAL, "./gate"]));
     let flags = "'-toolexec=usdt-gen toolexec'";
     stdout(go(&["install", "./hits"]).env("GOFLAGS", flags).env("GOBIN", folder.path()));
-    assert_eq!(listed(&folder.path().join("hits"))[0]["source"], "note");
+    assert_eq!(list_probes(&folder.path().join("hits"))[0]["source"], "note");
     // Without a tracer it says so and fails: it ran.
     let run = go(&["run", SEAL, "./hits", "-timeout", "1ms"]).output().unwrap();
     assert!(text(&run.stderr).contains("no tracer came"), "{}", text(&run.stderr));
@@ -186,7 +186,7 @@ fn chains_with_other_toolexec_wrappers() {
         };
         let program = folder.path().join("hits");
         stdout(&mut go(&["build", &chain, "-o", program.to_str().unwrap(), "./hits"]));
-        assert_eq!(listed(&program)[0]["source"], "note", "{chain}");
+        assert_eq!(list_probes(&program)[0]["source"], "note", "{chain}");
         let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
         assert!(log.contains("/link -o "), "the other wrapper saw the linker: {log}");
     }
@@ -209,7 +209,7 @@ fn build_cache_separates_sealed_and_unsealed_binaries() {
         let said = text(&out.stderr);
         assert!(out.status.success(), "{said}");
         let compiled = said.lines().filter(|l| l.contains("/compile -o ")).count();
-        (compiled, said.contains("/link -o "), listed(&program)[0]["source"].clone())
+        (compiled, said.contains("/link -o "), list_probes(&program)[0]["source"].clone())
     };
     // Whatever earlier tests compiled is compiled; what is there is linked where it is not what is asked for.
     build(None, None);
@@ -276,7 +276,7 @@ fn unused_probes_add_no_bytes() {
         module.join("program")
     };
     let (few, many) = (build("few", 0), build("many", 300));
-    assert_eq!(listed(&many).len(), 1);
+    assert_eq!(list_probes(&many).len(), 1);
     let (few, many) = (std::fs::read(few).unwrap(), std::fs::read(many).unwrap());
     assert!(!many.windows(8).any(|w| w == b"zanzibar"), "not even a name");
     assert_eq!(few.len(), many.len());
@@ -285,5 +285,5 @@ fn unused_probes_add_no_bytes() {
 /// What the fixtures are built with: sealing is the wrapper's doing, not theirs.
 #[test]
 fn plain_fixtures_are_unsealed() {
-    assert_eq!(listed(&Fixture::get("hits", Mode::Plain))[0]["source"], "blob");
+    assert_eq!(list_probes(&Fixture::get("hits", Mode::Plain))[0]["source"], "blob");
 }

@@ -1,6 +1,8 @@
 //! Probes of other languages: C with SystemTap's header, alone and linked into a Go program.
 
-use usdt_e2e::{Need, Process, attach, command, have, listed, stdout, stream, text};
+use usdt_e2e::{
+    Need, Process, attach, command, events_and_summary, have, list_probes, stdout, text,
+};
 
 const SOURCE: &str = r#"
 #include <unistd.h>
@@ -28,17 +30,17 @@ fn traces_c_probes_defined_with_sdt_h() {
     std::fs::write(&source, SOURCE).unwrap();
     for flags in [&["-O2", "-no-pie"][..], &["-O0", "-no-pie"], &["-O2"]] {
         stdout(command("gcc").args(flags).arg("-o").arg(&app).arg(&source));
-        let probes = listed(&app);
+        let probes = list_probes(&app);
         assert_eq!(probes.len(), 1, "{probes:?}");
         assert_eq!(
             (&probes[0]["provider"], &probes[0]["source"]),
             (&"lang".into(), &"note".into())
         );
         let target = Process::start(&mut command(&app));
-        target.wait_until_it_runs(&app);
+        target.wait_for_exec(&app);
         let out = attach(&["trace", "-p", &target.pid().to_string(), "--json", "lang:work"]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-        let (events, summary) = stream(&text(&out.stdout));
+        let (events, summary) = events_and_summary(&text(&out.stdout));
         assert_eq!(summary["hits"], 5, "{flags:?}");
         for (i, event) in (0i64..).zip(&events) {
             let expected =
@@ -77,7 +79,7 @@ fn resolves_symbols_in_operands() {
             }
             let out =
                 attach(&["trace", "--json", "--backend", backend, "--", app.to_str().unwrap()]);
-            let (events, _) = stream(&text(&out.stdout));
+            let (events, _) = events_and_summary(&text(&out.stdout));
             let expected = serde_json::json!({"arg0": 42, "arg1": -43, "arg2": 44, "arg3": 45, "arg4": 77, "arg5": null});
             assert_eq!(events[0]["args"], expected, "{flag} {backend}");
             let said = text(&out.stderr);
@@ -127,10 +129,10 @@ fn traces_c_probes_inside_go_programs() {
     }
     let app = folder.path().join("app");
     let names: Vec<String> =
-        listed(&app).iter().map(|p| p["probe"].as_str().unwrap().to_owned()).collect();
+        list_probes(&app).iter().map(|p| p["probe"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names, ["inner", "outer"], "the C compiler's notes stay in front");
     let out = attach(&["trace", "--json", "--", app.to_str().unwrap()]);
-    let (events, summary) = stream(&text(&out.stdout));
+    let (events, summary) = events_and_summary(&text(&out.stdout));
     assert_eq!(summary["hits"], 6);
     for (i, pair) in (0..).zip(events.chunks(2)) {
         assert_eq!(pair[0]["args"], serde_json::json!({"n": i, "s": "text"}));
@@ -148,6 +150,6 @@ fn traces_c_probes_inside_go_programs() {
         seen(command("gdb").args(["-nx", "-batch", "-ex", "info probes stap"]).arg(&app));
         stdout(command("strip").arg(&app));
         seen(command("gdb").args(["-nx", "-batch", "-ex", "info probes stap"]).arg(&app));
-        assert_eq!(listed(&app).len(), 2);
+        assert_eq!(list_probes(&app).len(), 2);
     }
 }

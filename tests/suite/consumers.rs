@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, command, copy, have, listed, semaphore, stdout, text,
+    Copy, Fixture, Mode, Need, Process, command, copy, have, list_probes, semaphore, stdout, text,
     wait_for,
 };
 
@@ -11,7 +11,7 @@ use usdt_e2e::{
 type Probes = BTreeMap<String, (u64, u64, String)>;
 
 fn ours(path: &Path) -> Probes {
-    listed(path)
+    list_probes(path)
         .iter()
         .map(|p| {
             let text = |key: &str| p[key].as_str().unwrap().to_owned();

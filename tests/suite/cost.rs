@@ -1,7 +1,7 @@
 //! What tracing costs, and what works here: `cost` and `doctor`.
 
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, lines, semaphore, semaphore_of,
+    Fixture, Mode, Need, Process, attach, command, copy, have, json_lines, semaphore, semaphore_of,
     text, tools, wait_for,
 };
 
@@ -23,7 +23,7 @@ fn reports_hits_and_their_cost() {
         "20000",
     ]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let prices = lines(&text(&out.stdout));
+    let prices = json_lines(&text(&out.stdout));
     let hit = prices.iter().find(|p| p["probe"] == "hit").unwrap();
     assert_eq!(hit["hits"], 20000, "{hit}");
     let (ns, rate) =
@@ -63,7 +63,7 @@ fn detaches_probes_over_budget() {
     wait_for("it to be detached", || semaphore(target.pid(), address) == 0);
     let (status, out, errors) = cost.interrupt();
     assert_eq!(status.code(), Some(1), "{errors}");
-    assert_eq!(lines(&out)[0]["over_budget"], true, "{out}");
+    assert_eq!(json_lines(&out)[0]["over_budget"], true, "{out}");
 }
 
 /// A note whose site is an ordinary instruction: refused, unless the price is accepted, and named then.
@@ -87,12 +87,12 @@ fn reports_single_stepped_sites() {
     let out = attach(&["trace", "--json", "--single-step", "--", app]);
     assert!(text(&out.stdout).contains("\"args\":{\"arg0\":7}"), "{}", text(&out.stdout));
     let out = attach(&["cost", "--json", "--single-step", "--", app]);
-    let price = &lines(&text(&out.stdout))[0];
+    let price = &json_lines(&text(&out.stdout))[0];
     assert_eq!((&price["method"], &price["hits"]), (&"single-step".into(), &1.into()), "{price}");
     assert!(price["remark"].as_str().unwrap().contains("single-stepped"), "{price}");
     let out = attach(&["doctor", "--json", app]);
     assert_eq!(out.status.code(), Some(1));
-    let findings = lines(&text(&out.stdout));
+    let findings = json_lines(&text(&out.stdout));
     let probe = findings.iter().find(|f| f["check"] == "prov:name").unwrap();
     assert_eq!(probe["state"], "missing");
     assert!(probe["mend"].as_str().unwrap().contains("--single-step"), "{probe}");
@@ -105,7 +105,7 @@ fn doctor_reports_each_kernel_feature() {
     }
     let app = Fixture::get("hits", Mode::Sealed);
     let out = attach(&["doctor", "--json", app.to_str().unwrap()]);
-    let findings = lines(&text(&out.stdout));
+    let findings = json_lines(&text(&out.stdout));
     let all_ok = findings.iter().all(|f| f["state"] == "ok");
     assert_eq!(out.status.code(), Some(i32::from(!all_ok)));
     for check in

@@ -89,7 +89,7 @@ fn diff_reports_breaking_and_compatible_changes() {
          compatible  app:b: arg2 `int n` added; the goroutine id moves behind it\n"
     );
     let out = usdt_gen(&["diff", "--json", &old, &new]);
-    let lines = usdt_e2e::lines(&text(&out.stdout));
+    let lines = usdt_e2e::json_lines(&text(&out.stdout));
     assert_eq!(
         lines[0],
         serde_json::json!({"provider":"app","probe":"a","breaking":true,"change":"arg0 was `int x`, is `long x`"})

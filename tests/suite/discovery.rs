@@ -4,15 +4,15 @@
 use serde_json::Value;
 use std::path::Path;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, stream, text,
-    wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, json_lines,
+    stdout, text, wait_for,
 };
 
 /// `list --all` rows of one object, by its path's end.
-fn listed(end: &str) -> Vec<Value> {
+fn list_all(end: &str) -> Vec<Value> {
     let out = attach(&["list", "--all", "--json"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let rows = lines(&text(&out.stdout));
+    let rows = json_lines(&text(&out.stdout));
     rows.into_iter().filter(|r| r["object"].as_str().is_some_and(|o| o.ends_with(end))).collect()
 }
 
@@ -38,7 +38,7 @@ fn lists_each_file_once_with_all_its_processes() {
     for target in &targets {
         wait_for("the program", || maps(target.pid(), app.as_str()));
     }
-    let rows = listed(app.as_str());
+    let rows = list_all(app.as_str());
     assert_eq!(rows.len(), 7, "one object, however many processes");
     let mut pids: Vec<u32> = targets.iter().map(Process::pid).collect();
     pids.sort_unstable();
@@ -72,11 +72,11 @@ fn finds_programs_in_other_mount_namespaces() {
     let target = Process::start(command("unshare").args(["-m", "sh", "-c", &script]));
     wait_for("the program", || maps(target.pid(), "/contained"));
     assert!(!inside.exists(), "nothing is at that path here");
-    let rows = listed(inside.to_str().unwrap());
+    let rows = list_all(inside.to_str().unwrap());
     assert_eq!(rows.len(), 7);
     assert_eq!(rows[0]["pids"], serde_json::json!([target.pid()]));
     let out = attach(&["trace", "--json", "-p", &target.pid().to_string(), "e2e:hit"]);
-    let (events, _) = stream(&text(&out.stdout));
+    let (events, _) = events_and_summary(&text(&out.stdout));
     assert_eq!(events.len(), 3, "{}", text(&out.stderr));
 }
 
@@ -91,9 +91,9 @@ fn finds_programs_in_memfd_files() {
                   os.execve(fd, ['unnamed', '-per', '3', '-timeout', '60s'], os.environ)\n";
     let target = Process::start(command("python3").args(["-c", script]).arg(&app));
     wait_for("the program", || maps(target.pid(), "/memfd:unnamed"));
-    assert_eq!(listed("/memfd:unnamed").len(), 7);
+    assert_eq!(list_all("/memfd:unnamed").len(), 7);
     let out = attach(&["trace", "--json", "-p", &target.pid().to_string(), "e2e:hit"]);
-    let (events, _) = stream(&text(&out.stdout));
+    let (events, _) = events_and_summary(&text(&out.stdout));
     assert_eq!(events.len(), 3, "{}", text(&out.stderr));
 }
 
@@ -111,9 +111,9 @@ fn traces_the_replaced_file_of_a_running_process() {
     std::fs::rename(&newer, &app.path).unwrap();
     let by_path = attach(&["list", app.as_str()]);
     assert_eq!(text(&by_path.stdout), "");
-    assert_eq!(listed(app.as_str()).len(), 7);
+    assert_eq!(list_all(app.as_str()).len(), 7);
     let out = attach(&["trace", "--json", "-p", &target.pid().to_string(), "e2e:hit"]);
-    let (events, _) = stream(&text(&out.stdout));
+    let (events, _) = events_and_summary(&text(&out.stdout));
     assert_eq!(events.len(), 3, "{}", text(&out.stderr));
 }
 
@@ -122,7 +122,7 @@ fn traces_the_replaced_file_of_a_running_process() {
 fn finds_probes_without_section_headers() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     headless(&app.path);
-    let rows = usdt_e2e::listed(&app.path);
+    let rows = usdt_e2e::list_probes(&app.path);
     assert_eq!(rows.len(), 7);
     assert!(rows.iter().all(|r| r["source"] == "blob"));
     if !cfg!(target_arch = "x86_64") || !have(&[Need::Program("cc")]) {
@@ -134,7 +134,7 @@ fn finds_probes_without_section_headers() {
         &crate::verification::GOOD.replace(".note.stapsdt, \"\"", ".note.stapsdt, \"a\""),
     );
     headless(&program);
-    let rows = usdt_e2e::listed(&program);
+    let rows = usdt_e2e::list_probes(&program);
     assert_eq!(
         (rows.len(), &rows[0]["source"], &rows[0]["args"]),
         (1, &"note".into(), &"-4@%eax".into())

@@ -334,7 +334,7 @@ fn documented_go_code_compiles() {
         for block in blocks(&page) {
             match &block.around {
                 _ if block.info == "c" && page == "../README.md" => {
-                    write("probes/probes.d", &block.text)
+                    write("probes/probes.d", &block.text);
                 }
                 _ if block.info != "go" => {}
                 None if block.text.starts_with("package probes") => {

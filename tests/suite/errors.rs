@@ -211,7 +211,7 @@ fn works_with_the_documented_capabilities() {
         &app,
     );
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    assert_eq!(usdt_e2e::stream(&text(&out.stdout)).1["delivered"], 5);
+    assert_eq!(usdt_e2e::events_and_summary(&text(&out.stdout)).1["delivered"], 5);
     let target = Process::start(command(&app.path).args(["-per", "3"]));
     let pid = target.pid().to_string();
     let (code, message) =
@@ -220,7 +220,7 @@ fn works_with_the_documented_capabilities() {
     let out =
         as_nobody("+bpf,+perfmon,+sys_ptrace", &["trace", "-p", &pid, "--json", "e2e:hit"], &app);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    assert_eq!(usdt_e2e::stream(&text(&out.stdout)).1["delivered"], 3);
+    assert_eq!(usdt_e2e::events_and_summary(&text(&out.stdout)).1["delivered"], 3);
 }
 
 #[test]

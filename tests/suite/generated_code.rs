@@ -1,7 +1,7 @@
 //! The generated package, built by a user who has nothing but the README.
 
 use std::path::Path;
-use usdt_e2e::{Need, attach, command, have, stdout, stream, text, tools};
+use usdt_e2e::{Need, attach, command, events_and_summary, have, stdout, text, tools};
 
 /// A module with a definition, its `go:generate` line and a program.
 fn module() -> tempfile::TempDir {
@@ -45,7 +45,7 @@ fn generated_package_fires_events() {
     }
     if have(&[Need::Bpf]) {
         let out = attach(&["trace", "--json", "--", app.to_str().unwrap()]);
-        let (events, _) = stream(&text(&out.stdout));
+        let (events, _) = events_and_summary(&text(&out.stdout));
         assert_eq!(events[0]["args"], serde_json::json!({"name": "gopher", "times": 3}));
     }
 }
@@ -83,7 +83,7 @@ fn traces_two_hundred_probes() {
         }
         let out = attach(&["trace", "--json", "--backend", backend, "--", app.to_str().unwrap()]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-        let (events, summary) = stream(&text(&out.stdout));
+        let (events, summary) = events_and_summary(&text(&out.stdout));
         assert_eq!((events.len(), &summary["hits"]), (200, &200.into()));
         for (i, event) in events.iter().enumerate() {
             assert_eq!(
@@ -144,7 +144,11 @@ fn compiles_in_modules_with_old_language_versions() {
             );
         }
         go(module.path(), &["build", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"]);
-        assert_eq!(usdt_e2e::listed(&module.path().join("app"))[0]["source"], "note", "{version}");
+        assert_eq!(
+            usdt_e2e::list_probes(&module.path().join("app"))[0]["source"],
+            "note",
+            "{version}"
+        );
     }
 }
 
@@ -177,7 +181,7 @@ fn rebuilds_when_the_wrapper_is_switched() {
     ] {
         let build = ["build", "-o", "app", "./cmd"];
         stdout(command("go").args(build).env("GOFLAGS", flags).current_dir(module.path()));
-        assert_eq!(usdt_e2e::listed(&app)[0]["source"], source);
+        assert_eq!(usdt_e2e::list_probes(&app)[0]["source"], source);
     }
 }
 
@@ -190,7 +194,7 @@ fn usdt_off_build_tag_removes_all_probes() {
         &["build", "-tags", "usdt_off", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"],
     );
     let app = module.path().join("app");
-    assert_eq!(usdt_e2e::listed(&app), [serde_json::Value::Null; 0]);
+    assert_eq!(usdt_e2e::list_probes(&app), [serde_json::Value::Null; 0]);
     stdout(&mut command(&app));
     let data = std::fs::read(&app).unwrap();
     let name = b"greet";

@@ -28,7 +28,7 @@ fn library_examples_run() {
     ] {
         let app = copy(&Fixture::get("hits", Mode::Sealed));
         let target = Process::start(command(&app.path).args(["-per", "100", "-linger", "100ms"]));
-        target.wait_until_it_runs(&app.path);
+        target.wait_for_exec(&app.path);
         let agent = Process::start(
             command(examples.join(example)).arg(target.pid().to_string()).args(args),
         );

@@ -28,7 +28,7 @@ fn with_notes(folder: &Path, notes: &[u8]) -> PathBuf {
 }
 
 fn site(app: &Path) -> u64 {
-    usdt_e2e::listed(app)[0]["address"].as_u64().unwrap()
+    usdt_e2e::list_probes(app)[0]["address"].as_u64().unwrap()
 }
 
 /// Runs with at most 64 MiB of memory of its own: what it maps of the file is the file's.

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use usdt_e2e::{Need, attach, command, have, stdout, stream, text};
+use usdt_e2e::{Need, attach, command, events_and_summary, have, stdout, text};
 
 /// A generator of numbers that says the same every time (xorshift64*).
 struct Chance(u64);
@@ -121,7 +121,7 @@ fn ours(app: &Path, backend: &str) -> Vec<Vec<Value>> {
     let out =
         attach(&["trace", "--json", "--backend", backend, "chance:*", "--", app.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let (events, _) = stream(&text(&out.stdout));
+    let (events, _) = events_and_summary(&text(&out.stdout));
     events.iter().map(|e| e["args"].as_object().unwrap().values().cloned().collect()).collect()
 }
 
@@ -190,7 +190,7 @@ fn reads_more_than_twelve_arguments() {
             continue;
         }
         let out = attach(&["trace", "--json", "--backend", backend, "--", app.to_str().unwrap()]);
-        let (events, _) = stream(&text(&out.stdout));
+        let (events, _) = events_and_summary(&text(&out.stdout));
         let args = &events[0]["args"];
         assert!((0..20).all(|n| args[format!("arg{n}")] == n * n - 50), "{args}");
         assert!(args["arg20"].as_u64().unwrap() > 0x7f00_0000_0000, "{args}");

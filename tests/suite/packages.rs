@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, stdout, stream, text, wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, stdout, text,
+    wait_for,
 };
 
 /// The arguments of a probe's events.
@@ -22,7 +23,7 @@ fn packages_record_all_activity() {
     let out = text(&out.stdout);
     // The program's own line is among them.
     let own: Vec<&str> = out.lines().filter(|l| *l != "done").collect();
-    let (events, summary) = stream(&own.join("\n"));
+    let (events, summary) = events_and_summary(&own.join("\n"));
     assert_eq!((&summary["dropped"], &summary["hits"]), (&0.into(), &events.len().into()));
     requests(&events);
     statements(&events);
@@ -130,7 +131,7 @@ fn attaching_arms_the_flight_recorder() {
     std::fs::create_dir(&folder).unwrap();
     let target =
         Process::start(command(&app.path).args(["-linger", "60s", "-slow", "-dir"]).arg(&folder));
-    target.wait_until_it_runs(&app.path);
+    target.wait_for_exec(&app.path);
     let pid = target.pid().to_string();
     let snapshots = || std::fs::read_dir(&folder).unwrap().count();
     assert_eq!(snapshots(), 0, "nobody looks");
@@ -145,7 +146,7 @@ fn attaching_arms_the_flight_recorder() {
         "flight:armed",
         "flight:snapshot",
     ]);
-    let (events, _) = stream(&text(&out.stdout));
+    let (events, _) = events_and_summary(&text(&out.stdout));
     assert_eq!(
         args(&events, "flight", "armed"),
         [&json!({"min_age_ns": 1_000_000_000, "max_bytes": 0})]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of,
-    stdout, stream, text, tools, wait_for,
+    Copy, Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, semaphore,
+    semaphore_of, stdout, text, tools, wait_for,
 };
 
 const SIGINT: i32 = 2;
@@ -19,7 +19,7 @@ fn tracer(args: &[&str]) -> Process {
 
 /// Whether a tracer has come as far as its links: one of them tells of exec.
 fn attached(tracer: &Process) -> bool {
-    tracer.links() >= 2
+    tracer.link_count() >= 2
 }
 
 /// Puts a copy of a program in the place of another one, as an upgrade does.
@@ -57,7 +57,7 @@ fn follows_an_upgraded_executable() {
     let newest = Process::start(command(&app.path).args(["-per", "5"]));
     newest.finish();
     let (_, out, _) = tracer.interrupt();
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (12, &12.into()), "{summary}");
     assert_eq!(pids(&events).len(), 3);
     assert!(pids(&events).contains(&new_pid.into()));
@@ -78,7 +78,7 @@ fn follows_exec_in_a_traced_process() {
     let (status, _, errors) = target.finish();
     assert!(status.success(), "{errors}");
     let (_, out, errors) = tracer.finish();
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     // One hit of the program that it became.
     assert_eq!((events.len(), &summary["hits"]), (3, &3.into()), "{errors}");
     assert_eq!(pids(&events), [u64::from(pid)]);
@@ -105,7 +105,7 @@ fn traces_a_thousand_short_processes() {
     stdout(command("sh").args(["-c", &script]));
     wait_for("nothing to be held for them", || descriptors() <= before);
     let (_, out, _) = tracer.interrupt();
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!(summary["hits"], 1001, "{summary}");
     assert_eq!(events.len(), 1001);
     // Another test sets back the numbers that processes get.
@@ -130,7 +130,7 @@ fn ignores_a_reused_process_id() {
         let next = Process::start(command(&app.path).args(["-per", "5", "-timeout", "200ms"]));
         (next.pid() == pid).then_some(next)
     });
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (2, &2.into()), "{errors}");
     if let Some(again) = again {
         let (_, _, errors) = again.finish();
@@ -218,7 +218,7 @@ fn follows_a_cgroup_and_its_descendants() {
         let (status, _, errors) = future.finish();
         assert!(status.success(), "{errors}");
         let (_, out, errors) = tracer.interrupt();
-        let (events, summary) = stream(&out);
+        let (events, summary) = events_and_summary(&out);
         let expected = if backend == "embedded" { 7 } else { 4 };
         assert_eq!((events.len(), &summary["hits"]), (expected, &expected.into()), "{errors}");
     }
@@ -252,7 +252,7 @@ fn follows_processes_system_wide() {
         target.finish();
     }
     let (_, out, errors) = tracer.interrupt();
-    let (mut rows, summary) = stream(&out);
+    let (mut rows, summary) = events_and_summary(&out);
     rows.retain(|row| expected.iter().any(|pid| row["by"] == *pid));
     assert_eq!(rows.len(), 2, "{out} {errors}");
     assert!(rows.iter().all(|row| row["count"] == 8 && row["unit"] == "ns"), "{rows:?}");
@@ -288,7 +288,7 @@ fn symbolizes_stacks() {
             app.as_str(),
         ];
         let out = attach(&[&args[..], &["-types", "-linger", "100ms"]].concat());
-        let (events, _) = stream(&text(&out.stdout));
+        let (events, _) = events_and_summary(&text(&out.stdout));
         let stack: Vec<&str> =
             events[0]["stack"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
         let functions: Vec<&str> =
@@ -330,7 +330,7 @@ fn first_scan_finds_an_exec_before_notifications_start() {
     let mut target = Process(shell.spawn().unwrap());
     let found = usdt_attach::discover::process(target.pid()).unwrap();
     target.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    target.wait_until_it_runs(&app.path);
+    target.wait_for_exec(&app.path);
     let mut follower = Follower::new(&Target::pid(target.pid()).unwrap(), &found);
     let new = follower.poll_new_objects().unwrap();
     assert!(new.iter().any(|f| f.object.path == app.path), "{new:?}");

@@ -6,7 +6,8 @@ use stapsdt::note::{Format, Note, NoteIter};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use usdt_e2e::{
-    Fixture, Mode, Need, attach, command, copy, have, listed, stdout, stream, text, usdt_gen,
+    Fixture, Mode, Need, attach, command, copy, events_and_summary, have, list_probes, stdout,
+    text, usdt_gen,
 };
 
 fn notes(view: &View<'_>) -> Vec<Note> {
@@ -172,7 +173,10 @@ fn seal_command_writes_conforming_notes() {
 fn no_goid_omits_the_goroutine_id_reversibly() {
     let app = copy(&Fixture::get("hits", Mode::Plain));
     let words = |path: &Path| -> usize {
-        listed(path).iter().map(|p| p["args"].as_str().unwrap().split_whitespace().count()).sum()
+        list_probes(path)
+            .iter()
+            .map(|p| p["args"].as_str().unwrap().split_whitespace().count())
+            .sum()
     };
     let original = std::fs::read(&app.path).unwrap();
     assert!(usdt_gen(&["seal", "--no-goid", app.as_str()]).status.success());
@@ -216,16 +220,16 @@ fn notes_survive_strip_tools() {
         }
         for mode in Mode::SEALED {
             let app = copy(&Fixture::get("hits", mode));
-            let before = listed(&app.path);
+            let before = list_probes(&app.path);
             let out = command(tool).args(args).arg(&app.path).output().unwrap();
             assert!(out.status.success(), "{tool} {mode:?}: {}", text(&out.stderr));
             assert_eq!(text(&out.stderr), "", "{tool} {mode:?} warns");
-            assert_eq!(listed(&app.path), before, "{tool} {mode:?}");
+            assert_eq!(list_probes(&app.path), before, "{tool} {mode:?}");
             conforms(&app.path, &format!("{tool} {args:?} {mode:?}"));
             // The program runs, and the kernel counts up the semaphores that its gates look at.
             if [Mode::Sealed, Mode::ExternalPie].contains(&mode) && have(&[Need::Bpf]) {
                 let out = attach(&["trace", "--json", "*:*", "--", app.as_str(), "-types"]);
-                let (events, summary) = stream(&text(&out.stdout));
+                let (events, summary) = events_and_summary(&text(&out.stdout));
                 assert_eq!(
                     (events.len(), &summary["hits"]),
                     (8, &8.into()),
@@ -240,8 +244,8 @@ fn notes_survive_strip_tools() {
 fn seals_a_stripped_binary() {
     let app = copy(&Fixture::get("hits", Mode::Plain));
     assert!(command("strip").arg(&app.path).status().unwrap().success());
-    assert_eq!(listed(&app.path).len(), 7);
-    assert!(listed(&app.path).iter().all(|p| p["source"] == "blob"));
+    assert_eq!(list_probes(&app.path).len(), 7);
+    assert!(list_probes(&app.path).iter().all(|p| p["source"] == "blob"));
     assert!(usdt_gen(&["seal", app.as_str()]).status.success());
     conforms(&app.path, "stripped, then sealed");
 }
@@ -257,7 +261,7 @@ fn seals_shared_libraries() {
             .arg("./shared")
             .current_dir(usdt_e2e::root().join("tests/go")),
     );
-    let probes = listed(&library);
+    let probes = list_probes(&library);
     assert_eq!(probes.len(), 1, "{probes:?}");
     assert_eq!((&probes[0]["probe"], &probes[0]["source"]), (&"hit".into(), &"note".into()));
 }
@@ -276,7 +280,7 @@ fn wrapper_builds_for_other_platforms() {
         stdout(build.arg(&out).arg("./hits").current_dir(usdt_e2e::root().join("tests/go")));
         assert!(std::fs::metadata(&out).unwrap().len() > 0);
     }
-    let arm = listed(&folder.path().join("arm64"));
+    let arm = list_probes(&folder.path().join("arm64"));
     assert_eq!(arm.len(), 7);
     let hit = arm.iter().find(|p| p["probe"] == "hit" && p["provider"] == "e2e").unwrap();
     let args = hit["args"].as_str().unwrap();

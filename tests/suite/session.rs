@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of, stream,
-    text, tools, wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, semaphore,
+    semaphore_of, text, tools, wait_for,
 };
 
 const SIGINT: i32 = 2;
@@ -30,7 +30,7 @@ fn interrupt_detaches_and_prints_a_summary() {
     tracer.signal(SIGINT);
     let (status, out, errors) = tracer.finish();
     assert!(status.success(), "{errors}");
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (0, &0.into()));
     assert_eq!(semaphore(target.pid(), address), 0);
 }
@@ -50,7 +50,7 @@ fn killed_tracer_releases_its_semaphore() {
     ];
     // Where both attach to the same instruction, the kernel counts once.
     wait_for("both tracers", || {
-        semaphore(target.pid(), address) >= 1 && tracers.iter().all(|t| t.links() > 0)
+        semaphore(target.pid(), address) >= 1 && tracers.iter().all(|t| t.link_count() > 0)
     });
     for tracer in tracers {
         tracer.signal(SIGKILL);
@@ -72,7 +72,7 @@ fn ends_when_the_target_exits() {
     assert!(status.success());
     let (status, out, errors) = tracer.finish();
     assert!(status.success(), "{errors}");
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (5, &5.into()));
 }
 
@@ -107,7 +107,7 @@ fn event_limit_is_exact_under_load() {
             "e2e:hit",
         ]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-        let (events, summary) = stream(&text(&out.stdout));
+        let (events, summary) = events_and_summary(&text(&out.stdout));
         assert_eq!(events.len(), 7);
         let count = |name: &str| summary[name].as_u64().unwrap();
         assert_eq!(count("hits"), count("delivered") + count("dropped"), "{summary}");
@@ -132,7 +132,7 @@ fn traces_present_and_future_processes_of_a_file() {
     assert!(tracer.0.try_wait().unwrap().is_none(), "goes on until it is told to stop");
     tracer.signal(SIGINT);
     let (_, out, _) = tracer.finish();
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (11, &11.into()));
     let pids: std::collections::HashSet<u64> =
         events.iter().map(|e| e["pid"].as_u64().unwrap()).collect();
@@ -156,7 +156,7 @@ fn traces_only_the_given_processes() {
     }
     let (status, out, errors) = tracer.finish();
     assert!(status.success(), "{errors}");
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (7, &7.into()));
     assert!(events.iter().all(|e| expected.iter().any(|pid| e["pid"] == *pid)));
     drop(other);
@@ -169,11 +169,11 @@ fn traces_a_process_whose_file_was_deleted() {
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let target = Process::start(command(&app.path).args(["-per", "2"]));
-    target.wait_until_it_runs(&app.path);
+    target.wait_for_exec(&app.path);
     std::fs::remove_file(&app.path).unwrap();
     let out = attach(&["trace", "-p", &target.pid().to_string(), "--json", "e2e:hit"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    assert_eq!(stream(&text(&out.stdout)).0.len(), 2);
+    assert_eq!(events_and_summary(&text(&out.stdout)).0.len(), 2);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn command_ends_with_its_session() {
         "60s",
     ]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let (events, _) = stream(&text(&out.stdout));
+    let (events, _) = events_and_summary(&text(&out.stdout));
     let pid = events[0]["pid"].as_u64().unwrap();
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "ended and waited for");
 }
@@ -264,7 +264,7 @@ fn second_signal_ends_immediately() {
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let mut tracer = tracer(&["trace", "--exe", app.as_str(), "e2e:hit"]);
-    wait_for("the tracer", || tracer.links() > 0);
+    wait_for("the tracer", || tracer.link_count() > 0);
     // Far more than a pipe holds, and nobody reads it.
     Process::start(command(&app.path).args(["-per", "20000"])).finish();
     tracer.signal(SIGINT);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use usdt_e2e::{
-    Need, Process, attach, command, have, listed, root, stdout, stream, text, tools, usdt_gen,
-    wait_for,
+    Need, Process, attach, command, events_and_summary, have, list_probes, root, stdout, text,
+    tools, usdt_gen, wait_for,
 };
 
 /// A schema of definitions, as a user would make it.
@@ -34,7 +34,7 @@ fn traces_probes_of_rust_crates() {
             .current_dir(root().join("tests/rust")),
     );
     let app = usdt_e2e::copy(&target.join("debug/emitters"));
-    let names: Vec<String> = listed(&app.path)
+    let names: Vec<String> = list_probes(&app.path)
         .iter()
         .map(|p| format!("{}:{}", p["provider"].as_str().unwrap(), p["probe"].as_str().unwrap()))
         .collect();
@@ -66,7 +66,7 @@ fn traces_probes_of_rust_crates() {
         ];
         let out = attach(&[&args[..], &[app.as_str()]].concat());
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-        let (events, _) = stream(&text(&out.stdout));
+        let (events, _) = events_and_summary(&text(&out.stdout));
         let mut by_probe: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for event in events {
             by_probe
@@ -186,7 +186,7 @@ fn traces_every_postgresql_query_under_load() {
         "arg0 == 'select 1 /\\* client 2*'",
     ]);
     // One link tells of exec.
-    let attached = |tracer: &Process| tracer.links() >= 2;
+    let attached = |tracer: &Process| tracer.link_count() >= 2;
     let has_bcc = have(&[Need::Bcc]);
     wait_for("the tracers", || attached(&by_schema) && (!has_bcc || attached(&by_option)));
     let query = |client: usize, n: usize| {
@@ -205,7 +205,7 @@ fn traces_every_postgresql_query_under_load() {
         assert!(status.success(), "{errors}");
     }
     let (_, out, errors) = by_schema.interrupt();
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!(summary["hits"], summary["delivered"], "{errors}");
     let mut seen: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for event in &events {
@@ -222,7 +222,7 @@ fn traces_every_postgresql_query_under_load() {
     }
     let (_, out, errors) = by_option.interrupt();
     if has_bcc {
-        let (events, summary) = stream(&out);
+        let (events, summary) = events_and_summary(&out);
         assert_eq!(
             (events.len(), &summary["hits"]),
             (QUERIES, &json!(CLIENTS * QUERIES)),

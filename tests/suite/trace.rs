@@ -1,7 +1,7 @@
 //! Hits, exactly counted, with right arguments.
 
 use serde_json::{Value, json};
-use usdt_e2e::{Fixture, Mode, Need, attach, copy, have, stream, text};
+use usdt_e2e::{Fixture, Mode, Need, attach, copy, events_and_summary, have, text};
 
 /// A text of `hits`: hit n carries text n modulo 100.
 fn expected(n: u64) -> String {
@@ -92,7 +92,7 @@ fn decodes_values_of_every_type() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let out = attach(&["trace", "--json", "--", app.as_str(), "-types"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let (events, summary) = stream(&text(&out.stdout));
+    let (events, summary) = events_and_summary(&text(&out.stdout));
     let args: Vec<(&str, &Value)> =
         events.iter().map(|e| (e["probe"].as_str().unwrap(), &e["args"])).collect();
     assert_eq!(
@@ -151,7 +151,7 @@ fn slow_reader_loses_events_but_counts_them() {
         app.as_str()
     );
     let out = usdt_e2e::stdout(usdt_e2e::command("sh").args(["-c", &script]));
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     let count = |name: &str| summary[name].as_u64().unwrap();
     assert_eq!(count("hits"), 200_000);
     assert!(count("dropped") > 0, "{summary}");

@@ -5,7 +5,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use usdt_e2e::{Fixture, Mode, Need, Process, command, have, lines, root, stdout, text, usdt_gen};
+use usdt_e2e::{
+    Fixture, Mode, Need, Process, command, have, json_lines, root, stdout, text, usdt_gen,
+};
 
 /// A program with one probe, `prov:name`, whose note is what every consumer takes; tests change the text.
 pub(crate) const GOOD: &str = r#"
@@ -59,7 +61,7 @@ fn swapped(program: &Path) {
 /// The verdicts of the models, by consumer.
 fn verdicts(program: &Path) -> BTreeMap<String, String> {
     let out = usdt_gen(&["verify", "--json", program.to_str().unwrap()]);
-    let rows = lines(&text(&out.stdout));
+    let rows = json_lines(&text(&out.stdout));
     let word = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
     let all: BTreeMap<String, String> =
         rows.iter().map(|r| (word(r, "consumer"), word(r, "verdict"))).collect();
@@ -260,7 +262,7 @@ fn fix_repairs_arm64_register_names() {
     assert_eq!(verdicts(&program)["bcc"], "partial");
     stdout(command("usdt-gen").args(["seal", "--fix"]).arg(&program));
     assert_eq!(verdicts(&program)["libbpf"], "accepted");
-    let args = usdt_e2e::listed(&program)[0]["args"].clone();
+    let args = usdt_e2e::list_probes(&program)[0]["args"].clone();
     assert_eq!(args, "-4@x0 8@[sp, 8] 4@x1");
 }
 
@@ -300,7 +302,7 @@ fn every_consumer_accepts_sealed_binaries() {
 }
 
 fn rows(program: &Path) -> Vec<Value> {
-    lines(&text(&usdt_gen(&["verify", "--json", program.to_str().unwrap()]).stdout))
+    json_lines(&text(&usdt_gen(&["verify", "--json", program.to_str().unwrap()]).stdout))
 }
 
 #[test]

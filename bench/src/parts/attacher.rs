@@ -20,7 +20,7 @@ fn start(fire: &Path) -> Result<Table, String> {
     let mut target = pinned(TARGET, fire);
     target.args(["-pause", "200us", "-text", "41"]).stdout(Stdio::null());
     let target = target.spawn().map(Process).map_err(|e| e.to_string())?;
-    target.wait_until_it_runs(fire);
+    target.wait_for_exec(fire);
     let (pid, file) = (target.pid().to_string(), fire.display().to_string());
     let first = |tracer: &mut Command, mark: &str| {
         let begin = Instant::now();

@@ -88,7 +88,7 @@ impl Bench {
             .spawn()
             .map(Process)
             .map_err(|e| format!("cannot start the traced program: {e}"))?;
-        fire.wait_until_it_runs(&self.fire);
+        fire.wait_for_exec(&self.fire);
         let tracer = quietly(&mut start(&fire.pid().to_string()))?;
         let mut said = String::new();
         if let Some(mut out) = fire.0.stdout.take() {

@@ -4,7 +4,7 @@ use super::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use usdt_e2e::{Need, attach, have, lines, text};
+use usdt_e2e::{Need, attach, have, json_lines, text};
 
 /// The attributes of a resource, and a span of it.
 type Sent = (HashMap<String, Value>, Value);
@@ -44,7 +44,7 @@ impl Collector {
     fn finish(self) -> (Vec<Sent>, BTreeMap<String, Value>) {
         self.process.interrupt();
         let (mut spans, mut metrics) = (Vec::new(), BTreeMap::new());
-        for line in lines(&std::fs::read_to_string(&self.out).unwrap()) {
+        for line in json_lines(&std::fs::read_to_string(&self.out).unwrap()) {
             for resource in line["resourceSpans"].as_array().into_iter().flatten() {
                 let attributes = attributes(&resource["resource"]);
                 for span in resource["scopeSpans"][0]["spans"].as_array().unwrap() {
@@ -97,7 +97,7 @@ fn collector_receives_the_spans_of_the_otel_sdk() {
     let config = write(folder.path(), "export.toml", &config);
     let out = attach(&["export", "--config", &config, "--", app.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let made = lines(&text(&out.stdout));
+    let made = json_lines(&text(&out.stdout));
     let (spans, _) = collector.finish();
     assert_eq!((made.len(), spans.len()), (3, 3));
     for made in &made {

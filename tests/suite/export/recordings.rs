@@ -3,7 +3,7 @@
 use super::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use usdt_e2e::{Need, attach, have, lines, text};
+use usdt_e2e::{Need, attach, have, json_lines, text};
 
 #[test]
 fn recordings_conform_to_their_formats() {
@@ -73,7 +73,7 @@ fn recordings_conform_to_their_formats() {
     assert!(rows.iter().all(|r| r["others"].is_empty()));
 
     let events = record("events.jsonl");
-    assert_eq!(lines(&std::fs::read_to_string(file("events.jsonl")).unwrap()).len(), events);
+    assert_eq!(json_lines(&std::fs::read_to_string(file("events.jsonl")).unwrap()).len(), events);
     let out = attach(&["record", "-o", &file("x.csv"), "--stack", "--", app.as_str()]);
     assert_eq!(out.status.code(), Some(2));
     assert!(text(&out.stderr).contains("--format jsonl"));

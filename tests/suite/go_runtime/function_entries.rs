@@ -10,7 +10,8 @@ use stapsdt::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use usdt_e2e::{
-    Fixture, Mode, Need, attach, command, copy, have, lines, listed, stdout, text, usdt_gen,
+    Fixture, Mode, Need, attach, command, copy, have, json_lines, list_probes, stdout, text,
+    usdt_gen,
 };
 
 /// The same questions asked of a stripped binary of the stock toolchain.
@@ -32,15 +33,15 @@ fn traces_function_entries_of_an_unmodified_binary() {
         ),
         "{said}"
     );
-    // Go 1.21 makes a function without a frame of it, whose first instruction kernels do not do themselves; nor do
-    // they those of functions without a check of the stack on arm64.
+    // Go 1.21 makes a function without a frame of it, whose first instruction kernels do not do
+    // themselves; nor do they those of functions without a check of the stack on arm64.
     let left_out = "warning: go:netpoll__ready at ";
     let without_check = cfg!(target_arch = "aarch64").then_some("warning: go:syscall__");
     let expected = |line: &str| {
         line.starts_with(left_out) || without_check.is_some_and(|w| line.starts_with(w))
     };
     assert!(!said.lines().any(|l| l.starts_with("warning") && !expected(l)), "{said}");
-    let mut events = lines(&text(&out.stdout));
+    let mut events = json_lines(&text(&out.stdout));
     assert_eq!(events.pop().unwrap()["summary"]["dropped"], 0);
     let seen =
         Traced { did: serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap(), events };
@@ -116,24 +117,25 @@ fn traces_function_entries_of_an_unmodified_binary() {
         ]
         .concat(),
     );
-    let rows = lines(&text(&out.stdout));
+    let rows = json_lines(&text(&out.stdout));
     let reasons: Vec<&str> = rows.iter().filter_map(|row| row["by"].as_str()).collect();
     assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), 2, "{rows:?} {}", text(&out.stderr));
     assert!(reasons.contains(&"sleep") && reasons.contains(&"IO wait"), "{rows:?}");
 
-    // They are offered to who asks for them by name, and only where the binary has no probes of its own.
-    let listed = |mode: Mode, glob: &str| -> Vec<Value> {
+    // They are offered to who asks for them by name, and only where the binary has no probes of its
+    // own.
+    let list = |mode: Mode, glob: &str| -> Vec<Value> {
         let binary = Fixture::get("bridge", mode);
-        lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(binary).arg(glob)))
+        json_lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(binary).arg(glob)))
     };
-    assert!(listed(Mode::PlainStripped, "go:*").iter().all(|p| p["source"] == "entry"));
-    assert!(listed(Mode::Overlay, "go:*").iter().all(|p| p["source"] == "note"));
+    assert!(list(Mode::PlainStripped, "go:*").iter().all(|p| p["source"] == "entry"));
+    assert!(list(Mode::Overlay, "go:*").iter().all(|p| p["source"] == "note"));
     let all = attach(&["list", app.as_str()]);
     assert!(text(&all.stderr).ends_with(": no probes\n"), "{}", text(&all.stderr));
 }
 
-/// Notes as the known fork of Go writes them: the padding counted into the descriptor's size, no `.stapsdt.base`, no
-/// semaphores, sites in the middle of code.
+/// Notes as the known fork of Go writes them: the padding counted into the descriptor's size, no
+/// `.stapsdt.base`, no semaphores, sites in the middle of code.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn traces_notes_emitted_by_a_toolchain() {
@@ -174,7 +176,8 @@ fn traces_notes_emitted_by_a_toolchain() {
     let section = format!(".note.stapsdt={}", file.display());
     stdout(command("objcopy").args(["--add-section", &section, app.as_str()]));
 
-    let listed = lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(&app.path)));
+    let listed =
+        json_lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(&app.path)));
     let sources: Vec<&str> = listed.iter().map(|p| p["source"].as_str().unwrap()).collect();
     assert_eq!(sources, ["native", "native", "native", "note"]);
     let shown = stdout(command("usdt-attach").arg("list").arg(&app.path));
@@ -184,7 +187,7 @@ fn traces_notes_emitted_by_a_toolchain() {
     );
 
     let out = attach(&["trace", "*", "--json", "--", app.as_str(), "3"]);
-    let mut events = lines(&text(&out.stdout));
+    let mut events = json_lines(&text(&out.stdout));
     assert_eq!(events.pop().unwrap()["summary"]["delivered"], 12);
     let seen = Traced { did: Value::Null, events };
     let served: Vec<String> = seen
@@ -200,7 +203,8 @@ fn traces_notes_emitted_by_a_toolchain() {
     assert_eq!(queries, ["SELECT 0", "SELECT 1", "SELECT 2"]);
 }
 
-/// Releases that the catalogue knows are not asked for their DWARF, which takes long to unpack and may be missing.
+/// Releases that the catalogue knows are not asked for their DWARF, which takes long to unpack and
+/// may be missing.
 #[test]
 fn field_offset_table_matches_dwarf() {
     let data = std::fs::read(Fixture::get("bridge", Mode::Plain)).unwrap();
@@ -234,7 +238,7 @@ fn seal_writes_function_entries_as_notes() {
         view.at_vaddr(text.vaddr + 4096, text.filesz - 8192).unwrap().to_vec()
     };
     assert_eq!(code(&view), code(&old));
-    let listed = listed(&app.path);
+    let listed = list_probes(&app.path);
     let find = |name: &str| listed.iter().find(|p| p["probe"] == name).unwrap();
     assert_eq!(find("server_request_start")["source"], "note");
     // The path is behind a pointer, where notes do not reach; what is behind it keeps its place.
@@ -246,7 +250,7 @@ fn seal_writes_function_entries_as_notes() {
         args.split(' ').collect::<Vec<_>>(),
         ["8@(%rdi)", "8@8(%rdi)", "8@$0", "8@$0", "8@128(%rdi)", "8@136(%rdi)", "8@%rcx"]
     );
-    let verdicts = lines(&text(&usdt_gen(&["verify", "--json", app.as_str()]).stdout));
+    let verdicts = json_lines(&text(&usdt_gen(&["verify", "--json", app.as_str()]).stdout));
     assert!(
         verdicts.len() > 100 && verdicts.iter().all(|v| v["verdict"] != "rejected"),
         "{verdicts:?}"

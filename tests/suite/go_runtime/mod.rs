@@ -6,7 +6,7 @@ mod overview;
 
 use serde_json::Value;
 use std::collections::BTreeSet;
-use usdt_e2e::{Fixture, Mode, attach, copy, lines, text};
+use usdt_e2e::{Fixture, Mode, attach, copy, json_lines, text};
 
 /// What the program did, by its own account, and what was traced of it.
 struct Traced {
@@ -21,7 +21,7 @@ impl Traced {
         let args = ["trace", "*", "--json", "--", app.as_str(), facts.to_str().unwrap()];
         let out = attach(&args);
         assert!(out.status.success(), "{}", text(&out.stderr));
-        let mut events = lines(&text(&out.stdout));
+        let mut events = json_lines(&text(&out.stdout));
         let summary = events.pop().unwrap()["summary"].clone();
         assert_eq!(summary["dropped"], 0, "{summary}");
         let did = serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap();

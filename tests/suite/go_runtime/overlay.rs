@@ -5,7 +5,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use usdt_e2e::{Fixture, Mode, Need, command, have, lines, listed, stdout, text, usdt_gen};
+use usdt_e2e::{
+    Fixture, Mode, Need, command, have, json_lines, list_probes, stdout, text, usdt_gen,
+};
 
 #[test]
 fn overlay_probes_record_all_activity() {
@@ -20,7 +22,7 @@ fn overlay_probes_record_all_activity() {
     requests(&seen);
     statements(&seen);
     connections(&seen);
-    let listed = lines(&stdout(
+    let listed = json_lines(&stdout(
         command("usdt-attach").args(["list", "--json"]).arg(Fixture::get("bridge", Mode::Overlay)),
     ));
     for probe in &listed {
@@ -316,7 +318,7 @@ fn builds_for_arm64_and_without_optimization() {
                 .current_dir(usdt_e2e::root().join("tests/go")),
         );
         let verified = usdt_gen(&["verify", out.to_str().unwrap()]);
-        let all = 5 * listed(&out).len();
+        let all = 5 * list_probes(&out).len();
         assert_eq!(
             text(&verified.stderr),
             format!("{all} accepted, 0 in part, 0 rejected\n"),

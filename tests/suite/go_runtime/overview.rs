@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::process::Stdio;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, text, usdt_gen,
+    Fixture, Mode, Need, Process, attach, command, copy, have, json_lines, stdout, text, usdt_gen,
     wait_for,
 };
 
@@ -14,7 +14,7 @@ fn overview(mode: Mode) -> (Value, Value) {
     let program = ["--", app.as_str(), facts.to_str().unwrap()];
     let out = attach(&[&["go", "--json", "--interval", "50ms"], &program[..]].concat());
     assert!(out.status.success(), "{}", text(&out.stderr));
-    let last = lines(&text(&out.stdout)).pop().unwrap();
+    let last = json_lines(&text(&out.stdout)).pop().unwrap();
     (serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap(), last)
 }
 
@@ -116,7 +116,7 @@ fn counts_goroutines_created_before_attaching() {
         let pid = process.pid().to_string();
         let out =
             attach(&["go", "--json", "--interval", "100ms", "--duration", "400ms", "-p", &pid]);
-        let shown = lines(&text(&out.stdout)).pop().unwrap();
+        let shown = json_lines(&text(&out.stdout)).pop().unwrap();
         let live = &shown["goroutines"]["live"];
         assert_eq!(live["count"], did["Live"], "{mode:?} {shown}");
         let sum = ["waiting", "in_calls", "running", "runnable"]

@@ -217,7 +217,7 @@ impl Running {
             args => {
                 let mut attach = pinned(OTHERS, ours("usdt-attach"));
                 let tracer = quietly(attach.args(args).args(["-p", &service.pid().to_string()]))?;
-                wait_for("the tracer to attach", || tracer.links() > 0);
+                wait_for("the tracer to attach", || tracer.link_count() > 0);
                 Some(tracer)
             }
         };
