@@ -59,7 +59,7 @@ fn resolves_symbols_in_operands() {
         return;
     }
     let args = "4@counter(%rip) -4@4+counter(%rip) 2@counter+8(%rip) 1@-2+table(%rip) 8@8(%rsp) 4@nowhere(%rip)";
-    let source = crate::verification::GOOD
+    let source = crate::verification::ASSEMBLY
         .replace("-4@%eax", args)
         .replace("movl $7, %eax", "pushq $77\n    pushq $0")
         .replace("xorl %eax, %eax", "popq %rax\n    popq %rcx\n    xorl %eax, %eax")

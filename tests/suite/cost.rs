@@ -1,4 +1,4 @@
-//! What tracing costs, and what works here: `cost` and `doctor`.
+//! The overhead of tracing and the state of the machine: `cost` and `doctor`.
 
 use usdt_e2e::{
     Fixture, Mode, Need, Process, attach, command, copy, have, json_lines, semaphore, semaphore_of,
@@ -23,15 +23,15 @@ fn reports_hits_and_their_cost() {
         "20000",
     ]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let prices = json_lines(&text(&out.stdout));
-    let hit = prices.iter().find(|p| p["probe"] == "hit").unwrap();
+    let costs = json_lines(&text(&out.stdout));
+    let hit = costs.iter().find(|p| p["probe"] == "hit").unwrap();
     assert_eq!(hit["hits"], 20000, "{hit}");
     let (ns, rate) =
         (hit["ns_per_hit"].as_f64().unwrap(), hit["hits_per_second"].as_f64().unwrap());
     assert!(ns > 20.0 && ns < 1e6 && rate > 0.0, "{hit}");
     let share = hit["cpu_share"].as_f64().unwrap();
     assert!((share - ns * rate / 1e9).abs() < 1e-6 * share.max(1.0), "{hit}");
-    assert!(prices.iter().all(|p| p["probe"] == "hit" || p["hits"] == 0), "{prices:?}");
+    assert!(costs.iter().all(|p| p["probe"] == "hit" || p["hits"] == 0), "{costs:?}");
     let out = attach(&["cost", "e2e:hit", "--", app.as_str(), "-per", "100"]);
     let shown = text(&out.stdout);
     assert!(shown.starts_with("      HITS/S   NS/HIT  CPU SHARE  SITE    PROBE\n"), "{shown}");
@@ -60,13 +60,14 @@ fn detaches_probes_over_budget() {
         "e2e:hit",
     ]));
     wait_for("the tracer", || semaphore(target.pid(), address) == 1);
-    wait_for("it to be detached", || semaphore(target.pid(), address) == 0);
+    wait_for("the probe to be detached", || semaphore(target.pid(), address) == 0);
     let (status, out, errors) = cost.interrupt();
     assert_eq!(status.code(), Some(1), "{errors}");
     assert_eq!(json_lines(&out)[0]["over_budget"], true, "{out}");
 }
 
-/// A note whose site is an ordinary instruction: refused, unless the price is accepted, and named then.
+/// A note whose site is an ordinary instruction is rejected. With `--single-step` it is attached
+/// to, and reports mention the overhead.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn reports_single_stepped_sites() {
@@ -74,7 +75,8 @@ fn reports_single_stepped_sites() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let source = crate::verification::GOOD.replace("site:\n    nop", "site:\n    movl $7, %eax");
+    let source =
+        crate::verification::ASSEMBLY.replace("site:\n    nop", "site:\n    movl $7, %eax");
     let app = crate::verification::build(folder.path(), &source);
     let app = app.to_str().unwrap();
     let out = attach(&["trace", "--", app]);
@@ -87,9 +89,9 @@ fn reports_single_stepped_sites() {
     let out = attach(&["trace", "--json", "--single-step", "--", app]);
     assert!(text(&out.stdout).contains("\"args\":{\"arg0\":7}"), "{}", text(&out.stdout));
     let out = attach(&["cost", "--json", "--single-step", "--", app]);
-    let price = &json_lines(&text(&out.stdout))[0];
-    assert_eq!((&price["method"], &price["hits"]), (&"single-step".into(), &1.into()), "{price}");
-    assert!(price["remark"].as_str().unwrap().contains("single-stepped"), "{price}");
+    let cost = &json_lines(&text(&out.stdout))[0];
+    assert_eq!((&cost["method"], &cost["hits"]), (&"single-step".into(), &1.into()), "{cost}");
+    assert!(cost["remark"].as_str().unwrap().contains("single-stepped"), "{cost}");
     let out = attach(&["doctor", "--json", app]);
     assert_eq!(out.status.code(), Some(1));
     let findings = json_lines(&text(&out.stdout));

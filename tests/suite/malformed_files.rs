@@ -19,7 +19,7 @@ fn note(pc: u64, semaphore: u64, strings: &[u8]) -> Vec<u8> {
 
 /// A program with other notes than it was built with.
 fn with_notes(folder: &Path, notes: &[u8]) -> PathBuf {
-    let app = crate::verification::build(folder, crate::verification::GOOD);
+    let app = crate::verification::build(folder, crate::verification::ASSEMBLY);
     let (section, out) = (folder.join("notes"), folder.join("hostile"));
     std::fs::write(&section, notes).unwrap();
     let update = format!(".note.stapsdt={}", section.display());
@@ -47,7 +47,7 @@ fn limits_memory_for_a_million_notes() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let good = site(&crate::verification::build(folder.path(), crate::verification::GOOD));
+    let good = site(&crate::verification::build(folder.path(), crate::verification::ASSEMBLY));
     for (pc, name) in [(good, "good"), (u64::MAX, "nowhere")] {
         let notes: Vec<u8> = (0..1 << 20)
             .flat_map(|n| note(pc, 0, format!("p\0n{n}\0 4@%eax\0").as_bytes()))
@@ -74,7 +74,7 @@ fn skips_notes_with_false_addresses_and_lengths() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let good = site(&crate::verification::build(folder.path(), crate::verification::GOOD));
+    let good = site(&crate::verification::build(folder.path(), crate::verification::ASSEMBLY));
     let huge = [b"p\0n\0".to_vec(), vec![b'4'; 1 << 20], vec![0]].concat();
     let escape = b"p\x1b[2J\0n\x07\0\x1b]0;owned\x07\0";
     let cases: &[(&str, Vec<u8>, &str)] = &[

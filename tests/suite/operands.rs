@@ -183,7 +183,7 @@ fn reads_more_than_twelve_arguments() {
     let folder = tempfile::tempdir().unwrap();
     let spec: Vec<String> = (0..20).map(|n| format!("-4@${}", n * n - 50)).collect();
     let source =
-        crate::verification::GOOD.replace("-4@%eax", &format!("{} 8@%rsp", spec.join(" ")));
+        crate::verification::ASSEMBLY.replace("-4@%eax", &format!("{} 8@%rsp", spec.join(" ")));
     let app = crate::verification::build(folder.path(), &source);
     for (backend, need) in [("embedded", Need::Bpf), ("bcc", Need::Bcc)] {
         if !have(&[need]) {

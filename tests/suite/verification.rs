@@ -10,7 +10,7 @@ use usdt_e2e::{
 };
 
 /// A program with one probe, `prov:name`, whose note is what every consumer takes; tests change the text.
-pub(crate) const GOOD: &str = r#"
+pub(crate) const ASSEMBLY: &str = r#"
     .text
     .globl main
 main:
@@ -153,16 +153,16 @@ fn ready() -> bool {
 type Defect = (&'static str, fn(&Path) -> PathBuf, &'static [&'static str]);
 
 const DEFECTS: &[Defect] = &[
-    ("none", |f| build(f, GOOD), &[]),
+    ("none", |f| build(f, ASSEMBLY), &[]),
     (
         "padding counted in descsz",
-        |f| build(f, &GOOD.replace("2:  .balign 4", "    .balign 4\n2:")),
+        |f| build(f, &ASSEMBLY.replace("2:  .balign 4", "    .balign 4\n2:")),
         &["bcc", "gdb", "systemtap"],
     ),
     (
         "no .stapsdt.base",
         |f| {
-            let text = GOOD.replace("site, base, sema", "site, 0, sema");
+            let text = ASSEMBLY.replace("site, base, sema", "site, 0, sema");
             build(
                 f,
                 &text.replace(
@@ -175,24 +175,24 @@ const DEFECTS: &[Defect] = &[
     ),
     (
         "loaded notes",
-        |f| build(f, &GOOD.replace(".note.stapsdt, \"\"", ".note.stapsdt, \"a\"")),
+        |f| build(f, &ASSEMBLY.replace(".note.stapsdt, \"\"", ".note.stapsdt, \"a\"")),
         // The linker puts what is loaded in front of `.probes`.
         &["bcc", "perf", "systemtap"],
     ),
     (
         "headers out of order",
         |f| {
-            let program = build(f, GOOD);
+            let program = build(f, ASSEMBLY);
             swapped(&program);
             program
         },
         &["bcc"],
     ),
-    ("a float", |f| build(f, &GOOD.replace("-4@%eax", "8f@%xmm0")), &["libbpf", "perf"]),
-    ("a symbol", |f| build(f, &GOOD.replace("-4@%eax", "4@sema(%rip)")), &["libbpf"]),
+    ("a float", |f| build(f, &ASSEMBLY.replace("-4@%eax", "8f@%xmm0")), &["libbpf", "perf"]),
+    ("a symbol", |f| build(f, &ASSEMBLY.replace("-4@%eax", "4@sema(%rip)")), &["libbpf"]),
     (
         "thirteen arguments",
-        |f| build(f, &GOOD.replace("-4@%eax", &["-4@%eax"; 13].join(" "))),
+        |f| build(f, &ASSEMBLY.replace("-4@%eax", &["-4@%eax"; 13].join(" "))),
         &["libbpf", "systemtap"],
     ),
 ];
@@ -250,7 +250,7 @@ fn fix_repairs_arm64_register_names() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (source, program) = (folder.path().join("p.s"), folder.path().join("p"));
-    let arm = GOOD
+    let arm = ASSEMBLY
         .replace("main:\n    movl $7, %eax", "main:")
         .replace("xorl %eax, %eax", "mov w0, 0")
         .replace("-4@%eax", "-4@w0 8@[sp, 8] 4@w1");
