@@ -1,4 +1,4 @@
-//! A user's own program, compiled by libbcc: `usdt-attach run`.
+//! User-written C programs, compiled by libbcc: `usdt-attach run`.
 
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -47,13 +47,14 @@ USDT(e2e, more__types) {
 }
 "#;
 
-fn program(text: &str) -> (tempfile::TempDir, PathBuf) {
+fn write_program(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("program.c");
     std::fs::write(&file, text).unwrap();
     (folder, file)
 }
 
+/// Returns the sorted rows of a table.
 fn rows(out: &str, table: &str) -> Vec<(Value, Value)> {
     let mut rows: Vec<(Value, Value)> = json_lines(out)
         .into_iter()
@@ -70,7 +71,7 @@ fn reads_arguments_by_name_and_prints_tables() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (_folder, file) = program(PROGRAM);
+    let (_folder, file) = write_program(PROGRAM);
     let run = |args: &[&str]| {
         let out = attach(
             &[&["run", file.to_str().unwrap(), "--json", "--", app.as_str()], args].concat(),
@@ -88,7 +89,8 @@ fn reads_arguments_by_name_and_prints_tables() {
     assert_eq!(rows(&out, "each_cpu"), [(json!(0), json!(200))]);
     let out = run(&["-types"]);
     let lowest = i64::MIN + 65535;
-    // `C "text"` and 300 characters are cut to seven and a zero; an empty text is its zero.
+    // `C "text"` and a string of 300 characters are truncated to seven bytes and a NUL; an empty
+    // string is only its NUL.
     let expected = [(1001, 1), (1008, 2), (64, lowest), (8, -128)];
     assert_eq!(rows(&out, "types"), expected.map(|(key, value)| (json!(key), json!(value))));
 }
@@ -99,7 +101,7 @@ fn prints_tables_as_text() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (_folder, file) = program(PROGRAM);
+    let (_folder, file) = write_program(PROGRAM);
     let out = attach(&["run", file.to_str().unwrap(), "--", app.as_str(), "-per", "2"]);
     let out = text(&out.stdout);
     assert!(out.contains("by: 2 rows\n"), "{out}");
@@ -113,7 +115,7 @@ fn prints_tables_of_every_kind() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (_folder, file) = program(
+    let (_folder, file) = write_program(
         r#"
 BPF_TABLE("lru_hash", u32, u64, lru, 16);
 BPF_TABLE("lru_percpu_hash", u32, u64, lru_each_cpu, 16);
@@ -163,7 +165,7 @@ fn shows_compiler_warnings() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (_folder, file) = program("#warning say this\nUSDT(e2e, hit) { return 0; }");
+    let (_folder, file) = write_program("#warning say this\nUSDT(e2e, hit) { return 0; }");
     let out = attach(&["run", file.to_str().unwrap(), "--exe", app.as_str(), "--duration", "1ms"]);
     let errors = text(&out.stderr);
     assert_eq!(out.status.code(), Some(0), "{errors}");
@@ -216,7 +218,7 @@ fn rejects_invalid_programs() {
             "program.c:2:10: error: use of undeclared identifier 'nonsense'",
         ),
     ] {
-        let (_folder, file) = program(source);
+        let (_folder, file) = write_program(source);
         let out = attach(&[
             "run",
             file.to_str().unwrap(),

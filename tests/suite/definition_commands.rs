@@ -1,4 +1,5 @@
-//! `--check`, `schema`, `diff`, `doc`, `bpftrace`: from definitions and from binaries.
+//! Commands of `usdt-gen` on definitions and binaries: `--check`, `schema`, `diff`, `doc`,
+//! `bpftrace`, `init`, `fmt`.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -31,7 +32,8 @@ fn check_reports_stale_generated_files() {
         (out.status.code(), text(&out.stdout), text(&out.stderr)),
         (Some(0), String::new(), String::new())
     );
-    // Without a name given, the one in the files counts: CI does not run in `go generate`.
+    // Without `--package`, the package name in the generated files counts: CI does not run under
+    // `go generate`.
     assert_eq!(usdt_gen(&["--check", file_name]).status.code(), Some(0));
     std::fs::write(&file, "provider app { probe tick(long n); };\n").unwrap();
     let out = check();
@@ -40,14 +42,14 @@ fn check_reports_stale_generated_files() {
     for line in ["-func Tick(n int32) {", "+func Tick(n int64) {"] {
         assert!(diff.lines().any(|l| l == line), "{line} is not in\n{diff}");
     }
-    // Also where the generated files cannot be called what the definition is.
+    // The generated files may have another name than the definition.
     let dashed = folder.path().join("my-probes.d");
     std::fs::copy(&file, &dashed).unwrap();
     let dashed = dashed.to_str().unwrap();
     assert!(usdt_gen(&[dashed, "--package", "other"]).status.success());
     assert_eq!(usdt_gen(&["--check", dashed]).status.code(), Some(0));
-    let again = usdt_gen(&["--check", "/nowhere/probes.d"]);
-    assert_eq!(again.status.code(), Some(2));
+    let missing = usdt_gen(&["--check", "/nowhere/probes.d"]);
+    assert_eq!(missing.status.code(), Some(2));
 }
 
 #[test]
@@ -58,12 +60,12 @@ fn definition_and_binary_have_the_same_schema() {
         let app = Fixture::get("hits", mode);
         let carried = json(&["schema", app.to_str().unwrap()]);
         for provider in carried["providers"].as_array().unwrap() {
-            let same = |list: &Value, name: &Value| {
+            let find = |list: &Value, name: &Value| {
                 list.as_array().unwrap().iter().find(|p| p["name"] == *name).unwrap().clone()
             };
-            let source = same(&declared["providers"], &provider["name"]);
+            let source = find(&declared["providers"], &provider["name"]);
             for probe in provider["probes"].as_array().unwrap() {
-                assert_eq!(*probe, same(&source["probes"], &probe["name"]), "{mode:?}");
+                assert_eq!(*probe, find(&source["probes"], &probe["name"]), "{mode:?}");
             }
         }
         let out = usdt_gen(&["diff", &definition(), app.to_str().unwrap()]);
@@ -115,7 +117,7 @@ fn doc_lists_every_argument() {
     }
 }
 
-/// What a file is shows in its content, not in its name.
+/// The kind of a file is detected by its content, not by its name.
 #[test]
 fn bpftrace_script_of_a_definition_takes_a_binary() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,7 +151,7 @@ fn bpftrace_runs_the_script_of_a_binary() {
     }
 }
 
-/// A promise whose test was renamed or taken away is none.
+/// Every test that the security page names exists.
 #[test]
 fn security_page_names_existing_tests() {
     let page = std::fs::read_to_string(usdt_e2e::root().join("docs/security.md")).unwrap();
@@ -198,12 +200,12 @@ fn init_creates_a_definition_and_never_overwrites_one() {
     assert!(errors.contains("`my_shop` would be one"), "{errors}");
     let (code, out, errors) = init(&["internal/probes"]);
     assert_eq!(code, Some(0), "{errors}");
-    for said in [
+    for expected in [
         "import \"example.com/my-shop/v2/internal/probes\"",
         "probes.RequestStart(id, ",
         "--exe ./app my_shop:request-start",
     ] {
-        assert!(out.contains(said), "`{said}` is not in\n{out}");
+        assert!(out.contains(expected), "`{expected}` is not in\n{out}");
     }
     assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
     let definition = module.join("internal/probes/probes.d");
@@ -211,10 +213,10 @@ fn init_creates_a_definition_and_never_overwrites_one() {
     assert_eq!(
         usdt_gen(&["fmt", "--check", path]).status.code(),
         Some(0),
-        "what it writes is canonical"
+        "the new definition is formatted"
     );
-    assert_eq!(usdt_gen(&[path, "--check"]).status.code(), Some(0), "and generated");
-    // What it prints compiles with the types that Go programs have.
+    assert_eq!(usdt_gen(&[path, "--check"]).status.code(), Some(0), "the package is up to date");
+    // The printed calls compile with the types that Go programs use.
     let calls: String = out
         .lines()
         .filter_map(|line| line.strip_prefix("    "))
@@ -242,17 +244,17 @@ fn init_creates_a_definition_and_never_overwrites_one() {
 fn fmt_formats_definitions() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| usdt_e2e::write(folder.path(), name, text);
-    let odd = write("odd.d", "provider app{probe a( int x );};");
-    let even = write("even.d", "provider app {\n\tprobe a(int x);\n};\n");
-    let bad = write("bad.d", "provider app { probe a(int x); /* never\n");
-    let out = usdt_gen(&["fmt", "--check", &odd, &even]);
+    let unformatted = write("odd.d", "provider app{probe a( int x );};");
+    let formatted = write("even.d", "provider app {\n\tprobe a(int x);\n};\n");
+    let invalid = write("bad.d", "provider app { probe a(int x); /* never\n");
+    let out = usdt_gen(&["fmt", "--check", &unformatted, &formatted]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stdout).contains("+\tprobe a(int x);\n"), "{}", text(&out.stdout));
     assert!(
         text(&out.stderr).contains("odd.d; run usdt-gen fmt")
             && !text(&out.stderr).contains("even.d")
     );
-    let out = usdt_gen(&["fmt", &bad, &odd]);
+    let out = usdt_gen(&["fmt", &invalid, &unformatted]);
     assert_eq!(out.status.code(), Some(2));
     assert!(
         text(&out.stderr).contains("bad.d:1:32") && text(&out.stderr).contains("never closed"),
@@ -260,13 +262,13 @@ fn fmt_formats_definitions() {
         text(&out.stderr)
     );
     assert_eq!(
-        std::fs::read_to_string(&odd).unwrap(),
-        std::fs::read_to_string(&even).unwrap(),
-        "the others are done"
+        std::fs::read_to_string(&unformatted).unwrap(),
+        std::fs::read_to_string(&formatted).unwrap(),
+        "valid files are formatted"
     );
     assert!(
-        std::fs::read_to_string(&bad).unwrap().ends_with("/* never\n"),
-        "and it stays as it was"
+        std::fs::read_to_string(&invalid).unwrap().ends_with("/* never\n"),
+        "an invalid file stays unchanged"
     );
     let mut pipe = command("sh");
     assert_eq!(

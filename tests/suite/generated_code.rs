@@ -1,9 +1,9 @@
-//! The generated package, built by a user who has nothing but the README.
+//! The generated package, as a user builds it who follows the README.
 
 use std::path::Path;
 use usdt_e2e::{Need, attach, command, events_and_summary, have, stdout, text, tools};
 
-/// A module with a definition, its `go:generate` line and a program.
+/// Creates a module with a definition, its `go:generate` line and a program.
 fn module() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| usdt_e2e::write(folder.path(), name, content);
@@ -41,7 +41,10 @@ fn generated_package_fires_events() {
     let symbols = go(module.path(), &["tool", "nm", "app"]);
     for kind in ["Stub", "Site", "Probe", "Schema"] {
         assert!(symbols.contains(&format!("probes.usdt{kind}Greet")), "{symbols}");
-        assert!(!symbols.contains(&format!("usdt{kind}Unused")), "nor are its symbols\n{symbols}");
+        assert!(
+            !symbols.contains(&format!("usdt{kind}Unused")),
+            "symbols of an unused probe are removed\n{symbols}"
+        );
     }
     if have(&[Need::Bpf]) {
         let out = attach(&["trace", "--json", "--", app.to_str().unwrap()]);
@@ -50,7 +53,8 @@ fn generated_package_fires_events() {
     }
 }
 
-/// Two hundred probes of changing shapes, each fired once: every event under its own name with its own value.
+/// Two hundred probes of different signatures fire once each. Every event arrives under its own
+/// name with its own value.
 #[test]
 fn traces_two_hundred_probes() {
     if !have(&[Need::Bpf]) {
@@ -63,11 +67,11 @@ fn traces_two_hundred_probes() {
         "long v, double d, char *c",
         "int16_t v, bytes b, bool ok",
     ];
-    let more = ["", ", \"s\"", ", 0.5, \"c\"", ", []byte{1}, true"];
+    let other_args = ["", ", \"s\"", ", 0.5, \"c\"", ", []byte{1}, true"];
     let (mut definition, mut calls) = (String::from("provider many {\n"), String::new());
     for i in 0..200 {
         definition.push_str(&format!("\tprobe p{i}x({});\n", types[i % 4]));
-        calls.push_str(&format!("\tprobes.P{i}x({}{})\n", i % 100, more[i % 4]));
+        calls.push_str(&format!("\tprobes.P{i}x({}{})\n", i % 100, other_args[i % 4]));
     }
     definition.push_str("};\n");
     std::fs::write(module.path().join("probes/probes.d"), definition).unwrap();
@@ -96,8 +100,8 @@ fn traces_two_hundred_probes() {
 
 #[test]
 fn generation_is_deterministic() {
-    let (one, two) = (module(), module());
-    for module in [&one, &two] {
+    let (first, second) = (module(), module());
+    for module in [&first, &second] {
         go(module.path(), &["generate", "./..."]);
     }
     let names =
@@ -105,17 +109,17 @@ fn generation_is_deterministic() {
     for name in names {
         let read =
             |m: &tempfile::TempDir| std::fs::read(m.path().join("probes").join(name)).unwrap();
-        assert!(read(&one) == read(&two), "{name}");
+        assert!(read(&first) == read(&second), "{name}");
     }
-    // Unchanged files are not written again: nothing that depends on them is rebuilt.
+    // Unchanged files are not rewritten, so nothing that depends on them is rebuilt.
     let stamp =
-        || std::fs::metadata(one.path().join("probes/probes.go")).unwrap().modified().unwrap();
+        || std::fs::metadata(first.path().join("probes/probes.go")).unwrap().modified().unwrap();
     let before = stamp();
-    go(one.path(), &["generate", "./..."]);
+    go(first.path(), &["generate", "./..."]);
     assert_eq!(stamp(), before);
 }
 
-/// Modules may name any language version, or none: the files raise it for themselves.
+/// A module may declare any language version, or none: generated files raise it for themselves.
 #[test]
 fn compiles_in_modules_with_old_language_versions() {
     let module = module();
@@ -168,7 +172,8 @@ fn generates_into_another_folder_and_package() {
     go(module.path(), &["vet", "./gen/..."]);
 }
 
-/// The go command's caches keep sealed and unsealed binaries apart, in whatever order they are built.
+/// The caches of the go command separate sealed and unsealed binaries, in whatever order they are
+/// built.
 #[test]
 fn rebuilds_when_the_wrapper_is_switched() {
     let module = module();
@@ -198,10 +203,11 @@ fn usdt_off_build_tag_removes_all_probes() {
     stdout(&mut command(&app));
     let data = std::fs::read(&app).unwrap();
     let name = b"greet";
-    assert!(!data.windows(name.len()).any(|w| w == name), "not even its name is left");
+    assert!(!data.windows(name.len()).any(|w| w == name), "the name of the probe is removed");
 }
 
-/// The compiler's own words: every gate is inlined, and nothing but over-long C strings goes to the heap.
+/// Reads the compiler's diagnostics: every gate is inlined, and only oversized C strings are
+/// allocated on the heap.
 #[test]
 fn gates_are_inlined_without_heap_escapes() {
     let folder = usdt_e2e::root().join("tests/go");
@@ -210,7 +216,7 @@ fn gates_are_inlined_without_heap_escapes() {
         .current_dir(&folder)
         .output()
         .unwrap();
-    let said = text(&out.stderr);
+    let diagnostics = text(&out.stderr);
     let source = std::fs::read_to_string(folder.join("probes/probes.go")).unwrap();
     let exported: Vec<&str> = source
         .lines()
@@ -225,11 +231,11 @@ fn gates_are_inlined_without_heap_escapes() {
     );
     for name in exported {
         assert!(
-            said.lines().any(|l| l.ends_with(&format!("can inline {name}"))),
-            "{name} is not inlined\n{said}"
+            diagnostics.lines().any(|l| l.ends_with(&format!("can inline {name}"))),
+            "{name} is not inlined\n{diagnostics}"
         );
     }
-    let escapes: Vec<&str> = said
+    let escapes: Vec<&str> = diagnostics
         .lines()
         .filter(|l| l.contains("escapes to heap") || l.contains("moved to heap"))
         .collect();
@@ -237,10 +243,11 @@ fn gates_are_inlined_without_heap_escapes() {
         !escapes.is_empty() && escapes.iter().all(|l| l.contains("make([]byte, len(s) + 1)")),
         "{escapes:?}"
     );
-    assert!(!said.contains("leaking param: name"), "{said}");
+    assert!(!diagnostics.contains("leaking param: name"), "{diagnostics}");
 }
 
-/// The closure form is inlined with its closure: off, nothing of it is made, and on, nothing goes to the heap.
+/// The closure form is inlined together with its closure. Disabled, the closure is not created;
+/// enabled, nothing is allocated on the heap.
 #[test]
 fn closure_form_is_inlined_without_allocation() {
     let folder = usdt_e2e::root().join("tests/go");
@@ -249,9 +256,9 @@ fn closure_form_is_inlined_without_allocation() {
         .current_dir(&folder)
         .output()
         .unwrap();
-    let said = text(&out.stderr);
+    let diagnostics = text(&out.stderr);
     for inlined in ["inlining call to probes.HitFunc", "inlining call to lazily.func1"] {
-        assert!(said.contains(inlined), "{inlined}: {said}");
+        assert!(diagnostics.contains(inlined), "{inlined}: {diagnostics}");
     }
     let binary = tempfile::tempdir().unwrap();
     let test = binary.path().join("gate.test");
@@ -268,11 +275,11 @@ fn closure_form_is_inlined_without_allocation() {
         .take_while(|l| !l.contains("usdtProbeHit+18(SB)"))
         .filter_map(|l| l.split_whitespace().nth(3))
         .collect();
-    // The stack check and the frame; no closure is put together.
+    // Only the stack check and the frame setup precede the gate; no closure is created.
     assert!(!before.is_empty() && before.iter().all(|m| !m.starts_with("LEA")), "{code}");
 }
 
-/// Off, a probe is a load, a test and a branch.
+/// A disabled probe is a load, a test and a branch.
 #[test]
 fn disabled_probe_is_three_instructions() {
     let app = usdt_e2e::Fixture::get("hits", usdt_e2e::Mode::Sealed);
@@ -287,7 +294,7 @@ fn disabled_probe_is_three_instructions() {
         .lines()
         .skip_while(|l| !l.contains("usdtProbeHit+18(SB)"))
         .filter_map(|l| l.split_whitespace().nth(3))
-        // Marks of inlined calls, and what the scheduler moves in between, are not the gate's.
+        // Skip marks of inlined calls and instructions that the compiler schedules in between.
         .filter(|m| ["MOVZX", "TESTL", "JE", "JNE"].contains(m))
         .take(3)
         .collect();
