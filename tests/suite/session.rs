@@ -1,4 +1,4 @@
-//! How sessions begin and end, and what they leave behind: nothing.
+//! How sessions start and end, and that nothing remains afterwards.
 
 use std::time::Duration;
 use usdt_e2e::{
@@ -13,8 +13,9 @@ fn tracer(args: &[&str]) -> Process {
     Process::start(command(tools().join("usdt-attach")).args(args))
 }
 
-/// A process that waits for a probe other than the one the test attaches to.
-fn waiting(app: &std::path::Path) -> (Process, u64) {
+/// Starts a process that waits for another probe than `e2e:nothing`. Returns it with the address of
+/// that probe's semaphore.
+fn start_waiting(app: &std::path::Path) -> (Process, u64) {
     (Process::start(&mut command(app)), semaphore_of(app, "e2e:nothing"))
 }
 
@@ -24,9 +25,9 @@ fn interrupt_detaches_and_prints_a_summary() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (target, address) = waiting(&app.path);
+    let (target, address) = start_waiting(&app.path);
     let tracer = tracer(&["trace", "-p", &target.pid().to_string(), "--json", "e2e:nothing"]);
-    wait_for("the semaphore to rise", || semaphore(target.pid(), address) == 1);
+    wait_for("the semaphore to be incremented", || semaphore(target.pid(), address) == 1);
     tracer.signal(SIGINT);
     let (status, out, errors) = tracer.finish();
     assert!(status.success(), "{errors}");
@@ -41,14 +42,14 @@ fn killed_tracer_releases_its_semaphore() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (target, address) = waiting(&app.path);
+    let (target, address) = start_waiting(&app.path);
     let pid = target.pid().to_string();
     let script = format!("usdt:{}:e2e:nothing {{ exit(); }}", app.as_str());
     let tracers = [
         tracer(&["trace", "-p", &pid, "e2e:nothing"]),
         Process::start(command("bpftrace").args(["-e", &script])),
     ];
-    // Where both attach to the same instruction, the kernel counts once.
+    // The kernel increments the semaphore once if both attach to the same instruction.
     wait_for("both tracers", || {
         semaphore(target.pid(), address) >= 1 && tracers.iter().all(|t| t.link_count() > 0)
     });
@@ -57,7 +58,7 @@ fn killed_tracer_releases_its_semaphore() {
         let (status, ..) = tracer.finish();
         assert!(!status.success());
     }
-    wait_for("the semaphores to fall", || semaphore(target.pid(), address) == 0);
+    wait_for("the semaphore to be decremented", || semaphore(target.pid(), address) == 0);
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn traces_present_and_future_processes_of_a_file() {
     let future = Process::start(command(&app.path).args(["-per", "4", "-goroutines", "2"]));
     future.finish();
     std::thread::sleep(Duration::from_millis(50));
-    assert!(tracer.0.try_wait().unwrap().is_none(), "goes on until it is told to stop");
+    assert!(tracer.0.try_wait().unwrap().is_none(), "the tracer runs until it is interrupted");
     tracer.signal(SIGINT);
     let (_, out, _) = tracer.finish();
     let (events, summary) = events_and_summary(&out);
@@ -146,12 +147,12 @@ fn traces_only_the_given_processes() {
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let start = |per: &str| Process::start(command(&app.path).args(["-per", per]));
-    let (one, two) = (start("3"), start("4"));
+    let (first, second) = (start("3"), start("4"));
     let other = start("5");
-    let pids = format!("{},{}", one.pid(), two.pid());
+    let pids = format!("{},{}", first.pid(), second.pid());
     let tracer = tracer(&["trace", "-p", &pids, "--json", "e2e:hit"]);
-    let expected = [one.pid(), two.pid()];
-    for target in [one, two] {
+    let expected = [first.pid(), second.pid()];
+    for target in [first, second] {
         target.finish();
     }
     let (status, out, errors) = tracer.finish();
@@ -213,7 +214,10 @@ fn command_ends_with_its_session() {
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     let (events, _) = events_and_summary(&text(&out.stdout));
     let pid = events[0]["pid"].as_u64().unwrap();
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "ended and waited for");
+    assert!(
+        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+        "the process has exited and was waited for"
+    );
 }
 
 #[test]
@@ -222,7 +226,7 @@ fn reports_a_command_that_cannot_run() {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    // Sealed, but not executable.
+    // The file is sealed but not executable.
     std::fs::set_permissions(&app.path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .unwrap();
     let out = attach(&["trace", "--", app.as_str()]);
@@ -256,7 +260,7 @@ fn prints_events_as_text() {
     assert_eq!(text(&out.stderr), "done\n5 hits: 5 delivered, 0 dropped, 0 filtered\n");
 }
 
-/// A reader that has stopped reading keeps nobody who asks twice.
+/// A tracer whose reader has stopped reading still ends on the second signal.
 #[test]
 fn second_signal_ends_immediately() {
     if !have(&[Need::Bpf]) {
@@ -265,12 +269,15 @@ fn second_signal_ends_immediately() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let mut tracer = tracer(&["trace", "--exe", app.as_str(), "e2e:hit"]);
     wait_for("the tracer", || tracer.link_count() > 0);
-    // Far more than a pipe holds, and nobody reads it.
+    // These events exceed the capacity of the pipe, which is not read.
     Process::start(command(&app.path).args(["-per", "20000"])).finish();
     tracer.signal(SIGINT);
     std::thread::sleep(Duration::from_millis(300));
-    assert!(tracer.0.try_wait().unwrap().is_none(), "it waits for its reader");
+    assert!(
+        tracer.0.try_wait().unwrap().is_none(),
+        "after the first signal it waits for its reader"
+    );
     tracer.signal(SIGINT);
-    wait_for("the end", || tracer.0.try_wait().unwrap().is_some());
+    wait_for("the tracer to exit", || tracer.0.try_wait().unwrap().is_some());
     assert_eq!(tracer.0.wait().unwrap().code(), Some(130));
 }
