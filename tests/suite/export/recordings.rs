@@ -1,4 +1,4 @@
-//! Files of events.
+//! Recordings: files of events.
 
 use super::*;
 use serde_json::{Value, json};
@@ -46,13 +46,13 @@ fn recordings_conform_to_their_formats() {
         (&json!("/items/1"), &json!(200))
     );
     assert_ne!(request["tid"], task["tid"]);
-    let span = |e: &Value| {
+    let interval = |e: &Value| {
         (e["ts"].as_f64().unwrap(), e["ts"].as_f64().unwrap() + e["dur"].as_f64().unwrap())
     };
     assert_eq!(region["tid"], task["tid"]);
     assert!(
-        span(task).0 <= span(region).0 && span(region).1 <= span(task).1,
-        "slices of a goroutine lie in each other"
+        interval(task).0 <= interval(region).0 && interval(region).1 <= interval(task).1,
+        "slices of a goroutine are nested"
     );
     assert!(all.iter().any(|e| e["ph"] == "i" && e["name"] == "record"));
 
