@@ -1,6 +1,7 @@
-//! Numbers as tables and plots print them.
+//! Number formatting for tables and plots.
 
-/// A number rounded to a count of significant digits, with thousands grouped: `1,234`. A dash if it is not finite.
+/// Formats a number with the given count of significant digits and grouped thousands: `1,234`.
+/// Returns a dash if the number is not finite.
 pub(crate) fn number(value: f64, digits: i32) -> String {
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { "–".to_owned() };

@@ -6,33 +6,47 @@ use crate::median::{Median, spread};
 use crate::plot;
 use crate::results::{Plot, Section, Table};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use usdt_e2e::root;
 
-/// Replaces what was known of this section, and writes all of it.
-pub(crate) fn keep(measured: Section) -> Result<(), String> {
-    let data = root().join("docs/benchmarks.json");
-    let mut all: Vec<Section> = match std::fs::read(&data) {
-        Ok(known) => {
-            serde_json::from_slice(&known).map_err(|e| format!("{}: {e}", data.display()))?
-        }
-        // Of the first run, nothing is known.
-        Err(_) => Vec::new(),
-    };
+/// Replaces the recorded results of a section and regenerates the page.
+pub(crate) fn record(measured: Section) -> Result<(), String> {
+    // The file does not exist before the first run.
+    let mut all = if data().exists() { recorded()? } else { Vec::new() };
     match all.iter_mut().find(|known| known.name == measured.name) {
         Some(known) => *known = measured,
         None => all.push(measured),
     }
     let json = serde_json::to_string(&all).map_err(|e| e.to_string())?;
-    // A line for each benchmark: changes can be read.
-    write(&data, &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
+    // One line per benchmark keeps diffs readable.
+    write(&data(), &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
+    render(&all)
+}
+
+/// Regenerates the page and the plots from the recorded results.
+pub(crate) fn render_recorded() -> Result<(), String> {
+    render(&recorded()?)
+}
+
+fn data() -> PathBuf {
+    root().join("docs/benchmarks.json")
+}
+
+fn recorded() -> Result<Vec<Section>, String> {
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", data().display());
+    let json = std::fs::read(data()).map_err(|e| failed(&e))?;
+    serde_json::from_slice(&json).map_err(|e| failed(&e))
+}
+
+fn render(all: &[Section]) -> Result<(), String> {
     let page = root().join("docs/benchmarks.md");
     let mut text =
         std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
-    for section in &all {
+    for section in all {
         text = insert(&text, section)?;
         for table in &section.tables {
             if let Some(drawing) = plot::draw(table)? {
-                write(&root().join("docs").join(file(section, table)), &drawing)?;
+                write(&root().join("docs").join(plot_file(section, table)), &drawing)?;
             }
         }
     }
@@ -40,7 +54,7 @@ pub(crate) fn keep(measured: Section) -> Result<(), String> {
 }
 
 /// A table's drawing, from the page.
-fn file(section: &Section, table: &Table) -> String {
+fn plot_file(section: &Section, table: &Table) -> String {
     let letters = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let name: String = table.title.chars().map(letters).collect();
     let name = name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
@@ -60,7 +74,7 @@ fn insert(page: &str, section: &Section) -> Result<String, String> {
     for table in &section.tables {
         let _ = write!(tables, "### {}\n\n{}\n\n{}\n", table.title, table.how, markdown(table));
         if table.plot != Plot::None {
-            let _ = write!(tables, "![{}]({})\n\n", table.title, file(section, table));
+            let _ = write!(tables, "![{}]({})\n\n", table.title, plot_file(section, table));
         }
     }
     Ok(format!("{before}{}{tables}{}{after}", marks[0], marks[1]))

@@ -1,7 +1,7 @@
 //! What is kept of a run: `docs/benchmarks.json`.
 
 use crate::median::Median;
-use crate::median::{middle, ratios};
+use crate::median::{median_of, ratios};
 use serde::{Deserialize, Serialize};
 
 /// Tables by their section.
@@ -63,13 +63,13 @@ pub(crate) enum Plot {
 impl Table {
     /// A quantity of a row.
     pub(crate) fn cell(&self, row: usize, column: usize) -> Option<Median> {
-        middle(self.rows.get(row)?.samples.get(column)?)
+        median_of(self.rows.get(row)?.samples.get(column)?)
     }
 
     /// The same by the row that it is compared with.
     pub(crate) fn ratio(&self, row: usize, column: usize) -> Option<Median> {
         let base = self.base.filter(|base| *base != row)?;
         let of = |row: usize| self.rows.get(row)?.samples.get(column);
-        middle(&ratios(of(row)?, of(base)?))
+        median_of(&ratios(of(row)?, of(base)?))
     }
 }

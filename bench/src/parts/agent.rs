@@ -1,6 +1,8 @@
 //! What an agent takes: beside many processes with many probes, and at work.
 
-use crate::harness::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly, write};
+use crate::harness::{
+    self, OTHER_CPU, TARGET_CPU, done, memory, ours, pinned, start_quietly, write,
+};
 use crate::parts::attacher::program_of;
 use crate::parts::service::program::Programs;
 use crate::parts::service::{COLLECTOR, collector, processor_time, wait_for_listener};
@@ -26,7 +28,9 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
 fn agent(config: &str) -> Result<Process, String> {
     let file = harness::folder().join("agent.toml");
     write(&file, format!("[prometheus]\nlisten = \"{ENDPOINT}\"\n{config}"))?;
-    let agent = quietly(pinned(OTHERS, ours("usdt-attach")).args(["agent", "--config"]).arg(file))?;
+    let agent = start_quietly(
+        pinned(OTHER_CPU, ours("usdt-attach")).args(["agent", "--config"]).arg(file),
+    )?;
     wait_for_listener(ENDPOINT);
     Ok(agent)
 }
@@ -60,7 +64,7 @@ fn idle() -> Result<Table, String> {
             Benchmark::new(name, move || {
                 let mut running = Vec::new();
                 for copy in copies.iter().flat_map(|copy| std::iter::repeat_n(copy, each)) {
-                    running.push(quietly(Command::new(copy).arg("stay"))?);
+                    running.push(start_quietly(Command::new(copy).arg("stay"))?);
                 }
                 let begin = Instant::now();
                 let agent = agent("[[count]]\nprobes = [\"p:probe\"]\nname = \"hits\"\n")?;
@@ -111,14 +115,14 @@ fn at_work() -> Result<Table, String> {
     let (service, mut benchmarks) = (&service, Vec::new());
     for (name, config) in configs {
         benchmarks.push(Benchmark::new(name, move || {
-            let mut target = pinned(TARGET, service);
-            let target = quietly(target.args(["-listen", SERVICE]))?;
+            let mut target = pinned(TARGET_CPU, service);
+            let target = start_quietly(target.args(["-listen", SERVICE]))?;
             wait_for_listener(SERVICE);
             let agent = agent(&config)?;
             wait_for("the agent to attach", || metric("usdt_attach_sites") > 0.0);
             let url = format!("http://{SERVICE}/orders?items=1");
             let (begin, before) = (Instant::now(), processor_time(agent.pid())?);
-            let mut load = pinned(OTHERS, harness::folder().join("load"));
+            let mut load = pinned(OTHER_CPU, harness::folder().join("load"));
             let said = done(load.args(["-url", &url, "-duration", "3s"]))?;
             let said: serde_json::Value = serde_json::from_str(&said).map_err(|e| e.to_string())?;
             let requests =

@@ -1,6 +1,8 @@
 //! What attaching and looking for probes takes.
 
-use crate::harness::{self, OTHERS, SEAL, TARGET, memory, ours, pinned, quietly, timed};
+use crate::harness::{
+    self, OTHER_CPU, SEAL, TARGET_CPU, memory, ours, pinned, start_quietly, timed,
+};
 use crate::results::{Column, Plot, Table};
 use crate::rounds::{Benchmark, rounds};
 use std::fmt::Write as _;
@@ -17,7 +19,7 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
 
 /// From the start of a tracer to its first event, and the most memory it had resident by then.
 fn start(fire: &Path) -> Result<Table, String> {
-    let mut target = pinned(TARGET, fire);
+    let mut target = pinned(TARGET_CPU, fire);
     target.args(["-pause", "200us", "-text", "41"]).stdout(Stdio::null());
     let target = target.spawn().map(Process).map_err(|e| e.to_string())?;
     target.wait_for_exec(fire);
@@ -54,7 +56,7 @@ fn start(fire: &Path) -> Result<Table, String> {
     let attach = |args: &'static [&str]| {
         move || {
             first(
-                pinned(OTHERS, ours("usdt-attach"))
+                pinned(OTHER_CPU, ours("usdt-attach"))
                     .args(["trace", "bench:hit", "-p", pid])
                     .args(args),
                 "hit",
@@ -68,11 +70,11 @@ fn start(fire: &Path) -> Result<Table, String> {
             let script = format!(
                 "usdt:{file}:bench:hit {{ printf(\"HIT %d %s\\n\", arg1, str(arg2, arg3)); }}"
             );
-            first(pinned(OTHERS, "bpftrace").args(["-q", "-B", "line", "-e", &script]), "HIT")
+            first(pinned(OTHER_CPU, "bpftrace").args(["-q", "-B", "line", "-e", &script]), "HIT")
         }),
         Benchmark::new("bcc's trace", move || {
             let probe = format!("u:{file}:hit \"HIT %d %s\", arg2, arg3");
-            let mut bcc = pinned(OTHERS, "trace-bpfcc");
+            let mut bcc = pinned(OTHER_CPU, "trace-bpfcc");
             first(bcc.args(["-p", pid, &probe]).env("PYTHONUNBUFFERED", "1"), "HIT")
         }),
     ];
@@ -120,7 +122,7 @@ fn sites() -> Result<Table, String> {
         let file = program.display().to_string();
         benchmarks.push(
             Benchmark::new(format!("usdt-attach, {sites} sites"), move || {
-                let mut count = pinned(OTHERS, ours("usdt-attach"));
+                let mut count = pinned(OTHER_CPU, ours("usdt-attach"));
                 count.args(["count", "p:*", "--duration", "1ms", "--exe"]).arg(&program);
                 timed(&mut count).map(|ms| vec![ms])
             })
@@ -130,7 +132,8 @@ fn sites() -> Result<Table, String> {
             let script = format!("usdt:{file}:p:probe {{ @ = count(); }} BEGIN {{ exit(); }}");
             benchmarks.push(
                 Benchmark::new(format!("bpftrace, {sites} sites"), move || {
-                    timed(pinned(OTHERS, "bpftrace").args(["-q", "-e", &script])).map(|ms| vec![ms])
+                    timed(pinned(OTHER_CPU, "bpftrace").args(["-q", "-e", &script]))
+                        .map(|ms| vec![ms])
                 })
                 .of_size(sites),
             );
@@ -158,7 +161,7 @@ fn discovery(fire: &Path) -> Result<Table, String> {
     for (file, size) in [(fire, "2 MiB"), (large.as_path(), "102 MiB")] {
         let one = |name: &str, program: PathBuf, args: Vec<String>| {
             Benchmark::new(format!("{name}, {size}"), move || {
-                timed(pinned(OTHERS, &program).args(&args)).map(|ms| vec![ms])
+                timed(pinned(OTHER_CPU, &program).args(&args)).map(|ms| vec![ms])
             })
         };
         let path = file.display().to_string();
@@ -209,7 +212,7 @@ fn host() -> Result<Table, String> {
     let mut sleepers = Vec::new();
     for more in [0, 10, 100, MOST] {
         while sleepers.len() < more {
-            sleepers.push(quietly(Command::new("sleep").arg("3600"))?);
+            sleepers.push(start_quietly(Command::new("sleep").arg("3600"))?);
         }
         let benchmarks = vec![
             Benchmark::new(format!("usdt-attach, {more} more processes"), || {

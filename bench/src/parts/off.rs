@@ -1,6 +1,6 @@
 //! What a probe costs that nobody traces, beside what else there is to put into a program.
 
-use crate::harness::{self, TARGET, done, pinned};
+use crate::harness::{self, TARGET_CPU, done, pinned};
 use crate::results::{Column, Plot, Row, Table};
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
     let program = harness::go_test(&[], "./off", "off.test")?;
     let mut samples: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for round in 0..=ROUNDS {
-        let mut command = pinned(TARGET, &program);
+        let mut command = pinned(TARGET_CPU, &program);
         command.args([
             "-test.run=^$",
             "-test.bench=.",

@@ -1,6 +1,6 @@
 //! What a hit costs in the program that is traced.
 
-use crate::harness::{self, OTHERS, SEAL, TARGET, pinned, quietly, site};
+use crate::harness::{self, OTHER_CPU, SEAL, TARGET_CPU, pinned, site, start_quietly};
 use crate::results::{Column, Plot, Table};
 use crate::rounds::{Benchmark, rounds};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn ns(title: &str, how: &str, rows: Vec<crate::results::Row>, plot: Plot) -> Tab
 impl Bench {
     /// Nanoseconds a hit, under a tracer.
     fn fire(&self, load: Load, start: &Start<'_>) -> Result<f64, String> {
-        let processors = if load.threads > 1 { "0,1" } else { TARGET };
+        let processors = if load.threads > 1 { "0,1" } else { TARGET_CPU };
         let mut fire = pinned(processors, &self.fire);
         fire.args([
             "-probe",
@@ -89,7 +89,7 @@ impl Bench {
             .map(Process)
             .map_err(|e| format!("cannot start the traced program: {e}"))?;
         fire.wait_for_exec(&self.fire);
-        let tracer = quietly(&mut start(&fire.pid().to_string()))?;
+        let tracer = start_quietly(&mut start(&fire.pid().to_string()))?;
         let mut said = String::new();
         if let Some(mut out) = fire.0.stdout.take() {
             std::io::Read::read_to_string(&mut out, &mut said).map_err(|e| e.to_string())?;
@@ -107,7 +107,7 @@ impl Bench {
         let (offset, semaphore) = site(&self.fire, &format!("bench:{probe}"))?;
         let offset = offset.checked_add_signed(distance).ok_or("there is no such place")?;
         Ok(Box::new(move |_| {
-            let mut limit = pinned(OTHERS, &self.limit);
+            let mut limit = pinned(OTHER_CPU, &self.limit);
             limit.args([&self.file, &offset.to_string(), &semaphore.to_string()]);
             limit
         }))
@@ -115,7 +115,7 @@ impl Bench {
 
     fn ours<'a>(&'a self, args: &'a [&'a str]) -> Start<'a> {
         Box::new(move |pid| {
-            let mut attach = pinned(OTHERS, harness::ours("usdt-attach"));
+            let mut attach = pinned(OTHER_CPU, harness::ours("usdt-attach"));
             attach.args(args).args(["-p", pid]);
             attach
         })
@@ -126,14 +126,14 @@ impl Bench {
         let bpftrace = |action: &str| -> Start<'_> {
             let script = format!("usdt:{file}:bench:hit {{ {action} }}");
             Box::new(move |_| {
-                let mut bpftrace = pinned(OTHERS, "bpftrace");
+                let mut bpftrace = pinned(OTHER_CPU, "bpftrace");
                 bpftrace.args(["-q", "-e", &script]);
                 bpftrace
             })
         };
         let bcc = |tool: &'static str, args: Vec<String>| -> Start<'_> {
             Box::new(move |pid| {
-                let mut bcc = pinned(OTHERS, tool);
+                let mut bcc = pinned(OTHER_CPU, tool);
                 bcc.args(["-p", pid]).args(&args);
                 bcc
             })
@@ -142,7 +142,7 @@ impl Bench {
         let compiled = Load { settle: 4_000, ..HIT };
         let (object, loader) = usdt_e2e::libbpf(&harness::folder());
         let libbpf: Start<'_> = Box::new(move |_| {
-            let mut usdt = pinned(OTHERS, &loader);
+            let mut usdt = pinned(OTHER_CPU, &loader);
             usdt.arg(&object).args([file, "bench", "hit", "1000000000"]);
             usdt
         });
@@ -170,7 +170,7 @@ impl Bench {
                     "`usdt-attach trace --backend bcc`",
                     HIT,
                     Box::new(|pid| {
-                        let mut attach = pinned(OTHERS, harness::ours("usdt-attach"));
+                        let mut attach = pinned(OTHER_CPU, harness::ours("usdt-attach"));
                         attach.args(["trace", "bench:hit", "--backend", "bcc", "-p", pid]);
                         attach
                     }),
@@ -378,7 +378,7 @@ impl Perf {
     }
 
     fn record(&self, pid: &str) -> Command {
-        let mut perf = pinned(OTHERS, "perf");
+        let mut perf = pinned(OTHER_CPU, "perf");
         perf.args([
             "--buildid-dir",
             &self.cache,

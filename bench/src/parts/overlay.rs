@@ -1,6 +1,8 @@
 //! What the probes of the runtime and the standard library cost a program when nobody traces, and when somebody does.
 
-use crate::harness::{self, OTHERS, SEAL, TARGET, done, ours, pinned, quietly, with_path};
+use crate::harness::{
+    self, OTHER_CPU, SEAL, TARGET_CPU, done, ours, pinned, start_quietly, with_path,
+};
 use crate::parts::off::parse;
 use crate::results::{Column, Plot, Table};
 use crate::rounds::{Benchmark, rounds};
@@ -77,8 +79,8 @@ fn counted(probed: &Path) -> Result<Table, String> {
             let only =
                 |values: Vec<f64>| values.first().copied().ok_or("no such benchmark".to_owned());
             let off = only(measure(probed, name)?)?;
-            let tracer = quietly(
-                pinned(OTHERS, ours("usdt-attach")).args(["count", probe, "--exe"]).arg(probed),
+            let tracer = start_quietly(
+                pinned(OTHER_CPU, ours("usdt-attach")).args(["count", probe, "--exe"]).arg(probed),
             )?;
             std::thread::sleep(Duration::from_millis(200));
             let on = measure(probed, name);
@@ -99,7 +101,7 @@ fn counted(probed: &Path) -> Result<Table, String> {
 
 /// Nanoseconds an operation, in the order of the benchmarks.
 fn measure(program: &Path, pattern: &str) -> Result<Vec<f64>, String> {
-    let mut command = pinned(TARGET, program);
+    let mut command = pinned(TARGET_CPU, program);
     command.args([
         "-test.run=^$",
         &format!("-test.bench={pattern}"),

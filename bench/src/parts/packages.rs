@@ -1,6 +1,6 @@
 //! What the ready-made packages cost while nobody traces: their own benchmarks, wrapped and direct by turns.
 
-use crate::harness::{self, TARGET, pinned, with_path};
+use crate::harness::{self, TARGET_CPU, pinned, with_path};
 use crate::results::{Column, Plot, Row, Table};
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -125,7 +125,7 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
             let program = programs
                 .get(&(benchmark.module, benchmark.package))
                 .ok_or("a program is missing")?;
-            let mut command = pinned(TARGET, program);
+            let mut command = pinned(TARGET_CPU, program);
             command.arg("-test.run=^$").arg(format!("-test.bench=^Benchmark{}$", benchmark.name));
             command.args(["-test.benchtime=40ms", "-test.cpu=1"]);
             let said = output(&mut command)?;

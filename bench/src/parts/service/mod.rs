@@ -2,7 +2,7 @@
 
 pub(crate) mod program;
 
-use crate::harness::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly};
+use crate::harness::{self, OTHER_CPU, TARGET_CPU, done, memory, ours, pinned, start_quietly};
 use crate::results::{Column, Plot, Table};
 use crate::rounds::{Benchmark, rounds};
 use program::Programs;
@@ -207,16 +207,17 @@ struct Running {
 impl Running {
     fn start(setup: &Setup<'_>, port: u16, path: &str) -> Result<Running, String> {
         let address = format!("127.0.0.1:{port}");
-        let mut service = pinned(TARGET, setup.program);
+        let mut service = pinned(TARGET_CPU, setup.program);
         service.args(setup.args.iter().map(|arg| arg.replace(ADDRESS, &address)));
         let service =
-            quietly(service.env(ADDRESS, &address).envs(setup.environment.iter().cloned()))?;
+            start_quietly(service.env(ADDRESS, &address).envs(setup.environment.iter().cloned()))?;
         wait_for_listener(&address);
         let tracer = match setup.tracer {
             [] => None,
             args => {
-                let mut attach = pinned(OTHERS, ours("usdt-attach"));
-                let tracer = quietly(attach.args(args).args(["-p", &service.pid().to_string()]))?;
+                let mut attach = pinned(OTHER_CPU, ours("usdt-attach"));
+                let tracer =
+                    start_quietly(attach.args(args).args(["-p", &service.pid().to_string()]))?;
                 wait_for("the tracer to attach", || tracer.link_count() > 0);
                 Some(tracer)
             }
@@ -241,7 +242,7 @@ impl Running {
     }
 
     fn ask(&self, rate: Option<f64>) -> Result<serde_json::Value, String> {
-        let mut load = pinned(OTHERS, harness::folder().join("load"));
+        let mut load = pinned(OTHER_CPU, harness::folder().join("load"));
         load.args(["-url", &self.url, "-duration", BURST]);
         if let Some(rate) = rate {
             load.args(["-rate", &rate.to_string(), "-workers", "32"]);
@@ -267,8 +268,9 @@ fn number(result: &serde_json::Value, name: &str) -> f64 {
 }
 
 pub(crate) fn collector() -> Result<Process, String> {
-    let collector =
-        quietly(pinned(OTHERS, harness::folder().join("load")).args(["-collect", COLLECTOR]))?;
+    let collector = start_quietly(
+        pinned(OTHER_CPU, harness::folder().join("load")).args(["-collect", COLLECTOR]),
+    )?;
     wait_for_listener(COLLECTOR);
     Ok(collector)
 }
