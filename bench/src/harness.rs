@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::target::Target;
-pub(crate) use usdt_e2e::output as done;
+pub(crate) use usdt_e2e::output;
 use usdt_e2e::{Process, root};
 
 /// CPUs: the traced program has one, tracers and clients have the other.
@@ -15,7 +15,7 @@ pub(crate) const TARGET_CPU: &str = "1";
 pub(crate) const OTHER_CPU: &str = "0";
 
 /// Returns the path of one of our release builds, which `cargo xtask bench` makes.
-pub(crate) fn ours(name: &str) -> PathBuf {
+pub(crate) fn our_tool(name: &str) -> PathBuf {
     root().join("target/release").join(name)
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn with_path(command: &mut Command) -> &mut Command {
 }
 
 /// Runs a command and returns the milliseconds until it exits.
-pub(crate) fn timed(command: &mut Command) -> Result<f64, String> {
+pub(crate) fn time_command(command: &mut Command) -> Result<f64, String> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let begin = Instant::now();
     let status = command.status().map_err(|e| format!("{command:?}: {e}"))?;
@@ -60,11 +60,11 @@ pub(crate) fn go_test(args: &[&str], package: &str, name: &str) -> Result<PathBu
 fn go(subcommand: &[&str], args: &[&str], package: &str, name: &str) -> Result<PathBuf, String> {
     let modules = root().join("bench/go");
     let probes = modules.join("probes/probes.d");
-    done(Command::new(ours("usdt-gen")).arg("--lazy-args").arg(probes))?;
+    output(Command::new(our_tool("usdt-gen")).arg("--lazy-args").arg(probes))?;
     let out = folder().join(name);
     let mut go = Command::new("go");
     go.args(subcommand).args(args).arg("-o").arg(&out).arg(package).current_dir(modules);
-    done(with_path(&mut go))?;
+    output(with_path(&mut go))?;
     Ok(out)
 }
 
@@ -74,7 +74,7 @@ pub(crate) const SEAL: &str = "-toolexec=usdt-gen toolexec";
 /// Compiles a program of `tests/c`.
 pub(crate) fn cc(source: &str) -> Result<PathBuf, String> {
     let out = folder().join(source.trim_end_matches(".c"));
-    done(
+    output(
         Command::new("cc").args(["-O2", "-o"]).arg(&out).arg(root().join("tests/c").join(source)),
     )?;
     Ok(out)

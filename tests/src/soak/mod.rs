@@ -118,7 +118,8 @@ fn check_growth(before: &[Usage], after: &[Usage]) -> Result<(), String> {
         let Usage { name, resident_kib, open_files } = before;
         let Usage { resident_kib: resident_now, open_files: files_now, .. } = after;
         println!(
-            "{name}: {resident_kib} -> {resident_now} KiB resident, {open_files} -> {files_now} open files"
+            "{name}: {resident_kib} -> {resident_now} KiB resident, {open_files} -> {files_now} \
+             open files"
         );
         if *resident_now > resident_kib + TOLERANCE_KIB || *files_now > open_files + 2 {
             return Err(format!("memory or open files of {name} grow"));

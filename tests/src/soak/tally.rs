@@ -16,7 +16,8 @@ impl Tally {
     pub(super) fn line(&self) -> String {
         let Tally { fired, rounds, events, dropped, killed } = self;
         format!(
-            "{rounds} tracers, {killed} of them killed; {events} events read, {dropped} reported as dropped; {fired} hits of exited programs"
+            "{rounds} tracers, {killed} of them killed; {events} events read, {dropped} reported \
+             as dropped; {fired} hits of exited programs"
         )
     }
 }
