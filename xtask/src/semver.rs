@@ -1,12 +1,12 @@
-//! What the libraries' users would have to change.
+//! Reports breaking changes of the libraries.
 
-use crate::command::{Failure, Outcome, cargo_tool, command, execute, output, root};
+use crate::command::{Failure, Outcome, command, execute, install_cargo_tool, output, root};
 
-/// What is published, in the order of dependencies.
+/// The published crates, in dependency order.
 pub(crate) const LIBRARIES: &[&str] =
     &["stapsdt", "gobinary", "usdt-gen", "usdt-attach", "usdt-export"];
 
-/// `semver [REVISION]`: compares with a revision, the last tagged release where none is named.
+/// Compares the libraries with a revision, or with the last tagged release if none is named.
 pub(crate) fn run(args: &[String]) -> Outcome {
     let baseline = match args.first() {
         Some(revision) => revision.clone(),
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             })?
         }
     };
-    cargo_tool("semver-checks")?;
+    install_cargo_tool("semver-checks")?;
     let mut check = command("cargo", &["semver-checks", "--baseline-rev", &baseline]);
     LIBRARIES.iter().for_each(|library| {
         check.args(["-p", library]);
