@@ -113,11 +113,13 @@ fn trace(program: &Path, args: &[&str]) -> Outcome<usize> {
 /// Counts requests with bpftrace for three seconds.
 fn bpftrace(app: &Path) -> Outcome {
     let program = format!(
-        "usdt:{}:httpd:request__start {{ @requests[str(arg1, arg2), str(arg3, arg4)] = count(); }} interval:s:3 {{ exit(); }}",
+        "usdt:{}:httpd:request__start {{ @requests[str(arg1, arg2), str(arg3, arg4)] = count(); \
+         }} interval:s:3 {{ exit(); }}",
         app.display()
     );
     eprintln!(
-        "$ bpftrace -e 'usdt:target/demo/httpd:httpd:request__start {{ @requests[str(arg1, arg2), str(arg3, arg4)] = count(); }} …'"
+        "$ bpftrace -e 'usdt:target/demo/httpd:httpd:request__start {{ @requests[str(arg1, \
+         arg2), str(arg3, arg4)] = count(); }} …'"
     );
     let result =
         privileged("bpftrace", &["-e", &program]).output().explain("cannot run bpftrace")?;

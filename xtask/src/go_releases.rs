@@ -20,7 +20,8 @@ pub(crate) fn check() -> Outcome {
         return Ok(());
     }
     Err(Failure(format!(
-        "{PAGE}: the list of Go releases is out of date; run `cargo xtask golden` and commit the result"
+        "{PAGE}: the list of Go releases is out of date; run `cargo xtask golden` and commit the \
+         result"
     )))
 }
 
@@ -37,7 +38,7 @@ fn with_list(page: &str) -> Outcome<String> {
         parts.ok_or_else(|| Failure(format!("{PAGE} has no `<!-- go releases -->` markers")))?;
     let (first, last, tested) = (MINORS.start(), MINORS.end(), TESTED.join(", "));
     Ok(format!(
-        "{before}{begin}Go 1.{first} to 1.{last} are supported, and tested as {tested}.\n{end}{after}"
+        "{before}{begin}Go 1.{first} to 1.{last} are supported.\nThe tests run with {tested}.\n{end}{after}"
     ))
 }
 

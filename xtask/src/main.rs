@@ -39,7 +39,8 @@ const TASKS: &[Task] = &[
     ("uapi", "regenerate the structures of bpf(2) from kernel headers; [FOLDER]", uapi::run),
     (
         "bench",
-        "measure and write docs/benchmarks.md; [off on attacher generator overlay service caddy packages agent]",
+        "measure and write docs/benchmarks.md; [off on attacher generator overlay service caddy \
+         packages agent]",
         bench::run,
     ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
