@@ -74,8 +74,8 @@ mod tests {
     fn median_has_a_confidence_interval() {
         assert_eq!(median_of(&[]), None);
         assert_eq!(median_of(&[f64::NAN]), None);
-        let one = median_of(&[3.0]).unwrap();
-        assert_eq!((one.median, one.low, one.high), (3.0, 3.0, 3.0));
+        let single = median_of(&[3.0]).unwrap();
+        assert_eq!((single.median, single.low, single.high), (3.0, 3.0, 3.0));
         let nine: Vec<f64> = (1..=9).rev().map(f64::from).collect();
         let nine = median_of(&nine).unwrap();
         assert_eq!((nine.median, nine.low, nine.high), (5.0, 2.0, 8.0));

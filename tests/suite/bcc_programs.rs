@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use usdt_e2e::{Fixture, Mode, Need, attach, copy, have, json_lines, text};
 
 const PROGRAM: &str = r#"
-// Named in a comment only: USDT(e2e, nowhere)
+// Only mentioned in a comment: USDT(e2e, nowhere)
 struct key_t { u64 self; char text[16]; };
 BPF_HASH(by, struct key_t);
 BPF_ARRAY(total, u64, 2);
@@ -16,7 +16,7 @@ USDT(e2e, hit) {
   struct key_t key = {};
   key.self = usdt_arg(e2e, hit, self) == usdt_arg(e2e, hit, goid);
   usdt_text(e2e, hit, text, key.text, sizeof(key.text));
-  // atomic_increment may lose a count where two processors make the same key at once.
+  // atomic_increment may lose a count if two CPUs insert the same key at the same time.
   u64 none = 0, *count = 0;
   if (usdt_arg(e2e, hit, n) < 3 && (count = by.lookup_or_try_init(&key, &none)))
     __sync_fetch_and_add(count, 1);

@@ -19,7 +19,7 @@ struct Probe {
 }
 
 /// Returns the probes of a file as listed by `usdt-attach`.
-fn ours(path: &Path) -> Probes {
+fn list_by_name(path: &Path) -> Probes {
     list_probes(path)
         .iter()
         .map(|p| {
@@ -42,7 +42,7 @@ fn parse_hex(text: &str) -> u64 {
 
 fn app() -> Copy {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    assert_eq!(ours(&app.path).len(), 7, "all probes but the unused one");
+    assert_eq!(list_by_name(&app.path).len(), 7, "all probes but the unused one");
     app
 }
 
@@ -71,7 +71,7 @@ fn readelf_prints_the_same_notes() {
                 );
             }
         }
-        assert_eq!(seen, ours(&path), "{mode:?}");
+        assert_eq!(seen, list_by_name(&path), "{mode:?}");
     }
 }
 
@@ -91,12 +91,12 @@ fn bpftrace_lists_and_traces_every_build_mode() {
         names.sort_unstable();
         assert_eq!(
             names,
-            ours(&app.path).keys().map(String::as_str).collect::<Vec<_>>(),
+            list_by_name(&app.path).keys().map(String::as_str).collect::<Vec<_>>(),
             "{mode:?}"
         );
     }
     let app = app();
-    let address = ours(&app.path)["e2e:hit"].semaphore;
+    let address = list_by_name(&app.path)["e2e:hit"].semaphore;
     // bpftrace increments a semaphore before it attaches its program to the site.
     let mut target = command(&app.path);
     let target = target.args(["-per", "100", "-linger", "3s"]).env("USDT_E2E_SETTLE", "300ms");
@@ -123,7 +123,7 @@ fn bpftrace_lists_and_traces_every_build_mode() {
 #[test]
 fn arguments_are_in_registers_of_the_c_calling_convention() {
     let app = app();
-    let args = ours(&app.path)["e2e:twelve"].args.clone();
+    let args = list_by_name(&app.path)["e2e:twelve"].args.clone();
     let registers =
         ["rdi", "rsi", "rdx", "rcx", "r8", "r9", "rax", "rbx", "r10", "r11", "r12", "r13"];
     assert_eq!(args, registers.map(|name| format!("-4@%{name}")).join(" "));
@@ -179,15 +179,15 @@ fn tplist_lists_every_probe() {
             }
         }
         insert(&name, semaphore, address, &args);
-        let ours = ours(&path);
+        let expected = list_by_name(&path);
         assert_eq!(
             seen.keys().collect::<Vec<_>>(),
-            ours.keys().collect::<Vec<_>>(),
+            expected.keys().collect::<Vec<_>>(),
             "{mode:?}\n{out}"
         );
-        for (name, probe) in ours {
-            let expected = Probe { args: bcc_arguments(&probe.args), ..probe };
-            assert_eq!(seen[&name], expected, "{mode:?} {name}");
+        for (name, probe) in expected {
+            let expected_args = Probe { args: bcc_arguments(&probe.args), ..probe };
+            assert_eq!(seen[&name], expected_args, "{mode:?} {name}");
         }
     }
 }
@@ -249,11 +249,11 @@ fn gdb_lists_every_probe() {
                 (format!("{}:{}", words[1], words[2]), (parse_hex(words[3]), parse_hex(words[4])))
             })
             .collect();
-        let ours: BTreeMap<String, (u64, u64)> = ours(&path)
+        let expected: BTreeMap<String, (u64, u64)> = list_by_name(&path)
             .into_iter()
             .map(|(name, probe)| (name, (probe.address, probe.semaphore)))
             .collect();
-        assert_eq!(seen, ours, "{mode:?}\n{out}");
+        assert_eq!(seen, expected, "{mode:?}\n{out}");
     }
 }
 
@@ -273,7 +273,7 @@ fn perf_lists_every_probe_and_its_file_offset() {
             .args(["--buildid-dir", cache, "list", "--no-desc", "sdt"])
             .env("PAGER", "cat"),
     );
-    for name in ours(&app.path).keys() {
+    for name in list_by_name(&app.path).keys() {
         assert!(out.contains(&format!("sdt_{name}")), "{name} is not in\n{out}");
     }
     // The cache holds the definitions that perf passes to the kernel: the file offset and, in
@@ -283,7 +283,7 @@ fn perf_lists_every_probe_and_its_file_offset() {
     assert_eq!(probes.len(), 1);
     let data = std::fs::read(&app.path).unwrap();
     let view = stapsdt::elf::View::parse(&data).unwrap();
-    for (name, probe) in ours(&app.path) {
+    for (name, probe) in list_by_name(&app.path) {
         let offset = view.vaddr_to_offset(probe.address).unwrap();
         let semaphore = view.vaddr_to_offset(probe.semaphore).unwrap();
         let definition = format!(":{offset:#x}({semaphore:#x}) {}", perf_arguments(&probe.args));
@@ -332,7 +332,7 @@ fn systemtap_lists_every_probe() {
             })
             .collect();
         seen.sort();
-        let expected: Vec<(String, usize)> = ours(&path)
+        let expected: Vec<(String, usize)> = list_by_name(&path)
             .into_iter()
             .map(|(name, probe)| (name, argument_count(&probe.args)))
             .collect();

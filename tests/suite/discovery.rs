@@ -48,10 +48,10 @@ fn lists_each_file_once_with_all_its_processes() {
     let out = attach(&["list", "--all", "e2e:twelve", "other*:hit"]);
     let header = format!("{} (2 processes: {}, {})", app.as_str(), pids[0], pids[1]);
     let shown = text(&out.stdout);
-    let ours: Vec<&str> = shown.lines().skip_while(|l| *l != header).take(3).collect();
-    assert_eq!(ours.len(), 3, "{header} is not in {shown}");
+    let lines: Vec<&str> = shown.lines().skip_while(|l| *l != header).take(3).collect();
+    assert_eq!(lines.len(), 3, "{header} is not in {shown}");
     assert!(
-        ours[1].starts_with("  e2e:twelve(int a,") && ours[2] == "  other_provider:hit(int n)",
+        lines[1].starts_with("  e2e:twelve(int a,") && lines[2] == "  other_provider:hit(int n)",
         "{shown}"
     );
 }

@@ -1,6 +1,7 @@
 //! End-to-end tests: Go programs built by the real toolchain and traced on the real kernel.
 //!
-//! Other tracers (bpftrace, perf, gdb, bcc, libbpf, SystemTap) read the same binaries as a cross-check.
+//! Other tracers (bpftrace, perf, gdb, bcc, libbpf, SystemTap) read the same binaries as a
+//! cross-check.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod aggregation;

@@ -118,7 +118,8 @@ fn program(folder: &Path, random: &mut Random) -> (PathBuf, Vec<String>) {
     (out, specs)
 }
 
-fn ours(app: &Path, backend: &str) -> Vec<Vec<Value>> {
+/// Traces the program and returns the arguments of each event.
+fn usdt_attach(app: &Path, backend: &str) -> Vec<Vec<Value>> {
     let out =
         attach(&["trace", "--json", "--backend", backend, "random:*", "--", app.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
@@ -126,6 +127,7 @@ fn ours(app: &Path, backend: &str) -> Vec<Vec<Value>> {
     events.iter().map(|e| e["args"].as_object().unwrap().values().cloned().collect()).collect()
 }
 
+/// Runs the program in gdb and returns the arguments that it reads at each site.
 fn gdb(app: &Path) -> Vec<Vec<Value>> {
     let mut script = String::from("set pagination off\nset confirm off\n");
     (0..SITES).for_each(|site| writeln!(script, "break -probe-stap random:site{site}").unwrap());
@@ -156,18 +158,18 @@ fn random_operands_read_as_in_gdb() {
     for seed in [1u64, 2, 3, 4] {
         let folder = tempfile::tempdir().unwrap();
         let (app, specs) = program(folder.path(), &mut Random(0x9e37_79b9_7f4a_7c15 ^ seed));
-        let embedded = ours(&app, "embedded");
+        let embedded = usdt_attach(&app, "embedded");
         assert_eq!(embedded.len(), SITES);
-        assert_eq!(embedded, ours(&app, "bcc"), "{specs:?}");
+        assert_eq!(embedded, usdt_attach(&app, "bcc"), "{specs:?}");
         let expected = gdb(&app);
         assert_eq!(expected.len(), SITES);
-        for ((ours, theirs), spec) in embedded.iter().zip(&expected).zip(&specs) {
+        for ((actual, expected), spec) in embedded.iter().zip(&expected).zip(&specs) {
             let bits =
                 |v: &Value| v.as_i64().map_or_else(|| v.as_u64().unwrap_or_default(), |n| n as u64);
             for (n, operand) in spec.split(' ').enumerate() {
                 assert_eq!(
-                    bits(&ours[n]),
-                    bits(&theirs[n]),
+                    bits(&actual[n]),
+                    bits(&expected[n]),
                     "seed {seed}, argument {n}: {operand} of {spec}"
                 );
             }

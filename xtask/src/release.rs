@@ -28,10 +28,10 @@ pub(crate) fn run(_: &[String]) -> Outcome {
         time: time.trim().to_owned(),
     };
     let (first, second) = (build("release-one"), build("release-number-two"));
-    let (first, second) = (first.run()?, second.run()?);
+    let (first_artifacts, second_artifacts) = (first.run()?, second.run()?);
     let dist = root().join("target/dist");
     std::fs::create_dir_all(&dist).explain("cannot create target/dist")?;
-    for (a, b) in first.iter().zip(&second) {
+    for (a, b) in first_artifacts.iter().zip(&second_artifacts) {
         let name = a.file_name().unwrap_or_default();
         let read =
             |path: &Path| std::fs::read(path).explain(&format!("cannot read {}", path.display()));

@@ -10,7 +10,7 @@ mod consumer;
 mod report;
 
 use build::{Built, Kind, Seal};
-use cell::{Cell, Verdicts, name, untestable};
+use cell::{Cell, Verdicts};
 use consumer::Consumer;
 use gobinary::supported_releases::TESTED;
 use std::num::NonZero;
@@ -19,16 +19,15 @@ use std::sync::Mutex;
 /// Runs the cells whose names contain each of the words, and records the result.
 pub fn run(words: &[String]) -> Result<(), String> {
     let tools = consumer::Tools::build()?;
-    let is_wanted = |cell: &Cell| words.iter().all(|word| name(cell).contains(word.as_str()));
+    let is_wanted = |cell: &Cell| words.iter().all(|word| cell.name().contains(word.as_str()));
     let mut builds = Vec::new();
     for release in TESTED {
         for kind in Kind::ALL {
             for seal in Seal::ALL {
-                let cells: Vec<Cell> =
-                    Consumer::ALL.map(|consumer| (release.to_owned(), kind, seal, consumer)).into();
-                let cells: Vec<Cell> = cells
+                let cells: Vec<Cell> = Consumer::ALL
                     .into_iter()
-                    .filter(|cell| is_wanted(cell) && untestable(cell).is_none())
+                    .map(|consumer| Cell { release, kind, seal, consumer })
+                    .filter(|cell| is_wanted(cell) && cell.untestable().is_none())
                     .collect();
                 if !cells.is_empty() {
                     builds.push((release, kind, seal, cells));
@@ -73,13 +72,13 @@ fn run_build(
     let mut out = Verdicts::new();
     for cell in cells {
         let verdict = match &built {
-            Ok((built, folder)) => cell.3.trace(built, tools, folder.path()),
+            Ok((built, folder)) => cell.consumer.trace(built, tools, folder.path()),
             Err(problem) => Err(format!("the build failed: {problem}")),
         };
         let outcome =
             verdict.as_ref().map_or_else(|problem| format!("NO: {problem}"), |()| "yes".to_owned());
-        println!("{:<44} {outcome}", name(cell));
-        out.insert(name(cell), verdict);
+        println!("{:<44} {outcome}", cell.name());
+        out.insert(cell.name(), verdict);
     }
     out
 }

@@ -2,7 +2,7 @@
 //! `docs/compatibility.md`.
 
 use super::build::{Kind, Seal};
-use super::cell::{Verdict, Verdicts, name, untestable};
+use super::cell::{Cell, Verdict, Verdicts};
 use super::consumer::Consumer;
 use crate::root;
 use gobinary::supported_releases::TESTED;
@@ -62,14 +62,14 @@ fn table(all: &BTreeMap<String, String>) -> String {
         for seal in Seal::ALL {
             let _ = write!(out, "| {} | {} |", kind.name(), seal.name());
             for consumer in Consumer::ALL {
-                let outcome = |release: &str| {
-                    let cell = (release.to_owned(), kind, seal, consumer);
-                    match untestable(&cell) {
+                let outcome = |release: &'static str| {
+                    let cell = Cell { release, kind, seal, consumer };
+                    match cell.untestable() {
                         Some(reason) => Some(reason.to_owned()),
-                        None => all.get(&name(&cell)).cloned(),
+                        None => all.get(&cell.name()).cloned(),
                     }
                 };
-                let _ = write!(out, " {} |", cell(&TESTED.map(outcome), &mut notes));
+                let _ = write!(out, " {} |", render_cell(&TESTED.map(outcome), &mut notes));
             }
             out.push('\n');
         }
@@ -82,18 +82,19 @@ fn table(all: &BTreeMap<String, String>) -> String {
 }
 
 /// Renders the outcomes of one combination on every release as a table cell.
-fn cell(said: &[Option<String>; TESTED.len()], notes: &mut Vec<String>) -> String {
-    let verdict = |said: &Option<String>| -> Option<Verdict> {
-        said.as_ref().map(|said| if said == "yes" { Ok(()) } else { Err(said.clone()) })
+fn render_cell(outcomes: &[Option<String>; TESTED.len()], notes: &mut Vec<String>) -> String {
+    let verdict = |outcome: &Option<String>| -> Option<Verdict> {
+        let outcome = outcome.as_ref()?;
+        Some(if outcome == "yes" { Ok(()) } else { Err(outcome.clone()) })
     };
     let works: Vec<&str> = TESTED
         .iter()
-        .zip(said)
+        .zip(outcomes)
         .filter(|(_, s)| verdict(s) == Some(Ok(())))
         .map(|(r, _)| *r)
         .collect();
     let mut problems: Vec<String> =
-        said.iter().filter_map(verdict).filter_map(Result::err).collect();
+        outcomes.iter().filter_map(verdict).filter_map(Result::err).collect();
     problems.sort();
     problems.dedup();
     let numbers: Vec<String> = problems

@@ -34,9 +34,9 @@ pub(super) fn play(
         3 => ("for 300 ms", limited_duration(&other, tally)),
         4 => {
             let both = trace("embedded", &pid)
-                .and_then(|one| trace("embedded", &pid).map(|two| (one, two)));
-            let both = both.and_then(|(one, two)| {
-                stop_and_check(one, INT, tally).and_then(|()| stop_and_check(two, INT, tally))
+                .and_then(|first| trace("embedded", &pid).map(|second| (first, second)));
+            let both = both.and_then(|(first, second)| {
+                stop_and_check(first, INT, tally).and_then(|()| stop_and_check(second, INT, tally))
             });
             ("two at once", both)
         }

@@ -40,8 +40,12 @@ fn overlay_probes_record_all_activity() {
 fn check_goroutines(seen: &Traced) {
     let workers = seen.number("Workers") as usize;
     let created = |function: &str| -> BTreeSet<u64> {
-        let own = seen.args("go", "goroutine__create").filter(|a| a["fn"] == seen.facts[function]);
-        own.inspect(|a| assert_eq!(a["parent"], 1)).map(|a| a["id"].as_u64().unwrap()).collect()
+        let matching =
+            seen.args("go", "goroutine__create").filter(|a| a["fn"] == seen.facts[function]);
+        matching
+            .inspect(|a| assert_eq!(a["parent"], 1))
+            .map(|a| a["id"].as_u64().unwrap())
+            .collect()
     };
     let (workers_created, sleepers) = (created("Worker"), created("Sleeper"));
     assert_eq!(workers_created.len(), workers);
@@ -61,8 +65,8 @@ fn check_goroutines(seen: &Traced) {
     assert_eq!(starts.count(), waits.inspect(|a| assert!(a["ns"].as_i64().unwrap() >= 0)).count());
 
     let blocked = |reason: &str| -> BTreeSet<u64> {
-        let own = |e: &&Value| e["args"]["reason"] == reason;
-        let blocks = seen.events_of("go", "goroutine__block").filter(own);
+        let is_matching = |e: &&Value| e["args"]["reason"] == reason;
+        let blocks = seen.events_of("go", "goroutine__block").filter(is_matching);
         blocks
             .inspect(|e| assert_eq!(e["goid"], e["args"]["id"]))
             .map(|e| e["goid"].as_u64().unwrap())

@@ -98,9 +98,9 @@ fn version(name: &str) -> Vec<u64> {
 
 /// Returns the folder of downloads, which all checkouts share.
 pub(crate) fn cache() -> Outcome<PathBuf> {
-    let own = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let configured = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let folder = own
+    let folder = configured
         .or_else(home)
         .ok_or_else(|| Failure("neither XDG_CACHE_HOME nor HOME is set".to_owned()))?;
     let folder = folder.join("usdt-kernels");

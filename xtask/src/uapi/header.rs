@@ -124,9 +124,10 @@ fn without_comments(text: &str) -> String {
 
 fn enumerators(body: &str, constants: &mut HashMap<String, u64>) {
     let mut next = 0;
-    for one in body.split(',') {
-        let (name, given) =
-            one.split_once('=').map_or((one, None), |(name, given)| (name, Some(given)));
+    for enumerator in body.split(',') {
+        let (name, given) = enumerator
+            .split_once('=')
+            .map_or((enumerator, None), |(name, given)| (name, Some(given)));
         // An enumerator that is not a plain name comes from a macro; nothing needs its values.
         let Some(number) = given.map_or(Some(next), |given| value(given, constants)) else {
             return;
@@ -139,8 +140,9 @@ fn enumerators(body: &str, constants: &mut HashMap<String, u64>) {
 /// Evaluates a number or a known name, optionally shifted left.
 fn value(text: &str, constants: &HashMap<String, u64>) -> Option<u64> {
     let text = text.trim().trim_start_matches('(').trim_end_matches(')').trim();
-    if let Some((one, by)) = text.split_once("<<") {
-        return value(one, constants)?.checked_shl(u32::try_from(value(by, constants)?).ok()?);
+    if let Some((number, shift)) = text.split_once("<<") {
+        return value(number, constants)?
+            .checked_shl(u32::try_from(value(shift, constants)?).ok()?);
     }
     let digits = text.trim_end_matches(['U', 'L', 'u', 'l']);
     match digits.strip_prefix("0x") {
@@ -288,7 +290,8 @@ impl Layout {
                     self.structure(members, choices, &prefix)?;
                 }
                 Member::Aggregate { union: true, members: all, .. } => {
-                    let chosen = all.iter().find(|one| is_chosen(one, choices)).or(all.first());
+                    let chosen =
+                        all.iter().find(|member| is_chosen(member, choices)).or(all.first());
                     let chosen = chosen.ok_or("an empty union")?;
                     self.pad(align(all));
                     let begin = self.size;
@@ -334,11 +337,11 @@ fn is_chosen(member: &Member, choices: &[&str]) -> bool {
 }
 
 fn align(members: &[Member]) -> usize {
-    let one = |member: &Member| match member {
+    let member_align = |member: &Member| match member {
         Member::Field { bytes, .. } | Member::Bits { bytes, .. } => *bytes,
         Member::Aggregate { members, .. } => align(members),
     };
-    members.iter().map(one).max().unwrap_or(1)
+    members.iter().map(member_align).max().unwrap_or(1)
 }
 
 fn size(member: &Member) -> usize {
@@ -350,8 +353,8 @@ fn size(member: &Member) -> usize {
         }
         Member::Aggregate { union: false, members, .. } => members
             .iter()
-            .fold(0usize, |at, one| {
-                at.next_multiple_of(align(std::slice::from_ref(one))) + size(one)
+            .fold(0usize, |offset, member| {
+                offset.next_multiple_of(align(std::slice::from_ref(member))) + size(member)
             })
             .next_multiple_of(align(members)),
     }
