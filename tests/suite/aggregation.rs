@@ -52,7 +52,7 @@ fn counts_only_hits_that_pass_the_filter() {
     let (_app, mut target) = target("hits", &["-types", "-signal"]);
     let own_pid = format!("pid == {}", target.pid());
     let other_pid = format!("pid != {}", target.pid());
-    // `everyType` of the program fires three times: with all values set, with zero values, and with
+    // `fireAllTypes` of the program fires three times: with all values set, with zero values, and with
     // long strings.
     let more: &[(&str, u64)] = &[
         ("u64 == 18446744073709551615", 1),

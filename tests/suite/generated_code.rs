@@ -257,7 +257,7 @@ fn closure_form_is_inlined_without_allocation() {
         .output()
         .unwrap();
     let diagnostics = text(&out.stderr);
-    for inlined in ["inlining call to probes.HitFunc", "inlining call to lazily.func1"] {
+    for inlined in ["inlining call to probes.HitFunc", "inlining call to fireLazily.func1"] {
         assert!(diagnostics.contains(inlined), "{inlined}: {diagnostics}");
     }
     let binary = tempfile::tempdir().unwrap();
@@ -267,7 +267,7 @@ fn closure_form_is_inlined_without_allocation() {
         "tool",
         "objdump",
         "-s",
-        "gate.lazily$",
+        "gate.fireLazily$",
         test.to_str().unwrap(),
     ]));
     let before: Vec<&str> = code

@@ -134,7 +134,7 @@ fn ignores_a_reused_process_id() {
     assert_eq!((events.len(), &summary["hits"]), (2, &2.into()), "{errors}");
     if let Some(reusing) = reusing {
         let (_, _, errors) = reusing.finish();
-        assert_eq!(errors, "no tracer came\n");
+        assert_eq!(errors, "no tracer attached\n");
     }
 }
 

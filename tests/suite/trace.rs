@@ -179,7 +179,7 @@ fn enabled_probes_do_not_allocate() {
         "--",
         test.to_str().unwrap(),
         "-test.run",
-        "NoAllocation",
+        "ProbesDoNotAllocate",
         "-test.v",
     ]);
     let out = text(&out.stdout);
@@ -221,7 +221,7 @@ fn symbolizes_stacks() {
             stack.iter().map(|f| f.split(['+', ' ']).next().unwrap()).collect();
         // The gate is inlined into its caller and still named; the caller's line is known, too.
         let expected =
-            ["usdt.local/tests/probes.MoreTypes", "main.everyType", "main.main", "runtime.main"];
+            ["usdt.local/tests/probes.MoreTypes", "main.fireAllTypes", "main.main", "runtime.main"];
         // Before Go 1.26 the inlining tree of a stripped file cannot be located, so the frame of
         // the gate is missing.
         let missing_frames = usize::from(functions[0] != expected[0]);

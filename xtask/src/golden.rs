@@ -4,6 +4,7 @@
 use crate::catalogue;
 use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::go_releases;
+use crate::messages;
 use crate::setup;
 use crate::tools::Tools;
 use crate::uapi;
@@ -17,11 +18,12 @@ pub(crate) const MODULES: &[&str] =
 type Part = (&'static str, fn() -> Outcome);
 
 /// All parts. A part may depend on the ones before it.
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("catalogue", catalogue::write),
     ("releases", go_releases::write),
     ("uapi", bpf_structures),
     ("go", go_packages),
+    ("messages", all_messages),
     ("snapshots", snapshots),
     ("instructions", instructions),
 ];
@@ -50,6 +52,13 @@ fn bpf_structures() -> Outcome {
 /// Builds the tools and regenerates the Go packages.
 fn go_packages() -> Outcome {
     generate(&setup::build()?)
+}
+
+/// Builds the tools and collects their messages.
+fn all_messages() -> Outcome {
+    let tools = setup::build()?;
+    tools.build()?;
+    messages::write(&tools)
 }
 
 /// Regenerates snapshots in and next to Rust sources, and the pages that tests write.
@@ -93,6 +102,7 @@ pub(crate) fn check(tools: &Tools) -> Outcome {
     let before = git_state()?;
     generate(tools)?;
     check_format(tools)?;
+    messages::check(tools)?;
     if git_state()? == before {
         return Ok(());
     }

@@ -9,6 +9,7 @@ mod fuzz;
 mod go_releases;
 mod golden;
 mod kernels;
+mod messages;
 mod policy;
 mod release;
 mod semver;
@@ -17,6 +18,7 @@ mod suite;
 mod test;
 mod tools;
 mod uapi;
+mod words;
 
 use command::{Failure, Outcome};
 
@@ -27,13 +29,14 @@ const TASKS: &[Task] = &[
     ("setup", "install the requirements of all tasks: Debian packages, Go, emulators", setup::run),
     ("demo", "build the example service, send it requests, trace it", demo::run),
     ("test", "run every check and test", test::run),
+    ("words", "check spelling, glossary and Markdown against docs/writing.md", words::run),
     ("e2e", "run only the end-to-end suite; [TEST...]", test::e2e),
     ("kernels", "run the tracing tests on other kernels; [KERNEL...] [TEST...]", kernels::run),
     ("matrix", "test each combination of Go release, build and tracer; [WORD...]", test::matrix),
     ("soak", "stress the tracers for half an hour; [MINUTES]", test::soak),
     (
         "golden",
-        "regenerate checked-in files; [catalogue releases uapi go snapshots instructions]",
+        "regenerate checked-in files; [catalogue releases uapi go messages snapshots instructions]",
         golden::run,
     ),
     ("uapi", "regenerate the structures of bpf(2) from kernel headers; [FOLDER]", uapi::run),

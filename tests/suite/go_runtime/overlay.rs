@@ -312,7 +312,7 @@ fn rejects_invalid_overlay_requests() {
     assert!(out.status.success(), "{}", text(&out.stderr));
     let changed = std::fs::read_to_string(to.join("crypto/tls/conn.go")).unwrap();
     assert_eq!(
-        changed.matches("usdtHandshakeBegins(c)").count(),
+        changed.matches("usdtOnHandshakeStart(c)").count(),
         1,
         "a provider that is named twice is added once"
     );

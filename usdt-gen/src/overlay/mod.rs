@@ -162,7 +162,7 @@ impl Overlay {
         let package = Package {
             prefix: &home.prefix,
             runtime: home.runtime,
-            gates: &home.gates,
+            semaphore_groups: &home.gates,
             ..Package::named(&home.name)
         };
         let source = format!("usdt_{provider}.d");

@@ -56,6 +56,9 @@ const KERNELS: Packages = &[
     ("/usr/bin/cpio", "cpio"),
 ];
 
+/// Requirements of the spelling check.
+const SPELLING: Packages = &[("/usr/bin/codespell", "codespell")];
+
 /// Installs the requirements of all tasks.
 pub(crate) fn run(_: &[String]) -> Outcome {
     test().and_then(|_| kernels()).map(drop)
@@ -64,6 +67,11 @@ pub(crate) fn run(_: &[String]) -> Outcome {
 /// Installs the requirements to build our tools and Go programs.
 pub(crate) fn build() -> Outcome<Tools> {
     install(&[LINKER])
+}
+
+/// Installs the requirements of the spelling check.
+pub(crate) fn spelling() -> Outcome {
+    install_packages(&[SPELLING])
 }
 
 /// Installs the requirements of the demo.
@@ -75,7 +83,7 @@ pub(crate) fn demo() -> Outcome<Tools> {
 
 /// Installs the requirements of the tests, the matrix and the benchmarks.
 pub(crate) fn test() -> Outcome<Tools> {
-    let tools = install(&[LINKER, TEST])?;
+    let tools = install(&[LINKER, TEST, SPELLING])?;
     mount_tracefs();
     Ok(Tools { bcc: kernel_headers::find_or_install()?, ..tools })
 }

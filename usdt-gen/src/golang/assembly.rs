@@ -1,14 +1,16 @@
-//! The assembly side: a stub, a site and a blob per probe for each architecture, and the schemas in a file that all
-//! share.
+//! The assembly files: for each architecture a stub, a site and a blob per probe, and one file of
+//! schemas for all.
 //!
-//! The site is a function of its own, so the note's pc is a symbol's address; the stub puts the arguments into
-//! registers, with the goroutine's id after them, and jumps there. amd64 sites carry the forms
-//! that kernels know how to optimize after the `nop` that every tracer attaches to: `nop10` (libbpf's
-//! `nop,nop10` pair) and `nop5` (safe in Go, which has no red zone). The linker aligns functions to 32 bytes
-//! (amd64) and 16 (arm64), so a site never crosses a page.
+//! The site is a function of its own, so the note's pc is the address of a symbol. The stub loads
+//! the arguments into registers, with the goroutine ID after them, and jumps to the site.
 //!
-//! A symbol cannot have `DATA` in two files: the linker would leave zeros. So the schema, which is the same on every
-//! architecture, is a symbol of its own.
+//! On amd64, the `nop` that every tracer attaches to is followed by the forms that kernels can
+//! optimize: `nop10` (libbpf's `nop,nop10` pair) and `nop5` (safe in Go, which has no red zone).
+//! The linker aligns functions to 32 bytes on amd64 and to 16 bytes on arm64, so a site never
+//! crosses a page.
+//!
+//! A symbol must have all of its `DATA` in one file; otherwise the linker leaves zeros. The schema,
+//! which is the same on every architecture, is therefore a symbol of its own.
 
 use super::blobs::{self, BlobSymbols};
 use super::package::{ARCHITECTURES, GoProbe, OPT_OUT, Package, TOOLCHAIN, Unit};
@@ -17,24 +19,25 @@ use stapsdt::argspec::Arch;
 use stapsdt::blob;
 use std::fmt::Write as _;
 
-/// `STEM_GOARCH.s`; the file's name says which architecture it is for.
-pub(super) fn assembly(unit: &Unit<'_>, arch: Arch) -> String {
-    let mut out = head(unit, &format!("{TOOLCHAIN} && linux && {OPT_OUT}"));
+/// Returns `STEM_GOARCH.s`. The file name selects the architecture.
+pub(super) fn stubs(unit: &Unit<'_>, arch: Arch) -> String {
+    let mut out = header(unit, &format!("{TOOLCHAIN} && linux && {OPT_OUT}"));
     for probe in &unit.probes {
         let _ = write!(out, "\n// {}\n", probe.full_name());
-        stub(&mut out, probe, arch, unit.package);
-        site(&mut out, probe, arch);
-        let (blob, site, schema, gate) =
-            (&probe.blob(), &probe.site(), &probe.schema(), &probe.gate());
+        write_stub(&mut out, probe, arch, unit.package);
+        write_site(&mut out, probe, arch);
+        let (blob, site, schema, semaphore_blob) =
+            (&probe.blob(), &probe.site(), &probe.schema(), &probe.semaphore_blob());
         out.push('\n');
-        blobs::write_blob(&mut out, &probe.data, arch, &BlobSymbols { blob, site, schema, gate });
+        let symbols = BlobSymbols { blob, site, schema, semaphore_blob };
+        blobs::write_blob(&mut out, &probe.data, arch, &symbols);
     }
     out
 }
 
-/// `STEM_schema.s`.
+/// Returns `STEM_schema.s`.
 pub(super) fn schemas(unit: &Unit<'_>) -> String {
-    let mut out = head(unit, &format!("{TOOLCHAIN} && linux && ({ARCHITECTURES}) && {OPT_OUT}"));
+    let mut out = header(unit, &format!("{TOOLCHAIN} && linux && ({ARCHITECTURES}) && {OPT_OUT}"));
     for probe in &unit.probes {
         let _ = write!(out, "\n// {}\n", probe.full_name());
         blobs::write_schema(&mut out, &probe.data, &probe.schema());
@@ -42,23 +45,24 @@ pub(super) fn schemas(unit: &Unit<'_>) -> String {
     out
 }
 
-fn head(unit: &Unit<'_>, constraint: &str) -> String {
+fn header(unit: &Unit<'_>, constraint: &str) -> String {
     format!("{}//go:build {constraint}\n\n#include \"textflag.h\"\n", unit.header())
 }
 
-fn stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Package<'_>) {
+fn write_stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Package<'_>) {
     let words = probe.probe.words();
-    // ABIInternal is the runtime's privilege; where it passes arguments on the stack, ABI0 does as well.
-    let internal = if package.runtime { moves_from_internal(words) } else { None };
-    let abi = if internal.is_some() { "<ABIInternal>" } else { "" };
+    // Only the runtime may use ABIInternal. ABI0 is enough where ABIInternal passes arguments on
+    // the stack as well.
+    let moves = if package.runtime { moves_from_internal(words) } else { None };
+    let abi = if moves.is_some() { "<ABIInternal>" } else { "" };
     let _ = writeln!(out, "TEXT ·{}{abi}(SB), NOSPLIT|NOFRAME, $0-{}", probe.stub(), words * 8);
-    match (internal, arch) {
+    match (moves, arch) {
         (Some(moves), Arch::X86_64) => {
             for (source, target) in moves {
                 let _ = writeln!(out, "\tMOVQ {source}, {target}");
             }
         }
-        // The arguments are where they belong.
+        // ABIInternal on arm64 already has the arguments in the site's registers.
         (Some(_), Arch::Aarch64) => {}
         (None, arch) => {
             let load = if arch == Arch::X86_64 { "MOVQ" } else { "MOVD" };
@@ -70,7 +74,8 @@ fn stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Package<'_>)
         }
     }
     if let Some((name, _)) = register(words, arch) {
-        // Unsealed, this loads the goroutine's first word.
+        // The offset of the goroutine ID is zero in unsealed binaries, which then load the
+        // goroutine's first word.
         let offset = format!("·{}+{}(SB)", probe.blob(), blob::GOID_OFFSET);
         let _ = match arch {
             Arch::X86_64 => {
@@ -84,7 +89,7 @@ fn stub(out: &mut String, probe: &GoProbe<'_>, arch: Arch, package: Package<'_>)
     let _ = write!(out, "\tJMP ·{}(SB)\n\n", probe.site());
 }
 
-fn site(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
+fn write_site(out: &mut String, probe: &GoProbe<'_>, arch: Arch) {
     let _ = writeln!(out, "TEXT ·{}(SB), NOSPLIT|NOFRAME, $0-0", probe.site());
     match arch {
         Arch::X86_64 => out.push_str(
