@@ -103,7 +103,7 @@ fn at_work() -> Result<Table, String> {
         (
             "requests counted and timed",
             format!(
-                "[[count]]\nprobes = [\"bench:request__start\"]\nby = [\"method\", \"path\"]\n[[latency]]\n{pair}"
+                "[[count]]\nprobes = [\"bench:request__start\"]\nlabels = [\"method\", \"path\"]\n[[latency]]\n{pair}"
             ),
         ),
         ("each request a span with its arguments", format!("{otlp}[[span]]\n{pair}")),

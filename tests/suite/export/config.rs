@@ -20,7 +20,7 @@ fn configurations_are_read_again() {
     target.signal(SIGINT);
     let kept_total = |port| metric(&get(port, "/metrics"), "kept_total").get("").copied();
     wait_for("all operations", || kept_total(first) == Some(BEGUN as f64));
-    write(app.folder.path(), "export.toml", format!("{}{kept}by = [", head(second)));
+    write(app.folder.path(), "export.toml", format!("{}{kept}labels = [", head(second)));
     exporter.signal(SIGHUP);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(kept_total(first), Some(BEGUN as f64), "the mistake changed nothing");
@@ -61,7 +61,7 @@ fn without_a_configuration_and_within_limits() {
 
     let (app, target) = operating();
     let config = format!(
-        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[limits]\nseries = 10\n[[count]]\nprobes = [\"ops:begin\"]\nby = [\"id\"]\nname = \"ids\"\n"
+        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[limits]\nseries = 10\n[[count]]\nprobes = [\"ops:begin\"]\nlabels = [\"id\"]\nname = \"ids\"\n"
     );
     let config = write(app.folder.path(), "export.toml", &config);
     let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
@@ -86,8 +86,13 @@ fn mistakes_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let sink = "[prometheus]\nlisten = \"127.0.0.1:0\"\n";
     for (config, said) in [
-        ("[[count]]\nprobe = [\"a\"]\n", "unknown field `probe`"),
-        ("[[count]]\nprobes = []\n", "count: probes names none"),
+        ("[[count]]\nprobe = [\"a\"]\n", "unknown field `probe`, expected one of `probes`, `name`"),
+        ("[[count]]\nprobes = []\n", "count: `probes` is empty"),
+        ("[[hist]]\nprobes = 1\nvalue = \"n\"\n", "expected a glob such as"),
+        (
+            "[[hist]]\nprobes = \"a:b\"\nvalue = \"n\"\nbuckets = { start = 2, end = 2, width = 1 }\n",
+            "`start` must be below `end`",
+        ),
         ("[[count]]\nprobes = [\"a:b\"]\nname = \"a-b\"\n", "`a-b` is no name of a metric"),
         ("[[count]]\nprobes = [\"a:b\"]\nfilter = \"x ==\"\n", "count of a:b: filter:"),
         (

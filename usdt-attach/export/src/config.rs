@@ -2,8 +2,10 @@
 
 use crate::time;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::error;
@@ -124,15 +126,15 @@ impl Default for Limits {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Count {
-    /// Globs, such as `app:request-*`.
-    pub probes: Vec<String>,
+    /// Probes: a glob such as `app:request-*`, or a list of globs.
+    pub probes: Globs,
     /// Name of the metric; by default one a probe, `usdt_PROVIDER_PROBE_total`.
     pub name: Option<String>,
     /// What it means.
     pub help: Option<String>,
     /// Labels: arguments, `pid`, `tid`, `goid`, `comm`.
     #[serde(default)]
-    pub by: Vec<String>,
+    pub labels: Vec<String>,
     /// Which hits count.
     pub filter: Option<String>,
 }
@@ -141,12 +143,12 @@ pub struct Count {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Hist {
-    /// A probe.
-    pub probe: String,
+    /// Probes: a glob such as `app:request-end`, or a list of globs.
+    pub probes: Globs,
     /// The argument.
     pub value: String,
-    /// Lower bound, upper bound and width of linear buckets; powers of two without.
-    pub linear: Option<(i64, i64, u32)>,
+    /// Linear buckets; by default buckets grow by powers of two.
+    pub buckets: Option<LinearBuckets>,
     /// What the argument is measured in: times are exported in seconds. By default `ns` for arguments whose
     /// names end in `ns`.
     pub unit: Option<Unit>,
@@ -156,9 +158,70 @@ pub struct Hist {
     pub help: Option<String>,
     /// Labels: arguments, `pid`, `tid`, `goid`, `comm`.
     #[serde(default)]
-    pub by: Vec<String>,
+    pub labels: Vec<String>,
     /// Which hits count.
     pub filter: Option<String>,
+}
+
+/// Which probes an entry is about: one glob or a list of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "GlobOrList")]
+pub struct Globs(pub Vec<String>);
+
+/// The JSON schema of [`Globs`].
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // Only its schema is used.
+enum GlobOrList {
+    Glob(String),
+    List(Vec<String>),
+}
+
+impl fmt::Display for Globs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+impl<'de> Deserialize<'de> for Globs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Globs, D::Error> {
+        // Not an untagged enum: its errors do not say what was expected.
+        deserializer.deserialize_any(GlobsVisitor)
+    }
+}
+
+struct GlobsVisitor;
+
+impl<'de> Visitor<'de> for GlobsVisitor {
+    type Value = Globs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a glob such as \"app:request-*\", or a list of globs")
+    }
+
+    fn visit_str<E: de::Error>(self, glob: &str) -> Result<Globs, E> {
+        Ok(Globs(vec![glob.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut globs: A) -> Result<Globs, A::Error> {
+        let mut list = Vec::new();
+        while let Some(glob) = globs.next_element()? {
+            list.push(glob);
+        }
+        Ok(Globs(list))
+    }
+}
+
+/// Histogram buckets of one width. Values below `start` and from `end` on have a bucket each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinearBuckets {
+    /// Lower bound of the first bucket.
+    pub start: i64,
+    /// Upper bound of the last bucket, which does not include it.
+    pub end: i64,
+    /// Width of each bucket, at least 1.
+    pub width: u32,
 }
 
 /// What values are measured in.
@@ -195,7 +258,7 @@ pub struct Latency {
     pub help: Option<String>,
     /// Labels: arguments, `pid`, `tid`, `goid`, `comm`.
     #[serde(default)]
-    pub by: Vec<String>,
+    pub labels: Vec<String>,
     /// Which hits count.
     pub filter: Option<String>,
 }
@@ -296,18 +359,25 @@ impl Config {
             Ok(())
         };
         for count in &self.count {
-            if count.probes.is_empty() {
-                return Err("count: probes names none".to_owned());
-            }
-            let entry = format!("count of {}", count.probes.join(", "));
-            check(entry, &count.name, &count.filter, count.by.iter().collect())?;
+            check_probes("count", &count.probes)?;
+            let entry = format!("count of {}", count.probes);
+            check(entry, &count.name, &count.filter, count.labels.iter().collect())?;
         }
         for hist in &self.hist {
-            let subjects = hist.by.iter().chain([&hist.value]).collect();
-            check(format!("hist of {}", hist.probe), &hist.name, &hist.filter, subjects)?;
+            let subjects = hist.labels.iter().chain([&hist.value]).collect();
+            check_probes("hist", &hist.probes)?;
+            if let Some(LinearBuckets { start, end, width }) = hist.buckets
+                && (start >= end || width == 0)
+            {
+                return Err(format!(
+                    "hist of {}: buckets: `start` must be below `end`, and `width` at least 1",
+                    hist.probes
+                ));
+            }
+            check(format!("hist of {}", hist.probes), &hist.name, &hist.filter, subjects)?;
         }
         for latency in &self.latency {
-            let subjects = latency.by.iter().chain(&latency.key).collect();
+            let subjects = latency.labels.iter().chain(&latency.key).collect();
             check(format!("latency of {}", latency.end), &latency.name, &latency.filter, subjects)?;
         }
         let limits = &self.limits;
@@ -345,8 +415,8 @@ impl Config {
 
     /// Every probe that it names.
     pub fn globs(&self) -> Vec<String> {
-        let mut globs: Vec<String> = self.count.iter().flat_map(|c| c.probes.clone()).collect();
-        globs.extend(self.hist.iter().map(|h| h.probe.clone()));
+        let mut globs: Vec<String> = self.count.iter().flat_map(|c| c.probes.0.clone()).collect();
+        globs.extend(self.hist.iter().flat_map(|h| h.probes.0.clone()));
         globs.extend(self.latency.iter().flat_map(|l| [l.start.clone(), l.end.clone()]));
         globs.extend(self.span.iter().flat_map(|s| [s.start.clone(), s.end.clone()]));
         globs
@@ -359,4 +429,11 @@ impl Config {
             && self.latency.is_empty()
             && self.span.is_empty()
     }
+}
+
+fn check_probes(table: &str, probes: &Globs) -> Result<(), String> {
+    if probes.0.is_empty() {
+        return Err(format!("{table}: `probes` is empty; name at least one glob"));
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! One entry of the configuration, carried out: its sessions, and what those have counted that are over.
 
-use crate::config::{Config, Count, Hist, Latency, Span, Unit};
+use crate::config::{Config, Count, Hist, Latency, LinearBuckets, Span, Unit};
 use crate::metric::{Family, Kind, name_of, series, word};
 use crate::span::Pairing;
 use std::collections::HashSet;
@@ -86,19 +86,21 @@ impl Job {
         let mut pairing = None;
         match &entry {
             Entry::Count(count) => {
-                options.mode = Mode::Count { by: subjects(&count.by)? };
+                options.mode = Mode::Count { by: subjects(&count.labels)? };
                 options.filter = filter(&count.filter)?;
-                globs = count.probes.clone();
+                globs = count.probes.0.clone();
             }
             Entry::Hist(hist) => {
                 let value = Subject::parse(&hist.value).map_err(bad)?;
-                let scale = match hist.linear {
-                    Some((low, high, step)) => Scale::Linear { low, high, step },
+                let scale = match hist.buckets {
+                    Some(LinearBuckets { start, end, width }) => {
+                        Scale::Linear { low: start, high: end, step: width }
+                    }
                     None => unit_of(hist).scale(),
                 };
-                options.mode = Mode::Histogram { value, scale, by: subjects(&hist.by)? };
+                options.mode = Mode::Histogram { value, scale, by: subjects(&hist.labels)? };
                 options.filter = filter(&hist.filter)?;
-                globs = vec![hist.probe.clone()];
+                globs = hist.probes.0.clone();
             }
             Entry::Latency(latency) => {
                 options.mode = Mode::Latency {
@@ -109,7 +111,7 @@ impl Job {
                         .as_ref()
                         .map(|k| Subject::parse(k).map_err(bad))
                         .transpose()?,
-                    by: subjects(&latency.by)?,
+                    by: subjects(&latency.labels)?,
                     scale: Unit::Ns.scale(),
                 };
                 options.filter = filter(&latency.filter)?;
@@ -225,10 +227,11 @@ impl Job {
     /// What it is called in the account.
     pub(super) fn name(&self) -> String {
         match &self.entry {
-            Entry::Count(count) => count.name.clone().unwrap_or_else(|| count.probes.join(",")),
-            Entry::Hist(hist) => {
-                hist.name.clone().unwrap_or_else(|| format!("{} {}", hist.probe, hist.value))
-            }
+            Entry::Count(count) => count.name.clone().unwrap_or_else(|| count.probes.0.join(",")),
+            Entry::Hist(hist) => hist
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("{} {}", hist.probes.0.join(","), hist.value)),
             Entry::Latency(l) => l.name.clone().unwrap_or_else(|| format!("{} {}", l.start, l.end)),
             Entry::Spans(_) => "spans".to_owned(),
         }
@@ -297,7 +300,7 @@ impl Job {
                     unit: Unit::None,
                     kind: Kind::Counter,
                     with_probe: count.name.is_some()
-                        && several(&count.probes.iter().collect::<Vec<_>>()),
+                        && several(&count.probes.0.iter().collect::<Vec<_>>()),
                 }
             }
             Entry::Hist(hist) => {
@@ -322,7 +325,8 @@ impl Job {
                     help: help(&hist.help, format!("{} of {probe}.", hist.value)),
                     unit,
                     kind: Kind::Histogram,
-                    with_probe: hist.name.is_some() && several(&[&hist.probe]),
+                    with_probe: hist.name.is_some()
+                        && several(&hist.probes.0.iter().collect::<Vec<_>>()),
                 }
             }
             Entry::Latency(latency) => Shape {

@@ -23,7 +23,7 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
 use usdt_attach::target::{Child, ResolvedTarget, Target};
-use usdt_export::config::{Config, Count, Latency, Otlp, Prometheus, Span, TargetConfig};
+use usdt_export::config::{Config, Count, Globs, Latency, Otlp, Prometheus, Span, TargetConfig};
 use usdt_export::pairs;
 use usdt_export::time::parse_duration;
 use usdt_export::{Exporter, Message, Settings};
@@ -227,7 +227,7 @@ fn derive(config: &mut Config, chosen: &[Selected]) {
     let all = providers
         .iter()
         .flat_map(|(provider, names)| names.iter().map(move |n| format!("{provider}:{n}")));
-    config.count.push(Count { probes: all.collect(), ..Count::default() });
+    config.count.push(Count { probes: Globs(all.collect()), ..Count::default() });
     for (provider, names) in &providers {
         for name in names {
             let Some(end) = pairs::end(name, names) else { continue };
