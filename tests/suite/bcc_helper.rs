@@ -88,7 +88,7 @@ fn without_the_helper_the_message_says_how_to_get_it() {
     let bcc = findings.iter().find(|finding| finding["check"] == "bcc").unwrap();
     let (detail, fix) = message.split_once("; ").unwrap();
     assert_eq!(
-        (&bcc["state"], &bcc["detail"], &bcc["mend"]),
+        (&bcc["state"], &bcc["detail"], &bcc["hint"]),
         (&"degraded".into(), &detail.into(), &fix.into())
     );
 }

@@ -95,7 +95,7 @@ fn single_steps_are_named() {
     let findings = lines(&text(&out.stdout));
     let probe = findings.iter().find(|f| f["check"] == "prov:name").unwrap();
     assert_eq!(probe["state"], "missing");
-    assert!(probe["mend"].as_str().unwrap().contains("--single-step"), "{probe}");
+    assert!(probe["hint"].as_str().unwrap().contains("--single-step"), "{probe}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn doctor() {
         findings.last().unwrap()["detail"],
         "7 of 7 sites can be attached to without surprise"
     );
-    assert!(findings.iter().all(|f| (f["state"] == "ok") == f["mend"].is_null()), "{findings:?}");
+    assert!(findings.iter().all(|f| (f["state"] == "ok") == f["hint"].is_null()), "{findings:?}");
     let out = command("setpriv")
         .args(["--reuid=65534", "--clear-groups", "--inh-caps=-all"])
         .arg(tools().join("usdt-attach"))
@@ -127,6 +127,6 @@ fn doctor() {
         .unwrap();
     assert_eq!(out.status.code(), Some(1));
     let shown = text(&out.stdout);
-    assert!(shown.starts_with("NOT    privileges: without CAP_BPF"), "{shown}");
-    assert!(shown.contains("\nNOT    BPF: cannot load the BPF program"), "{shown}");
+    assert!(shown.starts_with("missing  privileges: without CAP_BPF"), "{shown}");
+    assert!(shown.contains("\nmissing  BPF: cannot load the BPF program"), "{shown}");
 }

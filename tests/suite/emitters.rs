@@ -178,7 +178,7 @@ fn postgresql_queries_under_load() {
     };
     let by_schema = tracer(&["--schema", schema.to_str().unwrap()]);
     let by_option = tracer(&[
-        "--str",
+        "--cstring",
         "arg0",
         "--backend",
         "bcc",

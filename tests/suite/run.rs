@@ -192,7 +192,7 @@ fn mistakes() {
         (
             "USDT(e2e, hit) { char b[4]; return usdt_text(e2e, hit, n, b, 4); }",
             2,
-            "error: `n` of e2e:hit is no text; where it is a C string, say --str n\n",
+            "error: `n` of e2e:hit is no text; where it is a C string, say --cstring n\n",
         ),
         (
             "USDT(e2e, hit) { return usdt_arg(e2e, nothing, n); }",

@@ -163,7 +163,7 @@ impl Bench {
                 self.benchmark(
                     "`usdt-attach latency`, two probes",
                     Load { probe: "pair", ..HIT },
-                    self.ours(&["latency", "bench:begin", "bench:finish", "--key", "id"]),
+                    self.ours(&["latency", "bench:begin", "bench:finish", "--pair-by", "id"]),
                 ),
                 self.benchmark("`usdt-attach trace`", HIT, self.ours(&["trace", "bench:hit"])),
                 self.benchmark(
@@ -226,29 +226,29 @@ impl Bench {
             (
                 "no argument",
                 Load { probe: "nothing", ..HIT },
-                ["trace", "bench:nothing", "--max-text", "64"],
+                ["trace", "bench:nothing", "--max-string", "64"],
             ),
             (
                 "3 integers",
                 Load { probe: "three", ..HIT },
-                ["trace", "bench:three", "--max-text", "64"],
+                ["trace", "bench:three", "--max-string", "64"],
             ),
             (
                 "6 integers",
                 Load { probe: "six", ..HIT },
-                ["trace", "bench:six", "--max-text", "64"],
+                ["trace", "bench:six", "--max-string", "64"],
             ),
             (
                 "a string of 16 bytes",
                 Load { probe: "text", text: 16, ..HIT },
-                ["trace", "bench:text", "--max-text", "200"],
+                ["trace", "bench:text", "--max-string", "200"],
             ),
             (
                 "a string of 200 bytes",
                 Load { probe: "text", text: 200, ..HIT },
-                ["trace", "bench:text", "--max-text", "200"],
+                ["trace", "bench:text", "--max-string", "200"],
             ),
-            ("3, one a string of 41 bytes", HIT, ["trace", "bench:hit", "--max-text", "64"]),
+            ("3, one a string of 41 bytes", HIT, ["trace", "bench:hit", "--max-string", "64"]),
         ];
         for (name, load, args) in &all {
             benchmarks.push(self.benchmark(name, *load, self.ours(args)));

@@ -117,7 +117,8 @@ fn function_entries_of_an_unmodified_binary() {
         .concat(),
     );
     let rows = lines(&text(&out.stdout));
-    let reasons: Vec<&str> = rows.iter().filter_map(|row| row["by"].as_str()).collect();
+    let reasons: Vec<&str> =
+        rows.iter().filter_map(|row| row["labels"]["reason"].as_str()).collect();
     assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), 2, "{rows:?} {}", text(&out.stderr));
     assert!(reasons.contains(&"sleep") && reasons.contains(&"IO wait"), "{rows:?}");
 

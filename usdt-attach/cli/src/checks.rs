@@ -34,11 +34,11 @@ pub(crate) struct Finding {
     pub detail: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    pub hint: Option<String>,
 }
 
-fn finding(check: &str, state: State, detail: impl Into<String>, mend: Option<&str>) -> Finding {
-    Finding { check: check.to_owned(), state, detail: detail.into(), mend: mend.map(str::to_owned) }
+fn finding(check: &str, state: State, detail: impl Into<String>, hint: Option<&str>) -> Finding {
+    Finding { check: check.to_owned(), state, detail: detail.into(), hint: hint.map(str::to_owned) }
 }
 
 fn ok(check: &str, detail: impl Into<String>) -> Finding {
@@ -106,7 +106,7 @@ fn privileges() -> Vec<Finding> {
 
 fn kernel_features(features: &Features) -> Vec<Finding> {
     if !features.bpf {
-        let (detail, mend) = match &features.refusal {
+        let (detail, hint) = match &features.refusal {
             Some(error) if error.kind() == ErrorKind::Permission => {
                 let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
                 (format!("{error}{cause}"), Capabilities::own().hint())
@@ -114,7 +114,7 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
             Some(error) => (format!("{error:#}"), "a kernel with CONFIG_BPF_SYSCALL has it"),
             None => ("not there".to_owned(), "a kernel with CONFIG_BPF_SYSCALL has it"),
         };
-        return vec![finding("BPF", State::Missing, detail, Some(mend))];
+        return vec![finding("BPF", State::Missing, detail, Some(hint))];
     }
     let mut out = vec![ok("BPF", "programs load")];
     let old = |check: &str, works: bool, good: &str, bad: &str, state: State, since: &str| {
@@ -228,11 +228,11 @@ fn split(message: &str) -> (String, String) {
 fn mounts() -> Vec<Finding> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mounted = |kind: &str| mounts.lines().any(|l| l.split(' ').nth(2) == Some(kind));
-    let one = |check: &str, kind: &str, who: &str, mend: &str| {
+    let one = |check: &str, kind: &str, who: &str, hint: &str| {
         if mounted(kind) {
             ok(check, "mounted")
         } else {
-            finding(check, State::Degraded, format!("not mounted; {who}"), Some(mend))
+            finding(check, State::Degraded, format!("not mounted; {who}"), Some(hint))
         }
     };
     vec![
@@ -301,8 +301,8 @@ pub(crate) fn probes(found: &[ScannedObject]) -> Vec<Finding> {
                     ));
                 }
                 Err(error) => {
-                    let mend = "--single-step attaches all the same, at tens of times the price";
-                    out.push(finding(&name, State::Missing, format!("{error:#}"), Some(mend)));
+                    let hint = "--single-step attaches all the same, at tens of times the price";
+                    out.push(finding(&name, State::Missing, format!("{error:#}"), Some(hint)));
                 }
             }
         }

@@ -14,7 +14,7 @@ pub(crate) fn aggregate(
     (target, hits, table): (&TargetArgs, &HitArgs, &TableArgs),
     color: Color,
 ) -> Result<()> {
-    let options = Options { mode, entries: table.keys, ..Options::default() };
+    let options = Options { mode, entries: table.max_keys, ..Options::default() };
     attach(
         AttachRequest { target, hits, globs, options, interval: table.interval },
         |plan, symbols| {

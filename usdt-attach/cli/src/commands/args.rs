@@ -50,7 +50,7 @@ pub(crate) struct HitArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Hits")]
     pub(crate) rate: Option<u32>,
     /// Arguments that are C strings, where the binary does not say so: names or argN
-    #[arg(long = "str", value_name = "ARG", value_delimiter = ',', help_heading = "Hits")]
+    #[arg(long = "cstring", value_name = "ARG", value_delimiter = ',', help_heading = "Hits")]
     pub(crate) strings: Vec<String>,
     /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
     #[arg(long, value_name = "FILE", help_heading = "Hits")]
@@ -86,7 +86,7 @@ pub(crate) struct TableArgs {
     pub(crate) top: Option<u32>,
     /// Most rows kept in the kernel; further ones are counted as dropped
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    pub(crate) keys: u32,
+    pub(crate) max_keys: u32,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -11,9 +11,7 @@ use usdt_attach::discover;
 use usdt_attach::error::Result;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit status: 0 everything works, 1 something does not, or in a lesser way."
-)]
+#[command(after_help = "Exit status: 0 if every check is ok, 1 if one is degraded or missing.")]
 pub(crate) struct DoctorArgs {
     /// Process to look into, its libraries included
     #[arg(short, long, value_name = "PID", conflicts_with = "file")]
@@ -51,14 +49,14 @@ pub(crate) fn doctor(args: &DoctorArgs, color: Color) -> Result<bool> {
 fn show(out: &mut impl Write, finding: &Finding, color: bool) -> io::Result<()> {
     let (word, code) = match finding.state {
         State::Ok => ("ok", "\x1b[32m"),
-        State::Degraded => ("lesser", "\x1b[33m"),
-        State::Missing => ("NOT", "\x1b[31m"),
+        State::Degraded => ("degraded", "\x1b[33m"),
+        State::Missing => ("missing", "\x1b[31m"),
     };
     let (code, reset) = if color { (code, "\x1b[0m") } else { ("", "") };
     let (check, detail) = (escape(finding.check.as_bytes()), escape(finding.detail.as_bytes()));
-    writeln!(out, "{code}{word:<6}{reset} {check}: {detail}")?;
-    match &finding.mend {
-        Some(mend) => writeln!(out, "       -> {}", escape(mend.as_bytes())),
+    writeln!(out, "{code}{word:<8}{reset} {check}: {detail}")?;
+    match &finding.hint {
+        Some(hint) => writeln!(out, "         hint: {}", escape(hint.as_bytes())),
         None => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct LatencyArgs {
     end: String,
     /// What a start and its end have in common: goid, tid or an argument [default: goid, else tid]
     #[arg(long, value_name = "ARG", value_parser = Subject::parse)]
-    key: Option<Subject>,
+    pair_by: Option<Subject>,
     #[command(flatten)]
     table: TableArgs,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub(crate) fn latency(args: &LatencyArgs, color: Color) -> Result<()> {
     let mode = Mode::Latency {
         start: Glob::new(&args.start),
         end: Glob::new(&args.end),
-        key: args.key.clone(),
+        key: args.pair_by.clone(),
         by: args.table.by.clone(),
         scale: Scale::Log2,
     };

@@ -35,7 +35,7 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "FILE.c")]
     file: PathBuf,
     /// Arguments that are C strings, where the binary does not say so: names or argN
-    #[arg(long = "str", value_name = "ARG", value_delimiter = ',')]
+    #[arg(long = "cstring", value_name = "ARG", value_delimiter = ',')]
     strings: Vec<String>,
     /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
     #[arg(long, value_name = "FILE")]

@@ -23,8 +23,8 @@ pub(crate) struct SnapshotArgs {
     #[arg(short, long, value_name = "PID")]
     pid: u32,
     /// How long to let the recorder run before, where nobody else has armed it
-    #[arg(long = "for", value_name = "T", value_parser = parse_duration, default_value = "2s")]
-    before: Duration,
+    #[arg(long, value_name = "T", value_parser = parse_duration, default_value = "2s")]
+    warmup: Duration,
 }
 
 /// How long writing may take.
@@ -47,7 +47,7 @@ pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     // Attaching arms it.
     let mut told =
         start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
-    wait(&mut told, &signals, args, args.before, false)?;
+    wait(&mut told, &signals, args, args.warmup, false)?;
     let asked =
         start(args.pid, &found, &["flight:request"], Mode::Count { by: Vec::new() }, &*backend)?;
     let answer = wait(&mut told, &signals, args, PATIENCE, true)?;

@@ -18,7 +18,7 @@ pub(crate) struct TraceArgs {
     events: Option<u64>,
     /// Longest text copied from an argument, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=2048))]
-    max_text: u32,
+    max_string: u32,
     /// Record the user stack, of so many frames at most
     #[arg(long, value_name = "FRAMES", num_args = 0..=1, require_equals = true, default_missing_value = "32", value_parser = clap::value_parser!(u32).range(1..=127))]
     pub(crate) stack: Option<u32>,
@@ -32,7 +32,7 @@ impl TraceArgs {
     pub(crate) fn request(&self) -> AttachRequest<'_> {
         let options = Options {
             limit: self.events,
-            max_text: self.max_text,
+            max_text: self.max_string,
             stack: self.stack,
             ..Options::default()
         };

@@ -93,11 +93,7 @@ impl Serialize for Counted<'_> {
         }
         map.serialize_entry("provider", &probe.provider)?;
         map.serialize_entry("probe", &probe.name)?;
-        match key.as_slice() {
-            [] => {}
-            [(_, one)] => map.serialize_entry("by", &Json(one.value()))?,
-            several => map.serialize_entry("by", &By(several))?,
-        }
+        map.serialize_entry("labels", &Labels(key))?;
         map.serialize_entry("count", &total.count())?;
         if let Total::Histogram(histogram) = total {
             buckets(&mut map, histogram, self.unit)?;
@@ -135,9 +131,9 @@ impl Serialize for Times<'_> {
     }
 }
 
-struct By<'a>(&'a [(String, Key)]);
+struct Labels<'a>(&'a [(String, Key)]);
 
-impl Serialize for By<'_> {
+impl Serialize for Labels<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, key)| (name, Json(key.value()))))
     }
