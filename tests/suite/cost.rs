@@ -116,7 +116,7 @@ fn doctor() {
     }
     assert_eq!(
         findings.last().unwrap()["detail"],
-        "7 of 7 sites can be attached to without surprise"
+        "7 of 7 probe sites can be attached without problems"
     );
     assert!(findings.iter().all(|f| (f["state"] == "ok") == f["hint"].is_null()), "{findings:?}");
     let out = command("setpriv")

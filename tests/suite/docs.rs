@@ -203,7 +203,7 @@ fn the_tutorial_leads_to_a_histogram() {
         &out,
         &[
             "net_http:server_request_start",
-            "note: net_http:server_request_start by function entries",
+            "note: attaching to function entries, as the binary has no such probes: net_http:server_request_start",
             "path=\"/lookup\"",
             "GOROUTINES",
             "accepted  libbpf",

@@ -168,8 +168,8 @@ fn spans_without_a_kernel() {
             false => hit(site("end"), goid, &[id, 500 + id % 2 - 1], ""),
         };
         backend.hit(&Hit { time_ns: time * MICRO, ..one });
-        session.drain(|event| pairing.take(event, |span| spans.push(span))).unwrap();
-        (spans.len() as u64, pairing.counts, pairing.waiting())
+        session.drain(|event| pairing.add_event(event, |span| spans.push(span))).unwrap();
+        (spans.len() as u64, pairing.counts(), pairing.open_spans())
     };
     // One inside the other, by goroutine; the outer one ends first, as it may.
     play(true, 1, 10, 1000);
@@ -189,17 +189,17 @@ fn spans_without_a_kernel() {
         let (ended, counts, waiting) =
             play(begin, state >> 40 & 3, 100 + (state >> 50 & 15), 10_000 + step);
         assert_eq!(counts.complete, ended);
-        assert_eq!(begun, counts.complete + counts.lost + waiting as u64, "step {step}");
+        assert_eq!(begun, counts.complete + counts.without_end + waiting as u64, "step {step}");
         assert!(waiting <= LIMIT);
     }
-    pairing.forget(|_| false);
-    assert_eq!(pairing.waiting(), 0);
+    pairing.discard_processes(|_| false);
+    assert_eq!(pairing.open_spans(), 0);
     let [outer, inner, other, ..] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!(outer.name, "read 10 {");
     // The clocks' distance is measured anew for each batch.
-    assert!((outer.end - outer.start).abs_diff(2000 * MICRO) < MICRO, "{outer:?}");
-    assert_eq!((inner.parent, inner.trace), (Some(outer.id), outer.trace));
-    assert!(other.parent.is_none() && other.trace != outer.trace, "another goroutine's");
+    assert!((outer.end_ns - outer.start_ns).abs_diff(2000 * MICRO) < MICRO, "{outer:?}");
+    assert_eq!((inner.parent_id, inner.trace_id), (Some(outer.span_id), outer.trace_id));
+    assert!(other.parent_id.is_none() && other.trace_id != outer.trace_id, "another goroutine's");
     assert_eq!((outer.error.as_deref(), inner.error.as_deref()), (None, Some("status 500")));
     let kind = ("kind".to_owned(), Attribute::String("read".into()));
     assert!(

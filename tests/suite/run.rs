@@ -153,7 +153,7 @@ USDT(e2e, hit) {
     }
     assert!(out.contains("sizes: 1 row\n  1: 1\n"), "{out}");
     for table in ["queue", "stacks", "perf", "ring", "programs", "cgroups"] {
-        assert!(out.contains(&format!("{table}: no table of keys and values\n")), "{out}");
+        assert!(out.contains(&format!("{table}: not a table of keys and values\n")), "{out}");
     }
 }
 

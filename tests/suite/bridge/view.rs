@@ -77,7 +77,7 @@ fn the_view_of_a_program() {
         assert!(shown.contains(head), "{shown}");
     }
     for (target, code, said) in [
-        (&["go"][..], 2, "error: a runtime is one process's: say -p PID or -- CMD\n"),
+        (&["go"][..], 2, "error: `go` needs exactly one process: pass -p PID or -- CMD\n"),
         (&["go", "--", "/bin/true"][..], 2, "error: /bin/true has no probes\n"),
     ] {
         let out = attach(target);

@@ -41,8 +41,12 @@ fn configurations_are_read_again() {
     assert_eq!(get(first, "/healthz"), "");
     let (status, _, errors) = exporter.interrupt();
     assert!(status.success());
-    assert!(errors.contains("TOML parse error") && errors.contains("stays as it was"), "{errors}");
-    assert!(errors.contains("export.toml read again"), "{errors}");
+    assert!(
+        errors.contains("TOML parse error")
+            && errors.contains("the previous configuration stays active"),
+        "{errors}"
+    );
+    assert!(errors.contains("export.toml: configuration reloaded"), "{errors}");
 }
 
 /// Without a configuration: everything is counted, starts and ends are timed; labels stay within their limit.
@@ -67,17 +71,17 @@ fn without_a_configuration_and_within_limits() {
     let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
     target.signal(SIGINT);
-    let fate = |fate: &str| {
+    let outcome = |outcome: &str| {
         let page = get(port, "/metrics");
         metric(&page, "usdt_attach_hits_total")
-            .get(&format!("{{entry=\"ids\",fate=\"{fate}\"}}"))
+            .get(&format!("{{entry=\"ids\",outcome=\"{outcome}\"}}"))
             .copied()
     };
     wait_for("all operations", || {
-        fate("delivered").zip(fate("dropped")).is_some_and(|(a, b)| a + b == BEGUN as f64)
+        outcome("delivered").zip(outcome("dropped")).is_some_and(|(a, b)| a + b == BEGUN as f64)
     });
     assert!(metric(&get(port, "/metrics"), "ids_total").len() <= 10);
-    assert!(fate("dropped") > Some(300.0));
+    assert!(outcome("dropped") > Some(300.0));
     exporter.interrupt();
 }
 
@@ -93,17 +97,20 @@ fn mistakes_are_named() {
             "[[hist]]\nprobes = \"a:b\"\nvalue = \"n\"\nbuckets = { start = 2, end = 2, width = 1 }\n",
             "`start` must be below `end`",
         ),
-        ("[[count]]\nprobes = [\"a:b\"]\nname = \"a-b\"\n", "`a-b` is no name of a metric"),
+        ("[[count]]\nprobes = [\"a:b\"]\nname = \"a-b\"\n", "`a-b` is not a metric name"),
         ("[[count]]\nprobes = [\"a:b\"]\nfilter = \"x ==\"\n", "count of a:b: filter:"),
         (
             "[[count]]\nprobes = [\"a\"]\nname = \"x\"\n[[count]]\nprobes = [\"b\"]\nname = \"x\"\n",
-            "taken by another entry",
+            "another entry has the name `x`",
         ),
-        ("[[span]]\nstart = \"a\"\nend = \"b\"\n", "add [otlp] with an endpoint"),
-        ("[otlp]\nendpoint = \"https://x\"\n", "for TLS run a collector on this host"),
+        ("[[span]]\nstart = \"a\"\nend = \"b\"\n", "add [otlp] with an `endpoint`"),
+        ("[otlp]\nendpoint = \"https://x\"\n", "for TLS, run a collector on this host"),
         ("[otlp]\nendpoint = \"http://x\"\ninterval = \"5 minutes\"\n", "interval = \"5 minutes\""),
-        ("[limits]\nbuffer = 1000\n", "buffer is a power of two"),
-        ("[target]\nall = true\nexe = \"/bin/true\"\n", "one of pids, exe, cgroup, all"),
+        ("[limits]\nbuffer = 1000\n", "`buffer` must be a power of two"),
+        (
+            "[target]\nall = true\nexe = \"/bin/true\"\n",
+            "exactly one of `pids`, `exe`, `cgroup` and `all`",
+        ),
         ("", "nothing to export"),
     ] {
         let config =
@@ -116,7 +123,7 @@ fn mistakes_are_named() {
     }
     let out = attach(&["export", "-p", "1"]);
     assert_eq!(out.status.code(), Some(2));
-    assert!(text(&out.stderr).contains("say where to export to"), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("nowhere to export to"), "{}", text(&out.stderr));
     if have(&[Need::Bpf]) {
         let (_app, target) = operating();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
