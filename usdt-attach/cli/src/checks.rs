@@ -97,7 +97,7 @@ fn privileges() -> Vec<Finding> {
             State::Missing,
             detail,
             Some(
-                "run as root, or set the capabilities of the program: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep",
+                "run as root, or grant the capabilities: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which usdt-attach)",
             ),
         )
     }];
@@ -235,9 +235,7 @@ impl KernelFeature {
 fn bcc() -> Finding {
     let helper = match BccHelper::find() {
         Ok(helper) => helper,
-        Err(error) => {
-            return bcc_problem(&error.to_string());
-        }
+        Err(error) => return bcc_problem(&error.to_string()),
     };
     match helper.check() {
         Ok(()) => ok("bcc", format!("{}, with kernel headers", helper.path().display())),

@@ -94,7 +94,7 @@ pub(crate) struct TableArgs {
     pub(crate) max_keys: u32,
 }
 
-// Not documented variants: their documentation would make each help six lines longer.
+// The variants have no doc comments, because these would switch `--help` to its long form.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Backend {
     Embedded,

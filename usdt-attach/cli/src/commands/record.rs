@@ -29,7 +29,7 @@ pub(crate) struct RecordArgs {
     trace: TraceArgs,
 }
 
-// Not documented variants: their documentation would switch `--help` to its long form.
+// The variants have no doc comments, because these would switch `--help` to its long form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     // Trace Event Format, for Perfetto and chrome://tracing: goroutines are tracks, and pairs of

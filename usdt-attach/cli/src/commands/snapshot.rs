@@ -53,7 +53,7 @@ pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
         start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
     let warmed_up = Instant::now() + args.warmup;
     wait(args.pid, &signals, warmed_up, || {
-        // Snapshots that the program takes meanwhile are not the one that is asked for.
+        // Snapshots that the program takes by itself meanwhile are not the requested one.
         reports.drain(|_| {}).map(|_| None::<()>)
     })?;
     let request =

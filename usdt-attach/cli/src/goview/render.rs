@@ -96,7 +96,7 @@ impl View<'_> {
                 out,
                 "{count} live: {waiting} waiting, {in_calls} in calls, {running} running, {runnable} runnable"
             );
-            let _ = write!(out, "  and {runtime} of the runtime; ");
+            let _ = write!(out, "  plus {runtime} runtime goroutines; ");
         }
         let _ = write!(
             out,
