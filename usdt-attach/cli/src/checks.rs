@@ -30,13 +30,13 @@ pub(crate) enum State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     /// What was checked: a feature, the path of a binary, or `provider:probe`.
-    pub check: String,
-    pub state: State,
+    pub(crate) check: String,
+    pub(crate) state: State,
     /// The finding in a few words.
-    pub detail: String,
+    pub(crate) detail: String,
     /// How to fix it; `None` if it is ok.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 fn finding(check: &str, state: State, detail: impl Into<String>, hint: Option<&str>) -> Finding {

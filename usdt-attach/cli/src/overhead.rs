@@ -45,26 +45,26 @@ struct RatePeriod {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ProbeCost {
     /// Provider name.
-    pub provider: String,
+    pub(crate) provider: String,
     /// Probe name.
-    pub probe: String,
+    pub(crate) probe: String,
     /// The number of its sites.
-    pub sites: usize,
+    pub(crate) sites: usize,
     /// The attach method of its most expensive site.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Hits since the probe was attached.
-    pub hits: u64,
+    pub(crate) hits: u64,
     /// Hits per second, on average.
-    pub hits_per_second: f64,
+    pub(crate) hits_per_second: f64,
     /// Nanoseconds that tracing adds to each hit.
-    pub ns_per_hit: f64,
+    pub(crate) ns_per_hit: f64,
     /// The share of one CPU's time that tracing takes, 1 for all of it.
-    pub cpu_share: f64,
+    pub(crate) cpu_share: f64,
     /// Whether the probe has been detached because it was over budget.
-    pub over_budget: bool,
+    pub(crate) over_budget: bool,
     /// Why it costs more than necessary; `None` if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remark: Option<&'static str>,
+    pub(crate) remark: Option<&'static str>,
 }
 
 impl CostMeter {

@@ -502,3 +502,53 @@ fn check_expressions<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn reads_probes_from_a_glob_or_a_list() {
+        let one = parse("[[count]]\nprobes = \"a:b\"\n").unwrap();
+        let list = parse("[[count]]\nprobes = [\"a:b\"]\n").unwrap();
+        assert_eq!(one, list);
+        assert_eq!(one.globs(), ["a:b"]);
+        let error = parse("[[count]]\nprobes = 1\n").unwrap_err();
+        assert!(error.contains("expected a glob such as"), "{error}");
+    }
+
+    #[test]
+    fn names_the_known_keys_of_a_table_with_an_unknown_one() {
+        for (text, expected) in [
+            ("[otpl]\n", "expected one of `target`, `prometheus`, `otlp`"),
+            ("[[hist]]\nby = []\n", "expected one of `probes`, `value`, `buckets`"),
+            ("[[hist]]\nbuckets = { step = 1 }\n", "expected one of `start`, `end`, `width`"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn rejects_linear_buckets_without_values() {
+        let text = "[[hist]]\nprobes = \"a:b\"\nvalue = \"n\"\nbuckets = ";
+        let check = |buckets: &str| parse(&format!("{text}{buckets}\n")).unwrap().check();
+        assert_eq!(check("{ start = 0, end = 10, width = 5 }"), Ok(()));
+        for buckets in ["{ start = 10, end = 10, width = 5 }", "{ start = 0, end = 10, width = 0 }"]
+        {
+            let error = check(buckets).unwrap_err();
+            assert!(error.starts_with("hist of a:b: buckets: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn rejects_two_metrics_of_one_name() {
+        let entry = "[[count]]\nprobes = \"a:b\"\nname = \"x\"\n";
+        let error = parse(&format!("{entry}{entry}")).unwrap().check().unwrap_err();
+        assert_eq!(error, "count of a:b: another entry has the name `x`; choose a different one");
+    }
+}

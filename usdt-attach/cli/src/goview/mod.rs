@@ -126,24 +126,24 @@ fn latency(start: &str, end: &str, pair_by: Option<&str>, by: &[&str]) -> Mode {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overview {
     /// Goroutines created and exited, by the return address of their go statement.
-    pub creators: BTreeMap<u64, CreatorStats>,
+    pub(crate) creators: BTreeMap<u64, CreatorStats>,
     /// Goroutines that have exited, of all go statements.
-    pub ended: u64,
+    pub(crate) ended: u64,
     /// Hits of the other probes, by probe name.
-    pub hits: BTreeMap<String, u64>,
+    pub(crate) hits: BTreeMap<String, u64>,
     /// How often goroutines blocked, by reason; the key is `None` if reasons are unknown.
-    pub blocked: BTreeMap<Option<String>, u64>,
+    pub(crate) blocked: BTreeMap<Option<String>, u64>,
     /// Nanoseconds from runnable to running; `None` if not measured.
-    pub latency: Option<Histogram>,
+    pub(crate) latency: Option<Histogram>,
     /// Nanoseconds of stop-the-world pauses; `None` if not measured.
-    pub pauses: Option<Histogram>,
+    pub(crate) pauses: Option<Histogram>,
     /// Bytes allocated: estimated from the probe's samples, else read from the runtime's
     /// statistics.
-    pub allocated: Option<u64>,
+    pub(crate) allocated: Option<u64>,
     /// HTTP requests, by method and path.
-    pub routes: BTreeMap<(String, String), Route>,
+    pub(crate) routes: BTreeMap<(String, String), Route>,
     /// The current goroutines; `None` if the process's memory cannot be read.
-    pub snapshot: Option<GoroutineSnapshot>,
+    pub(crate) snapshot: Option<GoroutineSnapshot>,
     /// The metrics that the binary's probes can measure.
     measured: Vec<Metric>,
 }
@@ -152,20 +152,20 @@ pub(crate) struct Overview {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CreatorStats {
     /// Goroutines created.
-    pub created: u64,
+    pub(crate) created: u64,
     /// Goroutines of these that have exited.
-    pub ended: u64,
+    pub(crate) ended: u64,
 }
 
 /// HTTP requests of one method and path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Route {
     /// All requests.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// Requests answered with a status of 500 or above.
-    pub errors: u64,
+    pub(crate) errors: u64,
     /// Nanoseconds in the handler; `None` if not measured.
-    pub times: Option<Histogram>,
+    pub(crate) times: Option<Histogram>,
 }
 
 impl Overview {
@@ -278,11 +278,11 @@ impl Overview {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GoroutineChange {
     /// All goroutines.
-    pub total: i64,
+    pub(crate) total: i64,
     /// Those that wait; `None` if the binary's probes cannot tell.
-    pub waiting: Option<i64>,
+    pub(crate) waiting: Option<i64>,
     /// Those in system calls; `None` if the binary's probes cannot tell.
-    pub in_calls: Option<i64>,
+    pub(crate) in_calls: Option<i64>,
 }
 
 /// The integer that a row is grouped by; 0 if there is none of this name.

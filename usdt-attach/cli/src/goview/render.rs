@@ -18,20 +18,20 @@ const MAX_ROWS: usize = 8;
 
 /// An overview, ready to be printed.
 pub(crate) struct View<'a> {
-    pub now: &'a Overview,
+    pub(crate) now: &'a Overview,
     /// An earlier overview, from which rates are computed; `None` prints no rates.
-    pub previous: Option<PreviousOverview<'a>>,
+    pub(crate) previous: Option<PreviousOverview<'a>>,
     /// Symbolizes an address.
-    pub place_of: &'a dyn Fn(Address) -> Place,
-    pub style: Style,
+    pub(crate) place_of: &'a dyn Fn(Address) -> Place,
+    pub(crate) style: Style,
 }
 
 /// An overview of the past.
 #[derive(Clone, Copy)]
 pub(crate) struct PreviousOverview<'a> {
-    pub overview: &'a Overview,
+    pub(crate) overview: &'a Overview,
     /// The time since it was read.
-    pub age: Duration,
+    pub(crate) age: Duration,
 }
 
 impl PreviousOverview<'_> {
@@ -54,11 +54,11 @@ pub(crate) enum Address {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Place {
     /// The function, or the address in hexadecimal if it is unknown.
-    pub function: String,
+    pub(crate) function: String,
     /// The source file, if it is known.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// The line in the file.
-    pub line: Option<u32>,
+    pub(crate) line: Option<u32>,
 }
 
 impl View<'_> {

@@ -16,21 +16,21 @@ const RESET: &str = "\x1b[0m";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     /// Whether to print color sequences.
-    pub color: bool,
+    pub(crate) color: bool,
     /// The number of columns of the terminal.
-    pub width: usize,
+    pub(crate) width: usize,
     /// The unit of a histogram's values, such as `ns`; `None` for plain numbers.
-    pub unit: Option<&'static str>,
+    pub(crate) unit: Option<&'static str>,
     /// The maximum number of rows.
-    pub max_rows: usize,
+    pub(crate) max_rows: usize,
 }
 
 /// The rows of the table that was printed before, from which rates are computed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PreviousRows<'a> {
-    pub rows: &'a [Row],
+    pub(crate) rows: &'a [Row],
     /// The time since they were printed.
-    pub age: Duration,
+    pub(crate) age: Duration,
 }
 
 /// Formats a table of counts or histograms. Counts have rates if there are `previous` rows.
