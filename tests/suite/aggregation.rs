@@ -491,7 +491,7 @@ fn prints_totals_at_each_interval() {
     }
     let last = tables.last().unwrap();
     assert_eq!(last.len(), 3, "{rows:?}");
-    assert!(last.iter().all(|row| row["count"] == 10 && row["by"].is_string()));
+    assert!(last.iter().all(|row| row["count"] == 10 && row["labels"]["text"].is_string()));
     let plain = run(&["--top", "2"]);
     assert!(plain.contains("       COUNT      PER SEC  PROBE\n          10"), "{plain}");
     assert!(plain.contains("... and 98 more"), "{plain}");
@@ -560,7 +560,7 @@ fn rejects_invalid_aggregation_arguments() {
             "error: e2e:hit is the start and the end; say two different probes\n",
         ),
         (
-            &["latency", "e2e:hit", "e2e:nothing", "--key", "n"],
+            &["latency", "e2e:hit", "e2e:nothing", "--pair-by", "n"],
             "error: e2e:nothing: it has no argument `n`, but no arguments\n",
         ),
     ] {

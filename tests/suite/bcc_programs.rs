@@ -155,7 +155,7 @@ USDT(e2e, hit) {
     }
     assert!(out.contains("sizes: 1 row\n  1: 1\n"), "{out}");
     for table in ["queue", "stacks", "perf", "ring", "programs", "cgroups"] {
-        assert!(out.contains(&format!("{table}: no table of keys and values\n")), "{out}");
+        assert!(out.contains(&format!("{table}: not a table of keys and values\n")), "{out}");
     }
 }
 
@@ -194,7 +194,7 @@ fn rejects_invalid_programs() {
         (
             "USDT(e2e, hit) { char b[4]; return usdt_text(e2e, hit, n, b, 4); }",
             2,
-            "error: `n` of e2e:hit is no text; where it is a C string, say --str n\n",
+            "error: `n` of e2e:hit is no text; where it is a C string, say --cstring n\n",
         ),
         (
             "USDT(e2e, hit) { return usdt_arg(e2e, nothing, n); }",

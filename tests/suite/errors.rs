@@ -139,7 +139,8 @@ fn reports_missing_processes_and_commands() {
     exited.wait().unwrap();
     let message = format!("error: no process {pid}; it may have ended\n");
     assert_eq!(outcome(&attach(&["list", "-p", &pid]), &folder), (Some(2), message.clone()));
-    let not_a_file = format!("error: there is no file {pid}; if it is a process, say -p {pid}\n");
+    let not_a_file =
+        format!("error: there is no file `{pid}`; if it is a process, pass -p {pid}\n");
     assert_eq!(outcome(&attach(&["list", &pid]), &folder), (Some(2), not_a_file));
     assert_eq!(outcome(&attach(&["trace", "-p", &pid]), &folder), (Some(2), message));
     let (code, message) = outcome(&attach(&["trace", "--", "no-such-command"]), &folder);
@@ -248,10 +249,10 @@ fn rejects_invalid_usage_and_prints_help() {
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
-        "error: say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD; for a file that is --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
+        "error: no target: pass -p PID, --exe PATH, --cgroup PATH, --all or -- CMD; for the file `DIR/hits-sealed`, pass --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
     );
     let message = text(&attach(&["trace", "1234", "app:*"]).stderr);
-    assert!(message.ends_with("-- CMD; for a process that is -p 1234\n"), "{message}");
+    assert!(message.ends_with("-- CMD; for process 1234, pass -p 1234\n"), "{message}");
     for args in [&[][..], &["a.d", "b.d"], &["seal"]] {
         assert_eq!(usdt_gen(args).status.code(), Some(2), "{args:?}");
     }

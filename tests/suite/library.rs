@@ -173,8 +173,8 @@ fn simulated_backend_pairs_spans() {
             false => hit(site("end"), goid, &[id, 500 + id % 2 - 1], ""),
         };
         backend.hit(&Hit { time_ns: time * MICRO, ..fired });
-        session.drain(|event| pairing.take(event, |span| spans.push(span))).unwrap();
-        (spans.len() as u64, pairing.counts, pairing.waiting())
+        session.drain(|event| pairing.add_event(event, |span| spans.push(span))).unwrap();
+        (spans.len() as u64, pairing.counts(), pairing.open_spans())
     };
     // Two nested spans of one goroutine; the outer one may end first.
     fire(true, 1, 10, 1000);
@@ -194,17 +194,20 @@ fn simulated_backend_pairs_spans() {
         let (ended, counts, waiting) =
             fire(is_start, state >> 40 & 3, 100 + (state >> 50 & 15), 10_000 + step);
         assert_eq!(counts.complete, ended);
-        assert_eq!(started, counts.complete + counts.lost + waiting as u64, "step {step}");
+        assert_eq!(started, counts.complete + counts.without_end + waiting as u64, "step {step}");
         assert!(waiting <= LIMIT);
     }
-    pairing.forget(|_| false);
-    assert_eq!(pairing.waiting(), 0);
+    pairing.discard_processes(|_| false);
+    assert_eq!(pairing.open_spans(), 0);
     let [outer, inner, other, ..] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!(outer.name, "read 10 {");
     // The offset between the clocks is measured for each batch.
-    assert!((outer.end - outer.start).abs_diff(2000 * MICRO) < MICRO, "{outer:?}");
-    assert_eq!((inner.parent, inner.trace), (Some(outer.id), outer.trace));
-    assert!(other.parent.is_none() && other.trace != outer.trace, "a span of another goroutine");
+    assert!((outer.end_ns - outer.start_ns).abs_diff(2000 * MICRO) < MICRO, "{outer:?}");
+    assert_eq!((inner.parent_id, inner.trace_id), (Some(outer.span_id), outer.trace_id));
+    assert!(
+        other.parent_id.is_none() && other.trace_id != outer.trace_id,
+        "a span of another goroutine"
+    );
     assert_eq!((outer.error.as_deref(), inner.error.as_deref()), (None, Some("status 500")));
     let kind = ("kind".to_owned(), Attribute::String("read".into()));
     assert!(

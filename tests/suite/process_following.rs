@@ -257,7 +257,7 @@ fn follows_processes_system_wide() {
     }
     let (_, out, errors) = tracer.interrupt();
     let (mut rows, summary) = events_and_summary(&out);
-    rows.retain(|row| expected.iter().any(|pid| row["by"] == *pid));
+    rows.retain(|row| expected.iter().any(|pid| row["labels"]["pid"] == *pid));
     assert_eq!(rows.len(), 2, "{out} {errors}");
     assert!(rows.iter().all(|row| row["count"] == 8 && row["unit"] == "ns"), "{rows:?}");
     assert!(summary["unmatched_ends"].as_u64().unwrap() >= 2, "{summary}");

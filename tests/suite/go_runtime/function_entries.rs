@@ -29,9 +29,7 @@ fn traces_function_entries_of_an_unmodified_binary() {
     let notices = text(&out.stderr);
     assert!(out.status.success(), "{notices}");
     assert!(
-        notices.contains(
-            "by function entries of a binary without these probes; each hit costs it about "
-        ),
+        notices.contains("note: attaching to function entries, as the binary has no such probes: "),
         "{notices}"
     );
     // Go 1.21 compiles this function without a frame, so that kernels cannot emulate its first
@@ -134,7 +132,8 @@ fn traces_function_entries_of_an_unmodified_binary() {
         .concat(),
     );
     let rows = json_lines(&text(&out.stdout));
-    let reasons: Vec<&str> = rows.iter().filter_map(|row| row["by"].as_str()).collect();
+    let reasons: Vec<&str> =
+        rows.iter().filter_map(|row| row["labels"]["reason"].as_str()).collect();
     assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), 2, "{rows:?} {}", text(&out.stderr));
     assert!(reasons.contains(&"sleep") && reasons.contains(&"IO wait"), "{rows:?}");
 

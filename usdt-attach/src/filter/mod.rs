@@ -96,7 +96,7 @@ impl fmt::Display for BadFilter {
 impl std::error::Error for BadFilter {}
 
 impl Subject {
-    /// Reads `NAME` or `str(NAME)`, as `--by` and `--key` take them.
+    /// Reads `NAME` or `str(NAME)`, as `--by` and `--pair-by` take them.
     pub fn parse(text: &str) -> Result<Subject, BadFilter> {
         let mut parser = Parser { text, at: 0, depth: 0 };
         let subject = parser.subject()?;

@@ -103,7 +103,7 @@ fn check_names(code: &str, accessors: &BTreeMap<String, BTreeMap<&str, Sites<'_>
             };
             if function == "usdt_text" && sites.iter().any(|(_, access)| access.text.is_none()) {
                 return Err(Error::usage(format!(
-                    "`{name}` of {provider}:{probe} is no text; where it is a C string, say --str {name}"
+                    "`{name}` of {provider}:{probe} is no text; where it is a C string, say --cstring {name}"
                 )));
             }
         }
