@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((kind, record)) = data.split_first() else { return };
     metered(|| {
         let options = Options {
-            max_text: u32::from(kind >> 2),
+            max_string: u32::from(kind >> 2),
             stack: (kind & 1 != 0).then_some(u32::from(kind >> 4)),
             strings: if kind & 2 != 0 { vec!["n".into()] } else { Vec::new() },
             ..Options::default()

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usdt_attach::emit_for_every_kernel;
+use usdt_attach::compile_for_every_kernel;
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{Options, Plan};
 use usdt_fuzz::{attacher, metered, text};
@@ -17,6 +17,6 @@ fuzz_target!(|data: &[u8]| {
         else {
             return;
         };
-        emit_for_every_kernel(&plan).expect("what was planned can be emitted");
+        compile_for_every_kernel(&plan).expect("what was planned can be emitted");
     });
 });

@@ -15,7 +15,7 @@ use usdt_e2e::{Fixture, Mode, Need, Process, attach, command, copy, have, lines,
 const BACKENDS: [BackendKind; 2] = [BackendKind::Embedded, BackendKind::Bcc];
 
 fn start(pid: u32, globs: &[&str], options: Options, backend: BackendKind) -> Session {
-    let found = discover::process(pid).unwrap();
+    let found = discover::scan_process(pid).unwrap();
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let chosen = select::select(&found, &globs).unwrap();
     let (plan, warnings) =

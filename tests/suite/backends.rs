@@ -60,7 +60,7 @@ fn both_record_the_same_of_the_same_hits() {
 fn probes_of(target: &Process) -> Vec<ScannedObject> {
     let mut found = Vec::new();
     wait_for("its probes", || {
-        found = discover::process(target.pid()).unwrap();
+        found = discover::scan_process(target.pid()).unwrap();
         found.iter().any(|file| !file.probes.is_empty())
     });
     found
@@ -187,7 +187,7 @@ fn fast_as_they_can(
 
 /// Records that the stack has no room for, and a buffer of two pages.
 fn tight() -> Options {
-    Options { max_text: 1000, buffer: 8192, ..Options::default() }
+    Options { max_string: 1000, buffer: 8192, ..Options::default() }
 }
 
 #[test]

@@ -328,7 +328,7 @@ fn what_comes_before_anybody_tells_is_found() {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut target = Process(shell.spawn().unwrap());
-    let found = usdt_attach::discover::process(target.pid()).unwrap();
+    let found = usdt_attach::discover::scan_process(target.pid()).unwrap();
     target.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
     target.wait_until_it_runs(&app.path);
     let mut follower = Follower::new(&Target::pid(target.pid()).unwrap(), &found);

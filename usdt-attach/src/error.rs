@@ -125,7 +125,7 @@ impl Error {
         Error::new(ErrorKind::Unsupported { since: None }, message)
     }
 
-    pub(crate) fn foreign_process(pid: u32) -> Error {
+    pub(crate) fn process_access_denied(pid: u32) -> Error {
         Error::new(ErrorKind::Permission, format!("process {pid} belongs to another user"))
             .with_hint("run as root or with CAP_SYS_PTRACE")
     }
@@ -150,7 +150,9 @@ impl Error {
     }
 
     /// Makes an error of what a system call returns.
-    pub(crate) fn refused(what: impl Into<Cow<'static, str>>) -> impl FnOnce(io::Error) -> Error {
+    pub(crate) fn kernel_rejected(
+        what: impl Into<Cow<'static, str>>,
+    ) -> impl FnOnce(io::Error) -> Error {
         |source| Error::kernel(what, source)
     }
 }

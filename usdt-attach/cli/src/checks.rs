@@ -8,7 +8,7 @@ use usdt_attach::discover::ScannedObject;
 use usdt_attach::discover::select::Selected;
 use usdt_attach::error::ErrorKind;
 use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Capabilities};
-use usdt_attach::kernel::detect::{self, Features, MultiLinks};
+use usdt_attach::kernel::detect::{self, Features, UprobeMultiSupport};
 use usdt_attach::plan::{Method, NopOptimization, Options, Plan};
 
 /// How something is.
@@ -47,7 +47,7 @@ fn ok(check: &str, detail: impl Into<String>) -> Finding {
 
 /// Looks at the machine.
 pub(crate) fn machine() -> Vec<Finding> {
-    let features = detect::features();
+    let features = detect::detect_features();
     let mut out = privileges();
     let uname = rustix::system::uname();
     let kernel = format!(
@@ -69,7 +69,7 @@ const CAPABILITIES: [(u32, &str, &str); 3] = [
 ];
 
 fn privileges() -> Vec<Finding> {
-    let own = Capabilities::own();
+    let own = Capabilities::current();
     let missing: Vec<String> = CAPABILITIES
         .iter()
         .filter(|(capability, ..)| !own.has(*capability))
@@ -106,10 +106,10 @@ fn privileges() -> Vec<Finding> {
 
 fn kernel_features(features: &Features) -> Vec<Finding> {
     if !features.bpf {
-        let (detail, mend) = match &features.refusal {
+        let (detail, mend) = match &features.load_error {
             Some(error) if error.kind() == ErrorKind::Permission => {
                 let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
-                (format!("{error}{cause}"), Capabilities::own().hint())
+                (format!("{error}{cause}"), Capabilities::current().hint())
             }
             Some(error) => (format!("{error:#}"), "a kernel with CONFIG_BPF_SYSCALL has it"),
             None => ("not there".to_owned(), "a kernel with CONFIG_BPF_SYSCALL has it"),
@@ -140,15 +140,15 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         State::Missing,
         "4.20",
     ));
-    out.push(match features.multi {
-        MultiLinks::Full => ok("links", "many sites in one"),
-        MultiLinks::ThreadFilter => finding(
+    out.push(match features.uprobe_multi {
+        UprobeMultiSupport::Full => ok("links", "many sites in one"),
+        UprobeMultiSupport::ThreadFilter => finding(
             "links",
             State::Degraded,
             "their process filter picks one thread; the program compares process ids instead",
             Some("a kernel from 6.10 on has it right"),
         ),
-        MultiLinks::Missing => finding(
+        UprobeMultiSupport::Missing => finding(
             "links",
             State::Degraded,
             "one perf event a site: detaching takes a tenth of a second each",
@@ -165,7 +165,7 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
     ));
     out.push(old(
         "event buffer",
-        features.ring,
+        features.ring_buffer,
         "shared by all CPUs",
         "none: nothing can be traced",
         State::Missing,
@@ -191,7 +191,7 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
     });
     out.push(old(
         "exec",
-        features.exec,
+        features.exec_events,
         "told of at once",
         "looked for twice a second",
         State::Degraded,

@@ -304,7 +304,7 @@ impl<'a> Exporter<'a> {
             return Ok(());
         }
         let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
-        discover::add_entries(&mut found, &globs);
+        discover::add_function_entries(&mut found, &globs);
         found.retain(|f| !f.probes.is_empty());
         for files in batches(&self.settings.target, &found) {
             for job in &mut self.jobs {

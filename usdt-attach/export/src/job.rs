@@ -6,7 +6,7 @@ use crate::span::Pairing;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use usdt_attach::backend::Backend;
-use usdt_attach::discover::select::{Glob, select, select_any};
+use usdt_attach::discover::select::{Glob, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::Result;
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
@@ -116,7 +116,7 @@ impl Job {
                 globs = vec![latency.start.clone(), latency.end.clone()];
             }
             Entry::Spans(spans) => {
-                options.max_text = MAX_TEXT;
+                options.max_string = MAX_TEXT;
                 options.buffer = scope.buffer;
                 globs = spans.iter().flat_map(|s| [s.start.clone(), s.end.clone()]).collect();
                 pairing = Some(Pairing::new(spans, scope.open_spans));
@@ -151,7 +151,7 @@ impl Job {
         backend: &dyn Backend,
         say: &mut dyn FnMut(String),
     ) -> Result<()> {
-        let chosen = select_any(found, &self.globs);
+        let chosen = select_if_any(found, &self.globs);
         if chosen.is_empty() {
             return Ok(());
         }

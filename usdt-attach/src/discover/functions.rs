@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Adds function entries for the providers of the catalogue that globs name outright, to binaries that have no probe of
 /// that provider. They cost what they cost: nobody gets them by a wildcard.
-pub fn add_entries(found: &mut [ScannedObject], globs: &[String]) {
+pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
     let named = |glob: &String| {
         let (provider, _) = glob.split_once(':')?;
         providers().iter().find(|p| p.name == provider)
@@ -46,7 +46,7 @@ fn probe(
     const LONGEST: u64 = 16;
     view.load_segment(point.address, 1).filter(|s| s.is_executable())?;
     let whole = catalogue::whole(point.provider.name, point.probe.name)?;
-    let (mut args, mut names) = (Vec::new(), Vec::new());
+    let (mut args, mut enum_labels) = (Vec::new(), Vec::new());
     let mut schema = schema::Probe { args: Vec::new(), ..whole.clone() };
     for declared in &whole.args {
         let Some(found) = point.args.iter().find(|a| a.name == declared.name) else { continue };
@@ -54,7 +54,7 @@ fn probe(
         if found.is_enum {
             // A note would have the text; here is the number of one.
             (declared.kind, declared.size, declared.signed) = (Kind::Int, 1, false);
-            names.extend(found.labels.map(|labels| (declared.name.clone(), labels)));
+            enum_labels.extend(found.labels.map(|labels| (declared.name.clone(), labels)));
         }
         let first = print(&found.location, declared.size, declared.signed, arch);
         if declared.kind.words() == 2 {
@@ -80,7 +80,7 @@ fn probe(
         instruction: site::instruction(code, arch),
         generated: false,
         goid_offset,
-        names,
+        enum_labels,
         symbols: Arc::default(),
     })
 }

@@ -1,7 +1,7 @@
 //! Everything that runs: each file that any process maps is looked at once, however many processes map it.
 
-use super::process::{self, Place};
-use super::{ObjectId, ScannedObject, scan};
+use super::process::{self, FileMapping};
+use super::{ObjectId, ScannedObject, scan_object};
 use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
@@ -15,14 +15,14 @@ const TRIES: usize = 4;
 #[derive(Default)]
 struct Candidate {
     /// Process and mapping.
-    places: Vec<(u32, Place)>,
+    mappings: Vec<(u32, FileMapping)>,
     /// In ascending order.
     pids: Vec<u32>,
 }
 
 /// The probes of everything that any process maps, by path, on that many threads. Files without probes are left
 /// out, and so are, with a warning at the first file, processes that may not be looked into.
-pub fn host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
+pub fn scan_host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
     let pids = pids()?;
     let (candidates, foreign) = candidates(&pids, threads);
     let results = parallel(&candidates, threads, look);
@@ -59,10 +59,10 @@ pub fn still_mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
     let mut live = HashSet::new();
     for pid in pids()? {
         // Who may not be looked into has not been looked into before, either; others have ended.
-        for place in process::places(pid).unwrap_or_default() {
+        for mapping in process::file_mappings(pid).unwrap_or_default() {
             // Device numbers in maps are not those of the file on every file system.
-            if inodes.contains(&place.inode)
-                && let Some(object) = process::open(pid, &place)
+            if inodes.contains(&mapping.inode)
+                && let Some(object) = process::open(pid, &mapping)
             {
                 live.insert(object.id);
             }
@@ -87,12 +87,12 @@ fn pids() -> Result<Vec<u32>> {
 
 /// Every mapped file once, and how many processes could not be looked into.
 fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) {
-    let maps = parallel(pids, threads, |pid| (*pid, process::places(*pid)));
+    let maps = parallel(pids, threads, |pid| (*pid, process::file_mappings(*pid)));
     let mut files: HashMap<(String, u64), Candidate> = HashMap::new();
     let mut foreign = 0;
-    for (pid, places) in maps {
-        let places = match places {
-            Ok(places) => places,
+    for (pid, mappings) in maps {
+        let mappings = match mappings {
+            Ok(mappings) => mappings,
             Err(error) if error.kind() == ErrorKind::Permission => {
                 foreign += 1;
                 continue;
@@ -100,13 +100,13 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) 
             // It has ended.
             Err(_) => continue,
         };
-        for place in places {
-            let key = (place.device.clone(), place.inode);
+        for mapping in mappings {
+            let key = (mapping.device.clone(), mapping.inode);
             let file = files.entry(key).or_default();
             if file.pids.last() != Some(&pid) {
                 file.pids.push(pid);
-                if file.places.len() < TRIES {
-                    file.places.push((pid, place));
+                if file.mappings.len() < TRIES {
+                    file.mappings.push((pid, mapping));
                 }
             }
         }
@@ -116,8 +116,8 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) 
 
 /// The file's probes, if it has any. What is no ELF file (fonts, archives) is mapped, too.
 fn look(candidate: &Candidate) -> Option<ScannedObject> {
-    let open = |(pid, place): &(u32, Place)| process::open(*pid, place);
-    let mut found = scan(candidate.places.iter().find_map(open)?).ok()?;
+    let open = |(pid, mapping): &(u32, FileMapping)| process::open(*pid, mapping);
+    let mut found = scan_object(candidate.mappings.iter().find_map(open)?).ok()?;
     found.pids = candidate.pids.as_slice().into();
     (!found.probes.is_empty()).then_some(found)
 }

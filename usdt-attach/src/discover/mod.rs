@@ -14,11 +14,11 @@ pub mod sample;
 mod schema_file;
 pub mod select;
 
-pub use functions::add_entries;
-pub use host::host;
+pub use functions::add_function_entries;
+pub use host::scan_host;
 pub use host::still_mapped;
 pub(crate) use notes::running_goroutine;
-pub use notes::{Names, Probe, Source};
+pub use notes::{EnumLabels, Probe, Source};
 pub use object::{Object, ObjectId};
 pub use schema_file::SchemaFile;
 
@@ -41,8 +41,8 @@ pub struct ScannedObject {
 }
 
 /// The probes of a file.
-pub fn file(path: &Path) -> Result<ScannedObject> {
-    scan(Object::open(path, path)?)
+pub fn scan_file(path: &Path) -> Result<ScannedObject> {
+    scan_object(Object::open(path, path)?)
 }
 
 /// Which file a path leads to.
@@ -53,17 +53,20 @@ pub fn object_id(path: &Path) -> Option<ObjectId> {
 
 /// The probes of everything a process maps, its executable first. An object that cannot be read is left out
 /// with a warning unless it is the executable.
-pub fn process(pid: u32) -> Result<Vec<ScannedObject>> {
-    process_except(pid, &HashSet::new())
+pub fn scan_process(pid: u32) -> Result<Vec<ScannedObject>> {
+    scan_process_except(pid, &HashSet::new())
 }
 
 /// The same, without files that are known already: they are not read again.
-pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<ScannedObject>> {
+pub(crate) fn scan_process_except(
+    pid: u32,
+    known: &HashSet<ObjectId>,
+) -> Result<Vec<ScannedObject>> {
     let mut found: Vec<ScannedObject> = Vec::new();
     let mut trouble = None;
     let is_new = |object: &Result<Object>| object.as_ref().map_or(true, |o| !known.contains(&o.id));
     for object in process::objects(pid)?.into_iter().filter(is_new) {
-        match object.and_then(scan) {
+        match object.and_then(scan_object) {
             Ok(one) => found.push(ScannedObject { pids: Arc::from([pid]), ..one }),
             Err(error) => trouble = trouble.or(Some(error)),
         }
@@ -82,7 +85,7 @@ pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<
     }
 }
 
-fn scan(object: Object) -> Result<ScannedObject> {
+fn scan_object(object: Object) -> Result<ScannedObject> {
     let (probes, warnings) = notes::scan(&object)?;
     let probes = probes.into_iter().map(Arc::new).collect();
     Ok(ScannedObject { object: Arc::new(object), probes, warnings, pids: Arc::from([]) })

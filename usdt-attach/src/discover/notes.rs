@@ -28,7 +28,7 @@ pub enum Source {
 }
 
 /// Texts for numbers, in their order from 0 on.
-pub type Names = &'static [&'static str];
+pub type EnumLabels = &'static [&'static str];
 
 /// One site of a probe. A probe with several sites appears once for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Probe {
     pub args: String,
     /// Where the description comes from.
     pub source: Source,
-    /// Names and kinds, where known.
+    /// EnumLabels and kinds, where known.
     pub schema: Option<schema::Probe>,
     /// Architecture of the object.
     pub arch: Arch,
@@ -60,7 +60,7 @@ pub struct Probe {
     /// Offset of the goroutine id in `runtime.g`, where the site is Go code.
     pub goid_offset: Option<u32>,
     /// Texts for the numbers of arguments, by their names.
-    pub names: Vec<(String, Names)>,
+    pub enum_labels: Vec<(String, EnumLabels)>,
     /// Link-time addresses of the symbols in the arguments of the object's probes, as far as its symbol tables have
     /// them.
     pub symbols: Arc<BTreeMap<String, u64>>,
@@ -297,7 +297,7 @@ impl Scanner<'_> {
             instruction: site::instruction(code, arch),
             generated,
             goid_offset: goid,
-            names: Vec::new(),
+            enum_labels: Vec::new(),
             symbols: Arc::default(),
         });
     }

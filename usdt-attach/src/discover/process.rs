@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Every file that the process maps executable, the executable first, each once.
 pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
-    let places = places(pid)?;
+    let mappings = file_mappings(pid)?;
     let mut out = Vec::new();
     let mut seen = HashSet::new();
     match std::fs::read_link(format!("/proc/{pid}/exe")) {
@@ -23,12 +23,12 @@ pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
         }
         // CAP_PERFMON alone opens the maps on current kernels, but no file behind them.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Error::foreign_process(pid));
+            return Err(Error::process_access_denied(pid));
         }
         Err(_) => {}
     }
-    for place in &places {
-        let Some(object) = open(pid, place) else { continue };
+    for mapping in &mappings {
+        let Some(object) = open(pid, mapping) else { continue };
         if seen.insert(object.id) {
             out.push(Ok(object));
         }
@@ -38,7 +38,7 @@ pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
 
 /// Where a process maps a file executable.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct FileMapping {
     range: String,
     /// Device as maps have it. On some file systems it is not `st_dev`.
     pub(super) device: String,
@@ -48,16 +48,16 @@ pub(super) struct Place {
 }
 
 /// Where a process maps files executable, each file once.
-pub(super) fn places(pid: u32) -> Result<Vec<Place>> {
+pub(super) fn file_mappings(pid: u32) -> Result<Vec<FileMapping>> {
     std::fs::read(format!("/proc/{pid}/maps"))
         .map(|maps| parse(&maps))
         .map_err(|e| process_error(pid, &e))
 }
 
-fn parse(maps: &[u8]) -> Vec<Place> {
+fn parse(maps: &[u8]) -> Vec<FileMapping> {
     let mut seen = HashSet::new();
-    let mappings = maps.split(|b| *b == b'\n').filter_map(Mapping::parse);
-    mappings.filter(|m| seen.insert((m.device, m.inode))).map(|m| m.place()).collect()
+    let mappings = maps.split(|b| *b == b'\n').filter_map(MapsLine::parse);
+    mappings.filter(|m| seen.insert((m.device, m.inode))).map(|m| m.mapping()).collect()
 }
 
 /// A range as `map_files` names it: `maps` pads addresses to eight digits, that does not.
@@ -72,9 +72,9 @@ fn unpadded(range: &str) -> String {
 
 /// Through the mapping itself, which also reaches deleted files; without the privilege for that
 /// (CAP_CHECKPOINT_RESTORE), as the executable or through the process's root, where that is still the same file.
-pub(super) fn open(pid: u32, place: &Place) -> Option<Object> {
-    let name = &place.name;
-    let by_mapping = format!("/proc/{pid}/map_files/{}", place.range);
+pub(super) fn open(pid: u32, mapping: &FileMapping) -> Option<Object> {
+    let name = &mapping.name;
+    let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
     let exe = format!("/proc/{pid}/exe");
     let in_root =
         PathBuf::from(format!("/proc/{pid}/root")).join(name.strip_prefix("/").unwrap_or(name));
@@ -83,7 +83,7 @@ pub(super) fn open(pid: u32, place: &Place) -> Option<Object> {
     by_mapping.or_else(|| {
         let others = [Path::new(&exe), &in_root];
         let mut open = others.iter().filter_map(|path| Object::open(path, name).ok());
-        open.find(|object| object.id.ino == place.inode)
+        open.find(|object| object.id.ino == mapping.inode)
     })
 }
 
@@ -94,55 +94,55 @@ fn without_deleted(path: &Path) -> PathBuf {
 
 fn process_error(pid: u32, error: &io::Error) -> Error {
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Error::foreign_process(pid),
+        Some(libc::EACCES | libc::EPERM) => Error::process_access_denied(pid),
         _ => Error::no_process(pid),
     }
 }
 
 /// A file mapped executable, and where.
 #[derive(Clone, Debug)]
-pub(crate) struct Mapped {
+pub(crate) struct MappedRange {
     /// First address.
     pub(crate) start: u64,
     /// Behind the last one.
     pub(crate) end: u64,
     /// File offset of the first one.
     pub(crate) offset: u64,
-    place: Place,
+    mapping: FileMapping,
 }
 
-impl Mapped {
+impl MappedRange {
     /// Device as maps have it, and inode.
     pub(crate) fn file(&self) -> (&str, u64) {
-        (&self.place.device, self.place.inode)
+        (&self.mapping.device, self.mapping.inode)
     }
 
     /// The file's name, where the process sees it.
     pub(crate) fn name(&self) -> &Path {
-        &self.place.name
+        &self.mapping.name
     }
 
     /// The file itself.
     pub(crate) fn open(&self, pid: u32) -> Option<Object> {
-        open(pid, &self.place)
+        open(pid, &self.mapping)
     }
 }
 
 /// Everything that a process maps executable from files, by address.
-pub(crate) fn mapped(pid: u32) -> Result<Vec<Mapped>> {
+pub(crate) fn mapped_ranges(pid: u32) -> Result<Vec<MappedRange>> {
     let maps = std::fs::read(format!("/proc/{pid}/maps")).map_err(|e| process_error(pid, &e))?;
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     let one = |line| {
-        let mapping = Mapping::parse(line)?;
+        let mapping = MapsLine::parse(line)?;
         let (start, end) = mapping.range.split_once('-')?;
         let (start, end, offset) = (number(start)?, number(end)?, number(mapping.offset)?);
-        Some(Mapped { start, end, offset, place: mapping.place() })
+        Some(MappedRange { start, end, offset, mapping: mapping.mapping() })
     };
     Ok(maps.split(|b| *b == b'\n').filter_map(one).collect())
 }
 
 /// A line of `/proc/PID/maps` (proc(5)) that maps a file executable.
-struct Mapping<'a> {
+struct MapsLine<'a> {
     range: &'a str,
     offset: &'a str,
     device: &'a str,
@@ -150,19 +150,19 @@ struct Mapping<'a> {
     path: &'a [u8],
 }
 
-impl<'a> Mapping<'a> {
-    fn parse(line: &'a [u8]) -> Option<Mapping<'a>> {
+impl<'a> MapsLine<'a> {
+    fn parse(line: &'a [u8]) -> Option<MapsLine<'a>> {
         let mut fields = line.splitn(6, |b| *b == b' ');
         let mut text = || std::str::from_utf8(fields.next()?).ok();
         let (range, permissions, offset, device) = (text()?, text()?, text()?, text()?);
         let inode = text()?.parse().ok()?;
         let path = fields.next()?.trim_ascii_start();
         (permissions.as_bytes().get(2) == Some(&b'x') && inode != 0 && path.starts_with(b"/"))
-            .then_some(Mapping { range, offset, device, inode, path })
+            .then_some(MapsLine { range, offset, device, inode, path })
     }
 
-    fn place(&self) -> Place {
-        Place {
+    fn mapping(&self) -> FileMapping {
+        FileMapping {
             range: unpadded(self.range),
             device: self.device.to_owned(),
             inode: self.inode,
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn maps_lines() {
         let line = b"00400000-0048a000 r-xp 00001000 fe:00 1234      /opt/my app (deleted)";
-        let mapping = Mapping::parse(line).unwrap();
+        let mapping = MapsLine::parse(line).unwrap();
         assert_eq!(
             (mapping.range, mapping.device, mapping.inode),
             ("00400000-0048a000", "fe:00", 1234)
@@ -202,7 +202,7 @@ mod tests {
             b"",
             b"nonsense",
         ] {
-            assert!(Mapping::parse(other).is_none());
+            assert!(MapsLine::parse(other).is_none());
         }
     }
 

@@ -22,7 +22,7 @@ pub fn probe(args: &str) -> Probe {
         instruction: Instruction::Nop,
         generated: true,
         goid_offset: None,
-        names: Vec::new(),
+        enum_labels: Vec::new(),
         symbols: Arc::default(),
     }
 }

@@ -37,7 +37,7 @@ impl SchemaFile {
 
     /// Names the arguments of probes that have no description. A description with another number of words than
     /// the probe has is of something else.
-    pub fn describe(&self, found: &mut [ScannedObject]) {
+    pub fn apply(&self, found: &mut [ScannedObject]) {
         for one in found {
             for probe in one.probes.iter_mut().filter(|p| p.schema.is_none()) {
                 let provider = self.0.providers.iter().find(|p| p.name == probe.provider);

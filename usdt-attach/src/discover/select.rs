@@ -64,11 +64,11 @@ pub fn select(found: &[ScannedObject], globs: &[String]) -> Result<Vec<Selected>
             return Err(Error::no_match(glob.text.clone(), known(found)));
         }
     }
-    Ok(select_any(found, globs))
+    Ok(select_if_any(found, globs))
 }
 
 /// The same, where a glob without a match is none either.
-pub fn select_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected> {
+pub fn select_if_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected> {
     let globs: Vec<Glob> = globs.iter().map(|g| Glob::new(g)).collect();
     let chosen = |p: &Probe| globs.is_empty() || globs.iter().any(|g| g.matches(p));
     let mut out = Vec::new();

@@ -68,7 +68,7 @@ pub enum Literal {
     /// A number with a point or an exponent.
     Float(f64),
     /// Text, or its beginning.
-    Text {
+    String {
         /// The bytes.
         bytes: Vec<u8>,
         /// Whether more may follow.
@@ -237,7 +237,7 @@ impl Parser<'_> {
         let at = self.at;
         let value = self.literal()?;
         let ordered = !matches!(test, Test::Eq | Test::Ne);
-        if ordered && matches!(value, Literal::Text { .. } | Literal::Nil) {
+        if ordered && matches!(value, Literal::String { .. } | Literal::Nil) {
             self.at = at;
             return self.problem("text and nil have no order; only `==` and `!=` apply");
         }
@@ -319,7 +319,7 @@ impl Parser<'_> {
             let c = if c == '\\' { self.escaped()? } else { c };
             bytes.extend(c.encode_utf8(&mut [0; 4]).bytes());
         }
-        Ok(Literal::Text { bytes, prefix: star })
+        Ok(Literal::String { bytes, prefix: star })
     }
 
     fn escaped(&mut self) -> Result<char, BadFilter> {
@@ -388,7 +388,7 @@ mod tests {
     }
 
     fn text(bytes: &str, prefix: bool) -> Literal {
-        Literal::Text { bytes: bytes.as_bytes().to_vec(), prefix }
+        Literal::String { bytes: bytes.as_bytes().to_vec(), prefix }
     }
 
     #[test]

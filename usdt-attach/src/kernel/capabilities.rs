@@ -14,7 +14,7 @@ pub const CAP_BPF: u32 = 39;
 pub(crate) fn explain(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Permission if error.hint().is_none() => {
-            error.with_hint(Capabilities::own().hint())
+            error.with_hint(Capabilities::current().hint())
         }
         ErrorKind::Unsupported { .. } if error.raw_os_error() == Some(libc::ENOSYS) => {
             error.with_hint("the kernel has no BPF (CONFIG_BPF_SYSCALL)")
@@ -34,7 +34,7 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// This process's.
-    pub fn own() -> Capabilities {
+    pub fn current() -> Capabilities {
         Capabilities::parse(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
     }
 

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 /// How far the kernel's multi-uprobe links go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MultiLinks {
+pub enum UprobeMultiSupport {
     /// None (before Linux 6.6).
     Missing,
     /// There, but their process filter picks one thread (fixed in mid-2024).
@@ -30,39 +30,39 @@ pub struct Features {
     /// Programs load.
     pub bpf: bool,
     /// Why they do not.
-    pub refusal: Option<Error>,
+    pub load_error: Option<Error>,
     /// User code can be probed (Linux 3.5 with `CONFIG_UPROBES`).
     pub uprobes: bool,
     /// The kernel increments the semaphores of the sites that it attaches to (Linux 4.20).
     pub semaphores: bool,
     /// Links to many sites at once.
-    pub multi: MultiLinks,
+    pub uprobe_multi: UprobeMultiSupport,
     /// Programs can ask for the cookie of the site that was hit (Linux 5.15).
     pub cookies: bool,
     /// The ring buffer (Linux 5.8).
-    pub ring: bool,
+    pub ring_buffer: bool,
     /// Atomic operations return the old value (Linux 5.12).
     pub atomics: bool,
     /// Calls of `exec` are told as they happen (Linux 4.17).
-    pub exec: bool,
+    pub exec_events: bool,
 }
 
 /// Tries everything.
-pub fn features() -> Features {
+pub fn detect_features() -> Features {
     let empty = load(&small_program(|_| {}), 0);
     let has = |path: &str| {
         std::path::Path::new("/sys/bus/event_source/devices/uprobe").join(path).exists()
     };
     Features {
         bpf: empty.is_ok(),
-        refusal: empty.err(),
+        load_error: empty.err(),
         uprobes: has("type"),
         semaphores: has("format/ref_ctr_offset"),
-        multi: multi_links(),
+        uprobe_multi: uprobe_multi_support(),
         cookies: cookies(),
-        ring: create_ring(c"usdt_try", page()).is_ok(),
+        ring_buffer: create_ring(c"usdt_try", page()).is_ok(),
         atomics: atomics(),
-        exec: ExecEvents::start().is_ok(),
+        exec_events: ExecEvents::start().is_ok(),
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn cookies() -> bool {
 
 /// Where things are in `task_struct`, if programs may load them themselves: the kernel has its types (BTF) and gives
 /// them the running task (Linux 5.11).
-pub(crate) fn task() -> Option<TaskStructOffsets> {
+pub(crate) fn task_struct_offsets() -> Option<TaskStructOffsets> {
     static TASK: LazyLock<Option<TaskStructOffsets>> = LazyLock::new(find_task);
     *TASK
 }
@@ -110,17 +110,17 @@ pub(crate) fn atomics() -> bool {
 
 /// Tries links that must fail and looks how: a directory is no binary (`EBADF`), and a kernel with the right
 /// process filter refuses the process id -1 before it looks at the path (`EINVAL`).
-fn multi_links() -> MultiLinks {
+fn uprobe_multi_support() -> UprobeMultiSupport {
     let Ok(program) = load(&small_program(|_| {}), BPF_TRACE_UPROBE_MULTI) else {
-        return MultiLinks::Missing;
+        return UprobeMultiSupport::Missing;
     };
     let site = UprobeSite { offset: 0, semaphore: 0, cookie: 0 };
     let probe =
         |pid: u32| link_uprobe_multi(program.as_fd(), c"/", &[site], pid).err()?.raw_os_error();
     match (probe(0), probe(u32::MAX)) {
-        (Some(libc::EBADF), Some(libc::EINVAL)) => MultiLinks::Full,
-        (Some(libc::EBADF), _) => MultiLinks::ThreadFilter,
-        _ => MultiLinks::Missing,
+        (Some(libc::EBADF), Some(libc::EINVAL)) => UprobeMultiSupport::Full,
+        (Some(libc::EBADF), _) => UprobeMultiSupport::ThreadFilter,
+        _ => UprobeMultiSupport::Missing,
     }
 }
 
@@ -130,10 +130,12 @@ pub(crate) fn link_method(mechanism: Mechanism) -> LinkMethod {
         Mechanism::ProgramPerSite => LinkMethod::ProgramPerSite,
         Mechanism::Auto if !cookies() => LinkMethod::ProgramPerSite,
         Mechanism::PerfEvents => LinkMethod::PerfEvents,
-        Mechanism::Auto | Mechanism::Multi => match multi_links() {
-            MultiLinks::Missing => LinkMethod::PerfEvents,
+        Mechanism::Auto | Mechanism::UprobeMulti => match uprobe_multi_support() {
+            UprobeMultiSupport::Missing => LinkMethod::PerfEvents,
             // A filter by thread is no filter by process.
-            found => LinkMethod::UprobeMulti { filters_processes: found == MultiLinks::Full },
+            found => {
+                LinkMethod::UprobeMulti { filters_processes: found == UprobeMultiSupport::Full }
+            }
         },
     }
 }

@@ -32,7 +32,7 @@ impl ExecEvents {
             asm.call(helper::RINGBUF_OUTPUT);
         }))?;
         let link = syscall::raw_tracepoint_open(c"sched_process_exec", program.as_fd())
-            .map_err(Error::refused("cannot watch for exec"))?;
+            .map_err(Error::kernel_rejected("cannot watch for exec"))?;
         Ok(ExecEvents { _link: link, ring: RingBuf::new(&map)? })
     }
 

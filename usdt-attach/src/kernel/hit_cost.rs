@@ -84,7 +84,7 @@ pub fn measure_hit_cost(method: Method) -> Result<f64> {
 fn attach_to(address: u64, method: Method) -> Result<Attached> {
     let own = std::process::id();
     let nowhere = || Error::unsupported("this program cannot find itself in memory");
-    let mapped = process::mapped(own)?;
+    let mapped = process::mapped_ranges(own)?;
     let place = mapped.iter().find(|m| (m.start..m.end).contains(&address)).ok_or_else(nowhere)?;
     let path = Path::new("/proc/self/exe");
     let site = Site {

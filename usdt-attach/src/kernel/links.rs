@@ -16,7 +16,7 @@ pub enum Mechanism {
     #[default]
     Auto,
     /// `uprobe_multi` links (Linux 6.6).
-    Multi,
+    UprobeMulti,
     /// Perf events with a BPF cookie (Linux 5.15).
     PerfEvents,
     /// Perf events, each with a program of its own that knows its site (Linux 5.8).
@@ -40,7 +40,7 @@ pub(crate) enum LinkMethod {
 impl LinkMethod {
     fn mechanism(self) -> Mechanism {
         match self {
-            LinkMethod::UprobeMulti { .. } => Mechanism::Multi,
+            LinkMethod::UprobeMulti { .. } => Mechanism::UprobeMulti,
             LinkMethod::PerfEvents => Mechanism::PerfEvents,
             LinkMethod::ProgramPerSite => Mechanism::ProgramPerSite,
         }
@@ -135,7 +135,7 @@ fn multi_link(
         .raw_os_error()
     {
         Some(libc::ESRCH) => Error::no_process(pid),
-        _ => Error::refused(cannot_attach(object))(error),
+        _ => Error::kernel_rejected(cannot_attach(object))(error),
     })
 }
 
@@ -143,7 +143,7 @@ fn multi_link(
 fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> {
     let path = path_of(object)?;
     let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type")
-        .map_err(Error::refused("the kernel has no uprobes"))?;
+        .map_err(Error::kernel_rejected("the kernel has no uprobes"))?;
     let semaphore = u32::try_from(site.semaphore_offset.unwrap_or(0)).map_err(|_| {
         Error::object(
             object.path.clone(),
@@ -160,7 +160,7 @@ fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> 
             // `perf_uprobe_event_init` asked for it before it was content with CAP_PERFMON.
             what.push_str(" by perf events, for which older kernels want CAP_SYS_ADMIN");
         }
-        Error::refused(what)(error)
+        Error::kernel_rejected(what)(error)
     })
 }
 
@@ -173,7 +173,7 @@ fn link(
     method: LinkMethod,
     out: &mut Vec<OwnedFd>,
 ) -> Result<()> {
-    let failed = Error::refused(cannot_attach(object));
+    let failed = Error::kernel_rejected(cannot_attach(object));
     if method == LinkMethod::ProgramPerSite {
         syscall::perf_event_run(event.as_fd(), program).map_err(failed)?;
     } else {

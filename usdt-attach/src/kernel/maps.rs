@@ -6,7 +6,7 @@ use crate::bpf::uapi::{
 };
 use crate::bpf::{Map, MapFds, Shape, Transport, ring_format};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Entry, Plan};
+use crate::plan::{Plan, TableEntry};
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
@@ -54,7 +54,7 @@ impl Maps {
     /// size, by a ring buffer.
     pub(crate) fn create(plan: &Plan, mut transport: Transport) -> Result<Maps> {
         let create = |name, kind, (key, value, entries), flags| {
-            create(name, Shape { kind, key, value, entries, flags })
+            create_map(name, Shape { kind, key, value, entries, flags })
         };
         let (array, hash) = (BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH);
         let (cpu_array, cpu_hash) = (BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH);
@@ -120,7 +120,9 @@ impl Maps {
         };
         if let Some(limit) = plan.limit {
             let left = i64::try_from(limit).unwrap_or(i64::MAX).to_ne_bytes();
-            maps.control.update(&FIRST, &left).map_err(Error::refused("cannot set the limit"))?;
+            maps.control
+                .update(&FIRST, &left)
+                .map_err(Error::kernel_rejected("cannot set the limit"))?;
         }
         if let (Some(map), Some(path)) = (&maps.cgroup, &plan.cgroup) {
             let open = |source| Error::open(path.clone(), source);
@@ -168,7 +170,7 @@ impl Maps {
     }
 
     /// The table as it is now. Keys that come while it is read may be in it or not.
-    pub(crate) fn table(&self, plan: &Plan) -> Result<Vec<Entry>> {
+    pub(crate) fn table(&self, plan: &Plan) -> Result<Vec<TableEntry>> {
         let (Some(map), Some(shape)) = (&self.table, &plan.table) else { return Ok(Vec::new()) };
         let mut values = map.buffer();
         let mut out = Vec::new();
@@ -181,7 +183,7 @@ impl Maps {
             if map.lookup(&key, &mut values).map_err(cannot_read())? {
                 key.resize(shape.key_size as usize, 0);
                 let values = values.chunks_exact(map.words()).map(<[u64]>::to_vec).collect();
-                out.push(Entry { key, values });
+                out.push(TableEntry { key, values });
             }
         }
         Ok(out)
@@ -199,7 +201,7 @@ pub(crate) type Raw = (Vec<u8>, Vec<Vec<u8>>);
 
 /// Keys of a map, and the value of each, or one for each CPU; `None` for kinds that have none. Values of arrays that
 /// are zero are left out.
-pub(crate) fn read_table(map: &Map) -> Result<Option<Vec<Raw>>> {
+pub(crate) fn read_entries(map: &Map) -> Result<Option<Vec<Raw>>> {
     use crate::bpf::uapi::{BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH};
     let shape = map.shape();
     let array = match shape.kind {
@@ -234,7 +236,7 @@ pub(crate) fn read_table(map: &Map) -> Result<Option<Vec<Raw>>> {
 }
 
 fn cannot_read() -> impl FnOnce(std::io::Error) -> Error {
-    Error::refused("cannot read a BPF map")
+    Error::kernel_rejected("cannot read a BPF map")
 }
 
 /// Memory that both sides map. Kernels have had different limits on the size of a value.
@@ -242,7 +244,7 @@ fn create_mapped_ring(plan: &Plan) -> Option<Map> {
     let value = ring_format::value_size(plan.buffer, plan.largest_record())?;
     let shape =
         Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value, entries: 1, flags: BPF_F_MMAPABLE };
-    create(c"usdt_events", shape).ok()
+    create_map(c"usdt_events", shape).ok()
 }
 
 /// Bytes of the smallest ring buffer.
@@ -265,10 +267,10 @@ pub(super) fn create_ring(name: &CStr, bytes: u32) -> Result<Map> {
 }
 
 /// A map of any kind that its shape describes completely.
-pub(crate) fn create(name: &CStr, shape: Shape) -> Result<Map> {
+pub(crate) fn create_map(name: &CStr, shape: Shape) -> Result<Map> {
     Map::create(name, shape).map_err(|source| cannot_create(name, source))
 }
 
 fn cannot_create(name: &CStr, source: std::io::Error) -> Error {
-    Error::refused(format!("cannot create the BPF map {}", name.to_string_lossy()))(source)
+    Error::kernel_rejected(format!("cannot create the BPF map {}", name.to_string_lossy()))(source)
 }

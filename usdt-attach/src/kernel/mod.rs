@@ -19,7 +19,7 @@ pub use hit_cost::measure_hit_cost;
 pub use links::Mechanism;
 pub(crate) use links::{Attached, LinkMethod, attach};
 pub use maps::Counts;
-pub(crate) use maps::{Maps, create, read_table};
+pub(crate) use maps::{Maps, create_map, read_entries};
 pub use prog_stats::BpfStatsGuard;
 pub(crate) use prog_stats::run_time;
 

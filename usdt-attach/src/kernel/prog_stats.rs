@@ -19,7 +19,8 @@ impl BpfStatsGuard {
     pub fn start() -> Result<BpfStatsGuard> {
         let fd = syscall::enable_run_time_stats();
         Ok(BpfStatsGuard {
-            _fd: fd.map_err(Error::refused("cannot have the kernel measure BPF programs"))?,
+            _fd: fd
+                .map_err(Error::kernel_rejected("cannot have the kernel measure BPF programs"))?,
         })
     }
 }
@@ -27,6 +28,6 @@ impl BpfStatsGuard {
 /// Runs of a program since it was loaded and measured, and the nanoseconds they took.
 pub(crate) fn run_time(program: BorrowedFd<'_>) -> Result<(u64, u64)> {
     let info = syscall::prog_info(program)
-        .map_err(Error::refused("cannot ask how long a program took"))?;
+        .map_err(Error::kernel_rejected("cannot ask how long a program took"))?;
     Ok((info.run_cnt, info.run_time_ns))
 }

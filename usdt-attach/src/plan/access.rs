@@ -1,7 +1,7 @@
 //! How a program of the user's own reads arguments, one by one.
 
 use super::arguments::Arguments;
-use super::handler::{HandlerBuilder, Task};
+use super::handler::{HandlerBuilder, HandlerSpec};
 use super::reads::{ArgSlot, ReadOp};
 use super::table::FieldKind;
 use crate::filter::Subject;
@@ -13,11 +13,11 @@ pub(crate) struct Access {
     /// Bytes of the frame.
     pub(crate) size: u32,
     /// What fills it.
-    pub(crate) steps: Vec<ReadOp>,
+    pub(crate) reads: Vec<ReadOp>,
     /// The value, or the pointer.
-    pub(crate) word: ArgSlot,
+    pub(crate) slot: ArgSlot,
     /// For text: its length, `None` where a zero ends it.
-    pub(crate) text: Option<Option<ArgSlot>>,
+    pub(crate) string: Option<Option<ArgSlot>>,
 }
 
 /// How each argument is read that can be, the goroutine id included.
@@ -26,13 +26,20 @@ pub(crate) fn accesses(probe: &crate::discover::Probe, strings: &[String]) -> Ve
     let names = arguments.list.iter().map(|a| a.name.as_str()).chain(["goid"]);
     let access = |name: &str| {
         let subject = Subject { name: name.to_owned(), string: false };
-        let task = Task::Count { by: std::slice::from_ref(&subject) };
-        let mut maker = HandlerBuilder::new(&arguments, None, &task).ok()?;
-        let word = maker.word(&subject).ok()?;
-        let is_text = maker.field_kind(&subject).is_ok_and(|k| matches!(k, FieldKind::Text { .. }));
-        let text = if is_text { Some(maker.length(&subject).ok()?) } else { None };
-        let frame = maker.finish().ok()?;
-        Some(Access { name: name.to_owned(), size: frame.size, steps: frame.prepare, word, text })
+        let spec = HandlerSpec::Count { by: std::slice::from_ref(&subject) };
+        let mut builder = HandlerBuilder::new(&arguments, None, &spec).ok()?;
+        let slot = builder.word(&subject).ok()?;
+        let is_string =
+            builder.field_kind(&subject).is_ok_and(|k| matches!(k, FieldKind::String { .. }));
+        let string = if is_string { Some(builder.length(&subject).ok()?) } else { None };
+        let frame = builder.finish().ok()?;
+        Some(Access {
+            name: name.to_owned(),
+            size: frame.size,
+            reads: frame.filter_reads,
+            slot,
+            string,
+        })
     };
     names.filter_map(access).collect()
 }

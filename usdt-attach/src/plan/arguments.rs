@@ -1,22 +1,22 @@
 //! The arguments of a probe: their names and kinds, and the operands that hold their words.
 
-use crate::discover::{Names, Probe, Source};
+use crate::discover::{EnumLabels, Probe, Source};
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
 /// An operand, or why there is none.
-pub(super) type Place = Result<ResolvedOperand, String>;
+pub(super) type OperandResult = Result<ResolvedOperand, String>;
 
 /// An operand and, where it is a pointer to follow, the distances from what each pointer points to.
 #[derive(Clone, Debug)]
 pub(super) struct ResolvedOperand {
     pub(super) value: Value,
-    pub(super) beyond: Vec<i64>,
+    pub(super) deref_offsets: Vec<i64>,
 }
 
 impl From<Value> for ResolvedOperand {
     fn from(value: Value) -> ResolvedOperand {
-        ResolvedOperand { value, beyond: Vec::new() }
+        ResolvedOperand { value, deref_offsets: Vec::new() }
     }
 }
 
@@ -28,11 +28,11 @@ pub(super) struct Argument {
     /// From the schema, else integer.
     pub(super) kind: Kind,
     /// The value, or the pointer to it.
-    pub(super) word: Place,
+    pub(super) value: OperandResult,
     /// The length, for what has one.
-    pub(super) length: Option<Place>,
+    pub(super) length: Option<OperandResult>,
     /// The texts for its numbers.
-    pub(super) names: Option<Names>,
+    pub(super) labels: Option<EnumLabels>,
 }
 
 /// Every argument of a probe.
@@ -49,30 +49,30 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Reads the probe's specification. `strings` names arguments that are C strings although nothing says so.
     pub(super) fn new(probe: &Probe, strings: &[String]) -> Arguments {
-        let mut places: Vec<Place> = argspec::parse(&probe.args, probe.arch)
+        let mut operands: Vec<OperandResult> = argspec::parse(&probe.args, probe.arch)
             .into_iter()
             .map(|arg| match arg.value {
                 Ok(value) => resolved(probe, value),
                 Err(error) => behind_pointers(probe, &arg.text).ok_or_else(|| error.to_string()),
             })
             .collect();
-        let declared = probe.schema.as_ref().map_or(places.len(), schema::Probe::words);
+        let declared = probe.schema.as_ref().map_or(operands.len(), schema::Probe::words);
         // A sealed note has the goroutine id behind the declared arguments; an unsealed one may have it known.
-        let goid = if places.len() == declared + 1 && probe.schema.is_some() {
-            places.pop().and_then(Result::ok).map(|reached| reached.value.operand)
+        let goid = if operands.len() == declared + 1 && probe.schema.is_some() {
+            operands.pop().and_then(Result::ok).map(|reached| reached.value.operand)
         } else {
             probe.goid_offset.map(|offset| goroutine_id(offset, probe.arch))
         };
         let mut list = match &probe.schema {
-            Some(schema) => declared_arguments(schema, &places, &probe.names),
+            Some(schema) => declared_arguments(schema, &operands, &probe.enum_labels),
             None => (0..)
-                .zip(places)
-                .map(|(i, word)| Argument {
+                .zip(operands)
+                .map(|(i, value)| Argument {
                     name: format!("arg{i}"),
                     kind: Kind::Int,
-                    word,
+                    value,
                     length: None,
-                    names: None,
+                    labels: None,
                 })
                 .collect(),
         };
@@ -114,27 +114,28 @@ fn position(name: &str) -> Option<usize> {
 
 fn declared_arguments(
     schema: &schema::Probe,
-    places: &[Place],
-    names: &[(String, Names)],
+    operands: &[OperandResult],
+    enum_labels: &[(String, EnumLabels)],
 ) -> Vec<Argument> {
     let mut at = 0;
     let mut list = Vec::new();
     for arg in &schema.args {
         let place = |at: usize| {
-            places
+            operands
                 .get(at)
                 .cloned()
                 .unwrap_or_else(|| Err(format!("the note has no word for `{}`", arg.name)))
         };
         let words = arg.kind.words();
         let length = (words == 2).then(|| place(at + 1));
-        let names = names.iter().find(|(name, _)| *name == arg.name).map(|(_, names)| *names);
+        let labels =
+            enum_labels.iter().find(|(name, _)| *name == arg.name).map(|(_, labels)| *labels);
         list.push(Argument {
             name: arg.name.clone(),
             kind: arg.kind,
-            word: place(at),
+            value: place(at),
             length,
-            names,
+            labels,
         });
         at += words;
     }
@@ -142,7 +143,7 @@ fn declared_arguments(
 }
 
 /// A value at a symbol, as one at a distance from the site: wherever the file is mapped, that stays.
-fn resolved(probe: &Probe, mut value: Value) -> Place {
+fn resolved(probe: &Probe, mut value: Value) -> OperandResult {
     let Operand::Memory { disp, base, index } = &mut value.operand else { return Ok(value.into()) };
     let Some(symbol) = disp.symbol.take() else { return Ok(value.into()) };
     let address = probe
@@ -167,14 +168,14 @@ fn resolved(probe: &Probe, mut value: Value) -> Place {
 /// have nothing of that kind.
 fn behind_pointers(probe: &Probe, text: &str) -> Option<ResolvedOperand> {
     let (size, mut rest) = text.split_once('@').filter(|_| probe.source == Source::Entry)?;
-    let mut beyond = Vec::new();
+    let mut deref_offsets = Vec::new();
     loop {
         let (distance, inner) = rest.split_once('(')?;
-        beyond.insert(0, distance.parse().ok()?);
+        deref_offsets.insert(0, distance.parse().ok()?);
         rest = inner.strip_suffix(')')?;
         let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch).pop()?;
         if let Ok(value) = parsed.value {
-            return Some(ResolvedOperand { value, beyond });
+            return Some(ResolvedOperand { value, deref_offsets });
         }
     }
 }

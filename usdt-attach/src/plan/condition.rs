@@ -19,23 +19,23 @@ pub(crate) enum Condition {
     /// An integer comparison, signed if the word is.
     Number {
         /// The word.
-        word: ArgSlot,
+        slot: ArgSlot,
         /// How.
         test: Test,
         /// With what, as 64 bits.
         value: i64,
     },
-    /// A comparison of IEEE 754 numbers by [`order`] of their bits.
+    /// A comparison of IEEE 754 numbers by [`float_order`] of their bits.
     Float {
         /// The word, of 4 or 8 bytes.
-        word: ArgSlot,
+        slot: ArgSlot,
         /// How.
         test: Test,
         /// With what, in that order.
         value: i64,
     },
     /// Text that a pointer leads to.
-    Text {
+    String {
         /// The pointer.
         pointer: ArgSlot,
         /// The length; `None` for NUL-terminated text.
@@ -48,7 +48,7 @@ pub(crate) enum Condition {
         scratch: u32,
     },
     /// Text in the frame, padded with zeros.
-    Fixed {
+    FixedString {
         /// Where.
         at: u32,
         /// What it must be, with its final zero unless more may follow.
@@ -57,12 +57,12 @@ pub(crate) enum Condition {
 }
 
 /// Longest text that a filter compares with.
-pub(crate) const LONGEST_TEXT: usize = 128;
+pub(crate) const MAX_FILTER_STRING: usize = 128;
 
 impl Condition {
     /// A comparison of an integer word with any number: what no value of the word's type can be is known now.
-    pub(super) fn number(word: ArgSlot, test: Test, value: i128) -> Condition {
-        let (low, high) = if word.signed {
+    pub(super) fn number(slot: ArgSlot, test: Test, value: i128) -> Condition {
+        let (low, high) = if slot.signed {
             (i128::from(i64::MIN), i128::from(i64::MAX))
         } else {
             (0, i128::from(u64::MAX))
@@ -73,12 +73,12 @@ impl Condition {
         if value > high {
             return Condition::Constant(matches!(test, Test::Ne | Test::Lt | Test::Le));
         }
-        Condition::Number { word, test, value: value as i64 }
+        Condition::Number { slot, test, value: value as i64 }
     }
 
     /// A comparison of a floating-point word.
-    pub(super) fn float(word: ArgSlot, test: Test, value: f64) -> Condition {
-        let bits = if word.size == 4 {
+    pub(super) fn float(slot: ArgSlot, test: Test, value: f64) -> Condition {
+        let bits = if slot.size == 4 {
             u64::from((value as f32).to_bits()) << 32
         } else {
             value.to_bits()
@@ -86,19 +86,19 @@ impl Condition {
         if value.is_nan() {
             return Condition::Constant(test == Test::Ne);
         }
-        Condition::Float { word: ArgSlot { signed: false, ..word }, test, value: order(bits) }
+        Condition::Float { slot: ArgSlot { signed: false, ..slot }, test, value: float_order(bits) }
     }
 }
 
 /// Maps the bits of a float (of a 32-bit one in the upper half) to an integer of the same order. Both zeros are 0;
-/// what is no number is beyond [`infinite`] on either side.
-pub(crate) fn order(bits: u64) -> i64 {
+/// what is no number is beyond [`infinity_order`] on either side.
+pub(crate) fn float_order(bits: u64) -> i64 {
     let bits = if bits << 1 == 0 { 0 } else { bits as i64 };
     bits ^ ((bits >> 63) as u64 >> 1) as i64
 }
 
 /// The order of infinity, of 8-byte and of 4-byte floats.
-pub(crate) fn infinite(size: u8) -> i64 {
+pub(crate) fn infinity_order(size: u8) -> i64 {
     if size == 4 {
         i64::from(f32::INFINITY.to_bits()) << 32
     } else {
@@ -130,22 +130,22 @@ mod tests {
     proptest! {
         #[test]
         fn order_is_the_floats(a: f64, b: f64) {
-            prop_assert_eq!(order(a.to_bits()).partial_cmp(&order(b.to_bits())), a.partial_cmp(&b));
+            prop_assert_eq!(float_order(a.to_bits()).partial_cmp(&float_order(b.to_bits())), a.partial_cmp(&b));
         }
 
         #[test]
         fn and_the_small_floats(a: f32, b: f32) {
-            let order = |f: f32| order(u64::from(f.to_bits()) << 32);
-            prop_assert_eq!(order(a).partial_cmp(&order(b)), a.partial_cmp(&b));
+            let small_order = |f: f32| float_order(u64::from(f.to_bits()) << 32);
+            prop_assert_eq!(small_order(a).partial_cmp(&small_order(b)), a.partial_cmp(&b));
         }
     }
 
     #[test]
     fn the_edges_of_floats() {
-        assert_eq!(order((-0.0f64).to_bits()), 0);
-        assert_eq!(order(f64::INFINITY.to_bits()), infinite(8));
-        assert!(order(f64::NAN.to_bits()) > infinite(8));
-        assert!(order((-f64::NAN).to_bits()) < -infinite(8) - 1);
-        assert_eq!(order(f64::NEG_INFINITY.to_bits()), -infinite(8) - 1);
+        assert_eq!(float_order((-0.0f64).to_bits()), 0);
+        assert_eq!(float_order(f64::INFINITY.to_bits()), infinity_order(8));
+        assert!(float_order(f64::NAN.to_bits()) > infinity_order(8));
+        assert!(float_order((-f64::NAN).to_bits()) < -infinity_order(8) - 1);
+        assert_eq!(float_order(f64::NEG_INFINITY.to_bits()), -infinity_order(8) - 1);
     }
 }

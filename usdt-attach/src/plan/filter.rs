@@ -1,9 +1,9 @@
 //! A filter as conditions on words.
 
-use super::condition::{Condition, LONGEST_TEXT};
+use super::condition::{Condition, MAX_FILTER_STRING};
 use super::handler::{HandlerBuilder, ResolvedName};
 use super::reads::ReadOp;
-use crate::discover::Names;
+use crate::discover::EnumLabels;
 use crate::filter::{Filter, Literal, Subject, Test};
 use stapsdt::schema::Kind;
 
@@ -28,7 +28,7 @@ impl HandlerBuilder<'_> {
         value: &Literal,
     ) -> Result<Condition, String> {
         let kind = self.kind(subject)?;
-        if let (Literal::Text { bytes, prefix }, Some(names)) = (value, self.names(subject)?) {
+        if let (Literal::String { bytes, prefix }, Some(names)) = (value, self.labels(subject)?) {
             return Ok(asked(test, self.name_comparison(subject, names, bytes, *prefix)?));
         }
         let text = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
@@ -37,10 +37,10 @@ impl HandlerBuilder<'_> {
                 Ok(Condition::number(self.word(subject)?, test, 0))
             }
             Literal::Nil => Err(format!("`{subject}` is no pointer, and is compared with nil")),
-            Literal::Text { bytes, prefix } if text => {
+            Literal::String { bytes, prefix } if text => {
                 Ok(asked(test, self.text_comparison(subject, bytes, *prefix)?))
             }
-            Literal::Text { .. } => {
+            Literal::String { .. } => {
                 Err(format!("`{subject}` is no text; for a C string that is `str({subject})`"))
             }
             Literal::Int(_) | Literal::Float(_) if text => {
@@ -65,12 +65,12 @@ impl HandlerBuilder<'_> {
         bytes: &[u8],
         prefix: bool,
     ) -> Result<Condition, String> {
-        if bytes.len() > LONGEST_TEXT {
-            return Err(format!("text to compare with has at most {LONGEST_TEXT} bytes"));
+        if bytes.len() > MAX_FILTER_STRING {
+            return Err(format!("text to compare with has at most {MAX_FILTER_STRING} bytes"));
         }
-        if let ResolvedName::Comm = self.meaning(subject)? {
-            let at = self.builder.take(16);
-            self.builder.steps.push(ReadOp::Comm { to: at });
+        if let ResolvedName::Comm = self.resolve(subject)? {
+            let at = self.layout.take(16);
+            self.layout.reads.push(ReadOp::Comm { to: at });
             let mut bytes = bytes.to_vec();
             if bytes.len() > 15 {
                 return Ok(Condition::Constant(false));
@@ -78,7 +78,7 @@ impl HandlerBuilder<'_> {
             if !prefix {
                 bytes.push(0);
             }
-            return Ok(Condition::Fixed { at, bytes });
+            return Ok(Condition::FixedString { at, bytes });
         }
         let pointer = self.word(subject)?;
         let length = self.length(subject)?;
@@ -86,14 +86,14 @@ impl HandlerBuilder<'_> {
             return Err(format!("`{subject}` is no pointer to text"));
         }
         // The helper for C strings writes a zero, and one byte more tells a longer text.
-        let scratch = self.builder.take(bytes.len() as u32 + 2);
-        Ok(Condition::Text { pointer, length, bytes: bytes.to_vec(), prefix, scratch })
+        let scratch = self.layout.take(bytes.len() as u32 + 2);
+        Ok(Condition::String { pointer, length, bytes: bytes.to_vec(), prefix, scratch })
     }
 
     /// The texts that an argument's numbers stand for.
-    fn names(&self, subject: &Subject) -> Result<Option<Names>, String> {
-        Ok(match self.meaning(subject)? {
-            ResolvedName::Argument(_, argument) => argument.names,
+    fn labels(&self, subject: &Subject) -> Result<Option<EnumLabels>, String> {
+        Ok(match self.resolve(subject)? {
+            ResolvedName::Argument(_, argument) => argument.labels,
             _ => None,
         })
     }
@@ -102,7 +102,7 @@ impl HandlerBuilder<'_> {
     fn name_comparison(
         &mut self,
         subject: &Subject,
-        names: Names,
+        names: EnumLabels,
         bytes: &[u8],
         prefix: bool,
     ) -> Result<Condition, String> {

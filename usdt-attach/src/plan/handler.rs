@@ -10,9 +10,9 @@
 use super::arguments::{Argument, Arguments};
 use super::condition::Condition;
 use super::histogram::{Buckets, Scale};
-use super::reads::{ArgSlot, Builder, ReadOp};
+use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use super::record_layout::Layout;
-use super::table::{Field, FieldKind, KEY_TEXT};
+use super::table::{Field, FieldKind, KEY_STRING_LEN};
 use crate::filter::{Filter, Subject};
 use serde::Serialize;
 use stapsdt::argspec::Value;
@@ -42,9 +42,9 @@ pub(crate) struct Frame {
     /// Bytes; 0 for none.
     pub size: u32,
     /// Before the filter.
-    pub prepare: Vec<ReadOp>,
+    pub filter_reads: Vec<ReadOp>,
     /// After it.
-    pub collect: Vec<ReadOp>,
+    pub action_reads: Vec<ReadOp>,
     /// Fault bits of what the action cannot do without.
     pub required: u32,
 }
@@ -90,7 +90,7 @@ pub(crate) struct FrameRegion {
     /// Bytes, a multiple of 8.
     pub size: u32,
     /// What is put there; text is there already.
-    pub moves: Vec<KeyWrite>,
+    pub writes: Vec<KeyWrite>,
 }
 
 /// Puts 8 bytes into an area.
@@ -105,7 +105,7 @@ pub(crate) enum KeyWrite {
         value: u32,
     },
     /// A word, sized and with its sign.
-    ArgSlot {
+    Slot {
         /// Offset in the frame.
         to: u32,
         /// The word.
@@ -119,9 +119,9 @@ const LARGEST_FRAME: u32 = 400;
 const HEADER: u32 = 8;
 
 /// What a handler is to do, in terms of the probe.
-pub(super) enum Task<'a> {
+pub(super) enum HandlerSpec<'a> {
     Record {
-        max_text: u32,
+        max_string: u32,
         stack: Option<u32>,
     },
     Count {
@@ -157,47 +157,50 @@ pub(super) struct CompiledHandler {
 }
 
 /// Makes the handler of a probe. `series` is the number its entries in the table carry.
-pub(super) fn make(
+pub(super) fn compile(
     arguments: &Arguments,
     filter: Option<&Filter>,
-    task: &Task<'_>,
+    spec: &HandlerSpec<'_>,
     series: u32,
 ) -> Result<CompiledHandler, String> {
-    let mut maker = HandlerBuilder::new(arguments, filter, task)?;
-    let filter = filter.map(|f| maker.condition(f)).transpose()?;
+    let mut builder = HandlerBuilder::new(arguments, filter, spec)?;
+    let filter = filter.map(|f| builder.condition(f)).transpose()?;
     let (mut fields, mut key_fields, mut buckets) = (Vec::new(), Vec::new(), None);
-    let action = match task {
-        Task::Record { max_text, stack } => {
-            Action::Record(Layout::new(arguments, *max_text, *stack))
+    let action = match spec {
+        HandlerSpec::Record { max_string, stack } => {
+            Action::Record(Layout::new(arguments, *max_string, *stack))
         }
-        Task::Count { by: [] } => Action::Count,
-        Task::Count { by } => {
-            Action::Aggregate { key: maker.area(Some(series), by, &mut fields)?, value: None }
+        HandlerSpec::Count { by: [] } => Action::Count,
+        HandlerSpec::Count { by } => {
+            Action::Aggregate { key: builder.region(Some(series), by, &mut fields)?, value: None }
         }
-        Task::Histogram { value, by, scale } => {
-            let word = maker.integer(value)?;
+        HandlerSpec::Histogram { value, by, scale } => {
+            let word = builder.integer(value)?;
             buckets = Some(scale.buckets(word.signed));
-            maker.require(word.fault);
-            Action::Aggregate { key: maker.area(Some(series), by, &mut fields)?, value: Some(word) }
+            builder.require(word.fault);
+            Action::Aggregate {
+                key: builder.region(Some(series), by, &mut fields)?,
+                value: Some(word),
+            }
         }
-        Task::Start { key, keep } => {
-            let key = maker.start_key(key, &mut key_fields)?;
-            let mut saved = maker.area(Some(0), keep, &mut fields)?;
+        HandlerSpec::Start { key, keep } => {
+            let key = builder.start_key(key, &mut key_fields)?;
+            let mut saved = builder.region(Some(0), keep, &mut fields)?;
             // The time stands there.
-            saved.moves.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
+            saved.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
             Action::Start { key, saved }
         }
-        Task::End { key, by, kept, scale } => {
+        HandlerSpec::End { key, by, kept, scale } => {
             buckets = Some(scale.buckets(false));
-            let start = maker.start_key(key, &mut key_fields)?;
-            let mut key = maker.area(Some(series), by, &mut fields)?;
+            let start = builder.start_key(key, &mut key_fields)?;
+            let mut key = builder.region(Some(series), by, &mut fields)?;
             // The area is the last one: what is kept is copied behind it.
-            maker.builder.take(*kept);
+            builder.layout.take(*kept);
             key.size += kept;
             Action::End { start, key, kept: *kept }
         }
     };
-    let frame = maker.finish()?;
+    let frame = builder.finish()?;
     Ok(CompiledHandler {
         handler: Handler { stack_check: false, frame, filter, rate: None, action },
         fields,
@@ -218,8 +221,8 @@ pub(super) enum ResolvedName<'a> {
 
 pub(super) struct HandlerBuilder<'a> {
     arguments: &'a Arguments,
-    pub(super) builder: Builder,
-    collect: Vec<ReadOp>,
+    pub(super) layout: LayoutBuilder,
+    action_reads: Vec<ReadOp>,
     /// Words of the arguments in use: value and length.
     words: BTreeMap<usize, (Result<ArgSlot, String>, Option<ArgSlot>)>,
     goid: Option<ArgSlot>,
@@ -233,37 +236,38 @@ impl<'a> HandlerBuilder<'a> {
     pub(super) fn new(
         arguments: &'a Arguments,
         filter: Option<&Filter>,
-        task: &Task<'_>,
+        spec: &HandlerSpec<'_>,
     ) -> Result<HandlerBuilder<'a>, String> {
         let mut subjects: Vec<&Subject> = Vec::new();
         if let Some(filter) = filter {
             names(filter, &mut subjects);
         }
-        match task {
-            Task::Record { .. } => {}
-            Task::Count { by } => subjects.extend(*by),
-            Task::Histogram { value, by, .. } => subjects.extend(by.iter().chain([*value])),
-            Task::Start { key, keep } => subjects.extend(keep.iter().chain([*key])),
-            Task::End { key, by, .. } => subjects.extend(by.iter().chain([*key])),
+        match spec {
+            HandlerSpec::Record { .. } => {}
+            HandlerSpec::Count { by } => subjects.extend(*by),
+            HandlerSpec::Histogram { value, by, .. } => subjects.extend(by.iter().chain([*value])),
+            HandlerSpec::Start { key, keep } => subjects.extend(keep.iter().chain([*key])),
+            HandlerSpec::End { key, by, .. } => subjects.extend(by.iter().chain([*key])),
         }
-        let mut maker = HandlerBuilder {
+        let mut builder = HandlerBuilder {
             arguments,
-            builder: Builder::new(HEADER),
-            collect: Vec::new(),
+            layout: LayoutBuilder::new(HEADER),
+            action_reads: Vec::new(),
             words: BTreeMap::new(),
             goid: None,
             pid_tgid: None,
             required: 0,
-            used: filter.is_some() || !matches!(task, Task::Record { .. } | Task::Count { by: [] }),
+            used: filter.is_some()
+                || !matches!(spec, HandlerSpec::Record { .. } | HandlerSpec::Count { by: [] }),
         };
         let mut places = Vec::new();
         let mut owners = Vec::new();
         let mut goid = false;
         for subject in subjects {
-            match maker.meaning(subject)? {
+            match builder.resolve(subject)? {
                 ResolvedName::Argument(index, argument) if !owners.contains(&index) => {
                     owners.push(index);
-                    places.push(argument.word.clone());
+                    places.push(argument.value.clone());
                     places.extend(argument.length.clone());
                 }
                 ResolvedName::Goid => goid = true,
@@ -274,18 +278,18 @@ impl<'a> HandlerBuilder<'a> {
             let value = Value { size: 8, signed: false, float: false, operand: operand.clone() };
             places.push(Ok(value.into()));
         }
-        let mut words = maker.builder.words(&places, arguments.arch).into_iter();
+        let mut words = builder.layout.words(&places, arguments.arch).into_iter();
         for index in owners {
             let has_length = arguments.list.get(index).is_some_and(|a| a.length.is_some());
             let word = words.next().unwrap_or_else(|| Err(String::new()));
             let length = if has_length { words.next().and_then(Result::ok) } else { None };
-            maker.words.insert(index, (word, length));
+            builder.words.insert(index, (word, length));
         }
-        maker.goid = words.next().and_then(Result::ok);
-        Ok(maker)
+        builder.goid = words.next().and_then(Result::ok);
+        Ok(builder)
     }
 
-    pub(super) fn meaning(&self, subject: &Subject) -> Result<ResolvedName<'a>, String> {
+    pub(super) fn resolve(&self, subject: &Subject) -> Result<ResolvedName<'a>, String> {
         let at =
             |argument: &Argument| self.arguments.list.iter().position(|a| a.name == argument.name);
         if let Some(argument) = self.arguments.find(&subject.name)
@@ -311,15 +315,15 @@ impl<'a> HandlerBuilder<'a> {
         if let Some(at) = self.pid_tgid {
             return at;
         }
-        let to = self.builder.take(8);
-        self.builder.steps.push(ReadOp::PidTgid { to });
+        let to = self.layout.take(8);
+        self.layout.reads.push(ReadOp::PidTgid { to });
         *self.pid_tgid.insert(to)
     }
 
     /// The number that a name stands for: for text the pointer to it.
     pub(super) fn word(&mut self, subject: &Subject) -> Result<ArgSlot, String> {
         let plain = |at| ArgSlot { at, size: 4, signed: false, fault: None };
-        match self.meaning(subject)? {
+        match self.resolve(subject)? {
             ResolvedName::Argument(index, argument) => {
                 let (word, _) = self.words.get(&index).ok_or_else(String::new)?;
                 word.clone()
@@ -333,7 +337,7 @@ impl<'a> HandlerBuilder<'a> {
     }
 
     pub(super) fn kind(&self, subject: &Subject) -> Result<Kind, String> {
-        Ok(match self.meaning(subject)? {
+        Ok(match self.resolve(subject)? {
             ResolvedName::Argument(_, a)
                 if subject.string && matches!(a.kind, Kind::Int | Kind::Pointer) =>
             {
@@ -354,7 +358,7 @@ impl<'a> HandlerBuilder<'a> {
     }
 
     /// An area of a number, where there is one, and the values of names.
-    fn area(
+    fn region(
         &mut self,
         first: Option<u32>,
         by: &[Subject],
@@ -368,22 +372,22 @@ impl<'a> HandlerBuilder<'a> {
             .zip(&kinds)
             .map(|(s, k)| if *k == FieldKind::Comm { Ok(None) } else { self.word(s).map(Some) })
             .collect::<Result<Vec<_>, String>>()?;
-        let at = self.builder.take(size);
-        let mut moves: Vec<KeyWrite> =
+        let at = self.layout.take(size);
+        let mut writes: Vec<KeyWrite> =
             first.map(|value| KeyWrite::Constant { to: at, value }).into_iter().collect();
         let mut to = at + head;
         for ((subject, kind), word) in by.iter().zip(kinds).zip(words) {
             self.require(word.and_then(|w| w.fault));
             match (kind, word) {
-                (FieldKind::Text { .. }, Some(word)) => self.key_text(subject, word, to)?,
-                (FieldKind::Comm, _) => self.collect.push(ReadOp::Comm { to }),
-                (_, Some(from)) => moves.push(KeyWrite::ArgSlot { to, from }),
+                (FieldKind::String { .. }, Some(word)) => self.key_text(subject, word, to)?,
+                (FieldKind::Comm, _) => self.action_reads.push(ReadOp::Comm { to }),
+                (_, Some(from)) => writes.push(KeyWrite::Slot { to, from }),
                 (_, None) => {}
             }
             fields.push(Field { name: subject.name.clone(), kind, at: to - at });
             to += kind.size();
         }
-        Ok(FrameRegion { at, size, moves })
+        Ok(FrameRegion { at, size, writes })
     }
 
     fn key_text(&mut self, subject: &Subject, word: ArgSlot, to: u32) -> Result<(), String> {
@@ -391,14 +395,14 @@ impl<'a> HandlerBuilder<'a> {
         if word.size != 8 || length.is_some_and(|l| l.size != 8) {
             return Err(format!("`{subject}` is no pointer to text"));
         }
-        let fault = self.builder.fault();
+        let fault = self.layout.fault();
         // A nil pointer is no text, and counts as an empty one.
         if length.is_some() {
             self.require(Some(fault));
         }
-        self.collect.push(ReadOp::Text {
+        self.action_reads.push(ReadOp::String {
             to,
-            max: KEY_TEXT,
+            max: KEY_STRING_LEN,
             pointer: word.at,
             length: length.map(|l| l.at),
             fault,
@@ -407,7 +411,7 @@ impl<'a> HandlerBuilder<'a> {
     }
 
     pub(super) fn length(&self, subject: &Subject) -> Result<Option<ArgSlot>, String> {
-        let ResolvedName::Argument(index, argument) = self.meaning(subject)? else {
+        let ResolvedName::Argument(index, argument) = self.resolve(subject)? else {
             return Ok(None);
         };
         let length = self.words.get(&index).and_then(|(_, length)| *length);
@@ -421,10 +425,10 @@ impl<'a> HandlerBuilder<'a> {
         let signed = |index: usize| {
             self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).is_some_and(|w| w.signed)
         };
-        Ok(match (self.meaning(subject)?, self.kind(subject)?) {
+        Ok(match (self.resolve(subject)?, self.kind(subject)?) {
             (ResolvedName::Comm, _) => FieldKind::Comm,
-            (ResolvedName::Argument(_, Argument { names: Some(names), .. }), Kind::Int) => {
-                FieldKind::Named { names }
+            (ResolvedName::Argument(_, Argument { labels: Some(labels), .. }), Kind::Int) => {
+                FieldKind::Enum { labels }
             }
             (ResolvedName::Argument(index, _), Kind::Int) => {
                 FieldKind::Int { signed: signed(index) }
@@ -437,25 +441,25 @@ impl<'a> HandlerBuilder<'a> {
             (_, Kind::Bool) => FieldKind::Bool,
             (_, Kind::Pointer) => FieldKind::Pointer,
             (_, Kind::Int | Kind::Float) => FieldKind::Int { signed: false },
-            (_, Kind::Bytes) => FieldKind::Text { bytes: true },
-            (_, Kind::Cstring | Kind::String | Kind::Error) => FieldKind::text(),
+            (_, Kind::Bytes) => FieldKind::String { bytes: true },
+            (_, Kind::Cstring | Kind::String | Kind::Error) => FieldKind::string(),
         })
     }
 
     /// What tells one start from another: the process, and what the user says.
     fn start_key(&mut self, key: &Subject, fields: &mut Vec<Field>) -> Result<FrameRegion, String> {
         let pid = ArgSlot { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
-        let mut area = self.area(Some(0), std::slice::from_ref(key), fields)?;
-        area.moves.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
-        area.moves.push(KeyWrite::ArgSlot { to: area.at, from: pid });
-        Ok(area)
+        let mut region = self.region(Some(0), std::slice::from_ref(key), fields)?;
+        region.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
+        region.writes.push(KeyWrite::Slot { to: region.at, from: pid });
+        Ok(region)
     }
 
     pub(super) fn finish(self) -> Result<Frame, String> {
         if !self.used {
             return Ok(Frame::default());
         }
-        let size = self.builder.end.next_multiple_of(8);
+        let size = self.layout.end.next_multiple_of(8);
         if size > LARGEST_FRAME {
             return Err(format!(
                 "filter and keys need {size} bytes of the kernel program's stack, of {LARGEST_FRAME}; use fewer texts"
@@ -463,8 +467,8 @@ impl<'a> HandlerBuilder<'a> {
         }
         Ok(Frame {
             size,
-            prepare: self.builder.steps,
-            collect: self.collect,
+            filter_reads: self.layout.reads,
+            action_reads: self.action_reads,
             required: self.required,
         })
     }

@@ -70,7 +70,7 @@ impl Scale {
 pub(super) const MOST_LINEAR: u64 = 1000;
 
 /// A unit with its highest bit where a word has its own.
-pub(crate) fn aligned(unit: u32) -> u64 {
+pub(crate) fn aligned_unit(unit: u32) -> u64 {
     u64::from(unit) << (32 + unit.leading_zeros()).min(63)
 }
 
@@ -115,7 +115,9 @@ impl Buckets {
                 let bits = bits(value);
                 // Both with their highest bits in one place: which is the larger one?
                 bits + usize::from(
-                    value.checked_shl(64 - bits as u32).is_some_and(|value| value > aligned(unit)),
+                    value
+                        .checked_shl(64 - bits as u32)
+                        .is_some_and(|value| value > aligned_unit(unit)),
                 )
             }),
             Buckets::Linear { low, high, step, signed } => {

@@ -15,15 +15,15 @@ mod site;
 mod table;
 
 pub(crate) use access::{Access, accesses};
-pub(crate) use condition::{Condition, infinite, order};
+pub(crate) use condition::{Condition, float_order, infinity_order};
 pub(crate) use handler::{Action, Frame, FrameRegion, Handler, KeyWrite};
-pub(crate) use histogram::aligned;
+pub(crate) use histogram::aligned_unit;
 pub use histogram::{Buckets, Scale};
 pub use options::{Mode, Options};
 pub(crate) use reads::{Address, ArgSlot, ReadOp};
 pub use site::{Method, NopOptimization, Site};
-pub use table::Entry;
-pub(crate) use table::{BEFORE_BUCKETS, Field, FieldKind, KEY_TEXT, Table};
+pub use table::TableEntry;
+pub(crate) use table::{FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Table};
 
 use crate::discover::Object;
 use indexmap::IndexSet;
@@ -109,7 +109,7 @@ impl Plan {
         }
     }
 
-    /// Names of the arguments that are recorded, each once, in the order of sites and declarations.
+    /// EnumLabels of the arguments that are recorded, each once, in the order of sites and declarations.
     pub fn argument_names(&self) -> Vec<&str> {
         let mut names = IndexSet::new();
         for handler in &self.handlers {

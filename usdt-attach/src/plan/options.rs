@@ -24,7 +24,7 @@ pub struct Options {
     /// Stops counting and recording after this many hits that pass the filter.
     pub limit: Option<u64>,
     /// Longest text copied from an argument, in bytes; the rest is cut off.
-    pub max_text: u32,
+    pub max_string: u32,
     /// Addresses of the user stack to record.
     pub stack: Option<u32>,
     /// Arguments that are C strings although the binary does not say so.
@@ -84,7 +84,7 @@ impl Default for Options {
             pids: None,
             cgroup: None,
             limit: None,
-            max_text: 128,
+            max_string: 128,
             stack: None,
             strings: Vec::new(),
             entries: 1 << 16,

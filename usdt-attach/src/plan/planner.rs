@@ -1,7 +1,7 @@
 //! Making a plan: which sites, which handlers, which table.
 
 use super::arguments::Arguments;
-use super::handler::{CompiledHandler, Task, make};
+use super::handler::{CompiledHandler, HandlerSpec, compile};
 use super::histogram::{MOST_LINEAR, Scale};
 use super::record_layout::NATIVE;
 use super::site::attach_method;
@@ -137,7 +137,7 @@ impl<'a> Planner<'a> {
                 (by, keep) = all.iter().cloned().partition(at_end);
             }
         }
-        let mut table = Tables::default();
+        let mut table = TableBuilder::default();
         let mut probes: IndexSet<PlannedProbe> = IndexSet::new();
         let mut handlers = IndexSet::new();
         let mut sites: Vec<(usize, Site)> = Vec::new();
@@ -153,42 +153,46 @@ impl<'a> Planner<'a> {
                     name: probe.name.clone(),
                 })
                 .0 as u32;
-            let task = match (&self.options.mode, candidate.role) {
-                (Mode::Record, _) => {
-                    Task::Record { max_text: self.options.max_text, stack: self.options.stack }
-                }
-                (Mode::Count { .. }, _) => Task::Count { by: &by },
+            let spec = match (&self.options.mode, candidate.role) {
+                (Mode::Record, _) => HandlerSpec::Record {
+                    max_string: self.options.max_string,
+                    stack: self.options.stack,
+                },
+                (Mode::Count { .. }, _) => HandlerSpec::Count { by: &by },
                 (Mode::Histogram { value, scale, .. }, _) => {
-                    Task::Histogram { value, by: &by, scale: *scale }
+                    HandlerSpec::Histogram { value, by: &by, scale: *scale }
                 }
-                (Mode::Latency { .. }, Role::Start) => Task::Start { key: &key, keep: &keep },
+                (Mode::Latency { .. }, Role::Start) => {
+                    HandlerSpec::Start { key: &key, keep: &keep }
+                }
                 (Mode::Latency { scale, .. }, _) => {
-                    Task::End { key: &key, by: &by, kept: table.kept_size(), scale: *scale }
+                    HandlerSpec::End { key: &key, by: &by, kept: table.kept_size(), scale: *scale }
                 }
             };
-            let made = make(&candidate.arguments, self.options.filter.as_ref(), &task, series)
-                .and_then(|made| table.add(made, candidate.role));
-            let mut made = match made {
-                Ok(made) => made,
+            let compiled =
+                compile(&candidate.arguments, self.options.filter.as_ref(), &spec, series)
+                    .and_then(|compiled| table.add(compiled, candidate.role));
+            let mut compiled = match compiled {
+                Ok(compiled) => compiled,
                 Err(problem) => {
                     self.leave_out(&format!("{}: {problem}", probe.full_name()));
                     continue;
                 }
             };
-            if let super::Action::Record(layout) = &made.handler.action {
+            if let super::Action::Record(layout) = &compiled.handler.action {
                 for problem in layout.args.iter().filter_map(|a| a.problem.as_ref()) {
                     let message =
                         format!("{}: {problem}; the argument is left out", probe.full_name());
                     self.warn(WarningKind::SkippedArgument, message);
                 }
             }
-            made.handler.stack_check =
+            compiled.handler.stack_check =
                 candidate.method == Method::Branch && probe.source == Source::Entry;
-            made.handler.rate = self.options.rate.map(|_| series);
+            compiled.handler.rate = self.options.rate.map(|_| series);
             let site = Site {
                 cookie: 0,
                 probe: series,
-                handler: handlers.insert_full(made.handler).0 as u32,
+                handler: handlers.insert_full(compiled.handler).0 as u32,
                 address: probe.address,
                 offset: probe.offset + candidate.distance,
                 semaphore_offset: probe.semaphore_offset,
@@ -266,40 +270,44 @@ fn fits(scale: Scale) -> Result<()> {
 
 /// The table as it takes shape: what the first probe brings, the others must share.
 #[derive(Default)]
-struct Tables {
+struct TableBuilder {
     ends: Option<CompiledHandler>,
     starts: Option<CompiledHandler>,
 }
 
-impl Tables {
+impl TableBuilder {
     fn kept_size(&self) -> u32 {
-        self.starts.as_ref().map_or(0, |made| made.fields.iter().map(|f| f.kind.size()).sum())
+        self.starts
+            .as_ref()
+            .map_or(0, |compiled| compiled.fields.iter().map(|f| f.kind.size()).sum())
     }
 
     fn add(
         &mut self,
-        made: CompiledHandler,
+        compiled: CompiledHandler,
         role: Role,
     ) -> std::result::Result<CompiledHandler, String> {
-        let differs = |first: &CompiledHandler, made: &CompiledHandler| {
-            first.fields != made.fields || first.key != made.key || first.buckets != made.buckets
+        let differs = |first: &CompiledHandler, compiled: &CompiledHandler| {
+            first.fields != compiled.fields
+                || first.key != compiled.key
+                || first.buckets != compiled.buckets
         };
         let slot = if role == Role::Start { &mut self.starts } else { &mut self.ends };
         match slot {
-            Some(first) if differs(first, &made) => {
+            Some(first) if differs(first, &compiled) => {
                 return Err(
                     "its arguments of these names are of other types than the other probes'".into(),
                 );
             }
             Some(_) => {}
-            None => *slot = Some(made.clone()),
+            None => *slot = Some(compiled.clone()),
         }
         if let (Some(starts), Some(ends)) = (&self.starts, &self.ends)
             && starts.key != ends.key
         {
             return Err("its key is of another type than the other end's".into());
         }
-        Ok(made)
+        Ok(compiled)
     }
 
     fn finish(&self, options: &Options) -> Option<Table> {
@@ -312,10 +320,12 @@ impl Tables {
         let size = |fields: &[Field]| 8 + fields.iter().map(|f| f.kind.size()).sum::<u32>();
         let own = size(&fields);
         let mut starts = None;
-        if let Some(made) = &self.starts {
+        if let Some(compiled) = &self.starts {
             // Behind what the end brings, in the order kept.
-            fields.extend(made.fields.iter().map(|f| Field { at: f.at - 8 + own, ..f.clone() }));
-            starts = Some(Starts { key_size: size(&made.key), value_size: size(&made.fields) });
+            fields
+                .extend(compiled.fields.iter().map(|f| Field { at: f.at - 8 + own, ..f.clone() }));
+            starts =
+                Some(Starts { key_size: size(&compiled.key), value_size: size(&compiled.fields) });
         }
         Some(Table {
             key_size: size(&fields),

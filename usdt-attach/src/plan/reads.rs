@@ -4,7 +4,7 @@
 //! Words are stored as they are found, 8 bytes of a register or the bytes of memory; sizing and sign extension
 //! are the reader's work. A read that fails sets its bit in the area's `faults`, the 32 bits at [`FAULTS`].
 
-use super::arguments::{Place, ResolvedOperand};
+use super::arguments::{OperandResult, ResolvedOperand};
 use super::pt_regs;
 use serde::Serialize;
 use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
@@ -42,7 +42,7 @@ pub(crate) enum ReadOp {
         fault: u8,
     },
     /// Copies text that words of the area point to: its length as `u32`, then, 8 bytes on, its bytes.
-    Text {
+    String {
         /// Offset.
         to: u32,
         /// Most bytes copied.
@@ -83,7 +83,7 @@ pub(crate) struct Address {
     pub index: Option<(i16, u8)>,
     /// Where pointers on the way are: the first one at this distance from the registers' sum, each other one at this
     /// distance from what the one before it points to.
-    pub through: Vec<i64>,
+    pub deref_chain: Vec<i64>,
     /// Constant part.
     pub disp: i64,
 }
@@ -113,9 +113,9 @@ impl ArgSlot {
 }
 
 /// Lays out an area and collects the steps that fill it.
-pub(super) struct Builder {
+pub(super) struct LayoutBuilder {
     pub(super) end: u32,
-    pub(super) steps: Vec<ReadOp>,
+    pub(super) reads: Vec<ReadOp>,
     faults: u8,
 }
 
@@ -127,10 +127,10 @@ struct Pending {
     address: Address,
 }
 
-impl Builder {
+impl LayoutBuilder {
     /// For an area whose first `start` bytes are spoken for.
-    pub(super) fn new(start: u32) -> Builder {
-        Builder { end: start, steps: Vec::new(), faults: 0 }
+    pub(super) fn new(start: u32) -> LayoutBuilder {
+        LayoutBuilder { end: start, reads: Vec::new(), faults: 0 }
     }
 
     /// Room for so many bytes.
@@ -148,17 +148,21 @@ impl Builder {
     }
 
     /// Reads every word; memory operands that are close together in one go.
-    pub(super) fn words(&mut self, places: &[Place], arch: Arch) -> Vec<Result<ArgSlot, String>> {
-        let mut out: Vec<Result<ArgSlot, String>> = vec![Err(String::new()); places.len()];
+    pub(super) fn words(
+        &mut self,
+        operands: &[OperandResult],
+        arch: Arch,
+    ) -> Vec<Result<ArgSlot, String>> {
+        let mut out: Vec<Result<ArgSlot, String>> = vec![Err(String::new()); operands.len()];
         let mut pending: Vec<Pending> = Vec::new();
-        for (index, place) in places.iter().enumerate() {
+        for (index, place) in operands.iter().enumerate() {
             let word = match place {
                 Err(problem) => Err(problem.clone()),
-                Ok(ResolvedOperand { value, beyond }) => match &value.operand {
+                Ok(ResolvedOperand { value, deref_offsets }) => match &value.operand {
                     Operand::Memory { .. } => match address(&value.operand, arch) {
                         Ok(address) => {
                             let (size, signed, address) =
-                                (value.size, value.signed, address.beyond(beyond));
+                                (value.size, value.signed, address.deref(deref_offsets));
                             pending.push(Pending { index, size, signed, address });
                             continue;
                         }
@@ -193,7 +197,7 @@ impl Builder {
             }),
         };
         let readable = step.is_some();
-        self.steps.extend(step);
+        self.reads.extend(step);
         readable
     }
 
@@ -207,19 +211,19 @@ impl Builder {
         match operand {
             Operand::Constant(Expr { symbol: None, offset }) => {
                 let to = self.take(8);
-                self.steps.push(ReadOp::Constant { to, value: *offset });
+                self.reads.push(ReadOp::Constant { to, value: *offset });
                 Ok(word(to))
             }
             Operand::Register(Register { id: RegisterId::Zero, .. }) => {
                 let to = self.take(8);
-                self.steps.push(ReadOp::Constant { to, value: 0 });
+                self.reads.push(ReadOp::Constant { to, value: 0 });
                 Ok(word(to))
             }
             Operand::Register(register) => {
                 let from = pt_regs::offset(register.id, arch)
                     .ok_or_else(|| format!("`{}` is in no general register", value.print(arch)))?;
                 let to = self.take(8);
-                self.steps.push(ReadOp::Register { to, from });
+                self.reads.push(ReadOp::Register { to, from });
                 // Of `%ah` there is one byte, whatever size the note claims; behind it something else begins.
                 let size = if register.shift == 0 { value.size } else { 1 };
                 Ok(ArgSlot { size, ..word(to + u32::from(register.shift) / 8) })
@@ -234,7 +238,7 @@ impl Builder {
         const LONGEST: i64 = 256;
         pending.sort_by(|a, b| {
             let key = |p: &Pending| (p.address.base, p.address.index, p.address.disp);
-            a.address.through.cmp(&b.address.through).then_with(|| key(a).cmp(&key(b)))
+            a.address.deref_chain.cmp(&b.address.deref_chain).then_with(|| key(a).cmp(&key(b)))
         });
         let mut out = Vec::new();
         let mut rest = pending.as_slice();
@@ -245,7 +249,7 @@ impl Builder {
             for next in rest.iter().skip(1) {
                 let apart_from_disp = |a: &Address| (a.base, a.index);
                 let same = apart_from_disp(&next.address) == apart_from_disp(&first.address)
-                    && next.address.through == first.address.through;
+                    && next.address.deref_chain == first.address.deref_chain;
                 let next_end = next.address.disp.saturating_add(i64::from(next.size));
                 let apart = next.address.disp.saturating_sub(end);
                 if !same || apart > GAP || next_end.saturating_sub(start) > LONGEST {
@@ -260,7 +264,7 @@ impl Builder {
             let len = end.saturating_sub(start) as u32;
             let to = self.take(len);
             let fault = self.fault();
-            self.steps.push(ReadOp::Memory { to, len, from: first.address.clone(), fault });
+            self.reads.push(ReadOp::Memory { to, len, from: first.address.clone(), fault });
             for p in run {
                 let at = to + (p.address.disp - start) as u32;
                 out.push((
@@ -285,26 +289,26 @@ pub(super) fn address(operand: &Operand, arch: Arch) -> Result<Address, String> 
     Ok(Address {
         base: base.as_ref().map(register).transpose()?,
         index: index.as_ref().map(|i| register(&i.register).map(|r| (r, i.scale))).transpose()?,
-        through: Vec::new(),
+        deref_chain: Vec::new(),
         disp: *offset,
     })
 }
 
 impl Address {
     /// The distance from the registers' sum.
-    pub(crate) fn first(&self) -> i64 {
-        self.through.first().copied().unwrap_or(self.disp)
+    pub(crate) fn first_offset(&self) -> i64 {
+        self.deref_chain.first().copied().unwrap_or(self.disp)
     }
 
     /// Those from what each pointer points to.
-    pub(crate) fn beyond_the_first(&self) -> impl Iterator<Item = i64> {
-        self.through.iter().copied().chain([self.disp]).skip(1)
+    pub(crate) fn offsets_after_deref(&self) -> impl Iterator<Item = i64> {
+        self.deref_chain.iter().copied().chain([self.disp]).skip(1)
     }
 
     /// Follows the pointer there, and so on.
-    fn beyond(mut self, distances: &[i64]) -> Address {
+    fn deref(mut self, distances: &[i64]) -> Address {
         for distance in distances {
-            self.through.push(self.disp);
+            self.deref_chain.push(self.disp);
             self.disp = *distance;
         }
         self

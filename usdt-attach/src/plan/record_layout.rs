@@ -8,8 +8,8 @@
 //! ```
 
 use super::arguments::{Argument, Arguments};
-use super::reads::{ArgSlot, Builder, ReadOp};
-use crate::discover::Names;
+use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
+use crate::discover::EnumLabels;
 use serde::Serialize;
 use stapsdt::argspec::Arch;
 use stapsdt::schema::Kind;
@@ -41,7 +41,7 @@ pub(crate) struct Layout {
     /// Bytes of the record, a multiple of 8.
     pub size: u32,
     /// In order: texts come after the words that point to them.
-    pub steps: Vec<ReadOp>,
+    pub reads: Vec<ReadOp>,
     /// One for each argument a reader sees.
     pub args: Vec<ArgView>,
     /// Whether the goroutine id is recorded.
@@ -58,18 +58,18 @@ pub(crate) struct ArgView {
     /// From the schema, else integer.
     pub kind: Kind,
     /// The value, or the pointer; `None` where it cannot be read.
-    pub word: Option<ArgSlot>,
+    pub slot: Option<ArgSlot>,
     /// The text it points to.
-    pub text: Option<Text>,
+    pub string: Option<StringField>,
     /// The texts for its numbers.
-    pub names: Option<Names>,
+    pub labels: Option<EnumLabels>,
     /// Why there is no value.
     pub problem: Option<String>,
 }
 
-/// Text in the record.
+/// StringField in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
-pub(crate) struct Text {
+pub(crate) struct StringField {
     /// Record offset of its length.
     pub at: u32,
     /// Most bytes it can have.
@@ -82,8 +82,8 @@ pub(crate) struct Text {
 
 impl Layout {
     /// The record of a probe.
-    pub(super) fn new(arguments: &Arguments, max_text: u32, stack: Option<u32>) -> Layout {
-        let mut builder = Builder::new(ARGS);
+    pub(super) fn new(arguments: &Arguments, max_string: u32, stack: Option<u32>) -> Layout {
+        let mut builder = LayoutBuilder::new(ARGS);
         let goid = arguments
             .goid
             .as_ref()
@@ -91,7 +91,7 @@ impl Layout {
         let places: Vec<_> = arguments
             .list
             .iter()
-            .flat_map(|a| [Some(a.word.clone()), a.length.clone()])
+            .flat_map(|a| [Some(a.value.clone()), a.length.clone()])
             .flatten()
             .collect();
         let mut words = builder.words(&places, arguments.arch).into_iter();
@@ -100,49 +100,49 @@ impl Layout {
             // One for each place, in the same order.
             let word = words.next().unwrap_or_else(|| Err(String::new()));
             let length = argument.length.as_ref().and_then(|_| words.next()).and_then(Result::ok);
-            args.push(view(&mut builder, argument, word, length, max_text));
+            args.push(view(&mut builder, argument, word, length, max_string));
         }
         let stack = stack.map(|frames| {
             let to = builder.take(8 + 8 * frames);
-            builder.steps.push(ReadOp::Stack { to, frames });
+            builder.reads.push(ReadOp::Stack { to, frames });
             (to, frames)
         });
-        Layout { size: builder.end.next_multiple_of(8), steps: builder.steps, args, goid, stack }
+        Layout { size: builder.end.next_multiple_of(8), reads: builder.reads, args, goid, stack }
     }
 }
 
 /// Most bytes of a record that are put together on the stack.
-pub(crate) const LARGEST_STAGED: u32 = 480;
+pub(crate) const MAX_STACK_PREFIX: u32 = 480;
 
 impl Layout {
     /// Bytes at the beginning of the record that a program puts together on its stack: all of them, else those in
     /// front of the first text.
-    pub(crate) fn staged(&self) -> u32 {
-        if self.size <= LARGEST_STAGED {
+    pub(crate) fn stack_prefix_len(&self) -> u32 {
+        if self.size <= MAX_STACK_PREFIX {
             return self.size;
         }
         let begin = |step: &ReadOp| match step {
-            ReadOp::Text { to, .. } | ReadOp::Stack { to, .. } => Some(*to),
+            ReadOp::String { to, .. } | ReadOp::Stack { to, .. } => Some(*to),
             _ => None,
         };
-        self.steps.iter().filter_map(begin).min().unwrap_or(self.size)
+        self.reads.iter().filter_map(begin).min().unwrap_or(self.size)
     }
 
     /// The steps of that part, and the others.
-    pub(crate) fn split(&self) -> (&[ReadOp], &[ReadOp]) {
-        let staged = self.staged();
-        let later = |step: &ReadOp| matches!(step, ReadOp::Text { to, .. } | ReadOp::Stack { to, .. } if *to >= staged);
-        let first = self.steps.iter().position(later).unwrap_or(self.steps.len());
-        self.steps.split_at(first)
+    pub(crate) fn split_reads(&self) -> (&[ReadOp], &[ReadOp]) {
+        let staged = self.stack_prefix_len();
+        let later = |step: &ReadOp| matches!(step, ReadOp::String { to, .. } | ReadOp::Stack { to, .. } if *to >= staged);
+        let first = self.reads.iter().position(later).unwrap_or(self.reads.len());
+        self.reads.split_at(first)
     }
 
     /// The text at the very end, by its offset and the most bytes it can have: of such a record no more is handed
     /// over than there is text. Where the end was staged in the record's own place, that is too late.
-    pub(crate) fn last_text(&self) -> Option<(u32, u32)> {
+    pub(crate) fn trailing_string(&self) -> Option<(u32, u32)> {
         let end = |to: u32, max: u32| (to + 8 + max).next_multiple_of(8);
-        self.steps.iter().find_map(|step| match step {
-            ReadOp::Text { to, max, .. }
-                if end(*to, *max) == self.size && self.staged() == self.size =>
+        self.reads.iter().find_map(|step| match step {
+            ReadOp::String { to, max, .. }
+                if end(*to, *max) == self.size && self.stack_prefix_len() == self.size =>
             {
                 Some((*to, *max))
             }
@@ -151,15 +151,15 @@ impl Layout {
     }
 
     /// Bytes of the shortest record.
-    pub(crate) fn least(&self) -> u32 {
-        self.last_text().map_or(self.size, |(to, _)| to + 8)
+    pub(crate) fn min_record_len(&self) -> u32 {
+        self.trailing_string().map_or(self.size, |(to, _)| to + 8)
     }
 
     /// Offsets of the words in that part that a step may leave untouched, in part or whole.
-    pub(crate) fn gaps(&self) -> Vec<u32> {
-        let staged = self.staged();
+    pub(crate) fn unwritten_words(&self) -> Vec<u32> {
+        let staged = self.stack_prefix_len();
         let mut out = Vec::new();
-        for step in &self.steps {
+        for step in &self.reads {
             match step {
                 ReadOp::Memory { to, len, .. } if !len.is_multiple_of(8) => {
                     out.push(to + len / 8 * 8)
@@ -175,7 +175,7 @@ impl Layout {
 }
 
 fn view(
-    builder: &mut Builder,
+    builder: &mut LayoutBuilder,
     argument: &Argument,
     word: Result<ArgSlot, String>,
     length: Option<ArgSlot>,
@@ -185,21 +185,21 @@ fn view(
     ArgView {
         name: argument.name.clone(),
         kind: argument.kind,
-        word: word.as_ref().ok().copied(),
-        text,
-        names: argument.names,
+        slot: word.as_ref().ok().copied(),
+        string: text,
+        labels: argument.labels,
         problem: word.err(),
     }
 }
 
 /// The copy of the text that a word points to.
 fn text(
-    builder: &mut Builder,
+    builder: &mut LayoutBuilder,
     kind: Kind,
     word: &ArgSlot,
     length: Option<ArgSlot>,
     max: u32,
-) -> Option<Text> {
+) -> Option<StringField> {
     // A pointer or length that is not a whole word is none of ours.
     if word.size != 8 || length.is_some_and(|l| l.size != 8) {
         return None;
@@ -211,14 +211,14 @@ fn text(
     };
     let to = builder.take(8 + max);
     let fault = builder.fault();
-    builder.steps.push(ReadOp::Text {
+    builder.reads.push(ReadOp::String {
         to,
         max,
         pointer: word.at,
         length: length.map(|l| l.at),
         fault,
     });
-    Some(Text { at: to, max, length, fault })
+    Some(StringField { at: to, max, length, fault })
 }
 
 #[cfg(test)]
@@ -248,24 +248,24 @@ mod tests {
         assert!(layout.goid);
         let sealed = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi 8@%rsi 8@%r8", Some(&schema)));
         assert!(sealed.goid);
-        assert_eq!(sealed.steps[0], ReadOp::Register { to: GOID, from: 72 });
+        assert_eq!(sealed.reads[0], ReadOp::Register { to: GOID, from: 72 });
         assert_eq!(
-            layout.steps,
+            layout.reads,
             [
                 ReadOp::Memory {
                     to: GOID,
                     len: 8,
-                    from: Address { base: Some(8), index: None, through: vec![], disp: 152 },
+                    from: Address { base: Some(8), index: None, deref_chain: vec![], disp: 152 },
                     fault: 0
                 },
                 ReadOp::Memory {
                     to: 48,
                     len: 32,
-                    from: Address { base: Some(152), index: None, through: vec![], disp: 8 },
+                    from: Address { base: Some(152), index: None, deref_chain: vec![], disp: 8 },
                     fault: 1
                 },
-                ReadOp::Text { to: 80, max: 64, pointer: 56, length: Some(64), fault: 2 },
-                ReadOp::Text { to: 152, max: 64, pointer: 72, length: None, fault: 3 },
+                ReadOp::String { to: 80, max: 64, pointer: 56, length: Some(64), fault: 2 },
+                ReadOp::String { to: 152, max: 64, pointer: 72, length: None, fault: 3 },
             ]
         );
         assert_eq!(layout.size, 224);
@@ -279,14 +279,17 @@ mod tests {
     fn a_record_ends_with_its_last_text() {
         let schema = [("id", Kind::Int), ("method", Kind::String)];
         let layout = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi", Some(&schema)));
-        assert_eq!((layout.last_text(), layout.least(), layout.size), (Some((72, 64)), 80, 144));
+        assert_eq!(
+            (layout.trailing_string(), layout.min_record_len(), layout.size),
+            (Some((72, 64)), 80, 144)
+        );
         let number = layout_of(&probe("8@%rbx", None));
-        assert_eq!((number.last_text(), number.least()), (None, number.size));
+        assert_eq!((number.trailing_string(), number.min_record_len()), (None, number.size));
         // Its texts are written where the record itself is.
         let many = [("a", Kind::Cstring); 8];
         let large = layout_of(&probe(&["8@%rbx"; 8].join(" "), Some(&many)));
-        assert!(large.size > LARGEST_STAGED);
-        assert_eq!((large.last_text(), large.least()), (None, large.size));
+        assert!(large.size > MAX_STACK_PREFIX);
+        assert_eq!((large.trailing_string(), large.min_record_len()), (None, large.size));
     }
 
     #[test]
@@ -295,12 +298,12 @@ mod tests {
             "-4@%edi 1@%ah 8@$-3 4@-20(%rbp) 2@-16(%rbp) 8@(%rax,%rbx,4) 8f@%xmm0 8@sym(%rip) 8@%zz",
             None,
         ));
-        let at: Vec<Option<u32>> = layout.args.iter().map(|a| a.word.map(|w| w.at)).collect();
+        let at: Vec<Option<u32>> = layout.args.iter().map(|a| a.slot.map(|w| w.at)).collect();
         assert_eq!(
             at,
             [Some(48), Some(57), Some(64), Some(72), Some(76), Some(80), None, None, None]
         );
-        let wide = layout_of(&probe("8@%ah", None)).args[0].word.unwrap();
+        let wide = layout_of(&probe("8@%ah", None)).args[0].slot.unwrap();
         assert_eq!((wide.at, wide.size), (49, 1));
         let problems: Vec<&str> = layout.args.iter().filter_map(|a| a.problem.as_deref()).collect();
         assert_eq!(
@@ -323,14 +326,14 @@ mod tests {
         let distance = 0x5010 - probe.address as i64;
         let layout = layout_of(&probe);
         let mut from: Vec<&Address> = Vec::new();
-        for step in &layout.steps {
+        for step in &layout.reads {
             if let ReadOp::Memory { from: address, .. } = step {
                 from.push(address);
             }
         }
         let (rip, rax) = (128, 80);
         let address =
-            |base, index, disp| Address { base: Some(base), index, through: vec![], disp };
+            |base, index, disp| Address { base: Some(base), index, deref_chain: vec![], disp };
         assert_eq!(
             from,
             [
@@ -348,18 +351,18 @@ mod tests {
         let kinds = [("path", Kind::String), ("deep", Kind::Int)];
         let mut probe = probe("8@56(16(%rdi)) 8@64(16(%rdi)) 4@8(0(-16(%rdi)))", Some(&kinds));
         assert!(
-            layout_of(&probe).args.iter().all(|a| a.word.is_none()),
+            layout_of(&probe).args.iter().all(|a| a.slot.is_none()),
             "notes have no such thing"
         );
         probe.source = Source::Entry;
         let layout = layout_of(&probe);
         let rdi = 112;
-        let read = |to, len, through: &[i64], disp, fault| {
-            let from = Address { base: Some(rdi), index: None, through: through.to_vec(), disp };
+        let read = |to, len, chain: &[i64], disp, fault| {
+            let from = Address { base: Some(rdi), index: None, deref_chain: chain.to_vec(), disp };
             ReadOp::Memory { to, len, from, fault }
         };
-        assert_eq!(layout.steps[..2], [read(48, 4, &[-16, 0], 8, 0), read(56, 16, &[16], 56, 1)]);
-        assert!(matches!(layout.steps[2], ReadOp::Text { pointer: 56, length: Some(64), .. }));
+        assert_eq!(layout.reads[..2], [read(48, 4, &[-16, 0], 8, 0), read(56, 16, &[16], 56, 1)]);
+        assert!(matches!(layout.reads[2], ReadOp::String { pointer: 56, length: Some(64), .. }));
     }
 
     proptest::proptest! {

@@ -9,13 +9,13 @@
 //! Highest and lowest are of values whose sign bit is turned, where they are signed, so that the empty value is 0.
 
 use super::histogram::Buckets;
-use crate::discover::Names;
+use crate::discover::EnumLabels;
 use serde::Serialize;
 
 /// Bytes of a text that keys tell apart; longer ones that begin alike are one key.
-pub(crate) const KEY_TEXT: u32 = 64;
+pub(crate) const KEY_STRING_LEN: u32 = 64;
 /// Words of a value in front of its buckets.
-pub(crate) const BEFORE_BUCKETS: usize = 3;
+pub(crate) const FIRST_BUCKET: usize = 3;
 
 /// The table of a plan that aggregates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -64,9 +64,9 @@ pub(crate) enum FieldKind {
         signed: bool,
     },
     /// A number with a text.
-    Named {
+    Enum {
         /// By number.
-        names: Names,
+        labels: EnumLabels,
     },
     /// IEEE 754 bits.
     Float {
@@ -78,7 +78,7 @@ pub(crate) enum FieldKind {
     /// An address.
     Pointer,
     /// Text or bytes.
-    Text {
+    String {
         /// Whether it is to be shown as bytes.
         bytes: bool,
     },
@@ -87,14 +87,14 @@ pub(crate) enum FieldKind {
 }
 
 impl FieldKind {
-    pub(super) fn text() -> FieldKind {
-        FieldKind::Text { bytes: false }
+    pub(super) fn string() -> FieldKind {
+        FieldKind::String { bytes: false }
     }
 
     /// Bytes in the key.
     pub(crate) fn size(self) -> u32 {
         match self {
-            FieldKind::Text { .. } => 8 + KEY_TEXT,
+            FieldKind::String { .. } => 8 + KEY_STRING_LEN,
             FieldKind::Comm => 16,
             _ => 8,
         }
@@ -110,13 +110,13 @@ impl Table {
     /// Bytes of a value.
     pub(crate) fn value_size(&self) -> u32 {
         // At most a thousand buckets.
-        self.buckets.map_or(8, |b| 8 * (BEFORE_BUCKETS + b.count()) as u32)
+        self.buckets.map_or(8, |b| 8 * (FIRST_BUCKET + b.count()) as u32)
     }
 }
 
 /// One entry of the table, as `plan::Table` lays it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct TableEntry {
     /// The key.
     pub key: Vec<u8>,
     /// The value's words on each CPU.

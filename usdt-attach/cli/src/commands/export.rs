@@ -18,7 +18,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
 use usdt_attach::discover;
-use usdt_attach::discover::select::{Selected, select_any};
+use usdt_attach::discover::select::{Selected, select_if_any};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
@@ -147,11 +147,11 @@ fn run(
     let progress = Progress::of("looking for probes");
     let ResolvedTarget { mut found, processes, child } = target.resolve()?;
     let globs = usual.map_or_else(|| config.globs(), <[String]>::to_vec);
-    discover::add_entries(&mut found, &globs);
+    discover::add_function_entries(&mut found, &globs);
     drop(progress);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     found.retain(|f| !f.probes.is_empty());
-    let chosen = select_any(&found, &globs);
+    let chosen = select_if_any(&found, &globs);
     if chosen.is_empty() && !patient {
         // Names what there is, or says that there is nothing.
         usdt_attach::discover::select::select(&found, &globs)?;

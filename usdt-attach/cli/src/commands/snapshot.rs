@@ -8,7 +8,7 @@ use cli_common::{escape, warn};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::{Backend, BackendKind};
-use usdt_attach::discover::select::select_any;
+use usdt_attach::discover::select::select_if_any;
 use usdt_attach::discover::{self, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::{Event, Value};
@@ -41,7 +41,7 @@ enum Answer {
 
 pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     uprobe_warmup::start();
-    let found = discover::process(args.pid)?;
+    let found = discover::scan_process(args.pid)?;
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     // Attaching arms it.
@@ -74,7 +74,7 @@ fn start(
     backend: &dyn Backend,
 ) -> Result<Session> {
     let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
-    let chosen = select_any(found, &globs);
+    let chosen = select_if_any(found, &globs);
     if chosen.len() < globs.len() {
         return Err(Error::usage(format!(
             "process {pid} has no flight recorder that can be asked: its program would call usdtflight.Run"
@@ -83,7 +83,7 @@ fn start(
     let options = Options {
         mode,
         pids: Some(vec![pid]),
-        max_text: MAX_TEXT,
+        max_string: MAX_TEXT,
         buffer: 1 << 16,
         ..Options::default()
     };

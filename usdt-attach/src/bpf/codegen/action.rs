@@ -6,7 +6,7 @@ use crate::bpf::Counter;
 use crate::bpf::asm::R4;
 use crate::plan::record_layout::FAULTS;
 use crate::plan::{
-    Action, BEFORE_BUCKETS, Buckets, Frame, FrameRegion, Handler, KeyWrite, aligned,
+    Action, Buckets, FIRST_BUCKET, Frame, FrameRegion, Handler, KeyWrite, aligned_unit,
 };
 
 const BPF_ANY: i32 = 0;
@@ -41,7 +41,7 @@ impl Emitter<'_> {
 
     /// Fetches what only hits that passed need; without it there is nothing to aggregate.
     fn collect(&mut self, frame: &Frame) {
-        self.steps(&frame.collect, Base::Frame);
+        self.steps(&frame.action_reads, Base::Frame);
         if frame.required == 0 {
             return;
         }
@@ -52,13 +52,13 @@ impl Emitter<'_> {
     }
 
     fn fill(&mut self, area: &FrameRegion) {
-        for one in &area.moves {
+        for one in &area.writes {
             match *one {
                 KeyWrite::Constant { to, value } => {
                     self.asm.mov_imm64(R1, i64::from(value));
                     self.asm.store(Width::Dw, BASE, to as i16, R1);
                 }
-                KeyWrite::ArgSlot { to, from } => {
+                KeyWrite::Slot { to, from } => {
                     self.word(R1, from);
                     self.asm.store(Width::Dw, BASE, to as i16, R1);
                 }
@@ -139,7 +139,7 @@ impl Emitter<'_> {
         self.asm.shl(R1, 3);
         self.asm.add(R0, R1);
         self.asm.mov_imm(R1, 1);
-        self.asm.atomic_add(R0, 8 * BEFORE_BUCKETS as i16, R1);
+        self.asm.atomic_add(R0, 8 * FIRST_BUCKET as i16, R1);
     }
 
     /// `r2 = ` the value without its sign.
@@ -188,7 +188,7 @@ impl Emitter<'_> {
             asm.add_imm(R1, -half);
             asm.place(large);
         }
-        asm.mov_imm64(R3, aligned(unit) as i64);
+        asm.mov_imm64(R3, aligned_unit(unit) as i64);
         asm.jump_if_reg(Cond::Le, R2, R3, done);
         asm.add_imm(R1, 1);
         asm.place(done);

@@ -3,7 +3,7 @@
 use super::{BASE, Cond, Emitter, Label, R0, R1, R2, R3, Reg, Width, helper};
 use crate::filter::Test;
 use crate::plan::record_layout::FAULTS;
-use crate::plan::{ArgSlot, Condition, infinite};
+use crate::plan::{ArgSlot, Condition, infinity_order};
 
 impl Emitter<'_> {
     pub(super) fn condition(&mut self, condition: &Condition, yes: Label, no: Label) {
@@ -22,20 +22,20 @@ impl Emitter<'_> {
                 self.condition(b, yes, no);
             }
             Condition::Not(inner) => self.condition(inner, no, yes),
-            Condition::Number { word, test, value } => {
-                self.unless_fault(*word, no);
-                self.word(R1, *word);
-                self.compare(*test, word.signed, *value, yes);
+            Condition::Number { slot, test, value } => {
+                self.unless_fault(*slot, no);
+                self.word(R1, *slot);
+                self.compare(*test, slot.signed, *value, yes);
                 self.asm.jump(no);
             }
-            Condition::Float { word, test, value } => self.float(*word, *test, *value, yes, no),
-            Condition::Text { pointer, length, bytes, prefix, scratch } => {
+            Condition::Float { slot, test, value } => self.float(*slot, *test, *value, yes, no),
+            Condition::String { pointer, length, bytes, prefix, scratch } => {
                 self.unless_fault(*pointer, no);
                 self.read_text(*pointer, *length, bytes, *prefix, *scratch, no);
                 self.same_bytes(*scratch, bytes, no);
                 self.asm.jump(yes);
             }
-            Condition::Fixed { at, bytes } => {
+            Condition::FixedString { at, bytes } => {
                 self.same_bytes(*at, bytes, no);
                 self.asm.jump(yes);
             }
@@ -83,7 +83,7 @@ impl Emitter<'_> {
         self.asm.jump_if_reg(cond, R1, R2, yes);
     }
 
-    /// See `plan::condition::order`. What is no number compares as unequal only.
+    /// See `plan::condition::float_order`. What is no number compares as unequal only.
     fn float(&mut self, word: ArgSlot, test: Test, value: i64, yes: Label, no: Label) {
         self.unless_fault(word, no);
         self.word(R1, word);
@@ -101,9 +101,9 @@ impl Emitter<'_> {
         self.asm.shr(R2, 1);
         self.asm.xor(R1, R2);
         let no_number = if test == Test::Ne { yes } else { no };
-        self.asm.mov_imm64(R2, infinite(word.size));
+        self.asm.mov_imm64(R2, infinity_order(word.size));
         self.asm.jump_if_reg(Cond::Sgt, R1, R2, no_number);
-        self.asm.mov_imm64(R2, -infinite(word.size) - 1);
+        self.asm.mov_imm64(R2, -infinity_order(word.size) - 1);
         self.asm.jump_if_reg(Cond::Slt, R1, R2, no_number);
         self.compare(test, true, value, yes);
         self.asm.jump(no);

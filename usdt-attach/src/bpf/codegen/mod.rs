@@ -17,7 +17,7 @@ use super::asm::{
     Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width,
 };
 use super::helper;
-use crate::bpf::{Counter, KernelFeatures, MapFds};
+use crate::bpf::{Counter, KernelFeatures, MapFds, Program};
 use crate::error::{Error, Result};
 use crate::plan::{Handler, Plan, Site, pt_regs};
 
@@ -37,11 +37,11 @@ const COOKIE: Reg = R9;
 
 /// The programs of a plan, each with the cookies of the sites it is for. One, unless the plan is huge or the kernel
 /// has no cookies to tell sites apart.
-pub(crate) fn emit(
+pub(crate) fn compile(
     plan: &Plan,
     maps: &MapFds,
     features: KernelFeatures,
-) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
+) -> Result<Vec<Program>> {
     let mut groups: Vec<Vec<&Site>> = Vec::new();
     let mut handlers: Vec<u32> = Vec::new();
     let mut leaves = 0;
@@ -68,19 +68,19 @@ pub(crate) fn emit(
     groups
         .into_iter()
         .map(|group| {
-            let served = group.iter().map(|s| s.cookie).collect();
+            let cookies = group.iter().map(|s| s.cookie).collect();
             // Groups are small enough for every jump; should one not be, nothing is attached.
             let code = program(plan, maps, &group, features).map_err(|BadJump| {
                 Error::unsupported("the plan is too large for one kernel program")
             })?;
-            Ok((served, code))
+            Ok(Program { cookies, code })
         })
         .collect()
 }
 
 /// What comes in front of a program that knows nothing of the plan: it goes on, with its context in place, for the
 /// chosen processes only.
-pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
+pub(crate) fn filter_prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let (done, wanted) = (asm.label(), asm.label());
     let features = KernelFeatures::default();
@@ -101,7 +101,7 @@ pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
 
 /// Emits a plan for the oldest and the newest kernels, for the fuzz targets.
 #[cfg(fuzzing)]
-pub fn emit_for_every_kernel(plan: &Plan) -> Result<()> {
+pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
     let maps = MapFds {
         events: 3,
         wakeup: 4,
@@ -120,7 +120,7 @@ pub fn emit_for_every_kernel(plan: &Plan) -> Result<()> {
         task: Some(super::TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
     };
     for features in [KernelFeatures::default(), newest] {
-        emit(plan, &maps, features)?;
+        compile(plan, &maps, features)?;
     }
     Ok(())
 }
@@ -268,7 +268,7 @@ impl Emitter<'_> {
             self.asm.mov(BASE, R10);
             self.asm.add_imm(BASE, -(frame.size as i32));
             self.asm.store_imm(Width::Dw, BASE, 0, 0);
-            self.steps(&frame.prepare, reads::Base::Frame);
+            self.steps(&frame.filter_reads, reads::Base::Frame);
         }
         if let Some(condition) = &handler.filter {
             let passed = self.asm.label();

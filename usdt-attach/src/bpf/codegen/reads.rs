@@ -37,11 +37,11 @@ impl Emitter<'_> {
             ReadOp::Memory { to, len, from, fault } => {
                 let (failed, fine) = (self.asm.label(), self.asm.label());
                 self.address(from);
-                if !from.through.is_empty() && base == Base::Frame {
+                if !from.deref_chain.is_empty() && base == Base::Frame {
                     // A read that fails in front of it leaves the rest unwritten.
                     self.clear(*to, *len);
                 }
-                for distance in from.beyond_the_first() {
+                for distance in from.offsets_after_deref() {
                     self.at(*to);
                     self.asm.mov_imm(R2, 8);
                     self.asm.call(helper::PROBE_READ_USER);
@@ -57,7 +57,7 @@ impl Emitter<'_> {
                 self.set_fault(*fault);
                 self.asm.place(fine);
             }
-            ReadOp::Text { to, max, pointer, length, fault } => {
+            ReadOp::String { to, max, pointer, length, fault } => {
                 if base == Base::Frame {
                     self.clear(*to, 8 + max);
                 }
@@ -122,7 +122,7 @@ impl Emitter<'_> {
             }
             asm.add(R3, R2);
         }
-        self.add(from.first());
+        self.add(from.first_offset());
     }
 
     /// `r3 += distance`.

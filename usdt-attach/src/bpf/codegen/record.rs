@@ -22,7 +22,7 @@ impl Emitter<'_> {
     /// hardened copy looks up what a destination in `vmalloc` memory belongs to. Then the record is copied to the
     /// buffer. Strings that the stack has no space for are read into the buffer directly.
     pub(super) fn record(&mut self, layout: &Layout) {
-        let staged = layout.staged();
+        let staged = layout.stack_prefix_len();
         self.asm.mov(BASE, R10);
         self.asm.add_imm(BASE, -(staged as i32));
         let asm = &mut self.asm;
@@ -34,10 +34,10 @@ impl Emitter<'_> {
             asm.store_imm(Width::Dw, BASE, record_layout::GOID as i16, 0);
         }
         self.who();
-        for at in layout.gaps() {
+        for at in layout.unwritten_words() {
             self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
         }
-        let (first, rest) = layout.split();
+        let (first, rest) = layout.split_reads();
         self.steps(first, Base::Frame);
         match self.features.transport {
             Transport::MappedRing => self.by_mapped_ring(layout, rest),
@@ -150,7 +150,7 @@ impl Emitter<'_> {
     /// `r3 = ` the length of the record that is used. The verifier must see that it is never more than the whole.
     fn used(&mut self, layout: &Layout) {
         let asm = &mut self.asm;
-        let Some((to, _)) = layout.last_text() else {
+        let Some((to, _)) = layout.trailing_string() else {
             asm.mov_imm(R3, layout.size as i32);
             return;
         };
@@ -169,8 +169,8 @@ impl Emitter<'_> {
     /// Copies what is on the stack to where `r0` points to; where it ends with a string, `r3` bytes of it.
     fn copy_to_r0(&mut self, layout: &Layout) {
         let copied = self.asm.label();
-        for at in (0..layout.staged()).step_by(8) {
-            if at >= layout.least() {
+        for at in (0..layout.stack_prefix_len()).step_by(8) {
+            if at >= layout.min_record_len() {
                 self.asm.jump_if(Cond::Le, R3, at as i32, copied);
             }
             self.asm.load(Width::Dw, R1, BASE, at as i16);

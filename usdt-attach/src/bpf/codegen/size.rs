@@ -1,6 +1,6 @@
 //! How many instructions programs have: each of them runs in the traced program's time.
 
-use super::tests::{ABILITIES, MAPS};
+use super::tests::{FEATURES, MAPS};
 use super::*;
 use crate::discover::select::{Glob, Selected};
 use crate::discover::{Object, Probe, sample};
@@ -23,9 +23,9 @@ fn instructions(probes: Vec<Probe>, mode: Mode, filter: Option<&str>) -> usize {
     let options = Options { mode, filter, pids: Some(vec![1]), ..Options::default() };
     let (plan, warnings) = Plan::new(&chosen, &options).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    let programs = emit(&plan, &MAPS, ABILITIES).unwrap();
+    let programs = compile(&plan, &MAPS, FEATURES).unwrap();
     assert_eq!(programs.len(), 1);
-    programs[0].1.len()
+    programs[0].code.len()
 }
 
 /// As sealed Go programs have them: in registers, the goroutine's id behind the others.

@@ -18,7 +18,7 @@ pub(super) const MAPS: MapFds = MapFds {
     cgroup: 10,
 };
 
-pub(super) const ABILITIES: KernelFeatures = KernelFeatures {
+pub(super) const FEATURES: KernelFeatures = KernelFeatures {
     cookies: true,
     transport: Transport::MappedRing,
     atomics: true,
@@ -30,7 +30,7 @@ fn plan(sites: u32, handlers: u32) -> Plan {
     let own = std::env::current_exe().unwrap();
     let layout = |i: u32| Layout {
         size: 64 + 8 * i,
-        steps: vec![
+        reads: vec![
             ReadOp::Constant { to: 48, value: i64::from(i) << 40 },
             ReadOp::Register { to: 56, from: 152 },
             ReadOp::Memory {
@@ -39,20 +39,20 @@ fn plan(sites: u32, handlers: u32) -> Plan {
                 from: Address {
                     base: Some(8),
                     index: Some((16, 4)),
-                    through: vec![16],
+                    deref_chain: vec![16],
                     disp: 1 << 40,
                 },
                 fault: 0,
             },
-            ReadOp::Text { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
-            ReadOp::Text { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
+            ReadOp::String { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
+            ReadOp::String { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
         ],
         args: vec![ArgView {
             name: "a".into(),
             kind: Kind::Int,
-            word: None,
-            text: None,
-            names: None,
+            slot: None,
+            string: None,
+            labels: None,
             problem: None,
         }],
         goid: i.is_multiple_of(2),
@@ -127,10 +127,10 @@ fn every_site_reaches_its_own_handler() {
         (10_000, 2, 3),
     ] {
         let plan = plan(sites, handlers);
-        let made = emit(&plan, &MAPS, ABILITIES).unwrap();
-        assert_eq!(made.len(), programs, "{sites} sites, {handlers} handlers");
+        let compiled = compile(&plan, &MAPS, FEATURES).unwrap();
+        assert_eq!(compiled.len(), programs, "{sites} sites, {handlers} handlers");
         let mut cookies: Vec<u32> = Vec::new();
-        for (served, code) in &made {
+        for Program { cookies: served, code } in &compiled {
             assert_eq!(code.last().unwrap().code, 0x95, "ends with exit");
             for cookie in served {
                 assert_eq!(
@@ -147,10 +147,10 @@ fn every_site_reaches_its_own_handler() {
 
 #[test]
 fn every_jump_lands_on_an_instruction() {
-    let oldest = emit(&plan(50, 30), &MAPS, KernelFeatures::default()).unwrap();
+    let oldest = compile(&plan(50, 30), &MAPS, KernelFeatures::default()).unwrap();
     let mut plan = plan(500, 30);
     plan.handlers[7].stack_check = true;
-    for (_, code) in emit(&plan, &MAPS, ABILITIES).unwrap().into_iter().chain(oldest) {
+    for Program { code, .. } in compile(&plan, &MAPS, FEATURES).unwrap().into_iter().chain(oldest) {
         let second_slot: Vec<usize> =
             code.iter().enumerate().filter(|(_, i)| i.code == 0x18).map(|(at, _)| at + 1).collect();
         for (at, insn) in code.iter().enumerate() {
