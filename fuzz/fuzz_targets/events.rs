@@ -4,6 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use usdt_attach::event::Decoder;
+use usdt_attach::discover::sample;
 use usdt_attach::plan::{Options, Plan};
 use usdt_fuzz::{attacher, metered};
 
@@ -16,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
             strings: if kind & 2 != 0 { vec!["n".into()] } else { Vec::new() },
             ..Options::default()
         };
-        let Ok((plan, _)) = Plan::new(&[attacher::selected(attacher::every_kind())], &options)
+        let Ok((plan, _)) = Plan::new(&[sample::selected(attacher::every_kind())], &options)
         else {
             return;
         };

@@ -10,7 +10,7 @@ use usdt_attach::discover::sample;
 use usdt_attach::event;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::Session;
-use usdt_fuzz::{attacher, metered, text};
+use usdt_fuzz::{metered, text};
 
 /// Places in `struct pt_regs` by the hardware's numbers (`arch/x86/include/uapi/asm/ptrace.h`).
 const PLACES: [i16; 16] = [80, 88, 96, 40, 152, 32, 104, 112, 72, 64, 56, 48, 24, 16, 8, 0];
@@ -85,7 +85,7 @@ fuzz_target!(|data: &[u8]| {
             parse(&spec, Arch::X86_64).into_iter().filter_map(|a| a.value.ok()).collect();
         let words: Vec<String> = values.iter().map(|v| v.print(Arch::X86_64)).collect();
         let probe = sample::probe(&words.join(" "));
-        let Ok((plan, _)) = Plan::new(&[attacher::selected(probe)], &Options::default()) else {
+        let Ok((plan, _)) = Plan::new(&[sample::selected(probe)], &Options::default()) else {
             return;
         };
         let backend = Simulated::default();

@@ -1,9 +1,7 @@
 //! Probes to plan with, in a file that is this program.
 
 use stapsdt::schema::{self, Kind};
-use std::sync::{Arc, LazyLock};
-use usdt_attach::discover::select::Selected;
-use usdt_attach::discover::{Object, Probe, sample};
+use usdt_attach::discover::{Probe, sample};
 
 /// A probe with an argument of each kind, by short names.
 pub fn every_kind() -> Probe {
@@ -27,22 +25,7 @@ pub fn every_kind() -> Probe {
         unit: None,
         doc: String::new(),
     });
-    let schema = schema::Probe {
-        name: "probe".into(),
-        args: args.into(),
-        doc: String::new(),
-        stability: None,
-    };
     let spec = "-8@%rax 2@%bx 8@16(%rsp) 1@24(%rsp) 8@%rdi 8@%rsi 8@%r8 8@%r9 8@%r10 8@%r11 8@32(%rsp) 8@40(%rsp) \
                 8@152(%r14)";
-    Probe { schema: Some(schema), ..sample::probe(spec) }
-}
-
-/// Chosen, in this program's file.
-pub fn selected(probe: Probe) -> Selected {
-    static OWN: LazyLock<Arc<Object>> = LazyLock::new(|| {
-        let own = std::env::current_exe().expect("this program has a file");
-        Arc::new(Object::open(&own, &own).expect("it is an object"))
-    });
-    Selected { object: Arc::clone(&OWN), probe: Arc::new(probe), pids: Arc::from([]) }
+    sample::with_args(spec, args.into())
 }

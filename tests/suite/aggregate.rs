@@ -568,7 +568,7 @@ fn mistakes() {
     let out = attach(&["trace", "--filter", "n = 5", "--exe", app]);
     assert_eq!(out.status.code(), Some(2));
     assert!(
-        text(&out.stderr).contains("write `==` at column 3 of the filter `n = 5`"),
+        text(&out.stderr).contains("filter `n = 5`, column 3: expected `==`"),
         "{}",
         text(&out.stderr)
     );

@@ -350,7 +350,7 @@ impl<'a> Exporter<'a> {
             let mut live = discover::still_mapped(&wanted)?;
             if let Target::Exe(path) = &self.settings.target {
                 // Nobody runs it now, but somebody may soon.
-                live.extend(discover::object_id(path));
+                live.extend(ObjectId::from_path(path));
             }
             for job in &mut self.jobs {
                 job.retire(&live)?;
@@ -449,7 +449,7 @@ fn batches<'f>(target: &Target, found: &'f [ScannedObject]) -> Vec<&'f [ScannedO
 }
 
 fn alive(pid: u32) -> bool {
-    discover::process::is_alive(pid)
+    discover::is_process_alive(pid)
 }
 
 /// The name of a process's program.

@@ -182,6 +182,6 @@ fn behind_pointers(probe: &Probe, text: &str) -> Option<ResolvedOperand> {
 
 /// Where the goroutine id is, on the architecture that the probe is for.
 fn goroutine_id(offset: u32, arch: Arch) -> Operand {
-    let g = crate::discover::running_goroutine(arch);
+    let g = crate::discover::goroutine_register(arch);
     Operand::Memory { disp: Expr::number(offset.into()), base: Some(Register::gpr(g)), index: None }
 }

@@ -4,20 +4,20 @@ use super::condition::{Condition, MAX_FILTER_STRING};
 use super::handler::{HandlerBuilder, ResolvedName};
 use super::reads::ReadOp;
 use crate::discover::EnumLabels;
-use crate::filter::{Filter, Literal, Subject, Test};
+use crate::filter::{Expr, Literal, Subject, Test};
 use stapsdt::schema::Kind;
 
 impl HandlerBuilder<'_> {
-    pub(super) fn condition(&mut self, filter: &Filter) -> Result<Condition, String> {
-        Ok(match filter {
-            Filter::All(a, b) => {
+    pub(super) fn condition(&mut self, expr: &Expr) -> Result<Condition, String> {
+        Ok(match expr {
+            Expr::All(a, b) => {
                 Condition::All(Box::new(self.condition(a)?), Box::new(self.condition(b)?))
             }
-            Filter::Any(a, b) => {
+            Expr::Any(a, b) => {
                 Condition::Any(Box::new(self.condition(a)?), Box::new(self.condition(b)?))
             }
-            Filter::Not(inner) => Condition::Not(Box::new(self.condition(inner)?)),
-            Filter::Compare { subject, test, value } => self.comparison(subject, *test, value)?,
+            Expr::Not(inner) => Condition::Not(Box::new(self.condition(inner)?)),
+            Expr::Compare { subject, test, value } => self.comparison(subject, *test, value)?,
         })
     }
 

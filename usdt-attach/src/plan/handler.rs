@@ -13,7 +13,7 @@ use super::histogram::{Buckets, Scale};
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use super::record_layout::Layout;
 use super::table::{Field, FieldKind, KEY_STRING_LEN};
-use crate::filter::{Filter, Subject};
+use crate::filter::{Expr, Filter, Subject};
 use serde::Serialize;
 use stapsdt::argspec::Value;
 use stapsdt::schema::Kind;
@@ -164,7 +164,7 @@ pub(super) fn compile(
     series: u32,
 ) -> Result<CompiledHandler, String> {
     let mut builder = HandlerBuilder::new(arguments, filter, spec)?;
-    let filter = filter.map(|f| builder.condition(f)).transpose()?;
+    let filter = filter.map(|f| builder.condition(&f.0)).transpose()?;
     let (mut fields, mut key_fields, mut buckets) = (Vec::new(), Vec::new(), None);
     let action = match spec {
         HandlerSpec::Record { max_string, stack } => {
@@ -240,7 +240,7 @@ impl<'a> HandlerBuilder<'a> {
     ) -> Result<HandlerBuilder<'a>, String> {
         let mut subjects: Vec<&Subject> = Vec::new();
         if let Some(filter) = filter {
-            names(filter, &mut subjects);
+            subjects_of(&filter.0, &mut subjects);
         }
         match spec {
             HandlerSpec::Record { .. } => {}
@@ -475,13 +475,13 @@ impl<'a> HandlerBuilder<'a> {
 }
 
 /// Every name in a filter.
-fn names<'f>(filter: &'f Filter, out: &mut Vec<&'f Subject>) {
-    match filter {
-        Filter::All(a, b) | Filter::Any(a, b) => {
-            names(a, out);
-            names(b, out);
+fn subjects_of<'f>(expr: &'f Expr, out: &mut Vec<&'f Subject>) {
+    match expr {
+        Expr::All(a, b) | Expr::Any(a, b) => {
+            subjects_of(a, out);
+            subjects_of(b, out);
         }
-        Filter::Not(inner) => names(inner, out),
-        Filter::Compare { subject, .. } => out.push(subject),
+        Expr::Not(inner) => subjects_of(inner, out),
+        Expr::Compare { subject, .. } => out.push(subject),
     }
 }

@@ -115,7 +115,7 @@ fn wait(
         if signals.came() {
             return Err(Error::usage("interrupted"));
         }
-        if !discover::process::is_alive(args.pid) {
+        if !discover::is_process_alive(args.pid) {
             return Err(Error::no_process(args.pid));
         }
         std::thread::sleep(LOOK_EVERY);
