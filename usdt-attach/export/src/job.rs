@@ -158,7 +158,7 @@ impl Job {
         match Plan::new(&chosen, &self.options) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| say(warning.to_string()));
-                let objects = plan.objects().iter().map(|o| o.object.id).collect();
+                let objects = plan.objects().iter().map(|o| o.id()).collect();
                 self.parts.push(Part { session: Session::start(plan, backend)?, objects });
             }
             Err(error) => say(format!("{error:#}")),

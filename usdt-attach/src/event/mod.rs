@@ -4,7 +4,7 @@ pub mod counts;
 pub mod goroutines;
 pub mod symbolize;
 
-use crate::plan::record_layout::{self, ArgView, Layout};
+use crate::plan::record_layout::{self, ArgView, Layout, StackField};
 use crate::plan::{Action, ArgSlot, Handler, Plan, PlannedProbe};
 use stapsdt::schema::Kind;
 use std::fmt::Write as _;
@@ -208,7 +208,7 @@ impl<'a> Event<'a> {
     /// The user stack: the address in the innermost function, then return addresses. Empty where it could not be walked;
     /// `None` where none is recorded.
     pub fn stack(&self) -> Option<impl ExactSizeIterator<Item = u64> + 'a> {
-        let (at, frames) = self.layout.stack?;
+        let StackField { at, frames } = self.layout.stack?;
         let written = u64_at(self.record, at)? as i64;
         let bytes = usize::try_from(written).unwrap_or(0).min(frames as usize * 8);
         let addresses = slice(self.record, at + 8, bytes).unwrap_or_default().as_chunks::<8>().0;

@@ -1,11 +1,19 @@
-//! The record of a hit: what is written where, and how to read it back.
+//! The record of a hit: the layout that BPF programs write and the decoder reads.
+//!
+//! # Record layout
 //!
 //! ```text
-//!  0  u32 cookie       16  u32 tid, u32 pid (the helper's pid_tgid, little-endian)
-//!  4  u32 faults       24  u64 goroutine id, 0 where there is none
+//!  0  u32 cookie       16  u32 tid, u32 pid (as bpf_get_current_pid_tgid returns them, little-endian)
+//!  4  u32 fault bits   24  u64 goroutine id; 0 if there is none
 //!  8  u64 monotonic ns 32  comm, 16 bytes
-//! 48  argument words, then texts: u32 length, u32 unused, bytes; then the stack: i64 bytes, addresses
+//! 48  argument slots; then strings: u32 length, u32 unused, bytes; then the stack: i64 bytes, addresses
 //! ```
+//!
+//! All offsets are fixed when the plan is built, so a program needs no arithmetic to write a record. The cookie selects the
+//! layout when the record is read. Every part begins at a multiple of 8 bytes.
+//!
+//! A program assembles as much of the record as fits on its stack and copies it to the event buffer from there. A record that
+//! ends with a string can be published shorter than its layout, by the bytes that the string does not use.
 
 use super::arguments::{Argument, Arguments};
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
@@ -14,157 +22,169 @@ use serde::Serialize;
 use stapsdt::argspec::Arch;
 use stapsdt::schema::Kind;
 
-/// The architecture this program runs on, and so the one it can trace.
+/// The architecture of this machine, the only one whose programs can be traced here.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const NATIVE: Arch = Arch::X86_64;
-/// The architecture this program runs on, and so the one it can trace.
+/// The architecture of this machine, the only one whose programs can be traced here.
 #[cfg(target_arch = "aarch64")]
 pub(crate) const NATIVE: Arch = Arch::Aarch64;
 
 /// Offset of the cookie.
 pub(crate) const COOKIE: u32 = 0;
 pub(crate) use super::reads::FAULTS;
-/// Offset of the time.
+/// Offset of the time of the hit, CLOCK_MONOTONIC in nanoseconds.
 pub(crate) const TIME: u32 = 8;
-/// Offset of the thread and process id.
+/// Offset of the thread id, which the process id follows.
 pub(crate) const PID_TGID: u32 = 16;
 /// Offset of the goroutine id.
 pub(crate) const GOID: u32 = 24;
-/// Offset of the thread's name.
+/// Offset of the thread name.
 pub(crate) const COMM: u32 = 32;
-/// Offset of the first argument word.
+/// Offset of the first argument slot.
 pub(crate) const ARGS: u32 = 48;
 
-/// What is recorded of a hit, and how the record reads.
+/// The layout of a record, and the operations that write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Layout {
-    /// Bytes of the record, a multiple of 8.
+    /// Size of the record in bytes, a multiple of 8.
     pub size: u32,
-    /// In order: texts come after the words that point to them.
+    /// Operations in order; strings come after the slots that point to them.
     pub reads: Vec<ReadOp>,
-    /// One for each argument a reader sees.
+    /// The arguments of the probe, in declared order.
     pub args: Vec<ArgView>,
-    /// Whether the goroutine id is recorded.
+    /// True if the goroutine id is recorded.
     pub goid: bool,
-    /// Where the user stack is, and how many addresses it has at most.
-    pub stack: Option<(u32, u32)>,
+    /// The user stack; `None` if no stacks are recorded.
+    pub stack: Option<StackField>,
 }
 
-/// How a reader finds an argument in the record.
+/// The place of a user stack in the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
+pub(crate) struct StackField {
+    /// Offset of the number of bytes, which addresses follow.
+    pub at: u32,
+    /// Number of addresses at most.
+    pub frames: u32,
+}
+
+/// An argument in the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct ArgView {
-    /// From the schema, else `argN`.
+    /// The name in the schema, else `argN`.
     pub name: String,
-    /// From the schema, else integer.
+    /// The kind in the schema, else an integer.
     pub kind: Kind,
-    /// The value, or the pointer; `None` where it cannot be read.
+    /// The value, or the pointer to a string; `None` if it cannot be read.
     pub slot: Option<ArgSlot>,
-    /// The text it points to.
+    /// The copy of the string; `None` for other kinds.
     pub string: Option<StringField>,
-    /// The texts for its numbers.
+    /// The labels of an enumeration; `None` for other arguments.
     pub labels: Option<EnumLabels>,
-    /// Why there is no value.
+    /// The reason why the argument cannot be read; `None` if it can.
     pub problem: Option<String>,
 }
 
-/// StringField in the record.
+/// A copied string in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct StringField {
-    /// Record offset of its length.
+    /// Offset of the number of copied bytes; the bytes follow 8 bytes later.
     pub at: u32,
-    /// Most bytes it can have.
+    /// Number of bytes copied at most.
     pub max: u32,
-    /// Where its full length is, for text with one.
+    /// The full length of the string; `None` for a C string.
     pub length: Option<ArgSlot>,
-    /// Fault bit of the read that brought it.
+    /// Fault bit of the read.
     pub fault: u8,
 }
 
 impl Layout {
-    /// The record of a probe.
+    /// Lays out the record of a probe.
     pub(super) fn new(arguments: &Arguments, max_string: u32, stack: Option<u32>) -> Layout {
         let mut builder = LayoutBuilder::new(ARGS);
         let goid = arguments
             .goid
             .as_ref()
-            .is_some_and(|operand| builder.whole(GOID, operand, arguments.arch));
-        let places: Vec<_> = arguments
+            .is_some_and(|operand| builder.read_word(GOID, operand, arguments.arch));
+        let operands: Vec<_> = arguments
             .list
             .iter()
             .flat_map(|a| [Some(a.value.clone()), a.length.clone()])
             .flatten()
             .collect();
-        let mut words = builder.words(&places, arguments.arch).into_iter();
+        let mut slots = builder.read_all(&operands, arguments.arch).into_iter();
         let mut args = Vec::new();
         for argument in &arguments.list {
-            // One for each place, in the same order.
-            let word = words.next().unwrap_or_else(|| Err(String::new()));
-            let length = argument.length.as_ref().and_then(|_| words.next()).and_then(Result::ok);
-            args.push(view(&mut builder, argument, word, length, max_string));
+            // There is a slot for each operand, in the same order.
+            let value = slots.next().unwrap_or_else(|| Err(String::new()));
+            let length = argument.length.as_ref().and_then(|_| slots.next()).and_then(Result::ok);
+            args.push(arg_view(&mut builder, argument, value, length, max_string));
         }
         let stack = stack.map(|frames| {
-            let to = builder.take(8 + 8 * frames);
+            let to = builder.reserve(8 + 8 * frames);
             builder.reads.push(ReadOp::Stack { to, frames });
-            (to, frames)
+            StackField { at: to, frames }
         });
         Layout { size: builder.end.next_multiple_of(8), reads: builder.reads, args, goid, stack }
     }
 }
 
-/// Most bytes of a record that are put together on the stack.
+/// Number of bytes of a record that are assembled on the BPF stack at most; the stack has 512 bytes.
 pub(crate) const MAX_STACK_PREFIX: u32 = 480;
 
 impl Layout {
-    /// Bytes at the beginning of the record that a program puts together on its stack: all of them, else those in
-    /// front of the first text.
+    /// Returns the number of bytes at the beginning of the record that a program assembles on its stack: the whole record if
+    /// it fits, else the part before the first string or the stack.
     pub(crate) fn stack_prefix_len(&self) -> u32 {
         if self.size <= MAX_STACK_PREFIX {
             return self.size;
         }
-        let begin = |step: &ReadOp| match step {
+        let variable_part = |read: &ReadOp| match read {
             ReadOp::String { to, .. } | ReadOp::Stack { to, .. } => Some(*to),
             _ => None,
         };
-        self.reads.iter().filter_map(begin).min().unwrap_or(self.size)
+        self.reads.iter().filter_map(variable_part).min().unwrap_or(self.size)
     }
 
-    /// The steps of that part, and the others.
+    /// Splits the operations into those for the part on the stack and those for the rest of the record.
     pub(crate) fn split_reads(&self) -> (&[ReadOp], &[ReadOp]) {
-        let staged = self.stack_prefix_len();
-        let later = |step: &ReadOp| matches!(step, ReadOp::String { to, .. } | ReadOp::Stack { to, .. } if *to >= staged);
-        let first = self.reads.iter().position(later).unwrap_or(self.reads.len());
+        let prefix = self.stack_prefix_len();
+        let is_after_prefix = |read: &ReadOp| matches!(read, ReadOp::String { to, .. } | ReadOp::Stack { to, .. } if *to >= prefix);
+        let first = self.reads.iter().position(is_after_prefix).unwrap_or(self.reads.len());
         self.reads.split_at(first)
     }
 
-    /// The text at the very end, by its offset and the most bytes it can have: of such a record no more is handed
-    /// over than there is text. Where the end was staged in the record's own place, that is too late.
-    pub(crate) fn trailing_string(&self) -> Option<(u32, u32)> {
+    /// Returns the offset of the string at the end of the record, whose unused bytes are not published.
+    ///
+    /// `None` if the record does not end with a string, or does not fit on the stack: its size is reserved before the length
+    /// of the string is known then.
+    pub(crate) fn trailing_string(&self) -> Option<u32> {
         let end = |to: u32, max: u32| (to + 8 + max).next_multiple_of(8);
-        self.reads.iter().find_map(|step| match step {
+        self.reads.iter().find_map(|read| match read {
             ReadOp::String { to, max, .. }
                 if end(*to, *max) == self.size && self.stack_prefix_len() == self.size =>
             {
-                Some((*to, *max))
+                Some(*to)
             }
             _ => None,
         })
     }
 
-    /// Bytes of the shortest record.
+    /// Returns the size of the shortest record in bytes.
     pub(crate) fn min_record_len(&self) -> u32 {
-        self.trailing_string().map_or(self.size, |(to, _)| to + 8)
+        self.trailing_string().map_or(self.size, |to| to + 8)
     }
 
-    /// Offsets of the words in that part that a step may leave untouched, in part or whole.
+    /// Returns the offsets of the 8-byte words in the part on the stack that an operation may leave unwritten, at least in
+    /// part. The verifier wants them to be written before they are copied.
     pub(crate) fn unwritten_words(&self) -> Vec<u32> {
-        let staged = self.stack_prefix_len();
+        let prefix = self.stack_prefix_len();
         let mut out = Vec::new();
-        for step in &self.reads {
-            match step {
+        for read in &self.reads {
+            match read {
                 ReadOp::Memory { to, len, .. } if !len.is_multiple_of(8) => {
                     out.push(to + len / 8 * 8)
                 }
-                ReadOp::Stack { to, frames } if *to < staged => {
+                ReadOp::Stack { to, frames } if *to < prefix => {
                     out.extend((*to..to + 8 + 8 * frames).step_by(8));
                 }
                 _ => {}
@@ -174,34 +194,35 @@ impl Layout {
     }
 }
 
-fn view(
+/// Lays out an argument whose slots are laid out already.
+fn arg_view(
     builder: &mut LayoutBuilder,
     argument: &Argument,
-    word: Result<ArgSlot, String>,
+    value: Result<ArgSlot, String>,
     length: Option<ArgSlot>,
     max: u32,
 ) -> ArgView {
-    let text = word.as_ref().ok().and_then(|word| text(builder, argument.kind, word, length, max));
+    let slot = value.as_ref().ok().copied();
     ArgView {
         name: argument.name.clone(),
         kind: argument.kind,
-        slot: word.as_ref().ok().copied(),
-        string: text,
+        slot,
+        string: slot.and_then(|slot| string_field(builder, argument.kind, slot, length, max)),
         labels: argument.labels,
-        problem: word.err(),
+        problem: value.err(),
     }
 }
 
-/// The copy of the text that a word points to.
-fn text(
+/// Adds the copy of the string to which a slot points; `None` if the argument is not a string.
+fn string_field(
     builder: &mut LayoutBuilder,
     kind: Kind,
-    word: &ArgSlot,
+    pointer: ArgSlot,
     length: Option<ArgSlot>,
     max: u32,
 ) -> Option<StringField> {
-    // A pointer or length that is not a whole word is none of ours.
-    if word.size != 8 || length.is_some_and(|l| l.size != 8) {
+    // Pointers and lengths have 8 bytes in both architectures; the note contradicts its schema otherwise.
+    if pointer.size != 8 || length.is_some_and(|l| l.size != 8) {
         return None;
     }
     let length = match kind {
@@ -209,12 +230,12 @@ fn text(
         Kind::String | Kind::Bytes | Kind::Error => Some(length?),
         _ => return None,
     };
-    let to = builder.take(8 + max);
-    let fault = builder.fault();
+    let to = builder.reserve(8 + max);
+    let fault = builder.next_fault_bit();
     builder.reads.push(ReadOp::String {
         to,
         max,
-        pointer: word.at,
+        pointer: pointer.at,
         length: length.map(|l| l.at),
         fault,
     });
@@ -239,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_go_probe_is_one_read_and_its_texts() {
+    fn reads_all_arguments_of_a_go_probe_at_once() {
         let schema = [("id", Kind::Int), ("method", Kind::String), ("path", Kind::Cstring)];
         let layout = layout_of(&probe(
             "8@8(%rsp) 8@16(%rsp) 8@24(%rsp) 8@32(%rsp) 8@152(%r14)",
@@ -276,16 +297,16 @@ mod tests {
     }
 
     #[test]
-    fn a_record_ends_with_its_last_text() {
+    fn trailing_string_shortens_records_that_fit_on_the_stack() {
         let schema = [("id", Kind::Int), ("method", Kind::String)];
         let layout = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi", Some(&schema)));
         assert_eq!(
             (layout.trailing_string(), layout.min_record_len(), layout.size),
-            (Some((72, 64)), 80, 144)
+            (Some(72), 80, 144)
         );
         let number = layout_of(&probe("8@%rbx", None));
         assert_eq!((number.trailing_string(), number.min_record_len()), (None, number.size));
-        // Its texts are written where the record itself is.
+        // Too large for the stack, so strings are read into the event buffer.
         let many = [("a", Kind::Cstring); 8];
         let large = layout_of(&probe(&["8@%rbx"; 8].join(" "), Some(&many)));
         assert!(large.size > MAX_STACK_PREFIX);
@@ -293,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn operands_of_compilers() {
+    fn lays_out_every_kind_of_operand() {
         let layout = layout_of(&probe(
             "-4@%edi 1@%ah 8@$-3 4@-20(%rbp) 2@-16(%rbp) 8@(%rax,%rbx,4) 8f@%xmm0 8@sym(%rip) 8@%zz",
             None,
@@ -309,25 +330,25 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "`8f@%xmm0` is in no general register",
-                "its symbol `sym` is not in the file",
+                "`8f@%xmm0` is not in a general-purpose register",
+                "symbol `sym` is not in the file",
                 "`%zz` is no register of this architecture"
             ]
         );
         assert!(!layout.goid);
     }
 
-    /// The site is at 0x1000 or so, the symbol at 0x5010: what is between them is the same wherever both are mapped.
+    /// The site is near 0x1000 and the symbol at 0x5010; their distance is the same wherever the file is mapped.
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn symbols_are_distances_from_the_site() {
+    fn addresses_symbols_relative_to_the_site() {
         let probe =
             probe("4@counter(%rip) 4@counter+8 8@counter(,%rax,8) 8@-4+counter(%rax)", None);
         let distance = 0x5010 - probe.address as i64;
         let layout = layout_of(&probe);
         let mut from: Vec<&Address> = Vec::new();
-        for step in &layout.reads {
-            if let ReadOp::Memory { from: address, .. } = step {
+        for read in &layout.reads {
+            if let ReadOp::Memory { from: address, .. } = read {
                 from.push(address);
             }
         }
@@ -347,12 +368,12 @@ mod tests {
 
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn entries_have_fields_behind_pointers() {
+    fn dereferences_pointers_of_function_entries() {
         let kinds = [("path", Kind::String), ("deep", Kind::Int)];
         let mut probe = probe("8@56(16(%rdi)) 8@64(16(%rdi)) 4@8(0(-16(%rdi)))", Some(&kinds));
         assert!(
             layout_of(&probe).args.iter().all(|a| a.slot.is_none()),
-            "notes have no such thing"
+            "notes have no dereferences"
         );
         probe.source = Source::Entry;
         let layout = layout_of(&probe);
@@ -367,7 +388,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_behind_pointers_is_read(text in "[0-9@()%rdi-]{0,40}") {
+        fn parses_any_dereference_without_panic(text in "[0-9@()%rdi-]{0,40}") {
             let mut probe = probe(&text, None);
             probe.source = Source::Entry;
             layout_of(&probe);

@@ -150,7 +150,7 @@ impl Emitter<'_> {
     /// `r3 = ` the length of the record that is used. The verifier must see that it is never more than the whole.
     fn used(&mut self, layout: &Layout) {
         let asm = &mut self.asm;
-        let Some((to, _)) = layout.trailing_string() else {
+        let Some(to) = layout.trailing_string() else {
             asm.mov_imm(R3, layout.size as i32);
             return;
         };

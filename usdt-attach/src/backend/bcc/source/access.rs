@@ -1,7 +1,7 @@
 //! Functions by which a user's own program reads arguments by name.
 
 use super::reads::{step, word};
-use crate::plan::record_layout;
+use crate::plan::{StringEnd, record_layout};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -66,8 +66,8 @@ fn text(out: &mut String, probe: &str, function: &str, sites: &Sites<'_>) {
     for (cookie, access) in sites {
         fill(out, *cookie, access);
         let pointer = word(access.slot);
-        match access.string.flatten() {
-            Some(length) => {
+        match access.string {
+            Some(StringEnd::Length(length)) => {
                 let _ = write!(
                     out,
                     "    length = {};\n    if (length > size) length = size;\n\
@@ -77,7 +77,7 @@ fn text(out: &mut String, probe: &str, function: &str, sites: &Sites<'_>) {
                     word(length)
                 );
             }
-            None => {
+            Some(StringEnd::Nul) | None => {
                 let _ = writeln!(
                     out,
                     "    return bpf_probe_read_user_str(to, size, (void *)({pointer}));\n  }}"
