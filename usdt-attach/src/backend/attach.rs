@@ -3,7 +3,7 @@
 use super::traits::{Attachment, Backend};
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::Result;
-use crate::kernel::capabilities::explain;
+use crate::kernel::capabilities::add_hint;
 use crate::kernel::transport::{RecordReader, reader};
 use crate::kernel::{
     Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, run_time, uprobe_warmup,
@@ -32,7 +32,7 @@ pub(crate) struct Kernel<C> {
 
 impl<C: Compiler> Backend for Kernel<C> {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
-        self.try_attach(plan).map_err(explain)
+        self.try_attach(plan).map_err(add_hint)
     }
 }
 

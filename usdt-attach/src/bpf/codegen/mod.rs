@@ -14,7 +14,7 @@ mod size;
 mod tests;
 
 use super::asm::{
-    Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width,
+    Assembler, Cond, Insn, JumpError, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width,
 };
 use super::helper;
 use crate::bpf::{Counter, KernelFeatures, MapFds, Program};
@@ -70,7 +70,7 @@ pub(crate) fn compile(
         .map(|group| {
             let cookies = group.iter().map(|s| s.cookie).collect();
             // Groups are small enough for every jump; should one not be, nothing is attached.
-            let code = program(plan, maps, &group, features).map_err(|BadJump| {
+            let code = program(plan, maps, &group, features).map_err(|JumpError| {
                 Error::unsupported("the plan is too large for one kernel program")
             })?;
             Ok(Program { cookies, code })
@@ -95,8 +95,8 @@ pub(crate) fn filter_prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     emitter.asm.mov(R1, CTX);
     emitter
         .asm
-        .finish_head()
-        .map_err(|BadJump| Error::unsupported("too many processes for one kernel program"))
+        .finish_prologue()
+        .map_err(|JumpError| Error::unsupported("too many processes for one kernel program"))
 }
 
 /// Emits a plan for the oldest and the newest kernels, for the fuzz targets.
@@ -130,7 +130,7 @@ fn program(
     maps: &MapFds,
     sites: &[&Site],
     features: KernelFeatures,
-) -> std::result::Result<Vec<Insn>, BadJump> {
+) -> std::result::Result<Vec<Insn>, JumpError> {
     let mut asm = Assembler::default();
     let (done, filtered, dropped) = (asm.label(), asm.label(), asm.label());
     let mut emitter = Emitter { asm, maps, plan, features, done, filtered, dropped };
@@ -217,7 +217,7 @@ impl Emitter<'_> {
     }
 
     /// Jumps to the code of the site's handler. Neighbouring cookies of one handler are one leaf of the tree.
-    fn dispatch(&mut self, sites: &[&Site]) -> std::result::Result<(), BadJump> {
+    fn dispatch(&mut self, sites: &[&Site]) -> std::result::Result<(), JumpError> {
         let mut leaves: Vec<(u32, u32)> = Vec::new();
         for site in sites {
             if leaves.last().is_none_or(|(_, handler)| *handler != site.handler) {
@@ -233,7 +233,7 @@ impl Emitter<'_> {
         self.tree(&leaves, &code)?;
         for (index, label) in code {
             self.asm.place(label);
-            let handler = self.plan.handlers.get(index as usize).ok_or(BadJump)?;
+            let handler = self.plan.handlers.get(index as usize).ok_or(JumpError)?;
             self.handler(handler);
             self.asm.jump(self.done);
         }
@@ -244,16 +244,21 @@ impl Emitter<'_> {
         &mut self,
         leaves: &[(u32, u32)],
         code: &[(u32, Label)],
-    ) -> std::result::Result<(), BadJump> {
+    ) -> std::result::Result<(), JumpError> {
         if let [(_, handler)] = leaves {
-            let (_, label) = code.iter().find(|(l, _)| l == handler).ok_or(BadJump)?;
+            let (_, label) = code.iter().find(|(l, _)| l == handler).ok_or(JumpError)?;
             self.asm.jump(*label);
             return Ok(());
         }
         let (lower, upper) = leaves.split_at(leaves.len() / 2);
-        let first_upper = upper.first().ok_or(BadJump)?.0;
+        let first_upper = upper.first().ok_or(JumpError)?.0;
         let right = self.asm.label();
-        self.asm.jump_if(Cond::Ge, COOKIE, i32::try_from(first_upper).map_err(|_| BadJump)?, right);
+        self.asm.jump_if(
+            Cond::Ge,
+            COOKIE,
+            i32::try_from(first_upper).map_err(|_| JumpError)?,
+            right,
+        );
         self.tree(lower, code)?;
         self.asm.place(right);
         self.tree(upper, code)
