@@ -377,7 +377,7 @@ fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
         match step {
             ReadOp::Constant { to, value } => put(area, *to, *value as u64),
             ReadOp::Register { to, from } => {
-                put(area, *to, hit.registers.get(from).copied().unwrap_or(0))
+                put(area, *to, hit.registers.get(from).copied().unwrap_or(0));
             }
             ReadOp::Memory { to, len, from, fault: bit } => {
                 match address(hit, from).and_then(|at| read(hit, at, *len as usize)) {

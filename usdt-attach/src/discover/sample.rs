@@ -1,4 +1,5 @@
 //! Sample probes for unit tests and fuzz targets.
+#![allow(clippy::expect_used)] // tests may panic
 
 use super::select::Selected;
 use super::{Object, Probe, Source};

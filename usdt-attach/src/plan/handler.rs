@@ -396,7 +396,7 @@ impl<'a> HandlerBuilder<'a> {
             self.require(slot.and_then(|s| s.fault));
             match (kind, slot) {
                 (FieldKind::String { .. }, Some(pointer)) => {
-                    self.key_string(subject, pointer, to)?
+                    self.key_string(subject, pointer, to)?;
                 }
                 (FieldKind::Comm, _) => self.action_reads.push(ReadOp::Comm { to }),
                 (_, Some(from)) => writes.push(KeyWrite::Slot { to, from }),

@@ -182,7 +182,7 @@ impl Layout {
         for read in &self.reads {
             match read {
                 ReadOp::Memory { to, len, .. } if !len.is_multiple_of(8) => {
-                    out.push(to + len / 8 * 8)
+                    out.push(to + len / 8 * 8);
                 }
                 ReadOp::Stack { to, frames } if *to < prefix => {
                     out.extend((*to..to + 8 + 8 * frames).step_by(8));

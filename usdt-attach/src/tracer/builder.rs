@@ -234,7 +234,7 @@ impl AggregationBuilder {
         let added = subjects.into_iter();
         match &mut self.tracer.options.mode {
             Mode::Count { by } | Mode::Histogram { by, .. } | Mode::Latency { by, .. } => {
-                by.extend(added)
+                by.extend(added);
             }
             Mode::Record => {}
         }

@@ -25,7 +25,7 @@ pub(super) const FEATURES: KernelFeatures = KernelFeatures {
     task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
 };
 
-/// A plan of `sites` sites that take turns in so many handlers, with records of different sizes.
+/// Returns a plan whose sites use the handlers in turn. Each handler writes records of a different size.
 fn plan(sites: u32, handlers: u32) -> Plan {
     let own = std::env::current_exe().unwrap();
     let layout = |i: u32| Layout {
@@ -89,9 +89,9 @@ fn plan(sites: u32, handlers: u32) -> Plan {
     }
 }
 
-/// Follows the tree of comparisons as the kernel would; returns the record size that the site's code reserves.
-fn reserved(code: &[Insn], cookie: u32) -> i32 {
-    // The tree begins behind the first atomic add that fetches nothing, which counts the hit.
+/// Follows the tree of comparisons for a cookie, as the kernel would. Returns the size of the record that the handler reserves.
+fn reserved_size(code: &[Insn], cookie: u32) -> i32 {
+    // The tree follows the first atomic add without fetch, which counts the hit.
     let start = code.iter().position(|i| i.code == 0xdb && i.imm == 0).unwrap() + 1;
     let mut at = start;
     loop {
@@ -101,16 +101,20 @@ fn reserved(code: &[Insn], cookie: u32) -> i32 {
             0x05 => at = target(at),
             0x35 if i64::from(cookie) >= i64::from(insn.imm) => at = target(at),
             0x35 => at += 1,
-            // base = frame pointer - size, or the part that fits the stack; then that much of the ring is reserved, by
-            // the first fetching addition: a constant, or the rest of the record and up to a string's length.
+            // A handler begins with base = frame pointer - size of the part on the stack. The first fetching addition then
+            // reserves the size of the record, which is the last constant in r3 before it.
             0xbf => {
-                let staged = -code[at + 1].imm;
-                let taken = (at..).find(|i| code[*i].code == 0xdb && code[*i].imm == 1).unwrap();
-                let constant =
-                    code[at..taken].iter().rev().find(|i| i.code == 0xb7 && i.dst == 3).unwrap();
-                return staged.max(constant.imm);
+                let prefix = -code[at + 1].imm;
+                let reservation =
+                    (at..).find(|i| code[*i].code == 0xdb && code[*i].imm == 1).unwrap();
+                let constant = code[at..reservation]
+                    .iter()
+                    .rev()
+                    .find(|i| i.code == 0xb7 && i.dst == 3)
+                    .unwrap();
+                return prefix.max(constant.imm);
             }
-            other => panic!("{other:#x} in the tree"),
+            other => panic!("unexpected opcode {other:#x} in the tree"),
         }
     }
 }
@@ -134,7 +138,7 @@ fn every_site_reaches_its_own_handler() {
             assert_eq!(code.last().unwrap().code, 0x95, "ends with exit");
             for cookie in served {
                 assert_eq!(
-                    reserved(code, *cookie),
+                    reserved_size(code, *cookie),
                     64 + 8 * (cookie % handlers) as i32,
                     "site {cookie}"
                 );
