@@ -1,8 +1,9 @@
 //! Errors and warnings of the library.
 //!
-//! An [`Error`] ends an operation; a [`Warning`] reports what was left out while the operation went on. Both carry a kind
-//! for programs to match on and a message for people. A message begins in lower case, names the file, process or probe
-//! that it is about, and has no final period, so that a caller can embed it in a sentence of its own.
+//! An [`Error`] ends an operation; a [`Warning`] reports what was left out while the operation went
+//! on. Both carry a kind for programs to match on and a message for people. A message begins in
+//! lower case, names the file, process or probe that it is about, and has no final period, so that
+//! a caller can embed it in a sentence of its own.
 
 use std::borrow::Cow;
 use std::error::Error as _;
@@ -15,8 +16,8 @@ use std::path::Path;
 /// `{}` prints the message: one sentence without the cause. `{:#}` also prints the cause, which
 /// [`source`](std::error::Error::source) returns, and the [hint](Error::hint).
 ///
-/// The message may contain names from files and processes. They are not escaped, so escape control characters before you
-/// print the message to a terminal.
+/// The message may contain names from files and processes. They are not escaped, so escape control
+/// characters before you print the message to a terminal.
 ///
 /// ```
 /// use usdt_attach::Target;
@@ -51,15 +52,17 @@ pub enum ErrorKind {
     Permission,
     /// The kernel lacks a feature, or a program that must be installed is missing.
     Unsupported {
-        /// The first Linux version with the feature, such as `"5.8"`. `None` where a newer kernel would not help, or where
-        /// the version is not known.
+        /// The first Linux version with the feature, such as `"5.8"`. `None` where a newer kernel
+        /// would not help, or where the version is not known.
         since: Option<&'static str>,
     },
-    /// The caller's request contradicts itself or is incomplete. Also: a tracer was used in a forked child.
+    /// The caller's request contradicts itself or is incomplete. Also: a tracer was used in a
+    /// forked child.
     InvalidInput,
     /// A filter does not parse, or its comparisons do not fit the types of the arguments.
     InvalidFilter,
-    /// A file is not an ELF file or is damaged. Also: a configuration or schema file does not parse.
+    /// A file is not an ELF file or is damaged. Also: a configuration or schema file does not
+    /// parse.
     InvalidObject,
     /// No probe matches a glob, or the target has no probes.
     NoMatch,
@@ -73,7 +76,8 @@ pub enum ErrorKind {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Creates an error. The message is one sentence that begins in lower case and has no final period.
+    /// Creates an error. The message is one sentence that begins in lower case and has no final
+    /// period.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
         Error { inner: Box::new(Inner { kind, message: message.into(), source: None, hint: None }) }
     }
@@ -112,8 +116,8 @@ impl Error {
         Error::new(ErrorKind::InvalidInput, message)
     }
 
-    /// Creates the error for a file that cannot be opened. The kind follows from the cause: `NotFound`, `Permission` or
-    /// `InvalidObject`.
+    /// Creates the error for a file that cannot be opened. The kind follows from the cause:
+    /// `NotFound`, `Permission` or `InvalidObject`.
     pub fn open(path: impl AsRef<Path>, source: io::Error) -> Error {
         let message = format!("cannot open {}", path.as_ref().display());
         Error::new(kind_of_file_error(&source), message).with_source(source)
@@ -139,7 +143,8 @@ impl Error {
         Error::new(ErrorKind::NoMatch, format!("{target} has no probes"))
     }
 
-    /// Creates an [`ErrorKind::Unsupported`]: this machine lacks something, and no newer kernel would add it.
+    /// Creates an [`ErrorKind::Unsupported`]: this machine lacks something, and no newer kernel
+    /// would add it.
     pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::Unsupported { since: None }, message)
     }
@@ -207,8 +212,8 @@ impl std::error::Error for Error {
 
 /// Something that was left out while the rest of an operation succeeded.
 ///
-/// `Display` prints one sentence that begins in lower case and has no final period. It may contain names from files and
-/// processes, which are not escaped.
+/// `Display` prints one sentence that begins in lower case and has no final period. It may contain
+/// names from files and processes, which are not escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     kind: WarningKind,

@@ -1,6 +1,7 @@
 //! BPF instructions and an assembler with labels.
 //!
-//! The encoding is described in `Documentation/bpf/standardization/instruction-set.rst` of the kernel.
+//! The encoding is described in `Documentation/bpf/standardization/instruction-set.rst` of the
+//! kernel.
 
 use std::fmt;
 
@@ -266,7 +267,8 @@ impl Assembler {
         self.push(0xdb, dst, src, off, ATOMIC_XCHG);
     }
 
-    /// Stores `src` to `*(u64 *)(dst + off)` if that equals `r0`; `r0` becomes the old value (Linux 5.12).
+    /// Stores `src` to `*(u64 *)(dst + off)` if that equals `r0`; `r0` becomes the old value (Linux
+    /// 5.12).
     pub(crate) fn compare_exchange(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, ATOMIC_CMPXCHG);
     }
@@ -345,7 +347,8 @@ impl Assembler {
         Ok(out)
     }
 
-    /// Returns the finished code of a prologue, which falls through to the program that is appended to it.
+    /// Returns the finished code of a prologue, which falls through to the program that is appended
+    /// to it.
     pub(crate) fn finish_prologue(mut self) -> Result<Vec<Insn>, JumpError> {
         // Stands for the program, so that the code does not run over its end.
         self.exit();

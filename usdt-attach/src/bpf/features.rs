@@ -1,17 +1,19 @@
 //! The kernel features that generated programs use.
 
-/// The kernel features that a generated program may use. The default is the oldest supported kernel, Linux 5.8.
+/// The kernel features that a generated program may use. The default is the oldest supported
+/// kernel, Linux 5.8.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KernelFeatures {
-    /// Programs can read the attach cookie of the site (Linux 5.15). Otherwise each site has a program of its own.
+    /// Programs can read the attach cookie of the site (Linux 5.15). Otherwise each site has a
+    /// program of its own.
     pub cookies: bool,
     /// The transport of records.
     pub transport: Transport,
-    /// Atomic operations return the old value (Linux 5.12; on arm64 5.18). Otherwise a few more hits than the limit may pass
-    /// when several CPUs race.
+    /// Atomic operations return the old value (Linux 5.12; on arm64 5.18). Otherwise a few more
+    /// hits than the limit may pass when several CPUs race.
     pub atomics: bool,
-    /// Offsets for reading the running thread's name and ids from its `task_struct`, which is cheaper than calling helpers.
-    /// `None` before Linux 5.11 and without BTF.
+    /// Offsets for reading the running thread's name and ids from its `task_struct`, which is
+    /// cheaper than calling helpers. `None` before Linux 5.11 and without BTF.
     pub task: Option<TaskStructOffsets>,
 }
 

@@ -81,8 +81,8 @@ impl Map {
         unsafe { bpf(uapi::BPF_MAP_UPDATE_ELEM, &mut attributes).map(drop) }
     }
 
-    /// Reads the value of a key; for a per-CPU map, one value for each possible CPU. Each value is rounded up to 8 bytes.
-    /// Returns false if there is no such key.
+    /// Reads the value of a key; for a per-CPU map, one value for each possible CPU. Each value is
+    /// rounded up to 8 bytes. Returns false if there is no such key.
     pub(crate) fn lookup(&self, key: &[u8], values: &mut [u64]) -> io::Result<bool> {
         self.check(key, values.len() >= self.words() * self.values)?;
         let mut attributes = self.element(key, pointer(values.as_mut_ptr()));
@@ -92,7 +92,8 @@ impl Map {
 
     /// Returns all keys of a hash. Keys that are added or removed meanwhile may be missing.
     pub(crate) fn keys(&self) -> io::Result<Vec<Vec<u8>>> {
-        // The kernel restarts the walk if the last key has been removed meanwhile, so the number of steps is bounded.
+        // The kernel restarts the walk if the last key has been removed meanwhile, so the number of
+        // steps is bounded.
         let most = 2 * self.shape.entries as usize;
         let mut out: Vec<Vec<u8>> = Vec::new();
         while out.len() < most {

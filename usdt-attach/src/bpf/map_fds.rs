@@ -1,6 +1,7 @@
 //! The maps that generated programs refer to, and the counters in one of them.
 
-/// File descriptors of the maps, which instructions contain when a program is loaded; -1 for a map that the plan does not use.
+/// File descriptors of the maps, which instructions contain when a program is loaded; -1 for a map
+/// that the plan does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapFds {
     /// The event buffer: an array with one value for a mapped ring, else a `BPF_MAP_TYPE_RINGBUF`.
@@ -11,7 +12,8 @@ pub(crate) struct MapFds {
     pub counters: i32,
     /// Array with one `s64`: the number of hits left of the limit.
     pub control: i32,
-    /// Array with one value that has a `u64` per probe: the second in its upper half, the hits taken in it in its lower half.
+    /// Array with one value that has a `u64` per probe: the second in its upper half, the hits
+    /// taken in it in its lower half.
     pub rates: i32,
     /// The table, a per-CPU array or hash; see `plan::Table`.
     pub table: i32,

@@ -1,8 +1,9 @@
-//! The limit on locked memory (`RLIMIT_MEMLOCK`), to which kernels before 5.11 charge BPF maps and programs.
+//! The limit on locked memory (`RLIMIT_MEMLOCK`), to which kernels before 5.11 charge BPF maps and
+//! programs.
 //!
-//! The limit belongs to the whole process, and this library is only a part of it. So it is raised only after such a kernel
-//! has rejected a map or program, and only for the duration of the second try. The kernel checks the limit when a map or
-//! program is created, and not later.
+//! The limit belongs to the whole process, and this library is only a part of it. So it is raised
+//! only after such a kernel has rejected a map or program, and only for the duration of the second
+//! try. The kernel checks the limit when a map or program is created, and not later.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
@@ -11,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 /// The first kernel version that charges BPF memory to the memory cgroup instead.
 const CHARGES_CGROUP: (u32, u32) = (5, 11);
 
-/// Calls a function that creates a map or program. If it may have failed because of the limit, calls it again with a raised
-/// limit.
+/// Calls a function that creates a map or program. If it may have failed because of the limit,
+/// calls it again with a raised limit.
 pub(super) fn retry_with_raised_memlock<T>(
     mut create: impl FnMut() -> io::Result<T>,
 ) -> io::Result<T> {

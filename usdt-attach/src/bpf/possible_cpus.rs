@@ -15,7 +15,8 @@ pub(crate) fn possible_cpus() -> io::Result<usize> {
     })
 }
 
-/// Counts the numbers in a list of ranges such as `0-3,8`; `None` if the ranges are not valid and ascending.
+/// Counts the numbers in a list of ranges such as `0-3,8`; `None` if the ranges are not valid and
+/// ascending.
 fn count(list: &str) -> Option<usize> {
     let (mut count, mut min_next) = (0usize, 0usize);
     for range in list.split(',') {

@@ -11,13 +11,15 @@ pub(crate) const DATA: i16 = 64;
 /// Size in bytes of a record's header, which is the length of the record.
 pub(crate) const HEADER: i16 = 8;
 
-/// Capacity of the largest ring in bytes. The verifier allows pointer offsets below 2^29 (`BPF_MAX_VAR_OFF`).
+/// Capacity of the largest ring in bytes. The verifier allows pointer offsets below 2^29
+/// (`BPF_MAX_VAR_OFF`).
 pub(crate) const MAX_CAPACITY: u32 = 1 << 28;
 
-/// Returns the size in bytes of the map's value for a ring of `capacity` bytes with records of up to `longest` bytes.
+/// Returns the size in bytes of the map's value for a ring of `capacity` bytes with records of up
+/// to `longest` bytes.
 ///
-/// `None` if the capacity is not a power of two or is out of range. The ring buffer is used then, and its error reports the
-/// invalid size.
+/// `None` if the capacity is not a power of two or is out of range. The ring buffer is used then,
+/// and its error reports the invalid size.
 pub(crate) fn value_size(capacity: u32, longest: u32) -> Option<u32> {
     let overhead = u32::from(DATA.unsigned_abs() + HEADER.unsigned_abs());
     let is_valid = capacity.is_power_of_two() && (8..=MAX_CAPACITY).contains(&capacity);

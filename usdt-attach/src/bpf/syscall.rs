@@ -1,6 +1,8 @@
-//! The system calls bpf(2), with a safe function for each command used, and perf_event_open(2) for uprobes.
+//! The system calls bpf(2), with a safe function for each command used, and perf_event_open(2) for
+//! uprobes.
 //!
-//! The structures are those of [`uapi`]. The kernel copies them, and what they point to, before the call returns.
+//! The structures are those of [`uapi`]. The kernel copies them, and what they point to, before the
+//! call returns.
 #![allow(unsafe_code)] // system calls with pointers; each function checks or borrows what it passes
 
 use super::asm::Insn;
@@ -22,7 +24,8 @@ const LICENSE: &CStr = c"Dual MIT/GPL";
 ///
 /// Pointers in the structure must be valid for the reads and writes of the command.
 pub(super) unsafe fn bpf<T: Copy>(command: u32, attributes: &mut T) -> io::Result<c_long> {
-    // SAFETY: the structure has the size that is passed; the caller guarantees that its pointers are valid.
+    // SAFETY: the structure has the size that is passed; the caller guarantees that its pointers
+    // are valid.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -40,7 +43,8 @@ pub(super) unsafe fn bpf<T: Copy>(command: u32, attributes: &mut T) -> io::Resul
 ///
 /// As for [`bpf`]. The command must return a descriptor.
 pub(super) unsafe fn bpf_fd<T: Copy>(command: u32, attributes: &mut T) -> io::Result<OwnedFd> {
-    // SAFETY: the caller meets the conditions of `bpf`. The descriptor is new and has no other owner.
+    // SAFETY: the caller meets the conditions of `bpf`. The descriptor is new and has no other
+    // owner.
     unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd as RawFd)) }
 }
 
@@ -91,8 +95,8 @@ pub(crate) fn prog_load(
         let mut attempts = LOAD_ATTEMPTS;
         loop {
             attempts -= 1;
-            // SAFETY: `code` has `insn_cnt` instructions of 8 bytes, and `log` has `log_size` bytes. Both and the license outlive
-            // the call.
+            // SAFETY: `code` has `insn_cnt` instructions of 8 bytes, and `log` has `log_size`
+            // bytes. Both and the license outlive the call.
             match unsafe { bpf_fd(uapi::BPF_PROG_LOAD, &mut attributes) } {
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts > 0 => {}
                 result => return result,
@@ -162,8 +166,8 @@ pub(crate) fn link_uprobe_multi(
         uprobe_multi_pid: pid,
         ..LinkCreateUprobeMulti::default()
     };
-    // SAFETY: each array has `cnt` elements; `unsigned long` has 64 bits on the architectures that this crate supports. The
-    // arrays and the NUL-terminated path outlive the call.
+    // SAFETY: each array has `cnt` elements; `unsigned long` has 64 bits on the architectures that
+    // this crate supports. The arrays and the NUL-terminated path outlive the call.
     unsafe { bpf_fd(uapi::BPF_LINK_CREATE, &mut attributes) }
 }
 
@@ -177,8 +181,8 @@ pub(crate) fn enable_run_time_stats() -> io::Result<OwnedFd> {
 /// Returns what the kernel knows about a program.
 pub(crate) fn prog_info(program: BorrowedFd<'_>) -> io::Result<uapi::ProgInfo> {
     let mut info = uapi::ProgInfo::default();
-    // SAFETY: the counts of all arrays in the structure are zero, so the kernel follows no pointers. All bit patterns are valid,
-    // even if the descriptor is not that of a program.
+    // SAFETY: the counts of all arrays in the structure are zero, so the kernel follows no
+    // pointers. All bit patterns are valid, even if the descriptor is not that of a program.
     unsafe { object_info(program, &mut info)? };
     Ok(info)
 }
@@ -187,7 +191,8 @@ pub(crate) fn prog_info(program: BorrowedFd<'_>) -> io::Result<uapi::ProgInfo> {
 ///
 /// # Safety
 ///
-/// `T` must be a structure of [`uapi`] for `BPF_OBJ_GET_INFO_BY_FD`, in which the counts of arrays are zero.
+/// `T` must be a structure of [`uapi`] for `BPF_OBJ_GET_INFO_BY_FD`, in which the counts of arrays
+/// are zero.
 pub(super) unsafe fn object_info<T: Copy>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     let mut attributes = uapi::ObjGetInfo {
         bpf_fd: number(object),
@@ -198,8 +203,8 @@ pub(super) unsafe fn object_info<T: Copy>(object: BorrowedFd<'_>, info: &mut T) 
     unsafe { bpf(uapi::BPF_OBJ_GET_INFO_BY_FD, &mut attributes).map(drop) }
 }
 
-/// Opens a perf event at an instruction of a file, in one process or, if `pid` is 0, in all. `kind` is the type number of the
-/// `uprobe` event source.
+/// Opens a perf event at an instruction of a file, in one process or, if `pid` is 0, in all. `kind`
+/// is the type number of the `uprobe` event source.
 pub(crate) fn perf_event_uprobe(
     kind: u32,
     path: &CStr,
@@ -207,7 +212,8 @@ pub(crate) fn perf_event_uprobe(
     semaphore: u32,
     pid: u32,
 ) -> io::Result<OwnedFd> {
-    /// Position of the semaphore's offset in `config` (`PERF_UPROBE_REF_CTR_OFFSET_SHIFT` in `kernel/events/core.c`).
+    /// Position of the semaphore's offset in `config` (`PERF_UPROBE_REF_CTR_OFFSET_SHIFT` in
+    /// `kernel/events/core.c`).
     const REF_CTR_SHIFT: u32 = 32;
     let attributes = PerfEventAttr {
         type_: kind,
@@ -217,10 +223,12 @@ pub(crate) fn perf_event_uprobe(
         probe_offset: offset,
         ..PerfEventAttr::default()
     };
-    // perf_event_open(2) wants one CPU for an event of all processes. The program runs on every CPU even so.
+    // perf_event_open(2) wants one CPU for an event of all processes. The program runs on every CPU
+    // even so.
     let (pid, cpu) = if pid == 0 { (-1, 0) } else { (pid.cast_signed(), -1) };
     let flags = libc::c_ulong::from(uapi::PERF_FLAG_FD_CLOEXEC);
-    // SAFETY: the structure has the size in its `size` field, the path is NUL-terminated, and both outlive the call.
+    // SAFETY: the structure has the size in its `size` field, the path is NUL-terminated, and both
+    // outlive the call.
     let fd = unsafe {
         libc::syscall(libc::SYS_perf_event_open, &raw const attributes, pid, cpu, -1, flags)
     };

@@ -19,8 +19,9 @@ pub(super) fn full_schema(provider: &str, probe: &str) -> Option<schema::Probe> 
     })
 }
 
-/// Returns the schema of a note with `words` argument words: the first arguments of the catalogue's probe, as many as fit.
-/// `None` if no number of arguments has exactly that many words; the note is not the catalogue's probe then.
+/// Returns the schema of a note with `words` argument words: the first arguments of the catalogue's
+/// probe, as many as fit. `None` if no number of arguments has exactly that many words; the note is
+/// not the catalogue's probe then.
 pub(super) fn schema_for_words(provider: &str, probe: &str, words: usize) -> Option<schema::Probe> {
     let mut found = full_schema(provider, probe)?;
     while found.words() > words {

@@ -1,7 +1,8 @@
 //! Function entries: the catalogue's probes in Go binaries that were built without them.
 //!
-//! The catalogue of `gobinary` names a function for many probes of the Go runtime and standard library, and the registers
-//! and struct fields in which the probe's arguments are when the function is entered.
+//! The catalogue of `gobinary` names a function for many probes of the Go runtime and standard
+//! library, and the registers and struct fields in which the probe's arguments are when the
+//! function is entered.
 
 use super::{Probe, ScannedObject, Source, catalogue};
 use gobinary::GoBinary;
@@ -15,8 +16,8 @@ use std::sync::Arc;
 
 /// Adds function entries as probes to Go binaries that have no probe of a provider.
 ///
-/// Only providers of the Go runtime and standard library that a glob names (`go:*`, not `*`) are added. Each call of such a
-/// function traps, so a wildcard must not attach to them by accident.
+/// Only providers of the Go runtime and standard library that a glob names (`go:*`, not `*`) are
+/// added. Each call of such a function traps, so a wildcard must not attach to them by accident.
 pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
     let mut wanted: Vec<&'static Provider> =
         globs.iter().filter_map(|glob| named_provider(glob)).collect();
@@ -93,8 +94,8 @@ fn probe(
     })
 }
 
-/// Prints a location in the syntax of notes, extended by dereferences: `8@56(16(%rdi))` is the value 56 bytes after the
-/// address that the pointer at `16(%rdi)` holds.
+/// Prints a location in the syntax of notes, extended by dereferences: `8@56(16(%rdi))` is the
+/// value 56 bytes after the address that the pointer at `16(%rdi)` holds.
 fn print(location: &Location, size: u8, signed: bool, arch: Arch) -> String {
     let (operand, rest) = match location {
         Location::Register(number) => (Operand::Register(Register::gpr(*number)), &[][..]),

@@ -8,7 +8,8 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-/// Number of processes through which a file is opened at most. The first ones may exit during the scan.
+/// Number of processes through which a file is opened at most. The first ones may exit during the
+/// scan.
 const MAX_TRIES: usize = 4;
 
 /// A file that processes map, before it is opened.
@@ -20,17 +21,19 @@ struct Candidate {
     pids: Vec<u32>,
 }
 
-/// Returns the probes of every file that any process maps executable, sorted by path, using up to `threads` threads.
+/// Returns the probes of every file that any process maps executable, sorted by path, using up to
+/// `threads` threads.
 ///
-/// Files without probes are left out. Processes of other users that this process may not read are left out, too, with one
-/// warning at the first file.
+/// Files without probes are left out. Processes of other users that this process may not read are
+/// left out, too, with one warning at the first file.
 pub(crate) fn scan_host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
     let pids = pids()?;
     let (candidates, foreign) = candidates(&pids, threads);
     let results = parallel(&candidates, threads, scan_candidate);
     let mut found: HashMap<ObjectId, ScannedObject> = HashMap::new();
     for one in results.into_iter().flatten() {
-        // Device numbers in `/proc/PID/maps` differ between mounts of some file systems, so one file can be two candidates.
+        // Device numbers in `/proc/PID/maps` differ between mounts of some file systems, so one
+        // file can be two candidates.
         match found.get_mut(&one.object.id) {
             Some(known) => {
                 let mut all: Vec<u32> = known.pids.iter().chain(one.pids.iter()).copied().collect();
@@ -66,9 +69,11 @@ pub fn still_mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
     let inodes: HashSet<u64> = wanted.iter().map(|id| id.ino).collect();
     let mut live = HashSet::new();
     for pid in pids()? {
-        // A process whose mappings cannot be read has exited, or was never scanned because it belongs to another user.
+        // A process whose mappings cannot be read has exited, or was never scanned because it
+        // belongs to another user.
         for mapping in process::file_mappings(pid).unwrap_or_default() {
-            // The device number in `/proc/PID/maps` is not `st_dev` on every file system, so only the inode is compared.
+            // The device number in `/proc/PID/maps` is not `st_dev` on every file system, so only
+            // the inode is compared.
             if inodes.contains(&mapping.inode)
                 && let Some(object) = process::open(pid, &mapping)
             {
@@ -93,7 +98,8 @@ fn pids() -> Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// Returns every file that is mapped executable, and the number of processes that this process may not read.
+/// Returns every file that is mapped executable, and the number of processes that this process may
+/// not read.
 fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) {
     let maps = parallel(pids, threads, |pid| (*pid, process::file_mappings(*pid)));
     let mut files: HashMap<(String, u64), Candidate> = HashMap::new();
@@ -130,7 +136,8 @@ fn scan_candidate(candidate: &Candidate) -> Option<ScannedObject> {
     (!found.probes.is_empty()).then_some(found)
 }
 
-/// Calls `work` for all items on up to `threads` threads and returns the results in the order of the items.
+/// Calls `work` for all items on up to `threads` threads and returns the results in the order of
+/// the items.
 fn parallel<T: Sync, R: Send>(
     items: &[T],
     threads: NonZero<usize>,

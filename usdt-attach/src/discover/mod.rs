@@ -1,8 +1,8 @@
 //! Discovery: which files a process executes, and which probes they contain.
 //!
-//! A file is identified by device and inode, not by its path, and stays open while its [`Object`] lives. So the kernel
-//! attaches to the very file that was scanned, even if the path is replaced or removed, or belongs to another mount
-//! namespace.
+//! A file is identified by device and inode, not by its path, and stays open while its [`Object`]
+//! lives. So the kernel attaches to the very file that was scanned, even if the path is replaced or
+//! removed, or belongs to another mount namespace.
 //!
 //! [`scan_file`] and [`scan_process`] return the probes, [`select`] selects some of them by glob.
 
@@ -37,7 +37,8 @@ use std::sync::Arc;
 pub struct ScannedObject {
     /// The file, held open.
     pub object: Arc<Object>,
-    /// The sites of the file's probes, in the order of their notes. A probe with several sites appears once for each.
+    /// The sites of the file's probes, in the order of their notes. A probe with several sites
+    /// appears once for each.
     pub probes: Vec<Arc<Probe>>,
     /// Notes that are damaged and probes that cannot be used.
     pub warnings: Vec<Warning>,
@@ -47,11 +48,13 @@ pub struct ScannedObject {
 
 /// Returns the probes of a file.
 ///
-/// A file without probes is not an error. A Go binary is searched for probe definitions even if it is not sealed.
+/// A file without probes is not an error. A Go binary is searched for probe definitions even if it
+/// is not sealed.
 ///
 /// # Errors
 ///
-/// `NotFound` or `Permission` if the file cannot be opened; `InvalidObject` if it is not an ELF file or is damaged.
+/// `NotFound` or `Permission` if the file cannot be opened; `InvalidObject` if it is not an ELF
+/// file or is damaged.
 pub fn scan_file(path: &Path) -> Result<ScannedObject> {
     scan_object(Object::open(path, path)?)
 }
@@ -62,8 +65,8 @@ pub fn scan_file(path: &Path) -> Result<ScannedObject> {
 ///
 /// # Errors
 ///
-/// `NotFound` if there is no such process; `Permission` if it belongs to another user and this process lacks
-/// `CAP_SYS_PTRACE`; the error of the first file if none can be read.
+/// `NotFound` if there is no such process; `Permission` if it belongs to another user and this
+/// process lacks `CAP_SYS_PTRACE`; the error of the first file if none can be read.
 pub fn scan_process(pid: u32) -> Result<Vec<ScannedObject>> {
     scan_process_except(pid, &HashSet::new())
 }

@@ -1,4 +1,5 @@
-//! The probes of one file, read from its notes and, in unsealed Go binaries, from blobs in its data.
+//! The probes of one file, read from its notes and, in unsealed Go binaries, from blobs in its
+//! data.
 
 use super::catalogue;
 use super::object::Object;
@@ -23,7 +24,8 @@ pub enum Source {
     Blob,
     /// A note without a schema, of a provider of the Go runtime or standard library.
     Native,
-    /// The entry of a function that serves as a probe; see [`add_function_entries`](super::add_function_entries).
+    /// The entry of a function that serves as a probe; see
+    /// [`add_function_entries`](super::add_function_entries).
     Entry,
 }
 
@@ -57,12 +59,13 @@ pub struct Probe {
     pub(crate) instruction: Instruction,
     /// True if usdt-gen generated the site, with NOPs that the kernel can optimize.
     pub generated: bool,
-    /// The offset of the goroutine id in `runtime.g`; `None` if the site is not Go code or the offset is not known.
+    /// The offset of the goroutine id in `runtime.g`; `None` if the site is not Go code or the
+    /// offset is not known.
     pub(crate) goid_offset: Option<u32>,
     /// The labels of enumeration arguments, by argument name.
     pub(crate) enum_labels: Vec<(String, EnumLabels)>,
-    /// The linked addresses of the symbols that argument specifications of this file name, as far as the symbol tables
-    /// have them.
+    /// The linked addresses of the symbols that argument specifications of this file name, as far
+    /// as the symbol tables have them.
     pub(crate) symbols: Arc<BTreeMap<String, u64>>,
 }
 
@@ -72,8 +75,8 @@ impl Probe {
         format!("{}:{}", self.provider, self.name)
     }
 
-    /// Returns the probe's declaration, such as `app:request(string path, int status)`. Without a schema, the argument
-    /// specification stands in place of names and types.
+    /// Returns the probe's declaration, such as `app:request(string path, int status)`. Without a
+    /// schema, the argument specification stands in place of names and types.
     pub fn prototype(&self) -> String {
         let args: Vec<String> = match &self.schema {
             Some(schema) => schema.args.iter().map(schema::Arg::declaration).collect(),
@@ -94,7 +97,8 @@ pub(crate) fn goroutine_register(arch: Arch) -> u8 {
 /// `PT_NOTE` (gABI, "Program Header").
 const PT_NOTE: u32 = 4;
 
-/// Number of notes read from a file at most. Real programs have fewer; a hostile file must not exhaust memory.
+/// Number of notes read from a file at most. Real programs have fewer; a hostile file must not
+/// exhaust memory.
 const MAX_NOTES: usize = 1 << 15;
 /// Size of the largest note descriptor that is read, in bytes.
 const MAX_NOTE_LEN: usize = 1 << 16;
@@ -133,13 +137,15 @@ struct Scanner<'a> {
     view: &'a View<'a>,
     probes: Vec<Probe>,
     warnings: Vec<String>,
-    /// The offset of the goroutine id, computed when it is first needed; the inner `None` means not known.
+    /// The offset of the goroutine id, computed when it is first needed; the inner `None` means not
+    /// known.
     goid: Option<Option<u32>>,
 }
 
 impl Scanner<'_> {
     fn notes(&mut self, arch: Arch) -> std::result::Result<(), String> {
-        // Only a sealed file has a schema section; the blobs of an unsealed file carry their own schemas.
+        // Only a sealed file has a schema section; the blobs of an unsealed file carry their own
+        // schemas.
         let sealed =
             self.view.section(schema::SECTION).map(|_| schema::read(self.view)).unwrap_or_default();
         let schemas: HashMap<(String, String), schema::Probe> =
@@ -169,7 +175,8 @@ impl Scanner<'_> {
         arch: Arch,
         schemas: &HashMap<(String, String), schema::Probe>,
     ) {
-        // Prelinking moves addresses but not notes. The distance is that between `.stapsdt.base` and the note's base.
+        // Prelinking moves addresses but not notes. The distance is that between `.stapsdt.base`
+        // and the note's base.
         let base = self.view.section(note::BASE_SECTION).map(|s| s.addr);
         let mut notes = NoteIter::new(data, self.view.format());
         let mut left = MAX_NOTES;
@@ -218,8 +225,8 @@ impl Scanner<'_> {
         GO_SECTIONS.iter().any(|s| self.view.section(s).is_some())
     }
 
-    /// Returns the offset of the goroutine id for a note that has no word for it: the note had no space left, or it was
-    /// sealed without goroutine ids. `None` if the note has the word.
+    /// Returns the offset of the goroutine id for a note that has no word for it: the note had no
+    /// space left, or it was sealed without goroutine ids. `None` if the note has the word.
     fn goid_without_word(
         &mut self,
         note: &Note,
@@ -304,7 +311,8 @@ impl Scanner<'_> {
         });
     }
 
-    /// Looks up the symbols of all argument specifications in one pass, because symbol tables can be large.
+    /// Looks up the symbols of all argument specifications in one pass, because symbol tables can
+    /// be large.
     fn resolve_symbols(&mut self) {
         let args = self.probes.iter().flat_map(|probe| argspec::parse(&probe.args, probe.arch));
         let operands = args.filter_map(|arg| arg.value.ok()).map(|value| value.operand);

@@ -19,7 +19,8 @@ pub struct ObjectId {
 }
 
 impl ObjectId {
-    /// Returns the identity of the file at a path; `None` if there is no file or it cannot be reached.
+    /// Returns the identity of the file at a path; `None` if there is no file or it cannot be
+    /// reached.
     pub fn from_path(path: &Path) -> Option<ObjectId> {
         std::fs::metadata(path).ok().as_ref().map(ObjectId::from_metadata)
     }
@@ -32,7 +33,8 @@ impl ObjectId {
 /// An open ELF file.
 #[derive(Debug)]
 pub struct Object {
-    /// The path for messages and reports: as the caller or, in a process, `/proc/PID/maps` names the file.
+    /// The path for messages and reports: as the caller or, in a process, `/proc/PID/maps` names
+    /// the file.
     pub path: PathBuf,
     /// The identity of the file.
     pub id: ObjectId,
@@ -67,9 +69,9 @@ impl Object {
     }
 
     fn map(file: &File) -> std::io::Result<Mmap> {
-        // SAFETY: the mapping is private and read-only. If another process truncates the file while we read, SIGBUS ends
-        // this process, which is a failed scan and not undefined behavior. Executables that run cannot be written to
-        // (ETXTBSY).
+        // SAFETY: the mapping is private and read-only. If another process truncates the file while
+        // we read, SIGBUS ends this process, which is a failed scan and not undefined behavior.
+        // Executables that run cannot be written to (ETXTBSY).
         unsafe { Mmap::map(file) }
     }
 

@@ -44,7 +44,8 @@ pub(super) struct FileMapping {
     /// The device as `/proc/PID/maps` shows it, which is not `st_dev` on some file systems.
     pub(super) device: String,
     pub(super) inode: u64,
-    /// The path of the file in the mount namespace of the process; the file may have been deleted since.
+    /// The path of the file in the mount namespace of the process; the file may have been deleted
+    /// since.
     name: PathBuf,
 }
 
@@ -61,8 +62,8 @@ fn parse_maps(maps: &[u8]) -> Vec<FileMapping> {
     mappings.filter(|m| seen.insert((m.device, m.inode))).map(|m| m.mapping()).collect()
 }
 
-/// Converts an address range from the form of `maps`, which pads addresses with zeros, to that of `map_files`, which does
-/// not.
+/// Converts an address range from the form of `maps`, which pads addresses with zeros, to that of
+/// `map_files`, which does not.
 fn unpadded_range(range: &str) -> String {
     let (start, end) = range.split_once('-').unwrap_or((range, ""));
     format!("{}-{}", unpadded_address(start), unpadded_address(end))
@@ -77,8 +78,9 @@ fn unpadded_address(address: &str) -> &str {
 
 /// Opens a mapped file; `None` if it cannot be opened or is not an ELF file.
 ///
-/// `map_files` also reaches deleted files, but needs `CAP_CHECKPOINT_RESTORE`. Without it, the file is opened as the
-/// executable of the process or by its path below the root of the process, if that is still the same file.
+/// `map_files` also reaches deleted files, but needs `CAP_CHECKPOINT_RESTORE`. Without it, the file
+/// is opened as the executable of the process or by its path below the root of the process, if that
+/// is still the same file.
 pub(super) fn open(pid: u32, mapping: &FileMapping) -> Option<Object> {
     let name = &mapping.name;
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
@@ -118,7 +120,8 @@ pub(crate) struct MappedRange {
 }
 
 impl MappedRange {
-    /// Returns the device as `/proc/PID/maps` shows it, and the inode: a key for the file within the process.
+    /// Returns the device as `/proc/PID/maps` shows it, and the inode: a key for the file within
+    /// the process.
     pub(crate) fn file(&self) -> (&str, u64) {
         (&self.mapping.device, self.mapping.inode)
     }
@@ -183,7 +186,8 @@ impl<'a> MapsLine<'a> {
 /// Returns true if the process exists and is not a zombie.
 pub fn is_process_alive(pid: u32) -> bool {
     let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
-    // The state follows the command name, which is in parentheses and may itself contain any character.
+    // The state follows the command name, which is in parentheses and may itself contain any
+    // character.
     let state = stat.iter().rposition(|b| *b == b')').and_then(|at| stat.get(at + 2).copied());
     !matches!(state, Some(b'Z' | b'X') | None)
 }

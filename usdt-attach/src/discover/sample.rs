@@ -29,7 +29,8 @@ pub fn probe(args: &str) -> Probe {
     }
 }
 
-/// Returns a probe whose arguments have names and kinds; every argument is unsigned and has 8 bytes.
+/// Returns a probe whose arguments have names and kinds; every argument is unsigned and has 8
+/// bytes.
 pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
     let arg = |(name, kind): &(&str, Kind)| schema::Arg {
         name: (*name).into(),

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 /// Names and types of probe arguments, read from a file that `usdt-gen schema` wrote.
 ///
-/// Use it for binaries whose notes carry no argument names: binaries whose descriptions were stripped, and probes that
-/// usdt-gen did not generate.
+/// Use it for binaries whose notes carry no argument names: binaries whose descriptions were
+/// stripped, and probes that usdt-gen did not generate.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -34,8 +34,8 @@ impl SchemaFile {
     ///
     /// # Errors
     ///
-    /// `NotFound` or `Permission` if the file cannot be opened; `InvalidObject` if it is not a schema, or a schema of another
-    /// version.
+    /// `NotFound` or `Permission` if the file cannot be opened; `InvalidObject` if it is not a
+    /// schema, or a schema of another version.
     pub fn read(path: &Path) -> Result<SchemaFile> {
         let open = |source| Error::open(path, source);
         let wrong = |problem: String| Error::object(path, problem);
@@ -60,8 +60,8 @@ impl SchemaFile {
 
     /// Gives names and types to the arguments of probes that have none.
     ///
-    /// A description that does not have as many argument words as the probe's note is not used; a warning is added to the
-    /// object instead.
+    /// A description that does not have as many argument words as the probe's note is not used; a
+    /// warning is added to the object instead.
     pub fn apply(&self, found: &mut [ScannedObject]) {
         for one in found {
             for probe in one.probes.iter_mut().filter(|p| p.schema.is_none()) {

@@ -33,8 +33,8 @@ pub struct Selected {
 
 /// A pattern `provider:probe`, in which `*` matches any characters and `?` matches one.
 ///
-/// A pattern without `:` matches probe names of all providers. An empty part matches everything. `-` and `__` in names are
-/// the same: DTrace writes `request-start`, notes have `request__start`.
+/// A pattern without `:` matches probe names of all providers. An empty part matches everything.
+/// `-` and `__` in names are the same: DTrace writes `request-start`, notes have `request__start`.
 ///
 /// ```
 /// use usdt_attach::discover::select::Glob;
@@ -45,16 +45,20 @@ pub struct Selected {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Glob {
-    text: String,
+    pattern: String,
     provider: WildMatch,
     probe: WildMatch,
 }
 
 impl Glob {
     /// Creates a glob. Every string is a valid pattern.
-    pub fn new(text: &str) -> Glob {
-        let (provider, probe) = text.split_once(':').unwrap_or(("*", text));
-        Glob { text: text.to_owned(), provider: part_pattern(provider), probe: part_pattern(probe) }
+    pub fn new(pattern: &str) -> Glob {
+        let (provider, probe) = pattern.split_once(':').unwrap_or(("*", pattern));
+        Glob {
+            pattern: pattern.to_owned(),
+            provider: part_pattern(provider),
+            probe: part_pattern(probe),
+        }
     }
 
     /// Returns true if the probe's names match.
@@ -76,7 +80,7 @@ fn part_pattern(part: &str) -> WildMatch {
 
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.pattern)
     }
 }
 
@@ -85,16 +89,17 @@ pub(crate) fn normalized_name(name: &str) -> String {
     name.replace('-', "__")
 }
 
-/// Returns the sites that at least one glob matches, in the order found; all sites if `globs` is empty.
+/// Returns the sites that at least one glob matches, in the order found; all sites if `globs` is
+/// empty.
 ///
 /// # Errors
 ///
-/// `NoMatch` if a glob matches nothing, because that is usually a typing mistake. The message lists the probes that there
-/// are. [`select_if_any`] accepts such globs.
+/// `NoMatch` if a glob matches nothing, because that is usually a typing mistake. The message lists
+/// the probes that there are. [`select_if_any`] accepts such globs.
 pub fn select(found: &[ScannedObject], globs: &[String]) -> Result<Vec<Selected>> {
     for glob in globs.iter().map(|g| Glob::new(g)) {
         if !found.iter().flat_map(|f| &f.probes).any(|p| glob.matches(p)) {
-            return Err(Error::no_match(glob.text.clone(), available_probes(found)));
+            return Err(Error::no_match(&glob, available_probes(found)));
         }
     }
     Ok(select_if_any(found, globs))
@@ -117,7 +122,8 @@ pub fn select_if_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected>
     out
 }
 
-/// Lists the probes that can be selected, for a message: the first few and the number of the others.
+/// Lists the probes that can be selected, for a message: the first few and the number of the
+/// others.
 fn available_probes(found: &[ScannedObject]) -> String {
     const SHOWN: usize = 8;
     let all: IndexSet<String> =

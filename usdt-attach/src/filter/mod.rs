@@ -8,19 +8,20 @@
 //! literal    = number | 'string' | "string" | "true" | "false" | "nil" ;
 //! ```
 //!
-//! A name is the name of an argument, `argN` for the argument at position N, or one of `pid`, `tid`, `goid` and `comm`.
-//! A subject without a comparison means "is not zero". `str(NAME)` reads an integer or pointer argument as a C string.
+//! A name is the name of an argument, `argN` for the argument at position N, or one of `pid`,
+//! `tid`, `goid` and `comm`. A subject without a comparison means "is not zero". `str(NAME)` reads
+//! an integer or pointer argument as a C string.
 //!
-//! A trailing `*` in a string makes a prefix match; `\*` is a literal asterisk. Strings and `nil` support only `==` and
-//! `!=`.
+//! A trailing `*` in a string makes a prefix match; `\*` is a literal asterisk. Strings and `nil`
+//! support only `==` and `!=`.
 
 use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 
 /// A condition on hits, which the BPF program evaluates before it records or counts anything.
 ///
-/// A filter is parsed without knowing any probe. Building a [`Plan`](crate::plan::Plan) binds its names to the arguments of
-/// each selected probe.
+/// A filter is parsed without knowing any probe. Building a [`Plan`](crate::plan::Plan) binds its
+/// names to the arguments of each selected probe.
 ///
 /// ```
 /// use usdt_attach::Filter;
@@ -377,13 +378,13 @@ impl Parser<'_> {
     }
 }
 
-/// Returns the length of the number at the beginning of `text`. A sign is part of it at the beginning and after the `e` of a
-/// decimal exponent.
-fn number_end(text: &str) -> usize {
-    let hex = text.trim_start_matches(['-', '+']).starts_with("0x");
+/// Returns the length of the number at the beginning of `source`. A sign is part of it at the
+/// beginning and after the `e` of a decimal exponent.
+fn number_end(source: &str) -> usize {
+    let hex = source.trim_start_matches(['-', '+']).starts_with("0x");
     let mut last = None;
     let mut end = 0;
-    for (at, c) in text.char_indices() {
+    for (at, c) in source.char_indices() {
         let sign = matches!(c, '-' | '+') && (at == 0 || !hex && matches!(last, Some('e' | 'E')));
         if !sign && !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_') {
             break;

@@ -1,8 +1,8 @@
 //! Offsets of fields in kernel structs, from the type information of the running kernel (BTF, see
 //! `Documentation/bpf/btf.rst`).
 //!
-//! The file has about five megabytes, of which a few names and one struct are needed. It is read in pieces of 64 KiB, and
-//! nothing is kept.
+//! The file has about five megabytes, of which a few names and one struct are needed. It is read in
+//! pieces of 64 KiB, and nothing is kept.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,8 +17,8 @@ const TYPE: usize = 12;
 /// `BTF_KIND_STRUCT`.
 const STRUCT: u32 = 4;
 
-/// Returns the byte offsets of fields in a struct of the running kernel; `None` if the kernel has no BTF or a field is
-/// missing.
+/// Returns the byte offsets of fields in a struct of the running kernel; `None` if the kernel has
+/// no BTF or a field is missing.
 pub(super) fn field_offsets<const N: usize>(structure: &str, names: [&str; N]) -> Option<[u32; N]> {
     let file = File::open(VMLINUX).ok()?;
     find(&|at, to| file.read_at(to, at), structure, names)
@@ -122,7 +122,8 @@ fn struct_members(read: &Read<'_>, start: u64, end: u64, name: u32) -> Option<Ve
         if kind == STRUCT && own_name == name {
             let mut members = vec![0; usize::try_from(more).ok()?];
             fill(read, at + TYPE as u64, &mut members)?;
-            // With `kind_flag`, the upper 8 bits of a member's offset are the size of its bit-field.
+            // With `kind_flag`, the upper 8 bits of a member's offset are the size of its
+            // bit-field.
             if info >> 31 == 1 {
                 members.as_chunks_mut::<TYPE>().0.iter_mut().for_each(|member| member[11] = 0);
             }

@@ -23,7 +23,8 @@ pub(crate) fn add_hint(error: Error) -> Error {
     }
 }
 
-/// The effective capabilities of this process, and whether a seccomp filter restricts its system calls.
+/// The effective capabilities of this process, and whether a seccomp filter restricts its system
+/// calls.
 ///
 /// ```
 /// use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, Capabilities};
@@ -42,7 +43,8 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Reads the capabilities of this process from `/proc/self/status`. If that fails, there are none.
+    /// Reads the capabilities of this process from `/proc/self/status`. If that fails, there are
+    /// none.
     pub fn current() -> Capabilities {
         Capabilities::parse(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
     }
@@ -58,13 +60,15 @@ impl Capabilities {
         }
     }
 
-    /// Returns true if the process has a capability, given by its number, or `CAP_SYS_ADMIN` where that includes it.
+    /// Returns true if the process has a capability, given by its number, or `CAP_SYS_ADMIN` where
+    /// that includes it.
     pub fn has(self, capability: u32) -> bool {
         let is_set = |bit: u32| self.effective >> bit & 1 != 0;
         is_set(capability) || matches!(capability, CAP_BPF | CAP_PERFMON) && is_set(CAP_SYS_ADMIN)
     }
 
-    /// Returns what to do if the kernel does not permit loading or attaching a program (`EPERM`, `EACCES`).
+    /// Returns what to do if the kernel does not permit loading or attaching a program (`EPERM`,
+    /// `EACCES`).
     pub fn hint(self) -> &'static str {
         match (self.has(CAP_BPF) && self.has(CAP_PERFMON), self.has_seccomp_filter) {
             (false, _) => "run as root or with CAP_BPF and CAP_PERFMON",

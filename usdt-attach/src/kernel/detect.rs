@@ -1,4 +1,5 @@
-//! Feature detection: each feature is tried, because version numbers say little about distribution kernels.
+//! Feature detection: each feature is tried, because version numbers say little about distribution
+//! kernels.
 
 use super::btf;
 use super::exec_events::ExecEvents;
@@ -18,8 +19,8 @@ use std::sync::LazyLock;
 pub enum UprobeMultiSupport {
     /// The kernel has none (before Linux 6.6).
     Missing,
-    /// The kernel has them, but their process filter matches only one thread (fixed in Linux 6.10 and stable releases). BPF
-    /// programs compare process ids instead.
+    /// The kernel has them, but their process filter matches only one thread (fixed in Linux 6.10
+    /// and stable releases). BPF programs compare process ids instead.
     ThreadFilter,
     /// The kernel has them, and their process filter works.
     Full,
@@ -40,17 +41,21 @@ pub struct Features {
     pub semaphores: bool,
     /// Links that attach to many sites at once (Linux 6.6).
     pub uprobe_multi: UprobeMultiSupport,
-    /// Programs can read the attach cookie of the site that was hit (Linux 5.15). Otherwise each site has a program.
+    /// Programs can read the attach cookie of the site that was hit (Linux 5.15). Otherwise each
+    /// site has a program.
     pub cookies: bool,
     /// The kernel has the BPF ring buffer (Linux 5.8), which tracing needs.
     pub ring_buffer: bool,
-    /// Atomic operations return the old value (Linux 5.12; on arm64 5.18). Otherwise limits are less exact.
+    /// Atomic operations return the old value (Linux 5.12; on arm64 5.18). Otherwise limits are
+    /// less exact.
     pub atomics: bool,
-    /// The kernel reports calls of `exec` as they happen (Linux 4.17). Otherwise processes are polled.
+    /// The kernel reports calls of `exec` as they happen (Linux 4.17). Otherwise processes are
+    /// polled.
     pub exec_events: bool,
 }
 
-/// Tries all features. This loads small BPF programs and creates a map, all of which are released at once.
+/// Tries all features. This loads small BPF programs and creates a map, all of which are released
+/// at once.
 pub fn detect_features() -> Features {
     let empty = load(&small_program(|_| {}), 0);
     let has_uprobe_file = |path: &str| {
@@ -78,8 +83,8 @@ pub(crate) fn cookies() -> bool {
     *COOKIES
 }
 
-/// Returns field offsets of `task_struct` if programs can read the running task directly. This needs a kernel with BTF and
-/// `bpf_get_current_task_btf` (Linux 5.11).
+/// Returns field offsets of `task_struct` if programs can read the running task directly. This
+/// needs a kernel with BTF and `bpf_get_current_task_btf` (Linux 5.11).
 pub(crate) fn task_struct_offsets() -> Option<TaskStructOffsets> {
     static TASK: LazyLock<Option<TaskStructOffsets>> = LazyLock::new(find_task_struct_offsets);
     *TASK
@@ -112,8 +117,9 @@ pub(crate) fn atomics() -> bool {
     *ATOMICS
 }
 
-/// Tries `uprobe_multi` links that must fail, and compares the error numbers. A directory is not a binary (`EBADF`). A kernel
-/// whose process filter works rejects the process id -1 before it checks the path (`EINVAL`).
+/// Tries `uprobe_multi` links that must fail, and compares the error numbers. A directory is not a
+/// binary (`EBADF`). A kernel whose process filter works rejects the process id -1 before it checks
+/// the path (`EINVAL`).
 fn uprobe_multi_support() -> UprobeMultiSupport {
     let Ok(program) = load(&small_program(|_| {}), BPF_TRACE_UPROBE_MULTI) else {
         return UprobeMultiSupport::Missing;

@@ -1,4 +1,5 @@
-//! Notifications of `exec`: a program at the tracepoint `sched_process_exec` writes process ids to a ring buffer (Linux 4.17).
+//! Notifications of `exec`: a program at the tracepoint `sched_process_exec` writes process ids to
+//! a ring buffer (Linux 4.17).
 
 use super::load::{load_tracepoint, small_program};
 use super::maps::create_ring;
@@ -41,7 +42,8 @@ impl ExecEvents {
         self.ring.fd()
     }
 
-    /// Adds the processes that have called `exec` since the last call; sorts `pids` and removes duplicates.
+    /// Adds the processes that have called `exec` since the last call; sorts `pids` and removes
+    /// duplicates.
     pub(crate) fn drain(&mut self, pids: &mut Vec<u32>) -> Result<()> {
         while self.ring.advance()? {
             let id = self.ring.record().first_chunk::<8>().map(|raw| u64::from_le_bytes(*raw));

@@ -55,9 +55,11 @@ unsafe extern "C" {
     fn usdt_attach_step();
 }
 
-/// Measures how many nanoseconds a hit takes with an empty BPF program, at a site with the given instruction.
+/// Measures how many nanoseconds a hit takes with an empty BPF program, at a site with the given
+/// instruction.
 ///
-/// It attaches to a site in this program and calls it some thousand times, which takes a few milliseconds.
+/// It attaches to a site in this program and calls it some thousand times, which takes a few
+/// milliseconds.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! Attaching programs to sites: one `uprobe_multi` link per file and process or, on older kernels, one perf event per site.
+//! Attaching programs to sites: one `uprobe_multi` link per file and process or, on older kernels,
+//! one perf event per site.
 
 use super::load::load;
 use crate::bpf::Program;
@@ -17,7 +18,8 @@ pub enum Mechanism {
     Auto,
     /// One `uprobe_multi` link per file and process (Linux 6.6).
     UprobeMulti,
-    /// One perf event per site, with an attach cookie (Linux 5.15). Needs `CAP_SYS_ADMIN` on most kernels.
+    /// One perf event per site, with an attach cookie (Linux 5.15). Needs `CAP_SYS_ADMIN` on most
+    /// kernels.
     PerfEvents,
     /// One perf event and one program per site (Linux 5.8). Needs `CAP_SYS_ADMIN` on most kernels.
     ProgramPerSite,
@@ -28,7 +30,8 @@ pub enum Mechanism {
 pub(crate) enum LinkMethod {
     /// `uprobe_multi` links.
     UprobeMulti {
-        /// True if the kernel can limit a link to a process; otherwise the program compares process ids.
+        /// True if the kernel can limit a link to a process; otherwise the program compares process
+        /// ids.
         filters_processes: bool,
     },
     /// A perf event per site, which carries the attach cookie.
@@ -47,7 +50,8 @@ impl LinkMethod {
     }
 }
 
-/// Attached programs. Dropping this detaches them; the kernel does so, too, if the process is killed.
+/// Attached programs. Dropping this detaches them; the kernel does so, too, if the process is
+/// killed.
 #[derive(Debug)]
 pub(crate) struct Attached {
     /// Links and perf events; closing them detaches.
@@ -58,7 +62,8 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    /// Detaches from all sites. The programs stay loaded, so that their statistics can still be read.
+    /// Detaches from all sites. The programs stay loaded, so that their statistics can still be
+    /// read.
     pub(crate) fn detach(&mut self) {
         self.links.clear();
     }
@@ -165,7 +170,8 @@ fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> 
     })
 }
 
-/// Connects a perf event to a program: with a link that carries the cookie or, on kernels without cookies, directly.
+/// Connects a perf event to a program: with a link that carries the cookie or, on kernels without
+/// cookies, directly.
 fn link(
     program: BorrowedFd<'_>,
     object: &PlannedObject,

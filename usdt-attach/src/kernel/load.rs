@@ -6,7 +6,8 @@ use crate::bpf::{helper, syscall};
 use crate::error::{Error, Result};
 use std::os::fd::OwnedFd;
 
-/// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for `uprobe_multi` links and 0 for perf events.
+/// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for `uprobe_multi` links and 0
+/// for perf events.
 pub(super) fn load(code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
     let mut whole = thread_stack_prologue()?;
     whole.extend_from_slice(code);
@@ -15,10 +16,11 @@ pub(super) fn load(code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
 
 /// Returns a prologue that makes the kernel run the program on the stack of the interrupted thread.
 ///
-/// Since Linux 6.13, kprobe programs have a private stack per CPU (`bpf_enable_priv_stack` in `kernel/bpf/verifier.c`). A
-/// uprobe program can be preempted, though, and another thread that hits a probe on the same CPU would overwrite that stack.
-/// Programs with a tail call keep the thread's stack. The tail call in this prologue is never executed; the verifier removes
-/// it as dead code.
+/// Since Linux 6.13, kprobe programs have a private stack per CPU (`bpf_enable_priv_stack` in
+/// `kernel/bpf/verifier.c`). A uprobe program can be preempted, though, and another thread that
+/// hits a probe on the same CPU would overwrite that stack. Programs with a tail call keep the
+/// thread's stack. The tail call in this prologue is never executed; the verifier removes it as
+/// dead code.
 fn thread_stack_prologue() -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let begin = asm.label();
@@ -63,7 +65,8 @@ fn load_as(kind: u32, code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
     }
 }
 
-/// Returns true if the verifier's log may explain an error: `EPERM` is about privileges and `ENOSYS` about the kernel.
+/// Returns true if the verifier's log may explain an error: `EPERM` is about privileges and
+/// `ENOSYS` about the kernel.
 fn is_about_the_program(error: &Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS) | None)
 }

@@ -1,4 +1,5 @@
-//! The BPF maps of a session: the event buffer, counters per site, the hit limit, the table and its starts.
+//! The BPF maps of a session: the event buffer, counters per site, the hit limit, the table and its
+//! starts.
 
 use crate::bpf::uapi::{
     BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY,
@@ -12,7 +13,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 
 /// Hit counts of a site, or their sum over several sites.
 ///
-/// Every hit is counted once in `hits`. A hit that was not recorded or aggregated is also counted in one of the other fields.
+/// Every hit is counted once in `hits`. A hit that was not recorded or aggregated is also counted
+/// in one of the other fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     /// Hits of the site by the traced processes, including hits that were filtered or dropped.
@@ -52,7 +54,8 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// Creates the maps of a plan. If the kernel rejects the array of a mapped ring, the ring buffer is used instead.
+    /// Creates the maps of a plan. If the kernel rejects the array of a mapped ring, the ring
+    /// buffer is used instead.
     pub(crate) fn create(plan: &Plan, mut transport: Transport) -> Result<Maps> {
         let create = |name, kind, (key, value, entries), flags| {
             create_map(name, Shape { kind, key, value, entries, flags })
@@ -205,7 +208,8 @@ pub(crate) struct RawEntry {
     pub(crate) values: Vec<Vec<u8>>,
 }
 
-/// Reads the entries of a map; `None` if its kind has no entries. Entries of arrays that are zero are left out.
+/// Reads the entries of a map; `None` if its kind has no entries. Entries of arrays that are zero
+/// are left out.
 pub(crate) fn read_entries(map: &Map) -> Result<Option<Vec<RawEntry>>> {
     use crate::bpf::uapi::{BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH};
     let shape = map.shape();
@@ -243,7 +247,8 @@ fn cannot_read() -> impl FnOnce(std::io::Error) -> Error {
     Error::kernel_rejected("cannot read a BPF map")
 }
 
-/// Creates the array of a mapped ring; `None` if the kernel rejects a value of that size, whose limit differs by version.
+/// Creates the array of a mapped ring; `None` if the kernel rejects a value of that size, whose
+/// limit differs by version.
 fn create_mapped_ring(plan: &Plan) -> Option<Map> {
     let value = ring_format::value_size(plan.buffer, plan.largest_record())?;
     let shape =

@@ -1,7 +1,8 @@
-//! The kernel interface: maps, program loading, links and event transports, and detection of what this kernel and this
-//! process can do.
+//! The kernel interface: maps, program loading, links and event transports, and detection of what
+//! this kernel and this process can do.
 //!
-//! `detect` uses `links`, `load`, `maps` and `exec_events` to try their features; none of them depends on `detect`.
+//! `detect` uses `links`, `load`, `maps` and `exec_events` to try their features; none of them
+//! depends on `detect`.
 
 mod btf;
 pub mod capabilities;

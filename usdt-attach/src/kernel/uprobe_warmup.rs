@@ -1,9 +1,10 @@
-//! Uprobe warm-up: hides the delay of the first uprobe registration behind other work.
+//! Uprobe warm-up: moves the delay of the first uprobe registration to a parallel thread.
 //!
-//! To register a uprobe, the kernel takes a lock that excludes `fork` (`dup_mmap_sem` in `kernel/events/uprobes.c`). It is a
-//! per-CPU lock whose writer waits for an RCU grace period: about 8 ms, most of the time that attaching takes. Another
-//! registration soon after does not wait again. So a thread registers a uprobe in a memory file, which no process executes,
-//! while the maps are created and the programs loaded.
+//! To register a uprobe, the kernel takes a lock that excludes `fork` (`dup_mmap_sem` in
+//! `kernel/events/uprobes.c`). It is a per-CPU lock whose writer waits for an RCU grace period:
+//! about 8 ms, most of the time that attaching takes. Another registration soon after does not wait
+//! again. So a thread registers a uprobe in a memory file, which no process executes, while the
+//! maps are created and the programs loaded.
 
 use super::load::{load, small_program};
 use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
@@ -14,13 +15,14 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Time after the start of a warm-up during which registrations are fast. The warm-up itself takes about half of it.
+/// Time after the start of a warm-up during which registrations are fast. The warm-up itself takes
+/// about half of it.
 const EFFECTIVE_FOR: Duration = Duration::from_millis(20);
 
 /// Starts a warm-up on a new thread, unless one was started less than 20 ms ago.
 ///
-/// Attaching calls this itself. Call it earlier, such as before a scan, to hide more of the delay. Failures are ignored:
-/// attaching meets the same problem and reports it.
+/// Attaching calls this itself. Call it earlier, such as before a scan, to hide more of the delay.
+/// Failures are ignored: attaching meets the same problem and reports it.
 pub fn start() {
     static STARTED: Mutex<Option<Instant>> = Mutex::new(None);
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);

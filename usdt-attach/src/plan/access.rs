@@ -7,7 +7,8 @@ use super::table::FieldKind;
 use crate::discover::Probe;
 use crate::filter::Subject;
 
-/// How a user's program reads one argument: a frame, the operations that fill it, and the place of the argument in it.
+/// How a user's program reads one argument: a frame, the operations that fill it, and the place of
+/// the argument in it.
 pub(crate) struct Access {
     /// The name of the argument.
     pub(crate) name: String,
@@ -30,7 +31,8 @@ pub(crate) enum StringEnd {
     Length(ArgSlot),
 }
 
-/// Returns the access to each argument of a probe that can be read, and to the goroutine id as `goid`.
+/// Returns the access to each argument of a probe that can be read, and to the goroutine id as
+/// `goid`.
 pub(crate) fn accesses(probe: &Probe, strings: &[String]) -> Vec<Access> {
     let arguments = Arguments::new(probe, strings);
     let names = arguments.list.iter().map(|a| a.name.as_str()).chain(["goid"]);

@@ -1,7 +1,8 @@
 //! The arguments of a probe: their names and kinds, and the operands that hold them.
 //!
-//! An argument takes one operand of the specification, or two if it has a length: Go strings, byte slices and errors. A note
-//! that usdt-gen sealed has one more operand after the declared arguments, the goroutine id.
+//! An argument takes one operand of the specification, or two if it has a length: Go strings, byte
+//! slices and errors. A note that usdt-gen sealed has one more operand after the declared
+//! arguments, the goroutine id.
 
 use crate::discover::{EnumLabels, Probe, Source};
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
@@ -14,7 +15,8 @@ pub(super) type OperandResult = Result<ResolvedOperand, String>;
 #[derive(Clone, Debug)]
 pub(super) struct ResolvedOperand {
     pub(super) value: Value,
-    /// For each pointer to follow, the offset of the next value from the address it holds; empty if `value` is the argument.
+    /// For each pointer to follow, the offset of the next value from the address it holds; empty if
+    /// `value` is the argument.
     pub(super) deref_offsets: Vec<i64>,
 }
 
@@ -51,7 +53,8 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Parses the argument specification of a probe. `strings` names integer or pointer arguments to read as C strings.
+    /// Parses the argument specification of a probe. `strings` names integer or pointer arguments
+    /// to read as C strings.
     pub(super) fn new(probe: &Probe, strings: &[String]) -> Arguments {
         let mut operands: Vec<OperandResult> = argspec::parse(&probe.args, probe.arch)
             .into_iter()
@@ -94,7 +97,8 @@ impl Arguments {
         named.or_else(|| position(name).and_then(|i| self.list.get(i)))
     }
 
-    /// Returns true if the name is that of an argument or of a property that hits of this probe have.
+    /// Returns true if the name is that of an argument or of a property that hits of this probe
+    /// have.
     pub(super) fn has(&self, name: &str) -> bool {
         let is_property =
             ["pid", "tid", "comm"].contains(&name) || name == "goid" && self.goid.is_some();
@@ -146,7 +150,8 @@ fn declared_arguments(
     list
 }
 
-/// Replaces the symbol in an operand by its distance from the site, which is the same wherever the file is mapped.
+/// Replaces the symbol in an operand by its distance from the site, which is the same wherever the
+/// file is mapped.
 fn resolve_symbol(probe: &Probe, mut value: Value) -> OperandResult {
     let Operand::Memory { disp, base, index } = &mut value.operand else { return Ok(value.into()) };
     let Some(symbol) = disp.symbol.take() else { return Ok(value.into()) };
@@ -170,8 +175,8 @@ fn resolve_symbol(probe: &Probe, mut value: Value) -> OperandResult {
     Ok(value.into())
 }
 
-/// Parses the dereferences in an argument of a function entry: `8@56(16(%rdi))` is the value 56 bytes after the address that
-/// the pointer at `16(%rdi)` holds. Notes have no such syntax.
+/// Parses the dereferences in an argument of a function entry: `8@56(16(%rdi))` is the value 56
+/// bytes after the address that the pointer at `16(%rdi)` holds. Notes have no such syntax.
 fn parse_dereferences(probe: &Probe, text: &str) -> Option<ResolvedOperand> {
     let (size, mut rest) = text.split_once('@').filter(|_| probe.source == Source::Entry)?;
     let mut deref_offsets = Vec::new();

@@ -1,6 +1,7 @@
 //! Conditions: filters bound to a probe.
 //!
-//! Each name has become a slot in the frame of the BPF program, and each number has the width of its argument.
+//! Each name has become a slot in the frame of the BPF program, and each number has the width of
+//! its argument.
 
 use super::reads::ArgSlot;
 use crate::filter::Test;
@@ -58,8 +59,8 @@ pub(crate) enum Condition {
 pub(crate) const MAX_FILTER_STRING: usize = 128;
 
 impl Condition {
-    /// Returns the comparison of an integer with any number. If the number is outside the range of 64-bit integers of the
-    /// slot's signedness, the result is constant.
+    /// Returns the comparison of an integer with any number. If the number is outside the range of
+    /// 64-bit integers of the slot's signedness, the result is constant.
     pub(super) fn number(slot: ArgSlot, test: Test, value: i128) -> Condition {
         let (low, high) = if slot.signed {
             (i128::from(i64::MIN), i128::from(i64::MAX))
@@ -89,7 +90,8 @@ impl Condition {
     }
 }
 
-/// Maps the bits of a float to an integer that compares like the float. A 32-bit float is in the upper half of `bits`.
+/// Maps the bits of a float to an integer that compares like the float. A 32-bit float is in the
+/// upper half of `bits`.
 ///
 /// Both zeros map to 0. NaN maps to values beyond [`infinity_order`] on either side.
 pub(crate) fn float_order(bits: u64) -> i64 {

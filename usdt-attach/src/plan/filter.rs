@@ -123,7 +123,8 @@ impl HandlerBuilder<'_> {
     }
 }
 
-/// Returns the condition for `==`, or its negation for `!=`; the parser allows no other operator for strings.
+/// Returns the condition for `==`, or its negation for `!=`; the parser allows no other operator
+/// for strings.
 fn with_test(test: Test, equal: Condition) -> Condition {
     if test == Test::Eq { equal } else { Condition::Not(Box::new(equal)) }
 }

@@ -1,6 +1,7 @@
 //! Handlers: what a BPF program does on a hit of a site.
 //!
-//! A handler reads the arguments that its filter and keys need, evaluates the filter, and carries out its action.
+//! A handler reads the arguments that its filter and keys need, evaluates the filter, and carries
+//! out its action.
 //!
 //! # Frame layout
 //!
@@ -11,8 +12,9 @@
 //!  4  u32 fault bits
 //! ```
 //!
-//! The frame is filled in two steps: before the filter what the filter needs, after it what only hits that passed need. A
-//! record has a region of its own; see [`record_layout`](super::record_layout).
+//! The frame is filled in two steps: before the filter what the filter needs, after it what only
+//! hits that passed need. A record has a region of its own; see
+//! [`record_layout`](super::record_layout).
 
 use super::arguments::{Argument, Arguments};
 use super::condition::Condition;
@@ -29,8 +31,8 @@ use std::collections::BTreeMap;
 /// What a BPF program does on a hit. Sites that do the same share a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Handler {
-    /// True if the site is the branch of a function's stack check (arm64). Hits on the taken branch are ignored: the prologue
-    /// runs again after the stack has grown.
+    /// True if the site is the branch of a function's stack check (arm64). Hits on the taken branch
+    /// are ignored: the prologue runs again after the stack has grown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stack_check: bool,
     /// The frame for the filter and the keys; records do not use it.
@@ -82,7 +84,8 @@ pub(crate) enum Action {
         start: FrameRegion,
         /// The key in the table.
         key: FrameRegion,
-        /// Size in bytes of the label fields kept from the start. They are the last part of the key in the table.
+        /// Size in bytes of the label fields kept from the start. They are the last part of the key
+        /// in the table.
         kept: u32,
     },
 }
@@ -108,7 +111,8 @@ pub(crate) enum KeyWrite {
     Slot { to: u32, from: ArgSlot },
 }
 
-/// Size of the largest frame in bytes. A program has 512 bytes of stack, of which compilers need a part.
+/// Size of the largest frame in bytes. A program has 512 bytes of stack, of which compilers need a
+/// part.
 const MAX_FRAME: u32 = 400;
 /// Size of the frame's header in bytes.
 const HEADER: u32 = 8;
@@ -152,7 +156,8 @@ pub(super) struct CompiledHandler {
     pub(super) buckets: Option<Buckets>,
 }
 
-/// Compiles the handler of a probe. `series` is the index of the probe, which keys in the table begin with.
+/// Compiles the handler of a probe. `series` is the index of the probe, which keys in the table
+/// begin with.
 pub(super) fn compile(
     arguments: &Arguments,
     filter: Option<&Filter>,
@@ -373,7 +378,8 @@ impl<'a> HandlerBuilder<'a> {
         }
     }
 
-    /// Lays out a region with a number in its first 8 bytes, if one is given, and a field for each subject.
+    /// Lays out a region with a number in its first 8 bytes, if one is given, and a field for each
+    /// subject.
     fn region(
         &mut self,
         first: Option<u32>,
@@ -415,7 +421,8 @@ impl<'a> HandlerBuilder<'a> {
             return Err(format!("`{subject}` is not a pointer to a string"));
         }
         let fault = self.layout.next_fault_bit();
-        // A C string that cannot be read, such as a null pointer, is a key of its own; the hit is not dropped.
+        // A C string that cannot be read, such as a null pointer, is a key of its own; the hit is
+        // not dropped.
         if length.is_some() {
             self.require(Some(fault));
         }

@@ -14,12 +14,14 @@ use std::cmp::Ordering;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Buckets {
-    /// Powers of two, one bucket per number of bits: 0, 1, 2–3, 4–7 …, mirrored below zero for signed values.
+    /// Powers of two, one bucket per number of bits: 0, 1, 2–3, 4–7 …, mirrored below zero for
+    /// signed values.
     Log2 {
         /// True if there are buckets below zero.
         signed: bool,
     },
-    /// Buckets of equal width between two bounds, one bucket for values below and one for values above.
+    /// Buckets of equal width between two bounds, one bucket for values below and one for values
+    /// above.
     Linear {
         /// The lower bound of the first inner bucket.
         low: i64,
@@ -30,13 +32,15 @@ pub enum Buckets {
         /// True if values are signed.
         signed: bool,
     },
-    /// Powers of two of a unit, each of which is the highest value of its bucket: 0, … above half the unit up to the unit,
-    /// above the unit up to twice the unit …, mirrored below zero for signed values.
+    /// Powers of two of a unit, each of which is the highest value of its bucket: 0, … above half
+    /// the unit up to the unit, above the unit up to twice the unit …, mirrored below zero for
+    /// signed values.
     ///
-    /// These are the buckets of native histograms in Prometheus (schema 0) and of exponential histograms in OpenTelemetry
-    /// (scale 0).
+    /// These are the buckets of native histograms in Prometheus (schema 0) and of exponential
+    /// histograms in OpenTelemetry (scale 0).
     Exponential {
-        /// Number of measured units in one exported unit, such as 1,000,000,000 ns in a second; not 0.
+        /// Number of measured units in one exported unit, such as 1,000,000,000 ns in a second; not
+        /// 0.
         unit: u32,
         /// True if there are buckets below zero.
         signed: bool,
@@ -89,7 +93,8 @@ impl Buckets {
         match self {
             Buckets::Log2 { signed: false } => 65,
             Buckets::Log2 { signed: true } | Buckets::Exponential { signed: true, .. } => 129,
-            // One more than 65: values of 64 bits can exceed the highest power of the unit that has 64 bits.
+            // One more than 65: values of 64 bits can exceed the highest power of the unit that has
+            // 64 bits.
             Buckets::Exponential { signed: false, .. } => 66,
             // The inner buckets, at most MAX_LINEAR, and one on each side.
             Buckets::Linear { .. } => self.inner() as usize + 2,
@@ -135,8 +140,8 @@ impl Buckets {
         }
     }
 
-    /// Returns the index of a value's bucket, given the function for magnitudes. Buckets of negative values precede those of
-    /// positive ones.
+    /// Returns the index of a value's bucket, given the function for magnitudes. Buckets of
+    /// negative values precede those of positive ones.
     fn mirrored(self, value: u64, index: impl Fn(u64) -> usize) -> usize {
         match self.signed() {
             false => index(value),
@@ -145,15 +150,17 @@ impl Buckets {
         }
     }
 
-    /// Returns the side of zero on which an exponential bucket lies, and its exponent: magnitudes in the bucket are at most
-    /// 2 to the power of the exponent, in units. `None` for other kinds of buckets.
+    /// Returns the side of zero on which an exponential bucket lies, and its exponent: magnitudes
+    /// in the bucket are at most 2 to the power of the exponent, in units. `None` for other kinds
+    /// of buckets.
     pub fn exponent(self, index: usize) -> Option<(Ordering, i32)> {
         let Buckets::Exponential { unit, signed } = self else { return None };
         let offset = index as i32 - if signed { 64 } else { 0 };
         Some((offset.cmp(&0), offset.abs() - (32 - unit.leading_zeros()) as i32))
     }
 
-    /// Returns the lowest and the highest value of a bucket, both inclusive; `None` for an end that is not bounded.
+    /// Returns the lowest and the highest value of a bucket, both inclusive; `None` for an end that
+    /// is not bounded.
     pub fn bounds(self, index: usize) -> (Option<i128>, Option<i128>) {
         let power = |n: usize| 1i128 << n.min(126);
         match self {
@@ -198,7 +205,8 @@ fn bit_len(value: u64) -> usize {
     (64 - value.leading_zeros()) as usize
 }
 
-/// Returns the number of bits of a magnitude, plus one if it is above the power of two of the unit with as many bits.
+/// Returns the number of bits of a magnitude, plus one if it is above the power of two of the unit
+/// with as many bits.
 fn exponential_index(magnitude: u64, unit: u32) -> usize {
     let bits = bit_len(magnitude);
     let aligned = magnitude.checked_shl(64 - bits as u32);
@@ -242,7 +250,8 @@ mod tests {
             let value = (raw as i64) >> shift;
             let (side, exponent) = buckets.exponent(buckets.index(value as u64)).unwrap();
             prop_assert_eq!(side, value.cmp(&0));
-            // Exact in f64: multiplying by a power of two changes only the exponent, and the mantissa has 53 bits.
+            // Exact in f64: multiplying by a power of two changes only the exponent, and the
+            // mantissa has 53 bits.
             let (size, unit) = (value.unsigned_abs(), f64::from(unit));
             if size != 0 && size < 1 << 53 {
                 prop_assert!(size as f64 <= unit * 2f64.powi(exponent), "{value} {unit} {exponent}");

@@ -1,7 +1,8 @@
-//! Plans: which instruction of each site to attach to, what to read there, and what to do with a hit.
+//! Plans: which instruction of each site to attach to, what to read there, and what to do with a
+//! hit.
 //!
-//! A [`Plan`] is data that contains every decision a back end needs. Building one reads no process and needs no privileges,
-//! so a plan can be shown to the user before anything is attached.
+//! A [`Plan`] is data that contains every decision a back end needs. Building one reads no process
+//! and needs no privileges, so a plan can be shown to the user before anything is attached.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -19,9 +20,10 @@
 //! # }
 //! ```
 //!
-//! A site has a *handler*, which several sites can share. It reads what the filter needs, evaluates the filter, then reads
-//! and does what its action needs. [`reads`] describes operands, [`handler`] the frame on the BPF stack, [`record_layout`]
-//! the record of an event, and [`table`] the keys and values of a map.
+//! A site has a *handler*, which several sites can share. It reads what the filter needs, evaluates
+//! the filter, then reads and does what its action needs. `reads` describes operands, `handler`
+//! the frame on the BPF stack, `record_layout` the record of an event, and `table` the keys and
+//! values of a map.
 
 mod access;
 mod arguments;
@@ -56,7 +58,8 @@ use std::sync::Arc;
 
 /// What to attach where, and what to do with hits there.
 ///
-/// Serialization is for people and tests: it shows every decision, and its format may change in any release.
+/// Serialization is for people and tests: it shows every decision, and its format may change in any
+/// release.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Plan {
     /// Files to attach to; each gets one `uprobe_multi` link per program and process.
@@ -141,7 +144,8 @@ impl Plan {
         }
     }
 
-    /// Returns the names of all recorded arguments, each once, in the order of sites and declarations.
+    /// Returns the names of all recorded arguments, each once, in the order of sites and
+    /// declarations.
     pub fn argument_names(&self) -> Vec<&str> {
         let mut names = IndexSet::new();
         for handler in &self.handlers {
@@ -157,7 +161,8 @@ impl Plan {
         self.table.as_ref().and_then(|table| table.unit)
     }
 
-    /// Returns the buckets of a histogram that has one row per probe and no labels; `None` for other plans.
+    /// Returns the buckets of a histogram that has one row per probe and no labels; `None` for
+    /// other plans.
     pub fn buckets_per_probe(&self) -> Option<Buckets> {
         self.table.as_ref().filter(|table| table.is_array()).and_then(|table| table.buckets)
     }

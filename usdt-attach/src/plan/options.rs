@@ -6,7 +6,8 @@ use crate::discover::select::Glob;
 use crate::filter::{Filter, Subject};
 use std::path::PathBuf;
 
-/// Options for [`Plan::new`](super::Plan::new): what to do with hits, which hits to take, and limits.
+/// Options for [`Plan::new`](super::Plan::new): what to do with hits, which hits to take, and
+/// limits.
 ///
 /// ```
 /// use usdt_attach::Filter;
@@ -27,22 +28,27 @@ pub struct Options {
     pub rate: Option<u32>,
     /// Processes to trace; `None` for every process that maps the files.
     pub pids: Option<Vec<u32>>,
-    /// A directory of the cgroup v2 hierarchy, to whose processes tracing is limited. Descendant cgroups are included.
+    /// A directory of the cgroup v2 hierarchy, to whose processes tracing is limited. Descendant
+    /// cgroups are included.
     pub cgroup: Option<PathBuf>,
-    /// Stops counting and recording after this many hits that passed the filter; `None` sets no limit.
+    /// Stops counting and recording after this many hits that passed the filter; `None` sets no
+    /// limit.
     pub limit: Option<u64>,
-    /// Bytes copied from each string argument at most; longer strings are truncated. The default is 128.
+    /// Bytes copied from each string argument at most; longer strings are truncated. The default is
+    /// 128.
     pub max_string: u32,
     /// Records the user stack with up to this many return addresses; `None` records no stacks.
     pub stack: Option<u32>,
     /// Names of integer or pointer arguments to read as C strings.
     pub strings: Vec<String>,
-    /// Number of keys in the table at most, and of starts that wait for their ends. Hits beyond it are counted as dropped.
-    /// The default is 65,536.
+    /// Number of keys in the table at most, and of starts that wait for their ends. Hits beyond it
+    /// are counted as dropped. The default is 65,536.
     pub entries: u32,
-    /// Size of the event buffer in bytes: a power of two and a multiple of the page size. The default is 8 MiB.
+    /// Size of the event buffer in bytes: a power of two and a multiple of the page size. The
+    /// default is 8 MiB.
     pub buffer: u32,
-    /// Also attaches to instructions that are not NOPs. The kernel single-steps them, which takes tens of times longer.
+    /// Also attaches to instructions that are not NOPs. The kernel single-steps them, which takes
+    /// tens of times longer.
     pub single_step: bool,
     /// Which NOPs the kernel optimizes. The default is what the running kernel does.
     pub nop_optimization: NopOptimization,
@@ -74,10 +80,11 @@ pub enum Mode {
         start: Glob,
         /// The probe at which the time ends.
         end: Glob,
-        /// The argument that pairs a start with its end, in addition to the process. `None` pairs by goroutine if all sites
-        /// are Go code with a known goroutine id, else by thread.
+        /// The argument that pairs a start with its end, in addition to the process. `None` pairs
+        /// by goroutine if all sites are Go code with a known goroutine id, else by thread.
         key: Option<Subject>,
-        /// Arguments that label a row: arguments of the end or, if the end has no such argument, of the start.
+        /// Arguments that label a row: arguments of the end or, if the end has no such argument, of
+        /// the start.
         by: Vec<Subject>,
         /// The sequence of buckets.
         scale: Scale,

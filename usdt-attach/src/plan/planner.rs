@@ -43,13 +43,14 @@ struct Planner<'a> {
 impl Plan {
     /// Builds the plan for selected probes.
     ///
-    /// A site is skipped with a warning if it is not a NOP, or if its probe does not have the arguments that the options name.
-    /// An argument that cannot be read is skipped with a warning, too.
+    /// A site is skipped with a warning if it is not a NOP, or if its probe does not have the
+    /// arguments that the options name. An argument that cannot be read is skipped with a warning,
+    /// too.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if no site is left, or if the options contradict each other. The message explains why the first site was
-    /// skipped.
+    /// `InvalidInput` if no site is left, or if the options contradict each other. The message
+    /// explains why the first site was skipped.
     pub fn new(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<Warning>)> {
         let mut planner = Planner { options, warnings: Vec::new(), first_problem: None };
         let candidates = planner.candidates(selected)?;
@@ -115,8 +116,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Returns the subject that pairs starts with ends: the one in the options, else the goroutine if all sites have one,
-    /// else the thread.
+    /// Returns the subject that pairs starts with ends: the one in the options, else the goroutine
+    /// if all sites have one, else the thread.
     fn pairing_key(&self, candidates: &[Candidate<'_>]) -> Subject {
         let name = match &self.options.mode {
             Mode::Latency { key: Some(key), .. } => return key.clone(),

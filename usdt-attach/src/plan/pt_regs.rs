@@ -1,16 +1,18 @@
 //! Offsets of registers in `struct pt_regs`, the context of uprobe programs.
 //!
-//! The layout is that of the user-space ABI (`arch/x86/include/uapi/asm/ptrace.h`, `arch/arm64/include/uapi/asm/ptrace.h`)
-//! and is stable on both architectures.
+//! The layout is that of the user-space ABI (`arch/x86/include/uapi/asm/ptrace.h`,
+//! `arch/arm64/include/uapi/asm/ptrace.h`) and is stable on both architectures.
 
 use stapsdt::argspec::{Arch, RegisterId};
 
 /// Byte offset of the processor state on arm64.
 pub(crate) const PSTATE: i16 = 264;
-/// Number of the carry flag's bit in the processor state on arm64; the zero flag is the next higher bit.
+/// Number of the carry flag's bit in the processor state on arm64; the zero flag is the next higher
+/// bit.
 pub(crate) const CARRY_BIT: u32 = 29;
 
-/// Returns the byte offset of a register; `None` for vector registers, which `pt_regs` does not contain.
+/// Returns the byte offset of a register; `None` for vector registers, which `pt_regs` does not
+/// contain.
 pub(super) fn offset(register: RegisterId, arch: Arch) -> Option<i16> {
     /// Offsets of rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8 … r15, in this order.
     const X86_64: [i16; 16] = [80, 88, 96, 40, 152, 32, 104, 112, 72, 64, 56, 48, 24, 16, 8, 0];

@@ -1,12 +1,13 @@
-//! Read operations: how a BPF program copies operands into a region, which is a record or a frame on its stack.
+//! Read operations: how a BPF program copies operands into a region, which is a record or a frame
+//! on its stack.
 //!
-//! Values are copied unchanged, as 8 bytes of a register or as the bytes in memory. Whoever reads a value cuts it to size and
-//! extends its sign, as [`ArgSlot`] describes.
+//! Values are copied unchanged, as 8 bytes of a register or as the bytes in memory. They are cut to
+//! size and sign-extended when they are used; see [`ArgSlot::read`].
 //!
 //! # Fault bits
 //!
-//! The 32 bits at offset [`FAULTS`] of a region say which reads of user memory failed. Each read has a bit; if a region has
-//! more than 32 reads, the last ones share bit 31.
+//! The 32 bits at offset [`FAULTS`] of a region say which reads of user memory failed. Each read
+//! has a bit; if a region has more than 32 reads, the last ones share bit 31.
 
 use super::arguments::{OperandResult, ResolvedOperand};
 use super::pt_regs;
@@ -37,7 +38,8 @@ pub(crate) enum ReadOp {
         /// Number of the fault bit.
         fault: u8,
     },
-    /// Copies a string: its length as `u32`, 4 unused bytes, then its bytes. The length of a C string includes its NUL.
+    /// Copies a string: its length as `u32`, 4 unused bytes, then its bytes. The length of a C
+    /// string includes its NUL.
     String {
         to: u32,
         /// Number of bytes copied at most.
@@ -53,7 +55,8 @@ pub(crate) enum ReadOp {
     PidTgid { to: u32 },
     /// Stores the name of the thread, 16 bytes.
     Comm { to: u32 },
-    /// Stores the user stack: the number of bytes written or a negative error number as 8 bytes, then return addresses.
+    /// Stores the user stack: the number of bytes written or a negative error number as 8 bytes,
+    /// then return addresses.
     Stack {
         to: u32,
         /// Number of addresses at most.
@@ -63,8 +66,9 @@ pub(crate) enum ReadOp {
 
 /// An address in user memory: `base + index * scale + disp`.
 ///
-/// With a dereference chain, `base + index * scale` plus the first offset of the chain is the address of a pointer. Each
-/// further offset, and finally `disp`, is added to the address that the previous pointer holds.
+/// With a dereference chain, `base + index * scale` plus the first offset of the chain is the
+/// address of a pointer. Each further offset, and finally `disp`, is added to the address that the
+/// previous pointer holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Address {
     /// Offset of the base register in `pt_regs`; `None` if there is no base.
@@ -139,8 +143,8 @@ impl LayoutBuilder {
         bit
     }
 
-    /// Adds the operations that read all operands and returns their slots. One operation reads memory operands that are
-    /// close together.
+    /// Adds the operations that read all operands and returns their slots. One operation reads
+    /// memory operands that are close together.
     pub(super) fn read_all(
         &mut self,
         operands: &[OperandResult],
@@ -176,7 +180,8 @@ impl LayoutBuilder {
         out
     }
 
-    /// Adds an operation that reads 8 bytes from a register or from memory. Returns false if the operand cannot be read.
+    /// Adds an operation that reads 8 bytes from a register or from memory. Returns false if the
+    /// operand cannot be read.
     pub(super) fn read_word(&mut self, to: u32, operand: &Operand, arch: Arch) -> bool {
         let read = match operand {
             Operand::Register(register) => {
@@ -227,7 +232,8 @@ impl LayoutBuilder {
 
     /// Reads memory operands, neighbors in one operation. Returns each operand's index and slot.
     fn read_memory(&mut self, mut pending: Vec<Pending>) -> Vec<(usize, ArgSlot)> {
-        /// Unused bytes between two operands at most: reading a few more bytes is cheaper than a second read.
+        /// Unused bytes between two operands at most: reading a few more bytes is cheaper than a
+        /// second read.
         const MAX_GAP: i64 = 16;
         /// Bytes that one operation reads at most.
         const MAX_RUN: i64 = 256;

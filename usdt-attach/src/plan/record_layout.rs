@@ -9,11 +9,13 @@
 //! 48  argument slots; then strings: u32 length, u32 unused, bytes; then the stack: i64 bytes, addresses
 //! ```
 //!
-//! All offsets are fixed when the plan is built, so a program needs no arithmetic to write a record. The cookie selects the
-//! layout when the record is read. Every part begins at a multiple of 8 bytes.
+//! All offsets are fixed when the plan is built, so a program needs no arithmetic to write a
+//! record. The cookie selects the layout when the record is read. Every part begins at a multiple
+//! of 8 bytes.
 //!
-//! A program assembles as much of the record as fits on its stack and copies it to the event buffer from there. A record that
-//! ends with a string can be published shorter than its layout, by the bytes that the string does not use.
+//! A program assembles as much of the record as fits on its stack and copies it to the event buffer
+//! from there. A record that ends with a string can be published shorter than its layout, by the
+//! bytes that the string does not use.
 
 use super::arguments::{Argument, Arguments};
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
@@ -128,12 +130,13 @@ impl Layout {
     }
 }
 
-/// Number of bytes of a record that are assembled on the BPF stack at most; the stack has 512 bytes.
+/// Number of bytes of a record that are assembled on the BPF stack at most; the stack has 512
+/// bytes.
 pub(crate) const MAX_STACK_PREFIX: u32 = 480;
 
 impl Layout {
-    /// Returns the number of bytes at the beginning of the record that a program assembles on its stack: the whole record if
-    /// it fits, else the part before the first string or the stack.
+    /// Returns the number of bytes at the beginning of the record that a program assembles on its
+    /// stack: the whole record if it fits, else the part before the first string or the stack.
     pub(crate) fn stack_prefix_len(&self) -> u32 {
         if self.size <= MAX_STACK_PREFIX {
             return self.size;
@@ -145,18 +148,23 @@ impl Layout {
         self.reads.iter().filter_map(variable_part).min().unwrap_or(self.size)
     }
 
-    /// Splits the operations into those for the part on the stack and those for the rest of the record.
+    /// Splits the operations into those for the part on the stack and those for the rest of the
+    /// record.
     pub(crate) fn split_reads(&self) -> (&[ReadOp], &[ReadOp]) {
         let prefix = self.stack_prefix_len();
-        let is_after_prefix = |read: &ReadOp| matches!(read, ReadOp::String { to, .. } | ReadOp::Stack { to, .. } if *to >= prefix);
+        let is_after_prefix = |read: &ReadOp| match read {
+            ReadOp::String { to, .. } | ReadOp::Stack { to, .. } => *to >= prefix,
+            _ => false,
+        };
         let first = self.reads.iter().position(is_after_prefix).unwrap_or(self.reads.len());
         self.reads.split_at(first)
     }
 
-    /// Returns the offset of the string at the end of the record, whose unused bytes are not published.
+    /// Returns the offset of the string at the end of the record, whose unused bytes are not
+    /// published.
     ///
-    /// `None` if the record does not end with a string, or does not fit on the stack: its size is reserved before the length
-    /// of the string is known then.
+    /// `None` if the record does not end with a string, or does not fit on the stack: its size is
+    /// reserved before the length of the string is known then.
     pub(crate) fn trailing_string(&self) -> Option<u32> {
         let end = |to: u32, max: u32| (to + 8 + max).next_multiple_of(8);
         self.reads.iter().find_map(|read| match read {
@@ -174,8 +182,8 @@ impl Layout {
         self.trailing_string().map_or(self.size, |to| to + 8)
     }
 
-    /// Returns the offsets of the 8-byte words in the part on the stack that an operation may leave unwritten, at least in
-    /// part. The verifier wants them to be written before they are copied.
+    /// Returns the offsets of the 8-byte words in the part on the stack that an operation may leave
+    /// unwritten, at least in part. The verifier wants them to be written before they are copied.
     pub(crate) fn unwritten_words(&self) -> Vec<u32> {
         let prefix = self.stack_prefix_len();
         let mut out = Vec::new();
@@ -221,7 +229,8 @@ fn string_field(
     length: Option<ArgSlot>,
     max: u32,
 ) -> Option<StringField> {
-    // Pointers and lengths have 8 bytes in both architectures; the note contradicts its schema otherwise.
+    // Pointers and lengths have 8 bytes in both architectures; the note contradicts its schema
+    // otherwise.
     if pointer.size != 8 || length.is_some_and(|l| l.size != 8) {
         return None;
     }
@@ -338,7 +347,8 @@ mod tests {
         assert!(!layout.goid);
     }
 
-    /// The site is near 0x1000 and the symbol at 0x5010; their distance is the same wherever the file is mapped.
+    /// The site is near 0x1000 and the symbol at 0x5010; their distance is the same wherever the
+    /// file is mapped.
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn addresses_symbols_relative_to_the_site() {

@@ -1,7 +1,8 @@
 //! Choosing the instruction of a site to attach to: the one that this kernel handles fastest.
 //!
-//! A site that usdt-gen generated for x86-64 has three NOPs: of one, ten and five bytes. Kernels can turn one of the longer
-//! ones into a call, which is several times faster than the trap that a uprobe takes otherwise.
+//! A site that usdt-gen generated for x86-64 has three NOPs: of one, ten and five bytes. Kernels
+//! can turn one of the longer ones into a call, which is several times faster than the trap that a
+//! uprobe takes otherwise.
 #![allow(unsafe_code)] // one system call without arguments
 
 use serde::Serialize;
@@ -22,8 +23,8 @@ pub enum NopOptimization {
 impl NopOptimization {
     /// Returns what the running kernel does.
     ///
-    /// The `uprobe` system call fails when it is not made from the kernel's trampoline. Its error number tells the kinds of
-    /// kernels apart.
+    /// The `uprobe` system call fails when it is not made from the kernel's trampoline. Its error
+    /// number tells the kinds of kernels apart.
     pub fn detect() -> NopOptimization {
         #[cfg(target_arch = "x86_64")]
         {
@@ -45,18 +46,21 @@ impl NopOptimization {
 /// A place in a file to attach to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Site {
-    /// The number of the site in its plan, from 0. It is the attach cookie, by which BPF programs know the site of a hit.
+    /// The number of the site in its plan, from 0. It is the attach cookie, by which BPF programs
+    /// know the site of a hit.
     pub cookie: u32,
     /// Index of the site's probe in [`Plan::probes`](super::Plan::probes).
     pub probe: u32,
     /// Index of the site's handler in the plan; sites that do the same share one.
     pub(crate) handler: u32,
-    /// The address in the note, as linked. The instruction attached to is there or a few bytes after it.
+    /// The address in the note, as linked. The instruction attached to is there or a few bytes
+    /// after it.
     #[serde(skip)]
     pub(crate) address: u64,
     /// The file offset of the instruction attached to.
     pub offset: u64,
-    /// The file offset of the semaphore, which the kernel increments while attached (Linux 4.20); `None` if there is none.
+    /// The file offset of the semaphore, which the kernel increments while attached (Linux 4.20);
+    /// `None` if there is none.
     pub semaphore_offset: Option<u64>,
     /// The kind of instruction attached to, which determines the cost per hit.
     pub method: Method,
@@ -92,8 +96,8 @@ pub(super) struct AttachPoint {
 
 /// Returns the cheapest instruction of the site that the kernel supports.
 ///
-/// Only generated sites have the longer NOPs at known distances. A NOP that crosses a page boundary is not used, because the
-/// kernel cannot replace it atomically.
+/// Only generated sites have the longer NOPs at known distances. A NOP that crosses a page boundary
+/// is not used, because the kernel cannot replace it atomically.
 pub(super) fn cheapest_attach_point(
     generated: bool,
     instruction: Instruction,

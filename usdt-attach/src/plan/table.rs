@@ -1,4 +1,5 @@
-//! The table of an aggregating plan: the layout of its keys and values, and the types of its key fields.
+//! The table of an aggregating plan: the layout of its keys and values, and the types of its key
+//! fields.
 //!
 //! # Table layout
 //!
@@ -10,14 +11,15 @@
 //! value:  u64 count; or u64 sum, u64 highest, u64 complement of the lowest, u64 count of each bucket
 //! ```
 //!
-//! The highest and the lowest value have their sign bit inverted if the values are signed. So both can be updated with an
-//! unsigned comparison, and a value of all zeros stands for "no hit yet".
+//! The highest and the lowest value have their sign bit inverted if the values are signed. So both
+//! can be updated with an unsigned comparison, and a value of all zeros stands for "no hit yet".
 
 use super::histogram::Buckets;
 use crate::discover::EnumLabels;
 use serde::Serialize;
 
-/// Number of bytes to which strings in keys are truncated. Longer strings with the same prefix share a key.
+/// Number of bytes to which strings in keys are truncated. Longer strings with the same prefix
+/// share a key.
 pub(crate) const KEY_STRING_LEN: u32 = 64;
 /// Index of the first bucket among the 64-bit words of a histogram's value.
 pub(crate) const FIRST_BUCKET: usize = 3;
@@ -118,7 +120,7 @@ impl Table {
     }
 }
 
-/// One raw entry of a plan's table; [`event::rows`](crate::event::rows) decodes entries.
+/// One raw entry of a plan's table, in the map's layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableEntry {
     /// The key, beginning with the index of the probe.

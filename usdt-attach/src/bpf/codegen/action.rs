@@ -75,7 +75,8 @@ impl Emitter<'_> {
         self.asm.map(R1, map);
     }
 
-    /// Adds `VALUE` to the histogram of a key, or 1 to its count. Creates the entry if there is none.
+    /// Adds `VALUE` to the histogram of a key, or 1 to its count. Creates the entry if there is
+    /// none.
     fn aggregate(&mut self, key: &FrameRegion) {
         let Some(table) = &self.plan.table else { return };
         let found = self.asm.label();
@@ -87,7 +88,8 @@ impl Emitter<'_> {
             self.asm.map_value(R3, self.maps.zero);
             self.asm.mov_imm(R4, BPF_NOEXIST);
             self.asm.call(helper::MAP_UPDATE_ELEM);
-            // The update fails if another CPU has created the entry meanwhile, or if the table is full.
+            // The update fails if another CPU has created the entry meanwhile, or if the table is
+            // full.
             self.map_and_key(self.maps.table, key);
             self.asm.call(helper::MAP_LOOKUP_ELEM);
         }
@@ -105,8 +107,8 @@ impl Emitter<'_> {
     /// Adds `VALUE` to the histogram at `r0`.
     fn bucket(&mut self, buckets: Buckets) {
         self.asm.atomic_add(R0, 0, VALUE);
-        // The highest value and the complement of the lowest. They are not updated atomically: of two hits that preempt each
-        // other on one CPU, one may be lost.
+        // The highest value and the complement of the lowest. They are not updated atomically: of
+        // two hits that preempt each other on one CPU, one may be lost.
         for (offset, complement) in [(8, false), (16, true)] {
             let not_higher = self.asm.label();
             self.asm.mov(R1, VALUE);
@@ -172,8 +174,9 @@ impl Emitter<'_> {
         asm.add(R1, R2);
     }
 
-    /// `r1 = ` the exponential bucket of `r2`: its number of bits, plus one if it is above the power of two of the unit with as
-    /// many bits. To compare with that power, `r2` is shifted until its highest bit is set.
+    /// `r1 = ` the exponential bucket of `r2`: its number of bits, plus one if it is above the
+    /// power of two of the unit with as many bits. To compare with that power, `r2` is shifted
+    /// until its highest bit is set.
     fn exponential_index(&mut self, unit: u32) {
         let done = self.asm.label();
         let asm = &mut self.asm;
@@ -254,7 +257,8 @@ impl Emitter<'_> {
         self.asm.place(saved_new);
     }
 
-    /// Writes a start to the map. `r0 = ` 0 or a negative error number, sign-extended because older kernels return 32 bits.
+    /// Writes a start to the map. `r0 = ` 0 or a negative error number, sign-extended because older
+    /// kernels return 32 bits.
     fn save_start(&mut self, key: &FrameRegion, saved: &FrameRegion, flags: i32) {
         self.map_and_key(self.maps.starts, key);
         self.asm.mov(R3, BASE);

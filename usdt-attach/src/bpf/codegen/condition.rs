@@ -111,7 +111,8 @@ impl Emitter<'_> {
         self.asm.jump(no);
     }
 
-    /// Reads as many bytes of a string as are compared. Jumps to `no` if the length does not match, which most strings fail.
+    /// Reads as many bytes of a string as are compared. Jumps to `no` if the length does not match,
+    /// which most strings fail.
     fn read_string(
         &mut self,
         pointer: ArgSlot,

@@ -1,8 +1,9 @@
 //! Code generation: compiles a plan to BPF instructions.
 //!
-//! One program serves all sites of a plan. The attach cookie is the number of the site that was hit; a binary tree of
-//! comparisons selects the code of its handler. A handler is straight-line code: it reads registers from `pt_regs` at constant
-//! offsets and copies adjacent stack slots at once.
+//! One program serves all sites of a plan. The attach cookie is the number of the site that was
+//! hit; a binary tree of comparisons selects the code of its handler. A handler is straight-line
+//! code: it reads registers from `pt_regs` at constant offsets and copies adjacent stack slots at
+//! once.
 //!
 //! # Registers
 //!
@@ -34,8 +35,8 @@ use crate::plan::{Handler, Plan, Site, pt_regs};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Number of leaves in the tree of a program at most. A leaf is a run of sites with the same handler. Jumps reach 32,767
-/// instructions, and a leaf has about three.
+/// Number of leaves in the tree of a program at most. A leaf is a run of sites with the same
+/// handler. Jumps reach 32,767 instructions, and a leaf has about three.
 const MAX_LEAVES: usize = 4096;
 /// Number of handlers in a program at most. A handler has up to a few hundred instructions.
 const MAX_HANDLERS: usize = 32;
@@ -47,8 +48,8 @@ const COOKIE: Reg = R9;
 
 /// Compiles a plan.
 ///
-/// The result is one program, unless the plan is very large or the kernel has no attach cookies. Without cookies each site
-/// has a program of its own.
+/// The result is one program, unless the plan is very large or the kernel has no attach cookies.
+/// Without cookies each site has a program of its own.
 pub(crate) fn compile(
     plan: &Plan,
     maps: &MapFds,
@@ -89,7 +90,8 @@ pub(crate) fn compile(
         .collect()
 }
 
-/// Compiles a prologue that limits a user's program to the traced processes. The program is appended to it.
+/// Compiles a prologue that limits a user's program to the traced processes. The program is
+/// appended to it.
 pub(crate) fn filter_prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let (done, is_traced) = (asm.label(), asm.label());
@@ -197,7 +199,8 @@ struct Emitter<'a> {
 }
 
 impl Emitter<'_> {
-    /// Ends the program unless the process is traced. The link filters by process, too, if the kernel supports that.
+    /// Ends the program unless the process is traced. The link filters by process, too, if the
+    /// kernel supports that.
     fn check_process(&mut self) {
         let asm = &mut self.asm;
         if let Some(pids) = &self.plan.pids {
@@ -218,8 +221,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// Increments a counter. Counters are per CPU, but another hit on the same CPU can preempt a uprobe program, so the
-    /// increment is atomic.
+    /// Increments a counter. Counters are per CPU, but another hit on the same CPU can preempt a
+    /// uprobe program, so the increment is atomic.
     fn count(&mut self, counter: Counter) {
         self.asm.mov_imm(R1, 1);
         self.asm.atomic_add(COUNTERS, counter.offset(), R1);
@@ -237,7 +240,8 @@ impl Emitter<'_> {
         self.asm.exit();
     }
 
-    /// Jumps to the handler of the site. Consecutive cookies with the same handler are one leaf of the tree.
+    /// Jumps to the handler of the site. Consecutive cookies with the same handler are one leaf of
+    /// the tree.
     fn dispatch(&mut self, sites: &[&Site]) -> std::result::Result<(), JumpError> {
         let mut leaves: Vec<Leaf> = Vec::new();
         for site in sites {
@@ -263,7 +267,8 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Compares the cookie with the middle of the leaves, recursively, and jumps to the handler of the leaf.
+    /// Compares the cookie with the middle of the leaves, recursively, and jumps to the handler of
+    /// the leaf.
     fn tree(
         &mut self,
         leaves: &[Leaf],
@@ -310,7 +315,8 @@ impl Emitter<'_> {
         self.action(handler);
     }
 
-    /// Ends the program and takes the hit back if the `b.ls` at the site is taken. It is not if carry is set and zero is clear.
+    /// Ends the program and takes the hit back if the `b.ls` at the site is taken. It is not if
+    /// carry is set and zero is clear.
     fn check_branch_not_taken(&mut self) {
         /// Shift after which only the two flags are left, zero above carry.
         const ABOVE: i32 = 64 - 2;
@@ -331,7 +337,8 @@ impl Emitter<'_> {
         self.asm.jump(self.done);
     }
 
-    /// Takes one hit in N. The choice is random, so that no pattern in the traced program can bias the sample.
+    /// Takes one hit in N. The choice is random, so that no pattern in the traced program can bias
+    /// the sample.
     fn sample(&mut self) {
         let Some(every) = self.plan.sample else { return };
         self.asm.call(helper::GET_PRANDOM_U32);
@@ -342,10 +349,11 @@ impl Emitter<'_> {
 
     /// Takes up to N hits per second.
     ///
-    /// A 64-bit word per probe has the current second in its upper half and the number of hits in that second in its lower
-    /// half. A hit that finds an older second starts a new one by a compare-and-exchange. A hit that loses this race is
-    /// filtered, so that never more than N pass. Without atomic operations that return the old value, hits that race on several
-    /// CPUs may pass together.
+    /// A 64-bit word per probe has the current second in its upper half and the number of hits in
+    /// that second in its lower half. A hit that finds an older second starts a new one by a
+    /// compare-and-exchange. A hit that loses this race is filtered, so that never more than N
+    /// pass. Without atomic operations that return the old value, hits that race on several CPUs
+    /// may pass together.
     fn rate(&mut self, handler: &Handler) {
         let (Some(most), Some(slot)) = (self.plan.rate, handler.rate) else { return };
         let (full, passed) = (self.filtered, self.asm.label());
@@ -392,7 +400,8 @@ impl Emitter<'_> {
         asm.place(passed);
     }
 
-    /// Decrements the number of hits left. If another CPU has taken the last one meanwhile, the hit is taken back.
+    /// Decrements the number of hits left. If another CPU has taken the last one meanwhile, the hit
+    /// is taken back.
     fn limit(&mut self) {
         if self.plan.limit.is_none() {
             return;

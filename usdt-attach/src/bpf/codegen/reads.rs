@@ -80,7 +80,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// Stores the thread name. If offsets in `task_struct` are known, two loads replace the helper and leave the task in `r0`.
+    /// Stores the thread name. If offsets in `task_struct` are known, two loads replace the helper
+    /// and leave the task in `r0`.
     pub(super) fn comm(&mut self, to: u32) {
         let Some(task) = self.features.task else {
             self.address_of(to);

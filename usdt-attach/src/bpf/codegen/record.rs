@@ -11,18 +11,21 @@ use stapsdt::argspec::Arch;
 
 const RB_AVAIL_DATA: i32 = 0;
 
-/// A record reads the fill level of the ring buffer if its time has none of these bits: one record in 64.
+/// A record reads the fill level of the ring buffer if its time has none of these bits: one record
+/// in 64.
 const FILL_LEVEL_MASK: i32 = 63;
 
-/// The value of `reserved` before this record. It takes the register of the cookie, which is in the record already.
+/// The value of `reserved` before this record. It takes the register of the cookie, which is in the
+/// record already.
 const BEFORE: Reg = R9;
 
 impl Emitter<'_> {
     /// Assembles a record and publishes it.
     ///
-    /// The record is assembled on the stack and then copied to the event buffer. Copying user memory to the stack costs half as
-    /// much as copying it to the buffer, because hardened usercopy looks up the owner of a destination in `vmalloc` memory.
-    /// Strings for which the stack has no space are read into the buffer directly.
+    /// The record is assembled on the stack and then copied to the event buffer. Copying user
+    /// memory to the stack costs half as much as copying it to the buffer, because hardened
+    /// usercopy looks up the owner of a destination in `vmalloc` memory. Strings for which the
+    /// stack has no space are read into the buffer directly.
     pub(super) fn record(&mut self, layout: &Layout) {
         let prefix = layout.stack_prefix_len();
         self.asm.mov(BASE, R10);
@@ -47,7 +50,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// Publishes the record through the mapped ring, whose protocol is described in `docs/mapped-ring.md`.
+    /// Publishes the record through the mapped ring, whose protocol is described in
+    /// `docs/mapped-ring.md`.
     fn publish_to_mapped_ring(&mut self, layout: &Layout, rest: &[ReadOp]) {
         let capacity = self.plan.buffer as i32;
         self.used_len(layout);
@@ -94,8 +98,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// Wakes the reader if this record has filled the first half of the ring; `r2` is the new value of `reserved`. Otherwise
-    /// the reader polls.
+    /// Wakes the reader if this record has filled the first half of the ring; `r2` is the new value
+    /// of `reserved`. Otherwise the reader polls.
     fn notify_reader(&mut self) {
         let half = (self.plan.buffer / 2) as i32;
         let asm = &mut self.asm;
@@ -149,8 +153,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// `r3 = ` the length of the record without the unused bytes of a trailing string. The verifier must see that it does not
-    /// exceed the size of the layout.
+    /// `r3 = ` the length of the record without the unused bytes of a trailing string. The verifier
+    /// must see that it does not exceed the size of the layout.
     fn used_len(&mut self, layout: &Layout) {
         let asm = &mut self.asm;
         let Some(to) = layout.trailing_string() else {
@@ -169,7 +173,8 @@ impl Emitter<'_> {
         asm.add_imm(R3, to as i32 + 8);
     }
 
-    /// Copies the part on the stack to `r0`. If the record ends with a string, `r3` bytes are copied.
+    /// Copies the part on the stack to `r0`. If the record ends with a string, `r3` bytes are
+    /// copied.
     fn copy_to_r0(&mut self, layout: &Layout) {
         let copied = self.asm.label();
         for at in (0..layout.stack_prefix_len()).step_by(8) {
@@ -184,9 +189,10 @@ impl Emitter<'_> {
 
     /// `r2 = ` the flags for submitting a record to the ring buffer.
     ///
-    /// Records do not wake the reader, which polls. One record in 64, selected by the low bits of the time, reads the fill level
-    /// and wakes the reader if the buffer is at least half full. That read costs more than the rest of submitting, because the
-    /// consumer position is on the cache line of another CPU.
+    /// Records do not wake the reader, which polls. One record in 64, selected by the low bits of
+    /// the time, reads the fill level and wakes the reader if the buffer is at least half full.
+    /// That read costs more than the rest of submitting, because the consumer position is on the
+    /// cache line of another CPU.
     fn submit_flags(&mut self) {
         let half = (self.plan.buffer / 2) as i32;
         let asm = &mut self.asm;

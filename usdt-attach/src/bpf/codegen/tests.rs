@@ -25,7 +25,8 @@ pub(super) const FEATURES: KernelFeatures = KernelFeatures {
     task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
 };
 
-/// Returns a plan whose sites use the handlers in turn. Each handler writes records of a different size.
+/// Returns a plan whose sites use the handlers in turn. Each handler writes records of a different
+/// size.
 fn plan(sites: u32, handlers: u32) -> Plan {
     let own = std::env::current_exe().unwrap();
     let layout = |i: u32| Layout {
@@ -89,7 +90,8 @@ fn plan(sites: u32, handlers: u32) -> Plan {
     }
 }
 
-/// Follows the tree of comparisons for a cookie, as the kernel would. Returns the size of the record that the handler reserves.
+/// Follows the tree of comparisons for a cookie, as the kernel would. Returns the size of the
+/// record that the handler reserves.
 fn reserved_size(code: &[Insn], cookie: u32) -> i32 {
     // The tree follows the first atomic add without fetch, which counts the hit.
     let start = code.iter().position(|i| i.code == 0xdb && i.imm == 0).unwrap() + 1;
@@ -101,8 +103,9 @@ fn reserved_size(code: &[Insn], cookie: u32) -> i32 {
             0x05 => at = target(at),
             0x35 if i64::from(cookie) >= i64::from(insn.imm) => at = target(at),
             0x35 => at += 1,
-            // A handler begins with base = frame pointer - size of the part on the stack. The first fetching addition then
-            // reserves the size of the record, which is the last constant in r3 before it.
+            // A handler begins with base = frame pointer - size of the part on the stack. The first
+            // fetching addition then reserves the size of the record, which is the last constant in
+            // r3 before it.
             0xbf => {
                 let prefix = -code[at + 1].imm;
                 let reservation =

@@ -12,7 +12,8 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::ffi::CString;
 use std::os::fd::AsFd;
 
-/// Returns true if this process may use BPF. Panics if it may not although the environment requires it.
+/// Returns true if this process may use BPF. Panics if it may not although the environment requires
+/// it.
 fn may_use_bpf() -> bool {
     let shape = Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value: 8, entries: 1, flags: 0 };
     match Map::create(c"usdt_may", shape) {

@@ -1,4 +1,5 @@
-//! The mapped ring: an MPSC ring of records in the memory of a BPF array map, which the reader maps.
+//! The mapped ring: an MPSC ring of records in the memory of a BPF array map, which the reader
+//! maps.
 //!
 //! # Protocol
 //!
@@ -8,12 +9,13 @@
 //!                                                                      that many bytes
 //! ```
 //!
-//! 1. **Reserve.** A program adds the size of its record to `reserved` atomically. If the ring is full, it rolls the
-//!    reservation back and drops the hit.
-//! 2. **Take a position.** It adds the size to `tail` atomically; the old value is the position of its record.
+//! 1. **Reserve.** A program adds the size of its record to `reserved` atomically. If the ring is
+//!    full, it rolls the reservation back and drops the hit.
+//! 2. **Take a position.** It adds the size to `tail` atomically; the old value is the position of
+//!    its record.
 //! 3. **Write and publish.** It writes the record and then stores its length in the header.
-//! 4. **Read and release.** The reader decodes records whose length is not 0, sets them to zero, and subtracts their size
-//!    from `reserved`.
+//! 4. **Read and release.** The reader decodes records whose length is not 0, sets them to zero,
+//!    and subtracts their size from `reserved`.
 //!
 //! `docs/mapped-ring.md` has the protocol with its invariants, memory ordering and wakeups.
 #![allow(unsafe_code)] // memory that BPF programs write to
@@ -27,14 +29,16 @@ use memmap2::{MmapOptions, MmapRaw};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Number of bytes read before they are released. Each release takes the cache line of `reserved` from the programs.
+/// Number of bytes read before they are released. Each release takes the cache line of `reserved`
+/// from the programs.
 const RELEASE_BATCH: u64 = 1 << 17;
 
 /// The reader of a mapped ring.
 #[derive(Debug)]
 pub(crate) struct MappedRing {
     memory: Memory,
-    /// The wakeup ring: a ring buffer to which a program writes when its record fills the first half of the mapped ring.
+    /// The wakeup ring: a ring buffer to which a program writes when its record fills the first
+    /// half of the mapped ring.
     wakeup: RingBuf,
 }
 
@@ -60,7 +64,8 @@ impl RecordReader for MappedRing {
         if self.memory.advance()? {
             return Ok(true);
         }
-        // The wakeup ring is emptied only now, so that its descriptor stays readable while there are records.
+        // The wakeup ring is emptied only now, so that its descriptor stays readable while there
+        // are records.
         let mut notified = false;
         while self.wakeup.advance()? {
             notified = true;
@@ -111,8 +116,8 @@ impl Memory {
     }
 
     fn record(&self) -> &[u8] {
-        // SAFETY: `published` has checked that the record is inside the map. Programs do not write to it before it is
-        // released, and releasing borrows this object mutably.
+        // SAFETY: `published` has checked that the record is inside the map. Programs do not write
+        // to it before it is released, and releasing borrows this object mutably.
         unsafe {
             let header = self.map.as_ptr().add(self.offset());
             std::slice::from_raw_parts(header.add(HEADER as usize), self.length)
@@ -125,7 +130,8 @@ impl Memory {
             return;
         }
         let whole = HEADER as usize + self.length;
-        // SAFETY: the record is inside the map, and programs do not write to it before it is released.
+        // SAFETY: the record is inside the map, and programs do not write to it before it is
+        // released.
         unsafe { self.map.as_mut_ptr().add(self.offset()).write_bytes(0, whole) };
         self.head += whole as u64;
         self.length = 0;
@@ -160,8 +166,8 @@ impl Memory {
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
-        // SAFETY: a multiple of 8 inside the map, which is aligned to a page. Programs change the counters atomically and
-        // each length once.
+        // SAFETY: a multiple of 8 inside the map, which is aligned to a page. Programs change the
+        // counters atomically and each length once.
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at).cast()) }
     }
 }

@@ -1,8 +1,8 @@
 //! Event transports: how records get from BPF programs to the reader.
 //!
-//! * [`MappedRing`]: an MPSC ring in a BPF array map that the reader maps. It is the faster one, because programs write to it
-//!   without calling a helper. It needs atomic operations that return the old value (Linux 5.12; on arm64 5.18) and attach
-//!   cookies (Linux 5.15).
+//! * [`MappedRing`]: an MPSC ring in a BPF array map that the reader maps. It is the faster one,
+//!   because programs write to it without calling a helper. It needs atomic operations that return
+//!   the old value (Linux 5.12; on arm64 5.18) and attach cookies (Linux 5.15).
 //! * [`RingBuf`]: the kernel's BPF ring buffer (Linux 5.8).
 
 mod mapped_ring;

@@ -6,7 +6,8 @@ use std::os::fd::BorrowedFd;
 
 /// A reader of published records, which lends them one by one.
 pub(crate) trait RecordReader: Send + Debug {
-    /// Moves to the next record in order; returns false if none is published. The previous record may be overwritten then.
+    /// Moves to the next record in order; returns false if none is published. The previous record
+    /// may be overwritten then.
     fn advance(&mut self) -> Result<bool>;
     /// Returns the current record; empty if there is none.
     fn record(&self) -> &[u8];

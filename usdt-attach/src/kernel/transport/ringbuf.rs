@@ -1,4 +1,5 @@
-//! The kernel's BPF ring buffer, `BPF_MAP_TYPE_RINGBUF`: the consumer side of its protocol (`kernel/bpf/ringbuf.c`).
+//! The kernel's BPF ring buffer, `BPF_MAP_TYPE_RINGBUF`: the consumer side of its protocol
+//! (`kernel/bpf/ringbuf.c`).
 //!
 //! # Memory layout
 //!
@@ -10,11 +11,13 @@
 //!
 //! # Protocol
 //!
-//! Positions only grow; modulo the size they are offsets in the data. A record is a header of 8 bytes and the content,
-//! rounded up to 8 bytes. The first word of the header is the length with two flags, *busy* and *discarded*.
+//! Positions only grow; modulo the size they are offsets in the data. A record is a header of 8
+//! bytes and the content, rounded up to 8 bytes. The first word of the header is the length with
+//! two flags, *busy* and *discarded*.
 //!
-//! A producer reserves a record by setting the busy flag and moving the producer position. It submits the record by clearing
-//! the flag with release semantics. A busy record blocks the records after it. The consumer skips discarded records.
+//! A producer reserves a record by setting the busy flag and moving the producer position. It
+//! submits the record by clearing the flag with release semantics. A busy record blocks the records
+//! after it. The consumer skips discarded records.
 #![allow(unsafe_code)] // memory that the kernel writes to
 
 use super::record_reader::RecordReader;
@@ -78,8 +81,9 @@ impl RecordReader for RingBuf {
 ///
 /// # Safety
 ///
-/// Twice the size of the buffer can be read at `data`, which is aligned to 8 bytes. A record between the consumer position and
-/// the producer position is not written to once its busy flag is clear.
+/// Twice the size of the buffer can be read at `data`, which is aligned to 8 bytes. A record
+/// between the consumer position and the producer position is not written to once its busy flag is
+/// clear.
 unsafe trait Memory {
     fn consumer(&self) -> &AtomicUsize;
     /// May be in read-only memory, so it must be loaded with [`Ordering::Relaxed`].
@@ -98,7 +102,8 @@ struct Mapping {
 // SAFETY: the kernel maps the data twice in a row, after the page with the producer position.
 unsafe impl Memory for Mapping {
     fn consumer(&self) -> &AtomicUsize {
-        // SAFETY: the page begins with the position, an `unsigned long`, which only this process writes.
+        // SAFETY: the page begins with the position, an `unsigned long`, which only this process
+        // writes.
         unsafe { &*self.consumer.as_ptr().cast() }
     }
 
@@ -140,14 +145,16 @@ impl<M: Memory> Consumer<M> {
         Consumer { memory, size, position, end: position, current: None }
     }
 
-    /// Moves to the next record that is not discarded; returns false if there is none. The error describes an invalid record.
+    /// Moves to the next record that is not discarded; returns false if there is none. The error
+    /// describes an invalid record.
     fn advance(&mut self) -> std::result::Result<bool, String> {
         self.release();
         loop {
             if self.end == self.position {
                 self.end = self.memory.producer().load(Ordering::Relaxed);
-                // Pairs with the release store of the producer position: all headers before it are visible, with their
-                // busy flags set. It is a fence because acquire loads are not allowed in read-only memory.
+                // Pairs with the release store of the producer position: all headers before it are
+                // visible, with their busy flags set. It is a fence because acquire loads are not
+                // allowed in read-only memory.
                 fence(Ordering::Acquire);
                 if self.end == self.position {
                     return Ok(false);
@@ -157,7 +164,8 @@ impl<M: Memory> Consumer<M> {
             if available > self.size || available < HEADER {
                 return Err(format!("{available} bytes in a buffer of {}", self.size));
             }
-            // SAFETY: the header is inside the data, because positions are multiples of 8. The kernel changes it atomically.
+            // SAFETY: the header is inside the data, because positions are multiples of 8. The
+            // kernel changes it atomically.
             let word = unsafe { &*self.header().cast::<AtomicU32>() }.load(Ordering::Relaxed);
             // Pairs with the release store that clears the busy flag: the content is visible.
             fence(Ordering::Acquire);
@@ -179,8 +187,9 @@ impl<M: Memory> Consumer<M> {
 
     fn record(&self) -> &[u8] {
         let Some(current) = self.current else { return &[] };
-        // SAFETY: the record ends before the producer position, and so inside the second copy of the data at the latest. The
-        // kernel does not write to it before the consumer position has moved past it, which borrows this object mutably.
+        // SAFETY: the record ends before the producer position, and so inside the second copy of
+        // the data at the latest. The kernel does not write to it before the consumer position has
+        // moved past it, which borrows this object mutably.
         unsafe { std::slice::from_raw_parts(self.header().wrapping_add(HEADER), current.length) }
     }
 
@@ -188,7 +197,8 @@ impl<M: Memory> Consumer<M> {
     fn release(&mut self) {
         if let Some(current) = self.current.take() {
             self.position = self.position.wrapping_add(current.size);
-            // Release, because producers may overwrite the record as soon as they see the new position.
+            // Release, because producers may overwrite the record as soon as they see the new
+            // position.
             self.memory.consumer().store(self.position, Ordering::Release);
         }
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 const SIZE: usize = if cfg!(miri) { 256 } else { 4096 };
 const LONGEST: usize = SIZE / 6;
 
-/// A ring and its producer in plain memory. The data, which the kernel maps twice, is written twice with plain stores. So Miri
-/// reports a data race if the reader's memory ordering is wrong.
+/// A ring and its producer in plain memory. The data, which the kernel maps twice, is written twice
+/// with plain stores. So Miri reports a data race if the reader's memory ordering is wrong.
 #[derive(Clone, Debug)]
 struct Simulated(Arc<Parts>);
 
@@ -21,8 +21,8 @@ struct Parts {
     data: Vec<UnsafeCell<u64>>,
 }
 
-// SAFETY: headers are accessed atomically. Contents are accessed by the producer before it submits them, and by the reader
-// after that.
+// SAFETY: headers are accessed atomically. Contents are accessed by the producer before it submits
+// them, and by the reader after that.
 unsafe impl Sync for Parts {}
 
 // SAFETY: the data has twice `SIZE` bytes, and `produce` writes only to free space.
