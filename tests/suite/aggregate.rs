@@ -525,35 +525,35 @@ fn mistakes() {
     for (args, expected) in [
         (
             &["count", "e2e:hit", "--by", "method"][..],
-            "error: e2e:hit: it has no argument `method`, but self, n, text\n",
+            "error: e2e:hit: no argument `method`; the probe has self, n, text\n",
         ),
         (
             &["hist", "e2e:hit", "text"],
-            "error: e2e:hit: `text` is text; histograms are of integers\n",
+            "error: e2e:hit: `text` is a string; a histogram needs an integer\n",
         ),
         (
             &["hist", "e2e:hit", "n", "--linear", "9,1,1"],
-            "error: a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0\n",
+            "error: a linear histogram LO,HI,STEP needs LO < HI and STEP > 0\n",
         ),
         (
             &["hist", "e2e:hit", "n", "--linear", "0,1000000,1"],
-            "error: 1000000 buckets are more than 1000; take a larger step\n",
+            "error: a linear histogram has 1000000 buckets (limit 1000); use a larger step\n",
         ),
         (
             &["trace", "e2e:hit", "--filter", "n == 'x'"],
-            "error: e2e:hit: `n` is no text; for a C string that is `str(n)`\n",
+            "error: e2e:hit: `n` is not a string; for a C string, write `str(n)`\n",
         ),
         (
             &["trace", "e2e:hit", "--filter", "text == 5"],
-            "error: e2e:hit: `text` is text, and is compared with a number\n",
+            "error: e2e:hit: `text` is a string, so it cannot be compared with a number\n",
         ),
         (
             &["latency", "e2e:hit", "e2e:hit"],
-            "error: e2e:hit is the start and the end; say two different probes\n",
+            "error: e2e:hit is both the start and the end; name two different probes\n",
         ),
         (
             &["latency", "e2e:hit", "e2e:nothing", "--key", "n"],
-            "error: e2e:nothing: it has no argument `n`, but no arguments\n",
+            "error: e2e:nothing: no argument `n`; the probe has no arguments\n",
         ),
     ] {
         let mut args = args.to_vec();

@@ -80,7 +80,7 @@ fn single_steps_are_named() {
     let out = attach(&["trace", "--", app]);
     assert_eq!(out.status.code(), Some(2));
     assert!(
-        text(&out.stderr).contains("is no no-op but another instruction"),
+        text(&out.stderr).contains("not a NOP; a probe there is single-stepped"),
         "{}",
         text(&out.stderr)
     );

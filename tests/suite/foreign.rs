@@ -82,7 +82,7 @@ fn operands_with_symbols() {
             assert_eq!(events[0]["args"], expected, "{flag} {backend}");
             let said = text(&out.stderr);
             assert!(
-                said.contains("its symbol `nowhere` is not in the file; the argument is left out"),
+                said.contains("symbol `nowhere` is not in the file"),
                 "{said}"
             );
         }

@@ -201,7 +201,7 @@ fn an_agent_runs_in_its_image() {
     let doctor = podman.run(&["doctor"], &filtered).output().unwrap();
     let doctor = text(&doctor.stdout);
     assert!(
-        doctor.contains("a seccomp filter refuses it: run the container with")
+        doctor.contains("a seccomp filter blocks it: run the container with")
             || doctor.contains("programs load"),
         "{doctor}"
     );
