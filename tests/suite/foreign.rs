@@ -81,10 +81,7 @@ fn operands_with_symbols() {
             let expected = serde_json::json!({"arg0": 42, "arg1": -43, "arg2": 44, "arg3": 45, "arg4": 77, "arg5": null});
             assert_eq!(events[0]["args"], expected, "{flag} {backend}");
             let said = text(&out.stderr);
-            assert!(
-                said.contains("symbol `nowhere` is not in the file"),
-                "{said}"
-            );
+            assert!(said.contains("symbol `nowhere` is not in the file"), "{said}");
         }
     }
 }

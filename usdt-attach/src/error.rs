@@ -78,20 +78,18 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// Creates an error. The message is one sentence that begins in lower case and has no final
     /// period.
-    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
         Error { inner: Box::new(Inner { kind, message: message.into(), source: None, hint: None }) }
     }
 
     /// Adds the cause, which [`source`](std::error::Error::source) returns and `{:#}` prints.
-    #[must_use]
-    pub fn with_source(mut self, source: io::Error) -> Error {
+    pub(crate) fn with_source(mut self, source: io::Error) -> Error {
         self.inner.source = Some(source);
         self
     }
 
     /// Adds a hint: what the user can do about the error.
-    #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Error {
+    pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Error {
         self.inner.hint = Some(hint.into());
         self
     }

@@ -85,5 +85,5 @@ fn errno(error: &Error) -> std::io::Error {
 
 fn try_load(kind: u32, code: &[Insn], attach_type: u32, log: &mut [u8]) -> Result<OwnedFd> {
     syscall::prog_load(kind, c"usdt_attach", code, attach_type, log)
-        .map_err(Error::kernel_rejected("cannot load a BPF program"))
+        .map_err(Error::kernel_rejected("cannot load the BPF program"))
 }

@@ -112,7 +112,7 @@ impl Buckets {
     }
 
     /// Returns true if values are signed.
-    pub fn signed(self) -> bool {
+    pub(crate) fn signed(self) -> bool {
         match self {
             Buckets::Log2 { signed }
             | Buckets::Linear { signed, .. }

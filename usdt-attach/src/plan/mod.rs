@@ -168,7 +168,7 @@ impl Plan {
     }
 
     /// Returns true if hits are recorded as events.
-    pub fn records(&self) -> bool {
+    pub(crate) fn records(&self) -> bool {
         self.handlers.iter().any(|h| matches!(h.action, Action::Record(_)))
     }
 
