@@ -108,6 +108,7 @@ const MAX_WARNINGS: usize = 50;
 /// Sections that identify a Go binary; the data of other binaries is not searched for blobs.
 const GO_SECTIONS: [&str; 3] = [".noptrdata", ".go.buildinfo", ".gopclntab"];
 
+/// Returns the probes of a file, and warnings about notes and blobs that cannot be used.
 pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
     let view = object.view()?;
     let mut scanner = Scanner { view: &view, probes: Vec::new(), warnings: Vec::new(), goid: None };

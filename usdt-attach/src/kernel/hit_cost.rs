@@ -58,8 +58,8 @@ unsafe extern "C" {
 /// Measures how many nanoseconds a hit takes with an empty BPF program, at a site with the given
 /// instruction.
 ///
-/// It attaches to a site in this program and calls it some thousand times, which takes a few
-/// milliseconds.
+/// It attaches to a site in this program and calls it some thousand times, which takes
+/// some tens of milliseconds.
 ///
 /// # Errors
 ///

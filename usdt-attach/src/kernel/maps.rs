@@ -13,8 +13,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 
 /// Hit counts of a site, or their sum over several sites.
 ///
-/// Every hit is counted once in `hits`. A hit that was not recorded or aggregated is also counted
-/// in one of the other fields.
+/// `hits` counts every hit; the other fields count the hits that had the outcome they name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     /// Hits of the site by the traced processes, including hits that were filtered or dropped.

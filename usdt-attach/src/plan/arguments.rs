@@ -177,8 +177,8 @@ fn resolve_symbol(probe: &Probe, mut value: Value) -> OperandResult {
 
 /// Parses the dereferences in an argument of a function entry: `8@56(16(%rdi))` is the value 56
 /// bytes after the address that the pointer at `16(%rdi)` holds. Notes have no such syntax.
-fn parse_dereferences(probe: &Probe, text: &str) -> Option<ResolvedOperand> {
-    let (size, mut rest) = text.split_once('@').filter(|_| probe.source == Source::Entry)?;
+fn parse_dereferences(probe: &Probe, spec: &str) -> Option<ResolvedOperand> {
+    let (size, mut rest) = spec.split_once('@').filter(|_| probe.source == Source::Entry)?;
     let mut deref_offsets = Vec::new();
     loop {
         let (distance, inner) = rest.split_once('(')?;

@@ -398,8 +398,8 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn parses_any_dereference_without_panic(text in "[0-9@()%rdi-]{0,40}") {
-            let mut probe = probe(&text, None);
+        fn parses_any_dereference_without_panic(spec in "[0-9@()%rdi-]{0,40}") {
+            let mut probe = probe(&spec, None);
             probe.source = Source::Entry;
             layout_of(&probe);
         }

@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 /// Number of leaves in the tree of a program at most. A leaf is a run of sites with the same
-/// handler. Jumps reach 32,767 instructions, and a leaf has about three.
+/// handler. Jumps reach 32,767 instructions, and a leaf takes two.
 const MAX_LEAVES: usize = 4096;
 /// Number of handlers in a program at most. A handler has up to a few hundred instructions.
 const MAX_HANDLERS: usize = 32;

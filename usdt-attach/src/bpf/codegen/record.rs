@@ -94,6 +94,7 @@ impl Emitter<'_> {
             // Stores become visible in program order.
             self.asm.store(Width::Dw, record, -HEADER, length);
         } else {
+            // An exchange has release semantics. BPF has no store-release before Linux 6.15.
             self.asm.exchange(record, -HEADER, length);
         }
     }
