@@ -1,8 +1,8 @@
 //! Function entries: the catalogue's probes in Go binaries that were built without them.
 //!
 //! The catalogue of `gobinary` names a function for many probes of the Go runtime and standard
-//! library, and the registers and struct fields in which the probe's arguments are when the
-//! function is entered.
+//! library. It also says which registers and struct fields hold the arguments at the function's
+//! entry.
 
 use super::{Probe, ScannedObject, Source, catalogue};
 use gobinary::GoBinary;

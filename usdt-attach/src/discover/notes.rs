@@ -226,8 +226,9 @@ impl Scanner<'_> {
         GO_SECTIONS.iter().any(|s| self.view.section(s).is_some())
     }
 
-    /// Returns the offset of the goroutine id for a note that has no word for it: the note had no
-    /// space left, or it was sealed without goroutine ids. `None` if the note has the word.
+    /// Returns the offset of the goroutine id for a note that has no word for it; `None` if the
+    /// note has the word. It is missing if the note had no space left or was sealed without
+    /// goroutine ids.
     fn goid_without_word(
         &mut self,
         note: &Note,

@@ -6,8 +6,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Enables run-time statistics of BPF programs while it lives.
 ///
-/// The kernel measures every BPF program on the host then, which makes each run a little slower.
-/// Sessions return their statistics from [`Session::run_time`](crate::session::Session::run_time).
+/// The kernel measures every BPF program on the host then, which makes each run a little slower. A
+/// session returns the statistics of its programs.
 #[derive(Debug)]
 pub struct BpfStatsGuard {
     _fd: OwnedFd,

@@ -32,9 +32,9 @@ pub enum Buckets {
         /// True if values are signed.
         signed: bool,
     },
-    /// Powers of two of a unit, each of which is the highest value of its bucket: 0, … above half
-    /// the unit up to the unit, above the unit up to twice the unit …, mirrored below zero for
-    /// signed values.
+    /// Powers of two of a unit, each of which is the highest value of its bucket. One bucket, for
+    /// example, has the values above the unit up to twice the unit. Zero has a bucket of its own,
+    /// and signed values have the same buckets below zero.
     ///
     /// These are the buckets of native histograms in Prometheus (schema 0) and of exponential
     /// histograms in OpenTelemetry (scale 0).
@@ -150,9 +150,9 @@ impl Buckets {
         }
     }
 
-    /// Returns the side of zero on which an exponential bucket lies, and its exponent: magnitudes
-    /// in the bucket are at most 2 to the power of the exponent, in units. `None` for other kinds
-    /// of buckets.
+    /// Returns the side of zero on which an exponential bucket lies, and its exponent; `None` for
+    /// other kinds of buckets. Magnitudes in the bucket are at most 2 to the power of the exponent,
+    /// in units.
     pub fn exponent(self, index: usize) -> Option<(Ordering, i32)> {
         let Buckets::Exponential { unit, signed } = self else { return None };
         let offset = index as i32 - if signed { 64 } else { 0 };

@@ -136,7 +136,7 @@ pub(crate) const MAX_STACK_PREFIX: u32 = 480;
 
 impl Layout {
     /// Returns the number of bytes at the beginning of the record that a program assembles on its
-    /// stack: the whole record if it fits, else the part before the first string or the stack.
+    /// stack. It is the whole record if that fits, else the part before the first string or stack.
     pub(crate) fn stack_prefix_len(&self) -> u32 {
         if self.size <= MAX_STACK_PREFIX {
             return self.size;
@@ -163,8 +163,8 @@ impl Layout {
     /// Returns the offset of the string at the end of the record, whose unused bytes are not
     /// published.
     ///
-    /// `None` if the record does not end with a string, or does not fit on the stack: its size is
-    /// reserved before the length of the string is known then.
+    /// `None` if the record does not end with a string, or does not fit on the stack. In the latter
+    /// case, space is reserved before the length of the string is known.
     pub(crate) fn trailing_string(&self) -> Option<u32> {
         let end = |to: u32, max: u32| (to + 8 + max).next_multiple_of(8);
         self.reads.iter().find_map(|read| match read {

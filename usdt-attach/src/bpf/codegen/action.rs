@@ -174,7 +174,7 @@ impl Emitter<'_> {
         asm.add(R1, R2);
     }
 
-    /// `r1 = ` the exponential bucket of `r2`: its number of bits, plus one if it is above the
+    /// `r1 = ` the exponential bucket of `r2`: its number of bits, plus one for a value above the
     /// power of two of the unit with as many bits. To compare with that power, `r2` is shifted
     /// until its highest bit is set.
     fn exponential_index(&mut self, unit: u32) {

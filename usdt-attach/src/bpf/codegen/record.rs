@@ -22,10 +22,10 @@ const BEFORE: Reg = R9;
 impl Emitter<'_> {
     /// Assembles a record and publishes it.
     ///
-    /// The record is assembled on the stack and then copied to the event buffer. Copying user
-    /// memory to the stack costs half as much as copying it to the buffer, because hardened
-    /// usercopy looks up the owner of a destination in `vmalloc` memory. Strings for which the
-    /// stack has no space are read into the buffer directly.
+    /// The record is assembled on the stack and then copied to the event buffer. Reading user
+    /// memory into the stack costs half as much as reading it into the buffer. The buffer is
+    /// `vmalloc` memory, whose owner hardened usercopy looks up. Strings for which the stack has no
+    /// space are read into the buffer directly.
     pub(super) fn record(&mut self, layout: &Layout) {
         let prefix = layout.stack_prefix_len();
         self.asm.mov(BASE, R10);
@@ -191,7 +191,7 @@ impl Emitter<'_> {
     /// `r2 = ` the flags for submitting a record to the ring buffer.
     ///
     /// Records do not wake the reader, which polls. One record in 64, selected by the low bits of
-    /// the time, reads the fill level and wakes the reader if the buffer is at least half full.
+    /// the time, reads the fill level. It wakes the reader if the buffer is at least half full.
     /// That read costs more than the rest of submitting, because the consumer position is on the
     /// cache line of another CPU.
     fn submit_flags(&mut self) {
