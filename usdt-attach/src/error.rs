@@ -1,9 +1,10 @@
 //! Errors and warnings of the library.
 //!
 //! An [`Error`] ends an operation; a [`Warning`] reports what was left out while the operation went
-//! on. Both carry a kind for programs to match on and a message for people. A message begins in
-//! lower case, names the file, process or probe that it is about, and has no final period, so that
-//! a caller can embed it in a sentence of its own.
+//! on. Both carry a kind for programs to match on and a message for people.
+//!
+//! A message names the file, process or probe that it is about. It begins in lower case and has no
+//! final period, so that a caller can put it into a sentence.
 
 use std::borrow::Cow;
 use std::error::Error as _;

@@ -79,8 +79,8 @@ fn unpadded_address(address: &str) -> &str {
 /// Opens a mapped file; `None` if it cannot be opened or is not an ELF file.
 ///
 /// `map_files` also reaches deleted files, but needs `CAP_CHECKPOINT_RESTORE`. Without it, the file
-/// is opened as the executable of the process or by its path below the root of the process, if that
-/// is still the same file.
+/// is opened as the executable of the process, or by its path below the root of the process. The
+/// inode shows whether that is still the same file.
 pub(super) fn open(pid: u32, mapping: &FileMapping) -> Option<Object> {
     let name = &mapping.name;
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
