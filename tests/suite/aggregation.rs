@@ -19,7 +19,7 @@ const BACKENDS: [BackendKind; 2] = [BackendKind::Embedded, BackendKind::Bcc];
 
 /// Starts a session on the probes of a process.
 fn start(pid: u32, globs: &[&str], options: Options, backend: BackendKind) -> Session {
-    let found = discover::process(pid).unwrap();
+    let found = discover::scan_process(pid).unwrap();
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let chosen = select::select(&found, &globs).unwrap();
     let (plan, warnings) =
@@ -533,31 +533,31 @@ fn rejects_invalid_aggregation_arguments() {
     for (args, expected) in [
         (
             &["count", "e2e:hit", "--by", "method"][..],
-            "error: e2e:hit: it has no argument `method`, but self, n, text\n",
+            "error: e2e:hit: no argument `method`; the probe has self, n, text\n",
         ),
         (
             &["hist", "e2e:hit", "text"],
-            "error: e2e:hit: `text` is text; histograms are of integers\n",
+            "error: e2e:hit: `text` is a string; a histogram needs an integer\n",
         ),
         (
             &["hist", "e2e:hit", "n", "--linear", "9,1,1"],
-            "error: a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0\n",
+            "error: a linear histogram LO,HI,STEP needs LO < HI and STEP > 0\n",
         ),
         (
             &["hist", "e2e:hit", "n", "--linear", "0,1000000,1"],
-            "error: 1000000 buckets are more than 1000; take a larger step\n",
+            "error: a linear histogram has 1000000 buckets (limit 1000); use a larger step\n",
         ),
         (
             &["trace", "e2e:hit", "--filter", "n == 'x'"],
-            "error: e2e:hit: `n` is no text; for a C string that is `str(n)`\n",
+            "error: e2e:hit: `n` is not a string; for a C string, write `str(n)`\n",
         ),
         (
             &["trace", "e2e:hit", "--filter", "text == 5"],
-            "error: e2e:hit: `text` is text, and is compared with a number\n",
+            "error: e2e:hit: `text` is a string, so it cannot be compared with a number\n",
         ),
         (
             &["latency", "e2e:hit", "e2e:hit"],
-            "error: e2e:hit is the start and the end; say two different probes\n",
+            "error: e2e:hit is both the start and the end; name two different probes\n",
         ),
         (
             &["latency", "e2e:hit", "e2e:nothing", "--pair-by", "n"],
@@ -576,7 +576,7 @@ fn rejects_invalid_aggregation_arguments() {
     let out = attach(&["trace", "--filter", "n = 5", "--exe", app]);
     assert_eq!(out.status.code(), Some(2));
     assert!(
-        text(&out.stderr).contains("write `==` at column 3 of the filter `n = 5`"),
+        text(&out.stderr).contains("filter `n = 5`, column 3: expected `==`"),
         "{}",
         text(&out.stderr)
     );

@@ -185,7 +185,11 @@ fn rejects_invalid_programs() {
             "error: the program names no probe; begin one with USDT(provider, probe) { ... }\n",
         ),
         ("USDT(e2e) { return 0; }", 2, "error: `USDT(e2e)` is not USDT(provider, probe)\n"),
-        ("USDT(e2e, absent) { return 0; }", 2, "error: no probe matches `e2e:absent`; there are "),
+        (
+            "USDT(e2e, absent) { return 0; }",
+            2,
+            "error: no probe matches `e2e:absent`; the target has ",
+        ),
         (
             "USDT(e2e, hit) { return usdt_arg(e2e, hit, size); }",
             2,

@@ -82,7 +82,7 @@ fn reports_single_stepped_sites() {
     let out = attach(&["trace", "--", app]);
     assert_eq!(out.status.code(), Some(2));
     assert!(
-        text(&out.stderr).contains("is no no-op but another instruction"),
+        text(&out.stderr).contains("not a NOP; a probe there is single-stepped"),
         "{}",
         text(&out.stderr)
     );

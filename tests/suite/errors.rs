@@ -120,11 +120,11 @@ fn rejects_a_glob_without_match() {
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
-        "error: no probe matches `e2e:nosuch*`; there are e2e:hit, e2e:types, e2e:more__types, e2e:twelve, e2e:nothing, other_provider:hit, other_provider:keywords\n"
+        "error: no probe matches `e2e:nosuch*`; the target has e2e:hit, e2e:types, e2e:more__types, e2e:twelve, e2e:nothing, other_provider:hit, other_provider:keywords\n"
     );
     let (code, message) = outcome(&attach(&["trace", "nosuch:*", "--", app.as_str()]), &app.folder);
     assert_eq!(
-        (code, message.starts_with("error: no probe matches `nosuch:*`; there are e2e:hit")),
+        (code, message.starts_with("error: no probe matches `nosuch:*`; the target has e2e:hit")),
         (Some(2), true)
     );
     let (code, message) = outcome(&attach(&["trace", "--", "true"]), &app.folder);

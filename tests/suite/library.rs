@@ -47,7 +47,7 @@ fn simulated_session(
     globs: &[&str],
     options: &Options,
 ) -> (Session, Simulated, Vec<(String, u32)>) {
-    let found = [discover::file(&Fixture::get(package, Mode::Sealed)).unwrap()];
+    let found = [discover::scan_file(&Fixture::get(package, Mode::Sealed)).unwrap()];
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let (plan, warnings) = Plan::new(&select(&found, &globs).unwrap(), options).unwrap();
     assert_eq!(warnings, []);

@@ -40,7 +40,7 @@
 //!
 //! # Threads and side effects
 //!
-//! Events are read on the thread that polls. Three operations start threads: a scan of the host ([`discover::host`]), which
+//! Events are read on the thread that polls. Three operations start threads: a scan of the host ([`Target::host`]), which
 //! joins them; [`Target::command`], whose thread waits until the program of the command runs; and attaching, whose thread
 //! `usdt-warmup` ([`kernel::uprobe_warmup`]) ends after some milliseconds. A forked child that polls an inherited tracer
 //! gets an error.
@@ -68,7 +68,7 @@ pub mod backend;
 mod bpf;
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use bpf::codegen::emit_for_every_kernel;
+pub use bpf::codegen::compile_for_every_kernel;
 pub mod discover;
 pub mod error;
 pub mod event;

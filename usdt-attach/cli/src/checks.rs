@@ -11,7 +11,7 @@ use usdt_attach::discover::select::Selected;
 use usdt_attach::discover::{Probe, ScannedObject};
 use usdt_attach::error::ErrorKind;
 use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Capabilities};
-use usdt_attach::kernel::detect::{self, Features, MultiLinks};
+use usdt_attach::kernel::detect::{self, Features, UprobeMultiSupport};
 use usdt_attach::plan::{Method, NopOptimization, Options, Plan};
 
 /// The result of a check.
@@ -49,7 +49,7 @@ fn ok(check: &str, detail: impl Into<String>) -> Finding {
 
 /// Checks the machine: privileges, kernel features, `usdt-attach-bcc`, and mounted file systems.
 pub(crate) fn machine() -> Vec<Finding> {
-    let features = detect::features();
+    let features = detect::detect_features();
     let mut out = privileges();
     let uname = rustix::system::uname();
     let kernel = format!(
@@ -82,7 +82,7 @@ const NEEDED_CAPABILITIES: [NeededCapability; 3] = [
 ];
 
 fn privileges() -> Vec<Finding> {
-    let own = Capabilities::own();
+    let own = Capabilities::current();
     let missing: Vec<String> = NEEDED_CAPABILITIES
         .iter()
         .filter(|capability| !own.has(capability.number))
@@ -119,10 +119,10 @@ fn privileges() -> Vec<Finding> {
 
 fn kernel_features(features: &Features) -> Vec<Finding> {
     if !features.bpf {
-        let (detail, hint) = match &features.refusal {
+        let (detail, hint) = match &features.load_error {
             Some(error) if error.kind() == ErrorKind::Permission => {
                 let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
-                (format!("{error}{cause}"), Capabilities::own().hint())
+                (format!("{error}{cause}"), Capabilities::current().hint())
             }
             Some(error) => (format!("{error:#}"), "use a kernel with CONFIG_BPF_SYSCALL"),
             None => ("not available".to_owned(), "use a kernel with CONFIG_BPF_SYSCALL"),
@@ -146,15 +146,15 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         since: "4.20",
     };
     out.push(semaphores.finding(features.semaphores));
-    out.push(match features.multi {
-        MultiLinks::Full => ok("links", "one link for many sites"),
-        MultiLinks::ThreadFilter => finding(
+    out.push(match features.uprobe_multi {
+        UprobeMultiSupport::Full => ok("links", "one link for many sites"),
+        UprobeMultiSupport::ThreadFilter => finding(
             "links",
             State::Degraded,
             "the process filter of links matches one thread; BPF programs compare PIDs instead",
             Some("use Linux 6.10 or later"),
         ),
-        MultiLinks::Missing => finding(
+        UprobeMultiSupport::Missing => finding(
             "links",
             State::Degraded,
             "one perf event per site: detaching takes about 0.1 s for each",
@@ -176,7 +176,7 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         state_if_absent: State::Missing,
         since: "5.8",
     };
-    out.push(event_buffer.finding(features.ring));
+    out.push(event_buffer.finding(features.ring_buffer));
     let atomics = KernelFeature {
         check: "atomics",
         present: "fetching atomics",
@@ -202,7 +202,7 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         state_if_absent: State::Degraded,
         since: "4.17",
     };
-    out.push(exec.finding(features.exec));
+    out.push(exec.finding(features.exec_events));
     out
 }
 

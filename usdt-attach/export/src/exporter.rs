@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
-use usdt_attach::discover::process::is_alive;
+use usdt_attach::discover::is_process_alive;
 use usdt_attach::discover::{self, ObjectId, ScannedObject};
 use usdt_attach::error::Result;
 use usdt_attach::session::Summary;
@@ -381,7 +381,7 @@ impl<'a> Exporter<'a> {
             return Ok(());
         }
         let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
-        discover::add_entries(&mut found, &globs);
+        discover::add_function_entries(&mut found, &globs);
         found.retain(|f| !f.probes.is_empty());
         for files in attach_groups(&self.settings.target, &found) {
             for job in &mut self.jobs {
@@ -427,7 +427,7 @@ impl<'a> Exporter<'a> {
             let mut live = discover::still_mapped(&known)?;
             if let Target::Exe(path) = &self.settings.target {
                 // The next process of this executable must be traced from its start.
-                live.extend(discover::object_id(path));
+                live.extend(ObjectId::from_path(path));
             }
             for job in &mut self.jobs {
                 job.detach_stale(&live)?;
@@ -437,9 +437,9 @@ impl<'a> Exporter<'a> {
             }
             self.settings.found.retain(|f| live.contains(&f.object.id));
         }
-        self.services.retain(|pid, _| is_alive(*pid));
+        self.services.retain(|pid, _| is_process_alive(*pid));
         for pairing in self.jobs.iter_mut().filter_map(|job| job.pairing.as_mut()) {
-            pairing.discard_processes(is_alive);
+            pairing.discard_processes(is_process_alive);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::span::Pairing;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use usdt_attach::backend::Backend;
-use usdt_attach::discover::select::{Glob, select, select_any};
+use usdt_attach::discover::select::{Glob, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
@@ -118,7 +118,7 @@ impl Job {
                 globs = vec![latency.start.clone(), latency.end.clone()];
             }
             Entry::Spans(spans) => {
-                options.max_text = MAX_STRING;
+                options.max_string = MAX_STRING;
                 options.buffer = scope.buffer_bytes;
                 globs = spans.iter().flat_map(|s| [s.start.clone(), s.end.clone()]).collect();
                 pairing = Some(Pairing::new(spans, scope.max_open_spans));
@@ -154,14 +154,14 @@ impl Job {
         backend: &dyn Backend,
         report: &mut dyn FnMut(String),
     ) -> Result<()> {
-        let selected = select_any(found, &self.globs);
+        let selected = select_if_any(found, &self.globs);
         if selected.is_empty() {
             return Ok(());
         }
         match Plan::new(&selected, &self.options) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
-                let objects = plan.objects().iter().map(|o| o.object.id).collect();
+                let objects = plan.objects().iter().map(|o| o.id()).collect();
                 let session = Session::start(plan, backend)?;
                 self.sessions.push(AttachedSession { session, objects });
             }

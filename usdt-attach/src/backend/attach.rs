@@ -3,13 +3,13 @@
 use super::traits::{Attachment, Backend};
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::Result;
-use crate::kernel::capabilities::explain;
+use crate::kernel::capabilities::add_hint;
 use crate::kernel::transport::{RecordReader, reader};
 use crate::kernel::{
     Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, run_time, uprobe_warmup,
 };
 use crate::plan::record_layout::NATIVE;
-use crate::plan::{Entry, Plan};
+use crate::plan::{Plan, TableEntry};
 use stapsdt::argspec::Arch;
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -32,7 +32,7 @@ pub(crate) struct Kernel<C> {
 
 impl<C: Compiler> Backend for Kernel<C> {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
-        self.try_attach(plan).map_err(explain)
+        self.try_attach(plan).map_err(add_hint)
     }
 }
 
@@ -68,7 +68,7 @@ fn features(method: LinkMethod, plan: &Plan, mapped_ring: bool) -> KernelFeature
                     Transport::RingBuf
                 },
                 atomics,
-                task: plan.records().then(detect::task).flatten(),
+                task: plan.records().then(detect::task_struct_offsets).flatten(),
             }
         }
     }
@@ -109,7 +109,7 @@ impl Attachment for Running {
         self.maps.counts()
     }
 
-    fn table(&self) -> Result<Vec<Entry>> {
+    fn table(&self) -> Result<Vec<TableEntry>> {
         self.maps.table(&self.plan)
     }
 

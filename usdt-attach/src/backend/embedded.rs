@@ -1,7 +1,7 @@
 //! The embedded back end: BPF instructions straight from the plan.
 
 use super::attach::Compiler;
-use crate::bpf::codegen::emit;
+use crate::bpf::codegen::compile;
 use crate::bpf::{KernelFeatures, MapFds, Program};
 use crate::error::Result;
 use crate::plan::Plan;
@@ -14,7 +14,6 @@ impl Compiler for Embedded {
     const MAPPED_RING: bool = true;
 
     fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>> {
-        let made = emit(plan, maps, features)?;
-        Ok(made.into_iter().map(|(cookies, code)| Program { cookies, code }).collect())
+        compile(plan, maps, features)
     }
 }

@@ -11,7 +11,7 @@ mod traits;
 
 use crate::error::Result;
 pub use crate::kernel::{Counts, Mechanism};
-pub use crate::plan::Entry;
+pub use crate::plan::TableEntry;
 use attach::Kernel;
 use std::sync::Arc;
 pub use traits::{Attachment, Backend};

@@ -16,8 +16,8 @@ use crate::filter::Test;
 use crate::kernel::{Counts, Mechanism};
 use crate::plan::record_layout::{self, FAULTS};
 use crate::plan::{
-    Action, Address, ArgSlot, BEFORE_BUCKETS, Condition, Entry, FrameRegion, KeyWrite, Plan,
-    ReadOp, pt_regs,
+    Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, KeyWrite, Plan, ReadOp,
+    TableEntry, pt_regs,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
@@ -138,9 +138,9 @@ impl Attachment for Simulation {
         Ok(lock(&self.state).counts.clone())
     }
 
-    fn table(&self) -> Result<Vec<Entry>> {
+    fn table(&self) -> Result<Vec<TableEntry>> {
         let state = lock(&self.state);
-        let entry = |(key, value): (&Vec<u8>, &Vec<u64>)| Entry {
+        let entry = |(key, value): (&Vec<u8>, &Vec<u64>)| TableEntry {
             key: key.clone(),
             values: vec![value.clone()],
         };
@@ -195,7 +195,7 @@ impl State {
             return Outcome::None;
         }
         let mut frame = vec![0; handler.frame.size as usize];
-        steps(hit, &mut frame, &handler.frame.prepare);
+        steps(hit, &mut frame, &handler.frame.filter_reads);
         if handler.filter.as_ref().is_some_and(|c| !holds(hit, &frame, c)) {
             return Outcome::Filtered;
         }
@@ -231,11 +231,11 @@ impl State {
                 u64::from(hit.pid) << 32 | u64::from(hit.tid),
             );
             steps(hit, &mut record, &[ReadOp::Comm { to: record_layout::COMM }]);
-            steps(hit, &mut record, &layout.steps);
+            steps(hit, &mut record, &layout.reads);
             self.records.push_back(record);
             return Outcome::Done;
         }
-        steps(hit, &mut frame, &handler.frame.collect);
+        steps(hit, &mut frame, &handler.frame.action_reads);
         if faults(&frame) & handler.frame.required != 0 {
             return Outcome::Dropped;
         }
@@ -289,7 +289,7 @@ impl State {
         };
         let turned = if buckets.signed() { value ^ 1 << 63 } else { value };
         if let Some(([sum, highest, lowest], counts)) =
-            entry.split_first_chunk_mut::<BEFORE_BUCKETS>()
+            entry.split_first_chunk_mut::<FIRST_BUCKET>()
         {
             *sum = sum.wrapping_add(value);
             *highest = (*highest).max(turned);
@@ -318,10 +318,10 @@ fn fault(area: &mut [u8], bit: u8) {
 
 /// The bytes of an area, what belongs there in place.
 fn filled(frame: &mut [u8], area: &FrameRegion) -> Vec<u8> {
-    for one in &area.moves {
+    for one in &area.writes {
         match *one {
             KeyWrite::Constant { to, value } => put(frame, to, value.into()),
-            KeyWrite::ArgSlot { to, from } => {
+            KeyWrite::Slot { to, from } => {
                 let value = from.read(frame).unwrap_or(0);
                 put(frame, to, value);
             }
@@ -335,8 +335,8 @@ fn address(hit: &Hit, from: &Address) -> Option<u64> {
     let register = |offset: i16| hit.registers.get(&offset).copied().unwrap_or(0);
     let index = from.index.map_or(0, |(offset, scale)| register(offset).wrapping_mul(scale.into()));
     let mut at =
-        from.base.map_or(0, register).wrapping_add(index).wrapping_add(from.first() as u64);
-    for distance in from.beyond_the_first() {
+        from.base.map_or(0, register).wrapping_add(index).wrapping_add(from.first_offset() as u64);
+    for distance in from.offsets_after_deref() {
         let pointer = read(hit, at, 8)?.first_chunk::<8>()?;
         at = u64::from_le_bytes(*pointer).wrapping_add(distance as u64);
     }
@@ -377,7 +377,7 @@ fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
         match step {
             ReadOp::Constant { to, value } => put(area, *to, *value as u64),
             ReadOp::Register { to, from } => {
-                put(area, *to, hit.registers.get(from).copied().unwrap_or(0))
+                put(area, *to, hit.registers.get(from).copied().unwrap_or(0));
             }
             ReadOp::Memory { to, len, from, fault: bit } => {
                 match address(hit, from).and_then(|at| read(hit, at, *len as usize)) {
@@ -385,7 +385,7 @@ fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
                     None => fault(area, *bit),
                 }
             }
-            ReadOp::Text { to, max, pointer, length, fault: bit } => {
+            ReadOp::String { to, max, pointer, length, fault: bit } => {
                 let pointer = word(area, *pointer);
                 let text = match length {
                     Some(length) => {
@@ -429,25 +429,25 @@ fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
         Condition::All(a, b) => holds(hit, frame, a) && holds(hit, frame, b),
         Condition::Any(a, b) => holds(hit, frame, a) || holds(hit, frame, b),
         Condition::Not(inner) => !holds(hit, frame, inner),
-        Condition::Number { word, test, value } => {
-            let Some(raw) = word.read(frame).filter(|_| readable(word)) else { return false };
-            if word.signed {
+        Condition::Number { slot, test, value } => {
+            let Some(raw) = slot.read(frame).filter(|_| readable(slot)) else { return false };
+            if slot.signed {
                 compare(*test, raw as i64, *value)
             } else {
                 compare(*test, raw, *value as u64)
             }
         }
-        Condition::Float { word, test, value } => {
-            let Some(raw) = word.read(frame).filter(|_| readable(word)) else { return false };
-            let bits = if word.size == 4 { raw << 32 } else { raw };
-            let order = crate::plan::order(bits);
-            let infinite = crate::plan::infinite(word.size);
+        Condition::Float { slot, test, value } => {
+            let Some(raw) = slot.read(frame).filter(|_| readable(slot)) else { return false };
+            let bits = if slot.size == 4 { raw << 32 } else { raw };
+            let order = crate::plan::float_order(bits);
+            let infinite = crate::plan::infinity_order(slot.size);
             if !(-infinite - 1..=infinite).contains(&order) {
                 return *test == Test::Ne;
             }
             compare(*test, order, *value)
         }
-        Condition::Text { pointer, length, bytes, prefix, .. } => {
+        Condition::String { pointer, length, bytes, prefix, .. } => {
             let Some(at) = pointer.read(frame).filter(|_| readable(pointer)) else { return false };
             match length.map(|word| word.read(frame)) {
                 Some(Some(length)) => {
@@ -466,7 +466,7 @@ fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
                 }
             }
         }
-        Condition::Fixed { at, bytes } => {
+        Condition::FixedString { at, bytes } => {
             frame.get(*at as usize..).is_some_and(|rest| rest.starts_with(bytes))
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::kernel::{Counts, Mechanism};
-use crate::plan::{Entry, Plan};
+use crate::plan::{Plan, TableEntry};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub trait Attachment: fmt::Debug + Send {
     /// # Errors
     ///
     /// Fails when a map cannot be read.
-    fn table(&self) -> Result<Vec<Entry>>;
+    fn table(&self) -> Result<Vec<TableEntry>>;
     /// Number of starts whose end has not come.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! Rows that the kernel counted: counts and histograms per probe and key.
 
-use crate::backend::{Counts, Entry};
+use crate::backend::{Counts, TableEntry};
 use crate::event::Value;
 use crate::plan::{
-    ArgSlot, BEFORE_BUCKETS, Buckets, Field, FieldKind, KEY_TEXT, Plan, PlannedProbe,
+    ArgSlot, Buckets, FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Plan, PlannedProbe,
 };
 use std::collections::HashMap;
 
@@ -125,7 +125,7 @@ impl Histogram {
 
 /// The rows of one or more plans with the same options, most hits first. Equal rows are added up.
 pub fn rows<'a>(
-    parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [Entry])>,
+    parts: impl IntoIterator<Item = (&'a Plan, &'a [Counts], &'a [TableEntry])>,
 ) -> Vec<Row> {
     let mut out: Vec<Row> = Vec::new();
     let mut known: HashMap<(PlannedProbe, Vec<u8>), usize> = HashMap::new();
@@ -207,7 +207,7 @@ fn histogram(buckets: Buckets, cpus: &[Vec<u64>]) -> Histogram {
     let mut out = Histogram { buckets, counts: vec![0; buckets.count()], sum: 0, min: 0, max: 0 };
     let mut first = true;
     for words in cpus {
-        let Some(([sum, highest, lowest], counts)) = words.split_first_chunk::<BEFORE_BUCKETS>()
+        let Some(([sum, highest, lowest], counts)) = words.split_first_chunk::<FIRST_BUCKET>()
         else {
             continue;
         };
@@ -234,7 +234,7 @@ fn key(field: &Field, raw: &[u8]) -> Key {
             .to_vec()
     };
     match field.kind {
-        FieldKind::Named { names } => match names.get(word(8) as usize) {
+        FieldKind::Enum { labels } => match labels.get(word(8) as usize) {
             Some(text) => Key::String(text.as_bytes().to_vec(), false),
             None => Key::Unsigned(word(8)),
         },
@@ -248,15 +248,15 @@ fn key(field: &Field, raw: &[u8]) -> Key {
             let name = bytes(field.at, 16);
             Key::String(name.split(|b| *b == 0).next().unwrap_or_default().to_vec(), false)
         }
-        FieldKind::Text { bytes: plain } => {
+        FieldKind::String { bytes: plain } => {
             let length = word(4) as u32;
             // The helper's error number, of a C string.
-            if length > KEY_TEXT {
+            if length > KEY_STRING_LEN {
                 return Key::Nil;
             }
             let mut text = bytes(field.at + 8, length);
             // What is as long as the room for it may have been longer, and the last byte may be a zero.
-            let cut = length == KEY_TEXT;
+            let cut = length == KEY_STRING_LEN;
             if cut || text.last() == Some(&0) && !plain {
                 text.pop();
             }
@@ -273,13 +273,13 @@ mod tests {
     fn lowest_and_highest_over_cpus() {
         let buckets = Buckets::Log2 { signed: true };
         let cpu = |values: &[i64]| {
-            let mut words = vec![0u64; BEFORE_BUCKETS + buckets.count()];
+            let mut words = vec![0u64; FIRST_BUCKET + buckets.count()];
             for value in values {
                 let turned = *value as u64 ^ 1 << 63;
                 words[0] = words[0].wrapping_add(*value as u64);
                 words[1] = words[1].max(turned);
                 words[2] = words[2].max(!turned);
-                words[BEFORE_BUCKETS + buckets.index(*value as u64)] += 1;
+                words[FIRST_BUCKET + buckets.index(*value as u64)] += 1;
             }
             words
         };
@@ -292,12 +292,12 @@ mod tests {
 
     #[test]
     fn texts_of_keys() {
-        let field = Field { name: "m".into(), kind: FieldKind::Text { bytes: false }, at: 8 };
+        let field = Field { name: "m".into(), kind: FieldKind::String { bytes: false }, at: 8 };
         let read = |length: u32, text: &[u8]| {
             let mut raw = vec![0; 8];
             raw.extend(u64::from(length).to_le_bytes());
             raw.extend(text);
-            raw.resize(8 + 8 + KEY_TEXT as usize, 0);
+            raw.resize(8 + 8 + KEY_STRING_LEN as usize, 0);
             key(&field, &raw)
         };
         assert_eq!(read(3, b"GET"), Key::String(b"GET".to_vec(), false));

@@ -64,7 +64,7 @@ impl Reader {
 
     /// By how much the process has the file elsewhere than it is linked to.
     fn bias(&self, pid: u32) -> Option<u64> {
-        let mapped = process::mapped(pid).ok()?;
+        let mapped = process::mapped_ranges(pid).ok()?;
         let own = mapped.iter().find(|m| m.file().1 == self.object.id.ino)?;
         Some(own.start.wrapping_sub(self.object.view().ok()?.offset_to_vaddr(own.offset)?))
     }

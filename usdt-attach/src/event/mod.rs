@@ -4,7 +4,7 @@ pub mod counts;
 pub mod goroutines;
 pub mod symbolize;
 
-use crate::plan::record_layout::{self, ArgView, Layout};
+use crate::plan::record_layout::{self, ArgView, Layout, StackField};
 use crate::plan::{Action, ArgSlot, Handler, Plan, PlannedProbe};
 use stapsdt::schema::Kind;
 use std::fmt::Write as _;
@@ -126,7 +126,7 @@ impl Decoder {
     pub fn new(plan: Arc<Plan>) -> Decoder {
         let sites = plan.sites().iter().map(|s| (s.probe, s.handler, s.stub)).collect();
         let least = |handler: &Handler| match &handler.action {
-            Action::Record(layout) => layout.least() as usize,
+            Action::Record(layout) => layout.min_record_len() as usize,
             _ => usize::MAX,
         };
         let least = plan.handlers.iter().map(least).collect();
@@ -208,7 +208,7 @@ impl<'a> Event<'a> {
     /// The user stack: the address in the innermost function, then return addresses. Empty where it could not be walked;
     /// `None` where none is recorded.
     pub fn stack(&self) -> Option<impl ExactSizeIterator<Item = u64> + 'a> {
-        let (at, frames) = self.layout.stack?;
+        let StackField { at, frames } = self.layout.stack?;
         let written = u64_at(self.record, at)? as i64;
         let bytes = usize::try_from(written).unwrap_or(0).min(frames as usize * 8);
         let addresses = slice(self.record, at + 8, bytes).unwrap_or_default().as_chunks::<8>().0;
@@ -218,11 +218,11 @@ impl<'a> Event<'a> {
     }
 
     fn value(&self, view: &ArgView) -> Value<'a> {
-        let Some(word) = view.word.filter(|w| !self.failed(w.fault)) else {
+        let Some(word) = view.slot.filter(|w| !self.failed(w.fault)) else {
             return Value::Unreadable;
         };
         let Some(raw) = self.word(word) else { return Value::Unreadable };
-        if let Some(text) = view.names.and_then(|names| names.get(usize::try_from(raw).ok()?)) {
+        if let Some(text) = view.labels.and_then(|labels| labels.get(usize::try_from(raw).ok()?)) {
             return Value::String { bytes: text.as_bytes(), truncated: 0 };
         }
         match view.kind {
@@ -237,7 +237,7 @@ impl<'a> Event<'a> {
     }
 
     fn text(&self, view: &ArgView, pointer: u64) -> Value<'a> {
-        let Some(text) = view.text else { return Value::Pointer(pointer) };
+        let Some(text) = view.string else { return Value::Pointer(pointer) };
         if pointer == 0 && matches!(view.kind, Kind::Error | Kind::Cstring) {
             return Value::Nil;
         }
@@ -298,12 +298,19 @@ fn u64_at(data: &[u8], at: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::record_layout::Text;
+    use crate::plan::record_layout::StringField;
     use crate::plan::{Frame, Handler};
     use proptest::prelude::*;
 
-    fn view(name: &str, kind: Kind, word: ArgSlot, text: Option<Text>) -> ArgView {
-        ArgView { name: name.into(), kind, word: Some(word), text, names: None, problem: None }
+    fn view(name: &str, kind: Kind, word: ArgSlot, text: Option<StringField>) -> ArgView {
+        ArgView {
+            name: name.into(),
+            kind,
+            slot: Some(word),
+            string: text,
+            labels: None,
+            problem: None,
+        }
     }
 
     /// A plan without objects: decoding needs sites and layouts only.
@@ -312,7 +319,7 @@ mod tests {
         let length = word(64, 8, false);
         Layout {
             size: 104,
-            steps: Vec::new(),
+            reads: Vec::new(),
             goid: true,
             stack: None,
             args: vec![
@@ -321,14 +328,14 @@ mod tests {
                     "method",
                     Kind::String,
                     word(56, 8, false),
-                    Some(Text { at: 72, max: 8, length: Some(length), fault: 2 }),
+                    Some(StringField { at: 72, max: 8, length: Some(length), fault: 2 }),
                 ),
                 view("load", Kind::Float, word(88, 4, false), None),
                 view(
                     "c",
                     Kind::Cstring,
                     word(56, 8, false),
-                    Some(Text { at: 72, max: 8, length: None, fault: 2 }),
+                    Some(StringField { at: 72, max: 8, length: None, fault: 2 }),
                 ),
             ],
         }

@@ -1,7 +1,7 @@
 //! Symbolization: functions and lines of Go binaries by their line table (pclntab), also stripped ones, and functions of
 //! others by their symbol tables.
 
-use crate::discover::process::{self, Mapped};
+use crate::discover::process::{self, MappedRange};
 use crate::discover::{Object, ObjectId};
 use crate::event::Event;
 use gobinary::GoBinary;
@@ -47,7 +47,7 @@ impl fmt::Display for Frame {
 /// Symbolizes addresses. The mappings of a process are read when its first address is symbolized.
 #[derive(Default)]
 pub struct Symbolizer {
-    processes: HashMap<u32, Vec<Mapped>>,
+    processes: HashMap<u32, Vec<MappedRange>>,
     /// By device and inode as maps have them.
     files: HashMap<(String, u64), Option<ObjectId>>,
     objects: HashMap<ObjectId, Arc<File>>,
@@ -77,7 +77,7 @@ impl Symbolizer {
     /// Reads the mappings of a process now, for addresses that are symbolized after it has ended.
     pub fn remember(&mut self, pid: u32) {
         // A process that has ended maps nothing, until its parent has waited for it.
-        if let Some(mapped) = process::mapped(pid).ok().filter(|mapped| !mapped.is_empty()) {
+        if let Some(mapped) = process::mapped_ranges(pid).ok().filter(|mapped| !mapped.is_empty()) {
             for one in &mapped {
                 self.file(pid, one);
             }
@@ -161,9 +161,10 @@ impl Symbolizer {
         self.objects.values().find(holds).map(|file| (Arc::clone(file), address))
     }
 
-    fn mapped(&mut self, pid: u32, address: u64) -> Option<Mapped> {
-        let find =
-            |all: &Vec<Mapped>| all.iter().find(|m| (m.start..m.end).contains(&address)).cloned();
+    fn mapped(&mut self, pid: u32, address: u64) -> Option<MappedRange> {
+        let find = |all: &Vec<MappedRange>| {
+            all.iter().find(|m| (m.start..m.end).contains(&address)).cloned()
+        };
         if let Some(found) = self.processes.get(&pid).and_then(find) {
             return Some(found);
         }
@@ -172,7 +173,7 @@ impl Symbolizer {
         self.processes.get(&pid).and_then(find)
     }
 
-    fn file(&mut self, pid: u32, mapped: &Mapped) -> Option<Arc<File>> {
+    fn file(&mut self, pid: u32, mapped: &MappedRange) -> Option<Arc<File>> {
         let (device, inode) = mapped.file();
         let key = (device.to_owned(), inode);
         let id = match self.files.get(&key) {

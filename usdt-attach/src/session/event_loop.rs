@@ -6,7 +6,7 @@
 
 use super::{Session, Summary};
 use crate::backend::Backend;
-use crate::discover::select::select_any;
+use crate::discover::select::select_if_any;
 use crate::discover::{ScannedObject, SchemaFile};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::event::Event;
@@ -48,8 +48,8 @@ impl Attacher {
         remaining: Option<u64>,
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<Session>> {
-        self.schema.iter().for_each(|schema| schema.describe(&mut found));
-        let chosen = select_any(&found, &self.globs);
+        self.schema.iter().for_each(|schema| schema.apply(&mut found));
+        let chosen = select_if_any(&found, &self.globs);
         if chosen.is_empty() {
             return Ok(None);
         }
@@ -416,7 +416,7 @@ fn cannot_wait(source: rustix::io::Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Attachment, Counts, Entry, Mechanism};
+    use crate::backend::{Attachment, Counts, Mechanism, TableEntry};
     use std::process::Command;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -454,7 +454,7 @@ mod tests {
             Ok(Vec::new())
         }
 
-        fn table(&self) -> Result<Vec<Entry>> {
+        fn table(&self) -> Result<Vec<TableEntry>> {
             Ok(Vec::new())
         }
 

@@ -100,7 +100,7 @@ impl Follower {
     fn file(&self, path: &Path) -> Vec<ScannedObject> {
         let id = std::fs::metadata(path).map(|m| ObjectId { dev: m.dev(), ino: m.ino() });
         match id {
-            Ok(id) if !self.known.contains(&id) => discover::file(path).into_iter().collect(),
+            Ok(id) if !self.known.contains(&id) => discover::scan_file(path).into_iter().collect(),
             // It may be being replaced.
             _ => Vec::new(),
         }

@@ -102,7 +102,7 @@ impl Target {
     pub fn resolve(&self) -> Result<ResolvedTarget> {
         let Target::Command(command) = self else { return self.scan() };
         let (path, name, args) = command_line(command)?;
-        let found = vec![discover::file(&path)?];
+        let found = vec![discover::scan_file(&path)?];
         let child = Child::create(&path, name, args)?;
         let processes = Some(vec![ProcessHandle::open(child.pid())?]);
         Ok(ResolvedTarget { found, processes, child: Some(child) })
@@ -123,13 +123,13 @@ impl Target {
                     child: None,
                 });
             }
-            Target::Exe(path) => vec![discover::file(path)?],
+            Target::Exe(path) => vec![discover::scan_file(path)?],
             Target::Cgroup(path) => processes_alive(&members(path)?, &HashSet::new()),
             Target::All => {
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-                discover::host(threads)?
+                discover::scan_host(threads)?
             }
-            Target::Command(command) => vec![discover::file(&command_line(command)?.0)?],
+            Target::Command(command) => vec![discover::scan_file(&command_line(command)?.0)?],
         };
         Ok(ResolvedTarget { found, processes: None, child: None })
     }
@@ -160,7 +160,7 @@ fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString]
 fn scan_processes(processes: &[ProcessHandle]) -> Result<Vec<ScannedObject>> {
     let mut found = Vec::new();
     for process in processes {
-        add(&mut found, discover::process(process.pid())?);
+        add(&mut found, discover::scan_process(process.pid())?);
         // What was read may be another process's that has the number now.
         if !process.is_alive() {
             return Err(Error::no_process(process.pid()));
@@ -173,7 +173,7 @@ fn scan_processes(processes: &[ProcessHandle]) -> Result<Vec<ScannedObject>> {
 pub(crate) fn processes_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<ScannedObject> {
     let mut found = Vec::new();
     for pid in pids {
-        add(&mut found, discover::process_except(*pid, known).unwrap_or_default());
+        add(&mut found, discover::scan_process_except(*pid, known).unwrap_or_default());
     }
     found
 }

@@ -54,7 +54,7 @@ impl TracerBuilder {
     /// Truncates string and bytes arguments to this length in bytes, 1 to 2,048. Default: 128.
     #[must_use]
     pub fn max_string_len(mut self, bytes: u32) -> Self {
-        self.options.max_text = bytes.clamp(1, 2048);
+        self.options.max_string = bytes.clamp(1, 2048);
         self
     }
 
@@ -183,8 +183,8 @@ impl TracerBuilder {
     }
 
     fn prepare(&self, mut resolved: ResolvedTarget) -> Result<Prepared> {
-        self.schema.iter().for_each(|schema| schema.describe(&mut resolved.found));
-        discover::add_entries(&mut resolved.found, &self.globs);
+        self.schema.iter().for_each(|schema| schema.apply(&mut resolved.found));
+        discover::add_function_entries(&mut resolved.found, &self.globs);
         let mut warnings: Vec<Warning> =
             resolved.found.iter().flat_map(|f| f.warnings.clone()).collect();
         let chosen = select(&resolved.found, &self.globs)?;
@@ -234,7 +234,7 @@ impl AggregationBuilder {
         let added = subjects.into_iter();
         match &mut self.tracer.options.mode {
             Mode::Count { by } | Mode::Histogram { by, .. } | Mode::Latency { by, .. } => {
-                by.extend(added)
+                by.extend(added);
             }
             Mode::Record => {}
         }

@@ -140,8 +140,8 @@ impl HitArgs {
         let pids = resolved.pids();
         let ResolvedTarget { mut found, processes, child } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
-        schema.iter().for_each(|s| s.describe(&mut found));
-        discover::add_entries(&mut found, globs);
+        schema.iter().for_each(|s| s.apply(&mut found));
+        discover::add_function_entries(&mut found, globs);
         drop(progress);
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         let selected = select(&found, globs)?;

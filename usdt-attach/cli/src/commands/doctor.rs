@@ -27,8 +27,8 @@ pub(crate) struct DoctorArgs {
 /// Prints the result of each check. Returns whether all of them are ok.
 pub(crate) fn doctor(args: &DoctorArgs, color: Color) -> Result<bool> {
     let found = match (args.pid, &args.file) {
-        (Some(pid), _) => discover::process(pid)?,
-        (None, Some(file)) => vec![discover::file(file)?],
+        (Some(pid), _) => discover::scan_process(pid)?,
+        (None, Some(file)) => vec![discover::scan_file(file)?],
         (None, None) => Vec::new(),
     };
     let mut findings = machine();

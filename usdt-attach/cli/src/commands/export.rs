@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
 use usdt_attach::discover;
-use usdt_attach::discover::select::{Selected, select_any};
+use usdt_attach::discover::select::{Selected, select_if_any};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
@@ -162,11 +162,11 @@ impl Run<'_> {
         let progress = Progress::start("scanning for probes");
         let ResolvedTarget { mut found, processes, child } = self.target.resolve()?;
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
-        discover::add_entries(&mut found, &globs);
+        discover::add_function_entries(&mut found, &globs);
         drop(progress);
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         found.retain(|f| !f.probes.is_empty());
-        let selected = select_any(&found, &globs);
+        let selected = select_if_any(&found, &globs);
         if selected.is_empty() && !self.wait_for_probes {
             // Fails with the names of the probes that there are, unless there are none.
             discover::select::select(&found, &globs)?;

@@ -38,20 +38,20 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
             (Target::All.scan()?.found, args.file_and_globs.as_slice(), Target::All.to_string())
         }
         (Some(pid), _) => {
-            (discover::process(pid)?, args.file_and_globs.as_slice(), format!("process {pid}"))
+            (discover::scan_process(pid)?, args.file_and_globs.as_slice(), format!("process {pid}"))
         }
         (None, Some((file, globs))) => {
             let path = Path::new(file);
-            let found = discover::file(path).map_err(|error| suggest_pid(path, error))?;
+            let found = discover::scan_file(path).map_err(|error| suggest_pid(path, error))?;
             (vec![found], globs, path.display().to_string())
         }
         (None, None) => return Ok(()),
     };
     let globs: Vec<String> = globs.iter().map(|g| g.to_string_lossy().into_owned()).collect();
     if let Some(file) = &args.schema {
-        discover::SchemaFile::read(file)?.describe(&mut found);
+        discover::SchemaFile::read(file)?.apply(&mut found);
     }
-    discover::add_entries(&mut found, &globs);
+    discover::add_function_entries(&mut found, &globs);
     drop(progress);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let selected = select(&found, &globs)?;

@@ -60,7 +60,7 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let pids = resolved.pids();
     let ResolvedTarget { mut found, processes, child } = resolved;
     if let Some(file) = &args.schema {
-        SchemaFile::read(file)?.describe(&mut found);
+        SchemaFile::read(file)?.apply(&mut found);
     }
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let options = Options {

@@ -11,7 +11,7 @@ use cli_common::{escape, warn};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::{Backend, BackendKind};
-use usdt_attach::discover::select::select_any;
+use usdt_attach::discover::select::select_if_any;
 use usdt_attach::discover::{self, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::{Event, Value};
@@ -46,7 +46,7 @@ enum Report {
 
 pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     uprobe_warmup::start();
-    let found = discover::process(args.pid)?;
+    let found = discover::scan_process(args.pid)?;
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let mut reports =
@@ -89,7 +89,7 @@ fn start(
     backend: &dyn Backend,
 ) -> Result<Session> {
     let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
-    let selected = select_any(found, &globs);
+    let selected = select_if_any(found, &globs);
     if selected.len() < globs.len() {
         return Err(Error::usage(format!(
             "process {pid} has no flight recorder probes; its program must call usdtflight.Run"
@@ -98,7 +98,7 @@ fn start(
     let options = Options {
         mode,
         pids: Some(vec![pid]),
-        max_text: MAX_STRING,
+        max_string: MAX_STRING,
         buffer: 1 << 16,
         ..Options::default()
     };
@@ -122,7 +122,7 @@ fn wait<T>(
         if signals.received() {
             return Err(Error::usage("interrupted"));
         }
-        if !discover::process::is_alive(pid) {
+        if !discover::is_process_alive(pid) {
             return Err(Error::no_process(pid));
         }
         std::thread::sleep(POLL_INTERVAL);

@@ -32,7 +32,7 @@ impl TraceArgs {
     pub(crate) fn request(&self) -> AttachRequest<'_> {
         let options = Options {
             limit: self.events,
-            max_text: self.max_string,
+            max_string: self.max_string,
             stack: self.stack,
             ..Options::default()
         };

@@ -17,7 +17,7 @@ use super::source::access::{Sites, accessors, identifier, prelude};
 pub use super::tables::Contents;
 use super::tables::Tables;
 use crate::backend::Mechanism;
-use crate::bpf::codegen::prologue;
+use crate::bpf::codegen::filter_prologue;
 use crate::bpf::{Program, Transport};
 use crate::discover::ScannedObject;
 use crate::discover::select::{Selected, select};
@@ -101,7 +101,7 @@ fn check_names(code: &str, accessors: &BTreeMap<String, BTreeMap<&str, Sites<'_>
                     "{provider}:{probe} has no argument `{name}`, but {known}"
                 )));
             };
-            if function == "usdt_text" && sites.iter().any(|(_, access)| access.text.is_none()) {
+            if function == "usdt_text" && sites.iter().any(|(_, access)| access.string.is_none()) {
                 return Err(Error::usage(format!(
                     "`{name}` of {provider}:{probe} is no text; where it is a C string, say --cstring {name}"
                 )));
@@ -197,7 +197,7 @@ pub fn start(
     let tables = Tables::create(compiled.answer.tables)?;
     let mut compiled_functions = compiled.answer.functions;
     let maps = Maps::create(&plan, Transport::RingBuf)?;
-    let head = prologue(&plan, &maps.fds())?;
+    let head = filter_prologue(&plan, &maps.fds())?;
     let mut programs = Vec::new();
     for (function, cookies) in functions {
         let name = format!("usdt__{function}");

@@ -6,7 +6,7 @@ use super::values::{decode, sum};
 use crate::bpf::asm::{Insn, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
 use crate::bpf::{Map, Shape};
 use crate::error::{Error, Result};
-use crate::kernel::{create, read_table};
+use crate::kernel::{RawEntry, create_map, read_entries};
 use serde_json::Value;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd};
@@ -84,7 +84,7 @@ impl Tables {
                 entries: table.max_entries,
                 flags: table.flags,
             };
-            let map = create(&map_name(&table.name), shape)?;
+            let map = create_map(&map_name(&table.name), shape)?;
             Ok((table, map))
         });
         created.collect::<Result<_>>().map(Tables)
@@ -141,10 +141,10 @@ fn map_name(table: &str) -> CString {
 }
 
 fn contents(table: &Table, map: &Map) -> Result<Contents> {
-    let Some(entries) = read_table(map)? else {
+    let Some(entries) = read_entries(map)? else {
         return Ok(Contents { name: table.name.clone(), rows: Vec::new(), omitted: true });
     };
-    let rows = entries.into_iter().map(|(key, values)| {
+    let rows = entries.into_iter().map(|RawEntry { key, values }| {
         let mut values: Vec<Value> = values.iter().map(|v| decode(&table.value_type, v)).collect();
         let value = if values.len() == 1 { values.remove(0) } else { sum(values) };
         (decode(&table.key_type, &key), value)

@@ -1,7 +1,7 @@
 //! Functions by which a user's own program reads arguments by name.
 
 use super::reads::{step, word};
-use crate::plan::record_layout;
+use crate::plan::{StringEnd, record_layout};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -35,7 +35,7 @@ pub(in crate::backend::bcc) fn accessors(
 ) -> String {
     let mut out = String::new();
     for (name, sites) in arguments {
-        let signed = sites.iter().any(|(_, access)| access.word.signed);
+        let signed = sites.iter().any(|(_, access)| access.slot.signed);
         let ty = if signed { "s64" } else { "u64" };
         let function = identifier(name);
         let _ = write!(
@@ -45,10 +45,10 @@ pub(in crate::backend::bcc) fn accessors(
         );
         for (cookie, access) in sites {
             fill(&mut out, *cookie, access);
-            let _ = writeln!(out, "    return {};\n  }}", word(access.word));
+            let _ = writeln!(out, "    return {};\n  }}", word(access.slot));
         }
         out.push_str("  }\n  return 0;\n}\n");
-        if sites.iter().all(|(_, access)| access.text.is_some()) {
+        if sites.iter().all(|(_, access)| access.string.is_some()) {
             text(&mut out, probe, &function, sites);
         }
     }
@@ -65,9 +65,9 @@ fn text(out: &mut String, probe: &str, function: &str, sites: &Sites<'_>) {
     );
     for (cookie, access) in sites {
         fill(out, *cookie, access);
-        let pointer = word(access.word);
-        match access.text.flatten() {
-            Some(length) => {
+        let pointer = word(access.slot);
+        match access.string {
+            Some(StringEnd::Length(length)) => {
                 let _ = write!(
                     out,
                     "    length = {};\n    if (length > size) length = size;\n\
@@ -77,7 +77,7 @@ fn text(out: &mut String, probe: &str, function: &str, sites: &Sites<'_>) {
                     word(length)
                 );
             }
-            None => {
+            Some(StringEnd::Nul) | None => {
                 let _ = writeln!(
                     out,
                     "    return bpf_probe_read_user_str(to, size, (void *)({pointer}));\n  }}"
@@ -94,7 +94,7 @@ fn fill(out: &mut String, cookie: u32, access: &crate::plan::Access) {
         "  case {cookie}: {{\n    u64 frame[{}] = {{}};\n    base = (u8 *)frame;",
         access.size / 8
     );
-    for one in &access.steps {
+    for one in &access.reads {
         step(out, one);
     }
 }

@@ -3,7 +3,9 @@
 use super::reads::{number, step, word};
 use crate::bpf::Counter;
 use crate::plan::record_layout::{self, Layout};
-use crate::plan::{Action, BEFORE_BUCKETS, Buckets, FrameRegion, Handler, KeyWrite, Plan, aligned};
+use crate::plan::{
+    Action, Buckets, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan, aligned_unit,
+};
 use std::fmt::Write as _;
 
 pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
@@ -60,7 +62,7 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
 
 /// As the embedded back end: put together on the stack, as far as there is room.
 fn record(out: &mut String, layout: &Layout, buffer: u32) {
-    let staged = layout.staged();
+    let staged = layout.stack_prefix_len();
     let _ = write!(
         out,
         "    u64 image[{}] = {{}};\n    base = (u8 *)image;\n\
@@ -72,7 +74,7 @@ fn record(out: &mut String, layout: &Layout, buffer: u32) {
         record_layout::COMM,
         time = record_layout::TIME,
     );
-    let (first, rest) = layout.split();
+    let (first, rest) = layout.split_reads();
     for one in first {
         step(out, one);
     }
@@ -100,7 +102,7 @@ fn record(out: &mut String, layout: &Layout, buffer: u32) {
 }
 
 fn collect(out: &mut String, handler: &Handler) {
-    for one in &handler.frame.collect {
+    for one in &handler.frame.action_reads {
         step(out, one);
     }
     if handler.frame.required != 0 {
@@ -114,10 +116,10 @@ fn collect(out: &mut String, handler: &Handler) {
 }
 
 fn fill(out: &mut String, area: &FrameRegion) {
-    for one in &area.moves {
+    for one in &area.writes {
         let _ = match *one {
             KeyWrite::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {value};"),
-            KeyWrite::ArgSlot { to, from } => writeln!(out, "    AT(u64, {to}) = {};", word(from)),
+            KeyWrite::Slot { to, from } => writeln!(out, "    AT(u64, {to}) = {};", word(from)),
         };
     }
 }
@@ -176,7 +178,7 @@ fn aggregate(out: &mut String, plan: &Plan, key: &FrameRegion) {
     let _ = write!(
         out,
         "    asm volatile(\"\" : \"+r\"(index));\n    if (index >= {}) DROPPED\n\
-         \x20   __sync_fetch_and_add(&slot[{BEFORE_BUCKETS} + index], 1);\n",
+         \x20   __sync_fetch_and_add(&slot[{FIRST_BUCKET} + index], 1);\n",
         buckets.count()
     );
 }
@@ -205,7 +207,7 @@ fn power(out: &mut String, unit: u32) {
             64 - half
         );
     }
-    let _ = writeln!(out, "      if (number > {}ULL) index++;\n    }}", aligned(unit));
+    let _ = writeln!(out, "      if (number > {}ULL) index++;\n    }}", aligned_unit(unit));
 }
 
 fn mirror(out: &mut String, signed: bool) {

@@ -2,7 +2,7 @@
 
 use super::reads::{number, word};
 use crate::filter::Test;
-use crate::plan::{ArgSlot, Condition, infinite};
+use crate::plan::{ArgSlot, Condition, infinity_order};
 
 pub(super) fn expression(condition: &Condition) -> String {
     match condition {
@@ -10,7 +10,7 @@ pub(super) fn expression(condition: &Condition) -> String {
         Condition::All(a, b) => format!("({} && {})", expression(a), expression(b)),
         Condition::Any(a, b) => format!("({} || {})", expression(a), expression(b)),
         Condition::Not(inner) => format!("(!{})", expression(inner)),
-        Condition::Number { word: place, test, value } => {
+        Condition::Number { slot: place, test, value } => {
             let sign = if place.signed { 's' } else { 'u' };
             format!(
                 "({}({}) {} ({sign}64){})",
@@ -20,8 +20,8 @@ pub(super) fn expression(condition: &Condition) -> String {
                 number(*value)
             )
         }
-        Condition::Float { word: place, test, value } => float(*place, *test, *value),
-        Condition::Text { pointer, length, bytes, prefix, scratch } => {
+        Condition::Float { slot: place, test, value } => float(*place, *test, *value),
+        Condition::String { pointer, length, bytes, prefix, scratch } => {
             let wanted = bytes.len();
             let pointer_word = word(*pointer);
             let mut parts = match length {
@@ -44,7 +44,7 @@ pub(super) fn expression(condition: &Condition) -> String {
             parts.extend(same_bytes(*scratch, bytes));
             format!("({}{})", unless_fault(*pointer), parts.join(" && "))
         }
-        Condition::Fixed { at, bytes } => {
+        Condition::FixedString { at, bytes } => {
             let parts = same_bytes(*at, bytes);
             if parts.is_empty() { "(1)".to_owned() } else { format!("({})", parts.join(" && ")) }
         }
@@ -66,14 +66,14 @@ fn operator(test: Test) -> &'static str {
     }
 }
 
-/// See `plan::condition::order`.
+/// See `plan::condition::float_order`.
 fn float(place: ArgSlot, test: Test, value: i64) -> String {
     let shift = if place.size == 4 { " << 32" } else { "" };
     let nan = if test == Test::Ne { "||" } else { "&&" };
     let (outside, low, high) = (
         if test == Test::Ne { ("<", ">", "||") } else { (">=", "<=", "&&") },
-        number(-infinite(place.size) - 1),
-        number(infinite(place.size)),
+        number(-infinity_order(place.size) - 1),
+        number(infinity_order(place.size)),
     );
     let (below, above, both) = outside;
     format!(

@@ -138,7 +138,7 @@ fn one(out: &mut String, plan: &Plan, handler: &Handler) {
     }
     if frame.size > 0 {
         let _ = writeln!(out, "    u64 frame[{}] = {{}};\n    base = (u8 *)frame;", frame.size / 8);
-        for one in &frame.prepare {
+        for one in &frame.filter_reads {
             step(out, one);
         }
     }

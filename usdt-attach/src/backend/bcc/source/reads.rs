@@ -13,21 +13,21 @@ pub(super) fn step(out: &mut String, step: &ReadOp) {
         ReadOp::Memory { to, len, from, fault } => {
             let mut reads = Vec::new();
             let mut at = address(from);
-            for distance in from.beyond_the_first() {
+            for distance in from.offsets_after_deref() {
                 reads.push(format!("bpf_probe_read_user(base + {to}, 8, (void *)({at}))"));
                 at = format!("AT(u64, {to}) + {}", number(distance));
             }
             reads.push(format!("bpf_probe_read_user(base + {to}, {len}, (void *)({at}))"));
             writeln!(out, "    if ({}) FAULT({fault});", reads.join(" || "))
         }
-        ReadOp::Text { to, max, pointer, length: Some(length), fault } => write!(
+        ReadOp::String { to, max, pointer, length: Some(length), fault } => write!(
             out,
             "    length = AT(u64, {length});\n    if (length > {max}) length = {max};\n\
              \x20   asm volatile(\"\" : \"+r\"(length));\n    AT(u32, {to}) = length;\n\
              \x20   if (bpf_probe_read_user(base + {}, length, (void *)AT(u64, {pointer}))) FAULT({fault});\n",
             to + 8
         ),
-        ReadOp::Text { to, max, pointer, length: None, fault } => write!(
+        ReadOp::String { to, max, pointer, length: None, fault } => write!(
             out,
             "    got = bpf_probe_read_user_str(base + {}, {max}, (void *)AT(u64, {pointer}));\n\
              \x20   AT(u32, {to}) = got;\n    if (got < 0) FAULT({fault});\n",
@@ -65,7 +65,7 @@ fn address(from: &Address) -> String {
     if let Some((index, scale)) = from.index {
         terms.push(format!("ctx->{} * {scale}", register(index)));
     }
-    terms.push(number(from.first()));
+    terms.push(number(from.first_offset()));
     terms.join(" + ")
 }
 
