@@ -561,7 +561,7 @@ fn rejects_invalid_aggregation_arguments() {
         ),
         (
             &["latency", "e2e:hit", "e2e:nothing", "--pair-by", "n"],
-            "error: e2e:nothing: it has no argument `n`, but no arguments\n",
+            "error: e2e:nothing: no argument `n`; the probe has no arguments\n",
         ),
     ] {
         let mut args = args.to_vec();
