@@ -15,7 +15,7 @@ use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
 use usdt_attach::filter::{Filter, Subject};
-use usdt_attach::plan::{Mode, Options, Plan, Scale};
+use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, Scale};
 use usdt_attach::session::{Session, Summary};
 
 /// What a job exports.
@@ -161,7 +161,7 @@ impl Job {
         match Plan::new(&selected, &self.options) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
-                let objects = plan.objects().iter().map(|o| o.id()).collect();
+                let objects = plan.objects().iter().map(PlannedObject::id).collect();
                 let session = Session::start(plan, backend)?;
                 self.sessions.push(AttachedSession { session, objects });
             }
