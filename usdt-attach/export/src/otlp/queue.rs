@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The maximum size in bytes of all requests that wait.
-pub(super) const MAX_BYTES: usize = 16 << 20;
+pub(super) const MAX_BYTES: usize = 8 << 20;
 /// The maximum number of requests that wait: the queue of small requests has overhead, too.
 const MAX_REQUESTS: usize = 1024;
 
