@@ -37,6 +37,7 @@ pub(crate) fn exchange(request: &[u8], security: Security) -> Vec<u8> {
         let server = tokio::spawn(serve(server, slot, context, Arc::new(security)));
         // Fails if the endpoint has closed the connection.
         let _ = client.write_all(request).await;
+        let _ = client.shutdown().await;
         let mut answer = Vec::new();
         let _ = client.read_to_end(&mut answer).await;
         let _ = server.await;

@@ -79,6 +79,8 @@ where
         .header_read_timeout(REQUEST_TIMEOUT)
         .max_buf_size(MAX_REQUEST)
         .keep_alive(false)
+        // A client that has sent its request may close its half of the connection.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
