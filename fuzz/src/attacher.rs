@@ -1,12 +1,12 @@
-//! Probes to plan with, in a file that is this program.
+//! Sample probes for the planner of usdt-attach, in the file of this program.
 
 use stapsdt::schema::{self, Kind};
 use std::sync::{Arc, LazyLock};
 use usdt_attach::discover::select::Selected;
 use usdt_attach::discover::{Object, Probe, sample};
 
-/// A probe with an argument of each kind, by short names.
-pub fn every_kind() -> Probe {
+/// Returns a probe with an argument of every kind.
+pub fn probe_with_every_kind() -> Probe {
     let kinds = [
         ("n", Kind::Int, 8, true),
         ("small", Kind::Int, 2, false),
@@ -38,11 +38,11 @@ pub fn every_kind() -> Probe {
     Probe { schema: Some(schema), ..sample::probe(spec) }
 }
 
-/// Chosen, in this program's file.
-pub fn selected(probe: Probe) -> Selected {
-    static OWN: LazyLock<Arc<Object>> = LazyLock::new(|| {
-        let own = std::env::current_exe().expect("this program has a file");
-        Arc::new(Object::open(&own, &own).expect("it is an object"))
+/// Returns a selected probe in the file of this program.
+pub fn select(probe: Probe) -> Selected {
+    static THIS_PROGRAM: LazyLock<Arc<Object>> = LazyLock::new(|| {
+        let path = std::env::current_exe().expect("the path of this program");
+        Arc::new(Object::open(&path, &path).expect("an ELF file"))
     });
-    Selected { object: Arc::clone(&OWN), probe: Arc::new(probe), pids: Arc::from([]) }
+    Selected { object: Arc::clone(&THIS_PROGRAM), probe: Arc::new(probe), pids: Arc::from([]) }
 }

@@ -48,7 +48,7 @@ fn filters() {
     let (_app, mut target) = target("hits", &["-types", "-signal"]);
     let own_pid = format!("pid == {}", target.pid());
     let other_pid = format!("pid != {}", target.pid());
-    // Three hits: everything, nothing, long texts. See `everyType` of the program.
+    // Three hits: everything, nothing, long texts. See `fireAllTypes` of the program.
     let more: &[(&str, u64)] = &[
         ("u64 == 18446744073709551615", 1),
         ("u64 > 0", 2),

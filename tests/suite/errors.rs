@@ -49,7 +49,7 @@ error: DIR/probes.d: 1 error; nothing was written
         ),
         (
             "provider app {\n\tprobe a(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j, int k, int l, int m);\n};\n",
-            "probe `a` has 13 argument words, tracers take 12",
+            "probe `a` has 13 argument words; tracers accept 12",
         ),
         (
             "provider app {\n\tprobe a(int id);\n",
@@ -100,7 +100,7 @@ fn files_that_cannot_be_read() {
     }
     for (file, message) in [
         ("nowhere.d", "error: cannot read DIR/nowhere.d: No such file or directory (os error 2)\n"),
-        ("binary.d", "error: DIR/binary.d is no text file: byte 0 is not UTF-8\n"),
+        ("binary.d", "error: DIR/binary.d is not a text file: invalid UTF-8 at byte 0\n"),
     ] {
         assert_eq!(said(&usdt_gen(&[&at(file)]), &folder), (Some(2), message.to_owned()));
     }

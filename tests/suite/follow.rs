@@ -134,7 +134,7 @@ fn a_process_id_used_again() {
     assert_eq!((events.len(), &summary["hits"]), (2, &2.into()), "{errors}");
     if let Some(again) = again {
         let (_, _, errors) = again.finish();
-        assert_eq!(errors, "no tracer came\n");
+        assert_eq!(errors, "no tracer attached\n");
     }
 }
 

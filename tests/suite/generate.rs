@@ -246,7 +246,7 @@ fn a_closure_costs_nothing_either() {
         .output()
         .unwrap();
     let said = text(&out.stderr);
-    for inlined in ["inlining call to probes.HitFunc", "inlining call to lazily.func1"] {
+    for inlined in ["inlining call to probes.HitFunc", "inlining call to fireLazily.func1"] {
         assert!(said.contains(inlined), "{inlined}: {said}");
     }
     let binary = tempfile::tempdir().unwrap();
@@ -256,7 +256,7 @@ fn a_closure_costs_nothing_either() {
         "tool",
         "objdump",
         "-s",
-        "gate.lazily$",
+        "gate.fireLazily$",
         test.to_str().unwrap(),
     ]));
     let before: Vec<&str> = code

@@ -85,14 +85,14 @@ fn diff_speaks_of_consumers() {
     assert_eq!(out.status.code(), Some(1));
     assert_eq!(
         text(&out.stdout),
-        "breaking    app:a: arg0 was `int x`, is `long x`\n\
-         compatible  app:b: arg2 `int n` added; the goroutine id moves behind it\n"
+        "breaking    app:a: arg0 was `int x`, is now `long x`\n\
+         compatible  app:b: arg2 `int n` added; the goroutine ID moves after it\n"
     );
     let out = usdt_gen(&["diff", "--json", &old, &new]);
     let lines = usdt_e2e::lines(&text(&out.stdout));
     assert_eq!(
         lines[0],
-        serde_json::json!({"provider":"app","probe":"a","breaking":true,"change":"arg0 was `int x`, is `long x`"})
+        serde_json::json!({"provider":"app","probe":"a","breaking":true,"change":"arg0 was `int x`, is now `long x`"})
     );
     let out = usdt_gen(&["diff", &old, &old]);
     assert_eq!((out.status.code(), text(&out.stdout)), (Some(0), String::new()));
@@ -102,7 +102,7 @@ fn diff_speaks_of_consumers() {
     assert!(text(&out.stderr).contains("unknown type `nosuch`"));
     let out = usdt_gen(&["schema", "/bin/true"]);
     assert_eq!(out.status.code(), Some(2));
-    assert!(text(&out.stderr).contains("describes no probes"));
+    assert!(text(&out.stderr).contains("does not describe any probes"));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_first_definition_and_its_mistakes() {
     };
     let (code, _, errors) = init(&[]);
     assert_eq!(code, Some(2));
-    assert!(errors.contains("no go.mod here or in a folder above"), "{errors}");
+    assert!(errors.contains("no go.mod in this directory or its parents"), "{errors}");
     assert_eq!(std::fs::read_dir(&module).unwrap().count(), 0, "nothing was written");
     std::fs::write(
         module.join("go.mod"),
@@ -195,7 +195,7 @@ fn a_first_definition_and_its_mistakes() {
     .unwrap();
     let (code, _, errors) = init(&["--provider", "my-shop"]);
     assert_eq!(code, Some(2));
-    assert!(errors.contains("`my_shop` would be one"), "{errors}");
+    assert!(errors.contains("try `my_shop`"), "{errors}");
     let (code, out, errors) = init(&["internal/probes"]);
     assert_eq!(code, Some(0), "{errors}");
     for said in [
@@ -232,7 +232,7 @@ fn a_first_definition_and_its_mistakes() {
     let (code, _, errors) = init(&["internal/probes"]);
     assert_eq!(code, Some(2));
     assert!(
-        errors.contains("internal/probes/probes.d is there already; nothing was written"),
+        errors.contains("internal/probes/probes.d already exists; nothing was written"),
         "{errors}"
     );
     assert_eq!(std::fs::read_to_string(&definition).unwrap(), before);

@@ -103,13 +103,15 @@ fn c_of(text: &str, model: &usdt_gen::model::Model) -> String {
     }
     for s in &model.structs {
         let name = match &s.name {
-            StructName::Tag(tag) => format!("{} {tag}", if s.union { "union" } else { "struct" }),
+            StructName::Tag(tag) => {
+                format!("{} {tag}", if s.is_union { "union" } else { "struct" })
+            }
             StructName::Typedef(name) => name.clone(),
             StructName::Member { .. } => continue,
         };
         out.push_str(&format!("_Static_assert(sizeof({name}) == {}, \"size\");\n", s.size));
         out.push_str(&format!("_Static_assert(_Alignof({name}) == {}, \"align\");\n", s.align));
-        for f in s.fields.iter().filter(|f| f.bits.is_none()) {
+        for f in s.fields.iter().filter(|f| !f.is_bit_field()) {
             if let Some(field) = &f.name {
                 out.push_str(&format!(
                     "_Static_assert(offsetof({name}, {field}) == {}, \"{field}\");\n",
@@ -146,13 +148,13 @@ fn strict_speaks_for_other_implementations() {
         run("illumos"),
         [
             "DTrace has no `//` comments",
-            "DTrace takes no `/*` inside a comment",
+            "DTrace does not allow `/*` inside a comment",
             "DTrace has no type `bool`",
             "expected `;` after the provider's `}`, found the end of the file",
             &written,
         ]
     );
-    assert_eq!(run("apple")[0], "DTrace takes no `/*` inside a comment");
+    assert_eq!(run("apple")[0], "DTrace does not allow `/*` inside a comment");
     assert_eq!(
         run("systemtap")[..2],
         [

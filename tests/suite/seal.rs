@@ -45,10 +45,10 @@ fn conforms(path: &Path, what: &str) {
     assert_eq!(notes.len(), 7, "{what}");
     for one in &notes {
         assert_eq!(one.base, base.addr, "{what}");
-        let site = stapsdt::site::of(view.arch().unwrap());
+        let site = stapsdt::site::code(view.arch().unwrap());
         let text = view.load_segment(one.pc, site.len() as u64).unwrap();
         assert!(
-            text.is_executable() && view.at_vaddr(one.pc, site.len() as u64) == Some(site),
+            text.is_executable() && view.bytes_at(one.pc, site.len() as u64) == Some(site),
             "{what}: {one:?}"
         );
         assert_eq!(
@@ -115,12 +115,12 @@ fn nothing_loaded_moved(before: &[u8], after: &[u8], what: &str) {
         assert!(b.filesz - a.filesz <= 1, "{what}: a segment grows by the base byte at most");
     }
     let places: Vec<u64> =
-        blobs(after).iter().map(|b| b.self_addr + blob::GOID_OFFSET as u64).collect();
+        blobs(after).iter().map(|b| b.self_addr + blob::field::GOID_OFFSET as u64).collect();
     for section in
         old.sections.iter().filter(|s| s.is_alloc() && s.kind != 8 && s.name != ".dynsym")
     {
         let mut before = old.section_data(section).unwrap().to_vec();
-        let after = new.at_vaddr(section.addr, section.size).unwrap();
+        let after = new.bytes_at(section.addr, section.size).unwrap();
         for at in places.iter().filter_map(|place| place.checked_sub(section.addr)) {
             let at = at as usize;
             if let (Some(old), Some(new)) = (before.get_mut(at..at + 4), after.get(at..at + 4)) {
@@ -180,7 +180,7 @@ fn the_goroutine_id_can_be_left_out_and_put_back() {
     assert_eq!(offsets(&app.path), [0; 7]);
     assert!(usdt_gen(&["seal", app.as_str()]).status.success());
     assert_eq!(words(&app.path), without + 6, "twelve words leave no room");
-    let offset = gobinary::GoBinary::parse(&original).unwrap().goid_offset().unwrap();
+    let offset = gobinary::GoBinary::parse(&original).unwrap().goid_offset_from_dwarf().unwrap();
     let told = offsets(&app.path);
     assert_eq!(told.iter().filter(|told| **told == offset).count(), 6, "{told:?}");
     // Sealing again without takes it back.
@@ -337,5 +337,5 @@ fn the_goroutine_id_is_where_the_table_says() {
     let go = gobinary::GoBinary::parse(&data).unwrap();
     assert!(go.has_dwarf());
     let version = go.version().unwrap();
-    assert_eq!(go.goid_offset(), gobinary::goid::by_version(version), "{version}");
+    assert_eq!(go.goid_offset_from_dwarf(), go.goid_offset(), "{version}");
 }

@@ -69,7 +69,7 @@ fn verdicts(program: &Path) -> BTreeMap<String, String> {
         "{all:?}"
     );
     for row in rows.iter().filter(|r| r["verdict"] != "accepted") {
-        assert!(!word(row, "reason").is_empty() && !word(row, "mend").is_empty(), "{row}");
+        assert!(!word(row, "reason").is_empty() && !word(row, "hint").is_empty(), "{row}");
     }
     all
 }
@@ -272,7 +272,7 @@ fn sealed_binaries_conform() {
         assert_eq!(rows.len(), 5 * 7, "{mode:?}");
         for row in rows {
             // Go before 1.24 gives no GNU build id by itself.
-            let id = row["reason"].as_str().is_some_and(|r| r.contains("GNU build id"));
+            let id = row["reason"].as_str().is_some_and(|r| r.contains("GNU build ID"));
             assert!(row["verdict"] == "accepted" || id, "{mode:?}: {row}");
         }
     }
@@ -311,8 +311,9 @@ fn what_has_no_notes_is_told_apart() {
         text(&out.stderr)
     };
     assert!(
-        say(&Fixture::get("hits", Mode::Plain)).contains("it is not sealed: `usdt-gen seal` it")
+        say(&Fixture::get("hits", Mode::Plain))
+            .contains("it is not sealed; run `usdt-gen seal` on it")
     );
-    assert!(say(Path::new("/bin/sh")).contains("it has no notes"));
+    assert!(say(Path::new("/bin/sh")).contains("it has no probe notes"));
     assert!(say(Path::new("/etc/passwd")).contains("not an ELF file"));
 }

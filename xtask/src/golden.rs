@@ -3,6 +3,7 @@
 use crate::catalogue;
 use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::go_releases;
+use crate::messages;
 use crate::setup;
 use crate::tools::Tools;
 use crate::uapi;
@@ -14,11 +15,12 @@ pub(crate) const MODULES: &[&str] =
 /// What can be rewritten by itself, in the order in which one needs the other.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("catalogue", catalogue::write),
     ("releases", go_releases::write),
     ("uapi", bpf_structures),
     ("go", go_packages),
+    ("messages", all_messages),
     ("snapshots", snapshots),
     ("instructions", instructions),
 ];
@@ -43,6 +45,12 @@ fn bpf_structures() -> Outcome {
 
 fn go_packages() -> Outcome {
     generate(&setup::build()?)
+}
+
+fn all_messages() -> Outcome {
+    let tools = setup::build()?;
+    tools.build()?;
+    messages::write(&tools)
 }
 
 /// Snapshots inside Rust sources and next to them, and the pages that tests write.
@@ -86,6 +94,7 @@ pub(crate) fn check(tools: &Tools) -> Outcome {
     let before = state()?;
     generate(tools)?;
     format(tools)?;
+    messages::check(tools)?;
     if state()? == before {
         return Ok(());
     }

@@ -9,6 +9,7 @@ mod fuzz;
 mod go_releases;
 mod golden;
 mod kernels;
+mod messages;
 mod policy;
 mod release;
 mod semver;
@@ -17,6 +18,7 @@ mod suite;
 mod test;
 mod tools;
 mod uapi;
+mod words;
 
 use command::{Failure, Outcome};
 
@@ -27,13 +29,14 @@ const TASKS: &[Task] = &[
     ("setup", "install what any task needs: Debian packages, Go, emulators", setup::run),
     ("demo", "build the example service, send it traffic, trace it", demo::run),
     ("test", "every check and test", test::run),
+    ("words", "spelling, glossary and Markdown, as docs/writing.md has them", words::run),
     ("e2e", "the end-to-end suite alone; arguments select tests", test::e2e),
     ("kernels", "the attacher's suite on other kernels; [KERNEL...] [TEST...]", kernels::run),
     ("matrix", "every Go release, build and tracer with each other; [WORD...]", test::matrix),
     ("soak", "use for half an hour with every kind of trouble; [MINUTES]", test::soak),
     (
         "golden",
-        "rewrite generated files that are checked in; [catalogue releases uapi go snapshots instructions]",
+        "rewrite generated files that are checked in; [catalogue releases uapi go messages snapshots instructions]",
         golden::run,
     ),
     ("uapi", "rewrite the structures of bpf(2) from the kernel's headers; [FOLDER]", uapi::run),

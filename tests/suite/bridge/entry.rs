@@ -155,7 +155,7 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
         let line =
             symbols.lines().find(|l| l.ends_with(&symbol)).unwrap_or_else(|| panic!("{symbols}"));
         let start = u64::from_str_radix(line.split_whitespace().next().unwrap(), 16).unwrap();
-        let code = view.at_most(start, 32).unwrap();
+        let code = view.bytes_up_to(start, 32).unwrap();
         let note = Note {
             pc: start + code.windows(2).position(|two| two == [0x90, 0xc3]).unwrap() as u64,
             base: view.section(".text").unwrap().addr,
@@ -206,8 +206,8 @@ fn fields_are_where_the_table_says() {
     let data = std::fs::read(Fixture::get("bridge", Mode::Plain)).unwrap();
     let go = GoBinary::parse(&data).unwrap();
     let mut seen = 0;
-    for field in catalogue::fields::all() {
-        let (told, found) = (go.field_offset(field), go.field_offset_by_dwarf(field));
+    for field in catalogue::all_fields() {
+        let (told, found) = (go.field_offset(field), go.field_offset_from_dwarf(field));
         assert_eq!(told, found, "{}.{} in {:?}", field.structure, field.name, go.version());
         seen += usize::from(found.is_some());
     }
@@ -231,7 +231,7 @@ fn entries_as_notes() {
     let (view, old) = (View::parse(&sealed).unwrap(), View::parse(&before).unwrap());
     let code = |view: &View<'_>| {
         let text = view.segments.iter().find(|s| s.is_executable()).unwrap();
-        view.at_vaddr(text.vaddr + 4096, text.filesz - 8192).unwrap().to_vec()
+        view.bytes_at(text.vaddr + 4096, text.filesz - 8192).unwrap().to_vec()
     };
     assert_eq!(code(&view), code(&old));
     let listed = listed(&app.path);

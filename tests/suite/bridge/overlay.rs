@@ -251,13 +251,16 @@ fn mistakes() {
         text(&out.stderr)
     };
     let error = said(&["--providers", "go,http"]);
-    assert_eq!(error, "error: there is no provider `http`, but go, net_http, sql, tls, net\n");
+    assert_eq!(
+        error,
+        "error: unknown provider `http`; available providers: go, net_http, sql, tls, net\n"
+    );
     let error = said(&["--go", "/nowhere/go"]);
     assert!(
         error.starts_with("error: cannot run /nowhere/go: No such file or directory"),
         "{error}"
     );
-    assert!(error.ends_with("; name the go command with --go\n"), "{error}");
+    assert!(error.ends_with("; pass the go command with --go\n"), "{error}");
 
     // A go command that says what one of a downloaded toolchain would.
     let go = |root: &Path, version: &str| {
@@ -274,7 +277,7 @@ fn mistakes() {
     let downloaded = folder.path().join("golang.org/toolchain");
     let error = go(&downloaded, "go1.27.3");
     assert!(
-        error.contains("is in the module cache, where go1.27.3 lets no overlay replace files"),
+        error.contains("is in the module cache, where go1.27.3 does not allow overlays"),
         "{error}"
     );
     let error = go(&downloaded, "go1.24.13");
@@ -284,7 +287,9 @@ fn mistakes() {
     std::fs::write(downloaded.join("src/runtime/proc.go"), source).unwrap();
     let error = go(&downloaded, "go1.24.13");
     assert!(
-        error.contains("runtime/proc.go is not as this version of usdt-gen knows it"),
+        error.contains(
+            "runtime/proc.go differs from the Go releases that this version of usdt-gen knows"
+        ),
         "{error}"
     );
     assert!(error.contains("go:goroutine__create cannot be added"), "{error}");
@@ -292,7 +297,7 @@ fn mistakes() {
     let out = usdt_gen(&["overlay", "-o", to.to_str().unwrap(), "--providers", "tls,tls"]);
     assert!(out.status.success(), "{}", text(&out.stderr));
     let changed = std::fs::read_to_string(to.join("crypto/tls/conn.go")).unwrap();
-    assert_eq!(changed.matches("usdtHandshakeBegins(c)").count(), 1, "named twice is meant once");
+    assert_eq!(changed.matches("usdtOnHandshakeStart(c)").count(), 1, "named twice is meant once");
 }
 
 /// For arm64, and by a compiler that does not optimise: code that must not grow the stack has less room then.
@@ -319,7 +324,7 @@ fn other_builds() {
         let all = 5 * listed(&out).len();
         assert_eq!(
             text(&verified.stderr),
-            format!("{all} accepted, 0 in part, 0 rejected\n"),
+            format!("{all} accepted, 0 partial, 0 rejected\n"),
             "{arch}"
         );
     }

@@ -76,7 +76,7 @@ impl Probe {
     pub fn prototype(&self) -> String {
         let args: Vec<String> = match &self.schema {
             Some(schema) => schema.args.iter().map(schema::Arg::declaration).collect(),
-            None => argspec::parse(&self.args, self.arch).into_iter().map(|a| a.text).collect(),
+            None => argspec::parse(&self.args, self.arch).into_iter().map(|a| a.spec).collect(),
         };
         format!("{}({})", self.full_name(), args.join(", "))
     }
@@ -85,8 +85,8 @@ impl Probe {
 /// The register that Go code has the running goroutine in.
 pub(crate) fn running_goroutine(arch: Arch) -> u8 {
     match arch {
-        Arch::X86_64 => gobinary::goid::G_AMD64,
-        Arch::Aarch64 => gobinary::goid::G_ARM64,
+        Arch::X86_64 => gobinary::G_REGISTER_AMD64,
+        Arch::Aarch64 => gobinary::G_REGISTER_ARM64,
     }
 }
 
@@ -146,7 +146,7 @@ impl Scanner<'_> {
         if self.view.sections.is_empty() {
             // What is loaded is still described by segments.
             let notes = self.view.segments.iter().filter(|s| s.kind == PT_NOTE);
-            for data in notes.filter_map(|s| self.view.range(s.offset, s.filesz)) {
+            for data in notes.filter_map(|s| self.view.bytes_at_offset(s.offset, s.filesz)) {
                 self.read(data, arch, &schemas);
             }
             return Ok(());
@@ -230,9 +230,9 @@ impl Scanner<'_> {
 
     fn goid_offset(&mut self) -> Option<u32> {
         let data = self.view.data();
-        *self.goid.get_or_insert_with(|| {
-            gobinary::GoBinary::parse(data).and_then(|go| go.goid_offset_quick())
-        })
+        *self
+            .goid
+            .get_or_insert_with(|| gobinary::GoBinary::parse(data).and_then(|go| go.goid_offset()))
     }
 
     fn blobs(&mut self, arch: Arch) {
@@ -281,8 +281,9 @@ impl Scanner<'_> {
                 note.provider, note.name, note.semaphore
             ));
         }
-        let generated = view.at_vaddr(note.pc, site::of(arch).len() as u64) == Some(site::of(arch));
-        let code = view.at_most(note.pc, 4).unwrap_or_default();
+        let generated =
+            view.bytes_at(note.pc, site::code(arch).len() as u64) == Some(site::code(arch));
+        let code = view.bytes_up_to(note.pc, 4).unwrap_or_default();
         self.probes.push(Probe {
             provider: note.provider,
             name: note.name,
@@ -294,7 +295,7 @@ impl Scanner<'_> {
             source,
             schema,
             arch,
-            instruction: site::instruction(code, arch),
+            instruction: Instruction::classify(code, arch),
             generated,
             goid_offset: goid,
             names: Vec::new(),

@@ -3,7 +3,7 @@
 
 use crate::discover::{Object, ScannedObject, process};
 use gobinary::GoBinary;
-use gobinary::state::{State, Status};
+use gobinary::runtime_layout::{GoroutineStatus, RuntimeLayout};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -16,7 +16,7 @@ const MOST: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Reader {
     object: Arc<Object>,
-    state: State,
+    state: RuntimeLayout,
 }
 
 /// A snapshot.
@@ -32,7 +32,7 @@ pub struct GoroutineSnapshot {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Goroutine {
     /// Whether it runs, waits or is in a system call.
-    pub status: Status,
+    pub status: GoroutineStatus,
     /// What it waits for, as the runtime names it; `None` if it does not wait.
     pub reason: Option<&'static str>,
     /// The return address of the `go` statement that created it.
@@ -47,7 +47,7 @@ impl Reader {
     pub fn new(found: &[ScannedObject]) -> Option<Reader> {
         found.iter().find_map(|one| {
             let data = one.object.bytes();
-            let state = GoBinary::parse(data)?.state(data)?;
+            let state = GoBinary::parse(data)?.runtime_layout(data)?;
             Some(Reader { object: Arc::clone(&one.object), state })
         })
     }
@@ -58,7 +58,7 @@ impl Reader {
         let memory =
             Memory { file: File::open(format!("/proc/{pid}/mem")).ok()?, bias: self.bias(pid)? };
         let goroutines = self.goroutines(&memory)?;
-        let allocated = self.state.allocated.and_then(|address| memory.linked(address));
+        let allocated = self.state.total_alloc.and_then(|address| memory.linked(address));
         Some(GoroutineSnapshot { goroutines, allocated })
     }
 
@@ -72,7 +72,7 @@ impl Reader {
     fn goroutines(&self, memory: &Memory) -> Option<BTreeMap<Goroutine, u64>> {
         /// The goroutine of `main.main` is the first one.
         const MAIN: u64 = 1;
-        let list = self.state.goroutines;
+        let list = self.state.allgs;
         let [first, length, capacity] = [0, 8, 16].map(|at| memory.linked(list.wrapping_add(at)));
         let length =
             length.filter(|length| (1..=MOST.min(capacity.unwrap_or(0))).contains(length))?;
@@ -93,9 +93,10 @@ impl Reader {
             if index == 0 && word(at.id) != MAIN {
                 return None;
             }
-            let Some(status) = Status::of(word(at.status) as u32) else { continue };
+            let Some(status) = GoroutineStatus::from_word(word(at.status) as u32) else { continue };
             let number = usize::from(word(at.wait_reason) as u8);
-            let reason = at.wait_reasons.get(number).filter(|_| status == Status::Waiting);
+            let reason =
+                at.wait_reason_labels.get(number).filter(|_| status == GoroutineStatus::Waiting);
             let (caller, function) = (word(at.caller), word(at.function));
             let one = Goroutine { status, reason: reason.copied(), caller, function };
             *out.entry(one).or_default() += 1;
@@ -126,15 +127,15 @@ mod tests {
     /// Reads this process as if its list of goroutines were here.
     fn read(list: &[u64; 3]) -> Option<BTreeMap<Goroutine, u64>> {
         let exe = Path::new("/proc/self/exe");
-        let goroutine = gobinary::state::Goroutine {
+        let goroutine = gobinary::runtime_layout::GoroutineLayout {
             id: 8,
             status: 0,
             wait_reason: 4,
             caller: 16,
             function: 24,
-            wait_reasons: &[],
+            wait_reason_labels: &[],
         };
-        let state = State { goroutines: list.as_ptr() as u64, goroutine, allocated: None };
+        let state = RuntimeLayout { allgs: list.as_ptr() as u64, goroutine, total_alloc: None };
         let reader = Reader { object: Arc::new(Object::open(exe, exe).unwrap()), state };
         reader.goroutines(&Memory { file: File::open("/proc/self/mem").unwrap(), bias: 0 })
     }
@@ -154,8 +155,16 @@ mod tests {
         ];
         let pointers: Vec<u64> = all.iter().map(|g| g.as_ptr() as u64).collect();
         let seen = read(&[pointers.as_ptr() as u64, 5, 8]).unwrap();
-        let counts: Vec<(Status, u64)> = seen.iter().map(|(g, count)| (g.status, *count)).collect();
-        assert_eq!(counts, [(Status::Runnable, 1), (Status::Running, 1), (Status::Waiting, 2)]);
+        let counts: Vec<(GoroutineStatus, u64)> =
+            seen.iter().map(|(g, count)| (g.status, *count)).collect();
+        assert_eq!(
+            counts,
+            [
+                (GoroutineStatus::Runnable, 1),
+                (GoroutineStatus::Running, 1),
+                (GoroutineStatus::Waiting, 2)
+            ]
+        );
         assert!(seen.keys().all(|g| (g.caller, g.function, g.reason) == (0x1000, 0x2000, None)));
     }
 

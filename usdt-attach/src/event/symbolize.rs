@@ -59,7 +59,7 @@ struct File {
 }
 
 enum Names {
-    Go(pclntab::Layout),
+    Go(pclntab::TableLayout),
     /// Start, end (0 where it is not known) and name, by start.
     Symbols(Vec<(u64, u64, String)>),
 }
@@ -96,17 +96,17 @@ impl Symbolizer {
         frame.object = Some((name.to_string_lossy().into_owned(), shown));
         match &file.names {
             Names::Go(layout) => {
-                let functions = layout.functions(file.object.bytes());
+                let functions = layout.table(file.object.bytes());
                 if let Some((functions, function)) =
                     functions.and_then(|f| f.lookup(linked).map(|one| (f, one)))
                 {
                     let distance = shown - function.entry;
                     let all = functions.frames(&function, linked);
                     let outermost = all.len().saturating_sub(1);
-                    let named = all.into_iter().enumerate().map(|(i, (name, line))| Frame {
-                        function: Some((name.to_owned(), distance)),
+                    let named = all.into_iter().enumerate().map(|(i, one)| Frame {
+                        function: Some((one.function.to_owned(), distance)),
                         inlined: i < outermost,
-                        line: line.map(|l| (l.file.to_owned(), l.line)),
+                        line: one.line.map(|l| (l.file.to_owned(), l.line)),
                         ..frame.clone()
                     });
                     return named.collect();
@@ -196,7 +196,7 @@ impl Symbolizer {
 
 impl File {
     fn new(object: Arc<Object>) -> File {
-        let go = GoBinary::parse(object.bytes()).and_then(|binary| binary.functions());
+        let go = GoBinary::parse(object.bytes()).and_then(|binary| binary.function_table());
         let names = go.map_or_else(|| Names::Symbols(symbols(object.bytes())), Names::Go);
         File { object, names }
     }

@@ -53,7 +53,7 @@ impl Arguments {
             .into_iter()
             .map(|arg| match arg.value {
                 Ok(value) => resolved(probe, value),
-                Err(error) => behind_pointers(probe, &arg.text).ok_or_else(|| error.to_string()),
+                Err(error) => behind_pointers(probe, &arg.spec).ok_or_else(|| error.to_string()),
             })
             .collect();
         let declared = probe.schema.as_ref().map_or(places.len(), schema::Probe::words);

@@ -216,15 +216,16 @@ impl Builder {
                 Ok(word(to))
             }
             Operand::Register(register) => {
-                let from = pt_regs::offset(register.id, arch)
-                    .ok_or_else(|| format!("`{}` is in no general register", value.print(arch)))?;
+                let from = pt_regs::offset(register.id, arch).ok_or_else(|| {
+                    format!("`{}` is in no general register", value.to_spec(arch))
+                })?;
                 let to = self.take(8);
                 self.steps.push(ReadOp::Register { to, from });
                 // Of `%ah` there is one byte, whatever size the note claims; behind it something else begins.
                 let size = if register.shift == 0 { value.size } else { 1 };
                 Ok(ArgSlot { size, ..word(to + u32::from(register.shift) / 8) })
             }
-            _ => Err(format!("`{}` needs the symbol table", value.print(arch))),
+            _ => Err(format!("`{}` needs the symbol table", value.to_spec(arch))),
         }
     }
 

@@ -308,7 +308,7 @@ mod tests {
             [
                 "`8f@%xmm0` is in no general register",
                 "its symbol `sym` is not in the file",
-                "`%zz` is no register of this architecture"
+                "`%zz` is not a register of this architecture"
             ]
         );
         assert!(!layout.goid);

@@ -61,9 +61,17 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     test().and_then(|_| kernels()).map(drop)
 }
 
+/// What checks spelling.
+const SPELLING: Packages = &[("/usr/bin/codespell", "codespell")];
+
 /// For building our tools and Go programs.
 pub(crate) fn build() -> Outcome<Tools> {
     install(&[LINKER])
+}
+
+/// For checking words.
+pub(crate) fn spelling() -> Outcome {
+    packages(&[SPELLING])
 }
 
 /// For the demo.
@@ -75,7 +83,7 @@ pub(crate) fn demo() -> Outcome<Tools> {
 
 /// For the tests, the matrix and the benchmarks.
 pub(crate) fn test() -> Outcome<Tools> {
-    let tools = install(&[LINKER, TEST])?;
+    let tools = install(&[LINKER, TEST, SPELLING])?;
     mount_tracefs();
     Ok(Tools { bcc: kernel_headers::find_or_install()?, ..tools })
 }

@@ -4,7 +4,7 @@ use crate::goview::{CreatorStats, Metric, Overview, Route};
 use crate::output::json::{self, Times};
 use crate::output::table::{Style, bars, time};
 use cli_common::escape;
-use gobinary::state::Status;
+use gobinary::runtime_layout::GoroutineStatus;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -163,10 +163,10 @@ impl View<'_> {
         let count = |status| self.now.live(|g| g.status == status && !is_own(g));
         Some(Live {
             count: self.now.live(|g| !is_own(g))?,
-            waiting: count(Status::Waiting)?,
-            in_calls: count(Status::InCall)?,
-            running: count(Status::Running)?,
-            runnable: count(Status::Runnable)?,
+            waiting: count(GoroutineStatus::Waiting)?,
+            in_calls: count(GoroutineStatus::InSyscall)?,
+            running: count(GoroutineStatus::Running)?,
+            runnable: count(GoroutineStatus::Runnable)?,
             own: self.now.live(is_own)?,
         })
     }

@@ -1,4 +1,5 @@
-//! The catalogue's providers as provider definitions.
+//! The providers of the built-in catalog, which describes the probes of the Go runtime and
+//! standard library, as provider definitions.
 
 use crate::dlang;
 use crate::dlang::diagnostic::Diagnostic;
@@ -6,24 +7,24 @@ use crate::model::Model;
 use gobinary::catalogue;
 use std::fmt::Write as _;
 
-/// Reads a provider of the catalogue as the language's parser does.
-pub fn model(provider: &str) -> Result<Model, String> {
-    let provider =
-        catalogue::provider(provider).ok_or_else(|| "they are not in the catalogue".to_owned())?;
-    let parsed = dlang::parse(&text(provider));
+/// Returns the model of a catalog provider. The error is a message for the user.
+pub(crate) fn model(provider: &str) -> Result<Model, String> {
+    let provider = catalogue::provider(provider).ok_or_else(|| "not in the catalog".to_owned())?;
+    let parsed = dlang::parse(&definition(provider));
     let problem = parsed.diagnostics.into_iter().find(Diagnostic::is_error).map(|d| d.message);
     parsed.model.ok_or_else(|| problem.unwrap_or_default())
 }
 
-/// The interface of a provider of the catalogue; `None` for a name that is not in it.
-pub fn schema(provider: &str) -> Option<stapsdt::schema::Provider> {
+/// Returns the interface of a catalog provider, or `None` if the catalog has no such provider.
+pub(crate) fn schema(provider: &str) -> Option<stapsdt::schema::Provider> {
     model(provider).ok()?.schema().providers.pop()
 }
 
-/// The provider in the language.
-fn text(provider: &catalogue::Provider) -> String {
+/// Writes a provider in the definition language.
+fn definition(provider: &catalogue::Provider) -> String {
     let mut out = format!("/** {} */\nprovider {} {{\n", provider.doc, provider.name);
     for probe in provider.probes {
+        // Writing to a string cannot fail.
         let _ = writeln!(out, "\t/**\n\t * {}", probe.doc);
         if let Some(event) = probe.event {
             let _ = writeln!(
