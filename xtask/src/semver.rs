@@ -1,25 +1,25 @@
-//! Breaking changes in the interfaces of the libraries.
+//! Reports breaking changes of the libraries.
 
-use crate::command::{Explain, Failure, Outcome, cargo_tool, command, execute, root};
+use crate::command::{Explain, Failure, Outcome, command, execute, install_cargo_tool, root};
 
-/// The crates that are published, in the order of their dependencies.
+/// The published crates, in dependency order.
 pub(crate) const LIBRARIES: &[&str] =
     &["stapsdt", "gobinary", "usdt-gen", "usdt-attach", "usdt-export"];
 
-/// The crates whose interface is stable: `docs/releasing.md`.
+/// The crates with a stable interface, see `docs/releasing.md`.
 const STABLE: &[&str] = &["stapsdt", "gobinary", "usdt-attach", "usdt-export"];
 
-/// The file that names the revision to compare with: the last release, or what counts as one.
+/// The file that names the revision to compare with.
 const BASELINE: &str = "xtask/semver-baseline";
 
-/// `semver [REVISION]`: compares the working tree with a revision.
+/// Compares the libraries with a revision, by default the one in [`BASELINE`].
 pub(crate) fn run(args: &[String]) -> Outcome {
     let baseline = match args {
         [] => baseline()?,
         [revision] => revision.clone(),
         _ => return Err(Failure("usage: semver [REVISION]".to_owned())),
     };
-    cargo_tool("semver-checks")?;
+    install_cargo_tool("semver-checks")?;
     let mut check = command("cargo", &["semver-checks", "--baseline-rev", &baseline]);
     for library in STABLE {
         check.args(["-p", library]);
@@ -28,8 +28,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 }
 
 fn baseline() -> Outcome<String> {
-    let file =
-        std::fs::read_to_string(root().join(BASELINE)).explain(&format!("cannot read {BASELINE}"))?;
+    let file = std::fs::read_to_string(root().join(BASELINE))
+        .explain(&format!("cannot read {BASELINE}"))?;
     let mut lines = file.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     match (lines.next(), lines.next()) {
         (Some(revision), None) => Ok(revision.trim().to_owned()),

@@ -1,4 +1,4 @@
-//! What a target comes to run after it was looked at, and where hits come from: stacks.
+//! Following a target: upgrades, exec, and processes that start while it is traced.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of,
-    stdout, stream, text, tools, wait_for,
+    Copy, Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, semaphore,
+    semaphore_of, stdout, text, tools, wait_for,
 };
 
 const SIGINT: i32 = 2;
@@ -17,12 +17,12 @@ fn tracer(args: &[&str]) -> Process {
     Process::start(command(tools().join("usdt-attach")).args(args))
 }
 
-/// Whether a tracer has come as far as its links: one of them tells of exec.
-fn attached(tracer: &Process) -> bool {
-    tracer.links() >= 2
+/// Returns true if a tracer has attached. One of its links reports exec, the other the hits.
+fn is_attached(tracer: &Process) -> bool {
+    tracer.link_count() >= 2
 }
 
-/// Puts a copy of a program in the place of another one, as an upgrade does.
+/// Replaces `place` atomically by a copy of `program`, as an upgrade does.
 fn replace(program: &Path, place: &Path) {
     let new = place.with_extension("new");
     stdout(Command::new("cp").arg(program).arg(&new));
@@ -37,7 +37,7 @@ fn pids(events: &[serde_json::Value]) -> Vec<u64> {
 }
 
 #[test]
-fn an_upgrade_is_followed() {
+fn follows_an_upgraded_executable() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -45,28 +45,28 @@ fn an_upgrade_is_followed() {
     let app = copy(&program);
     let old = Process::start(command(&app.path).args(["-per", "3", "-linger", "20s"]));
     let tracer = tracer(&["trace", "--exe", app.as_str(), "--json", "e2e:hit"]);
-    wait_for("the tracer", || attached(&tracer));
-    // Stripped: not the same file in any respect.
+    wait_for("the tracer", || is_attached(&tracer));
+    // The stripped build has different offsets.
     replace(&Fixture::get("hits", Mode::Stripped), &app.path);
     let new = Process::start(command(&app.path).args(["-per", "4"]));
     let new_pid = new.pid();
     let (status, _, errors) = new.finish();
     assert!(status.success(), "{errors}");
-    // And once more.
     replace(&program, &app.path);
     let newest = Process::start(command(&app.path).args(["-per", "5"]));
     newest.finish();
     let (_, out, _) = tracer.interrupt();
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (12, &12.into()), "{summary}");
     assert_eq!(pids(&events).len(), 3);
     assert!(pids(&events).contains(&new_pid.into()));
     drop(old);
 }
 
-/// The process itself becomes another program, as servers do that restart without closing their sockets.
+/// The process itself executes another program, as servers do that restart without closing their
+/// sockets.
 #[test]
-fn exec_in_a_traced_process_is_followed() {
+fn follows_exec_in_a_traced_process() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -78,43 +78,43 @@ fn exec_in_a_traced_process_is_followed() {
     let (status, _, errors) = target.finish();
     assert!(status.success(), "{errors}");
     let (_, out, errors) = tracer.finish();
-    let (events, summary) = stream(&out);
-    // One hit of the program that it became.
+    let (events, summary) = events_and_summary(&out);
+    // The last hit is one of the program that it executed.
     assert_eq!((events.len(), &summary["hits"]), (3, &3.into()), "{errors}");
     assert_eq!(pids(&events), [u64::from(pid)]);
 }
 
 #[test]
-fn a_thousand_short_processes() {
+fn traces_a_thousand_short_processes() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let tracer = tracer(&["trace", "--exe", app.as_str(), "--json", "e2e:hit"]);
-    wait_for("the tracer", || attached(&tracer));
+    wait_for("the tracer", || is_attached(&tracer));
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", tracer.pid())).unwrap().count();
-    // Once the first is through, everything that following takes is open.
+    // After the first process, every descriptor that following needs is open.
     stdout(&mut command(&app.path));
     let mut before = 0;
-    wait_for("the tracer to be at rest", || {
-        let last = std::mem::replace(&mut before, descriptors());
+    wait_for("the tracer to become idle", || {
+        let previous = std::mem::replace(&mut before, descriptors());
         std::thread::sleep(Duration::from_millis(100));
-        last == before
+        previous == before
     });
     let script = format!("for i in $(seq 250); do {0} & {0} & {0} & {0}; wait; done", app.as_str());
     stdout(command("sh").args(["-c", &script]));
-    wait_for("nothing to be held for them", || descriptors() <= before);
+    wait_for("the tracer to release its descriptors", || descriptors() <= before);
     let (_, out, _) = tracer.interrupt();
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!(summary["hits"], 1001, "{summary}");
     assert_eq!(events.len(), 1001);
-    // Another test sets back the numbers that processes get.
+    // Another test resets the pid counter, so some pids may repeat.
     assert!(pids(&events).len() > 800, "{}", pids(&events).len());
 }
 
-/// A process id that another process had before is traced no more than any other.
+/// A process that reuses the id of a traced process is not traced.
 #[test]
-fn a_process_id_used_again() {
+fn ignores_a_reused_process_id() {
     if !have(&[Need::Bpf, Need::File("/proc/sys/kernel/ns_last_pid")]) {
         return;
     }
@@ -124,21 +124,21 @@ fn a_process_id_used_again() {
     let tracer = tracer(&["trace", "-p", &pid.to_string(), "--json", "e2e:hit"]);
     first.finish();
     let (_, out, errors) = tracer.finish();
-    // The session has ended with its process, before the next one can have the id.
-    let again = (0..50).find_map(|_| {
+    // The session ends with its process, before another process can get the id.
+    let reusing = (0..50).find_map(|_| {
         std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
         let next = Process::start(command(&app.path).args(["-per", "5", "-timeout", "200ms"]));
         (next.pid() == pid).then_some(next)
     });
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (2, &2.into()), "{errors}");
-    if let Some(again) = again {
-        let (_, _, errors) = again.finish();
+    if let Some(reusing) = reusing {
+        let (_, _, errors) = reusing.finish();
         assert_eq!(errors, "no tracer attached\n");
     }
 }
 
-/// A control group of its own, gone with the test.
+/// A control group that is removed when the test ends.
 struct Cgroup {
     mount: tempfile::TempDir,
 }
@@ -162,7 +162,8 @@ impl Cgroup {
         self.mount.path().join(format!("usdt-e2e-{}", std::process::id()))
     }
 
-    /// A command that runs in the group.
+    /// Returns a command that moves itself into `folder` of the group and then executes the
+    /// program.
     fn command(&self, folder: &str, app: &Copy, args: &str) -> Command {
         let mut shell = command("sh");
         let procs = self.path().join(folder).join("cgroup.procs");
@@ -175,7 +176,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         for folder in [self.path().join("inner"), self.path()] {
             for _ in 0..100 {
-                // Processes that were killed leave it a little later.
+                // Killed processes leave the group a moment later.
                 if std::fs::remove_dir(&folder).is_ok() {
                     break;
                 }
@@ -187,7 +188,7 @@ impl Drop for Cgroup {
 }
 
 #[test]
-fn a_cgroup_and_those_below_present_and_future() {
+fn follows_a_cgroup_and_its_descendants() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -197,7 +198,9 @@ fn a_cgroup_and_those_below_present_and_future() {
     let inside = Process::start(&mut group.command("inner", &app, "-per 3 -linger 20s"));
     let outside = Process::start(command(&app.path).args(["-per", "50", "-linger", "20s"]));
     let exe = |process: &Process| std::fs::read_link(format!("/proc/{}/exe", process.pid()));
-    wait_for("both", || [&inside, &outside].iter().all(|p| exe(p).is_ok_and(|e| e == app.path)));
+    wait_for("both programs to run", || {
+        [&inside, &outside].iter().all(|p| exe(p).is_ok_and(|e| e == app.path))
+    });
     for (backend, need) in [("embedded", Need::Bpf), ("bcc", Need::Bcc)] {
         if !have(&[need]) {
             continue;
@@ -213,12 +216,12 @@ fn a_cgroup_and_those_below_present_and_future() {
             "e2e:hit",
         ];
         let tracer = tracer(&args);
-        wait_for("the tracer", || attached(&tracer));
+        wait_for("the tracer", || is_attached(&tracer));
         let future = Process::start(&mut group.command("", &later, "-per 4"));
         let (status, _, errors) = future.finish();
         assert!(status.success(), "{errors}");
         let (_, out, errors) = tracer.interrupt();
-        let (events, summary) = stream(&out);
+        let (events, summary) = events_and_summary(&out);
         let expected = if backend == "embedded" { 7 } else { 4 };
         assert_eq!((events.len(), &summary["hits"]), (expected, &expected.into()), "{errors}");
     }
@@ -229,7 +232,7 @@ fn a_cgroup_and_those_below_present_and_future() {
 }
 
 #[test]
-fn everything_present_and_future() {
+fn follows_processes_system_wide() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -238,84 +241,32 @@ fn everything_present_and_future() {
     let start =
         |app: &Copy| Process::start(command(&app.path).args(["-per", "10", "-goroutines", "1"]));
     let present = start(&app);
-    let (here, there) = (semaphore_of(&app.path, "ops:end"), semaphore_of(&later.path, "ops:end"));
-    wait_for("the first", || {
+    let (present_semaphore, future_semaphore) =
+        (semaphore_of(&app.path, "ops:end"), semaphore_of(&later.path, "ops:end"));
+    wait_for("the first program to run", || {
         std::fs::read_link(format!("/proc/{}/exe", present.pid())).is_ok_and(|e| e == app.path)
     });
     let tracer = tracer(&["latency", "--all", "--json", "ops:begin", "ops:end", "--by", "pid"]);
-    wait_for("the tracer", || semaphore(present.pid(), here) == 1);
+    wait_for("the tracer", || semaphore(present.pid(), present_semaphore) == 1);
     let future = start(&later);
-    wait_for("the second", || semaphore(future.pid(), there) == 1);
+    wait_for("the second program to be enabled", || semaphore(future.pid(), future_semaphore) == 1);
     let expected = [present.pid(), future.pid()];
     for target in [present, future] {
         target.signal(SIGINT);
         target.finish();
     }
     let (_, out, errors) = tracer.interrupt();
-    let (mut rows, summary) = stream(&out);
+    let (mut rows, summary) = events_and_summary(&out);
     rows.retain(|row| expected.iter().any(|pid| row["by"] == *pid));
     assert_eq!(rows.len(), 2, "{out} {errors}");
     assert!(rows.iter().all(|row| row["count"] == 8 && row["unit"] == "ns"), "{rows:?}");
     assert!(summary["unmatched_ends"].as_u64().unwrap() >= 2, "{summary}");
 }
 
+/// Between the first scan of a target and the first exec notification, a process may execute
+/// another program.
 #[test]
-fn stacks_have_names() {
-    if !have(&[Need::Bpf]) {
-        return;
-    }
-    let mut seen = Vec::new();
-    for (mode, backend) in [
-        (Mode::Sealed, "embedded"),
-        (Mode::Stripped, "embedded"),
-        (Mode::Pie, "embedded"),
-        (Mode::External, "embedded"),
-        (Mode::ExternalPie, "embedded"),
-        (Mode::Sealed, "bcc"),
-    ] {
-        if backend == "bcc" && !have(&[Need::Bcc]) {
-            continue;
-        }
-        let app = copy(&Fixture::get("hits", mode));
-        let args = [
-            "trace",
-            "--json",
-            "--stack",
-            "--backend",
-            backend,
-            "e2e:more-types",
-            "--",
-            app.as_str(),
-        ];
-        let out = attach(&[&args[..], &["-types", "-linger", "100ms"]].concat());
-        let (events, _) = stream(&text(&out.stdout));
-        let stack: Vec<&str> =
-            events[0]["stack"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
-        let functions: Vec<&str> =
-            stack.iter().map(|f| f.split(['+', ' ']).next().unwrap()).collect();
-        // The gate is a part of its caller, and named all the same: so is the caller's line.
-        let expected =
-            ["usdt.local/tests/probes.MoreTypes", "main.everyType", "main.main", "runtime.main"];
-        // Before Go 1.26 a stripped file does not say where its trees of inlined calls are.
-        let trees = usize::from(functions[0] != expected[0]);
-        assert!(trees == 0 || mode == Mode::Stripped, "{mode:?}: {stack:?}");
-        assert_eq!(functions[..4 - trees], expected[trees..], "{mode:?}: {stack:?}");
-        assert!(stack[2 - trees].contains("/hits/main.go:"), "{stack:?}");
-        assert!(trees == 1 || stack[1].contains("/hits/main.go:"), "{stack:?}");
-        seen.push(functions.len());
-    }
-    // A process that has ended, whose file has fixed addresses; and for people.
-    let app = copy(&Fixture::get("hits", Mode::Stripped));
-    let out = attach(&["trace", "--stack=2", "e2e:hit", "--", app.as_str()]);
-    let out = text(&out.stdout);
-    let lines: Vec<&str> = out.lines().collect();
-    assert!((2..=3).contains(&lines.len()), "of two addresses one is the site: {out}");
-    assert!(lines.last().unwrap().starts_with("    main.main.func"), "{out}");
-}
-
-/// Between the first look at a target and the beginning of following, a process may become another program.
-#[test]
-fn what_comes_before_anybody_tells_is_found() {
+fn first_scan_finds_an_exec_before_notifications_start() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -330,7 +281,7 @@ fn what_comes_before_anybody_tells_is_found() {
     let mut target = Process(shell.spawn().unwrap());
     let found = usdt_attach::discover::process(target.pid()).unwrap();
     target.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    target.wait_until_it_runs(&app.path);
+    target.wait_for_exec(&app.path);
     let mut follower = Follower::new(&Target::pid(target.pid()).unwrap(), &found);
     let new = follower.poll_new_objects().unwrap();
     assert!(new.iter().any(|f| f.object.path == app.path), "{new:?}");

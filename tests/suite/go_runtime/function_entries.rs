@@ -1,4 +1,5 @@
-//! By function entries of binaries as they are, and by notes that a toolchain emitted itself.
+//! Runtime probes by function entries of unmodified binaries, and by notes that a toolchain emits
+//! itself.
 
 use super::Traced;
 use gobinary::{GoBinary, catalogue};
@@ -10,52 +11,62 @@ use stapsdt::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use usdt_e2e::{
-    Fixture, Mode, Need, attach, command, copy, have, lines, listed, stdout, text, usdt_gen,
+    Fixture, Mode, Need, attach, command, copy, have, json_lines, list_probes, stdout, text,
+    usdt_gen,
 };
 
-/// The same questions asked of a stripped binary of the stock toolchain.
+/// Checks the same facts as the overlay's tests, on a stripped binary of the stock toolchain.
 #[test]
-fn function_entries_of_an_unmodified_binary() {
+fn traces_function_entries_of_an_unmodified_binary() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("bridge", Mode::PlainStripped));
-    let facts = app.folder.path().join("facts.json");
+    let facts_file = app.folder.path().join("facts.json");
     let globs = ["go:*", "net_http:*", "sql:*", "tls:*", "net:*"];
-    let program = ["--", app.as_str(), facts.to_str().unwrap()];
+    let program = ["--", app.as_str(), facts_file.to_str().unwrap()];
     let out = attach(&[&["trace", "--json"], &globs[..], &program[..]].concat());
-    let said = text(&out.stderr);
-    assert!(out.status.success(), "{said}");
+    let notices = text(&out.stderr);
+    assert!(out.status.success(), "{notices}");
     assert!(
-        said.contains(
+        notices.contains(
             "by function entries of a binary without these probes; each hit costs it about "
         ),
-        "{said}"
+        "{notices}"
     );
-    // Go 1.21 makes a function without a frame of it, whose first instruction kernels do not do themselves; nor do
-    // they those of functions without a check of the stack on arm64.
+    // Go 1.21 compiles this function without a frame, so that kernels cannot emulate its first
+    // instruction. On arm64 the same is true of functions without a stack check.
     let left_out = "warning: go:netpoll__ready at ";
     let without_check = cfg!(target_arch = "aarch64").then_some("warning: go:syscall__");
-    let expected = |line: &str| {
+    let is_expected = |line: &str| {
         line.starts_with(left_out) || without_check.is_some_and(|w| line.starts_with(w))
     };
-    assert!(!said.lines().any(|l| l.starts_with("warning") && !expected(l)), "{said}");
-    let mut events = lines(&text(&out.stdout));
+    assert!(!notices.lines().any(|l| l.starts_with("warning") && !is_expected(l)), "{notices}");
+    let mut events = json_lines(&text(&out.stdout));
     assert_eq!(events.pop().unwrap()["summary"]["dropped"], 0);
-    let seen =
-        Traced { did: serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap(), events };
+    let seen = Traced {
+        facts: serde_json::from_slice(&std::fs::read(&facts_file).unwrap()).unwrap(),
+        events,
+    };
 
-    let made = seen.args("go", "goroutine__create").filter(|a| a["fn"] == seen.did["Worker"]);
-    assert_eq!(made.inspect(|a| assert_eq!(a["parent"], 1)).count() as u64, seen.number("Workers"));
-    let ended = seen.ids("goroutine__exit");
-    assert!(
-        ended.len() as u64 >= seen.number("Workers") + seen.number("Sleepers"),
-        "{}",
-        ended.len()
+    let created = seen.args("go", "goroutine__create").filter(|a| a["fn"] == seen.facts["Worker"]);
+    assert_eq!(
+        created.inspect(|a| assert_eq!(a["parent"], 1)).count() as u64,
+        seen.number("Workers")
     );
-    assert_eq!(seen.of("go", "goroutine__exit").count(), ended.len(), "each ends once");
-    assert!(seen.ids("goroutine__start").is_superset(&ended));
-    assert!(seen.of("go", "goroutine__block").all(|e| e["goid"] == e["args"]["id"]));
+    let exited = seen.ids("goroutine__exit");
+    assert!(
+        exited.len() as u64 >= seen.number("Workers") + seen.number("Sleepers"),
+        "{}",
+        exited.len()
+    );
+    assert_eq!(
+        seen.events_of("go", "goroutine__exit").count(),
+        exited.len(),
+        "each goroutine exits once"
+    );
+    assert!(seen.ids("goroutine__start").is_superset(&exited));
+    assert!(seen.events_of("go", "goroutine__block").all(|e| e["goid"] == e["args"]["id"]));
     let asleep =
         seen.args("go", "goroutine__block").filter(|a| a["reason"] == "sleep").count() as u64;
     assert!(asleep >= seen.number("Sleepers"), "{asleep}");
@@ -63,19 +74,24 @@ fn function_entries_of_an_unmodified_binary() {
     let calls = |probe: &str| seen.args("go", probe).filter(|a| a["id"] == 1).count();
     assert_eq!(calls("syscall__begin"), calls("syscall__end"));
     for probe in ["gc__start", "gc__mark__done", "gc__end"] {
-        assert_eq!(seen.of("go", probe).count() as u64, seen.number("NumGC"), "{probe}");
+        assert_eq!(seen.events_of("go", probe).count() as u64, seen.number("NumGC"), "{probe}");
     }
     assert!(seen.args("go", "gc__start").all(|a| a["heap"].as_u64().unwrap() > 100_000));
-    assert_eq!(seen.of("go", "stw__begin").count(), seen.of("go", "stw__end").count());
+    assert_eq!(
+        seen.events_of("go", "stw__begin").count(),
+        seen.events_of("go", "stw__end").count()
+    );
     let large = seen.args("go", "heap__alloc").filter(|a| a["size"] == 1 << 20);
     assert_eq!(large.count() as u64, seen.number("Large"));
-    assert!(seen.of("go", "panic").count() >= seen.did["Panics"].as_array().unwrap().len());
     assert!(
-        said.contains(left_out)
+        seen.events_of("go", "panic").count() >= seen.facts["Panics"].as_array().unwrap().len()
+    );
+    assert!(
+        notices.contains(left_out)
             || seen.args("go", "netpoll__ready").any(|a| a["mode"] == 'r' as u32)
     );
 
-    let sent = seen.did["Requests"].as_array().unwrap();
+    let sent = seen.facts["Requests"].as_array().unwrap();
     let served: Vec<&Value> = seen.args("net_http", "server_request_start").collect();
     assert_eq!(served.len(), sent.len());
     for (served, sent) in served.iter().zip(sent) {
@@ -83,24 +99,25 @@ fn function_entries_of_an_unmodified_binary() {
         assert!(served["host"].as_str().unwrap().starts_with("127.0.0.1:"), "{served}");
         assert_eq!(served["path"], sent["Path"]);
     }
-    let ended: BTreeMap<u64, &Value> = seen
+    let ends: BTreeMap<u64, &Value> = seen
         .args("net_http", "server_request_end")
         .map(|a| (a["id"].as_u64().unwrap(), a))
         .collect();
-    assert_eq!(seen.of("net_http", "server_request_end").count(), sent.len());
+    assert_eq!(seen.events_of("net_http", "server_request_end").count(), sent.len());
     for (served, sent) in served.iter().zip(sent) {
-        let Some(end) = ended.get(&served["id"].as_u64().unwrap()) else { continue };
+        let Some(end) = ends.get(&served["id"].as_u64().unwrap()) else { continue };
         assert_eq!((&end["status"], &end["bytes"]), (&sent["Status"], &sent["Size"]), "{sent}");
     }
-    for (probe, texts) in seen.did["Statements"].as_object().unwrap() {
-        let asked: Vec<&Value> = seen.args("sql", probe).map(|a| &a["query"]).collect();
-        assert_eq!(asked, texts.as_array().unwrap().iter().collect::<Vec<_>>(), "{probe}");
+    for (probe, statements) in seen.facts["Statements"].as_object().unwrap() {
+        let queries: Vec<&Value> = seen.args("sql", probe).map(|a| &a["query"]).collect();
+        assert_eq!(queries, statements.as_array().unwrap().iter().collect::<Vec<_>>(), "{probe}");
     }
     let clients = seen.args("tls", "handshake_start").filter(|a| a["client"] == true).count();
-    assert_eq!((clients, seen.of("tls", "handshake_start").count()), (3, 6));
+    assert_eq!((clients, seen.events_of("tls", "handshake_start").count()), (3, 6));
     assert!(seen.args("net", "conn_close").any(|a| a["fd"].as_i64().unwrap() > 2));
 
-    // Texts that are numbers in the program are compared and told apart as texts.
+    // Enum arguments, which are numbers in the program, are compared and aggregated by their
+    // labels.
     let out = attach(
         &[
             &[
@@ -116,27 +133,27 @@ fn function_entries_of_an_unmodified_binary() {
         ]
         .concat(),
     );
-    let rows = lines(&text(&out.stdout));
+    let rows = json_lines(&text(&out.stdout));
     let reasons: Vec<&str> = rows.iter().filter_map(|row| row["by"].as_str()).collect();
     assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), 2, "{rows:?} {}", text(&out.stderr));
     assert!(reasons.contains(&"sleep") && reasons.contains(&"IO wait"), "{rows:?}");
 
-    // They are offered to who asks for them by name, and only where the binary has no probes of its own.
-    let listed = |mode: Mode, glob: &str| -> Vec<Value> {
+    // Function entries are used only if the provider is named and the binary has no such probe.
+    let list = |mode: Mode, glob: &str| -> Vec<Value> {
         let binary = Fixture::get("bridge", mode);
-        lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(binary).arg(glob)))
+        json_lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(binary).arg(glob)))
     };
-    assert!(listed(Mode::PlainStripped, "go:*").iter().all(|p| p["source"] == "entry"));
-    assert!(listed(Mode::Overlay, "go:*").iter().all(|p| p["source"] == "note"));
+    assert!(list(Mode::PlainStripped, "go:*").iter().all(|p| p["source"] == "entry"));
+    assert!(list(Mode::Overlay, "go:*").iter().all(|p| p["source"] == "note"));
     let all = attach(&["list", app.as_str()]);
     assert!(text(&all.stderr).ends_with(": no probes\n"), "{}", text(&all.stderr));
 }
 
-/// Notes as the known fork of Go writes them: the padding counted into the descriptor's size, no `.stapsdt.base`, no
-/// semaphores, sites in the middle of code.
+/// Notes as the known fork of Go writes them: padding is counted in the descriptor size, there is
+/// no `.stapsdt.base` and no semaphore, and sites are inside functions.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn notes_of_a_toolchain_with_probes_of_its_own() {
+fn traces_notes_emitted_by_a_toolchain() {
     if !have(&[Need::Bpf, Need::Program("go")]) {
         return;
     }
@@ -174,7 +191,8 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
     let section = format!(".note.stapsdt={}", file.display());
     stdout(command("objcopy").args(["--add-section", &section, app.as_str()]));
 
-    let listed = lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(&app.path)));
+    let listed =
+        json_lines(&stdout(command("usdt-attach").args(["list", "--json"]).arg(&app.path)));
     let sources: Vec<&str> = listed.iter().map(|p| p["source"].as_str().unwrap()).collect();
     assert_eq!(sources, ["native", "native", "native", "note"]);
     let shown = stdout(command("usdt-attach").arg("list").arg(&app.path));
@@ -184,15 +202,15 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
     );
 
     let out = attach(&["trace", "*", "--json", "--", app.as_str(), "3"]);
-    let mut events = lines(&text(&out.stdout));
+    let mut events = json_lines(&text(&out.stdout));
     assert_eq!(events.pop().unwrap()["summary"]["delivered"], 12);
-    let seen = Traced { did: Value::Null, events };
+    let seen = Traced { facts: Value::Null, events };
     let served: Vec<String> = seen
         .args("net_http", "server_request_start")
         .map(|a| format!("{} {}", a["method"], a["path"]))
         .collect();
     assert_eq!(served, [r#""GET" "/item/0""#, r#""GET" "/item/1""#, r#""GET" "/item/2""#]);
-    assert!(seen.of("net_http", "server_request_start").all(|e| e["goid"] == 1));
+    assert!(seen.events_of("net_http", "server_request_start").all(|e| e["goid"] == 1));
     let ends: Vec<&Value> =
         seen.args("net_http", "server_request_end").map(|a| &a["status"]).collect();
     assert_eq!(ends, [200, 201, 202]);
@@ -200,24 +218,25 @@ fn notes_of_a_toolchain_with_probes_of_its_own() {
     assert_eq!(queries, ["SELECT 0", "SELECT 1", "SELECT 2"]);
 }
 
-/// Releases that the catalogue knows are not asked for their DWARF, which takes long to unpack and may be missing.
+/// For releases in the catalogue the DWARF is not read: it takes long to decompress and may be
+/// missing.
 #[test]
-fn fields_are_where_the_table_says() {
+fn field_offset_table_matches_dwarf() {
     let data = std::fs::read(Fixture::get("bridge", Mode::Plain)).unwrap();
     let go = GoBinary::parse(&data).unwrap();
     let mut seen = 0;
     for field in catalogue::all_fields() {
-        let (told, found) = (go.field_offset(field), go.field_offset_from_dwarf(field));
-        assert_eq!(told, found, "{}.{} in {:?}", field.structure, field.name, go.version());
+        let (listed, found) = (go.field_offset(field), go.field_offset_from_dwarf(field));
+        assert_eq!(listed, found, "{}.{} in {:?}", field.structure, field.name, go.version());
         seen += usize::from(found.is_some());
     }
     assert!(seen > 5, "{seen}");
 }
 
-/// Any tracer finds them in a copy that was sealed for it.
+/// Every tracer finds the function entries in a copy that was sealed with `--entries`.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn entries_as_notes() {
+fn seal_writes_function_entries_as_notes() {
     let app = copy(&Fixture::get("bridge", Mode::PlainStripped));
     let seal = |args: &[&str]| {
         let out = usdt_gen(&[&["seal"], args, &[app.as_str()]].concat());
@@ -234,19 +253,20 @@ fn entries_as_notes() {
         view.bytes_at(text.vaddr + 4096, text.filesz - 8192).unwrap().to_vec()
     };
     assert_eq!(code(&view), code(&old));
-    let listed = listed(&app.path);
+    let listed = list_probes(&app.path);
     let find = |name: &str| listed.iter().find(|p| p["probe"] == name).unwrap();
     assert_eq!(find("server_request_start")["source"], "note");
-    // The path is behind a pointer, where notes do not reach; what is behind it keeps its place.
+    // The path is behind a pointer, which notes cannot express; the arguments after it keep their
+    // positions.
     let args = find("server_request_start")["args"].as_str().unwrap();
-    // The goroutine id's place depends on the release.
+    // The offset of the goroutine id depends on the release.
     let (args, goid) = args.rsplit_once(' ').unwrap();
     assert!(goid.starts_with("8@1") && goid.ends_with("(%r14)"), "{goid}");
     assert_eq!(
         args.split(' ').collect::<Vec<_>>(),
         ["8@(%rdi)", "8@8(%rdi)", "8@$0", "8@$0", "8@128(%rdi)", "8@136(%rdi)", "8@%rcx"]
     );
-    let verdicts = lines(&text(&usdt_gen(&["verify", "--json", app.as_str()]).stdout));
+    let verdicts = json_lines(&text(&usdt_gen(&["verify", "--json", app.as_str()]).stdout));
     assert!(
         verdicts.len() > 100 && verdicts.iter().all(|v| v["verdict"] != "rejected"),
         "{verdicts:?}"

@@ -1,5 +1,5 @@
-//! Instructions that the command lines execute, counted by valgrind: no clock, no noise. They must not exceed the recorded
-//! numbers, with any toolchain.
+//! Instructions that the command-line tools execute, counted by valgrind, which is free of timing
+//! noise. The counts must not exceed the recorded ones, with any toolchain.
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -8,16 +8,18 @@ use std::path::Path;
 use std::process::Command;
 use usdt_e2e::{Fixture, Mode, Need, command, have, root, stdout, text, tools};
 
-/// How far a count may exceed the recorded one. The same sources compiled by Rust 1.88 take up to 6.6 % more than by 1.95,
-/// by 1.97 up to 1.0 %; binaries of Go 1.21 take up to 5.0 % more than those of 1.26. Hash tables are seeded by chance,
-/// and the C library has other functions for other CPUs.
+/// Share by which a count may exceed the recorded one.
+///
+/// The same sources compiled by Rust 1.88 take up to 6.6 % more instructions than by 1.95, and up
+/// to 1.0 % more by 1.97. Binaries of Go 1.21 take up to 5.0 % more than those of 1.26. Hash tables
+/// are seeded randomly, and the C library selects functions by CPU.
 const TOLERANCE: f64 = 0.15;
 
-/// Instructions of a command, which must succeed.
+/// Counts the instructions of a command, which must succeed.
 fn count_instructions(program: &str, args: &[&str]) -> u64 {
     let mut valgrind = command("valgrind");
     valgrind
-        // Not what the dynamic linker takes.
+        // Exclude the dynamic linker.
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=main"])
         .arg(tools().join(program))
         .args(args);
@@ -28,7 +30,7 @@ fn count_instructions(program: &str, args: &[&str]) -> u64 {
     count.trim().parse().unwrap()
 }
 
-/// A definition of a hundred probes.
+/// Writes a definition of a hundred probes and returns its path.
 fn definition(folder: &Path) -> String {
     let mut text = "provider app {\n".to_owned();
     for n in 0..100 {
@@ -43,7 +45,7 @@ fn definition(folder: &Path) -> String {
 }
 
 #[test]
-fn cli_instruction_counts_stay_below_the_recorded_ones() {
+fn counts_stay_below_the_recorded_ones() {
     if !have(&[Need::Program("valgrind")]) {
         return;
     }
@@ -90,7 +92,7 @@ fn cli_instruction_counts_stay_below_the_recorded_ones() {
         assert!(
             count <= before * (1.0 + TOLERANCE),
             "{name}: {count} instructions, {change:.1} % more than the {before} recorded with {recorded_by}; \
-             if that is meant, run `cargo xtask golden instructions`"
+             if that is intended, run `cargo xtask golden instructions`"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Sealed files: what they look like, that they stay sealed, that nothing is lost on the way.
+//! Sealed files: their layout, that they survive other tools, and that sealing loses nothing.
 
 use stapsdt::blob::{self, Blob};
 use stapsdt::elf::View;
@@ -6,7 +6,8 @@ use stapsdt::note::{Format, Note, NoteIter};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use usdt_e2e::{
-    Fixture, Mode, Need, attach, command, copy, have, listed, stdout, stream, text, usdt_gen,
+    Fixture, Mode, Need, attach, command, copy, events_and_summary, have, list_probes, stdout,
+    text, usdt_gen,
 };
 
 fn notes(view: &View<'_>) -> Vec<Note> {
@@ -22,8 +23,8 @@ fn notes(view: &View<'_>) -> Vec<Note> {
     out
 }
 
-/// DESIGN's conformance rules, checked on the file alone.
-fn conforms(path: &Path, what: &str) {
+/// Checks the conformance rules of the file format on the file alone.
+fn assert_conforms(path: &Path, what: &str) {
     let data = std::fs::read(path).unwrap();
     let view = View::parse(&data).unwrap();
     let index = |name: &str| {
@@ -43,43 +44,47 @@ fn conforms(path: &Path, what: &str) {
     assert!(base.is_alloc() && !base.is_executable() && base.size == 1, "{what}: {base:?}");
     let notes = notes(&view);
     assert_eq!(notes.len(), 7, "{what}");
-    for one in &notes {
-        assert_eq!(one.base, base.addr, "{what}");
+    for note in &notes {
+        assert_eq!(note.base, base.addr, "{what}");
         let site = stapsdt::site::code(view.arch().unwrap());
-        let text = view.load_segment(one.pc, site.len() as u64).unwrap();
+        let text = view.load_segment(note.pc, site.len() as u64).unwrap();
         assert!(
-            text.is_executable() && view.bytes_at(one.pc, site.len() as u64) == Some(site),
-            "{what}: {one:?}"
+            text.is_executable() && view.bytes_at(note.pc, site.len() as u64) == Some(site),
+            "{what}: {note:?}"
         );
         assert_eq!(
             base.addr.wrapping_sub(base.offset),
             text.vaddr.wrapping_sub(text.offset),
             "{what}: .stapsdt.base has text's delta"
         );
-        let data = view.load_segment(one.semaphore, 2).unwrap();
+        let data = view.load_segment(note.semaphore, 2).unwrap();
         assert!(data.is_writable() && !data.is_executable(), "{what}");
         let probes = &view.sections[probes];
         assert!(
-            (probes.addr..probes.addr + probes.size).contains(&one.semaphore),
-            "{what}: {one:?}"
+            (probes.addr..probes.addr + probes.size).contains(&note.semaphore),
+            "{what}: {note:?}"
         );
         assert_eq!(
             probes.addr.wrapping_sub(probes.offset),
             data.vaddr.wrapping_sub(data.offset),
             "{what}: .probes has its segment's delta"
         );
-        assert!(stapsdt::argspec::parse(&one.args, view.arch().unwrap()).len() <= 12, "{what}");
+        assert!(stapsdt::argspec::parse(&note.args, view.arch().unwrap()).len() <= 12, "{what}");
     }
-    no_overlap(&view, what);
-    let goid = notes.iter().find(|n| n.name == "nothing").unwrap();
-    assert!(["8@%rdi", "8@x0"].contains(&goid.args.as_str()), "{what}: {}", goid.args);
+    assert_no_overlap(&view, what);
+    let without_args = notes.iter().find(|n| n.name == "nothing").unwrap();
+    assert!(
+        ["8@%rdi", "8@x0"].contains(&without_args.args.as_str()),
+        "{what}: {}",
+        without_args.args
+    );
 }
 
-fn no_overlap(view: &View<'_>, what: &str) {
+fn assert_no_overlap(view: &View<'_>, what: &str) {
     let mut spans: Vec<(u64, u64, &str)> = view
         .sections
         .iter()
-        // .tbss occupies no addresses of its own.
+        // .tbss occupies no address range.
         .filter(|s| s.is_alloc() && s.size > 0 && s.name != ".tbss")
         .map(|s| (s.addr, s.addr + s.size, s.name.as_str()))
         .collect();
@@ -89,8 +94,9 @@ fn no_overlap(view: &View<'_>, what: &str) {
     }
 }
 
-/// binutils expect allocated sections in address order: what is added stands behind what it follows in memory.
-fn in_order(path: &Path, what: &str) {
+/// binutils expects allocated sections in address order, so each added section must follow its
+/// neighbor in memory.
+fn assert_sections_in_address_order(path: &Path, what: &str) {
     let data = std::fs::read(path).unwrap();
     let view = View::parse(&data).unwrap();
     let alloc: Vec<_> = view.sections.iter().filter(|s| s.is_alloc() && s.kind != 8).collect();
@@ -104,9 +110,9 @@ fn in_order(path: &Path, what: &str) {
     assert!(alloc[base].addr < alloc[base + 1].addr, "{what}");
 }
 
-/// Every loaded byte but section headers, symbol section indices and what tells the stubs of the goroutine id is where
-/// it was.
-fn nothing_loaded_moved(before: &[u8], after: &[u8], what: &str) {
+/// Checks that every loaded byte is unchanged, except section headers, section indices of symbols,
+/// and the goroutine id offsets of the stubs.
+fn assert_loaded_bytes_unchanged(before: &[u8], after: &[u8], what: &str) {
     let (old, new) = (View::parse(before).unwrap(), View::parse(after).unwrap());
     let loads =
         |v: &View<'_>| v.segments.iter().filter(|s| s.is_load()).copied().collect::<Vec<_>>();
@@ -114,16 +120,16 @@ fn nothing_loaded_moved(before: &[u8], after: &[u8], what: &str) {
         assert_eq!((a.vaddr, a.offset, a.flags), (b.vaddr, b.offset, b.flags), "{what}");
         assert!(b.filesz - a.filesz <= 1, "{what}: a segment grows by the base byte at most");
     }
-    let places: Vec<u64> =
+    let goid_offset_fields: Vec<u64> =
         blobs(after).iter().map(|b| b.self_addr + blob::field::GOID_OFFSET as u64).collect();
     for section in
         old.sections.iter().filter(|s| s.is_alloc() && s.kind != 8 && s.name != ".dynsym")
     {
         let mut before = old.section_data(section).unwrap().to_vec();
         let after = new.bytes_at(section.addr, section.size).unwrap();
-        for at in places.iter().filter_map(|place| place.checked_sub(section.addr)) {
-            let at = at as usize;
-            if let (Some(old), Some(new)) = (before.get_mut(at..at + 4), after.get(at..at + 4)) {
+        for start in goid_offset_fields.iter().filter_map(|field| field.checked_sub(section.addr)) {
+            let range = start as usize..start as usize + 4;
+            if let (Some(old), Some(new)) = (before.get_mut(range.clone()), after.get(range)) {
                 old.copy_from_slice(new);
             }
         }
@@ -132,16 +138,16 @@ fn nothing_loaded_moved(before: &[u8], after: &[u8], what: &str) {
 }
 
 #[test]
-fn every_build_mode_conforms() {
+fn every_build_mode_yields_conforming_notes() {
     for mode in Mode::SEALED {
         let path = Fixture::get("hits", mode);
-        conforms(&path, &format!("{mode:?}"));
-        in_order(&path, &format!("{mode:?}"));
+        assert_conforms(&path, &format!("{mode:?}"));
+        assert_sections_in_address_order(&path, &format!("{mode:?}"));
     }
 }
 
 #[test]
-fn sealing_by_hand_is_sealing_in_the_build() {
+fn seal_command_writes_conforming_notes() {
     for mode in [Mode::Plain, Mode::PlainPie] {
         let app = copy(&Fixture::get("hits", mode));
         let plain = std::fs::read(&app.path).unwrap();
@@ -149,11 +155,11 @@ fn sealing_by_hand_is_sealing_in_the_build() {
         let out = usdt_gen(&["seal", app.as_str()]);
         assert!(out.status.success(), "{}", text(&out.stderr));
         assert_eq!(text(&out.stderr), "");
-        conforms(&app.path, "seal");
+        assert_conforms(&app.path, "seal");
         let sealed = std::fs::read(&app.path).unwrap();
-        nothing_loaded_moved(&plain, &sealed, &format!("{mode:?}"));
+        assert_loaded_bytes_unchanged(&plain, &sealed, &format!("{mode:?}"));
         assert_eq!(std::fs::metadata(&app.path).unwrap().permissions().mode() & 0o777, 0o750);
-        // Again: the same bytes; into another file: the same bytes and mode.
+        // Sealing again, or into another file, yields the same bytes and the same mode.
         let other = app.folder.path().join("again");
         for args in
             [vec!["seal", app.as_str()], vec!["seal", app.as_str(), "-o", other.to_str().unwrap()]]
@@ -169,29 +175,36 @@ fn sealing_by_hand_is_sealing_in_the_build() {
 }
 
 #[test]
-fn the_goroutine_id_can_be_left_out_and_put_back() {
+fn no_goid_omits_the_goroutine_id_reversibly() {
     let app = copy(&Fixture::get("hits", Mode::Plain));
-    let words = |path: &Path| -> usize {
-        listed(path).iter().map(|p| p["args"].as_str().unwrap().split_whitespace().count()).sum()
+    let arg_count = |path: &Path| -> usize {
+        list_probes(path)
+            .iter()
+            .map(|p| p["args"].as_str().unwrap().split_whitespace().count())
+            .sum()
     };
     let original = std::fs::read(&app.path).unwrap();
     assert!(usdt_gen(&["seal", "--no-goid", app.as_str()]).status.success());
-    let without = words(&app.path);
-    assert_eq!(offsets(&app.path), [0; 7]);
+    let without_goid = arg_count(&app.path);
+    assert_eq!(goid_offsets(&app.path), [0; 7]);
     assert!(usdt_gen(&["seal", app.as_str()]).status.success());
-    assert_eq!(words(&app.path), without + 6, "twelve words leave no room");
+    assert_eq!(
+        arg_count(&app.path),
+        without_goid + 6,
+        "twelve arguments leave no room for a goroutine id"
+    );
     let offset = gobinary::GoBinary::parse(&original).unwrap().goid_offset_from_dwarf().unwrap();
-    let told = offsets(&app.path);
-    assert_eq!(told.iter().filter(|told| **told == offset).count(), 6, "{told:?}");
-    // Sealing again without takes it back.
+    let written = goid_offsets(&app.path);
+    assert_eq!(written.iter().filter(|written| **written == offset).count(), 6, "{written:?}");
+    // Sealing again with `--no-goid` removes the ids again.
     assert!(usdt_gen(&["seal", "--no-goid", app.as_str()]).status.success());
-    assert_eq!((words(&app.path), offsets(&app.path)), (without, vec![0; 7]));
+    assert_eq!((arg_count(&app.path), goid_offsets(&app.path)), (without_goid, vec![0; 7]));
     assert!(usdt_gen(&["seal", app.as_str()]).status.success());
-    conforms(&app.path, "sealed again");
+    assert_conforms(&app.path, "sealed again");
 }
 
-/// What the stubs add to the goroutine's address.
-fn offsets(path: &Path) -> Vec<u32> {
+/// Returns the goroutine id offset of each stub: what it adds to the address of the goroutine.
+fn goid_offsets(path: &Path) -> Vec<u32> {
     blobs(&std::fs::read(path).unwrap()).iter().map(|blob| blob.goid_offset).collect()
 }
 
@@ -200,7 +213,7 @@ fn blobs(data: &[u8]) -> Vec<Blob<'_>> {
 }
 
 #[test]
-fn probes_survive_strippers() {
+fn notes_survive_strip_tools() {
     let strippers: [(&str, &[&str]); 7] = [
         ("strip", &[]),
         ("strip", &["-g"]),
@@ -216,16 +229,16 @@ fn probes_survive_strippers() {
         }
         for mode in Mode::SEALED {
             let app = copy(&Fixture::get("hits", mode));
-            let before = listed(&app.path);
+            let before = list_probes(&app.path);
             let out = command(tool).args(args).arg(&app.path).output().unwrap();
             assert!(out.status.success(), "{tool} {mode:?}: {}", text(&out.stderr));
-            assert_eq!(text(&out.stderr), "", "{tool} {mode:?} warns");
-            assert_eq!(listed(&app.path), before, "{tool} {mode:?}");
-            conforms(&app.path, &format!("{tool} {args:?} {mode:?}"));
-            // The program runs, and the kernel counts up the semaphores that its gates look at.
+            assert_eq!(text(&out.stderr), "", "{tool} {mode:?} prints warnings");
+            assert_eq!(list_probes(&app.path), before, "{tool} {mode:?}");
+            assert_conforms(&app.path, &format!("{tool} {args:?} {mode:?}"));
+            // The program still runs, and the kernel increments the semaphores that its gates read.
             if [Mode::Sealed, Mode::ExternalPie].contains(&mode) && have(&[Need::Bpf]) {
                 let out = attach(&["trace", "--json", "*:*", "--", app.as_str(), "-types"]);
-                let (events, summary) = stream(&text(&out.stdout));
+                let (events, summary) = events_and_summary(&text(&out.stdout));
                 assert_eq!(
                     (events.len(), &summary["hits"]),
                     (8, &8.into()),
@@ -237,17 +250,17 @@ fn probes_survive_strippers() {
 }
 
 #[test]
-fn a_stripped_unsealed_binary_can_be_sealed() {
+fn seals_a_stripped_binary() {
     let app = copy(&Fixture::get("hits", Mode::Plain));
     assert!(command("strip").arg(&app.path).status().unwrap().success());
-    assert_eq!(listed(&app.path).len(), 7);
-    assert!(listed(&app.path).iter().all(|p| p["source"] == "blob"));
+    assert_eq!(list_probes(&app.path).len(), 7);
+    assert!(list_probes(&app.path).iter().all(|p| p["source"] == "blob"));
     assert!(usdt_gen(&["seal", app.as_str()]).status.success());
-    conforms(&app.path, "stripped, then sealed");
+    assert_conforms(&app.path, "stripped, then sealed");
 }
 
 #[test]
-fn shared_libraries_are_sealed_too() {
+fn seals_shared_libraries() {
     let folder = tempfile::tempdir().unwrap();
     let library = folder.path().join("lib.so");
     stdout(
@@ -257,13 +270,13 @@ fn shared_libraries_are_sealed_too() {
             .arg("./shared")
             .current_dir(usdt_e2e::root().join("tests/go")),
     );
-    let probes = listed(&library);
+    let probes = list_probes(&library);
     assert_eq!(probes.len(), 1, "{probes:?}");
     assert_eq!((&probes[0]["probe"], &probes[0]["source"]), (&"hit".into(), &"note".into()));
 }
 
 #[test]
-fn other_programs_pass_through_the_wrapper_unharmed() {
+fn wrapper_builds_for_other_platforms() {
     let folder = tempfile::tempdir().unwrap();
     for (os, file) in [("darwin", "app"), ("windows", "app.exe"), ("linux", "arm64")] {
         let out = folder.path().join(file);
@@ -276,7 +289,7 @@ fn other_programs_pass_through_the_wrapper_unharmed() {
         stdout(build.arg(&out).arg("./hits").current_dir(usdt_e2e::root().join("tests/go")));
         assert!(std::fs::metadata(&out).unwrap().len() > 0);
     }
-    let arm = listed(&folder.path().join("arm64"));
+    let arm = list_probes(&folder.path().join("arm64"));
     assert_eq!(arm.len(), 7);
     let hit = arm.iter().find(|p| p["probe"] == "hit" && p["provider"] == "e2e").unwrap();
     let args = hit["args"].as_str().unwrap();
@@ -285,13 +298,13 @@ fn other_programs_pass_through_the_wrapper_unharmed() {
 }
 
 #[test]
-fn a_failed_write_leaves_the_old_file() {
+fn failed_write_keeps_the_old_file() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let plain = Fixture::get("hits", Mode::Plain);
-    // Room for the file, not for another.
+    // The file system has room for the file, but not for a second copy.
     let size = std::fs::metadata(&plain).unwrap().len();
     let mount = Mount::tmpfs(folder.path(), &(size + size / 2).to_string());
     let app = folder.path().join("app");
@@ -301,7 +314,7 @@ fn a_failed_write_leaves_the_old_file() {
     assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
     assert!(text(&out.stderr).contains("No space left on device"), "{}", text(&out.stderr));
     assert!(std::fs::read(&app).unwrap() == before);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file remains");
     mount.read_only();
     let out = usdt_gen(&["seal", app.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(3));
@@ -309,30 +322,33 @@ fn a_failed_write_leaves_the_old_file() {
     assert!(std::fs::read(&app).unwrap() == before);
 }
 
-/// A file system that is unmounted with its test.
-struct Mount(std::path::PathBuf);
+/// A tmpfs that is unmounted when the test ends.
+struct Mount {
+    path: std::path::PathBuf,
+}
 
 impl Mount {
     fn tmpfs(path: &Path, size: &str) -> Mount {
         let options = format!("size={size}");
         stdout(command("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path));
-        Mount(path.to_owned())
+        Mount { path: path.to_owned() }
     }
 
     fn read_only(&self) {
-        stdout(command("mount").args(["-o", "remount,ro"]).arg(&self.0));
+        stdout(command("mount").args(["-o", "remount,ro"]).arg(&self.path));
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = command("umount").arg(&self.0).status();
+        let _ = command("umount").arg(&self.path).status();
     }
 }
 
-/// The version table is what the toolchain's own DWARF says; a release that changes it is noticed here.
+/// The version table matches the DWARF of the toolchain; a release that changes the offset fails
+/// here.
 #[test]
-fn the_goroutine_id_is_where_the_table_says() {
+fn goroutine_id_table_matches_dwarf() {
     let data = std::fs::read(Fixture::get("hits", Mode::Plain)).unwrap();
     let go = gobinary::GoBinary::parse(&data).unwrap();
     assert!(go.has_dwarf());

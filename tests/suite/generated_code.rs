@@ -1,9 +1,9 @@
-//! The generated package, built by a user who has nothing but the README.
+//! The generated package, as a user builds it who follows the README.
 
 use std::path::Path;
-use usdt_e2e::{Need, attach, command, have, stdout, stream, text, tools};
+use usdt_e2e::{Need, attach, command, events_and_summary, have, stdout, text, tools};
 
-/// A module with a definition, its `go:generate` line and a program.
+/// Creates a module with a definition, its `go:generate` line and a program.
 fn module() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| usdt_e2e::write(folder.path(), name, content);
@@ -25,7 +25,7 @@ fn go(folder: &Path, args: &[&str]) -> String {
 }
 
 #[test]
-fn from_a_definition_to_events() {
+fn generated_package_fires_events() {
     let module = module();
     go(module.path(), &["generate", "./..."]);
     go(module.path(), &["vet", "./..."]);
@@ -41,18 +41,22 @@ fn from_a_definition_to_events() {
     let symbols = go(module.path(), &["tool", "nm", "app"]);
     for kind in ["Stub", "Site", "Probe", "Schema"] {
         assert!(symbols.contains(&format!("probes.usdt{kind}Greet")), "{symbols}");
-        assert!(!symbols.contains(&format!("usdt{kind}Unused")), "nor are its symbols\n{symbols}");
+        assert!(
+            !symbols.contains(&format!("usdt{kind}Unused")),
+            "symbols of an unused probe are removed\n{symbols}"
+        );
     }
     if have(&[Need::Bpf]) {
         let out = attach(&["trace", "--json", "--", app.to_str().unwrap()]);
-        let (events, _) = stream(&text(&out.stdout));
+        let (events, _) = events_and_summary(&text(&out.stdout));
         assert_eq!(events[0]["args"], serde_json::json!({"name": "gopher", "times": 3}));
     }
 }
 
-/// Two hundred probes of changing shapes, each fired once: every event under its own name with its own value.
+/// Two hundred probes of different signatures fire once each. Every event arrives under its own
+/// name with its own value.
 #[test]
-fn many_probes() {
+fn traces_two_hundred_probes() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -63,11 +67,11 @@ fn many_probes() {
         "long v, double d, char *c",
         "int16_t v, bytes b, bool ok",
     ];
-    let more = ["", ", \"s\"", ", 0.5, \"c\"", ", []byte{1}, true"];
+    let other_args = ["", ", \"s\"", ", 0.5, \"c\"", ", []byte{1}, true"];
     let (mut definition, mut calls) = (String::from("provider many {\n"), String::new());
     for i in 0..200 {
         definition.push_str(&format!("\tprobe p{i}x({});\n", types[i % 4]));
-        calls.push_str(&format!("\tprobes.P{i}x({}{})\n", i % 100, more[i % 4]));
+        calls.push_str(&format!("\tprobes.P{i}x({}{})\n", i % 100, other_args[i % 4]));
     }
     definition.push_str("};\n");
     std::fs::write(module.path().join("probes/probes.d"), definition).unwrap();
@@ -83,7 +87,7 @@ fn many_probes() {
         }
         let out = attach(&["trace", "--json", "--backend", backend, "--", app.to_str().unwrap()]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-        let (events, summary) = stream(&text(&out.stdout));
+        let (events, summary) = events_and_summary(&text(&out.stdout));
         assert_eq!((events.len(), &summary["hits"]), (200, &200.into()));
         for (i, event) in events.iter().enumerate() {
             assert_eq!(
@@ -95,9 +99,9 @@ fn many_probes() {
 }
 
 #[test]
-fn the_same_definition_gives_the_same_bytes() {
-    let (one, two) = (module(), module());
-    for module in [&one, &two] {
+fn generation_is_deterministic() {
+    let (first, second) = (module(), module());
+    for module in [&first, &second] {
         go(module.path(), &["generate", "./..."]);
     }
     let names =
@@ -105,19 +109,19 @@ fn the_same_definition_gives_the_same_bytes() {
     for name in names {
         let read =
             |m: &tempfile::TempDir| std::fs::read(m.path().join("probes").join(name)).unwrap();
-        assert!(read(&one) == read(&two), "{name}");
+        assert!(read(&first) == read(&second), "{name}");
     }
-    // Unchanged files are not written again: nothing that depends on them is rebuilt.
+    // Unchanged files are not rewritten, so nothing that depends on them is rebuilt.
     let stamp =
-        || std::fs::metadata(one.path().join("probes/probes.go")).unwrap().modified().unwrap();
+        || std::fs::metadata(first.path().join("probes/probes.go")).unwrap().modified().unwrap();
     let before = stamp();
-    go(one.path(), &["generate", "./..."]);
+    go(first.path(), &["generate", "./..."]);
     assert_eq!(stamp(), before);
 }
 
-/// Modules may name any language version, or none: the files raise it for themselves.
+/// A module may declare any language version, or none: generated files raise it for themselves.
 #[test]
-fn old_modules_compile() {
+fn compiles_in_modules_with_old_language_versions() {
     let module = module();
     let definition = "struct conn { int fd; unsigned flags : 3; };\nprovider app {\n\
                       \t/** @go took time.Duration */\n\
@@ -144,12 +148,16 @@ fn old_modules_compile() {
             );
         }
         go(module.path(), &["build", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"]);
-        assert_eq!(usdt_e2e::listed(&module.path().join("app"))[0]["source"], "note", "{version}");
+        assert_eq!(
+            usdt_e2e::list_probes(&module.path().join("app"))[0]["source"],
+            "note",
+            "{version}"
+        );
     }
 }
 
 #[test]
-fn into_another_folder_under_another_name() {
+fn generates_into_another_folder_and_package() {
     let module = module();
     let definition = module.path().join("probes/probes.d");
     let out = command(tools().join("usdt-gen"))
@@ -164,9 +172,10 @@ fn into_another_folder_under_another_name() {
     go(module.path(), &["vet", "./gen/..."]);
 }
 
-/// The go command's caches keep sealed and unsealed binaries apart, in whatever order they are built.
+/// The caches of the go command separate sealed and unsealed binaries, in whatever order they are
+/// built.
 #[test]
-fn switching_the_wrapper_on_and_off() {
+fn rebuilds_when_the_wrapper_is_switched() {
     let module = module();
     go(module.path(), &["generate", "./..."]);
     let app = module.path().join("app");
@@ -177,12 +186,12 @@ fn switching_the_wrapper_on_and_off() {
     ] {
         let build = ["build", "-o", "app", "./cmd"];
         stdout(command("go").args(build).env("GOFLAGS", flags).current_dir(module.path()));
-        assert_eq!(usdt_e2e::listed(&app)[0]["source"], source);
+        assert_eq!(usdt_e2e::list_probes(&app)[0]["source"], source);
     }
 }
 
 #[test]
-fn a_build_tag_takes_everything_out() {
+fn usdt_off_build_tag_removes_all_probes() {
     let module = module();
     go(module.path(), &["generate", "./..."]);
     go(
@@ -190,23 +199,24 @@ fn a_build_tag_takes_everything_out() {
         &["build", "-tags", "usdt_off", "-toolexec=usdt-gen toolexec", "-o", "app", "./cmd"],
     );
     let app = module.path().join("app");
-    assert_eq!(usdt_e2e::listed(&app), [serde_json::Value::Null; 0]);
+    assert_eq!(usdt_e2e::list_probes(&app), [serde_json::Value::Null; 0]);
     stdout(&mut command(&app));
     let data = std::fs::read(&app).unwrap();
     let name = b"greet";
-    assert!(!data.windows(name.len()).any(|w| w == name), "not even its name is left");
+    assert!(!data.windows(name.len()).any(|w| w == name), "the name of the probe is removed");
 }
 
-/// The compiler's own words: every gate is inlined, and nothing but over-long C strings goes to the heap.
+/// Reads the compiler's diagnostics: every gate is inlined, and only oversized C strings are
+/// allocated on the heap.
 #[test]
-fn gates_are_inlined_and_nothing_escapes() {
+fn gates_are_inlined_without_heap_escapes() {
     let folder = usdt_e2e::root().join("tests/go");
     let out = command("go")
         .args(["build", "-gcflags=-m", "./probes"])
         .current_dir(&folder)
         .output()
         .unwrap();
-    let said = text(&out.stderr);
+    let diagnostics = text(&out.stderr);
     let source = std::fs::read_to_string(folder.join("probes/probes.go")).unwrap();
     let exported: Vec<&str> = source
         .lines()
@@ -221,11 +231,11 @@ fn gates_are_inlined_and_nothing_escapes() {
     );
     for name in exported {
         assert!(
-            said.lines().any(|l| l.ends_with(&format!("can inline {name}"))),
-            "{name} is not inlined\n{said}"
+            diagnostics.lines().any(|l| l.ends_with(&format!("can inline {name}"))),
+            "{name} is not inlined\n{diagnostics}"
         );
     }
-    let escapes: Vec<&str> = said
+    let escapes: Vec<&str> = diagnostics
         .lines()
         .filter(|l| l.contains("escapes to heap") || l.contains("moved to heap"))
         .collect();
@@ -233,21 +243,22 @@ fn gates_are_inlined_and_nothing_escapes() {
         !escapes.is_empty() && escapes.iter().all(|l| l.contains("make([]byte, len(s) + 1)")),
         "{escapes:?}"
     );
-    assert!(!said.contains("leaking param: name"), "{said}");
+    assert!(!diagnostics.contains("leaking param: name"), "{diagnostics}");
 }
 
-/// The closure form is inlined with its closure: off, nothing of it is made, and on, nothing goes to the heap.
+/// The closure form is inlined together with its closure. Disabled, the closure is not created;
+/// enabled, nothing is allocated on the heap.
 #[test]
-fn a_closure_costs_nothing_either() {
+fn closure_form_is_inlined_without_allocation() {
     let folder = usdt_e2e::root().join("tests/go");
     let out = command("go")
         .args(["test", "-gcflags=-m", "-run=^$", "./gate"])
         .current_dir(&folder)
         .output()
         .unwrap();
-    let said = text(&out.stderr);
+    let diagnostics = text(&out.stderr);
     for inlined in ["inlining call to probes.HitFunc", "inlining call to fireLazily.func1"] {
-        assert!(said.contains(inlined), "{inlined}: {said}");
+        assert!(diagnostics.contains(inlined), "{inlined}: {diagnostics}");
     }
     let binary = tempfile::tempdir().unwrap();
     let test = binary.path().join("gate.test");
@@ -264,13 +275,13 @@ fn a_closure_costs_nothing_either() {
         .take_while(|l| !l.contains("usdtProbeHit+18(SB)"))
         .filter_map(|l| l.split_whitespace().nth(3))
         .collect();
-    // The stack check and the frame; no closure is put together.
+    // Only the stack check and the frame setup precede the gate; no closure is created.
     assert!(!before.is_empty() && before.iter().all(|m| !m.starts_with("LEA")), "{code}");
 }
 
-/// Off, a probe is a load, a test and a branch.
+/// A disabled probe is a load, a test and a branch.
 #[test]
-fn the_gate_is_three_instructions() {
+fn disabled_probe_is_three_instructions() {
     let app = usdt_e2e::Fixture::get("hits", usdt_e2e::Mode::Sealed);
     let code = stdout(command("go").args([
         "tool",
@@ -283,7 +294,7 @@ fn the_gate_is_three_instructions() {
         .lines()
         .skip_while(|l| !l.contains("usdtProbeHit+18(SB)"))
         .filter_map(|l| l.split_whitespace().nth(3))
-        // Marks of inlined calls, and what the scheduler moves in between, are not the gate's.
+        // Skip marks of inlined calls and instructions that the compiler schedules in between.
         .filter(|m| ["MOVZX", "TESTL", "JE", "JNE"].contains(m))
         .take(3)
         .collect();

@@ -1,13 +1,14 @@
-//! The corpus of definitions, generated, built by Go and compared with C.
+//! The corpus of definitions: generated, built by Go, and compared with C.
 
 use std::path::{Path, PathBuf};
 use usdt_e2e::{Need, command, have, root, stdout, usdt_gen};
 
+/// Returns the folder of the corpus, which is shared with the unit tests of usdt-gen.
 fn corpus() -> PathBuf {
     root().join("usdt-gen/corpus")
 }
 
-fn definitions() -> Vec<PathBuf> {
+fn corpus_definitions() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(corpus().join("files")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
@@ -15,14 +16,14 @@ fn definitions() -> Vec<PathBuf> {
     files
 }
 
-/// Every shape is a package that Go builds, on platforms with probes and without, and that gofmt and vet leave
-/// alone. The packages prove the layouts of their structs while they are built.
+/// Go builds the package of every definition, on platforms with and without probes, and gofmt and
+/// vet find nothing. The packages assert the layouts of their structs at compile time.
 #[test]
-fn every_shape_builds() {
+fn every_corpus_definition_builds() {
     let module = tempfile::tempdir().unwrap();
     std::fs::write(module.path().join("go.mod"), "module example.com/corpus\n\ngo 1.21\n").unwrap();
     let include = corpus().join("include");
-    for file in definitions() {
+    for file in corpus_definitions() {
         let package = module.path().join(file.file_stem().unwrap());
         let args = [
             "-I",
@@ -55,9 +56,10 @@ fn every_shape_builds() {
     }
 }
 
-/// Sizes and offsets in the models are those of the C compiler: `_Static_assert` fails its run otherwise.
+/// Sizes and offsets in the model equal those of the C compiler; otherwise a `_Static_assert`
+/// fails.
 #[test]
-fn layouts_are_those_of_c() {
+fn struct_layouts_match_c() {
     if !have(&[Need::Program("cc")]) {
         return;
     }
@@ -72,7 +74,7 @@ fn layouts_are_those_of_c() {
     ] {
         let text = std::fs::read_to_string(corpus().join(format!("files/{name}.d"))).unwrap();
         let model = usdt_gen::dlang::parse(&text).model.unwrap();
-        let c = c_of(&text, &model);
+        let c = c_source(&text, &model);
         asserted += c.matches("_Static_assert").count();
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("layout.c");
@@ -82,8 +84,9 @@ fn layouts_are_those_of_c() {
     assert!(asserted > 40, "{asserted}");
 }
 
-/// The types of a definition, without its providers and what only D has, and what the model says of them.
-fn c_of(text: &str, model: &usdt_gen::model::Model) -> String {
+/// Converts the types of a definition to C, with assertions about their layout, and leaves out
+/// providers and syntax that only D has.
+fn c_source(text: &str, model: &usdt_gen::model::Model) -> String {
     use usdt_gen::model::StructName;
     let mut out = String::from("#include <stddef.h>\n#include <stdint.h>\n");
     let mut depth = None;
@@ -123,9 +126,9 @@ fn c_of(text: &str, model: &usdt_gen::model::Model) -> String {
     out
 }
 
-/// What a dialect refuses is an error with its name, and nothing is written.
+/// A construct that a dialect rejects is an error that names the dialect, and nothing is written.
 #[test]
-fn strict_speaks_for_other_implementations() {
+fn strict_rejects_what_other_implementations_reject() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.d");
     std::fs::write(
@@ -165,14 +168,15 @@ fn strict_speaks_for_other_implementations() {
     assert!(!Path::new(&file).with_extension("go").exists());
     assert!(
         usdt_gen(&[file.to_str().unwrap()]).status.success(),
-        "without it, all of this is understood"
+        "without --strict, all of these constructs are accepted"
     );
 }
 
-/// A program passes a struct, an enum and what comments say of them; bpftrace reads the struct as C has it. bpftrace
-/// enables a probe before it attaches, so the program fires until it has seen one.
+/// bpftrace reads a struct argument with its C definition.
+///
+/// bpftrace enables a probe before it attaches, so the program fires until the tracer has exited.
 #[test]
-fn structs_are_read_as_c_has_them() {
+fn bpftrace_reads_struct_arguments() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }

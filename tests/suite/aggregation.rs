@@ -1,4 +1,5 @@
-//! Counts, histograms and times, which the kernel keeps: filters, keys, samples; the same from both back ends.
+//! Counts, histograms and latencies that the kernel aggregates: filters, keys, sampling, and
+//! agreement between both backends.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,10 +11,13 @@ use usdt_attach::event::counts::{Histogram, Key, Row, Total};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{self, Options, Plan, Scale};
 use usdt_attach::session::{Mechanism, Session, Summary, Unpaired};
-use usdt_e2e::{Fixture, Mode, Need, Process, attach, command, copy, have, lines, text, tools};
+use usdt_e2e::{
+    Fixture, Mode, Need, Process, attach, command, copy, have, json_lines, text, tools,
+};
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Embedded, BackendKind::Bcc];
 
+/// Starts a session on the probes of a process.
 fn start(pid: u32, globs: &[&str], options: Options, backend: BackendKind) -> Session {
     let found = discover::process(pid).unwrap();
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
@@ -32,23 +36,24 @@ fn subjects(names: &[&str]) -> Vec<Subject> {
     names.iter().map(|n| subject(n)).collect()
 }
 
-/// A process that fires when it is interrupted, or for its own reasons.
+/// Starts a fixture. With `-signal` it fires when it receives SIGINT.
 fn target(package: &'static str, args: &[&str]) -> (usdt_e2e::Copy, Process) {
     let app = copy(&Fixture::get(package, Mode::Sealed));
     let target = Process::start(command(&app.path).args(args));
-    target.wait_until_it_runs(&app.path);
+    target.wait_for_exec(&app.path);
     (app, target)
 }
 
 #[test]
-fn filters() {
+fn counts_only_hits_that_pass_the_filter() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
     let (_app, mut target) = target("hits", &["-types", "-signal"]);
     let own_pid = format!("pid == {}", target.pid());
     let other_pid = format!("pid != {}", target.pid());
-    // Three hits: everything, nothing, long texts. See `fireAllTypes` of the program.
+    // `fireAllTypes` of the program fires three times: with all values set, with zero values, and with
+    // long strings.
     let more: &[(&str, u64)] = &[
         ("u64 == 18446744073709551615", 1),
         ("u64 > 0", 2),
@@ -113,7 +118,7 @@ fn filters() {
                     filter: Some(Filter::parse(filter).unwrap()),
                     ..Options::default()
                 };
-                // libbcc takes most of a second for each: every fifth is enough to tell it from the other.
+                // libbcc takes almost a second per program, so it runs every fifth case only.
                 if backend == BackendKind::Bcc && !sessions.len().is_multiple_of(5) {
                     continue;
                 }
@@ -148,52 +153,53 @@ fn histogram(row: &Row) -> &Histogram {
     }
 }
 
-/// How many values are 0, and how many are at most so many powers of two of the unit, by the exponent.
-fn powers(row: &Row) -> (u64, BTreeMap<i32, u64>) {
+/// Returns the number of zeros, and the counts by the exponent of each bucket's upper bound in
+/// powers of two of the unit.
+fn counts_by_exponent(row: &Row) -> (u64, BTreeMap<i32, u64>) {
     let histogram = histogram(row);
     let zero = histogram.buckets.index(0);
     let used = histogram.counts.iter().enumerate().filter(|(index, n)| *index != zero && **n > 0);
-    let powers =
+    let counts =
         used.map(|(index, n)| (histogram.buckets.exponent(index).unwrap().1, *n)).collect();
-    (histogram.counts[zero], powers)
+    (histogram.counts[zero], counts)
 }
 
 #[test]
-fn counts_and_histograms() {
+fn counts_and_histograms_agree_between_backends() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
     let (_app, mut target) = target("hits", &["-per", "1000", "-goroutines", "3", "-signal"]);
     let count_by = |names: &[&str]| plan::Mode::Count { by: subjects(names) };
-    let of = |value: &str, scale, by: &[&str]| plan::Mode::Histogram {
+    let histogram_of = |value: &str, scale, by: &[&str]| plan::Mode::Histogram {
         value: subject(value),
         scale,
         by: subjects(by),
     };
-    let works = [
+    let modes = [
         count_by(&[]),
         count_by(&["text"]),
         count_by(&["self", "text"]),
         count_by(&["comm", "pid"]),
-        of("n", Scale::Log2, &[]),
-        of("n", Scale::Log2, &["self"]),
-        of("n", Scale::Linear { low: 100, high: 450, step: 100 }, &[]),
-        of("n", Scale::Linear { low: -10, high: 10, step: 5 }, &["comm"]),
-        of("n", Scale::Exponential { unit: 1 }, &[]),
-        of("n", Scale::Exponential { unit: 1000 }, &["comm"]),
+        histogram_of("n", Scale::Log2, &[]),
+        histogram_of("n", Scale::Log2, &["self"]),
+        histogram_of("n", Scale::Linear { low: 100, high: 450, step: 100 }, &[]),
+        histogram_of("n", Scale::Linear { low: -10, high: 10, step: 5 }, &["comm"]),
+        histogram_of("n", Scale::Exponential { unit: 1 }, &[]),
+        histogram_of("n", Scale::Exponential { unit: 1000 }, &["comm"]),
     ];
-    let sessions: Vec<(Session, Session)> = works
+    let sessions: Vec<(Session, Session)> = modes
         .into_iter()
-        .map(|work| {
-            let [one, other] = BACKENDS.map(|backend| {
-                let options = Options { mode: work.clone(), ..Options::default() };
+        .map(|mode| {
+            let [embedded, bcc] = BACKENDS.map(|backend| {
+                let options = Options { mode: mode.clone(), ..Options::default() };
                 start(target.pid(), &["e2e:hit"], options, backend)
             });
-            (one, other)
+            (embedded, bcc)
         })
         .collect();
-    let few = Options { mode: count_by(&["text"]), entries: 7, ..Options::default() };
-    let few = start(target.pid(), &["e2e:hit"], few, BackendKind::Embedded);
+    let limited = Options { mode: count_by(&["text"]), entries: 7, ..Options::default() };
+    let limited = start(target.pid(), &["e2e:hit"], limited, BackendKind::Embedded);
     target.signal(2);
     assert!(target.0.wait().unwrap().success());
     let mut all = Vec::new();
@@ -226,7 +232,7 @@ fn counts_and_histograms() {
     assert_eq!(histogram(&all[6][0]).counts, [300, 300, 300, 300, 150, 1650]);
     assert_eq!(histogram(&all[7][0]).counts, [0, 0, 0, 15, 15, 2970]);
     assert_eq!(
-        powers(&all[8][0]),
+        counts_by_exponent(&all[8][0]),
         (
             3,
             [
@@ -245,9 +251,10 @@ fn counts_and_histograms() {
             .into()
         )
     );
-    // 1, 2 and 3 thousandths are in buckets of their own; 500 is half of the unit, 501 above that.
+    // 1, 2 and 3 thousandths have buckets of their own; 500 is half of the unit, and 501 is in the
+    // next bucket.
     assert_eq!(
-        powers(&all[9][0]),
+        counts_by_exponent(&all[9][0]),
         (
             3,
             [
@@ -265,21 +272,21 @@ fn counts_and_histograms() {
             .into()
         )
     );
-    let summary = few.summary().unwrap();
+    let summary = limited.summary().unwrap();
     assert_eq!((summary.hits, summary.delivered + summary.dropped), (3000, 3000));
-    assert_eq!(few.rows().unwrap().len(), 7);
-    assert_eq!(few.rows().unwrap().iter().map(count).sum::<u64>(), summary.delivered);
+    assert_eq!(limited.rows().unwrap().len(), 7);
+    assert_eq!(limited.rows().unwrap().iter().map(count).sum::<u64>(), summary.delivered);
 }
 
-/// Every type that can be a key or a value, and the lowest and highest numbers of each.
+/// Covers every type that can be a key or a value, with its lowest and highest numbers.
 #[test]
-fn keys_of_every_type() {
+fn reports_keys_of_every_argument_type() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
     let (_app, mut target) = target("hits", &["-types", "-signal"]);
     let by = ["u64", "f", "d", "ok"];
-    let texts = ["cstring", "data", "err"];
+    let strings = ["cstring", "data", "err"];
     let sessions: Vec<[Session; 3]> = BACKENDS
         .map(|backend| {
             let count = |names: &[&str]| Options {
@@ -296,14 +303,14 @@ fn keys_of_every_type() {
             };
             [
                 start(target.pid(), &["e2e:more-types"], count(&by), backend),
-                start(target.pid(), &["e2e:more-types"], count(&texts), backend),
+                start(target.pid(), &["e2e:more-types"], count(&strings), backend),
                 start(target.pid(), &["e2e:types"], signed, backend),
             ]
         })
         .into();
     target.signal(2);
     assert!(target.0.wait().unwrap().success());
-    for [numbers, texts, signed] in &sessions {
+    for [numbers, strings, signed] in &sessions {
         let keys = |session: &Session| {
             let mut keys: Vec<Vec<Key>> = session
                 .rows()
@@ -323,69 +330,70 @@ fn keys_of_every_type() {
         assert!(
             matches!(found[0][..], [Key::Unsigned(0), Key::Float(f64::INFINITY), Key::Float(n), Key::Bool(false)] if n.is_nan())
         );
-        let text = |text: &str, cut| Key::String(text.into(), cut);
+        let string = |content: &str, truncated| Key::String(content.into(), truncated);
         assert_eq!(
-            keys(texts),
+            keys(strings),
             [
                 vec![
-                    text("C \"text\"", false),
+                    string("C \"text\"", false),
                     Key::Bytes(vec![0, 1, 255], false),
-                    text("it broke\n", false)
+                    string("it broke\n", false)
                 ],
                 vec![
-                    text(&"c".repeat(63), true),
+                    string(&"c".repeat(63), true),
                     Key::Bytes(vec![7; 63], true),
-                    text(&"e".repeat(63), true)
+                    string(&"e".repeat(63), true)
                 ],
-                vec![text("", false), Key::Bytes(vec![], false), text("", false)],
+                vec![string("", false), Key::Bytes(vec![], false), string("", false)],
             ]
         );
         let rows = signed.rows().unwrap();
-        let one = histogram(&rows[0]);
-        assert_eq!((one.min, one.max, one.count()), (i64::MIN.into(), i64::MIN.into(), 1));
-        assert_eq!(one.counts[0], 1, "-2^63 is a bucket of its own");
+        let values = histogram(&rows[0]);
+        assert_eq!((values.min, values.max, values.count()), (i64::MIN.into(), i64::MIN.into(), 1));
+        assert_eq!(values.counts[0], 1, "-2^63 has a bucket of its own");
         assert_eq!(rows[0].key[1].1, Key::Unsigned(u32::MAX.into()));
     }
 }
 
 #[test]
-fn times_between_two_probes() {
+fn measures_latency_between_two_probes() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
     let (_app, mut target) = target("pairs", &[]);
     let mut ready = String::new();
     std::io::BufReader::new(target.0.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
-    let work = |key: Option<&str>, by: &[&str]| plan::Mode::Latency {
+    let latency = |key: Option<&str>, by: &[&str]| plan::Mode::Latency {
         start: Glob::new("ops:begin"),
         end: Glob::new("ops:end"),
         key: key.map(subject),
         by: subjects(by),
         scale: Scale::Log2,
     };
-    let works = [
-        work(None, &[]),
-        work(Some("id"), &[]),
-        work(Some("id"), &["kind", "status"]),
-        work(Some("tid"), &["pid"]),
+    let modes = [
+        latency(None, &[]),
+        latency(Some("id"), &[]),
+        latency(Some("id"), &["kind", "status"]),
+        latency(Some("tid"), &["pid"]),
     ];
-    let sessions: Vec<[Session; 2]> = works
+    let sessions: Vec<[Session; 2]> = modes
         .iter()
-        .map(|work| {
+        .map(|mode| {
             BACKENDS.map(|backend| {
-                let options = Options { mode: work.clone(), ..Options::default() };
+                let options = Options { mode: mode.clone(), ..Options::default() };
                 start(target.pid(), &["ops:*"], options, backend)
             })
         })
         .collect();
     target.signal(2);
     assert!(target.0.wait().unwrap().success());
-    // 4 goroutines, 100 operations each: 10 without an end, 10 without a beginning.
+    // 4 goroutines fire 100 operations each, 10 of them without an end and 10 without a start.
     for [embedded, bcc] in &sessions[..3] {
         assert_eq!(embedded.summary().unwrap(), bcc.summary().unwrap());
     }
     let summary = |i: usize| sessions[i][0].summary().unwrap();
-    // By goroutine an end that is missing is followed by the next beginning, which takes its place.
+    // With the goroutine as key, the next start of a goroutine overwrites a start whose end is
+    // missing.
     let unpaired = |unmatched_starts, unmatched_ends, overwritten| {
         Some(Unpaired { unmatched_starts, unmatched_ends, overwritten })
     };
@@ -409,7 +417,7 @@ fn times_between_two_probes() {
         keys
     };
     assert_eq!(keys(&sessions[2][0]), keys(&sessions[2][1]));
-    // The status comes from the end, the kind from the beginning.
+    // The status is an argument of the end probe, the kind one of the start probe.
     let mut expected = std::collections::BTreeMap::new();
     for n in (0..100).filter(|n| ![5, 7].contains(&(n % 10))) {
         *expected.entry((["read", "write", "sync"][n % 3], 200 + n as i64 % 2)).or_insert(0) += 4;
@@ -428,7 +436,7 @@ fn times_between_two_probes() {
 }
 
 #[test]
-fn samples_and_rates() {
+fn samples_and_limits_the_rate_of_hits() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -440,26 +448,26 @@ fn samples_and_rates() {
         let rate = Options { rate: Some(50), ..options() };
         [sample, rate].map(|options| start(target.pid(), &["e2e:hit"], options, backend))
     });
-    let begun = std::time::Instant::now();
+    let start_time = std::time::Instant::now();
     target.signal(2);
     assert!(target.0.wait().unwrap().success());
-    let seconds = begun.elapsed().as_secs() + 2;
+    let seconds = start_time.elapsed().as_secs() + 2;
     for (backend, [sample, rate]) in BACKENDS.iter().zip(&sessions) {
         let [sample, rate] = [sample, rate].map(|s| s.summary().unwrap());
         for summary in [sample, rate] {
             assert_eq!((summary.hits, summary.delivered + summary.filtered), (200_000, 200_000));
         }
-        // 2,000 are expected; ten standard deviations are 440.
+        // The expected value is 2,000, and ten standard deviations are 440.
         assert!((1500..2500).contains(&sample.delivered), "{sample:?} by {backend:?}");
         assert!(rate.delivered >= 50, "{rate:?}");
-        // Without fetching atomics, hits on two CPUs may pass together.
+        // Without atomic fetch operations, hits on two CPUs may pass at the same time.
         let slack = if *backend == BackendKind::Bcc { 2 } else { 1 };
         assert!(rate.delivered <= 50 * seconds * slack, "{rate:?} in {seconds} s by {backend:?}");
     }
 }
 
 #[test]
-fn totals_at_intervals() {
+fn prints_totals_at_each_interval() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -472,10 +480,10 @@ fn totals_at_intervals() {
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
         text(&out.stdout)
     };
-    let rows = lines(&run(&["--json", "--top", "3"]));
+    let rows = json_lines(&run(&["--json", "--top", "3"]));
     let (summary, rows) = rows.split_last().unwrap();
     assert_eq!(summary["summary"]["delivered"], 1000);
-    // The first tables may come while the program is at its first hits.
+    // The first tables may be printed while the program is still firing.
     let tables: Vec<&[Value]> = rows.chunk_by(|a, b| a["time_ns"] == b["time_ns"]).collect();
     assert!(tables.len() >= 3 && tables.iter().all(|table| table.len() <= 3), "{rows:?}");
     for pair in tables.windows(2) {
@@ -489,9 +497,9 @@ fn totals_at_intervals() {
     assert!(plain.contains("... and 98 more"), "{plain}");
 }
 
-/// On a terminal the table stays in its place.
+/// On a terminal, each table overwrites the one before.
 #[test]
-fn totals_in_place() {
+fn redraws_totals_in_place_on_a_terminal() {
     if !have(&[Need::Bpf, Need::Program("script")]) {
         return;
     }
@@ -511,15 +519,15 @@ fn totals_in_place() {
     let redrawn: Vec<&str> = shown.split("\x1b[9A\x1b[J").collect();
     assert!(redrawn.len() >= 3, "{shown:?}");
     for frame in &redrawn[1..redrawn.len() - 1] {
-        assert_eq!(frame.lines().count(), 9, "as many as fit: {frame:?}");
+        assert_eq!(frame.lines().count(), 9, "a frame fills the terminal: {frame:?}");
         let plain = frame.replace("\x1b[1m", "").replace("\x1b[36m", "").replace("\x1b[0m", "");
         assert!(plain.lines().all(|l| l.trim_end().chars().count() <= 60), "{plain}");
     }
-    assert!(redrawn.last().unwrap().lines().count() > 100, "at the end, everything");
+    assert!(redrawn.last().unwrap().lines().count() > 100, "the last table is complete");
 }
 
 #[test]
-fn mistakes() {
+fn rejects_invalid_aggregation_arguments() {
     let app = Fixture::get("hits", Mode::Sealed);
     let app = app.to_str().unwrap();
     for (args, expected) in [

@@ -1,45 +1,47 @@
-//! What people and other tracers see of them.
+//! The overview of `usdt-attach go`, and the same probes in other tracers.
 
 use serde_json::Value;
 use std::process::Stdio;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, lines, stdout, text, usdt_gen,
+    Fixture, Mode, Need, Process, attach, command, copy, have, json_lines, stdout, text, usdt_gen,
     wait_for,
 };
 
-/// Runs the program under `usdt-attach go --json`; its own account, and the last line.
+/// Runs the program under `usdt-attach go --json`. Returns the facts that the program reports, and
+/// the last line of the overview.
 fn overview(mode: Mode) -> (Value, Value) {
     let app = copy(&Fixture::get("bridge", mode));
-    let facts = app.folder.path().join("facts.json");
-    let program = ["--", app.as_str(), facts.to_str().unwrap()];
+    let facts_file = app.folder.path().join("facts.json");
+    let program = ["--", app.as_str(), facts_file.to_str().unwrap()];
     let out = attach(&[&["go", "--json", "--interval", "50ms"], &program[..]].concat());
     assert!(out.status.success(), "{}", text(&out.stderr));
-    let last = lines(&text(&out.stdout)).pop().unwrap();
-    (serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap(), last)
+    let last = json_lines(&text(&out.stdout)).pop().unwrap();
+    (serde_json::from_slice(&std::fs::read(&facts_file).unwrap()).unwrap(), last)
 }
 
 #[test]
-fn the_view_of_a_program() {
+fn overview_matches_what_the_program_did() {
     if !have(&[Need::Bpf]) {
         return;
     }
     for mode in [Mode::Overlay, Mode::PlainStripped] {
-        let (did, shown) = overview(mode);
-        let by_hand = did["Workers"].as_u64().unwrap() + did["Sleepers"].as_u64().unwrap();
+        let (facts, shown) = overview(mode);
+        let goroutines_started =
+            facts["Workers"].as_u64().unwrap() + facts["Sleepers"].as_u64().unwrap();
         let goroutines = &shown["goroutines"];
-        assert!(goroutines["ended"].as_u64().unwrap() >= by_hand, "{goroutines}");
-        let own = |p: &&Value| p["function"] == "main.main";
-        let created = goroutines["creators"].as_array().unwrap().iter().filter(own);
+        assert!(goroutines["ended"].as_u64().unwrap() >= goroutines_started, "{goroutines}");
+        let by_main = |p: &&Value| p["function"] == "main.main";
+        let created = goroutines["creators"].as_array().unwrap().iter().filter(by_main);
         assert!(
-            created.map(|p| p["created"].as_u64().unwrap()).sum::<u64>() > by_hand,
+            created.map(|p| p["created"].as_u64().unwrap()).sum::<u64>() > goroutines_started,
             "{goroutines}"
         );
-        assert_eq!(shown["collections"], did["NumGC"]);
+        assert_eq!(shown["collections"], facts["NumGC"]);
         assert!(
-            shown["panics"].as_u64().unwrap() >= did["Panics"].as_array().unwrap().len() as u64
+            shown["panics"].as_u64().unwrap() >= facts["Panics"].as_array().unwrap().len() as u64
         );
-        assert!(shown["pauses"]["count"].as_u64().unwrap() >= 2 * did["NumGC"].as_u64().unwrap());
-        let sent = did["Requests"].as_array().unwrap();
+        assert!(shown["pauses"]["count"].as_u64().unwrap() >= 2 * facts["NumGC"].as_u64().unwrap());
+        let sent = facts["Requests"].as_array().unwrap();
         let http = shown["http"].as_array().unwrap();
         let served = |field: &str| http.iter().filter_map(|r| r[field].as_u64()).sum::<u64>();
         assert_eq!(served("requests"), sent.len() as u64);
@@ -48,20 +50,20 @@ fn the_view_of_a_program() {
         assert!(http.iter().all(|r| r["times"]["count"] == r["requests"]));
         let slept =
             shown["blocked"].as_array().unwrap().iter().find(|b| b["reason"] == "sleep").unwrap();
-        assert!(slept["count"].as_u64().unwrap() >= did["Sleepers"].as_u64().unwrap());
+        assert!(slept["count"].as_u64().unwrap() >= facts["Sleepers"].as_u64().unwrap());
         if mode == Mode::PlainStripped {
             assert!(
-                shown["latency"]["count"].as_u64().unwrap() > did["Sleepers"].as_u64().unwrap()
+                shown["latency"]["count"].as_u64().unwrap() > facts["Sleepers"].as_u64().unwrap()
             );
             assert!(shown["allocated"].as_u64().unwrap() > 1 << 20);
             assert!(goroutines["waiting"].is_null());
             continue;
         }
-        assert!(shown["latency"]["count"].as_u64().unwrap() > by_hand);
+        assert!(shown["latency"]["count"].as_u64().unwrap() > goroutines_started);
         let allocated = shown["allocated"].as_u64().unwrap();
         assert!(
             allocated
-                > (did["Large"].as_u64().unwrap() << 20) + 208 * did["Small"].as_u64().unwrap()
+                > (facts["Large"].as_u64().unwrap() << 20) + 208 * facts["Small"].as_u64().unwrap()
         );
     }
     let app = copy(&Fixture::get("bridge", Mode::Overlay));
@@ -76,12 +78,12 @@ fn the_view_of_a_program() {
     ] {
         assert!(shown.contains(head), "{shown}");
     }
-    for (target, code, said) in [
+    for (target, code, message) in [
         (&["go"][..], 2, "error: a runtime is one process's: say -p PID or -- CMD\n"),
         (&["go", "--", "/bin/true"][..], 2, "error: /bin/true has no probes\n"),
     ] {
         let out = attach(target);
-        assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(code), said));
+        assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(code), message));
     }
     for flag in ["--all", "--dry-run"] {
         let out = attach(&["go", flag, "--", app.as_str()]);
@@ -94,47 +96,52 @@ fn the_view_of_a_program() {
     }
 }
 
-/// Goroutines that were there before anybody looked.
+/// Goroutines created before the tracer attached are counted.
 #[test]
-fn goroutines_that_are_there() {
+fn counts_goroutines_created_before_attaching() {
     if !have(&[Need::Bpf]) {
         return;
     }
     for mode in [Mode::Overlay, Mode::PlainStripped] {
         let app = copy(&Fixture::get("bridge", mode));
-        let facts = app.folder.path().join("facts.json");
+        let facts_file = app.folder.path().join("facts.json");
         let mut process = Process(
-            command(app.as_str()).arg(&facts).arg("wait").stdin(Stdio::piped()).spawn().unwrap(),
+            command(app.as_str())
+                .arg(&facts_file)
+                .arg("wait")
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap(),
         );
-        let mut did = Value::Null;
-        wait_for("the program to have done its work", || {
-            // It may be half written.
-            did = serde_json::from_slice(&std::fs::read(&facts).unwrap_or_default())
+        let mut facts = Value::Null;
+        wait_for("the program to write its facts", || {
+            // The file may be incomplete.
+            facts = serde_json::from_slice(&std::fs::read(&facts_file).unwrap_or_default())
                 .unwrap_or_default();
-            !did.is_null()
+            !facts.is_null()
         });
         let pid = process.pid().to_string();
         let out =
             attach(&["go", "--json", "--interval", "100ms", "--duration", "400ms", "-p", &pid]);
-        let shown = lines(&text(&out.stdout)).pop().unwrap();
+        let shown = json_lines(&text(&out.stdout)).pop().unwrap();
         let live = &shown["goroutines"]["live"];
-        assert_eq!(live["count"], did["Live"], "{mode:?} {shown}");
+        assert_eq!(live["count"], facts["Live"], "{mode:?} {shown}");
         let sum = ["waiting", "in_calls", "running", "runnable"]
             .map(|state| live[state].as_u64().unwrap());
-        assert_eq!(sum.iter().sum::<u64>(), did["Live"].as_u64().unwrap());
+        assert_eq!(sum.iter().sum::<u64>(), facts["Live"].as_u64().unwrap());
         assert!(live["own"].as_u64().unwrap() >= 4, "{live}");
         let parked = shown["goroutines"]["creators"][0].clone();
         assert_eq!(
             (&parked["function"], &parked["live"]),
-            (&"main.park".into(), &did["Parked"]),
+            (&"main.park".into(), &facts["Parked"]),
             "{parked}"
         );
         assert_eq!(parked["created"], 0);
         let blocked = shown["blocked"].as_array().unwrap();
         let receivers = blocked.iter().find(|b| b["reason"] == "chan receive").unwrap();
-        assert!(receivers["now"].as_u64() >= did["Parked"].as_u64(), "{receivers}");
+        assert!(receivers["now"].as_u64() >= facts["Parked"].as_u64(), "{receivers}");
         let out = text(&attach(&["go", "--duration", "100ms", "-p", &pid]).stdout);
-        let first = format!("GOROUTINES  {} live: ", did["Live"]);
+        let first = format!("GOROUTINES  {} live: ", facts["Live"]);
         assert!(
             out.contains(&first) && out.contains("        50          0  main.park main.go:"),
             "{out}"
@@ -144,19 +151,19 @@ fn goroutines_that_are_there() {
     }
 }
 
-/// The script of the documentation, run by a tracer of another make.
+/// The script of the documentation, run by bpftrace.
 #[test]
-fn other_tracers_see_them_too() {
+fn bpftrace_sees_the_same_probes() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }
     for mode in [Mode::Overlay, Mode::PlainStripped] {
         let app = copy(&Fixture::get("bridge", mode));
-        let facts = app.folder.path().join("facts.json");
+        let facts_file = app.folder.path().join("facts.json");
         let program = app.as_str();
-        // Arguments that a function entry lacks are 0 and empty, in their places.
-        let is_whole = mode == Mode::Overlay;
-        if !is_whole {
+        // Arguments that a function entry does not have are 0 or empty, in their positions.
+        let has_all_arguments = mode == Mode::Overlay;
+        if !has_all_arguments {
             let sealed = usdt_gen(&["seal", "--entries", program]);
             assert!(sealed.status.success(), "{}", text(&sealed.stderr));
         }
@@ -166,18 +173,18 @@ fn other_tracers_see_them_too() {
              usdt:{program}:net_http:server_request_end {{ @[arg0] = count(); }} \
              usdt:{program}:go:goroutine__block {{ @why[str(arg1, arg2)] = count(); }}"
         );
-        let run = format!("{program} {}", facts.display());
+        let run = format!("{program} {}", facts_file.display());
         let out = stdout(command("bpftrace").args(["-e", &script, "-c", &run]));
-        let did: Value = serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap();
-        assert!(out.contains(&format!("@collections: {}\n", did["NumGC"])), "{out}");
-        for request in did["Requests"].as_array().unwrap() {
+        let facts: Value = serde_json::from_slice(&std::fs::read(&facts_file).unwrap()).unwrap();
+        assert!(out.contains(&format!("@collections: {}\n", facts["NumGC"])), "{out}");
+        for request in facts["Requests"].as_array().unwrap() {
             let method = request["Method"].as_str().unwrap();
             assert!(out.contains(&format!("@method[{method}]: ")), "{out}");
-            let seen = is_whole || request["Protocol"] == "HTTP/1.1";
-            assert!(!seen || out.contains(&format!("@[{}]: ", request["Status"])), "{out}");
+            let is_reported = has_all_arguments || request["Protocol"] == "HTTP/1.1";
+            assert!(!is_reported || out.contains(&format!("@[{}]: ", request["Status"])), "{out}");
         }
-        let cycle = if is_whole { did["NumGC"].as_u64().unwrap() } else { 0 };
+        let cycle = if has_all_arguments { facts["NumGC"].as_u64().unwrap() } else { 0 };
         assert!(out.contains(&format!("@cycle: {cycle}\n")), "{out}");
-        assert_eq!(out.contains("@why[sleep]: "), is_whole, "{out}");
+        assert_eq!(out.contains("@why[sleep]: "), has_all_arguments, "{out}");
     }
 }

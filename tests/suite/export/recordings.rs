@@ -1,12 +1,12 @@
-//! Files of events.
+//! Recordings: files of events.
 
 use super::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use usdt_e2e::{Need, attach, have, lines, text};
+use usdt_e2e::{Need, attach, have, json_lines, text};
 
 #[test]
-fn recordings_are_what_their_readers_take() {
+fn recordings_conform_to_their_formats() {
     if !have(&[Need::Bpf, Need::File("/usr/lib/python3/dist-packages/jsonschema/__init__.py")]) {
         return;
     }
@@ -46,13 +46,13 @@ fn recordings_are_what_their_readers_take() {
         (&json!("/items/1"), &json!(200))
     );
     assert_ne!(request["tid"], task["tid"]);
-    let span = |e: &Value| {
+    let interval = |e: &Value| {
         (e["ts"].as_f64().unwrap(), e["ts"].as_f64().unwrap() + e["dur"].as_f64().unwrap())
     };
     assert_eq!(region["tid"], task["tid"]);
     assert!(
-        span(task).0 <= span(region).0 && span(region).1 <= span(task).1,
-        "slices of a goroutine lie in each other"
+        interval(task).0 <= interval(region).0 && interval(region).1 <= interval(task).1,
+        "slices of a goroutine are nested"
     );
     assert!(all.iter().any(|e| e["ph"] == "i" && e["name"] == "record"));
 
@@ -73,7 +73,7 @@ fn recordings_are_what_their_readers_take() {
     assert!(rows.iter().all(|r| r["others"].is_empty()));
 
     let events = record("events.jsonl");
-    assert_eq!(lines(&std::fs::read_to_string(file("events.jsonl")).unwrap()).len(), events);
+    assert_eq!(json_lines(&std::fs::read_to_string(file("events.jsonl")).unwrap()).len(), events);
     let out = attach(&["record", "-o", &file("x.csv"), "--stack", "--", app.as_str()]);
     assert_eq!(out.status.code(), Some(2));
     assert!(text(&out.stderr).contains("--format jsonl"));

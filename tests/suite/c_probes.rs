@@ -1,8 +1,10 @@
-//! Probes of other languages: C with SystemTap's header, alone and linked into a Go program.
+//! C probes defined with SystemTap's header, in C programs and linked into Go programs.
 
-use usdt_e2e::{Need, Process, attach, command, have, listed, stdout, stream, text};
+use usdt_e2e::{
+    Need, Process, attach, command, events_and_summary, have, list_probes, stdout, text,
+};
 
-const SOURCE: &str = r#"
+const C_PROGRAM: &str = r#"
 #include <unistd.h>
 #define _SDT_HAS_SEMAPHORES 1
 #include <sys/sdt.h>
@@ -19,26 +21,26 @@ int main(int argc, char **argv) {
 "#;
 
 #[test]
-fn c_with_sdt_h() {
+fn traces_c_probes_defined_with_sdt_h() {
     if !have(&[Need::Bpf, Need::Program("gcc")]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let (source, app) = (folder.path().join("app.c"), folder.path().join("app"));
-    std::fs::write(&source, SOURCE).unwrap();
+    std::fs::write(&source, C_PROGRAM).unwrap();
     for flags in [&["-O2", "-no-pie"][..], &["-O0", "-no-pie"], &["-O2"]] {
         stdout(command("gcc").args(flags).arg("-o").arg(&app).arg(&source));
-        let probes = listed(&app);
+        let probes = list_probes(&app);
         assert_eq!(probes.len(), 1, "{probes:?}");
         assert_eq!(
             (&probes[0]["provider"], &probes[0]["source"]),
             (&"lang".into(), &"note".into())
         );
         let target = Process::start(&mut command(&app));
-        target.wait_until_it_runs(&app);
+        target.wait_for_exec(&app);
         let out = attach(&["trace", "-p", &target.pid().to_string(), "--json", "lang:work"]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-        let (events, summary) = stream(&text(&out.stdout));
+        let (events, summary) = events_and_summary(&text(&out.stdout));
         assert_eq!(summary["hits"], 5, "{flags:?}");
         for (i, event) in (0i64..).zip(&events) {
             let expected =
@@ -49,15 +51,16 @@ fn c_with_sdt_h() {
     }
 }
 
-/// Operands that name symbols, as compilers make of `static` and global variables: wherever the program is mapped.
+/// Operands may name symbols, as compilers emit for `static` and global variables. They are
+/// resolved wherever the program is mapped.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn operands_with_symbols() {
+fn resolves_symbols_in_operands() {
     if !have(&[Need::Bpf, Need::Program("cc")]) {
         return;
     }
     let args = "4@counter(%rip) -4@4+counter(%rip) 2@counter+8(%rip) 1@-2+table(%rip) 8@8(%rsp) 4@nowhere(%rip)";
-    let source = crate::verify::GOOD
+    let source = crate::verification::ASSEMBLY
         .replace("-4@%eax", args)
         .replace("movl $7, %eax", "pushq $77\n    pushq $0")
         .replace("xorl %eax, %eax", "popq %rax\n    popq %rcx\n    xorl %eax, %eax")
@@ -69,7 +72,7 @@ fn operands_with_symbols() {
         let folder = tempfile::tempdir().unwrap();
         let (file, app) = (folder.path().join("p.S"), folder.path().join("p"));
         std::fs::write(&file, &source).unwrap();
-        // The symbol that is missing is missing in the note only.
+        // The missing symbol is missing only in the note, so the program links.
         stdout(command("cc").arg(flag).arg("-o").arg(&app).arg(&file));
         for backend in ["embedded", "bcc"] {
             if backend == "bcc" && !have(&[Need::Bcc]) {
@@ -77,19 +80,20 @@ fn operands_with_symbols() {
             }
             let out =
                 attach(&["trace", "--json", "--backend", backend, "--", app.to_str().unwrap()]);
-            let (events, _) = stream(&text(&out.stdout));
+            let (events, _) = events_and_summary(&text(&out.stdout));
             let expected = serde_json::json!({"arg0": 42, "arg1": -43, "arg2": 44, "arg3": 45, "arg4": 77, "arg5": null});
             assert_eq!(events[0]["args"], expected, "{flag} {backend}");
-            let said = text(&out.stderr);
+            let warnings = text(&out.stderr);
             assert!(
-                said.contains("its symbol `nowhere` is not in the file; the argument is left out"),
-                "{said}"
+                warnings
+                    .contains("its symbol `nowhere` is not in the file; the argument is left out"),
+                "{warnings}"
             );
         }
     }
 }
 
-const CGO: &str = r#"package main
+const GO_PROGRAM: &str = r#"package main
 
 /*
 #define _SDT_HAS_SEMAPHORES 1
@@ -110,14 +114,14 @@ func main() {
 "#;
 
 #[test]
-fn c_inside_go() {
+fn traces_c_probes_inside_go_programs() {
     if !have(&[Need::Bpf, Need::Program("gcc")]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| usdt_e2e::write(folder.path(), name, content);
     write("go.mod", "module example.com/app\n\ngo 1.21\n");
-    write("main.go", CGO);
+    write("main.go", GO_PROGRAM);
     write("probes/probes.d", "provider app { probe outer(int n, string s); };\n");
     write("probes/gen.go", "package probes\n\n//go:generate usdt-gen probes.d\n");
     for args in
@@ -127,27 +131,31 @@ fn c_inside_go() {
     }
     let app = folder.path().join("app");
     let names: Vec<String> =
-        listed(&app).iter().map(|p| p["probe"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(names, ["inner", "outer"], "the C compiler's notes stay in front");
+        list_probes(&app).iter().map(|p| p["probe"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(names, ["inner", "outer"], "the notes of the C compiler come first");
     let out = attach(&["trace", "--json", "--", app.to_str().unwrap()]);
-    let (events, summary) = stream(&text(&out.stdout));
+    let (events, summary) = events_and_summary(&text(&out.stdout));
     assert_eq!(summary["hits"], 6);
     for (i, pair) in (0..).zip(events.chunks(2)) {
         assert_eq!(pair[0]["args"], serde_json::json!({"n": i, "s": "text"}));
         assert_eq!(pair[1]["args"], serde_json::json!({"arg0": i}));
         assert!(pair[0].get("goid").is_some() && pair[1].get("goid").is_none());
     }
-    // Every consumer sees both, and the file survives strip.
-    let seen = |tool: &mut std::process::Command| {
+    // Other tracers list both probes, also after strip.
+    let assert_lists_both = |tool: &mut std::process::Command| {
         let out = stdout(tool);
         assert!(out.contains("outer") && out.contains("inner"), "{out}");
     };
     if have(&[Need::Program("bpftrace"), Need::Program("tplist-bpfcc"), Need::Program("gdb")]) {
-        seen(command("bpftrace").args(["-l", &format!("usdt:{}:*", app.display())]));
-        seen(command("tplist-bpfcc").arg("-l").arg(&app));
-        seen(command("gdb").args(["-nx", "-batch", "-ex", "info probes stap"]).arg(&app));
+        assert_lists_both(command("bpftrace").args(["-l", &format!("usdt:{}:*", app.display())]));
+        assert_lists_both(command("tplist-bpfcc").arg("-l").arg(&app));
+        assert_lists_both(
+            command("gdb").args(["-nx", "-batch", "-ex", "info probes stap"]).arg(&app),
+        );
         stdout(command("strip").arg(&app));
-        seen(command("gdb").args(["-nx", "-batch", "-ex", "info probes stap"]).arg(&app));
-        assert_eq!(listed(&app).len(), 2);
+        assert_lists_both(
+            command("gdb").args(["-nx", "-batch", "-ex", "info probes stap"]).arg(&app),
+        );
+        assert_eq!(list_probes(&app).len(), 2);
     }
 }

@@ -1,4 +1,5 @@
-//! `--check`, `schema`, `diff`, `doc`, `bpftrace`: from definitions and from binaries.
+//! Commands of `usdt-gen` on definitions and binaries: `--check`, `schema`, `diff`, `doc`,
+//! `bpftrace`, `init`, `fmt`.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -15,7 +16,7 @@ fn json(args: &[&str]) -> Value {
 }
 
 #[test]
-fn check_shows_what_is_stale() {
+fn check_reports_stale_generated_files() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("probes.d");
     std::fs::write(&file, "provider app { probe tick(int n); };\n").unwrap();
@@ -31,7 +32,8 @@ fn check_shows_what_is_stale() {
         (out.status.code(), text(&out.stdout), text(&out.stderr)),
         (Some(0), String::new(), String::new())
     );
-    // Without a name given, the one in the files counts: CI does not run in `go generate`.
+    // Without `--package`, the package name in the generated files counts: CI does not run under
+    // `go generate`.
     assert_eq!(usdt_gen(&["--check", file_name]).status.code(), Some(0));
     std::fs::write(&file, "provider app { probe tick(long n); };\n").unwrap();
     let out = check();
@@ -40,30 +42,30 @@ fn check_shows_what_is_stale() {
     for line in ["-func Tick(n int32) {", "+func Tick(n int64) {"] {
         assert!(diff.lines().any(|l| l == line), "{line} is not in\n{diff}");
     }
-    // Also where the generated files cannot be called what the definition is.
+    // The generated files may have another name than the definition.
     let dashed = folder.path().join("my-probes.d");
     std::fs::copy(&file, &dashed).unwrap();
     let dashed = dashed.to_str().unwrap();
     assert!(usdt_gen(&[dashed, "--package", "other"]).status.success());
     assert_eq!(usdt_gen(&["--check", dashed]).status.code(), Some(0));
-    let again = usdt_gen(&["--check", "/nowhere/probes.d"]);
-    assert_eq!(again.status.code(), Some(2));
+    let missing = usdt_gen(&["--check", "/nowhere/probes.d"]);
+    assert_eq!(missing.status.code(), Some(2));
 }
 
 #[test]
-fn definition_and_binary_describe_the_same() {
+fn definition_and_binary_have_the_same_schema() {
     let declared = json(&["schema", &definition()]);
     assert_eq!(declared["version"], 1);
     for mode in [Mode::Sealed, Mode::Plain, Mode::PlainPie] {
         let app = Fixture::get("hits", mode);
         let carried = json(&["schema", app.to_str().unwrap()]);
         for provider in carried["providers"].as_array().unwrap() {
-            let same = |list: &Value, name: &Value| {
+            let find = |list: &Value, name: &Value| {
                 list.as_array().unwrap().iter().find(|p| p["name"] == *name).unwrap().clone()
             };
-            let source = same(&declared["providers"], &provider["name"]);
+            let source = find(&declared["providers"], &provider["name"]);
             for probe in provider["probes"].as_array().unwrap() {
-                assert_eq!(*probe, same(&source["probes"], &probe["name"]), "{mode:?}");
+                assert_eq!(*probe, find(&source["probes"], &probe["name"]), "{mode:?}");
             }
         }
         let out = usdt_gen(&["diff", &definition(), app.to_str().unwrap()]);
@@ -76,7 +78,7 @@ fn definition_and_binary_describe_the_same() {
 }
 
 #[test]
-fn diff_speaks_of_consumers() {
+fn diff_reports_breaking_and_compatible_changes() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| usdt_e2e::write(folder.path(), name, content);
     let old = write("old.d", "provider app { probe a(int x); probe b(string s); };");
@@ -89,7 +91,7 @@ fn diff_speaks_of_consumers() {
          compatible  app:b: arg2 `int n` added; the goroutine ID moves after it\n"
     );
     let out = usdt_gen(&["diff", "--json", &old, &new]);
-    let lines = usdt_e2e::lines(&text(&out.stdout));
+    let lines = usdt_e2e::json_lines(&text(&out.stdout));
     assert_eq!(
         lines[0],
         serde_json::json!({"provider":"app","probe":"a","breaking":true,"change":"arg0 was `int x`, is now `long x`"})
@@ -106,7 +108,7 @@ fn diff_speaks_of_consumers() {
 }
 
 #[test]
-fn the_reference_names_every_argument() {
+fn doc_lists_every_argument() {
     let out = stdout(command("usdt-gen").args(["doc", &definition()]));
     for line in
         ["# Provider `e2e`", "## more__types", "| data | `bytes` | arg5 pointer, arg6 length |"]
@@ -115,9 +117,9 @@ fn the_reference_names_every_argument() {
     }
 }
 
-/// What a file is shows in its content, not in its name.
+/// The kind of a file is detected by its content, not by its name.
 #[test]
-fn a_definitions_script_takes_the_binary_as_its_parameter() {
+fn bpftrace_script_of_a_definition_takes_a_binary() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("probes.txt");
     std::fs::copy(definition(), &file).unwrap();
@@ -149,9 +151,9 @@ fn bpftrace_runs_the_script_of_a_binary() {
     }
 }
 
-/// A promise whose test was renamed or taken away is none.
+/// Every test that the security page names exists.
 #[test]
-fn every_promise_has_its_test() {
+fn security_page_names_existing_tests() {
     let page = std::fs::read_to_string(usdt_e2e::root().join("docs/security.md")).unwrap();
     let named: Vec<(&str, &str)> = page
         .split('`')
@@ -175,7 +177,7 @@ fn every_promise_has_its_test() {
 }
 
 #[test]
-fn a_first_definition_and_its_mistakes() {
+fn init_creates_a_definition_and_never_overwrites_one() {
     let folder = tempfile::tempdir().unwrap();
     let module = folder.path().join("my-shop");
     std::fs::create_dir(&module).unwrap();
@@ -198,12 +200,12 @@ fn a_first_definition_and_its_mistakes() {
     assert!(errors.contains("try `my_shop`"), "{errors}");
     let (code, out, errors) = init(&["internal/probes"]);
     assert_eq!(code, Some(0), "{errors}");
-    for said in [
+    for expected in [
         "import \"example.com/my-shop/v2/internal/probes\"",
         "probes.RequestStart(id, ",
         "--exe ./app my_shop:request-start",
     ] {
-        assert!(out.contains(said), "`{said}` is not in\n{out}");
+        assert!(out.contains(expected), "`{expected}` is not in\n{out}");
     }
     assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
     let definition = module.join("internal/probes/probes.d");
@@ -211,10 +213,10 @@ fn a_first_definition_and_its_mistakes() {
     assert_eq!(
         usdt_gen(&["fmt", "--check", path]).status.code(),
         Some(0),
-        "what it writes is canonical"
+        "the new definition is formatted"
     );
-    assert_eq!(usdt_gen(&[path, "--check"]).status.code(), Some(0), "and generated");
-    // What it prints compiles with the types that Go programs have.
+    assert_eq!(usdt_gen(&[path, "--check"]).status.code(), Some(0), "the package is up to date");
+    // The printed calls compile with the types that Go programs use.
     let calls: String = out
         .lines()
         .filter_map(|line| line.strip_prefix("    "))
@@ -239,20 +241,20 @@ fn a_first_definition_and_its_mistakes() {
 }
 
 #[test]
-fn definitions_are_formatted() {
+fn fmt_formats_definitions() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| usdt_e2e::write(folder.path(), name, text);
-    let odd = write("odd.d", "provider app{probe a( int x );};");
-    let even = write("even.d", "provider app {\n\tprobe a(int x);\n};\n");
-    let bad = write("bad.d", "provider app { probe a(int x); /* never\n");
-    let out = usdt_gen(&["fmt", "--check", &odd, &even]);
+    let unformatted = write("odd.d", "provider app{probe a( int x );};");
+    let formatted = write("even.d", "provider app {\n\tprobe a(int x);\n};\n");
+    let invalid = write("bad.d", "provider app { probe a(int x); /* never\n");
+    let out = usdt_gen(&["fmt", "--check", &unformatted, &formatted]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stdout).contains("+\tprobe a(int x);\n"), "{}", text(&out.stdout));
     assert!(
         text(&out.stderr).contains("odd.d; run usdt-gen fmt")
             && !text(&out.stderr).contains("even.d")
     );
-    let out = usdt_gen(&["fmt", &bad, &odd]);
+    let out = usdt_gen(&["fmt", &invalid, &unformatted]);
     assert_eq!(out.status.code(), Some(2));
     assert!(
         text(&out.stderr).contains("bad.d:1:32") && text(&out.stderr).contains("never closed"),
@@ -260,13 +262,13 @@ fn definitions_are_formatted() {
         text(&out.stderr)
     );
     assert_eq!(
-        std::fs::read_to_string(&odd).unwrap(),
-        std::fs::read_to_string(&even).unwrap(),
-        "the others are done"
+        std::fs::read_to_string(&unformatted).unwrap(),
+        std::fs::read_to_string(&formatted).unwrap(),
+        "valid files are formatted"
     );
     assert!(
-        std::fs::read_to_string(&bad).unwrap().ends_with("/* never\n"),
-        "and it stays as it was"
+        std::fs::read_to_string(&invalid).unwrap().ends_with("/* never\n"),
+        "an invalid file stays unchanged"
     );
     let mut pipe = command("sh");
     assert_eq!(

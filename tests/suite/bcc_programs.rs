@@ -1,11 +1,11 @@
-//! A user's own program, compiled by libbcc: `usdt-attach run`.
+//! User-written C programs, compiled by libbcc: `usdt-attach run`.
 
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use usdt_e2e::{Fixture, Mode, Need, attach, copy, have, lines, text};
+use usdt_e2e::{Fixture, Mode, Need, attach, copy, have, json_lines, text};
 
 const PROGRAM: &str = r#"
-// Named in a comment only: USDT(e2e, nowhere)
+// Only mentioned in a comment: USDT(e2e, nowhere)
 struct key_t { u64 self; char text[16]; };
 BPF_HASH(by, struct key_t);
 BPF_ARRAY(total, u64, 2);
@@ -16,7 +16,7 @@ USDT(e2e, hit) {
   struct key_t key = {};
   key.self = usdt_arg(e2e, hit, self) == usdt_arg(e2e, hit, goid);
   usdt_text(e2e, hit, text, key.text, sizeof(key.text));
-  // atomic_increment may lose a count where two processors make the same key at once.
+  // atomic_increment may lose a count if two CPUs insert the same key at the same time.
   u64 none = 0, *count = 0;
   if (usdt_arg(e2e, hit, n) < 3 && (count = by.lookup_or_try_init(&key, &none)))
     __sync_fetch_and_add(count, 1);
@@ -47,15 +47,16 @@ USDT(e2e, more__types) {
 }
 "#;
 
-fn program(text: &str) -> (tempfile::TempDir, PathBuf) {
+fn write_program(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("program.c");
     std::fs::write(&file, text).unwrap();
     (folder, file)
 }
 
+/// Returns the sorted rows of a table.
 fn rows(out: &str, table: &str) -> Vec<(Value, Value)> {
-    let mut rows: Vec<(Value, Value)> = lines(out)
+    let mut rows: Vec<(Value, Value)> = json_lines(out)
         .into_iter()
         .filter(|row| row["table"] == table)
         .map(|row| (row["key"].clone(), row["value"].clone()))
@@ -65,12 +66,12 @@ fn rows(out: &str, table: &str) -> Vec<(Value, Value)> {
 }
 
 #[test]
-fn arguments_by_name_and_tables_at_the_end() {
+fn reads_arguments_by_name_and_prints_tables() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (_folder, file) = program(PROGRAM);
+    let (_folder, file) = write_program(PROGRAM);
     let run = |args: &[&str]| {
         let out = attach(
             &[&["run", file.to_str().unwrap(), "--json", "--", app.as_str()], args].concat(),
@@ -88,18 +89,19 @@ fn arguments_by_name_and_tables_at_the_end() {
     assert_eq!(rows(&out, "each_cpu"), [(json!(0), json!(200))]);
     let out = run(&["-types"]);
     let lowest = i64::MIN + 65535;
-    // `C "text"` and 300 characters are cut to seven and a zero; an empty text is its zero.
+    // `C "text"` and a string of 300 characters are truncated to seven bytes and a NUL; an empty
+    // string is only its NUL.
     let expected = [(1001, 1), (1008, 2), (64, lowest), (8, -128)];
     assert_eq!(rows(&out, "types"), expected.map(|(key, value)| (json!(key), json!(value))));
 }
 
 #[test]
-fn for_people() {
+fn prints_tables_as_text() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (_folder, file) = program(PROGRAM);
+    let (_folder, file) = write_program(PROGRAM);
     let out = attach(&["run", file.to_str().unwrap(), "--", app.as_str(), "-per", "2"]);
     let out = text(&out.stdout);
     assert!(out.contains("by: 2 rows\n"), "{out}");
@@ -108,12 +110,12 @@ fn for_people() {
 }
 
 #[test]
-fn tables_of_every_kind() {
+fn prints_tables_of_every_kind() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (_folder, file) = program(
+    let (_folder, file) = write_program(
         r#"
 BPF_TABLE("lru_hash", u32, u64, lru, 16);
 BPF_TABLE("lru_percpu_hash", u32, u64, lru_each_cpu, 16);
@@ -158,12 +160,12 @@ USDT(e2e, hit) {
 }
 
 #[test]
-fn warnings_of_the_compiler_are_shown() {
+fn shows_compiler_warnings() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (_folder, file) = program("#warning say this\nUSDT(e2e, hit) { return 0; }");
+    let (_folder, file) = write_program("#warning say this\nUSDT(e2e, hit) { return 0; }");
     let out = attach(&["run", file.to_str().unwrap(), "--exe", app.as_str(), "--duration", "1ms"]);
     let errors = text(&out.stderr);
     assert_eq!(out.status.code(), Some(0), "{errors}");
@@ -171,7 +173,7 @@ fn warnings_of_the_compiler_are_shown() {
 }
 
 #[test]
-fn mistakes() {
+fn rejects_invalid_programs() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -216,7 +218,7 @@ fn mistakes() {
             "program.c:2:10: error: use of undeclared identifier 'nonsense'",
         ),
     ] {
-        let (_folder, file) = program(source);
+        let (_folder, file) = write_program(source);
         let out = attach(&[
             "run",
             file.to_str().unwrap(),
