@@ -100,7 +100,7 @@ fn record(choice: BackendKind, mechanism: Mechanism) -> Vec<String> {
         {}
         events.lock().unwrap().len() >= 8
     });
-    session.stop();
+    session.detach();
     let summary = session.summary().unwrap();
     assert_eq!((summary.hits, summary.delivered, summary.dropped), (8, 8, 0));
     Arc::try_unwrap(events).unwrap().into_inner().unwrap()
@@ -178,7 +178,7 @@ fn fast_as_they_can(
         read(&mut session);
     });
     assert!(status.success());
-    session.stop();
+    session.detach();
     while read(&mut session) {}
     let summary = session.summary().unwrap();
     assert_eq!(summary.hits, summary.delivered + summary.dropped + summary.filtered, "{summary:?}");

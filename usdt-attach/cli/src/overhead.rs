@@ -139,7 +139,7 @@ impl CostMeter {
                 probe.over_budget = true;
                 probe.ended = Some(Instant::now());
                 // The programs' times go with the session's links, not with it.
-                probe.session.stop();
+                probe.session.detach();
             }
             probe.last = (hits, Instant::now());
         }
@@ -185,8 +185,7 @@ impl CostMeter {
 
 impl MeasuredProbe {
     fn ns_per_hit(&self) -> Result<f64> {
-        let (runs, ns) = self.session.run_time()?;
-        Ok(self.empty_program_ns + if runs > 0 { ns as f64 / runs as f64 } else { 0.0 })
+        Ok(self.empty_program_ns + self.session.program_stats()?.ns_per_run().unwrap_or(0.0))
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn run(
         warn(event_loop.take_warnings());
         let over = conditions.duration.is_some_and(|duration| start.elapsed() >= duration);
         if over || trouble.is_some() || signals.came() {
-            event_loop.stop();
+            event_loop.detach();
         } else if conditions.interval.is_some_and(|interval| reported.elapsed() >= interval) {
             reported = Instant::now();
             trouble = report(&event_loop, output, false)?;

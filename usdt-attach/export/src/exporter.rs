@@ -346,9 +346,10 @@ impl<'a> Exporter<'a> {
     fn tidy(&mut self) -> Result<()> {
         let mut wanted: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         wanted.extend(self.settings.found.iter().map(|f| f.object.id));
-        if matches!(self.settings.target, Target::All | Target::Cgroup(_) | Target::Exe(_)) {
+        if matches!(self.settings.target, Target::Host | Target::Cgroup(_) | Target::Executable(_))
+        {
             let mut live = discover::still_mapped(&wanted)?;
-            if let Target::Exe(path) = &self.settings.target {
+            if let Target::Executable(path) = &self.settings.target {
                 // Nobody runs it now, but somebody may soon.
                 live.extend(ObjectId::from_path(path));
             }
@@ -444,7 +445,7 @@ fn batches<'f>(target: &Target, found: &'f [ScannedObject]) -> Vec<&'f [ScannedO
     match target {
         _ if found.is_empty() => Vec::new(),
         Target::Processes(_) | Target::Command(_) => vec![found],
-        Target::All | Target::Cgroup(_) | Target::Exe(_) => found.chunks(1).collect(),
+        Target::Host | Target::Cgroup(_) | Target::Executable(_) => found.chunks(1).collect(),
     }
 }
 

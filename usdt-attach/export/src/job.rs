@@ -174,7 +174,7 @@ impl Job {
                 at += 1;
                 continue;
             }
-            part.session.stop();
+            part.session.detach();
             if self.pairing.is_none() {
                 merge_rows(&mut self.kept, part.session.rows()?);
             }
@@ -214,7 +214,7 @@ impl Job {
     }
 
     pub(super) fn stop(&mut self) {
-        self.parts.iter_mut().for_each(|part| part.session.stop());
+        self.parts.iter_mut().for_each(|part| part.session.detach());
     }
 
     /// The account of all its sessions.
@@ -240,7 +240,7 @@ impl Job {
             return Ok(Vec::new());
         }
         let mut rows = self.kept.clone();
-        merge_rows(&mut rows, Session::rows_of(self.parts.iter().map(|part| &part.session))?);
+        merge_rows(&mut rows, Session::merged_rows(self.parts.iter().map(|part| &part.session))?);
         let empty = self.empty(&rows);
         rows.extend(empty);
         let mut out: Vec<Family> = Vec::new();
@@ -274,7 +274,7 @@ impl Job {
                     let counts = vec![0; buckets.count()];
                     let total =
                         Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
-                    out.push(Row { probe: probe.clone(), key: Vec::new(), total });
+                    out.push(Row { probe: probe.clone(), labels: Vec::new(), total });
                 }
             }
         }

@@ -148,7 +148,7 @@ pub(super) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
         labels.push(("provider".to_owned(), row.probe.provider.clone()));
         labels.push(("probe".to_owned(), row.probe.name.clone()));
     }
-    labels.extend(row.key.iter().map(|(name, key)| (word(name), key.value().to_plain_string())));
+    labels.extend(row.labels.iter().map(|(name, key)| (word(name), key.value().to_plain_string())));
     let value = match &row.total {
         Total::Count(n) => Measured::Number(*n),
         Total::Histogram(histogram) => sizes(histogram, unit),

@@ -4,7 +4,7 @@ use crate::config::{self, SpanKind};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use usdt_attach::discover::select::Glob;
-use usdt_attach::event::{Event, Track, Value, hex};
+use usdt_attach::event::{Event, Track, Value};
 use usdt_attach::plan::PlannedProbe;
 
 /// A span that has ended.
@@ -287,8 +287,7 @@ fn key(config: &config::Span, event: &Event<'_>) -> Key {
 
 fn text_of(event: &Event<'_>, name: &str) -> Option<String> {
     match event.arg(name)? {
-        Value::String { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::Bytes { bytes, .. } => Some(hex(bytes)),
+        value @ (Value::String { .. } | Value::Bytes { .. }) => Some(value.to_plain_string()),
         _ => None,
     }
 }
@@ -366,10 +365,7 @@ fn attribute(value: Value<'_>) -> Option<Attribute> {
         }
         Value::Float(n) => Attribute::Float(n),
         Value::Bool(b) => Attribute::Bool(b),
-        Value::String { bytes, .. } => {
-            Attribute::String(String::from_utf8_lossy(bytes).into_owned())
-        }
-        Value::Bytes { bytes, .. } => Attribute::String(hex(bytes)),
+        Value::String { .. } | Value::Bytes { .. } => Attribute::String(value.to_plain_string()),
         _ => return None,
     })
 }

@@ -1,16 +1,24 @@
-//! A back end without a kernel: carries plans out on hits that the caller makes up.
+//! A back end without a kernel: it executes plans on hits that the caller constructs.
 //!
-//! For tests of what is built on this library, and the plain-spoken second opinion on what the other back ends
-//! emit. Sampling takes every n-th hit instead of choosing by chance.
+//! It serves tests of programs that use this library, and is the reference for what the other back
+//! ends generate. Unlike them, it samples every n-th hit instead of choosing at random.
 //!
-//! ```
-//! # use usdt_attach::backend::simulated::{Hit, Simulated};
+//! ```no_run
+//! use std::collections::BTreeMap;
+//! use usdt_attach::backend::simulated::{Hit, Simulated};
+//! use usdt_attach::plan::Plan;
+//! use usdt_attach::session::Session;
+//!
+//! # fn run(plan: Plan) -> usdt_attach::Result<()> {
 //! let backend = Simulated::default();
-//! // let session = Session::start(plan, &backend)?;
+//! let mut session = Session::start(plan, &backend)?;
 //! backend.hit(&Hit { site: 0, pid: 7, ..Hit::default() });
+//! session.drain(|event| assert_eq!(event.pid, 7))?;
+//! # Ok(())
+//! # }
 //! ```
 
-use super::traits::{Attachment, Backend};
+use super::traits::{AttachPlan, Attachment};
 use crate::error::Result;
 use crate::filter::Test;
 use crate::kernel::{Counts, Mechanism};
@@ -19,60 +27,72 @@ use crate::plan::{
     Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, KeyWrite, Plan, ReadOp,
     TableEntry, pt_regs,
 };
+use crate::session::ProgramStats;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A hit as a program would see it.
+/// A hit: the state that a BPF program would see.
 #[derive(Clone, Debug, Default)]
 pub struct Hit {
-    /// The site's number in the plan.
+    /// The cookie of the site: its index in the plan.
     pub site: u32,
-    /// Process.
+    /// Process id.
     pub pid: u32,
-    /// Thread.
+    /// Thread id.
     pub tid: u32,
-    /// Its name.
+    /// The name of the thread. Only its first 15 bytes are recorded.
     pub comm: String,
-    /// CLOCK_MONOTONIC.
+    /// Time of the hit: nanoseconds of `CLOCK_MONOTONIC`.
     pub time_ns: u64,
-    /// Registers by their offset in `pt_regs`; others are 0.
+    /// Register values by their offset in `pt_regs`, in bytes. Registers that are left out are 0.
     pub registers: BTreeMap<i16, u64>,
-    /// What is in memory, by address; reads elsewhere fail.
+    /// Memory contents by start address. Reads of other memory fail.
     pub memory: BTreeMap<u64, Vec<u8>>,
-    /// Return addresses, innermost first.
+    /// Addresses of the user stack, innermost first.
     pub stack: Vec<u64>,
 }
 
-/// See the module. Clones are the same back end.
+/// The simulated back end. Clones share their sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Simulated {
     states: Arc<Mutex<Vec<Arc<Mutex<State>>>>>,
 }
 
+/// The state of one attached plan.
 #[derive(Debug)]
 struct State {
     plan: Arc<Plan>,
-    running: bool,
+    is_attached: bool,
     counts: Vec<Counts>,
     records: VecDeque<Vec<u8>>,
     table: BTreeMap<Vec<u8>, Vec<u64>>,
+    /// Latency starts that wait for their ends.
     starts: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Second and hits in it, by probe.
-    rates: BTreeMap<u32, (u64, u32)>,
-    /// Hits that came to the sampling.
+    /// The current second of each rate limit.
+    rates: BTreeMap<u32, RateWindow>,
+    /// Hits that have reached the sampling.
     sampled: u64,
-    left: u64,
+    /// Hits left until the limit.
+    remaining: u64,
 }
 
-/// What became of a hit.
+/// The hits of a probe in one second.
+#[derive(Debug, Default)]
+struct RateWindow {
+    second: u64,
+    hits: u32,
+}
+
+/// The outcome of a hit.
 enum Outcome {
-    Done,
+    Delivered,
     Filtered,
     Dropped,
     Unmatched,
-    /// The limit was used up, or the program passes there once more.
-    None,
+    /// The hit does not count: the limit is used up, or the prologue will run again after the stack
+    /// has grown.
+    Ignored,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,7 +100,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Simulated {
-    /// Carries out, in every session that has the site, what its plan says.
+    /// Hits a site in every session that is attached to one with this cookie.
     pub fn hit(&self, hit: &Hit) {
         for state in lock(&self.states).iter() {
             lock(state).hit(hit);
@@ -88,18 +108,18 @@ impl Simulated {
     }
 }
 
-impl Backend for Simulated {
+impl AttachPlan for Simulated {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         let state = Arc::new(Mutex::new(State {
             plan: Arc::clone(plan),
-            running: true,
+            is_attached: true,
             counts: vec![Counts::default(); plan.sites().len()],
             records: VecDeque::new(),
             table: BTreeMap::new(),
             starts: BTreeMap::new(),
             rates: BTreeMap::new(),
             sampled: 0,
-            left: plan.limit.unwrap_or(u64::MAX),
+            remaining: plan.limit.unwrap_or(u64::MAX),
         }));
         lock(&self.states).push(Arc::clone(&state));
         Ok(Box::new(Simulation { state, record: Vec::new() }))
@@ -147,36 +167,40 @@ impl Attachment for Simulation {
         Ok(state.table.iter().map(entry).collect())
     }
 
-    fn waiting(&self) -> Result<u64> {
+    fn pending_starts(&self) -> Result<u64> {
         Ok(lock(&self.state).starts.len() as u64)
     }
 
-    fn run_time(&self) -> Result<(u64, u64)> {
-        Ok((0, 0))
+    fn program_stats(&self) -> Result<ProgramStats> {
+        Ok(ProgramStats::default())
     }
 
-    fn stop(&mut self) {
-        lock(&self.state).running = false;
+    fn detach(&mut self) {
+        lock(&self.state).is_attached = false;
     }
 }
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        self.stop();
+        self.detach();
     }
 }
 
 impl State {
     fn hit(&mut self, hit: &Hit) {
-        let wanted = self.plan.pids.as_ref().is_none_or(|pids| pids.contains(&hit.pid));
-        if !self.running || !wanted || self.left == 0 || self.counts.len() <= hit.site as usize {
+        let is_traced = self.plan.pids.as_ref().is_none_or(|pids| pids.contains(&hit.pid));
+        if !self.is_attached
+            || !is_traced
+            || self.remaining == 0
+            || self.counts.len() <= hit.site as usize
+        {
             return;
         }
         let outcome = self.handle(hit);
         let Some(counts) = self.counts.get_mut(hit.site as usize) else { return };
         match outcome {
-            Outcome::None => return,
-            Outcome::Done => {}
+            Outcome::Ignored => return,
+            Outcome::Delivered => {}
             Outcome::Filtered => counts.filtered += 1,
             Outcome::Dropped => counts.dropped += 1,
             Outcome::Unmatched => counts.unmatched += 1,
@@ -188,35 +212,35 @@ impl State {
         let plan = Arc::clone(&self.plan);
         let site = plan.sites().into_iter().find(|s| s.cookie == hit.site);
         let Some(handler) = site.and_then(|s| plan.handlers.get(s.handler as usize)) else {
-            return Outcome::None;
+            return Outcome::Ignored;
         };
         let state = hit.registers.get(&pt_regs::PSTATE).copied().unwrap_or(0);
         if handler.stack_check && state >> pt_regs::CARRY_BIT & 3 != 1 {
-            return Outcome::None;
+            return Outcome::Ignored;
         }
         let mut frame = vec![0; handler.frame.size as usize];
         steps(hit, &mut frame, &handler.frame.filter_reads);
         if handler.filter.as_ref().is_some_and(|c| !holds(hit, &frame, c)) {
             return Outcome::Filtered;
         }
-        if let Some(every) = plan.sample {
+        if let Some(n) = plan.sample {
             self.sampled += 1;
-            if !(self.sampled - 1).is_multiple_of(every.into()) {
+            if !(self.sampled - 1).is_multiple_of(n.into()) {
                 return Outcome::Filtered;
             }
         }
-        if let (Some(most), Some(slot)) = (plan.rate, handler.rate) {
+        if let (Some(limit), Some(slot)) = (plan.rate, handler.rate) {
             let now = hit.time_ns / 1_000_000_000;
-            let (second, count) = self.rates.entry(slot).or_default();
-            if *second != now {
-                (*second, *count) = (now, 0);
+            let window = self.rates.entry(slot).or_default();
+            if window.second != now {
+                *window = RateWindow { second: now, hits: 0 };
             }
-            if *count >= most {
+            if window.hits >= limit {
                 return Outcome::Filtered;
             }
-            *count += 1;
+            window.hits += 1;
         }
-        self.left -= 1;
+        self.remaining -= 1;
         self.act(hit, handler, frame)
     }
 
@@ -233,14 +257,14 @@ impl State {
             steps(hit, &mut record, &[ReadOp::Comm { to: record_layout::COMM }]);
             steps(hit, &mut record, &layout.reads);
             self.records.push_back(record);
-            return Outcome::Done;
+            return Outcome::Delivered;
         }
         steps(hit, &mut frame, &handler.frame.action_reads);
         if faults(&frame) & handler.frame.required != 0 {
             return Outcome::Dropped;
         }
         match &handler.action {
-            Action::Record(_) | Action::Count => Outcome::Done,
+            Action::Record(_) | Action::Count => Outcome::Delivered,
             Action::Aggregate { key, value } => {
                 let value = value.and_then(|word| word.read(&frame));
                 let key = filled(&mut frame, key);
@@ -262,7 +286,7 @@ impl State {
                 {
                     counts.overwritten += 1;
                 }
-                Outcome::Done
+                Outcome::Delivered
             }
             Action::End { start, key, kept } => {
                 let start = filled(&mut frame, start);
@@ -277,7 +301,7 @@ impl State {
     }
 
     fn aggregate(&mut self, key: Vec<u8>, value: u64) -> Outcome {
-        let Some(table) = &self.plan.table else { return Outcome::Done };
+        let Some(table) = &self.plan.table else { return Outcome::Delivered };
         if self.table.len() >= table.entries as usize && !self.table.contains_key(&key) {
             return Outcome::Dropped;
         }
@@ -285,7 +309,7 @@ impl State {
             self.table.entry(key).or_insert_with(|| vec![0; table.value_size() as usize / 8]);
         let Some(buckets) = table.buckets else {
             entry.iter_mut().for_each(|n| *n += 1);
-            return Outcome::Done;
+            return Outcome::Delivered;
         };
         let turned = if buckets.signed() { value ^ 1 << 63 } else { value };
         if let Some(([sum, highest, lowest], counts)) =
@@ -296,7 +320,7 @@ impl State {
             *lowest = (*lowest).max(!turned);
             counts.iter_mut().skip(buckets.index(value)).take(1).for_each(|n| *n += 1);
         }
-        Outcome::Done
+        Outcome::Delivered
     }
 }
 

@@ -13,7 +13,7 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Method, Options};
-use usdt_attach::target::{Child, ProcessHandle, ResolvedTarget, Target};
+use usdt_attach::target::{PendingChild, ProcessHandle, ResolvedTarget, Target};
 use usdt_export::time::parse_duration;
 
 /// What to trace.
@@ -109,7 +109,7 @@ pub(crate) struct ResolvedArgs {
     pub(crate) target: Target,
     pub(crate) found: Vec<ScannedObject>,
     pub(crate) processes: Option<Vec<ProcessHandle>>,
-    pub(crate) child: Option<Child>,
+    pub(crate) child: Option<PendingChild>,
     pub(crate) chosen: Vec<Selected>,
     /// For files that the target comes to run.
     pub(crate) schema: Option<SchemaFile>,
@@ -131,7 +131,7 @@ impl HitArgs {
         let progress = Progress::of("looking for probes");
         let resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
         let pids = resolved.pids();
-        let ResolvedTarget { mut found, processes, child } = resolved;
+        let ResolvedTarget { objects: mut found, processes, child } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
         schema.iter().for_each(|s| s.apply(&mut found));
         discover::add_function_entries(&mut found, globs);
@@ -193,13 +193,13 @@ impl TargetArgs {
     /// The target. `globs` may hold it where nothing else does, which the message says then.
     pub(crate) fn target(&self, globs: &[String]) -> Result<Target> {
         if let Some(path) = &self.exe {
-            return Ok(Target::Exe(path.clone()));
+            return Ok(Target::Executable(path.clone()));
         }
         if let Some(path) = &self.cgroup {
             return Ok(Target::Cgroup(path.clone()));
         }
         if self.all {
-            return Ok(Target::All);
+            return Ok(Target::Host);
         }
         if !self.command.is_empty() {
             return Ok(Target::Command(self.command.clone()));

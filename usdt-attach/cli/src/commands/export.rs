@@ -22,7 +22,7 @@ use usdt_attach::discover::select::{Selected, select_if_any};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
-use usdt_attach::target::{Child, ResolvedTarget, Target};
+use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
 use usdt_export::config::{Config, Count, Latency, Otlp, Prometheus, Span, TargetConfig};
 use usdt_export::pairs;
 use usdt_export::time::parse_duration;
@@ -120,15 +120,15 @@ pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
     if args.check {
         return Ok(());
     }
-    let target = config.target.as_ref().map_or(Ok(Target::All), configured)?;
+    let target = config.target.as_ref().map_or(Ok(Target::Host), configured)?;
     run(config, Some(&args.config), target, None, None, true)
 }
 
 fn configured(target: &TargetConfig) -> Result<Target> {
     Ok(match (&target.exe, &target.cgroup) {
-        (Some(path), _) => Target::Exe(path.clone()),
+        (Some(path), _) => Target::Executable(path.clone()),
         (_, Some(path)) => Target::Cgroup(path.clone()),
-        _ if target.all => Target::All,
+        _ if target.all => Target::Host,
         _ => return Target::pids(target.pids.iter().copied()),
     })
 }
@@ -145,7 +145,7 @@ fn run(
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|source| Error::io("cannot catch signals", source))?;
     let progress = Progress::of("looking for probes");
-    let ResolvedTarget { mut found, processes, child } = target.resolve()?;
+    let ResolvedTarget { objects: mut found, processes, child } = target.resolve()?;
     let globs = usual.map_or_else(|| config.globs(), <[String]>::to_vec);
     discover::add_function_entries(&mut found, &globs);
     drop(progress);
@@ -177,7 +177,7 @@ fn run(
     let exporter = Exporter::start(settings, &*backend, &mut told)?;
     let handle = signals.handle();
     forward(signals, exporter.mailbox())?;
-    let mut running = child.map(Child::run).transpose()?;
+    let mut running = child.map(PendingChild::run).transpose()?;
     let at =
         exporter.address().map_or(String::new(), |a| format!("; metrics at http://{a}/metrics"));
     say(&format!("{} in {}{at}", counted(exporter.sites(), "site"), counted(files as u64, "file")));

@@ -21,13 +21,13 @@ use usdt_attach::discover;
 use usdt_attach::discover::select::select_if_any;
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::Event;
-use usdt_attach::event::goroutines::{GoroutineSnapshot, Reader};
-use usdt_attach::event::symbolize::Symbolizer;
+use usdt_attach::event::goroutines::{GoroutineReader, GoroutineSnapshot};
+use usdt_attach::event::symbolize::{CodeAddress, Symbolizer};
 use usdt_attach::plan::Options;
 use usdt_attach::session::EventLoop;
 use usdt_attach::session::Mechanism;
 use usdt_attach::session::Session;
-use usdt_attach::target::{Child, ResolvedTarget, Target};
+use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
 use usdt_export::time::{parse_duration, unix_nanos};
 
 #[derive(Debug, Args)]
@@ -58,7 +58,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     };
     let resolved = target.resolve()?;
     let pids = resolved.pids();
-    let ResolvedTarget { mut found, processes, child } = resolved;
+    let ResolvedTarget { objects: mut found, processes, child } = resolved;
     discover::add_function_entries(&mut found, &globs);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let chosen = select_if_any(&found, &globs);
@@ -74,15 +74,15 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     if sessions.is_empty() {
         return Err(Error::no_probes(target.to_string()));
     }
-    let reader = Reader::new(&found);
+    let reader = GoroutineReader::new(&found);
     let pid = pids.as_ref().and_then(|pids| pids.first().copied()).unwrap_or_default();
     let first = reader.as_ref().and_then(|reader| reader.read(pid));
     let mut symbols = Symbolizer::default();
-    found.iter().for_each(|f| symbols.know(&f.object));
-    let mut running = child.map(Child::run).transpose()?;
+    found.iter().for_each(|f| symbols.add_object(&f.object));
+    let mut running = child.map(PendingChild::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: Some(args.interval) };
     let event_loop =
-        EventLoop::new(sessions)?.end_with(processes.as_deref().unwrap_or_default())?;
+        EventLoop::new(sessions)?.until_exit(processes.as_deref().unwrap_or_default())?;
     let mut output = OverviewOutput {
         metrics,
         json: args.json,
@@ -115,7 +115,7 @@ struct OverviewOutput {
     /// The last ones. The end may come right behind one, too early for a rate.
     before: VecDeque<(Overview, Instant)>,
     pid: u32,
-    reader: Option<Reader>,
+    reader: Option<GoroutineReader>,
     /// What was there when the probes were attached.
     first: Option<GoroutineSnapshot>,
     symbols: RefCell<Symbolizer>,
@@ -130,16 +130,16 @@ impl OverviewOutput {
 
     fn place(&self, place: Address) -> Place {
         let named = || {
-            let (address, call) = match place {
-                Address::Behind(address) => (address, true),
-                Address::Entry(address) => (address, false),
+            let (address, pc) = match place {
+                Address::Behind(address) => (address, CodeAddress::Return(address)),
+                Address::Entry(address) => (address, CodeAddress::Instruction(address)),
             };
-            let frames = self.symbols.borrow_mut().frames(self.pid, address, call);
+            let frames = self.symbols.borrow_mut().frames(self.pid, pc);
             let unknown = || Place { function: format!("{address:#x}"), ..Place::default() };
             frames.into_iter().next().map_or_else(unknown, |frame| match frame.function {
-                Some((function, _)) => {
-                    let (file, line) = frame.line.unzip();
-                    Place { function, file, line }
+                Some(function) => {
+                    let (file, line) = frame.line.map(|at| (at.file, at.line)).unzip();
+                    Place { function: function.name, file, line }
                 }
                 None => unknown(),
             })
@@ -155,7 +155,7 @@ impl Output for OverviewOutput {
 
     fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {
         // While the process still is there: its map says where its code is.
-        self.symbols.borrow_mut().remember(self.pid);
+        self.symbols.borrow_mut().cache_mappings(self.pid);
         let mut overview = Overview::read(&self.metrics, sessions)?;
         // At the end the process may be gone: what there was last stays.
         let last_seen = || match self.before.front() {

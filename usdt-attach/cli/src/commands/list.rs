@@ -35,7 +35,9 @@ pub(crate) struct ListArgs {
 pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     let progress = Progress::of("looking for probes");
     let (mut found, globs, place) = match (args.pid, args.rest.split_first()) {
-        _ if args.all => (Target::All.scan()?.found, args.rest.as_slice(), Target::All.to_string()),
+        _ if args.all => {
+            (Target::Host.scan()?.objects, args.rest.as_slice(), Target::Host.to_string())
+        }
         (Some(pid), _) => {
             (discover::scan_process(pid)?, args.rest.as_slice(), format!("process {pid}"))
         }

@@ -7,7 +7,7 @@ pub(crate) mod render;
 use std::collections::BTreeMap;
 use usdt_attach::discover::select::{Glob, Selected};
 use usdt_attach::error::Result;
-use usdt_attach::event::counts::{Histogram, Key, Row, Total};
+use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::event::goroutines::{Goroutine, GoroutineSnapshot};
 use usdt_attach::filter::Subject;
 use usdt_attach::plan::{Mode, Options, Plan, Scale};
@@ -160,12 +160,12 @@ impl Overview {
 
     fn add(&mut self, metric: Metric, row: &Row) {
         let number = |name: &str| match key(row, name) {
-            Some(Key::Unsigned(n) | Key::Pointer(n)) => *n,
-            Some(Key::Signed(n)) => *n as u64,
+            Some(LabelValue::Unsigned(n) | LabelValue::Pointer(n)) => *n,
+            Some(LabelValue::Signed(n)) => *n as u64,
             _ => 0,
         };
         let text = |name: &str| match key(row, name) {
-            Some(Key::String(bytes, _)) => String::from_utf8_lossy(bytes).into_owned(),
+            Some(LabelValue::String(bytes, _)) => String::from_utf8_lossy(bytes).into_owned(),
             _ => String::new(),
         };
         let count = row.total.count();
@@ -237,7 +237,7 @@ impl Overview {
         now: Option<GoroutineSnapshot>,
         before: Option<&GoroutineSnapshot>,
     ) {
-        let allocated = |census: &GoroutineSnapshot| census.allocated;
+        let allocated = |census: &GoroutineSnapshot| census.allocated_bytes;
         if !self.measures(Metric::Allocated)
             && let Some(all) = now.as_ref().and_then(allocated)
         {
@@ -253,6 +253,6 @@ impl Overview {
     }
 }
 
-fn key<'a>(row: &'a Row, name: &str) -> Option<&'a Key> {
-    row.key.iter().find(|(n, _)| n == name).map(|(_, key)| key)
+fn key<'a>(row: &'a Row, name: &str) -> Option<&'a LabelValue> {
+    row.labels.iter().find(|(n, _)| n == name).map(|(_, key)| key)
 }

@@ -156,7 +156,7 @@ impl View<'_> {
     /// How many goroutines there are, the runtime's own apart: as `runtime.NumGoroutine` counts.
     fn live(&self) -> Option<Live> {
         let is_own = |goroutine: &Goroutine| {
-            let name = (self.places)(Address::Entry(goroutine.function)).function;
+            let name = (self.places)(Address::Entry(goroutine.entry_pc)).function;
             name.starts_with("runtime.")
                 && !["runtime.main", "runtime.corostart"].contains(&name.as_str())
         };
@@ -175,13 +175,13 @@ impl View<'_> {
     fn creators(&self) -> Vec<Creator> {
         let now = self.now;
         let known: BTreeSet<u64> = now.creators.keys().copied().collect();
-        let census = now.census.iter().flat_map(|c| c.goroutines.keys()).map(|g| g.caller);
+        let census = now.census.iter().flat_map(|c| c.goroutines.keys()).map(|g| g.creator_pc);
         let one = |address: u64| {
             let CreatorStats { created, ended } =
                 now.creators.get(&address).copied().unwrap_or_default();
             let ended = now.measures(Metric::Ended).then_some(ended);
             let counted = || ended.map(|ended| created.saturating_sub(ended));
-            let live = now.live(|g| g.caller == address).or_else(counted);
+            let live = now.live(|g| g.creator_pc == address).or_else(counted);
             Creator { place: (self.places)(Address::Behind(address)), live, created, ended }
         };
         let all = known.into_iter().chain(census).collect::<BTreeSet<u64>>().into_iter().map(one);
@@ -194,13 +194,17 @@ impl View<'_> {
     fn reasons(&self) -> Vec<Blocked<'_>> {
         let now = self.now;
         let counted = now.blocked.keys().map(Option::as_deref);
-        let census =
-            now.census.iter().flat_map(|c| c.goroutines.keys()).filter_map(|g| g.reason).map(Some);
+        let census = now
+            .census
+            .iter()
+            .flat_map(|c| c.goroutines.keys())
+            .filter_map(|g| g.wait_reason)
+            .map(Some);
         let one = |reason: Option<&'_ str>| {
             let count = now.blocked.iter().find(|(text, _)| text.as_deref() == reason);
             (
                 count.map_or(0, |(_, count)| *count),
-                reason.and_then(|r| now.live(|g| g.reason == Some(r))),
+                reason.and_then(|r| now.live(|g| g.wait_reason == Some(r))),
             )
         };
         let all = counted.chain(census).collect::<BTreeSet<Option<&str>>>().into_iter();

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use usdt_attach::discover::Source;
 use usdt_attach::discover::select::Selected;
-use usdt_attach::event::counts::{Histogram, Key, Row, Total};
+use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::event::symbolize::Frame;
 use usdt_attach::event::{Event, Value};
 use usdt_attach::session::Summary;
@@ -86,14 +86,14 @@ struct Bucket {
 
 impl Serialize for Counted<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Row { probe, key, total } = self.row;
+        let Row { probe, labels, total } = self.row;
         let mut map = serializer.serialize_map(None)?;
         if let Some(time) = self.time_ns {
             map.serialize_entry("time_ns", &time)?;
         }
         map.serialize_entry("provider", &probe.provider)?;
         map.serialize_entry("probe", &probe.name)?;
-        match key.as_slice() {
+        match labels.as_slice() {
             [] => {}
             [(_, one)] => map.serialize_entry("by", &Json(one.value()))?,
             several => map.serialize_entry("by", &By(several))?,
@@ -135,7 +135,7 @@ impl Serialize for Times<'_> {
     }
 }
 
-struct By<'a>(&'a [(String, Key)]);
+struct By<'a>(&'a [(String, LabelValue)]);
 
 impl Serialize for By<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -215,7 +215,7 @@ impl Serialize for Json<'_> {
             Value::String { bytes, .. } => {
                 serializer.serialize_str(&String::from_utf8_lossy(bytes))
             }
-            Value::Bytes { bytes, .. } => serializer.serialize_str(&usdt_attach::event::hex(bytes)),
+            Value::Bytes { .. } => serializer.serialize_str(&self.0.to_plain_string()),
             Value::Nil | Value::Unreadable => serializer.serialize_unit(),
             // A kind of value that this version does not know.
             _ => serializer.serialize_unit(),

@@ -34,7 +34,7 @@ pub(crate) fn table(rows: &[Row], before: Option<(&[Row], Duration)>, style: Sty
         let _ = writeln!(out, "       COUNT{rate}  PROBE");
     }
     // Not a number is not itself, but the same key.
-    let id = |row: &Row| format!("{:?}{:?}", row.probe, row.key);
+    let id = |row: &Row| format!("{:?}{:?}", row.probe, row.labels);
     let earlier: HashMap<String, u64> =
         before.iter().flat_map(|(rows, _)| *rows).map(|r| (id(r), r.total.count())).collect();
     let rate = |row: &Row| {
@@ -71,7 +71,7 @@ fn name(out: &mut String, row: &Row, color: bool) {
     let (bold, cyan, reset) = if color { (BOLD, CYAN, RESET) } else { ("", "", "") };
     let probe = format!("{}:{}", row.probe.provider, row.probe.name);
     let _ = write!(out, "{bold}{}{reset}", escape(probe.as_bytes()));
-    for (name, value) in &row.key {
+    for (name, value) in &row.labels {
         let _ = write!(out, " {cyan}{}{reset}=", escape(name.as_bytes()));
         show(out, value.value());
     }
@@ -154,25 +154,25 @@ pub(crate) fn time(ns: i128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use usdt_attach::event::counts::Key;
+    use usdt_attach::event::counts::LabelValue;
     use usdt_attach::plan::PlannedProbe;
 
     fn style() -> Style {
         Style { color: false, width: 80, unit: None, top: 10 }
     }
 
-    fn row(name: &str, key: Key, total: Total) -> Row {
+    fn row(name: &str, key: LabelValue, total: Total) -> Row {
         let probe = PlannedProbe { provider: "app".into(), name: name.into() };
-        Row { probe, key: vec![("m".into(), key)], total }
+        Row { probe, labels: vec![("m".into(), key)], total }
     }
 
     #[test]
     fn counts_and_rates() {
         let now = [
-            row("hit", Key::String(b"GET\x1b".to_vec(), false), Total::Count(30)),
-            row("hit", Key::Nil, Total::Count(4)),
+            row("hit", LabelValue::String(b"GET\x1b".to_vec(), false), Total::Count(30)),
+            row("hit", LabelValue::Nil, Total::Count(4)),
         ];
-        let before = [row("hit", Key::Nil, Total::Count(2))];
+        let before = [row("hit", LabelValue::Nil, Total::Count(2))];
         assert_eq!(
             table(&now, Some((&before, Duration::from_secs(2))), style()),
             "       COUNT      PER SEC  PROBE\n          30         15.0  app:hit m=\"GET\\u{1b}\"\n           4          1.0  app:hit m=nil\n"
@@ -187,8 +187,11 @@ mod tests {
         let mut counts = vec![0; buckets.count()];
         (counts[3], counts[5]) = (10, 5);
         let histogram = Histogram { buckets, counts, sum: 150, min: 4, max: 31 };
-        let text =
-            table(&[row("hit", Key::Unsigned(1), Total::Histogram(histogram))], None, style());
+        let text = table(
+            &[row("hit", LabelValue::Unsigned(1), Total::Histogram(histogram))],
+            None,
+            style(),
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "app:hit m=1");
         assert_eq!(lines[1], format!("  [4, 8)                        10 |{}|", "@".repeat(42)));

@@ -93,7 +93,7 @@ impl Output for TerminalOutput {
 
     fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {
         let Some(interval_table) = &mut self.table else { return Ok(Ok(())) };
-        let mut rows = Session::rows_of(sessions)?;
+        let mut rows = Session::merged_rows(sessions)?;
         if self.json {
             rows.truncate(interval_table.top);
             let stamp = interval_table.intervals.then(unix_nanos);

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// What a table holds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Contents {
+pub struct TableContents {
     /// Its name in the program.
     pub name: String,
     /// Keys and values; of arrays only the values that are not zero.
@@ -73,7 +73,7 @@ impl Tables {
             if !is_supported(table.kind) {
                 let kind = KINDS.get(table.kind as usize).copied().unwrap_or("unknown");
                 return Err(Error::unsupported(format!(
-                    "the table `{}` is a map of type {} ({kind}), which programs cannot have here",
+                    "the table `{}` is a map of type {} ({kind}), which is not supported",
                     table.name, table.kind
                 )));
             }
@@ -107,7 +107,7 @@ impl Tables {
     }
 
     /// What they hold now.
-    pub(super) fn contents(&self) -> Result<Vec<Contents>> {
+    pub(super) fn contents(&self) -> Result<Vec<TableContents>> {
         self.0.iter().map(|(table, map)| contents(table, map)).collect()
     }
 }
@@ -140,16 +140,16 @@ fn map_name(table: &str) -> CString {
     CString::new(table.bytes().filter(plain).take(15).collect::<Vec<u8>>()).unwrap_or_default()
 }
 
-fn contents(table: &Table, map: &Map) -> Result<Contents> {
+fn contents(table: &Table, map: &Map) -> Result<TableContents> {
     let Some(entries) = read_entries(map)? else {
-        return Ok(Contents { name: table.name.clone(), rows: Vec::new(), omitted: true });
+        return Ok(TableContents { name: table.name.clone(), rows: Vec::new(), omitted: true });
     };
     let rows = entries.into_iter().map(|RawEntry { key, values }| {
         let mut values: Vec<Value> = values.iter().map(|v| decode(&table.value_type, v)).collect();
         let value = if values.len() == 1 { values.remove(0) } else { sum(values) };
         (decode(&table.key_type, &key), value)
     });
-    Ok(Contents { name: table.name.clone(), rows: rows.collect(), omitted: false })
+    Ok(TableContents { name: table.name.clone(), rows: rows.collect(), omitted: false })
 }
 
 #[cfg(test)]
@@ -223,11 +223,11 @@ mod tests {
         let error = |kind| Tables::create(vec![table("inner", kind)]).err().unwrap().to_string();
         assert_eq!(
             error(13),
-            "the table `inner` is a map of type 13 (hash_of_maps), which programs cannot have here"
+            "the table `inner` is a map of type 13 (hash_of_maps), which is not supported"
         );
         assert_eq!(
             error(u32::MAX),
-            "the table `inner` is a map of type 4294967295 (unknown), which programs cannot have here"
+            "the table `inner` is a map of type 4294967295 (unknown), which is not supported"
         );
     }
 
