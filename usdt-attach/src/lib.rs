@@ -52,7 +52,7 @@
 //!
 //! Events are read on the thread that polls. Three operations start threads:
 //!
-//! * A scan of the host ([`discover::scan_host`]) joins its threads before it returns.
+//! * A scan of the host ([`Target::host`]) joins its threads before it returns.
 //! * [`Target::command`] starts a thread that ends when the command executes its program.
 //! * Attaching starts the thread `usdt-warmup` ([`kernel::uprobe_warmup`]), which ends after a few
 //!   milliseconds.

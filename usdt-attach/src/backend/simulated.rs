@@ -22,10 +22,10 @@ use super::traits::{AttachPlan, Attachment};
 use crate::error::Result;
 use crate::filter::Test;
 use crate::kernel::{Counts, Mechanism};
-use crate::plan::record_layout::{self, FAULTS};
+use crate::plan::record_layout::{self, FAULTS, Layout};
 use crate::plan::{
-    Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, KeyWrite, Plan, ReadOp,
-    TableEntry, pt_regs,
+    Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan,
+    ReadOp, TableEntry, float_order, infinity_order, pt_regs,
 };
 use crate::session::ProgramStats;
 use std::collections::{BTreeMap, VecDeque};
@@ -210,8 +210,8 @@ impl State {
 
     fn handle(&mut self, hit: &Hit) -> Outcome {
         let plan = Arc::clone(&self.plan);
-        let site = plan.sites().into_iter().find(|s| s.cookie == hit.site);
-        let Some(handler) = site.and_then(|s| plan.handlers.get(s.handler as usize)) else {
+        let site = plan.sites().into_iter().find(|site| site.cookie == hit.site);
+        let Some(handler) = site.and_then(|site| plan.handlers.get(site.handler as usize)) else {
             return Outcome::Ignored;
         };
         let state = hit.registers.get(&pt_regs::PSTATE).copied().unwrap_or(0);
@@ -219,8 +219,8 @@ impl State {
             return Outcome::Ignored;
         }
         let mut frame = vec![0; handler.frame.size as usize];
-        steps(hit, &mut frame, &handler.frame.filter_reads);
-        if handler.filter.as_ref().is_some_and(|c| !holds(hit, &frame, c)) {
+        execute(hit, &mut frame, &handler.frame.filter_reads);
+        if handler.filter.as_ref().is_some_and(|condition| !holds(hit, &frame, condition)) {
             return Outcome::Filtered;
         }
         if let Some(n) = plan.sample {
@@ -230,10 +230,10 @@ impl State {
             }
         }
         if let (Some(limit), Some(slot)) = (plan.rate, handler.rate) {
-            let now = hit.time_ns / 1_000_000_000;
+            let second = hit.time_ns / 1_000_000_000;
             let window = self.rates.entry(slot).or_default();
-            if window.second != now {
-                *window = RateWindow { second: now, hits: 0 };
+            if window.second != second {
+                *window = RateWindow { second, hits: 0 };
             }
             if window.hits >= limit {
                 return Outcome::Filtered;
@@ -244,41 +244,28 @@ impl State {
         self.act(hit, handler, frame)
     }
 
-    fn act(&mut self, hit: &Hit, handler: &crate::plan::Handler, mut frame: Vec<u8>) -> Outcome {
+    fn act(&mut self, hit: &Hit, handler: &Handler, mut frame: Vec<u8>) -> Outcome {
         if let Action::Record(layout) = &handler.action {
-            let mut record = vec![0; layout.size as usize];
-            put(&mut record, record_layout::COOKIE, u64::from(hit.site));
-            put(&mut record, record_layout::TIME, hit.time_ns);
-            put(
-                &mut record,
-                record_layout::PID_TGID,
-                u64::from(hit.pid) << 32 | u64::from(hit.tid),
-            );
-            steps(hit, &mut record, &[ReadOp::Comm { to: record_layout::COMM }]);
-            steps(hit, &mut record, &layout.reads);
-            self.records.push_back(record);
+            self.records.push_back(record(hit, layout));
             return Outcome::Delivered;
         }
-        steps(hit, &mut frame, &handler.frame.action_reads);
+        execute(hit, &mut frame, &handler.frame.action_reads);
         if faults(&frame) & handler.frame.required != 0 {
             return Outcome::Dropped;
         }
         match &handler.action {
             Action::Record(_) | Action::Count => Outcome::Delivered,
             Action::Aggregate { key, value } => {
-                let value = value.and_then(|word| word.read(&frame));
-                let key = filled(&mut frame, key);
+                let value = value.and_then(|slot| slot.read(&frame));
+                let key = region(&mut frame, key);
                 self.aggregate(key, value.unwrap_or(0))
             }
             Action::Start { key, saved } => {
                 put(&mut frame, saved.at, hit.time_ns);
-                let (key, saved) = (filled(&mut frame, key), filled(&mut frame, saved));
-                let full = self
-                    .plan
-                    .table
-                    .as_ref()
-                    .is_some_and(|t| self.starts.len() >= t.entries as usize);
-                if full && !self.starts.contains_key(&key) {
+                let (key, saved) = (region(&mut frame, key), region(&mut frame, saved));
+                let table = self.plan.table.as_ref();
+                let is_full = table.is_some_and(|t| self.starts.len() >= t.entries as usize);
+                if is_full && !self.starts.contains_key(&key) {
                     return Outcome::Dropped;
                 }
                 if self.starts.insert(key, saved).is_some()
@@ -289,13 +276,14 @@ impl State {
                 Outcome::Delivered
             }
             Action::End { start, key, kept } => {
-                let start = filled(&mut frame, start);
+                let start = region(&mut frame, start);
                 let Some(saved) = self.starts.remove(&start) else { return Outcome::Unmatched };
-                let begun = saved.first_chunk::<8>().map_or(0, |raw| u64::from_le_bytes(*raw));
-                let mut key = filled(&mut frame, key);
+                let started = saved.first_chunk::<8>().map_or(0, |raw| u64::from_le_bytes(*raw));
+                // The last `kept` bytes of the key are labels that the start has saved.
+                let mut key = region(&mut frame, key);
                 key.truncate(key.len() - *kept as usize);
                 key.extend(saved.get(8..).unwrap_or_default());
-                self.aggregate(key, hit.time_ns.wrapping_sub(begun))
+                self.aggregate(key, hit.time_ns.wrapping_sub(started))
             }
         }
     }
@@ -311,17 +299,34 @@ impl State {
             entry.iter_mut().for_each(|n| *n += 1);
             return Outcome::Delivered;
         };
-        let turned = if buckets.signed() { value ^ 1 << 63 } else { value };
-        if let Some(([sum, highest, lowest], counts)) =
+        // Inverting the sign bit makes signed numbers compare as unsigned ones.
+        let ordered = if buckets.signed() { value ^ 1 << 63 } else { value };
+        if let Some(([sum, max, inverted_min], counts)) =
             entry.split_first_chunk_mut::<FIRST_BUCKET>()
         {
             *sum = sum.wrapping_add(value);
-            *highest = (*highest).max(turned);
-            *lowest = (*lowest).max(!turned);
+            *max = (*max).max(ordered);
+            *inverted_min = (*inverted_min).max(!ordered);
             counts.iter_mut().skip(buckets.index(value)).take(1).for_each(|n| *n += 1);
         }
         Outcome::Delivered
     }
+}
+
+/// The record of a hit.
+fn record(hit: &Hit, layout: &Layout) -> Vec<u8> {
+    let mut record = vec![0; layout.size as usize];
+    put(&mut record, record_layout::COOKIE, u64::from(hit.site));
+    put(&mut record, record_layout::TIME, hit.time_ns);
+    put(&mut record, record_layout::PID_TGID, pid_tgid(hit));
+    execute(hit, &mut record, &[ReadOp::Comm { to: record_layout::COMM }]);
+    execute(hit, &mut record, &layout.reads);
+    record
+}
+
+/// What the helper `bpf_get_current_pid_tgid` returns.
+fn pid_tgid(hit: &Hit) -> u64 {
+    u64::from(hit.pid) << 32 | u64::from(hit.tid)
 }
 
 fn put(area: &mut [u8], at: u32, value: u64) {
@@ -334,16 +339,16 @@ fn faults(area: &[u8]) -> u32 {
     ArgSlot { at: FAULTS, size: 4, signed: false, fault: None }.read(area).unwrap_or(0) as u32
 }
 
-fn fault(area: &mut [u8], bit: u8) {
+fn set_fault(area: &mut [u8], bit: u8) {
     let low = ArgSlot { at: 0, size: 4, signed: false, fault: None }.read(area).unwrap_or(0);
-    let set = u64::from(faults(area) | 1 << bit);
-    put(area, 0, set << 32 | low);
+    let faults = u64::from(faults(area) | 1 << bit);
+    put(area, 0, faults << 32 | low);
 }
 
-/// The bytes of an area, what belongs there in place.
-fn filled(frame: &mut [u8], area: &FrameRegion) -> Vec<u8> {
-    for one in &area.writes {
-        match *one {
+/// The bytes of a frame region after its writes.
+fn region(frame: &mut [u8], region: &FrameRegion) -> Vec<u8> {
+    for write in &region.writes {
+        match *write {
             KeyWrite::Constant { to, value } => put(frame, to, value.into()),
             KeyWrite::Slot { to, from } => {
                 let value = from.read(frame).unwrap_or(0);
@@ -351,31 +356,31 @@ fn filled(frame: &mut [u8], area: &FrameRegion) -> Vec<u8> {
             }
         }
     }
-    frame.get(area.at as usize..(area.at + area.size) as usize).unwrap_or_default().to_vec()
+    frame.get(region.at as usize..(region.at + region.size) as usize).unwrap_or_default().to_vec()
 }
 
-/// Where a word is; `None` where a pointer on the way cannot be read.
+/// The effective address of an operand; `None` if a pointer that it dereferences cannot be read.
 fn address(hit: &Hit, from: &Address) -> Option<u64> {
     let register = |offset: i16| hit.registers.get(&offset).copied().unwrap_or(0);
     let index = from.index.map_or(0, |(offset, scale)| register(offset).wrapping_mul(scale.into()));
     let mut at =
         from.base.map_or(0, register).wrapping_add(index).wrapping_add(from.first_offset() as u64);
-    for distance in from.offsets_after_deref() {
+    for offset in from.offsets_after_deref() {
         let pointer = read(hit, at, 8)?.first_chunk::<8>()?;
-        at = u64::from_le_bytes(*pointer).wrapping_add(distance as u64);
+        at = u64::from_le_bytes(*pointer).wrapping_add(offset as u64);
     }
     Some(at)
 }
 
-/// Bytes from an address on: exactly so many, where all are there.
+/// `len` bytes of memory; `None` if not all of them are there.
 fn read(hit: &Hit, at: u64, len: usize) -> Option<&[u8]> {
     let (start, bytes) = hit.memory.range(..=at).next_back()?;
     let from = usize::try_from(at - start).ok()?;
     bytes.get(from..from.checked_add(len)?)
 }
 
-/// Text up to its zero, which is there and counted, of at most `max` bytes with it.
-fn read_text(hit: &Hit, at: u64, max: usize) -> Option<Vec<u8>> {
+/// A C string including its NUL, truncated to `max` bytes: what `bpf_probe_read_user_str` writes.
+fn read_c_string(hit: &Hit, at: u64, max: usize) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     while out.len() + 1 < max {
         match read(hit, at.wrapping_add(out.len() as u64), 1)? {
@@ -387,58 +392,60 @@ fn read_text(hit: &Hit, at: u64, max: usize) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
-    let write = |area: &mut [u8], to: u32, bytes: &[u8]| {
-        if let Some(slot) = area.get_mut(to as usize..).and_then(|rest| rest.get_mut(..bytes.len()))
-        {
-            slot.copy_from_slice(bytes);
-        }
-    };
-    let word = |area: &[u8], at| {
-        ArgSlot { at, size: 8, signed: false, fault: None }.read(area).unwrap_or(0)
-    };
-    for step in steps {
-        match step {
+fn write(area: &mut [u8], to: u32, bytes: &[u8]) {
+    if let Some(slot) = area.get_mut(to as usize..).and_then(|rest| rest.get_mut(..bytes.len())) {
+        slot.copy_from_slice(bytes);
+    }
+}
+
+/// Executes read operations, which write to `area`.
+fn execute(hit: &Hit, area: &mut [u8], reads: &[ReadOp]) {
+    for op in reads {
+        match op {
             ReadOp::Constant { to, value } => put(area, *to, *value as u64),
             ReadOp::Register { to, from } => {
                 put(area, *to, hit.registers.get(from).copied().unwrap_or(0));
             }
-            ReadOp::Memory { to, len, from, fault: bit } => {
+            ReadOp::Memory { to, len, from, fault } => {
                 match address(hit, from).and_then(|at| read(hit, at, *len as usize)) {
                     Some(bytes) => write(area, *to, bytes),
-                    None => fault(area, *bit),
+                    None => set_fault(area, *fault),
                 }
             }
-            ReadOp::String { to, max, pointer, length, fault: bit } => {
-                let pointer = word(area, *pointer);
-                let text = match length {
+            ReadOp::String { to, max, pointer, length, fault } => {
+                let word = |at| {
+                    let slot = ArgSlot { at, size: 8, signed: false, fault: None };
+                    slot.read(area).unwrap_or(0)
+                };
+                let pointer = word(*pointer);
+                let string = match length {
                     Some(length) => {
-                        let length = word(area, *length).min((*max).into());
+                        let length = word(*length).min((*max).into());
                         write(area, *to, &(length as u32).to_le_bytes());
                         read(hit, pointer, length as usize).map(<[u8]>::to_vec)
                     }
-                    None => read_text(hit, pointer, *max as usize),
+                    None => read_c_string(hit, pointer, *max as usize),
                 };
-                let Some(text) = text else {
+                let Some(string) = string else {
                     if length.is_none() {
                         write(area, *to, &(-libc::EFAULT).to_le_bytes());
                     }
-                    fault(area, *bit);
+                    set_fault(area, *fault);
                     continue;
                 };
-                write(area, *to, &(text.len() as u32).to_le_bytes());
-                write(area, to + 8, &text);
+                write(area, *to, &(string.len() as u32).to_le_bytes());
+                write(area, to + 8, &string);
             }
-            ReadOp::PidTgid { to } => put(area, *to, u64::from(hit.pid) << 32 | u64::from(hit.tid)),
+            ReadOp::PidTgid { to } => put(area, *to, pid_tgid(hit)),
             ReadOp::Comm { to } => {
-                let name: Vec<u8> =
+                let comm: Vec<u8> =
                     hit.comm.bytes().take(15).chain(std::iter::repeat(0)).take(16).collect();
-                write(area, *to, &name);
+                write(area, *to, &comm);
             }
             ReadOp::Stack { to, frames } => {
-                let taken = hit.stack.iter().take(*frames as usize);
-                put(area, *to, taken.len() as u64 * 8);
-                taken
+                let stack = hit.stack.iter().take(*frames as usize);
+                put(area, *to, stack.len() as u64 * 8);
+                stack
                     .enumerate()
                     .for_each(|(i, address)| put(area, to + 8 + 8 * i as u32, *address));
             }
@@ -446,15 +453,16 @@ fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
     }
 }
 
+/// Evaluates a filter. Comparisons of arguments that could not be read are false.
 fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
-    let readable = |word: &ArgSlot| word.fault.is_none_or(|bit| faults(frame) >> bit & 1 == 0);
+    let is_readable = |slot: &ArgSlot| slot.fault.is_none_or(|bit| faults(frame) >> bit & 1 == 0);
     match condition {
-        Condition::Constant(known) => *known,
+        Condition::Constant(value) => *value,
         Condition::All(a, b) => holds(hit, frame, a) && holds(hit, frame, b),
         Condition::Any(a, b) => holds(hit, frame, a) || holds(hit, frame, b),
         Condition::Not(inner) => !holds(hit, frame, inner),
         Condition::Number { slot, test, value } => {
-            let Some(raw) = slot.read(frame).filter(|_| readable(slot)) else { return false };
+            let Some(raw) = slot.read(frame).filter(|_| is_readable(slot)) else { return false };
             if slot.signed {
                 compare(*test, raw as i64, *value)
             } else {
@@ -462,18 +470,21 @@ fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
             }
         }
         Condition::Float { slot, test, value } => {
-            let Some(raw) = slot.read(frame).filter(|_| readable(slot)) else { return false };
+            let Some(raw) = slot.read(frame).filter(|_| is_readable(slot)) else { return false };
             let bits = if slot.size == 4 { raw << 32 } else { raw };
-            let order = crate::plan::float_order(bits);
-            let infinite = crate::plan::infinity_order(slot.size);
-            if !(-infinite - 1..=infinite).contains(&order) {
+            let order = float_order(bits);
+            let infinity = infinity_order(slot.size);
+            // A NaN is unequal to everything, and every other comparison with it is false.
+            if !(-infinity - 1..=infinity).contains(&order) {
                 return *test == Test::Ne;
             }
             compare(*test, order, *value)
         }
         Condition::String { pointer, length, bytes, prefix, .. } => {
-            let Some(at) = pointer.read(frame).filter(|_| readable(pointer)) else { return false };
-            match length.map(|word| word.read(frame)) {
+            let Some(at) = pointer.read(frame).filter(|_| is_readable(pointer)) else {
+                return false;
+            };
+            match length.map(|slot| slot.read(frame)) {
                 Some(Some(length)) => {
                     let fits = if *prefix {
                         length >= bytes.len() as u64
@@ -484,9 +495,10 @@ fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
                 }
                 Some(None) => false,
                 None => {
-                    let room = bytes.len() + if *prefix { 1 } else { 2 };
-                    let text = read_text(hit, at, room);
-                    text.is_some_and(|t| t.len() == bytes.len() + 1 && t.starts_with(bytes))
+                    // One byte more than a full match needs tells whether the string goes on.
+                    let max = bytes.len() + if *prefix { 1 } else { 2 };
+                    let string = read_c_string(hit, at, max);
+                    string.is_some_and(|s| s.len() == bytes.len() + 1 && s.starts_with(bytes))
                 }
             }
         }

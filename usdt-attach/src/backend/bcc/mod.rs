@@ -35,7 +35,7 @@ struct BccCompiler {
 }
 
 impl Compiler for BccCompiler {
-    /// The generated C supports the kernel ring buffer only.
+    /// The mapped ring needs atomics that return the old value, which libbcc does not generate.
     const SUPPORTS_MAPPED_RING: bool = false;
 
     fn compile(
