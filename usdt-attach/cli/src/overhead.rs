@@ -185,7 +185,7 @@ impl CostMeter {
 
 impl MeasuredProbe {
     fn ns_per_hit(&self) -> Result<f64> {
-        Ok(self.empty_program_ns + self.session.program_stats()?.ns_per_run().unwrap_or(0.0))
+        Ok(self.empty_program_ns + self.session.mean_run_time_ns()?.unwrap_or(0.0))
     }
 }
 

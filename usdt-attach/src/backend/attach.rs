@@ -1,6 +1,6 @@
 //! Attaching a plan through the kernel, with the programs of either compiler.
 
-use super::traits::{AttachPlan, Attachment};
+use super::traits::{AttachPlan, Attachment, ProgramStats};
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::Result;
 use crate::kernel::capabilities::add_hint;
@@ -10,7 +10,6 @@ use crate::kernel::{
 };
 use crate::plan::record_layout::NATIVE;
 use crate::plan::{Plan, TableEntry};
-use crate::session::ProgramStats;
 use stapsdt::argspec::Arch;
 use std::fmt;
 use std::os::fd::BorrowedFd;

@@ -19,8 +19,8 @@ use attach::KernelBackend;
 use std::sync::Arc;
 #[cfg(test)]
 pub(crate) use traits::AttachPlan;
-pub(crate) use traits::Attachment;
 pub use traits::Backend;
+pub(crate) use traits::{Attachment, ProgramStats};
 
 /// The kind of a back end that attaches through the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

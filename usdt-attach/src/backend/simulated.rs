@@ -18,7 +18,7 @@
 //! # }
 //! ```
 
-use super::traits::{AttachPlan, Attachment};
+use super::traits::{AttachPlan, Attachment, ProgramStats};
 use crate::error::Result;
 use crate::filter::Test;
 use crate::kernel::{Counts, Mechanism};
@@ -27,7 +27,6 @@ use crate::plan::{
     Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan,
     ReadOp, TableEntry, float_order, infinity_order, pt_regs,
 };
-use crate::session::ProgramStats;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

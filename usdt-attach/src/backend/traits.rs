@@ -3,7 +3,6 @@
 use crate::error::Result;
 use crate::kernel::{Counts, Mechanism};
 use crate::plan::{Plan, TableEntry};
-use crate::session::ProgramStats;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -74,4 +73,13 @@ pub trait Attachment: fmt::Debug + Send {
     fn program_stats(&self) -> Result<ProgramStats>;
     /// Detaches. Records that are already in the buffer can still be read.
     fn detach(&mut self);
+}
+
+/// Run counts and run times of a session's BPF programs, as the kernel measures them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Number of measured runs.
+    pub runs: u64,
+    /// Total time of these runs in nanoseconds.
+    pub run_time_ns: u64,
 }

@@ -24,42 +24,50 @@ const ET_EXEC: u16 = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The address in the process.
-    pub address: u64,
-    /// The function; `None` if unknown.
-    pub function: Option<FrameFunction>,
+    address: u64,
+    function: Option<FrameFunction>,
     /// True if the function is inlined into the function of the next frame.
-    pub inlined: bool,
-    /// The source line; `None` if unknown, and in binaries that are not Go.
-    pub line: Option<SourceLine>,
-    /// The object that is mapped at the address; `None` if unknown.
-    pub object: Option<FrameObject>,
+    is_inlined: bool,
+    line: Option<SourceLine>,
+    object: Option<FrameObject>,
 }
 
-/// The function of a [`Frame`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrameFunction {
+struct FrameFunction {
     /// The name, demangled.
-    pub name: String,
+    name: String,
     /// The distance of the address from the function's first instruction, in bytes.
-    pub offset: u64,
+    offset: u64,
 }
 
-/// The source line of a [`Frame`].
+/// The object that is mapped at the address of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FrameObject {
+    /// The file name without its directory.
+    name: String,
+    /// The link-time address in the object.
+    address: u64,
+}
+
+/// A line of source code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLine {
-    /// The path as the compiler recorded it.
+    /// The path of the file, as the compiler recorded it.
     pub file: String,
     /// The line number, from 1.
     pub line: u32,
 }
 
-/// The object of a [`Frame`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrameObject {
-    /// The file name without its directory.
-    pub name: String,
-    /// The link-time address in the object.
-    pub address: u64,
+impl Frame {
+    /// The demangled name of the function; `None` if it is unknown.
+    pub fn function(&self) -> Option<&str> {
+        self.function.as_ref().map(|function| function.name.as_str())
+    }
+
+    /// The source line; `None` if it is unknown, and in binaries that are not Go.
+    pub fn line(&self) -> Option<&SourceLine> {
+        self.line.as_ref()
+    }
 }
 
 /// A code address to symbolize.
@@ -75,7 +83,7 @@ pub enum CodeAddress {
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.function, &self.object) {
-            (Some(function), _) if self.inlined => f.write_str(&function.name)?,
+            (Some(function), _) if self.is_inlined => f.write_str(&function.name)?,
             (Some(function), _) => write!(f, "{}+{:#x}", function.name, function.offset)?,
             (None, Some(object)) => write!(f, "{}+{:#x}", object.name, object.address)?,
             (None, None) => write!(f, "{:#x}", self.address)?,
@@ -165,7 +173,8 @@ impl Symbolizer {
             CodeAddress::Instruction(address) => (address, address),
             CodeAddress::Return(address) => (address, address.saturating_sub(1)),
         };
-        let mut frame = Frame { address, function: None, inlined: false, line: None, object: None };
+        let mut frame =
+            Frame { address, function: None, is_inlined: false, line: None, object: None };
         let Some((file, linked)) = self.locate(pid, lookup) else { return vec![frame] };
         let linked_address = linked + (address - lookup);
         let name = file.object.path.file_name().unwrap_or(file.object.path.as_os_str());
@@ -185,7 +194,7 @@ impl Symbolizer {
                     let frames =
                         inline_stack.into_iter().enumerate().map(|(i, (name, line))| Frame {
                             function: Some(FrameFunction { name: name.to_owned(), offset }),
-                            inlined: i < outermost,
+                            is_inlined: i < outermost,
                             line: line
                                 .map(|at| SourceLine { file: at.file.to_owned(), line: at.line }),
                             ..frame.clone()
@@ -352,10 +361,9 @@ mod tests {
     fn symbolizes_this_function() {
         let address = CodeAddress::Instruction(symbolizes_this_function as *const () as u64);
         let mut symbolizer = Symbolizer::default();
-        let function = symbolizer.frames(std::process::id(), address).remove(0).function.unwrap();
-        let expected = "event::symbolize::tests::symbolizes_this_function";
-        assert!(function.name.contains(expected), "{}", function.name);
-        assert_eq!(function.offset, 0);
+        let frame = symbolizer.frames(std::process::id(), address).remove(0);
+        let expected = "event::symbolize::tests::symbolizes_this_function+0x0";
+        assert!(frame.to_string().contains(expected), "{frame}");
         let unmapped = symbolizer.frames(std::process::id(), CodeAddress::Instruction(1));
         assert_eq!(unmapped[0].to_string(), "0x1");
     }

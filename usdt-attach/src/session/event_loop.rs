@@ -465,10 +465,9 @@ fn cannot_wait(source: rustix::io::Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{AttachPlan, Attachment};
+    use crate::backend::{AttachPlan, Attachment, ProgramStats};
     use crate::kernel::{Counts, Mechanism};
     use crate::plan::TableEntry;
-    use crate::session::ProgramStats;
     use std::process::Command;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 

@@ -2,7 +2,7 @@
 
 mod event_loop;
 
-use crate::backend::{Attachment, Backend};
+use crate::backend::{Attachment, Backend, ProgramStats};
 use crate::error::{Error, Result};
 use crate::event::counts::{Row, rows};
 use crate::event::{Decoder, Event};
@@ -95,24 +95,6 @@ pub struct Unpaired {
     pub unmatched_ends: u64,
     /// Starts that were replaced by another start with the same key before their end was hit.
     pub overwritten: u64,
-}
-
-/// Run counts and run times of a session's BPF programs, as the kernel measures them.
-///
-/// The kernel measures only while a [`BpfStatsGuard`](crate::kernel::BpfStatsGuard) is alive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProgramStats {
-    /// Number of measured runs.
-    pub runs: u64,
-    /// Total time of these runs in nanoseconds.
-    pub run_time_ns: u64,
-}
-
-impl ProgramStats {
-    /// The mean time of a run in nanoseconds; `None` if no run was measured.
-    pub fn ns_per_run(self) -> Option<f64> {
-        (self.runs > 0).then(|| self.run_time_ns as f64 / self.runs as f64)
-    }
 }
 
 impl Session {
@@ -261,7 +243,10 @@ impl Session {
         self.attachment.counts()
     }
 
-    /// Run counts and run times of the session's BPF programs so far.
+    /// The mean time that the session's BPF programs take for a hit, in nanoseconds; `None` if no run
+    /// was measured.
+    ///
+    /// The kernel measures only while a [`BpfStatsGuard`](crate::kernel::BpfStatsGuard) is alive.
     ///
     /// # Minimum kernel version
     ///
@@ -270,8 +255,9 @@ impl Session {
     /// # Errors
     ///
     /// Fails when the kernel does not report on the programs.
-    pub fn program_stats(&self) -> Result<ProgramStats> {
-        self.attachment.program_stats()
+    pub fn mean_run_time_ns(&self) -> Result<Option<f64>> {
+        let ProgramStats { runs, run_time_ns } = self.attachment.program_stats()?;
+        Ok((runs > 0).then(|| run_time_ns as f64 / runs as f64))
     }
 
     pub(crate) fn delivered(&self) -> u64 {

@@ -136,10 +136,10 @@ impl OverviewOutput {
             };
             let frames = self.symbols.borrow_mut().frames(self.pid, pc);
             let unknown = || Place { function: format!("{address:#x}"), ..Place::default() };
-            frames.into_iter().next().map_or_else(unknown, |frame| match frame.function {
+            frames.first().map_or_else(unknown, |frame| match frame.function() {
                 Some(function) => {
-                    let (file, line) = frame.line.map(|at| (at.file, at.line)).unzip();
-                    Place { function: function.name, file, line }
+                    let (file, line) = frame.line().map(|at| (at.file.clone(), at.line)).unzip();
+                    Place { function: function.to_owned(), file, line }
                 }
                 None => unknown(),
             })

@@ -70,7 +70,6 @@ pub struct AttachedProgram {
     attached: Option<Attached>,
     _maps: Maps,
     tables: Tables,
-    plan: Plan,
     diagnostics: String,
 }
 
@@ -140,16 +139,11 @@ impl CProgram<'_> {
         }
         let attached = Some(attach(&plan, &programs, detect::link_method(mechanism))?);
         let diagnostics = compiled.diagnostics;
-        Ok((AttachedProgram { attached, _maps: maps, tables, plan, diagnostics }, warnings))
+        Ok((AttachedProgram { attached, _maps: maps, tables, diagnostics }, warnings))
     }
 }
 
 impl AttachedProgram {
-    /// The plan: the sites that the program is attached to.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
     /// Detaches. The tables can still be read.
     pub fn detach(&mut self) {
         self.attached = None;
