@@ -16,7 +16,7 @@
 //! Argument names come from the schema, or are `argN`. `goid` is the goroutine id.
 
 use super::BccHelper;
-use super::source::access::{Sites, accessors, identifier, prelude};
+use super::source::access::{SiteAccess, Sites, accessors, identifier, prelude};
 pub use super::tables::TableContents;
 use super::tables::Tables;
 use crate::bpf::codegen::filter_prologue;
@@ -110,7 +110,10 @@ impl CProgram<'_> {
             let arguments = arguments.entry(function.clone()).or_default();
             for (cookie, accesses) in sites.iter().filter(|(cookie, _)| cookies.contains(cookie)) {
                 for access in accesses {
-                    arguments.entry(access.name.as_str()).or_default().push((*cookie, access));
+                    arguments
+                        .entry(access.name.as_str())
+                        .or_default()
+                        .push(SiteAccess { cookie: *cookie, access });
                 }
             }
         }
@@ -238,7 +241,7 @@ fn check_argument_names(
                     "{provider}:{probe} has no argument `{name}`; {known}"
                 )));
             };
-            if function == "usdt_text" && sites.iter().any(|(_, access)| access.string.is_none()) {
+            if function == "usdt_text" && sites.iter().any(|site| site.access.string.is_none()) {
                 return Err(Error::usage(format!(
                     "`{name}` of {provider}:{probe} is not a string; if it is a C string, pass \
                      --cstring {name}"

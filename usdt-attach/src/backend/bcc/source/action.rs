@@ -2,11 +2,16 @@
 
 use super::reads::{emit_read, number, slot_value};
 use crate::bpf::Counter;
+use crate::bpf::helper::{RB_FORCE_WAKEUP, RB_NO_WAKEUP};
 use crate::plan::record_layout::{self, Layout};
 use crate::plan::{
     Action, Buckets, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan, aligned_unit,
 };
 use std::fmt::Write as _;
+
+/// Flags of `bpf_map_update_elem`: create or replace an entry, or only create one.
+const BPF_ANY: u32 = 0;
+const BPF_NOEXIST: u32 = 1;
 
 /// Emits the statements of the action.
 pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
@@ -28,12 +33,13 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
             let _ = write!(
                 out,
                 "    AT(u64, {at}) = bpf_ktime_get_ns();\n\
-                 \x20   got = (int)bpf_map_update_elem_(STARTS, base + {key}, base + {at}, 1);\n\
-                 \x20   if (got) {{\n      if (got != -17) DROPPED\n      COUNT({overwritten});\n\
-                 \x20     if (bpf_map_update_elem_(STARTS, base + {key}, base + {at}, 0)) DROPPED\n    }}\n",
+                 \x20   got = (int)bpf_map_update_elem_(STARTS, base + {key}, base + {at}, {BPF_NOEXIST});\n\
+                 \x20   if (got) {{\n      if (got != -{eexist}) DROPPED\n      COUNT({overwritten});\n\
+                 \x20     if (bpf_map_update_elem_(STARTS, base + {key}, base + {at}, {BPF_ANY})) DROPPED\n    }}\n",
                 at = saved.at,
                 key = key.at,
                 overwritten = Counter::Overwritten as u32,
+                eexist = libc::EEXIST,
             );
         }
         Action::End { start, key, kept } => {
@@ -84,7 +90,7 @@ fn record(out: &mut String, layout: &Layout, buffer: u32) {
     // One record in 64 checks whether the buffer is half full, and then wakes the reader.
     let _ = write!(
         out,
-        "    flags = 1;\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(EVENTS, 0) > {}) flags = 2;\n",
+        "    flags = {RB_NO_WAKEUP};\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(EVENTS, 0) > {}) flags = {RB_FORCE_WAKEUP};\n",
         record_layout::TIME,
         buffer / 2
     );
@@ -139,7 +145,7 @@ fn aggregate(out: &mut String, plan: &Plan, key: &FrameRegion) {
     if !table.is_array() {
         let _ = write!(
             out,
-            "    if (!slot) {{\n      bpf_map_update_elem_(TABLE, base + {at}, ZERO, 1);\n\
+            "    if (!slot) {{\n      bpf_map_update_elem_(TABLE, base + {at}, ZERO, {BPF_NOEXIST});\n\
              \x20     slot = bpf_map_lookup_elem_(TABLE, base + {at});\n    }}\n",
             at = key.at
         );

@@ -8,6 +8,7 @@ mod action;
 mod condition;
 mod reads;
 
+use crate::bpf::helper::{CURRENT_TASK_UNDER_CGROUP, GET_ATTACH_COOKIE, GET_STACK};
 use crate::bpf::{Counter, KernelFeatures, MapFds};
 use crate::plan::{Action, Handler, Plan, pt_regs, record_layout};
 use reads::emit_read;
@@ -46,9 +47,9 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
          #define COUNT(counter) __sync_fetch_and_add(&counts[counter], 1)\n\
          #define FILTERED {{ COUNT({filtered}); return 0; }}\n\
          #define DROPPED {{ COUNT({dropped}); return 0; }}\n\n\
-         static u64 (*attach_cookie)(void *) = (void *)174;\n\
-         static long (*under_cgroup)(void *, u32) = (void *)37;\n\
-         static long (*get_stack)(void *, void *, u32, u64) = (void *)67;\n\n\
+         static u64 (*attach_cookie)(void *) = (void *){GET_ATTACH_COOKIE};\n\
+         static long (*under_cgroup)(void *, u32) = (void *){CURRENT_TASK_UNDER_CGROUP};\n\
+         static long (*get_stack)(void *, void *, u32, u64) = (void *){GET_STACK};\n\n\
          static __always_inline int handle(struct pt_regs *ctx, u32 cookie) {{\n",
         faults = record_layout::FAULTS,
         filtered = Counter::Filtered as u32,
