@@ -312,8 +312,8 @@ impl<'a> Event<'a> {
         let copied = u32_at(self.record, string.at).unwrap_or(0).min(string.max);
         let bytes = slice(self.record, string.at + 8, copied as usize).unwrap_or_default();
         match (view.kind, full_len) {
-            // A C string, whose copied length counts the NUL. The helper writes a NUL at the end of
-            // a full buffer as well, so a string that just fits looks like one that does not.
+            // A C string, whose copied length counts the NUL. The helper ends a full buffer with
+            // a NUL as well, so a string that just fits looks like one that does not.
             (_, None) => Value::String {
                 bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes),
                 truncated: u64::from(copied == string.max),

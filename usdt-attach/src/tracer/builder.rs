@@ -207,8 +207,8 @@ impl TracerBuilder {
     ///
     /// # Errors
     ///
-    /// Fails when no target was set, when the target or its files cannot be read, and when a glob or
-    /// the filter does not match the probes.
+    /// Fails when no target was set, and when the target or its files cannot be read. Also fails when
+    /// a glob or the filter does not match the probes.
     pub fn plan(&self) -> Result<(Plan, Vec<Warning>)> {
         let prepared = self.prepare(self.required_target()?.scan()?)?;
         Ok((prepared.plan, prepared.warnings))

@@ -68,8 +68,8 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// Fails when a buffer cannot be read, when following the target or attaching to a new object
-    /// fails, and in a forked child of the process that attached.
+    /// Fails when a buffer cannot be read, and when following the target or attaching to a new object
+    /// fails. Also fails in a forked child of the process that attached.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Batch<'_>>> {
         self.event_loop.poll(timeout)
     }

@@ -63,8 +63,8 @@ impl AsyncTracer {
     ///
     /// # Errors
     ///
-    /// Fails when a buffer cannot be read, when following the target or attaching to a new object
-    /// fails, and in a forked child of the process that attached.
+    /// Fails when a buffer cannot be read, and when following the target or attaching to a new object
+    /// fails. Also fails in a forked child of the process that attached.
     pub async fn next_batch(&mut self) -> Result<Option<Batch<'_>>> {
         loop {
             match self.tracer.event_loop.poll_event()? {

@@ -152,8 +152,8 @@ impl Stream {
         Ok(Stream { pipe: pipe.map(File::from), bytes: Vec::new(), max_len, is_truncated: false })
     }
 
-    /// Reads what is available, up to a few times the capacity of a pipe: a program that writes without
-    /// pause must not keep the caller from checking the time.
+    /// Reads what is available, up to a few times the capacity of a pipe. Without this limit, a program
+    /// that writes without pause would keep the caller from checking the time.
     fn read(&mut self) -> Result<(), ExchangeError> {
         let mut buffer = vec![0; 1 << 16];
         for _ in 0..32 {

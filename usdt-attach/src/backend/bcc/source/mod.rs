@@ -1,7 +1,7 @@
 //! Generates C source from a plan.
 //!
-//! The program does the same, step by step, as the one that the embedded back end generates, so that
-//! both write the same records and tables.
+//! The program takes the same steps as the one that the embedded back end generates. Both therefore
+//! write the same records and tables.
 
 pub(super) mod access;
 mod action;
