@@ -182,7 +182,11 @@ fn mistakes() {
             2,
             "error: the program names no probe; start one with USDT(provider, probe) { ... }\n",
         ),
-        ("USDT(e2e) { return 0; }", 2, "error: `USDT(e2e)` is not USDT(provider, probe)\n"),
+        (
+            "USDT(e2e) { return 0; }",
+            2,
+            "error: `USDT(e2e)` does not have the form USDT(provider, probe)\n",
+        ),
         (
             "USDT(e2e, absent) { return 0; }",
             2,
