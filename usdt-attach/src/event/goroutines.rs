@@ -41,7 +41,7 @@ pub struct GoroutineSnapshot {
     /// The number of goroutines in each group.
     pub goroutines: BTreeMap<Goroutine, u64>,
     /// Bytes allocated on the heap since the process started, including freed ones; `None` if the
-    /// position of the counter is not known.
+    /// counter cannot be found or read.
     pub allocated_bytes: Option<u64>,
 }
 

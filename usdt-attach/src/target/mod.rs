@@ -188,7 +188,9 @@ impl ResolvedTarget {
 
 /// The executable, the name and the arguments of a command.
 fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString])> {
-    let (program, args) = command.split_first().ok_or_else(|| Error::usage("no command to run"))?;
+    let (program, args) = command
+        .split_first()
+        .ok_or_else(|| Error::usage("the command is empty; name a program"))?;
     Ok((find_program(Path::new(program))?, program, args))
 }
 
@@ -226,7 +228,10 @@ fn add_new(objects: &mut Vec<ScannedObject>, candidates: Vec<ScannedObject>) {
 pub(crate) fn cgroup_members(path: &Path) -> Result<Vec<u32>> {
     let procs_file = path.join("cgroup.procs");
     if path.is_dir() && !procs_file.exists() {
-        return Err(Error::object(path, "not a cgroup: it has no cgroup.procs"));
+        return Err(Error::object(
+            path,
+            "not a cgroup: it has no cgroup.procs; pass a directory below /sys/fs/cgroup",
+        ));
     }
     let procs = std::fs::read_to_string(&procs_file).map_err(|e| Error::open(path, e))?;
     let mut pids: Vec<u32> = procs.lines().filter_map(|line| line.parse().ok()).collect();

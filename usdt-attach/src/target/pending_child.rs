@@ -14,8 +14,7 @@ use std::thread::JoinHandle;
 /// The process of a [`Target::Command`](super::Target::Command), which waits before it executes its
 /// program.
 ///
-/// Dropping it without [`PendingChild::run`] kills the process before it has run any code of the
-/// program.
+/// Dropping it without [`PendingChild::run`] makes the process exit without executing the program.
 #[derive(Debug)]
 pub struct PendingChild {
     pid: u32,

@@ -134,7 +134,7 @@ impl CProgram<'_> {
             let name = format!("usdt__{function}");
             let Some(index) = bodies.iter().position(|body| body.name == name) else {
                 return Err(Error::unsupported(format!(
-                    "libbcc has compiled no program for {function}"
+                    "libbcc has compiled no program for `{function}`; check that no #if excludes its USDT(...)"
                 )));
             };
             let body = tables.link(bodies.swap_remove(index))?;

@@ -140,7 +140,7 @@ fn explain(failure: &Failure, diagnostics: &str) -> Error {
             }
             message
         }
-        Failure::Function { name } => format!("the program does not define the function {name}"),
+        Failure::Function { name } => format!("the program does not define the function `{name}`"),
     })
 }
 
@@ -248,7 +248,7 @@ mod tests {
         );
         assert_eq!(
             failure("\"kind\":\"function\",\"name\":\"f\"", ""),
-            "the program does not define the function f"
+            "the program does not define the function `f`"
         );
         assert_eq!(
             failure("\"kind\":\"source\",\"problem\":\"is not UTF-8\"", ""),

@@ -56,7 +56,7 @@ impl Compiler for BccCompiler {
         let functions = self.helper.compile(&source, &names)?.answer.functions;
         if functions.iter().map(|function| &function.name).ne(&names) {
             return Err(Error::unsupported(format!(
-                "{} returns other functions than requested",
+                "{} returns other functions than requested; install the one of this release",
                 self.helper.path().display()
             )));
         }

@@ -135,7 +135,7 @@ pub(super) fn check_maps(
         slots.next();
         if matches!(insn.src, PSEUDO_MAP_FD | PSEUDO_MAP_VALUE) && !is_allowed(index, insn.imm) {
             return Err(Error::unsupported(format!(
-                "the compiled function {name} refers to a map that it does not declare"
+                "the compiled function `{name}` refers to a map that it does not declare"
             )));
         }
     }
@@ -213,7 +213,7 @@ mod tests {
         (expected[0].imm, expected[4].imm) = (fd(1), fd(0));
         assert_eq!(linked, expected);
         let error = tables.link(function(&[(0, 1)])).unwrap_err().to_string();
-        assert_eq!(error, "the compiled function f refers to a map that it does not declare");
+        assert_eq!(error, "the compiled function `f` refers to a map that it does not declare");
     }
 
     #[test]
