@@ -1,6 +1,7 @@
-//! Numbers as tables and plots print them.
+//! Number formatting for tables and plots.
 
-/// A number rounded to a count of significant digits, with thousands grouped: `1,234`. A dash if it is not finite.
+/// Formats a number with the given count of significant digits and grouped thousands: `1,234`.
+/// Returns a dash if the number is not finite.
 pub(crate) fn number(value: f64, digits: i32) -> String {
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { "–".to_owned() };
@@ -21,9 +22,19 @@ pub(crate) fn number(value: f64, digits: i32) -> String {
     rest.map_or_else(|| format!("{sign}{grouped}"), |rest| format!("{sign}{grouped}.{rest}"))
 }
 
+/// Formats a count with its noun: `1 probe`, `10 probes`.
+pub(crate) fn count_of(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_with_singular_and_plural() {
+        assert_eq!([0, 1, 2].map(|n| count_of(n, "site")), ["0 sites", "1 site", "2 sites"]);
+    }
 
     #[test]
     fn rounds_to_significant_digits() {

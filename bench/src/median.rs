@@ -1,9 +1,9 @@
-//! Repeated measurements: their middle, and how sure that is.
+//! Statistics of repeated measurements: median, confidence interval and spread.
 
 /// Values of one quantity, in the order of the rounds.
 pub(crate) type Samples = [f64];
 
-/// What is said of a quantity: the median, and between which values it lies in 19 of 20 cases.
+/// A median with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Median {
     pub(crate) median: f64,
@@ -11,9 +11,10 @@ pub(crate) struct Median {
     pub(crate) high: f64,
 }
 
-/// The median with its interval, which takes nothing for granted of how the values are distributed: ranks between
-/// which the median is by the binomial distribution.
-pub(crate) fn middle(samples: &Samples) -> Option<Median> {
+/// Computes the median and its confidence interval, without assumptions about the distribution of
+/// the values: the ranks of the bounds follow from the binomial distribution. Returns `None`
+/// without finite values.
+pub(crate) fn median_of(samples: &Samples) -> Option<Median> {
     let mut sorted: Vec<f64> = samples.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len();
@@ -27,7 +28,8 @@ pub(crate) fn middle(samples: &Samples) -> Option<Median> {
     })
 }
 
-/// The largest rank from both ends that leaves the median outside in no more than one of 20 cases.
+/// Returns the largest rank from both ends that leaves the true median outside in at most 5 % of
+/// cases.
 fn rank(count: usize) -> usize {
     let mut outside = 0.0;
     let mut ways = 0.5f64.powi(i32::try_from(count).unwrap_or(i32::MAX));
@@ -41,16 +43,17 @@ fn rank(count: usize) -> usize {
     0
 }
 
-/// Round by round, one quantity by another: what disturbs the machine for longer than a round disturbs both.
+/// Divides the samples of one benchmark by those of another, round by round. A disturbance that
+/// lasts longer than a round affects both.
 pub(crate) fn ratios(samples: &Samples, base: &Samples) -> Vec<f64> {
     samples.iter().zip(base).map(|(value, base)| value / base).collect()
 }
 
-/// Half of the values lie within this share of the median.
+/// Returns the relative spread: half of the values lie within this share of the median.
 pub(crate) fn spread(samples: &Samples) -> f64 {
-    let Some(Median { median, .. }) = middle(samples) else { return f64::NAN };
+    let Some(Median { median, .. }) = median_of(samples) else { return f64::NAN };
     let distances: Vec<f64> = samples.iter().map(|value| (value - median).abs()).collect();
-    middle(&distances).map_or(f64::NAN, |distance| distance.median / median)
+    median_of(&distances).map_or(f64::NAN, |distance| distance.median / median)
 }
 
 #[cfg(test)]
@@ -59,7 +62,7 @@ mod tests {
 
     #[test]
     fn ranks_match_published_tables() {
-        // The usual tables of order statistics, counted from 1 there.
+        // Published tables of order statistics count ranks from 1.
         for (count, expected) in
             [(1, 0), (5, 0), (6, 0), (9, 1), (15, 3), (20, 5), (25, 7), (50, 17)]
         {
@@ -69,14 +72,14 @@ mod tests {
 
     #[test]
     fn median_has_a_confidence_interval() {
-        assert_eq!(middle(&[]), None);
-        assert_eq!(middle(&[f64::NAN]), None);
-        let one = middle(&[3.0]).unwrap();
-        assert_eq!((one.median, one.low, one.high), (3.0, 3.0, 3.0));
+        assert_eq!(median_of(&[]), None);
+        assert_eq!(median_of(&[f64::NAN]), None);
+        let single = median_of(&[3.0]).unwrap();
+        assert_eq!((single.median, single.low, single.high), (3.0, 3.0, 3.0));
         let nine: Vec<f64> = (1..=9).rev().map(f64::from).collect();
-        let nine = middle(&nine).unwrap();
+        let nine = median_of(&nine).unwrap();
         assert_eq!((nine.median, nine.low, nine.high), (5.0, 2.0, 8.0));
-        assert_eq!(middle(&[1.0, 2.0]).unwrap().median, 1.5);
+        assert_eq!(median_of(&[1.0, 2.0]).unwrap().median, 1.5);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Results as drawings (SVG).
+//! Plots of results as SVG.
 
 use crate::format::number;
-use crate::median::{Median, middle};
+use crate::median::{Median, median_of};
 use crate::results::{Plot, Table};
 use plotters::prelude::*;
 use std::collections::BTreeMap;
@@ -16,34 +16,34 @@ const COLORS: [RGBColor; 6] = [
     RGBColor(230, 159, 0),
 ];
 
-/// The table's first quantity; `None` where there is nothing to see.
+/// Plots the first column of a table. Returns `None` if the table has no plot.
 pub(crate) fn draw(table: &Table) -> Result<Option<String>, String> {
     let mut drawing = String::new();
     match &table.plot {
         Plot::None => return Ok(None),
         Plot::Bars => bars(table, &mut drawing),
-        Plot::Lines(size) => lines(table, size, &mut drawing),
+        Plot::Lines(size) => json_lines(table, size, &mut drawing),
     }
-    .map_err(|e| format!("cannot draw {:?}: {e}", table.title))?;
+    .map_err(|e| format!("cannot plot {:?}: {e}", table.title))?;
     Ok(Some(drawing + "\n"))
 }
 
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+type DrawResult = Result<(), Box<dyn std::error::Error>>;
 
-/// Lengths are logarithms: benchmarks differ by orders of magnitude.
-fn bars(table: &Table, drawing: &mut String) -> Drawn {
+/// Draws a bar per row. Lengths are logarithmic, because benchmarks differ by orders of magnitude.
+fn bars(table: &Table, drawing: &mut String) -> DrawResult {
     const ROW: u32 = 26;
     const NAMES: i32 = 330;
     let cells: Vec<(&str, Median)> = table
         .rows
         .iter()
-        .filter_map(|row| Some((row.name.as_str(), middle(row.samples.first()?)?)))
+        .filter_map(|row| Some((row.name.as_str(), median_of(row.samples.first()?)?)))
         .filter(|(_, cell)| cell.median > 0.0)
         .collect();
     let height = ROW * cells.len() as u32 + 50;
     let root = SVGBackend::with_string(drawing, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE)?;
-    let (least, most) = bounds(cells.iter().map(|(_, cell)| cell.median));
+    let (min, max) = bounds(cells.iter().map(|(_, cell)| cell.median));
     let unit = table.columns.first().map_or("", |column| column.unit.as_str());
     root.draw(&Text::new(
         format!("{} ({unit}, logarithmic)", table.title),
@@ -51,7 +51,7 @@ fn bars(table: &Table, drawing: &mut String) -> Drawn {
         ("sans-serif", 15),
     ))?;
     let room = f64::from(WIDTH as i32 - NAMES - 110);
-    let length = |value: f64| (room * (value / least).ln() / (most / least).ln()).max(1.0) as i32;
+    let length = |value: f64| (room * (value / min).ln() / (max / min).ln()).max(1.0) as i32;
     for (index, (name, cell)) in cells.iter().enumerate() {
         let top = 36 + ROW as i32 * index as i32;
         let end = NAMES + length(cell.median);
@@ -67,11 +67,11 @@ fn bars(table: &Table, drawing: &mut String) -> Drawn {
     Ok(())
 }
 
-/// Both axes are logarithms: cost that grows with size is a line of slope one.
-fn lines(table: &Table, size: &str, drawing: &mut String) -> Drawn {
+/// Draws a line per series. Both axes are logarithmic, so cost that grows with size has slope one.
+fn json_lines(table: &Table, size: &str, drawing: &mut String) -> DrawResult {
     let mut series: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for row in &table.rows {
-        let cell = row.samples.first().and_then(|samples| middle(samples));
+        let cell = row.samples.first().and_then(|samples| median_of(samples));
         if let (Some(size), Some(cell)) = (row.size, cell) {
             let name = row.name.split(',').next().unwrap_or(&row.name);
             series.entry(name).or_default().push((size, cell.median));
@@ -116,11 +116,11 @@ fn lines(table: &Table, size: &str, drawing: &mut String) -> Drawn {
     Ok(())
 }
 
-/// A little more than the values take, so that none lies on the edge.
+/// Returns bounds slightly wider than the values, so that none lies on the edge.
 fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (least, most) = values
-        .fold((f64::INFINITY, 0.0f64), |(least, most), value| (least.min(value), most.max(value)));
-    if least.is_finite() && least > 0.0 { (least / 1.5, most * 1.5) } else { (0.1, 1.0) }
+    let (min, max) =
+        values.fold((f64::INFINITY, 0.0f64), |(min, max), value| (min.min(value), max.max(value)));
+    if min.is_finite() && min > 0.0 { (min / 1.5, max * 1.5) } else { (0.1, 1.0) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Results as data and for people: `docs/benchmarks.json`, the tables of `docs/benchmarks.md`, `docs/plots`.
+//! Writes results: `docs/benchmarks.json`, the tables of `docs/benchmarks.md`, and `docs/plots`.
 
 use crate::format::number;
 use crate::harness::write;
@@ -6,67 +6,83 @@ use crate::median::{Median, spread};
 use crate::plot;
 use crate::results::{Plot, Section, Table};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use usdt_e2e::root;
 
-/// Replaces what was known of this section, and writes all of it.
-pub(crate) fn keep(measured: Section) -> Result<(), String> {
-    let data = root().join("docs/benchmarks.json");
-    let mut all: Vec<Section> = match std::fs::read(&data) {
-        Ok(known) => {
-            serde_json::from_slice(&known).map_err(|e| format!("{}: {e}", data.display()))?
-        }
-        // Of the first run, nothing is known.
-        Err(_) => Vec::new(),
-    };
+/// Replaces the recorded results of a section and regenerates the page.
+pub(crate) fn record(measured: Section) -> Result<(), String> {
+    // The file does not exist before the first run.
+    let mut all = if data().exists() { recorded()? } else { Vec::new() };
     match all.iter_mut().find(|known| known.name == measured.name) {
         Some(known) => *known = measured,
         None => all.push(measured),
     }
     let json = serde_json::to_string(&all).map_err(|e| e.to_string())?;
-    // A line for each benchmark: changes can be read.
-    write(&data, &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
+    // One line per benchmark keeps diffs readable.
+    write(&data(), &(json.replace("{\"name\"", "\n{\"name\"") + "\n"))?;
+    render(&all)
+}
+
+/// Regenerates the page and the plots from the recorded results.
+pub(crate) fn render_recorded() -> Result<(), String> {
+    render(&recorded()?)
+}
+
+fn data() -> PathBuf {
+    root().join("docs/benchmarks.json")
+}
+
+fn recorded() -> Result<Vec<Section>, String> {
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", data().display());
+    let json = std::fs::read(data()).map_err(|e| failed(&e))?;
+    serde_json::from_slice(&json).map_err(|e| failed(&e))
+}
+
+fn render(all: &[Section]) -> Result<(), String> {
     let page = root().join("docs/benchmarks.md");
     let mut text =
         std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
-    for section in &all {
+    for section in all {
         text = insert(&text, section)?;
         for table in &section.tables {
             if let Some(drawing) = plot::draw(table)? {
-                write(&root().join("docs").join(file(section, table)), &drawing)?;
+                write(&root().join("docs").join(plot_file(section, table)), &drawing)?;
             }
         }
     }
     write(&page, &text)
 }
 
-/// A table's drawing, from the page.
-fn file(section: &Section, table: &Table) -> String {
+/// Returns the path of a table's plot, relative to the page.
+fn plot_file(section: &Section, table: &Table) -> String {
     let letters = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let name: String = table.title.chars().map(letters).collect();
     let name = name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
     format!("plots/{}-{name}.svg", section.name)
 }
 
-/// Puts a section's tables between its marks.
+/// Inserts a section's tables between its markers.
 fn insert(page: &str, section: &Section) -> Result<String, String> {
-    let marks =
+    let [begin, end] =
         [format!("<!-- bench {} -->\n", section.name), format!("<!-- /bench {} -->", section.name)];
-    let place = page
-        .split_once(&marks[0])
-        .and_then(|(before, rest)| Some((before, rest.split_once(&marks[1])?.1)));
+    let place =
+        page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
     let (before, after) =
-        place.ok_or_else(|| format!("docs/benchmarks.md has no place for {:?}", section.name))?;
+        place.ok_or_else(|| format!("docs/benchmarks.md has no markers for {:?}", section.name))?;
     let mut tables = format!("`cargo xtask bench {}` on {}.\n\n", section.name, section.machine);
     for table in &section.tables {
-        let _ = write!(tables, "### {}\n\n{}\n\n{}\n", table.title, table.how, markdown(table));
+        // One sentence per line, like the rest of the page.
+        let how = table.how.replace(". ", ".\n");
+        let _ = write!(tables, "### {}\n\n{how}\n\n{}\n", table.title, markdown(table));
         if table.plot != Plot::None {
-            let _ = write!(tables, "![{}]({})\n\n", table.title, file(section, table));
+            let _ = write!(tables, "![{}]({})\n\n", table.title, plot_file(section, table));
         }
     }
-    Ok(format!("{before}{}{tables}{}{after}", marks[0], marks[1]))
+    Ok(format!("{before}{begin}{tables}{end}{after}"))
 }
 
-/// Medians with their intervals; for the first quantity also what half of the values differ by, and the ratio.
+/// Renders medians with their intervals. The first column also gets its spread, and every column
+/// its ratio to the base row.
 fn markdown(table: &Table) -> String {
     let mut out = "|".to_owned();
     let base = table.base.and_then(|base| table.rows.get(base));
@@ -86,7 +102,7 @@ fn markdown(table: &Table) -> String {
         for index in 0..table.columns.len() {
             let cell = table
                 .cell(number, index)
-                .map_or_else(|| "–".to_owned(), |middle| shown(middle, ""));
+                .map_or_else(|| "–".to_owned(), |median| format_median(median, ""));
             let _ = write!(out, " | {cell}");
             if index == 0 {
                 let spread = row.samples.first().map_or(f64::NAN, |samples| spread(samples));
@@ -95,7 +111,7 @@ fn markdown(table: &Table) -> String {
             if base.is_some() {
                 let ratio = table
                     .ratio(number, index)
-                    .map_or_else(String::new, |middle| shown(middle, "×"));
+                    .map_or_else(String::new, |ratio| format_median(ratio, "×"));
                 let _ = write!(out, " | {ratio}");
             }
         }
@@ -105,20 +121,20 @@ fn markdown(table: &Table) -> String {
         table.rows.iter().filter_map(|row| row.samples.first()).map(Vec::len).max().unwrap_or(0);
     let _ = write!(
         out,
-        "\nMedians of {rounds} rounds, each of every row once; in brackets where the median lies with 95 % certainty"
+        "\nMedians of {rounds} rounds, each of which measures every row once, with 95 % confidence intervals"
     );
     if let Some(base) = base {
-        let _ = write!(out, "; ratios round by round, to “{}”", base.name);
+        let _ = write!(out, "; ratios are per round, relative to “{}”", base.name);
     }
     out.push_str(".\n");
     out
 }
 
-fn shown(middle: Median, before: &str) -> String {
-    let Median { median, low, high } = middle;
-    // What is nearly the same is told apart by its fourth digit.
-    let digits = if (0.9..1.1).contains(&median) && !before.is_empty() { 4 } else { 3 };
-    format!("{before}{} ({}–{})", number(median, digits), number(low, digits), number(high, digits))
+fn format_median(value: Median, prefix: &str) -> String {
+    let Median { median, low, high } = value;
+    // Nearly equal values differ in their fourth digit only.
+    let digits = if (0.9..1.1).contains(&median) && !prefix.is_empty() { 4 } else { 3 };
+    format!("{prefix}{} ({}–{})", number(median, digits), number(low, digits), number(high, digits))
 }
 
 #[cfg(test)]
@@ -153,11 +169,14 @@ mod tests {
             text.contains("| probe | 3.00 (2.00–4.00) | ±33 % | ×2.00 (2.00–3.00) |"),
             "{text}"
         );
-        assert!(text.contains("Medians of 3 rounds") && text.contains("to “empty”"), "{text}");
+        assert!(
+            text.contains("Medians of 3 rounds") && text.contains("relative to “empty”"),
+            "{text}"
+        );
     }
 
     #[test]
-    fn replaces_what_is_between_the_marks() {
+    fn replaces_the_tables_between_the_markers() {
         let section =
             Section { name: "off".to_owned(), machine: "m".to_owned(), tables: vec![table()] };
         let page = "before\n<!-- bench off -->\nold\n<!-- /bench off -->\nafter";

@@ -1,32 +1,32 @@
-//! What is kept of a run: `docs/benchmarks.json`.
+//! The recorded results: `docs/benchmarks.json`.
 
 use crate::median::Median;
-use crate::median::{middle, ratios};
+use crate::median::{median_of, ratios};
 use serde::{Deserialize, Serialize};
 
-/// Tables by their section.
+/// The tables of a section.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Section {
-    /// The part of the command.
+    /// Name of the part that measures it.
     pub(crate) name: String,
     pub(crate) machine: String,
     pub(crate) tables: Vec<Table>,
 }
 
-/// Benchmarks measured by turns.
+/// Benchmarks that were measured in turn.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Table {
     pub(crate) title: String,
-    /// How it was measured.
+    /// How it was measured, in one or more sentences.
     pub(crate) how: String,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Row>,
-    /// The row that the others are compared with.
+    /// Index of the row that the others are compared with.
     pub(crate) base: Option<usize>,
     pub(crate) plot: Plot,
 }
 
-/// A quantity.
+/// A measured quantity.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Column {
     pub(crate) name: String,
@@ -39,13 +39,13 @@ impl Column {
     }
 }
 
-/// A benchmark.
+/// A benchmark and its samples.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// How much of what it had to do, where that is what the table is about.
+    /// Position on the x axis of a line plot.
     pub(crate) size: Option<f64>,
-    /// Values of each column, by rounds.
+    /// Samples of each column, in the order of the rounds.
     pub(crate) samples: Vec<Vec<f64>>,
 }
 
@@ -56,20 +56,21 @@ pub(crate) enum Plot {
     None,
     /// A bar for each row.
     Bars,
-    /// A line for each name, over sizes of this.
+    /// A line for each series, with this label on the x axis. A series is the row name up to the
+    /// first comma.
     Lines(String),
 }
 
 impl Table {
-    /// A quantity of a row.
+    /// Returns the median of a cell.
     pub(crate) fn cell(&self, row: usize, column: usize) -> Option<Median> {
-        middle(self.rows.get(row)?.samples.get(column)?)
+        median_of(self.rows.get(row)?.samples.get(column)?)
     }
 
-    /// The same by the row that it is compared with.
+    /// Returns the ratio of a cell to the base row; `None` for the base row.
     pub(crate) fn ratio(&self, row: usize, column: usize) -> Option<Median> {
         let base = self.base.filter(|base| *base != row)?;
-        let of = |row: usize| self.rows.get(row)?.samples.get(column);
-        middle(&ratios(of(row)?, of(base)?))
+        let samples = |row: usize| self.rows.get(row)?.samples.get(column);
+        median_of(&ratios(samples(row)?, samples(base)?))
     }
 }

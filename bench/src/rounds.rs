@@ -1,11 +1,11 @@
-//! Interleaved benchmarks: what disturbs the machine disturbs all of them.
+//! Interleaved benchmarks: a disturbance of the machine affects all of them.
 
 use crate::results::Row;
 
-/// Measures once: a value for each column.
+/// Measures once and returns a value for each column.
 pub(crate) type Measure<'a> = Box<dyn FnMut() -> Result<Vec<f64>, String> + 'a>;
 
-/// What is measured: one row of a table.
+/// A benchmark: one row of a table.
 pub(crate) struct Benchmark<'a> {
     name: String,
     size: Option<f64>,
@@ -20,14 +20,18 @@ impl<'a> Benchmark<'a> {
         Benchmark { name: name.into(), size: None, measure: Box::new(measure) }
     }
 
-    pub(crate) fn of_size(mut self, size: usize) -> Benchmark<'a> {
+    pub(crate) fn with_size(mut self, size: usize) -> Benchmark<'a> {
         self.size = Some(size as f64);
         self
     }
 }
 
-/// Runs every benchmark once in each of `count` rounds, in rotating order. A first round warms up and does not count.
-pub(crate) fn rounds(count: usize, mut benchmarks: Vec<Benchmark<'_>>) -> Result<Vec<Row>, String> {
+/// Runs every benchmark once in each of `count` rounds, in rotating order. An additional first
+/// round warms up and is not recorded.
+pub(crate) fn run_rounds(
+    count: usize,
+    mut benchmarks: Vec<Benchmark<'_>>,
+) -> Result<Vec<Row>, String> {
     let mut rows: Vec<Row> = benchmarks
         .iter()
         .map(|b| Row { name: b.name.clone(), size: b.size, samples: Vec::new() })
@@ -35,8 +39,9 @@ pub(crate) fn rounds(count: usize, mut benchmarks: Vec<Benchmark<'_>>) -> Result
     let all = benchmarks.len();
     for round in 0..=count {
         for turn in 0..all {
-            let who = (round + turn) % all;
-            let (Some(benchmark), Some(row)) = (benchmarks.get_mut(who), rows.get_mut(who)) else {
+            let index = (round + turn) % all;
+            let (Some(benchmark), Some(row)) = (benchmarks.get_mut(index), rows.get_mut(index))
+            else {
                 continue;
             };
             let values = (benchmark.measure)()
@@ -68,7 +73,7 @@ mod tests {
                 Ok(vec![order.borrow().len() as f64, 0.0])
             })
         };
-        let rows = rounds(2, vec![benchmark("a"), benchmark("b")]).unwrap();
+        let rows = run_rounds(2, vec![benchmark("a"), benchmark("b")]).unwrap();
         assert_eq!(*order.borrow(), "abbaab");
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].samples, [[4.0, 5.0], [0.0, 0.0]]);
@@ -78,6 +83,6 @@ mod tests {
     #[test]
     fn names_the_benchmark_that_fails() {
         let fails = Benchmark::new("bad", || Err("broken".to_owned()));
-        assert_eq!(rounds(1, vec![fails]).unwrap_err(), "bad: broken");
+        assert_eq!(run_rounds(1, vec![fails]).unwrap_err(), "bad: broken");
     }
 }

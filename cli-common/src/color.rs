@@ -1,21 +1,22 @@
-//! When to use colors.
+//! The option `--color`.
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use std::io::IsTerminal;
 
-/// The value of `--color`.
+/// The value of `--color`: when to color the output.
 #[derive(Clone, Copy, Debug)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set to something.
+    /// Color output on a terminal, unless `NO_COLOR` is set and not empty.
     Auto,
-    /// Always.
+    /// Always color the output.
     Always,
-    /// Never.
+    /// Never color the output.
     Never,
 }
 
-/// By hand: derived, the variants' documentation would make the help of every command six lines longer.
+/// Not derived: with the variants' documentation, the help of every command would be six lines
+/// longer.
 impl ValueEnum for Color {
     fn value_variants<'a>() -> &'a [Color] {
         &[Color::Auto, Color::Always, Color::Never]
@@ -31,12 +32,12 @@ impl ValueEnum for Color {
 }
 
 impl Color {
-    /// Whether to color what is written to `stream`.
+    /// Returns true if the output to `stream` is to be colored.
     pub fn enabled(self, stream: &impl IsTerminal) -> bool {
         match self {
             Color::Always => true,
             Color::Never => false,
-            // https://no-color.org: an empty value counts as unset.
+            // An empty value counts as unset (https://no-color.org).
             Color::Auto => {
                 std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && stream.is_terminal()
             }

@@ -2,7 +2,7 @@
 
 use clap_complete::Shell;
 
-/// The completion script of a command line for a shell.
+/// Returns the completion script of a command for a shell.
 pub fn completions(command: &mut clap::Command, shell: Shell) -> Vec<u8> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();

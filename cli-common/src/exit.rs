@@ -1,10 +1,12 @@
 //! Exit codes of both programs.
 
-/// Done.
+/// The exit code for success.
 pub const OK: i32 = 0;
-/// Done, and findings were reported: `--check`, `verify`, `diff`, `doctor`, a budget of `cost`.
+/// The exit code for findings: of `--check`, `verify`, `diff` and `doctor`, or a budget of `cost`
+/// that is exceeded.
 pub const FINDINGS: i32 = 1;
-/// Bad usage or bad input.
+/// The exit code for invalid arguments and invalid input.
 pub const BAD_INPUT: i32 = 2;
-/// The system refused: privileges, the kernel, a file that cannot be written.
+/// The exit code for a request that the system rejected: missing privileges, an unsupported kernel,
+/// a file that cannot be written.
 pub const REFUSED: i32 = 3;

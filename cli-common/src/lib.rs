@@ -1,4 +1,5 @@
-//! What both command lines share: exit codes, colors, messages, output and completions.
+//! Code that `usdt-gen` and `usdt-attach` share: exit codes, colors, messages, output and shell
+//! completions.
 
 mod color;
 mod completions;

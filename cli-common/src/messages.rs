@@ -1,31 +1,33 @@
-//! Messages on standard error, data on standard output, and what makes foreign text safe to print.
+//! Messages on standard error, data on standard output, and escaping of untrusted strings.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-/// One line on standard error.
+/// Prints one line to standard error.
 pub fn say(message: &str) {
-    // A closed standard error leaves nowhere to report that it is closed.
+    // If standard error is closed, there is no place to report that.
     let _ = writeln!(io::stderr(), "{message}");
 }
 
-/// Prints warnings, escaped: they may name files and probes of others.
+/// Prints warnings to standard error, one line each.
+///
+/// They are escaped, because they may contain names of untrusted files and probes.
 pub fn warn(warnings: impl IntoIterator<Item = impl std::fmt::Display>) {
     for warning in warnings {
         say(&format!("warning: {}", escape(warning.to_string().as_bytes())));
     }
 }
 
-/// Prints the message that a program ends with.
+/// Prints the error message with which a program exits, with a red prefix if `color` is true.
 pub fn report_error(message: &str, color: bool) {
     say(&format!("{} {message}", if color { "\x1b[1m\x1b[91merror:\x1b[0m" } else { "error:" }));
 }
 
-/// Data on standard output. A closed pipe ends it quietly.
+/// Writes data to standard output. A closed pipe is not an error.
 ///
 /// # Errors
 ///
-/// Fails when standard output cannot be written to, a closed pipe excepted.
+/// Returns the system's error if standard output cannot be written to.
 pub fn print(data: &[u8]) -> io::Result<()> {
     match io::stdout().lock().write_all(data) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
@@ -33,21 +35,27 @@ pub fn print(data: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Printable text unchanged; control and format characters, quotes, backslashes and bytes that are not UTF-8 escaped.
+/// Returns a string that is safe to print on a terminal. Control and format characters, quotes,
+/// backslashes and bytes that are not UTF-8 are escaped; all other characters are unchanged.
+///
+/// ```
+/// assert_eq!(cli_common::escape(b"\x1b[31m"), "\\u{1b}[31m");
+/// ```
 pub fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     escape_into(&mut out, bytes);
     out
 }
 
-/// Appends what [`escape`] makes of `bytes`.
+/// Appends the escaped form of `bytes` to `out`, see [`escape`].
 pub fn escape_into(out: &mut String, bytes: &[u8]) {
-    // Without an early end, so that the compiler takes many bytes at once: nearly everything is plain.
-    let plain = |all, b: &u8| all & ((b' '..0x7f).contains(b) & (*b != b'"') & (*b != b'\\'));
-    if bytes.iter().fold(true, plain)
-        && let Ok(text) = std::str::from_utf8(bytes)
+    // Nearly all input is plain. Without an early exit, the compiler vectorizes this loop.
+    let and_is_plain =
+        |all, b: &u8| all & ((b' '..0x7f).contains(b) & (*b != b'"') & (*b != b'\\'));
+    if bytes.iter().fold(true, and_is_plain)
+        && let Ok(plain) = std::str::from_utf8(bytes)
     {
-        return out.push_str(text);
+        return out.push_str(plain);
     }
     for chunk in bytes.utf8_chunks() {
         chunk.valid().chars().for_each(|c| escape_char(out, c));
@@ -57,12 +65,13 @@ pub fn escape_into(out: &mut String, bytes: &[u8]) {
     }
 }
 
+/// Appends a character, escaped if necessary.
 fn escape_char(out: &mut String, c: char) {
-    // Format characters (U+200E, U+202E …) reorder a terminal's line.
-    let format = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    // Format characters, such as U+202E, can reorder a line on a terminal.
+    let is_format = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     match c {
         '"' | '\\' => out.extend(['\\', c]),
-        c if c.is_control() || format => out.extend(c.escape_default()),
+        c if c.is_control() || is_format => out.extend(c.escape_default()),
         c => out.push(c),
     }
 }

@@ -1,24 +1,24 @@
-//! Go binaries: a real one in which bytes were changed. The function table, lines, entries and struct fields are read
-//! without harm.
+//! Go binaries: reading functions, lines, function entries and field offsets of a binary with
+//! changed bytes does not panic.
 #![no_main]
 
 use gobinary::GoBinary;
-use gobinary::catalogue::{fields, providers};
+use gobinary::catalogue::{all_fields, providers};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
-use usdt_fuzz::metered;
+use usdt_fuzz::with_memory_limit;
 
-/// Built by `cargo xtask fuzz`.
-static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
+/// A Go binary that `cargo xtask fuzz` builds.
+static VALID: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let path = std::env::var_os("USDT_FUZZ_GO").expect("USDT_FUZZ_GO names a Go binary");
-    std::fs::read(path).expect("it can be read")
+    std::fs::read(path).expect("a readable Go binary")
 });
 
 fuzz_target!(|data: &[u8]| {
-    let mut file = GOOD.clone();
+    let mut file = VALID.clone();
     for change in data.chunks_exact(5) {
         let at = u32::from_le_bytes([change[0], change[1], change[2], change[3]]) as usize;
-        // Half of them at the beginning and the end, where headers are.
+        // Half of the changes are in the first and last 4 KiB, where the headers are.
         let at = match at % 4 {
             0 => at / 4 % 4096,
             1 => file.len() - 1 - at / 4 % 4096,
@@ -26,23 +26,21 @@ fuzz_target!(|data: &[u8]| {
         };
         file[at] = change[4];
     }
-    metered(|| {
+    with_memory_limit(|| {
         let Some(go) = GoBinary::parse(&file) else { return };
-        let _ = (go.goid_offset_quick(), go.has_dwarf());
-        // It takes a hundred times as long as the rest.
+        let _ = (go.goid_offset(), go.has_dwarf());
+        // Reading DWARF takes a hundred times as long as the rest.
         if data.len() % 64 == 5 {
             let _ =
-                fields::all().into_iter().next().and_then(|field| go.field_offset_by_dwarf(field));
+                all_fields().into_iter().next().and_then(|field| go.field_offset_from_dwarf(field));
         }
         let all: Vec<_> = providers().iter().collect();
-        let _ = (go.entries(&file, &all), go.state(&file));
-        let Some(functions) = go.functions().and_then(|layout| layout.functions(&file)) else {
+        let _ = (go.function_entries(&file, &all), go.runtime_layout(&file));
+        let Some(functions) = go.function_table().and_then(|layout| layout.table(&file)) else {
             return;
         };
-        for index in (0..functions.len()).step_by(functions.len() / 64 + 1) {
-            let Some(function) = functions.get(index) else { continue };
+        for function in functions.functions().step_by(64) {
             let _ = functions.lookup(function.entry);
-            let _ = functions.line(&function, function.entry);
             let _ = functions
                 .frames(&function, function.entry.wrapping_add(u64::from(data.len() as u32)));
         }

@@ -1,5 +1,5 @@
-//! Arguments of random specifications, carried out by the simulated back end on random registers and memory, against
-//! an evaluation of their own.
+//! Operands: the simulated backend reads arguments of random specifications from random registers
+//! and memory, and this target compares them with its own evaluation.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,33 +10,47 @@ use usdt_attach::discover::sample;
 use usdt_attach::event;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::Session;
-use usdt_fuzz::{metered, text};
+use usdt_fuzz::{lossy_string, with_memory_limit};
 
-/// Places in `struct pt_regs` by the hardware's numbers (`arch/x86/include/uapi/asm/ptrace.h`).
-const PLACES: [i16; 16] = [80, 88, 96, 40, 152, 32, 104, 112, 72, 64, 56, 48, 24, 16, 8, 0];
-/// Of the instruction pointer.
-const RIP: i16 = 128;
+/// The offsets of registers in `struct pt_regs` by hardware number
+/// (`arch/x86/include/uapi/asm/ptrace.h`).
+const REGISTER_OFFSETS: [i16; 16] =
+    [80, 88, 96, 40, 152, 32, 104, 112, 72, 64, 56, 48, 24, 16, 8, 0];
+/// The offset of the instruction pointer in `struct pt_regs`.
+const RIP_OFFSET: i16 = 128;
 
-const MEMORY: u64 = 0x10_0000;
-const SIZE: usize = 4096;
+/// The address of the memory.
+const MEMORY_START: u64 = 0x10_0000;
+/// The size of the memory in bytes.
+const MEMORY_SIZE: usize = 4096;
 
+/// The registers, by offset in `struct pt_regs`, and the memory of a thread.
 struct Machine {
     registers: BTreeMap<i16, u64>,
     memory: Vec<u8>,
 }
 
+/// The result of evaluating a value.
+#[derive(Debug, PartialEq, Eq)]
+enum Evaluation {
+    /// The value, extended to 64 bits.
+    Bits(u64),
+    /// The operand is outside of the memory.
+    Unreadable,
+}
+
 impl Machine {
     fn register(&self, register: &Register) -> Option<u64> {
-        let place = match register.id {
-            RegisterId::Gpr(number) => *PLACES.get(usize::from(number))?,
-            RegisterId::Pc => RIP,
+        let offset = match register.id {
+            RegisterId::Gpr(number) => *REGISTER_OFFSETS.get(usize::from(number))?,
+            RegisterId::Pc => RIP_OFFSET,
             _ => return None,
         };
-        Some(self.registers.get(&place).copied().unwrap_or(0))
+        Some(self.registers.get(&offset).copied().unwrap_or(0))
     }
 
-    /// The value's own bytes; the outer `None` is for what nobody can say.
-    fn raw(&self, value: &Value) -> Option<Option<u64>> {
+    /// Evaluates a value. `None` for operands that this machine does not have.
+    fn evaluate(&self, value: &Value) -> Option<Evaluation> {
         let high_byte = matches!(value.operand, Operand::Register(Register { shift: 8, .. }));
         let size = if high_byte { 1 } else { value.size };
         let raw = match &value.operand {
@@ -52,44 +66,50 @@ impl Machine {
                         self.register(&index.register)?.wrapping_mul(index.scale.into()),
                     );
                 }
-                let Some(bytes) = at.checked_sub(MEMORY).and_then(|from| {
+                let Some(bytes) = at.checked_sub(MEMORY_START).and_then(|from| {
                     self.memory.get(usize::try_from(from).ok()?..)?.get(..value.size.into())
                 }) else {
-                    return Some(None);
+                    return Some(Evaluation::Unreadable);
                 };
                 bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte))
             }
             _ => return None,
         };
         let unused = 64 - 8 * u32::from(size);
-        let cut = raw << unused;
-        Some(Some(if value.signed { (cut as i64 >> unused) as u64 } else { cut >> unused }))
+        let shifted = raw << unused;
+        let bits = if value.signed { (shifted as i64 >> unused) as u64 } else { shifted >> unused };
+        Some(Evaluation::Bits(bits))
     }
 }
 
 fuzz_target!(|data: &[u8]| {
     let Some((head, spec)) = data.split_at_checked(34) else { return };
     let mut registers: BTreeMap<i16, u64> = BTreeMap::new();
-    for (place, bytes) in PLACES.iter().chain([&RIP]).zip(head.chunks_exact(2)) {
-        // Pointers into memory, most of them, and one in eight some number.
+    for (offset, bytes) in REGISTER_OFFSETS.iter().chain([&RIP_OFFSET]).zip(head.chunks_exact(2)) {
+        // Most values are pointers into the memory; one in eight is an arbitrary number.
         let number = u64::from(u16::from_le_bytes([bytes[0], bytes[1]]));
-        let value =
-            if number % 8 == 0 { number << 45 | number } else { MEMORY + number % SIZE as u64 };
-        registers.insert(*place, value);
+        let value = if number % 8 == 0 {
+            number << 45 | number
+        } else {
+            MEMORY_START + number % MEMORY_SIZE as u64
+        };
+        registers.insert(*offset, value);
     }
-    let memory = (0..SIZE).map(|at| (at * 7 + at / 256) as u8 ^ head[at % head.len()]).collect();
+    let memory =
+        (0..MEMORY_SIZE).map(|at| (at * 7 + at / 256) as u8 ^ head[at % head.len()]).collect();
     let machine = Machine { registers, memory };
-    let spec = text(spec);
-    metered(|| {
+    let spec = lossy_string(spec);
+    with_memory_limit(|| {
         let values: Vec<Value> =
             parse(&spec, Arch::X86_64).into_iter().filter_map(|a| a.value.ok()).collect();
-        let words: Vec<String> = values.iter().map(|v| v.print(Arch::X86_64)).collect();
+        let words: Vec<String> = values.iter().map(|v| v.to_spec(Arch::X86_64)).collect();
         let probe = sample::probe(&words.join(" "));
         let Ok((plan, _)) = Plan::new(&[sample::selected(probe)], &Options::default()) else {
             return;
         };
         let backend = Simulated::default();
-        let mut session = Session::start(plan, &backend).expect("a plan is carried out");
+        let mut session =
+            Session::start(plan, &backend).expect("a session of the simulated backend");
         backend.hit(&Hit {
             site: 0,
             pid: 1,
@@ -97,30 +117,32 @@ fuzz_target!(|data: &[u8]| {
             comm: "fuzz".into(),
             time_ns: 1,
             registers: machine.registers.clone(),
-            memory: BTreeMap::from([(MEMORY, machine.memory.clone())]),
+            memory: BTreeMap::from([(MEMORY_START, machine.memory.clone())]),
             stack: Vec::new(),
         });
-        let raw: Vec<Option<Option<u64>>> = values.iter().map(|value| machine.raw(value)).collect();
-        // Neighbours are read in one go, and fail together.
-        let all_there = raw.iter().all(|r| *r != Some(None));
+        let expected: Vec<Option<Evaluation>> =
+            values.iter().map(|value| machine.evaluate(value)).collect();
+        // The backend reads adjacent memory operands together, so they fail together.
+        let all_readable = expected.iter().all(|e| *e != Some(Evaluation::Unreadable));
         session
             .drain(|event| {
-                for (((_, seen), raw), value) in event.args().zip(&raw).zip(&values) {
-                    let Some(raw) = raw else { continue };
-                    match (seen, raw) {
-                        (event::Value::Signed(n), Some(raw)) => {
-                            assert_eq!(n as u64, *raw, "{value:?}")
+                for (((_, actual), expected), value) in event.args().zip(&expected).zip(&values) {
+                    let Some(expected) = expected else { continue };
+                    match (actual, expected) {
+                        (event::Value::Signed(n), Evaluation::Bits(bits)) => {
+                            assert_eq!(n as u64, *bits, "{value:?}");
                         }
-                        (event::Value::Unsigned(n), Some(raw)) => assert_eq!(n, *raw, "{value:?}"),
-                        (event::Value::Unreadable, None) => {}
-                        (event::Value::Unreadable, Some(_)) => {
-                            assert!(!all_there, "{value:?} can be read")
+                        (event::Value::Unsigned(n), Evaluation::Bits(bits)) => {
+                            assert_eq!(n, *bits, "{value:?}");
                         }
-                        (seen, None) => panic!("{value:?} is {seen:?}, but not there"),
-                        (seen, Some(raw)) => panic!("{value:?} is {seen:?}, not {raw}"),
+                        (event::Value::Unreadable, Evaluation::Unreadable) => {}
+                        (event::Value::Unreadable, Evaluation::Bits(_)) => {
+                            assert!(!all_readable, "{value:?} can be read");
+                        }
+                        (actual, expected) => panic!("{value:?} is {actual:?}, not {expected:?}"),
                     }
                 }
             })
-            .expect("what is simulated can be read");
+            .expect("events of the simulated backend");
     });
 });

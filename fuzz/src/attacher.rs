@@ -1,10 +1,10 @@
-//! Probes to plan with, in a file that is this program.
+//! Sample probes for the planner of usdt-attach, in the file of this program.
 
 use stapsdt::schema::{self, Kind};
 use usdt_attach::discover::{Probe, sample};
 
-/// A probe with an argument of each kind, by short names.
-pub fn every_kind() -> Probe {
+/// Returns a probe with an argument of every kind.
+pub fn probe_with_every_kind() -> Probe {
     let kinds = [
         ("n", Kind::Int, 8, true),
         ("small", Kind::Int, 2, false),

@@ -1,47 +1,53 @@
-//! What the targets share: a count of live memory, so that an input that makes a parser take too much fails.
+//! Code that the fuzz targets share: a memory limit, so that an input that makes a parser allocate
+//! too much fails.
 
 pub mod attacher;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Most memory that an input may make a parser take beside itself.
+/// The limit in bytes of the memory that a parser may allocate for one input.
 const LIMIT: usize = 64 << 20;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-struct Counting;
+/// The system's allocator with counters of the current and the highest memory use.
+struct CountingAllocator;
 
-// SAFETY: the system's allocator does the work; counting touches none of its memory.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: the system's allocator does the work, and the counters do not touch its memory.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
         PEAK.fetch_max(live, Relaxed);
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of the same function of the trait.
         unsafe { System.alloc(layout) }
     }
 
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(place, layout) }
+        // SAFETY: the caller upholds the contract of the same function of the trait.
+        unsafe { System.dealloc(pointer, layout) }
     }
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// Runs a parser; fails when it takes too much memory.
-pub fn metered(run: impl FnOnce()) {
+/// Runs a parser.
+///
+/// # Panics
+///
+/// Panics if the parser allocates more than the memory limit.
+pub fn with_memory_limit(run: impl FnOnce()) {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
     run();
-    let taken = PEAK.load(Relaxed).saturating_sub(before);
-    assert!(taken <= LIMIT, "{taken} bytes taken");
+    let allocated = PEAK.load(Relaxed).saturating_sub(before);
+    assert!(allocated <= LIMIT, "{allocated} bytes allocated, the limit is {LIMIT}");
 }
 
-/// The input as text: what is no UTF-8 is replaced, as the parsers take text.
-pub fn text(data: &[u8]) -> String {
+/// Returns the input as a string. Invalid UTF-8 is replaced.
+pub fn lossy_string(data: &[u8]) -> String {
     String::from_utf8_lossy(data).into_owned()
 }

@@ -1,5 +1,5 @@
-// Package usdtflight runs the flight recorder of Go's execution tracer only while a tracer is attached: attaching
-// to a probe of provider flight arms it, detaching disarms it.
+// Package usdtflight runs the flight recorder of Go's execution tracer while a tracer is attached
+// to a static probe (USDT) of provider flight.
 //
 //	go usdtflight.Run(ctx, usdtflight.Config{Dir: "/var/tmp"})
 //	…
@@ -7,9 +7,9 @@
 //		usdtflight.Snapshot("slow request")
 //	}
 //
-// Snapshot writes what happened before it to a file that `go tool trace` reads, if the recorder is armed, and does next to
-// nothing otherwise. From outside, `usdt-attach snapshot -p PID` arms the recorder, asks for a snapshot and says
-// where it is.
+// While the recorder runs, Snapshot writes the recent past to a file for `go tool trace`. Otherwise
+// it costs one load and one test. `usdt-attach snapshot -p PID` starts the recorder of a running
+// program, requests a snapshot and prints the name of the file.
 //
-// It needs Go 1.25.
+// The package needs Go 1.25.
 package usdtflight

@@ -16,44 +16,52 @@ import (
 	"usdt.local/go-stubs/usdtflight/internal/probes"
 )
 
-// Config configures the flight recorder and where snapshots are written.
+// Config configures the flight recorder and its snapshots. The zero value is valid.
 type Config struct {
-	// Dir is the directory of snapshots; os.TempDir() if it is empty.
+	// Dir is the directory of the snapshot files. The default is os.TempDir().
 	Dir string
-	// MinAge is the least time that the recorder keeps. 0 leaves it to the runtime (10 seconds).
+	// MinAge is the minimum age of events that the recorder keeps. The default is that of
+	// trace.FlightRecorderConfig.
 	MinAge time.Duration
-	// MaxBytes limits the recorder's buffer, as far as the runtime honors it. 0 leaves it to the runtime.
+	// MaxBytes limits the recorder's buffer, in bytes. It is a hint to the runtime, which also
+	// chooses the default.
 	MaxBytes uint64
-	// Look is the interval of checks for an attached tracer; 100 milliseconds if it is 0.
-	Look time.Duration
+	// PollInterval is the interval at which Run checks whether a tracer is attached. The default is
+	// 100 milliseconds.
+	PollInterval time.Duration
 }
 
-// ErrRunning is returned by Run if it is already running: a program has one flight recorder.
+// ErrRunning is the error of Run if another call of Run has not returned: a program has one flight
+// recorder.
 var ErrRunning = errors.New("usdtflight: already running")
 
 var (
 	running atomic.Bool
-	// wanted holds the reason of a requested snapshot that has not been started.
-	wanted = make(chan string, 1)
-	armed  atomic.Bool
+	armed   atomic.Bool
+	// pending holds the reason of a requested snapshot until it is written.
+	pending = make(chan string, 1)
 )
 
-// Snapshot requests a snapshot if the recorder is armed, and does not wait for it. The probe flight:snapshot has the
-// reason. A request made while a snapshot is being written is served next; further ones are dropped.
-func Snapshot(reason string) {
-	if armed.Load() {
-		select {
-		case wanted <- reason:
-		default:
-		}
+// Snapshot requests a snapshot and does not wait until it is written. It reports whether the
+// request was accepted: it returns false if the recorder is not running, or if another request is
+// already waiting. The probe flight:snapshot has the reason, and the file or the error.
+func Snapshot(reason string) bool {
+	if !armed.Load() {
+		return false
+	}
+	select {
+	case pending <- reason:
+		return true
+	default:
+		return false
 	}
 }
 
 // Armed reports whether the recorder is running.
 func Armed() bool { return armed.Load() }
 
-// Run arms the recorder while a tracer is attached, until the context ends. It returns the context's error, or
-// ErrRunning.
+// Run starts the recorder when a tracer attaches and stops it when the last tracer detaches, until
+// ctx is done. It returns the error of ctx, or ErrRunning.
 func Run(ctx context.Context, config Config) error {
 	if !running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -62,18 +70,18 @@ func Run(ctx context.Context, config Config) error {
 	if config.Dir == "" {
 		config.Dir = os.TempDir()
 	}
-	if config.Look <= 0 {
-		config.Look = 100 * time.Millisecond
+	if config.PollInterval <= 0 {
+		config.PollInterval = 100 * time.Millisecond
 	}
 	r := recorder{config: config}
 	defer r.disarm()
-	ticker := time.NewTicker(config.Look)
+	ticker := time.NewTicker(config.PollInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case reason := <-wanted:
+		case reason := <-pending:
 			r.write(reason)
 		case <-ticker.C:
 			r.poll()
@@ -81,15 +89,21 @@ func Run(ctx context.Context, config Config) error {
 	}
 }
 
+// recorder is the state of Run.
 type recorder struct {
-	config    Config
-	flight    *trace.FlightRecorder
+	config Config
+	// flight is nil unless the recorder is running.
+	flight *trace.FlightRecorder
+	// requested is true if a tracer is attached to flight:request and its snapshot has been
+	// written.
 	requested bool
-	written   int
-	// reportStart reports only the first failure to start.
-	reportStart sync.Once
+	// snapshots is the number of snapshots so far, which makes file names unique.
+	snapshots int
+	// reportStartError limits reports to the first failure to start until the tracers detach.
+	reportStartError sync.Once
 }
 
+// poll starts or stops the recorder, depending on the attached tracers.
 func (r *recorder) poll() {
 	request := probes.RequestEnabled()
 	if !request && !probes.ArmedEnabled() && !probes.SnapshotEnabled() {
@@ -109,13 +123,13 @@ func (r *recorder) poll() {
 func (r *recorder) arm() {
 	flight := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: r.config.MinAge, MaxBytes: r.config.MaxBytes})
 	if err := flight.Start(); err != nil {
-		// Another recorder of the program is running.
-		r.reportStart.Do(func() { probes.Snapshot("", "", 0, 0, err) })
+		// The program already runs a flight recorder of its own.
+		r.reportStartError.Do(func() { probes.Snapshot("", "", 0, 0, err) })
 		return
 	}
 	r.flight = flight
 	armed.Store(true)
-	probes.Armed(int64(r.config.MinAge), r.config.MaxBytes)
+	probes.Armed(r.config.MinAge, r.config.MaxBytes)
 }
 
 func (r *recorder) disarm() {
@@ -125,26 +139,27 @@ func (r *recorder) disarm() {
 	armed.Store(false)
 	r.flight.Stop()
 	r.flight = nil
-	r.reportStart = sync.Once{}
+	r.reportStartError = sync.Once{}
 	select {
-	case <-wanted:
+	case <-pending:
 	default:
 	}
 }
 
+// write writes a snapshot and fires flight:snapshot with the outcome.
 func (r *recorder) write(reason string) {
 	if r.flight == nil {
 		return
 	}
 	start := time.Now()
 	path, bytes, err := r.writeFile(start)
-	probes.Snapshot(path, reason, uint64(bytes), int64(time.Since(start)), err)
+	probes.Snapshot(path, reason, uint64(bytes), time.Since(start), err)
 }
 
-// writeFile writes a snapshot to a new file, which it removes if it fails.
+// writeFile writes a snapshot to a new file. It removes the file if writing fails.
 func (r *recorder) writeFile(now time.Time) (path string, bytes int64, err error) {
-	r.written++
-	name := fmt.Sprintf("flight-%d-%s-%d.trace", os.Getpid(), now.UTC().Format("20060102T150405"), r.written)
+	r.snapshots++
+	name := fmt.Sprintf("flight-%d-%s-%d.trace", os.Getpid(), now.UTC().Format("20060102T150405"), r.snapshots)
 	path = filepath.Join(r.config.Dir, name)
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -21,7 +21,7 @@ func ExampleRun() {
 	}
 }
 
-func TestSnapshots(t *testing.T) {
+func TestArmedRecorderWritesSnapshots(t *testing.T) {
 	r := recorder{config: Config{Dir: t.TempDir()}}
 	r.write("not armed")
 	r.arm()
@@ -49,10 +49,10 @@ func TestSnapshots(t *testing.T) {
 	}
 }
 
-func TestOnlyOneRuns(t *testing.T) {
+func TestRunReturnsErrRunningIfAlreadyRunning(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- Run(ctx, Config{Look: time.Millisecond}) }()
+	go func() { done <- Run(ctx, Config{PollInterval: time.Millisecond}) }()
 	for !running.Load() {
 		time.Sleep(time.Millisecond)
 	}
@@ -65,9 +65,24 @@ func TestOnlyOneRuns(t *testing.T) {
 	}
 }
 
-func TestOffAddsNoAllocation(t *testing.T) {
+func TestDisabledAddsNoAllocation(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() { Snapshot("x") }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestSnapshotReportsWhetherTheRequestWasAccepted(t *testing.T) {
+	if Snapshot("x") {
+		t.Error("accepted although the recorder is not running")
+	}
+	r := recorder{config: Config{Dir: t.TempDir()}}
+	r.arm()
+	defer r.disarm()
+	if !Snapshot("first") {
+		t.Error("rejected although no request is pending")
+	}
+	if Snapshot("second") {
+		t.Error("accepted although another request is pending")
 	}
 }
 

@@ -12,33 +12,33 @@ import (
 )
 
 // UnaryClientInterceptor is a grpc.UnaryClientInterceptor that fires the probes of client calls.
-func UnaryClientInterceptor(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+func UnaryClientInterceptor(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoker grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	if probes.ClientCallStartEnabled() || probes.ClientCallEndEnabled() {
-		call := beginClientCall(method, conn, false)
-		err := invoke(ctx, method, request, answer, conn, options...)
+		call := startClientCall(method, conn, false)
+		err := invoker(ctx, method, request, response, conn, options...)
 		call.end(err)
 		return err
 	}
-	return invoke(ctx, method, request, answer, conn, options...)
+	return invoker(ctx, method, request, response, conn, options...)
 }
 
-// StreamClientInterceptor is a grpc.StreamClientInterceptor that fires the probes of client calls. A call ends when the
-// last message has been received, or when its context ends.
-func StreamClientInterceptor(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+// StreamClientInterceptor is a grpc.StreamClientInterceptor that fires the probes of client calls.
+// A call ends when the last message has been received, or when its context is done.
+func StreamClientInterceptor(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
 	if probes.ClientCallStartEnabled() || probes.ClientCallEndEnabled() {
-		return streamClient(ctx, desc, conn, method, open, options)
+		return streamClient(ctx, desc, conn, method, streamer, options)
 	}
-	return open(ctx, desc, conn, method, options...)
+	return streamer(ctx, desc, conn, method, options...)
 }
 
-func streamClient(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options []grpc.CallOption) (grpc.ClientStream, error) {
-	call := beginClientCall(method, conn, true)
-	base, err := open(ctx, desc, conn, method, options...)
+func streamClient(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options []grpc.CallOption) (grpc.ClientStream, error) {
+	call := startClientCall(method, conn, true)
+	base, err := streamer(ctx, desc, conn, method, options...)
 	if err != nil {
 		call.end(err)
 		return nil, err
 	}
-	// gRPC requires a program that drops a stream before its end to cancel the context.
+	// gRPC requires programs that abandon a stream to cancel its context.
 	call.stop = context.AfterFunc(ctx, func() { call.end(ctx.Err()) })
 	return &clientStream{base, call, desc.ServerStreams}, nil
 }
@@ -49,11 +49,11 @@ type clientCall struct {
 	id     uint64
 	start  time.Time
 	once   sync.Once
-	// stop ends the wait for the end of a stream's context.
+	// stop stops waiting for the context of a stream. It is nil for unary calls.
 	stop func() bool
 }
 
-func beginClientCall(method string, conn *grpc.ClientConn, stream bool) *clientCall {
+func startClientCall(method string, conn *grpc.ClientConn, stream bool) *clientCall {
 	call := &clientCall{method: method, id: lastCallID.Add(1), start: time.Now()}
 	target := ""
 	if conn != nil {
@@ -63,19 +63,20 @@ func beginClientCall(method string, conn *grpc.ClientConn, stream bool) *clientC
 	return call
 }
 
+// end fires the probe at the end of the call, once.
 func (c *clientCall) end(err error) {
 	c.once.Do(func() {
-		probes.ClientCallEnd(c.method, code(err), c.id, int64(time.Since(c.start)), err)
+		probes.ClientCallEnd(c.method, code(err), c.id, time.Since(c.start), err)
 	})
 }
 
-// finish ends the call of a stream.
+// finish ends a streaming call before its context is done.
 func (c *clientCall) finish(err error) {
 	c.stop()
 	c.end(err)
 }
 
-// clientStream ends its call with the last message.
+// clientStream is a stream that ends its call after the last message.
 type clientStream struct {
 	grpc.ClientStream
 	call          *clientCall
@@ -98,7 +99,7 @@ func (s *clientStream) RecvMsg(message any) error {
 	case err != nil:
 		s.call.finish(err)
 	case !s.serverStreams:
-		// There is one response.
+		// The server sends a single message.
 		s.call.finish(nil)
 	}
 	return err

@@ -26,8 +26,8 @@ func Example() {
 	// Output:
 }
 
-// The code that runs while a tracer is attached, over a real connection.
-func TestTracedCallsReturnTheSame(t *testing.T) {
+// Calls the functions that run while a tracer is attached, over a real connection.
+func TestTracedCallsReturnTheSameResults(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -36,14 +36,14 @@ func TestTracedCallsReturnTheSame(t *testing.T) {
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	go server.Serve(listener)
 	defer server.Stop()
-	unary := func(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-		call := beginClientCall(method, conn, false)
-		err := invoke(ctx, method, request, answer, conn, options...)
+	unary := func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoker grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		call := startClientCall(method, conn, false)
+		err := invoker(ctx, method, request, response, conn, options...)
 		call.end(err)
 		return err
 	}
-	stream := func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
-		return streamClient(ctx, desc, conn, method, open, options)
+	stream := func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+		return streamClient(ctx, desc, conn, method, streamer, options)
 	}
 	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(unary), grpc.WithStreamInterceptor(stream))
@@ -52,8 +52,8 @@ func TestTracedCallsReturnTheSame(t *testing.T) {
 	}
 	defer conn.Close()
 	client := grpc_health_v1.NewHealthClient(conn)
-	if answer, err := client.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil || answer.Status != grpc_health_v1.HealthCheckResponse_SERVING {
-		t.Error(answer, err)
+	if response, err := client.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil || response.Status != grpc_health_v1.HealthCheckResponse_SERVING {
+		t.Error(response, err)
 	}
 	if _, err := client.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "missing"}); status.Code(err) != codes.NotFound {
 		t.Error(err)
@@ -63,8 +63,8 @@ func TestTracedCallsReturnTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := watch.Recv(); err != nil || answer.Status != grpc_health_v1.HealthCheckResponse_SERVING {
-		t.Error(answer, err)
+	if response, err := watch.Recv(); err != nil || response.Status != grpc_health_v1.HealthCheckResponse_SERVING {
+		t.Error(response, err)
 	}
 	if _, err := watch.Header(); err != nil {
 		t.Error(err)
@@ -75,16 +75,16 @@ func TestTracedCallsReturnTheSame(t *testing.T) {
 	}
 }
 
-func TestCodes(t *testing.T) {
-	for _, one := range []struct {
-		err      error
-		expected codes.Code
+func TestCodeIsThatOfGRPC(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want codes.Code
 	}{
 		{nil, codes.OK}, {status.Error(codes.NotFound, "x"), codes.NotFound}, {context.Canceled, codes.Canceled},
 		{context.DeadlineExceeded, codes.DeadlineExceeded}, {errors.New("x"), codes.Unknown}, {io.EOF, codes.Unknown},
 	} {
-		if got := code(one.err); got != int32(one.expected) {
-			t.Errorf("%v: %d", one.err, got)
+		if got := code(test.err); got != int32(test.want) {
+			t.Errorf("%v: got %d, want %d", test.err, got, test.want)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func invoke(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOpt
 	return nil
 }
 
-func TestOffAddsNoAllocation(t *testing.T) {
+func TestDisabledAddsNoAllocation(t *testing.T) {
 	ctx, info := context.Background(), &grpc.UnaryServerInfo{}
 	if n := testing.AllocsPerRun(1000, func() {
 		UnaryServerInterceptor(ctx, nil, info, handle)

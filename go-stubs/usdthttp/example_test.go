@@ -11,10 +11,10 @@ import (
 func Example() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
-	server := httptest.NewServer(usdthttp.Handler(mux))
+	server := httptest.NewServer(usdthttp.NewHandler(mux))
 	defer server.Close()
 
-	client := http.Client{Transport: usdthttp.Transport(nil)}
+	client := http.Client{Transport: usdthttp.NewTransport(nil)}
 	response, err := client.Get(server.URL + "/hello")
 	if err != nil {
 		fmt.Println(err)

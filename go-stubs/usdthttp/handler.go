@@ -1,10 +1,16 @@
-// Package usdthttp has HTTP middleware for servers and a transport for clients that fire static probes (USDT).
+// Package usdthttp provides middleware for HTTP servers and a transport for HTTP clients that fire
+// static probes (USDT).
 //
-// The probes have the names of the toolkit's runtime-native ones (net_http:server_request_start and so on), so scripts and
-// dashboards work with both. Use one of the two in a program: with both, each request fires its probes twice.
+// The probes have the names of the runtime-native probes that usdt-gen adds to package net/http,
+// such as net_http:server_request_start, so scripts and dashboards work with both. Use only one of
+// the two in a program: with both, each request fires its probes twice.
 //
-// While no tracer is attached, a request costs two loads and tests more than a wrapper that only passes it on, and no
-// allocation. Seal binaries with go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a wrapped request costs two loads and two tests more than with a
+// wrapper that only calls the next handler, and allocates nothing. Build with
+//
+//	go build -toolexec='usdt-gen toolexec'
+//
+// to add the ELF notes that bpftrace, perf and gdb read.
 package usdthttp
 
 import (
@@ -18,15 +24,16 @@ import (
 	"usdt.local/go-stubs/usdthttp/internal/probes"
 )
 
-// lastRequestID is the id of the last traced request, of servers and clients alike.
+// lastRequestID is the ID of the last traced request of any server or client.
 var lastRequestID atomic.Uint64
 
-// Handler returns a handler that calls next and fires net_http:server_request_start before and
-// net_http:server_request_end after it, also when it panics.
+// NewHandler returns a handler that fires net_http:server_request_start, calls next, and fires
+// net_http:server_request_end when next returns or panics.
 //
-// While a tracer is attached, next gets a ResponseWriter that counts bytes. It is an http.Flusher, http.Hijacker,
-// io.ReaderFrom or http.Pusher where the server's own is, and has Unwrap for http.ResponseController.
-func Handler(next http.Handler) http.Handler { return &handler{next} }
+// While a tracer is attached, next gets a ResponseWriter that counts bytes. It implements
+// http.Flusher, http.Hijacker, io.ReaderFrom and http.Pusher if the server's own writer does, and
+// has a method Unwrap for http.ResponseController.
+func NewHandler(next http.Handler) http.Handler { return &handler{next} }
 
 type handler struct{ next http.Handler }
 
@@ -47,12 +54,12 @@ func (h *handler) serveTraced(w http.ResponseWriter, r *http.Request) {
 		if status == 0 {
 			status = http.StatusOK
 		}
-		probes.ServerRequestEnd(int32(status), id, response.bytes, int64(time.Since(start)), pattern(r))
+		probes.ServerRequestEnd(int32(status), id, response.bytes, time.Since(start), pattern(r))
 	}()
 	h.next.ServeHTTP(response.withOptionalInterfaces(), r)
 }
 
-// responseWriter records the status and the number of bytes of a response.
+// responseWriter records the status and the body size of a response.
 type responseWriter struct {
 	http.ResponseWriter
 	status int
@@ -60,7 +67,7 @@ type responseWriter struct {
 }
 
 func (w *responseWriter) WriteHeader(status int) {
-	// Informational headers (1xx) come before the final ones.
+	// Informational headers (1xx) precede the final one.
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.status = status
 	}
@@ -76,11 +83,12 @@ func (w *responseWriter) Write(data []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap returns the server's own writer, for http.ResponseController.
+// Unwrap returns the server's own writer. http.ResponseController calls it.
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// The writers of net/http's servers have these sets of optional interfaces: HTTP/1 Flusher, Hijacker and ReaderFrom,
-// HTTP/2 Flusher and Pusher.
+// The writers of net/http implement these sets of optional interfaces: http.Flusher, http.Hijacker
+// and io.ReaderFrom for HTTP/1, http.Flusher and http.Pusher for HTTP/2. The types below are
+// writers with these sets.
 
 type flusher struct{ *responseWriter }
 
@@ -112,7 +120,8 @@ func (w http2Writer) Push(target string, options *http.PushOptions) error {
 	return w.ResponseWriter.(http.Pusher).Push(target, options)
 }
 
-// withOptionalInterfaces returns a writer with the optional interfaces that the server's own has.
+// withOptionalInterfaces returns a writer with the optional interfaces that the server's own writer
+// implements.
 func (w *responseWriter) withOptionalInterfaces() http.ResponseWriter {
 	_, isFlusher := w.ResponseWriter.(http.Flusher)
 	_, isHijacker := w.ResponseWriter.(http.Hijacker)

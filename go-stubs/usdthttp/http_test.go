@@ -9,38 +9,41 @@ import (
 	"testing"
 )
 
-type silent struct{ header http.Header }
+// discardWriter is a ResponseWriter without optional interfaces.
+type discardWriter struct{ header http.Header }
 
-func (s silent) Header() http.Header             { return s.header }
-func (s silent) Write(data []byte) (int, error)  { return len(data), nil }
-func (s silent) WriteHeader(int)                 {}
-func nothing(http.ResponseWriter, *http.Request) {}
+func (w discardWriter) Header() http.Header            { return w.header }
+func (w discardWriter) Write(data []byte) (int, error) { return len(data), nil }
+func (w discardWriter) WriteHeader(int)                {}
 
-func request() (http.ResponseWriter, *http.Request) {
-	return silent{http.Header{}}, httptest.NewRequest("GET", "/a/b", nil)
+func handleNothing(http.ResponseWriter, *http.Request) {}
+
+func newRequest() (http.ResponseWriter, *http.Request) {
+	return discardWriter{http.Header{}}, httptest.NewRequest("GET", "/a/b", nil)
 }
 
-type canned struct {
-	answer *http.Response
-	err    error
+// fakeTransport returns the same result for every request.
+type fakeTransport struct {
+	response *http.Response
+	err      error
 }
 
-func (c canned) RoundTrip(*http.Request) (*http.Response, error) { return c.answer, c.err }
+func (t fakeTransport) RoundTrip(*http.Request) (*http.Response, error) { return t.response, t.err }
 
-func TestOffAddsNoAllocation(t *testing.T) {
-	w, r := request()
-	handler := Handler(http.HandlerFunc(nothing))
-	client := Transport(canned{answer: &http.Response{}})
+func TestDisabledAddsNoAllocation(t *testing.T) {
+	w, r := newRequest()
+	handler := NewHandler(http.HandlerFunc(handleNothing))
+	transport := NewTransport(fakeTransport{response: &http.Response{}})
 	if n := testing.AllocsPerRun(1000, func() {
 		handler.ServeHTTP(w, r)
-		client.RoundTrip(r)
+		transport.RoundTrip(r)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 func TestTracedHandlerSendsTheSameResponse(t *testing.T) {
-	answer := func(w http.ResponseWriter, r *http.Request) {
+	handle := func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/flush":
 			io.WriteString(w, "a")
@@ -65,74 +68,92 @@ func TestTracedHandlerSendsTheSameResponse(t *testing.T) {
 			}
 		}
 	}
-	traced := &handler{next: http.HandlerFunc(answer)}
+	traced := &handler{next: http.HandlerFunc(handle)}
 	server := httptest.NewServer(http.HandlerFunc(traced.serveTraced))
 	defer server.Close()
-	for path, expected := range map[string]struct {
+	for path, want := range map[string]struct {
 		status int
 		body   string
 	}{
 		"/flush": {200, "ab"}, "/copy": {200, "copied"}, "/status": {418, ""}, "/hijack": {202, ""}, "/controller": {200, ""},
 	} {
-		client := http.Client{Transport: Transport(nil)}
+		client := http.Client{Transport: NewTransport(nil)}
 		response, err := client.Get(server.URL + path)
 		if err != nil {
 			t.Fatal(path, err)
 		}
 		body, err := io.ReadAll(response.Body)
 		response.Body.Close()
-		if err != nil || response.StatusCode != expected.status || string(body) != expected.body {
-			t.Errorf("%s: %d %q %v", path, response.StatusCode, body, err)
+		if err != nil || response.StatusCode != want.status || string(body) != want.body {
+			t.Errorf("%s: got %d %q %v, want %d %q", path, response.StatusCode, body, err, want.status, want.body)
 		}
 	}
 }
 
-func TestTracedWriterHasTheServersOptionalInterfaces(t *testing.T) {
-	plain := (&responseWriter{ResponseWriter: silent{http.Header{}}}).withOptionalInterfaces()
+func TestTracedWriterImplementsTheServersOptionalInterfaces(t *testing.T) {
+	plain := (&responseWriter{ResponseWriter: discardWriter{http.Header{}}}).withOptionalInterfaces()
 	if _, ok := plain.(http.Flusher); ok {
-		t.Error("a writer that cannot flush can")
+		t.Error("the writer implements http.Flusher, but the server's own does not")
 	}
 	recorder := (&responseWriter{ResponseWriter: httptest.NewRecorder()}).withOptionalInterfaces()
 	if _, ok := recorder.(http.Flusher); !ok {
-		t.Error("a writer that can flush cannot")
+		t.Error("the writer does not implement http.Flusher, but the server's own does")
 	}
 	if _, ok := recorder.(http.Hijacker); ok {
-		t.Error("a writer that cannot be hijacked can")
+		t.Error("the writer implements http.Hijacker, but the server's own does not")
 	}
-	pusher := (&responseWriter{ResponseWriter: pushing{httptest.NewRecorder()}}).withOptionalInterfaces()
+	pusher := (&responseWriter{ResponseWriter: pushRecorder{httptest.NewRecorder()}}).withOptionalInterfaces()
 	if err := pusher.(http.Pusher).Push("/x", nil); !errors.Is(err, http.ErrNotSupported) {
 		t.Error(err)
 	}
 }
 
-type pushing struct{ *httptest.ResponseRecorder }
+// pushRecorder is a ResponseRecorder that implements http.Pusher.
+type pushRecorder struct{ *httptest.ResponseRecorder }
 
-func (pushing) Push(string, *http.PushOptions) error { return http.ErrNotSupported }
+func (pushRecorder) Push(string, *http.PushOptions) error { return http.ErrNotSupported }
 
 func TestTracedHandlerPropagatesPanics(t *testing.T) {
 	defer func() {
 		if recover() != "x" {
-			t.Error("the panic was swallowed")
+			t.Error("the handler's panic did not reach the caller")
 		}
 	}()
 	traced := &handler{next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") })}
-	traced.serveTraced(request())
+	traced.serveTraced(newRequest())
 }
 
 func TestTracedTransportReturnsErrors(t *testing.T) {
-	_, r := request()
-	failure := errors.New("x")
-	if _, err := (&transport{base: canned{err: failure}}).roundTripTraced(r); err != failure {
-		t.Error(err)
+	_, r := newRequest()
+	errFailed := errors.New("x")
+	if _, err := (&transport{base: fakeTransport{err: errFailed}}).roundTripTraced(r); err != errFailed {
+		t.Errorf("got %v, want %v", err, errFailed)
 	}
-	(&http.Client{Transport: Transport(nil)}).CloseIdleConnections()
+}
+
+// closeCounter counts calls of CloseIdleConnections.
+type closeCounter struct {
+	fakeTransport
+	closed int
+}
+
+func (c *closeCounter) CloseIdleConnections() { c.closed++ }
+
+func TestTransportClosesIdleConnectionsOfItsBase(t *testing.T) {
+	base := &closeCounter{}
+	(&http.Client{Transport: NewTransport(base)}).CloseIdleConnections()
+	if base.closed != 1 {
+		t.Errorf("called %d times, want once", base.closed)
+	}
+	// A base without the method is fine.
+	(&http.Client{Transport: NewTransport(fakeTransport{})}).CloseIdleConnections()
 }
 
 func BenchmarkHandler(b *testing.B) {
-	w, r := request()
-	direct := http.Handler(http.HandlerFunc(nothing))
+	w, r := newRequest()
+	direct := http.Handler(http.HandlerFunc(handleNothing))
 	for name, handler := range map[string]http.Handler{
-		"direct": direct, "between": &passing{next: direct}, "wrapped": Handler(direct),
+		"direct": direct, "between": &passThrough{next: direct}, "wrapped": NewHandler(direct),
 	} {
 		handler := handler
 		b.Run(name, func(b *testing.B) {
@@ -144,10 +165,10 @@ func BenchmarkHandler(b *testing.B) {
 }
 
 func BenchmarkTransport(b *testing.B) {
-	_, r := request()
-	direct := http.RoundTripper(canned{answer: &http.Response{}})
+	_, r := newRequest()
+	direct := http.RoundTripper(fakeTransport{response: &http.Response{}})
 	for name, transport := range map[string]http.RoundTripper{
-		"direct": direct, "between": &passing{base: direct}, "wrapped": Transport(direct),
+		"direct": direct, "between": &passThrough{base: direct}, "wrapped": NewTransport(direct),
 	} {
 		transport := transport
 		b.Run(name, func(b *testing.B) {
@@ -158,12 +179,12 @@ func BenchmarkTransport(b *testing.B) {
 	}
 }
 
-// passing is a wrapper that only passes calls on: the least that any wrapper costs.
-type passing struct {
+// passThrough is a wrapper that only calls what it wraps: the minimum cost of any wrapper.
+type passThrough struct {
 	next http.Handler
 	base http.RoundTripper
 }
 
-func (p *passing) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.next.ServeHTTP(w, r) }
+func (p *passThrough) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.next.ServeHTTP(w, r) }
 
-func (p *passing) RoundTrip(r *http.Request) (*http.Response, error) { return p.base.RoundTrip(r) }
+func (p *passThrough) RoundTrip(r *http.Request) (*http.Response, error) { return p.base.RoundTrip(r) }

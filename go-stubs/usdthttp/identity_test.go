@@ -7,9 +7,10 @@ import (
 	"usdt.local/go-stubs/usdthttp"
 )
 
-// A wrapper that has been stored as any, as context.Value and sync.Map do, is still equal to itself.
+// A wrapper is still equal to itself after it has been stored as any, as context.Value and sync.Map
+// do.
 func TestHandlerEqualsItselfThroughAny(t *testing.T) {
-	h := usdthttp.Handler(http.NotFoundHandler())
+	h := usdthttp.NewHandler(http.NotFoundHandler())
 	var boxed any = h
 	unboxed, ok := boxed.(http.Handler)
 	if !ok || unboxed != h {
@@ -21,7 +22,7 @@ func TestHandlerEqualsItselfThroughAny(t *testing.T) {
 }
 
 func TestTransportEqualsItselfThroughAny(t *testing.T) {
-	transport := usdthttp.Transport(nil)
+	transport := usdthttp.NewTransport(nil)
 	var boxed any = transport
 	unboxed, ok := boxed.(http.RoundTripper)
 	if !ok || unboxed != transport {

@@ -4,5 +4,5 @@ package usdthttp
 
 import "net/http"
 
-// pattern returns nothing: requests have no pattern before Go 1.23.
+// pattern returns an empty string, because requests have no pattern before Go 1.23.
 func pattern(*http.Request) string { return "" }

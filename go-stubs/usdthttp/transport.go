@@ -7,9 +7,10 @@ import (
 	"usdt.local/go-stubs/usdthttp/internal/probes"
 )
 
-// Transport returns a transport that sends requests through base, or http.DefaultTransport if base is nil, and fires
-// net_http:client_request_start and net_http:client_response_received.
-func Transport(base http.RoundTripper) http.RoundTripper {
+// NewTransport returns a transport that fires net_http:client_request_start, sends the request
+// through base, and fires net_http:client_response_received. If base is nil, it uses
+// http.DefaultTransport.
+func NewTransport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
@@ -37,11 +38,12 @@ func (t *transport) roundTripTraced(r *http.Request) (*http.Response, error) {
 	if err == nil && response != nil {
 		status, bytes = response.StatusCode, response.ContentLength
 	}
-	probes.ClientResponseReceived(int32(status), id, bytes, int64(time.Since(start)), err)
+	probes.ClientResponseReceived(int32(status), id, bytes, time.Since(start), err)
 	return response, err
 }
 
-// CloseIdleConnections closes those of the base transport, for http.Client.CloseIdleConnections.
+// CloseIdleConnections closes the idle connections of the base transport.
+// http.Client.CloseIdleConnections calls it.
 func (t *transport) CloseIdleConnections() {
 	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()

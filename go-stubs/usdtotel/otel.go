@@ -1,9 +1,11 @@
-// Package usdtotel shows the spans of an OpenTelemetry SDK as static probes (USDT), without an exporter.
+// Package usdtotel provides a span processor for the OpenTelemetry SDK that fires static probes
+// (USDT), so tracers see the spans of a program without an exporter.
 //
 //	provider := trace.NewTracerProvider(trace.WithSpanProcessor(usdtotel.NewSpanProcessor()))
 //
-// Spans that the provider's sampler drops do not reach span processors; with the sampler that is the default, all do.
-// While no tracer is attached, the start of a span costs a load and a test more, its end two of each, and no allocation.
+// Span processors do not get spans that the provider's sampler drops. The default sampler drops
+// none. While no tracer is attached, the start of a span costs one load and one test, and its end
+// two of each. Neither allocates memory.
 package usdtotel
 
 import (
@@ -11,68 +13,72 @@ import (
 	"encoding/hex"
 	"unsafe"
 
-	"go.opentelemetry.io/otel/sdk/trace"
-	api "go.opentelemetry.io/otel/trace"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 	"usdt.local/go-stubs/usdtotel/internal/probes"
 )
 
-// NewSpanProcessor returns a processor that fires otel:span_start and otel:span_end.
-func NewSpanProcessor() trace.SpanProcessor { return processor{} }
+// NewSpanProcessor returns a span processor that fires otel:span_start, otel:span_end and
+// otel:span_attribute.
+func NewSpanProcessor() sdktrace.SpanProcessor { return processor{} }
 
 type processor struct{}
 
-func (processor) OnStart(_ context.Context, span trace.ReadWriteSpan) {
+func (processor) OnStart(_ context.Context, span sdktrace.ReadWriteSpan) {
 	if probes.SpanStartEnabled() {
-		start(span)
+		fireStart(span)
 	}
 }
 
-func (processor) OnEnd(span trace.ReadOnlySpan) {
+func (processor) OnEnd(span sdktrace.ReadOnlySpan) {
 	if probes.SpanEndEnabled() || probes.SpanAttributeEnabled() {
-		end(span)
+		fireEnd(span)
 	}
 }
 
 func (processor) Shutdown(context.Context) error   { return nil }
 func (processor) ForceFlush(context.Context) error { return nil }
 
-// Hexadecimal ids live on the stack: tracers read them before the probe's function returns.
+// Hexadecimal IDs are on the stack: tracers read them before the function that fires the probe
+// returns.
 
 type (
-	traceDigits [2 * len(api.TraceID{})]byte
-	spanDigits  [2 * len(api.SpanID{})]byte
+	hexTraceID [2 * len(trace.TraceID{})]byte
+	hexSpanID  [2 * len(trace.SpanID{})]byte
 )
 
-func (d *traceDigits) of(id api.TraceID) string {
-	hex.Encode(d[:], id[:])
-	return unsafe.String(&d[0], len(d))
+// encode stores the digits of id and returns them as a string, which shares the memory of h.
+func (h *hexTraceID) encode(id trace.TraceID) string {
+	hex.Encode(h[:], id[:])
+	return unsafe.String(&h[0], len(h))
 }
 
-func (d *spanDigits) of(id api.SpanID) string {
-	hex.Encode(d[:], id[:])
-	return unsafe.String(&d[0], len(d))
+// encode stores the digits of id and returns them as a string, which shares the memory of h.
+func (h *hexSpanID) encode(id trace.SpanID) string {
+	hex.Encode(h[:], id[:])
+	return unsafe.String(&h[0], len(h))
 }
 
-func start(span trace.ReadWriteSpan) {
-	var traceID traceDigits
-	var spanID, parentID spanDigits
-	context := span.SpanContext()
-	probes.SpanStart(traceID.of(context.TraceID()), spanID.of(context.SpanID()), parentID.of(span.Parent().SpanID()),
-		span.Name(), int32(span.SpanKind()))
+func fireStart(span sdktrace.ReadWriteSpan) {
+	var traceID hexTraceID
+	var spanID, parentID hexSpanID
+	spanContext := span.SpanContext()
+	probes.SpanStart(traceID.encode(spanContext.TraceID()), spanID.encode(spanContext.SpanID()),
+		parentID.encode(span.Parent().SpanID()), span.Name(), int32(span.SpanKind()))
 }
 
-func end(span trace.ReadOnlySpan) {
-	var traceID traceDigits
-	var spanID spanDigits
-	context, status := span.SpanContext(), span.Status()
-	id := spanID.of(context.SpanID())
+func fireEnd(span sdktrace.ReadOnlySpan) {
+	var traceID hexTraceID
+	var spanID hexSpanID
+	spanContext, status := span.SpanContext(), span.Status()
+	id := spanID.encode(spanContext.SpanID())
 	if probes.SpanAttributeEnabled() {
 		for _, attribute := range span.Attributes() {
-			probes.SpanAttribute(id, string(attribute.Key), attribute.Value.Emit())
+			probes.SpanAttribute(id, string(attribute.Key), attribute.Value.String())
 		}
 	}
 	if probes.SpanEndEnabled() {
-		took := span.EndTime().Sub(span.StartTime())
-		probes.SpanEnd(traceID.of(context.TraceID()), id, span.Name(), int32(status.Code), status.Description, int64(took))
+		duration := span.EndTime().Sub(span.StartTime())
+		probes.SpanEnd(traceID.encode(spanContext.TraceID()), id, span.Name(), int32(status.Code), status.Description, duration)
 	}
 }

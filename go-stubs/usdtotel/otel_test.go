@@ -4,19 +4,19 @@ import (
 	"context"
 	"testing"
 
-	"go.opentelemetry.io/otel/sdk/trace"
-	api "go.opentelemetry.io/otel/trace"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 )
 
 func Example() {
-	provider := trace.NewTracerProvider(trace.WithSpanProcessor(NewSpanProcessor()))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(NewSpanProcessor()))
 	defer provider.Shutdown(context.Background())
 	_, span := provider.Tracer("example").Start(context.Background(), "work")
 	span.End()
 	// Output:
 }
 
-func TestOffAddsNoAllocation(t *testing.T) {
+func TestDisabledAddsNoAllocation(t *testing.T) {
 	processor, ctx := NewSpanProcessor(), context.Background()
 	if n := testing.AllocsPerRun(1000, func() {
 		processor.OnStart(ctx, nil)
@@ -26,32 +26,32 @@ func TestOffAddsNoAllocation(t *testing.T) {
 	}
 }
 
-func TestDigits(t *testing.T) {
-	var traceID traceDigits
-	var spanID spanDigits
-	if got := traceID.of(api.TraceID{1, 0xfe, 15: 0x0a}); got != "01fe000000000000000000000000000a" {
-		t.Error(got)
+func TestIDsAreEncodedLikeTheirString(t *testing.T) {
+	var traceID hexTraceID
+	var spanID hexSpanID
+	wantTrace, wantSpan := trace.TraceID{1, 0xfe, 15: 0x0a}, trace.SpanID{7: 0xff}
+	if got := traceID.encode(wantTrace); got != wantTrace.String() {
+		t.Errorf("got %q, want %q", got, wantTrace)
 	}
-	if got := spanID.of(api.SpanID{7: 0xff}); got != "00000000000000ff" {
-		t.Error(got)
+	if got := spanID.encode(wantSpan); got != wantSpan.String() {
+		t.Errorf("got %q, want %q", got, wantSpan)
 	}
 }
 
-// What a tracer gets to see is put together without an allocation of ours.
-func TestOnAllocatesNothingForIds(t *testing.T) {
-	provider := trace.NewTracerProvider()
+func TestFiringStartDoesNotAllocate(t *testing.T) {
+	provider := sdktrace.NewTracerProvider()
 	_, span := provider.Tracer("test").Start(context.Background(), "work")
 	defer span.End()
-	both := span.(trace.ReadWriteSpan)
-	if n := testing.AllocsPerRun(1000, func() { start(both) }); n != 0 {
+	readWrite := span.(sdktrace.ReadWriteSpan)
+	if n := testing.AllocsPerRun(1000, func() { fireStart(readWrite) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	end(both)
+	fireEnd(readWrite)
 }
 
 func BenchmarkOnStartAndEnd(b *testing.B) {
 	ctx := context.Background()
-	for name, processor := range map[string]trace.SpanProcessor{"direct": empty{}, "wrapped": NewSpanProcessor()} {
+	for name, processor := range map[string]sdktrace.SpanProcessor{"direct": emptyProcessor{}, "wrapped": NewSpanProcessor()} {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				processor.OnStart(ctx, nil)
@@ -61,9 +61,10 @@ func BenchmarkOnStartAndEnd(b *testing.B) {
 	}
 }
 
-type empty struct{}
+// emptyProcessor does nothing.
+type emptyProcessor struct{}
 
-func (empty) OnStart(context.Context, trace.ReadWriteSpan) {}
-func (empty) OnEnd(trace.ReadOnlySpan)                     {}
-func (empty) Shutdown(context.Context) error               { return nil }
-func (empty) ForceFlush(context.Context) error             { return nil }
+func (emptyProcessor) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (emptyProcessor) OnEnd(sdktrace.ReadOnlySpan)                     {}
+func (emptyProcessor) Shutdown(context.Context) error                  { return nil }
+func (emptyProcessor) ForceFlush(context.Context) error                { return nil }

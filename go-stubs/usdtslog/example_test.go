@@ -14,8 +14,8 @@ func Example() {
 		}
 		return attr
 	}}
-	logger := slog.New(usdtslog.Handler(slog.NewTextHandler(os.Stdout, &options)))
-	// Tracers see both of them, standard output one.
+	logger := slog.New(usdtslog.NewHandler(slog.NewTextHandler(os.Stdout, &options)))
+	// The probe fires for both records; only the second is written to standard output.
 	logger.Debug("looked up", "key", "a")
 	logger.Info("ready", "port", 80)
 	// Output: level=INFO msg=ready port=80

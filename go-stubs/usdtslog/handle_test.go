@@ -16,7 +16,8 @@ import (
 	"usdt.local/go-stubs/usdtslog/internal/probes"
 )
 
-// recordProbe is the beginning of the probe's data, up to the semaphore that counts its tracers.
+// recordProbe is the start of the probe's data, up to the semaphore that counts the attached
+// tracers.
 //
 //go:linkname recordProbe usdt.local/go-stubs/usdtslog/internal/probes.usdtProbeRecord
 var recordProbe struct {
@@ -24,34 +25,35 @@ var recordProbe struct {
 	semaphore uint16
 }
 
-// withTracer increments the probe's semaphore while f runs, as the kernel does while a tracer is attached.
+// withTracer increments the probe's semaphore while f runs, as the kernel does while a tracer is
+// attached.
 func withTracer(t *testing.T, f func()) {
 	t.Helper()
 	recordProbe.semaphore++
 	defer func() { recordProbe.semaphore-- }()
 	if !probes.RecordEnabled() {
-		t.Fatal("the semaphore is somewhere else in the probe's data")
+		t.Fatal("the semaphore has another offset in the probe's data")
 	}
 	f()
 }
 
-// counter is a handler that counts its calls.
-type counter struct {
+// countingHandler counts the calls of its methods.
+type countingHandler struct {
 	slog.Handler
 	enabled, handled int
 }
 
-func (c *counter) Enabled(ctx context.Context, level slog.Level) bool {
+func (c *countingHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	c.enabled++
 	return c.Handler.Enabled(ctx, level)
 }
 
-func (c *counter) Handle(ctx context.Context, record slog.Record) error {
+func (c *countingHandler) Handle(ctx context.Context, record slog.Record) error {
 	c.handled++
 	return c.Handler.Handle(ctx, record)
 }
 
-// log does what a slog.Logger does, without looking for the caller.
+// log logs a record as slog.Logger does, but without the caller.
 func log(handler slog.Handler, level slog.Level) {
 	ctx := context.Background()
 	if handler.Enabled(ctx, level) {
@@ -59,12 +61,12 @@ func log(handler slog.Handler, level slog.Level) {
 	}
 }
 
-func TestHandlerIsFilteredOnlyWhileTraced(t *testing.T) {
-	next := &counter{Handler: discard()}
-	handler := Handler(next)
+func TestHandleCallsNextEnabledOnlyWhileTraced(t *testing.T) {
+	next := &countingHandler{Handler: discard()}
+	handler := NewHandler(next)
 	check := func(when string, level slog.Level, enabled, handled int) {
 		t.Helper()
-		*next = counter{Handler: next.Handler}
+		*next = countingHandler{Handler: next.Handler}
 		log(handler, level)
 		if next.enabled != enabled || next.handled != handled {
 			t.Errorf("%s, %v: next.Enabled called %d times instead of %d, next.Handle %d instead of %d",
@@ -81,20 +83,20 @@ func TestHandlerIsFilteredOnlyWhileTraced(t *testing.T) {
 		check("while traced", slog.LevelDebug, 1, 0)
 		check("while traced", slog.LevelInfo, 1, 1)
 		if !handler.Enabled(context.Background(), slog.LevelDebug) {
-			t.Error("debug records do not reach the probe while traced")
+			t.Error("the handler is not enabled for debug records while traced")
 		}
 	})
 	untraced("after a tracer")
-	// Handle alone does not ask next whether it is enabled.
-	*next = counter{Handler: next.Handler}
+	// Without a tracer, Handle alone does not call next.Enabled.
+	*next = countingHandler{Handler: next.Handler}
 	handler.Handle(context.Background(), slog.NewRecord(time.Time{}, slog.LevelInfo, "m", 0))
 	if next.enabled != 0 {
 		t.Errorf("after a tracer: Handle calls next.Enabled %d times", next.enabled)
 	}
 }
 
-func TestOffAfterTracerAddsNoAllocation(t *testing.T) {
-	handler := Handler(discard())
+func TestDisabledAfterTracerAddsNoAllocation(t *testing.T) {
+	handler := NewHandler(discard())
 	withTracer(t, func() { log(handler, slog.LevelDebug) })
 	if n := testing.AllocsPerRun(1000, func() {
 		log(handler, slog.LevelDebug)
@@ -104,9 +106,9 @@ func TestOffAfterTracerAddsNoAllocation(t *testing.T) {
 	}
 }
 
-func TestTracedRecordsBelowTheLevelAreNotPassedOn(t *testing.T) {
+func TestTracedRecordsBelowTheLevelDoNotReachNext(t *testing.T) {
 	var out bytes.Buffer
-	handler := Handler(slog.NewTextHandler(&out, nil))
+	handler := NewHandler(slog.NewTextHandler(&out, nil))
 	withTracer(t, func() {
 		log(handler, slog.LevelDebug)
 		log(handler, slog.LevelInfo)
@@ -116,30 +118,30 @@ func TestTracedRecordsBelowTheLevelAreNotPassedOn(t *testing.T) {
 	}
 }
 
-// recorder keeps what its Handle was called with, and fails.
-type recorder struct {
+// failingHandler stores the arguments of Handle, which returns an error.
+type failingHandler struct {
 	slog.Handler
 	ctx    context.Context
 	record slog.Record
 }
 
-func (r *recorder) Handle(ctx context.Context, record slog.Record) error {
+func (r *failingHandler) Handle(ctx context.Context, record slog.Record) error {
 	r.ctx, r.record = ctx, record
 	return io.ErrShortWrite
 }
 
-func TestHandlePassesEverythingOn(t *testing.T) {
+func TestHandlePassesArgumentsAndErrorThrough(t *testing.T) {
 	type key struct{}
 	ctx := context.WithValue(context.Background(), key{}, "value")
 	record := slog.NewRecord(time.Now(), slog.LevelWarn, "message", 0)
-	// More attributes than a record keeps in an array.
+	// More attributes than the array of a record holds.
 	for n := 0; n < 9; n++ {
 		record.AddAttrs(slog.Int("n", n))
 	}
 	check := func() {
 		t.Helper()
-		next := &recorder{Handler: discard()}
-		err := Handler(next).Handle(ctx, record)
+		next := &failingHandler{Handler: discard()}
+		err := NewHandler(next).Handle(ctx, record)
 		if !errors.Is(err, io.ErrShortWrite) || next.ctx != ctx || !reflect.DeepEqual(next.record, record) {
 			t.Errorf("got %v, %v, %v", next.ctx, next.record, err)
 		}

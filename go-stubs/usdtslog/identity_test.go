@@ -8,13 +8,14 @@ import (
 	"usdt.local/go-stubs/usdtslog"
 )
 
-// A wrapper that has been stored as any, as context.Value and sync.Map do, is still equal to itself.
+// A wrapper is still equal to itself after it has been stored as any, as context.Value and sync.Map
+// do.
 func TestHandlerEqualsItselfThroughAny(t *testing.T) {
-	plain := usdtslog.Handler(slog.NewTextHandler(io.Discard, nil))
+	handler := usdtslog.NewHandler(slog.NewTextHandler(io.Discard, nil))
 	for name, h := range map[string]slog.Handler{
-		"Handler":   plain,
-		"WithAttrs": plain.WithAttrs([]slog.Attr{slog.Int("a", 1)}),
-		"WithGroup": plain.WithGroup("g"),
+		"NewHandler": handler,
+		"WithAttrs":  handler.WithAttrs([]slog.Attr{slog.Int("a", 1)}),
+		"WithGroup":  handler.WithGroup("g"),
 	} {
 		var boxed any = h
 		unboxed, ok := boxed.(slog.Handler)

@@ -1,10 +1,12 @@
-// Package usdtslog has a handler for log/slog that fires a static probe (USDT) for each record.
+// Package usdtslog provides a handler for log/slog that fires a static probe (USDT) for each
+// record.
 //
-// While a tracer is attached to slog:record, records of every level reach the probe, debug records too, without a change
-// of the program's configuration. The wrapped handler still gets only the records that it is enabled for.
+// While a tracer is attached to slog:record, the probe fires for records of every level, including
+// debug records, whatever level the program is configured to log. The wrapped handler still gets
+// only the records that it is enabled for.
 //
-// While no tracer is attached, a record costs two loads and tests more than a wrapper that only passes it on, and no
-// allocation.
+// While no tracer is attached, a record costs two loads and two tests more than with a wrapper that
+// only calls the next handler, and allocates nothing.
 package usdtslog
 
 import (
@@ -18,34 +20,35 @@ import (
 	"usdt.local/go-stubs/usdtslog/internal/probes"
 )
 
-// Handler returns a handler that fires slog:record and passes records to next.
+// NewHandler returns a handler that fires slog:record and passes records to next.
 //
-// Do not wrap slog.Default().Handler() in a handler that becomes the default: it writes through package log, which
-// slog.SetDefault makes write through the new default, so it deadlocks with any wrapper (go.dev/issue/62424). Wrap a
-// handler that writes somewhere, such as slog.NewTextHandler(os.Stderr, nil).
-func Handler(next slog.Handler) slog.Handler { return &handler{next: next} }
+// Do not pass slog.Default().Handler() as next and then make the result the default. That handler
+// writes through package log, which slog.SetDefault redirects to the new default, so any wrapper
+// deadlocks (go.dev/issue/62424). Wrap a handler that writes its records itself, such as
+// slog.NewTextHandler(os.Stderr, nil).
+func NewHandler(next slog.Handler) slog.Handler { return &handler{next: next} }
 
 type handler struct {
 	next slog.Handler
-	// attrsAndGroups holds what WithAttrs and WithGroup were called with, in order.
+	// attrsAndGroups holds the arguments of WithAttrs and WithGroup, in the order of the calls.
 	attrsAndGroups []attrsOrGroup
 }
 
-// attrsOrGroup is the argument of one call of WithAttrs, or of WithGroup if group is not empty.
+// attrsOrGroup is the argument of a call of WithGroup if group is not empty, or else of WithAttrs.
 type attrsOrGroup struct {
 	attrs []slog.Attr
 	group string
 }
 
-// Enabled lets records of every level through while a tracer is attached. Handle asks next then, so next is asked
-// once for each record in either case.
+// Enabled returns true for records of every level while a tracer is attached. Handle then calls
+// next.Enabled, so in either case next.Enabled is called once for each record.
 func (h *handler) Enabled(ctx context.Context, level slog.Level) bool {
 	return probes.RecordEnabled() || h.next.Enabled(ctx, level)
 }
 
-// Handle decides by the tracers of this moment. So if the last tracer detaches between Enabled and Handle, next gets a
-// record that it may not be enabled for. Asking next again for every record of every program would cost more than
-// those few records are worth.
+// Handle calls next.Enabled only if a tracer is attached now. If the last tracer detaches between
+// Enabled and Handle, next therefore gets a record that it may not be enabled for. Calling
+// next.Enabled a second time for every record would avoid this, but at a cost for all programs.
 func (h *handler) Handle(ctx context.Context, record slog.Record) error {
 	if probes.RecordEnabled() {
 		return h.handleFiltered(ctx, record)
@@ -74,12 +77,13 @@ func (h *handler) WithGroup(name string) slog.Handler {
 }
 
 func (h *handler) with(next slog.Handler, last attrsOrGroup) slog.Handler {
-	// The full slice expression makes append copy: handlers that share h must not share its tail.
-	all := h.attrsAndGroups[:len(h.attrsAndGroups):len(h.attrsAndGroups)]
-	return &handler{next: next, attrsAndGroups: append(all, last)}
+	// The full slice expression makes append copy, so handlers that are derived from h do not
+	// overwrite each other's elements.
+	previous := h.attrsAndGroups[:len(h.attrsAndGroups):len(h.attrsAndGroups)]
+	return &handler{next: next, attrsAndGroups: append(previous, last)}
 }
 
-// buffers holds the buffers that attributes are written to.
+// buffers holds buffers for formatted attributes.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func (h *handler) fire(ctx context.Context, record slog.Record) {
@@ -90,13 +94,15 @@ func (h *handler) fire(ctx context.Context, record slog.Record) {
 	probes.Record(int64(record.Level), record.Message, h.attributes(ctx, record), frame.File, int32(frame.Line))
 }
 
-// attributes renders the attributes of the handler and of the record, without time, level and message.
+// attributes formats the attributes of the handler and of the record, without time, level and
+// message.
 func (h *handler) attributes(ctx context.Context, record slog.Record) string {
 	buffer := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buffer)
 	buffer.Reset()
-	// Level and message are arguments of their own. TextHandler writes them before all other attributes, so the first
-	// two that it replaces in Handle are these; attributes of these names that the program sets stay.
+	// Level and message are separate arguments of the probe. TextHandler writes them before all
+	// attributes, so they are the first two that Handle passes to ReplaceAttr. Attributes of the
+	// program with the same names are kept.
 	skip := 0
 	replace := func(_ []string, attr slog.Attr) slog.Attr {
 		if skip > 0 {
@@ -105,15 +111,15 @@ func (h *handler) attributes(ctx context.Context, record slog.Record) string {
 		}
 		return attr
 	}
-	text := slog.Handler(slog.NewTextHandler(buffer, &slog.HandlerOptions{Level: record.Level, ReplaceAttr: replace}))
-	for _, one := range h.attrsAndGroups {
-		if one.group != "" {
-			text = text.WithGroup(one.group)
+	formatter := slog.Handler(slog.NewTextHandler(buffer, &slog.HandlerOptions{Level: record.Level, ReplaceAttr: replace}))
+	for _, added := range h.attrsAndGroups {
+		if added.group != "" {
+			formatter = formatter.WithGroup(added.group)
 		} else {
-			text = text.WithAttrs(one.attrs)
+			formatter = formatter.WithAttrs(added.attrs)
 		}
 	}
-	// TextHandler writes no time where it is zero.
+	// TextHandler omits a zero time.
 	bare := slog.NewRecord(time.Time{}, record.Level, "", 0)
 	record.Attrs(func(attr slog.Attr) bool {
 		bare.AddAttrs(attr)
@@ -121,6 +127,6 @@ func (h *handler) attributes(ctx context.Context, record slog.Record) string {
 	})
 	skip = 2
 	// Writing to a bytes.Buffer does not fail.
-	_ = text.Handle(ctx, bare)
+	_ = formatter.Handle(ctx, bare)
 	return string(bytes.TrimSpace(buffer.Bytes()))
 }

@@ -1,6 +1,6 @@
 package usdtsql
 
-//lint:file-ignore SA1019 drivers that implement only the deprecated interfaces are wrapped, too.
+//lint:file-ignore SA1019 Drivers that implement only the deprecated interfaces are supported.
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"usdt.local/go-stubs/usdtsql/internal/probes"
 )
 
-// conn wraps a connection. The optional interfaces of the driver's own are looked up once.
+// conn wraps a connection. It looks up the optional interfaces of the driver's connection once.
 type conn struct {
 	base      driver.Conn
 	execer    driver.ExecerContext
@@ -22,7 +22,8 @@ type conn struct {
 	resetter  driver.SessionResetter
 	validator driver.Validator
 	checker   driver.NamedValueChecker
-	// tx is part of the connection, which has one transaction at a time, so that beginning one allocates nothing.
+	// tx is part of the connection, which has one transaction at a time. Beginning a transaction
+	// thus allocates nothing.
 	tx tx
 }
 
@@ -49,7 +50,8 @@ func newConn(base driver.Conn) *conn {
 	return c
 }
 
-// skipStatements has database/sql prepare statements, as it does for a driver that cannot run them directly.
+// skipStatements is the executor of a driver that cannot run statements directly. It makes
+// database/sql prepare them.
 type skipStatements struct{}
 
 func (skipStatements) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
@@ -60,8 +62,7 @@ func (skipStatements) QueryContext(context.Context, string, []driver.NamedValue)
 	return nil, driver.ErrSkip
 }
 
-// legacyExecer and legacyQueryer adapt connections of drivers that predate contexts.
-
+// legacyExecer adapts a connection whose driver does not support contexts.
 type legacyExecer struct{ base driver.Execer }
 
 func (e legacyExecer) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
@@ -72,6 +73,7 @@ func (e legacyExecer) ExecContext(ctx context.Context, query string, args []driv
 	return e.base.Exec(query, values)
 }
 
+// legacyQueryer adapts a connection whose driver does not support contexts.
 type legacyQueryer struct{ base driver.Queryer }
 
 func (q legacyQueryer) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -82,7 +84,7 @@ func (q legacyQueryer) QueryContext(ctx context.Context, query string, args []dr
 	return q.base.Query(query, values)
 }
 
-// Raw returns the driver's own connection, for sql.Conn.Raw.
+// Raw returns the driver's own connection. Functions passed to sql.Conn.Raw can call it.
 func (c *conn) Raw() driver.Conn { return c.base }
 
 func (c *conn) Close() error { return c.base.Close() }
@@ -98,7 +100,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 		start := time.Now()
 		probes.Prepare(query)
 		base, err = c.prepare(ctx, query)
-		probes.PrepareDone(query, int64(time.Since(start)), err)
+		probes.PrepareDone(query, time.Since(start), err)
 	} else {
 		base, err = c.prepare(ctx, query)
 	}
@@ -119,7 +121,7 @@ func (c *conn) prepare(ctx context.Context, query string) (driver.Stmt, error) {
 	return base, err
 }
 
-// ExecContext has the driver execute the statement.
+// ExecContext calls ExecContext of the driver's connection.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if probes.ExecEnabled() || probes.ExecDoneEnabled() {
 		return c.execTraced(ctx, query, args)
@@ -134,14 +136,14 @@ func (c *conn) execTraced(ctx context.Context, query string, args []driver.Named
 	start := time.Now()
 	probes.Exec(query)
 	result, err := c.execer.ExecContext(ctx, query, args)
-	// A driver that returns ErrSkip gets a prepared statement, which fires probes of its own.
+	// After ErrSkip, database/sql uses a prepared statement, which has its own probes.
 	if err != driver.ErrSkip {
-		probes.ExecDone(query, int64(time.Since(start)), err)
+		probes.ExecDone(query, time.Since(start), err)
 	}
 	return result, err
 }
 
-// QueryContext has the driver run the query.
+// QueryContext calls QueryContext of the driver's connection.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if probes.QueryEnabled() || probes.QueryDoneEnabled() {
 		return c.queryTraced(ctx, query, args)
@@ -156,9 +158,9 @@ func (c *conn) queryTraced(ctx context.Context, query string, args []driver.Name
 	start := time.Now()
 	probes.Query(query)
 	rows, err := c.queryer.QueryContext(ctx, query, args)
-	// A driver that returns ErrSkip gets a prepared statement, which fires probes of its own.
+	// After ErrSkip, database/sql uses a prepared statement, which has its own probes.
 	if err != driver.ErrSkip {
-		probes.QueryDone(query, int64(time.Since(start)), err)
+		probes.QueryDone(query, time.Since(start), err)
 	}
 	return rows, err
 }
@@ -177,7 +179,8 @@ func (c *conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx
 	return &c.tx, nil
 }
 
-// begin rejects the options that database/sql rejects for a driver without driver.ConnBeginTx.
+// begin begins a transaction. It rejects the options that database/sql rejects if a driver has no
+// driver.ConnBeginTx.
 func (c *conn) begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if c.beginner != nil {
 		return c.beginner.BeginTx(ctx, options)
@@ -226,7 +229,7 @@ func (t *tx) Commit() error {
 	if probes.TxCommitEnabled() {
 		start := time.Now()
 		err := t.base.Commit()
-		probes.TxCommit(int64(time.Since(start)), err)
+		probes.TxCommit(time.Since(start), err)
 		return err
 	}
 	return t.base.Commit()
@@ -236,13 +239,14 @@ func (t *tx) Rollback() error {
 	if probes.TxRollbackEnabled() {
 		start := time.Now()
 		err := t.base.Rollback()
-		probes.TxRollback(int64(time.Since(start)), err)
+		probes.TxRollback(time.Since(start), err)
 		return err
 	}
 	return t.base.Rollback()
 }
 
-// positionalValues converts arguments for drivers that predate contexts and named parameters.
+// positionalValues converts arguments for drivers that do not support contexts and named
+// parameters.
 func positionalValues(ctx context.Context, args []driver.NamedValue) ([]driver.Value, error) {
 	values := make([]driver.Value, len(args))
 	for i, arg := range args {

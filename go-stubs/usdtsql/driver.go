@@ -1,14 +1,16 @@
-// Package usdtsql wraps drivers of database/sql so that statements fire static probes (USDT).
+// Package usdtsql wraps drivers of database/sql so that statements and transactions fire static
+// probes (USDT).
 //
-//	db := sql.OpenDB(usdtsql.Connector(connector))
-//	sql.Register("postgres+usdt", usdtsql.Driver(&pq.Driver{}))
+//	db := sql.OpenDB(usdtsql.NewConnector(connector))
+//	sql.Register("postgres+usdt", usdtsql.NewDriver(&pq.Driver{}))
 //
-// The probes have the names of the toolkit's runtime-native ones (sql:query, sql:query_done and so on), so scripts and
-// dashboards work with both. Use one of the two in a program: with both, each statement fires its probes twice.
+// The probes have the names of the runtime-native probes that usdt-gen adds to package
+// database/sql, such as sql:query, so scripts and dashboards work with both. Use only one of the
+// two in a program: with both, each statement fires its probes twice.
 //
-// The optional interfaces of a driver keep working: database/sql runs its statements as it would without the wrapper.
-// While no tracer is attached, a statement costs two loads and tests more than a wrapper that only passes it on, and no
-// allocation.
+// The optional interfaces of a driver keep working: database/sql runs statements as it would
+// without the wrapper. While no tracer is attached, a statement costs two loads and two tests more
+// than with a wrapper that only calls the driver, and allocates nothing.
 package usdtsql
 
 import (
@@ -17,17 +19,18 @@ import (
 	"io"
 )
 
-// Driver returns a driver whose connections fire the probes. It is a driver.DriverContext where base is one.
-func Driver(base driver.Driver) driver.Driver {
+// NewDriver returns a driver that wraps base and whose connections fire the probes. It implements
+// driver.DriverContext if base does.
+func NewDriver(base driver.Driver) driver.Driver {
 	if inner, ok := base.(driver.DriverContext); ok {
 		return &driverContext{wrappedDriver{base}, inner}
 	}
 	return &wrappedDriver{base}
 }
 
-// Connector returns a connector whose connections fire the probes.
-func Connector(base driver.Connector) driver.Connector {
-	return &connector{base, Driver(base.Driver())}
+// NewConnector returns a connector that wraps base and whose connections fire the probes.
+func NewConnector(base driver.Connector) driver.Connector {
+	return &connector{base, NewDriver(base.Driver())}
 }
 
 type wrappedDriver struct{ base driver.Driver }
@@ -58,7 +61,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 func (c *connector) Driver() driver.Driver { return c.driver }
 
-// Close closes the base connector if it is an io.Closer, for sql.DB.Close.
+// Close closes the base connector if it is an io.Closer. sql.DB.Close calls it.
 func (c *connector) Close() error {
 	if closer, ok := c.base.(io.Closer); ok {
 		return closer.Close()
@@ -66,7 +69,7 @@ func (c *connector) Close() error {
 	return nil
 }
 
-// wrapConn wraps the result of opening a connection.
+// wrapConn wraps the connection that a driver or connector returned.
 func wrapConn(base driver.Conn, err error) (driver.Conn, error) {
 	if err != nil {
 		return nil, err

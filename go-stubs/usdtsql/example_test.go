@@ -9,15 +9,15 @@ import (
 	"usdt.local/go-stubs/usdtsql"
 )
 
-// postgres stands for the driver of a database.
-type postgres struct{}
+// fakeDriver stands for the driver of a database.
+type fakeDriver struct{}
 
-func (postgres) Open(name string) (driver.Conn, error) {
+func (fakeDriver) Open(name string) (driver.Conn, error) {
 	return nil, errors.New("no server at " + name)
 }
 
-func ExampleDriver() {
-	sql.Register("postgres+usdt", usdtsql.Driver(postgres{}))
+func ExampleNewDriver() {
+	sql.Register("postgres+usdt", usdtsql.NewDriver(fakeDriver{}))
 	db, err := sql.Open("postgres+usdt", "example.com")
 	if err != nil {
 		fmt.Println(err)

@@ -11,107 +11,111 @@ import (
 	"testing"
 )
 
-// Drivers note what is asked of them; there is one that can do as little as drivers may, and one that can do more.
+// Two drivers that log their calls: minimalDriver implements only the required interfaces,
+// fullDriver also the optional ones. Each of the types is its driver's connector, connection and
+// transaction, too.
 type (
-	little  struct{ log *[]string }
-	more    struct{ little }
-	rows    struct{}
-	text    string
-	minimal struct{ little }
+	minimalDriver struct{ log *[]string }
+	fullDriver    struct{ minimalDriver }
+	statement     struct{ minimalDriver }
+	rows          struct{}
+	// customValue is a type that only fullDriver accepts as an argument.
+	customValue string
 )
 
-func (l little) note(format string, args ...any) {
-	*l.log = append(*l.log, fmt.Sprintf(format, args...))
+func (d minimalDriver) note(format string, args ...any) {
+	*d.log = append(*d.log, fmt.Sprintf(format, args...))
 }
 
-func (l little) Open(name string) (driver.Conn, error) { return l, nil }
-func (l little) Prepare(query string) (driver.Stmt, error) {
-	l.note("prepare %s", query)
+func (d minimalDriver) Open(name string) (driver.Conn, error) { return d, nil }
+func (d minimalDriver) Prepare(query string) (driver.Stmt, error) {
+	d.note("prepare %s", query)
 	if query == "bad" {
 		return nil, errors.New("bad")
 	}
-	return minimal{l}, nil
+	return statement{d}, nil
 }
-func (l little) Close() error              { l.note("close"); return nil }
-func (l little) Begin() (driver.Tx, error) { l.note("begin"); return l, nil }
-func (l little) Commit() error             { l.note("commit"); return nil }
-func (l little) Rollback() error           { l.note("rollback"); return nil }
+func (d minimalDriver) Close() error              { d.note("close"); return nil }
+func (d minimalDriver) Begin() (driver.Tx, error) { d.note("begin"); return d, nil }
+func (d minimalDriver) Commit() error             { d.note("commit"); return nil }
+func (d minimalDriver) Rollback() error           { d.note("rollback"); return nil }
 
-func (m minimal) NumInput() int { return -1 }
-func (m minimal) Exec(args []driver.Value) (driver.Result, error) {
-	m.note("exec %v", args)
+func (s statement) NumInput() int { return -1 }
+func (s statement) Exec(args []driver.Value) (driver.Result, error) {
+	s.note("exec %v", args)
 	return driver.RowsAffected(1), nil
 }
-func (m minimal) Query(args []driver.Value) (driver.Rows, error) {
-	m.note("query %v", args)
+func (s statement) Query(args []driver.Value) (driver.Rows, error) {
+	s.note("query %v", args)
 	return rows{}, nil
 }
-func (m minimal) ColumnConverter(int) driver.ValueConverter { return shouting{} }
+func (s statement) ColumnConverter(int) driver.ValueConverter { return exclaim{} }
 
-type shouting struct{}
+// exclaim is a converter whose effect the log shows.
+type exclaim struct{}
 
-func (shouting) ConvertValue(value any) (driver.Value, error) { return fmt.Sprint(value, "!"), nil }
+func (exclaim) ConvertValue(value any) (driver.Value, error) { return fmt.Sprint(value, "!"), nil }
 
 func (rows) Columns() []string         { return []string{"n"} }
 func (rows) Close() error              { return nil }
 func (rows) Next([]driver.Value) error { return io.EOF }
 
-func (m more) Open(string) (driver.Conn, error)               { return m, nil }
-func (m more) OpenConnector(string) (driver.Connector, error) { return m, nil }
-func (m more) Connect(context.Context) (driver.Conn, error)   { return m, nil }
-func (m more) Driver() driver.Driver                          { return m }
-func (m more) Ping(context.Context) error                     { m.note("ping"); return nil }
-func (m more) ResetSession(context.Context) error             { m.note("reset"); return nil }
-func (m more) IsValid() bool                                  { return true }
-func (m more) CheckNamedValue(value *driver.NamedValue) error {
-	if special, ok := value.Value.(text); ok {
-		value.Value = "special " + string(special)
+func (d fullDriver) Open(string) (driver.Conn, error)               { return d, nil }
+func (d fullDriver) OpenConnector(string) (driver.Connector, error) { return d, nil }
+func (d fullDriver) Connect(context.Context) (driver.Conn, error)   { return d, nil }
+func (d fullDriver) Driver() driver.Driver                          { return d }
+func (d fullDriver) Ping(context.Context) error                     { d.note("ping"); return nil }
+func (d fullDriver) ResetSession(context.Context) error             { d.note("reset"); return nil }
+func (d fullDriver) IsValid() bool                                  { return true }
+func (d fullDriver) CheckNamedValue(value *driver.NamedValue) error {
+	if custom, ok := value.Value.(customValue); ok {
+		value.Value = "custom " + string(custom)
 		return nil
 	}
 	return driver.ErrSkip
 }
-func (m more) BeginTx(_ context.Context, options driver.TxOptions) (driver.Tx, error) {
-	m.note("begin %v", options)
-	return m, nil
+func (d fullDriver) BeginTx(_ context.Context, options driver.TxOptions) (driver.Tx, error) {
+	d.note("begin %v", options)
+	return d, nil
 }
-func (m more) ExecContext(_ context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+func (d fullDriver) ExecContext(_ context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if query == "skip" {
 		return nil, driver.ErrSkip
 	}
-	m.note("exec %s %v", query, args)
+	d.note("exec %s %v", query, args)
 	return driver.RowsAffected(1), nil
 }
-func (m more) QueryContext(_ context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	m.note("query %s %v", query, args)
+func (d fullDriver) QueryContext(_ context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	d.note("query %s %v", query, args)
 	return rows{}, nil
 }
 
-// use does everything that programs do, and returns what went wrong.
-func use(db *sql.DB) (problems []string) {
+// exerciseDB calls every operation of db and returns the resulting errors.
+func exerciseDB(db *sql.DB) (errs []string) {
 	ctx := context.Background()
-	note := func(err error) { problems = append(problems, fmt.Sprint(err)) }
+	note := func(err error) { errs = append(errs, fmt.Sprint(err)) }
 	note(db.PingContext(ctx))
 	_, err := db.ExecContext(ctx, "INSERT", 1, "two")
 	note(err)
-	_, err = db.ExecContext(ctx, "INSERT", text("x"))
+	_, err = db.ExecContext(ctx, "INSERT", customValue("x"))
 	note(err)
 	_, err = db.ExecContext(ctx, "INSERT", sql.Named("name", 1))
 	note(err)
 	_, err = db.ExecContext(ctx, "skip", 3)
 	note(err)
-	found, err := db.QueryContext(ctx, "SELECT", 4)
+	result, err := db.QueryContext(ctx, "SELECT", 4)
 	note(err)
-	note(found.Close())
+	note(result.Close())
 	_, err = db.PrepareContext(ctx, "bad")
 	note(err)
-	statement, err := db.PrepareContext(ctx, "SELECT")
+	prepared, err := db.PrepareContext(ctx, "SELECT")
 	note(err)
-	_, err = statement.ExecContext(ctx, 5)
+	_, err = prepared.ExecContext(ctx, 5)
 	note(err)
-	found, err = statement.QueryContext(ctx, 6)
+	result, err = prepared.QueryContext(ctx, 6)
 	note(err)
-	note(found.Close())
-	note(statement.Close())
+	note(result.Close())
+	note(prepared.Close())
 	for _, options := range []*sql.TxOptions{nil, {ReadOnly: true}, {Isolation: sql.LevelSerializable}} {
 		tx, err := db.BeginTx(ctx, options)
 		note(err)
@@ -123,41 +127,44 @@ func use(db *sql.DB) (problems []string) {
 	note(err)
 	note(tx.Rollback())
 	note(db.Close())
-	return problems
+	return errs
 }
 
-func TestDriversAreAskedTheSame(t *testing.T) {
+func TestWrappedDriversGetTheSameCalls(t *testing.T) {
 	for name, base := range map[string]func(*[]string) driver.Driver{
-		"little": func(log *[]string) driver.Driver { return little{log} },
-		"more":   func(log *[]string) driver.Driver { return more{little{log}} },
+		"minimal": func(log *[]string) driver.Driver { return minimalDriver{log} },
+		"full":    func(log *[]string) driver.Driver { return fullDriver{minimalDriver{log}} },
 	} {
-		var direct, wrapped, connected []string
+		var directLog, driverLog, connectorLog []string
 		run := func(kind string, open func() driver.Driver) []string {
 			sql.Register(name+kind, open())
 			db, err := sql.Open(name+kind, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			return use(db)
+			return exerciseDB(db)
 		}
-		expected := run("direct", func() driver.Driver { return base(&direct) })
-		got := run("wrapped", func() driver.Driver { return Driver(base(&wrapped)) })
-		if !reflect.DeepEqual(expected, got) || !reflect.DeepEqual(direct, wrapped) {
-			t.Errorf("%s:\n%q\n%q\n%q\n%q", name, expected, got, direct, wrapped)
-		}
-		if connector, ok := base(&connected).(driver.Connector); ok {
-			got = use(sql.OpenDB(Connector(connector)))
-			if !reflect.DeepEqual(expected, got) || !reflect.DeepEqual(direct, connected) {
-				t.Errorf("%s:\n%q\n%q\n%q\n%q", name, expected, got, direct, connected)
+		check := func(kind string, got, want []string) {
+			t.Helper()
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%s driver: %s differ:\ngot  %q\nwant %q", name, kind, got, want)
 			}
+		}
+		want := run("direct", func() driver.Driver { return base(&directLog) })
+		got := run("wrapped", func() driver.Driver { return NewDriver(base(&driverLog)) })
+		check("errors of NewDriver", got, want)
+		check("calls of NewDriver", driverLog, directLog)
+		if connector, ok := base(&connectorLog).(driver.Connector); ok {
+			check("errors of NewConnector", exerciseDB(sql.OpenDB(NewConnector(connector))), want)
+			check("calls of NewConnector", connectorLog, directLog)
 		}
 	}
 }
 
-func TestOffAddsNoAllocation(t *testing.T) {
+func TestDisabledAddsNoAllocation(t *testing.T) {
 	ctx, log := context.Background(), []string{}
-	c := newConn(quiet{more{little{&log}}})
-	s := newStmt(still{}, c, "SELECT").(*stmt)
+	c := newConn(silentConn{fullDriver{minimalDriver{&log}}})
+	s := newStmt(silentStmt{}, c, "SELECT").(*stmt)
 	if n := testing.AllocsPerRun(1000, func() {
 		c.ExecContext(ctx, "INSERT", nil)
 		c.QueryContext(ctx, "SELECT", nil)
@@ -170,31 +177,37 @@ func TestOffAddsNoAllocation(t *testing.T) {
 	}
 }
 
-type quiet struct{ more }
+// silentConn is a connection that does nothing.
+type silentConn struct{ fullDriver }
 
-func (quiet) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
+func (silentConn) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
 	return nil, nil
 }
-func (quiet) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+func (silentConn) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
 	return nil, nil
 }
-func (quiet) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) { return &done, nil }
+func (silentConn) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) {
+	return &silentTx, nil
+}
 
-var done still
+var silentTx silentStmt
 
-type still struct{ driver.Stmt }
+// silentStmt is a statement and a transaction that do nothing.
+type silentStmt struct{ driver.Stmt }
 
-func (still) ExecContext(context.Context, []driver.NamedValue) (driver.Result, error) {
+func (silentStmt) ExecContext(context.Context, []driver.NamedValue) (driver.Result, error) {
 	return nil, nil
 }
-func (still) QueryContext(context.Context, []driver.NamedValue) (driver.Rows, error) { return nil, nil }
-func (still) Commit() error                                                          { return nil }
-func (still) Rollback() error                                                        { return nil }
+func (silentStmt) QueryContext(context.Context, []driver.NamedValue) (driver.Rows, error) {
+	return nil, nil
+}
+func (silentStmt) Commit() error   { return nil }
+func (silentStmt) Rollback() error { return nil }
 
 func BenchmarkExec(b *testing.B) {
-	ctx, base := context.Background(), quiet{}
+	ctx, base := context.Background(), silentConn{}
 	for name, execer := range map[string]driver.ExecerContext{
-		"direct": base, "between": &passing{base}, "wrapped": newConn(base),
+		"direct": base, "between": &passThrough{base}, "wrapped": newConn(base),
 	} {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
@@ -204,9 +217,9 @@ func BenchmarkExec(b *testing.B) {
 	}
 }
 
-// passing is the least that is in between.
-type passing struct{ next driver.ExecerContext }
+// passThrough is a wrapper that only calls what it wraps: the minimum cost of any wrapper.
+type passThrough struct{ next driver.ExecerContext }
 
-func (p *passing) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+func (p *passThrough) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	return p.next.ExecContext(ctx, query, args)
 }

@@ -1,6 +1,6 @@
 package usdtsql
 
-//lint:file-ignore SA1019 drivers that implement only the deprecated interfaces are wrapped, too.
+//lint:file-ignore SA1019 Drivers that implement only the deprecated interfaces are supported.
 
 import (
 	"context"
@@ -19,7 +19,8 @@ type stmt struct {
 	checker driver.NamedValueChecker
 }
 
-// newStmt wraps a statement. The wrapper is a driver.ColumnConverter only if base is one, as database/sql asks for that.
+// newStmt wraps a statement. The wrapper implements driver.ColumnConverter only if base does,
+// because database/sql behaves differently then.
 func newStmt(base driver.Stmt, conn *conn, query string) driver.Stmt {
 	s := &stmt{base: base, query: query, checker: conn.checker}
 	var ok bool
@@ -38,7 +39,7 @@ func newStmt(base driver.Stmt, conn *conn, query string) driver.Stmt {
 	return s
 }
 
-// convertingStmt is a statement with a driver.ColumnConverter.
+// convertingStmt is a statement that implements driver.ColumnConverter.
 type convertingStmt struct {
 	*stmt
 	converter driver.ColumnConverter
@@ -62,7 +63,7 @@ func (s *stmt) Exec(args []driver.Value) (driver.Result, error) {
 	return s.ExecContext(context.Background(), namedValues(args))
 }
 
-// ExecContext has the driver execute the statement.
+// ExecContext calls ExecContext of the driver's statement.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if probes.StmtExecEnabled() || probes.StmtExecDoneEnabled() {
 		return s.execTraced(ctx, args)
@@ -74,7 +75,7 @@ func (s *stmt) execTraced(ctx context.Context, args []driver.NamedValue) (driver
 	start := time.Now()
 	probes.StmtExec(s.query)
 	result, err := s.execer.ExecContext(ctx, args)
-	probes.StmtExecDone(s.query, int64(time.Since(start)), err)
+	probes.StmtExecDone(s.query, time.Since(start), err)
 	return result, err
 }
 
@@ -82,7 +83,7 @@ func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
 	return s.QueryContext(context.Background(), namedValues(args))
 }
 
-// QueryContext has the driver run the query.
+// QueryContext calls QueryContext of the driver's statement.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	if probes.StmtQueryEnabled() || probes.StmtQueryDoneEnabled() {
 		return s.queryTraced(ctx, args)
@@ -94,11 +95,11 @@ func (s *stmt) queryTraced(ctx context.Context, args []driver.NamedValue) (drive
 	start := time.Now()
 	probes.StmtQuery(s.query)
 	rows, err := s.queryer.QueryContext(ctx, args)
-	probes.StmtQueryDone(s.query, int64(time.Since(start)), err)
+	probes.StmtQueryDone(s.query, time.Since(start), err)
 	return rows, err
 }
 
-// legacyStmt adapts statements of drivers that predate contexts.
+// legacyStmt adapts a statement whose driver does not support contexts.
 type legacyStmt struct{ base driver.Stmt }
 
 func (l legacyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
@@ -117,7 +118,7 @@ func (l legacyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) 
 	return l.base.Query(values)
 }
 
-// namedValues converts arguments of the old forms of Exec and Query.
+// namedValues converts arguments of the deprecated methods Exec and Query.
 func namedValues(values []driver.Value) []driver.NamedValue {
 	args := make([]driver.NamedValue, len(values))
 	for i, value := range values {

@@ -17,7 +17,7 @@ func ExampleNewTask() {
 	// Output: false
 }
 
-func TestOffAddsNoAllocation(t *testing.T) {
+func TestDisabledAddsNoAllocation(t *testing.T) {
 	ctx := context.Background()
 	direct := testing.AllocsPerRun(1000, func() {
 		_, task := trace.NewTask(ctx, "t")
@@ -25,19 +25,19 @@ func TestOffAddsNoAllocation(t *testing.T) {
 		trace.Log(ctx, "c", "m")
 		task.End()
 	})
-	ours := testing.AllocsPerRun(1000, func() {
+	wrapped := testing.AllocsPerRun(1000, func() {
 		_, task := NewTask(ctx, "t")
 		StartRegion(ctx, "r").End()
 		Log(ctx, "c", "m")
 		Logf(ctx, "c", "m")
 		task.End()
 	})
-	if ours != direct {
-		t.Errorf("%v allocations instead of %v", ours, direct)
+	if wrapped != direct {
+		t.Errorf("%v allocations, want %v", wrapped, direct)
 	}
 }
 
-func TestExecutionTracesSeeThem(t *testing.T) {
+func TestExecutionTraceContainsAnnotations(t *testing.T) {
 	var out bytes.Buffer
 	if err := trace.Start(&out); err != nil {
 		t.Skip(err)
@@ -48,14 +48,14 @@ func TestExecutionTracesSeeThem(t *testing.T) {
 	Logf(ctx, "our category", "our %s", "format")
 	task.End()
 	trace.Stop()
-	for _, text := range []string{"our task", "our region", "our category", "our message", "our format"} {
-		if !bytes.Contains(out.Bytes(), []byte(text)) {
-			t.Errorf("%q is not in the trace", text)
+	for _, want := range []string{"our task", "our region", "our category", "our message", "our format"} {
+		if !bytes.Contains(out.Bytes(), []byte(want)) {
+			t.Errorf("%q is not in the trace", want)
 		}
 	}
 }
 
-func TestZeroValuesEnd(t *testing.T) {
+func TestZeroValuesCanEnd(t *testing.T) {
 	Task{}.End()
 	Region{}.End()
 }

@@ -1,8 +1,9 @@
-//! What instructions of Go's compiler refer to: data relative to the code, and functions that they call.
+//! References in machine code of Go's compiler: the data that it accesses and the functions that it
+//! calls.
 
 use object::Architecture;
 
-/// A piece of code, and where it is linked to.
+/// Machine code and its link-time address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Code<'a> {
     pub(crate) bytes: &'a [u8],
@@ -10,9 +11,18 @@ pub(crate) struct Code<'a> {
     pub(crate) arch: Architecture,
 }
 
+/// A reference to data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// The offset in bytes of the instruction from the start of the code.
+    pub(crate) offset: usize,
+    /// The link-time address of the data.
+    pub(crate) address: u64,
+}
+
 impl Code<'_> {
-    /// Addresses of data, in the order of the instructions, with the instruction's distance from the beginning.
-    pub(crate) fn references(&self) -> Vec<(usize, u64)> {
+    /// Returns the references to data, in the order of the instructions.
+    pub(crate) fn references(&self) -> Vec<Reference> {
         match self.arch {
             Architecture::X86_64 => self.references_amd64(),
             Architecture::Aarch64 => self.references_arm64(),
@@ -20,65 +30,75 @@ impl Code<'_> {
         }
     }
 
-    /// Where a function is called first.
-    pub(crate) fn call(&self, function: u64) -> Option<usize> {
+    /// Returns the offset of the first call of a function; `None` if the code does not call it.
+    pub(crate) fn find_call(&self, function: u64) -> Option<usize> {
         match self.arch {
             Architecture::X86_64 => {
-                let is_call = |window: &(usize, &[u8])| match window.1 {
+                let is_call = |offset: usize, window: &[u8]| match window {
                     [0xe8, distance @ ..] => {
-                        relative(self.address, window.0 + 5, distance) == Some(function)
+                        relative_address(self.address, offset + 5, distance) == Some(function)
                     }
                     _ => false,
                 };
-                self.bytes.windows(5).enumerate().find(is_call).map(|(at, _)| at)
+                let mut windows = self.bytes.windows(5).enumerate();
+                windows.find(|(offset, window)| is_call(*offset, window)).map(|(offset, _)| offset)
             }
-            Architecture::Aarch64 => self.words().find_map(|(at, word)| {
+            Architecture::Aarch64 => self.words().find_map(|(offset, word)| {
                 let distance = (i64::from(word << 6) << 32 >> 32 >> 6) * 4;
-                let target = self.address.wrapping_add(at as u64).wrapping_add_signed(distance);
-                (word >> 26 == 0b10_0101 && target == function).then_some(at)
+                let target = self.address.wrapping_add(offset as u64).wrapping_add_signed(distance);
+                (word >> 26 == 0b10_0101 && target == function).then_some(offset)
             }),
             _ => None,
         }
     }
 
-    /// `mov`, `lea` and `cmp` of 64 bits with an address relative to the instruction's end.
-    fn references_amd64(&self) -> Vec<(usize, u64)> {
-        let one = |(at, window): (usize, &[u8])| match window {
-            [0x48..=0x4f, 0x39 | 0x3b | 0x89 | 0x8b | 0x8d, how, distance @ ..]
-                if how & 0xc7 == 5 =>
+    /// Finds 64-bit `mov`, `lea` and `cmp` with an address relative to the end of the instruction.
+    fn references_amd64(&self) -> Vec<Reference> {
+        let reference = |(offset, window): (usize, &[u8])| match window {
+            [0x48..=0x4f, 0x39 | 0x3b | 0x89 | 0x8b | 0x8d, mod_rm, distance @ ..]
+                if mod_rm & 0xc7 == 5 =>
             {
-                relative(self.address, at + 7, distance).map(|address| (at, address))
+                relative_address(self.address, offset + 7, distance)
+                    .map(|address| Reference { offset, address })
             }
             _ => None,
         };
-        self.bytes.windows(7).enumerate().filter_map(one).collect()
+        self.bytes.windows(7).enumerate().filter_map(reference).collect()
     }
 
-    /// `adrp` and an `add`, `ldr`, `str`, `ldp` or `stp` behind it.
-    fn references_arm64(&self) -> Vec<(usize, u64)> {
+    /// Finds `add`, `ldr`, `str`, `ldp` and `stp` after an `adrp` with the same register.
+    fn references_arm64(&self) -> Vec<Reference> {
         let mut pages = [None::<u64>; 32];
         let mut out = Vec::new();
-        for (at, word) in self.words() {
+        for (offset, word) in self.words() {
             let (to, from) = ((word & 31) as usize, (word >> 5 & 31) as usize);
             let page = pages.get(from).copied().flatten();
             let immediate = u64::from(word >> 10 & 0xfff);
             if word & 0x9f00_0000 == 0x9000_0000 {
                 let high = i64::from(word << 8) << 32 >> 32 >> 13 << 2;
                 let pages_away = high | i64::from(word >> 29 & 3);
-                let own = self.address.wrapping_add(at as u64) & !0xfff;
+                let own_page = self.address.wrapping_add(offset as u64) & !0xfff;
                 if let Some(page) = pages.get_mut(to) {
-                    *page = Some(own.wrapping_add_signed(pages_away << 12));
+                    *page = Some(own_page.wrapping_add_signed(pages_away << 12));
                 }
                 continue;
             }
             let Some(page) = page else { continue };
             match word >> 22 {
-                0b10_0100_0100 => out.push((at, page.wrapping_add(immediate))),
-                0b11_1110_0100 | 0b11_1110_0101 => out.push((at, page.wrapping_add(immediate * 8))),
+                // add
+                0b10_0100_0100 => {
+                    out.push(Reference { offset, address: page.wrapping_add(immediate) });
+                }
+                // str, ldr
+                0b11_1110_0100 | 0b11_1110_0101 => {
+                    out.push(Reference { offset, address: page.wrapping_add(immediate * 8) });
+                }
+                // stp, ldp
                 0b10_1010_0100 | 0b10_1010_0101 => {
                     let distance = i64::from(word << 10) << 32 >> 32 >> 25 << 3;
-                    let first = page.wrapping_add_signed(distance);
-                    out.extend([(at, first), (at, first.wrapping_add(8))]);
+                    let address = page.wrapping_add_signed(distance);
+                    out.push(Reference { offset, address });
+                    out.push(Reference { offset, address: address.wrapping_add(8) });
                 }
                 _ => {}
             }
@@ -86,14 +106,15 @@ impl Code<'_> {
         out
     }
 
+    /// Returns the 32-bit instructions with their offsets.
     fn words(&self) -> impl Iterator<Item = (usize, u32)> {
         let (words, _) = self.bytes.as_chunks::<4>();
         words.iter().enumerate().map(|(index, word)| (4 * index, u32::from_le_bytes(*word)))
     }
 }
 
-/// What a 32-bit distance that counts from the end of an instruction leads to.
-fn relative(address: u64, end: usize, distance: &[u8]) -> Option<u64> {
+/// Returns the address at a 32-bit distance from the end of an instruction, whose offset is `end`.
+fn relative_address(address: u64, end: usize, distance: &[u8]) -> Option<u64> {
     let distance = i32::from_le_bytes(*distance.first_chunk()?);
     Some(address.wrapping_add(end as u64).wrapping_add_signed(distance.into()))
 }
@@ -110,8 +131,14 @@ mod tests {
             0,
         ];
         let code = Code { bytes: &bytes, address: 0x446_7ef, arch: Architecture::X86_64 };
-        assert_eq!(code.references(), [(0, 0x54c_918), (7, 0x52c_6db)]);
-        assert_eq!((code.call(0x446_7ef + 20), code.call(0)), (Some(14), None));
+        assert_eq!(
+            code.references(),
+            [
+                Reference { offset: 0, address: 0x54c_918 },
+                Reference { offset: 7, address: 0x52c_6db }
+            ]
+        );
+        assert_eq!((code.find_call(0x446_7ef + 20), code.find_call(0)), (Some(14), None));
     }
 
     #[test]
@@ -127,9 +154,12 @@ mod tests {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let code = Code { bytes: &bytes, address: 0x1_0000, arch: Architecture::Aarch64 };
         let page = 0x1_0000 + 0x1b_d000;
-        let seen = code.references();
-        assert_eq!(seen[..2], [(4, page + 0x6d0), (12, page + 0x6d0)]);
-        assert_eq!((code.call(0x1_000c), code.call(0x1_0010)), (Some(20), None));
+        let address = page + 0x6d0;
+        assert_eq!(
+            code.references()[..2],
+            [Reference { offset: 4, address }, Reference { offset: 12, address }]
+        );
+        assert_eq!((code.find_call(0x1_000c), code.find_call(0x1_0010)), (Some(20), None));
     }
 
     proptest::proptest! {
@@ -138,7 +168,7 @@ mod tests {
             for arch in [Architecture::X86_64, Architecture::Aarch64, Architecture::Riscv64] {
                 let code = Code { bytes: &bytes, address, arch };
                 code.references();
-                code.call(function);
+                code.find_call(function);
             }
         }
     }

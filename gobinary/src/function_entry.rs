@@ -1,71 +1,87 @@
-//! Function entries at which probes of the catalogue can be observed in binaries that were built without them: found
-//! through the function table, which stripped files have, too.
+//! Function entries as stand-ins for probes of the catalogue, in binaries that were built without
+//! them.
+//!
+//! The function table, which stripped files have too, has the addresses.
 
-use crate::GoBinary;
+use crate::binary::GoBinary;
 use crate::catalogue::{ArgLocation, Field, FunctionEntry, Probe, Provider};
-use crate::pclntab::place_of;
+use crate::goid;
+use crate::pclntab::file_position;
 use object::{Architecture, Object};
 
-/// Integer registers of Go's calling convention (`src/cmd/compile/abi-internal.md`) by the hardware's numbers.
-const AMD64: [u8; 9] = [0, 3, 1, 7, 6, 8, 9, 10, 11];
+/// The hardware numbers of the integer registers of Go's calling convention on amd64
+/// (`src/cmd/compile/abi-internal.md`), in order.
+const AMD64_ARG_REGISTERS: [u8; 9] = [0, 3, 1, 7, 6, 8, 9, 10, 11];
 
-/// Bytes of the longest stack check that is recognized, rounded up.
-const LONGEST_PROLOGUE: u64 = 32;
+/// The number of bytes to read at a function's entry: the longest stack check, rounded up.
+const MAX_PROLOGUE_SIZE: u64 = 32;
 
-/// A place to attach to.
+/// An attachable function entry that stands in for a probe.
 #[derive(Clone, Debug)]
 pub struct EntryPoint {
-    /// The provider that has the probe.
+    /// The provider of the probe.
     pub provider: &'static Provider,
-    /// The probe that would fire here.
+    /// The probe that would fire when the function is entered.
     pub probe: &'static Probe,
-    /// Link-time address. On amd64 it is after the prologue's stack check; on arm64 it is the check's branch, which is
-    /// taken when the stack has to grow, after which the prologue runs again. Without a stack check, the function's
-    /// first instruction.
+    /// The link-time address to attach to.
+    ///
+    /// On amd64 it is the instruction after the prologue's stack check. On arm64 it is the branch
+    /// of the stack check; hits on the taken branch must be ignored, because the prologue runs
+    /// again after the stack has grown. For a function without a stack check, it is the first
+    /// instruction.
     pub address: u64,
-    /// The arguments that can be read there.
+    /// The arguments that can be read at this address; others are left out.
     pub args: Vec<EntryArg>,
 }
 
-/// An argument at a function entry.
+/// An argument of a probe at a function entry.
 #[derive(Clone, Debug)]
 pub struct EntryArg {
-    /// As in the catalogue.
+    /// The argument's name in the catalogue.
     pub name: &'static str,
-    /// Its first word.
-    pub location: Location,
-    /// The word after it, which is a string's length; `None` if there is none.
-    pub next: Option<Location>,
-    /// Whether it is an enum's code where the probe has a string.
+    /// The location of the argument's first word.
+    pub first_word: Location,
+    /// The location of the following word, which is a string's length. `None` if there is none.
+    pub second_word: Option<Location>,
+    /// True if the word is the code of an enum, in place of the string that the probe has.
     pub is_enum: bool,
-    /// The enum's labels by code; `None` for other arguments and for releases whose labels are not known.
+    /// The enum's labels by code. `None` for other arguments, and for releases whose labels are
+    /// unknown.
     pub labels: Option<&'static [&'static str]>,
 }
 
-/// Where a word is.
+/// The location of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// In the register of this number.
+    /// In the register with this hardware number.
     Register(u8),
-    /// In memory, through what a register points to.
+    /// In memory, at the end of a chain of pointers that starts in a register.
     Memory {
-        /// The register.
+        /// The hardware number of the register.
         base: u8,
-        /// The offset from what it points to; further ones are from what each pointer read so far points to.
+        /// The offset in bytes from each pointer: the first one from the register's value, the
+        /// others from the pointer read before. The last one leads to the word.
         offsets: Vec<i64>,
     },
-    /// It is this number.
+    /// The word always has this value.
     Constant(i64),
 }
 
 impl GoBinary<'_> {
-    /// Entries of these providers' probes, in the catalogue's order. The data is the file's.
-    pub fn entries(&self, data: &[u8], providers: &[&'static Provider]) -> Vec<EntryPoint> {
-        let Some(layout) = self.functions() else { return Vec::new() };
-        let Some(functions) = layout.functions(data) else { return Vec::new() };
+    /// Returns the function entries for the probes of `providers`, in the order of the catalogue.
+    /// `data` is the file that `self` was parsed from.
+    ///
+    /// Entries of functions that the file does not have are left out.
+    pub fn function_entries(
+        &self,
+        data: &[u8],
+        providers: &[&'static Provider],
+    ) -> Vec<EntryPoint> {
+        let Some(layout) = self.function_table() else { return Vec::new() };
+        let Some(functions) = layout.table(data) else { return Vec::new() };
         let entries = providers.iter().flat_map(|p| p.probes).flat_map(|probe| probe.entries);
-        let addresses = functions.named(entries.map(|entry| entry.function));
-        let resolver = Resolver { go: self, goid: self.goid_offset_quick() };
+        let addresses = functions.ranges_of(entries.map(|entry| entry.function));
+        let resolver = Resolver { go: self, goid_offset: self.goid_offset() };
         let mut out = Vec::new();
         for provider in providers {
             for probe in provider.probes {
@@ -80,19 +96,19 @@ impl GoBinary<'_> {
         out
     }
 
-    /// Bytes of a loaded segment.
-    pub(crate) fn at(&self, address: u64, most: u64) -> Option<&[u8]> {
-        let (start, (offset, size)) = place_of(&self.file, address)?;
-        let end = offset.checked_add(size)?.min(start.saturating_add(most));
-        self.file.data().get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    /// Returns up to `len` bytes at a link-time address: fewer at the end of a segment.
+    pub(crate) fn bytes_up_to(&self, address: u64, len: u64) -> Option<&[u8]> {
+        let position = file_position(&self.file, address)?;
+        let end = position.segment_end.min(position.offset.saturating_add(len));
+        self.file.data().get(usize::try_from(position.offset).ok()?..usize::try_from(end).ok()?)
     }
 }
 
-/// Turns the catalogue's entries into places of one binary.
+/// Locates the catalogue's entries in one binary.
 struct Resolver<'a> {
     go: &'a GoBinary<'a>,
-    /// Offset of the id in `runtime.g`.
-    goid: Option<u32>,
+    /// The offset in bytes of `goid` in `runtime.g`.
+    goid_offset: Option<u32>,
 }
 
 impl Resolver<'_> {
@@ -107,9 +123,9 @@ impl Resolver<'_> {
         entry: &'static FunctionEntry,
         address: u64,
     ) -> Option<EntryPoint> {
-        let code = self.go.at(address, LONGEST_PROLOGUE)?;
+        let code = self.go.bytes_up_to(address, MAX_PROLOGUE_SIZE)?;
         let offset =
-            if self.is_amd64() { after_stack_check(code) } else { branch_of_stack_check(code) };
+            if self.is_amd64() { stack_check_len(code) } else { stack_check_branch_offset(code) };
         let args = entry
             .args
             .iter()
@@ -119,33 +135,34 @@ impl Resolver<'_> {
     }
 
     fn argument(&self, name: &'static str, location: &ArgLocation) -> Option<EntryArg> {
-        let word = |location, next| EntryArg { name, location, next, is_enum: false, labels: None };
+        let arg = |first_word, second_word| EntryArg {
+            name,
+            first_word,
+            second_word,
+            is_enum: false,
+            labels: None,
+        };
         let memory = |base, offsets| Location::Memory { base, offsets };
         Some(match *location {
             ArgLocation::Register(number) => {
                 let next =
                     number.checked_add(1).and_then(|n| self.register(n)).map(Location::Register);
-                word(Location::Register(self.register(number)?), next)
+                arg(Location::Register(self.register(number)?), next)
             }
             ArgLocation::FieldPath { register, path } => {
                 let base = self.register(register)?;
-                let offset = |fields: &&[Field]| {
-                    fields
-                        .iter()
-                        .map(|field| self.go.field_offset(field).map(i64::from))
-                        .sum::<Option<i64>>()
-                };
-                let first = path.iter().map(offset).collect::<Option<Vec<i64>>>()?;
-                let mut next = first.clone();
-                *next.last_mut()? += 8;
-                word(memory(base, first), Some(memory(base, next)))
+                let first =
+                    path.iter().map(|f| self.nested_offset(f)).collect::<Option<Vec<i64>>>()?;
+                let mut second = first.clone();
+                *second.last_mut()? += 8;
+                arg(memory(base, first), Some(memory(base, second)))
             }
             ArgLocation::Enum { register, labels } => {
-                let location = Location::Register(self.register(register)?);
+                let first_word = Location::Register(self.register(register)?);
                 EntryArg {
                     name,
-                    location,
-                    next: None,
+                    first_word,
+                    second_word: None,
                     is_enum: true,
                     labels: self.go.labels(labels),
                 }
@@ -153,33 +170,44 @@ impl Resolver<'_> {
             ArgLocation::GoroutineId(register) => {
                 let running = Some(self.running_goroutine());
                 let base = register.map_or(running, |number| self.register(number))?;
-                word(memory(base, vec![self.goid?.into()]), None)
+                arg(memory(base, vec![self.goid_offset?.into()]), None)
             }
-            ArgLocation::Constant(number) => word(Location::Constant(number), None),
+            ArgLocation::Constant(number) => arg(Location::Constant(number), None),
         })
     }
 
-    /// The register of the running goroutine.
-    fn running_goroutine(&self) -> u8 {
-        if self.is_amd64() { crate::goid::G_AMD64 } else { crate::goid::G_ARM64 }
+    /// Returns the offset of the innermost of nested fields from the start of the outermost struct.
+    fn nested_offset(&self, fields: &[Field]) -> Option<i64> {
+        fields.iter().map(|field| self.go.field_offset(field).map(i64::from)).sum()
     }
 
+    /// Returns the hardware number of the register that holds the running goroutine.
+    fn running_goroutine(&self) -> u8 {
+        if self.is_amd64() { goid::G_REGISTER_AMD64 } else { goid::G_REGISTER_ARM64 }
+    }
+
+    /// Returns the hardware number of an integer register of Go's calling convention.
     fn register(&self, number: u8) -> Option<u8> {
-        if self.is_amd64() { AMD64.get(usize::from(number)).copied() } else { Some(number) }
+        if self.is_amd64() {
+            AMD64_ARG_REGISTERS.get(usize::from(number)).copied()
+        } else {
+            Some(number)
+        }
     }
 }
 
-/// Length of the prologue's stack check; 0 if there is none that is recognized. Code after it runs once per call,
-/// however often the stack grows, and the arguments are still in their registers. It must be followed by a push, which
-/// the kernel emulates.
-fn after_stack_check(code: &[u8]) -> usize {
-    // lea -N(%rsp),%r12 for frames that are not small.
+/// Returns the length in bytes of the prologue's stack check on amd64; 0 if none is recognized.
+///
+/// The code after it runs once per call, no matter how often the stack grows, and the arguments are
+/// still in their registers. The next instruction must be a push, which the kernel emulates.
+fn stack_check_len(code: &[u8]) -> usize {
+    // Larger frames have `lea -N(%rsp),%r12` first.
     let frame = match code {
         [0x4c, 0x8d, 0x64, 0x24, ..] => 5,
         [0x4c, 0x8d, 0xa4, 0x24, ..] => 8,
         _ => 0,
     };
-    // cmp 0x10(%r14),%rsp or %r12; 0x18 in functions of the system stack
+    // cmp 0x10(%r14),%rsp or %r12; 0x18 in functions on the system stack
     let compare = match code.get(frame..) {
         Some([0x49, 0x3b, 0x66, 0x10 | 0x18, ..]) if frame == 0 => 4,
         Some([0x4d, 0x3b, 0x66, 0x10 | 0x18, ..]) if frame > 0 => 4,
@@ -196,22 +224,20 @@ fn after_stack_check(code: &[u8]) -> usize {
     if is_push { length } else { 0 }
 }
 
-/// Offset of the branch that ends the prologue's stack check; 0 if there is none. The check has registers of its own,
-/// so that the arguments are still in theirs.
-fn branch_of_stack_check(code: &[u8]) -> usize {
-    /// ldr x16, [x28, #16], or #24 in functions of the system stack
-    const LIMIT: [u32; 2] = [0xf940_0b90, 0xf940_0f90];
-    /// b.ls
-    const IS_BRANCH: (u32, u32) = (0xff00_001f, 0x5400_0009);
+/// Returns the offset in bytes of the branch at the end of the prologue's stack check on arm64; 0
+/// if there is none. The check uses no argument registers.
+fn stack_check_branch_offset(code: &[u8]) -> usize {
+    /// ldr x16, [x28, #16], or #24 in functions on the system stack
+    const LOAD_LIMIT: [u32; 2] = [0xf940_0b90, 0xf940_0f90];
+    /// b.ls, after masking its distance
+    const BRANCH: u32 = 0x5400_0009;
+    const BRANCH_MASK: u32 = 0xff00_001f;
     let mut words = code.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
-    if !words.next().is_some_and(|word| LIMIT.contains(&word)) {
+    if !words.next().is_some_and(|word| LOAD_LIMIT.contains(&word)) {
         return 0;
     }
-    // Large frames are compared by four instructions more at most.
-    words
-        .take(6)
-        .position(|word| word & IS_BRANCH.0 == IS_BRANCH.1)
-        .map_or(0, |index| 4 * (index + 1))
+    // The check of a large frame has up to four more instructions.
+    words.take(6).position(|word| word & BRANCH_MASK == BRANCH).map_or(0, |index| 4 * (index + 1))
 }
 
 #[cfg(test)]
@@ -220,23 +246,23 @@ mod tests {
 
     #[test]
     fn recognizes_stack_checks_of_all_frame_sizes() {
-        let after = after_stack_check;
-        assert_eq!(after(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55]), 6);
-        assert_eq!(after(&[0x49, 0x3b, 0x66, 0x18, 0x0f, 0x86, 1, 2, 3, 4, 0x55]), 10);
+        let len = stack_check_len;
+        assert_eq!(len(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55]), 6);
+        assert_eq!(len(&[0x49, 0x3b, 0x66, 0x18, 0x0f, 0x86, 1, 2, 3, 4, 0x55]), 10);
         assert_eq!(
-            after(&[0x4c, 0x8d, 0x64, 0x24, 0xe8, 0x4d, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55]),
+            len(&[0x4c, 0x8d, 0x64, 0x24, 0xe8, 0x4d, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55]),
             11
         );
         let large = [
             0x4c, 0x8d, 0xa4, 0x24, 1, 2, 3, 4, 0x4d, 0x3b, 0x66, 0x10, 0x0f, 0x86, 1, 2, 3, 4,
             0x55,
         ];
-        assert_eq!(after(&large), 18);
+        assert_eq!(len(&large), 18);
         for end in 0..large.len() {
-            assert_eq!(after(&large[..end]), 0);
+            assert_eq!(len(&large[..end]), 0);
         }
-        assert_eq!(after(&[0x55, 0x48, 0x89, 0xe5]), 0);
-        assert_eq!(after(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x48]), 0, "no push");
+        assert_eq!(len(&[0x55, 0x48, 0x89, 0xe5]), 0);
+        assert_eq!(len(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x48]), 0, "no push");
     }
 
     #[test]
@@ -244,22 +270,22 @@ mod tests {
         let code =
             |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
         let small = code(&[0xf940_0b90, 0xeb30_63ff, 0x5400_0209, 0xf81e_0ffe]);
-        assert_eq!(branch_of_stack_check(&small), 8);
+        assert_eq!(stack_check_branch_offset(&small), 8);
         let medium = code(&[0xf940_0b90, 0xd100_83f1, 0xeb10_023f, 0x5400_0409]);
-        assert_eq!(branch_of_stack_check(&medium), 12);
+        assert_eq!(stack_check_branch_offset(&medium), 12);
         for end in 0..small.len() - 4 {
-            assert_eq!(branch_of_stack_check(&small[..end]), 0);
+            assert_eq!(stack_check_branch_offset(&small[..end]), 0);
         }
-        assert_eq!(branch_of_stack_check(&code(&[0xf81e_0ffe, 0x5400_0209])), 0, "no check");
+        assert_eq!(stack_check_branch_offset(&code(&[0xf81e_0ffe, 0x5400_0209])), 0, "no check");
     }
 
     proptest::proptest! {
         #[test]
         fn accepts_any_code(code: Vec<u8>) {
-            let branch = branch_of_stack_check(&code);
+            let branch = stack_check_branch_offset(&code);
             proptest::prop_assert!(branch == 0 || code.len() >= branch + 4);
-            let after = after_stack_check(&code);
-            proptest::prop_assert!(after == 0 || code[after] == 0x55);
+            let len = stack_check_len(&code);
+            proptest::prop_assert!(len == 0 || code[len] == 0x55);
         }
     }
 }

@@ -1,24 +1,36 @@
-//! Where a goroutine keeps its id: the register that holds the running goroutine, and the offset by release.
+//! The goroutine id: the register that holds the running goroutine, and the offset of the id by
+//! release.
 
 use crate::supported_releases;
 
-/// Number of the register that holds `g` in Go code on amd64: R14 (`src/cmd/compile/abi-internal.md`).
-pub const G_AMD64: u8 = 14;
-/// Number of the register that holds `g` on arm64: R28.
-pub const G_ARM64: u8 = 28;
+/// The hardware number of the register that holds the running goroutine, `g`, in Go code on amd64:
+/// R14 (`src/cmd/compile/abi-internal.md`).
+pub const G_REGISTER_AMD64: u8 = 14;
+/// The hardware number of the register that holds the running goroutine, `g`, in Go code on arm64:
+/// R28.
+pub const G_REGISTER_ARM64: u8 = 28;
 
-/// Offset of `goid` in `runtime.g` on 64-bit ports, from the first minor release of the pair on. Measured on the DWARF
-/// of each [supported release](crate::supported_releases); amd64 and arm64 agree.
-const OFFSETS: &[(u32, u32)] = &[
-    (21, 152),
-    (23, 160), // `syscallbp` was added
-    (25, 152), // `gobuf.ret` went away
+/// An offset of `goid` in `runtime.g`, and the first minor release that has it.
+struct OffsetSince {
+    minor: u32,
+    offset: u32,
+}
+
+/// The offsets on 64-bit ports, measured on the DWARF of each
+/// [supported release](crate::supported_releases). They are the same on amd64 and arm64.
+const OFFSETS: &[OffsetSince] = &[
+    OffsetSince { minor: 21, offset: 152 },
+    // Go 1.23 added `syscallbp`.
+    OffsetSince { minor: 23, offset: 160 },
+    // Go 1.25 removed `gobuf.ret`.
+    OffsetSince { minor: 25, offset: 152 },
 ];
 
-/// The offset for a release; `None` for unsupported releases, development versions and forks.
-pub fn by_version(version: &str) -> Option<u32> {
+/// Returns the offset in bytes for a version. `None` for unsupported releases, development versions
+/// and forks.
+pub(crate) fn by_version(version: &str) -> Option<u32> {
     let minor = supported_releases::minor(version)?;
-    OFFSETS.iter().rev().find(|(from, _)| *from <= minor).map(|(_, offset)| *offset)
+    OFFSETS.iter().rev().find(|since| since.minor <= minor).map(|since| since.offset)
 }
 
 #[cfg(test)]

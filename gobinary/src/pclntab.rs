@@ -1,76 +1,107 @@
-//! Functions and lines of a Go binary, from the table that the runtime itself uses (`internal/abi.PCHeader`,
-//! `runtime/symtab.go`). It is there in stripped binaries, too. Versions of Go from 1.18 on.
+//! Functions and lines of a Go binary, from the function table (pclntab) that the runtime uses
+//! (`internal/abi.PCHeader`, `runtime/symtab.go`).
+//!
+//! Stripped binaries have it, too. Tables of Go 1.18 and later are supported.
+//!
+//! ```no_run
+//! let data = std::fs::read("/usr/local/bin/app")?;
+//! let layout = gobinary::GoBinary::parse(&data).and_then(|go| go.function_table());
+//! if let Some(table) = layout.as_ref().and_then(|layout| layout.table(&data)) {
+//!     let address = 0x48_1234;
+//!     if let Some(function) = table.lookup(address) {
+//!         for frame in table.frames(&function, address) {
+//!             println!("{} {:?}", frame.function, frame.line);
+//!         }
+//!     }
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-/// Go 1.18 and 1.19.
+/// The magic number of Go 1.18 and 1.19.
 const MAGIC_1_18: u32 = 0xffff_fff0;
-/// Go 1.20 and later.
+/// The magic number of Go 1.20 and later.
 const MAGIC_1_20: u32 = 0xffff_fff1;
 
-/// Section names: position-independent files have their own (before Go 1.26).
+/// The names of the section. Before Go 1.26, position-independent files have the second one.
 const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 
-/// Where the table is and how it is laid out. Holds no reference to the file.
+/// The position and the layout of a function table. It does not borrow the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// File offset.
+pub struct TableLayout {
+    /// The file offset of the table.
     offset: u64,
-    /// Bytes.
+    /// The size in bytes.
     size: u64,
-    /// Link-time address that function offsets count from.
+    /// The link-time address to which function offsets are relative.
     text: u64,
-    /// Smallest distance of instructions.
+    /// The unit of instruction distances in bytes: 1 on amd64, 4 on arm64.
     quantum: u64,
-    /// Number of functions.
+    /// The number of functions.
     functions: usize,
+    /// The offset in the table of the function names.
     names: usize,
+    /// The offset in the table of the compilation units' lists of files.
     units: usize,
+    /// The offset in the table of the file names.
     files: usize,
+    /// The offset in the table of the PC-value tables, such as lines.
     values: usize,
+    /// The offset in the table of the function entries.
     entries: usize,
-    /// File offset of what functions have beside the table, trees of inlined calls among it.
-    data: Option<usize>,
+    /// The file offset of `go:func.*`, which has the trees of inlined calls.
+    func_data: Option<usize>,
 }
 
-/// The table of a file.
+/// A function table, for look-ups.
 #[derive(Clone, Copy, Debug)]
-pub struct Functions<'a> {
+pub struct FunctionTable<'a> {
     file: &'a [u8],
     table: &'a [u8],
-    layout: Layout,
+    layout: TableLayout,
 }
 
-/// A function.
+/// A function of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Function<'a> {
-    /// As Go's tools print it: `net/http.(*conn).serve`.
+    /// The name as Go's tools print it: `net/http.(*conn).serve`.
     pub name: &'a str,
-    /// Link-time address.
+    /// The link-time address of the function's first instruction.
     pub entry: u64,
-    /// Offset of its description in the table of functions.
+    /// The offset in the table of the function's `_func` struct.
     info: usize,
 }
 
-/// A place in the source.
+/// A source line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// As the compiler recorded it.
+    /// The path of the file as the compiler recorded it.
     pub file: &'a str,
-    /// From 1.
+    /// The line number, from 1.
     pub line: u32,
 }
 
-impl Layout {
-    pub(crate) fn find(file: &ElfFile64<'_>) -> Option<Layout> {
+/// A frame at an address: an inlined function, or the function it is inlined into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The function's name as Go's tools print it.
+    pub function: &'a str,
+    /// The line in the function; `None` if the table has none for the address.
+    pub line: Option<Line<'a>>,
+}
+
+impl TableLayout {
+    /// Locates the table. Returns `None` if the file has none, or one of another version.
+    pub(crate) fn find(file: &ElfFile64<'_>) -> Option<TableLayout> {
         let section = SECTIONS.iter().find_map(|name| file.section_by_name(name));
-        // External linkers put it into a section with other things; its symbol stays.
+        // External linkers merge the table into another section, but its symbol remains.
         let (offset, size) = section.and_then(|s| s.file_range()).or_else(|| {
-            let (offset, segment) = place_of(file, symbol(file, b"runtime.pclntab")?)?;
-            Some((offset, segment.0.saturating_add(segment.1).checked_sub(offset)?))
+            let position = file_position(file, symbol_address(file, b"runtime.pclntab")?)?;
+            Some((position.offset, position.segment_end.checked_sub(position.offset)?))
         })?;
         let start = usize::try_from(offset).ok()?;
         let table = file.data().get(start..start.checked_add(usize::try_from(size).ok()?)?)?;
@@ -78,71 +109,85 @@ impl Layout {
         if ![MAGIC_1_18, MAGIC_1_20].contains(&magic) || table.get(7) != Some(&8) {
             return None;
         }
-        let word = |index: usize| u64_at(table, 8 + 8 * index);
-        let place = |index: usize| usize::try_from(word(index)?).ok();
-        Some(Layout {
+        let header_word = |index: usize| u64_at(table, 8 + 8 * index);
+        let header_offset = |index: usize| usize::try_from(header_word(index)?).ok();
+        Some(TableLayout {
             offset,
             size,
-            // Since Go 1.26 the header leaves it to the module's description.
-            text: word(2).filter(|text| *text != 0).or_else(|| text_start(file))?,
+            // Since Go 1.26, only `runtime.moduledata` has the address.
+            text: header_word(2).filter(|text| *text != 0).or_else(|| text_start(file))?,
             quantum: (*table.get(6)?).into(),
-            functions: place(0)?,
-            names: place(3)?,
-            units: place(4)?,
-            files: place(5)?,
-            values: place(6)?,
-            entries: place(7)?,
-            // Inlined calls are laid out as here since Go 1.20.
-            data: if magic == MAGIC_1_20 { function_data(file) } else { None },
+            // Each entry takes 8 bytes, so a larger number is damage.
+            functions: header_offset(0).filter(|count| *count <= table.len() / 8)?,
+            names: header_offset(3)?,
+            units: header_offset(4)?,
+            files: header_offset(5)?,
+            values: header_offset(6)?,
+            entries: header_offset(7)?,
+            // Go 1.20 introduced the layout of inlined calls that `inlined_call` reads.
+            func_data: if magic == MAGIC_1_20 { func_data_offset(file) } else { None },
         })
     }
 
-    /// The table in the bytes of the file that the layout was found in.
-    pub fn functions<'a>(&self, file: &'a [u8]) -> Option<Functions<'a>> {
+    /// Returns the table in `file`, which must be the file that the layout was found in. `None` if
+    /// the file is shorter.
+    pub fn table<'a>(&self, file: &'a [u8]) -> Option<FunctionTable<'a>> {
         let start = usize::try_from(self.offset).ok()?;
         let table = file.get(start..start.checked_add(usize::try_from(self.size).ok()?)?)?;
-        Some(Functions { file, table, layout: *self })
+        Some(FunctionTable { file, table, layout: *self })
     }
 }
 
-/// `runtime.text`: its symbol, else what the module's description says (`runtime.moduledata`, whose section has a
-/// name since Go 1.26), else where code begins.
+/// Returns the address `runtime.text`: from its symbol, else from `runtime.moduledata`, else the
+/// start of `.text`.
 fn text_start(file: &ElfFile64<'_>) -> Option<u64> {
-    /// Words in front of `moduledata.text`.
+    /// The index of the word `moduledata.text`.
     const TEXT: usize = 22;
     let section = || file.section_by_name(".text").map(|s| s.address());
-    symbol(file, b"runtime.text").or_else(|| module_word(file, TEXT)).or_else(section)
+    symbol_address(file, b"runtime.text").or_else(|| moduledata_word(file, TEXT)).or_else(section)
 }
 
-/// `go:func.*`, likewise.
-fn function_data(file: &ElfFile64<'_>) -> Option<usize> {
-    /// Words in front of `moduledata.gofunc`.
+/// Returns the file offset of `go:func.*`, from its symbol or from `runtime.moduledata`.
+fn func_data_offset(file: &ElfFile64<'_>) -> Option<usize> {
+    /// The index of the word `moduledata.gofunc`.
     const GOFUNC: usize = 40;
-    let address = symbol(file, b"go:func.*").or_else(|| module_word(file, GOFUNC))?;
-    usize::try_from(place_of(file, address)?.0).ok()
+    let address = symbol_address(file, b"go:func.*").or_else(|| moduledata_word(file, GOFUNC))?;
+    usize::try_from(file_position(file, address)?.offset).ok()
 }
 
-/// Where an address is in the file, and the range of its segment there.
-pub(crate) fn place_of(file: &ElfFile64<'_>, address: u64) -> Option<(u64, (u64, u64))> {
-    let holds = |s: &object::read::elf::ElfSegment64<'_, '_>| {
-        (s.address()..s.address().saturating_add(s.file_range().1)).contains(&address)
-    };
-    let segment = file.segments().find(holds)?;
-    Some((segment.file_range().0.checked_add(address - segment.address())?, segment.file_range()))
+/// The position of an address in the file.
+pub(crate) struct FilePosition {
+    /// The file offset of the address.
+    pub(crate) offset: u64,
+    /// The file offset of the end of its segment.
+    pub(crate) segment_end: u64,
 }
 
-pub(crate) fn symbol(file: &ElfFile64<'_>, name: &[u8]) -> Option<u64> {
+/// Returns the position of a link-time address in the file; `None` if the file does not back it.
+pub(crate) fn file_position(file: &ElfFile64<'_>, address: u64) -> Option<FilePosition> {
+    file.segments().find_map(|segment| {
+        let (start, size) = segment.file_range();
+        let distance = address.checked_sub(segment.address()).filter(|d| *d < size)?;
+        Some(FilePosition {
+            offset: start.checked_add(distance)?,
+            segment_end: start.checked_add(size)?,
+        })
+    })
+}
+
+/// Returns the link-time address of a symbol; `None` if the file is stripped or does not have it.
+pub(crate) fn symbol_address(file: &ElfFile64<'_>, name: &[u8]) -> Option<u64> {
     file.symbols().find(|s| s.name_bytes() == Ok(name)).map(|s| s.address())
 }
 
-/// A word of the module's description.
-fn module_word(file: &ElfFile64<'_>, index: usize) -> Option<u64> {
+/// Returns a word of `runtime.moduledata`, whose section has a name since Go 1.26.
+fn moduledata_word(file: &ElfFile64<'_>, index: usize) -> Option<u64> {
     let module = file.section_by_name(".go.module")?;
     let stored = u64_at(module.data().ok()?, 8 * index)?;
     if stored != 0 {
         return Some(stored);
     }
-    // Position-independent: the loader fills it in.
+    // In position-independent files, the dynamic loader fills it in.
     let at = module.address() + 8 * index as u64;
     let mut relocations = file.dynamic_relocations()?;
     relocations
@@ -150,146 +195,163 @@ fn module_word(file: &ElfFile64<'_>, index: usize) -> Option<u64> {
         .map(|(_, relocation)| relocation.addend() as u64)
 }
 
-impl<'a> Functions<'a> {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.layout.functions
+/// An entry of the function table.
+struct TableEntry {
+    /// The link-time address of the function.
+    address: u64,
+    /// The offset in the table of the function's `_func` struct.
+    info: usize,
+}
+
+/// A call that the compiler inlined.
+struct InlinedCall<'a> {
+    /// The inlined function.
+    name: &'a str,
+    /// An address at the call in the calling function.
+    call_address: u64,
+}
+
+impl<'a> FunctionTable<'a> {
+    /// Returns the functions by address. Damaged entries are skipped.
+    pub fn functions(&self) -> impl Iterator<Item = Function<'a>> {
+        (0..self.layout.functions).filter_map(|index| self.get(index))
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Entry and description of the function at an index of the table.
-    fn entry(&self, index: usize) -> Option<(u64, usize)> {
+    /// Returns an entry of the table. The entry after the last function is the end of that
+    /// function.
+    fn entry(&self, index: usize) -> Option<TableEntry> {
         let at = self.layout.entries.checked_add(index.checked_mul(8)?)?;
         let distance = u64::from(u32_at(self.table, at)?);
         let info = u32_at(self.table, at + 4)? as usize;
-        Some((self.layout.text.checked_add(distance)?, self.layout.entries.checked_add(info)?))
+        Some(TableEntry {
+            address: self.layout.text.checked_add(distance)?,
+            info: self.layout.entries.checked_add(info)?,
+        })
     }
 
-    /// The function at an index, in the order of addresses.
-    pub fn get(&self, index: usize) -> Option<Function<'a>> {
+    /// Returns the function at an index; `None` if the index is out of range or the entry is
+    /// damaged.
+    fn get(&self, index: usize) -> Option<Function<'a>> {
         if index >= self.layout.functions {
             return None;
         }
-        let (entry, info) = self.entry(index)?;
+        let TableEntry { address, info } = self.entry(index)?;
         let name = u32_at(self.table, info.checked_add(4)?)? as usize;
         Some(Function {
-            name: text_at(self.table, self.layout.names.checked_add(name)?)?,
-            entry,
+            name: string_at(self.table, self.layout.names.checked_add(name)?)?,
+            entry: address,
             info,
         })
     }
 
-    /// Where functions of these names are, in one pass over the table.
-    pub(crate) fn named<'n>(
+    /// Returns the address ranges of the functions with these names, in one pass over the table.
+    pub(crate) fn ranges_of<'n>(
         &self,
         names: impl IntoIterator<Item = &'n str>,
     ) -> HashMap<&'n str, Range<u64>> {
         let wanted: HashSet<&str> = names.into_iter().collect();
-        let one = |index: usize| {
+        let find_range = |index: usize| {
             let function = self.get(index)?;
             let name = *wanted.get(function.name)?;
-            // One entry more than functions: the end of the last one.
-            Some((
-                name,
-                function.entry..self.entry(index + 1).map_or(function.entry, |(end, _)| end),
-            ))
+            let end = self.entry(index + 1).map_or(function.entry, |next| next.address);
+            Some((name, function.entry..end))
         };
-        (0..self.len()).filter_map(one).collect()
+        (0..self.layout.functions).filter_map(find_range).collect()
     }
 
-    /// The function that an address is in.
+    /// Returns the function that contains a link-time address; `None` if no function does.
     pub fn lookup(&self, address: u64) -> Option<Function<'a>> {
-        // One entry more than functions: the end of the last one.
-        let end = self.entry(self.layout.functions).map_or(u64::MAX, |(end, _)| end);
+        let end = self.entry(self.layout.functions).map_or(u64::MAX, |last| last.address);
         if address >= end {
             return None;
         }
         let (mut low, mut high) = (0, self.layout.functions);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.entry(middle)?.0 <= address { low = middle + 1 } else { high = middle }
+            if self.entry(middle)?.address <= address { low = middle + 1 } else { high = middle }
         }
         self.get(low.checked_sub(1)?)
     }
 
-    /// The line of an address in a function.
-    pub fn line(&self, function: &Function<'a>, address: u64) -> Option<Line<'a>> {
+    /// Returns the source line of an address in a function; `None` if the table has none for it.
+    ///
+    /// For an address in an inlined function, it is the line in the inlined function.
+    fn line(&self, function: &Function<'a>, address: u64) -> Option<Line<'a>> {
         let field = |index: usize| u32_at(self.table, function.info.checked_add(4 * index)?);
         let (file_table, line_table, unit) = (field(5)?, field(6)?, field(8)?);
-        let line = u32::try_from(self.value(line_table, function.entry, address)?).ok()?;
-        let number = u32::try_from(self.value(file_table, function.entry, address)?).ok()?;
+        let line = u32::try_from(self.pc_value(line_table, function.entry, address)?).ok()?;
+        let number = u32::try_from(self.pc_value(file_table, function.entry, address)?).ok()?;
         let index = (unit as usize).checked_add(number as usize)?.checked_mul(4)?;
         let name = u32_at(self.table, self.layout.units.checked_add(index)?)? as usize;
-        Some(Line { file: text_at(self.table, self.layout.files.checked_add(name)?)?, line })
+        Some(Line { file: string_at(self.table, self.layout.files.checked_add(name)?)?, line })
     }
 
-    /// The functions that an address is in and their lines: where the compiler put functions into others, the
-    /// innermost first, the one that they are all in last.
-    pub fn frames(
-        &self,
-        function: &Function<'a>,
-        address: u64,
-    ) -> Vec<(&'a str, Option<Line<'a>>)> {
-        /// Deeper trees are no compiler's.
-        const DEEPEST: usize = 64;
+    /// Returns the frames of an address in a function, innermost first: the inlined functions at
+    /// the address, then the function itself.
+    pub fn frames(&self, function: &Function<'a>, address: u64) -> Vec<Frame<'a>> {
+        /// The depth limit, which no compiler reaches.
+        const MAX_DEPTH: usize = 64;
         let mut out = Vec::new();
         let mut at = address;
-        while let Some((name, caller)) = self.inlined(function, at).filter(|_| out.len() < DEEPEST)
+        while out.len() < MAX_DEPTH
+            && let Some(call) = self.inlined_call(function, at)
         {
-            out.push((name, self.line(function, at)));
-            at = caller;
+            out.push(Frame { function: call.name, line: self.line(function, at) });
+            at = call.call_address;
         }
-        out.push((function.name, self.line(function, at)));
+        out.push(Frame { function: function.name, line: self.line(function, at) });
         out
     }
 
-    /// The function that was put into another one at an address, and where it is called there
-    /// (`runtime.inlinedCall`).
-    fn inlined(&self, function: &Function<'a>, address: u64) -> Option<(&'a str, u64)> {
-        /// `internal/abi.PCDATA_InlTreeIndex` and `FUNCDATA_InlTree`.
-        const INDEX: usize = 2;
-        const TREE: usize = 3;
-        /// Bytes in front of the first table of values, and of a call.
-        const FIRST: usize = 44;
-        const CALL: usize = 16;
+    /// Returns the innermost inlined call at an address (`runtime.inlinedCall`); `None` if there is
+    /// none.
+    fn inlined_call(&self, function: &Function<'a>, address: u64) -> Option<InlinedCall<'a>> {
+        /// `internal/abi.PCDATA_InlTreeIndex`.
+        const INL_TREE_INDEX: usize = 2;
+        /// `internal/abi.FUNCDATA_InlTree`.
+        const INL_TREE: usize = 3;
+        /// The size of `runtime._func` in bytes. The offsets of the PC-value tables follow it.
+        const FUNC_SIZE: usize = 44;
+        /// The size of `runtime.inlinedCall` in bytes.
+        const CALL_SIZE: usize = 16;
         let info = function.info;
-        let tables = u32_at(self.table, info.checked_add(28)?)? as usize;
-        let trees = usize::from(*self.table.get(info.checked_add(43)?)?);
-        if tables <= INDEX || trees <= TREE {
+        let pc_data_count = u32_at(self.table, info.checked_add(28)?)? as usize;
+        let func_data_count = usize::from(*self.table.get(info.checked_add(43)?)?);
+        if pc_data_count <= INL_TREE_INDEX || func_data_count <= INL_TREE {
             return None;
         }
-        let table = u32_at(self.table, info.checked_add(FIRST + 4 * INDEX)?)?;
-        let behind = FIRST.checked_add(tables.checked_add(TREE)?.checked_mul(4)?)?;
-        let tree = u32_at(self.table, info.checked_add(behind)?)?;
+        let table = u32_at(self.table, info.checked_add(FUNC_SIZE + 4 * INL_TREE_INDEX)?)?;
+        let tree_at =
+            FUNC_SIZE.checked_add(pc_data_count.checked_add(INL_TREE)?.checked_mul(4)?)?;
+        let tree = u32_at(self.table, info.checked_add(tree_at)?)?;
         if table == 0 || tree == u32::MAX {
             return None;
         }
-        let index = usize::try_from(self.value(table, function.entry, address)?).ok()?;
-        let call =
-            self.layout.data?.checked_add(tree as usize)?.checked_add(CALL.checked_mul(index)?)?;
+        let index = usize::try_from(self.pc_value(table, function.entry, address)?).ok()?;
+        let call = self
+            .layout
+            .func_data?
+            .checked_add(tree as usize)?
+            .checked_add(CALL_SIZE.checked_mul(index)?)?;
         let name = u32_at(self.file, call.checked_add(4)?)? as usize;
         let caller = u32_at(self.file, call.checked_add(8)?)?;
-        let name = text_at(self.table, self.layout.names.checked_add(name)?)?;
-        Some((name, function.entry.checked_add(u64::from(caller))?))
+        let name = string_at(self.table, self.layout.names.checked_add(name)?)?;
+        Some(InlinedCall { name, call_address: function.entry.checked_add(u64::from(caller))? })
     }
 
-    /// The value of a table of differences at an address (`runtime.pcvalue`).
-    fn value(&self, table: u32, entry: u64, address: u64) -> Option<i32> {
+    /// Returns the value of a PC-value table at an address (`runtime.pcvalue`).
+    fn pc_value(&self, table: u32, entry: u64, address: u64) -> Option<i32> {
         let mut at = self.layout.values.checked_add(table as usize)?;
         let (mut value, mut pc) = (-1i32, entry);
         let mut first = true;
         loop {
-            let difference = self.varint(&mut at)?;
+            let difference = self.read_varint(&mut at)?;
             if difference == 0 && !first {
                 return None;
             }
             first = false;
             value = value.wrapping_add(((difference >> 1) as i32) ^ -((difference & 1) as i32));
-            let distance = self.varint(&mut at)?;
+            let distance = self.read_varint(&mut at)?;
             pc = pc.checked_add(u64::from(distance) * self.layout.quantum)?;
             if address < pc {
                 return Some(value);
@@ -297,7 +359,8 @@ impl<'a> Functions<'a> {
         }
     }
 
-    fn varint(&self, at: &mut usize) -> Option<u32> {
+    /// Reads an unsigned LEB128 number and advances `at`.
+    fn read_varint(&self, at: &mut usize) -> Option<u32> {
         let mut out = 0u32;
         for shift in (0..35).step_by(7) {
             let byte = *self.table.get(*at)?;
@@ -319,11 +382,11 @@ fn u64_at(data: &[u8], at: usize) -> Option<u64> {
     data.get(at..)?.first_chunk::<8>().map(|raw| u64::from_le_bytes(*raw))
 }
 
-/// Text up to its zero. Longer than any name is none.
-fn text_at(data: &[u8], at: usize) -> Option<&str> {
-    const LONGEST: usize = 1 << 16;
+/// Returns the NUL-terminated string at an offset; `None` if it is not UTF-8 or too long.
+fn string_at(data: &[u8], at: usize) -> Option<&str> {
+    const MAX_LEN: usize = 1 << 16;
     let rest = data.get(at..)?;
-    let rest = rest.get(..LONGEST.min(rest.len()))?;
+    let rest = rest.get(..MAX_LEN.min(rest.len()))?;
     std::str::from_utf8(rest.get(..memchr::memchr(0, rest)?)?).ok()
 }
 
@@ -332,8 +395,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A table of two functions, at 0x1000 and 0x1040, up to 0x1080.
-    fn table() -> (Vec<u8>, Layout) {
+    /// Returns a table of two functions, at 0x1000 and 0x1040, which end at 0x1080.
+    fn table() -> (Vec<u8>, TableLayout) {
         let mut data = vec![0u8; 72];
         let names = data.len();
         data.extend(b"main.main\0main.work\0");
@@ -341,7 +404,7 @@ mod tests {
         data.extend(b"/src/main.go\0");
         let units = data.len();
         data.extend(0u32.to_le_bytes());
-        // Differences: file 0 for all, lines 10 and, from 16 bytes on, 12.
+        // PC-value tables: file 0 everywhere, line 10 and, after 16 bytes, line 12.
         let values = data.len();
         data.push(0);
         let file_table = (data.len() - values) as u32;
@@ -361,7 +424,7 @@ mod tests {
         data.extend(info(0));
         data.extend(info(10));
         let size = data.len() as u64;
-        let layout = Layout {
+        let layout = TableLayout {
             offset: 0,
             size,
             text: 0x1000,
@@ -372,7 +435,7 @@ mod tests {
             files,
             values,
             entries,
-            data: Some(0),
+            func_data: Some(0),
         };
         (data, layout)
     }
@@ -380,7 +443,7 @@ mod tests {
     #[test]
     fn finds_functions_and_lines() {
         let (data, layout) = table();
-        let functions = layout.functions(&data).unwrap();
+        let functions = layout.table(&data).unwrap();
         let at = |address| {
             let function = functions.lookup(address)?;
             Some((function.name, functions.line(&function, address).map(|l| (l.file, l.line))))
@@ -402,7 +465,7 @@ mod tests {
                 *byte = with;
             }
             layout.size = size.min(data.len() as u64);
-            if let Some(functions) = layout.functions(&data) {
+            if let Some(functions) = layout.table(&data) {
                 for address in [address, 0x1000 + address % 0x90] {
                     if let Some(function) = functions.lookup(address) {
                         let _ = functions.frames(&function, address);

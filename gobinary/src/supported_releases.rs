@@ -1,22 +1,26 @@
-//! The Go releases that this project supports: the one table that code, tests and tasks take them from.
+//! The supported Go releases. Code, tests and tasks all use this table.
 //!
-//! A new minor release is added here once its goroutine-id offset ([`crate::goid`]), the offsets and labels of
-//! [`crate::catalogue`] and the overlay of `usdt-gen` have been compared with it. Binaries of other releases can be
-//! traced, too: what the tables would have said is then read from DWARF or left out.
+//! To add a minor release, first compare three things with it: the offset of the goroutine id, the
+//! offsets and labels of [`crate::catalogue`], and the overlay of `usdt-gen`.
+//!
+//! Binaries of other releases can be traced, too. Their offsets are read from DWARF, and facts that
+//! DWARF does not have are left out.
 
 use std::ops::RangeInclusive;
 
-/// Minor releases, `21` for Go 1.21, whose struct layouts were measured. The first is the oldest Go that builds
-/// generated packages.
+/// The minor releases whose struct layouts were measured: `21` is Go 1.21. The first one is the
+/// oldest Go release that builds generated packages.
 pub const MINORS: RangeInclusive<u32> = 21..=27;
 
-/// The patch release of each minor one, in the same order, with which the compatibility matrix and the tests of the
-/// ready-made packages are run.
+/// The patch release of each minor release, in the same order, that the tests of the compatibility
+/// matrix and of the ready-made packages use.
 pub const TESTED: [&str; 7] =
     ["1.21.13", "1.22.12", "1.23.12", "1.24.13", "1.25.5", "1.26.8", "1.27.3"];
 
-/// The minor number of a supported release, from what `runtime.Version()` says: `go1.27.3` is 27. Experiments after a
-/// space do not matter; release candidates, development versions and forks may have other layouts and are `None`.
+/// Returns the minor number of a supported release: 27 for `go1.27.3`.
+///
+/// `version` is in the format of `runtime.Version()`. Experiments after a space are ignored. `None`
+/// for release candidates, development versions and forks, whose layouts may differ.
 pub(crate) fn minor(version: &str) -> Option<u32> {
     let release = version.split(' ').next()?.strip_prefix("go1.")?;
     let mut parts = release.split('.');

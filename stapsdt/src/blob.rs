@@ -1,114 +1,131 @@
-//! The probe blob: a probe as a compiler without note support can emit it.
+//! Probe blobs: probes in the form of initialized data, for compilers that cannot emit notes.
 //!
-//! One writable, pointer-free data symbol per probe. The linker fills in the addresses, the program's use of
-//! the semaphore keeps the symbol alive, and a reader finds it by its magic, also in stripped files. Sealing
-//! copies the note inside, and the schema it points to, into the sections that tracers look for.
+//! A blob is a writable data symbol without pointers, one per probe. The linker fills in its
+//! addresses, and the program's use of the semaphore keeps it from being dropped. Readers find
+//! blobs by their magic bytes, even in stripped files. Sealing copies the note in the blob and the
+//! schema that it refers to into the sections that tracers read.
 //!
 //! ```text
 //!  0  magic, 16 bytes           40  u32 size of the schema
-//! 16  u16 layout version = 2    44  u32 offset of `goid` in `runtime.g`: 0 until sealing
+//! 16  u16 layout version = 2    44  u32 offset of `goid` in `runtime.g`: 0 until sealed
 //! 18  u16 semaphore             48  u32 register of the goroutine id, plus 1; 0: none
 //! 20  u32 size of the blob      52  stapsdt note: pc at 72, base (0) at 80, semaphore at 88
-//! 24  u64 self: own address     ..  NULs up to `size` (a multiple of 8)
+//! 24  u64 address of the blob   ..  NULs up to `size` (a multiple of 8)
 //! 32  u64 address of the schema
 //! ```
 //!
-//! The schema, JSON, is a read-only symbol of its own: it is the same on every architecture, so a package has it
-//! once. Only the blob refers to it, so the linker drops both together.
+//! # Schema
 //!
-//! The offset differs between Go releases, so only the linked binary tells it. The stub adds it to the running
-//! goroutine's address and loads the id, which a tracer then has in a register, as it has the arguments.
+//! The schema is JSON in a read-only symbol of its own. It is the same on every architecture, so a
+//! package has one copy. Only the blob refers to it, so the linker drops both together.
 //!
-//! Little-endian and 64-bit only, as the Go ports with stubs are.
+//! # Goroutine id
+//!
+//! The offset of `goid` differs between Go releases, so it is known only for the linked binary. The
+//! stub adds the offset to the address of the running goroutine and loads the id into a register.
+//! Tracers read it there, like an argument.
+//!
+//! # Limits
+//!
+//! Blobs are little-endian and 64-bit, as are the Go ports with stubs (amd64 and arm64).
 
-use crate::bytes::{addr_at, array, u32_at};
+use crate::bytes::{addr_at, array_at, u32_at};
 use crate::elf::View;
 use crate::note::{Format, Note, NoteError, NoteIter};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// First bytes of every blob: random, so that nothing else begins like it.
-pub const MAGIC: [u8; 16] = [
+/// The first bytes of every blob: random, so that no other data starts with them.
+const MAGIC: [u8; 16] = [
     0xc5, 0x1e, 0x9d, 0x73, 0xa2, 0x4f, 0xe8, 0x06, 0xbb, 0x31, 0x7c, 0xd9, 0x58, 0x90, 0x2a, 0xf4,
 ];
-/// Layout version described here.
-pub const VERSION: u16 = 2;
-/// Offset of the 16-bit semaphore.
-pub const SEMAPHORE: usize = 18;
-/// Offset of the whole blob's size, a u32.
-pub const SIZE: usize = 20;
-/// Offset of the blob's own address.
-pub const SELF: usize = 24;
-/// Offset of the schema's address.
-pub const SCHEMA: usize = 32;
-/// Offset of the schema's size, a u32.
-const SCHEMA_SIZE: usize = 40;
-/// Offset of the goroutine id's offset in `runtime.g`, a u32 that sealing writes.
-pub const GOID_OFFSET: usize = 44;
-/// Offset of the number of the register that has the goroutine id at the site once the file is sealed, plus 1, a u32.
-pub const GOID_REGISTER: usize = 48;
-/// Offset of the note.
-pub const NOTE: usize = 52;
-/// Offset of the note's `pc` field: 8-aligned, as is every address in the blob.
-pub const PC: usize = NOTE + 20;
-/// Offset of the note's `semaphore` field.
-pub const NOTE_SEMAPHORE: usize = NOTE + 36;
-/// The fields that hold addresses, which only the file's relocations may tell.
-const ADDRESSES: [usize; 4] = [SELF, SCHEMA, PC, NOTE_SEMAPHORE];
-/// No blob is larger: names have at most 63 bytes each, and a dozen arguments some 20.
+/// The layout version that this module reads and writes.
+const VERSION: u16 = 2;
+
+/// Offsets of a blob's fields, in bytes from its start. Those that hold addresses are 8-aligned.
+pub mod field {
+    /// The semaphore, a `u16`: not 0 while a tracer is attached.
+    pub const SEMAPHORE: usize = 18;
+    /// The size of the blob in bytes, a `u32`.
+    pub const SIZE: usize = 20;
+    /// The link-time address of the blob itself, a `u64`.
+    pub const SELF: usize = 24;
+    /// The link-time address of the schema, a `u64`.
+    pub const SCHEMA: usize = 32;
+    /// The size of the schema in bytes, a `u32`.
+    pub(super) const SCHEMA_SIZE: usize = 40;
+    /// The offset of `goid` in `runtime.g`, a `u32`; 0 until the file is sealed.
+    pub const GOID_OFFSET: usize = 44;
+    /// The number plus 1 of the register that holds the goroutine id, a `u32`; 0 if there is none.
+    pub(super) const GOID_REGISTER: usize = 48;
+    /// The note, header included.
+    pub(super) const NOTE: usize = 52;
+    /// The link-time address of the site in the note, a `u64`.
+    pub const PC: usize = NOTE + 20;
+    /// The link-time address of the semaphore in the note, a `u64`.
+    pub const NOTE_SEMAPHORE: usize = NOTE + 36;
+}
+
+/// The fields that hold addresses. In position-independent files, relocations have their values.
+const ADDRESSES: [usize; 4] = [field::SELF, field::SCHEMA, field::PC, field::NOTE_SEMAPHORE];
+/// The size limit of a blob in bytes. Names have at most 63 bytes, and arguments about 20.
 const MAX_SIZE: usize = 1 << 16;
-/// No schema is larger: a dozen arguments with their documentation stay far below.
+/// The size limit of a schema in bytes. A dozen documented arguments stay far below it.
 const MAX_SCHEMA: usize = 1 << 20;
-/// Blobs that are read of a file: no program has as many, and each takes memory.
+/// The number of blobs that are read from a file, which limits the memory that they take.
 const MAX_BLOBS: usize = 1 << 16;
 
-/// Why bytes that carry the magic are no usable blob.
+/// The reason why bytes that start with the magic are not a valid blob.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BlobError {
-    /// The bytes end before the blob does.
-    #[error("probe blob is cut off")]
+    /// The data ends before the blob does.
+    #[error("a probe blob is truncated; is the file complete?")]
     Truncated,
-    /// Generated by another version of `usdt-gen`.
+    /// An incompatible version of `usdt-gen` generated the blob. The value is its layout version.
     #[error(
-        "probe blob has layout version {0}, this version reads {VERSION}: use the version of usdt-gen that generated the package"
+        "a probe blob has layout version {0}, but only version {VERSION} is supported: use the version of usdt-gen that generated the package"
     )]
     Version(u16),
-    /// A field contradicts the content or the file.
-    #[error("probe blob has an impossible {0}")]
+    /// A field is out of range or contradicts the file. The value names the field.
+    #[error("a probe blob has an invalid {0}")]
     Inconsistent(&'static str),
-    /// There are more blobs than are read.
-    #[error("the file has more than {MAX_BLOBS} probe blobs; the others are left out")]
+    /// The file has more blobs than are read.
+    #[error("the file has more than {MAX_BLOBS} probe blobs; the others are ignored")]
     TooMany,
-    /// The embedded note is damaged.
-    #[error("probe blob: {0}")]
+    /// The note in the blob is damaged.
+    #[error("in a probe blob: {0}")]
     Note(#[from] NoteError),
 }
 
-/// A blob as read from a file: addresses are link-time addresses.
+/// A blob of a file. All addresses are link-time addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob<'a> {
-    /// The blob's own address.
+    /// The address of the blob.
     pub self_addr: u64,
-    /// Bytes the blob occupies.
+    /// The size of the blob in bytes.
     pub size: usize,
-    /// Value of the semaphore in the file.
-    pub semaphore: u16,
-    /// Offset of `goid` in `runtime.g` that the stub uses; 0 until sealing.
+    /// The offset in bytes of `goid` in `runtime.g` that the stub uses; 0 until the file is sealed.
     pub goid_offset: u32,
-    /// The register that has the goroutine id at the site once the file is sealed.
+    /// The hardware number of the register that holds the goroutine id at the site of a sealed
+    /// file. `None` if the stub does not load the id.
     pub goid_register: Option<u8>,
-    /// The note; `base` is 0 until sealing.
+    /// The note; its `base` is 0.
     pub note: Note,
-    /// Schema as JSON, see [`crate::schema::NoteBody`].
+    /// The schema as JSON, see [`NoteBody::from_json`](crate::schema::NoteBody::from_json).
     pub schema: &'a str,
 }
 
-/// Bytes of a blob for `note` and a schema of `schema_size` bytes with every address zero: the linker's relocations
-/// at [`SELF`], [`SCHEMA`], [`PC`] and [`NOTE_SEMAPHORE`] fill them in.
+/// Encodes a blob with all addresses 0, for `note` and a schema of `schema_size` bytes.
+///
+/// The linker fills in the addresses, by relocations at [`field::SELF`], [`field::SCHEMA`],
+/// [`field::PC`] and [`field::NOTE_SEMAPHORE`]. `goid_register` is the hardware number of the
+/// register into which the stub loads the goroutine id; `None` if it does not load the id.
 ///
 /// # Errors
 ///
-/// Where the note or the schema is larger than any reader takes.
-pub fn template(
+/// Returns [`BlobError::Inconsistent`] if the note or the schema is too large, and
+/// [`BlobError::Note`] if the note cannot be encoded.
+pub fn encode_template(
     note: &Note,
     schema_size: usize,
     goid_register: Option<u8>,
@@ -120,9 +137,9 @@ pub fn template(
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
-    out.resize(SCHEMA_SIZE, 0);
+    out.resize(field::SCHEMA_SIZE, 0);
     out.extend_from_slice(&(schema_size as u32).to_le_bytes());
-    out.resize(GOID_REGISTER, 0);
+    out.resize(field::GOID_REGISTER, 0);
     out.extend_from_slice(&goid_register.map_or(0, |number| u32::from(number) + 1).to_le_bytes());
     note.encode(Format::LE64, &mut out)?;
     out.resize(out.len().next_multiple_of(8), 0);
@@ -130,18 +147,17 @@ pub fn template(
         return Err(BlobError::Inconsistent("size"));
     }
     let size = (out.len() as u32).to_le_bytes();
-    if let Some(field) = out.get_mut(SIZE..SIZE + 4) {
+    if let Some(field) = out.get_mut(field::SIZE..field::SIZE + 4) {
         field.copy_from_slice(&size);
     }
     Ok(out)
 }
 
-/// A blob's fields as its bytes hold them: addresses may be those of before relocation.
+/// The fields of a blob as stored in the file. The addresses may lack their relocation.
 #[derive(Debug, PartialEq, Eq)]
-struct Raw {
+struct RawBlob {
     self_addr: u64,
     size: usize,
-    semaphore: u16,
     schema: u64,
     schema_size: usize,
     goid_offset: u32,
@@ -149,54 +165,54 @@ struct Raw {
     note: Note,
 }
 
-impl Raw {
-    /// Reads the blob at the start of `data`. The caller has seen [`MAGIC`] there.
-    fn parse(data: &[u8]) -> Result<Raw, BlobError> {
-        let half = |at| array::<2>(data, at).map(u16::from_le_bytes).ok_or(BlobError::Truncated);
-        let version = half(16)?;
+impl RawBlob {
+    /// Parses the blob at the start of `data`, after the caller has checked for [`MAGIC`].
+    fn parse(data: &[u8]) -> Result<RawBlob, BlobError> {
+        let version =
+            array_at::<2>(data, 16).map(u16::from_le_bytes).ok_or(BlobError::Truncated)?;
         if version != VERSION {
             return Err(BlobError::Version(version));
         }
-        let word = |at| u32_at(data, at, false).map(|n| n as usize).ok_or(BlobError::Truncated);
-        let size = word(SIZE)?;
-        if !(NOTE..=MAX_SIZE).contains(&size) {
+        let size_field =
+            |at| u32_at(data, at, false).map(|n| n as usize).ok_or(BlobError::Truncated);
+        let size = size_field(field::SIZE)?;
+        if !(field::NOTE..=MAX_SIZE).contains(&size) {
             return Err(BlobError::Inconsistent("size"));
         }
         let data = data.get(..size).ok_or(BlobError::Truncated)?;
-        let addr = |at| addr_at(data, at, false, true).ok_or(BlobError::Truncated);
-        let schema_size = word(SCHEMA_SIZE)?;
+        let address_field = |at| addr_at(data, at, false, true).ok_or(BlobError::Truncated);
+        let schema_size = size_field(field::SCHEMA_SIZE)?;
         if schema_size > MAX_SCHEMA {
             return Err(BlobError::Inconsistent("schema size"));
         }
-        let goid_register = match u8::try_from(word(GOID_REGISTER)?) {
+        let goid_register = match u8::try_from(size_field(field::GOID_REGISTER)?) {
             Ok(0) => None,
             Ok(number @ 1..=32) => Some(number - 1),
-            _ => return Err(BlobError::Inconsistent("register")),
+            _ => return Err(BlobError::Inconsistent("goroutine id register")),
         };
-        let body = data.get(NOTE..).ok_or(BlobError::Truncated)?;
+        let body = data.get(field::NOTE..).ok_or(BlobError::Truncated)?;
         let raw = NoteIter::new(body, Format::LE64).next_note()?.ok_or(BlobError::Truncated)?;
         if !raw.is_stapsdt() {
             return Err(BlobError::Inconsistent("note owner"));
         }
-        Ok(Raw {
-            self_addr: addr(SELF)?,
+        Ok(RawBlob {
+            self_addr: address_field(field::SELF)?,
             size,
-            semaphore: half(SEMAPHORE)?,
-            schema: addr(SCHEMA)?,
+            schema: address_field(field::SCHEMA)?,
             schema_size,
-            goid_offset: u32_at(data, GOID_OFFSET, false).ok_or(BlobError::Truncated)?,
+            goid_offset: u32_at(data, field::GOID_OFFSET, false).ok_or(BlobError::Truncated)?,
             goid_register,
             note: raw.decode(Format::LE64)?,
         })
     }
 
-    /// Fills in the addresses that `relocations` know better, given that the blob is at `vaddr`.
+    /// Replaces the addresses that have a relocation. The blob is at address `vaddr`.
     fn relocate(&mut self, vaddr: u64, relocations: &BTreeMap<u64, u64>) {
         let fields = [
-            (SELF, &mut self.self_addr),
-            (SCHEMA, &mut self.schema),
-            (PC, &mut self.note.pc),
-            (NOTE_SEMAPHORE, &mut self.note.semaphore),
+            (field::SELF, &mut self.self_addr),
+            (field::SCHEMA, &mut self.schema),
+            (field::PC, &mut self.note.pc),
+            (field::NOTE_SEMAPHORE, &mut self.note.semaphore),
         ];
         for (field, value) in fields {
             if let Some(address) = relocations.get(&vaddr.wrapping_add(field as u64)) {
@@ -205,8 +221,8 @@ impl Raw {
         }
     }
 
-    /// Reads the schema. `budget` bounds the schemas of all blobs together: in a file that lies, any number of blobs
-    /// may point to one.
+    /// Adds the schema. `budget` limits the total size of all schemas in bytes, because any number
+    /// of blobs in a hostile file can refer to one schema.
     fn with_schema<'a>(self, view: &View<'a>, budget: &mut usize) -> Result<Blob<'a>, BlobError> {
         let mut schema = "";
         if self.schema_size > 0 {
@@ -214,7 +230,7 @@ impl Raw {
                 .checked_sub(self.schema_size)
                 .ok_or(BlobError::Inconsistent("schema address"))?;
             let bytes = view
-                .at_vaddr(self.schema, self.schema_size as u64)
+                .bytes_at(self.schema, self.schema_size as u64)
                 .ok_or(BlobError::Inconsistent("schema address"))?;
             schema = std::str::from_utf8(bytes)
                 .map_err(|_| BlobError::Inconsistent("schema encoding"))?;
@@ -222,7 +238,6 @@ impl Raw {
         Ok(Blob {
             self_addr: self.self_addr,
             size: self.size,
-            semaphore: self.semaphore,
             goid_offset: self.goid_offset,
             goid_register: self.goid_register,
             note: self.note,
@@ -231,39 +246,41 @@ impl Raw {
     }
 }
 
-/// Every blob of a file, in address order. Where the file's bytes do not hold the link-time addresses (arm64 PIE,
-/// plugins), they come from the relocations. Bytes that carry the magic but are not where they say they are, as this
-/// very constant in a tool's own data, are ignored. A damaged blob is an error among the others.
+/// Returns the blobs of a file by address. A damaged blob is an `Err` in its position.
+///
+/// In arm64 PIEs and Go plugins, relocations have the link-time addresses. Bytes that start with
+/// the magic are ignored if they do not contain their own address, such as the magic in this
+/// program.
 pub fn scan<'a>(view: &View<'a>) -> Vec<Result<Blob<'a>, BlobError>> {
     let mut candidates = Vec::new();
     for segment in view.segments.iter().filter(|s| s.is_load() && s.is_writable()) {
-        let Some(data) = view.range(segment.offset, segment.filesz) else { continue };
-        let places = memchr::memmem::find_iter(data, &MAGIC).filter_map(|at| {
+        let Some(data) = view.bytes_at_offset(segment.offset, segment.filesz) else { continue };
+        let found = memchr::memmem::find_iter(data, &MAGIC).filter_map(|at| {
             let vaddr = segment.vaddr.checked_add(at as u64)?;
             Some((vaddr, data.get(at..)?))
         });
-        candidates.extend(places.take(MAX_BLOBS + 1 - candidates.len()));
+        candidates.extend(found.take(MAX_BLOBS + 1 - candidates.len()));
     }
     if candidates.is_empty() {
         return Vec::new();
     }
     let too_many = candidates.len() > MAX_BLOBS;
     candidates.truncate(MAX_BLOBS);
-    let places: BTreeSet<u64> = candidates
+    let address_fields: BTreeSet<u64> = candidates
         .iter()
         .flat_map(|(vaddr, _)| ADDRESSES.map(|field| vaddr.wrapping_add(field as u64)))
         .collect();
-    let relocations = view.relocations(|place| places.contains(&place));
+    let relocations = view.relocations(|place| address_fields.contains(&place));
     let mut budget = view.data().len();
     let mut found: Vec<Result<Blob<'_>, BlobError>> = Vec::new();
     for (vaddr, data) in candidates {
-        // A blob inside the one before would read its bytes a second time.
+        // Blobs do not overlap: a magic inside a blob is data.
         if let Some(Ok(last)) = found.last()
             && (last.self_addr..last.self_addr.saturating_add(last.size as u64)).contains(&vaddr)
         {
             continue;
         }
-        match Raw::parse(data) {
+        match RawBlob::parse(data) {
             Ok(mut raw) => {
                 raw.relocate(vaddr, &relocations);
                 if raw.self_addr == vaddr {
@@ -271,9 +288,11 @@ pub fn scan<'a>(view: &View<'a>) -> Vec<Result<Blob<'a>, BlobError>> {
                 }
             }
             Err(error) => {
-                let stored = addr_at(data, SELF, false, true).unwrap_or(0);
-                let self_addr =
-                    relocations.get(&vaddr.wrapping_add(SELF as u64)).copied().unwrap_or(stored);
+                let stored = addr_at(data, field::SELF, false, true).unwrap_or(0);
+                let self_addr = relocations
+                    .get(&vaddr.wrapping_add(field::SELF as u64))
+                    .copied()
+                    .unwrap_or(stored);
                 if self_addr == vaddr {
                     found.push(Err(error));
                 }
@@ -303,24 +322,25 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_read_back() {
-        let bytes = template(&note(), 15, Some(3)).unwrap();
+    fn parses_an_encoded_template() {
+        let bytes = encode_template(&note(), 15, Some(3)).unwrap();
         assert_eq!(bytes.len() % 8, 0);
-        let raw = Raw::parse(&bytes).unwrap();
-        assert_eq!((raw.size, raw.semaphore, raw.self_addr), (bytes.len(), 0, 0));
+        let raw = RawBlob::parse(&bytes).unwrap();
+        assert_eq!((raw.size, raw.self_addr), (bytes.len(), 0));
         assert_eq!((raw.goid_offset, raw.goid_register), (0, Some(3)));
         assert_eq!((raw.note, raw.schema, raw.schema_size), (note(), 0, 15));
     }
 
     #[test]
-    fn addresses_are_aligned_and_where_the_header_says() {
-        let mut bytes = template(&note(), 0, None).unwrap();
+    fn applies_relocations_to_aligned_addresses() {
+        let mut bytes = encode_template(&note(), 0, None).unwrap();
         for (at, value) in ADDRESSES.into_iter().zip([0x1111_u64, 0x2222, 0x3333, 0x4444]) {
             assert_eq!(at % 8, 0);
             bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
-        let mut raw = Raw::parse(&bytes).unwrap();
-        let addresses = |raw: &Raw| [raw.self_addr, raw.schema, raw.note.pc, raw.note.semaphore];
+        let mut raw = RawBlob::parse(&bytes).unwrap();
+        let addresses =
+            |raw: &RawBlob| [raw.self_addr, raw.schema, raw.note.pc, raw.note.semaphore];
         assert_eq!(addresses(&raw), [0x1111, 0x2222, 0x3333, 0x4444]);
         let places = ADDRESSES.map(|field| (0x8000 + field as u64, field as u64));
         raw.relocate(0x8000, &BTreeMap::from(places));
@@ -328,34 +348,34 @@ mod tests {
     }
 
     #[test]
-    fn other_layout_versions_are_rejected() {
-        let mut bytes = template(&note(), 0, None).unwrap();
+    fn rejects_other_layout_versions() {
+        let mut bytes = encode_template(&note(), 0, None).unwrap();
         for version in [1, 3] {
             bytes[16] = version;
-            assert_eq!(Raw::parse(&bytes), Err(BlobError::Version(version.into())));
+            assert_eq!(RawBlob::parse(&bytes), Err(BlobError::Version(version.into())));
         }
     }
 
     #[test]
-    fn sizes_beyond_the_bounds_are_rejected() {
+    fn rejects_sizes_above_the_limits() {
         assert_eq!(
-            template(&note(), MAX_SCHEMA + 1, None),
+            encode_template(&note(), MAX_SCHEMA + 1, None),
             Err(BlobError::Inconsistent("schema size"))
         );
         let long = Note { args: "x".repeat(MAX_SIZE), ..note() };
-        assert_eq!(template(&long, 0, None), Err(BlobError::Inconsistent("size")));
-        let mut bytes = template(&note(), MAX_SCHEMA, None).unwrap();
-        bytes[SCHEMA_SIZE] += 1;
-        assert_eq!(Raw::parse(&bytes), Err(BlobError::Inconsistent("schema size")));
+        assert_eq!(encode_template(&long, 0, None), Err(BlobError::Inconsistent("size")));
+        let mut bytes = encode_template(&note(), MAX_SCHEMA, None).unwrap();
+        bytes[field::SCHEMA_SIZE] += 1;
+        assert_eq!(RawBlob::parse(&bytes), Err(BlobError::Inconsistent("schema size")));
     }
 
     proptest! {
         #[test]
-        fn damage_never_panics(at in 16usize..200, value: u8, cut in 0usize..250) {
-            let mut bytes = template(&note(), 40, Some(3)).unwrap();
+        fn parses_damaged_blobs_without_panic(at in 16usize..200, value: u8, cut in 0usize..250) {
+            let mut bytes = encode_template(&note(), 40, Some(3)).unwrap();
             if let Some(b) = bytes.get_mut(at) { *b = value; }
             bytes.truncate(cut);
-            let _ = Raw::parse(&bytes);
+            let _ = RawBlob::parse(&bytes);
         }
     }
 }

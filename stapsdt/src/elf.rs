@@ -1,7 +1,8 @@
-//! A read-only view of an ELF file: addresses, offsets, sections, relocations, notes.
+//! A read-only view of an ELF file: addresses, offsets, sections, relocations and symbols.
 //!
-//! Built on goblin's header parsers only, so that opening a file of 100 MiB touches a few pages. Works on
-//! damaged and on section-less files: what is missing is absent, not an error, beyond the headers themselves.
+//! [`View`] parses only the headers, with goblin, so that opening a file of 100 MiB reads a few
+//! pages. It accepts files without sections and files whose contents are damaged. Only damaged
+//! headers are an error.
 
 use crate::argspec::Arch;
 use crate::note::Format;
@@ -10,48 +11,54 @@ use goblin::container::{Container, Ctx};
 use goblin::elf::{Elf, header, program_header as ph, reloc, section_header as sh};
 use std::collections::BTreeMap;
 
-/// Why a file is not readable as ELF.
+/// The reason why a file cannot be parsed as ELF.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ElfError {
-    /// No ELF magic.
+    /// The file does not start with the ELF magic number.
     #[error("not an ELF file")]
     NotElf,
-    /// The header or a table it points to is incomplete.
+    /// The ELF header, or a header table that it refers to, is invalid or incomplete. The value
+    /// names the part.
     #[error("truncated or damaged ELF file: {0}")]
     Damaged(String),
 }
 
-/// A program header.
+/// A segment, as described by its program header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// `p_type`.
+    /// The segment type, `p_type`.
     pub kind: u32,
-    /// `p_flags`.
+    /// The access flags, `p_flags`.
     pub flags: u32,
-    /// File offset.
+    /// The file offset in bytes.
     pub offset: u64,
-    /// Link-time virtual address.
+    /// The link-time address.
     pub vaddr: u64,
-    /// Bytes in the file.
+    /// The size in bytes in the file.
     pub filesz: u64,
-    /// Bytes in memory.
+    /// The size in bytes in memory. It includes `.bss`, which the file does not have.
     pub memsz: u64,
 }
 
 impl Segment {
-    /// A `PT_LOAD`.
+    /// Returns true if the segment is loaded into memory (`PT_LOAD`).
     pub fn is_load(&self) -> bool {
         self.kind == ph::PT_LOAD
     }
-    /// Mapped executable.
+
+    /// Returns true if the segment is mapped executable.
     pub fn is_executable(&self) -> bool {
         self.flags & ph::PF_X != 0
     }
-    /// Mapped writable.
+
+    /// Returns true if the segment is mapped writable.
     pub fn is_writable(&self) -> bool {
         self.flags & ph::PF_W != 0
     }
-    /// Whether `len` bytes at `vaddr` are inside the part that the file backs.
+
+    /// Returns true if `len` bytes at link-time address `vaddr` are in the file, and so not in
+    /// `.bss`.
     pub fn file_backs(&self, vaddr: u64, len: u64) -> bool {
         vaddr
             .checked_sub(self.vaddr)
@@ -60,63 +67,81 @@ impl Segment {
     }
 }
 
-/// A section header with its name resolved.
+/// A section, as described by its section header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// Name; empty where the string table is damaged.
+    /// The name; empty if the string table is damaged.
     pub name: String,
-    /// `sh_type`.
+    /// The section type, `sh_type`.
     pub kind: u32,
-    /// `sh_flags`.
+    /// The flags, `sh_flags`.
     pub flags: u64,
-    /// Link-time virtual address, 0 if not loaded.
+    /// The link-time address; 0 if the section is not loaded.
     pub addr: u64,
-    /// File offset.
+    /// The file offset in bytes.
     pub offset: u64,
-    /// Size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// `sh_addralign`.
+    /// The alignment in bytes, `sh_addralign`.
     pub align: u64,
-    /// `sh_link`: of symbol tables the section of their names, of relocations that of their symbols.
-    pub link: u32,
+    /// `sh_link`: the index of the string table of a symbol table, or of the symbol table of
+    /// relocations.
+    link: u32,
 }
 
 impl Section {
-    /// Occupies memory in the process.
+    /// Returns true if the section is loaded into memory.
     pub fn is_alloc(&self) -> bool {
         self.flags & u64::from(sh::SHF_ALLOC) != 0
     }
-    /// Holds instructions.
+
+    /// Returns true if the section contains instructions.
     pub fn is_executable(&self) -> bool {
         self.flags & u64::from(sh::SHF_EXECINSTR) != 0
     }
-    /// A `SHT_NOTE` section.
+
+    /// Returns true if the section contains notes (`SHT_NOTE`).
     pub fn is_note(&self) -> bool {
         self.kind == sh::SHT_NOTE
     }
 }
 
-/// An ELF file's structure over its bytes.
+/// The structure of an ELF file.
+///
+/// ```no_run
+/// let data = std::fs::read("/usr/bin/app")?;
+/// let view = stapsdt::elf::View::parse(&data)?;
+/// if let Some(text) = view.section(".text") {
+///     assert_eq!(view.vaddr_to_offset(text.addr), Some(text.offset));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct View<'a> {
     data: &'a [u8],
     header: header::Header,
     ctx: Ctx,
-    /// Program headers in file order.
+    /// The segments in file order.
     pub segments: Vec<Segment>,
-    /// Section headers in file order, the null section included; empty where the file has none.
+    /// The sections in file order, the null section included. Empty if the file has no section
+    /// headers.
     pub sections: Vec<Section>,
 }
 
 impl<'a> View<'a> {
-    /// Reads the headers.
+    /// Parses the headers of a file.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ElfError::NotElf`] if the file does not start with the ELF magic number, and
+    /// [`ElfError::Damaged`] if one of its header tables is invalid or incomplete.
     pub fn parse(data: &'a [u8]) -> Result<View<'a>, ElfError> {
         if !data.starts_with(header::ELFMAG) {
             return Err(ElfError::NotElf);
         }
-        let damaged = |what: &str| {
-            let what = what.to_owned();
-            move |_| ElfError::Damaged(what)
+        let damaged = |part: &str| {
+            let part = part.to_owned();
+            move |_| ElfError::Damaged(part)
         };
         let header = Elf::parse_header(data).map_err(damaged("header"))?;
         let container = header.container().map_err(damaged("class"))?;
@@ -158,8 +183,8 @@ impl<'a> View<'a> {
             sh::SectionHeader::parse(self.data, offset, count, self.ctx).map_err(|_| damaged())?;
         let names = raw
             .get(usize::from(self.header.e_shstrndx))
-            .and_then(|s| self.range(s.sh_offset, s.sh_size));
-        let name = |at: usize| {
+            .and_then(|s| self.bytes_at_offset(s.sh_offset, s.sh_size));
+        let section_name = |at: usize| {
             let tail = names.and_then(|n| n.get(at..)).unwrap_or_default();
             let end = memchr::memchr(0, tail).unwrap_or(0);
             String::from_utf8_lossy(tail.get(..end).unwrap_or_default()).into_owned()
@@ -167,7 +192,7 @@ impl<'a> View<'a> {
         Ok(raw
             .iter()
             .map(|s| Section {
-                name: name(s.sh_name),
+                name: section_name(s.sh_name),
                 kind: s.sh_type,
                 flags: s.sh_flags,
                 addr: s.sh_addr,
@@ -179,12 +204,12 @@ impl<'a> View<'a> {
             .collect())
     }
 
-    /// The whole file.
+    /// Returns the bytes of the whole file.
     pub fn data(&self) -> &'a [u8] {
         self.data
     }
 
-    /// Word size and byte order, for the note codec.
+    /// Returns the address size and byte order of the file.
     pub fn format(&self) -> Format {
         Format {
             is64: self.ctx.container == Container::Big,
@@ -192,17 +217,17 @@ impl<'a> View<'a> {
         }
     }
 
-    /// `e_machine`.
+    /// Returns the machine, `e_machine`.
     pub fn machine(&self) -> u16 {
         self.header.e_machine
     }
 
-    /// `e_type`: `ET_EXEC`, `ET_DYN`, …
+    /// Returns the file type, `e_type`, such as `ET_EXEC` or `ET_DYN`.
     pub fn file_type(&self) -> u16 {
         self.header.e_type
     }
 
-    /// Architecture, where argument specifications of it are understood.
+    /// Returns the architecture; `None` if [`argspec`](crate::argspec) does not support it.
     pub fn arch(&self) -> Option<Arch> {
         match (self.header.e_machine, self.format()) {
             (header::EM_X86_64, Format { is64: true, big_endian: false }) => Some(Arch::X86_64),
@@ -211,38 +236,40 @@ impl<'a> View<'a> {
         }
     }
 
-    /// `size` bytes at a file offset, if the file has them.
-    pub fn range(&self, offset: u64, size: u64) -> Option<&'a [u8]> {
+    /// Returns `size` bytes at a file offset; `None` if the file is shorter.
+    pub fn bytes_at_offset(&self, offset: u64, size: u64) -> Option<&'a [u8]> {
         let start = usize::try_from(offset).ok()?;
         let end = start.checked_add(usize::try_from(size).ok()?)?;
         self.data.get(start..end)
     }
 
-    /// First section of that name.
+    /// Returns the first section with this name.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|s| s.name == name)
     }
 
-    /// A section's bytes; `None` for `SHT_NOBITS` and for what lies outside the file.
+    /// Returns the contents of a section; `None` if it has none in the file (`SHT_NOBITS`) or is
+    /// not inside the file.
     pub fn section_data(&self, section: &Section) -> Option<&'a [u8]> {
         if section.kind == sh::SHT_NOBITS {
             return None;
         }
-        self.range(section.offset, section.size)
+        self.bytes_at_offset(section.offset, section.size)
     }
 
-    /// The `PT_LOAD` whose file-backed part holds `len` bytes at `vaddr`.
+    /// Returns the loaded segment that has `len` bytes at link-time address `vaddr` in the file;
+    /// `None` if no segment has all of them.
     pub fn load_segment(&self, vaddr: u64, len: u64) -> Option<&Segment> {
         self.segments.iter().find(|s| s.is_load() && s.file_backs(vaddr, len))
     }
 
-    /// File offset of a link-time virtual address, by `PT_LOAD`.
+    /// Returns the file offset of a link-time address; `None` if the file does not back it.
     pub fn vaddr_to_offset(&self, vaddr: u64) -> Option<u64> {
         let segment = self.load_segment(vaddr, 1)?;
         segment.offset.checked_add(vaddr - segment.vaddr)
     }
 
-    /// Link-time virtual address of a file offset, by `PT_LOAD`.
+    /// Returns the link-time address of a file offset; `None` if it is not loaded.
     pub fn offset_to_vaddr(&self, offset: u64) -> Option<u64> {
         self.segments.iter().filter(|s| s.is_load()).find_map(|s| {
             let at = offset.checked_sub(s.offset)?;
@@ -250,21 +277,26 @@ impl<'a> View<'a> {
         })
     }
 
-    /// `len` bytes at a link-time virtual address.
-    pub fn at_vaddr(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
+    /// Returns `len` bytes at a link-time address; `None` if a loaded segment does not have all of
+    /// them.
+    pub fn bytes_at(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
         let segment = self.load_segment(vaddr, len)?;
-        self.range(segment.offset.checked_add(vaddr - segment.vaddr)?, len)
+        self.bytes_at_offset(segment.offset.checked_add(vaddr - segment.vaddr)?, len)
     }
 
-    /// Bytes at an address, at most so many: less where what is loaded ends.
-    pub fn at_most(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
-        (1..=len).rev().find_map(|len| self.at_vaddr(vaddr, len))
+    /// Returns up to `len` bytes at a link-time address: fewer at the end of a segment, `None` if
+    /// there are none.
+    pub fn bytes_up_to(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
+        (1..=len).rev().find_map(|len| self.bytes_at(vaddr, len))
     }
 
-    /// What the dynamic loader puts where, `place -> link-time address`, at the places that `wanted` picks: of
-    /// base-relative relocations, and of those against a symbol that the file itself defines. In arm64 PIEs and in
-    /// Go plugins addresses stand only here. Large programs have millions: they are walked, not kept.
-    pub fn relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
+    /// Returns the link-time addresses that the dynamic loader writes, by the address they are
+    /// written to. `wanted` selects the latter.
+    ///
+    /// The result has base-relative relocations, and relocations against symbols that the file
+    /// defines. In arm64 PIEs and in Go plugins, addresses are available only from relocations.
+    /// Large programs have millions of them, so they are not cached.
+    pub(crate) fn relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
         let (relative, absolute) = match self.header.e_machine {
             header::EM_X86_64 => (reloc::R_X86_64_RELATIVE, reloc::R_X86_64_64),
             header::EM_AARCH64 => (reloc::R_AARCH64_RELATIVE, reloc::R_AARCH64_ABS64),
@@ -282,11 +314,11 @@ impl<'a> View<'a> {
             for r in relocs.iter().filter(|r| wanted(r.r_offset)) {
                 let base = match r.r_type {
                     kind if kind == relative => Some(0),
-                    kind if kind == absolute => defined(symbols, r.r_sym),
+                    kind if kind == absolute => defined_address(symbols, r.r_sym),
                     _ => None,
                 };
                 if let Some(base) = base {
-                    // An addend is an address here; its sign bit has no meaning of its own.
+                    // The addend is an address here, not a signed number.
                     found.insert(r.r_offset, base.wrapping_add(r.r_addend.unwrap_or(0) as u64));
                 }
             }
@@ -294,8 +326,10 @@ impl<'a> View<'a> {
         found
     }
 
-    /// Link-time addresses of the symbols that `wanted` picks and the file defines, of 64-bit files. Where several
-    /// have one name, the last one that others may use counts, else the last.
+    /// Returns the link-time addresses of the symbols that the file defines and whose names
+    /// `wanted` selects. The result is empty for files that are not 64-bit little-endian.
+    ///
+    /// If several symbols have one name, the last global one wins, else the last one.
     pub fn symbols(&self, wanted: impl Fn(&[u8]) -> bool) -> BTreeMap<Vec<u8>, u64> {
         let mut found: BTreeMap<Vec<u8>, (bool, u64)> = BTreeMap::new();
         let tables =
@@ -303,16 +337,18 @@ impl<'a> View<'a> {
         for table in tables.filter(|_| self.format() == Format::LE64) {
             let names = self.sections.get(table.link as usize).and_then(|s| self.section_data(s));
             let (Some(names), Some(symbols)) = (names, self.section_data(table)) else { continue };
-            for at in 0..symbols.len() / SYMBOL {
-                let Some(address) = defined(symbols, at) else { continue };
-                let Some(symbol) = symbols.get(at * SYMBOL..(at + 1) * SYMBOL) else { continue };
+            for at in 0..symbols.len() / SYMBOL_SIZE {
+                let Some(address) = defined_address(symbols, at) else { continue };
+                let Some(symbol) = symbols.get(at * SYMBOL_SIZE..(at + 1) * SYMBOL_SIZE) else {
+                    continue;
+                };
                 let start = symbol.get(..4).map_or(0, LittleEndian::read_u32) as usize;
                 let tail = names.get(start..).unwrap_or_default();
                 let name = tail.get(..memchr::memchr(0, tail).unwrap_or(0)).unwrap_or_default();
                 if name.is_empty() || !wanted(name) {
                     continue;
                 }
-                // `st_info >> 4` is the binding, 0 for local symbols.
+                // `st_info >> 4` is the binding: 0 for local symbols.
                 let global = symbol.get(4).is_some_and(|info| info >> 4 != 0);
                 let known = found.entry(name.to_vec()).or_insert((global, address));
                 if global || !known.0 {
@@ -323,7 +359,7 @@ impl<'a> View<'a> {
         found.into_iter().map(|(name, (_, address))| (name, address)).collect()
     }
 
-    /// Descriptor of the GNU build id, where there is one.
+    /// Returns the GNU build ID; `None` if the file has none.
     pub fn build_id(&self) -> Option<&'a [u8]> {
         let section = self.section(".note.gnu.build-id")?;
         let mut notes = crate::note::NoteIter::new(self.section_data(section)?, self.format());
@@ -336,12 +372,13 @@ impl<'a> View<'a> {
     }
 }
 
-/// Bytes of an `Elf64_Sym`: `st_name` at 0, `st_info` at 4, `st_shndx` at 6, `st_value` at 8 (gABI, "Symbol Table").
-const SYMBOL: usize = 24;
+/// The size of an `Elf64_Sym` in bytes. `st_name` is at 0, `st_info` at 4, `st_shndx` at 6 and
+/// `st_value` at 8 (gABI, "Symbol Table").
+const SYMBOL_SIZE: usize = 24;
 
-/// Address of a symbol, if this file defines it.
-fn defined(symbols: &[u8], index: usize) -> Option<u64> {
-    let symbol = symbols.get(index.checked_mul(SYMBOL)?..)?.get(..SYMBOL)?;
+/// Returns the address of a symbol; `None` if this file does not define it.
+fn defined_address(symbols: &[u8], index: usize) -> Option<u64> {
+    let symbol = symbols.get(index.checked_mul(SYMBOL_SIZE)?..)?.get(..SYMBOL_SIZE)?;
     let section = LittleEndian::read_u16(symbol.get(6..8)?);
     let value = LittleEndian::read_u64(symbol.get(8..16)?);
     (section != 0).then_some(value)
@@ -352,27 +389,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn own() -> Vec<u8> {
+    fn test_program() -> Vec<u8> {
         std::fs::read(std::env::current_exe().unwrap()).unwrap()
     }
 
     #[test]
-    fn addresses_and_offsets_invert_each_other() {
-        let data = own();
+    fn converts_between_addresses_and_offsets() {
+        let data = test_program();
         let view = View::parse(&data).unwrap();
         let text = view.section(".text").unwrap();
         assert!(text.is_executable() && text.is_alloc());
         assert_eq!(view.vaddr_to_offset(text.addr), Some(text.offset));
         assert_eq!(view.offset_to_vaddr(text.offset), Some(text.addr));
         assert_eq!(
-            view.at_vaddr(text.addr, 16),
+            view.bytes_at(text.addr, 16),
             data.get(text.offset as usize..text.offset as usize + 16)
         );
         let bss = view.section(".bss").unwrap();
         assert_eq!(
             view.vaddr_to_offset(bss.addr + bss.size - 1),
             None,
-            ".bss is backed by no file byte"
+            "the file does not back .bss"
         );
         let all = view.relocations(|_| true);
         let (place, addend) = all.iter().next().unwrap();
@@ -381,8 +418,8 @@ mod tests {
     }
 
     #[test]
-    fn symbols_are_found_by_name() {
-        let data = own();
+    fn finds_symbols_by_name() {
+        let data = test_program();
         let view = View::parse(&data).unwrap();
         let found = view.symbols(|name| name == b"main" || name == b"no such symbol");
         let text = view.section(".text").unwrap();
@@ -392,10 +429,10 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_named_for_what_they_are() {
+    fn distinguishes_damaged_files_from_other_formats() {
         assert_eq!(View::parse(b"#!/bin/sh\n").unwrap_err(), ElfError::NotElf);
         assert_eq!(View::parse(b"").unwrap_err(), ElfError::NotElf);
-        let data = own();
+        let data = test_program();
         for cut in [20, 100, 4096] {
             let err = View::parse(&data[..cut]).unwrap_err().to_string();
             assert!(err.starts_with("truncated or damaged ELF file"), "{err}");
@@ -405,8 +442,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn damage_never_panics(hits in prop::collection::vec((0usize..1024, any::<u8>()), 1..20)) {
-            let mut data = own();
+        fn parses_damaged_files_without_panic(hits in prop::collection::vec((0usize..1024, any::<u8>()), 1..20)) {
+            let mut data = test_program();
             data.truncate(1 << 16);
             for (at, value) in hits { data[at] = value; }
             if let Ok(view) = View::parse(&data) {

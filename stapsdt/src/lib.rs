@@ -1,13 +1,33 @@
-//! The vocabulary of SystemTap-style static probes (USDT), independent of any language or kernel.
+//! Formats of SystemTap-style static probes (USDT), independent of language and kernel.
 //!
-//! * [`note`]: the `.note.stapsdt` codec, both byte orders and both ELF classes.
-//! * [`argspec`]: the argument grammar of x86-64 and aarch64, parsed totally and printed back unchanged.
-//! * [`blob`]: the in-data form of a probe that compilers without note support (Go's) can emit.
-//! * [`schema`]: names, kinds and documentation of a probe's arguments, as JSON.
-//! * [`site`]: the instructions of a generated probe site.
-//! * [`elf`]: the little of ELF that the others need: addresses, offsets, sections, relocations.
+//! * [`note`]: stapsdt notes, in both byte orders and both ELF classes.
+//! * [`argspec`]: argument specifications of x86-64 and aarch64.
+//! * [`blob`]: probe blobs, the form of a probe that Go's toolchain can emit.
+//! * [`schema`]: names, types and documentation of a probe's arguments, as JSON.
+//! * [`site`]: the machine code of generated probe sites.
+//! * [`elf`]: the parts of ELF that the other modules need.
 //!
-//! Everything here reads hostile input: no panic, no unbounded allocation, errors that say where.
+//! All input is considered hostile: parsing never panics, allocates a bounded amount of memory, and
+//! returns errors that say where the input is wrong.
+//!
+//! # Examples
+//!
+//! Print the probes of an executable:
+//!
+//! ```no_run
+//! use stapsdt::elf::View;
+//! use stapsdt::note::{NoteIter, SECTION};
+//!
+//! let data = std::fs::read("/usr/bin/app")?;
+//! let view = View::parse(&data)?;
+//! let section = view.section(SECTION).and_then(|s| view.section_data(s));
+//! let mut notes = NoteIter::new(section.unwrap_or_default(), view.format());
+//! while let Some(raw) = notes.next_note()? {
+//!     let note = raw.decode(view.format())?;
+//!     println!("{}:{} at {:#x}: {}", note.provider, note.name, note.pc, note.args);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod argspec;
 pub mod blob;

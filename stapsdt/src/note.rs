@@ -1,38 +1,40 @@
-//! The `stapsdt` note: what a tracer reads to find a probe.
+//! Stapsdt notes: the ELF notes from which tracers learn a probe's site, semaphore and arguments.
 //!
-//! Layout (SystemTap's `sys/sdt.h`, version 3; the note container is gABI chapter 5, "Note Section"):
+//! The layout is version 3 of SystemTap's `sys/sdt.h`. The container is a note of the gABI, chapter
+//! 5, "Note Section":
 //!
 //! ```text
 //! u32 namesz = 8 | u32 descsz | u32 type = 3 | "stapsdt\0"
-//! addr pc | addr base | addr semaphore (0: none)     4 or 8 bytes each, the file's byte order
-//! provider\0 name\0 args\0                           descsz ends here; padding to 4 is outside it
+//! addr pc | addr base | addr semaphore (0: none)     4 or 8 bytes each, in the file's byte order
+//! provider\0 name\0 args\0                           end of descsz; padded to 4 bytes after it
 //! ```
 
 use crate::bytes::{addr_at, align4, u32_at};
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
-/// The section that holds the notes.
+/// The section with the notes.
 pub const SECTION: &str = ".note.stapsdt";
-/// The section whose address notes carry as `base`, so that prelinking can be undone.
+/// The section whose address is the `base` of notes. If it differs from a note's `base`, the file
+/// was prelinked, and readers add the difference to the note's addresses.
 pub const BASE_SECTION: &str = ".stapsdt.base";
-/// The section through which bcc and perf turn a semaphore's address into a file offset.
+/// The section from which bcc and perf compute the file offset of a semaphore.
 pub const PROBES_SECTION: &str = ".probes";
-/// Owner name of the notes, without its NUL.
-pub const OWNER: &str = "stapsdt";
-/// Note type of version 3 of the format.
-pub const NT_STAPSDT: u32 = 3;
+/// The owner name of stapsdt notes, without its NUL.
+pub(crate) const OWNER: &str = "stapsdt";
+/// The note type of version 3 of the format.
+pub(crate) const NT_STAPSDT: u32 = 3;
 
-/// Word size and byte order of the file a note stands in.
+/// The address size and the byte order of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
-    /// Addresses are 8 bytes wide (ELFCLASS64) rather than 4.
+    /// True if addresses have 8 bytes (ELFCLASS64), false if they have 4 (ELFCLASS32).
     pub is64: bool,
-    /// Most significant byte first (ELFDATA2MSB).
+    /// True if the most significant byte comes first (ELFDATA2MSB).
     pub big_endian: bool,
 }
 
 impl Format {
-    /// 64-bit little-endian: amd64 and arm64.
+    /// The format of amd64 and arm64 files: 64-bit, little-endian.
     pub const LE64: Format = Format { is64: true, big_endian: false };
 
     fn addr_size(self) -> usize {
@@ -40,64 +42,86 @@ impl Format {
     }
 }
 
-/// One probe site as its note describes it.
+/// A probe site, as described by its note.
+///
+/// ```
+/// use stapsdt::note::{Format, Note, NoteIter};
+///
+/// let note = Note {
+///     pc: 0x401000,
+///     base: 0,
+///     semaphore: 0,
+///     provider: "app".into(),
+///     name: "request__start".into(),
+///     args: "-4@%edi".into(),
+/// };
+/// let mut section = Vec::new();
+/// note.encode(Format::LE64, &mut section)?;
+/// let raw = NoteIter::new(&section, Format::LE64).next_note()?.unwrap();
+/// assert_eq!(raw.decode(Format::LE64)?, note);
+/// # Ok::<(), stapsdt::note::NoteError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Link-time virtual address of the site's first instruction.
+    /// The link-time address of the site's first instruction.
     pub pc: u64,
-    /// Link-time address of `.stapsdt.base`, 0 where there is none.
+    /// The link-time address of [`BASE_SECTION`] when the note was written; 0 if there was none.
     pub base: u64,
-    /// Link-time address of the 16-bit semaphore, 0 where there is none.
+    /// The link-time address of the 16-bit semaphore; 0 if the probe has none.
     pub semaphore: u64,
-    /// Provider name, as written (underscores kept).
+    /// The provider's name as stored: `__` is not replaced by `-`.
     pub provider: String,
-    /// Probe name, as written.
+    /// The probe's name as stored: `__` is not replaced by `-`.
     pub name: String,
-    /// Argument specification, see [`crate::argspec`]; may be empty.
+    /// The argument specification, to be parsed by [`argspec::parse`](crate::argspec::parse). Empty
+    /// if the probe has no arguments.
     pub args: String,
 }
 
-/// Why a note could not be read or written. `offset` counts from the start of the section.
+/// The reason why a note cannot be decoded or encoded. Offsets are in bytes from the start of the
+/// section.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoteError {
     /// The section ends inside a note.
-    #[error("note at offset {offset:#x} is cut off: {what}")]
+    #[error("the note at offset {offset:#x} is truncated in its {part}")]
     Truncated {
-        /// Where the note starts.
+        /// The offset of the note.
         offset: usize,
-        /// Which part is missing.
-        what: &'static str,
+        /// The part of the note that is incomplete.
+        part: &'static str,
     },
-    /// A name is not NUL-terminated or not UTF-8.
-    #[error("note at offset {offset:#x} has a bad {what} string")]
+    /// A string is not NUL-terminated or not UTF-8.
+    #[error("the {part} of the note at offset {offset:#x} is not a NUL-terminated UTF-8 string")]
     BadString {
-        /// Where the note starts.
+        /// The offset of the note.
         offset: usize,
-        /// Which string.
-        what: &'static str,
+        /// The part of the note that has the string.
+        part: &'static str,
     },
-    /// A value does not fit the format when writing.
-    #[error("{what} does not fit a stapsdt note of this format")]
+    /// A value cannot be encoded: it is too large for the file's format, or a string contains a
+    /// NUL.
+    #[error("cannot encode {value} in a stapsdt note: it is too large or contains a NUL")]
     Unencodable {
-        /// Which field.
-        what: &'static str,
+        /// The value.
+        value: &'static str,
     },
 }
 
-/// A note of any owner inside a note section or segment.
+/// An undecoded note of any owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawNote<'a> {
-    /// Where the note starts, from the start of the section.
+    /// The offset of the note in bytes from the start of the section.
     pub offset: usize,
-    /// Owner name without its NUL.
+    /// The owner name without its NUL.
     pub owner: &'a [u8],
-    /// Owner-defined type.
+    /// The note type, whose meaning depends on the owner.
     pub n_type: u32,
-    /// Descriptor, without padding.
+    /// The descriptor, without padding after it.
     pub desc: &'a [u8],
 }
 
-/// Walks the notes of a section; fallible, stops after the first error.
+/// A fallible iterator over the notes of a section.
 #[derive(Clone, Debug)]
 pub struct NoteIter<'a> {
     data: &'a [u8],
@@ -106,12 +130,18 @@ pub struct NoteIter<'a> {
 }
 
 impl<'a> NoteIter<'a> {
-    /// Starts at the beginning of `data`, the bytes of a `SHT_NOTE` section.
+    /// Returns an iterator over `data`, the contents of a `SHT_NOTE` section or a `PT_NOTE`
+    /// segment.
     pub fn new(data: &'a [u8], format: Format) -> Self {
         NoteIter { data, at: 0, format }
     }
 
-    /// The next note, `None` at the end. After an error the iterator is at its end.
+    /// Returns the next note; `None` at the end of the section.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NoteError::Truncated`] if the section ends inside the note. The iterator is at its
+    /// end after an error.
     pub fn next_note(&mut self) -> Result<Option<RawNote<'a>>, NoteError> {
         let offset = self.at;
         if self.data.len() - offset.min(self.data.len()) == 0 {
@@ -122,17 +152,18 @@ impl<'a> NoteIter<'a> {
                 self.at = next;
                 Ok(Some(note))
             }
-            Err(what) => {
+            Err(part) => {
                 self.at = self.data.len();
-                Err(NoteError::Truncated { offset, what })
+                Err(NoteError::Truncated { offset, part })
             }
         }
     }
 
     fn read(&self, at: usize) -> Result<(RawNote<'a>, usize), &'static str> {
         let big = self.format.big_endian;
-        let word = |i: usize| u32_at(self.data, at + 4 * i, big).ok_or("header");
-        let (namesz, descsz, n_type) = (word(0)? as usize, word(1)? as usize, word(2)?);
+        let header_word = |i: usize| u32_at(self.data, at + 4 * i, big).ok_or("header");
+        let (namesz, descsz, n_type) =
+            (header_word(0)? as usize, header_word(1)? as usize, header_word(2)?);
         let name_at = at + 12;
         let name = name_at
             .checked_add(namesz)
@@ -142,86 +173,105 @@ impl<'a> NoteIter<'a> {
         let desc_end = desc_at.checked_add(descsz).ok_or("descriptor")?;
         let desc = self.data.get(desc_at..desc_end).ok_or("descriptor")?;
         let owner = name.strip_suffix(b"\0").unwrap_or(name);
-        // The last note's padding may be missing.
+        // The section may end without the padding of the last note.
         let next = align4(desc_end).map_or(self.data.len(), |n| n.min(self.data.len()));
         Ok((RawNote { offset: at, owner, n_type, desc }, next))
     }
 }
 
 impl<'a> RawNote<'a> {
-    /// Whether this is a probe note at all.
+    /// Returns true if this is a stapsdt note of version 3, which [`decode`](RawNote::decode)
+    /// accepts.
     pub fn is_stapsdt(&self) -> bool {
         self.owner == OWNER.as_bytes() && self.n_type == NT_STAPSDT
     }
 
-    /// Decodes the descriptor. NUL padding after the argument string is tolerated, as some emitters count it in.
+    /// Decodes the descriptor of a stapsdt note.
+    ///
+    /// NULs after the arguments are ignored: some emitters include the padding in the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NoteError::Truncated`] if the descriptor is too short for its addresses, and
+    /// [`NoteError::BadString`] if one of its strings is not NUL-terminated or not UTF-8.
     pub fn decode(&self, format: Format) -> Result<Note, NoteError> {
         let size = format.addr_size();
-        let addr = |i: usize, what| {
+        let address = |i: usize, part| {
             addr_at(self.desc, i * size, format.big_endian, format.is64)
-                .ok_or(NoteError::Truncated { offset: self.offset, what })
+                .ok_or(NoteError::Truncated { offset: self.offset, part })
         };
-        let (pc, base, semaphore) = (addr(0, "pc")?, addr(1, "base")?, addr(2, "semaphore")?);
+        let (pc, base, semaphore) =
+            (address(0, "pc")?, address(1, "base")?, address(2, "semaphore")?);
         let mut rest = self.desc.get(3 * size..).unwrap_or_default();
-        let mut string = |what| {
-            let bad = NoteError::BadString { offset: self.offset, what };
-            let end = memchr::memchr(0, rest).ok_or_else(|| bad.clone())?;
-            let (text, tail) = rest.split_at(end);
+        let mut next_string = |part| {
+            let bad_string = NoteError::BadString { offset: self.offset, part };
+            let end = memchr::memchr(0, rest).ok_or_else(|| bad_string.clone())?;
+            let (string, tail) = rest.split_at(end);
             rest = tail.get(1..).unwrap_or_default();
-            std::str::from_utf8(text).map(str::to_owned).map_err(|_| bad)
+            std::str::from_utf8(string).map(str::to_owned).map_err(|_| bad_string)
         };
         Ok(Note {
             pc,
             base,
             semaphore,
-            provider: string("provider")?,
-            name: string("probe name")?,
-            args: string("argument")?,
+            provider: next_string("provider name")?,
+            name: next_string("probe name")?,
+            args: next_string("argument specification")?,
         })
     }
 }
 
 impl Note {
-    /// Exact descriptor size, padding excluded: bcc and SystemTap skip notes whose `descsz` counts it.
+    /// Returns the size in bytes of the descriptor without padding. bcc and SystemTap skip notes
+    /// whose `descsz` includes padding.
     pub fn desc_size(&self, format: Format) -> usize {
         3 * format.addr_size() + self.provider.len() + self.name.len() + self.args.len() + 3
     }
 
-    /// Appends the note, header to padding, to `out`.
+    /// Appends the note to `out`, with its header and padding.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NoteError::Unencodable`] if a string contains a NUL, or an address does not fit
+    /// `format`.
     pub fn encode(&self, format: Format, out: &mut Vec<u8>) -> Result<(), NoteError> {
-        for (text, what) in [
+        for (string, value) in [
             (&self.provider, "a provider"),
             (&self.name, "a probe name"),
             (&self.args, "an argument string"),
         ] {
-            if text.as_bytes().contains(&0) {
-                return Err(NoteError::Unencodable { what });
+            if string.as_bytes().contains(&0) {
+                return Err(NoteError::Unencodable { value });
             }
         }
         let mut desc = Vec::with_capacity(self.desc_size(format));
-        for (addr, what) in
+        for (addr, value) in
             [(self.pc, "the pc"), (self.base, "the base"), (self.semaphore, "the semaphore")]
         {
-            put_addr(&mut desc, addr, format).ok_or(NoteError::Unencodable { what })?;
+            put_addr(&mut desc, addr, format).ok_or(NoteError::Unencodable { value })?;
         }
-        for text in [&self.provider, &self.name, &self.args] {
-            desc.extend_from_slice(text.as_bytes());
+        for string in [&self.provider, &self.name, &self.args] {
+            desc.extend_from_slice(string.as_bytes());
             desc.push(0);
         }
         encode_raw(OWNER, NT_STAPSDT, &desc, format, out)
     }
 }
 
-/// Appends a note of any owner, padded to 4 bytes.
-pub fn encode_raw(
+/// Appends a note of any owner to `out`, padded to 4 bytes.
+///
+/// # Errors
+///
+/// Returns [`NoteError::Unencodable`] if the owner or the descriptor is 4 GiB or longer.
+pub(crate) fn encode_raw(
     owner: &str,
     n_type: u32,
     desc: &[u8],
     format: Format,
     out: &mut Vec<u8>,
 ) -> Result<(), NoteError> {
-    let fit = |n: usize, what| u32::try_from(n).map_err(|_| NoteError::Unencodable { what });
-    for word in [fit(owner.len() + 1, "the owner")?, fit(desc.len(), "the descriptor")?, n_type] {
+    let size = |n: usize, value| u32::try_from(n).map_err(|_| NoteError::Unencodable { value });
+    for word in [size(owner.len() + 1, "the owner")?, size(desc.len(), "the descriptor")?, n_type] {
         let mut raw = [0; 4];
         if format.big_endian {
             BigEndian::write_u32(&mut raw, word);
@@ -237,6 +287,7 @@ pub fn encode_raw(
     Ok(())
 }
 
+/// Appends an address. Returns `None` if it does not fit the format.
 fn put_addr(out: &mut Vec<u8>, addr: u64, format: Format) -> Option<()> {
     let mut raw = [0; 8];
     match (format.is64, format.big_endian) {
@@ -276,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn layout_is_the_one_tracers_read() {
+    fn encodes_the_layout_of_sys_sdt_h() {
         let mut out = Vec::new();
         let note = Note { provider: "p".into(), name: "n".into(), args: String::new(), ..sample() };
         note.encode(Format::LE64, &mut out).unwrap();
@@ -284,11 +335,11 @@ mod tests {
         assert_eq!(&out[12..20], b"stapsdt\0");
         assert_eq!(&out[20..28], &0x40_1000u64.to_le_bytes());
         assert_eq!(&out[44..49], b"p\0n\0\0");
-        assert_eq!(out.len(), 52, "padded to four outside descsz");
+        assert_eq!(out.len(), 52, "padding is not part of descsz");
     }
 
     #[test]
-    fn padding_counted_into_descsz_is_tolerated() {
+    fn decodes_notes_whose_descsz_includes_padding() {
         let note = sample();
         let mut exact = Vec::new();
         note.encode(Format::LE64, &mut exact).unwrap();
@@ -298,24 +349,24 @@ mod tests {
     }
 
     #[test]
-    fn an_address_too_wide_for_a_32_bit_file_is_refused() {
+    fn rejects_64_bit_addresses_in_32_bit_files() {
         let note = Note { pc: 1 << 40, ..sample() };
         let format = Format { is64: false, big_endian: false };
         assert_eq!(
             note.encode(format, &mut Vec::new()),
-            Err(NoteError::Unencodable { what: "the pc" })
+            Err(NoteError::Unencodable { value: "the pc" })
         );
     }
 
     #[test]
-    fn a_cut_note_says_where() {
+    fn reports_the_offset_of_a_truncated_note() {
         let mut out = Vec::new();
         sample().encode(Format::LE64, &mut out).unwrap();
         let second = out.len();
         sample().encode(Format::LE64, &mut out).unwrap();
         out.truncate(second + 30);
         let err = decode_all(&out, Format::LE64).unwrap_err();
-        assert_eq!(err, NoteError::Truncated { offset: second, what: "descriptor" });
+        assert_eq!(err, NoteError::Truncated { offset: second, part: "descriptor" });
     }
 
     fn format() -> impl Strategy<Value = Format> {
@@ -324,7 +375,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(
+        fn decodes_what_it_encodes(
             format in format(),
             notes in prop::collection::vec(("[a-z_]{1,20}", "[a-z_]{1,70}", "[ -~]{0,90}", any::<[u32; 3]>()), 0..5),
         ) {
@@ -342,7 +393,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(data in prop::collection::vec(any::<u8>(), 0..200), format in format()) {
+        fn decodes_any_bytes_without_panic(data in prop::collection::vec(any::<u8>(), 0..200), format in format()) {
             let _ = decode_all(&data, format);
         }
     }

@@ -1,132 +1,140 @@
-//! What the argument words of a probe mean: the machine-readable interface of a provider.
+//! Schemas: names, types and documentation of probes and their arguments.
 //!
-//! Written as JSON into blobs and schema notes, by `usdt-gen schema` and by `usdt-attach list --json`. Unknown
-//! fields are ignored when reading, so that older readers survive newer writers.
+//! Blobs and schema notes contain them as JSON; `usdt-gen schema` and `usdt-attach list --json`
+//! print them. Readers ignore unknown fields, so that new writers can add fields.
 
 use crate::blob;
 use crate::elf::View;
-use crate::note::NoteIter;
+use crate::note::{self, Format, NoteError, NoteIter};
 use serde::{Deserialize, Serialize};
 
-/// Version of the JSON shape.
+/// The version of the JSON format.
 pub const VERSION: u32 = 1;
-/// Section that carries one schema note per probe in a sealed file.
+/// The section of a sealed file with one schema note per probe.
 pub const SECTION: &str = ".note.usdt";
-/// Owner name of schema notes, without its NUL. The descriptor is one [`NoteBody`] as JSON.
-pub const OWNER: &str = "usdt";
-/// Note type of a schema note: `usdt` in ASCII, which no tool takes for a type of its own.
-pub const NT_SCHEMA: u32 = 0x7573_6474;
+/// The owner name of schema notes, without its NUL. Their descriptor is a [`NoteBody`] as JSON.
+pub(crate) const OWNER: &str = "usdt";
+/// The note type of schema notes: `usdt` in ASCII, which no other tool uses.
+pub(crate) const NT_SCHEMA: u32 = 0x7573_6474;
 
-/// Every provider of one definition file.
+/// The providers of a definition file or of a binary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
-    /// [`VERSION`].
+    /// The version of the format: [`VERSION`].
     pub version: u32,
-    /// Providers in declared order.
+    /// The providers in order of declaration.
     pub providers: Vec<Provider>,
 }
 
-/// One provider.
+/// A provider: a named group of probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provider {
-    /// Name as in notes.
+    /// The name as in notes, such as `app`.
     pub name: String,
-    /// Probes in declared order.
+    /// The probes in order of declaration.
     pub probes: Vec<Probe>,
 }
 
-/// One probe.
+/// The declaration of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// Name as in notes (`request__start`).
+    /// The name as in notes, such as `request__start`.
     pub name: String,
-    /// Arguments in declared order.
+    /// The arguments in order of declaration, without the goroutine id.
     pub args: Vec<Arg>,
-    /// Documentation, from the definition's comment.
+    /// The documentation comment of the probe; empty if it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doc: String,
-    /// DTrace stability, `NAME/DATA/CLASS`, where a pragma gave one.
+    /// The DTrace stability as `NAME/DATA/CLASS`; `None` if the definition has no pragma for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stability: Option<String>,
 }
 
-/// One declared argument: one word of the note, or two for [`Kind::String`] and its like.
+/// The declaration of an argument, which has one word in the note or, for some kinds, two
+/// (see [`Kind::words`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arg {
-    /// Declared name, or `argN`.
+    /// The declared name, or `argN` for an argument without one.
     pub name: String,
-    /// Type as declared.
+    /// The declared type, such as `const char *`.
     #[serde(rename = "type")]
     pub ty: String,
-    /// How the words are to be read.
+    /// The interpretation of the words.
     pub kind: Kind,
-    /// Bytes of the value, or of the pointer for what is passed by reference.
+    /// The size in bytes of the value, or of the pointer if the argument is passed by reference.
     pub size: u8,
-    /// Two's complement.
+    /// True if the value is a two's complement integer.
     #[serde(default)]
     pub signed: bool,
-    /// Unit of the value, by its UCUM code, where the definition says it: `ns` of durations.
+    /// The unit of the value as a UCUM code, such as `ns`; `None` if the definition does not say
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// Documentation, from the definition's comments.
+    /// The documentation comment of the argument; empty if it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doc: String,
 }
 
 impl Arg {
-    /// As C declares it: `const char *path`, `int (*callback)(int)`.
+    /// Returns the declaration in C: `const char *path`, `int (*callback)(int)`.
     pub fn declaration(&self) -> String {
         declaration(&self.ty, &self.name)
     }
 }
 
-/// A C type with a name put where the declaration has it.
+/// Returns the C declaration of `name` with a type.
+///
+/// ```
+/// use stapsdt::schema::declaration;
+///
+/// assert_eq!(declaration("int (*)(int)", "callback"), "int (*callback)(int)");
+/// ```
 pub fn declaration(ty: &str, name: &str) -> String {
-    // The name belongs behind the innermost star in parentheses, in front of brackets, else to the end.
+    // The name goes after the innermost star in parentheses, else before brackets, else to the end.
     if let Some(open) = ty.rfind("(*") {
         let stars = ty.get(open + 1..).unwrap_or_default();
         let at = open + 1 + stars.find(|c| c != '*').unwrap_or(stars.len());
-        let (before, behind) = ty.split_at(at);
-        return format!("{before}{name}{behind}");
+        let (before, after) = ty.split_at(at);
+        return format!("{before}{name}{after}");
     }
-    if let Some((before, behind)) = ty.split_once('[') {
-        return format!("{}[{behind}", declaration(before.trim_end(), name));
+    if let Some((before, after)) = ty.split_once('[') {
+        return format!("{}[{after}", declaration(before.trim_end(), name));
     }
     let space = if ty.ends_with('*') { "" } else { " " };
     format!("{ty}{space}{name}")
 }
 
-/// How an argument's words are to be read.
+/// The interpretation of an argument's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// An integer.
     Int,
-    /// IEEE 754 bits in an integer word.
+    /// The IEEE 754 bits of a number in an integer word.
     Float,
-    /// 0 or 1.
+    /// A boolean: 0 or 1.
     Bool,
-    /// Pointer to a NUL-terminated string.
+    /// A pointer to a NUL-terminated string.
     Cstring,
-    /// Pointer and length of text.
+    /// Pointer and length of a string, two words.
     String,
-    /// Pointer and length of bytes.
+    /// Pointer and length of a byte slice, two words.
     Bytes,
-    /// Pointer and length of an error's message; a nil error is a nil pointer.
+    /// Pointer and length of an error's message, two words. A nil error has a nil pointer.
     Error,
     /// An address.
     Pointer,
 }
 
 impl Probe {
-    /// Argument words in the note, the goroutine id not counted.
+    /// Returns the number of argument words in the note, without the goroutine id.
     pub fn words(&self) -> usize {
         self.args.iter().map(|a| a.kind.words()).sum()
     }
 }
 
 impl Kind {
-    /// Argument words in the note.
+    /// Returns the number of argument words in the note: 1 or 2.
     pub fn words(self) -> usize {
         match self {
             Kind::String | Kind::Bytes | Kind::Error => 2,
@@ -135,33 +143,46 @@ impl Kind {
     }
 }
 
-/// Descriptor of a schema note: the probe it belongs to and its description.
+/// The descriptor of a schema note: a probe's schema and its provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoteBody {
-    /// [`VERSION`].
+    /// The version of the format: [`VERSION`].
     pub version: u32,
-    /// Provider name.
+    /// The provider's name.
     pub provider: String,
-    /// The probe.
+    /// The declaration of the probe.
     #[serde(flatten)]
     pub probe: Probe,
 }
 
 impl NoteBody {
-    /// The compact JSON that blobs and notes carry.
+    /// Returns the compact JSON that blobs and schema notes contain.
     pub fn to_json(&self) -> String {
-        // Strings, numbers and booleans only: serialisation has no failing case.
+        // Serialization of strings, numbers and booleans cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads what [`NoteBody::to_json`] wrote; `None` for anything else, including later versions and names that are no
-    /// identifiers: they come from binaries and go into scripts.
-    pub fn from_json(text: &str) -> Option<NoteBody> {
-        let body: NoteBody = serde_json::from_str(text.trim_end_matches('\0')).ok()?;
-        (body.version == VERSION && body.is_plain()).then_some(body)
+    /// Parses the output of [`NoteBody::to_json`], with or without NULs after it.
+    ///
+    /// Returns `None` for invalid JSON and other versions, and for names, types and units that
+    /// could inject code into generated scripts. Schemas come from binaries, which are hostile
+    /// input.
+    pub fn from_json(json: &str) -> Option<NoteBody> {
+        let body: NoteBody = serde_json::from_str(json.trim_end_matches('\0')).ok()?;
+        (body.version == VERSION && body.is_safe()).then_some(body)
     }
 
-    fn is_plain(&self) -> bool {
+    /// Appends a schema note to `out`, with its header and padding. `json` is the output of
+    /// [`NoteBody::to_json`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NoteError::Unencodable`] if `json` has 4 GiB or more.
+    pub fn encode_note(json: &str, format: Format, out: &mut Vec<u8>) -> Result<(), NoteError> {
+        note::encode_raw(OWNER, NT_SCHEMA, json.as_bytes(), format, out)
+    }
+
+    fn is_safe(&self) -> bool {
         let args = &self.probe.args;
         let names = args.iter().map(|arg| &arg.name).chain([&self.provider, &self.probe.name]);
         names.into_iter().all(|name| is_identifier(name))
@@ -170,21 +191,23 @@ impl NoteBody {
     }
 }
 
-/// A UCUM code as far as units of arguments go.
+/// Returns true for the UCUM codes that are supported as units: up to 16 plain characters.
 fn is_unit(unit: &str) -> bool {
     (1..=16).contains(&unit.len())
         && unit.bytes().all(|b| b.is_ascii_alphanumeric() || b"%/{}.-".contains(&b))
 }
 
-/// What the definition language allows as a name.
+/// Returns true for identifiers of the definition language.
 fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
-    let is_first = |c: char| c == '_' || c.is_ascii_alphabetic();
-    chars.next().is_some_and(is_first) && chars.all(|c| is_first(c) || c.is_ascii_digit())
+    let is_start = |c: char| c == '_' || c.is_ascii_alphabetic();
+    chars.next().is_some_and(is_start) && chars.all(|c| is_start(c) || c.is_ascii_digit())
 }
 
-/// The descriptions that a file carries, in its order: of sealed files from their notes, of unsealed ones from
-/// their blobs. What is damaged is left out.
+/// Returns the schemas of a file, in the order of the file.
+///
+/// The schemas of a sealed file come from its schema notes, those of an unsealed file from its
+/// blobs. Damaged schemas are skipped.
 pub fn read(view: &View<'_>) -> Vec<NoteBody> {
     let Some(section) = view.section(SECTION) else {
         let blobs = blob::scan(view).into_iter().filter_map(Result::ok);
@@ -200,7 +223,7 @@ pub fn read(view: &View<'_>) -> Vec<NoteBody> {
     out
 }
 
-/// The same, grouped by provider.
+/// Groups schemas by provider.
 impl FromIterator<NoteBody> for Schema {
     fn from_iter<T: IntoIterator<Item = NoteBody>>(bodies: T) -> Schema {
         let mut providers: Vec<Provider> = Vec::new();
@@ -219,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_where_c_has_them() {
+    fn declares_names_as_c_does() {
         for (ty, declared) in [
             ("int", "int x"),
             ("const char *", "const char *x"),
@@ -234,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn json_shape_is_the_documented_one() {
+    fn reads_and_writes_the_documented_json() {
         let body = NoteBody {
             version: VERSION,
             provider: "app".into(),

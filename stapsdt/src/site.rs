@@ -1,70 +1,79 @@
-//! The bytes of a generated probe site, and which of its instructions a kernel can make fast.
+//! The machine code of generated probe sites, and the classification of instructions at a site.
 //!
-//! amd64 sites hold three no-ops: the `nop` that notes name and every tracer attaches to, a `nop10` (the pair that
-//! libbpf recognises) and a `nop5`. Linux 6.18 turns a probed `nop5` into a call instead of a trap; later kernels
-//! do so with `nop10` instead, because the `nop5` form writes below the stack pointer. Go code keeps nothing there,
-//! so in these sites, which only Go code has, both are safe.
+//! An amd64 site has three NOPs. Notes name the first one, a `nop`, and every tracer attaches to
+//! it. The `nop10` after it completes the pair that libbpf recognizes. The last one is a `nop5`.
+//!
+//! Linux 6.18 replaces a probed `nop5` by a call instead of a trap. Later kernels replace `nop10`
+//! instead, because the replacement of `nop5` writes below the stack pointer. Go code keeps no data
+//! there, and only Go code has these sites, so both replacements are safe.
 
 use crate::argspec::Arch;
 
 /// `nop`, `nop10`, `nop5`, `ret`.
-pub const X86_64: [u8; 17] = [
+const X86_64: [u8; 17] = [
     0x90, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0f, 0x1f, 0x44, 0x00, 0x00,
     0xc3,
 ];
 /// `nop`, `ret`.
-pub const AARCH64: [u8; 8] = [0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6];
+const AARCH64: [u8; 8] = [0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6];
 
-/// Offset of the `nop10` in [`X86_64`].
+/// The offset in bytes of the `nop10` from the start of an amd64 site.
 pub const NOP10_OFFSET: u64 = 1;
-/// Offset of the `nop5` in [`X86_64`].
+/// The offset in bytes of the `nop5` from the start of an amd64 site.
 pub const NOP5_OFFSET: u64 = 11;
 
-/// The site's bytes on an architecture.
-pub fn of(arch: Arch) -> &'static [u8] {
+/// Returns the machine code of a generated site.
+pub fn code(arch: Arch) -> &'static [u8] {
     match arch {
         Arch::X86_64 => &X86_64,
         Arch::Aarch64 => &AARCH64,
     }
 }
 
-/// What the first instruction at a site is, as far as the cost of a probe on it goes.
+/// The first instruction at a site, classified by what a uprobe on it costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instruction {
-    /// A no-op that the kernel skips.
+    /// A NOP: the kernel skips it after the trap.
     Nop,
-    /// A push of a register, with which many functions begin: x86 kernels since 4.16 do it themselves.
+    /// A push of a register, which many functions start with. Since Linux 4.16 the kernel emulates
+    /// it on x86.
     Push,
-    /// `b.ls`, the end of the check with which functions of Go begin on arm64, whose kernels carry it out themselves
-    /// (`arch/arm64/kernel/probes/decode-insn.c`).
+    /// `b.ls`, the branch of the stack check that Go functions start with on arm64. The kernel
+    /// simulates it (`arch/arm64/kernel/probes/decode-insn.c`).
     Branch,
-    /// Anything else: executed out of line, one trap more.
+    /// Any other instruction: the kernel single-steps a copy of it, which costs a second trap.
     Other,
 }
 
-/// Looks at the bytes at a site.
-pub fn instruction(code: &[u8], arch: Arch) -> Instruction {
-    if arch == Arch::X86_64 && matches!(code, [0x50..=0x57, ..]) {
-        return Instruction::Push;
-    }
-    if arch == Arch::Aarch64 && is_branch_if_lower(code) {
-        return Instruction::Branch;
-    }
-    let nop = match arch {
-        // The multi-byte forms are `0f 1f /0`, with operand-size prefixes.
-        Arch::X86_64 => {
-            matches!(
-                code,
-                [0x90, ..] | [0x0f, 0x1f, ..] | [0x66, 0x90, ..] | [0x66, 0x0f, 0x1f, ..]
-            )
+impl Instruction {
+    /// Classifies the instruction at the start of `code`. Empty and truncated code is
+    /// [`Instruction::Other`].
+    ///
+    /// ```
+    /// use stapsdt::argspec::Arch;
+    /// use stapsdt::site::Instruction;
+    ///
+    /// assert_eq!(Instruction::classify(&[0x90, 0xc3], Arch::X86_64), Instruction::Nop);
+    /// ```
+    pub fn classify(code: &[u8], arch: Arch) -> Instruction {
+        match arch {
+            Arch::X86_64 if is_x86_64_nop(code) => Instruction::Nop,
+            Arch::X86_64 if matches!(code, [0x50..=0x57, ..]) => Instruction::Push,
+            Arch::Aarch64 if code.starts_with(&AARCH64[..4]) => Instruction::Nop,
+            Arch::Aarch64 if is_branch_if_lower_or_same(code) => Instruction::Branch,
+            _ => Instruction::Other,
         }
-        Arch::Aarch64 => code.starts_with(&AARCH64[..4]),
-    };
-    if nop { Instruction::Nop } else { Instruction::Other }
+    }
 }
 
-/// Whether arm64 code begins with `b.ls`: condition 9 of `b.cond`.
-fn is_branch_if_lower(code: &[u8]) -> bool {
+/// Returns true if the code starts with a `nop` of any length. The multi-byte forms are
+/// `0f 1f /0` with operand-size prefixes.
+fn is_x86_64_nop(code: &[u8]) -> bool {
+    matches!(code, [0x90, ..] | [0x0f, 0x1f, ..] | [0x66, 0x90, ..] | [0x66, 0x0f, 0x1f, ..])
+}
+
+/// Returns true if arm64 code starts with `b.ls`: `b.cond` with condition 9.
+fn is_branch_if_lower_or_same(code: &[u8]) -> bool {
     code.first_chunk::<4>()
         .is_some_and(|word| u32::from_le_bytes(*word) & 0xff00_001f == 0x5400_0009)
 }
@@ -74,20 +83,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offsets_point_at_the_instructions() {
+    fn offsets_are_those_of_the_nops() {
         assert_eq!(X86_64[NOP10_OFFSET as usize..][..3], [0x66, 0x2e, 0x0f]);
         assert_eq!(X86_64[NOP5_OFFSET as usize..][..5], [0x0f, 0x1f, 0x44, 0, 0]);
+    }
+
+    #[test]
+    fn classifies_instructions() {
+        let classify = Instruction::classify;
         for arch in [Arch::X86_64, Arch::Aarch64] {
-            assert_eq!(instruction(of(arch), arch), Instruction::Nop);
-            assert_eq!(instruction(&[0x48, 0x89, 0xe5], arch), Instruction::Other);
+            assert_eq!(classify(code(arch), arch), Instruction::Nop);
+            assert_eq!(classify(&[0x48, 0x89, 0xe5], arch), Instruction::Other);
         }
-        assert_eq!(instruction(&[0x55, 0x48, 0x89, 0xe5], Arch::X86_64), Instruction::Push);
-        assert_eq!(instruction(&[0x09, 0x02, 0, 0x54], Arch::Aarch64), Instruction::Branch);
-        assert_eq!(
-            instruction(&[0x08, 0x02, 0, 0x54], Arch::Aarch64),
-            Instruction::Other,
-            "another condition"
-        );
-        assert_eq!(instruction(&[], Arch::X86_64), Instruction::Other);
+        assert_eq!(classify(&[0x55, 0x48, 0x89, 0xe5], Arch::X86_64), Instruction::Push);
+        assert_eq!(classify(&[0x09, 0x02, 0, 0x54], Arch::Aarch64), Instruction::Branch);
+        let other_condition = [0x08, 0x02, 0, 0x54];
+        assert_eq!(classify(&other_condition, Arch::Aarch64), Instruction::Other);
+        assert_eq!(classify(&[], Arch::X86_64), Instruction::Other);
     }
 }

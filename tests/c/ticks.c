@@ -1,4 +1,4 @@
-// Calls a Go library that fires a probe, every millisecond, until it is ended.
+// Calls a Go library, which fires a probe, every millisecond until it is killed.
 #include <unistd.h>
 
 extern void Tick(long n);

@@ -1,4 +1,4 @@
-// What libbpf's own USDT support reads at a probe: the number of arguments and each of them.
+// Sends the number of arguments and the arguments of a probe, as libbpf's USDT support reads them.
 #include <linux/bpf.h>
 #include <linux/ptrace.h>
 #include <stdbool.h>

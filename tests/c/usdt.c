@@ -1,6 +1,7 @@
-// Attaches through libbpf's bpf_program__attach_usdt and prints the arguments of the first hits, of one where nothing
-// else is said:
-// usdt OBJECT BINARY PROVIDER NAME [HITS]
+// Attaches to a probe through bpf_program__attach_usdt of libbpf, and prints the arguments of the
+// first HITS hits, by default of one. Exits with 1 if there are fewer hits.
+//
+//     usdt OBJECT BINARY PROVIDER NAME [HITS]
 #include <bpf/libbpf.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +11,14 @@ struct record {
 	long args[12];
 };
 
-static int print(void *seen, void *data, size_t size)
+static int print_record(void *count, void *data, size_t size)
 {
 	struct record *record = data;
 	(void)size;
 	for (long i = 0; i < record->count && i < 12; i++)
 		printf("%s%lx", i ? " " : "", record->args[i]);
 	printf("\n");
-	++*(int *)seen;
+	++*(int *)count;
 	return 0;
 }
 
@@ -35,10 +36,11 @@ int main(int argc, char **argv)
 	if (!link)
 		return 1;
 	struct ring_buffer *ring =
-		ring_buffer__new(bpf_object__find_map_fd_by_name(object, "records"), print, &seen, NULL);
+		ring_buffer__new(bpf_object__find_map_fd_by_name(object, "records"), print_record, &seen, NULL);
 	if (!ring)
 		return 1;
-	// Half a minute without a hit is more than any program under test takes to fire.
+	// Gives up after 30 seconds without a hit, which is longer than any program under test takes to
+	// fire.
 	for (int idle = 0; idle < 300 && seen < wanted;)
 		idle = ring_buffer__poll(ring, 100) > 0 ? 0 : idle + 1;
 	bpf_link__destroy(link);

@@ -1,6 +1,8 @@
-"""Prints the arguments that bcc reads at the first hit of each probe: bcc_args.py PID BINARY PROBE:COUNT...
+"""Prints the arguments that bcc reads at the first hit of each probe, in hexadecimal.
 
-Interrupts the process when it is attached.
+    bcc_args.py PID BINARY PROBE:COUNT...
+
+COUNT is the number of arguments. Sends SIGINT to the process once all probes are attached.
 """
 
 import os
@@ -12,6 +14,7 @@ from bcc import BPF, USDT
 
 pid, binary = int(sys.argv[1]), sys.argv[2]
 probes = [(name, int(count)) for name, count in (p.rsplit(":", 1) for p in sys.argv[3:])]
+# Array slots of a probe: the number of hits, then the arguments.
 SLOTS = 16
 
 source = "BPF_ARRAY(values, u64, %d);\n" % (SLOTS * len(probes))
@@ -21,7 +24,7 @@ for at, (name, count) in enumerate(probes):
     source += "    int slot = %d; u64 *hits = values.lookup(&slot);\n" % (at * SLOTS)
     source += "    if (!hits || *hits) return 0;\n"
     for i in range(1, count + 1):
-        # A variable of another size is left alone.
+        # bpf_usdt_readarg does nothing if the variable does not have the size of the argument.
         ctype = usdt.get_probe_arg_ctype(name, i - 1)
         source += "    { %s v = 0; bpf_usdt_readarg(%d, ctx, &v); " % (ctype, i)
         source += "int at = %d; u64 wide = v; values.update(&at, &wide); }\n" % (at * SLOTS + i)

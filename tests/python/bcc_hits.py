@@ -1,4 +1,7 @@
-"""Prints the number and the text of the first hits of a probe that bcc sees: bcc_hits.py PID BINARY HITS"""
+"""Prints the number and the string of the first hits of probe `hit`, as bcc reads them.
+
+    bcc_hits.py PID BINARY HITS
+"""
 
 import sys
 

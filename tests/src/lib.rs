@@ -1,10 +1,11 @@
-//! What the end-to-end tests share: the tools under test, Go builds, processes that end with their test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test helper that fails, fails the test
+//! Helpers shared by the end-to-end tests and benchmarks: the tools under test, Go builds, and
+//! processes that are killed when their test ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing helper fails its test
 
-/// What the library's page shows compiles.
+/// Compiles the examples of `docs/library.md` as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/library.md")]
-pub struct Library;
+pub struct LibraryPage;
 
 pub mod matrix;
 pub mod soak;
@@ -19,20 +20,23 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::bcc::BccHelper;
 
-/// Something a test cannot do without.
+/// A requirement of a test: a privilege, a program or a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Need {
     /// Effective user id 0 and a kernel that lets it load BPF programs.
     Bpf,
-    /// A program on the path.
+    /// A program on `PATH`.
     Program(&'static str),
-    /// The program `usdt-attach-bcc`, with kernel headers.
+    /// A working `usdt-attach-bcc`: the program, libbcc and kernel headers.
     Bcc,
     /// A file of an installed package or of the kernel.
     File(&'static str),
 }
 
-/// Whether the machine has all of it. If not, says what is skipped; with `USDT_E2E=require`, fails instead.
+/// Returns true if the machine meets all requirements.
+///
+/// Otherwise it prints what is missing, and the caller skips its test. With `USDT_E2E=require` it
+/// panics instead.
 pub fn have(needs: &[Need]) -> bool {
     let missing: Vec<String> = needs.iter().filter_map(|n| n.missing()).collect();
     if missing.is_empty() {
@@ -42,9 +46,9 @@ pub fn have(needs: &[Need]) -> bool {
     assert_ne!(
         std::env::var("USDT_E2E").as_deref(),
         Ok("require"),
-        "cannot be skipped, but missing: {missing}"
+        "USDT_E2E=require forbids skipping, but this machine lacks: {missing}"
     );
-    eprintln!("skipped: missing {missing}");
+    eprintln!("skipped: this machine lacks {missing}");
     false
 }
 
@@ -52,9 +56,9 @@ impl Need {
     fn missing(self) -> Option<String> {
         match self {
             Need::Bpf => {
-                static WORKS: OnceLock<bool> = OnceLock::new();
-                let works = *WORKS.get_or_init(traces);
-                (!works).then(|| "privileges to load BPF programs (root)".to_owned())
+                static ATTACHES: OnceLock<bool> = OnceLock::new();
+                let attaches = *ATTACHES.get_or_init(can_attach);
+                (!attaches).then(|| "privileges to load BPF programs (root)".to_owned())
             }
             Need::Program(name) => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
@@ -70,18 +74,18 @@ impl Need {
     }
 }
 
-/// Whether attaching to something works.
-fn traces() -> bool {
+/// Returns true if this process may load BPF programs and attach them.
+fn can_attach() -> bool {
     let hits = Fixture::get("hits", Mode::Plain);
     attach(&["trace", "--duration", "1ms", "--exe", hits.to_str().unwrap()]).status.success()
 }
 
-/// The workspace's folder.
+/// Returns the root of the workspace.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Folder of the built tools.
+/// Returns the folder of the debug builds of our tools, and panics if they are not built.
 pub fn tools() -> PathBuf {
     let folder = root().join("target/debug");
     for tool in ["usdt-gen", "usdt-attach"] {
@@ -90,7 +94,7 @@ pub fn tools() -> PathBuf {
     folder
 }
 
-/// A command with our tools on its path.
+/// Returns a command with our tools first on its `PATH`.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     let path = std::env::var("PATH").unwrap_or_default();
@@ -98,22 +102,22 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs `usdt-attach` to its end.
+/// Runs `usdt-attach` and waits for it to exit.
 pub fn attach(args: &[&str]) -> Output {
     command(tools().join("usdt-attach")).args(args).output().unwrap()
 }
 
-/// Runs `usdt-gen` to its end.
+/// Runs `usdt-gen` and waits for it to exit.
 pub fn usdt_gen(args: &[&str]) -> Output {
     command(tools().join("usdt-gen")).args(args).output().unwrap()
 }
 
-/// Output as text.
+/// Converts output to a string; invalid UTF-8 is replaced.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Standard output of a command that must succeed.
+/// Runs a command that must succeed and returns its standard output.
 pub fn stdout(command: &mut Command) -> String {
     let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(
@@ -126,7 +130,8 @@ pub fn stdout(command: &mut Command) -> String {
     text(&out.stdout)
 }
 
-/// Runs a command to its end and returns what it printed.
+/// Runs a command and returns its standard output, or an error with the last line that it wrote to
+/// standard error.
 pub fn output(command: &mut Command) -> Result<String, String> {
     let out = command.output().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
     let (text, errors) = (text(&out.stdout), text(&out.stderr));
@@ -138,37 +143,37 @@ pub fn output(command: &mut Command) -> Result<String, String> {
     Err(format!("{}: {}: {last}", program.display(), out.status))
 }
 
-/// How a Go program is built.
+/// A way of building a Go fixture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// `go build`, unsealed.
+    /// Plain `go build`, not sealed.
     Plain,
-    /// Sealed by toolexec; so are those below.
+    /// Sealed in the build by `-toolexec`.
     Sealed,
-    /// Unsealed, `-ldflags='-s -w'`.
+    /// Not sealed, `-ldflags='-s -w'`.
     PlainStripped,
-    /// `-ldflags='-s -w'`.
+    /// Sealed, `-ldflags='-s -w'`.
     Stripped,
-    /// `-buildmode=pie`.
+    /// Sealed, `-buildmode=pie`.
     Pie,
-    /// External linking.
+    /// Sealed, external linking.
     External,
-    /// Both.
+    /// Sealed, `-buildmode=pie` and external linking.
     ExternalPie,
-    /// `-race`.
+    /// Sealed, `-race`.
     Race,
-    /// `-buildmode=pie`, unsealed.
+    /// Not sealed, `-buildmode=pie`.
     PlainPie,
-    /// Sealed, with a GNU build id, which perf asks for and Go before 1.24 does not give by itself.
+    /// Sealed, with a GNU build id. perf requires one, and Go before 1.24 writes none by default.
     BuildId,
-    /// Sealed, with the probes of the runtime and the standard library.
+    /// Sealed, with the overlay's probes of the runtime and the standard library.
     Overlay,
-    /// The same, with the race detector.
+    /// Like `Overlay`, with the race detector.
     OverlayRace,
 }
 
 impl Mode {
-    /// Every sealed one.
+    /// All sealed modes without the overlay.
     pub const SEALED: [Mode; 6] =
         [Mode::Sealed, Mode::Stripped, Mode::Pie, Mode::External, Mode::ExternalPie, Mode::Race];
 
@@ -191,14 +196,17 @@ impl Mode {
     }
 }
 
-/// Where a machine that has no Go finds the programs that another one has built for it.
+/// Environment variable: the folder of fixtures that were built on another machine, for machines
+/// without Go.
 const PREBUILT: &str = "USDT_E2E_PREBUILT";
 
-/// Programs of `tests/go`, each built once a run and mode.
+/// The programs of `tests/go`. Each is built once per run and mode.
 pub struct Fixture;
 
 impl Fixture {
-    /// The built program. Tests that attach take a [`copy`], so that they do not see each other's processes.
+    /// Returns the built program, and builds it first if necessary.
+    ///
+    /// Tests that attach use a [`copy`], so that they do not trace each other's processes.
     pub fn get(package: &'static str, mode: Mode) -> PathBuf {
         static BUILT: Mutex<Option<HashMap<(&'static str, Mode), PathBuf>>> = Mutex::new(None);
         let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -210,7 +218,11 @@ impl Fixture {
         let name = format!("{package}-{mode:?}").to_lowercase();
         if let Some(folder) = std::env::var_os(PREBUILT) {
             let out = PathBuf::from(folder).join(name);
-            assert!(out.exists(), "{} was not built", out.display());
+            assert!(
+                out.exists(),
+                "{} is missing; build it with the `fixtures` program",
+                out.display()
+            );
             return out;
         }
         let folder = root().join("target/e2e").join(std::env::var_os("GOARCH").unwrap_or_default());
@@ -220,7 +232,7 @@ impl Fixture {
             command("go")
                 .arg("build")
                 .args(mode.flags())
-                .args(matches!(mode, Mode::Overlay | Mode::OverlayRace).then(overlay))
+                .args(matches!(mode, Mode::Overlay | Mode::OverlayRace).then(overlay_flag))
                 .arg("-o")
                 .arg(&out)
                 .arg(format!("./{package}"))
@@ -230,14 +242,14 @@ impl Fixture {
     }
 }
 
-/// The flag that has the go command build with the overlay, which is written on the way.
-fn overlay() -> String {
+/// Writes the overlay and returns the flag that makes the go command build with it.
+fn overlay_flag() -> String {
     let folder = root().join("target/e2e/overlay");
     let list = stdout(command(tools().join("usdt-gen")).args(["overlay", "-o"]).arg(folder));
     format!("-overlay={}", list.trim())
 }
 
-/// The libbpf fixture: the BPF object and its loader.
+/// Builds the libbpf fixture and returns the BPF object and its loader.
 pub fn libbpf(folder: &Path) -> (PathBuf, PathBuf) {
     let (object, loader) = (folder.join("usdt.bpf.o"), folder.join("usdt"));
     let arch = if cfg!(target_arch = "aarch64") { ("arm64", "aarch64") } else { ("x86", "x86_64") };
@@ -254,61 +266,64 @@ pub fn libbpf(folder: &Path) -> (PathBuf, PathBuf) {
     (object, loader)
 }
 
-/// A file of its own inode in a folder that goes away with the test.
+/// A copy of a program with its own inode, in a folder that is removed with the test.
 pub struct Copy {
-    /// The copied program.
+    /// Path of the copy.
     pub path: PathBuf,
-    /// Its folder.
+    /// The temporary folder that holds it.
     pub folder: tempfile::TempDir,
 }
 
-/// Copies a program.
+/// Copies a program, so that a test can attach to it alone.
 pub fn copy(program: &Path) -> Copy {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(program.file_name().unwrap());
-    // By a process of its own: a descriptor open for writing here could be inherited by what another test starts
-    // just then, and the program would be busy.
+    // `cp` runs in its own process. A descriptor that this process holds open for writing could be
+    // inherited by a child of another test, and executing the copy would fail with ETXTBSY.
     stdout(Command::new("cp").arg(program).arg(&path));
     Copy { path, folder }
 }
 
 impl Copy {
-    /// The path as text.
+    /// Returns the path as a string.
     pub fn as_str(&self) -> &str {
         self.path.to_str().unwrap()
     }
 }
 
-/// A process that is killed when its test ends, however it ends.
+/// A child process that is killed when its test ends, even if the test panics.
 pub struct Process(pub Child);
 
 impl Process {
-    /// Starts it with piped output and error.
+    /// Starts a command with piped standard output and standard error.
     pub fn start(command: &mut Command) -> Process {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Process(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
 
-    /// Waits until it runs a program: between fork and exec it is still the one that started it.
-    pub fn wait_until_it_runs(&self, program: &Path) {
+    /// Waits until the process executes `program`: between fork and exec it is still a copy of this
+    /// process.
+    pub fn wait_for_exec(&self, program: &Path) {
         let exe = format!("/proc/{}/exe", self.pid());
-        wait_for("the process to run its program", || {
+        wait_for("the process to execute its program", || {
             std::fs::read_link(&exe).is_ok_and(|exe| exe == program)
         });
     }
 
-    /// How many BPF links and perf events it holds, which is what attaching ends with.
-    pub fn links(&self) -> usize {
+    /// Returns the number of BPF links and perf events that the process holds. Creating them is the
+    /// last step of attaching.
+    pub fn link_count(&self) -> usize {
         self.descriptors(&["bpf_link", "bpf-link", "[perf_event]"])
     }
 
-    /// How many BPF links: a perf event counts its semaphore up before its program has one.
-    pub fn bpf_links(&self) -> usize {
+    /// Returns the number of BPF links only: a perf event increments the semaphore before a program
+    /// is attached to it.
+    pub fn bpf_link_count(&self) -> usize {
         self.descriptors(&["bpf_link", "bpf-link"])
     }
 
@@ -320,33 +335,35 @@ impl Process {
             .count()
     }
 
-    /// Waits until it has ended by itself and returns what it wrote. Two minutes are more than any test takes: a
-    /// process that is still there then is stuck, and fails the test.
+    /// Waits until the process exits, and returns its status, standard output and standard error.
+    ///
+    /// No test takes two minutes: a process that is still running then is stuck and fails the test.
     pub fn finish(self) -> (ExitStatus, String, String) {
         self.finish_while(|_| {})
     }
 
-    /// Likewise; meanwhile it does this every few milliseconds.
+    /// Like [`Process::finish`], and calls `poke` every few milliseconds.
     pub fn finish_while(
         mut self,
         mut poke: impl FnMut(&mut Process),
     ) -> (ExitStatus, String, String) {
-        // Read meanwhile: a process that cannot write does not end.
-        let out = collect(self.0.stdout.take());
-        let errors = collect(self.0.stderr.take());
+        // Both pipes are drained while waiting: a process that blocks on a full pipe does not exit.
+        let out = read_in_background(self.0.stdout.take());
+        let errors = read_in_background(self.0.stderr.take());
         let end = Instant::now() + Duration::from_secs(120);
         let status = loop {
             if let Some(status) = self.0.try_wait().unwrap() {
                 break status;
             }
             poke(&mut self);
-            assert!(Instant::now() < end, "process {} does not end", self.pid());
+            assert!(Instant::now() < end, "process {} does not exit", self.pid());
             std::thread::sleep(Duration::from_millis(2));
         };
         (status, out.join().unwrap(), errors.join().unwrap())
     }
 
-    /// Interrupts it until it has ended: a signal that comes while a program starts up may be lost on it.
+    /// Sends SIGINT until the process exits. A signal that arrives during startup may be lost, so
+    /// it is repeated.
     pub fn interrupt(self) -> (ExitStatus, String, String) {
         let mut next = Instant::now();
         self.finish_while(|process| {
@@ -357,7 +374,7 @@ impl Process {
         })
     }
 
-    /// Sends a signal by its number.
+    /// Sends a signal, given its number.
     pub fn signal(&self, number: i32) {
         let status = Command::new("kill")
             .args([format!("-{number}"), self.pid().to_string()])
@@ -367,8 +384,8 @@ impl Process {
     }
 }
 
-/// Everything a pipe says, read on a thread of its own.
-fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+/// Reads a pipe to its end on another thread.
+fn read_in_background(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
@@ -385,16 +402,16 @@ impl Drop for Process {
     }
 }
 
-/// Waits for a condition; fails the test when it does not come.
+/// Waits up to 30 seconds for a condition and panics if it stays false.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !condition() {
-        assert!(Instant::now() < end, "never came: {what}");
+        assert!(Instant::now() < end, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Writes a file of a folder, and makes the folders that its name has. Returns its whole name.
+/// Writes a file below `folder`, creates missing folders, and returns the full path.
 pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = folder.join(name);
     path.parent().map_or(Ok(()), std::fs::create_dir_all).unwrap();
@@ -402,41 +419,42 @@ pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A port that was free just now.
+/// Returns a TCP port that was free a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A probe of a file as `usdt-attach list --json` tells.
-pub fn listed(path: &Path) -> Vec<serde_json::Value> {
+/// Returns the probes of a file as printed by `usdt-attach list --json`.
+pub fn list_probes(path: &Path) -> Vec<serde_json::Value> {
     let out = attach(&["list", "--json", path.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    lines(&text(&out.stdout))
+    json_lines(&text(&out.stdout))
 }
 
-/// Where the semaphore of a file's probe is, `PROVIDER:PROBE`.
+/// Returns the address of the semaphore of `probe`, given as `PROVIDER:PROBE`.
 pub fn semaphore_of(path: &Path, probe: &str) -> u64 {
-    let listed = listed(path);
+    let listed = list_probes(path);
     let (provider, name) = probe.split_once(':').unwrap();
     let found = listed.iter().find(|p| p["provider"] == provider && p["probe"] == name);
     found.and_then(|p| p["semaphore"].as_u64()).unwrap_or_else(|| panic!("{probe} in {listed:?}"))
 }
 
-/// JSON lines.
-pub fn lines(text: &str) -> Vec<serde_json::Value> {
+/// Parses JSON lines.
+pub fn json_lines(text: &str) -> Vec<serde_json::Value> {
     text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
 }
 
-/// Events and the summary of a JSON stream.
-pub fn stream(text: &str) -> (Vec<serde_json::Value>, serde_json::Value) {
-    let mut all = lines(text);
+/// Splits the output of `usdt-attach --json` into its events and its summary.
+pub fn events_and_summary(text: &str) -> (Vec<serde_json::Value>, serde_json::Value) {
+    let mut all = json_lines(text);
     let last = all.pop().unwrap_or_default();
     assert!(last["summary"].is_object(), "the last line is {last}");
     (all, last["summary"].clone())
 }
 
-/// The semaphore of a probe in a running process that is not position-independent; `u16::MAX` where it cannot be
-/// read, because the program is not mapped yet or not any more.
+/// Reads a semaphore of a running process that is not position-independent.
+///
+/// Returns `u16::MAX` if it cannot be read because the program is not mapped yet, or no longer.
 pub fn semaphore(pid: u32, address: u64) -> u16 {
     use std::os::unix::fs::FileExt;
     let mut raw = [0xff; 2];

@@ -1,22 +1,22 @@
-//! Every argument of every type, as each installed consumer reads it at run time.
+//! Every argument of every type, as each installed tracer reads it at run time.
 
 use std::collections::HashMap;
 use usdt_e2e::{
     Copy, Fixture, Mode, Need, Process, command, copy, have, root, semaphore, stdout, wait_for,
 };
 
-/// What a consumer has to read.
+/// The value that a tracer must read.
 enum Expected {
-    /// This value in that many bytes.
+    /// An integer of a size in bytes.
     Is(u32, i128),
-    /// The address of something.
+    /// Any address above the zero page.
     Address,
-    /// A goroutine's id.
+    /// Any plausible goroutine id.
     Goroutine,
 }
 use Expected::{Address, Goroutine, Is};
 
-/// The first hit of each probe with `hits -types`.
+/// Returns the arguments of the first hit of each probe of `hits -types`.
 fn expected() -> Vec<(&'static str, Vec<Expected>)> {
     let twelve = (1..=12).map(|n| Is(4, if n % 2 == 0 { -n } else { n }));
     vec![
@@ -54,14 +54,14 @@ fn expected() -> Vec<(&'static str, Vec<Expected>)> {
     ]
 }
 
-/// Compares what a consumer read; it may have extended values to 64 bits in either way.
-fn compare(consumer: &str, read: &HashMap<String, Vec<u64>>) {
+/// Compares the values that a tracer read, which may be sign-extended or zero-extended to 64 bits.
+fn compare(tracer: &str, read: &HashMap<String, Vec<u64>>) {
     for (probe, expected) in expected() {
         let values =
-            read.get(probe).unwrap_or_else(|| panic!("{consumer} saw no {probe}: {read:?}"));
-        assert_eq!(values.len(), expected.len(), "{consumer} {probe}: {values:x?}");
-        for (at, (value, expected)) in values.iter().zip(&expected).enumerate() {
-            let right = match expected {
+            read.get(probe).unwrap_or_else(|| panic!("{tracer} read no {probe}: {read:?}"));
+        assert_eq!(values.len(), expected.len(), "{tracer} {probe}: {values:x?}");
+        for (index, (value, expected)) in values.iter().zip(&expected).enumerate() {
+            let is_expected = match expected {
                 Is(size, wanted) => {
                     let mask = u64::MAX >> (64 - 8 * size);
                     value & mask == *wanted as u64 & mask
@@ -69,13 +69,13 @@ fn compare(consumer: &str, read: &HashMap<String, Vec<u64>>) {
                 Address => *value > 0xffff,
                 Goroutine => (1..1000).contains(value),
             };
-            assert!(right, "{consumer} {probe} argument {at}: {values:x?}");
+            assert!(is_expected, "{tracer} {probe} argument {index}: {values:x?}");
         }
     }
 }
 
-fn hex(text: &str) -> Vec<u64> {
-    text.split_whitespace().map(|w| u64::from_str_radix(w, 16).unwrap()).collect()
+fn parse_hex(words: &str) -> Vec<u64> {
+    words.split_whitespace().map(|w| u64::from_str_radix(w, 16).unwrap()).collect()
 }
 
 fn app(mode: Mode) -> Copy {
@@ -83,7 +83,7 @@ fn app(mode: Mode) -> Copy {
 }
 
 #[test]
-fn libbpf_attaches_and_reads() {
+fn libbpf_reads_every_argument() {
     if !have(&[Need::Bpf, Need::Program("clang"), Need::File("/usr/include/bpf/usdt.bpf.h")]) {
         return;
     }
@@ -98,20 +98,20 @@ fn libbpf_attaches_and_reads() {
             (probe, Process::start(command(&loader).args(args)))
         })
         .collect();
-    wait_for("libbpf to attach", || tracers.iter().all(|(_, tracer)| tracer.bpf_links() > 0));
+    wait_for("libbpf to attach", || tracers.iter().all(|(_, tracer)| tracer.bpf_link_count() > 0));
     target.signal(2);
     assert!(target.finish().0.success());
     let mut read = HashMap::new();
     for (probe, tracer) in tracers {
         let (status, out, errors) = tracer.finish();
         assert!(status.success(), "{probe}: {errors}");
-        read.insert(probe.to_owned(), hex(out.lines().next().unwrap_or_default()));
+        read.insert(probe.to_owned(), parse_hex(out.lines().next().unwrap_or_default()));
     }
     compare("libbpf", &read);
 }
 
 #[test]
-fn bcc_attaches_and_reads() {
+fn bcc_reads_every_argument() {
     if !have(&[Need::Bpf, Need::Bcc, Need::File("/usr/lib/python3/dist-packages/bcc/__init__.py")])
     {
         return;
@@ -133,13 +133,13 @@ fn bcc_attaches_and_reads() {
     let read = out
         .lines()
         .filter_map(|l| l.split_once(' '))
-        .map(|(name, rest)| (name.to_owned(), hex(rest)));
+        .map(|(name, rest)| (name.to_owned(), parse_hex(rest)));
     compare("bcc", &read.collect());
     target.finish();
 }
 
 #[test]
-fn gdb_breaks_and_reads() {
+fn gdb_reads_every_argument() {
     if !have(&[Need::Program("gdb")]) {
         return;
     }
@@ -151,7 +151,7 @@ fn gdb_breaks_and_reads() {
     }
     gdb.args(["-ex", "run"]);
     for (probe, args) in expected() {
-        // The other two hits of this one have nothing new.
+        // This probe fires three times; only its first hit is compared.
         let repeats = if probe == "more__types" { 3 } else { 1 };
         let list: Vec<String> = (0..args.len()).map(|n| format!("$_probe_arg{n}")).collect();
         let format = vec!["%lx"; args.len()].join(" ");
@@ -167,27 +167,29 @@ fn gdb_breaks_and_reads() {
     let mut read = HashMap::new();
     for line in out.lines().filter_map(|l| l.strip_prefix("SEEN ")) {
         let words: Vec<&str> = line.splitn(3, ' ').collect();
-        let values = hex(words[2]);
+        let values = parse_hex(words[2]);
         assert_eq!(words[1], values.len().to_string(), "$_probe_argc of {}", words[0]);
         read.insert(words[0].to_owned(), values);
     }
     compare("gdb", &read);
 }
 
-/// Events that perf has defined in the kernel go away with the test.
-struct Events<'a>(&'a str);
+/// Removes perf's uprobe events from the kernel when the test ends.
+struct PerfEvents<'a> {
+    buildid_dir: &'a str,
+}
 
-impl Drop for Events<'_> {
+impl Drop for PerfEvents<'_> {
     fn drop(&mut self) {
-        // Some may never have been defined.
+        // Some events may not exist if defining them failed.
         let _ = command("perf")
-            .args(["--buildid-dir", self.0, "probe", "-q", "-d", "sdt_e2e:*"])
+            .args(["--buildid-dir", self.buildid_dir, "probe", "-q", "-d", "sdt_e2e:*"])
             .output();
     }
 }
 
 #[test]
-fn perf_records_and_reads() {
+fn perf_reads_every_argument() {
     if !have(&[Need::Bpf, Need::Program("perf"), Need::File("/sys/kernel/tracing/uprobe_events")]) {
         return;
     }
@@ -197,7 +199,7 @@ fn perf_records_and_reads() {
     let (cache, data) = (cache.to_str().unwrap(), data.to_str().unwrap());
     let perf = |args: &[&str]| stdout(command("perf").args(["--buildid-dir", cache]).args(args));
     perf(&["buildid-cache", "--add", app.as_str()]);
-    let events = Events(cache);
+    let events = PerfEvents { buildid_dir: cache };
     perf(&["probe", "-q", "sdt_e2e:*"]);
     perf(&["record", "-q", "-e", "sdt_e2e:*", "-o", data, app.as_str(), "-types"]);
     let out = perf(&["script", "-i", data]);
@@ -213,9 +215,9 @@ fn perf_records_and_reads() {
     drop(events);
 }
 
-/// A consumer that is killed leaves no semaphore behind: the kernel counts them.
+/// The kernel counts semaphores per attachment and decrements them when the tracer dies.
 #[test]
-fn a_killed_consumer_leaves_no_semaphore_behind() {
+fn killed_consumer_releases_its_semaphore() {
     if !have(&[Need::Bpf, Need::Program("clang"), Need::File("/usr/include/bpf/usdt.bpf.h")]) {
         return;
     }
@@ -227,5 +229,5 @@ fn a_killed_consumer_leaves_no_semaphore_behind() {
     let tracer = Process::start(command(&loader).args(args));
     wait_for("libbpf's semaphore", || semaphore(target.pid(), address) == 1);
     drop(tracer);
-    wait_for("the semaphore to fall", || semaphore(target.pid(), address) == 0);
+    wait_for("the semaphore to be decremented", || semaphore(target.pid(), address) == 0);
 }

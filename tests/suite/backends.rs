@@ -1,4 +1,4 @@
-//! Two back ends, and two ways to attach: the same events.
+//! Both backends and every attach mechanism record the same events, in order and without loss.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value as Json;
@@ -11,12 +11,12 @@ use usdt_attach::event::Value;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Mechanism, Session, Summary};
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, command, copy, have, semaphore, semaphore_of, stream, tools,
-    wait_for,
+    Fixture, Mode, Need, Process, command, copy, events_and_summary, have, semaphore, semaphore_of,
+    tools, wait_for,
 };
 
 #[test]
-fn both_record_the_same_of_the_same_hits() {
+fn backends_record_identical_events() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -28,13 +28,14 @@ fn both_record_the_same_of_the_same_hits() {
         let args = ["trace", "--json", "--backend", backend, "-p", &pid];
         Process::start(command(tools().join("usdt-attach")).args(args).args(globs))
     };
-    // The kernel counts a semaphore once for a site, however many tracers it has there: that the second one is
-    // attached shows in a probe of its own. The program fires when `more__types` is enabled, which comes last.
+    // The kernel increments a semaphore once per site, even if several tracers attach there. To see
+    // that the second tracer is attached, it has a probe of its own. The program fires when
+    // `more__types` is enabled, which happens last.
     let attached = |probe: &str| semaphore(target.pid(), semaphore_of(&app.path, probe)) == 1;
     let bcc = tracer("bcc", &["e2e:t*", "other*:*"]);
-    wait_for("bcc", || attached("e2e:types"));
+    wait_for("the bcc backend", || attached("e2e:types"));
     let embedded = tracer("embedded", &["e2e:t*", "other*:*", "e2e:hit"]);
-    wait_for("the embedded back end", || attached("e2e:hit"));
+    wait_for("the embedded backend", || attached("e2e:hit"));
     let trigger = tracer("embedded", &["e2e:more-types"]);
     let (_, _, errors) = target.finish();
     assert_eq!(errors, "done\n");
@@ -43,7 +44,7 @@ fn both_record_the_same_of_the_same_hits() {
         .map(|t| {
             let (status, out, errors) = t.finish();
             assert!(status.success(), "{errors}");
-            let (mut events, summary) = stream(&out);
+            let (mut events, summary) = events_and_summary(&out);
             assert_eq!(summary["hits"], 4, "{summary}");
             for event in &mut events {
                 event["time_ns"] = Json::Null;
@@ -56,31 +57,34 @@ fn both_record_the_same_of_the_same_hits() {
     drop(trigger);
 }
 
-/// What a process has that was started just now: its file is mapped after the one who starts it goes on.
-fn probes_of(target: &Process) -> Vec<ScannedObject> {
+/// Scans a process that was just started. Its file may be mapped only a moment after the process
+/// exists.
+fn scan_until_mapped(target: &Process) -> Vec<ScannedObject> {
     let mut found = Vec::new();
-    wait_for("its probes", || {
+    wait_for("the target's probes", || {
         found = discover::scan_process(target.pid()).unwrap();
         found.iter().any(|file| !file.probes.is_empty())
     });
     found
 }
 
-/// Traces all types with one back end and mechanism through the library; the raw arguments of every event.
-fn record(choice: BackendKind, mechanism: Mechanism) -> Vec<String> {
+/// Traces every argument type through the library with one backend and mechanism, and returns each
+/// event as text.
+fn record(backend: BackendKind, mechanism: Mechanism) -> Vec<String> {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    // Perf events are attached one after the other, and enable probes before they do.
+    // Perf events are attached one at a time, and each enables its probe before its program is
+    // attached.
     let settle = if mechanism == Mechanism::Auto { "0s" } else { "200ms" };
     let mut program = command(&app.path);
-    if std::env::var_os("USDT_E2E_SETTLE").is_none_or(|own| own == "0s") {
+    if std::env::var_os("USDT_E2E_SETTLE").is_none_or(|current| current == "0s") {
         program.env("USDT_E2E_SETTLE", settle);
     }
     let target = Process::start(program.args(["-types", "-all"]));
-    let chosen = select::select(&probes_of(&target), &["*:*".to_owned()]).unwrap();
+    let chosen = select::select(&scan_until_mapped(&target), &["*:*".to_owned()]).unwrap();
     let options = Options { pids: Some(vec![target.pid()]), ..Options::default() };
     let (plan, warnings) = Plan::new(&chosen, &options).unwrap();
     assert_eq!(warnings, []);
-    let mut session = Session::start(plan, &*choice.backend(mechanism).unwrap()).unwrap();
+    let mut session = Session::start(plan, &*backend.backend(mechanism).unwrap()).unwrap();
     if mechanism != Mechanism::Auto {
         assert_eq!(session.mechanism(), mechanism);
     }
@@ -88,7 +92,7 @@ fn record(choice: BackendKind, mechanism: Mechanism) -> Vec<String> {
     wait_for("all events", || {
         while session
             .drain(|event| {
-                // Addresses differ from run to run.
+                // Pointers differ between runs.
                 let args: Vec<String> = event
                     .args()
                     .filter(|(name, _)| *name != "p")
@@ -107,7 +111,7 @@ fn record(choice: BackendKind, mechanism: Mechanism) -> Vec<String> {
 }
 
 #[test]
-fn perf_events_serve_kernels_without_multi_links() {
+fn perf_events_record_what_multi_uprobe_links_record() {
     if have(&[Need::Bpf]) {
         assert_eq!(
             record(BackendKind::Embedded, Mechanism::PerfEvents),
@@ -117,7 +121,7 @@ fn perf_events_serve_kernels_without_multi_links() {
 }
 
 #[test]
-fn programs_that_know_their_site_serve_kernels_without_cookies() {
+fn program_per_site_records_what_cookies_record() {
     if have(&[Need::Bpf, Need::Bcc]) {
         let usual = record(BackendKind::Embedded, Mechanism::Auto);
         assert_eq!(record(BackendKind::Embedded, Mechanism::ProgramPerSite), usual);
@@ -126,7 +130,7 @@ fn programs_that_know_their_site_serve_kernels_without_cookies() {
 }
 
 #[test]
-fn bcc_programs_load_and_attach_by_our_own_means() {
+fn bcc_programs_record_what_embedded_programs_record() {
     if have(&[Need::Bpf, Need::Bcc]) {
         assert_eq!(
             record(BackendKind::Bcc, Mechanism::Auto),
@@ -135,41 +139,45 @@ fn bcc_programs_load_and_attach_by_our_own_means() {
     }
 }
 
-/// Eight goroutines fire as fast as they can while this reads. Returns the number of events, once each goroutine's have been in order, and the account.
-fn fast_as_they_can(
-    (choice, mechanism): (BackendKind, Mechanism),
-    per: u64,
+/// Fires from eight goroutines at full speed while reading events.
+///
+/// Checks that the events of each goroutine are in order, and returns the number of events and the
+/// summary.
+fn fire_at_full_speed(
+    (backend, mechanism): (BackendKind, Mechanism),
+    hits_per_goroutine: u64,
     options: &Options,
 ) -> (u64, Summary) {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let per = per.to_string();
-    // Perf events count a semaphore before they run its program: it waits for that of the next probe.
-    let args = ["-next", "-linger", "1s", "-goroutines", "8", "-per", &per];
+    let hits_per_goroutine = hits_per_goroutine.to_string();
+    // Perf events increment a semaphore before they run its program, so the target waits for the
+    // semaphore of the next probe.
+    let args = ["-next", "-linger", "1s", "-goroutines", "8", "-per", &hits_per_goroutine];
     let target = Process::start(command(&app.path).args(args));
     let globs = ["e2e:hit".to_owned(), "e2e:more__types".to_owned()];
-    let chosen = select::select(&probes_of(&target), &globs).unwrap();
+    let chosen = select::select(&scan_until_mapped(&target), &globs).unwrap();
     let options = Options { pids: Some(vec![target.pid()]), ..options.clone() };
     let (plan, _) = Plan::new(&chosen, &options).unwrap();
-    let mut session = Session::start(plan, &*choice.backend(mechanism).unwrap()).unwrap();
+    let mut session = Session::start(plan, &*backend.backend(mechanism).unwrap()).unwrap();
     let (mut next, mut events) = (HashMap::new(), 0u64);
     let mut read = |session: &mut Session| {
         session
             .drain(|event| {
                 let values: Vec<Value<'_>> = event.args().map(|(_, value)| value).collect();
                 let [
-                    Value::Unsigned(own),
+                    Value::Unsigned(goroutine),
                     Value::Unsigned(n),
                     Value::String { bytes, truncated: 0 },
                 ] = values[..]
                 else {
                     panic!("{values:?}")
                 };
-                assert_eq!(event.goid, Some(own));
+                assert_eq!(event.goid, Some(goroutine));
                 let text = format!("{}{}", "x".repeat((n % 100 % 40) as usize), n % 100);
                 assert_eq!(bytes, text.as_bytes());
-                let least = next.entry(own).or_insert(0);
-                assert!(n >= *least, "goroutine {own}: {n} after {least}");
-                *least = n + 1;
+                let expected = next.entry(goroutine).or_insert(0);
+                assert!(n >= *expected, "goroutine {goroutine}: {n}, expected at least {expected}");
+                *expected = n + 1;
                 events += 1;
             })
             .unwrap()
@@ -185,73 +193,76 @@ fn fast_as_they_can(
     (events, summary)
 }
 
-/// Records that the stack has no room for, and a buffer of two pages.
-fn tight() -> Options {
+/// Records too large for the BPF stack, and a buffer of two pages.
+fn large_records_in_a_small_buffer() -> Options {
     Options { max_string: 1000, buffer: 8192, ..Options::default() }
 }
 
 #[test]
-fn rings_keep_the_order_and_account_for_every_hit() {
+fn ring_keeps_order_and_accounts_for_every_hit() {
     if !have(&[Need::Bpf]) {
         return;
     }
     for mechanism in [Mechanism::Auto, Mechanism::ProgramPerSite] {
-        let by = (BackendKind::Embedded, mechanism);
-        // Short ones, too: they end with their text.
-        for options in [tight(), Options { buffer: 4096, ..Options::default() }] {
-            let (events, summary) = fast_as_they_can(by, 20_000, &options);
+        let backend = (BackendKind::Embedded, mechanism);
+        // Short records are covered, too; they end after their string.
+        for options in
+            [large_records_in_a_small_buffer(), Options { buffer: 4096, ..Options::default() }]
+        {
+            let (events, summary) = fire_at_full_speed(backend, 20_000, &options);
             assert_eq!((events, summary.hits), (summary.delivered, 160_000));
             assert!(summary.dropped > 0 && events > 0, "{summary:?}");
         }
-        // As many as there is room for.
-        let (events, summary) = fast_as_they_can(by, 6_000, &Options::default());
+        // All of these events fit into the default buffer.
+        let (events, summary) = fire_at_full_speed(backend, 6_000, &Options::default());
         assert_eq!((events, summary.hits, summary.dropped), (48_000, 48_000, 0));
         let limited = Options { limit: Some(100), ..Options::default() };
-        let (events, summary) = fast_as_they_can(by, 1000, &limited);
+        let (events, summary) = fire_at_full_speed(backend, 1000, &limited);
         assert_eq!((events, summary.delivered), (100, 100));
-        let seldom = Options { rate: Some(50), ..Options::default() };
-        let (events, summary) = fast_as_they_can(by, 1000, &seldom);
+        let rate_limited = Options { rate: Some(50), ..Options::default() };
+        let (events, summary) = fire_at_full_speed(backend, 1000, &rate_limited);
         assert!((50..200).contains(&events) && summary.hits == 8000, "{summary:?}");
     }
 }
 
 #[test]
-fn bcc_programs_keep_the_order_and_account_for_every_hit() {
+fn bcc_programs_keep_order_and_account_for_every_hit() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
-    let by = (BackendKind::Bcc, Mechanism::Auto);
-    let (events, summary) = fast_as_they_can(by, 20_000, &tight());
+    let backend = (BackendKind::Bcc, Mechanism::Auto);
+    let (events, summary) = fire_at_full_speed(backend, 20_000, &large_records_in_a_small_buffer());
     assert_eq!((events, summary.hits), (summary.delivered, 160_000));
     assert!(summary.dropped > 0 && events > 0, "{summary:?}");
-    // Without atomic operations that return the old value a few more may be taken, but none is delivered.
+    // Without atomic fetch operations, a few more hits than the limit may be recorded, but they are
+    // not delivered.
     let limited = Options { limit: Some(100), ..Options::default() };
-    let (events, summary) = fast_as_they_can(by, 1000, &limited);
+    let (events, summary) = fire_at_full_speed(backend, 1000, &limited);
     assert_eq!((events, summary.delivered), (100, 100));
 }
 
 #[test]
-fn a_mapped_ring_wakes_its_reader_when_it_is_half_full() {
+fn mapped_ring_wakes_its_reader_when_half_full() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let args = ["-linger", "1s", "-goroutines", "1", "-per", "600"];
     let target = Process::start(command(&app.path).args(args));
-    let chosen = select::select(&probes_of(&target), &["e2e:hit".to_owned()]).unwrap();
-    // A record has some 100 bytes: so many fill the buffer three times.
+    let chosen = select::select(&scan_until_mapped(&target), &["e2e:hit".to_owned()]).unwrap();
+    // A record has about 100 bytes, so these hits fill the buffer three times.
     let options = Options { pids: Some(vec![target.pid()]), buffer: 1 << 14, ..Options::default() };
     let (plan, _) = Plan::new(&chosen, &options).unwrap();
     let mut session =
         Session::start(plan, &*BackendKind::Embedded.backend(Mechanism::Auto).unwrap()).unwrap();
-    let called = || {
+    let is_readable = || {
         let fd = session.fd().unwrap();
         let mut fds = [PollFd::new(&fd, PollFlags::IN)];
         poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
     };
-    wait_for("the call", called);
+    wait_for("the wakeup", is_readable);
     let mut events = 0;
     while session.drain(|_| events += 1).unwrap() {}
-    assert!(events > 60, "half of the buffer are more than {events}");
+    assert!(events > 60, "half of the buffer holds more than {events} events");
     drop(target);
 }

@@ -1,17 +1,19 @@
-//! `usdt-attach-bcc`: found, missing, killed; libbcc and LLVM stay in its process.
+//! The helper `usdt-attach-bcc`: how it is found, what happens when it is missing or killed, and
+//! that libbcc and LLVM stay in its process.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, attach, copy, have, lines, stdout, text, tools, wait_for,
+    Copy, Fixture, Mode, Need, Process, attach, copy, have, json_lines, stdout, text, tools,
+    wait_for,
 };
 
-/// What compiles C: no part of the program that traces.
-const COMPILERS: [&str; 3] = ["libbcc", "libLLVM", "libclang"];
+/// Libraries of the compiler, which must not be mapped by `usdt-attach`.
+const COMPILER_LIBRARIES: [&str; 3] = ["libbcc", "libLLVM", "libclang"];
 
-/// `usdt-attach` in a folder of its own, with a search path that has nothing.
-fn alone() -> (Copy, Command) {
+/// Copies `usdt-attach` into an empty folder and returns a command with an empty search path.
+fn without_helper() -> (Copy, Command) {
     let program = copy(&tools().join("usdt-attach"));
     let mut command = Command::new(&program.path);
     command.env("PATH", program.folder.path().join("nothing")).env("NO_COLOR", "1");
@@ -22,11 +24,11 @@ fn trace_with_bcc(app: &Path) -> [&str; 6] {
     ["trace", "--backend", "bcc", "--exe", app.to_str().unwrap(), "e2e:hit"]
 }
 
-/// The helper that a process has started, once it has.
+/// Waits until a process has started the helper and returns the helper's pid.
 fn helper_of(tracer: &Process) -> u32 {
     let mut found = None;
     wait_for("the helper", || {
-        // Whichever thread started it.
+        // Any thread may have started it.
         let tasks = std::fs::read_dir(format!("/proc/{}/task", tracer.pid())).into_iter().flatten();
         let children =
             tasks.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("children")).ok());
@@ -47,15 +49,15 @@ fn signal(pid: u32, name: &str) {
     stdout(Command::new("kill").args([name, &pid.to_string()]));
 }
 
-fn is_there(pid: u32) -> bool {
-    // A process that nobody has waited for yet is there, but runs no program.
+fn is_running(pid: u32) -> bool {
+    // A zombie still has a pid, but no executable.
     std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
 }
 
 #[test]
-fn the_program_that_traces_maps_no_compiler() {
+fn usdt_attach_maps_no_compiler_library() {
     let needed = stdout(Command::new("ldd").arg(tools().join("usdt-attach")));
-    assert!(!COMPILERS.iter().any(|name| needed.contains(name)), "{needed}");
+    assert!(!COMPILER_LIBRARIES.iter().any(|name| needed.contains(name)), "{needed}");
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -64,44 +66,46 @@ fn the_program_that_traces_maps_no_compiler() {
     for backend in ["embedded", "bcc"] {
         let args = ["trace", "--backend", backend, "-p", &target.pid().to_string(), "e2e:hit"];
         let tracer = Process::start(usdt_e2e::command(tools().join("usdt-attach")).args(args));
-        wait_for("its link", || tracer.links() > 0);
+        wait_for("the tracer's link", || tracer.link_count() > 0);
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", tracer.pid())).unwrap();
-        assert!(!COMPILERS.iter().any(|name| maps.contains(name)), "{backend}: {maps}");
+        assert!(!COMPILER_LIBRARIES.iter().any(|name| maps.contains(name)), "{backend}: {maps}");
     }
 }
 
 #[test]
-fn without_the_helper_the_message_says_how_to_get_it() {
+fn missing_helper_error_says_how_to_install_it() {
     let app = Fixture::get("hits", Mode::Sealed);
-    let (_folder, mut command) = alone();
+    let (_folder, mut command) = without_helper();
     let out = command.args(trace_with_bcc(&app)).output().unwrap();
     let message = "the bcc back end needs the program usdt-attach-bcc, which is neither next to this program nor on \
                    PATH; install the package usdt-attach-bcc, or build it with `cargo install --path \
                    usdt-attach/bcc` (needs libbpfcc-dev)";
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(3), format!("error: {message}\n")));
-    let (folder, mut command) = alone();
+    let (folder, mut command) = without_helper();
     let file = usdt_e2e::write(folder.folder.path(), "program.c", "USDT(e2e, hit) { return 0; }");
     let out = command.args(["run", &file, "--exe", app.to_str().unwrap()]).output().unwrap();
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(3), format!("error: {message}\n")));
-    let (_folder, mut command) = alone();
-    let findings = lines(&text(&command.args(["doctor", "--json"]).output().unwrap().stdout));
+    let (_folder, mut command) = without_helper();
+    let findings = json_lines(&text(&command.args(["doctor", "--json"]).output().unwrap().stdout));
     let bcc = findings.iter().find(|finding| finding["check"] == "bcc").unwrap();
     let (detail, fix) = message.split_once("; ").unwrap();
     assert_eq!(
-        (&bcc["state"], &bcc["detail"], &bcc["mend"]),
+        (&bcc["state"], &bcc["detail"], &bcc["hint"]),
         (&"degraded".into(), &detail.into(), &fix.into())
     );
 }
 
 #[test]
-fn the_helper_next_to_the_program_comes_first() {
+fn prefers_the_helper_next_to_the_program() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = Fixture::get("hits", Mode::Sealed);
-    let (program, mut command) = alone();
+    let (program, mut command) = without_helper();
     let helper = program.folder.path().join("usdt-attach-bcc").display().to_string();
-    // By a process of its own: a descriptor open for writing here could be inherited by what another test starts.
+    // `sh` writes the file in its own process. A descriptor that this process holds open for
+    // writing could be inherited by a child of another test, and executing the file would fail with
+    // ETXTBSY.
     let script = "printf '#!/bin/sh\necho \"{\\\"protocol\\\": 0}\"\n' > \"$0\" && chmod +x \"$0\"";
     stdout(Command::new("sh").args(["-c", script, &helper]));
     let out = command.env("PATH", tools()).args(trace_with_bcc(&app)).output().unwrap();
@@ -114,24 +118,24 @@ fn the_helper_next_to_the_program_comes_first() {
 }
 
 #[test]
-fn doctor_names_the_helper_that_works() {
+fn doctor_reports_the_working_helper() {
     if !have(&[Need::Bcc]) {
         return;
     }
     let out = attach(&["doctor", "--json"]);
-    let findings = lines(&text(&out.stdout));
+    let findings = json_lines(&text(&out.stdout));
     let bcc = findings.iter().find(|finding| finding["check"] == "bcc").unwrap();
     let detail = format!("{}, with kernel headers", tools().join("usdt-attach-bcc").display());
     assert_eq!((&bcc["state"], &bcc["detail"]), (&"ok".into(), &detail.into()));
 }
 
 #[test]
-fn a_helper_on_the_search_path_serves_a_program_without_one() {
+fn finds_the_helper_on_the_search_path() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (program, mut command) = alone();
+    let (program, mut command) = without_helper();
     let elsewhere = program.folder.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     symlink(tools().join("usdt-attach-bcc"), elsewhere.join("usdt-attach-bcc")).unwrap();
@@ -141,7 +145,7 @@ fn a_helper_on_the_search_path_serves_a_program_without_one() {
 }
 
 #[test]
-fn a_killed_helper_is_an_error() {
+fn reports_a_killed_helper() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -157,7 +161,7 @@ fn a_killed_helper_is_an_error() {
 }
 
 #[test]
-fn a_helper_does_not_outlive_the_program_that_started_it() {
+fn helper_ends_with_the_program_that_started_it() {
     if !have(&[Need::Bpf, Need::Bcc]) {
         return;
     }
@@ -166,7 +170,7 @@ fn a_helper_does_not_outlive_the_program_that_started_it() {
         usdt_e2e::command(tools().join("usdt-attach")).args(trace_with_bcc(&app.path)),
     );
     let helper = helper_of(&tracer);
-    // It has asked for the signal by the time it reads the kernel's headers.
+    // By the time it loads libbcc it has requested the parent-death signal.
     wait_for("the helper to compile", || {
         std::fs::read_to_string(format!("/proc/{helper}/maps"))
             .is_ok_and(|maps| maps.contains("libbcc"))
@@ -174,5 +178,5 @@ fn a_helper_does_not_outlive_the_program_that_started_it() {
     std::thread::sleep(std::time::Duration::from_millis(50));
     signal(helper, "-STOP");
     tracer.signal(9);
-    wait_for("the helper to end", || !is_there(helper));
+    wait_for("the helper to exit", || !is_running(helper));
 }

@@ -1,34 +1,48 @@
-//! The sealed binary in the eyes of every tracer: same probes, same addresses, same arguments.
+//! Other tracers list the same probes, addresses and arguments in a sealed binary as `usdt-attach`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use usdt_e2e::{
-    Copy, Fixture, Mode, Need, Process, command, copy, have, listed, semaphore, stdout, text,
+    Copy, Fixture, Mode, Need, Process, command, copy, have, list_probes, semaphore, stdout, text,
     wait_for,
 };
 
-/// Address, semaphore and argument text of each probe, by full name.
-type Probes = BTreeMap<String, (u64, u64, String)>;
+/// Probes by full name.
+type Probes = BTreeMap<String, Probe>;
 
-fn ours(path: &Path) -> Probes {
-    listed(path)
+#[derive(Clone, Debug, PartialEq)]
+struct Probe {
+    address: u64,
+    semaphore: u64,
+    /// The argument specification, for example `8@%rax -4@%ebx`.
+    args: String,
+}
+
+/// Returns the probes of a file as listed by `usdt-attach`.
+fn list_by_name(path: &Path) -> Probes {
+    list_probes(path)
         .iter()
         .map(|p| {
             let text = |key: &str| p[key].as_str().unwrap().to_owned();
             let number = |key: &str| p[key].as_u64().unwrap();
             let name = format!("{}:{}", text("provider"), text("probe"));
-            (name, (number("address"), number("semaphore"), text("args")))
+            let probe = Probe {
+                address: number("address"),
+                semaphore: number("semaphore"),
+                args: text("args"),
+            };
+            (name, probe)
         })
         .collect()
 }
 
-fn hex(text: &str) -> u64 {
+fn parse_hex(text: &str) -> u64 {
     u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap()
 }
 
 fn app() -> Copy {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    assert_eq!(ours(&app.path).len(), 7, "all but the unused one");
+    assert_eq!(list_by_name(&app.path).len(), 7, "all probes but the unused one");
     app
 }
 
@@ -48,21 +62,21 @@ fn readelf_prints_the_same_notes() {
             }
             if line.trim().starts_with("Arguments:") {
                 let mut places = fields["Location"].split(", ");
-                let pc = hex(places.next().unwrap());
-                let semaphore = hex(places.nth(1).unwrap().trim_start_matches("Semaphore: "));
+                let address = parse_hex(places.next().unwrap());
+                let semaphore = parse_hex(places.nth(1).unwrap().trim_start_matches("Semaphore: "));
                 let args = line.trim().trim_start_matches("Arguments:").trim().to_owned();
                 seen.insert(
                     format!("{}:{}", fields["Provider"], fields["Name"]),
-                    (pc, semaphore, args),
+                    Probe { address, semaphore, args },
                 );
             }
         }
-        assert_eq!(seen, ours(&path), "{mode:?}");
+        assert_eq!(seen, list_by_name(&path), "{mode:?}");
     }
 }
 
 #[test]
-fn bpftrace_lists_and_attaches() {
+fn bpftrace_lists_and_traces_every_build_mode() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }
@@ -77,13 +91,13 @@ fn bpftrace_lists_and_attaches() {
         names.sort_unstable();
         assert_eq!(
             names,
-            ours(&app.path).keys().map(String::as_str).collect::<Vec<_>>(),
+            list_by_name(&app.path).keys().map(String::as_str).collect::<Vec<_>>(),
             "{mode:?}"
         );
     }
     let app = app();
-    let (_, address, _) = ours(&app.path)["e2e:hit"].clone();
-    // bpftrace counts a semaphore up and gives the site its program after that.
+    let address = list_by_name(&app.path)["e2e:hit"].semaphore;
+    // bpftrace increments a semaphore before it attaches its program to the site.
     let mut target = command(&app.path);
     let target = target.args(["-per", "100", "-linger", "3s"]).env("USDT_E2E_SETTLE", "300ms");
     let target = Process::start(target);
@@ -101,14 +115,15 @@ fn bpftrace_lists_and_attaches() {
     for (n, line) in lines.iter().enumerate() {
         assert!(line.ends_with(&format!(" {n} {}{n}", "x".repeat(n % 40))), "{line}");
     }
-    wait_for("the semaphore to fall", || semaphore(target.pid(), address) == 0);
+    wait_for("the semaphore to be decremented", || semaphore(target.pid(), address) == 0);
 }
 
-/// A program that reads the registers of C's calling convention, and no note, sees the arguments.
+/// A tracer that reads the registers of the C calling convention and ignores the note sees the
+/// arguments.
 #[test]
-fn arguments_are_where_c_passes_them() {
+fn arguments_are_in_registers_of_the_c_calling_convention() {
     let app = app();
-    let (_, _, args) = ours(&app.path)["e2e:twelve"].clone();
+    let args = list_by_name(&app.path)["e2e:twelve"].args.clone();
     let registers =
         ["rdi", "rsi", "rdx", "rcx", "r8", "r9", "rax", "rbx", "r10", "r11", "r12", "r13"];
     assert_eq!(args, registers.map(|name| format!("-4@%{name}")).join(" "));
@@ -118,7 +133,7 @@ fn arguments_are_where_c_passes_them() {
     let target = Process::start(
         command(&app.path).args(["-types", "-linger", "3s"]).env("USDT_E2E_SETTLE", "500ms"),
     );
-    // The registers of PT_REGS_PARM1 to PT_REGS_PARM6. The first probe is the one that the program waits for.
+    // The registers of PT_REGS_PARM1 to PT_REGS_PARM6. The target waits for the first probe.
     let values = ["di", "si", "dx", "cx", "r8", "r9"]
         .map(|name| format!("(int32)reg(\"{name}\")"))
         .join(", ");
@@ -135,7 +150,7 @@ fn arguments_are_where_c_passes_them() {
 }
 
 #[test]
-fn tplist_lists() {
+fn tplist_lists_every_probe() {
     if !have(&[Need::Program("tplist-bpfcc")]) {
         return;
     }
@@ -143,47 +158,49 @@ fn tplist_lists() {
         let path = Fixture::get("hits", mode);
         let out = stdout(command("tplist-bpfcc").args(["-vv", "-l", path.to_str().unwrap()]));
         let mut seen = Probes::new();
-        let (mut name, mut sema, mut address, mut args) = (String::new(), 0, 0, Vec::new());
-        let mut take = |name: &str, sema: u64, address: u64, args: &[String]| {
+        let (mut name, mut semaphore, mut address, mut args) = (String::new(), 0, 0, Vec::new());
+        let mut insert = |name: &str, semaphore: u64, address: u64, args: &[String]| {
             if !name.is_empty() {
-                seen.insert(name.to_owned(), (address, sema, args.join(" ")));
+                let args = args.join(" ");
+                seen.insert(name.to_owned(), Probe { address, semaphore, args });
             }
         };
         for line in out.lines() {
             if let Some((full, rest)) = line.split_once(" [sema ") {
-                take(&name, sema, address, &args);
-                (name, sema, args) = (full.to_owned(), hex(rest.trim_end_matches(']')), Vec::new());
+                insert(&name, semaphore, address, &args);
+                (name, semaphore, args) =
+                    (full.to_owned(), parse_hex(rest.trim_end_matches(']')), Vec::new());
             } else if let Some((_, place)) =
                 line.rsplit_once(" 0x").filter(|(l, _)| l.contains("location #"))
             {
-                address = hex(place);
+                address = parse_hex(place);
             } else if line.contains("argument #") {
                 args.push(line.trim().to_owned());
             }
         }
-        take(&name, sema, address, &args);
-        let ours = ours(&path);
+        insert(&name, semaphore, address, &args);
+        let expected = list_by_name(&path);
         assert_eq!(
             seen.keys().collect::<Vec<_>>(),
-            ours.keys().collect::<Vec<_>>(),
+            expected.keys().collect::<Vec<_>>(),
             "{mode:?}\n{out}"
         );
-        for (name, (address, sema, args)) in &ours {
-            let (their_address, their_sema, their_args) = &seen[name];
-            assert_eq!((their_address, their_sema), (address, sema), "{mode:?} {name}");
-            assert_eq!(their_args, &in_bccs_words(args), "{mode:?} {name}");
+        for (name, probe) in expected {
+            let expected_args = Probe { args: bcc_arguments(&probe.args), ..probe };
+            assert_eq!(seen[&name], expected_args, "{mode:?} {name}");
         }
     }
 }
 
-/// The kernel's name of a register: `ax` for `rax`, `r8` for `r8`.
+/// Returns the kernel's name of a register: `ax` for `rax`, `r8` for `r8`.
 fn kernel_name(register: &str) -> &str {
     let short = register.strip_prefix('r').unwrap_or(register);
     if short.starts_with(|c: char| c.is_ascii_digit()) { register } else { short }
 }
 
-/// `-4@%rax` as tplist says it: `argument #1 4 signed   bytes @ ax`.
-fn in_bccs_words(args: &str) -> String {
+/// Converts arguments to the format of tplist: `-4@%rax` becomes `argument #1 4 signed   bytes @
+/// ax`.
+fn bcc_arguments(args: &str) -> String {
     let words = args.split_whitespace().enumerate().map(|(i, arg)| {
         let (size, place) = arg.split_once('@').unwrap();
         let sign = if size.starts_with('-') { "signed  " } else { "unsigned" };
@@ -193,8 +210,9 @@ fn in_bccs_words(args: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The same as perf hands it to the kernel: `arg1=%ax:s32`.
-fn in_perfs_words(args: &str) -> String {
+/// Converts arguments to the format that perf passes to the kernel: `-4@%rax` becomes
+/// `arg1=%ax:s32`.
+fn perf_arguments(args: &str) -> String {
     let words = args.split_whitespace().enumerate().map(|(i, arg)| {
         let (size, place) = arg.split_once('@').unwrap();
         let sign = if size.starts_with('-') { 's' } else { 'u' };
@@ -205,12 +223,12 @@ fn in_perfs_words(args: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn stapsdt_count(args: &str) -> usize {
+fn argument_count(args: &str) -> usize {
     stapsdt::argspec::parse(args, stapsdt::argspec::Arch::X86_64).len()
 }
 
 #[test]
-fn gdb_lists() {
+fn gdb_lists_every_probe() {
     if !have(&[Need::Program("gdb")]) {
         return;
     }
@@ -228,18 +246,20 @@ fn gdb_lists() {
             .filter(|l| l.starts_with("stap "))
             .map(|l| {
                 let words: Vec<&str> = l.split_whitespace().collect();
-                (format!("{}:{}", words[1], words[2]), (hex(words[3]), hex(words[4])))
+                (format!("{}:{}", words[1], words[2]), (parse_hex(words[3]), parse_hex(words[4])))
             })
             .collect();
-        let ours: BTreeMap<String, (u64, u64)> =
-            ours(&path).into_iter().map(|(name, (pc, sema, _))| (name, (pc, sema))).collect();
-        assert_eq!(seen, ours, "{mode:?}\n{out}");
+        let expected: BTreeMap<String, (u64, u64)> = list_by_name(&path)
+            .into_iter()
+            .map(|(name, probe)| (name, (probe.address, probe.semaphore)))
+            .collect();
+        assert_eq!(seen, expected, "{mode:?}\n{out}");
     }
 }
 
-/// perf keeps its probe cache in a folder of the test's own.
+/// perf keeps its probe cache in a temporary folder.
 #[test]
-fn perf_lists_and_finds_the_offset() {
+fn perf_lists_every_probe_and_its_file_offset() {
     if !have(&[Need::Program("perf")]) {
         return;
     }
@@ -253,19 +273,20 @@ fn perf_lists_and_finds_the_offset() {
             .args(["--buildid-dir", cache, "list", "--no-desc", "sdt"])
             .env("PAGER", "cat"),
     );
-    for name in ours(&app.path).keys() {
+    for name in list_by_name(&app.path).keys() {
         assert!(out.contains(&format!("sdt_{name}")), "{name} is not in\n{out}");
     }
-    // The cache holds what perf would hand to the kernel: file offset and, in parentheses, the semaphore's.
-    let cached = walk(Path::new(cache));
+    // The cache holds the definitions that perf passes to the kernel: the file offset and, in
+    // parentheses, the offset of the semaphore.
+    let cached = read_files_below(Path::new(cache));
     let probes: Vec<&String> = cached.iter().filter(|t| t.contains("sdt_e2e")).collect();
     assert_eq!(probes.len(), 1);
     let data = std::fs::read(&app.path).unwrap();
     let view = stapsdt::elf::View::parse(&data).unwrap();
-    for (name, (pc, sema, args)) in ours(&app.path) {
-        let offset = view.vaddr_to_offset(pc).unwrap();
-        let semaphore = view.vaddr_to_offset(sema).unwrap();
-        let definition = format!(":{offset:#x}({semaphore:#x}) {}", in_perfs_words(&args));
+    for (name, probe) in list_by_name(&app.path) {
+        let offset = view.vaddr_to_offset(probe.address).unwrap();
+        let semaphore = view.vaddr_to_offset(probe.semaphore).unwrap();
+        let definition = format!(":{offset:#x}({semaphore:#x}) {}", perf_arguments(&probe.args));
         let group = name.replace(':', "/");
         assert!(
             probes[0].lines().any(|l| l.contains(&format!("sdt_{group}"))
@@ -276,8 +297,8 @@ fn perf_lists_and_finds_the_offset() {
     }
 }
 
-/// Text of every file below a folder.
-fn walk(folder: &Path) -> Vec<String> {
+/// Returns the content of every file below a folder.
+fn read_files_below(folder: &Path) -> Vec<String> {
     let mut out = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -285,7 +306,7 @@ fn walk(folder: &Path) -> Vec<String> {
             continue;
         }
         if path.is_dir() {
-            out.extend(walk(&path));
+            out.extend(read_files_below(&path));
         } else if let Ok(bytes) = std::fs::read(&path) {
             out.push(text(&bytes));
         }
@@ -294,7 +315,7 @@ fn walk(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn systemtap_lists() {
+fn systemtap_lists_every_probe() {
     if !have(&[Need::Program("stap")]) {
         return;
     }
@@ -311,9 +332,9 @@ fn systemtap_lists() {
             })
             .collect();
         seen.sort();
-        let expected: Vec<(String, usize)> = ours(&path)
+        let expected: Vec<(String, usize)> = list_by_name(&path)
             .into_iter()
-            .map(|(name, (_, _, args))| (name, stapsdt_count(&args)))
+            .map(|(name, probe)| (name, argument_count(&probe.args)))
             .collect();
         assert_eq!(seen, expected, "{mode:?}\n{out}");
     }

@@ -1,12 +1,12 @@
-//! What tracing costs, and what works here: `cost` and `doctor`.
+//! The overhead of tracing and the state of the machine: `cost` and `doctor`.
 
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, lines, semaphore, semaphore_of,
+    Fixture, Mode, Need, Process, attach, command, copy, have, json_lines, semaphore, semaphore_of,
     text, tools, wait_for,
 };
 
 #[test]
-fn hits_are_counted_and_priced() {
+fn reports_hits_and_their_cost() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -23,15 +23,15 @@ fn hits_are_counted_and_priced() {
         "20000",
     ]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let prices = lines(&text(&out.stdout));
-    let hit = prices.iter().find(|p| p["probe"] == "hit").unwrap();
+    let costs = json_lines(&text(&out.stdout));
+    let hit = costs.iter().find(|p| p["probe"] == "hit").unwrap();
     assert_eq!(hit["hits"], 20000, "{hit}");
     let (ns, rate) =
         (hit["ns_per_hit"].as_f64().unwrap(), hit["hits_per_second"].as_f64().unwrap());
     assert!(ns > 20.0 && ns < 1e6 && rate > 0.0, "{hit}");
     let share = hit["cpu_share"].as_f64().unwrap();
     assert!((share - ns * rate / 1e9).abs() < 1e-6 * share.max(1.0), "{hit}");
-    assert!(prices.iter().all(|p| p["probe"] == "hit" || p["hits"] == 0), "{prices:?}");
+    assert!(costs.iter().all(|p| p["probe"] == "hit" || p["hits"] == 0), "{costs:?}");
     let out = attach(&["cost", "e2e:hit", "--", app.as_str(), "-per", "100"]);
     let shown = text(&out.stdout);
     assert!(shown.starts_with("      HITS/S   NS/HIT  CPU SHARE  SITE    PROBE\n"), "{shown}");
@@ -40,7 +40,7 @@ fn hits_are_counted_and_priced() {
 }
 
 #[test]
-fn what_is_over_its_budget_is_detached() {
+fn detaches_probes_over_budget() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -60,22 +60,24 @@ fn what_is_over_its_budget_is_detached() {
         "e2e:hit",
     ]));
     wait_for("the tracer", || semaphore(target.pid(), address) == 1);
-    wait_for("it to be detached", || semaphore(target.pid(), address) == 0);
+    wait_for("the probe to be detached", || semaphore(target.pid(), address) == 0);
     let (status, out, errors) = cost.interrupt();
     assert_eq!(status.code(), Some(1), "{errors}");
-    assert_eq!(lines(&out)[0]["over_budget"], true, "{out}");
+    assert_eq!(json_lines(&out)[0]["over_budget"], true, "{out}");
 }
 
-/// A note whose site is an ordinary instruction: refused, unless the price is accepted, and named then.
+/// A note whose site is an ordinary instruction is rejected. With `--single-step` it is attached
+/// to, and reports mention the overhead.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn single_steps_are_named() {
+fn reports_single_stepped_sites() {
     if !have(&[Need::Bpf, Need::Program("cc")]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let source = crate::verify::GOOD.replace("site:\n    nop", "site:\n    movl $7, %eax");
-    let app = crate::verify::build(folder.path(), &source);
+    let source =
+        crate::verification::ASSEMBLY.replace("site:\n    nop", "site:\n    movl $7, %eax");
+    let app = crate::verification::build(folder.path(), &source);
     let app = app.to_str().unwrap();
     let out = attach(&["trace", "--", app]);
     assert_eq!(out.status.code(), Some(2));
@@ -87,25 +89,25 @@ fn single_steps_are_named() {
     let out = attach(&["trace", "--json", "--single-step", "--", app]);
     assert!(text(&out.stdout).contains("\"args\":{\"arg0\":7}"), "{}", text(&out.stdout));
     let out = attach(&["cost", "--json", "--single-step", "--", app]);
-    let price = &lines(&text(&out.stdout))[0];
-    assert_eq!((&price["method"], &price["hits"]), (&"single-step".into(), &1.into()), "{price}");
-    assert!(price["remark"].as_str().unwrap().contains("single-stepped"), "{price}");
+    let cost = &json_lines(&text(&out.stdout))[0];
+    assert_eq!((&cost["method"], &cost["hits"]), (&"single-step".into(), &1.into()), "{cost}");
+    assert!(cost["remark"].as_str().unwrap().contains("single-stepped"), "{cost}");
     let out = attach(&["doctor", "--json", app]);
     assert_eq!(out.status.code(), Some(1));
-    let findings = lines(&text(&out.stdout));
+    let findings = json_lines(&text(&out.stdout));
     let probe = findings.iter().find(|f| f["check"] == "prov:name").unwrap();
     assert_eq!(probe["state"], "missing");
-    assert!(probe["mend"].as_str().unwrap().contains("--single-step"), "{probe}");
+    assert!(probe["hint"].as_str().unwrap().contains("--single-step"), "{probe}");
 }
 
 #[test]
-fn doctor() {
+fn doctor_reports_each_kernel_feature() {
     if !have(&[Need::Bpf, Need::Program("setpriv")]) {
         return;
     }
     let app = Fixture::get("hits", Mode::Sealed);
     let out = attach(&["doctor", "--json", app.to_str().unwrap()]);
-    let findings = lines(&text(&out.stdout));
+    let findings = json_lines(&text(&out.stdout));
     let all_ok = findings.iter().all(|f| f["state"] == "ok");
     assert_eq!(out.status.code(), Some(i32::from(!all_ok)));
     for check in
@@ -116,9 +118,9 @@ fn doctor() {
     }
     assert_eq!(
         findings.last().unwrap()["detail"],
-        "7 of 7 sites can be attached to without surprise"
+        "7 of 7 probe sites can be attached without problems"
     );
-    assert!(findings.iter().all(|f| (f["state"] == "ok") == f["mend"].is_null()), "{findings:?}");
+    assert!(findings.iter().all(|f| (f["state"] == "ok") == f["hint"].is_null()), "{findings:?}");
     let out = command("setpriv")
         .args(["--reuid=65534", "--clear-groups", "--inh-caps=-all"])
         .arg(tools().join("usdt-attach"))
@@ -127,6 +129,6 @@ fn doctor() {
         .unwrap();
     assert_eq!(out.status.code(), Some(1));
     let shown = text(&out.stdout);
-    assert!(shown.starts_with("NOT    privileges: without CAP_BPF"), "{shown}");
-    assert!(shown.contains("\nNOT    BPF: cannot load the BPF program"), "{shown}");
+    assert!(shown.starts_with("missing  privileges: without CAP_BPF"), "{shown}");
+    assert!(shown.contains("\nmissing  BPF: cannot load the BPF program"), "{shown}");
 }

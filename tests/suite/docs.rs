@@ -1,4 +1,4 @@
-//! The book's examples, run as they stand there.
+//! Runs the examples of the documentation exactly as they are printed.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -6,23 +6,23 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use usdt_e2e::{Need, Process, command, free_port, have, root, stdout, text, wait_for};
 
-/// A block of code: the words behind its fence, and its text.
+/// A code block: the words after its fence, and its content.
 struct Block {
     info: String,
     text: String,
-    /// What a comment in front of it says that its output has.
+    /// Expected part of the output, from an `expect:` comment before the block.
     expected: Option<String>,
-    /// Imports and variables that a comment in front of it gives it.
-    around: Option<String>,
+    /// Imports and variables for Go code, from a `go:` comment before the block.
+    context: Option<String>,
 }
 
 fn blocks(page: &str) -> Vec<Block> {
     let page = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
-    let (mut out, mut expected, mut around) = (Vec::new(), None, None);
+    let (mut out, mut expected, mut context) = (Vec::new(), None, None);
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
         if line == "<!-- go:" {
-            around = Some(
+            context = Some(
                 lines.by_ref().take_while(|line| *line != "-->").collect::<Vec<_>>().join("\n"),
             );
         }
@@ -32,15 +32,16 @@ fn blocks(page: &str) -> Vec<Block> {
         let Some(info) = line.strip_prefix("```") else { continue };
         let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         let (info, text) = (info.to_owned(), text.join("\n"));
-        out.push(Block { info, text, expected: expected.take(), around: around.take() });
+        out.push(Block { info, text, expected: expected.take(), context: context.take() });
     }
     out
 }
 
-/// Runs a script as a reader would, who is root here.
-fn shell(folder: &Path, script: &str) -> String {
+/// Runs a script as a reader would, here as root.
+fn run_script(folder: &Path, script: &str) -> String {
     let mut shell = command("timeout");
-    // Its own build cache of perf's stays in the folder; the go command's is shared.
+    // HOME is a temporary folder, so that perf's build-id cache stays there; the caches of the go
+    // command are shared.
     let cache = stdout(command("go").args(["env", "GOCACHE"]));
     let modules = stdout(command("go").args(["env", "GOMODCACHE"]));
     shell.args(["-k", "5", "120", "bash", "-c", script]).current_dir(folder).stdin(Stdio::null());
@@ -56,7 +57,7 @@ fn shell(folder: &Path, script: &str) -> String {
 }
 
 #[test]
-fn every_one_liner_works() {
+fn cookbook_one_liners_work() {
     let tools = ["bpftrace", "perf", "gdb", "tplist-bpfcc", "curl"].map(Need::Program);
     if !have(&[&[Need::Bpf, Need::Bcc][..], &tools].concat()) {
         return;
@@ -98,22 +99,24 @@ fn every_one_liner_works() {
     let _failures = Process::start(command("sh").args(["-c", &failures]));
 
     let cookbook = blocks("cookbook.md");
-    let liners: VecDeque<Block> =
+    let one_liners: VecDeque<Block> =
         cookbook.into_iter().filter(|block| block.info == "console").collect();
-    assert!(liners.len() >= 25, "{}", liners.len());
+    assert!(one_liners.len() >= 25, "{}", one_liners.len());
     let run = |block: Block| {
-        let line = block.text.strip_prefix("# ").expect("a line for root");
+        let line = block.text.strip_prefix("# ").expect("one-liners start with `# `");
         let line = line.replace("$(pidof app)", &app.pid().to_string());
         let line = line.replace("127.0.0.1:9465", &format!("127.0.0.1:{}", free_port()));
         let expected =
-            block.expected.as_ref().unwrap_or_else(|| panic!("nothing is expected of {line}"));
-        let out = shell(folder.path(), &line);
+            block.expected.as_ref().unwrap_or_else(|| panic!("no `expect:` comment before {line}"));
+        let out = run_script(folder.path(), &line);
         assert!(out.contains(expected), "{line}\n`{expected}` is not in\n{out}");
     };
-    // bcc counts semaphores by itself, and the kernel takes no site of which somebody else has it do so at the time.
-    let of_bcc = |block: &Block| block.text.contains("bpfcc");
-    let (first, others): (VecDeque<Block>, VecDeque<Block>) = liners.into_iter().partition(of_bcc);
-    first.into_iter().for_each(&run);
+    // bcc increments semaphores itself. The kernel refuses to attach such a site while another
+    // tracer lets the kernel count its semaphore.
+    let uses_bcc = |block: &Block| block.text.contains("bpfcc");
+    let (bcc_lines, others): (VecDeque<Block>, VecDeque<Block>) =
+        one_liners.into_iter().partition(uses_bcc);
+    bcc_lines.into_iter().for_each(&run);
     let queue = Mutex::new(others);
     let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
     std::thread::scope(|scope| {
@@ -127,14 +130,16 @@ fn every_one_liner_works() {
     });
 }
 
-/// Writes the files of a page and runs its commands, in their order, in one shell; what they print.
-fn follow(page: &str, program: &str, listens: &str, meanwhile: &str) -> String {
+/// Follows a page: writes its files and runs its commands, in order, in one shell. Returns their
+/// output.
+fn follow_page(page: &str, program: &str, listens: &str, background: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    // What the program was started as is what is ended.
+    // On exit, the shell kills the background jobs that it started.
     let mut script = String::from("set -e\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
-    let own = format!("127.0.0.1:{}", free_port());
-    let export = format!("127.0.0.1:{}", free_port());
-    let local = |text: &str| text.replace(listens, &own).replace("127.0.0.1:9464", &export);
+    let address = format!("127.0.0.1:{}", free_port());
+    let export_address = format!("127.0.0.1:{}", free_port());
+    let local =
+        |text: &str| text.replace(listens, &address).replace("127.0.0.1:9464", &export_address);
     for block in blocks(page) {
         match block.info.split_once(',') {
             Some((_, file)) => {
@@ -153,35 +158,35 @@ fn follow(page: &str, program: &str, listens: &str, meanwhile: &str) -> String {
                     ));
                     if line == format!("./{program} &") {
                         script.push_str("program=$!\n");
-                        script.push_str(&format!("for i in $(seq 100); do curl -s -o /dev/null http://{own}/ && break; sleep 0.1; done\n"));
-                        script.push_str(&local(meanwhile));
+                        script.push_str(&format!("for i in $(seq 100); do curl -s -o /dev/null http://{address}/ && break; sleep 0.1; done\n"));
+                        script.push_str(&local(background));
                     }
                 }
             }
             None => {}
         }
     }
-    shell(folder.path(), &script)
+    run_script(folder.path(), &script)
 }
 
 fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-fn expect(out: &str, expected: &[&str]) {
+fn assert_contains(out: &str, expected: &[&str]) {
     for text in expected {
         assert!(out.contains(text), "`{text}` is not in\n{out}");
     }
 }
 
 #[test]
-fn the_start_leads_to_a_histogram() {
+fn quick_start_ends_with_a_histogram() {
     if !have(&[Need::Bpf, Need::Program("curl")]) {
         return;
     }
     let requests = "while sleep 0.2; do curl -s -o /dev/null http://127.0.0.1:8081/order; done &\n";
-    let out = follow("start.md", "shop", "127.0.0.1:8081", requests);
-    expect(
+    let out = follow_page("start.md", "shop", "127.0.0.1:8081", requests);
+    assert_contains(
         &out,
         &[
             "import \"example.com/shop/probes\"",
@@ -194,16 +199,16 @@ fn the_start_leads_to_a_histogram() {
 }
 
 #[test]
-fn the_tutorial_leads_to_a_histogram() {
+fn tutorial_ends_with_a_histogram() {
     if !have(&[Need::Bpf, Need::Program("curl")]) {
         return;
     }
-    let out = follow("tutorial.md", "lookup", "127.0.0.1:8082", "");
-    expect(
+    let out = follow_page("tutorial.md", "lookup", "127.0.0.1:8082", "");
+    assert_contains(
         &out,
         &[
             "net_http:server_request_start",
-            "note: net_http:server_request_start by function entries",
+            "note: attaching to function entries, as the binary has no such probes: net_http:server_request_start",
             "path=\"/lookup\"",
             "GOROUTINES",
             "accepted  libbpf",
@@ -215,42 +220,51 @@ fn the_tutorial_leads_to_a_histogram() {
     );
 }
 
-/// A message that is looked up is one that a program prints.
+/// Every message quoted as a heading on the troubleshooting page occurs in the source of a tool.
 #[test]
-fn messages_in_the_book_are_messages_of_the_tools() {
+fn troubleshooting_quotes_messages_of_the_tools() {
     let page = std::fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
     let mut source = String::new();
     for folder in ["usdt-attach", "usdt-gen/src", "stapsdt/src", "cli-common/src"] {
-        read_all(&root().join(folder), &mut source);
+        read_sources(&root().join(folder), &mut source);
     }
-    // A message that is too long for a line of source.
+    // Join string literals that continue on the next line.
     let source = source.replace("\\\n", "");
     let source: String = source.split_whitespace().collect::<Vec<_>>().join(" ");
-    let own = page.split("\n# ").filter(|part| !part.starts_with("Of other programs"));
     let mut count = 0;
-    for heading in own.flat_map(str::lines).filter_map(|line| line.strip_prefix("## `")) {
-        let message = heading.trim_end_matches('`');
+    let mut section = "";
+    for heading in page.lines().filter(|line| line.starts_with('#')) {
+        let title = heading.trim_start_matches('#').trim();
+        let Some(message) = title.strip_prefix('`').and_then(|title| title.strip_suffix('`'))
+        else {
+            section = title;
+            continue;
+        };
+        if section.contains("other programs") {
+            continue;
+        }
         for part in message.split('…').map(str::trim).filter(|part| part.len() > 3) {
-            assert!(source.contains(part), "no tool says `{part}`");
+            assert!(source.contains(part), "no tool prints `{part}`");
         }
         count += 1;
     }
     assert!(count >= 15, "{count}");
 }
 
-fn read_all(folder: &Path, out: &mut String) {
+/// Appends all Rust sources below a folder.
+fn read_sources(folder: &Path, out: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            read_all(&path, out);
+            read_sources(&path, out);
         } else if path.extension().is_some_and(|e| e == "rs") {
             out.push_str(&std::fs::read_to_string(path).unwrap());
         }
     }
 }
 
-/// The words of a command as a shell has them, up to a pipe, a redirection or what comes behind it.
-fn words(line: &str) -> Vec<String> {
+/// Splits a command line into words like a shell, up to a pipe, a redirection or a separator.
+fn shell_words(line: &str) -> Vec<String> {
     let (mut out, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
         match (quote, c) {
@@ -269,7 +283,7 @@ fn words(line: &str) -> Vec<String> {
     out
 }
 
-/// All of them, and what a visitor sees first.
+/// Returns every page of `docs`, and the README.
 fn pages() -> Vec<String> {
     std::fs::read_dir(root().join("docs"))
         .unwrap()
@@ -279,9 +293,9 @@ fn pages() -> Vec<String> {
         .collect()
 }
 
-/// Commands in the book are such that the programs take: every one of them, on every page.
+/// Every command in the documentation is accepted by the argument parser of its program.
 #[test]
-fn commands_in_the_book_are_commands_of_the_tools() {
+fn documented_commands_parse() {
     let mut count = 0;
     for page in pages() {
         for block in blocks(&page).into_iter().filter(|block| block.info == "console") {
@@ -292,9 +306,9 @@ fn commands_in_the_book_are_commands_of_the_tools() {
                     .replace("$(pidof app)", "1")
                     .replace("$(pidof lookup)", "1")
                     .replace("sudo ", "");
-                // Remarks stand behind a `#`.
+                // Comments start with `#`.
                 let line = line.split("  #").next().unwrap_or_default();
-                let words = words(line);
+                let words = shell_words(line);
                 let command = match words.first().map(String::as_str) {
                     Some("usdt-attach") => usdt_attach_cli::commands::command(),
                     Some("usdt-gen") => usdt_gen::cli::command(),
@@ -309,10 +323,10 @@ fn commands_in_the_book_are_commands_of_the_tools() {
     assert!(count > 40, "{count}");
 }
 
-/// Go code in the book compiles, with the imports and variables that stand in front of it in a comment. What is a
-/// program's is compiled where the program is.
+/// Go code in the documentation compiles, together with the imports and variables of the comment
+/// before it. Complete programs are compiled by the tests that follow their page.
 #[test]
-fn go_code_in_the_book_compiles() {
+fn documented_go_code_compiles() {
     if !have(&[Need::Program("go")]) {
         return;
     }
@@ -324,7 +338,7 @@ fn go_code_in_the_book_compiles() {
         .map(|module| format!("use {}/go-stubs{module}", root().display()));
     write("go.work", &format!("go 1.26.0\nuse .\n{}\n", stubs.join("\n")));
     write("go.mod", "module usdt.local/book\ngo 1.26.0\n");
-    // A driver, for an import that only a reader has.
+    // A stand-in for a driver that the examples import.
     write(
         "pq/pq.go",
         "package pq\n\nimport \"database/sql/driver\"\n\ntype Driver struct{ driver.Driver }\n",
@@ -332,23 +346,25 @@ fn go_code_in_the_book_compiles() {
     let mut count = 0;
     for page in pages() {
         for block in blocks(&page) {
-            match &block.around {
+            match &block.context {
                 _ if block.info == "c" && page == "../README.md" => {
-                    write("probes/probes.d", &block.text)
+                    write("probes/probes.d", &block.text);
                 }
                 _ if block.info != "go" => {}
                 None if block.text.starts_with("package probes") => {
                     write("probes/gen.go", &format!("{}\n", block.text));
                 }
-                None => panic!("{page} does not say what is around this:\n{}", block.text),
-                Some(around) => {
+                None => {
+                    panic!("{page} has no `<!-- go:` comment before this block:\n{}", block.text)
+                }
+                Some(context) => {
                     count += 1;
                     let used: String =
                         (block.text.lines().filter_map(|line| line.split_once(" := ")))
                             .map(|(name, _)| format!("\n_ = {name}"))
                             .collect();
                     let code = format!(
-                        "package book\n\n{around}\n\nfunc _() {{\n{}{used}\n}}\n",
+                        "package book\n\n{context}\n\nfunc _() {{\n{}{used}\n}}\n",
                         block.text
                     );
                     write(&format!("{count}/book.go"), &code);

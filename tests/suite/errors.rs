@@ -1,12 +1,12 @@
-//! Mistakes: each gets one clear message, a way out, and its exit code.
+//! Mistakes of the user: each is answered with one clear message, a remedy, and its exit code.
 
 use std::process::Output;
 use usdt_e2e::{
     Copy, Fixture, Mode, Need, Process, attach, command, copy, have, text, tools, usdt_gen,
 };
 
-/// Exit code and message, the test's folder taken out.
-fn said(out: &Output, folder: &tempfile::TempDir) -> (Option<i32>, String) {
+/// Returns the exit code and the message, with the temporary folder replaced by `DIR`.
+fn outcome(out: &Output, folder: &tempfile::TempDir) -> (Option<i32>, String) {
     assert_eq!(text(&out.stdout), "");
     (out.status.code(), text(&out.stderr).replace(folder.path().to_str().unwrap(), "DIR"))
 }
@@ -15,13 +15,13 @@ fn generate(definition: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("probes.d");
     std::fs::write(&file, definition).unwrap();
-    let answer = said(&usdt_gen(&[file.to_str().unwrap()]), &folder);
+    let result = outcome(&usdt_gen(&[file.to_str().unwrap()]), &folder);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is written");
-    answer
+    result
 }
 
 #[test]
-fn definitions() {
+fn explains_mistakes_in_definitions() {
     let (code, message) = generate("provider app {\n\tprobe a(uint46_t id);\n};\n");
     assert_eq!(code, Some(2));
     assert_eq!(
@@ -49,7 +49,7 @@ error: DIR/probes.d: 1 error; nothing was written
         ),
         (
             "provider app {\n\tprobe a(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j, int k, int l, int m);\n};\n",
-            "probe `a` has 13 argument words, tracers take 12",
+            "probe `a` has 13 argument words; tracers accept 12",
         ),
         (
             "provider app {\n\tprobe a(int id);\n",
@@ -62,20 +62,20 @@ error: DIR/probes.d: 1 error; nothing was written
         assert_eq!(
             message.matches("error: ").count(),
             2,
-            "one mistake, one message and the count: {message}"
+            "one message for one mistake, and the summary: {message}"
         );
     }
 }
 
 #[test]
-fn files_that_cannot_be_read() {
+fn rejects_unreadable_files() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    std::fs::write(at("script"), "#!/bin/sh\n").unwrap();
-    std::fs::write(at("empty"), "").unwrap();
-    let whole = std::fs::read(Fixture::get("hits", Mode::Sealed)).unwrap();
-    std::fs::write(at("cut"), &whole[..whole.len() / 2]).unwrap();
-    std::fs::write(at("binary.d"), [0xff, 0xfe, 0]).unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("script"), "#!/bin/sh\n").unwrap();
+    std::fs::write(path("empty"), "").unwrap();
+    let complete = std::fs::read(Fixture::get("hits", Mode::Sealed)).unwrap();
+    std::fs::write(path("cut"), &complete[..complete.len() / 2]).unwrap();
+    std::fs::write(path("binary.d"), [0xff, 0xfe, 0]).unwrap();
     for (file, message) in [
         ("script", "error: DIR/script: not an ELF file\n"),
         ("empty", "error: DIR/empty: the file is empty\n"),
@@ -86,7 +86,10 @@ fn files_that_cannot_be_read() {
         ("nowhere", "error: cannot open DIR/nowhere: No such file or directory (os error 2)\n"),
         ("", "error: DIR/: not a regular file\n"),
     ] {
-        assert_eq!(said(&attach(&["list", &at(file)]), &folder), (Some(2), message.to_owned()));
+        assert_eq!(
+            outcome(&attach(&["list", &path(file)]), &folder),
+            (Some(2), message.to_owned())
+        );
     }
     for (file, message) in [
         ("script", "error: DIR/script: not an ELF file\n"),
@@ -96,61 +99,65 @@ fn files_that_cannot_be_read() {
         ),
         ("nowhere", "error: cannot read DIR/nowhere: No such file or directory (os error 2)\n"),
     ] {
-        assert_eq!(said(&usdt_gen(&["seal", &at(file)]), &folder), (Some(2), message.to_owned()));
+        assert_eq!(
+            outcome(&usdt_gen(&["seal", &path(file)]), &folder),
+            (Some(2), message.to_owned())
+        );
     }
     for (file, message) in [
         ("nowhere.d", "error: cannot read DIR/nowhere.d: No such file or directory (os error 2)\n"),
-        ("binary.d", "error: DIR/binary.d is no text file: byte 0 is not UTF-8\n"),
+        ("binary.d", "error: DIR/binary.d is not a text file: invalid UTF-8 at byte 0\n"),
     ] {
-        assert_eq!(said(&usdt_gen(&[&at(file)]), &folder), (Some(2), message.to_owned()));
+        assert_eq!(outcome(&usdt_gen(&[&path(file)]), &folder), (Some(2), message.to_owned()));
     }
 }
 
 #[test]
-fn globs_that_match_nothing() {
+fn rejects_a_glob_without_match() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let (code, message) =
-        said(&attach(&["list", app.as_str(), "e2e:hit", "e2e:nosuch*"]), &app.folder);
+        outcome(&attach(&["list", app.as_str(), "e2e:hit", "e2e:nosuch*"]), &app.folder);
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
         "error: no probe matches `e2e:nosuch*`; the target has e2e:hit, e2e:types, e2e:more__types, e2e:twelve, e2e:nothing, other_provider:hit, other_provider:keywords\n"
     );
-    let (code, message) = said(&attach(&["trace", "nosuch:*", "--", app.as_str()]), &app.folder);
+    let (code, message) = outcome(&attach(&["trace", "nosuch:*", "--", app.as_str()]), &app.folder);
     assert_eq!(
         (code, message.starts_with("error: no probe matches `nosuch:*`; the target has e2e:hit")),
         (Some(2), true)
     );
-    let (code, message) = said(&attach(&["trace", "--", "true"]), &app.folder);
+    let (code, message) = outcome(&attach(&["trace", "--", "true"]), &app.folder);
     assert_eq!((code, message.as_str()), (Some(2), "error: true has no probes\n"));
 }
 
 #[test]
-fn processes_that_are_not_there() {
+fn reports_missing_processes_and_commands() {
     let folder = tempfile::tempdir().unwrap();
-    let mut gone = std::process::Command::new("true").spawn().unwrap();
-    let pid = gone.id().to_string();
-    gone.wait().unwrap();
+    let mut exited = std::process::Command::new("true").spawn().unwrap();
+    let pid = exited.id().to_string();
+    exited.wait().unwrap();
     let message = format!("error: no process {pid}; it may have ended\n");
-    assert_eq!(said(&attach(&["list", "-p", &pid]), &folder), (Some(2), message.clone()));
-    let mistaken = format!("error: there is no file {pid}; if it is a process, say -p {pid}\n");
-    assert_eq!(said(&attach(&["list", &pid]), &folder), (Some(2), mistaken));
-    assert_eq!(said(&attach(&["trace", "-p", &pid]), &folder), (Some(2), message));
-    let (code, message) = said(&attach(&["trace", "--", "no-such-command"]), &folder);
+    assert_eq!(outcome(&attach(&["list", "-p", &pid]), &folder), (Some(2), message.clone()));
+    let not_a_file =
+        format!("error: there is no file `{pid}`; if it is a process, pass -p {pid}\n");
+    assert_eq!(outcome(&attach(&["list", &pid]), &folder), (Some(2), not_a_file));
+    assert_eq!(outcome(&attach(&["trace", "-p", &pid]), &folder), (Some(2), message));
+    let (code, message) = outcome(&attach(&["trace", "--", "no-such-command"]), &folder);
     assert_eq!(
         (code, message.as_str()),
         (Some(2), "error: cannot run no-such-command: entity not found\n")
     );
 }
 
-/// `usdt-attach` as somebody without privileges, but for some capabilities.
-fn as_nobody(capabilities: &str, args: &[&str], place: &Copy) -> Output {
+/// Runs `usdt-attach` as an unprivileged user with the given capabilities only.
+fn as_nobody(capabilities: &str, args: &[&str], folder: &Copy) -> Output {
     std::fs::set_permissions(
-        place.folder.path(),
+        folder.folder.path(),
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
     )
     .unwrap();
-    let tool = place.folder.path().join("usdt-attach");
+    let tool = folder.folder.path().join("usdt-attach");
     if !tool.exists() {
         usdt_e2e::stdout(command("cp").arg(tools().join("usdt-attach")).arg(&tool));
     }
@@ -169,7 +176,7 @@ fn as_nobody(capabilities: &str, args: &[&str], place: &Copy) -> Output {
 }
 
 #[test]
-fn without_privileges() {
+fn names_the_missing_capabilities() {
     if !have(&[Need::Bpf, Need::Program("setpriv")]) {
         return;
     }
@@ -180,10 +187,10 @@ fn without_privileges() {
         "error: process {pid} belongs to another user; run as root or with CAP_SYS_PTRACE\n"
     );
     for args in [["list", "-p", &pid], ["trace", "-p", &pid]] {
-        assert_eq!(said(&as_nobody("", &args, &app), &app.folder), (Some(3), foreign.clone()));
+        assert_eq!(outcome(&as_nobody("", &args, &app), &app.folder), (Some(3), foreign.clone()));
     }
     let (code, message) =
-        said(&as_nobody("", &["trace", "--exe", app.as_str()], &app), &app.folder);
+        outcome(&as_nobody("", &["trace", "--exe", app.as_str()], &app), &app.folder);
     assert_eq!(code, Some(3), "{message}");
     assert!(
         message.ends_with(
@@ -191,7 +198,7 @@ fn without_privileges() {
         ),
         "{message}"
     );
-    // What needs no privileges works without.
+    // Listing and planning need no privileges.
     let out = as_nobody("", &["list", app.as_str()], &app);
     assert_eq!((out.status.code(), text(&out.stdout).lines().count()), (Some(0), 7));
     let out = as_nobody("", &["trace", "--dry-run", "--exe", app.as_str(), "e2e:hit"], &app);
@@ -200,7 +207,7 @@ fn without_privileges() {
 }
 
 #[test]
-fn with_the_capabilities_it_asks_for() {
+fn works_with_the_documented_capabilities() {
     if !have(&[Need::Bpf, Need::Program("setpriv")]) {
         return;
     }
@@ -211,20 +218,20 @@ fn with_the_capabilities_it_asks_for() {
         &app,
     );
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    assert_eq!(usdt_e2e::stream(&text(&out.stdout)).1["delivered"], 5);
+    assert_eq!(usdt_e2e::events_and_summary(&text(&out.stdout)).1["delivered"], 5);
     let target = Process::start(command(&app.path).args(["-per", "3"]));
     let pid = target.pid().to_string();
     let (code, message) =
-        said(&as_nobody("+bpf,+perfmon", &["trace", "-p", &pid], &app), &app.folder);
+        outcome(&as_nobody("+bpf,+perfmon", &["trace", "-p", &pid], &app), &app.folder);
     assert_eq!((code, message.contains("belongs to another user")), (Some(3), true), "{message}");
     let out =
         as_nobody("+bpf,+perfmon,+sys_ptrace", &["trace", "-p", &pid, "--json", "e2e:hit"], &app);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    assert_eq!(usdt_e2e::stream(&text(&out.stdout)).1["delivered"], 3);
+    assert_eq!(usdt_e2e::events_and_summary(&text(&out.stdout)).1["delivered"], 3);
 }
 
 #[test]
-fn usage() {
+fn rejects_invalid_usage_and_prints_help() {
     for args in [
         &["trace"][..],
         &["list"],
@@ -238,14 +245,14 @@ fn usage() {
         assert!(text(&out.stderr).starts_with("error: "), "{args:?}: {}", text(&out.stderr));
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (code, message) = said(&attach(&["trace", app.as_str()]), &app.folder);
+    let (code, message) = outcome(&attach(&["trace", app.as_str()]), &app.folder);
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
-        "error: say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD; for a file that is --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
+        "error: no target: pass -p PID, --exe PATH, --cgroup PATH, --all or -- CMD; for the file `DIR/hits-sealed`, pass --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
     );
     let message = text(&attach(&["trace", "1234", "app:*"]).stderr);
-    assert!(message.ends_with("-- CMD; for a process that is -p 1234\n"), "{message}");
+    assert!(message.ends_with("-- CMD; for process 1234, pass -p 1234\n"), "{message}");
     for args in [&[][..], &["a.d", "b.d"], &["seal"]] {
         assert_eq!(usdt_gen(args).status.code(), Some(2), "{args:?}");
     }

@@ -1,4 +1,4 @@
-//! The library as agents embed it: the examples, and the back end that needs no kernel.
+//! The library as agents embed it: its examples, and the simulated backend, which needs no kernel.
 
 use std::collections::BTreeMap;
 use usdt_attach::backend::simulated::{Hit, Simulated};
@@ -12,7 +12,7 @@ use usdt_attach::session::{Session, Unpaired};
 use usdt_e2e::{Fixture, Mode, Need, Process, command, copy, have, tools};
 
 #[test]
-fn examples_run() {
+fn library_examples_run() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -28,7 +28,7 @@ fn examples_run() {
     ] {
         let app = copy(&Fixture::get("hits", Mode::Sealed));
         let target = Process::start(command(&app.path).args(["-per", "100", "-linger", "100ms"]));
-        target.wait_until_it_runs(&app.path);
+        target.wait_for_exec(&app.path);
         let agent = Process::start(
             command(examples.join(example)).arg(target.pid().to_string()).args(args),
         );
@@ -40,8 +40,9 @@ fn examples_run() {
     }
 }
 
-/// A plan for the fixture's probes, made without privileges, carried out without a kernel.
-fn session(
+/// Starts a session on a fixture's probes with the simulated backend. Returns it with the cookie of
+/// each site by probe name.
+fn simulated_session(
     package: &'static str,
     globs: &[&str],
     options: &Options,
@@ -56,12 +57,12 @@ fn session(
     (Session::start(plan, &backend).unwrap(), backend, sites)
 }
 
-/// A hit with its arguments in registers, and text behind the pointer that `u64::MAX` stands for.
-fn hit(site: u32, goid: u64, words: &[u64], text: &str) -> Hit {
-    const TEXT: u64 = 0x50_0000;
-    /// rdi, rsi, rdx, rcx, r8.
+/// Builds a hit with its arguments in registers. `u64::MAX` stands for a pointer to `string`.
+fn hit(site: u32, goid: u64, words: &[u64], string: &str) -> Hit {
+    const STRING_ADDRESS: u64 = 0x50_0000;
+    /// Offsets in `pt_regs` of rdi, rsi, rdx, rcx, r8.
     const OFFSETS: [i16; 5] = [112, 104, 96, 88, 72];
-    let words = words.iter().map(|word| if *word == u64::MAX { TEXT } else { *word });
+    let words = words.iter().map(|word| if *word == u64::MAX { STRING_ADDRESS } else { *word });
     let registers = OFFSETS.into_iter().zip(words.chain([goid])).collect();
     Hit {
         site,
@@ -70,17 +71,20 @@ fn hit(site: u32, goid: u64, words: &[u64], text: &str) -> Hit {
         comm: "simulated".into(),
         time_ns: 5_000_000_000,
         registers,
-        memory: BTreeMap::from([(TEXT, text.as_bytes().to_vec())]),
+        memory: BTreeMap::from([(STRING_ADDRESS, string.as_bytes().to_vec())]),
         stack: Vec::new(),
     }
 }
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn plans_without_a_kernel() {
+fn simulated_backend_filters_and_limits_hits() {
     let filter = Some(Filter::parse("n >= 2 && text == 'GE*'").unwrap());
-    let (mut session, backend, sites) =
-        session("hits", &["e2e:hit"], &Options { filter, limit: Some(2), ..Options::default() });
+    let (mut session, backend, sites) = simulated_session(
+        "hits",
+        &["e2e:hit"],
+        &Options { filter, limit: Some(2), ..Options::default() },
+    );
     let site = sites[0].1;
     for (n, text) in [(1, "GET"), (2, "GET"), (3, "POST"), (4, "GEX"), (5, "GET")] {
         backend.hit(&hit(site, 42, &[9, n, u64::MAX, text.len() as u64], text));
@@ -105,8 +109,8 @@ fn plans_without_a_kernel() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn times_without_a_kernel() {
-    let work = plan::Mode::Latency {
+fn simulated_backend_measures_latency() {
+    let mode = plan::Mode::Latency {
         start: Glob::new("ops:begin"),
         end: Glob::new("ops:end"),
         key: None,
@@ -114,7 +118,7 @@ fn times_without_a_kernel() {
         scale: Scale::Log2,
     };
     let (session, backend, sites) =
-        session("pairs", &["ops:*"], &Options { mode: work, ..Options::default() });
+        simulated_session("pairs", &["ops:*"], &Options { mode, ..Options::default() });
     let site = |name: &str| sites.iter().find(|(n, _)| n == name).unwrap().1;
     let at = |hit: Hit, time_ns| backend.hit(&Hit { time_ns, ..hit });
     let begin =
@@ -141,10 +145,11 @@ fn times_without_a_kernel() {
     assert_eq!(unpaired, Some(Unpaired { unmatched_starts: 1, unmatched_ends: 1, overwritten: 1 }));
 }
 
-/// Spans from starts and ends in any order: each is complete, lost, or still open, and never two of these.
+/// Pairs starts and ends in random order: each start is complete, lost or still open, and never two
+/// of these.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn spans_without_a_kernel() {
+fn simulated_backend_pairs_spans() {
     use usdt_export::config;
     use usdt_export::span::{Attribute, Pairing};
     const LIMIT: usize = 8;
@@ -158,48 +163,51 @@ fn spans_without_a_kernel() {
         error_at: Some(500),
         ..config::Span::default()
     };
-    let (mut session, backend, sites) = session("pairs", &["ops:*"], &Options::default());
+    let (mut session, backend, sites) = simulated_session("pairs", &["ops:*"], &Options::default());
     let site = |name: &str| sites.iter().find(|(n, _)| n == name).unwrap().1;
     let mut pairing = Pairing::new(&[entry], LIMIT);
     let mut spans = Vec::new();
-    let mut play = |begin: bool, goid: u64, id: u64, time: u64| {
-        let one = match begin {
+    let mut fire = |is_start: bool, goid: u64, id: u64, time: u64| {
+        let fired = match is_start {
             true => hit(site("begin"), goid, &[id, u64::MAX, 4], "read"),
             false => hit(site("end"), goid, &[id, 500 + id % 2 - 1], ""),
         };
-        backend.hit(&Hit { time_ns: time * MICRO, ..one });
-        session.drain(|event| pairing.take(event, |span| spans.push(span))).unwrap();
-        (spans.len() as u64, pairing.counts, pairing.waiting())
+        backend.hit(&Hit { time_ns: time * MICRO, ..fired });
+        session.drain(|event| pairing.add_event(event, |span| spans.push(span))).unwrap();
+        (spans.len() as u64, pairing.counts(), pairing.open_spans())
     };
-    // One inside the other, by goroutine; the outer one ends first, as it may.
-    play(true, 1, 10, 1000);
-    play(true, 1, 11, 2000);
-    play(true, 2, 12, 2500);
+    // Two nested spans of one goroutine; the outer one may end first.
+    fire(true, 1, 10, 1000);
+    fire(true, 1, 11, 2000);
+    fire(true, 2, 12, 2500);
     for (id, time) in [(10, 3000), (11, 4000), (12, 5000), (13, 6000)] {
-        play(false, 1, id, time);
+        fire(false, 1, id, time);
     }
-    // The same key again takes the first one's place; more than the limit push out the oldest.
-    let mut begun = 3;
+    // A repeated key replaces the open start, and starts beyond the limit evict the oldest.
+    let mut started = 3;
     let mut state = 1u64;
     for step in 0..2000u64 {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let begin = state >> 60 < 9;
-        begun += u64::from(begin);
+        let is_start = state >> 60 < 9;
+        started += u64::from(is_start);
         let (ended, counts, waiting) =
-            play(begin, state >> 40 & 3, 100 + (state >> 50 & 15), 10_000 + step);
+            fire(is_start, state >> 40 & 3, 100 + (state >> 50 & 15), 10_000 + step);
         assert_eq!(counts.complete, ended);
-        assert_eq!(begun, counts.complete + counts.lost + waiting as u64, "step {step}");
+        assert_eq!(started, counts.complete + counts.without_end + waiting as u64, "step {step}");
         assert!(waiting <= LIMIT);
     }
-    pairing.forget(|_| false);
-    assert_eq!(pairing.waiting(), 0);
+    pairing.discard_processes(|_| false);
+    assert_eq!(pairing.open_spans(), 0);
     let [outer, inner, other, ..] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!(outer.name, "read 10 {");
-    // The clocks' distance is measured anew for each batch.
-    assert!((outer.end - outer.start).abs_diff(2000 * MICRO) < MICRO, "{outer:?}");
-    assert_eq!((inner.parent, inner.trace), (Some(outer.id), outer.trace));
-    assert!(other.parent.is_none() && other.trace != outer.trace, "another goroutine's");
+    // The offset between the clocks is measured for each batch.
+    assert!((outer.end_ns - outer.start_ns).abs_diff(2000 * MICRO) < MICRO, "{outer:?}");
+    assert_eq!((inner.parent_id, inner.trace_id), (Some(outer.span_id), outer.trace_id));
+    assert!(
+        other.parent_id.is_none() && other.trace_id != outer.trace_id,
+        "a span of another goroutine"
+    );
     assert_eq!((outer.error.as_deref(), inner.error.as_deref()), (None, Some("status 500")));
     let kind = ("kind".to_owned(), Attribute::String("read".into()));
     assert!(

@@ -1,31 +1,34 @@
-//! End-to-end tests: Go programs built by the real toolchain, traced on the real kernel, seen by real tracers.
+//! End-to-end tests: Go programs built by the real toolchain and traced on the real kernel.
+//!
+//! Other tracers (bpftrace, perf, gdb, bcc, libbpf, SystemTap) read the same binaries as a
+//! cross-check.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod aggregate;
+mod aggregation;
 mod arguments;
 mod backends;
 mod bcc_helper;
-mod bridge;
-mod build;
+mod bcc_programs;
+mod builds;
+mod c_probes;
 mod consumers;
 mod cost;
+mod definition_commands;
+mod definitions;
 mod discovery;
 mod docs;
-mod emitters;
 mod errors;
 mod export;
-mod follow;
-mod foreign;
-mod generate;
-mod hostile;
-mod instructions;
-mod interface;
-mod language;
+mod generated_code;
+mod go_runtime;
+mod instruction_counts;
 mod library;
+mod malformed_files;
 mod operands;
 mod packages;
-mod run;
-mod seal;
+mod process_following;
+mod sealing;
 mod session;
+mod third_party_probes;
 mod trace;
-mod verify;
+mod verification;

@@ -1,18 +1,20 @@
-//! The ready-made packages while somebody looks: `net/http`, `database/sql`, `log/slog`, `runtime/trace`, the flight recorder.
+//! The ready-made packages while they are traced: `net/http`, `database/sql`, `log/slog`,
+//! `runtime/trace` and the flight recorder.
 
 use serde_json::{Value, json};
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, stdout, stream, text, wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, stdout, text,
+    wait_for,
 };
 
-/// The arguments of a probe's events.
+/// Returns the arguments of a probe's events.
 fn args<'a>(events: &'a [Value], provider: &str, probe: &str) -> Vec<&'a Value> {
-    let own = events.iter().filter(|e| e["provider"] == provider && e["probe"] == probe);
-    own.map(|e| &e["args"]).collect()
+    let matching = events.iter().filter(|e| e["provider"] == provider && e["probe"] == probe);
+    matching.map(|e| &e["args"]).collect()
 }
 
 #[test]
-fn every_package_says_what_happened() {
+fn packages_record_all_activity() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -20,21 +22,21 @@ fn every_package_says_what_happened() {
     let out = attach(&["trace", "--json", "--", app.as_str()]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     let out = text(&out.stdout);
-    // The program's own line is among them.
-    let own: Vec<&str> = out.lines().filter(|l| *l != "done").collect();
-    let (events, summary) = stream(&own.join("\n"));
+    // The output of the program is mixed in.
+    let traced: Vec<&str> = out.lines().filter(|l| *l != "done").collect();
+    let (events, summary) = events_and_summary(&traced.join("\n"));
     assert_eq!((&summary["dropped"], &summary["hits"]), (&0.into(), &events.len().into()));
-    requests(&events);
-    statements(&events);
-    records(&events);
-    tasks(&events);
+    check_requests(&events);
+    check_statements(&events);
+    check_records(&events);
+    check_tasks(&events);
 }
 
-fn requests(events: &[Value]) {
+fn check_requests(events: &[Value]) {
     let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let starts = args(events, "net_http", "server_request_start");
     let ends = args(events, "net_http", "server_request_end");
-    // The client asks again where the handler panicked.
+    // The client repeats the request whose handler panicked.
     assert!(starts.len() >= 3 && starts.len() == ends.len(), "{starts:?}");
     for (path, status, bytes, route) in
         [("/items/1", 200, 12, "/items/"), ("/missing", 404, 19, ""), ("/panic", 200, 0, "/panic")]
@@ -49,39 +51,39 @@ fn requests(events: &[Value]) {
         );
         assert!(end["ns"].as_i64().unwrap() > 0);
     }
-    let asked = args(events, "net_http", "client_request_start");
+    let sent = args(events, "net_http", "client_request_start");
     let received = args(events, "net_http", "client_response_received");
-    assert_eq!((asked.len(), received.len()), (3, 3));
-    for (asked, received) in asked.iter().zip(&received) {
-        assert_eq!(asked["id"], received["id"]);
-        assert!(asked["url"].as_str().unwrap().starts_with("http://127.0.0.1:"));
+    assert_eq!((sent.len(), received.len()), (3, 3));
+    for (sent, received) in sent.iter().zip(&received) {
+        assert_eq!(sent["id"], received["id"]);
+        assert!(sent["url"].as_str().unwrap().starts_with("http://127.0.0.1:"));
     }
     let statuses: Vec<&Value> = received.iter().map(|a| &a["status"]).collect();
     assert_eq!(statuses, [&json!(200), &json!(404), &json!(0)]);
     assert_eq!((&received[0]["error"], &received[2]["error"]), (&json!(null), &json!("EOF")));
 }
 
-fn statements(events: &[Value]) {
-    let of = |probe| args(events, "sql", probe);
+fn check_statements(events: &[Value]) {
+    let args_of = |probe| args(events, "sql", probe);
     let queries = |probe| {
-        of(probe).iter().map(|a| a["query"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        args_of(probe).iter().map(|a| a["query"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(
         (queries("exec"), queries("exec_done")),
         (vec!["INSERT 1".into(), "BAD 1".into()], queries("exec"))
     );
-    let errors: Vec<&Value> = of("exec_done").iter().map(|a| &a["error"]).collect();
+    let errors: Vec<&Value> = args_of("exec_done").iter().map(|a| &a["error"]).collect();
     assert_eq!(errors, [&json!(null), &json!("bad statement")]);
-    // The driver leaves queries to prepared statements.
+    // The driver implements queries only by prepared statements.
     assert_eq!(queries("query"), [""; 0]);
     for probe in ["prepare", "prepare_done", "stmt_query", "stmt_query_done"] {
         assert_eq!(queries(probe), ["SELECT 1"], "{probe}");
     }
-    assert_eq!((of("tx_begin").len(), of("tx_commit").len()), (2, 1));
-    assert_eq!(of("tx_rollback")[0]["error"], "bad statement");
+    assert_eq!((args_of("tx_begin").len(), args_of("tx_commit").len()), (2, 1));
+    assert_eq!(args_of("tx_rollback")[0]["error"], "bad statement");
 }
 
-fn records(events: &[Value]) {
+fn check_records(events: &[Value]) {
     let records = args(events, "slog", "record");
     let expected = [
         (-4, "below the level", "a=1 g.b=\"two words\""),
@@ -100,28 +102,29 @@ fn records(events: &[Value]) {
     }
 }
 
-fn tasks(events: &[Value]) {
-    let of = |probe| args(events, "trace", probe);
-    let begun: Vec<(&Value, &Value, &Value)> =
-        of("task_begin").iter().map(|a| (&a["id"], &a["parent"], &a["type"])).collect();
+fn check_tasks(events: &[Value]) {
+    let args_of = |probe| args(events, "trace", probe);
+    let begins: Vec<(&Value, &Value, &Value)> =
+        args_of("task_begin").iter().map(|a| (&a["id"], &a["parent"], &a["type"])).collect();
     assert_eq!(
-        begun,
+        begins,
         [(&json!(1), &json!(0), &json!("outer")), (&json!(2), &json!(1), &json!("inner"))]
     );
-    let ended: Vec<(&Value, &Value)> =
-        of("task_end").iter().map(|a| (&a["id"], &a["type"])).collect();
-    assert_eq!(ended, [(&json!(2), &json!("inner")), (&json!(1), &json!("outer"))]);
-    assert_eq!(of("region_begin"), [&json!({"task": 2, "type": "region"})]);
-    let region = of("region_end")[0];
+    let ends: Vec<(&Value, &Value)> =
+        args_of("task_end").iter().map(|a| (&a["id"], &a["type"])).collect();
+    assert_eq!(ends, [(&json!(2), &json!("inner")), (&json!(1), &json!("outer"))]);
+    assert_eq!(args_of("region_begin"), [&json!({"task": 2, "type": "region"})]);
+    let region = args_of("region_end")[0];
     assert!(region["task"] == 2 && region["ns"].as_u64().unwrap() >= 1_000_000, "{region}");
-    let said: Vec<(&Value, &Value)> =
-        of("log").iter().map(|a| (&a["task"], &a["message"])).collect();
-    assert_eq!(said, [(&json!(2), &json!("message")), (&json!(0), &json!("7%"))]);
+    let messages: Vec<(&Value, &Value)> =
+        args_of("log").iter().map(|a| (&a["task"], &a["message"])).collect();
+    assert_eq!(messages, [(&json!(2), &json!("message")), (&json!(0), &json!("7%"))]);
 }
 
-/// Attaching starts the recorder, a probe's semaphore asks for a snapshot, detaching stops it.
+/// Attaching starts the recorder, incrementing a probe's semaphore requests a snapshot, and
+/// detaching stops the recorder.
 #[test]
-fn a_flight_recorder_is_armed_by_attaching() {
+fn attaching_arms_the_flight_recorder() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -130,11 +133,11 @@ fn a_flight_recorder_is_armed_by_attaching() {
     std::fs::create_dir(&folder).unwrap();
     let target =
         Process::start(command(&app.path).args(["-linger", "60s", "-slow", "-dir"]).arg(&folder));
-    target.wait_until_it_runs(&app.path);
+    target.wait_for_exec(&app.path);
     let pid = target.pid().to_string();
     let snapshots = || std::fs::read_dir(&folder).unwrap().count();
-    assert_eq!(snapshots(), 0, "nobody looks");
-    // What the program itself asks for comes to whoever listens.
+    assert_eq!(snapshots(), 0, "no tracer attached");
+    // A snapshot that the program itself requests is reported to every tracer.
     let out = attach(&[
         "trace",
         "-p",
@@ -145,7 +148,7 @@ fn a_flight_recorder_is_armed_by_attaching() {
         "flight:armed",
         "flight:snapshot",
     ]);
-    let (events, _) = stream(&text(&out.stdout));
+    let (events, _) = events_and_summary(&text(&out.stdout));
     assert_eq!(
         args(&events, "flight", "armed"),
         [&json!({"min_age_ns": 1_000_000_000, "max_bytes": 0})]
@@ -154,14 +157,15 @@ fn a_flight_recorder_is_armed_by_attaching() {
     assert_eq!((&written["reason"], &written["error"]), (&json!("slow request"), &json!(null)));
     assert_eq!(snapshots(), 1);
     for n in 2..4 {
-        let path = stdout(command("usdt-attach").args(["snapshot", "-p", &pid, "--for", "100ms"]));
+        let path =
+            stdout(command("usdt-attach").args(["snapshot", "-p", &pid, "--warmup", "100ms"]));
         let data = std::fs::read(path.trim()).unwrap();
         assert!(data.starts_with(b"go 1."), "{path}");
         assert_eq!(snapshots(), n);
     }
-    // Nowhere to write to is said.
+    // A missing folder is reported.
     std::fs::remove_dir_all(&folder).unwrap();
-    let out = attach(&["snapshot", "-p", &pid, "--for", "10ms"]);
+    let out = attach(&["snapshot", "-p", &pid, "--warmup", "10ms"]);
     assert_eq!(out.status.code(), Some(3));
     assert!(text(&out.stderr).contains("no such file or directory"), "{}", text(&out.stderr));
     target.signal(15);
@@ -173,9 +177,10 @@ fn a_flight_recorder_is_armed_by_attaching() {
     });
 }
 
-/// What `usdt-gen doc` says of each package is checked in beside it; the golden check keeps it so.
+/// The output of `usdt-gen doc` is checked in next to each package; the golden check keeps it
+/// current.
 #[test]
-fn packages_are_documented() {
+fn every_package_is_documented() {
     let root = usdt_e2e::root().join("go-stubs");
     let mut packages = 0;
     for entry in std::fs::read_dir(&root).unwrap() {

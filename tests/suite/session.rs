@@ -1,9 +1,9 @@
-//! How sessions begin and end, and what they leave behind: nothing.
+//! How sessions start and end, and that nothing remains afterwards.
 
 use std::time::Duration;
 use usdt_e2e::{
-    Fixture, Mode, Need, Process, attach, command, copy, have, semaphore, semaphore_of, stream,
-    text, tools, wait_for,
+    Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, semaphore,
+    semaphore_of, text, tools, wait_for,
 };
 
 const SIGINT: i32 = 2;
@@ -13,55 +13,56 @@ fn tracer(args: &[&str]) -> Process {
     Process::start(command(tools().join("usdt-attach")).args(args))
 }
 
-/// A process that waits for a probe other than the one the test attaches to.
-fn waiting(app: &std::path::Path) -> (Process, u64) {
+/// Starts a process that waits for another probe than `e2e:nothing`. Returns it with the address of
+/// that probe's semaphore.
+fn start_waiting(app: &std::path::Path) -> (Process, u64) {
     (Process::start(&mut command(app)), semaphore_of(app, "e2e:nothing"))
 }
 
 #[test]
-fn interrupt_ends_with_a_summary_and_detached() {
+fn interrupt_detaches_and_prints_a_summary() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (target, address) = waiting(&app.path);
+    let (target, address) = start_waiting(&app.path);
     let tracer = tracer(&["trace", "-p", &target.pid().to_string(), "--json", "e2e:nothing"]);
-    wait_for("the semaphore to rise", || semaphore(target.pid(), address) == 1);
+    wait_for("the semaphore to be incremented", || semaphore(target.pid(), address) == 1);
     tracer.signal(SIGINT);
     let (status, out, errors) = tracer.finish();
     assert!(status.success(), "{errors}");
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (0, &0.into()));
     assert_eq!(semaphore(target.pid(), address), 0);
 }
 
 #[test]
-fn a_killed_tracer_leaves_no_semaphore_behind() {
+fn killed_tracer_releases_its_semaphore() {
     if !have(&[Need::Bpf, Need::Program("bpftrace")]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    let (target, address) = waiting(&app.path);
+    let (target, address) = start_waiting(&app.path);
     let pid = target.pid().to_string();
     let script = format!("usdt:{}:e2e:nothing {{ exit(); }}", app.as_str());
     let tracers = [
         tracer(&["trace", "-p", &pid, "e2e:nothing"]),
         Process::start(command("bpftrace").args(["-e", &script])),
     ];
-    // Where both attach to the same instruction, the kernel counts once.
+    // The kernel increments the semaphore once if both attach to the same instruction.
     wait_for("both tracers", || {
-        semaphore(target.pid(), address) >= 1 && tracers.iter().all(|t| t.links() > 0)
+        semaphore(target.pid(), address) >= 1 && tracers.iter().all(|t| t.link_count() > 0)
     });
     for tracer in tracers {
         tracer.signal(SIGKILL);
         let (status, ..) = tracer.finish();
         assert!(!status.success());
     }
-    wait_for("the semaphores to fall", || semaphore(target.pid(), address) == 0);
+    wait_for("the semaphore to be decremented", || semaphore(target.pid(), address) == 0);
 }
 
 #[test]
-fn the_targets_end_is_the_sessions() {
+fn ends_when_the_target_exits() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -72,12 +73,12 @@ fn the_targets_end_is_the_sessions() {
     assert!(status.success());
     let (status, out, errors) = tracer.finish();
     assert!(status.success(), "{errors}");
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (5, &5.into()));
 }
 
 #[test]
-fn a_limit_is_exact_under_load() {
+fn event_limit_is_exact_under_load() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -107,7 +108,7 @@ fn a_limit_is_exact_under_load() {
             "e2e:hit",
         ]);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-        let (events, summary) = stream(&text(&out.stdout));
+        let (events, summary) = events_and_summary(&text(&out.stdout));
         assert_eq!(events.len(), 7);
         let count = |name: &str| summary[name].as_u64().unwrap();
         assert_eq!(count("hits"), count("delivered") + count("dropped"), "{summary}");
@@ -118,7 +119,7 @@ fn a_limit_is_exact_under_load() {
 }
 
 #[test]
-fn every_process_of_a_file_present_and_future() {
+fn traces_present_and_future_processes_of_a_file() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -129,10 +130,10 @@ fn every_process_of_a_file_present_and_future() {
     let future = Process::start(command(&app.path).args(["-per", "4", "-goroutines", "2"]));
     future.finish();
     std::thread::sleep(Duration::from_millis(50));
-    assert!(tracer.0.try_wait().unwrap().is_none(), "goes on until it is told to stop");
+    assert!(tracer.0.try_wait().unwrap().is_none(), "the tracer runs until it is interrupted");
     tracer.signal(SIGINT);
     let (_, out, _) = tracer.finish();
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (11, &11.into()));
     let pids: std::collections::HashSet<u64> =
         events.iter().map(|e| e["pid"].as_u64().unwrap()).collect();
@@ -140,44 +141,44 @@ fn every_process_of_a_file_present_and_future() {
 }
 
 #[test]
-fn several_processes_and_no_other() {
+fn traces_only_the_given_processes() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let start = |per: &str| Process::start(command(&app.path).args(["-per", per]));
-    let (one, two) = (start("3"), start("4"));
+    let (first, second) = (start("3"), start("4"));
     let other = start("5");
-    let pids = format!("{},{}", one.pid(), two.pid());
+    let pids = format!("{},{}", first.pid(), second.pid());
     let tracer = tracer(&["trace", "-p", &pids, "--json", "e2e:hit"]);
-    let expected = [one.pid(), two.pid()];
-    for target in [one, two] {
+    let expected = [first.pid(), second.pid()];
+    for target in [first, second] {
         target.finish();
     }
     let (status, out, errors) = tracer.finish();
     assert!(status.success(), "{errors}");
-    let (events, summary) = stream(&out);
+    let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (7, &7.into()));
     assert!(events.iter().all(|e| expected.iter().any(|pid| e["pid"] == *pid)));
     drop(other);
 }
 
 #[test]
-fn a_process_whose_file_is_gone() {
+fn traces_a_process_whose_file_was_deleted() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let target = Process::start(command(&app.path).args(["-per", "2"]));
-    target.wait_until_it_runs(&app.path);
+    target.wait_for_exec(&app.path);
     std::fs::remove_file(&app.path).unwrap();
     let out = attach(&["trace", "-p", &target.pid().to_string(), "--json", "e2e:hit"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    assert_eq!(stream(&text(&out.stdout)).0.len(), 2);
+    assert_eq!(events_and_summary(&text(&out.stdout)).0.len(), 2);
 }
 
 #[test]
-fn a_closed_pipe_is_a_quiet_end() {
+fn closed_pipe_ends_quietly() {
     if !have(&[Need::Bpf, Need::Program("bash")]) {
         return;
     }
@@ -192,7 +193,7 @@ fn a_closed_pipe_is_a_quiet_end() {
 }
 
 #[test]
-fn a_command_does_not_outlive_its_session() {
+fn command_ends_with_its_session() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -211,18 +212,21 @@ fn a_command_does_not_outlive_its_session() {
         "60s",
     ]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let (events, _) = stream(&text(&out.stdout));
+    let (events, _) = events_and_summary(&text(&out.stdout));
     let pid = events[0]["pid"].as_u64().unwrap();
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "ended and waited for");
+    assert!(
+        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+        "the process has exited and was waited for"
+    );
 }
 
 #[test]
-fn a_command_that_cannot_run_is_not_left_half_started() {
+fn reports_a_command_that_cannot_run() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
-    // Sealed, but not executable.
+    // The file is sealed but not executable.
     std::fs::set_permissions(&app.path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .unwrap();
     let out = attach(&["trace", "--", app.as_str()]);
@@ -231,7 +235,7 @@ fn a_command_that_cannot_run_is_not_left_half_started() {
 }
 
 #[test]
-fn lines_for_people() {
+fn prints_events_as_text() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -256,21 +260,24 @@ fn lines_for_people() {
     assert_eq!(text(&out.stderr), "done\n5 hits: 5 delivered, 0 dropped, 0 filtered\n");
 }
 
-/// A reader that has stopped reading keeps nobody who asks twice.
+/// A tracer whose reader has stopped reading still ends on the second signal.
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_ends_immediately() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let mut tracer = tracer(&["trace", "--exe", app.as_str(), "e2e:hit"]);
-    wait_for("the tracer", || tracer.links() > 0);
-    // Far more than a pipe holds, and nobody reads it.
+    wait_for("the tracer", || tracer.link_count() > 0);
+    // These events exceed the capacity of the pipe, which is not read.
     Process::start(command(&app.path).args(["-per", "20000"])).finish();
     tracer.signal(SIGINT);
     std::thread::sleep(Duration::from_millis(300));
-    assert!(tracer.0.try_wait().unwrap().is_none(), "it waits for its reader");
+    assert!(
+        tracer.0.try_wait().unwrap().is_none(),
+        "after the first signal it waits for its reader"
+    );
     tracer.signal(SIGINT);
-    wait_for("the end", || tracer.0.try_wait().unwrap().is_some());
+    wait_for("the tracer to exit", || tracer.0.try_wait().unwrap().is_some());
     assert_eq!(tracer.0.wait().unwrap().code(), Some(130));
 }

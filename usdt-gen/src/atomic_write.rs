@@ -1,49 +1,66 @@
-//! Files written whole or not at all.
+//! Atomic replacement of files: a reader sees the old content or the new one, never a part.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// A write that failed; what was there before is still there.
+/// A failed write. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", path.display())]
 pub struct WriteError {
-    /// The file.
+    /// The path of the file to write.
     pub path: PathBuf,
-    /// The system's reason.
+    /// The error of the system call.
     pub source: io::Error,
 }
 
-/// Replaces `path` by `bytes` in one step: a temporary file beside it, flushed, renamed over it. The mode of an
-/// existing file is kept, symbolic links are followed.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+/// Replaces the content of `path` atomically: writes a temporary file in the same directory, syncs
+/// it and renames it.
+///
+/// An existing file keeps its mode. Symbolic links are followed.
+///
+/// # Errors
+///
+/// Returns [`WriteError`] if any of the steps fails. The file is unchanged then.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let mut new = Replacement::new(path)?;
-    // What people wrote by hand may lie beside it; a crash of the machine must not leave an empty file.
+    // The sync keeps a crash of the machine from leaving an empty file.
     let written = new.file().write_all(bytes).and_then(|()| new.file().sync_all());
     written.map_err(|source| WriteError { path: path.to_owned(), source })?;
     new.finish(None)
 }
 
-/// The same where something changes: an unchanged file keeps its time stamp, and with it everything built from it.
-pub fn write_changed(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+/// Replaces the content of `path` atomically if it differs from `bytes`. An unchanged file keeps
+/// its modification time, so that build tools do not rebuild its dependents.
+///
+/// # Errors
+///
+/// As for [`write_atomic`].
+pub(crate) fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     if std::fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
     write_atomic(path, bytes)
 }
 
-/// A file that takes another's place when it is finished, and goes away when it is not.
+/// A temporary file that replaces another one when it is finished, and is deleted if it is dropped
+/// before.
 #[derive(Debug)]
-pub struct Replacement {
+pub(crate) struct Replacement {
     path: PathBuf,
     target: PathBuf,
     new: NamedTempFile,
 }
 
 impl Replacement {
-    /// Opens a temporary file beside `path`, or beside what that links to.
-    pub fn new(path: &Path) -> Result<Replacement, WriteError> {
+    /// Creates a temporary file in the directory of `path`, or of the target if `path` is a
+    /// symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`WriteError`] if the link cannot be resolved or the file cannot be created.
+    pub(crate) fn new(path: &Path) -> Result<Replacement, WriteError> {
         let failed = |source| WriteError { path: path.to_owned(), source };
         let target = match fs::canonicalize(path) {
             Ok(target) => target,
@@ -59,29 +76,34 @@ impl Replacement {
         Ok(Replacement { path: path.to_owned(), target, new })
     }
 
-    /// To write to.
-    pub fn file(&mut self) -> &mut File {
+    /// Returns the temporary file, to write the new content to.
+    pub(crate) fn file(&mut self) -> &mut File {
         self.new.as_file_mut()
     }
 
-    /// Renames it over the target. Its mode is `mode`, else the target's, else what the user's umask gives.
-    pub fn finish(self, mode: Option<Permissions>) -> Result<(), WriteError> {
+    /// Renames the temporary file over the target. The new mode is `mode`, or that of the existing
+    /// target, or the default under the user's umask.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`WriteError`] if the mode cannot be set or the file cannot be renamed.
+    pub(crate) fn finish(self, mode: Option<Permissions>) -> Result<(), WriteError> {
         let Replacement { path, target, new } = self;
         let mode = match (mode, fs::metadata(&target)) {
             (Some(mode), _) => mode,
             (None, Ok(meta)) => meta.permissions(),
-            (None, Err(_)) => new_file_mode(),
+            (None, Err(_)) => default_mode(),
         };
-        let done = new
+        let renamed = new
             .as_file()
             .set_permissions(mode)
             .and_then(|()| new.persist(&target).map(|_| ()).map_err(|e| e.error));
-        done.map_err(|source| WriteError { path, source })
+        renamed.map_err(|source| WriteError { path, source })
     }
 }
 
-/// Temporary files are private; a new file is readable as the user's umask has it for others, too.
-fn new_file_mode() -> Permissions {
+/// Returns the mode of a new file under the user's umask. The mode of a temporary file is stricter.
+fn default_mode() -> Permissions {
     use std::os::unix::fs::PermissionsExt;
     let umask = fs::read_to_string("/proc/self/status").ok().and_then(|status| {
         let line = status.lines().find_map(|l| l.strip_prefix("Umask:"))?;
@@ -96,7 +118,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn mode_and_link_survive() {
+    fn keeps_mode_and_symbolic_link() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("app"), folder.path().join("link"));
         fs::write(&file, "old").unwrap();
@@ -110,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_replacement_leaves_nothing() {
+    fn deletes_an_unfinished_replacement() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("app");
         fs::write(&file, "old").unwrap();
@@ -122,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_the_old_file() {
+    fn reports_the_path_of_a_failed_write() {
         let error = write_atomic(Path::new("/proc/nothing/here"), b"x").unwrap_err();
         assert!(error.to_string().starts_with("cannot write /proc/nothing/here: "));
     }

@@ -1,17 +1,27 @@
-//! Static probes for Go from DTrace provider definitions.
+//! The implementation of the `usdt-gen` command: static probes (USDT) for Go.
 //!
-//! [`dlang`] reads a definition into a [`model::Model`]; [`golang`] writes the Go package; [`seal`] turns the
-//! blobs that package leaves in a binary into the sections tracers look for; [`toolexec`] does so inside
-//! `go build`. [`docgen`] and [`model::interface_diff`] work from the interface alone, a definition's or a
-//! binary's. Nothing here prints or exits: the command line ([`cli`]) is one more caller.
+//! `usdt-gen` is a command-line tool. This library exists for its `main` function, the tests and
+//! the fuzz targets of this repository; its API is not stable.
+//!
+//! * [`cli`] is the command line. The other modules do not print and do not exit.
+//! * [`dlang`] parses a DTrace provider definition into a [`model::Model`], and formats
+//!   definitions.
+//! * [`golang`] generates the Go package of a model. The package puts a description of each probe,
+//!   a *blob*, into the binaries that use it.
+//! * [`seal`] turns the blobs of a binary into the ELF sections that tracers read. `toolexec` does
+//!   so within `go build`.
+//! * [`verify`] reports which tracers accept the probes of a binary.
+//! * `overlay` adds probes to the Go runtime and standard library of a stock toolchain.
+//! * `docgen` and `interface_diff` document and compare the probe interfaces of definitions and
+//!   binaries.
 
-pub mod atomic_write;
+pub(crate) mod atomic_write;
 pub mod cli;
 pub mod dlang;
-pub mod docgen;
+pub(crate) mod docgen;
 pub mod golang;
 pub mod model;
-pub mod overlay;
+pub(crate) mod overlay;
 pub mod seal;
-pub mod toolexec;
+pub(crate) mod toolexec;
 pub mod verify;

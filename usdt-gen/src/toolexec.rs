@@ -1,9 +1,11 @@
 //! Sealing inside `go build -toolexec='usdt-gen toolexec'`.
 //!
-//! The go command runs every tool through the wrapper. All but the linker pass through unchanged. The linker
-//! is run, then its output sealed before the go command stamps the build id and caches it. The go command asks
-//! each tool for its identity (`-V=full`) to key its cache: only the linker's answer is changed, so that sealed
-//! and unsealed binaries are never confused and nothing else is rebuilt.
+//! The go command runs every tool through this wrapper. It replaces itself by all tools but the
+//! linker. The linker's output is sealed before the go command stamps the build ID and caches it.
+//!
+//! The go command asks each tool for its identity (`-V=full`) to compute cache keys. The wrapper
+//! changes only the linker's answer. So the cache distinguishes sealed from unsealed binaries, and
+//! no package has to be compiled again.
 
 use crate::seal::{FileError, Options, is_elf, seal_file};
 use std::ffi::{OsStr, OsString};
@@ -13,23 +15,24 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-/// Why the wrapped tool could not do its work.
+/// The reason why a wrapped tool or the sealing of its output failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ToolexecError {
-    /// The tool did not start.
+#[non_exhaustive]
+pub(crate) enum ToolexecError {
+    /// The tool could not be started.
     #[error("cannot run {}: {source}", tool.display())]
     Run {
-        /// The tool.
+        /// The tool's path.
         tool: PathBuf,
-        /// The system's reason.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// The linker's output could not be looked at.
+    /// The linker's output could not be read.
     #[error("cannot read the linker's output {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// The path of the output.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the system call.
         source: io::Error,
     },
     /// The linker's output could not be sealed.
@@ -37,80 +40,91 @@ pub enum ToolexecError {
     Seal(#[from] FileError),
 }
 
-/// Tools that the go command runs (`src/cmd` of Go); one of these names ends what belongs to other wrappers.
-const TOOLS: [&str; 10] =
+/// The tools that the go command runs (`src/cmd` of Go). The arguments before the first of them
+/// belong to other wrappers.
+const GO_TOOLS: [&str; 10] =
     ["asm", "buildid", "cgo", "compile", "cover", "covdata", "link", "pack", "preprofile", "vet"];
 
-/// The linker's arguments, if it is the linker that is run: by itself, or by another wrapper that has its own words
-/// in front. The go command names its tools by absolute paths.
-fn linker<'a>(tool: &'a Path, args: &'a [OsString]) -> Option<&'a [OsString]> {
+/// Returns the linker's arguments; `None` if the command does not run the linker.
+///
+/// Another wrapper may come first, with arguments of its own before the linker's path. The go
+/// command names its tools by absolute paths.
+fn linker_args<'a>(tool: &'a Path, args: &'a [OsString]) -> Option<&'a [OsString]> {
     let words = std::iter::once(tool.as_os_str()).chain(args.iter().map(OsString::as_os_str));
     let (at, name) = words.enumerate().find_map(|(at, word)| {
         let path = Path::new(word);
         let stem = path.file_stem()?;
-        let known = TOOLS.iter().any(|t| OsStr::new(t) == stem);
-        (known && (at == 0 || path.is_absolute())).then_some((at, stem))
+        let is_go_tool = GO_TOOLS.iter().any(|t| OsStr::new(t) == stem);
+        (is_go_tool && (at == 0 || path.is_absolute())).then_some((at, stem))
     })?;
     (name == "link").then(|| args.get(at..).unwrap_or_default())
 }
 
-/// Runs `tool` with `args` as the go command asked. Returns the exit code to end with; does not return at all
-/// for tools that are passed through.
-pub fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
-    let failed = |source| ToolexecError::Run { tool: tool.to_owned(), source };
-    let Some(args_of_link) = linker(tool, args) else {
-        return Err(failed(Command::new(tool).args(args).exec()));
+/// Runs `tool` with `args`, as requested by the go command, and seals the output of the linker.
+///
+/// Returns the exit code for this process. For tools other than the linker it does not return: the
+/// tool replaces this process.
+///
+/// # Errors
+///
+/// Returns [`ToolexecError`] if the tool cannot be started, or the linker's output cannot be
+/// sealed.
+pub(crate) fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> {
+    let start_failed = |source| ToolexecError::Run { tool: tool.to_owned(), source };
+    let Some(link_args) = linker_args(tool, args) else {
+        return Err(start_failed(Command::new(tool).args(args).exec()));
     };
-    if args_of_link.iter().any(|arg| arg == "-V=full") {
+    if link_args.iter().any(|arg| arg == "-V=full") {
         let output = Command::new(tool)
             .args(args)
             .stderr(std::process::Stdio::inherit())
             .output()
-            .map_err(failed)?;
+            .map_err(start_failed)?;
         let line = String::from_utf8_lossy(&output.stdout);
-        print_identity(&identity(line.trim_end(), &sealer()));
-        return Ok(code(output.status));
+        print_identity(&sealing_identity(line.trim_end(), &sealer_identity()));
+        return Ok(exit_code(output.status));
     }
-    let status = Command::new(tool).args(args).status().map_err(failed)?;
+    let status = Command::new(tool).args(args).status().map_err(start_failed)?;
     if status.success()
-        && let Some(path) = output_of(args_of_link)
+        && let Some(path) = output_path(link_args)
     {
         seal_output(&path)?;
     }
-    Ok(code(status))
+    Ok(exit_code(status))
 }
 
-// The go command reads the answer from standard output; that is this mode's only purpose.
+// The go command reads the answer from standard output.
 #[allow(clippy::print_stdout)]
 fn print_identity(line: &str) {
     println!("{line}");
 }
 
-fn code(status: ExitStatus) -> i32 {
+fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(1)
 }
 
-/// This sealer: its version, and what tells two builds of one version apart.
-fn sealer() -> String {
+/// Returns the identity of this program: its version and a hash, which distinguishes builds of one
+/// version.
+fn sealer_identity() -> String {
     let mut hasher = std::hash::DefaultHasher::new();
-    // Without its own file at hand the version has to do.
+    // If its own file cannot be read, the version alone is the identity.
     let own = std::env::current_exe().and_then(std::fs::read).unwrap_or_default();
     hasher.write(&own);
     format!("usdt-gen-{}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish())
 }
 
-/// The linker's identity line with the sealer's in it. A release's line counts whole; of a development
-/// version's only the build id at its end does.
-fn identity(line: &str, ours: &str) -> String {
+/// Adds the sealer's identity to the linker's identity line. The go command uses the whole line of
+/// a release, but only the build ID at the end of a development version's line.
+fn sealing_identity(line: &str, sealer: &str) -> String {
     if line.rsplit(' ').next().is_some_and(|last| last.starts_with("buildID=")) {
-        format!("{line}+{ours}")
+        format!("{line}+{sealer}")
     } else {
-        format!("{line} {ours}")
+        format!("{line} {sealer}")
     }
 }
 
-/// The file that `link ARGS…` writes.
-fn output_of(args: &[OsString]) -> Option<PathBuf> {
+/// Returns the file that the linker writes; `None` if its arguments name none.
+fn output_path(args: &[OsString]) -> Option<PathBuf> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         if arg == "-o" {
@@ -123,7 +137,8 @@ fn output_of(args: &[OsString]) -> Option<PathBuf> {
     None
 }
 
-/// Seals the linker's output; other formats (a cross-built program, an archive) are left as they are.
+/// Seals the linker's output. Files in other formats, such as archives and programs for other
+/// systems, stay unchanged.
 fn seal_output(path: &Path) -> Result<(), ToolexecError> {
     if is_elf(path).map_err(|source| ToolexecError::Read { path: path.to_owned(), source })? {
         seal_file(path, None, Options::default())?;
@@ -136,17 +151,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_linkers_identity_changes_where_the_go_command_looks() {
-        assert_eq!(identity("link version go1.27.3", "us"), "link version go1.27.3 us");
+    fn adds_its_identity_where_the_go_command_reads_it() {
+        assert_eq!(sealing_identity("link version go1.27.3", "us"), "link version go1.27.3 us");
         assert_eq!(
-            identity("link version devel go1.28-abc buildID=x/y", "us"),
+            sealing_identity("link version devel go1.28-abc buildID=x/y", "us"),
             "link version devel go1.28-abc buildID=x/y+us"
         );
-        assert_eq!(sealer(), sealer());
+        assert_eq!(sealer_identity(), sealer_identity());
     }
 
     #[test]
-    fn the_linker_is_found_behind_other_wrappers() {
+    fn finds_the_linker_after_other_wrappers() {
         let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         for (tool, rest, found) in [
             ("/go/link", &["-o", "x"][..], Some(2)),
@@ -157,7 +172,7 @@ mod tests {
             ("wrap", &["link"], None),
         ] {
             assert_eq!(
-                linker(Path::new(tool), &args(rest)).map(<[_]>::len),
+                linker_args(Path::new(tool), &args(rest)).map(<[_]>::len),
                 found,
                 "{tool} {rest:?}"
             );
@@ -165,10 +180,10 @@ mod tests {
     }
 
     #[test]
-    fn the_output_is_found_in_both_spellings() {
+    fn finds_the_output_in_both_spellings() {
         let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(output_of(&args(&["-a", "-o", "x/a.out", "m.a"])), Some("x/a.out".into()));
-        assert_eq!(output_of(&args(&["-o=y"])), Some("y".into()));
-        assert_eq!(output_of(&args(&["-o"])), None);
+        assert_eq!(output_path(&args(&["-a", "-o", "x/a.out", "m.a"])), Some("x/a.out".into()));
+        assert_eq!(output_path(&args(&["-o=y"])), Some("y".into()));
+        assert_eq!(output_path(&args(&["-o"])), None);
     }
 }

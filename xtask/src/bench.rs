@@ -1,9 +1,9 @@
-//! Measurements: release builds of the tools, and the program of `bench` that measures them.
+//! Benchmarks: release builds of the tools, and the program of `bench` that measures them.
 
 use crate::command::{Outcome, command, execute, privileged_with, root};
 use crate::setup;
 
-/// All of it, or the parts that are named.
+/// Runs all benchmarks, or the named parts.
 pub(crate) fn run(parts: &[String]) -> Outcome {
     let tools = setup::test()?;
     tools.build()?;

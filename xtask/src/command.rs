@@ -1,17 +1,17 @@
-//! Running programs and saying so.
+//! Runs programs and shows what runs.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Why a task failed.
+/// The message of a failed task.
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) String);
 
-/// How a task ends.
+/// The result of a task.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
-/// Turns any error into a failure that says what was tried.
+/// Converts any error into a failure that says what was attempted.
 pub(crate) trait Explain<T> {
     fn explain(self, what: &str) -> Outcome<T>;
 }
@@ -22,19 +22,19 @@ impl<T, E: std::fmt::Display> Explain<T> for Result<T, E> {
     }
 }
 
-/// The workspace's folder.
+/// Returns the root of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
 }
 
-/// A command in the workspace's folder.
+/// Returns a command that runs in the root of the workspace.
 pub(crate) fn command(program: impl AsRef<OsStr>, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args).current_dir(root());
     command
 }
 
-/// A command with the privileges of root: as it is, or through sudo.
+/// Returns a command with the privileges of root, through sudo if necessary.
 pub(crate) fn privileged(program: impl AsRef<OsStr>, args: &[&str]) -> Command {
     if is_root() {
         return command(program, args);
@@ -44,7 +44,7 @@ pub(crate) fn privileged(program: impl AsRef<OsStr>, args: &[&str]) -> Command {
     sudo
 }
 
-/// Likewise, with environment variables, which sudo would drop.
+/// Like [`privileged`], with environment variables, which sudo would drop.
 pub(crate) fn privileged_with(
     environment: &[(&'static str, OsString)],
     program: impl AsRef<OsStr>,
@@ -61,7 +61,7 @@ pub(crate) fn privileged_with(
     command
 }
 
-/// Whether this process has user id 0.
+/// Returns true if this process has user id 0.
 pub(crate) fn is_root() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|s| {
         s.lines().any(|l| {
@@ -70,31 +70,31 @@ pub(crate) fn is_root() -> bool {
     })
 }
 
-/// Shows the command and runs it; an exit code other than 0 is a failure.
+/// Prints the command and runs it. An exit status other than 0 is a failure.
 pub(crate) fn execute(command: &mut Command) -> Outcome {
-    let line = show(command);
+    let line = display(command);
     eprintln!("$ {line}");
     let status = command.status().explain(&format!("cannot run {line}"))?;
     if status.success() { Ok(()) } else { Err(Failure(format!("`{line}` failed ({status})"))) }
 }
 
-/// Runs a command and shows it only if it fails.
+/// Runs a command, and prints and repeats it only if it fails.
 pub(crate) fn execute_quietly(command: &mut Command) -> Outcome {
     let status = command.status().explain(&format!("cannot run {command:?}"))?;
     if status.success() { Ok(()) } else { execute(command) }
 }
 
-/// Installs a subcommand of cargo where it is missing.
-pub(crate) fn cargo_tool(subcommand: &str) -> Outcome {
+/// Installs a subcommand of cargo if it is missing.
+pub(crate) fn install_cargo_tool(subcommand: &str) -> Outcome {
     if command("cargo", &[subcommand, "--version"]).output().is_ok_and(|out| out.status.success()) {
         return Ok(());
     }
     execute(&mut command("cargo", &["install", "--locked", &format!("cargo-{subcommand}")]))
 }
 
-/// Standard output of a command that succeeds.
+/// Runs a command that must succeed and returns its standard output.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
-    let line = show(command);
+    let line = display(command);
     let output =
         command.stderr(Stdio::inherit()).output().explain(&format!("cannot run {line}"))?;
     if !output.status.success() {
@@ -103,7 +103,8 @@ pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-pub(crate) fn show(command: &Command) -> String {
+/// Formats a command line for display, with paths relative to the workspace.
+pub(crate) fn display(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<String> = words
         .map(|w| {
@@ -122,10 +123,10 @@ pub(crate) fn show(command: &Command) -> String {
     words.join(" ")
 }
 
-/// The files that git knows, as they are now, in the folder's `tree`.
+/// Copies the files known to git, in their current state, to `folder/tree`.
 pub(crate) fn copy_tree(folder: &Path) -> Outcome {
     let tree = folder.join("tree");
-    // It may not be there.
+    // The folder may not exist yet.
     let _ = std::fs::remove_dir_all(&tree);
     std::fs::create_dir_all(&tree).explain("cannot create a folder below target")?;
     let files = output(&mut command("git", &["ls-files", "-co", "--exclude-standard"]))?;
@@ -138,12 +139,12 @@ pub(crate) fn copy_tree(folder: &Path) -> Outcome {
     Ok(())
 }
 
-/// A process that ends with its owner.
+/// A child process that is killed when this is dropped.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! The whole way in two minutes: generate, build, run, list, trace.
+//! The demo: generate, build, run, list and trace in two minutes.
 
 use crate::command::{Explain, Failure, Outcome, Running, command, execute, privileged, root};
 use crate::setup;
@@ -6,17 +6,17 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-/// Seconds of tracing shown.
+/// Seconds of tracing.
 const SECONDS: u32 = 10;
-/// Events shown: enough to see, few enough to read.
-const SHOWN: usize = 24;
+/// Number of events shown.
+const SHOWN_EVENTS: usize = 24;
 
 pub(crate) fn run(_: &[String]) -> Outcome {
-    say("1. Set up: bpftrace, a Go toolchain, our two tools");
+    print_step("1. Install bpftrace and a Go toolchain, build the two tools");
     let tools = setup::demo()?;
     tools.build()?;
 
-    say("2. Generate the probe package and build the service, sealed on the way");
+    print_step("2. Generate the probe package, build and seal the service");
     let module = root().join("go-stubs");
     execute(tools.go("go", &["generate", "./examples/httpd/..."]).current_dir(&module))?;
     let folder = root().join("target/demo");
@@ -34,7 +34,7 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     let load = folder.join("load").display().to_string();
     execute(tools.go("go", &["build", "-o", &load, "./examples/httpd/load"]).current_dir(&module))?;
 
-    say("3. Start it and send it traffic");
+    print_step("3. Start the service and send it requests");
     let mut service = Running(
         command(&app, &["-addr", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -48,7 +48,7 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     let url = line
         .trim()
         .strip_prefix("listening on ")
-        .ok_or_else(|| Failure(format!("the service said: {line}")))?;
+        .ok_or_else(|| Failure(format!("the service printed an unexpected line: {line}")))?;
     println!("the service listens on {url}, process {}", service.0.id());
     let duration = format!("{}s", 3 * SECONDS);
     let _traffic = Running(
@@ -60,28 +60,28 @@ pub(crate) fn run(_: &[String]) -> Outcome {
 
     let attach = root().join("target/debug/usdt-attach");
     let pid = service.0.id().to_string();
-    say("4. What can be traced in the running process");
+    print_step("4. List the probes of the running process");
     execute(&mut privileged(&attach, &["list", "-p", &pid]))?;
 
-    say(&format!("5. {SECONDS} seconds of its requests, cache and background job"));
+    print_step(&format!("5. Trace requests and cache accesses for {SECONDS} seconds"));
     let seconds = format!("{SECONDS}s");
     let lines = trace(
         &attach,
         &["trace", "-p", &pid, "--duration", &seconds, "httpd:request-*", "httpd:cache-*"],
     )?;
     if lines == 0 {
-        return Err(Failure("no event came".into()));
+        return Err(Failure("usdt-attach printed no event".into()));
     }
 
-    say("6. The same probes through bpftrace: requests by method and path");
+    print_step("6. Count requests by method and path with bpftrace");
     bpftrace(&app)?;
     println!(
-        "\nThat was all; the service and its clients are stopped. Next: README.md and docs/start.md"
+        "\nThe demo is complete; the service and its clients are stopped. Continue with README.md and docs/start.md"
     );
     Ok(())
 }
 
-/// Shows the first lines as they come, counts the rest.
+/// Prints the first events as they arrive, and counts all of them.
 fn trace(program: &Path, args: &[&str]) -> Outcome<usize> {
     eprintln!("$ usdt-attach {}", args.join(" "));
     let mut tracer = Running(
@@ -96,8 +96,8 @@ fn trace(program: &Path, args: &[&str]) -> Outcome<usize> {
     for line in BufReader::new(stdout).lines() {
         let line = line.explain("cannot read the events")?;
         match count {
-            0..SHOWN => println!("{line}"),
-            SHOWN => println!("… and more, which are counted here only"),
+            0..SHOWN_EVENTS => println!("{line}"),
+            SHOWN_EVENTS => println!("… further events are counted, not shown"),
             _ => {}
         }
         count += 1;
@@ -110,17 +110,21 @@ fn trace(program: &Path, args: &[&str]) -> Outcome<usize> {
     }
 }
 
+/// Counts requests with bpftrace for three seconds.
 fn bpftrace(app: &Path) -> Outcome {
     let program = format!(
-        "usdt:{}:httpd:request__start {{ @requests[str(arg1, arg2), str(arg3, arg4)] = count(); }} interval:s:3 {{ exit(); }}",
+        "usdt:{}:httpd:request__start {{ @requests[str(arg1, arg2), str(arg3, arg4)] = count(); \
+         }} interval:s:3 {{ exit(); }}",
         app.display()
     );
     eprintln!(
-        "$ bpftrace -e 'usdt:target/demo/httpd:httpd:request__start {{ @requests[str(arg1, arg2), str(arg3, arg4)] = count(); }} …'"
+        "$ bpftrace -e 'usdt:target/demo/httpd:httpd:request__start {{ @requests[str(arg1, \
+         arg2), str(arg3, arg4)] = count(); }} …'"
     );
     let result =
         privileged("bpftrace", &["-e", &program]).output().explain("cannot run bpftrace")?;
-    // Without CAP_SYS_RESOURCE bpftrace says that it cannot raise a limit which current kernels do not use.
+    // Without CAP_SYS_RESOURCE bpftrace warns that it cannot raise a limit, which current kernels
+    // do not use.
     let errors = String::from_utf8_lossy(&result.stderr);
     for line in errors.lines().filter(|l| !l.contains("RLIMIT_MEMLOCK")) {
         eprintln!("{line}");
@@ -133,6 +137,6 @@ fn bpftrace(app: &Path) -> Outcome {
     }
 }
 
-fn say(text: &str) {
+fn print_step(text: &str) {
     println!("\n== {text}");
 }

@@ -1,6 +1,6 @@
-//! Fuzzing: each parser against arbitrary bytes.
+//! Fuzzing: feeds arbitrary bytes to each parser.
 
-use crate::command::{Explain, Failure, Outcome, cargo_tool, command, execute, root};
+use crate::command::{Explain, Failure, Outcome, command, execute, install_cargo_tool, root};
 use crate::setup;
 use std::path::Path;
 
@@ -17,14 +17,14 @@ const TARGETS: &[&str] = &[
     "operands",
     "events",
 ];
-/// Seconds each target runs where nothing else is said.
-const SECONDS: &str = "600";
+/// Default run time of each target, in seconds.
+const DEFAULT_SECONDS: &str = "600";
 
 /// `fuzz [TARGET|all] [--seconds N]`.
 pub(crate) fn run(args: &[String]) -> Outcome {
     let (chosen, seconds) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => ("all", SECONDS),
-        [chosen] => (chosen, SECONDS),
+        [] => ("all", DEFAULT_SECONDS),
+        [chosen] => (chosen, DEFAULT_SECONDS),
         ["--seconds", seconds] => ("all", seconds),
         [chosen, "--seconds", seconds] => (chosen, seconds),
         _ => return Err(Failure("usage: fuzz [TARGET|all] [--seconds N]".to_owned())),
@@ -34,17 +34,17 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if targets.is_empty() {
         return Err(Failure(format!("no target `{chosen}`; there are {}", TARGETS.join(", "))));
     }
-    cargo_tool("fuzz")?;
+    install_cargo_tool("fuzz")?;
     let go = root().join("fuzz/target/go-binary");
     if targets.contains(&"gobinary") {
-        // Any will do that has a function table and DWARF.
+        // Any Go binary with a function table and DWARF will do.
         let tools = setup::build()?;
         let mut build = tools.go("go", &["build", "-o", &go.display().to_string(), "./hits"]);
         execute(build.current_dir(root().join("tests/go")))?;
     }
     for target in targets {
         seed(target)?;
-        // No sanitizer: the code is safe Rust, and the targets count memory themselves.
+        // No sanitizer is needed: the code is safe Rust, and the targets check memory themselves.
         let limits = [
             format!("-max_total_time={seconds}"),
             "-timeout=10".into(),
@@ -56,14 +56,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Fails if a target does not build: it uses interfaces that nothing else does.
+/// Fails if a target does not build: targets use interfaces that nothing else uses.
 pub(crate) fn check() -> Outcome {
     let mut check = command("cargo", &["check", "--quiet", "--manifest-path", "fuzz/Cargo.toml"]);
-    // As cargo-fuzz sets it; what links nothing needs no sanitizer.
+    // The flag that cargo-fuzz sets. Checking links nothing, so no sanitizer is needed.
     execute(check.env("RUSTFLAGS", "--cfg fuzzing"))
 }
 
-/// Definitions to begin with, for the targets that read them.
+/// Copies the corpus of definitions as seeds for the targets that read definitions.
 fn seed(target: &str) -> Outcome {
     if !["parser", "preprocessor", "formatter"].contains(&target) {
         return Ok(());
@@ -74,14 +74,14 @@ fn seed(target: &str) -> Outcome {
         let from = root().join("usdt-gen/corpus").join(kind);
         for entry in std::fs::read_dir(&from).explain("cannot read the corpus")? {
             let path = entry.explain("cannot read the corpus")?.path();
-            copy(&path, &folder)?;
+            copy_small(&path, &folder)?;
         }
     }
     Ok(())
 }
 
-/// Large files only slow fuzzing down.
-fn copy(path: &Path, folder: &Path) -> Outcome {
+/// Copies a file unless it is large, because large seeds slow fuzzing down.
+fn copy_small(path: &Path, folder: &Path) -> Outcome {
     let text = std::fs::read(path).explain("cannot read a definition")?;
     if text.len() > 4096 {
         return Ok(());

@@ -1,10 +1,11 @@
-//! The supported Go releases in `docs/compatibility.md`: a list, generated from `gobinary::supported_releases`.
+//! The list of supported Go releases in `docs/compatibility.md`, generated from
+//! `gobinary::supported_releases`.
 
 use crate::command::{Explain, Failure, Outcome, root};
 use gobinary::supported_releases::{MINORS, TESTED};
 
 const PAGE: &str = "docs/compatibility.md";
-const MARKS: [&str; 2] = ["<!-- go releases -->\n", "<!-- /go releases -->\n"];
+const MARKERS: [&str; 2] = ["<!-- go releases -->\n", "<!-- /go releases -->\n"];
 
 /// Rewrites the list.
 pub(crate) fn write() -> Outcome {
@@ -12,14 +13,15 @@ pub(crate) fn write() -> Outcome {
     std::fs::write(root().join(PAGE), text).explain(&format!("cannot write {PAGE}"))
 }
 
-/// Fails if the list is not the one of the table.
+/// Fails if the list differs from the table in the code.
 pub(crate) fn check() -> Outcome {
     let text = read()?;
     if with_list(&text)? == text {
         return Ok(());
     }
     Err(Failure(format!(
-        "{PAGE}: Go releases are out of date; run `cargo xtask golden` and commit the result"
+        "{PAGE}: the list of Go releases is out of date; run `cargo xtask golden` and commit the \
+         result"
     )))
 }
 
@@ -27,16 +29,16 @@ fn read() -> Outcome<String> {
     std::fs::read_to_string(root().join(PAGE)).explain(&format!("cannot read {PAGE}"))
 }
 
-/// The page with the list between its marks.
+/// Returns the page with the current list between its markers.
 fn with_list(page: &str) -> Outcome<String> {
-    let [begin, end] = MARKS;
+    let [begin, end] = MARKERS;
     let parts =
         page.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
     let (before, after) =
-        parts.ok_or_else(|| Failure(format!("{PAGE} has no place for the Go releases")))?;
+        parts.ok_or_else(|| Failure(format!("{PAGE} has no `<!-- go releases -->` markers")))?;
     let (first, last, tested) = (MINORS.start(), MINORS.end(), TESTED.join(", "));
     Ok(format!(
-        "{before}{begin}Go 1.{first} to 1.{last} are supported, and tested as {tested}.\n{end}{after}"
+        "{before}{begin}Go 1.{first} to 1.{last} are supported.\nThe tests run with {tested}.\n{end}{after}"
     ))
 }
 
@@ -45,8 +47,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_what_is_between_the_marks() {
-        let [begin, end] = MARKS;
+    fn replaces_the_list_between_the_markers() {
+        let [begin, end] = MARKERS;
         let page = format!("before\n{begin}old\n{end}after\n");
         let written = with_list(&page).unwrap();
         assert!(written.contains(TESTED[0]) && !written.contains("old"), "{written}");

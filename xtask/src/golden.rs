@@ -1,51 +1,67 @@
-//! Generated files that are checked in: rewritten by one command, compared by CI.
+//! Generated files that are checked in. One command regenerates them, and CI checks that they are
+//! current.
 
 use crate::catalogue;
 use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::go_releases;
+use crate::messages;
 use crate::setup;
 use crate::tools::Tools;
 use crate::uapi;
 
-/// Go modules whose packages `go generate` makes. Those with dependencies are on their own, so that the others have none.
+/// Go modules with packages that `go generate` writes. Modules with dependencies are separate, so
+/// that the others have none.
 pub(crate) const MODULES: &[&str] =
     &["go-stubs", "go-stubs/usdtotel", "go-stubs/usdtgrpc", "tests/go"];
 
-/// What can be rewritten by itself, in the order in which one needs the other.
+/// A part that can be regenerated alone.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 6] = [
+/// All parts. A part may depend on the ones before it.
+const PARTS: [Part; 7] = [
     ("catalogue", catalogue::write),
     ("releases", go_releases::write),
     ("uapi", bpf_structures),
     ("go", go_packages),
+    ("messages", all_messages),
     ("snapshots", snapshots),
     ("instructions", instructions),
 ];
 
-/// Rewrites all of them, or the parts that are named.
+/// Regenerates all parts, or the named ones.
 pub(crate) fn run(args: &[String]) -> Outcome {
     if args.iter().any(|arg| PARTS.iter().all(|(name, _)| name != arg)) {
-        return Err(Failure(format!("parts are: {}", PARTS.map(|(name, _)| name).join(", "))));
+        return Err(Failure(format!(
+            "unknown part; the parts are {}",
+            PARTS.map(|(name, _)| name).join(", ")
+        )));
     }
     let chosen =
         PARTS.iter().filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name));
     chosen.map(|(_, part)| part).try_for_each(|part| part())
 }
 
-/// The structures of bpf(2), where the kernel's headers are new enough.
+/// Regenerates the structures of bpf(2) if the kernel's headers are available.
 fn bpf_structures() -> Outcome {
     if let Err(Failure(why)) = uapi::run(&[]) {
-        eprintln!("the structures of bpf(2) stay as they are: {why}");
+        eprintln!("skipped: structures of bpf(2): {why}");
     }
     Ok(())
 }
 
+/// Builds the tools and regenerates the Go packages.
 fn go_packages() -> Outcome {
     generate(&setup::build()?)
 }
 
-/// Snapshots inside Rust sources and next to them, and the pages that tests write.
+/// Builds the tools and collects their messages.
+fn all_messages() -> Outcome {
+    let tools = setup::build()?;
+    tools.build()?;
+    messages::write(&tools)
+}
+
+/// Regenerates snapshots in and next to Rust sources, and the pages that tests write.
 fn snapshots() -> Outcome {
     let mut test = command(
         "cargo",
@@ -54,15 +70,15 @@ fn snapshots() -> Outcome {
     execute(test.env("INSTA_UPDATE", "always"))
 }
 
-/// What the command lines take.
+/// Records the instruction counts of the command-line tools.
 fn instructions() -> Outcome {
     let tools = setup::test()?;
     tools.build()?;
-    let mut count = tools.cargo("test", &["--quiet", "-p", "usdt-e2e", "--", "instructions"]);
+    let mut count = tools.cargo("test", &["--quiet", "-p", "usdt-e2e", "--", "instruction_counts"]);
     execute(count.env("INSTA_UPDATE", "always"))
 }
 
-/// Rewrites the Go packages.
+/// Regenerates the Go packages.
 fn generate(tools: &Tools) -> Outcome {
     tools.build()?;
     for module in MODULES {
@@ -71,22 +87,23 @@ fn generate(tools: &Tools) -> Outcome {
     Ok(())
 }
 
-/// Fails where a definition of ours is not in the form that we tell others to use.
-fn format(tools: &Tools) -> Outcome {
+/// Fails if a definition in `go-stubs` is not formatted by `usdt-gen fmt`.
+fn check_format(tools: &Tools) -> Outcome {
     let files = output(&mut command("git", &["ls-files", "--", "go-stubs/*.d"]))?;
     let mut args = vec!["fmt", "--check"];
     args.extend(files.lines());
     execute(command("usdt-gen", &args).env("PATH", tools.path()))
 }
 
-/// Fails when regenerating changes a file that git knows.
+/// Fails if regenerating changes a file.
 pub(crate) fn check(tools: &Tools) -> Outcome {
     catalogue::check()?;
     go_releases::check()?;
-    let before = state()?;
+    let before = git_state()?;
     generate(tools)?;
-    format(tools)?;
-    if state()? == before {
+    check_format(tools)?;
+    messages::check(tools)?;
+    if git_state()? == before {
         return Ok(());
     }
     Err(Failure(
@@ -94,8 +111,8 @@ pub(crate) fn check(tools: &Tools) -> Outcome {
     ))
 }
 
-/// What git sees in the generated folders.
-fn state() -> Outcome<String> {
+/// Returns the state of the generated folders according to git.
+fn git_state() -> Outcome<String> {
     let mut status = command("git", &["status", "--porcelain", "--"]);
     status.args(MODULES);
     let mut diff = command("git", &["diff", "--"]);

@@ -1,4 +1,4 @@
-//! Developer tasks. CI and README call these and nothing else.
+//! Developer tasks. CI and the documentation use only these.
 
 mod bench;
 mod book;
@@ -9,6 +9,7 @@ mod fuzz;
 mod go_releases;
 mod golden;
 mod kernels;
+mod messages;
 mod policy;
 mod release;
 mod semver;
@@ -17,39 +18,42 @@ mod suite;
 mod test;
 mod tools;
 mod uapi;
+mod words;
 
 use command::{Failure, Outcome};
 
-/// Name, what it does, the function.
+/// A task: its name, a description, and the function that runs it.
 type Task = (&'static str, &'static str, fn(&[String]) -> Outcome);
 
 const TASKS: &[Task] = &[
-    ("setup", "install what any task needs: Debian packages, Go, emulators", setup::run),
-    ("demo", "build the example service, send it traffic, trace it", demo::run),
-    ("test", "every check and test", test::run),
-    ("e2e", "the end-to-end suite alone; arguments select tests", test::e2e),
-    ("kernels", "the attacher's suite on other kernels; [KERNEL...] [TEST...]", kernels::run),
-    ("matrix", "every Go release, build and tracer with each other; [WORD...]", test::matrix),
-    ("soak", "use for half an hour with every kind of trouble; [MINUTES]", test::soak),
+    ("setup", "install the requirements of all tasks: Debian packages, Go, emulators", setup::run),
+    ("demo", "build the example service, send it requests, trace it", demo::run),
+    ("test", "run every check and test", test::run),
+    ("words", "check spelling, glossary and Markdown against docs/writing.md", words::run),
+    ("e2e", "run only the end-to-end suite; [TEST...]", test::e2e),
+    ("kernels", "run the tracing tests on other kernels; [KERNEL...] [TEST...]", kernels::run),
+    ("matrix", "test each combination of Go release, build and tracer; [WORD...]", test::matrix),
+    ("soak", "stress the tracers for half an hour; [MINUTES]", test::soak),
     (
         "golden",
-        "rewrite generated files that are checked in; [catalogue releases uapi go snapshots instructions]",
+        "regenerate checked-in files; [catalogue releases uapi go messages snapshots instructions]",
         golden::run,
     ),
-    ("uapi", "rewrite the structures of bpf(2) from the kernel's headers; [FOLDER]", uapi::run),
+    ("uapi", "regenerate the structures of bpf(2) from kernel headers; [FOLDER]", uapi::run),
     (
         "bench",
-        "measure, and write docs/benchmarks.md; [off on attacher generator overlay service caddy packages agent]",
+        "measure and write docs/benchmarks.md; [off on attacher generator overlay service caddy \
+         packages agent]",
         bench::run,
     ),
     ("fuzz", "fuzz each parser for ten minutes; [TARGET|all] [--seconds N]", fuzz::run),
-    ("semver", "what breaks users of the libraries since a revision or release", semver::run),
+    ("semver", "report breaking changes of the libraries; [REVISION]", semver::run),
     (
         "policy",
-        "licenses, advisories, oldest versions, Go releases, packages, Miri; [PART...]",
+        "check licenses, advisories, oldest versions, Go releases, packages, Miri; [PART...]",
         policy::run,
     ),
-    ("release", "static programs, manuals, a .deb; built twice and compared", release::run),
+    ("release", "build static programs, manuals and a .deb reproducibly", release::run),
     ("docs", "build the book and the API documentation, check links and examples", book::run),
 ];
 

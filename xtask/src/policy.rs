@@ -1,18 +1,19 @@
-//! What the tests do not look at: licenses and advisories, the oldest compiler and dependencies that are promised, other
-//! Go releases, the packages as they would be published, undefined behavior.
+//! Checks beyond the tests: licenses and advisories, the oldest supported compiler and
+//! dependencies, other Go releases, the packages as they would be published, and undefined
+//! behavior.
 
 use crate::command::{
-    Explain, Failure, Outcome, cargo_tool, command, copy_tree, execute, root, show,
+    Explain, Failure, Outcome, command, copy_tree, display, execute, install_cargo_tool, root,
 };
 use crate::semver::LIBRARIES;
 use crate::setup;
 use gobinary::supported_releases;
 use std::process::Command;
 
-/// As `Cargo.toml` says it.
+/// The `rust-version` of `Cargo.toml`.
 const OLDEST_RUST: &str = "1.88.0";
 
-/// Name, function.
+/// A part: its name, and the function that checks it.
 type Part = (&'static str, fn() -> Outcome);
 
 const PARTS: [Part; 6] = [
@@ -24,7 +25,7 @@ const PARTS: [Part; 6] = [
     ("miri", miri),
 ];
 
-/// All parts, or those named.
+/// Checks all parts, or the named ones.
 pub(crate) fn run(args: &[String]) -> Outcome {
     setup::build()?;
     let chosen: Vec<Part> = PARTS
@@ -32,59 +33,69 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         .filter(|(name, _)| args.is_empty() || args.iter().any(|arg| arg == name))
         .collect();
     if chosen.len() < args.len() || chosen.is_empty() {
-        return Err(Failure(format!("parts are: {}", PARTS.map(|(name, _)| name).join(", "))));
+        return Err(Failure(format!(
+            "unknown part; the parts are {}",
+            PARTS.map(|(name, _)| name).join(", ")
+        )));
     }
     chosen.into_iter().try_for_each(|(_, part)| part())
 }
 
-/// Licences, sources, and what is known against any of them.
+/// Checks licenses, sources and security advisories of the dependencies.
 fn dependencies() -> Outcome {
-    cargo_tool("deny")?;
+    install_cargo_tool("deny")?;
     execute(&mut command("cargo", &["deny", "check", "licenses", "bans", "sources"]))?;
     let mut check = command("cargo", &["deny", "check", "advisories"]);
     let out = check.output().explain("cannot run cargo deny")?;
-    let said = String::from_utf8_lossy(&out.stderr);
-    if said.contains("failed to fetch advisory database") {
-        eprintln!("left out: advisories, whose database cannot be fetched from here");
+    let report = String::from_utf8_lossy(&out.stderr);
+    if report.contains("failed to fetch advisory database") {
+        eprintln!("skipped: security advisories: the database cannot be fetched");
         return Ok(());
     }
-    eprint!("{said}");
-    if out.status.success() { Ok(()) } else { Err(Failure(format!("`{}` failed", show(&check)))) }
+    eprint!("{report}");
+    if out.status.success() {
+        Ok(())
+    } else {
+        Err(Failure(format!("`{}` failed", display(&check))))
+    }
 }
 
-fn toolchain(version: &str) -> Outcome {
+/// Installs a Rust toolchain.
+fn install_toolchain(version: &str) -> Outcome {
     execute(&mut command("rustup", &["toolchain", "install", version, "--profile", "minimal"]))
 }
 
-/// Everything that is published builds with the compiler that `rust-version` names.
+/// Checks that everything builds with the compiler that `rust-version` names.
 fn oldest_rust() -> Outcome {
-    toolchain(OLDEST_RUST)?;
+    install_toolchain(OLDEST_RUST)?;
     let mut check =
         command("cargo", &[&format!("+{OLDEST_RUST}"), "check", "--locked", "--all-targets"]);
     execute(check.env("CARGO_TARGET_DIR", root().join("target/oldest-rust")))
 }
 
-/// Everything that is published builds with the lowest versions of what its manifests name.
+/// Checks that everything builds with the lowest versions of dependencies that its manifests allow.
 fn oldest_dependencies() -> Outcome {
-    toolchain(OLDEST_RUST)?;
-    toolchain("nightly")?;
+    install_toolchain(OLDEST_RUST)?;
+    install_toolchain("nightly")?;
     let folder = root().join("target/oldest-dependencies");
     copy_tree(&folder)?;
-    let inside = |args: &[&str]| -> Outcome {
+    let cargo = |args: &[&str]| -> Outcome {
         let mut cargo = Command::new("cargo");
         cargo.args(args).current_dir(folder.join("tree"));
         execute(cargo.env("CARGO_TARGET_DIR", folder.join("target")))
     };
-    inside(&["+nightly", "update", "-q", "-Z", "direct-minimal-versions"])?;
-    inside(&[&format!("+{OLDEST_RUST}"), "check", "--locked"])
+    cargo(&["+nightly", "update", "-q", "-Z", "direct-minimal-versions"])?;
+    cargo(&[&format!("+{OLDEST_RUST}"), "check", "--locked"])
 }
 
-/// The ready-made packages pass their tests with every Go release, plain and with the race detector.
+/// Runs the tests of the ready-made packages with every Go release, with and without the race
+/// detector.
 fn go_releases() -> Outcome {
     let tools = setup::build()?;
     for release in supported_releases::TESTED {
-        // Allocations are not counted under the race detector, which makes pools forget at random.
-        for args in [&["test", "./..."][..], &["test", "-race", "-skip=Off", "./..."]] {
+        // Allocation tests are skipped under the race detector, which makes pools drop items at
+        // random.
+        for args in [&["test", "./..."][..], &["test", "-race", "-skip=Disabled", "./..."]] {
             let mut test = tools.go("go", args);
             execute(
                 test.env("GOTOOLCHAIN", format!("go{release}"))
@@ -95,7 +106,7 @@ fn go_releases() -> Outcome {
     Ok(())
 }
 
-/// What would be published builds by itself.
+/// Checks that each published crate builds from its package.
 fn packages() -> Outcome {
     let mut package = command("cargo", &["package", "--allow-dirty", "--quiet"]);
     LIBRARIES.iter().for_each(|name| {
@@ -104,7 +115,8 @@ fn packages() -> Outcome {
     execute(&mut package)
 }
 
-/// The parsers and codecs under the interpreter that sees undefined behavior. What calls the kernel or C it cannot run.
+/// Runs the tests of parsers and codecs under Miri, which detects undefined behavior. Miri cannot
+/// run code that calls the kernel or C.
 fn miri() -> Outcome {
     execute(&mut command(
         "rustup",
@@ -117,7 +129,7 @@ fn miri() -> Outcome {
             .env("PROPTEST_CASES", "4");
         execute(miri.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"))
     };
-    // Tests of `elf` read the test program itself, which is not an ELF file under the interpreter.
+    // Tests of `elf` read their own executable, which is not an ELF file under Miri.
     run(&["-p", "stapsdt", "-p", "gobinary", "--", "--skip", "elf::tests"])?;
     run(&[
         "-p",

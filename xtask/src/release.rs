@@ -1,5 +1,4 @@
-//! What users install, in `target/dist`: programs without shared libraries, manuals, completions, a Debian package.
-//! Built twice, in folders of different names; every byte must be the same.
+//! Release artifacts in `target/dist`: static programs, manuals, completions, and a Debian package.
 
 use crate::command::{Explain, Failure, Outcome, copy_tree, execute, output, root};
 use crate::setup;
@@ -8,15 +7,16 @@ use std::process::Command;
 
 const PROGRAMS: [&str; 2] = ["usdt-gen", "usdt-attach"];
 
-/// One build.
+/// One of the two builds that are compared.
 struct Build {
-    /// Holds the `tree` that is built.
+    /// Folder that contains the `tree` that is built.
     folder: PathBuf,
     target: String,
-    /// Seconds since 1970 that files in packages carry.
+    /// Modification time of files in packages, in seconds since 1970.
     time: String,
 }
 
+/// Builds everything twice, in folders of different names, and fails unless every byte is the same.
 pub(crate) fn run(_: &[String]) -> Outcome {
     setup::build()?;
     let rustc = output(Command::new("rustc").arg("-vV"))?;
@@ -28,14 +28,10 @@ pub(crate) fn run(_: &[String]) -> Outcome {
         time: time.trim().to_owned(),
     };
     let (first, second) = (build("release-one"), build("release-number-two"));
-    let mut made = Vec::new();
-    for one in [&first, &second] {
-        made.push(one.run()?);
-    }
-    let [one, two] = &made[..] else { return Err(Failure("two builds were wanted".to_owned())) };
+    let (first_artifacts, second_artifacts) = (first.run()?, second.run()?);
     let dist = root().join("target/dist");
     std::fs::create_dir_all(&dist).explain("cannot create target/dist")?;
-    for (a, b) in one.iter().zip(two) {
+    for (a, b) in first_artifacts.iter().zip(&second_artifacts) {
         let name = a.file_name().unwrap_or_default();
         let read =
             |path: &Path| std::fs::read(path).explain(&format!("cannot read {}", path.display()));
@@ -43,44 +39,47 @@ pub(crate) fn run(_: &[String]) -> Outcome {
             return Err(Failure(format!("{} and {} differ", a.display(), b.display())));
         }
         std::fs::copy(a, dist.join(name)).explain("cannot write to target/dist")?;
-        println!("{:>10} bytes, twice the same: {}", read(a)?.len(), dist.join(name).display());
+        println!("{:>10} bytes, reproducible: {}", read(a)?.len(), dist.join(name).display());
     }
     Ok(())
 }
 
 impl Build {
-    /// Returns what it made.
+    /// Builds, and returns the paths of the artifacts.
     fn run(&self) -> Outcome<Vec<PathBuf>> {
         copy_tree(&self.folder)?;
         let programs = self.folder.join("target").join(&self.target).join("release");
-        // Alone, so that features are those that each is installed with.
+        // Built separately, so that each program has only its own features.
         self.cargo("build", &["--release", "-p", "usdt-gen"])?;
         self.cargo("build", &["--release", "-p", "usdt-attach-cli"])?;
         for name in PROGRAMS {
             let program = programs.join(name);
             let headers = output(Command::new("readelf").arg("-lW").arg(&program))?;
             if headers.contains("INTERP") {
-                return Err(Failure(format!("{} wants shared libraries", program.display())));
+                return Err(Failure(format!(
+                    "{} is not static: it has a program interpreter",
+                    program.display()
+                )));
             }
         }
-        let mut made: Vec<PathBuf> = PROGRAMS.iter().map(|name| programs.join(name)).collect();
-        made.push(self.package(&programs)?);
-        Ok(made)
+        let mut artifacts: Vec<PathBuf> = PROGRAMS.iter().map(|name| programs.join(name)).collect();
+        artifacts.push(self.package(&programs)?);
+        Ok(artifacts)
     }
 
-    /// A command on the tree, such that nothing depends on where it is.
+    /// Runs cargo on the tree, with paths remapped so that the output does not depend on them.
     fn cargo(&self, subcommand: &str, args: &[&str]) -> Outcome {
         let tree = self.folder.join("tree");
         let home = std::env::var("CARGO_HOME").unwrap_or_else(|_| {
             format!("{}/.cargo", std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned()))
         });
-        let places = [
+        let remapped = [
             (tree.display().to_string(), "/usdt"),
             (home, "/cargo"),
             (self.target_folder(), "/target"),
         ];
         let mut rust = vec!["-C target-feature=+crt-static".to_owned()];
-        for (from, to) in &places {
+        for (from, to) in &remapped {
             rust.push(format!("--remap-path-prefix={from}={to}"));
         }
         let mut cargo = Command::new("cargo");
@@ -96,10 +95,10 @@ impl Build {
         self.folder.join("target").display().to_string()
     }
 
-    /// The Debian package: both programs, manuals, completions.
+    /// Builds the Debian package: both programs, manuals and completions.
     fn package(&self, programs: &Path) -> Outcome<PathBuf> {
         let folder = self.folder.join("package");
-        // Of an earlier run, where there was one.
+        // An earlier run may have left the folder.
         let _ = std::fs::remove_dir_all(&folder);
         let create = |path: PathBuf| {
             std::fs::create_dir_all(&path).explain("cannot create the package").map(|()| path)
@@ -130,15 +129,15 @@ impl Build {
         }
         let arch = output(Command::new("dpkg").arg("--print-architecture"))?;
         let version = env!("CARGO_PKG_VERSION");
-        let about = format!(
+        let control_file = format!(
             "Package: usdt-go\nVersion: {version}\nArchitecture: {}\nSection: devel\nPriority: optional\n\
              Maintainer: USDT for Go <noreply@invalid>\nSuggests: golang-go, bpftrace\n\
              Description: static probes (USDT) for Go\n \
-             usdt-gen makes Go packages with probes that every Linux tracer understands and seals\n \
-             binaries; usdt-attach lists and traces probes of programs in any language.\n",
+             usdt-gen generates Go packages with probes for every Linux tracer and seals binaries;\n \
+             usdt-attach lists and traces the probes of programs in any language.\n",
             arch.trim()
         );
-        std::fs::write(control.join("control"), about)
+        std::fs::write(control.join("control"), control_file)
             .explain("cannot write the package's description")?;
         execute(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(&folder))?;
         let file = self.folder.join(format!("usdt-go_{version}_{}.deb", arch.trim()));

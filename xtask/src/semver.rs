@@ -1,27 +1,38 @@
-//! What the libraries' users would have to change.
+//! Reports breaking changes of the libraries.
 
-use crate::command::{Failure, Outcome, cargo_tool, command, execute, output, root};
+use crate::command::{Explain, Failure, Outcome, command, execute, install_cargo_tool, root};
 
-/// What is published, in the order of dependencies.
+/// The published crates, in dependency order.
 pub(crate) const LIBRARIES: &[&str] =
     &["stapsdt", "gobinary", "usdt-gen", "usdt-attach", "usdt-export"];
 
-/// `semver [REVISION]`: compares with a revision, the last tagged release where none is named.
+/// The crates with a stable interface, see `docs/releasing.md`.
+const STABLE: &[&str] = &["stapsdt", "gobinary", "usdt-attach", "usdt-export"];
+
+/// The file that names the revision to compare with.
+const BASELINE: &str = "xtask/semver-baseline";
+
+/// Compares the libraries with a revision, by default the one in [`BASELINE`].
 pub(crate) fn run(args: &[String]) -> Outcome {
-    let baseline = match args.first() {
-        Some(revision) => revision.clone(),
-        None => {
-            let mut last = command("git", &["tag", "--list", "v*", "--sort=-version:refname"]);
-            let tags = output(last.current_dir(root()))?;
-            tags.lines().next().map(str::to_owned).ok_or_else(|| {
-                Failure("nothing is released yet; name a revision to compare with".to_owned())
-            })?
-        }
+    let baseline = match args {
+        [] => baseline()?,
+        [revision] => revision.clone(),
+        _ => return Err(Failure("usage: semver [REVISION]".to_owned())),
     };
-    cargo_tool("semver-checks")?;
+    install_cargo_tool("semver-checks")?;
     let mut check = command("cargo", &["semver-checks", "--baseline-rev", &baseline]);
-    LIBRARIES.iter().for_each(|library| {
+    for library in STABLE {
         check.args(["-p", library]);
-    });
+    }
     execute(check.current_dir(root()))
+}
+
+fn baseline() -> Outcome<String> {
+    let file = std::fs::read_to_string(root().join(BASELINE))
+        .explain(&format!("cannot read {BASELINE}"))?;
+    let mut lines = file.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    match (lines.next(), lines.next()) {
+        (Some(revision), None) => Ok(revision.trim().to_owned()),
+        _ => Err(Failure(format!("{BASELINE} must hold one revision"))),
+    }
 }

@@ -1,4 +1,4 @@
-//! The end-to-end suite: built, and run as root.
+//! Builds the end-to-end suite and runs it as root.
 
 use crate::command::{Explain, Outcome, execute, is_root, output, privileged_with};
 use crate::tools::Tools;
@@ -9,7 +9,7 @@ pub(crate) fn run(tools: &Tools, args: &[String]) -> Outcome {
     let mut test = tools.cargo("test", &["-p", "usdt-e2e", "--"]);
     test.args(args);
     if !is_root() {
-        // The suite attaches to processes: it is built as the user and run as root.
+        // The suite needs root to attach, but it is built as the user.
         let binary = build(tools)?;
         let mut environment = tools.environment();
         environment.extend(std::env::var_os("USDT_E2E").map(|value| ("USDT_E2E", value)));
@@ -19,14 +19,14 @@ pub(crate) fn run(tools: &Tools, args: &[String]) -> Outcome {
     execute(&mut test)
 }
 
-/// Builds the suite; returns its path.
+/// Builds the suite and returns its path.
 fn build(tools: &Tools) -> Outcome<String> {
     let listing =
         output(&mut tools.cargo("test", &["-p", "usdt-e2e", "--no-run", "--message-format=json"]))?;
     executable(&listing)
 }
 
-/// The path of the suite, from cargo's messages about what it built.
+/// Finds the path of the suite in cargo's messages.
 pub(crate) fn executable(listing: &str) -> Outcome<String> {
     let executable =
         listing.lines().filter(|l| l.contains("\"name\":\"suite\"")).find_map(|line| {

@@ -1,4 +1,4 @@
-//! Everything that is checked, and the end-to-end tests, the matrix and the soak by themselves.
+//! All checks and tests, and the tasks for the suite, the matrix and the soak test.
 
 use crate::book;
 use crate::command::{Failure, Outcome, command, execute, output, root};
@@ -9,7 +9,7 @@ use crate::setup;
 use crate::suite;
 use crate::tools::{BCC_HELPER, Tools};
 
-/// Everything, cheapest first.
+/// Runs everything, cheapest first.
 pub(crate) fn run(_: &[String]) -> Outcome {
     let tools = setup::test()?;
     execute(&mut command("cargo", &["fmt", "--all", "--check"]))?;
@@ -35,7 +35,7 @@ pub(crate) fn run(_: &[String]) -> Outcome {
         &["--workspace", "--exclude", "usdt-e2e", "--features", "usdt-attach/tokio"],
     );
     if tools.bcc.is_none() {
-        // Checking it needs no libbcc, linking it does.
+        // Clippy needs no libbcc to check the helper, but linking its tests does.
         unit.args(["--exclude", BCC_HELPER]);
     }
     execute(&mut unit)?;
@@ -46,38 +46,38 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     kernels::short(&tools)
 }
 
-/// The end-to-end suite; arguments go to the test runner.
+/// Runs the end-to-end suite; arguments are passed to the test runner.
 pub(crate) fn e2e(args: &[String]) -> Outcome {
     let tools = setup::test()?;
     suite::run(&tools, args)
 }
 
-/// The compatibility matrix, or its cells whose names hold the words given.
+/// Runs the compatibility matrix, or the cells whose names contain all given words.
 pub(crate) fn matrix(args: &[String]) -> Outcome {
-    program("matrix", args)
+    run_program("matrix", args)
 }
 
-/// The soak, for half an hour where nothing else is said.
+/// Runs the soak test, for half an hour by default.
 pub(crate) fn soak(args: &[String]) -> Outcome {
-    let usual = ["30".to_owned()];
-    program("soak", if args.is_empty() { &usual } else { args })
+    let default_minutes = ["30".to_owned()];
+    run_program("soak", if args.is_empty() { &default_minutes } else { args })
 }
 
-/// A program of the end-to-end tests, with our tools freshly built.
-fn program(name: &str, args: &[String]) -> Outcome {
+/// Runs a program of the crate `usdt-e2e`, after building our tools.
+fn run_program(name: &str, args: &[String]) -> Outcome {
     let tools = setup::test()?;
     tools.build_with_examples()?;
     let mut run = command("cargo", &["run", "-q", "-p", "usdt-e2e", "--bin", name, "--"]);
     execute(run.args(args).envs(tools.environment()))
 }
 
-/// The Go side: formatted, vetted on every kind of platform, tested.
+/// Checks the Go modules: formatting, `go vet` on several platforms, and tests.
 fn go(tools: &Tools) -> Outcome {
     for module in golden::MODULES {
         let folder = root().join(module);
         let unformatted = output(tools.go("gofmt", &["-l", "."]).current_dir(&folder))?;
         if !unformatted.is_empty() {
-            return Err(Failure(format!("gofmt would change in {module}:\n{unformatted}")));
+            return Err(Failure(format!("run gofmt on these files in {module}:\n{unformatted}")));
         }
         for (os, arch) in
             [("linux", "amd64"), ("linux", "arm64"), ("darwin", "arm64"), ("linux", "riscv64")]
@@ -92,7 +92,7 @@ fn go(tools: &Tools) -> Outcome {
         }
         execute(tools.go("go", &["test", "./..."]).current_dir(&folder))?;
     }
-    // Tests fire probes, so the generated assembly runs on the other architecture, too.
+    // The tests fire probes, so this runs the generated assembly on the other architecture, too.
     let mut emulated = tools.go("go", &["test", "-exec", "qemu-aarch64", "./..."]);
     emulated.envs([("GOARCH", "arm64"), ("CGO_ENABLED", "0")]);
     execute(emulated.current_dir(root().join("go-stubs")))

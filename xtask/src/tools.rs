@@ -1,4 +1,4 @@
-//! What a machine offers after setting up, and commands that use it.
+//! The tools of a machine that is set up, and commands that use them.
 
 use crate::command::{Outcome, command, execute, root};
 use std::ffi::OsString;
@@ -8,49 +8,50 @@ use std::process::Command;
 /// The program that links libbcc.
 pub(crate) const BCC_HELPER: &str = "usdt-attach-bcc";
 
-/// The toolchains, and our own tools once they are built.
+/// The Go toolchain and the kernel headers; our own tools once they are built.
 pub(crate) struct Tools {
     /// Folder of the `go` command.
     pub(crate) go_bin: PathBuf,
-    /// Headers for `--backend bcc`; `None` if they or libbcc are missing or were not asked for.
+    /// Kernel headers for `--backend bcc`; `None` if they or libbcc are missing or were not
+    /// requested.
     pub(crate) bcc: Option<KernelHeaders>,
 }
 
 impl Tools {
-    /// A command of the Go toolchain, with freshly built tools of ours on its path.
+    /// Returns a command of the Go toolchain, with our debug builds on its path.
     pub(crate) fn go(&self, program: &str, args: &[&str]) -> Command {
         let mut command = command(self.go_bin.join(program), args);
         command.env("PATH", self.path());
         command
     }
 
-    /// `PATH` with our own tools and the Go toolchain first.
+    /// Returns `PATH` with our own tools and the Go toolchain first.
     pub(crate) fn path(&self) -> String {
         let rest = std::env::var("PATH").unwrap_or_default();
         format!("{}:{}:{rest}", root().join("target/debug").display(), self.go_bin.display())
     }
 
-    /// Environment of what uses our tools and other tracers.
+    /// Returns the environment of commands that use our tools and other tracers.
     pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
         let headers = self.bcc.iter().flat_map(KernelHeaders::environment);
         [("PATH", self.path().into())].into_iter().chain(headers).collect()
     }
 
-    /// A cargo command over the workspace.
+    /// Returns a cargo command in the workspace.
     pub(crate) fn cargo(&self, subcommand: &str, args: &[&str]) -> Command {
         let mut command = command("cargo", &[subcommand]);
         command.args(args).envs(self.environment());
         command
     }
 
-    /// Builds both tools, and `usdt-attach-bcc` where libbcc is installed.
+    /// Builds both tools, and `usdt-attach-bcc` if libbcc is installed.
     pub(crate) fn build(&self) -> Outcome {
         execute(self.with_bcc_helper(
             &mut self.cargo("build", &["-p", "usdt-gen", "-p", "usdt-attach-cli", "--bins"]),
         ))
     }
 
-    /// Builds the tools and the library's examples, as the tests use them.
+    /// Builds the tools and the examples of the library, as the tests use them.
     pub(crate) fn build_with_examples(&self) -> Outcome {
         let packages = ["-p", "usdt-gen", "-p", "usdt-attach", "-p", "usdt-attach-cli"];
         let mut build = self.cargo("build", &packages);
@@ -58,7 +59,7 @@ impl Tools {
         execute(self.with_bcc_helper(&mut build))
     }
 
-    /// Adds the helper of the bcc back end to the packages of a build, where libbcc is installed.
+    /// Adds the helper of the bcc backend to a build if libbcc is installed.
     pub(crate) fn with_bcc_helper<'a>(&self, build: &'a mut Command) -> &'a mut Command {
         if self.bcc.is_some() {
             build.args(["-p", BCC_HELPER]);
@@ -67,21 +68,21 @@ impl Tools {
     }
 }
 
-/// Where tracers that compile find the kernel's headers.
+/// Location of the kernel headers for tracers that compile C.
 pub(crate) enum KernelHeaders {
-    /// Where they look by themselves.
+    /// In the default location.
     Installed,
-    /// Where the environment says.
+    /// In a location that environment variables name.
     Elsewhere {
-        /// Folder of headers in one tree, in which libbcc includes `./include/linux/kconfig.h`.
+        /// A single tree of headers, in which libbcc includes `./include/linux/kconfig.h`.
         merged: PathBuf,
-        /// Folder in which modules are built, for SystemTap.
+        /// The build folder of kernel modules, for SystemTap.
         build: PathBuf,
     },
 }
 
 impl KernelHeaders {
-    /// Environment variables for the tracers.
+    /// Returns the environment variables that name the location.
     pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
         match self {
             KernelHeaders::Installed => Vec::new(),

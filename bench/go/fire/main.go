@@ -1,4 +1,5 @@
-// Fire fires one kind of probe at full speed as soon as somebody traces it, and says how long a hit took.
+// Fire waits until a tracer attaches to a probe, fires it at full speed, and prints the time per
+// hit in nanoseconds.
 package main
 
 import (
@@ -13,17 +14,17 @@ import (
 )
 
 func main() {
-	name := flag.String("probe", "hit", "what to fire")
-	hits := flag.Int("n", 100000, "hits of each thread")
-	length := flag.Int("text", 41, "bytes of the text")
-	threads := flag.Int("threads", 1, "threads that fire")
-	settle := flag.Duration("settle", 0, "time between being enabled and the first hit: some tracers enable first and attach then")
-	pause := flag.Duration("pause", 0, "fire that often for ever instead")
+	name := flag.String("probe", "hit", "probe to fire")
+	hits := flag.Int("n", 100000, "hits of each goroutine")
+	length := flag.Int("text", 41, "length of the string argument in bytes")
+	goroutines := flag.Int("threads", 1, "number of goroutines that fire")
+	settle := flag.Duration("settle", 0, "time between enabling and the first hit, for tracers that enable a probe before they attach to it")
+	pause := flag.Duration("pause", 0, "fire forever instead, with this pause between pairs of hits")
 	timeout := flag.Duration("timeout", time.Minute, "how long to wait for a tracer")
 	flag.Parse()
 
 	text := strings.Repeat("x", *length)
-	kinds := map[string]struct {
+	loops := map[string]struct {
 		enabled func() bool
 		fire    func(hits int)
 	}{
@@ -59,30 +60,30 @@ func main() {
 			}
 		}},
 	}
-	kind, ok := kinds[*name]
+	loop, ok := loops[*name]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "there is no such probe")
+		fmt.Fprintf(os.Stderr, "fire: unknown probe %q\n", *name)
 		os.Exit(2)
 	}
 	if *pause > 0 {
 		for {
-			kind.fire(2)
+			loop.fire(2)
 			time.Sleep(*pause)
 		}
 	}
-	for end := time.Now().Add(*timeout); !kind.enabled(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(*timeout); !loop.enabled(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			fmt.Fprintln(os.Stderr, "nobody traces")
+			fmt.Fprintln(os.Stderr, "fire: no tracer attached")
 			os.Exit(1)
 		}
 	}
 	time.Sleep(*settle)
-	kind.fire(1000)
+	loop.fire(1000)
 	var wait sync.WaitGroup
-	begin := time.Now()
-	for range *threads {
-		wait.Go(func() { kind.fire(*hits) })
+	start := time.Now()
+	for range *goroutines {
+		wait.Go(func() { loop.fire(*hits) })
 	}
 	wait.Wait()
-	fmt.Println(float64(time.Since(begin).Nanoseconds()) / float64(*hits))
+	fmt.Println(float64(time.Since(start).Nanoseconds()) / float64(*hits))
 }

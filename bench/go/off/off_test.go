@@ -1,4 +1,4 @@
-// Package off measures what instrumentation costs that nobody looks at.
+// Package off measures the overhead of disabled instrumentation.
 package off
 
 import (

@@ -1,6 +1,7 @@
 package off
 
-// stub is a function in assembly that does nothing: what a probe without a gate costs.
+// stub is an assembly function that does nothing. A call costs what a probe without a semaphore
+// test would.
 //
 //go:noescape
 func stub(self, n uint64, text string)

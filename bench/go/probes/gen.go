@@ -1,4 +1,4 @@
-// Package probes has what the benchmarks fire.
+// Package probes contains the probes of the benchmarks.
 package probes
 
 //go:generate usdt-gen --lazy-args probes.d

@@ -1,4 +1,5 @@
-// Service answers requests for priced orders: a service as small as services get, with some work in each request.
+// Service is a minimal HTTP service that does some work for each request: it returns the JSON of an
+// order.
 package main
 
 import (
@@ -33,20 +34,21 @@ type order struct {
 
 var requests atomic.Uint64
 
-func answer(w http.ResponseWriter, r *http.Request) {
+// handleOrder returns an order with as many items as the query says, and fires the request probes.
+func handleOrder(w http.ResponseWriter, r *http.Request) {
 	id := requests.Add(1)
 	probes.RequestStart(id, r.Method, r.URL.Path)
 	count, _ := strconv.Atoi(r.URL.Query().Get("items"))
-	var all order
+	var result order
 	sum := sha256.Sum256([]byte(r.URL.RawQuery))
 	for n := range min(count, 100) {
 		sum = sha256.Sum256(sum[:])
-		one := item{Name: hex.EncodeToString(sum[:8]), Count: n + 1, Price: float64(sum[0])}
-		all.Items = append(all.Items, one)
-		all.Total += float64(one.Count) * one.Price
+		next := item{Name: hex.EncodeToString(sum[:8]), Count: n + 1, Price: float64(sum[0])}
+		result.Items = append(result.Items, next)
+		result.Total += float64(next.Count) * next.Price
 	}
-	all.ID = hex.EncodeToString(sum[:])
-	body, err := json.Marshal(all)
+	result.ID = hex.EncodeToString(sum[:])
+	body, err := json.Marshal(result)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -56,8 +58,8 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	probes.RequestDone(id, http.StatusOK, uint64(written))
 }
 
-// spans has a span for each request, with what the probes' arguments say.
-func spans(tracer trace.Tracer, next http.HandlerFunc) http.HandlerFunc {
+// withSpans wraps next so that each request has a span with the same data as the probes.
+func withSpans(tracer trace.Tracer, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, span := tracer.Start(r.Context(), "request", trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 			attribute.String("http.request.method", r.Method), attribute.String("url.path", r.URL.Path)))
@@ -68,18 +70,18 @@ func spans(tracer trace.Tracer, next http.HandlerFunc) http.HandlerFunc {
 }
 
 func main() {
-	address := flag.String("listen", "127.0.0.1:8080", "address")
-	otel := flag.String("otel", "", "address of a collector to send spans to")
+	address := flag.String("listen", "127.0.0.1:8080", "address to listen on")
+	otel := flag.String("otel", "", "address of an OTLP collector to export spans to")
 	flag.Parse()
 
-	handler := http.HandlerFunc(answer)
+	handler := http.HandlerFunc(handleOrder)
 	if *otel != "" {
 		exporter, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpoint(*otel), otlptracehttp.WithInsecure())
 		if err != nil {
 			log.Fatal(err)
 		}
 		provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter))
-		handler = spans(provider.Tracer("service"), answer)
+		handler = withSpans(provider.Tracer("service"), handleOrder)
 	}
 	http.Handle("/orders", handler)
 	log.Fatal(http.ListenAndServe(*address, nil))

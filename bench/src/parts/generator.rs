@@ -1,20 +1,21 @@
-//! What generating, sealing and building with probes take.
+//! The time to generate, seal and build with probes, and the size that probes add.
 
-use crate::harness::{self, SEAL, done, ours, timed, with_path, write};
+use crate::format::count_of;
+use crate::harness::{self, SEAL, our_tool, output, time_command, with_path, write};
 use crate::results::{Column, Plot, Row, Table};
-use crate::rounds::{Benchmark, rounds};
+use crate::rounds::{Benchmark, run_rounds};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) fn run() -> Result<Vec<Table>, String> {
     let small = module(1)?;
-    done(Command::new("go").args(["build", "-o", "plain", "."]).current_dir(&small))?;
+    output(Command::new("go").args(["build", "-o", "plain", "."]).current_dir(&small))?;
     let (small, large) = (small.join("plain"), large()?.with_file_name("plain"));
     Ok(vec![generate()?, seal("2 MiB", &small)?, seal("102 MiB", &large)?, size()?, build()?])
 }
 
-/// A definition of so many probes with four arguments each.
+/// Returns a definition with `probes` probes of four arguments each.
 fn definition(probes: usize) -> String {
     let mut text = "provider many {\n".to_owned();
     for probe in 0..probes {
@@ -23,14 +24,14 @@ fn definition(probes: usize) -> String {
     text + "};\n"
 }
 
-/// A module with such a package and a program that fires each probe once.
+/// Writes a module with a package of `probes` probes and a program that fires each of them once.
 fn module(probes: usize) -> Result<PathBuf, String> {
     let folder = harness::folder().join(format!("probes-{probes}"));
     write(&folder.join("go.mod"), "module example.com/many\n\ngo 1.21\n")?;
     let mut program = "package main\n\n".to_owned();
     if probes > 0 {
         write(&folder.join("probes/probes.d"), definition(probes))?;
-        done(Command::new(ours("usdt-gen")).arg(folder.join("probes/probes.d")))?;
+        output(Command::new(our_tool("usdt-gen")).arg(folder.join("probes/probes.d")))?;
         program.push_str("import \"example.com/many/probes\"\n\n");
     }
     program.push_str("func main() {\n");
@@ -49,37 +50,45 @@ fn generate() -> Result<Table, String> {
         let out = harness::folder().join(format!("generated-{probes}"));
         let run = move || {
             let _ = std::fs::remove_dir_all(&out);
-            timed(Command::new(ours("usdt-gen")).arg(&file).arg("-o").arg(&out)).map(|ms| vec![ms])
+            time_command(Command::new(our_tool("usdt-gen")).arg(&file).arg("-o").arg(&out))
+                .map(|ms| vec![ms])
         };
-        benchmarks.push(Benchmark::new(format!("usdt-gen, {probes} probes"), run).of_size(probes));
+        benchmarks.push(
+            Benchmark::new(format!("usdt-gen, {}", count_of(probes, "probe")), run)
+                .with_size(probes),
+        );
     }
     Ok(Table {
-        title: "Generating, by probes".to_owned(),
-        how:
-            "A package of so many probes with four arguments each; the whole process, files flushed to disk."
-                .to_owned(),
+        title: "Generating a package, by probes".to_owned(),
+        how: "A package of N probes with four arguments each; the whole process, including \
+             flushing files to disk."
+            .to_owned(),
         columns: vec![Column::new("whole process", "ms")],
-        rows: rounds(15, benchmarks)?,
+        rows: run_rounds(15, benchmarks)?,
         base: None,
         plot: Plot::Lines("probes".to_owned()),
     })
 }
 
-/// A program of a hundred mebibytes, unsealed.
+/// Builds a program of 100 MiB, unsealed as `plain` and sealed. Returns the path of the sealed one.
 pub(crate) fn large() -> Result<PathBuf, String> {
     let folder = module(1)?.with_file_name("large");
     write(&folder.join("go.mod"), "module example.com/many\n\ngo 1.21\n")?;
     write(&folder.join("probes/probes.d"), definition(1))?;
-    done(Command::new(ours("usdt-gen")).arg(folder.join("probes/probes.d")))?;
+    output(Command::new(our_tool("usdt-gen")).arg(folder.join("probes/probes.d")))?;
     write(&folder.join("data"), vec![b'x'; 100 << 20])?;
     let program = "package main\n\nimport (\n\t_ \"embed\"\n\n\t\"example.com/many/probes\"\n)\n\n//go:embed data\nvar data string\n\nfunc main() { probes.P0(int64(len(data)), 2, \"three\", 4) }\n";
     write(&folder.join("main.go"), program)?;
-    done(Command::new("go").args(["build", "-o", "plain", "."]).current_dir(&folder))?;
-    // Listing is about probes that are there.
+    output(Command::new("go").args(["build", "-o", "plain", "."]).current_dir(&folder))?;
+    // Listing benchmarks need notes in the file.
     let sealed = folder.join("sealed");
     let _ = std::fs::remove_file(&sealed);
-    done(
-        Command::new(ours("usdt-gen")).arg("seal").arg("-o").arg(&sealed).arg(folder.join("plain")),
+    output(
+        Command::new(our_tool("usdt-gen"))
+            .arg("seal")
+            .arg("-o")
+            .arg(&sealed)
+            .arg(folder.join("plain")),
     )?;
     Ok(sealed)
 }
@@ -87,38 +96,39 @@ pub(crate) fn large() -> Result<PathBuf, String> {
 fn seal(size: &str, plain: &Path) -> Result<Table, String> {
     let note = harness::folder().join("note");
     write(&note, [0; 256])?;
-    let (note, fresh) = (&note, &|name: &str| {
+    let (note, new_file) = (&note, &|name: &str| {
         let out = harness::folder().join(name);
         let _ = std::fs::remove_file(&out);
         out
     });
     let benchmarks = vec![
         Benchmark::new("`cp`", move || {
-            timed(Command::new("cp").arg(plain).arg(fresh("copied"))).map(|ms| vec![ms])
+            time_command(Command::new("cp").arg(plain).arg(new_file("copied"))).map(|ms| vec![ms])
         }),
         Benchmark::new("`usdt-gen seal -o`", move || {
-            let mut seal = Command::new(ours("usdt-gen"));
-            timed(seal.args(["seal", "-o"]).arg(fresh("sealed")).arg(plain)).map(|ms| vec![ms])
+            let mut seal = Command::new(our_tool("usdt-gen"));
+            time_command(seal.args(["seal", "-o"]).arg(new_file("sealed")).arg(plain))
+                .map(|ms| vec![ms])
         }),
         Benchmark::new("`objcopy --add-section`", move || {
             let mut objcopy = Command::new("objcopy");
             objcopy.arg(format!("--add-section=.note.stapsdt={}", note.display()));
-            timed(objcopy.arg(plain).arg(fresh("objcopied"))).map(|ms| vec![ms])
+            time_command(objcopy.arg(plain).arg(new_file("objcopied"))).map(|ms| vec![ms])
         }),
     ];
     Ok(Table {
         title: format!("Sealing a binary of {size}"),
-        how: "Into another file. `usdt-gen seal` also looks for the probes, and reads what it wrote as the tracers \
-              would; `objcopy` adds 256 bytes that say nothing."
+        how: "Written to another file. `usdt-gen seal` also finds the probes, and checks its output as \
+              the tracers would read it. `objcopy` adds 256 meaningless bytes."
             .to_owned(),
         columns: vec![Column::new("whole process", "ms")],
-        rows: rounds(15, benchmarks)?,
+        rows: run_rounds(15, benchmarks)?,
         base: Some(0),
         plot: Plot::None,
     })
 }
 
-/// Nothing to repeat here: the same bytes every time.
+/// Measures sizes. They are deterministic, so each is measured once.
 fn size() -> Result<Table, String> {
     let mut sizes = Vec::new();
     for probes in [0, 1, 10, 100, 1_000] {
@@ -133,37 +143,39 @@ fn size() -> Result<Table, String> {
                 .args(flags)
                 .arg(".")
                 .current_dir(&folder);
-            done(with_path(&mut go))?;
+            output(with_path(&mut go))?;
             let size = std::fs::metadata(folder.join("sized")).map_err(|e| e.to_string())?.len();
             sizes.push((probes, name, size as f64));
         }
     }
-    let without = |name: &str| {
+    let without_probes = |name: &str| {
         sizes.iter().find(|(probes, which, _)| *probes == 0 && *which == name).map_or(0.0, |s| s.2)
     };
     let rows = sizes.iter().filter(|(probes, ..)| *probes > 0).map(|(probes, name, size)| Row {
-        name: format!("{probes} probes, {name}"),
+        name: format!("{}, {name}", count_of(*probes, "probe")),
         size: None,
         samples: vec![
-            vec![(size - without(name)) / 1024.0],
-            vec![(size - without(name)) / *probes as f64],
+            vec![(size - without_probes(name)) / 1024.0],
+            vec![(size - without_probes(name)) / *probes as f64],
         ],
     });
     Ok(Table {
-        title: "What probes add to a binary".to_owned(),
-        how: "A program that fires each probe of four arguments once, beside one without probes; with `-trimpath`.".to_owned(),
-        columns: vec![Column::new("all", "KiB"), Column::new("a probe", "bytes")],
+        title: "Size that probes add to a binary".to_owned(),
+        how: "A program that fires each of its probes of four arguments once, compared with one \
+              without probes; built with `-trimpath`."
+            .to_owned(),
+        columns: vec![Column::new("total", "KiB"), Column::new("per probe", "bytes")],
         rows: rows.collect(),
         base: None,
         plot: Plot::None,
     })
 }
 
-/// A build in which only these packages have changed.
+/// Measures a build in which only the packages of the module have changed.
 fn build() -> Result<Table, String> {
     let mut benchmarks = Vec::new();
     let mut turn = 0;
-    let mut another = move || {
+    let mut next_stamp = move || {
         turn += 1;
         turn + std::process::id()
     };
@@ -174,7 +186,7 @@ fn build() -> Result<Table, String> {
         ("1000 probes, sealed in the build", 1_000, &[SEAL]),
     ] {
         let folder = module(probes)?;
-        let mut stamp = another();
+        let mut stamp = next_stamp();
         benchmarks.push(Benchmark::new(name, move || {
             stamp += 1_000;
             let changed = format!("package main\n\nvar _ = {stamp}\n");
@@ -184,15 +196,15 @@ fn build() -> Result<Table, String> {
             }
             let mut go = Command::new("go");
             go.args(["build", "-o", "built"]).args(flags).arg(".").current_dir(&folder);
-            timed(with_path(&mut go)).map(|ms| vec![ms])
+            time_command(with_path(&mut go)).map(|ms| vec![ms])
         }));
     }
     Ok(Table {
         title: "Building".to_owned(),
-        how: "`go build` of such programs, of which every package of its own has changed since the last."
+        how: "`go build` of these programs after every package of the module has changed."
             .to_owned(),
         columns: vec![Column::new("whole build", "ms")],
-        rows: rounds(9, benchmarks)?,
+        rows: run_rounds(9, benchmarks)?,
         base: Some(0),
         plot: Plot::Bars,
     })

@@ -1,4 +1,5 @@
-//! The parts of the benchmarks, each a command-line name and the tables that it measures.
+//! The parts of the benchmarks: each has a name on the command line and measures one or more
+//! tables.
 
 mod agent;
 mod attacher;
@@ -11,10 +12,10 @@ mod service;
 
 use crate::results::Table;
 
-/// Measures a part's tables.
+/// Measures the tables of a part.
 pub(crate) type Part = fn() -> Result<Vec<Table>, String>;
 
-/// By the names that the command knows.
+/// All parts, by the names on the command line.
 pub(crate) const PARTS: [(&str, Part); 9] = [
     ("off", off::run),
     ("on", on::run),

@@ -1,24 +1,24 @@
-//! What a probe costs that nobody traces, beside what else there is to put into a program.
+//! The overhead of a disabled probe, compared with alternatives.
 
-use crate::harness::{self, TARGET, done, pinned};
+use crate::harness::{self, TARGET_CPU, output, pinned};
 use crate::results::{Column, Plot, Row, Table};
 use std::collections::BTreeMap;
 
 const ROUNDS: usize = 25;
 
-/// Benchmarks of `bench/go/off`, and what they are.
+/// Benchmarks of `bench/go/off`, and their labels.
 const ROWS: [(&str, &str); 13] = [
-    ("EmptyLoop", "an empty loop"),
-    ("Gate", "our probe, three arguments, one a string"),
-    ("GateSixArguments", "our probe, six arguments"),
-    ("GateClosure", "our probe, three arguments, fired by a closure"),
-    ("AssemblyCall", "a call of an empty function in assembly: a probe without a gate"),
-    ("TraceRegion", "`runtime/trace` region, not traced"),
-    ("TraceLog", "`runtime/trace` log, not traced"),
-    ("SlogDisabled", "`log/slog`, below the level"),
-    ("CgoSdt", "cgo and `sdt.h`"),
-    ("CgoSdtSemaphore", "cgo and `sdt.h`, its semaphore read in C"),
-    ("CgoPeek", "a look at the site's first byte through cgo, as libstapsdt and salp do"),
+    ("EmptyLoop", "empty loop"),
+    ("Gate", "disabled probe, three arguments, one a string"),
+    ("GateSixArguments", "disabled probe, six arguments"),
+    ("GateClosure", "disabled probe, three arguments, closure form"),
+    ("AssemblyCall", "call of an empty assembly function: a probe without a gate"),
+    ("TraceRegion", "`runtime/trace` region, tracing off"),
+    ("TraceLog", "`runtime/trace` log, tracing off"),
+    ("SlogDisabled", "`log/slog` record below the level"),
+    ("CgoSdt", "`sdt.h` probe through cgo"),
+    ("CgoSdtSemaphore", "`sdt.h` probe through cgo, semaphore read in C"),
+    ("CgoPeek", "check of the site's first byte through cgo, as in libstapsdt and salp"),
     ("OtelNoop", "OpenTelemetry span, no-op provider"),
     ("OtelNoopAttributes", "OpenTelemetry span with two attributes, no-op provider"),
 ];
@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
     let program = harness::go_test(&[], "./off", "off.test")?;
     let mut samples: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for round in 0..=ROUNDS {
-        let mut command = pinned(TARGET, &program);
+        let mut command = pinned(TARGET_CPU, &program);
         command.args([
             "-test.run=^$",
             "-test.bench=.",
@@ -35,36 +35,36 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
             "-test.cpu=1",
             "-test.benchmem",
         ]);
-        let out = done(&mut command)?;
+        let out = output(&mut command)?;
         for (name, ns) in parse(&out).filter(|_| round > 0) {
             samples.entry(name).or_default().push(ns);
         }
         eprint!("\r{round}/{ROUNDS} rounds");
     }
     eprintln!();
-    let rows = ROWS.iter().map(|(name, what)| {
+    let rows = ROWS.iter().map(|(name, label)| {
         let samples = samples.remove(*name).unwrap_or_default();
-        Row { name: (*what).to_owned(), size: None, samples: vec![samples] }
+        Row { name: (*label).to_owned(), size: None, samples: vec![samples] }
     });
     Ok(vec![Table {
-        title: "A probe that nobody traces".to_owned(),
-        how: "`bench/go/off`: the same loop with one of these in it, 60 ms each. No allocations in any of ours."
+        title: "Disabled probe".to_owned(),
+        how: "`bench/go/off`: one loop per row, 60 ms each. Our probes allocate nothing."
             .to_owned(),
-        columns: vec![Column::new("an iteration", "ns")],
+        columns: vec![Column::new("per iteration", "ns")],
         rows: rows.collect(),
         base: Some(0),
         plot: Plot::Bars,
     }])
 }
 
-/// Names and nanoseconds of Go's benchmark format.
+/// Parses names and nanoseconds from the output of Go benchmarks.
 pub(crate) fn parse(out: &str) -> impl Iterator<Item = (String, f64)> {
     out.lines().filter_map(|line| {
         let mut words = line.strip_prefix("Benchmark")?.split_whitespace();
         let name = words.next()?.to_owned();
         let words: Vec<&str> = words.collect();
-        let at = words.iter().position(|word| *word == "ns/op")?;
-        Some((name, words.get(at.checked_sub(1)?)?.parse().ok()?))
+        let unit = words.iter().position(|word| *word == "ns/op")?;
+        Some((name, words.get(unit.checked_sub(1)?)?.parse().ok()?))
     })
 }
 

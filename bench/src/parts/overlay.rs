@@ -1,24 +1,26 @@
-//! What the probes of the runtime and the standard library cost a program when nobody traces, and when somebody does.
+//! The overhead of the runtime and standard library probes, disabled and enabled.
 
-use crate::harness::{self, OTHERS, SEAL, TARGET, done, ours, pinned, quietly, with_path};
+use crate::harness::{
+    self, OTHER_CPU, SEAL, TARGET_CPU, our_tool, output, pinned, start_quietly, with_path,
+};
 use crate::parts::off::parse;
 use crate::results::{Column, Plot, Table};
-use crate::rounds::{Benchmark, rounds};
+use crate::rounds::{Benchmark, run_rounds};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use usdt_e2e::root;
 
-/// Benchmarks of `tests/go/overhead`.
+/// Benchmarks of `tests/go/overhead`, and their labels.
 const BENCHMARKS: [(&str, &str); 5] = [
-    ("Goroutine", "goroutine made, run, ended"),
+    ("Goroutine", "create, run and end a goroutine"),
     ("PingPong", "ping-pong over two channels"),
-    ("SmallAllocation", "allocation of 48 bytes"),
+    ("SmallAllocation", "allocate 48 bytes"),
     ("HTTP", "`net/http` round trip"),
-    ("Garbage", "a tree of 8,191 nodes made beside one of 131,071, collected"),
+    ("Garbage", "allocate and collect a tree of 8,191 nodes next to one of 131,071"),
 ];
 
-/// Benchmarks and what they fire, so many times an operation.
+/// Benchmarks, a probe that they fire, and how often they fire it per operation.
 const TRACED: [(&str, &str, f64); 6] = [
     ("Goroutine", "go:goroutine__create", 1.0),
     ("Goroutine", "go:goroutine__exit", 1.0),
@@ -30,9 +32,9 @@ const TRACED: [(&str, &str, f64); 6] = [
 
 pub(crate) fn run() -> Result<Vec<Table>, String> {
     let stock = build(&[], "overhead-stock")?;
-    let overlay = crate::parts::service::overlay()?;
+    let overlay = crate::parts::service::overlay_flag()?;
     let probed = build(&[&overlay, SEAL], "overhead-overlay")?;
-    Ok(vec![off(&stock, &probed)?, counted(&probed)?])
+    Ok(vec![disabled(&stock, &probed)?, counted(&probed)?])
 }
 
 fn build(flags: &[&str], name: &str) -> Result<PathBuf, String> {
@@ -43,70 +45,74 @@ fn build(flags: &[&str], name: &str) -> Result<PathBuf, String> {
         .args(flags)
         .arg("./overhead")
         .current_dir(root().join("tests/go"));
-    done(with_path(&mut go))?;
+    output(with_path(&mut go))?;
     Ok(out)
 }
 
-fn off(stock: &Path, probed: &Path) -> Result<Table, String> {
-    // A file of its own: that the same program differs from itself is what the machine does.
+fn disabled(stock: &Path, probed: &Path) -> Result<Table, String> {
+    // A copy of the same program shows how much a program differs from itself on this machine.
     let again = stock.with_file_name("overhead-again");
     std::fs::copy(stock, &again).map_err(|e| e.to_string())?;
-    let one = |name: &str, program: &Path| {
+    let benchmark = |name: &str, program: &Path| {
         let program = program.to_owned();
         Benchmark::new(name, move || measure(&program, "."))
     };
     let benchmarks = vec![
-        one("stock Go", stock),
-        one("with the overlay", probed),
-        one("stock Go once more", &again),
+        benchmark("stock Go", stock),
+        benchmark("with the overlay", probed),
+        benchmark("stock Go, again", &again),
     ];
-    let column = |(_, what): &(&str, &str)| Column::new(what, "ns");
+    let column = |(_, label): &(&str, &str)| Column::new(label, "ns");
     Ok(Table {
-        title: "Probes of the runtime, nobody traces".to_owned(),
-        how: "`tests/go/overhead`, 100 ms a benchmark, one processor.".to_owned(),
+        title: "Runtime probes, disabled".to_owned(),
+        how: "`tests/go/overhead`, 100 ms per benchmark, one CPU.".to_owned(),
         columns: BENCHMARKS.iter().map(column).collect(),
-        rows: rounds(25, benchmarks)?,
+        rows: run_rounds(25, benchmarks)?,
         base: Some(0),
         plot: Plot::None,
     })
 }
 
+/// Measures the cost per hit under `usdt-attach count`.
 fn counted(probed: &Path) -> Result<Table, String> {
     let benchmarks = TRACED.iter().map(|(name, probe, hits)| {
         Benchmark::new(format!("`{probe}`"), move || {
-            let only =
+            let first =
                 |values: Vec<f64>| values.first().copied().ok_or("no such benchmark".to_owned());
-            let off = only(measure(probed, name)?)?;
-            let tracer = quietly(
-                pinned(OTHERS, ours("usdt-attach")).args(["count", probe, "--exe"]).arg(probed),
+            let without_tracer = first(measure(probed, name)?)?;
+            let tracer = start_quietly(
+                pinned(OTHER_CPU, our_tool("usdt-attach"))
+                    .args(["count", probe, "--exe"])
+                    .arg(probed),
             )?;
             std::thread::sleep(Duration::from_millis(200));
-            let on = measure(probed, name);
+            let with_tracer = measure(probed, name);
             tracer.interrupt();
-            Ok(vec![(only(on?)? - off) / hits])
+            Ok(vec![(first(with_tracer?)? - without_tracer) / hits])
         })
     });
     Ok(Table {
-        title: "Probes of the runtime, counted".to_owned(),
-        how: "Those benchmarks under `usdt-attach count`, one probe at a time, less what they take without."
+        title: "Runtime probes, counted".to_owned(),
+        how: "The same benchmarks under `usdt-attach count`, one probe at a time, minus the time \
+              without a tracer."
             .to_owned(),
-        columns: vec![Column::new("a hit", "ns")],
-        rows: rounds(5, benchmarks.collect())?,
+        columns: vec![Column::new("per hit", "ns")],
+        rows: run_rounds(5, benchmarks.collect())?,
         base: None,
         plot: Plot::None,
     })
 }
 
-/// Nanoseconds an operation, in the order of the benchmarks.
+/// Returns nanoseconds per operation, in the order of the benchmarks.
 fn measure(program: &Path, pattern: &str) -> Result<Vec<f64>, String> {
-    let mut command = pinned(TARGET, program);
+    let mut command = pinned(TARGET_CPU, program);
     command.args([
         "-test.run=^$",
         &format!("-test.bench={pattern}"),
         "-test.benchtime=100ms",
         "-test.cpu=1",
     ]);
-    let out = done(&mut command)?;
+    let out = output(&mut command)?;
     let values: Vec<(String, f64)> = parse(&out).collect();
     let wanted = BENCHMARKS.iter().filter(|(name, _)| pattern == "." || *name == pattern);
     wanted

@@ -1,6 +1,7 @@
-//! What the ready-made packages cost while nobody traces: their own benchmarks, wrapped and direct by turns.
+//! The overhead of the ready-made packages while they are disabled: their own benchmarks, wrapped
+//! and direct in turn.
 
-use crate::harness::{self, TARGET, pinned, with_path};
+use crate::harness::{self, TARGET_CPU, pinned, with_path};
 use crate::results::{Column, Plot, Row, Table};
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -13,12 +14,13 @@ struct GoBenchmark {
     module: &'static str,
     package: &'static str,
     name: &'static str,
-    /// Of what is wrapped, in an iteration.
+    /// Wrapped calls per iteration.
     calls: f64,
-    /// What the wrapped one is compared with, and what that tells.
+    /// Names of the benchmarks that the wrapped one is compared with, and their labels.
     rows: &'static [(&'static str, &'static str)],
 }
 
+/// Returns a benchmark of a package in the module `go-stubs`.
 const fn core(
     package: &'static str,
     name: &'static str,
@@ -34,8 +36,8 @@ const BENCHMARKS: [GoBenchmark; 8] = [
         "Handler",
         1.0,
         &[
-            ("direct", "`usdthttp.Handler`, a request"),
-            ("between", "`usdthttp.Handler`, instead of a handler that only passes on"),
+            ("direct", "`usdthttp.Handler`, per request"),
+            ("between", "`usdthttp.Handler`, compared with a pass-through handler"),
         ],
     ),
     core(
@@ -43,8 +45,8 @@ const BENCHMARKS: [GoBenchmark; 8] = [
         "Transport",
         1.0,
         &[
-            ("direct", "`usdthttp.Transport`, a request"),
-            ("between", "`usdthttp.Transport`, instead of a transport that only passes on"),
+            ("direct", "`usdthttp.Transport`, per request"),
+            ("between", "`usdthttp.Transport`, compared with a pass-through transport"),
         ],
     ),
     core(
@@ -52,8 +54,8 @@ const BENCHMARKS: [GoBenchmark; 8] = [
         "Exec",
         1.0,
         &[
-            ("direct", "`usdtsql`, a statement"),
-            ("between", "`usdtsql`, instead of a connection that only passes on"),
+            ("direct", "`usdtsql`, per statement"),
+            ("between", "`usdtsql`, compared with a pass-through connection"),
         ],
     ),
     core(
@@ -61,10 +63,10 @@ const BENCHMARKS: [GoBenchmark; 8] = [
         "Enabled",
         1.0,
         &[
-            ("direct", "`usdtslog`, a record below the level"),
+            ("direct", "`usdtslog`, per record below the level"),
             (
                 "between",
-                "`usdtslog`, a record below the level, instead of a handler that only passes it on",
+                "`usdtslog`, per record below the level, compared with a pass-through handler",
             ),
         ],
     ),
@@ -73,24 +75,24 @@ const BENCHMARKS: [GoBenchmark; 8] = [
         "Handle",
         1.0,
         &[
-            ("direct", "`usdtslog`, a record: `Enabled` and `Handle`"),
-            ("between", "`usdtslog`, a record, instead of a handler that only passes it on"),
+            ("direct", "`usdtslog`, per record: `Enabled` and `Handle`"),
+            ("between", "`usdtslog`, per record, compared with a pass-through handler"),
         ],
     ),
-    core("usdttrace", "Region", 2.0, &[("direct", "`usdttrace`, a beginning or end of a region")]),
+    core("usdttrace", "Region", 2.0, &[("direct", "`usdttrace`, per start or end of a region")]),
     GoBenchmark {
         module: "go-stubs/usdtotel",
         package: ".",
         name: "OnStartAndEnd",
         calls: 2.0,
-        rows: &[("direct", "`usdtotel`, a start or end of a span")],
+        rows: &[("direct", "`usdtotel`, per start or end of a span")],
     },
     GoBenchmark {
         module: "go-stubs/usdtgrpc",
         package: ".",
         name: "UnaryServer",
         calls: 1.0,
-        rows: &[("direct", "`usdtgrpc`, a call")],
+        rows: &[("direct", "`usdtgrpc`, per call")],
     },
 ];
 
@@ -113,8 +115,8 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
     let mut rows: Vec<Row> = BENCHMARKS
         .iter()
         .flat_map(|benchmark| benchmark.rows)
-        .map(|(_, what)| Row {
-            name: (*what).to_owned(),
+        .map(|(_, label)| Row {
+            name: (*label).to_owned(),
             size: None,
             samples: vec![Vec::new(), Vec::new(), Vec::new()],
         })
@@ -125,13 +127,13 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
             let program = programs
                 .get(&(benchmark.module, benchmark.package))
                 .ok_or("a program is missing")?;
-            let mut command = pinned(TARGET, program);
+            let mut command = pinned(TARGET_CPU, program);
             command.arg("-test.run=^$").arg(format!("-test.bench=^Benchmark{}$", benchmark.name));
             command.args(["-test.benchtime=40ms", "-test.cpu=1"]);
-            let said = output(&mut command)?;
-            let wrapped = took(&said, "wrapped")? / benchmark.calls;
+            let results = output(&mut command)?;
+            let wrapped = ns_per_op(&results, "wrapped")? / benchmark.calls;
             for ((base, _), row) in benchmark.rows.iter().zip(&mut next) {
-                let without = took(&said, base)? / benchmark.calls;
+                let without = ns_per_op(&results, base)? / benchmark.calls;
                 if round > 0 {
                     let values = [without, wrapped, wrapped - without];
                     row.samples
@@ -145,9 +147,10 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
     }
     eprintln!();
     Ok(vec![Table {
-        title: "Ready-made packages, nobody traces".to_owned(),
-        how: "The packages' own benchmarks, 40 ms each: what is wrapped does next to nothing, so that a call is all there is. No \
-              allocations are added, which their tests hold."
+        title: "Ready-made packages, disabled".to_owned(),
+        how: "The packages' own benchmarks, 40 ms each. The wrapped code does next to nothing, so the \
+              figures are those of the bare call. The packages add no allocations, which their tests \
+              check."
             .to_owned(),
         columns: vec![Column::new("without", "ns"), Column::new("with", "ns"), Column::new("added", "ns")],
         rows,
@@ -156,12 +159,12 @@ pub(crate) fn run() -> Result<Vec<Table>, String> {
     }])
 }
 
-/// Nanoseconds of a benchmark, by the last part of its name.
-fn took(said: &str, name: &str) -> Result<f64, String> {
-    let line = said.lines().find(|line| {
+/// Returns the nanoseconds of a benchmark, given the last part of its name.
+fn ns_per_op(results: &str, name: &str) -> Result<f64, String> {
+    let line = results.lines().find(|line| {
         line.split(['/', ' ', '\t'])
             .any(|part| part == name || part.strip_suffix("-1") == Some(name))
     });
     let ns = line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
-    ns.ok_or_else(|| format!("no `{name}` in {said}"))
+    ns.ok_or_else(|| format!("no benchmark `{name}` in {results}"))
 }

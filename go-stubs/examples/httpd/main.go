@@ -1,10 +1,10 @@
-// Httpd is a small HTTP service with static probes: it keeps JSON items behind a cache.
+// Httpd is a small HTTP service with static probes (USDT). It stores JSON items and has a cache.
 //
-//	GET    /items       the keys of all items
-//	GET    /items/KEY   an item
-//	PUT    /items/KEY   stores the JSON of the body
+//	GET    /items       returns the keys of all items
+//	GET    /items/KEY   returns an item
+//	PUT    /items/KEY   stores the JSON in the request body
 //	DELETE /items/KEY   removes an item
-//	GET    /healthz     says that the service is up
+//	GET    /healthz     returns 200 while the service runs
 package main
 
 import (
@@ -43,7 +43,7 @@ func run(addr string) error {
 	server := &http.Server{Handler: newService(store), ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
-	// The last line of output before traffic: whoever started the service reads the port from it.
+	// Callers read the port from this line. It comes last, when the service accepts connections.
 	fmt.Printf("listening on http://%s\n", listener.Addr())
 
 	select {
@@ -51,9 +51,9 @@ func run(addr string) error {
 		return err
 	case <-ctx.Done():
 	}
-	shutdown, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	shutdownCtx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := server.Shutdown(shutdown); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := server.Shutdown(shutdownCtx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return nil

@@ -12,49 +12,49 @@ import (
 	"usdt.local/go-stubs/examples/httpd/probes"
 )
 
-// maxItem is the largest item accepted, in bytes.
-const maxItem = 64 << 10
+// maxItemSize is the maximum size of an item in bytes.
+const maxItemSize = 64 << 10
 
-// service answers requests from a store and fires the request probes.
+// service is the HTTP handler. It serves items from a store and fires the request probes.
 type service struct {
-	store *store
-	last  atomic.Uint64
+	store         *store
+	lastRequestID atomic.Uint64
 }
 
 func newService(store *store) *service {
 	return &service{store: store}
 }
 
-// ServeHTTP numbers the request and measures its answer.
+// ServeHTTP handles a request and fires httpd:request__start and httpd:request__end.
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id, start := s.last.Add(1), time.Now()
+	id, start := s.lastRequestID.Add(1), time.Now()
 	probes.RequestStart(id, r.Method, r.URL.Path)
-	answer := &recorder{ResponseWriter: w, status: http.StatusOK}
-	s.route(answer, r, id)
-	probes.RequestEnd(id, r.URL.Path, int32(answer.status), answer.bytes, int64(time.Since(start)))
+	response := &responseRecorder{ResponseWriter: w, status: http.StatusOK}
+	s.route(response, r, id)
+	probes.RequestEnd(id, r.URL.Path, int32(response.status), response.bytes, time.Since(start))
 }
 
 func (s *service) route(w http.ResponseWriter, r *http.Request, id uint64) {
 	key, isItem := strings.CutPrefix(r.URL.Path, "/items/")
 	switch {
 	case r.URL.Path == "/healthz":
-		reply(w, http.StatusOK, map[string]string{"status": "ok"})
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	case r.URL.Path == "/items" && r.Method == http.MethodGet:
-		reply(w, http.StatusOK, s.store.keys())
+		writeJSON(w, http.StatusOK, s.store.keys())
 	case isItem && key != "":
-		s.item(w, r, id, key)
+		s.serveItem(w, r, id, key)
 	default:
-		reply(w, http.StatusNotFound, failure{"no such page"})
+		writeJSON(w, http.StatusNotFound, errorResponse{"no such page"})
 	}
 }
 
-func (s *service) item(w http.ResponseWriter, r *http.Request, id uint64, key string) {
+func (s *service) serveItem(w http.ResponseWriter, r *http.Request, id uint64, key string) {
 	var err error
 	switch r.Method {
 	case http.MethodGet:
 		var item json.RawMessage
 		if item, err = s.store.get(key); err == nil {
-			reply(w, http.StatusOK, item)
+			writeJSON(w, http.StatusOK, item)
 			return
 		}
 	case http.MethodPut:
@@ -68,7 +68,7 @@ func (s *service) item(w http.ResponseWriter, r *http.Request, id uint64, key st
 			return
 		}
 	default:
-		reply(w, http.StatusMethodNotAllowed, failure{"use GET, PUT or DELETE"})
+		writeJSON(w, http.StatusMethodNotAllowed, errorResponse{"use GET, PUT or DELETE"})
 		return
 	}
 	probes.RequestError(id, r.Method+" "+key, err)
@@ -76,15 +76,15 @@ func (s *service) item(w http.ResponseWriter, r *http.Request, id uint64, key st
 	if errors.Is(err, errNotFound) {
 		status = http.StatusNotFound
 	}
-	reply(w, status, failure{err.Error()})
+	writeJSON(w, status, errorResponse{err.Error()})
 }
 
 func (s *service) put(r *http.Request, key string) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxItem+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxItemSize+1))
 	switch {
 	case err != nil:
 		return err
-	case len(body) > maxItem:
+	case len(body) > maxItemSize:
 		return errors.New("the item is too large")
 	case !json.Valid(body):
 		return errors.New("the item is not JSON")
@@ -93,31 +93,31 @@ func (s *service) put(r *http.Request, key string) error {
 	return nil
 }
 
-// failure is the JSON of an unsuccessful answer.
-type failure struct {
+// errorResponse is the body of a response with an error status.
+type errorResponse struct {
 	Error string `json:"error"`
 }
 
-func reply(w http.ResponseWriter, status int, value any) {
+func writeJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	// The client may be gone; nobody else would want to know.
+	// The only possible error is a closed connection, and then no client waits for the response.
 	_ = json.NewEncoder(w).Encode(value)
 }
 
-// recorder remembers what was answered.
-type recorder struct {
+// responseRecorder is a ResponseWriter that records the status and the number of bytes written.
+type responseRecorder struct {
 	http.ResponseWriter
 	status int
 	bytes  uint64
 }
 
-func (r *recorder) WriteHeader(status int) {
+func (r *responseRecorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
 }
 
-func (r *recorder) Write(data []byte) (int, error) {
+func (r *responseRecorder) Write(data []byte) (int, error) {
 	n, err := r.ResponseWriter.Write(data)
 	r.bytes += uint64(n)
 	return n, err

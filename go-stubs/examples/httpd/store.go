@@ -11,19 +11,20 @@ import (
 	"usdt.local/go-stubs/examples/httpd/probes"
 )
 
-// errNotFound says that there is no item of that key.
+// errNotFound is the error for a key without an item.
 var errNotFound = errors.New("no such item")
 
-// store keeps items. Reading one takes latency, as from a disk; the cache in front keeps what was read for ttl.
+// store holds items. Reading an item takes latency, as from a disk. A cache keeps items for ttl
+// after they are read.
 type store struct {
 	latency, ttl time.Duration
 
 	mu    sync.Mutex
 	items map[string]json.RawMessage
-	cache map[string]cached
+	cache map[string]cacheEntry
 }
 
-type cached struct {
+type cacheEntry struct {
 	item   json.RawMessage
 	stored time.Time
 }
@@ -33,7 +34,7 @@ func newStore(latency, ttl time.Duration) *store {
 		latency: latency,
 		ttl:     ttl,
 		items:   make(map[string]json.RawMessage),
-		cache:   make(map[string]cached),
+		cache:   make(map[string]cacheEntry),
 	}
 }
 
@@ -42,7 +43,7 @@ func (s *store) get(key string) (json.RawMessage, error) {
 	entry, ok := s.cache[key]
 	s.mu.Unlock()
 	if age := time.Since(entry.stored); ok && age < s.ttl {
-		probes.CacheHit(key, int64(age))
+		probes.CacheHit(key, age)
 		return entry.item, nil
 	}
 	probes.CacheMiss(key)
@@ -54,7 +55,7 @@ func (s *store) get(key string) (json.RawMessage, error) {
 	if !ok {
 		return nil, errNotFound
 	}
-	s.cache[key] = cached{item: item, stored: time.Now()}
+	s.cache[key] = cacheEntry{item: item, stored: time.Now()}
 	return item, nil
 }
 
@@ -87,7 +88,7 @@ func (s *store) keys() []string {
 	return keys
 }
 
-// evictEvery removes outdated cache entries until the context ends.
+// evictEvery removes expired cache entries at the given interval until ctx is done.
 func (s *store) evictEvery(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -118,6 +119,6 @@ func (s *store) evict() {
 		if len(s.items) > 0 {
 			load = float64(entries) / float64(len(s.items))
 		}
-		probes.EvictEnd(uint64(evicted), load, int64(time.Since(start)))
+		probes.EvictEnd(uint64(evicted), load, time.Since(start))
 	}
 }

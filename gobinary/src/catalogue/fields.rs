@@ -1,6 +1,7 @@
-//! Offsets of fields in structs of the runtime and the standard library.
+//! Field offsets in structs of the runtime and the standard library, on 64-bit ports.
 //!
-//! The source is `fields.toml`: for each field the first minor release and the offset from there on, on 64-bit ports.
+//! The source is `fields.toml`. For each field it has pairs of a minor release and the offset since
+//! then.
 
 use super::tables;
 use super::types::{ArgLocation, Field};
@@ -10,19 +11,20 @@ const fn goroutine_field(name: &'static str) -> Field {
     Field { structure: "runtime.g", name }
 }
 
-/// What a goroutine does: a state of the scheduler, with flags.
+/// The status of a goroutine, with flags.
 pub(crate) const GOROUTINE_STATUS: Field = goroutine_field("atomicstatus");
-/// The code of what a goroutine waits for.
+/// The code of the reason why a goroutine waits.
 pub(crate) const GOROUTINE_WAIT_REASON: Field = goroutine_field("waitreason");
-/// The return address of the go statement.
+/// The return address of the `go` statement that created a goroutine.
 pub(crate) const GOROUTINE_CALLER: Field = goroutine_field("gopc");
-/// The entry of the function that a goroutine runs.
+/// The entry address of a goroutine's function.
 pub(crate) const GOROUTINE_FUNCTION: Field = goroutine_field("startpc");
-/// Bytes allocated since the program began.
+/// The number of bytes allocated since the program started.
 pub(crate) const ALLOCATED_BYTES: Field =
     Field { structure: "runtime.gcControllerState", name: "totalAlloc" };
 
-static RUNTIME_STATE: [Field; 5] = [
+/// The fields that [`GoBinary::runtime_layout`](crate::GoBinary::runtime_layout) uses.
+static RUNTIME_LAYOUT_FIELDS: [Field; 5] = [
     GOROUTINE_STATUS,
     GOROUTINE_WAIT_REASON,
     GOROUTINE_CALLER,
@@ -30,20 +32,22 @@ static RUNTIME_STATE: [Field; 5] = [
     ALLOCATED_BYTES,
 ];
 
-/// The offset in a minor release that was measured; `None` if that release has no such field.
-pub(crate) fn offset(field: &Field, minor: u32) -> Option<u32> {
+/// Returns the offset of a field in bytes in a supported minor release; `None` if that release does
+/// not have the field.
+pub(crate) fn field_offset(field: &Field, minor: u32) -> Option<u32> {
     let offsets = tables::FIELD_OFFSETS.iter().find(|offsets| offsets.field == *field)?;
     offsets.since.iter().rev().find(|(from, _)| *from <= minor).and_then(|(_, offset)| *offset)
 }
 
-/// Every field that the catalogue names, and those that [`GoBinary::state`](crate::GoBinary::state) reads.
-pub fn all() -> BTreeSet<&'static Field> {
+/// Returns the fields whose offsets are used: by function entries of the catalogue, and by
+/// [`GoBinary::runtime_layout`](crate::GoBinary::runtime_layout).
+pub fn all_fields() -> BTreeSet<&'static Field> {
     let entries = tables::PROVIDERS.iter().flat_map(|p| p.probes).flat_map(|p| p.entries);
     let paths = entries.flat_map(|e| e.args).filter_map(|(_, location)| match location {
         ArgLocation::FieldPath { path, .. } => Some(*path),
         _ => None,
     });
-    paths.flatten().copied().flatten().chain(&RUNTIME_STATE).collect()
+    paths.flatten().copied().flatten().chain(&RUNTIME_LAYOUT_FIELDS).collect()
 }
 
 #[cfg(test)]
@@ -54,17 +58,17 @@ mod tests {
     fn knows_offsets_of_exactly_the_fields_in_use() {
         let known: BTreeSet<&Field> =
             tables::FIELD_OFFSETS.iter().map(|offsets| &offsets.field).collect();
-        assert_eq!(known, all());
+        assert_eq!(known, all_fields());
     }
 
     #[test]
     fn offset_follows_the_release() {
         let path = Field { structure: "net/url.URL", name: "Path" };
         assert_eq!(
-            (offset(&path, 20), offset(&path, 21), offset(&path, 27)),
+            (field_offset(&path, 20), field_offset(&path, 21), field_offset(&path, 27)),
             (None, Some(56), Some(56))
         );
         let moved = Field { structure: "net/http.http2responseWriter", name: "rws" };
-        assert_eq!((offset(&moved, 26), offset(&moved, 27)), (Some(0), None));
+        assert_eq!((field_offset(&moved, 26), field_offset(&moved, 27)), (Some(0), None));
     }
 }

@@ -1,11 +1,12 @@
-//! Labels of the runtime's enums: what it prints instead of a number.
+//! Labels of the runtime's enums, which the runtime prints in place of the codes.
 //!
 //! The source is `labels.toml`.
 
 use super::tables;
 use super::types::{LabelSet, LabelsSince};
 
-/// The labels by code in a minor release that was read; `None` for earlier releases.
+/// Returns the labels of an enum by code in a minor release; `None` for releases before the first
+/// known one.
 pub(crate) fn labels(set: LabelSet, minor: u32) -> Option<&'static [&'static str]> {
     let releases: &[LabelsSince] = match set {
         LabelSet::WaitReason => &tables::WAIT_REASONS,

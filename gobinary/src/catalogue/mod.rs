@@ -1,22 +1,36 @@
-//! Probes of Go's runtime and standard library: one vocabulary, whichever way a binary offers them.
+//! The catalogue of probes of Go's runtime and standard library.
 //!
-//! The `.toml` files next to this one are the source. `cargo xtask golden` generates `tables.rs` from them, and
-//! `cargo xtask test` fails when it is out of date.
+//! Names and arguments are the same for probes that are compiled in and for function entries.
+//!
+//! The sources are the `.toml` files of this folder. `cargo xtask golden` generates `tables.rs`
+//! from them, and `cargo xtask test` fails if it is out of date.
 
-pub mod fields;
-pub(crate) mod labels;
+mod fields;
+mod labels;
 #[rustfmt::skip]
 mod tables;
 mod types;
 
-pub use types::{Arg, ArgLocation, Field, FunctionEntry, LabelSet, Probe, Provider};
+pub use fields::all_fields;
+pub(crate) use fields::{
+    ALLOCATED_BYTES, GOROUTINE_CALLER, GOROUTINE_FUNCTION, GOROUTINE_STATUS, GOROUTINE_WAIT_REASON,
+    field_offset,
+};
+pub(crate) use labels::labels;
+pub use types::{Arg, Field, FunctionEntry, Probe, Provider};
+pub(crate) use types::{ArgLocation, LabelSet};
 
-/// Every provider, in documented order.
+/// Returns all providers, in the order of the documentation.
+///
+/// ```
+/// let names: Vec<&str> = gobinary::catalogue::providers().iter().map(|p| p.name).collect();
+/// assert_eq!(names, ["go", "net_http", "sql", "tls", "net"]);
+/// ```
 pub fn providers() -> &'static [Provider] {
     &tables::PROVIDERS
 }
 
-/// The provider of this name.
+/// Returns the provider with this name; `None` if the catalogue has none.
 pub fn provider(name: &str) -> Option<&'static Provider> {
     providers().iter().find(|provider| provider.name == name)
 }

@@ -10,13 +10,13 @@ pub(super) static PROVIDERS: [Provider; 5] = [
         probes: &[
             Probe {
                 name: "goroutine__create",
-                doc: "A goroutine was made, by a go statement or by the runtime for itself.",
+                doc: "A goroutine was created, by a go statement or by the runtime.",
                 event: Some("GoCreate"),
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the new goroutine" },
-                    Arg { name: "parent", ty: "uint64_t", doc: "the goroutine that made it" },
-                    Arg { name: "fn", ty: "uintptr_t", doc: "entry address of the function it runs" },
-                    Arg { name: "caller", ty: "uintptr_t", doc: "address behind the go statement" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the new goroutine" },
+                    Arg { name: "parent", ty: "uint64_t", doc: "id of the goroutine that created it" },
+                    Arg { name: "fn", ty: "uintptr_t", doc: "entry address of its function" },
+                    Arg { name: "caller", ty: "uintptr_t", doc: "return address of the go statement" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -31,10 +31,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "goroutine__start",
-                doc: "A goroutine that was waiting for a processor begins to run.",
+                doc: "A runnable goroutine starts to run on a processor.",
                 event: Some("GoStart"),
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -47,11 +47,11 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "goroutine__block",
-                doc: "The running goroutine is about to wait; it fires on that goroutine, whose stack shows where.",
+                doc: "The running goroutine is about to block; the probe fires on that goroutine, so its stack shows where.",
                 event: Some("GoBlock"),
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
-                    Arg { name: "reason", ty: "string", doc: "what it waits for, in the runtime's words: chan receive, select, sleep, IO wait" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
+                    Arg { name: "reason", ty: "string", doc: "wait reason as the runtime names it, such as chan receive, select, sleep or IO wait" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -65,11 +65,11 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "goroutine__unblock",
-                doc: "What a goroutine waited for has come: it can run again.",
+                doc: "A blocked goroutine becomes runnable.",
                 event: Some("GoUnblock"),
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
-                    Arg { name: "by", ty: "uint64_t", doc: "the goroutine that woke it, 0 where the scheduler, a timer or the network did" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
+                    Arg { name: "by", ty: "uint64_t", doc: "id of the goroutine that unblocked it; 0 for the scheduler, a timer or the network poller" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -82,10 +82,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "goroutine__exit",
-                doc: "A goroutine has ended.",
+                doc: "A goroutine has exited.",
                 event: Some("GoDestroy"),
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -98,11 +98,11 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "sched__latency",
-                doc: "A goroutine begins to run, and how long it could have.",
+                doc: "A goroutine starts to run after it was runnable for some time.",
                 event: None,
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
-                    Arg { name: "ns", ty: "int64_t", doc: "from runnable to running, nanoseconds" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
+                    Arg { name: "ns", ty: "int64_t", doc: "time from runnable to running, nanoseconds" },
                 ],
                 entries: &[],
             },
@@ -111,7 +111,7 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "The running goroutine enters a system call that may block, or a cgo call.",
                 event: Some("GoSyscallBegin"),
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -130,10 +130,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "syscall__end",
-                doc: "A system call or cgo call has returned; the goroutine may still have to wait for a processor.",
+                doc: "A system call or cgo call has returned; the goroutine may still wait for a processor.",
                 event: Some("GoSyscallEnd"),
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -146,13 +146,13 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "gc__start",
-                doc: "A garbage collection begins, the world stopped.",
+                doc: "A garbage collection starts; the world is stopped.",
                 event: Some("GCBegin"),
                 args: &[
                     Arg { name: "cycle", ty: "uint32_t", doc: "number of the collection, from 1" },
-                    Arg { name: "heap", ty: "uint64_t", doc: "live heap when it was triggered, bytes" },
-                    Arg { name: "goal", ty: "uint64_t", doc: "heap size it was to begin for, bytes" },
-                    Arg { name: "forced", ty: "bool", doc: "whether runtime.GC asked for it" },
+                    Arg { name: "heap", ty: "uint64_t", doc: "live heap when the collection was triggered, bytes" },
+                    Arg { name: "goal", ty: "uint64_t", doc: "heap size at which the collection was to start, bytes" },
+                    Arg { name: "forced", ty: "bool", doc: "true if runtime.GC started it" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -165,11 +165,11 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "gc__mark__done",
-                doc: "Marking is complete, the world stopped.",
+                doc: "The mark phase is complete; the world is stopped.",
                 event: None,
                 args: &[
                     Arg { name: "cycle", ty: "uint32_t", doc: "number of the collection" },
-                    Arg { name: "heap", ty: "uint64_t", doc: "heap at this moment, bytes" },
+                    Arg { name: "heap", ty: "uint64_t", doc: "current heap size, bytes" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -180,13 +180,13 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "gc__end",
-                doc: "A garbage collection has ended; what it found free is swept from now on.",
+                doc: "A garbage collection has ended and sweeping starts.",
                 event: Some("GCEnd"),
                 args: &[
-                    Arg { name: "cycle", ty: "uint32_t", doc: "number of completed collections, as runtime.MemStats.NumGC" },
-                    Arg { name: "marked", ty: "uint64_t", doc: "bytes found live" },
-                    Arg { name: "goal", ty: "uint64_t", doc: "heap size of the next collection, bytes" },
-                    Arg { name: "pause_total_ns", ty: "uint64_t", doc: "total time the world has been stopped for collections since the program began, nanoseconds" },
+                    Arg { name: "cycle", ty: "uint32_t", doc: "number of completed collections, as in runtime.MemStats.NumGC" },
+                    Arg { name: "marked", ty: "uint64_t", doc: "size of the objects found live, bytes" },
+                    Arg { name: "goal", ty: "uint64_t", doc: "heap size at which the next collection will start, bytes" },
+                    Arg { name: "pause_total_ns", ty: "uint64_t", doc: "total time for which collections have stopped the world since the program started, nanoseconds" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -200,7 +200,7 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "The world is about to be stopped.",
                 event: Some("STWBegin"),
                 args: &[
-                    Arg { name: "reason", ty: "string", doc: "in the runtime's words: GC mark termination, GOMAXPROCS" },
+                    Arg { name: "reason", ty: "string", doc: "reason as the runtime names it, such as GC mark termination or GOMAXPROCS" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -213,10 +213,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "stw__end",
-                doc: "The world runs again.",
+                doc: "The world has been restarted.",
                 event: Some("STWEnd"),
                 args: &[
-                    Arg { name: "ns", ty: "int64_t", doc: "since stw__begin, nanoseconds; 0 where nobody was attached then" },
+                    Arg { name: "ns", ty: "int64_t", doc: "time since stw__begin, nanoseconds; 0 if no tracer was attached then" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -227,10 +227,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "gc__assist__begin",
-                doc: "An allocating goroutine has to help to mark.",
+                doc: "An allocating goroutine starts to assist the mark phase.",
                 event: Some("GCMarkAssistBegin"),
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -243,11 +243,11 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "gc__assist__end",
-                doc: "It has helped.",
+                doc: "An allocating goroutine has finished its assist of the mark phase.",
                 event: Some("GCMarkAssistEnd"),
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time it took, nanoseconds" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds" },
                 ],
                 entries: &[],
             },
@@ -256,20 +256,20 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "A goroutine's stack is copied to a larger one.",
                 event: None,
                 args: &[
-                    Arg { name: "id", ty: "uint64_t", doc: "the goroutine" },
-                    Arg { name: "old", ty: "uint64_t", doc: "bytes" },
-                    Arg { name: "new", ty: "uint64_t", doc: "bytes" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the goroutine" },
+                    Arg { name: "old", ty: "uint64_t", doc: "old size of the stack, bytes" },
+                    Arg { name: "new", ty: "uint64_t", doc: "new size of the stack, bytes" },
                 ],
                 entries: &[],
             },
             Probe {
                 name: "heap__alloc",
-                doc: "A sampled heap allocation: every one above 32 KiB, and of smaller ones each that has the allocator look for free slots.",
+                doc: "A sampled heap allocation: every one above 32 KiB, and each smaller one for which the allocator searches for free slots.",
                 event: None,
                 args: &[
-                    Arg { name: "size", ty: "uint64_t", doc: "bytes the object takes" },
-                    Arg { name: "ptr", ty: "uintptr_t", doc: "its address" },
-                    Arg { name: "bytes", ty: "uint64_t", doc: "bytes this sample stands for: the object, and the slots found with it" },
+                    Arg { name: "size", ty: "uint64_t", doc: "size of the object's slot, bytes" },
+                    Arg { name: "ptr", ty: "uintptr_t", doc: "address of the object" },
+                    Arg { name: "bytes", ty: "uint64_t", doc: "size that this sample represents, of the object and the slots found with it, bytes" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -285,7 +285,7 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "A goroutine panics, whether or not it is recovered.",
                 event: None,
                 args: &[
-                    Arg { name: "text", ty: "string", doc: "a string or an error's message, else the value's type" },
+                    Arg { name: "text", ty: "string", doc: "the string or the error's message; for other values their type" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -296,10 +296,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "timer__fire",
-                doc: "A timer's time has come.",
+                doc: "A timer expires.",
                 event: None,
                 args: &[
-                    Arg { name: "late_ns", ty: "int64_t", doc: "how late it runs, nanoseconds" },
+                    Arg { name: "late_ns", ty: "int64_t", doc: "delay after the timer's time, nanoseconds" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -314,11 +314,11 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "netpoll__ready",
-                doc: "The network poller found a descriptor ready.",
+                doc: "The network poller has found a file descriptor ready.",
                 event: None,
                 args: &[
                     Arg { name: "fd", ty: "uint64_t", doc: "file descriptor" },
-                    Arg { name: "mode", ty: "int32_t", doc: "114 ('r') to read, 119 ('w') to write, 233 for both" },
+                    Arg { name: "mode", ty: "int32_t", doc: "114 ('r') for reading, 119 ('w') for writing, 233 for both" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -334,17 +334,17 @@ pub(super) static PROVIDERS: [Provider; 5] = [
     },
     Provider {
         name: "net_http",
-        doc: "net/http: requests of servers and clients, HTTP/1 and HTTP/2.",
+        doc: "net/http: server and client requests, HTTP/1 and HTTP/2.",
         probes: &[
             Probe {
                 name: "server_request_start",
-                doc: "A server hands a request to its handler.",
+                doc: "A server calls the handler of a request.",
                 event: None,
                 args: &[
-                    Arg { name: "method", ty: "string", doc: "as received" },
-                    Arg { name: "path", ty: "string", doc: "of the URL, without the query" },
+                    Arg { name: "method", ty: "string", doc: "method as received" },
+                    Arg { name: "path", ty: "string", doc: "path of the URL, without the query" },
                     Arg { name: "host", ty: "string", doc: "Host header or :authority" },
-                    Arg { name: "id", ty: "uint64_t", doc: "of this request in this process, the same at its end" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of this request in this process, the same as in server_request_end" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -363,10 +363,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "The handler has returned or panicked.",
                 event: None,
                 args: &[
-                    Arg { name: "status", ty: "int32_t", doc: "status code, 200 where the handler set none" },
-                    Arg { name: "id", ty: "uint64_t", doc: "of the request" },
-                    Arg { name: "bytes", ty: "int64_t", doc: "of the body that the handler wrote" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time in the handler, nanoseconds" },
+                    Arg { name: "status", ty: "int32_t", doc: "status code; 200 if the handler set none" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the request" },
+                    Arg { name: "bytes", ty: "int64_t", doc: "size of the body that the handler wrote" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration of the handler, nanoseconds" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -397,12 +397,12 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "client_request_start",
-                doc: "A client's transport sends a request.",
+                doc: "A client's transport starts a request.",
                 event: None,
                 args: &[
-                    Arg { name: "method", ty: "string", doc: "empty for GET" },
-                    Arg { name: "url", ty: "string", doc: "whole, a password left out" },
-                    Arg { name: "id", ty: "uint64_t", doc: "of this request in this process" },
+                    Arg { name: "method", ty: "string", doc: "method; empty for GET" },
+                    Arg { name: "url", ty: "string", doc: "complete URL without the password" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of this request in this process" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -419,11 +419,11 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "The response's header has arrived, or the request has failed.",
                 event: None,
                 args: &[
-                    Arg { name: "status", ty: "int32_t", doc: "status code, 0 where it failed" },
-                    Arg { name: "id", ty: "uint64_t", doc: "of the request" },
-                    Arg { name: "bytes", ty: "int64_t", doc: "length of the body, -1 where it is not known" },
-                    Arg { name: "ns", ty: "int64_t", doc: "since the request was sent, nanoseconds" },
-                    Arg { name: "error", ty: "error", doc: "why it failed" },
+                    Arg { name: "status", ty: "int32_t", doc: "status code; 0 if the request failed" },
+                    Arg { name: "id", ty: "uint64_t", doc: "id of the request" },
+                    Arg { name: "bytes", ty: "int64_t", doc: "length of the body; -1 if it is unknown" },
+                    Arg { name: "ns", ty: "int64_t", doc: "time since the request was sent, nanoseconds" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure; nil on success" },
                 ],
                 entries: &[],
             },
@@ -431,14 +431,14 @@ pub(super) static PROVIDERS: [Provider; 5] = [
     },
     Provider {
         name: "sql",
-        doc: "database/sql: statements, as the driver gets them.",
+        doc: "database/sql: statements as passed to the driver.",
         probes: &[
             Probe {
                 name: "prepare",
-                doc: "A statement is prepared.",
+                doc: "A statement is about to be prepared.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -451,10 +451,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "exec",
-                doc: "A statement without rows is executed.",
+                doc: "A statement that returns no rows is about to be executed.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -467,10 +467,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "query",
-                doc: "A query is executed.",
+                doc: "A query is about to be executed.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -483,10 +483,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "stmt_exec",
-                doc: "A prepared statement without rows is executed.",
+                doc: "A prepared statement that returns no rows is about to be executed.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -499,10 +499,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
             },
             Probe {
                 name: "stmt_query",
-                doc: "A prepared query is executed.",
+                doc: "A prepared query is about to be executed.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -518,20 +518,20 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "A statement has been prepared.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time it took, nanoseconds" },
-                    Arg { name: "error", ty: "error", doc: "why it failed" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure; nil on success" },
                 ],
                 entries: &[],
             },
             Probe {
                 name: "exec_done",
-                doc: "A statement without rows has been executed.",
+                doc: "A statement that returns no rows has been executed.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time it took, nanoseconds" },
-                    Arg { name: "error", ty: "error", doc: "why it failed" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure; nil on success" },
                 ],
                 entries: &[],
             },
@@ -540,20 +540,20 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "A query has been executed.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time it took, nanoseconds" },
-                    Arg { name: "error", ty: "error", doc: "why it failed" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure; nil on success" },
                 ],
                 entries: &[],
             },
             Probe {
                 name: "stmt_exec_done",
-                doc: "A prepared statement without rows has been executed.",
+                doc: "A prepared statement that returns no rows has been executed.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time it took, nanoseconds" },
-                    Arg { name: "error", ty: "error", doc: "why it failed" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure; nil on success" },
                 ],
                 entries: &[],
             },
@@ -562,15 +562,15 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "A prepared query has been executed.",
                 event: None,
                 args: &[
-                    Arg { name: "query", ty: "string", doc: "text of the statement" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time it took, nanoseconds" },
-                    Arg { name: "error", ty: "error", doc: "why it failed" },
+                    Arg { name: "query", ty: "string", doc: "the SQL statement" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure; nil on success" },
                 ],
                 entries: &[],
             },
             Probe {
                 name: "tx_begin",
-                doc: "A transaction begins.",
+                doc: "A transaction is about to begin.",
                 event: None,
                 args: &[],
                 entries: &[
@@ -585,8 +585,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "A transaction has been committed.",
                 event: None,
                 args: &[
-                    Arg { name: "ns", ty: "int64_t", doc: "time that took, nanoseconds" },
-                    Arg { name: "error", ty: "error", doc: "why it failed" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure; nil on success" },
                 ],
                 entries: &[],
             },
@@ -595,8 +595,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "A transaction has been rolled back.",
                 event: None,
                 args: &[
-                    Arg { name: "ns", ty: "int64_t", doc: "time that took, nanoseconds" },
-                    Arg { name: "error", ty: "error", doc: "why it failed" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure; nil on success" },
                 ],
                 entries: &[],
             },
@@ -608,10 +608,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
         probes: &[
             Probe {
                 name: "handshake_start",
-                doc: "A handshake begins.",
+                doc: "A handshake starts.",
                 event: None,
                 args: &[
-                    Arg { name: "client", ty: "bool", doc: "whether this side is the client" },
+                    Arg { name: "client", ty: "bool", doc: "true on the client" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -633,9 +633,9 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "A handshake has succeeded.",
                 event: None,
                 args: &[
-                    Arg { name: "client", ty: "bool", doc: "whether this side is the client" },
-                    Arg { name: "version", ty: "uint16_t", doc: "of the protocol: 771 (0x0303) for TLS 1.2, 772 for TLS 1.3" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time it took, nanoseconds; 0 where nobody was attached at the start" },
+                    Arg { name: "client", ty: "bool", doc: "true on the client" },
+                    Arg { name: "version", ty: "uint16_t", doc: "protocol version: 771 (0x0303) for TLS 1.2, 772 for TLS 1.3" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds; 0 if no tracer was attached at the start" },
                 ],
                 entries: &[],
             },
@@ -644,9 +644,9 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "A handshake has failed.",
                 event: None,
                 args: &[
-                    Arg { name: "client", ty: "bool", doc: "whether this side is the client" },
-                    Arg { name: "error", ty: "error", doc: "why" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time it took, nanoseconds; 0 where nobody was attached at the start" },
+                    Arg { name: "client", ty: "bool", doc: "true on the client" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds; 0 if no tracer was attached at the start" },
                 ],
                 entries: &[],
             },
@@ -662,16 +662,16 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 event: None,
                 args: &[
                     Arg { name: "fd", ty: "int32_t", doc: "file descriptor" },
-                    Arg { name: "remote", ty: "string", doc: "address of the other side" },
+                    Arg { name: "remote", ty: "string", doc: "address of the peer" },
                 ],
                 entries: &[],
             },
             Probe {
                 name: "conn_close",
-                doc: "A connection, listener or other socket is closed.",
+                doc: "A connection, listener or other socket is being closed.",
                 event: None,
                 args: &[
-                    Arg { name: "fd", ty: "int32_t", doc: "file descriptor, -1 where it was closed before" },
+                    Arg { name: "fd", ty: "int32_t", doc: "file descriptor; -1 if it was already closed" },
                 ],
                 entries: &[
                     FunctionEntry {
@@ -687,10 +687,10 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 doc: "An attempt to connect to one address has ended.",
                 event: None,
                 args: &[
-                    Arg { name: "network", ty: "string", doc: "tcp, udp, unix and so on" },
-                    Arg { name: "address", ty: "string", doc: "address of the other side" },
-                    Arg { name: "ns", ty: "int64_t", doc: "time it took, nanoseconds" },
-                    Arg { name: "error", ty: "error", doc: "why it failed" },
+                    Arg { name: "network", ty: "string", doc: "network, such as tcp, udp or unix" },
+                    Arg { name: "address", ty: "string", doc: "address of the peer" },
+                    Arg { name: "ns", ty: "int64_t", doc: "duration, nanoseconds" },
+                    Arg { name: "error", ty: "error", doc: "reason of the failure; nil on success" },
                 ],
                 entries: &[],
             },

@@ -1,103 +1,115 @@
-//! Types of the catalogue's tables, below the tables and the functions that look up in them.
+//! The types of the catalogue's tables.
 
-/// A provider of the catalogue.
+/// A provider of the catalogue: a group of probes of the runtime or of a standard library package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provider {
-    /// As in notes: `net_http`.
+    /// The name as in notes, such as `net_http`.
     pub name: &'static str,
-    /// What its probes are about: a sentence.
+    /// The documentation: one sentence.
     pub doc: &'static str,
-    /// In documented order.
+    /// The probes, in the order of the documentation.
     pub probes: &'static [Probe],
 }
 
 /// A probe of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// As in notes: `goroutine__create`.
+    /// The name as in notes, such as `goroutine__create`.
     pub name: &'static str,
-    /// When it fires: a sentence.
+    /// The documentation: one sentence about when the probe fires.
     pub doc: &'static str,
-    /// The event of the runtime's own trace (`internal/trace/tracev2`) that it mirrors; `None` if it mirrors none.
+    /// The corresponding event of the runtime's execution trace (`internal/trace/tracev2`); `None`
+    /// if it has none.
     pub event: Option<&'static str>,
-    /// In the order in which they are passed.
+    /// The arguments in order.
     pub args: &'static [Arg],
-    /// Functions whose entry shows the same event in binaries without this probe.
+    /// The functions whose entries can stand in for the probe in binaries without it.
     pub entries: &'static [FunctionEntry],
 }
 
-/// An argument of a probe.
+/// An argument of a probe of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arg {
-    /// As in the schema.
+    /// The name as in the schema.
     pub name: &'static str,
-    /// In the language of provider definitions: `uint64_t`, `string`, `error`.
+    /// The type in the language of provider definitions, such as `uint64_t`, `string` or `error`.
     pub ty: &'static str,
-    /// What it is, with its unit.
+    /// The documentation: a noun phrase with the unit.
     pub doc: &'static str,
 }
 
-/// A function that is entered when a probe would fire.
+/// A function that is entered when the probe would fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionEntry {
-    /// As the function table names it.
+    /// The name in the function table, such as `runtime.newproc1`.
     pub function: &'static str,
-    /// Arguments of the probe that can be read there, by name; those that cannot are left out.
-    pub args: &'static [(&'static str, ArgLocation)],
+    /// The names and locations of the probe's arguments that can be read at the entry.
+    pub(crate) args: &'static [(&'static str, ArgLocation)],
 }
 
-/// Where an argument is when a function is entered. Registers are the integer registers of Go's calling convention
-/// (`src/cmd/compile/abi-internal.md`), in its order, counted from 0.
+impl FunctionEntry {
+    /// Returns the names of the probe's arguments that can be read at this entry.
+    pub fn arg_names(&self) -> impl Iterator<Item = &'static str> {
+        self.args.iter().map(|(name, _)| *name)
+    }
+}
+
+/// The location of an argument at the entry of a function.
+///
+/// Register numbers are positions, from 0, in the integer registers of Go's calling convention
+/// (`src/cmd/compile/abi-internal.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArgLocation {
-    /// In this register; a string's length is in the next one.
+pub(crate) enum ArgLocation {
+    /// In this register. The length of a string is in the next one.
     Register(u8),
-    /// In a field of what a register points to.
+    /// In a field of a struct to which a register points.
     FieldPath {
         /// The register.
         register: u8,
-        /// For each pointer the fields from what it points to inwards: `pfd`, then its `Sysfd`. The last one is the
-        /// argument, the others are the next pointer.
+        /// One list per pointer: the nested fields from the outermost to the innermost, such as
+        /// `pfd` and its `Sysfd`. The innermost field is the next pointer or, in the last list, the
+        /// argument.
         path: &'static [&'static [Field]],
     },
-    /// The label of an enum's code, which is the lowest byte of a register.
+    /// The label of an enum whose code is the lowest byte of a register.
     Enum {
         /// The register.
         register: u8,
         /// The enum.
         labels: LabelSet,
     },
-    /// The id of the goroutine whose `runtime.g` a register points to; `None`: of the running goroutine.
+    /// The id of the goroutine whose `runtime.g` this register points to; `None` for the running
+    /// goroutine.
     GoroutineId(Option<u8>),
-    /// Always this number.
+    /// A constant value.
     Constant(i64),
 }
 
-/// A field of a struct.
+/// A field of a struct of the runtime or the standard library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Field {
-    /// The struct, with its package's path: `net/http.Request`.
+    /// The struct with its package path, such as `net/http.Request`.
     pub structure: &'static str,
-    /// The field's own name.
+    /// The name of the field.
     pub name: &'static str,
 }
 
-/// An enum whose codes have labels.
+/// An enum of the runtime whose codes have labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabelSet {
-    /// Why a goroutine waits: `waitReasonStrings`.
+pub(crate) enum LabelSet {
+    /// The reason why a goroutine waits: `waitReasonStrings`.
     WaitReason,
-    /// Why the world is stopped: `stwReasonStrings`.
+    /// The reason why the world is stopped: `stwReasonStrings`.
     StopReason,
 }
 
-/// Labels from a minor release on, by code.
+/// The first minor release with these labels, and the labels by code.
 pub(super) type LabelsSince = (u32, &'static [&'static str]);
 
-/// Offsets of a field by release.
+/// The offsets of a field by release.
 #[derive(Debug)]
 pub(super) struct FieldOffsets {
     pub(super) field: Field,
-    /// The first minor release, and the offset from there on; `None` if the field is gone.
+    /// Pairs of a minor release and the offset since then; `None` if the release removed the field.
     pub(super) since: &'static [(u32, Option<u32>)],
 }

@@ -8,44 +8,47 @@ import (
 	"io"
 )
 
-// A driver that keeps nothing; statements that begin with BAD fail.
+// A driver that stores nothing. Statements that start with BAD fail.
 type (
-	memory     struct{}
-	connection struct{}
-	statement  struct{ query string }
-	rows       struct{}
+	memoryDriver struct{}
+	connection   struct{}
+	statement    struct{ query string }
+	rows         struct{}
 )
 
-var errBad = errors.New("bad statement")
+var errBadStatement = errors.New("bad statement")
 
-func check(query string) error {
+func checkQuery(query string) error {
 	if len(query) >= 3 && query[:3] == "BAD" {
-		return errBad
+		return errBadStatement
 	}
 	return nil
 }
 
-func (memory) Open(string) (driver.Conn, error) { return connection{}, nil }
+func (memoryDriver) Open(string) (driver.Conn, error) { return connection{}, nil }
 
-func (connection) Prepare(query string) (driver.Stmt, error) { return statement{query}, check(query) }
-func (connection) Close() error                              { return nil }
-func (connection) Begin() (driver.Tx, error)                 { return connection{}, nil }
-func (connection) Commit() error                             { return nil }
-func (connection) Rollback() error                           { return nil }
+func (connection) Prepare(query string) (driver.Stmt, error) {
+	return statement{query}, checkQuery(query)
+}
+func (connection) Close() error              { return nil }
+func (connection) Begin() (driver.Tx, error) { return connection{}, nil }
+func (connection) Commit() error             { return nil }
+func (connection) Rollback() error           { return nil }
 
 func (s statement) Close() error  { return nil }
 func (s statement) NumInput() int { return -1 }
 func (s statement) Exec([]driver.Value) (driver.Result, error) {
-	return driver.RowsAffected(1), check(s.query)
+	return driver.RowsAffected(1), checkQuery(s.query)
 }
-func (s statement) Query([]driver.Value) (driver.Rows, error) { return rows{}, check(s.query) }
+func (s statement) Query([]driver.Value) (driver.Rows, error) { return rows{}, checkQuery(s.query) }
 
 func (rows) Columns() []string         { return []string{"n"} }
 func (rows) Close() error              { return nil }
 func (rows) Next([]driver.Value) error { return io.EOF }
 
-func database(did *facts) {
-	sql.Register("memory", memory{})
+// useDatabase runs statements and transactions, and records them in did.
+func useDatabase(did *facts) {
+	sql.Register("memory", memoryDriver{})
 	db, err := sql.Open("memory", "")
 	must(err)
 	ctx := context.Background()
@@ -56,11 +59,11 @@ func database(did *facts) {
 	_, err = db.ExecContext(ctx, "INSERT 1", 1)
 	must(err)
 	if _, err = db.Exec("BAD 1"); err == nil {
-		panic("a bad statement was executed")
+		panic("BAD 1 did not fail")
 	}
-	found, err := db.Query("SELECT 1")
+	result, err := db.Query("SELECT 1")
 	must(err)
-	must(found.Close())
+	must(result.Close())
 	insert, err := db.Prepare("INSERT prepared")
 	must(err)
 	_, err = insert.Exec(1)
@@ -68,15 +71,15 @@ func database(did *facts) {
 	must(insert.Close())
 	query, err := db.Prepare("SELECT prepared")
 	must(err)
-	found, err = query.Query()
+	result, err = query.Query()
 	must(err)
-	must(found.Close())
+	must(result.Close())
 	must(query.Close())
 	tx, err := db.Begin()
 	must(err)
-	found, err = tx.Query("SELECT tx")
+	result, err = tx.Query("SELECT tx")
 	must(err)
-	must(found.Close())
+	must(result.Close())
 	must(tx.Commit())
 	tx, err = db.Begin()
 	must(err)

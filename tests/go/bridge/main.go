@@ -1,5 +1,10 @@
-// Bridge provokes every probe of the runtime and the standard library and writes down what it did, as JSON, to the file
-// that is its argument.
+// Bridge makes every probe of the runtime and the standard library fire, and writes to a file, as
+// JSON, what it did.
+//
+//	bridge [FILE [wait]]
+//
+// With wait, it then starts goroutines that block forever, and runs until its standard input is
+// closed.
 package main
 
 import (
@@ -18,13 +23,14 @@ import (
 	"time"
 )
 
+// facts is what the program did. The test compares it with the events.
 type facts struct {
 	Worker      uint64 // entry addresses of functions
 	Sleeper     uint64
 	Workers     int
 	Sleepers    int
 	Syscalls    int
-	Deep        int // bytes of stack that a goroutine needed
+	Deep        int // stack size that a goroutine needed, in bytes
 	Large       int // allocations of 1 MiB
 	Small       int // allocations of 208 bytes
 	Panics      []string
@@ -37,60 +43,66 @@ type facts struct {
 	Distrusted  string
 	Statements  map[string][]string
 	Connections int
-	Parked      int // goroutines that wait for good
-	Live        int // all goroutines, when no more of them end
+	Parked      int // goroutines that block forever
+	Live        int // number of all goroutines once it no longer changes
 }
 
 var (
-	all  sync.WaitGroup
-	gate = make(chan struct{})
-	sink [][]byte
-	keep []*node
+	wait     sync.WaitGroup
+	start    = make(chan struct{})
+	sink     [][]byte
+	retained []*node
 )
 
 func worker() {
-	<-gate
-	all.Done()
+	<-start
+	wait.Done()
 }
 
 func sleeper() {
 	time.Sleep(time.Millisecond)
-	all.Done()
+	wait.Done()
 }
 
+// growStack needs n KiB of stack.
+//
 //go:noinline
-func deep(n int) byte {
+func growStack(n int) byte {
 	var frame [1024]byte
 	if n > 0 {
-		frame[n%1024] = deep(n - 1)
+		frame[n%1024] = growStack(n - 1)
 	}
 	return frame[n/2%1024]
 }
 
+// named is a panic value with a method String.
 type named struct{ name string }
 
 func (n named) String() string { return "named " + n.name }
 
+// hostile is a panic value whose method Error panics.
 type hostile struct{}
 
 func (hostile) Error() string { panic(hostile{}) }
 
-// park makes goroutines that wait and returns how many there are then, of all kinds, when those of the past are gone.
+// park starts goroutines that block forever. It waits until the number of all goroutines is stable,
+// and returns it.
 func park(count int) int {
 	for i := 0; i < count; i++ {
 		go func() { <-make(chan int) }()
 	}
 	live := 0
-	for same := 0; same < 10; same++ {
+	for stable := 0; stable < 10; stable++ {
 		if now := runtime.NumGoroutine(); now != live {
-			live, same = now, 0
+			live, stable = now, 0
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	return live
 }
 
-func panics(value any) {
+// panicAndRecover panics with the value and recovers.
+func panicAndRecover(value any) {
 	defer func() { _ = recover() }()
 	panic(value)
 }
@@ -100,23 +112,24 @@ type node struct {
 	data [6]*node
 }
 
-// assists allocates until the collector has made it help, which metrics show.
-func assists() {
+// provokeAssists allocates until a metric shows that the collector has made the program assist in
+// marking.
+func provokeAssists() {
 	defer debug.SetGCPercent(debug.SetGCPercent(5))
-	helped := []metrics.Sample{{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"}}
+	assistTime := []metrics.Sample{{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"}}
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		var list *node
 		for i := 0; i < 200000; i++ {
 			list = &node{next: list}
 		}
-		keep = append(keep, list)
+		retained = append(retained, list)
 		runtime.GC()
-		metrics.Read(helped)
-		if helped[0].Value.Kind() == metrics.KindFloat64 && helped[0].Value.Float64() > 0 || len(keep) > 40 {
+		metrics.Read(assistTime)
+		if assistTime[0].Value.Kind() == metrics.KindFloat64 && assistTime[0].Value.Float64() > 0 || len(retained) > 40 {
 			break
 		}
 	}
-	keep = nil
+	retained = nil
 }
 
 func main() {
@@ -124,17 +137,17 @@ func main() {
 	did.Worker = uint64(reflect.ValueOf(worker).Pointer())
 	did.Sleeper = uint64(reflect.ValueOf(sleeper).Pointer())
 
-	all.Add(did.Workers)
+	wait.Add(did.Workers)
 	for i := 0; i < did.Workers; i++ {
 		go worker()
 	}
-	close(gate)
-	all.Wait()
-	all.Add(did.Sleepers)
+	close(start)
+	wait.Wait()
+	wait.Add(did.Sleepers)
 	for i := 0; i < did.Sleepers; i++ {
 		go sleeper()
 	}
-	all.Wait()
+	wait.Wait()
 
 	runtime.LockOSThread()
 	for i := 0; i < did.Syscalls; i++ {
@@ -142,12 +155,12 @@ func main() {
 	}
 	runtime.UnlockOSThread()
 
-	all.Add(1)
+	wait.Add(1)
 	go func() {
-		deep(did.Deep / 1024)
-		all.Done()
+		growStack(did.Deep / 1024)
+		wait.Done()
 	}()
-	all.Wait()
+	wait.Wait()
 
 	for i := 0; i < did.Large; i++ {
 		sink = append(sink[:0], make([]byte, 1<<20))
@@ -157,32 +170,32 @@ func main() {
 	}
 
 	var none []int
-	panics("plain")
-	panics(errors.New("an error"))
-	panics(named{"value"})
-	panics(7)
-	panics(io.EOF)
+	panicAndRecover("plain")
+	panicAndRecover(errors.New("an error"))
+	panicAndRecover(named{"value"})
+	panicAndRecover(7)
+	panicAndRecover(io.EOF)
 	func() {
 		defer func() { _ = recover() }()
 		none[0]++
 	}()
-	panics(hostile{})
+	panicAndRecover(hostile{})
 	did.Panics = []string{"plain", "an error", "named value", "int", "EOF",
 		"runtime error: index out of range [0] with length 0"}
 
-	all.Add(did.Timers)
+	wait.Add(did.Timers)
 	for i := 0; i < did.Timers; i++ {
-		time.AfterFunc(time.Millisecond, all.Done)
+		time.AfterFunc(time.Millisecond, wait.Done)
 	}
-	all.Wait()
+	wait.Wait()
 
-	network(&did)
-	database(&did)
-	assists()
+	useNetwork(&did)
+	useDatabase(&did)
+	provokeAssists()
 	runtime.GC()
 
-	waits := len(os.Args) > 2 && strings.HasPrefix(os.Args[2], "wait")
-	if waits {
+	shouldWait := len(os.Args) > 2 && strings.HasPrefix(os.Args[2], "wait")
+	if shouldWait {
 		did.Parked = 50
 		did.Live = park(did.Parked)
 	}
@@ -191,16 +204,16 @@ func main() {
 	runtime.ReadMemStats(&stats)
 	did.NumGC, did.Pause = stats.NumGC, stats.PauseTotalNs
 	if len(os.Args) > 1 {
-		text, err := json.Marshal(did)
+		data, err := json.Marshal(did)
 		if err == nil {
-			err = os.WriteFile(os.Args[1], text, 0o644)
+			err = os.WriteFile(os.Args[1], data, 0o644)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 	}
-	if waits {
+	if shouldWait {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
 }

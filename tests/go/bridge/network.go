@@ -17,6 +17,7 @@ type request struct {
 	Protocol     string
 }
 
+// handle responds with the status and the body size that the path contains.
 func handle(w http.ResponseWriter, r *http.Request) {
 	status, size := 0, 0
 	if _, err := fmt.Sscanf(r.URL.Path, "/status/%d/size/%d", &status, &size); err != nil {
@@ -28,8 +29,9 @@ func handle(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, strings.Repeat("x", size))
 }
 
-// network sends requests by HTTP/1 and HTTP/2, one to nobody, and one to a server that the client does not trust.
-func network(did *facts) {
+// useNetwork sends requests over HTTP/1 and HTTP/2, one to a closed port, and one to a server whose
+// certificate the client does not trust. It records them in did.
+func useNetwork(did *facts) {
 	plain := httptest.NewServer(http.HandlerFunc(handle))
 	secure := httptest.NewUnstartedServer(http.HandlerFunc(handle))
 	secure.EnableHTTP2 = true
@@ -38,20 +40,20 @@ func network(did *facts) {
 	for _, server := range []*httptest.Server{plain, secure} {
 		client := server.Client()
 		for i, status := range []int{200, 404, 500, 201} {
-			one := request{Method: []string{"GET", "POST"}[i%2], Status: status, Size: 10 * i}
-			one.Path = fmt.Sprintf("/status/%d/size/%d", status, one.Size)
-			ask, err := http.NewRequest(one.Method, server.URL+one.Path+"?query=1", nil)
+			sent := request{Method: []string{"GET", "POST"}[i%2], Status: status, Size: 10 * i}
+			sent.Path = fmt.Sprintf("/status/%d/size/%d", status, sent.Size)
+			req, err := http.NewRequest(sent.Method, server.URL+sent.Path+"?query=1", nil)
 			must(err)
-			answer, err := client.Do(ask)
+			response, err := client.Do(req)
 			must(err)
-			body, err := io.ReadAll(answer.Body)
+			body, err := io.ReadAll(response.Body)
 			must(err)
-			must(answer.Body.Close())
-			one.Protocol = answer.Proto
-			if len(body) != one.Size || answer.StatusCode != status {
-				panic("the server did not do as asked")
+			must(response.Body.Close())
+			sent.Protocol = response.Proto
+			if len(body) != sent.Size || response.StatusCode != status {
+				panic("unexpected response")
 			}
-			did.Requests = append(did.Requests, one)
+			did.Requests = append(did.Requests, sent)
 		}
 	}
 	did.Connections = 2
@@ -68,10 +70,10 @@ func network(did *facts) {
 	_, err = http.Get("http://user:secret@" + listener.Addr().String() + "/refused")
 	did.Refused = err.Error()
 
-	// Both sides of a handshake, over a pipe.
-	one, other := net.Pipe()
-	go func() { _ = tls.Server(other, &tls.Config{}).Handshake() }()
-	_ = tls.Client(one, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	// A TLS handshake that fails, because the server has no certificate.
+	clientConn, serverConn := net.Pipe()
+	go func() { _ = tls.Server(serverConn, &tls.Config{}).Handshake() }()
+	_ = tls.Client(clientConn, &tls.Config{InsecureSkipVerify: true}).Handshake()
 }
 
 func must(err error) {

@@ -1,4 +1,4 @@
-// Package gate looks at what a probe is compiled to, and what it allocates.
+// Package gate tests the code that a probe is compiled to, and that probes allocate nothing.
 package gate
 
 import (
@@ -7,10 +7,10 @@ import (
 	"usdt.local/tests/probes"
 )
 
-// lazily has an argument that is costly to compute.
+// fireLazily fires a probe with an argument that is expensive to compute.
 //
 //go:noinline
-func lazily(self uint64, data []byte) uint64 {
+func fireLazily(self uint64, data []byte) uint64 {
 	probes.HitFunc(func(fire func(self, n uint64, text string)) {
 		sum := uint64(0)
 		for _, b := range data {
@@ -21,17 +21,17 @@ func lazily(self uint64, data []byte) uint64 {
 	return self + 1
 }
 
-// TestNoAllocation holds whether or not a tracer is attached: the tests run it both ways.
-func TestNoAllocation(t *testing.T) {
+// The suite runs this test with and without a tracer.
+func TestProbesDoNotAllocate(t *testing.T) {
 	data := []byte("data")
 	allocations := testing.AllocsPerRun(1000, func() {
 		probes.Hit(1, 2, "text")
 		probes.MoreTypes(1, 2, 3, true, "a C string that fits the stack", data, nil, nil)
 		probes.Twelve(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
-		lazily(1, data)
+		fireLazily(1, data)
 	})
 	if allocations != 0 {
-		t.Errorf("%v allocations a run", allocations)
+		t.Errorf("%v allocations per run", allocations)
 	}
 	t.Log("enabled:", probes.HitEnabled())
 }

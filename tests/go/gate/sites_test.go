@@ -13,8 +13,10 @@ import (
 	"usdt.local/tests/probes"
 )
 
-// semaphores has the addresses of all semaphores of this program, as its notes say; none where it is not sealed.
-func semaphores(t *testing.T) (addresses []uint64) {
+// semaphoreAddresses returns the addresses of all semaphores of this program, which it reads from
+// the notes. It returns none if the program is not sealed, or if it is
+// position-independent.
+func semaphoreAddresses(t *testing.T) (addresses []uint64) {
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -42,42 +44,43 @@ func semaphores(t *testing.T) (addresses []uint64) {
 	return addresses
 }
 
-// TestEverySiteRuns counts the semaphores up itself, as a tracer would: what fires the probes runs on machines that have
-// no tracer, too.
+// The test increments the semaphores as a tracer would, so it also runs on machines without a
+// tracer.
 func TestEverySiteRuns(t *testing.T) {
-	addresses := semaphores(t)
+	addresses := semaphoreAddresses(t)
 	if len(addresses) == 0 {
 		t.Skip("not sealed")
 	}
-	add := func(n int) {
+	addToSemaphores := func(n int) {
 		for _, address := range addresses {
-			*(*uint16)(at(address)) += uint16(n)
+			*(*uint16)(pointerTo(address)) += uint16(n)
 		}
 	}
-	add(1)
-	defer add(-1)
+	addToSemaphores(1)
+	defer addToSemaphores(-1)
 	if !probes.HitEnabled() || !probes.TwelveEnabled() || !probes.NothingEnabled() {
-		t.Fatal("semaphores are counted up, but probes say they are off")
+		t.Fatal("the semaphores are incremented, but probes are disabled")
 	}
-	var all sync.WaitGroup
+	var wait sync.WaitGroup
 	for id := 0; id < 8; id++ {
-		all.Add(1)
+		wait.Add(1)
 		go func(id int) {
-			defer all.Done()
-			deep(t, id, 200)
+			defer wait.Done()
+			fireAtEveryDepth(t, id, 200)
 		}(id)
 	}
-	all.Wait()
+	wait.Wait()
 }
 
-// at is the memory at an address of this program's data.
-func at(address uint64) unsafe.Pointer {
+// pointerTo returns a pointer to an address in this program's data.
+func pointerTo(address uint64) unsafe.Pointer {
 	pointer := uintptr(address)
 	return *(*unsafe.Pointer)(unsafe.Pointer(&pointer))
 }
 
-// deep fires every probe at every depth of a stack that grows, with values in registers that must survive.
-func deep(t *testing.T, id, depth int) {
+// fireAtEveryDepth fires every probe and calls itself until depth is 0, so the stack grows. It
+// checks that variables, which the compiler may keep in registers, have the same values afterwards.
+func fireAtEveryDepth(t *testing.T, id, depth int) {
 	var frame [256]byte
 	a, b, c, x, y := id*3, depth*5, id^depth, float64(id)+0.5, float64(depth)*1.25
 	for i := range frame {
@@ -91,17 +94,17 @@ func deep(t *testing.T, id, depth int) {
 	probes.OtherProviderHit(int32(a))
 	probes.Keywords(1, 2, 3, 4, 5, 6, 7)
 	if a != id*3 || b != depth*5 || c != id^depth || x != float64(id)+0.5 || y != float64(depth)*1.25 {
-		t.Errorf("at depth %d: %d %d %d %v %v", depth, a, b, c, x, y)
+		t.Errorf("at depth %d: a probe changed a variable: %d %d %d %v %v", depth, a, b, c, x, y)
 	}
 	for i := range frame {
 		if frame[i] != byte(i+a) {
-			t.Fatalf("byte %d of the frame at depth %d has changed", i, depth)
+			t.Fatalf("at depth %d: a probe changed byte %d of the frame", depth, i)
 		}
 	}
 	if depth%50 == 0 {
 		runtime.GC()
 	}
 	if depth > 0 {
-		deep(t, id, depth-1)
+		fireAtEveryDepth(t, id, depth-1)
 	}
 }

@@ -1,4 +1,4 @@
-// Hits fires probes as the tests ask: it waits for a tracer, fires, and says what it did.
+// Hits waits for a tracer, fires probes as the flags say, and reports how many.
 package main
 
 import (
@@ -21,41 +21,41 @@ import (
 )
 
 func main() {
-	goroutines := flag.Int("goroutines", 1, "goroutines that fire")
-	per := flag.Int("per", 1, "hits of each")
-	types := flag.Bool("types", false, "fire one probe of each kind instead")
-	all := flag.Bool("all", false, "wait until every probe is enabled, not just the one that says a tracer is there")
-	other := flag.Bool("next", false, "wait until another probe is enabled: some tracers enable probes before they attach to them")
-	onSignal := flag.Bool("signal", false, "wait for an interrupt: some tracers enable probes before they attach to them")
+	goroutines := flag.Int("goroutines", 1, "number of goroutines that fire")
+	per := flag.Int("per", 1, "hits of each goroutine")
+	types := flag.Bool("types", false, "fire the probes with all argument types instead")
+	all := flag.Bool("all", false, "wait until all probes are enabled, for tracers that attach to one after the other")
+	waitForNext := flag.Bool("next", false, "wait until another probe is enabled, for tracers that enable a probe before they attach to it")
+	onSignal := flag.Bool("signal", false, "wait for SIGINT instead, for tracers that enable a probe before they attach to it")
 	timeout := flag.Duration("timeout", 100*time.Second, "how long to wait for a tracer")
-	timed := flag.Bool("time", false, "say how long a hit took")
-	linger := flag.Duration("linger", 0, "how long to stay after the last hit")
-	next := flag.String("exec", "", "program to become after the last hit")
+	timed := flag.Bool("time", false, "report the time per hit")
+	linger := flag.Duration("linger", 0, "time to stay after the last hit")
+	next := flag.String("exec", "", "program to execute after the last hit")
 	flag.Parse()
 
 	enabled := probes.HitEnabled
-	if *types || *other {
+	if *types || *waitForNext {
 		enabled = probes.MoreTypesEnabled
 	}
 	if *all {
 		enabled = everyProbeEnabled
 	}
-	asked := make(chan os.Signal, 1)
+	interrupts := make(chan os.Signal, 1)
 	if *onSignal {
-		signal.Notify(asked, os.Interrupt)
-		enabled = func() bool { return len(asked) > 0 }
+		signal.Notify(interrupts, os.Interrupt)
+		enabled = func() bool { return len(interrupts) > 0 }
 	}
 	end := time.Now().Add(*timeout)
 	for !enabled() {
 		if time.Now().After(end) {
-			fmt.Fprintln(os.Stderr, "no tracer came")
+			fmt.Fprintln(os.Stderr, "no tracer attached")
 			os.Exit(1)
 		}
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(settle())
 	if *types {
-		everyType()
+		fireAllTypes()
 		fmt.Fprintln(os.Stderr, "done")
 		time.Sleep(*linger)
 		return
@@ -66,9 +66,9 @@ func main() {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			self := goid()
+			self := goroutineID()
 			for n := 0; n < *per; n++ {
-				probes.Hit(self, uint64(n), texts[n%len(texts)])
+				probes.Hit(self, uint64(n), hitTexts[n%len(hitTexts)])
 			}
 		}()
 	}
@@ -83,27 +83,30 @@ func main() {
 	}
 }
 
-// settle is how long a tracer takes from enabling a probe to attaching to it, on kernels that do one after the other.
+// settle returns the time that a tracer takes from enabling a probe to attaching to it, on kernels
+// where these are two steps.
 func settle() time.Duration {
 	duration, _ := time.ParseDuration(os.Getenv("USDT_E2E_SETTLE"))
 	return duration
 }
 
-// texts has the text of hit n at n modulo its length: distinct lengths and contents.
-var texts = func() (out [100]string) {
+// hitTexts holds strings of different lengths and contents. Hit n has the one at index n modulo
+// 100.
+var hitTexts = func() (out [100]string) {
 	for i := range out {
 		out[i] = strings.Repeat("x", i%40) + strconv.Itoa(i)
 	}
 	return
 }()
 
-// everyProbeEnabled is for tracers that attach to one probe after the other.
+// everyProbeEnabled reports whether a tracer is attached to all probes.
 func everyProbeEnabled() bool {
 	return probes.TypesEnabled() && probes.MoreTypesEnabled() && probes.TwelveEnabled() && probes.NothingEnabled() &&
 		probes.HitEnabled() && probes.OtherProviderHitEnabled() && probes.KeywordsEnabled()
 }
 
-func everyType() {
+// fireAllTypes fires each probe, with extreme values, with zero values and with long strings.
+func fireAllTypes() {
 	probes.Types(-1, math.MinInt8, math.MinInt16, math.MinInt32, math.MinInt64, math.MaxUint8, math.MaxUint16, math.MaxUint32)
 	value := 42
 	probes.MoreTypes(math.MaxUint64, 1.5, -2.25, true, "C \"text\"", []byte{0, 1, 0xff}, errors.New("it broke\n"), unsafe.Pointer(&value))
@@ -115,8 +118,8 @@ func everyType() {
 	probes.Keywords(1, 2, 3, 4, 5, 6, 7)
 }
 
-// goid is the goroutine's id as its stack trace names it.
-func goid() uint64 {
+// goroutineID returns the ID of the goroutine, which it reads from a stack trace.
+func goroutineID() uint64 {
 	buf := make([]byte, 64)
 	fields := strings.Fields(string(buf[:runtime.Stack(buf, false)]))
 	id, err := strconv.ParseUint(fields[1], 10, 64)

@@ -1,4 +1,4 @@
-// Host loads a plugin and calls it until it is ended.
+// Host loads a Go plugin and calls its function every millisecond until it is killed.
 package main
 
 import (
@@ -10,12 +10,12 @@ import (
 )
 
 func main() {
-	opened, err := plugin.Open(os.Args[1])
+	loaded, err := plugin.Open(os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	symbol, err := opened.Lookup("FireFor")
+	symbol, err := loaded.Lookup("FireFor")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -1,5 +1,5 @@
-// Native has sites as a toolchain with probes of its own would leave them: a no-op in the middle of code, arguments in
-// registers. The test adds the notes.
+// Native has probe sites as a toolchain with native probes would emit them: a NOP within a
+// function, with the arguments in registers. The test adds the notes.
 package main
 
 import (
@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"unsafe"
 )
+
+// The functions are in assembly, and each contains a site.
 
 func requestStart(method *byte, methodLength uint64, path *byte, pathLength uint64)
 func requestEnd(status int32)

@@ -1,8 +1,8 @@
-/** Operations with a beginning and an end, for tests that measure times. */
+/** Operations with a start and an end, for tests of latencies. */
 provider ops {
-	/** An operation begins. */
+	/** An operation starts. */
 	probe begin(uint64_t id, string kind);
 
-	/** It ends. */
+	/** An operation has ended. */
 	probe end(uint64_t id, int status);
 };

@@ -2,19 +2,19 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package ops holds the static probes (USDT) of provider ops.
+// Package ops contains the static probes (USDT) of provider ops.
 //
-// Operations with a beginning and an end, for tests that measure times.
+// Operations with a start and an end, for tests of latencies.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package ops
 
 import "unsafe"
 
 // Begin fires the probe ops:begin.
 //
-// An operation begins.
+// An operation starts.
 //
 // Tracers see arg0 id, arg1 and arg2 kind (pointer, length).
 func Begin(id uint64, kind string) {
@@ -28,18 +28,23 @@ func BeginEnabled() bool {
 	return uint32(usdtProbeBegin.semaphore) != 0
 }
 
+// usdtFireBegin fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireBegin(id uint64, kind string) {
 	usdtTouchOps(unsafe.StringData(kind), len(kind))
 	usdtStubBegin(id, unsafe.Pointer(unsafe.StringData(kind)), uint64(len(kind)))
 }
 
+// usdtStubBegin loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubBegin(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64)
 
+// usdtSiteBegin is the site that tracers attach to.
 func usdtSiteBegin()
 
-// usdtProbeBegin is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeBegin is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeBegin struct {
 	_         [18]byte
 	semaphore uint16
@@ -48,7 +53,7 @@ var usdtProbeBegin struct {
 
 // End fires the probe ops:end.
 //
-// It ends.
+// An operation has ended.
 //
 // Tracers see arg0 id, arg1 status.
 func End(id uint64, status int32) {
@@ -62,25 +67,31 @@ func EndEnabled() bool {
 	return uint32(usdtProbeEnd.semaphore) != 0
 }
 
+// usdtFireEnd fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireEnd(id uint64, status int32) {
 	usdtStubEnd(id, int64(status))
 }
 
+// usdtStubEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubEnd(arg0 uint64, arg1 int64)
 
+// usdtSiteEnd is the site that tracers attach to.
 func usdtSiteEnd()
 
-// usdtProbeEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeEnd struct {
 	_         [18]byte
 	semaphore uint16
 	_         [100]byte
 }
 
-// usdtTouchOps reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouchOps reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
 func usdtTouchOps(p *byte, n int) byte {

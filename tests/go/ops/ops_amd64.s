@@ -62,7 +62,7 @@ DATA ·usdtProbeEnd+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeEnd+16(SB)/8, $0x0000007800000002
 DATA ·usdtProbeEnd+24(SB)/8, $·usdtProbeEnd(SB)
 DATA ·usdtProbeEnd+32(SB)/8, $·usdtSchemaEnd(SB)
-DATA ·usdtProbeEnd+40(SB)/8, $0x00000000000000cd
+DATA ·usdtProbeEnd+40(SB)/8, $0x00000000000000dc
 DATA ·usdtProbeEnd+48(SB)/8, $0x0000000800000003
 DATA ·usdtProbeEnd+56(SB)/8, $0x000000030000002f
 DATA ·usdtProbeEnd+64(SB)/8, $0x0074647370617473

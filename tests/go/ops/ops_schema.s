@@ -31,8 +31,8 @@ DATA ·usdtSchemaBegin+176(SB)/8, $"8,\"signe"
 DATA ·usdtSchemaBegin+184(SB)/8, $"d\":false"
 DATA ·usdtSchemaBegin+192(SB)/8, $"}],\"doc\""
 DATA ·usdtSchemaBegin+200(SB)/8, $":\"An ope"
-DATA ·usdtSchemaBegin+208(SB)/8, $"ration b"
-DATA ·usdtSchemaBegin+216(SB)/8, $"egins.\"}"
+DATA ·usdtSchemaBegin+208(SB)/8, $"ration s"
+DATA ·usdtSchemaBegin+216(SB)/8, $"tarts.\"}"
 GLOBL ·usdtSchemaBegin(SB), RODATA|NOPTR, $224
 
 // ops:end
@@ -60,6 +60,8 @@ DATA ·usdtSchemaEnd+160(SB)/8, $"t\",\"size"
 DATA ·usdtSchemaEnd+168(SB)/8, $"\":4,\"sig"
 DATA ·usdtSchemaEnd+176(SB)/8, $"ned\":tru"
 DATA ·usdtSchemaEnd+184(SB)/8, $"e}],\"doc"
-DATA ·usdtSchemaEnd+192(SB)/8, $"\":\"It en"
-DATA ·usdtSchemaEnd+200(SB)/8, $"ds.\"}\x00\x00\x00"
-GLOBL ·usdtSchemaEnd(SB), RODATA|NOPTR, $208
+DATA ·usdtSchemaEnd+192(SB)/8, $"\":\"An op"
+DATA ·usdtSchemaEnd+200(SB)/8, $"eration "
+DATA ·usdtSchemaEnd+208(SB)/8, $"has ende"
+DATA ·usdtSchemaEnd+216(SB)/8, $"d.\"}\x00\x00\x00\x00"
+GLOBL ·usdtSchemaEnd(SB), RODATA|NOPTR, $224

@@ -1,4 +1,5 @@
-// Package overhead has the work that probes in the runtime and the standard library could slow down.
+// Package overhead has benchmarks of operations that probes in the runtime and the standard library
+// could slow down.
 package overhead
 
 import (
@@ -33,6 +34,7 @@ func BenchmarkPingPong(b *testing.B) {
 	<-pong
 }
 
+// sink makes the allocations escape to the heap.
 var sink []byte
 
 func BenchmarkSmallAllocation(b *testing.B) {
@@ -48,30 +50,32 @@ func BenchmarkHTTP(b *testing.B) {
 	defer server.Close()
 	client := server.Client()
 	for i := 0; i < b.N; i++ {
-		answer, err := client.Get(server.URL)
+		response, err := client.Get(server.URL)
 		if err != nil {
 			b.Fatal(err)
 		}
-		_, _ = io.Copy(io.Discard, answer.Body)
-		_ = answer.Body.Close()
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
 	}
 }
 
 type node struct{ left, right *node }
 
-func tree(depth int) *node {
+// newTree returns a binary tree of the given depth.
+func newTree(depth int) *node {
 	if depth == 0 {
 		return &node{}
 	}
-	return &node{tree(depth - 1), tree(depth - 1)}
+	return &node{newTree(depth - 1), newTree(depth - 1)}
 }
 
-var kept *node
+// live keeps a tree reachable, so the collector has something to mark.
+var live *node
 
 func BenchmarkGarbage(b *testing.B) {
-	kept = tree(16)
+	live = newTree(16)
 	b.ResetTimer()
 	for i := 0; i < b.N; i++ {
-		kept.left = tree(12)
+		live.left = newTree(12)
 	}
 }

@@ -9,17 +9,18 @@ import (
 	"usdt.local/go-stubs/usdtflight"
 )
 
-func flight(linger time.Duration, dir string, slow bool) {
+// runRecorder runs the flight recorder for a time. If requestOne is true, it requests a snapshot
+// once a tracer attaches.
+func runRecorder(linger time.Duration, dir string, requestOne bool) {
 	ctx, stop := context.WithTimeout(context.Background(), linger)
 	defer stop()
 	go func() {
-		for slow && ctx.Err() == nil {
-			if usdtflight.Armed() {
-				usdtflight.Snapshot("slow request")
+		for requestOne && ctx.Err() == nil {
+			if usdtflight.Snapshot("slow request") {
 				return
 			}
 			time.Sleep(time.Millisecond)
 		}
 	}()
-	usdtflight.Run(ctx, usdtflight.Config{Dir: dir, MinAge: time.Second, Look: 5 * time.Millisecond})
+	usdtflight.Run(ctx, usdtflight.Config{Dir: dir, MinAge: time.Second, PollInterval: 5 * time.Millisecond})
 }

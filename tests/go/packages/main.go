@@ -1,6 +1,7 @@
 //go:debug httpmuxgo121=0
 
-// Packages uses the ready-made packages, or with -linger waits for a snapshot of its flight recorder.
+// Packages fires the probes of the ready-made packages. With -linger, it runs their flight recorder
+// instead.
 package main
 
 import (
@@ -24,18 +25,18 @@ import (
 )
 
 func main() {
-	linger := flag.Duration("linger", 0, "run a flight recorder for so long, with snapshots in -dir")
-	dir := flag.String("dir", "", "where snapshots go")
-	slow := flag.Bool("slow", false, "ask for a snapshot when the recorder runs")
+	linger := flag.Duration("linger", 0, "run the flight recorder for this time, with snapshots in -dir")
+	dir := flag.String("dir", "", "directory of the snapshots")
+	slow := flag.Bool("slow", false, "request a snapshot when the recorder runs")
 	flag.Parse()
 	if *linger > 0 {
-		flight(*linger, *dir, *slow)
+		runRecorder(*linger, *dir, *slow)
 		return
 	}
-	requests()
-	statements()
-	records()
-	tasks()
+	sendRequests()
+	runStatements()
+	logRecords()
+	runTasks()
 }
 
 func must(err error) {
@@ -44,12 +45,12 @@ func must(err error) {
 	}
 }
 
-func requests() {
+func sendRequests() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/items/", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "twelve bytes") })
 	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	server := httptest.NewServer(usdthttp.Handler(mux))
-	client := http.Client{Transport: usdthttp.Transport(nil)}
+	server := httptest.NewServer(usdthttp.NewHandler(mux))
+	client := http.Client{Transport: usdthttp.NewTransport(nil)}
 	for _, path := range []string{"/items/1", "/missing", "/panic"} {
 		request, err := http.NewRequest("GET", server.URL+path, nil)
 		must(err)
@@ -63,25 +64,29 @@ func requests() {
 	server.Close()
 }
 
-type memory struct{}
+// memoryDriver is a driver, connection and transaction that stores nothing. Statements that start
+// with BAD and rollbacks fail.
+type memoryDriver struct{}
 
-var errBad = errors.New("bad statement")
+var errBadStatement = errors.New("bad statement")
 
-func check(query string) error {
+func checkQuery(query string) error {
 	if strings.HasPrefix(query, "BAD") {
-		return errBad
+		return errBadStatement
 	}
 	return nil
 }
 
-func (memory) Open(string) (driver.Conn, error)          { return memory{}, nil }
-func (memory) Close() error                              { return nil }
-func (memory) Begin() (driver.Tx, error)                 { return memory{}, nil }
-func (memory) Commit() error                             { return nil }
-func (memory) Rollback() error                           { return errBad }
-func (memory) Prepare(query string) (driver.Stmt, error) { return statement(query), check(query) }
-func (memory) ExecContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Result, error) {
-	return driver.RowsAffected(1), check(query)
+func (memoryDriver) Open(string) (driver.Conn, error) { return memoryDriver{}, nil }
+func (memoryDriver) Close() error                     { return nil }
+func (memoryDriver) Begin() (driver.Tx, error)        { return memoryDriver{}, nil }
+func (memoryDriver) Commit() error                    { return nil }
+func (memoryDriver) Rollback() error                  { return errBadStatement }
+func (memoryDriver) Prepare(query string) (driver.Stmt, error) {
+	return statement(query), checkQuery(query)
+}
+func (memoryDriver) ExecContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Result, error) {
+	return driver.RowsAffected(1), checkQuery(query)
 }
 
 type statement string
@@ -97,35 +102,35 @@ func (rows) Columns() []string         { return []string{"n"} }
 func (rows) Close() error              { return nil }
 func (rows) Next([]driver.Value) error { return io.EOF }
 
-func statements() {
-	sql.Register("memory", usdtsql.Driver(memory{}))
+func runStatements() {
+	sql.Register("memory", usdtsql.NewDriver(memoryDriver{}))
 	db, err := sql.Open("memory", "")
 	must(err)
 	_, err = db.Exec("INSERT 1")
 	must(err)
-	if _, err = db.Exec("BAD 1"); err != errBad {
-		panic("a bad statement was executed")
+	if _, err = db.Exec("BAD 1"); err != errBadStatement {
+		panic("BAD 1 did not fail")
 	}
-	found, err := db.Query("SELECT 1")
+	result, err := db.Query("SELECT 1")
 	must(err)
-	must(found.Close())
+	must(result.Close())
 	tx, err := db.Begin()
 	must(err)
 	must(tx.Commit())
 	tx, err = db.Begin()
 	must(err)
-	if err = tx.Rollback(); err != errBad {
-		panic("it was rolled back")
+	if err = tx.Rollback(); err != errBadStatement {
+		panic("the rollback did not fail")
 	}
 }
 
-func records() {
-	logger := slog.New(usdtslog.Handler(slog.NewTextHandler(io.Discard, nil))).With("a", 1).WithGroup("g")
+func logRecords() {
+	logger := slog.New(usdtslog.NewHandler(slog.NewTextHandler(io.Discard, nil))).With("a", 1).WithGroup("g")
 	logger.Debug("below the level", "b", "two words")
-	logger.Error("it broke", "err", errBad)
+	logger.Error("it broke", "err", errBadStatement)
 }
 
-func tasks() {
+func runTasks() {
 	ctx, outer := usdttrace.NewTask(context.Background(), "outer")
 	inner, task := usdttrace.NewTask(ctx, "inner")
 	usdttrace.WithRegion(inner, "region", func() { time.Sleep(time.Millisecond) })

@@ -1,4 +1,4 @@
-// Pairs begins and ends operations on many goroutines at once, some without the other end, and says how many.
+// Pairs starts and ends operations in many goroutines. Some operations have no start or no end.
 package main
 
 import (
@@ -13,19 +13,19 @@ import (
 )
 
 func main() {
-	goroutines := flag.Int("goroutines", 4, "goroutines that work")
-	per := flag.Int("per", 100, "operations of each")
-	linger := flag.Duration("linger", 0, "how long to stay after the last one")
+	goroutines := flag.Int("goroutines", 4, "number of goroutines")
+	per := flag.Int("per", 100, "operations of each goroutine")
+	linger := flag.Duration("linger", 0, "time to stay after the last operation")
 	flag.Parse()
 
-	// Several tracers attach one after the other; the test says when all are there.
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, os.Interrupt)
+	// Several tracers attach one after the other. The test sends SIGINT when all have attached.
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
 	fmt.Println("ready")
 	select {
-	case <-asked:
+	case <-interrupts:
 	case <-time.After(30 * time.Second):
-		fmt.Fprintln(os.Stderr, "nobody asked")
+		fmt.Fprintln(os.Stderr, "no SIGINT within 30 seconds")
 		os.Exit(1)
 	}
 	var wait sync.WaitGroup
@@ -34,7 +34,7 @@ func main() {
 		go func(g int) {
 			defer wait.Done()
 			for n := 0; n < *per; n++ {
-				operation(uint64(g**per+n), n)
+				runOperation(uint64(g**per+n), n)
 			}
 		}(g)
 	}
@@ -45,12 +45,13 @@ func main() {
 
 var kinds = []string{"read", "write", "sync"}
 
-// operation lacks its end when n ends in 5, and its beginning when it ends in 7.
-func operation(id uint64, n int) {
+// runOperation fires the probes of an operation. It omits the start if the last digit of n is 7,
+// and the end if it is 5.
+func runOperation(id uint64, n int) {
 	if n%10 != 7 {
 		ops.Begin(id, kinds[n%len(kinds)])
 	}
-	// The goroutine moves to another thread now and then.
+	// Sleeping sometimes moves the goroutine to another thread.
 	time.Sleep(time.Microsecond)
 	if n%10 != 5 {
 		ops.End(id, int32(200+n%2))

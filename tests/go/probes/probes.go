@@ -2,12 +2,12 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of providers e2e, other_provider.
+// Package probes contains the static probes (USDT) of providers e2e, other_provider.
 //
-// Probes that the end-to-end tests fire.
+// Probes of the end-to-end tests.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
 import (
@@ -17,18 +17,18 @@ import (
 
 // Hit fires the probe e2e:hit.
 //
-// Fired in tight loops: the goroutine's own id, a number and a text made of it.
+// Fired in loops, with the goroutine ID, a number and a string that depends on the number.
 //
 // Tracers see arg0 self, arg1 n, arg2 and arg3 text (pointer, length).
-func Hit(self uint64, n uint64, text string) {
+func Hit(self, n uint64, text string) {
 	if uint32(usdtProbeHit.semaphore) != 0 {
 		usdtFireHit(self, n, text)
 	}
 }
 
-// HitFunc fires the probe e2e:hit with arguments that args computes and passes to fire.
-// It calls args only while a tracer is attached.
-func HitFunc(args func(fire func(self uint64, n uint64, text string))) {
+// HitFunc fires the probe e2e:hit if a tracer is attached. Only then it calls args, which computes
+// the arguments and passes them to fire.
+func HitFunc(args func(fire func(self, n uint64, text string))) {
 	if uint32(usdtProbeHit.semaphore) != 0 {
 		args(usdtFireHit)
 	}
@@ -39,18 +39,23 @@ func HitEnabled() bool {
 	return uint32(usdtProbeHit.semaphore) != 0
 }
 
+// usdtFireHit fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireHit(self uint64, n uint64, text string) {
-	usdtTouchProbes(unsafe.StringData(text), len(text))
+func usdtFireHit(self, n uint64, text string) {
+	usdtTouch(unsafe.StringData(text), len(text))
 	usdtStubHit(self, n, unsafe.Pointer(unsafe.StringData(text)), uint64(len(text)))
 }
 
+// usdtStubHit loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubHit(arg0 uint64, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64)
+func usdtStubHit(arg0, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64)
 
+// usdtSiteHit is the site that tracers attach to.
 func usdtSiteHit()
 
-// usdtProbeHit is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeHit is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeHit struct {
 	_         [18]byte
 	semaphore uint16
@@ -59,18 +64,18 @@ var usdtProbeHit struct {
 
 // Types fires the probe e2e:types.
 //
-// Every type of the language.
+// Integer arguments.
 //
 // Tracers see arg0 c, arg1 i8, arg2 i16, arg3 i32, arg4 i64, arg5 u8, arg6 u16, arg7 u32.
-func Types(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
+func Types(c, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
 	if uint32(usdtProbeTypes.semaphore) != 0 {
 		usdtFireTypes(c, i8, i16, i32, i64, u8, u16, u32)
 	}
 }
 
-// TypesFunc fires the probe e2e:types with arguments that args computes and passes to fire.
-// It calls args only while a tracer is attached.
-func TypesFunc(args func(fire func(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32))) {
+// TypesFunc fires the probe e2e:types if a tracer is attached. Only then it calls args, which
+// computes the arguments and passes them to fire.
+func TypesFunc(args func(fire func(c, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32))) {
 	if uint32(usdtProbeTypes.semaphore) != 0 {
 		args(usdtFireTypes)
 	}
@@ -81,17 +86,22 @@ func TypesEnabled() bool {
 	return uint32(usdtProbeTypes.semaphore) != 0
 }
 
+// usdtFireTypes fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireTypes(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
+func usdtFireTypes(c, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
 	usdtStubTypes(int64(c), int64(i8), int64(i16), int64(i32), i64, uint64(u8), uint64(u16), uint64(u32))
 }
 
+// usdtStubTypes loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubTypes(arg0 int64, arg1 int64, arg2 int64, arg3 int64, arg4 int64, arg5 uint64, arg6 uint64, arg7 uint64)
+func usdtStubTypes(arg0, arg1, arg2, arg3, arg4 int64, arg5, arg6, arg7 uint64)
 
+// usdtSiteTypes is the site that tracers attach to.
 func usdtSiteTypes()
 
-// usdtProbeTypes is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeTypes is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeTypes struct {
 	_         [18]byte
 	semaphore uint16
@@ -100,16 +110,18 @@ var usdtProbeTypes struct {
 
 // MoreTypes fires the probe e2e:more__types.
 //
-// Tracers see arg0 u64, arg1 f (IEEE 754 bits), arg2 d (IEEE 754 bits), arg3 ok, arg4 cstring (C string),
-// arg5 and arg6 data (pointer, length), arg7 and arg8 err (pointer, length), arg9 p.
+// Arguments of the other types.
+//
+// Tracers see arg0 u64, arg1 f (IEEE 754 bits), arg2 d (IEEE 754 bits), arg3 ok, arg4 cstring (C
+// string), arg5 and arg6 data (pointer, length), arg7 and arg8 err (pointer, length), arg9 p.
 func MoreTypes(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer) {
 	if uint32(usdtProbeMoreTypes.semaphore) != 0 {
 		usdtFireMoreTypes(u64, f, d, ok, cstring, data, err, p)
 	}
 }
 
-// MoreTypesFunc fires the probe e2e:more__types with arguments that args computes and passes to fire.
-// It calls args only while a tracer is attached.
+// MoreTypesFunc fires the probe e2e:more__types if a tracer is attached. Only then it calls args,
+// which computes the arguments and passes them to fire.
 func MoreTypesFunc(args func(fire func(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer))) {
 	if uint32(usdtProbeMoreTypes.semaphore) != 0 {
 		args(usdtFireMoreTypes)
@@ -121,21 +133,26 @@ func MoreTypesEnabled() bool {
 	return uint32(usdtProbeMoreTypes.semaphore) != 0
 }
 
+// usdtFireMoreTypes fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireMoreTypes(u64 uint64, f float32, d float64, ok bool, cstring string, data []byte, err error, p unsafe.Pointer) {
 	var buf4 [256]byte
-	usdtTouchProbes(unsafe.SliceData(data), len(data))
-	message6 := usdtErrorProbes(err)
-	usdtTouchProbes(unsafe.StringData(message6), len(message6))
-	usdtStubMoreTypes(u64, uint64(math.Float32bits(f)), math.Float64bits(d), usdtBoolProbes(ok), unsafe.Pointer(usdtCStringProbes(buf4[:], cstring)), unsafe.Pointer(unsafe.SliceData(data)), uint64(len(data)), unsafe.Pointer(unsafe.StringData(message6)), uint64(len(message6)), p)
+	usdtTouch(unsafe.SliceData(data), len(data))
+	message6 := usdtErrorMessage(err)
+	usdtTouch(unsafe.StringData(message6), len(message6))
+	usdtStubMoreTypes(u64, uint64(math.Float32bits(f)), math.Float64bits(d), usdtBool(ok), unsafe.Pointer(usdtCString(buf4[:], cstring)), unsafe.Pointer(unsafe.SliceData(data)), uint64(len(data)), unsafe.Pointer(unsafe.StringData(message6)), uint64(len(message6)), p)
 }
 
+// usdtStubMoreTypes loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubMoreTypes(arg0 uint64, arg1 uint64, arg2 uint64, arg3 uint64, arg4 unsafe.Pointer, arg5 unsafe.Pointer, arg6 uint64, arg7 unsafe.Pointer, arg8 uint64, arg9 unsafe.Pointer)
+func usdtStubMoreTypes(arg0, arg1, arg2, arg3 uint64, arg4, arg5 unsafe.Pointer, arg6 uint64, arg7 unsafe.Pointer, arg8 uint64, arg9 unsafe.Pointer)
 
+// usdtSiteMoreTypes is the site that tracers attach to.
 func usdtSiteMoreTypes()
 
-// usdtProbeMoreTypes is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeMoreTypes is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeMoreTypes struct {
 	_         [18]byte
 	semaphore uint16
@@ -144,19 +161,19 @@ var usdtProbeMoreTypes struct {
 
 // Twelve fires the probe e2e:twelve.
 //
-// Twelve argument words: no room for the goroutine id.
+// Twelve argument words, the maximum, which leave no register for the goroutine ID.
 //
-// Tracers see arg0 a, arg1 b, arg2 c, arg3 d, arg4 e, arg5 f, arg6 g, arg7 h, arg8 i, arg9 j, arg10 k, arg11
-// l.
-func Twelve(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32) {
+// Tracers see arg0 a, arg1 b, arg2 c, arg3 d, arg4 e, arg5 f, arg6 g, arg7 h, arg8 i, arg9 j, arg10
+// k, arg11 l.
+func Twelve(a, b, c, d, e, f, g, h, i, j, k, l int32) {
 	if uint32(usdtProbeTwelve.semaphore) != 0 {
 		usdtFireTwelve(a, b, c, d, e, f, g, h, i, j, k, l)
 	}
 }
 
-// TwelveFunc fires the probe e2e:twelve with arguments that args computes and passes to fire.
-// It calls args only while a tracer is attached.
-func TwelveFunc(args func(fire func(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32))) {
+// TwelveFunc fires the probe e2e:twelve if a tracer is attached. Only then it calls args, which
+// computes the arguments and passes them to fire.
+func TwelveFunc(args func(fire func(a, b, c, d, e, f, g, h, i, j, k, l int32))) {
 	if uint32(usdtProbeTwelve.semaphore) != 0 {
 		args(usdtFireTwelve)
 	}
@@ -167,17 +184,22 @@ func TwelveEnabled() bool {
 	return uint32(usdtProbeTwelve.semaphore) != 0
 }
 
+// usdtFireTwelve fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireTwelve(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32) {
+func usdtFireTwelve(a, b, c, d, e, f, g, h, i, j, k, l int32) {
 	usdtStubTwelve(int64(a), int64(b), int64(c), int64(d), int64(e), int64(f), int64(g), int64(h), int64(i), int64(j), int64(k), int64(l))
 }
 
+// usdtStubTwelve loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubTwelve(arg0 int64, arg1 int64, arg2 int64, arg3 int64, arg4 int64, arg5 int64, arg6 int64, arg7 int64, arg8 int64, arg9 int64, arg10 int64, arg11 int64)
+func usdtStubTwelve(arg0, arg1, arg2, arg3, arg4, arg5, arg6, arg7, arg8, arg9, arg10, arg11 int64)
 
+// usdtSiteTwelve is the site that tracers attach to.
 func usdtSiteTwelve()
 
-// usdtProbeTwelve is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeTwelve is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeTwelve struct {
 	_         [18]byte
 	semaphore uint16
@@ -198,16 +220,20 @@ func NothingEnabled() bool {
 	return uint32(usdtProbeNothing.semaphore) != 0
 }
 
+// usdtFireNothing fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireNothing() {
 	usdtStubNothing()
 }
 
+// usdtStubNothing loads the arguments into registers and jumps to the site.
 func usdtStubNothing()
 
+// usdtSiteNothing is the site that tracers attach to.
 func usdtSiteNothing()
 
-// usdtProbeNothing is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeNothing is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeNothing struct {
 	_         [18]byte
 	semaphore uint16
@@ -216,7 +242,7 @@ var usdtProbeNothing struct {
 
 // Unused fires the probe e2e:unused.
 //
-// Never fired, and so absent from binaries.
+// Never fired, so the linker removes it.
 //
 // Tracers see arg0 x.
 func Unused(x int32) {
@@ -225,8 +251,8 @@ func Unused(x int32) {
 	}
 }
 
-// UnusedFunc fires the probe e2e:unused with arguments that args computes and passes to fire.
-// It calls args only while a tracer is attached.
+// UnusedFunc fires the probe e2e:unused if a tracer is attached. Only then it calls args, which
+// computes the arguments and passes them to fire.
 func UnusedFunc(args func(fire func(x int32))) {
 	if uint32(usdtProbeUnused.semaphore) != 0 {
 		args(usdtFireUnused)
@@ -238,17 +264,22 @@ func UnusedEnabled() bool {
 	return uint32(usdtProbeUnused.semaphore) != 0
 }
 
+// usdtFireUnused fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireUnused(x int32) {
 	usdtStubUnused(int64(x))
 }
 
+// usdtStubUnused loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubUnused(arg0 int64)
 
+// usdtSiteUnused is the site that tracers attach to.
 func usdtSiteUnused()
 
-// usdtProbeUnused is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeUnused is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeUnused struct {
 	_         [18]byte
 	semaphore uint16
@@ -264,8 +295,8 @@ func OtherProviderHit(n int32) {
 	}
 }
 
-// OtherProviderHitFunc fires the probe other_provider:hit with arguments that args computes and passes to fire.
-// It calls args only while a tracer is attached.
+// OtherProviderHitFunc fires the probe other_provider:hit if a tracer is attached. Only then it
+// calls args, which computes the arguments and passes them to fire.
 func OtherProviderHitFunc(args func(fire func(n int32))) {
 	if uint32(usdtProbeOtherProviderHit.semaphore) != 0 {
 		args(usdtFireOtherProviderHit)
@@ -277,17 +308,22 @@ func OtherProviderHitEnabled() bool {
 	return uint32(usdtProbeOtherProviderHit.semaphore) != 0
 }
 
+// usdtFireOtherProviderHit fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireOtherProviderHit(n int32) {
 	usdtStubOtherProviderHit(int64(n))
 }
 
+// usdtStubOtherProviderHit loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubOtherProviderHit(arg0 int64)
 
+// usdtSiteOtherProviderHit is the site that tracers attach to.
 func usdtSiteOtherProviderHit()
 
-// usdtProbeOtherProviderHit is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeOtherProviderHit is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeOtherProviderHit struct {
 	_         [18]byte
 	semaphore uint16
@@ -297,15 +333,15 @@ var usdtProbeOtherProviderHit struct {
 // Keywords fires the probe other_provider:keywords.
 //
 // Tracers see arg0 type_, arg1 func_, arg2 g, arg3 sp, arg4 len_, arg5 unsafe_, arg6 r14.
-func Keywords(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32) {
+func Keywords(type_, func_, g, sp, len_, unsafe_, r14 int32) {
 	if uint32(usdtProbeKeywords.semaphore) != 0 {
 		usdtFireKeywords(type_, func_, g, sp, len_, unsafe_, r14)
 	}
 }
 
-// KeywordsFunc fires the probe other_provider:keywords with arguments that args computes and passes to fire.
-// It calls args only while a tracer is attached.
-func KeywordsFunc(args func(fire func(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32))) {
+// KeywordsFunc fires the probe other_provider:keywords if a tracer is attached. Only then it calls
+// args, which computes the arguments and passes them to fire.
+func KeywordsFunc(args func(fire func(type_, func_, g, sp, len_, unsafe_, r14 int32))) {
 	if uint32(usdtProbeKeywords.semaphore) != 0 {
 		args(usdtFireKeywords)
 	}
@@ -316,36 +352,43 @@ func KeywordsEnabled() bool {
 	return uint32(usdtProbeKeywords.semaphore) != 0
 }
 
+// usdtFireKeywords fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireKeywords(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32) {
+func usdtFireKeywords(type_, func_, g, sp, len_, unsafe_, r14 int32) {
 	usdtStubKeywords(int64(type_), int64(func_), int64(g), int64(sp), int64(len_), int64(unsafe_), int64(r14))
 }
 
+// usdtStubKeywords loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubKeywords(arg0 int64, arg1 int64, arg2 int64, arg3 int64, arg4 int64, arg5 int64, arg6 int64)
+func usdtStubKeywords(arg0, arg1, arg2, arg3, arg4, arg5, arg6 int64)
 
+// usdtSiteKeywords is the site that tracers attach to.
 func usdtSiteKeywords()
 
-// usdtProbeKeywords is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeKeywords is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeKeywords struct {
 	_         [18]byte
 	semaphore uint16
 	_         [156]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
 }
 
-// usdtCStringProbes copies s, NUL-terminated, into buf, which is zero, or to the heap where it does not fit.
-func usdtCStringProbes(buf []byte, s string) *byte {
+// usdtCString returns a copy of s with a terminating NUL. It uses buf, which must be zero, or the heap
+// if buf is too small.
+func usdtCString(buf []byte, s string) *byte {
 	if len(s) >= len(buf) {
 		buf = make([]byte, len(s)+1)
 	}
@@ -353,15 +396,16 @@ func usdtCStringProbes(buf []byte, s string) *byte {
 	return &buf[0]
 }
 
-func usdtBoolProbes(b bool) uint64 {
+// usdtBool returns 1 for true and 0 for false.
+func usdtBool(b bool) uint64 {
 	if b {
 		return 1
 	}
 	return 0
 }
 
-// usdtErrorProbes is the error's message; nil has none.
-func usdtErrorProbes(err error) string {
+// usdtErrorMessage returns the message of err, or an empty string if err is nil.
+func usdtErrorMessage(err error) string {
 	if err == nil {
 		return ""
 	}

@@ -28,7 +28,7 @@ DATA ·usdtProbeHit+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeHit+16(SB)/8, $0x0000008800000002
 DATA ·usdtProbeHit+24(SB)/8, $·usdtProbeHit(SB)
 DATA ·usdtProbeHit+32(SB)/8, $·usdtSchemaHit(SB)
-DATA ·usdtProbeHit+40(SB)/8, $0x000000000000015d
+DATA ·usdtProbeHit+40(SB)/8, $0x0000000000000168
 DATA ·usdtProbeHit+48(SB)/8, $0x0000000800000009
 DATA ·usdtProbeHit+56(SB)/8, $0x000000030000003c
 DATA ·usdtProbeHit+64(SB)/8, $0x0074647370617473
@@ -70,7 +70,7 @@ DATA ·usdtProbeTypes+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeTypes+16(SB)/8, $0x000000a800000002
 DATA ·usdtProbeTypes+24(SB)/8, $·usdtProbeTypes(SB)
 DATA ·usdtProbeTypes+32(SB)/8, $·usdtSchemaTypes(SB)
-DATA ·usdtProbeTypes+40(SB)/8, $0x0000000000000277
+DATA ·usdtProbeTypes+40(SB)/8, $0x000000000000026e
 DATA ·usdtProbeTypes+48(SB)/8, $0x000000080000000b
 DATA ·usdtProbeTypes+56(SB)/8, $0x000000030000005d
 DATA ·usdtProbeTypes+64(SB)/8, $0x0074647370617473
@@ -118,7 +118,7 @@ DATA ·usdtProbeMoreTypes+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeMoreTypes+16(SB)/8, $0x000000b800000002
 DATA ·usdtProbeMoreTypes+24(SB)/8, $·usdtProbeMoreTypes(SB)
 DATA ·usdtProbeMoreTypes+32(SB)/8, $·usdtSchemaMoreTypes(SB)
-DATA ·usdtProbeMoreTypes+40(SB)/8, $0x000000000000026e
+DATA ·usdtProbeMoreTypes+40(SB)/8, $0x0000000000000294
 DATA ·usdtProbeMoreTypes+48(SB)/8, $0x000000080000000d
 DATA ·usdtProbeMoreTypes+56(SB)/8, $0x000000030000006c
 DATA ·usdtProbeMoreTypes+64(SB)/8, $0x0074647370617473
@@ -168,7 +168,7 @@ DATA ·usdtProbeTwelve+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeTwelve+16(SB)/8, $0x000000d000000002
 DATA ·usdtProbeTwelve+24(SB)/8, $·usdtProbeTwelve(SB)
 DATA ·usdtProbeTwelve+32(SB)/8, $·usdtSchemaTwelve(SB)
-DATA ·usdtProbeTwelve+40(SB)/8, $0x000000000000035c
+DATA ·usdtProbeTwelve+40(SB)/8, $0x0000000000000379
 DATA ·usdtProbeTwelve+48(SB)/8, $0x0000000800000000
 DATA ·usdtProbeTwelve+56(SB)/8, $0x0000000300000081
 DATA ·usdtProbeTwelve+64(SB)/8, $0x0074647370617473
@@ -243,7 +243,7 @@ DATA ·usdtProbeUnused+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeUnused+16(SB)/8, $0x0000007800000002
 DATA ·usdtProbeUnused+24(SB)/8, $·usdtProbeUnused(SB)
 DATA ·usdtProbeUnused+32(SB)/8, $·usdtSchemaUnused(SB)
-DATA ·usdtProbeUnused+40(SB)/8, $0x00000000000000a7
+DATA ·usdtProbeUnused+40(SB)/8, $0x00000000000000a4
 DATA ·usdtProbeUnused+48(SB)/8, $0x0000000800000007
 DATA ·usdtProbeUnused+56(SB)/8, $0x000000030000002b
 DATA ·usdtProbeUnused+64(SB)/8, $0x0074647370617473

@@ -7,11 +7,11 @@ package probes
 import "unsafe"
 
 // Hit does nothing in this build.
-func Hit(self uint64, n uint64, text string) {
+func Hit(self, n uint64, text string) {
 }
 
 // HitFunc does nothing in this build.
-func HitFunc(args func(fire func(self uint64, n uint64, text string))) {
+func HitFunc(args func(fire func(self, n uint64, text string))) {
 }
 
 // HitEnabled reports false in this build.
@@ -20,11 +20,11 @@ func HitEnabled() bool {
 }
 
 // Types does nothing in this build.
-func Types(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
+func Types(c, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32) {
 }
 
 // TypesFunc does nothing in this build.
-func TypesFunc(args func(fire func(c int8, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32))) {
+func TypesFunc(args func(fire func(c, i8 int8, i16 int16, i32 int32, i64 int64, u8 uint8, u16 uint16, u32 uint32))) {
 }
 
 // TypesEnabled reports false in this build.
@@ -46,11 +46,11 @@ func MoreTypesEnabled() bool {
 }
 
 // Twelve does nothing in this build.
-func Twelve(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32) {
+func Twelve(a, b, c, d, e, f, g, h, i, j, k, l int32) {
 }
 
 // TwelveFunc does nothing in this build.
-func TwelveFunc(args func(fire func(a int32, b int32, c int32, d int32, e int32, f int32, g int32, h int32, i int32, j int32, k int32, l int32))) {
+func TwelveFunc(args func(fire func(a, b, c, d, e, f, g, h, i, j, k, l int32))) {
 }
 
 // TwelveEnabled reports false in this build.
@@ -94,11 +94,11 @@ func OtherProviderHitEnabled() bool {
 }
 
 // Keywords does nothing in this build.
-func Keywords(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32) {
+func Keywords(type_, func_, g, sp, len_, unsafe_, r14 int32) {
 }
 
 // KeywordsFunc does nothing in this build.
-func KeywordsFunc(args func(fire func(type_ int32, func_ int32, g int32, sp int32, len_ int32, unsafe_ int32, r14 int32))) {
+func KeywordsFunc(args func(fire func(type_, func_, g, sp, len_, unsafe_, r14 int32))) {
 }
 
 // KeywordsEnabled reports false in this build.

@@ -1,4 +1,4 @@
-// Shared is a library for C programs with a probe in it.
+// Shared is a shared library, for C programs and as a Go plugin, that fires a probe.
 package main
 
 import "C"
@@ -9,16 +9,17 @@ import (
 	"usdt.local/tests/probes"
 )
 
-// Tick fires as the program of that name does, for C.
+// Tick fires the probe as the program ticks does. C programs call it.
 //
 //export Tick
 func Tick(n int) {
 	FireFor(n, "tick "+strconv.Itoa(n))
 }
 
-// FireFor is what a host looks up where this is a plugin.
+// FireFor fires the probe. Hosts of the plugin look it up.
 func FireFor(n int, text string) {
 	probes.Hit(0, uint64(n), text)
 }
 
+// main is required by the build modes c-shared and plugin, but never runs.
 func main() {}

@@ -7,6 +7,6 @@ import "C"
 
 func init() {
 	if C.twice(2) != 4 {
-		panic("C cannot count")
+		panic("wrong result from C")
 	}
 }

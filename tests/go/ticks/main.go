@@ -1,4 +1,4 @@
-// Ticks fires a probe every millisecond until it is ended.
+// Ticks fires a probe every millisecond until it is killed.
 package main
 
 import (

@@ -1,4 +1,4 @@
-//! Fires probes of the crates `usdt` and `probe` until it has been seen.
+//! Fires probes of the crates `usdt` and `probe` once a tracer is attached.
 use std::time::{Duration, Instant};
 
 #[usdt::provider]
@@ -10,13 +10,13 @@ mod rusty {
 fn main() {
     usdt::register_probes().unwrap();
     let end = Instant::now() + Duration::from_secs(30);
-    let mut seen = false;
-    // `probe_lazy!` says whether somebody looks; its test is the sign to begin.
-    while !seen && Instant::now() < end {
-        seen = probe::probe_lazy!(cuviper, ready, 1);
+    let mut is_traced = false;
+    // `probe_lazy!` returns true if a tracer is attached to its probe.
+    while !is_traced && Instant::now() < end {
+        is_traced = probe::probe_lazy!(cuviper, ready, 1);
         std::thread::sleep(Duration::from_millis(1));
     }
-    // The tracer may attach to the other probes a little later.
+    // The tracer may attach to the other probes a moment later.
     std::thread::sleep(Duration::from_millis(300));
     for id in 0..5u64 {
         rusty::request__start!(|| (id, ["GET", "POST", "a longer method"][id as usize % 3], 255 - id as u8));

@@ -1,4 +1,4 @@
-//! Builds the programs of `tests/go` that are run on other machines, which have no Go: for `GOARCH` where it is set.
+//! Builds the programs of `tests/go` for machines without Go, for `GOARCH` if it is set.
 
 use usdt_e2e::{Fixture, Mode};
 

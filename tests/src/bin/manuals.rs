@@ -1,4 +1,5 @@
-//! Writes manual pages and shell completions as packages install them: `manuals FOLDER`.
+//! Writes manual pages and shell completions below `FOLDER` as packages install them: `manuals
+//! FOLDER`.
 
 use clap_complete::Shell;
 use std::io;
@@ -21,7 +22,7 @@ fn main() -> io::Result<()> {
             std::fs::create_dir_all(share.join(place))?;
             let file = clap_complete::generate_to(shell, &mut command, &name, share.join(place))?;
             if shell == Shell::Bash {
-                // Debian looks for the command's name alone.
+                // Debian expects the file to be named exactly like the command.
                 std::fs::rename(file, share.join(place).join(name))?;
             }
         }

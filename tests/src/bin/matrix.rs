@@ -1,4 +1,5 @@
-//! Runs the cells of the compatibility matrix whose names hold the words given, all of them without any.
+//! Runs the cells of the compatibility matrix whose names contain all given words, or every cell
+//! without arguments.
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();

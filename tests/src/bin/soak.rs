@@ -1,4 +1,4 @@
-//! Hours of use in short: `soak MINUTES`.
+//! Runs the soak test: `soak MINUTES`.
 
 use std::time::Duration;
 

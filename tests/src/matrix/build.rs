@@ -1,4 +1,4 @@
-//! The programs.
+//! The programs of the matrix and how they are built.
 
 use crate::output;
 use crate::{Process, command, root};
@@ -6,29 +6,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How a program is built.
+/// A build mode of a Go program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Static,
     Pie,
     External,
-    /// cgo elsewhere in the program.
+    /// A package of the program other than the probes uses cgo.
     Cgo,
-    /// In a program of C's.
+    /// A shared library, loaded by a C program.
     Shared,
     Plugin,
     Race,
     Stripped,
-    /// strip(1) after sealing.
+    /// `strip` runs after sealing.
     StrippedAfter,
 }
 
-/// How it is sealed.
+/// A way of sealing a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seal {
     None,
     Toolexec,
-    /// `usdt-gen seal`.
+    /// `usdt-gen seal` after the build.
     Afterwards,
 }
 
@@ -59,7 +59,7 @@ impl Kind {
         }
     }
 
-    /// Flags of `go build`, and the linker's among them.
+    /// Returns the flags of `go build` and the value of `-ldflags`.
     fn flags(self) -> (&'static [&'static str], &'static str) {
         match self {
             Kind::Static | Kind::StrippedAfter => (&[], ""),
@@ -86,11 +86,11 @@ impl Seal {
     }
 }
 
-/// A built program.
+/// A built program, ready to be started.
 pub(super) struct Built {
-    /// The file that has the probes.
+    /// The file that contains the probes.
     pub(super) file: PathBuf,
-    /// What is run, and with what argument.
+    /// The program to run, which loads `file` if it is another file.
     program: PathBuf,
     argument: Option<PathBuf>,
 }
@@ -106,7 +106,8 @@ impl Built {
         let package =
             if matches!(kind, Kind::Shared | Kind::Plugin) { "./shared" } else { "./ticks" };
         let (flags, linker) = kind.flags();
-        // perf finds probes by this; Go before 1.24 writes none by itself. It is as random as the folder's name.
+        // perf finds probes by build id, and Go before 1.24 writes none by default. The name of the
+        // temporary folder makes it unique.
         let id: String = folder
             .as_os_str()
             .as_encoded_bytes()
@@ -148,17 +149,19 @@ impl Built {
         Ok(Built { file, program, argument })
     }
 
-    /// Starts it, until what this returns goes away, and waits until it has the file in memory.
+    /// Starts the program and waits until `file` is mapped. The process is killed when the result
+    /// is dropped.
     pub(super) fn start(&self) -> Result<Process, String> {
         let mut command = Command::new(&self.program);
         let command = command.args(&self.argument).stdin(Stdio::null()).stdout(Stdio::null());
-        let running = Process(command.spawn().map_err(|e| format!("it does not start: {e}"))?);
+        let running =
+            Process(command.spawn().map_err(|e| format!("cannot start the program: {e}"))?);
         let name = self.file.to_string_lossy().into_owned();
         let maps = format!("/proc/{}/maps", running.pid());
         let end = Instant::now() + Duration::from_secs(10);
         while !std::fs::read_to_string(&maps).is_ok_and(|maps| maps.contains(&name)) {
             if Instant::now() > end {
-                return Err("it does not run".to_owned());
+                return Err("the program did not map its probes within 10 s".to_owned());
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -166,7 +169,7 @@ impl Built {
     }
 }
 
-/// The go command as that release: it fetches what is not there.
+/// Returns the go command of a release, which it downloads if necessary.
 fn go(release: &str) -> Command {
     let mut go = command("go");
     go.current_dir(root().join("tests/go")).env("GOTOOLCHAIN", format!("go{release}"));

@@ -4,30 +4,38 @@ use super::build::{Kind, Seal};
 use super::consumer::Consumer;
 use std::collections::BTreeMap;
 
-/// A Go release, a kind of build, a way of sealing, a tracer.
-pub(super) type Cell = (String, Kind, Seal, Consumer);
-
-/// `Ok`, or why the cell does not work.
-pub(super) type Verdict = Result<(), String>;
-
-/// Verdicts by the name of the cell.
-pub(super) type Verdicts = BTreeMap<String, Verdict>;
-
-/// The name of a cell: `1.26.8/pie/toolexec/bpftrace`.
-pub(super) fn name((release, kind, seal, consumer): &Cell) -> String {
-    format!("{release}/{}/{}/{}", kind.name(), seal.name(), consumer.name())
+/// A combination of a Go release, a build mode, a way of sealing and a tracer.
+pub(super) struct Cell {
+    pub(super) release: &'static str,
+    pub(super) kind: Kind,
+    pub(super) seal: Seal,
+    pub(super) consumer: Consumer,
 }
 
-/// Why a cell cannot be filled, for reasons outside this project.
-pub(super) fn untestable((_, kind, seal, consumer): &Cell) -> Option<&'static str> {
-    let ours = matches!(consumer, Consumer::Embedded | Consumer::Bcc);
-    match (kind, seal) {
-        _ if *seal == Seal::None && !ours => {
-            Some("notes are what these tracers read, and sealing makes them")
+/// `Ok`, or the reason why the tracer did not read the expected hits.
+pub(super) type Verdict = Result<(), String>;
+
+/// Verdicts by cell name.
+pub(super) type Verdicts = BTreeMap<String, Verdict>;
+
+impl Cell {
+    /// Returns the name of the cell, for example `1.26.8/pie/toolexec/bpftrace`.
+    pub(super) fn name(&self) -> String {
+        let Cell { release, kind, seal, consumer } = self;
+        format!("{release}/{}/{}/{}", kind.name(), seal.name(), consumer.name())
+    }
+
+    /// Returns why the cell cannot be tested, for reasons outside this project.
+    pub(super) fn untestable(&self) -> Option<&'static str> {
+        let reads_blobs = matches!(self.consumer, Consumer::Embedded | Consumer::Bcc);
+        match (self.kind, self.seal) {
+            (_, Seal::None) if !reads_blobs => {
+                Some("these tracers read notes, which only sealing writes")
+            }
+            (Kind::StrippedAfter, Seal::None) => {
+                Some("an unsealed binary has nothing to strip after sealing")
+            }
+            _ => None,
         }
-        (Kind::StrippedAfter, Seal::None) => {
-            Some("nothing was sealed that could be stripped afterwards")
-        }
-        _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! The tracers: each reads the arguments of hits that follow each other, at a program that never stops.
+//! The tracers. Each reads the arguments of consecutive hits of a program that never stops.
 
 use super::build::Built;
 use crate::output;
@@ -7,33 +7,33 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// Hits that each tracer reads.
+/// Number of hits that each tracer reads.
 const HITS: usize = 10;
 
-/// Who traces.
+/// A tracer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consumer {
-    /// `usdt-attach` with its own programs.
+    /// `usdt-attach` with the embedded backend.
     Embedded,
-    /// `usdt-attach` with bcc's.
+    /// `usdt-attach` with the bcc backend.
     Bcc,
     Bpftrace,
-    /// bcc's Python module.
+    /// The Python module of bcc.
     BccPython,
     Libbpf,
     Perf,
     Gdb,
-    /// SystemTap lists only: it would want a kernel module built.
+    /// SystemTap, which only lists probes here: tracing would require building a kernel module.
     Systemtap,
 }
 
-/// What is made once for all cells.
+/// State shared by all cells.
 pub(super) struct Tools {
     _folder: tempfile::TempDir,
-    /// libbpf's program and what loads it.
+    /// BPF object of the libbpf fixture, and its loader.
     object: PathBuf,
     loader: PathBuf,
-    /// perf's events are the kernel's: one at a time.
+    /// perf defines its events in the kernel by name, so only one cell may use it at a time.
     perf: Mutex<()>,
 }
 
@@ -45,8 +45,20 @@ impl Tools {
     }
 }
 
-/// A hit as it was read: its number, and its text or the length of that.
-type Hit = (u64, Result<String, u64>);
+/// A hit as a tracer read it.
+#[derive(Debug)]
+struct Hit {
+    number: u64,
+    string: ReadString,
+}
+
+/// The string argument of a hit, as far as the tracer can read it.
+#[derive(Debug)]
+enum ReadString {
+    Content(String),
+    /// The tracer reads only the pointer and the length.
+    Length(u64),
+}
 
 impl Consumer {
     pub(super) const ALL: [Consumer; 8] = [
@@ -73,7 +85,7 @@ impl Consumer {
         }
     }
 
-    /// Traces the program and compares.
+    /// Traces a program and compares the hits with what it fired.
     pub(super) fn trace(self, built: &Built, tools: &Tools, folder: &Path) -> Result<(), String> {
         let running = built.start()?;
         let (pid, file) = (running.pid().to_string(), built.file.display().to_string());
@@ -85,31 +97,31 @@ impl Consumer {
             Consumer::Libbpf => libbpf(tools, &file),
             Consumer::Perf => perf(tools, folder, &pid, &file),
             Consumer::Gdb => gdb(&pid),
-            Consumer::Systemtap => return listed_by_systemtap(&built.file),
+            Consumer::Systemtap => return systemtap(&built.file),
         }?;
         compare(&hits)
     }
 }
 
-/// None is missing, and each says what it was fired with.
+/// Fails if a hit is missing or carries other arguments than the program fired.
 fn compare(hits: &[Hit]) -> Result<(), String> {
-    let Some(((first, _), hits)) = hits.get(..HITS).and_then(<[Hit]>::split_first) else {
-        return Err(format!("{} hits instead of {HITS}", hits.len()));
+    let Some((first, hits)) = hits.get(..HITS).and_then(<[Hit]>::split_first) else {
+        return Err(format!("read {} hits instead of {HITS}", hits.len()));
     };
-    for (expected, (number, text)) in (first + 1..).zip(hits) {
+    for (expected, hit) in (first.number + 1..).zip(hits) {
         let fired = format!("tick {expected}");
-        let is_right = match text {
-            Ok(text) => *text == fired,
-            Err(length) => *length == fired.len() as u64,
+        let is_same_string = match &hit.string {
+            ReadString::Content(content) => *content == fired,
+            ReadString::Length(length) => *length == fired.len() as u64,
         };
-        if *number != expected || !is_right {
-            return Err(format!("hit {number} with {text:?} instead of {expected}"));
+        if hit.number != expected || !is_same_string {
+            return Err(format!("read {hit:?} instead of hit {expected} with {fired:?}"));
         }
     }
     Ok(())
 }
 
-/// A tracer that does not end by itself is ended.
+/// Returns a command that is terminated after 60 seconds.
 fn limited(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut limited = command("timeout");
     limited.args(["-k", "1", "60"]).arg(program);
@@ -129,10 +141,11 @@ fn usdt_attach(pid: &str, backend: &str) -> Result<Vec<Hit>, String> {
         pid,
         "e2e:hit",
     ]);
-    let events = crate::lines(&output(&mut tracer)?);
+    let events = crate::json_lines(&output(&mut tracer)?);
     let hit = |event: &serde_json::Value| {
         let args = event.get("args")?;
-        Some((args.get("n")?.as_u64()?, Ok(args.get("text")?.as_str()?.to_owned())))
+        let string = ReadString::Content(args.get("text")?.as_str()?.to_owned());
+        Some(Hit { number: args.get("n")?.as_u64()?, string })
     };
     Ok(events.iter().filter_map(hit).collect())
 }
@@ -141,13 +154,13 @@ fn bpftrace(file: &str) -> Result<Vec<Hit>, String> {
     let script = format!(
         "usdt:{file}:e2e:hit {{ printf(\"HIT %d %s\\n\", arg1, str(arg2, arg3)); @n = @n + 1; if (@n == {HITS}) {{ exit(); }} }}"
     );
-    Ok(numbers_and_texts(&output(limited("bpftrace").args(["-e", &script]))?, "HIT "))
+    Ok(numbers_and_strings(&output(limited("bpftrace").args(["-e", &script]))?, "HIT "))
 }
 
 fn bcc(pid: &str, file: &str) -> Result<Vec<Hit>, String> {
     let mut python = limited("/usr/bin/python3");
     python.arg(root().join("tests/python/bcc_hits.py")).args([pid, file, &HITS.to_string()]);
-    Ok(numbers_and_texts(&output(&mut python)?, ""))
+    Ok(numbers_and_strings(&output(&mut python)?, ""))
 }
 
 fn libbpf(tools: &Tools, file: &str) -> Result<Vec<Hit>, String> {
@@ -159,7 +172,7 @@ fn libbpf(tools: &Tools, file: &str) -> Result<Vec<Hit>, String> {
             .map(|word| u64::from_str_radix(word, 16))
             .collect::<Result<_, _>>()
             .ok()?;
-        Some((*words.get(1)?, Err(*words.get(3)?)))
+        Some(Hit { number: *words.get(1)?, string: ReadString::Length(*words.get(3)?) })
     };
     Ok(output(&mut loader)?.lines().filter_map(hit).collect())
 }
@@ -175,12 +188,12 @@ fn perf(tools: &Tools, folder: &Path, pid: &str, file: &str) -> Result<Vec<Hit>,
         perf(&["record", "-q", "-e", "sdt_e2e:hit", "-o", &data, "-p", pid, "--", "sleep", "0.2"])?;
         perf(&["script", "-i", &data])
     });
-    // It may never have been defined.
+    // The event may not exist if defining it failed.
     let _ = perf(&["probe", "-q", "-d", "sdt_e2e:*"]);
     let hit = |line: &str| {
         let value =
             |name: &str| line.split_whitespace().find_map(|w| w.strip_prefix(name))?.parse().ok();
-        Some((value("arg2=")?, Err(value("arg4=")?)))
+        Some(Hit { number: value("arg2=")?, string: ReadString::Length(value("arg4=")?) })
     };
     Ok(recorded?.lines().filter_map(hit).collect())
 }
@@ -198,36 +211,39 @@ fn gdb(pid: &str) -> Result<Vec<Hit>, String> {
         "break -probe-stap e2e:hit",
     ]);
     for _ in 0..HITS {
-        // The text's pointer and its length.
+        // Print the hit's number and the length of its string.
         gdb.args(["-ex", "continue"]);
         gdb.args(["-ex", "printf \"HIT %lu %lu\\n\", $_probe_arg1, $_probe_arg3"]);
     }
     let hit = |line: &str| {
         let (number, length) = line.strip_prefix("HIT ")?.split_once(' ')?;
-        Some((number.parse().ok()?, Err(length.trim().parse().ok()?)))
+        let string = ReadString::Length(length.trim().parse().ok()?);
+        Some(Hit { number: number.parse().ok()?, string })
     };
     Ok(output(&mut gdb)?.lines().filter_map(hit).collect())
 }
 
-fn listed_by_systemtap(file: &Path) -> Result<(), String> {
+fn systemtap(file: &Path) -> Result<(), String> {
     let probe = format!("process(\"{}\").provider(\"e2e\").mark(\"hit\")", file.display());
     let out = output(limited("stap").args(["-L", &probe]))?;
-    // The probe's own and the goroutine's id.
+    // Four words of the probe's own arguments, and the goroutine id.
     match out
         .lines()
         .find(|line| line.contains(".mark(\"hit\")"))
         .map(|line| line.matches("$arg").count())
     {
         Some(5) => Ok(()),
-        Some(count) => Err(format!("{count} arguments instead of 5")),
-        None => Err("it is not listed".to_owned()),
+        Some(count) => Err(format!("lists {count} arguments instead of 5")),
+        None => Err("does not list the probe".to_owned()),
     }
 }
 
-fn numbers_and_texts(out: &str, before: &str) -> Vec<Hit> {
+/// Parses lines of the form `PREFIX NUMBER STRING`.
+fn numbers_and_strings(out: &str, prefix: &str) -> Vec<Hit> {
     let hit = |line: &str| {
-        let (number, text) = line.strip_prefix(before)?.split_once(' ')?;
-        Some((number.parse().ok()?, Ok(text.to_owned())))
+        let (number, content) = line.strip_prefix(prefix)?.split_once(' ')?;
+        let string = ReadString::Content(content.to_owned());
+        Some(Hit { number: number.parse().ok()?, string })
     };
     out.lines().filter_map(hit).collect()
 }

@@ -1,47 +1,56 @@
-//! What is kept of a run: every cell in `docs/matrix.json`, the table in `docs/compatibility.md`.
+//! The recorded results: every cell in `docs/matrix.json`, and the table in
+//! `docs/compatibility.md`.
 
 use super::build::{Kind, Seal};
-use super::cell::{Verdict, Verdicts, name, untestable};
+use super::cell::{Cell, Verdict, Verdicts};
 use super::consumer::Consumer;
 use crate::root;
 use gobinary::supported_releases::TESTED;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What the table stands between.
-const MARKS: [&str; 2] = ["<!-- matrix -->\n", "<!-- /matrix -->"];
+/// The markers around the table.
+const MARKERS: [&str; 2] = ["<!-- matrix -->\n", "<!-- /matrix -->"];
 
-/// Adds a run to what was known, writes it, and fails if a cell does not work.
+/// Merges a run into the recorded results, writes them, and fails if a cell of the run does not
+/// work.
 pub(super) fn write(seen: &Verdicts) -> Result<(), String> {
     let (data, page) = (root().join("docs/matrix.json"), root().join("docs/compatibility.md"));
-    // Of the first run, nothing is known.
+    // The file does not exist before the first run.
     let known = std::fs::read_to_string(&data).unwrap_or_else(|_| "{}".to_owned());
     let mut all: BTreeMap<String, String> =
         serde_json::from_str(&known).map_err(|e| format!("{}: {e}", data.display()))?;
     let mut broken = Vec::new();
     for (cell, verdict) in seen {
-        let said = verdict.clone().map_or_else(|problem| problem, |()| "yes".to_owned());
-        let before = all.insert(cell.clone(), said.clone());
+        let outcome = verdict.clone().map_or_else(|problem| problem, |()| "yes".to_owned());
+        let before = all.insert(cell.clone(), outcome.clone());
         if verdict.is_err() {
-            let was = if before.as_deref() == Some("yes") { ", which worked before" } else { "" };
-            broken.push(format!("{cell}{was}: {said}"));
+            let was = if before.as_deref() == Some("yes") { " (worked before)" } else { "" };
+            broken.push(format!("{cell}{was}: {outcome}"));
         }
     }
     let json = serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?;
     std::fs::write(&data, json + "\n").map_err(|e| format!("{}: {e}", data.display()))?;
     let text = std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
     let between = text
-        .split_once(MARKS[0])
-        .and_then(|(before, rest)| Some((before, rest.split_once(MARKS[1])?.1)));
-    let (before, after) =
-        between.ok_or_else(|| format!("{} has no place for the table", page.display()))?;
-    let text = format!("{before}{}{}{}{after}", MARKS[0], table(&all), MARKS[1]);
+        .split_once(MARKERS[0])
+        .and_then(|(before, rest)| Some((before, rest.split_once(MARKERS[1])?.1)));
+    let (before, after) = between.ok_or_else(|| {
+        format!("{} has no `<!-- matrix -->` markers for the table", page.display())
+    })?;
+    let text = format!("{before}{}{}{}{after}", MARKERS[0], table(&all), MARKERS[1]);
     std::fs::write(&page, text).map_err(|e| format!("{}: {e}", page.display()))?;
-    println!("{} cells, {} of them do not work; {}", seen.len(), broken.len(), data.display());
+    println!(
+        "{} cells tested, {} failed; recorded in {}",
+        seen.len(),
+        broken.len(),
+        data.display()
+    );
     if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
 }
 
-/// One row for each kind of build and way of sealing; what is the same on all releases is said once.
+/// Renders one row for each build mode and way of sealing. A problem that all releases share
+/// appears as one note.
 fn table(all: &BTreeMap<String, String>) -> String {
     let mut notes: Vec<String> = Vec::new();
     let mut out = "| build | sealed |".to_owned();
@@ -53,14 +62,14 @@ fn table(all: &BTreeMap<String, String>) -> String {
         for seal in Seal::ALL {
             let _ = write!(out, "| {} | {} |", kind.name(), seal.name());
             for consumer in Consumer::ALL {
-                let of = |release: &str| {
-                    let cell = (release.to_owned(), kind, seal, consumer);
-                    match untestable(&cell) {
+                let outcome = |release: &'static str| {
+                    let cell = Cell { release, kind, seal, consumer };
+                    match cell.untestable() {
                         Some(reason) => Some(reason.to_owned()),
-                        None => all.get(&name(&cell)).cloned(),
+                        None => all.get(&cell.name()).cloned(),
                     }
                 };
-                let _ = write!(out, " {} |", cell(&TESTED.map(of), &mut notes));
+                let _ = write!(out, " {} |", render_cell(&TESTED.map(outcome), &mut notes));
             }
             out.push('\n');
         }
@@ -72,19 +81,20 @@ fn table(all: &BTreeMap<String, String>) -> String {
     out
 }
 
-/// All that is known of one combination on every release.
-fn cell(said: &[Option<String>; TESTED.len()], notes: &mut Vec<String>) -> String {
-    let verdict = |said: &Option<String>| -> Option<Verdict> {
-        said.as_ref().map(|said| if said == "yes" { Ok(()) } else { Err(said.clone()) })
+/// Renders the outcomes of one combination on every release as a table cell.
+fn render_cell(outcomes: &[Option<String>; TESTED.len()], notes: &mut Vec<String>) -> String {
+    let verdict = |outcome: &Option<String>| -> Option<Verdict> {
+        let outcome = outcome.as_ref()?;
+        Some(if outcome == "yes" { Ok(()) } else { Err(outcome.clone()) })
     };
     let works: Vec<&str> = TESTED
         .iter()
-        .zip(said)
+        .zip(outcomes)
         .filter(|(_, s)| verdict(s) == Some(Ok(())))
         .map(|(r, _)| *r)
         .collect();
     let mut problems: Vec<String> =
-        said.iter().filter_map(verdict).filter_map(Result::err).collect();
+        outcomes.iter().filter_map(verdict).filter_map(Result::err).collect();
     problems.sort();
     problems.dedup();
     let numbers: Vec<String> = problems

@@ -1,16 +1,16 @@
-//! Tracers that stay: they count every hit of every program.
+//! Long-running tracers that count every hit of every program.
 
 use super::tracer::{INT, Tracer};
 use std::path::Path;
 
-/// `usdt-attach count` by one of the back ends.
+/// A running `usdt-attach count` with one of the backends.
 pub(super) struct Counter {
     tracer: Tracer,
     backend: &'static str,
 }
 
 impl Counter {
-    /// Returns when it is attached.
+    /// Starts the tracer and returns when it is attached.
     pub(super) fn start(file: &Path, backend: &'static str) -> Result<Counter, String> {
         let file = file.to_string_lossy();
         let args = [
@@ -28,17 +28,17 @@ impl Counter {
     }
 
     pub(super) fn name(&self) -> String {
-        format!("usdt-attach count by {}", self.backend)
+        format!("usdt-attach count --backend {}", self.backend)
     }
 
     pub(super) fn pid(&self) -> u32 {
         self.tracer.pid()
     }
 
-    /// Ends it and returns its count.
-    pub(super) fn end(self) -> Result<(String, u64), String> {
+    /// Stops the tracer and returns its name and its count.
+    pub(super) fn stop(self) -> Result<(String, u64), String> {
         let name = self.name();
-        let (_, summary) = self.tracer.end(INT)?;
+        let (_, summary) = self.tracer.stop(INT)?;
         Ok((name, summary.hits))
     }
 }

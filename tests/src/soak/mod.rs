@@ -1,5 +1,8 @@
-//! Hours of use in short: programs that fire all the time and start anew, tracers that come and go and are killed, full
-//! disks, closed pipes, slow readers, little memory. At the end every hit must be accounted for.
+//! The soak test: hours of use in a short time.
+//!
+//! Programs fire all the time and are restarted, and tracers are started, stopped and killed. They
+//! meet full disks, closed pipes, slow readers and a memory limit. At the end every hit must be
+//! accounted for.
 
 mod long;
 mod program;
@@ -13,66 +16,66 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tally::Tally;
 
-/// How long a program that is started anew lives.
-const LIFE: Duration = Duration::from_secs(20);
+/// Lifetime of the program that is restarted.
+const PROGRAM_LIFETIME: Duration = Duration::from_secs(20);
 
-/// Runs for so long; the first thing that is wrong ends it.
+/// Runs the soak test for `duration`, and stops at the first failure.
 pub fn run(duration: Duration) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let file = program::build(folder.path())?;
-    let before = kernel();
-    // Before any program: they see every hit of all.
+    let before = kernel_objects();
+    // They start before any program and therefore count every hit.
     let counters = [Counter::start(&file, "embedded")?, Counter::start(&file, "bcc")?];
     let mut tally = Tally::default();
     let mut steady = Program::start(&file, "10m")?;
-    let mut renewed = (Program::start(&file, "0s")?, Instant::now());
-    let (begin, mut said) = (Instant::now(), Instant::now());
+    let mut restarted = (Program::start(&file, "0s")?, Instant::now());
+    let (begin, mut last_report) = (Instant::now(), Instant::now());
     let mut memory = None;
     while begin.elapsed() < duration {
         let started = Instant::now();
-        round::play(tally.rounds, &steady, &renewed.0, &mut tally)?;
+        round::play(tally.rounds, &steady, &restarted.0, &mut tally)?;
         tally.rounds += 1;
-        if renewed.1.elapsed() > LIFE {
+        if restarted.1.elapsed() > PROGRAM_LIFETIME {
             tally.fired +=
-                std::mem::replace(&mut renewed, (Program::start(&file, "0s")?, Instant::now()))
+                std::mem::replace(&mut restarted, (Program::start(&file, "0s")?, Instant::now()))
                     .0
-                    .end()?;
+                    .finish()?;
         }
-        // What is warm by then must not grow any more.
+        // After the warm-up, memory and open files must not grow.
         if memory.is_none() && begin.elapsed() > (duration / 10).min(Duration::from_secs(60)) {
             memory = Some(usage(&steady, &counters)?);
         }
-        if said.elapsed() > Duration::from_secs(30) {
-            said = Instant::now();
+        if last_report.elapsed() > Duration::from_secs(30) {
+            last_report = Instant::now();
             println!("{:>5} s: {}", begin.elapsed().as_secs(), tally.line());
         }
         std::thread::sleep(Duration::from_secs(1).saturating_sub(started.elapsed()));
     }
     if let Some(memory) = memory {
-        grown(&memory, &usage(&steady, &counters)?)?;
+        check_growth(&memory, &usage(&steady, &counters)?)?;
     }
-    tally.fired += renewed.0.end()?;
+    tally.fired += restarted.0.finish()?;
     tally.fired += steady.stop()?;
     println!("{:>5} s: {}", begin.elapsed().as_secs(), tally.line());
     for counter in counters {
-        let (name, counted) = counter.end()?;
+        let (name, counted) = counter.stop()?;
         if counted != tally.fired {
-            return Err(format!("{name} counted {counted} hits of {}", tally.fired));
+            return Err(format!("{name} counted {counted} of {} hits", tally.fired));
         }
     }
     if steady.semaphore() != 0 {
-        return Err("a semaphore stayed up without a tracer".to_owned());
+        return Err("a semaphore is still incremented after all tracers exited".to_owned());
     }
-    let after = kernel();
+    let after = kernel_objects();
     if before != after {
-        return Err(format!("left behind in the kernel: {after:?}, before {before:?}"));
+        return Err(format!("kernel objects remain: {after:?}, before the run {before:?}"));
     }
-    println!("every hit is accounted for, twice");
+    println!("both tracers counted every hit");
     Ok(())
 }
 
-/// What could be left behind: uprobes by name, pinned objects.
-fn kernel() -> Vec<PathBuf> {
+/// Lists the kernel objects that a tracer could leave: named uprobe events and pinned BPF objects.
+fn kernel_objects() -> Vec<PathBuf> {
     let events = std::fs::read_to_string("/sys/kernel/tracing/uprobe_events").unwrap_or_default();
     let pinned = std::fs::read_dir("/sys/fs/bpf").into_iter().flatten();
     let mut out: Vec<PathBuf> = pinned.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -81,31 +84,45 @@ fn kernel() -> Vec<PathBuf> {
     out
 }
 
-/// Resident memory in KiB and open files of everything that runs all the time.
-fn usage(steady: &Program, counters: &[Counter]) -> Result<Vec<(String, u64, usize)>, String> {
+/// Resources of a process.
+struct Usage {
+    name: String,
+    resident_kib: u64,
+    open_files: usize,
+}
+
+/// Measures every process that runs all the time.
+fn usage(steady: &Program, counters: &[Counter]) -> Result<Vec<Usage>, String> {
     let all = counters.iter().map(|counter| (counter.name(), counter.pid()));
-    std::iter::once(("the program".to_owned(), steady.pid())).chain(all).map(one_usage).collect()
+    std::iter::once(("the traced program".to_owned(), steady.pid()))
+        .chain(all)
+        .map(usage_of)
+        .collect()
 }
 
-fn one_usage((name, pid): (String, u32)) -> Result<(String, u64, usize), String> {
+fn usage_of((name, pid): (String, u32)) -> Result<Usage, String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .map_err(|_| format!("{name} has ended"))?;
+        .map_err(|_| format!("{name} has exited"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let resident =
+    let resident_kib =
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
-    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-    Ok((name, resident, files))
+    let open_files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    Ok(Usage { name, resident_kib, open_files })
 }
 
-fn grown(before: &[(String, u64, usize)], after: &[(String, u64, usize)]) -> Result<(), String> {
-    /// A Go program's heap breathes, and so does an allocator's.
-    const BREATH: u64 = 16 << 10;
-    for ((name, memory, files), (_, memory_now, files_now)) in before.iter().zip(after) {
+/// Fails if a process uses more memory or files than after the warm-up.
+fn check_growth(before: &[Usage], after: &[Usage]) -> Result<(), String> {
+    /// Tolerance in KiB: the heaps of Go programs and allocators fluctuate.
+    const TOLERANCE_KIB: u64 = 16 << 10;
+    for (before, after) in before.iter().zip(after) {
+        let Usage { name, resident_kib, open_files } = before;
+        let Usage { resident_kib: resident_now, open_files: files_now, .. } = after;
         println!(
-            "{name}: {memory} -> {memory_now} KiB resident, {files} -> {files_now} open files"
+            "{name}: {resident_kib} -> {resident_now} KiB resident, {open_files} -> {files_now} \
+             open files"
         );
-        if *memory_now > memory + BREATH || *files_now > files + 2 {
-            return Err(format!("{name} grows"));
+        if *resident_now > resident_kib + TOLERANCE_KIB || *files_now > open_files + 2 {
+            return Err(format!("memory or open files of {name} grow"));
         }
     }
     Ok(())

@@ -1,12 +1,12 @@
-//! The program that is traced.
+//! The traced program.
 
-use crate::{Process, command, lines, listed, root, text};
+use crate::{Process, command, json_lines, list_probes, root, text};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Builds it, sealed.
+/// Builds the program, sealed.
 pub(super) fn build(folder: &Path) -> Result<PathBuf, String> {
     let file = folder.join("soak");
     let mut go = command("go");
@@ -18,23 +18,23 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf, String> {
     if out.status.success() { Ok(file) } else { Err(text(&out.stderr)) }
 }
 
-/// A running one.
+/// A running instance of the traced program.
 pub(super) struct Program {
     process: Process,
     semaphore: u64,
 }
 
 impl Program {
-    /// It stays that long after its last hit.
+    /// Starts the program, which keeps running for `linger` after its last hit.
     pub(super) fn start(file: &Path, linger: &str) -> Result<Program, String> {
-        let semaphore = listed(file).iter().find_map(|p| p.get("semaphore")?.as_u64());
+        let semaphore = list_probes(file).iter().find_map(|p| p.get("semaphore")?.as_u64());
         let mut new = command(file);
         new.args(["-linger", linger]);
         let child =
             new.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         Ok(Program {
             process: Process(child),
-            semaphore: semaphore.ok_or("the program has no semaphore")?,
+            semaphore: semaphore.ok_or("the probe of the traced program has no semaphore")?,
         })
     }
 
@@ -42,12 +42,13 @@ impl Program {
         self.process.pid()
     }
 
-    /// The semaphore's value, when it is down or does not come down any more.
+    /// Returns the value of the semaphore: 0 as soon as it is 0, otherwise its value after five
+    /// seconds.
     pub(super) fn semaphore(&self) -> u16 {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
             let value = crate::semaphore(self.pid(), self.semaphore);
-            // A tracer that was killed may take a moment to be gone.
+            // The kernel may need a moment to clean up after a killed tracer.
             if value == 0 || Instant::now() > end {
                 return value;
             }
@@ -55,22 +56,23 @@ impl Program {
         }
     }
 
-    /// Has it fire no more and returns how often it has, if what it computed is right.
+    /// Stops firing, checks what the program computed, and returns how often it fired.
     pub(super) fn stop(&mut self) -> Result<u64, String> {
         drop(self.process.0.stdin.take());
-        let mut said = String::new();
+        let mut line = String::new();
         if let Some(out) = self.process.0.stdout.take() {
-            BufReader::new(out).read_line(&mut said).map_err(|e| e.to_string())?;
+            BufReader::new(out).read_line(&mut line).map_err(|e| e.to_string())?;
         }
-        let account = lines(&said).pop().ok_or("the program ended without its account")?;
+        let report =
+            json_lines(&line).pop().ok_or("the traced program exited without its report")?;
         let numbers = |name: &str| -> Vec<u64> {
             let list =
-                account.get(name).and_then(|list| list.as_array()).cloned().unwrap_or_default();
+                report.get(name).and_then(|list| list.as_array()).cloned().unwrap_or_default();
             list.iter().filter_map(serde_json::Value::as_u64).collect()
         };
         let (fired, results) = (numbers("fired"), numbers("results"));
         for (id, (fired, result)) in (0..).zip(fired.iter().zip(&results)) {
-            let expected = (0..*fired).fold(id, computed);
+            let expected = (0..*fired).fold(id, next_result);
             if *result != expected {
                 return Err(format!("goroutine {id} computed {result} instead of {expected}"));
             }
@@ -78,16 +80,20 @@ impl Program {
         Ok(fired.iter().sum())
     }
 
-    /// The same, and it must end well.
-    pub(super) fn end(mut self) -> Result<u64, String> {
+    /// Stops firing and waits for the program, which must exit successfully.
+    pub(super) fn finish(mut self) -> Result<u64, String> {
         let fired = self.stop()?;
         let status = self.process.0.wait().map_err(|e| e.to_string())?;
-        if status.success() { Ok(fired) } else { Err(format!("the program ended with {status}")) }
+        if status.success() {
+            Ok(fired)
+        } else {
+            Err(format!("the traced program exited with {status}"))
+        }
     }
 }
 
-/// A step of what each goroutine computes.
-fn computed(result: u64, n: u64) -> u64 {
+/// Computes one step of what each goroutine computes.
+fn next_result(result: u64, n: u64) -> u64 {
     let length = format!("soak {n}").len() as u64;
     (result ^ length).wrapping_mul(0x100_0000_01b3).wrapping_add((n as f64 * 0.5) as u64)
 }

@@ -1,9 +1,9 @@
-//! Counts of the soak.
+//! Counts of the soak test.
 
 /// Sums over all rounds.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// Hits of programs that have ended, by their own account.
+    /// Hits fired by the programs that have exited, as they report them.
     pub(super) fired: u64,
     pub(super) rounds: u64,
     pub(super) events: u64,
@@ -12,11 +12,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// The counts as a line of progress.
+    /// Formats the counts as a progress line.
     pub(super) fn line(&self) -> String {
         let Tally { fired, rounds, events, dropped, killed } = self;
         format!(
-            "{rounds} tracers, {killed} of them killed; {events} events read, {dropped} dropped as said; {fired} hits of programs that ended"
+            "{rounds} tracers, {killed} of them killed; {events} events read, {dropped} reported \
+             as dropped; {fired} hits of exited programs"
         )
     }
 }

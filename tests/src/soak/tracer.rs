@@ -1,17 +1,17 @@
-//! `usdt-attach`, writing to a file.
+//! `usdt-attach` processes that write to a file.
 
-use crate::{Process, command, lines, text};
+use crate::{Process, command, json_lines, text};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Signals by number (signal(7)).
+/// Signal numbers, see signal(7).
 pub(super) const INT: i32 = 2;
 const KILL: i32 = 9;
 pub(super) const TERM: i32 = 15;
 
-/// More than anything here takes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// Time after which a tracer is considered stuck.
+pub(super) const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running tracer.
 pub(super) struct Tracer {
@@ -19,7 +19,7 @@ pub(super) struct Tracer {
     folder: tempfile::TempDir,
 }
 
-/// What it says at the end.
+/// The hit counts in the summary of a tracer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Summary {
     pub(super) hits: u64,
@@ -27,23 +27,26 @@ pub(super) struct Summary {
 }
 
 impl Tracer {
-    /// Returns when it has written something, which it does when it is attached.
+    /// Starts a tracer and returns when it is attached, which its first output indicates.
     pub(super) fn start(args: &[&str]) -> Result<Tracer, String> {
         let mut tracer = Tracer::spawn(command("usdt-attach").args(args))?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + EXIT_TIMEOUT;
         while tracer.written().is_empty() {
             if let Ok(Some(status)) = tracer.process.0.try_wait() {
-                return Err(format!("{args:?} ended with {status}: {}", tracer.errors()));
+                return Err(format!("{args:?} exited with {status}: {}", tracer.errors()));
             }
             if Instant::now() > end {
-                return Err(format!("{args:?} says nothing"));
+                return Err(format!(
+                    "{args:?} printed nothing within {} s",
+                    EXIT_TIMEOUT.as_secs()
+                ));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(tracer)
     }
 
-    /// Its output goes to files, unless the command says where.
+    /// Starts a command with its output redirected to files.
     pub(super) fn spawn(command: &mut Command) -> Result<Tracer, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let create =
@@ -69,39 +72,39 @@ impl Tracer {
         self.read("errors")
     }
 
-    /// Ends it without warning.
+    /// Kills the tracer with SIGKILL.
     pub(super) fn kill(mut self) -> Result<(), String> {
         self.process.signal(KILL);
         self.wait().map(drop)
     }
 
-    /// Waits for its end.
+    /// Waits until the tracer exits.
     fn wait(&mut self) -> Result<ExitStatus, String> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + EXIT_TIMEOUT;
         loop {
             if let Some(status) = self.process.0.try_wait().map_err(|e| e.to_string())? {
                 return Ok(status);
             }
             if Instant::now() > end {
-                return Err(format!("a tracer does not end: {}", self.errors()));
+                return Err(format!("a tracer does not exit: {}", self.errors()));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Ends it; its events and its account of them.
-    pub(super) fn end(mut self, signal: i32) -> Result<(Vec<serde_json::Value>, Summary), String> {
+    /// Stops the tracer with a signal and returns its events and its summary.
+    pub(super) fn stop(mut self, signal: i32) -> Result<(Vec<serde_json::Value>, Summary), String> {
         self.process.signal(signal);
         self.finish()
     }
 
-    /// Waits for it to end by itself.
+    /// Waits until the tracer exits on its own and returns its events and its summary.
     pub(super) fn finish(&mut self) -> Result<(Vec<serde_json::Value>, Summary), String> {
         let status = self.wait()?;
         if !status.success() {
-            return Err(format!("a tracer ended with {status}: {}", self.errors()));
+            return Err(format!("a tracer exited with {status}: {}", self.errors()));
         }
-        account(&self.written())
+        split_output(&self.written())
     }
 }
 
@@ -109,15 +112,16 @@ fn read(path: &Path) -> String {
     std::fs::read(path).map(|bytes| text(&bytes)).unwrap_or_default()
 }
 
-/// Takes the summary off the end of what a tracer wrote, which must add up.
-pub(super) fn account(written: &str) -> Result<(Vec<serde_json::Value>, Summary), String> {
-    let mut events = lines(written);
+/// Splits the output of a tracer into events and summary, whose counts must add up.
+pub(super) fn split_output(written: &str) -> Result<(Vec<serde_json::Value>, Summary), String> {
+    let mut events = json_lines(written);
     let summary = events.pop().unwrap_or_default()["summary"].clone();
-    let number =
-        |name: &str| summary[name].as_u64().ok_or_else(|| format!("no {name} in {summary}"));
+    let number = |name: &str| {
+        summary[name].as_u64().ok_or_else(|| format!("the summary has no `{name}`: {summary}"))
+    };
     let (hits, delivered, dropped) = (number("hits")?, number("delivered")?, number("dropped")?);
     if hits != delivered + dropped + number("filtered")? {
-        return Err(format!("it does not add up: {summary}"));
+        return Err(format!("hits differ from delivered + dropped + filtered: {summary}"));
     }
     Ok((events, Summary { hits, dropped }))
 }

@@ -1,21 +1,22 @@
-//! The agent of a host, as it is packaged.
+//! The agent of a host, in each form in which it is packaged.
 
 use super::*;
 use std::path::PathBuf;
 use usdt_e2e::{Need, attach, have, semaphore, semaphore_of, text};
 
-/// As a service on a host: it waits for programs, follows them, lets go of files that nobody runs any more, and what those
-/// have counted stays counted.
+/// The agent waits for programs and follows them. It releases files that no process runs any more,
+/// and keeps what those have counted.
 #[test]
-fn an_agent_survives_what_it_watches() {
+fn agent_follows_programs_that_start_and_end() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
-    // Of all programs: other tests have such that wait for a tracer of their own by the other probes.
+    // The agent counts only `ops:begin`: programs of other tests wait until another probe of theirs
+    // is enabled.
     let config = format!(
-        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[[count]]\nprobes = [\"ops:begin\"]\nname = \"begun\"\n"
+        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[[count]]\nprobes = [\"ops:begin\"]\nname = \"started\"\n"
     );
     let config = write(folder.path(), "agent.toml", &config);
     let checked = attach(&["agent", "--config", &config, "--check"]);
@@ -24,42 +25,43 @@ fn an_agent_survives_what_it_watches() {
         Process::start(command(tools().join("usdt-attach")).args(["agent", "--config", &config]));
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
     let value = |name: &str| metric(&get(port, "/metrics"), name).values().sum::<f64>();
-    // Other tests' programs have the same probe: there is at least what these do.
+    // Programs of other tests have the same probe, so the count is at least the expected one.
     let (mut expected, mut copies) = (0.0, Vec::new());
     for _ in 0..2 {
-        let (app, target) = operating();
+        let (app, target) = start_pairs();
         let address = semaphore_of(&app.path, "ops:begin");
-        let operate = |target: &Process| {
+        let fire = |target: &Process| {
             wait_for("the agent", || semaphore(target.pid(), address) == 1);
             target.signal(SIGINT);
         };
-        operate(&target);
-        expected += BEGUN as f64;
-        wait_for("its operations", || value("begun_total") >= expected);
+        fire(&target);
+        expected += STARTED as f64;
+        wait_for("the operations of the first process", || value("started_total") >= expected);
         drop(target);
-        // Once more, while the file is known.
-        let next = ready(Process::start(&mut command(&app.path)));
-        operate(&next);
-        expected += BEGUN as f64;
-        wait_for("the operations of the next process", || value("begun_total") >= expected);
+        // A second process runs the same file, which the agent knows by now.
+        let next = wait_until_ready(Process::start(&mut command(&app.path)));
+        fire(&next);
+        expected += STARTED as f64;
+        wait_for("the operations of the next process", || value("started_total") >= expected);
         copies.push(app);
     }
-    let held = || {
+    let holds_a_copy = || {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().flatten();
         let files: Vec<PathBuf> =
             entries.filter_map(|e| std::fs::read_link(e.path()).ok()).collect();
         copies.iter().any(|app: &Copy| files.contains(&app.path))
     };
-    assert!(held());
-    wait_for("files that nobody runs to be let go", || !held());
-    assert!(value("begun_total") >= expected, "what was counted stays counted");
+    assert!(holds_a_copy());
+    wait_for("the agent to release files that no process runs", || !holds_a_copy());
+    assert!(value("started_total") >= expected, "counts of exited processes are kept");
     let (status, _, errors) = agent.interrupt();
     assert!(status.success(), "{errors}");
 }
 
-/// The unit, the image and the cluster's manifest give the agent the same few capabilities, and those are enough.
+/// The systemd unit, the image and the Kubernetes manifest grant the same capabilities, and those
+/// are sufficient.
 #[test]
-fn an_agent_runs_with_the_capabilities_of_its_unit() {
+fn agent_runs_with_the_capabilities_of_its_unit() {
     let read = |name: &str| {
         std::fs::read_to_string(usdt_e2e::root().join("packaging").join(name)).unwrap()
     };
@@ -73,7 +75,7 @@ fn an_agent_runs_with_the_capabilities_of_its_unit() {
     if !have(&[Need::Bpf, Need::Program("setpriv")]) {
         return;
     }
-    let (app, target) = operating();
+    let (app, target) = start_pairs();
     let port = free_port();
     let config = format!(
         "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[target]\nexe = \"{}\"\n[[count]]\nprobes = [\"ops:begin\"]\nname = \"all\"\n",
@@ -90,13 +92,13 @@ fn an_agent_runs_with_the_capabilities_of_its_unit() {
             .args(["agent", "--config", &config]),
     );
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
-    counts_all_operations(&target, port);
+    fire_and_wait_for_count(&target, port);
     let (status, _, errors) = agent.interrupt();
     assert!(status.success(), "{errors}");
 }
 
 #[test]
-fn systemd_takes_the_unit() {
+fn systemd_accepts_the_unit() {
     if !have(&[Need::Program("systemd-analyze")]) {
         return;
     }
@@ -109,14 +111,14 @@ fn systemd_takes_the_unit() {
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
 }
 
-/// Has the program operate; the metric `all` gets there.
-fn counts_all_operations(target: &Process, port: u16) {
+/// Makes the fixture fire, and waits until the metric `all` has counted every operation.
+fn fire_and_wait_for_count(target: &Process, port: u16) {
     target.signal(SIGINT);
     let total = || metric(&get(port, "/metrics"), "all_total").get("").copied().unwrap_or(0.0);
-    wait_for("all operations", || total() >= BEGUN as f64);
+    wait_for("all operations", || total() >= STARTED as f64);
 }
 
-/// Containers of a test, with images of its own; where there is no engine that starts any, none.
+/// A container engine with storage of its own, which is removed with the test.
 struct Podman {
     folder: tempfile::TempDir,
 }
@@ -132,11 +134,11 @@ impl Podman {
         podman
     }
 
-    /// `podman run` as the image's recipe says, but for the network, and with the libraries that a program has which was
-    /// built for tests.
+    /// Returns `podman run` with the options of the image's recipe. It adds the host's network, and
+    /// the shared libraries that a test build of the program needs.
     fn run(&self, args: &[&str], options: &[&str]) -> Command {
         let mut podman = self.command(&["run", "--rm", "--network=host"]);
-        // Podman's own are more than it may give where it has no CAP_SYS_RESOURCE.
+        // Podman's default limits exceed what it may set without CAP_SYS_RESOURCE.
         podman.args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]);
         podman.args(
             ["/usr", "/lib", "/lib64"].map(|folder| format!("--volume={folder}:{folder}:ro")),
@@ -148,13 +150,13 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        // Nothing is left of a test that succeeded.
+        // After a successful test there is nothing to remove.
         let _ = self.command(&["rm", "--all", "--force", "--time=0"]).output();
     }
 }
 
 #[test]
-fn an_agent_runs_in_its_image() {
+fn agent_runs_in_its_container_image() {
     if !have(&[Need::Bpf, Need::Program("podman"), Need::Program("runc")]) {
         return;
     }
@@ -167,18 +169,19 @@ fn an_agent_runs_in_its_image() {
         podman.command(&["build", "--quiet", "--isolation=chroot", "--tag=usdt-attach"]);
     stdout(build.arg("--file").arg(&recipe).arg(&context));
     let recipe = std::fs::read_to_string(&recipe).unwrap();
-    let said: Vec<&str> = recipe.split_whitespace().filter(|word| word.starts_with("--")).collect();
-    let start = said.iter().position(|word| word.starts_with("--pid")).unwrap();
-    let options = &said[start..];
+    let flags: Vec<&str> =
+        recipe.split_whitespace().filter(|word| word.starts_with("--")).collect();
+    let first = flags.iter().position(|word| word.starts_with("--pid")).unwrap();
+    let options = &flags[first..];
     assert_eq!(options.len(), 5, "{options:?}");
     let version = podman.run(&["--version"], options).output().unwrap();
     if matches!(version.status.code(), Some(125..=127)) {
-        eprintln!("left out: no container starts here: {}", text(&version.stderr));
+        eprintln!("skipped: no container starts on this machine: {}", text(&version.stderr));
         return;
     }
     assert!(text(&version.stdout).starts_with("usdt-attach "), "{version:?}");
 
-    let (app, target) = operating();
+    let (app, target) = start_pairs();
     let port = free_port();
     let config = format!(
         "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[[count]]\nprobes = [\"ops:begin\"]\nname = \"all\"\n"
@@ -190,12 +193,13 @@ fn an_agent_runs_in_its_image() {
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
     let address = semaphore_of(&app.path, "ops:begin");
     wait_for("the agent", || semaphore(target.pid(), address) == 1);
-    counts_all_operations(&target, port);
+    fire_and_wait_for_count(&target, port);
     stdout(&mut podman.command(&["stop", "--time=10", "agent"]));
     let (status, _, errors) = agent.finish();
     assert!(status.success() && errors.contains(" 0 dropped"), "{errors}");
 
-    // Behind a filter that knows no CAP_BPF, what is in the way is the filter; newer ones know it.
+    // Under a seccomp filter that does not know CAP_BPF, doctor names the filter. Newer filters
+    // allow bpf(2).
     let filtered: Vec<&str> =
         options.iter().copied().filter(|word| !word.contains("seccomp")).collect();
     let doctor = podman.run(&["doctor"], &filtered).output().unwrap();
@@ -207,9 +211,10 @@ fn an_agent_runs_in_its_image() {
     );
 }
 
-/// The manifest is read by the types of the cluster's own interface, and what it configures is checked by the agent.
+/// The manifest is decoded with the Kubernetes API types, and the agent checks the configuration in
+/// it.
 #[test]
-fn a_cluster_takes_the_manifest() {
+fn kubernetes_accepts_the_manifest() {
     if !have(&[Need::Program("go")]) {
         return;
     }

@@ -1,15 +1,18 @@
-//! A collector takes spans and metrics.
+//! An OpenTelemetry collector receives spans and metrics.
 
 use super::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use usdt_e2e::{Need, attach, have, lines, text};
+use usdt_e2e::{Need, attach, have, json_lines, text};
 
-/// The attributes of a resource, and a span of it.
-type Sent = (HashMap<String, Value>, Value);
+/// A received span, with the attributes of its resource.
+struct ReceivedSpan {
+    resource: HashMap<String, Value>,
+    span: Value,
+}
 
-/// The collector of `tests/collector`, which takes OTLP and writes a file.
+/// The collector of `tests/collector`, which receives OTLP and writes a file.
 struct Collector {
     process: Process,
     port: u16,
@@ -40,15 +43,15 @@ impl Collector {
         Collector { process, port, out }
     }
 
-    /// Ends it; spans with their resources, and metrics by name, the last value of each.
-    fn finish(self) -> (Vec<Sent>, BTreeMap<String, Value>) {
+    /// Stops the collector. Returns the spans, and the last state of each metric by name.
+    fn finish(self) -> (Vec<ReceivedSpan>, BTreeMap<String, Value>) {
         self.process.interrupt();
         let (mut spans, mut metrics) = (Vec::new(), BTreeMap::new());
-        for line in lines(&std::fs::read_to_string(&self.out).unwrap()) {
+        for line in json_lines(&std::fs::read_to_string(&self.out).unwrap()) {
             for resource in line["resourceSpans"].as_array().into_iter().flatten() {
                 let attributes = attributes(&resource["resource"]);
                 for span in resource["scopeSpans"][0]["spans"].as_array().unwrap() {
-                    spans.push((attributes.clone(), span.clone()));
+                    spans.push(ReceivedSpan { resource: attributes.clone(), span: span.clone() });
                 }
             }
             for resource in line["resourceMetrics"].as_array().into_iter().flatten() {
@@ -61,10 +64,10 @@ impl Collector {
     }
 }
 
-/// Attributes by name, each without the name of its type.
-fn attributes(of: &Value) -> HashMap<String, Value> {
-    let all = of["attributes"].as_array().cloned().unwrap_or_default();
-    all.iter()
+/// Returns attributes by name, and drops the type names of OTLP.
+fn attributes(object: &Value) -> HashMap<String, Value> {
+    let list = object["attributes"].as_array().cloned().unwrap_or_default();
+    list.iter()
         .map(|a| {
             let value = a["value"].as_object().unwrap().values().next().unwrap().clone();
             (a["key"].as_str().unwrap().to_owned(), value)
@@ -72,13 +75,15 @@ fn attributes(of: &Value) -> HashMap<String, Value> {
         .collect()
 }
 
+/// Returns a time of a span in nanoseconds.
 fn nanoseconds(span: &Value, name: &str) -> u64 {
     span[name].as_str().unwrap().parse().unwrap()
 }
 
-/// What OpenTelemetry's SDK makes, seen by probes alone, is what its own exporter would have sent.
+/// Spans of the OpenTelemetry SDK, recorded by probes alone, equal what its own exporter would
+/// send.
 #[test]
-fn a_collector_receives_the_spans_of_an_sdk() {
+fn collector_receives_the_spans_of_the_otel_sdk() {
     if !have(&[Need::Bpf]) {
         return;
     }
@@ -97,14 +102,15 @@ fn a_collector_receives_the_spans_of_an_sdk() {
     let config = write(folder.path(), "export.toml", &config);
     let out = attach(&["export", "--config", &config, "--", app.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    let made = lines(&text(&out.stdout));
+    let created = json_lines(&text(&out.stdout));
     let (spans, _) = collector.finish();
-    assert_eq!((made.len(), spans.len()), (3, 3));
-    for made in &made {
-        let (resource, span) = spans.iter().find(|(_, s)| s["spanId"] == made["span"]).unwrap();
-        assert_eq!((&span["traceId"], &span["name"]), (&made["trace"], &made["name"]));
+    assert_eq!((created.len(), spans.len()), (3, 3));
+    for created in &created {
+        let ReceivedSpan { resource, span } =
+            spans.iter().find(|received| received.span["spanId"] == created["span"]).unwrap();
+        assert_eq!((&span["traceId"], &span["name"]), (&created["trace"], &created["name"]));
         let parent =
-            made["parent"].as_str().filter(|id| *id != "0000000000000000").unwrap_or_default();
+            created["parent"].as_str().filter(|id| *id != "0000000000000000").unwrap_or_default();
         assert_eq!(span["parentSpanId"].as_str().unwrap_or_default(), parent);
         assert_eq!(
             (&resource["service.name"], &resource["deployment.environment"]),
@@ -112,29 +118,33 @@ fn a_collector_receives_the_spans_of_an_sdk() {
         );
         assert_eq!(span["kind"], 2);
         for (name, sdk) in
-            [("startTimeUnixNano", &made["start"]), ("endTimeUnixNano", &made["end"])]
+            [("startTimeUnixNano", &created["start"]), ("endTimeUnixNano", &created["end"])]
         {
-            let apart = nanoseconds(span, name).abs_diff(sdk.as_u64().unwrap());
-            assert!(apart < 20_000_000, "{name} is {apart} ns away");
+            let difference = nanoseconds(span, name).abs_diff(sdk.as_u64().unwrap());
+            assert!(difference < 20_000_000, "{name} differs by {difference} ns");
         }
-        let message = made["message"].as_str().unwrap();
+        let message = created["message"].as_str().unwrap();
         let status =
             if message.is_empty() { json!({}) } else { json!({"code": 2, "message": message}) };
         assert_eq!(span["status"], status);
-        assert!(!attributes(span).contains_key("trace_id"), "what is a field is no attribute");
+        assert!(
+            !attributes(span).contains_key("trace_id"),
+            "a field of the span is not repeated as attribute"
+        );
     }
 }
 
-/// Spans of the program's own probes: by a context of W3C from outside, and inside each other by goroutine.
+/// Spans of the program's own probes, with a W3C trace context from outside and nesting by
+/// goroutine.
 #[test]
-fn a_collector_receives_spans_and_metrics() {
+fn collector_receives_spans_and_metrics() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("packages", Mode::Sealed));
     let collector = Collector::start(app.folder.path());
     let config = format!(
-        "[otlp]\nendpoint = \"http://127.0.0.1:{}\"\n[[count]]\nprobes = [\"slog:record\"]\nby = [\"level\"]\n\
+        "[otlp]\nendpoint = \"http://127.0.0.1:{}\"\n[[count]]\nprobes = [\"slog:record\"]\nlabels = [\"level\"]\n\
          [[latency]]\nstart = \"sql:exec\"\nend = \"sql:exec_done\"\n\
          [[span]]\nstart = \"net_http:server_request_start\"\nend = \"net_http:server_request_end\"\nkey = \"id\"\nkind = \"server\"\n\
          name = \"{{method}} {{path}}\"\ntrace = \"traceparent\"\nerror = \"status\"\nerror-at = 400\n\
@@ -149,9 +159,9 @@ fn a_collector_receives_spans_and_metrics() {
     let named = |name: &str| {
         &spans
             .iter()
-            .find(|(_, s)| s["name"] == name)
-            .unwrap_or_else(|| panic!("{name}: {spans:?}"))
-            .1
+            .find(|received| received.span["name"] == name)
+            .unwrap_or_else(|| panic!("no span {name}"))
+            .span
     };
 
     let request = named("GET /items/1");
@@ -160,14 +170,15 @@ fn a_collector_receives_spans_and_metrics() {
         (&json!("0af7651916cd43dd8448eb211c80319c"), &json!("b7ad6b7169203331"))
     );
     assert_eq!((&request["kind"], &request["status"]), (&json!(2), &json!({})));
-    let has = attributes(request);
+    let request_attributes = attributes(request);
     assert_eq!(
-        (&has["status"], &has["bytes"], &has["path"]),
+        (&request_attributes["status"], &request_attributes["bytes"], &request_attributes["path"]),
         (&json!("200"), &json!("12"), &json!("/items/1"))
     );
-    let took = nanoseconds(request, "endTimeUnixNano") - nanoseconds(request, "startTimeUnixNano");
-    let said: u64 = has["ns"].as_str().unwrap().parse().unwrap();
-    assert!(took.abs_diff(said) < 5_000_000, "{took} {said}");
+    let duration =
+        nanoseconds(request, "endTimeUnixNano") - nanoseconds(request, "startTimeUnixNano");
+    let reported: u64 = request_attributes["ns"].as_str().unwrap().parse().unwrap();
+    assert!(duration.abs_diff(reported) < 5_000_000, "{duration} {reported}");
     assert_eq!(named("GET /missing")["status"], json!({"code": 2, "message": "status 404"}));
 
     let (outer, inner, region) = (named("outer"), named("inner"), named("trace:region"));

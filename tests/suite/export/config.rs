@@ -1,29 +1,30 @@
-//! What is exported: configurations, their limits and mistakes.
+//! Configurations: reloading, limits, defaults and mistakes.
 
 use super::*;
 use std::net::TcpListener;
 use usdt_e2e::{Need, attach, have, text};
 
-/// SIGHUP reads the configuration again; what is in it as before goes on counting, and a mistake changes nothing.
+/// SIGHUP reloads the configuration. Unchanged entries go on counting, and an invalid file changes
+/// nothing.
 #[test]
-fn configurations_are_read_again() {
+fn sighup_reloads_the_configuration() {
     if !have(&[Need::Bpf]) {
         return;
     }
-    let (app, target) = operating();
+    let (app, target) = start_pairs();
     let (first, second) = (free_port(), free_port());
     let head = |port: u16| format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n");
     let kept = "[[count]]\nprobes = [\"ops:begin\"]\nname = \"kept\"\n";
     let config = write(app.folder.path(), "export.toml", format!("{}{kept}", head(first)));
-    let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
+    let exporter = start_exporter(&["--config", &config, "-p", &target.pid().to_string()]);
     wait_for("the endpoint", || get(first, "/healthz") == "ok\n");
     target.signal(SIGINT);
     let kept_total = |port| metric(&get(port, "/metrics"), "kept_total").get("").copied();
-    wait_for("all operations", || kept_total(first) == Some(BEGUN as f64));
-    write(app.folder.path(), "export.toml", format!("{}{kept}by = [", head(second)));
+    wait_for("all operations", || kept_total(first) == Some(STARTED as f64));
+    write(app.folder.path(), "export.toml", format!("{}{kept}labels = [", head(second)));
     exporter.signal(SIGHUP);
     std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(kept_total(first), Some(BEGUN as f64), "the mistake changed nothing");
+    assert_eq!(kept_total(first), Some(STARTED as f64), "an invalid configuration changes nothing");
     write(
         app.folder.path(),
         "export.toml",
@@ -34,86 +35,102 @@ fn configurations_are_read_again() {
     );
     exporter.signal(SIGHUP);
     wait_for("the new endpoint", || get(second, "/healthz") == "ok\n");
-    assert_eq!(kept_total(second), Some(BEGUN as f64), "it goes on where it was");
+    assert_eq!(kept_total(second), Some(STARTED as f64), "an unchanged entry goes on counting");
     assert_eq!(metric(&get(second, "/metrics"), "usdt_ops_end_total").get("").copied(), Some(0.0));
     let count = metric(&get(second, "/metrics"), "usdt_ops_end_latency_seconds_count");
-    assert_eq!(count.get("").copied(), Some(0.0), "it begins at nothing");
+    assert_eq!(count.get("").copied(), Some(0.0), "a new entry starts at 0");
     assert_eq!(get(first, "/healthz"), "");
     let (status, _, errors) = exporter.interrupt();
     assert!(status.success());
-    assert!(errors.contains("TOML parse error") && errors.contains("stays as it was"), "{errors}");
-    assert!(errors.contains("export.toml read again"), "{errors}");
+    assert!(
+        errors.contains("TOML parse error")
+            && errors.contains("the previous configuration stays active"),
+        "{errors}"
+    );
+    assert!(errors.contains("export.toml: configuration reloaded"), "{errors}");
 }
 
-/// Without a configuration: everything is counted, starts and ends are timed; labels stay within their limit.
+/// Without a configuration, every probe is counted and pairs of starts and ends are timed. With
+/// one, labels stay within their limit.
 #[test]
-fn without_a_configuration_and_within_limits() {
+fn exports_without_configuration_and_limits_series() {
     if !have(&[Need::Bpf]) {
         return;
     }
     let app = copy(&Fixture::get("packages", Mode::Sealed));
     let port = free_port();
     let listen = format!("127.0.0.1:{port}");
-    // It ends with its command: what it says then is in the account.
+    // The exporter ends with its command, so the final counts are in its summary.
     let out = attach(&["export", "--prometheus", &listen, "--", app.as_str()]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert!(text(&out.stderr).contains(" 0 dropped"), "{}", text(&out.stderr));
 
-    let (app, target) = operating();
+    let (app, target) = start_pairs();
     let config = format!(
-        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[limits]\nseries = 10\n[[count]]\nprobes = [\"ops:begin\"]\nby = [\"id\"]\nname = \"ids\"\n"
+        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[limits]\nseries = 10\n[[count]]\nprobes = [\"ops:begin\"]\nlabels = [\"id\"]\nname = \"ids\"\n"
     );
     let config = write(app.folder.path(), "export.toml", &config);
-    let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
+    let exporter = start_exporter(&["--config", &config, "-p", &target.pid().to_string()]);
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
     target.signal(SIGINT);
-    let fate = |fate: &str| {
+    let outcome = |outcome: &str| {
         let page = get(port, "/metrics");
         metric(&page, "usdt_attach_hits_total")
-            .get(&format!("{{entry=\"ids\",fate=\"{fate}\"}}"))
+            .get(&format!("{{entry=\"ids\",outcome=\"{outcome}\"}}"))
             .copied()
     };
     wait_for("all operations", || {
-        fate("delivered").zip(fate("dropped")).is_some_and(|(a, b)| a + b == BEGUN as f64)
+        outcome("delivered").zip(outcome("dropped")).is_some_and(|(a, b)| a + b == STARTED as f64)
     });
     assert!(metric(&get(port, "/metrics"), "ids_total").len() <= 10);
-    assert!(fate("dropped") > Some(300.0));
+    assert!(outcome("dropped") > Some(300.0));
     exporter.interrupt();
 }
 
 #[test]
-fn mistakes_are_named() {
+fn rejects_invalid_configurations() {
     let folder = tempfile::tempdir().unwrap();
-    let sink = "[prometheus]\nlisten = \"127.0.0.1:0\"\n";
-    for (config, said) in [
-        ("[[count]]\nprobe = [\"a\"]\n", "unknown field `probe`"),
-        ("[[count]]\nprobes = []\n", "count: probes names none"),
-        ("[[count]]\nprobes = [\"a:b\"]\nname = \"a-b\"\n", "`a-b` is no name of a metric"),
+    let prometheus = "[prometheus]\nlisten = \"127.0.0.1:0\"\n";
+    for (config, expected) in [
+        ("[[count]]\nprobe = [\"a\"]\n", "unknown field `probe`, expected one of `probes`, `name`"),
+        ("[[count]]\nprobes = []\n", "count: `probes` is empty"),
+        ("[[hist]]\nprobes = 1\nvalue = \"n\"\n", "expected a glob such as"),
+        (
+            "[[hist]]\nprobes = \"a:b\"\nvalue = \"n\"\nbuckets = { start = 2, end = 2, width = 1 }\n",
+            "`start` must be below `end`",
+        ),
+        ("[[count]]\nprobes = [\"a:b\"]\nname = \"a-b\"\n", "`a-b` is not a metric name"),
         ("[[count]]\nprobes = [\"a:b\"]\nfilter = \"x ==\"\n", "count of a:b: filter:"),
         (
             "[[count]]\nprobes = [\"a\"]\nname = \"x\"\n[[count]]\nprobes = [\"b\"]\nname = \"x\"\n",
-            "taken by another entry",
+            "another entry has the name `x`",
         ),
-        ("[[span]]\nstart = \"a\"\nend = \"b\"\n", "add [otlp] with an endpoint"),
-        ("[otlp]\nendpoint = \"https://x\"\n", "for TLS run a collector on this host"),
+        ("[[span]]\nstart = \"a\"\nend = \"b\"\n", "add [otlp] with an `endpoint`"),
+        ("[otlp]\nendpoint = \"https://x\"\n", "for TLS, run a collector on this host"),
         ("[otlp]\nendpoint = \"http://x\"\ninterval = \"5 minutes\"\n", "interval = \"5 minutes\""),
-        ("[limits]\nbuffer = 1000\n", "buffer is a power of two"),
-        ("[target]\nall = true\nexe = \"/bin/true\"\n", "one of pids, exe, cgroup, all"),
+        ("[limits]\nbuffer = 1000\n", "`buffer` must be a power of two"),
+        (
+            "[target]\nall = true\nexe = \"/bin/true\"\n",
+            "exactly one of `pids`, `exe`, `cgroup` and `all`",
+        ),
         ("", "nothing to export"),
     ] {
-        let config =
-            if config.contains("[otlp]") { config.to_owned() } else { format!("{sink}{config}") };
+        let config = if config.contains("[otlp]") {
+            config.to_owned()
+        } else {
+            format!("{prometheus}{config}")
+        };
         let path = write(folder.path(), "bad.toml", &config);
         let out = attach(&["agent", "--config", &path]);
         assert_eq!(out.status.code(), Some(2), "{config}");
         let errors = text(&out.stderr);
-        assert!(errors.contains(said) && errors.contains("bad.toml"), "{config}: {errors}");
+        assert!(errors.contains(expected) && errors.contains("bad.toml"), "{config}: {errors}");
     }
     let out = attach(&["export", "-p", "1"]);
     assert_eq!(out.status.code(), Some(2));
-    assert!(text(&out.stderr).contains("say where to export to"), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("nowhere to export to"), "{}", text(&out.stderr));
     if have(&[Need::Bpf]) {
-        let (_app, target) = operating();
+        let (_app, target) = start_pairs();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         let out = attach(&["export", "-p", &target.pid().to_string(), "--prometheus", &address]);
@@ -127,7 +144,7 @@ fn mistakes_are_named() {
 }
 
 #[test]
-fn the_schema_of_configurations_takes_what_the_program_takes() {
+fn schema_accepts_the_documented_configuration() {
     if !have(&[Need::File("/usr/lib/python3/dist-packages/jsonschema/__init__.py")]) {
         return;
     }

@@ -1,10 +1,11 @@
-//! Exports, taken by the programs that they are for: Prometheus, an OpenTelemetry collector; files by their formats.
+//! Exports, checked by the programs that consume them: Prometheus, an OpenTelemetry collector, and
+//! readers of file formats.
 
 mod agent;
 mod collector;
 mod config;
-mod files;
 mod prometheus;
+mod recordings;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,11 +18,13 @@ use usdt_e2e::{
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
-/// The operations of `pairs`: 4 goroutines, 100 each; of ten, one has no end and one no beginning.
-const BEGUN: u64 = 360;
+/// Number of operations that `pairs` starts: 4 goroutines fire 100 each, of which one in ten has no
+/// end and one in ten no start.
+const STARTED: u64 = 360;
+/// Number of operations of `pairs` with a start and an end.
 const COMPLETE: u64 = 320;
 
-/// The body of a page; empty where nobody answers.
+/// Fetches a page and returns its body, or an empty string if nothing answers.
 fn get(port: u16, path: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -31,26 +34,27 @@ fn get(port: u16, path: &str) -> String {
     answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
 }
 
-/// The values of a metric by its labels, as the endpoint writes them.
+/// Returns the values of a metric by label set, in the notation of the text format.
 fn metric(page: &str, name: &str) -> BTreeMap<String, f64> {
-    let own = page.lines().filter_map(|line| line.strip_prefix(name));
-    let own = own.filter(|rest| rest.starts_with([' ', '{']));
-    own.filter_map(|rest| {
-        let (labels, value) = rest.rsplit_once(' ')?;
-        Some((labels.to_owned(), value.parse().ok()?))
-    })
-    .collect()
+    let lines = page.lines().filter_map(|line| line.strip_prefix(name));
+    let samples = lines.filter(|rest| rest.starts_with([' ', '{']));
+    samples
+        .filter_map(|rest| {
+            let (labels, value) = rest.rsplit_once(' ')?;
+            Some((labels.to_owned(), value.parse().ok()?))
+        })
+        .collect()
 }
 
-/// A program that operates when it is interrupted.
-fn operating() -> (Copy, Process) {
+/// Starts the fixture `pairs`, which fires when it receives SIGINT.
+fn start_pairs() -> (Copy, Process) {
     let app = copy(&Fixture::get("pairs", Mode::Sealed));
-    let target = ready(Process::start(command(&app.path).args(["-linger", "60s"])));
+    let target = wait_until_ready(Process::start(command(&app.path).args(["-linger", "60s"])));
     (app, target)
 }
 
-/// When it says so: a signal that comes earlier ends it.
-fn ready(mut target: Process) -> Process {
+/// Waits until the fixture reports that it is ready: an earlier signal would end it.
+fn wait_until_ready(mut target: Process) -> Process {
     let mut out = BufReader::new(target.0.stdout.take().unwrap());
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
@@ -59,37 +63,39 @@ fn ready(mut target: Process) -> Process {
     target
 }
 
-fn exporter(args: &[&str]) -> Process {
+/// Starts `usdt-attach export`.
+fn start_exporter(args: &[&str]) -> Process {
     Process::start(command(tools().join("usdt-attach")).arg("export").args(args))
 }
 
+/// Returns configuration entries for the probes of `pairs`.
 fn entries() -> &'static str {
     r#"
 [[count]]
 probes = ["ops:begin"]
 name = "operations"
 help = "Operations \\ by kind."
-by = ["kind"]
+labels = ["kind"]
 
 [[count]]
 probes = ["ops:*"]
 filter = "id < 100"
 
 [[hist]]
-probe = "ops:end"
+probes = "ops:end"
 value = "status"
-linear = [200, 202, 1]
+buckets = { start = 200, end = 202, width = 1 }
 
 [[latency]]
 start = "ops:begin"
 end = "ops:end"
 key = "id"
-by = ["kind"]
+labels = ["kind"]
 name = "operation_seconds"
 "#
 }
 
-/// Validates a document by a JSON schema, with a program that others validate with.
+/// Validates a document against a JSON schema with the Python package `jsonschema`.
 fn validate(schema: &str, document: &str) {
     let script = "import json, sys, jsonschema; jsonschema.validate(json.load(open(sys.argv[2])), json.load(open(sys.argv[1])))";
     stdout(Command::new("/usr/bin/python3").args(["-c", script, schema, document]));

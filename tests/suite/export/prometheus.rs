@@ -10,20 +10,20 @@ fn prometheus_scrapes_the_endpoint() {
     if !have(&[Need::Bpf, Need::Program("prometheus")]) {
         return;
     }
-    let (app, target) = operating();
-    let (exporter, port) = endpoint(&app, &target);
+    let (app, target) = start_pairs();
+    let (exporter, port) = start_endpoint(&app, &target);
     target.signal(SIGINT);
     let prometheus = Prometheus::start(app.folder.path(), port, &[]);
     let query = |text: &str| prometheus.query(text);
     wait_for("all operations", || {
-        query("sum(operations_total)").first().is_some_and(|(_, n)| *n == BEGUN as f64)
+        query("sum(operations_total)").first().is_some_and(|(_, n)| *n == STARTED as f64)
     });
     let by_kind: BTreeMap<String, f64> = query("operations_total")
         .iter()
         .map(|(labels, n)| (labels["kind"].as_str().unwrap().to_owned(), *n))
         .collect();
     assert_eq!(by_kind.keys().collect::<Vec<_>>(), ["read", "sync", "write"]);
-    // Of the first goroutine.
+    // Only the first goroutine passes the filter.
     assert_eq!(query("usdt_ops_begin_total")[0].1, 90.0);
     assert_eq!(query("sum(operation_seconds_count)")[0].1, COMPLETE as f64);
     assert!(query("histogram_quantile(0.99, sum by (le) (operation_seconds_bucket))")[0].1 > 0.0);
@@ -36,7 +36,7 @@ fn prometheus_scrapes_the_endpoint() {
         (0.0, 360.0, 360.0),
         "{statuses:?}"
     );
-    assert_eq!(query("up")[0].1, 1.0, "the page is one that it reads");
+    assert_eq!(query("up")[0].1, 1.0, "Prometheus accepts the page");
     let targets: Value = prometheus.get("/api/v1/targets");
     assert_eq!(targets["data"]["activeTargets"][0]["lastError"], "");
     let metadata: Value = prometheus.get("/api/v1/metadata");
@@ -49,14 +49,15 @@ fn prometheus_scrapes_the_endpoint() {
     prometheus.process.interrupt();
 }
 
-/// Prometheus with native histograms switched on asks for protobuf and keeps one series for each histogram.
+/// With native histograms enabled, Prometheus requests protobuf and stores one series per
+/// histogram.
 #[test]
 fn prometheus_keeps_native_histograms() {
     if !have(&[Need::Bpf, Need::Program("prometheus")]) {
         return;
     }
-    let (app, target) = operating();
-    let (exporter, port) = endpoint(&app, &target);
+    let (app, target) = start_pairs();
+    let (exporter, port) = start_endpoint(&app, &target);
     target.signal(SIGINT);
     let prometheus =
         Prometheus::start(app.folder.path(), port, &["--enable-feature=native-histograms"]);
@@ -70,40 +71,41 @@ fn prometheus_keeps_native_histograms() {
     assert_eq!(
         prometheus.query("count(operation_seconds_bucket)"),
         [],
-        "no series for each bucket"
+        "there is no series per bucket"
     );
-    assert_eq!(prometheus.query("sum(operations_total)")[0].1, BEGUN as f64);
-    // The operations wait for a millisecond and more.
-    let half = prometheus.query("histogram_quantile(0.5, sum(operation_seconds))")[0].1;
+    assert_eq!(prometheus.query("sum(operations_total)")[0].1, STARTED as f64);
+    // The bucket that contains the median in the native histogram agrees with the buckets of the
+    // text format. Operations take at least a millisecond.
+    let median = prometheus.query("histogram_quantile(0.5, sum(operation_seconds))")[0].1;
     let text = get(port, "/metrics");
     let classic = metric(&text, "operation_seconds_bucket");
-    let below = |bound: f64| -> f64 {
-        let at_most = |labels: &str| {
+    let count_at = |bound: f64| -> f64 {
+        let upper_bound = |labels: &str| {
             let (_, bound) = labels.split_once("le=\"").unwrap();
             bound.trim_end_matches("\"}").parse::<f64>().unwrap()
         };
-        classic.iter().filter(|(labels, _)| at_most(labels) == bound).map(|(_, n)| n).sum()
+        classic.iter().filter(|(labels, _)| upper_bound(labels) == bound).map(|(_, n)| n).sum()
     };
-    // The bucket that the quantile is in is one of the text's, and half of the values are in it or below.
-    let upper = half.log2().ceil().exp2();
-    assert!(below(upper / 2.0) < COMPLETE as f64 / 2.0 + 1.0, "{half}: {text}");
-    assert!(below(upper) >= COMPLETE as f64 / 2.0, "{half}: {text}");
+    // Half of the values are in the bucket of the median or below.
+    let upper = median.log2().ceil().exp2();
+    assert!(count_at(upper / 2.0) < COMPLETE as f64 / 2.0 + 1.0, "{median}: {text}");
+    assert!(count_at(upper) >= COMPLETE as f64 / 2.0, "{median}: {text}");
     assert_eq!(prometheus.get("/api/v1/targets")["data"]["activeTargets"][0]["lastError"], "");
     exporter.interrupt();
     prometheus.process.interrupt();
 }
 
-/// An exporter of a program's operations for Prometheus, and its port.
-fn endpoint(app: &Copy, target: &Process) -> (Process, u16) {
+/// Starts an exporter of a fixture's operations, and returns it with its port.
+fn start_endpoint(app: &Copy, target: &Process) -> (Process, u16) {
     let port = free_port();
     let config = format!("[prometheus]\nlisten = \"127.0.0.1:{port}\"\n{}", entries());
     let config = write(app.folder.path(), "export.toml", &config);
-    let exporter = exporter(&["--config", &config, "-p", &target.pid().to_string()]);
+    let exporter = start_exporter(&["--config", &config, "-p", &target.pid().to_string()]);
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
     (exporter, port)
 }
 
-/// A Prometheus that scrapes an endpoint.
+/// A Prometheus server that scrapes the exporter.
 struct Prometheus {
     process: Process,
     port: u16,
@@ -123,12 +125,12 @@ impl Prometheus {
         Prometheus { process: Process::start(&mut command), port }
     }
 
-    /// What its API says; nothing while it does not answer.
+    /// Returns the answer of its API, or null while it does not answer.
     fn get(&self, path: &str) -> Value {
         serde_json::from_str(&get(self.port, path)).unwrap_or_default()
     }
 
-    /// Labels and values that a query finds.
+    /// Returns the labels and values that a query finds.
     fn query(&self, text: &str) -> Vec<(Value, f64)> {
         let text =
             text.replace('{', "%7B").replace('}', "%7D").replace(' ', "%20").replace('"', "%22");

@@ -11,7 +11,7 @@ use gobinary::function_entry::{EntryPoint, Location};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::elf::View;
 use stapsdt::schema::{self, Kind};
-use stapsdt::site;
+use stapsdt::site::Instruction;
 use std::sync::Arc;
 
 /// Adds function entries as probes to Go binaries that have no probe of a provider.
@@ -40,8 +40,8 @@ fn named_provider(glob: &str) -> Option<&'static Provider> {
 fn entries(data: &[u8], providers: &[&'static Provider]) -> Vec<Probe> {
     let Ok(view) = View::parse(data) else { return Vec::new() };
     let (Some(arch), Some(go)) = (view.arch(), GoBinary::parse(data)) else { return Vec::new() };
-    let goid = go.goid_offset_quick();
-    let points = go.entries(data, providers);
+    let goid = go.goid_offset();
+    let points = go.function_entries(data, providers);
     points.iter().filter_map(|point| probe(&view, arch, goid, point)).collect()
 }
 
@@ -65,16 +65,16 @@ fn probe(
             (declared.kind, declared.size, declared.signed) = (Kind::Int, 1, false);
             enum_labels.extend(found.labels.map(|labels| (declared.name.clone(), labels)));
         }
-        let first = print(&found.location, declared.size, declared.signed, arch);
+        let first = print(&found.first_word, declared.size, declared.signed, arch);
         if declared.kind.words() == 2 {
-            let Some(next) = &found.next else { continue };
+            let Some(next) = &found.second_word else { continue };
             args.extend([first, print(next, 8, false, arch)]);
         } else {
             args.push(first);
         }
         schema.args.push(declared);
     }
-    let code = view.at_most(point.address, MAX_INSTRUCTION)?;
+    let code = view.bytes_up_to(point.address, MAX_INSTRUCTION)?;
     Some(Probe {
         provider: point.provider.name.to_owned(),
         name: point.probe.name.to_owned(),
@@ -86,7 +86,7 @@ fn probe(
         source: Source::Entry,
         schema: Some(schema),
         arch,
-        instruction: site::instruction(code, arch),
+        instruction: Instruction::classify(code, arch),
         generated: false,
         goid_offset,
         enum_labels,
@@ -106,7 +106,7 @@ fn print(location: &Location, size: u8, signed: bool, arch: Arch) -> String {
             (Operand::Memory { disp, base, index: None }, rest)
         }
     };
-    let word = Value { size, signed, float: false, operand }.print(arch);
+    let word = Value { size, signed, float: false, operand }.to_spec(arch);
     rest.iter().fold(word, |word, distance| match word.split_once('@') {
         Some((size, pointer)) => format!("{size}@{distance}({pointer})"),
         None => word,

@@ -80,7 +80,7 @@ impl Probe {
     pub fn prototype(&self) -> String {
         let args: Vec<String> = match &self.schema {
             Some(schema) => schema.args.iter().map(schema::Arg::declaration).collect(),
-            None => argspec::parse(&self.args, self.arch).into_iter().map(|a| a.text).collect(),
+            None => argspec::parse(&self.args, self.arch).into_iter().map(|a| a.spec).collect(),
         };
         format!("{}({})", self.full_name(), args.join(", "))
     }
@@ -89,8 +89,8 @@ impl Probe {
 /// Returns the number of the register in which Go code keeps the pointer to the running goroutine.
 pub(crate) fn goroutine_register(arch: Arch) -> u8 {
     match arch {
-        Arch::X86_64 => gobinary::goid::G_AMD64,
-        Arch::Aarch64 => gobinary::goid::G_ARM64,
+        Arch::X86_64 => gobinary::G_REGISTER_AMD64,
+        Arch::Aarch64 => gobinary::G_REGISTER_ARM64,
     }
 }
 
@@ -154,7 +154,7 @@ impl Scanner<'_> {
         if self.view.sections.is_empty() {
             // The section headers were stripped; segments still locate the notes that are loaded.
             let notes = self.view.segments.iter().filter(|s| s.kind == PT_NOTE);
-            for data in notes.filter_map(|s| self.view.range(s.offset, s.filesz)) {
+            for data in notes.filter_map(|s| self.view.bytes_at_offset(s.offset, s.filesz)) {
                 self.read(data, arch, &schemas);
             }
             return Ok(());
@@ -241,9 +241,9 @@ impl Scanner<'_> {
 
     fn goid_offset(&mut self) -> Option<u32> {
         let data = self.view.data();
-        *self.goid.get_or_insert_with(|| {
-            gobinary::GoBinary::parse(data).and_then(|go| go.goid_offset_quick())
-        })
+        *self
+            .goid
+            .get_or_insert_with(|| gobinary::GoBinary::parse(data).and_then(|go| go.goid_offset()))
     }
 
     fn blobs(&mut self, arch: Arch) {
@@ -292,8 +292,9 @@ impl Scanner<'_> {
                 note.provider, note.name, note.semaphore
             ));
         }
-        let generated = view.at_vaddr(note.pc, site::of(arch).len() as u64) == Some(site::of(arch));
-        let code = view.at_most(note.pc, 4).unwrap_or_default();
+        let generated =
+            view.bytes_at(note.pc, site::code(arch).len() as u64) == Some(site::code(arch));
+        let code = view.bytes_up_to(note.pc, 4).unwrap_or_default();
         self.probes.push(Probe {
             provider: note.provider,
             name: note.name,
@@ -305,7 +306,7 @@ impl Scanner<'_> {
             source,
             schema,
             arch,
-            instruction: site::instruction(code, arch),
+            instruction: Instruction::classify(code, arch),
             generated,
             goid_offset: goid,
             enum_labels: Vec::new(),

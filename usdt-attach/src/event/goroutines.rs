@@ -6,7 +6,7 @@
 
 use crate::discover::{Object, ScannedObject, process};
 use gobinary::GoBinary;
-use gobinary::state::{State, Status};
+use gobinary::runtime_layout::{GoroutineStatus, RuntimeLayout};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -32,7 +32,7 @@ const MAX_GOROUTINES: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct GoroutineReader {
     object: Arc<Object>,
-    state: State,
+    layout: RuntimeLayout,
 }
 
 /// The goroutines and the allocated memory of a Go process at one time.
@@ -49,7 +49,7 @@ pub struct GoroutineSnapshot {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Goroutine {
     /// Whether it is running, runnable, waiting or in a system call.
-    pub status: Status,
+    pub status: GoroutineStatus,
     /// What it waits for, in the words of the runtime, such as `chan receive`. `None` if it does not
     /// wait, or if the reasons of this Go release are not known.
     pub wait_reason: Option<&'static str>,
@@ -67,8 +67,8 @@ impl GoroutineReader {
     pub fn new(objects: &[ScannedObject]) -> Option<GoroutineReader> {
         objects.iter().find_map(|scanned| {
             let data = scanned.object.bytes();
-            let state = GoBinary::parse(data)?.state(data)?;
-            Some(GoroutineReader { object: Arc::clone(&scanned.object), state })
+            let layout = GoBinary::parse(data)?.runtime_layout(data)?;
+            Some(GoroutineReader { object: Arc::clone(&scanned.object), layout })
         })
     }
 
@@ -78,7 +78,7 @@ impl GoroutineReader {
         let file = File::open(format!("/proc/{pid}/mem")).ok()?;
         let memory = Memory { file, load_bias: self.load_bias(pid)? };
         let goroutines = self.goroutines(&memory)?;
-        let allocated_bytes = self.state.allocated.and_then(|address| memory.word(address));
+        let allocated_bytes = self.layout.total_alloc.and_then(|address| memory.word(address));
         Some(GoroutineSnapshot { goroutines, allocated_bytes })
     }
 
@@ -94,7 +94,7 @@ impl GoroutineReader {
     fn goroutines(&self, memory: &Memory) -> Option<BTreeMap<Goroutine, u64>> {
         /// The id of the goroutine of `main.main`, which is the first in the list.
         const MAIN: u64 = 1;
-        let slice = self.state.goroutines;
+        let slice = self.layout.allgs;
         let [first, length, capacity] =
             [0, 8, 16].map(|offset| memory.word(slice.wrapping_add(offset)));
         let max_length = MAX_GOROUTINES.min(capacity.unwrap_or(0));
@@ -102,7 +102,7 @@ impl GoroutineReader {
         let mut pointers = vec![0; usize::try_from(length).ok()?.checked_mul(8)?];
         memory.file.read_exact_at(&mut pointers, first?).ok()?;
         // One read per goroutine covers all of its fields.
-        let fields = &self.state.goroutine;
+        let fields = &self.layout.goroutine;
         let offsets =
             [fields.id, fields.status, fields.wait_reason, fields.caller, fields.function];
         let start = *offsets.iter().min()?;
@@ -118,10 +118,15 @@ impl GoroutineReader {
             if index == 0 && word(fields.id) != MAIN {
                 return None;
             }
-            let Some(status) = Status::of(word(fields.status) as u32) else { continue };
+            let Some(status) = GoroutineStatus::from_word(word(fields.status) as u32) else {
+                continue;
+            };
             let reason = usize::from(word(fields.wait_reason) as u8);
-            let wait_reason =
-                fields.wait_reasons.get(reason).filter(|_| status == Status::Waiting).copied();
+            let wait_reason = fields
+                .wait_reason_labels
+                .get(reason)
+                .filter(|_| status == GoroutineStatus::Waiting)
+                .copied();
             let (creator_pc, entry_pc) = (word(fields.caller), word(fields.function));
             let goroutine = Goroutine { status, wait_reason, creator_pc, entry_pc };
             *groups.entry(goroutine).or_default() += 1;
@@ -152,16 +157,16 @@ mod tests {
     /// Reads this process as if its `runtime.allgs` were `slice`: address, length and capacity.
     fn read(slice: &[u64; 3]) -> Option<BTreeMap<Goroutine, u64>> {
         let exe = Path::new("/proc/self/exe");
-        let goroutine = gobinary::state::Goroutine {
+        let goroutine = gobinary::runtime_layout::GoroutineLayout {
             id: 8,
             status: 0,
             wait_reason: 4,
             caller: 16,
             function: 24,
-            wait_reasons: &[],
+            wait_reason_labels: &[],
         };
-        let state = State { goroutines: slice.as_ptr() as u64, goroutine, allocated: None };
-        let reader = GoroutineReader { object: Arc::new(Object::open(exe, exe).unwrap()), state };
+        let layout = RuntimeLayout { allgs: slice.as_ptr() as u64, goroutine, total_alloc: None };
+        let reader = GoroutineReader { object: Arc::new(Object::open(exe, exe).unwrap()), layout };
         reader.goroutines(&Memory { file: File::open("/proc/self/mem").unwrap(), load_bias: 0 })
     }
 
@@ -180,8 +185,16 @@ mod tests {
         ];
         let pointers: Vec<u64> = goroutines.iter().map(|g| g.as_ptr() as u64).collect();
         let groups = read(&[pointers.as_ptr() as u64, 5, 8]).unwrap();
-        let counts: Vec<(Status, u64)> = groups.iter().map(|(g, n)| (g.status, *n)).collect();
-        assert_eq!(counts, [(Status::Runnable, 1), (Status::Running, 1), (Status::Waiting, 2)]);
+        let counts: Vec<(GoroutineStatus, u64)> =
+            groups.iter().map(|(g, n)| (g.status, *n)).collect();
+        assert_eq!(
+            counts,
+            [
+                (GoroutineStatus::Runnable, 1),
+                (GoroutineStatus::Running, 1),
+                (GoroutineStatus::Waiting, 2)
+            ]
+        );
         let expected = (0x1000, 0x2000, None);
         assert!(groups.keys().all(|g| (g.creator_pc, g.entry_pc, g.wait_reason) == expected));
     }

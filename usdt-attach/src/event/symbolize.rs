@@ -127,7 +127,7 @@ struct SymbolizedObject {
 }
 
 enum Symbols {
-    Go(pclntab::Layout),
+    Go(pclntab::TableLayout),
     /// Sorted by start address.
     Elf(Vec<ElfSymbol>),
 }
@@ -184,21 +184,21 @@ impl Symbolizer {
         });
         match &file.symbols {
             Symbols::Go(layout) => {
-                let functions = layout.functions(file.object.bytes());
-                if let Some((functions, function)) =
-                    functions.and_then(|f| f.lookup(linked).map(|one| (f, one)))
+                let table = layout.table(file.object.bytes());
+                if let Some((table, function)) =
+                    table.and_then(|table| table.lookup(linked).map(|function| (table, function)))
                 {
                     let offset = linked_address - function.entry;
-                    let inline_stack = functions.frames(&function, linked);
+                    let inline_stack = table.frames(&function, linked);
                     let outermost = inline_stack.len().saturating_sub(1);
-                    let frames =
-                        inline_stack.into_iter().enumerate().map(|(i, (name, line))| Frame {
-                            function: Some(FrameFunction { name: name.to_owned(), offset }),
-                            is_inlined: i < outermost,
-                            line: line
-                                .map(|at| SourceLine { file: at.file.to_owned(), line: at.line }),
-                            ..frame.clone()
-                        });
+                    let frames = inline_stack.into_iter().enumerate().map(|(i, inlined)| Frame {
+                        function: Some(FrameFunction { name: inlined.function.to_owned(), offset }),
+                        is_inlined: i < outermost,
+                        line: inlined
+                            .line
+                            .map(|at| SourceLine { file: at.file.to_owned(), line: at.line }),
+                        ..frame.clone()
+                    });
                     return frames.collect();
                 }
             }
@@ -304,7 +304,7 @@ impl Symbolizer {
 
 impl SymbolizedObject {
     fn new(object: Arc<Object>) -> SymbolizedObject {
-        let go = GoBinary::parse(object.bytes()).and_then(|binary| binary.functions());
+        let go = GoBinary::parse(object.bytes()).and_then(|binary| binary.function_table());
         let symbols = go.map_or_else(|| Symbols::Elf(elf_symbols(object.bytes())), Symbols::Go);
         SymbolizedObject { object, symbols }
     }

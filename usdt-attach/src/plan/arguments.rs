@@ -60,7 +60,7 @@ impl Arguments {
             .into_iter()
             .map(|arg| match arg.value {
                 Ok(value) => resolve_symbol(probe, value),
-                Err(error) => parse_dereferences(probe, &arg.text).ok_or_else(|| error.to_string()),
+                Err(error) => parse_dereferences(probe, &arg.spec).ok_or_else(|| error.to_string()),
             })
             .collect();
         let declared = probe.schema.as_ref().map_or(operands.len(), schema::Probe::words);

@@ -215,7 +215,7 @@ impl LayoutBuilder {
             }
             Operand::Register(register) => {
                 let from = pt_regs::offset(register.id, arch).ok_or_else(|| {
-                    format!("`{}` is not in a general-purpose register", value.print(arch))
+                    format!("`{}` is not in a general-purpose register", value.to_spec(arch))
                 })?;
                 let to = self.reserve(8);
                 self.reads.push(ReadOp::Register { to, from });
@@ -225,7 +225,7 @@ impl LayoutBuilder {
             }
             _ => Err(format!(
                 "`{}` names a symbol, which is supported in memory operands only",
-                value.print(arch)
+                value.to_spec(arch)
             )),
         }
     }

@@ -15,8 +15,8 @@ provider h2o {
 	/* unrelated */
 
 	probe undocumented(int a);
-	probe trailing(int a);	// behind it
-	probe beside(
+	probe trailing(int a);	// after it
+	probe inline_comments(
 		int fd,           /* descriptor */
 		const char *path, // path as given
 		/* flags of open(2) */

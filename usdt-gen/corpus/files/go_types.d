@@ -1,18 +1,18 @@
-/** Arguments with the Go types that programs have. */
+/** Arguments with Go types. */
 provider app {
 	/**
 	 * A response has been written.
 	 *
 	 * @go status int
-	 * @param status its code
+	 * @param status the status code
 	 * @go elapsed time.Duration
 	 * @go nothing int
 	 */
 	probe request__end(uint64_t id, int64_t status, int64_t elapsed);
 	probe queue(
-		uint64_t length, /* How many wait. @ is no annotation. */
+		uint64_t length, /* Number of waiting jobs. A lone @ is not an annotation. */
 		uint64_t limit,  /* @go uint */
-		hrtime_t age     /* Of the oldest.
+		hrtime_t age     /* Age of the oldest job.
 		                  * @go time.Duration */
 	);
 };

@@ -1,4 +1,4 @@
-/* Names so long that gofmt breaks functions which it leaves on one line for others. */
+/* With long names, gofmt breaks functions that otherwise stay on one line. */
 union a_union_with_a_name_that_is_rather_long_for_a_union {
 	int a_member_with_a_name_that_is_rather_long_for_a_member;
 	long another_member_with_a_name_that_is_rather_long;

@@ -2,7 +2,7 @@
 struct conn {
 	int fd;                 /* descriptor */
 	struct { char host[64]; uint16_t port; } peer;
-	struct server *server;  // that accepted it
+	struct server *server;  // server that accepted it
 	struct conn *next;
 	void (*on_close)(struct conn *);
 	uint64_t counters[2][3];

@@ -1,4 +1,4 @@
-/* What C headers are full of. */
+/* Typical contents of C headers. */
 #ifdef __cplusplus
 extern "C" {
 #endif

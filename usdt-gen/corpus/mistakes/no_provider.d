@@ -1,2 +1,2 @@
-/* just types */
+/* only types */
 typedef int a;

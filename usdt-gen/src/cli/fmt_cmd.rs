@@ -1,56 +1,70 @@
-//! `usdt-gen fmt`.
+//! `usdt-gen fmt`: formats definitions, or checks that they are formatted.
 
-use super::generate_cmd::difference;
-use super::language_args::read;
-use super::{BAD_INPUT, FINDINGS, Failure, OK, REFUSED, print, say};
-use crate::atomic_write::write_changed;
+use super::command_error::CommandError;
+use super::language_args::read_definition;
+use super::output::{print, print_diff};
+use crate::atomic_write::write_if_changed;
 use crate::dlang;
 use crate::dlang::source::Sources;
+use clap::Args;
+use cli_common::{BAD_INPUT, FINDINGS, OK, say};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Formats each file. One that cannot be formatted is said so and stays as it is; the others are done.
-pub(super) fn run(files: &[PathBuf], check: bool, color: bool) -> Result<i32, Failure> {
-    let (mut code, mut stale) = (OK, Vec::new());
-    for path in files {
-        let name =
-            if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
-        let old = if path == Path::new("-") { standard_input()? } else { read(path)? };
+#[derive(Debug, Args)]
+pub(super) struct FmtArgs {
+    /// Definitions to format in place; `-` formats standard input to standard output
+    #[arg(required = true, value_name = "PROBES.D")]
+    files: Vec<PathBuf>,
+    /// Write nothing; print the changes and exit with status 1 if there are any
+    #[arg(long)]
+    check: bool,
+}
+
+/// Formats each file. A file that cannot be formatted is reported and left unchanged; the command
+/// goes on with the others.
+pub(super) fn run(args: &FmtArgs, color: bool) -> Result<i32, CommandError> {
+    let mut exit_code = OK;
+    let mut unformatted = Vec::new();
+    for path in &args.files {
+        let is_stdin = path == Path::new("-");
+        let name = if is_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
+        let old = if is_stdin { read_standard_input()? } else { read_definition(path)? };
         let mut sources = Sources::default();
         let file = sources.add(&name, &old);
         let new = match dlang::format(&sources, &file) {
             Ok(new) => new,
             Err(diagnostic) => {
                 say(&format!("{}\n", diagnostic.render(&sources, color)));
-                code = BAD_INPUT;
+                exit_code = BAD_INPUT;
                 continue;
             }
         };
-        if check {
+        if args.check {
             if old != new {
-                difference(&name, "formatted", &old, &new)?;
-                stale.push(name);
+                print_diff(&name, "formatted", &old, &new)?;
+                unformatted.push(name);
             }
-        } else if path == Path::new("-") {
+        } else if is_stdin {
             print(&new)?;
         } else {
-            write_changed(path, new.as_bytes()).map_err(|e| Failure(REFUSED, e.to_string()))?;
+            write_if_changed(path, new.as_bytes()).map_err(CommandError::refused)?;
         }
     }
-    if !stale.is_empty() {
+    if !unformatted.is_empty() {
         say(&format!(
-            "not in canonical form: {}; run usdt-gen fmt without --check",
-            stale.join(", ")
+            "not formatted: {}; run usdt-gen fmt without --check",
+            unformatted.join(", ")
         ));
-        code = code.max(FINDINGS);
+        exit_code = exit_code.max(FINDINGS);
     }
-    Ok(code)
+    Ok(exit_code)
 }
 
-fn standard_input() -> Result<String, Failure> {
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|e| Failure(BAD_INPUT, format!("cannot read standard input: {e}")))?;
-    Ok(text)
+fn read_standard_input() -> Result<String, CommandError> {
+    let mut input = String::new();
+    std::io::stdin().read_to_string(&mut input).map_err(|e| {
+        CommandError::bad_input(format!("cannot read a definition from standard input: {e}"))
+    })?;
+    Ok(input)
 }

@@ -1,10 +1,12 @@
-//! `usdt-gen PROBES.D`: the Go package, written or compared.
+//! `usdt-gen PROBES.D`: writes the Go package of a definition, or checks that it is up to date.
 
-use super::{BAD_INPUT, FINDINGS, Failure, OK, REFUSED, language_args, print, say};
-use crate::atomic_write::write_changed;
+use super::command_error::CommandError;
+use super::language_args::{self, LanguageArgs};
+use super::output::{print_diff, write_package};
 use crate::dlang::Dialect;
 use crate::golang::{self, File};
 use clap::{Args, ValueEnum};
+use cli_common::{BAD_INPUT, FINDINGS, OK, say};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -12,113 +14,107 @@ pub(super) struct GenerateArgs {
     /// Provider definition to generate a Go package from
     #[arg(required = true, value_name = "PROBES.D")]
     definition: Option<PathBuf>,
-    /// Folder for the generated files [default: the definition's]
+    /// Directory for the generated files [default: the directory of the definition]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Package name [default: $GOPACKAGE, as `go generate` sets it, else the folder's name]
+    /// Name of the Go package [default: $GOPACKAGE as set by `go generate`, or the directory name]
     #[arg(long, value_name = "NAME")]
     package: Option<String>,
-    /// Also generate NAMEFunc for each probe with arguments: it takes a function that computes them, called only while a
-    /// tracer is attached
+    /// Also generate NAMEFunc for each probe with arguments: it takes a function that computes the
+    /// arguments and calls it only while a tracer is attached
     #[arg(long)]
     lazy_args: bool,
-    /// Write nothing; show what would change and exit with 1 if anything would
+    /// Write nothing; print the changes and exit with status 1 if there are any
     #[arg(long)]
     check: bool,
-    /// Refuse what another implementation of the language refuses
+    /// Reject what another implementation of the definition language rejects
     #[arg(long, value_enum, value_name = "DIALECT")]
-    strict: Option<Strict>,
+    strict: Option<StrictDialect>,
     #[command(flatten)]
-    language: language_args::LanguageArgs,
+    language: LanguageArgs,
 }
 
-/// Implementations of the language.
+/// The values of `--strict`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Strict {
+enum StrictDialect {
     /// DTrace of illumos, FreeBSD and Oracle
     Illumos,
     /// DTrace of macOS
     Apple,
-    /// SystemTap's dtrace
+    /// The `dtrace` script of SystemTap
     Systemtap,
 }
 
-impl From<Strict> for Dialect {
-    fn from(strict: Strict) -> Dialect {
-        match strict {
-            Strict::Illumos => Dialect::Illumos,
-            Strict::Apple => Dialect::Apple,
-            Strict::Systemtap => Dialect::Systemtap,
+impl From<StrictDialect> for Dialect {
+    fn from(dialect: StrictDialect) -> Dialect {
+        match dialect {
+            StrictDialect::Illumos => Dialect::Illumos,
+            StrictDialect::Apple => Dialect::Apple,
+            StrictDialect::Systemtap => Dialect::Systemtap,
         }
     }
 }
 
-pub(super) fn run(args: &GenerateArgs, color: bool) -> Result<i32, Failure> {
+pub(super) fn run(args: &GenerateArgs, color: bool) -> Result<i32, CommandError> {
+    // clap requires the argument unless a subcommand is given.
     let Some(path) = &args.definition else { return Ok(BAD_INPUT) };
     let model = language_args::parse(path, &args.language, args.strict.map(Dialect::from), color)?;
-    let folder =
+    let directory =
         args.output.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let package = match (&args.package, std::env::var("GOPACKAGE")) {
-        (Some(name), _) => name.clone(),
-        // The variable names the package of the folder `go generate` works in.
-        (None, Ok(name)) if !name.is_empty() && args.output.is_none() => name,
-        _ => match args.check.then(|| existing(&folder, &name)).flatten() {
-            Some(name) => name,
-            None => golang::default_package(
-                &std::path::absolute(&folder).unwrap_or_else(|_| folder.clone()),
-            ),
-        },
-    };
-    let golang_package =
-        golang::Package { lazy_args: args.lazy_args, ..golang::Package::named(&package) };
-    let files = golang::generate(&model, &name, golang_package)
-        .map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
-    if args.check { check(&folder, &files) } else { write(&folder, &files) }
-}
-
-/// The package that generated files in the folder say they belong to: `--check` compares, it does not name.
-fn existing(folder: &Path, definition: &str) -> Option<String> {
-    let source = std::fs::read_to_string(folder.join(golang::main_file(definition))).ok()?;
-    source.lines().find_map(|l| l.strip_prefix("package ")).map(|name| name.trim().to_owned())
-}
-
-pub(super) fn write(folder: &Path, files: &[File]) -> Result<i32, Failure> {
-    if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| Failure(REFUSED, format!("cannot create {}: {e}", folder.display())))?;
+    let source = path.file_name().unwrap_or_default().to_string_lossy();
+    let package_name = package_name(args, &directory, &source);
+    let package =
+        golang::Package { lazy_args: args.lazy_args, ..golang::Package::named(&package_name) };
+    let files = golang::generate(&model, &source, package).map_err(CommandError::bad_input)?;
+    if args.check {
+        return check(&directory, &files);
     }
-    for file in files {
-        let target = folder.join(&file.name);
-        write_changed(&target, file.text.as_bytes())
-            .map_err(|e| Failure(REFUSED, e.to_string()))?;
-    }
+    write_package(&directory, &files)?;
     Ok(OK)
 }
 
-/// What would change in a file, as a unified diff.
-pub(super) fn difference(name: &str, how: &str, old: &str, new: &str) -> Result<(), Failure> {
-    let diff = similar::TextDiff::from_lines(old, new);
-    print(&diff.unified_diff().header(name, &format!("{name} ({how})")).to_string())
+fn package_name(args: &GenerateArgs, directory: &Path, source: &str) -> String {
+    if let Some(name) = &args.package {
+        return name.clone();
+    }
+    // `go generate` sets the variable to the package of the directory it runs in.
+    if let Ok(name) = std::env::var("GOPACKAGE")
+        && !name.is_empty()
+        && args.output.is_none()
+    {
+        return name;
+    }
+    // `--check` compares with what is there, so it must not choose another name.
+    if args.check
+        && let Some(name) = existing_package_name(directory, source)
+    {
+        return name;
+    }
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    golang::default_package(&absolute)
 }
 
-/// Says of every file that is not what it should be what would change.
-fn check(folder: &Path, files: &[File]) -> Result<i32, Failure> {
+/// Returns the package name in the generated file that is already in the directory.
+fn existing_package_name(directory: &Path, definition: &str) -> Option<String> {
+    let source = std::fs::read_to_string(directory.join(golang::main_file(definition))).ok()?;
+    source.lines().find_map(|l| l.strip_prefix("package ")).map(|name| name.trim().to_owned())
+}
+
+/// Prints a diff for each file that is out of date.
+fn check(directory: &Path, files: &[File]) -> Result<i32, CommandError> {
     let mut stale = Vec::new();
     for file in files {
-        let target = folder.join(&file.name);
+        let target = directory.join(&file.name);
         let old = match std::fs::read_to_string(&target) {
             Ok(old) => old,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => {
-                return Err(Failure(BAD_INPUT, format!("cannot read {}: {e}", target.display())));
-            }
+            Err(e) => return Err(CommandError::unreadable(&target, e)),
         };
         if old == file.text {
             continue;
         }
         let name = target.display().to_string();
-        difference(&name, "generated", &old, &file.text)?;
+        print_diff(&name, "generated", &old, &file.text)?;
         stale.push(name);
     }
     if stale.is_empty() {

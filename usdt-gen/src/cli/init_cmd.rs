@@ -1,94 +1,110 @@
-//! `usdt-gen init`: a first definition, in the Go module that it stands in.
+//! `usdt-gen init`: creates a first definition and its package in the current Go module.
 
-use super::{BAD_INPUT, Failure, OK, REFUSED, generate_cmd, print};
+use super::command_error::CommandError;
+use super::output::{create_directory, print, write_package};
 use crate::atomic_write::write_atomic;
 use crate::dlang;
 use crate::golang;
 use clap::Args;
+use cli_common::OK;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
-    /// Folder of the new package
+    /// Directory of the new package
     #[arg(value_name = "DIR", default_value = "probes")]
-    folder: PathBuf,
-    /// Name of the provider [default: from the module's path]
-    #[arg(long, value_name = "NAME", value_parser = provider)]
+    directory: PathBuf,
+    /// Name of the provider [default: derived from the module path]
+    #[arg(long, value_name = "NAME", value_parser = parse_provider)]
     provider: Option<String>,
 }
 
+/// File name of the definition.
 const DEFINITION: &str = "probes.d";
+/// File name of the Go file with the `go:generate` directive.
 const DIRECTIVE: &str = "gen.go";
 
-fn provider(text: &str) -> Result<String, String> {
-    if text == provider_name(text) {
-        Ok(text.to_owned())
+fn parse_provider(value: &str) -> Result<String, String> {
+    let valid = provider_name(value);
+    if value == valid {
+        Ok(valid)
     } else {
-        Err(format!("no name of a provider; `{}` would be one", provider_name(text)))
+        Err(format!("not a valid provider name; try `{valid}`"))
     }
 }
 
-/// The nearest name that a provider can have: letters, digits and `_`, no digit at either end.
-fn provider_name(text: &str) -> String {
+/// Returns the nearest valid provider name: letters, digits and `_`, with a letter at either end.
+fn provider_name(name: &str) -> String {
     let name: String =
-        text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
     let name = name.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_');
     if name.is_empty() { "app".to_owned() } else { name.to_owned() }
 }
 
-pub(super) fn run(args: &InitArgs) -> Result<i32, Failure> {
-    let refused = |e: &dyn std::fmt::Display| Failure(REFUSED, e.to_string());
-    let folder = std::path::absolute(&args.folder).map_err(|e| refused(&e))?;
-    let (root, module) = module(&folder)?;
+pub(super) fn run(args: &InitArgs) -> Result<i32, CommandError> {
+    let directory = std::path::absolute(&args.directory).map_err(CommandError::refused)?;
+    let module = find_module(&directory)?;
     for name in [DEFINITION, DIRECTIVE] {
-        if folder.join(name).exists() {
-            let path = args.folder.join(name);
-            return Err(Failure(
-                BAD_INPUT,
-                format!(
-                    "{} is there already; nothing was written. Name another folder",
-                    path.display()
-                ),
-            ));
+        if directory.join(name).exists() {
+            return Err(CommandError::bad_input(format!(
+                "{} already exists; nothing was written, choose another directory",
+                args.directory.join(name).display()
+            )));
         }
     }
-    let within = folder.strip_prefix(&root).unwrap_or(Path::new("")).display().to_string();
-    let import = if within.is_empty() { module.clone() } else { format!("{module}/{within}") };
-    let provider = args.provider.clone().unwrap_or_else(|| provider_name(last(&module)));
-    let package = golang::default_package(&folder);
-    let text = definition(&provider);
-    let parsed = dlang::parse_with(DEFINITION, &text, &dlang::Options::default());
-    let model = parsed
-        .model
-        .ok_or_else(|| Failure(BAD_INPUT, format!("`{provider}` is no name of a provider")))?;
+    let provider =
+        args.provider.clone().unwrap_or_else(|| provider_name(last_element(&module.path)));
+    let package = golang::default_package(&directory);
+    let definition = example_definition(&provider);
+    let parsed = dlang::parse_with(DEFINITION, &definition, &dlang::Options::default());
+    let model = parsed.model.ok_or_else(|| {
+        CommandError::bad_input(format!("`{provider}` is not a valid provider name"))
+    })?;
     let files = golang::generate(&model, DEFINITION, golang::Package::named(&package))
-        .map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
-    std::fs::create_dir_all(&folder)
-        .map_err(|e| refused(&format!("cannot create {}: {e}", folder.display())))?;
+        .map_err(CommandError::bad_input)?;
+    create_directory(&directory)?;
     let directive = format!("package {package}\n\n//go:generate usdt-gen {DEFINITION}\n");
-    for (name, text) in [(DEFINITION, text), (DIRECTIVE, directive)] {
-        write_atomic(&folder.join(name), text.as_bytes()).map_err(|e| refused(&e))?;
+    for (name, content) in [(DEFINITION, definition), (DIRECTIVE, directive)] {
+        write_atomic(&directory.join(name), content.as_bytes()).map_err(CommandError::refused)?;
     }
-    generate_cmd::write(&folder, &files)?;
-    let shown = args.folder.display();
-    print(&format!(
-        "{shown}/{DEFINITION} defines two example probes; {shown}/ is their package.\n\n\
+    write_package(&directory, &files)?;
+    let relative =
+        directory.strip_prefix(&module.root).unwrap_or(Path::new("")).display().to_string();
+    print(&next_steps(&args.directory, &relative, &module.path, &package, &provider))?;
+    Ok(OK)
+}
+
+/// The instructions printed after the package was created. `relative` is the package directory
+/// below the module root.
+fn next_steps(
+    directory: &Path,
+    relative: &str,
+    module_path: &str,
+    package: &str,
+    provider: &str,
+) -> String {
+    let directory = directory.display();
+    let (import, pattern) = if relative.is_empty() {
+        (module_path.to_owned(), "./...".to_owned())
+    } else {
+        (format!("{module_path}/{relative}"), format!("./{relative}/..."))
+    };
+    format!(
+        "Created {directory}/{DEFINITION} with two example probes, and their Go package in {directory}/.\n\n\
          Fire them where your program handles a request (id is a uint64, status an int):\n\n    \
          import \"{import}\"\n\n    start := time.Now()\n    \
          {package}.RequestStart(id, r.Method, r.URL.Path)\n    \
          {package}.RequestEnd(id, status, time.Since(start))\n\n\
          Build and trace:\n\n    go build -toolexec='usdt-gen toolexec' -o app .\n    \
          usdt-attach latency --exe ./app {provider}:request-start {provider}:request-end --interval 1s\n\n\
-         After a change of {DEFINITION}: go generate {}\n",
-        if within.is_empty() { "./...".to_owned() } else { format!("./{within}/...") },
-    ))?;
-    Ok(OK)
+         After you change {DEFINITION}, run: go generate {pattern}\n"
+    )
 }
 
-fn definition(provider: &str) -> String {
+fn example_definition(provider: &str) -> String {
     format!(
-        "/** Requests of the service. This is an example: replace it by what your program does. */\n\
+        "/** Requests of the service. This is an example: replace it with probes of your program. */\n\
          provider {provider} {{\n\
          \t/** A request has been read. */\n\
          \tprobe request__start(uint64_t id, string method, string path);\n\n\
@@ -102,35 +118,47 @@ fn definition(provider: &str) -> String {
     )
 }
 
-/// The last element of a module's path that is no version.
-fn last(module: &str) -> &str {
-    let version = |name: &str| {
-        name.strip_prefix('v')
-            .is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
-    };
-    module.rsplit('/').find(|name| !version(name)).unwrap_or(module)
+/// Returns the last element of a module path, skipping a major version such as `v2`.
+fn last_element(module_path: &str) -> &str {
+    module_path.rsplit('/').find(|element| !is_major_version(element)).unwrap_or(module_path)
 }
 
-/// Folder and path of the module that a folder is in.
-fn module(folder: &Path) -> Result<(PathBuf, String), Failure> {
-    for root in folder.ancestors() {
-        let Ok(text) = std::fs::read_to_string(root.join("go.mod")) else { continue };
-        let path = text.lines().find_map(|line| line.trim().strip_prefix("module")).map(|rest| {
-            rest.split("//").next().unwrap_or_default().trim().trim_matches(['"', '`']).to_owned()
-        });
-        return match path {
-            Some(path) if !path.is_empty() => Ok((root.to_owned(), path)),
-            _ => Err(Failure(
-                BAD_INPUT,
-                format!("{} names no module", root.join("go.mod").display()),
-            )),
+fn is_major_version(element: &str) -> bool {
+    element
+        .strip_prefix('v')
+        .is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// A Go module.
+struct GoModule {
+    /// Directory of its `go.mod`.
+    root: PathBuf,
+    /// Module path, as in `go.mod`.
+    path: String,
+}
+
+/// Finds the module that a directory belongs to.
+fn find_module(directory: &Path) -> Result<GoModule, CommandError> {
+    for root in directory.ancestors() {
+        let go_mod = root.join("go.mod");
+        let Ok(content) = std::fs::read_to_string(&go_mod) else { continue };
+        return match module_path(&content) {
+            Some(path) if !path.is_empty() => Ok(GoModule { root: root.to_owned(), path }),
+            _ => Err(CommandError::bad_input(format!(
+                "{} has no `module` line; add one, for example `module example.com/app`",
+                go_mod.display()
+            ))),
         };
     }
-    Err(Failure(
-        BAD_INPUT,
-        "no go.mod here or in a folder above: run it inside a Go module, or `go mod init NAME` first"
-            .to_owned(),
+    Err(CommandError::bad_input(
+        "no go.mod in this directory or its parents; change to a Go module, or run `go mod init NAME` first",
     ))
+}
+
+fn module_path(go_mod: &str) -> Option<String> {
+    let rest = go_mod.lines().find_map(|line| line.trim().strip_prefix("module"))?;
+    let path = rest.split("//").next().unwrap_or_default();
+    Some(path.trim().trim_matches(['"', '`']).to_owned())
 }
 
 #[cfg(test)]
@@ -138,18 +166,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names() {
-        assert_eq!(provider_name(last("example.com/my-app/v2")), "my_app");
+    fn derives_a_valid_provider_name_from_a_module_path() {
+        assert_eq!(provider_name(last_element("example.com/my-app/v2")), "my_app");
         assert_eq!(provider_name("2go4"), "go");
         assert_eq!(provider_name("42"), "app");
-        assert!(provider("a-b").is_err() && provider("app").is_ok());
+        assert!(parse_provider("a-b").is_err() && parse_provider("app").is_ok());
     }
 
     #[test]
-    fn what_it_writes_is_canonical() {
-        let text = definition("app");
+    fn example_definition_is_already_formatted() {
+        let definition = example_definition("app");
         let mut sources = crate::dlang::source::Sources::default();
-        let file = sources.add(DEFINITION, &text);
-        assert_eq!(dlang::format(&sources, &file).ok(), Some(text));
+        let file = sources.add(DEFINITION, &definition);
+        assert_eq!(dlang::format(&sources, &file).ok(), Some(definition));
     }
 }

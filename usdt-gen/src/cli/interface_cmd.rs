@@ -1,13 +1,39 @@
-//! `schema`, `diff`, `doc`, `bpftrace`: what a definition or a binary says about its probes.
+//! `schema`, `diff`, `doc` and `bpftrace`: commands that work on the probe interface of a
+//! definition or a binary.
 
+use super::command_error::CommandError;
 use super::language_args::{self, LanguageArgs};
-use super::{BAD_INPUT, FINDINGS, Failure, OK, print};
+use super::output::{print, print_json_line};
 use crate::docgen;
 use crate::model::interface_diff;
 use crate::seal::is_elf;
+use clap::Args;
+use cli_common::{FINDINGS, OK};
 use stapsdt::elf::View;
 use stapsdt::schema::{self, Schema};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Arguments of the commands that print one interface.
+#[derive(Debug, Args)]
+pub(super) struct InterfaceArgs {
+    /// Definition, or binary built with a generated package
+    source: PathBuf,
+    #[command(flatten)]
+    language: LanguageArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// Definition or binary with the old interface
+    old: PathBuf,
+    /// Definition or binary with the new interface
+    new: PathBuf,
+    #[command(flatten)]
+    language: LanguageArgs,
+    /// Print one JSON object per change
+    #[arg(long)]
+    json: bool,
+}
 
 /// Where an interface was read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,72 +42,69 @@ enum Origin {
     Binary,
 }
 
-/// The interface that a definition declares or a binary carries.
-fn load(path: &Path, language: &LanguageArgs, color: bool) -> Result<(Schema, Origin), Failure> {
-    let failed = |e: &dyn std::fmt::Display| {
-        Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display()))
-    };
-    if !is_elf(path).map_err(|e| failed(&e))? {
-        return language_args::parse(path, language, None, color)
-            .map(|model| (model.schema(), Origin::Definition));
+/// Reads the interface that a definition declares or a binary carries.
+fn load(
+    path: &Path,
+    language: &LanguageArgs,
+    color: bool,
+) -> Result<(Schema, Origin), CommandError> {
+    if !is_elf(path).map_err(|e| CommandError::unreadable(path, e))? {
+        let model = language_args::parse(path, language, None, color)?;
+        return Ok((model.schema(), Origin::Definition));
     }
-    let data = std::fs::read(path).map_err(|e| failed(&e))?;
-    let view =
-        View::parse(&data).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
+    let data = std::fs::read(path).map_err(|e| CommandError::unreadable(path, e))?;
+    let view = View::parse(&data)
+        .map_err(|e| CommandError::bad_input(format!("{}: {e}", path.display())))?;
     let schema: Schema = schema::read(&view).into_iter().collect();
     if schema.providers.is_empty() {
-        return Err(Failure(
-            BAD_INPUT,
-            format!(
-                "{} describes no probes; was it built with a generated package?",
-                path.display()
-            ),
-        ));
+        return Err(CommandError::bad_input(format!(
+            "{} does not describe any probes; was it built with a generated package?",
+            path.display()
+        )));
     }
     Ok((schema, Origin::Binary))
 }
 
-pub(super) fn schema(path: &Path, language: &LanguageArgs, color: bool) -> Result<i32, Failure> {
-    let text = serde_json::to_string_pretty(&load(path, language, color)?.0)
-        .map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
-    print(&format!("{text}\n"))?;
+pub(super) fn schema(args: &InterfaceArgs, color: bool) -> Result<i32, CommandError> {
+    let (schema, _) = load(&args.source, &args.language, color)?;
+    let json = serde_json::to_string_pretty(&schema).map_err(CommandError::bad_input)?;
+    print(&format!("{json}\n"))?;
     Ok(OK)
 }
 
-pub(super) fn doc(path: &Path, language: &LanguageArgs, color: bool) -> Result<i32, Failure> {
-    print(&docgen::reference(&load(path, language, color)?.0))?;
+pub(super) fn doc(args: &InterfaceArgs, color: bool) -> Result<i32, CommandError> {
+    let (schema, _) = load(&args.source, &args.language, color)?;
+    print(&docgen::markdown_reference(&schema))?;
     Ok(OK)
 }
 
-pub(super) fn bpftrace(path: &Path, language: &LanguageArgs, color: bool) -> Result<i32, Failure> {
-    let (schema, origin) = load(path, language, color)?;
-    // A definition's script takes the binary as its parameter; a binary's own script knows it.
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let binary = (origin == Origin::Binary).then(|| absolute.display().to_string());
+pub(super) fn bpftrace(args: &InterfaceArgs, color: bool) -> Result<i32, CommandError> {
+    let (schema, origin) = load(&args.source, &args.language, color)?;
+    // The script of a definition takes the binary as its parameter; the script of a binary names
+    // it.
+    let binary = match origin {
+        Origin::Definition => None,
+        Origin::Binary => {
+            let path = std::path::absolute(&args.source).unwrap_or_else(|_| args.source.clone());
+            Some(path.display().to_string())
+        }
+    };
     if binary.as_ref().is_some_and(|path| path.contains(char::is_control)) {
-        return Err(Failure(
-            BAD_INPUT,
-            "bpftrace takes no file with line ends in its name; rename it".to_owned(),
+        return Err(CommandError::bad_input(
+            "bpftrace cannot attach to a file with control characters in its path; rename the file",
         ));
     }
-    print(&docgen::scripts(&schema, binary.as_deref()))?;
+    print(&docgen::bpftrace_script(&schema, binary.as_deref()))?;
     Ok(OK)
 }
 
-pub(super) fn diff(
-    old: &Path,
-    new: &Path,
-    language: &LanguageArgs,
-    json: bool,
-    color: bool,
-) -> Result<i32, Failure> {
-    let changes =
-        interface_diff::diff(&load(old, language, color)?.0, &load(new, language, color)?.0);
+pub(super) fn diff(args: &DiffArgs, color: bool) -> Result<i32, CommandError> {
+    let (old, _) = load(&args.old, &args.language, color)?;
+    let (new, _) = load(&args.new, &args.language, color)?;
+    let changes = interface_diff::diff(&old, &new);
     for change in &changes {
-        if json {
-            let line =
-                serde_json::to_string(change).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
-            print(&format!("{line}\n"))?;
+        if args.json {
+            print_json_line(change)?;
             continue;
         }
         let probe = change.probe.as_ref().map_or(String::new(), |p| format!(":{p}"));

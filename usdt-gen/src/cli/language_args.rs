@@ -1,68 +1,74 @@
-//! Definitions named on the command line: read, and what there is to say about them said.
+//! Options of the definition language, and reading the definitions named on the command line.
 
-use super::{BAD_INPUT, Failure, say};
+use super::command_error::CommandError;
 use crate::dlang::diagnostic::Diagnostic;
 use crate::dlang::{self, Dialect, Options};
 use crate::model::Model;
 use clap::Args;
+use cli_common::say;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How definitions are read.
+/// The preprocessor options that every command with a definition accepts.
 #[derive(Debug, Args)]
 pub(super) struct LanguageArgs {
-    /// Define a macro [default value: 1]
-    #[arg(short = 'D', value_name = "NAME[=VALUE]", value_parser = define)]
+    /// Define a preprocessor macro [default VALUE: 1]
+    #[arg(short = 'D', value_name = "NAME[=VALUE]", value_parser = parse_define)]
     define: Vec<String>,
-    /// Folder to look for included files in
+    /// Add a directory to the search path of `#include`
     #[arg(short = 'I', value_name = "DIR")]
     include: Vec<PathBuf>,
 }
 
-fn define(text: &str) -> Result<String, String> {
-    let name = text.split('=').next().unwrap_or_default();
-    let letters = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if letters && name.starts_with(|c: char| !c.is_ascii_digit()) {
-        Ok(text.to_owned())
+fn parse_define(value: &str) -> Result<String, String> {
+    let name = value.split('=').next().unwrap_or_default();
+    let is_word = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if is_word && name.starts_with(|c: char| !c.is_ascii_digit()) {
+        Ok(value.to_owned())
     } else {
-        Err(format!("`{name}` is no macro name: letters, digits and `_`, no digit in front"))
+        Err(format!(
+            "`{name}` is not a macro name; use letters, digits and `_`, not starting with a digit"
+        ))
     }
 }
 
-/// Reads a definition; says on standard error what there is to say about it.
+/// Parses a definition and prints its diagnostics to standard error.
 pub(super) fn parse(
     path: &Path,
     language: &LanguageArgs,
     strict: Option<Dialect>,
     color: bool,
-) -> Result<Model, Failure> {
-    let text = read(path)?;
+) -> Result<Model, CommandError> {
+    let source = read_definition(path)?;
     let options = Options {
         defines: language.define.clone(),
-        include: language.include.clone(),
-        folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+        include_dirs: language.include.clone(),
+        source_dir: path.parent().unwrap_or(Path::new("")).to_owned(),
         strict,
-        read: Arc::new(|path: &Path| std::fs::read(path)),
+        read_file: Arc::new(|path: &Path| std::fs::read(path)),
     };
-    let parsed = dlang::parse_with(&path.display().to_string(), &text, &options);
+    let parsed = dlang::parse_with(&path.display().to_string(), &source, &options);
     for diagnostic in &parsed.diagnostics {
         say(&format!("{}\n", diagnostic.render(&parsed.sources, color)));
     }
     parsed.model.ok_or_else(|| {
         let errors = parsed.diagnostics.iter().filter(|d| Diagnostic::is_error(d)).count();
         let plural = if errors == 1 { "" } else { "s" };
-        Failure(
-            BAD_INPUT,
-            format!("{}: {errors} error{plural}; nothing was written", path.display()),
-        )
+        CommandError::bad_input(format!(
+            "{}: {errors} error{plural}; nothing was written",
+            path.display()
+        ))
     })
 }
 
-pub(super) fn read(path: &Path) -> Result<String, Failure> {
-    let bytes = std::fs::read(path)
-        .map_err(|e| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display())))?;
+/// Reads a definition, which must be UTF-8.
+pub(super) fn read_definition(path: &Path) -> Result<String, CommandError> {
+    let bytes = std::fs::read(path).map_err(|e| CommandError::unreadable(path, e))?;
     String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        Failure(BAD_INPUT, format!("{} is no text file: byte {at} is not UTF-8", path.display()))
+        let offset = e.utf8_error().valid_up_to();
+        CommandError::bad_input(format!(
+            "{} is not a text file: invalid UTF-8 at byte {offset}",
+            path.display()
+        ))
     })
 }

@@ -1,147 +1,130 @@
-//! The command line of `usdt-gen`.
+//! The command line of `usdt-gen`: arguments, help and exit codes.
+//!
+//! Each subcommand has a module with its arguments and a `run` function that returns the exit code.
 
+mod command_error;
 mod fmt_cmd;
 mod generate_cmd;
 mod init_cmd;
 mod interface_cmd;
 mod language_args;
+mod output;
 mod overlay_cmd;
+mod seal_cmd;
 mod verify_cmd;
 
-use crate::seal::{FileError, Options, seal_file};
 use crate::toolexec;
 use clap::{CommandFactory, Parser, Subcommand};
-use cli_common::{BAD_INPUT, Color, FINDINGS, OK, REFUSED, Shell, say};
+use cli_common::{Color, OK, Shell};
+use command_error::CommandError;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// Static probes (USDT) for Go: generates a cgo-free package from a DTrace provider definition and seals binaries
-/// so that bpftrace, bcc, perf, gdb, SystemTap and usdt-attach find the probes.
+/// Generates Go packages with static probes (USDT) and seals Go binaries
+///
+/// usdt-gen generates a cgo-free Go package from a DTrace provider definition. It seals the
+/// binaries that use the package, so that bpftrace, bcc, perf, gdb, SystemTap and usdt-attach find
+/// the probes.
 #[derive(Debug, Parser)]
 #[command(
     name = "usdt-gen",
     version,
+    max_term_width = 80,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Examples:\n  usdt-gen init                                a first definition, in the module you are in\n  \
-                  usdt-gen probes.d                            the package, beside the file\n  \
-                  //go:generate usdt-gen probes.d              the same from `go generate`\n  \
-                  go build -toolexec='usdt-gen toolexec' ./x   a sealed binary\n\n\
-                  Exit status: 0 done, 1 done and something found (--check, diff, verify),\n2 bad usage or input, 3 the system refused."
+    after_help = "\
+Examples:
+  Create a first definition in the current Go module:
+    usdt-gen init
+  Generate the package next to the definition:
+    usdt-gen probes.d
+  Do the same from `go generate`, with this line in a Go file:
+    //go:generate usdt-gen probes.d
+  Build a sealed binary:
+    go build -toolexec='usdt-gen toolexec' ./cmd/app
+
+Exit status:
+  0  Success
+  1  Success with findings: --check, diff or verify found something
+  2  Invalid usage or input
+  3  The system refused an operation"
 )]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     generate: generate_cmd::GenerateArgs,
-    /// When to color messages
-    #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
+    /// When to color the output
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto, global = true)]
     color: Color,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Begin: a package with a first definition in the Go module that you are in, generated and ready to call
+    /// Create a package with an example definition in the current Go module
     Init(init_cmd::InitArgs),
-    /// Bring definitions into their canonical form
-    Fmt {
-        /// Definitions, changed in place; `-` reads standard input and writes standard output
-        #[arg(required = true, value_name = "PROBES.D")]
-        files: Vec<PathBuf>,
-        /// Write nothing; show what would change and exit with 1 if anything would
-        #[arg(long)]
-        check: bool,
-    },
-    /// Add the sections that tracers look for to a built binary
-    Seal {
-        /// Binary built with a generated package in it
-        binary: PathBuf,
-        /// Write the sealed binary here instead of in place
-        #[arg(short, long, value_name = "OUT")]
-        output: Option<PathBuf>,
-        /// Leave the goroutine id out of the arguments
-        #[arg(long)]
-        no_goid: bool,
-        /// Repair the notes of other toolchains, too: padded descriptors, missing .stapsdt.base and .probes,
-        /// section order, 32-bit register names on arm64
-        #[arg(long)]
-        fix: bool,
-        /// Describe function entries of Go's runtime and standard library, too, in a binary built without their probes:
-        /// every tracer finds them, and pays a trap for each call
-        #[arg(long)]
-        entries: bool,
-    },
-    /// Whether libbpf, bcc, gdb, perf and SystemTap accept the probes of a binary, or why not; exit status 1 if
-    /// any does not
-    Verify {
-        /// Binary of any language
-        binary: PathBuf,
-        /// One JSON object per consumer and probe
-        #[arg(long)]
-        json: bool,
-    },
-    /// What breaks a consumer between two definitions or binaries; exit status 1 if anything does
-    Diff {
-        /// Definition or binary as it was
-        old: PathBuf,
-        /// Definition or binary as it is
-        new: PathBuf,
-        #[command(flatten)]
-        language: language_args::LanguageArgs,
-        /// One JSON object per change
-        #[arg(long)]
-        json: bool,
-    },
-    /// The interface as JSON
-    Schema {
-        /// Definition or binary
-        source: PathBuf,
-        #[command(flatten)]
-        language: language_args::LanguageArgs,
-    },
-    /// A reference of the probes as Markdown
-    Doc {
-        /// Definition or binary
-        source: PathBuf,
-        #[command(flatten)]
-        language: language_args::LanguageArgs,
-    },
-    /// A bpftrace script that prints every probe and the latency of start and end pairs
-    Bpftrace {
-        /// Definition or binary
-        source: PathBuf,
-        #[command(flatten)]
-        language: language_args::LanguageArgs,
-    },
-    /// The probes of Go's runtime and standard library for a stock toolchain: prints a file for
+    /// Format definitions
+    Fmt(fmt_cmd::FmtArgs),
+    /// Add the sections that tracers read to a built binary
+    Seal(seal_cmd::SealArgs),
+    /// Check whether libbpf, bcc, gdb, perf and SystemTap accept the probes of a binary
+    ///
+    /// Prints the reason and a hint for each probe that a tracer does not fully accept, and exits
+    /// with status 1 if there is one.
+    Verify(verify_cmd::VerifyArgs),
+    /// Report the interface changes between two definitions or binaries
+    ///
+    /// Exits with status 1 if a change breaks tracers of the old interface.
+    Diff(interface_cmd::DiffArgs),
+    /// Print the probe interface as JSON
+    Schema(interface_cmd::InterfaceArgs),
+    /// Print a reference of the probes as Markdown
+    Doc(interface_cmd::InterfaceArgs),
+    /// Print a bpftrace script for the probes
+    ///
+    /// The script prints every probe with its arguments, and a latency histogram for each pair of
+    /// start and end probes.
+    Bpftrace(interface_cmd::InterfaceArgs),
+    /// Add probes to the Go runtime and standard library
+    ///
+    /// Writes changed copies of the sources of a stock toolchain and prints the path of the overlay
+    /// file. Use it in the build:
+    ///
     /// go build -overlay=$(usdt-gen overlay) -toolexec='usdt-gen toolexec'
     Overlay(overlay_cmd::OverlayArgs),
-    /// Print completions for a shell
+    /// Print the completion script of a shell
     ///
-    /// For bash, as root: usdt-gen completions bash > /etc/bash_completion.d/usdt-gen
+    /// To install it for bash, run as root:
+    ///
+    /// usdt-gen completions bash > /etc/bash_completion.d/usdt-gen
     Completions {
-        /// The shell
+        /// Shell to print the script for
         shell: Shell,
     },
-    /// Seal inside the build: go build -toolexec='usdt-gen toolexec'
+    /// Run a tool of the go command and seal what the linker writes
+    ///
+    /// Use it in the build:
+    ///
+    /// go build -toolexec='usdt-gen toolexec'
     Toolexec {
-        /// Tool that the go command wants to run
+        /// Tool that the go command runs
         tool: PathBuf,
-        /// Its arguments
+        /// Arguments of the tool
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
 }
 
-/// A message and the exit code that goes with it.
-struct Failure(i32, String);
-
-/// Runs the command line; returns the exit code.
+/// Runs the command line of the process and returns its exit code.
+///
+/// Messages go to standard error. The exit code is 0 on success, 1 if the command succeeded and
+/// found something, 2 for invalid usage or input, and 3 if the system refused an operation.
 pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` come this way, too; there is nowhere left to report a closed stdout.
+            // `--help` and `--version` also arrive here. A closed output cannot be reported
+            // anywhere.
             let _ = error.print();
             return error.exit_code();
         }
@@ -150,65 +133,57 @@ pub fn main() -> i32 {
     let result = match cli.command {
         None => generate_cmd::run(&cli.generate, color),
         Some(Command::Init(args)) => init_cmd::run(&args),
-        Some(Command::Fmt { files, check }) => fmt_cmd::run(&files, check, color),
-        Some(Command::Schema { source, language }) => {
-            interface_cmd::schema(&source, &language, color)
+        Some(Command::Fmt(args)) => fmt_cmd::run(&args, color),
+        Some(Command::Seal(args)) => seal_cmd::run(&args),
+        Some(Command::Verify(args)) => {
+            verify_cmd::run(&args, cli.color.enabled(&std::io::stdout()))
         }
-        Some(Command::Doc { source, language }) => interface_cmd::doc(&source, &language, color),
-        Some(Command::Bpftrace { source, language }) => {
-            interface_cmd::bpftrace(&source, &language, color)
-        }
-        Some(Command::Diff { old, new, language, json }) => {
-            interface_cmd::diff(&old, &new, &language, json, color)
-        }
-        Some(Command::Seal { binary, output, no_goid, fix, entries }) => {
-            seal_binary(&binary, output.as_deref(), Options { goid: !no_goid, fix, entries })
-        }
-        Some(Command::Verify { binary, json }) => {
-            verify_cmd::run(&binary, json, cli.color.enabled(&std::io::stdout()))
-        }
+        Some(Command::Diff(args)) => interface_cmd::diff(&args, color),
+        Some(Command::Schema(args)) => interface_cmd::schema(&args, color),
+        Some(Command::Doc(args)) => interface_cmd::doc(&args, color),
+        Some(Command::Bpftrace(args)) => interface_cmd::bpftrace(&args, color),
         Some(Command::Overlay(args)) => overlay_cmd::run(&args),
         Some(Command::Completions { shell }) => {
             let script = cli_common::completions(&mut command(), shell);
-            print(&String::from_utf8_lossy(&script)).map(|()| OK)
+            output::print(&String::from_utf8_lossy(&script)).map(|()| OK)
         }
         Some(Command::Toolexec { tool, args }) => {
-            toolexec::run(&tool, &args).map_err(|e| Failure(REFUSED, e.to_string()))
+            toolexec::run(&tool, &args).map_err(CommandError::refused)
         }
     };
-    result.unwrap_or_else(|Failure(code, message)| {
-        if !message.is_empty() {
-            cli_common::report_error(&message, color);
-        }
-        code
+    result.unwrap_or_else(|CommandError { exit_code, message }| {
+        cli_common::report_error(&message, color);
+        exit_code
     })
 }
 
-/// The command line itself, for manuals.
+/// Returns the clap definition of the command line, from which the manual pages are generated.
 pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Data on standard output; a closed pipe ends it quietly.
-fn print(text: &str) -> Result<(), Failure> {
-    cli_common::print(text.as_bytes())
-        .map_err(|e| Failure(REFUSED, format!("cannot write the output: {e}")))
-}
+#[cfg(test)]
+mod tests {
+    use super::command;
 
-fn seal_binary(path: &Path, output: Option<&Path>, options: Options) -> Result<i32, Failure> {
-    let report = seal_file(path, output, options).map_err(|e| {
-        let code = if matches!(e, FileError::Write(_)) { REFUSED } else { BAD_INPUT };
-        Failure(code, e.to_string())
-    })?;
-    if report.probes + report.foreign == 0 {
-        let way = if options.entries {
-            "it has no functions of Go that the catalogue knows, either"
-        } else if options.fix {
-            "it has no notes to repair, either"
-        } else {
-            "does the program call a function that usdt-gen generated?"
-        };
-        say(&format!("{}: no probes; {way}", path.display()));
+    /// Renders the help of a command and all its subcommands, as on a terminal of 80 columns.
+    fn help_pages(command: &mut clap::Command, pages: &mut Vec<String>) {
+        pages.push(command.render_help().to_string());
+        pages.push(command.render_long_help().to_string());
+        for subcommand in command.get_subcommands_mut() {
+            help_pages(subcommand, pages);
+        }
     }
-    Ok(OK)
+
+    #[test]
+    fn help_fits_80_columns() {
+        let mut command = command().term_width(80);
+        command.build();
+        let mut pages = Vec::new();
+        help_pages(&mut command, &mut pages);
+        assert!(pages.len() > 20, "{}", pages.len());
+        for line in pages.iter().flat_map(|page| page.lines()) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
 }

@@ -1,114 +1,128 @@
-//! `usdt-gen overlay`: the runtime's own probes, on a stock toolchain.
+//! `usdt-gen overlay`: adds the probes of the Go runtime and standard library to a stock toolchain.
 
-use super::{BAD_INPUT, Failure, OK, REFUSED, print};
+use super::command_error::CommandError;
+use super::output::print;
 use crate::overlay::{self, Overlay, OverlayError};
 use clap::Args;
+use cli_common::OK;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[derive(Debug, Args)]
 pub(super) struct OverlayArgs {
-    /// Go command of the toolchain to build with
+    /// The go command of the toolchain that you build with
     #[arg(long, value_name = "GO", default_value = "go")]
     go: PathBuf,
-    /// Folder for the changed sources [default: one for the toolchain in the user's cache]
+    /// Directory for the changed sources [default: one per toolchain in the user's cache directory]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Providers to add
-    #[arg(long, value_delimiter = ',', value_name = "NAME,…", default_values_t = overlay::names().into_iter().map(String::from))]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "NAME,…",
+        default_values_t = overlay::provider_names().into_iter().map(String::from)
+    )]
     providers: Vec<String>,
 }
 
-pub(super) fn run(args: &OverlayArgs) -> Result<i32, Failure> {
-    let Toolchain { goroot, version, modules } = toolchain(&args.go)?;
-    if replaces_nothing_below(&version, &modules, &goroot) {
-        let release = &version;
-        return Err(Failure(
-            BAD_INPUT,
-            format!(
-                "{} is in the module cache, where {version} lets no overlay replace files; install the release \
-                 outside of it: go install golang.org/dl/{release}@latest && {release} download, then \
-                 usdt-gen overlay --go {release} and {release} build",
-                goroot.display()
-            ),
-        ));
+pub(super) fn run(args: &OverlayArgs) -> Result<i32, CommandError> {
+    let Toolchain { goroot, version, module_cache } = query_toolchain(&args.go)?;
+    if rejects_overlay(&version, &module_cache, &goroot) {
+        return Err(CommandError::bad_input(format!(
+            "{} is in the module cache, where {version} does not allow overlays; install the release \
+             elsewhere: go install golang.org/dl/{version}@latest && {version} download, then \
+             usdt-gen overlay --go {version} and {version} build",
+            goroot.display()
+        )));
     }
-    let overlay = Overlay::new(&goroot, &args.providers).map_err(|e| failure(&e))?;
-    let folder = match &args.output {
-        Some(folder) => folder.clone(),
-        None => cache(&version, &args.providers)?,
+    let overlay = Overlay::new(&goroot, &args.providers).map_err(command_error)?;
+    let directory = match &args.output {
+        Some(directory) => directory.clone(),
+        None => cache_directory(&version, &args.providers)?,
     };
-    let folder = std::path::absolute(&folder).unwrap_or(folder);
-    let list = overlay.write(&goroot, &folder).map_err(|e| failure(&e))?;
-    print(&format!("{}\n", list.display()))?;
+    let directory = std::path::absolute(&directory).unwrap_or(directory);
+    let overlay_json = overlay.write(&goroot, &directory).map_err(command_error)?;
+    print(&format!("{}\n", overlay_json.display()))?;
     Ok(OK)
 }
 
-fn failure(error: &OverlayError) -> Failure {
-    let code = match error {
-        OverlayError::Write(_) | OverlayError::Folder { .. } => REFUSED,
-        _ => BAD_INPUT,
-    };
-    Failure(code, error.to_string())
+fn command_error(error: OverlayError) -> CommandError {
+    match error {
+        OverlayError::Write(_) | OverlayError::CreateDirectory { .. } => {
+            CommandError::refused(error)
+        }
+        _ => CommandError::bad_input(error),
+    }
 }
 
-/// As the go command describes it.
+/// A Go toolchain, as its go command describes it.
 struct Toolchain {
     goroot: PathBuf,
     version: String,
-    /// `GOMODCACHE`.
-    modules: PathBuf,
+    /// `GOMODCACHE`; empty if the go command does not print it.
+    module_cache: PathBuf,
 }
 
-/// Go 1.25 and newer refuse (`cmd/go/internal/fsys`), and what the go command downloads for a `toolchain` line is there.
-fn replaces_nothing_below(version: &str, modules: &Path, goroot: &Path) -> bool {
+/// Returns true if the toolchain ignores overlays of its own sources.
+///
+/// Go 1.25 and newer do not replace files in the module cache (`cmd/go/internal/fsys`). A toolchain
+/// that the go command downloaded because of a `toolchain` line is in that cache.
+fn rejects_overlay(version: &str, module_cache: &Path, goroot: &Path) -> bool {
     let minor = version.strip_prefix("go1.").and_then(|rest| {
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
         digits.parse::<u32>().ok()
     });
     minor.is_some_and(|minor| minor >= 25)
-        && !modules.as_os_str().is_empty()
-        && goroot.starts_with(modules)
+        && !module_cache.as_os_str().is_empty()
+        && goroot.starts_with(module_cache)
 }
 
-/// The go command may stand for another toolchain where a module asks for one.
-fn toolchain(go: &Path) -> Result<Toolchain, Failure> {
-    let mend = "name the go command with --go";
-    let out = Command::new(go)
-        .args(["env", "GOROOT", "GOVERSION", "GOMODCACHE"])
-        .output()
-        .map_err(|e| Failure(BAD_INPUT, format!("cannot run {}: {e}; {mend}", go.display())))?;
-    let text = String::from_utf8_lossy(&out.stdout);
-    let mut lines = text.lines();
+/// Asks the go command for its toolchain, which may be another one than its own if the current
+/// module selects it.
+fn query_toolchain(go: &Path) -> Result<Toolchain, CommandError> {
+    const HINT: &str = "pass the go command with --go";
+    let output =
+        Command::new(go).args(["env", "GOROOT", "GOVERSION", "GOMODCACHE"]).output().map_err(
+            |e| CommandError::bad_input(format!("cannot run {}: {e}; {HINT}", go.display())),
+        )?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let mut lines = stdout.lines();
     match (lines.next(), lines.next()) {
-        (Some(root), Some(version)) if out.status.success() && !root.is_empty() => Ok(Toolchain {
-            goroot: PathBuf::from(root),
-            version: version.to_owned(),
-            modules: PathBuf::from(lines.next().unwrap_or_default()),
-        }),
+        (Some(root), Some(version)) if output.status.success() && !root.is_empty() => {
+            Ok(Toolchain {
+                goroot: PathBuf::from(root),
+                version: version.to_owned(),
+                module_cache: PathBuf::from(lines.next().unwrap_or_default()),
+            })
+        }
         _ => {
-            let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
-            Err(Failure(
-                BAD_INPUT,
-                format!("{} env GOROOT says nothing: {said}; {mend}", go.display()),
-            ))
+            let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(CommandError::bad_input(format!(
+                "`{} env GOROOT` printed nothing: {stderr}; {HINT}",
+                go.display()
+            )))
         }
     }
 }
 
-/// A folder that no other toolchain, version of this tool or choice of providers shares.
-fn cache(version: &str, providers: &[String]) -> Result<PathBuf, Failure> {
-    let home =
-        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache =
-        home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache"))).ok_or_else(|| {
-            Failure(
-                BAD_INPUT,
-                "neither XDG_CACHE_HOME nor HOME is set; name a folder with --output".to_owned(),
+/// Returns the default output directory. It is unique to the toolchain, the version of usdt-gen and
+/// the providers.
+fn cache_directory(version: &str, providers: &[String]) -> Result<PathBuf, CommandError> {
+    let cache = absolute_path_in("XDG_CACHE_HOME")
+        .or_else(|| Some(absolute_path_in("HOME")?.join(".cache")))
+        .ok_or_else(|| {
+            CommandError::bad_input(
+                "neither XDG_CACHE_HOME nor HOME is set; pass a directory with --output",
             )
         })?;
     let name = format!("{version}-{}-{}", env!("CARGO_PKG_VERSION"), providers.join("-"));
-    // A development toolchain's version has spaces and colons.
+    // The version of a development toolchain has spaces and colons.
     let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c), "_");
     Ok(cache.join("usdt-gen").join(name))
+}
+
+/// Returns the value of an environment variable if it is an absolute path.
+fn absolute_path_in(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }

@@ -1,60 +1,76 @@
-//! `verify`: which tracers accept a binary's probes.
+//! `usdt-gen verify`: reports which tracers accept the probes of a binary.
 
-use super::{BAD_INPUT, FINDINGS, Failure, OK, print, say};
-use crate::verify::{Row, Trouble, Verdict, verify};
+use super::command_error::CommandError;
+use super::output::{print, print_json_line};
+use crate::verify::{ProbeVerdict, Problem, Verdict, verify};
+use clap::Args;
+use cli_common::{FINDINGS, OK, say};
 use stapsdt::elf::View;
-use std::path::Path;
+use std::path::PathBuf;
 
-pub(super) fn run(path: &Path, json: bool, color: bool) -> Result<i32, Failure> {
-    let data = std::fs::read(path)
-        .map_err(|e| Failure(BAD_INPUT, format!("cannot read {}: {e}", path.display())))?;
-    let view =
-        View::parse(&data).map_err(|e| Failure(BAD_INPUT, format!("{}: {e}", path.display())))?;
-    let rows = verify(&view);
-    if rows.is_empty() {
-        let sealable = !stapsdt::blob::scan(&view).is_empty();
-        let way = if sealable { "it is not sealed: `usdt-gen seal` it" } else { "it has no notes" };
-        return Err(Failure(
-            BAD_INPUT,
-            format!("{} has no probes that tracers find: {way}", path.display()),
-        ));
-    }
-    for row in &rows {
-        if json {
-            let line = serde_json::to_string(row).map_err(|e| Failure(BAD_INPUT, e.to_string()))?;
-            print(&format!("{line}\n"))?;
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Binary with probes, written in any language
+    binary: PathBuf,
+    /// Print one JSON object per tracer and probe
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &VerifyArgs, color: bool) -> Result<i32, CommandError> {
+    let path = &args.binary;
+    let data = std::fs::read(path).map_err(|e| CommandError::unreadable(path, e))?;
+    let view = View::parse(&data)
+        .map_err(|e| CommandError::bad_input(format!("{}: {e}", path.display())))?;
+    let verdicts = verify(&view);
+    if verdicts.is_empty() {
+        let explanation = if stapsdt::blob::scan(&view).is_empty() {
+            "it has no probe notes"
         } else {
-            print(&line(row, color))?;
+            "it is not sealed; run `usdt-gen seal` on it"
+        };
+        return Err(CommandError::bad_input(format!(
+            "{} has no probes that tracers can find: {explanation}",
+            path.display()
+        )));
+    }
+    for verdict in &verdicts {
+        if args.json {
+            print_json_line(verdict)?;
+        } else {
+            print(&describe(verdict, color))?;
         }
     }
-    let count = |pred: fn(&Verdict) -> bool| rows.iter().filter(|r| pred(&r.verdict)).count();
-    let partial = count(|v| matches!(v, Verdict::Partial(_)));
-    let rejected = count(|v| matches!(v, Verdict::Rejected(_)));
-    if !json {
-        let accepted = rows.len() - partial - rejected;
-        say(&format!("{accepted} accepted, {partial} in part, {rejected} rejected"));
+    let partial = verdicts.iter().filter(|v| matches!(v.verdict, Verdict::Partial(_))).count();
+    let rejected = verdicts.iter().filter(|v| matches!(v.verdict, Verdict::Rejected(_))).count();
+    if !args.json {
+        let accepted = verdicts.len() - partial - rejected;
+        say(&format!("{accepted} accepted, {partial} partial, {rejected} rejected"));
     }
     Ok(if partial + rejected > 0 { FINDINGS } else { OK })
 }
 
-fn line(row: &Row, color: bool) -> String {
-    let (word, code, trouble) = match &row.verdict {
+/// Formats a verdict for the terminal, with the reason and a hint if the probe is not fully
+/// accepted.
+fn describe(verdict: &ProbeVerdict, color: bool) -> String {
+    let (word, code, problem) = match &verdict.verdict {
         Verdict::Accepted => ("accepted", 32, None),
-        Verdict::Partial(trouble) => ("partial ", 33, Some(trouble)),
-        Verdict::Rejected(trouble) => ("rejected", 31, Some(trouble)),
+        Verdict::Partial(problem) => ("partial ", 33, Some(problem)),
+        Verdict::Rejected(problem) => ("rejected", 31, Some(problem)),
     };
     let word = if color { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
-    let name = printable(&format!("{}:{}", row.provider, row.probe));
-    let mut out = format!("{word}  {:<9}  {name}\n", row.consumer);
-    if let Some(Trouble { reason, mend }) = trouble {
-        out.push_str(&format!("          {}\n          mend: {mend}\n", printable(reason)));
+    let name = escape_control_characters(&format!("{}:{}", verdict.provider, verdict.probe));
+    let mut out = format!("{word}  {:<9}  {name}\n", verdict.consumer);
+    if let Some(Problem { reason, hint }) = problem {
+        let reason = escape_control_characters(reason);
+        out.push_str(&format!("          {reason}\n          hint: {hint}\n"));
     }
     out
 }
 
-/// What a file says, without what a terminal would take for commands.
-fn printable(text: &str) -> String {
-    text.chars()
+/// Escapes what a file could use to send commands to the terminal.
+fn escape_control_characters(name: &str) -> String {
+    name.chars()
         .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
         .collect()
 }

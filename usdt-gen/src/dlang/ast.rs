@@ -1,27 +1,27 @@
-//! The syntax tree: what was written, with spans, before anything is known about it.
+//! The syntax tree of a definition: declarations as written, with spans, before types are resolved.
 
 use super::lexer::Token;
 use crate::dlang::diagnostic::Diagnostic;
 use crate::dlang::source::Span;
 
-/// Text with its place.
+/// A name with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) text: String,
     pub(super) span: Span,
 }
 
-/// A definition file with all it includes.
+/// A definition with all files that it includes.
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) providers: Vec<Provider>,
     pub(super) typedefs: Vec<Typedef>,
-    /// Every struct, union and enum that is mentioned; types refer to them by index.
+    /// Every struct, union and enum that occurs. Types refer to them by index.
     pub(super) tags: Vec<Tag>,
     pub(super) attributes: Vec<Attributes>,
-    /// `inline int NAME = VALUE;`
+    /// From `inline int NAME = VALUE;`.
     pub(super) constants: Vec<(Name, Constant)>,
-    /// Missing semicolons that SystemTap does without, as the messages about them.
+    /// Diagnostics for missing semicolons that SystemTap accepts.
     pub(super) missing_semicolons: Vec<Diagnostic>,
 }
 
@@ -33,12 +33,13 @@ pub(super) struct Typedef {
     pub(super) ty: Type,
 }
 
-/// `#pragma D attributes A/B/C provider P WHAT`.
+/// `#pragma D attributes STABILITY provider PROVIDER SUBJECT`.
 #[derive(Debug)]
 pub(super) struct Attributes {
     pub(super) stability: String,
     pub(super) provider: Name,
-    pub(super) what: String,
+    /// What the stability applies to: `provider`, `module`, `function`, `name` or `args`.
+    pub(super) subject: String,
 }
 
 #[derive(Debug)]
@@ -53,28 +54,28 @@ pub(super) struct Probe {
     pub(super) name: Name,
     pub(super) doc: String,
     pub(super) params: Vec<Param>,
-    /// The translated prototype after `:`, which selects among the inputs by name.
+    /// Parameters of the translated prototype after `:`. They refer to `params` by name.
     pub(super) outputs: Vec<Param>,
 }
 
-/// A parameter, or a member of a struct.
+/// A parameter of a probe, or a member of a struct.
 #[derive(Debug)]
 pub(super) struct Param {
     pub(super) name: Option<Name>,
     pub(super) ty: Type,
     pub(super) doc: String,
-    /// The Go type that an annotation `@go` names, of a probe's parameter.
+    /// The Go type in an `@go` annotation of a probe's parameter.
     pub(super) go: Option<String>,
-    /// Width, of a bit-field.
-    pub(super) bits: Option<Constant>,
+    /// Width of a bit-field in bits.
+    pub(super) bit_width: Option<Constant>,
 }
 
-/// A constant expression, not evaluated yet.
+/// A constant expression that is not evaluated yet.
 #[derive(Clone, Debug)]
 pub(super) struct Constant {
     pub(super) span: Span,
     pub(super) tokens: Vec<Token>,
-    /// As written, single spaces.
+    /// The expression as written, with white space normalized.
     pub(super) text: String,
 }
 
@@ -82,33 +83,33 @@ pub(super) struct Constant {
 #[derive(Clone, Debug)]
 pub(super) struct Type {
     pub(super) span: Span,
-    /// The base's words with single spaces, as they go into the schema.
+    /// The words of the base with single spaces, as the schema shows them.
     pub(super) text: String,
     pub(super) base: Base,
-    /// What the declarator makes of the base, outermost first: `int *a[3]` is an array of pointers.
+    /// The derivations in the declarator, outermost first: `int *a[3]` is an array of pointers.
     pub(super) derived: Vec<Derived>,
 }
 
-/// The type before any `*`.
+/// The type without its declarator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Base {
     /// Words of an arithmetic type or `void`, sorted: `long`, `unsigned`.
     Words(Vec<String>),
-    /// A single name: a typedef or one of the language's own.
+    /// A single name: a typedef, or a type of the language such as `string`.
     Named(String),
     /// Index in [`File::tags`].
     Tag(usize),
-    /// `...`
+    /// `...`, a variable number of arguments.
     Ellipsis,
 }
 
-/// A step of a declarator.
+/// One derivation in a declarator.
 #[derive(Clone, Debug)]
 pub(super) enum Derived {
     Pointer,
-    /// Without a length where the brackets are empty.
+    /// The length is `None` if the brackets are empty.
     Array(Option<Constant>),
-    /// With its parameters' text.
+    /// The parameters are kept as written.
     Function(String),
 }
 
@@ -116,13 +117,13 @@ pub(super) enum Derived {
 #[derive(Debug)]
 pub(super) struct Tag {
     pub(super) keyword: Keyword,
-    /// Absent for one that is only its body.
+    /// `None` for an anonymous type.
     pub(super) name: Option<Name>,
     pub(super) doc: String,
-    /// Absent where it is only mentioned.
+    /// `None` if the type is declared but not defined.
     pub(super) body: Option<Body>,
-    /// A compiler attribute changes the layout in a way that is not modelled.
-    pub(super) attributes: bool,
+    /// True if a compiler attribute changes the layout in a way that is not modeled.
+    pub(super) has_layout_attribute: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,7 +134,7 @@ pub(super) enum Keyword {
 }
 
 impl Keyword {
-    pub(super) fn text(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Keyword::Struct => "struct",
             Keyword::Union => "union",
@@ -156,23 +157,23 @@ pub(super) struct Enumerator {
 }
 
 impl Type {
-    /// The type without a name in it: `const char *`, `int (*)(int)`.
+    /// Returns the C spelling of the type without a declared name: `const char *`, `int (*)(int)`.
     pub(super) fn spelling(&self) -> String {
         let mut inner = String::new();
-        for (i, step) in self.derived.iter().enumerate() {
-            let behind_star = i > 0 && matches!(self.derived.get(i - 1), Some(Derived::Pointer));
-            match step {
+        for (i, derived) in self.derived.iter().enumerate() {
+            let after_star = i > 0 && matches!(self.derived.get(i - 1), Some(Derived::Pointer));
+            match derived {
                 Derived::Pointer => inner.insert(0, '*'),
                 Derived::Array(length) => {
                     let length = length.as_ref().map_or("", |l| l.text.as_str());
-                    inner = if behind_star {
+                    inner = if after_star {
                         format!("({inner})[{length}]")
                     } else {
                         format!("{inner}[{length}]")
                     };
                 }
                 Derived::Function(params) => {
-                    inner = if behind_star {
+                    inner = if after_star {
                         format!("({inner})({params})")
                     } else {
                         format!("{inner}({params})")

@@ -1,4 +1,5 @@
-//! C's arithmetic types as both Linux ports have them (LP64), and the names every definition file may use.
+//! The arithmetic types of C with their LP64 sizes, which both Linux ports use, and the type names
+//! that a definition can use without declaring them.
 
 use crate::model::Type;
 
@@ -6,8 +7,8 @@ const fn int(size: u8, signed: bool) -> Type {
     Type::Int { size, signed }
 }
 
-/// Names that need no declaration.
-const NAMED: &[(&str, Type)] = &[
+/// Types that need no declaration.
+const BUILT_IN_TYPES: &[(&str, Type)] = &[
     ("int8_t", int(1, true)),
     ("int16_t", int(2, true)),
     ("int32_t", int(4, true)),
@@ -44,12 +45,13 @@ const NAMED: &[(&str, Type)] = &[
     ("error", Type::Error),
 ];
 
-/// A type that needs no declaration, by its one-word name.
-pub(super) fn named(name: &str) -> Option<Type> {
-    NAMED.iter().find(|(n, _)| *n == name).map(|(_, ty)| *ty)
+/// Returns the type of a name that needs no declaration.
+pub(super) fn built_in(name: &str) -> Option<Type> {
+    BUILT_IN_TYPES.iter().find(|(n, _)| *n == name).map(|(_, ty)| *ty)
 }
 
-/// The arithmetic type that `words` (sorted) spell in whatever order; `None` for no type, `void` included.
+/// Returns the arithmetic type that `words` spell in any order. `None` if they spell `void` or are
+/// not an arithmetic type.
 pub(super) fn arithmetic(words: &[String]) -> Option<Type> {
     let count = |w: &str| words.iter().filter(|x| *x == w).count();
     if words.iter().any(|w| w == "void") {
@@ -73,72 +75,75 @@ pub(super) fn arithmetic(words: &[String]) -> Option<Type> {
     }
 }
 
-/// The known type closest to a misspelt name, if any is close.
-pub(super) fn nearest<'a>(name: &str, declared: impl Iterator<Item = &'a str>) -> Option<String> {
+/// Returns the known type whose name is closest to a misspelled name, if one is close.
+pub(super) fn nearest_type<'a>(
+    name: &str,
+    declared: impl Iterator<Item = &'a str>,
+) -> Option<String> {
     let arithmetic = ["char", "short", "int", "long", "float", "double", "unsigned"];
-    nearest_of(name, NAMED.iter().map(|(n, _)| *n).chain(arithmetic).chain(declared))
+    nearest(name, BUILT_IN_TYPES.iter().map(|(n, _)| *n).chain(arithmetic).chain(declared))
 }
 
-/// The candidate closest to a misspelt name, if any is close.
-pub(super) fn nearest_of<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<String> {
-    // No name anybody uses is that long, and the work grows with the square.
+/// Returns the candidate that is closest to a misspelled name, if one is close.
+pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    // The work grows with the square of the length, and real names are shorter.
     if name.len() > 64 {
         return None;
     }
     candidates
         .filter(|c| c.len().abs_diff(name.len()) <= 3)
         .map(|candidate| {
-            (distance(name, candidate), letters(candidate) != letters(name), candidate)
+            let is_anagram = sorted_letters(candidate) == sorted_letters(name);
+            (edit_distance(name, candidate), !is_anagram, candidate)
         })
         .filter(|(d, _, candidate)| *d <= candidate.len().max(name.len()) / 3)
         .min()
         .map(|(_, _, candidate)| candidate.to_owned())
 }
 
-/// The letters in order: of two equally close names, the one with the same letters is meant.
-fn letters(name: &str) -> Vec<u8> {
+/// Returns the sorted letters of a name. Of two equally close candidates, an anagram is more likely
+/// meant.
+fn sorted_letters(name: &str) -> Vec<u8> {
     let mut letters = name.as_bytes().to_vec();
     letters.sort_unstable();
     letters
 }
 
-/// Edit distance in which swapping two neighbours is one step; bytes, as names are ASCII.
-fn distance(a: &str, b: &str) -> usize {
+/// Returns the edit distance in bytes, where swapping two neighbors counts as one edit
+/// (optimal string alignment). Names are ASCII.
+fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
+    let mut row_before_last: Vec<usize> = Vec::new();
+    let mut last_row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
             let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
-            let mut best = (cell(&above, j) + usize::from(x != y))
-                .min(cell(&above, j + 1) + 1)
+            let mut best = (cell(&last_row, j) + usize::from(x != y))
+                .min(cell(&last_row, j + 1) + 1)
                 .min(cell(&row, j) + 1);
             let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
             if swapped {
-                best = best.min(cell(&before, j - 1) + 1);
+                best = best.min(cell(&row_before_last, j - 1) + 1);
             }
             row.push(best);
         }
-        before = std::mem::replace(&mut above, row);
+        row_before_last = std::mem::replace(&mut last_row, row);
     }
-    above.last().copied().unwrap_or(0)
+    last_row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Option<Type> {
-        arithmetic(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    fn parse(spelling: &str) -> Option<Type> {
+        arithmetic(&spelling.split(' ').map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
-    fn every_order_of_words_spells_the_same_type() {
-        for (text, ty) in [
+    fn accepts_the_words_of_a_type_in_any_order() {
+        for (spelling, ty) in [
             ("int", int(4, true)),
             ("unsigned", int(4, false)),
             ("long unsigned int", int(8, false)),
@@ -150,7 +155,7 @@ mod tests {
             ("double", Type::Float { size: 8 }),
             ("float", Type::Float { size: 4 }),
         ] {
-            assert_eq!(of(text), Some(ty), "{text}");
+            assert_eq!(parse(spelling), Some(ty), "{spelling}");
         }
         for bad in [
             "void",
@@ -161,14 +166,14 @@ mod tests {
             "long double",
             "long long long",
         ] {
-            assert_eq!(of(bad), None, "{bad}");
+            assert_eq!(parse(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn misspellings_find_their_type() {
-        assert_eq!(nearest("uint46_t", std::iter::empty()).as_deref(), Some("uint64_t"));
-        assert_eq!(nearest("u64", std::iter::empty()), None);
-        assert_eq!(nearest("my_tpye", ["my_type"].into_iter()).as_deref(), Some("my_type"));
+    fn suggests_the_nearest_type_for_a_misspelled_name() {
+        assert_eq!(nearest_type("uint46_t", std::iter::empty()).as_deref(), Some("uint64_t"));
+        assert_eq!(nearest_type("u64", std::iter::empty()), None);
+        assert_eq!(nearest_type("my_tpye", ["my_type"].into_iter()).as_deref(), Some("my_type"));
     }
 }

@@ -1,7 +1,7 @@
 //! Constant expressions: the conditions of `#if`, array lengths, enumerators and bit-field widths.
 //!
-//! C's operators and precedences over 128-bit numbers, so that every 64-bit result is exact; what does not fit
-//! even there is an error rather than a surprise.
+//! Operators and their precedence are those of C. Values have 128 bits, so that every 64-bit result
+//! is exact. A value that does not fit in 128 bits is an error.
 
 use super::lexer::{Kind, Token};
 use crate::dlang::source::{Sources, Span};
@@ -9,40 +9,41 @@ use crate::dlang::source::{Sources, Span};
 /// Deepest nesting of parentheses and unary operators.
 const MAX_DEPTH: usize = 64;
 
-/// Why an expression has no value.
+/// Why an expression cannot be evaluated.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoValue {
+pub(super) struct EvalError {
     pub(super) span: Span,
     pub(super) reason: String,
 }
 
-/// What an expression may refer to.
+/// The names and types that an expression can refer to.
 pub(super) trait Scope {
-    /// Value of a name.
-    fn name(&self, name: &str) -> Option<i128>;
-    /// `sizeof` the type that the tokens spell.
+    /// Returns the value of a name, or `None` if it is not a constant.
+    fn value_of(&self, name: &str) -> Option<i128>;
+    /// Returns the size in bytes of the type that the tokens spell, or `None` if it is unknown.
     fn size_of(&self, tokens: &[Token]) -> Option<i128>;
 }
 
-/// Evaluates an expression that must use up all tokens. `at` is where messages about its end point.
+/// Evaluates an expression. Tokens after its end are an error. `at` is the position of errors about
+/// the end of the expression.
 pub(super) fn evaluate(
     sources: &Sources,
     tokens: &[Token],
     at: &Span,
     scope: &dyn Scope,
-) -> Result<i128, NoValue> {
-    let mut eval = Eval { sources, tokens, next: 0, end: at.clone(), scope, depth: 0 };
+) -> Result<i128, EvalError> {
+    let mut eval = Evaluator { sources, tokens, next: 0, end: at.clone(), scope, depth: 0 };
     let value = eval.conditional(true)?;
     match eval.peek() {
         None => Ok(value),
         Some(token) => {
             let reason = format!("expected an operator, found `{}`", sources.text(&token.text));
-            Err(NoValue { span: token.span.clone(), reason })
+            Err(EvalError { span: token.span.clone(), reason })
         }
     }
 }
 
-struct Eval<'a> {
+struct Evaluator<'a> {
     sources: &'a Sources,
     tokens: &'a [Token],
     next: usize,
@@ -51,8 +52,8 @@ struct Eval<'a> {
     depth: usize,
 }
 
-/// Binary operators, loosest first.
-const LEVELS: [&[&str]; 10] = [
+/// The binary operators by precedence, lowest first.
+const PRECEDENCE: [&[&str]; 10] = [
     &["||"],
     &["&&"],
     &["|"],
@@ -65,7 +66,7 @@ const LEVELS: [&[&str]; 10] = [
     &["*", "/", "%"],
 ];
 
-impl Eval<'_> {
+impl Evaluator<'_> {
     fn peek(&self) -> Option<&Token> {
         self.tokens.get(self.next)
     }
@@ -80,17 +81,17 @@ impl Eval<'_> {
         found
     }
 
-    fn fail<T>(&self, reason: impl Into<String>) -> Result<T, NoValue> {
+    fn fail<T>(&self, reason: impl Into<String>) -> Result<T, EvalError> {
         let span = self.peek().map_or(self.end.clone(), |t| t.span.clone());
-        Err(NoValue { span, reason: reason.into() })
+        Err(EvalError { span, reason: reason.into() })
     }
 
-    fn expect(&mut self, what: &str) -> Result<(), NoValue> {
+    fn expect(&mut self, what: &str) -> Result<(), EvalError> {
         if self.eat(what) { Ok(()) } else { self.fail(format!("expected `{what}`")) }
     }
 
-    /// `live` is false in a branch that is not taken: division by zero is nobody's business there.
-    fn conditional(&mut self, live: bool) -> Result<i128, NoValue> {
+    /// `live` is false in a branch that is not taken. Division by zero is not an error there.
+    fn conditional(&mut self, live: bool) -> Result<i128, EvalError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return self.fail("the expression is nested too deeply");
@@ -108,8 +109,8 @@ impl Eval<'_> {
         Ok(value)
     }
 
-    fn binary(&mut self, level: usize, live: bool) -> Result<i128, NoValue> {
-        let Some(operators) = LEVELS.get(level) else { return self.unary(live) };
+    fn binary(&mut self, level: usize, live: bool) -> Result<i128, EvalError> {
+        let Some(operators) = PRECEDENCE.get(level) else { return self.unary(live) };
         let mut left = self.binary(level + 1, live)?;
         while let Some(operator) = operators.iter().copied().find(|o| self.text() == *o) {
             let start = self.next;
@@ -135,7 +136,7 @@ impl Eval<'_> {
         Ok(left)
     }
 
-    fn unary(&mut self, live: bool) -> Result<i128, NoValue> {
+    fn unary(&mut self, live: bool) -> Result<i128, EvalError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return self.fail("the expression is nested too deeply");
@@ -158,16 +159,16 @@ impl Eval<'_> {
         Ok(value)
     }
 
-    fn primary(&mut self, live: bool) -> Result<i128, NoValue> {
+    fn primary(&mut self, live: bool) -> Result<i128, EvalError> {
         let Some(token) = self.peek() else { return self.fail("expected a value") };
         let text = self.sources.text(&token.text);
         let value = match token.kind {
             Kind::Number => number(text),
             Kind::Quoted => character(text),
             Kind::Word if text == "sizeof" => return self.size_of(),
-            Kind::Word => match self.scope.name(text) {
+            Kind::Word => match self.scope.value_of(text) {
                 Some(value) => Some(value),
-                None => return self.fail(format!("`{text}` is no constant")),
+                None => return self.fail(format!("`{text}` is not a constant")),
             },
             Kind::Punct('(') => {
                 self.next += 1;
@@ -182,11 +183,11 @@ impl Eval<'_> {
                 self.next += 1;
                 Ok(value)
             }
-            None => self.fail(format!("`{text}` is no number")),
+            None => self.fail(format!("`{text}` is not a number")),
         }
     }
 
-    fn size_of(&mut self) -> Result<i128, NoValue> {
+    fn size_of(&mut self) -> Result<i128, EvalError> {
         self.next += 1;
         self.expect("(")?;
         let rest = self.tokens.get(self.next..).unwrap_or_default();
@@ -197,7 +198,7 @@ impl Eval<'_> {
                 self.expect(")")?;
                 Ok(size)
             }
-            None => self.fail("the size of this type is not known"),
+            None => self.fail("the size of this type is unknown"),
         }
     }
 }
@@ -227,7 +228,7 @@ fn apply(operator: &str, a: i128, b: i128) -> Option<i128> {
     })
 }
 
-/// `42`, `0x2aUL`, `052`, `0b101010`.
+/// Parses an integer literal: `42`, `0x2aUL`, `052`, `0b101010`.
 fn number(text: &str) -> Option<i128> {
     let lower = text.to_ascii_lowercase();
     let (digits, radix) = match lower.as_bytes() {
@@ -237,14 +238,14 @@ fn number(text: &str) -> Option<i128> {
         _ => (lower.as_str(), 10),
     };
     let digits = digits.trim_end_matches(['u', 'l']);
-    // `0` and `0UL`: the octal prefix is the whole number.
+    // `0` and `0UL` consist of the octal prefix only.
     if digits.is_empty() && radix == 8 {
         return Some(0);
     }
     u64::from_str_radix(digits, radix).ok().map(i128::from)
 }
 
-/// `'x'`, `'\n'`, `'\0'`.
+/// Parses a character literal: `'x'`, `'\n'`, `'\0'`.
 fn character(text: &str) -> Option<i128> {
     let body = text.strip_prefix('\'')?.strip_suffix('\'')?;
     let mut chars = body.chars();
@@ -267,10 +268,11 @@ fn character(text: &str) -> Option<i128> {
 mod tests {
     use super::*;
 
-    struct Names;
+    /// Knows the constant `N` and one type of 8 bytes.
+    struct TestScope;
 
-    impl Scope for Names {
-        fn name(&self, name: &str) -> Option<i128> {
+    impl Scope for TestScope {
+        fn value_of(&self, name: &str) -> Option<i128> {
             (name == "N").then_some(7)
         }
         fn size_of(&self, tokens: &[Token]) -> Option<i128> {
@@ -278,15 +280,15 @@ mod tests {
         }
     }
 
-    fn of(text: &str) -> Result<i128, String> {
+    fn evaluate_source(text: &str) -> Result<i128, String> {
         let mut sources = Sources::default();
         let span = sources.add("x", text);
         let tokens = super::super::lexer::lex_line(&sources, &span);
-        evaluate(&sources, &tokens, &(span.end..span.end), &Names).map_err(|e| e.reason)
+        evaluate(&sources, &tokens, &(span.end..span.end), &TestScope).map_err(|e| e.reason)
     }
 
     #[test]
-    fn c_operators_and_their_precedence() {
+    fn follows_the_operator_precedence_of_c() {
         for (text, value) in [
             ("1 + 2 * 3", 7),
             ("(1 + 2) * 3", 9),
@@ -305,28 +307,30 @@ mod tests {
             ("0", 0),
             ("0L", 0),
         ] {
-            assert_eq!(of(text), Ok(value), "{text}");
+            assert_eq!(evaluate_source(text), Ok(value), "{text}");
         }
     }
 
     #[test]
-    fn what_has_no_value_says_why() {
+    fn reports_why_an_expression_has_no_value() {
         for (text, reason) in [
             ("1 / 0", "division by zero"),
             ("", "expected a value"),
             ("1 +", "expected a value"),
-            ("M", "`M` is no constant"),
+            ("M", "`M` is not a constant"),
             ("1 2", "expected an operator, found `2`"),
             ("(1", "expected `)`"),
             ("1 ? 2", "expected `:`"),
             ("1.5", "expected an operator, found `.`"),
-            ("08", "`08` is no number"),
+            ("08", "`08` is not a number"),
             ("1 << 64", "the result is too large"),
-            ("\"text\"", "`\"text\"` is no number"),
+            ("\"text\"", "`\"text\"` is not a number"),
         ] {
-            assert_eq!(of(text), Err(reason.to_owned()), "{text}");
+            assert_eq!(evaluate_source(text), Err(reason.to_owned()), "{text}");
         }
-        assert_eq!(of(&"(".repeat(5000)).unwrap_err(), "the expression is nested too deeply");
-        assert_eq!(of(&"!".repeat(5000)).unwrap_err(), "the expression is nested too deeply");
+        for deep in ["(".repeat(5000), "!".repeat(5000)] {
+            let error = evaluate_source(&deep).unwrap_err();
+            assert_eq!(error, "the expression is nested too deeply");
+        }
     }
 }

@@ -1,37 +1,41 @@
-//! Messages about a definition file: where, what, and the way out.
+//! Errors and warnings about a definition: the position, the problem and a hint.
 
-use crate::dlang::source::{Place, Sources, Span};
+use crate::dlang::source::{Location, Sources, Span};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-/// How serious a message is.
+/// How serious a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// Nothing is generated.
+pub(crate) enum Severity {
+    /// There is no model, so nothing can be generated.
     Error,
-    /// Worth knowing.
+    /// The definition is usable, but part of it is ignored or not portable.
     Warning,
 }
 
-/// One message.
+/// An error or a warning with its position in the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Error or warning.
-    pub severity: Severity,
-    /// Where.
-    pub span: Span,
-    /// What is wrong, one line.
-    pub message: String,
-    /// Said at the span itself.
-    pub label: String,
-    /// Another place that belongs to it, and what is there.
-    pub related: Option<(Span, String)>,
-    /// The way out.
-    pub help: Option<String>,
+    pub(crate) severity: Severity,
+    /// The position of the problem.
+    pub(crate) span: Span,
+    /// The problem in one line.
+    pub(crate) message: String,
+    /// A remark shown next to the marked source.
+    pub(crate) label: String,
+    /// A second position that explains the problem, with its label.
+    pub(crate) related: Option<(Span, String)>,
+    /// How to fix the problem.
+    pub(crate) help: Option<String>,
 }
 
 impl Diagnostic {
-    /// An error at `span`.
-    pub fn error(span: Span, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
+    /// Creates an error at `span`.
+    pub(crate) fn error(
+        span: Span,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Diagnostic {
         Diagnostic {
             severity: Severity::Error,
             span,
@@ -42,69 +46,80 @@ impl Diagnostic {
         }
     }
 
-    /// A warning at `span`.
-    pub fn warning(span: Span, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
+    /// Creates a warning at `span`.
+    pub(crate) fn warning(
+        span: Span,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(span, message, label) }
     }
 
-    /// Adds the way out.
+    /// Adds a hint how to fix the problem.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds another place that belongs to it.
+    /// Adds a second position that explains the problem.
     #[must_use]
-    pub fn related(mut self, span: Span, label: impl Into<String>) -> Diagnostic {
+    pub(crate) fn related(mut self, span: Span, label: impl Into<String>) -> Diagnostic {
         self.related = Some((span, label.into()));
         self
     }
 
-    /// Whether nothing may be generated.
+    /// Returns true for an error and false for a warning.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 
-    /// The message with its source lines, as a terminal shows it.
-    pub fn render(&self, sources: &Sources, colour: bool) -> String {
+    /// Renders the message with its source lines for a terminal. The result spans several lines.
+    ///
+    /// `sources` are the [`super::Parsed::sources`] of the same run.
+    pub fn render(&self, sources: &Sources, color: bool) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let group = level.primary_title(self.message.as_str());
-        let place = sources.locate(&self.span);
-        let other =
+        let title = level.primary_title(self.message.as_str());
+        let location = sources.locate(&self.span);
+        let related =
             self.related.as_ref().and_then(|(span, label)| Some((sources.locate(span)?, label)));
-        let mut title = match place {
-            Some(place) => {
-                let mut snippet = snippet(place, AnnotationKind::Primary, &self.label);
-                if let Some((near, label)) = other.filter(|(o, _)| o.file == place.file) {
+        let mut group = match location {
+            Some(location) => {
+                let mut snippet = snippet(location, AnnotationKind::Primary, &self.label);
+                if let Some((related, label)) = related.filter(|(r, _)| r.file == location.file) {
                     snippet = snippet.annotation(
-                        AnnotationKind::Context.span(near.start..near.end).label(label.as_str()),
+                        AnnotationKind::Context
+                            .span(related.start..related.end)
+                            .label(label.as_str()),
                     );
                 }
-                group.element(snippet)
+                title.element(snippet)
             }
-            None => group.elements([Level::NOTE.message(self.label.as_str())]),
+            None => title.elements([Level::NOTE.message(self.label.as_str())]),
         };
-        if let Some((far, label)) = other.filter(|(o, _)| Some(o.file) != place.map(|p| p.file)) {
-            title = title.element(snippet(far, AnnotationKind::Context, label));
+        // A position in another file needs a snippet of its own.
+        if let Some((related, label)) =
+            related.filter(|(r, _)| Some(r.file) != location.map(|l| l.file))
+        {
+            group = group.element(snippet(related, AnnotationKind::Context, label));
         }
         if let Some(help) = &self.help {
-            title = title.element(Level::HELP.message(help.as_str()));
+            group = group.element(Level::HELP.message(help.as_str()));
         }
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        renderer.render(&[title]).to_string()
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group]).to_string()
     }
 }
 
 fn snippet<'a>(
-    place: Place<'a>,
+    location: Location<'a>,
     kind: AnnotationKind,
     label: &'a str,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    Snippet::source(place.text)
-        .path(place.file)
-        .annotation(kind.span(place.start..place.end).label(label))
+    Snippet::source(location.content)
+        .path(location.file)
+        .annotation(kind.span(location.start..location.end).label(label))
 }

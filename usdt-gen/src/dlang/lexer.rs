@@ -1,28 +1,28 @@
-//! Tokens with spans. Comments are kept as tokens where they may document something.
+//! Splits source into tokens with spans. Comments are tokens, too: they document what follows.
 
 use crate::dlang::source::{Sources, Span};
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Identifier or keyword; the parser tells them apart by position.
+    /// Identifier or keyword; the parser distinguishes them by position.
     Word,
-    /// Number as the preprocessor knows it: anything that begins with a digit.
+    /// Preprocessing number: anything that begins with a digit.
     Number,
-    /// `"…"` or `'…'`, closed on its line.
+    /// `"…"` or `'…'` that is closed on the same line.
     Quoted,
-    /// One punctuation character; `.` also stands for `...`.
+    /// One punctuation character, or `...`, which has the character `.`.
     Punct(char),
     /// An operator of two characters.
     Operator,
     /// `/* … */` or `// …`.
     Comment,
-    /// A whole control line, `#` to the end of the line with continuations.
-    Control,
-    /// A character with no meaning here, or a comment that is never closed. Reported where it is reached, as it
-    /// may stand in text that a condition leaves out.
-    Bad,
-    /// End of the text.
+    /// A whole directive line, from `#` to the end of the line including continuations.
+    Directive,
+    /// A character that is not part of the language, or a comment that is never closed. The
+    /// preprocessor reports it, unless it is inside a condition that does not hold.
+    Invalid,
+    /// End of the source.
     End,
 }
 
@@ -30,9 +30,9 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) kind: Kind,
-    /// Where messages point: for what a macro put there, the macro's use.
+    /// The position for messages. For a token from a macro, this is where the macro is used.
     pub(super) span: Span,
-    /// Where its characters stand.
+    /// The position of the token's own characters.
     pub(super) text: Span,
 }
 
@@ -42,27 +42,29 @@ impl Token {
     }
 }
 
+/// The operators of two characters.
 pub(super) const OPERATORS: [&str; 12] =
     ["&&", "||", "==", "!=", "<=", ">=", "<<", ">>", "->", "++", "--", "##"];
 
-/// Splits the text at `range`. The last token is always [`Kind::End`].
+/// Splits the source at `range` into tokens. The last one is always [`Kind::End`].
 pub(super) fn lex(sources: &Sources, range: &Span) -> Vec<Token> {
-    run(sources, range, true)
+    tokenize(sources, range, true)
 }
 
-/// Splits what follows the `#` of a control line; comments are left out, and there is no [`Kind::End`].
+/// Splits what follows the `#` of a directive. The result has no comments and no [`Kind::End`].
 pub(super) fn lex_line(sources: &Sources, range: &Span) -> Vec<Token> {
-    let mut tokens = run(sources, range, false);
+    let mut tokens = tokenize(sources, range, false);
     tokens.retain(|t| !matches!(t.kind, Kind::Comment | Kind::End));
     tokens
 }
 
-fn run(sources: &Sources, range: &Span, controls: bool) -> Vec<Token> {
+/// `directives` is true if a `#` at the start of a line begins a directive.
+fn tokenize(sources: &Sources, range: &Span, directives: bool) -> Vec<Token> {
     let text = sources.text(range);
     let mut lexer =
-        Lexer { text, base: range.start, at: 0, tokens: Vec::new(), line_start: controls };
+        Lexer { text, base: range.start, at: 0, tokens: Vec::new(), line_start: directives };
     while lexer.at < text.len() {
-        lexer.step(controls);
+        lexer.step(directives);
     }
     lexer.push(Kind::End, text.len());
     lexer.tokens
@@ -70,13 +72,16 @@ fn run(sources: &Sources, range: &Span, controls: bool) -> Vec<Token> {
 
 struct Lexer<'a> {
     text: &'a str,
+    /// Offset of `text` in the sources.
     base: usize,
+    /// Offset of the next character in `text`.
     at: usize,
     tokens: Vec<Token>,
+    /// True if only white space and comments precede on this line.
     line_start: bool,
 }
 
-fn in_word(c: char) -> bool {
+fn is_word_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
@@ -88,74 +93,76 @@ impl Lexer<'_> {
     fn push(&mut self, kind: Kind, end: usize) {
         self.tokens.push(Token::new(kind, self.base + self.at..self.base + end));
         self.at = end;
-        // A comment in front of a `#` does not make it something else.
+        // A comment before the `#` does not prevent a directive.
         self.line_start &= kind == Kind::Comment;
     }
 
-    /// End of the run of characters from here on that satisfy `pred`.
-    fn run(&self, pred: impl Fn(char) -> bool) -> usize {
+    /// Returns the end of the run of characters from here on that satisfy `pred`.
+    fn end_of_run(&self, pred: impl Fn(char) -> bool) -> usize {
         let rest = self.rest();
         self.at + rest.find(|c| !pred(c)).unwrap_or(rest.len())
     }
 
-    fn step(&mut self, controls: bool) {
+    /// Consumes one token, or white space.
+    fn step(&mut self, directives: bool) {
         let rest = self.rest();
         let Some(c) = rest.chars().next() else { return };
         match c {
             '\n' => {
                 self.at += 1;
-                self.line_start = controls;
+                self.line_start = directives;
             }
             '\\' if rest.starts_with("\\\n") || rest.starts_with("\\\r\n") => {
                 self.at += rest.find('\n').map_or(1, |n| n + 1);
             }
             c if c.is_whitespace() || c == '\u{feff}' => self.at += c.len_utf8(),
             '/' if rest.starts_with("/*") => {
-                let end = comment_end(rest);
+                let end = comment_length(rest);
                 self.push(
-                    if end.is_some() { Kind::Comment } else { Kind::Bad },
+                    if end.is_some() { Kind::Comment } else { Kind::Invalid },
                     self.at + end.unwrap_or(rest.len()),
                 );
             }
             '/' if rest.starts_with("//") => {
-                let end = self.run(|c| c != '\n');
+                let end = self.end_of_run(|c| c != '\n');
                 self.push(Kind::Comment, end);
             }
             '#' if self.line_start => {
-                let end = self.at + control_line(rest);
-                self.push(Kind::Control, end);
+                let end = self.at + directive_length(rest);
+                self.push(Kind::Directive, end);
             }
             c if c.is_ascii_alphabetic() || c == '_' => {
-                let end = self.run(in_word);
+                let end = self.end_of_run(is_word_character);
                 self.push(Kind::Word, end);
             }
             c if c.is_ascii_digit() => {
-                let end = self.run(in_word);
+                let end = self.end_of_run(is_word_character);
                 self.push(Kind::Number, end);
             }
-            '"' | '\'' => match quoted(rest, c) {
+            '"' | '\'' => match literal_length(rest, c) {
                 Some(length) => self.push(Kind::Quoted, self.at + length),
-                None => self.push(Kind::Bad, self.at + 1),
+                None => self.push(Kind::Invalid, self.at + 1),
             },
             '.' if rest.starts_with("...") => self.push(Kind::Punct('.'), self.at + 3),
             _ if OPERATORS.iter().any(|o| rest.starts_with(o)) => {
-                self.push(Kind::Operator, self.at + 2)
+                self.push(Kind::Operator, self.at + 2);
             }
-            c if c.is_ascii_punctuation() && !"\\`#$".contains(c) || (c == '#' && !controls) => {
+            c if c.is_ascii_punctuation() && !"\\`#$".contains(c) || (c == '#' && !directives) => {
                 self.push(Kind::Punct(c), self.at + 1);
             }
-            c => self.push(Kind::Bad, self.at + c.len_utf8()),
+            c => self.push(Kind::Invalid, self.at + c.len_utf8()),
         }
     }
 }
 
-/// Length of the block comment at the start of `text`, if it is closed.
-fn comment_end(text: &str) -> Option<usize> {
+/// Returns the length of the block comment at the start of `text`, or `None` if it is never closed.
+fn comment_length(text: &str) -> Option<usize> {
     text.get(2..)?.find("*/").map(|at| at + 4)
 }
 
-/// Length of the string or character constant at the start of `text`, if it is closed on its line.
-fn quoted(text: &str, quote: char) -> Option<usize> {
+/// Returns the length of the string or character literal at the start of `text`, or `None` if it is
+/// not closed on its line.
+fn literal_length(text: &str, quote: char) -> Option<usize> {
     let mut chars = text.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
         match c {
@@ -168,18 +175,18 @@ fn quoted(text: &str, quote: char) -> Option<usize> {
     None
 }
 
-/// Length of the control line at the start of `text`, without its line end. Comments and continuations in it may
-/// span lines.
-fn control_line(text: &str) -> usize {
+/// Returns the length of the directive at the start of `text`, without its line ending. Comments
+/// and continuations in it can span lines.
+fn directive_length(text: &str) -> usize {
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|r| !r.is_empty()) {
         if rest.starts_with("//") {
             return at + rest.find('\n').unwrap_or(rest.len());
         }
         if rest.starts_with("/*") {
-            match comment_end(rest) {
+            match comment_length(rest) {
                 Some(length) => at += length,
-                // Reported when the line is read.
+                // The preprocessor reports it.
                 None => return at + rest.find('\n').unwrap_or(rest.len()),
             }
         } else if rest.starts_with("\\\n") {
@@ -212,12 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn comments_controls_and_words() {
+    fn splits_directives_comments_and_words() {
         expect(
             "#pragma D \\\n x\n/** d */ probe a(int); // end",
             lex,
             &[
-                (Kind::Control, "#pragma D \\\n x"),
+                (Kind::Directive, "#pragma D \\\n x"),
                 (Kind::Comment, "/** d */"),
                 (Kind::Word, "probe"),
                 (Kind::Word, "a"),
@@ -232,12 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn a_control_line_ends_where_its_comment_does() {
+    fn a_directive_includes_a_comment_that_spans_lines() {
         expect(
             "#define A 1 /* two\nlines */ + 2\nx",
             lex,
             &[
-                (Kind::Control, "#define A 1 /* two\nlines */ + 2"),
+                (Kind::Directive, "#define A 1 /* two\nlines */ + 2"),
                 (Kind::Word, "x"),
                 (Kind::End, ""),
             ],
@@ -245,7 +252,7 @@ mod tests {
         expect(
             "# don't /* open\nx",
             lex,
-            &[(Kind::Control, "# don't /* open"), (Kind::Word, "x"), (Kind::End, "")],
+            &[(Kind::Directive, "# don't /* open"), (Kind::Word, "x"), (Kind::End, "")],
         );
         expect(
             "a >> 'x' ## \"s\\\"\" \\\n b // c",
@@ -262,16 +269,16 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_meaning_is_kept_for_whoever_reaches_it() {
+    fn keeps_invalid_characters_as_tokens() {
         expect(
             "é don't /* never",
             lex,
             &[
-                (Kind::Bad, "é"),
+                (Kind::Invalid, "é"),
                 (Kind::Word, "don"),
-                (Kind::Bad, "'"),
+                (Kind::Invalid, "'"),
                 (Kind::Word, "t"),
-                (Kind::Bad, "/* never"),
+                (Kind::Invalid, "/* never"),
                 (Kind::End, ""),
             ],
         );

@@ -1,16 +1,24 @@
-//! The DTrace provider-definition language: text to [`crate::model::Model`], and back.
+//! The DTrace provider-definition language: from source to [`crate::model::Model`], and back.
 //!
-//! `lexer` makes tokens with spans, `preprocess` expands macros and includes, `parser` makes a syntax tree, `check`
-//! resolves types and names and enforces the rules of the language and of the note format, `strict` says what
-//! other implementations would refuse. Each stage reports every problem it can see on its own and leaves out what
-//! it could not understand, so that one mistake yields one message.
+//! The stages are:
+//!
+//! 1. `lexer` splits the source into tokens with spans.
+//! 2. `preprocess` expands macros, conditions and includes.
+//! 3. `parser` builds a syntax tree (`ast`).
+//! 4. `check` resolves types and names, and enforces the rules of the language and of the note
+//!    format.
+//! 5. `strict` reports what other implementations of the language reject.
+//!
+//! Each stage reports every problem that it can detect on its own, and leaves out what it could not
+//! understand. One mistake therefore leads to one message. `print` and `format` go the other way:
+//! from a model to source, and from source to its canonical layout.
 
 mod ast;
 mod c_types;
-pub mod catalogue;
+pub(crate) mod catalog;
 mod check;
 mod constant;
-pub mod diagnostic;
+pub(crate) mod diagnostic;
 mod format;
 mod lexer;
 mod options;
@@ -20,41 +28,47 @@ mod print;
 pub mod source;
 mod strict;
 
+pub use diagnostic::Diagnostic;
 pub use format::format;
-pub use options::{Options, Read};
+pub use options::{Options, ReadFile};
 pub use print::print;
 pub use strict::Dialect;
 
 use crate::model::Model;
-use diagnostic::Diagnostic;
 use source::Sources;
 
-/// Result of reading a definition file: the model, unless there was an error, and what there is to say.
+/// Result of parsing a definition: the model if there was no error, and the diagnostics.
 #[derive(Debug)]
 pub struct Parsed {
-    /// Present when no diagnostic is an error.
+    /// The model. `None` if one of the diagnostics is an error.
     pub model: Option<Model>,
-    /// In source order.
+    /// Errors and warnings in source order.
     pub diagnostics: Vec<Diagnostic>,
-    /// The texts that the diagnostics point into.
+    /// The source files that the diagnostics refer to.
     pub sources: Sources,
 }
 
-/// Reads the text of a `.d` file that stands alone.
-pub fn parse(text: &str) -> Parsed {
-    parse_with("probes.d", text, &Options::default())
+/// Parses a definition that includes no other files. Messages call it `probes.d`.
+///
+/// ```
+/// let source = "struct conn { int fd; }; provider app { probe accept(struct conn *c); };";
+/// let model = usdt_gen::dlang::parse(source).model.expect("the definition has no errors");
+/// assert_eq!(model.structs[0].size, 4);
+/// ```
+pub fn parse(source: &str) -> Parsed {
+    parse_with("probes.d", source, &Options::default())
 }
 
-/// Reads the text of a `.d` file and what it includes. `name` is what messages call it.
-pub fn parse_with(name: &str, text: &str, options: &Options) -> Parsed {
+/// Parses a definition and the files that it includes. `name` is its file name in messages.
+pub fn parse_with(name: &str, source: &str, options: &Options) -> Parsed {
     let mut diagnostics = Vec::new();
     let mut sources = Sources::default();
-    let main = sources.add(name, text);
+    let main = sources.add(name, source);
     let input = preprocess::preprocess(&mut sources, &main, options, &mut diagnostics);
     let file = parser::parse(&sources, &input, &mut diagnostics);
-    let model = check::check(&sources, &file, &input.missing, &mut diagnostics);
+    let model = check::check(&sources, &file, &input.missing_headers, &mut diagnostics);
     strict::check(&sources, &main, file, options.strict, &mut diagnostics);
-    // A mistake in a type is one, however many arguments lead to it.
+    // A type that several arguments use is checked several times, but its mistake is reported once.
     let mut seen = std::collections::HashSet::new();
     diagnostics.retain(|d| seen.insert((d.span.clone(), d.message.clone())));
     diagnostics.sort_by_key(|d| (d.span.start, d.span.end));

@@ -1,36 +1,39 @@
-//! Options of the parser and the preprocessor.
+//! Options of the preprocessor and the parser.
 
 use super::strict::Dialect;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Reads an included file.
-pub type Read = Arc<dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync>;
+/// A function that reads an included file.
+///
+/// It returns [`io::ErrorKind::NotFound`] for a path that does not exist; the preprocessor then
+/// tries the next directory of the search path.
+pub type ReadFile = Arc<dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync>;
 
 /// How to read a definition.
 #[derive(Clone)]
 pub struct Options {
-    /// Macros to define, `NAME` or `NAME=VALUE`.
+    /// Macros to define, each as `NAME` or `NAME=VALUE`. The default value is 1.
     pub defines: Vec<String>,
-    /// Where to look for included files.
-    pub include: Vec<PathBuf>,
-    /// The definition's own folder, where `#include "…"` looks first.
-    pub folder: PathBuf,
-    /// Another implementation whose rules to keep, too.
+    /// Directories to search for included files, in this order.
+    pub include_dirs: Vec<PathBuf>,
+    /// Directory of the definition, which `#include "…"` searches first.
+    pub source_dir: PathBuf,
+    /// Another implementation of the language. What it rejects is an error, too.
     pub strict: Option<Dialect>,
-    /// How included files are read; by default there are none.
-    pub read: Read,
+    /// How to read included files. By default no file is found.
+    pub read_file: ReadFile,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
             defines: Vec::new(),
-            include: Vec::new(),
-            folder: PathBuf::new(),
+            include_dirs: Vec::new(),
+            source_dir: PathBuf::new(),
             strict: None,
-            read: Arc::new(|_| Err(io::ErrorKind::NotFound.into())),
+            read_file: Arc::new(|_| Err(io::ErrorKind::NotFound.into())),
         }
     }
 }

@@ -1,20 +1,24 @@
-//! A model as a definition file: reading it gives the same model.
+//! Prints a model as a definition. Parsing the result gives the same model.
 
-use crate::model::{FieldType, Model, Param, Probe, Provider, Struct, StructName, Type};
+use crate::model::{
+    Enumerator, FieldType, Model, Param, Probe, Provider, Struct, StructName, Type,
+};
 use stapsdt::schema::declaration;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Prints a definition file.
+/// Returns a definition that parses to this model.
+///
+/// Constants are printed as their values, and comments become line comments.
 pub fn print(model: &Model) -> String {
     let mut printer = Printer { model, out: String::new() };
-    printer.enums();
-    printer.typedefs();
+    printer.print_enums();
+    printer.print_typedefs();
     for at in 0..model.structs.len() {
-        printer.top_struct(at);
+        printer.print_struct(at);
     }
     for provider in model.providers.values() {
-        printer.provider(provider);
+        printer.print_provider(provider);
     }
     printer.out
 }
@@ -25,44 +29,45 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn enums(&mut self) {
+    fn print_enums(&mut self) {
         for e in &self.model.enums {
-            comment(&mut self.out, "", &e.doc);
-            let (head, tail) = if e.tagged {
+            print_comment(&mut self.out, "", &e.doc);
+            let (head, tail) = if e.has_tag {
                 (format!("enum {}", e.name), String::new())
             } else {
                 ("typedef enum".into(), format!(" {}", e.name))
             };
-            // Writing to a string has no failing case.
+            // Writing to a string cannot fail.
             let _ = writeln!(self.out, "{head} {{");
-            for (name, value, doc) in &e.values {
-                comment(&mut self.out, "\t", doc);
+            for Enumerator { name, value, doc } in &e.values {
+                print_comment(&mut self.out, "\t", doc);
                 let _ = writeln!(self.out, "\t{name} = {value},");
             }
             let _ = writeln!(self.out, "}}{tail};\n");
         }
     }
 
-    /// Names in spellings that are no types by themselves.
-    fn typedefs(&mut self) {
+    /// Declares the names in the spellings of arguments and members that nothing else declares.
+    fn print_typedefs(&mut self) {
         let mut names: BTreeMap<String, (u8, String)> = BTreeMap::new();
-        let mut need = |spelling: &str, whole: Option<FieldType>| {
-            let Some(name) = free_name(spelling) else { return };
+        let mut require_name = |spelling: &str, ty: Option<FieldType>| {
+            let Some(name) = undeclared_name(spelling) else { return };
             let stars = spelling.matches('*').count();
-            let declared = match (stars, &whole) {
+            let declared = match (stars, &ty) {
                 (0, Some(ty)) => {
-                    let ty = peeled(ty, spelling.matches('[').count());
-                    self.c_type(&ty, name)
+                    let ty = element_type(ty, spelling.matches('[').count());
+                    self.declare(&ty, name)
                 }
                 (1, Some(FieldType::StructPointer(at))) => {
                     declaration(&self.struct_name(*at), name)
                 }
-                // `name` of which a pointer is a string.
+                // A pointer to `name` is a C string.
                 (1, Some(FieldType::Char)) => format!("char {name}"),
                 _ => format!("struct {name} {name}"),
             };
-            // A value says more than a pointer, and `char` more than a number.
-            let rank = match (stars, &whole) {
+            // A use by value determines the type better than a pointer, and `char` better than a
+            // number.
+            let rank = match (stars, &ty) {
                 (1, Some(FieldType::Char)) => 3,
                 (0, _) => 2,
                 (1, Some(FieldType::StructPointer(_))) => 1,
@@ -75,7 +80,7 @@ impl Printer<'_> {
         };
         for s in &self.model.structs {
             for field in &s.fields {
-                need(&field.spelling, Some(field.ty.clone()));
+                require_name(&field.spelling, Some(field.ty.clone()));
             }
         }
         for param in
@@ -93,25 +98,21 @@ impl Printer<'_> {
                 Type::CString => Some(FieldType::Char),
                 Type::Bool | Type::String | Type::Bytes | Type::Error => None,
             };
-            // A string type without a star in its name is a pointer already.
+            // A C string whose spelling has no star is an array or pointer typedef.
             let ty = match (param.ty, param.spelling.contains('*')) {
                 (Type::CString, false) => Some(FieldType::Array(Box::new(FieldType::Char), 1)),
                 _ => ty,
             };
-            need(&param.spelling, ty);
+            require_name(&param.spelling, ty);
         }
-        let own: Vec<&str> =
-            self.model.enums.iter().filter(|e| !e.tagged).map(|e| e.name.as_str()).collect();
-        let structs: Vec<&str> = self
-            .model
-            .structs
-            .iter()
-            .filter_map(|s| {
-                if let StructName::Typedef(name) = &s.name { Some(name.as_str()) } else { None }
-            })
-            .collect();
+        let enums = self.model.enums.iter().filter(|e| !e.has_tag).map(|e| e.name.as_str());
+        let structs = self.model.structs.iter().filter_map(|s| match &s.name {
+            StructName::Typedef(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let declared_elsewhere: Vec<&str> = enums.chain(structs).collect();
         for (name, (_, declared)) in names {
-            if !own.contains(&name.as_str()) && !structs.contains(&name.as_str()) {
+            if !declared_elsewhere.contains(&name.as_str()) {
                 let _ = writeln!(self.out, "typedef {declared};");
             }
         }
@@ -126,9 +127,9 @@ impl Printer<'_> {
         }
     }
 
-    /// A declaration of `name` with a type of the model.
-    fn c_type(&self, ty: &FieldType, name: &str) -> String {
-        let text = match ty {
+    /// Returns a C declaration of `name` with a type of the model.
+    fn declare(&self, ty: &FieldType, name: &str) -> String {
+        let spelling = match ty {
             FieldType::Char => "char".to_owned(),
             FieldType::Int { size, signed } => {
                 format!("{}int{}_t", if *signed { "" } else { "u" }, u32::from(*size) * 8)
@@ -137,7 +138,7 @@ impl Printer<'_> {
             FieldType::Float { .. } => "double".to_owned(),
             FieldType::Bool => "bool".to_owned(),
             FieldType::Enum(at) => match self.model.enums.get(*at) {
-                Some(e) if e.tagged => format!("enum {}", e.name),
+                Some(e) if e.has_tag => format!("enum {}", e.name),
                 Some(e) => e.name.clone(),
                 None => "int".to_owned(),
             },
@@ -145,31 +146,31 @@ impl Printer<'_> {
             FieldType::StructPointer(at) => format!("{} *", self.struct_name(*at)),
             FieldType::Pointer => "void *".to_owned(),
             FieldType::Array(element, length) => {
-                return self.c_type(element, &format!("{name}[{length}]"));
+                return self.declare(element, &format!("{name}[{length}]"));
             }
         };
-        declaration(&text, name)
+        declaration(&spelling, name)
     }
 
-    fn top_struct(&mut self, at: usize) {
+    fn print_struct(&mut self, at: usize) {
         let Some(s) = self.model.structs.get(at) else { return };
         let (head, tail) = match &s.name {
             StructName::Tag(tag) => (format!("{} {tag}", keyword(s)), String::new()),
             StructName::Typedef(name) => (format!("typedef {}", keyword(s)), format!(" {name}")),
-            // Printed where it is used.
+            // Printed as part of the member.
             StructName::Member { .. } => return,
         };
-        comment(&mut self.out, "", &s.doc);
+        print_comment(&mut self.out, "", &s.doc);
         let _ = writeln!(self.out, "{head} {{");
-        self.fields(s, 1);
+        self.print_fields(s, 1);
         let _ = writeln!(self.out, "}}{tail};\n");
     }
 
-    fn fields(&mut self, s: &Struct, depth: usize) {
+    fn print_fields(&mut self, s: &Struct, depth: usize) {
         let indent = "\t".repeat(depth);
         for (n, field) in s.fields.iter().enumerate() {
-            comment(&mut self.out, &indent, &field.doc);
-            let width = field.bits.map_or(String::new(), |(_, width)| format!(" : {width}"));
+            print_comment(&mut self.out, &indent, &field.doc);
+            let width = field.bits.map_or(String::new(), |bits| format!(" : {}", bits.width));
             let name = field.name.as_deref().unwrap_or_default();
             let inline = match field.ty.innermost() {
                 FieldType::Struct(at) => self.model.structs.get(*at).filter(|inner| {
@@ -184,7 +185,7 @@ impl Printer<'_> {
                 continue;
             };
             let _ = writeln!(self.out, "{indent}{} {{", keyword(inner));
-            self.fields(inner, depth + 1);
+            self.print_fields(inner, depth + 1);
             let lengths = field
                 .spelling
                 .find('[')
@@ -194,7 +195,7 @@ impl Printer<'_> {
         }
     }
 
-    fn provider(&mut self, provider: &Provider) {
+    fn print_provider(&mut self, provider: &Provider) {
         if let Some(stability) = &provider.stability {
             let _ = writeln!(
                 self.out,
@@ -202,19 +203,19 @@ impl Printer<'_> {
                 provider.name
             );
         }
-        comment(&mut self.out, "", &provider.doc);
+        print_comment(&mut self.out, "", &provider.doc);
         let _ = writeln!(self.out, "provider {} {{", provider.name);
         for probe in provider.probes.values() {
-            comment(&mut self.out, "\t", &probe.doc);
+            print_comment(&mut self.out, "\t", &probe.doc);
             let _ = write!(self.out, "\tprobe {}(", probe.name);
-            self.params(&probe.params);
-            self.outputs(probe);
+            self.print_params(&probe.params);
+            self.print_outputs(probe);
             self.out.push_str(";\n");
         }
         self.out.push_str("};\n\n");
     }
 
-    fn params(&mut self, params: &[Param]) {
+    fn print_params(&mut self, params: &[Param]) {
         let docs: Vec<String> = params.iter().map(param_doc).collect();
         let documented = docs.iter().any(|doc| !doc.is_empty());
         for (at, (param, doc)) in params.iter().zip(&docs).enumerate() {
@@ -223,7 +224,7 @@ impl Printer<'_> {
             }
             if documented {
                 self.out.push('\n');
-                comment(&mut self.out, "\t\t", doc);
+                print_comment(&mut self.out, "\t\t", doc);
                 self.out.push_str("\t\t");
             } else if at > 0 {
                 self.out.push(' ');
@@ -235,7 +236,7 @@ impl Printer<'_> {
         self.out.push_str(if documented { "\n\t)" } else { ")" });
     }
 
-    fn outputs(&mut self, probe: &Probe) {
+    fn print_outputs(&mut self, probe: &Probe) {
         for (at, output) in probe.outputs.iter().enumerate() {
             self.out.push_str(if at == 0 { " : (" } else { ", " });
             let name =
@@ -248,7 +249,7 @@ impl Printer<'_> {
     }
 }
 
-/// Documentation of a parameter with its annotation.
+/// Returns the documentation of a parameter, including its `@go` annotation.
 fn param_doc(param: &Param) -> String {
     let annotation = param.ty.go_name().map(|name| format!("@go {}", name.spelling()));
     let parts = [Some(param.doc.clone()).filter(|doc| !doc.is_empty()), annotation];
@@ -256,31 +257,32 @@ fn param_doc(param: &Param) -> String {
 }
 
 fn keyword(s: &Struct) -> &'static str {
-    if s.union { "union" } else { "struct" }
+    if s.is_union { "union" } else { "struct" }
 }
 
-/// The type that `levels` of brackets are around.
-fn peeled(ty: &FieldType, levels: usize) -> FieldType {
+/// Returns the type of an array's elements after `levels` subscripts.
+fn element_type(ty: &FieldType, levels: usize) -> FieldType {
     match ty {
-        FieldType::Array(element, _) if levels > 0 => peeled(element, levels - 1),
+        FieldType::Array(element, _) if levels > 0 => element_type(element, levels - 1),
         other => other.clone(),
     }
 }
 
-/// The name of a type that has to be declared: the spelling's base, where it is a single unknown word.
-fn free_name(spelling: &str) -> Option<&str> {
+/// Returns the type name in a spelling if it must be declared: the base, if it is a single unknown
+/// word.
+fn undeclared_name(spelling: &str) -> Option<&str> {
     let base = spelling.split(['*', '(', '[']).next()?.trim();
     let base = base.strip_prefix("const ").unwrap_or(base);
-    let single = !base.is_empty() && base.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let known = super::c_types::named(base).is_some()
+    let is_word = !base.is_empty() && base.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let is_known = super::c_types::built_in(base).is_some()
         || super::c_types::arithmetic(&[base.to_owned()]).is_some();
-    (single && !known && !["void", "struct", "union", "enum"].contains(&base)).then_some(base)
+    (is_word && !is_known && !["void", "struct", "union", "enum"].contains(&base)).then_some(base)
 }
 
-/// Line comments: a block comment would end at a `*/` in the text.
-fn comment(out: &mut String, indent: &str, text: &str) {
-    for line in text.lines() {
-        // Reading takes one leading star off.
+/// Prints documentation as line comments. A block comment would end at a `*/` inside.
+fn print_comment(out: &mut String, indent: &str, doc: &str) {
+    for line in doc.lines() {
+        // The parser removes one leading star.
         let star = if line.starts_with('*') { "* " } else { "" };
         let _ = writeln!(out, "{}", format!("{indent}// {star}{line}").trim_end());
     }

@@ -1,16 +1,17 @@
-//! Source texts of one run: the definition file and what it includes.
+//! The source files of one run: the definition and the files that it includes.
 //!
-//! All texts stand behind each other in one string, so that a byte range names a place in any of them.
+//! [`Sources`] keeps the content of all files in one string. A byte range of that string therefore
+//! identifies a position in any of the files.
 
 use std::ops::Range;
 
-/// Byte range over all texts.
+/// A byte range over the concatenated content of all files.
 pub type Span = Range<usize>;
 
-/// The texts.
+/// The files of one run, with everything that messages need to show a position.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    text: String,
+    content: String,
     files: Vec<SourceFile>,
 }
 
@@ -20,70 +21,79 @@ struct SourceFile {
     span: Span,
 }
 
-/// A place as people name it.
+/// A position in a file, as messages show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
-    /// The file's name as it was given.
-    pub file: &'a str,
-    /// The file's whole text.
-    pub text: &'a str,
-    /// Byte range in `text`.
-    pub start: usize,
-    /// Its end.
-    pub end: usize,
+pub(crate) struct Location<'a> {
+    /// Name of the file, as passed to [`Sources::add`].
+    pub(crate) file: &'a str,
+    /// Whole content of the file.
+    pub(crate) content: &'a str,
+    /// Start of the byte range in `content`.
+    pub(crate) start: usize,
+    /// End of the byte range in `content`.
+    pub(crate) end: usize,
 }
 
 impl Sources {
-    /// Adds a file; its text is at the returned span.
-    pub fn add(&mut self, name: &str, text: &str) -> Span {
-        let span = self.push(text);
+    /// Adds a file and returns the span of its content. `name` is the file's name in messages.
+    pub fn add(&mut self, name: &str, content: &str) -> Span {
+        let span = self.push(content);
         self.files.push(SourceFile { name: name.to_owned(), span: span.clone() });
-        // Whatever comes next begins a line.
-        self.text.push('\n');
+        // The next file begins on a line of its own.
+        self.content.push('\n');
         span
     }
 
-    /// Adds text that belongs to no file: what macros put together.
-    pub(crate) fn scratch(&mut self, text: &str) -> Span {
-        let span = self.push(text);
-        self.text.push('\n');
+    /// Adds tokens that belong to no file, because a macro produced them.
+    pub(crate) fn scratch(&mut self, tokens: &str) -> Span {
+        let span = self.push(tokens);
+        self.content.push('\n');
         span
     }
 
-    fn push(&mut self, text: &str) -> Span {
-        let start = self.text.len();
-        self.text.push_str(text);
-        start..self.text.len()
+    fn push(&mut self, content: &str) -> Span {
+        let start = self.content.len();
+        self.content.push_str(content);
+        start..self.content.len()
     }
 
-    /// The text at a span; empty for spans that are none.
-    pub fn text(&self, span: &Span) -> &str {
-        self.text.get(span.clone()).unwrap_or_default()
+    /// Returns the source at a span. Invalid spans give an empty string.
+    pub(crate) fn text(&self, span: &Span) -> &str {
+        self.content.get(span.clone()).unwrap_or_default()
     }
 
-    /// The line's text before a position.
-    pub(crate) fn line_before(&self, at: usize) -> &str {
-        let before = self.text.get(..at).unwrap_or_default();
+    /// Returns the part of the line before `offset`.
+    pub(crate) fn line_before(&self, offset: usize) -> &str {
+        let before = self.content.get(..offset).unwrap_or_default();
         before.rsplit('\n').next().unwrap_or_default()
     }
 
-    /// The file a span is in, and where; the first file where it is in none.
-    pub fn locate(&self, span: &Span) -> Option<Place<'_>> {
-        let holds = |f: &&SourceFile| f.span.start <= span.start && span.start <= f.span.end;
-        let file = self.files.iter().find(holds).or(self.files.first())?;
-        let text = self.text(&file.span);
-        let local = |at: usize| at.saturating_sub(file.span.start).min(text.len());
-        Some(Place { file: &file.name, text, start: local(span.start), end: local(span.end) })
+    /// Returns the position of a span in its file. A span outside all files is located in the first
+    /// file; `None` means that there are no files.
+    pub(crate) fn locate(&self, span: &Span) -> Option<Location<'_>> {
+        let file = self
+            .files
+            .iter()
+            .find(|f| f.span.start <= span.start && span.start <= f.span.end)
+            .or(self.files.first())?;
+        let content = self.text(&file.span);
+        let offset_in_file = |at: usize| at.saturating_sub(file.span.start).min(content.len());
+        Some(Location {
+            file: &file.name,
+            content,
+            start: offset_in_file(span.start),
+            end: offset_in_file(span.end),
+        })
     }
 
-    /// Whether a span is in the first file, the one the user named.
+    /// Returns true if a span is in the first file, which is the definition that the user named.
     pub(crate) fn in_main(&self, span: &Span) -> bool {
         self.files.first().is_some_and(|f| f.span.start <= span.start && span.start <= f.span.end)
     }
 
-    /// The name of the file that a span is in.
+    /// Returns the name of the file that contains a span.
     pub(crate) fn file_of(&self, span: &Span) -> &str {
-        self.locate(span).map_or("", |p| p.file)
+        self.locate(span).map_or("", |location| location.file)
     }
 }
 
@@ -92,15 +102,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_find_their_file() {
+    fn locates_spans_in_their_file() {
         let mut sources = Sources::default();
         let main = sources.add("a.d", "one\ntwo");
         let other = sources.add("b.h", "three");
         let scratch = sources.scratch("pasted");
         assert_eq!((sources.text(&main), sources.text(&other)), ("one\ntwo", "three"));
         assert_eq!(sources.text(&scratch), "pasted");
-        let place = sources.locate(&(other.start + 1..other.end)).unwrap();
-        assert_eq!((place.file, place.start, place.end), ("b.h", 1, 5));
+        let location = sources.locate(&(other.start + 1..other.end)).unwrap();
+        assert_eq!((location.file, location.start, location.end), ("b.h", 1, 5));
         assert!(sources.in_main(&(4..7)) && !sources.in_main(&other));
         assert_eq!(sources.line_before(6), "tw");
         assert_eq!(sources.locate(&scratch).unwrap().file, "a.d");

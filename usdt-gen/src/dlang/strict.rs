@@ -1,7 +1,8 @@
-//! What other implementations of the language would refuse.
+//! Reports what other implementations of the language reject.
 //!
-//! illumos, FreeBSD, Oracle and Apple share one grammar (`dt_grammar.y`, `dt_lex.l`); Apple's lexer alone knows
-//! `//` comments. SystemTap's `dtrace` is a Python script that understands far less of C.
+//! illumos, FreeBSD, Oracle and Apple share one grammar (`dt_grammar.y`, `dt_lex.l`); Only Apple's
+//! lexer accepts `//` comments. SystemTap's `dtrace` is a Python script that understands far less
+//! of C.
 
 use super::ast::{Base, Derived, File, Param, Type};
 use super::c_types;
@@ -9,26 +10,26 @@ use super::lexer::{self, Kind, Token};
 use crate::dlang::diagnostic::{Diagnostic, Severity};
 use crate::dlang::source::{Sources, Span};
 
-/// An implementation of the language.
+/// Another implementation of the definition language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// illumos, FreeBSD and Oracle.
+    /// DTrace of illumos, FreeBSD and Oracle.
     Illumos,
-    /// macOS.
+    /// DTrace of macOS.
     Apple,
-    /// SystemTap's `dtrace`.
+    /// The `dtrace` script of SystemTap.
     Systemtap,
 }
 
-/// Control lines that DTrace understands without its `-C`.
-const D_CONTROLS: [&str; 4] = ["pragma", "ident", "error", "line"];
-/// Control lines of the C preprocessor.
-const CPP_CONTROLS: [&str; 9] =
+/// Directives that DTrace understands without its option `-C`.
+const D_DIRECTIVES: [&str; 4] = ["pragma", "ident", "error", "line"];
+/// Directives of the C preprocessor.
+const CPP_DIRECTIVES: [&str; 9] =
     ["define", "undef", "if", "ifdef", "ifndef", "elif", "else", "endif", "include"];
-/// Types of ours.
-const OURS: [&str; 3] = ["bytes", "bool", "error"];
+/// Types that only this implementation has.
+const EXTENSION_TYPES: [&str; 3] = ["bytes", "bool", "error"];
 
-/// Reports what the dialect refuses; without one, only what not all of them take.
+/// Reports what `dialect` rejects. Without a dialect, warns about what only some of them accept.
 pub(super) fn check(
     sources: &Sources,
     main: &Span,
@@ -36,50 +37,50 @@ pub(super) fn check(
     dialect: Option<Dialect>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let mut strict = Strict { sources, diagnostics };
+    let mut checker = StrictChecker { sources, diagnostics };
     match dialect {
         Some(Dialect::Systemtap) => {
-            strict.systemtap(&file);
+            checker.check_systemtap_types(&file);
             return;
         }
         Some(dialect) => {
-            strict.comments(main, dialect);
-            strict.controls(main);
-            strict.types(&file);
+            checker.check_comments(main, dialect);
+            checker.check_directives(main);
+            checker.check_types(&file);
         }
         None => {}
     }
     let severity = if dialect.is_some() { Severity::Error } else { Severity::Warning };
-    let help = "SystemTap does without, DTrace does not";
-    strict.diagnostics.extend(
+    let help = "SystemTap accepts this, DTrace does not";
+    checker.diagnostics.extend(
         file.missing_semicolons.into_iter().map(|d| Diagnostic { severity, ..d }.help(help)),
     );
 }
 
-struct Strict<'a> {
+struct StrictChecker<'a> {
     sources: &'a Sources,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
-impl Strict<'_> {
-    fn refuse(&mut self, span: &Span, message: impl Into<String>, label: &str, help: &str) {
+impl StrictChecker<'_> {
+    fn error(&mut self, span: &Span, message: impl Into<String>, label: &str, help: &str) {
         self.diagnostics.push(Diagnostic::error(span.clone(), message, label).help(help));
     }
 
-    fn comments(&mut self, main: &Span, dialect: Dialect) {
+    fn check_comments(&mut self, main: &Span, dialect: Dialect) {
         for token in lexer::lex(self.sources, main).iter().filter(|t| t.kind == Kind::Comment) {
             let text = self.sources.text(&token.text);
             if text.starts_with("//") {
                 if dialect == Dialect::Illumos {
                     let help = "write `/* … */`";
-                    self.refuse(&token.span, "DTrace has no `//` comments", "this one", help);
+                    self.error(&token.span, "DTrace has no `//` comments", "this comment", help);
                 }
             } else if let Some(at) = text.get(2..).and_then(|t| t.find("/*")) {
                 let inner = token.span.start + 2 + at;
                 let help = "remove the inner `/*`";
-                self.refuse(
+                self.error(
                     &(inner..inner + 2),
-                    "DTrace takes no `/*` inside a comment",
+                    "DTrace does not allow `/*` inside a comment",
                     "here",
                     help,
                 );
@@ -87,39 +88,34 @@ impl Strict<'_> {
         }
     }
 
-    fn controls(&mut self, main: &Span) {
-        for token in lexer::lex(self.sources, main).iter().filter(|t| t.kind == Kind::Control) {
+    fn check_directives(&mut self, main: &Span) {
+        for token in lexer::lex(self.sources, main).iter().filter(|t| t.kind == Kind::Directive) {
             let text = self.sources.text(&token.text).trim_start_matches('#').trim_start();
             let name: String = text.chars().take_while(char::is_ascii_alphanumeric).collect();
-            if CPP_CONTROLS.contains(&name.as_str()) {
-                let message = "DTrace runs the C preprocessor with `-C` only";
+            if CPP_DIRECTIVES.contains(&name.as_str()) {
+                let message = "DTrace runs the C preprocessor only with `-C`";
                 self.diagnostics.push(Diagnostic::warning(
                     token.span.clone(),
                     message,
                     "this line needs it",
                 ));
             } else if !(name.is_empty()
-                || D_CONTROLS.contains(&name.as_str())
+                || D_DIRECTIVES.contains(&name.as_str())
                 || name.parse::<u32>().is_ok())
             {
                 let help = "write prose as a comment: `/* … */`";
-                self.refuse(
-                    &token.span,
-                    "DTrace does not know this control line",
-                    "this line",
-                    help,
-                );
+                self.error(&token.span, "DTrace does not know this directive", "this line", help);
             }
         }
     }
 
-    fn types(&mut self, file: &File) {
+    fn check_types(&mut self, file: &File) {
         let declared = |name: &str| file.typedefs.iter().any(|t| t.name.text == name);
         let probes = file.providers.iter().flat_map(|p| &p.probes);
         for param in probes.flat_map(|p| p.params.iter().chain(&p.outputs)) {
             if let Base::Named(name) = &param.ty.base
                 && !declared(name)
-                && (OURS.contains(&name.as_str()) || c_types::named(name).is_none())
+                && (EXTENSION_TYPES.contains(&name.as_str()) || c_types::built_in(name).is_none())
             {
                 let help = match name.as_str() {
                     "bytes" => "pass `const uint8_t *` and a length",
@@ -127,7 +123,7 @@ impl Strict<'_> {
                     "error" => "pass `string`",
                     _ => "declare it before the provider",
                 };
-                self.refuse(
+                self.error(
                     &param.ty.span,
                     format!("DTrace has no type `{name}`"),
                     "used here",
@@ -136,21 +132,21 @@ impl Strict<'_> {
             }
             if let Some(name) = &param.name
                 && (declared(&name.text)
-                    || c_types::named(&name.text)
-                        .is_some_and(|_| !OURS.contains(&name.text.as_str())))
+                    || c_types::built_in(&name.text)
+                        .is_some_and(|_| !EXTENSION_TYPES.contains(&name.text.as_str())))
             {
-                let message = format!("DTrace takes `{}` for a type", name.text);
-                self.refuse(
+                let message = format!("DTrace parses `{}` as a type", name.text);
+                self.error(
                     &name.span,
                     message,
-                    "an argument's name here",
+                    "used as an argument name",
                     "give the argument another name",
                 );
             }
         }
     }
 
-    fn systemtap(&mut self, file: &File) {
+    fn check_systemtap_types(&mut self, file: &File) {
         for param in file.providers.iter().flat_map(|p| &p.probes).flat_map(|p| &p.params) {
             if let Param { name: None, ty: Type { base: Base::Words(words), derived, .. }, .. } =
                 param
@@ -158,18 +154,19 @@ impl Strict<'_> {
                 && words.as_slice() == ["void"]
             {
                 let message = "SystemTap's dtrace counts `(void)` as an argument";
-                self.refuse(&param.ty.span, message, "no argument is meant", "write `()`");
-            } else if !self.simple(&param.ty) {
+                self.error(&param.ty.span, message, "this means no arguments", "write `()`");
+            } else if !self.is_systemtap_type(&param.ty) {
                 let message = "SystemTap's dtrace does not understand this type";
-                let help = "it takes one word, `struct`, `unsigned` or `const` with one, a star behind; \
-                            a typedef gives anything such a name";
-                self.refuse(&param.ty.span, message, "here", help);
+                let help = "it accepts a single word, optionally with `struct`, `unsigned` or `const` \
+                            before and `*` after it; use a typedef for other types";
+                self.error(&param.ty.span, message, "here", help);
             }
         }
     }
 
-    /// `[struct|unsigned|const] NAME [const] [*]`, as the tool's grammar has it.
-    fn simple(&self, ty: &Type) -> bool {
+    /// Returns true for `[struct|unsigned|const] NAME [const] [*]`, the types in the script's
+    /// grammar.
+    fn is_systemtap_type(&self, ty: &Type) -> bool {
         if ty.derived.iter().any(|d| matches!(d, Derived::Function(_))) || ty.base == Base::Ellipsis
         {
             return false;
@@ -178,20 +175,20 @@ impl Strict<'_> {
         let mut rest: &[Token] = &tokens;
         let mut eat = |pred: &dyn Fn(&str) -> bool| {
             let next = rest.split_first().filter(|(t, _)| pred(self.sources.text(&t.text)));
-            if let Some((_, behind)) = next {
-                rest = behind;
+            if let Some((_, after)) = next {
+                rest = after;
             }
             next.is_some()
         };
-        let prefix = |w: &str| ["struct", "unsigned", "const"].contains(&w);
-        // `unsigned x`: the prefix alone is a type, too.
-        let prefixed = eat(&prefix);
-        let word = |w: &str| w.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        let named = eat(&|w| {
-            word(w) && !prefix(w) && !["volatile", "enum", "union", "signed"].contains(&w)
+        let is_prefix = |w: &str| ["struct", "unsigned", "const"].contains(&w);
+        // In `unsigned x` the prefix alone is the type.
+        let has_prefix = eat(&is_prefix);
+        let is_word = |w: &str| w.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let has_name = eat(&|w| {
+            is_word(w) && !is_prefix(w) && !["volatile", "enum", "union", "signed"].contains(&w)
         });
         eat(&|w| w == "const");
         eat(&|w| w == "*");
-        (named || prefixed) && rest.is_empty()
+        (has_name || has_prefix) && rest.is_empty()
     }
 }

@@ -1,4 +1,4 @@
-//! Whole files in, models and messages out.
+//! Tests of the whole language, from source to model and messages.
 
 pub(super) mod corpus;
 mod roundtrip;
@@ -7,20 +7,21 @@ use super::parse;
 use crate::model::Type;
 use proptest::prelude::*;
 
+/// Returns the messages with their line numbers.
 fn messages(source: &str) -> Vec<(usize, String)> {
     let line = |at: usize| source[..at].matches('\n').count() + 1;
     parse(source).diagnostics.iter().map(|d| (line(d.span.start), d.message.clone())).collect()
 }
 
 #[test]
-fn a_whole_file() {
+fn parses_a_whole_file() {
     let source = "\
 /*
  * Service probes.
  */
 typedef unsigned long long u64_t;
 struct conn { int fd; struct { char name[8]; } peer; };
-enum colour { RED, GREEN };
+enum color { RED, GREEN };
 typedef struct conn conn_t;
 
 /**
@@ -36,7 +37,7 @@ provider app {
 	// Done.
 	// Really.
 	probe request__end(u64_t, int status, double seconds, float f, unsigned char c,
-	    conn_t *conn, struct other *o, enum colour, const void **pp, char a[16], int v[]);
+	    conn_t *conn, struct other *o, enum color, const void **pp, char a[16], int v[]);
 
 	/* unrelated */
 
@@ -84,7 +85,6 @@ provider other_one { probe free(long n, bytes b, bool ok, error e); };
         ]
     );
     let start = &app.probes["request__start"];
-    assert_eq!(start.dtrace_name(), "request-start");
     assert_eq!(start.words(), 4);
     assert_eq!(start.params[2].spelling, "const char *");
     assert_eq!(model.providers["other_one"].probes["free"].words(), 6);
@@ -95,7 +95,7 @@ provider other_one { probe free(long n, bytes b, bool ok, error e); };
 }
 
 #[test]
-fn each_mistake_is_one_message() {
+fn reports_each_mistake_once() {
     let source = "\
 provider app {
 	probe a(uint46_t id);
@@ -117,9 +117,9 @@ provider app2 { };
             (2, "unknown type `uint46_t`".to_owned()),
             (3, "expected `;` after the probe, found `probe`".to_owned()),
             (4, "a struct cannot be passed by value".to_owned()),
-            (5, "two arguments are called `a`".to_owned()),
+            (5, "two arguments are named `a`".to_owned()),
             (5, "a probe cannot have a variable number of arguments".to_owned()),
-            (7, "probe `e` has 13 argument words, tracers take 12".to_owned()),
+            (7, "probe `e` has 13 argument words; tracers accept 12".to_owned()),
             (8, "probe `d` is declared twice".to_owned()),
             (9, "`-` in a probe's name".to_owned()),
             (11, "expected `;` after the provider's `}`, found `probe`".to_owned()),
@@ -134,7 +134,7 @@ provider app2 { };
 }
 
 #[test]
-fn messages_show_the_source() {
+fn renders_messages_with_their_source_line() {
     let source = "provider app {\n\tprobe a(uint46_t id);\n};\n";
     let parsed = parse(source);
     insta::assert_snapshot!(parsed.diagnostics[0].render(&parsed.sources, false), @r"
@@ -149,29 +149,29 @@ fn messages_show_the_source() {
 }
 
 #[test]
-fn self_referring_types_end() {
+fn rejects_a_typedef_of_itself() {
     assert_eq!(
         messages("typedef a b; typedef b a; provider p { probe x(a v); };"),
-        [(1, "type `a` is defined by itself".to_owned())]
+        [(1, "type `a` is defined in terms of itself".to_owned())]
     );
 }
 
 #[test]
-fn an_empty_file_is_an_error_and_an_empty_provider_is_not() {
+fn rejects_an_empty_file_and_accepts_an_empty_provider() {
     assert_eq!(messages("/* nothing */"), [(1, "no provider in this file".to_owned())]);
     assert_eq!(messages("provider p {};"), []);
 }
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(source in "[ -~\n\t]{0,200}") {
+    fn never_panics_on_arbitrary_source(source in "[ -~\n\t]{0,200}") {
         let _ = parse(&source);
     }
 
     #[test]
-    fn no_arrangement_of_tokens_makes_it_panic(words in prop::collection::vec(prop::sample::select(vec![
-        "provider", "probe", "a", "{", "}", "(", ")", ";", ",", ":", "*", "int", "struct", "typedef", "[", "]",
-        "...", "unsigned", "const", "\n#pragma D attributes", "/* c */", "string", "é",
+    fn never_panics_on_arbitrary_tokens(words in prop::collection::vec(prop::sample::select(vec![
+        "provider", "probe", "a", "{", "}", "(", ")", ";", ",", ":", "*", "int", "struct", "typedef",
+        "[", "]", "...", "unsigned", "const", "\n#pragma D attributes", "/* c */", "string", "é",
     ]), 0..60)) {
         let parsed = parse(&words.join(" "));
         for d in &parsed.diagnostics {

@@ -1,48 +1,50 @@
-//! Ready scripts for bpftrace: every probe printed with its names, latencies of pairs as histograms.
+//! The bpftrace script: it prints every probe with its arguments, and a latency histogram for each
+//! pair of start and end probes.
 
-use super::numbered;
+use super::arguments::numbered;
 use stapsdt::schema::{Arg, Kind, Probe, Provider, Schema};
 use std::fmt::Write as _;
 
-/// bpftrace knows `arg0` to `arg5` on amd64, in probes of every kind (0.17; more on arm64).
+/// bpftrace 0.17 has `arg0` to `arg5` on amd64, in probes of every kind. It has more on arm64.
 const BUILTIN_ARGS: usize = 6;
-/// Ends of names that belong together.
-const PAIRS: [(&str, &str); 3] = [("start", "end"), ("begin", "end"), ("start", "done")];
+/// The suffixes of the names of start and end probes.
+const PAIR_SUFFIXES: [(&str, &str); 3] = [("start", "end"), ("begin", "end"), ("start", "done")];
 
-/// One script for all providers. `binary` is the file to attach to; without one it is the script's first parameter.
-pub fn scripts(schema: &Schema, binary: Option<&str>) -> String {
+/// Returns one script for all providers. `binary` is the path to attach to; if it is `None`, it
+/// becomes the first parameter of the script.
+pub(crate) fn bpftrace_script(schema: &Schema, binary: Option<&str>) -> String {
     let usage = binary.map_or("bpftrace THIS.bt ./BINARY", |_| "bpftrace THIS.bt");
     let target = binary.unwrap_or("$1");
     let mut out = format!("// Run as root: {usage}\n");
     if binary.is_none() {
-        out.push_str("// bpftrace refuses probes that the binary does not use: `usdt-gen bpftrace BINARY` leaves them out.\n");
+        out.push_str("// bpftrace rejects probes that the binary does not contain: `usdt-gen bpftrace BINARY` leaves them out.\n");
     }
     for provider in &schema.providers {
         for probe in &provider.probes {
-            clause(&mut out, provider, probe, target);
+            write_clause(&mut out, provider, probe, target);
         }
     }
     out
 }
 
-fn clause(out: &mut String, provider: &Provider, probe: &Probe, target: &str) {
+fn write_clause(out: &mut String, provider: &Provider, probe: &Probe, target: &str) {
     out.push('\n');
-    // Writing to a string has no failing case.
+    // Writing to a string cannot fail.
     for line in probe.doc.lines() {
         let _ = writeln!(out, "{}", format!("// {line}").trim_end());
     }
     let _ = writeln!(out, "usdt:{target}:{}:{}\n{{", provider.name, probe.name);
-    print(out, probe);
-    match paired(provider, probe) {
+    write_printf(out, probe);
+    match pair_of(provider, probe) {
         Some((Side::Start, stem)) => {
-            let _ = writeln!(out, "\t@{stem}_started[{}] = nsecs;", goid(probe));
+            let _ = writeln!(out, "\t@{stem}_started[{}] = nsecs;", goroutine_id(probe));
         }
         Some((Side::End, stem)) => {
             let _ = write!(
                 out,
                 "\tif (@{stem}_started[{key}]) {{\n\t\t@{stem}_ns = hist(nsecs - @{stem}_started[{key}]);\n\
                  \t\tdelete(@{stem}_started[{key}]);\n\t}}\n",
-                key = goid(probe)
+                key = goroutine_id(probe)
             );
         }
         None => {}
@@ -50,28 +52,29 @@ fn clause(out: &mut String, provider: &Provider, probe: &Probe, target: &str) {
     out.push_str("}\n");
 }
 
-fn print(out: &mut String, probe: &Probe) {
-    let (mut format, mut values, mut unseen) = (probe.name.clone(), String::new(), Vec::new());
+fn write_printf(out: &mut String, probe: &Probe) {
+    let (mut format, mut values, mut omitted) = (probe.name.clone(), String::new(), Vec::new());
     for (word, arg) in numbered(probe) {
         if word + arg.kind.words() > BUILTIN_ARGS {
-            unseen.push(arg.name.as_str());
+            omitted.push(arg.name.as_str());
             continue;
         }
-        let (conversion, value) = shown(word, arg);
+        let (conversion, value) = printf_argument(word, arg);
         let _ = write!(format, " {}={conversion}", arg.name.replace('%', ""));
         let _ = write!(values, ", {value}");
     }
     let _ = writeln!(out, "\tprintf(\"{format}\\n\"{values});");
-    if !unseen.is_empty() {
+    if !omitted.is_empty() {
         let _ = writeln!(
             out,
-            "\t// bpftrace reads six words of arguments; not shown: {}",
-            unseen.join(", ")
+            "\t// bpftrace reads only six argument words; not shown: {}",
+            omitted.join(", ")
         );
     }
 }
 
-fn shown(word: usize, arg: &Arg) -> (&'static str, String) {
+/// Returns the printf conversion and the expression that prints an argument.
+fn printf_argument(word: usize, arg: &Arg) -> (&'static str, String) {
     match arg.kind {
         Kind::Int if arg.signed => ("%lld", format!("(int{})arg{word}", u32::from(arg.size) * 8)),
         Kind::Int => ("%llu", format!("arg{word}")),
@@ -83,8 +86,8 @@ fn shown(word: usize, arg: &Arg) -> (&'static str, String) {
     }
 }
 
-/// The goroutine id, which sealing puts behind the declared words.
-fn goid(probe: &Probe) -> String {
+/// Returns the expression of the goroutine ID, which sealing adds after the declared words.
+fn goroutine_id(probe: &Probe) -> String {
     format!("arg{}", probe.words())
 }
 
@@ -93,10 +96,12 @@ enum Side {
     End,
 }
 
-/// Which side of a pair a probe is, and the pair's name. No pair where bpftrace cannot read the goroutine id of
-/// both: a thread is no substitute, goroutines change theirs.
-fn paired(provider: &Provider, probe: &Probe) -> Option<(Side, String)> {
-    PAIRS
+/// Returns the side of a pair that a probe is, and the name of the pair.
+///
+/// The goroutine ID matches start and end; the thread ID cannot, because goroutines move between
+/// threads. There is no pair if bpftrace cannot read the goroutine ID of both probes.
+fn pair_of(provider: &Provider, probe: &Probe) -> Option<(Side, String)> {
+    PAIR_SUFFIXES
         .iter()
         .flat_map(|(start, end)| [(Side::Start, start, end), (Side::End, end, start)])
         .find_map(|(side, own, other)| {

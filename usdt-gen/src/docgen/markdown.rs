@@ -1,27 +1,28 @@
-//! The reference of a provider's probes, as Markdown.
+//! The Markdown reference of the probes.
 
-use super::{numbered, passed_as};
+use super::arguments::{describe_words, numbered};
 use stapsdt::schema::{Probe, Provider, Schema};
 use std::fmt::Write as _;
 
-/// One section a provider, one subsection a probe with a table of its arguments.
-pub fn reference(schema: &Schema) -> String {
+/// Returns a reference with one section per provider. Each probe has a subsection with a table of
+/// its arguments.
+pub(crate) fn markdown_reference(schema: &Schema) -> String {
     let mut out = String::new();
     for provider in &schema.providers {
         if !out.is_empty() {
             out.push('\n');
         }
-        // Writing to a string has no failing case.
+        // Writing to a string cannot fail.
         let _ = writeln!(out, "# Provider `{}`\n", provider.name);
-        contents(&mut out, provider);
-        for one in &provider.probes {
-            probe(&mut out, provider, one);
+        write_contents(&mut out, provider);
+        for probe in &provider.probes {
+            write_probe(&mut out, provider, probe);
         }
     }
     out
 }
 
-fn contents(out: &mut String, provider: &Provider) {
+fn write_contents(out: &mut String, provider: &Provider) {
     out.push_str("| probe | |\n| --- | --- |\n");
     for probe in &provider.probes {
         let summary = probe.doc.lines().next().unwrap_or_default();
@@ -29,7 +30,7 @@ fn contents(out: &mut String, provider: &Provider) {
     }
 }
 
-fn probe(out: &mut String, provider: &Provider, probe: &Probe) {
+fn write_probe(out: &mut String, provider: &Provider, probe: &Probe) {
     let _ = writeln!(out, "\n## {}\n", probe.name);
     if !probe.doc.is_empty() {
         let _ = writeln!(out, "{}\n", probe.doc);
@@ -40,18 +41,18 @@ fn probe(out: &mut String, provider: &Provider, probe: &Probe) {
         out.push_str("\nNo arguments.\n");
         return;
     }
-    // A column for what nobody has written would be empty.
+    // Without documentation the column would be empty.
     let documented = probe.args.iter().any(|a| !a.doc.is_empty());
     let (head, rule) = if documented { (" meaning |", " --- |") } else { ("", "") };
     let _ = writeln!(out, "\n| argument | type | tracers see |{head}\n| --- | --- | --- |{rule}");
     for (word, arg) in numbered(probe) {
         let doc = if documented { format!(" {} |", cell(&arg.doc)) } else { String::new() };
-        let seen = passed_as(word, arg);
+        let seen = describe_words(word, arg);
         let _ = writeln!(out, "| {} | `{}` | {seen} |{doc}", cell(&arg.name), cell(&arg.ty));
     }
 }
 
-/// Text that may stand in a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+/// Escapes the content of a table cell.
+fn cell(content: &str) -> String {
+    content.replace('|', "\\|").replace('\n', " ")
 }

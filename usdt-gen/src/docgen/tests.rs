@@ -1,6 +1,6 @@
-//! Whole texts, as users get them.
+//! Snapshots of whole documents.
 
-use super::{reference, scripts};
+use super::{bpftrace_script, markdown_reference};
 use crate::dlang;
 use stapsdt::schema::Schema;
 
@@ -24,12 +24,12 @@ provider app {
 }
 
 #[test]
-fn markdown_reference() {
-    insta::assert_snapshot!(reference(&schema()));
+fn markdown_reference_matches_its_snapshot() {
+    insta::assert_snapshot!("markdown_reference", markdown_reference(&schema()));
 }
 
 #[test]
-fn bpftrace_script() {
-    insta::assert_snapshot!(scripts(&schema(), None));
-    assert!(scripts(&schema(), Some("./app")).contains("usdt:./app:app:tick"));
+fn bpftrace_script_matches_its_snapshot() {
+    insta::assert_snapshot!("bpftrace_script", bpftrace_script(&schema(), None));
+    assert!(bpftrace_script(&schema(), Some("./app")).contains("usdt:./app:app:tick"));
 }

@@ -1,4 +1,5 @@
-//! A probe's data: a blob for each architecture, whose notes name registers, and the schema that all share.
+//! The data of a probe: a blob for each architecture, whose note names registers, and the schema
+//! that all of them share.
 
 use super::registers::register;
 use crate::model::{Probe, Provider};
@@ -8,7 +9,8 @@ use stapsdt::note::Note;
 use stapsdt::schema::{self, NoteBody};
 use std::fmt::Write as _;
 
-/// The data of a probe with every address zero.
+/// The blobs and the schema of a probe. Every address in the blobs is zero: the linker fills them
+/// in.
 pub(super) struct ProbeData {
     amd64: Vec<u8>,
     arm64: Vec<u8>,
@@ -32,23 +34,23 @@ impl ProbeData {
                 name: probe.name.clone(),
                 args: argument_spec(probe, arch),
             };
-            // The stub loads the goroutine id into the first register after the arguments'.
-            let goid = register(probe.words(), arch).map(|(_, number)| number);
-            blob::template(&note, schema.len(), goid)
+            // The stub loads the goroutine ID into the register after those of the arguments.
+            let goid_register = register(probe.words(), arch).map(|(_, number)| number);
+            blob::encode_template(&note, schema.len(), goid_register)
         };
         let (mut amd64, mut arm64) = (template(Arch::X86_64)?, template(Arch::Aarch64)?);
-        // The Go declaration is shared, so both have one size: the longer specification, arm64's, decides.
+        // One Go declaration describes both blobs, so the shorter one is padded.
         let size = amd64.len().max(arm64.len());
         for bytes in [&mut amd64, &mut arm64] {
             bytes.resize(size, 0);
-            if let Some(field) = bytes.get_mut(blob::SIZE..blob::SIZE + 4) {
+            if let Some(field) = bytes.get_mut(blob::field::SIZE..blob::field::SIZE + 4) {
                 field.copy_from_slice(&(size as u32).to_le_bytes());
             }
         }
         Ok(ProbeData { amd64, arm64, schema })
     }
 
-    /// Bytes of a blob, the same on every architecture.
+    /// Returns the size of a blob in bytes, which is the same on every architecture.
     pub(super) fn blob_size(&self) -> usize {
         self.amd64.len()
     }
@@ -61,8 +63,9 @@ impl ProbeData {
     }
 }
 
-/// The argument specification: whole registers, sized and signed as declared. Tracers read them from what the kernel
-/// saved, which costs the traced program nothing; memory of its own they would have to copy.
+/// Returns the argument specification of the note. Every argument is a register, with the declared
+/// size and sign, because tracers get registers from the kernel without reading the memory of the
+/// program.
 fn argument_spec(probe: &Probe, arch: Arch) -> String {
     let mut words = Vec::new();
     for param in &probe.params {
@@ -71,35 +74,37 @@ fn argument_spec(probe: &Probe, arch: Arch) -> String {
     }
     let values = words.into_iter().enumerate().filter_map(|(word, (size, signed))| {
         let operand = Operand::Register(Register::gpr(register(word, arch)?.1));
-        Some(Value { size, signed, float: false, operand }.print(arch))
+        Some(Value { size, signed, float: false, operand }.to_spec(arch))
     });
     values.collect::<Vec<_>>().join(" ")
 }
 
-/// The symbols that a blob refers to and its own.
+/// The symbol of a blob, and those that it refers to.
 pub(super) struct BlobSymbols<'a> {
     pub(super) blob: &'a str,
     pub(super) site: &'a str,
     pub(super) schema: &'a str,
-    /// The blob that has the semaphore.
-    pub(super) gate: &'a str,
+    /// The blob that contains the semaphore.
+    pub(super) semaphore_blob: &'a str,
 }
 
-/// Writes the definition of a blob for the assembler.
+/// Writes the definition of a blob in assembly.
 pub(super) fn write_blob(
     out: &mut String,
     data: &ProbeData,
     arch: Arch,
     symbols: &BlobSymbols<'_>,
 ) {
-    let BlobSymbols { blob, site, schema, gate } = symbols;
+    let BlobSymbols { blob, site, schema, semaphore_blob } = symbols;
     write_data(out, blob, data.blob(arch), |out, at, chunk| match at {
-        blob::SELF => write!(out, "·{blob}(SB)"),
-        blob::SCHEMA => write!(out, "·{schema}(SB)"),
-        blob::PC => write!(out, "·{site}(SB)"),
-        blob::NOTE_SEMAPHORE => write!(out, "·{gate}+{}(SB)", blob::SEMAPHORE),
-        // Names stay readable; what is before them is numbers.
-        _ if at < blob::NOTE_SEMAPHORE => {
+        blob::field::SELF => write!(out, "·{blob}(SB)"),
+        blob::field::SCHEMA => write!(out, "·{schema}(SB)"),
+        blob::field::PC => write!(out, "·{site}(SB)"),
+        blob::field::NOTE_SEMAPHORE => {
+            write!(out, "·{semaphore_blob}+{}(SB)", blob::field::SEMAPHORE)
+        }
+        // Numbers come first, as words; the names after them stay readable, as strings.
+        _ if at < blob::field::NOTE_SEMAPHORE => {
             let word = chunk.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
             write!(out, "0x{word:016x}")
         }
@@ -108,7 +113,7 @@ pub(super) fn write_blob(
     let _ = writeln!(out, "GLOBL ·{blob}(SB), NOPTR, ${}", data.blob_size());
 }
 
-/// Writes the definition of a schema for the assembler.
+/// Writes the definition of a schema in assembly.
 pub(super) fn write_schema(out: &mut String, data: &ProbeData, symbol: &str) {
     let mut bytes = data.schema.clone().into_bytes();
     bytes.resize(bytes.len().next_multiple_of(8), 0);
@@ -116,18 +121,19 @@ pub(super) fn write_schema(out: &mut String, data: &ProbeData, symbol: &str) {
     let _ = writeln!(out, "GLOBL ·{symbol}(SB), RODATA|NOPTR, ${}", bytes.len());
 }
 
-/// Writes `DATA` lines of eight bytes, the most that the assembler takes.
+/// Writes `DATA` lines of eight bytes, the maximum of the assembler. `value` writes the value of a
+/// line from its offset and its bytes.
 fn write_data(
     out: &mut String,
     symbol: &str,
     bytes: &[u8],
     value: impl Fn(&mut String, usize, &[u8]) -> std::fmt::Result,
 ) {
-    // Most of the output is these lines: what they share is put together once.
-    let head = format!("DATA ·{symbol}+");
+    // Most of the output is these lines, so their common part is formatted once.
+    let start = format!("DATA ·{symbol}+");
     for (at, chunk) in (0..).step_by(8).zip(bytes.chunks(8)) {
-        out.push_str(&head);
-        // Writing to a string has no failing case.
+        out.push_str(&start);
+        // Writing to a string cannot fail.
         let _ = write!(out, "{at}");
         out.push_str("(SB)/8, $");
         let _ = value(out, at, chunk);

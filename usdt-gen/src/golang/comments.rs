@@ -1,20 +1,21 @@
-//! Go comments from the words of a definition.
+//! Go comments from the documentation of a definition.
 
 use std::fmt::Write as _;
 
-/// Longest line of a wrapped paragraph.
-const WIDTH: usize = 110;
+/// Maximum length of a line of a wrapped paragraph, in bytes.
+const WIDTH: usize = 100;
 
-/// Words from a definition as Go comment lines. A line that would be a compiler directive loses that meaning.
-pub(super) fn comment(out: &mut String, text: &str) {
-    for line in text.lines() {
-        // Older constraints may be indented.
-        let quote = if line.trim_start().starts_with("+build") { "\\" } else { "" };
-        let _ = writeln!(out, "//{}{quote}{line}", if line.is_empty() { "" } else { " " });
+/// Writes documentation as Go comment lines. It escapes lines that the go command would take for a
+/// build constraint.
+pub(super) fn comment(out: &mut String, doc: &str) {
+    for line in doc.lines() {
+        // The old form of build constraints, `// +build`, may be indented.
+        let escape = if line.trim_start().starts_with("+build") { "\\" } else { "" };
+        let _ = writeln!(out, "//{}{escape}{line}", if line.is_empty() { "" } else { " " });
     }
 }
 
-/// Documentation as further paragraphs of a comment.
+/// Writes documentation as further paragraphs of a comment.
 pub(super) fn paragraphs(out: &mut String, doc: &str) {
     if !doc.is_empty() {
         out.push_str("//\n");
@@ -22,10 +23,10 @@ pub(super) fn paragraphs(out: &mut String, doc: &str) {
     }
 }
 
-/// A paragraph of a comment, in lines that fit an editor.
-pub(super) fn wrapped(out: &mut String, text: &str) {
+/// Writes a paragraph of a comment, wrapped at [`WIDTH`].
+pub(super) fn wrapped(out: &mut String, paragraph: &str) {
     let mut line = String::from("//");
-    for word in text.split(' ') {
+    for word in paragraph.split(' ') {
         if line.len() + 1 + word.len() > WIDTH {
             let _ = writeln!(out, "{line}");
             line = String::from("//");

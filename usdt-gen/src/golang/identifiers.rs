@@ -1,8 +1,9 @@
-//! Go identifiers, package names and file names for names of definitions.
+//! Go identifiers, package names and file names from the names in a definition.
 
 use std::collections::HashSet;
 use std::path::Path;
 
+/// Go's keywords.
 const KEYWORDS: &[&str] = &[
     "break",
     "case",
@@ -31,7 +32,8 @@ const KEYWORDS: &[&str] = &[
     "var",
 ];
 
-/// Predeclared names and imported packages: a parameter of that name would hide what generated code uses.
+/// Predeclared identifiers and imported packages. A parameter of the same name would shadow one
+/// that generated code uses.
 const SHADOWED: &[&str] = &[
     "any",
     "append",
@@ -82,7 +84,8 @@ const SHADOWED: &[&str] = &[
     "unsafe",
 ];
 
-/// Words Go writes in one case (golint's list, as far as probes use them).
+/// Initialisms, which Go names spell in one case: golint's list, and some more that are common in
+/// probes.
 const INITIALISMS: &[&str] = &[
     "acl", "api", "ascii", "cpu", "css", "db", "dns", "eof", "gc", "grpc", "guid", "html", "http",
     "https", "id", "io", "ip", "json", "lhs", "ok", "pid", "qps", "ram", "rhs", "rpc", "sla",
@@ -90,7 +93,8 @@ const INITIALISMS: &[&str] = &[
     "uuid", "vm", "xml",
 ];
 
-/// Suffixes of file names by which the go command selects files.
+/// Suffixes of file names that are implicit build constraints, and the suffix of the generated file
+/// without probes.
 const FILE_SUFFIXES: &[&str] = &[
     "test",
     "aix",
@@ -125,7 +129,8 @@ const FILE_SUFFIXES: &[&str] = &[
     "other",
 ];
 
-/// File stem of the generated package: the definition's, made safe for the go command.
+/// Returns the common stem of the generated files: that of the definition, without anything that
+/// has a meaning for the go command.
 pub(super) fn stem(source: &str) -> String {
     let name = Path::new(source).file_stem().unwrap_or_default().to_string_lossy();
     let mut stem: String =
@@ -133,7 +138,7 @@ pub(super) fn stem(source: &str) -> String {
     if stem.trim_matches('_').is_empty() {
         return "probes".to_owned();
     }
-    // The go command passes over files that begin with `_` or `.`.
+    // The go command ignores files that begin with `_` or `.`.
     stem = stem.trim_start_matches('_').to_owned();
     if stem.rsplit('_').next().is_some_and(|last| FILE_SUFFIXES.contains(&last) && last != stem) {
         stem.push_str("_probes");
@@ -141,7 +146,7 @@ pub(super) fn stem(source: &str) -> String {
     stem
 }
 
-/// Whether Go accepts `name` as a package name.
+/// True if Go accepts `name` as the name of a package.
 pub(super) fn is_package(name: &str) -> bool {
     !name.is_empty()
         && name != "_"
@@ -150,15 +155,16 @@ pub(super) fn is_package(name: &str) -> bool {
         && !KEYWORDS.contains(&name)
 }
 
-/// Package name for a folder: its base name without what Go does not allow.
-pub fn default_package(folder: &Path) -> String {
+/// Returns the package name for a folder: its base name without the characters that Go does not
+/// allow, or `probes` if nothing is left.
+pub(crate) fn default_package(folder: &Path) -> String {
     let base = folder.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let name: String = base.chars().filter(char::is_ascii_alphanumeric).collect();
     let name = name.trim_start_matches(|c: char| c.is_ascii_digit());
     if is_package(name) { name.to_owned() } else { "probes".to_owned() }
 }
 
-/// Exported names in use.
+/// Exported names that the package already uses.
 #[derive(Default)]
 pub(super) struct Taken(HashSet<String>);
 
@@ -171,32 +177,32 @@ impl Taken {
         self.0.insert(name);
     }
 
-    /// The name, or one made from it that is free.
-    pub(super) fn free(&mut self, name: &str) -> String {
+    /// Reserves the name if it is free, or else the name with a suffix. Returns the reserved name.
+    pub(super) fn reserve(&mut self, name: &str) -> String {
         let mut candidates = std::iter::once(name.to_owned())
             .chain(std::iter::once(format!("{name}Type")))
             .chain((2..).map(|n| format!("{name}Type{n}")));
-        let free = candidates.find(|c| !self.0.contains(c)).unwrap_or_default();
-        self.0.insert(free.clone());
-        free
+        let reserved = candidates.find(|c| !self.0.contains(c)).unwrap_or_default();
+        self.0.insert(reserved.clone());
+        reserved
     }
 }
 
-/// `request__start` → `RequestStart`, `gcStart` → `GcStart`.
+/// Returns an exported Go name: `RequestStart` for `request__start`, `GcStart` for `gcStart`.
 pub(super) fn exported(name: &str) -> String {
-    let mut out: String = words(name).map(|word| capital(&word)).collect();
+    let mut out: String = words(name).map(|word| capitalize(&word)).collect();
     if !out.starts_with(|c: char| c.is_ascii_uppercase()) {
         out.insert(0, 'P');
     }
     out
 }
 
-/// `path_len` → `pathLen`.
+/// Returns an unexported Go name: `pathLen` for `path_len`.
 pub(super) fn unexported(name: &str) -> String {
     let mut out = String::new();
     for (i, word) in words(name).enumerate() {
         if i > 0 {
-            out.push_str(&capital(&word));
+            out.push_str(&capitalize(&word));
         } else if INITIALISMS.contains(&word.to_ascii_lowercase().as_str()) {
             out.push_str(&word.to_ascii_lowercase());
         } else {
@@ -214,9 +220,10 @@ pub(super) fn unexported(name: &str) -> String {
     out
 }
 
+/// Splits a name at underscores.
 fn words(name: &str) -> impl Iterator<Item = String> + '_ {
     name.split('_').filter(|w| !w.is_empty()).map(|w| {
-        // A name in capitals throughout is a constant's style, not a shout.
+        // Words in capitals are usually the style of constants, not initialisms.
         if w.len() > 1 && w.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()) {
             w.to_ascii_lowercase()
         } else {
@@ -225,7 +232,8 @@ fn words(name: &str) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-fn capital(word: &str) -> String {
+/// Returns the word with a capital first letter, or in capitals if it is an initialism.
+fn capitalize(word: &str) -> String {
     if INITIALISMS.contains(&word.to_ascii_lowercase().as_str()) {
         return word.to_ascii_uppercase();
     }
@@ -239,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn go_spells_names_its_own_way() {
+    fn converts_names_to_go_style() {
         for (d, go) in [
             ("request__start", "RequestStart"),
             ("http_id", "HTTPID"),
@@ -268,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn file_names_mean_nothing_to_the_go_command() {
+    fn file_stems_have_no_meaning_for_the_go_command() {
         for (source, name) in [
             ("probes.d", "probes"),
             ("dir/my-app.d", "my_app"),
@@ -282,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_come_from_folders() {
+    fn default_package_comes_from_the_folder() {
         assert_eq!(default_package(Path::new("/src/my-app")), "myapp");
         assert_eq!(default_package(Path::new("/src/9p")), "p");
         assert_eq!(default_package(Path::new("/")), "probes");

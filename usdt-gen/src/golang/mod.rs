@@ -1,42 +1,50 @@
-//! The Go package of a model.
+//! Generates the Go package of a model: exported Go functions, assembly, and the data of the
+//! probes.
 //!
-//! `package` has the Go names of everything, `gates` writes the Go side, `struct_types` the types of arguments, `stubs` the
-//! assembly, with the data from `blobs` and the calling convention from `registers`.
+//! * `package` assigns Go names to probes and arguments.
+//! * `go_source` writes the Go files, with the types from `struct_types`.
+//! * `assembly` writes the assembly files, with the data from `blobs` and the calling convention
+//!   from `registers`.
+//! * `identifiers` and `comments` turn names and documentation of a definition into valid Go.
 //!
-//! Output depends on nothing but the arguments of [`generate`] and this crate's version: same definition, same bytes.
+//! The output depends only on the arguments of [`generate`] and on this crate's version, so the
+//! same definition always gives the same bytes.
 
+mod assembly;
 mod blobs;
 mod comments;
-mod gates;
+mod go_source;
 mod identifiers;
 mod package;
 mod registers;
 mod struct_types;
-mod stubs;
 
-pub use identifiers::default_package;
+pub(crate) use identifiers::default_package;
 pub use package::{GenerateError, Package};
 
 use crate::model::Model;
 use package::Unit;
 use stapsdt::argspec::Arch;
 
-/// A file of the package.
+/// A generated file of the Go package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Name without folder.
+    /// File name without a folder, such as `probes_amd64.s`.
     pub name: String,
-    /// Content.
+    /// Content of the file.
     pub text: String,
 }
 
-/// Generates the files `STEM.go`, `STEM_amd64.s`, `STEM_arm64.s`, `STEM_schema.s` and `STEM_other.go` of a package.
+/// Generates the files `STEM.go`, `STEM_amd64.s`, `STEM_arm64.s`, `STEM_schema.s` and
+/// `STEM_other.go` of a package.
 ///
-/// `source` is the definition's file name as the header mentions it; `STEM` comes from it.
+/// `source` is the file name of the definition. The header of each file names it, and `STEM` is
+/// derived from it.
 ///
 /// # Errors
 ///
-/// Where the package has no name that Go accepts, or a probe does not fit into a blob.
+/// Returns [`GenerateError::Package`] if Go does not accept the package's name, and
+/// [`GenerateError::Blob`] if a probe is too large for its blob.
 pub fn generate(
     model: &Model,
     source: &str,
@@ -48,20 +56,20 @@ pub fn generate(
     let stem = identifiers::stem(source);
     let (probes, mut taken) = package::probes(model, package)?;
     let type_names = struct_types::TypeNames::assign(model, &mut taken);
-    let types =
-        struct_types::declare(model, &type_names, &mut taken, &identifiers::exported(&stem));
-    let unit = Unit { source, package, stem: &stem, probes, type_names, types };
+    let helper_suffix = package::helper_suffix(&stem);
+    let types = struct_types::declare(model, &type_names, &mut taken, &helper_suffix);
+    let unit = Unit { source, package, helper_suffix, probes, type_names, types };
     Ok(vec![
-        File { name: main_file(source), text: gates::linux(model, &unit) },
-        File { name: format!("{stem}_amd64.s"), text: stubs::assembly(&unit, Arch::X86_64) },
-        File { name: format!("{stem}_arm64.s"), text: stubs::assembly(&unit, Arch::Aarch64) },
-        File { name: format!("{stem}_schema.s"), text: stubs::schemas(&unit) },
-        File { name: format!("{stem}_other.go"), text: gates::other(&unit) },
+        File { name: main_file(source), text: go_source::with_probes(model, &unit) },
+        File { name: format!("{stem}_amd64.s"), text: assembly::stubs(&unit, Arch::X86_64) },
+        File { name: format!("{stem}_arm64.s"), text: assembly::stubs(&unit, Arch::Aarch64) },
+        File { name: format!("{stem}_schema.s"), text: assembly::schemas(&unit) },
+        File { name: format!("{stem}_other.go"), text: go_source::without_probes(&unit) },
     ])
 }
 
-/// Name of the package's main file, whose package clause names the package.
-pub fn main_file(source: &str) -> String {
+/// Returns the name of the package's main file, `STEM.go`. Its package clause names the package.
+pub(crate) fn main_file(source: &str) -> String {
     format!("{}.go", identifiers::stem(source))
 }
 

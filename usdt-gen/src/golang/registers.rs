@@ -1,14 +1,15 @@
-//! Which register has which argument word at a site: the platform's C calling convention, then what it leaves to
-//! scratch.
+//! The registers that hold the argument words at a site: those of the platform's C calling
+//! convention, then further scratch registers.
 //!
-//! Programs that read `PT_REGS_PARM1` to `PT_REGS_PARM6` (bpftrace's `arg0` to `arg5` of a uprobe) without looking at the
-//! note are right, too. Assembly functions keep none of these registers for their callers (`abi-internal.md`). The others
-//! have an owner: on amd64 `R14` is the goroutine, `BP` the caller's frame, `R15` the linker's in shared code.
+//! BPF programs that read `PT_REGS_PARM1` to `PT_REGS_PARM6` (bpftrace's `arg0` to `arg5` of a
+//! uprobe) therefore get the arguments without parsing the note. Assembly functions may overwrite
+//! all of these registers (`abi-internal.md`). The remaining ones are reserved: on amd64, `R14`
+//! holds the goroutine, `BP` the caller's frame, and `R15` belongs to the linker in shared code.
 
 use crate::model::MAX_WORDS;
 use stapsdt::argspec::Arch;
 
-/// A register by the Go assembler's name and the hardware's number.
+/// A register: its name in Go's assembler and its hardware number.
 type Register = (&'static str, u8);
 
 const AMD64: [Register; MAX_WORDS] = [
@@ -26,10 +27,12 @@ const AMD64: [Register; MAX_WORDS] = [
     ("R13", 13),
 ];
 
-/// Integer arguments of ABIInternal, the Go compiler's own convention on amd64. On arm64 it is C's, R0 to R15.
+/// Registers of integer arguments in ABIInternal, the Go compiler's own convention, on amd64. On
+/// arm64 they are those of C, R0 to R15.
 const AMD64_INTERNAL: [&str; 9] = ["AX", "BX", "CX", "DI", "SI", "R8", "R9", "R10", "R11"];
 
-/// The assembler's name and the hardware's number of the register that has argument word `word`; `None` beyond the last.
+/// Returns the register of argument word `word` (from 0): its name in Go's assembler and its
+/// hardware number. `None` if `word` is not less than [`MAX_WORDS`].
 pub(super) fn register(word: usize, arch: Arch) -> Option<(String, u8)> {
     let (amd64, number) = AMD64.get(word)?;
     Some(match arch {
@@ -38,18 +41,18 @@ pub(super) fn register(word: usize, arch: Arch) -> Option<(String, u8)> {
     })
 }
 
-/// Moves that bring `words` arguments from the registers of ABIInternal on amd64 into those of a site, as pairs of source
-/// and target, in an order in which none overwrites a source that is still needed. `None` where ABIInternal passes some
-/// on the stack.
+/// Returns the moves, as (source, target), of `words` arguments from the registers of ABIInternal
+/// on amd64 into those of a site. They are in an order in which no move overwrites a source that a
+/// later one needs. `None` if ABIInternal passes some of the arguments on the stack.
 pub(super) fn moves_from_internal(words: usize) -> Option<Vec<(&'static str, &'static str)>> {
     let sources = AMD64_INTERNAL.get(..words)?;
     let mut pending: Vec<_> = sources.iter().copied().zip(AMD64.map(|(name, _)| name)).collect();
     let mut moves = Vec::new();
     while !pending.is_empty() {
-        let free = pending
+        let next = pending
             .iter()
             .position(|(_, target)| pending.iter().all(|(source, _)| source != target))?;
-        moves.push(pending.remove(free));
+        moves.push(pending.remove(next));
     }
     Some(moves)
 }
@@ -60,7 +63,7 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn arguments_are_where_c_passes_them() {
+    fn arguments_use_the_registers_of_the_c_convention() {
         let names = |arch| {
             (0..).map_while(move |word| Some(register(word, arch)?.0)).collect::<Vec<_>>().join(" ")
         };
@@ -69,15 +72,15 @@ mod tests {
     }
 
     #[test]
-    fn moves_lose_no_argument() {
+    fn moves_from_internal_keep_every_argument() {
         for words in 0..=AMD64_INTERNAL.len() {
-            let mut held: HashMap<&str, usize> =
+            let mut contents: HashMap<&str, usize> =
                 AMD64_INTERNAL.iter().enumerate().map(|(word, name)| (*name, word)).collect();
             for (source, target) in moves_from_internal(words).unwrap() {
-                held.insert(target, held[source]);
+                contents.insert(target, contents[source]);
             }
             for word in 0..words {
-                assert_eq!(held[AMD64[word].0], word, "{words} words");
+                assert_eq!(contents[AMD64[word].0], word, "{words} words");
             }
         }
         assert_eq!(moves_from_internal(AMD64_INTERNAL.len() + 1), None);

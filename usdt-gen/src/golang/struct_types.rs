@@ -1,27 +1,31 @@
-//! Go types with C's layout for the structs that arguments point to, and typed constants for enums.
+//! Go types with the layout of C for the structs that arguments point to, and typed constants for
+//! enums.
 //!
-//! Go lays structs out as C does on both platforms as long as every member has its natural alignment. What has no
-//! such member in Go, unions and bit-fields, is bytes with accessors. The compiler proves sizes and offsets.
+//! On both architectures, Go lays out structs as C does if every member has its natural alignment.
+//! Unions and bit-fields do not exist in Go: they become bytes with accessor methods. Constant
+//! expressions in the generated code make the compiler check all sizes and offsets.
 
 use super::comments::paragraphs;
 use super::identifiers::{Taken, exported};
-use crate::model::{Enum, Field, FieldType, Model, Struct, StructName};
+use crate::model::{BitField, Enum, Enumerator, Field, FieldType, Model, Struct, StructName};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-/// Go names of a model's types, by index.
+/// Go names of the types of a model, in the order of the model.
 pub(super) struct TypeNames {
     pub(super) enums: Vec<String>,
     pub(super) structs: Vec<String>,
 }
 
 impl TypeNames {
-    /// Names that are free: functions of probes come first, as their names must not change with a type's.
+    /// Assigns a free name to each type. `taken` already has the functions of the probes, so a type
+    /// never renames a function.
     pub(super) fn assign(model: &Model, taken: &mut Taken) -> TypeNames {
         let plain = |name: &str| exported(name.strip_suffix("_t").unwrap_or(name));
-        let enums = model.enums.iter().map(|e| taken.free(&plain(&e.name))).collect();
+        let enums = model.enums.iter().map(|e| taken.reserve(&plain(&e.name))).collect();
         let mut structs: Vec<Option<String>> = vec![None; model.structs.len()];
-        // Members' types are named after the struct that has them, which stands behind them.
+        // The type of a member is named after the struct that contains it, which comes later in the
+        // model.
         for (at, s) in model.structs.iter().enumerate().rev() {
             let name = match &s.name {
                 StructName::Tag(name) | StructName::Typedef(name) => plain(name),
@@ -31,147 +35,192 @@ impl TypeNames {
                     match member.and_then(|f| f.name.as_ref()) {
                         Some(name) => format!("{outer}{}", exported(name)),
                         None => {
-                            format!("{outer}{}{field}", if s.union { "Union" } else { "Struct" })
+                            format!("{outer}{}{field}", if s.is_union { "Union" } else { "Struct" })
                         }
                     }
                 }
             };
             if let Some(slot) = structs.get_mut(at) {
-                *slot = Some(taken.free(&name));
+                *slot = Some(taken.reserve(&name));
             }
         }
         TypeNames { enums, structs: structs.into_iter().map(Option::unwrap_or_default).collect() }
     }
 
+    /// Returns the name of the struct or union with this index.
     pub(super) fn structure(&self, at: usize) -> &str {
         self.structs.get(at).map_or("", String::as_str)
     }
 
+    /// Returns the name of the enum with this index.
     pub(super) fn enumeration(&self, at: usize) -> &str {
         self.enums.get(at).map_or("", String::as_str)
     }
 }
 
-/// Declarations, and what they need.
+/// Go source of the types.
 pub(super) struct Types {
-    pub(super) text: String,
-    /// Compiler-proved layout, for platforms whose C has it.
-    pub(super) proof: String,
+    /// Declarations of the types and their methods.
+    pub(super) declarations: String,
+    /// Declarations that compile only if the layout is that of C on the supported architectures.
+    pub(super) layout_checks: String,
 }
 
-/// Declares every type of the model. `stem` tells the helpers of several files in one package apart.
-pub(super) fn declare(model: &Model, names: &TypeNames, taken: &mut Taken, stem: &str) -> Types {
-    let mut declarer =
-        Declarer { model, names, stem, out: String::new(), proof: String::new(), bits: false };
+/// Declares every type of the model. `helper_suffix` is the suffix of helper functions, see
+/// [`super::package::helper_suffix`].
+pub(super) fn declare(
+    model: &Model,
+    names: &TypeNames,
+    taken: &mut Taken,
+    helper_suffix: &str,
+) -> Types {
+    let mut declarer = Declarer {
+        model,
+        names,
+        helper_suffix,
+        out: String::new(),
+        layout_checks: String::new(),
+        has_bit_fields: false,
+    };
     for (e, name) in model.enums.iter().zip(&names.enums) {
-        enumeration(&mut declarer.out, e, name, taken);
+        write_enum(&mut declarer.out, e, name, taken);
     }
     for (s, name) in model.structs.iter().zip(&names.structs) {
-        declarer.structure(s, name);
+        declarer.write_struct(s, name);
     }
-    if declarer.bits {
-        declarer.bit_helpers();
+    if declarer.has_bit_fields {
+        declarer.write_bit_helpers();
     }
-    let proof = if declarer.proof.is_empty() {
+    let layout_checks = if declarer.layout_checks.is_empty() {
         String::new()
     } else {
         format!(
-            "// The layouts are C's, or these indices are out of range and nothing compiles.\nvar (\n{})\n\n",
-            declarer.proof
+            "// These indices are out of range, which is a compile error, unless the layouts are those of C.\nvar (\n{})\n\n",
+            declarer.layout_checks
         )
     };
-    Types { text: declarer.out, proof }
+    Types { declarations: declarer.out, layout_checks }
 }
 
-fn enumeration(out: &mut String, e: &Enum, name: &str, taken: &mut Taken) {
+fn write_enum(out: &mut String, e: &Enum, name: &str, taken: &mut Taken) {
     let sign = if e.signed { "" } else { "u" };
-    let c_name = if e.tagged { format!("enum {}", e.name) } else { e.name.clone() };
-    // Writing to a string has no failing case.
-    let _ = writeln!(out, "// {name} is {c_name}.");
+    let c_name = if e.has_tag { format!("enum {}", e.name) } else { e.name.clone() };
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "// {name} corresponds to {c_name} in C.");
     paragraphs(out, &e.doc);
     let _ = writeln!(out, "type {name} {sign}int{}\n", u32::from(e.size) * 8);
     if e.values.is_empty() {
         return;
     }
-    let _ = writeln!(out, "// Values of {name}.\nconst (");
-    // gofmt aligns what stands on neighbouring lines; a comment line in between starts a new block.
-    let mut rows: Vec<(String, String, &str)> = Vec::new();
-    for (c_name, value, doc) in &e.values {
-        let own = exported(c_name);
+    let _ = writeln!(out, "// Values of type {name}.\nconst (");
+    let mut constants: Vec<Constant<'_>> = Vec::new();
+    for Enumerator { name: c_name, value, doc } in &e.values {
+        let short = exported(c_name);
         let constant =
-            if own.starts_with(name) && own != name { own } else { format!("{name}{own}") };
-        rows.push((taken.free(&constant), value.to_string(), doc));
+            if short.starts_with(name) && short != name { short } else { format!("{name}{short}") };
+        constants.push(Constant { name: taken.reserve(&constant), value: value.to_string(), doc });
     }
-    let width = |rows: &[(String, String, &str)]| rows.iter().map(|r| r.0.len()).max().unwrap_or(0);
+    // gofmt aligns neighboring lines. A comment line between them starts a new block.
     let mut at = 0;
-    while at < rows.len() {
-        let rest = rows.get(at..).unwrap_or_default();
-        let block = 1 + rest.iter().skip(1).take_while(|r| r.2.is_empty()).count();
-        let block = rest.get(..block).unwrap_or_default();
-        let wide = width(block);
-        for (constant, value, doc) in block {
-            for line in doc.lines() {
+    while at < constants.len() {
+        let rest = constants.get(at..).unwrap_or_default();
+        let length = 1 + rest.iter().skip(1).take_while(|c| c.doc.is_empty()).count();
+        let block = rest.get(..length).unwrap_or_default();
+        let width = block.iter().map(|c| c.name.len()).max().unwrap_or(0);
+        for constant in block {
+            for line in constant.doc.lines() {
                 let _ = writeln!(out, "{}", format!("\t// {line}").trim_end());
             }
-            let _ = writeln!(out, "\t{constant:wide$} {name} = {value}");
+            let _ = writeln!(out, "\t{:width$} {name} = {}", constant.name, constant.value);
         }
         at += block.len();
     }
     out.push_str(")\n\n");
 }
 
+/// A constant of an enum's type.
+struct Constant<'a> {
+    name: String,
+    value: String,
+    /// Documentation; empty if the definition has none.
+    doc: &'a str,
+}
+
+/// Writes the declarations of structs and unions.
 struct Declarer<'a> {
     model: &'a Model,
     names: &'a TypeNames,
-    stem: &'a str,
+    helper_suffix: &'a str,
     out: String,
-    proof: String,
-    bits: bool,
+    layout_checks: String,
+    /// True once an accessor of a bit-field has been written, which needs the helpers.
+    has_bit_fields: bool,
 }
 
-/// The bytes that hold bit-fields: of which Go type, which field, from which byte of the struct on.
-struct Bytes<'a> {
-    of: &'a str,
+/// The bytes of a Go struct that hold bit-fields.
+struct BitStorage<'a> {
+    /// Name of the Go struct.
+    type_name: &'a str,
+    /// Name of the field with the bytes.
     field: &'a str,
+    /// Offset of the field in the struct, in bytes.
     start: u64,
 }
 
-/// A line of a Go struct: a name, empty where embedded, a type, documentation.
-type Row = (String, String, String);
+/// A field of a Go struct.
+struct Row {
+    /// Name; empty if the field is embedded.
+    name: String,
+    ty: String,
+    /// Documentation; empty if the definition has none.
+    doc: String,
+}
+
+impl Row {
+    fn new(name: impl Into<String>, ty: impl Into<String>) -> Row {
+        Row { name: name.into(), ty: ty.into(), doc: String::new() }
+    }
+}
 
 impl Declarer<'_> {
-    fn structure(&mut self, s: &Struct, name: &str) {
-        let what = match &s.name {
-            StructName::Tag(tag) => format!("{} {tag}", if s.union { "union" } else { "struct" }),
+    fn write_struct(&mut self, s: &Struct, name: &str) {
+        let c_type = match &s.name {
+            StructName::Tag(tag) => {
+                format!("{} {tag}", if s.is_union { "union" } else { "struct" })
+            }
             StructName::Typedef(name) => name.clone(),
             StructName::Member { .. } => {
-                format!("an unnamed {}", if s.union { "union" } else { "struct" })
+                format!("an unnamed {}", if s.is_union { "union" } else { "struct" })
             }
         };
-        let _ = writeln!(self.out, "// {name} is {what}, laid out as in C.");
+        let _ = writeln!(self.out, "// {name} is {c_type}, with the layout of C.");
         paragraphs(&mut self.out, &s.doc);
-        if s.union {
+        if s.is_union {
             self.out.push_str(
-                "//\n// Its members share their bytes; the garbage collector sees no pointers in them.\n",
+                "//\n// The members share memory. The garbage collector does not see pointers in it.\n",
             );
         }
         let _ = writeln!(self.out, "type {name} struct {{");
         let mut members: HashSet<String> = HashSet::new();
         let mut methods = String::new();
-        let rows = if s.union {
-            self.union(s, name, &mut members, &mut methods)
+        let rows = if s.is_union {
+            self.union_rows(s, name, &mut members, &mut methods)
         } else {
-            self.members(s, name, &mut members, &mut methods)
+            self.struct_rows(s, name, &mut members, &mut methods)
         };
         write_rows(&mut self.out, &rows);
         self.out.push_str("}\n\n");
         self.out.push_str(&methods);
-        let _ =
-            writeln!(self.proof, "\t_ = [1]struct{{}}{{}}[unsafe.Sizeof({name}{{}})-{}]", s.size);
+        let _ = writeln!(
+            self.layout_checks,
+            "\t_ = [1]struct{{}}{{}}[unsafe.Sizeof({name}{{}})-{}]",
+            s.size
+        );
     }
 
-    /// A union is its size in bytes, and a method a member.
-    fn union(
+    /// Returns the fields of a union: an array of bytes of its size. Each member becomes a method
+    /// in `methods`.
+    fn union_rows(
         &mut self,
         s: &Struct,
         name: &str,
@@ -187,11 +236,11 @@ impl Declarer<'_> {
                 }
                 (None, _) => continue,
             };
-            let _ = writeln!(
-                methods,
-                "// {method} is the member {}.",
-                field.name.as_deref().unwrap_or("without a name")
-            );
+            let member = match &field.name {
+                Some(c_name) => format!("the member {c_name}"),
+                None => "an unnamed member".to_owned(),
+            };
+            let _ = writeln!(methods, "// {method} returns a pointer to {member}.");
             paragraphs(methods, &field.doc);
             let _ = writeln!(
                 methods,
@@ -200,19 +249,20 @@ impl Declarer<'_> {
         }
         let mut rows = Vec::new();
         if s.align > 1 {
-            rows.push(marker(s.align));
+            rows.push(alignment_field(s.align));
         }
-        let bytes = Bytes { of: name, field: "data", start: 0 };
+        let storage = BitStorage { type_name: name, field: "data", start: 0 };
         for field in s.fields.iter().filter(|f| f.bits.is_some()) {
-            self.bit_methods(field, &bytes, members, methods);
+            self.write_bit_accessors(field, &storage, members, methods);
         }
         if s.size > 0 {
-            rows.push(("data".into(), format!("[{}]byte", s.size), String::new()));
+            rows.push(Row::new("data", format!("[{}]byte", s.size)));
         }
         rows
     }
 
-    fn members(
+    /// Returns the fields of a struct. Bit-fields become methods in `methods`.
+    fn struct_rows(
         &mut self,
         s: &Struct,
         name: &str,
@@ -224,17 +274,18 @@ impl Declarer<'_> {
         let mut fields = s.fields.iter().enumerate().peekable();
         while let Some((n, field)) = fields.next() {
             let Some(first) = field.bits else {
-                let Some((size, own)) = field.ty.size_align(&self.model.structs, &self.model.enums)
+                let Some((size, field_align)) =
+                    field.ty.size_align(&self.model.structs, &self.model.enums)
                 else {
                     continue;
                 };
-                // In last place Go would make room for the address of nothing.
+                // Go adds padding after a last field of size zero.
                 if size == 0 && fields.peek().is_none() {
                     continue;
                 }
-                pad(&mut rows, at, field.offset, own);
+                pad(&mut rows, at, field.offset, field_align);
                 at = field.offset + size;
-                align = align.max(own);
+                align = align.max(field_align);
                 let ty = self.go_type(&field.ty, false);
                 let go_name = match &field.name {
                     Some(c_name) => unique(taken, &exported(c_name)),
@@ -242,56 +293,57 @@ impl Declarer<'_> {
                 };
                 if !go_name.is_empty() {
                     let _ = writeln!(
-                        self.proof,
+                        self.layout_checks,
                         "\t_ = [1]struct{{}}{{}}[unsafe.Offsetof({name}{{}}.{go_name})-{}]",
                         field.offset
                     );
                 }
-                rows.push((go_name, ty, field.doc.clone()));
+                rows.push(Row { name: go_name, ty, doc: field.doc.clone() });
                 continue;
             };
-            // All bit-fields of a run share one piece of bytes.
+            // Consecutive bit-fields share one array of bytes.
             let more =
                 std::iter::from_fn(|| fields.next_if(|(_, f)| f.bits.is_some()).map(|(_, f)| f));
             let run: Vec<&Field> = std::iter::once(field).chain(more).collect();
-            let ends = |f: &Field| {
-                f.bits
-                    .map_or(0, |(shift, width)| f.offset * 8 + u64::from(shift) + u64::from(width))
-            };
-            let end = run.iter().map(|f| ends(f)).max().unwrap_or(u64::from(first.1)).div_ceil(8);
+            let end = run
+                .iter()
+                .map(|f| bit_field_end(f))
+                .max()
+                .unwrap_or(u64::from(first.width))
+                .div_ceil(8);
             let start = field.offset.max(at);
             if end > start {
                 pad(&mut rows, at, start, 1);
-                let bytes = Bytes { of: name, field: &format!("bits{n}"), start };
-                rows.push((
-                    bytes.field.to_owned(),
-                    format!("[{}]byte", end - start),
-                    String::new(),
-                ));
+                let storage = BitStorage { type_name: name, field: &format!("bits{n}"), start };
+                rows.push(Row::new(storage.field, format!("[{}]byte", end - start)));
                 for field in run {
-                    self.bit_methods(field, &bytes, taken, methods);
+                    self.write_bit_accessors(field, &storage, taken, methods);
                 }
                 at = end;
             }
         }
-        // Go would round up by itself, but vet of Go 1.21 does not when it checks the proof.
+        // The compiler rounds the size up by itself, but vet of Go 1.21 does not when it evaluates
+        // the layout checks.
         pad(&mut rows, at, s.size, 1);
         if s.align > align {
-            rows.insert(0, marker(s.align));
+            rows.insert(0, alignment_field(s.align));
         }
         rows
     }
 
-    fn bit_methods(
+    /// Writes a getter and a setter of a bit-field.
+    fn write_bit_accessors(
         &mut self,
         field: &Field,
-        place: &Bytes<'_>,
+        storage: &BitStorage<'_>,
         taken: &mut HashSet<String>,
         methods: &mut String,
     ) {
-        let Bytes { of: name, field: bytes, start } = *place;
-        let (Some(c_name), Some((shift, width))) = (&field.name, field.bits) else { return };
-        self.bits = true;
+        let BitStorage { type_name: name, field: bytes, start } = *storage;
+        let (Some(c_name), Some(BitField { shift, width })) = (&field.name, field.bits) else {
+            return;
+        };
+        self.has_bit_fields = true;
         let ty = match &field.ty {
             FieldType::Bool => "uint8".to_owned(),
             other => self.go_type(other, false),
@@ -305,47 +357,50 @@ impl Declarer<'_> {
                 .model
                 .enums
                 .get(*at)
-                .is_some_and(|e| e.signed && e.values.iter().any(|v| v.1 < 0)),
+                .is_some_and(|e| e.signed && e.values.iter().any(|v| v.value < 0)),
             _ => false,
         };
-        let get = format!("usdtGetBits{}(s.{bytes}[:], {first}, {width})", self.stem);
+        let get = format!("usdtGetBits{}(s.{bytes}[:], {first}, {width})", self.helper_suffix);
         let value = if signed {
-            let up = 64 - u32::from(width);
-            format!("{ty}(int64({get}<<{up}) >> {up})")
+            let shift = 64 - u32::from(width);
+            format!("{ty}(int64({get}<<{shift}) >> {shift})")
         } else {
             format!("{ty}({get})")
         };
         let _ = writeln!(
             methods,
-            "// {getter} is the bit-field {c_name}, {width} bit{} wide.",
+            "// {getter} returns the bit-field {c_name}, which has {width} bit{}.",
             if width == 1 { "" } else { "s" }
         );
         paragraphs(methods, &field.doc);
         let _ = write!(
             methods,
             "func (s *{name}) {getter}() {ty} {{\n\treturn {value}\n}}\n\n\
-             // {setter} sets the bit-field {c_name} to the lowest bits of v.\n\
+             // {setter} sets the bit-field {c_name} to the low bits of v.\n\
              func (s *{name}) {setter}(v {ty}) {{\n\tusdtSetBits{}(s.{bytes}[:], {first}, {width}, uint64(v))\n}}\n\n",
-            self.stem
+            self.helper_suffix
         );
     }
 
-    fn bit_helpers(&mut self) {
-        let stem = self.stem;
+    fn write_bit_helpers(&mut self) {
+        let suffix = self.helper_suffix;
         let _ = write!(
             self.out,
-            "func usdtGetBits{stem}(p []byte, at, width uint) (v uint64) {{\n\
+            "// usdtGetBits{suffix} returns the width bits of p from bit at on.\n\
+             func usdtGetBits{suffix}(p []byte, at, width uint) (v uint64) {{\n\
              \tfor i := uint(0); i < width; i++ {{\n\
              \t\tv |= uint64(p[(at+i)/8]>>((at+i)%8)&1) << i\n\t}}\n\treturn v\n}}\n\n\
-             func usdtSetBits{stem}(p []byte, at, width uint, v uint64) {{\n\
+             // usdtSetBits{suffix} sets the width bits of p from bit at on to the low bits of v.\n\
+             func usdtSetBits{suffix}(p []byte, at, width uint, v uint64) {{\n\
              \tfor i := uint(0); i < width; i++ {{\n\
              \t\tbit := byte(1) << ((at + i) % 8)\n\t\tp[(at+i)/8] &^= bit\n\
              \t\tif v>>i&1 != 0 {{\n\t\t\tp[(at+i)/8] |= bit\n\t\t}}\n\t}}\n}}\n\n"
         );
     }
 
-    /// `hidden` from the garbage collector a pointer is a number.
-    fn go_type(&self, ty: &FieldType, hidden: bool) -> String {
+    /// Returns the Go type of a field. If `in_union` is true, pointers become `uintptr`: the
+    /// garbage collector does not see them.
+    fn go_type(&self, ty: &FieldType, in_union: bool) -> String {
         match ty {
             FieldType::Char => "byte".into(),
             FieldType::Int { size, signed } => {
@@ -355,29 +410,34 @@ impl Declarer<'_> {
             FieldType::Bool => "bool".into(),
             FieldType::Enum(at) => self.names.enumeration(*at).to_owned(),
             FieldType::Struct(at) => self.names.structure(*at).to_owned(),
-            FieldType::StructPointer(_) | FieldType::Pointer if hidden => "uintptr".into(),
+            FieldType::StructPointer(_) | FieldType::Pointer if in_union => "uintptr".into(),
             FieldType::StructPointer(at) => format!("*{}", self.names.structure(*at)),
             FieldType::Pointer => "unsafe.Pointer".into(),
             FieldType::Array(element, length) => {
-                format!("[{length}]{}", self.go_type(element, hidden))
+                format!("[{length}]{}", self.go_type(element, in_union))
             }
         }
     }
 }
 
-/// A field of no size that aligns the whole.
-fn marker(align: u64) -> Row {
-    ("_".into(), format!("[0]uint{}", align * 8), String::new())
+/// Returns the number of the first bit after a bit-field, counted from the start of the struct.
+fn bit_field_end(field: &Field) -> u64 {
+    field.bits.map_or(0, |b| field.offset * 8 + u64::from(b.shift) + u64::from(b.width))
 }
 
-/// Padding up to `offset`, where the next field's alignment does not bring it there by itself.
+/// Returns a field of size zero that gives the struct its alignment, in bytes.
+fn alignment_field(align: u64) -> Row {
+    Row::new("_", format!("[0]uint{}", align * 8))
+}
+
+/// Adds padding from `at` to `offset` unless the alignment of the next field implies it.
 fn pad(rows: &mut Vec<Row>, at: u64, offset: u64, align: u64) {
     if at.next_multiple_of(align.max(1)) < offset || (align == 1 && at < offset) {
-        rows.push(("_".into(), format!("[{}]byte", offset - at), String::new()));
+        rows.push(Row::new("_", format!("[{}]byte", offset - at)));
     }
 }
 
-/// A name nothing else in the struct has.
+/// Returns a name that is not in `taken`, and adds it.
 fn unique(taken: &mut HashSet<String>, name: &str) -> String {
     let mut name = name.to_owned();
     while !taken.insert(name.clone()) {
@@ -386,25 +446,28 @@ fn unique(taken: &mut HashSet<String>, name: &str) -> String {
     name
 }
 
-/// Rows as gofmt aligns them: names of neighbouring lines, up to a comment or an embedded field.
+/// Writes the fields as gofmt formats them: it aligns neighboring lines up to a comment or an
+/// embedded field.
 fn write_rows(out: &mut String, rows: &[Row]) {
     let mut at = 0;
     while at < rows.len() {
         let rest = rows.get(at..).unwrap_or_default();
-        let embedded = rest.first().is_some_and(|r| r.0.is_empty());
-        let more =
-            rest.iter().skip(1).take_while(|r| !embedded && r.2.is_empty() && !r.0.is_empty());
+        let embedded = rest.first().is_some_and(|row| row.name.is_empty());
+        let more = rest
+            .iter()
+            .skip(1)
+            .take_while(|row| !embedded && row.doc.is_empty() && !row.name.is_empty());
         let length = 1 + more.count();
         let block = rest.get(..length).unwrap_or_default();
-        let wide = block.iter().map(|r| r.0.len()).max().unwrap_or(0);
-        for (name, ty, doc) in block {
+        let width = block.iter().map(|row| row.name.len()).max().unwrap_or(0);
+        for Row { name, ty, doc } in block {
             for line in doc.lines() {
                 let _ = writeln!(out, "{}", format!("\t// {line}").trim_end());
             }
             if name.is_empty() {
                 let _ = writeln!(out, "\t{ty}");
             } else {
-                let _ = writeln!(out, "\t{name:wide$} {ty}");
+                let _ = writeln!(out, "\t{name:width$} {ty}");
             }
         }
         at += length;

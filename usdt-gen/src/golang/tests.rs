@@ -1,4 +1,4 @@
-//! Generated text, whole: a change of it is a change of every user's package.
+//! Tests of whole generated files: a change here changes the packages of all users.
 
 use super::{GenerateError, Package, generate};
 use crate::dlang;
@@ -11,7 +11,7 @@ fn model(source: &str) -> Model {
 }
 
 #[test]
-fn a_small_package() {
+fn generates_all_files_of_a_package() {
     let model = model(
         "/** Demo. */\nprovider app {\n\t/** A request came in.\n\t * Twice. */\n\tprobe request__start(uint64_t id, string method, const char *path);\n\tprobe tick();\n};\n",
     );
@@ -21,7 +21,7 @@ fn a_small_package() {
 }
 
 #[test]
-fn annotated_arguments_have_go_types() {
+fn annotated_arguments_have_the_annotated_go_types() {
     let model = model(
         "provider app {\n\t/**\n\t * @go status int\n\t * @go time time.Duration\n\t */\n\tprobe end(int64_t status, int64_t time);\n};\n",
     );
@@ -33,7 +33,7 @@ fn annotated_arguments_have_go_types() {
 }
 
 #[test]
-fn functions_for_lazy_arguments_are_generated_on_request() {
+fn generates_functions_for_lazy_arguments_only_on_request() {
     let model = model("provider a { probe hit(int n); probe tick(); };");
     for lazy_args in [false, true] {
         let files = generate(&model, "p.d", Package { lazy_args, ..Package::named("p") }).unwrap();
@@ -45,9 +45,9 @@ fn functions_for_lazy_arguments_are_generated_on_request() {
     }
 }
 
-/// In the runtime, arguments come in the compiler's registers and go on in C's.
+/// Stubs of package runtime get their arguments in the registers of ABIInternal.
 #[test]
-fn stubs_of_the_runtime_move_their_arguments() {
+fn runtime_stubs_move_arguments_to_the_registers_of_the_site() {
     let model = model("provider go { probe x(uint64_t a, uint64_t b, uint64_t c, uint64_t d); };");
     let files =
         generate(&model, "p.d", Package { runtime: true, ..Package::named("runtime") }).unwrap();
@@ -74,7 +74,7 @@ fn stubs_of_the_runtime_move_their_arguments() {
 }
 
 #[test]
-fn a_taken_name_gets_its_provider_in_front() {
+fn prefixes_a_name_that_another_provider_uses() {
     let model =
         model("provider a { probe hit(); probe x(); }; provider b { probe hit(); probe y(); };");
     let files = generate(&model, "p.d", Package::named("p")).unwrap();
@@ -85,7 +85,7 @@ fn a_taken_name_gets_its_provider_in_front() {
 }
 
 #[test]
-fn names_that_cannot_be_told_apart_are_numbered() {
+fn numbers_names_that_differ_only_in_underscores() {
     let functions = |source: &str| {
         let files = generate(&model(source), "p.d", Package::named("p")).unwrap();
         let names = files[0].text.lines().filter_map(|l| l.strip_prefix("func ")?.split_once('('));
@@ -98,16 +98,16 @@ fn names_that_cannot_be_told_apart_are_numbered() {
         functions("provider a { probe go_on(); probe go__on(); probe goOn(); };"),
         ["GoOn", "GoOnEnabled", "GoOn2", "GoOn2Enabled", "GoOn3", "GoOn3Enabled"]
     );
-    // `XEnabled` is the first probe's test.
+    // `XEnabled` already belongs to the first probe.
     assert_eq!(
         functions("provider a { probe x(); probe x__enabled(); };"),
         ["X", "XEnabled", "XEnabled2", "XEnabled2Enabled"]
     );
 }
 
-/// A definition, and the name of its file, may come from anybody.
+/// Definitions and their file names are untrusted input.
 #[test]
-fn what_a_definition_says_is_no_code() {
+fn definitions_cannot_inject_code_or_directives() {
     let model = model(
         "/**\n * +build ignore\n * go:linkname a b\n */\nprovider a { /** +build x\n\u{c}+build y */ probe x(int a /* #cgo LDFLAGS: -l x */); };",
     );
@@ -125,7 +125,7 @@ fn what_a_definition_says_is_no_code() {
 }
 
 #[test]
-fn a_package_needs_a_name() {
+fn rejects_an_invalid_package_name() {
     let model = model("provider a { probe x(); };");
     assert_eq!(
         generate(&model, "p.d", Package::named("my-pkg")),
@@ -134,11 +134,31 @@ fn a_package_needs_a_name() {
 }
 
 #[test]
-fn both_architectures_agree_on_the_blob() {
+fn blobs_have_the_same_size_on_both_architectures() {
     let model =
         model("provider a { probe p(int a, string b, double c, bytes d, error e, char *f); };");
     let files = generate(&model, "p.d", Package::named("p")).unwrap();
     let size =
         |text: &str| text.lines().rev().find_map(|l| l.strip_prefix("GLOBL ")).map(str::to_owned);
     assert_eq!(size(&files[1].text), size(&files[2].text));
+}
+
+#[test]
+fn helpers_of_other_definitions_have_a_suffix() {
+    let model = model("provider a { probe p(string s, bool b, error e, char *c); };");
+    let helpers = |source: &str| {
+        let files = generate(&model, source, Package::named("p")).unwrap();
+        let names = files[0].text.lines().filter_map(|l| l.strip_prefix("func ")?.split_once('('));
+        let is_helper = |name: &String| {
+            ["usdtTouch", "usdtCString", "usdtBool", "usdtErrorMessage"]
+                .iter()
+                .any(|base| name.starts_with(base))
+        };
+        names.map(|(name, _)| name.to_owned()).filter(is_helper).collect::<Vec<_>>()
+    };
+    assert_eq!(helpers("probes.d"), ["usdtTouch", "usdtCString", "usdtBool", "usdtErrorMessage"]);
+    assert_eq!(
+        helpers("my_app.d"),
+        ["usdtTouchMyApp", "usdtCStringMyApp", "usdtBoolMyApp", "usdtErrorMessageMyApp"]
+    );
 }

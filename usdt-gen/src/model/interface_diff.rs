@@ -1,31 +1,33 @@
-//! What changes for consumers between two interfaces.
+//! Compares two interfaces and reports the changes that matter to tracers.
 //!
-//! Tracers address arguments by position and read them by size, sign and kind: a change of those breaks them, as
-//! does a probe that is gone. New probes, arguments behind the last one, names and documentation do not.
+//! Tracers address arguments by position and read them by size, sign and kind. A change of these
+//! breaks them, and so does a removed probe. New probes, arguments after the last one, new names
+//! and changed documentation do not.
 
 use serde::Serialize;
 use stapsdt::schema::{Arg, Probe, Provider, Schema};
 
-/// One change.
+/// One change between two interfaces. It serializes to a line of `usdt-gen diff --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub(crate) struct Change {
     /// Provider name.
-    pub provider: String,
-    /// Probe name; absent for a whole provider.
+    pub(crate) provider: String,
+    /// Probe name. `None` if the whole provider changed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe: Option<String>,
-    /// Whether a consumer of the old interface reads something else, or nothing, from the new one.
-    pub breaking: bool,
-    /// What changed, in words.
-    pub change: String,
+    pub(crate) probe: Option<String>,
+    /// True if a tracer of the old interface reads wrong values, or nothing, from the new one.
+    pub(crate) breaking: bool,
+    /// Description of the change for the user.
+    pub(crate) change: String,
 }
 
-/// Every change from `old` to `new`, in the order of the old interface, then what is new.
-pub fn diff(old: &Schema, new: &Schema) -> Vec<Change> {
+/// Returns the changes from `old` to `new`: first those of the old interface in its order, then
+/// additions.
+pub(crate) fn diff(old: &Schema, new: &Schema) -> Vec<Change> {
     let mut changes = Vec::new();
     for provider in &old.providers {
         match new.providers.iter().find(|p| p.name == provider.name) {
-            Some(other) => probes(provider, other, &mut changes),
+            Some(other) => diff_probes(provider, other, &mut changes),
             None => changes.push(change(provider, None, true, "provider removed".into())),
         }
     }
@@ -46,17 +48,17 @@ fn change(provider: &Provider, probe: Option<&Probe>, breaking: bool, change: St
     }
 }
 
-fn probes(old: &Provider, new: &Provider, changes: &mut Vec<Change>) {
+fn diff_probes(old: &Provider, new: &Provider, changes: &mut Vec<Change>) {
     let added: Vec<&Probe> =
         new.probes.iter().filter(|p| !old.probes.iter().any(|o| o.name == p.name)).collect();
     for probe in &old.probes {
         if let Some(other) = new.probes.iter().find(|p| p.name == probe.name) {
-            arguments(old, probe, other, changes);
+            diff_arguments(old, probe, other, changes);
             continue;
         }
-        // One that came and looks the same is most likely this one.
+        // An added probe with the same arguments is most likely this one.
         let renamed =
-            added.iter().find(|p| !probe.args.is_empty() && same_words(&p.args, &probe.args));
+            added.iter().find(|p| !probe.args.is_empty() && have_same_shape(&p.args, &probe.args));
         let hint = renamed.map_or(String::new(), |p| format!("; renamed to {}?", p.name));
         changes.push(change(old, Some(probe), true, format!("probe removed{hint}")));
     }
@@ -65,73 +67,82 @@ fn probes(old: &Provider, new: &Provider, changes: &mut Vec<Change>) {
     }
 }
 
-fn same_words(a: &[Arg], b: &[Arg]) -> bool {
+fn have_same_shape(a: &[Arg], b: &[Arg]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| shape(a) == shape(b))
 }
 
-/// What a consumer relies on.
+/// Returns the properties of an argument that a tracer relies on.
 fn shape(arg: &Arg) -> (stapsdt::schema::Kind, u8, bool) {
     (arg.kind, arg.size, arg.signed)
 }
 
-fn arguments(provider: &Provider, old: &Probe, new: &Probe, changes: &mut Vec<Change>) {
+fn diff_arguments(provider: &Provider, old: &Probe, new: &Probe, changes: &mut Vec<Change>) {
     let mut report =
-        |breaking, text: String| changes.push(change(provider, Some(old), breaking, text));
+        |breaking, message: String| changes.push(change(provider, Some(old), breaking, message));
     let mut word = 0;
     for (position, (before, after)) in old.args.iter().zip(&new.args).enumerate() {
         if shape(before) != shape(after) {
             report(
                 true,
-                format!("arg{word} was `{}`, is `{}`", before.declaration(), after.declaration()),
+                format!(
+                    "arg{word} was `{}`, is now `{}`",
+                    before.declaration(),
+                    after.declaration()
+                ),
             );
-            // From here on positions have shifted if the number of words did; more would only repeat it.
-            if before.kind.words() != after.kind.words() || moved(old, new, position) {
+            // If the positions of all further arguments shifted, reporting them would only repeat
+            // this.
+            if before.kind.words() != after.kind.words() || is_insertion(old, new, position) {
                 return;
             }
         } else if before.name != after.name {
-            let elsewhere = new.args.iter().any(|a| a.name == before.name);
-            let text = format!("arg{word} was called `{}`, is `{}`", before.name, after.name);
-            report(
-                elsewhere,
-                if elsewhere { format!("{text}: arguments changed places") } else { text },
-            );
+            let message =
+                format!("arg{word} was named `{}`, is now named `{}`", before.name, after.name);
+            if new.args.iter().any(|a| a.name == before.name) {
+                report(true, format!("{message}: arguments changed places"));
+            } else {
+                report(false, message);
+            }
         } else if before.unit != after.unit {
-            let name = |arg: &Arg| arg.unit.clone().unwrap_or_else(|| "none".to_owned());
-            let both = before.unit.is_some() && after.unit.is_some();
-            let text = format!(
-                "arg{word} `{}` had unit {}, has {}",
+            // Adding or removing a unit does not change the values.
+            let breaking = before.unit.is_some() && after.unit.is_some();
+            let message = format!(
+                "arg{word} `{}` had unit {}, now has unit {}",
                 before.name,
-                name(before),
-                name(after)
+                or_none(before.unit.as_deref()),
+                or_none(after.unit.as_deref())
             );
-            report(both, text);
+            report(breaking, message);
         } else if before.ty != after.ty {
             report(
                 false,
                 format!(
-                    "arg{word} `{}` was declared `{}`, is `{}`",
+                    "arg{word} `{}` was declared as `{}`, is now `{}`",
                     before.name, before.ty, after.ty
                 ),
             );
         }
         word += before.kind.words();
     }
-    for gone in old.args.iter().skip(new.args.len()) {
-        report(true, format!("arg{word} `{}` removed", gone.declaration()));
-        word += gone.kind.words();
+    for removed in old.args.iter().skip(new.args.len()) {
+        report(true, format!("arg{word} `{}` removed", removed.declaration()));
+        word += removed.kind.words();
     }
-    for come in new.args.iter().skip(old.args.len()) {
+    for added in new.args.iter().skip(old.args.len()) {
         report(
             false,
-            format!("arg{word} `{}` added; the goroutine id moves behind it", come.declaration()),
+            format!("arg{word} `{}` added; the goroutine ID moves after it", added.declaration()),
         );
-        word += come.kind.words();
+        word += added.kind.words();
     }
     if old.stability != new.stability {
-        let name = |s: &Option<String>| s.clone().unwrap_or_else(|| "none".to_owned());
         report(
             false,
-            format!("stability was {}, is {}", name(&old.stability), name(&new.stability)),
+            format!(
+                "stability was {}, is now {}",
+                or_none(old.stability.as_deref()),
+                or_none(new.stability.as_deref())
+            ),
         );
     }
     if old.doc != new.doc {
@@ -139,8 +150,12 @@ fn arguments(provider: &Provider, old: &Probe, new: &Probe, changes: &mut Vec<Ch
     }
 }
 
-/// Whether an argument was put in or taken out at `position` rather than changed.
-fn moved(old: &Probe, new: &Probe, position: usize) -> bool {
+fn or_none(value: Option<&str>) -> &str {
+    value.unwrap_or("none")
+}
+
+/// Returns true if an argument was inserted or removed at `position` rather than changed.
+fn is_insertion(old: &Probe, new: &Probe, position: usize) -> bool {
     let names = |probe: &Probe| {
         probe.args.iter().skip(position + 1).map(|a| a.name.clone()).collect::<Vec<_>>()
     };
@@ -157,19 +172,18 @@ mod tests {
         dlang::parse(source).model.unwrap().schema()
     }
 
-    fn said(old: &str, new: &str) -> Vec<(bool, String)> {
+    fn changes(old: &str, new: &str) -> Vec<(bool, String)> {
         let wrap = |probes: &str| schema(&format!("provider p {{ {probes} }};"));
-        let changes = diff(&wrap(old), &wrap(new));
-        changes
+        diff(&wrap(old), &wrap(new))
             .into_iter()
             .map(|c| (c.breaking, format!("{}: {}", c.probe.unwrap_or_default(), c.change)))
             .collect()
     }
 
     #[test]
-    fn what_breaks_and_what_does_not() {
-        let breaks = |text: &str| (true, text.to_owned());
-        let fine = |text: &str| (false, text.to_owned());
+    fn reports_breaking_and_compatible_changes() {
+        let breaks = |message: &str| (true, message.to_owned());
+        let fine = |message: &str| (false, message.to_owned());
         for (old, new, expected) in [
             ("probe a(int x);", "probe a(int x);", vec![]),
             ("probe a(int x);", "", vec![breaks("a: probe removed")]),
@@ -181,54 +195,58 @@ mod tests {
             (
                 "probe a(int x);",
                 "probe a(unsigned x);",
-                vec![breaks("a: arg0 was `int x`, is `unsigned x`")],
+                vec![breaks("a: arg0 was `int x`, is now `unsigned x`")],
             ),
             (
                 "probe a(int x);",
                 "probe a(long x);",
-                vec![breaks("a: arg0 was `int x`, is `long x`")],
+                vec![breaks("a: arg0 was `int x`, is now `long x`")],
             ),
             (
                 "probe a(char *x);",
                 "probe a(string x);",
-                vec![breaks("a: arg0 was `char *x`, is `string x`")],
+                vec![breaks("a: arg0 was `char *x`, is now `string x`")],
             ),
-            ("probe a(int x);", "probe a(int y);", vec![fine("a: arg0 was called `x`, is `y`")]),
+            (
+                "probe a(int x);",
+                "probe a(int y);",
+                vec![fine("a: arg0 was named `x`, is now named `y`")],
+            ),
             (
                 "probe a(int x, int y);",
                 "probe a(int y, int x);",
                 vec![
-                    breaks("a: arg0 was called `x`, is `y`: arguments changed places"),
-                    breaks("a: arg1 was called `y`, is `x`: arguments changed places"),
+                    breaks("a: arg0 was named `x`, is now named `y`: arguments changed places"),
+                    breaks("a: arg1 was named `y`, is now named `x`: arguments changed places"),
                 ],
             ),
             ("probe a(int x, int y);", "probe a(int x);", vec![breaks("a: arg1 `int y` removed")]),
             (
                 "probe a(string s);",
                 "probe a(string s, int y);",
-                vec![fine("a: arg2 `int y` added; the goroutine id moves behind it")],
+                vec![fine("a: arg2 `int y` added; the goroutine ID moves after it")],
             ),
             (
                 "probe a(int x);",
                 "probe a(int32_t x);",
-                vec![fine("a: arg0 `x` was declared `int`, is `int32_t`")],
+                vec![fine("a: arg0 `x` was declared as `int`, is now `int32_t`")],
             ),
             (
                 "probe a(int64_t x);",
                 "\n/** @go x time.Duration */ probe a(int64_t x);",
-                vec![fine("a: arg0 `x` had unit none, has ns")],
+                vec![fine("a: arg0 `x` had unit none, now has unit ns")],
             ),
             (
                 "probe a(int x, long y, int z);",
                 "probe a(long y, int z);",
-                vec![breaks("a: arg0 was `int x`, is `long y`")],
+                vec![breaks("a: arg0 was `int x`, is now `long y`")],
             ),
         ] {
-            assert_eq!(said(old, new), expected, "{old} -> {new}");
+            assert_eq!(changes(old, new), expected, "{old} -> {new}");
         }
-        let (one, none) =
+        let (old, new) =
             (schema("provider p { probe a(); };"), schema("provider q { probe a(); };"));
-        let words: Vec<String> = diff(&one, &none).into_iter().map(|c| c.change).collect();
-        assert_eq!(words, ["provider removed", "provider added"]);
+        let messages: Vec<String> = diff(&old, &new).into_iter().map(|c| c.change).collect();
+        assert_eq!(messages, ["provider removed", "provider added"]);
     }
 }

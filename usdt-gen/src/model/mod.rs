@@ -1,130 +1,135 @@
-//! The model of a definition file: what every generator works from, free of syntax.
+//! The model of a definition: its providers, probes and types, independent of syntax.
+//!
+//! The parser produces it and every generator works from it. The model holds only what is valid, so
+//! generators have no errors of their own for types.
 
-pub mod interface_diff;
+pub(crate) mod interface_diff;
 mod struct_layout;
 
-pub use struct_layout::{Enum, Field, FieldType, Struct, StructName, Wanted};
+pub(crate) use struct_layout::{BitField, Enum, Enumerator, FieldDecl, FieldType};
+pub use struct_layout::{Field, Struct, StructName};
 
 use indexmap::IndexMap;
 use stapsdt::schema;
 
-/// Most argument words a probe may have: libbpf refuses a note with more.
-pub const MAX_WORDS: usize = 12;
+/// The largest number of argument words of a probe. libbpf rejects a note with more.
+pub(crate) const MAX_WORDS: usize = 12;
 
-/// Every provider of a file, in declared order, and the types that their arguments lead to.
+/// The providers of a definition in declared order, and the types that their arguments use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
-    /// By name.
-    pub providers: IndexMap<String, Provider>,
-    /// Enums of the file, and those of included ones that are used.
-    pub enums: Vec<Enum>,
-    /// Structs and unions that arguments point to, directly or through members.
+    /// Providers by name.
+    pub(crate) providers: IndexMap<String, Provider>,
+    /// Enums of the definition, and enums of included files that are used.
+    pub(crate) enums: Vec<Enum>,
+    /// Structs and unions that arguments point to, directly or through members of other structs.
     pub structs: Vec<Struct>,
 }
 
-/// A provider: a namespace of probes.
+/// A provider, which is a namespace of probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Provider {
-    /// As declared.
-    pub name: String,
-    /// From the comment before it; paragraphs separated by blank lines.
-    pub doc: String,
-    /// Of the arguments, `NAME/DATA/CLASS`, from a pragma.
-    pub stability: Option<String>,
-    /// By name, in declared order.
-    pub probes: IndexMap<String, Probe>,
+pub(crate) struct Provider {
+    /// Name as declared.
+    pub(crate) name: String,
+    /// Documentation from the comment before the provider. Empty if there is none.
+    pub(crate) doc: String,
+    /// Stability of the arguments as `NAME/DATA/CLASS`, from a pragma.
+    pub(crate) stability: Option<String>,
+    /// Probes by name, in declared order.
+    pub(crate) probes: IndexMap<String, Probe>,
 }
 
 /// A probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// As declared, underscores kept.
-    pub name: String,
-    /// From the comment before it.
-    pub doc: String,
-    /// In declared order.
-    pub params: Vec<Param>,
-    /// What DTrace's `args[]` shows instead, where the definition says so. Notes carry the inputs.
-    pub outputs: Vec<Output>,
+pub(crate) struct Probe {
+    /// Name as declared, with double underscores.
+    pub(crate) name: String,
+    /// Documentation from the comment before the probe. Empty if there is none.
+    pub(crate) doc: String,
+    /// Arguments in declared order.
+    pub(crate) params: Vec<Param>,
+    /// Arguments of the translated prototype, which DTrace shows as `args[]`. Empty if there is
+    /// none. Notes always describe `params`.
+    pub(crate) outputs: Vec<Output>,
 }
 
 /// An argument of a translated prototype.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
-    /// Index of the input that it is translated from.
-    pub input: usize,
-    /// The type as written.
-    pub spelling: String,
+pub(crate) struct Output {
+    /// Index in [`Probe::params`] of the argument that it is translated from.
+    pub(crate) input: usize,
+    /// C spelling of the translated type.
+    pub(crate) spelling: String,
 }
 
-/// A declared argument.
+/// An argument of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Param {
-    /// Declared name, if there is one.
-    pub name: Option<String>,
-    /// The type as written.
-    pub spelling: String,
-    /// What it is.
-    pub ty: Type,
-    /// From a comment beside it or an `@param` line.
-    pub doc: String,
+pub(crate) struct Param {
+    /// Declared name. `None` if the parameter is unnamed.
+    pub(crate) name: Option<String>,
+    /// C spelling of the type.
+    pub(crate) spelling: String,
+    /// Resolved type.
+    pub(crate) ty: Type,
+    /// Documentation from a comment next to the parameter or from an `@param` line.
+    pub(crate) doc: String,
 }
 
-/// What an argument is, and so how Go declares and passes it.
+/// The type of an argument. It determines how Go declares and passes the argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
-    /// An integer of 1, 2, 4 or 8 bytes.
+pub(crate) enum Type {
+    /// An integer.
     Int {
-        /// Bytes.
+        /// Size in bytes: 1, 2, 4 or 8.
         size: u8,
-        /// Two's complement.
+        /// True for two's complement.
         signed: bool,
     },
-    /// `uintptr_t`: an integer as wide as a pointer.
+    /// `uintptr_t`, an integer of 8 bytes.
     Uintptr,
-    /// `@go int` or `@go uint`: 8 bytes that are Go's own integer.
+    /// An integer of 8 bytes that is an `int` or `uint` in Go, from `@go int` or `@go uint`.
     GoInt {
-        /// Two's complement.
+        /// True for `int`.
         signed: bool,
     },
-    /// `@go time.Duration`: 8 bytes, signed, nanoseconds.
+    /// A signed integer of 8 bytes in nanoseconds, from `@go time.Duration`.
     Duration,
-    /// 4 or 8 bytes of IEEE 754.
+    /// An IEEE 754 number.
     Float {
-        /// Bytes.
+        /// Size in bytes: 4 or 8.
         size: u8,
     },
-    /// An enum that the file defines.
+    /// An enum that is defined.
     Enum {
         /// Index in [`Model::enums`].
         index: usize,
-        /// Bytes.
+        /// Size in bytes: 4 or 8.
         size: u8,
-        /// Two's complement.
+        /// True for two's complement.
         signed: bool,
     },
-    /// `bool`.
+    /// `bool`, of 1 byte.
     Bool,
-    /// Pointer to a struct or union that the file defines.
+    /// A pointer to a struct or union with a known layout.
     Struct {
         /// Index in [`Model::structs`].
         index: usize,
     },
-    /// `char *`: passed as a NUL-terminated copy.
+    /// `char *`, passed as a pointer to a NUL-terminated copy.
     CString,
-    /// `string`: pointer and length.
+    /// `string`, passed as pointer and length.
     String,
-    /// `bytes`: pointer and length.
+    /// `bytes`, passed as pointer and length.
     Bytes,
-    /// `error`: pointer and length of its message.
+    /// `error`, passed as pointer and length of its message.
     Error,
     /// Any other pointer.
     Pointer,
 }
 
 impl Type {
-    /// How a tracer reads the words.
-    pub fn kind(self) -> schema::Kind {
+    /// Returns how a tracer interprets the argument words.
+    pub(crate) fn kind(self) -> schema::Kind {
         match self {
             Type::Int { .. }
             | Type::Enum { .. }
@@ -141,13 +146,13 @@ impl Type {
         }
     }
 
-    /// Argument words in the note: two for what travels as pointer and length.
-    pub fn words(self) -> usize {
+    /// Returns the number of argument words in the note: 2 for pointer and length, otherwise 1.
+    pub(crate) fn words(self) -> usize {
         self.kind().words()
     }
 
-    /// Bytes of the first word.
-    pub fn size(self) -> u8 {
+    /// Returns the size of the first word in bytes.
+    pub(crate) fn size(self) -> u8 {
         match self {
             Type::Int { size, .. } | Type::Enum { size, .. } | Type::Float { size } => size,
             Type::Bool => 1,
@@ -155,8 +160,8 @@ impl Type {
         }
     }
 
-    /// Whether the first word is two's complement.
-    pub fn signed(self) -> bool {
+    /// Returns true if the first word is two's complement.
+    pub(crate) fn signed(self) -> bool {
         match self {
             Type::Int { signed, .. } | Type::Enum { signed, .. } | Type::GoInt { signed } => signed,
             Type::Duration => true,
@@ -164,13 +169,13 @@ impl Type {
         }
     }
 
-    /// Unit of the value, by its UCUM code, where the type says it.
-    pub fn unit(self) -> Option<&'static str> {
+    /// Returns the UCUM code of the value's unit, or `None` if the type does not imply a unit.
+    pub(crate) fn unit(self) -> Option<&'static str> {
         (self == Type::Duration).then_some("ns")
     }
 
-    /// The type that `@go NAME` makes of this one; `None` where the two do not have the same size and sign.
-    pub fn as_go(self, name: GoName) -> Option<Type> {
+    /// Returns the type after an `@go` annotation. `None` if the sizes or signs differ.
+    pub(crate) fn as_go(self, name: GoName) -> Option<Type> {
         let Type::Int { size: 8, signed } = self else { return None };
         match name {
             GoName::Int if signed => Some(Type::GoInt { signed }),
@@ -180,8 +185,8 @@ impl Type {
         }
     }
 
-    /// The annotation that makes this type, if it takes one.
-    pub fn go_name(self) -> Option<GoName> {
+    /// Returns the `@go` annotation that selects this type, or `None` if it needs no annotation.
+    pub(crate) fn go_name(self) -> Option<GoName> {
         match self {
             Type::GoInt { signed: true } => Some(GoName::Int),
             Type::GoInt { signed: false } => Some(GoName::Uint),
@@ -191,9 +196,9 @@ impl Type {
     }
 }
 
-/// A Go type that an annotation `@go` gives an argument in place of the one of its C type.
+/// A Go type that an `@go` annotation gives an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GoName {
+pub(crate) enum GoName {
     /// `int`.
     Int,
     /// `uint`.
@@ -203,11 +208,11 @@ pub enum GoName {
 }
 
 impl GoName {
-    /// All of them.
-    pub const ALL: [GoName; 3] = [GoName::Int, GoName::Uint, GoName::Duration];
+    /// All Go types that an annotation can name.
+    pub(crate) const ALL: [GoName; 3] = [GoName::Int, GoName::Uint, GoName::Duration];
 
-    /// As Go spells it.
-    pub fn spelling(self) -> &'static str {
+    /// Returns the Go spelling, which the annotation uses.
+    pub(crate) fn spelling(self) -> &'static str {
         match self {
             GoName::Int => "int",
             GoName::Uint => "uint",
@@ -215,8 +220,8 @@ impl GoName {
         }
     }
 
-    /// The C type that has its size and sign.
-    pub fn c_type(self) -> &'static str {
+    /// Returns a C type of the same size and sign, which the argument can be declared with.
+    pub(crate) fn c_type(self) -> &'static str {
         match self {
             GoName::Int | GoName::Duration => "int64_t",
             GoName::Uint => "uint64_t",
@@ -225,20 +230,15 @@ impl GoName {
 }
 
 impl Probe {
-    /// Argument words of the note.
-    pub fn words(&self) -> usize {
+    /// Returns the number of argument words in the note.
+    pub(crate) fn words(&self) -> usize {
         self.params.iter().map(|p| p.ty.words()).sum()
-    }
-
-    /// The name DTrace shows: every `__` is a `-`.
-    pub fn dtrace_name(&self) -> String {
-        self.name.replace("__", "-")
     }
 }
 
 impl Model {
-    /// The machine-readable interface.
-    pub fn schema(&self) -> schema::Schema {
+    /// Returns the machine-readable interface of the definition.
+    pub(crate) fn schema(&self) -> schema::Schema {
         let providers = self
             .providers
             .values()
@@ -252,8 +252,8 @@ impl Model {
 }
 
 impl Provider {
-    /// A probe of this provider as its schema note carries it.
-    pub fn probe_schema(&self, probe: &Probe) -> schema::Probe {
+    /// Returns the schema of one of this provider's probes, as its schema note carries it.
+    pub(crate) fn probe_schema(&self, probe: &Probe) -> schema::Probe {
         let args = probe.params.iter().enumerate().map(|(i, p)| schema::Arg {
             name: p.name.clone().unwrap_or_else(|| format!("arg{i}")),
             ty: p.spelling.clone(),

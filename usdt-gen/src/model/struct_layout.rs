@@ -1,27 +1,43 @@
-//! Types that definitions define, laid out as C does on Linux (x86-64 psABI 3.1.2; AAPCS64 agrees on all of it
-//! but unnamed bit-fields).
+//! Enums, structs and unions of a definition, laid out as C does on Linux.
+//!
+//! The layout follows the x86-64 psABI, section 3.1.2. AAPCS64 gives the same layout except
+//! for unnamed bit-fields.
 
 /// An enum.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Enum {
-    /// The tag, or the typedef's name where there is none.
-    pub name: String,
-    /// Whether `name` is a tag: C says `enum name` then.
-    pub tagged: bool,
-    /// From the comment before it.
-    pub doc: String,
-    /// Bytes: 4, or 8 where a value needs them.
-    pub size: u8,
-    /// Two's complement.
-    pub signed: bool,
-    /// Enumerators in declared order: name, value, documentation.
-    pub values: Vec<(String, i128, String)>,
+pub(crate) struct Enum {
+    /// The tag, or the name of the typedef if there is no tag.
+    pub(crate) name: String,
+    /// True if `name` is a tag, so that C spells the type `enum name`.
+    pub(crate) has_tag: bool,
+    /// Documentation from the comment before the enum. Empty if there is none.
+    pub(crate) doc: String,
+    /// Size in bytes: 4, or 8 if a value needs it.
+    pub(crate) size: u8,
+    /// True for two's complement.
+    pub(crate) signed: bool,
+    /// Enumerators in declared order.
+    pub(crate) values: Vec<Enumerator>,
+}
+
+/// A named value of an enum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Enumerator {
+    /// Name as declared.
+    pub(crate) name: String,
+    /// Value, which fits in the enum's size.
+    pub(crate) value: i128,
+    /// Documentation from a comment next to the enumerator. Empty if there is none.
+    pub(crate) doc: String,
 }
 
 impl Enum {
-    /// Size and sign that hold all values; `None` where nothing does. Without negative values, signed as long as
-    /// that fits: enumerators are `int` in C.
-    pub fn representation(values: impl Iterator<Item = i128> + Clone) -> Option<(u8, bool)> {
+    /// Returns the size in bytes and the sign of an enum with these values. `None` if they do not
+    /// fit in 8 bytes.
+    ///
+    /// Values without a negative one are signed as long as they fit, because enumerators are `int`
+    /// in C.
+    pub(crate) fn representation(values: impl Iterator<Item = i128> + Clone) -> Option<(u8, bool)> {
         let (low, high) = (values.clone().min().unwrap_or(0), values.max().unwrap_or(0));
         let fits = |min: i128, max: i128| min <= low && high <= max;
         if fits(i32::MIN.into(), i32::MAX.into()) {
@@ -36,18 +52,18 @@ impl Enum {
     }
 }
 
-/// What a struct is called.
+/// The name of a struct or union.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StructName {
-    /// `struct tag`.
+    /// The tag in `struct tag`.
     Tag(String),
-    /// `typedef struct { … } name`.
+    /// The name in `typedef struct { … } name`.
     Typedef(String),
-    /// The unnamed type of a member.
+    /// The type of a member has neither a tag nor a typedef.
     Member {
-        /// Index of the struct that has the member.
+        /// Index in [`super::Model::structs`] of the struct that has the member.
         parent: usize,
-        /// Index of the field.
+        /// Index of the member in [`Struct::fields`].
         field: usize,
     },
 }
@@ -55,97 +71,117 @@ pub enum StructName {
 /// A struct or union.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Struct {
-    /// What it is called.
+    /// The name, or the member that the type belongs to.
     pub name: StructName,
-    /// A union.
-    pub union: bool,
-    /// From the comment before it.
-    pub doc: String,
-    /// Bytes.
+    /// True for a union, whose members all have offset 0.
+    pub is_union: bool,
+    /// Documentation from the comment before the struct. Empty if there is none.
+    pub(crate) doc: String,
+    /// Size in bytes, including padding.
     pub size: u64,
-    /// Bytes.
+    /// Alignment in bytes.
     pub align: u64,
     /// Members in declared order.
     pub fields: Vec<Field>,
 }
 
-/// A member.
+/// A member of a struct or union.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Absent for unnamed structs and unions, whose members are the outer one's, and for unnamed bit-fields.
+    /// Declared name. `None` for an unnamed bit-field, and for an unnamed struct or union, whose
+    /// members belong to the outer struct.
     pub name: Option<String>,
-    /// The type as written.
-    pub spelling: String,
-    /// What it is.
-    pub ty: FieldType,
-    /// From a comment beside it.
-    pub doc: String,
-    /// Bytes from the start; of a bit-field, its first byte.
+    /// C spelling of the type.
+    pub(crate) spelling: String,
+    /// Resolved type.
+    pub(crate) ty: FieldType,
+    /// Documentation from a comment next to the member. Empty if there is none.
+    pub(crate) doc: String,
+    /// Offset in bytes from the start of the struct. For a bit-field, the offset of its first byte.
     pub offset: u64,
-    /// Of a bit-field: the first bit in that byte, and the width.
-    pub bits: Option<(u8, u8)>,
+    /// The bits of a bit-field. `None` for any other member.
+    pub(crate) bits: Option<BitField>,
 }
 
-/// What a member is.
+impl Field {
+    /// Returns true for a bit-field.
+    pub fn is_bit_field(&self) -> bool {
+        self.bits.is_some()
+    }
+}
+
+/// The position of a bit-field in its first byte, and its width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BitField {
+    /// The lowest bit in the first byte: 0 to 7.
+    pub(crate) shift: u8,
+    /// Number of bits. 0 for an unnamed bit-field that closes a unit.
+    pub(crate) width: u8,
+}
+
+/// The type of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FieldType {
-    /// `char`: text, as a rule.
+pub(crate) enum FieldType {
+    /// `char`, usually part of a string.
     Char,
     /// An integer.
     Int {
-        /// Bytes.
+        /// Size in bytes: 1, 2, 4 or 8.
         size: u8,
-        /// Two's complement.
+        /// True for two's complement.
         signed: bool,
     },
-    /// IEEE 754.
+    /// An IEEE 754 number.
     Float {
-        /// Bytes.
+        /// Size in bytes: 4 or 8.
         size: u8,
     },
-    /// `bool`, one byte.
+    /// `bool`, of 1 byte.
     Bool,
-    /// An enum, by its index.
+    /// An enum, by its index in the model.
     Enum(usize),
-    /// A struct or union, by its index.
+    /// A struct or union, by its index in the model.
     Struct(usize),
-    /// Pointer to a struct or union that is laid out, by its index.
+    /// A pointer to a struct or union with a known layout, by its index in the model.
     StructPointer(usize),
     /// Any other pointer.
     Pointer,
-    /// An array.
+    /// An array of a number of elements. The number is 0 for a flexible array member.
     Array(Box<FieldType>, u64),
 }
 
-/// A member before it is laid out.
+/// A declared member that is not laid out yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// As [`Field::name`].
-    pub name: Option<String>,
-    /// As [`Field::spelling`].
-    pub spelling: String,
-    /// As [`Field::ty`].
-    pub ty: FieldType,
-    /// As [`Field::doc`].
-    pub doc: String,
-    /// Width, of a bit-field.
-    pub width: Option<u8>,
+pub(crate) struct FieldDecl {
+    /// See [`Field::name`].
+    pub(crate) name: Option<String>,
+    /// See [`Field::spelling`].
+    pub(crate) spelling: String,
+    /// See [`Field::ty`].
+    pub(crate) ty: FieldType,
+    /// See [`Field::doc`].
+    pub(crate) doc: String,
+    /// Width of a bit-field in bits. `None` for any other member.
+    pub(crate) bit_width: Option<u8>,
 }
 
-/// Largest struct that is laid out: a definition describes what a program holds in memory.
+/// The largest struct in bytes. A larger one is treated as a type without a known layout.
 const MAX_SIZE: u64 = 1 << 30;
 
 impl FieldType {
-    /// What an array is of, at the end.
-    pub fn innermost(&self) -> &FieldType {
+    /// Returns the type of an array's elements, through all dimensions. Other types return
+    /// themselves.
+    pub(crate) fn innermost(&self) -> &FieldType {
         match self {
             FieldType::Array(element, _) => element.innermost(),
             other => other,
         }
     }
 
-    /// Size and alignment in bytes; `structs` and `enums` are those of the model.
-    pub fn size_align(&self, structs: &[Struct], enums: &[Enum]) -> Option<(u64, u64)> {
+    /// Returns size and alignment in bytes. `structs` and `enums` are those of the model.
+    ///
+    /// `None` if an index is out of range or the size overflows.
+    pub(crate) fn size_align(&self, structs: &[Struct], enums: &[Enum]) -> Option<(u64, u64)> {
         Some(match self {
             FieldType::Char | FieldType::Bool => (1, 1),
             FieldType::Int { size, .. } | FieldType::Float { size } => {
@@ -165,42 +201,43 @@ impl FieldType {
 }
 
 impl Struct {
-    /// Lays out members. `None` where the result would be larger than a gibibyte, or a width does not fit its
-    /// type.
-    pub fn lay_out(
+    /// Lays out members in declared order.
+    ///
+    /// `None` if the result is larger than 1 GiB, or a bit-field is wider than its type.
+    pub(crate) fn lay_out(
         name: StructName,
-        union: bool,
+        is_union: bool,
         doc: String,
-        members: Vec<Wanted>,
+        members: Vec<FieldDecl>,
         structs: &[Struct],
         enums: &[Enum],
     ) -> Option<Struct> {
-        let mut out = Struct { name, union, doc, size: 0, align: 1, fields: Vec::new() };
-        let mut bit = 0u64; // where the next member may begin
-        let mut end = 0u64; // furthest bit any member reaches
+        let mut out = Struct { name, is_union, doc, size: 0, align: 1, fields: Vec::new() };
+        let mut bit = 0u64; // where the next member can begin
+        let mut end = 0u64; // end of the member that reaches furthest
         for member in members {
             let (size, align) = member.ty.size_align(structs, enums)?;
-            if union {
+            if is_union {
                 bit = 0;
             }
-            let (at, bits) = match member.width {
+            let (offset, bits) = match member.bit_width {
                 None => {
-                    let at = bit.div_ceil(8).checked_next_multiple_of(align)?;
-                    bit = at.checked_add(size)?.checked_mul(8)?;
+                    let offset = bit.div_ceil(8).checked_next_multiple_of(align)?;
+                    bit = offset.checked_add(size)?.checked_mul(8)?;
                     out.align = out.align.max(align);
-                    (at, None)
+                    (offset, None)
                 }
                 Some(0) => {
-                    // A width of nothing closes the unit.
+                    // A bit-field of width 0 closes the storage unit.
                     bit = bit.checked_next_multiple_of(align * 8)?;
-                    (bit / 8, Some((0, 0)))
+                    (bit / 8, Some(BitField { shift: 0, width: 0 }))
                 }
                 Some(width) => {
                     let unit = size * 8;
                     if u64::from(width) > unit {
                         return None;
                     }
-                    // It may not straddle two units of its type.
+                    // A bit-field does not straddle two storage units of its type.
                     if bit / unit != (bit + u64::from(width) - 1) / unit {
                         bit = bit.checked_next_multiple_of(unit)?;
                     }
@@ -209,15 +246,15 @@ impl Struct {
                     if member.name.is_some() {
                         out.align = out.align.max(align);
                     }
-                    (start / 8, Some(((start % 8) as u8, width)))
+                    (start / 8, Some(BitField { shift: (start % 8) as u8, width }))
                 }
             };
             end = end.max(bit);
             if end / 8 > MAX_SIZE {
                 return None;
             }
-            let Wanted { name, spelling, ty, doc, .. } = member;
-            out.fields.push(Field { name, spelling, ty, doc, offset: at, bits });
+            let FieldDecl { name, spelling, ty, doc, .. } = member;
+            out.fields.push(Field { name, spelling, ty, doc, offset, bits });
         }
         out.size = end.div_ceil(8).checked_next_multiple_of(out.align)?;
         Some(out)
@@ -228,26 +265,35 @@ impl Struct {
 mod tests {
     use super::*;
 
-    fn member(name: &str, ty: FieldType, width: Option<u8>) -> Wanted {
+    fn member(name: &str, ty: FieldType, bit_width: Option<u8>) -> FieldDecl {
         let name = (!name.is_empty()).then(|| name.to_owned());
-        Wanted { name, spelling: String::new(), ty, doc: String::new(), width }
+        FieldDecl { name, spelling: String::new(), ty, doc: String::new(), bit_width }
     }
 
     const fn int(size: u8) -> FieldType {
         FieldType::Int { size, signed: true }
     }
 
-    type Places = Vec<(u64, Option<(u8, u8)>)>;
+    /// Offset of each member; for a bit-field also its shift and width.
+    type Offsets = Vec<(u64, Option<(u8, u8)>)>;
 
-    fn offsets(union: bool, members: Vec<Wanted>) -> (Places, u64, u64) {
-        let s =
-            Struct::lay_out(StructName::Tag("s".into()), union, String::new(), members, &[], &[])
-                .unwrap();
-        (s.fields.iter().map(|f| (f.offset, f.bits)).collect(), s.size, s.align)
+    /// Returns the offsets, the size and the alignment of a struct or union with these members.
+    fn lay_out(is_union: bool, members: Vec<FieldDecl>) -> (Offsets, u64, u64) {
+        let s = Struct::lay_out(
+            StructName::Tag("s".into()),
+            is_union,
+            String::new(),
+            members,
+            &[],
+            &[],
+        )
+        .unwrap();
+        let offset = |f: &Field| (f.offset, f.bits.map(|b| (b.shift, b.width)));
+        (s.fields.iter().map(offset).collect(), s.size, s.align)
     }
 
     #[test]
-    fn natural_alignment() {
+    fn aligns_members_naturally() {
         let members = vec![
             member("a", FieldType::Char, None),
             member("b", int(8), None),
@@ -255,15 +301,16 @@ mod tests {
             member("d", FieldType::Array(Box::new(FieldType::Char), 3), None),
         ];
         assert_eq!(
-            offsets(false, members.clone()),
+            lay_out(false, members.clone()),
             (vec![(0, None), (8, None), (16, None), (18, None)], 24, 8)
         );
-        assert_eq!(offsets(true, members), (vec![(0, None); 4], 8, 8));
+        assert_eq!(lay_out(true, members), (vec![(0, None); 4], 8, 8));
     }
 
-    /// What gcc says of `struct { int a:3, b:30, :0; char c:4; unsigned long d:60; short e; }` and its like.
+    /// The expected values are gcc's, for `struct { int a:3, b:30, :0; char c:4; unsigned long
+    /// d:60; short e; }` and a similar struct.
     #[test]
-    fn bit_fields_stay_in_their_unit() {
+    fn keeps_a_bit_field_in_one_storage_unit() {
         let members = vec![
             member("a", int(4), Some(3)),
             member("b", int(4), Some(30)),
@@ -273,7 +320,7 @@ mod tests {
             member("e", int(2), None),
         ];
         assert_eq!(
-            offsets(false, members),
+            lay_out(false, members),
             (
                 vec![
                     (0, Some((0, 3))),
@@ -293,13 +340,13 @@ mod tests {
             member("b", int(1), Some(2)),
         ];
         assert_eq!(
-            offsets(false, small),
+            lay_out(false, small),
             (vec![(0, Some((0, 3))), (0, Some((3, 7))), (1, Some((2, 2)))], 2, 1)
         );
     }
 
     #[test]
-    fn enums_take_what_their_values_need() {
+    fn chooses_the_smallest_representation_of_an_enum() {
         for (values, representation) in [
             (&[][..], Some((4, true))),
             (&[0, 1, -1], Some((4, true))),

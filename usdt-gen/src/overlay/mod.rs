@@ -1,105 +1,115 @@
-//! The Go runtime and standard library with probes in them, by `go build -overlay`: stock sources stay as they are,
-//! the go command compiles changed copies in their place.
+//! Adds probes to the Go runtime and standard library through `go build -overlay`.
 //!
-//! What is put where is in `data`: places in the sources are found by their text, so that it is known, not guessed,
-//! that a change fits the release. A source without the place is refused.
+//! The sources of the toolchain are not modified: the go command compiles changed copies instead.
+//! The edits are in `data`. Each edit finds its position by the source lines around it, so an edit
+//! applies only to a release that it fits. If the lines are missing or not unique, there is no
+//! overlay.
 
 mod patch;
 
-use crate::atomic_write::{WriteError, write_changed};
-use crate::dlang::catalogue;
+use crate::atomic_write::{WriteError, write_if_changed};
+use crate::dlang::catalog;
 use crate::golang::{self, Package};
 use indexmap::{IndexMap, IndexSet};
-pub use patch::Mismatch;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// Why there is no overlay. Nothing is written then.
+/// Why an overlay could not be created. Nothing is written then, except after a failed write.
 #[derive(Debug, thiserror::Error)]
-pub enum OverlayError {
-    /// A source is not what the overlay was made for.
+pub(crate) enum OverlayError {
+    /// A source file of the toolchain differs from what an edit expects.
     #[error("{0}")]
-    Mismatch(Box<Mismatch>),
-    /// A file of the toolchain cannot be read.
+    Mismatch(Box<patch::Mismatch>),
+    /// A source file of the toolchain cannot be read.
     #[error("cannot read {}: {error}; is {} a Go toolchain with its sources?", .path.display(), .goroot.display())]
     Read {
-        /// The file.
+        /// Path of the source file.
         path: PathBuf,
-        /// The toolchain.
+        /// Root directory of the toolchain.
         goroot: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         error: std::io::Error,
     },
-    /// Asked for by that name.
-    #[error("there is no provider `{name}`, but {}", names().join(", "))]
-    Provider {
-        /// The name.
+    /// There is no provider of this name.
+    #[error("unknown provider `{name}`; available providers: {}", provider_names().join(", "))]
+    UnknownProvider {
+        /// The unknown name.
         name: String,
     },
-    /// The catalogue and the edits contradict each other.
-    #[error("the probes of `{0}`: {1}")]
-    Definition(String, String),
-    /// The output.
+    /// The catalog and the edits contradict each other, which is a bug in usdt-gen.
+    #[error("cannot generate the probes of provider `{provider}`: {problem}")]
+    Definition {
+        /// Name of the provider.
+        provider: String,
+        /// What is wrong with its definition.
+        problem: String,
+    },
+    /// An output file cannot be written.
     #[error("{0}")]
     Write(#[from] WriteError),
-    /// The output's folder.
+    /// An output directory cannot be created.
     #[error("cannot create {}: {error}", .path.display())]
-    Folder {
-        /// The folder.
+    CreateDirectory {
+        /// Path of the directory.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         error: std::io::Error,
     },
 }
 
-/// An overlay that is not written yet.
+/// The changed and added source files of an overlay, in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overlay {
-    /// By path below `GOROOT/src`, in order.
+pub(crate) struct Overlay {
+    /// Content by path below `GOROOT/src`.
     files: IndexMap<String, String>,
 }
 
-/// The file that `go build -overlay` reads.
-const FILE: &str = "overlay.json";
+/// Name of the file that `go build -overlay` reads.
+const OVERLAY_JSON: &str = "overlay.json";
 
-/// Where a provider's probes go and what fires them.
+/// A data file: the package with a provider's stubs, and the edits that call them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Edits {
-    package: Home,
+struct ProviderEdits {
+    package: StubPackage,
     #[serde(default, rename = "file")]
-    files: Vec<NewFile>,
+    files: Vec<AddedFile>,
     #[serde(default, rename = "edit")]
     edits: Vec<patch::Edit>,
 }
 
-/// The package that has the stubs.
+/// The package that the generated stubs are added to.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Home {
+struct StubPackage {
+    /// Import path.
     path: String,
     name: String,
+    /// Prefix of the generated function names.
     prefix: String,
+    /// True for package runtime, whose code must not grow the stack in some places.
     #[serde(default)]
     runtime: bool,
+    /// Groups of probes that share a semaphore, and so one check whether a tracer is attached.
     #[serde(default)]
-    gates: Vec<Vec<String>>,
+    semaphore_groups: Vec<Vec<String>>,
 }
 
-/// A file that is added.
+/// A source file that is added to the toolchain.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewFile {
+struct AddedFile {
+    /// Path below `GOROOT/src`.
     path: String,
-    /// In `data`.
-    text: String,
-    /// Only where the release has this one.
-    beside: Option<String>,
+    /// Name of the file in `data` with its content.
+    source: String,
+    /// The file is added only if the toolchain has this file, also below `GOROOT/src`.
+    only_with: Option<String>,
 }
 
-/// By provider.
-static EDITS: LazyLock<IndexMap<&'static str, Edits>> = LazyLock::new(|| {
+/// The data files by provider.
+static EDITS: LazyLock<IndexMap<&'static str, ProviderEdits>> = LazyLock::new(|| {
     let files = [
         ("go", include_str!("data/go.toml")),
         ("net_http", include_str!("data/net_http.toml")),
@@ -107,12 +117,12 @@ static EDITS: LazyLock<IndexMap<&'static str, Edits>> = LazyLock::new(|| {
         ("tls", include_str!("data/tls.toml")),
         ("net", include_str!("data/net.toml")),
     ];
-    // The files are part of this program; a test reads each of them.
-    files.into_iter().filter_map(|(name, text)| Some((name, toml::from_str(text).ok()?))).collect()
+    // The files are compiled in, and a test checks that each of them is valid.
+    files.into_iter().filter_map(|(name, toml)| Some((name, toml::from_str(toml).ok()?))).collect()
 });
 
-/// Sources of added files.
-const TEXTS: [(&str, &str); 6] = [
+/// Content of the added files, by name in `data`.
+const ADDED_SOURCES: [(&str, &str); 6] = [
     ("runtime.go", include_str!("data/runtime.go")),
     ("http.go", include_str!("data/http.go")),
     ("h2_bundle.go", include_str!("data/h2_bundle.go")),
@@ -121,33 +131,35 @@ const TEXTS: [(&str, &str); 6] = [
     ("net.go", include_str!("data/net.go")),
 ];
 
-/// Providers there are.
-pub fn names() -> Vec<&'static str> {
+/// Returns the names of the providers that an overlay can add.
+pub(crate) fn provider_names() -> Vec<&'static str> {
     EDITS.keys().copied().collect()
 }
 
 impl Overlay {
-    /// Changes the sources of a toolchain for these providers.
-    pub fn new(goroot: &Path, providers: &[String]) -> Result<Overlay, OverlayError> {
+    /// Applies the edits of some providers to the sources of a toolchain.
+    pub(crate) fn new(goroot: &Path, providers: &[String]) -> Result<Overlay, OverlayError> {
         let mut overlay = Overlay { files: IndexMap::new() };
-        // Named twice is meant once.
+        // A provider that is named twice is added once.
         for name in providers.iter().collect::<IndexSet<_>>() {
             let edits = EDITS
                 .get(name.as_str())
-                .ok_or_else(|| OverlayError::Provider { name: name.clone() })?;
+                .ok_or_else(|| OverlayError::UnknownProvider { name: name.clone() })?;
             overlay.add_stubs(name, &edits.package)?;
             for file in &edits.files {
-                let there = |path: &String| goroot.join("src").join(path).exists();
-                if file.beside.as_ref().is_none_or(there) {
-                    let (_, text) =
-                        TEXTS.iter().find(|(name, _)| *name == file.text).unwrap_or(&("", ""));
-                    overlay.files.insert(file.path.clone(), (*text).to_owned());
+                let exists = |path: &String| goroot.join("src").join(path).exists();
+                if file.only_with.as_ref().is_none_or(exists) {
+                    let (_, source) = ADDED_SOURCES
+                        .iter()
+                        .find(|(name, _)| *name == file.source)
+                        .unwrap_or(&("", ""));
+                    overlay.files.insert(file.path.clone(), (*source).to_owned());
                 }
             }
             for edit in &edits.edits {
                 let old = match overlay.files.get(&edit.file) {
-                    Some(text) => text.clone(),
-                    None => source(goroot, &edit.file)?,
+                    Some(source) => source.clone(),
+                    None => read_source(goroot, &edit.file)?,
                 };
                 let new = edit.apply(name, &old).map_err(OverlayError::Mismatch)?;
                 overlay.files.insert(edit.file.clone(), new);
@@ -156,54 +168,58 @@ impl Overlay {
         Ok(overlay)
     }
 
-    fn add_stubs(&mut self, provider: &str, home: &Home) -> Result<(), OverlayError> {
-        let bad = |problem: String| OverlayError::Definition(provider.to_owned(), problem);
-        let model = catalogue::model(provider).map_err(bad)?;
+    /// Generates the Go package of a provider into the package of its stubs.
+    fn add_stubs(&mut self, provider: &str, stubs: &StubPackage) -> Result<(), OverlayError> {
+        let failed =
+            |problem: String| OverlayError::Definition { provider: provider.to_owned(), problem };
+        let model = catalog::model(provider).map_err(failed)?;
         let package = Package {
-            prefix: &home.prefix,
-            runtime: home.runtime,
-            gates: &home.gates,
-            ..Package::named(&home.name)
+            prefix: &stubs.prefix,
+            runtime: stubs.runtime,
+            semaphore_groups: &stubs.semaphore_groups,
+            ..Package::named(&stubs.name)
         };
         let source = format!("usdt_{provider}.d");
-        for file in golang::generate(&model, &source, package).map_err(|e| bad(e.to_string()))? {
-            self.files.insert(format!("{}/{}", home.path, file.name), file.text);
+        let files =
+            golang::generate(&model, &source, package).map_err(|e| failed(e.to_string()))?;
+        for file in files {
+            self.files.insert(format!("{}/{}", stubs.path, file.name), file.text);
         }
         Ok(())
     }
 
-    /// Changed and added files, by their path below `GOROOT/src`.
-    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()))
-    }
-
-    /// Writes the files and the list of them that the go command reads; returns that list's path.
-    pub fn write(&self, goroot: &Path, folder: &Path) -> Result<PathBuf, OverlayError> {
+    /// Writes the files below `directory`, and the JSON file for `go build -overlay`. Returns the
+    /// path of the JSON file.
+    pub(crate) fn write(&self, goroot: &Path, directory: &Path) -> Result<PathBuf, OverlayError> {
         #[derive(Serialize)]
-        struct List {
+        struct OverlayJson {
             #[serde(rename = "Replace")]
             replace: serde_json::Map<String, serde_json::Value>,
         }
-        let mut list = List { replace: serde_json::Map::new() };
-        for (path, text) in &self.files {
-            let target = folder.join(path);
-            let parent = target.parent().unwrap_or(folder);
-            std::fs::create_dir_all(parent)
-                .map_err(|error| OverlayError::Folder { path: parent.to_owned(), error })?;
-            write_changed(&target, text.as_bytes())?;
+        let mut overlay = OverlayJson { replace: serde_json::Map::new() };
+        for (path, source) in &self.files {
+            let target = directory.join(path);
+            let parent = target.parent().unwrap_or(directory);
+            std::fs::create_dir_all(parent).map_err(|error| OverlayError::CreateDirectory {
+                path: parent.to_owned(),
+                error,
+            })?;
+            write_if_changed(&target, source.as_bytes())?;
             let original = goroot.join("src").join(path);
-            list.replace
+            overlay
+                .replace
                 .insert(original.display().to_string(), target.display().to_string().into());
         }
-        let file = folder.join(FILE);
-        let mut text = serde_json::to_string_pretty(&list).unwrap_or_default();
-        text.push('\n');
-        write_changed(&file, text.as_bytes())?;
+        let file = directory.join(OVERLAY_JSON);
+        let mut json = serde_json::to_string_pretty(&overlay).unwrap_or_default();
+        json.push('\n');
+        write_if_changed(&file, json.as_bytes())?;
         Ok(file)
     }
 }
 
-fn source(goroot: &Path, file: &str) -> Result<String, OverlayError> {
+/// Reads a source file of the toolchain.
+fn read_source(goroot: &Path, file: &str) -> Result<String, OverlayError> {
     let path = goroot.join("src").join(file);
     std::fs::read_to_string(&path).map_err(|error| OverlayError::Read {
         path,

@@ -1,124 +1,149 @@
-//! A change of a source file, anchored by the text it changes.
+//! Edits of a source file, anchored by the lines that they replace.
 
 use serde::Deserialize;
 use std::fmt;
 
-/// Of several places, the releases' different spellings, exactly one is in the file, once.
+/// An edit of one source file.
+///
+/// It has one replacement for each way that Go releases spell the code. Exactly one of them must
+/// match the file, and only once.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Edit {
-    /// Below `GOROOT/src`.
+    /// Path of the file below `GOROOT/src`.
     pub(super) file: String,
-    /// That are fired there.
+    /// Probes that the inserted code fires.
     pub(super) probes: Vec<String>,
-    #[serde(rename = "place")]
-    places: Vec<Place>,
+    #[serde(rename = "replacement")]
+    replacements: Vec<Replacement>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Place {
-    /// Whole lines.
+struct Replacement {
+    /// The anchor: whole lines of the file.
     find: String,
-    put: String,
+    /// The lines that replace the anchor.
+    replace: String,
 }
 
-/// A file that lacks a place or has it more than once.
+/// A source file in which the anchor of an edit is missing or not unique.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mismatch {
-    /// Whose probes cannot be added.
-    pub provider: String,
-    /// The probes.
-    pub probes: Vec<String>,
-    /// Below `GOROOT/src`.
-    pub file: String,
-    /// How often places were found.
-    pub found: usize,
-    /// What was looked for: of the places the one that the file is nearest to.
-    pub wanted: String,
-    /// Line of the file, from 1, at which the lines that agree with it begin, and how many do.
-    pub nearest: Option<(usize, usize)>,
-    /// The line there is where another one was wanted.
-    pub instead: String,
+pub(crate) struct Mismatch {
+    /// Provider whose probes cannot be added.
+    provider: String,
+    /// Names of the probes.
+    probes: Vec<String>,
+    /// Path of the file below `GOROOT/src`.
+    file: String,
+    /// Number of matches of all anchors: 0, or more than 1.
+    pub(super) matches: usize,
+    /// The anchor that was found, or else the one that matches most lines of the file.
+    anchor: String,
+    /// The best partial match of that anchor. `None` if even its first line is not in the file.
+    partial: Option<PartialMatch>,
+    /// The line of the file that differs from the anchor. Empty without a partial match.
+    found_line: String,
+}
+
+/// The lines of a file that match the beginning of an anchor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PartialMatch {
+    /// Number of the first matching line, from 1.
+    first_line: usize,
+    /// Number of matching lines, at least 1.
+    matching_lines: usize,
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let probes: Vec<String> =
             self.probes.iter().map(|p| format!("{}:{p}", self.provider)).collect();
-        write!(f, "{} is not as this version of usdt-gen knows it", self.file)?;
+        write!(
+            f,
+            "{} differs from the Go releases that this version of usdt-gen knows",
+            self.file
+        )?;
         write!(f, ", so {} cannot be added: ", probes.join(", "))?;
-        if self.found > 1 {
-            write!(f, "the place is there {} times:\n\n{}", self.found, self.wanted)?;
-        } else if let Some((line, agree)) = self.nearest {
-            writeln!(f, "line {} differs", line + agree)?;
-            let wanted = self.wanted.lines().nth(agree).unwrap_or_default();
+        if self.matches > 1 {
+            write!(f, "these lines occur {} times:\n\n{}", self.matches, self.anchor)?;
+        } else if let Some(PartialMatch { first_line, matching_lines }) = self.partial {
+            writeln!(f, "line {} differs", first_line + matching_lines)?;
+            let expected = self.anchor.lines().nth(matching_lines).unwrap_or_default();
             write!(
                 f,
-                "  wanted: {}\n  found:  {}\n",
-                wanted.trim_start(),
-                self.instead.trim_start()
+                "  expected: {}\n  found:    {}\n",
+                expected.trim_start(),
+                self.found_line.trim_start()
             )?;
         } else {
-            write!(f, "this is nowhere in it:\n\n{}", self.wanted)?;
+            write!(f, "these lines are missing:\n\n{}", self.anchor)?;
         }
-        write!(f, "a newer usdt-gen may know this release of Go; --providers leaves a provider out")
+        write!(f, "try a newer usdt-gen, or leave the provider out with --providers")
     }
 }
 
 impl Edit {
-    /// The changed file. A mismatch says whose probes are missing.
-    pub(super) fn apply(&self, provider: &str, text: &str) -> Result<String, Box<Mismatch>> {
-        let found: Vec<(&Place, usize)> = self
-            .places
+    /// Returns the changed source.
+    pub(super) fn apply(&self, provider: &str, source: &str) -> Result<String, Box<Mismatch>> {
+        let matches: Vec<(&Replacement, usize)> = self
+            .replacements
             .iter()
-            .flat_map(|place| finds(text, &place.find).map(move |at| (place, at)))
+            .flat_map(|r| find_lines(source, &r.find).map(move |offset| (r, offset)))
             .collect();
-        if let [(place, at)] = found.as_slice() {
-            let (before, rest) = text.split_at(*at);
-            let after = rest.strip_prefix(place.find.as_str()).unwrap_or_default();
-            return Ok(format!("{before}{}{after}", place.put));
+        if let [(replacement, offset)] = matches.as_slice() {
+            let (before, rest) = source.split_at(*offset);
+            let after = rest.strip_prefix(replacement.find.as_str()).unwrap_or_default();
+            return Ok(format!("{before}{}{after}", replacement.replace));
         }
-        let (place, nearest) = match found.first() {
-            Some((place, _)) => (*place, None),
+        let (replacement, partial) = match matches.first() {
+            Some((replacement, _)) => (*replacement, None),
             None => {
-                let near = self.places.iter().map(|place| (place, nearest(text, &place.find)));
-                let Some(best) = near.max_by_key(|(_, near)| near.map(|(_, agree)| agree)) else {
-                    return Ok(text.to_owned());
+                let partial = self.replacements.iter().map(|r| (r, best_match(source, &r.find)));
+                let Some(best) = partial.max_by_key(|(_, p)| p.map(|p| p.matching_lines)) else {
+                    return Ok(source.to_owned());
                 };
                 best
             }
         };
-        let line = nearest.and_then(|(line, agree)| text.lines().nth(line + agree - 1));
+        let found_line =
+            partial.and_then(|p| source.lines().nth(p.first_line + p.matching_lines - 1));
         Err(Box::new(Mismatch {
             provider: provider.to_owned(),
             probes: self.probes.clone(),
             file: self.file.clone(),
-            found: found.len(),
-            wanted: place.find.clone(),
-            nearest,
-            instead: line.unwrap_or_default().to_owned(),
+            matches: matches.len(),
+            anchor: replacement.find.clone(),
+            partial,
+            found_line: found_line.unwrap_or_default().to_owned(),
         }))
     }
 }
 
-/// Offsets of whole lines.
-fn finds<'t>(text: &'t str, wanted: &'t str) -> impl Iterator<Item = usize> + 't {
-    text.match_indices(wanted).map(|(at, _)| at).filter(move |at| {
-        let before = text.get(..*at).unwrap_or_default();
+/// Returns the offsets at which `anchor` matches whole lines of the source.
+fn find_lines<'t>(source: &'t str, anchor: &'t str) -> impl Iterator<Item = usize> + 't {
+    source.match_indices(anchor).map(|(offset, _)| offset).filter(move |offset| {
+        let before = source.get(..*offset).unwrap_or_default();
         before.is_empty() || before.ends_with('\n')
     })
 }
 
-/// Where most lines from the first on agree: line number and how many.
-fn nearest(text: &str, wanted: &str) -> Option<(usize, usize)> {
-    let lines: Vec<&str> = text.lines().collect();
-    let wanted: Vec<&str> = wanted.lines().collect();
-    let agree = |at: usize| {
-        let here = lines.get(at..).unwrap_or_default();
-        here.iter().zip(&wanted).take_while(|(a, b)| a == b).count()
+/// Returns the position at which the most lines of the anchor match, counted from its first line.
+/// Of several such positions it is the first one.
+fn best_match(source: &str, anchor: &str) -> Option<PartialMatch> {
+    let lines: Vec<&str> = source.lines().collect();
+    let anchor: Vec<&str> = anchor.lines().collect();
+    let matching_lines_at = |index: usize| {
+        let rest = lines.get(index..).unwrap_or_default();
+        rest.iter().zip(&anchor).take_while(|(a, b)| a == b).count()
     };
-    let best =
-        (0..lines.len()).map(|at| (at + 1, agree(at))).rev().max_by_key(|(_, agree)| *agree)?;
-    (best.1 > 0).then_some(best)
+    // `max_by_key` returns the last maximum, so the positions are visited in reverse.
+    (0..lines.len())
+        .rev()
+        .map(|index| PartialMatch {
+            first_line: index + 1,
+            matching_lines: matching_lines_at(index),
+        })
+        .max_by_key(|partial| partial.matching_lines)
+        .filter(|partial| partial.matching_lines > 0)
 }

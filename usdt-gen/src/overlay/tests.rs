@@ -1,16 +1,18 @@
+//! Tests of the edits, and of the catalog page that documents their probes.
+
 use super::*;
 use std::collections::HashSet;
 
 #[test]
-fn every_probe_of_the_catalogue_is_fired_somewhere() {
-    assert_eq!(names(), ["go", "net_http", "sql", "tls", "net"]);
+fn fires_every_probe_of_the_catalog() {
+    assert_eq!(provider_names(), ["go", "net_http", "sql", "tls", "net"]);
     for provider in gobinary::catalogue::providers() {
-        let model = catalogue::model(provider.name).unwrap();
+        let model = catalog::model(provider.name).unwrap();
         let probes = &model.providers[provider.name].probes;
         assert_eq!(probes.len(), provider.probes.len());
         let edits = &EDITS[provider.name];
         for file in &edits.files {
-            assert!(TEXTS.iter().any(|(name, _)| *name == file.text), "{}", file.text);
+            assert!(ADDED_SOURCES.iter().any(|(name, _)| *name == file.source), "{}", file.source);
         }
         let fired: HashSet<&str> =
             edits.edits.iter().flat_map(|e| &e.probes).map(String::as_str).collect();
@@ -19,18 +21,22 @@ fn every_probe_of_the_catalogue_is_fired_somewhere() {
     }
 }
 
-fn edit(places: &[(&str, &str)]) -> patch::Edit {
-    let place = |(find, put): &(&str, &str)| format!("[[place]]\nfind = {find:?}\nput = {put:?}\n");
-    let text: String = places.iter().map(place).collect();
-    toml::from_str(&format!("file = \"a/b.go\"\nprobes = [\"one\", \"two\"]\n{text}")).unwrap()
+/// Returns an edit of `a/b.go` with pairs of anchor and replacement.
+fn edit(replacements: &[(&str, &str)]) -> patch::Edit {
+    let replacement = |(find, replace): &(&str, &str)| {
+        format!("[[replacement]]\nfind = {find:?}\nreplace = {replace:?}\n")
+    };
+    let replacements: String = replacements.iter().map(replacement).collect();
+    toml::from_str(&format!("file = \"a/b.go\"\nprobes = [\"one\", \"two\"]\n{replacements}"))
+        .unwrap()
 }
 
 #[test]
-fn one_place_once() {
+fn replaces_an_anchor_that_matches_once() {
     let edit = edit(&[("\tb()\n", "\tb()\n\tnew()\n"), ("\tc()\n\td()\n", "\tnew()\n")]);
     assert_eq!(edit.apply("p", "\ta()\n\tb()\n\tx()\n").unwrap(), "\ta()\n\tb()\n\tnew()\n\tx()\n");
     assert_eq!(edit.apply("p", "\tc()\n\td()\n").unwrap(), "\tnew()\n");
-    // Only whole lines are places.
+    // An anchor matches only whole lines.
     assert_eq!(
         edit.apply("p", "\tb()\n\tif x {\t\tb()\n").unwrap(),
         "\tb()\n\tnew()\n\tif x {\t\tb()\n"
@@ -38,50 +44,55 @@ fn one_place_once() {
 }
 
 #[test]
-fn what_differs_is_said() {
+fn reports_how_the_source_differs() {
     let edit = edit(&[("\tb()\n", ""), ("\tc()\n\td()\n", "")]);
-    let said = |text: &str| edit.apply("p", text).unwrap_err().to_string();
-    let head =
-        "a/b.go is not as this version of usdt-gen knows it, so p:one, p:two cannot be added: ";
-    let tail = "a newer usdt-gen may know this release of Go; --providers leaves a provider out";
+    let message = |source: &str| edit.apply("p", source).unwrap_err().to_string();
+    let head = "a/b.go differs from the Go releases that this version of usdt-gen knows, \
+                so p:one, p:two cannot be added: ";
+    let tail = "try a newer usdt-gen, or leave the provider out with --providers";
     assert_eq!(
-        said("x\n\tc()\n\te()\n"),
-        format!("{head}line 3 differs\n  wanted: d()\n  found:  e()\n{tail}")
+        message("x\n\tc()\n\te()\n"),
+        format!("{head}line 3 differs\n  expected: d()\n  found:    e()\n{tail}")
     );
     assert_eq!(
-        said("\tb()\n\tb()\n"),
-        format!("{head}the place is there 2 times:\n\n\tb()\n{tail}")
+        message("\tb()\n\tb()\n"),
+        format!("{head}these lines occur 2 times:\n\n\tb()\n{tail}")
     );
-    assert_eq!(said("x\n"), format!("{head}this is nowhere in it:\n\n\tc()\n\td()\n{tail}"));
+    assert_eq!(message("x\n"), format!("{head}these lines are missing:\n\n\tc()\n\td()\n{tail}"));
 }
 
-/// `docs/catalogue.md` is written from the catalogue (`cargo xtask golden`).
+/// `cargo xtask golden` writes `docs/catalogue.md` from the catalog.
 #[test]
-fn the_documented_catalogue_is_this_one() {
+fn documented_catalog_is_up_to_date() {
     const HEAD: &str = "\
-# The catalogue
+# The catalog
 
-The probes of Go's runtime and standard library, by whichever way a binary has them ([runtime-native probes](runtime-native.md)).
-`cargo xtask golden` writes this file from the data in `gobinary/src/catalogue`. Function entries give what a function's beginning shows:
-the probes and arguments named at the end.
+These are the probes of the Go runtime and standard library.
+[Runtime-native probes](runtime-native.md) explains how a binary gets them.
+If a binary has them only as function entries, it has the probes and arguments in [the last section](#by-function-entries).
+
+`cargo xtask golden` writes this file from the data in `gobinary/src/catalogue`.
 
 ";
-    let mut text = HEAD.to_owned();
+    let mut page = HEAD.to_owned();
     let mut providers = Vec::new();
-    for name in names() {
-        providers.extend(catalogue::model(name).unwrap().schema().providers);
+    for name in provider_names() {
+        providers.extend(catalog::model(name).unwrap().schema().providers);
     }
-    text.push_str(&crate::docgen::reference(&stapsdt::schema::Schema { version: 1, providers }));
-    text.push_str(
+    page.push_str(&crate::docgen::markdown_reference(&stapsdt::schema::Schema {
+        version: 1,
+        providers,
+    }));
+    page.push_str(
         "\n# By function entries\n\n| probe | function | arguments |\n| --- | --- | --- |\n",
     );
     for provider in gobinary::catalogue::providers() {
         for (probe, entry) in
             provider.probes.iter().flat_map(|p| p.entries.iter().map(move |e| (p, e)))
         {
-            let args: Vec<&str> = entry.args.iter().map(|(name, _)| *name).collect();
+            let args: Vec<&str> = entry.arg_names().collect();
             let (provider, probe, function) = (provider.name, probe.name, entry.function);
-            text.push_str(&format!(
+            page.push_str(&format!(
                 "| `{provider}:{probe}` | `{function}` | {} |\n",
                 args.join(", ")
             ));
@@ -89,27 +100,26 @@ the probes and arguments named at the end.
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalogue.md");
     if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
-        std::fs::write(&file, &text).unwrap();
+        std::fs::write(&file, &page).unwrap();
     }
-    assert!(std::fs::read_to_string(&file).unwrap_or_default() == text, "run `cargo xtask golden`");
+    assert!(std::fs::read_to_string(&file).unwrap_or_default() == page, "run `cargo xtask golden`");
 }
 
 proptest::proptest! {
-    /// Whatever the source: a place that is there once is changed and nothing else; else it is said why not.
     #[test]
-    fn only_the_place_changes(before in "([ab}\t]{0,3}\n){0,6}", behind in "([ab}\t]{0,3}\n){0,6}") {
-        let edit = edit(&[("\tplace()\n}\n", "\tnew()\n}\n")]);
-        let changed = edit.apply("p", &format!("{before}\tplace()\n}}\n{behind}")).unwrap();
-        proptest::prop_assert_eq!(changed, format!("{before}\tnew()\n}}\n{behind}"));
-        let mismatch = edit.apply("p", &format!("{before}{behind}")).unwrap_err();
-        proptest::prop_assert!(mismatch.found == 0 && !mismatch.to_string().is_empty());
+    fn changes_only_the_anchor(before in "([ab}\t]{0,3}\n){0,6}", after in "([ab}\t]{0,3}\n){0,6}") {
+        let edit = edit(&[("\tanchor()\n}\n", "\tnew()\n}\n")]);
+        let changed = edit.apply("p", &format!("{before}\tanchor()\n}}\n{after}")).unwrap();
+        proptest::prop_assert_eq!(changed, format!("{before}\tnew()\n}}\n{after}"));
+        let mismatch = edit.apply("p", &format!("{before}{after}")).unwrap_err();
+        proptest::prop_assert!(mismatch.matches == 0 && !mismatch.to_string().is_empty());
     }
 
     #[test]
-    fn any_source_is_refused_or_changed(text in "\\PC*", lines in "(\tplace\\(\\)\n|}\n|x){0,9}") {
-        let edit = edit(&[("\tplace()\n}\n", ""), ("}\n", "")]);
-        for text in [text, lines] {
-            if let Err(mismatch) = edit.apply("p", &text) {
+    fn changes_or_rejects_any_source(text in "\\PC*", lines in "(\tanchor\\(\\)\n|}\n|x){0,9}") {
+        let edit = edit(&[("\tanchor()\n}\n", ""), ("}\n", "")]);
+        for source in [text, lines] {
+            if let Err(mismatch) = edit.apply("p", &source) {
                 proptest::prop_assert!(!mismatch.to_string().is_empty());
             }
         }

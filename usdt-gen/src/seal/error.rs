@@ -1,46 +1,48 @@
-//! Why a file cannot be sealed.
+//! Errors of sealing.
 
 use stapsdt::blob::BlobError;
 use stapsdt::elf::ElfError;
 use stapsdt::note::NoteError;
 
-/// Why a file cannot be sealed. The file is untouched.
+/// The reason why a file cannot be sealed. The file is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SealError {
-    /// Not an ELF file, or a damaged one.
+    /// The file is not an ELF file, or it is damaged.
     #[error("{0}")]
     Elf(#[from] ElfError),
-    /// An ELF file of a kind that Go's stubs do not exist for.
+    /// The file's architecture or type is not supported.
     #[error("{0}")]
     Unsupported(String),
-    /// A blob that is its own but unreadable.
+    /// The file has a blob that cannot be read.
     #[error("{0}")]
     Blob(#[from] BlobError),
-    /// A note that cannot be written or, in the input, read.
+    /// A note in the file cannot be read, or a new note cannot be encoded.
     #[error("{0}")]
     Note(#[from] NoteError),
-    /// A blob's addresses contradict the file's segments.
+    /// The addresses in a blob contradict the file's segments.
     #[error("probe {probe}: {problem}; was the binary changed after linking?")]
     Inconsistent {
-        /// `provider:name`.
+        /// `provider:name` of the probe.
         probe: String,
-        /// What is wrong.
+        /// The contradiction, as a clause.
         problem: &'static str,
     },
-    /// The file's structure leaves no room or is damaged.
+    /// The file has no room for the new sections, or its headers are damaged.
     #[error("cannot add sections: {0}")]
     Layout(&'static str),
-    /// A consumer would not find a probe in the result.
+    /// A tracer would not find a probe in the sealed file.
     #[error("{consumer} would reject the sealed probe {probe}: {reason}")]
     Rejected {
-        /// The consumer.
+        /// The tracer.
         consumer: &'static str,
-        /// `provider:name`.
+        /// `provider:name` of the probe.
         probe: String,
-        /// Why.
+        /// The tracer's reason.
         reason: String,
     },
 }
 
-/// A header or table that contradicts the file it is in.
-pub(super) const DAMAGED: SealError = SealError::Layout("the section header table is damaged");
+/// The error for a header or a table that contradicts the file.
+pub(super) const DAMAGED: SealError =
+    SealError::Layout("the section header table is damaged; is the file complete?");

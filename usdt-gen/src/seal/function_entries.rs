@@ -1,92 +1,121 @@
-//! Notes for function entries: probes of the catalogue in Go binaries that were built without them.
+//! Notes at function entries, for probes of the catalogue that a Go binary was built without.
 
 use super::probe::Probe;
-use crate::dlang::catalogue;
+use crate::dlang::catalog;
 use gobinary::GoBinary;
 use gobinary::catalogue::providers;
 use gobinary::function_entry::{EntryArg, EntryPoint, Location};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
-use stapsdt::elf::View;
+use stapsdt::elf::{Segment, View};
 use stapsdt::note::Note;
 use stapsdt::schema::{self, NoteBody};
 
-/// For the providers of the catalogue that the binary has no probe of. Arguments have their places: what cannot be seen
-/// at an entry, or by what notes can say, is 0 or empty.
+/// Returns probes at function entries, for the catalogue's providers that the binary has no probe
+/// of.
+///
+/// Every argument keeps its position. An argument that a note cannot express, or that is not
+/// available at the entry, is 0 or empty.
 pub(super) fn probes(
     view: &View<'_>,
     arch: Arch,
-    has: impl Fn(&str) -> bool,
-    goid: Option<u32>,
+    has_provider: impl Fn(&str) -> bool,
+    goid_offset: Option<u32>,
 ) -> Vec<Probe> {
     let Some(go) = GoBinary::parse(view.data()) else { return Vec::new() };
-    let missing: Vec<_> = providers().iter().filter(|p| !has(p.name)).collect();
-    let points = go.entries(view.data(), &missing);
-    let definitions: Vec<_> = missing.iter().filter_map(|p| catalogue::schema(p.name)).collect();
-    let declared = |point: &EntryPoint| {
-        let provider = definitions.iter().find(|p| p.name == point.provider.name)?;
-        provider.probes.iter().find(|p| p.name == point.probe.name)
-    };
-    let own = |point: &EntryPoint| {
-        view.load_segment(point.address, 1).is_some_and(stapsdt::elf::Segment::is_executable)
-    };
-    points
+    let missing: Vec<_> = providers().iter().filter(|p| !has_provider(p.name)).collect();
+    let definitions: Vec<_> = missing.iter().filter_map(|p| catalog::schema(p.name)).collect();
+    go.function_entries(view.data(), &missing)
         .iter()
-        .filter(|p| own(p))
-        .filter_map(|point| Some(probe(point, declared(point)?, arch, goid)))
+        .filter(|point| view.load_segment(point.address, 1).is_some_and(Segment::is_executable))
+        .filter_map(|point| {
+            Some(probe(point, find_schema(&definitions, point)?, arch, goid_offset))
+        })
         .collect()
 }
 
-fn probe(point: &EntryPoint, declared: &schema::Probe, arch: Arch, goid: Option<u32>) -> Probe {
-    let mut args = Vec::new();
-    for argument in &declared.args {
+fn find_schema<'a>(
+    definitions: &'a [schema::Provider],
+    point: &EntryPoint,
+) -> Option<&'a schema::Probe> {
+    let provider = definitions.iter().find(|p| p.name == point.provider.name)?;
+    provider.probes.iter().find(|p| p.name == point.probe.name)
+}
+
+fn probe(
+    point: &EntryPoint,
+    schema: &schema::Probe,
+    arch: Arch,
+    goid_offset: Option<u32>,
+) -> Probe {
+    let mut specs = Vec::new();
+    for argument in &schema.args {
         let found = point.args.iter().find(|a| a.name == argument.name);
-        args.extend(words(found, argument, arch));
+        specs.extend(argument_specs(found, argument, arch));
     }
-    args.extend(goid.map(|offset| goroutine_id(offset, arch)));
+    specs.extend(goid_offset.map(|offset| goroutine_id_spec(offset, arch)));
     let note = Note {
         pc: point.address,
         base: 0,
         semaphore: 0,
         provider: point.provider.name.to_owned(),
         name: point.probe.name.to_owned(),
-        args: args.join(" "),
+        args: specs.join(" "),
     };
-    let probe = declared.clone();
-    let body = NoteBody { version: schema::VERSION, provider: note.provider.clone(), probe };
+    let body = NoteBody {
+        version: schema::VERSION,
+        provider: note.provider.clone(),
+        probe: schema.clone(),
+    };
     Probe { note, schema: body.to_json(), blob: None, goid_offset: None }
 }
 
-fn words(found: Option<&EntryArg>, argument: &schema::Arg, arch: Arch) -> Vec<String> {
-    let print = |operand, size, signed| Value { size, signed, float: false, operand }.print(arch);
-    let operand = |location: &Location| match location {
+/// Returns the specifications of an argument's words: two for strings and the like, else one.
+fn argument_specs(found: Option<&EntryArg>, argument: &schema::Arg, arch: Arch) -> Vec<String> {
+    let has_second_word = argument.kind.words() == 2;
+    let (first, second) = found
+        .and_then(|found| operands(found, has_second_word))
+        .unwrap_or_else(|| (zero(), has_second_word.then(zero)));
+    let first =
+        Value { size: argument.size, signed: argument.signed, float: false, operand: first };
+    let second = second.map(|operand| Value { size: 8, signed: false, float: false, operand });
+    [first].into_iter().chain(second).map(|value| value.to_spec(arch)).collect()
+}
+
+/// Returns the operands of an argument's first and second word; `None` if a note cannot express
+/// them.
+fn operands(found: &EntryArg, has_second_word: bool) -> Option<(Operand, Option<Operand>)> {
+    if found.is_enum {
+        return None;
+    }
+    let second = if has_second_word { Some(operand(found.second_word.as_ref()?)?) } else { None };
+    Some((operand(&found.first_word)?, second))
+}
+
+fn operand(location: &Location) -> Option<Operand> {
+    match location {
         Location::Register(number) => Some(Operand::Register(Register::gpr(*number))),
         Location::Constant(number) => Some(Operand::Constant(Expr::number(*number))),
-        // Notes follow no pointers.
+        // Notes cannot express a chain of pointers.
         Location::Memory { base, offsets } => match offsets[..] {
             [offset] => Some(memory(*base, offset)),
             _ => None,
         },
-    };
-    let nothing = || Operand::Constant(Expr::number(0));
-    let two = argument.kind.words() == 2;
-    let seen = found.filter(|found| !found.is_enum).and_then(|found| {
-        let next = if two { Some(operand(found.next.as_ref()?)?) } else { None };
-        Some((operand(&found.location)?, next))
-    });
-    let (first, next) = seen.unwrap_or_else(|| (nothing(), two.then(nothing)));
-    let next = next.map(|next| print(next, 8, false));
-    [print(first, argument.size, argument.signed)].into_iter().chain(next).collect()
+    }
 }
 
-fn memory(base: u8, distance: i64) -> Operand {
-    Operand::Memory { disp: Expr::number(distance), base: Some(Register::gpr(base)), index: None }
+fn zero() -> Operand {
+    Operand::Constant(Expr::number(0))
 }
 
-/// Of the running goroutine.
-fn goroutine_id(offset: u32, arch: Arch) -> String {
+fn memory(base: u8, disp: i64) -> Operand {
+    Operand::Memory { disp: Expr::number(disp), base: Some(Register::gpr(base)), index: None }
+}
+
+/// Returns the specification of the running goroutine's id.
+fn goroutine_id_spec(offset: u32, arch: Arch) -> String {
     let g = match arch {
-        Arch::X86_64 => gobinary::goid::G_AMD64,
-        Arch::Aarch64 => gobinary::goid::G_ARM64,
+        Arch::X86_64 => gobinary::G_REGISTER_AMD64,
+        Arch::Aarch64 => gobinary::G_REGISTER_ARM64,
     };
-    Value { size: 8, signed: false, float: false, operand: memory(g, offset.into()) }.print(arch)
+    Value { size: 8, signed: false, float: false, operand: memory(g, offset.into()) }.to_spec(arch)
 }

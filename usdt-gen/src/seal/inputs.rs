@@ -1,4 +1,5 @@
-//! What the binary holds: its blobs, checked against its segments, and the notes it already has.
+//! The inputs of sealing: the blobs of the file, checked against its segments, and its existing
+//! notes.
 
 use super::error::SealError;
 use super::function_entries;
@@ -9,65 +10,76 @@ use stapsdt::elf::View;
 use stapsdt::note::{self, Note, NoteIter};
 use std::collections::HashSet;
 
-/// `ET_EXEC` and `ET_DYN`: what a linker has finished.
+/// The file types of linked files: `ET_EXEC` and `ET_DYN`.
 const LINKED: [u16; 2] = [2, 3];
 
-/// What to add while sealing.
+/// Options of [`seal`](super::seal).
+///
+/// ```
+/// use usdt_gen::seal::Options;
+///
+/// let options = Options { fix: true, ..Options::default() };
+/// assert!(options.goid && !options.function_entries);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Append the goroutine id as a trailing argument where its place is known.
+    /// Append the goroutine id as the last argument, if its offset in the binary is known. Set by
+    /// default.
     pub goid: bool,
-    /// Repair the notes of other toolchains, too.
+    /// Repair notes that usdt-gen did not generate.
     pub fix: bool,
-    /// Describe function entries of Go's runtime and standard library, where the binary has no probes of them.
-    pub entries: bool,
+    /// Add notes at function entries for the probes of Go's runtime and standard library, for each
+    /// provider that the binary has no probe of.
+    pub function_entries: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { goid: true, fix: false, entries: false }
+        Options { goid: true, fix: false, function_entries: false }
     }
 }
 
-/// Input of the later stages.
+/// The inputs of the later stages.
 pub(super) struct Inputs {
-    /// In the order of their sites: within a package, as declared.
+    /// The probes by site address, which is the order of declaration within a package.
     pub(super) probes: Vec<Probe>,
-    /// Notes of others (C code linked in), to be kept in front of ours.
-    pub(super) foreign: Vec<Note>,
-    /// Offset of `goid` in `runtime.g`, if the notes have the goroutine id.
+    /// Notes that usdt-gen did not generate, such as those of linked C code. They stay before ours.
+    pub(super) third_party: Vec<Note>,
+    /// The offset in bytes of `goid` in `runtime.g`; `None` if the notes get no goroutine id.
     pub(super) goid_offset: Option<u32>,
-    /// Notes of others are repaired, too.
+    /// [`Options::fix`].
     pub(super) fix: bool,
-    /// The note sections are not where or what every consumer needs, whatever is in them.
+    /// True if the note section has to be rewritten because of its position or its type.
     pub(super) reorder: bool,
 }
 
-/// `None` where the file has no probes to seal or to repair.
+/// Collects the inputs. Returns `None` if the file has no probes to seal and no notes to repair.
 pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs>, SealError> {
     let blobs = blob::scan(view).into_iter().collect::<Result<Vec<_>, _>>()?;
     let has_notes = options.fix && view.section(note::SECTION).is_some();
-    if blobs.is_empty() && !has_notes && !options.entries {
+    if blobs.is_empty() && !has_notes && !options.function_entries {
         return Ok(None);
     }
     let Some(arch) = view.arch() else {
         return Err(SealError::Unsupported(format!(
-            "architecture {} is not supported: only 64-bit amd64 and arm64 are",
+            "unsupported architecture (e_machine {}): seal a 64-bit amd64 or arm64 file",
             view.machine()
         )));
     };
     if !LINKED.contains(&view.file_type()) {
-        return Err(SealError::Unsupported("not a linked executable or shared library".into()));
+        return Err(SealError::Unsupported(
+            "not a linked executable or shared library: seal the output of the linker".into(),
+        ));
     }
-    let goid_offset = if options.goid && (!blobs.is_empty() || options.entries) {
-        gobinary::GoBinary::parse(view.data()).and_then(|go| go.goid_offset_quick())
+    let goid_offset = if options.goid && (!blobs.is_empty() || options.function_entries) {
+        gobinary::GoBinary::parse(view.data()).and_then(|go| go.goid_offset())
     } else {
         None
     };
     let mut probes = Vec::new();
     for blob in blobs {
         let mut note = blob.note;
-        check(view, &note, arch)?;
+        check_addresses(view, &note, arch)?;
         let wanted = match (goid_offset, blob.goid_register) {
             (Some(offset), Some(register)) => {
                 append_goid(&mut note, register, arch);
@@ -79,28 +91,28 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
         let range = blob.self_addr..blob.self_addr.saturating_add(blob.size as u64);
         probes.push(Probe { note, schema: blob.schema.to_owned(), blob: Some(range), goid_offset });
     }
-    let mut foreign = foreign(view, &probes, options.fix)?;
-    if options.entries {
-        let notes = || probes.iter().map(|p| &p.note).chain(&foreign);
+    let mut third_party = third_party_notes(view, &probes, options.fix)?;
+    if options.function_entries {
+        let notes = || probes.iter().map(|p| &p.note).chain(&third_party);
         let has = |provider: &str| notes().any(|note| note.provider == provider);
         let found = function_entries::probes(view, arch, has, goid_offset);
         probes.extend(found);
     }
     probes.sort_by_key(|p| p.note.pc);
     if options.fix {
-        for note in &mut foreign {
+        for note in &mut third_party {
             repair(view, note, arch);
         }
     }
-    if probes.is_empty() && foreign.is_empty() {
+    if probes.is_empty() && third_party.is_empty() {
         return Ok(None);
     }
-    let reorder = options.fix && misplaced(view);
-    Ok(Some(Inputs { probes, foreign, goid_offset, fix: options.fix, reorder }))
+    let reorder = options.fix && needs_reordering(view);
+    Ok(Some(Inputs { probes, third_party, goid_offset, fix: options.fix, reorder }))
 }
 
-/// What other toolchains' notes are known to get wrong: addresses that prelinking has moved and registers by
-/// their 32-bit names, which libbpf and bcc do not know. The base and the exact size come with writing.
+/// Repairs the known defects of third-party notes: addresses from before prelinking, and 32-bit
+/// register names on arm64, which libbpf and bcc do not know. Writing the note fixes base and size.
 fn repair(view: &View<'_>, note: &mut Note, arch: Arch) {
     if let Some(base) = view.section(note::BASE_SECTION).filter(|_| note.base != 0) {
         let shift = base.addr.wrapping_sub(note.base);
@@ -113,45 +125,46 @@ fn repair(view: &View<'_>, note: &mut Note, arch: Arch) {
         return;
     }
     let args = stapsdt::argspec::parse(&note.args, arch);
-    let whole = args.into_iter().map(|arg| match arg.value {
+    let repaired = args.into_iter().map(|arg| match arg.value {
         Ok(mut value) => match &mut value.operand {
             Operand::Register(register) if register.bits == 32 => {
                 register.bits = 64;
-                value.print(arch)
+                value.to_spec(arch)
             }
-            _ => arg.text,
+            _ => arg.spec,
         },
-        Err(_) => arg.text,
+        Err(_) => arg.spec,
     });
-    note.args = whole.collect::<Vec<_>>().join(" ");
+    note.args = repaired.collect::<Vec<_>>().join(" ");
 }
 
-/// Whether the sections of notes are not in the order or of the kind that every consumer needs.
-fn misplaced(view: &View<'_>) -> bool {
+/// Returns true if the note section has the wrong type, or its header is before that of `.probes`
+/// or of the first executable section.
+fn needs_reordering(view: &View<'_>) -> bool {
     let at = |name: &str| view.sections.iter().position(|s| s.name == name);
     let notes = at(note::SECTION);
-    let first = [
+    let predecessors = [
         at(note::PROBES_SECTION),
         view.sections.iter().position(stapsdt::elf::Section::is_executable),
     ];
-    let kind =
+    let is_unloaded_note =
         notes.and_then(|at| view.sections.get(at)).is_some_and(|s| s.is_note() && !s.is_alloc());
-    !kind || first.iter().flatten().any(|at| Some(*at) > notes)
+    !is_unloaded_note || predecessors.iter().flatten().any(|at| Some(*at) > notes)
 }
 
-/// The conformance rules that depend on the binary: the site's bytes in an executable segment, the semaphore in
-/// a file-backed, writable, non-executable one.
-fn check(view: &View<'_>, note: &Note, arch: Arch) -> Result<(), SealError> {
+/// Checks the addresses of a note against the file: the site has the stub's instructions in an
+/// executable segment, and the semaphore is in a file-backed, writable, non-executable one.
+fn check_addresses(view: &View<'_>, note: &Note, arch: Arch) -> Result<(), SealError> {
     let bad = |problem| SealError::Inconsistent {
         probe: format!("{}:{}", note.provider, note.name),
         problem,
     };
-    let site = stapsdt::site::of(arch);
+    let site = stapsdt::site::code(arch);
     let text = view.load_segment(note.pc, site.len() as u64).filter(|s| s.is_executable());
     if text.is_none() {
         return Err(bad("its site is in no executable segment"));
     }
-    if view.at_vaddr(note.pc, site.len() as u64) != Some(site) {
+    if view.bytes_at(note.pc, site.len() as u64) != Some(site) {
         return Err(bad("its site does not hold the stub's instructions"));
     }
     let data =
@@ -159,19 +172,20 @@ fn check(view: &View<'_>, note: &Note, arch: Arch) -> Result<(), SealError> {
     data.map(|_| ()).ok_or_else(|| bad("its semaphore is not in file-backed writable data"))
 }
 
-/// The stub has the goroutine id in a register, unless the arguments take as many as tracers read.
+/// Appends the goroutine id, which the stub loads into a register. Stubs whose arguments reach the
+/// limit of the tracers have no such register.
 fn append_goid(note: &mut Note, register: u8, arch: Arch) {
     let operand = Operand::Register(Register::gpr(register));
-    let arg = Value { size: 8, signed: false, float: false, operand }.print(arch);
+    let arg = Value { size: 8, signed: false, float: false, operand }.to_spec(arch);
     if !note.args.is_empty() {
         note.args.push(' ');
     }
     note.args.push_str(&arg);
 }
 
-/// Notes in the file that describe no blob of ours. To be repaired, they are also read from sections of the
-/// wrong kind.
-fn foreign(view: &View<'_>, ours: &[Probe], fix: bool) -> Result<Vec<Note>, SealError> {
+/// Returns the notes of the file that describe none of our blobs. With `fix`, note sections of the
+/// wrong type are read, too.
+fn third_party_notes(view: &View<'_>, ours: &[Probe], fix: bool) -> Result<Vec<Note>, SealError> {
     let ours: HashSet<u64> = ours.iter().map(|p| p.note.pc).collect();
     let mut out = Vec::new();
     for section in view.sections.iter().filter(|s| s.name == note::SECTION && (s.is_note() || fix))

@@ -1,11 +1,13 @@
-//! Sealing: the probe blobs of a linked binary become the sections every tracer looks for.
+//! Sealing: turns the probe blobs of a linked binary into the sections that tracers read.
 //!
-//! `.probes` is carved out of the data section that holds the blobs, `.stapsdt.base` is a byte of a segment that
-//! text's address-offset delta holds for, `.note.stapsdt` and the schema notes are appended. Nothing that is
-//! loaded moves. The result depends on the input bytes and the options alone, and sealing it again changes
-//! nothing.
+//! * `.probes` is carved out of the data section that holds the blobs.
+//! * `.stapsdt.base` is a spare byte in a segment with the address-offset delta of `.text`.
+//! * `.note.stapsdt` and the schema notes are appended to the file.
 //!
-//! Consumers differ in what they need; the rules are in `docs/formats.md` and each has a test.
+//! Sealing moves nothing that is loaded. Its result depends only on the input bytes and the
+//! options, and sealing the result again changes nothing.
+//!
+//! Tracers differ in what they require. `docs/formats.md` has the rules, and each rule has a test.
 
 mod elf_header;
 mod error;
@@ -24,8 +26,8 @@ mod section_table;
 pub use error::SealError;
 pub use inputs::Options;
 pub use patch_set::PatchSet;
-pub use seal_bytes::{Sealed, check, seal};
-pub use seal_file::{FileError, Report, is_elf, seal_file};
+pub use seal_bytes::{Sealed, seal};
+pub use seal_file::{FileError, SealReport, is_elf, seal_file};
 
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,20 @@
-//! Content of `.note.stapsdt` and of `.note.usdt`, the schema notes.
+//! Contents of the note sections: `.note.stapsdt`, and `.note.usdt` with the schema notes.
 
 use super::error::SealError;
 use super::inputs::Inputs;
 use stapsdt::elf::View;
-use stapsdt::note::{self, Note};
-use stapsdt::schema;
+use stapsdt::note::Note;
+use stapsdt::schema::{self, NoteBody};
 use std::collections::HashSet;
 
-/// Foreign notes first, as they were or repaired; then ours.
-pub(super) fn notes(view: &View<'_>, inputs: &Inputs, base: u64) -> Result<Vec<u8>, SealError> {
+/// Encodes the notes: third-party notes, kept or repaired, before ours.
+pub(super) fn encode_notes(
+    view: &View<'_>,
+    inputs: &Inputs,
+    base: u64,
+) -> Result<Vec<u8>, SealError> {
     let mut out = Vec::new();
-    for note in &inputs.foreign {
+    for note in &inputs.third_party {
         let base = if inputs.fix { base } else { note.base };
         Note { base, ..note.clone() }.encode(view.format(), &mut out)?;
     }
@@ -20,31 +24,25 @@ pub(super) fn notes(view: &View<'_>, inputs: &Inputs, base: u64) -> Result<Vec<u
     Ok(out)
 }
 
-/// Schema notes that are kept, then ours.
-pub(super) fn schemas(view: &View<'_>, inputs: &Inputs) -> Result<Vec<u8>, SealError> {
+/// Encodes the schema notes: those that the file already has, before ours.
+pub(super) fn encode_schemas(view: &View<'_>, inputs: &Inputs) -> Result<Vec<u8>, SealError> {
     let own: HashSet<(&str, &str)> =
         inputs.probes.iter().map(|p| (p.note.provider.as_str(), p.note.name.as_str())).collect();
-    // Of notes that are kept; an unsealed file has its blobs' here.
+    // `schema::read` returns the schemas of blobs for an unsealed file, and those are ours.
     let is_sealed = view.section(schema::SECTION).is_some();
     let kept = schema::read(view).into_iter().filter(|_| is_sealed);
     let kept =
         kept.filter(|body| !own.contains(&(body.provider.as_str(), body.probe.name.as_str())));
     let mut bodies: Vec<String> = kept.map(|body| body.to_json()).collect();
-    // A probe that several functions begin with has one.
+    // A probe of several function entries gets one schema note.
     for probe in inputs.probes.iter().filter(|p| !p.schema.is_empty()) {
         if probe.blob.is_some() || !bodies.contains(&probe.schema) {
             bodies.push(probe.schema.clone());
         }
     }
     let mut out = Vec::new();
-    for body in bodies {
-        note::encode_raw(
-            schema::OWNER,
-            schema::NT_SCHEMA,
-            body.as_bytes(),
-            view.format(),
-            &mut out,
-        )?;
+    for json in bodies {
+        NoteBody::encode_note(&json, view.format(), &mut out)?;
     }
     Ok(out)
 }

@@ -1,79 +1,96 @@
-//! Changes to a file that leave most of it as it is: what is overwritten, and what comes behind it.
+//! Changes to a file that leave most of it unchanged: overwritten bytes and appended bytes.
 //!
-//! A patch set is small however large the file is. Applying it reads the old file through the mapping a piece at a
-//! time and writes only what changes, so the copy itself can be left to the kernel.
+//! The size of a patch set does not depend on the size of the file. Applying it reads the old file
+//! in chunks and writes only changed bytes, so that the kernel can do the copying.
 
 use byteorder::{ByteOrder, LittleEndian};
 use stapsdt::elf::View;
 use std::io;
 use std::ops::Range;
 
-/// Symbols that are read and rewritten at a time.
+/// The number of symbols that are read and rewritten at a time.
 const CHUNK: usize = 4096;
-/// Bytes of an `Elf64_Sym`, and where `st_shndx` and `st_value` are in it (gABI, "Symbol Table").
-const SYMBOL: usize = 24;
-const SECTION: Range<usize> = 6..8;
-const VALUE: Range<usize> = 8..16;
+/// The size of an `Elf64_Sym` in bytes (gABI, "Symbol Table").
+const SYMBOL_SIZE: usize = 24;
+/// The bytes of `st_shndx` in an `Elf64_Sym`.
+const ST_SHNDX: Range<usize> = 6..8;
+/// The bytes of `st_value` in an `Elf64_Sym`.
+const ST_VALUE: Range<usize> = 8..16;
 
-/// Changes of a file.
+/// Changes that turn one file into another.
 #[derive(Debug, Default)]
 pub struct PatchSet {
-    /// Bytes of the old file that stay where they are.
-    keep: u64,
-    /// Overwritten pieces: offset, bytes.
-    patches: Vec<(u64, Vec<u8>)>,
-    /// Zeroed piece: offset, length.
-    freed: Option<(u64, u64)>,
-    tail: Vec<u8>,
-    symbols: Vec<Symbols>,
-    index: Index,
+    /// The length of the old file's prefix that stays in place.
+    kept_len: u64,
+    overwritten: Vec<Overwrite>,
+    zeroed: Option<ZeroedRange>,
+    /// The bytes after the prefix.
+    appended: Vec<u8>,
+    symbol_tables: Vec<SymbolTable>,
+    section_indices: SectionIndexMap,
 }
 
-/// A symbol table in the old file.
+/// Bytes to write at a file offset.
+#[derive(Debug)]
+struct Overwrite {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+/// A range of the file to fill with zeros.
+#[derive(Debug)]
+struct ZeroedRange {
+    offset: u64,
+    size: u64,
+}
+
+/// A symbol table in the old file, by file offset and size in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Symbols {
+pub(super) struct SymbolTable {
     pub(super) offset: u64,
     pub(super) size: u64,
 }
 
-/// Symbols of a section that now belong to another row: old section index, address range.
+/// An address range whose symbols now belong to another section.
 #[derive(Clone, Debug)]
-pub(super) struct Moved {
+pub(super) struct MovedRange {
+    /// The index of the section in the old table.
     pub(super) old: usize,
     pub(super) range: Range<u64>,
 }
 
-/// Old section index to new.
+/// A map from old to new section indices.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct SectionIndexMap {
     map: Vec<Option<u16>>,
-    /// What moved, and the row it moved to.
-    moved: Option<(Moved, usize)>,
+    /// The range that moved, and the new index of the section that it moved to.
+    moved: Option<(MovedRange, usize)>,
 }
 
-impl Index {
-    /// `rows` has the old index of each new row.
+impl SectionIndexMap {
+    /// Builds the map. `rows` yields the old index of each new section.
     pub(super) fn new(
         rows: impl Iterator<Item = Option<usize>>,
         old_count: usize,
-        moved: Option<(Moved, usize)>,
-    ) -> Index {
+        moved: Option<(MovedRange, usize)>,
+    ) -> SectionIndexMap {
         let mut map = vec![None; old_count];
         for (new, old) in (0u16..).zip(rows) {
             if let Some(slot) = old.and_then(|old| map.get_mut(old)) {
                 *slot = Some(new);
             }
         }
-        Index { map, moved }
+        SectionIndexMap { map, moved }
     }
 
     pub(super) fn get(&self, old: usize) -> Option<u16> {
         self.map.get(old).copied().flatten()
     }
 
-    /// The new section of a symbol. One of a section that is gone (an outdated note section has none) stays
-    /// absolute in effect, and the reserved indices are in no table.
-    fn of_symbol(&self, section: u16, value: u64) -> Option<u16> {
+    /// Returns the new section index of a symbol with an old index and a value. `None` leaves the
+    /// symbol unchanged: its index is reserved, or its section is gone, which only note sections
+    /// can be.
+    fn get_for_symbol(&self, section: u16, value: u64) -> Option<u16> {
         let old = usize::from(section);
         if old == 0 {
             return None;
@@ -90,81 +107,89 @@ impl Index {
 
 impl PatchSet {
     pub(super) fn new(view: &View<'_>) -> PatchSet {
-        PatchSet { keep: view.data().len() as u64, ..PatchSet::default() }
+        PatchSet { kept_len: view.data().len() as u64, ..PatchSet::default() }
     }
 
-    /// Zeroes a piece, or cuts it off where it ends the file.
-    pub(super) fn free(&mut self, offset: u64, size: u64) {
-        if offset + size == self.keep {
-            self.keep = offset;
+    /// Fills a range with zeros, or cuts it off if it is at the end of the file.
+    pub(super) fn zero(&mut self, offset: u64, size: u64) {
+        if offset + size == self.kept_len {
+            self.kept_len = offset;
         } else {
-            self.freed = Some((offset, size));
+            self.zeroed = Some(ZeroedRange { offset, size });
         }
     }
 
+    /// Overwrites bytes at a file offset.
     pub(super) fn patch(&mut self, offset: u64, bytes: Vec<u8>) {
-        self.patches.push((offset, bytes));
+        self.overwritten.push(Overwrite { offset, bytes });
     }
 
-    /// Adds bytes behind the file; returns their offset.
+    /// Appends bytes to the file and returns their offset, which is a multiple of `align`.
     pub(super) fn append(&mut self, bytes: &[u8], align: u64) -> u64 {
-        let end = self.keep + self.tail.len() as u64;
+        let end = self.kept_len + self.appended.len() as u64;
         let offset = end.next_multiple_of(align);
-        self.tail.resize(self.tail.len() + (offset - end) as usize, 0);
-        self.tail.extend_from_slice(bytes);
+        self.appended.resize(self.appended.len() + (offset - end) as usize, 0);
+        self.appended.extend_from_slice(bytes);
         offset
     }
 
-    pub(super) fn symbols(&mut self, table: Symbols) {
-        self.symbols.push(table);
+    /// Marks a symbol table whose section indices have to be adjusted.
+    pub(super) fn rewrite_symbols(&mut self, table: SymbolTable) {
+        self.symbol_tables.push(table);
     }
 
-    pub(super) fn reindex(&mut self, index: Index) {
-        self.index = index;
+    /// Sets the new section indices for the symbol tables.
+    pub(super) fn set_section_indices(&mut self, indices: SectionIndexMap) {
+        self.section_indices = indices;
     }
 
-    /// Bytes of the old file that stay where they are, but for what is overwritten.
-    pub fn kept(&self) -> u64 {
-        self.keep
+    /// Returns the length in bytes of the old file's prefix that stays in place. The new file
+    /// starts with it, apart from overwritten bytes.
+    pub(super) fn kept_len(&self) -> u64 {
+        self.kept_len
     }
 
-    /// Hands every change to `section_table`, as offset and bytes. `old` is the file that the patches are for.
-    pub fn apply(
+    /// Calls `write` with the offset and the bytes of every change. `old` is the unchanged file.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of `write`.
+    pub(super) fn write_to(
         &self,
         old: &[u8],
         write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        if let Some((offset, size)) = self.freed {
-            write(offset, &vec![0; usize::try_from(size).unwrap_or(0)])?;
+        if let Some(range) = &self.zeroed {
+            write(range.offset, &vec![0; usize::try_from(range.size).unwrap_or(0)])?;
         }
-        for (offset, bytes) in &self.patches {
-            write(*offset, bytes)?;
+        for one in &self.overwritten {
+            write(one.offset, &one.bytes)?;
         }
-        for table in &self.symbols {
-            self.apply_symbols(old, *table, write)?;
+        for table in &self.symbol_tables {
+            self.write_symbols(old, *table, write)?;
         }
-        write(self.keep, &self.tail)
+        write(self.kept_len, &self.appended)
     }
 
-    fn apply_symbols(
+    fn write_symbols(
         &self,
         old: &[u8],
-        table: Symbols,
+        table: SymbolTable,
         write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         let start = usize::try_from(table.offset).unwrap_or(usize::MAX);
         let size = usize::try_from(table.size).unwrap_or(0);
         let bytes = old.get(start..).and_then(|b| b.get(..size)).unwrap_or_default();
         let mut offset = table.offset;
-        for chunk in bytes.chunks(CHUNK * SYMBOL) {
+        for chunk in bytes.chunks(CHUNK * SYMBOL_SIZE) {
             let mut new = chunk.to_vec();
-            for symbol in new.chunks_exact_mut(SYMBOL) {
+            for symbol in new.chunks_exact_mut(SYMBOL_SIZE) {
                 let (section, value) = (
-                    LittleEndian::read_u16(&symbol[SECTION]),
-                    LittleEndian::read_u64(&symbol[VALUE]),
+                    LittleEndian::read_u16(&symbol[ST_SHNDX]),
+                    LittleEndian::read_u64(&symbol[ST_VALUE]),
                 );
-                if let Some(section) = self.index.of_symbol(section, value) {
-                    LittleEndian::write_u16(&mut symbol[SECTION], section);
+                if let Some(section) = self.section_indices.get_for_symbol(section, value) {
+                    LittleEndian::write_u16(&mut symbol[ST_SHNDX], section);
                 }
             }
             if new != chunk {
@@ -175,12 +200,12 @@ impl PatchSet {
         Ok(())
     }
 
-    /// The patched file in memory.
+    /// Returns the new file. `old` is the unchanged file.
     pub fn to_vec(&self, old: &[u8]) -> Vec<u8> {
         let mut out =
-            old.get(..usize::try_from(self.keep).unwrap_or(0)).unwrap_or_default().to_vec();
-        // Writing to memory has no failing case, and every offset is inside the file or right behind it.
-        let _ = self.apply(old, &mut |offset, bytes| {
+            old.get(..usize::try_from(self.kept_len).unwrap_or(0)).unwrap_or_default().to_vec();
+        // Writing to memory cannot fail, and every offset is inside the file or at its end.
+        let _ = self.write_to(old, &mut |offset, bytes| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
             let end = start.saturating_add(bytes.len());
             if end > out.len() && start <= out.len() {

@@ -1,4 +1,5 @@
-//! Where the new sections go: a piece of existing data for `.probes`, a spare byte for `.stapsdt.base`.
+//! Places for the new sections: a piece of existing data for `.probes`, a spare byte for
+//! `.stapsdt.base`.
 
 use super::elf_header;
 use super::error::SealError;
@@ -6,46 +7,51 @@ use super::inputs::Inputs;
 use stapsdt::elf::{Section, Segment, View};
 use stapsdt::note;
 
-/// Decisions; carried out by `section_table`.
+/// The places of the new sections. `section_table` writes them.
 pub(super) struct Plan {
-    pub(super) probes: Carve,
-    pub(super) base: Base,
+    pub(super) probes: ProbesSection,
+    pub(super) base: BaseSection,
 }
 
-/// How `.probes` comes into being.
+/// The origin of the `.probes` section.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Carve {
-    /// No probe has a semaphore that the kernel could reach.
-    None,
-    /// A `.probes` section already stands for the segment that holds the semaphores.
+pub(super) enum ProbesSection {
+    /// The file needs none: no probe has a semaphore that the kernel can increment.
+    NotNeeded,
+    /// The file already has one in the segment of the semaphores.
     Present,
-    /// Section `index` is cut: the range becomes `.probes`, what is before and behind keeps the name.
-    Section { index: usize, range: std::ops::Range<u64> },
+    /// An address range of section `index` becomes `.probes`. The rest of the section keeps its
+    /// name.
+    Carved { index: usize, range: std::ops::Range<u64> },
 }
 
-/// Where `.stapsdt.base` is.
+/// The origin of the `.stapsdt.base` section.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Base {
-    /// The section exists and serves.
+pub(super) enum BaseSection {
+    /// The file already has one that all tracers can use.
     Present { addr: u64 },
-    /// A byte that no section covers, inside a loaded segment.
+    /// A byte of a loaded segment that no section covers.
     Gap { addr: u64, offset: u64 },
-    /// The byte behind the text segment's end, which is mapped with its last page: segment `index` grows by it.
+    /// The byte after the text segment, which is mapped with its last page. Segment `index` grows
+    /// by that byte.
     Grow { index: usize, addr: u64, offset: u64 },
 }
 
-impl Base {
+impl BaseSection {
     pub(super) fn addr(&self) -> u64 {
         match self {
-            Base::Present { addr } | Base::Gap { addr, .. } | Base::Grow { addr, .. } => *addr,
+            BaseSection::Present { addr }
+            | BaseSection::Gap { addr, .. }
+            | BaseSection::Grow { addr, .. } => *addr,
         }
     }
 }
 
+/// Chooses the places of the new sections.
 pub(super) fn plan(view: &View<'_>, inputs: &Inputs) -> Result<Plan, SealError> {
     if view.sections.is_empty() {
         return Err(SealError::Layout(
-            "the file has no section headers; seal before removing them",
+            "the file has no section headers; seal it before you strip them",
         ));
     }
     let blobs = inputs.probes.iter().filter_map(|p| p.blob.clone());
@@ -53,54 +59,63 @@ pub(super) fn plan(view: &View<'_>, inputs: &Inputs) -> Result<Plan, SealError> 
         .probes
         .iter()
         .map(|p| &p.note)
-        .chain(&inputs.foreign)
+        .chain(&inputs.third_party)
         .map(|n| n.pc)
         .next()
         .unwrap_or(0);
-    let text =
-        view.load_segment(pc, 1).ok_or(SealError::Layout("the sites are in no loaded segment"))?;
+    let text = view.load_segment(pc, 1).ok_or(SealError::Layout(
+        "no loaded segment contains the probe sites; was the binary changed after linking?",
+    ))?;
     let probes = if let Some(range) = blobs.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) {
-        carve(view, range)?
+        place_probes(view, range)?
     } else {
         let semaphores = inputs
-            .foreign
+            .third_party
             .iter()
             .map(|n| n.semaphore)
             .filter(|s| view.load_segment(*s, 2).is_some());
         match semaphores.min() {
-            Some(first) => carve(view, first..first.saturating_add(2))?,
-            None => Carve::None,
+            Some(first) => place_probes(view, first..first.saturating_add(2))?,
+            None => ProbesSection::NotNeeded,
         }
     };
-    Ok(Plan { probes, base: base(view, text)? })
+    Ok(Plan { probes, base: place_base(view, text)? })
 }
 
-fn carve(view: &View<'_>, range: std::ops::Range<u64>) -> Result<Carve, SealError> {
+/// Finds a place for `.probes` that covers an address range.
+fn place_probes(view: &View<'_>, range: std::ops::Range<u64>) -> Result<ProbesSection, SealError> {
     let length = range.end - range.start;
-    let segment = view
-        .load_segment(range.start, length)
-        .ok_or(SealError::Layout("probe data is not loaded"))?;
-    // bcc and perf use the section for its address-offset delta only: any in the same segment will do.
-    let serves = |s: &Section| {
+    let segment = view.load_segment(range.start, length).ok_or(SealError::Layout(
+        "no loaded segment contains the probe data; was the binary changed after linking?",
+    ))?;
+    // bcc and perf use only the address-offset delta of `.probes`, so any section with the delta of
+    // the segment is good enough.
+    let matches_segment = |s: &Section| {
         segment.file_backs(s.addr, s.size) && delta(s.addr, s.offset) == segment_delta(segment)
     };
-    if view.sections.iter().any(|s| s.name == note::PROBES_SECTION && s.is_alloc() && serves(s)) {
-        return Ok(Carve::Present);
+    if view
+        .sections
+        .iter()
+        .any(|s| s.name == note::PROBES_SECTION && s.is_alloc() && matches_segment(s))
+    {
+        return Ok(ProbesSection::Present);
     }
-    // A section that is not where its segment has it is no description of the file.
-    let holds = |s: &Section| {
+    // A section whose offset contradicts its segment would lead to the wrong bytes.
+    let covers_range = |s: &Section| {
         s.is_alloc()
             && s.addr <= range.start
             && range.end <= s.addr.saturating_add(s.size)
-            && serves(s)
+            && matches_segment(s)
     };
-    let section = view.sections.iter().enumerate().find(|(_, s)| holds(s));
-    let (index, section) =
-        section.ok_or(SealError::Layout("no section holds all of the probe data"))?;
+    let section = view.sections.iter().enumerate().find(|(_, s)| covers_range(s));
+    let (index, section) = section.ok_or(SealError::Layout(
+        "no section contains all of the probe data; was the binary changed after linking?",
+    ))?;
     let end = section.addr + section.size;
-    // Two sections of one name confuse a reader less than three: with something in front, `.probes` takes the rest.
+    // If `.probes` does not start the section, it extends to the section's end, so that at most two
+    // sections remain.
     let end = if section.addr < range.start { end } else { range.end };
-    Ok(Carve::Section { index, range: range.start..end })
+    Ok(ProbesSection::Carved { index, range: range.start..end })
 }
 
 fn delta(addr: u64, offset: u64) -> u64 {
@@ -111,12 +126,13 @@ fn segment_delta(segment: &Segment) -> u64 {
     delta(segment.vaddr, segment.offset)
 }
 
-fn base(view: &View<'_>, text: &Segment) -> Result<Base, SealError> {
+/// Finds a byte for `.stapsdt.base` with the address-offset delta of `text`.
+fn place_base(view: &View<'_>, text: &Segment) -> Result<BaseSection, SealError> {
     let wanted = segment_delta(text);
     // perf computes `pc - base.addr + base.offset`.
     let existing = view.section(note::BASE_SECTION);
     if let Some(section) = existing.filter(|s| s.is_alloc() && delta(s.addr, s.offset) == wanted) {
-        return Ok(Base::Present { addr: section.addr });
+        return Ok(BaseSection::Present { addr: section.addr });
     }
     let mut segments: Vec<(usize, &Segment)> = view
         .segments
@@ -126,19 +142,19 @@ fn base(view: &View<'_>, text: &Segment) -> Result<Base, SealError> {
         .collect();
     segments.sort_by_key(|(_, s)| s.offset);
     for (_, segment) in &segments {
-        if let Some(offset) = gap(view, segment) {
-            return Ok(Base::Gap { addr: offset.wrapping_add(wanted), offset });
+        if let Some(offset) = find_gap(view, segment) {
+            return Ok(BaseSection::Gap { addr: offset.wrapping_add(wanted), offset });
         }
     }
     segments
         .iter()
-        .find_map(|(index, segment)| grow(view, *index, segment))
-        .ok_or(SealError::Layout("no free byte in the text segment for .stapsdt.base"))
+        .find_map(|(index, segment)| byte_after_segment(view, *index, segment))
+        .ok_or(SealError::Layout("the text segment has no free byte for .stapsdt.base"))
 }
 
-/// First byte of the segment that neither headers nor sections cover. The section header table counts as free:
-/// it moves to the end of the file.
-fn gap(view: &View<'_>, segment: &Segment) -> Option<u64> {
+/// Returns the offset of the segment's first byte that neither headers nor sections cover. The
+/// section header table counts as free, because sealing moves it to the end of the file.
+fn find_gap(view: &View<'_>, segment: &Segment) -> Option<u64> {
     let mut covered: Vec<(u64, u64)> = vec![(0, elf_header::headers_end(view.data())?)];
     let in_file = |s: &&Section| s.is_alloc() && s.size > 0 && s.kind != object::elf::SHT_NOBITS.0;
     covered.extend(
@@ -155,13 +171,14 @@ fn gap(view: &View<'_>, segment: &Segment) -> Option<u64> {
     (at < segment.offset.saturating_add(segment.filesz)).then_some(at)
 }
 
-/// The byte behind the segment's file content, where the page has room and the file holds zero padding there.
-fn grow(view: &View<'_>, index: usize, segment: &Segment) -> Option<Base> {
+/// Returns the byte after the segment's file content, if the page has room and the file has zero
+/// padding there.
+fn byte_after_segment(view: &View<'_>, index: usize, segment: &Segment) -> Option<BaseSection> {
     const PAGE: u64 = 4096;
     let (addr, offset) =
         (segment.vaddr.checked_add(segment.filesz)?, segment.offset.checked_add(segment.filesz)?);
-    let mapped = addr % PAGE != 0 && segment.filesz == segment.memsz;
-    let free = view.range(offset, 1)? == [0]
+    let is_mapped = addr % PAGE != 0 && segment.filesz == segment.memsz;
+    let is_free = view.bytes_at_offset(offset, 1)? == [0]
         && view.sections.iter().all(|s| {
             s.kind == object::elf::SHT_NOBITS.0
                 || offset < s.offset
@@ -171,5 +188,5 @@ fn grow(view: &View<'_>, index: usize, segment: &Segment) -> Option<Base> {
             .segments
             .iter()
             .all(|s| !s.is_load() || addr < s.vaddr || addr >= s.vaddr.saturating_add(s.memsz));
-    (mapped && free).then_some(Base::Grow { index, addr, offset })
+    (is_mapped && is_free).then_some(BaseSection::Grow { index, addr, offset })
 }

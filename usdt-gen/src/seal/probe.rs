@@ -1,15 +1,15 @@
-//! A probe on its way into the note sections.
+//! A probe of the file, with everything that sealing writes for it.
 
 use stapsdt::note::Note;
 
 /// A probe that gets a note.
 pub(super) struct Probe {
-    /// Without `base`, with the goroutine id.
+    /// The note. It includes the goroutine id; `base` is set when the note is written.
     pub(super) note: Note,
-    /// JSON of its schema note; empty where it has none.
+    /// The JSON of its schema note; empty if it gets none.
     pub(super) schema: String,
-    /// Where the blob is, which function entries have none of.
+    /// The address range of the blob; `None` for a function entry, which has no blob.
     pub(super) blob: Option<std::ops::Range<u64>>,
-    /// What its stub has to add to the goroutine's address, where it is not there yet.
+    /// The goroutine id's offset to write into the blob; `None` if the blob is already right.
     pub(super) goid_offset: Option<u32>,
 }

@@ -1,5 +1,5 @@
-//! A small ELF file to seal, assembled here: a text segment with a site, a data segment with a blob.
-#![allow(clippy::unwrap_used)] // for tests and fuzzing: a sample that cannot be made fails them
+//! A small ELF file for tests and fuzzing: a text segment with a site, a data segment with a blob.
+#![allow(clippy::unwrap_used)] // a sample that cannot be built fails the test
 
 use object::elf::{FileHeader64, ProgramHeader64, SectionHeader64};
 use object::{LittleEndian as Le, pod};
@@ -8,9 +8,9 @@ use stapsdt::note::Note;
 
 pub(super) const TEXT: u64 = 0x40_1000;
 pub(super) const DATA: u64 = 0x40_2000;
-/// The blob comes after other data.
+/// The address of the blob, which is after other data.
 pub(super) const BLOB: u64 = DATA + 64;
-/// The schema is read-only, in the segment of the code.
+/// The address of the schema, in the read-only segment of the code.
 pub(super) const SCHEMA: u64 = TEXT + 0x100;
 const SCHEMA_JSON: &str = "{\"version\":1}";
 
@@ -18,9 +18,10 @@ pub(super) fn blob(pc: u64, semaphore: u64) -> Vec<u8> {
     blob_with(pc, semaphore, "-4@8(%rsp)")
 }
 
-/// A good file whose probe has these arguments.
-pub fn with_args(args: &str) -> Vec<u8> {
-    file(&blob_with(TEXT, BLOB + blob::SEMAPHORE as u64, args), 32)
+/// Returns a valid file whose probe has these arguments.
+#[cfg(test)]
+pub(crate) fn with_args(args: &str) -> Vec<u8> {
+    file(&blob_with(TEXT, BLOB + blob::field::SEMAPHORE as u64, args), 32)
 }
 
 fn blob_with(pc: u64, semaphore: u64, args: &str) -> Vec<u8> {
@@ -32,22 +33,24 @@ fn blob_with(pc: u64, semaphore: u64, args: &str) -> Vec<u8> {
         name: "tick".into(),
         args: args.into(),
     };
-    let mut bytes = blob::template(&note, SCHEMA_JSON.len(), None).unwrap();
+    let mut bytes = blob::encode_template(&note, SCHEMA_JSON.len(), None).unwrap();
     for (at, value) in [
-        (blob::SELF, BLOB),
-        (blob::SCHEMA, SCHEMA),
-        (blob::PC, pc),
-        (blob::NOTE_SEMAPHORE, semaphore),
+        (blob::field::SELF, BLOB),
+        (blob::field::SCHEMA, SCHEMA),
+        (blob::field::PC, pc),
+        (blob::field::NOTE_SEMAPHORE, semaphore),
     ] {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
     bytes
 }
 
-/// `.text`, `.noptrdata` with the blob and `tail` more bytes, `.shstrtab`; the table of sections at the end.
+/// Returns a file with the sections `.text`, `.noptrdata` (the blob and `tail` more bytes) and
+/// `.shstrtab`, with the section header table at its end.
 pub(super) fn file(blob: &[u8], tail: usize) -> Vec<u8> {
     let mut out = vec![0; 0x2000];
-    out[0x1000..0x1000 + stapsdt::site::X86_64.len()].copy_from_slice(&stapsdt::site::X86_64);
+    let site = stapsdt::site::code(stapsdt::argspec::Arch::X86_64);
+    out[0x1000..0x1000 + site.len()].copy_from_slice(site);
     out[0x1100..0x1100 + SCHEMA_JSON.len()].copy_from_slice(SCHEMA_JSON.as_bytes());
     out.resize(0x2000 + 64, 0xaa);
     out.extend_from_slice(blob);
@@ -101,15 +104,18 @@ pub(super) fn file(blob: &[u8], tail: usize) -> Vec<u8> {
     out
 }
 
-/// The file that is as it should be.
-pub fn good() -> Vec<u8> {
-    file(&blob(TEXT, BLOB + blob::SEMAPHORE as u64), 32)
+/// Returns a valid file.
+pub(super) fn good() -> Vec<u8> {
+    file(&blob(TEXT, BLOB + blob::field::SEMAPHORE as u64), 32)
 }
 
-/// Input of a fuzzer made a file: as it is where it begins like one, else a list of `offset, value` to put into
-/// the good one. Most of that is padding: offsets lead to headers, the blob and the table of sections.
+/// Turns the input of a fuzzer into a file.
+///
+/// Input with the ELF magic number is used unchanged. Other input is a list of offsets and values
+/// to write into the valid file. The offsets select bytes of the headers, the blob and the section
+/// header table, because the rest is padding.
 #[cfg(fuzzing)]
-pub fn spoilt(data: &[u8]) -> Vec<u8> {
+pub fn corrupted(data: &[u8]) -> Vec<u8> {
     if data.starts_with(b"\x7fELF") {
         return data.to_vec();
     }

@@ -1,4 +1,4 @@
-//! Sealing of a binary in memory: what is in it, where the new sections go, and the patches that put them there.
+//! Sealing of a binary in memory.
 
 use super::error::SealError;
 use super::inputs::{self, Options};
@@ -9,55 +9,62 @@ use stapsdt::elf::View;
 use stapsdt::note::Note;
 use std::collections::HashSet;
 
-/// What sealing did.
+/// The changes that seal a binary, and the probes in the result.
 #[derive(Debug)]
 pub struct Sealed {
-    /// What to change; `None` where the file is as it should be.
+    /// The changes to the file; `None` if the file is already sealed or has no probes.
     pub patches: Option<PatchSet>,
-    /// The probes of the file's blobs and, where they were asked for, of function entries, as their notes describe
-    /// them.
+    /// The notes of the file's blobs and, with [`Options::function_entries`], of function entries.
     pub probes: Vec<Note>,
-    /// Notes of others, kept or repaired.
-    pub foreign: Vec<Note>,
-    /// Offset of the goroutine id in `runtime.g`, where it was appended.
+    /// The notes that usdt-gen did not generate: kept or, with [`Options::fix`], repaired.
+    pub third_party: Vec<Note>,
+    /// The offset in bytes of `goid` in `runtime.g`; `None` if no probe has the goroutine id.
     pub goid_offset: Option<u32>,
 }
 
-/// Plans the sealing of a linked binary.
+/// Computes the changes that seal a linked binary.
+///
+/// # Errors
+///
+/// Returns [`SealError`] if the file is not a linked ELF file for amd64 or arm64, if it is damaged,
+/// if a blob contradicts the file, or if the file has no room for the new sections.
 pub fn seal(data: &[u8], options: Options) -> Result<Sealed, SealError> {
     let view = View::parse(data)?;
-    let Some(found) = inputs::collect(&view, options)? else {
+    let Some(inputs) = inputs::collect(&view, options)? else {
         return Ok(Sealed {
             patches: None,
             probes: Vec::new(),
-            foreign: Vec::new(),
+            third_party: Vec::new(),
             goid_offset: None,
         });
     };
-    let plan = placement::plan(&view, &found)?;
-    let patches = section_table::write(&view, &found, &plan)?;
+    let plan = placement::plan(&view, &inputs)?;
+    let patches = section_table::write(&view, &inputs, &plan)?;
     Ok(Sealed {
         patches,
-        probes: found.probes.into_iter().map(|p| p.note).collect(),
-        foreign: found.foreign,
-        goid_offset: found.goid_offset,
+        probes: inputs.probes.into_iter().map(|p| p.note).collect(),
+        third_party: inputs.third_party,
+        goid_offset: inputs.goid_offset,
     })
 }
 
-/// Whether every consumer finds the probes of `sealed` in the sealed bytes. What it cannot do with them for
-/// reasons that are not the notes', as a missing build id, does not count.
-pub fn check(sealed: &Sealed, bytes: &[u8]) -> Result<(), SealError> {
+/// Checks that every tracer finds the probes of `sealed` in the sealed bytes. Verdicts that are
+/// only partial, such as those for a missing build ID, are not errors.
+///
+/// # Errors
+///
+/// Returns [`SealError::Rejected`] for the first probe that a tracer rejects.
+pub(super) fn check(sealed: &Sealed, bytes: &[u8]) -> Result<(), SealError> {
     let view = View::parse(bytes)?;
-    // A search for each of many thousands would be what sealing spends its time on.
+    // With a linear search, thousands of probes would take longer to check than to seal.
     let own: HashSet<(u64, &str)> = sealed.probes.iter().map(|n| (n.pc, n.name.as_str())).collect();
     for row in verify::verify(&view) {
-        let own = own.contains(&(row.address, row.probe.as_str()));
-        if let (true, Verdict::Rejected(trouble)) = (own, row.verdict) {
-            let probe = format!("{}:{}", row.provider, row.probe);
+        let is_own = own.contains(&(row.address, row.probe.as_str()));
+        if let (true, Verdict::Rejected(problem)) = (is_own, row.verdict) {
             return Err(SealError::Rejected {
                 consumer: row.consumer,
-                probe,
-                reason: trouble.reason,
+                probe: format!("{}:{}", row.provider, row.probe),
+                reason: problem.reason,
             });
         }
     }

@@ -1,5 +1,6 @@
-//! Sealing files: mapped, not read; copied by the kernel; replaced in one step.
-#![allow(unsafe_code)] // mapping a file; see `map`
+//! Sealing of files: the input is mapped, the kernel copies it, and the result replaces it
+//! atomically.
+#![allow(unsafe_code)] // to map files, see `map`
 
 use super::error::SealError;
 use super::inputs::Options;
@@ -11,34 +12,34 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// What sealing a file did.
+/// The result of sealing a file.
 #[derive(Debug)]
-pub struct Report {
-    /// The probes of the file's blobs.
+pub struct SealReport {
+    /// The number of probe sites that got a note: of blobs and of function entries.
     pub probes: usize,
-    /// Notes of others that were kept or repaired.
-    pub foreign: usize,
-    /// Whether the file was, or would have been, as it should be already.
+    /// The number of notes that usdt-gen did not generate, kept or repaired.
+    pub third_party: usize,
+    /// True if the file was already sealed, so that nothing was changed.
     pub unchanged: bool,
 }
 
-/// Why a file was not sealed. It is as it was.
+/// The reason why a file was not sealed. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// It cannot be sealed.
+    /// The file cannot be sealed.
     #[error("{}: {source}", path.display())]
     Seal {
         /// The file.
         path: PathBuf,
-        /// The reason.
+        /// The reason why it cannot be sealed.
         source: SealError,
     },
     /// The result cannot be written.
@@ -46,57 +47,71 @@ pub enum FileError {
     Write(#[from] atomic_write::WriteError),
 }
 
-/// Seals `path` in place, or into `target` with the mode of `path`. Memory use does not grow with the file.
+/// Seals `path` in place, or writes the sealed file to `target` with the mode of `path`.
+///
+/// The file is replaced atomically. Memory use does not depend on the size of the file.
+///
+/// # Errors
+///
+/// Returns [`FileError`] if the file cannot be read, sealed or written. The file at the destination
+/// is unchanged then.
 pub fn seal_file(
     path: &Path,
     target: Option<&Path>,
     options: Options,
-) -> Result<Report, FileError> {
-    let unreadable = |source| FileError::Read { path: path.to_owned(), source };
-    let failed = |source| FileError::Seal { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    let data = map(&file).map_err(unreadable)?;
-    let sealed = seal(&data, options).map_err(failed)?;
-    let report = Report {
+) -> Result<SealReport, FileError> {
+    let read_failed = |source| FileError::Read { path: path.to_owned(), source };
+    let seal_failed = |source| FileError::Seal { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read_failed)?;
+    let data = map(&file).map_err(read_failed)?;
+    let sealed = seal(&data, options).map_err(seal_failed)?;
+    let report = SealReport {
         probes: sealed.probes.len(),
-        foreign: sealed.foreign.len(),
+        third_party: sealed.third_party.len(),
         unchanged: sealed.patches.is_none(),
     };
     if report.unchanged && target.is_none() {
         return Ok(report);
     }
-    let mode = file.metadata().map_err(unreadable)?.permissions();
+    let mode = file.metadata().map_err(read_failed)?.permissions();
     let target = target.unwrap_or(path);
     let mut new = atomic_write::Replacement::new(target)?;
-    let copied = copy(&file, new.file()).and_then(|()| patch(&sealed, &data, new.file()));
-    copied.map_err(|source| atomic_write::WriteError { path: target.to_owned(), source })?;
-    check(&sealed, &map(new.file()).map_err(unreadable)?).map_err(failed)?;
+    let written = copy(&file, new.file()).and_then(|()| write_patches(&sealed, &data, new.file()));
+    written.map_err(|source| atomic_write::WriteError { path: target.to_owned(), source })?;
+    check(&sealed, &map(new.file()).map_err(read_failed)?).map_err(seal_failed)?;
     new.finish(Some(mode))?;
     Ok(report)
 }
 
-/// Whether a file begins like an ELF file. Shorter ones are none.
+/// Returns true if a file starts with the ELF magic number.
+///
+/// # Errors
+///
+/// Returns the system's error if the file cannot be opened.
 pub fn is_elf(path: &Path) -> io::Result<bool> {
     let mut magic = [0; 4];
     let mut file = File::open(path)?;
     Ok(file.read_exact(&mut magic).is_ok() && magic == *b"\x7fELF")
 }
 
-/// By the kernel where it can: `std` uses `copy_file_range`, which shares blocks on file systems that do so.
+/// Copies a file. `std` uses `copy_file_range`, which shares blocks if the file system can do so.
 fn copy(from: &File, to: &mut File) -> io::Result<()> {
     let mut from = from;
     from.seek(SeekFrom::Start(0))?;
     io::copy(&mut from, to).map(|_| ())
 }
 
-fn patch(sealed: &Sealed, old: &[u8], new: &mut File) -> io::Result<()> {
+fn write_patches(sealed: &Sealed, old: &[u8], new: &mut File) -> io::Result<()> {
     let Some(patches) = &sealed.patches else { return Ok(()) };
-    new.set_len(patches.kept())?;
-    patches.apply(old, &mut |offset, bytes| new.write_all_at(bytes, offset))
+    new.set_len(patches.kept_len())?;
+    patches.write_to(old, &mut |offset, bytes| new.write_all_at(bytes, offset))
 }
 
-/// Maps a file. Truncating it meanwhile would end this process by SIGBUS: the files are a linker's fresh output or
-/// our own, and a tool that truncated an executable under its readers would break its runs as well.
+/// Maps a file.
+///
+/// If another process truncated the file meanwhile, SIGBUS would end this one. The files are fresh
+/// output of a linker or of this process, and truncating an executable breaks its running
+/// processes, too.
 fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: the mapping is read-only and private, and outlives every reference into it.
     unsafe { Mmap::map(file) }

@@ -1,12 +1,14 @@
-//! The new section header table: note sections appended, `.probes` carved out, `.stapsdt.base` added; what refers to
-//! sections by index follows.
+//! The new section header table.
+//!
+//! It has the note sections appended, `.probes` carved out and `.stapsdt.base` added. References to
+//! sections by index are adjusted.
 
 use super::elf_header::{self, LE, Le};
 use super::error::{DAMAGED, SealError};
 use super::inputs::Inputs;
 use super::note_sections;
-use super::patch_set::{Index, Moved, PatchSet, Symbols};
-use super::placement::{Base, Carve, Plan};
+use super::patch_set::{MovedRange, PatchSet, SectionIndexMap, SymbolTable};
+use super::placement::{BaseSection, Plan, ProbesSection};
 use object::elf::{
     SHF_ALLOC, SHF_INFO_LINK, SHF_WRITE, SHT_DYNSYM, SHT_NOTE, SHT_PROGBITS, SHT_REL, SHT_RELA,
     SHT_SYMTAB, SectionFlags, SectionHeader64, SectionType,
@@ -19,42 +21,42 @@ use stapsdt::schema;
 
 type Section = SectionHeader64<Le>;
 
-/// `SHN_LORESERVE`: indices from here on are not sections.
-const RESERVED: usize = 0xff00;
+/// `SHN_LORESERVE`: this index and those above it do not refer to sections.
+const FIRST_RESERVED_INDEX: usize = 0xff00;
 
 /// A row of the new section header table.
 struct Row {
-    /// Index in the old table, for what refers to it.
+    /// The index in the old table, which references to the section use; `None` for a new section.
     old: Option<usize>,
     name: String,
     header: Section,
 }
 
-/// The patches that make the file sealed; `None` where it is sealed already.
+/// Returns the patches that seal the file; `None` if it is already sealed.
 pub(super) fn write(
     view: &View<'_>,
     inputs: &Inputs,
     plan: &Plan,
 ) -> Result<Option<PatchSet>, SealError> {
-    let notes = note_sections::notes(view, inputs, plan.base.addr())?;
-    let schemas = note_sections::schemas(view, inputs)?;
+    let notes = note_sections::encode_notes(view, inputs, plan.base.addr())?;
+    let schemas = note_sections::encode_schemas(view, inputs)?;
     let mut rows = old_rows(view)?;
     let contents = [(note::SECTION, &notes), (schema::SECTION, &schemas)];
-    let unchanged = contents.iter().all(|(name, content)| {
+    let notes_are_current = contents.iter().all(|(name, content)| {
         let present = view.sections.iter().filter(|s| s.name == *name).count();
         let same =
             view.section(name).and_then(|s| view.section_data(s)) == Some(content.as_slice());
         same && present == 1 || content.is_empty() && present == 0
     });
-    let in_place = matches!(plan.probes, Carve::None | Carve::Present)
-        && matches!(plan.base, Base::Present { .. });
-    let stubs_change = inputs.probes.iter().any(|probe| probe.goid_offset.is_some());
-    if unchanged && in_place && !inputs.reorder && !stubs_change {
+    let is_in_place = matches!(plan.probes, ProbesSection::NotNeeded | ProbesSection::Present)
+        && matches!(plan.base, BaseSection::Present { .. });
+    let blobs_change = inputs.probes.iter().any(|probe| probe.goid_offset.is_some());
+    if notes_are_current && is_in_place && !inputs.reorder && !blobs_change {
         return Ok(None);
     }
     let mut patches = PatchSet::new(view);
-    goroutine_ids(view, inputs, &mut patches)?;
-    elf_header::retire_section_table(view, &mut patches)?;
+    write_goid_offsets(view, inputs, &mut patches)?;
+    elf_header::free_section_table(view, &mut patches)?;
     let moved = carve(&mut rows, &plan.probes)?;
     place_base(view, &mut rows, &mut patches, &plan.base)?;
     for (name, content) in contents {
@@ -72,16 +74,16 @@ pub(super) fn write(
     write_table(view, rows, patches, moved).map(Some)
 }
 
-/// Tells the stubs where the goroutine id is.
-fn goroutine_ids(
+/// Writes the offset of the goroutine id into the blobs, from which the stubs read it.
+fn write_goid_offsets(
     view: &View<'_>,
     inputs: &Inputs,
     patches: &mut PatchSet,
 ) -> Result<(), SealError> {
     for probe in &inputs.probes {
         let (Some(offset), Some(blob)) = (probe.goid_offset, &probe.blob) else { continue };
-        let field = blob.start + blob::GOID_OFFSET as u64;
-        let place = view.at_vaddr(field, 4).and(view.vaddr_to_offset(field)).ok_or(DAMAGED)?;
+        let field = blob.start + blob::field::GOID_OFFSET as u64;
+        let place = view.bytes_at(field, 4).and(view.vaddr_to_offset(field)).ok_or(DAMAGED)?;
         patches.patch(place, offset.to_le_bytes().to_vec());
     }
     Ok(())
@@ -123,9 +125,9 @@ fn section(
     }
 }
 
-/// Cuts the section in two or three. Returns what `.probes` took with it.
-fn carve(rows: &mut Vec<Row>, plan: &Carve) -> Result<Option<Moved>, SealError> {
-    let Carve::Section { index, range } = plan else { return Ok(None) };
+/// Carves `.probes` out of a section and returns the range that moved to it.
+fn carve(rows: &mut Vec<Row>, plan: &ProbesSection) -> Result<Option<MovedRange>, SealError> {
+    let ProbesSection::Carved { index, range } = plan else { return Ok(None) };
     let row = rows.get(*index).ok_or(DAMAGED)?;
     let whole = row.header;
     let (start, size) = (whole.sh_addr.get(LE), whole.sh_size.get(LE));
@@ -153,44 +155,44 @@ fn carve(rows: &mut Vec<Row>, plan: &Carve) -> Result<Option<Moved>, SealError> 
     if range.start > start {
         pieces.push(before);
     } else {
-        // Whatever refers to the section follows its larger remainder.
+        // References to the section now refer to its remainder.
         after.old = row.old;
     }
     pieces.push(probes);
     if range.end < start + size {
         pieces.push(after);
     } else if range.start == start {
-        // The section consisted of blobs alone.
+        // The section consisted of blobs only.
         if let Some(probes) = pieces.first_mut() {
             probes.old = row.old;
         }
     }
-    let moved = Moved { old: *index, range: range.clone() };
+    let moved = MovedRange { old: *index, range: range.clone() };
     rows.splice(*index..=*index, pieces);
     Ok(Some(moved))
 }
 
-/// Adds `.stapsdt.base` in address order, as binutils expect of allocated sections.
+/// Adds `.stapsdt.base` in address order, which binutils expects of allocated sections.
 fn place_base(
     view: &View<'_>,
     rows: &mut Vec<Row>,
     patches: &mut PatchSet,
-    plan: &Base,
+    plan: &BaseSection,
 ) -> Result<(), SealError> {
     let (addr, offset) = match *plan {
-        Base::Present { .. } => return Ok(()),
-        Base::Gap { addr, offset } => (addr, offset),
-        Base::Grow { index, addr, offset } => {
+        BaseSection::Present { .. } => return Ok(()),
+        BaseSection::Gap { addr, offset } => (addr, offset),
+        BaseSection::Grow { index, addr, offset } => {
             elf_header::grow_segment(view, patches, index)?;
             (addr, offset)
         }
     };
-    // A section of that name with the wrong delta misleads perf.
+    // perf would use an existing section with the wrong delta.
     rows.retain(|row| row.name != note::BASE_SECTION);
-    let follows = |row: &Row| {
+    let has_higher_address = |row: &Row| {
         row.header.sh_flags.get(LE).0 & SHF_ALLOC.0 != 0 && row.header.sh_addr.get(LE) > addr
     };
-    let at = rows.iter().position(follows).unwrap_or(rows.len());
+    let at = rows.iter().position(has_higher_address).unwrap_or(rows.len());
     rows.insert(
         at,
         Row {
@@ -206,12 +208,14 @@ fn write_table(
     view: &View<'_>,
     mut rows: Vec<Row>,
     mut patches: PatchSet,
-    moved: Option<Moved>,
+    moved: Option<MovedRange>,
 ) -> Result<PatchSet, SealError> {
-    if rows.len() >= RESERVED {
-        return Err(SealError::Layout("the file has too many sections"));
+    if rows.len() >= FIRST_RESERVED_INDEX {
+        return Err(SealError::Layout(
+            "the file has more sections than ELF supports without extended numbering",
+        ));
     }
-    let old_names = elf_header::names_index(view.data())?;
+    let old_names = elf_header::section_names_index(view.data())?;
     let names_at = rows.iter().position(|r| r.old == Some(old_names)).ok_or(DAMAGED)?;
     let mut names = vec![0];
     for row in &mut rows {
@@ -231,7 +235,7 @@ fn write_table(
     }
     let old = rows.iter().map(|r| r.old);
     let probes = rows.iter().position(|r| r.name == note::PROBES_SECTION);
-    let index = Index::new(old, view.sections.len(), moved.zip(probes));
+    let index = SectionIndexMap::new(old, view.sections.len(), moved.zip(probes));
     for row in &mut rows {
         relink(&index, &mut row.header)?;
     }
@@ -239,14 +243,16 @@ fn write_table(
         let kind = row.header.sh_type.get(LE);
         if kind == SHT_SYMTAB || kind == SHT_DYNSYM {
             let (offset, size) = (row.header.sh_offset.get(LE), row.header.sh_size.get(LE));
-            view.range(offset, size).ok_or(DAMAGED)?;
+            view.bytes_at_offset(offset, size).ok_or(DAMAGED)?;
             if overlaps(view, offset, size) {
-                return Err(SealError::Layout("a symbol table overlaps other parts of the file"));
+                return Err(SealError::Layout(
+                    "a symbol table overlaps other parts of the file; was the binary changed after linking?",
+                ));
             }
-            patches.symbols(Symbols { offset, size });
+            patches.rewrite_symbols(SymbolTable { offset, size });
         }
     }
-    patches.reindex(index);
+    patches.set_section_indices(index);
     let headers: Vec<Section> = rows.iter().map(|r| r.header).collect();
     let table = patches.append(pod::bytes_of_slice(&headers), 8);
     elf_header::point_to_section_table(
@@ -259,7 +265,7 @@ fn write_table(
     Ok(patches)
 }
 
-/// Whether a piece of the file is more than the one section there: the headers', or another section's as well.
+/// Returns true if a range of the file overlaps the headers or more than one section.
 fn overlaps(view: &View<'_>, offset: u64, size: u64) -> bool {
     let end = offset.saturating_add(size);
     let sections = view.sections.iter().filter(|s| {
@@ -270,8 +276,9 @@ fn overlaps(view: &View<'_>, offset: u64, size: u64) -> bool {
         || sections.count() > 1
 }
 
-/// `sh_link` is an index in every kind of section that uses it; `sh_info` only where the kind or flag says so.
-fn relink(index: &Index, header: &mut Section) -> Result<(), SealError> {
+/// Adjusts the section indices of a header. `sh_link` is always an index; `sh_info` is one only for
+/// relocation sections and with the flag `SHF_INFO_LINK`.
+fn relink(index: &SectionIndexMap, header: &mut Section) -> Result<(), SealError> {
     let link = header.sh_link.get(LE);
     if link != 0 {
         header.sh_link = U32::new(LE, u32::from(index.get(link as usize).ok_or(DAMAGED)?));

@@ -1,4 +1,4 @@
-//! Sealing of sample files.
+//! Tests with the sample file.
 
 use super::sample_elf::{self, BLOB, DATA, TEXT, file, good};
 use super::{Options, SealError, seal};
@@ -12,7 +12,7 @@ fn sealed_bytes(data: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn sections_stand_where_tracers_look() {
+fn writes_the_sections_that_tracers_read() {
     let sealed = sealed_bytes(&good()).unwrap();
     let view = View::parse(&sealed).unwrap();
     let names: Vec<&str> = view.sections.iter().map(|s| s.name.as_str()).collect();
@@ -40,7 +40,7 @@ fn sections_stand_where_tracers_look() {
     let raw = NoteIter::new(notes, Format::LE64).next_note().unwrap().unwrap();
     let note = raw.decode(Format::LE64).unwrap();
     assert_eq!((note.pc, note.base, note.semaphore), (TEXT, at(".stapsdt.base").addr, BLOB + 18));
-    assert_eq!(note.args, "-4@8(%rsp)", "not a Go binary: nobody knows where the goroutine id is");
+    assert_eq!(note.args, "-4@8(%rsp)", "no goroutine id: the sample is not a Go binary");
 }
 
 #[test]
@@ -52,9 +52,9 @@ fn sealing_again_changes_nothing() {
 }
 
 #[test]
-fn a_section_of_blobs_alone_becomes_probes() {
+fn renames_a_section_that_has_only_blobs() {
     let mut data = good();
-    // Move the section's start to the blob and its end to the blob's.
+    // Shrink the section to the blob.
     let size = sample_elf::blob(0, 0).len() as u64;
     let table = u64::from_le_bytes(data[40..48].try_into().unwrap()) as usize;
     let row = table + 2 * 64;
@@ -68,7 +68,7 @@ fn a_section_of_blobs_alone_becomes_probes() {
 }
 
 #[test]
-fn files_without_probes_are_left_alone() {
+fn leaves_files_without_probes_unchanged() {
     let mut data = good();
     let at = 0x2040;
     data[at] ^= 1;
@@ -77,7 +77,7 @@ fn files_without_probes_are_left_alone() {
 }
 
 #[test]
-fn contradictions_are_named() {
+fn names_contradictions_between_blob_and_file() {
     let sealed = |pc, semaphore| {
         seal(&file(&sample_elf::blob(pc, semaphore), 32), Options::default())
             .unwrap_err()
@@ -94,20 +94,21 @@ fn contradictions_are_named() {
             format!("probe app:tick: {problem}; was the binary changed after linking?")
         );
     }
-    let mut headless = good_file_without_sections();
+    let mut without_sections = good_file_without_sections();
     assert_eq!(
-        seal(&headless, Options::default()).unwrap_err(),
-        SealError::Layout("the file has no section headers; seal before removing them")
+        seal(&without_sections, Options::default()).unwrap_err(),
+        SealError::Layout("the file has no section headers; seal it before you strip them")
     );
-    headless.truncate(50);
-    assert!(matches!(seal(&headless, Options::default()), Err(SealError::Elf(_))));
+    without_sections.truncate(50);
+    assert!(matches!(seal(&without_sections, Options::default()), Err(SealError::Elf(_))));
 }
 
-/// A blob may say anything: its schema is read only from what the file loads, and no byte of it more than once.
+/// Blobs are hostile input: schemas are read only from loaded parts of the file, and all schemas
+/// together are at most as long as the file.
 #[test]
-fn a_schema_is_read_within_bounds() {
+fn reads_schemas_within_bounds() {
     let scanned = |patches: &[(usize, &[u8])]| {
-        let mut bytes = sample_elf::blob(TEXT, BLOB + blob::SEMAPHORE as u64);
+        let mut bytes = sample_elf::blob(TEXT, BLOB + blob::field::SEMAPHORE as u64);
         for (at, value) in patches {
             bytes[*at..at + value.len()].copy_from_slice(value);
         }
@@ -115,13 +116,13 @@ fn a_schema_is_read_within_bounds() {
         let found = blob::scan(&View::parse(&data).unwrap());
         found.into_iter().map(|blob| blob.map(|blob| blob.schema.to_owned())).collect::<Vec<_>>()
     };
-    let (address, size) = (blob::SCHEMA, blob::SCHEMA + 8);
+    let (address, size) = (blob::field::SCHEMA, blob::field::SCHEMA + 8);
     assert_eq!(scanned(&[]), [Ok("{\"version\":1}".to_owned())]);
     assert_eq!(scanned(&[(size, &0u32.to_le_bytes())]), [Ok(String::new())]);
     let outside = [Err(BlobError::Inconsistent("schema address"))];
     assert_eq!(scanned(&[(address, &0x10u64.to_le_bytes())]), outside);
     assert_eq!(scanned(&[(address, &u64::MAX.to_le_bytes())]), outside);
-    assert_eq!(scanned(&[(size, &0x1000u32.to_le_bytes())]), outside, "it ends behind the segment");
+    assert_eq!(scanned(&[(size, &0x1000u32.to_le_bytes())]), outside, "ends after the segment");
     assert_eq!(scanned(&[(size, &0x8000u32.to_le_bytes())]), outside, "larger than the file");
     assert_eq!(
         scanned(&[(size, &u32::MAX.to_le_bytes())]),
@@ -131,12 +132,12 @@ fn a_schema_is_read_within_bounds() {
         scanned(&[(address, &DATA.to_le_bytes()), (size, &8u32.to_le_bytes())]),
         [Err(BlobError::Inconsistent("schema encoding"))]
     );
-    // Many blobs that share one schema: together they may have as much as the file is long.
-    let one = sample_elf::blob(TEXT, BLOB + blob::SEMAPHORE as u64);
+    // Blobs that share one schema: their schemas together are at most as long as the file.
+    let one = sample_elf::blob(TEXT, BLOB + blob::field::SEMAPHORE as u64);
     let many: Vec<u8> = (0..64u64)
         .flat_map(|n| {
             let mut bytes = one.clone();
-            bytes[blob::SELF..blob::SELF + 8]
+            bytes[blob::field::SELF..blob::field::SELF + 8]
                 .copy_from_slice(&(BLOB + n * one.len() as u64).to_le_bytes());
             bytes[size..size + 4].copy_from_slice(&0xe00u32.to_le_bytes());
             bytes
@@ -157,11 +158,11 @@ fn good_file_without_sections() -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn damage_never_panics(hits in prop::collection::vec((0usize..0x2200, any::<u8>()), 1..12), tail in 0usize..4) {
+    fn seals_or_rejects_damaged_files(hits in prop::collection::vec((0usize..0x2200, any::<u8>()), 1..12), tail in 0usize..4) {
         let mut data = good();
         let table = u64::from_le_bytes(data[40..48].try_into().unwrap()) as usize;
         for (at, value) in hits {
-            // Most of the file is padding: aim at headers, the blob and the section table.
+            // Most of the file is padding: select headers, the blob and the section header table.
             let at = match at % 3 {
                 0 => at % 176,
                 1 => 0x2040 + at % 200,
@@ -180,29 +181,34 @@ proptest! {
     }
 }
 
-/// Found by the property above: carved out of a section that lies about its place, `.probes` would be elsewhere.
+/// Carved out of a section with a wrong offset, `.probes` would have a wrong offset, too. Found by
+/// the property test above.
 #[test]
-fn sections_that_contradict_the_segments_are_refused() {
+fn rejects_sections_that_contradict_segments() {
     let mut data = good();
     let table = u64::from_le_bytes(data[40..48].try_into().unwrap()) as usize;
     data[table + 80] = 184;
     data[table + 2 * 64 + 16] = 8;
     assert_eq!(
         seal(&data, Options::default()).unwrap_err(),
-        SealError::Layout("no section holds all of the probe data")
+        SealError::Layout(
+            "no section contains all of the probe data; was the binary changed after linking?"
+        )
     );
 }
 
-/// Found by fuzzing: rewritten as symbols, what the table covers would be the file's own headers.
+/// Rewriting such a table would overwrite the headers. Found by fuzzing.
 #[test]
-fn symbol_tables_over_other_things_are_refused() {
+fn rejects_symbol_tables_that_overlap_headers() {
     let mut data = good();
     let table = data.len() - 256;
-    // The null section becomes a table of symbols from the file's first byte on.
+    // The null section becomes a symbol table that starts at offset 0.
     data[table + 4] = 2;
     data[table + 33] = 0x21;
     assert_eq!(
         seal(&data, Options::default()).unwrap_err(),
-        SealError::Layout("a symbol table overlaps other parts of the file")
+        SealError::Layout(
+            "a symbol table overlaps other parts of the file; was the binary changed after linking?"
+        )
     );
 }

@@ -1,120 +1,129 @@
-//! libbpf, and with it bpftrace from its 2025 releases on: `src/usdt.c` of libbpf (`collect_usdt_targets`,
-//! `parse_usdt_note`, `parse_usdt_arg`).
+//! The model of libbpf and of bpftrace since its 2025 releases, which uses libbpf:
+//! `collect_usdt_targets`, `parse_usdt_note` and `parse_usdt_arg` of libbpf's `src/usdt.c`.
 //!
-//! It reads the first section of the right name; one note there that is no probe fails every attachment to the
-//! file, and one argument it cannot read fails the probe's.
+//! libbpf reads the first section with the right name. An invalid note in that section fails every
+//! attachment to the file, and an argument that libbpf cannot read fails its probe.
 
-use super::{FIX, File, OTHER_OPERAND, Probe, Verdict, first_bad, known_register};
-use stapsdt::argspec::{Arch, Arg, Operand, Register};
+use super::inspected_file::{InspectedFile, InspectedProbe, first_unreadable, is_known_register};
+use super::verdict::{HINT_FEWER_ARGUMENTS, HINT_FIX, HINT_OTHER_OPERAND, HINT_RELINK, Verdict};
+use stapsdt::argspec::{Arch, Arg, Operand};
+use stapsdt::elf::Segment;
 use stapsdt::note;
 
 /// `USDT_MAX_ARG_CNT`.
 const MAX_ARGS: usize = 12;
 /// `ET_EXEC` and `ET_DYN`.
-const TYPES: [u16; 2] = [2, 3];
+const FILE_TYPES: [u16; 2] = [2, 3];
 
-pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
-    if let Some(verdict) = file.well_named(probe) {
+pub(super) fn judge(file: &InspectedFile<'_>, probe: &InspectedProbe) -> Verdict {
+    if let Some(verdict) = file.check_section_name(probe) {
         return verdict;
     }
-    let Some(arch) = file.arch() else {
-        return Verdict::rejected("the model knows 64-bit amd64 and arm64 files only", "none");
-    };
-    if !TYPES.contains(&file.view.file_type()) {
-        return Verdict::rejected("it is no linked executable or shared library", "link it");
+    let Some(arch) = file.arch() else { return Verdict::unknown_architecture() };
+    if !FILE_TYPES.contains(&file.view.file_type()) {
+        return Verdict::rejected(
+            "the file is neither an executable nor a shared library",
+            "link the object file",
+        );
     }
-    if file.index(note::SECTION) != Some(probe.section) {
-        return Verdict::rejected("only the first section of notes is read", FIX);
+    if file.section_index(note::SECTION) != Some(probe.section) {
+        return Verdict::rejected("libbpf reads only the first note section", HINT_FIX);
     }
     if !file.view.sections.get(probe.section).is_some_and(stapsdt::elf::Section::is_note) {
-        return Verdict::rejected("the section of notes has not the type SHT_NOTE", FIX);
+        return Verdict::rejected("the note section does not have the type SHT_NOTE", HINT_FIX);
     }
-    if let Some(strange) = &file.strange {
-        return Verdict::rejected(format!("{strange} fails every probe of the file"), FIX);
+    if let Some(note) = &file.invalid_note {
+        return Verdict::rejected(
+            format!("libbpf rejects every probe of the file because of {note}"),
+            HINT_FIX,
+        );
     }
-    addresses(file, probe).unwrap_or_else(|| arguments(probe, arch))
+    check_addresses(file, probe).unwrap_or_else(|| judge_arguments(probe, arch))
 }
 
-fn addresses(file: &File<'_>, probe: &Probe) -> Option<Verdict> {
-    // Its segments end with their memory, .bss included.
-    let segment = |address: u64| {
-        let covers = |vaddr: u64, size: u64| address.checked_sub(vaddr).is_some_and(|at| at < size);
-        file.view.segments.iter().find(|s| s.is_load() && covers(s.vaddr, s.memsz))
-    };
-    let pc = file.relocated(probe);
+/// Rejects the probe if its site or its semaphore is at an address that libbpf rejects.
+fn check_addresses(file: &InspectedFile<'_>, probe: &InspectedProbe) -> Option<Verdict> {
+    let pc = file.relocated_pc(probe);
     if probe.note.name.is_empty() {
-        return Some(Verdict::rejected("the probe has no name", "name it"));
+        return Some(Verdict::rejected("the probe has no name", "name the probe"));
     }
-    if !segment(pc).is_some_and(stapsdt::elf::Segment::is_executable) {
+    if !segment_of(file, pc).is_some_and(Segment::is_executable) {
         let reason = format!("its address {pc:#x} is in no executable segment");
-        return Some(Verdict::rejected(
-            reason,
-            "link the program anew: its notes are of another layout",
-        ));
+        return Some(Verdict::rejected(reason, HINT_RELINK));
     }
     let semaphore = probe.note.semaphore;
     if semaphore == 0 {
         return None;
     }
-    match segment(semaphore) {
+    match segment_of(file, semaphore) {
         Some(s) if s.is_executable() => Some(Verdict::rejected(
             "its semaphore is in an executable segment",
-            "put the semaphore into a section of data",
+            "put the semaphore into a data section",
         )),
         Some(s) if !s.file_backs(semaphore, 2) => Some(Verdict::rejected(
-            "its semaphore is in memory that no file backs, and the kernel would count elsewhere",
+            "no byte of the file backs its semaphore, so the kernel would increment another place",
             "put the semaphore into .probes or .data, not .bss",
         )),
         Some(_) => None,
-        None => Some(Verdict::rejected("its semaphore is in no segment", "link the program anew")),
+        None => Some(Verdict::rejected("its semaphore is in no segment", HINT_RELINK)),
     }
 }
 
-fn arguments(probe: &Probe, arch: Arch) -> Verdict {
+/// Returns the loaded segment of an address. As in libbpf, a segment includes its `.bss`.
+fn segment_of<'a>(file: &'a InspectedFile<'_>, address: u64) -> Option<&'a Segment> {
+    file.view.segments.iter().find(|segment| {
+        segment.is_load() && address.checked_sub(segment.vaddr).is_some_and(|at| at < segment.memsz)
+    })
+}
+
+fn judge_arguments(probe: &InspectedProbe, arch: Arch) -> Verdict {
     if probe.args.len() > MAX_ARGS {
-        let reason = format!("it has {} arguments, {MAX_ARGS} are taken", probe.args.len());
-        return Verdict::rejected(reason, "drop or combine arguments");
+        let reason = format!("it has {} arguments; the limit is {MAX_ARGS}", probe.args.len());
+        return Verdict::rejected(reason, HINT_FEWER_ARGUMENTS);
     }
-    if let Some((at, text)) = first_bad(probe, |arg| readable(arg, arch)) {
-        let mend = if wide_register(text, arch) { FIX } else { OTHER_OPERAND };
+    if let Some(arg) = first_unreadable(probe, |arg| is_readable(arg, arch)) {
+        // `seal --fix` rewrites the 32-bit register names of arm64.
+        let is_narrow = arch == Arch::Aarch64 && arg.spec.contains("@w");
         return Verdict::rejected(
-            format!("argument {at}, `{text}`, is not read, which fails the probe"),
-            mend,
+            format!(
+                "argument {}, `{}`, is not read, which makes the probe fail",
+                arg.position, arg.spec
+            ),
+            if is_narrow { HINT_FIX } else { HINT_OTHER_OPERAND },
         );
     }
-    match first_bad(probe, |arg| !scaled(arg)) {
-        Some((at, text)) => Verdict::partial(
-            format!("argument {at}, `{text}`, is read by the newest releases only"),
-            OTHER_OPERAND,
+    match first_unreadable(probe, |arg| !has_index(arg)) {
+        Some(arg) => Verdict::partial(
+            format!(
+                "only the newest libbpf releases read argument {}, `{}`",
+                arg.position, arg.spec
+            ),
+            HINT_OTHER_OPERAND,
         ),
         None => Verdict::Accepted,
     }
 }
 
-/// A register's 32-bit name on arm64.
-fn wide_register(text: &str, arch: Arch) -> bool {
-    arch == Arch::Aarch64 && text.contains("@w")
-}
-
-fn scaled(arg: &Arg) -> bool {
+fn has_index(arg: &Arg) -> bool {
     matches!(&arg.value, Ok(value) if matches!(value.operand, Operand::Memory { index: Some(_), .. }))
 }
 
-fn readable(arg: &Arg, arch: Arch) -> bool {
+fn is_readable(arg: &Arg, arch: Arch) -> bool {
     let Ok(value) = &arg.value else { return false };
-    if value.float || !arg.text.contains('@') {
+    if value.float || !arg.spec.contains('@') {
         return false;
     }
-    let register = |r: &Register| known_register(r, arch);
     match &value.operand {
-        // GNU as takes `#` in front of constants on arm64, `sscanf` does not.
-        Operand::Constant(expr) => expr.symbol.is_none() && !arg.text.contains('#'),
-        Operand::Register(r) => register(r),
+        // On arm64, GNU as accepts `#` before constants, but libbpf's `sscanf` does not.
+        Operand::Constant(expr) => expr.symbol.is_none() && !arg.spec.contains('#'),
+        Operand::Register(register) => is_known_register(register, arch),
         Operand::Memory { disp, base, index } => {
             disp.symbol.is_none()
-                && !arg.text.contains('#')
-                && base.as_ref().is_some_and(&register)
-                && index.as_ref().is_none_or(|i| arch == Arch::X86_64 && register(&i.register))
+                && !arg.spec.contains('#')
+                && base.as_ref().is_some_and(|base| is_known_register(base, arch))
+                && index.as_ref().is_none_or(|index| {
+                    arch == Arch::X86_64 && is_known_register(&index.register, arch)
+                })
         }
     }
 }

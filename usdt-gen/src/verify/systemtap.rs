@@ -1,43 +1,47 @@
-//! SystemTap: `tapsets.cxx` (`sdt_query::setup_note_probe_entry`, `sdt_uprobe_var_expanding_visitor`) of 4.8.
+//! The model of SystemTap 4.8: `sdt_query::setup_note_probe_entry` and
+//! `sdt_uprobe_var_expanding_visitor` of `tapsets.cxx`.
 //!
-//! Its grammar of arguments is the widest of all; addresses are relocated by `.stapsdt.base`.
+//! SystemTap accepts more argument forms than the other tracers. It relocates addresses by
+//! `.stapsdt.base`.
 
-use super::{FIX, File, OTHER_OPERAND, Probe, Verdict, first_bad};
+use super::inspected_file::{InspectedFile, InspectedProbe, first_unreadable};
+use super::verdict::{HINT_FEWER_ARGUMENTS, HINT_FIX, HINT_OTHER_OPERAND, Verdict};
 use stapsdt::note;
 
-/// A probe with more is not found (measured with 4.8).
+/// SystemTap 4.8 does not find probes with more arguments (measured).
 const MAX_ARGS: usize = 12;
 
-pub(super) fn judge(file: &File<'_>, probe: &Probe) -> Verdict {
-    if let Some(verdict) = file.well_named(probe) {
+pub(super) fn judge(file: &InspectedFile<'_>, probe: &InspectedProbe) -> Verdict {
+    if let Some(verdict) = file.check_section_name(probe) {
         return verdict;
     }
     if !file.view.sections.get(probe.section).is_some_and(|s| s.is_note() && !s.is_alloc()) {
         return Verdict::rejected(
-            "the section of notes is loaded or has not the type SHT_NOTE",
-            FIX,
+            "the note section is loaded or does not have the type SHT_NOTE",
+            HINT_FIX,
         );
     }
-    if !probe.exact {
+    if !probe.has_exact_size {
         return Verdict::rejected(
-            "the note's descsz counts its padding, and arguments have to end with the descriptor",
-            FIX,
+            "the note's descsz includes padding, but the descriptor must end with the arguments",
+            HINT_FIX,
         );
     }
     if probe.note.base != 0 && file.section(note::BASE_SECTION).is_none() {
         return Verdict::rejected(
-            "its base has no section `.stapsdt.base` to be compared with, and its address would be wrong",
-            FIX,
+            "its address would be wrong: the note has a base, but the file has no section `.stapsdt.base`",
+            HINT_FIX,
         );
     }
     if probe.args.len() > MAX_ARGS {
-        let reason = format!("it has {} arguments, {MAX_ARGS} are taken", probe.args.len());
-        return Verdict::rejected(reason, "drop or combine arguments");
+        let reason = format!("it has {} arguments; the limit is {MAX_ARGS}", probe.args.len());
+        return Verdict::rejected(reason, HINT_FEWER_ARGUMENTS);
     }
-    match first_bad(probe, |arg| arg.value.is_ok()) {
-        Some((at, text)) => {
-            Verdict::partial(format!("argument {at}, `{text}`, is not read"), OTHER_OPERAND)
-        }
+    match first_unreadable(probe, |arg| arg.value.is_ok()) {
+        Some(arg) => Verdict::partial(
+            format!("argument {}, `{}`, is not read", arg.position, arg.spec),
+            HINT_OTHER_OPERAND,
+        ),
         None => Verdict::Accepted,
     }
 }

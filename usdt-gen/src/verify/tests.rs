@@ -1,34 +1,39 @@
-//! Arguments, as each model takes them: hand tables of operand and verdict. What the tools themselves do with them
-//! the end-to-end suite shows.
+//! Tests of the models' argument handling, against hand-written tables of operands and verdicts.
+//! The end-to-end suite compares the models with the tools.
 
 use super::*;
 use crate::seal::sample_elf;
 use stapsdt::blob;
+use stapsdt::elf::View;
 
-/// The verdicts of all models on the sample's probe with other arguments: `+` accepted, `~` in part, `-` rejected.
+/// Returns the verdicts of all models on the sample's probe with other arguments: `+` for accepted,
+/// `~` for partial and `-` for rejected.
 fn verdicts(args: &str) -> String {
     let data = sample_elf::with_args(args);
     let view = View::parse(&data).unwrap();
     assert_eq!(blob::scan(&view).len(), 1);
     let sealed = crate::seal::seal(&data, crate::seal::Options::default()).unwrap();
     let bytes = sealed.patches.unwrap().to_vec(&data);
-    let rows = verify(&View::parse(&bytes).unwrap());
+    let verdicts = verify(&View::parse(&bytes).unwrap());
     assert_eq!(
-        rows.iter().map(|r| r.consumer).collect::<Vec<_>>(),
+        verdicts.iter().map(|v| v.consumer).collect::<Vec<_>>(),
         ["libbpf", "bcc", "gdb", "perf", "systemtap"]
     );
-    let sign = |row: &Row| match &row.verdict {
+    verdicts.iter().map(|v| sign(&v.verdict)).collect()
+}
+
+fn sign(verdict: &Verdict) -> char {
+    match verdict {
         Verdict::Accepted => '+',
-        // The sample has no build id.
-        Verdict::Partial(trouble) if trouble.reason.contains("build id") => '+',
+        // The sample has no build ID.
+        Verdict::Partial(problem) if problem.reason.contains("build ID") => '+',
         Verdict::Partial(_) => '~',
         Verdict::Rejected(_) => '-',
-    };
-    rows.iter().map(sign).collect()
+    }
 }
 
 #[test]
-fn operands() {
+fn judges_operands_as_each_tracer_does() {
     for (args, expected) in [
         ("", "+++++"),
         ("-4@8(%rsp) 8@%rdi 1@(%rax) 8@152(%r14)", "+++++"),

@@ -1,7 +1,7 @@
-//! The tables of `gobinary::catalogue`: Rust, generated from the `.toml` files next to them.
+//! Generates the Rust tables of `gobinary::catalogue` from the `.toml` files next to them.
 //!
-//! This task depends on `gobinary`. To change the tables' types, change the generator first, generate, then change the
-//! types.
+//! This task depends on `gobinary`. To change the tables' types, change the generator first,
+//! generate, then change the types.
 
 mod source;
 
@@ -10,11 +10,11 @@ use source::{Field, Labels, Location, Provider};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// From the workspace's folder.
+/// Relative to the root of the workspace.
 const FOLDER: &str = "gobinary/src/catalogue";
 const TABLES: &str = "tables.rs";
 
-/// Files of providers, in documented order.
+/// Files of providers, in the order of the documentation.
 const PROVIDERS: [&str; 5] = ["go.toml", "net_http.toml", "sql.toml", "tls.toml", "net.toml"];
 
 const HEADER: &str = "\
@@ -24,13 +24,13 @@ use super::types::ArgLocation::{Constant, Enum, FieldPath, GoroutineId, Register
 use super::types::{Arg, Field, FieldOffsets, FunctionEntry, LabelSet, LabelsSince, Probe, Provider};
 ";
 
-/// Rewrites the tables.
+/// Regenerates the tables.
 pub(crate) fn write() -> Outcome {
     let tables = tables()?;
     std::fs::write(path(TABLES), tables).explain(&format!("cannot write {FOLDER}/{TABLES}"))
 }
 
-/// Fails if a file is malformed, or if the tables are not what the files give.
+/// Fails if a file is malformed, or if the tables are not current.
 pub(crate) fn check() -> Outcome {
     let expected = tables()?;
     let found = std::fs::read_to_string(path(TABLES)).unwrap_or_default();
@@ -52,7 +52,7 @@ fn path(file: &str) -> PathBuf {
     root().join(FOLDER).join(file)
 }
 
-/// What the files give.
+/// Renders the tables.
 fn tables() -> Outcome<String> {
     let read = |file: &str| {
         let name = format!("{FOLDER}/{file}");
@@ -120,7 +120,7 @@ fn render_provider(out: &mut String, provider: &Provider) {
     out.push_str("        ],\n    },\n");
 }
 
-/// A field that is a list, an item a line.
+/// Renders a list field with one item per line.
 fn render_list<T>(
     out: &mut String,
     indent: usize,
@@ -133,8 +133,8 @@ fn render_list<T>(
         return;
     }
     let _ = writeln!(out, "{:indent$}{name}: &[", "");
-    for one in items {
-        let _ = writeln!(out, "{:indent$}    {},", "", item(one));
+    for entry in items {
+        let _ = writeln!(out, "{:indent$}    {},", "", item(entry));
     }
     let _ = writeln!(out, "{:indent$}],", "");
 }

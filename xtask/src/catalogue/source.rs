@@ -1,4 +1,4 @@
-//! The catalogue's `.toml` files: read, checked, and mistakes reported with file and line.
+//! Reads and checks the `.toml` files of the catalogue. Errors name file and line.
 
 use crate::command::{Failure, Outcome};
 use serde::Deserialize;
@@ -58,7 +58,7 @@ pub(super) struct Field {
     pub(super) name: String,
 }
 
-/// Labels by enum.
+/// Labels of each enum.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LabelSets {
@@ -66,7 +66,7 @@ pub(super) struct LabelSets {
     pub(super) stop_reason: Vec<Labels>,
 }
 
-/// Labels from a minor release on, by code.
+/// Labels from a minor release of Go on, indexed by code.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Labels {
@@ -74,7 +74,7 @@ pub(super) struct Labels {
     pub(super) labels: Vec<String>,
 }
 
-/// The files' own form.
+/// The structure of the files.
 mod raw {
     use super::{BTreeMap, Deserialize, Spanned};
 
@@ -115,7 +115,7 @@ mod raw {
     }
 }
 
-/// A file, for messages.
+/// A file and its name, for error messages.
 #[derive(Clone, Copy)]
 struct File<'a> {
     name: &'a str,
@@ -134,6 +134,7 @@ impl File<'_> {
         Failure(format!("{}:{line}: {message}", self.name))
     }
 
+    /// Returns a failure at the position of a value.
     fn at<T>(self, value: &Spanned<T>, message: impl std::fmt::Display) -> Failure {
         self.failure(value.span().start, message)
     }
@@ -146,7 +147,7 @@ pub(super) fn provider(name: &str, text: &str) -> Outcome<Provider> {
     let mut seen = HashSet::new();
     for probe in &raw.probes {
         if !seen.insert(probe.name.get_ref().clone()) {
-            return Err(file.at(&probe.name, format!("a second probe `{}`", probe.name.get_ref())));
+            return Err(file.at(&probe.name, format!("duplicate probe `{}`", probe.name.get_ref())));
         }
     }
     let probes = raw.probes.into_iter().map(|raw| probe(file, raw)).collect::<Outcome<_>>()?;
@@ -155,16 +156,16 @@ pub(super) fn provider(name: &str, text: &str) -> Outcome<Provider> {
 
 fn probe(file: File<'_>, raw: raw::Probe) -> Outcome<Probe> {
     if !raw.doc.get_ref().ends_with('.') {
-        return Err(file.at(&raw.doc, "a probe's `doc` is a sentence and ends with a full stop"));
+        return Err(file.at(&raw.doc, "a probe's `doc` must be a sentence and end with a period"));
     }
     for arg in &raw.args {
         let doc = arg.doc.get_ref();
         if doc.is_empty() || doc.ends_with('.') {
-            return Err(file.at(&arg.doc, "an argument's `doc` is a phrase without a full stop"));
+            return Err(file.at(&arg.doc, "an argument's `doc` must be a phrase without a period"));
         }
         if arg.name.ends_with("ns") && !doc.contains("nanoseconds") {
             return Err(
-                file.at(&arg.doc, format!("`{}` does not say that it is in nanoseconds", arg.name))
+                file.at(&arg.doc, format!("the `doc` of `{}` must mention nanoseconds", arg.name))
             );
         }
     }
@@ -198,7 +199,7 @@ fn function_entry(
     }
 }
 
-/// Reads where an argument is; the syntax is explained at the beginning of `go.toml`.
+/// Parses the location of an argument; the syntax is explained at the top of `go.toml`.
 fn location(text: &str) -> Result<Location, String> {
     let register = |text: &str| match text.parse() {
         Ok(number @ 0..9) => Ok(number),
@@ -227,7 +228,7 @@ fn location(text: &str) -> Result<Location, String> {
     })
 }
 
-/// `net/http.Request.URL`: the struct with its package's path, the field.
+/// Parses a field such as `net/http.Request.URL`: package path, struct, field.
 fn field(text: &str) -> Result<Field, String> {
     match text.rsplit_once('.') {
         Some((structure, name)) => {
@@ -237,7 +238,8 @@ fn field(text: &str) -> Result<Field, String> {
     }
 }
 
-/// For each field the first minor release and the offset from there on; -1 in the file is `None` here.
+/// For each field, minor releases and the offset from each of them on. -1 in the file is `None`
+/// here.
 pub(super) type FieldOffsets = Vec<(Field, Vec<(u32, Option<u32>)>)>;
 
 /// Reads `fields.toml`.
@@ -251,7 +253,7 @@ pub(super) fn field_offsets(name: &str, text: &str) -> Outcome<FieldOffsets> {
         let since_raw = since.get_ref();
         if since_raw.is_empty() || !since_raw.is_sorted_by(|a, b| a.0 < b.0 && a.1 != b.1) {
             return Err(problem(format!(
-                "`{name}`: releases ascend, and offsets differ from the one before"
+                "`{name}`: releases must ascend, and each offset must differ from the one before"
             )));
         }
         let mut offsets = Vec::new();
@@ -276,7 +278,7 @@ pub(super) fn labels(name: &str, text: &str) -> Outcome<LabelSets> {
     let sets: LabelSets = file.parse()?;
     for releases in [&sets.wait_reason, &sets.stop_reason] {
         if !releases.is_sorted_by(|a, b| a.from < b.from) {
-            return Err(file.failure(0, "releases of an enum do not ascend"));
+            return Err(file.failure(0, "releases of an enum must ascend"));
         }
     }
     Ok(sets)
@@ -352,18 +354,18 @@ entry = [
                 GOOD.replace("doc = \"d\"", "doc = \"d\"\nmore = 1"),
                 "p.toml:3: unknown field `more`",
             ),
-            (GOOD.replace("fires.", "fires"), "p.toml:6: a probe's `doc` is a sentence"),
-            (GOOD.replace(", nanoseconds", ""), "p.toml:9: `ns` does not say"),
+            (GOOD.replace("fires.", "fires"), "p.toml:6: a probe's `doc` must be a sentence"),
+            (GOOD.replace(", nanoseconds", ""), "p.toml:9: the `doc` of `ns` must mention"),
             (GOOD.replace("\"1\"", "\"9\""), "p.toml:12: `9` is not a register from 0 to 8"),
             (GOOD.replace("{ ns =", "{ x ="), "p.toml:12: the probe has no argument `x`"),
-            (format!("{GOOD}\n[[probe]]{again}"), "p.toml:16: a second probe `one`"),
+            (format!("{GOOD}\n[[probe]]{again}"), "p.toml:16: duplicate probe `one`"),
         ] {
             let Failure(message) = provider("p.toml", &text).unwrap_err();
             assert!(message.starts_with(expected), "{message}");
         }
         let Failure(message) =
             field_offsets("f.toml", "\n\"a.b\" = [[23, 1], [21, 2]]").unwrap_err();
-        assert!(message.starts_with("f.toml:2: `a.b`: releases ascend"), "{message}");
+        assert!(message.starts_with("f.toml:2: `a.b`: releases must ascend"), "{message}");
         let Failure(message) = field_offsets("f.toml", "\"a.b\" = [[23, -2]]").unwrap_err();
         assert!(message.starts_with("f.toml:1: `a.b`: -2: "), "{message}");
     }

@@ -1,28 +1,32 @@
-//! Architectures of the emulated machines.
+//! The architectures of the emulated machines.
 
-/// An architecture, by its different names.
+/// An architecture with its names and its emulator.
 #[derive(Debug)]
 pub(super) struct Arch {
-    /// Debian's and Go's.
+    /// The name in Debian and Go.
     pub(super) name: &'static str,
-    /// Rust's.
+    /// The target triple of Rust.
     pub(super) target: &'static str,
+    /// The emulator and its arguments.
     pub(super) qemu: &'static [&'static str],
+    /// The serial console of the kernel.
     pub(super) console: &'static str,
 }
 
 pub(super) const AMD64: Arch = Arch {
     name: "amd64",
     target: "x86_64-unknown-linux-gnu",
-    // QEMU 7.2 leaves rubbish in the flags behind a `cmpxchg16b`, of which kernels die now and then.
-    // One thread for both processors: with one for each, QEMU 7.2 may run code that the other is just changing.
+    // QEMU 7.2 corrupts the flags after a `cmpxchg16b`, which sometimes crashes kernels, so the
+    // instruction is disabled. One thread emulates both CPUs: with one thread each, QEMU 7.2 may
+    // execute code that the other CPU is modifying.
     qemu: &["qemu-system-x86_64", "-cpu", "max,-cx16", "-accel", "tcg,thread=single"],
     console: "ttyS0",
 };
 pub(super) const ARM64: Arch = Arch {
     name: "arm64",
     target: "aarch64-unknown-linux-gnu",
-    // One that marks pages as used by itself: on others a program cannot read a page that was not touched for long.
+    // `max` sets the access flag of pages in hardware. On other CPU models a BPF program cannot
+    // read a page that was not accessed for long.
     qemu: &[
         "qemu-system-aarch64",
         "-machine",

@@ -1,4 +1,4 @@
-//! The attacher's suite on other kernels and architectures, in machines that qemu emulates.
+//! Runs the tracing tests on other kernels and architectures, in machines that qemu emulates.
 
 mod arch;
 mod cpio;
@@ -14,91 +14,111 @@ use debian::Release;
 use machine::Machine;
 use std::path::{Path, PathBuf};
 
-/// A kernel, and what it is that makes it worth a run.
+/// A kernel to test on.
 struct Kernel {
-    /// As it is asked for.
+    /// Name on the command line.
     name: &'static str,
-    /// Debian's release.
+    /// The Debian release that packages it.
     release: &'static str,
     arch: &'static Arch,
-    /// Probes are enabled before programs are attached to them: there is an event for each.
-    one_by_one: bool,
-    /// Tests that make no sense there.
+    /// True if each site is attached by its own perf event. Such an event enables the probe before
+    /// its program is attached.
+    attaches_one_by_one: bool,
+    /// Name filters of tests that do not apply to this kernel.
     skipped: &'static [&'static str],
 }
 
-/// Perf events of these kernels want CAP_SYS_ADMIN.
-const CAPABILITIES: &str = "with_the_capabilities_it_asks_for";
+/// Skipped where perf events require CAP_SYS_ADMIN.
+const CAPABILITIES_TEST: &str = "works_with_the_documented_capabilities";
 
 const KERNELS: &[Kernel] = &[
-    // No cookies, so a program for each site, and no fetching atomics.
+    // No cookies, so one program per site, and no atomic fetch operations.
     Kernel {
         name: "5.10",
         release: "bullseye",
         arch: &AMD64,
-        one_by_one: true,
-        skipped: &["serve_kernels_without_multi_links", "a_mapped_ring_wakes", CAPABILITIES],
+        attaches_one_by_one: true,
+        skipped: &["perf_events_record_what_multi", "mapped_ring_wakes", CAPABILITIES_TEST],
     },
     // No multi-uprobe links.
     Kernel {
         name: "6.1",
         release: "bookworm",
         arch: &AMD64,
-        one_by_one: true,
-        skipped: &[CAPABILITIES],
+        attaches_one_by_one: true,
+        skipped: &[CAPABILITIES_TEST],
     },
-    // Multi-uprobe links with the right process filter.
-    Kernel { name: "6.12", release: "trixie", arch: &AMD64, one_by_one: false, skipped: &[] },
-    // Optimized NOPs, kernels that preempt everything.
+    // Multi-uprobe links with a correct process filter.
+    Kernel {
+        name: "6.12",
+        release: "trixie",
+        arch: &AMD64,
+        attaches_one_by_one: false,
+        skipped: &[],
+    },
+    // Optimized NOPs and full preemption.
     Kernel {
         name: "newest",
         release: "trixie-backports",
         arch: &AMD64,
-        one_by_one: false,
+        attaches_one_by_one: false,
         skipped: &[],
     },
     Kernel {
         name: "6.1-arm64",
         release: "bookworm",
         arch: &ARM64,
-        one_by_one: true,
-        skipped: &[CAPABILITIES],
+        attaches_one_by_one: true,
+        skipped: &[CAPABILITIES_TEST],
     },
     Kernel {
         name: "newest-arm64",
         release: "trixie-backports",
         arch: &ARM64,
-        one_by_one: false,
+        attaches_one_by_one: false,
         skipped: &[],
     },
 ];
 
-/// What of the suite is about the attacher, and needs no compiler.
+/// The modules of the suite that trace and need no compiler.
 const TESTS: &[&str] = &[
-    "aggregate::",
+    "aggregation::",
     "backends::",
-    "bridge::entry",
-    "bridge::view",
+    "go_runtime::function_entries",
+    "go_runtime::overview",
     "cost::",
     "discovery::",
     "errors::",
-    "follow::",
-    "hostile::",
+    "process_following::",
+    "malformed_files::",
     "library::",
     "session::",
     "trace::",
 ];
 
-/// What `cargo xtask test` runs of it.
+/// The kernels and tests that `cargo xtask test` includes.
 const SHORT: &[(&str, &[&str])] = &[
-    ("newest", &["backends::", "trace::a_million", "trace::unsealed", "trace::values"]),
+    (
+        "newest",
+        &[
+            "backends::",
+            "trace::records_a_million",
+            "trace::traces_unsealed",
+            "trace::decodes_values",
+        ],
+    ),
     (
         "newest-arm64",
-        &["backends::", "trace::unsealed", "trace::values", "session::a_killed_tracer"],
+        &[
+            "backends::",
+            "trace::traces_unsealed",
+            "trace::decodes_values",
+            "session::killed_tracer",
+        ],
     ),
 ];
 
-/// The task: names of kernels, all of them where there is none, then filters of tests.
+/// Runs the tests on the named kernels, or on all of them. Other arguments filter tests.
 pub(crate) fn run(args: &[String]) -> Outcome {
     let (names, filters): (Vec<&str>, Vec<&str>) =
         args.iter().map(String::as_str).partition(|arg| KERNELS.iter().any(|k| k.name == *arg));
@@ -114,76 +134,81 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             continue;
         }
         let system = system::build(&tools, arch)?;
-        failures.extend(kernels.filter_map(|kernel| one(&system, kernel, filters).err()));
+        failures.extend(kernels.filter_map(|kernel| run_on(&system, kernel, filters).err()));
     }
     match &failures[..] {
         [] => Ok(()),
         [Failure(only)] => Err(Failure(only.clone())),
         [Failure(first), others @ ..] => {
-            Err(Failure(format!("{first}, and {} more", others.len())))
+            Err(Failure(format!("{first}; {} more kernels failed", others.len())))
         }
     }
 }
 
-/// The part of it that belongs to the ordinary tests. Where Debian's archive cannot be reached it is left out.
+/// Runs the part that belongs to `cargo xtask test`. It is skipped if Debian's archive cannot be
+/// reached.
 pub(crate) fn short(tools: &Tools) -> Outcome {
     for (name, filters) in SHORT {
         let Some(kernel) = KERNELS.iter().find(|k| k.name == *name) else { continue };
-        let fetched =
-            setup::kernels().and_then(|_| image(kernel)).and_then(|_| system::fetch(kernel.arch));
+        let fetched = setup::kernels()
+            .and_then(|_| kernel_image(kernel))
+            .and_then(|_| system::fetch(kernel.arch));
         if let Err(Failure(why)) = fetched {
-            eprintln!("left out, because it cannot be fetched: {name} ({why})");
+            eprintln!("skipped: kernel {name} cannot be downloaded: {why}");
             continue;
         }
-        one(&system::build(tools, kernel.arch)?, kernel, filters)?;
+        run_on(&system::build(tools, kernel.arch)?, kernel, filters)?;
     }
     Ok(())
 }
 
-fn one(system: &Path, kernel: &Kernel, filters: &[&str]) -> Outcome {
-    let image = image(kernel)?;
-    let mut words: Vec<&str> = filters.to_vec();
-    // It builds a program.
-    // The second of these uses no kernel, and compares clocks to a microsecond, which emulation does not keep.
-    let unsuited = ["--skip=probes_on_do_not_allocate_either", "--skip=spans_without_a_kernel"];
-    words.push("--test-threads=2");
-    words.extend(unsuited);
+/// Runs the filtered tests on a kernel.
+fn run_on(system: &Path, kernel: &Kernel, filters: &[&str]) -> Outcome {
+    let image = kernel_image(kernel)?;
+    let mut args: Vec<&str> = filters.to_vec();
+    // The first of these tests builds a program. The second needs no kernel, and compares clocks
+    // with a precision of a microsecond, which emulation does not provide.
+    let unsuitable =
+        ["--skip=enabled_probes_do_not_allocate", "--skip=simulated_backend_pairs_spans"];
+    args.push("--test-threads=2");
+    args.extend(unsuitable);
     let skipped: Vec<String> = kernel.skipped.iter().map(|test| format!("--skip={test}")).collect();
-    words.extend(skipped.iter().map(String::as_str));
+    args.extend(skipped.iter().map(String::as_str));
     let machine = Machine {
         name: kernel.name,
         arch: kernel.arch,
         kernel: &image,
         system,
-        settle: if kernel.one_by_one { "500ms" } else { "0s" },
+        settle: if kernel.attaches_one_by_one { "500ms" } else { "0s" },
     };
-    machine.run(&words)
+    machine.run(&args)
 }
 
-/// The kernel itself, fetched once.
-fn image(kernel: &Kernel) -> Outcome<PathBuf> {
+/// Returns the image of a kernel, and downloads it first if necessary.
+fn kernel_image(kernel: &Kernel) -> Outcome<PathBuf> {
     let folder = debian::cache()?.join(kernel.name);
-    if let Some(image) = find(&folder) {
+    if let Some(image) = find_image(&folder) {
         return Ok(image);
     }
     let release = Release::new(kernel.release, kernel.arch.name)?;
-    let all = format!("linux-image-cloud-{}", kernel.arch.name);
-    let nothing = || Failure(format!("Debian's {} has no {all}", kernel.release));
-    let package = release.newest(&all, "linux-image-")?.ok_or_else(nothing)?;
-    // Newer packages have the image itself in one of their own.
+    let metapackage = format!("linux-image-cloud-{}", kernel.arch.name);
+    let missing = || Failure(format!("Debian {} has no package {metapackage}", kernel.release));
+    let package = release.newest(&metapackage, "linux-image-")?.ok_or_else(missing)?;
+    // In newer releases the image is in a package of its own.
     let package = release.newest(&package, "linux-binary-")?.unwrap_or(package);
     release.unpack(&[&package], &folder)?;
-    find(&folder).ok_or_else(|| Failure(format!("no kernel in {package}")))
+    find_image(&folder).ok_or_else(|| Failure(format!("the package {package} contains no kernel")))
 }
 
-fn find(folder: &Path) -> Option<PathBuf> {
+/// Finds the image of a kernel below a folder.
+fn find_image(folder: &Path) -> Option<PathBuf> {
     std::fs::read_dir(folder).ok()?.filter_map(|e| Some(e.ok()?.path())).find_map(|path| {
         let is_image =
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"));
         if is_image && path.is_file() {
             Some(path)
         } else {
-            path.is_dir().then(|| find(&path)).flatten()
+            path.is_dir().then(|| find_image(&path)).flatten()
         }
     })
 }

@@ -1,8 +1,8 @@
-//! What runs in an emulated machine: a file system in memory with the suite, the tools and the programs that are
-//! traced, each in the place where the suite expects it.
+//! The file system of an emulated machine, which is kept in memory. It holds the suite, the tools
+//! and the traced programs, each at the path where the suite expects it.
 
 use super::arch::{AMD64, Arch};
-use super::cpio::{pack, tempfile};
+use super::cpio::{pack, temporary_folder};
 use super::debian::{self, Release, create};
 use crate::command::{Explain, Failure, Outcome, command, execute, execute_quietly, output, root};
 use crate::suite;
@@ -12,14 +12,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Debian's release whose libraries the arm64 programs use: the one whose cross compiler makes them.
+/// The Debian release of the libraries that arm64 programs use: the one of the cross compiler.
 const ARM64_LIBRARIES: &str = "bookworm";
 const ARM64_PACKAGES: &[&str] = &["busybox-static", "libc6", "libgcc-s1"];
 
-/// Programs that tests start and busybox has not, or not all of.
+/// Programs that tests start and that busybox lacks or implements in part.
 const PROGRAMS: &[&str] = &["bash", "setpriv", "unshare", "nsenter", "mount", "cp", "kill"];
 
-/// An archive for the kernel to unpack.
+/// Builds the archive that the kernel unpacks.
 pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
     let cross = cross(arch)?;
     let built = root().join("target").join(arch.target).join("debug");
@@ -40,30 +40,31 @@ pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
     let mut compile = cross.cargo(&["test", "-p", "usdt-e2e", "--no-run", "--message-format=json"]);
     let suite = suite::executable(&output(&mut compile)?)?;
 
-    let folder = tempfile()?;
+    let folder = temporary_folder()?;
     let system = System { folder: &folder, cross: &cross };
-    for place in
+    for folder_name in
         ["proc", "sys", "dev", "tmp", "run", "etc", "root", "usr/bin", "bin", "lib", "lib64"]
     {
-        create(&folder.join(place))?;
+        create(&folder.join(folder_name))?;
     }
     system.busybox()?;
     system.program(Path::new(&suite), Path::new("/suite"))?;
-    let place = root().join("target/debug");
+    let tools_folder = root().join("target/debug");
     let examples = ["examples/agent", "examples/tokio_agent", "examples/aggregator"];
     for name in ["usdt-attach", "usdt-gen"].into_iter().chain(examples) {
-        system.program(&built.join(name), &place.join(name))?;
+        system.program(&built.join(name), &tools_folder.join(name))?;
     }
     for program in fixtures(tools, &cross)? {
         let name = program.file_name().unwrap_or_default();
         system.copy(&program, &root().join("target/e2e").join(name))?;
     }
-    // The suite's own folder, where it is started.
+    // The suite runs in this folder.
     create(&system.at(&root().join("tests")))?;
     for (name, text) in
         [("passwd", "root:x:0:0::/root:/bin/sh\n"), ("hosts", "127.0.0.1 localhost\n")]
     {
-        fs::write(folder.join("etc").join(name), text).explain("cannot write the system")?;
+        fs::write(folder.join("etc").join(name), text)
+            .explain("cannot write the machine's file system")?;
     }
     if arch.name == AMD64.name {
         for program in PROGRAMS {
@@ -75,22 +76,23 @@ pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {
     }
     let archive = debian::folder().join(format!("system-{}.cpio", arch.name));
     pack(&folder, &archive)?;
-    fs::remove_dir_all(&folder).explain("cannot remove the unpacked system")?;
+    fs::remove_dir_all(&folder).explain("cannot remove the unpacked file system")?;
     Ok(archive)
 }
 
-/// Gets what building for the architecture takes.
+/// Downloads the requirements to build for an architecture.
 pub(super) fn fetch(arch: &Arch) -> Outcome {
     cross(arch).map(|_| ())
 }
 
+/// The file system while it is built.
 struct System<'a> {
     folder: &'a Path,
     cross: &'a Cross,
 }
 
 impl System<'_> {
-    /// Where a path of the machine is in the folder.
+    /// Returns the place of a path of the machine in the folder.
     fn at(&self, path: &Path) -> PathBuf {
         self.folder.join(path.strip_prefix("/").unwrap_or(path))
     }
@@ -101,7 +103,7 @@ impl System<'_> {
         fs::copy(file, place).explain(&format!("cannot copy {}", file.display())).map(|_| ())
     }
 
-    /// A program without its symbols, and the libraries it loads.
+    /// Adds a program without its symbols, and the libraries that it loads.
     fn program(&self, file: &Path, place: &Path) -> Outcome {
         let to = self.at(place);
         to.parent().map_or(Ok(()), create)?;
@@ -117,12 +119,14 @@ impl System<'_> {
         Ok(())
     }
 
+    /// Adds busybox and its applets.
     fn busybox(&self) -> Outcome {
         let host = Path::new("/bin/busybox");
-        let own = ["usr/bin/busybox", "bin/busybox"].map(|place| self.cross.sysroot.join(place));
-        let own = own.iter().find(|file| file.exists());
-        self.copy(own.map_or(host, PathBuf::as_path), Path::new("/bin/busybox"))?;
-        // Tests that need more than its setpriv can do look for one.
+        let packaged =
+            ["usr/bin/busybox", "bin/busybox"].map(|place| self.cross.sysroot.join(place));
+        let packaged = packaged.iter().find(|file| file.exists());
+        self.copy(packaged.map_or(host, PathBuf::as_path), Path::new("/bin/busybox"))?;
+        // Tests that need more than busybox's setpriv look for the real one.
         let applets = output(Command::new(host).arg("--list"))?;
         for applet in applets.lines().filter(|a| !["busybox", "setpriv"].contains(a)) {
             symlink("busybox", self.folder.join("bin").join(applet))
@@ -132,14 +136,15 @@ impl System<'_> {
     }
 }
 
-/// What makes programs for an architecture.
+/// The tools to build programs for an architecture.
 struct Cross {
     arch: &'static str,
     target: &'static str,
-    /// Where its libraries are.
+    /// Root of the file system with its libraries.
     sysroot: PathBuf,
 }
 
+/// Installs the Rust target and the libraries of an architecture.
 fn cross(arch: &Arch) -> Outcome<Cross> {
     let installed =
         output(&mut command("rustc", &["--print", "target-libdir", "--target", arch.target]))?;
@@ -159,7 +164,7 @@ impl Cross {
         self.arch == AMD64.name
     }
 
-    /// A program of the binutils or the compiler.
+    /// Returns the name of a program of binutils or of the compiler.
     fn tool(&self, name: &str) -> String {
         if self.is_native() { name.to_owned() } else { format!("aarch64-linux-gnu-{name}") }
     }
@@ -173,7 +178,7 @@ impl Cross {
         cargo
     }
 
-    /// Absolute paths of what a program loads.
+    /// Returns the absolute paths of the libraries that a program loads.
     fn libraries(&self, program: &Path) -> Outcome<Vec<PathBuf>> {
         if self.is_native() {
             let listing = output(Command::new("ldd").arg(program))?;
@@ -184,7 +189,7 @@ impl Cross {
         let mut out: Vec<PathBuf> = Vec::new();
         let mut files = vec![program.to_owned()];
         while let Some(file) = files.pop() {
-            for library in self.needed(&file)? {
+            for library in self.direct_libraries(&file)? {
                 if !out.contains(&library) {
                     files.push(self.sysroot.join(library.strip_prefix("/").unwrap_or(&library)));
                     out.push(library);
@@ -194,8 +199,8 @@ impl Cross {
         Ok(out)
     }
 
-    /// What a file of the architecture names itself.
-    fn needed(&self, file: &Path) -> Outcome<Vec<PathBuf>> {
+    /// Returns the libraries that a file names, and its loader.
+    fn direct_libraries(&self, file: &Path) -> Outcome<Vec<PathBuf>> {
         let shown = output(Command::new(self.tool("readelf")).arg("-d").arg("-l").arg(file))?;
         let between =
             |line: &str, from, to| Some(line.split_once(from)?.1.split_once(to)?.0.to_owned());
@@ -216,7 +221,7 @@ impl Cross {
     }
 }
 
-/// Go programs of the suite, built for the architecture.
+/// Builds the Go programs of the suite for the architecture.
 fn fixtures(tools: &Tools, cross: &Cross) -> Outcome<Vec<PathBuf>> {
     let mut build = command("cargo", &["run", "--quiet", "-p", "usdt-e2e", "--bin", "fixtures"]);
     build.env("PATH", tools.path());

@@ -1,9 +1,9 @@
-//! Debian's package manager.
+//! The package manager of Debian.
 
 use crate::command::{Outcome, execute, privileged};
 use std::process::Stdio;
 
-/// Runs `apt-get` as root, without questions.
+/// Runs `apt-get` as root and non-interactively.
 pub(super) fn apt(args: &[&str]) -> Outcome {
     let mut words = vec!["DEBIAN_FRONTEND=noninteractive", "apt-get"];
     words.extend(args);

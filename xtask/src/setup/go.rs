@@ -1,4 +1,4 @@
-//! The Go toolchain: one that is there, or one fetched through Debian's.
+//! The Go toolchain: an installed one, or one downloaded with Debian's Go.
 
 use super::apt::apt;
 use crate::command::{Explain, Failure, Outcome, command, output, root};
@@ -6,7 +6,8 @@ use gobinary::supported_releases::{MINORS, TESTED};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Folder of a Go toolchain that is new enough: on the path, in the usual place, fetched before, or fetched now.
+/// Returns the folder of a Go toolchain that is new enough: from `PATH`, from the usual locations,
+/// or downloaded.
 pub(super) fn toolchain() -> Outcome<PathBuf> {
     let [.., newest] = TESTED;
     let fetched = root().join("target/go").join(newest).join("bin");
@@ -18,11 +19,11 @@ pub(super) fn toolchain() -> Outcome<PathBuf> {
     {
         return Ok(bin);
     }
-    fetch(newest, &fetched)?;
+    download(newest, &fetched)?;
     Ok(fetched)
 }
 
-/// The minor version of the Go in a folder.
+/// Returns the minor version of the Go toolchain in a folder.
 fn minor(bin: &Path) -> Option<u32> {
     let go = bin.join("go");
     if !go.exists() {
@@ -34,30 +35,30 @@ fn minor(bin: &Path) -> Option<u32> {
     number.split('.').next()?.parse().ok()
 }
 
-/// Debian's Go may be too old to build with but can fetch a newer one: toolchains are modules.
-fn fetch(release: &str, bin: &Path) -> Outcome {
-    eprintln!("fetching Go {release}");
+/// Downloads a toolchain with Debian's Go. That one may be too old to build with, but toolchains
+/// are modules, which it can download.
+fn download(release: &str, bin: &Path) -> Outcome {
+    eprintln!("downloading Go {release}");
     if !Path::new("/usr/bin/go").exists() {
         apt(&["update", "-q"])?;
         apt(&["install", "-q", "-y", "--no-install-recommends", "golang-go", "ca-certificates"])?;
     }
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let module = format!("golang.org/toolchain@v0.0.1-go{release}.linux-{arch}");
-    let mut download = Command::new("/usr/bin/go");
-    download
-        .args(["mod", "download", "-json", &module])
-        .current_dir("/")
-        .env("GOFLAGS", "-mod=mod");
-    let answer = output(&mut download)?;
+    let mut go = Command::new("/usr/bin/go");
+    go.args(["mod", "download", "-json", &module]).current_dir("/").env("GOFLAGS", "-mod=mod");
+    let answer = output(&mut go)?;
     let folder = answer
         .lines()
         .find_map(|l| l.trim().strip_prefix("\"Dir\": \"")?.strip_suffix("\","))
-        .ok_or_else(|| Failure(format!("the go command did not say where {module} is")))?;
+        .ok_or_else(|| {
+            Failure(format!("`go mod download` did not print the folder of {module}"))
+        })?;
     let target = bin.parent().unwrap_or(bin);
     std::fs::create_dir_all(target).explain("cannot create target/go")?;
     let run = |program: &str, args: &[&str]| output(&mut command(program, args)).map(drop);
     run("cp", &["-r", &format!("{folder}/."), &target.display().to_string()])?;
-    // Module files are read-only and not executable.
+    // Files in the module cache are read-only and not executable.
     run("chmod", &["-R", "u+rwX", &target.display().to_string()])?;
     for tools in ["bin", "pkg/tool"] {
         run("chmod", &["-R", "a+rx", &target.join(tools).display().to_string()])?;

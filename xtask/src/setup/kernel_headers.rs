@@ -1,7 +1,8 @@
-//! Kernel headers for tracers that compile: libbcc and SystemTap look for the running kernel's.
+//! Kernel headers for tracers that compile C: libbcc and SystemTap use those of the running kernel.
 //!
-//! Where those are not packaged, Debian's nearest serve: the tests use nothing that differs. Both tracers are pointed to
-//! them by their own environment variables; nothing is changed under `/lib/modules`.
+//! If those are not packaged, the newest of Debian serve instead: the tests use nothing that
+//! differs. Environment variables point both tracers to them, so nothing changes under
+//! `/lib/modules`.
 
 use super::apt::apt;
 use crate::command::{Explain, Failure, Outcome, command, output, root};
@@ -10,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Finds or installs the headers; `None` where neither is possible.
+/// Finds or installs the headers. Returns `None` if neither is possible.
 pub(super) fn find_or_install() -> Outcome<Option<KernelHeaders>> {
     let release = output(&mut command("uname", &["-r"]))?;
     let release = release.trim();
@@ -37,33 +38,36 @@ pub(super) fn find_or_install() -> Outcome<Option<KernelHeaders>> {
     Ok(Some(KernelHeaders::Elsewhere { merged, build }))
 }
 
-/// Debian's newest headers of an architecture.
+/// Returns the folder of the newest installed headers of an architecture.
 fn newest(arch: &str) -> Option<PathBuf> {
     let version = |path: &PathBuf| -> Option<Vec<u32>> {
         let name = path.file_name()?.to_str()?;
         let version = name.strip_prefix("linux-headers-")?.strip_suffix(arch)?.strip_suffix('-')?;
-        // Flavors such as `cloud` do not count as a number.
+        // Flavors such as `cloud` are not numbers and end the version.
         Some(version.split(['.', '-']).map_while(|number| number.parse().ok()).collect())
     };
     let folders = fs::read_dir("/usr/src").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     folders.filter(|path| version(path).is_some()).max_by_key(version)
 }
 
-/// One tree of links from the two that Debian has: headers of one configuration, and what all of them share, which the
-/// first one's makefile includes.
+/// Merges Debian's two trees of headers into one tree of symbolic links.
+///
+/// One tree has the headers of a configuration. Its makefile includes the tree of headers that all
+/// configurations share.
 fn merge(build: &Path) -> Outcome<PathBuf> {
     let makefile = build.join("Makefile");
     let makefile =
         fs::read_to_string(&makefile).explain(&format!("cannot read {}", makefile.display()))?;
     let common =
         makefile.lines().find_map(|line| line.strip_prefix("include ")?.strip_suffix("/Makefile"));
-    let common =
-        common.ok_or_else(|| Failure(format!("{}/Makefile includes no other", build.display())))?;
+    let common = common.ok_or_else(|| {
+        Failure(format!("{}/Makefile does not include the common headers", build.display()))
+    })?;
     let merged = root().join("target/kernel-headers").join(build.file_name().unwrap_or_default());
     if merged.exists() {
         return Ok(merged);
     }
-    // Renamed when it is complete, so that no other run sees half of it.
+    // The folder is renamed when it is complete, so that no other run sees a part of it.
     let new = merged.with_extension(std::process::id().to_string());
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86" };
     for folder in ["include".to_owned(), format!("arch/{arch}/include")] {
@@ -82,9 +86,9 @@ fn merge(build: &Path) -> Outcome<PathBuf> {
     }
     match fs::rename(&new, &merged) {
         Ok(()) => Ok(merged),
-        // Another run was first.
+        // Another run has created it meanwhile.
         Err(_) if merged.exists() => {
-            fs::remove_dir_all(&new).explain("cannot tidy up").map(|()| merged)
+            fs::remove_dir_all(&new).explain("cannot remove the temporary folder").map(|()| merged)
         }
         Err(e) => Err(Failure(format!("cannot create {}: {e}", merged.display()))),
     }

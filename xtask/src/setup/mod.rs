@@ -1,4 +1,4 @@
-//! What the tasks need, in groups, installed where it is missing. Safe to run again.
+//! The requirements of the tasks, in groups. Missing ones are installed; running again is safe.
 
 mod apt;
 mod go;
@@ -9,16 +9,16 @@ use crate::tools::Tools;
 use apt::apt;
 use std::path::Path;
 
-/// Debian packages: a file that shows that it is installed, the package.
+/// Debian packages: a file that shows that the package is installed, and its name.
 type Packages = &'static [(&'static str, &'static str)];
 
-/// What Rust links with.
+/// Requirements of the linker.
 const LINKER: Packages = &[("/usr/bin/cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 
-/// What the demo shows besides our tools.
+/// Requirements of the demo.
 const DEMO: Packages = &[("/usr/bin/bpftrace", "bpftrace")];
 
-/// What the tests, the matrix and the benchmarks build with and compare with.
+/// Requirements of the tests, the matrix and the benchmarks.
 const TEST: Packages = &[
     ("/usr/bin/gcc", "gcc"),
     ("/usr/bin/bpftrace", "bpftrace"),
@@ -45,7 +45,7 @@ const TEST: Packages = &[
     ("/usr/lib/postgresql", "postgresql"),
 ];
 
-/// What machines with other kernels are made with.
+/// Requirements of emulated machines with other kernels.
 const KERNELS: Packages = &[
     ("/usr/bin/gcc", "gcc"),
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
@@ -56,42 +56,51 @@ const KERNELS: Packages = &[
     ("/usr/bin/cpio", "cpio"),
 ];
 
-/// The task: what every other task needs.
+/// Requirements of the spelling check.
+const SPELLING: Packages = &[("/usr/bin/codespell", "codespell")];
+
+/// Installs the requirements of all tasks.
 pub(crate) fn run(_: &[String]) -> Outcome {
     test().and_then(|_| kernels()).map(drop)
 }
 
-/// For building our tools and Go programs.
+/// Installs the requirements to build our tools and Go programs.
 pub(crate) fn build() -> Outcome<Tools> {
     install(&[LINKER])
 }
 
-/// For the demo.
+/// Installs the requirements of the spelling check.
+pub(crate) fn spelling() -> Outcome {
+    install_packages(&[SPELLING])
+}
+
+/// Installs the requirements of the demo.
 pub(crate) fn demo() -> Outcome<Tools> {
     let tools = install(&[LINKER, DEMO])?;
     mount_tracefs();
     Ok(tools)
 }
 
-/// For the tests, the matrix and the benchmarks.
+/// Installs the requirements of the tests, the matrix and the benchmarks.
 pub(crate) fn test() -> Outcome<Tools> {
-    let tools = install(&[LINKER, TEST])?;
+    let tools = install(&[LINKER, TEST, SPELLING])?;
     mount_tracefs();
     Ok(Tools { bcc: kernel_headers::find_or_install()?, ..tools })
 }
 
-/// For tests in machines with other kernels.
+/// Installs the requirements of tests on other kernels.
 pub(crate) fn kernels() -> Outcome<Tools> {
     install(&[LINKER, KERNELS])
 }
 
 /// Installs packages and finds the Go toolchain.
 fn install(groups: &[Packages]) -> Outcome<Tools> {
-    packages(groups)?;
+    install_packages(groups)?;
     Ok(Tools { go_bin: go::toolchain()?, bcc: None })
 }
 
-fn packages(groups: &[Packages]) -> Outcome {
+/// Installs the missing packages.
+fn install_packages(groups: &[Packages]) -> Outcome {
     let wanted = groups.iter().copied().flatten();
     let mut missing: Vec<&str> =
         wanted.filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect();
@@ -102,7 +111,7 @@ fn packages(groups: &[Packages]) -> Outcome {
     }
     if !Path::new("/usr/bin/apt-get").exists() {
         return Err(Failure(format!(
-            "not a Debian-like system; install the equivalents of: {}",
+            "this system has no apt-get; install the equivalents of these Debian packages: {}",
             missing.join(" ")
         )));
     }
@@ -113,12 +122,12 @@ fn packages(groups: &[Packages]) -> Outcome {
     apt(&args)
 }
 
-/// bpftrace and perf read tracefs, which some machines boot without.
+/// Mounts tracefs, which bpftrace and perf read and some machines do not mount at boot.
 fn mount_tracefs() {
     if !Path::new("/sys/kernel/tracing/README").exists()
         && Path::new("/sys/kernel/tracing").exists()
     {
-        // Refused in containers; what needs it says so.
+        // Containers may not mount it. Tests that need tracefs are then skipped.
         let _ =
             execute(&mut privileged("mount", &["-t", "tracefs", "tracefs", "/sys/kernel/tracing"]));
     }

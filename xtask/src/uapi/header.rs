@@ -1,13 +1,14 @@
-//! As much C as the kernel's headers have: structures, unions, bit fields, enumerations and plain definitions.
+//! Parses the subset of C in the kernel's headers: structures, unions, bit fields, enumerations and
+//! simple definitions.
 
 use crate::command::{Failure, Outcome};
 use std::collections::HashMap;
 
-/// A header's text.
+/// A parsed header.
 pub(super) struct Header {
-    /// As it is, to find structures by their comments.
+    /// The unmodified header, to find structures by their comments.
     text: String,
-    /// Without comments.
+    /// The header without comments.
     code: String,
     constants: HashMap<String, u64>,
 }
@@ -15,15 +16,17 @@ pub(super) struct Header {
 /// A member of a structure or union.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Member {
-    /// Type's bytes, elements where it is an array, name.
+    /// A scalar or an array of scalars.
+    ///
+    /// `bytes` is the size of an element.
     Field { ty: &'static str, bytes: usize, elements: Option<usize>, name: String },
-    /// A run of bit fields in one word: bytes, and how many of its bits are taken.
+    /// Consecutive bit fields in one word: its size, and the number of bits in use.
     Bits { bytes: usize, bits: usize },
-    /// A structure or union, which may have a name.
+    /// A nested structure or union, possibly anonymous.
     Aggregate { union: bool, members: Vec<Member>, name: Option<String> },
 }
 
-/// A structure's fields in Rust.
+/// The layout of a structure in Rust.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     pub(super) fields: Vec<Field>,
@@ -62,21 +65,21 @@ impl Header {
         Header { text: text.to_owned(), code, constants }
     }
 
-    /// A number by its name.
+    /// Returns the value of a constant.
     pub(super) fn constant(&self, name: &str) -> Option<u64> {
         self.constants.get(name).copied()
     }
 
-    /// Members of a structure or union with a tag.
+    /// Returns the members of the structure or union with a tag.
     pub(super) fn tagged(&self, kind: &str, tag: &str) -> Outcome<Vec<Member>> {
         let head = format!("{kind} {tag} {{");
         let (_, body) = self.code.split_once(&head).ok_or_else(|| missing(&head))?;
         self.members(body)
     }
 
-    /// Members of the structure of a union that has this name.
-    pub(super) fn member(&self, of: &[Member], wanted: &str) -> Outcome<Vec<Member>> {
-        let found = of.iter().find_map(|member| match member {
+    /// Returns the members of a named structure within a union.
+    pub(super) fn member(&self, members: &[Member], wanted: &str) -> Outcome<Vec<Member>> {
+        let found = members.iter().find_map(|member| match member {
             Member::Aggregate { members, name: Some(name), .. } if name == wanted => {
                 Some(members.clone())
             }
@@ -85,7 +88,7 @@ impl Header {
         found.ok_or_else(|| missing(wanted))
     }
 
-    /// Members of the structure whose first comment begins like this.
+    /// Returns the members of the structure whose first comment starts with `comment`.
     pub(super) fn commented(&self, comment: &str) -> Outcome<Vec<Member>> {
         let head = format!("struct {{ /* {comment}");
         let (_, body) = self.text.split_once(&head).ok_or_else(|| missing(&head))?;
@@ -105,7 +108,7 @@ impl Header {
 }
 
 fn missing(what: &str) -> Failure {
-    Failure(format!("the headers have no `{what}`"))
+    Failure(format!("the headers do not define `{what}`"))
 }
 
 fn without_comments(text: &str) -> String {
@@ -121,10 +124,11 @@ fn without_comments(text: &str) -> String {
 
 fn enumerators(body: &str, constants: &mut HashMap<String, u64>) {
     let mut next = 0;
-    for one in body.split(',') {
-        let (name, given) =
-            one.split_once('=').map_or((one, None), |(name, given)| (name, Some(given)));
-        // What is no plain name is a macro, whose enumerators nobody asks for.
+    for enumerator in body.split(',') {
+        let (name, given) = enumerator
+            .split_once('=')
+            .map_or((enumerator, None), |(name, given)| (name, Some(given)));
+        // An enumerator that is not a plain name comes from a macro; nothing needs its values.
         let Some(number) = given.map_or(Some(next), |given| value(given, constants)) else {
             return;
         };
@@ -133,11 +137,12 @@ fn enumerators(body: &str, constants: &mut HashMap<String, u64>) {
     }
 }
 
-/// A number, a known name, or one of them shifted by a number.
+/// Evaluates a number or a known name, optionally shifted left.
 fn value(text: &str, constants: &HashMap<String, u64>) -> Option<u64> {
     let text = text.trim().trim_start_matches('(').trim_end_matches(')').trim();
-    if let Some((one, by)) = text.split_once("<<") {
-        return value(one, constants)?.checked_shl(u32::try_from(value(by, constants)?).ok()?);
+    if let Some((number, shift)) = text.split_once("<<") {
+        return value(number, constants)?
+            .checked_shl(u32::try_from(value(shift, constants)?).ok()?);
     }
     let digits = text.trim_end_matches(['U', 'L', 'u', 'l']);
     match digits.strip_prefix("0x") {
@@ -147,13 +152,13 @@ fn value(text: &str, constants: &HashMap<String, u64>) -> Option<u64> {
     .or_else(|| constants.get(text).copied())
 }
 
-/// Names, numbers and punctuation.
+/// Splits code into names, numbers and punctuation.
 fn tokens(code: &str) -> Vec<&str> {
     let mut out = Vec::new();
     let mut rest = code.trim_start();
     while let Some(first) = rest.chars().next() {
-        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let length = rest.find(|c| !word(c)).unwrap_or(rest.len());
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
         let (token, after) = rest.split_at(if length == 0 { first.len_utf8() } else { length });
         out.push(token);
         rest = after.trim_start();
@@ -161,7 +166,7 @@ fn tokens(code: &str) -> Vec<&str> {
     out
 }
 
-/// Members up to the closing brace. The tokens are in reverse.
+/// Parses members up to the closing brace. The tokens are in reverse order.
 fn members(tokens: &mut Vec<&str>, constants: &HashMap<String, u64>) -> Option<Vec<Member>> {
     let mut out = Vec::new();
     loop {
@@ -189,6 +194,7 @@ fn members(tokens: &mut Vec<&str>, constants: &HashMap<String, u64>) -> Option<V
     }
 }
 
+/// Returns the Rust type and the size of a scalar type.
 fn scalar(ty: &str) -> Option<(&'static str, usize)> {
     Some(match ty {
         "char" | "__u8" => ("u8", 1),
@@ -200,7 +206,7 @@ fn scalar(ty: &str) -> Option<(&'static str, usize)> {
     })
 }
 
-/// What stands between a type and the semicolon.
+/// Parses the declarators between a type and the semicolon.
 fn declarators(
     tokens: &mut Vec<&str>,
     (ty, bytes): (&'static str, usize),
@@ -249,7 +255,8 @@ fn declarators(
 }
 
 impl Layout {
-    /// The fields of a structure that consists of these members, one for each union.
+    /// Lays out a structure with these members. `choices` names the member to use of each union; by
+    /// default it is the first.
     pub(super) fn new(members: &[Member], choices: &[&str]) -> Result<Layout, String> {
         let mut out = Layout { align: 1, ..Layout::default() };
         out.structure(members, choices, "")?;
@@ -268,7 +275,7 @@ impl Layout {
                 Member::Field { ty, bytes, elements, name } => {
                     let count = elements.unwrap_or(1);
                     let ty = elements.map_or((*ty).to_owned(), |n| format!("[{ty}; {n}]"));
-                    // A keyword of Rust.
+                    // `type` is a keyword of Rust.
                     let name = if name == "type" { "type_" } else { name };
                     self.push(format!("{prefix}{name}"), ty, *bytes, bytes * count);
                 }
@@ -283,7 +290,8 @@ impl Layout {
                     self.structure(members, choices, &prefix)?;
                 }
                 Member::Aggregate { union: true, members: all, .. } => {
-                    let chosen = all.iter().find(|one| named(one, choices)).or(all.first());
+                    let chosen =
+                        all.iter().find(|member| is_chosen(member, choices)).or(all.first());
                     let chosen = chosen.ok_or("an empty union")?;
                     self.pad(align(all));
                     let begin = self.size;
@@ -291,7 +299,7 @@ impl Layout {
                     let bytes = all.iter().map(size).max().unwrap_or(0);
                     if self.size - begin < bytes && at + 1 < members.len() {
                         return Err(format!(
-                            "a choice of {} of a union's {bytes} bytes",
+                            "the chosen member has {} bytes, but its union has {bytes}",
                             self.size - begin
                         ));
                     }
@@ -308,7 +316,7 @@ impl Layout {
         self.align = self.align.max(align);
     }
 
-    /// Padding is a field, so that all bytes are initialized.
+    /// Adds padding as a field, so that all bytes are initialized.
     fn pad(&mut self, align: usize) {
         let bytes = self.size.next_multiple_of(align) - self.size;
         if bytes > 0 {
@@ -319,7 +327,7 @@ impl Layout {
     }
 }
 
-fn named(member: &Member, choices: &[&str]) -> bool {
+fn is_chosen(member: &Member, choices: &[&str]) -> bool {
     let name = match member {
         Member::Field { name, .. } => Some(name),
         Member::Bits { .. } => None,
@@ -329,11 +337,11 @@ fn named(member: &Member, choices: &[&str]) -> bool {
 }
 
 fn align(members: &[Member]) -> usize {
-    let one = |member: &Member| match member {
+    let member_align = |member: &Member| match member {
         Member::Field { bytes, .. } | Member::Bits { bytes, .. } => *bytes,
         Member::Aggregate { members, .. } => align(members),
     };
-    members.iter().map(one).max().unwrap_or(1)
+    members.iter().map(member_align).max().unwrap_or(1)
 }
 
 fn size(member: &Member) -> usize {
@@ -345,8 +353,8 @@ fn size(member: &Member) -> usize {
         }
         Member::Aggregate { union: false, members, .. } => members
             .iter()
-            .fold(0usize, |at, one| {
-                at.next_multiple_of(align(std::slice::from_ref(one))) + size(one)
+            .fold(0usize, |offset, member| {
+                offset.next_multiple_of(align(std::slice::from_ref(member))) + size(member)
             })
             .next_multiple_of(align(members)),
     }

@@ -1,4 +1,5 @@
-// Package sdt has probes of C, and a look at whether they are enabled, as Go programs without ours call them.
+// Package sdt has a C probe, and two ways to find out whether it is enabled, as Go programs use
+// them through cgo.
 package sdt
 
 /*
@@ -23,7 +24,7 @@ __attribute__((noinline)) static void site(void)
 	__asm__ volatile("nop");
 }
 
-// The first byte of a site is a no-op as long as nobody has put a breakpoint there.
+// The first byte of the site is a NOP unless a tracer has replaced it with a breakpoint.
 static int patched(void)
 {
 	return *(volatile unsigned char *)(void *)site == 0xcc;
@@ -33,13 +34,13 @@ import "C"
 
 import "unsafe"
 
-// Hit fires the probe.
+// Hit fires the C probe.
 func Hit(self, n uint64, text string) {
 	C.hit(C.ulong(self), C.ulong(n), (*C.char)(unsafe.Pointer(unsafe.StringData(text))), C.long(len(text)))
 }
 
-// Enabled reads the semaphore in C.
+// Enabled reports whether the semaphore is not zero, which it reads in C.
 func Enabled() bool { return C.enabled() != 0 }
 
-// Patched looks at the site's first byte in C.
+// Patched reports whether the first byte of the site is a breakpoint, which it reads in C.
 func Patched() bool { return C.patched() != 0 }

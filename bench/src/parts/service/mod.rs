@@ -1,34 +1,39 @@
-//! What services pay: as many requests as they answer, and how long each takes at 80 % of that.
+//! The overhead of probes in services: their capacity, and latencies at 80 % of it.
 
 pub(crate) mod program;
 
-use crate::harness::{self, OTHERS, TARGET, done, memory, ours, pinned, quietly};
+use crate::harness::{
+    self, OTHER_CPU, TARGET_CPU, memory, our_tool, output, pinned, start_quietly,
+};
 use crate::results::{Column, Plot, Table};
-use crate::rounds::{Benchmark, rounds};
+use crate::rounds::{Benchmark, run_rounds};
 use program::Programs;
-pub(crate) use program::overlay;
+pub(crate) use program::overlay_flag;
 use std::net::TcpStream;
 use std::path::Path;
 use usdt_e2e::{Process, wait_for};
 
-/// Of the first service; each further one has the next.
+/// Port of the first service; further services use the ports after it.
 const FIRST_PORT: u16 = 18080;
-/// In arguments and environments, what becomes the service's own address.
+/// Placeholder for the service's address in arguments and environments.
 const ADDRESS: &str = "ADDRESS";
 pub(crate) const COLLECTOR: &str = "127.0.0.1:18326";
-/// Of what the service answers at most.
-const SHARE: f64 = 0.8;
-/// How long each is asked in a round. All services run all the time and are asked by turns: what slows the machine down for
-/// seconds slows all of them down, and many short rounds tell apart what a few long ones do not.
+/// Request rate as a share of the capacity.
+const LOAD_SHARE: f64 = 0.8;
+/// Duration of the load on each service per round.
+///
+/// All services run at the same time and are loaded in turn. A disturbance that lasts seconds
+/// therefore affects all of them, and many short rounds resolve smaller differences than a few long
+/// ones.
 const BURST: &str = "200ms";
 
-/// How a service is run.
+/// How a service is run and traced.
 struct Setup<'a> {
     name: &'static str,
     program: &'a Path,
     args: Vec<String>,
     environment: Vec<(&'static str, String)>,
-    /// What `usdt-attach` does to it.
+    /// Arguments of `usdt-attach`; empty if the service is not traced.
     tracer: &'static [&'static str],
 }
 
@@ -50,11 +55,11 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// The probes of the program itself, and those that the overlay and entries have.
-const OWN: &[&str] = &["trace", "bench:request_*"];
-const OWN_COUNTED: &[&str] = &["count", "bench:request_*"];
-const SERVER: &[&str] = &["trace", "net_http:server_request_*"];
-const SERVER_COUNTED: &[&str] = &["count", "net_http:server_request_*"];
+/// Tracers of the program's own probes, and of those that the overlay and function entries provide.
+const TRACE_OWN: &[&str] = &["trace", "bench:request_*"];
+const COUNT_OWN: &[&str] = &["count", "bench:request_*"];
+const TRACE_SERVER: &[&str] = &["trace", "net_http:server_request_*"];
+const COUNT_SERVER: &[&str] = &["count", "net_http:server_request_*"];
 
 pub(crate) fn run() -> Result<Vec<Table>, String> {
     Ok(vec![small(&Programs::small()?)?])
@@ -73,22 +78,22 @@ fn small(programs: &Programs) -> Result<Table, String> {
     };
     let mut setups = vec![
         Setup::new("no probes", plain, &listen),
-        Setup::new("no probes, once more", plain, &listen),
-        with("probes, nobody traces", "probes")?,
-        with("probes, counted", "probes")?.traced(OWN_COUNTED),
-        with("probes, every request traced with arguments", "probes")?.traced(OWN),
-        with("runtime overlay, nobody traces", "overlay")?,
-        with("runtime overlay, requests counted", "overlay")?.traced(SERVER_COUNTED),
-        with("runtime overlay, every request traced", "overlay")?.traced(SERVER),
+        Setup::new("no probes, again", plain, &listen),
+        with("probes, disabled", "probes")?,
+        with("probes, counted", "probes")?.traced(COUNT_OWN),
+        with("probes, every request traced with arguments", "probes")?.traced(TRACE_OWN),
+        with("runtime overlay, disabled", "overlay")?,
+        with("runtime overlay, requests counted", "overlay")?.traced(COUNT_SERVER),
+        with("runtime overlay, every request traced", "overlay")?.traced(TRACE_SERVER),
         Setup::new(
-            "OpenTelemetry SDK, a span a request",
+            "OpenTelemetry SDK, one span per request",
             plain,
             &[&listen[..], &["-otel", COLLECTOR]].concat(),
         ),
         Setup::new("function entries of the unmodified program, traced", plain, &listen)
-            .traced(SERVER),
+            .traced(TRACE_SERVER),
     ];
-    // Where it can be had.
+    // The instrumented service is missing if it could not be built.
     if let Ok(instrumented) = programs.named("instrumented") {
         let agent = format!("http://{COLLECTOR}");
         setups.push(
@@ -102,8 +107,8 @@ fn small(programs: &Programs) -> Result<Table, String> {
     }
     table(
         "A small service",
-        "`bench/go/service`: `net/http`, an order of 100 items priced, hashed and encoded in each request; two probes \
-         a request, with number, method, path, status and bytes.",
+        "`bench/go/service`: each request of the `net/http` service prices, hashes and encodes an \
+         order of 100 items, and fires two probes with number, method, path, status and bytes.",
         &setups,
         "/orders?items=100",
         60,
@@ -124,28 +129,29 @@ fn large(programs: &Programs) -> Result<Table, String> {
         let file = config.with_file_name(name);
         std::fs::write(&file, text).map_err(|e| e.to_string()).map(|()| file.display().to_string())
     };
-    let (usual, traced) = (write("Caddyfile", "")?, write("Caddyfile.tracing", "tracing")?);
-    let args = ["run", "--adapter", "caddyfile", "--config", &usual];
+    let (plain, traced) = (write("Caddyfile", "")?, write("Caddyfile.tracing", "tracing")?);
+    let args = ["run", "--adapter", "caddyfile", "--config", &plain];
     let tracing = ["run", "--adapter", "caddyfile", "--config", &traced];
     let stock = programs.named("caddy-stock")?;
     let overlay = programs.named("caddy-overlay")?;
     let endpoint = format!("http://{COLLECTOR}");
     let setups = [
         Setup::new("stock Go", stock, &args),
-        Setup::new("stock Go, once more", stock, &args),
-        Setup::new("runtime overlay, nobody traces", overlay, &args),
-        Setup::new("runtime overlay, requests counted", overlay, &args).traced(SERVER_COUNTED),
-        Setup::new("runtime overlay, every request traced", overlay, &args).traced(SERVER),
-        Setup::new("its own OpenTelemetry tracing", stock, &tracing).environment(&[
+        Setup::new("stock Go, again", stock, &args),
+        Setup::new("runtime overlay, disabled", overlay, &args),
+        Setup::new("runtime overlay, requests counted", overlay, &args).traced(COUNT_SERVER),
+        Setup::new("runtime overlay, every request traced", overlay, &args).traced(TRACE_SERVER),
+        Setup::new("Caddy's OpenTelemetry tracing", stock, &tracing).environment(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ]),
         Setup::new("function entries of the unmodified program, traced", stock, &args)
-            .traced(SERVER),
+            .traced(TRACE_SERVER),
     ];
     table(
         "A large service: Caddy",
-        "Caddy 2.11.9, a page of 22 KiB from disk; two probes a request of the runtime's, with host, method, path, status and bytes.",
+        "Caddy 2.11.9 serves a page of 22 KiB from disk; two probes of the runtime overlay fire per \
+         request, with host, method, path, status and bytes.",
         &setups,
         "/page.html",
         60,
@@ -159,17 +165,17 @@ fn table(
     path: &str,
     count: usize,
 ) -> Result<Table, String> {
-    let _collector = collector()?;
+    let _collector = start_collector()?;
     let mut running = Vec::new();
     for (setup, port) in setups.iter().zip(FIRST_PORT..) {
         running
             .push(Running::start(setup, port, path).map_err(|e| format!("{}: {e}", setup.name))?);
     }
-    // The same rate for all: of what the first answers.
-    let first = running.first().ok_or("nothing to run")?;
-    let mut most: Vec<f64> = (0..9).map(|_| first.capacity()).collect::<Result<_, _>>()?;
-    most.sort_by(f64::total_cmp);
-    let rate = SHARE * most.get(most.len() / 2).copied().unwrap_or_default();
+    // All services get the same rate, a share of the capacity of the first.
+    let first = running.first().ok_or("there is no service to run")?;
+    let mut capacities: Vec<f64> = (0..9).map(|_| first.capacity()).collect::<Result<_, _>>()?;
+    capacities.sort_by(f64::total_cmp);
+    let rate = LOAD_SHARE * capacities.get(capacities.len() / 2).copied().unwrap_or_default();
     let benchmarks = setups
         .iter()
         .zip(&running)
@@ -178,26 +184,28 @@ fn table(
     Ok(Table {
         title: title.to_owned(),
         how: format!(
-            "{how} All run at once and are asked by turns, {BURST} each: capacity by eight connections, as fast as they are answered; then \
-             {rate:.0} requests a second, {:.0} % of the first row's capacity, latencies from when a request was due. Services have one \
-             processor; who asks, traces or collects has the other.",
-            100.0 * SHARE
+            "{how} All services run at the same time and are loaded in turn, {BURST} each. Capacity is \
+             measured with eight connections at full speed. Latencies are measured at {rate:.0} \
+             requests/s, {:.0} % of the capacity of the first row, and count from the time when a \
+             request was due. The services share one CPU; clients, tracers and collectors have the \
+             other.",
+            100.0 * LOAD_SHARE
         ),
         columns: vec![
             Column::new("capacity", "requests/s"),
-            Column::new("CPU a request", "µs"),
+            Column::new("CPU per request", "µs"),
             Column::new("p50", "µs"),
             Column::new("p99", "µs"),
             Column::new("p99.9", "µs"),
             Column::new("memory", "MiB"),
         ],
-        rows: rounds(count, benchmarks)?,
+        rows: run_rounds(count, benchmarks)?,
         base: Some(0),
         plot: Plot::Bars,
     })
 }
 
-/// A service, and who traces it.
+/// A running service and its tracer.
 struct Running {
     service: Process,
     tracer: Option<Process>,
@@ -207,48 +215,50 @@ struct Running {
 impl Running {
     fn start(setup: &Setup<'_>, port: u16, path: &str) -> Result<Running, String> {
         let address = format!("127.0.0.1:{port}");
-        let mut service = pinned(TARGET, setup.program);
+        let mut service = pinned(TARGET_CPU, setup.program);
         service.args(setup.args.iter().map(|arg| arg.replace(ADDRESS, &address)));
         let service =
-            quietly(service.env(ADDRESS, &address).envs(setup.environment.iter().cloned()))?;
+            start_quietly(service.env(ADDRESS, &address).envs(setup.environment.iter().cloned()))?;
         wait_for_listener(&address);
         let tracer = match setup.tracer {
             [] => None,
             args => {
-                let mut attach = pinned(OTHERS, ours("usdt-attach"));
-                let tracer = quietly(attach.args(args).args(["-p", &service.pid().to_string()]))?;
-                wait_for("the tracer to attach", || tracer.links() > 0);
+                let mut attach = pinned(OTHER_CPU, our_tool("usdt-attach"));
+                let tracer =
+                    start_quietly(attach.args(args).args(["-p", &service.pid().to_string()]))?;
+                wait_for("the tracer to attach", || tracer.link_count() > 0);
                 Some(tracer)
             }
         };
         Ok(Running { service, tracer, url: format!("http://{address}{path}") })
     }
 
+    /// Measures requests per second at full speed.
     fn capacity(&self) -> Result<f64, String> {
-        Ok(number(&self.ask(None)?, "throughput"))
+        Ok(number(&self.load(None)?, "throughput"))
     }
 
-    /// Capacity, and the rest of the columns at a rate.
+    /// Measures the capacity, and the other columns at a rate.
     fn measure(&self, rate: f64) -> Result<Vec<f64>, String> {
         let mut values = vec![self.capacity()?];
-        let before = processor_time(self.service.pid())?;
-        let result = self.ask(Some(rate))?;
-        let used = processor_time(self.service.pid())? - before;
+        let before = cpu_time(self.service.pid())?;
+        let result = self.load(Some(rate))?;
+        let used = cpu_time(self.service.pid())? - before;
         values.push(used * 1e6 / number(&result, "requests"));
         values.extend(["p50", "p99", "p999"].map(|name| number(&result, name)));
         values.push(memory(self.service.pid(), "VmRSS"));
         Ok(values)
     }
 
-    fn ask(&self, rate: Option<f64>) -> Result<serde_json::Value, String> {
-        let mut load = pinned(OTHERS, harness::folder().join("load"));
+    fn load(&self, rate: Option<f64>) -> Result<serde_json::Value, String> {
+        let mut load = pinned(OTHER_CPU, harness::folder().join("load"));
         load.args(["-url", &self.url, "-duration", BURST]);
         if let Some(rate) = rate {
             load.args(["-rate", &rate.to_string(), "-workers", "32"]);
         }
-        let said = done(&mut load)?;
+        let report = output(&mut load)?;
         let result: serde_json::Value =
-            serde_json::from_str(&said).map_err(|e| format!("{e}: {said}"))?;
+            serde_json::from_str(&report).map_err(|e| format!("{e}: {report}"))?;
         match result.get("failed").and_then(serde_json::Value::as_f64) {
             Some(0.0) => Ok(result),
             failed => Err(format!("{failed:?} requests failed")),
@@ -266,23 +276,25 @@ fn number(result: &serde_json::Value, name: &str) -> f64 {
     result.get(name).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN)
 }
 
-pub(crate) fn collector() -> Result<Process, String> {
-    let collector =
-        quietly(pinned(OTHERS, harness::folder().join("load")).args(["-collect", COLLECTOR]))?;
+/// Starts a process that receives and discards OTLP.
+pub(crate) fn start_collector() -> Result<Process, String> {
+    let collector = start_quietly(
+        pinned(OTHER_CPU, harness::folder().join("load")).args(["-collect", COLLECTOR]),
+    )?;
     wait_for_listener(COLLECTOR);
     Ok(collector)
 }
 
 pub(crate) fn wait_for_listener(address: &str) {
-    wait_for(&format!("somebody who listens at {address}"), || TcpStream::connect(address).is_ok());
+    wait_for(&format!("a listener at {address}"), || TcpStream::connect(address).is_ok());
 }
 
-/// Seconds that a process has had a processor: `schedstat`, because ticks are too coarse.
-pub(crate) fn processor_time(pid: u32) -> Result<f64, String> {
+/// Returns the CPU time of a process in seconds, from `schedstat`: clock ticks are too coarse.
+pub(crate) fn cpu_time(pid: u32) -> Result<f64, String> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).map_err(|e| e.to_string())?;
-    let of = |task: std::fs::DirEntry| {
-        let said = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        said.split_whitespace().next()?.parse::<f64>().ok()
+    let nanoseconds = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse::<f64>().ok()
     };
-    Ok(tasks.flatten().filter_map(of).sum::<f64>() / 1e9)
+    Ok(tasks.flatten().filter_map(nanoseconds).sum::<f64>() / 1e9)
 }

@@ -1,33 +1,37 @@
-//! Services to measure, built in different ways.
+//! The services to measure, built in different ways.
 
-use crate::harness::{self, SEAL, done, ours, with_path, write};
+use crate::harness::{self, SEAL, our_tool, output, with_path, write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use usdt_e2e::root;
 
-/// Versions, so that figures of different days are of the same programs.
+/// Pinned versions, so that figures of different days are of the same programs.
 const CADDY: &str = "github.com/caddyserver/caddy/v2@v2.11.9";
 const ORCHESTRION: &str = "github.com/DataDog/orchestrion@v1.15.0";
 const INTEGRATION: &str = "github.com/DataDog/dd-trace-go/contrib/net/http/v2@v2.10.1";
 
-/// By name.
+/// Built programs by name.
 pub(crate) struct Programs(Vec<(&'static str, PathBuf)>);
 
 impl Programs {
     pub(crate) fn small() -> Result<Programs, String> {
         harness::go_build(&[], "./load", "load")?;
-        let without = "-tags=usdt_off";
+        let without_probes = "-tags=usdt_off";
         let mut all = vec![
-            ("plain", harness::go_build(&[without], "./service", "service-plain")?),
+            ("plain", harness::go_build(&[without_probes], "./service", "service-plain")?),
             ("probes", harness::go_build(&[SEAL], "./service", "service-probes")?),
             (
                 "overlay",
-                harness::go_build(&[without, SEAL, &overlay()?], "./service", "service-overlay")?,
+                harness::go_build(
+                    &[without_probes, SEAL, &overlay_flag()?],
+                    "./service",
+                    "service-overlay",
+                )?,
             ),
         ];
         match instrumented() {
             Ok(program) => all.push(("instrumented", program)),
-            Err(problem) => eprintln!("left out: compile-time instrumentation: {problem}"),
+            Err(problem) => eprintln!("skipped: compile-time instrumentation: {problem}"),
         }
         Ok(Programs(all))
     }
@@ -36,7 +40,7 @@ impl Programs {
         harness::go_build(&[], "./load", "load")?;
         Ok(Programs(vec![
             ("caddy-stock", caddy("caddy-stock", &[])?),
-            ("caddy-overlay", caddy("caddy-overlay", &[SEAL, &overlay()?])?),
+            ("caddy-overlay", caddy("caddy-overlay", &[SEAL, &overlay_flag()?])?),
         ]))
     }
 
@@ -44,20 +48,20 @@ impl Programs {
         let found = self.0.iter().find(|(known, _)| *known == name);
         found
             .map(|(_, program)| program.as_path())
-            .ok_or_else(|| format!("there is no program {name}"))
+            .ok_or_else(|| format!("the program {name} was not built"))
     }
 }
 
-/// The flag that has the go command build with the overlay.
-pub(crate) fn overlay() -> Result<String, String> {
+/// Writes the overlay and returns the flag that makes the go command build with it.
+pub(crate) fn overlay_flag() -> Result<String, String> {
     let folder = harness::folder().join("overlay");
-    let list = done(Command::new(ours("usdt-gen")).arg("overlay").arg("-o").arg(folder))?;
+    let list = output(Command::new(our_tool("usdt-gen")).arg("overlay").arg("-o").arg(folder))?;
     Ok(format!("-overlay={}", list.trim()))
 }
 
 fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
     let mut go = Command::new("go");
-    done(with_path(go.args(args).current_dir(folder))).map(drop)
+    output(with_path(go.args(args).current_dir(folder))).map(drop)
 }
 
 fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
@@ -75,7 +79,8 @@ fn caddy(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
     Ok(out)
 }
 
-/// The service as it is, and Orchestrion's net/http integration woven in by its toolexec.
+/// Builds the unmodified service with Orchestrion's net/http integration, which its toolexec
+/// injects.
 fn instrumented() -> Result<PathBuf, String> {
     let folder = harness::folder().join("orchestrion");
     let out = harness::folder().join("service-instrumented");
@@ -85,10 +90,10 @@ fn instrumented() -> Result<PathBuf, String> {
     let modules = root().join("bench/go");
     std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
     for name in ["go.mod", "go.sum", "service", "probes"] {
-        done(Command::new("cp").arg("-r").arg(modules.join(name)).arg(&folder))?;
+        output(Command::new("cp").arg("-r").arg(modules.join(name)).arg(&folder))?;
     }
-    let wanted = "//go:build tools\n\npackage tools\n\nimport (\n\t_ \"github.com/DataDog/dd-trace-go/contrib/net/http/v2\" // integration\n\t_ \"github.com/DataDog/orchestrion\"\n)\n";
-    write(&folder.join("orchestrion.tool.go"), wanted)?;
+    let imports = "//go:build tools\n\npackage tools\n\nimport (\n\t_ \"github.com/DataDog/dd-trace-go/contrib/net/http/v2\" // integration\n\t_ \"github.com/DataDog/orchestrion\"\n)\n";
+    write(&folder.join("orchestrion.tool.go"), imports)?;
     go(&folder, &["get", ORCHESTRION, INTEGRATION])?;
     go(&folder, &["mod", "tidy"])?;
     go(&folder, &["build", "-o", "orchestrion", "github.com/DataDog/orchestrion"])?;
@@ -98,6 +103,6 @@ fn instrumented() -> Result<PathBuf, String> {
         .arg(&out)
         .arg("./service")
         .current_dir(&folder);
-    done(with_path(&mut build))?;
+    output(with_path(&mut build))?;
     Ok(out)
 }

@@ -1,4 +1,4 @@
-// Load sends requests to the example service from several clients at once, for a limited time.
+// Load sends requests to the example service from several concurrent clients.
 package main
 
 import (
@@ -15,10 +15,10 @@ import (
 )
 
 func main() {
-	url := flag.String("url", "http://127.0.0.1:8080", "the service")
-	clients := flag.Int("clients", 4, "concurrent clients")
-	duration := flag.Duration("duration", 10*time.Second, "how long to go on")
-	pause := flag.Duration("pause", 20*time.Millisecond, "pause of a client between requests")
+	url := flag.String("url", "http://127.0.0.1:8080", "URL of the service")
+	clients := flag.Int("clients", 4, "number of concurrent clients")
+	duration := flag.Duration("duration", 10*time.Second, "how long to send requests")
+	pause := flag.Duration("pause", 20*time.Millisecond, "pause of each client between requests")
 	flag.Parse()
 
 	client := &http.Client{Timeout: 5 * time.Second}
@@ -31,7 +31,7 @@ func main() {
 		go func() {
 			defer wait.Done()
 			for time.Now().Before(end) {
-				if err := one(client, *url, random); err != nil {
+				if err := sendRandom(client, *url, random); err != nil {
 					failed.Add(1)
 				}
 				sent.Add(1)
@@ -46,8 +46,8 @@ func main() {
 	}
 }
 
-// one sends a request of some kind: mostly reads, some of items that are not there.
-func one(client *http.Client, url string, random *rand.Rand) error {
+// sendRandom sends a random request: mostly reads, some of them of missing items.
+func sendRandom(client *http.Client, url string, random *rand.Rand) error {
 	path := fmt.Sprintf("%s/items/item-%d", url, random.Intn(10))
 	method, body := http.MethodGet, ""
 	if random.Intn(5) == 0 {
@@ -57,11 +57,11 @@ func one(client *http.Client, url string, random *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	answer, err := client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	_, err = io.Copy(io.Discard, answer.Body)
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
 	return err
 }

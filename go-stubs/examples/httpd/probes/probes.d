@@ -1,30 +1,39 @@
 /*
  * The probes of the example service.
  *
- * Durations are nanoseconds, sizes bytes. `id` numbers the requests of a process from 1.
+ * Durations are in nanoseconds and sizes in bytes. `id` is the number of the request in the process, from 1.
  */
 
-/** An HTTP service that keeps items: its requests, its cache, its failures and its background work. */
+/** An HTTP service that stores items: its requests, cache, errors and background work. */
 provider httpd {
-	/** A request has been read. */
+	/** The service starts to handle a request. */
 	probe request__start(uint64_t id, string method, string path);
 
-	/** The answer has been written. */
+	/**
+	 * The service has written the response.
+	 * @go duration_ns time.Duration
+	 */
 	probe request__end(uint64_t id, string path, int status, uint64_t bytes, int64_t duration_ns);
 
-	/** An item was found in the cache. */
+	/**
+	 * The cache contains the item.
+	 * @go age_ns time.Duration
+	 */
 	probe cache__hit(string key, int64_t age_ns);
 
-	/** An item was not in the cache, or too old. */
+	/** The cache does not contain the item, or the entry has expired. */
 	probe cache__miss(string key);
 
-	/** A request failed for a reason of the service's own. */
+	/** An operation on an item has failed. */
 	probe request__error(uint64_t id, string operation, error err);
 
-	/** The background job that evicts old cache entries begins. */
+	/** The background job that evicts expired cache entries starts. */
 	probe evict__start(size_t entries);
 
-	/** The background job is done. */
+	/**
+	 * The background job has finished.
+	 * @go duration_ns time.Duration
+	 */
 	probe evict__end(size_t evicted, double load, int64_t duration_ns);
 };
 

@@ -2,25 +2,27 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider httpd.
+// Package probes contains the static probes (USDT) of provider httpd.
 //
-// An HTTP service that keeps items: its requests, its cache, its failures and its background work.
+// An HTTP service that stores items: its requests, cache, errors and background work.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
 import (
 	"math"
+	"time"
 	"unsafe"
 )
 
 // RequestStart fires the probe httpd:request__start.
 //
-// A request has been read.
+// The service starts to handle a request.
 //
-// Tracers see arg0 id, arg1 and arg2 method (pointer, length), arg3 and arg4 path (pointer, length).
-func RequestStart(id uint64, method string, path string) {
+// Tracers see arg0 id, arg1 and arg2 method (pointer, length), arg3 and arg4 path (pointer,
+// length).
+func RequestStart(id uint64, method, path string) {
 	if uint32(usdtProbeRequestStart.semaphore) != 0 {
 		usdtFireRequestStart(id, method, path)
 	}
@@ -31,19 +33,24 @@ func RequestStartEnabled() bool {
 	return uint32(usdtProbeRequestStart.semaphore) != 0
 }
 
+// usdtFireRequestStart fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireRequestStart(id uint64, method string, path string) {
-	usdtTouchProbes(unsafe.StringData(method), len(method))
-	usdtTouchProbes(unsafe.StringData(path), len(path))
+func usdtFireRequestStart(id uint64, method, path string) {
+	usdtTouch(unsafe.StringData(method), len(method))
+	usdtTouch(unsafe.StringData(path), len(path))
 	usdtStubRequestStart(id, unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)))
 }
 
+// usdtStubRequestStart loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRequestStart(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteRequestStart is the site that tracers attach to.
 func usdtSiteRequestStart()
 
-// usdtProbeRequestStart is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRequestStart is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRequestStart struct {
 	_         [18]byte
 	semaphore uint16
@@ -52,10 +59,11 @@ var usdtProbeRequestStart struct {
 
 // RequestEnd fires the probe httpd:request__end.
 //
-// The answer has been written.
+// The service has written the response.
 //
-// Tracers see arg0 id, arg1 and arg2 path (pointer, length), arg3 status, arg4 bytes, arg5 durationNs.
-func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
+// Tracers see arg0 id, arg1 and arg2 path (pointer, length), arg3 status, arg4 bytes, arg5
+// durationNs (nanoseconds).
+func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs time.Duration) {
 	if uint32(usdtProbeRequestEnd.semaphore) != 0 {
 		usdtFireRequestEnd(id, path, status, bytes, durationNs)
 	}
@@ -66,18 +74,23 @@ func RequestEndEnabled() bool {
 	return uint32(usdtProbeRequestEnd.semaphore) != 0
 }
 
+// usdtFireRequestEnd fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireRequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
-	usdtTouchProbes(unsafe.StringData(path), len(path))
-	usdtStubRequestEnd(id, unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), int64(status), bytes, durationNs)
+func usdtFireRequestEnd(id uint64, path string, status int32, bytes uint64, durationNs time.Duration) {
+	usdtTouch(unsafe.StringData(path), len(path))
+	usdtStubRequestEnd(id, unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), int64(status), bytes, int64(durationNs))
 }
 
+// usdtStubRequestEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRequestEnd(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 int64, arg4 uint64, arg5 int64)
 
+// usdtSiteRequestEnd is the site that tracers attach to.
 func usdtSiteRequestEnd()
 
-// usdtProbeRequestEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRequestEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRequestEnd struct {
 	_         [18]byte
 	semaphore uint16
@@ -86,10 +99,10 @@ var usdtProbeRequestEnd struct {
 
 // CacheHit fires the probe httpd:cache__hit.
 //
-// An item was found in the cache.
+// The cache contains the item.
 //
-// Tracers see arg0 and arg1 key (pointer, length), arg2 ageNs.
-func CacheHit(key string, ageNs int64) {
+// Tracers see arg0 and arg1 key (pointer, length), arg2 ageNs (nanoseconds).
+func CacheHit(key string, ageNs time.Duration) {
 	if uint32(usdtProbeCacheHit.semaphore) != 0 {
 		usdtFireCacheHit(key, ageNs)
 	}
@@ -100,18 +113,23 @@ func CacheHitEnabled() bool {
 	return uint32(usdtProbeCacheHit.semaphore) != 0
 }
 
+// usdtFireCacheHit fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireCacheHit(key string, ageNs int64) {
-	usdtTouchProbes(unsafe.StringData(key), len(key))
-	usdtStubCacheHit(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)), ageNs)
+func usdtFireCacheHit(key string, ageNs time.Duration) {
+	usdtTouch(unsafe.StringData(key), len(key))
+	usdtStubCacheHit(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)), int64(ageNs))
 }
 
+// usdtStubCacheHit loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubCacheHit(arg0 unsafe.Pointer, arg1 uint64, arg2 int64)
 
+// usdtSiteCacheHit is the site that tracers attach to.
 func usdtSiteCacheHit()
 
-// usdtProbeCacheHit is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeCacheHit is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeCacheHit struct {
 	_         [18]byte
 	semaphore uint16
@@ -120,7 +138,7 @@ var usdtProbeCacheHit struct {
 
 // CacheMiss fires the probe httpd:cache__miss.
 //
-// An item was not in the cache, or too old.
+// The cache does not contain the item, or the entry has expired.
 //
 // Tracers see arg0 and arg1 key (pointer, length).
 func CacheMiss(key string) {
@@ -134,18 +152,23 @@ func CacheMissEnabled() bool {
 	return uint32(usdtProbeCacheMiss.semaphore) != 0
 }
 
+// usdtFireCacheMiss fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireCacheMiss(key string) {
-	usdtTouchProbes(unsafe.StringData(key), len(key))
+	usdtTouch(unsafe.StringData(key), len(key))
 	usdtStubCacheMiss(unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)))
 }
 
+// usdtStubCacheMiss loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubCacheMiss(arg0 unsafe.Pointer, arg1 uint64)
 
+// usdtSiteCacheMiss is the site that tracers attach to.
 func usdtSiteCacheMiss()
 
-// usdtProbeCacheMiss is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeCacheMiss is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeCacheMiss struct {
 	_         [18]byte
 	semaphore uint16
@@ -154,9 +177,10 @@ var usdtProbeCacheMiss struct {
 
 // RequestError fires the probe httpd:request__error.
 //
-// A request failed for a reason of the service's own.
+// An operation on an item has failed.
 //
-// Tracers see arg0 id, arg1 and arg2 operation (pointer, length), arg3 and arg4 err (pointer, length).
+// Tracers see arg0 id, arg1 and arg2 operation (pointer, length), arg3 and arg4 err (pointer,
+// length).
 func RequestError(id uint64, operation string, err error) {
 	if uint32(usdtProbeRequestError.semaphore) != 0 {
 		usdtFireRequestError(id, operation, err)
@@ -168,20 +192,25 @@ func RequestErrorEnabled() bool {
 	return uint32(usdtProbeRequestError.semaphore) != 0
 }
 
+// usdtFireRequestError fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireRequestError(id uint64, operation string, err error) {
-	usdtTouchProbes(unsafe.StringData(operation), len(operation))
-	message2 := usdtErrorProbes(err)
-	usdtTouchProbes(unsafe.StringData(message2), len(message2))
+	usdtTouch(unsafe.StringData(operation), len(operation))
+	message2 := usdtErrorMessage(err)
+	usdtTouch(unsafe.StringData(message2), len(message2))
 	usdtStubRequestError(id, unsafe.Pointer(unsafe.StringData(operation)), uint64(len(operation)), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
+// usdtStubRequestError loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRequestError(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteRequestError is the site that tracers attach to.
 func usdtSiteRequestError()
 
-// usdtProbeRequestError is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRequestError is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRequestError struct {
 	_         [18]byte
 	semaphore uint16
@@ -190,7 +219,7 @@ var usdtProbeRequestError struct {
 
 // EvictStart fires the probe httpd:evict__start.
 //
-// The background job that evicts old cache entries begins.
+// The background job that evicts expired cache entries starts.
 //
 // Tracers see arg0 entries.
 func EvictStart(entries uint64) {
@@ -204,17 +233,22 @@ func EvictStartEnabled() bool {
 	return uint32(usdtProbeEvictStart.semaphore) != 0
 }
 
+// usdtFireEvictStart fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireEvictStart(entries uint64) {
 	usdtStubEvictStart(entries)
 }
 
+// usdtStubEvictStart loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubEvictStart(arg0 uint64)
 
+// usdtSiteEvictStart is the site that tracers attach to.
 func usdtSiteEvictStart()
 
-// usdtProbeEvictStart is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeEvictStart is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeEvictStart struct {
 	_         [18]byte
 	semaphore uint16
@@ -223,10 +257,10 @@ var usdtProbeEvictStart struct {
 
 // EvictEnd fires the probe httpd:evict__end.
 //
-// The background job is done.
+// The background job has finished.
 //
-// Tracers see arg0 evicted, arg1 load (IEEE 754 bits), arg2 durationNs.
-func EvictEnd(evicted uint64, load float64, durationNs int64) {
+// Tracers see arg0 evicted, arg1 load (IEEE 754 bits), arg2 durationNs (nanoseconds).
+func EvictEnd(evicted uint64, load float64, durationNs time.Duration) {
 	if uint32(usdtProbeEvictEnd.semaphore) != 0 {
 		usdtFireEvictEnd(evicted, load, durationNs)
 	}
@@ -237,36 +271,42 @@ func EvictEndEnabled() bool {
 	return uint32(usdtProbeEvictEnd.semaphore) != 0
 }
 
+// usdtFireEvictEnd fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireEvictEnd(evicted uint64, load float64, durationNs int64) {
-	usdtStubEvictEnd(evicted, math.Float64bits(load), durationNs)
+func usdtFireEvictEnd(evicted uint64, load float64, durationNs time.Duration) {
+	usdtStubEvictEnd(evicted, math.Float64bits(load), int64(durationNs))
 }
 
+// usdtStubEvictEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubEvictEnd(arg0 uint64, arg1 uint64, arg2 int64)
+func usdtStubEvictEnd(arg0, arg1 uint64, arg2 int64)
 
+// usdtSiteEvictEnd is the site that tracers attach to.
 func usdtSiteEvictEnd()
 
-// usdtProbeEvictEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeEvictEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeEvictEnd struct {
 	_         [18]byte
 	semaphore uint16
 	_         [116]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
 }
 
-// usdtErrorProbes is the error's message; nil has none.
-func usdtErrorProbes(err error) string {
+// usdtErrorMessage returns the message of err, or an empty string if err is nil.
+func usdtErrorMessage(err error) string {
 	if err == nil {
 		return ""
 	}

@@ -29,7 +29,7 @@ DATA ·usdtProbeRequestStart+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeRequestStart+16(SB)/8, $0x0000009800000002
 DATA ·usdtProbeRequestStart+24(SB)/8, $·usdtProbeRequestStart(SB)
 DATA ·usdtProbeRequestStart+32(SB)/8, $·usdtSchemaRequestStart(SB)
-DATA ·usdtProbeRequestStart+40(SB)/8, $0x0000000000000160
+DATA ·usdtProbeRequestStart+40(SB)/8, $0x000000000000016f
 DATA ·usdtProbeRequestStart+48(SB)/8, $0x000000080000000a
 DATA ·usdtProbeRequestStart+56(SB)/8, $0x000000030000004f
 DATA ·usdtProbeRequestStart+64(SB)/8, $0x0074647370617473
@@ -71,7 +71,7 @@ DATA ·usdtProbeRequestEnd+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeRequestEnd+16(SB)/8, $0x000000a000000002
 DATA ·usdtProbeRequestEnd+24(SB)/8, $·usdtProbeRequestEnd(SB)
 DATA ·usdtProbeRequestEnd+32(SB)/8, $·usdtSchemaRequestEnd(SB)
-DATA ·usdtProbeRequestEnd+40(SB)/8, $0x00000000000001ef
+DATA ·usdtProbeRequestEnd+40(SB)/8, $0x0000000000000204
 DATA ·usdtProbeRequestEnd+48(SB)/8, $0x0000000800000001
 DATA ·usdtProbeRequestEnd+56(SB)/8, $0x0000000300000055
 DATA ·usdtProbeRequestEnd+64(SB)/8, $0x0074647370617473
@@ -111,7 +111,7 @@ DATA ·usdtProbeCacheHit+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeCacheHit+16(SB)/8, $0x0000008800000002
 DATA ·usdtProbeCacheHit+24(SB)/8, $·usdtProbeCacheHit(SB)
 DATA ·usdtProbeCacheHit+32(SB)/8, $·usdtSchemaCacheHit(SB)
-DATA ·usdtProbeCacheHit+40(SB)/8, $0x000000000000011a
+DATA ·usdtProbeCacheHit+40(SB)/8, $0x0000000000000123
 DATA ·usdtProbeCacheHit+48(SB)/8, $0x0000000800000002
 DATA ·usdtProbeCacheHit+56(SB)/8, $0x000000030000003f
 DATA ·usdtProbeCacheHit+64(SB)/8, $0x0074647370617473
@@ -147,7 +147,7 @@ DATA ·usdtProbeCacheMiss+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeCacheMiss+16(SB)/8, $0x0000008000000002
 DATA ·usdtProbeCacheMiss+24(SB)/8, $·usdtProbeCacheMiss(SB)
 DATA ·usdtProbeCacheMiss+32(SB)/8, $·usdtSchemaCacheMiss(SB)
-DATA ·usdtProbeCacheMiss+40(SB)/8, $0x00000000000000de
+DATA ·usdtProbeCacheMiss+40(SB)/8, $0x00000000000000f3
 DATA ·usdtProbeCacheMiss+48(SB)/8, $0x0000000800000003
 DATA ·usdtProbeCacheMiss+56(SB)/8, $0x0000000300000038
 DATA ·usdtProbeCacheMiss+64(SB)/8, $0x0074647370617473
@@ -185,7 +185,7 @@ DATA ·usdtProbeRequestError+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeRequestError+16(SB)/8, $0x0000009800000002
 DATA ·usdtProbeRequestError+24(SB)/8, $·usdtProbeRequestError(SB)
 DATA ·usdtProbeRequestError+32(SB)/8, $·usdtSchemaRequestError(SB)
-DATA ·usdtProbeRequestError+40(SB)/8, $0x000000000000017b
+DATA ·usdtProbeRequestError+40(SB)/8, $0x000000000000016b
 DATA ·usdtProbeRequestError+48(SB)/8, $0x000000080000000a
 DATA ·usdtProbeRequestError+56(SB)/8, $0x000000030000004f
 DATA ·usdtProbeRequestError+64(SB)/8, $0x0074647370617473
@@ -222,7 +222,7 @@ DATA ·usdtProbeEvictStart+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeEvictStart+16(SB)/8, $0x0000008000000002
 DATA ·usdtProbeEvictStart+24(SB)/8, $·usdtProbeEvictStart(SB)
 DATA ·usdtProbeEvictStart+32(SB)/8, $·usdtSchemaEvictStart(SB)
-DATA ·usdtProbeEvictStart+40(SB)/8, $0x00000000000000ef
+DATA ·usdtProbeEvictStart+40(SB)/8, $0x00000000000000f3
 DATA ·usdtProbeEvictStart+48(SB)/8, $0x0000000800000007
 DATA ·usdtProbeEvictStart+56(SB)/8, $0x0000000300000032
 DATA ·usdtProbeEvictStart+64(SB)/8, $0x0074647370617473
@@ -258,7 +258,7 @@ DATA ·usdtProbeEvictEnd+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeEvictEnd+16(SB)/8, $0x0000008800000002
 DATA ·usdtProbeEvictEnd+24(SB)/8, $·usdtProbeEvictEnd(SB)
 DATA ·usdtProbeEvictEnd+32(SB)/8, $·usdtSchemaEvictEnd(SB)
-DATA ·usdtProbeEvictEnd+40(SB)/8, $0x0000000000000163
+DATA ·usdtProbeEvictEnd+40(SB)/8, $0x0000000000000174
 DATA ·usdtProbeEvictEnd+48(SB)/8, $0x0000000800000002
 DATA ·usdtProbeEvictEnd+56(SB)/8, $0x000000030000003f
 DATA ·usdtProbeEvictEnd+64(SB)/8, $0x0074647370617473

@@ -4,8 +4,10 @@
 
 package probes
 
+import "time"
+
 // RequestStart does nothing in this build.
-func RequestStart(id uint64, method string, path string) {
+func RequestStart(id uint64, method, path string) {
 }
 
 // RequestStartEnabled reports false in this build.
@@ -14,7 +16,7 @@ func RequestStartEnabled() bool {
 }
 
 // RequestEnd does nothing in this build.
-func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs int64) {
+func RequestEnd(id uint64, path string, status int32, bytes uint64, durationNs time.Duration) {
 }
 
 // RequestEndEnabled reports false in this build.
@@ -23,7 +25,7 @@ func RequestEndEnabled() bool {
 }
 
 // CacheHit does nothing in this build.
-func CacheHit(key string, ageNs int64) {
+func CacheHit(key string, ageNs time.Duration) {
 }
 
 // CacheHitEnabled reports false in this build.
@@ -59,7 +61,7 @@ func EvictStartEnabled() bool {
 }
 
 // EvictEnd does nothing in this build.
-func EvictEnd(evicted uint64, load float64, durationNs int64) {
+func EvictEnd(evicted uint64, load float64, durationNs time.Duration) {
 }
 
 // EvictEndEnabled reports false in this build.

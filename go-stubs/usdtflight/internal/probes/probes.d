@@ -1,21 +1,27 @@
-/** A flight recorder of Go's execution tracer, armed by whoever attaches to a probe. */
+/** The flight recorder of Go's execution tracer. It runs while a tracer is attached to a probe of this provider. */
 provider flight {
-	/** The recorder has started: from here on it keeps what happens. It runs while this or another probe of the provider is attached. */
+	/**
+	 * The recorder has started.
+	 * @go min_age_ns time.Duration
+	 */
 	probe armed(
-		int64_t min_age_ns, /* what it keeps at least, nanoseconds */
-		uint64_t max_bytes  /* what it takes for that at most, 0 for the runtime's own limit */
+		int64_t min_age_ns, /* minimum age of events that the recorder keeps, in nanoseconds; 0 for the runtime's default */
+		uint64_t max_bytes  /* maximum size of the recorder's buffer, in bytes; 0 for the runtime's default */
 	);
 
-	/** Attaching to this one asks for a snapshot, once; it never fires. */
+	/** Attaching to this probe requests one snapshot. The probe never fires. */
 	probe request();
 
-	/** A snapshot has been written, or could not be. */
+	/**
+	 * A snapshot has been written, or writing it has failed.
+	 * @go ns time.Duration
+	 */
 	probe snapshot(
-		string path,    /* of the file, empty where there is none */
-		string reason,  /* what the program said, `requested` where a tracer asked */
-		uint64_t bytes, /* of the file */
-		int64_t ns,     /* time that writing took, nanoseconds */
-		error error     /* why there is none */
+		string path,    /* file of the snapshot; empty on failure */
+		string reason,  /* reason that the program gave; `requested` if a tracer requested the snapshot */
+		uint64_t bytes, /* size of the file, in bytes */
+		int64_t ns,     /* time that writing took, in nanoseconds */
+		error error     /* reason of the failure; empty on success */
 	);
 };
 

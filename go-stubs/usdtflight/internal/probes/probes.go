@@ -2,26 +2,29 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider flight.
+// Package probes contains the static probes (USDT) of provider flight.
 //
-// A flight recorder of Go's execution tracer, armed by whoever attaches to a probe.
+// The flight recorder of Go's execution tracer. It runs while a tracer is attached to a probe of this provider.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // Armed fires the probe flight:armed.
 //
-// The recorder has started: from here on it keeps what happens. It runs while this or another probe of the provider is attached.
+// The recorder has started.
 //
 // Arguments:
-//   - minAgeNs: what it keeps at least, nanoseconds
-//   - maxBytes: what it takes for that at most, 0 for the runtime's own limit
+//   - minAgeNs: minimum age of events that the recorder keeps, in nanoseconds; 0 for the runtime's default
+//   - maxBytes: maximum size of the recorder's buffer, in bytes; 0 for the runtime's default
 //
-// Tracers see arg0 minAgeNs, arg1 maxBytes.
-func Armed(minAgeNs int64, maxBytes uint64) {
+// Tracers see arg0 minAgeNs (nanoseconds), arg1 maxBytes.
+func Armed(minAgeNs time.Duration, maxBytes uint64) {
 	if uint32(usdtProbeArmed.semaphore) != 0 {
 		usdtFireArmed(minAgeNs, maxBytes)
 	}
@@ -32,17 +35,22 @@ func ArmedEnabled() bool {
 	return uint32(usdtProbeArmed.semaphore) != 0
 }
 
+// usdtFireArmed fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireArmed(minAgeNs int64, maxBytes uint64) {
-	usdtStubArmed(minAgeNs, maxBytes)
+func usdtFireArmed(minAgeNs time.Duration, maxBytes uint64) {
+	usdtStubArmed(int64(minAgeNs), maxBytes)
 }
 
+// usdtStubArmed loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubArmed(arg0 int64, arg1 uint64)
 
+// usdtSiteArmed is the site that tracers attach to.
 func usdtSiteArmed()
 
-// usdtProbeArmed is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeArmed is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeArmed struct {
 	_         [18]byte
 	semaphore uint16
@@ -51,7 +59,7 @@ var usdtProbeArmed struct {
 
 // Request fires the probe flight:request.
 //
-// Attaching to this one asks for a snapshot, once; it never fires.
+// Attaching to this probe requests one snapshot. The probe never fires.
 func Request() {
 	if uint32(usdtProbeRequest.semaphore) != 0 {
 		usdtFireRequest()
@@ -63,16 +71,20 @@ func RequestEnabled() bool {
 	return uint32(usdtProbeRequest.semaphore) != 0
 }
 
+// usdtFireRequest fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireRequest() {
 	usdtStubRequest()
 }
 
+// usdtStubRequest loads the arguments into registers and jumps to the site.
 func usdtStubRequest()
 
+// usdtSiteRequest is the site that tracers attach to.
 func usdtSiteRequest()
 
-// usdtProbeRequest is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRequest is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRequest struct {
 	_         [18]byte
 	semaphore uint16
@@ -81,18 +93,18 @@ var usdtProbeRequest struct {
 
 // Snapshot fires the probe flight:snapshot.
 //
-// A snapshot has been written, or could not be.
+// A snapshot has been written, or writing it has failed.
 //
 // Arguments:
-//   - path: of the file, empty where there is none
-//   - reason: what the program said, `requested` where a tracer asked
-//   - bytes: of the file
-//   - ns: time that writing took, nanoseconds
-//   - error_: why there is none
+//   - path: file of the snapshot; empty on failure
+//   - reason: reason that the program gave; `requested` if a tracer requested the snapshot
+//   - bytes: size of the file, in bytes
+//   - ns: time that writing took, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 path (pointer, length), arg2 and arg3 reason (pointer, length), arg4 bytes, arg5
-// ns, arg6 and arg7 error_ (pointer, length).
-func Snapshot(path string, reason string, bytes uint64, ns int64, error_ error) {
+// Tracers see arg0 and arg1 path (pointer, length), arg2 and arg3 reason (pointer, length), arg4
+// bytes, arg5 ns (nanoseconds), arg6 and arg7 error_ (pointer, length).
+func Snapshot(path, reason string, bytes uint64, ns time.Duration, error_ error) {
 	if uint32(usdtProbeSnapshot.semaphore) != 0 {
 		usdtFireSnapshot(path, reason, bytes, ns, error_)
 	}
@@ -103,40 +115,46 @@ func SnapshotEnabled() bool {
 	return uint32(usdtProbeSnapshot.semaphore) != 0
 }
 
+// usdtFireSnapshot fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireSnapshot(path string, reason string, bytes uint64, ns int64, error_ error) {
-	usdtTouchProbes(unsafe.StringData(path), len(path))
-	usdtTouchProbes(unsafe.StringData(reason), len(reason))
-	message4 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message4), len(message4))
-	usdtStubSnapshot(unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), unsafe.Pointer(unsafe.StringData(reason)), uint64(len(reason)), bytes, ns, unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+func usdtFireSnapshot(path, reason string, bytes uint64, ns time.Duration, error_ error) {
+	usdtTouch(unsafe.StringData(path), len(path))
+	usdtTouch(unsafe.StringData(reason), len(reason))
+	message4 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message4), len(message4))
+	usdtStubSnapshot(unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), unsafe.Pointer(unsafe.StringData(reason)), uint64(len(reason)), bytes, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
+// usdtStubSnapshot loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubSnapshot(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 uint64, arg5 int64, arg6 unsafe.Pointer, arg7 uint64)
+func usdtStubSnapshot(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3, arg4 uint64, arg5 int64, arg6 unsafe.Pointer, arg7 uint64)
 
+// usdtSiteSnapshot is the site that tracers attach to.
 func usdtSiteSnapshot()
 
-// usdtProbeSnapshot is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeSnapshot is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeSnapshot struct {
 	_         [18]byte
 	semaphore uint16
 	_         [148]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
 }
 
-// usdtErrorProbes is the error's message; nil has none.
-func usdtErrorProbes(err error) string {
+// usdtErrorMessage returns the message of err, or an empty string if err is nil.
+func usdtErrorMessage(err error) string {
 	if err == nil {
 		return ""
 	}

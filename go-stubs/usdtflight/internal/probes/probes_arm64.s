@@ -22,7 +22,7 @@ DATA ·usdtProbeArmed+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeArmed+16(SB)/8, $0x0000008000000002
 DATA ·usdtProbeArmed+24(SB)/8, $·usdtProbeArmed(SB)
 DATA ·usdtProbeArmed+32(SB)/8, $·usdtSchemaArmed(SB)
-DATA ·usdtProbeArmed+40(SB)/8, $0x00000000000001f0
+DATA ·usdtProbeArmed+40(SB)/8, $0x00000000000001dd
 DATA ·usdtProbeArmed+48(SB)/8, $0x0000000800000003
 DATA ·usdtProbeArmed+56(SB)/8, $0x0000000300000030
 DATA ·usdtProbeArmed+64(SB)/8, $0x0074647370617473
@@ -51,7 +51,7 @@ DATA ·usdtProbeRequest+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeRequest+16(SB)/8, $0x0000007000000002
 DATA ·usdtProbeRequest+24(SB)/8, $·usdtProbeRequest(SB)
 DATA ·usdtProbeRequest+32(SB)/8, $·usdtSchemaRequest(SB)
-DATA ·usdtProbeRequest+40(SB)/8, $0x00000000000000ac
+DATA ·usdtProbeRequest+40(SB)/8, $0x00000000000000b1
 DATA ·usdtProbeRequest+48(SB)/8, $0x0000000800000001
 DATA ·usdtProbeRequest+56(SB)/8, $0x0000000300000028
 DATA ·usdtProbeRequest+64(SB)/8, $0x0074647370617473
@@ -86,7 +86,7 @@ DATA ·usdtProbeSnapshot+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeSnapshot+16(SB)/8, $0x000000a800000002
 DATA ·usdtProbeSnapshot+24(SB)/8, $·usdtProbeSnapshot(SB)
 DATA ·usdtProbeSnapshot+32(SB)/8, $·usdtSchemaSnapshot(SB)
-DATA ·usdtProbeSnapshot+40(SB)/8, $0x00000000000002c6
+DATA ·usdtProbeSnapshot+40(SB)/8, $0x0000000000000318
 DATA ·usdtProbeSnapshot+48(SB)/8, $0x0000000800000009
 DATA ·usdtProbeSnapshot+56(SB)/8, $0x0000000300000051
 DATA ·usdtProbeSnapshot+64(SB)/8, $0x0074647370617473

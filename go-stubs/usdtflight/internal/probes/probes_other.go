@@ -4,8 +4,10 @@
 
 package probes
 
+import "time"
+
 // Armed does nothing in this build.
-func Armed(minAgeNs int64, maxBytes uint64) {
+func Armed(minAgeNs time.Duration, maxBytes uint64) {
 }
 
 // ArmedEnabled reports false in this build.
@@ -23,7 +25,7 @@ func RequestEnabled() bool {
 }
 
 // Snapshot does nothing in this build.
-func Snapshot(path string, reason string, bytes uint64, ns int64, error_ error) {
+func Snapshot(path, reason string, bytes uint64, ns time.Duration, error_ error) {
 }
 
 // SnapshotEnabled reports false in this build.

@@ -1,37 +1,43 @@
-/** gRPC: calls of servers and clients. */
+/** Calls of gRPC servers and clients. */
 provider grpc {
-	/** A server hands a call to its handler. */
+	/** A server calls the handler of a call. */
 	probe server_call_start(
-		string method, /* whole name, such as /package.Service/Method */
+		string method, /* full method name, such as /package.Service/Method */
 		string peer,   /* address of the client */
-		uint64_t id,   /* of this call in this process, the same at its end */
-		bool stream    /* whether one side or both send streams */
+		uint64_t id,   /* call ID, unique in the process; server_call_end has the same */
+		bool stream    /* true if the client, the server or both send streams */
 	);
 
-	/** The handler has returned or panicked. */
+	/**
+	 * The handler has returned or panicked.
+	 * @go ns time.Duration
+	 */
 	probe server_call_end(
-		string method, /* whole name */
-		int32_t code,  /* status code, 0 OK; 2 UNKNOWN where the handler panicked */
-		uint64_t id,   /* of the call */
-		int64_t ns,    /* time in the handler, nanoseconds */
-		error error    /* what it returned */
+		string method, /* full method name */
+		int32_t code,  /* status code: 0 is OK, 2 is UNKNOWN, also if the handler panicked */
+		uint64_t id,   /* call ID */
+		int64_t ns,    /* time in the handler, in nanoseconds */
+		error error    /* error that the handler returned; empty on success */
 	);
 
-	/** A client begins a call. */
+	/** A client starts a call. */
 	probe client_call_start(
-		string method, /* whole name */
-		string target, /* of the connection */
-		uint64_t id,   /* of this call in this process, the same at its end */
-		bool stream    /* whether one side or both send streams */
+		string method, /* full method name */
+		string target, /* target of the connection */
+		uint64_t id,   /* call ID, unique in the process; client_call_end has the same */
+		bool stream    /* true if the client, the server or both send streams */
 	);
 
-	/** The answer of a call has arrived, or its stream has ended. */
+	/**
+	 * The response of a call has arrived, its stream has ended, or the call has failed.
+	 * @go ns time.Duration
+	 */
 	probe client_call_end(
-		string method, /* whole name */
-		int32_t code,  /* status code, 0 OK */
-		uint64_t id,   /* of the call */
-		int64_t ns,    /* since the call began, nanoseconds */
-		error error    /* why it failed */
+		string method, /* full method name */
+		int32_t code,  /* status code: 0 is OK */
+		uint64_t id,   /* call ID */
+		int64_t ns,    /* time since the start of the call, in nanoseconds */
+		error error    /* reason of the failure; empty on success */
 	);
 };
 

@@ -2,29 +2,32 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider grpc.
+// Package probes contains the static probes (USDT) of provider grpc.
 //
-// gRPC: calls of servers and clients.
+// Calls of gRPC servers and clients.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // ServerCallStart fires the probe grpc:server_call_start.
 //
-// A server hands a call to its handler.
+// A server calls the handler of a call.
 //
 // Arguments:
-//   - method: whole name, such as /package.Service/Method
+//   - method: full method name, such as /package.Service/Method
 //   - peer: address of the client
-//   - id: of this call in this process, the same at its end
-//   - stream: whether one side or both send streams
+//   - id: call ID, unique in the process; server_call_end has the same
+//   - stream: true if the client, the server or both send streams
 //
-// Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 peer (pointer, length), arg4 id, arg5
-// stream.
-func ServerCallStart(method string, peer string, id uint64, stream bool) {
+// Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 peer (pointer, length), arg4
+// id, arg5 stream.
+func ServerCallStart(method, peer string, id uint64, stream bool) {
 	if uint32(usdtProbeServerCallStart.semaphore) != 0 {
 		usdtFireServerCallStart(method, peer, id, stream)
 	}
@@ -35,19 +38,24 @@ func ServerCallStartEnabled() bool {
 	return uint32(usdtProbeServerCallStart.semaphore) != 0
 }
 
+// usdtFireServerCallStart fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireServerCallStart(method string, peer string, id uint64, stream bool) {
-	usdtTouchProbes(unsafe.StringData(method), len(method))
-	usdtTouchProbes(unsafe.StringData(peer), len(peer))
-	usdtStubServerCallStart(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(peer)), uint64(len(peer)), id, usdtBoolProbes(stream))
+func usdtFireServerCallStart(method, peer string, id uint64, stream bool) {
+	usdtTouch(unsafe.StringData(method), len(method))
+	usdtTouch(unsafe.StringData(peer), len(peer))
+	usdtStubServerCallStart(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(peer)), uint64(len(peer)), id, usdtBool(stream))
 }
 
+// usdtStubServerCallStart loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubServerCallStart(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 uint64, arg5 uint64)
+func usdtStubServerCallStart(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3, arg4, arg5 uint64)
 
+// usdtSiteServerCallStart is the site that tracers attach to.
 func usdtSiteServerCallStart()
 
-// usdtProbeServerCallStart is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeServerCallStart is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeServerCallStart struct {
 	_         [18]byte
 	semaphore uint16
@@ -59,15 +67,15 @@ var usdtProbeServerCallStart struct {
 // The handler has returned or panicked.
 //
 // Arguments:
-//   - method: whole name
-//   - code: status code, 0 OK; 2 UNKNOWN where the handler panicked
-//   - id: of the call
-//   - ns: time in the handler, nanoseconds
-//   - error_: what it returned
+//   - method: full method name
+//   - code: status code: 0 is OK, 2 is UNKNOWN, also if the handler panicked
+//   - id: call ID
+//   - ns: time in the handler, in nanoseconds
+//   - error_: error that the handler returned; empty on success
 //
-// Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns, arg5 and arg6 error_
-// (pointer, length).
-func ServerCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
+// Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns (nanoseconds),
+// arg5 and arg6 error_ (pointer, length).
+func ServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
 	if uint32(usdtProbeServerCallEnd.semaphore) != 0 {
 		usdtFireServerCallEnd(method, code, id, ns, error_)
 	}
@@ -78,20 +86,25 @@ func ServerCallEndEnabled() bool {
 	return uint32(usdtProbeServerCallEnd.semaphore) != 0
 }
 
+// usdtFireServerCallEnd fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireServerCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
-	usdtTouchProbes(unsafe.StringData(method), len(method))
-	message4 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message4), len(message4))
-	usdtStubServerCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, ns, unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+func usdtFireServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
+	usdtTouch(unsafe.StringData(method), len(method))
+	message4 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message4), len(message4))
+	usdtStubServerCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
+// usdtStubServerCallEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubServerCallEnd(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 uint64, arg4 int64, arg5 unsafe.Pointer, arg6 uint64)
 
+// usdtSiteServerCallEnd is the site that tracers attach to.
 func usdtSiteServerCallEnd()
 
-// usdtProbeServerCallEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeServerCallEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeServerCallEnd struct {
 	_         [18]byte
 	semaphore uint16
@@ -100,17 +113,17 @@ var usdtProbeServerCallEnd struct {
 
 // ClientCallStart fires the probe grpc:client_call_start.
 //
-// A client begins a call.
+// A client starts a call.
 //
 // Arguments:
-//   - method: whole name
-//   - target: of the connection
-//   - id: of this call in this process, the same at its end
-//   - stream: whether one side or both send streams
+//   - method: full method name
+//   - target: target of the connection
+//   - id: call ID, unique in the process; client_call_end has the same
+//   - stream: true if the client, the server or both send streams
 //
-// Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 target (pointer, length), arg4 id, arg5
-// stream.
-func ClientCallStart(method string, target string, id uint64, stream bool) {
+// Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 target (pointer, length), arg4
+// id, arg5 stream.
+func ClientCallStart(method, target string, id uint64, stream bool) {
 	if uint32(usdtProbeClientCallStart.semaphore) != 0 {
 		usdtFireClientCallStart(method, target, id, stream)
 	}
@@ -121,19 +134,24 @@ func ClientCallStartEnabled() bool {
 	return uint32(usdtProbeClientCallStart.semaphore) != 0
 }
 
+// usdtFireClientCallStart fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireClientCallStart(method string, target string, id uint64, stream bool) {
-	usdtTouchProbes(unsafe.StringData(method), len(method))
-	usdtTouchProbes(unsafe.StringData(target), len(target))
-	usdtStubClientCallStart(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(target)), uint64(len(target)), id, usdtBoolProbes(stream))
+func usdtFireClientCallStart(method, target string, id uint64, stream bool) {
+	usdtTouch(unsafe.StringData(method), len(method))
+	usdtTouch(unsafe.StringData(target), len(target))
+	usdtStubClientCallStart(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(target)), uint64(len(target)), id, usdtBool(stream))
 }
 
+// usdtStubClientCallStart loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubClientCallStart(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 uint64, arg5 uint64)
+func usdtStubClientCallStart(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3, arg4, arg5 uint64)
 
+// usdtSiteClientCallStart is the site that tracers attach to.
 func usdtSiteClientCallStart()
 
-// usdtProbeClientCallStart is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeClientCallStart is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeClientCallStart struct {
 	_         [18]byte
 	semaphore uint16
@@ -142,18 +160,18 @@ var usdtProbeClientCallStart struct {
 
 // ClientCallEnd fires the probe grpc:client_call_end.
 //
-// The answer of a call has arrived, or its stream has ended.
+// The response of a call has arrived, its stream has ended, or the call has failed.
 //
 // Arguments:
-//   - method: whole name
-//   - code: status code, 0 OK
-//   - id: of the call
-//   - ns: since the call began, nanoseconds
-//   - error_: why it failed
+//   - method: full method name
+//   - code: status code: 0 is OK
+//   - id: call ID
+//   - ns: time since the start of the call, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns, arg5 and arg6 error_
-// (pointer, length).
-func ClientCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
+// Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns (nanoseconds),
+// arg5 and arg6 error_ (pointer, length).
+func ClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
 	if uint32(usdtProbeClientCallEnd.semaphore) != 0 {
 		usdtFireClientCallEnd(method, code, id, ns, error_)
 	}
@@ -164,46 +182,53 @@ func ClientCallEndEnabled() bool {
 	return uint32(usdtProbeClientCallEnd.semaphore) != 0
 }
 
+// usdtFireClientCallEnd fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireClientCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
-	usdtTouchProbes(unsafe.StringData(method), len(method))
-	message4 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message4), len(message4))
-	usdtStubClientCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, ns, unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+func usdtFireClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
+	usdtTouch(unsafe.StringData(method), len(method))
+	message4 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message4), len(message4))
+	usdtStubClientCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
+// usdtStubClientCallEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubClientCallEnd(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 uint64, arg4 int64, arg5 unsafe.Pointer, arg6 uint64)
 
+// usdtSiteClientCallEnd is the site that tracers attach to.
 func usdtSiteClientCallEnd()
 
-// usdtProbeClientCallEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeClientCallEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeClientCallEnd struct {
 	_         [18]byte
 	semaphore uint16
 	_         [148]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
 }
 
-func usdtBoolProbes(b bool) uint64 {
+// usdtBool returns 1 for true and 0 for false.
+func usdtBool(b bool) uint64 {
 	if b {
 		return 1
 	}
 	return 0
 }
 
-// usdtErrorProbes is the error's message; nil has none.
-func usdtErrorProbes(err error) string {
+// usdtErrorMessage returns the message of err, or an empty string if err is nil.
+func usdtErrorMessage(err error) string {
 	if err == nil {
 		return ""
 	}

@@ -26,7 +26,7 @@ DATA ·usdtProbeServerCallStart+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeServerCallStart+16(SB)/8, $0x000000a000000002
 DATA ·usdtProbeServerCallStart+24(SB)/8, $·usdtProbeServerCallStart(SB)
 DATA ·usdtProbeServerCallStart+32(SB)/8, $·usdtSchemaServerCallStart(SB)
-DATA ·usdtProbeServerCallStart+40(SB)/8, $0x000000000000026f
+DATA ·usdtProbeServerCallStart+40(SB)/8, $0x000000000000028e
 DATA ·usdtProbeServerCallStart+48(SB)/8, $0x0000000800000007
 DATA ·usdtProbeServerCallStart+56(SB)/8, $0x000000030000004d
 DATA ·usdtProbeServerCallStart+64(SB)/8, $0x0074647370617473
@@ -66,7 +66,7 @@ DATA ·usdtProbeServerCallEnd+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeServerCallEnd+16(SB)/8, $0x000000a800000002
 DATA ·usdtProbeServerCallEnd+24(SB)/8, $·usdtProbeServerCallEnd(SB)
 DATA ·usdtProbeServerCallEnd+32(SB)/8, $·usdtSchemaServerCallEnd(SB)
-DATA ·usdtProbeServerCallEnd+40(SB)/8, $0x000000000000029d
+DATA ·usdtProbeServerCallEnd+40(SB)/8, $0x00000000000002d8
 DATA ·usdtProbeServerCallEnd+48(SB)/8, $0x0000000800000008
 DATA ·usdtProbeServerCallEnd+56(SB)/8, $0x0000000300000052
 DATA ·usdtProbeServerCallEnd+64(SB)/8, $0x0074647370617473
@@ -106,7 +106,7 @@ DATA ·usdtProbeClientCallStart+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeClientCallStart+16(SB)/8, $0x000000a000000002
 DATA ·usdtProbeClientCallStart+24(SB)/8, $·usdtProbeClientCallStart(SB)
 DATA ·usdtProbeClientCallStart+32(SB)/8, $·usdtSchemaClientCallStart(SB)
-DATA ·usdtProbeClientCallStart+40(SB)/8, $0x000000000000023e
+DATA ·usdtProbeClientCallStart+40(SB)/8, $0x0000000000000264
 DATA ·usdtProbeClientCallStart+48(SB)/8, $0x0000000800000007
 DATA ·usdtProbeClientCallStart+56(SB)/8, $0x000000030000004d
 DATA ·usdtProbeClientCallStart+64(SB)/8, $0x0074647370617473
@@ -146,7 +146,7 @@ DATA ·usdtProbeClientCallEnd+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeClientCallEnd+16(SB)/8, $0x000000a800000002
 DATA ·usdtProbeClientCallEnd+24(SB)/8, $·usdtProbeClientCallEnd(SB)
 DATA ·usdtProbeClientCallEnd+32(SB)/8, $·usdtSchemaClientCallEnd(SB)
-DATA ·usdtProbeClientCallEnd+40(SB)/8, $0x000000000000028a
+DATA ·usdtProbeClientCallEnd+40(SB)/8, $0x00000000000002db
 DATA ·usdtProbeClientCallEnd+48(SB)/8, $0x0000000800000008
 DATA ·usdtProbeClientCallEnd+56(SB)/8, $0x0000000300000052
 DATA ·usdtProbeClientCallEnd+64(SB)/8, $0x0074647370617473

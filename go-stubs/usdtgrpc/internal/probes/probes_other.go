@@ -4,8 +4,10 @@
 
 package probes
 
+import "time"
+
 // ServerCallStart does nothing in this build.
-func ServerCallStart(method string, peer string, id uint64, stream bool) {
+func ServerCallStart(method, peer string, id uint64, stream bool) {
 }
 
 // ServerCallStartEnabled reports false in this build.
@@ -14,7 +16,7 @@ func ServerCallStartEnabled() bool {
 }
 
 // ServerCallEnd does nothing in this build.
-func ServerCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
+func ServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
 }
 
 // ServerCallEndEnabled reports false in this build.
@@ -23,7 +25,7 @@ func ServerCallEndEnabled() bool {
 }
 
 // ClientCallStart does nothing in this build.
-func ClientCallStart(method string, target string, id uint64, stream bool) {
+func ClientCallStart(method, target string, id uint64, stream bool) {
 }
 
 // ClientCallStartEnabled reports false in this build.
@@ -32,7 +34,7 @@ func ClientCallStartEnabled() bool {
 }
 
 // ClientCallEnd does nothing in this build.
-func ClientCallEnd(method string, code int32, id uint64, ns int64, error_ error) {
+func ClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
 }
 
 // ClientCallEndEnabled reports false in this build.

@@ -2,30 +2,33 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider net_http.
+// Package probes contains the static probes (USDT) of provider net_http.
 //
-// net/http: requests of servers and clients, under the names that the runtime-native probes have.
+// HTTP requests of net/http servers and clients. The probes have the names of the runtime-native ones.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // ServerRequestStart fires the probe net_http:server_request_start.
 //
-// A server hands a request to its handler.
+// A server calls the handler of a request.
 //
 // Arguments:
-//   - method: as received
-//   - path: of the URL, without the query
+//   - method: method as received
+//   - path: URL path, without the query
 //   - host: Host header or :authority
-//   - id: of this request in this process, the same at its end
-//   - traceparent: W3C trace context as received, empty where there is none
+//   - id: request ID, unique in the process; server_request_end has the same
+//   - traceparent: W3C trace context as received; empty if there is none
 //
-// Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 path (pointer, length), arg4 and arg5
-// host (pointer, length), arg6 id, arg7 and arg8 traceparent (pointer, length).
-func ServerRequestStart(method string, path string, host string, id uint64, traceparent string) {
+// Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 path (pointer, length), arg4
+// and arg5 host (pointer, length), arg6 id, arg7 and arg8 traceparent (pointer, length).
+func ServerRequestStart(method, path, host string, id uint64, traceparent string) {
 	if uint32(usdtProbeServerRequestStart.semaphore) != 0 {
 		usdtFireServerRequestStart(method, path, host, id, traceparent)
 	}
@@ -36,21 +39,26 @@ func ServerRequestStartEnabled() bool {
 	return uint32(usdtProbeServerRequestStart.semaphore) != 0
 }
 
+// usdtFireServerRequestStart fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireServerRequestStart(method string, path string, host string, id uint64, traceparent string) {
-	usdtTouchProbes(unsafe.StringData(method), len(method))
-	usdtTouchProbes(unsafe.StringData(path), len(path))
-	usdtTouchProbes(unsafe.StringData(host), len(host))
-	usdtTouchProbes(unsafe.StringData(traceparent), len(traceparent))
+func usdtFireServerRequestStart(method, path, host string, id uint64, traceparent string) {
+	usdtTouch(unsafe.StringData(method), len(method))
+	usdtTouch(unsafe.StringData(path), len(path))
+	usdtTouch(unsafe.StringData(host), len(host))
+	usdtTouch(unsafe.StringData(traceparent), len(traceparent))
 	usdtStubServerRequestStart(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(path)), uint64(len(path)), unsafe.Pointer(unsafe.StringData(host)), uint64(len(host)), id, unsafe.Pointer(unsafe.StringData(traceparent)), uint64(len(traceparent)))
 }
 
+// usdtStubServerRequestStart loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubServerRequestStart(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 unsafe.Pointer, arg5 uint64, arg6 uint64, arg7 unsafe.Pointer, arg8 uint64)
+func usdtStubServerRequestStart(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 unsafe.Pointer, arg5, arg6 uint64, arg7 unsafe.Pointer, arg8 uint64)
 
+// usdtSiteServerRequestStart is the site that tracers attach to.
 func usdtSiteServerRequestStart()
 
-// usdtProbeServerRequestStart is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeServerRequestStart is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeServerRequestStart struct {
 	_         [18]byte
 	semaphore uint16
@@ -62,14 +70,15 @@ var usdtProbeServerRequestStart struct {
 // The handler has returned or panicked.
 //
 // Arguments:
-//   - status: status code, 200 where the handler set none
-//   - id: of the request
-//   - bytes: of the body that the handler wrote
-//   - ns: time in the handler, nanoseconds
-//   - route: pattern of the ServeMux that took the request, empty where there is none
+//   - status: status code; 200 if the handler set none
+//   - id: request ID
+//   - bytes: size of the body that the handler wrote, in bytes
+//   - ns: time in the handler, in nanoseconds
+//   - route: ServeMux pattern that matched the request; empty if there is none
 //
-// Tracers see arg0 status, arg1 id, arg2 bytes, arg3 ns, arg4 and arg5 route (pointer, length).
-func ServerRequestEnd(status int32, id uint64, bytes int64, ns int64, route string) {
+// Tracers see arg0 status, arg1 id, arg2 bytes, arg3 ns (nanoseconds), arg4 and arg5 route
+// (pointer, length).
+func ServerRequestEnd(status int32, id uint64, bytes int64, ns time.Duration, route string) {
 	if uint32(usdtProbeServerRequestEnd.semaphore) != 0 {
 		usdtFireServerRequestEnd(status, id, bytes, ns, route)
 	}
@@ -80,18 +89,23 @@ func ServerRequestEndEnabled() bool {
 	return uint32(usdtProbeServerRequestEnd.semaphore) != 0
 }
 
+// usdtFireServerRequestEnd fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireServerRequestEnd(status int32, id uint64, bytes int64, ns int64, route string) {
-	usdtTouchProbes(unsafe.StringData(route), len(route))
-	usdtStubServerRequestEnd(int64(status), id, bytes, ns, unsafe.Pointer(unsafe.StringData(route)), uint64(len(route)))
+func usdtFireServerRequestEnd(status int32, id uint64, bytes int64, ns time.Duration, route string) {
+	usdtTouch(unsafe.StringData(route), len(route))
+	usdtStubServerRequestEnd(int64(status), id, bytes, int64(ns), unsafe.Pointer(unsafe.StringData(route)), uint64(len(route)))
 }
 
+// usdtStubServerRequestEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubServerRequestEnd(arg0 int64, arg1 uint64, arg2 int64, arg3 int64, arg4 unsafe.Pointer, arg5 uint64)
+func usdtStubServerRequestEnd(arg0 int64, arg1 uint64, arg2, arg3 int64, arg4 unsafe.Pointer, arg5 uint64)
 
+// usdtSiteServerRequestEnd is the site that tracers attach to.
 func usdtSiteServerRequestEnd()
 
-// usdtProbeServerRequestEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeServerRequestEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeServerRequestEnd struct {
 	_         [18]byte
 	semaphore uint16
@@ -100,17 +114,17 @@ var usdtProbeServerRequestEnd struct {
 
 // ClientRequestStart fires the probe net_http:client_request_start.
 //
-// A client's transport sends a request.
+// The transport of a client sends a request.
 //
 // Arguments:
-//   - method: empty for GET
-//   - url: whole, a password left out
-//   - id: of this request in this process
-//   - traceparent: W3C trace context as sent, empty where there is none
+//   - method: method; empty for GET
+//   - url: URL without its password
+//   - id: request ID, unique in the process; client_response_received has the same
+//   - traceparent: W3C trace context as sent; empty if there is none
 //
-// Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 url (pointer, length), arg4 id, arg5 and
-// arg6 traceparent (pointer, length).
-func ClientRequestStart(method string, url string, id uint64, traceparent string) {
+// Tracers see arg0 and arg1 method (pointer, length), arg2 and arg3 url (pointer, length), arg4 id,
+// arg5 and arg6 traceparent (pointer, length).
+func ClientRequestStart(method, url string, id uint64, traceparent string) {
 	if uint32(usdtProbeClientRequestStart.semaphore) != 0 {
 		usdtFireClientRequestStart(method, url, id, traceparent)
 	}
@@ -121,20 +135,25 @@ func ClientRequestStartEnabled() bool {
 	return uint32(usdtProbeClientRequestStart.semaphore) != 0
 }
 
+// usdtFireClientRequestStart fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireClientRequestStart(method string, url string, id uint64, traceparent string) {
-	usdtTouchProbes(unsafe.StringData(method), len(method))
-	usdtTouchProbes(unsafe.StringData(url), len(url))
-	usdtTouchProbes(unsafe.StringData(traceparent), len(traceparent))
+func usdtFireClientRequestStart(method, url string, id uint64, traceparent string) {
+	usdtTouch(unsafe.StringData(method), len(method))
+	usdtTouch(unsafe.StringData(url), len(url))
+	usdtTouch(unsafe.StringData(traceparent), len(traceparent))
 	usdtStubClientRequestStart(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), unsafe.Pointer(unsafe.StringData(url)), uint64(len(url)), id, unsafe.Pointer(unsafe.StringData(traceparent)), uint64(len(traceparent)))
 }
 
+// usdtStubClientRequestStart loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubClientRequestStart(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 uint64, arg5 unsafe.Pointer, arg6 uint64)
+func usdtStubClientRequestStart(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3, arg4 uint64, arg5 unsafe.Pointer, arg6 uint64)
 
+// usdtSiteClientRequestStart is the site that tracers attach to.
 func usdtSiteClientRequestStart()
 
-// usdtProbeClientRequestStart is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeClientRequestStart is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeClientRequestStart struct {
 	_         [18]byte
 	semaphore uint16
@@ -143,17 +162,18 @@ var usdtProbeClientRequestStart struct {
 
 // ClientResponseReceived fires the probe net_http:client_response_received.
 //
-// The response's header has arrived, or the request has failed.
+// The response header has arrived, or the request has failed.
 //
 // Arguments:
-//   - status: status code, 0 where it failed
-//   - id: of the request
-//   - bytes: length of the body, -1 where it is not known
-//   - ns: since the request was sent, nanoseconds
-//   - error_: why it failed
+//   - status: status code; 0 if the request failed
+//   - id: request ID
+//   - bytes: content length of the response, in bytes; -1 if unknown
+//   - ns: time since the request was sent, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 status, arg1 id, arg2 bytes, arg3 ns, arg4 and arg5 error_ (pointer, length).
-func ClientResponseReceived(status int32, id uint64, bytes int64, ns int64, error_ error) {
+// Tracers see arg0 status, arg1 id, arg2 bytes, arg3 ns (nanoseconds), arg4 and arg5 error_
+// (pointer, length).
+func ClientResponseReceived(status int32, id uint64, bytes int64, ns time.Duration, error_ error) {
 	if uint32(usdtProbeClientResponseReceived.semaphore) != 0 {
 		usdtFireClientResponseReceived(status, id, bytes, ns, error_)
 	}
@@ -164,38 +184,44 @@ func ClientResponseReceivedEnabled() bool {
 	return uint32(usdtProbeClientResponseReceived.semaphore) != 0
 }
 
+// usdtFireClientResponseReceived fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireClientResponseReceived(status int32, id uint64, bytes int64, ns int64, error_ error) {
-	message4 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message4), len(message4))
-	usdtStubClientResponseReceived(int64(status), id, bytes, ns, unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+func usdtFireClientResponseReceived(status int32, id uint64, bytes int64, ns time.Duration, error_ error) {
+	message4 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message4), len(message4))
+	usdtStubClientResponseReceived(int64(status), id, bytes, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
 }
 
+// usdtStubClientResponseReceived loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubClientResponseReceived(arg0 int64, arg1 uint64, arg2 int64, arg3 int64, arg4 unsafe.Pointer, arg5 uint64)
+func usdtStubClientResponseReceived(arg0 int64, arg1 uint64, arg2, arg3 int64, arg4 unsafe.Pointer, arg5 uint64)
 
+// usdtSiteClientResponseReceived is the site that tracers attach to.
 func usdtSiteClientResponseReceived()
 
-// usdtProbeClientResponseReceived is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeClientResponseReceived is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeClientResponseReceived struct {
 	_         [18]byte
 	semaphore uint16
 	_         [156]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
 }
 
-// usdtErrorProbes is the error's message; nil has none.
-func usdtErrorProbes(err error) string {
+// usdtErrorMessage returns the message of err, or an empty string if err is nil.
+func usdtErrorMessage(err error) string {
 	if err == nil {
 		return ""
 	}

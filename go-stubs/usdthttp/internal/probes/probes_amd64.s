@@ -33,7 +33,7 @@ DATA ·usdtProbeServerRequestStart+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeServerRequestStart+16(SB)/8, $0x000000c000000002
 DATA ·usdtProbeServerRequestStart+24(SB)/8, $·usdtProbeServerRequestStart(SB)
 DATA ·usdtProbeServerRequestStart+32(SB)/8, $·usdtSchemaServerRequestStart(SB)
-DATA ·usdtProbeServerRequestStart+40(SB)/8, $0x00000000000002ea
+DATA ·usdtProbeServerRequestStart+40(SB)/8, $0x00000000000002fa
 DATA ·usdtProbeServerRequestStart+48(SB)/8, $0x000000080000000c
 DATA ·usdtProbeServerRequestStart+56(SB)/8, $0x0000000300000073
 DATA ·usdtProbeServerRequestStart+64(SB)/8, $0x0074647370617473
@@ -80,7 +80,7 @@ DATA ·usdtProbeServerRequestEnd+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeServerRequestEnd+16(SB)/8, $0x000000a800000002
 DATA ·usdtProbeServerRequestEnd+24(SB)/8, $·usdtProbeServerRequestEnd(SB)
 DATA ·usdtProbeServerRequestEnd+32(SB)/8, $·usdtSchemaServerRequestEnd(SB)
-DATA ·usdtProbeServerRequestEnd+40(SB)/8, $0x00000000000002eb
+DATA ·usdtProbeServerRequestEnd+40(SB)/8, $0x00000000000002fb
 DATA ·usdtProbeServerRequestEnd+48(SB)/8, $0x0000000800000001
 DATA ·usdtProbeServerRequestEnd+56(SB)/8, $0x000000030000005f
 DATA ·usdtProbeServerRequestEnd+64(SB)/8, $0x0074647370617473
@@ -125,7 +125,7 @@ DATA ·usdtProbeClientRequestStart+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeClientRequestStart+16(SB)/8, $0x000000b000000002
 DATA ·usdtProbeClientRequestStart+24(SB)/8, $·usdtProbeClientRequestStart(SB)
 DATA ·usdtProbeClientRequestStart+32(SB)/8, $·usdtSchemaClientRequestStart(SB)
-DATA ·usdtProbeClientRequestStart+40(SB)/8, $0x0000000000000262
+DATA ·usdtProbeClientRequestStart+40(SB)/8, $0x0000000000000293
 DATA ·usdtProbeClientRequestStart+48(SB)/8, $0x0000000800000004
 DATA ·usdtProbeClientRequestStart+56(SB)/8, $0x0000000300000065
 DATA ·usdtProbeClientRequestStart+64(SB)/8, $0x0074647370617473
@@ -170,7 +170,7 @@ DATA ·usdtProbeClientResponseReceived+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeClientResponseReceived+16(SB)/8, $0x000000b000000002
 DATA ·usdtProbeClientResponseReceived+24(SB)/8, $·usdtProbeClientResponseReceived(SB)
 DATA ·usdtProbeClientResponseReceived+32(SB)/8, $·usdtSchemaClientResponseReceived(SB)
-DATA ·usdtProbeClientResponseReceived+40(SB)/8, $0x00000000000002d0
+DATA ·usdtProbeClientResponseReceived+40(SB)/8, $0x0000000000000309
 DATA ·usdtProbeClientResponseReceived+48(SB)/8, $0x0000000800000001
 DATA ·usdtProbeClientResponseReceived+56(SB)/8, $0x0000000300000065
 DATA ·usdtProbeClientResponseReceived+64(SB)/8, $0x0074647370617473

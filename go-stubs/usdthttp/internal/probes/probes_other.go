@@ -4,8 +4,10 @@
 
 package probes
 
+import "time"
+
 // ServerRequestStart does nothing in this build.
-func ServerRequestStart(method string, path string, host string, id uint64, traceparent string) {
+func ServerRequestStart(method, path, host string, id uint64, traceparent string) {
 }
 
 // ServerRequestStartEnabled reports false in this build.
@@ -14,7 +16,7 @@ func ServerRequestStartEnabled() bool {
 }
 
 // ServerRequestEnd does nothing in this build.
-func ServerRequestEnd(status int32, id uint64, bytes int64, ns int64, route string) {
+func ServerRequestEnd(status int32, id uint64, bytes int64, ns time.Duration, route string) {
 }
 
 // ServerRequestEndEnabled reports false in this build.
@@ -23,7 +25,7 @@ func ServerRequestEndEnabled() bool {
 }
 
 // ClientRequestStart does nothing in this build.
-func ClientRequestStart(method string, url string, id uint64, traceparent string) {
+func ClientRequestStart(method, url string, id uint64, traceparent string) {
 }
 
 // ClientRequestStartEnabled reports false in this build.
@@ -32,7 +34,7 @@ func ClientRequestStartEnabled() bool {
 }
 
 // ClientResponseReceived does nothing in this build.
-func ClientResponseReceived(status int32, id uint64, bytes int64, ns int64, error_ error) {
+func ClientResponseReceived(status int32, id uint64, bytes int64, ns time.Duration, error_ error) {
 }
 
 // ClientResponseReceivedEnabled reports false in this build.

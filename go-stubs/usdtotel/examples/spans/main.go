@@ -1,5 +1,5 @@
-// Spans makes a few spans with OpenTelemetry's SDK and prints what they are, one JSON object a line: what whoever looks at the
-// probes should see, too.
+// Spans creates a few spans with the OpenTelemetry SDK and prints each as a line of JSON. A tracer
+// that is attached to the probes should report the same spans.
 package main
 
 import (
@@ -11,19 +11,19 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/sdk/trace"
-	api "go.opentelemetry.io/otel/trace"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 	"usdt.local/go-stubs/usdtotel"
 )
 
-// printer prints spans that have ended.
+// printer is a span processor that prints spans when they end.
 type printer struct{ *json.Encoder }
 
-func (printer) OnStart(context.Context, trace.ReadWriteSpan) {}
-func (printer) Shutdown(context.Context) error               { return nil }
-func (printer) ForceFlush(context.Context) error             { return nil }
+func (printer) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (printer) Shutdown(context.Context) error                  { return nil }
+func (printer) ForceFlush(context.Context) error                { return nil }
 
-func (p printer) OnEnd(span trace.ReadOnlySpan) {
+func (p printer) OnEnd(span sdktrace.ReadOnlySpan) {
 	err := p.Encode(map[string]any{
 		"trace": span.SpanContext().TraceID().String(), "span": span.SpanContext().SpanID().String(),
 		"parent": span.Parent().SpanID().String(), "name": span.Name(), "message": span.Status().Description,
@@ -35,15 +35,15 @@ func (p printer) OnEnd(span trace.ReadOnlySpan) {
 }
 
 func main() {
-	provider := trace.NewTracerProvider(
-		trace.WithSpanProcessor(usdtotel.NewSpanProcessor()),
-		trace.WithSpanProcessor(printer{json.NewEncoder(os.Stdout)}),
+	provider := sdktrace.NewTracerProvider(
+		sdktrace.WithSpanProcessor(usdtotel.NewSpanProcessor()),
+		sdktrace.WithSpanProcessor(printer{json.NewEncoder(os.Stdout)}),
 	)
 	defer provider.Shutdown(context.Background())
 	tracer := provider.Tracer("spans")
-	ctx, order := tracer.Start(context.Background(), "order", api.WithSpanKind(api.SpanKindServer))
+	ctx, order := tracer.Start(context.Background(), "order", trace.WithSpanKind(trace.SpanKindServer))
 	for _, name := range []string{"price", "pay"} {
-		_, span := tracer.Start(ctx, name, api.WithAttributes(attribute.Int("items", 3)))
+		_, span := tracer.Start(ctx, name, trace.WithAttributes(attribute.Int("items", 3)))
 		time.Sleep(2 * time.Millisecond)
 		if name == "pay" {
 			span.SetStatus(codes.Error, "no money")

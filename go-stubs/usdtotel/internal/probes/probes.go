@@ -2,29 +2,33 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider otel.
+// Package probes contains the static probes (USDT) of provider otel.
 //
-// OpenTelemetry: spans as the SDK of the program makes them.
+// Spans of the OpenTelemetry SDK in the program.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // SpanStart fires the probe otel:span_start.
 //
-// A span begins.
+// A span starts.
 //
 // Arguments:
 //   - traceID: 32 hexadecimal digits
 //   - spanID: 16 hexadecimal digits
-//   - parentID: 16 hexadecimal digits, zeros where it has no parent
+//   - parentID: 16 hexadecimal digits; zeros for a root span
+//   - name: name of the span
 //   - kind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer
 //
-// Tracers see arg0 and arg1 traceID (pointer, length), arg2 and arg3 spanID (pointer, length), arg4 and arg5
-// parentID (pointer, length), arg6 and arg7 name (pointer, length), arg8 kind.
-func SpanStart(traceID string, spanID string, parentID string, name string, kind int32) {
+// Tracers see arg0 and arg1 traceID (pointer, length), arg2 and arg3 spanID (pointer, length), arg4
+// and arg5 parentID (pointer, length), arg6 and arg7 name (pointer, length), arg8 kind.
+func SpanStart(traceID, spanID, parentID, name string, kind int32) {
 	if uint32(usdtProbeSpanStart.semaphore) != 0 {
 		usdtFireSpanStart(traceID, spanID, parentID, name, kind)
 	}
@@ -35,21 +39,26 @@ func SpanStartEnabled() bool {
 	return uint32(usdtProbeSpanStart.semaphore) != 0
 }
 
+// usdtFireSpanStart fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireSpanStart(traceID string, spanID string, parentID string, name string, kind int32) {
-	usdtTouchProbes(unsafe.StringData(traceID), len(traceID))
-	usdtTouchProbes(unsafe.StringData(spanID), len(spanID))
-	usdtTouchProbes(unsafe.StringData(parentID), len(parentID))
-	usdtTouchProbes(unsafe.StringData(name), len(name))
+func usdtFireSpanStart(traceID, spanID, parentID, name string, kind int32) {
+	usdtTouch(unsafe.StringData(traceID), len(traceID))
+	usdtTouch(unsafe.StringData(spanID), len(spanID))
+	usdtTouch(unsafe.StringData(parentID), len(parentID))
+	usdtTouch(unsafe.StringData(name), len(name))
 	usdtStubSpanStart(unsafe.Pointer(unsafe.StringData(traceID)), uint64(len(traceID)), unsafe.Pointer(unsafe.StringData(spanID)), uint64(len(spanID)), unsafe.Pointer(unsafe.StringData(parentID)), uint64(len(parentID)), unsafe.Pointer(unsafe.StringData(name)), uint64(len(name)), int64(kind))
 }
 
+// usdtStubSpanStart loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubSpanStart(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 unsafe.Pointer, arg5 uint64, arg6 unsafe.Pointer, arg7 uint64, arg8 int64)
 
+// usdtSiteSpanStart is the site that tracers attach to.
 func usdtSiteSpanStart()
 
-// usdtProbeSpanStart is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeSpanStart is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeSpanStart struct {
 	_         [18]byte
 	semaphore uint16
@@ -63,14 +72,15 @@ var usdtProbeSpanStart struct {
 // Arguments:
 //   - traceID: 32 hexadecimal digits
 //   - spanID: 16 hexadecimal digits
-//   - name: as it was at the end
+//   - name: name of the span when it ended
 //   - status: 0 unset, 1 error, 2 ok
-//   - message: of an error
-//   - ns: since it began, nanoseconds
+//   - message: description of an error status
+//   - ns: duration of the span, in nanoseconds
 //
-// Tracers see arg0 and arg1 traceID (pointer, length), arg2 and arg3 spanID (pointer, length), arg4 and arg5
-// name (pointer, length), arg6 status, arg7 and arg8 message (pointer, length), arg9 ns.
-func SpanEnd(traceID string, spanID string, name string, status int32, message string, ns int64) {
+// Tracers see arg0 and arg1 traceID (pointer, length), arg2 and arg3 spanID (pointer, length), arg4
+// and arg5 name (pointer, length), arg6 status, arg7 and arg8 message (pointer, length), arg9 ns
+// (nanoseconds).
+func SpanEnd(traceID, spanID, name string, status int32, message string, ns time.Duration) {
 	if uint32(usdtProbeSpanEnd.semaphore) != 0 {
 		usdtFireSpanEnd(traceID, spanID, name, status, message, ns)
 	}
@@ -81,21 +91,26 @@ func SpanEndEnabled() bool {
 	return uint32(usdtProbeSpanEnd.semaphore) != 0
 }
 
+// usdtFireSpanEnd fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireSpanEnd(traceID string, spanID string, name string, status int32, message string, ns int64) {
-	usdtTouchProbes(unsafe.StringData(traceID), len(traceID))
-	usdtTouchProbes(unsafe.StringData(spanID), len(spanID))
-	usdtTouchProbes(unsafe.StringData(name), len(name))
-	usdtTouchProbes(unsafe.StringData(message), len(message))
-	usdtStubSpanEnd(unsafe.Pointer(unsafe.StringData(traceID)), uint64(len(traceID)), unsafe.Pointer(unsafe.StringData(spanID)), uint64(len(spanID)), unsafe.Pointer(unsafe.StringData(name)), uint64(len(name)), int64(status), unsafe.Pointer(unsafe.StringData(message)), uint64(len(message)), ns)
+func usdtFireSpanEnd(traceID, spanID, name string, status int32, message string, ns time.Duration) {
+	usdtTouch(unsafe.StringData(traceID), len(traceID))
+	usdtTouch(unsafe.StringData(spanID), len(spanID))
+	usdtTouch(unsafe.StringData(name), len(name))
+	usdtTouch(unsafe.StringData(message), len(message))
+	usdtStubSpanEnd(unsafe.Pointer(unsafe.StringData(traceID)), uint64(len(traceID)), unsafe.Pointer(unsafe.StringData(spanID)), uint64(len(spanID)), unsafe.Pointer(unsafe.StringData(name)), uint64(len(name)), int64(status), unsafe.Pointer(unsafe.StringData(message)), uint64(len(message)), int64(ns))
 }
 
+// usdtStubSpanEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubSpanEnd(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 unsafe.Pointer, arg5 uint64, arg6 int64, arg7 unsafe.Pointer, arg8 uint64, arg9 int64)
 
+// usdtSiteSpanEnd is the site that tracers attach to.
 func usdtSiteSpanEnd()
 
-// usdtProbeSpanEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeSpanEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeSpanEnd struct {
 	_         [18]byte
 	semaphore uint16
@@ -104,14 +119,16 @@ var usdtProbeSpanEnd struct {
 
 // SpanAttribute fires the probe otel:span_attribute.
 //
-// An attribute of a span that is about to end.
+// A span that is about to end has this attribute.
 //
 // Arguments:
 //   - spanID: 16 hexadecimal digits
+//   - key: key of the attribute
+//   - value: value of the attribute, as attribute.Value.String returns it
 //
-// Tracers see arg0 and arg1 spanID (pointer, length), arg2 and arg3 key (pointer, length), arg4 and arg5
-// value (pointer, length).
-func SpanAttribute(spanID string, key string, value string) {
+// Tracers see arg0 and arg1 spanID (pointer, length), arg2 and arg3 key (pointer, length), arg4 and
+// arg5 value (pointer, length).
+func SpanAttribute(spanID, key, value string) {
 	if uint32(usdtProbeSpanAttribute.semaphore) != 0 {
 		usdtFireSpanAttribute(spanID, key, value)
 	}
@@ -122,31 +139,37 @@ func SpanAttributeEnabled() bool {
 	return uint32(usdtProbeSpanAttribute.semaphore) != 0
 }
 
+// usdtFireSpanAttribute fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireSpanAttribute(spanID string, key string, value string) {
-	usdtTouchProbes(unsafe.StringData(spanID), len(spanID))
-	usdtTouchProbes(unsafe.StringData(key), len(key))
-	usdtTouchProbes(unsafe.StringData(value), len(value))
+func usdtFireSpanAttribute(spanID, key, value string) {
+	usdtTouch(unsafe.StringData(spanID), len(spanID))
+	usdtTouch(unsafe.StringData(key), len(key))
+	usdtTouch(unsafe.StringData(value), len(value))
 	usdtStubSpanAttribute(unsafe.Pointer(unsafe.StringData(spanID)), uint64(len(spanID)), unsafe.Pointer(unsafe.StringData(key)), uint64(len(key)), unsafe.Pointer(unsafe.StringData(value)), uint64(len(value)))
 }
 
+// usdtStubSpanAttribute loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubSpanAttribute(arg0 unsafe.Pointer, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4 unsafe.Pointer, arg5 uint64)
 
+// usdtSiteSpanAttribute is the site that tracers attach to.
 func usdtSiteSpanAttribute()
 
-// usdtProbeSpanAttribute is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeSpanAttribute is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeSpanAttribute struct {
 	_         [18]byte
 	semaphore uint16
 	_         [140]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}

@@ -29,7 +29,7 @@ DATA ·usdtProbeSpanStart+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeSpanStart+16(SB)/8, $0x000000b000000002
 DATA ·usdtProbeSpanStart+24(SB)/8, $·usdtProbeSpanStart(SB)
 DATA ·usdtProbeSpanStart+32(SB)/8, $·usdtSchemaSpanStart(SB)
-DATA ·usdtProbeSpanStart+40(SB)/8, $0x00000000000002a2
+DATA ·usdtProbeSpanStart+40(SB)/8, $0x00000000000002b4
 DATA ·usdtProbeSpanStart+48(SB)/8, $0x000000080000000a
 DATA ·usdtProbeSpanStart+56(SB)/8, $0x0000000300000056
 DATA ·usdtProbeSpanStart+64(SB)/8, $0x0074647370617473
@@ -74,7 +74,7 @@ DATA ·usdtProbeSpanEnd+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeSpanEnd+16(SB)/8, $0x000000b800000002
 DATA ·usdtProbeSpanEnd+24(SB)/8, $·usdtProbeSpanEnd(SB)
 DATA ·usdtProbeSpanEnd+32(SB)/8, $·usdtSchemaSpanEnd(SB)
-DATA ·usdtProbeSpanEnd+40(SB)/8, $0x00000000000002df
+DATA ·usdtProbeSpanEnd+40(SB)/8, $0x0000000000000311
 DATA ·usdtProbeSpanEnd+48(SB)/8, $0x000000080000000b
 DATA ·usdtProbeSpanEnd+56(SB)/8, $0x000000030000005a
 DATA ·usdtProbeSpanEnd+64(SB)/8, $0x0074647370617473
@@ -116,7 +116,7 @@ DATA ·usdtProbeSpanAttribute+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeSpanAttribute+16(SB)/8, $0x000000a000000002
 DATA ·usdtProbeSpanAttribute+24(SB)/8, $·usdtProbeSpanAttribute(SB)
 DATA ·usdtProbeSpanAttribute+32(SB)/8, $·usdtSchemaSpanAttribute(SB)
-DATA ·usdtProbeSpanAttribute+40(SB)/8, $0x0000000000000195
+DATA ·usdtProbeSpanAttribute+40(SB)/8, $0x00000000000001fa
 DATA ·usdtProbeSpanAttribute+48(SB)/8, $0x0000000800000007
 DATA ·usdtProbeSpanAttribute+56(SB)/8, $0x000000030000004a
 DATA ·usdtProbeSpanAttribute+64(SB)/8, $0x0074647370617473

@@ -4,8 +4,10 @@
 
 package probes
 
+import "time"
+
 // SpanStart does nothing in this build.
-func SpanStart(traceID string, spanID string, parentID string, name string, kind int32) {
+func SpanStart(traceID, spanID, parentID, name string, kind int32) {
 }
 
 // SpanStartEnabled reports false in this build.
@@ -14,7 +16,7 @@ func SpanStartEnabled() bool {
 }
 
 // SpanEnd does nothing in this build.
-func SpanEnd(traceID string, spanID string, name string, status int32, message string, ns int64) {
+func SpanEnd(traceID, spanID, name string, status int32, message string, ns time.Duration) {
 }
 
 // SpanEndEnabled reports false in this build.
@@ -23,7 +25,7 @@ func SpanEndEnabled() bool {
 }
 
 // SpanAttribute does nothing in this build.
-func SpanAttribute(spanID string, key string, value string) {
+func SpanAttribute(spanID, key, value string) {
 }
 
 // SpanAttributeEnabled reports false in this build.

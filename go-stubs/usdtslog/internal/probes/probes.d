@@ -1,12 +1,12 @@
-/** log/slog: records, also those below the level of the handler while somebody traces. */
+/** Records of log/slog. While a tracer is attached, this includes records below the level of the handler. */
 provider slog {
-	/** A record is logged. */
+	/** The program logs a record. */
 	probe record(
 		int64_t level,     /* -4 debug, 0 info, 4 warning, 8 error */
-		string message,
-		string attributes, /* `key=value` separated by spaces, as slog.TextHandler writes them; groups as prefixes */
-		string file,       /* of the caller, empty where the record has none */
-		int32_t line       /* likewise, 0 where the record has none */
+		string message,    /* message of the record */
+		string attributes, /* `key=value` pairs as slog.TextHandler writes them; groups are prefixes */
+		string file,       /* source file of the caller; empty if the record has none */
+		int32_t line       /* source line of the caller; 0 if the record has none */
 	);
 };
 

@@ -2,29 +2,30 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider slog.
+// Package probes contains the static probes (USDT) of provider slog.
 //
-// log/slog: records, also those below the level of the handler while somebody traces.
+// Records of log/slog. While a tracer is attached, this includes records below the level of the handler.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
 import "unsafe"
 
 // Record fires the probe slog:record.
 //
-// A record is logged.
+// The program logs a record.
 //
 // Arguments:
 //   - level: -4 debug, 0 info, 4 warning, 8 error
-//   - attributes: `key=value` separated by spaces, as slog.TextHandler writes them; groups as prefixes
-//   - file: of the caller, empty where the record has none
-//   - line: likewise, 0 where the record has none
+//   - message: message of the record
+//   - attributes: `key=value` pairs as slog.TextHandler writes them; groups are prefixes
+//   - file: source file of the caller; empty if the record has none
+//   - line: source line of the caller; 0 if the record has none
 //
-// Tracers see arg0 level, arg1 and arg2 message (pointer, length), arg3 and arg4 attributes (pointer,
-// length), arg5 and arg6 file (pointer, length), arg7 line.
-func Record(level int64, message string, attributes string, file string, line int32) {
+// Tracers see arg0 level, arg1 and arg2 message (pointer, length), arg3 and arg4 attributes
+// (pointer, length), arg5 and arg6 file (pointer, length), arg7 line.
+func Record(level int64, message, attributes, file string, line int32) {
 	if uint32(usdtProbeRecord.semaphore) != 0 {
 		usdtFireRecord(level, message, attributes, file, line)
 	}
@@ -35,31 +36,37 @@ func RecordEnabled() bool {
 	return uint32(usdtProbeRecord.semaphore) != 0
 }
 
+// usdtFireRecord fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireRecord(level int64, message string, attributes string, file string, line int32) {
-	usdtTouchProbes(unsafe.StringData(message), len(message))
-	usdtTouchProbes(unsafe.StringData(attributes), len(attributes))
-	usdtTouchProbes(unsafe.StringData(file), len(file))
+func usdtFireRecord(level int64, message, attributes, file string, line int32) {
+	usdtTouch(unsafe.StringData(message), len(message))
+	usdtTouch(unsafe.StringData(attributes), len(attributes))
+	usdtTouch(unsafe.StringData(file), len(file))
 	usdtStubRecord(level, unsafe.Pointer(unsafe.StringData(message)), uint64(len(message)), unsafe.Pointer(unsafe.StringData(attributes)), uint64(len(attributes)), unsafe.Pointer(unsafe.StringData(file)), uint64(len(file)), int64(line))
 }
 
+// usdtStubRecord loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRecord(arg0 int64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64, arg5 unsafe.Pointer, arg6 uint64, arg7 int64)
 
+// usdtSiteRecord is the site that tracers attach to.
 func usdtSiteRecord()
 
-// usdtProbeRecord is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRecord is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRecord struct {
 	_         [18]byte
 	semaphore uint16
 	_         [148]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}

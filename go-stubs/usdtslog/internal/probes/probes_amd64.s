@@ -32,7 +32,7 @@ DATA ·usdtProbeRecord+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeRecord+16(SB)/8, $0x000000a800000002
 DATA ·usdtProbeRecord+24(SB)/8, $·usdtProbeRecord(SB)
 DATA ·usdtProbeRecord+32(SB)/8, $·usdtSchemaRecord(SB)
-DATA ·usdtProbeRecord+40(SB)/8, $0x00000000000002d6
+DATA ·usdtProbeRecord+40(SB)/8, $0x0000000000000304
 DATA ·usdtProbeRecord+48(SB)/8, $0x000000080000000b
 DATA ·usdtProbeRecord+56(SB)/8, $0x000000030000005c
 DATA ·usdtProbeRecord+64(SB)/8, $0x0074647370617473

@@ -5,7 +5,7 @@
 package probes
 
 // Record does nothing in this build.
-func Record(level int64, message string, attributes string, file string, line int32) {
+func Record(level int64, message, attributes, file string, line int32) {
 }
 
 // RecordEnabled reports false in this build.

@@ -1,66 +1,87 @@
-/** database/sql: statements, as the driver gets them, under the names that the runtime-native probes have. */
+/** Statements and transactions of database/sql, as the driver receives them. The probes have the names of the runtime-native ones. */
 provider sql {
-	/** A statement is prepared. */
+	/** The driver is about to prepare a statement. */
 	probe prepare(
-		string query /* text of the statement */
+		string query /* SQL of the statement */
 	);
-	/** A statement has been prepared. */
+	/**
+	 * The driver has prepared a statement, or failed to.
+	 * @go ns time.Duration
+	 */
 	probe prepare_done(
-		string query, /* text of the statement */
-		int64_t ns,   /* time it took, nanoseconds */
-		error error   /* why it failed */
+		string query, /* SQL of the statement */
+		int64_t ns,   /* duration, in nanoseconds */
+		error error   /* reason of the failure; empty on success */
 	);
-	/** A statement without rows is executed. */
+	/** The driver is about to execute a statement that returns no rows. */
 	probe exec(
-		string query /* text of the statement */
+		string query /* SQL of the statement */
 	);
-	/** A statement without rows has been executed. */
+	/**
+	 * The driver has executed a statement that returns no rows, or failed to.
+	 * @go ns time.Duration
+	 */
 	probe exec_done(
-		string query, /* text of the statement */
-		int64_t ns,   /* time it took, nanoseconds */
-		error error   /* why it failed */
+		string query, /* SQL of the statement */
+		int64_t ns,   /* duration, in nanoseconds */
+		error error   /* reason of the failure; empty on success */
 	);
-	/** A query is executed. */
+	/** The driver is about to run a query. */
 	probe query(
-		string query /* text of the statement */
+		string query /* SQL of the statement */
 	);
-	/** A query has been executed: its first rows can be read. */
+	/**
+	 * The driver has run a query and its first rows can be read, or the query has failed.
+	 * @go ns time.Duration
+	 */
 	probe query_done(
-		string query, /* text of the statement */
-		int64_t ns,   /* time it took, nanoseconds */
-		error error   /* why it failed */
+		string query, /* SQL of the statement */
+		int64_t ns,   /* duration, in nanoseconds */
+		error error   /* reason of the failure; empty on success */
 	);
-	/** A prepared statement without rows is executed. */
+	/** The driver is about to execute a prepared statement that returns no rows. */
 	probe stmt_exec(
-		string query /* text of the statement */
+		string query /* SQL of the statement */
 	);
-	/** A prepared statement without rows has been executed. */
+	/**
+	 * The driver has executed a prepared statement that returns no rows, or failed to.
+	 * @go ns time.Duration
+	 */
 	probe stmt_exec_done(
-		string query, /* text of the statement */
-		int64_t ns,   /* time it took, nanoseconds */
-		error error   /* why it failed */
+		string query, /* SQL of the statement */
+		int64_t ns,   /* duration, in nanoseconds */
+		error error   /* reason of the failure; empty on success */
 	);
-	/** A prepared query is executed. */
+	/** The driver is about to run a prepared query. */
 	probe stmt_query(
-		string query /* text of the statement */
+		string query /* SQL of the statement */
 	);
-	/** A prepared query has been executed: its first rows can be read. */
+	/**
+	 * The driver has run a prepared query and its first rows can be read, or the query has failed.
+	 * @go ns time.Duration
+	 */
 	probe stmt_query_done(
-		string query, /* text of the statement */
-		int64_t ns,   /* time it took, nanoseconds */
-		error error   /* why it failed */
+		string query, /* SQL of the statement */
+		int64_t ns,   /* duration, in nanoseconds */
+		error error   /* reason of the failure; empty on success */
 	);
-	/** A transaction begins. */
+	/** The driver is about to begin a transaction. */
 	probe tx_begin();
-	/** A transaction has been committed. */
+	/**
+	 * The driver has committed a transaction, or failed to.
+	 * @go ns time.Duration
+	 */
 	probe tx_commit(
-		int64_t ns, /* time that took, nanoseconds */
-		error error /* why it failed */
+		int64_t ns, /* duration of the commit, in nanoseconds */
+		error error /* reason of the failure; empty on success */
 	);
-	/** A transaction has been rolled back. */
+	/**
+	 * The driver has rolled back a transaction, or failed to.
+	 * @go ns time.Duration
+	 */
 	probe tx_rollback(
-		int64_t ns, /* time that took, nanoseconds */
-		error error /* why it failed */
+		int64_t ns, /* duration of the rollback, in nanoseconds */
+		error error /* reason of the failure; empty on success */
 	);
 };
 

@@ -2,22 +2,25 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider sql.
+// Package probes contains the static probes (USDT) of provider sql.
 //
-// database/sql: statements, as the driver gets them, under the names that the runtime-native probes have.
+// Statements and transactions of database/sql, as the driver receives them. The probes have the names of the runtime-native ones.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // Prepare fires the probe sql:prepare.
 //
-// A statement is prepared.
+// The driver is about to prepare a statement.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func Prepare(query string) {
@@ -31,18 +34,23 @@ func PrepareEnabled() bool {
 	return uint32(usdtProbePrepare.semaphore) != 0
 }
 
+// usdtFirePrepare fires the probe unconditionally.
+//
 //go:noinline
 func usdtFirePrepare(query string) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
+	usdtTouch(unsafe.StringData(query), len(query))
 	usdtStubPrepare(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)))
 }
 
+// usdtStubPrepare loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubPrepare(arg0 unsafe.Pointer, arg1 uint64)
 
+// usdtSitePrepare is the site that tracers attach to.
 func usdtSitePrepare()
 
-// usdtProbePrepare is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbePrepare is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbePrepare struct {
 	_         [18]byte
 	semaphore uint16
@@ -51,15 +59,16 @@ var usdtProbePrepare struct {
 
 // PrepareDone fires the probe sql:prepare_done.
 //
-// A statement has been prepared.
+// The driver has prepared a statement, or failed to.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer, length).
-func PrepareDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func PrepareDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbePrepareDone.semaphore) != 0 {
 		usdtFirePrepareDone(query, ns, error_)
 	}
@@ -70,20 +79,25 @@ func PrepareDoneEnabled() bool {
 	return uint32(usdtProbePrepareDone.semaphore) != 0
 }
 
+// usdtFirePrepareDone fires the probe unconditionally.
+//
 //go:noinline
-func usdtFirePrepareDone(query string, ns int64, error_ error) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
-	message2 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message2), len(message2))
-	usdtStubPrepareDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+func usdtFirePrepareDone(query string, ns time.Duration, error_ error) {
+	usdtTouch(unsafe.StringData(query), len(query))
+	message2 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message2), len(message2))
+	usdtStubPrepareDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
+// usdtStubPrepareDone loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubPrepareDone(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSitePrepareDone is the site that tracers attach to.
 func usdtSitePrepareDone()
 
-// usdtProbePrepareDone is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbePrepareDone is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbePrepareDone struct {
 	_         [18]byte
 	semaphore uint16
@@ -92,10 +106,10 @@ var usdtProbePrepareDone struct {
 
 // Exec fires the probe sql:exec.
 //
-// A statement without rows is executed.
+// The driver is about to execute a statement that returns no rows.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func Exec(query string) {
@@ -109,18 +123,23 @@ func ExecEnabled() bool {
 	return uint32(usdtProbeExec.semaphore) != 0
 }
 
+// usdtFireExec fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireExec(query string) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
+	usdtTouch(unsafe.StringData(query), len(query))
 	usdtStubExec(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)))
 }
 
+// usdtStubExec loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubExec(arg0 unsafe.Pointer, arg1 uint64)
 
+// usdtSiteExec is the site that tracers attach to.
 func usdtSiteExec()
 
-// usdtProbeExec is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeExec is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeExec struct {
 	_         [18]byte
 	semaphore uint16
@@ -129,15 +148,16 @@ var usdtProbeExec struct {
 
 // ExecDone fires the probe sql:exec_done.
 //
-// A statement without rows has been executed.
+// The driver has executed a statement that returns no rows, or failed to.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer, length).
-func ExecDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func ExecDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbeExecDone.semaphore) != 0 {
 		usdtFireExecDone(query, ns, error_)
 	}
@@ -148,20 +168,25 @@ func ExecDoneEnabled() bool {
 	return uint32(usdtProbeExecDone.semaphore) != 0
 }
 
+// usdtFireExecDone fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireExecDone(query string, ns int64, error_ error) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
-	message2 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message2), len(message2))
-	usdtStubExecDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+func usdtFireExecDone(query string, ns time.Duration, error_ error) {
+	usdtTouch(unsafe.StringData(query), len(query))
+	message2 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message2), len(message2))
+	usdtStubExecDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
+// usdtStubExecDone loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubExecDone(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteExecDone is the site that tracers attach to.
 func usdtSiteExecDone()
 
-// usdtProbeExecDone is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeExecDone is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeExecDone struct {
 	_         [18]byte
 	semaphore uint16
@@ -170,10 +195,10 @@ var usdtProbeExecDone struct {
 
 // Query fires the probe sql:query.
 //
-// A query is executed.
+// The driver is about to run a query.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func Query(query string) {
@@ -187,18 +212,23 @@ func QueryEnabled() bool {
 	return uint32(usdtProbeQuery.semaphore) != 0
 }
 
+// usdtFireQuery fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireQuery(query string) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
+	usdtTouch(unsafe.StringData(query), len(query))
 	usdtStubQuery(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)))
 }
 
+// usdtStubQuery loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubQuery(arg0 unsafe.Pointer, arg1 uint64)
 
+// usdtSiteQuery is the site that tracers attach to.
 func usdtSiteQuery()
 
-// usdtProbeQuery is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeQuery is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeQuery struct {
 	_         [18]byte
 	semaphore uint16
@@ -207,15 +237,16 @@ var usdtProbeQuery struct {
 
 // QueryDone fires the probe sql:query_done.
 //
-// A query has been executed: its first rows can be read.
+// The driver has run a query and its first rows can be read, or the query has failed.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer, length).
-func QueryDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func QueryDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbeQueryDone.semaphore) != 0 {
 		usdtFireQueryDone(query, ns, error_)
 	}
@@ -226,20 +257,25 @@ func QueryDoneEnabled() bool {
 	return uint32(usdtProbeQueryDone.semaphore) != 0
 }
 
+// usdtFireQueryDone fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireQueryDone(query string, ns int64, error_ error) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
-	message2 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message2), len(message2))
-	usdtStubQueryDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+func usdtFireQueryDone(query string, ns time.Duration, error_ error) {
+	usdtTouch(unsafe.StringData(query), len(query))
+	message2 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message2), len(message2))
+	usdtStubQueryDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
+// usdtStubQueryDone loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubQueryDone(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteQueryDone is the site that tracers attach to.
 func usdtSiteQueryDone()
 
-// usdtProbeQueryDone is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeQueryDone is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeQueryDone struct {
 	_         [18]byte
 	semaphore uint16
@@ -248,10 +284,10 @@ var usdtProbeQueryDone struct {
 
 // StmtExec fires the probe sql:stmt_exec.
 //
-// A prepared statement without rows is executed.
+// The driver is about to execute a prepared statement that returns no rows.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func StmtExec(query string) {
@@ -265,18 +301,23 @@ func StmtExecEnabled() bool {
 	return uint32(usdtProbeStmtExec.semaphore) != 0
 }
 
+// usdtFireStmtExec fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireStmtExec(query string) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
+	usdtTouch(unsafe.StringData(query), len(query))
 	usdtStubStmtExec(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)))
 }
 
+// usdtStubStmtExec loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubStmtExec(arg0 unsafe.Pointer, arg1 uint64)
 
+// usdtSiteStmtExec is the site that tracers attach to.
 func usdtSiteStmtExec()
 
-// usdtProbeStmtExec is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeStmtExec is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeStmtExec struct {
 	_         [18]byte
 	semaphore uint16
@@ -285,15 +326,16 @@ var usdtProbeStmtExec struct {
 
 // StmtExecDone fires the probe sql:stmt_exec_done.
 //
-// A prepared statement without rows has been executed.
+// The driver has executed a prepared statement that returns no rows, or failed to.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer, length).
-func StmtExecDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func StmtExecDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbeStmtExecDone.semaphore) != 0 {
 		usdtFireStmtExecDone(query, ns, error_)
 	}
@@ -304,20 +346,25 @@ func StmtExecDoneEnabled() bool {
 	return uint32(usdtProbeStmtExecDone.semaphore) != 0
 }
 
+// usdtFireStmtExecDone fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireStmtExecDone(query string, ns int64, error_ error) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
-	message2 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message2), len(message2))
-	usdtStubStmtExecDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+func usdtFireStmtExecDone(query string, ns time.Duration, error_ error) {
+	usdtTouch(unsafe.StringData(query), len(query))
+	message2 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message2), len(message2))
+	usdtStubStmtExecDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
+// usdtStubStmtExecDone loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubStmtExecDone(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteStmtExecDone is the site that tracers attach to.
 func usdtSiteStmtExecDone()
 
-// usdtProbeStmtExecDone is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeStmtExecDone is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeStmtExecDone struct {
 	_         [18]byte
 	semaphore uint16
@@ -326,10 +373,10 @@ var usdtProbeStmtExecDone struct {
 
 // StmtQuery fires the probe sql:stmt_query.
 //
-// A prepared query is executed.
+// The driver is about to run a prepared query.
 //
 // Arguments:
-//   - query: text of the statement
+//   - query: SQL of the statement
 //
 // Tracers see arg0 and arg1 query (pointer, length).
 func StmtQuery(query string) {
@@ -343,18 +390,23 @@ func StmtQueryEnabled() bool {
 	return uint32(usdtProbeStmtQuery.semaphore) != 0
 }
 
+// usdtFireStmtQuery fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireStmtQuery(query string) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
+	usdtTouch(unsafe.StringData(query), len(query))
 	usdtStubStmtQuery(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)))
 }
 
+// usdtStubStmtQuery loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubStmtQuery(arg0 unsafe.Pointer, arg1 uint64)
 
+// usdtSiteStmtQuery is the site that tracers attach to.
 func usdtSiteStmtQuery()
 
-// usdtProbeStmtQuery is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeStmtQuery is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeStmtQuery struct {
 	_         [18]byte
 	semaphore uint16
@@ -363,15 +415,16 @@ var usdtProbeStmtQuery struct {
 
 // StmtQueryDone fires the probe sql:stmt_query_done.
 //
-// A prepared query has been executed: its first rows can be read.
+// The driver has run a prepared query and its first rows can be read, or the query has failed.
 //
 // Arguments:
-//   - query: text of the statement
-//   - ns: time it took, nanoseconds
-//   - error_: why it failed
+//   - query: SQL of the statement
+//   - ns: duration, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 and arg1 query (pointer, length), arg2 ns, arg3 and arg4 error_ (pointer, length).
-func StmtQueryDone(query string, ns int64, error_ error) {
+// Tracers see arg0 and arg1 query (pointer, length), arg2 ns (nanoseconds), arg3 and arg4 error_
+// (pointer, length).
+func StmtQueryDone(query string, ns time.Duration, error_ error) {
 	if uint32(usdtProbeStmtQueryDone.semaphore) != 0 {
 		usdtFireStmtQueryDone(query, ns, error_)
 	}
@@ -382,20 +435,25 @@ func StmtQueryDoneEnabled() bool {
 	return uint32(usdtProbeStmtQueryDone.semaphore) != 0
 }
 
+// usdtFireStmtQueryDone fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireStmtQueryDone(query string, ns int64, error_ error) {
-	usdtTouchProbes(unsafe.StringData(query), len(query))
-	message2 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message2), len(message2))
-	usdtStubStmtQueryDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), ns, unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
+func usdtFireStmtQueryDone(query string, ns time.Duration, error_ error) {
+	usdtTouch(unsafe.StringData(query), len(query))
+	message2 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message2), len(message2))
+	usdtStubStmtQueryDone(unsafe.Pointer(unsafe.StringData(query)), uint64(len(query)), int64(ns), unsafe.Pointer(unsafe.StringData(message2)), uint64(len(message2)))
 }
 
+// usdtStubStmtQueryDone loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubStmtQueryDone(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteStmtQueryDone is the site that tracers attach to.
 func usdtSiteStmtQueryDone()
 
-// usdtProbeStmtQueryDone is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeStmtQueryDone is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeStmtQueryDone struct {
 	_         [18]byte
 	semaphore uint16
@@ -404,7 +462,7 @@ var usdtProbeStmtQueryDone struct {
 
 // TxBegin fires the probe sql:tx_begin.
 //
-// A transaction begins.
+// The driver is about to begin a transaction.
 func TxBegin() {
 	if uint32(usdtProbeTxBegin.semaphore) != 0 {
 		usdtFireTxBegin()
@@ -416,16 +474,20 @@ func TxBeginEnabled() bool {
 	return uint32(usdtProbeTxBegin.semaphore) != 0
 }
 
+// usdtFireTxBegin fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireTxBegin() {
 	usdtStubTxBegin()
 }
 
+// usdtStubTxBegin loads the arguments into registers and jumps to the site.
 func usdtStubTxBegin()
 
+// usdtSiteTxBegin is the site that tracers attach to.
 func usdtSiteTxBegin()
 
-// usdtProbeTxBegin is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeTxBegin is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeTxBegin struct {
 	_         [18]byte
 	semaphore uint16
@@ -434,14 +496,14 @@ var usdtProbeTxBegin struct {
 
 // TxCommit fires the probe sql:tx_commit.
 //
-// A transaction has been committed.
+// The driver has committed a transaction, or failed to.
 //
 // Arguments:
-//   - ns: time that took, nanoseconds
-//   - error_: why it failed
+//   - ns: duration of the commit, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 ns, arg1 and arg2 error_ (pointer, length).
-func TxCommit(ns int64, error_ error) {
+// Tracers see arg0 ns (nanoseconds), arg1 and arg2 error_ (pointer, length).
+func TxCommit(ns time.Duration, error_ error) {
 	if uint32(usdtProbeTxCommit.semaphore) != 0 {
 		usdtFireTxCommit(ns, error_)
 	}
@@ -452,19 +514,24 @@ func TxCommitEnabled() bool {
 	return uint32(usdtProbeTxCommit.semaphore) != 0
 }
 
+// usdtFireTxCommit fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireTxCommit(ns int64, error_ error) {
-	message1 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message1), len(message1))
-	usdtStubTxCommit(ns, unsafe.Pointer(unsafe.StringData(message1)), uint64(len(message1)))
+func usdtFireTxCommit(ns time.Duration, error_ error) {
+	message1 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message1), len(message1))
+	usdtStubTxCommit(int64(ns), unsafe.Pointer(unsafe.StringData(message1)), uint64(len(message1)))
 }
 
+// usdtStubTxCommit loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubTxCommit(arg0 int64, arg1 unsafe.Pointer, arg2 uint64)
 
+// usdtSiteTxCommit is the site that tracers attach to.
 func usdtSiteTxCommit()
 
-// usdtProbeTxCommit is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeTxCommit is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeTxCommit struct {
 	_         [18]byte
 	semaphore uint16
@@ -473,14 +540,14 @@ var usdtProbeTxCommit struct {
 
 // TxRollback fires the probe sql:tx_rollback.
 //
-// A transaction has been rolled back.
+// The driver has rolled back a transaction, or failed to.
 //
 // Arguments:
-//   - ns: time that took, nanoseconds
-//   - error_: why it failed
+//   - ns: duration of the rollback, in nanoseconds
+//   - error_: reason of the failure; empty on success
 //
-// Tracers see arg0 ns, arg1 and arg2 error_ (pointer, length).
-func TxRollback(ns int64, error_ error) {
+// Tracers see arg0 ns (nanoseconds), arg1 and arg2 error_ (pointer, length).
+func TxRollback(ns time.Duration, error_ error) {
 	if uint32(usdtProbeTxRollback.semaphore) != 0 {
 		usdtFireTxRollback(ns, error_)
 	}
@@ -491,38 +558,44 @@ func TxRollbackEnabled() bool {
 	return uint32(usdtProbeTxRollback.semaphore) != 0
 }
 
+// usdtFireTxRollback fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireTxRollback(ns int64, error_ error) {
-	message1 := usdtErrorProbes(error_)
-	usdtTouchProbes(unsafe.StringData(message1), len(message1))
-	usdtStubTxRollback(ns, unsafe.Pointer(unsafe.StringData(message1)), uint64(len(message1)))
+func usdtFireTxRollback(ns time.Duration, error_ error) {
+	message1 := usdtErrorMessage(error_)
+	usdtTouch(unsafe.StringData(message1), len(message1))
+	usdtStubTxRollback(int64(ns), unsafe.Pointer(unsafe.StringData(message1)), uint64(len(message1)))
 }
 
+// usdtStubTxRollback loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubTxRollback(arg0 int64, arg1 unsafe.Pointer, arg2 uint64)
 
+// usdtSiteTxRollback is the site that tracers attach to.
 func usdtSiteTxRollback()
 
-// usdtProbeTxRollback is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeTxRollback is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeTxRollback struct {
 	_         [18]byte
 	semaphore uint16
 	_         [116]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}
 	return *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))
 }
 
-// usdtErrorProbes is the error's message; nil has none.
-func usdtErrorProbes(err error) string {
+// usdtErrorMessage returns the message of err, or an empty string if err is nil.
+func usdtErrorMessage(err error) string {
 	if err == nil {
 		return ""
 	}

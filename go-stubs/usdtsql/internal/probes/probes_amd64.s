@@ -26,7 +26,7 @@ DATA ·usdtProbePrepare+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbePrepare+16(SB)/8, $0x0000008000000002
 DATA ·usdtProbePrepare+24(SB)/8, $·usdtProbePrepare(SB)
 DATA ·usdtProbePrepare+32(SB)/8, $·usdtSchemaPrepare(SB)
-DATA ·usdtProbePrepare+40(SB)/8, $0x00000000000000e7
+DATA ·usdtProbePrepare+40(SB)/8, $0x00000000000000f9
 DATA ·usdtProbePrepare+48(SB)/8, $0x0000000800000003
 DATA ·usdtProbePrepare+56(SB)/8, $0x0000000300000032
 DATA ·usdtProbePrepare+64(SB)/8, $0x0074647370617473
@@ -64,7 +64,7 @@ DATA ·usdtProbePrepareDone+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbePrepareDone+16(SB)/8, $0x0000009800000002
 DATA ·usdtProbePrepareDone+24(SB)/8, $·usdtProbePrepareDone(SB)
 DATA ·usdtProbePrepareDone+32(SB)/8, $·usdtSchemaPrepareDone(SB)
-DATA ·usdtProbePrepareDone+40(SB)/8, $0x00000000000001b4
+DATA ·usdtProbePrepareDone+40(SB)/8, $0x00000000000001ec
 DATA ·usdtProbePrepareDone+48(SB)/8, $0x000000080000000a
 DATA ·usdtProbePrepareDone+56(SB)/8, $0x000000030000004c
 DATA ·usdtProbePrepareDone+64(SB)/8, $0x0074647370617473
@@ -102,7 +102,7 @@ DATA ·usdtProbeExec+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeExec+16(SB)/8, $0x0000007800000002
 DATA ·usdtProbeExec+24(SB)/8, $·usdtProbeExec(SB)
 DATA ·usdtProbeExec+32(SB)/8, $·usdtSchemaExec(SB)
-DATA ·usdtProbeExec+40(SB)/8, $0x00000000000000f1
+DATA ·usdtProbeExec+40(SB)/8, $0x000000000000010b
 DATA ·usdtProbeExec+48(SB)/8, $0x0000000800000003
 DATA ·usdtProbeExec+56(SB)/8, $0x000000030000002f
 DATA ·usdtProbeExec+64(SB)/8, $0x0074647370617473
@@ -139,7 +139,7 @@ DATA ·usdtProbeExecDone+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeExecDone+16(SB)/8, $0x0000009800000002
 DATA ·usdtProbeExecDone+24(SB)/8, $·usdtProbeExecDone(SB)
 DATA ·usdtProbeExecDone+32(SB)/8, $·usdtSchemaExecDone(SB)
-DATA ·usdtProbeExecDone+40(SB)/8, $0x00000000000001be
+DATA ·usdtProbeExecDone+40(SB)/8, $0x00000000000001fe
 DATA ·usdtProbeExecDone+48(SB)/8, $0x000000080000000a
 DATA ·usdtProbeExecDone+56(SB)/8, $0x0000000300000049
 DATA ·usdtProbeExecDone+64(SB)/8, $0x0074647370617473
@@ -177,7 +177,7 @@ DATA ·usdtProbeQuery+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeQuery+16(SB)/8, $0x0000007800000002
 DATA ·usdtProbeQuery+24(SB)/8, $·usdtProbeQuery(SB)
 DATA ·usdtProbeQuery+32(SB)/8, $·usdtSchemaQuery(SB)
-DATA ·usdtProbeQuery+40(SB)/8, $0x00000000000000e1
+DATA ·usdtProbeQuery+40(SB)/8, $0x00000000000000ef
 DATA ·usdtProbeQuery+48(SB)/8, $0x0000000800000003
 DATA ·usdtProbeQuery+56(SB)/8, $0x0000000300000030
 DATA ·usdtProbeQuery+64(SB)/8, $0x0074647370617473
@@ -214,7 +214,7 @@ DATA ·usdtProbeQueryDone+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeQueryDone+16(SB)/8, $0x0000009800000002
 DATA ·usdtProbeQueryDone+24(SB)/8, $·usdtProbeQueryDone(SB)
 DATA ·usdtProbeQueryDone+32(SB)/8, $·usdtSchemaQueryDone(SB)
-DATA ·usdtProbeQueryDone+40(SB)/8, $0x00000000000001ca
+DATA ·usdtProbeQueryDone+40(SB)/8, $0x000000000000020b
 DATA ·usdtProbeQueryDone+48(SB)/8, $0x000000080000000a
 DATA ·usdtProbeQueryDone+56(SB)/8, $0x000000030000004a
 DATA ·usdtProbeQueryDone+64(SB)/8, $0x0074647370617473
@@ -252,7 +252,7 @@ DATA ·usdtProbeStmtExec+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeStmtExec+16(SB)/8, $0x0000008000000002
 DATA ·usdtProbeStmtExec+24(SB)/8, $·usdtProbeStmtExec(SB)
 DATA ·usdtProbeStmtExec+32(SB)/8, $·usdtSchemaStmtExec(SB)
-DATA ·usdtProbeStmtExec+40(SB)/8, $0x00000000000000ff
+DATA ·usdtProbeStmtExec+40(SB)/8, $0x0000000000000119
 DATA ·usdtProbeStmtExec+48(SB)/8, $0x0000000800000003
 DATA ·usdtProbeStmtExec+56(SB)/8, $0x0000000300000034
 DATA ·usdtProbeStmtExec+64(SB)/8, $0x0074647370617473
@@ -290,7 +290,7 @@ DATA ·usdtProbeStmtExecDone+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeStmtExecDone+16(SB)/8, $0x0000009800000002
 DATA ·usdtProbeStmtExecDone+24(SB)/8, $·usdtProbeStmtExecDone(SB)
 DATA ·usdtProbeStmtExecDone+32(SB)/8, $·usdtSchemaStmtExecDone(SB)
-DATA ·usdtProbeStmtExecDone+40(SB)/8, $0x00000000000001cc
+DATA ·usdtProbeStmtExecDone+40(SB)/8, $0x000000000000020c
 DATA ·usdtProbeStmtExecDone+48(SB)/8, $0x000000080000000a
 DATA ·usdtProbeStmtExecDone+56(SB)/8, $0x000000030000004e
 DATA ·usdtProbeStmtExecDone+64(SB)/8, $0x0074647370617473
@@ -328,7 +328,7 @@ DATA ·usdtProbeStmtQuery+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeStmtQuery+16(SB)/8, $0x0000008000000002
 DATA ·usdtProbeStmtQuery+24(SB)/8, $·usdtProbeStmtQuery(SB)
 DATA ·usdtProbeStmtQuery+32(SB)/8, $·usdtSchemaStmtQuery(SB)
-DATA ·usdtProbeStmtQuery+40(SB)/8, $0x00000000000000ef
+DATA ·usdtProbeStmtQuery+40(SB)/8, $0x00000000000000fd
 DATA ·usdtProbeStmtQuery+48(SB)/8, $0x0000000800000003
 DATA ·usdtProbeStmtQuery+56(SB)/8, $0x0000000300000035
 DATA ·usdtProbeStmtQuery+64(SB)/8, $0x0074647370617473
@@ -366,7 +366,7 @@ DATA ·usdtProbeStmtQueryDone+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeStmtQueryDone+16(SB)/8, $0x0000009800000002
 DATA ·usdtProbeStmtQueryDone+24(SB)/8, $·usdtProbeStmtQueryDone(SB)
 DATA ·usdtProbeStmtQueryDone+32(SB)/8, $·usdtSchemaStmtQueryDone(SB)
-DATA ·usdtProbeStmtQueryDone+40(SB)/8, $0x00000000000001d8
+DATA ·usdtProbeStmtQueryDone+40(SB)/8, $0x0000000000000219
 DATA ·usdtProbeStmtQueryDone+48(SB)/8, $0x000000080000000a
 DATA ·usdtProbeStmtQueryDone+56(SB)/8, $0x000000030000004f
 DATA ·usdtProbeStmtQueryDone+64(SB)/8, $0x0074647370617473
@@ -402,7 +402,7 @@ DATA ·usdtProbeTxBegin+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeTxBegin+16(SB)/8, $0x0000007000000002
 DATA ·usdtProbeTxBegin+24(SB)/8, $·usdtProbeTxBegin(SB)
 DATA ·usdtProbeTxBegin+32(SB)/8, $·usdtSchemaTxBegin(SB)
-DATA ·usdtProbeTxBegin+40(SB)/8, $0x000000000000007f
+DATA ·usdtProbeTxBegin+40(SB)/8, $0x0000000000000095
 DATA ·usdtProbeTxBegin+48(SB)/8, $0x0000000800000008
 DATA ·usdtProbeTxBegin+56(SB)/8, $0x0000000300000026
 DATA ·usdtProbeTxBegin+64(SB)/8, $0x0074647370617473
@@ -436,7 +436,7 @@ DATA ·usdtProbeTxCommit+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeTxCommit+16(SB)/8, $0x0000008800000002
 DATA ·usdtProbeTxCommit+24(SB)/8, $·usdtProbeTxCommit(SB)
 DATA ·usdtProbeTxCommit+32(SB)/8, $·usdtSchemaTxCommit(SB)
-DATA ·usdtProbeTxCommit+40(SB)/8, $0x000000000000014f
+DATA ·usdtProbeTxCommit+40(SB)/8, $0x0000000000000194
 DATA ·usdtProbeTxCommit+48(SB)/8, $0x0000000800000002
 DATA ·usdtProbeTxCommit+56(SB)/8, $0x000000030000003c
 DATA ·usdtProbeTxCommit+64(SB)/8, $0x0074647370617473
@@ -473,7 +473,7 @@ DATA ·usdtProbeTxRollback+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeTxRollback+16(SB)/8, $0x0000008800000002
 DATA ·usdtProbeTxRollback+24(SB)/8, $·usdtProbeTxRollback(SB)
 DATA ·usdtProbeTxRollback+32(SB)/8, $·usdtSchemaTxRollback(SB)
-DATA ·usdtProbeTxRollback+40(SB)/8, $0x0000000000000153
+DATA ·usdtProbeTxRollback+40(SB)/8, $0x000000000000019a
 DATA ·usdtProbeTxRollback+48(SB)/8, $0x0000000800000002
 DATA ·usdtProbeTxRollback+56(SB)/8, $0x000000030000003e
 DATA ·usdtProbeTxRollback+64(SB)/8, $0x0074647370617473

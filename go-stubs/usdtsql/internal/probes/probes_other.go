@@ -4,6 +4,8 @@
 
 package probes
 
+import "time"
+
 // Prepare does nothing in this build.
 func Prepare(query string) {
 }
@@ -14,7 +16,7 @@ func PrepareEnabled() bool {
 }
 
 // PrepareDone does nothing in this build.
-func PrepareDone(query string, ns int64, error_ error) {
+func PrepareDone(query string, ns time.Duration, error_ error) {
 }
 
 // PrepareDoneEnabled reports false in this build.
@@ -32,7 +34,7 @@ func ExecEnabled() bool {
 }
 
 // ExecDone does nothing in this build.
-func ExecDone(query string, ns int64, error_ error) {
+func ExecDone(query string, ns time.Duration, error_ error) {
 }
 
 // ExecDoneEnabled reports false in this build.
@@ -50,7 +52,7 @@ func QueryEnabled() bool {
 }
 
 // QueryDone does nothing in this build.
-func QueryDone(query string, ns int64, error_ error) {
+func QueryDone(query string, ns time.Duration, error_ error) {
 }
 
 // QueryDoneEnabled reports false in this build.
@@ -68,7 +70,7 @@ func StmtExecEnabled() bool {
 }
 
 // StmtExecDone does nothing in this build.
-func StmtExecDone(query string, ns int64, error_ error) {
+func StmtExecDone(query string, ns time.Duration, error_ error) {
 }
 
 // StmtExecDoneEnabled reports false in this build.
@@ -86,7 +88,7 @@ func StmtQueryEnabled() bool {
 }
 
 // StmtQueryDone does nothing in this build.
-func StmtQueryDone(query string, ns int64, error_ error) {
+func StmtQueryDone(query string, ns time.Duration, error_ error) {
 }
 
 // StmtQueryDoneEnabled reports false in this build.
@@ -104,7 +106,7 @@ func TxBeginEnabled() bool {
 }
 
 // TxCommit does nothing in this build.
-func TxCommit(ns int64, error_ error) {
+func TxCommit(ns time.Duration, error_ error) {
 }
 
 // TxCommitEnabled reports false in this build.
@@ -113,7 +115,7 @@ func TxCommitEnabled() bool {
 }
 
 // TxRollback does nothing in this build.
-func TxRollback(ns int64, error_ error) {
+func TxRollback(ns time.Duration, error_ error) {
 }
 
 // TxRollbackEnabled reports false in this build.

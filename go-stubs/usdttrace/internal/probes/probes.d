@@ -1,37 +1,43 @@
-/** Tasks, regions and messages of runtime/trace: of the program's own making. */
+/** Tasks, regions and log messages that the program creates with package usdttrace. */
 provider trace {
-	/** A task begins. */
+	/** A task starts. */
 	probe task_begin(
-		uint64_t id,     /* of this task in this process, the same at its end */
-		uint64_t parent, /* of the task that it is part of, 0 where there is none or it began unseen */
-		string type
+		uint64_t id,     /* task ID, unique in the process; task_end has the same */
+		uint64_t parent, /* ID of the parent task; 0 if there is none, or no tracer was attached when it started */
+		string type      /* type of the task */
 	);
 
-	/** A task has ended. */
+	/**
+	 * A task has ended.
+	 * @go ns time.Duration
+	 */
 	probe task_end(
-		uint64_t id, /* of the task, 0 where it began unseen */
-		string type, /* empty where it began unseen */
-		int64_t ns   /* since it began, nanoseconds; 0 where it began unseen */
+		uint64_t id, /* task ID; 0 if no tracer was attached when the task started */
+		string type, /* type of the task; empty if no tracer was attached when the task started */
+		int64_t ns   /* duration, in nanoseconds; 0 if no tracer was attached when the task started */
 	);
 
-	/** A region of a goroutine begins. */
+	/** A region of a goroutine starts. */
 	probe region_begin(
-		uint64_t task, /* that it is part of, 0 where there is none or it began unseen */
-		string type
+		uint64_t task, /* ID of the region's task; 0 if there is none, or no tracer was attached when it started */
+		string type    /* type of the region */
 	);
 
-	/** A region of a goroutine has ended. */
+	/**
+	 * A region of a goroutine has ended.
+	 * @go ns time.Duration
+	 */
 	probe region_end(
-		uint64_t task, /* that it is part of, 0 where there is none or it began unseen */
-		string type,   /* empty where it began unseen */
-		int64_t ns     /* since it began, nanoseconds; 0 where it began unseen */
+		uint64_t task, /* ID of the region's task; 0 if there is none, or no tracer was attached when it started */
+		string type,   /* type of the region; empty if no tracer was attached when the region started */
+		int64_t ns     /* duration, in nanoseconds; 0 if no tracer was attached when the region started */
 	);
 
-	/** A message. */
+	/** The program logs a message. */
 	probe log(
-		uint64_t task, /* that it is part of, 0 where there is none or it began unseen */
-		string category,
-		string message
+		uint64_t task,   /* ID of the current task; 0 if there is none, or no tracer was attached when it started */
+		string category, /* category of the message */
+		string message   /* message */
 	);
 };
 

@@ -2,26 +2,30 @@
 
 //go:build go1.21 && linux && (amd64 || arm64) && !usdt_off
 
-// Package probes holds the static probes (USDT) of provider trace.
+// Package probes contains the static probes (USDT) of provider trace.
 //
-// Tasks, regions and messages of runtime/trace: of the program's own making.
+// Tasks, regions and log messages that the program creates with package usdttrace.
 //
-// A probe costs one load, compare and branch until a tracer attaches to it. Seal binaries with
-// go build -toolexec='usdt-gen toolexec' so that every tracer finds the probes.
+// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with
+// go build -toolexec='usdt-gen toolexec' to add the ELF notes that bpftrace, perf and gdb read.
 package probes
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // TaskBegin fires the probe trace:task_begin.
 //
-// A task begins.
+// A task starts.
 //
 // Arguments:
-//   - id: of this task in this process, the same at its end
-//   - parent: of the task that it is part of, 0 where there is none or it began unseen
+//   - id: task ID, unique in the process; task_end has the same
+//   - parent: ID of the parent task; 0 if there is none, or no tracer was attached when it started
+//   - type_: type of the task
 //
 // Tracers see arg0 id, arg1 parent, arg2 and arg3 type_ (pointer, length).
-func TaskBegin(id uint64, parent uint64, type_ string) {
+func TaskBegin(id, parent uint64, type_ string) {
 	if uint32(usdtProbeTaskBegin.semaphore) != 0 {
 		usdtFireTaskBegin(id, parent, type_)
 	}
@@ -32,18 +36,23 @@ func TaskBeginEnabled() bool {
 	return uint32(usdtProbeTaskBegin.semaphore) != 0
 }
 
+// usdtFireTaskBegin fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireTaskBegin(id uint64, parent uint64, type_ string) {
-	usdtTouchProbes(unsafe.StringData(type_), len(type_))
+func usdtFireTaskBegin(id, parent uint64, type_ string) {
+	usdtTouch(unsafe.StringData(type_), len(type_))
 	usdtStubTaskBegin(id, parent, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)))
 }
 
+// usdtStubTaskBegin loads the arguments into registers and jumps to the site.
+//
 //go:noescape
-func usdtStubTaskBegin(arg0 uint64, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64)
+func usdtStubTaskBegin(arg0, arg1 uint64, arg2 unsafe.Pointer, arg3 uint64)
 
+// usdtSiteTaskBegin is the site that tracers attach to.
 func usdtSiteTaskBegin()
 
-// usdtProbeTaskBegin is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeTaskBegin is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeTaskBegin struct {
 	_         [18]byte
 	semaphore uint16
@@ -55,12 +64,12 @@ var usdtProbeTaskBegin struct {
 // A task has ended.
 //
 // Arguments:
-//   - id: of the task, 0 where it began unseen
-//   - type_: empty where it began unseen
-//   - ns: since it began, nanoseconds; 0 where it began unseen
+//   - id: task ID; 0 if no tracer was attached when the task started
+//   - type_: type of the task; empty if no tracer was attached when the task started
+//   - ns: duration, in nanoseconds; 0 if no tracer was attached when the task started
 //
-// Tracers see arg0 id, arg1 and arg2 type_ (pointer, length), arg3 ns.
-func TaskEnd(id uint64, type_ string, ns int64) {
+// Tracers see arg0 id, arg1 and arg2 type_ (pointer, length), arg3 ns (nanoseconds).
+func TaskEnd(id uint64, type_ string, ns time.Duration) {
 	if uint32(usdtProbeTaskEnd.semaphore) != 0 {
 		usdtFireTaskEnd(id, type_, ns)
 	}
@@ -71,18 +80,23 @@ func TaskEndEnabled() bool {
 	return uint32(usdtProbeTaskEnd.semaphore) != 0
 }
 
+// usdtFireTaskEnd fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireTaskEnd(id uint64, type_ string, ns int64) {
-	usdtTouchProbes(unsafe.StringData(type_), len(type_))
-	usdtStubTaskEnd(id, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), ns)
+func usdtFireTaskEnd(id uint64, type_ string, ns time.Duration) {
+	usdtTouch(unsafe.StringData(type_), len(type_))
+	usdtStubTaskEnd(id, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), int64(ns))
 }
 
+// usdtStubTaskEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubTaskEnd(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 int64)
 
+// usdtSiteTaskEnd is the site that tracers attach to.
 func usdtSiteTaskEnd()
 
-// usdtProbeTaskEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeTaskEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeTaskEnd struct {
 	_         [18]byte
 	semaphore uint16
@@ -91,10 +105,11 @@ var usdtProbeTaskEnd struct {
 
 // RegionBegin fires the probe trace:region_begin.
 //
-// A region of a goroutine begins.
+// A region of a goroutine starts.
 //
 // Arguments:
-//   - task: that it is part of, 0 where there is none or it began unseen
+//   - task: ID of the region's task; 0 if there is none, or no tracer was attached when it started
+//   - type_: type of the region
 //
 // Tracers see arg0 task, arg1 and arg2 type_ (pointer, length).
 func RegionBegin(task uint64, type_ string) {
@@ -108,18 +123,23 @@ func RegionBeginEnabled() bool {
 	return uint32(usdtProbeRegionBegin.semaphore) != 0
 }
 
+// usdtFireRegionBegin fires the probe unconditionally.
+//
 //go:noinline
 func usdtFireRegionBegin(task uint64, type_ string) {
-	usdtTouchProbes(unsafe.StringData(type_), len(type_))
+	usdtTouch(unsafe.StringData(type_), len(type_))
 	usdtStubRegionBegin(task, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)))
 }
 
+// usdtStubRegionBegin loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRegionBegin(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64)
 
+// usdtSiteRegionBegin is the site that tracers attach to.
 func usdtSiteRegionBegin()
 
-// usdtProbeRegionBegin is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRegionBegin is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRegionBegin struct {
 	_         [18]byte
 	semaphore uint16
@@ -131,12 +151,12 @@ var usdtProbeRegionBegin struct {
 // A region of a goroutine has ended.
 //
 // Arguments:
-//   - task: that it is part of, 0 where there is none or it began unseen
-//   - type_: empty where it began unseen
-//   - ns: since it began, nanoseconds; 0 where it began unseen
+//   - task: ID of the region's task; 0 if there is none, or no tracer was attached when it started
+//   - type_: type of the region; empty if no tracer was attached when the region started
+//   - ns: duration, in nanoseconds; 0 if no tracer was attached when the region started
 //
-// Tracers see arg0 task, arg1 and arg2 type_ (pointer, length), arg3 ns.
-func RegionEnd(task uint64, type_ string, ns int64) {
+// Tracers see arg0 task, arg1 and arg2 type_ (pointer, length), arg3 ns (nanoseconds).
+func RegionEnd(task uint64, type_ string, ns time.Duration) {
 	if uint32(usdtProbeRegionEnd.semaphore) != 0 {
 		usdtFireRegionEnd(task, type_, ns)
 	}
@@ -147,18 +167,23 @@ func RegionEndEnabled() bool {
 	return uint32(usdtProbeRegionEnd.semaphore) != 0
 }
 
+// usdtFireRegionEnd fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireRegionEnd(task uint64, type_ string, ns int64) {
-	usdtTouchProbes(unsafe.StringData(type_), len(type_))
-	usdtStubRegionEnd(task, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), ns)
+func usdtFireRegionEnd(task uint64, type_ string, ns time.Duration) {
+	usdtTouch(unsafe.StringData(type_), len(type_))
+	usdtStubRegionEnd(task, unsafe.Pointer(unsafe.StringData(type_)), uint64(len(type_)), int64(ns))
 }
 
+// usdtStubRegionEnd loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubRegionEnd(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 int64)
 
+// usdtSiteRegionEnd is the site that tracers attach to.
 func usdtSiteRegionEnd()
 
-// usdtProbeRegionEnd is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeRegionEnd is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeRegionEnd struct {
 	_         [18]byte
 	semaphore uint16
@@ -167,13 +192,16 @@ var usdtProbeRegionEnd struct {
 
 // Log fires the probe trace:log.
 //
-// A message.
+// The program logs a message.
 //
 // Arguments:
-//   - task: that it is part of, 0 where there is none or it began unseen
+//   - task: ID of the current task; 0 if there is none, or no tracer was attached when it started
+//   - category: category of the message
+//   - message: message
 //
-// Tracers see arg0 task, arg1 and arg2 category (pointer, length), arg3 and arg4 message (pointer, length).
-func Log(task uint64, category string, message string) {
+// Tracers see arg0 task, arg1 and arg2 category (pointer, length), arg3 and arg4 message (pointer,
+// length).
+func Log(task uint64, category, message string) {
 	if uint32(usdtProbeLog.semaphore) != 0 {
 		usdtFireLog(task, category, message)
 	}
@@ -184,30 +212,36 @@ func LogEnabled() bool {
 	return uint32(usdtProbeLog.semaphore) != 0
 }
 
+// usdtFireLog fires the probe unconditionally.
+//
 //go:noinline
-func usdtFireLog(task uint64, category string, message string) {
-	usdtTouchProbes(unsafe.StringData(category), len(category))
-	usdtTouchProbes(unsafe.StringData(message), len(message))
+func usdtFireLog(task uint64, category, message string) {
+	usdtTouch(unsafe.StringData(category), len(category))
+	usdtTouch(unsafe.StringData(message), len(message))
 	usdtStubLog(task, unsafe.Pointer(unsafe.StringData(category)), uint64(len(category)), unsafe.Pointer(unsafe.StringData(message)), uint64(len(message)))
 }
 
+// usdtStubLog loads the arguments into registers and jumps to the site.
+//
 //go:noescape
 func usdtStubLog(arg0 uint64, arg1 unsafe.Pointer, arg2 uint64, arg3 unsafe.Pointer, arg4 uint64)
 
+// usdtSiteLog is the site that tracers attach to.
 func usdtSiteLog()
 
-// usdtProbeLog is defined in assembly; the kernel counts the attached tracers in semaphore.
+// usdtProbeLog is defined in assembly. The kernel counts the attached tracers in semaphore.
 var usdtProbeLog struct {
 	_         [18]byte
 	semaphore uint16
 	_         [124]byte
 }
 
-// usdtTouchProbes reads the first and the last byte, so that their pages are present when a tracer,
-// which cannot wait for them, reads the string.
+// usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a
+// tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,
+// so that the compiler keeps the reads.
 //
 //go:noinline
-func usdtTouchProbes(p *byte, n int) byte {
+func usdtTouch(p *byte, n int) byte {
 	if p == nil || n == 0 {
 		return 0
 	}

@@ -24,7 +24,7 @@ DATA ·usdtProbeTaskBegin+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeTaskBegin+16(SB)/8, $0x0000009000000002
 DATA ·usdtProbeTaskBegin+24(SB)/8, $·usdtProbeTaskBegin(SB)
 DATA ·usdtProbeTaskBegin+32(SB)/8, $·usdtSchemaTaskBegin(SB)
-DATA ·usdtProbeTaskBegin+40(SB)/8, $0x00000000000001dc
+DATA ·usdtProbeTaskBegin+40(SB)/8, $0x0000000000000205
 DATA ·usdtProbeTaskBegin+48(SB)/8, $0x0000000800000005
 DATA ·usdtProbeTaskBegin+56(SB)/8, $0x000000030000003d
 DATA ·usdtProbeTaskBegin+64(SB)/8, $0x0074647370617473
@@ -59,7 +59,7 @@ DATA ·usdtProbeTaskEnd+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeTaskEnd+16(SB)/8, $0x0000009000000002
 DATA ·usdtProbeTaskEnd+24(SB)/8, $·usdtProbeTaskEnd(SB)
 DATA ·usdtProbeTaskEnd+32(SB)/8, $·usdtSchemaTaskEnd(SB)
-DATA ·usdtProbeTaskEnd+40(SB)/8, $0x00000000000001da
+DATA ·usdtProbeTaskEnd+40(SB)/8, $0x000000000000023f
 DATA ·usdtProbeTaskEnd+48(SB)/8, $0x0000000800000005
 DATA ·usdtProbeTaskEnd+56(SB)/8, $0x000000030000003c
 DATA ·usdtProbeTaskEnd+64(SB)/8, $0x0074647370617473
@@ -93,7 +93,7 @@ DATA ·usdtProbeRegionBegin+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeRegionBegin+16(SB)/8, $0x0000008800000002
 DATA ·usdtProbeRegionBegin+24(SB)/8, $·usdtProbeRegionBegin(SB)
 DATA ·usdtProbeRegionBegin+32(SB)/8, $·usdtSchemaRegionBegin(SB)
-DATA ·usdtProbeRegionBegin+40(SB)/8, $0x0000000000000162
+DATA ·usdtProbeRegionBegin+40(SB)/8, $0x0000000000000197
 DATA ·usdtProbeRegionBegin+48(SB)/8, $0x0000000800000004
 DATA ·usdtProbeRegionBegin+56(SB)/8, $0x000000030000003a
 DATA ·usdtProbeRegionBegin+64(SB)/8, $0x0074647370617473
@@ -127,7 +127,7 @@ DATA ·usdtProbeRegionEnd+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeRegionEnd+16(SB)/8, $0x0000009000000002
 DATA ·usdtProbeRegionEnd+24(SB)/8, $·usdtProbeRegionEnd(SB)
 DATA ·usdtProbeRegionEnd+32(SB)/8, $·usdtSchemaRegionEnd(SB)
-DATA ·usdtProbeRegionEnd+40(SB)/8, $0x0000000000000207
+DATA ·usdtProbeRegionEnd+40(SB)/8, $0x0000000000000276
 DATA ·usdtProbeRegionEnd+48(SB)/8, $0x0000000800000005
 DATA ·usdtProbeRegionEnd+56(SB)/8, $0x000000030000003e
 DATA ·usdtProbeRegionEnd+64(SB)/8, $0x0074647370617473
@@ -163,7 +163,7 @@ DATA ·usdtProbeLog+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeLog+16(SB)/8, $0x0000009000000002
 DATA ·usdtProbeLog+24(SB)/8, $·usdtProbeLog(SB)
 DATA ·usdtProbeLog+32(SB)/8, $·usdtSchemaLog(SB)
-DATA ·usdtProbeLog+40(SB)/8, $0x0000000000000193
+DATA ·usdtProbeLog+40(SB)/8, $0x00000000000001ed
 DATA ·usdtProbeLog+48(SB)/8, $0x0000000800000006
 DATA ·usdtProbeLog+56(SB)/8, $0x000000030000003b
 DATA ·usdtProbeLog+64(SB)/8, $0x0074647370617473

@@ -4,8 +4,10 @@
 
 package probes
 
+import "time"
+
 // TaskBegin does nothing in this build.
-func TaskBegin(id uint64, parent uint64, type_ string) {
+func TaskBegin(id, parent uint64, type_ string) {
 }
 
 // TaskBeginEnabled reports false in this build.
@@ -14,7 +16,7 @@ func TaskBeginEnabled() bool {
 }
 
 // TaskEnd does nothing in this build.
-func TaskEnd(id uint64, type_ string, ns int64) {
+func TaskEnd(id uint64, type_ string, ns time.Duration) {
 }
 
 // TaskEndEnabled reports false in this build.
@@ -32,7 +34,7 @@ func RegionBeginEnabled() bool {
 }
 
 // RegionEnd does nothing in this build.
-func RegionEnd(task uint64, type_ string, ns int64) {
+func RegionEnd(task uint64, type_ string, ns time.Duration) {
 }
 
 // RegionEndEnabled reports false in this build.
@@ -41,7 +43,7 @@ func RegionEndEnabled() bool {
 }
 
 // Log does nothing in this build.
-func Log(task uint64, category string, message string) {
+func Log(task uint64, category, message string) {
 }
 
 // LogEnabled reports false in this build.

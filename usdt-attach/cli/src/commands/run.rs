@@ -1,12 +1,13 @@
-//! `usdt-attach run`.
+//! `usdt-attach run`: attaches a BPF program in C, and prints its tables.
 
 use super::args::TargetArgs;
-use crate::output::written;
+use crate::output::{check_write, json};
 use crate::run_loop::{Silent, StopConditions, run};
 use crate::signals::Signals;
 use clap::Args;
 use cli_common::{escape, say, warn};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,29 +22,29 @@ use usdt_attach::target::ResolvedTarget;
 use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "The program is C as bcc takes it. USDT(provider, probe) { ... } is attached to that probe;\n\
-                        usdt_arg(provider, probe, name) is the value of an argument and\n\
-                        usdt_text(provider, probe, name, to, size) copies text. Tables are printed at the end:\n\n  \
+#[command(after_help = "The file is C as bcc compiles it, with these additions:\n  \
+                        USDT(provider, probe) { ... }  is attached to that probe\n  \
+                        usdt_arg(provider, probe, name)  returns the value of an argument\n  \
+                        usdt_text(provider, probe, name, to, size)  copies a string argument\n\n\
+                        The tables of the program are printed when it ends:\n  \
                         BPF_HASH(sizes, u64);\n  \
                         USDT(app, request__done) {\n    \
                         sizes.atomic_increment(usdt_arg(app, request__done, size));\n    \
-                        return 0;\n  }"
-)]
+                        return 0;\n  }")]
 pub(crate) struct RunArgs {
-    /// The program
+    /// BPF program in C for bcc
     #[arg(value_name = "FILE.c")]
     file: PathBuf,
-    /// Arguments that are C strings, where the binary does not say so: names or argN
-    #[arg(long = "str", value_name = "ARG", value_delimiter = ',')]
+    /// Read these integer arguments as C strings: names or argN, separated by commas
+    #[arg(long = "cstring", value_name = "ARG", value_delimiter = ',')]
     strings: Vec<String>,
-    /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
+    /// Read argument names and types from a file that `usdt-gen schema` wrote
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
-    /// Stop after this time, such as 10s, 500ms, 2m
+    /// Stop after this time, such as 10s, 500ms or 2m
     #[arg(long, value_name = "T", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// One JSON object for each row of each table
+    /// Print one JSON object per table row
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -52,7 +53,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let helper = BccHelper::find()?;
-    let text = std::fs::read_to_string(&args.file)
+    let source_code = std::fs::read_to_string(&args.file)
         .map_err(|source| Error::open(args.file.clone(), source))?;
     let target = args.target.target(&[])?;
     let resolved = target.resolve()?;
@@ -70,7 +71,7 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     };
     let signals = Signals::catch()?;
     let name = args.file.to_string_lossy();
-    let source = CProgram { name: &name, source: &text };
+    let source = CProgram { name: &name, source: &source_code };
     let (mut program, warnings) = source.attach(&helper, &found, &options, Mechanism::Auto)?;
     warn(warnings);
     if !program.diagnostics().is_empty() {
@@ -83,43 +84,50 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     run(event_loop, &signals, conditions, &mut Silent)?;
     program.detach();
     if let Some(child) = &mut running {
-        super::attach::finish(child);
+        super::attach::terminate(child);
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    let result = program.tables()?.iter().try_for_each(|table| show(&mut out, table, args.json));
-    written(result.and_then(|()| out.flush()))
+    let result =
+        program.tables()?.iter().try_for_each(|table| write_table(&mut out, table, args.json));
+    check_write(result.and_then(|()| out.flush()))
 }
 
-fn show(out: &mut impl Write, table: &TableContents, as_json: bool) -> io::Result<()> {
+fn write_table(out: &mut impl Write, table: &TableContents, as_json: bool) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct RowLine<'a> {
+        table: &'a str,
+        key: &'a Value,
+        value: &'a Value,
+    }
     if as_json {
         return table.rows.iter().try_for_each(|(key, value)| {
-            writeln!(out, "{}", json!({"table": table.name, "key": key, "value": value}))
+            json::write_line(out, &RowLine { table: &table.name, key, value })
         });
     }
+    let name = escape(table.name.as_bytes());
     if table.omitted {
-        return writeln!(out, "{}: no table of keys and values", escape(table.name.as_bytes()));
+        return writeln!(out, "{name}: not a table of keys and values");
     }
     let plural = if table.rows.len() == 1 { "row" } else { "rows" };
-    writeln!(out, "{}: {} {plural}", escape(table.name.as_bytes()), table.rows.len())?;
-    table
-        .rows
-        .iter()
-        .try_for_each(|(key, value)| writeln!(out, "  {}: {}", plain(key), plain(value)))
+    writeln!(out, "{name}: {} {plural}", table.rows.len())?;
+    table.rows.iter().try_for_each(|(key, value)| {
+        writeln!(out, "  {}: {}", format_value(key), format_value(value))
+    })
 }
 
-/// Texts without quotes, structures by their members.
-fn plain(value: &Value) -> String {
+/// Formats strings without quotes, and structures as `name=value` for each member.
+fn format_value(value: &Value) -> String {
     match value {
         Value::String(text) => escape(text.as_bytes()),
         Value::Object(members) => {
             let members: Vec<String> = members
                 .iter()
-                .map(|(name, v)| format!("{}={}", escape(name.as_bytes()), plain(v)))
+                .map(|(name, v)| format!("{}={}", escape(name.as_bytes()), format_value(v)))
                 .collect();
             members.join(" ")
         }
         Value::Array(items) => {
-            format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", "))
+            format!("[{}]", items.iter().map(format_value).collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
     }

@@ -1,4 +1,5 @@
-//! Names and types resolved, rules enforced: the syntax tree becomes a [`Model`].
+//! Resolves names and types, enforces the rules of the language, and turns the syntax tree into a
+//! [`Model`].
 
 mod resolve;
 mod structs;
@@ -11,21 +12,23 @@ use indexmap::IndexMap;
 use resolve::Resolver;
 use std::collections::HashMap;
 
-/// Longest name DTrace keeps, `DTRACE_PROVNAMELEN` and `DTRACE_NAMELEN` without the NUL.
-const MAX_NAME: usize = 63;
+/// The longest name that DTrace keeps: `DTRACE_PROVNAMELEN` and `DTRACE_NAMELEN` without the NUL.
+const MAX_NAME_LEN: usize = 63;
 
-/// Builds the model; whatever is wrong is reported and left out. `missing` are headers that were not found.
+/// Builds the model. Declarations with errors are reported and left out. `missing_headers` are
+/// included files that were not found.
 pub(super) fn check(
     sources: &Sources,
     file: &File,
-    missing: &[String],
+    missing_headers: &[String],
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Model {
-    let mut checker = Checker { resolver: Resolver::new(sources, file, missing, diagnostics) };
+    let mut checker =
+        Checker { resolver: Resolver::new(sources, file, missing_headers, diagnostics) };
     let mut providers: IndexMap<String, model::Provider> = IndexMap::new();
     let mut spans: HashMap<&str, Span> = HashMap::new();
     for ast in &file.providers {
-        checker.provider_name(&ast.name);
+        checker.check_provider_name(&ast.name);
         if let Some(first) = spans.get(ast.name.text.as_str()) {
             checker.report(
                 Diagnostic::error(
@@ -43,7 +46,7 @@ pub(super) fn check(
         providers.insert(ast.name.text.clone(), model);
     }
     for attributes in &file.attributes {
-        checker.attributes(attributes, &mut providers);
+        checker.apply_attributes(attributes, &mut providers);
     }
     if providers.is_empty() && checker.resolver.diagnostics.iter().all(|d| !d.is_error()) {
         checker.report(
@@ -65,8 +68,8 @@ impl Checker<'_> {
         self.resolver.diagnostics.push(diagnostic);
     }
 
-    fn provider_name(&mut self, name: &Name) {
-        self.length(name, "provider");
+    fn check_provider_name(&mut self, name: &Name) {
+        self.check_length(name, "provider");
         if name.text.ends_with(|c: char| c.is_ascii_digit()) {
             self.report(
                 Diagnostic::error(
@@ -74,23 +77,27 @@ impl Checker<'_> {
                     format!("provider name `{}` ends in a digit", name.text),
                     "ends in a digit",
                 )
-                .help("DTrace appends the process id to the name; end it in a letter or `_`"),
+                .help("DTrace appends the process ID to the name; end it with a letter or `_`"),
             );
         }
     }
 
-    fn length(&mut self, name: &Name, what: &str) {
-        if name.text.len() > MAX_NAME {
+    fn check_length(&mut self, name: &Name, what: &str) {
+        if name.text.len() > MAX_NAME_LEN {
             let message = format!("{what} name is {} characters long", name.text.len());
             self.report(Diagnostic::error(
                 name.span.clone(),
                 message,
-                format!("at most {MAX_NAME} fit"),
+                format!("the limit is {MAX_NAME_LEN}"),
             ));
         }
     }
 
-    fn attributes(&mut self, ast: &Attributes, providers: &mut IndexMap<String, model::Provider>) {
+    fn apply_attributes(
+        &mut self,
+        ast: &Attributes,
+        providers: &mut IndexMap<String, model::Provider>,
+    ) {
         let Some(provider) = providers.get_mut(&ast.provider.text) else {
             self.report(Diagnostic::warning(
                 ast.provider.span.clone(),
@@ -99,7 +106,7 @@ impl Checker<'_> {
             ));
             return;
         };
-        if ast.what == "args" {
+        if ast.subject == "args" {
             provider.stability = Some(ast.stability.clone());
         }
     }
@@ -108,7 +115,7 @@ impl Checker<'_> {
         let mut probes: IndexMap<String, model::Probe> = IndexMap::new();
         let mut spans: HashMap<&str, Span> = HashMap::new();
         for probe in &ast.probes {
-            self.length(&probe.name, "probe");
+            self.check_length(&probe.name, "probe");
             if let Some(first) = spans.get(probe.name.text.as_str()) {
                 self.report(
                     Diagnostic::error(
@@ -117,7 +124,7 @@ impl Checker<'_> {
                         "declared again here",
                     )
                     .related(first.clone(), "first declared here")
-                    .help("probes have no overloads: give this one a name of its own"),
+                    .help("probes cannot be overloaded: give this probe another name"),
                 );
                 continue;
             }
@@ -143,7 +150,7 @@ impl Checker<'_> {
                 self.report(
                     Diagnostic::error(
                         name.span.clone(),
-                        format!("two arguments are called `{}`", name.text),
+                        format!("two arguments are named `{}`", name.text),
                         "used again here",
                     )
                     .related(first.clone(), "first used here"),
@@ -153,7 +160,7 @@ impl Checker<'_> {
             }
         }
         for line in ast.doc.lines().filter(|line| line.starts_with("@go ")) {
-            let message = format!("`{line}` names no argument of this probe");
+            let message = format!("`{line}` does not name an argument of this probe");
             self.report(Diagnostic::warning(ast.name.span.clone(), message, "ignored"));
         }
         let mut outputs = Vec::new();
@@ -166,7 +173,7 @@ impl Checker<'_> {
                     }
                     None => self.report(Diagnostic::error(
                         name.span.clone(),
-                        format!("`{}` is no argument of this probe", name.text),
+                        format!("`{}` is not an argument of this probe", name.text),
                         "outputs are matched to inputs by name",
                     )),
                 },
@@ -179,25 +186,30 @@ impl Checker<'_> {
         }
         let probe =
             model::Probe { name: ast.name.text.clone(), doc: ast.doc.clone(), params, outputs };
-        self.word_limit(ast, &probe);
+        self.check_word_count(ast, &probe);
         probe
     }
 
-    fn word_limit(&mut self, ast: &Probe, probe: &model::Probe) {
+    /// Reports a probe with more argument words than tracers accept.
+    fn check_word_count(&mut self, ast: &Probe, probe: &model::Probe) {
         let words = probe.words();
         if words <= MAX_WORDS {
             return;
         }
-        // The first one that does not fit.
+        // Point to the first argument that exceeds the limit.
         let mut sum = 0;
-        let fit = probe.params.iter().take_while(|p| {
+        let fitting = probe.params.iter().take_while(|p| {
             sum += p.ty.words();
             sum <= MAX_WORDS
         });
-        let span = ast.params.get(fit.count()).map_or(ast.name.span.clone(), |p| p.ty.span.clone());
+        let span =
+            ast.params.get(fitting.count()).map_or(ast.name.span.clone(), |p| p.ty.span.clone());
         let pairs = words - probe.params.len();
         let counted = if pairs > 0 {
-            format!(" ({} arguments, {pairs} of them pointer and length)", probe.params.len())
+            format!(
+                " ({} arguments, {pairs} of them passed as pointer and length)",
+                probe.params.len()
+            )
         } else {
             String::new()
         };
@@ -205,28 +217,28 @@ impl Checker<'_> {
             Diagnostic::error(
                 span,
                 format!(
-                    "probe `{}` has {words} argument words{counted}, tracers take {MAX_WORDS}",
+                    "probe `{}` has {words} argument words{counted}; tracers accept {MAX_WORDS}",
                     ast.name.text
                 ),
-                "the first that does not fit",
+                "the first argument beyond the limit",
             )
             .help("drop or combine arguments, or pass a pointer to a struct that holds them"),
         );
     }
 
-    /// The argument's type, as an annotation `@go` changes it.
-    fn go_type(&mut self, ast: &Param, ty: model::Type) -> model::Type {
-        let Some(wanted) = &ast.go else { return ty };
+    /// Returns the type of an argument after its `@go` annotation is applied.
+    fn apply_go_annotation(&mut self, ast: &Param, ty: model::Type) -> model::Type {
+        let Some(go_type) = &ast.go else { return ty };
         let span = ast.name.as_ref().map_or_else(|| ast.ty.span.clone(), |name| name.span.clone());
-        let Some(name) = GoName::ALL.into_iter().find(|name| name.spelling() == wanted) else {
+        let Some(name) = GoName::ALL.into_iter().find(|name| name.spelling() == go_type) else {
             let known: Vec<&str> = GoName::ALL.iter().map(|name| name.spelling()).collect();
             self.report(
                 Diagnostic::error(
                     span,
-                    format!("`@go {wanted}` names no type that an argument can have"),
-                    "of this argument",
+                    format!("`@go {go_type}` is not a supported Go type"),
+                    "for this argument",
                 )
-                .help(format!("it can be {}", known.join(", "))),
+                .help(format!("use one of: {}", known.join(", "))),
             );
             return ty;
         };
@@ -236,27 +248,27 @@ impl Checker<'_> {
         self.report(
             Diagnostic::error(
                 span,
-                format!("`@go {wanted}` does not fit `{}`", ast.ty.spelling()),
-                "another size or sign",
+                format!("`@go {go_type}` does not fit `{}`", ast.ty.spelling()),
+                "has another size or signedness",
             )
-            .help(format!("declare it `{}`", name.c_type())),
+            .help(format!("declare it as `{}`", name.c_type())),
         );
         ty
     }
 
     fn param(&mut self, ast: &Param) -> Option<model::Param> {
         let ty = self.resolver.argument(&ast.ty)?;
-        let ty = self.go_type(ast, ty);
+        let ty = self.apply_go_annotation(ast, ty);
         Some(model::Param {
             name: ast.name.as_ref().map(|n| n.text.clone()),
-            spelling: resolve::decayed(&ast.ty).spelling(),
+            spelling: resolve::decay(&ast.ty).spelling(),
             ty,
             doc: ast.doc.clone(),
         })
     }
 }
 
-/// `(void)` says explicitly that there is none.
+/// Returns the parameters. A single `void` means that there are none.
 fn without_void(params: &[Param]) -> &[Param] {
     match params {
         [Param { name: None, ty: Type { base: Base::Words(words), derived, .. }, .. }]

@@ -1,4 +1,4 @@
-//! Types: from what was written to what an argument is.
+//! Resolves types: from a type as written to the type of an argument.
 
 use crate::dlang::ast::{Base, Body, Derived, File, Keyword, Type};
 use crate::dlang::c_types;
@@ -9,63 +9,72 @@ use crate::dlang::source::{Sources, Span};
 use crate::model::{self, Enum, Struct};
 use std::collections::HashMap;
 
-/// Longest chain of typedefs; one more is a type defined by itself.
-const MAX_TYPEDEFS: usize = 32;
+/// The longest chain of typedefs. A longer one is taken as a type that is defined in terms of
+/// itself.
+const MAX_TYPEDEF_CHAIN: usize = 32;
 
-/// How far the layout of a tag is.
+/// The state of a struct's layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Its members are being laid out: one that holds itself has no size.
-    Open,
-    /// It has no layout.
+pub(super) enum LayoutState {
+    /// Its members are being laid out. A struct that contains itself by value has no size.
+    InProgress,
+    /// It has no known layout.
     Opaque,
-    /// Its index in the model.
+    /// It is laid out and has this index in the model.
     Done(usize),
 }
 
-/// What is known while types are resolved.
+/// Resolves types against the declarations of a file, and collects the types of the model.
 pub(super) struct Resolver<'a> {
     pub(super) sources: &'a Sources,
     pub(super) file: &'a File,
-    missing: &'a [String],
+    missing_headers: &'a [String],
     pub(super) diagnostics: &'a mut Vec<Diagnostic>,
     typedefs: HashMap<&'a str, &'a Type>,
-    /// Names of enums and structs that have none of their own, from typedefs, by tag.
-    pub(super) typedef_names: HashMap<usize, (&'a str, &'a str)>,
+    /// By tag index, the first typedef of each struct, union and enum. It names those without a
+    /// tag.
+    pub(super) tag_typedefs: HashMap<usize, TagTypedef<'a>>,
     constants: HashMap<String, i128>,
-    /// By tag, the index in the model.
+    /// By tag index, the index of an enum in the model.
     enum_of: HashMap<usize, usize>,
     pub(super) enums: Vec<Enum>,
-    /// Enums of included files, by tag: part of the model once they are used.
+    /// By tag index, enums of included files. They become part of the model when they are used.
     included_enums: HashMap<usize, Enum>,
-    /// By tag.
-    pub(super) struct_of: HashMap<usize, State>,
+    /// By tag index, the layout of a struct or union.
+    pub(super) struct_of: HashMap<usize, LayoutState>,
     pub(super) structs: Vec<Struct>,
 }
 
-/// A type without typedefs.
-pub(super) struct Flat {
-    pub(super) base: FlatBase,
+/// A typedef of a struct, union or enum.
+#[derive(Clone, Copy)]
+pub(super) struct TagTypedef<'a> {
+    pub(super) name: &'a str,
+    pub(super) doc: &'a str,
+}
+
+/// A type whose typedefs are resolved.
+pub(super) struct CanonicalType {
+    pub(super) base: CanonicalBase,
     pub(super) derived: Vec<Derived>,
 }
 
-pub(super) enum FlatBase {
-    /// An arithmetic type or one of the language's own.
+pub(super) enum CanonicalBase {
+    /// An arithmetic type, or a type of the language such as `string`.
     Known(model::Type),
     /// `char` or `signed char`.
     Char,
     Void,
     Tag(usize),
-    /// No C type at all, or the ellipsis; reported by whoever needs it.
-    Words,
+    /// Words that are not a C type. The use of the type reports it.
+    NotAType,
     Ellipsis,
     Unknown(String),
-    /// A typedef that leads to itself.
-    Endless(String),
+    /// A typedef that is defined in terms of itself.
+    Recursive(String),
 }
 
-/// A parameter of array or function type is a pointer.
-pub(super) fn decayed(ty: &Type) -> Type {
+/// Returns the type of a parameter: an array or function decays to a pointer.
+pub(super) fn decay(ty: &Type) -> Type {
     let mut ty = ty.clone();
     match ty.derived.first_mut() {
         Some(first @ Derived::Array(_)) => *first = Derived::Pointer,
@@ -79,16 +88,16 @@ impl<'a> Resolver<'a> {
     pub(super) fn new(
         sources: &'a Sources,
         file: &'a File,
-        missing: &'a [String],
+        missing_headers: &'a [String],
         diagnostics: &'a mut Vec<Diagnostic>,
     ) -> Self {
         let mut resolver = Resolver {
             sources,
             file,
-            missing,
+            missing_headers,
             diagnostics,
             typedefs: file.typedefs.iter().map(|t| (t.name.text.as_str(), &t.ty)).collect(),
-            typedef_names: HashMap::new(),
+            tag_typedefs: HashMap::new(),
             constants: HashMap::new(),
             enum_of: HashMap::new(),
             enums: Vec::new(),
@@ -98,7 +107,10 @@ impl<'a> Resolver<'a> {
         };
         for typedef in &file.typedefs {
             if let (Base::Tag(tag), []) = (&typedef.ty.base, typedef.ty.derived.as_slice()) {
-                resolver.typedef_names.entry(*tag).or_insert((&typedef.name.text, &typedef.doc));
+                resolver
+                    .tag_typedefs
+                    .entry(*tag)
+                    .or_insert(TagTypedef { name: &typedef.name.text, doc: &typedef.doc });
             }
         }
         for (name, value) in &file.constants {
@@ -110,8 +122,10 @@ impl<'a> Resolver<'a> {
         resolver
     }
 
-    /// Enumerators are constants everywhere behind them. The file's own enums are part of the model, used or
-    /// not: their names are what its users reach for.
+    /// Evaluates the enumerators, which are constants in everything that follows them.
+    ///
+    /// The enums of the main file are part of the model even if no argument uses them, because Go
+    /// code uses their generated constants.
     fn collect_enums(&mut self) {
         for (at, tag) in self.file.tags.iter().enumerate() {
             let Some(Body::Enumerators(enumerators)) = &tag.body else { continue };
@@ -123,32 +137,36 @@ impl<'a> Resolver<'a> {
                     next = value;
                 }
                 self.constants.insert(enumerator.name.text.clone(), next);
-                values.push((enumerator.name.text.clone(), next, enumerator.doc.clone()));
+                values.push(model::Enumerator {
+                    name: enumerator.name.text.clone(),
+                    value: next,
+                    doc: enumerator.doc.clone(),
+                });
                 next = next.saturating_add(1);
             }
-            let typedef = self.typedef_names.get(&at);
+            let typedef = self.tag_typedefs.get(&at);
             let name = match (&tag.name, typedef) {
                 (Some(name), _) => name.text.clone(),
-                (None, Some((name, _))) => (*name).to_owned(),
+                (None, Some(typedef)) => typedef.name.to_owned(),
                 (None, None) => continue,
             };
-            let Some((size, signed)) = Enum::representation(values.iter().map(|v| v.1)) else {
+            let Some((size, signed)) = Enum::representation(values.iter().map(|v| v.value)) else {
                 let span = enumerators.first().map_or(0..0, |e| e.name.span.clone());
-                let message = format!("the values of enum `{name}` fit no 8-byte integer");
-                self.diagnostics.push(Diagnostic::error(span, message, "from here on"));
+                let message = format!("the values of enum `{name}` do not fit in 8 bytes");
+                self.diagnostics.push(Diagnostic::error(span, message, "in this enum"));
                 continue;
             };
-            let own = enumerators.first().is_some_and(|e| self.sources.in_main(&e.name.span));
-            let doc = if tag.doc.is_empty() { typedef.map_or("", |t| t.1) } else { &tag.doc };
+            let in_main = enumerators.first().is_some_and(|e| self.sources.in_main(&e.name.span));
+            let doc = if tag.doc.is_empty() { typedef.map_or("", |t| t.doc) } else { &tag.doc };
             let model = Enum {
                 name,
-                tagged: tag.name.is_some(),
+                has_tag: tag.name.is_some(),
                 doc: doc.to_owned(),
                 size,
                 signed,
                 values,
             };
-            if own {
+            if in_main {
                 self.enum_of.insert(at, self.enums.len());
                 self.enums.push(model);
             } else {
@@ -157,7 +175,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The model's enum of a tag that has a body.
+    /// Returns the model's enum for a tag, with its index, or `None` if the enum is not defined.
     pub(super) fn enum_at(&mut self, tag: usize) -> Option<(usize, &Enum)> {
         if let Some(model) = self.included_enums.remove(&tag) {
             self.enum_of.insert(tag, self.enums.len());
@@ -167,118 +185,120 @@ impl<'a> Resolver<'a> {
         Some((index, self.enums.get(index)?))
     }
 
-    /// Value of a constant expression; reported where it has none.
+    /// Evaluates a constant expression. Reports an error and returns `None` if it has no value.
     pub(super) fn evaluate(&mut self, value: &crate::dlang::ast::Constant) -> Option<i128> {
         let result = constant::evaluate(self.sources, &value.tokens, &value.span, &*self);
         match result {
             Ok(value) => Some(value),
-            Err(no) => {
-                let message = format!("this constant has no value: {}", no.reason);
-                self.diagnostics.push(Diagnostic::error(no.span, message, "here"));
+            Err(error) => {
+                let message = format!("cannot evaluate this constant: {}", error.reason);
+                self.diagnostics.push(Diagnostic::error(error.span, message, "here"));
                 None
             }
         }
     }
 
-    /// Follows typedefs to their end.
-    pub(super) fn flatten(&self, ty: &Type) -> Flat {
+    /// Resolves the typedefs in a type.
+    pub(super) fn canonicalize(&self, ty: &Type) -> CanonicalType {
         let (mut base, mut derived) = (&ty.base, ty.derived.clone());
-        for _ in 0..MAX_TYPEDEFS {
-            let flat = match base {
+        for _ in 0..MAX_TYPEDEF_CHAIN {
+            let canonical = match base {
                 Base::Named(name) => match self.typedefs.get(name.as_str()) {
                     Some(inner) => {
                         derived.extend(inner.derived.iter().cloned());
                         base = &inner.base;
                         continue;
                     }
-                    None => match c_types::named(name) {
-                        Some(known) => FlatBase::Known(known),
-                        None => FlatBase::Unknown(name.clone()),
+                    None => match c_types::built_in(name) {
+                        Some(known) => CanonicalBase::Known(known),
+                        None => CanonicalBase::Unknown(name.clone()),
                     },
                 },
                 Base::Words(words) if words.iter().any(|w| w == "void") && words.len() == 1 => {
-                    FlatBase::Void
+                    CanonicalBase::Void
                 }
                 Base::Words(words) => match c_types::arithmetic(words) {
                     Some(_)
                         if words.iter().any(|w| w == "char")
                             && !words.iter().any(|w| w == "unsigned") =>
                     {
-                        FlatBase::Char
+                        CanonicalBase::Char
                     }
-                    Some(known) => FlatBase::Known(known),
-                    None => FlatBase::Words,
+                    Some(known) => CanonicalBase::Known(known),
+                    None => CanonicalBase::NotAType,
                 },
-                Base::Tag(tag) => FlatBase::Tag(*tag),
-                Base::Ellipsis => FlatBase::Ellipsis,
+                Base::Tag(tag) => CanonicalBase::Tag(*tag),
+                Base::Ellipsis => CanonicalBase::Ellipsis,
             };
-            return Flat { base: flat, derived };
+            return CanonicalType { base: canonical, derived };
         }
         let name = if let Base::Named(name) = base { name.clone() } else { String::new() };
-        Flat { base: FlatBase::Endless(name), derived }
+        CanonicalType { base: CanonicalBase::Recursive(name), derived }
     }
 
-    /// What a parameter is; reports and returns `None` where it cannot be an argument.
+    /// Returns the type of an argument. Reports an error and returns `None` if the type cannot be
+    /// passed.
     pub(super) fn argument(&mut self, ty: &Type) -> Option<model::Type> {
-        let flat = self.flatten(ty);
-        let pointee = match flat.derived.as_slice() {
-            [] => return self.by_value(&flat.base, ty),
-            // A function is passed as its address, an array as that of its first element.
+        let canonical = self.canonicalize(ty);
+        let pointee = match canonical.derived.as_slice() {
+            [] => return self.by_value(&canonical.base, ty),
+            // A function is passed as its address, and an array as the address of its first
+            // element.
             [Derived::Function(_), ..] => return Some(model::Type::Pointer),
-            [Derived::Pointer | Derived::Array(_)] => flat.base,
-            _ => FlatBase::Void,
+            [Derived::Pointer | Derived::Array(_)] => canonical.base,
+            _ => CanonicalBase::Void,
         };
         Some(match pointee {
-            FlatBase::Char => model::Type::CString,
-            FlatBase::Tag(tag) => match self.struct_at(tag) {
+            CanonicalBase::Char => model::Type::CString,
+            CanonicalBase::Tag(tag) => match self.struct_at(tag) {
                 Some(index) => model::Type::Struct { index },
                 None => model::Type::Pointer,
             },
-            FlatBase::Unknown(name) => {
-                self.unknown(&name, &ty.span, true);
+            CanonicalBase::Unknown(name) => {
+                self.report_unknown_type(&name, &ty.span, true);
                 model::Type::Pointer
             }
-            FlatBase::Endless(name) => return self.endless(&name, &ty.span),
+            CanonicalBase::Recursive(name) => return self.report_recursive_type(&name, &ty.span),
             _ => model::Type::Pointer,
         })
     }
 
-    fn by_value(&mut self, base: &FlatBase, ty: &Type) -> Option<model::Type> {
+    fn by_value(&mut self, base: &CanonicalBase, ty: &Type) -> Option<model::Type> {
         match base {
-            FlatBase::Known(known) => Some(*known),
-            FlatBase::Char => Some(model::Type::Int { size: 1, signed: true }),
-            FlatBase::Tag(tag) => self.tag_by_value(*tag, &ty.span),
-            FlatBase::Void => {
-                let help = "write `()` for a probe without arguments, `void *` for a pointer";
-                self.no_type("`void` is no argument type", ty, help)
+            CanonicalBase::Known(known) => Some(*known),
+            CanonicalBase::Char => Some(model::Type::Int { size: 1, signed: true }),
+            CanonicalBase::Tag(tag) => self.tag_by_value(*tag, &ty.span),
+            CanonicalBase::Void => {
+                let help = "write `()` for a probe without arguments, or `void *` for a pointer";
+                self.report_invalid_type("`void` is not an argument type", ty, help)
             }
-            FlatBase::Words => {
-                let help = "`long` is 8 bytes here; wider numbers do not fit an argument";
-                self.no_type("these words spell no C type", ty, help)
+            CanonicalBase::NotAType => {
+                let help = "`long` is 8 bytes wide, and an argument holds at most 8 bytes";
+                self.report_invalid_type("this is not a C type", ty, help)
             }
-            FlatBase::Ellipsis => {
+            CanonicalBase::Ellipsis => {
                 self.diagnostics.push(
                     Diagnostic::error(
                         ty.span.clone(),
                         "a probe cannot have a variable number of arguments",
-                        "not here",
+                        "not allowed here",
                     )
-                    .help("declare each argument; twelve words are the limit"),
+                    .help("declare each argument; a probe has at most 12 argument words"),
                 );
                 None
             }
-            FlatBase::Unknown(name) => {
-                self.unknown(name, &ty.span, false);
+            CanonicalBase::Unknown(name) => {
+                self.report_unknown_type(name, &ty.span, false);
                 None
             }
-            FlatBase::Endless(name) => self.endless(name, &ty.span),
+            CanonicalBase::Recursive(name) => self.report_recursive_type(name, &ty.span),
         }
     }
 
     fn tag_by_value(&mut self, tag: usize, span: &Span) -> Option<model::Type> {
         let ast = self.file.tags.get(tag)?;
         if ast.keyword == Keyword::Enum {
-            // An enum that is only mentioned is an int.
+            // An enum without a definition is an int.
             return Some(match self.enum_at(tag) {
                 Some((index, model)) => {
                     model::Type::Enum { index, size: model.size, signed: model.signed }
@@ -286,11 +306,10 @@ impl<'a> Resolver<'a> {
                 None => model::Type::Int { size: 4, signed: true },
             });
         }
-        let keyword = ast.keyword.text();
-        let (tag, typedef) = (ast.name.as_ref(), self.typedef_names.get(&tag));
-        let pointer = match (tag, typedef) {
+        let keyword = ast.keyword.as_str();
+        let pointer = match (ast.name.as_ref(), self.tag_typedefs.get(&tag)) {
             (Some(tag), _) => format!("{keyword} {} *", tag.text),
-            (None, Some((name, _))) => format!("{name} *"),
+            (None, Some(typedef)) => format!("{} *", typedef.name),
             (None, None) => "void *".to_owned(),
         };
         self.diagnostics.push(
@@ -304,26 +323,28 @@ impl<'a> Resolver<'a> {
         None
     }
 
-    fn no_type<T>(&mut self, message: &str, ty: &Type, help: &str) -> Option<T> {
+    fn report_invalid_type<T>(&mut self, message: &str, ty: &Type, help: &str) -> Option<T> {
         let label = format!("`{}`", ty.spelling());
         self.diagnostics.push(Diagnostic::error(ty.span.clone(), message, label).help(help));
         None
     }
 
-    fn endless<T>(&mut self, name: &str, span: &Span) -> Option<T> {
-        let message = format!("type `{name}` is defined by itself");
+    fn report_recursive_type<T>(&mut self, name: &str, span: &Span) -> Option<T> {
+        let message = format!("type `{name}` is defined in terms of itself");
         self.diagnostics.push(Diagnostic::error(span.clone(), message, "used here"));
         None
     }
 
-    /// Behind a pointer an unknown type is worth a warning only: the address is all that is passed.
-    fn unknown(&mut self, name: &str, span: &Span, pointer: bool) {
+    /// A pointer to an unknown type is only worth a warning, because just the address is passed.
+    fn report_unknown_type(&mut self, name: &str, span: &Span, pointer: bool) {
         let message = format!("unknown type `{name}`");
-        let nearest = c_types::nearest(name, self.typedefs.keys().copied());
-        let help = match (nearest, self.missing.first()) {
+        let nearest = c_types::nearest_type(name, self.typedefs.keys().copied());
+        let help = match (nearest, self.missing_headers.first()) {
             (Some(nearest), _) => format!("did you mean `{nearest}`?"),
             (None, Some(header)) => {
-                format!("is it in `{header}`, which was not found? Name its folder with -I")
+                format!(
+                    "is it declared in `{header}`, which was not found? Add its directory with -I"
+                )
             }
             (None, None) if pointer => {
                 format!("declare it before the provider: `typedef struct {name} {name};`")
@@ -341,11 +362,11 @@ impl<'a> Resolver<'a> {
 }
 
 impl Scope for Resolver<'_> {
-    fn name(&self, name: &str) -> Option<i128> {
+    fn value_of(&self, name: &str) -> Option<i128> {
         self.constants.get(name).copied()
     }
 
-    /// Of arithmetic types, pointers and names that lead to those.
+    /// Knows arithmetic types, pointers, and typedefs of these.
     fn size_of(&self, tokens: &[Token]) -> Option<i128> {
         if tokens.iter().any(|t| t.kind == Kind::Punct('*')) {
             return Some(8);
@@ -361,12 +382,12 @@ impl Scope for Resolver<'_> {
             ([name], None) => Base::Named(name.clone()),
             _ => return None,
         };
-        let flat =
-            self.flatten(&Type { span: 0..0, text: String::new(), base, derived: Vec::new() });
-        match (flat.base, flat.derived.first()) {
+        let ty = Type { span: 0..0, text: String::new(), base, derived: Vec::new() };
+        let canonical = self.canonicalize(&ty);
+        match (canonical.base, canonical.derived.first()) {
             (_, Some(Derived::Pointer)) => Some(8),
-            (FlatBase::Known(known), None) => Some(known.size().into()),
-            (FlatBase::Char, None) => Some(1),
+            (CanonicalBase::Known(known), None) => Some(known.size().into()),
+            (CanonicalBase::Char, None) => Some(1),
             _ => None,
         }
     }

@@ -1,21 +1,23 @@
-//! Lines: indentation, blank lines, comments, parameters that do not fit one line.
+//! Writes formatted lines: indentation, blank lines, comments, and parameters that do not fit on a
+//! line.
 
-use super::piece::{Piece, TAB, column, trimmed};
+use super::piece::{Piece, TAB_WIDTH, column, trimmed};
 use super::spacing::join;
 use crate::dlang::lexer::Kind;
 
-/// Columns of a line that holds its parameters.
-const WIDTH: usize = 120;
+/// The longest line in columns. A longer statement has one line per parameter.
+const MAX_WIDTH: usize = 120;
 
-/// The new text, line by line.
+/// The formatted definition, written line by line.
 #[derive(Default)]
 pub(super) struct Writer {
     out: String,
-    /// The last line opened a block, or nothing was written yet.
-    fresh: bool,
+    /// True if the last line opened a block.
+    at_block_start: bool,
 }
 
 impl Writer {
+    /// Returns the formatted definition, which ends with a single line ending unless it is empty.
     pub(super) fn finish(mut self) -> String {
         self.out.push('\n');
         let length = trimmed(&self.out).len();
@@ -26,158 +28,169 @@ impl Writer {
         self.out
     }
 
-    /// Begins a line, with the blank line that stood in front of it.
-    fn begin(&mut self, piece: &Piece<'_>, depth: usize) {
-        let opened = self.out.is_empty() || self.fresh;
-        if piece.lines > 1 && !opened && piece.text != "}" {
+    /// Begins a line. A blank line before it is kept, except at the start or end of a block.
+    fn begin_line(&mut self, piece: &Piece<'_>, depth: usize) {
+        let is_first = self.out.is_empty() || self.at_block_start;
+        if piece.newlines > 1 && !is_first && piece.text != "}" {
             self.out.push('\n');
         }
-        self.indent(depth * TAB);
+        self.indent(depth * TAB_WIDTH);
     }
 
     fn indent(&mut self, columns: usize) {
-        self.out.extend(std::iter::repeat_n('\t', columns / TAB));
-        self.out.extend(std::iter::repeat_n(' ', columns % TAB));
+        self.out.extend(std::iter::repeat_n('\t', columns / TAB_WIDTH));
+        self.out.extend(std::iter::repeat_n(' ', columns % TAB_WIDTH));
     }
 
-    fn end(&mut self, opened: bool) {
+    /// Ends a line. `opens_block` is true if its last token is `{`.
+    fn end_line(&mut self, opens_block: bool) {
         let length = trimmed(&self.out).len();
         self.out.truncate(length);
         self.out.push('\n');
-        self.fresh = opened;
+        self.at_block_start = opens_block;
     }
 
-    /// A line as it was.
+    /// Writes a line without formatting it.
     pub(super) fn verbatim(&mut self, piece: &Piece<'_>, depth: usize) {
-        self.begin(piece, depth);
-        self.out.push_str(&lines(piece.text));
-        self.end(false);
+        self.begin_line(piece, depth);
+        self.out.push_str(&normalize_newlines(piece.text));
+        self.end_line(false);
     }
 
-    /// A comment on lines of its own.
+    /// Writes a comment on lines of its own.
     pub(super) fn comment(&mut self, piece: &Piece<'_>, depth: usize) {
-        self.begin(piece, depth);
-        self.text(piece, depth * TAB);
-        self.end(false);
+        self.begin_line(piece, depth);
+        self.comment_at(piece, depth * TAB_WIDTH);
+        self.end_line(false);
     }
 
-    /// A comment behind what was written last.
-    pub(super) fn behind(&mut self, piece: &Piece<'_>) {
-        let opened = self.fresh;
+    /// Writes a comment at the end of the last line.
+    pub(super) fn trailing_comment(&mut self, piece: &Piece<'_>) {
+        let opens_block = self.at_block_start;
         self.out.truncate(self.out.trim_end_matches('\n').len());
         self.out.push(' ');
         let line = self.out.rsplit('\n').next().unwrap_or_default();
         let at = column(line);
-        self.text(piece, at);
-        self.end(opened);
+        self.comment_at(piece, at);
+        self.end_line(opens_block);
     }
 
-    /// A comment that begins at a column; its other lines move with its first.
-    fn text(&mut self, piece: &Piece<'_>, at: usize) {
+    /// Writes a comment that begins at a column. Its other lines move by as much as its first line.
+    fn comment_at(&mut self, piece: &Piece<'_>, at: usize) {
         let mut rest = piece.text.lines();
         self.out.push_str(trimmed(rest.next().unwrap_or_default()));
         for line in rest {
             self.out.push('\n');
             let content = trimmed(line.trim_start());
             if !content.is_empty() {
-                let own =
+                let indentation =
                     column(line.get(..line.len() - line.trim_start().len()).unwrap_or_default());
-                self.indent((own + at).saturating_sub(piece.column));
+                self.indent((indentation + at).saturating_sub(piece.column));
                 self.out.push_str(content);
             }
         }
     }
 
-    /// A statement as it was, from its first line's indentation on.
-    pub(super) fn untouched(&mut self, pieces: &[Piece<'_>], depth: usize) {
+    /// Writes a statement without formatting it, except for the indentation of its first line.
+    pub(super) fn unformatted(&mut self, pieces: &[Piece<'_>], depth: usize) {
         let Some(first) = pieces.first() else { return };
-        self.begin(first, depth);
+        self.begin_line(first, depth);
         for (at, piece) in pieces.iter().enumerate() {
             if at > 0 {
-                self.out.push_str(&lines(piece.between));
+                self.out.push_str(&normalize_newlines(piece.between));
             }
-            self.out.push_str(&lines(piece.text));
+            self.out.push_str(&normalize_newlines(piece.text));
         }
-        self.end(pieces.last().is_some_and(|p| p.text == "{"));
+        self.end_line(pieces.last().is_some_and(|p| p.text == "{"));
     }
 
-    /// A statement, in one line or with a line for each parameter.
+    /// Writes a statement on one line, or with one line per parameter.
     pub(super) fn statement(&mut self, pieces: &[Piece<'_>], depth: usize) {
         let Some(first) = pieces.first() else { return };
-        let opened = pieces.last().is_some_and(|p| p.text == "{");
-        let commented = pieces.iter().any(|p| p.kind == Kind::Comment);
+        let opens_block = pieces.last().is_some_and(|p| p.text == "{");
+        let has_comments = pieces.iter().any(|p| p.kind == Kind::Comment);
         let line = join(pieces);
-        if !commented && depth * TAB + line.chars().count() <= WIDTH {
-            self.begin(first, depth);
+        if !has_comments && depth * TAB_WIDTH + line.chars().count() <= MAX_WIDTH {
+            self.begin_line(first, depth);
             self.out.push_str(&line);
-            return self.end(opened);
+            return self.end_line(opens_block);
         }
-        match parameters(pieces) {
+        match split_parameters(pieces) {
             Some(parts) => {
-                self.begin(first, depth);
+                self.begin_line(first, depth);
                 self.wrapped(&parts, depth);
             }
-            None if commented => return self.untouched(pieces, depth),
+            None if has_comments => return self.unformatted(pieces, depth),
             None => {
-                self.begin(first, depth);
+                self.begin_line(first, depth);
                 self.out.push_str(&line);
             }
         }
-        self.end(opened);
+        self.end_line(opens_block);
     }
 
+    /// Writes a statement with one line per parameter. Trailing comments are aligned.
     fn wrapped(&mut self, parts: &Parts<'_>, depth: usize) {
-        let inside = (depth + 1) * TAB;
+        let inside = (depth + 1) * TAB_WIDTH;
         self.out.push_str(&join(parts.head));
-        let texts: Vec<String> = parts.params.iter().map(|p| join(p.tokens)).collect();
-        let noted = parts.params.iter().zip(&texts).filter(|(p, _)| !p.behind.is_empty());
-        let widest = noted.map(|(_, text)| text.chars().count()).max().unwrap_or(0);
-        for (param, text) in parts.params.iter().zip(&texts) {
-            for comment in param.above {
-                self.end(false);
+        let declarations: Vec<String> = parts.params.iter().map(|p| join(p.tokens)).collect();
+        let params = || parts.params.iter().zip(&declarations);
+        let widest = params()
+            .filter(|(param, _)| !param.trailing.is_empty())
+            .map(|(_, declaration)| declaration.chars().count())
+            .max()
+            .unwrap_or(0);
+        for (param, declaration) in params() {
+            for comment in param.leading {
+                self.end_line(false);
                 self.indent(inside);
-                self.text(comment, inside);
+                self.comment_at(comment, inside);
             }
-            if !text.is_empty() {
-                self.end(false);
+            if !declaration.is_empty() {
+                self.end_line(false);
                 self.indent(inside);
-                self.out.push_str(text);
+                self.out.push_str(declaration);
             }
-            let mut at = inside + text.chars().count();
-            for (n, comment) in param.behind.iter().enumerate() {
+            let mut at = inside + declaration.chars().count();
+            for (n, comment) in param.trailing.iter().enumerate() {
                 let pad = if n == 0 { widest + inside - at + 1 } else { 1 };
                 self.out.extend(std::iter::repeat_n(' ', pad));
-                self.text(comment, at + pad);
+                self.comment_at(comment, at + pad);
                 at += pad + comment.text.chars().count();
             }
         }
-        self.end(false);
-        self.indent(depth * TAB);
+        self.end_line(false);
+        self.indent(depth * TAB_WIDTH);
         self.out.push_str(&join(parts.tail));
     }
 }
 
-/// Text with its lines' ends made plain.
-fn lines(text: &str) -> String {
-    text.replace("\r\n", "\n")
+fn normalize_newlines(source: &str) -> String {
+    source.replace("\r\n", "\n")
 }
 
-/// A statement with parameters: up to the parenthesis, each, and from the other parenthesis on.
+/// A statement, split at its parameters.
 struct Parts<'a> {
+    /// Up to and including the opening parenthesis.
     head: &'a [Piece<'a>],
     params: Vec<Param<'a>>,
+    /// From the closing parenthesis on.
     tail: &'a [Piece<'a>],
 }
 
-/// A parameter with its comma, and the comments over it and behind it.
+/// A parameter with its comments.
 struct Param<'a> {
-    above: &'a [Piece<'a>],
+    /// Comments before the parameter.
+    leading: &'a [Piece<'a>],
+    /// Tokens of the parameter, including its comma.
     tokens: &'a [Piece<'a>],
-    behind: &'a [Piece<'a>],
+    /// Comments after the comma on the same line.
+    trailing: &'a [Piece<'a>],
 }
 
-/// `None` where comments stand in other places than these.
-fn parameters<'a>(pieces: &'a [Piece<'a>]) -> Option<Parts<'a>> {
+/// Splits a statement at its parameters. `None` if it has none, or has comments at other positions
+/// than before and after parameters.
+fn split_parameters<'a>(pieces: &'a [Piece<'a>]) -> Option<Parts<'a>> {
     let open = pieces.iter().position(|p| p.text == "(")?;
     let mut depth = 0usize;
     let close = pieces.iter().skip(open).position(|p| {
@@ -189,18 +202,14 @@ fn parameters<'a>(pieces: &'a [Piece<'a>]) -> Option<Parts<'a>> {
         depth == 0
     })? + open;
     let (head, tail) = (pieces.get(..=open)?, pieces.get(close..)?);
-    let plain = |pieces: &[Piece<'_>]| pieces.iter().all(|p| p.kind != Kind::Comment);
-    if !plain(head) || !plain(tail) {
+    if has_comment(head) || has_comment(tail) {
         return None;
     }
     let inner = pieces.get(open + 1..close)?;
     let mut params = Vec::new();
     let mut at = 0;
     while at < inner.len() {
-        let comments = |from: usize, one: fn(&Piece<'_>) -> bool| {
-            inner.iter().skip(from).take_while(|p| p.kind == Kind::Comment && one(p)).count()
-        };
-        let begin = at + comments(at, |_| true);
+        let begin = at + count_comments(inner, at, |_| true);
         let mut depth = 0usize;
         let length = inner.iter().skip(begin).position(|p| {
             match p.text {
@@ -212,24 +221,34 @@ fn parameters<'a>(pieces: &'a [Piece<'a>]) -> Option<Parts<'a>> {
         });
         let mut end = length.map_or(inner.len(), |n| begin + n + 1);
         if length.is_none() {
-            // The last one has no comma in front of its comments.
+            // The last parameter has no comma, so its trailing comments are searched from the end.
             while end > begin && inner.get(end - 1).is_some_and(|p| p.kind == Kind::Comment) {
                 end -= 1;
             }
         }
-        let behind = match length {
-            Some(_) => end + comments(end, |p| p.lines == 0),
+        let next = match length {
+            Some(_) => end + count_comments(inner, end, |p| p.newlines == 0),
             None => inner.len(),
         };
-        if !plain(inner.get(begin..end)?) {
+        if has_comment(inner.get(begin..end)?) {
             return None;
         }
         params.push(Param {
-            above: inner.get(at..begin)?,
+            leading: inner.get(at..begin)?,
             tokens: inner.get(begin..end)?,
-            behind: inner.get(end..behind)?,
+            trailing: inner.get(end..next)?,
         });
-        at = behind;
+        at = next;
     }
     Some(Parts { head, params, tail })
+}
+
+fn has_comment(pieces: &[Piece<'_>]) -> bool {
+    pieces.iter().any(|p| p.kind == Kind::Comment)
+}
+
+/// Returns the number of comments from `start` on, up to the first piece that is another token or
+/// does not satisfy `pred`.
+fn count_comments(pieces: &[Piece<'_>], start: usize, pred: fn(&Piece<'_>) -> bool) -> usize {
+    pieces.iter().skip(start).take_while(|p| p.kind == Kind::Comment && pred(p)).count()
 }

@@ -1,8 +1,11 @@
-//! The canonical form of a definition file: the same tokens and comments in the same order, with other white space.
+//! Formats a definition: tokens and comments stay the same, in the same order; only white space
+//! changes.
 //!
-//! Tabs for each brace, a statement a line, parameters on lines of their own where they have comments or one line
-//! does not hold them, one blank line at most. Preprocessor lines stay as they are; so do statements that have one inside, and D's
-//! `inline` and `translator`, which this language only passes over.
+//! * Each brace indents by a tab, and each statement is on a line of its own.
+//! * Parameters are on lines of their own if they have comments or do not fit on one line.
+//! * There is at most one blank line between two lines.
+//! * Directives, statements that contain a directive, and the `inline` and `translator`
+//!   declarations of D are not formatted.
 
 mod lines;
 mod piece;
@@ -16,28 +19,32 @@ use crate::dlang::source::{Sources, Span};
 use lines::Writer;
 use piece::Piece;
 
-/// Words that begin a statement, also behind one that has no end.
-const BEGINNINGS: [&str; 8] =
+/// Words that begin a statement, even if the previous statement has no semicolon.
+const STATEMENT_KEYWORDS: [&str; 8] =
     ["probe", "provider", "typedef", "struct", "union", "enum", "inline", "translator"];
 
-/// Formats a definition that is among the sources. What cannot be split into tokens, or has braces without a
-/// counterpart, is refused.
+/// Formats a definition. `file` is the span that [`Sources::add`] returned for it.
+///
+/// # Errors
+///
+/// Returns a diagnostic if the file has unexpected characters, a comment or brace that is never
+/// closed, or a closing brace without an opening one.
 pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>> {
     let tokens = lexer::lex(sources, file);
     let mut depth = 0usize;
     for token in &tokens {
         let problem = match token.kind {
-            Kind::Bad if sources.text(&token.text).starts_with("/*") => {
+            Kind::Invalid if sources.text(&token.text).starts_with("/*") => {
                 "this comment is never closed"
             }
-            Kind::Bad => "this means nothing here",
-            // At the beginning of a line it would be the preprocessor's.
-            Kind::Operator if sources.text(&token.text) == "##" => "this means nothing here",
+            Kind::Invalid => "unexpected character",
+            // At the beginning of a formatted line, `##` would become a directive.
+            Kind::Operator if sources.text(&token.text) == "##" => "unexpected operator",
             Kind::Punct('{') => {
                 depth += 1;
                 continue;
             }
-            Kind::Punct('}') if depth == 0 => "nothing is open here",
+            Kind::Punct('}') if depth == 0 => "no open brace",
             Kind::Punct('}') => {
                 depth -= 1;
                 continue;
@@ -52,8 +59,8 @@ pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>>
         )));
     }
     let out = Formatter::new(pieces(sources, &tokens)).run();
-    if bare(&out) != bare(sources.text(file)) {
-        let problem = "a backslash at the end of a line would be lost";
+    if without_white_space(&out) != without_white_space(sources.text(file)) {
+        let problem = "formatting would lose a backslash at the end of a line";
         return Err(Box::new(Diagnostic::error(
             file.clone(),
             "the file cannot be formatted",
@@ -63,24 +70,25 @@ pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>>
     Ok(out)
 }
 
-/// Without what stands between tokens: white space, continued lines, byte-order marks. A file's last line ends, too.
-fn bare(text: &str) -> String {
-    let text = format!("{text}\n").replace("\\\r\n", "").replace("\\\n", "");
-    text.chars().filter(|c| !c.is_whitespace() && *c != '\u{feff}').collect()
+/// Removes what can be between tokens: white space, line continuations and byte-order marks.
+fn without_white_space(source: &str) -> String {
+    // The last line can lack its line ending.
+    let source = format!("{source}\n").replace("\\\r\n", "").replace("\\\n", "");
+    source.chars().filter(|c| !c.is_whitespace() && *c != '\u{feff}').collect()
 }
 
-/// Tokens with the line ends in front of them.
+/// Returns the tokens with the white space before them.
 fn pieces<'a>(sources: &'a Sources, tokens: &[Token]) -> Vec<Piece<'a>> {
     let mut end = None;
     let mut out = Vec::with_capacity(tokens.len());
     for token in tokens.iter().filter(|t| t.kind != Kind::End) {
         let between = end.map_or("", |end| sources.text(&(end..token.text.start)));
-        let first = end.is_none();
+        let is_first = end.is_none();
         end = Some(token.text.end);
         out.push(Piece {
             kind: token.kind,
             text: piece::trimmed(sources.text(&token.text)),
-            lines: if first { 1 } else { between.matches('\n').count() },
+            newlines: if is_first { 1 } else { between.matches('\n').count() },
             column: piece::column(sources.line_before(token.text.start)),
             between,
         });
@@ -88,17 +96,18 @@ fn pieces<'a>(sources: &'a Sources, tokens: &[Token]) -> Vec<Piece<'a>> {
     out
 }
 
-/// What an open brace belongs to.
+/// The kind of an open block.
 #[derive(Clone, Copy, PartialEq)]
 enum Block {
-    /// Values, separated by commas.
+    /// An enum, whose values are separated by commas.
     Enum,
-    /// Members or probes, ended by semicolons.
+    /// A struct, union or provider, whose members end with semicolons.
     Other,
 }
 
 struct Formatter<'a> {
     pieces: Vec<Piece<'a>>,
+    /// Index of the next piece.
     at: usize,
     writer: Writer,
     blocks: Vec<Block>,
@@ -112,7 +121,7 @@ impl<'a> Formatter<'a> {
     fn run(mut self) -> String {
         while let Some(piece) = self.pieces.get(self.at).copied() {
             match piece.kind {
-                Kind::Control => {
+                Kind::Directive => {
                     self.writer.verbatim(&piece, 0);
                     self.at += 1;
                 }
@@ -120,55 +129,55 @@ impl<'a> Formatter<'a> {
                     self.writer.comment(&piece, self.blocks.len());
                     self.at += 1;
                 }
-                _ => self.statement(),
+                _ => self.format_statement(),
             }
         }
         self.writer.finish()
     }
 
-    fn statement(&mut self) {
+    fn format_statement(&mut self) {
         let start = self.at;
-        let end = self.end(start);
+        let end = self.statement_end(start);
         let pieces: Vec<Piece<'a>> = self.pieces.get(start..end).unwrap_or_default().to_vec();
         self.at = end;
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return };
-        let passed_over = matches!(first.text, "inline" | "translator");
+        let is_opaque = is_opaque_statement(first.text);
         if first.text == "}" {
             self.blocks.pop();
         }
         let depth = self.blocks.len();
-        if passed_over || pieces.iter().any(|p| p.kind == Kind::Control) {
-            self.writer.untouched(&pieces, depth);
+        if is_opaque || pieces.iter().any(|p| p.kind == Kind::Directive) {
+            self.writer.unformatted(&pieces, depth);
         } else {
             self.writer.statement(&pieces, depth);
         }
-        if last.text == "{" && !passed_over {
+        if last.text == "{" && !is_opaque {
             let is_enum = pieces.iter().any(|p| p.text == "enum") && first.text != "provider";
             self.blocks.push(if is_enum { Block::Enum } else { Block::Other });
         }
-        // Behind the end, on its line, stands what is said about it.
+        // Comments on the line of the statement's end belong to the statement.
         while let Some(piece) = self.pieces.get(self.at) {
-            if piece.kind != Kind::Comment || piece.lines > 0 {
+            if piece.kind != Kind::Comment || piece.newlines > 0 {
                 break;
             }
-            self.writer.behind(piece);
+            self.writer.trailing_comment(piece);
             self.at += 1;
         }
     }
 
-    /// Where the statement ends that begins at `start`.
-    fn end(&self, start: usize) -> usize {
+    /// Returns the end of the statement that begins at `start`.
+    fn statement_end(&self, start: usize) -> usize {
         let text = |at: usize| self.pieces.get(at).map_or("", |p| p.text);
-        let passed_over = matches!(text(start), "inline" | "translator");
-        let closing = text(start) == "}";
-        let values = self.blocks.last() == Some(&Block::Enum) && !closing;
+        let is_opaque = is_opaque_statement(text(start));
+        let is_closing = text(start) == "}";
+        let in_enum = self.blocks.last() == Some(&Block::Enum) && !is_closing;
         let (mut at, mut parens, mut braces) = (start, 0usize, 0usize);
         while let Some(piece) = self.pieces.get(at) {
             match piece.text {
                 "(" | "[" => parens += 1,
                 ")" | "]" => parens = parens.saturating_sub(1),
-                "{" if passed_over => braces += 1,
-                "}" if passed_over && braces > 0 => {
+                "{" if is_opaque => braces += 1,
+                "}" if is_opaque && braces > 0 => {
                     braces -= 1;
                     if braces == 0 && text(at + 1) != ";" {
                         return at + 1;
@@ -176,24 +185,30 @@ impl<'a> Formatter<'a> {
                 }
                 ";" if parens == 0 && braces == 0 => return at + 1,
                 "{" => return at + 1,
-                "," if values && parens == 0 => return at + 1,
-                // A block that ends; what stands in front of it has no end of its own.
-                "}" if at > start && !passed_over => return at,
+                "," if in_enum && parens == 0 => return at + 1,
+                // The end of the block also ends a statement without a semicolon.
+                "}" if at > start && !is_opaque => return at,
                 _ => {}
             }
             at += 1;
             let Some(next) = self.pieces.get(at) else { break };
-            let begins = next.kind == Kind::Word && BEGINNINGS.contains(&next.text);
-            let lax = piece.text == ")" || (closing && at == start + 1);
-            if parens == 0 && braces == 0 && begins && lax {
+            let is_after_brace = is_closing && at == start + 1;
+            let begins_statement =
+                next.kind == Kind::Word && STATEMENT_KEYWORDS.contains(&next.text);
+            let lacks_semicolon = begins_statement && (piece.text == ")" || is_after_brace);
+            if parens == 0 && braces == 0 && lacks_semicolon {
                 return at;
             }
-            // Comments behind a block, and lines of the preprocessor, are no part of its end.
-            let apart = matches!(next.kind, Kind::Comment | Kind::Control);
-            if closing && at == start + 1 && apart {
+            // Comments and directives after a closing brace are not part of its statement.
+            if is_after_brace && matches!(next.kind, Kind::Comment | Kind::Directive) {
                 return at;
             }
         }
         at
     }
+}
+
+/// Returns true for the first word of a statement of D that is not formatted.
+fn is_opaque_statement(first_word: &str) -> bool {
+    matches!(first_word, "inline" | "translator")
 }

@@ -1,30 +1,33 @@
-//! What a definition is made of for the formatter: tokens and comments, with the white space before them.
+//! The input of the formatter: tokens and comments with the white space before them.
 
 use crate::dlang::lexer::Kind;
 
-/// Columns of a tab.
-pub(super) const TAB: usize = 8;
+/// Width of a tab in columns.
+pub(super) const TAB_WIDTH: usize = 8;
 
 /// A token or comment.
 #[derive(Clone, Copy)]
 pub(super) struct Piece<'a> {
     pub(super) kind: Kind,
     pub(super) text: &'a str,
-    /// Line ends in front of it.
-    pub(super) lines: usize,
-    /// Column that it began at.
+    /// Number of line endings before it. The first piece of a file has 1.
+    pub(super) newlines: usize,
+    /// Column at which it began, from 0.
     pub(super) column: usize,
-    /// What stood between the one before and it.
+    /// White space between the previous piece and this one.
     pub(super) between: &'a str,
 }
 
-/// The column behind a line's beginning.
+/// Returns the column after the given start of a line.
 pub(super) fn column(line: &str) -> usize {
-    line.chars().fold(0, |at, c| if c == '\t' { (at / TAB + 1) * TAB } else { at + 1 })
+    line.chars().fold(0, |at, c| if c == '\t' { (at / TAB_WIDTH + 1) * TAB_WIDTH } else { at + 1 })
 }
 
-/// Without white space at its end. A backslash there stays apart from the line's end, which it would swallow; one that has
-/// swallowed it, with nothing behind, goes with it.
+/// Removes white space from the end.
+///
+/// If a backslash comes before the white space, one white-space character is kept, because the
+/// backslash would otherwise continue the line. A backslash that continues the last line is
+/// removed.
 pub(super) fn trimmed(text: &str) -> &str {
     let bare = text.trim_end();
     let rest = text.get(bare.len()..).unwrap_or_default();

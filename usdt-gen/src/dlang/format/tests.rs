@@ -1,45 +1,47 @@
+//! Tests of the formatter, including that it is idempotent and keeps all tokens.
+
 use super::format;
 use crate::dlang::lexer::{Kind, lex};
 use crate::dlang::source::Sources;
 use proptest::prelude::*;
 
-fn formatted(text: &str) -> Result<String, String> {
+fn formatted(source: &str) -> Result<String, String> {
     let mut sources = Sources::default();
-    let file = sources.add("x.d", text);
+    let file = sources.add("x.d", source);
     format(&sources, &file).map_err(|e| e.render(&sources, false))
 }
 
 #[track_caller]
-fn expect(text: &str, expected: &str) {
-    let once = formatted(text).unwrap();
+fn expect(source: &str, expected: &str) {
+    let once = formatted(source).unwrap();
     assert_eq!(once, expected);
     assert_eq!(formatted(&once).unwrap(), expected, "a second time");
 }
 
-/// Everything but white space.
-fn tokens(text: &str) -> Vec<(Kind, String)> {
+/// Returns the kinds and the characters of all tokens, with white space normalized.
+fn tokens(source: &str) -> Vec<(Kind, String)> {
     let mut sources = Sources::default();
-    let file = sources.add("x.d", text);
-    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    lex(&sources, &file).iter().map(|t| (t.kind, plain(sources.text(&t.text)))).collect()
+    let file = sources.add("x.d", source);
+    let normalize = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    lex(&sources, &file).iter().map(|t| (t.kind, normalize(sources.text(&t.text)))).collect()
 }
 
 #[test]
-fn a_file() {
+fn formats_a_whole_file() {
     expect(
         "#pragma D depends_on library x.d\n\n\n\n/**\n  * The app.\n */\nprovider   app{\n\n\
-         /** Read. */   probe request__start( uint64_t id,string method );   // behind\n\
+         /** Read. */   probe request__start( uint64_t id,string method );   // after\n\
          \tprobe b ();\n\n\n\n  probe c(char* name,const char * * names,int(*f)(int,int));\n\n\
          };\n#ifdef X\n # define Y 1\n#endif",
         "#pragma D depends_on library x.d\n\n/**\n  * The app.\n */\nprovider app {\n\
-         \t/** Read. */\n\tprobe request__start(uint64_t id, string method); // behind\n\
+         \t/** Read. */\n\tprobe request__start(uint64_t id, string method); // after\n\
          \tprobe b();\n\n\tprobe c(char *name, const char **names, int (*f)(int, int));\n\
          };\n#ifdef X\n# define Y 1\n#endif\n",
     );
 }
 
 #[test]
-fn parameters_with_comments_and_too_long_ones() {
+fn puts_long_or_commented_parameters_on_lines_of_their_own() {
     expect(
         "provider a { probe b(\nint x, /* one */\n  // over\n string longer /* two\n          lines */\n);\n\
          probe request__with__a__name__of__some__length(uint64_t first, uint64_t second, string third, string fourth, string fifth);};",
@@ -51,7 +53,7 @@ fn parameters_with_comments_and_too_long_ones() {
 }
 
 #[test]
-fn types_and_values() {
+fn formats_type_declarations() {
     expect(
         "typedef struct point{int x:3;double y;char name [ 2*N+1 ];}point_t;enum{A=-1,B = A<<2 , C=~0};\
          enum level { LOW,\n HIGH // top\n};\nunion u { int a; } ;",
@@ -62,7 +64,7 @@ fn types_and_values() {
 }
 
 #[test]
-fn what_is_passed_over_stays() {
+fn keeps_declarations_of_d_and_statements_with_directives() {
     expect(
         "inline int   X = 3 ;\ntranslator info < struct x *P > {\n  a = P->a;\n  b = 1;\n};\nprovider  p { probe a( int\n#ifdef X\n  , int\n#endif\n ); };",
         "inline int   X = 3 ;\ntranslator info < struct x *P > {\n  a = P->a;\n  b = 1;\n};\nprovider p {\n\tprobe a( int\n#ifdef X\n  , int\n#endif\n );\n};\n",
@@ -70,16 +72,16 @@ fn what_is_passed_over_stays() {
 }
 
 #[test]
-fn missing_semicolons_stay_missing() {
+fn does_not_add_missing_semicolons() {
     expect(
         "provider a { probe x(int) probe y() ; }\nprovider b { probe z(int); }",
         "provider a {\n\tprobe x(int)\n\tprobe y();\n}\nprovider b {\n\tprobe z(int);\n}\n",
     );
 }
 
-/// A backslash with a blank behind it continues no line, and does not come to.
+/// A backslash before a space does not continue the line, and must not do so after formatting.
 #[test]
-fn a_backslash_stays_where_it_is() {
+fn keeps_the_space_after_a_backslash() {
     expect(
         "#define A \\ \n #define B\n// c \\  \nprovider p {};",
         "#define A \\ \n#define B\n// c \\ \nprovider p {\n};\n",
@@ -87,43 +89,44 @@ fn a_backslash_stays_where_it_is() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused() {
-    for (text, problem) in [
+fn rejects_sources_that_it_cannot_format() {
+    for (source, problem) in [
         ("provider a { /* never", "this comment is never closed"),
         ("provider a {", "a brace is never closed"),
-        ("};", "nothing is open here"),
-        ("# a   \\\\", "a backslash at the end of a line would be lost"),
-        ("provider é {};", "this means nothing here"),
-        ("struct a {};##b {};", "this means nothing here"),
+        ("};", "no open brace"),
+        ("# a   \\\\", "formatting would lose a backslash at the end of a line"),
+        ("provider é {};", "unexpected character"),
+        ("struct a {};##b {};", "unexpected operator"),
     ] {
-        let message = formatted(text).unwrap_err();
+        let message = formatted(source).unwrap_err();
         assert!(message.contains(problem), "{message}");
     }
 }
 
 #[test]
-fn every_definition_of_the_corpus_keeps_its_tokens() {
+fn keeps_the_tokens_of_every_corpus_file() {
     let mut count = 0;
-    for text in crate::dlang::tests::corpus::texts() {
-        let Ok(once) = formatted(&text) else { continue };
+    for source in crate::dlang::tests::corpus::all_sources() {
+        let Ok(once) = formatted(&source) else { continue };
         count += 1;
-        assert_eq!(tokens(&once), tokens(&text), "{text}");
-        assert_eq!(formatted(&once).as_ref(), Ok(&once), "a second time:\n{text}");
+        assert_eq!(tokens(&once), tokens(&source), "{source}");
+        assert_eq!(formatted(&once).as_ref(), Ok(&once), "a second time:\n{source}");
     }
     assert!(count > 20, "{count}");
 }
 
 proptest! {
     #[test]
-    fn tokens_stay_and_twice_is_once(parts in prop::collection::vec(prop::sample::select(vec![
-        "provider", "probe", " ", "\n", "\n\n", "\t", "{", "}", "(", ")", ";", ",", "*", "a", "int", "enum",
-        "typedef", "struct", "inline", "/* c */", "// d\n", "/* e\n  f */", "\n#define X\n", "1", "=", "-", "[", "]",
+    fn keeps_tokens_and_is_idempotent(parts in prop::collection::vec(prop::sample::select(vec![
+        "provider", "probe", " ", "\n", "\n\n", "\t", "{", "}", "(", ")", ";", ",", "*", "a", "int",
+        "enum", "typedef", "struct", "inline", "/* c */", "// d\n", "/* e\n  f */", "\n#define X\n",
+        "1", "=", "-", "[", "]",
         "\"s\"", "@", ".", ":",
     ]), 0..60)) {
-        let text = parts.concat();
-        if let Ok(once) = formatted(&text) {
-            prop_assert_eq!(tokens(&once), tokens(&text), "{}", once);
-            prop_assert_eq!(formatted(&once), Ok(once.clone()), "from {:?}", text);
+        let source = parts.concat();
+        if let Ok(once) = formatted(&source) {
+            prop_assert_eq!(tokens(&once), tokens(&source), "{}", once);
+            prop_assert_eq!(formatted(&once), Ok(once.clone()), "from {:?}", source);
         }
     }
 }

@@ -1,11 +1,14 @@
-//! C declarations: specifiers, declarators, bodies of structs, unions and enums.
+//! C declarations: specifiers, declarators, and the bodies of structs, unions and enums.
 
-use super::{Diagnostic, Kind, Parse, Parser};
+use super::cursor::{ParseResult, Parser};
 use crate::dlang::ast::{
     Base, Body, Derived, Enumerator, Keyword, Name, Param, Tag, Type, Typedef,
 };
 use crate::dlang::c_types;
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::lexer::Kind;
 
+/// Qualifiers and storage classes, which do not change the type of an argument.
 const QUALIFIERS: [&str; 14] = [
     "const",
     "volatile",
@@ -22,50 +25,62 @@ const QUALIFIERS: [&str; 14] = [
     "_Noreturn",
     "__extension__",
 ];
+/// Words of arithmetic types.
 const ARITHMETIC: [&str; 9] =
     ["void", "char", "short", "int", "long", "float", "double", "signed", "unsigned"];
-/// Compiler extensions with an operand in parentheses.
+/// Attributes and other compiler extensions with an operand in parentheses.
 const ATTRIBUTES: [&str; 7] =
     ["__attribute__", "__attribute", "__declspec", "__asm__", "__asm", "_Alignas", "alignas"];
 
+/// A declarator without its base type.
+struct Declarator {
+    name: Option<Name>,
+    /// Derivations, outermost first.
+    derived: Vec<Derived>,
+    /// End of the type's source before the name.
+    type_end: usize,
+}
+
 impl Parser<'_> {
-    /// Whether a word begins a C declaration.
-    pub(super) fn declares(&self, word: &str) -> bool {
+    /// Returns true if a word begins a C declaration.
+    pub(super) fn begins_declaration(&self, word: &str) -> bool {
         matches!(word, "typedef" | "struct" | "union" | "enum")
             || QUALIFIERS.contains(&word)
             || ARITHMETIC.contains(&word)
             || ATTRIBUTES.contains(&word)
-            || c_types::named(word).is_some()
-            || self.declared.contains(word)
+            || c_types::built_in(word).is_some()
+            || self.typedef_names.contains(word)
     }
 
-    pub(super) fn declaration(&mut self, doc: &str) -> Parse<()> {
+    pub(super) fn parse_declaration(&mut self, doc: &str) -> ParseResult<()> {
         self.skip_attributes()?;
-        let typedef = self.word() == "typedef";
-        if typedef {
+        let is_typedef = self.word() == "typedef";
+        if is_typedef {
             self.bump();
         }
         let start = self.peek().span.start;
-        let (base, text) = self.specifiers()?;
-        let defines = self.previous().is_some_and(|t| t.kind == Kind::Punct('}'));
-        if let (Base::Tag(at), true) = (&base, defines) {
-            self.document(*at, doc);
+        let (base, text) = self.parse_specifiers()?;
+        let has_body = self.previous().is_some_and(|t| t.kind == Kind::Punct('}'));
+        if let (Base::Tag(at), true) = (&base, has_body)
+            && let Some(tag) = self.file.tags.get_mut(*at)
+        {
+            doc.clone_into(&mut tag.doc);
         }
         if self.eat(';') {
             return Ok(());
         }
         loop {
-            let param = self.declarator(start, base.clone(), text.clone())?;
+            let param = self.parse_declarator(start, base.clone(), text.clone())?;
             self.skip_attributes()?;
-            let function = matches!(param.ty.derived.first(), Some(Derived::Function(_)));
-            if let (Some(name), true) = (param.name, typedef) {
-                self.declared.insert(name.text.clone());
+            let is_function = matches!(param.ty.derived.first(), Some(Derived::Function(_)));
+            if let (Some(name), true) = (param.name, is_typedef) {
+                self.typedef_names.insert(name.text.clone());
                 self.file.typedefs.push(Typedef { name, doc: doc.to_owned(), ty: param.ty });
-            } else if function && self.is_punct('{') {
+            } else if is_function && self.is_punct('{') {
                 return self.skip_brackets();
             }
             if self.eat('=') {
-                self.initialiser()?;
+                self.skip_initializer()?;
             }
             if !self.eat(',') {
                 break;
@@ -74,32 +89,25 @@ impl Parser<'_> {
         self.expect(';', "the declaration")
     }
 
-    /// The declaration's documentation is that of what it defines.
-    fn document(&mut self, tag: usize, doc: &str) {
-        if let Some(tag) = self.file.tags.get_mut(tag) {
-            doc.clone_into(&mut tag.doc);
-        }
-    }
-
-    fn initialiser(&mut self) -> Parse<()> {
+    fn skip_initializer(&mut self) -> ParseResult<()> {
         if self.is_punct('{') {
             return self.skip_brackets();
         }
-        self.constant(",;");
+        self.parse_constant(",;");
         Ok(())
     }
 
-    /// `inline int NAME = VALUE;` of D, or an inline function of C.
-    pub(super) fn inline(&mut self) -> Parse<()> {
+    /// Parses `inline int NAME = VALUE;` of D, or an inline function of C.
+    pub(super) fn parse_inline(&mut self) -> ParseResult<()> {
         self.bump();
         let start = self.peek().span.start;
-        let (base, text) = self.specifiers()?;
-        let param = self.declarator(start, base, text)?;
+        let (base, text) = self.parse_specifiers()?;
+        let param = self.parse_declarator(start, base, text)?;
         if self.is_punct('{') {
             return self.skip_brackets();
         }
         if self.eat('=') {
-            let value = self.constant(";");
+            let value = self.parse_constant(";");
             if let Some(name) = param.name {
                 self.file.constants.push((name, value));
             }
@@ -107,15 +115,15 @@ impl Parser<'_> {
         self.expect(';', "the declaration")
     }
 
-    /// Passes over compiler extensions; takes note of those that change layouts.
-    pub(super) fn skip_attributes(&mut self) -> Parse<()> {
+    /// Skips compiler attributes, and remembers those that change layouts.
+    pub(super) fn skip_attributes(&mut self) -> ParseResult<()> {
         while ATTRIBUTES.contains(&self.word()) {
             self.bump();
             if self.is_punct('(') {
                 let start = self.at;
                 self.skip_brackets()?;
                 let inside = self.tokens.get(start..self.at).unwrap_or_default();
-                self.layout_attribute |= inside.iter().any(|t| {
+                self.seen_layout_attribute |= inside.iter().any(|t| {
                     let text = self.text(t);
                     ["packed", "aligned", "mode", "vector_size"]
                         .iter()
@@ -126,8 +134,9 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `const unsigned long`, `struct x`, `name` — everything before the stars.
-    pub(super) fn specifiers(&mut self) -> Parse<(Base, String)> {
+    /// Parses the specifiers of a declaration, which come before its declarator: `unsigned long`,
+    /// `struct x`, or a type name. Returns the type with its spelling.
+    pub(super) fn parse_specifiers(&mut self) -> ParseResult<(Base, String)> {
         let mut words: Vec<String> = Vec::new();
         let mut text: Vec<String> = Vec::new();
         let mut base = None;
@@ -137,7 +146,8 @@ impl Parser<'_> {
             match word.as_str() {
                 q if QUALIFIERS.contains(&q) => {
                     self.bump();
-                    // The qualifier is part of a string type's spelling only, and stands in front there.
+                    // `const` is the only qualifier in the spelling of a type. It comes first
+                    // there.
                     if q == "const" && text.first().is_none_or(|t| t != "const") {
                         text.insert(0, word);
                     }
@@ -154,7 +164,7 @@ impl Parser<'_> {
                         _ => Keyword::Enum,
                     };
                     self.bump();
-                    let (tag, spelled) = self.nested(|p| p.tag(keyword))?;
+                    let (tag, spelled) = self.nested(|p| p.parse_tag(keyword))?;
                     text.push(spelled);
                     base = Some(Base::Tag(tag));
                 }
@@ -174,25 +184,26 @@ impl Parser<'_> {
         }
     }
 
-    /// Behind the keyword: a tag, a body, or both.
-    fn tag(&mut self, keyword: Keyword) -> Parse<(usize, String)> {
+    /// Parses what follows `struct`, `union` or `enum`: a tag, a body, or both. Returns the index
+    /// of the tag with the spelling of the type.
+    fn parse_tag(&mut self, keyword: Keyword) -> ParseResult<(usize, String)> {
         self.skip_attributes()?;
-        let name = if self.is_punct('{') { None } else { Some(self.name("a tag or `{`")?) };
+        let name = if self.is_punct('{') { None } else { Some(self.parse_name("a tag or `{`")?) };
         let spelled = match &name {
-            Some(name) => format!("{} {}", keyword.text(), name.text),
-            None => keyword.text().to_owned(),
+            Some(name) => format!("{} {}", keyword.as_str(), name.text),
+            None => keyword.as_str().to_owned(),
         };
         let at = self.tag_at(keyword, name.as_ref());
         if !self.is_punct('{') {
             return Ok((at, spelled));
         }
-        let outer = std::mem::take(&mut self.layout_attribute);
+        let outer = std::mem::take(&mut self.seen_layout_attribute);
         let body = match keyword {
-            Keyword::Enum => Body::Enumerators(self.enumerators()?),
-            _ => Body::Members(self.members()?),
+            Keyword::Enum => Body::Enumerators(self.parse_enumerators()?),
+            _ => Body::Members(self.parse_members()?),
         };
         self.skip_attributes()?;
-        let attributes = std::mem::replace(&mut self.layout_attribute, outer);
+        let has_layout_attribute = std::mem::replace(&mut self.seen_layout_attribute, outer);
         if let Some(tag) = self.file.tags.get_mut(at) {
             if let (Some(_), Some(first), Some(name)) = (&tag.body, &tag.name, &name) {
                 let first = first.span.clone();
@@ -201,14 +212,14 @@ impl Parser<'_> {
                 self.diagnostics.push(again.related(first, "first defined here"));
             } else {
                 tag.body = Some(body);
-                tag.attributes = attributes;
+                tag.has_layout_attribute = has_layout_attribute;
                 tag.name = name;
             }
         }
         Ok((at, spelled))
     }
 
-    /// The index of a tag; of a new one where it has no name or was not mentioned before.
+    /// Returns the index of a tag. A tag without a name, or with a new name, is added.
     fn tag_at(&mut self, keyword: Keyword, name: Option<&Name>) -> usize {
         let key = name.map(|n| (keyword, n.text.clone()));
         if let Some(at) = key.as_ref().and_then(|k| self.tag_names.get(k)) {
@@ -220,7 +231,7 @@ impl Parser<'_> {
             name: name.cloned(),
             doc: String::new(),
             body: None,
-            attributes: false,
+            has_layout_attribute: false,
         });
         if let Some(key) = key {
             self.tag_names.insert(key, at);
@@ -228,34 +239,34 @@ impl Parser<'_> {
         at
     }
 
-    fn enumerators(&mut self) -> Parse<Vec<Enumerator>> {
+    fn parse_enumerators(&mut self) -> ParseResult<Vec<Enumerator>> {
         self.expect('{', "`enum`")?;
         let mut out: Vec<Enumerator> = Vec::new();
         loop {
-            self.skipped.clear();
+            self.skipped_comments.clear();
             if self.eat('}') {
                 return Ok(out);
             }
-            let name = self.name("an enumerator")?;
-            let value = self.eat('=').then(|| self.constant(",}"));
-            let more = self.eat(',');
-            let mut doc = self.take_skipped();
-            if more {
-                doc.push_str(&self.rest_of_line());
+            let name = self.parse_name("an enumerator")?;
+            let value = self.eat('=').then(|| self.parse_constant(",}"));
+            let has_comma = self.eat(',');
+            let mut doc = self.take_skipped_doc();
+            if has_comma {
+                doc.push_str(&self.trailing_doc());
             }
             out.push(Enumerator { name, value, doc });
-            if !more {
+            if !has_comma {
                 self.expect('}', "the last enumerator")?;
                 return Ok(out);
             }
         }
     }
 
-    fn members(&mut self) -> Parse<Vec<Param>> {
+    fn parse_members(&mut self) -> ParseResult<Vec<Param>> {
         self.expect('{', "the tag")?;
         let mut out: Vec<Param> = Vec::new();
         loop {
-            self.skipped.clear();
+            self.skipped_comments.clear();
             if self.eat('}') {
                 return Ok(out);
             }
@@ -263,11 +274,11 @@ impl Parser<'_> {
                 continue;
             }
             let start = self.peek().span.start;
-            let (base, text) = self.specifiers()?;
-            let mut doc = self.take_skipped();
+            let (base, text) = self.parse_specifiers()?;
+            let mut doc = self.take_skipped_doc();
             let first = out.len();
             loop {
-                // `struct { … };` and `union { … };`: the members of an unnamed member are the outer one's.
+                // `struct { … };` or `union { … };`, an unnamed member.
                 if self.is_punct(';') {
                     let end = self.previous().map_or(start, |t| t.span.end);
                     let ty = Type {
@@ -282,14 +293,14 @@ impl Parser<'_> {
                             ty,
                             doc: String::new(),
                             go: None,
-                            bits: None,
+                            bit_width: None,
                         });
                     }
                     break;
                 }
-                let mut member = self.declarator(start, base.clone(), text.clone())?;
+                let mut member = self.parse_declarator(start, base.clone(), text.clone())?;
                 if self.eat(':') {
-                    member.bits = Some(self.constant(",;"));
+                    member.bit_width = Some(self.parse_constant(",;"));
                 }
                 self.skip_attributes()?;
                 out.push(member);
@@ -297,30 +308,35 @@ impl Parser<'_> {
                     break;
                 }
             }
-            doc.push_str(&self.take_skipped());
+            doc.push_str(&self.take_skipped_doc());
             self.expect(';', "the member")?;
-            doc.push_str(&self.rest_of_line());
+            doc.push_str(&self.trailing_doc());
             for member in out.iter_mut().skip(first) {
                 member.doc.clone_from(&doc);
             }
         }
     }
 
-    /// Stars, a name, brackets and parentheses, inside out.
-    pub(super) fn declarator(&mut self, start: usize, base: Base, text: String) -> Parse<Param> {
-        let (name, derived, type_end) = self.nested(Self::steps)?;
+    /// Parses a declarator: stars, a name, brackets and parentheses. `start` is the position of the
+    /// type.
+    pub(super) fn parse_declarator(
+        &mut self,
+        start: usize,
+        base: Base,
+        text: String,
+    ) -> ParseResult<Param> {
+        let Declarator { name, derived, type_end } = self.nested(Self::parse_derivations)?;
         let end = type_end.max(start);
         Ok(Param {
             name,
             ty: Type { span: start..end, text, base, derived },
             doc: String::new(),
             go: None,
-            bits: None,
+            bit_width: None,
         })
     }
 
-    /// The name, the steps outermost first, and where the type ends in front of the name.
-    fn steps(&mut self) -> Parse<(Option<Name>, Vec<Derived>, usize)> {
+    fn parse_derivations(&mut self) -> ParseResult<Declarator> {
         let mut pointers = 0;
         loop {
             self.skip_attributes()?;
@@ -332,47 +348,49 @@ impl Parser<'_> {
                 break;
             }
         }
-        let mut end = self.previous().map_or(0, |t| t.span.end);
+        let mut type_end = self.previous().map_or(0, |t| t.span.end);
         let mut name = None;
-        let mut steps = Vec::new();
+        let mut derived = Vec::new();
         if self.is_punct('(') && self.opens_declarator() {
             self.bump();
-            (name, steps, _) = self.nested(Self::steps)?;
+            let inner = self.nested(Self::parse_derivations)?;
+            (name, derived) = (inner.name, inner.derived);
             self.expect(')', "the declarator")?;
-            end = self.previous().map_or(end, |t| t.span.end);
+            type_end = self.previous().map_or(type_end, |t| t.span.end);
         } else if self.peek().kind == Kind::Word {
-            name = Some(self.name("a name")?);
+            name = Some(self.parse_name("a name")?);
         }
         loop {
-            // There are no functions that return functions or arrays, and no arrays of functions.
-            let last = steps.last();
+            // C has no functions that return functions or arrays, and no arrays of functions.
+            let last = derived.last();
             let may_index = !matches!(last, Some(Derived::Function(_)));
             let may_call = matches!(last, None | Some(Derived::Pointer));
             if may_index && self.is_punct('[') {
                 self.bump();
-                let length = self.constant("]");
+                let length = self.parse_constant("]");
                 self.expect(']', "the array length")?;
-                steps.push(Derived::Array((!length.tokens.is_empty()).then_some(length)));
+                derived.push(Derived::Array((!length.tokens.is_empty()).then_some(length)));
             } else if may_call && self.is_punct('(') {
                 let open = self.at;
                 self.skip_brackets()?;
                 let inside = self.tokens.get(open + 1..self.at - 1).unwrap_or_default();
-                steps.push(Derived::Function(self.joined(inside)));
+                derived.push(Derived::Function(self.join(inside)));
             } else {
                 break;
             }
         }
-        steps.extend(std::iter::repeat_n(Derived::Pointer, pointers));
-        Ok((name, steps, end))
+        derived.extend(std::iter::repeat_n(Derived::Pointer, pointers));
+        Ok(Declarator { name, derived, type_end })
     }
 
-    /// Whether a parenthesis groups a declarator, rather than opening a function's parameters.
+    /// Returns true if a parenthesis groups a declarator, and false if it opens a function's
+    /// parameters.
     fn opens_declarator(&self) -> bool {
-        let behind = self.tokens.get(self.at + 1..).unwrap_or_default();
-        let next = behind.iter().find(|t| t.kind != Kind::Comment);
+        let rest = self.tokens.get(self.at + 1..).unwrap_or_default();
+        let next = rest.iter().find(|t| t.kind != Kind::Comment);
         next.is_some_and(|t| match t.kind {
             Kind::Punct('*' | '(' | '[' | '^') => true,
-            Kind::Word => !self.declares(self.text(t)),
+            Kind::Word => !self.begins_declaration(self.text(t)),
             _ => false,
         })
     }

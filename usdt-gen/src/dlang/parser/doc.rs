@@ -1,12 +1,15 @@
-//! Documentation from comments.
+//! Extracts documentation and annotations from comments.
 
-use super::{Kind, Parser, Span};
+use super::cursor::Parser;
+use crate::dlang::lexer::Kind;
+use crate::dlang::source::Span;
 
 impl Parser<'_> {
-    /// Passes over comments and control lines; returns the documentation they hold for what follows.
-    pub(super) fn trivia(&mut self) -> String {
+    /// Consumes comments and directives, and returns the documentation for the declaration that
+    /// follows.
+    pub(super) fn parse_doc(&mut self) -> String {
         let mut doc: Vec<Span> = Vec::new();
-        self.skipped.clear();
+        self.skipped_comments.clear();
         loop {
             let token = self.peek().clone();
             match token.kind {
@@ -20,17 +23,17 @@ impl Parser<'_> {
                     doc.push(token.span);
                     self.at += 1;
                 }
-                Kind::Control => {
+                Kind::Directive => {
                     doc.clear();
                     self.at += 1;
-                    self.control_line(&token);
+                    self.parse_pragma(&token);
                 }
                 _ => {
                     let next = token.span.start;
                     if doc.last().is_some_and(|last| self.gap_has_blank_line(last.end..next)) {
                         doc.clear();
                     }
-                    // A comment behind the previous declaration, on its line, documents that one.
+                    // A comment on the line of the previous declaration documents that declaration.
                     if let Some(first) = doc.first()
                         && !self.sources.line_before(first.start).trim().is_empty()
                     {
@@ -46,20 +49,22 @@ impl Parser<'_> {
         self.sources.text(&gap).matches('\n').count() > 1
     }
 
-    /// Text of comments.
-    pub(super) fn doc_of(&self, comments: &[Span]) -> String {
+    /// Returns the documentation in some comments.
+    fn doc_of(&self, comments: &[Span]) -> String {
         doc_text(comments.iter().map(|span| self.sources.text(span)))
     }
 
-    /// Text of the comments passed over since the last call.
-    pub(super) fn take_skipped(&mut self) -> String {
-        let comments = std::mem::take(&mut self.skipped);
+    /// Returns the documentation in the comments that were skipped since the last call.
+    pub(super) fn take_skipped_doc(&mut self) -> String {
+        let comments = std::mem::take(&mut self.skipped_comments);
         self.doc_of(&comments)
     }
 
-    /// Comments that end the line that the last token stands on: they belong to what it ends. Comments in front of
-    /// more code on the line belong to that.
-    pub(super) fn rest_of_line(&mut self) -> String {
+    /// Consumes the comments at the end of the last token's line and returns their documentation.
+    ///
+    /// Comments that are followed by code on the same line belong to that code and are not
+    /// consumed.
+    pub(super) fn trailing_doc(&mut self) -> String {
         let before = self.at;
         let mut comments = Vec::new();
         let mut end = self.previous().map_or(0, |t| t.span.end);
@@ -84,7 +89,7 @@ impl Parser<'_> {
     }
 }
 
-/// Comment markers off, common leading stars off, one blank line at most between paragraphs.
+/// Removes comment markers and leading stars. Paragraphs are separated by one empty line.
 fn doc_text<'a>(comments: impl Iterator<Item = &'a str>) -> String {
     let mut lines: Vec<String> = Vec::new();
     for comment in comments {
@@ -92,7 +97,7 @@ fn doc_text<'a>(comments: impl Iterator<Item = &'a str>) -> String {
             Some(body) => body.strip_suffix("*/").unwrap_or(body).trim_start_matches('*'),
             None => comment.trim_start_matches('/'),
         };
-        // A line comment is a line, also without text.
+        // An empty line comment is an empty line.
         let empty = (body.is_empty() && comment.starts_with("//")).then_some("");
         for line in body.lines().chain(empty) {
             let line = line.trim();
@@ -108,8 +113,11 @@ fn doc_text<'a>(comments: impl Iterator<Item = &'a str>) -> String {
     lines.join("\n")
 }
 
-/// Takes `@param NAME TEXT` out of a probe's documentation. The text goes on up to a blank line or the next
-/// annotation; those that name no parameter stay where they are.
+/// Removes `@param NAME DESCRIPTION` from the documentation of a probe, and returns the names with
+/// their descriptions.
+///
+/// A description ends at an empty line or the next annotation. An annotation that does not name a
+/// parameter is kept.
 pub(super) fn split_params(
     doc: &str,
     is_param: impl Fn(&str) -> bool,
@@ -120,21 +128,24 @@ pub(super) fn split_params(
         let named = line
             .strip_prefix("@param ")
             .or_else(|| line.strip_prefix("\\param "))
-            .and_then(|text| {
-                let (name, text) =
-                    text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
-                is_param(name).then(|| (name.to_owned(), text.trim().to_owned()))
+            .and_then(|rest| {
+                let rest = rest.trim();
+                let (name, description) =
+                    rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+                is_param(name).then(|| (name.to_owned(), description.trim().to_owned()))
             });
         match (named, params.last_mut()) {
             (Some(param), _) => {
                 params.push(param);
                 open = true;
             }
-            (None, Some((_, text))) if open && !line.is_empty() && !line.starts_with('@') => {
-                if !text.is_empty() {
-                    text.push('\n');
+            (None, Some((_, description)))
+                if open && !line.is_empty() && !line.starts_with('@') =>
+            {
+                if !description.is_empty() {
+                    description.push('\n');
                 }
-                text.push_str(line);
+                description.push_str(line);
             }
             _ => {
                 open = false;
@@ -150,7 +161,8 @@ pub(super) fn split_params(
     (rest.join("\n"), params)
 }
 
-/// Takes the lines `@go NAME TYPE` out of a probe's documentation, where NAME is a parameter. Others stay.
+/// Removes lines `@go NAME TYPE` from the documentation of a probe if NAME is a parameter, and
+/// returns the names with their types.
 pub(super) fn split_go_types(
     doc: &str,
     is_param: impl Fn(&str) -> bool,
@@ -168,7 +180,7 @@ pub(super) fn split_go_types(
     (rest.join("\n").trim_end().to_owned(), types)
 }
 
-/// Takes a line `@go TYPE` out of a parameter's documentation.
+/// Removes a line `@go TYPE` from the documentation of a parameter, and returns the type.
 pub(super) fn split_go_type(doc: &str) -> (String, Option<String>) {
     let (annotations, rest): (Vec<&str>, Vec<&str>) =
         doc.lines().partition(|line| line.starts_with("@go "));
@@ -184,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markers_and_stars_go() {
+    fn removes_comment_markers_and_stars() {
         for (comments, text) in [
             (&["/** One.\n * Two.\n *\n *\n * Three. */"][..], "One.\nTwo.\n\nThree."),
             (&["// a", "/// b", "//", "// c"][..], "a\nb\n\nc"),
@@ -196,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn go_types_are_taken_out() {
+    fn extracts_go_annotations() {
         let doc = "Said.\n@go d  time.Duration\n@go none int\n@param d it";
         let (rest, types) = split_go_types(doc, |name| name == "d");
         assert_eq!(rest, "Said.\n@go none int\n@param d it");
@@ -209,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn params_are_taken_out() {
+    fn extracts_param_annotations() {
         let doc = "Said.\n@param id the id,\nof the request\n@param none stays\n\n@stable yes";
         let (rest, params) = split_params(doc, |name| name == "id");
         assert_eq!(rest, "Said.\n@param none stays\n\n@stable yes");

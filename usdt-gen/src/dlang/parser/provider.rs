@@ -1,34 +1,37 @@
 //! Providers, probes and their parameters.
 
+use super::cursor::{Failed, ParseResult, Parser};
 use super::doc::{split_go_type, split_go_types, split_params};
-use super::{Diagnostic, Failed, Kind, Parse, Parser};
 use crate::dlang::ast::{Base, Param, Probe, Provider, Type};
 use crate::dlang::c_types;
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::lexer::Kind;
 
 impl Parser<'_> {
-    pub(super) fn provider(&mut self, doc: String) -> Parse<Provider> {
+    pub(super) fn parse_provider(&mut self, doc: String) -> ParseResult<Provider> {
         self.bump();
-        let name = self.name("the provider's name")?;
+        let name = self.parse_name("the provider's name")?;
         if !self.eat('{') {
             let missing = self.missing('{', "the provider's name");
-            let clear = self.word() == "probe";
+            // Before a probe it is clear that only the brace is missing.
+            let can_continue = self.word() == "probe";
             self.report(missing);
-            if !clear {
+            if !can_continue {
                 return Err(Failed);
             }
         }
         let mut probes = Vec::new();
         loop {
-            let doc = self.trivia();
+            let doc = self.parse_doc();
             if self.is_punct('}') || self.peek().kind == Kind::End {
                 break;
             }
-            let before = self.at;
-            if let Ok(probe) = self.probe(&doc) {
+            let start = self.at;
+            if let Ok(probe) = self.parse_probe(&doc) {
                 probes.push(probe);
             } else {
-                // The word `probe` of the failed one does not begin the next.
-                self.at = self.at.max(before + 1);
+                // Skip the keyword `probe` of the failed one, because it also begins the next.
+                self.at = self.at.max(start + 1);
                 self.skip_probe();
             }
         }
@@ -40,7 +43,7 @@ impl Parser<'_> {
         Ok(Provider { name, doc, probes })
     }
 
-    /// To behind the next `;`, or in front of `}` or the next `probe` where the `;` is what is missing.
+    /// Skips to after the next `;`, or to before a `}` or `probe` if the `;` is missing.
     fn skip_probe(&mut self) {
         loop {
             match self.peek().kind {
@@ -55,14 +58,14 @@ impl Parser<'_> {
         }
     }
 
-    fn probe(&mut self, doc: &str) -> Parse<Probe> {
+    fn parse_probe(&mut self, doc: &str) -> ParseResult<Probe> {
         if self.word() != "probe" {
-            let near = c_types::nearest_of(self.word(), ["probe"].into_iter());
+            let near = c_types::nearest(self.word(), ["probe"].into_iter());
             let help = near.map_or(String::new(), |near| format!("did you mean `{near}`?"));
             return self.expected("`probe` or `}`", &help);
         }
         self.bump();
-        let name = self.name("the probe's name")?;
+        let name = self.parse_name("the probe's name")?;
         if self.is_punct('-') {
             let span = name.span.start..self.peek().span.end;
             return self.fail(
@@ -71,15 +74,15 @@ impl Parser<'_> {
                 ),
             );
         }
-        let mut params = self.params()?;
-        let outputs = if self.eat(':') { self.params()? } else { Vec::new() };
+        let mut params = self.parse_params()?;
+        let outputs = if self.eat(':') { self.parse_params()? } else { Vec::new() };
         if !self.eat(';') {
             let missing = self.missing(';', "the probe");
             let next = self.word().to_owned();
             if next != "probe" && next != "}" {
                 return self.fail(missing);
             }
-            // What is meant is clear.
+            // The rest of the probe is complete, so it is kept.
             self.file.missing_semicolons.push(missing);
         }
         for param in &mut params {
@@ -90,60 +93,62 @@ impl Parser<'_> {
         let is_param =
             |name: &str| params.iter().any(|p| p.name.as_ref().is_some_and(|n| n.text == name));
         let (doc, go_types) = split_go_types(doc, is_param);
-        let (doc, described) = split_params(&doc, is_param);
-        for (name, go) in go_types {
-            let param = params.iter_mut().find(|p| p.name.as_ref().is_some_and(|n| n.text == name));
-            if let Some(param) = param {
-                param.go = Some(go);
+        let (doc, descriptions) = split_params(&doc, is_param);
+        for (name, go_type) in go_types {
+            if let Some(param) = find_param(&mut params, &name) {
+                param.go = Some(go_type);
             }
         }
-        for (name, text) in described {
-            let param = params.iter_mut().find(|p| p.name.as_ref().is_some_and(|n| n.text == name));
-            if let Some(param) = param {
-                param.doc = text;
+        for (name, description) in descriptions {
+            if let Some(param) = find_param(&mut params, &name) {
+                param.doc = description;
             }
         }
         Ok(Probe { name, doc, params, outputs })
     }
 
-    fn params(&mut self) -> Parse<Vec<Param>> {
+    fn parse_params(&mut self) -> ParseResult<Vec<Param>> {
         self.expect('(', "the probe's name")?;
         let mut params: Vec<Param> = Vec::new();
-        self.skipped.clear();
+        self.skipped_comments.clear();
         if self.eat(')') {
             return Ok(params);
         }
         loop {
-            let mut param = self.param()?;
-            let ends = self.is_punct(')');
-            param.doc = self.take_skipped();
+            let mut param = self.parse_param()?;
+            let is_last = self.is_punct(')');
+            param.doc = self.take_skipped_doc();
             params.push(param);
-            if ends {
+            if is_last {
                 self.at += 1;
                 return Ok(params);
             }
             if !self.eat(',') {
                 return self.expected("`,` or `)`", "");
             }
-            let behind = self.rest_of_line();
-            if let Some(last) = params.last_mut().filter(|_| !behind.is_empty()) {
+            let trailing = self.trailing_doc();
+            if let Some(last) = params.last_mut().filter(|_| !trailing.is_empty()) {
                 if !last.doc.is_empty() {
                     last.doc.push('\n');
                 }
-                last.doc.push_str(&behind);
+                last.doc.push_str(&trailing);
             }
         }
     }
 
-    fn param(&mut self) -> Parse<Param> {
+    fn parse_param(&mut self) -> ParseResult<Param> {
         self.skip_comments();
         if self.peek().kind == Kind::Punct('.') && self.text(self.peek()) == "..." {
             let span = self.bump().span;
             let ty = Type { span, text: "...".into(), base: Base::Ellipsis, derived: Vec::new() };
-            return Ok(Param { name: None, ty, doc: String::new(), go: None, bits: None });
+            return Ok(Param { name: None, ty, doc: String::new(), go: None, bit_width: None });
         }
         let start = self.peek().span.start;
-        let (base, text) = self.specifiers()?;
-        self.declarator(start, base, text)
+        let (base, text) = self.parse_specifiers()?;
+        self.parse_declarator(start, base, text)
     }
+}
+
+fn find_param<'a>(params: &'a mut [Param], name: &str) -> Option<&'a mut Param> {
+    params.iter_mut().find(|p| p.name.as_ref().is_some_and(|n| n.text == name))
 }

@@ -1,90 +1,115 @@
-//! Macro expansion by hide sets: a token that came out of a macro is not expanded by it again.
+//! Macro expansion with hide sets.
+//!
+//! Each token carries the set of macros that produced it (Prosser's algorithm). A macro does not
+//! expand a token that it produced, so expansion of recursive macros ends.
 
-use super::macros::Macro;
-use super::{Kind, Preprocessor, Span, Token, lexer};
+use super::state::{Macro, MacroParams, Preprocessor, TOKEN_BUDGET};
+use crate::dlang::lexer::{self, Kind, Token};
+use crate::dlang::source::Span;
 use std::rc::Rc;
 
-/// Tokens that macros may put into one run. Real files need a few thousand; a macro that doubles itself is
-/// stopped here.
-pub(super) const BUDGET: usize = 1 << 18;
-/// Longest token that `#` and `##` may make.
-const MAX_TOKEN: usize = 4096;
-/// Deepest nesting of macro calls in the arguments of macro calls.
+/// The longest token in bytes that `#` and `##` can produce.
+const MAX_TOKEN_LEN: usize = 4096;
+/// The deepest nesting of macro calls in the arguments of macro calls.
 const MAX_DEPTH: usize = 32;
 
-/// The macros that a token came out of.
+/// The names of the macros that produced a token, as a list that shares its tail.
 #[derive(Clone, Default)]
-struct Hidden(Option<Rc<(String, Hidden)>>);
+struct HideSet(Option<Rc<HideSetNode>>);
 
-impl Hidden {
-    fn has(&self, name: &str) -> bool {
-        let mut at = self;
-        while let Some(node) = &at.0 {
-            if node.0 == name {
+struct HideSetNode {
+    name: String,
+    rest: HideSet,
+}
+
+impl HideSet {
+    fn contains(&self, name: &str) -> bool {
+        let mut set = self;
+        while let Some(node) = &set.0 {
+            if node.name == name {
                 return true;
             }
-            at = &node.1;
+            set = &node.rest;
         }
         false
     }
 
-    fn with(&self, name: &str) -> Hidden {
-        Hidden(Some(Rc::new((name.to_owned(), self.clone()))))
+    fn with(&self, name: &str) -> HideSet {
+        HideSet(Some(Rc::new(HideSetNode { name: name.to_owned(), rest: self.clone() })))
     }
 }
 
-impl Drop for Hidden {
-    /// Long chains are taken apart in a loop: a destructor that calls itself would run out of stack.
+impl Drop for HideSet {
+    /// Drops the list in a loop. The recursive destructor would overflow the stack for a long list.
     fn drop(&mut self) {
         let mut next = self.0.take();
         while let Some(node) = next {
-            next = Rc::into_inner(node).and_then(|mut node| node.1.0.take());
+            next = Rc::into_inner(node).and_then(|mut node| node.rest.0.take());
         }
     }
 }
 
-type Work = (Token, Hidden);
+/// A token with its hide set.
+#[derive(Clone)]
+struct HiddenToken {
+    token: Token,
+    hidden: HideSet,
+}
+
+impl HiddenToken {
+    /// A token that no macro produced.
+    fn new(token: Token) -> HiddenToken {
+        HiddenToken { token, hidden: HideSet::default() }
+    }
+}
 
 impl Preprocessor<'_> {
-    /// Expands every macro in `tokens`; comments stay where they are.
+    /// Expands the macros in `tokens`. Comments are kept. `depth` is the nesting of macro
+    /// arguments.
     pub(super) fn expand(&mut self, tokens: Vec<Token>, depth: usize) -> Vec<Token> {
-        let named = |t: &Token| t.kind == Kind::Word && self.macros.contains_key(self.text(t));
-        if !tokens.iter().any(named) {
+        let names_macro =
+            |t: &Token| t.kind == Kind::Word && self.macros.contains_key(self.text(t));
+        if !tokens.iter().any(names_macro) {
             return tokens;
         }
-        let work = tokens.into_iter().map(|t| (t, Hidden::default())).collect();
-        self.expand_work(work, depth).into_iter().map(|(token, _)| token).collect()
+        let tokens = tokens.into_iter().map(HiddenToken::new).collect();
+        self.expand_hidden(tokens, depth).into_iter().map(|t| t.token).collect()
     }
 
-    fn expand_work(&mut self, mut pending: Vec<Work>, depth: usize) -> Vec<Work> {
+    fn expand_hidden(&mut self, mut pending: Vec<HiddenToken>, depth: usize) -> Vec<HiddenToken> {
         pending.reverse();
         let mut out = Vec::new();
-        // One call that does not end is one mistake, and no reason to look for the end of every later one.
-        let mut open_call = false;
-        while let Some((token, hidden)) = pending.pop().filter(|_| self.budget > 0) {
+        // After an unterminated call, later calls are not searched for their end. It would be the
+        // same mistake, and the search would take quadratic time.
+        let mut seen_unterminated = false;
+        while let Some(HiddenToken { token, hidden }) =
+            pending.pop().filter(|_| self.token_budget > 0)
+        {
             let name = if token.kind == Kind::Word { self.text(&token) } else { "" };
-            let usable = !name.is_empty() && !hidden.has(name);
-            let Some(found) = usable.then(|| self.macros.get(name)).flatten().cloned() else {
-                out.push((token, hidden));
+            let can_expand = !name.is_empty() && !hidden.contains(name);
+            let Some(found) = can_expand.then(|| self.macros.get(name)).flatten().cloned() else {
+                out.push(HiddenToken { token, hidden });
                 continue;
             };
             let name = name.to_owned();
             let arguments = if found.params.is_some() {
-                match if open_call { Call::None } else { call(&mut pending) } {
+                let call =
+                    if seen_unterminated { Call::None } else { take_arguments(&mut pending) };
+                match call {
                     Call::None => {
-                        out.push((token, hidden));
+                        out.push(HiddenToken { token, hidden });
                         continue;
                     }
-                    Call::Open => {
+                    Call::Unterminated => {
                         let help = "close its arguments with `)`";
                         self.error(
                             &token.span,
-                            format!("the call of macro `{name}` does not end"),
-                            "here",
+                            format!("the call of macro `{name}` is never closed"),
+                            "starts here",
                             help,
                         );
-                        open_call = true;
-                        out.push((token, hidden));
+                        seen_unterminated = true;
+                        out.push(HiddenToken { token, hidden });
                         continue;
                     }
                     Call::Arguments(arguments) => arguments,
@@ -99,120 +124,135 @@ impl Preprocessor<'_> {
             if !self.spend(body.len(), &token.span) {
                 return out;
             }
-            let inner = hidden.with(&name);
-            for (t, h) in &mut body {
-                t.span = token.span.clone();
-                // What came through an argument keeps what it must not become again, too.
-                *h = if h.0.is_none() { inner.clone() } else { h.with(&name) };
+            let hidden = hidden.with(&name);
+            for produced in &mut body {
+                produced.token.span = token.span.clone();
+                // A token from an argument keeps its own hide set.
+                produced.hidden = if produced.hidden.0.is_none() {
+                    hidden.clone()
+                } else {
+                    produced.hidden.with(&name)
+                };
             }
             pending.extend(body.into_iter().rev());
         }
         out
     }
 
-    /// Counts tokens against the budget.
+    /// Subtracts tokens from the budget. Returns false if it is exhausted.
     fn spend(&mut self, tokens: usize, span: &Span) -> bool {
-        match self.budget.checked_sub(tokens + 1) {
-            Some(rest) => self.budget = rest,
-            None => self.give_up(span, format!("macros expand to more than {BUDGET} tokens")),
+        match self.token_budget.checked_sub(tokens + 1) {
+            Some(rest) => self.token_budget = rest,
+            None => {
+                self.stop_expansion(
+                    span,
+                    format!("macros expand to more than {TOKEN_BUDGET} tokens"),
+                );
+            }
         }
-        self.budget > 0
+        self.token_budget > 0
     }
 
-    /// Reports a limit, once, and expands nothing from here on.
-    fn give_up(&mut self, span: &Span, message: String) {
-        if self.budget > 0 {
-            self.error(span, message, "at this macro", "does a macro lead to itself?");
+    /// Reports an exceeded limit once, and stops all further expansion.
+    fn stop_expansion(&mut self, span: &Span, message: String) {
+        if self.token_budget > 0 {
+            let help = "look for macros that expand to each other";
+            self.error(span, message, "at this macro", help);
         }
-        self.budget = 0;
+        self.token_budget = 0;
     }
 
-    /// The body with arguments in place of parameters; `None` where that is reported.
+    /// Returns the body of a macro with its parameters replaced. Reports an error and returns
+    /// `None` if that is not possible.
     fn substitute(
         &mut self,
         found: &Macro,
         name: &str,
-        arguments: Vec<Vec<Work>>,
+        arguments: Vec<Vec<HiddenToken>>,
         span: &Span,
         depth: usize,
-    ) -> Option<Vec<Work>> {
+    ) -> Option<Vec<HiddenToken>> {
         let Some(params) = &found.params else {
-            let body = found.body.iter().map(|t| (t.clone(), Hidden::default())).collect();
+            let body = found.body.iter().cloned().map(HiddenToken::new).collect();
             return Some(self.paste(body, span));
         };
         if depth >= MAX_DEPTH {
-            self.give_up(span, format!("macro calls are nested {MAX_DEPTH} deep"));
+            self.stop_expansion(span, format!("macro calls are nested more than {MAX_DEPTH} deep"));
             return None;
         }
-        let arguments = self.arranged(params, name, arguments, span)?;
-        let value = |token: &Token, this: &Self| {
+        let arguments = self.match_arguments(params, name, arguments, span)?;
+        let argument_of = |token: &Token, this: &Self| {
             let text = this.text(token);
             let at = (token.kind == Kind::Word)
                 .then(|| params.names.iter().position(|p| p == text))
                 .flatten();
             at.and_then(|at| arguments.get(at))
         };
-        let mut out: Vec<Work> = Vec::new();
+        let mut out: Vec<HiddenToken> = Vec::new();
         let mut at = 0;
         while let Some(token) = found.body.get(at) {
             at += 1;
-            let pasted = |i: Option<usize>, this: &Self| {
+            let is_paste = |i: Option<usize>, this: &Self| {
                 i.and_then(|i| found.body.get(i)).is_some_and(|t| this.text(t) == "##")
             };
             if token.kind == Kind::Punct('#')
-                && let Some(argument) = found.body.get(at).and_then(|t| value(t, self))
+                && let Some(argument) = found.body.get(at).and_then(|t| argument_of(t, self))
             {
                 at += 1;
                 let argument = argument.clone();
-                out.push((self.stringise(&argument, span)?, Hidden::default()));
-            } else if let Some(argument) = value(token, self) {
+                out.push(HiddenToken::new(self.stringify(&argument, span)?));
+            } else if let Some(argument) = argument_of(token, self) {
                 let argument = argument.clone();
-                if pasted(at.checked_sub(2), self) || pasted(Some(at), self) {
-                    // Keeps `##` an operand where the argument is empty.
-                    let empty = argument.is_empty();
+                if is_paste(at.checked_sub(2), self) || is_paste(Some(at), self) {
+                    // An empty argument becomes an empty token, so that `##` has an operand.
+                    let is_empty = argument.is_empty();
                     out.extend(argument);
-                    if empty {
-                        out.push((
-                            Token { kind: Kind::Comment, span: span.clone(), text: 0..0 },
-                            Hidden::default(),
-                        ));
+                    if is_empty {
+                        out.push(HiddenToken::new(Token {
+                            kind: Kind::Comment,
+                            span: span.clone(),
+                            text: 0..0,
+                        }));
                     }
                 } else {
-                    let expanded = self.expand_work(argument, depth + 1);
+                    let expanded = self.expand_hidden(argument, depth + 1);
                     if !self.spend(expanded.len(), span) {
                         return None;
                     }
                     out.extend(expanded);
                 }
             } else {
-                out.push((token.clone(), Hidden::default()));
+                out.push(HiddenToken::new(token.clone()));
             }
         }
         Some(self.paste(out, span))
     }
 
-    /// One argument for each parameter: those behind the last one of a variadic macro joined by commas.
-    fn arranged(
+    /// Returns one argument for each parameter. The last one of a variadic macro has all further
+    /// arguments, joined by commas.
+    fn match_arguments(
         &mut self,
-        params: &super::macros::Params,
+        params: &MacroParams,
         name: &str,
-        mut arguments: Vec<Vec<Work>>,
+        mut arguments: Vec<Vec<HiddenToken>>,
         span: &Span,
-    ) -> Option<Vec<Vec<Work>>> {
+    ) -> Option<Vec<Vec<HiddenToken>>> {
         let wanted = params.names.len();
-        // `F()` is no argument, or one that is empty.
+        // `F()` has no argument, or one that is empty.
         if wanted == 0 && arguments.len() == 1 && arguments.first().is_some_and(Vec::is_empty) {
             arguments.clear();
         }
         if params.variadic && arguments.len() >= wanted {
             let rest = arguments.split_off(wanted - 1);
             let comma = self.sources.scratch(",");
-            let mut joined: Vec<Work> = Vec::new();
+            let mut joined: Vec<HiddenToken> = Vec::new();
             for (i, argument) in rest.into_iter().enumerate() {
                 if i > 0 {
-                    let token =
-                        Token { kind: Kind::Punct(','), span: span.clone(), text: comma.clone() };
-                    joined.push((token, Hidden::default()));
+                    joined.push(HiddenToken::new(Token {
+                        kind: Kind::Punct(','),
+                        span: span.clone(),
+                        text: comma.clone(),
+                    }));
                 }
                 joined.extend(argument);
             }
@@ -229,79 +269,87 @@ impl Preprocessor<'_> {
         None
     }
 
-    /// `#argument`.
-    fn stringise(&mut self, argument: &[Work], span: &Span) -> Option<Token> {
+    /// Evaluates `#argument`.
+    fn stringify(&mut self, argument: &[HiddenToken], span: &Span) -> Option<Token> {
         let words: Vec<String> = argument
             .iter()
-            .map(|(t, _)| self.text(t).replace('\\', "\\\\").replace('"', "\\\""))
+            .map(|t| self.text(&t.token).replace('\\', "\\\\").replace('"', "\\\""))
             .collect();
         let text = format!("\"{}\"", words.join(" "));
-        self.token(&text, Kind::Quoted, span)
+        self.new_token(&text, Kind::Quoted, span)
     }
 
-    /// `left ## right`.
-    fn paste(&mut self, tokens: Vec<Work>, span: &Span) -> Vec<Work> {
-        if !tokens.iter().any(|(t, _)| self.text(t) == "##") {
+    /// Evaluates each `left ## right`.
+    fn paste(&mut self, tokens: Vec<HiddenToken>, span: &Span) -> Vec<HiddenToken> {
+        if !tokens.iter().any(|t| self.text(&t.token) == "##") {
             return tokens;
         }
-        let mut out: Vec<Work> = Vec::new();
+        let mut out: Vec<HiddenToken> = Vec::new();
         let mut rest = tokens.into_iter();
-        while let Some((token, hidden)) = rest.next() {
-            if token.kind != Kind::Operator || self.text(&token) != "##" {
-                out.push((token, hidden));
+        while let Some(next) = rest.next() {
+            if next.token.kind != Kind::Operator || self.text(&next.token) != "##" {
+                out.push(next);
                 continue;
             }
-            let (Some((left, hidden)), Some((right, _))) = (out.pop(), rest.next()) else {
-                self.error(span, "`##` without something on both sides", "in this macro", "");
+            let (Some(left), Some(right)) = (out.pop(), rest.next()) else {
+                self.error(span, "`##` needs an operand on each side", "in this macro", "");
                 return out;
             };
-            let text = format!("{}{}", self.text(&left), self.text(&right));
+            let text = format!("{}{}", self.text(&left.token), self.text(&right.token));
             if text.is_empty() {
-                out.push((left, hidden));
-            } else if let Some(token) = self.token(&text, Kind::Word, span) {
-                out.push((token, hidden));
+                out.push(left);
+            } else if let Some(token) = self.new_token(&text, Kind::Word, span) {
+                out.push(HiddenToken { token, hidden: left.hidden });
             }
         }
-        out.retain(|(t, _)| t.kind != Kind::Comment || !t.text.is_empty());
+        // Remove the empty tokens that stand for empty arguments.
+        out.retain(|t| t.token.kind != Kind::Comment || !t.token.text.is_empty());
         out
     }
 
-    /// A token of new text. What is asked for as a word may be any token, but one.
-    fn token(&mut self, text: &str, kind: Kind, span: &Span) -> Option<Token> {
-        if text.len() > MAX_TOKEN {
-            self.give_up(span, format!("a macro makes a token of {} bytes", text.len()));
+    /// Returns a token with the given characters. They must be one token; its kind is `kind` only
+    /// for [`Kind::Quoted`].
+    fn new_token(&mut self, text: &str, kind: Kind, span: &Span) -> Option<Token> {
+        if text.len() > MAX_TOKEN_LEN {
+            let message = format!(
+                "a macro expands to a token of {} bytes (limit {MAX_TOKEN_LEN})",
+                text.len()
+            );
+            self.stop_expansion(span, message);
             return None;
         }
-        let made = self.sources.scratch(text);
+        let range = self.sources.scratch(text);
         if kind == Kind::Quoted {
-            return Some(Token { kind, span: span.clone(), text: made });
+            return Some(Token { kind, span: span.clone(), text: range });
         }
-        match lexer::lex_line(self.sources, &made).as_slice() {
-            [one] if one.kind != Kind::Bad => Some(Token { span: span.clone(), ..one.clone() }),
+        match lexer::lex_line(self.sources, &range).as_slice() {
+            [one] if one.kind != Kind::Invalid => Some(Token { span: span.clone(), ..one.clone() }),
             _ => {
-                let help = "`##` joins two halves of one name";
-                self.error(span, format!("`{text}` is no single token"), "in this macro", help);
+                let message = format!("`##` produces `{text}`, which is not a single token");
+                let help = "use `##` to join the parts of one name";
+                self.error(span, message, "in this macro", help);
                 None
             }
         }
     }
 }
 
+/// What follows the name of a function-like macro.
 enum Call {
-    /// No parenthesis follows: the name is an ordinary word.
+    /// No parenthesis. The name is an ordinary word.
     None,
-    /// It is never closed.
-    Open,
-    Arguments(Vec<Vec<Work>>),
+    /// An opening parenthesis that is never closed.
+    Unterminated,
+    Arguments(Vec<Vec<HiddenToken>>),
 }
 
-/// Takes the arguments of a call off the tokens to come, which stand in reverse. Without a whole call nothing is
-/// taken.
-fn call(pending: &mut Vec<Work>) -> Call {
+/// Removes the arguments of a call from the pending tokens, which are in reverse order. Nothing is
+/// removed unless the call is complete.
+fn take_arguments(pending: &mut Vec<HiddenToken>) -> Call {
     let mut depth = 0usize;
     let mut close = None;
-    for (at, (token, _)) in pending.iter().enumerate().rev() {
-        match token.kind {
+    for (at, pending) in pending.iter().enumerate().rev() {
+        match pending.token.kind {
             Kind::Comment => {}
             Kind::Punct('(') => depth += 1,
             _ if depth == 0 => return Call::None,
@@ -313,11 +361,14 @@ fn call(pending: &mut Vec<Work>) -> Call {
             _ => {}
         }
     }
-    let Some(close) = close else { return if depth == 0 { Call::None } else { Call::Open } };
+    let Some(close) = close else {
+        return if depth == 0 { Call::None } else { Call::Unterminated };
+    };
     let mut arguments = vec![Vec::new()];
     depth = 0;
-    for (token, hidden) in pending.drain(close..).rev() {
-        match token.kind {
+    for argument in pending.drain(close..).rev() {
+        let kind = argument.token.kind;
+        match kind {
             Kind::Comment => continue,
             Kind::Punct('(') => depth += 1,
             Kind::Punct(')') => depth -= 1,
@@ -327,11 +378,10 @@ fn call(pending: &mut Vec<Work>) -> Call {
             }
             _ => {}
         }
-        // The outermost pair belongs to the call.
-        let outermost =
-            matches!((token.kind, depth), (Kind::Punct('('), 1) | (Kind::Punct(')'), 0));
-        if let Some(last) = arguments.last_mut().filter(|_| !outermost) {
-            last.push((token, hidden));
+        // The outermost parentheses belong to the call.
+        let is_outermost = matches!((kind, depth), (Kind::Punct('('), 1) | (Kind::Punct(')'), 0));
+        if let Some(last) = arguments.last_mut().filter(|_| !is_outermost) {
+            last.push(argument);
         }
     }
     Call::Arguments(arguments)

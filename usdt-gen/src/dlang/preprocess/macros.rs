@@ -1,51 +1,53 @@
-//! Macro definitions.
+//! Macro definitions: `#define` and the predefined macros.
 
-use super::{Diagnostic, Kind, Preprocessor, Span, Token};
+use super::state::{Macro, MacroParams, Preprocessor};
+use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::lexer::{self, Kind, Token};
+use crate::dlang::source::Span;
 
-/// A defined macro.
-#[derive(Clone, Debug)]
-pub(super) struct Macro {
-    /// `None` for object-like ones.
-    pub(super) params: Option<Params>,
-    pub(super) body: Vec<Token>,
-    span: Span,
-}
+/// Macros that C compilers define on every supported platform. None of them names an architecture,
+/// because the generated package is for all architectures.
+const PREDEFINED: &[&str] = &["__linux__", "__linux", "__unix__", "__LP64__", "_LP64", "__ELF__"];
 
-/// Parameters of a function-like macro.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Params {
-    pub(super) names: Vec<String>,
-    /// Whether the last one takes all further arguments: `...` is `__VA_ARGS__`.
-    pub(super) variadic: bool,
-}
+const DEFINE_FORM: &str = "the form is `#define NAME VALUE` or `#define NAME(A, B) VALUE`";
 
 impl Preprocessor<'_> {
-    /// `#define` with what follows it.
+    /// Defines the predefined macros and those of the options.
+    pub(super) fn predefine_macros(&mut self) {
+        let mut macros: Vec<(String, String)> =
+            PREDEFINED.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+        macros.extend(self.options.defines.iter().map(|define| match define.split_once('=') {
+            Some((name, value)) => (name.to_owned(), value.to_owned()),
+            None => (define.clone(), "1".to_owned()),
+        }));
+        for (name, value) in macros {
+            let span = self.sources.scratch(&format!("{name} {value}"));
+            let tokens = lexer::lex_line(self.sources, &span);
+            self.define(&tokens, &span);
+        }
+    }
+
+    /// Handles `#define`. `tokens` are what follows it, `line` is the whole directive.
     pub(super) fn define(&mut self, tokens: &[Token], line: &Span) {
         let Some((name, rest)) = tokens.split_first().filter(|(name, _)| name.kind == Kind::Word)
         else {
-            let help = "the form is `#define NAME VALUE` or `#define NAME(A, B) VALUE`";
-            return self.error(line, "`#define` without a name", "this line", help);
+            return self.error(line, "`#define` without a name", "this line", DEFINE_FORM);
         };
         let text = self.text(name).to_owned();
         if text == "defined" {
             return self.error(&name.span, "`defined` cannot be a macro", "this name", "");
         }
-        // A parenthesis that touches the name opens the parameters; one behind a space begins the value.
-        let touches = rest
+        // A parenthesis directly after the name opens the parameters; after a space it begins the
+        // value.
+        let is_function_like = rest
             .first()
             .is_some_and(|t| t.kind == Kind::Punct('(') && t.text.start == name.text.end);
-        let (params, body) = if touches {
-            match self.params(rest.get(1..).unwrap_or_default()) {
+        let (params, body) = if is_function_like {
+            match self.parse_params(rest.get(1..).unwrap_or_default()) {
                 Some((params, used)) => (Some(params), rest.get(1 + used..).unwrap_or_default()),
                 None => {
-                    let help = "the form is `#define NAME(A, B) VALUE`";
-                    return self.error(
-                        &name.span,
-                        "the parameters are not understood",
-                        "of this macro",
-                        help,
-                    );
+                    let message = "invalid macro parameters";
+                    return self.error(&name.span, message, "in this definition", DEFINE_FORM);
                 }
             }
         } else {
@@ -53,30 +55,29 @@ impl Preprocessor<'_> {
         };
         let new = Macro { params, body: body.to_vec(), span: name.span.clone() };
         if let Some(old) = self.macros.get(&text)
-            && !self.same(old, &new)
+            && !self.are_equal(old, &new)
         {
             let (old, new) = (old.span.clone(), new.span.clone());
-            let warning =
-                Diagnostic::warning(new, format!("`{text}` is defined anew"), "this value counts");
-            let known = self.sources.in_main(&old);
-            self.diagnostics.push(if known {
-                warning.related(old, "defined before here")
-            } else {
-                warning
-            });
+            let message = format!("macro `{text}` is redefined");
+            let mut warning = Diagnostic::warning(new, message, "this definition is used");
+            // A macro from the command line has no position to show.
+            if self.sources.in_main(&old) {
+                warning = warning.related(old, "previous definition");
+            }
+            self.report(warning);
         }
         self.macros.insert(text, new);
     }
 
-    fn same(&self, a: &Macro, b: &Macro) -> bool {
-        let spelled =
-            |m: &Macro| m.body.iter().map(|t| self.text(t).to_owned()).collect::<Vec<_>>();
-        a.params == b.params && spelled(a) == spelled(b)
+    fn are_equal(&self, a: &Macro, b: &Macro) -> bool {
+        a.params == b.params
+            && a.body.iter().map(|t| self.text(t)).eq(b.body.iter().map(|t| self.text(t)))
     }
 
-    /// The names up to the closing parenthesis, and how many tokens that took.
-    fn params(&self, tokens: &[Token]) -> Option<(Params, usize)> {
-        let mut params = Params { names: Vec::new(), variadic: false };
+    /// Parses parameters up to the closing parenthesis. Returns them with the number of tokens
+    /// used.
+    fn parse_params(&self, tokens: &[Token]) -> Option<(MacroParams, usize)> {
+        let mut params = MacroParams { names: Vec::new(), variadic: false };
         if tokens.first()?.kind == Kind::Punct(')') {
             return Some((params, 1));
         }

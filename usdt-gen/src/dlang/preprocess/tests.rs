@@ -1,13 +1,14 @@
-//! Text in, text out.
+//! Tests of the preprocessor from source to tokens.
 
-use super::super::lexer::Kind;
-use super::super::{Options, preprocess::preprocess};
+use super::preprocess;
+use crate::dlang::Options;
+use crate::dlang::lexer::Kind;
 use crate::dlang::source::Sources;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Tokens joined by spaces, and messages.
+/// Returns the tokens joined by spaces, and the messages.
 fn run_with(text: &str, options: &Options) -> (String, Vec<String>) {
     let mut sources = Sources::default();
     let main = sources.add("main.d", text);
@@ -32,8 +33,8 @@ fn files(files: &[(&str, &str)]) -> Options {
     let files: HashMap<PathBuf, String> =
         files.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect();
     Options {
-        include: vec![PathBuf::from("inc")],
-        read: Arc::new(move |path| {
+        include_dirs: vec![PathBuf::from("inc")],
+        read_file: Arc::new(move |path| {
             let text = files.get(path).ok_or(std::io::ErrorKind::NotFound)?;
             Ok(text.clone().into_bytes())
         }),
@@ -42,7 +43,7 @@ fn files(files: &[(&str, &str)]) -> Options {
 }
 
 #[test]
-fn macros() {
+fn expands_macros() {
     for (text, out) in [
         ("#define A int\nA x", "int x"),
         ("#define A B\n#define B A\nA B", "A B"),
@@ -70,7 +71,7 @@ fn macros() {
 }
 
 #[test]
-fn conditions() {
+fn selects_the_branch_whose_condition_holds() {
     for (text, out) in [
         ("#if 1\na\n#else\nb\n#endif", "a"),
         ("#if 0\na\n#elif 2 > 1\nb\n#elif 1\nc\n#else\nd\n#endif", "b"),
@@ -90,7 +91,7 @@ fn conditions() {
 }
 
 #[test]
-fn includes() {
+fn includes_files_relative_to_the_including_file_and_the_search_path() {
     let options = files(&[
         ("a.h", "#include \"sub/b.h\"\nA"),
         ("sub/b.h", "#include \"c.h\"\n"),
@@ -103,34 +104,34 @@ fn includes() {
     assert_eq!(run_with(text, &options), ("C from_c D D".into(), vec![]));
     let (_, messages) =
         run_with("#include \"loop.h\"\n#include <none.h>\n#include <stdint.h>\n", &options);
-    assert_eq!(messages, ["includes are nested 32 deep", "`none.h` is not found"]);
+    assert_eq!(messages, ["includes are nested more than 32 deep", "header `none.h` not found"]);
 }
 
 #[test]
-fn mistakes() {
+fn reports_invalid_directives() {
     for (text, message) in [
         ("#endif", "`#endif` without `#if`"),
-        ("#if 1\n", "condition is never closed"),
-        ("#if 1\n#else\n#else\n#endif", "`#else` behind `#else`"),
-        ("#if 1 +\n#endif", "this condition has no value: expected a value"),
+        ("#if 1\n", "this condition is never closed"),
+        ("#if 1\n#else\n#else\n#endif", "`#else` after `#else`"),
+        ("#if 1 +\n#endif", "cannot evaluate this condition: expected a value"),
         ("#if defined(\n#endif", "`defined` without a name"),
         ("#define", "`#define` without a name"),
-        ("#define F(1) x", "the parameters are not understood"),
+        ("#define F(1) x", "invalid macro parameters"),
         ("#define F(x) x\nF(1, 2)", "macro `F` takes 1 argument, not 2"),
-        ("#define F(x) x\nF(1", "the call of macro `F` does not end"),
-        ("#define F(x) x##+\nF(a)", "`a+` is no single token"),
-        ("#define A 1\n#define A 2", "`A` is defined anew"),
+        ("#define F(x) x\nF(1", "the call of macro `F` is never closed"),
+        ("#define F(x) x##+\nF(a)", "`##` produces `a+`, which is not a single token"),
+        ("#define A 1\n#define A 2", "macro `A` is redefined"),
         ("#error wrong platform", "wrong platform"),
         ("#include", "`#include` without a file"),
-        ("# file: src/app.d", "`#` line is no directive (`file`)"),
-        ("#ifdfe X", "`#` line is no directive (`ifdfe`)"),
+        ("# file: src/app.d", "`#file` is not a directive"),
+        ("#ifdfe X", "`#ifdfe` is not a directive"),
     ] {
         assert_eq!(run_with(text, &Options::default()).1, [message], "{text}");
     }
 }
 
 #[test]
-fn a_macro_that_explodes_is_stopped() {
+fn stops_macros_that_exceed_a_limit() {
     let mut text = String::from("#define A0 x x\n");
     for i in 1..40 {
         text.push_str(&format!("#define A{i} A{} A{}\n", i - 1, i - 1));
@@ -144,7 +145,10 @@ fn a_macro_that_explodes_is_stopped() {
         text.push_str(&format!("#define B{i} P(B{}, B{})\n", i - 1, i - 1));
     }
     let (_, messages) = run_with(&format!("{text}B11"), &Options::default());
-    assert_eq!(messages, ["a macro makes a token of 8192 bytes"]);
+    assert_eq!(messages, ["a macro expands to a token of 8192 bytes (limit 4096)"]);
     let deep = format!("#define F(x) x\n{}1{}", "F(".repeat(200), ")".repeat(200));
-    assert_eq!(run_with(&deep, &Options::default()).1, ["macro calls are nested 32 deep"]);
+    assert_eq!(
+        run_with(&deep, &Options::default()).1,
+        ["macro calls are nested more than 32 deep"]
+    );
 }

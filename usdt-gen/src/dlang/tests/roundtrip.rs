@@ -1,9 +1,9 @@
-//! Printing any model and reading it back gives the same model.
+//! Property test: a printed model parses to the same model.
 
 use crate::dlang::{parse, print};
 use crate::model::{
-    Enum, FieldType, MAX_WORDS, Model, Output, Param, Probe, Provider, Struct, StructName, Type,
-    Wanted,
+    Enum, Enumerator, FieldDecl, FieldType, MAX_WORDS, Model, Output, Param, Probe, Provider,
+    Struct, StructName, Type,
 };
 use indexmap::IndexMap;
 use proptest::prelude::*;
@@ -16,7 +16,8 @@ fn doc() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Names that no type, keyword or other part of the model has.
+/// Generates names. The prefix keeps them distinct from types, keywords and other parts of the
+/// model.
 fn name(prefix: &'static str) -> impl Strategy<Value = String> {
     "[a-zA-Z_]{0,6}_?".prop_map(move |tail| format!("{prefix}{tail}"))
 }
@@ -42,41 +43,48 @@ fn enums() -> impl Strategy<Value = Vec<Enum>> {
     ];
     let one = (any::<bool>(), doc(), prop::collection::vec((value, doc()), 1..4));
     prop::collection::vec(one, 0..3).prop_map(|all| {
-        let made = all.into_iter().enumerate().filter_map(|(n, (tagged, doc, values))| {
+        let enums = all.into_iter().enumerate().filter_map(|(n, (has_tag, doc, values))| {
             let (size, signed) = Enum::representation(values.iter().map(|v| v.0))?;
             let values = values.into_iter().enumerate();
-            let values =
-                values.map(|(v, (value, doc))| (format!("V{n}_{v}"), value, doc)).collect();
-            Some(Enum { name: format!("enum{n}_t"), tagged, doc, size, signed, values })
+            let values = values
+                .map(|(v, (value, doc))| Enumerator { name: format!("V{n}_{v}"), value, doc })
+                .collect();
+            Some(Enum { name: format!("enum{n}_t"), has_tag, doc, size, signed, values })
         });
-        made.collect()
+        enums.collect()
     })
 }
 
-type Member = (Index, Index, u8, u64, u8, String);
+/// The random choices for a member: scalar type, other type, shape, array length, bit width and
+/// documentation.
+type MemberSeed = (Index, Index, u8, u64, u8, String);
 
-/// Structs, each of scalars, enums, earlier structs by value and any struct by pointer.
-fn structs(members: &[(bool, bool, String, Vec<Member>)], enums: &[Enum]) -> Vec<Struct> {
-    let names: Vec<StructName> = members
+/// The random choices for a struct: whether it is a union, whether it has a tag, documentation,
+/// members.
+type StructSeed = (bool, bool, String, Vec<MemberSeed>);
+
+/// Returns structs of scalars, enums, earlier structs by value, and pointers to any struct.
+fn structs(seeds: &[StructSeed], enums: &[Enum]) -> Vec<Struct> {
+    let names: Vec<StructName> = seeds
         .iter()
         .enumerate()
-        .map(|(n, (_, tag, ..))| {
-            if *tag {
+        .map(|(n, (_, has_tag, ..))| {
+            if *has_tag {
                 StructName::Tag(format!("s{n}"))
             } else {
                 StructName::Typedef(format!("s{n}_t"))
             }
         })
         .collect();
-    let c_name = |at: usize, union: bool| match &names[at] {
-        StructName::Tag(tag) => format!("{} {tag}", if union { "union" } else { "struct" }),
+    let c_name = |at: usize, is_union: bool| match &names[at] {
+        StructName::Tag(tag) => format!("{} {tag}", if is_union { "union" } else { "struct" }),
         StructName::Typedef(name) => name.clone(),
-        StructName::Member { .. } => unreachable!("not made here"),
+        StructName::Member { .. } => unreachable!("not generated"),
     };
-    let unions: Vec<bool> = members.iter().map(|m| m.0).collect();
+    let unions: Vec<bool> = seeds.iter().map(|s| s.0).collect();
     let mut out: Vec<Struct> = Vec::new();
-    for (n, (union, _, doc, fields)) in members.iter().enumerate() {
-        let wanted =
+    for (n, (is_union, _, doc, fields)) in seeds.iter().enumerate() {
+        let members =
             fields.iter().enumerate().map(|(f, (which, of, shape, length, width, doc))| {
                 let (mut spelling, mut ty) = match shape % 6 {
                     0 if n > 0 => {
@@ -89,7 +97,7 @@ fn structs(members: &[(bool, bool, String, Vec<Member>)], enums: &[Enum]) -> Vec
                     }
                     2 if !enums.is_empty() => {
                         let at = of.index(enums.len());
-                        let tag = if enums[at].tagged { "enum " } else { "" };
+                        let tag = if enums[at].has_tag { "enum " } else { "" };
                         (format!("{tag}{}", enums[at].name), FieldType::Enum(at))
                     }
                     _ => {
@@ -97,32 +105,33 @@ fn structs(members: &[(bool, bool, String, Vec<Member>)], enums: &[Enum]) -> Vec
                         ((*spelling).to_owned(), ty.clone())
                     }
                 };
-                let mut width = (shape / 6 == 1).then_some(*width);
+                let mut bit_width = (shape / 6 == 1).then_some(*width);
                 let bits = match &ty {
                     FieldType::Int { size, .. } => size * 8,
                     FieldType::Char | FieldType::Bool => 8,
                     FieldType::Enum(at) => enums[*at].size * 8,
                     _ => 0,
                 };
-                width = width.filter(|w| *w <= bits && bits > 0);
-                let named = width.is_none_or(|w| w > 0);
-                if shape / 6 == 2 && width.is_none() {
-                    // Brackets stand behind the stars of what is an element.
+                bit_width = bit_width.filter(|w| *w <= bits && bits > 0);
+                let has_name = bit_width.is_none_or(|w| w > 0);
+                if shape / 6 == 2 && bit_width.is_none() {
+                    // Brackets follow the stars of the element type.
                     spelling = format!(
                         "{spelling}{}[{length}]",
                         if spelling.ends_with('*') { "" } else { " " }
                     );
                     ty = FieldType::Array(Box::new(ty), *length);
                 }
-                let name = named.then(|| format!("f{f}"));
-                Wanted { name, spelling, ty, doc: doc.clone(), width }
+                let name = has_name.then(|| format!("f{f}"));
+                FieldDecl { name, spelling, ty, doc: doc.clone(), bit_width }
             });
         let name = names[n].clone();
-        out.extend(Struct::lay_out(name, *union, doc.clone(), wanted.collect(), &out, enums));
+        out.extend(Struct::lay_out(name, *is_union, doc.clone(), members.collect(), &out, enums));
     }
     out
 }
 
+/// Returns the types that an argument can have, with their spellings.
 fn param_types(enums: &[Enum], structs: &[Struct]) -> Vec<(String, Type)> {
     let mut types: Vec<(String, Type)> = [
         ("int", Type::Int { size: 4, signed: true }),
@@ -136,7 +145,7 @@ fn param_types(enums: &[Enum], structs: &[Struct]) -> Vec<(String, Type)> {
         ("double", Type::Float { size: 8 }),
         ("bool", Type::Bool),
         ("const char *", Type::CString),
-        ("my_text", Type::CString),
+        ("my_string", Type::CString),
         ("string", Type::String),
         ("bytes", Type::Bytes),
         ("error", Type::Error),
@@ -149,7 +158,7 @@ fn param_types(enums: &[Enum], structs: &[Struct]) -> Vec<(String, Type)> {
     .map(|(spelling, ty)| (spelling.to_owned(), ty))
     .to_vec();
     for (index, e) in enums.iter().enumerate() {
-        let tag = if e.tagged { "enum " } else { "" };
+        let tag = if e.has_tag { "enum " } else { "" };
         types.push((
             format!("{tag}{}", e.name),
             Type::Enum { index, size: e.size, signed: e.signed },
@@ -163,18 +172,19 @@ fn param_types(enums: &[Enum], structs: &[Struct]) -> Vec<(String, Type)> {
 
 fn pointer_to(s: &Struct) -> String {
     match &s.name {
-        StructName::Tag(tag) => format!("{} {tag} *", if s.union { "union" } else { "struct" }),
+        StructName::Tag(tag) => format!("{} {tag} *", if s.is_union { "union" } else { "struct" }),
         StructName::Typedef(name) => format!("{name} *"),
-        StructName::Member { .. } => unreachable!("not made here"),
+        StructName::Member { .. } => unreachable!("not generated"),
     }
 }
 
+/// The random choices for a probe: name, documentation, arguments and outputs.
 type ProbeSeed = (String, String, Vec<(Index, Option<String>, String)>, Vec<Index>);
 
 fn probe(seed: ProbeSeed, types: &[(String, Type)]) -> Probe {
-    let (name, doc, wanted, outputs) = seed;
+    let (name, doc, choices, outputs) = seed;
     let mut params: Vec<Param> = Vec::new();
-    for (n, (which, name, doc)) in wanted.into_iter().enumerate() {
+    for (n, (which, name, doc)) in choices.into_iter().enumerate() {
         let (spelling, ty) = which.get(types).clone();
         let name = name.map(|name| format!("{name}{n}"));
         params.push(Param { name, spelling, ty, doc });
@@ -208,8 +218,8 @@ fn model() -> impl Strategy<Value = Model> {
         let structs = structs(&members, &enums);
         let types = param_types(&enums, &structs);
         let mut providers: IndexMap<String, Provider> = IndexMap::new();
-        // The first probe leads to every struct, in their order: those that nothing leads to are no part of a model.
-        let every = structs.iter().enumerate().map(|(index, s)| Param {
+        // The first probe has a pointer to every struct, because a model has no unused structs.
+        let params = structs.iter().enumerate().map(|(index, s)| Param {
             name: None,
             spelling: pointer_to(s),
             ty: Type::Struct { index },
@@ -218,7 +228,7 @@ fn model() -> impl Strategy<Value = Model> {
         let first = Probe {
             name: "all".into(),
             doc: String::new(),
-            params: every.collect(),
+            params: params.collect(),
             outputs: Vec::new(),
         };
         let probes = IndexMap::from([(first.name.clone(), first)]);
@@ -238,10 +248,11 @@ fn model() -> impl Strategy<Value = Model> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn printing_and_reading_change_nothing(model in model()) {
+    fn a_printed_model_parses_to_the_same_model(model in model()) {
         let printed = print(&model);
         let parsed = parse(&printed);
-        prop_assert!(parsed.diagnostics.iter().all(|d| !d.is_error()), "{printed}\n{:?}", parsed.diagnostics);
+        let diagnostics = &parsed.diagnostics;
+        prop_assert!(diagnostics.iter().all(|d| !d.is_error()), "{printed}\n{diagnostics:?}");
         prop_assert_eq!(parsed.model.as_ref(), Some(&model), "{}", printed);
     }
 }

@@ -2,8 +2,9 @@
 
 package http
 
-// UsdtOutcome is what a probe tells of a response.
-func (w *http2responseWriter) UsdtOutcome() (status int, bytes int64) {
+// UsdtResult returns the status code and the body size in bytes of a response, for
+// usdtOnRequestEnd.
+func (w *http2responseWriter) UsdtResult() (status int, bytes int64) {
 	if w.rws == nil {
 		return 0, 0
 	}

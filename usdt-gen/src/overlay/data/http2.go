@@ -1,7 +1,8 @@
 package http2
 
-// UsdtOutcome is what a probe tells of a response.
-func (w *responseWriter) UsdtOutcome() (status int, bytes int64) {
+// UsdtResult returns the status code and the body size in bytes of a response, for usdtOnRequestEnd
+// of net/http.
+func (w *responseWriter) UsdtResult() (status int, bytes int64) {
 	if w.rws == nil {
 		return 0, 0
 	}

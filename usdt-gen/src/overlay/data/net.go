@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-func usdtAccepted(fd *netFD) {
+// usdtOnAccept fires conn_accept.
+func usdtOnAccept(fd *netFD) {
 	if poll.UsdtConnAcceptEnabled() {
 		remote := ""
 		if fd.raddr != nil {
@@ -15,13 +16,17 @@ func usdtAccepted(fd *netFD) {
 	}
 }
 
-func usdtDials() (began time.Time) {
+// usdtOnDialStart returns the current time if a tracer is attached to conn_dial, or else the zero
+// time.
+func usdtOnDialStart() (start time.Time) {
 	if poll.UsdtConnDialEnabled() {
-		began = time.Now()
+		start = time.Now()
 	}
-	return began
+	return start
 }
 
-func usdtDialed(network string, to Addr, began time.Time, err *error) {
-	poll.UsdtConnDial(network, to.String(), int64(time.Since(began)), *err)
+// usdtOnDialEnd fires conn_dial. err is a pointer because the call is deferred before the error is
+// known.
+func usdtOnDialEnd(network string, to Addr, start time.Time, err *error) {
+	poll.UsdtConnDial(network, to.String(), int64(time.Since(start)), *err)
 }

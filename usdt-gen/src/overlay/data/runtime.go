@@ -1,13 +1,15 @@
 package runtime
 
-// usdtStopped is when the world was stopped, while somebody is attached to stw__end.
-var usdtStopped int64
+// usdtStopTime is when the world was stopped, or 0 if no tracer was attached to stw__end then.
+var usdtStopTime int64
 
-// usdtStatus is called by casgstatus while somebody is attached to one of the probes that share the gate of
-// goroutine__start. The stamp is free in goroutines that the runtime's own sampling has not picked.
+// usdtOnStatusChange fires the probes of status changes. casgstatus calls it while a tracer is
+// attached to one of the probes that share the semaphore of goroutine__start. The runtime uses
+// trackingStamp only in goroutines that it samples, so other goroutines can use it for the time at
+// which they became runnable.
 //
 //go:nosplit
-func usdtStatus(gp *g, oldval, newval uint32) {
+func usdtOnStatusChange(gp *g, oldval, newval uint32) {
 	if newval == _Grunnable {
 		if !gp.tracking {
 			gp.trackingStamp = nanotime()
@@ -28,32 +30,36 @@ func usdtStatus(gp *g, oldval, newval uint32) {
 	}
 }
 
-func usdtBlocks(gp *g, reason waitReason) {
+// usdtOnBlock fires goroutine__block.
+func usdtOnBlock(gp *g, reason waitReason) {
 	usdtGoroutineBlock(gp.goid, reason.String())
 }
 
-func usdtStopping(reason stwReason) {
+// usdtOnStopTheWorld fires stw__begin and stores the time for usdtOnStartTheWorld.
+func usdtOnStopTheWorld(reason stwReason) {
 	if usdtStwEndEnabled() {
-		usdtStopped = nanotime()
+		usdtStopTime = nanotime()
 	}
 	if usdtStwBeginEnabled() {
 		usdtStwBegin(reason.String())
 	}
 }
 
-func usdtStarted() {
+// usdtOnStartTheWorld fires stw__end.
+func usdtOnStartTheWorld() {
 	if usdtStwEndEnabled() {
 		ns := int64(0)
-		if usdtStopped != 0 {
-			ns = nanotime() - usdtStopped
+		if usdtStopTime != 0 {
+			ns = nanotime() - usdtStopTime
 		}
 		usdtStwEnd(ns)
 	}
-	usdtStopped = 0
+	usdtStopTime = 0
 }
 
-// usdtAllocated reports a small object and, as bytes, the free slots that the allocator found with it.
-func usdtAllocated(v uintptr, s *mspan) {
+// usdtOnSmallAlloc fires heap__alloc for a small object. The bytes that it reports include the free
+// slots that the allocator has found with the object and uses without reaching this place.
+func usdtOnSmallAlloc(v uintptr, s *mspan) {
 	slots := uintptr(0)
 	for cache := s.allocCache; cache != 0; cache &= cache - 1 {
 		slots++
@@ -64,30 +70,31 @@ func usdtAllocated(v uintptr, s *mspan) {
 	usdtHeapAlloc(uint64(s.elemsize), v, uint64((1+slots)*s.elemsize))
 }
 
-// usdtPanicking is a goroutine that is asking a panic's value for its text.
-var usdtPanicking uint64
+// usdtPanicGoroutine is the ID of the goroutine that is in usdtPanicMessage, or 0.
+var usdtPanicGoroutine uint64
 
-// usdtPanicText asks a value for its text, as a program that ends would. A value whose method panics itself is not
-// asked again.
-func usdtPanicText(e any) (text string) {
+// usdtPanicMessage returns the message of a panic value. It calls the methods Error and String, as
+// the runtime does when a panic ends the program. If such a method panics itself, the message is
+// the name of the value's type.
+func usdtPanicMessage(e any) (message string) {
 	if v, ok := e.(string); ok {
 		return v
 	}
-	text = toRType(efaceOf(&e)._type).string()
+	message = toRType(efaceOf(&e)._type).string()
 	id := getg().goid
-	if usdtPanicking == id {
-		return text
+	if usdtPanicGoroutine == id {
+		return message
 	}
-	usdtPanicking = id
+	usdtPanicGoroutine = id
 	defer func() {
-		usdtPanicking = 0
+		usdtPanicGoroutine = 0
 		recover()
 	}()
 	switch v := e.(type) {
 	case error:
-		text = v.Error()
+		message = v.Error()
 	case stringer:
-		text = v.String()
+		message = v.String()
 	}
-	return text
+	return message
 }

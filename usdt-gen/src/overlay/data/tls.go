@@ -2,21 +2,24 @@ package tls
 
 import "time"
 
-func usdtHandshakeBegins(c *Conn) (began time.Time) {
+// usdtOnHandshakeStart fires handshake_start. It returns the current time if a tracer is attached
+// to a probe of handshakes, or else the zero time.
+func usdtOnHandshakeStart(c *Conn) (start time.Time) {
 	if usdtHandshakeStartEnabled() || usdtHandshakeEndEnabled() || usdtHandshakeErrorEnabled() {
 		usdtHandshakeStart(c.isClient)
-		began = time.Now()
+		start = time.Now()
 	}
-	return began
+	return start
 }
 
-func usdtHandshakeEnds(c *Conn, began time.Time) {
+// usdtOnHandshakeEnd fires handshake_end or handshake_error.
+func usdtOnHandshakeEnd(c *Conn, start time.Time) {
 	if !usdtHandshakeEndEnabled() && !usdtHandshakeErrorEnabled() {
 		return
 	}
 	ns := int64(0)
-	if !began.IsZero() {
-		ns = int64(time.Since(began))
+	if !start.IsZero() {
+		ns = int64(time.Since(start))
 	}
 	if c.handshakeErr != nil {
 		usdtHandshakeError(c.isClient, c.handshakeErr, ns)

@@ -1,0 +1,56 @@
+//! The probes of Go's runtime and standard library, by each of the ways a binary can have them.
+
+mod function_entries;
+mod overlay;
+mod overview;
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use usdt_e2e::{Fixture, Mode, attach, copy, json_lines, text};
+
+/// A run of the fixture `bridge`: what the program reports that it did, and the events that were
+/// traced.
+struct Traced {
+    /// Written by the program: counts and identities of everything that it did.
+    facts: Value,
+    events: Vec<Value>,
+}
+
+impl Traced {
+    fn run(mode: Mode) -> Traced {
+        let app = copy(&Fixture::get("bridge", mode));
+        let facts_file = app.folder.path().join("facts.json");
+        let args = ["trace", "*", "--json", "--", app.as_str(), facts_file.to_str().unwrap()];
+        let out = attach(&args);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let mut events = json_lines(&text(&out.stdout));
+        let summary = events.pop().unwrap()["summary"].clone();
+        assert_eq!(summary["dropped"], 0, "{summary}");
+        let facts = serde_json::from_slice(&std::fs::read(&facts_file).unwrap()).unwrap();
+        Traced { facts, events }
+    }
+
+    /// Returns the events of a probe.
+    fn events_of<'a>(
+        &'a self,
+        provider: &'a str,
+        probe: &'a str,
+    ) -> impl Iterator<Item = &'a Value> {
+        self.events.iter().filter(move |e| e["provider"] == provider && e["probe"] == probe)
+    }
+
+    /// Returns the arguments of each event of a probe.
+    fn args<'a>(&'a self, provider: &'a str, probe: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.events_of(provider, probe).map(|e| &e["args"])
+    }
+
+    /// Returns a number that the program reported.
+    fn number(&self, fact: &str) -> u64 {
+        self.facts[fact].as_u64().unwrap_or_else(|| panic!("{fact}: {}", self.facts))
+    }
+
+    /// Returns the goroutine ids in the events of a probe of the provider `go`.
+    fn ids(&self, probe: &str) -> BTreeSet<u64> {
+        self.args("go", probe).map(|a| a["id"].as_u64().unwrap()).collect()
+    }
+}

@@ -1,0 +1,1 @@
+provider extensions { probe a(string s, bytes b, bool ok, error err); };

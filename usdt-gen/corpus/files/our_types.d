@@ -1,1 +1,0 @@
-provider ours { probe a(string s, bytes b, bool ok, error err); };
