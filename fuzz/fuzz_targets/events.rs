@@ -18,8 +18,7 @@ fuzz_target!(|data: &[u8]| {
             strings: if kind & 2 != 0 { vec!["n".into()] } else { Vec::new() },
             ..Options::default()
         };
-        let Ok((plan, _)) =
-            Plan::new(&[attacher::select(attacher::probe_with_every_kind())], &options)
+        let Ok((plan, _)) = Plan::new(&[sample::selected(attacher::probe_with_every_kind())], &options)
         else {
             return;
         };

@@ -15,8 +15,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = Subject::parse(&source);
         let Ok(filter) = Filter::parse(&source) else { return };
         let options = Options { filter: Some(filter), ..Options::default() };
-        let Ok((plan, _)) =
-            Plan::new(&[attacher::select(attacher::probe_with_every_kind())], &options)
+        let Ok((plan, _)) = Plan::new(&[sample::selected(attacher::probe_with_every_kind())], &options)
         else {
             return;
         };

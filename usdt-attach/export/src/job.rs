@@ -15,7 +15,7 @@ use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
 use usdt_attach::filter::{Filter, Subject};
-use usdt_attach::plan::{Mode, Options, Plan, Scale};
+use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, Scale};
 use usdt_attach::session::{Session, Summary};
 
 /// What a job exports.
@@ -161,7 +161,7 @@ impl Job {
         match Plan::new(&selected, &self.options) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
-                let objects = plan.objects().iter().map(|o| o.id()).collect();
+                let objects = plan.objects().iter().map(PlannedObject::id).collect();
                 let session = Session::start(plan, backend)?;
                 self.sessions.push(AttachedSession { session, objects });
             }
@@ -178,7 +178,7 @@ impl Job {
                 index += 1;
                 continue;
             }
-            attached.session.stop();
+            attached.session.detach();
             if self.pairing.is_none() {
                 merge_rows(&mut self.retained_rows, attached.session.rows()?);
             }
@@ -220,7 +220,7 @@ impl Job {
 
     /// Detaches all sessions. Their events and totals can still be read.
     pub(crate) fn stop(&mut self) {
-        self.sessions.iter_mut().for_each(|attached| attached.session.stop());
+        self.sessions.iter_mut().for_each(|attached| attached.session.detach());
     }
 
     /// The hit counts of all sessions, also of those that have ended.
@@ -250,7 +250,7 @@ impl Job {
         }
         let mut rows = self.retained_rows.clone();
         let sessions = self.sessions.iter().map(|attached| &attached.session);
-        merge_rows(&mut rows, Session::rows_of(sessions)?);
+        merge_rows(&mut rows, Session::merged_rows(sessions)?);
         let empty = self.empty_histograms(&rows);
         rows.extend(empty);
         let mut out: Vec<Family> = Vec::new();
@@ -285,7 +285,7 @@ impl Job {
                     let counts = vec![0; buckets.count()];
                     let total =
                         Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
-                    out.push(Row { probe: probe.clone(), key: Vec::new(), total });
+                    out.push(Row { probe: probe.clone(), labels: Vec::new(), total });
                 }
             }
         }
