@@ -6,7 +6,7 @@
 //!
 //! [`scan_file`] and [`scan_process`] return the probes, [`select`] selects some of them by glob.
 
-mod catalogue;
+mod catalog;
 mod functions;
 mod host;
 mod notes;

@@ -102,7 +102,7 @@ pub enum Value<'a> {
     Bool(bool),
     /// An address in the traced process.
     Pointer(u64),
-    /// A string, or the label of an enum value if the schema or the catalogue names it.
+    /// A string, or the label of an enum value if the schema or the catalog names it.
     String {
         /// The bytes, usually UTF-8, without a terminating NUL.
         bytes: &'a [u8],

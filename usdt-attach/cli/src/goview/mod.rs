@@ -1,6 +1,6 @@
 //! The view of a Go runtime that `usdt-attach go` prints: goroutines, scheduling, memory, requests.
 //!
-//! It combines two sources. Aggregations of the catalogue's probes, in the kernel, count what has
+//! It combines two sources. Aggregations of the catalog's probes, in the kernel, count what has
 //! happened since they were attached; a metric is absent if the binary lacks its probes. Snapshots
 //! of the process's memory hold the goroutines that exist at the moment.
 
