@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use usdt_attach::event::Decoder;
+use usdt_attach::discover::sample;
 use usdt_attach::plan::{Options, Plan};
 use usdt_fuzz::{attacher, with_memory_limit};
 
@@ -12,13 +13,12 @@ fuzz_target!(|data: &[u8]| {
     let Some((kind, record)) = data.split_first() else { return };
     with_memory_limit(|| {
         let options = Options {
-            max_text: u32::from(kind >> 2),
+            max_string: u32::from(kind >> 2),
             stack: (kind & 1 != 0).then_some(u32::from(kind >> 4)),
             strings: if kind & 2 != 0 { vec!["n".into()] } else { Vec::new() },
             ..Options::default()
         };
-        let Ok((plan, _)) =
-            Plan::new(&[attacher::select(attacher::probe_with_every_kind())], &options)
+        let Ok((plan, _)) = Plan::new(&[sample::selected(attacher::probe_with_every_kind())], &options)
         else {
             return;
         };

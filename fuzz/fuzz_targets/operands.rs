@@ -10,7 +10,7 @@ use usdt_attach::discover::sample;
 use usdt_attach::event;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::Session;
-use usdt_fuzz::{attacher, lossy_string, with_memory_limit};
+use usdt_fuzz::{lossy_string, with_memory_limit};
 
 /// The offsets of registers in `struct pt_regs` by hardware number
 /// (`arch/x86/include/uapi/asm/ptrace.h`).
@@ -104,7 +104,7 @@ fuzz_target!(|data: &[u8]| {
             parse(&spec, Arch::X86_64).into_iter().filter_map(|a| a.value.ok()).collect();
         let words: Vec<String> = values.iter().map(|v| v.to_spec(Arch::X86_64)).collect();
         let probe = sample::probe(&words.join(" "));
-        let Ok((plan, _)) = Plan::new(&[attacher::select(probe)], &Options::default()) else {
+        let Ok((plan, _)) = Plan::new(&[sample::selected(probe)], &Options::default()) else {
             return;
         };
         let backend = Simulated::default();

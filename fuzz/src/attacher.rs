@@ -1,9 +1,7 @@
 //! Sample probes for the planner of usdt-attach, in the file of this program.
 
 use stapsdt::schema::{self, Kind};
-use std::sync::{Arc, LazyLock};
-use usdt_attach::discover::select::Selected;
-use usdt_attach::discover::{Object, Probe, sample};
+use usdt_attach::discover::{Probe, sample};
 
 /// Returns a probe with an argument of every kind.
 pub fn probe_with_every_kind() -> Probe {
@@ -27,22 +25,7 @@ pub fn probe_with_every_kind() -> Probe {
         unit: None,
         doc: String::new(),
     });
-    let schema = schema::Probe {
-        name: "probe".into(),
-        args: args.into(),
-        doc: String::new(),
-        stability: None,
-    };
     let spec = "-8@%rax 2@%bx 8@16(%rsp) 1@24(%rsp) 8@%rdi 8@%rsi 8@%r8 8@%r9 8@%r10 8@%r11 8@32(%rsp) 8@40(%rsp) \
                 8@152(%r14)";
-    Probe { schema: Some(schema), ..sample::probe(spec) }
-}
-
-/// Returns a selected probe in the file of this program.
-pub fn select(probe: Probe) -> Selected {
-    static THIS_PROGRAM: LazyLock<Arc<Object>> = LazyLock::new(|| {
-        let path = std::env::current_exe().expect("the path of this program");
-        Arc::new(Object::open(&path, &path).expect("an ELF file"))
-    });
-    Selected { object: Arc::clone(&THIS_PROGRAM), probe: Arc::new(probe), pids: Arc::from([]) }
+    sample::with_args(spec, args.into())
 }

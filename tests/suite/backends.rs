@@ -62,7 +62,7 @@ fn backends_record_identical_events() {
 fn scan_until_mapped(target: &Process) -> Vec<ScannedObject> {
     let mut found = Vec::new();
     wait_for("the target's probes", || {
-        found = discover::process(target.pid()).unwrap();
+        found = discover::scan_process(target.pid()).unwrap();
         found.iter().any(|file| !file.probes.is_empty())
     });
     found
@@ -104,7 +104,7 @@ fn record(backend: BackendKind, mechanism: Mechanism) -> Vec<String> {
         {}
         events.lock().unwrap().len() >= 8
     });
-    session.stop();
+    session.detach();
     let summary = session.summary().unwrap();
     assert_eq!((summary.hits, summary.delivered, summary.dropped), (8, 8, 0));
     Arc::try_unwrap(events).unwrap().into_inner().unwrap()
@@ -186,7 +186,7 @@ fn fire_at_full_speed(
         read(&mut session);
     });
     assert!(status.success());
-    session.stop();
+    session.detach();
     while read(&mut session) {}
     let summary = session.summary().unwrap();
     assert_eq!(summary.hits, summary.delivered + summary.dropped + summary.filtered, "{summary:?}");
@@ -195,7 +195,7 @@ fn fire_at_full_speed(
 
 /// Records too large for the BPF stack, and a buffer of two pages.
 fn large_records_in_a_small_buffer() -> Options {
-    Options { max_text: 1000, buffer: 8192, ..Options::default() }
+    Options { max_string: 1000, buffer: 8192, ..Options::default() }
 }
 
 #[test]

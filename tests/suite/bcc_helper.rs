@@ -90,7 +90,7 @@ fn missing_helper_error_says_how_to_install_it() {
     let bcc = findings.iter().find(|finding| finding["check"] == "bcc").unwrap();
     let (detail, fix) = message.split_once("; ").unwrap();
     assert_eq!(
-        (&bcc["state"], &bcc["detail"], &bcc["mend"]),
+        (&bcc["state"], &bcc["detail"], &bcc["hint"]),
         (&"degraded".into(), &detail.into(), &fix.into())
     );
 }

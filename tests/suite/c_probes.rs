@@ -84,11 +84,7 @@ fn resolves_symbols_in_operands() {
             let expected = serde_json::json!({"arg0": 42, "arg1": -43, "arg2": 44, "arg3": 45, "arg4": 77, "arg5": null});
             assert_eq!(events[0]["args"], expected, "{flag} {backend}");
             let warnings = text(&out.stderr);
-            assert!(
-                warnings
-                    .contains("its symbol `nowhere` is not in the file; the argument is left out"),
-                "{warnings}"
-            );
+            assert!(warnings.contains("symbol `nowhere` is not in the file"), "{warnings}");
         }
     }
 }

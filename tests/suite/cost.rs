@@ -82,7 +82,7 @@ fn reports_single_stepped_sites() {
     let out = attach(&["trace", "--", app]);
     assert_eq!(out.status.code(), Some(2));
     assert!(
-        text(&out.stderr).contains("is no no-op but another instruction"),
+        text(&out.stderr).contains("not a NOP; a probe there is single-stepped"),
         "{}",
         text(&out.stderr)
     );
@@ -97,7 +97,7 @@ fn reports_single_stepped_sites() {
     let findings = json_lines(&text(&out.stdout));
     let probe = findings.iter().find(|f| f["check"] == "prov:name").unwrap();
     assert_eq!(probe["state"], "missing");
-    assert!(probe["mend"].as_str().unwrap().contains("--single-step"), "{probe}");
+    assert!(probe["hint"].as_str().unwrap().contains("--single-step"), "{probe}");
 }
 
 #[test]
@@ -118,9 +118,9 @@ fn doctor_reports_each_kernel_feature() {
     }
     assert_eq!(
         findings.last().unwrap()["detail"],
-        "7 of 7 sites can be attached to without surprise"
+        "7 of 7 probe sites can be attached without problems"
     );
-    assert!(findings.iter().all(|f| (f["state"] == "ok") == f["mend"].is_null()), "{findings:?}");
+    assert!(findings.iter().all(|f| (f["state"] == "ok") == f["hint"].is_null()), "{findings:?}");
     let out = command("setpriv")
         .args(["--reuid=65534", "--clear-groups", "--inh-caps=-all"])
         .arg(tools().join("usdt-attach"))
@@ -129,6 +129,6 @@ fn doctor_reports_each_kernel_feature() {
         .unwrap();
     assert_eq!(out.status.code(), Some(1));
     let shown = text(&out.stdout);
-    assert!(shown.starts_with("NOT    privileges: without CAP_BPF"), "{shown}");
-    assert!(shown.contains("\nNOT    BPF: cannot load the BPF program"), "{shown}");
+    assert!(shown.starts_with("missing  privileges: without CAP_BPF"), "{shown}");
+    assert!(shown.contains("\nmissing  BPF: cannot load the BPF program"), "{shown}");
 }

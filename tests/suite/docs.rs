@@ -208,7 +208,7 @@ fn tutorial_ends_with_a_histogram() {
         &out,
         &[
             "net_http:server_request_start",
-            "note: net_http:server_request_start by function entries",
+            "note: attaching to function entries, as the binary has no such probes: net_http:server_request_start",
             "path=\"/lookup\"",
             "GOROUTINES",
             "accepted  libbpf",

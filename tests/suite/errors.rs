@@ -120,11 +120,11 @@ fn rejects_a_glob_without_match() {
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
-        "error: no probe matches `e2e:nosuch*`; there are e2e:hit, e2e:types, e2e:more__types, e2e:twelve, e2e:nothing, other_provider:hit, other_provider:keywords\n"
+        "error: no probe matches `e2e:nosuch*`; the target has e2e:hit, e2e:types, e2e:more__types, e2e:twelve, e2e:nothing, other_provider:hit, other_provider:keywords\n"
     );
     let (code, message) = outcome(&attach(&["trace", "nosuch:*", "--", app.as_str()]), &app.folder);
     assert_eq!(
-        (code, message.starts_with("error: no probe matches `nosuch:*`; there are e2e:hit")),
+        (code, message.starts_with("error: no probe matches `nosuch:*`; the target has e2e:hit")),
         (Some(2), true)
     );
     let (code, message) = outcome(&attach(&["trace", "--", "true"]), &app.folder);
@@ -139,7 +139,8 @@ fn reports_missing_processes_and_commands() {
     exited.wait().unwrap();
     let message = format!("error: no process {pid}; it may have ended\n");
     assert_eq!(outcome(&attach(&["list", "-p", &pid]), &folder), (Some(2), message.clone()));
-    let not_a_file = format!("error: there is no file {pid}; if it is a process, say -p {pid}\n");
+    let not_a_file =
+        format!("error: there is no file `{pid}`; if it is a process, pass -p {pid}\n");
     assert_eq!(outcome(&attach(&["list", &pid]), &folder), (Some(2), not_a_file));
     assert_eq!(outcome(&attach(&["trace", "-p", &pid]), &folder), (Some(2), message));
     let (code, message) = outcome(&attach(&["trace", "--", "no-such-command"]), &folder);
@@ -248,10 +249,10 @@ fn rejects_invalid_usage_and_prints_help() {
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
-        "error: say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD; for a file that is --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
+        "error: no target: pass -p PID, --exe PATH, --cgroup PATH, --all or -- CMD; for the file `DIR/hits-sealed`, pass --exe DIR/hits-sealed, or -- DIR/hits-sealed to start it\n"
     );
     let message = text(&attach(&["trace", "1234", "app:*"]).stderr);
-    assert!(message.ends_with("-- CMD; for a process that is -p 1234\n"), "{message}");
+    assert!(message.ends_with("-- CMD; for process 1234, pass -p 1234\n"), "{message}");
     for args in [&[][..], &["a.d", "b.d"], &["seal"]] {
         assert_eq!(usdt_gen(args).status.code(), Some(2), "{args:?}");
     }

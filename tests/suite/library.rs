@@ -5,7 +5,7 @@ use usdt_attach::backend::simulated::{Hit, Simulated};
 use usdt_attach::discover;
 use usdt_attach::discover::select::{Glob, select};
 use usdt_attach::event::Value;
-use usdt_attach::event::counts::{Key, Total};
+use usdt_attach::event::counts::{LabelValue, Total};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{self, Options, Plan, Scale};
 use usdt_attach::session::{Session, Unpaired};
@@ -47,7 +47,7 @@ fn simulated_session(
     globs: &[&str],
     options: &Options,
 ) -> (Session, Simulated, Vec<(String, u32)>) {
-    let found = [discover::file(&Fixture::get(package, Mode::Sealed)).unwrap()];
+    let found = [discover::scan_file(&Fixture::get(package, Mode::Sealed)).unwrap()];
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let (plan, warnings) = Plan::new(&select(&found, &globs).unwrap(), options).unwrap();
     assert_eq!(warnings, []);
@@ -132,14 +132,14 @@ fn simulated_backend_measures_latency() {
     at(end(3), 9000);
     at(begin(4, "read"), 9500);
     let rows = session.rows().unwrap();
-    let read: Vec<(Key, i128)> = rows
+    let read: Vec<(LabelValue, i128)> = rows
         .iter()
         .map(|row| match &row.total {
-            Total::Histogram(h) => (row.key[0].1.clone(), h.sum),
+            Total::Histogram(h) => (row.labels[0].1.clone(), h.sum),
             Total::Count(_) => panic!("{row:?}"),
         })
         .collect();
-    let text = |text: &str| Key::String(text.into(), false);
+    let text = |text: &str| LabelValue::String(text.into(), false);
     assert_eq!(read, [(text("sync"), 700), (text("write"), 3)]);
     let unpaired = session.summary().unwrap().unpaired;
     assert_eq!(unpaired, Some(Unpaired { unmatched_starts: 1, unmatched_ends: 1, overwritten: 1 }));
@@ -173,8 +173,8 @@ fn simulated_backend_pairs_spans() {
             false => hit(site("end"), goid, &[id, 500 + id % 2 - 1], ""),
         };
         backend.hit(&Hit { time_ns: time * MICRO, ..fired });
-        session.drain(|event| pairing.take(event, |span| spans.push(span))).unwrap();
-        (spans.len() as u64, pairing.counts, pairing.waiting())
+        session.drain(|event| pairing.add_event(event, |span| spans.push(span))).unwrap();
+        (spans.len() as u64, pairing.counts(), pairing.open_spans())
     };
     // Two nested spans of one goroutine; the outer one may end first.
     fire(true, 1, 10, 1000);
@@ -194,17 +194,20 @@ fn simulated_backend_pairs_spans() {
         let (ended, counts, waiting) =
             fire(is_start, state >> 40 & 3, 100 + (state >> 50 & 15), 10_000 + step);
         assert_eq!(counts.complete, ended);
-        assert_eq!(started, counts.complete + counts.lost + waiting as u64, "step {step}");
+        assert_eq!(started, counts.complete + counts.without_end + waiting as u64, "step {step}");
         assert!(waiting <= LIMIT);
     }
-    pairing.forget(|_| false);
-    assert_eq!(pairing.waiting(), 0);
+    pairing.discard_processes(|_| false);
+    assert_eq!(pairing.open_spans(), 0);
     let [outer, inner, other, ..] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!(outer.name, "read 10 {");
     // The offset between the clocks is measured for each batch.
-    assert!((outer.end - outer.start).abs_diff(2000 * MICRO) < MICRO, "{outer:?}");
-    assert_eq!((inner.parent, inner.trace), (Some(outer.id), outer.trace));
-    assert!(other.parent.is_none() && other.trace != outer.trace, "a span of another goroutine");
+    assert!((outer.end_ns - outer.start_ns).abs_diff(2000 * MICRO) < MICRO, "{outer:?}");
+    assert_eq!((inner.parent_id, inner.trace_id), (Some(outer.span_id), outer.trace_id));
+    assert!(
+        other.parent_id.is_none() && other.trace_id != outer.trace_id,
+        "a span of another goroutine"
+    );
     assert_eq!((outer.error.as_deref(), inner.error.as_deref()), (None, Some("status 500")));
     let kind = ("kind".to_owned(), Attribute::String("read".into()));
     assert!(

@@ -57,7 +57,7 @@ fn limits_memory_for_a_million_notes() {
         let list = run_with_64_mib(&["list", app.to_str().unwrap()]);
         let errors = text(&list.stderr);
         assert_eq!(list.status.code(), Some(0), "{name}: {errors}");
-        assert!(errors.contains("more than 32768 notes; the others are left out"), "{errors}");
+        assert!(errors.contains("more than 32768 notes; skipped the others"), "{errors}");
         assert!(errors.lines().count() < 60, "{errors}");
         let trace =
             run_with_64_mib(&["trace", "--dry-run", "p:n7", "--exe", app.to_str().unwrap()]);
@@ -80,15 +80,15 @@ fn skips_notes_with_false_addresses_and_lengths() {
     let huge = [b"p\0n\0".to_vec(), vec![b'4'; 1 << 20], vec![0]].concat();
     let escape = b"p\x1b[2J\0n\x07\0\x1b]0;owned\x07\0";
     let cases: &[(&str, Vec<u8>, &str)] = &[
-        ("outside the file", note(0x10, 0, b"p\0n\0\0"), "is in no executable segment; left out"),
+        ("outside the file", note(0x10, 0, b"p\0n\0\0"), "is not in an executable segment"),
         (
             "in the middle of an instruction",
             note(good - 3, 0, b"p\0n\0\0"),
-            "no no-op but another instruction",
+            "not a NOP; a probe there is single-stepped",
         ),
         ("a semaphore in the code", note(good, good, b"p\0n\0\0"), "semaphore"),
         ("a semaphore nowhere", note(good, u64::MAX - 1, b"p\0n\0\0"), "semaphore"),
-        ("huge arguments", note(good, 0, &huge), "a note of 1048605 bytes is none; left out"),
+        ("huge arguments", note(good, 0, &huge), "skipped a note of 1048605 bytes (limit 65536)"),
         ("no strings", note(good, 0, b""), "note"),
         (
             "a length beyond the section",

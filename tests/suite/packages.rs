@@ -157,14 +157,15 @@ fn attaching_arms_the_flight_recorder() {
     assert_eq!((&written["reason"], &written["error"]), (&json!("slow request"), &json!(null)));
     assert_eq!(snapshots(), 1);
     for n in 2..4 {
-        let path = stdout(command("usdt-attach").args(["snapshot", "-p", &pid, "--for", "100ms"]));
+        let path =
+            stdout(command("usdt-attach").args(["snapshot", "-p", &pid, "--warmup", "100ms"]));
         let data = std::fs::read(path.trim()).unwrap();
         assert!(data.starts_with(b"go 1."), "{path}");
         assert_eq!(snapshots(), n);
     }
     // A missing folder is reported.
     std::fs::remove_dir_all(&folder).unwrap();
-    let out = attach(&["snapshot", "-p", &pid, "--for", "10ms"]);
+    let out = attach(&["snapshot", "-p", &pid, "--warmup", "10ms"]);
     assert_eq!(out.status.code(), Some(3));
     assert!(text(&out.stderr).contains("no such file or directory"), "{}", text(&out.stderr));
     target.signal(15);

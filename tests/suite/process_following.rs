@@ -257,7 +257,7 @@ fn follows_processes_system_wide() {
     }
     let (_, out, errors) = tracer.interrupt();
     let (mut rows, summary) = events_and_summary(&out);
-    rows.retain(|row| expected.iter().any(|pid| row["by"] == *pid));
+    rows.retain(|row| expected.iter().any(|pid| row["labels"]["pid"] == *pid));
     assert_eq!(rows.len(), 2, "{out} {errors}");
     assert!(rows.iter().all(|row| row["count"] == 8 && row["unit"] == "ns"), "{rows:?}");
     assert!(summary["unmatched_ends"].as_u64().unwrap() >= 2, "{summary}");
@@ -279,7 +279,7 @@ fn first_scan_finds_an_exec_before_notifications_start() {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut target = Process(shell.spawn().unwrap());
-    let found = usdt_attach::discover::process(target.pid()).unwrap();
+    let found = usdt_attach::discover::scan_process(target.pid()).unwrap();
     target.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
     target.wait_for_exec(&app.path);
     let mut follower = Follower::new(&Target::pid(target.pid()).unwrap(), &found);

@@ -180,7 +180,7 @@ fn traces_every_postgresql_query_under_load() {
     };
     let by_schema = tracer(&["--schema", schema.to_str().unwrap()]);
     let by_option = tracer(&[
-        "--str",
+        "--cstring",
         "arg0",
         "--backend",
         "bcc",

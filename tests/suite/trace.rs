@@ -147,7 +147,7 @@ fn slow_reader_loses_events_but_counts_them() {
     }
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let script = format!(
-        "usdt-attach trace --json --max-text 2048 e2e:hit -- {} -goroutines 2 -per 100000 | (sleep 2; cat)",
+        "usdt-attach trace --json --max-string 2048 e2e:hit -- {} -goroutines 2 -per 100000 | (sleep 2; cat)",
         app.as_str()
     );
     let out = usdt_e2e::stdout(usdt_e2e::command("sh").args(["-c", &script]));

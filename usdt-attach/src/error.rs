@@ -1,4 +1,10 @@
 //! Errors and warnings of the library.
+//!
+//! An [`Error`] ends an operation; a [`Warning`] reports what was left out while the operation went
+//! on. Both carry a kind for programs to match on and a message for people.
+//!
+//! A message names the file, process or probe that it is about. It begins in lower case and has no
+//! final period, so that a caller can put it into a sentence.
 
 use std::borrow::Cow;
 use std::error::Error as _;
@@ -6,11 +12,22 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// Why tracing cannot start or continue.
+/// The error type of this library: why tracing cannot start or continue.
 ///
 /// `{}` prints the message: one sentence without the cause. `{:#}` also prints the cause, which
-/// [`source`](std::error::Error::source) returns, and the [hint](Error::hint). The message may contain names from files and
-/// processes, which are not escaped.
+/// [`source`](std::error::Error::source) returns, and the [hint](Error::hint).
+///
+/// The message may contain names from files and processes. They are not escaped, so escape control
+/// characters before you print the message to a terminal.
+///
+/// ```
+/// use usdt_attach::Target;
+/// use usdt_attach::error::ErrorKind;
+///
+/// let error = Target::executable("/no/such/file").scan().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert!(format!("{error:#}").starts_with("cannot open /no/such/file: No such file"));
+/// ```
 #[derive(Debug)]
 pub struct Error {
     inner: Box<Inner>,
@@ -25,107 +42,113 @@ struct Inner {
 }
 
 /// The kind of an [`Error`], for programs to match on.
+///
+/// Kinds may be added, so a `match` needs a wildcard arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A file, process or command that does not exist, or no longer does.
+    /// A file, process or command does not exist, or no longer does.
     NotFound,
-    /// This process lacks a privilege, or a security policy forbids what it tried.
+    /// This process lacks a privilege, or a security policy forbids the operation.
     Permission,
-    /// The kernel lacks a feature, or a program that has to be installed is missing.
+    /// The kernel lacks a feature, or a program that must be installed is missing.
     Unsupported {
-        /// The first Linux version with the feature; `None` where no newer kernel would help or the version is not known.
+        /// The first Linux version with the feature, such as `"5.8"`. `None` where a newer kernel
+        /// would not help, or where the version is not known.
         since: Option<&'static str>,
     },
-    /// A contradiction or an omission in what the caller asked for; also use of a tracer in a forked child.
+    /// The caller's request contradicts itself or is incomplete. Also: a tracer was used in a
+    /// forked child.
     InvalidInput,
-    /// A filter that does not parse, or that does not fit the arguments it names.
+    /// A filter does not parse, or its comparisons do not fit the types of the arguments.
     InvalidFilter,
-    /// A file that is not an object file, or a damaged one; also a configuration or schema file that does not parse.
+    /// A file is not an ELF file or is damaged. Also: a configuration or schema file does not
+    /// parse.
     InvalidObject,
     /// No probe matches a glob, or the target has no probes.
     NoMatch,
-    /// The kernel rejected an operation for another reason.
+    /// The kernel rejected an operation for a reason that no other kind covers.
     Kernel,
     /// Reading or writing failed.
     Io,
 }
 
-/// A result of this library.
+/// A [`Result`](std::result::Result) whose error is this library's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error of a kind. The message is one sentence without a full stop.
-    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
+    /// Creates an error. The message is one sentence that begins in lower case and has no final
+    /// period.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
         Error { inner: Box::new(Inner { kind, message: message.into(), source: None, hint: None }) }
     }
 
-    /// Adds the cause.
-    #[must_use]
-    pub fn with_source(mut self, source: io::Error) -> Error {
+    /// Adds the cause, which [`source`](std::error::Error::source) returns and `{:#}` prints.
+    pub(crate) fn with_source(mut self, source: io::Error) -> Error {
         self.inner.source = Some(source);
         self
     }
 
-    /// Adds the hint: what to do about it.
-    #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Error {
+    /// Adds a hint: what the user can do about the error.
+    pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Error {
         self.inner.hint = Some(hint.into());
         self
     }
 
-    /// Its kind.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
-    /// What to do about it; `None` where that is not known.
+    /// Returns what the user can do about the error; `None` where the library has no suggestion.
     pub fn hint(&self) -> Option<&str> {
         self.inner.hint.as_deref()
     }
 
-    /// The `errno` of the cause; `None` unless the cause is a failed system call.
+    /// Returns the `errno` of the cause; `None` unless a system call failed.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.inner.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
-    /// An [`ErrorKind::InvalidInput`]: a contradiction or an omission in what the caller asked for.
+    /// Creates an [`ErrorKind::InvalidInput`]: the request contradicts itself or is incomplete.
     pub fn usage(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::InvalidInput, message)
     }
 
-    /// A file that cannot be opened: the kind follows from the cause.
+    /// Creates the error for a file that cannot be opened. The kind follows from the cause:
+    /// `NotFound`, `Permission` or `InvalidObject`.
     pub fn open(path: impl AsRef<Path>, source: io::Error) -> Error {
         let message = format!("cannot open {}", path.as_ref().display());
         Error::new(kind_of_file_error(&source), message).with_source(source)
     }
 
-    /// An [`ErrorKind::InvalidObject`]: a file whose content is invalid.
+    /// Creates an [`ErrorKind::InvalidObject`]: the content of a file is invalid.
     pub fn object(path: impl AsRef<Path>, problem: impl fmt::Display) -> Error {
         Error::new(ErrorKind::InvalidObject, format!("{}: {problem}", path.as_ref().display()))
     }
 
-    /// An [`ErrorKind::Io`]: reading or writing failed.
+    /// Creates an [`ErrorKind::Io`]: reading or writing failed.
     pub fn io(what: impl Into<Cow<'static, str>>, source: io::Error) -> Error {
         Error::new(ErrorKind::Io, what).with_source(source)
     }
 
-    /// An [`ErrorKind::NotFound`]: a process that does not exist.
+    /// Creates an [`ErrorKind::NotFound`]: the process does not exist.
     pub fn no_process(pid: u32) -> Error {
         Error::new(ErrorKind::NotFound, format!("no process {pid}; it may have ended"))
     }
 
-    /// An [`ErrorKind::NoMatch`]: a target without probes.
+    /// Creates an [`ErrorKind::NoMatch`]: the target has no probes.
     pub fn no_probes(target: impl fmt::Display) -> Error {
         Error::new(ErrorKind::NoMatch, format!("{target} has no probes"))
     }
 
-    /// An [`ErrorKind::Unsupported`]: something that this machine lacks.
+    /// Creates an [`ErrorKind::Unsupported`]: this machine lacks something, and no newer kernel
+    /// would add it.
     pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::Unsupported { since: None }, message)
     }
 
-    pub(crate) fn foreign_process(pid: u32) -> Error {
+    pub(crate) fn process_access_denied(pid: u32) -> Error {
         Error::new(ErrorKind::Permission, format!("process {pid} belongs to another user"))
             .with_hint("run as root or with CAP_SYS_PTRACE")
     }
@@ -139,7 +162,7 @@ impl Error {
         Error::new(kind_of_file_error(&source), message).with_source(source)
     }
 
-    /// A system call that the kernel rejected.
+    /// Creates the error for a system call that failed; the kind follows from `errno`.
     pub(crate) fn kernel(what: impl Into<Cow<'static, str>>, source: io::Error) -> Error {
         let kind = match source.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => ErrorKind::Permission,
@@ -149,8 +172,10 @@ impl Error {
         Error::new(kind, what).with_source(source)
     }
 
-    /// Makes an error of what a system call returns.
-    pub(crate) fn refused(what: impl Into<Cow<'static, str>>) -> impl FnOnce(io::Error) -> Error {
+    /// Returns a function for `map_err` that wraps the error of a failed system call.
+    pub(crate) fn kernel_rejected(
+        what: impl Into<Cow<'static, str>>,
+    ) -> impl FnOnce(io::Error) -> Error {
         |source| Error::kernel(what, source)
     }
 }
@@ -184,7 +209,10 @@ impl std::error::Error for Error {
     }
 }
 
-/// Something that was left out while the rest works. `Display` prints one sentence.
+/// Something that was left out while the rest of an operation succeeded.
+///
+/// `Display` prints one sentence that begins in lower case and has no final period. It may contain
+/// names from files and processes, which are not escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     kind: WarningKind,
@@ -195,15 +223,15 @@ pub struct Warning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WarningKind {
-    /// A file that cannot be read, or that nothing can be attached to.
+    /// A file cannot be read, or nothing in it can be attached to.
     SkippedObject,
-    /// A process that this one may not read.
+    /// Processes belong to other users and this process may not read them.
     SkippedProcess,
-    /// A note, or a part of the descriptions in a file, that is damaged.
+    /// A note is damaged, or a description in a file does not fit its probe.
     InvalidNote,
-    /// A probe or one of its sites that is not attached to.
+    /// A probe, or one of its sites, is not attached to.
     SkippedProbe,
-    /// An argument that is not read.
+    /// An argument cannot be read, so events do not have its value.
     SkippedArgument,
 }
 
@@ -212,13 +240,12 @@ impl Warning {
         Warning { kind, message: message.into() }
     }
 
-    /// Its kind.
+    /// Returns the kind of the warning.
     pub fn kind(&self) -> WarningKind {
         self.kind
     }
 }
 
-/// A sentence without a full stop. It may contain names from files and processes, which are not escaped.
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
@@ -230,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_its_cause_once_and_reads_no_files() {
+    fn alternate_format_adds_cause_and_hint() {
         let error = Error::kernel("cannot attach", io::Error::from_raw_os_error(libc::EPERM))
             .with_hint("run as root");
         assert_eq!(error.to_string(), "cannot attach");

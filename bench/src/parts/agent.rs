@@ -108,7 +108,7 @@ fn under_load() -> Result<Table, String> {
         (
             "count and latency of requests",
             format!(
-                "[[count]]\nprobes = [\"bench:request__start\"]\nby = [\"method\", \"path\"]\n[[latency]]\n{pair}"
+                "[[count]]\nprobes = [\"bench:request__start\"]\nlabels = [\"method\", \"path\"]\n[[latency]]\n{pair}"
             ),
         ),
         ("one span per request, with its arguments", format!("{otlp}[[span]]\n{pair}")),

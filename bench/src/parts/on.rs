@@ -178,7 +178,13 @@ impl Bench {
                 self.benchmark(
                     "`usdt-attach latency`, two probes",
                     Load { probe: "pair", ..HIT },
-                    self.usdt_attach(&["latency", "bench:begin", "bench:finish", "--key", "id"]),
+                    self.usdt_attach(&[
+                        "latency",
+                        "bench:begin",
+                        "bench:finish",
+                        "--pair-by",
+                        "id",
+                    ]),
                 ),
                 self.benchmark(
                     "`usdt-attach trace`",
@@ -246,32 +252,32 @@ impl Bench {
             (
                 "no arguments",
                 Load { probe: "nothing", ..HIT },
-                ["trace", "bench:nothing", "--max-text", "64"],
+                ["trace", "bench:nothing", "--max-string", "64"],
             ),
             (
                 "3 integers",
                 Load { probe: "three", ..HIT },
-                ["trace", "bench:three", "--max-text", "64"],
+                ["trace", "bench:three", "--max-string", "64"],
             ),
             (
                 "6 integers",
                 Load { probe: "six", ..HIT },
-                ["trace", "bench:six", "--max-text", "64"],
+                ["trace", "bench:six", "--max-string", "64"],
             ),
             (
                 "string of 16 bytes",
                 Load { probe: "text", text: 16, ..HIT },
-                ["trace", "bench:text", "--max-text", "200"],
+                ["trace", "bench:text", "--max-string", "200"],
             ),
             (
                 "string of 200 bytes",
                 Load { probe: "text", text: 200, ..HIT },
-                ["trace", "bench:text", "--max-text", "200"],
+                ["trace", "bench:text", "--max-string", "200"],
             ),
             (
                 "2 integers and a string of 41 bytes",
                 HIT,
-                ["trace", "bench:hit", "--max-text", "64"],
+                ["trace", "bench:hit", "--max-string", "64"],
             ),
         ];
         for (name, load, args) in &all {

@@ -205,7 +205,7 @@ fn agent_runs_in_its_container_image() {
     let doctor = podman.run(&["doctor"], &filtered).output().unwrap();
     let doctor = text(&doctor.stdout);
     assert!(
-        doctor.contains("a seccomp filter refuses it: run the container with")
+        doctor.contains("a seccomp filter blocks it: run the container with")
             || doctor.contains("programs load"),
         "{doctor}"
     );

@@ -144,7 +144,7 @@ fn collector_receives_spans_and_metrics() {
     let app = copy(&Fixture::get("packages", Mode::Sealed));
     let collector = Collector::start(app.folder.path());
     let config = format!(
-        "[otlp]\nendpoint = \"http://127.0.0.1:{}\"\n[[count]]\nprobes = [\"slog:record\"]\nby = [\"level\"]\n\
+        "[otlp]\nendpoint = \"http://127.0.0.1:{}\"\n[[count]]\nprobes = [\"slog:record\"]\nlabels = [\"level\"]\n\
          [[latency]]\nstart = \"sql:exec\"\nend = \"sql:exec_done\"\n\
          [[span]]\nstart = \"net_http:server_request_start\"\nend = \"net_http:server_request_end\"\nkey = \"id\"\nkind = \"server\"\n\
          name = \"{{method}} {{path}}\"\ntrace = \"traceparent\"\nerror = \"status\"\nerror-at = 400\n\

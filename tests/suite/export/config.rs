@@ -21,7 +21,7 @@ fn sighup_reloads_the_configuration() {
     target.signal(SIGINT);
     let kept_total = |port| metric(&get(port, "/metrics"), "kept_total").get("").copied();
     wait_for("all operations", || kept_total(first) == Some(STARTED as f64));
-    write(app.folder.path(), "export.toml", format!("{}{kept}by = [", head(second)));
+    write(app.folder.path(), "export.toml", format!("{}{kept}labels = [", head(second)));
     exporter.signal(SIGHUP);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(kept_total(first), Some(STARTED as f64), "an invalid configuration changes nothing");
@@ -42,8 +42,12 @@ fn sighup_reloads_the_configuration() {
     assert_eq!(get(first, "/healthz"), "");
     let (status, _, errors) = exporter.interrupt();
     assert!(status.success());
-    assert!(errors.contains("TOML parse error") && errors.contains("stays as it was"), "{errors}");
-    assert!(errors.contains("export.toml read again"), "{errors}");
+    assert!(
+        errors.contains("TOML parse error")
+            && errors.contains("the previous configuration stays active"),
+        "{errors}"
+    );
+    assert!(errors.contains("export.toml: configuration reloaded"), "{errors}");
 }
 
 /// Without a configuration, every probe is counted and pairs of starts and ends are timed. With
@@ -63,23 +67,23 @@ fn exports_without_configuration_and_limits_series() {
 
     let (app, target) = start_pairs();
     let config = format!(
-        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[limits]\nseries = 10\n[[count]]\nprobes = [\"ops:begin\"]\nby = [\"id\"]\nname = \"ids\"\n"
+        "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n[limits]\nseries = 10\n[[count]]\nprobes = [\"ops:begin\"]\nlabels = [\"id\"]\nname = \"ids\"\n"
     );
     let config = write(app.folder.path(), "export.toml", &config);
     let exporter = start_exporter(&["--config", &config, "-p", &target.pid().to_string()]);
     wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
     target.signal(SIGINT);
-    let fate = |fate: &str| {
+    let outcome = |outcome: &str| {
         let page = get(port, "/metrics");
         metric(&page, "usdt_attach_hits_total")
-            .get(&format!("{{entry=\"ids\",fate=\"{fate}\"}}"))
+            .get(&format!("{{entry=\"ids\",outcome=\"{outcome}\"}}"))
             .copied()
     };
     wait_for("all operations", || {
-        fate("delivered").zip(fate("dropped")).is_some_and(|(a, b)| a + b == STARTED as f64)
+        outcome("delivered").zip(outcome("dropped")).is_some_and(|(a, b)| a + b == STARTED as f64)
     });
     assert!(metric(&get(port, "/metrics"), "ids_total").len() <= 10);
-    assert!(fate("dropped") > Some(300.0));
+    assert!(outcome("dropped") > Some(300.0));
     exporter.interrupt();
 }
 
@@ -88,19 +92,27 @@ fn rejects_invalid_configurations() {
     let folder = tempfile::tempdir().unwrap();
     let prometheus = "[prometheus]\nlisten = \"127.0.0.1:0\"\n";
     for (config, expected) in [
-        ("[[count]]\nprobe = [\"a\"]\n", "unknown field `probe`"),
-        ("[[count]]\nprobes = []\n", "count: probes names none"),
-        ("[[count]]\nprobes = [\"a:b\"]\nname = \"a-b\"\n", "`a-b` is no name of a metric"),
+        ("[[count]]\nprobe = [\"a\"]\n", "unknown field `probe`, expected one of `probes`, `name`"),
+        ("[[count]]\nprobes = []\n", "count: `probes` is empty"),
+        ("[[hist]]\nprobes = 1\nvalue = \"n\"\n", "expected a glob such as"),
+        (
+            "[[hist]]\nprobes = \"a:b\"\nvalue = \"n\"\nbuckets = { start = 2, end = 2, width = 1 }\n",
+            "`start` must be below `end`",
+        ),
+        ("[[count]]\nprobes = [\"a:b\"]\nname = \"a-b\"\n", "`a-b` is not a metric name"),
         ("[[count]]\nprobes = [\"a:b\"]\nfilter = \"x ==\"\n", "count of a:b: filter:"),
         (
             "[[count]]\nprobes = [\"a\"]\nname = \"x\"\n[[count]]\nprobes = [\"b\"]\nname = \"x\"\n",
-            "taken by another entry",
+            "another entry has the name `x`",
         ),
-        ("[[span]]\nstart = \"a\"\nend = \"b\"\n", "add [otlp] with an endpoint"),
-        ("[otlp]\nendpoint = \"https://x\"\n", "for TLS run a collector on this host"),
+        ("[[span]]\nstart = \"a\"\nend = \"b\"\n", "add [otlp] with an `endpoint`"),
+        ("[otlp]\nendpoint = \"https://x\"\n", "for TLS, run a collector on this host"),
         ("[otlp]\nendpoint = \"http://x\"\ninterval = \"5 minutes\"\n", "interval = \"5 minutes\""),
-        ("[limits]\nbuffer = 1000\n", "buffer is a power of two"),
-        ("[target]\nall = true\nexe = \"/bin/true\"\n", "one of pids, exe, cgroup, all"),
+        ("[limits]\nbuffer = 1000\n", "`buffer` must be a power of two"),
+        (
+            "[target]\nall = true\nexe = \"/bin/true\"\n",
+            "exactly one of `pids`, `exe`, `cgroup` and `all`",
+        ),
         ("", "nothing to export"),
     ] {
         let config = if config.contains("[otlp]") {
@@ -116,7 +128,7 @@ fn rejects_invalid_configurations() {
     }
     let out = attach(&["export", "-p", "1"]);
     assert_eq!(out.status.code(), Some(2));
-    assert!(text(&out.stderr).contains("say where to export to"), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("nowhere to export to"), "{}", text(&out.stderr));
     if have(&[Need::Bpf]) {
         let (_app, target) = start_pairs();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -75,22 +75,22 @@ fn entries() -> &'static str {
 probes = ["ops:begin"]
 name = "operations"
 help = "Operations \\ by kind."
-by = ["kind"]
+labels = ["kind"]
 
 [[count]]
 probes = ["ops:*"]
 filter = "id < 100"
 
 [[hist]]
-probe = "ops:end"
+probes = "ops:end"
 value = "status"
-linear = [200, 202, 1]
+buckets = { start = 200, end = 202, width = 1 }
 
 [[latency]]
 start = "ops:begin"
 end = "ops:end"
 key = "id"
-by = ["kind"]
+labels = ["kind"]
 name = "operation_seconds"
 "#
 }

@@ -2,7 +2,7 @@
 //! itself.
 
 use super::Traced;
-use gobinary::{GoBinary, catalogue};
+use gobinary::{GoBinary, catalog};
 use serde_json::Value;
 #[cfg(target_arch = "x86_64")]
 use stapsdt::{
@@ -29,9 +29,7 @@ fn traces_function_entries_of_an_unmodified_binary() {
     let notices = text(&out.stderr);
     assert!(out.status.success(), "{notices}");
     assert!(
-        notices.contains(
-            "by function entries of a binary without these probes; each hit costs it about "
-        ),
+        notices.contains("note: attaching to function entries, as the binary has no such probes: "),
         "{notices}"
     );
     // Go 1.21 compiles this function without a frame, so that kernels cannot emulate its first
@@ -134,7 +132,8 @@ fn traces_function_entries_of_an_unmodified_binary() {
         .concat(),
     );
     let rows = json_lines(&text(&out.stdout));
-    let reasons: Vec<&str> = rows.iter().filter_map(|row| row["by"].as_str()).collect();
+    let reasons: Vec<&str> =
+        rows.iter().filter_map(|row| row["labels"]["reason"].as_str()).collect();
     assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), 2, "{rows:?} {}", text(&out.stderr));
     assert!(reasons.contains(&"sleep") && reasons.contains(&"IO wait"), "{rows:?}");
 
@@ -218,14 +217,14 @@ fn traces_notes_emitted_by_a_toolchain() {
     assert_eq!(queries, ["SELECT 0", "SELECT 1", "SELECT 2"]);
 }
 
-/// For releases in the catalogue the DWARF is not read: it takes long to decompress and may be
+/// For releases in the catalog the DWARF is not read: it takes long to decompress and may be
 /// missing.
 #[test]
 fn field_offset_table_matches_dwarf() {
     let data = std::fs::read(Fixture::get("bridge", Mode::Plain)).unwrap();
     let go = GoBinary::parse(&data).unwrap();
     let mut seen = 0;
-    for field in catalogue::all_fields() {
+    for field in catalog::all_fields() {
         let (listed, found) = (go.field_offset(field), go.field_offset_from_dwarf(field));
         assert_eq!(listed, found, "{}.{} in {:?}", field.structure, field.name, go.version());
         seen += usize::from(found.is_some());

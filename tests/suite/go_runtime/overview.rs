@@ -79,7 +79,7 @@ fn overview_matches_what_the_program_did() {
         assert!(shown.contains(head), "{shown}");
     }
     for (target, code, message) in [
-        (&["go"][..], 2, "error: a runtime is one process's: say -p PID or -- CMD\n"),
+        (&["go"][..], 2, "error: `go` needs exactly one process: pass -p PID or -- CMD\n"),
         (&["go", "--", "/bin/true"][..], 2, "error: /bin/true has no probes\n"),
     ] {
         let out = attach(target);

@@ -1,53 +1,55 @@
-//! What works on this machine, and what does not: found out by trying, never by comparing versions.
+//! The checks of `doctor`: what works on this machine, what does not, and how to fix it.
+//!
+//! Features are detected by trying them and never by comparing kernel versions: distributions
+//! backport features, and seccomp filters and lockdown take them away.
 
 use serde::Serialize;
 use std::error::Error as _;
 use std::sync::Arc;
 use usdt_attach::backend::bcc::BccHelper;
-use usdt_attach::discover::ScannedObject;
 use usdt_attach::discover::select::Selected;
+use usdt_attach::discover::{Probe, ScannedObject};
 use usdt_attach::error::ErrorKind;
 use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Capabilities};
-use usdt_attach::kernel::detect::{self, Features, MultiLinks};
+use usdt_attach::kernel::detect::{self, Features, UprobeMultiSupport};
 use usdt_attach::plan::{Method, NopOptimization, Options, Plan};
 
-/// How something is.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
-    /// As it should be.
+    /// Works.
     Ok,
-    /// Works in a lesser way.
+    /// Works with a limitation: slower, less precise or less convenient.
     Degraded,
     /// Does not work.
     Missing,
 }
 
-/// One thing looked at.
+/// A check and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    /// What.
-    pub check: String,
-    /// How it is.
-    pub state: State,
-    /// In a few words.
-    pub detail: String,
-    /// What to do about it.
+    /// What was checked: a feature, the path of a binary, or `provider:probe`.
+    pub(crate) check: String,
+    pub(crate) state: State,
+    /// The finding in a few words.
+    pub(crate) detail: String,
+    /// How to fix it; `None` if it is ok.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
-fn finding(check: &str, state: State, detail: impl Into<String>, mend: Option<&str>) -> Finding {
-    Finding { check: check.to_owned(), state, detail: detail.into(), mend: mend.map(str::to_owned) }
+fn finding(check: &str, state: State, detail: impl Into<String>, hint: Option<&str>) -> Finding {
+    Finding { check: check.to_owned(), state, detail: detail.into(), hint: hint.map(str::to_owned) }
 }
 
 fn ok(check: &str, detail: impl Into<String>) -> Finding {
     finding(check, State::Ok, detail, None)
 }
 
-/// Looks at the machine.
+/// Checks the machine: privileges, kernel features, `usdt-attach-bcc`, and mounted file systems.
 pub(crate) fn machine() -> Vec<Finding> {
-    let features = detect::features();
+    let features = detect::detect_features();
     let mut out = privileges();
     let uname = rustix::system::uname();
     let kernel = format!(
@@ -62,21 +64,32 @@ pub(crate) fn machine() -> Vec<Finding> {
     out
 }
 
-const CAPABILITIES: [(u32, &str, &str); 3] = [
-    (CAP_BPF, "CAP_BPF", "load BPF programs"),
-    (CAP_PERFMON, "CAP_PERFMON", "attach them"),
-    (CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "look into other users' processes"),
+/// A capability and what it is needed for.
+struct NeededCapability {
+    number: u32,
+    name: &'static str,
+    purpose: &'static str,
+}
+
+const NEEDED_CAPABILITIES: [NeededCapability; 3] = [
+    NeededCapability { number: CAP_BPF, name: "CAP_BPF", purpose: "load BPF programs" },
+    NeededCapability { number: CAP_PERFMON, name: "CAP_PERFMON", purpose: "attach them" },
+    NeededCapability {
+        number: CAP_SYS_PTRACE,
+        name: "CAP_SYS_PTRACE",
+        purpose: "read the memory maps of other users' processes",
+    },
 ];
 
 fn privileges() -> Vec<Finding> {
-    let own = Capabilities::own();
-    let missing: Vec<String> = CAPABILITIES
+    let own = Capabilities::current();
+    let missing: Vec<String> = NEEDED_CAPABILITIES
         .iter()
-        .filter(|(capability, ..)| !own.has(*capability))
-        .map(|(_, name, what)| format!("{name} (to {what})"))
+        .filter(|capability| !own.has(capability.number))
+        .map(|capability| format!("{} (to {})", capability.name, capability.purpose))
         .collect();
     let mut out = vec![if missing.is_empty() {
-        ok("privileges", "all there")
+        ok("privileges", "all needed capabilities are present")
     } else {
         let detail = format!("without {}", missing.join(", "));
         finding(
@@ -84,7 +97,7 @@ fn privileges() -> Vec<Finding> {
             State::Missing,
             detail,
             Some(
-                "run as root, or give the program these capabilities: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep",
+                "run as root, or grant the capabilities: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which usdt-attach)",
             ),
         )
     }];
@@ -94,7 +107,7 @@ fn privileges() -> Vec<Finding> {
             finding(
                 "lockdown",
                 State::Missing,
-                "confidentiality mode lets no BPF program read memory",
+                "confidentiality mode forbids BPF programs to read memory",
                 Some("boot with lockdown=integrity"),
             )
         } else {
@@ -106,212 +119,215 @@ fn privileges() -> Vec<Finding> {
 
 fn kernel_features(features: &Features) -> Vec<Finding> {
     if !features.bpf {
-        let (detail, mend) = match &features.refusal {
+        let (detail, hint) = match &features.load_error {
             Some(error) if error.kind() == ErrorKind::Permission => {
                 let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
-                (format!("{error}{cause}"), Capabilities::own().hint())
+                (format!("{error}{cause}"), Capabilities::current().hint())
             }
-            Some(error) => (format!("{error:#}"), "a kernel with CONFIG_BPF_SYSCALL has it"),
-            None => ("not there".to_owned(), "a kernel with CONFIG_BPF_SYSCALL has it"),
+            Some(error) => (format!("{error:#}"), "use a kernel with CONFIG_BPF_SYSCALL"),
+            None => ("not available".to_owned(), "use a kernel with CONFIG_BPF_SYSCALL"),
         };
-        return vec![finding("BPF", State::Missing, detail, Some(mend))];
+        return vec![finding("BPF", State::Missing, detail, Some(hint))];
     }
-    let mut out = vec![ok("BPF", "programs load")];
-    let old = |check: &str, works: bool, good: &str, bad: &str, state: State, since: &str| {
-        if works {
-            ok(check, good)
-        } else {
-            finding(check, state, bad, Some(&format!("a kernel from {since} on has it")))
-        }
+    let mut out = vec![ok("BPF", "programs can be loaded")];
+    let uprobes = KernelFeature {
+        check: "uprobes",
+        present: "available",
+        absent: "not available: user code cannot be probed",
+        state_if_absent: State::Missing,
+        since: "3.5 with CONFIG_UPROBES",
     };
-    out.push(old(
-        "uprobes",
-        features.uprobes,
-        "there",
-        "not there: no user code can be probed",
-        State::Missing,
-        "3.5 with CONFIG_UPROBES",
-    ));
-    out.push(old(
-        "semaphores",
-        features.semaphores,
-        "counted by the kernel",
-        "not counted: probes with semaphores stay off",
-        State::Missing,
-        "4.20",
-    ));
-    out.push(match features.multi {
-        MultiLinks::Full => ok("links", "many sites in one"),
-        MultiLinks::ThreadFilter => finding(
+    out.push(uprobes.finding(features.uprobes));
+    let semaphores = KernelFeature {
+        check: "semaphores",
+        present: "reference-counted by the kernel",
+        absent: "not supported: probes with semaphores stay disabled",
+        state_if_absent: State::Missing,
+        since: "4.20",
+    };
+    out.push(semaphores.finding(features.semaphores));
+    out.push(match features.uprobe_multi {
+        UprobeMultiSupport::Full => ok("links", "one link for many sites"),
+        UprobeMultiSupport::ThreadFilter => finding(
             "links",
             State::Degraded,
-            "their process filter picks one thread; the program compares process ids instead",
-            Some("a kernel from 6.10 on has it right"),
+            "the process filter of links matches one thread; BPF programs compare PIDs instead",
+            Some("use Linux 6.10 or later"),
         ),
-        MultiLinks::Missing => finding(
+        UprobeMultiSupport::Missing => finding(
             "links",
             State::Degraded,
-            "one perf event a site: detaching takes a tenth of a second each",
-            Some("a kernel from 6.6 on has many in one"),
+            "one perf event per site: detaching takes about 0.1 s for each",
+            Some("use Linux 6.6 or later"),
         ),
     });
-    out.push(old(
-        "cookies",
-        features.cookies,
-        "tell sites apart",
-        "none: one program for each site",
-        State::Degraded,
-        "5.15",
-    ));
-    out.push(old(
-        "event buffer",
-        features.ring,
-        "shared by all CPUs",
-        "none: nothing can be traced",
-        State::Missing,
-        "5.8",
-    ));
-    out.push(old(
-        "atomics",
-        features.atomics,
-        "give the old value",
-        "do not: --events and --rate may let a few more pass",
-        State::Degraded,
-        "5.12",
-    ));
+    let cookies = KernelFeature {
+        check: "cookies",
+        present: "one BPF program for many sites",
+        absent: "not supported: one BPF program for each site",
+        state_if_absent: State::Degraded,
+        since: "5.15",
+    };
+    out.push(cookies.finding(features.cookies));
+    let event_buffer = KernelFeature {
+        check: "event buffer",
+        present: "one buffer shared by all CPUs",
+        absent: "not supported: events cannot be recorded",
+        state_if_absent: State::Missing,
+        since: "5.8",
+    };
+    out.push(event_buffer.finding(features.ring_buffer));
+    let atomics = KernelFeature {
+        check: "atomics",
+        present: "fetching atomics",
+        absent: "no fetching atomics: --events and --rate may pass a few hits more",
+        state_if_absent: State::Degraded,
+        since: "5.12",
+    };
+    out.push(atomics.finding(features.atomics));
     out.push(match NopOptimization::detect() {
         NopOptimization::None => finding(
             "sites",
             State::Degraded,
-            "every hit traps",
-            Some("a kernel from 6.18 on calls instead, on x86-64"),
+            "each hit traps",
+            Some("use Linux 6.18 or later on x86-64, which replaces the trap by a call"),
         ),
-        NopOptimization::Nop5 => ok("sites", "hits on five-byte no-ops are calls, not traps"),
-        NopOptimization::Nop10 => ok("sites", "hits on ten-byte no-ops are calls, not traps"),
+        NopOptimization::Nop5 => ok("sites", "hits on five-byte NOPs are calls, not traps"),
+        NopOptimization::Nop10 => ok("sites", "hits on ten-byte NOPs are calls, not traps"),
     });
-    out.push(old(
-        "exec",
-        features.exec,
-        "told of at once",
-        "looked for twice a second",
-        State::Degraded,
-        "4.17",
-    ));
+    let exec = KernelFeature {
+        check: "exec",
+        present: "new processes are reported by the kernel",
+        absent: "not reported: new processes are polled for twice a second",
+        state_if_absent: State::Degraded,
+        since: "4.17",
+    };
+    out.push(exec.finding(features.exec_events));
     out
 }
 
-/// Only `run` and `--backend bcc` need it.
-fn bcc() -> Finding {
-    let helper = match BccHelper::find() {
-        Ok(helper) => helper,
-        Err(error) => {
-            let (detail, fix) = split(&error.to_string());
-            return finding("bcc", State::Degraded, detail, Some(&fix));
+/// A kernel feature and how `doctor` reports it.
+struct KernelFeature {
+    check: &'static str,
+    /// The detail if the feature is present.
+    present: &'static str,
+    /// The detail if it is not.
+    absent: &'static str,
+    state_if_absent: State,
+    /// The first kernel version that has it.
+    since: &'static str,
+}
+
+impl KernelFeature {
+    fn finding(&self, is_present: bool) -> Finding {
+        if is_present {
+            return ok(self.check, self.present);
         }
-    };
-    match helper.check() {
-        Ok(()) => ok("bcc", format!("{}, with kernel headers", helper.path().display())),
-        Err(error) => {
-            let (detail, fix) = split(&error.to_string());
-            finding("bcc", State::Degraded, detail, Some(&fix))
-        }
+        let hint = match self.since.split_once(' ') {
+            Some((version, config)) => format!("use Linux {version} or later {config}"),
+            None => format!("use Linux {} or later", self.since),
+        };
+        finding(self.check, self.state_if_absent, self.absent, Some(&hint))
     }
 }
 
-/// A message of the bcc back end: what is wrong; what to do.
-fn split(message: &str) -> (String, String) {
-    let (detail, fix) =
-        message.split_once("; ").unwrap_or((message, "install usdt-attach-bcc again"));
-    (detail.to_owned(), fix.to_owned())
+/// Checks `usdt-attach-bcc`, which only `run` and `--backend bcc` need.
+fn bcc() -> Finding {
+    let helper = match BccHelper::find() {
+        Ok(helper) => helper,
+        Err(error) => return bcc_problem(&error.to_string()),
+    };
+    match helper.check() {
+        Ok(()) => ok("bcc", format!("{}, with kernel headers", helper.path().display())),
+        Err(error) => bcc_problem(&error.to_string()),
+    }
+}
+
+/// Splits a message of the bcc back end: it has the form "problem; fix".
+fn bcc_problem(message: &str) -> Finding {
+    let (detail, hint) = message.split_once("; ").unwrap_or((message, "reinstall usdt-attach-bcc"));
+    finding("bcc", State::Degraded, detail, Some(hint))
 }
 
 fn mounts() -> Vec<Finding> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mounted = |kind: &str| mounts.lines().any(|l| l.split(' ').nth(2) == Some(kind));
-    let one = |check: &str, kind: &str, who: &str, mend: &str| {
-        if mounted(kind) {
-            ok(check, "mounted")
+    let check = |file_system: &str, absent: &str, hint: &str| {
+        if mounts.lines().any(|line| line.split(' ').nth(2) == Some(file_system)) {
+            ok(file_system, "mounted")
         } else {
-            finding(check, State::Degraded, format!("not mounted; {who}"), Some(mend))
+            finding(file_system, State::Degraded, absent, Some(hint))
         }
     };
     vec![
-        one(
+        check(
             "tracefs",
-            "tracefs",
-            "bpftrace and perf need it, this tool does not",
+            "not mounted: usdt-attach works, but bpftrace and perf need it",
             "mount -t tracefs none /sys/kernel/tracing",
         ),
-        one(
+        check(
             "cgroup2",
-            "cgroup2",
-            "--cgroup needs it",
+            "not mounted: --cgroup needs it",
             "mount -t cgroup2 none /sys/fs/cgroup/unified",
         ),
     ]
 }
 
-/// Looks at the probes of files: why some cannot be attached to, or only at a price.
+/// Checks the probes of files: whether each can be attached to, and at the usual cost per hit.
 pub(crate) fn probes(found: &[ScannedObject]) -> Vec<Finding> {
-    let mut out = Vec::new();
-    for one in found {
-        let path = one.object.path.display().to_string();
-        for warning in &one.warnings {
-            out.push(finding(
-                &path,
-                State::Missing,
-                warning.to_string(),
-                Some("build it again, and seal it with `usdt-gen seal --fix`"),
-            ));
-        }
-        let mut fine = 0;
-        for probe in &one.probes {
-            let name = probe.full_name();
-            let selected = Selected {
-                object: Arc::clone(&one.object),
-                probe: Arc::clone(probe),
-                pids: Arc::from([]),
-            };
-            let options = Options::default();
-            match Plan::new(&[selected], &options) {
-                Ok((plan, warnings)) if warnings.is_empty() => {
-                    let site = plan.sites().first().map(|s| s.method);
-                    if probe.generated
-                        && site == Some(Method::Nop)
-                        && options.nop_optimization != NopOptimization::None
-                    {
-                        out.push(finding(
-                            &name,
-                            State::Degraded,
-                            "crosses a page: every hit traps",
-                            Some("build it with a newer usdt-gen, which aligns sites"),
-                        ));
-                    } else {
-                        fine += 1;
-                    }
-                }
-                Ok((_, warnings)) => {
-                    let detail: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-                    let detail = detail.join("; ");
-                    out.push(finding(
-                        &name,
-                        State::Degraded,
-                        detail,
-                        Some("other arguments are read"),
-                    ));
-                }
-                Err(error) => {
-                    let mend = "--single-step attaches all the same, at tens of times the price";
-                    out.push(finding(&name, State::Missing, format!("{error:#}"), Some(mend)));
-                }
-            }
-        }
-        if !one.probes.is_empty() {
-            out.push(ok(
-                &path,
-                format!("{fine} of {} sites can be attached to without surprise", one.probes.len()),
-            ));
-        }
+    found.iter().flat_map(object).collect()
+}
+
+fn object(object: &ScannedObject) -> Vec<Finding> {
+    let path = object.object.path.display().to_string();
+    let mut out: Vec<Finding> = object
+        .warnings
+        .iter()
+        .map(|warning| {
+            let hint = "rebuild the binary, or repair its notes with `usdt-gen seal --fix`";
+            finding(&path, State::Missing, warning.to_string(), Some(hint))
+        })
+        .collect();
+    let problems: Vec<Finding> =
+        object.probes.iter().filter_map(|probe| probe_problem(object, probe)).collect();
+    let fine = object.probes.len() - problems.len();
+    out.extend(problems);
+    if !object.probes.is_empty() {
+        let all = object.probes.len();
+        out.push(ok(
+            &path,
+            format!("{fine} of {all} probe sites can be attached without problems"),
+        ));
     }
     out
+}
+
+/// Why a probe cannot be attached to, or only with a limitation; `None` if it is fine.
+fn probe_problem(object: &ScannedObject, probe: &Arc<Probe>) -> Option<Finding> {
+    let name = probe.full_name();
+    let selected = Selected {
+        object: Arc::clone(&object.object),
+        probe: Arc::clone(probe),
+        pids: Arc::from([]),
+    };
+    let options = Options::default();
+    let (plan, warnings) = match Plan::new(&[selected], &options) {
+        Ok(planned) => planned,
+        Err(error) => {
+            let hint = "pass --single-step to attach anyway; each hit costs tens of times more";
+            return Some(finding(&name, State::Missing, format!("{error:#}"), Some(hint)));
+        }
+    };
+    if !warnings.is_empty() {
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        let hint = "the other arguments can be read";
+        return Some(finding(&name, State::Degraded, warnings.join("; "), Some(hint)));
+    }
+    let method = plan.sites().first().map(|site| site.method);
+    let is_unoptimized = probe.generated
+        && method == Some(Method::Nop)
+        && options.nop_optimization != NopOptimization::None;
+    is_unoptimized.then(|| {
+        let hint = "rebuild the binary with a newer usdt-gen, which aligns probe sites";
+        finding(&name, State::Degraded, "the site crosses a page: each hit traps", Some(hint))
+    })
 }

@@ -1,9 +1,9 @@
-//! The exit code that goes with an error.
+//! The exit code of an error.
 
 use cli_common::{BAD_INPUT, REFUSED};
 use usdt_attach::error::{Error, ErrorKind};
 
-/// 2 where the user can ask differently, 3 where the system refused.
+/// Returns 2 for errors in what the user passed, and 3 if the system refused.
 pub(crate) fn exit_code(error: &Error) -> i32 {
     match error.kind() {
         ErrorKind::NotFound

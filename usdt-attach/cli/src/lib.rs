@@ -1,4 +1,7 @@
-//! The command line of `usdt-attach`: commands, terminal and file formats, checks of this machine, the view of Go runtimes.
+//! The command line of `usdt-attach`: its commands, the output formats, the checks of `doctor` and
+//! the view of Go runtimes.
+//!
+//! The library traces; this crate parses arguments, prints results and maps errors to exit codes.
 
 mod checks;
 pub mod commands;

@@ -1,4 +1,4 @@
-//! The `usdt-attach` program: see the crate.
+//! The `usdt-attach` program. Everything it does is in the library of this crate.
 
 fn main() {
     std::process::exit(usdt_attach_cli::commands::main());

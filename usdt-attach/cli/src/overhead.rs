@@ -1,7 +1,7 @@
-//! What tracing costs the traced program: hits a second, nanoseconds a hit, share of a CPU.
+//! Measures the overhead of tracing: hits per second, nanoseconds per hit, and the share of a CPU.
 //!
-//! A hit costs what the kernel does to get to the program, which is measured on a site of this program's own, and
-//! what the program takes, which the kernel measures.
+//! The cost of a hit has two parts. The kernel's path to the BPF program is measured on a probe
+//! site in this process. The run time of the BPF program is measured by the kernel.
 
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -13,13 +13,14 @@ use usdt_attach::plan::NopOptimization;
 use usdt_attach::plan::{Method, Options, Plan};
 use usdt_attach::session::Session;
 
-/// Every probe of a target, each attached by itself.
+/// Measures each probe of a target with a session of its own.
 pub(crate) struct CostMeter {
     probes: Vec<MeasuredProbe>,
     started: Instant,
-    /// Most of a CPU that a probe may take.
+    /// The maximum share of a CPU that a probe may take, 1 for all of it; `None` sets no limit.
     budget: Option<f64>,
-    _times: BpfStatsGuard,
+    /// Keeps the kernel measuring run times of BPF programs.
+    _stats: BpfStatsGuard,
 }
 
 struct MeasuredProbe {
@@ -27,51 +28,60 @@ struct MeasuredProbe {
     session: Session,
     /// Nanoseconds per hit with an empty BPF program, at the most expensive of its sites.
     empty_program_ns: f64,
-    /// When it was stopped.
-    ended: Option<Instant>,
-    over_budget: bool,
-    /// Hits and time when the rate was last computed.
-    last: (u64, Instant),
+    /// When the probe was detached because it was over budget; `None` while it is attached.
+    detached_at: Option<Instant>,
+    /// The start of the period for which the rate is computed next.
+    period_start: RatePeriod,
+}
+
+/// The beginning of a period, and the hits up to then.
+#[derive(Clone, Copy)]
+struct RatePeriod {
+    hits: u64,
+    begin: Instant,
 }
 
 /// The overhead of one probe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ProbeCost {
     /// Provider name.
-    pub provider: String,
+    pub(crate) provider: String,
     /// Probe name.
-    pub probe: String,
-    /// Places in the code.
-    pub sites: usize,
+    pub(crate) probe: String,
+    /// The number of its sites.
+    pub(crate) sites: usize,
     /// The attach method of its most expensive site.
-    pub method: Method,
-    /// Hits so far.
-    pub hits: u64,
-    /// Hits a second.
-    pub hits_per_second: f64,
-    /// Nanoseconds that a hit takes longer than without a tracer.
-    pub ns_per_hit: f64,
-    /// Part of one CPU's time that goes there, 1 for all of it.
-    pub cpu_share: f64,
-    /// It was over the budget, and the probe has been detached.
-    pub over_budget: bool,
+    pub(crate) method: Method,
+    /// Hits since the probe was attached.
+    pub(crate) hits: u64,
+    /// Hits per second, on average.
+    pub(crate) hits_per_second: f64,
+    /// Nanoseconds that tracing adds to each hit.
+    pub(crate) ns_per_hit: f64,
+    /// The share of one CPU's time that tracing takes, 1 for all of it.
+    pub(crate) cpu_share: f64,
+    /// Whether the probe has been detached because it was over budget.
+    pub(crate) over_budget: bool,
     /// Why it costs more than necessary; `None` if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remark: Option<&'static str>,
+    pub(crate) remark: Option<&'static str>,
 }
 
 impl CostMeter {
-    /// Attaches to every probe by itself, as tracing does it. `budget` is the most of a CPU that one may take.
+    /// Attaches to each probe with a session of its own, with the options of `trace`.
+    ///
+    /// `budget` is the maximum share of a CPU that a probe may take. Returns the meter and the
+    /// warnings about probes that could not be attached to.
     pub(crate) fn start(
         selected: &[Selected],
         options: &Options,
         backend: &dyn Backend,
         budget: Option<f64>,
     ) -> Result<(CostMeter, Vec<String>)> {
-        /// Many sessions have buffers; their records are thrown away.
-        const BUFFER: u32 = 1 << 20;
-        let times = BpfStatsGuard::start()?;
-        let options = Options { buffer: BUFFER, ..options.clone() };
+        /// A small buffer, because each probe has one and the records are discarded.
+        const BUFFER_BYTES: u32 = 1 << 20;
+        let stats = BpfStatsGuard::start()?;
+        let options = Options { buffer: BUFFER_BYTES, ..options.clone() };
         let mut names: Vec<(&str, &str)> = Vec::new();
         for one in selected {
             let name = (one.probe.provider.as_str(), one.probe.name.as_str());
@@ -80,68 +90,61 @@ impl CostMeter {
             }
         }
         let (mut probes, mut all_warnings) = (Vec::new(), Vec::new());
-        let mut by_method: Vec<(Method, f64)> = Vec::new();
-        let mut reason = None;
+        let mut first_error = None;
+        let mut hit_costs = HitCosts::default();
         for (provider, name) in names {
-            let own: Vec<Selected> = selected
+            let sites: Vec<Selected> = selected
                 .iter()
                 .filter(|s| s.probe.provider == provider && s.probe.name == name)
                 .cloned()
                 .collect();
-            let (plan, warnings) = match Plan::new(&own, &options) {
-                Ok(made) => made,
+            let (plan, warnings) = match Plan::new(&sites, &options) {
+                Ok(planned) => planned,
                 Err(error) => {
                     all_warnings.push(format!("{error:#}"));
-                    reason = reason.or(Some(error));
+                    first_error = first_error.or(Some(error));
                     continue;
                 }
             };
             all_warnings.extend(warnings.iter().map(ToString::to_string));
-            let method = most_expensive_method(&plan);
-            let empty_program_ns = match by_method.iter().find(|(m, _)| *m == method) {
-                Some((_, ns)) => *ns,
-                None => {
-                    let ns = measure_hit_cost(method)?;
-                    by_method.push((method, ns));
-                    ns
-                }
-            };
+            let empty_program_ns = hit_costs.of(most_expensive_method(&plan))?;
             let session = Session::start(plan, backend)?;
-            let last = (0, Instant::now());
+            let period_start = RatePeriod { hits: 0, begin: Instant::now() };
             probes.push(MeasuredProbe {
                 session,
                 empty_program_ns,
-                ended: None,
-                over_budget: false,
-                last,
+                detached_at: None,
+                period_start,
             });
         }
-        if let (true, Some(error)) = (probes.is_empty(), reason) {
+        if let (true, Some(error)) = (probes.is_empty(), first_error) {
             return Err(error);
         }
-        Ok((CostMeter { probes, started: Instant::now(), budget, _times: times }, all_warnings))
+        Ok((CostMeter { probes, started: Instant::now(), budget, _stats: stats }, all_warnings))
     }
 
-    /// Discards the records, and detaches probes over the budget. To be called every few milliseconds.
+    /// Discards the records, and detaches probes that are over budget. Call it every few
+    /// milliseconds, before the buffers are full.
     pub(crate) fn poll(&mut self) -> Result<()> {
-        /// Shorter than this, a burst is no cost.
-        const AT_LEAST: Duration = Duration::from_millis(200);
+        /// The minimum time for which a rate is computed, so that a short burst is not over budget.
+        const MIN_PERIOD: Duration = Duration::from_millis(200);
         for probe in &mut self.probes {
             while probe.session.drain(|_| {})? {}
-            let Some(budget) = self.budget.filter(|_| probe.ended.is_none()) else { continue };
-            let (before, at) = probe.last;
-            if at.elapsed() < AT_LEAST {
+            let Some(budget) = self.budget.filter(|_| probe.detached_at.is_none()) else {
+                continue;
+            };
+            let RatePeriod { hits: hits_before, begin } = probe.period_start;
+            if begin.elapsed() < MIN_PERIOD {
                 continue;
             }
             let hits = probe.session.summary()?.hits;
-            let rate = (hits - before) as f64 / at.elapsed().as_secs_f64();
+            let rate = (hits - hits_before) as f64 / begin.elapsed().as_secs_f64();
             if rate * probe.ns_per_hit()? / 1e9 > budget {
-                probe.over_budget = true;
-                probe.ended = Some(Instant::now());
-                // The programs' times go with the session's links, not with it.
-                probe.session.stop();
+                probe.detached_at = Some(Instant::now());
+                // Detaches, but keeps the BPF programs, whose run times `costs` reads.
+                probe.session.detach();
             }
-            probe.last = (hits, Instant::now());
+            probe.period_start = RatePeriod { hits, begin: Instant::now() };
         }
         Ok(())
     }
@@ -151,17 +154,19 @@ impl CostMeter {
         let mut out = Vec::new();
         for probe in &self.probes {
             let hits = probe.session.summary()?.hits;
-            let until = probe.ended.unwrap_or_else(Instant::now);
+            let until = probe.detached_at.unwrap_or_else(Instant::now);
             let seconds = until.duration_since(self.started).as_secs_f64().max(1e-9);
             let (hits_per_second, ns_per_hit) = (hits as f64 / seconds, probe.ns_per_hit()?);
             let plan = probe.session.plan();
             let Some(name) = plan.probes().first() else { continue };
             let (method, sites) = (most_expensive_method(plan), plan.sites());
-            let best = NopOptimization::detect() == NopOptimization::None;
+            let can_optimize = NopOptimization::detect() != NopOptimization::None;
             let remark = match method {
-                Method::SingleStep => Some("not on a no-op: every hit is single-stepped"),
-                Method::Nop if !best && sites.iter().any(|s| s.stub && s.method == Method::Nop) => {
-                    Some("crosses a page: every hit traps")
+                Method::SingleStep => Some("not on a NOP: each hit is single-stepped"),
+                Method::Nop
+                    if can_optimize && sites.iter().any(|s| s.stub && s.method == Method::Nop) =>
+                {
+                    Some("the site crosses a page: each hit traps")
                 }
                 _ => None,
             };
@@ -174,7 +179,7 @@ impl CostMeter {
                 hits_per_second,
                 ns_per_hit,
                 cpu_share: hits_per_second * ns_per_hit / 1e9,
-                over_budget: probe.over_budget,
+                over_budget: probe.detached_at.is_some(),
                 remark,
             });
         }
@@ -183,10 +188,26 @@ impl CostMeter {
     }
 }
 
+/// The cost of a hit with an empty BPF program, measured once for each attach method.
+#[derive(Default)]
+struct HitCosts(Vec<(Method, f64)>);
+
+impl HitCosts {
+    /// The cost in nanoseconds.
+    fn of(&mut self, method: Method) -> Result<f64> {
+        if let Some((_, ns)) = self.0.iter().find(|(known, _)| *known == method) {
+            return Ok(*ns);
+        }
+        let ns = measure_hit_cost(method)?;
+        self.0.push((method, ns));
+        Ok(ns)
+    }
+}
+
 impl MeasuredProbe {
+    /// The cost of a hit in nanoseconds, with the average run time of the BPF program so far.
     fn ns_per_hit(&self) -> Result<f64> {
-        let (runs, ns) = self.session.run_time()?;
-        Ok(self.empty_program_ns + if runs > 0 { ns as f64 / runs as f64 } else { 0.0 })
+        Ok(self.empty_program_ns + self.session.mean_run_time_ns()?.unwrap_or(0.0))
     }
 }
 

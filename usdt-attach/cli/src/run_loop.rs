@@ -1,4 +1,5 @@
-//! Running sessions to their end: events and counts go to an output until a signal, the time limit, or the target's end.
+//! Runs sessions and writes their events and totals to an output, until a signal, a time limit or
+//! the end of the target.
 
 use crate::signals::Signals;
 use cli_common::warn;
@@ -8,23 +9,47 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::event::Event;
 use usdt_attach::session::{EventLoop, Session, Summary};
 
-/// When to stop and to report, apart from what the event loop ends with.
+/// When to stop and to report. The event loop itself ends when its target does.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StopConditions {
-    /// Stop after this time.
+    /// Stop after this time; `None` sets no limit.
     pub(crate) duration: Option<Duration>,
-    /// Report what is counted this often.
+    /// Report totals this often; `None` reports them only at the end.
     pub(crate) interval: Option<Duration>,
 }
 
-/// Where results go.
+/// Writes events and totals.
 pub(crate) trait Output {
-    /// An event, in order.
+    /// Writes an event. Events come in the order of their times.
     fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
-    /// What is counted so far; `last` in the final call.
-    fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>>;
-    /// The end of a batch.
+    /// Writes the totals so far of aggregations in the kernel. `is_last` is set in the final call.
+    fn totals(
+        &mut self,
+        sessions: &[Session],
+        is_last: bool,
+    ) -> std::result::Result<(), OutputError>;
+    /// Writes what is buffered. Called after each batch of events and after totals.
     fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Why an output could not write totals.
+pub(crate) enum OutputError {
+    /// The totals could not be read from the kernel.
+    Read(Error),
+    /// The totals could not be written.
+    Write(io::Error),
+}
+
+impl From<Error> for OutputError {
+    fn from(error: Error) -> OutputError {
+        OutputError::Read(error)
+    }
+}
+
+impl From<io::Error> for OutputError {
+    fn from(error: io::Error) -> OutputError {
+        OutputError::Write(error)
+    }
 }
 
 /// Discards everything.
@@ -36,8 +61,8 @@ impl Output for Silent {
         Ok(())
     }
 
-    fn counted(&mut self, _: &[Session], _: bool) -> Result<io::Result<()>> {
-        Ok(Ok(()))
+    fn totals(&mut self, _: &[Session], _: bool) -> std::result::Result<(), OutputError> {
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -45,10 +70,15 @@ impl Output for Silent {
     }
 }
 
-/// The timeout where nothing else sets one.
-const FOREVER: Duration = Duration::from_secs(3600);
+/// The timeout of a poll if neither an interval nor a duration limits it.
+const MAX_POLL_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Hands everything to `output`, until the end. A failed write ends the sessions; a closed pipe is no error.
+/// Runs an event loop to its end and returns the hit counts.
+///
+/// # Errors
+///
+/// A failed write stops the sessions and is returned. A closed pipe stops them, too, but is not an
+/// error. Failures of the event loop and of reading totals are returned as they are.
 pub(crate) fn run(
     mut event_loop: EventLoop,
     signals: &Signals,
@@ -57,39 +87,39 @@ pub(crate) fn run(
 ) -> Result<Summary> {
     event_loop.wake_on(signals.fd()?)?;
     let start = Instant::now();
-    let mut reported = start;
-    let mut trouble = None;
+    let mut last_report = start;
+    let mut write_error = None;
     loop {
-        let mut timeout = FOREVER;
+        let mut timeout = MAX_POLL_TIMEOUT;
         if let Some(interval) = conditions.interval {
-            timeout = timeout.min(interval.saturating_sub(reported.elapsed()));
+            timeout = timeout.min(interval.saturating_sub(last_report.elapsed()));
         }
         if let Some(duration) = conditions.duration {
             timeout = timeout.min(duration.saturating_sub(start.elapsed()));
         }
         let Some(mut batch) = event_loop.poll(timeout)? else { break };
-        // After a failed write events are only counted.
+        // After a failed write, events are still drained so that the hit counts are right.
         while let Some(event) = batch.next()? {
-            if trouble.is_none() {
-                trouble = output.event(&event).err();
+            if write_error.is_none() {
+                write_error = output.event(&event).err();
             }
         }
-        if trouble.is_none() {
-            trouble = output.flush().err();
+        if write_error.is_none() {
+            write_error = output.flush().err();
         }
         warn(event_loop.take_warnings());
-        let over = conditions.duration.is_some_and(|duration| start.elapsed() >= duration);
-        if over || trouble.is_some() || signals.came() {
-            event_loop.stop();
-        } else if conditions.interval.is_some_and(|interval| reported.elapsed() >= interval) {
-            reported = Instant::now();
-            trouble = report(&event_loop, output, false)?;
+        let is_over = conditions.duration.is_some_and(|duration| start.elapsed() >= duration);
+        if is_over || write_error.is_some() || signals.received() {
+            event_loop.detach();
+        } else if conditions.interval.is_some_and(|interval| last_report.elapsed() >= interval) {
+            last_report = Instant::now();
+            write_error = report(&event_loop, output, false)?;
         }
     }
-    if trouble.is_none() {
-        trouble = report(&event_loop, output, true)?;
+    if write_error.is_none() {
+        write_error = report(&event_loop, output, true)?;
     }
-    match trouble {
+    match write_error {
         Some(source) if source.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::io("cannot write the events", source))
         }
@@ -97,10 +127,15 @@ pub(crate) fn run(
     }
 }
 
+/// Writes the totals so far; returns why they could not be written.
 fn report(
     event_loop: &EventLoop,
     output: &mut dyn Output,
-    last: bool,
+    is_last: bool,
 ) -> Result<Option<io::Error>> {
-    Ok(output.counted(event_loop.sessions(), last)?.and_then(|()| output.flush()).err())
+    match output.totals(event_loop.sessions(), is_last) {
+        Ok(()) => Ok(output.flush().err()),
+        Err(OutputError::Write(error)) => Ok(Some(error)),
+        Err(OutputError::Read(error)) => Err(error),
+    }
 }

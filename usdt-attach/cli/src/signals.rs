@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use usdt_attach::error::{Error, Result};
 
-/// Exit status after a second signal, as shells have it for SIGINT.
+/// Exit code after a second signal: that of shells for SIGINT.
 pub(crate) const INTERRUPTED_TWICE: i32 = 130;
 
-/// SIGINT, SIGTERM and SIGHUP, from here until this is dropped.
+/// Catches SIGINT, SIGTERM and SIGHUP until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Signals {
     receiver: UnixStream,
@@ -20,39 +20,39 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From here on the signals do not end the program by themselves.
+    /// Installs the handlers. From now on the first signal does not end the program; the second
+    /// one does.
     pub(crate) fn catch() -> Result<Signals> {
-        let failed = |source: io::Error| Error::io("cannot catch signals", source);
-        let (receiver, sender) = UnixStream::pair().map_err(failed)?;
-        receiver.set_nonblocking(true).map_err(failed)?;
+        let (receiver, sender) = UnixStream::pair().map_err(cannot_catch)?;
+        receiver.set_nonblocking(true).map_err(cannot_catch)?;
         let mut registered = Vec::new();
-        let told = Arc::new(AtomicBool::new(false));
+        let received = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // A second signal does not wait for a reader that has stopped reading. The kernel detaches.
+            // Registered before the flag is, so that the first signal does not find it set. The
+            // second one ends a program that is stuck in a write; the kernel detaches the probes.
             let shutdown = signal_hook::flag::register_conditional_shutdown(
                 signal,
                 INTERRUPTED_TWICE,
-                Arc::clone(&told),
+                Arc::clone(&received),
             );
-            registered.push(shutdown.map_err(failed)?);
-            registered
-                .push(signal_hook::flag::register(signal, Arc::clone(&told)).map_err(failed)?);
-            let sender = sender.try_clone().map_err(failed)?;
-            registered
-                .push(signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?);
+            registered.push(shutdown.map_err(cannot_catch)?);
+            let flag = signal_hook::flag::register(signal, Arc::clone(&received));
+            registered.push(flag.map_err(cannot_catch)?);
+            let sender = sender.try_clone().map_err(cannot_catch)?;
+            let pipe = signal_hook::low_level::pipe::register(signal, sender);
+            registered.push(pipe.map_err(cannot_catch)?);
         }
         Ok(Signals { receiver, registered })
     }
 
-    /// Whether one has come.
-    pub(crate) fn came(&self) -> bool {
+    /// Whether a signal has been received.
+    pub(crate) fn received(&self) -> bool {
         recv(&self.receiver, &mut [0; 1], RecvFlags::PEEK).is_ok()
     }
 
-    /// A descriptor that is readable once one has come.
+    /// A descriptor that is readable once a signal has been received.
     pub(crate) fn fd(&self) -> Result<OwnedFd> {
-        let fd = self.receiver.try_clone().map(OwnedFd::from);
-        fd.map_err(|source| Error::io("cannot catch signals", source))
+        self.receiver.try_clone().map(OwnedFd::from).map_err(cannot_catch)
     }
 }
 
@@ -62,4 +62,9 @@ impl Drop for Signals {
             signal_hook::low_level::unregister(id);
         }
     }
+}
+
+/// The error of a signal handler that could not be installed.
+pub(crate) fn cannot_catch(source: io::Error) -> Error {
+    Error::io("cannot install signal handlers", source)
 }

@@ -1,116 +1,128 @@
-//! What is exported, of whom and where to: one TOML file.
+//! The configuration of the exporter: a TOML file that says what to export, of which processes, and
+//! where to.
+//!
+//! The documentation of the fields is also that of the JSON schema, which editors show.
 
 use crate::time;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::error;
 use usdt_attach::filter::{Filter, Subject};
 
-/// The file.
+/// The configuration of the exporter.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Config {
-    /// Who is traced, where the command line does not say.
+    /// The processes to trace, if the command line does not name them.
     pub target: Option<TargetConfig>,
-    /// An endpoint for Prometheus.
+    /// The endpoint that Prometheus scrapes.
     pub prometheus: Option<Prometheus>,
-    /// An OpenTelemetry collector.
+    /// The OpenTelemetry collector that metrics and spans are sent to.
     pub otlp: Option<Otlp>,
-    /// What all of it may take.
+    /// Limits of memory.
     pub limits: Limits,
-    /// Hits, counted.
+    /// Counters of hits.
     pub count: Vec<Count>,
-    /// Values of arguments, counted by size.
+    /// Histograms of integer arguments.
     pub hist: Vec<Hist>,
-    /// Times between two probes, counted by size.
+    /// Histograms of the time between two probes.
     pub latency: Vec<Latency>,
-    /// Pairs of probes, each pair of hits a span.
+    /// Spans, which are sent to the collector.
     pub span: Vec<Span>,
 }
 
-/// Who is traced: one of these.
+/// The processes to trace: exactly one of these fields.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TargetConfig {
-    /// Processes.
+    /// Processes by PID. The exporter ends when all of them have ended.
     pub pids: Vec<u32>,
-    /// Every process of this file, present and future.
+    /// All present and future processes of this executable.
     pub exe: Option<PathBuf>,
-    /// Every process of this cgroup and those below, present and future.
+    /// All present and future processes of this cgroup (v2) and its descendants.
     pub cgroup: Option<PathBuf>,
-    /// Every process, present and future.
+    /// All present and future processes of this host.
     pub all: bool,
 }
 
-/// An endpoint that Prometheus scrapes.
+/// The endpoint that Prometheus scrapes.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Prometheus {
-    /// Address and port, such as `127.0.0.1:9464`.
+    /// Address and port to listen at, such as `127.0.0.1:9464`.
     pub listen: String,
 }
 
-/// A collector that takes OTLP over HTTP, as JSON.
+/// A collector that accepts OTLP over HTTP in JSON.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Otlp {
-    /// Its address without a path, such as `http://127.0.0.1:4318`.
+    /// The URL without a path, such as `http://127.0.0.1:4318`.
     pub endpoint: String,
-    /// How often metrics are sent, such as `10s`. Spans go at least every second.
+    /// How often metrics are sent, such as `10s`. Spans are sent at least every second.
     #[serde(default = "ten_seconds")]
-    pub interval: Time,
-    /// Sent with each request.
+    pub interval: Interval,
+    /// HTTP headers of each request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Attributes of the resource that metrics and spans belong to.
+    /// Attributes of the resource of metrics and spans. By default `service.name`: of metrics
+    /// `usdt-attach`, and of spans the name of the traced program.
     #[serde(default)]
     pub resource: BTreeMap<String, String>,
 }
 
-/// A duration, such as `500ms`, `10s`, `2m`.
+/// A duration of at least 10 ms, such as `500ms`, `10s` or `2m`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
-pub struct Time(pub Duration);
+pub struct Interval(pub Duration);
 
-impl TryFrom<String> for Time {
+impl TryFrom<String> for Interval {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Time, String> {
+    fn try_from(text: String) -> Result<Interval, String> {
         match time::parse_duration(&text) {
-            Ok(time) if time >= Duration::from_millis(10) => Ok(Time(time)),
-            Ok(_) => Err("at least 10ms".to_owned()),
+            Ok(time) if time >= Duration::from_millis(10) => Ok(Interval(time)),
+            Ok(_) => Err(format!("`{text}` is too short: use at least 10ms")),
             Err(problem) => Err(problem),
         }
     }
 }
 
 impl Otlp {
-    /// A collector, and what is usual.
-    pub fn to(endpoint: &str) -> Otlp {
-        let (headers, resource) = (BTreeMap::new(), BTreeMap::new());
-        Otlp { endpoint: endpoint.to_owned(), interval: ten_seconds(), headers, resource }
+    /// Returns the default settings for a collector at this URL, which has no path.
+    pub fn new(endpoint: impl Into<String>) -> Otlp {
+        Otlp {
+            endpoint: endpoint.into(),
+            interval: ten_seconds(),
+            headers: BTreeMap::new(),
+            resource: BTreeMap::new(),
+        }
     }
 }
 
-fn ten_seconds() -> Time {
-    Time(Duration::from_secs(10))
+fn ten_seconds() -> Interval {
+    Interval(Duration::from_secs(10))
 }
 
-/// What memory may be taken.
+/// Limits of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Limits {
-    /// Most combinations of labels of each entry and file. Further ones are counted as dropped.
+    /// The maximum number of label combinations per entry and file. Hits of further combinations
+    /// are counted as dropped.
     pub series: u32,
-    /// Most spans that have begun and not ended. The oldest give way.
+    /// The maximum number of open spans. Beyond it, the oldest open span is given up.
     pub open_spans: usize,
-    /// Most spans that wait to be sent.
+    /// The maximum number of spans that wait to be sent. Further ones are discarded.
     pub queue: usize,
-    /// Bytes of the buffer between the kernel and this program, for the spans of each file; a power of two.
+    /// The size in bytes of the event buffer for the spans of each file: a power of two from 64 KiB
+    /// to 1 GiB.
     pub buffer: u32,
 }
 
@@ -120,48 +132,111 @@ impl Default for Limits {
     }
 }
 
-/// Hits, counted.
+/// A counter of hits.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Count {
-    /// Globs, such as `app:request-*`.
-    pub probes: Vec<String>,
-    /// Name of the metric; by default one a probe, `usdt_PROVIDER_PROBE_total`.
+    /// Probes: a glob such as `app:request-*`, or a list of globs.
+    pub probes: Globs,
+    /// The name of the metric, without `_total`. By default each probe has a metric of its own,
+    /// `usdt_PROVIDER_PROBE_total`.
     pub name: Option<String>,
-    /// What it means.
+    /// The help text of the metric.
     pub help: Option<String>,
-    /// Labels: arguments, `pid`, `tid`, `goid`, `comm`.
+    /// The labels by which hits are grouped: arguments, `pid`, `tid`, `goid` or `comm`.
     #[serde(default)]
-    pub by: Vec<String>,
-    /// Which hits count.
+    pub labels: Vec<String>,
+    /// A filter: only hits that match are counted.
     pub filter: Option<String>,
 }
 
-/// Values of an argument, counted by size.
+/// A histogram of an integer argument.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Hist {
-    /// A probe.
-    pub probe: String,
-    /// The argument.
+    /// Probes: a glob such as `app:request-end`, or a list of globs.
+    pub probes: Globs,
+    /// The name of the argument.
     pub value: String,
-    /// Lower bound, upper bound and width of linear buckets; powers of two without.
-    pub linear: Option<(i64, i64, u32)>,
-    /// What the argument is measured in: times are exported in seconds. By default `ns` for arguments whose
-    /// names end in `ns`.
+    /// Linear buckets; by default buckets grow by powers of two.
+    pub buckets: Option<LinearBuckets>,
+    /// The unit of the argument. Times are exported in seconds. By default the unit that the
+    /// argument's name ends in: `ns`, `us`, `ms` or `bytes`.
     pub unit: Option<Unit>,
-    /// Name of the metric, by default `usdt_PROVIDER_PROBE_VALUE`.
+    /// The name of the metric. By default `usdt_PROVIDER_PROBE_ARGUMENT`, with the unit as a
+    /// suffix.
     pub name: Option<String>,
-    /// What it means.
+    /// The help text of the metric.
     pub help: Option<String>,
-    /// Labels: arguments, `pid`, `tid`, `goid`, `comm`.
+    /// The labels by which hits are grouped: arguments, `pid`, `tid`, `goid` or `comm`.
     #[serde(default)]
-    pub by: Vec<String>,
-    /// Which hits count.
+    pub labels: Vec<String>,
+    /// A filter: only hits that match are counted.
     pub filter: Option<String>,
 }
 
-/// What values are measured in.
+/// Which probes an entry is about: one glob or a list of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "GlobOrList")]
+pub struct Globs(pub Vec<String>);
+
+/// The JSON schema of [`Globs`].
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // Only its schema is used.
+enum GlobOrList {
+    Glob(String),
+    List(Vec<String>),
+}
+
+impl fmt::Display for Globs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+impl<'de> Deserialize<'de> for Globs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Globs, D::Error> {
+        // Not an untagged enum: its errors do not say what was expected.
+        deserializer.deserialize_any(GlobsVisitor)
+    }
+}
+
+struct GlobsVisitor;
+
+impl<'de> Visitor<'de> for GlobsVisitor {
+    type Value = Globs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a glob such as \"app:request-*\", or a list of globs")
+    }
+
+    fn visit_str<E: de::Error>(self, glob: &str) -> Result<Globs, E> {
+        Ok(Globs(vec![glob.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut globs: A) -> Result<Globs, A::Error> {
+        let mut list = Vec::new();
+        while let Some(glob) = globs.next_element()? {
+            list.push(glob);
+        }
+        Ok(Globs(list))
+    }
+}
+
+/// Histogram buckets of one width. Values below `start` and from `end` on have a bucket each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinearBuckets {
+    /// Lower bound of the first bucket.
+    pub start: i64,
+    /// Upper bound of the last bucket, which does not include it.
+    pub end: i64,
+    /// Width of each bucket, at least 1.
+    pub width: u32,
+}
+
+/// The unit of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
@@ -175,90 +250,101 @@ pub enum Unit {
     S,
     /// Bytes.
     Bytes,
-    /// Nothing in particular.
+    /// A plain number.
     None,
 }
 
-/// Times between two probes, counted by size.
+/// A histogram of the time between two probes.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Latency {
-    /// Where they begin.
+    /// The probe at which the time starts.
     pub start: String,
-    /// Where they end.
+    /// The probe at which the time ends.
     pub end: String,
-    /// What a start and its end have in common: an argument, `goid` or `tid`; by default the goroutine, else the thread.
+    /// What pairs a start with its end: an argument, `goid` or `tid`. By default `goid`, or `tid`
+    /// outside of Go.
     pub key: Option<String>,
-    /// Name of the metric, by default `usdt_PROVIDER_END_latency_seconds`.
+    /// The name of the metric, by default `usdt_PROVIDER_END_latency_seconds`.
     pub name: Option<String>,
-    /// What it means.
+    /// The help text of the metric.
     pub help: Option<String>,
-    /// Labels: arguments, `pid`, `tid`, `goid`, `comm`.
+    /// The labels by which hits are grouped: arguments, `pid`, `tid`, `goid` or `comm`.
     #[serde(default)]
-    pub by: Vec<String>,
-    /// Which hits count.
+    pub labels: Vec<String>,
+    /// A filter: only hits that match are counted.
     pub filter: Option<String>,
 }
 
-/// A pair of probes; each pair of their hits is a span.
+/// A pair of probes. Each hit of the first with the matching hit of the second is a span.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Span {
-    /// Where spans begin.
+    /// The probe at which spans start.
     pub start: String,
-    /// Where they end.
+    /// The probe at which spans end.
     pub end: String,
-    /// What a start and its end have in common: an argument, `goid` or `tid`; by default the goroutine, else the thread.
+    /// What pairs a start with its end: an argument, `goid` or `tid`. By default `goid`, or `tid`
+    /// outside of Go.
     pub key: Option<String>,
-    /// Their name; `{ARGUMENT}` is replaced by that argument. By default the name of the probe.
+    /// The name of the spans, in which `{ARGUMENT}` is replaced by the value of that argument. By
+    /// default the name of the start, without `start` and the like.
     pub name: Option<String>,
-    /// What they are.
+    /// The kind of the spans.
     #[serde(default)]
     pub kind: SpanKind,
-    /// Argument that holds a W3C `traceparent`, or a trace id of 32 hexadecimal digits.
+    /// The argument that holds a W3C `traceparent`, or a trace ID of 32 hexadecimal digits. Without
+    /// it, a span has the trace of the enclosing span, or a new one.
     pub trace: Option<String>,
-    /// Argument that holds a span id of 16 hexadecimal digits.
+    /// The argument that holds the span ID, 16 hexadecimal digits. Without it, IDs are random.
     pub span_id: Option<String>,
-    /// Argument that holds the parent's id of 16 hexadecimal digits.
+    /// The argument that holds the parent's span ID, 16 hexadecimal digits.
     pub parent_id: Option<String>,
-    /// Argument that says that something failed: text that is not empty, a true boolean, a number that is not 0.
+    /// The argument that reports a failure: a string that is not empty, a true boolean, or a number
+    /// that is not 0.
     pub error: Option<String>,
-    /// For numbers: at least so much is a failure, such as 500 for a status of HTTP.
+    /// The lowest number that is a failure, such as 500 for HTTP status codes.
     pub error_at: Option<i64>,
-    /// Arguments that become attributes; all of them by default.
+    /// The arguments that become attributes. By default all, except those that hold IDs.
     pub attributes: Option<Vec<String>>,
 }
 
-/// What a span is.
+/// The kind of a span, as OpenTelemetry defines it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SpanKind {
-    /// Mode inside the program.
+    /// Work inside the program.
     #[default]
     Internal,
-    /// A request that is answered.
+    /// A request that the program answers.
     Server,
-    /// A request that is made.
+    /// A request that the program makes.
     Client,
-    /// A message that is sent.
+    /// A message that the program sends.
     Producer,
-    /// A message that is taken.
+    /// A message that the program processes.
     Consumer,
 }
 
 impl Config {
-    /// Reads a file. The error says where in it and what.
+    /// Reads and checks a TOML file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read, is not valid TOML, has an unknown key, or does not pass
+    /// [`Config::check`]. The message names the file and the line or the entry, and the known keys
+    /// if a key is unknown.
     pub fn read(path: &Path) -> error::Result<Config> {
         let text =
             std::fs::read_to_string(path).map_err(|source| error::Error::open(path, source))?;
-        let problem = |problem: String| error::Error::object(path, problem);
-        let config: Config =
-            toml::from_str(&text).map_err(|e| problem(e.to_string().trim_end().to_owned()))?;
-        config.check().map_err(problem)?;
+        let invalid = |problem: String| error::Error::object(path, problem);
+        let config: Config = toml::from_str(&text)
+            .map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
+        config.check().map_err(invalid)?;
         Ok(config)
     }
 
-    /// Its JSON schema, for editors.
+    /// Returns the JSON schema of the file, for editors.
     pub fn schema() -> String {
         let mut text =
             serde_json::to_string_pretty(&schemars::schema_for!(Config)).unwrap_or_default();
@@ -266,97 +352,203 @@ impl Config {
         text
     }
 
-    /// What the types do not say.
+    /// Checks what the types do not express: names, filters, labels, limits and the target.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a message that starts with the entry, such as `count of app:*: …`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use usdt_export::config::{Config, Count, Globs};
+    ///
+    /// let count = Count { probes: Globs(vec!["app:*".to_owned()]), ..Count::default() };
+    /// let mut config = Config { count: vec![count], ..Config::default() };
+    /// assert_eq!(config.check(), Ok(()));
+    /// config.count[0].filter = Some("status ==".to_owned());
+    /// assert!(config.check().unwrap_err().starts_with("count of app:*: "));
+    /// ```
     pub fn check(&self) -> Result<(), String> {
         let mut names = HashSet::new();
-        let mut check = |entry: String,
-                         name: &Option<String>,
-                         filter: &Option<String>,
-                         subjects: Vec<&String>| {
-            if let Some(name) = name {
-                let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-                if !name.chars().all(good)
-                    || name.is_empty()
-                    || name.starts_with(|c: char| c.is_ascii_digit())
-                {
-                    return Err(format!(
-                        "{entry}: `{name}` is no name of a metric: letters, digits, `_` and `:`"
-                    ));
-                }
-                if !names.insert(name.clone()) {
-                    return Err(format!("{entry}: the name `{name}` is taken by another entry"));
-                }
-            }
-            if let Some(Err(error)) = filter.as_ref().map(|f| Filter::parse(f)) {
-                return Err(format!("{entry}: filter: {error}"));
-            }
-            for subject in subjects {
-                Subject::parse(subject).map_err(|error| format!("{entry}: {error}"))?;
-            }
-            Ok(())
-        };
         for count in &self.count {
-            if count.probes.is_empty() {
-                return Err("count: probes names none".to_owned());
-            }
-            let entry = format!("count of {}", count.probes.join(", "));
-            check(entry, &count.name, &count.filter, count.by.iter().collect())?;
+            check_probes("count", &count.probes)?;
+            let entry = format!("count of {}", count.probes);
+            check_name(&entry, &mut names, &count.name)?;
+            check_expressions(&entry, &count.filter, &count.labels)?;
         }
         for hist in &self.hist {
-            let subjects = hist.by.iter().chain([&hist.value]).collect();
-            check(format!("hist of {}", hist.probe), &hist.name, &hist.filter, subjects)?;
+            check_probes("hist", &hist.probes)?;
+            let entry = format!("hist of {}", hist.probes);
+            if let Some(LinearBuckets { start, end, width }) = hist.buckets
+                && (start >= end || width == 0)
+            {
+                return Err(format!(
+                    "{entry}: buckets: `start` must be below `end`, and `width` at least 1"
+                ));
+            }
+            check_name(&entry, &mut names, &hist.name)?;
+            check_expressions(&entry, &hist.filter, hist.labels.iter().chain([&hist.value]))?;
         }
         for latency in &self.latency {
-            let subjects = latency.by.iter().chain(&latency.key).collect();
-            check(format!("latency of {}", latency.end), &latency.name, &latency.filter, subjects)?;
+            let entry = format!("latency of {}", latency.end);
+            check_name(&entry, &mut names, &latency.name)?;
+            let subjects = latency.labels.iter().chain(&latency.key);
+            check_expressions(&entry, &latency.filter, subjects)?;
         }
-        let limits = &self.limits;
-        if limits.series == 0 || limits.open_spans == 0 || limits.queue == 0 {
-            return Err("limits: at least 1 of each".to_owned());
-        }
-        if !limits.buffer.is_power_of_two() || !(1 << 16..=1 << 30).contains(&limits.buffer) {
-            return Err(format!(
-                "limits: buffer is a power of two from 65536 to 1073741824, not {}",
-                limits.buffer
-            ));
-        }
+        self.limits.check()?;
         if let Some(target) = &self.target {
-            let said = [
-                !target.pids.is_empty(),
-                target.exe.is_some(),
-                target.cgroup.is_some(),
-                target.all,
-            ];
-            if said.iter().filter(|said| **said).count() != 1 {
-                return Err("target: one of pids, exe, cgroup, all".to_owned());
-            }
+            target.check()?;
         }
         match &self.otlp {
             Some(otlp) if !otlp.endpoint.starts_with("http://") => Err(format!(
-                "otlp: endpoint is `http://HOST:PORT`, not `{}`; for TLS run a collector on this host",
+                "otlp: `endpoint` must be http://HOST:PORT, not `{}`; for TLS, run a collector on this host",
                 otlp.endpoint
             )),
             None if !self.span.is_empty() => {
-                Err("span: spans go to a collector; add [otlp] with an endpoint".to_owned())
+                Err("span: spans need a collector; add [otlp] with an `endpoint`".to_owned())
             }
             _ => Ok(()),
         }
     }
 
-    /// Every probe that it names.
+    /// Returns the globs of all entries.
     pub fn globs(&self) -> Vec<String> {
-        let mut globs: Vec<String> = self.count.iter().flat_map(|c| c.probes.clone()).collect();
-        globs.extend(self.hist.iter().map(|h| h.probe.clone()));
+        let mut globs: Vec<String> = self.count.iter().flat_map(|c| c.probes.0.clone()).collect();
+        globs.extend(self.hist.iter().flat_map(|h| h.probes.0.clone()));
         globs.extend(self.latency.iter().flat_map(|l| [l.start.clone(), l.end.clone()]));
         globs.extend(self.span.iter().flat_map(|s| [s.start.clone(), s.end.clone()]));
         globs
     }
 
-    /// Whether it asks for anything.
+    /// Whether the configuration has no entries.
     pub fn is_empty(&self) -> bool {
         self.count.is_empty()
             && self.hist.is_empty()
             && self.latency.is_empty()
             && self.span.is_empty()
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), String> {
+        if self.series == 0 || self.open_spans == 0 || self.queue == 0 {
+            return Err(
+                "limits: `series`, `open-spans` and `queue` must each be at least 1".to_owned()
+            );
+        }
+        if !self.buffer.is_power_of_two() || !(1 << 16..=1 << 30).contains(&self.buffer) {
+            return Err(format!(
+                "limits: `buffer` must be a power of two from 65536 to 1073741824, not {}",
+                self.buffer
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl TargetConfig {
+    fn check(&self) -> Result<(), String> {
+        let fields = [!self.pids.is_empty(), self.exe.is_some(), self.cgroup.is_some(), self.all];
+        if fields.iter().filter(|is_set| **is_set).count() == 1 {
+            return Ok(());
+        }
+        Err("target: set exactly one of `pids`, `exe`, `cgroup` and `all`".to_owned())
+    }
+}
+
+fn check_probes(table: &str, probes: &Globs) -> Result<(), String> {
+    if probes.0.is_empty() {
+        return Err(format!("{table}: `probes` is empty; name at least one glob"));
+    }
+    Ok(())
+}
+
+/// Checks that a name is valid and that no earlier entry has it.
+fn check_name(
+    entry: &str,
+    names: &mut HashSet<String>,
+    name: &Option<String>,
+) -> Result<(), String> {
+    let Some(name) = name else { return Ok(()) };
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    if name.is_empty()
+        || name.starts_with(|c: char| c.is_ascii_digit())
+        || !name.chars().all(is_valid)
+    {
+        return Err(format!(
+            "{entry}: `{name}` is not a metric name; use letters, digits, `_` and `:`, and no digit at the start"
+        ));
+    }
+    if !names.insert(name.clone()) {
+        return Err(format!(
+            "{entry}: another entry has the name `{name}`; choose a different one"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a filter and the names of labels, values and keys.
+fn check_expressions<'a>(
+    entry: &str,
+    filter: &Option<String>,
+    subjects: impl IntoIterator<Item = &'a String>,
+) -> Result<(), String> {
+    if let Some(filter) = filter {
+        Filter::parse(filter).map_err(|error| format!("{entry}: filter: {error}"))?;
+    }
+    for subject in subjects {
+        Subject::parse(subject).map_err(|error| format!("{entry}: {error}"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn reads_probes_from_a_glob_or_a_list() {
+        let one = parse("[[count]]\nprobes = \"a:b\"\n").unwrap();
+        let list = parse("[[count]]\nprobes = [\"a:b\"]\n").unwrap();
+        assert_eq!(one, list);
+        assert_eq!(one.globs(), ["a:b"]);
+        let error = parse("[[count]]\nprobes = 1\n").unwrap_err();
+        assert!(error.contains("expected a glob such as"), "{error}");
+    }
+
+    #[test]
+    fn names_the_known_keys_of_a_table_with_an_unknown_one() {
+        for (text, expected) in [
+            ("[otpl]\n", "expected one of `target`, `prometheus`, `otlp`"),
+            ("[[hist]]\nby = []\n", "expected one of `probes`, `value`, `buckets`"),
+            ("[[hist]]\nbuckets = { step = 1 }\n", "expected one of `start`, `end`, `width`"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn rejects_linear_buckets_without_values() {
+        let text = "[[hist]]\nprobes = \"a:b\"\nvalue = \"n\"\nbuckets = ";
+        let check = |buckets: &str| parse(&format!("{text}{buckets}\n")).unwrap().check();
+        assert_eq!(check("{ start = 0, end = 10, width = 5 }"), Ok(()));
+        for buckets in ["{ start = 10, end = 10, width = 5 }", "{ start = 0, end = 10, width = 0 }"]
+        {
+            let error = check(buckets).unwrap_err();
+            assert!(error.starts_with("hist of a:b: buckets: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn rejects_two_metrics_of_one_name() {
+        let entry = "[[count]]\nprobes = \"a:b\"\nname = \"x\"\n";
+        let error = parse(&format!("{entry}{entry}")).unwrap().check().unwrap_err();
+        assert_eq!(error, "count of a:b: another entry has the name `x`; choose a different one");
     }
 }

@@ -1,53 +1,73 @@
-//! The exporter: attaches, listens, follows its target, and runs until it is told to stop.
+//! The exporter's event loop: attaches to the probes of a configuration, follows the target,
+//! answers scrapes and sends requests until it is stopped.
 
 use crate::config::Config;
 use crate::job::{Job, Scope, entries};
 use crate::metric::{Family, Series};
-use crate::prometheus::{Asked, Endpoint};
+use crate::otlp;
+use crate::prometheus::{self, Endpoint, Responder};
 use crate::self_metrics::{self, OtlpCounts, Snapshot};
 use crate::span::{Pairing, Span};
 use crate::time::unix_nanos;
-use crate::{otlp, prometheus};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
+use usdt_attach::discover::is_process_alive;
 use usdt_attach::discover::{self, ObjectId, ScannedObject};
 use usdt_attach::error::Result;
 use usdt_attach::session::Summary;
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{ProcessHandle, Target};
 
-/// What an exporter is told while it runs.
-#[derive(Debug)]
-pub enum Message {
-    /// Somebody wants the metrics.
-    Page(Asked),
-    /// Something to be told to a person.
-    Say(String),
-    /// The configuration is to be read again.
+/// What the loop waits for.
+enum Event {
+    /// Prometheus scrapes the endpoint.
+    Scrape(Responder),
+    /// A thread has a message for the user.
+    Report(String),
+    /// The configuration is to be reloaded.
     Reload,
-    /// It is to end.
     Stop,
 }
 
-/// How to run.
+/// Controls a running [`Exporter`] from other threads.
+#[derive(Clone, Debug)]
+pub struct ExporterHandle(Sender<Event>);
+
+impl ExporterHandle {
+    /// Reloads the configuration from its file. An invalid configuration is reported and changes
+    /// nothing.
+    pub fn reload(&self) {
+        // Fails if the exporter has ended.
+        let _ = self.0.send(Event::Reload);
+    }
+
+    /// Stops the exporter: it detaches, sends what is left, and [`Exporter::run`] returns.
+    pub fn stop(&self) {
+        let _ = self.0.send(Event::Stop);
+    }
+}
+
+/// The settings of an exporter.
 pub struct Settings {
-    /// What is exported.
+    /// What to export and where to.
     pub config: Config,
-    /// Where that is read again from.
+    /// The file from which a reload reads the configuration; `None` ignores reloads.
     pub path: Option<PathBuf>,
-    /// Whom to trace.
+    /// The processes to trace. It takes precedence over the target of the configuration.
     pub target: Target,
-    /// Processes to trace, where they are known one by one: the exporter ends with them.
+    /// The processes of a target that names them one by one. The exporter ends when all of them
+    /// have ended. `None` for a target that may get new processes.
     pub processes: Option<Vec<ProcessHandle>>,
-    /// What the target's files have now.
+    /// The files of the target and their probes, from [`Target::resolve`].
     pub found: Vec<ScannedObject>,
-    /// Whether probes that are not there are waited for.
-    pub patient: bool,
-    /// When to end.
+    /// Whether to accept globs that match no probe of `found`, because files with these probes may
+    /// be run later.
+    pub wait_for_probes: bool,
+    /// The time after which the exporter ends; `None` runs it until it is stopped.
     pub duration: Option<Duration>,
 }
 
@@ -57,44 +77,90 @@ impl Settings {
     }
 }
 
-/// Events are taken this often while they come, and less often while none do.
-const BUSY: Duration = Duration::from_millis(5);
-const IDLE: Duration = Duration::from_millis(25);
-/// Without spans there is only the target to look after.
-const NOTHING: Duration = Duration::from_millis(250);
-/// Spans wait for others at most so long.
-const SPANS_EVERY: Duration = Duration::from_secs(1);
-/// How often to see what is no longer there.
-const TIDY_EVERY: Duration = Duration::from_secs(10);
-/// How often to see whether processes have ended.
-const ALIVE_EVERY: Duration = Duration::from_millis(200);
+/// How often events are drained while there are some.
+const BUSY_INTERVAL: Duration = Duration::from_millis(5);
+/// How often events are drained if there have been none for a while.
+const IDLE_INTERVAL: Duration = Duration::from_millis(25);
+/// How often the target is polled if there are no events, that is, without spans.
+const NO_SPANS_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a span waits at most until it is sent with others.
+const SPAN_BATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often sessions of files that no process runs are stopped.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the exporter checks whether its processes have ended.
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Carries out a configuration.
+/// Exports metrics and spans as a configuration defines them.
+///
+/// # Examples
+///
+/// ```no_run
+/// use usdt_attach::backend::BackendKind;
+/// use usdt_attach::session::Mechanism;
+/// use usdt_attach::target::Target;
+/// use usdt_export::config::Config;
+/// use usdt_export::{Exporter, Settings};
+///
+/// # fn main() -> usdt_attach::error::Result<()> {
+/// let path = "/etc/usdt-attach.toml";
+/// let config = Config::read(path.as_ref())?;
+/// let target = Target::Host;
+/// let resolved = target.resolve()?;
+/// let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
+/// let settings = Settings {
+///     config,
+///     path: Some(path.into()),
+///     target,
+///     processes: resolved.processes,
+///     found: resolved.found,
+///     wait_for_probes: true,
+///     duration: None,
+/// };
+/// let mut report = |message: String| eprintln!("{message}");
+/// let exporter = Exporter::start(settings, &*backend, &mut report)?;
+/// let handle = exporter.handle(); // For a signal handler, which calls `handle.stop()`.
+/// let summary = exporter.run()?;
+/// println!("{} hits", summary.hits);
+/// # drop(handle);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Exporter<'a> {
     settings: Settings,
     backend: &'a dyn Backend,
-    say: &'a mut dyn FnMut(String),
+    report: &'a mut dyn FnMut(String),
     jobs: Vec<Job>,
+    /// `None` if the target is a command, which cannot get new files to trace.
     follower: Option<Follower>,
-    inbox: Receiver<Message>,
-    outbox: Sender<Message>,
+    event_receiver: Receiver<Event>,
+    event_sender: Sender<Event>,
     endpoint: Option<Endpoint>,
-    sender: Option<otlp::Sender>,
-    queue: Vec<Span>,
-    /// Spans that were not put into the queue, or not sent.
-    lost: u64,
+    otlp_sender: Option<otlp::Sender>,
+    /// Spans that wait to be sent.
+    span_queue: Vec<Span>,
+    /// Spans that were discarded because the queue was full.
+    discarded_spans: u64,
+    /// The service name of each process with spans.
     services: HashMap<u32, String>,
-    since: u64,
+    /// The time of the start in nanoseconds since 1970.
+    started_ns: u64,
 }
 
 impl<'a> Exporter<'a> {
-    /// Attaches, listens, and is ready. `say` takes what a person is told.
+    /// Attaches to the probes, then opens the endpoint and connects to the collector. Hits are
+    /// counted from the time this returns. `report` receives warnings and other messages for the
+    /// user.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel rejects a session, if a glob matches no probe (unless
+    /// [`Settings::wait_for_probes`] is set), or if the endpoint cannot be opened.
     pub fn start(
         settings: Settings,
         backend: &'a dyn Backend,
-        say: &'a mut dyn FnMut(String),
+        report: &'a mut dyn FnMut(String),
     ) -> Result<Exporter<'a>> {
-        let (outbox, inbox) = channel();
+        let (event_sender, event_receiver) = channel();
         let follower = match &settings.target {
             Target::Command(_) => None,
             target => Some(Follower::new(target, &settings.found)),
@@ -102,140 +168,146 @@ impl<'a> Exporter<'a> {
         let mut exporter = Exporter {
             settings,
             backend,
-            say,
+            report,
             jobs: Vec::new(),
             follower,
-            inbox,
-            outbox,
+            event_receiver,
+            event_sender,
             endpoint: None,
-            sender: None,
-            queue: Vec::new(),
-            lost: 0,
+            otlp_sender: None,
+            span_queue: Vec::new(),
+            discarded_spans: 0,
             services: HashMap::new(),
-            since: unix_nanos(),
+            started_ns: unix_nanos(),
         };
         let config = exporter.settings.config.clone();
-        exporter.take_on(&config)?;
-        // Last: whoever gets an answer may rely on what is attached.
-        exporter.outputs(&Config::default(), &config)?;
+        exporter.apply_entries(&config)?;
+        // Last, so that a client that gets an answer can rely on the probes being attached.
+        exporter.apply_outputs(&Config::default(), &config)?;
         Ok(exporter)
     }
 
-    /// Where messages go.
-    pub fn mailbox(&self) -> Sender<Message> {
-        self.outbox.clone()
+    /// Returns a handle that stops the exporter or reloads its configuration.
+    pub fn handle(&self) -> ExporterHandle {
+        ExporterHandle(self.event_sender.clone())
     }
 
-    /// Where Prometheus finds the metrics.
+    /// Returns the address and port of the Prometheus endpoint; `None` if the configuration has
+    /// none.
     pub fn address(&self) -> Option<String> {
         self.endpoint.as_ref().map(Endpoint::address)
     }
 
-    /// Sites that are attached to now.
+    /// Returns the number of attached probe sites.
     pub fn sites(&self) -> u64 {
         self.jobs.iter().map(Job::sites).sum()
     }
 
-    /// Opens and closes what the configurations differ in.
-    fn outputs(&mut self, old: &Config, new: &Config) -> Result<()> {
+    /// Opens and closes the outputs in which two configurations differ.
+    fn apply_outputs(&mut self, old: &Config, new: &Config) -> Result<()> {
         if old.prometheus != new.prometheus {
             let mut endpoint = None;
             if let Some(prometheus) = &new.prometheus {
-                let outbox = self.outbox.clone();
-                let page = move || {
-                    let (asked, page) = prometheus::ask();
-                    // Whoever has stopped leaves the page without a writer.
-                    let _ = outbox.send(Message::Page(asked));
-                    page
+                let events = self.event_sender.clone();
+                let scrape = move || {
+                    let (responder, families) = prometheus::scrape_channel();
+                    // If the exporter has ended, the responder is dropped and the scrape fails.
+                    let _ = events.send(Event::Scrape(responder));
+                    families
                 };
-                endpoint = Some(Endpoint::listen(&prometheus.listen, page)?);
+                endpoint = Some(Endpoint::listen(&prometheus.listen, scrape)?);
             }
             self.endpoint = endpoint;
         }
         if old.otlp != new.otlp {
-            self.sender = None;
+            self.otlp_sender = None;
             if let Some(otlp) = &new.otlp {
-                let outbox = self.outbox.clone();
-                // Whoever has stopped does not want to know.
-                let told = move |problem| drop(outbox.send(Message::Say(problem)));
-                self.sender = Some(otlp::Sender::start(otlp, told)?);
+                let events = self.event_sender.clone();
+                let report = move |message| drop(events.send(Event::Report(message)));
+                self.otlp_sender = Some(otlp::Sender::start(otlp, report)?);
             }
         }
         Ok(())
     }
 
-    /// Goes over to the jobs of a configuration: those that are there already go on. Where one of the others cannot be
-    /// begun, all stays as it was.
-    fn take_on(&mut self, config: &Config) -> Result<()> {
+    /// Replaces the jobs by those of a configuration. Jobs that have not changed go on. If a new
+    /// job cannot be started, all jobs stay as they are.
+    fn apply_entries(&mut self, config: &Config) -> Result<()> {
         let scope = Scope {
             pids: self.settings.pids(),
             cgroup: self.settings.target.cgroup().map(Into::into),
-            series: config.limits.series,
-            buffer: config.limits.buffer,
-            open_spans: config.limits.open_spans,
+            max_series: config.limits.series,
+            buffer_bytes: config.limits.buffer,
+            max_open_spans: config.limits.open_spans,
         };
         let entries = entries(config);
-        let mut begun = Vec::new();
+        let mut jobs = Vec::new();
         for entry in &entries {
-            if self.jobs.iter().chain(&begun).any(|job| job.is(entry, &scope)) {
+            if self.jobs.iter().chain(&jobs).any(|job| job.matches(entry, &scope)) {
                 continue;
             }
             let mut job = Job::new(entry.clone(), &scope)?;
-            if !self.settings.patient {
-                job.expect(&self.settings.found)?;
+            if !self.settings.wait_for_probes {
+                job.check_globs(&self.settings.found)?;
             }
-            for files in batches(&self.settings.target, &self.settings.found) {
-                job.attach(files, self.backend, self.say)?;
+            for files in attach_groups(&self.settings.target, &self.settings.found) {
+                job.attach(files, self.backend, self.report)?;
             }
-            begun.push(job);
+            jobs.push(job);
         }
-        begun.extend(
-            self.jobs.drain(..).filter(|job| entries.iter().any(|entry| job.is(entry, &scope))),
-        );
-        let place = |job: &Job| entries.iter().position(|entry| job.is(entry, &scope));
-        begun.sort_by_key(place);
-        self.jobs = begun;
+        let is_kept = |job: &Job| entries.iter().any(|entry| job.matches(entry, &scope));
+        jobs.extend(self.jobs.drain(..).filter(is_kept));
+        jobs.sort_by_key(|job| entries.iter().position(|entry| job.matches(entry, &scope)));
+        self.jobs = jobs;
         Ok(())
     }
 
-    /// Runs until it is told to stop, its time is over or its processes have ended.
+    /// Runs until it is stopped, its duration is over, or its processes have ended. Returns the hit
+    /// counts of all entries.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the totals or the events of a session cannot be read.
     pub fn run(mut self) -> Result<Summary> {
-        let begin = Instant::now();
-        let (mut sent, mut flushed, mut tidied, mut looked) = (begin, begin, begin, begin);
-        let mut busy = begin;
+        let start = Instant::now();
+        let (mut last_metrics, mut last_spans) = (start, start);
+        let (mut last_cleanup, mut last_liveness_check) = (start, start);
+        let mut last_event = start;
         loop {
-            match self.inbox.recv_timeout(self.pause(busy)) {
-                Ok(Message::Page(asked)) => {
-                    // Whoever asked may have given up.
-                    let _ = asked.send(self.families()?);
+            match self.event_receiver.recv_timeout(self.timeout(last_event)) {
+                Ok(Event::Scrape(responder)) => {
+                    // Fails if the scraper has given up.
+                    let _ = responder.send(self.families()?);
                 }
-                Ok(Message::Say(text)) => (self.say)(text),
-                Ok(Message::Reload) => self.reload(),
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Event::Report(message)) => (self.report)(message),
+                Ok(Event::Reload) => self.reload(),
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if self.drain()? {
-                busy = Instant::now();
+                last_event = Instant::now();
             }
-            self.follow()?;
-            if self.queue.len() >= otlp::BATCH || flushed.elapsed() >= SPANS_EVERY {
-                flushed = Instant::now();
+            self.attach_new_files()?;
+            if self.span_queue.len() >= otlp::MAX_BATCH
+                || last_spans.elapsed() >= SPAN_BATCH_INTERVAL
+            {
+                last_spans = Instant::now();
                 self.send_spans();
             }
             let interval = self.settings.config.otlp.as_ref().map(|otlp| otlp.interval.0);
-            if interval.is_some_and(|interval| sent.elapsed() >= interval) {
-                sent = Instant::now();
+            if interval.is_some_and(|interval| last_metrics.elapsed() >= interval) {
+                last_metrics = Instant::now();
                 self.send_metrics()?;
             }
-            if tidied.elapsed() >= TIDY_EVERY {
-                tidied = Instant::now();
-                self.tidy()?;
+            if last_cleanup.elapsed() >= CLEANUP_INTERVAL {
+                last_cleanup = Instant::now();
+                self.clean_up()?;
             }
-            if self.settings.duration.is_some_and(|duration| begin.elapsed() >= duration) {
+            if self.settings.duration.is_some_and(|duration| start.elapsed() >= duration) {
                 break;
             }
-            if looked.elapsed() >= ALIVE_EVERY {
-                looked = Instant::now();
+            if last_liveness_check.elapsed() >= LIVENESS_INTERVAL {
+                last_liveness_check = Instant::now();
                 let processes = self.settings.processes.as_ref();
                 if processes.is_some_and(|all| !all.iter().any(ProcessHandle::is_alive)) {
                     break;
@@ -245,19 +317,22 @@ impl<'a> Exporter<'a> {
         self.finish()
     }
 
-    fn pause(&self, busy: Instant) -> Duration {
-        let spans = self.jobs.iter().any(|job| job.pairing.is_some());
-        let mut pause = match spans {
-            true if busy.elapsed() < IDLE * 4 => BUSY,
-            true => IDLE,
-            false => NOTHING,
+    /// How long to wait for an event until the sessions and the target are polled.
+    fn timeout(&self, last_event: Instant) -> Duration {
+        let has_spans = self.jobs.iter().any(|job| job.pairing.is_some());
+        let mut timeout = match has_spans {
+            true if last_event.elapsed() < IDLE_INTERVAL * 4 => BUSY_INTERVAL,
+            true => IDLE_INTERVAL,
+            false => NO_SPANS_INTERVAL,
         };
         if let Some(follower) = &self.follower {
-            // What the kernel tells of is read then; a file that has just begun to run is found within this time.
-            pause = pause.min(follower.next_poll_in().max(BUSY));
+            // A file that has just begun to run is attached to within this time.
+            timeout = timeout.min(follower.next_poll_in().max(BUSY_INTERVAL));
         }
-        let left = self.settings.duration.map(|d| d.max(BUSY));
-        pause.min(left.unwrap_or(pause))
+        match self.settings.duration {
+            Some(duration) => timeout.min(duration.max(BUSY_INTERVAL)),
+            None => timeout,
+        }
     }
 
     /// Detaches, and sends what is left.
@@ -265,52 +340,54 @@ impl<'a> Exporter<'a> {
         self.jobs.iter_mut().for_each(Job::stop);
         while self.drain()? {}
         self.send_spans();
-        if self.sender.is_some() {
+        if self.otlp_sender.is_some() {
             self.send_metrics()?;
         }
-        // Waits for what is on its way.
-        self.sender = None;
+        // Dropping the sender waits for the requests that are queued.
+        self.otlp_sender = None;
         self.jobs.iter().try_fold(Summary::default(), |all, job| Ok(all + job.summary()?))
     }
 
-    /// Takes the spans that have ended. Returns whether there were events.
+    /// Drains events and queues the spans that they end. Returns whether there were events.
     fn drain(&mut self) -> Result<bool> {
-        let limit = self.settings.config.limits.queue;
-        let mut came = false;
+        let max_queued = self.settings.config.limits.queue;
+        let mut had_events = false;
         for job in &mut self.jobs {
-            let Some(before) = job.pairing.as_ref().map(|p| p.counts.complete) else { continue };
-            let (queue, lost, services) = (&mut self.queue, &mut self.lost, &mut self.services);
+            let Some(before) = job.pairing.as_ref().map(|p| p.counts().complete) else { continue };
+            let (queue, discarded, services) =
+                (&mut self.span_queue, &mut self.discarded_spans, &mut self.services);
             let more = job.drain(|span| {
-                // Who has ended meanwhile has left the name of a thread.
+                // If the process has ended, the name of its thread has to do.
                 services
                     .entry(span.pid)
-                    .or_insert_with(|| service(span.pid).unwrap_or_else(|| span.comm.clone()));
-                if queue.len() < limit {
+                    .or_insert_with(|| program_name(span.pid).unwrap_or_else(|| span.comm.clone()));
+                if queue.len() < max_queued {
                     queue.push(span);
                 } else {
-                    *lost += 1;
+                    *discarded += 1;
                 }
             })?;
-            came |= more || job.pairing.as_ref().is_some_and(|p| p.counts.complete > before);
+            had_events |=
+                more || job.pairing.as_ref().is_some_and(|p| p.counts().complete > before);
         }
-        Ok(came)
+        Ok(had_events)
     }
 
-    /// Attaches to files that the target has come to run.
-    fn follow(&mut self) -> Result<()> {
+    /// Attaches to files that processes of the target have begun to run.
+    fn attach_new_files(&mut self) -> Result<()> {
         let Some(follower) = &mut self.follower else { return Ok(()) };
         let mut found = follower.poll_new_objects()?;
         if found.is_empty() {
             return Ok(());
         }
         let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
-        discover::add_entries(&mut found, &globs);
+        discover::add_function_entries(&mut found, &globs);
         found.retain(|f| !f.probes.is_empty());
-        for files in batches(&self.settings.target, &found) {
+        for files in attach_groups(&self.settings.target, &found) {
             for job in &mut self.jobs {
-                // What cannot be attached to in a new file is no reason to leave the others.
-                if let Err(error) = job.attach(files, self.backend, self.say) {
-                    (self.say)(format!("{error:#}"));
+                // A new file that cannot be attached to must not end the exporter.
+                if let Err(error) = job.attach(files, self.backend, self.report) {
+                    (self.report)(format!("{error:#}"));
                 }
             }
         }
@@ -318,116 +395,120 @@ impl<'a> Exporter<'a> {
         Ok(())
     }
 
-    /// Reads the configuration again. One with mistakes changes nothing.
+    /// Reloads the configuration from its file. An invalid one changes nothing.
     fn reload(&mut self) {
         let Some(path) = self.settings.path.clone() else { return };
         let result = Config::read(&path).and_then(|new| {
             let old = self.settings.config.clone();
             if old.target != new.target {
-                (self.say)(
-                    "whom to trace is not changed by reading again: start anew for that".to_owned(),
-                );
+                (self.report)(format!("{}: changing [target] requires a restart", path.display()));
             }
-            self.outputs(&old, &new)?;
-            if let Err(error) = self.take_on(&new) {
-                self.outputs(&new, &old)?;
+            self.apply_outputs(&old, &new)?;
+            if let Err(error) = self.apply_entries(&new) {
+                self.apply_outputs(&new, &old)?;
                 return Err(error);
             }
             self.settings.config = new;
             Ok(())
         });
         match result {
-            Ok(()) => (self.say)(format!("{} read again", path.display())),
-            Err(error) => (self.say)(format!("{error:#}; the configuration stays as it was")),
+            Ok(()) => (self.report)(format!("{}: configuration reloaded", path.display())),
+            Err(error) => {
+                (self.report)(format!("{error:#}; the previous configuration stays active"));
+            }
         }
     }
 
-    /// Detaches from files that nobody runs any more, and forgets processes that have ended.
-    fn tidy(&mut self) -> Result<()> {
-        let mut wanted: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
-        wanted.extend(self.settings.found.iter().map(|f| f.object.id));
-        if matches!(self.settings.target, Target::All | Target::Cgroup(_) | Target::Exe(_)) {
-            let mut live = discover::still_mapped(&wanted)?;
-            if let Target::Exe(path) = &self.settings.target {
-                // Nobody runs it now, but somebody may soon.
-                live.extend(discover::object_id(path));
+    /// Detaches from files that no process runs any more, and forgets processes that have ended.
+    fn clean_up(&mut self) -> Result<()> {
+        let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
+        known.extend(self.settings.found.iter().map(|f| f.object.id));
+        if matches!(self.settings.target, Target::Host | Target::Cgroup(_) | Target::Executable(_))
+        {
+            let mut live = discover::still_mapped(&known)?;
+            if let Target::Executable(path) = &self.settings.target {
+                // The next process of this executable must be traced from its start.
+                live.extend(ObjectId::from_path(path));
             }
             for job in &mut self.jobs {
-                job.retire(&live)?;
+                job.detach_stale(&live)?;
             }
             if let Some(follower) = &mut self.follower {
-                wanted.difference(&live).for_each(|id| follower.forget(*id));
+                known.difference(&live).for_each(|id| follower.forget(*id));
             }
             self.settings.found.retain(|f| live.contains(&f.object.id));
         }
-        self.services.retain(|pid, _| alive(*pid));
+        self.services.retain(|pid, _| is_process_alive(*pid));
         for pairing in self.jobs.iter_mut().filter_map(|job| job.pairing.as_mut()) {
-            pairing.forget(alive);
+            pairing.discard_processes(is_process_alive);
         }
         Ok(())
     }
 
     fn send_spans(&mut self) {
-        let (Some(sender), Some(otlp)) = (&self.sender, &self.settings.config.otlp) else { return };
+        let (Some(sender), Some(otlp)) = (&self.otlp_sender, &self.settings.config.otlp) else {
+            return;
+        };
         let services = &self.services;
-        // As the specification wants it of what has no name.
-        let name =
+        // The name that the OpenTelemetry specification defines for an unknown service.
+        let service_name =
             |pid: u32| services.get(&pid).cloned().unwrap_or_else(|| "unknown_service".to_owned());
-        for batch in std::mem::take(&mut self.queue).chunks(otlp::BATCH) {
-            sender.spans(otlp::spans(batch, &otlp.resource, name), batch.len());
+        for batch in std::mem::take(&mut self.span_queue).chunks(otlp::MAX_BATCH) {
+            sender.send_spans(otlp::spans(batch, &otlp.resource, service_name), batch.len());
         }
     }
 
     fn send_metrics(&self) -> Result<()> {
         let families = self.families()?;
-        if let (Some(sender), Some(otlp)) = (&self.sender, &self.settings.config.otlp) {
-            sender.metrics(otlp::metrics(&families, &otlp.resource, self.since, unix_nanos()));
+        if let (Some(sender), Some(otlp)) = (&self.otlp_sender, &self.settings.config.otlp) {
+            let body = otlp::metrics(&families, &otlp.resource, self.started_ns, unix_nanos());
+            sender.send_metrics(body);
         }
         Ok(())
     }
 
-    /// Every metric, its own at the end.
+    /// Collects all metrics. Those of the exporter itself come last.
     fn families(&self) -> Result<Vec<Family>> {
-        let mut out: BTreeMap<String, Family> = BTreeMap::new();
-        for family in
-            self.jobs.iter().map(Job::families).collect::<Result<Vec<_>>>()?.into_iter().flatten()
-        {
-            match out.get_mut(&family.name) {
-                // Two entries may count the same probe by different labels.
-                Some(known) if known.kind == family.kind => {
-                    let new = family
-                        .series
-                        .into_iter()
-                        .filter(|s| known.series.iter().all(|k| k.labels != s.labels));
-                    let new: Vec<Series> = new.collect();
-                    known.series.extend(new);
+        let mut merged: BTreeMap<String, Family> = BTreeMap::new();
+        for job in &self.jobs {
+            for family in job.families()? {
+                match merged.get_mut(&family.name) {
+                    // Two entries may count the same probe by different labels.
+                    Some(known) if known.kind == family.kind => {
+                        let new: Vec<Series> = family
+                            .series
+                            .into_iter()
+                            .filter(|s| known.series.iter().all(|k| k.labels != s.labels))
+                            .collect();
+                        known.series.extend(new);
+                    }
+                    Some(_) => {}
+                    None => drop(merged.insert(family.name.clone(), family)),
                 }
-                Some(_) => {}
-                None => drop(out.insert(family.name.clone(), family)),
             }
         }
-        let mut out: Vec<Family> = out.into_values().collect();
+        let mut out: Vec<Family> = merged.into_values().collect();
         out.extend(self_metrics::families(&self.snapshot()?));
         Ok(out)
     }
 
-    /// What the metrics about the exporter itself are made from.
+    /// The state from which the metrics about the exporter itself are built.
     fn snapshot(&self) -> Result<Snapshot> {
         let files: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         let entries = self.jobs.iter().map(|job| Ok((job.name(), job.summary()?)));
-        let otlp = self.sender.as_ref().map(|sender| {
+        let otlp = self.otlp_sender.as_ref().map(|sender| {
             let pairings: Vec<&Pairing> =
                 self.jobs.iter().filter_map(|job| job.pairing.as_ref()).collect();
             let sum =
                 |count: fn(&Pairing) -> u64| pairings.iter().map(|pairing| count(pairing)).sum();
             OtlpCounts {
-                requests_sent: sender.fate.sent.load(Relaxed),
-                requests_lost: sender.fate.lost.load(Relaxed),
-                spans_complete: sum(|pairing| pairing.counts.complete),
-                spans_without_start: sum(|pairing| pairing.counts.ends),
-                spans_without_end: sum(|pairing| pairing.counts.lost),
-                spans_unsent: self.lost + sender.fate.lost_spans.load(Relaxed),
-                spans_open: sum(|pairing| pairing.waiting() as u64),
+                requests_sent: sender.counts.sent.load(Relaxed),
+                requests_lost: sender.counts.lost.load(Relaxed),
+                spans_complete: sum(|pairing| pairing.counts().complete),
+                spans_without_start: sum(|pairing| pairing.counts().without_start),
+                spans_without_end: sum(|pairing| pairing.counts().without_end),
+                spans_unsent: self.discarded_spans + sender.counts.lost_spans.load(Relaxed),
+                spans_open: sum(|pairing| pairing.open_spans() as u64),
             }
         });
         Ok(Snapshot {
@@ -439,21 +520,18 @@ impl<'a> Exporter<'a> {
     }
 }
 
-/// Files that are attached to together. Where they come and go, each is on its own.
-fn batches<'f>(target: &Target, found: &'f [ScannedObject]) -> Vec<&'f [ScannedObject]> {
+/// Groups files that share a session. If files come and go, each has a session of its own, so that
+/// it can be detached from without the others.
+fn attach_groups<'f>(target: &Target, found: &'f [ScannedObject]) -> Vec<&'f [ScannedObject]> {
     match target {
         _ if found.is_empty() => Vec::new(),
         Target::Processes(_) | Target::Command(_) => vec![found],
-        Target::All | Target::Cgroup(_) | Target::Exe(_) => found.chunks(1).collect(),
+        Target::Host | Target::Cgroup(_) | Target::Executable(_) => found.chunks(1).collect(),
     }
 }
 
-fn alive(pid: u32) -> bool {
-    discover::process::is_alive(pid)
-}
-
-/// The name of a process's program.
-fn service(pid: u32) -> Option<String> {
+/// The file name of a process's executable; `None` if the process has ended.
+fn program_name(pid: u32) -> Option<String> {
     let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     Some(exe.file_name()?.to_string_lossy().trim_end_matches(" (deleted)").to_owned())
 }

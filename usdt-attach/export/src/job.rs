@@ -1,62 +1,72 @@
-//! One entry of the configuration, carried out: its sessions, and what those have counted that are over.
+//! One entry of the configuration: its sessions, and the totals of sessions that have ended.
+//!
+//! A job has one session per file if the files of its target come and go, so that it can detach
+//! from a file that no process runs any more. The totals of such a file are retained: a counter
+//! must not decrease.
 
-use crate::config::{Config, Count, Hist, Latency, Span, Unit};
-use crate::metric::{Family, Kind, name_of, series, word};
+use crate::config::{Config, Count, Hist, Latency, LinearBuckets, Span, Unit};
+use crate::metric::{Family, Kind, metric_name, series, to_metric_chars};
 use crate::span::Pairing;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use usdt_attach::backend::Backend;
-use usdt_attach::discover::select::{Glob, select, select_any};
+use usdt_attach::discover::select::{Glob, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
-use usdt_attach::error::Result;
+use usdt_attach::error::{Error, Result};
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
 use usdt_attach::filter::{Filter, Subject};
-use usdt_attach::plan::{Mode, Options, Plan, Scale};
+use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, Scale};
 use usdt_attach::session::{Session, Summary};
 
-/// An entry.
+/// What a job exports.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     Count(Count),
     Hist(Hist),
     Latency(Latency),
-    /// All of them: what is part of what shows only when their events come in one order.
+    /// All span entries together: a span can enclose those of other entries only if the events of
+    /// all come in one order.
     Spans(Vec<Span>),
 }
 
-/// Whose hits, and how much of them is kept.
+/// The processes that a job traces, and its limits.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Scope {
-    pub(super) pids: Option<Vec<u32>>,
-    pub(super) cgroup: Option<PathBuf>,
-    pub(super) series: u32,
-    pub(super) buffer: u32,
-    pub(super) open_spans: usize,
+pub(crate) struct Scope {
+    pub(crate) pids: Option<Vec<u32>>,
+    pub(crate) cgroup: Option<PathBuf>,
+    /// The maximum number of label combinations per session.
+    pub(crate) max_series: u32,
+    /// The size of the event buffer of each session with spans; a power of two.
+    pub(crate) buffer_bytes: u32,
+    pub(crate) max_open_spans: usize,
 }
 
-/// Longest text of an attribute.
-const MAX_TEXT: u32 = 256;
+/// The length in bytes to which string attributes are truncated.
+const MAX_STRING: u32 = 256;
 
-pub(super) struct Job {
-    pub(super) entry: Entry,
+/// An entry of the configuration, with its sessions.
+pub(crate) struct Job {
+    entry: Entry,
     scope: Scope,
     globs: Vec<String>,
     options: Options,
-    parts: Vec<Part>,
-    /// What parts have counted that are over.
-    kept: Vec<Row>,
-    gone: Summary,
-    pub(super) pairing: Option<Pairing>,
+    sessions: Vec<AttachedSession>,
+    /// The totals of sessions that have ended.
+    retained_rows: Vec<Row>,
+    /// The hit counts of sessions that have ended.
+    retained_summary: Summary,
+    /// Set if the entry is that of spans.
+    pub(crate) pairing: Option<Pairing>,
 }
 
-/// A session, and the files that it is attached to.
-struct Part {
+/// A session and the files that it is attached to.
+struct AttachedSession {
     session: Session,
     objects: Vec<ObjectId>,
 }
 
-/// The entries of a configuration.
-pub(super) fn entries(config: &Config) -> Vec<Entry> {
+/// Returns the entries of a configuration.
+pub(crate) fn entries(config: &Config) -> Vec<Entry> {
     let mut out: Vec<Entry> = config.count.iter().cloned().map(Entry::Count).collect();
     out.extend(config.hist.iter().cloned().map(Entry::Hist));
     out.extend(config.latency.iter().cloned().map(Entry::Latency));
@@ -67,59 +77,51 @@ pub(super) fn entries(config: &Config) -> Vec<Entry> {
 }
 
 impl Job {
-    /// The configuration has been checked.
-    pub(super) fn new(entry: Entry, scope: &Scope) -> Result<Job> {
-        let subjects = |names: &[String]| -> Result<Vec<Subject>> {
-            names.iter().map(|name| Subject::parse(name).map_err(bad)).collect()
-        };
-        let filter = |text: &Option<String>| {
-            text.as_ref().map(|t| Filter::parse(t).map_err(bad)).transpose()
-        };
+    /// Creates a job that is not attached yet. Fails only if the entry has not passed
+    /// [`Config::check`].
+    pub(crate) fn new(entry: Entry, scope: &Scope) -> Result<Job> {
         let mut options = Options {
             pids: scope.pids.clone(),
             cgroup: scope.cgroup.clone(),
-            entries: scope.series,
-
+            entries: scope.max_series,
             ..Options::default()
         };
         let globs;
         let mut pairing = None;
         match &entry {
             Entry::Count(count) => {
-                options.mode = Mode::Count { by: subjects(&count.by)? };
-                options.filter = filter(&count.filter)?;
-                globs = count.probes.clone();
+                options.mode = Mode::Count { by: parse_subjects(&count.labels)? };
+                options.filter = parse_filter(&count.filter)?;
+                globs = count.probes.0.clone();
             }
             Entry::Hist(hist) => {
-                let value = Subject::parse(&hist.value).map_err(bad)?;
-                let scale = match hist.linear {
-                    Some((low, high, step)) => Scale::Linear { low, high, step },
+                let value = parse_subject(&hist.value)?;
+                let scale = match hist.buckets {
+                    Some(LinearBuckets { start, end, width }) => {
+                        Scale::Linear { low: start, high: end, step: width }
+                    }
                     None => unit_of(hist).scale(),
                 };
-                options.mode = Mode::Histogram { value, scale, by: subjects(&hist.by)? };
-                options.filter = filter(&hist.filter)?;
-                globs = vec![hist.probe.clone()];
+                options.mode = Mode::Histogram { value, scale, by: parse_subjects(&hist.labels)? };
+                options.filter = parse_filter(&hist.filter)?;
+                globs = hist.probes.0.clone();
             }
             Entry::Latency(latency) => {
                 options.mode = Mode::Latency {
                     start: Glob::new(&latency.start),
                     end: Glob::new(&latency.end),
-                    key: latency
-                        .key
-                        .as_ref()
-                        .map(|k| Subject::parse(k).map_err(bad))
-                        .transpose()?,
-                    by: subjects(&latency.by)?,
+                    key: latency.key.as_deref().map(parse_subject).transpose()?,
+                    by: parse_subjects(&latency.labels)?,
                     scale: Unit::Ns.scale(),
                 };
-                options.filter = filter(&latency.filter)?;
+                options.filter = parse_filter(&latency.filter)?;
                 globs = vec![latency.start.clone(), latency.end.clone()];
             }
             Entry::Spans(spans) => {
-                options.max_text = MAX_TEXT;
-                options.buffer = scope.buffer;
+                options.max_string = MAX_STRING;
+                options.buffer = scope.buffer_bytes;
                 globs = spans.iter().flat_map(|s| [s.start.clone(), s.end.clone()]).collect();
-                pairing = Some(Pairing::new(spans, scope.open_spans));
+                pairing = Some(Pairing::new(spans, scope.max_open_spans));
             }
         }
         Ok(Job {
@@ -127,126 +129,134 @@ impl Job {
             scope: scope.clone(),
             globs,
             options,
-            parts: Vec::new(),
-            kept: Vec::new(),
-            gone: Summary::default(),
+            sessions: Vec::new(),
+            retained_rows: Vec::new(),
+            retained_summary: Summary::default(),
             pairing,
         })
     }
 
-    /// Whether it is what a new configuration has, too.
-    pub(super) fn is(&self, entry: &Entry, scope: &Scope) -> bool {
+    /// Whether the job is that of an entry, so that it can go on after a reload.
+    pub(crate) fn matches(&self, entry: &Entry, scope: &Scope) -> bool {
         self.entry == *entry && self.scope == *scope
     }
 
-    /// Fails where a glob means nothing in what was found.
-    pub(super) fn expect(&self, found: &[ScannedObject]) -> Result<()> {
+    /// Fails if a glob matches none of the probes found.
+    pub(crate) fn check_globs(&self, found: &[ScannedObject]) -> Result<()> {
         select(found, &self.globs).map(drop)
     }
 
-    /// Attaches to what was found, by one session. What cannot be attached to is said.
-    pub(super) fn attach(
+    /// Attaches to the matching probes of the files, with one session. Warnings are reported, and
+    /// so are files that cannot be planned. Fails if the kernel rejects the session.
+    pub(crate) fn attach(
         &mut self,
         found: &[ScannedObject],
         backend: &dyn Backend,
-        say: &mut dyn FnMut(String),
+        report: &mut dyn FnMut(String),
     ) -> Result<()> {
-        let chosen = select_any(found, &self.globs);
-        if chosen.is_empty() {
+        let selected = select_if_any(found, &self.globs);
+        if selected.is_empty() {
             return Ok(());
         }
-        match Plan::new(&chosen, &self.options) {
+        match Plan::new(&selected, &self.options) {
             Ok((plan, warnings)) => {
-                warnings.iter().for_each(|warning| say(warning.to_string()));
-                let objects = plan.objects().iter().map(|o| o.object.id).collect();
-                self.parts.push(Part { session: Session::start(plan, backend)?, objects });
+                warnings.iter().for_each(|warning| report(warning.to_string()));
+                let objects = plan.objects().iter().map(PlannedObject::id).collect();
+                let session = Session::start(plan, backend)?;
+                self.sessions.push(AttachedSession { session, objects });
             }
-            Err(error) => say(format!("{error:#}")),
+            Err(error) => report(format!("{error:#}")),
         }
         Ok(())
     }
 
-    /// Detaches from files that nobody runs any more; what was counted there stays counted.
-    pub(super) fn retire(&mut self, live: &HashSet<ObjectId>) -> Result<()> {
-        let mut at = 0;
-        while let Some(part) = self.parts.get_mut(at) {
-            if part.objects.iter().any(|id| live.contains(id)) {
-                at += 1;
+    /// Ends the sessions of files that are not live, and retains their totals.
+    pub(crate) fn detach_stale(&mut self, live: &HashSet<ObjectId>) -> Result<()> {
+        let mut index = 0;
+        while let Some(attached) = self.sessions.get_mut(index) {
+            if attached.objects.iter().any(|id| live.contains(id)) {
+                index += 1;
                 continue;
             }
-            part.session.stop();
+            attached.session.detach();
             if self.pairing.is_none() {
-                merge_rows(&mut self.kept, part.session.rows()?);
+                merge_rows(&mut self.retained_rows, attached.session.rows()?);
             }
-            self.gone = self.gone + part.session.summary()?;
-            self.parts.swap_remove(at);
+            self.retained_summary = self.retained_summary + attached.session.summary()?;
+            self.sessions.swap_remove(index);
         }
         Ok(())
     }
 
-    /// Which probes it is about.
-    pub(super) fn globs(&self) -> &[String] {
+    /// The globs of the probes.
+    pub(crate) fn globs(&self) -> &[String] {
         &self.globs
     }
 
-    /// Files that it is attached to.
-    pub(super) fn objects(&self) -> impl Iterator<Item = ObjectId> {
-        self.parts.iter().flat_map(|part| part.objects.iter().copied())
+    /// The files with attached sites.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = ObjectId> {
+        self.sessions.iter().flat_map(|attached| attached.objects.iter().copied())
     }
 
-    /// Sites that it is attached to.
-    pub(super) fn sites(&self) -> u64 {
-        self.parts
+    /// The number of attached sites.
+    pub(crate) fn sites(&self) -> u64 {
+        self.sessions
             .iter()
-            .flat_map(|p| p.session.plan().objects())
+            .flat_map(|attached| attached.session.plan().objects())
             .map(|o| o.sites.len() as u64)
             .sum()
     }
 
-    /// Takes the events that are there, up to a batch of each session; whether there may be more.
-    pub(super) fn drain(&mut self, mut ended: impl FnMut(crate::span::Span)) -> Result<bool> {
+    /// Drains up to one batch of events of each session, and passes the spans that they end to
+    /// `on_span`. Returns whether there may be more events.
+    pub(crate) fn drain(&mut self, mut on_span: impl FnMut(crate::span::Span)) -> Result<bool> {
         let Some(pairing) = &mut self.pairing else { return Ok(false) };
         let mut more = false;
-        for part in &mut self.parts {
-            more |= part.session.drain(|event| pairing.take(event, &mut ended))?;
+        for attached in &mut self.sessions {
+            more |= attached.session.drain(|event| pairing.add_event(event, &mut on_span))?;
         }
         Ok(more)
     }
 
-    pub(super) fn stop(&mut self) {
-        self.parts.iter_mut().for_each(|part| part.session.stop());
+    /// Detaches all sessions. Their events and totals can still be read.
+    pub(crate) fn stop(&mut self) {
+        self.sessions.iter_mut().for_each(|attached| attached.session.detach());
     }
 
-    /// The account of all its sessions.
-    pub(super) fn summary(&self) -> Result<Summary> {
-        self.parts.iter().try_fold(self.gone, |all, part| Ok(all + part.session.summary()?))
+    /// The hit counts of all sessions, also of those that have ended.
+    pub(crate) fn summary(&self) -> Result<Summary> {
+        self.sessions
+            .iter()
+            .try_fold(self.retained_summary, |all, attached| Ok(all + attached.session.summary()?))
     }
 
-    /// What it is called in the account.
-    pub(super) fn name(&self) -> String {
+    /// The name of the entry in the metrics about the exporter itself.
+    pub(crate) fn name(&self) -> String {
         match &self.entry {
-            Entry::Count(count) => count.name.clone().unwrap_or_else(|| count.probes.join(",")),
-            Entry::Hist(hist) => {
-                hist.name.clone().unwrap_or_else(|| format!("{} {}", hist.probe, hist.value))
-            }
+            Entry::Count(count) => count.name.clone().unwrap_or_else(|| count.probes.0.join(",")),
+            Entry::Hist(hist) => hist
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("{} {}", hist.probes.0.join(","), hist.value)),
             Entry::Latency(l) => l.name.clone().unwrap_or_else(|| format!("{} {}", l.start, l.end)),
             Entry::Spans(_) => "spans".to_owned(),
         }
     }
 
-    /// What it has counted.
-    pub(super) fn families(&self) -> Result<Vec<Family>> {
+    /// The metrics of the entry; none for spans.
+    pub(crate) fn families(&self) -> Result<Vec<Family>> {
         if self.pairing.is_some() {
             return Ok(Vec::new());
         }
-        let mut rows = self.kept.clone();
-        merge_rows(&mut rows, Session::rows_of(self.parts.iter().map(|part| &part.session))?);
-        let empty = self.empty(&rows);
+        let mut rows = self.retained_rows.clone();
+        let sessions = self.sessions.iter().map(|attached| &attached.session);
+        merge_rows(&mut rows, Session::merged_rows(sessions)?);
+        let empty = self.empty_histograms(&rows);
         rows.extend(empty);
         let mut out: Vec<Family> = Vec::new();
         for row in rows {
-            let Some(shape) = self.shape(&row) else { continue };
-            let Shape { name, help, unit, kind, with_probe } = shape;
+            let Some(description) = self.describe(&row) else { continue };
+            let Description { name, help, unit, kind, with_probe } = description;
             let series = series(&row, unit, with_probe);
             match out.iter_mut().find(|family| family.name == name) {
                 Some(family) => family.series.push(series),
@@ -258,98 +268,119 @@ impl Job {
         Ok(out)
     }
 
-    /// Histograms without labels that have no values yet: rates begin at nothing, not with the first value.
-    fn empty(&self, rows: &[Row]) -> Vec<Row> {
+    /// Empty histograms of the probes that have no row yet. A rate can be computed from the first
+    /// value on only if the series exists before.
+    fn empty_histograms(&self, rows: &[Row]) -> Vec<Row> {
         let mut out: Vec<Row> = Vec::new();
-        for plan in self.parts.iter().map(|part| part.session.plan()) {
+        for plan in self.sessions.iter().map(|attached| attached.session.plan()) {
             let Some(buckets) = plan.buckets_per_probe() else { continue };
             for probe in plan.probes() {
-                let ends = match &self.entry {
+                let has_rows = match &self.entry {
                     Entry::Latency(latency) => {
                         Glob::new(&latency.end).matches_names(&probe.provider, &probe.name)
                     }
                     _ => true,
                 };
-                if ends && !rows.iter().chain(&out).any(|row| row.probe == *probe) {
+                if has_rows && !rows.iter().chain(&out).any(|row| row.probe == *probe) {
                     let counts = vec![0; buckets.count()];
                     let total =
                         Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
-                    out.push(Row { probe: probe.clone(), key: Vec::new(), total });
+                    out.push(Row { probe: probe.clone(), labels: Vec::new(), total });
                 }
             }
         }
         out
     }
 
-    /// What the metric of a row is. Spans are none.
-    fn shape(&self, row: &Row) -> Option<Shape> {
+    /// The metric of a row; `None` for spans.
+    fn describe(&self, row: &Row) -> Option<Description> {
         let probe = format!("{}:{}", row.probe.provider, row.probe.name);
-        let base = name_of(&row.probe);
-        let several =
-            |globs: &[&String]| globs.len() > 1 || globs.iter().any(|g| g.contains(['*', '?']));
-        let help = |said: &Option<String>, usual: String| said.clone().unwrap_or(usual);
+        let base = metric_name(&row.probe);
         Some(match &self.entry {
             Entry::Count(count) => {
                 let name = count.name.clone().unwrap_or(base);
-                Shape {
+                Description {
                     name: if name.ends_with("_total") { name } else { format!("{name}_total") },
-                    help: help(&count.help, format!("Hits of {probe}.")),
+                    help: count.help.clone().unwrap_or_else(|| format!("Hits of {probe}.")),
                     unit: Unit::None,
                     kind: Kind::Counter,
-                    with_probe: count.name.is_some()
-                        && several(&count.probes.iter().collect::<Vec<_>>()),
+                    with_probe: count.name.is_some() && may_match_several(&count.probes.0),
                 }
             }
             Entry::Hist(hist) => {
                 let unit = unit_of(hist);
-                // What the unit's name says is not said twice.
-                let value =
-                    ["ns", "us", "ms", "bytes"].iter().fold(hist.value.as_str(), |value, unit| {
-                        let rest = value.strip_suffix(unit).unwrap_or(value);
-                        if rest.is_empty() || rest.ends_with('_') {
-                            rest.trim_end_matches('_')
-                        } else {
-                            value
-                        }
-                    });
-                let value =
-                    if value.is_empty() { String::new() } else { format!("_{}", word(value)) };
-                Shape {
+                let value = match without_unit(&hist.value) {
+                    "" => String::new(),
+                    value => format!("_{}", to_metric_chars(value)),
+                };
+                Description {
                     name: hist
                         .name
                         .clone()
                         .unwrap_or_else(|| format!("{base}{value}{}", unit.suffix())),
-                    help: help(&hist.help, format!("{} of {probe}.", hist.value)),
+                    help: hist
+                        .help
+                        .clone()
+                        .unwrap_or_else(|| format!("{} of {probe}.", hist.value)),
                     unit,
                     kind: Kind::Histogram,
-                    with_probe: hist.name.is_some() && several(&[&hist.probe]),
+                    with_probe: hist.name.is_some() && may_match_several(&hist.probes.0),
                 }
             }
-            Entry::Latency(latency) => Shape {
+            Entry::Latency(latency) => Description {
                 name: latency.name.clone().unwrap_or_else(|| format!("{base}_latency_seconds")),
-                help: help(&latency.help, format!("Time from {} to {probe}.", latency.start)),
+                help: latency
+                    .help
+                    .clone()
+                    .unwrap_or_else(|| format!("Time from {} to {probe}.", latency.start)),
                 unit: Unit::Ns,
                 kind: Kind::Histogram,
-                with_probe: latency.name.is_some() && several(&[&latency.end]),
+                with_probe: latency.name.is_some()
+                    && may_match_several(std::slice::from_ref(&latency.end)),
             },
             Entry::Spans(_) => return None,
         })
     }
 }
 
-/// A metric without its values.
-struct Shape {
+/// A metric without its series.
+struct Description {
     name: String,
     help: String,
     unit: Unit,
     kind: Kind,
+    /// Whether the series of several probes share the metric, so that they need a label for the
+    /// probe.
     with_probe: bool,
+}
+
+/// Whether globs may match more than one probe.
+fn may_match_several(globs: &[String]) -> bool {
+    globs.len() > 1 || globs.iter().any(|glob| glob.contains(['*', '?']))
+}
+
+/// The name of an argument without the unit that the suffix of the metric repeats: `duration` for
+/// `duration_ns`, empty for `ns`.
+fn without_unit(argument: &str) -> &str {
+    ["ns", "us", "ms", "bytes"].iter().fold(argument, |name, unit| {
+        let rest = name.strip_suffix(unit).unwrap_or(name);
+        if rest.is_empty() || rest.ends_with('_') { rest.trim_end_matches('_') } else { name }
+    })
 }
 
 fn unit_of(hist: &Hist) -> Unit {
     hist.unit.unwrap_or_else(|| Unit::of_argument(&hist.value))
 }
 
-fn bad(error: impl std::fmt::Display) -> usdt_attach::error::Error {
-    usdt_attach::error::Error::usage(error.to_string())
+fn parse_subject(name: &str) -> Result<Subject> {
+    Subject::parse(name).map_err(|error| Error::usage(error.to_string()))
+}
+
+fn parse_subjects(names: &[String]) -> Result<Vec<Subject>> {
+    names.iter().map(|name| parse_subject(name)).collect()
+}
+
+fn parse_filter(filter: &Option<String>) -> Result<Option<Filter>> {
+    let filter = filter.as_deref().map(Filter::parse).transpose();
+    filter.map_err(|error| Error::usage(error.to_string()))
 }

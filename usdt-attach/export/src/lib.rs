@@ -1,19 +1,32 @@
-//! Exports what probes report: metrics for Prometheus, metrics and spans for OpenTelemetry collectors.
+//! Exports the hits of USDT probes: metrics for Prometheus, metrics and spans for OpenTelemetry
+//! collectors.
 //!
-//! `config` says what to export and from whom; `job` carries out one entry of it; `metric` and `span` are the results, which
-//! `prometheus` and `otlp` encode. An [`Exporter`] runs until it is told to stop: it follows its target, attaches to new files
-//! and detaches from those that no process runs any more.
+//! An [`Exporter`] runs a [`config::Config`]: it attaches to the probes of its target, follows new
+//! files and processes, and serves or sends the results until [`ExporterHandle::stop`] is called.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | [`config`] | the configuration: what to export, of which target, and where to |
+//! | [`span`] | spans, built from pairs of events |
+//! | [`pairs`] | the probes that are the start and the end of the same work |
+//! | [`time`] | parsing of durations, the current time |
+//! | `job` | one entry of the configuration, with its sessions and totals |
+//! | `metric` | metrics, independent of their encoding |
+//! | `prometheus`, `otlp` | the encodings, the endpoint and the client |
+//!
+//! Metrics are aggregated in the kernel and read when they are scraped or sent. Only spans need
+//! events, which are drained every few milliseconds.
 
 pub mod config;
 mod exporter;
 mod job;
-pub mod metric;
-pub mod otlp;
+mod metric;
+mod otlp;
 pub mod pairs;
-pub mod prometheus;
+mod prometheus;
 mod prometheus_proto;
 mod self_metrics;
 pub mod span;
 pub mod time;
 
-pub use exporter::{Exporter, Message, Settings};
+pub use exporter::{Exporter, ExporterHandle, Settings};

@@ -1,82 +1,99 @@
-//! Metrics as Prometheus and OpenTelemetry both have them, from what was counted in the kernel.
+//! Metrics as both Prometheus and OpenTelemetry define them, built from the totals of aggregations
+//! in the kernel.
 
 use crate::config::Unit;
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 use usdt_attach::event::counts::{Histogram, Row, Total};
 use usdt_attach::plan::{Buckets, PlannedProbe, Scale};
 
-/// A metric: its name and a value for each combination of labels.
+/// A metric: a name, and a series for each combination of labels.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Family {
-    /// Letters, digits, `_` and `:`.
-    pub name: String,
-    /// What it means.
-    pub help: String,
-    /// Of histograms.
-    pub unit: Unit,
-    /// What it is.
-    pub kind: Kind,
-    /// Its values.
-    pub series: Vec<Series>,
+pub(crate) struct Family {
+    /// Consists of letters, digits, `_` and `:`.
+    pub(crate) name: String,
+    pub(crate) help: String,
+    /// The unit of the values before export: times are exported in seconds.
+    pub(crate) unit: Unit,
+    pub(crate) kind: Kind,
+    pub(crate) series: Vec<Series>,
 }
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It only grows.
+pub(crate) enum Kind {
+    /// Monotonic since the exporter started.
     Counter,
-    /// It is what it is at the moment.
+    /// The value at the moment.
     Gauge,
-    /// Values by size.
     Histogram,
 }
 
-/// A value and its labels.
+/// A value with its labels.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Series {
+pub(crate) struct Series {
     /// Names and values.
-    pub labels: Vec<(String, String)>,
-    /// The value.
-    pub value: Measured,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) value: SeriesValue,
 }
 
-/// A value.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Measured {
-    /// Of a counter or gauge.
+pub(crate) enum SeriesValue {
+    /// The value of a counter or gauge.
     Number(u64),
-    /// Of a histogram.
-    Sizes {
-        /// Upper bounds, each included, and how many values lie in that bucket; what is above them all is not among them.
-        buckets: Vec<(f64, u64)>,
-        /// All values, those above the last bound included.
-        count: u64,
-        /// Their sum.
-        sum: f64,
-        /// The same buckets by exponents, where each ends at a power of two.
-        powers: Option<Powers>,
-    },
+    Histogram(HistogramValue),
 }
 
-/// Buckets that end at powers of two: schema 0 of Prometheus' native histograms. Only those with values in them.
+/// The value of a histogram, in exported units.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct HistogramValue {
+    /// Buckets by ascending upper bounds. Values above the last bound are only in `count`.
+    pub(crate) buckets: Vec<Bucket>,
+    /// The number of all values.
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    /// The same values in exponential buckets; `None` if the buckets are linear.
+    pub(crate) native: Option<NativeBuckets>,
+}
+
+/// A bucket with an inclusive upper bound; the bound of the previous bucket is its exclusive lower
+/// bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bucket {
+    pub(crate) upper_bound: f64,
+    /// The number of values in this bucket alone.
+    pub(crate) count: u64,
+}
+
+/// The buckets that are not empty, as schema 0 of Prometheus native histograms defines them: each
+/// ends at a power of two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Powers {
-    /// Values that are 0.
-    pub zero: u64,
-    /// Exponents, and how many values lie above half of that power and not above it; ascending.
-    pub positive: Vec<(i32, u64)>,
-    /// The same for values below zero, without their sign.
-    pub negative: Vec<(i32, u64)>,
+pub(crate) struct NativeBuckets {
+    /// The number of zeros.
+    pub(crate) zero: u64,
+    /// Buckets of positive values, by ascending exponent.
+    pub(crate) positive: Vec<NativeBucket>,
+    /// Buckets of the absolute values of negative values, by ascending exponent.
+    pub(crate) negative: Vec<NativeBucket>,
 }
 
-/// Exponents of the bounds that every histogram has, so that they stay the same while values come: 1 µs to 64 s, and up to
-/// a million of anything else.
-const SECONDS: std::ops::RangeInclusive<i32> = -20..=6;
-const OTHERS: std::ops::RangeInclusive<i32> = 0..=20;
+/// The values above half of two to the power of `exponent`, up to that power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NativeBucket {
+    pub(crate) exponent: i32,
+    pub(crate) count: u64,
+}
+
+/// The exponents of the bounds that each histogram of times has: 1 µs to 64 s. These bounds are
+/// exported even if their buckets are empty, so that a histogram keeps its bounds while values
+/// come.
+const TIME_EXPONENTS: RangeInclusive<i32> = -20..=6;
+/// Those of all other histograms: 1 to 2^20.
+const OTHER_EXPONENTS: RangeInclusive<i32> = 0..=20;
 
 impl Unit {
-    /// So many are one of what is exported.
-    fn parts(self) -> u32 {
+    /// How many of this unit are one exported unit.
+    fn per_exported_unit(self) -> u32 {
         match self {
             Unit::Ns => 1_000_000_000,
             Unit::Us => 1_000_000,
@@ -85,23 +102,24 @@ impl Unit {
         }
     }
 
-    /// The buckets of a histogram that is exported: those that both Prometheus and OpenTelemetry call exponential.
-    pub(super) fn scale(self) -> Scale {
-        Scale::Exponential { unit: self.parts() }
+    /// The buckets of an exported histogram: each ends at a power of two of the exported unit,
+    /// which is an exponential bucket to both Prometheus and OpenTelemetry.
+    pub(crate) fn scale(self) -> Scale {
+        Scale::Exponential { unit: self.per_exported_unit() }
     }
 
-    /// A value as it is exported. Divided, as the nearest number then prints short.
-    fn exported(self, value: i128) -> f64 {
-        value as f64 / f64::from(self.parts())
+    /// Converts a value to the exported unit. It is divided and not multiplied by the inverse,
+    /// because the nearest double of a quotient prints with few digits.
+    fn to_exported(self, value: i128) -> f64 {
+        value as f64 / f64::from(self.per_exported_unit())
     }
 
-    /// Whether it is exported in seconds.
     fn is_time(self) -> bool {
         matches!(self, Unit::Ns | Unit::Us | Unit::Ms | Unit::S)
     }
 
-    /// What it is called in names of metrics.
-    pub(super) fn suffix(self) -> &'static str {
+    /// The suffix of metric names in this unit.
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
             _ if self.is_time() => "_seconds",
             Unit::Bytes => "_bytes",
@@ -109,8 +127,8 @@ impl Unit {
         }
     }
 
-    /// UCUM's code, as OpenTelemetry has it.
-    pub(super) fn code(self) -> &'static str {
+    /// The UCUM code of the exported unit, which OpenTelemetry uses.
+    pub(crate) fn ucum_code(self) -> &'static str {
         match self {
             _ if self.is_time() => "s",
             Unit::Bytes => "By",
@@ -118,10 +136,10 @@ impl Unit {
         }
     }
 
-    /// As the name of an argument has it.
-    pub(super) fn of_argument(name: &str) -> Unit {
-        let last = name.rsplit('_').next().unwrap_or(name);
-        match last {
+    /// The unit that the name of an argument ends in.
+    pub(crate) fn of_argument(name: &str) -> Unit {
+        let last_word = name.rsplit('_').next().unwrap_or(name);
+        match last_word {
             "ns" => Unit::Ns,
             "us" => Unit::Us,
             "ms" => Unit::Ms,
@@ -131,65 +149,78 @@ impl Unit {
     }
 }
 
-/// A probe's name as part of a metric's.
-pub(super) fn name_of(probe: &PlannedProbe) -> String {
-    word(&format!("usdt_{}_{}", probe.provider, probe.name.replace("__", "_")))
+/// The name of a probe as the beginning of a metric name: `usdt_PROVIDER_PROBE`.
+pub(crate) fn metric_name(probe: &PlannedProbe) -> String {
+    to_metric_chars(&format!("usdt_{}_{}", probe.provider, probe.name.replace("__", "_")))
 }
 
-/// Letters, digits and `_`.
-pub(super) fn word(text: &str) -> String {
+/// Replaces all characters but letters and digits by `_`.
+pub(crate) fn to_metric_chars(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-/// The series of a row.
-pub(super) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
+/// Converts a row. `with_probe` adds the labels `provider` and `probe`.
+pub(crate) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
     let mut labels = Vec::new();
     if with_probe {
         labels.push(("provider".to_owned(), row.probe.provider.clone()));
         labels.push(("probe".to_owned(), row.probe.name.clone()));
     }
-    labels.extend(row.key.iter().map(|(name, key)| (word(name), key.value().to_plain_string())));
+    let key = row.labels.iter();
+    labels.extend(key.map(|(name, key)| (to_metric_chars(name), key.value().to_plain_string())));
     let value = match &row.total {
-        Total::Count(n) => Measured::Number(*n),
-        Total::Histogram(histogram) => sizes(histogram, unit),
+        Total::Count(n) => SeriesValue::Number(*n),
+        Total::Histogram(histogram) => SeriesValue::Histogram(histogram_value(histogram, unit)),
     };
     Series { labels, value }
 }
 
-/// Buckets by upper bounds. Values are whole numbers, so where a bucket ends at none, `le` is the highest of the bucket
-/// itself, and no value is on the wrong side of it.
-fn sizes(histogram: &Histogram, unit: Unit) -> Measured {
-    let bucketing = histogram.buckets;
-    let count = |index: usize| histogram.counts.get(index).copied().unwrap_or(0);
-    let core = if unit.is_time() { SECONDS } else { OTHERS };
-    let always = |index: usize| match bucketing.exponent(index) {
+/// Converts a histogram to buckets with upper bounds.
+///
+/// Values are integers of `unit`. If the bound of a bucket is not one, the highest integer in the
+/// bucket is exported instead, so that no value is on the wrong side of the bound.
+fn histogram_value(histogram: &Histogram, unit: Unit) -> HistogramValue {
+    let scheme = histogram.buckets;
+    let count_at = |index: usize| histogram.counts.get(index).copied().unwrap_or(0);
+    let exponents = if unit.is_time() { TIME_EXPONENTS } else { OTHER_EXPONENTS };
+    let is_always_exported = |index: usize| match scheme.exponent(index) {
         Some((Ordering::Equal, _)) => !unit.is_time(),
-        Some((side, exponent)) => side.is_gt() && core.contains(&exponent),
-        None => matches!(bucketing, Buckets::Linear { .. }),
+        Some((side, exponent)) => side.is_gt() && exponents.contains(&exponent),
+        None => matches!(scheme, Buckets::Linear { .. }),
     };
-    let mut shown = (0..bucketing.count()).filter(|index| count(*index) > 0 || always(*index));
-    let first = shown.next().unwrap_or(0);
-    let last = shown.next_back().unwrap_or(first);
+    let mut exported =
+        (0..scheme.count()).filter(|index| count_at(*index) > 0 || is_always_exported(*index));
+    let first = exported.next().unwrap_or(0);
+    let last = exported.next_back().unwrap_or(first);
     let mut buckets = Vec::with_capacity(last - first + 1);
     for index in first..=last {
-        let bound = match (bucketing.exponent(index), bucketing.bounds(index)) {
+        let upper_bound = match (scheme.exponent(index), scheme.bounds(index)) {
             (Some((Ordering::Greater, exponent)), _) => f64::from(exponent).exp2(),
-            (_, (_, Some(high))) => unit.exported(high),
+            (_, (_, Some(highest))) => unit.to_exported(highest),
             _ => continue,
         };
-        buckets.push((bound, count(index)));
+        buckets.push(Bucket { upper_bound, count: count_at(index) });
     }
-    let powers = matches!(bucketing, Buckets::Exponential { .. }).then(|| powers(histogram));
-    Measured::Sizes { buckets, count: histogram.count(), sum: unit.exported(histogram.sum), powers }
+    let native = matches!(scheme, Buckets::Exponential { .. }).then(|| native_buckets(histogram));
+    HistogramValue {
+        buckets,
+        count: histogram.count(),
+        sum: unit.to_exported(histogram.sum),
+        native,
+    }
 }
 
-fn powers(histogram: &Histogram) -> Powers {
-    let mut out = Powers::default();
+fn native_buckets(histogram: &Histogram) -> NativeBuckets {
+    let mut out = NativeBuckets::default();
     for (index, count) in histogram.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         match histogram.buckets.exponent(index) {
-            Some((Ordering::Greater, exponent)) => out.positive.push((exponent, *count)),
-            // Those farthest from zero come first.
-            Some((Ordering::Less, exponent)) => out.negative.insert(0, (exponent, *count)),
+            Some((Ordering::Greater, exponent)) => {
+                out.positive.push(NativeBucket { exponent, count: *count });
+            }
+            // Negative values come in ascending order, that is, with descending exponents.
+            Some((Ordering::Less, exponent)) => {
+                out.negative.insert(0, NativeBucket { exponent, count: *count });
+            }
             Some((Ordering::Equal, _)) => out.zero = *count,
             None => {}
         }
@@ -210,74 +241,76 @@ mod tests {
         Histogram { buckets, counts, sum, min: 0, max: 0 }
     }
 
-    fn exponential(unit: Unit, signed: bool, values: &[i64]) -> Histogram {
-        histogram(Buckets::Exponential { unit: unit.parts(), signed }, values)
+    fn exponential(unit: Unit, signed: bool, values: &[i64]) -> HistogramValue {
+        let buckets = Buckets::Exponential { unit: unit.per_exported_unit(), signed };
+        histogram_value(&histogram(buckets, values), unit)
+    }
+
+    fn bounds_and_counts(value: &HistogramValue) -> Vec<(f64, u64)> {
+        value.buckets.iter().map(|bucket| (bucket.upper_bound, bucket.count)).collect()
+    }
+
+    fn native(buckets: &[(i32, u64)]) -> Vec<NativeBucket> {
+        buckets
+            .iter()
+            .map(|(exponent, count)| NativeBucket { exponent: *exponent, count: *count })
+            .collect()
     }
 
     #[test]
-    fn bounds_hold_what_they_say() {
-        let Measured::Sizes { buckets, count, sum, powers } = sizes(
-            &exponential(Unit::Ns, false, &[500_000_000, 500_000_001, 2_000_000_000_000]),
-            Unit::Ns,
-        ) else {
-            panic!()
-        };
+    fn bounds_of_times_are_powers_of_two_of_a_second() {
+        let value = exponential(Unit::Ns, false, &[500_000_000, 500_000_001, 2_000_000_000_000]);
+        let buckets = bounds_and_counts(&value);
         assert_eq!(
-            (count, buckets.iter().map(|b| b.1).sum::<u64>()),
+            (value.count, buckets.iter().map(|b| b.1).sum::<u64>()),
             (3, 3),
-            "the highest one has a bound, too"
+            "the highest value has a bucket, too"
         );
         assert_eq!(buckets[0], (1.0 / 1048576.0, 0));
         assert_eq!(buckets[18..=21], [(0.25, 0), (0.5, 1), (1.0, 1), (2.0, 0)]);
         assert_eq!(buckets.last(), Some(&(2048.0, 1)));
-        assert!((sum - 2001.000000001).abs() < 1e-9);
-        let powers = powers.unwrap();
-        assert_eq!((powers.zero, powers.positive), (0, vec![(-1, 1), (0, 1), (11, 1)]));
-        let Measured::Sizes { buckets, powers, .. } =
-            sizes(&exponential(Unit::None, true, &[-5, -4, 0, 0, 1, 3, 4]), Unit::None)
-        else {
-            panic!()
-        };
-        assert_eq!(buckets[..5], [(-5.0, 1), (-3.0, 1), (-2.0, 0), (-1.0, 0), (0.0, 2)]);
-        assert_eq!(buckets[5..8], [(1.0, 1), (2.0, 0), (4.0, 2)]);
-        let expected =
-            Powers { zero: 2, positive: vec![(0, 1), (2, 2)], negative: vec![(2, 1), (3, 1)] };
-        assert_eq!(powers, Some(expected));
-        let linear =
-            histogram(Buckets::Linear { low: 0, high: 10, step: 5, signed: true }, &[-1, 3, 11]);
-        let Measured::Sizes { buckets, count, powers, .. } = sizes(&linear, Unit::None) else {
-            panic!()
-        };
-        assert_eq!(
-            buckets,
-            [(-1.0, 1), (4.0, 1), (9.0, 0)],
-            "above the last bound is in the count alone"
-        );
-        assert_eq!((count, powers), (3, None));
+        assert!((value.sum - 2001.000000001).abs() < 1e-9);
+        let buckets = value.native.unwrap();
+        assert_eq!(buckets.zero, 0);
+        assert_eq!(buckets.positive, native(&[(-1, 1), (0, 1), (11, 1)]));
     }
 
     #[test]
-    fn bounds_stay_while_values_come() {
+    fn bounds_of_negative_values_are_the_highest_integers_of_their_buckets() {
+        let value = exponential(Unit::None, true, &[-5, -4, 0, 0, 1, 3, 4]);
+        let buckets = bounds_and_counts(&value);
+        assert_eq!(buckets[..5], [(-5.0, 1), (-3.0, 1), (-2.0, 0), (-1.0, 0), (0.0, 2)]);
+        assert_eq!(buckets[5..8], [(1.0, 1), (2.0, 0), (4.0, 2)]);
+        let expected = NativeBuckets {
+            zero: 2,
+            positive: native(&[(0, 1), (2, 2)]),
+            negative: native(&[(2, 1), (3, 1)]),
+        };
+        assert_eq!(value.native, Some(expected));
+    }
+
+    #[test]
+    fn linear_values_above_the_last_bound_are_only_in_the_count() {
+        let buckets = Buckets::Linear { low: 0, high: 10, step: 5, signed: true };
+        let value = histogram_value(&histogram(buckets, &[-1, 3, 11]), Unit::None);
+        assert_eq!(bounds_and_counts(&value), [(-1.0, 1), (4.0, 1), (9.0, 0)]);
+        assert_eq!((value.count, value.native), (3, None));
+    }
+
+    #[test]
+    fn bounds_do_not_depend_on_the_values() {
         let bounds = |values: &[i64]| {
-            let Measured::Sizes { buckets, .. } =
-                sizes(&exponential(Unit::Us, false, values), Unit::Us)
-            else {
-                panic!()
-            };
-            buckets.into_iter().map(|(bound, _)| bound).collect::<Vec<_>>()
+            let value = exponential(Unit::Us, false, values);
+            value.buckets.iter().map(|bucket| bucket.upper_bound).collect::<Vec<_>>()
         };
         assert_eq!(bounds(&[]), bounds(&[1, 1000, 60_000_000]));
         assert_eq!(bounds(&[]).last(), Some(&64.0));
-        let Measured::Sizes { buckets, .. } =
-            sizes(&exponential(Unit::Bytes, false, &[]), Unit::Bytes)
-        else {
-            panic!()
-        };
-        assert_eq!(buckets[..3], [(0.0, 0), (1.0, 0), (2.0, 0)], "nothing is a size, too");
+        let empty = bounds_and_counts(&exponential(Unit::Bytes, false, &[]));
+        assert_eq!(empty[..3], [(0.0, 0), (1.0, 0), (2.0, 0)], "zero bytes have a bound, too");
     }
 
     #[test]
-    fn units_of_arguments() {
+    fn takes_the_unit_from_the_last_word_of_an_argument() {
         assert_eq!(Unit::of_argument("duration_ns"), Unit::Ns);
         assert_eq!(Unit::of_argument("ns"), Unit::Ns);
         assert_eq!(Unit::of_argument("columns"), Unit::None);

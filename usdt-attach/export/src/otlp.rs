@@ -1,8 +1,11 @@
-//! OTLP over HTTP in its JSON encoding (OpenTelemetry protocol specification 1.x, "OTLP/HTTP"): ids are hexadecimal,
-//! 64-bit integers are strings.
+//! The client of an OpenTelemetry collector: OTLP over HTTP in its JSON encoding.
+//!
+//! The encoding is that of the OpenTelemetry protocol specification 1.x, section "OTLP/HTTP": IDs
+//! are hexadecimal, and 64-bit integers are strings. Requests are sent by a thread, so that a slow
+//! collector does not delay the exporter.
 
 use crate::config::{Otlp, SpanKind};
-use crate::metric::{Family, Kind, Measured, Series};
+use crate::metric::{Family, HistogramValue, Kind, Series, SeriesValue};
 use crate::span::{Attribute, Span};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -16,28 +19,31 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use usdt_attach::error::{Error, Result};
 
-/// Name of the instrumentation scope.
-const SCOPE: &str = "usdt-attach";
-/// Most spans of a request.
-pub(super) const BATCH: usize = 512;
-/// How long the collector may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to go on with a request that the collector does not take, and how long to wait in between at first.
-const GIVE_UP: Duration = Duration::from_secs(60);
-const RETRY: Duration = Duration::from_millis(100);
-/// Requests that wait.
-const WAITING: usize = 64;
+/// The name of the instrumentation scope.
+const SCOPE_NAME: &str = "usdt-attach";
+/// The maximum number of spans in a request.
+pub(crate) const MAX_BATCH: usize = 512;
+/// How long the collector may take to answer a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a failed request is retried.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time before the first retry. It doubles with each retry, up to the maximum.
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// The maximum number of requests that wait to be sent.
+const MAX_WAITING_REQUESTS: usize = 64;
 
-/// Metrics as a request's body. `since` is when counting began.
-pub fn metrics(
+/// Encodes metrics as the body of a request. Times are in nanoseconds since 1970; `since` is when
+/// the counters were 0.
+pub(crate) fn metrics(
     families: &[Family],
     resource: &BTreeMap<String, String>,
     since: u64,
     now: u64,
 ) -> Vec<u8> {
     let metrics: Vec<Value> = families.iter().map(|family| metric(family, since, now)).collect();
-    body(&json!({"resourceMetrics": [{
-        "resource": {"attributes": resource_attributes(resource, &[("service.name", SCOPE.to_owned())])},
+    encode(&json!({"resourceMetrics": [{
+        "resource": {"attributes": resource_attributes(resource, &[("service.name", SCOPE_NAME.to_owned())])},
         "scopeMetrics": [{"scope": scope(), "metrics": metrics}],
     }]}))
 }
@@ -56,80 +62,87 @@ fn metric(family: &Family, since: u64, now: u64) -> Value {
             ("histogram", json!({"aggregationTemporality": CUMULATIVE, "dataPoints": points}))
         }
     };
-    json!({"name": family.name, "description": family.help, "unit": family.unit.code(), data.0: data.1})
+    json!({"name": family.name, "description": family.help, "unit": family.unit.ucum_code(), data.0: data.1})
 }
 
 fn point(series: &Series, since: u64, now: u64) -> Value {
     let attributes: Vec<Value> =
-        series.labels.iter().map(|(name, value)| text_attribute(name, value)).collect();
+        series.labels.iter().map(|(name, value)| string_attribute(name, value)).collect();
     let mut point = json!({
         "attributes": attributes,
         "startTimeUnixNano": since.to_string(),
         "timeUnixNano": now.to_string(),
     });
-    let mut set = |name: &str, value: Value| {
-        point.as_object_mut().and_then(|o| o.insert(name.to_owned(), value))
-    };
-    match &series.value {
-        Measured::Number(n) => drop(set("asInt", json!(n.to_string()))),
-        Measured::Sizes { buckets, count, sum, .. } => {
-            let below: u64 = buckets.iter().map(|(_, n)| n).sum();
-            let counts = buckets.iter().map(|(_, n)| *n).chain([count.saturating_sub(below)]);
-            set("count", json!(count.to_string()));
-            set("sum", json!(sum));
-            set("bucketCounts", counts.map(|n| json!(n.to_string())).collect());
-            set("explicitBounds", buckets.iter().map(|(bound, _)| json!(bound)).collect());
+    let fields = match &series.value {
+        SeriesValue::Number(n) => json!({"asInt": n.to_string()}),
+        SeriesValue::Histogram(HistogramValue { buckets, count, sum, .. }) => {
+            let in_buckets: u64 = buckets.iter().map(|bucket| bucket.count).sum();
+            // The last count is that of the values above the last bound.
+            let counts =
+                buckets.iter().map(|bucket| bucket.count).chain([count.saturating_sub(in_buckets)]);
+            json!({
+                "count": count.to_string(),
+                "sum": sum,
+                "bucketCounts": counts.map(|n| n.to_string()).collect::<Vec<_>>(),
+                "explicitBounds":
+                    buckets.iter().map(|bucket| bucket.upper_bound).collect::<Vec<_>>(),
+            })
         }
+    };
+    if let (Some(point), Value::Object(fields)) = (point.as_object_mut(), fields) {
+        point.extend(fields);
     }
     point
 }
 
-/// Spans as a request's body. `service` names the program of a process.
-pub fn spans(
+/// Encodes spans as the body of a request, with a resource for each process. `service_name` returns
+/// the name of a process's program.
+pub(crate) fn spans(
     spans: &[Span],
     resource: &BTreeMap<String, String>,
-    service: impl Fn(u32) -> String,
+    service_name: impl Fn(u32) -> String,
 ) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
-    struct Request<'a> {
-        resource_spans: Vec<OfProcess<'a>>,
+    struct TracesRequest<'a> {
+        resource_spans: Vec<ResourceSpans<'a>>,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
-    struct OfProcess<'a> {
+    struct ResourceSpans<'a> {
         resource: Value,
-        scope_spans: [OfScope<'a>; 1],
+        scope_spans: [ScopeSpans<'a>; 1],
     }
     #[derive(Serialize)]
-    struct OfScope<'a> {
+    struct ScopeSpans<'a> {
         scope: Value,
-        spans: Vec<One<'a>>,
+        spans: Vec<SpanObject<'a>>,
     }
-    let mut processes: BTreeMap<u32, Vec<One<'_>>> = BTreeMap::new();
+    let mut processes: BTreeMap<u32, Vec<SpanObject<'_>>> = BTreeMap::new();
     for span in spans {
-        processes.entry(span.pid).or_default().push(One(span));
+        processes.entry(span.pid).or_default().push(SpanObject(span));
     }
-    let of_process = |(pid, spans): (u32, _)| {
-        let mut attributes = resource_attributes(resource, &[("service.name", service(pid))]);
+    let resource_spans = |(pid, spans): (u32, _)| {
+        let mut attributes = resource_attributes(resource, &[("service.name", service_name(pid))]);
         attributes.push(json!({"key": "process.pid", "value": {"intValue": pid.to_string()}}));
-        OfProcess {
+        ResourceSpans {
             resource: json!({"attributes": attributes}),
-            scope_spans: [OfScope { scope: scope(), spans }],
+            scope_spans: [ScopeSpans { scope: scope(), spans }],
         }
     };
-    body(&Request { resource_spans: processes.into_iter().map(of_process).collect() })
+    encode(&TracesRequest { resource_spans: processes.into_iter().map(resource_spans).collect() })
 }
 
-/// What is made here has no part that JSON could not say.
-fn body(request: &impl Serialize) -> Vec<u8> {
+/// Serialization cannot fail: all keys are strings.
+fn encode(request: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(request).unwrap_or_default()
 }
 
-/// A span, written without a tree of values: there may be tens of thousands in a second.
-struct One<'a>(&'a Span);
+/// A span, serialized without an intermediate [`Value`], as there may be tens of thousands per
+/// second.
+struct SpanObject<'a>(&'a Span);
 
-impl Serialize for One<'_> {
+impl Serialize for SpanObject<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let span = self.0;
         let kind = match span.kind {
@@ -140,15 +153,15 @@ impl Serialize for One<'_> {
             SpanKind::Consumer => 5,
         };
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("traceId", &Text(Hex(&span.trace)))?;
-        map.serialize_entry("spanId", &Text(Hex(&span.id)))?;
-        if let Some(parent) = &span.parent {
-            map.serialize_entry("parentSpanId", &Text(Hex(parent)))?;
+        map.serialize_entry("traceId", &AsString(Hex(&span.trace_id)))?;
+        map.serialize_entry("spanId", &AsString(Hex(&span.span_id)))?;
+        if let Some(parent_id) = &span.parent_id {
+            map.serialize_entry("parentSpanId", &AsString(Hex(parent_id)))?;
         }
         map.serialize_entry("name", &span.name)?;
         map.serialize_entry("kind", &kind)?;
-        map.serialize_entry("startTimeUnixNano", &Text(span.start))?;
-        map.serialize_entry("endTimeUnixNano", &Text(span.end))?;
+        map.serialize_entry("startTimeUnixNano", &AsString(span.start_ns))?;
+        map.serialize_entry("endTimeUnixNano", &AsString(span.end_ns))?;
         map.serialize_entry("attributes", &Attributes(&span.attributes))?;
         if let Some(message) = &span.error {
             // STATUS_CODE_ERROR
@@ -184,9 +197,9 @@ impl Serialize for AnyValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
         match self.0 {
-            Attribute::Int(n) => map.serialize_entry("intValue", &Text(n))?,
+            Attribute::Int(n) => map.serialize_entry("intValue", &AsString(n))?,
             Attribute::Float(n) if n.is_finite() => map.serialize_entry("doubleValue", n)?,
-            // JSON has no such numbers; proto3's JSON mapping has them as text.
+            // JSON has no such numbers. The JSON mapping of proto3 writes them as strings.
             Attribute::Float(n) if n.is_nan() => map.serialize_entry("doubleValue", "NaN")?,
             Attribute::Float(n) => {
                 map.serialize_entry(
@@ -201,10 +214,10 @@ impl Serialize for AnyValue<'_> {
     }
 }
 
-/// What is displayed, as a string.
-struct Text<T>(T);
+/// Serializes a value as the string that it displays.
+struct AsString<T>(T);
 
-impl<T: fmt::Display> Serialize for Text<T> {
+impl<T: fmt::Display> Serialize for AsString<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
@@ -224,97 +237,108 @@ impl fmt::Display for Hex<'_> {
 }
 
 fn scope() -> Value {
-    json!({"name": SCOPE, "version": env!("CARGO_PKG_VERSION")})
+    json!({"name": SCOPE_NAME, "version": env!("CARGO_PKG_VERSION")})
 }
 
-fn text_attribute(name: &str, value: &str) -> Value {
+fn string_attribute(name: &str, value: &str) -> Value {
     json!({"key": name, "value": {"stringValue": value}})
 }
 
-/// What the user says, and what goes without saying where the user does not.
-fn resource_attributes(said: &BTreeMap<String, String>, usual: &[(&str, String)]) -> Vec<Value> {
+/// The attributes of the configuration, and the defaults that it does not override.
+fn resource_attributes(
+    configured: &BTreeMap<String, String>,
+    defaults: &[(&str, String)],
+) -> Vec<Value> {
     let mut out: Vec<Value> =
-        said.iter().map(|(name, value)| text_attribute(name, value)).collect();
-    let unsaid = usual.iter().filter(|(name, _)| !said.contains_key(*name));
-    out.extend(unsaid.map(|(name, value)| text_attribute(name, value)));
+        configured.iter().map(|(name, value)| string_attribute(name, value)).collect();
+    let missing = defaults.iter().filter(|(name, _)| !configured.contains_key(*name));
+    out.extend(missing.map(|(name, value)| string_attribute(name, value)));
     out
 }
 
-/// What became of requests.
+/// Counts of requests since the sender started.
 #[derive(Debug, Default)]
-pub(super) struct Fate {
-    /// Requests that the collector took.
-    pub(super) sent: AtomicU64,
-    /// Those that it did not take, or that found too many waiting.
-    pub(super) lost: AtomicU64,
-    /// Spans in those.
-    pub(super) lost_spans: AtomicU64,
-    /// Nothing more comes: what the collector does not take at once is lost.
-    ending: AtomicBool,
+pub(crate) struct RequestCounts {
+    /// Requests that the collector accepted.
+    pub(crate) sent: AtomicU64,
+    /// Requests that the collector did not accept, or for which the queue was full.
+    pub(crate) lost: AtomicU64,
+    /// The spans of the lost requests.
+    pub(crate) lost_spans: AtomicU64,
 }
 
-/// A request's body.
-struct Post {
+impl RequestCounts {
+    fn add_lost(&self, request: &Request) {
+        self.lost.fetch_add(1, Relaxed);
+        self.lost_spans.fetch_add(request.spans as u64, Relaxed);
+    }
+}
+
+/// A request to the collector.
+struct Request {
     path: &'static str,
     body: Vec<u8>,
+    /// The number of spans in the body.
     spans: usize,
 }
 
-/// Sends from a thread of its own: whoever counts does not wait for a collector.
-pub(super) struct Sender {
-    queue: Option<SyncSender<Post>>,
+/// Sends requests to a collector, from a thread of its own.
+pub(crate) struct Sender {
+    queue: Option<SyncSender<Request>>,
     thread: Option<JoinHandle<()>>,
-    pub(super) fate: Arc<Fate>,
+    pub(crate) counts: Arc<RequestCounts>,
+    is_stopping: Arc<AtomicBool>,
 }
 
 impl Sender {
-    pub(super) fn start(config: &Otlp, say: impl Fn(String) + Send + 'static) -> Result<Sender> {
-        let (queue, posts) = sync_channel(WAITING);
-        let fate = Arc::new(Fate::default());
-        let mut out = Courier {
-            agent: ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().into(),
+    /// Starts the thread. `report` receives messages for the user.
+    pub(crate) fn start(config: &Otlp, report: impl Fn(String) + Send + 'static) -> Result<Sender> {
+        let (queue, requests) = sync_channel(MAX_WAITING_REQUESTS);
+        let counts = Arc::new(RequestCounts::default());
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let mut worker = Worker {
+            agent: ureq::Agent::config_builder()
+                .timeout_global(Some(REQUEST_TIMEOUT))
+                .build()
+                .into(),
             endpoint: config.endpoint.trim_end_matches('/').to_owned(),
             headers: config.headers.clone(),
-            fate: Arc::clone(&fate),
-            trouble: None,
-            say: Box::new(say),
+            counts: Arc::clone(&counts),
+            is_stopping: Arc::clone(&is_stopping),
+            reported_problem: None,
+            report: Box::new(report),
         };
-        let thread =
-            std::thread::Builder::new().name("otlp".to_owned()).spawn(move || out.run(&posts));
+        let thread = std::thread::Builder::new()
+            .name("otlp".to_owned())
+            .spawn(move || worker.run(&requests));
         let thread = thread.map_err(|source| Error::io("cannot start a thread", source))?;
-        Ok(Sender { queue: Some(queue), thread: Some(thread), fate })
+        Ok(Sender { queue: Some(queue), thread: Some(thread), counts, is_stopping })
     }
 
-    pub(super) fn metrics(&self, body: Vec<u8>) {
-        self.post("/v1/metrics", body, 0);
+    /// Queues a request with metrics.
+    pub(crate) fn send_metrics(&self, body: Vec<u8>) {
+        self.send(Request { path: "/v1/metrics", body, spans: 0 });
     }
 
-    pub(super) fn spans(&self, body: Vec<u8>, count: usize) {
-        self.post("/v1/traces", body, count);
+    /// Queues a request with `count` spans.
+    pub(crate) fn send_spans(&self, body: Vec<u8>, count: usize) {
+        self.send(Request { path: "/v1/traces", body, spans: count });
     }
 
-    fn post(&self, path: &'static str, body: Vec<u8>, spans: usize) {
-        let post = Post { path, body, spans };
+    fn send(&self, request: Request) {
         let Some(queue) = &self.queue else { return };
-        if let Err(TrySendError::Full(post) | TrySendError::Disconnected(post)) =
-            queue.try_send(post)
+        if let Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) =
+            queue.try_send(request)
         {
-            self.fate.lose(&post);
+            self.counts.add_lost(&request);
         }
     }
 }
 
-impl Fate {
-    fn lose(&self, post: &Post) {
-        self.lost.fetch_add(1, Relaxed);
-        self.lost_spans.fetch_add(post.spans as u64, Relaxed);
-    }
-}
-
 impl Drop for Sender {
-    /// What waits is still sent, if the collector takes it at once.
+    /// Sends the requests that wait, each once: a request that fails now is lost.
     fn drop(&mut self) {
-        self.fate.ending.store(true, Relaxed);
+        self.is_stopping.store(true, Relaxed);
         self.queue = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -322,76 +346,86 @@ impl Drop for Sender {
     }
 }
 
-struct Courier {
+/// The sending thread.
+struct Worker {
     agent: ureq::Agent,
     endpoint: String,
     headers: BTreeMap<String, String>,
-    fate: Arc<Fate>,
-    /// What the last request failed for: said once.
-    trouble: Option<String>,
-    say: Box<dyn Fn(String) + Send>,
+    counts: Arc<RequestCounts>,
+    is_stopping: Arc<AtomicBool>,
+    /// The problem of the last request, which is not reported again; `None` after a success.
+    reported_problem: Option<String>,
+    report: Box<dyn Fn(String) + Send>,
 }
 
-/// Why a request did not arrive.
-enum Refusal {
-    /// It may later.
-    Later(String),
-    /// It never will.
-    Never(String),
+/// Why a request failed.
+enum SendError {
+    /// The collector may accept it later.
+    Retryable(String),
+    /// The collector has rejected it.
+    Permanent(String),
 }
 
-impl Courier {
-    fn run(&mut self, posts: &Receiver<Post>) {
-        while let Ok(post) = posts.recv() {
-            self.deliver(&post);
+impl Worker {
+    fn run(&mut self, requests: &Receiver<Request>) {
+        while let Ok(request) = requests.recv() {
+            self.deliver(&request);
         }
     }
 
-    /// Tries until it is taken, is refused for good, or has waited long enough.
-    fn deliver(&mut self, post: &Post) {
+    /// Sends a request. Retries it until the collector accepts or rejects it, or for as long as
+    /// [`RETRY_TIMEOUT`].
+    fn deliver(&mut self, request: &Request) {
         let begin = Instant::now();
-        let mut pause = RETRY;
+        let mut backoff = MIN_BACKOFF;
         loop {
-            let (problem, again) = match self.try_once(post) {
+            let (problem, retry) = match self.try_send(request) {
                 Ok(()) => {
-                    self.fate.sent.fetch_add(1, Relaxed);
-                    if self.trouble.take().is_some() {
-                        (self.say)(format!("{}: takes requests again", self.endpoint));
+                    self.counts.sent.fetch_add(1, Relaxed);
+                    if self.reported_problem.take().is_some() {
+                        (self.report)(format!("{}: accepts requests again", self.endpoint));
                     }
                     return;
                 }
-                Err(Refusal::Later(problem)) => (problem, begin.elapsed() + pause < GIVE_UP),
-                Err(Refusal::Never(problem)) => (problem, false),
+                Err(SendError::Retryable(problem)) => {
+                    (problem, begin.elapsed() + backoff < RETRY_TIMEOUT)
+                }
+                Err(SendError::Permanent(problem)) => (problem, false),
             };
-            if self.trouble.as_ref() != Some(&problem) {
-                (self.say)(format!("{}{}: {problem}", self.endpoint, post.path));
-                self.trouble = Some(problem);
+            if self.reported_problem.as_ref() != Some(&problem) {
+                (self.report)(format!("{}{}: {problem}", self.endpoint, request.path));
+                self.reported_problem = Some(problem);
             }
-            let until = Instant::now() + pause;
-            while again && !self.fate.ending.load(Relaxed) && Instant::now() < until {
-                std::thread::sleep(RETRY);
+            // Sleeps in steps, to notice when the exporter stops.
+            let next_try = Instant::now() + backoff;
+            while retry && !self.is_stopping.load(Relaxed) && Instant::now() < next_try {
+                std::thread::sleep(MIN_BACKOFF);
             }
-            if !again || self.fate.ending.load(Relaxed) {
-                return self.fate.lose(post);
+            if !retry || self.is_stopping.load(Relaxed) {
+                return self.counts.add_lost(request);
             }
-            pause = (pause * 2).min(Duration::from_secs(10));
+            backoff = (backoff * 2).min(MAX_BACKOFF);
         }
     }
 
-    fn try_once(&self, post: &Post) -> std::result::Result<(), Refusal> {
-        let url = format!("{}{}", self.endpoint, post.path);
-        let mut request = self.agent.post(&url).header("Content-Type", "application/json");
+    fn try_send(&self, request: &Request) -> std::result::Result<(), SendError> {
+        let url = format!("{}{}", self.endpoint, request.path);
+        let mut post = self.agent.post(&url).header("Content-Type", "application/json");
         for (name, value) in &self.headers {
-            request = request.header(name, value);
+            post = post.header(name, value);
         }
-        match request.send(post.body.as_slice()) {
+        match post.send(request.body.as_slice()) {
             Ok(_) => Ok(()),
-            // What the specification has clients repeat.
+            // The status codes that the specification declares retryable.
             Err(ureq::Error::StatusCode(code @ (429 | 502 | 503 | 504))) => {
-                Err(Refusal::Later(format!("status {code}")))
+                Err(SendError::Retryable(format!("the collector answered with status {code}")))
             }
-            Err(ureq::Error::StatusCode(code)) => Err(Refusal::Never(format!("status {code}"))),
-            Err(error) => Err(Refusal::Later(error.to_string())),
+            Err(ureq::Error::StatusCode(code)) => Err(SendError::Permanent(format!(
+                "the collector rejected the data (status {code})"
+            ))),
+            Err(error) => {
+                Err(SendError::Retryable(format!("cannot send to the collector: {error}")))
+            }
         }
     }
 }

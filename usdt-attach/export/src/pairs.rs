@@ -1,37 +1,65 @@
-//! Which probes are start and end of the same work, by the names that people give them.
+//! Pairs of probes that are the start and the end of the same work, recognized by their names.
 
-/// What starts end in, and what their ends do.
-const PAIRS: &[(&str, &[&str])] = &[
-    ("start", &["end", "done", "stop", "finish"]),
-    ("begin", &["end", "done", "finish"]),
-    ("enter", &["exit", "leave", "return"]),
-    ("entry", &["return", "exit"]),
-    ("open", &["close"]),
-    ("block", &["unblock"]),
-];
-
-const SEPARATORS: &[&str] = &["__", "_", "-"];
-
-/// The name without what says that it is a start, or whole where nothing does.
-pub fn stem(name: &str) -> &str {
-    split(name).map_or(name, |(stem, ..)| stem)
+/// The suffix of a start, and the suffixes of its possible ends.
+struct Suffixes {
+    start: &'static str,
+    ends: &'static [&'static str],
 }
 
-/// Stem, separator and the names of ends.
-fn split(name: &str) -> Option<(&str, &'static str, &'static [&'static str])> {
-    PAIRS.iter().find_map(|(start, ends)| {
-        let rest = name.strip_suffix(start)?;
-        // The longest separator first: `a__start` is no `a_` with `_`.
-        let (stem, separator) =
-            SEPARATORS.iter().find_map(|s| Some((rest.strip_suffix(s)?, *s)))?;
-        (!stem.is_empty()).then_some((stem, separator, *ends))
+const SUFFIXES: &[Suffixes] = &[
+    Suffixes { start: "start", ends: &["end", "done", "stop", "finish"] },
+    Suffixes { start: "begin", ends: &["end", "done", "finish"] },
+    Suffixes { start: "enter", ends: &["exit", "leave", "return"] },
+    Suffixes { start: "entry", ends: &["return", "exit"] },
+    Suffixes { start: "open", ends: &["close"] },
+    Suffixes { start: "block", ends: &["unblock"] },
+];
+
+/// What comes between the stem of a name and its suffix. The longest comes first, so that the stem
+/// of `a__start` is `a` and not `a_`.
+const SEPARATORS: &[&str] = &["__", "_", "-"];
+
+/// Returns the name of a start without its suffix, or the whole name if it has none.
+///
+/// ```
+/// assert_eq!(usdt_export::pairs::stem("request__start"), "request");
+/// assert_eq!(usdt_export::pairs::stem("query"), "query");
+/// ```
+pub fn stem(name: &str) -> &str {
+    split(name).map_or(name, |start| start.stem)
+}
+
+/// The parts of the name of a start.
+struct StartName<'a> {
+    stem: &'a str,
+    separator: &'static str,
+    ends: &'static [&'static str],
+}
+
+fn split(name: &str) -> Option<StartName<'_>> {
+    SUFFIXES.iter().find_map(|suffixes| {
+        let rest = name.strip_suffix(suffixes.start)?;
+        let (stem, separator) = SEPARATORS
+            .iter()
+            .find_map(|separator| Some((rest.strip_suffix(separator)?, *separator)))?;
+        (!stem.is_empty()).then_some(StartName { stem, separator, ends: suffixes.ends })
     })
 }
 
-/// The end of the probe named `start`, among `names`.
+/// Returns the end of the probe `start` among `names`, the probes of the same provider.
+///
+/// A start without one of the known suffixes ends in the probe of the same name with the suffix
+/// `done`. `None` if there is no such probe.
+///
+/// ```
+/// let names = ["request__start", "request__done", "query", "query_done"];
+/// assert_eq!(usdt_export::pairs::end("request__start", &names), Some("request__done"));
+/// assert_eq!(usdt_export::pairs::end("query", &names), Some("query_done"));
+/// assert_eq!(usdt_export::pairs::end("query_done", &names), None);
+/// ```
 pub fn end<'a>(start: &str, names: &[&'a str]) -> Option<&'a str> {
     let find = |wanted: String| names.iter().copied().find(|name| **name == wanted);
-    if let Some((stem, separator, ends)) = split(start) {
+    if let Some(StartName { stem, separator, ends }) = split(start) {
         return ends.iter().find_map(|end| find(format!("{stem}{separator}{end}")));
     }
     SEPARATORS.iter().find_map(|separator| find(format!("{start}{separator}done")))
@@ -42,18 +70,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names() {
+    fn finds_the_end_with_the_same_stem_and_separator() {
         let names = ["request__end", "gc_done", "query_done", "query", "a_unblock"];
-        let end = |start| end(start, &names);
-        assert_eq!(end("request__start"), Some("request__end"));
-        assert_eq!(end("gc_start"), Some("gc_done"));
-        assert_eq!(end("query"), Some("query_done"));
-        assert_eq!(end("a_block"), Some("a_unblock"));
-        assert_eq!(end("request_start"), None, "other separators are other names");
-        assert_eq!((end("start"), end("request__end")), (None, None));
-        assert_eq!(
-            (stem("request__start"), stem("query"), stem("_start")),
-            ("request", "query", "_start")
-        );
+        for (start, expected) in [
+            ("request__start", Some("request__end")),
+            ("gc_start", Some("gc_done")),
+            ("query", Some("query_done")),
+            ("a_block", Some("a_unblock")),
+            ("request_start", None),
+            ("start", None),
+            ("request__end", None),
+        ] {
+            assert_eq!(end(start, &names), expected, "{start}");
+        }
+    }
+
+    #[test]
+    fn strips_the_suffix_of_a_start() {
+        assert_eq!(stem("request__start"), "request");
+        assert_eq!(stem("query"), "query");
+        assert_eq!(stem("_start"), "_start");
     }
 }

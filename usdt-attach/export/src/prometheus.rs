@@ -1,22 +1,24 @@
-//! The endpoint that Prometheus scrapes: text exposition format 0.0.4 over HTTP, or protobuf for who prefers it.
+//! The endpoint that Prometheus scrapes: the text exposition format 0.0.4 over HTTP, or protobuf if
+//! the scraper prefers it.
 
-use crate::metric::{Family, Kind, Measured, Series};
+use crate::metric::{Family, HistogramValue, Kind, Series, SeriesValue};
 use crate::prometheus_proto as protobuf;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tiny_http::{Header, Method, Request, Response, Server};
 use usdt_attach::error::{Error, Result};
 
-/// How long a scrape waits for the answer at most.
-const PATIENCE: Duration = Duration::from_secs(10);
-const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// How long a scrape waits for the exporter to collect the metrics.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
+const TEXT_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Renders metrics. Series of one name stand together, whatever order they come in.
-pub fn render(families: &[Family]) -> String {
+/// Formats metrics as text. Each family must occur once, because the format wants the series of one
+/// name together.
+fn render_text(families: &[Family]) -> String {
     let mut out = String::new();
     for family in families {
         let kind = match family.kind {
@@ -25,7 +27,7 @@ pub fn render(families: &[Family]) -> String {
             Kind::Histogram => "histogram",
         };
         let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
-        // Writing to a string has no failing case.
+        // Writing to a string cannot fail.
         let _ = writeln!(out, "# HELP {0} {help}\n# TYPE {0} {kind}", family.name);
         for series in &family.series {
             write_series(&mut out, &family.name, series);
@@ -36,62 +38,78 @@ pub fn render(families: &[Family]) -> String {
 
 fn write_series(out: &mut String, name: &str, series: &Series) {
     match &series.value {
-        Measured::Number(n) => {
-            let _ = writeln!(out, "{name}{} {n}", labels(&series.labels, None));
+        SeriesValue::Number(n) => {
+            let _ = writeln!(out, "{name}{} {n}", format_labels(&series.labels, None));
         }
-        Measured::Sizes { buckets, count, sum, .. } => {
-            let mut below = 0u64;
-            for (bound, count) in buckets {
-                below += count;
-                let labels = labels(&series.labels, Some(&bound.to_string()));
-                let _ = writeln!(out, "{name}_bucket{labels} {below}");
+        SeriesValue::Histogram(HistogramValue { buckets, count, sum, .. }) => {
+            let mut cumulative_count = 0u64;
+            for bucket in buckets {
+                cumulative_count += bucket.count;
+                let labels = format_labels(&series.labels, Some(&bucket.upper_bound.to_string()));
+                let _ = writeln!(out, "{name}_bucket{labels} {cumulative_count}");
             }
-            let _ = writeln!(out, "{name}_bucket{} {count}", labels(&series.labels, Some("+Inf")));
-            let labels = labels(&series.labels, None);
+            let labels = format_labels(&series.labels, Some("+Inf"));
+            let _ = writeln!(out, "{name}_bucket{labels} {count}");
+            let labels = format_labels(&series.labels, None);
             let _ = writeln!(out, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}");
         }
     }
 }
 
-fn labels(labels: &[(String, String)], bound: Option<&str>) -> String {
-    let escaped =
-        |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let mut parts: Vec<String> =
-        labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+/// Formats labels, with the bound of a bucket as the label `le`; empty if there are none.
+fn format_labels(labels: &[(String, String)], bound: Option<&str>) -> String {
+    let mut parts: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{}\"", escape_label_value(value)))
+        .collect();
     parts.extend(bound.map(|bound| format!("le=\"{bound}\"")));
     if parts.is_empty() { String::new() } else { format!("{{{}}}", parts.join(",")) }
 }
 
-/// An endpoint that answers until it is dropped.
-pub(super) struct Endpoint {
+fn escape_label_value(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Where the metrics of one scrape are sent.
+pub(crate) type Responder = SyncSender<Vec<Family>>;
+
+/// Creates a channel for the metrics of one scrape.
+pub(crate) fn scrape_channel() -> (Responder, Receiver<Vec<Family>>) {
+    sync_channel(1)
+}
+
+/// An HTTP server that answers scrapes until it is dropped.
+pub(crate) struct Endpoint {
     server: Arc<Server>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Endpoint {
-    /// Listens. `page` asks for metrics and hands out where they will come from.
-    pub(super) fn listen(
+    /// Listens at an address and answers in a thread of its own. `scrape` requests the metrics and
+    /// returns the channel on which they will arrive.
+    pub(crate) fn listen(
         address: &str,
-        page: impl Fn() -> Receiver<Vec<Family>> + Send + 'static,
+        scrape: impl Fn() -> Receiver<Vec<Family>> + Send + 'static,
     ) -> Result<Endpoint> {
-        let refused = |source: io::Error| Error::io(format!("cannot listen at {address}"), source);
+        let cannot_listen =
+            |source: io::Error| Error::io(format!("cannot listen at {address}"), source);
         let server = Server::http(address).map_err(|e| match e.downcast::<io::Error>() {
-            Ok(error) => refused(*error),
-            Err(error) => refused(io::Error::other(error.to_string())),
+            Ok(error) => cannot_listen(*error),
+            Err(error) => cannot_listen(io::Error::other(error.to_string())),
         })?;
         let server = Arc::new(server);
-        let asked = Arc::clone(&server);
+        let listener = Arc::clone(&server);
         let thread = std::thread::Builder::new().name("prometheus".to_owned()).spawn(move || {
-            for request in asked.incoming_requests() {
-                // Whoever asked may have gone.
-                let _ = answer(request, &page);
+            for request in listener.incoming_requests() {
+                // Fails if the scraper has closed the connection.
+                let _ = answer(request, &scrape);
             }
         });
-        Ok(Endpoint { server, thread: Some(thread.map_err(refused)?) })
+        Ok(Endpoint { server, thread: Some(thread.map_err(cannot_listen)?) })
     }
 
-    /// Where it listens: the port is known now, also where it was 0.
-    pub(super) fn address(&self) -> String {
+    /// The address and port. The port is the assigned one if port 0 was requested.
+    pub(crate) fn address(&self) -> String {
         self.server.server_addr().to_string()
     }
 }
@@ -100,70 +118,77 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         self.server.unblock();
         if let Some(thread) = self.thread.take() {
-            // It has nothing to say any more.
             let _ = thread.join();
         }
     }
 }
 
-fn answer(request: Request, page: &impl Fn() -> Receiver<Vec<Family>>) -> io::Result<()> {
+fn answer(request: Request, scrape: &impl Fn() -> Receiver<Vec<Family>>) -> io::Result<()> {
     let path = request.url().split('?').next().unwrap_or_default();
     if !matches!(request.method(), Method::Get | Method::Head) {
-        return request.respond(Response::from_string("GET /metrics\n").with_status_code(405));
+        return request.respond(
+            Response::from_string("only GET and HEAD are allowed\n").with_status_code(405),
+        );
     }
     match path {
-        "/metrics" => match page().recv_timeout(PATIENCE) {
+        "/metrics" => match scrape().recv_timeout(SCRAPE_TIMEOUT) {
             Ok(families) => {
-                let header =
-                    |name| request.headers().iter().find(|header| header.field.equiv(name));
-                let (kind, body) = match header("Accept") {
+                let accept = request.headers().iter().find(|header| header.field.equiv("Accept"));
+                let (content_type, body) = match accept {
                     Some(accept) if prefers_protobuf(accept.value.as_str()) => {
                         (protobuf::CONTENT_TYPE, protobuf::render(&families))
                     }
-                    _ => (CONTENT_TYPE, render(&families).into_bytes()),
+                    _ => (TEXT_CONTENT_TYPE, render_text(&families).into_bytes()),
                 };
-                let kind = Header::from_bytes("Content-Type", kind);
-                let response = Response::from_data(body);
-                request.respond(kind.into_iter().fold(response, Response::with_header))
+                let mut response = Response::from_data(body);
+                if let Ok(header) = Header::from_bytes("Content-Type", content_type) {
+                    response.add_header(header);
+                }
+                request.respond(response)
             }
-            Err(_) => request.respond(Response::from_string("busy\n").with_status_code(503)),
+            Err(_) => request
+                .respond(Response::from_string("the exporter is busy\n").with_status_code(503)),
         },
         "/healthz" => request.respond(Response::from_string("ok\n")),
-        _ => request.respond(Response::from_string("see /metrics\n").with_status_code(404)),
+        _ => request.respond(
+            Response::from_string("not found; the metrics are at /metrics\n").with_status_code(404),
+        ),
     }
 }
 
-/// Whether somebody would rather have protobuf than text: Prometheus with native histograms switched on.
+/// Whether an `Accept` header gives protobuf a higher weight than text. Prometheus does so if
+/// native histograms are enabled.
 fn prefers_protobuf(accept: &str) -> bool {
-    let weight = |wanted: fn(&str) -> bool| {
-        let ranges = accept
-            .split(',')
-            .filter(|range| wanted(range.split(';').next().unwrap_or_default().trim()));
-        let weights = ranges.map(|range| {
-            let weight = range.split(';').find_map(|part| part.trim().strip_prefix("q="));
-            weight.map_or(1.0, |weight| weight.trim().parse().unwrap_or(0.0))
-        });
-        weights.fold(0f64, f64::max)
-    };
-    weight(|kind| kind == "application/vnd.google.protobuf")
-        > weight(|kind| matches!(kind, "text/plain" | "text/*" | "*/*"))
+    let protobuf = max_weight(accept, |media_type| media_type == "application/vnd.google.protobuf");
+    let text =
+        max_weight(accept, |media_type| matches!(media_type, "text/plain" | "text/*" | "*/*"));
+    protobuf > text
 }
 
-/// Metrics that are asked for, and where they go.
-pub(super) type Asked = std::sync::mpsc::SyncSender<Vec<Family>>;
-
-/// Both ends of it.
-pub(super) fn ask() -> (Asked, Receiver<Vec<Family>>) {
-    sync_channel(1)
+/// The highest weight of the media types that match; 0 if none does.
+fn max_weight(accept: &str, matches: impl Fn(&str) -> bool) -> f64 {
+    let mut max = 0f64;
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        if !matches(parts.next().unwrap_or_default()) {
+            continue;
+        }
+        let weight = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .map_or(1.0, |weight| weight.trim().parse().unwrap_or(0.0));
+        max = max.max(weight);
+    }
+    max
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Unit;
+    use crate::metric::Bucket;
 
     #[test]
-    fn who_gets_what() {
+    fn prefers_protobuf_if_its_weight_is_higher() {
         for (accept, protobuf) in [
             ("", false),
             ("*/*", false),
@@ -183,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn exposition() {
+    fn escapes_text_and_accumulates_buckets() {
         let label = |value: &str| vec![("method".to_owned(), value.to_owned())];
         let families = [
             Family {
@@ -192,8 +217,8 @@ mod tests {
                 unit: Unit::None,
                 kind: Kind::Counter,
                 series: vec![
-                    Series { labels: label("G\"E\\T\n"), value: Measured::Number(3) },
-                    Series { labels: Vec::new(), value: Measured::Number(u64::MAX) },
+                    Series { labels: label("G\"E\\T\n"), value: SeriesValue::Number(3) },
+                    Series { labels: Vec::new(), value: SeriesValue::Number(u64::MAX) },
                 ],
             },
             Family {
@@ -203,16 +228,19 @@ mod tests {
                 kind: Kind::Histogram,
                 series: vec![Series {
                     labels: label("GET"),
-                    value: Measured::Sizes {
-                        buckets: vec![(0.5, 1), (1.0, 2)],
+                    value: SeriesValue::Histogram(HistogramValue {
+                        buckets: vec![
+                            Bucket { upper_bound: 0.5, count: 1 },
+                            Bucket { upper_bound: 1.0, count: 2 },
+                        ],
                         count: 4,
                         sum: 7.25,
-                        powers: None,
-                    },
+                        native: None,
+                    }),
                 }],
             },
         ];
-        insta::assert_snapshot!(render(&families), @r#"
+        insta::assert_snapshot!(render_text(&families), @r#"
         # HELP a_total Two\nlines \\.
         # TYPE a_total counter
         a_total{method="G\"E\\T\n"} 3

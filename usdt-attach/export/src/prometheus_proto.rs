@@ -1,14 +1,19 @@
-//! Prometheus' protobuf exposition, which has native histograms (`io/prometheus/client/metrics.proto` of
-//! prometheus/client_model): a message for each metric, its length in front of it.
+//! The protobuf exposition format of Prometheus, which has native histograms: one message for each
+//! metric, with its length as a prefix.
+//!
+//! The messages are those of `io/prometheus/client/metrics.proto` in prometheus/client_model;
+//! fields that are never set are left out.
 
-use crate::metric::{Family, Kind, Measured, Powers, Series};
+use crate::metric::{
+    Family, HistogramValue, Kind, NativeBucket, NativeBuckets, Series, SeriesValue,
+};
 use prost::Message;
 
-pub(super) const CONTENT_TYPE: &str =
+pub(crate) const CONTENT_TYPE: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
-/// Values so near to zero are zero: 2^-128, as Prometheus' own libraries have it. That it is there makes a histogram a
-/// native one, also without values.
+/// The width of the zero bucket: 2^-128, as in the libraries of Prometheus. A histogram without
+/// values is recognized as native by this field.
 const ZERO_THRESHOLD: f64 = 1.0 / (1u128 << 127) as f64 / 2.0;
 
 #[derive(Clone, PartialEq, Message)]
@@ -50,7 +55,7 @@ struct LabelPair {
     value: String,
 }
 
-/// `Gauge` and `Counter`.
+/// The messages `Gauge` and `Counter`, which have the same fields.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Number {
     #[prost(double, tag = "1")]
@@ -97,12 +102,15 @@ struct BucketSpan {
     length: u32,
 }
 
-/// Renders metrics.
-pub(super) fn render(families: &[Family]) -> Vec<u8> {
-    families.iter().flat_map(|one| family(one).encode_length_delimited_to_vec()).collect()
+/// Encodes metrics.
+pub(crate) fn render(families: &[Family]) -> Vec<u8> {
+    families
+        .iter()
+        .flat_map(|family| encode_family(family).encode_length_delimited_to_vec())
+        .collect()
 }
 
-fn family(family: &Family) -> MetricFamily {
+fn encode_family(family: &Family) -> MetricFamily {
     let kind = match family.kind {
         Kind::Counter => MetricType::Counter,
         Kind::Gauge => MetricType::Gauge,
@@ -112,62 +120,61 @@ fn family(family: &Family) -> MetricFamily {
         name: family.name.clone(),
         help: family.help.clone(),
         kind: kind.into(),
-        metric: family.series.iter().map(|series| metric(series, kind)).collect(),
+        metric: family.series.iter().map(|series| encode_series(series, kind)).collect(),
     }
 }
 
-fn metric(series: &Series, kind: MetricType) -> Metric {
-    let pair =
-        |(name, value): &(String, String)| LabelPair { name: name.clone(), value: value.clone() };
-    let mut out = Metric { label: series.labels.iter().map(pair).collect(), ..Metric::default() };
+fn encode_series(series: &Series, kind: MetricType) -> Metric {
+    let label = series
+        .labels
+        .iter()
+        .map(|(name, value)| LabelPair { name: name.clone(), value: value.clone() })
+        .collect();
+    let mut out = Metric { label, ..Metric::default() };
     match &series.value {
-        Measured::Number(n) => {
+        SeriesValue::Number(n) => {
             let number = Some(Number { value: *n as f64 });
             if kind == MetricType::Counter { out.counter = number } else { out.gauge = number }
         }
-        Measured::Sizes { buckets, count, sum, powers } => {
-            let mut below = 0;
-            let bucket = buckets.iter().map(|(upper_bound, count)| {
-                below += count;
-                Bucket { cumulative_count: below, upper_bound: *upper_bound }
-            });
-            let mut histogram = Histogram {
-                sample_count: *count,
-                sample_sum: *sum,
-                bucket: bucket.collect(),
-                ..Histogram::default()
-            };
-            if let Some(powers) = powers {
-                native(&mut histogram, powers);
-            }
-            out.histogram = Some(histogram);
-        }
+        SeriesValue::Histogram(value) => out.histogram = Some(encode_histogram(value)),
     }
     out
 }
 
-fn native(out: &mut Histogram, powers: &Powers) {
-    out.schema = Some(0);
-    out.zero_threshold = Some(ZERO_THRESHOLD);
-    out.zero_count = Some(powers.zero);
-    (out.positive_span, out.positive_delta) = spans(&powers.positive);
-    (out.negative_span, out.negative_delta) = spans(&powers.negative);
+fn encode_histogram(value: &HistogramValue) -> Histogram {
+    let mut cumulative_count = 0;
+    let mut out =
+        Histogram { sample_count: value.count, sample_sum: value.sum, ..Histogram::default() };
+    for bucket in &value.buckets {
+        cumulative_count += bucket.count;
+        out.bucket.push(Bucket { cumulative_count, upper_bound: bucket.upper_bound });
+    }
+    if let Some(NativeBuckets { zero, positive, negative }) = &value.native {
+        out.schema = Some(0);
+        out.zero_threshold = Some(ZERO_THRESHOLD);
+        out.zero_count = Some(*zero);
+        (out.positive_span, out.positive_delta) = encode_native_buckets(positive);
+        (out.negative_span, out.negative_delta) = encode_native_buckets(negative);
+    }
+    out
 }
 
-/// Runs of exponents that follow each other, each with its distance from the end of the one before; and each count less
-/// the one before.
-fn spans(powers: &[(i32, u64)]) -> (Vec<BucketSpan>, Vec<i64>) {
+/// Encodes buckets as spans and deltas.
+///
+/// A span is a run of consecutive exponents, with its distance from the end of the previous span. A
+/// delta is the difference between the counts of a bucket and of the previous one.
+fn encode_native_buckets(buckets: &[NativeBucket]) -> (Vec<BucketSpan>, Vec<i64>) {
     let (mut spans, mut deltas) = (Vec::<BucketSpan>::new(), Vec::new());
-    let (mut next, mut before) = (0, 0i64);
-    for (exponent, count) in powers {
+    let (mut next_exponent, mut previous_count) = (0, 0i64);
+    for bucket in buckets {
         match spans.last_mut() {
-            Some(span) if *exponent == next => span.length += 1,
-            _ => spans.push(BucketSpan { offset: exponent - next, length: 1 }),
+            Some(span) if bucket.exponent == next_exponent => span.length += 1,
+            _ => spans.push(BucketSpan { offset: bucket.exponent - next_exponent, length: 1 }),
         }
-        // Nothing was counted 2^63 times.
-        let count = *count as i64;
-        deltas.push(count - before);
-        (next, before) = (exponent + 1, count);
+        // No count reaches 2^63.
+        let count = bucket.count as i64;
+        deltas.push(count - previous_count);
+        (next_exponent, previous_count) = (bucket.exponent + 1, count);
     }
     (spans, deltas)
 }
@@ -176,42 +183,55 @@ fn spans(powers: &[(i32, u64)]) -> (Vec<BucketSpan>, Vec<i64>) {
 mod tests {
     use super::*;
     use crate::config::Unit;
+    use crate::metric;
     use proptest::prelude::*;
 
+    fn native(buckets: &[(i32, u64)]) -> Vec<NativeBucket> {
+        buckets
+            .iter()
+            .map(|(exponent, count)| NativeBucket { exponent: *exponent, count: *count })
+            .collect()
+    }
+
     #[test]
-    fn a_histogram_is_both() {
-        let powers =
-            Powers { zero: 2, positive: vec![(-3, 5), (-2, 1), (4, 7)], negative: vec![(0, 1)] };
-        let value = Measured::Sizes {
-            buckets: vec![(0.5, 1), (1.0, 2)],
+    fn encodes_classic_and_native_buckets_of_one_histogram() {
+        let value = HistogramValue {
+            buckets: vec![
+                metric::Bucket { upper_bound: 0.5, count: 1 },
+                metric::Bucket { upper_bound: 1.0, count: 2 },
+            ],
             count: 4,
             sum: 7.25,
-            powers: Some(powers),
+            native: Some(NativeBuckets {
+                zero: 2,
+                positive: native(&[(-3, 5), (-2, 1), (4, 7)]),
+                negative: native(&[(0, 1)]),
+            }),
         };
         let labels = vec![("method".to_owned(), "GET".to_owned())];
-        let sizes = Family {
+        let times = Family {
             name: "b_seconds".to_owned(),
             help: "Times.".to_owned(),
             unit: Unit::Ns,
             kind: Kind::Histogram,
-            series: vec![Series { labels, value }],
+            series: vec![Series { labels, value: SeriesValue::Histogram(value) }],
         };
         let hits = Family {
             name: "a_total".to_owned(),
             kind: Kind::Counter,
-            series: vec![Series { labels: Vec::new(), value: Measured::Number(3) }],
-            ..sizes.clone()
+            series: vec![Series { labels: Vec::new(), value: SeriesValue::Number(3) }],
+            ..times.clone()
         };
-        let page = render(&[hits, sizes]);
+        let page = render(&[hits, times]);
         let mut rest = page.as_slice();
         let first = MetricFamily::decode_length_delimited(&mut rest).unwrap();
         assert_eq!(first.kind(), MetricType::Counter);
         assert_eq!(first.metric[0].counter, Some(Number { value: 3.0 }));
         let second = MetricFamily::decode_length_delimited(&mut rest).unwrap();
         assert!(rest.is_empty());
-        let one = &second.metric[0];
-        assert_eq!((one.label[0].name.as_str(), one.label[0].value.as_str()), ("method", "GET"));
-        let histogram = one.histogram.as_ref().unwrap();
+        let metric = &second.metric[0];
+        assert_eq!(metric.label, [LabelPair { name: "method".into(), value: "GET".into() }]);
+        let histogram = metric.histogram.as_ref().unwrap();
         assert_eq!(histogram.bucket[1], Bucket { cumulative_count: 3, upper_bound: 1.0 });
         assert_eq!((histogram.schema, histogram.zero_count), (Some(0), Some(2)));
         let span = |offset, length| BucketSpan { offset, length };
@@ -226,22 +246,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn spans_say_what_powers_do(
-            powers in proptest::collection::btree_map(-64i32..65, 1..u64::from(u32::MAX), 0..40)
+        fn spans_and_deltas_decode_to_the_same_buckets(
+            buckets in proptest::collection::btree_map(-64i32..65, 1..u64::from(u32::MAX), 0..40)
         ) {
-            let powers: Vec<(i32, u64)> = powers.into_iter().collect();
-            let (spans, deltas) = spans(&powers);
-            let (mut at, mut count, mut deltas) = (0, 0, deltas.into_iter());
-            let mut read = Vec::new();
+            let buckets: Vec<(i32, u64)> = buckets.into_iter().collect();
+            let (spans, deltas) = encode_native_buckets(&native(&buckets));
+            let (mut exponent, mut count, mut deltas) = (0, 0, deltas.into_iter());
+            let mut decoded = Vec::new();
             for span in spans {
-                at += span.offset;
+                exponent += span.offset;
                 for _ in 0..span.length {
                     count += deltas.next().unwrap();
-                    read.push((at, count as u64));
-                    at += 1;
+                    decoded.push((exponent, count as u64));
+                    exponent += 1;
                 }
             }
-            prop_assert_eq!(read, powers);
+            prop_assert_eq!(decoded, buckets);
             prop_assert_eq!(deltas.next(), None);
         }
     }

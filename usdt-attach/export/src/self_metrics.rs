@@ -1,52 +1,52 @@
-//! Metrics about the exporter itself.
+//! Metrics about the exporter itself: attached sites, hit counts, requests, spans, memory.
 
 use crate::config::Unit;
-use crate::metric::{Family, Kind, Measured, Series};
+use crate::metric::{Family, Kind, Series, SeriesValue};
 use std::collections::HashSet;
 use usdt_attach::session::Summary;
 
 /// The state of an exporter at the time of a scrape.
-pub(super) struct Snapshot {
-    /// Files that are attached to.
-    pub(super) files: u64,
-    /// Sites that are attached to.
-    pub(super) sites: u64,
-    /// Hit counts of each entry of the configuration, by its name; two entries may have the same one.
-    pub(super) entries: Vec<(String, Summary)>,
-    /// `None` without a collector.
-    pub(super) otlp: Option<OtlpCounts>,
+pub(crate) struct Snapshot {
+    /// The number of files with attached sites.
+    pub(crate) files: u64,
+    /// The number of attached sites.
+    pub(crate) sites: u64,
+    /// The name and the hit counts of each entry of the configuration. Names may repeat.
+    pub(crate) entries: Vec<(String, Summary)>,
+    /// `None` if the configuration has no collector.
+    pub(crate) otlp: Option<OtlpCounts>,
 }
 
-/// Requests and spans for a collector since the exporter started.
-pub(super) struct OtlpCounts {
-    pub(super) requests_sent: u64,
-    pub(super) requests_lost: u64,
-    pub(super) spans_complete: u64,
-    pub(super) spans_without_start: u64,
-    pub(super) spans_without_end: u64,
-    /// Complete, but the queue was full or the request failed.
-    pub(super) spans_unsent: u64,
-    /// Started and not ended.
-    pub(super) spans_open: u64,
+/// Requests to a collector and their spans, since the exporter started.
+pub(crate) struct OtlpCounts {
+    pub(crate) requests_sent: u64,
+    pub(crate) requests_lost: u64,
+    pub(crate) spans_complete: u64,
+    pub(crate) spans_without_start: u64,
+    pub(crate) spans_without_end: u64,
+    /// Complete spans that were not sent: the queue was full or the request failed.
+    pub(crate) spans_unsent: u64,
+    /// Spans that have started and not ended, at the moment.
+    pub(crate) spans_open: u64,
 }
 
-/// The metrics of a snapshot, and the resident memory of this process.
-pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
+/// Returns the metrics of a snapshot, and the resident memory of this process.
+pub(crate) fn families(snapshot: &Snapshot) -> Vec<Family> {
     let mut out = vec![
-        single("usdt_attach_files", "Files that are attached to.", snapshot.files),
-        single("usdt_attach_sites", "Sites that are attached to.", snapshot.sites),
+        single("usdt_attach_files", "Files with attached probe sites.", snapshot.files),
+        single("usdt_attach_sites", "Attached probe sites.", snapshot.sites),
         hits(&snapshot.entries),
-        single("usdt_attach_memory_bytes", "Resident memory of this program.", resident_memory()),
+        single("usdt_attach_memory_bytes", "Resident memory of the exporter.", resident_memory()),
     ];
     if let Some(otlp) = &snapshot.otlp {
-        out.push(by_fate(
+        out.push(by_outcome(
             "usdt_attach_otlp_requests_total",
-            "Requests to the collector by what became of them.",
+            "Requests to the collector, by outcome.",
             &[("sent", otlp.requests_sent), ("lost", otlp.requests_lost)],
         ));
-        out.push(by_fate(
+        out.push(by_outcome(
             "usdt_attach_spans_total",
-            "Spans by what became of them.",
+            "Spans, by outcome.",
             &[
                 ("complete", otlp.spans_complete),
                 ("without_start", otlp.spans_without_start),
@@ -56,32 +56,34 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
         ));
         out.push(single(
             "usdt_attach_spans_open",
-            "Spans that have begun and not ended.",
+            "Spans that have started and not ended.",
             otlp.spans_open,
         ));
     }
     out
 }
 
-/// Hits by entry and fate. The second entry of a name is numbered by its place, because a series exists once.
+/// Hits by entry and outcome. Series must differ in their labels, so an entry with the name of an
+/// earlier one gets its position appended.
 fn hits(entries: &[(String, Summary)]) -> Family {
     let mut names: HashSet<&str> = HashSet::new();
     let mut all = Vec::new();
-    for (at, (name, summary)) in entries.iter().enumerate() {
-        let unique = if names.insert(name) { name.clone() } else { format!("{name} #{}", at + 1) };
-        for (fate, n) in [
+    for (index, (name, summary)) in entries.iter().enumerate() {
+        let unique =
+            if names.insert(name) { name.clone() } else { format!("{name} #{}", index + 1) };
+        for (outcome, n) in [
             ("delivered", summary.delivered),
             ("dropped", summary.dropped),
             ("filtered", summary.filtered),
         ] {
-            all.push(series(&[("entry", &unique), ("fate", fate)], n));
+            all.push(series(&[("entry", &unique), ("outcome", outcome)], n));
         }
     }
-    family("usdt_attach_hits_total", "Hits by what became of them.", Kind::Counter, all)
+    family("usdt_attach_hits_total", "Hits, by outcome.", Kind::Counter, all)
 }
 
-fn by_fate(name: &str, help: &str, counts: &[(&str, u64)]) -> Family {
-    let all = counts.iter().map(|(fate, n)| series(&[("fate", fate)], *n)).collect();
+fn by_outcome(name: &str, help: &str, counts: &[(&str, u64)]) -> Family {
+    let all = counts.iter().map(|(outcome, n)| series(&[("outcome", outcome)], *n)).collect();
     family(name, help, Kind::Counter, all)
 }
 
@@ -99,11 +101,11 @@ fn series(labels: &[(&str, &str)], value: u64) -> Series {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
-        value: Measured::Number(value),
+        value: SeriesValue::Number(value),
     }
 }
 
-/// Resident bytes of this process.
+/// The resident memory of this process in bytes.
 fn resident_memory() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_entries_of_one_name() {
+    fn numbers_entries_with_the_same_name() {
         let entries = ["count", "other", "count"].map(|name| (name.to_owned(), Summary::default()));
         let names: Vec<String> =
             hits(&entries).series.into_iter().map(|s| s.labels[0].1.clone()).collect();
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_the_collector_where_there_is_none() {
+    fn has_no_metrics_of_a_collector_without_one() {
         let snapshot = Snapshot { files: 1, sites: 2, entries: Vec::new(), otlp: None };
         let names: Vec<String> =
             families(&snapshot).into_iter().map(|family| family.name).collect();

@@ -1,94 +1,109 @@
-//! Spans: starts and ends of the same work, put together from events.
+//! Spans, built from the events of probes that are the start and the end of the same work.
 
 use crate::config::{self, SpanKind};
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use usdt_attach::discover::select::Glob;
-use usdt_attach::event::{Event, Track, Value, hex};
+use usdt_attach::event::{Event, Track, Value};
 use usdt_attach::plan::PlannedProbe;
 
 /// A span that has ended.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Span {
-    /// Whose it is.
+    /// The process of both events.
     pub pid: u32,
-    /// The thread that began it; of most programs, their name.
+    /// The name of the thread that started the span. Most programs have their own name there.
     pub comm: String,
-    /// Its trace.
-    pub trace: [u8; 16],
-    /// Its own id.
-    pub id: [u8; 8],
-    /// Its parent's id.
-    pub parent: Option<[u8; 8]>,
-    /// What it is called.
+    /// The trace ID: of the argument that holds one, else of the enclosing span, else random.
+    pub trace_id: [u8; 16],
+    /// The span's ID: of the argument that holds one, else random.
+    pub span_id: [u8; 8],
+    /// The ID of the parent span; `None` for the root of a trace.
+    pub parent_id: Option<[u8; 8]>,
+    /// The name, with the template of the configuration filled in.
     pub name: String,
-    /// What it is.
+    /// The kind, from the configuration.
     pub kind: SpanKind,
-    /// Nanoseconds since 1970.
-    pub start: u64,
-    /// Likewise.
-    pub end: u64,
-    /// What is known of it.
+    /// The time of the start in nanoseconds since 1970.
+    pub start_ns: u64,
+    /// The time of the end in nanoseconds since 1970, never before `start_ns`.
+    pub end_ns: u64,
+    /// The arguments of the start, then those of the end that have another name.
     pub attributes: Vec<(String, Attribute)>,
-    /// What failed, if anything did.
+    /// The error message if the work failed; `None` if it did not, or if the configuration does not
+    /// say how to tell.
     pub error: Option<String>,
 }
 
-/// The value of an attribute.
+/// The value of a span attribute.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Attribute {
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// Another number.
+    /// A floating-point number.
     Float(f64),
-    /// Yes or no.
+    /// A boolean.
     Bool(bool),
-    /// A string.
+    /// A string. Byte slices are hexadecimal, and integers above `i64::MAX` are decimal.
     String(String),
 }
 
-/// What a start and its end have in common.
+/// The value that pairs a start with its end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
+enum PairValue {
     Number(u64),
-    String(Vec<u8>),
+    Bytes(Vec<u8>),
 }
 
-/// An open span: which entry's, whose, which.
-type Name = (usize, u32, Key);
+/// Identifies an open span.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OpenKey {
+    /// The index of the configuration entry.
+    entry: usize,
+    pid: u32,
+    value: PairValue,
+}
 
-struct Open {
+struct OpenSpan {
     span: Span,
     track: Track,
-    number: u64,
+    /// The number of starts up to this one, which tells it from a later start with the same key.
+    sequence: u64,
 }
 
-/// What happened to spans.
+/// How many starts and ends have been paired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Both ends came.
+#[non_exhaustive]
+pub struct SpanCounts {
+    /// Spans with a start and an end.
     pub complete: u64,
-    /// The end came without a start.
-    pub ends: u64,
-    /// Another start of the same key came first, or there were too many.
-    pub lost: u64,
+    /// Ends without a start.
+    pub without_start: u64,
+    /// Starts that were given up: another start had the same key, too many spans were open, or the
+    /// process ended.
+    pub without_end: u64,
 }
 
-/// Puts spans together.
+/// Pairs starts and ends, and builds spans from them.
+///
+/// A span becomes a child of the span that was started last, and is still open, in the same
+/// goroutine, or in the same thread outside of Go.
 pub struct Pairing {
     entries: Vec<Entry>,
-    /// Entries of each probe, and whether their spans begin there.
-    roles: HashMap<PlannedProbe, Arc<[(usize, bool)]>>,
-    open: HashMap<Name, Open>,
-    /// In the order of their starts; some have ended.
-    order: VecDeque<(Name, u64)>,
-    /// Open spans of a goroutine or thread, the innermost last.
-    tracks: HashMap<Track, Vec<Name>>,
-    limit: usize,
-    number: u64,
-    random: Random,
-    /// What has happened so far.
-    pub counts: Counts,
+    /// What the events of each probe are, resolved at its first event.
+    roles: HashMap<PlannedProbe, Arc<[Role]>>,
+    open: HashMap<OpenKey, OpenSpan>,
+    /// The starts in their order, with sequence numbers. Some of them are not open any more.
+    start_order: VecDeque<(OpenKey, u64)>,
+    /// The open spans of each goroutine or thread, the innermost last.
+    tracks: HashMap<Track, Vec<OpenKey>>,
+    max_open: usize,
+    sequence: u64,
+    random: RandomBytes,
+    counts: SpanCounts,
 }
 
 struct Entry {
@@ -97,9 +112,17 @@ struct Entry {
     end: Glob,
 }
 
+/// What an event is for an entry of the configuration.
+#[derive(Clone, Copy)]
+struct Role {
+    entry: usize,
+    is_start: bool,
+}
+
 impl Pairing {
-    /// For these entries, with so many open spans at most.
-    pub fn new(spans: &[config::Span], limit: usize) -> Pairing {
+    /// Creates a pairing for the entries of a configuration. When more than `max_open` spans are
+    /// open, the oldest one is given up.
+    pub fn new(spans: &[config::Span], max_open: usize) -> Pairing {
         let entry = |config: &config::Span| Entry {
             start: Glob::new(&config.start),
             end: Glob::new(&config.end),
@@ -109,273 +132,301 @@ impl Pairing {
             entries: spans.iter().map(entry).collect(),
             roles: HashMap::new(),
             open: HashMap::new(),
-            order: VecDeque::new(),
+            start_order: VecDeque::new(),
             tracks: HashMap::new(),
-            limit,
-            number: 0,
-            random: Random::default(),
-            counts: Counts::default(),
+            max_open,
+            sequence: 0,
+            random: RandomBytes::default(),
+            counts: SpanCounts::default(),
         }
     }
 
-    /// How many have begun and not ended.
-    pub fn waiting(&self) -> usize {
+    /// The number of spans that have started and not ended.
+    pub fn open_spans(&self) -> usize {
         self.open.len()
     }
 
-    /// Takes an event; hands over the spans that it ends.
-    pub fn take(&mut self, event: &Event<'_>, mut ended: impl FnMut(Span)) {
-        for (index, begins) in self.roles(event.probe).iter().copied() {
-            if begins {
-                self.begin(index, event);
-            } else if let Some(span) = self.end(index, event) {
+    /// The numbers of starts and ends that have been paired so far.
+    pub fn counts(&self) -> SpanCounts {
+        self.counts
+    }
+
+    /// Adds an event, and passes each span that it ends to `on_span`. Events must come in the order
+    /// of their times.
+    pub fn add_event(&mut self, event: &Event<'_>, mut on_span: impl FnMut(Span)) {
+        for role in self.roles(event.probe).iter() {
+            if role.is_start {
+                self.start(role.entry, event);
+            } else if let Some(span) = self.end(role.entry, event) {
                 self.counts.complete += 1;
-                ended(span);
+                on_span(span);
             }
         }
     }
 
-    fn roles(&mut self, probe: &PlannedProbe) -> Arc<[(usize, bool)]> {
+    /// Gives up the open spans of processes that have ended.
+    pub fn discard_processes(&mut self, is_alive: impl Fn(u32) -> bool) {
+        let ended: Vec<OpenKey> =
+            self.open.keys().filter(|key| !is_alive(key.pid)).cloned().collect();
+        for key in ended {
+            if let Some(open) = self.open.remove(&key) {
+                self.counts.without_end += 1;
+                self.remove_from_track(&key, open.track, false);
+            }
+        }
+    }
+
+    fn roles(&mut self, probe: &PlannedProbe) -> Arc<[Role]> {
         if let Some(roles) = self.roles.get(probe) {
             return Arc::clone(roles);
         }
         let role = |(index, entry): (usize, &Entry)| {
-            let begins = entry.start.matches_names(&probe.provider, &probe.name);
-            (begins || entry.end.matches_names(&probe.provider, &probe.name))
-                .then_some((index, begins))
+            let is_start = entry.start.matches_names(&probe.provider, &probe.name);
+            let is_end = entry.end.matches_names(&probe.provider, &probe.name);
+            (is_start || is_end).then_some(Role { entry: index, is_start })
         };
-        let roles: Arc<[(usize, bool)]> =
-            self.entries.iter().enumerate().filter_map(role).collect();
+        let roles: Arc<[Role]> = self.entries.iter().enumerate().filter_map(role).collect();
         self.roles.insert(probe.clone(), Arc::clone(&roles));
         roles
     }
 
-    fn begin(&mut self, index: usize, event: &Event<'_>) {
+    fn start(&mut self, index: usize, event: &Event<'_>) {
         let Some(Entry { config, .. }) = self.entries.get(index) else { return };
-        let name = (index, event.pid, key(config, event));
+        let key = OpenKey {
+            entry: index,
+            pid: event.pid,
+            value: pair_value(config.key.as_deref(), event),
+        };
         let track = event.track();
-        let text = |name: &Option<String>| name.as_ref().and_then(|name| text_of(event, name));
-        let (mut trace, mut parent) = (None, text(&config.parent_id).and_then(|t| digits(&t)));
-        if let Some(context) = text(&config.trace) {
-            let (id, caller) = context_of(&context);
-            trace = id;
-            parent = parent.or(caller);
+        let string = |name: &Option<String>| string_arg(event, name.as_deref()?);
+        let mut trace_id = None;
+        let mut parent_id = string(&config.parent_id).and_then(|text| parse_hex(&text));
+        if let Some(text) = string(&config.trace) {
+            let context = TraceContext::parse(&text);
+            trace_id = context.trace_id;
+            parent_id = parent_id.or(context.parent_id);
         }
-        // What began last in this goroutine and goes on is what this is part of.
-        let outer = self
-            .tracks
-            .get(&track)
-            .and_then(|names| names.last())
-            .and_then(|name| self.open.get(name));
-        if trace.is_none()
-            && let Some(outer) = outer
+        let enclosing =
+            self.tracks.get(&track).and_then(|keys| keys.last()).and_then(|key| self.open.get(key));
+        if trace_id.is_none()
+            && let Some(enclosing) = enclosing
         {
-            trace = Some(outer.span.trace);
-            parent = parent.or(Some(outer.span.id));
+            trace_id = Some(enclosing.span.trace_id);
+            parent_id = parent_id.or(Some(enclosing.span.span_id));
         }
         let span = Span {
             pid: event.pid,
             comm: String::from_utf8_lossy(event.comm()).into_owned(),
-            trace: trace.unwrap_or_else(|| self.random.bytes()),
-            id: text(&config.span_id)
-                .and_then(|t| digits(&t))
+            trace_id: trace_id.unwrap_or_else(|| self.random.bytes()),
+            span_id: string(&config.span_id)
+                .and_then(|text| parse_hex(&text))
                 .unwrap_or_else(|| self.random.bytes()),
-            parent: parent.filter(|id| *id != [0; 8]),
+            parent_id: parent_id.filter(|id| *id != [0; 8]),
             name: config
                 .name
                 .as_ref()
-                .map_or_else(|| usual_name(event), |name| filled(name, event)),
+                .map_or_else(|| default_name(event), |template| fill_template(template, event)),
             kind: config.kind,
-            start: event.time_ns,
-            end: event.time_ns,
+            start_ns: event.time_ns,
+            end_ns: event.time_ns,
             attributes: attributes(config, event),
             error: None,
         };
-        self.number += 1;
-        self.tracks.entry(track).or_default().push(name.clone());
-        self.order.push_back((name.clone(), self.number));
-        let number = self.number;
-        if let Some(before) = self.open.insert(name.clone(), Open { span, track, number }) {
-            self.counts.lost += 1;
-            // Its own place is taken by the new one's.
-            let same_track = before.track == track;
-            self.leave(&name, before.track, same_track);
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.tracks.entry(track).or_default().push(key.clone());
+        self.start_order.push_back((key.clone(), sequence));
+        if let Some(replaced) = self.open.insert(key.clone(), OpenSpan { span, track, sequence }) {
+            self.counts.without_end += 1;
+            // On the same track, the last entry of this key is the new span's.
+            self.remove_from_track(&key, replaced.track, replaced.track == track);
         }
-        while self.open.len() > self.limit {
-            self.evict();
+        while self.open.len() > self.max_open {
+            self.evict_oldest();
         }
-        if self.order.len() > 2 * self.limit + 16 {
+        // Keeps the queue in proportion to the open spans, at a constant cost per start.
+        if self.start_order.len() > 2 * self.max_open + 16 {
             let open = &self.open;
-            self.order.retain(|(name, number)| open.get(name).is_some_and(|o| o.number == *number));
+            self.start_order
+                .retain(|(key, sequence)| open.get(key).is_some_and(|o| o.sequence == *sequence));
         }
     }
 
     fn end(&mut self, index: usize, event: &Event<'_>) -> Option<Span> {
-        let entry = self.entries.get(index)?;
-        let name = (index, event.pid, key(&entry.config, event));
-        let Some(open) = self.open.remove(&name) else {
-            self.counts.ends += 1;
+        let config = &self.entries.get(index)?.config;
+        let key = OpenKey {
+            entry: index,
+            pid: event.pid,
+            value: pair_value(config.key.as_deref(), event),
+        };
+        let Some(open) = self.open.remove(&key) else {
+            self.counts.without_start += 1;
             return None;
         };
         let mut span = open.span;
-        span.end = event.time_ns.max(span.start);
-        span.error = failure(&entry.config, event);
-        for (name, value) in attributes(&entry.config, event) {
+        span.end_ns = event.time_ns.max(span.start_ns);
+        span.error = error_message(config, event);
+        for (name, value) in attributes(config, event) {
             if !span.attributes.iter().any(|(known, _)| *known == name) {
                 span.attributes.push((name, value));
             }
         }
-        self.leave(&name, open.track, false);
+        self.remove_from_track(&key, open.track, false);
         Some(span)
     }
 
-    /// Takes a span off its goroutine's. `below_last` says that the last of that name is another one.
-    fn leave(&mut self, name: &Name, track: Track, below_last: bool) {
-        let Some(names) = self.tracks.get_mut(&track) else { return };
-        let mut places =
-            names.iter().enumerate().rev().filter(|(_, n)| *n == name).map(|(at, _)| at);
-        if let Some(at) = places.nth(usize::from(below_last)) {
-            names.remove(at);
+    /// Removes a span from the open spans of its goroutine or thread. If `skip_last` is set, the
+    /// last one of this key is that of another start, and the one before it is removed.
+    fn remove_from_track(&mut self, key: &OpenKey, track: Track, skip_last: bool) {
+        let Some(keys) = self.tracks.get_mut(&track) else { return };
+        let mut positions =
+            keys.iter().enumerate().rev().filter(|(_, k)| *k == key).map(|(index, _)| index);
+        if let Some(index) = positions.nth(usize::from(skip_last)) {
+            keys.remove(index);
         }
-        if names.is_empty() {
+        if keys.is_empty() {
             self.tracks.remove(&track);
         }
     }
 
-    /// Gives up the oldest.
-    fn evict(&mut self) {
-        while let Some((name, number)) = self.order.pop_front() {
-            if self.open.get(&name).is_some_and(|o| o.number == number)
-                && let Some(open) = self.open.remove(&name)
+    /// Gives up the oldest open span.
+    fn evict_oldest(&mut self) {
+        while let Some((key, sequence)) = self.start_order.pop_front() {
+            if self.open.get(&key).is_some_and(|open| open.sequence == sequence)
+                && let Some(open) = self.open.remove(&key)
             {
-                self.counts.lost += 1;
-                return self.leave(&name, open.track, false);
-            }
-        }
-    }
-
-    /// Gives up what processes have left open that are not there any more.
-    pub fn forget(&mut self, alive: impl Fn(u32) -> bool) {
-        let gone: Vec<Name> =
-            self.open.keys().filter(|(_, pid, _)| !alive(*pid)).cloned().collect();
-        for name in gone {
-            if let Some(open) = self.open.remove(&name) {
-                self.counts.lost += 1;
-                self.leave(&name, open.track, false);
+                self.counts.without_end += 1;
+                return self.remove_from_track(&key, open.track, false);
             }
         }
     }
 }
 
-fn key(config: &config::Span, event: &Event<'_>) -> Key {
-    let number = |value| Key::Number(value);
-    match config.key.as_deref() {
-        Some("tid") => number(event.tid.into()),
-        None | Some("goid") => number(event.goid.unwrap_or(event.tid.into())),
+/// The value of `goid`, `tid` or an argument; 0 if the event has no such argument.
+fn pair_value(key: Option<&str>, event: &Event<'_>) -> PairValue {
+    match key {
+        Some("tid") => PairValue::Number(event.tid.into()),
+        None | Some("goid") => PairValue::Number(event.goid.unwrap_or(event.tid.into())),
         Some(name) => match event.arg(name) {
-            Some(Value::Signed(n)) => number(n as u64),
-            Some(Value::Unsigned(n) | Value::Pointer(n)) => number(n),
-            Some(Value::Bool(b)) => number(b.into()),
-            Some(Value::Float(n)) => number(n.to_bits()),
+            Some(Value::Signed(n)) => PairValue::Number(n as u64),
+            Some(Value::Unsigned(n) | Value::Pointer(n)) => PairValue::Number(n),
+            Some(Value::Bool(b)) => PairValue::Number(b.into()),
+            Some(Value::Float(n)) => PairValue::Number(n.to_bits()),
             Some(Value::String { bytes, .. } | Value::Bytes { bytes, .. }) => {
-                Key::String(bytes.to_vec())
+                PairValue::Bytes(bytes.to_vec())
             }
-            _ => number(0),
+            _ => PairValue::Number(0),
         },
     }
 }
 
-fn text_of(event: &Event<'_>, name: &str) -> Option<String> {
+/// A string argument, or a byte slice in hexadecimal.
+fn string_arg(event: &Event<'_>, name: &str) -> Option<String> {
     match event.arg(name)? {
-        Value::String { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::Bytes { bytes, .. } => Some(hex(bytes)),
+        value @ (Value::String { .. } | Value::Bytes { .. }) => Some(value.to_plain_string()),
         _ => None,
     }
 }
 
-/// Hexadecimal digits, all of them and no more.
-fn digits<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let pairs = text.as_bytes().as_chunks::<2>();
-    if pairs.0.len() != N || !pairs.1.is_empty() {
+/// Parses exactly N bytes in hexadecimal.
+fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
         return None;
     }
     let mut out = [0; N];
-    for (byte, pair) in out.iter_mut().zip(pairs.0) {
+    for (byte, pair) in out.iter_mut().zip(pairs) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(out)
 }
 
-/// Trace and parent of a `traceparent` (W3C Trace Context, level 1, section 3.2), or of a trace id alone.
-fn context_of(text: &str) -> (Option<[u8; 16]>, Option<[u8; 8]>) {
-    let trace = |text: &str| digits(text).filter(|id| *id != [0; 16]);
-    let mut parts = text.split('-');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(version), Some(id), Some(parent), Some(_))
-            if version.len() == 2 && version != "ff" =>
-        {
-            let id = trace(id);
-            (id, id.and_then(|_| digits(parent)).filter(|id| *id != [0; 8]))
+/// The IDs that a caller has propagated.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct TraceContext {
+    trace_id: Option<[u8; 16]>,
+    parent_id: Option<[u8; 8]>,
+}
+
+impl TraceContext {
+    /// Parses a `traceparent` (W3C Trace Context, level 1, section 3.2) or a trace ID without it.
+    /// Fields that a later version may append are ignored. Anything else has no IDs.
+    fn parse(text: &str) -> TraceContext {
+        let mut fields = text.split('-');
+        match (fields.next(), fields.next(), fields.next(), fields.next()) {
+            (Some(version), Some(trace_id), Some(parent_id), Some(_flags))
+                if version.len() == 2 && version != "ff" =>
+            {
+                let trace_id = parse_trace_id(trace_id);
+                let parent_id =
+                    trace_id.and_then(|_| parse_hex(parent_id)).filter(|id| *id != [0; 8]);
+                TraceContext { trace_id, parent_id }
+            }
+            (Some(trace_id), None, ..) => {
+                TraceContext { trace_id: parse_trace_id(trace_id), parent_id: None }
+            }
+            _ => TraceContext::default(),
         }
-        (Some(id), None, ..) => (trace(id), None),
-        _ => (None, None),
     }
 }
 
-/// The probe's name without what says that it is a start.
-fn usual_name(event: &Event<'_>) -> String {
+/// A trace ID of zeros is invalid.
+fn parse_trace_id(text: &str) -> Option<[u8; 16]> {
+    parse_hex(text).filter(|id| *id != [0; 16])
+}
+
+/// The name of a span without a template: the name of the start without its suffix.
+fn default_name(event: &Event<'_>) -> String {
     let name = crate::pairs::stem(&event.probe.name).replace("__", "_");
     format!("{}:{name}", event.probe.provider)
 }
 
-/// `{ARGUMENT}` replaced.
-fn filled(template: &str, event: &Event<'_>) -> String {
+/// Replaces each `{ARGUMENT}` by the value of that argument, or by nothing if there is none.
+fn fill_template(template: &str, event: &Event<'_>) -> String {
     let mut out = String::new();
     let mut rest = template;
-    while let Some((before, behind)) = rest.split_once('{') {
+    while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
-        let Some((name, behind)) = behind.split_once('}') else {
+        let Some((name, after)) = after.split_once('}') else {
             out.push('{');
-            rest = behind;
+            rest = after;
             continue;
         };
         if let Some(value) = event.arg(name).and_then(attribute) {
             out.push_str(&value.to_string());
         }
-        rest = behind;
+        rest = after;
     }
     out + rest
 }
 
+/// The arguments that become attributes. By default these are all but those that hold IDs.
 fn attributes(config: &config::Span, event: &Event<'_>) -> Vec<(String, Attribute)> {
-    let identity = [&config.trace, &config.span_id, &config.parent_id];
-    let wanted = |name: &str| match &config.attributes {
+    let id_arguments = [&config.trace, &config.span_id, &config.parent_id];
+    let is_wanted = |name: &str| match &config.attributes {
         Some(names) => names.iter().any(|n| n == name),
-        None => !identity.iter().any(|n| n.as_deref() == Some(name)),
+        None => !id_arguments.iter().any(|n| n.as_deref() == Some(name)),
     };
-    let args = event.args().filter(|(name, _)| wanted(name));
+    let args = event.args().filter(|(name, _)| is_wanted(name));
     args.filter_map(|(name, value)| Some((name.to_owned(), attribute(value)?))).collect()
 }
 
 fn attribute(value: Value<'_>) -> Option<Attribute> {
     Some(match value {
         Value::Signed(n) => Attribute::Int(n),
-        // What is larger has no place in a signed number, and is an address or a hash.
+        // OTLP has no unsigned integers. Larger ones are addresses or hashes, so a string will do.
         Value::Unsigned(n) | Value::Pointer(n) => {
             i64::try_from(n).map_or_else(|_| Attribute::String(n.to_string()), Attribute::Int)
         }
         Value::Float(n) => Attribute::Float(n),
         Value::Bool(b) => Attribute::Bool(b),
-        Value::String { bytes, .. } => {
-            Attribute::String(String::from_utf8_lossy(bytes).into_owned())
-        }
-        Value::Bytes { bytes, .. } => Attribute::String(hex(bytes)),
+        Value::String { .. } | Value::Bytes { .. } => Attribute::String(value.to_plain_string()),
         _ => return None,
     })
 }
 
-impl std::fmt::Display for Attribute {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Attribute::Int(n) => n.fmt(f),
             Attribute::Float(n) => n.fmt(f),
@@ -385,43 +436,44 @@ impl std::fmt::Display for Attribute {
     }
 }
 
-/// What failed, as the argument says that is there for it.
-fn failure(config: &config::Span, event: &Event<'_>) -> Option<String> {
+/// The error message, if the argument that the configuration names reports a failure.
+fn error_message(config: &config::Span, event: &Event<'_>) -> Option<String> {
     let name = config.error.as_deref()?;
-    let at_least = |n: i128| match config.error_at {
-        Some(least) => n >= i128::from(least),
+    let is_failure = |n: i128| match config.error_at {
+        Some(threshold) => n >= i128::from(threshold),
         None => n != 0,
     };
-    let said = |failed: bool, text: String| failed.then_some(text);
     match event.arg(name)? {
-        Value::Signed(n) => said(at_least(n.into()), format!("{name} {n}")),
-        Value::Unsigned(n) => said(at_least(n.into()), format!("{name} {n}")),
-        Value::Bool(b) => said(b, name.to_owned()),
+        Value::Signed(n) => is_failure(n.into()).then(|| format!("{name} {n}")),
+        Value::Unsigned(n) => is_failure(n.into()).then(|| format!("{name} {n}")),
+        Value::Bool(b) => b.then(|| name.to_owned()),
         Value::String { bytes, .. } => {
-            said(!bytes.is_empty(), String::from_utf8_lossy(bytes).into_owned())
+            (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
         }
         _ => None,
     }
 }
 
-/// Random numbers of the kernel's, fetched a page at a time: ids of traces must not meet.
+/// Random bytes of the kernel, fetched a page at a time.
+///
+/// A generator that is seeded in user space could repeat the IDs of another agent.
 #[derive(Default)]
-struct Random {
-    bytes: Vec<u8>,
+struct RandomBytes {
+    buffer: Vec<u8>,
 }
 
-impl Random {
+impl RandomBytes {
     fn bytes<const N: usize>(&mut self) -> [u8; N] {
-        const FETCHED: usize = 4096;
-        if self.bytes.len() < N {
-            self.bytes.resize(FETCHED, 0);
+        const BUFFER_LEN: usize = 4096;
+        if self.buffer.len() < N {
+            self.buffer.resize(BUFFER_LEN, 0);
             let flags = rustix::rand::GetRandomFlags::empty();
-            let got = rustix::rand::getrandom(&mut self.bytes, flags).unwrap_or(0);
-            self.bytes.truncate(got);
+            let len = rustix::rand::getrandom(&mut self.buffer, flags).unwrap_or(0);
+            self.buffer.truncate(len);
         }
-        let rest = self.bytes.len().saturating_sub(N);
+        let rest = self.buffer.len().saturating_sub(N);
         let mut out = [0; N];
-        out.iter_mut().zip(self.bytes.drain(rest..)).for_each(|(to, from)| *to = from);
+        out.iter_mut().zip(self.buffer.drain(rest..)).for_each(|(to, from)| *to = from);
         out
     }
 }
@@ -432,38 +484,38 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn contexts() {
-        let (trace, parent) = context_of("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-        assert_eq!((trace.map(|t| t[0]), parent.map(|p| p[7])), (Some(0x0a), Some(0x31)));
-        // What a later version adds is passed over, what no version may be is refused.
-        assert!(
-            context_of("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").0.is_some()
-        );
-        assert_eq!(
-            context_of("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-            (None, None)
-        );
-        assert_eq!(
-            context_of("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
-            (None, None)
-        );
-        assert!(context_of("0af7651916cd43dd8448eb211c80319c").0.is_some());
-        assert_eq!(context_of("0af7651916cd43dd8448eb211c80319"), (None, None));
-        assert_eq!(context_of(""), (None, None));
+    fn parses_valid_trace_contexts_only() {
+        let context =
+            TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        assert_eq!(context.trace_id.map(|id| id[0]), Some(0x0a));
+        assert_eq!(context.parent_id.map(|id| id[7]), Some(0x31));
+        let later_version =
+            TraceContext::parse("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more");
+        assert!(later_version.trace_id.is_some());
+        let bare_id = TraceContext::parse("0af7651916cd43dd8448eb211c80319c");
+        assert!(bare_id.trace_id.is_some() && bare_id.parent_id.is_none());
+        for invalid in [
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "0af7651916cd43dd8448eb211c80319",
+            "",
+        ] {
+            assert_eq!(TraceContext::parse(invalid), TraceContext::default(), "{invalid}");
+        }
     }
 
     #[test]
-    fn ids_do_not_repeat() {
-        let mut random = Random::default();
+    fn random_ids_do_not_repeat() {
+        let mut random = RandomBytes::default();
         let ids: std::collections::HashSet<[u8; 8]> = (0..10_000).map(|_| random.bytes()).collect();
         assert_eq!(ids.len(), 10_000);
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".*", digits in "[0-9a-fé-]{0,60}") {
-            let _ = context_of(&text);
-            let _ = context_of(&digits);
+        fn parsing_a_trace_context_never_panics(text in ".*", digits in "[0-9a-fé-]{0,60}") {
+            let _ = TraceContext::parse(&text);
+            let _ = TraceContext::parse(&digits);
         }
     }
 }

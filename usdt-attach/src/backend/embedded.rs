@@ -1,20 +1,24 @@
-//! The embedded back end: BPF instructions straight from the plan.
+//! The embedded back end: generates BPF instructions from a plan.
 
 use super::attach::Compiler;
-use crate::bpf::codegen::emit;
+use crate::bpf::codegen::compile;
 use crate::bpf::{KernelFeatures, MapFds, Program};
 use crate::error::Result;
 use crate::plan::Plan;
 
-/// See the module.
+/// Compiles plans with the code generator of this crate.
 #[derive(Debug)]
 pub(crate) struct Embedded;
 
 impl Compiler for Embedded {
-    const MAPPED_RING: bool = true;
+    const SUPPORTS_MAPPED_RING: bool = true;
 
-    fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>> {
-        let made = emit(plan, maps, features)?;
-        Ok(made.into_iter().map(|(cookies, code)| Program { cookies, code }).collect())
+    fn compile(
+        &self,
+        plan: &Plan,
+        maps: &MapFds,
+        features: KernelFeatures,
+    ) -> Result<Vec<Program>> {
+        compile(plan, maps, features)
     }
 }

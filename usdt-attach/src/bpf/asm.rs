@@ -1,19 +1,22 @@
-//! BPF instructions and an assembler with labels (`Documentation/bpf/standardization/instruction-set.rst`).
+//! BPF instructions and an assembler with labels.
+//!
+//! The encoding is described in `Documentation/bpf/standardization/instruction-set.rst` of the
+//! kernel.
 
 use std::fmt;
 
 /// One 64-bit instruction slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Insn {
-    /// Operation.
+    /// The opcode.
     pub code: u8,
-    /// Destination register.
+    /// The number of the destination register.
     pub dst: u8,
-    /// Source register.
+    /// The number of the source register.
     pub src: u8,
-    /// Signed offset.
+    /// The offset of a memory access or a jump.
     pub off: i16,
-    /// Immediate.
+    /// The immediate value.
     pub imm: i32,
 }
 
@@ -21,28 +24,28 @@ pub(crate) struct Insn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reg(pub u8);
 
-/// Return value of helpers, and of the program.
+/// The return value of helpers and of the program.
 pub(crate) const R0: Reg = Reg(0);
-/// First helper argument.
+/// The first argument of helpers, and the context when the program begins.
 pub(crate) const R1: Reg = Reg(1);
-/// Second helper argument.
+/// The second argument of helpers.
 pub(crate) const R2: Reg = Reg(2);
-/// Third helper argument.
+/// The third argument of helpers.
 pub(crate) const R3: Reg = Reg(3);
-/// Fourth helper argument.
+/// The fourth argument of helpers.
 pub(crate) const R4: Reg = Reg(4);
-/// Kept across helper calls.
+/// Preserved across helper calls.
 pub(crate) const R6: Reg = Reg(6);
-/// Kept across helper calls.
+/// Preserved across helper calls.
 pub(crate) const R7: Reg = Reg(7);
-/// Kept across helper calls.
+/// Preserved across helper calls.
 pub(crate) const R8: Reg = Reg(8);
-/// Kept across helper calls.
+/// Preserved across helper calls.
 pub(crate) const R9: Reg = Reg(9);
-/// Frame pointer, read-only.
+/// The frame pointer, which is read-only.
 pub(crate) const R10: Reg = Reg(10);
 
-/// Width of a load or store.
+/// The width of a load or store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Width {
     /// 1 byte.
@@ -55,7 +58,7 @@ pub(crate) enum Width {
     Dw = 0x18,
 }
 
-/// Condition of a jump; unsigned unless named otherwise.
+/// The condition of a jump. Comparisons are unsigned unless marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cond {
     /// Equal.
@@ -80,28 +83,35 @@ pub(crate) enum Cond {
     Sge = 0x70,
 }
 
-/// A place to jump to.
+/// The target of jumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Label(usize);
 
-/// Assembles instructions; jumps go to labels.
+/// Assembles instructions and resolves jumps to labels.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     code: Vec<Insn>,
-    /// Position of each label, once placed.
+    /// The position of each label, once it is placed.
     labels: Vec<Option<usize>>,
-    /// Jumps to be filled in: instruction, label.
-    jumps: Vec<(usize, Label)>,
+    jumps: Vec<Jump>,
 }
 
-/// A jump farther than the 16-bit offset reaches, or to a label that was never placed.
+/// A jump whose offset is not resolved yet.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    /// Index of the instruction.
+    at: usize,
+    target: Label,
+}
+
+/// The error for a jump that is longer than a 16-bit offset, or whose label was never placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadJump;
+pub(crate) struct JumpError;
 
 const LD_IMM64: u8 = 0x18;
 const GOTO: u8 = 0x05;
 const EXIT: u8 = 0x95;
-/// Source register of a wide load of a map, by its descriptor.
+/// Source register of a wide load of a map, given by its descriptor.
 pub(crate) const PSEUDO_MAP_FD: u8 = 1;
 /// Source register of a wide load of the address of a map's value.
 pub(crate) const PSEUDO_MAP_VALUE: u8 = 2;
@@ -247,17 +257,18 @@ impl Assembler {
         self.push(0xdb, dst, src, off, 0);
     }
 
-    /// The same; `src` becomes the value from before (Linux 5.12).
+    /// As [`atomic_add`](Self::atomic_add), and `src` becomes the old value (Linux 5.12).
     pub(crate) fn atomic_fetch_add(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, ATOMIC_FETCH);
     }
 
-    /// `*(u64 *)(dst + off)` and `src` change places, with release semantics (Linux 5.12).
+    /// Exchanges `*(u64 *)(dst + off)` with `src`, with release semantics (Linux 5.12).
     pub(crate) fn exchange(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, ATOMIC_XCHG);
     }
 
-    /// If `*(u64 *)(dst + off)` is `r0`, it becomes `src`; `r0` becomes what it was (Linux 5.12).
+    /// Stores `src` to `*(u64 *)(dst + off)` if that equals `r0`; `r0` becomes the old value (Linux
+    /// 5.12).
     pub(crate) fn compare_exchange(&mut self, dst: Reg, off: i16, src: Reg) {
         self.push(0xdb, dst, src, off, ATOMIC_CMPXCHG);
     }
@@ -272,13 +283,13 @@ impl Assembler {
         self.push(EXIT, R0, R0, 0, 0);
     }
 
-    /// A label, to be placed once.
+    /// Creates a label, which must be placed once.
     pub(crate) fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
-    /// Places a label here.
+    /// Places a label at the next instruction.
     pub(crate) fn place(&mut self, label: Label) {
         let here = self.code.len();
         if let Some(slot) = self.labels.get_mut(label.0) {
@@ -288,71 +299,72 @@ impl Assembler {
 
     /// `if (reg COND imm) goto label`.
     pub(crate) fn jump_if(&mut self, cond: Cond, reg: Reg, imm: i32, label: Label) {
-        self.jumps.push((self.code.len(), label));
+        self.jumps.push(Jump { at: self.code.len(), target: label });
         self.push(0x05 | cond as u8, reg, R0, 0, imm);
     }
 
     /// `if (reg COND other) goto label`.
     pub(crate) fn jump_if_reg(&mut self, cond: Cond, reg: Reg, other: Reg, label: Label) {
-        self.jumps.push((self.code.len(), label));
+        self.jumps.push(Jump { at: self.code.len(), target: label });
         self.push(0x0d | cond as u8, reg, other, 0, 0);
     }
 
     /// `goto label`.
     pub(crate) fn jump(&mut self, label: Label) {
-        self.jumps.push((self.code.len(), label));
+        self.jumps.push(Jump { at: self.code.len(), target: label });
         self.push(GOTO, R0, R0, 0, 0);
     }
 
-    /// The finished code. What no jump leads to is left out, which the kernel would refuse.
-    pub(crate) fn finish(self) -> Result<Vec<Insn>, BadJump> {
+    /// Returns the finished code without unreachable instructions, which the kernel would reject.
+    pub(crate) fn finish(self) -> Result<Vec<Insn>, JumpError> {
         let mut targets: Vec<Option<usize>> = vec![None; self.code.len()];
-        for (at, label) in &self.jumps {
-            let target = self.labels.get(label.0).copied().flatten().ok_or(BadJump)?;
-            *targets.get_mut(*at).ok_or(BadJump)? = Some(target);
+        for jump in &self.jumps {
+            let target = self.labels.get(jump.target.0).copied().flatten().ok_or(JumpError)?;
+            *targets.get_mut(jump.at).ok_or(JumpError)? = Some(target);
         }
-        let reached = self.reached(&targets)?;
-        // Where each instruction comes to be: the number of those in front of it that stay.
-        let mut moved = Vec::with_capacity(reached.len() + 1);
-        let mut stay = 0i64;
-        for stays in &reached {
-            moved.push(stay);
-            stay += i64::from(*stays);
+        let reachable = self.reachable(&targets)?;
+        // The new position of each instruction: the number of reachable instructions before it.
+        let mut new_positions = Vec::with_capacity(reachable.len() + 1);
+        let mut kept = 0i64;
+        for is_reachable in &reachable {
+            new_positions.push(kept);
+            kept += i64::from(*is_reachable);
         }
         let mut out = Vec::new();
-        for ((insn, target), (stays, here)) in
-            self.code.iter().zip(&targets).zip(reached.iter().zip(&moved))
+        for ((insn, target), (is_reachable, here)) in
+            self.code.iter().zip(&targets).zip(reachable.iter().zip(&new_positions))
         {
-            if !stays {
+            if !is_reachable {
                 continue;
             }
             let mut insn = *insn;
             if let Some(target) = target {
-                let distance = moved.get(*target).ok_or(BadJump)? - here - 1;
-                insn.off = i16::try_from(distance).map_err(|_| BadJump)?;
+                let distance = new_positions.get(*target).ok_or(JumpError)? - here - 1;
+                insn.off = i16::try_from(distance).map_err(|_| JumpError)?;
             }
             out.push(insn);
         }
         Ok(out)
     }
 
-    /// The finished code of what comes in front of another program, which begins where this one ends.
-    pub(crate) fn finish_head(mut self) -> Result<Vec<Insn>, BadJump> {
-        // For the assembler there has to be something.
+    /// Returns the finished code of a prologue, which falls through to the program that is appended
+    /// to it.
+    pub(crate) fn finish_prologue(mut self) -> Result<Vec<Insn>, JumpError> {
+        // Stands for the program, so that the code does not run over its end.
         self.exit();
         let mut code = self.finish()?;
         code.pop();
         Ok(code)
     }
 
-    /// Which instructions a run can come to.
-    fn reached(&self, targets: &[Option<usize>]) -> Result<Vec<bool>, BadJump> {
-        let mut reached = vec![false; self.code.len()];
+    /// Returns, for each instruction, whether it is reachable.
+    fn reachable(&self, targets: &[Option<usize>]) -> Result<Vec<bool>, JumpError> {
+        let mut reachable = vec![false; self.code.len()];
         let mut pending = vec![0];
         while let Some(mut at) = pending.pop() {
             loop {
-                let (Some(insn), Some(seen)) = (self.code.get(at), reached.get_mut(at)) else {
-                    return Err(BadJump);
+                let (Some(insn), Some(seen)) = (self.code.get(at), reachable.get_mut(at)) else {
+                    return Err(JumpError);
                 };
                 if std::mem::replace(seen, true) {
                     break;
@@ -361,24 +373,24 @@ impl Assembler {
                 match insn.code {
                     EXIT | GOTO => break,
                     LD_IMM64 => {
-                        *reached.get_mut(at + 1).ok_or(BadJump)? = true;
+                        *reachable.get_mut(at + 1).ok_or(JumpError)? = true;
                         at += 2;
                     }
                     _ => at += 1,
                 }
             }
         }
-        Ok(reached)
+        Ok(reachable)
     }
 }
 
 impl Insn {
-    /// Whether it loads 64 bits, the upper half of which are in the next slot.
+    /// Returns true if the instruction loads 64 bits, whose upper half is in the next slot.
     pub(crate) fn is_wide(self) -> bool {
         self.code == LD_IMM64
     }
 
-    /// From the 8 bytes of a compiled program.
+    /// Decodes an instruction.
     pub(crate) fn from_bytes(raw: [u8; 8]) -> Insn {
         let [code, registers, off0, off1, imm @ ..] = raw;
         Insn {
@@ -390,7 +402,7 @@ impl Insn {
         }
     }
 
-    /// The 8 bytes the kernel takes, little-endian hosts' layout.
+    /// Encodes the instruction for little-endian hosts.
     pub(crate) fn to_bytes(self) -> [u8; 8] {
         let mut out = [0; 8];
         let off = self.off.to_le_bytes();
@@ -414,7 +426,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jumps_count_from_the_next_instruction() {
+    fn jump_offsets_count_from_the_next_instruction() {
         let mut asm = Assembler::default();
         let (end, back) = (asm.label(), asm.label());
         asm.place(back);
@@ -429,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_leads_to_is_left_out() {
+    fn removes_unreachable_code() {
         let mut asm = Assembler::default();
         let (end, never) = (asm.label(), asm.label());
         asm.jump_if(Cond::Eq, R1, 5, end);
@@ -446,22 +458,22 @@ mod tests {
     }
 
     #[test]
-    fn code_that_runs_over_its_end_is_an_error() {
+    fn rejects_code_that_runs_over_its_end() {
         let mut asm = Assembler::default();
         asm.mov_imm(R0, 0);
-        assert_eq!(asm.finish(), Err(BadJump));
+        assert_eq!(asm.finish(), Err(JumpError));
     }
 
     #[test]
-    fn a_label_that_is_nowhere_is_an_error() {
+    fn rejects_a_label_that_is_not_placed() {
         let mut asm = Assembler::default();
         let label = asm.label();
         asm.jump(label);
-        assert_eq!(asm.finish(), Err(BadJump));
+        assert_eq!(asm.finish(), Err(JumpError));
     }
 
     #[test]
-    fn wide_numbers_take_two_slots() {
+    fn numbers_of_more_than_32_bits_take_two_slots() {
         let mut asm = Assembler::default();
         asm.mov_imm64(R2, 0x1_0000_0002);
         asm.mov_imm64(R2, -1);

@@ -1,35 +1,39 @@
-//! What a generated program may use of the kernel it runs on.
+//! The kernel features that generated programs use.
 
-/// What programs can do with this kernel.
+/// The kernel features that a generated program may use. The default is the oldest supported
+/// kernel, Linux 5.8.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KernelFeatures {
-    /// Ask for the site's cookie. Without it there is a program for each site, which knows it.
+    /// Programs can read the attach cookie of the site (Linux 5.15). Otherwise each site has a
+    /// program of its own.
     pub cookies: bool,
-    /// How records get to the reader.
+    /// The transport of records.
     pub transport: Transport,
-    /// Add to a number and learn what it was. Without it limits may let a few hits more pass.
+    /// Atomic operations return the old value (Linux 5.12; on arm64 5.18). Otherwise a few more
+    /// hits than the limit may pass when several CPUs race.
     pub atomics: bool,
-    /// Load what the running thread is from its task, which costs less than asking helpers.
+    /// Offsets for reading the running thread's name and ids from its `task_struct`, which is
+    /// cheaper than calling helpers. `None` before Linux 5.11 and without BTF.
     pub task: Option<TaskStructOffsets>,
 }
 
-/// How records get to the reader.
+/// How records get from programs to the reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// By the kernel's ring buffer (Linux 5.8).
+    /// The kernel's BPF ring buffer (Linux 5.8).
     #[default]
     RingBuf,
-    /// By a ring in mapped memory, where atomic additions return the old value (Linux 5.12).
+    /// The mapped ring, an MPSC ring in a mapped array map (Linux 5.15; on arm64 5.18).
     MappedRing,
 }
 
-/// Offsets in the kernel's `task_struct`.
+/// Byte offsets of fields in the kernel's `task_struct`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TaskStructOffsets {
-    /// The name, 16 bytes.
+    /// The thread name, 16 bytes.
     pub comm: i16,
-    /// The thread's number, of 32 bits.
+    /// The thread id, 32 bits.
     pub pid: i16,
-    /// The process's, likewise.
+    /// The process id, 32 bits.
     pub tgid: i16,
 }

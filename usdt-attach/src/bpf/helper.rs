@@ -1,4 +1,4 @@
-//! Numbers of the kernel's helpers (`include/uapi/linux/bpf.h`, `__BPF_FUNC_MAPPER`).
+//! Numbers of BPF helpers (`include/uapi/linux/bpf.h`, `__BPF_FUNC_MAPPER`).
 
 pub(crate) const MAP_LOOKUP_ELEM: u32 = 1;
 pub(crate) const MAP_UPDATE_ELEM: u32 = 2;
@@ -19,7 +19,7 @@ pub(crate) const RINGBUF_QUERY: u32 = 134;
 pub(crate) const GET_CURRENT_TASK_BTF: u32 = 158;
 pub(crate) const GET_ATTACH_COOKIE: u32 = 174;
 
-/// Flag of the ring buffer's helpers: the reader is not woken.
+/// Flag of the ring buffer helpers: does not wake the reader (`BPF_RB_NO_WAKEUP`).
 pub(crate) const RB_NO_WAKEUP: i32 = 1;
-/// The reader is woken whatever it does.
+/// Flag of the ring buffer helpers: always wakes the reader (`BPF_RB_FORCE_WAKEUP`).
 pub(crate) const RB_FORCE_WAKEUP: i32 = 2;

@@ -1,7 +1,7 @@
-//! A BPF map: what user space reads and writes of it.
-#![allow(unsafe_code)] // keys and values are passed by address; their sizes are checked against the map's
+//! BPF maps: creating them, and reading and writing their entries.
+#![allow(unsafe_code)] // keys and values are passed by address; their sizes are checked against those of the map
 
-use super::memlock::with_room_for_locked_memory;
+use super::memlock::retry_with_raised_memlock;
 use super::possible_cpus::possible_cpus;
 use super::syscall::{bpf, bpf_fd, number, object_name, pointer};
 use super::uapi;
@@ -14,20 +14,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) struct Map {
     fd: OwnedFd,
     shape: Shape,
-    /// Possible CPUs, where there is a value for each of them; else 1.
+    /// Number of values per key: the number of possible CPUs for per-CPU maps, else 1.
     values: usize,
 }
 
-/// What a map is made of.
+/// The kind and the sizes of a map.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shape {
     /// `BPF_MAP_TYPE_*`
     pub(crate) kind: u32,
-    /// Bytes of a key.
+    /// Size of a key in bytes.
     pub(crate) key: u32,
-    /// Bytes of a value, of which per-CPU maps have one for each possible CPU.
+    /// Size of a value in bytes. Per-CPU maps have one for each possible CPU.
     pub(crate) value: u32,
-    /// Most entries; bytes, where it is a ring buffer.
+    /// Number of entries at most; for a ring buffer, its size in bytes.
     pub(crate) entries: u32,
     /// `BPF_F_*`
     pub(crate) flags: u32,
@@ -46,53 +46,54 @@ impl Map {
             ..uapi::MapCreate::default()
         };
         // SAFETY: there are no pointers.
-        let fd = with_room_for_locked_memory(|| unsafe {
-            bpf_fd(uapi::BPF_MAP_CREATE, &mut attributes)
-        })?;
+        let fd =
+            retry_with_raised_memlock(|| unsafe { bpf_fd(uapi::BPF_MAP_CREATE, &mut attributes) })?;
         Map::with_shape(fd, shape)
     }
 
+    /// Wraps the descriptor of an existing map.
     pub(crate) fn with_shape(fd: OwnedFd, shape: Shape) -> io::Result<Map> {
         let values = if is_per_cpu(shape.kind) { possible_cpus()? } else { 1 };
         Ok(Map { fd, shape, values })
     }
 
-    /// What it is made of.
+    /// Returns the kind and the sizes of the map.
     pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// Words between one CPU's value and the next one's in what [`Map::lookup`] reads.
+    /// Returns the number of 64-bit words that one value takes in the buffer of [`Map::lookup`].
     pub(crate) fn words(&self) -> usize {
         (self.shape.value as usize).div_ceil(8)
     }
 
-    /// Room for what [`Map::lookup`] reads.
+    /// Returns a buffer for [`Map::lookup`].
     pub(crate) fn buffer(&self) -> Vec<u64> {
         vec![0; self.words() * self.values]
     }
 
-    /// Sets the value of a key. Not for per-CPU maps.
+    /// Sets the value of a key. Fails for per-CPU maps and for keys and values of the wrong size.
     pub(crate) fn update(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let fits = value.len() == self.shape.value as usize && !is_per_cpu(self.shape.kind);
         self.check(key, fits)?;
         let mut attributes = self.element(key, pointer(value.as_ptr()));
-        // SAFETY: key and value have the map's sizes and outlive the call.
+        // SAFETY: the key and the value have the sizes of the map and outlive the call.
         unsafe { bpf(uapi::BPF_MAP_UPDATE_ELEM, &mut attributes).map(drop) }
     }
 
-    /// Reads the value of a key, or of a per-CPU map one for each possible CPU, every one rounded up to 8 bytes; false
-    /// where there is no such key.
+    /// Reads the value of a key; for a per-CPU map, one value for each possible CPU. Each value is
+    /// rounded up to 8 bytes. Returns false if there is no such key.
     pub(crate) fn lookup(&self, key: &[u8], values: &mut [u64]) -> io::Result<bool> {
         self.check(key, values.len() >= self.words() * self.values)?;
         let mut attributes = self.element(key, pointer(values.as_mut_ptr()));
-        // SAFETY: the key has the map's key size, the buffer room for what the kernel copies.
-        found(unsafe { bpf(uapi::BPF_MAP_LOOKUP_ELEM, &mut attributes) })
+        // SAFETY: the key has the size of the map's keys, and the buffer has space for all values.
+        was_found(unsafe { bpf(uapi::BPF_MAP_LOOKUP_ELEM, &mut attributes) })
     }
 
-    /// Every key of a hash. Those that come or go meanwhile may be among them or not.
+    /// Returns all keys of a hash. Keys that are added or removed meanwhile may be missing.
     pub(crate) fn keys(&self) -> io::Result<Vec<Vec<u8>>> {
-        // The walk begins anew where the key that was read last has been removed since; not without end.
+        // The kernel restarts the walk if the last key has been removed meanwhile, so the number of
+        // steps is bounded.
         let most = 2 * self.shape.entries as usize;
         let mut out: Vec<Vec<u8>> = Vec::new();
         while out.len() < most {
@@ -100,11 +101,11 @@ impl Map {
             let last = out.last().map_or(&[][..], Vec::as_slice);
             let mut attributes = self.element(last, pointer(next.as_mut_ptr()));
             if out.is_empty() {
-                // Without a key it is the first one that comes next.
+                // A null pointer requests the first key.
                 attributes.key = 0;
             }
-            // SAFETY: the keys have the map's key size and outlive the call.
-            if !found(unsafe { bpf(uapi::BPF_MAP_GET_NEXT_KEY, &mut attributes) })? {
+            // SAFETY: the keys have the size of the map's keys and outlive the call.
+            if !was_found(unsafe { bpf(uapi::BPF_MAP_GET_NEXT_KEY, &mut attributes) })? {
                 break;
             }
             out.push(next);
@@ -145,7 +146,8 @@ fn is_per_cpu(kind: u32) -> bool {
     )
 }
 
-fn found<T>(result: io::Result<T>) -> io::Result<bool> {
+/// Maps `ENOENT` to false.
+fn was_found<T>(result: io::Result<T>) -> io::Result<bool> {
     match result {
         Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),

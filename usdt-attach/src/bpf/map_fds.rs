@@ -1,30 +1,32 @@
-//! The maps that generated programs refer to.
+//! The maps that generated programs refer to, and the counters in one of them.
 
-/// File descriptors of the maps, as instructions carry them; -1 for what the plan does not use.
+/// File descriptors of the maps, which instructions contain when a program is loaded; -1 for a map
+/// that the plan does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapFds {
-    /// As [`Transport`](super::Transport) says: an array of one, or `BPF_MAP_TYPE_RINGBUF`.
+    /// The event buffer: an array with one value for a mapped ring, else a `BPF_MAP_TYPE_RINGBUF`.
     pub events: i32,
-    /// `BPF_MAP_TYPE_RINGBUF` that wakes the reader of a mapped ring.
+    /// The wakeup ring of a mapped ring, a `BPF_MAP_TYPE_RINGBUF`.
     pub wakeup: i32,
-    /// Per-CPU array, one [`Counts`] a site.
+    /// Per-CPU array with the counters of each site; see [`Counter`].
     pub counters: i32,
-    /// Array of one `s64`: hits left to record.
+    /// Array with one `s64`: the number of hits left of the limit.
     pub control: i32,
-    /// Array of one value: a `u64` for each probe, the second and the hits taken in it.
+    /// Array with one value that has a `u64` per probe: the second in its upper half, the hits
+    /// taken in it in its lower half.
     pub rates: i32,
-    /// Per-CPU array or hash of what is counted: see `plan::Table`.
+    /// The table, a per-CPU array or hash; see `plan::Table`.
     pub table: i32,
-    /// Array of one empty value of the table.
+    /// Array with one empty value of the table, to create entries from.
     pub zero: i32,
-    /// Hash of what waits for its end.
+    /// Hash of starts that wait for their ends.
     pub starts: i32,
-    /// `BPF_MAP_TYPE_CGROUP_ARRAY` of one.
+    /// `BPF_MAP_TYPE_CGROUP_ARRAY` with the traced cgroup.
     pub cgroup: i32,
 }
 
 impl MapFds {
-    /// Whether the descriptor is one of these maps.
+    /// Returns true if the descriptor is one of these maps.
     pub(crate) fn contains(&self, fd: i32) -> bool {
         let MapFds { events, wakeup, counters, control, rates, table, zero, starts, cgroup } =
             *self;
@@ -33,23 +35,23 @@ impl MapFds {
     }
 }
 
-/// A member of [`Counts`].
+/// A counter of a site; each is a field of [`kernel::Counts`](crate::kernel::Counts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counter {
-    /// [`Counts::hits`]
+    /// `Counts::hits`
     Hits,
-    /// [`Counts::dropped`]
+    /// `Counts::dropped`
     Dropped,
-    /// [`Counts::filtered`]
+    /// `Counts::filtered`
     Filtered,
-    /// [`Counts::overwritten`]
+    /// `Counts::overwritten`
     Overwritten,
-    /// [`Counts::unmatched`]
+    /// `Counts::unmatched`
     Unmatched,
 }
 
 impl Counter {
-    /// Byte offset in the map's value.
+    /// Returns the byte offset of the counter in the map's value.
     pub(crate) fn offset(self) -> i16 {
         8 * self as i16
     }

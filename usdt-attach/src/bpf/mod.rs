@@ -1,4 +1,5 @@
-//! BPF: the instruction set, programs generated from plans, and bpf(2).
+//! BPF: the instruction set and an assembler, code generation from plans, and the system call
+//! bpf(2).
 
 pub(crate) mod asm;
 pub(crate) mod codegen;

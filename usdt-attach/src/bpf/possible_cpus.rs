@@ -1,37 +1,38 @@
-//! The number of CPUs that a machine may ever have, which is how many values per-CPU maps have for a key.
+//! The number of possible CPUs of the machine. Per-CPU maps have that many values per key.
 
 use std::io;
 
 const FILE: &str = "/sys/devices/system/cpu/possible";
 
-/// The number of possible CPUs, which stays the same while the machine runs.
+/// Returns the number of possible CPUs, which does not change while the machine runs.
 pub(crate) fn possible_cpus() -> io::Result<usize> {
     let text = std::fs::read_to_string(FILE)?;
     count(text.trim_end()).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("{FILE} holds `{}`", text.escape_debug()),
+            format!("{FILE} contains `{}`, not a list of CPUs", text.escape_debug()),
         )
     })
 }
 
-/// The numbers in a list of ranges, as in `0-3,8`. Each is larger than those before it.
+/// Counts the numbers in a list of ranges such as `0-3,8`; `None` if the ranges are not valid and
+/// ascending.
 fn count(list: &str) -> Option<usize> {
-    let (mut count, mut free) = (0usize, 0usize);
+    let (mut count, mut min_next) = (0usize, 0usize);
     for range in list.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last) = (number(first)?, number(last)?);
-        if first < free || last < first {
+        if first < min_next || last < first {
             return None;
         }
-        free = last.checked_add(1)?;
-        count = count.checked_add(free - first)?;
+        min_next = last.checked_add(1)?;
+        count = count.checked_add(min_next - first)?;
     }
     Some(count)
 }
 
 fn number(digits: &str) -> Option<usize> {
-    // `parse` takes a sign, too.
+    // `parse` would also accept a sign.
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_is_no_list_of_ranges() {
+    fn rejects_invalid_lists() {
         for list in [
             "",
             "-",
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_this_machine() {
+    fn counts_at_least_the_available_cpus() {
         assert!(possible_cpus().unwrap() >= std::thread::available_parallelism().unwrap().get());
     }
 }

@@ -1,11 +1,11 @@
-//! A program and the sites it serves.
+//! Generated programs.
 
 use super::asm::Insn;
 
-/// A program, and the sites it serves.
+/// A BPF program and the sites to which it is attached.
 pub(crate) struct Program {
-    /// Cookies of the sites, in ascending order.
+    /// The cookies of the sites, in ascending order.
     pub(crate) cookies: Vec<u32>,
-    /// Instructions, map file descriptors in place.
+    /// The instructions, which contain the file descriptors of the maps.
     pub(crate) code: Vec<Insn>,
 }

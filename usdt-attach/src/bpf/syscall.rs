@@ -1,28 +1,31 @@
-//! bpf(2), a safe function for each command used, and `perf_event_open` for uprobes.
+//! The system calls bpf(2), with a safe function for each command used, and perf_event_open(2) for
+//! uprobes.
 //!
-//! The kernel copies the structures, and what they point to, before the call returns. Structures come from [`uapi`].
+//! The structures are those of [`uapi`]. The kernel copies them, and what they point to, before the
+//! call returns.
 #![allow(unsafe_code)] // system calls with pointers; each function checks or borrows what it passes
 
 use super::asm::Insn;
-use super::memlock::with_room_for_locked_memory;
+use super::memlock::retry_with_raised_memlock;
 use super::uapi::{self, LinkCreatePerfEvent, LinkCreateUprobeMulti, PerfEventAttr, ProgLoad};
 use std::ffi::{CStr, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Calls of `BPF_PROG_LOAD` that are interrupted by a signal (`EAGAIN`) before that is an error, as in libbpf.
+/// Number of tries of `BPF_PROG_LOAD` that a signal may interrupt (`EAGAIN`), as in libbpf.
 const LOAD_ATTEMPTS: usize = 5;
 
-/// License that programs declare: helpers for tracing want a GPL-compatible one.
+/// The license that programs declare. Tracing helpers need one that is compatible with the GPL.
 const LICENSE: &CStr = c"Dual MIT/GPL";
 
-/// One call with a structure of [`uapi`].
+/// Calls bpf(2) with a structure of [`uapi`].
 ///
 /// # Safety
 ///
-/// Pointers in the structure must be good for what the command reads and writes there.
+/// Pointers in the structure must be valid for the reads and writes of the command.
 pub(super) unsafe fn bpf<T: Copy>(command: u32, attributes: &mut T) -> io::Result<c_long> {
-    // SAFETY: the structure has the size that is passed; the caller answers for what is in it.
+    // SAFETY: the structure has the size that is passed; the caller guarantees that its pointers
+    // are valid.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -34,37 +37,37 @@ pub(super) unsafe fn bpf<T: Copy>(command: u32, attributes: &mut T) -> io::Resul
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// One call that returns a new descriptor.
+/// Calls bpf(2) for a command that returns a new descriptor.
 ///
 /// # Safety
 ///
-/// As for [`bpf`], and the command must be one that returns a descriptor.
+/// As for [`bpf`]. The command must return a descriptor.
 pub(super) unsafe fn bpf_fd<T: Copy>(command: u32, attributes: &mut T) -> io::Result<OwnedFd> {
-    // SAFETY: passed on to the caller. The descriptor is fresh, and nobody else owns it.
+    // SAFETY: the caller meets the conditions of `bpf`. The descriptor is new and has no other
+    // owner.
     unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd as RawFd)) }
 }
 
-/// A pointer as the structures carry it.
+/// Converts a pointer to a field of a structure.
 pub(super) fn pointer<T>(to: *const T) -> u64 {
     to as u64
 }
 
-/// A descriptor as the structures carry it; those that are open are not negative.
+/// Converts a descriptor to a field of a structure. Open descriptors are not negative.
 pub(super) fn number(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().cast_unsigned()
 }
 
-/// A name of a map or program, cut to what the kernel takes.
+/// Converts the name of a map or program, truncated to the 15 bytes that the kernel accepts.
 pub(super) fn object_name(name: &CStr) -> [u8; 16] {
     let mut out = [0; 16];
-    // The last byte stays zero.
     for (to, from) in out.iter_mut().take(15).zip(name.to_bytes()) {
         *to = *from;
     }
     out
 }
 
-/// Loads a program. What the verifier has to say goes to `log`, unless that is empty.
+/// Loads a program. The verifier writes its log to `log`, unless that is empty.
 pub(crate) fn prog_load(
     kind: u32,
     name: &CStr,
@@ -88,12 +91,12 @@ pub(crate) fn prog_load(
         attributes.log_size = log.len().try_into().map_err(too_long)?;
         attributes.log_buf = pointer(log.as_mut_ptr());
     }
-    with_room_for_locked_memory(|| {
+    retry_with_raised_memlock(|| {
         let mut attempts = LOAD_ATTEMPTS;
         loop {
             attempts -= 1;
-            // SAFETY: `code` has `insn_cnt` instructions of 8 bytes, `log` has `log_size` bytes to write to, and both,
-            // like the license, outlive the call.
+            // SAFETY: `code` has `insn_cnt` instructions of 8 bytes, and `log` has `log_size`
+            // bytes. Both and the license outlive the call.
             match unsafe { bpf_fd(uapi::BPF_PROG_LOAD, &mut attributes) } {
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts > 0 => {}
                 result => return result,
@@ -102,7 +105,7 @@ pub(crate) fn prog_load(
     })
 }
 
-/// Has a program run at a raw tracepoint until the descriptor is closed.
+/// Attaches a program to a raw tracepoint until the descriptor is closed.
 pub(crate) fn raw_tracepoint_open(name: &CStr, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attributes = uapi::RawTracepointOpen {
         name: pointer(name.as_ptr()),
@@ -113,7 +116,7 @@ pub(crate) fn raw_tracepoint_open(name: &CStr, program: BorrowedFd<'_>) -> io::R
     unsafe { bpf_fd(uapi::BPF_RAW_TRACEPOINT_OPEN, &mut attributes) }
 }
 
-/// Has a program run when the perf event fires, and see the cookie (Linux 5.15).
+/// Links a program to a perf event, with an attach cookie (Linux 5.15).
 pub(crate) fn link_perf_event(
     program: BorrowedFd<'_>,
     event: BorrowedFd<'_>,
@@ -130,27 +133,27 @@ pub(crate) fn link_perf_event(
     unsafe { bpf_fd(uapi::BPF_LINK_CREATE, &mut attributes) }
 }
 
-/// A place that a multi-uprobe link attaches to.
+/// A site of a `uprobe_multi` link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UprobeSite {
-    /// Offset of the instruction in the file.
+    /// File offset of the instruction.
     pub(crate) offset: u64,
-    /// Offset of the semaphore in the file; 0 where there is none.
+    /// File offset of the semaphore; 0 if there is none.
     pub(crate) semaphore: u64,
-    /// What `bpf_get_attach_cookie` returns.
+    /// The cookie that `bpf_get_attach_cookie` returns.
     pub(crate) cookie: u64,
 }
 
-/// Has a program run at sites of a file, in one process or, where `pid` is 0, in all (Linux 6.6).
+/// Links a program to sites of a file (Linux 6.6), in one process or, if `pid` is 0, in all.
 pub(crate) fn link_uprobe_multi(
     program: BorrowedFd<'_>,
     path: &CStr,
     sites: &[UprobeSite],
     pid: u32,
 ) -> io::Result<OwnedFd> {
-    let column = |of: fn(&UprobeSite) -> u64| sites.iter().map(of).collect::<Vec<u64>>();
-    let (offsets, semaphores, cookies) =
-        (column(|site| site.offset), column(|site| site.semaphore), column(|site| site.cookie));
+    let offsets: Vec<u64> = sites.iter().map(|site| site.offset).collect();
+    let semaphores: Vec<u64> = sites.iter().map(|site| site.semaphore).collect();
+    let cookies: Vec<u64> = sites.iter().map(|site| site.cookie).collect();
     let too_many = |_| io::Error::from_raw_os_error(libc::E2BIG);
     let mut attributes = LinkCreateUprobeMulti {
         prog_fd: number(program),
@@ -163,42 +166,45 @@ pub(crate) fn link_uprobe_multi(
         uprobe_multi_pid: pid,
         ..LinkCreateUprobeMulti::default()
     };
-    // SAFETY: the arrays have `cnt` words each (`unsigned long` is 64 bits wide on the architectures that this crate
-    // builds for) and, with the NUL-terminated path, outlive the call.
+    // SAFETY: each array has `cnt` elements; `unsigned long` has 64 bits on the architectures that
+    // this crate supports. The arrays and the NUL-terminated path outlive the call.
     unsafe { bpf_fd(uapi::BPF_LINK_CREATE, &mut attributes) }
 }
 
-/// Has the kernel measure how long programs run until the descriptor is closed (Linux 5.8).
+/// Enables run-time statistics of BPF programs until the descriptor is closed (Linux 5.8).
 pub(crate) fn enable_run_time_stats() -> io::Result<OwnedFd> {
     let mut attributes = uapi::EnableStats { type_: uapi::BPF_STATS_RUN_TIME };
     // SAFETY: there are no pointers.
     unsafe { bpf_fd(uapi::BPF_ENABLE_STATS, &mut attributes) }
 }
 
-/// What the kernel knows about a program.
+/// Returns what the kernel knows about a program.
 pub(crate) fn prog_info(program: BorrowedFd<'_>) -> io::Result<uapi::ProgInfo> {
     let mut info = uapi::ProgInfo::default();
-    // SAFETY: numbers of a program's arrays are zero: the kernel follows no pointers in it. Every pattern of bits is
-    // one of these numbers. A descriptor of something else gives numbers without meaning.
+    // SAFETY: the counts of all arrays in the structure are zero, so the kernel follows no
+    // pointers. All bit patterns are valid, even if the descriptor is not that of a program.
     unsafe { object_info(program, &mut info)? };
     Ok(info)
 }
 
+/// Reads the kernel's information about a map or program.
+///
 /// # Safety
 ///
-/// `T` must be a structure of [`uapi`] that the kernel writes about objects, zero where it has counts of arrays.
+/// `T` must be a structure of [`uapi`] for `BPF_OBJ_GET_INFO_BY_FD`, in which the counts of arrays
+/// are zero.
 pub(super) unsafe fn object_info<T: Copy>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     let mut attributes = uapi::ObjGetInfo {
         bpf_fd: number(object),
         info_len: size_of::<T>() as u32,
         info: pointer(&raw mut *info),
     };
-    // SAFETY: the kernel writes `info_len` bytes at most.
+    // SAFETY: the kernel writes at most `info_len` bytes.
     unsafe { bpf(uapi::BPF_OBJ_GET_INFO_BY_FD, &mut attributes).map(drop) }
 }
 
-/// A perf event that fires at an instruction of a file, in one process or, where `pid` is 0, in all. `kind` is the
-/// number of the `uprobe` event source.
+/// Opens a perf event at an instruction of a file, in one process or, if `pid` is 0, in all. `kind`
+/// is the type number of the `uprobe` event source.
 pub(crate) fn perf_event_uprobe(
     kind: u32,
     path: &CStr,
@@ -206,7 +212,8 @@ pub(crate) fn perf_event_uprobe(
     semaphore: u32,
     pid: u32,
 ) -> io::Result<OwnedFd> {
-    /// Where `config` has the semaphore's offset (`PERF_UPROBE_REF_CTR_OFFSET_SHIFT` in `kernel/events/core.c`).
+    /// Position of the semaphore's offset in `config` (`PERF_UPROBE_REF_CTR_OFFSET_SHIFT` in
+    /// `kernel/events/core.c`).
     const REF_CTR_SHIFT: u32 = 32;
     let attributes = PerfEventAttr {
         type_: kind,
@@ -216,27 +223,29 @@ pub(crate) fn perf_event_uprobe(
         probe_offset: offset,
         ..PerfEventAttr::default()
     };
-    // The event of a process is on any CPU, that of all processes on one: the program runs on every CPU even so.
+    // perf_event_open(2) wants one CPU for an event of all processes. The program runs on every CPU
+    // even so.
     let (pid, cpu) = if pid == 0 { (-1, 0) } else { (pid.cast_signed(), -1) };
     let flags = libc::c_ulong::from(uapi::PERF_FLAG_FD_CLOEXEC);
-    // SAFETY: the structure has the size that it says; the path is NUL-terminated; both outlive the call.
+    // SAFETY: the structure has the size in its `size` field, the path is NUL-terminated, and both
+    // outlive the call.
     let fd = unsafe {
         libc::syscall(libc::SYS_perf_event_open, &raw const attributes, pid, cpu, -1, flags)
     };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a fresh descriptor that nobody else owns.
+    // SAFETY: the descriptor is new and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Has a program run when the perf event fires, until the event is closed.
+/// Attaches a program to a perf event until the event is closed.
 pub(crate) fn perf_event_run(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     /// `PERF_EVENT_IOC_SET_BPF` and `PERF_EVENT_IOC_ENABLE` (`include/uapi/linux/perf_event.h`).
     const SET_BPF: libc::c_ulong = 0x4004_2408;
     const ENABLE: libc::c_ulong = 0x2400;
     for (request, argument) in [(SET_BPF, program.as_raw_fd()), (ENABLE, 0)] {
-        // SAFETY: both requests take a number.
+        // SAFETY: the argument of both requests is a number.
         if unsafe { libc::ioctl(event.as_raw_fd(), request as _, argument) } != 0 {
             return Err(io::Error::last_os_error());
         }

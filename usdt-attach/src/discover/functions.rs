@@ -1,8 +1,12 @@
-//! The catalogue's probes in Go binaries that have none, by function entries.
+//! Function entries: the catalog's probes in Go binaries that were built without them.
+//!
+//! The catalog of `gobinary` names a function for many probes of the Go runtime and standard
+//! library. It also says which registers and struct fields hold the arguments at the function's
+//! entry.
 
-use super::{Probe, ScannedObject, Source, catalogue};
+use super::{Probe, ScannedObject, Source, catalog};
 use gobinary::GoBinary;
-use gobinary::catalogue::{Provider, providers};
+use gobinary::catalog::{Provider, providers};
 use gobinary::function_entry::{EntryPoint, Location};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::elf::View;
@@ -10,14 +14,13 @@ use stapsdt::schema::{self, Kind};
 use stapsdt::site::Instruction;
 use std::sync::Arc;
 
-/// Adds function entries for the providers of the catalogue that globs name outright, to binaries that have no probe of
-/// that provider. They cost what they cost: nobody gets them by a wildcard.
-pub fn add_entries(found: &mut [ScannedObject], globs: &[String]) {
-    let named = |glob: &String| {
-        let (provider, _) = glob.split_once(':')?;
-        providers().iter().find(|p| p.name == provider)
-    };
-    let mut wanted: Vec<&'static Provider> = globs.iter().filter_map(named).collect();
+/// Adds function entries as probes to Go binaries that have no probe of a provider.
+///
+/// Only providers of the Go runtime and standard library that a glob names (`go:*`, not `*`) are
+/// added. Each call of such a function traps, so a wildcard must not attach to them by accident.
+pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
+    let mut wanted: Vec<&'static Provider> =
+        globs.iter().filter_map(|glob| named_provider(glob)).collect();
     wanted.dedup_by_key(|p| p.name);
     for one in found {
         let has = |provider: &Provider| one.probes.iter().any(|p| p.provider == provider.name);
@@ -26,6 +29,12 @@ pub fn add_entries(found: &mut [ScannedObject], globs: &[String]) {
             one.probes.extend(entries(one.object.bytes(), &missing).into_iter().map(Arc::new));
         }
     }
+}
+
+/// Returns the provider of the catalog that a glob names without a wildcard.
+fn named_provider(glob: &str) -> Option<&'static Provider> {
+    let (provider, _) = glob.split_once(':')?;
+    providers().iter().find(|p| p.name == provider)
 }
 
 fn entries(data: &[u8], providers: &[&'static Provider]) -> Vec<Probe> {
@@ -42,19 +51,19 @@ fn probe(
     goid_offset: Option<u32>,
     point: &EntryPoint,
 ) -> Option<Probe> {
-    /// The longest instruction that is told apart.
-    const LONGEST: u64 = 16;
+    /// Bytes of code that identify an instruction; no instruction is longer.
+    const MAX_INSTRUCTION: u64 = 16;
     view.load_segment(point.address, 1).filter(|s| s.is_executable())?;
-    let whole = catalogue::whole(point.provider.name, point.probe.name)?;
-    let (mut args, mut names) = (Vec::new(), Vec::new());
-    let mut schema = schema::Probe { args: Vec::new(), ..whole.clone() };
-    for declared in &whole.args {
+    let full_schema = catalog::full_schema(point.provider.name, point.probe.name)?;
+    let (mut args, mut enum_labels) = (Vec::new(), Vec::new());
+    let mut schema = schema::Probe { args: Vec::new(), ..full_schema.clone() };
+    for declared in &full_schema.args {
         let Some(found) = point.args.iter().find(|a| a.name == declared.name) else { continue };
         let mut declared = declared.clone();
         if found.is_enum {
-            // A note would have the text; here is the number of one.
+            // A note has a string here; at the function entry there is only its number.
             (declared.kind, declared.size, declared.signed) = (Kind::Int, 1, false);
-            names.extend(found.labels.map(|labels| (declared.name.clone(), labels)));
+            enum_labels.extend(found.labels.map(|labels| (declared.name.clone(), labels)));
         }
         let first = print(&found.first_word, declared.size, declared.signed, arch);
         if declared.kind.words() == 2 {
@@ -65,7 +74,7 @@ fn probe(
         }
         schema.args.push(declared);
     }
-    let code = view.bytes_up_to(point.address, LONGEST)?;
+    let code = view.bytes_up_to(point.address, MAX_INSTRUCTION)?;
     Some(Probe {
         provider: point.provider.name.to_owned(),
         name: point.probe.name.to_owned(),
@@ -80,12 +89,13 @@ fn probe(
         instruction: Instruction::classify(code, arch),
         generated: false,
         goid_offset,
-        names,
+        enum_labels,
         symbols: Arc::default(),
     })
 }
 
-/// A word as a note would have it, pointers on the way in front: `8@56(16(%rdi))`.
+/// Prints a location in the syntax of notes, extended by dereferences: `8@56(16(%rdi))` is the
+/// value 56 bytes after the address that the pointer at `16(%rdi)` holds.
 fn print(location: &Location, size: u8, signed: bool, arch: Arch) -> String {
     let (operand, rest) = match location {
         Location::Register(number) => (Operand::Register(Register::gpr(*number)), &[][..]),

@@ -1,34 +1,39 @@
-//! Everything that runs: each file that any process maps is looked at once, however many processes map it.
+//! Scanning the whole host: each file is read once, no matter how many processes map it.
 
-use super::process::{self, Place};
-use super::{ObjectId, ScannedObject, scan};
+use super::process::{self, FileMapping};
+use super::{ObjectId, ScannedObject, scan_object};
 use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-/// Processes through which a file is tried: the first ones may end meanwhile.
-const TRIES: usize = 4;
+/// Number of processes through which a file is opened at most. The first ones may exit during the
+/// scan.
+const MAX_TRIES: usize = 4;
 
-/// A file that processes map.
+/// A file that processes map, before it is opened.
 #[derive(Default)]
 struct Candidate {
-    /// Process and mapping.
-    places: Vec<(u32, Place)>,
-    /// In ascending order.
+    /// Processes through which the file can be opened, each with its mapping of the file.
+    mappings: Vec<(u32, FileMapping)>,
+    /// All processes that map the file, in ascending order.
     pids: Vec<u32>,
 }
 
-/// The probes of everything that any process maps, by path, on that many threads. Files without probes are left
-/// out, and so are, with a warning at the first file, processes that may not be looked into.
-pub fn host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
+/// Returns the probes of every file that any process maps executable, sorted by path, using up to
+/// `threads` threads.
+///
+/// Files without probes are left out. Processes of other users that this process may not read are
+/// left out, too, with one warning at the first file.
+pub(crate) fn scan_host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
     let pids = pids()?;
     let (candidates, foreign) = candidates(&pids, threads);
-    let results = parallel(&candidates, threads, look);
+    let results = parallel(&candidates, threads, scan_candidate);
     let mut found: HashMap<ObjectId, ScannedObject> = HashMap::new();
     for one in results.into_iter().flatten() {
-        // A file may have several names in maps, by mount namespaces.
+        // Device numbers in `/proc/PID/maps` differ between mounts of some file systems, so one
+        // file can be two candidates.
         match found.get_mut(&one.object.id) {
             Some(known) => {
                 let mut all: Vec<u32> = known.pids.iter().chain(one.pids.iter()).copied().collect();
@@ -46,23 +51,31 @@ pub fn host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
     {
         let plural = if foreign == 1 { "process" } else { "processes" };
         let message = format!(
-            "{foreign} {plural} may not be looked into; run as root or with CAP_SYS_PTRACE"
+            "skipped {foreign} {plural} of other users; run as root or with CAP_SYS_PTRACE to include them"
         );
         first.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
     }
     Ok(found)
 }
 
-/// Which of these files any process maps.
+/// Returns those of the given files that a process still maps executable.
+///
+/// Processes that this process may not read are not counted.
+///
+/// # Errors
+///
+/// `Io` if `/proc` cannot be read.
 pub fn still_mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
     let inodes: HashSet<u64> = wanted.iter().map(|id| id.ino).collect();
     let mut live = HashSet::new();
     for pid in pids()? {
-        // Who may not be looked into has not been looked into before, either; others have ended.
-        for place in process::places(pid).unwrap_or_default() {
-            // Device numbers in maps are not those of the file on every file system.
-            if inodes.contains(&place.inode)
-                && let Some(object) = process::open(pid, &place)
+        // A process whose mappings cannot be read has exited, or was never scanned because it
+        // belongs to another user.
+        for mapping in process::file_mappings(pid).unwrap_or_default() {
+            // The device number in `/proc/PID/maps` is not `st_dev` on every file system, so only
+            // the inode is compared.
+            if inodes.contains(&mapping.inode)
+                && let Some(object) = process::open(pid, &mapping)
             {
                 live.insert(object.id);
             }
@@ -75,7 +88,7 @@ pub fn still_mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
     Ok(live)
 }
 
-/// Every process, in ascending order.
+/// Returns the ids of all processes in ascending order.
 fn pids() -> Result<Vec<u32>> {
     let failed = |source| Error::io("cannot read /proc", source);
     let entries = std::fs::read_dir("/proc").map_err(failed)?;
@@ -85,28 +98,29 @@ fn pids() -> Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// Every mapped file once, and how many processes could not be looked into.
+/// Returns every file that is mapped executable, and the number of processes that this process may
+/// not read.
 fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) {
-    let maps = parallel(pids, threads, |pid| (*pid, process::places(*pid)));
+    let maps = parallel(pids, threads, |pid| (*pid, process::file_mappings(*pid)));
     let mut files: HashMap<(String, u64), Candidate> = HashMap::new();
     let mut foreign = 0;
-    for (pid, places) in maps {
-        let places = match places {
-            Ok(places) => places,
+    for (pid, mappings) in maps {
+        let mappings = match mappings {
+            Ok(mappings) => mappings,
             Err(error) if error.kind() == ErrorKind::Permission => {
                 foreign += 1;
                 continue;
             }
-            // It has ended.
+            // The process has exited.
             Err(_) => continue,
         };
-        for place in places {
-            let key = (place.device.clone(), place.inode);
+        for mapping in mappings {
+            let key = (mapping.device.clone(), mapping.inode);
             let file = files.entry(key).or_default();
             if file.pids.last() != Some(&pid) {
                 file.pids.push(pid);
-                if file.places.len() < TRIES {
-                    file.places.push((pid, place));
+                if file.mappings.len() < MAX_TRIES {
+                    file.mappings.push((pid, mapping));
                 }
             }
         }
@@ -114,15 +128,16 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) 
     (files.into_values().collect(), foreign)
 }
 
-/// The file's probes, if it has any. What is no ELF file (fonts, archives) is mapped, too.
-fn look(candidate: &Candidate) -> Option<ScannedObject> {
-    let open = |(pid, place): &(u32, Place)| process::open(*pid, place);
-    let mut found = scan(candidate.places.iter().find_map(open)?).ok()?;
+/// Scans a file; `None` if it has no probes or is not an ELF file.
+fn scan_candidate(candidate: &Candidate) -> Option<ScannedObject> {
+    let open = |(pid, mapping): &(u32, FileMapping)| process::open(*pid, mapping);
+    let mut found = scan_object(candidate.mappings.iter().find_map(open)?).ok()?;
     found.pids = candidate.pids.as_slice().into();
     (!found.probes.is_empty()).then_some(found)
 }
 
-/// Runs `work` over all items on that many threads; results in the items' order.
+/// Calls `work` for all items on up to `threads` threads and returns the results in the order of
+/// the items.
 fn parallel<T: Sync, R: Send>(
     items: &[T],
     threads: NonZero<usize>,
@@ -152,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_keep_the_items_order() {
+    fn parallel_keeps_the_order_of_items() {
         let items: Vec<usize> = (0..1000).collect();
         for threads in [1, 2, 7] {
             let doubled = parallel(&items, NonZero::new(threads).unwrap(), |n| n * 2);

@@ -1,25 +1,30 @@
-//! What can be traced: objects (files that processes map) and the probes in them.
+//! Discovery: which files a process executes, and which probes they contain.
 //!
-//! An object is known by device and inode, not by its path, and is held open from here on: what is attached is
-//! what was read, also when the path is replaced or removed, or belongs to another mount namespace.
+//! A file is identified by device and inode, not by its path, and stays open while its [`Object`]
+//! lives. So the kernel attaches to the very file that was scanned, even if the path is replaced or
+//! removed, or belongs to another mount namespace.
+//!
+//! [`scan_file`] and [`scan_process`] return the probes, [`select`] selects some of them by glob.
 
-mod catalogue;
+mod catalog;
 mod functions;
 mod host;
 mod notes;
 mod object;
-pub mod process;
+pub(crate) mod process;
 #[cfg(any(test, fuzzing))]
+#[doc(hidden)]
 pub mod sample;
 mod schema_file;
 pub mod select;
 
-pub use functions::add_entries;
-pub use host::host;
+pub use functions::add_function_entries;
+pub(crate) use host::scan_host;
 pub use host::still_mapped;
-pub(crate) use notes::running_goroutine;
-pub use notes::{Names, Probe, Source};
+pub(crate) use notes::{EnumLabels, goroutine_register};
+pub use notes::{Probe, Source};
 pub use object::{Object, ObjectId};
+pub use process::is_process_alive;
 pub use schema_file::SchemaFile;
 
 use crate::error::{Error, Result, Warning, WarningKind};
@@ -27,48 +32,60 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// An object and the probes in it.
+/// A scanned file and the probes in it.
 #[derive(Clone, Debug)]
 pub struct ScannedObject {
-    /// The file.
+    /// The file, held open.
     pub object: Arc<Object>,
-    /// In the order of their notes.
+    /// The sites of the file's probes, in the order of their notes. A probe with several sites
+    /// appears once for each.
     pub probes: Vec<Arc<Probe>>,
-    /// What could not be used.
+    /// Notes that are damaged and probes that cannot be used.
     pub warnings: Vec<Warning>,
-    /// The processes that it was found in; none where a file was asked for.
+    /// The processes in which the file was found; empty for the result of [`scan_file`].
     pub pids: Arc<[u32]>,
 }
 
-/// The probes of a file.
-pub fn file(path: &Path) -> Result<ScannedObject> {
-    scan(Object::open(path, path)?)
+/// Returns the probes of a file.
+///
+/// A file without probes is not an error. A Go binary is searched for probe definitions even if it
+/// is not sealed.
+///
+/// # Errors
+///
+/// `NotFound` or `Permission` if the file cannot be opened; `InvalidObject` if it is not an ELF
+/// file or is damaged.
+pub fn scan_file(path: &Path) -> Result<ScannedObject> {
+    scan_object(Object::open(path, path)?)
 }
 
-/// Which file a path leads to.
-pub fn object_id(path: &Path) -> Option<ObjectId> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|m| ObjectId { dev: m.dev(), ino: m.ino() })
+/// Returns the probes of every file that a process maps executable, its executable first.
+///
+/// A file that cannot be read is left out with a warning if there are others.
+///
+/// # Errors
+///
+/// `NotFound` if there is no such process; `Permission` if it belongs to another user and this
+/// process lacks `CAP_SYS_PTRACE`; the error of the first file if none can be read.
+pub fn scan_process(pid: u32) -> Result<Vec<ScannedObject>> {
+    scan_process_except(pid, &HashSet::new())
 }
 
-/// The probes of everything a process maps, its executable first. An object that cannot be read is left out
-/// with a warning unless it is the executable.
-pub fn process(pid: u32) -> Result<Vec<ScannedObject>> {
-    process_except(pid, &HashSet::new())
-}
-
-/// The same, without files that are known already: they are not read again.
-pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<ScannedObject>> {
+/// As [`scan_process`], but does not read files that are known already.
+pub(crate) fn scan_process_except(
+    pid: u32,
+    known: &HashSet<ObjectId>,
+) -> Result<Vec<ScannedObject>> {
     let mut found: Vec<ScannedObject> = Vec::new();
-    let mut trouble = None;
+    let mut first_error = None;
     let is_new = |object: &Result<Object>| object.as_ref().map_or(true, |o| !known.contains(&o.id));
     for object in process::objects(pid)?.into_iter().filter(is_new) {
-        match object.and_then(scan) {
+        match object.and_then(scan_object) {
             Ok(one) => found.push(ScannedObject { pids: Arc::from([pid]), ..one }),
-            Err(error) => trouble = trouble.or(Some(error)),
+            Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    match trouble {
+    match first_error {
         Some(error) if found.is_empty() => Err(error),
         Some(error) => {
             if let Some(first) = found.first_mut() {
@@ -76,13 +93,13 @@ pub(crate) fn process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Vec<
             }
             Ok(found)
         }
-        // A kernel thread maps nothing and is there all the same.
-        None if found.is_empty() && !process::is_alive(pid) => Err(Error::no_process(pid)),
+        // A kernel thread maps no files, but it exists.
+        None if found.is_empty() && !is_process_alive(pid) => Err(Error::no_process(pid)),
         None => Ok(found),
     }
 }
 
-fn scan(object: Object) -> Result<ScannedObject> {
+fn scan_object(object: Object) -> Result<ScannedObject> {
     let (probes, warnings) = notes::scan(&object)?;
     let probes = probes.into_iter().map(Arc::new).collect();
     Ok(ScannedObject { object: Arc::new(object), probes, warnings, pids: Arc::from([]) })

@@ -1,6 +1,7 @@
-//! The probes of one object: from notes, else from unsealed blobs.
+//! The probes of one file, read from its notes and, in unsealed Go binaries, from blobs in its
+//! data.
 
-use super::catalogue;
+use super::catalog;
 use super::object::Object;
 use crate::error::{Error, Result, Warning, WarningKind};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use stapsdt::site::{self, Instruction};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Where a probe's description comes from.
+/// Where a probe's definition was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
@@ -21,58 +22,61 @@ pub enum Source {
     Note,
     /// A blob in the data of an unsealed Go binary.
     Blob,
-    /// A note of the Go toolchain's own, of a provider of the catalogue.
+    /// A note without a schema, of a provider of the Go runtime or standard library.
     Native,
-    /// The beginning of a function, where the catalogue says what is to be seen there.
+    /// The entry of a function that serves as a probe; see
+    /// [`add_function_entries`](super::add_function_entries).
     Entry,
 }
 
-/// Texts for numbers, in their order from 0 on.
-pub type Names = &'static [&'static str];
+/// The labels of an enumeration, indexed by value.
+pub(crate) type EnumLabels = &'static [&'static str];
 
-/// One site of a probe. A probe with several sites appears once for each.
+/// One site of a probe and what is known about its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Provider name as written.
+    /// The provider's name as the note spells it.
     pub provider: String,
-    /// Probe name as written.
+    /// The probe's name as the note spells it.
     pub name: String,
-    /// Link-time virtual address of the site.
+    /// The virtual address of the site as linked.
     pub address: u64,
-    /// File offset of the site.
-    pub offset: u64,
-    /// Link-time address of the semaphore.
+    /// The file offset of the site in bytes.
+    pub(crate) offset: u64,
+    /// The virtual address of the semaphore as linked; `None` if the probe has no semaphore.
     pub semaphore: Option<u64>,
-    /// File offset of the semaphore.
-    pub semaphore_offset: Option<u64>,
-    /// Argument specification as written.
+    /// The file offset of the semaphore; `None` if there is none or the file has no data for it.
+    pub(crate) semaphore_offset: Option<u64>,
+    /// The argument specification as written in the note, such as `8@%rax -4@16(%rsp)`.
     pub args: String,
-    /// Where the description comes from.
+    /// Where the definition was found.
     pub source: Source,
-    /// Names and kinds, where known.
+    /// Names and types of the arguments; `None` where only the specification is known.
     pub schema: Option<schema::Probe>,
-    /// Architecture of the object.
-    pub arch: Arch,
-    /// What the first instruction at the site is.
-    pub instruction: Instruction,
-    /// The site is one that `usdt-gen` makes, with its optimisable no-ops.
+    /// The architecture of the file.
+    pub(crate) arch: Arch,
+    /// The kind of instruction at the site.
+    pub(crate) instruction: Instruction,
+    /// True if usdt-gen generated the site, with NOPs that the kernel can optimize.
     pub generated: bool,
-    /// Offset of the goroutine id in `runtime.g`, where the site is Go code.
-    pub goid_offset: Option<u32>,
-    /// Texts for the numbers of arguments, by their names.
-    pub names: Vec<(String, Names)>,
-    /// Link-time addresses of the symbols in the arguments of the object's probes, as far as its symbol tables have
-    /// them.
-    pub symbols: Arc<BTreeMap<String, u64>>,
+    /// The offset of the goroutine id in `runtime.g`; `None` if the site is not Go code or the
+    /// offset is not known.
+    pub(crate) goid_offset: Option<u32>,
+    /// The labels of enumeration arguments, by argument name.
+    pub(crate) enum_labels: Vec<(String, EnumLabels)>,
+    /// The linked addresses of the symbols that argument specifications of this file name, as far
+    /// as the symbol tables have them.
+    pub(crate) symbols: Arc<BTreeMap<String, u64>>,
 }
 
 impl Probe {
-    /// `provider:name`.
+    /// Returns `provider:name`.
     pub fn full_name(&self) -> String {
         format!("{}:{}", self.provider, self.name)
     }
 
-    /// The declaration, as far as it is known: names and types from the schema, else the raw specification.
+    /// Returns the probe's declaration, such as `app:request(string path, int status)`. Without a
+    /// schema, the argument specification stands in place of names and types.
     pub fn prototype(&self) -> String {
         let args: Vec<String> = match &self.schema {
             Some(schema) => schema.args.iter().map(schema::Arg::declaration).collect(),
@@ -82,8 +86,8 @@ impl Probe {
     }
 }
 
-/// The register that Go code has the running goroutine in.
-pub(crate) fn running_goroutine(arch: Arch) -> u8 {
+/// Returns the number of the register in which Go code keeps the pointer to the running goroutine.
+pub(crate) fn goroutine_register(arch: Arch) -> u8 {
     match arch {
         Arch::X86_64 => gobinary::G_REGISTER_AMD64,
         Arch::Aarch64 => gobinary::G_REGISTER_ARM64,
@@ -93,16 +97,18 @@ pub(crate) fn running_goroutine(arch: Arch) -> u8 {
 /// `PT_NOTE` (gABI, "Program Header").
 const PT_NOTE: u32 = 4;
 
-/// Most notes of a file that are looked at: no program has as many, and each takes memory.
-const MOST_NOTES: usize = 1 << 15;
-/// Longest descriptor of a note.
-const LONGEST_NOTE: usize = 1 << 16;
-/// Most warnings about a file; further ones say nothing new.
-const MOST_WARNINGS: usize = 50;
+/// Number of notes read from a file at most. Real programs have fewer; a hostile file must not
+/// exhaust memory.
+const MAX_NOTES: usize = 1 << 15;
+/// Size of the largest note descriptor that is read, in bytes.
+const MAX_NOTE_LEN: usize = 1 << 16;
+/// Number of warnings kept for a file; a damaged file could cause thousands.
+const MAX_WARNINGS: usize = 50;
 
-/// Sections by which a Go binary is told from others, before its data is searched.
+/// Sections that identify a Go binary; the data of other binaries is not searched for blobs.
 const GO_SECTIONS: [&str; 3] = [".noptrdata", ".go.buildinfo", ".gopclntab"];
 
+/// Returns the probes of a file, and warnings about notes and blobs that cannot be used.
 pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
     let view = object.view()?;
     let mut scanner = Scanner { view: &view, probes: Vec::new(), warnings: Vec::new(), goid: None };
@@ -112,12 +118,12 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
         if !sealed && (view.sections.is_empty() || scanner.is_go()) {
             scanner.blobs(arch);
         }
-        scanner.resolve();
+        scanner.resolve_symbols();
     }
-    let more = scanner.warnings.len().saturating_sub(MOST_WARNINGS);
+    let more = scanner.warnings.len().saturating_sub(MAX_WARNINGS);
     if more > 0 {
-        scanner.warnings.truncate(MOST_WARNINGS);
-        scanner.warnings.push(format!("and {more} more of the kind"));
+        scanner.warnings.truncate(MAX_WARNINGS);
+        scanner.warnings.push(format!("{more} more warnings of this kind are not shown"));
     }
     let name = object.path.display();
     let warnings = scanner
@@ -132,19 +138,21 @@ struct Scanner<'a> {
     view: &'a View<'a>,
     probes: Vec<Probe>,
     warnings: Vec<String>,
-    /// Looked up once, when a blob needs it.
+    /// The offset of the goroutine id, computed when it is first needed; the inner `None` means not
+    /// known.
     goid: Option<Option<u32>>,
 }
 
 impl Scanner<'_> {
     fn notes(&mut self, arch: Arch) -> std::result::Result<(), String> {
-        // An unsealed file's descriptions stand in its blobs, which are read for themselves.
+        // Only a sealed file has a schema section; the blobs of an unsealed file carry their own
+        // schemas.
         let sealed =
             self.view.section(schema::SECTION).map(|_| schema::read(self.view)).unwrap_or_default();
         let schemas: HashMap<(String, String), schema::Probe> =
             sealed.into_iter().map(|b| ((b.provider, b.probe.name.clone()), b.probe)).collect();
         if self.view.sections.is_empty() {
-            // What is loaded is still described by segments.
+            // The section headers were stripped; segments still locate the notes that are loaded.
             let notes = self.view.segments.iter().filter(|s| s.kind == PT_NOTE);
             for data in notes.filter_map(|s| self.view.bytes_at_offset(s.offset, s.filesz)) {
                 self.read(data, arch, &schemas);
@@ -157,7 +165,7 @@ impl Scanner<'_> {
         let data = self
             .view
             .section_data(section)
-            .ok_or("the notes lie outside the file (is it cut off?)")?;
+            .ok_or("section .note.stapsdt lies outside the file (is the file truncated?)")?;
         self.read(data, arch, &schemas);
         Ok(())
     }
@@ -168,24 +176,25 @@ impl Scanner<'_> {
         arch: Arch,
         schemas: &HashMap<(String, String), schema::Probe>,
     ) {
-        // Prelinking moves everything by the distance that `.stapsdt.base` has moved.
+        // Prelinking moves addresses but not notes. The distance is that between `.stapsdt.base`
+        // and the note's base.
         let base = self.view.section(note::BASE_SECTION).map(|s| s.addr);
         let mut notes = NoteIter::new(data, self.view.format());
-        let mut left = MOST_NOTES;
+        let mut left = MAX_NOTES;
         loop {
             let decoded = match notes.next_note() {
                 Ok(None) => return,
                 Ok(Some(raw)) if !raw.is_stapsdt() => continue,
                 Ok(Some(_)) if left == 0 => {
-                    self.warnings.insert(
-                        0,
-                        format!("more than {MOST_NOTES} notes; the others are left out"),
-                    );
+                    self.warnings
+                        .insert(0, format!("more than {MAX_NOTES} notes; skipped the others"));
                     return;
                 }
-                Ok(Some(raw)) if raw.desc.len() > LONGEST_NOTE => {
-                    self.warnings
-                        .push(format!("a note of {} bytes is none; left out", raw.desc.len()));
+                Ok(Some(raw)) if raw.desc.len() > MAX_NOTE_LEN => {
+                    self.warnings.push(format!(
+                        "skipped a note of {} bytes (limit {MAX_NOTE_LEN})",
+                        raw.desc.len()
+                    ));
                     continue;
                 }
                 Ok(Some(raw)) => raw.decode(self.view.format()),
@@ -198,14 +207,14 @@ impl Scanner<'_> {
                         note.pc = note.pc.wrapping_add(base.wrapping_sub(note.base));
                     }
                     let schema = schemas.get(&(note.provider.clone(), note.name.clone())).cloned();
-                    if schema.is_none() && self.is_go() && catalogue::has_provider(&note.provider) {
+                    if schema.is_none() && self.is_go() && catalog::has_provider(&note.provider) {
                         let words = argspec::parse(&note.args, arch).len();
-                        let schema = catalogue::schema(&note.provider, &note.name, words);
+                        let schema = catalog::schema_for_words(&note.provider, &note.name, words);
                         let goid = self.goid_offset();
                         self.add(note, schema, Source::Native, arch, goid);
                         continue;
                     }
-                    let goid = self.goid_beside(&note, schema.as_ref(), arch);
+                    let goid = self.goid_without_word(&note, schema.as_ref(), arch);
                     self.add(note, schema, Source::Note, arch, goid);
                 }
                 Err(error) => self.warnings.push(error.to_string()),
@@ -217,8 +226,10 @@ impl Scanner<'_> {
         GO_SECTIONS.iter().any(|s| self.view.section(s).is_some())
     }
 
-    /// A sealed note without room for the goroutine id (or sealed without it): the file may still tell its place.
-    fn goid_beside(
+    /// Returns the offset of the goroutine id for a note that has no word for it; `None` if the
+    /// note has the word. It is missing if the note had no space left or was sealed without
+    /// goroutine ids.
+    fn goid_without_word(
         &mut self,
         note: &Note,
         schema: Option<&schema::Probe>,
@@ -239,7 +250,7 @@ impl Scanner<'_> {
         for blob in blob::scan(self.view) {
             match blob {
                 Ok(blob) => {
-                    // A blob beside its note says nothing new.
+                    // The site has a note, too, which was read already.
                     if self.probes.iter().any(|p| p.address == blob.note.pc) {
                         continue;
                     }
@@ -261,15 +272,15 @@ impl Scanner<'_> {
         goid: Option<u32>,
     ) {
         let view = self.view;
-        let text = view.load_segment(note.pc, 1).filter(|s| s.is_executable());
-        let Some(text) = text else {
+        let code_segment = view.load_segment(note.pc, 1).filter(|s| s.is_executable());
+        let Some(code_segment) = code_segment else {
             self.warnings.push(format!(
-                "{}:{} at {:#x} is in no executable segment; left out",
+                "skipped {}:{}: its address {:#x} is not in an executable segment",
                 note.provider, note.name, note.pc
             ));
             return;
         };
-        let offset = text.offset.saturating_add(note.pc - text.vaddr);
+        let offset = code_segment.offset.saturating_add(note.pc - code_segment.vaddr);
         let semaphore = Some(note.semaphore).filter(|s| *s != 0);
         let semaphore_offset = semaphore.and_then(|s| {
             let segment = view.load_segment(s, 2).filter(|seg| seg.is_writable())?;
@@ -277,7 +288,7 @@ impl Scanner<'_> {
         });
         if semaphore.is_some() && semaphore_offset.is_none() {
             self.warnings.push(format!(
-                "{}:{}: its semaphore at {:#x} is in no file-backed data; the probe may never fire",
+                "{}:{}: its semaphore at {:#x} is not in file-backed data, so the kernel cannot increment it; the probe may never fire",
                 note.provider, note.name, note.semaphore
             ));
         }
@@ -298,13 +309,14 @@ impl Scanner<'_> {
             instruction: Instruction::classify(code, arch),
             generated,
             goid_offset: goid,
-            names: Vec::new(),
+            enum_labels: Vec::new(),
             symbols: Arc::default(),
         });
     }
 
-    /// Looks up the symbols in all arguments at once: tables may be large.
-    fn resolve(&mut self) {
+    /// Looks up the symbols of all argument specifications in one pass, because symbol tables can
+    /// be large.
+    fn resolve_symbols(&mut self) {
         let args = self.probes.iter().flat_map(|probe| argspec::parse(&probe.args, probe.arch));
         let operands = args.filter_map(|arg| arg.value.ok()).map(|value| value.operand);
         let wanted: BTreeSet<String> =

@@ -1,4 +1,4 @@
-//! What `/proc` says: which files a process maps, whether it is there.
+//! Processes as `/proc` shows them: the files they map executable, and whether they still run.
 
 use super::object::Object;
 use crate::error::{Error, Result};
@@ -8,9 +8,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Every file that the process maps executable, the executable first, each once.
-pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
-    let places = places(pid)?;
+/// Returns every file that a process maps executable, its executable first, each once.
+pub(crate) fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
+    let mappings = file_mappings(pid)?;
     let mut out = Vec::new();
     let mut seen = HashSet::new();
     match std::fs::read_link(format!("/proc/{pid}/exe")) {
@@ -21,14 +21,14 @@ pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
             }
             out.push(exe);
         }
-        // CAP_PERFMON alone opens the maps on current kernels, but no file behind them.
+        // With CAP_PERFMON alone, current kernels show the mappings but not the mapped files.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Error::foreign_process(pid));
+            return Err(Error::process_access_denied(pid));
         }
         Err(_) => {}
     }
-    for place in &places {
-        let Some(object) = open(pid, place) else { continue };
+    for mapping in &mappings {
+        let Some(object) = open(pid, mapping) else { continue };
         if seen.insert(object.id) {
             out.push(Ok(object));
         }
@@ -36,54 +36,62 @@ pub fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
     Ok(out)
 }
 
-/// Where a process maps a file executable.
+/// A file that a process maps executable, before it is opened.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct FileMapping {
+    /// The address range as `/proc/PID/map_files` names it.
     range: String,
-    /// Device as maps have it. On some file systems it is not `st_dev`.
+    /// The device as `/proc/PID/maps` shows it, which is not `st_dev` on some file systems.
     pub(super) device: String,
     pub(super) inode: u64,
-    /// The file's name in the process's mount namespace, when it had one.
+    /// The path of the file in the mount namespace of the process; the file may have been deleted
+    /// since.
     name: PathBuf,
 }
 
-/// Where a process maps files executable, each file once.
-pub(super) fn places(pid: u32) -> Result<Vec<Place>> {
+/// Returns the files that a process maps executable, each once.
+pub(super) fn file_mappings(pid: u32) -> Result<Vec<FileMapping>> {
     std::fs::read(format!("/proc/{pid}/maps"))
-        .map(|maps| parse(&maps))
+        .map(|maps| parse_maps(&maps))
         .map_err(|e| process_error(pid, &e))
 }
 
-fn parse(maps: &[u8]) -> Vec<Place> {
+fn parse_maps(maps: &[u8]) -> Vec<FileMapping> {
     let mut seen = HashSet::new();
-    let mappings = maps.split(|b| *b == b'\n').filter_map(Mapping::parse);
-    mappings.filter(|m| seen.insert((m.device, m.inode))).map(|m| m.place()).collect()
+    let mappings = maps.split(|b| *b == b'\n').filter_map(MapsLine::parse);
+    mappings.filter(|m| seen.insert((m.device, m.inode))).map(|m| m.mapping()).collect()
 }
 
-/// A range as `map_files` names it: `maps` pads addresses to eight digits, that does not.
-fn unpadded(range: &str) -> String {
-    let short = |address: &str| match address.trim_start_matches('0') {
-        "" => "0".to_owned(),
-        rest => rest.to_owned(),
-    };
+/// Converts an address range from the form of `maps`, which pads addresses with zeros, to that of
+/// `map_files`, which does not.
+fn unpadded_range(range: &str) -> String {
     let (start, end) = range.split_once('-').unwrap_or((range, ""));
-    format!("{}-{}", short(start), short(end))
+    format!("{}-{}", unpadded_address(start), unpadded_address(end))
 }
 
-/// Through the mapping itself, which also reaches deleted files; without the privilege for that
-/// (CAP_CHECKPOINT_RESTORE), as the executable or through the process's root, where that is still the same file.
-pub(super) fn open(pid: u32, place: &Place) -> Option<Object> {
-    let name = &place.name;
-    let by_mapping = format!("/proc/{pid}/map_files/{}", place.range);
+fn unpadded_address(address: &str) -> &str {
+    match address.trim_start_matches('0') {
+        "" => "0",
+        digits => digits,
+    }
+}
+
+/// Opens a mapped file; `None` if it cannot be opened or is not an ELF file.
+///
+/// `map_files` also reaches deleted files, but needs `CAP_CHECKPOINT_RESTORE`. Without it, the file
+/// is opened as the executable of the process, or by its path below the root of the process. The
+/// inode shows whether that is still the same file.
+pub(super) fn open(pid: u32, mapping: &FileMapping) -> Option<Object> {
+    let name = &mapping.name;
+    let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
     let exe = format!("/proc/{pid}/exe");
     let in_root =
         PathBuf::from(format!("/proc/{pid}/root")).join(name.strip_prefix("/").unwrap_or(name));
-    // What is no ELF file (locale archives, fonts) is mapped, too, and of no interest.
     let by_mapping = Object::open(Path::new(&by_mapping), name).ok();
     by_mapping.or_else(|| {
         let others = [Path::new(&exe), &in_root];
         let mut open = others.iter().filter_map(|path| Object::open(path, name).ok());
-        open.find(|object| object.id.ino == place.inode)
+        open.find(|object| object.id.ino == mapping.inode)
     })
 }
 
@@ -94,55 +102,50 @@ fn without_deleted(path: &Path) -> PathBuf {
 
 fn process_error(pid: u32, error: &io::Error) -> Error {
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Error::foreign_process(pid),
+        Some(libc::EACCES | libc::EPERM) => Error::process_access_denied(pid),
         _ => Error::no_process(pid),
     }
 }
 
-/// A file mapped executable, and where.
+/// An address range at which a process maps a file executable.
 #[derive(Clone, Debug)]
-pub(crate) struct Mapped {
-    /// First address.
+pub(crate) struct MappedRange {
+    /// The first address.
     pub(crate) start: u64,
-    /// Behind the last one.
+    /// The address after the last one.
     pub(crate) end: u64,
-    /// File offset of the first one.
+    /// The file offset of the first address.
     pub(crate) offset: u64,
-    place: Place,
+    mapping: FileMapping,
 }
 
-impl Mapped {
-    /// Device as maps have it, and inode.
+impl MappedRange {
+    /// Returns the device as `/proc/PID/maps` shows it, and the inode: a key for the file within
+    /// the process.
     pub(crate) fn file(&self) -> (&str, u64) {
-        (&self.place.device, self.place.inode)
+        (&self.mapping.device, self.mapping.inode)
     }
 
-    /// The file's name, where the process sees it.
+    /// Returns the path of the file in the mount namespace of the process.
     pub(crate) fn name(&self) -> &Path {
-        &self.place.name
+        &self.mapping.name
     }
 
-    /// The file itself.
+    /// Opens the file; `None` if it cannot be opened or is not an ELF file.
     pub(crate) fn open(&self, pid: u32) -> Option<Object> {
-        open(pid, &self.place)
+        open(pid, &self.mapping)
     }
 }
 
-/// Everything that a process maps executable from files, by address.
-pub(crate) fn mapped(pid: u32) -> Result<Vec<Mapped>> {
+/// Returns all ranges at which a process maps files executable, in ascending order.
+pub(crate) fn mapped_ranges(pid: u32) -> Result<Vec<MappedRange>> {
     let maps = std::fs::read(format!("/proc/{pid}/maps")).map_err(|e| process_error(pid, &e))?;
-    let number = |text: &str| u64::from_str_radix(text, 16).ok();
-    let one = |line| {
-        let mapping = Mapping::parse(line)?;
-        let (start, end) = mapping.range.split_once('-')?;
-        let (start, end, offset) = (number(start)?, number(end)?, number(mapping.offset)?);
-        Some(Mapped { start, end, offset, place: mapping.place() })
-    };
-    Ok(maps.split(|b| *b == b'\n').filter_map(one).collect())
+    let lines = maps.split(|b| *b == b'\n').filter_map(MapsLine::parse);
+    Ok(lines.filter_map(|line| line.mapped_range()).collect())
 }
 
-/// A line of `/proc/PID/maps` (proc(5)) that maps a file executable.
-struct Mapping<'a> {
+/// A line of `/proc/PID/maps` (proc_pid_maps(5)) that maps a file executable.
+struct MapsLine<'a> {
     range: &'a str,
     offset: &'a str,
     device: &'a str,
@@ -150,20 +153,29 @@ struct Mapping<'a> {
     path: &'a [u8],
 }
 
-impl<'a> Mapping<'a> {
-    fn parse(line: &'a [u8]) -> Option<Mapping<'a>> {
+impl<'a> MapsLine<'a> {
+    /// Parses a line; `None` if it does not map a file executable.
+    fn parse(line: &'a [u8]) -> Option<MapsLine<'a>> {
         let mut fields = line.splitn(6, |b| *b == b' ');
-        let mut text = || std::str::from_utf8(fields.next()?).ok();
-        let (range, permissions, offset, device) = (text()?, text()?, text()?, text()?);
-        let inode = text()?.parse().ok()?;
+        let mut next_field = || std::str::from_utf8(fields.next()?).ok();
+        let (range, permissions) = (next_field()?, next_field()?);
+        let (offset, device) = (next_field()?, next_field()?);
+        let inode = next_field()?.parse().ok()?;
         let path = fields.next()?.trim_ascii_start();
         (permissions.as_bytes().get(2) == Some(&b'x') && inode != 0 && path.starts_with(b"/"))
-            .then_some(Mapping { range, offset, device, inode, path })
+            .then_some(MapsLine { range, offset, device, inode, path })
     }
 
-    fn place(&self) -> Place {
-        Place {
-            range: unpadded(self.range),
+    fn mapped_range(&self) -> Option<MappedRange> {
+        let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
+        let (start, end) = self.range.split_once('-')?;
+        let (start, end, offset) = (hex(start)?, hex(end)?, hex(self.offset)?);
+        Some(MappedRange { start, end, offset, mapping: self.mapping() })
+    }
+
+    fn mapping(&self) -> FileMapping {
+        FileMapping {
+            range: unpadded_range(self.range),
             device: self.device.to_owned(),
             inode: self.inode,
             name: without_deleted(Path::new(OsStr::from_bytes(self.path))),
@@ -171,10 +183,11 @@ impl<'a> Mapping<'a> {
     }
 }
 
-/// Whether the process exists and is no zombie.
-pub fn is_alive(pid: u32) -> bool {
+/// Returns true if the process exists and is not a zombie.
+pub fn is_process_alive(pid: u32) -> bool {
     let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
-    // The state follows the command, which may hold anything, in parentheses.
+    // The state follows the command name, which is in parentheses and may itself contain any
+    // character.
     let state = stat.iter().rposition(|b| *b == b')').and_then(|at| stat.get(at + 2).copied());
     !matches!(state, Some(b'Z' | b'X') | None)
 }
@@ -184,9 +197,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn maps_lines() {
+    fn parses_lines_that_map_files_executable() {
         let line = b"00400000-0048a000 r-xp 00001000 fe:00 1234      /opt/my app (deleted)";
-        let mapping = Mapping::parse(line).unwrap();
+        let mapping = MapsLine::parse(line).unwrap();
         assert_eq!(
             (mapping.range, mapping.device, mapping.inode),
             ("00400000-0048a000", "fe:00", 1234)
@@ -202,28 +215,28 @@ mod tests {
             b"",
             b"nonsense",
         ] {
-            assert!(Mapping::parse(other).is_none());
+            assert!(MapsLine::parse(other).is_none());
         }
     }
 
     #[test]
-    fn ranges_as_map_files_has_them() {
-        assert_eq!(unpadded("00400000-0048a000"), "400000-48a000");
-        assert_eq!(unpadded("7f0012345000-7f0012346000"), "7f0012345000-7f0012346000");
-        assert_eq!(unpadded("00000000-00001000"), "0-1000");
+    fn removes_the_padding_of_addresses() {
+        assert_eq!(unpadded_range("00400000-0048a000"), "400000-48a000");
+        assert_eq!(unpadded_range("7f0012345000-7f0012346000"), "7f0012345000-7f0012346000");
+        assert_eq!(unpadded_range("00000000-00001000"), "0-1000");
     }
 
     #[test]
-    fn this_process_maps_its_file_first() {
+    fn finds_the_executable_of_this_process_first() {
         let own = objects(std::process::id()).unwrap();
         let exe = own.first().unwrap().as_ref().unwrap();
         assert_eq!(exe.path, std::env::current_exe().unwrap());
-        assert!(is_alive(std::process::id()));
+        assert!(is_process_alive(std::process::id()));
         assert!(own.len() > 1, "the C library is mapped, too");
     }
 
     #[test]
-    fn a_missing_process_is_named() {
+    fn names_a_missing_process() {
         let error = objects(u32::MAX - 1).unwrap_err();
         assert_eq!(error.to_string(), "no process 4294967294; it may have ended");
     }

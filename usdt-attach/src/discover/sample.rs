@@ -1,12 +1,14 @@
-//! A probe for tests and fuzzers to vary.
+//! Sample probes for unit tests and fuzz targets.
+#![allow(clippy::expect_used)] // tests may panic
 
-use super::{Probe, Source};
+use super::select::Selected;
+use super::{Object, Probe, Source};
 use stapsdt::argspec::Arch;
 use stapsdt::schema::{self, Kind};
 use stapsdt::site::Instruction;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-/// A probe with these arguments, of which nothing more is known.
+/// Returns a probe with the given argument specification and no schema.
 pub fn probe(args: &str) -> Probe {
     Probe {
         provider: "sample".into(),
@@ -22,12 +24,13 @@ pub fn probe(args: &str) -> Probe {
         instruction: Instruction::Nop,
         generated: true,
         goid_offset: None,
-        names: Vec::new(),
+        enum_labels: Vec::new(),
         symbols: Arc::default(),
     }
 }
 
-/// The same with names and kinds of its arguments.
+/// Returns a probe whose arguments have names and kinds; every argument is unsigned and has 8
+/// bytes.
 pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
     let arg = |(name, kind): &(&str, Kind)| schema::Arg {
         name: (*name).into(),
@@ -38,8 +41,25 @@ pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
         unit: None,
         doc: String::new(),
     };
-    let args_of = kinds.iter().map(arg).collect();
+    with_args(args, kinds.iter().map(arg).collect())
+}
+
+/// Returns a probe with the given argument specification and declared arguments.
+pub fn with_args(args: &str, declared: Vec<schema::Arg>) -> Probe {
     let schema =
-        schema::Probe { name: "p".into(), args: args_of, doc: String::new(), stability: None };
+        schema::Probe { name: "p".into(), args: declared, doc: String::new(), stability: None };
     Probe { schema: Some(schema), ..probe(args) }
+}
+
+/// Returns the probe as selected in the file of the running program.
+///
+/// # Panics
+///
+/// If this program's file cannot be read.
+pub fn selected(probe: Probe) -> Selected {
+    static OWN: LazyLock<Arc<Object>> = LazyLock::new(|| {
+        let path = std::env::current_exe().expect("this program has a file");
+        Arc::new(Object::open(&path, &path).expect("it is an ELF file"))
+    });
+    Selected { object: Arc::clone(&OWN), probe: Arc::new(probe), pids: Arc::from([]) }
 }

@@ -1,50 +1,77 @@
-//! Names and types from a file, for probes whose binary has none.
+//! Schema files: argument names and types for probes whose binary has none.
 
 use super::ScannedObject;
-use crate::discover::select::normal;
+use crate::discover::select::normalized_name;
 use crate::error::{Error, Result, Warning, WarningKind};
 use stapsdt::argspec;
 use stapsdt::schema::{self, Schema};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A schema file: what `usdt-gen schema` prints.
+/// Names and types of probe arguments, read from a file that `usdt-gen schema` wrote.
+///
+/// Use it for binaries whose notes carry no argument names: binaries whose descriptions were
+/// stripped, and probes that usdt-gen did not generate.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use usdt_attach::discover::{SchemaFile, scan_file};
+///
+/// # fn main() -> usdt_attach::Result<()> {
+/// let mut objects = [scan_file(Path::new("/usr/bin/app"))?];
+/// SchemaFile::read(Path::new("app.schema.json"))?.apply(&mut objects);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SchemaFile(Schema);
 
-/// Larger files are no schemas.
-const LARGEST: u64 = 64 << 20;
+/// Size of the largest file that is read, in bytes. A real schema is far smaller.
+const MAX_SIZE: u64 = 64 << 20;
 
 impl SchemaFile {
-    /// Reads it.
+    /// Reads a schema file.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` or `Permission` if the file cannot be opened; `InvalidObject` if it is not a
+    /// schema, or a schema of another version.
     pub fn read(path: &Path) -> Result<SchemaFile> {
         let open = |source| Error::open(path, source);
         let wrong = |problem: String| Error::object(path, problem);
-        if std::fs::metadata(path).map_err(open)?.len() > LARGEST {
-            return Err(wrong("too large for a schema".into()));
+        if std::fs::metadata(path).map_err(open)?.len() > MAX_SIZE {
+            return Err(wrong(format!(
+                "larger than {} MiB, too large for a schema",
+                MAX_SIZE >> 20
+            )));
         }
         let text = std::fs::read_to_string(path).map_err(open)?;
         let schema: Schema = serde_json::from_str(&text)
-            .map_err(|e| wrong(format!("no schema as `usdt-gen schema` prints it: {e}")))?;
+            .map_err(|e| wrong(format!("not a schema that `usdt-gen schema` wrote: {e}")))?;
         if schema.version != schema::VERSION {
             return Err(wrong(format!(
-                "a schema of version {}; this tool reads 1",
-                schema.version
+                "schema version {}, expected {}; write it again with this release's `usdt-gen schema`",
+                schema.version,
+                schema::VERSION
             )));
         }
         Ok(SchemaFile(schema))
     }
 
-    /// Names the arguments of probes that have no description. A description with another number of words than
-    /// the probe has is of something else.
-    pub fn describe(&self, found: &mut [ScannedObject]) {
+    /// Gives names and types to the arguments of probes that have none.
+    ///
+    /// A description that does not have as many argument words as the probe's note is not used; a
+    /// warning is added to the object instead.
+    pub fn apply(&self, found: &mut [ScannedObject]) {
         for one in found {
             for probe in one.probes.iter_mut().filter(|p| p.schema.is_none()) {
                 let provider = self.0.providers.iter().find(|p| p.name == probe.provider);
-                // Some emitters write notes in DTrace's spelling.
-                let Some(description) = provider
-                    .and_then(|p| p.probes.iter().find(|d| normal(&d.name) == normal(&probe.name)))
-                else {
+                // Some tools write probe names with `-` for `__`, as DTrace does.
+                let Some(description) = provider.and_then(|p| {
+                    p.probes
+                        .iter()
+                        .find(|d| normalized_name(&d.name) == normalized_name(&probe.name))
+                }) else {
                     continue;
                 };
                 let words = argspec::parse(&probe.args, probe.arch).len();
@@ -52,7 +79,7 @@ impl SchemaFile {
                     Arc::make_mut(probe).schema = Some(description.clone());
                 } else {
                     let message = format!(
-                        "{}: described with {} argument words, but it has {words}; the description is not used",
+                        "{}: ignored its schema, which has {} argument words where the note has {words}",
                         probe.full_name(),
                         description.words()
                     );

@@ -1,4 +1,17 @@
-//! Which probes are meant: globs over `provider:probe`.
+//! Selecting probes by globs over `provider:probe`.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use usdt_attach::discover::{scan_file, select::select};
+//!
+//! # fn main() -> usdt_attach::Result<()> {
+//! let found = [scan_file(Path::new("/usr/bin/app"))?];
+//! for selected in select(&found, &["app:request-*".to_owned()])? {
+//!     println!("{} at {:#x}", selected.probe.full_name(), selected.probe.address);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::discover::{Object, Probe, ScannedObject};
 use crate::error::{Error, Result};
@@ -7,73 +20,98 @@ use std::fmt;
 use std::sync::Arc;
 use wildmatch::WildMatch;
 
-/// A chosen site.
+/// A selected probe site and the file that contains it.
 #[derive(Clone, Debug)]
 pub struct Selected {
-    /// The file it is in.
+    /// The file that contains the site.
     pub object: Arc<Object>,
-    /// The site.
+    /// The site and its probe.
     pub probe: Arc<Probe>,
-    /// The processes that the file was found in.
+    /// The processes in which the file was found; empty if the file itself was scanned.
     pub pids: Arc<[u32]>,
 }
 
-/// A pattern `provider:probe` with `*` and `?` in both parts; without `:`, a pattern for the probe alone.
+/// A pattern `provider:probe`, in which `*` matches any characters and `?` matches one.
+///
+/// A pattern without `:` matches probe names of all providers. An empty part matches everything.
+/// `-` and `__` in names are the same: DTrace writes `request-start`, notes have `request__start`.
+///
+/// ```
+/// use usdt_attach::discover::select::Glob;
+///
+/// let glob = Glob::new("app:request-*");
+/// assert!(glob.matches_names("app", "request__start"));
+/// assert!(!glob.matches_names("other", "request__start"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Glob {
-    text: String,
+    pattern: String,
     provider: WildMatch,
     probe: WildMatch,
 }
 
 impl Glob {
-    /// Reads a pattern. DTrace's spelling (`request-start`) and the note's (`request__start`) are the same.
-    pub fn new(text: &str) -> Glob {
-        let (provider, probe) = text.split_once(':').unwrap_or(("*", text));
-        let or_any = |part: &str| WildMatch::new(&normal(if part.is_empty() { "*" } else { part }));
-        Glob { text: text.to_owned(), provider: or_any(provider), probe: or_any(probe) }
+    /// Creates a glob. Every string is a valid pattern.
+    pub fn new(pattern: &str) -> Glob {
+        let (provider, probe) = pattern.split_once(':').unwrap_or(("*", pattern));
+        Glob {
+            pattern: pattern.to_owned(),
+            provider: part_pattern(provider),
+            probe: part_pattern(probe),
+        }
     }
 
-    /// Whether the probe is meant.
+    /// Returns true if the probe's names match.
     pub fn matches(&self, probe: &Probe) -> bool {
         self.matches_names(&probe.provider, &probe.name)
     }
 
-    /// Whether a probe of these names is meant.
+    /// Returns true if a probe with these names matches.
     pub fn matches_names(&self, provider: &str, probe: &str) -> bool {
-        self.provider.matches(&normal(provider)) && self.probe.matches(&normal(probe))
+        self.provider.matches(&normalized_name(provider))
+            && self.probe.matches(&normalized_name(probe))
     }
+}
+
+/// Returns the pattern for one part of a glob.
+fn part_pattern(part: &str) -> WildMatch {
+    WildMatch::new(&normalized_name(if part.is_empty() { "*" } else { part }))
 }
 
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.pattern)
     }
 }
 
-/// A name in the note's spelling.
-pub fn normal(name: &str) -> String {
+/// Returns a provider or probe name as notes spell it, with `__` for `-`.
+pub(crate) fn normalized_name(name: &str) -> String {
     name.replace('-', "__")
 }
 
-/// The sites that any of `globs` matches, in the order found; all sites for no glob. A glob without a match is
-/// an error: it is a mistake more often than a wish.
+/// Returns the sites that at least one glob matches, in the order found; all sites if `globs` is
+/// empty.
+///
+/// # Errors
+///
+/// `NoMatch` if a glob matches nothing, because that is usually a typing mistake. The message lists
+/// the probes that there are. [`select_if_any`] accepts such globs.
 pub fn select(found: &[ScannedObject], globs: &[String]) -> Result<Vec<Selected>> {
     for glob in globs.iter().map(|g| Glob::new(g)) {
         if !found.iter().flat_map(|f| &f.probes).any(|p| glob.matches(p)) {
-            return Err(Error::no_match(glob.text.clone(), known(found)));
+            return Err(Error::no_match(&glob, available_probes(found)));
         }
     }
-    Ok(select_any(found, globs))
+    Ok(select_if_any(found, globs))
 }
 
-/// The same, where a glob without a match is none either.
-pub fn select_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected> {
+/// As [`select`], but a glob may match nothing. Use it where probes may appear later.
+pub fn select_if_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected> {
     let globs: Vec<Glob> = globs.iter().map(|g| Glob::new(g)).collect();
-    let chosen = |p: &Probe| globs.is_empty() || globs.iter().any(|g| g.matches(p));
+    let is_selected = |p: &Probe| globs.is_empty() || globs.iter().any(|g| g.matches(p));
     let mut out = Vec::new();
     for one in found {
-        for probe in one.probes.iter().filter(|p| chosen(p)) {
+        for probe in one.probes.iter().filter(|p| is_selected(p)) {
             out.push(Selected {
                 object: Arc::clone(&one.object),
                 probe: Arc::clone(probe),
@@ -84,17 +122,18 @@ pub fn select_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected> {
     out
 }
 
-/// What there is to choose from, cut to what a person reads.
-fn known(found: &[ScannedObject]) -> String {
+/// Lists the probes that can be selected, for a message: the first few and the number of the
+/// others.
+fn available_probes(found: &[ScannedObject]) -> String {
     const SHOWN: usize = 8;
     let all: IndexSet<String> =
         found.iter().flat_map(|f| &f.probes).map(|p| p.full_name()).collect();
     let mut names: Vec<String> = all.into_iter().collect();
     if names.is_empty() {
-        return "there are no probes at all".to_owned();
+        return "the target has no probes".to_owned();
     }
     let more = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("there are {}{tail}", names.join(", "))
+    format!("the target has {}{tail}", names.join(", "))
 }

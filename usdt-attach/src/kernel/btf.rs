@@ -1,26 +1,30 @@
-//! Offsets of fields in the kernel's structs, from its own description of its types (BTF,
-//! `Documentation/bpf/btf.rst`): five megabytes of which two names and one struct are of interest, so it is read in
-//! pieces and nothing of it is kept.
+//! Offsets of fields in kernel structs, from the type information of the running kernel (BTF, see
+//! `Documentation/bpf/btf.rst`).
+//!
+//! The file has about five megabytes, of which a few names and one struct are needed. It is read in
+//! pieces of 64 KiB, and nothing is kept.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Of the running kernel (Linux 5.4, `CONFIG_DEBUG_INFO_BTF`).
+/// BTF of the running kernel (since Linux 5.4, with `CONFIG_DEBUG_INFO_BTF`).
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
-/// Read at once.
+/// Bytes that are read at once.
 const PIECE: usize = 64 << 10;
-/// Bytes of a type in front of what its kind adds.
+/// Size in bytes of `struct btf_type`, and also of `struct btf_member`.
 const TYPE: usize = 12;
+/// `BTF_KIND_STRUCT`.
 const STRUCT: u32 = 4;
 
-/// Bytes in front of each of these fields of a struct of the running kernel; `None` if one is missing.
-pub(super) fn fields<const N: usize>(structure: &str, names: [&str; N]) -> Option<[u32; N]> {
+/// Returns the byte offsets of fields in a struct of the running kernel; `None` if the kernel has
+/// no BTF or a field is missing.
+pub(super) fn field_offsets<const N: usize>(structure: &str, names: [&str; N]) -> Option<[u32; N]> {
     let file = File::open(VMLINUX).ok()?;
     find(&|at, to| file.read_at(to, at), structure, names)
 }
 
-/// Reads at an offset, as far as it wants.
+/// A function that reads at an offset, possibly less than requested.
 type Read<'a> = dyn Fn(u64, &mut [u8]) -> std::io::Result<usize> + 'a;
 
 fn find<const N: usize>(read: &Read<'_>, structure: &str, fields: [&str; N]) -> Option<[u32; N]> {
@@ -33,10 +37,10 @@ fn find<const N: usize>(read: &Read<'_>, structure: &str, fields: [&str; N]) -> 
     let (start, types, types_len) = (u64::from(word(1)?), u64::from(word(2)?), u64::from(word(3)?));
     let (strings, strings_len) = (u64::from(word(4)?), u64::from(word(5)?));
     let wanted: Vec<&str> = std::iter::once(structure).chain(fields).collect();
-    let offsets = names(read, start + strings, strings_len, &wanted)?;
+    let offsets = name_offsets(read, start + strings, strings_len, &wanted)?;
     let (structure, fields) = offsets.split_first()?;
-    let members = members(read, start + types, start + types + types_len, *structure)?;
-    let offset = |name: u32| {
+    let members = struct_members(read, start + types, start + types + types_len, *structure)?;
+    let field_offset = |name: u32| {
         let members = members.as_chunks::<TYPE>().0;
         members
             .iter()
@@ -46,7 +50,7 @@ fn find<const N: usize>(read: &Read<'_>, structure: &str, fields: [&str; N]) -> 
     };
     let mut out = [0; N];
     for (place, name) in out.iter_mut().zip(fields) {
-        *place = offset(*name)?;
+        *place = field_offset(*name)?;
     }
     Some(out)
 }
@@ -55,6 +59,7 @@ fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk::<4>().map(|raw| u32::from_le_bytes(*raw))
 }
 
+/// Fills a buffer from an offset; `None` if the file is too short.
 fn fill(read: &Read<'_>, at: u64, to: &mut [u8]) -> Option<()> {
     let mut done = 0;
     while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -66,11 +71,11 @@ fn fill(read: &Read<'_>, at: u64, to: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Where names are among the strings.
-fn names(read: &Read<'_>, start: u64, length: u64, wanted: &[&str]) -> Option<Vec<u32>> {
+/// Returns the offsets of names in the string section; `None` if one is missing.
+fn name_offsets(read: &Read<'_>, start: u64, length: u64, wanted: &[&str]) -> Option<Vec<u32>> {
     let needles: Vec<Vec<u8>> =
         wanted.iter().map(|name| format!("\0{name}\0").into_bytes()).collect();
-    // A name may stand across the end of a piece.
+    // Pieces overlap, because a name may lie across the end of a piece.
     let step = PIECE - (needles.iter().map(Vec::len).max()? - 1);
     let mut found = vec![None; wanted.len()];
     let mut piece = vec![0; PIECE];
@@ -80,16 +85,16 @@ fn names(read: &Read<'_>, start: u64, length: u64, wanted: &[&str]) -> Option<Ve
         let bytes = piece.get_mut(..size)?;
         fill(read, start + at, bytes)?;
         for (needle, place) in needles.iter().zip(&mut found) {
-            let seen = || memchr::memmem::find(bytes, needle);
-            *place = place.or_else(|| u32::try_from(at + 1 + seen()? as u64).ok());
+            let position = || memchr::memmem::find(bytes, needle);
+            *place = place.or_else(|| u32::try_from(at + 1 + position()? as u64).ok());
         }
         at += step as u64;
     }
     found.into_iter().collect()
 }
 
-/// The members of the struct of that name, 12 bytes each.
-fn members(read: &Read<'_>, start: u64, end: u64, name: u32) -> Option<Vec<u8>> {
+/// Returns the members of a struct, given the offset of its name in the string section.
+fn struct_members(read: &Read<'_>, start: u64, end: u64, name: u32) -> Option<Vec<u8>> {
     let (mut piece, mut piece_at, mut piece_size) = (vec![0; PIECE], 0, 0usize);
     let mut at = start;
     while at < end {
@@ -101,23 +106,24 @@ fn members(read: &Read<'_>, start: u64, end: u64, name: u32) -> Option<Vec<u8>> 
         let (own_name, info) = (word_at(this, 0)?, word_at(this, 4)?);
         let (kind, count) = (info >> 24 & 31, info & 0xffff);
         let more = u64::from(match kind {
-            // Integers, variables, tags of declarations.
+            // BTF_KIND_INT, VAR, DECL_TAG.
             1 | 14 | 17 => 4,
-            // Arrays.
+            // BTF_KIND_ARRAY.
             3 => 12,
-            // Structs, unions, sections, wide enumerations.
+            // BTF_KIND_STRUCT, UNION, DATASEC, ENUM64.
             STRUCT | 5 | 15 | 19 => 12 * count,
-            // Enumerations, parameters.
+            // BTF_KIND_ENUM, FUNC_PROTO.
             6 | 13 => 8 * count,
-            // Pointers, forward declarations, other names, qualifiers, functions, floats, tags of types.
+            // BTF_KIND_PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG.
             2 | 7..=12 | 16 | 18 => 0,
-            // What is behind a kind of later kernels cannot be told.
+            // A kind of a later kernel, whose size is not known.
             _ => return None,
         });
         if kind == STRUCT && own_name == name {
             let mut members = vec![0; usize::try_from(more).ok()?];
-            // With this flag offsets have the size of a bit-field on top.
             fill(read, at + TYPE as u64, &mut members)?;
+            // With `kind_flag`, the upper 8 bits of a member's offset are the size of its
+            // bit-field.
             if info >> 31 == 1 {
                 members.as_chunks_mut::<TYPE>().0.iter_mut().for_each(|member| member[11] = 0);
             }
@@ -167,7 +173,7 @@ mod tests {
     fn in_bytes(bytes: &[u8], structure: &str, name: &str) -> Option<u32> {
         let read = |at: u64, to: &mut [u8]| {
             let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
-            // A file may give less than it is asked for.
+            // read(2) may return less than requested.
             let size = rest.len().min(to.len()).min(7);
             to[..size].copy_from_slice(&rest[..size]);
             Ok(size)
@@ -176,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_structs() {
+    fn finds_fields_of_structs() {
         let sample = sample();
         assert_eq!(in_bytes(&sample, "task", "comm"), Some(8));
         assert_eq!(in_bytes(&sample, "task", "other"), Some(1));
@@ -189,22 +195,22 @@ mod tests {
     }
 
     #[test]
-    fn of_this_kernel() {
+    fn finds_fields_of_task_struct_in_this_kernel() {
         if !std::path::Path::new(VMLINUX).exists() {
             return;
         }
-        assert_eq!(fields("list_head", ["prev", "next"]), Some([8, 0]));
-        let task = fields("task_struct", ["comm", "pid", "tgid"]);
+        assert_eq!(field_offsets("list_head", ["prev", "next"]), Some([8, 0]));
+        let task = field_offsets("task_struct", ["comm", "pid", "tgid"]);
         assert!(
             task.is_some_and(|[comm, pid, tgid]| comm > 64 && comm % 8 == 0 && tgid == pid + 4),
             "{task:?}"
         );
-        assert_eq!(fields("task_struct", ["no_such_field_of_it"]), None);
+        assert_eq!(field_offsets("task_struct", ["no_such_field_of_it"]), None);
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(at in 0usize..200, value: u8, cut in 0usize..200) {
+        fn never_panics_on_damaged_btf(at in 0usize..200, value: u8, cut in 0usize..200) {
             let mut bytes = sample();
             if let Some(byte) = bytes.get_mut(at) {
                 *byte = value;

@@ -1,4 +1,5 @@
-//! What this kernel can do, found out by asking it.
+//! Feature detection: each feature is tried, because version numbers say little about distribution
+//! kernels.
 
 use super::btf;
 use super::exec_events::ExecEvents;
@@ -13,89 +14,97 @@ use crate::error::Error;
 use std::os::fd::AsFd as _;
 use std::sync::LazyLock;
 
-/// How far the kernel's multi-uprobe links go.
+/// Support for `uprobe_multi` links, which attach a program to many sites at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MultiLinks {
-    /// None (before Linux 6.6).
+pub enum UprobeMultiSupport {
+    /// The kernel has none (before Linux 6.6).
     Missing,
-    /// There, but their process filter picks one thread (fixed in mid-2024).
+    /// The kernel has them, but their process filter matches only one thread (fixed in Linux 6.10
+    /// and stable releases). BPF programs compare process ids instead.
     ThreadFilter,
-    /// There and right.
+    /// The kernel has them, and their process filter works.
     Full,
 }
 
-/// What the kernel has of what this crate uses.
+/// The features of the running kernel that this library uses.
+///
+/// `false` can also mean that this process may not use the feature; see [`Features::load_error`].
 #[derive(Debug)]
 pub struct Features {
-    /// Programs load.
+    /// BPF programs can be loaded.
     pub bpf: bool,
-    /// Why they do not.
-    pub refusal: Option<Error>,
-    /// User code can be probed (Linux 3.5 with `CONFIG_UPROBES`).
+    /// The reason why BPF programs cannot be loaded; `None` if they can.
+    pub load_error: Option<Error>,
+    /// The kernel has uprobes (Linux 3.5, with `CONFIG_UPROBES`).
     pub uprobes: bool,
-    /// The kernel increments the semaphores of the sites that it attaches to (Linux 4.20).
+    /// The kernel increments the semaphores of attached sites (Linux 4.20).
     pub semaphores: bool,
-    /// Links to many sites at once.
-    pub multi: MultiLinks,
-    /// Programs can ask for the cookie of the site that was hit (Linux 5.15).
+    /// Links that attach to many sites at once (Linux 6.6).
+    pub uprobe_multi: UprobeMultiSupport,
+    /// Programs can read the attach cookie of the site that was hit (Linux 5.15). Otherwise each
+    /// site has a program.
     pub cookies: bool,
-    /// The ring buffer (Linux 5.8).
-    pub ring: bool,
-    /// Atomic operations return the old value (Linux 5.12).
+    /// The kernel has the BPF ring buffer (Linux 5.8), which tracing needs.
+    pub ring_buffer: bool,
+    /// Atomic operations return the old value (Linux 5.12; on arm64 5.18). Otherwise limits are
+    /// less exact.
     pub atomics: bool,
-    /// Calls of `exec` are told as they happen (Linux 4.17).
-    pub exec: bool,
+    /// The kernel reports calls of `exec` as they happen (Linux 4.17). Otherwise processes are
+    /// polled.
+    pub exec_events: bool,
 }
 
-/// Tries everything.
-pub fn features() -> Features {
+/// Tries all features. This loads small BPF programs and creates a map, all of which are released
+/// at once.
+pub fn detect_features() -> Features {
     let empty = load(&small_program(|_| {}), 0);
-    let has = |path: &str| {
+    let has_uprobe_file = |path: &str| {
         std::path::Path::new("/sys/bus/event_source/devices/uprobe").join(path).exists()
     };
     Features {
         bpf: empty.is_ok(),
-        refusal: empty.err(),
-        uprobes: has("type"),
-        semaphores: has("format/ref_ctr_offset"),
-        multi: multi_links(),
+        load_error: empty.err(),
+        uprobes: has_uprobe_file("type"),
+        semaphores: has_uprobe_file("format/ref_ctr_offset"),
+        uprobe_multi: uprobe_multi_support(),
         cookies: cookies(),
-        ring: create_ring(c"usdt_try", page()).is_ok(),
+        ring_buffer: create_ring(c"usdt_try", page()).is_ok(),
         atomics: atomics(),
-        exec: ExecEvents::start().is_ok(),
+        exec_events: ExecEvents::start().is_ok(),
     }
 }
 
-/// Whether programs can ask for the cookie of their site.
+/// Returns true if programs can read the attach cookie (Linux 5.15).
 pub(crate) fn cookies() -> bool {
-    // Asked for each new file that is attached to; the kernel stays the same.
+    // Cached, because this is called for each new file of a target.
     static COOKIES: LazyLock<bool> = LazyLock::new(|| {
         load(&small_program(|asm| asm.call(helper::GET_ATTACH_COOKIE)), 0).is_ok()
     });
     *COOKIES
 }
 
-/// Where things are in `task_struct`, if programs may load them themselves: the kernel has its types (BTF) and gives
-/// them the running task (Linux 5.11).
-pub(crate) fn task() -> Option<TaskStructOffsets> {
-    static TASK: LazyLock<Option<TaskStructOffsets>> = LazyLock::new(find_task);
+/// Returns field offsets of `task_struct` if programs can read the running task directly. This
+/// needs a kernel with BTF and `bpf_get_current_task_btf` (Linux 5.11).
+pub(crate) fn task_struct_offsets() -> Option<TaskStructOffsets> {
+    static TASK: LazyLock<Option<TaskStructOffsets>> = LazyLock::new(find_task_struct_offsets);
     *TASK
 }
 
-fn find_task() -> Option<TaskStructOffsets> {
-    let [comm, pid, tgid] = btf::fields("task_struct", ["comm", "pid", "tgid"])?.map(i16::try_from);
+fn find_task_struct_offsets() -> Option<TaskStructOffsets> {
+    let [comm, pid, tgid] =
+        btf::field_offsets("task_struct", ["comm", "pid", "tgid"])?.map(i16::try_from);
     let task = TaskStructOffsets { comm: comm.ok()?, pid: pid.ok()?, tgid: tgid.ok()? };
-    let words = |asm: &mut Assembler| {
+    let read_fields = |asm: &mut Assembler| {
         asm.call(helper::GET_CURRENT_TASK_BTF);
         asm.load(Width::Dw, R2, R0, task.comm);
         asm.load(Width::Dw, R2, R0, task.comm + 8);
         asm.load(Width::W, R2, R0, task.pid);
         asm.load(Width::W, R2, R0, task.tgid);
     };
-    load(&small_program(words), 0).is_ok().then_some(task)
+    load(&small_program(read_fields), 0).is_ok().then_some(task)
 }
 
-/// Whether atomic operations give the old value.
+/// Returns true if atomic operations return the old value (Linux 5.12; on arm64 5.18).
 pub(crate) fn atomics() -> bool {
     static ATOMICS: LazyLock<bool> = LazyLock::new(|| {
         let add = |asm: &mut Assembler| {
@@ -108,32 +117,34 @@ pub(crate) fn atomics() -> bool {
     *ATOMICS
 }
 
-/// Tries links that must fail and looks how: a directory is no binary (`EBADF`), and a kernel with the right
-/// process filter refuses the process id -1 before it looks at the path (`EINVAL`).
-fn multi_links() -> MultiLinks {
+/// Tries `uprobe_multi` links that must fail, and compares the error numbers. A directory is not a
+/// binary (`EBADF`). A kernel whose process filter works rejects the process id -1 before it checks
+/// the path (`EINVAL`).
+fn uprobe_multi_support() -> UprobeMultiSupport {
     let Ok(program) = load(&small_program(|_| {}), BPF_TRACE_UPROBE_MULTI) else {
-        return MultiLinks::Missing;
+        return UprobeMultiSupport::Missing;
     };
     let site = UprobeSite { offset: 0, semaphore: 0, cookie: 0 };
-    let probe =
+    let errno_for_pid =
         |pid: u32| link_uprobe_multi(program.as_fd(), c"/", &[site], pid).err()?.raw_os_error();
-    match (probe(0), probe(u32::MAX)) {
-        (Some(libc::EBADF), Some(libc::EINVAL)) => MultiLinks::Full,
-        (Some(libc::EBADF), _) => MultiLinks::ThreadFilter,
-        _ => MultiLinks::Missing,
+    match (errno_for_pid(0), errno_for_pid(u32::MAX)) {
+        (Some(libc::EBADF), Some(libc::EINVAL)) => UprobeMultiSupport::Full,
+        (Some(libc::EBADF), _) => UprobeMultiSupport::ThreadFilter,
+        _ => UprobeMultiSupport::Missing,
     }
 }
 
-/// What is automatic about a mechanism, decided for this kernel.
+/// Resolves a mechanism to a method that the running kernel supports.
 pub(crate) fn link_method(mechanism: Mechanism) -> LinkMethod {
     match mechanism {
         Mechanism::ProgramPerSite => LinkMethod::ProgramPerSite,
         Mechanism::Auto if !cookies() => LinkMethod::ProgramPerSite,
         Mechanism::PerfEvents => LinkMethod::PerfEvents,
-        Mechanism::Auto | Mechanism::Multi => match multi_links() {
-            MultiLinks::Missing => LinkMethod::PerfEvents,
-            // A filter by thread is no filter by process.
-            found => LinkMethod::UprobeMulti { filters_processes: found == MultiLinks::Full },
+        Mechanism::Auto | Mechanism::UprobeMulti => match uprobe_multi_support() {
+            UprobeMultiSupport::Missing => LinkMethod::PerfEvents,
+            support => {
+                LinkMethod::UprobeMulti { filters_processes: support == UprobeMultiSupport::Full }
+            }
         },
     }
 }

@@ -1,4 +1,5 @@
-//! Being told of every `exec`: a program at the kernel's tracepoint writes the process id into a buffer.
+//! Notifications of `exec`: a program at the tracepoint `sched_process_exec` writes process ids to
+//! a ring buffer (Linux 4.17).
 
 use super::load::{load_tracepoint, small_program};
 use super::maps::create_ring;
@@ -8,10 +9,10 @@ use crate::bpf::{helper, syscall};
 use crate::error::{Error, Result};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-/// Bytes of the buffer: four thousand calls at once.
+/// Size of the ring buffer in bytes: enough for four thousand calls between two polls.
 const BUFFER: u32 = 1 << 16;
 
-/// Process ids of those that call `exec`, anywhere on the host.
+/// A source of the ids of processes that call `exec`, anywhere on the host.
 #[derive(Debug)]
 pub(crate) struct ExecEvents {
     _link: OwnedFd,
@@ -31,8 +32,9 @@ impl ExecEvents {
             asm.mov_imm(R4, helper::RB_FORCE_WAKEUP);
             asm.call(helper::RINGBUF_OUTPUT);
         }))?;
-        let link = syscall::raw_tracepoint_open(c"sched_process_exec", program.as_fd())
-            .map_err(Error::refused("cannot watch for exec"))?;
+        let link = syscall::raw_tracepoint_open(c"sched_process_exec", program.as_fd()).map_err(
+            Error::kernel_rejected("cannot attach to the tracepoint sched_process_exec"),
+        )?;
         Ok(ExecEvents { _link: link, ring: RingBuf::new(&map)? })
     }
 
@@ -40,7 +42,8 @@ impl ExecEvents {
         self.ring.fd()
     }
 
-    /// Adds the processes since the last call.
+    /// Adds the processes that have called `exec` since the last call; sorts `pids` and removes
+    /// duplicates.
     pub(crate) fn drain(&mut self, pids: &mut Vec<u32>) -> Result<()> {
         while self.ring.advance()? {
             let id = self.ring.record().first_chunk::<8>().map(|raw| u64::from_le_bytes(*raw));

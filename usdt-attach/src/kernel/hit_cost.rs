@@ -1,5 +1,5 @@
-//! What a hit costs before the program does anything: measured on sites of this program's own.
-#![allow(unsafe_code)] // two assembly functions that return at once
+//! Measuring the overhead of a hit on this machine, at sites in this program.
+#![allow(unsafe_code)] // three assembly functions that return at once
 
 use super::detect::link_method;
 use super::links::{Attached, Mechanism, attach};
@@ -55,44 +55,53 @@ unsafe extern "C" {
     fn usdt_attach_step();
 }
 
-/// Nanoseconds that an empty program adds to a hit of such a site, on this machine, now.
+/// Measures how many nanoseconds a hit takes with an empty BPF program, at a site with the given
+/// instruction.
+///
+/// It attaches to a site in this program and calls it some thousand times, which takes
+/// some tens of milliseconds.
+///
+/// # Errors
+///
+/// If this process may not attach, or if the kernel does not support it.
 pub fn measure_hit_cost(method: Method) -> Result<f64> {
     let (function, distance, calls): (unsafe extern "C" fn(), u64, u32) = match method {
         Method::OptimizedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 20_000),
         Method::OptimizedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 20_000),
         Method::Nop => (usdt_attach_site, 0, 20_000),
         Method::Push => (usdt_attach_entry, 0, 20_000),
-        // Behind the comparison.
+        // The branch follows the comparison.
         Method::Branch => (usdt_attach_entry, 4, 20_000),
         Method::SingleStep => (usdt_attach_step, 0, 1_000),
     };
-    let run = || {
+    let time_per_call = || {
         let begin = Instant::now();
         for _ in 0..calls {
-            // SAFETY: it returns at once and touches nothing.
+            // SAFETY: the function returns at once and changes nothing.
             unsafe { function() };
         }
         begin.elapsed().as_nanos() as f64 / f64::from(calls)
     };
-    let without = run();
+    let without = time_per_call();
     let _attached = attach_to(function as usize as u64 + distance, method)?;
-    // The first hits are dearer: the kernel rewrites the site.
-    run();
-    Ok((run() - without).max(0.0))
+    // Warm-up: the kernel optimizes the site at its first hits.
+    time_per_call();
+    Ok((time_per_call() - without).max(0.0))
 }
 
 fn attach_to(address: u64, method: Method) -> Result<Attached> {
     let own = std::process::id();
-    let nowhere = || Error::unsupported("this program cannot find itself in memory");
-    let mapped = process::mapped(own)?;
-    let place = mapped.iter().find(|m| (m.start..m.end).contains(&address)).ok_or_else(nowhere)?;
+    let not_found = || Error::unsupported("cannot find this program in /proc/self/maps");
+    let mapped = process::mapped_ranges(own)?;
+    let range =
+        mapped.iter().find(|m| (m.start..m.end).contains(&address)).ok_or_else(not_found)?;
     let path = Path::new("/proc/self/exe");
     let site = Site {
         cookie: 0,
         probe: 0,
         handler: 0,
         address,
-        offset: address - place.start + place.offset,
+        offset: address - range.start + range.offset,
         semaphore_offset: None,
         method,
         stub: true,

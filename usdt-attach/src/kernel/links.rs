@@ -1,4 +1,5 @@
-//! Attaching: one multi-uprobe link per object (and process), or one perf event per site on older kernels.
+//! Attaching programs to sites: one `uprobe_multi` link per file and process or, on older kernels,
+//! one perf event per site.
 
 use super::load::load;
 use crate::bpf::Program;
@@ -9,67 +10,71 @@ use crate::plan::{Plan, PlannedObject, Site};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// How sites are attached.
+/// The kernel mechanism by which programs are attached to sites.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mechanism {
-    /// Multi-uprobe links where the kernel has them, else perf events.
+    /// The best mechanism that the running kernel supports.
     #[default]
     Auto,
-    /// `uprobe_multi` links (Linux 6.6).
-    Multi,
-    /// Perf events with a BPF cookie (Linux 5.15).
+    /// One `uprobe_multi` link per file and process (Linux 6.6).
+    UprobeMulti,
+    /// One perf event per site, with an attach cookie (Linux 5.15). Needs `CAP_SYS_ADMIN` on most
+    /// kernels.
     PerfEvents,
-    /// Perf events, each with a program of its own that knows its site (Linux 5.8).
+    /// One perf event and one program per site (Linux 5.8). Needs `CAP_SYS_ADMIN` on most kernels.
     ProgramPerSite,
 }
 
-/// What a [`Mechanism`] comes to on a kernel.
+/// A [`Mechanism`] resolved for the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkMethod {
-    /// Links to many sites.
+    /// `uprobe_multi` links.
     UprobeMulti {
-        /// Whether they can be limited to a process; else the program compares process ids.
+        /// True if the kernel can limit a link to a process; otherwise the program compares process
+        /// ids.
         filters_processes: bool,
     },
-    /// A perf event for each site, which carries the cookie.
+    /// A perf event per site, which carries the attach cookie.
     PerfEvents,
-    /// A perf event for each site, and a program for each site.
+    /// A perf event and a program per site.
     ProgramPerSite,
 }
 
 impl LinkMethod {
     fn mechanism(self) -> Mechanism {
         match self {
-            LinkMethod::UprobeMulti { .. } => Mechanism::Multi,
+            LinkMethod::UprobeMulti { .. } => Mechanism::UprobeMulti,
             LinkMethod::PerfEvents => Mechanism::PerfEvents,
             LinkMethod::ProgramPerSite => Mechanism::ProgramPerSite,
         }
     }
 }
 
-/// Everything attached; dropping it detaches. The kernel does the same when the process is killed.
+/// Attached programs. Dropping this detaches them; the kernel does so, too, if the process is
+/// killed.
 #[derive(Debug)]
 pub(crate) struct Attached {
-    /// Links first: closing them stops hits.
+    /// Links and perf events; closing them detaches.
     links: Vec<OwnedFd>,
     programs: Vec<OwnedFd>,
-    /// What was used.
+    /// The mechanism in use.
     pub(crate) mechanism: Mechanism,
 }
 
 impl Attached {
-    /// Stops hits. Programs stay, and what is known of them.
+    /// Detaches from all sites. The programs stay loaded, so that their statistics can still be
+    /// read.
     pub(crate) fn detach(&mut self) {
         self.links.clear();
     }
 
-    /// Its programs.
+    /// Returns the programs.
     pub(crate) fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.programs.iter().map(AsFd::as_fd)
     }
 }
 
-/// Attaches all sites, or none.
+/// Attaches programs to all sites of a plan, or to none if one fails.
 pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> Result<Attached> {
     let mut out =
         Attached { links: Vec::new(), programs: Vec::new(), mechanism: method.mechanism() };
@@ -112,7 +117,7 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> R
 
 fn path_of(object: &PlannedObject) -> Result<CString> {
     CString::new(object.object.kernel_path().into_os_string().into_encoded_bytes())
-        .map_err(|_| Error::object(object.path.clone(), "its path holds a NUL"))
+        .map_err(|_| Error::object(object.path.clone(), "its path contains a NUL"))
 }
 
 fn cannot_attach(object: &PlannedObject) -> String {
@@ -125,29 +130,30 @@ fn multi_link(
     sites: &[&Site],
     pid: u32,
 ) -> Result<OwnedFd> {
-    let site = |site: &&Site| UprobeSite {
+    let uprobe_site = |site: &&Site| UprobeSite {
         offset: site.offset,
         semaphore: site.semaphore_offset.unwrap_or(0),
         cookie: site.cookie.into(),
     };
-    let sites: Vec<UprobeSite> = sites.iter().map(site).collect();
+    let sites: Vec<UprobeSite> = sites.iter().map(uprobe_site).collect();
     syscall::link_uprobe_multi(program, &path_of(object)?, &sites, pid).map_err(|error| match error
         .raw_os_error()
     {
         Some(libc::ESRCH) => Error::no_process(pid),
-        _ => Error::refused(cannot_attach(object))(error),
+        _ => Error::kernel_rejected(cannot_attach(object))(error),
     })
 }
 
-/// One perf event.
+/// Opens the perf event of a site.
 fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> {
     let path = path_of(object)?;
-    let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type")
-        .map_err(Error::refused("the kernel has no uprobes"))?;
+    let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").map_err(
+        Error::kernel_rejected("the kernel has no uprobe events (CONFIG_UPROBE_EVENTS)"),
+    )?;
     let semaphore = u32::try_from(site.semaphore_offset.unwrap_or(0)).map_err(|_| {
         Error::object(
             object.path.clone(),
-            "its semaphores lie beyond 4 GiB, which this kernel's perf events cannot reach",
+            "its semaphores are beyond 4 GiB, out of reach of perf events; Linux 6.6 can attach to them",
         )
     })?;
     let kind = kind.trim().parse().unwrap_or(0);
@@ -157,14 +163,15 @@ fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> 
         }
         let mut what = cannot_attach(object);
         if error.raw_os_error() == Some(libc::EACCES) {
-            // `perf_uprobe_event_init` asked for it before it was content with CAP_PERFMON.
-            what.push_str(" by perf events, for which older kernels want CAP_SYS_ADMIN");
+            // `perf_uprobe_event_init` accepts CAP_PERFMON only in recent kernels.
+            what.push_str(" with perf events, which need CAP_SYS_ADMIN on this kernel");
         }
-        Error::refused(what)(error)
+        Error::kernel_rejected(what)(error)
     })
 }
 
-/// Makes the event run the program: by a link with the cookie or, where the kernel has neither, by itself.
+/// Connects a perf event to a program: with a link that carries the cookie or, on kernels without
+/// cookies, directly.
 fn link(
     program: BorrowedFd<'_>,
     object: &PlannedObject,
@@ -173,7 +180,7 @@ fn link(
     method: LinkMethod,
     out: &mut Vec<OwnedFd>,
 ) -> Result<()> {
-    let failed = Error::refused(cannot_attach(object));
+    let failed = Error::kernel_rejected(cannot_attach(object));
     if method == LinkMethod::ProgramPerSite {
         syscall::perf_event_run(event.as_fd(), program).map_err(failed)?;
     } else {

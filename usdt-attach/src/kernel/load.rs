@@ -1,23 +1,27 @@
-//! Loading programs.
+//! Loading BPF programs.
 
-use crate::bpf::asm::{Assembler, BadJump, Cond, Insn, R0};
+use crate::bpf::asm::{Assembler, Cond, Insn, JumpError, R0};
 use crate::bpf::uapi::{BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT};
 use crate::bpf::{helper, syscall};
 use crate::error::{Error, Result};
 use std::os::fd::OwnedFd;
 
-/// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for multi links, 0 for perf events.
+/// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for `uprobe_multi` links and 0
+/// for perf events.
 pub(super) fn load(code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
-    let mut whole = on_the_stack_of_the_thread()?;
+    let mut whole = thread_stack_prologue()?;
     whole.extend_from_slice(code);
     load_as(BPF_PROG_TYPE_KPROBE, &whole, attach_type)
 }
 
-/// What makes a program keep its data on the stack of the thread that it interrupts. Since Linux 6.13 programs of its
-/// kind have one stack for each CPU instead (`bpf_enable_priv_stack` in `kernel/bpf/verifier.c`), as if nothing could
-/// preempt them; but a uprobe's can be preempted, by another thread that reaches a probe and overwrites what is there.
-/// Programs with a tail call are spared, and this one, which is never made, goes away when the program is loaded.
-fn on_the_stack_of_the_thread() -> Result<Vec<Insn>> {
+/// Returns a prologue that makes the kernel run the program on the stack of the interrupted thread.
+///
+/// Since Linux 6.13, kprobe programs have a private stack per CPU (`bpf_enable_priv_stack` in
+/// `kernel/bpf/verifier.c`). A uprobe program can be preempted, though, and another thread that
+/// hits a probe on the same CPU would overwrite that stack. Programs with a tail call keep the
+/// thread's stack. The tail call in this prologue is never executed; the verifier removes it as
+/// dead code.
+fn thread_stack_prologue() -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let begin = asm.label();
     asm.mov_imm(R0, 0);
@@ -25,20 +29,20 @@ fn on_the_stack_of_the_thread() -> Result<Vec<Insn>> {
     asm.call(helper::TAIL_CALL);
     asm.exit();
     asm.place(begin);
-    asm.finish_head().map_err(|BadJump| Error::unsupported("a jump to nowhere"))
+    asm.finish_prologue()
+        .map_err(|JumpError| Error::unsupported("the generated BPF program has an invalid jump"))
 }
 
-/// A program that does this and returns 0.
+/// Assembles a program that executes `body` and returns 0. The body has no jumps.
 pub(super) fn small_program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
     let mut asm = Assembler::default();
     body(&mut asm);
     asm.mov_imm(R0, 0);
     asm.exit();
-    // It has no jumps that could lead nowhere.
     asm.finish().unwrap_or_default()
 }
 
-/// Loads a raw tracepoint's program.
+/// Loads a program for a raw tracepoint.
 pub(super) fn load_tracepoint(code: &[Insn]) -> Result<OwnedFd> {
     load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, code, 0)
 }
@@ -46,19 +50,14 @@ pub(super) fn load_tracepoint(code: &[Insn]) -> Result<OwnedFd> {
 fn load_as(kind: u32, code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
     match try_load(kind, code, attach_type, &mut []) {
         Ok(fd) => Ok(fd),
-        Err(error) if verifier_may_tell(&error) => {
+        Err(error) if is_about_the_program(&error) => {
             let mut log = vec![0u8; 1 << 16];
             match try_load(kind, code, attach_type, &mut log) {
                 Ok(fd) => Ok(fd),
                 Err(_) => {
-                    let text = String::from_utf8_lossy(&log);
-                    let tail: Vec<&str> =
-                        text.trim_end_matches('\0').trim_end().lines().rev().take(4).collect();
-                    let tail: Vec<&str> = tail.into_iter().rev().collect();
-                    Err(Error::kernel(
-                        format!("the kernel rejects the program ({})", tail.join(" | ")),
-                        errno(&error),
-                    ))
+                    let message =
+                        format!("the BPF verifier rejected the program ({})", last_lines(&log));
+                    Err(Error::kernel(message, errno(&error)))
                 }
             }
         }
@@ -66,9 +65,18 @@ fn load_as(kind: u32, code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
     }
 }
 
-/// `EPERM` is about privileges; anything else is about the program.
-fn verifier_may_tell(error: &Error) -> bool {
+/// Returns true if the verifier's log may explain an error: `EPERM` is about privileges and
+/// `ENOSYS` about the kernel.
+fn is_about_the_program(error: &Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS) | None)
+}
+
+/// Returns the last lines of a verifier's log, which have the reason, joined in one line.
+fn last_lines(log: &[u8]) -> String {
+    const LINES: usize = 4;
+    let log = String::from_utf8_lossy(log);
+    let lines: Vec<&str> = log.trim_end_matches('\0').trim_end().lines().collect();
+    lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join(" | ")
 }
 
 fn errno(error: &Error) -> std::io::Error {
@@ -77,5 +85,5 @@ fn errno(error: &Error) -> std::io::Error {
 
 fn try_load(kind: u32, code: &[Insn], attach_type: u32, log: &mut [u8]) -> Result<OwnedFd> {
     syscall::prog_load(kind, c"usdt_attach", code, attach_type, log)
-        .map_err(Error::refused("cannot load the BPF program"))
+        .map_err(Error::kernel_rejected("cannot load the BPF program"))
 }

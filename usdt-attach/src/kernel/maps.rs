@@ -1,4 +1,5 @@
-//! The maps a session needs: the event buffer, counters per site, the hit budget, the table and its starts.
+//! The BPF maps of a session: the event buffer, counters per site, the hit limit, the table and its
+//! starts.
 
 use crate::bpf::uapi::{
     BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY,
@@ -6,38 +7,40 @@ use crate::bpf::uapi::{
 };
 use crate::bpf::{Map, MapFds, Shape, Transport, ring_format};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Entry, Plan};
+use crate::plan::{Plan, TableEntry};
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
-/// What happened at a site.
+/// Hit counts of a site, or their sum over several sites.
+///
+/// `hits` counts every hit; the other fields count the hits that had the outcome they name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
-    /// Times the site was reached.
+    /// Hits of the site by the traced processes, including hits that were filtered or dropped.
     pub hits: u64,
-    /// Hits whose record did not fit the buffer, or whose key did not fit the table or could not be read.
+    /// Hits that were lost: the event buffer or the table was full, or a key could not be read.
     pub dropped: u64,
-    /// Hits that the filter or the sampling turned away.
+    /// Hits that the filter, the sampling or the rate limit rejected.
     pub filtered: u64,
-    /// Starts that took the place of one whose end never came.
+    /// Starts that replaced an earlier start with the same key, whose end had not come.
     pub overwritten: u64,
-    /// Ends without a start.
+    /// Ends for which there was no start.
     pub unmatched: u64,
 }
 
-/// Words of a counter value.
+/// Number of 64-bit counters per site.
 const COUNTS: usize = 5;
 
-/// The key of an array's first value.
+/// The key of the first value of an array.
 const FIRST: [u8; 4] = [0; 4];
 
-/// Owned maps.
+/// The maps of a session.
 #[derive(Debug)]
 pub(crate) struct Maps {
     pub(crate) events: Option<Map>,
-    /// Wakes the reader of a mapped ring.
+    /// The wakeup ring of a mapped ring; see [`transport`](super::transport).
     pub(crate) wakeup: Option<Map>,
-    /// How records get to the reader.
+    /// The transport of records.
     pub(crate) transport: Transport,
     counters: Map,
     control: Map,
@@ -50,11 +53,11 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// Creates the maps of a plan, whose records are delivered in this way, or, where the kernel has no array of that
-    /// size, by a ring buffer.
+    /// Creates the maps of a plan. If the kernel rejects the array of a mapped ring, the ring
+    /// buffer is used instead.
     pub(crate) fn create(plan: &Plan, mut transport: Transport) -> Result<Maps> {
         let create = |name, kind, (key, value, entries), flags| {
-            create(name, Shape { kind, key, value, entries, flags })
+            create_map(name, Shape { kind, key, value, entries, flags })
         };
         let (array, hash) = (BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH);
         let (cpu_array, cpu_hash) = (BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH);
@@ -66,7 +69,7 @@ impl Maps {
             table = Some(if shape.is_array() {
                 create(c"usdt_table", cpu_array, (4, value, probes), 0)?
             } else {
-                // Entries are as many as keys, not as many as there could be.
+                // Without preallocation, because the number of keys is usually far below the limit.
                 create(
                     c"usdt_table",
                     cpu_hash,
@@ -120,18 +123,21 @@ impl Maps {
         };
         if let Some(limit) = plan.limit {
             let left = i64::try_from(limit).unwrap_or(i64::MAX).to_ne_bytes();
-            maps.control.update(&FIRST, &left).map_err(Error::refused("cannot set the limit"))?;
+            maps.control
+                .update(&FIRST, &left)
+                .map_err(Error::kernel_rejected("cannot set the hit limit"))?;
         }
         if let (Some(map), Some(path)) = (&maps.cgroup, &plan.cgroup) {
             let open = |source| Error::open(path.clone(), source);
             let folder = std::fs::File::open(path).map_err(open)?;
             map.update(&FIRST, &folder.as_raw_fd().to_ne_bytes()).map_err(|_| {
-                Error::object(path.clone(), "not a cgroup of the unified hierarchy (cgroup2)")
+                Error::object(path.clone(), "not a directory of the cgroup v2 hierarchy")
             })?;
         }
         Ok(maps)
     }
 
+    /// Returns the file descriptors of the maps for generated programs.
     pub(crate) fn fds(&self) -> MapFds {
         let raw = |map: &Option<Map>| map.as_ref().map_or(-1, |map| map.as_fd().as_raw_fd());
         MapFds {
@@ -147,7 +153,7 @@ impl Maps {
         }
     }
 
-    /// Sums of all CPUs, by cookie.
+    /// Returns the hit counts of each site, by cookie.
     pub(crate) fn counts(&self) -> Result<Vec<Counts>> {
         let mut out = Vec::with_capacity(self.sites as usize);
         let mut values = self.counters.buffer();
@@ -167,8 +173,8 @@ impl Maps {
         Ok(out)
     }
 
-    /// The table as it is now. Keys that come while it is read may be in it or not.
-    pub(crate) fn table(&self, plan: &Plan) -> Result<Vec<Entry>> {
+    /// Returns the entries of the table. Keys that are added while it is read may be missing.
+    pub(crate) fn table(&self, plan: &Plan) -> Result<Vec<TableEntry>> {
         let (Some(map), Some(shape)) = (&self.table, &plan.table) else { return Ok(Vec::new()) };
         let mut values = map.buffer();
         let mut out = Vec::new();
@@ -181,28 +187,32 @@ impl Maps {
             if map.lookup(&key, &mut values).map_err(cannot_read())? {
                 key.resize(shape.key_size as usize, 0);
                 let values = values.chunks_exact(map.words()).map(<[u64]>::to_vec).collect();
-                out.push(Entry { key, values });
+                out.push(TableEntry { key, values });
             }
         }
         Ok(out)
     }
 
-    /// Starts whose end has not come.
+    /// Returns the number of starts whose ends have not come.
     pub(crate) fn waiting(&self) -> Result<u64> {
         let Some(map) = &self.starts else { return Ok(0) };
         Ok(map.keys().map_err(cannot_read())?.len() as u64)
     }
 }
 
-/// A key, and its value or that of each CPU.
-pub(crate) type Raw = (Vec<u8>, Vec<Vec<u8>>);
+/// A raw entry of a map.
+pub(crate) struct RawEntry {
+    pub(crate) key: Vec<u8>,
+    /// The value; of a per-CPU map, one for each possible CPU.
+    pub(crate) values: Vec<Vec<u8>>,
+}
 
-/// Keys of a map, and the value of each, or one for each CPU; `None` for kinds that have none. Values of arrays that
-/// are zero are left out.
-pub(crate) fn read_table(map: &Map) -> Result<Option<Vec<Raw>>> {
+/// Reads the entries of a map; `None` if its kind has no entries. Entries of arrays that are zero
+/// are left out.
+pub(crate) fn read_entries(map: &Map) -> Result<Option<Vec<RawEntry>>> {
     use crate::bpf::uapi::{BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH};
     let shape = map.shape();
-    let array = match shape.kind {
+    let is_array = match shape.kind {
         BPF_MAP_TYPE_ARRAY | BPF_MAP_TYPE_PERCPU_ARRAY => true,
         BPF_MAP_TYPE_HASH
         | BPF_MAP_TYPE_LRU_HASH
@@ -211,64 +221,64 @@ pub(crate) fn read_table(map: &Map) -> Result<Option<Vec<Raw>>> {
         _ => return Ok(None),
     };
     let mut values = map.buffer();
-    let all = if array {
+    let keys = if is_array {
         (0..shape.entries).map(|key| key.to_ne_bytes().to_vec()).collect()
     } else {
         map.keys().map_err(cannot_read())?
     };
     let mut out = Vec::new();
-    for key in all {
+    for key in keys {
         if !map.lookup(&key, &mut values).map_err(cannot_read())?
-            || array && values.iter().all(|word| *word == 0)
+            || is_array && values.iter().all(|word| *word == 0)
         {
             continue;
         }
         let bytes: Vec<u8> = values.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let each = bytes.chunks_exact((map.words() * 8).max(8));
-        out.push((
-            key,
-            each.map(|one| one.iter().take(shape.value as usize).copied().collect()).collect(),
-        ));
+        let values = bytes.chunks_exact((map.words() * 8).max(8));
+        let values =
+            values.map(|one| one.iter().take(shape.value as usize).copied().collect()).collect();
+        out.push(RawEntry { key, values });
     }
     Ok(Some(out))
 }
 
 fn cannot_read() -> impl FnOnce(std::io::Error) -> Error {
-    Error::refused("cannot read a BPF map")
+    Error::kernel_rejected("cannot read a BPF map")
 }
 
-/// Memory that both sides map. Kernels have had different limits on the size of a value.
+/// Creates the array of a mapped ring; `None` if the kernel rejects a value of that size, whose
+/// limit differs by version.
 fn create_mapped_ring(plan: &Plan) -> Option<Map> {
     let value = ring_format::value_size(plan.buffer, plan.largest_record())?;
     let shape =
         Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value, entries: 1, flags: BPF_F_MMAPABLE };
-    create(c"usdt_events", shape).ok()
+    create_map(c"usdt_events", shape).ok()
 }
 
-/// Bytes of the smallest ring buffer.
+/// Returns the size of a page in bytes, which is the smallest size of a ring buffer.
 pub(super) fn page() -> u32 {
     rustix::param::page_size() as u32
 }
 
-/// A ring buffer of this size in bytes: a power of two, at least a page.
+/// Creates a ring buffer. Its size in bytes must be a power of two and at least a page.
 pub(super) fn create_ring(name: &CStr, bytes: u32) -> Result<Map> {
     let shape = Shape { kind: BPF_MAP_TYPE_RINGBUF, entries: bytes, ..Shape::default() };
     Map::create(name, shape).map_err(|source| {
-        let right = bytes.is_power_of_two() && bytes >= page();
-        if right && source.raw_os_error() == Some(libc::EINVAL) {
+        let is_valid_size = bytes.is_power_of_two() && bytes >= page();
+        if is_valid_size && source.raw_os_error() == Some(libc::EINVAL) {
             let kind = ErrorKind::Unsupported { since: Some("5.8") };
-            let what = "tracing needs Linux 5.8, whose BPF ring buffer this kernel does not have";
+            let what = "this kernel has no BPF ring buffer, which tracing needs (Linux 5.8)";
             return Error::new(kind, what).with_source(source);
         }
         cannot_create(name, source)
     })
 }
 
-/// A map of any kind that its shape describes completely.
-pub(crate) fn create(name: &CStr, shape: Shape) -> Result<Map> {
+/// Creates a map.
+pub(crate) fn create_map(name: &CStr, shape: Shape) -> Result<Map> {
     Map::create(name, shape).map_err(|source| cannot_create(name, source))
 }
 
 fn cannot_create(name: &CStr, source: std::io::Error) -> Error {
-    Error::refused(format!("cannot create the BPF map {}", name.to_string_lossy()))(source)
+    Error::kernel_rejected(format!("cannot create the BPF map {}", name.to_string_lossy()))(source)
 }

@@ -1,6 +1,8 @@
-//! The kernel's side: maps, program loading, links, event transports, and what this kernel and this process can do.
+//! The kernel interface: maps, program loading, links and event transports, and detection of what
+//! this kernel and this process can do.
 //!
-//! Detection stands above what it tries: `detect` uses `links`, `load`, `maps` and `exec_events`, which do not know it.
+//! `detect` uses `links`, `load`, `maps` and `exec_events` to try their features; none of them
+//! depends on `detect`.
 
 mod btf;
 pub mod capabilities;
@@ -19,7 +21,7 @@ pub use hit_cost::measure_hit_cost;
 pub use links::Mechanism;
 pub(crate) use links::{Attached, LinkMethod, attach};
 pub use maps::Counts;
-pub(crate) use maps::{Maps, create, read_table};
+pub(crate) use maps::{Maps, RawEntry, create_map, read_entries};
 pub use prog_stats::BpfStatsGuard;
 pub(crate) use prog_stats::run_time;
 
@@ -29,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_can_move_to_another_thread() {
+    fn handles_are_send_and_debug() {
         fn assert<T: Send + std::fmt::Debug + ?Sized>() {}
         assert::<Maps>();
         assert::<Attached>();

@@ -1,32 +1,34 @@
-//! How long programs take: the kernel measures it as long as a process asks for it (Linux 5.8).
+//! Statistics of BPF programs: the number of their runs and the time they took (Linux 5.8).
 
 use crate::bpf::syscall;
 use crate::error::{Error, Result};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-/// While this lives, the kernel measures.
+/// Enables run-time statistics of BPF programs while it lives.
+///
+/// The kernel measures every BPF program on the host then, which makes each run a little slower. A
+/// session returns the statistics of its programs.
 #[derive(Debug)]
 pub struct BpfStatsGuard {
     _fd: OwnedFd,
 }
 
 impl BpfStatsGuard {
-    /// Starts measuring, for every BPF program of the host.
+    /// Enables the statistics (Linux 5.8).
     ///
     /// # Errors
     ///
-    /// The kernel rejects it, most often for lack of CAP_SYS_ADMIN, which it wants for this.
+    /// `Permission` without `CAP_SYS_ADMIN`; `Unsupported` or `Kernel` on older kernels.
     pub fn start() -> Result<BpfStatsGuard> {
-        let fd = syscall::enable_run_time_stats();
-        Ok(BpfStatsGuard {
-            _fd: fd.map_err(Error::refused("cannot have the kernel measure BPF programs"))?,
-        })
+        let fd = syscall::enable_run_time_stats()
+            .map_err(Error::kernel_rejected("cannot enable run-time statistics of BPF programs"))?;
+        Ok(BpfStatsGuard { _fd: fd })
     }
 }
 
-/// Runs of a program since it was loaded and measured, and the nanoseconds they took.
+/// Returns the number of measured runs of a program, and the nanoseconds that they took.
 pub(crate) fn run_time(program: BorrowedFd<'_>) -> Result<(u64, u64)> {
     let info = syscall::prog_info(program)
-        .map_err(Error::refused("cannot ask how long a program took"))?;
+        .map_err(Error::kernel_rejected("cannot read the statistics of a BPF program"))?;
     Ok((info.run_cnt, info.run_time_ns))
 }

@@ -1,9 +1,10 @@
-//! The delay of a kernel's first uprobe, taken while other work is done.
+//! Uprobe warm-up: moves the delay of the first uprobe registration to a parallel thread.
 //!
-//! Registering a uprobe keeps processes from forking meanwhile, by a lock that costs forks next to nothing and its
-//! taker an RCU grace period (`dup_mmap_sem` in `kernel/events/uprobes.c`): 8 ms, most of what attaching takes. A
-//! registration within the next grace period does not wait again. So a uprobe is registered while maps are created and
-//! programs loaded: in a memory file that no process executes.
+//! To register a uprobe, the kernel takes a lock that excludes `fork` (`dup_mmap_sem` in
+//! `kernel/events/uprobes.c`). It is a per-CPU lock whose writer waits for an RCU grace period:
+//! about 8 ms, most of the time that attaching takes. Another registration soon after does not wait
+//! again. So a thread registers a uprobe in a memory file, which no process executes, while the
+//! maps are created and the programs loaded.
 
 use super::load::{load, small_program};
 use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
@@ -14,18 +15,21 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a warm-up lasts: it takes half of this, and a grace period after it the lock is slow again.
-const LASTS: Duration = Duration::from_millis(20);
+/// Time after the start of a warm-up during which registrations are fast. The warm-up itself takes
+/// about half of it.
+const EFFECTIVE_FOR: Duration = Duration::from_millis(20);
 
-/// Starts a warm-up on a thread of its own, unless one has just started. Failures are reported by the attaching that
-/// follows.
+/// Starts a warm-up on a new thread, unless one was started less than 20 ms ago.
+///
+/// Attaching calls this itself. Call it earlier, such as before a scan, to hide more of the delay.
+/// Failures are ignored: attaching meets the same problem and reports it.
 pub fn start() {
-    static BEGUN: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
-    if begun.is_some_and(|at| at.elapsed() < LASTS) {
+    static STARTED: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if started.is_some_and(|at| at.elapsed() < EFFECTIVE_FOR) {
         return;
     }
-    *begun = Some(Instant::now());
+    *started = Some(Instant::now());
     let _ = std::thread::Builder::new().name("usdt-warmup".into()).spawn(register);
 }
 

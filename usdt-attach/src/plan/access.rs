@@ -1,38 +1,61 @@
-//! How a program of the user's own reads arguments, one by one.
+//! Access to single arguments, for C programs that users write (`usdt-attach run`).
 
 use super::arguments::Arguments;
-use super::handler::{HandlerBuilder, Task};
+use super::handler::{HandlerBuilder, HandlerSpec};
 use super::reads::{ArgSlot, ReadOp};
 use super::table::FieldKind;
+use crate::discover::Probe;
 use crate::filter::Subject;
 
-/// How an argument is read by a program of the user's own.
+/// How a user's program reads one argument: a frame, the operations that fill it, and the place of
+/// the argument in it.
 pub(crate) struct Access {
-    /// The argument.
+    /// The name of the argument.
     pub(crate) name: String,
-    /// Bytes of the frame.
+    /// Size of the frame in bytes.
     pub(crate) size: u32,
-    /// What fills it.
-    pub(crate) steps: Vec<ReadOp>,
-    /// The value, or the pointer.
-    pub(crate) word: ArgSlot,
-    /// For text: its length, `None` where a zero ends it.
-    pub(crate) text: Option<Option<ArgSlot>>,
+    /// Operations that fill the frame.
+    pub(crate) reads: Vec<ReadOp>,
+    /// The value, or the pointer to a string.
+    pub(crate) slot: ArgSlot,
+    /// How the string ends; `None` if the argument is not a string.
+    pub(crate) string: Option<StringEnd>,
 }
 
-/// How each argument is read that can be, the goroutine id included.
-pub(crate) fn accesses(probe: &crate::discover::Probe, strings: &[String]) -> Vec<Access> {
+/// How the end of a string is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StringEnd {
+    /// A NUL ends it.
+    Nul,
+    /// It has a length.
+    Length(ArgSlot),
+}
+
+/// Returns the access to each argument of a probe that can be read, and to the goroutine id as
+/// `goid`.
+pub(crate) fn accesses(probe: &Probe, strings: &[String]) -> Vec<Access> {
     let arguments = Arguments::new(probe, strings);
     let names = arguments.list.iter().map(|a| a.name.as_str()).chain(["goid"]);
-    let access = |name: &str| {
-        let subject = Subject { name: name.to_owned(), string: false };
-        let task = Task::Count { by: std::slice::from_ref(&subject) };
-        let mut maker = HandlerBuilder::new(&arguments, None, &task).ok()?;
-        let word = maker.word(&subject).ok()?;
-        let is_text = maker.field_kind(&subject).is_ok_and(|k| matches!(k, FieldKind::Text { .. }));
-        let text = if is_text { Some(maker.length(&subject).ok()?) } else { None };
-        let frame = maker.finish().ok()?;
-        Some(Access { name: name.to_owned(), size: frame.size, steps: frame.prepare, word, text })
+    names.filter_map(|name| access(&arguments, name)).collect()
+}
+
+fn access(arguments: &Arguments, name: &str) -> Option<Access> {
+    let subject = Subject { name: name.to_owned(), string: false };
+    let spec = HandlerSpec::Count { by: std::slice::from_ref(&subject) };
+    let mut builder = HandlerBuilder::new(arguments, None, &spec).ok()?;
+    let slot = builder.slot(&subject).ok()?;
+    let is_string = matches!(builder.field_kind(&subject), Ok(FieldKind::String { .. }));
+    let string = if is_string {
+        Some(builder.length(&subject).ok()?.map_or(StringEnd::Nul, StringEnd::Length))
+    } else {
+        None
     };
-    names.filter_map(access).collect()
+    let frame = builder.finish().ok()?;
+    Some(Access {
+        name: name.to_owned(),
+        size: frame.size,
+        reads: frame.filter_reads,
+        slot,
+        string,
+    })
 }

@@ -1,104 +1,111 @@
-//! The arguments of a probe: their names and kinds, and the operands that hold their words.
+//! The arguments of a probe: their names and kinds, and the operands that hold them.
+//!
+//! An argument takes one operand of the specification, or two if it has a length: Go strings, byte
+//! slices and errors. A note that usdt-gen sealed has one more operand after the declared
+//! arguments, the goroutine id.
 
-use crate::discover::{Names, Probe, Source};
+use crate::discover::{EnumLabels, Probe, Source};
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
-/// An operand, or why there is none.
-pub(super) type Place = Result<ResolvedOperand, String>;
+/// An operand, or the reason why it cannot be read.
+pub(super) type OperandResult = Result<ResolvedOperand, String>;
 
-/// An operand and, where it is a pointer to follow, the distances from what each pointer points to.
+/// An operand, which may have to be dereferenced.
 #[derive(Clone, Debug)]
 pub(super) struct ResolvedOperand {
     pub(super) value: Value,
-    pub(super) beyond: Vec<i64>,
+    /// For each pointer to follow, the offset of the next value from the address it holds; empty if
+    /// `value` is the argument.
+    pub(super) deref_offsets: Vec<i64>,
 }
 
 impl From<Value> for ResolvedOperand {
     fn from(value: Value) -> ResolvedOperand {
-        ResolvedOperand { value, beyond: Vec::new() }
+        ResolvedOperand { value, deref_offsets: Vec::new() }
     }
 }
 
-/// One argument as a reader sees it.
+/// One argument as a user names it.
 #[derive(Clone, Debug)]
 pub(super) struct Argument {
-    /// From the schema, else `argN`.
+    /// The name in the schema, else `argN`.
     pub(super) name: String,
-    /// From the schema, else integer.
+    /// The kind in the schema, else an integer.
     pub(super) kind: Kind,
-    /// The value, or the pointer to it.
-    pub(super) word: Place,
-    /// The length, for what has one.
-    pub(super) length: Option<Place>,
-    /// The texts for its numbers.
-    pub(super) names: Option<Names>,
+    /// The value, or the pointer to the bytes of a string.
+    pub(super) value: OperandResult,
+    /// The length of a string; `None` for kinds without a length.
+    pub(super) length: Option<OperandResult>,
+    /// The labels of an enumeration; `None` for other arguments.
+    pub(super) labels: Option<EnumLabels>,
 }
 
-/// Every argument of a probe.
+/// All arguments of a probe.
 #[derive(Clone, Debug)]
 pub(super) struct Arguments {
-    /// In declared order.
+    /// The arguments in declared order.
     pub(super) list: Vec<Argument>,
-    /// The goroutine id.
+    /// The operand with the goroutine id; `None` if the probe has none.
     pub(super) goid: Option<Operand>,
-    /// What the operands are written for.
+    /// The architecture of the operands.
     pub(super) arch: Arch,
 }
 
 impl Arguments {
-    /// Reads the probe's specification. `strings` names arguments that are C strings although nothing says so.
+    /// Parses the argument specification of a probe. `strings` names integer or pointer arguments
+    /// to read as C strings.
     pub(super) fn new(probe: &Probe, strings: &[String]) -> Arguments {
-        let mut places: Vec<Place> = argspec::parse(&probe.args, probe.arch)
+        let mut operands: Vec<OperandResult> = argspec::parse(&probe.args, probe.arch)
             .into_iter()
             .map(|arg| match arg.value {
-                Ok(value) => resolved(probe, value),
-                Err(error) => behind_pointers(probe, &arg.spec).ok_or_else(|| error.to_string()),
+                Ok(value) => resolve_symbol(probe, value),
+                Err(error) => parse_dereferences(probe, &arg.spec).ok_or_else(|| error.to_string()),
             })
             .collect();
-        let declared = probe.schema.as_ref().map_or(places.len(), schema::Probe::words);
-        // A sealed note has the goroutine id behind the declared arguments; an unsealed one may have it known.
-        let goid = if places.len() == declared + 1 && probe.schema.is_some() {
-            places.pop().and_then(Result::ok).map(|reached| reached.value.operand)
+        let declared = probe.schema.as_ref().map_or(operands.len(), schema::Probe::words);
+        let goid = if operands.len() == declared + 1 && probe.schema.is_some() {
+            operands.pop().and_then(Result::ok).map(|resolved| resolved.value.operand)
         } else {
             probe.goid_offset.map(|offset| goroutine_id(offset, probe.arch))
         };
         let mut list = match &probe.schema {
-            Some(schema) => declared_arguments(schema, &places, &probe.names),
+            Some(schema) => declared_arguments(schema, &operands, &probe.enum_labels),
             None => (0..)
-                .zip(places)
-                .map(|(i, word)| Argument {
+                .zip(operands)
+                .map(|(i, value)| Argument {
                     name: format!("arg{i}"),
                     kind: Kind::Int,
-                    word,
+                    value,
                     length: None,
-                    names: None,
+                    labels: None,
                 })
                 .collect(),
         };
         for (index, argument) in list.iter_mut().enumerate() {
-            let named = |s: &String| *s == argument.name || position(s) == Some(index);
-            if matches!(argument.kind, Kind::Int | Kind::Pointer) && strings.iter().any(named) {
+            let is_named = |s: &String| *s == argument.name || position(s) == Some(index);
+            if matches!(argument.kind, Kind::Int | Kind::Pointer) && strings.iter().any(is_named) {
                 argument.kind = Kind::Cstring;
             }
         }
         Arguments { list, goid, arch: probe.arch }
     }
 
-    /// By name, or by position as `argN`.
+    /// Returns the argument with a name, or at position N for `argN`.
     pub(super) fn find(&self, name: &str) -> Option<&Argument> {
         let named = self.list.iter().find(|a| a.name == name);
         named.or_else(|| position(name).and_then(|i| self.list.get(i)))
     }
 
-    /// Whether a name stands for something: an argument, or a property of every hit.
+    /// Returns true if the name is that of an argument or of a property that hits of this probe
+    /// have.
     pub(super) fn has(&self, name: &str) -> bool {
-        let everywhere =
+        let is_property =
             ["pid", "tid", "comm"].contains(&name) || name == "goid" && self.goid.is_some();
-        everywhere || self.find(name).is_some()
+        is_property || self.find(name).is_some()
     }
 
-    /// What there is, for messages.
+    /// Lists the names of the arguments for a message.
     pub(super) fn names(&self) -> String {
         if self.list.is_empty() {
             return "no arguments".to_owned();
@@ -107,80 +114,85 @@ impl Arguments {
     }
 }
 
-/// The number in `argN`.
+/// Returns N for `argN`.
 fn position(name: &str) -> Option<usize> {
     name.strip_prefix("arg")?.parse().ok()
 }
 
+/// Assigns the operands of a note to the arguments of a schema.
 fn declared_arguments(
     schema: &schema::Probe,
-    places: &[Place],
-    names: &[(String, Names)],
+    operands: &[OperandResult],
+    enum_labels: &[(String, EnumLabels)],
 ) -> Vec<Argument> {
     let mut at = 0;
     let mut list = Vec::new();
     for arg in &schema.args {
-        let place = |at: usize| {
-            places
+        let operand = |at: usize| {
+            operands
                 .get(at)
                 .cloned()
-                .unwrap_or_else(|| Err(format!("the note has no word for `{}`", arg.name)))
+                .unwrap_or_else(|| Err(format!("the note has no operand for `{}`", arg.name)))
         };
         let words = arg.kind.words();
-        let length = (words == 2).then(|| place(at + 1));
-        let names = names.iter().find(|(name, _)| *name == arg.name).map(|(_, names)| *names);
+        let length = (words == 2).then(|| operand(at + 1));
+        let labels =
+            enum_labels.iter().find(|(name, _)| *name == arg.name).map(|(_, labels)| *labels);
         list.push(Argument {
             name: arg.name.clone(),
             kind: arg.kind,
-            word: place(at),
+            value: operand(at),
             length,
-            names,
+            labels,
         });
         at += words;
     }
     list
 }
 
-/// A value at a symbol, as one at a distance from the site: wherever the file is mapped, that stays.
-fn resolved(probe: &Probe, mut value: Value) -> Place {
+/// Replaces the symbol in an operand by its distance from the site, which is the same wherever the
+/// file is mapped.
+fn resolve_symbol(probe: &Probe, mut value: Value) -> OperandResult {
     let Operand::Memory { disp, base, index } = &mut value.operand else { return Ok(value.into()) };
     let Some(symbol) = disp.symbol.take() else { return Ok(value.into()) };
     let address = probe
         .symbols
         .get(&symbol)
-        .ok_or_else(|| format!("its symbol `{symbol}` is not in the file"))?;
+        .ok_or_else(|| format!("symbol `{symbol}` is not in the file"))?;
     let distance = address.wrapping_sub(probe.address).wrapping_add(disp.offset as u64);
     disp.offset = distance as i64;
     let site = Register { id: RegisterId::Pc, bits: 64, shift: 0 };
     match (*base, *index) {
-        // `symbol(%rip)` is how position-independent code says `symbol`.
+        // Position-independent code writes `symbol(%rip)` for `symbol`.
         (None | Some(Register { id: RegisterId::Pc, .. }), _) => *base = Some(site),
         (Some(_), None) => *index = Some(Index { register: site, scale: 1 }),
         (Some(_), Some(_)) => {
-            return Err(format!("its address has two registers beside `{symbol}`"));
+            return Err(format!(
+                "its address adds two registers to symbol `{symbol}`; one is supported"
+            ));
         }
     }
     Ok(value.into())
 }
 
-/// An argument of a function entry, `8@56(16(%rdi))`: at 56 bytes from where the pointer at `16(%rdi)` points to. Notes
-/// have nothing of that kind.
-fn behind_pointers(probe: &Probe, text: &str) -> Option<ResolvedOperand> {
-    let (size, mut rest) = text.split_once('@').filter(|_| probe.source == Source::Entry)?;
-    let mut beyond = Vec::new();
+/// Parses the dereferences in an argument of a function entry: `8@56(16(%rdi))` is the value 56
+/// bytes after the address that the pointer at `16(%rdi)` holds. Notes have no such syntax.
+fn parse_dereferences(probe: &Probe, spec: &str) -> Option<ResolvedOperand> {
+    let (size, mut rest) = spec.split_once('@').filter(|_| probe.source == Source::Entry)?;
+    let mut deref_offsets = Vec::new();
     loop {
         let (distance, inner) = rest.split_once('(')?;
-        beyond.insert(0, distance.parse().ok()?);
+        deref_offsets.insert(0, distance.parse().ok()?);
         rest = inner.strip_suffix(')')?;
         let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch).pop()?;
         if let Ok(value) = parsed.value {
-            return Some(ResolvedOperand { value, beyond });
+            return Some(ResolvedOperand { value, deref_offsets });
         }
     }
 }
 
-/// Where the goroutine id is, on the architecture that the probe is for.
+/// Returns the operand for a goroutine id at an offset in `runtime.g`.
 fn goroutine_id(offset: u32, arch: Arch) -> Operand {
-    let g = crate::discover::running_goroutine(arch);
+    let g = crate::discover::goroutine_register(arch);
     Operand::Memory { disp: Expr::number(offset.into()), base: Some(Register::gpr(g)), index: None }
 }

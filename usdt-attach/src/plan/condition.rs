@@ -1,68 +1,68 @@
-//! A filter bound to a probe: every name is a place in the program's frame, every number of the right width.
+//! Conditions: filters bound to a probe.
+//!
+//! Each name has become a slot in the frame of the BPF program, and each number has the width of
+//! its argument.
 
 use super::reads::ArgSlot;
 use crate::filter::Test;
 use serde::Serialize;
 
-/// What must hold of a hit. A comparison whose argument cannot be read is false.
+/// A condition on a hit. A comparison is false if its argument cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Condition {
-    /// Known beforehand.
+    /// A condition whose result does not depend on the hit.
     Constant(bool),
-    /// Both.
+    /// `a && b`.
     All(Box<Condition>, Box<Condition>),
-    /// At least one.
+    /// `a || b`.
     Any(Box<Condition>, Box<Condition>),
-    /// Not.
+    /// `!a`.
     Not(Box<Condition>),
-    /// An integer comparison, signed if the word is.
+    /// An integer comparison, signed if the slot is.
     Number {
-        /// The word.
-        word: ArgSlot,
-        /// How.
+        slot: ArgSlot,
         test: Test,
-        /// With what, as 64 bits.
+        /// The 64 bits to compare with.
         value: i64,
     },
-    /// A comparison of IEEE 754 numbers by [`order`] of their bits.
+    /// A comparison of IEEE 754 numbers by the [`float_order`] of their bits.
     Float {
-        /// The word, of 4 or 8 bytes.
-        word: ArgSlot,
-        /// How.
+        /// A slot of 4 or 8 bytes.
+        slot: ArgSlot,
         test: Test,
-        /// With what, in that order.
+        /// The `float_order` of the number to compare with.
         value: i64,
     },
-    /// Text that a pointer leads to.
-    Text {
-        /// The pointer.
+    /// Equality with a string in user memory.
+    String {
         pointer: ArgSlot,
-        /// The length; `None` for NUL-terminated text.
+        /// The length; `None` if a NUL ends the string.
         length: Option<ArgSlot>,
-        /// What it must be.
+        /// The bytes to compare with.
         bytes: Vec<u8>,
-        /// Whether more may follow.
+        /// True for a prefix match.
         prefix: bool,
-        /// Room in the frame for the bytes read.
+        /// Offset in the frame of the space for the bytes that are read.
         scratch: u32,
     },
-    /// Text in the frame, padded with zeros.
-    Fixed {
-        /// Where.
+    /// Equality with a string in the frame that is padded with zeros.
+    FixedString {
+        /// Offset in the frame.
         at: u32,
-        /// What it must be, with its final zero unless more may follow.
+        /// The bytes to compare with; they include the final NUL unless this is a prefix match.
         bytes: Vec<u8>,
     },
 }
 
-/// Longest text that a filter compares with.
-pub(crate) const LONGEST_TEXT: usize = 128;
+/// Length in bytes of the longest string that a filter can compare with.
+pub(crate) const MAX_FILTER_STRING: usize = 128;
 
 impl Condition {
-    /// A comparison of an integer word with any number: what no value of the word's type can be is known now.
-    pub(super) fn number(word: ArgSlot, test: Test, value: i128) -> Condition {
-        let (low, high) = if word.signed {
+    /// Returns the comparison of an integer with any number. If the number is outside the range of
+    /// 64-bit integers of the slot's signedness, the result is constant.
+    pub(super) fn number(slot: ArgSlot, test: Test, value: i128) -> Condition {
+        let (low, high) = if slot.signed {
             (i128::from(i64::MIN), i128::from(i64::MAX))
         } else {
             (0, i128::from(u64::MAX))
@@ -73,12 +73,12 @@ impl Condition {
         if value > high {
             return Condition::Constant(matches!(test, Test::Ne | Test::Lt | Test::Le));
         }
-        Condition::Number { word, test, value: value as i64 }
+        Condition::Number { slot, test, value: value as i64 }
     }
 
-    /// A comparison of a floating-point word.
-    pub(super) fn float(word: ArgSlot, test: Test, value: f64) -> Condition {
-        let bits = if word.size == 4 {
+    /// Returns the comparison of a floating-point number. A comparison with NaN is constant.
+    pub(super) fn float(slot: ArgSlot, test: Test, value: f64) -> Condition {
+        let bits = if slot.size == 4 {
             u64::from((value as f32).to_bits()) << 32
         } else {
             value.to_bits()
@@ -86,19 +86,21 @@ impl Condition {
         if value.is_nan() {
             return Condition::Constant(test == Test::Ne);
         }
-        Condition::Float { word: ArgSlot { signed: false, ..word }, test, value: order(bits) }
+        Condition::Float { slot: ArgSlot { signed: false, ..slot }, test, value: float_order(bits) }
     }
 }
 
-/// Maps the bits of a float (of a 32-bit one in the upper half) to an integer of the same order. Both zeros are 0;
-/// what is no number is beyond [`infinite`] on either side.
-pub(crate) fn order(bits: u64) -> i64 {
+/// Maps the bits of a float to an integer that compares like the float. A 32-bit float is in the
+/// upper half of `bits`.
+///
+/// Both zeros map to 0. NaN maps to values beyond [`infinity_order`] on either side.
+pub(crate) fn float_order(bits: u64) -> i64 {
     let bits = if bits << 1 == 0 { 0 } else { bits as i64 };
     bits ^ ((bits >> 63) as u64 >> 1) as i64
 }
 
-/// The order of infinity, of 8-byte and of 4-byte floats.
-pub(crate) fn infinite(size: u8) -> i64 {
+/// Returns the [`float_order`] of infinity for floats of 4 or 8 bytes.
+pub(crate) fn infinity_order(size: u8) -> i64 {
     if size == 4 {
         i64::from(f32::INFINITY.to_bits()) << 32
     } else {
@@ -111,41 +113,41 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WORD: ArgSlot = ArgSlot { at: 8, size: 8, signed: false, fault: None };
+    const SLOT: ArgSlot = ArgSlot { at: 8, size: 8, signed: false, fault: None };
 
     #[test]
-    fn what_cannot_be_is_known_beforehand() {
-        let known = |word, test, value| match Condition::number(word, test, value) {
+    fn comparisons_outside_the_range_are_constant() {
+        let known = |slot, test, value| match Condition::number(slot, test, value) {
             Condition::Constant(known) => Some(known),
             _ => None,
         };
-        assert_eq!(known(WORD, Test::Gt, -1), Some(true));
-        assert_eq!(known(WORD, Test::Eq, -1), Some(false));
-        assert_eq!(known(WORD, Test::Eq, u64::MAX.into()), None);
-        let signed = ArgSlot { signed: true, ..WORD };
+        assert_eq!(known(SLOT, Test::Gt, -1), Some(true));
+        assert_eq!(known(SLOT, Test::Eq, -1), Some(false));
+        assert_eq!(known(SLOT, Test::Eq, u64::MAX.into()), None);
+        let signed = ArgSlot { signed: true, ..SLOT };
         assert_eq!(known(signed, Test::Lt, 1 << 63), Some(true));
         assert_eq!(known(signed, Test::Lt, -(1 << 63)), None);
     }
 
     proptest! {
         #[test]
-        fn order_is_the_floats(a: f64, b: f64) {
-            prop_assert_eq!(order(a.to_bits()).partial_cmp(&order(b.to_bits())), a.partial_cmp(&b));
+        fn float_order_compares_like_f64(a: f64, b: f64) {
+            prop_assert_eq!(float_order(a.to_bits()).partial_cmp(&float_order(b.to_bits())), a.partial_cmp(&b));
         }
 
         #[test]
-        fn and_the_small_floats(a: f32, b: f32) {
-            let order = |f: f32| order(u64::from(f.to_bits()) << 32);
-            prop_assert_eq!(order(a).partial_cmp(&order(b)), a.partial_cmp(&b));
+        fn float_order_compares_like_f32(a: f32, b: f32) {
+            let small_order = |f: f32| float_order(u64::from(f.to_bits()) << 32);
+            prop_assert_eq!(small_order(a).partial_cmp(&small_order(b)), a.partial_cmp(&b));
         }
     }
 
     #[test]
-    fn the_edges_of_floats() {
-        assert_eq!(order((-0.0f64).to_bits()), 0);
-        assert_eq!(order(f64::INFINITY.to_bits()), infinite(8));
-        assert!(order(f64::NAN.to_bits()) > infinite(8));
-        assert!(order((-f64::NAN).to_bits()) < -infinite(8) - 1);
-        assert_eq!(order(f64::NEG_INFINITY.to_bits()), -infinite(8) - 1);
+    fn float_order_of_zeros_infinities_and_nan() {
+        assert_eq!(float_order((-0.0f64).to_bits()), 0);
+        assert_eq!(float_order(f64::INFINITY.to_bits()), infinity_order(8));
+        assert!(float_order(f64::NAN.to_bits()) > infinity_order(8));
+        assert!(float_order((-f64::NAN).to_bits()) < -infinity_order(8) - 1);
+        assert_eq!(float_order(f64::NEG_INFINITY.to_bits()), -infinity_order(8) - 1);
     }
 }

@@ -1,23 +1,24 @@
-//! A filter as conditions on words.
+//! Binding filters: the comparisons of a filter as conditions on slots of the frame.
 
-use super::condition::{Condition, LONGEST_TEXT};
+use super::condition::{Condition, MAX_FILTER_STRING};
 use super::handler::{HandlerBuilder, ResolvedName};
 use super::reads::ReadOp;
-use crate::discover::Names;
-use crate::filter::{Filter, Literal, Subject, Test};
+use crate::discover::EnumLabels;
+use crate::filter::{Expr, Literal, Subject, Test};
 use stapsdt::schema::Kind;
 
 impl HandlerBuilder<'_> {
-    pub(super) fn condition(&mut self, filter: &Filter) -> Result<Condition, String> {
-        Ok(match filter {
-            Filter::All(a, b) => {
+    /// Returns the condition for a filter and adds the reads that it needs.
+    pub(super) fn condition(&mut self, expr: &Expr) -> Result<Condition, String> {
+        Ok(match expr {
+            Expr::All(a, b) => {
                 Condition::All(Box::new(self.condition(a)?), Box::new(self.condition(b)?))
             }
-            Filter::Any(a, b) => {
+            Expr::Any(a, b) => {
                 Condition::Any(Box::new(self.condition(a)?), Box::new(self.condition(b)?))
             }
-            Filter::Not(inner) => Condition::Not(Box::new(self.condition(inner)?)),
-            Filter::Compare { subject, test, value } => self.comparison(subject, *test, value)?,
+            Expr::Not(inner) => Condition::Not(Box::new(self.condition(inner)?)),
+            Expr::Compare { subject, test, value } => self.comparison(subject, *test, value)?,
         })
     }
 
@@ -28,97 +29,102 @@ impl HandlerBuilder<'_> {
         value: &Literal,
     ) -> Result<Condition, String> {
         let kind = self.kind(subject)?;
-        if let (Literal::Text { bytes, prefix }, Some(names)) = (value, self.names(subject)?) {
-            return Ok(asked(test, self.name_comparison(subject, names, bytes, *prefix)?));
+        if let (Literal::String { bytes, prefix }, Some(labels)) = (value, self.labels(subject)?) {
+            return Ok(with_test(test, self.label_equality(subject, labels, bytes, *prefix)?));
         }
-        let text = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
+        let is_string = matches!(kind, Kind::Cstring | Kind::String | Kind::Error | Kind::Bytes);
         match value {
-            Literal::Nil if text || kind == Kind::Pointer => {
-                Ok(Condition::number(self.word(subject)?, test, 0))
+            Literal::Nil if is_string || kind == Kind::Pointer => {
+                Ok(Condition::number(self.slot(subject)?, test, 0))
             }
-            Literal::Nil => Err(format!("`{subject}` is no pointer, and is compared with nil")),
-            Literal::Text { bytes, prefix } if text => {
-                Ok(asked(test, self.text_comparison(subject, bytes, *prefix)?))
+            Literal::Nil => {
+                Err(format!("`{subject}` is not a pointer, so it cannot be compared with nil"))
             }
-            Literal::Text { .. } => {
-                Err(format!("`{subject}` is no text; for a C string that is `str({subject})`"))
+            Literal::String { bytes, prefix } if is_string => {
+                Ok(with_test(test, self.string_equality(subject, bytes, *prefix)?))
             }
-            Literal::Int(_) | Literal::Float(_) if text => {
-                Err(format!("`{subject}` is text, and is compared with a number"))
+            Literal::String { .. } => {
+                Err(format!("`{subject}` is not a string; for a C string, write `str({subject})`"))
+            }
+            Literal::Int(_) | Literal::Float(_) if is_string => {
+                Err(format!("`{subject}` is a string, so it cannot be compared with a number"))
             }
             Literal::Int(n) if kind == Kind::Float => {
-                Ok(Condition::float(self.word(subject)?, test, *n as f64))
+                Ok(Condition::float(self.slot(subject)?, test, *n as f64))
             }
             Literal::Float(n) if kind == Kind::Float => {
-                Ok(Condition::float(self.word(subject)?, test, *n))
+                Ok(Condition::float(self.slot(subject)?, test, *n))
             }
-            Literal::Int(n) => Ok(Condition::number(self.word(subject)?, test, *n)),
+            Literal::Int(n) => Ok(Condition::number(self.slot(subject)?, test, *n)),
             Literal::Float(n) => {
-                Err(format!("`{subject}` is an integer, and is compared with {n}"))
+                Err(format!("`{subject}` is an integer, so it cannot be compared with {n}"))
             }
         }
     }
 
-    fn text_comparison(
+    fn string_equality(
         &mut self,
         subject: &Subject,
         bytes: &[u8],
         prefix: bool,
     ) -> Result<Condition, String> {
-        if bytes.len() > LONGEST_TEXT {
-            return Err(format!("text to compare with has at most {LONGEST_TEXT} bytes"));
+        if bytes.len() > MAX_FILTER_STRING {
+            return Err(format!("a string in a filter has at most {MAX_FILTER_STRING} bytes"));
         }
-        if let ResolvedName::Comm = self.meaning(subject)? {
-            let at = self.builder.take(16);
-            self.builder.steps.push(ReadOp::Comm { to: at });
+        if let ResolvedName::Comm = self.resolve(subject)? {
+            let at = self.layout.reserve(16);
+            self.layout.reads.push(ReadOp::Comm { to: at });
             let mut bytes = bytes.to_vec();
+            // A thread name has up to 15 bytes and a NUL.
             if bytes.len() > 15 {
                 return Ok(Condition::Constant(false));
             }
             if !prefix {
                 bytes.push(0);
             }
-            return Ok(Condition::Fixed { at, bytes });
+            return Ok(Condition::FixedString { at, bytes });
         }
-        let pointer = self.word(subject)?;
+        let pointer = self.slot(subject)?;
         let length = self.length(subject)?;
         if pointer.size != 8 {
-            return Err(format!("`{subject}` is no pointer to text"));
+            return Err(format!("`{subject}` is not a pointer to a string"));
         }
-        // The helper for C strings writes a zero, and one byte more tells a longer text.
-        let scratch = self.builder.take(bytes.len() as u32 + 2);
-        Ok(Condition::Text { pointer, length, bytes: bytes.to_vec(), prefix, scratch })
+        // For C strings: the helper writes a NUL, and one more byte shows that the string goes on.
+        let scratch = self.layout.reserve(bytes.len() as u32 + 2);
+        Ok(Condition::String { pointer, length, bytes: bytes.to_vec(), prefix, scratch })
     }
 
-    /// The texts that an argument's numbers stand for.
-    fn names(&self, subject: &Subject) -> Result<Option<Names>, String> {
-        Ok(match self.meaning(subject)? {
-            ResolvedName::Argument(_, argument) => argument.names,
+    /// Returns the labels of an enumeration argument; `None` for other subjects.
+    fn labels(&self, subject: &Subject) -> Result<Option<EnumLabels>, String> {
+        Ok(match self.resolve(subject)? {
+            ResolvedName::Argument(_, argument) => argument.labels,
             _ => None,
         })
     }
 
-    /// Whether a number is one of those that have such a text.
-    fn name_comparison(
+    /// Returns the condition that an enumeration has a value whose label matches.
+    fn label_equality(
         &mut self,
         subject: &Subject,
-        names: Names,
+        labels: EnumLabels,
         bytes: &[u8],
         prefix: bool,
     ) -> Result<Condition, String> {
-        let word = self.word(subject)?;
-        let fits = |name: &str| {
-            if prefix { name.as_bytes().starts_with(bytes) } else { name.as_bytes() == bytes }
+        let slot = self.slot(subject)?;
+        let matches = |label: &str| {
+            if prefix { label.as_bytes().starts_with(bytes) } else { label.as_bytes() == bytes }
         };
-        let numbers = (0i64..).zip(names).filter(|(_, name)| fits(name)).map(|(number, _)| number);
-        let any = numbers
-            .map(|number| Condition::number(word, Test::Eq, number.into()))
+        let values =
+            (0i64..).zip(labels).filter(|(_, label)| matches(label)).map(|(value, _)| value);
+        let any = values
+            .map(|value| Condition::number(slot, Test::Eq, value.into()))
             .reduce(|a, b| Condition::Any(Box::new(a), Box::new(b)));
         Ok(any.unwrap_or(Condition::Constant(false)))
     }
 }
 
-/// Texts are compared for being equal and for not being so.
-fn asked(test: Test, equal: Condition) -> Condition {
+/// Returns the condition for `==`, or its negation for `!=`; the parser allows no other operator
+/// for strings.
+fn with_test(test: Test, equal: Condition) -> Condition {
     if test == Test::Eq { equal } else { Condition::Not(Box::new(equal)) }
 }

@@ -1,127 +1,126 @@
-//! What the program does on a hit: fetch, filter, act.
+//! Handlers: what a BPF program does on a hit of a site.
 //!
-//! What the filter, the keys and the values need is fetched into a *frame*, a part of the program's stack:
+//! A handler reads the arguments that its filter and keys need, evaluates the filter, and carries
+//! out its action.
+//!
+//! # Frame layout
+//!
+//! The arguments are read into a *frame*, a part of the program's stack:
 //!
 //! ```text
-//!  0  u32 unused    8  words, then what they point to, then the keys and values of maps
-//!  4  u32 faults
+//!  0  u32 unused    8  argument slots, then copied strings, then the keys and values of maps
+//!  4  u32 fault bits
 //! ```
+//!
+//! The frame is filled in two steps: before the filter what the filter needs, after it what only
+//! hits that passed need. A record has a region of its own; see
+//! [`record_layout`](super::record_layout).
 
 use super::arguments::{Argument, Arguments};
 use super::condition::Condition;
 use super::histogram::{Buckets, Scale};
-use super::reads::{ArgSlot, Builder, ReadOp};
+use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use super::record_layout::Layout;
-use super::table::{Field, FieldKind, KEY_TEXT};
-use crate::filter::{Filter, Subject};
+use super::table::{Field, FieldKind, KEY_STRING_LEN};
+use crate::filter::{Expr, Filter, Subject};
 use serde::Serialize;
 use stapsdt::argspec::Value;
 use stapsdt::schema::Kind;
 use std::collections::BTreeMap;
 
-/// What the program does on a hit. Sites of the same shape share one.
+/// What a BPF program does on a hit. Sites that do the same share a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Handler {
-    /// The site is the branch of a stack check: hits at which it is taken are none, because the function begins again
-    /// when the stack has grown.
+    /// True if the site is the branch of a function's stack check (arm64). Hits on the taken branch
+    /// are ignored: the prologue runs again after the stack has grown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stack_check: bool,
-    /// What is fetched before the action, unless it records.
+    /// The frame for the filter and the keys; records do not use it.
     pub frame: Frame,
-    /// What must hold.
+    /// The condition that a hit must meet; `None` takes every hit.
     pub filter: Option<Condition>,
-    /// Index of the probe whose hits are counted together against the rate.
+    /// Index of the probe whose hits share a rate limit; `None` without a limit.
     pub rate: Option<u32>,
-    /// What is done then.
+    /// What to do with a hit that passed.
     pub action: Action,
 }
 
-/// The program's stack while it decides and aggregates.
+/// The part of the BPF stack into which arguments are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Frame {
-    /// Bytes; 0 for none.
+    /// Size in bytes, a multiple of 8; 0 if nothing is read.
     pub size: u32,
-    /// Before the filter.
-    pub prepare: Vec<ReadOp>,
-    /// After it.
-    pub collect: Vec<ReadOp>,
-    /// Fault bits of what the action cannot do without.
+    /// Operations before the filter is evaluated.
+    pub filter_reads: Vec<ReadOp>,
+    /// Operations for hits that passed the filter.
+    pub action_reads: Vec<ReadOp>,
+    /// Fault bits of the reads that the action needs. If one is set, the hit is dropped.
     pub required: u32,
 }
 
-/// What is done with a hit that passed.
+/// What to do with a hit that passed the filter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Action {
-    /// Writes a record for the reader.
+    /// Writes a record to the event buffer.
     Record(Layout),
-    /// Nothing: every hit is counted anyway.
+    /// Does nothing more: every hit is counted anyway.
     Count,
-    /// Adds to the table's entry of a key.
+    /// Adds to the entry of a key in the table.
     Aggregate {
-        /// The key.
         key: FrameRegion,
-        /// The value; `None` counts.
+        /// The value to add to a histogram; `None` increments a count.
         value: Option<ArgSlot>,
     },
-    /// Notes the time under a key.
+    /// Saves the time of a start under a key.
     Start {
-        /// The key.
         key: FrameRegion,
-        /// The time, then what is kept for the other end.
+        /// The time, then the label fields to keep for the end.
         saved: FrameRegion,
     },
-    /// Adds the time since the start of the same key to the table.
+    /// Adds the time since the start to a histogram in the table.
     End {
-        /// The start's key.
+        /// The key of the start.
         start: FrameRegion,
-        /// The table's key.
+        /// The key in the table.
         key: FrameRegion,
-        /// Bytes kept at the start, which are the end of the table's key.
+        /// Size in bytes of the label fields kept from the start. They are the last part of the key
+        /// in the table.
         kept: u32,
     },
 }
 
-/// A part of the frame, filled just before it is used.
+/// A part of the frame with a key or a value, filled just before it is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct FrameRegion {
     /// Offset in the frame.
     pub at: u32,
-    /// Bytes, a multiple of 8.
+    /// Size in bytes, a multiple of 8.
     pub size: u32,
-    /// What is put there; text is there already.
-    pub moves: Vec<KeyWrite>,
+    /// The fields to write. Strings and thread names are read into place and need no write.
+    pub writes: Vec<KeyWrite>,
 }
 
-/// Puts 8 bytes into an area.
+/// Writes 8 bytes of a key or value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum KeyWrite {
-    /// A number.
-    Constant {
-        /// Offset in the frame.
-        to: u32,
-        /// The number.
-        value: u32,
-    },
-    /// A word, sized and with its sign.
-    ArgSlot {
-        /// Offset in the frame.
-        to: u32,
-        /// The word.
-        from: ArgSlot,
-    },
+    /// Writes a number at an offset in the frame.
+    Constant { to: u32, value: u32 },
+    /// Writes the value of a slot, sign-extended if it is signed, at an offset in the frame.
+    Slot { to: u32, from: ArgSlot },
 }
 
-/// Most bytes of a frame: the kernel gives a program 512, and compilers want some of it.
-const LARGEST_FRAME: u32 = 400;
-/// Bytes in front of the first word.
+/// Size of the largest frame in bytes. A program has 512 bytes of stack, of which compilers need a
+/// part.
+const MAX_FRAME: u32 = 400;
+/// Size of the frame's header in bytes.
 const HEADER: u32 = 8;
 
-/// What a handler is to do, in terms of the probe.
-pub(super) enum Task<'a> {
+/// What a handler has to do, in terms of the probe's arguments.
+pub(super) enum HandlerSpec<'a> {
     Record {
-        max_text: u32,
+        max_string: u32,
         stack: Option<u32>,
     },
     Count {
@@ -136,68 +135,73 @@ pub(super) enum Task<'a> {
         key: &'a Subject,
         keep: &'a [Subject],
     },
-    /// `kept` bytes come from the start.
     End {
         key: &'a Subject,
         by: &'a [Subject],
+        /// Size in bytes of the label fields kept from the start.
         kept: u32,
         scale: Scale,
     },
 }
 
-/// A handler, and how the keys and values it makes read.
+/// A handler and the types of the keys and values it writes.
 #[derive(Clone)]
 pub(super) struct CompiledHandler {
     pub(super) handler: Handler,
-    /// Of the table's key; for a start, of what is kept.
+    /// Fields of the table's key; for a start, of the saved value.
     pub(super) fields: Vec<Field>,
-    /// Of the start's key.
+    /// Fields of the key of starts; empty if no latency is measured.
     pub(super) key: Vec<Field>,
+    /// The buckets of the histogram; `None` if hits are counted or recorded.
     pub(super) buckets: Option<Buckets>,
 }
 
-/// Makes the handler of a probe. `series` is the number its entries in the table carry.
-pub(super) fn make(
+/// Compiles the handler of a probe. `series` is the index of the probe, which keys in the table
+/// begin with.
+pub(super) fn compile(
     arguments: &Arguments,
     filter: Option<&Filter>,
-    task: &Task<'_>,
+    spec: &HandlerSpec<'_>,
     series: u32,
 ) -> Result<CompiledHandler, String> {
-    let mut maker = HandlerBuilder::new(arguments, filter, task)?;
-    let filter = filter.map(|f| maker.condition(f)).transpose()?;
+    let mut builder = HandlerBuilder::new(arguments, filter, spec)?;
+    let filter = filter.map(|f| builder.condition(&f.0)).transpose()?;
     let (mut fields, mut key_fields, mut buckets) = (Vec::new(), Vec::new(), None);
-    let action = match task {
-        Task::Record { max_text, stack } => {
-            Action::Record(Layout::new(arguments, *max_text, *stack))
+    let action = match spec {
+        HandlerSpec::Record { max_string, stack } => {
+            Action::Record(Layout::new(arguments, *max_string, *stack))
         }
-        Task::Count { by: [] } => Action::Count,
-        Task::Count { by } => {
-            Action::Aggregate { key: maker.area(Some(series), by, &mut fields)?, value: None }
+        HandlerSpec::Count { by: [] } => Action::Count,
+        HandlerSpec::Count { by } => {
+            Action::Aggregate { key: builder.region(Some(series), by, &mut fields)?, value: None }
         }
-        Task::Histogram { value, by, scale } => {
-            let word = maker.integer(value)?;
-            buckets = Some(scale.buckets(word.signed));
-            maker.require(word.fault);
-            Action::Aggregate { key: maker.area(Some(series), by, &mut fields)?, value: Some(word) }
+        HandlerSpec::Histogram { value, by, scale } => {
+            let slot = builder.integer(value)?;
+            buckets = Some(scale.buckets(slot.signed));
+            builder.require(slot.fault);
+            Action::Aggregate {
+                key: builder.region(Some(series), by, &mut fields)?,
+                value: Some(slot),
+            }
         }
-        Task::Start { key, keep } => {
-            let key = maker.start_key(key, &mut key_fields)?;
-            let mut saved = maker.area(Some(0), keep, &mut fields)?;
-            // The time stands there.
-            saved.moves.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
+        HandlerSpec::Start { key, keep } => {
+            let key = builder.start_key(key, &mut key_fields)?;
+            let mut saved = builder.region(Some(0), keep, &mut fields)?;
+            // The first 8 bytes are for the time.
+            saved.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
             Action::Start { key, saved }
         }
-        Task::End { key, by, kept, scale } => {
+        HandlerSpec::End { key, by, kept, scale } => {
             buckets = Some(scale.buckets(false));
-            let start = maker.start_key(key, &mut key_fields)?;
-            let mut key = maker.area(Some(series), by, &mut fields)?;
-            // The area is the last one: what is kept is copied behind it.
-            maker.builder.take(*kept);
+            let start = builder.start_key(key, &mut key_fields)?;
+            let mut key = builder.region(Some(series), by, &mut fields)?;
+            // The key is the last region of the frame, so the kept fields can be appended to it.
+            builder.layout.reserve(*kept);
             key.size += kept;
             Action::End { start, key, kept: *kept }
         }
     };
-    let frame = maker.finish()?;
+    let frame = builder.finish()?;
     Ok(CompiledHandler {
         handler: Handler { stack_check: false, frame, filter, rate: None, action },
         fields,
@@ -206,7 +210,7 @@ pub(super) fn make(
     })
 }
 
-/// What a name stands for.
+/// What a name in a filter or label refers to.
 #[derive(Clone, Copy)]
 pub(super) enum ResolvedName<'a> {
     Argument(usize, &'a Argument),
@@ -216,80 +220,93 @@ pub(super) enum ResolvedName<'a> {
     Comm,
 }
 
+/// Lays out the frame of a handler.
 pub(super) struct HandlerBuilder<'a> {
     arguments: &'a Arguments,
-    pub(super) builder: Builder,
-    collect: Vec<ReadOp>,
-    /// Words of the arguments in use: value and length.
-    words: BTreeMap<usize, (Result<ArgSlot, String>, Option<ArgSlot>)>,
+    pub(super) layout: LayoutBuilder,
+    action_reads: Vec<ReadOp>,
+    /// The slots of the arguments in use, by index.
+    arg_slots: BTreeMap<usize, ArgSlots>,
+    /// The slot of the goroutine id, if it is in use.
     goid: Option<ArgSlot>,
+    /// Offset of the thread and process id, once they are in use.
     pid_tgid: Option<u32>,
+    /// Fault bits of the reads that the action needs.
     required: u32,
-    used: bool,
+    /// False if the handler needs no frame.
+    needs_frame: bool,
+}
+
+/// The slots of one argument.
+struct ArgSlots {
+    /// The value, or the reason why it cannot be read.
+    value: Result<ArgSlot, String>,
+    /// The length of a string; `None` for other arguments and if it cannot be read.
+    length: Option<ArgSlot>,
 }
 
 impl<'a> HandlerBuilder<'a> {
-    /// Fetches every word that is needed, in as few reads as possible.
+    /// Adds reads for all arguments that the filter and the specification name, as few as possible.
     pub(super) fn new(
         arguments: &'a Arguments,
         filter: Option<&Filter>,
-        task: &Task<'_>,
+        spec: &HandlerSpec<'_>,
     ) -> Result<HandlerBuilder<'a>, String> {
         let mut subjects: Vec<&Subject> = Vec::new();
         if let Some(filter) = filter {
-            names(filter, &mut subjects);
+            subjects_of(&filter.0, &mut subjects);
         }
-        match task {
-            Task::Record { .. } => {}
-            Task::Count { by } => subjects.extend(*by),
-            Task::Histogram { value, by, .. } => subjects.extend(by.iter().chain([*value])),
-            Task::Start { key, keep } => subjects.extend(keep.iter().chain([*key])),
-            Task::End { key, by, .. } => subjects.extend(by.iter().chain([*key])),
+        match spec {
+            HandlerSpec::Record { .. } => {}
+            HandlerSpec::Count { by } => subjects.extend(*by),
+            HandlerSpec::Histogram { value, by, .. } => subjects.extend(by.iter().chain([*value])),
+            HandlerSpec::Start { key, keep } => subjects.extend(keep.iter().chain([*key])),
+            HandlerSpec::End { key, by, .. } => subjects.extend(by.iter().chain([*key])),
         }
-        let mut maker = HandlerBuilder {
+        let mut builder = HandlerBuilder {
             arguments,
-            builder: Builder::new(HEADER),
-            collect: Vec::new(),
-            words: BTreeMap::new(),
+            layout: LayoutBuilder::new(HEADER),
+            action_reads: Vec::new(),
+            arg_slots: BTreeMap::new(),
             goid: None,
             pid_tgid: None,
             required: 0,
-            used: filter.is_some() || !matches!(task, Task::Record { .. } | Task::Count { by: [] }),
+            needs_frame: filter.is_some()
+                || !matches!(spec, HandlerSpec::Record { .. } | HandlerSpec::Count { by: [] }),
         };
-        let mut places = Vec::new();
-        let mut owners = Vec::new();
-        let mut goid = false;
+        let mut operands = Vec::new();
+        let mut indexes = Vec::new();
+        let mut uses_goid = false;
         for subject in subjects {
-            match maker.meaning(subject)? {
-                ResolvedName::Argument(index, argument) if !owners.contains(&index) => {
-                    owners.push(index);
-                    places.push(argument.word.clone());
-                    places.extend(argument.length.clone());
+            match builder.resolve(subject)? {
+                ResolvedName::Argument(index, argument) if !indexes.contains(&index) => {
+                    indexes.push(index);
+                    operands.push(argument.value.clone());
+                    operands.extend(argument.length.clone());
                 }
-                ResolvedName::Goid => goid = true,
+                ResolvedName::Goid => uses_goid = true,
                 _ => {}
             }
         }
-        if let (true, Some(operand)) = (goid, &arguments.goid) {
+        if let (true, Some(operand)) = (uses_goid, &arguments.goid) {
             let value = Value { size: 8, signed: false, float: false, operand: operand.clone() };
-            places.push(Ok(value.into()));
+            operands.push(Ok(value.into()));
         }
-        let mut words = maker.builder.words(&places, arguments.arch).into_iter();
-        for index in owners {
+        let mut slots = builder.layout.read_all(&operands, arguments.arch).into_iter();
+        for index in indexes {
             let has_length = arguments.list.get(index).is_some_and(|a| a.length.is_some());
-            let word = words.next().unwrap_or_else(|| Err(String::new()));
-            let length = if has_length { words.next().and_then(Result::ok) } else { None };
-            maker.words.insert(index, (word, length));
+            let value = slots.next().unwrap_or_else(|| Err(String::new()));
+            let length = if has_length { slots.next().and_then(Result::ok) } else { None };
+            builder.arg_slots.insert(index, ArgSlots { value, length });
         }
-        maker.goid = words.next().and_then(Result::ok);
-        Ok(maker)
+        builder.goid = slots.next().and_then(Result::ok);
+        Ok(builder)
     }
 
-    pub(super) fn meaning(&self, subject: &Subject) -> Result<ResolvedName<'a>, String> {
-        let at =
-            |argument: &Argument| self.arguments.list.iter().position(|a| a.name == argument.name);
+    /// Returns what a name refers to.
+    pub(super) fn resolve(&self, subject: &Subject) -> Result<ResolvedName<'a>, String> {
         if let Some(argument) = self.arguments.find(&subject.name)
-            && let Some(index) = at(argument)
+            && let Some(index) = self.arguments.list.iter().position(|a| a.name == argument.name)
         {
             return Ok(ResolvedName::Argument(index, argument));
         }
@@ -298,42 +315,47 @@ impl<'a> HandlerBuilder<'a> {
             "tid" => Ok(ResolvedName::Tid),
             "comm" => Ok(ResolvedName::Comm),
             "goid" if self.arguments.goid.is_some() => Ok(ResolvedName::Goid),
-            "goid" => Err("it has no goroutine id".to_owned()),
-            name => Err(format!("it has no argument `{name}`, but {}", self.arguments.names())),
+            "goid" => Err(NO_GOID.to_owned()),
+            name => Err(format!("no argument `{name}`; the probe has {}", self.arguments.names())),
         }
     }
 
+    /// Marks a read as one that the action needs.
     fn require(&mut self, fault: Option<u8>) {
         self.required |= fault.map_or(0, |bit| 1 << bit);
     }
 
+    /// Returns the offset of the thread id, which the process id follows.
     fn pid_tgid(&mut self) -> u32 {
         if let Some(at) = self.pid_tgid {
             return at;
         }
-        let to = self.builder.take(8);
-        self.builder.steps.push(ReadOp::PidTgid { to });
+        let to = self.layout.reserve(8);
+        self.layout.reads.push(ReadOp::PidTgid { to });
         *self.pid_tgid.insert(to)
     }
 
-    /// The number that a name stands for: for text the pointer to it.
-    pub(super) fn word(&mut self, subject: &Subject) -> Result<ArgSlot, String> {
-        let plain = |at| ArgSlot { at, size: 4, signed: false, fault: None };
-        match self.meaning(subject)? {
+    /// Returns the slot of a subject's value; for a string, of the pointer to it.
+    pub(super) fn slot(&mut self, subject: &Subject) -> Result<ArgSlot, String> {
+        let id = |at| ArgSlot { at, size: 4, signed: false, fault: None };
+        match self.resolve(subject)? {
             ResolvedName::Argument(index, argument) => {
-                let (word, _) = self.words.get(&index).ok_or_else(String::new)?;
-                word.clone()
+                let slots = self.arg_slots.get(&index).ok_or_else(String::new)?;
+                slots
+                    .value
+                    .clone()
                     .map_err(|problem| format!("`{}` cannot be read: {problem}", argument.name))
             }
-            ResolvedName::Tid => Ok(plain(self.pid_tgid())),
-            ResolvedName::Pid => Ok(plain(self.pid_tgid() + 4)),
-            ResolvedName::Goid => self.goid.ok_or_else(|| "it has no goroutine id".to_owned()),
-            ResolvedName::Comm => Err("`comm` is text".to_owned()),
+            ResolvedName::Tid => Ok(id(self.pid_tgid())),
+            ResolvedName::Pid => Ok(id(self.pid_tgid() + 4)),
+            ResolvedName::Goid => self.goid.ok_or_else(|| NO_GOID.to_owned()),
+            ResolvedName::Comm => Err("`comm` is a string".to_owned()),
         }
     }
 
+    /// Returns the kind of a subject's value.
     pub(super) fn kind(&self, subject: &Subject) -> Result<Kind, String> {
-        Ok(match self.meaning(subject)? {
+        Ok(match self.resolve(subject)? {
             ResolvedName::Argument(_, a)
                 if subject.string && matches!(a.kind, Kind::Int | Kind::Pointer) =>
             {
@@ -345,16 +367,20 @@ impl<'a> HandlerBuilder<'a> {
         })
     }
 
+    /// Returns the slot of the integer to build a histogram of.
     fn integer(&mut self, subject: &Subject) -> Result<ArgSlot, String> {
         match self.kind(subject)? {
-            Kind::Int | Kind::Bool | Kind::Pointer => self.word(subject),
-            Kind::Float => Err(format!("`{subject}` is no integer; histograms are of integers")),
-            _ => Err(format!("`{subject}` is text; histograms are of integers")),
+            Kind::Int | Kind::Bool | Kind::Pointer => self.slot(subject),
+            Kind::Float => {
+                Err(format!("`{subject}` is a floating-point number; a histogram needs an integer"))
+            }
+            _ => Err(format!("`{subject}` is a string; a histogram needs an integer")),
         }
     }
 
-    /// An area of a number, where there is one, and the values of names.
-    fn area(
+    /// Lays out a region with a number in its first 8 bytes, if one is given, and a field for each
+    /// subject.
+    fn region(
         &mut self,
         first: Option<u32>,
         by: &[Subject],
@@ -363,121 +389,128 @@ impl<'a> HandlerBuilder<'a> {
         let head = if first.is_some() { 8 } else { 0 };
         let kinds = by.iter().map(|s| self.field_kind(s)).collect::<Result<Vec<_>, _>>()?;
         let size = head + kinds.iter().map(|k| k.size()).sum::<u32>();
-        let words = by
+        let slots = by
             .iter()
             .zip(&kinds)
-            .map(|(s, k)| if *k == FieldKind::Comm { Ok(None) } else { self.word(s).map(Some) })
+            .map(|(s, k)| if *k == FieldKind::Comm { Ok(None) } else { self.slot(s).map(Some) })
             .collect::<Result<Vec<_>, String>>()?;
-        let at = self.builder.take(size);
-        let mut moves: Vec<KeyWrite> =
+        let at = self.layout.reserve(size);
+        let mut writes: Vec<KeyWrite> =
             first.map(|value| KeyWrite::Constant { to: at, value }).into_iter().collect();
         let mut to = at + head;
-        for ((subject, kind), word) in by.iter().zip(kinds).zip(words) {
-            self.require(word.and_then(|w| w.fault));
-            match (kind, word) {
-                (FieldKind::Text { .. }, Some(word)) => self.key_text(subject, word, to)?,
-                (FieldKind::Comm, _) => self.collect.push(ReadOp::Comm { to }),
-                (_, Some(from)) => moves.push(KeyWrite::ArgSlot { to, from }),
+        for ((subject, kind), slot) in by.iter().zip(kinds).zip(slots) {
+            self.require(slot.and_then(|s| s.fault));
+            match (kind, slot) {
+                (FieldKind::String { .. }, Some(pointer)) => {
+                    self.key_string(subject, pointer, to)?;
+                }
+                (FieldKind::Comm, _) => self.action_reads.push(ReadOp::Comm { to }),
+                (_, Some(from)) => writes.push(KeyWrite::Slot { to, from }),
                 (_, None) => {}
             }
             fields.push(Field { name: subject.name.clone(), kind, at: to - at });
             to += kind.size();
         }
-        Ok(FrameRegion { at, size, moves })
+        Ok(FrameRegion { at, size, writes })
     }
 
-    fn key_text(&mut self, subject: &Subject, word: ArgSlot, to: u32) -> Result<(), String> {
+    /// Adds the read of a string into a key.
+    fn key_string(&mut self, subject: &Subject, pointer: ArgSlot, to: u32) -> Result<(), String> {
         let length = self.length(subject)?;
-        if word.size != 8 || length.is_some_and(|l| l.size != 8) {
-            return Err(format!("`{subject}` is no pointer to text"));
+        if pointer.size != 8 || length.is_some_and(|l| l.size != 8) {
+            return Err(format!("`{subject}` is not a pointer to a string"));
         }
-        let fault = self.builder.fault();
-        // A nil pointer is no text, and counts as an empty one.
+        let fault = self.layout.next_fault_bit();
+        // A C string that cannot be read, such as a null pointer, is a key of its own; the hit is
+        // not dropped.
         if length.is_some() {
             self.require(Some(fault));
         }
-        self.collect.push(ReadOp::Text {
+        self.action_reads.push(ReadOp::String {
             to,
-            max: KEY_TEXT,
-            pointer: word.at,
+            max: KEY_STRING_LEN,
+            pointer: pointer.at,
             length: length.map(|l| l.at),
             fault,
         });
         Ok(())
     }
 
+    /// Returns the slot of a string's length; `None` if the subject has no length.
     pub(super) fn length(&self, subject: &Subject) -> Result<Option<ArgSlot>, String> {
-        let ResolvedName::Argument(index, argument) = self.meaning(subject)? else {
+        let ResolvedName::Argument(index, argument) = self.resolve(subject)? else {
             return Ok(None);
         };
-        let length = self.words.get(&index).and_then(|(_, length)| *length);
+        let length = self.arg_slots.get(&index).and_then(|slots| slots.length);
         if argument.length.is_some() && length.is_none() {
             return Err(format!("the length of `{subject}` cannot be read"));
         }
         Ok(length)
     }
 
+    /// Returns the type of a subject as a field of a key.
     pub(super) fn field_kind(&self, subject: &Subject) -> Result<FieldKind, String> {
-        let signed = |index: usize| {
-            self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).is_some_and(|w| w.signed)
-        };
-        Ok(match (self.meaning(subject)?, self.kind(subject)?) {
+        let value_slot =
+            |index: usize| self.arg_slots.get(&index).and_then(|slots| slots.value.as_ref().ok());
+        Ok(match (self.resolve(subject)?, self.kind(subject)?) {
             (ResolvedName::Comm, _) => FieldKind::Comm,
-            (ResolvedName::Argument(_, Argument { names: Some(names), .. }), Kind::Int) => {
-                FieldKind::Named { names }
+            (ResolvedName::Argument(_, Argument { labels: Some(labels), .. }), Kind::Int) => {
+                FieldKind::Enum { labels }
             }
             (ResolvedName::Argument(index, _), Kind::Int) => {
-                FieldKind::Int { signed: signed(index) }
+                FieldKind::Int { signed: value_slot(index).is_some_and(|slot| slot.signed) }
             }
             (ResolvedName::Argument(index, _), Kind::Float) => {
-                let size =
-                    self.words.get(&index).and_then(|(w, _)| w.as_ref().ok()).map_or(8, |w| w.size);
-                FieldKind::Float { size }
+                FieldKind::Float { size: value_slot(index).map_or(8, |slot| slot.size) }
             }
             (_, Kind::Bool) => FieldKind::Bool,
             (_, Kind::Pointer) => FieldKind::Pointer,
             (_, Kind::Int | Kind::Float) => FieldKind::Int { signed: false },
-            (_, Kind::Bytes) => FieldKind::Text { bytes: true },
-            (_, Kind::Cstring | Kind::String | Kind::Error) => FieldKind::text(),
+            (_, Kind::Bytes) => FieldKind::String { bytes: true },
+            (_, Kind::Cstring | Kind::String | Kind::Error) => FieldKind::string(),
         })
     }
 
-    /// What tells one start from another: the process, and what the user says.
+    /// Lays out the key of starts: the process id and the subject that pairs a start with its end.
     fn start_key(&mut self, key: &Subject, fields: &mut Vec<Field>) -> Result<FrameRegion, String> {
         let pid = ArgSlot { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
-        let mut area = self.area(Some(0), std::slice::from_ref(key), fields)?;
-        area.moves.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
-        area.moves.push(KeyWrite::ArgSlot { to: area.at, from: pid });
-        Ok(area)
+        let mut region = self.region(Some(0), std::slice::from_ref(key), fields)?;
+        region.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
+        region.writes.push(KeyWrite::Slot { to: region.at, from: pid });
+        Ok(region)
     }
 
+    /// Returns the frame.
     pub(super) fn finish(self) -> Result<Frame, String> {
-        if !self.used {
+        if !self.needs_frame {
             return Ok(Frame::default());
         }
-        let size = self.builder.end.next_multiple_of(8);
-        if size > LARGEST_FRAME {
+        let size = self.layout.end.next_multiple_of(8);
+        if size > MAX_FRAME {
             return Err(format!(
-                "filter and keys need {size} bytes of the kernel program's stack, of {LARGEST_FRAME}; use fewer texts"
+                "filter and keys need {size} bytes of BPF stack (limit {MAX_FRAME}); use fewer string arguments"
             ));
         }
         Ok(Frame {
             size,
-            prepare: self.builder.steps,
-            collect: self.collect,
+            filter_reads: self.layout.reads,
+            action_reads: self.action_reads,
             required: self.required,
         })
     }
 }
 
-/// Every name in a filter.
-fn names<'f>(filter: &'f Filter, out: &mut Vec<&'f Subject>) {
-    match filter {
-        Filter::All(a, b) | Filter::Any(a, b) => {
-            names(a, out);
-            names(b, out);
+/// Message for a probe whose code is not Go, or whose Go release is not known.
+const NO_GOID: &str = "the probe has no goroutine id";
+
+/// Collects the subjects of all comparisons in a filter.
+fn subjects_of<'f>(expr: &'f Expr, out: &mut Vec<&'f Subject>) {
+    match expr {
+        Expr::All(a, b) | Expr::Any(a, b) => {
+            subjects_of(a, out);
+            subjects_of(b, out);
         }
-        Filter::Not(inner) => names(inner, out),
-        Filter::Compare { subject, .. } => out.push(subject),
+        Expr::Not(inner) => subjects_of(inner, out),
+        Expr::Compare { subject, .. } => out.push(subject),
     }
 }

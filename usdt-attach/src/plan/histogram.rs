@@ -1,57 +1,70 @@
-//! How a histogram divides its values.
+//! The buckets of histograms.
 
 use serde::Serialize;
 use std::cmp::Ordering;
 
 /// The buckets of a histogram.
+///
+/// ```
+/// use usdt_attach::plan::Buckets;
+///
+/// let buckets = Buckets::Log2 { signed: false };
+/// assert_eq!(buckets.bounds(buckets.index(700)), (Some(512), Some(1023)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Buckets {
-    /// One bucket for each number of bits: 0, 1, 2–3, 4–7 …; for signed values the same below zero.
+    /// Powers of two, one bucket per number of bits: 0, 1, 2–3, 4–7 …, mirrored below zero for
+    /// signed values.
     Log2 {
-        /// Whether there are buckets below zero.
+        /// True if there are buckets below zero.
         signed: bool,
     },
-    /// Buckets of one width, one below and one above.
+    /// Buckets of equal width between two bounds, one bucket for values below and one for values
+    /// above.
     Linear {
-        /// The first bucket's lower bound.
+        /// The lower bound of the first inner bucket.
         low: i64,
-        /// The upper bound.
+        /// The upper bound of the last inner bucket, exclusive.
         high: i64,
-        /// The width.
+        /// The width of an inner bucket; the last one may be narrower.
         step: u32,
-        /// Whether values have a sign.
+        /// True if values are signed.
         signed: bool,
     },
-    /// One bucket for each power of two of a unit, which is the bucket's highest value: zero alone, above half the unit up
-    /// to the unit, above that up to two of it; for signed values the same below zero. Exponential histograms of
-    /// Prometheus (schema 0) and OpenTelemetry (scale 0) have these.
+    /// Powers of two of a unit, each of which is the highest value of its bucket. One bucket, for
+    /// example, has the values above the unit up to twice the unit. Zero has a bucket of its own,
+    /// and signed values have the same buckets below zero.
+    ///
+    /// These are the buckets of native histograms in Prometheus (schema 0) and of exponential
+    /// histograms in OpenTelemetry (scale 0).
     Exponential {
-        /// So many make one of what is exported, such as 1,000,000,000 ns; not 0.
+        /// Number of measured units in one exported unit, such as 1,000,000,000 ns in a second; not
+        /// 0.
         unit: u32,
-        /// Whether there are buckets below zero.
+        /// True if there are buckets below zero.
         signed: bool,
     },
 }
 
-/// How the buckets of a histogram follow each other. Whether there are any below zero says the argument.
+/// The sequence of a histogram's buckets. Signed arguments also get buckets for negative values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scale {
-    /// By the number of bits, as [`Buckets::Log2`].
+    /// Powers of two, as [`Buckets::Log2`].
     #[default]
     Log2,
-    /// Of one width, as [`Buckets::Linear`].
+    /// Equal width, as [`Buckets::Linear`]. There are up to 1,000 inner buckets.
     Linear {
-        /// The first bucket's lower bound.
+        /// The lower bound of the first inner bucket; less than `high`.
         low: i64,
-        /// The upper bound.
+        /// The upper bound of the last inner bucket, exclusive.
         high: i64,
-        /// The width.
+        /// The width of an inner bucket; not 0.
         step: u32,
     },
-    /// By powers of two of a unit, as [`Buckets::Exponential`].
+    /// Powers of two of a unit, as [`Buckets::Exponential`].
     Exponential {
-        /// So many make one of what is exported.
+        /// Number of measured units in one exported unit.
         unit: u32,
     },
 }
@@ -66,29 +79,30 @@ impl Scale {
     }
 }
 
-/// Most buckets of a linear histogram: its values are per CPU and key.
-pub(super) const MOST_LINEAR: u64 = 1000;
+/// Number of inner buckets of a linear histogram at most. Every key has all buckets on every CPU.
+pub(super) const MAX_LINEAR: u64 = 1000;
 
-/// A unit with its highest bit where a word has its own.
-pub(crate) fn aligned(unit: u32) -> u64 {
+/// Shifts a unit so that its highest bit is the highest of 64. The unit is not 0.
+pub(crate) fn aligned_unit(unit: u32) -> u64 {
     u64::from(unit) << (32 + unit.leading_zeros()).min(63)
 }
 
 impl Buckets {
-    /// How many there are.
+    /// Returns the number of buckets.
     pub fn count(self) -> usize {
         match self {
             Buckets::Log2 { signed: false } => 65,
             Buckets::Log2 { signed: true } | Buckets::Exponential { signed: true, .. } => 129,
-            // The highest values lie above the highest power of a unit that has their number of bits.
+            // One more than 65: values of 64 bits can exceed the highest power of the unit that has
+            // 64 bits.
             Buckets::Exponential { signed: false, .. } => 66,
-            // At most MOST_LINEAR and two.
+            // The inner buckets, at most MAX_LINEAR, and one on each side.
             Buckets::Linear { .. } => self.inner() as usize + 2,
         }
     }
 
-    /// Linear buckets between the bounds.
-    pub fn inner(self) -> u64 {
+    /// Returns the number of linear buckets between the bounds; 0 for other kinds.
+    pub(super) fn inner(self) -> u64 {
         match self {
             Buckets::Log2 { .. } | Buckets::Exponential { .. } => 0,
             Buckets::Linear { low, high, step, .. } => {
@@ -97,8 +111,8 @@ impl Buckets {
         }
     }
 
-    /// Whether values have a sign.
-    pub fn signed(self) -> bool {
+    /// Returns true if values are signed.
+    pub(crate) fn signed(self) -> bool {
         match self {
             Buckets::Log2 { signed }
             | Buckets::Linear { signed, .. }
@@ -106,18 +120,13 @@ impl Buckets {
         }
     }
 
-    /// The bucket of a value, given as 64 bits.
+    /// Returns the index of a value's bucket. A signed value is given as its two's complement.
     pub fn index(self, value: u64) -> usize {
-        let bits = |value: u64| (64 - value.leading_zeros()) as usize;
         match self {
-            Buckets::Log2 { .. } => self.mirrored(value, bits),
-            Buckets::Exponential { unit, .. } => self.mirrored(value, |value| {
-                let bits = bits(value);
-                // Both with their highest bits in one place: which is the larger one?
-                bits + usize::from(
-                    value.checked_shl(64 - bits as u32).is_some_and(|value| value > aligned(unit)),
-                )
-            }),
+            Buckets::Log2 { .. } => self.mirrored(value, bit_len),
+            Buckets::Exponential { unit, .. } => {
+                self.mirrored(value, |magnitude| exponential_index(magnitude, unit))
+            }
             Buckets::Linear { low, high, step, signed } => {
                 let value = if signed { i128::from(value as i64) } else { i128::from(value) };
                 if value < i128::from(low) {
@@ -131,24 +140,27 @@ impl Buckets {
         }
     }
 
-    /// The bucket of a magnitude, on the side of zero that the value lies on.
-    fn mirrored(self, value: u64, of: impl Fn(u64) -> usize) -> usize {
+    /// Returns the index of a value's bucket, given the function for magnitudes. Buckets of
+    /// negative values precede those of positive ones.
+    fn mirrored(self, value: u64, index: impl Fn(u64) -> usize) -> usize {
         match self.signed() {
-            false => of(value),
-            true if (value as i64) < 0 => 64 - of(value.wrapping_neg()),
-            true => 64 + of(value),
+            false => index(value),
+            true if (value as i64) < 0 => 64 - index(value.wrapping_neg()),
+            true => 64 + index(value),
         }
     }
 
-    /// Of an exponential histogram's bucket: on which side of zero it lies, and for which power of two its values are at
-    /// most that many units away from it.
+    /// Returns the side of zero on which an exponential bucket lies, and its exponent; `None` for
+    /// other kinds of buckets. Magnitudes in the bucket are at most 2 to the power of the exponent,
+    /// in units.
     pub fn exponent(self, index: usize) -> Option<(Ordering, i32)> {
         let Buckets::Exponential { unit, signed } = self else { return None };
         let offset = index as i32 - if signed { 64 } else { 0 };
         Some((offset.cmp(&0), offset.abs() - (32 - unit.leading_zeros()) as i32))
     }
 
-    /// Lowest and highest value of a bucket; `None` where it has no end.
+    /// Returns the lowest and the highest value of a bucket, both inclusive; `None` for an end that
+    /// is not bounded.
     pub fn bounds(self, index: usize) -> (Option<i128>, Option<i128>) {
         let power = |n: usize| 1i128 << n.min(126);
         match self {
@@ -188,6 +200,19 @@ impl Buckets {
     }
 }
 
+/// Returns the number of bits of a value; 0 for 0.
+fn bit_len(value: u64) -> usize {
+    (64 - value.leading_zeros()) as usize
+}
+
+/// Returns the number of bits of a magnitude, plus one if it is above the power of two of the unit
+/// with as many bits.
+fn exponential_index(magnitude: u64, unit: u32) -> usize {
+    let bits = bit_len(magnitude);
+    let aligned = magnitude.checked_shl(64 - bits as u32);
+    bits + usize::from(aligned.is_some_and(|aligned| aligned > aligned_unit(unit)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_lies_in_its_bucket(buckets in buckets(), shift in 0u32..64, raw: u64) {
+        fn bounds_contain_the_values_of_a_bucket(buckets in buckets(), shift in 0u32..64, raw: u64) {
             let value = if buckets.signed() { ((raw as i64) >> shift) as u64 } else { raw >> shift };
             let index = buckets.index(value);
             prop_assert!(index < buckets.count());
@@ -218,14 +243,15 @@ mod tests {
             prop_assert!(high.is_none_or(|high| value <= high), "{value} {high:?}");
         }
 
-        /// As Prometheus and OpenTelemetry have it: above half a power of two of the unit, up to it.
+        /// Prometheus and OpenTelemetry: above half a power of two of the unit, up to that power.
         #[test]
-        fn exponential_buckets_are_those_of_exporters(unit in 1u32.., shift in 0u32..64, raw: u64) {
+        fn exponential_buckets_match_prometheus_and_opentelemetry(unit in 1u32.., shift in 0u32..64, raw: u64) {
             let buckets = Buckets::Exponential { unit, signed: true };
             let value = (raw as i64) >> shift;
             let (side, exponent) = buckets.exponent(buckets.index(value as u64)).unwrap();
             prop_assert_eq!(side, value.cmp(&0));
-            // Exact: a power of two only changes an exponent, and there are 53 bits.
+            // Exact in f64: multiplying by a power of two changes only the exponent, and the
+            // mantissa has 53 bits.
             let (size, unit) = (value.unsigned_abs(), f64::from(unit));
             if size != 0 && size < 1 << 53 {
                 prop_assert!(size as f64 <= unit * 2f64.powi(exponent), "{value} {unit} {exponent}");
@@ -234,7 +260,7 @@ mod tests {
         }
 
         #[test]
-        fn buckets_touch(buckets in buckets()) {
+        fn buckets_have_no_gaps(buckets in buckets()) {
             for index in 1..buckets.count() {
                 prop_assert_eq!(buckets.bounds(index).0, buckets.bounds(index - 1).1.map(|high| high + 1));
             }

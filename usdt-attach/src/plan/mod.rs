@@ -1,4 +1,29 @@
-//! A plan: everything a back end needs to know, decided beforehand. Data only; making one needs no privileges.
+//! Plans: which instruction of each site to attach to, what to read there, and what to do with a
+//! hit.
+//!
+//! A [`Plan`] is data that contains every decision a back end needs. Building one reads no process
+//! and needs no privileges, so a plan can be shown to the user before anything is attached.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use usdt_attach::discover::{scan_file, select::select};
+//! use usdt_attach::plan::{Options, Plan};
+//!
+//! # fn main() -> usdt_attach::Result<()> {
+//! let found = [scan_file(Path::new("/usr/bin/app"))?];
+//! let selected = select(&found, &["app:request".to_owned()])?;
+//! let (plan, warnings) = Plan::new(&selected, &Options::default())?;
+//! for site in plan.sites() {
+//!     println!("{:?} at file offset {:#x}: {}", site.method, site.offset, plan.action(site));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A site has a *handler*, which several sites can share. It reads what the filter needs, evaluates
+//! the filter, then reads and does what its action needs. `reads` describes operands, `handler`
+//! the frame on the BPF stack, `record_layout` the record of an event, and `table` the keys and
+//! values of a map.
 
 mod access;
 mod arguments;
@@ -14,102 +39,113 @@ pub(crate) mod record_layout;
 mod site;
 mod table;
 
-pub(crate) use access::{Access, accesses};
-pub(crate) use condition::{Condition, infinite, order};
+pub(crate) use access::{Access, StringEnd, accesses};
+pub(crate) use condition::{Condition, float_order, infinity_order};
 pub(crate) use handler::{Action, Frame, FrameRegion, Handler, KeyWrite};
-pub(crate) use histogram::aligned;
+pub(crate) use histogram::aligned_unit;
 pub use histogram::{Buckets, Scale};
 pub use options::{Mode, Options};
 pub(crate) use reads::{Address, ArgSlot, ReadOp};
 pub use site::{Method, NopOptimization, Site};
-pub use table::Entry;
-pub(crate) use table::{BEFORE_BUCKETS, Field, FieldKind, KEY_TEXT, Table};
+pub use table::TableEntry;
+pub(crate) use table::{FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Table};
 
-use crate::discover::Object;
+use crate::discover::{Object, ObjectId};
 use indexmap::IndexSet;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What to attach where, and what to record there.
+/// What to attach where, and what to do with hits there.
+///
+/// Serialization is for people and tests: it shows every decision, and its format may change in any
+/// release.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Plan {
-    /// One link each.
+    /// Files to attach to; each gets one `uprobe_multi` link per program and process.
     pub(crate) objects: Vec<PlannedObject>,
-    /// Referred to by sites.
+    /// Probes by index; sites and table keys refer to them.
     pub(crate) probes: Vec<PlannedProbe>,
-    /// What is done with hits; sites of the same shape share one.
+    /// Handlers by index; sites that do the same share one.
     pub(crate) handlers: Vec<Handler>,
-    /// What is counted in the kernel.
+    /// The map in which hits are aggregated; `None` if hits are recorded or only counted per site.
     pub(crate) table: Option<Table>,
-    /// Processes to trace; `None` for every one that maps the objects.
+    /// Processes to trace; `None` for every process that maps the files.
     pub(crate) pids: Option<Vec<u32>>,
-    /// A cgroup whose processes are traced.
+    /// A cgroup to whose processes tracing is limited.
     pub(crate) cgroup: Option<PathBuf>,
-    /// Hits after which nothing more is counted or recorded.
+    /// Number of hits after which nothing more is counted or recorded.
     pub(crate) limit: Option<u64>,
-    /// One hit in so many is taken.
+    /// Takes one hit in this many, chosen at random; at least 2.
     pub(crate) sample: Option<u32>,
-    /// Most hits taken in a second, of each probe.
+    /// Number of hits taken per second and probe at most.
     pub(crate) rate: Option<u32>,
-    /// Size of the event buffer in bytes.
+    /// Size of the event buffer in bytes, a power of two.
     pub(crate) buffer: u32,
 }
 
-/// A file and its sites.
+/// A file and the sites to attach to in it.
 #[derive(Clone, Debug, Serialize)]
 pub struct PlannedObject {
-    /// Its name.
+    /// The path of the file, for messages and reports.
     pub path: PathBuf,
-    /// In the order selected.
+    /// The sites in the order in which they were selected.
     pub sites: Vec<Site>,
-    /// The file itself, held open.
+    /// The file, held open.
     #[serde(skip)]
-    pub object: Arc<Object>,
+    pub(crate) object: Arc<Object>,
 }
 
-/// A probe's name.
+/// The names of a probe in a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub struct PlannedProbe {
-    /// Provider name.
+    /// The provider's name as the note spells it.
     pub provider: String,
-    /// Probe name.
+    /// The probe's name as the note spells it.
     pub name: String,
 }
 
+impl PlannedObject {
+    /// Returns the identity of the file.
+    pub fn id(&self) -> ObjectId {
+        self.object.id
+    }
+}
+
 impl Plan {
-    /// Objects to attach to; each gets one `uprobe_multi` link.
+    /// Returns the files to attach to.
     pub fn objects(&self) -> &[PlannedObject] {
         &self.objects
     }
 
-    /// Probes that the sites belong to, by index.
+    /// Returns the probes; [`Site::probe`] is an index into them.
     pub fn probes(&self) -> &[PlannedProbe] {
         &self.probes
     }
 
-    /// The probe of a site of this plan.
+    /// Returns the probe of a site of this plan; `None` for a site of another plan.
     pub fn probe(&self, site: &Site) -> Option<&PlannedProbe> {
         self.probes.get(site.probe as usize)
     }
 
-    /// What the program does at a site of this plan, in words.
+    /// Describes what the BPF program does at a site of this plan, for a person to read.
     pub fn action(&self, site: &Site) -> String {
         match self.handlers.get(site.handler as usize).map(|handler| &handler.action) {
             Some(Action::Record(layout)) => {
                 format!("{} arguments, {} bytes per record", layout.args.len(), layout.size)
             }
-            Some(Action::Count) => "counted".to_owned(),
+            Some(Action::Count) => "count".to_owned(),
             Some(Action::Aggregate { key, .. }) => {
-                format!("counted in the kernel, {} bytes per key", key.size)
+                format!("aggregate, {} bytes per key", key.size)
             }
-            Some(Action::Start { key, .. }) => format!("a start, {} bytes per key", key.size),
-            Some(Action::End { start, .. }) => format!("an end, {} bytes per key", start.size),
+            Some(Action::Start { key, .. }) => format!("start, {} bytes per key", key.size),
+            Some(Action::End { start, .. }) => format!("end, {} bytes per key", start.size),
             None => String::new(),
         }
     }
 
-    /// Names of the arguments that are recorded, each once, in the order of sites and declarations.
+    /// Returns the names of all recorded arguments, each once, in the order of sites and
+    /// declarations.
     pub fn argument_names(&self) -> Vec<&str> {
         let mut names = IndexSet::new();
         for handler in &self.handlers {
@@ -120,22 +156,23 @@ impl Plan {
         names.into_iter().collect()
     }
 
-    /// The unit of the values that are counted in a histogram: `ns` for latencies, `None` where it is not known.
+    /// Returns the unit of a histogram's values: `ns` for latencies, `None` if it is not known.
     pub fn unit(&self) -> Option<&'static str> {
         self.table.as_ref().and_then(|table| table.unit)
     }
 
-    /// The buckets of a histogram with one row per probe; `None` for other plans.
+    /// Returns the buckets of a histogram that has one row per probe and no labels; `None` for
+    /// other plans.
     pub fn buckets_per_probe(&self) -> Option<Buckets> {
         self.table.as_ref().filter(|table| table.is_array()).and_then(|table| table.buckets)
     }
 
-    /// Whether hits are recorded for the reader.
-    pub fn records(&self) -> bool {
+    /// Returns true if hits are recorded as events.
+    pub(crate) fn records(&self) -> bool {
         self.handlers.iter().any(|h| matches!(h.action, Action::Record(_)))
     }
 
-    /// Bytes of its largest record.
+    /// Returns the size of the largest record in bytes; 0 if hits are not recorded.
     pub(crate) fn largest_record(&self) -> u32 {
         let size = |handler: &Handler| match &handler.action {
             Action::Record(layout) => layout.size,
@@ -144,7 +181,7 @@ impl Plan {
         self.handlers.iter().map(size).max().unwrap_or(0)
     }
 
-    /// Every site, by cookie.
+    /// Returns all sites in ascending order of their cookies.
     pub fn sites(&self) -> Vec<&Site> {
         let mut sites: Vec<&Site> = self.objects.iter().flat_map(|o| &o.sites).collect();
         sites.sort_by_key(|s| s.cookie);

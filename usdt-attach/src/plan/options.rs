@@ -1,4 +1,4 @@
-//! What a plan is made for.
+//! The options of a plan.
 
 use super::histogram::Scale;
 use super::site::NopOptimization;
@@ -6,70 +6,87 @@ use crate::discover::select::Glob;
 use crate::filter::{Filter, Subject};
 use std::path::PathBuf;
 
-/// How to plan: what to do with hits, which hits count, and limits.
+/// Options for [`Plan::new`](super::Plan::new): what to do with hits, which hits to take, and
+/// limits.
+///
+/// ```
+/// use usdt_attach::Filter;
+/// use usdt_attach::plan::Options;
+///
+/// let options = Options { filter: Some(Filter::parse("status >= 500")?), ..Options::default() };
+/// # Ok::<(), usdt_attach::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is done with hits.
+    /// What to do with hits. The default records them.
     pub mode: Mode,
-    /// Which hits count.
+    /// A condition that a hit must meet; `None` takes every hit.
     pub filter: Option<Filter>,
-    /// Takes one hit in this many, chosen at random.
+    /// Takes one hit in this many, chosen at random; `None` and 1 take every hit.
     pub sample: Option<u32>,
-    /// Takes at most this many hits per second and probe.
+    /// Takes up to this many hits per second and probe; `None` sets no limit.
     pub rate: Option<u32>,
-    /// Processes to trace; `None` for every one that maps the objects.
+    /// Processes to trace; `None` for every process that maps the files.
     pub pids: Option<Vec<u32>>,
-    /// A cgroup whose processes are traced, those of the groups below included.
+    /// A directory of the cgroup v2 hierarchy, to whose processes tracing is limited. Descendant
+    /// cgroups are included.
     pub cgroup: Option<PathBuf>,
-    /// Stops counting and recording after this many hits that pass the filter.
+    /// Stops counting and recording after this many hits that passed the filter; `None` sets no
+    /// limit.
     pub limit: Option<u64>,
-    /// Longest text copied from an argument, in bytes; the rest is cut off.
-    pub max_text: u32,
-    /// Addresses of the user stack to record.
+    /// Bytes copied from each string argument at most; longer strings are truncated. The default is
+    /// 128.
+    pub max_string: u32,
+    /// Records the user stack with up to this many return addresses; `None` records no stacks.
     pub stack: Option<u32>,
-    /// Arguments that are C strings although the binary does not say so.
+    /// Names of integer or pointer arguments to read as C strings.
     pub strings: Vec<String>,
-    /// Most keys of a table, and most starts that wait for their ends.
+    /// Number of keys in the table at most, and of starts that wait for their ends. Hits beyond it
+    /// are counted as dropped. The default is 65,536.
     pub entries: u32,
-    /// Size of the event buffer in bytes, a power of two and a multiple of the page size.
+    /// Size of the event buffer in bytes: a power of two and a multiple of the page size. The
+    /// default is 8 MiB.
     pub buffer: u32,
-    /// Attach to instructions other than NOPs, too, which are single-stepped.
+    /// Also attaches to instructions that are not NOPs. The kernel single-steps them, which takes
+    /// tens of times longer.
     pub single_step: bool,
-    /// Which NOPs the kernel optimizes; the default is what the running kernel does.
+    /// Which NOPs the kernel optimizes. The default is what the running kernel does.
     pub nop_optimization: NopOptimization,
 }
 
-/// What is done with hits.
+/// What to do with hits.
 #[derive(Clone, Debug, Default)]
 pub enum Mode {
-    /// Each is recorded, for the reader.
+    /// Records each hit as an event.
     #[default]
     Record,
-    /// They are counted.
+    /// Counts hits in the kernel.
     Count {
-        /// Labels of a row, in addition to the probe.
+        /// Arguments that label a row, in addition to the probe.
         by: Vec<Subject>,
     },
-    /// The values of an argument are counted by their size.
+    /// Builds a histogram of an integer argument in the kernel.
     Histogram {
         /// The argument.
         value: Subject,
-        /// Which sizes.
+        /// The sequence of buckets.
         scale: Scale,
-        /// Labels of a row, in addition to the probe.
+        /// Arguments that label a row, in addition to the probe.
         by: Vec<Subject>,
     },
-    /// The time between two probes is counted by its size.
+    /// Builds a histogram of the time between two probes in the kernel, in nanoseconds.
     Latency {
-        /// Where it begins.
+        /// The probe at which the time starts.
         start: Glob,
-        /// Where it ends.
+        /// The probe at which the time ends.
         end: Glob,
-        /// What a start and its end have in common, in addition to the process; `None` for the goroutine or the thread.
+        /// The argument that pairs a start with its end, in addition to the process. `None` pairs
+        /// by goroutine if all sites are Go code with a known goroutine id, else by thread.
         key: Option<Subject>,
-        /// Labels of a row: arguments of the end or, where the end has no such argument, of the start.
+        /// Arguments that label a row: arguments of the end or, if the end has no such argument, of
+        /// the start.
         by: Vec<Subject>,
-        /// Which sizes.
+        /// The sequence of buckets.
         scale: Scale,
     },
 }
@@ -84,7 +101,7 @@ impl Default for Options {
             pids: None,
             cgroup: None,
             limit: None,
-            max_text: 128,
+            max_string: 128,
             stack: None,
             strings: Vec::new(),
             entries: 1 << 16,

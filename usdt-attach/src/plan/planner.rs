@@ -1,10 +1,10 @@
-//! Making a plan: which sites, which handlers, which table.
+//! Building a plan: choosing sites, compiling their handlers, and laying out the table.
 
 use super::arguments::Arguments;
-use super::handler::{CompiledHandler, Task, make};
-use super::histogram::{MOST_LINEAR, Scale};
+use super::handler::{CompiledHandler, HandlerSpec, compile};
+use super::histogram::{MAX_LINEAR, Scale};
 use super::record_layout::NATIVE;
-use super::site::attach_method;
+use super::site::{AttachPoint, cheapest_attach_point};
 use super::table::{Field, Starts, Table};
 use super::{Method, Mode, Options, Plan, PlannedObject, PlannedProbe, Site};
 use crate::discover::Source;
@@ -14,35 +14,45 @@ use crate::filter::Subject;
 use indexmap::IndexSet;
 use std::sync::Arc;
 
-/// A site that can be attached to, and its arguments.
+/// A site that can be attached to.
 struct Candidate<'a> {
-    chosen: &'a Selected,
-    method: Method,
-    distance: u64,
+    selected: &'a Selected,
+    attach_point: AttachPoint,
     arguments: Arguments,
     role: Role,
 }
 
-/// What a site is for.
+/// The part that a site has in the mode of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
+    /// The mode is not latency.
     Any,
+    /// The time starts at the site.
     Start,
+    /// The time ends at the site.
     End,
 }
 
 struct Planner<'a> {
     options: &'a Options,
     warnings: Vec<Warning>,
-    /// The first reason for leaving a site out.
-    reason: Option<String>,
+    /// The first problem for which a site was skipped. It is the error if no site is left.
+    first_problem: Option<String>,
 }
 
 impl Plan {
-    /// Decides everything. Sites that cannot be attached to without surprise, or lack what the options name, are
-    /// left out and explained; that none is left is an error.
+    /// Builds the plan for selected probes.
+    ///
+    /// A site is skipped with a warning if it is not a NOP, or if its probe does not have the
+    /// arguments that the options name. An argument that cannot be read is skipped with a warning,
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if no site is left, or if the options contradict each other. The message
+    /// explains why the first site was skipped.
     pub fn new(selected: &[Selected], options: &Options) -> Result<(Plan, Vec<Warning>)> {
-        let mut planner = Planner { options, warnings: Vec::new(), reason: None };
+        let mut planner = Planner { options, warnings: Vec::new(), first_problem: None };
         let candidates = planner.candidates(selected)?;
         let plan = planner.assemble(&candidates)?;
         Ok((plan, planner.warnings))
@@ -57,58 +67,58 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn leave_out(&mut self, why: &str) {
-        self.reason.get_or_insert_with(|| why.to_owned());
-        self.warn(WarningKind::SkippedProbe, format!("{why}; left out"));
+    /// Skips a site with a warning.
+    fn skip(&mut self, site: &str, problem: &str) {
+        self.first_problem.get_or_insert_with(|| format!("{site}: {problem}"));
+        self.warn(WarningKind::SkippedProbe, format!("skipped {site}: {problem}"));
     }
 
+    /// Returns the sites that can be attached to on this machine.
     fn candidates(&mut self, selected: &'a [Selected]) -> Result<Vec<Candidate<'a>>> {
         let mut out = Vec::new();
-        for chosen in selected {
-            let probe = &chosen.probe;
+        for selected in selected {
+            let probe = &selected.probe;
             if probe.arch != NATIVE {
-                let path = chosen.object.path.display();
-                self.leave_out(&format!(
-                    "{path}: {} is for another architecture",
-                    probe.full_name()
-                ));
+                let site = format!("{} in {}", probe.full_name(), selected.object.path.display());
+                self.skip(&site, "the file is for another architecture");
                 continue;
             }
-            let (method, distance) = attach_method(
+            let attach_point = cheapest_attach_point(
                 probe.generated,
                 probe.instruction,
                 probe.address,
                 self.options.nop_optimization,
             );
-            if method == Method::SingleStep && !self.options.single_step {
-                self.leave_out(&format!(
-                    "{} at {:#x} is no no-op but another instruction, which a probe would slow down tens of times",
-                    probe.full_name(),
-                    probe.address
-                ));
+            if attach_point.method == Method::SingleStep && !self.options.single_step {
+                self.skip(
+                    &format!("{} at {:#x}", probe.full_name(), probe.address),
+                    "not a NOP; a probe there is single-stepped, which is tens of times slower (--single-step attaches anyway)",
+                );
                 continue;
             }
             let arguments = Arguments::new(probe, &self.options.strings);
-            out.push(Candidate { chosen, method, distance, arguments, role: self.role(chosen)? });
+            let role = self.role(selected)?;
+            out.push(Candidate { selected, attach_point, arguments, role });
         }
         Ok(out)
     }
 
-    fn role(&self, chosen: &Selected) -> Result<Role> {
+    /// Returns the part that a selected site has in the mode of the plan.
+    fn role(&self, selected: &Selected) -> Result<Role> {
         let Mode::Latency { start, end, .. } = &self.options.mode else { return Ok(Role::Any) };
-        match (start.matches(&chosen.probe), end.matches(&chosen.probe)) {
+        match (start.matches(&selected.probe), end.matches(&selected.probe)) {
             (true, true) => Err(Error::usage(format!(
-                "{} is the start and the end; say two different probes",
-                chosen.probe.full_name()
+                "{} is both the start and the end; name two different probes",
+                selected.probe.full_name()
             ))),
             (true, false) => Ok(Role::Start),
             _ => Ok(Role::End),
         }
     }
 
-    /// What tells starts from each other: what the user says, else the goroutine where all have one, else the
-    /// thread.
-    fn key(&self, candidates: &[Candidate<'_>]) -> Subject {
+    /// Returns the subject that pairs starts with ends: the one in the options, else the goroutine
+    /// if all sites have one, else the thread.
+    fn pairing_key(&self, candidates: &[Candidate<'_>]) -> Subject {
         let name = match &self.options.mode {
             Mode::Latency { key: Some(key), .. } => return key.clone(),
             _ if candidates.iter().all(|c| c.arguments.goid.is_some()) => "goid",
@@ -117,96 +127,104 @@ impl<'a> Planner<'a> {
         Subject { name: name.to_owned(), string: false }
     }
 
+    /// Compiles the handlers of the candidates and assembles the plan.
     fn assemble(&mut self, candidates: &[Candidate<'a>]) -> Result<Plan> {
-        let key = self.key(candidates);
+        let key = self.pairing_key(candidates);
         let mut by: Vec<Subject> = Vec::new();
         let mut keep: Vec<Subject> = Vec::new();
         match &self.options.mode {
             Mode::Record => {}
             Mode::Count { by: all } => by.clone_from(all),
             Mode::Histogram { by: all, scale, .. } => {
-                fits(*scale)?;
+                check_scale(*scale)?;
                 by.clone_from(all);
             }
-            // Taken at the end where the end has it, else kept from the start.
+            // A label is read at the end if the end has the argument, else kept from the start.
             Mode::Latency { by: all, scale, .. } => {
-                fits(*scale)?;
+                check_scale(*scale)?;
                 let ends: Vec<&Candidate<'_>> =
                     candidates.iter().filter(|c| c.role == Role::End).collect();
                 let at_end = |s: &Subject| ends.iter().all(|c| c.arguments.has(&s.name));
                 (by, keep) = all.iter().cloned().partition(at_end);
             }
         }
-        let mut table = Tables::default();
+        let mut table = TableBuilder::default();
         let mut probes: IndexSet<PlannedProbe> = IndexSet::new();
         let mut handlers = IndexSet::new();
         let mut sites: Vec<(usize, Site)> = Vec::new();
-        // Starts first: the ends need to know what is kept.
+        // Starts come first, because the handlers of ends depend on the fields that starts keep.
         let mut order: Vec<usize> = (0..candidates.len()).collect();
         order.sort_by_key(|i| candidates.get(*i).is_none_or(|c| c.role != Role::Start));
         for index in order {
             let Some(candidate) = candidates.get(index) else { continue };
-            let probe = &candidate.chosen.probe;
+            let probe = &candidate.selected.probe;
             let series = probes
                 .insert_full(PlannedProbe {
                     provider: probe.provider.clone(),
                     name: probe.name.clone(),
                 })
                 .0 as u32;
-            let task = match (&self.options.mode, candidate.role) {
-                (Mode::Record, _) => {
-                    Task::Record { max_text: self.options.max_text, stack: self.options.stack }
-                }
-                (Mode::Count { .. }, _) => Task::Count { by: &by },
+            let spec = match (&self.options.mode, candidate.role) {
+                (Mode::Record, _) => HandlerSpec::Record {
+                    max_string: self.options.max_string,
+                    stack: self.options.stack,
+                },
+                (Mode::Count { .. }, _) => HandlerSpec::Count { by: &by },
                 (Mode::Histogram { value, scale, .. }, _) => {
-                    Task::Histogram { value, by: &by, scale: *scale }
+                    HandlerSpec::Histogram { value, by: &by, scale: *scale }
                 }
-                (Mode::Latency { .. }, Role::Start) => Task::Start { key: &key, keep: &keep },
+                (Mode::Latency { .. }, Role::Start) => {
+                    HandlerSpec::Start { key: &key, keep: &keep }
+                }
                 (Mode::Latency { scale, .. }, _) => {
-                    Task::End { key: &key, by: &by, kept: table.kept_size(), scale: *scale }
+                    HandlerSpec::End { key: &key, by: &by, kept: table.kept_size(), scale: *scale }
                 }
             };
-            let made = make(&candidate.arguments, self.options.filter.as_ref(), &task, series)
-                .and_then(|made| table.add(made, candidate.role));
-            let mut made = match made {
-                Ok(made) => made,
+            let result = compile(&candidate.arguments, self.options.filter.as_ref(), &spec, series)
+                .and_then(|compiled| table.add(compiled, candidate.role));
+            let mut compiled = match result {
+                Ok(compiled) => compiled,
                 Err(problem) => {
-                    self.leave_out(&format!("{}: {problem}", probe.full_name()));
+                    self.skip(&probe.full_name(), &problem);
                     continue;
                 }
             };
-            if let super::Action::Record(layout) = &made.handler.action {
-                for problem in layout.args.iter().filter_map(|a| a.problem.as_ref()) {
-                    let message =
-                        format!("{}: {problem}; the argument is left out", probe.full_name());
+            if let super::Action::Record(layout) = &compiled.handler.action {
+                for arg in &layout.args {
+                    let Some(problem) = &arg.problem else { continue };
+                    let message = format!(
+                        "skipped argument `{}` of {}: {problem}",
+                        arg.name,
+                        probe.full_name()
+                    );
                     self.warn(WarningKind::SkippedArgument, message);
                 }
             }
-            made.handler.stack_check =
-                candidate.method == Method::Branch && probe.source == Source::Entry;
-            made.handler.rate = self.options.rate.map(|_| series);
+            compiled.handler.stack_check =
+                candidate.attach_point.method == Method::Branch && probe.source == Source::Entry;
+            compiled.handler.rate = self.options.rate.map(|_| series);
             let site = Site {
                 cookie: 0,
                 probe: series,
-                handler: handlers.insert_full(made.handler).0 as u32,
+                handler: handlers.insert_full(compiled.handler).0 as u32,
                 address: probe.address,
-                offset: probe.offset + candidate.distance,
+                offset: probe.offset + candidate.attach_point.distance,
                 semaphore_offset: probe.semaphore_offset,
-                method: candidate.method,
+                method: candidate.attach_point.method,
                 stub: probe.generated,
             };
             sites.push((index, site));
         }
-        if let Some(reason) = self.reason.clone().filter(|_| sites.is_empty()) {
+        if let Some(problem) = self.first_problem.clone().filter(|_| sites.is_empty()) {
             self.warnings.clear();
-            return Err(Error::usage(reason));
+            return Err(Error::usage(problem));
         }
-        self.check_ends(candidates, &sites)?;
+        self.check_pair(candidates, &sites)?;
         sites.sort_by_key(|(index, _)| *index);
         let mut objects: Vec<PlannedObject> = Vec::new();
         for (cookie, (index, site)) in (0..).zip(sites) {
             let Some(candidate) = candidates.get(index) else { continue };
-            let (site, object) = (Site { cookie, ..site }, &candidate.chosen.object);
+            let (site, object) = (Site { cookie, ..site }, &candidate.selected.object);
             match objects.iter_mut().find(|o| o.object.id == object.id) {
                 Some(planned) => planned.sites.push(site),
                 None => objects.push(PlannedObject {
@@ -231,77 +249,87 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// A time needs both ends.
-    fn check_ends(&self, candidates: &[Candidate<'_>], sites: &[(usize, Site)]) -> Result<()> {
+    /// Checks that a latency has sites for both its start and its end.
+    fn check_pair(&self, candidates: &[Candidate<'_>], sites: &[(usize, Site)]) -> Result<()> {
         let Mode::Latency { start, end, .. } = &self.options.mode else { return Ok(()) };
         for (role, glob) in [(Role::Start, start), (Role::End, end)] {
-            let has =
+            let has_role =
                 |(index, _): &(usize, Site)| candidates.get(*index).is_some_and(|c| c.role == role);
-            if !sites.iter().any(has) {
-                let why =
-                    self.reason.clone().unwrap_or_else(|| format!("no probe matches `{glob}`"));
-                return Err(Error::usage(why));
+            if !sites.iter().any(has_role) {
+                let problem = self
+                    .first_problem
+                    .clone()
+                    .unwrap_or_else(|| format!("no probe matches `{glob}`"));
+                return Err(Error::usage(problem));
             }
         }
         Ok(())
     }
 }
 
-fn fits(scale: Scale) -> Result<()> {
+/// Checks the bounds of a linear histogram.
+fn check_scale(scale: Scale) -> Result<()> {
     let Scale::Linear { low, high, step } = scale else { return Ok(()) };
     if low >= high || step == 0 {
-        return Err(Error::usage(
-            "a linear histogram is LO,HI,STEP with LO < HI and a STEP above 0",
-        ));
+        return Err(Error::usage("a linear histogram LO,HI,STEP needs LO < HI and STEP > 0"));
     }
     let buckets = super::Buckets::Linear { low, high, step, signed: true };
-    if buckets.inner() > MOST_LINEAR {
+    if buckets.inner() > MAX_LINEAR {
         return Err(Error::usage(format!(
-            "{} buckets are more than {MOST_LINEAR}; take a larger step",
+            "a linear histogram has {} buckets (limit {MAX_LINEAR}); use a larger step",
             buckets.inner()
         )));
     }
     Ok(())
 }
 
-/// The table as it takes shape: what the first probe brings, the others must share.
+/// Builds the table. All probes share it, so each must have the same fields as the first one.
 #[derive(Default)]
-struct Tables {
+struct TableBuilder {
+    /// The first handler that writes to the table.
     ends: Option<CompiledHandler>,
+    /// The first handler that writes to the map of starts.
     starts: Option<CompiledHandler>,
 }
 
-impl Tables {
+impl TableBuilder {
+    /// Returns the size in bytes of the label fields that starts keep.
     fn kept_size(&self) -> u32 {
-        self.starts.as_ref().map_or(0, |made| made.fields.iter().map(|f| f.kind.size()).sum())
+        self.starts
+            .as_ref()
+            .map_or(0, |compiled| compiled.fields.iter().map(|f| f.kind.size()).sum())
     }
 
+    /// Adds a handler and returns it if it fits the others.
     fn add(
         &mut self,
-        made: CompiledHandler,
+        compiled: CompiledHandler,
         role: Role,
     ) -> std::result::Result<CompiledHandler, String> {
-        let differs = |first: &CompiledHandler, made: &CompiledHandler| {
-            first.fields != made.fields || first.key != made.key || first.buckets != made.buckets
+        let differs = |first: &CompiledHandler, compiled: &CompiledHandler| {
+            first.fields != compiled.fields
+                || first.key != compiled.key
+                || first.buckets != compiled.buckets
         };
         let slot = if role == Role::Start { &mut self.starts } else { &mut self.ends };
         match slot {
-            Some(first) if differs(first, &made) => {
+            Some(first) if differs(first, &compiled) => {
                 return Err(
-                    "its arguments of these names are of other types than the other probes'".into(),
+                    "its arguments do not have the same types as those of the other probes".into(),
                 );
             }
             Some(_) => {}
-            None => *slot = Some(made.clone()),
+            None => *slot = Some(compiled.clone()),
         }
         if let (Some(starts), Some(ends)) = (&self.starts, &self.ends)
             && starts.key != ends.key
         {
-            return Err("its key is of another type than the other end's".into());
+            return Err("its key does not have the same type at the start and at the end".into());
         }
-        Ok(made)
+        Ok(compiled)
     }
 
+    /// Returns the table; `None` if the plan needs none.
     fn finish(&self, options: &Options) -> Option<Table> {
         let ends = self.ends.as_ref()?;
         if matches!(options.mode, Mode::Record) || ends.fields.is_empty() && ends.buckets.is_none()
@@ -310,12 +338,15 @@ impl Tables {
         }
         let mut fields = ends.fields.clone();
         let size = |fields: &[Field]| 8 + fields.iter().map(|f| f.kind.size()).sum::<u32>();
-        let own = size(&fields);
+        let end_size = size(&fields);
         let mut starts = None;
-        if let Some(made) = &self.starts {
-            // Behind what the end brings, in the order kept.
-            fields.extend(made.fields.iter().map(|f| Field { at: f.at - 8 + own, ..f.clone() }));
-            starts = Some(Starts { key_size: size(&made.key), value_size: size(&made.fields) });
+        if let Some(compiled) = &self.starts {
+            // Fields kept from the start follow the fields of the end.
+            fields.extend(
+                compiled.fields.iter().map(|f| Field { at: f.at - 8 + end_size, ..f.clone() }),
+            );
+            starts =
+                Some(Starts { key_size: size(&compiled.key), value_size: size(&compiled.fields) });
         }
         Some(Table {
             key_size: size(&fields),

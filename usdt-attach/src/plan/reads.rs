@@ -1,187 +1,189 @@
-//! Fetching: from operands to steps that a program carries out, on an area of memory that is a record of the
-//! event buffer or a part of the program's stack.
+//! Read operations: how a BPF program copies operands into a region, which is a record or a frame
+//! on its stack.
 //!
-//! Words are stored as they are found, 8 bytes of a register or the bytes of memory; sizing and sign extension
-//! are the reader's work. A read that fails sets its bit in the area's `faults`, the 32 bits at [`FAULTS`].
+//! Values are copied unchanged, as 8 bytes of a register or as the bytes in memory. They are cut to
+//! size and sign-extended when they are used; see [`ArgSlot::read`].
+//!
+//! # Fault bits
+//!
+//! The 32 bits at offset [`FAULTS`] of a region say which reads of user memory failed. Each read
+//! has a bit; if a region has more than 32 reads, the last ones share bit 31.
 
-use super::arguments::{Place, ResolvedOperand};
+use super::arguments::{OperandResult, ResolvedOperand};
 use super::pt_regs;
 use serde::Serialize;
 use stapsdt::argspec::{Arch, Expr, Operand, Register, RegisterId, Value};
 
-/// Offset of the fault bits in either area.
+/// Offset of the fault bits in a record and in a frame.
 pub(crate) const FAULTS: u32 = 4;
 
-/// One action of the program on an area. `to` is the offset in it.
+/// One operation that fills a part of a region. `to` is the offset in the region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ReadOp {
-    /// Stores a number.
-    Constant {
-        /// Offset.
-        to: u32,
-        /// The number.
-        value: i64,
-    },
-    /// Stores a whole register.
+    /// Stores a number as 8 bytes.
+    Constant { to: u32, value: i64 },
+    /// Stores a register as 8 bytes.
     Register {
-        /// Offset.
         to: u32,
-        /// Offset in `pt_regs`.
+        /// Offset of the register in `pt_regs`.
         from: i16,
     },
     /// Copies user memory.
     Memory {
-        /// Offset.
         to: u32,
-        /// Bytes.
+        /// Number of bytes.
         len: u32,
-        /// Where from.
         from: Address,
-        /// Bit set in the faults when it fails.
+        /// Number of the fault bit.
         fault: u8,
     },
-    /// Copies text that words of the area point to: its length as `u32`, then, 8 bytes on, its bytes.
-    Text {
-        /// Offset.
+    /// Copies a string: its length as `u32`, 4 unused bytes, then its bytes. The length of a C
+    /// string includes its NUL.
+    String {
         to: u32,
-        /// Most bytes copied.
+        /// Number of bytes copied at most.
         max: u32,
-        /// The pointer.
+        /// Offset in the region of the pointer to the string.
         pointer: u32,
-        /// The length; `None` for NUL-terminated text.
+        /// Offset in the region of the length; `None` for a C string.
         length: Option<u32>,
-        /// Bit set in the faults when it fails.
+        /// Number of the fault bit.
         fault: u8,
     },
-    /// Stores the thread id and, 4 bytes on, the process id.
-    PidTgid {
-        /// Offset.
-        to: u32,
-    },
-    /// Stores the thread's name, 16 bytes.
-    Comm {
-        /// Offset.
-        to: u32,
-    },
-    /// Stores the user stack: bytes written (negative: an error) as a 64-bit number, then return addresses.
+    /// Stores the thread id and the process id, 4 bytes each.
+    PidTgid { to: u32 },
+    /// Stores the name of the thread, 16 bytes.
+    Comm { to: u32 },
+    /// Stores the user stack: the number of bytes written or a negative error number as 8 bytes,
+    /// then return addresses.
     Stack {
-        /// Offset.
         to: u32,
-        /// Most addresses.
+        /// Number of addresses at most.
         frames: u32,
     },
 }
 
-/// `base + index * scale + disp`, registers by their offset in `pt_regs`; or, with pointers on the way, `disp` behind
-/// what the last of them points to.
+/// An address in user memory: `base + index * scale + disp`.
+///
+/// With a dereference chain, `base + index * scale` plus the first offset of the chain is the
+/// address of a pointer. Each further offset, and finally `disp`, is added to the address that the
+/// previous pointer holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Address {
-    /// Base register.
+    /// Offset of the base register in `pt_regs`; `None` if there is no base.
     pub base: Option<i16>,
-    /// Scaled register and scale.
+    /// Offset of the index register in `pt_regs`, and the scale.
     pub index: Option<(i16, u8)>,
-    /// Where pointers on the way are: the first one at this distance from the registers' sum, each other one at this
-    /// distance from what the one before it points to.
-    pub through: Vec<i64>,
-    /// Constant part.
+    /// Offsets of the pointers to follow.
+    pub deref_chain: Vec<i64>,
+    /// The last offset.
     pub disp: i64,
 }
 
-/// A number in an area.
+/// A number in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct ArgSlot {
-    /// Offset of the least significant byte.
+    /// Offset of the least significant byte in the region.
     pub at: u32,
-    /// Bytes.
+    /// Size in bytes: 1, 2, 4 or 8.
     pub size: u8,
-    /// Two's complement.
+    /// True for two's complement.
     pub signed: bool,
-    /// Fault bit of the read that brought it.
+    /// Fault bit of the read that copied the number; `None` if that read cannot fail.
     pub fault: Option<u8>,
 }
 
 impl ArgSlot {
-    /// Its value in an area, sign-extended if it has a sign.
-    pub(crate) fn read(self, area: &[u8]) -> Option<u64> {
+    /// Returns the number, sign-extended if it is signed; `None` if the region is too short.
+    pub(crate) fn read(self, region: &[u8]) -> Option<u64> {
         let at = self.at as usize;
-        let bytes = area.get(at..at.checked_add(self.size.into())?)?;
+        let bytes = region.get(at..at.checked_add(self.size.into())?)?;
         let raw = bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
         let unused = 64 - 8 * u32::from(self.size);
         Some(if self.signed { ((raw << unused) as i64 >> unused) as u64 } else { raw })
     }
 }
 
-/// Lays out an area and collects the steps that fill it.
-pub(super) struct Builder {
+/// Lays out a region and collects the operations that fill it.
+pub(super) struct LayoutBuilder {
+    /// Size of the region so far.
     pub(super) end: u32,
-    pub(super) steps: Vec<ReadOp>,
+    pub(super) reads: Vec<ReadOp>,
+    /// Number of fault bits handed out.
     faults: u8,
 }
 
-/// A memory operand waiting to be read together with its neighbours.
+/// A memory operand that may be read together with its neighbors.
 struct Pending {
+    /// Index of the operand.
     index: usize,
     size: u8,
     signed: bool,
     address: Address,
 }
 
-impl Builder {
-    /// For an area whose first `start` bytes are spoken for.
-    pub(super) fn new(start: u32) -> Builder {
-        Builder { end: start, steps: Vec::new(), faults: 0 }
+impl LayoutBuilder {
+    /// Begins a region whose first `start` bytes are a header.
+    pub(super) fn new(start: u32) -> LayoutBuilder {
+        LayoutBuilder { end: start, reads: Vec::new(), faults: 0 }
     }
 
-    /// Room for so many bytes.
-    pub(super) fn take(&mut self, bytes: u32) -> u32 {
+    /// Reserves space, rounded up to 8 bytes, and returns its offset.
+    pub(super) fn reserve(&mut self, bytes: u32) -> u32 {
         let at = self.end;
         self.end += bytes.next_multiple_of(8);
         at
     }
 
-    /// A fault bit of its own; the last one is shared when there are more reads than bits.
-    pub(super) fn fault(&mut self) -> u8 {
+    /// Returns an unused fault bit, or the last one if all are in use.
+    pub(super) fn next_fault_bit(&mut self) -> u8 {
         let bit = self.faults.min(31);
         self.faults = self.faults.saturating_add(1);
         bit
     }
 
-    /// Reads every word; memory operands that are close together in one go.
-    pub(super) fn words(&mut self, places: &[Place], arch: Arch) -> Vec<Result<ArgSlot, String>> {
-        let mut out: Vec<Result<ArgSlot, String>> = vec![Err(String::new()); places.len()];
+    /// Adds the operations that read all operands and returns their slots. One operation reads
+    /// memory operands that are close together.
+    pub(super) fn read_all(
+        &mut self,
+        operands: &[OperandResult],
+        arch: Arch,
+    ) -> Vec<Result<ArgSlot, String>> {
+        let mut out: Vec<Result<ArgSlot, String>> = vec![Err(String::new()); operands.len()];
         let mut pending: Vec<Pending> = Vec::new();
-        for (index, place) in places.iter().enumerate() {
-            let word = match place {
+        for (index, operand) in operands.iter().enumerate() {
+            let result = match operand {
                 Err(problem) => Err(problem.clone()),
-                Ok(ResolvedOperand { value, beyond }) => match &value.operand {
+                Ok(ResolvedOperand { value, deref_offsets }) => match &value.operand {
                     Operand::Memory { .. } => match address(&value.operand, arch) {
                         Ok(address) => {
                             let (size, signed, address) =
-                                (value.size, value.signed, address.beyond(beyond));
+                                (value.size, value.signed, address.deref(deref_offsets));
                             pending.push(Pending { index, size, signed, address });
                             continue;
                         }
                         Err(problem) => Err(problem),
                     },
-                    operand => self.immediate(value, operand, arch),
+                    _ => self.read_immediate(value, arch),
                 },
             };
             if let Some(slot) = out.get_mut(index) {
-                *slot = word;
+                *slot = result;
             }
         }
-        for (index, word) in self.runs(pending) {
+        for (index, read) in self.read_memory(pending) {
             if let Some(slot) = out.get_mut(index) {
-                *slot = Ok(word);
+                *slot = Ok(read);
             }
         }
         out
     }
 
-    /// Reads eight bytes from a register or from memory to a place; tells whether they can be read.
-    pub(super) fn whole(&mut self, to: u32, operand: &Operand, arch: Arch) -> bool {
-        let step = match operand {
+    /// Adds an operation that reads 8 bytes from a register or from memory. Returns false if the
+    /// operand cannot be read.
+    pub(super) fn read_word(&mut self, to: u32, operand: &Operand, arch: Arch) -> bool {
+        let read = match operand {
             Operand::Register(register) => {
                 pt_regs::offset(register.id, arch).map(|from| ReadOp::Register { to, from })
             }
@@ -189,53 +191,55 @@ impl Builder {
                 to,
                 len: 8,
                 from,
-                fault: self.fault(),
+                fault: self.next_fault_bit(),
             }),
         };
-        let readable = step.is_some();
-        self.steps.extend(step);
-        readable
+        let is_readable = read.is_some();
+        self.reads.extend(read);
+        is_readable
     }
 
-    fn immediate(
-        &mut self,
-        value: &Value,
-        operand: &Operand,
-        arch: Arch,
-    ) -> Result<ArgSlot, String> {
-        let word = |at| ArgSlot { at, size: value.size, signed: value.signed, fault: None };
-        match operand {
+    /// Reads a constant or a register.
+    fn read_immediate(&mut self, value: &Value, arch: Arch) -> Result<ArgSlot, String> {
+        let slot = |at| ArgSlot { at, size: value.size, signed: value.signed, fault: None };
+        match &value.operand {
             Operand::Constant(Expr { symbol: None, offset }) => {
-                let to = self.take(8);
-                self.steps.push(ReadOp::Constant { to, value: *offset });
-                Ok(word(to))
+                let to = self.reserve(8);
+                self.reads.push(ReadOp::Constant { to, value: *offset });
+                Ok(slot(to))
             }
             Operand::Register(Register { id: RegisterId::Zero, .. }) => {
-                let to = self.take(8);
-                self.steps.push(ReadOp::Constant { to, value: 0 });
-                Ok(word(to))
+                let to = self.reserve(8);
+                self.reads.push(ReadOp::Constant { to, value: 0 });
+                Ok(slot(to))
             }
             Operand::Register(register) => {
                 let from = pt_regs::offset(register.id, arch).ok_or_else(|| {
-                    format!("`{}` is in no general register", value.to_spec(arch))
+                    format!("`{}` is not in a general-purpose register", value.to_spec(arch))
                 })?;
-                let to = self.take(8);
-                self.steps.push(ReadOp::Register { to, from });
-                // Of `%ah` there is one byte, whatever size the note claims; behind it something else begins.
+                let to = self.reserve(8);
+                self.reads.push(ReadOp::Register { to, from });
+                // `%ah` and its like have one byte, even if the note claims a larger size.
                 let size = if register.shift == 0 { value.size } else { 1 };
-                Ok(ArgSlot { size, ..word(to + u32::from(register.shift) / 8) })
+                Ok(ArgSlot { size, ..slot(to + u32::from(register.shift) / 8) })
             }
-            _ => Err(format!("`{}` needs the symbol table", value.to_spec(arch))),
+            _ => Err(format!(
+                "`{}` names a symbol, which is supported in memory operands only",
+                value.to_spec(arch)
+            )),
         }
     }
 
-    fn runs(&mut self, mut pending: Vec<Pending>) -> Vec<(usize, ArgSlot)> {
-        /// Reading across a gap is cheaper than a second read, as long as it is small.
-        const GAP: i64 = 16;
-        const LONGEST: i64 = 256;
+    /// Reads memory operands, neighbors in one operation. Returns each operand's index and slot.
+    fn read_memory(&mut self, mut pending: Vec<Pending>) -> Vec<(usize, ArgSlot)> {
+        /// Unused bytes between two operands at most: reading a few more bytes is cheaper than a
+        /// second read.
+        const MAX_GAP: i64 = 16;
+        /// Bytes that one operation reads at most.
+        const MAX_RUN: i64 = 256;
         pending.sort_by(|a, b| {
             let key = |p: &Pending| (p.address.base, p.address.index, p.address.disp);
-            a.address.through.cmp(&b.address.through).then_with(|| key(a).cmp(&key(b)))
+            a.address.deref_chain.cmp(&b.address.deref_chain).then_with(|| key(a).cmp(&key(b)))
         });
         let mut out = Vec::new();
         let mut rest = pending.as_slice();
@@ -244,12 +248,12 @@ impl Builder {
             let mut end = start.saturating_add(i64::from(first.size));
             let mut count = 1;
             for next in rest.iter().skip(1) {
-                let apart_from_disp = |a: &Address| (a.base, a.index);
-                let same = apart_from_disp(&next.address) == apart_from_disp(&first.address)
-                    && next.address.through == first.address.through;
                 let next_end = next.address.disp.saturating_add(i64::from(next.size));
-                let apart = next.address.disp.saturating_sub(end);
-                if !same || apart > GAP || next_end.saturating_sub(start) > LONGEST {
+                let gap = next.address.disp.saturating_sub(end);
+                if !next.address.differs_only_in_disp(&first.address)
+                    || gap > MAX_GAP
+                    || next_end.saturating_sub(start) > MAX_RUN
+                {
                     break;
                 }
                 end = end.max(next_end);
@@ -257,11 +261,11 @@ impl Builder {
             }
             let (run, tail) = rest.split_at(count.min(rest.len()));
             rest = tail;
-            // At most LONGEST, or the size of one word.
+            // Fits: at most MAX_RUN, or the size of one operand.
             let len = end.saturating_sub(start) as u32;
-            let to = self.take(len);
-            let fault = self.fault();
-            self.steps.push(ReadOp::Memory { to, len, from: first.address.clone(), fault });
+            let to = self.reserve(len);
+            let fault = self.next_fault_bit();
+            self.reads.push(ReadOp::Memory { to, len, from: first.address.clone(), fault });
             for p in run {
                 let at = to + (p.address.disp - start) as u32;
                 out.push((
@@ -274,40 +278,45 @@ impl Builder {
     }
 }
 
-/// Where a memory operand is.
+/// Returns the address of a memory operand, before any dereference.
 pub(super) fn address(operand: &Operand, arch: Arch) -> Result<Address, String> {
-    // Symbols are distances from the site by now.
+    // `arguments::resolve_symbol` has replaced symbols by distances.
     let Operand::Memory { disp: Expr { symbol: None, offset }, base, index } = operand else {
-        return Err("not in memory".to_owned());
+        return Err("not a memory operand".to_owned());
     };
     let register = |r: &Register| {
-        pt_regs::offset(r.id, arch).ok_or("its address is in no general register".to_owned())
+        pt_regs::offset(r.id, arch)
+            .ok_or("its address is not in a general-purpose register".to_owned())
     };
     Ok(Address {
         base: base.as_ref().map(register).transpose()?,
         index: index.as_ref().map(|i| register(&i.register).map(|r| (r, i.scale))).transpose()?,
-        through: Vec::new(),
+        deref_chain: Vec::new(),
         disp: *offset,
     })
 }
 
 impl Address {
-    /// The distance from the registers' sum.
-    pub(crate) fn first(&self) -> i64 {
-        self.through.first().copied().unwrap_or(self.disp)
+    /// Returns the offset that is added to the registers.
+    pub(crate) fn first_offset(&self) -> i64 {
+        self.deref_chain.first().copied().unwrap_or(self.disp)
     }
 
-    /// Those from what each pointer points to.
-    pub(crate) fn beyond_the_first(&self) -> impl Iterator<Item = i64> {
-        self.through.iter().copied().chain([self.disp]).skip(1)
+    /// Returns the offsets that are added to the pointers, in order.
+    pub(crate) fn offsets_after_deref(&self) -> impl Iterator<Item = i64> {
+        self.deref_chain.iter().copied().chain([self.disp]).skip(1)
     }
 
-    /// Follows the pointer there, and so on.
-    fn beyond(mut self, distances: &[i64]) -> Address {
-        for distance in distances {
-            self.through.push(self.disp);
-            self.disp = *distance;
+    /// Appends dereferences: for each offset, the address so far is that of a pointer.
+    fn deref(mut self, offsets: &[i64]) -> Address {
+        for offset in offsets {
+            self.deref_chain.push(self.disp);
+            self.disp = *offset;
         }
         self
+    }
+
+    fn differs_only_in_disp(&self, other: &Address) -> bool {
+        (self.base, self.index, &self.deref_chain) == (other.base, other.index, &other.deref_chain)
     }
 }

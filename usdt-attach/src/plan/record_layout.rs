@@ -1,170 +1,198 @@
-//! The record of a hit: what is written where, and how to read it back.
+//! The record of a hit: the layout that BPF programs write and the decoder reads.
+//!
+//! # Record layout
 //!
 //! ```text
-//!  0  u32 cookie       16  u32 tid, u32 pid (the helper's pid_tgid, little-endian)
-//!  4  u32 faults       24  u64 goroutine id, 0 where there is none
+//!  0  u32 cookie       16  u32 tid, u32 pid (as bpf_get_current_pid_tgid returns them, little-endian)
+//!  4  u32 fault bits   24  u64 goroutine id; 0 if there is none
 //!  8  u64 monotonic ns 32  comm, 16 bytes
-//! 48  argument words, then texts: u32 length, u32 unused, bytes; then the stack: i64 bytes, addresses
+//! 48  argument slots; then strings: u32 length, u32 unused, bytes; then the stack: i64 bytes, addresses
 //! ```
+//!
+//! All offsets are fixed when the plan is built, so a program needs no arithmetic to write a
+//! record. The cookie selects the layout when the record is read. Every part begins at a multiple
+//! of 8 bytes.
+//!
+//! A program assembles as much of the record as fits on its stack and copies it to the event buffer
+//! from there. A record that ends with a string can be published shorter than its layout, by the
+//! bytes that the string does not use.
 
 use super::arguments::{Argument, Arguments};
-use super::reads::{ArgSlot, Builder, ReadOp};
-use crate::discover::Names;
+use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
+use crate::discover::EnumLabels;
 use serde::Serialize;
 use stapsdt::argspec::Arch;
 use stapsdt::schema::Kind;
 
-/// The architecture this program runs on, and so the one it can trace.
+/// The architecture of this machine, the only one whose programs can be traced here.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const NATIVE: Arch = Arch::X86_64;
-/// The architecture this program runs on, and so the one it can trace.
+/// The architecture of this machine, the only one whose programs can be traced here.
 #[cfg(target_arch = "aarch64")]
 pub(crate) const NATIVE: Arch = Arch::Aarch64;
 
 /// Offset of the cookie.
 pub(crate) const COOKIE: u32 = 0;
 pub(crate) use super::reads::FAULTS;
-/// Offset of the time.
+/// Offset of the time of the hit, CLOCK_MONOTONIC in nanoseconds.
 pub(crate) const TIME: u32 = 8;
-/// Offset of the thread and process id.
+/// Offset of the thread id, which the process id follows.
 pub(crate) const PID_TGID: u32 = 16;
 /// Offset of the goroutine id.
 pub(crate) const GOID: u32 = 24;
-/// Offset of the thread's name.
+/// Offset of the thread name.
 pub(crate) const COMM: u32 = 32;
-/// Offset of the first argument word.
+/// Offset of the first argument slot.
 pub(crate) const ARGS: u32 = 48;
 
-/// What is recorded of a hit, and how the record reads.
+/// The layout of a record, and the operations that write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Layout {
-    /// Bytes of the record, a multiple of 8.
+    /// Size of the record in bytes, a multiple of 8.
     pub size: u32,
-    /// In order: texts come after the words that point to them.
-    pub steps: Vec<ReadOp>,
-    /// One for each argument a reader sees.
+    /// Operations in order; strings come after the slots that point to them.
+    pub reads: Vec<ReadOp>,
+    /// The arguments of the probe, in declared order.
     pub args: Vec<ArgView>,
-    /// Whether the goroutine id is recorded.
+    /// True if the goroutine id is recorded.
     pub goid: bool,
-    /// Where the user stack is, and how many addresses it has at most.
-    pub stack: Option<(u32, u32)>,
+    /// The user stack; `None` if no stacks are recorded.
+    pub stack: Option<StackField>,
 }
 
-/// How a reader finds an argument in the record.
+/// The place of a user stack in the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
+pub(crate) struct StackField {
+    /// Offset of the number of bytes, which addresses follow.
+    pub at: u32,
+    /// Number of addresses at most.
+    pub frames: u32,
+}
+
+/// An argument in the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct ArgView {
-    /// From the schema, else `argN`.
+    /// The name in the schema, else `argN`.
     pub name: String,
-    /// From the schema, else integer.
+    /// The kind in the schema, else an integer.
     pub kind: Kind,
-    /// The value, or the pointer; `None` where it cannot be read.
-    pub word: Option<ArgSlot>,
-    /// The text it points to.
-    pub text: Option<Text>,
-    /// The texts for its numbers.
-    pub names: Option<Names>,
-    /// Why there is no value.
+    /// The value, or the pointer to a string; `None` if it cannot be read.
+    pub slot: Option<ArgSlot>,
+    /// The copy of the string; `None` for other kinds.
+    pub string: Option<StringField>,
+    /// The labels of an enumeration; `None` for other arguments.
+    pub labels: Option<EnumLabels>,
+    /// The reason why the argument cannot be read; `None` if it can.
     pub problem: Option<String>,
 }
 
-/// Text in the record.
+/// A copied string in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Hash)]
-pub(crate) struct Text {
-    /// Record offset of its length.
+pub(crate) struct StringField {
+    /// Offset of the number of copied bytes; the bytes follow 8 bytes later.
     pub at: u32,
-    /// Most bytes it can have.
+    /// Number of bytes copied at most.
     pub max: u32,
-    /// Where its full length is, for text with one.
+    /// The full length of the string; `None` for a C string.
     pub length: Option<ArgSlot>,
-    /// Fault bit of the read that brought it.
+    /// Fault bit of the read.
     pub fault: u8,
 }
 
 impl Layout {
-    /// The record of a probe.
-    pub(super) fn new(arguments: &Arguments, max_text: u32, stack: Option<u32>) -> Layout {
-        let mut builder = Builder::new(ARGS);
+    /// Lays out the record of a probe.
+    pub(super) fn new(arguments: &Arguments, max_string: u32, stack: Option<u32>) -> Layout {
+        let mut builder = LayoutBuilder::new(ARGS);
         let goid = arguments
             .goid
             .as_ref()
-            .is_some_and(|operand| builder.whole(GOID, operand, arguments.arch));
-        let places: Vec<_> = arguments
+            .is_some_and(|operand| builder.read_word(GOID, operand, arguments.arch));
+        let operands: Vec<_> = arguments
             .list
             .iter()
-            .flat_map(|a| [Some(a.word.clone()), a.length.clone()])
+            .flat_map(|a| [Some(a.value.clone()), a.length.clone()])
             .flatten()
             .collect();
-        let mut words = builder.words(&places, arguments.arch).into_iter();
+        let mut slots = builder.read_all(&operands, arguments.arch).into_iter();
         let mut args = Vec::new();
         for argument in &arguments.list {
-            // One for each place, in the same order.
-            let word = words.next().unwrap_or_else(|| Err(String::new()));
-            let length = argument.length.as_ref().and_then(|_| words.next()).and_then(Result::ok);
-            args.push(view(&mut builder, argument, word, length, max_text));
+            // There is a slot for each operand, in the same order.
+            let value = slots.next().unwrap_or_else(|| Err(String::new()));
+            let length = argument.length.as_ref().and_then(|_| slots.next()).and_then(Result::ok);
+            args.push(arg_view(&mut builder, argument, value, length, max_string));
         }
         let stack = stack.map(|frames| {
-            let to = builder.take(8 + 8 * frames);
-            builder.steps.push(ReadOp::Stack { to, frames });
-            (to, frames)
+            let to = builder.reserve(8 + 8 * frames);
+            builder.reads.push(ReadOp::Stack { to, frames });
+            StackField { at: to, frames }
         });
-        Layout { size: builder.end.next_multiple_of(8), steps: builder.steps, args, goid, stack }
+        Layout { size: builder.end.next_multiple_of(8), reads: builder.reads, args, goid, stack }
     }
 }
 
-/// Most bytes of a record that are put together on the stack.
-pub(crate) const LARGEST_STAGED: u32 = 480;
+/// Number of bytes of a record that are assembled on the BPF stack at most; the stack has 512
+/// bytes.
+pub(crate) const MAX_STACK_PREFIX: u32 = 480;
 
 impl Layout {
-    /// Bytes at the beginning of the record that a program puts together on its stack: all of them, else those in
-    /// front of the first text.
-    pub(crate) fn staged(&self) -> u32 {
-        if self.size <= LARGEST_STAGED {
+    /// Returns the number of bytes at the beginning of the record that a program assembles on its
+    /// stack. It is the whole record if that fits, else the part before the first string or stack.
+    pub(crate) fn stack_prefix_len(&self) -> u32 {
+        if self.size <= MAX_STACK_PREFIX {
             return self.size;
         }
-        let begin = |step: &ReadOp| match step {
-            ReadOp::Text { to, .. } | ReadOp::Stack { to, .. } => Some(*to),
+        let variable_part = |read: &ReadOp| match read {
+            ReadOp::String { to, .. } | ReadOp::Stack { to, .. } => Some(*to),
             _ => None,
         };
-        self.steps.iter().filter_map(begin).min().unwrap_or(self.size)
+        self.reads.iter().filter_map(variable_part).min().unwrap_or(self.size)
     }
 
-    /// The steps of that part, and the others.
-    pub(crate) fn split(&self) -> (&[ReadOp], &[ReadOp]) {
-        let staged = self.staged();
-        let later = |step: &ReadOp| matches!(step, ReadOp::Text { to, .. } | ReadOp::Stack { to, .. } if *to >= staged);
-        let first = self.steps.iter().position(later).unwrap_or(self.steps.len());
-        self.steps.split_at(first)
+    /// Splits the operations into those for the part on the stack and those for the rest of the
+    /// record.
+    pub(crate) fn split_reads(&self) -> (&[ReadOp], &[ReadOp]) {
+        let prefix = self.stack_prefix_len();
+        let is_after_prefix = |read: &ReadOp| match read {
+            ReadOp::String { to, .. } | ReadOp::Stack { to, .. } => *to >= prefix,
+            _ => false,
+        };
+        let first = self.reads.iter().position(is_after_prefix).unwrap_or(self.reads.len());
+        self.reads.split_at(first)
     }
 
-    /// The text at the very end, by its offset and the most bytes it can have: of such a record no more is handed
-    /// over than there is text. Where the end was staged in the record's own place, that is too late.
-    pub(crate) fn last_text(&self) -> Option<(u32, u32)> {
+    /// Returns the offset of the string at the end of the record, whose unused bytes are not
+    /// published.
+    ///
+    /// `None` if the record does not end with a string, or does not fit on the stack. In the latter
+    /// case, space is reserved before the length of the string is known.
+    pub(crate) fn trailing_string(&self) -> Option<u32> {
         let end = |to: u32, max: u32| (to + 8 + max).next_multiple_of(8);
-        self.steps.iter().find_map(|step| match step {
-            ReadOp::Text { to, max, .. }
-                if end(*to, *max) == self.size && self.staged() == self.size =>
+        self.reads.iter().find_map(|read| match read {
+            ReadOp::String { to, max, .. }
+                if end(*to, *max) == self.size && self.stack_prefix_len() == self.size =>
             {
-                Some((*to, *max))
+                Some(*to)
             }
             _ => None,
         })
     }
 
-    /// Bytes of the shortest record.
-    pub(crate) fn least(&self) -> u32 {
-        self.last_text().map_or(self.size, |(to, _)| to + 8)
+    /// Returns the size of the shortest record in bytes.
+    pub(crate) fn min_record_len(&self) -> u32 {
+        self.trailing_string().map_or(self.size, |to| to + 8)
     }
 
-    /// Offsets of the words in that part that a step may leave untouched, in part or whole.
-    pub(crate) fn gaps(&self) -> Vec<u32> {
-        let staged = self.staged();
+    /// Returns the offsets of the 8-byte words in the part on the stack that an operation may leave
+    /// unwritten, at least in part. The verifier wants them to be written before they are copied.
+    pub(crate) fn unwritten_words(&self) -> Vec<u32> {
+        let prefix = self.stack_prefix_len();
         let mut out = Vec::new();
-        for step in &self.steps {
-            match step {
+        for read in &self.reads {
+            match read {
                 ReadOp::Memory { to, len, .. } if !len.is_multiple_of(8) => {
-                    out.push(to + len / 8 * 8)
+                    out.push(to + len / 8 * 8);
                 }
-                ReadOp::Stack { to, frames } if *to < staged => {
+                ReadOp::Stack { to, frames } if *to < prefix => {
                     out.extend((*to..to + 8 + 8 * frames).step_by(8));
                 }
                 _ => {}
@@ -174,34 +202,36 @@ impl Layout {
     }
 }
 
-fn view(
-    builder: &mut Builder,
+/// Lays out an argument whose slots are laid out already.
+fn arg_view(
+    builder: &mut LayoutBuilder,
     argument: &Argument,
-    word: Result<ArgSlot, String>,
+    value: Result<ArgSlot, String>,
     length: Option<ArgSlot>,
     max: u32,
 ) -> ArgView {
-    let text = word.as_ref().ok().and_then(|word| text(builder, argument.kind, word, length, max));
+    let slot = value.as_ref().ok().copied();
     ArgView {
         name: argument.name.clone(),
         kind: argument.kind,
-        word: word.as_ref().ok().copied(),
-        text,
-        names: argument.names,
-        problem: word.err(),
+        slot,
+        string: slot.and_then(|slot| string_field(builder, argument.kind, slot, length, max)),
+        labels: argument.labels,
+        problem: value.err(),
     }
 }
 
-/// The copy of the text that a word points to.
-fn text(
-    builder: &mut Builder,
+/// Adds the copy of the string to which a slot points; `None` if the argument is not a string.
+fn string_field(
+    builder: &mut LayoutBuilder,
     kind: Kind,
-    word: &ArgSlot,
+    pointer: ArgSlot,
     length: Option<ArgSlot>,
     max: u32,
-) -> Option<Text> {
-    // A pointer or length that is not a whole word is none of ours.
-    if word.size != 8 || length.is_some_and(|l| l.size != 8) {
+) -> Option<StringField> {
+    // Pointers and lengths have 8 bytes in both architectures; the note contradicts its schema
+    // otherwise.
+    if pointer.size != 8 || length.is_some_and(|l| l.size != 8) {
         return None;
     }
     let length = match kind {
@@ -209,16 +239,16 @@ fn text(
         Kind::String | Kind::Bytes | Kind::Error => Some(length?),
         _ => return None,
     };
-    let to = builder.take(8 + max);
-    let fault = builder.fault();
-    builder.steps.push(ReadOp::Text {
+    let to = builder.reserve(8 + max);
+    let fault = builder.next_fault_bit();
+    builder.reads.push(ReadOp::String {
         to,
         max,
-        pointer: word.at,
+        pointer: pointer.at,
         length: length.map(|l| l.at),
         fault,
     });
-    Some(Text { at: to, max, length, fault })
+    Some(StringField { at: to, max, length, fault })
 }
 
 #[cfg(test)]
@@ -239,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_go_probe_is_one_read_and_its_texts() {
+    fn reads_all_arguments_of_a_go_probe_at_once() {
         let schema = [("id", Kind::Int), ("method", Kind::String), ("path", Kind::Cstring)];
         let layout = layout_of(&probe(
             "8@8(%rsp) 8@16(%rsp) 8@24(%rsp) 8@32(%rsp) 8@152(%r14)",
@@ -248,24 +278,24 @@ mod tests {
         assert!(layout.goid);
         let sealed = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi 8@%rsi 8@%r8", Some(&schema)));
         assert!(sealed.goid);
-        assert_eq!(sealed.steps[0], ReadOp::Register { to: GOID, from: 72 });
+        assert_eq!(sealed.reads[0], ReadOp::Register { to: GOID, from: 72 });
         assert_eq!(
-            layout.steps,
+            layout.reads,
             [
                 ReadOp::Memory {
                     to: GOID,
                     len: 8,
-                    from: Address { base: Some(8), index: None, through: vec![], disp: 152 },
+                    from: Address { base: Some(8), index: None, deref_chain: vec![], disp: 152 },
                     fault: 0
                 },
                 ReadOp::Memory {
                     to: 48,
                     len: 32,
-                    from: Address { base: Some(152), index: None, through: vec![], disp: 8 },
+                    from: Address { base: Some(152), index: None, deref_chain: vec![], disp: 8 },
                     fault: 1
                 },
-                ReadOp::Text { to: 80, max: 64, pointer: 56, length: Some(64), fault: 2 },
-                ReadOp::Text { to: 152, max: 64, pointer: 72, length: None, fault: 3 },
+                ReadOp::String { to: 80, max: 64, pointer: 56, length: Some(64), fault: 2 },
+                ReadOp::String { to: 152, max: 64, pointer: 72, length: None, fault: 3 },
             ]
         );
         assert_eq!(layout.size, 224);
@@ -276,61 +306,65 @@ mod tests {
     }
 
     #[test]
-    fn a_record_ends_with_its_last_text() {
+    fn trailing_string_shortens_records_that_fit_on_the_stack() {
         let schema = [("id", Kind::Int), ("method", Kind::String)];
         let layout = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi", Some(&schema)));
-        assert_eq!((layout.last_text(), layout.least(), layout.size), (Some((72, 64)), 80, 144));
+        assert_eq!(
+            (layout.trailing_string(), layout.min_record_len(), layout.size),
+            (Some(72), 80, 144)
+        );
         let number = layout_of(&probe("8@%rbx", None));
-        assert_eq!((number.last_text(), number.least()), (None, number.size));
-        // Its texts are written where the record itself is.
+        assert_eq!((number.trailing_string(), number.min_record_len()), (None, number.size));
+        // Too large for the stack, so strings are read into the event buffer.
         let many = [("a", Kind::Cstring); 8];
         let large = layout_of(&probe(&["8@%rbx"; 8].join(" "), Some(&many)));
-        assert!(large.size > LARGEST_STAGED);
-        assert_eq!((large.last_text(), large.least()), (None, large.size));
+        assert!(large.size > MAX_STACK_PREFIX);
+        assert_eq!((large.trailing_string(), large.min_record_len()), (None, large.size));
     }
 
     #[test]
-    fn operands_of_compilers() {
+    fn lays_out_every_kind_of_operand() {
         let layout = layout_of(&probe(
             "-4@%edi 1@%ah 8@$-3 4@-20(%rbp) 2@-16(%rbp) 8@(%rax,%rbx,4) 8f@%xmm0 8@sym(%rip) 8@%zz",
             None,
         ));
-        let at: Vec<Option<u32>> = layout.args.iter().map(|a| a.word.map(|w| w.at)).collect();
+        let at: Vec<Option<u32>> = layout.args.iter().map(|a| a.slot.map(|w| w.at)).collect();
         assert_eq!(
             at,
             [Some(48), Some(57), Some(64), Some(72), Some(76), Some(80), None, None, None]
         );
-        let wide = layout_of(&probe("8@%ah", None)).args[0].word.unwrap();
+        let wide = layout_of(&probe("8@%ah", None)).args[0].slot.unwrap();
         assert_eq!((wide.at, wide.size), (49, 1));
         let problems: Vec<&str> = layout.args.iter().filter_map(|a| a.problem.as_deref()).collect();
         assert_eq!(
             problems,
             [
-                "`8f@%xmm0` is in no general register",
-                "its symbol `sym` is not in the file",
+                "`8f@%xmm0` is not in a general-purpose register",
+                "symbol `sym` is not in the file",
                 "`%zz` is not a register of this architecture"
             ]
         );
         assert!(!layout.goid);
     }
 
-    /// The site is at 0x1000 or so, the symbol at 0x5010: what is between them is the same wherever both are mapped.
+    /// The site is near 0x1000 and the symbol at 0x5010; their distance is the same wherever the
+    /// file is mapped.
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn symbols_are_distances_from_the_site() {
+    fn addresses_symbols_relative_to_the_site() {
         let probe =
             probe("4@counter(%rip) 4@counter+8 8@counter(,%rax,8) 8@-4+counter(%rax)", None);
         let distance = 0x5010 - probe.address as i64;
         let layout = layout_of(&probe);
         let mut from: Vec<&Address> = Vec::new();
-        for step in &layout.steps {
-            if let ReadOp::Memory { from: address, .. } = step {
+        for read in &layout.reads {
+            if let ReadOp::Memory { from: address, .. } = read {
                 from.push(address);
             }
         }
         let (rip, rax) = (128, 80);
         let address =
-            |base, index, disp| Address { base: Some(base), index, through: vec![], disp };
+            |base, index, disp| Address { base: Some(base), index, deref_chain: vec![], disp };
         assert_eq!(
             from,
             [
@@ -344,28 +378,28 @@ mod tests {
 
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn entries_have_fields_behind_pointers() {
+    fn dereferences_pointers_of_function_entries() {
         let kinds = [("path", Kind::String), ("deep", Kind::Int)];
         let mut probe = probe("8@56(16(%rdi)) 8@64(16(%rdi)) 4@8(0(-16(%rdi)))", Some(&kinds));
         assert!(
-            layout_of(&probe).args.iter().all(|a| a.word.is_none()),
-            "notes have no such thing"
+            layout_of(&probe).args.iter().all(|a| a.slot.is_none()),
+            "notes have no dereferences"
         );
         probe.source = Source::Entry;
         let layout = layout_of(&probe);
         let rdi = 112;
-        let read = |to, len, through: &[i64], disp, fault| {
-            let from = Address { base: Some(rdi), index: None, through: through.to_vec(), disp };
+        let read = |to, len, chain: &[i64], disp, fault| {
+            let from = Address { base: Some(rdi), index: None, deref_chain: chain.to_vec(), disp };
             ReadOp::Memory { to, len, from, fault }
         };
-        assert_eq!(layout.steps[..2], [read(48, 4, &[-16, 0], 8, 0), read(56, 16, &[16], 56, 1)]);
-        assert!(matches!(layout.steps[2], ReadOp::Text { pointer: 56, length: Some(64), .. }));
+        assert_eq!(layout.reads[..2], [read(48, 4, &[-16, 0], 8, 0), read(56, 16, &[16], 56, 1)]);
+        assert!(matches!(layout.reads[2], ReadOp::String { pointer: 56, length: Some(64), .. }));
     }
 
     proptest::proptest! {
         #[test]
-        fn any_text_behind_pointers_is_read(text in "[0-9@()%rdi-]{0,40}") {
-            let mut probe = probe(&text, None);
+        fn parses_any_dereference_without_panic(spec in "[0-9@()%rdi-]{0,40}") {
+            let mut probe = probe(&spec, None);
             probe.source = Source::Entry;
             layout_of(&probe);
         }

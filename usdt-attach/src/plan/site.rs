@@ -1,28 +1,35 @@
-//! Which instruction of a site to attach to: the NOP that this kernel handles fastest.
+//! Choosing the instruction of a site to attach to: the one that this kernel handles fastest.
+//!
+//! A site that usdt-gen generated for x86-64 has three NOPs: of one, ten and five bytes. Kernels
+//! can turn one of the longer ones into a call, which is several times faster than the trap that a
+//! uprobe takes otherwise.
 #![allow(unsafe_code)] // one system call without arguments
 
 use serde::Serialize;
 use stapsdt::site::{self, Instruction};
 
-/// How the kernel makes a probe on a NOP cheaper than a trap.
+/// Which NOPs a kernel optimizes: it replaces them with a call instead of a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NopOptimization {
-    /// Every probe traps.
+    /// None: every probe traps. So do all kernels on arm64.
     None,
-    /// Five-byte NOPs become calls (Linux 6.18).
+    /// Five-byte NOPs (since Linux 6.18).
     Nop5,
-    /// Ten-byte NOPs become calls, and five-byte ones no longer do (later kernels).
+    /// Ten-byte NOPs and no longer five-byte ones (kernels after 6.18).
     Nop10,
 }
 
 impl NopOptimization {
-    /// Asks the running kernel: the `uprobe` system call, made outside its trampoline, fails with an error that tells.
+    /// Returns what the running kernel does.
+    ///
+    /// The `uprobe` system call fails when it is not made from the kernel's trampoline. Its error
+    /// number tells the kinds of kernels apart.
     pub fn detect() -> NopOptimization {
         #[cfg(target_arch = "x86_64")]
         {
             const SYS_UPROBE: libc::c_long = 336;
-            // SAFETY: takes no arguments; outside the trampoline it only fails.
+            // SAFETY: the call takes no arguments and does nothing but fail outside the trampoline.
             let code = unsafe { libc::syscall(SYS_UPROBE) };
             if code == -1 {
                 return match std::io::Error::last_os_error().raw_os_error() {
@@ -36,72 +43,87 @@ impl NopOptimization {
     }
 }
 
-/// One address to attach to.
+/// A place in a file to attach to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Site {
-    /// Number of the site in the whole plan; the kernel returns it with each hit.
+    /// The number of the site in its plan, from 0. It is the attach cookie, by which BPF programs
+    /// know the site of a hit.
     pub cookie: u32,
-    /// Index of its probe in the plan.
+    /// Index of the site's probe in [`Plan::probes`](super::Plan::probes).
     pub probe: u32,
-    /// Index of what is done with its hits; sites that do the same share one.
-    pub handler: u32,
-    /// Link-time address in the note, at or a few bytes before what is attached to.
+    /// Index of the site's handler in the plan; sites that do the same share one.
+    pub(crate) handler: u32,
+    /// The address in the note, as linked. The instruction attached to is there or a few bytes
+    /// after it.
     #[serde(skip)]
-    pub address: u64,
-    /// File offset attached to.
+    pub(crate) address: u64,
+    /// The file offset of the instruction attached to.
     pub offset: u64,
-    /// File offset of the semaphore.
+    /// The file offset of the semaphore, which the kernel increments while attached (Linux 4.20);
+    /// `None` if there is none.
     pub semaphore_offset: Option<u64>,
-    /// The instruction chosen, and why.
+    /// The kind of instruction attached to, which determines the cost per hit.
     pub method: Method,
-    /// Whether the site is a stub function, which is skipped when symbolizing stacks.
+    /// True if usdt-gen generated the site as a stub function, which stacks do not show.
     pub stub: bool,
 }
 
-/// What is attached to at a site, cheapest first.
+/// The kind of instruction attached to at a site, cheapest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// The site's ten-byte NOP: the kernel calls instead of trapping.
+    /// The ten-byte NOP of the site, which the kernel replaces with a call.
     OptimizedNop10,
-    /// The site's five-byte NOP: the kernel calls instead of trapping.
+    /// The five-byte NOP of the site, which the kernel replaces with a call.
     OptimizedNop5,
-    /// A NOP: one trap.
+    /// A NOP; a hit traps once.
     Nop,
-    /// A push that the kernel does itself: one trap.
+    /// A push, which the kernel emulates; a hit traps once.
     Push,
-    /// A conditional branch that the kernel does itself: one trap.
+    /// A conditional branch, which the kernel emulates; a hit traps once.
     Branch,
-    /// Another instruction: a trap and a single step, tens of times slower.
+    /// Another instruction, which the kernel single-steps; a hit takes tens of times longer.
     SingleStep,
 }
 
-/// The cheapest instruction of the site that this kernel takes, and its distance from the note's address.
-pub(super) fn attach_method(
+/// An instruction of a site that can be attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AttachPoint {
+    pub(super) method: Method,
+    /// Distance in bytes from the address in the note.
+    pub(super) distance: u64,
+}
+
+/// Returns the cheapest instruction of the site that the kernel supports.
+///
+/// Only generated sites have the longer NOPs at known distances. A NOP that crosses a page boundary
+/// is not used, because the kernel cannot replace it atomically.
+pub(super) fn cheapest_attach_point(
     generated: bool,
     instruction: Instruction,
     address: u64,
     nop_optimization: NopOptimization,
-) -> (Method, u64) {
+) -> AttachPoint {
     const PAGE: u64 = 4096;
     let within_page = |distance: u64, length: u64| {
         let start = address.wrapping_add(distance);
         start / PAGE == start.wrapping_add(length - 1) / PAGE
     };
-    let nop10 = within_page(site::NOP10_OFFSET, 10);
-    let nop5 = within_page(site::NOP5_OFFSET, 5);
-    match (instruction, nop_optimization) {
-        (_, NopOptimization::Nop10) if generated && cfg!(target_arch = "x86_64") && nop10 => {
+    let has_nop10 = within_page(site::NOP10_OFFSET, 10);
+    let has_nop5 = within_page(site::NOP5_OFFSET, 5);
+    let (method, distance) = match (instruction, nop_optimization) {
+        (_, NopOptimization::Nop10) if generated && cfg!(target_arch = "x86_64") && has_nop10 => {
             (Method::OptimizedNop10, site::NOP10_OFFSET)
         }
-        (_, NopOptimization::Nop5) if generated && cfg!(target_arch = "x86_64") && nop5 => {
+        (_, NopOptimization::Nop5) if generated && cfg!(target_arch = "x86_64") && has_nop5 => {
             (Method::OptimizedNop5, site::NOP5_OFFSET)
         }
         (Instruction::Nop, _) => (Method::Nop, 0),
         (Instruction::Push, _) => (Method::Push, 0),
         (Instruction::Branch, _) => (Method::Branch, 0),
         (Instruction::Other, _) => (Method::SingleStep, 0),
-    }
+    };
+    AttachPoint { method, distance }
 }
 
 #[cfg(test)]
@@ -110,9 +132,11 @@ mod tests {
 
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn chooses_the_cheapest_instruction_that_is_safe() {
+    fn prefers_an_optimized_nop_within_a_page() {
         let choose = |generated, nop_optimization, address| {
-            attach_method(generated, Instruction::Nop, address, nop_optimization)
+            let point =
+                cheapest_attach_point(generated, Instruction::Nop, address, nop_optimization);
+            (point.method, point.distance)
         };
         assert_eq!(choose(true, NopOptimization::None, 0x1000), (Method::Nop, 0));
         assert_eq!(choose(true, NopOptimization::Nop5, 0x1000), (Method::OptimizedNop5, 11));
@@ -127,9 +151,7 @@ mod tests {
             (Method::Nop, 0),
             "the nop5 crosses a page"
         );
-        assert_eq!(
-            attach_method(false, Instruction::Other, 0x1000, NopOptimization::Nop5),
-            (Method::SingleStep, 0)
-        );
+        let point = cheapest_attach_point(false, Instruction::Other, 0x1000, NopOptimization::Nop5);
+        assert_eq!(point, AttachPoint { method: Method::SingleStep, distance: 0 });
     }
 }

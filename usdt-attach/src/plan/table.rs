@@ -1,100 +1,107 @@
-//! What is counted in the kernel: the shape of the table's keys and values, and how its rows read.
+//! The table of an aggregating plan: the layout of its keys and values, and the types of its key
+//! fields.
+//!
+//! # Table layout
+//!
+//! BPF programs aggregate hits in a map, whose entries the reader decodes:
 //!
 //! ```text
 //! key:    u32 index of the probe in the plan, u32 0, fields
-//! field:  8 bytes; text: u32 length, u32 0, 64 bytes padded with zeros; comm: 16 bytes
+//! field:  8 bytes; string: u32 length, u32 0, 64 bytes padded with zeros; comm: 16 bytes
 //! value:  u64 count; or u64 sum, u64 highest, u64 complement of the lowest, u64 count of each bucket
 //! ```
 //!
-//! Highest and lowest are of values whose sign bit is turned, where they are signed, so that the empty value is 0.
+//! The highest and the lowest value have their sign bit inverted if the values are signed. So both
+//! can be updated with an unsigned comparison, and a value of all zeros stands for "no hit yet".
 
 use super::histogram::Buckets;
-use crate::discover::Names;
+use crate::discover::EnumLabels;
 use serde::Serialize;
 
-/// Bytes of a text that keys tell apart; longer ones that begin alike are one key.
-pub(crate) const KEY_TEXT: u32 = 64;
-/// Words of a value in front of its buckets.
-pub(crate) const BEFORE_BUCKETS: usize = 3;
+/// Number of bytes to which strings in keys are truncated. Longer strings with the same prefix
+/// share a key.
+pub(crate) const KEY_STRING_LEN: u32 = 64;
+/// Index of the first bucket among the 64-bit words of a histogram's value.
+pub(crate) const FIRST_BUCKET: usize = 3;
 
-/// The table of a plan that aggregates.
+/// The table in which a plan aggregates hits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Table {
-    /// Bytes of a key.
+    /// Size of a key in bytes.
     pub key_size: u32,
-    /// What is in a key.
+    /// The fields of a key, after the index of the probe.
     pub fields: Vec<Field>,
-    /// The buckets of its values; `None` where they are counts.
+    /// The buckets of a histogram; `None` if values are counts.
     pub buckets: Option<Buckets>,
-    /// What values are measured in, where that is known.
+    /// The unit of a histogram's values; `None` if it is not known.
     pub unit: Option<&'static str>,
-    /// What waits for its end, where times are measured.
+    /// The map of starts that wait for their ends; `None` if no latency is measured.
     pub starts: Option<Starts>,
-    /// Most keys.
+    /// Number of keys at most.
     pub entries: u32,
 }
 
-/// The map of starts.
+/// The map of starts that wait for their ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Starts {
-    /// Bytes of a key.
+    /// Size of a key in bytes.
     pub key_size: u32,
-    /// Bytes of a value: the time, and what is kept.
+    /// Size of a value in bytes: the time and the label fields kept for the end.
     pub value_size: u32,
 }
 
-/// A part of a key.
+/// A field of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Field {
-    /// As the user named it.
+    /// The name as the user wrote it.
     pub name: String,
-    /// How it reads.
+    /// The type of the field.
     pub kind: FieldKind,
-    /// Offset in the key.
+    /// Offset in the key in bytes.
     pub at: u32,
 }
 
-/// How a part of a key reads.
+/// The type of a key's field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FieldKind {
     /// An integer.
     Int {
-        /// Whether it has a sign.
+        /// True if the integer is sign-extended.
         signed: bool,
     },
-    /// A number with a text.
-    Named {
-        /// By number.
-        names: Names,
+    /// An enumeration.
+    Enum {
+        /// Labels by value.
+        labels: EnumLabels,
     },
-    /// IEEE 754 bits.
+    /// The bits of an IEEE 754 number.
     Float {
-        /// 4 or 8.
+        /// Size in bytes: 4 or 8.
         size: u8,
     },
     /// 0 or 1.
     Bool,
     /// An address.
     Pointer,
-    /// Text or bytes.
-    Text {
-        /// Whether it is to be shown as bytes.
+    /// A string or a byte slice.
+    String {
+        /// True for a byte slice.
         bytes: bool,
     },
-    /// A thread's name.
+    /// A thread name of up to 15 bytes.
     Comm,
 }
 
 impl FieldKind {
-    pub(super) fn text() -> FieldKind {
-        FieldKind::Text { bytes: false }
+    pub(super) fn string() -> FieldKind {
+        FieldKind::String { bytes: false }
     }
 
-    /// Bytes in the key.
+    /// Returns the size of the field in bytes.
     pub(crate) fn size(self) -> u32 {
         match self {
-            FieldKind::Text { .. } => 8 + KEY_TEXT,
+            FieldKind::String { .. } => 8 + KEY_STRING_LEN,
             FieldKind::Comm => 16,
             _ => 8,
         }
@@ -102,23 +109,22 @@ impl FieldKind {
 }
 
 impl Table {
-    /// Whether there is one entry for each probe, and nothing to look up.
+    /// Returns true if the table is an array with one entry per probe, because rows have no labels.
     pub(crate) fn is_array(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// Bytes of a value.
+    /// Returns the size of a value in bytes.
     pub(crate) fn value_size(&self) -> u32 {
-        // At most a thousand buckets.
-        self.buckets.map_or(8, |b| 8 * (BEFORE_BUCKETS + b.count()) as u32)
+        self.buckets.map_or(8, |b| 8 * (FIRST_BUCKET + b.count()) as u32)
     }
 }
 
-/// One entry of the table, as `plan::Table` lays it out.
+/// One raw entry of a plan's table, in the map's layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The key.
+pub struct TableEntry {
+    /// The key, beginning with the index of the probe.
     pub key: Vec<u8>,
-    /// The value's words on each CPU.
+    /// The value of each possible CPU, as 64-bit words.
     pub values: Vec<Vec<u64>>,
 }

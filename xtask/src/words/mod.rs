@@ -43,7 +43,7 @@ pub(crate) fn check() -> Outcome {
 }
 
 /// Pages whose form a program dictates: rows of data, and mdBook's table of contents.
-const OTHER_FORM: &[&str] = &["docs/catalogue.md", "docs/SUMMARY.md"];
+const OTHER_FORM: &[&str] = &["docs/catalog.md", "docs/SUMMARY.md"];
 
 /// Endings of files that hold words of this project.
 const ENDINGS: &[&str] =

@@ -1,20 +1,33 @@
-//! What `count`, `hist` and `latency` share.
+//! Aggregating in the kernel, as `count`, `hist` and `latency` do.
 
 use super::args::{HitArgs, TableArgs, TargetArgs};
 use super::attach::{AttachRequest, attach};
 use crate::output::terminal::{IntervalTable, TerminalOutput};
+use clap::Args;
 use cli_common::Color;
 use usdt_attach::error::Result;
 use usdt_attach::plan::{Mode, Options};
 
+/// The options that `count`, `hist` and `latency` share.
+#[derive(Debug, Args)]
+pub(crate) struct AggregateArgs {
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+    #[command(flatten)]
+    hits: HitArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
 /// Attaches with an aggregation in the kernel, and prints its table.
 pub(crate) fn aggregate(
+    args: &AggregateArgs,
     mode: Mode,
     globs: Vec<String>,
-    (target, hits, table): (&TargetArgs, &HitArgs, &TableArgs),
     color: Color,
 ) -> Result<()> {
-    let options = Options { mode, entries: table.keys, ..Options::default() };
+    let AggregateArgs { table, hits, target } = args;
+    let options = Options { mode, entries: table.max_keys, ..Options::default() };
     attach(
         AttachRequest { target, hits, globs, options, interval: table.interval },
         |plan, symbols| {

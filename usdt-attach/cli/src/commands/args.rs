@@ -1,4 +1,4 @@
-//! Arguments that commands share.
+//! Arguments that several commands share.
 
 use crate::output::progress::Progress;
 use clap::{Args, ValueEnum};
@@ -13,86 +13,106 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Method, Options};
-use usdt_attach::target::{Child, ProcessHandle, ResolvedTarget, Target};
+use usdt_attach::target::{PendingChild, ProcessHandle, ResolvedTarget, Target};
 use usdt_export::time::parse_duration;
 
-/// What to trace.
+/// The processes to trace.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetArgs {
-    /// Processes, separated by commas
+    /// Trace these processes: PIDs separated by commas
     #[arg(short, long, value_name = "PID", value_delimiter = ',', conflicts_with_all = ["exe", "cgroup", "all", "command"])]
     pub(crate) pid: Vec<u32>,
-    /// Every process of this file, present and future
+    /// Trace all present and future processes of this executable
     #[arg(long, value_name = "PATH", conflicts_with_all = ["cgroup", "all", "command"])]
     exe: Option<PathBuf>,
-    /// Every process of this cgroup (v2) and those below, present and future
+    /// Trace all present and future processes of this cgroup (v2) and its descendants
     #[arg(long, value_name = "PATH", conflicts_with_all = ["all", "command"])]
     cgroup: Option<PathBuf>,
-    /// Every process, present and future
+    /// Trace all present and future processes of this host
     #[arg(long, conflicts_with = "command")]
     all: bool,
-    /// Command to start, from its first instruction
+    /// Start this command and trace it from its first instruction
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
-/// Which hits, and for how long.
+/// Options of every command that attaches: filters, argument types, limits and output.
 #[derive(Debug, Args)]
 pub(crate) struct HitArgs {
-    /// Only hits for which this holds, such as 'status >= 500 && path == "/api/*"'
-    #[arg(long, value_name = "EXPR", value_parser = Filter::parse, help_heading = "Hits")]
+    /// Keep only hits that match, such as 'status >= 500'
+    #[arg(long, value_name = "EXPR", value_parser = Filter::parse, help_heading = "Filtering and sampling")]
     pub(crate) filter: Option<Filter>,
-    /// Only one hit in so many, chosen at random
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Hits")]
+    /// Keep one hit in N, chosen at random
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Filtering and sampling")]
     pub(crate) sample: Option<u32>,
-    /// At most so many hits a second of each probe
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Hits")]
+    /// Keep at most N hits per second of each probe
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Filtering and sampling")]
     pub(crate) rate: Option<u32>,
-    /// Arguments that are C strings, where the binary does not say so: names or argN
-    #[arg(long = "str", value_name = "ARG", value_delimiter = ',', help_heading = "Hits")]
+    /// Read these integer arguments as C strings: names or argN, separated by commas
+    #[arg(
+        long = "cstring",
+        value_name = "ARG",
+        value_delimiter = ',',
+        help_heading = "Argument types"
+    )]
     pub(crate) strings: Vec<String>,
-    /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
-    #[arg(long, value_name = "FILE", help_heading = "Hits")]
+    /// Read argument names and types from a file that `usdt-gen schema` wrote
+    #[arg(long, value_name = "FILE", help_heading = "Argument types")]
     pub(crate) schema: Option<PathBuf>,
-    /// Stop after this time, such as 10s, 500ms, 2m
+    /// Stop after this time, such as 10s, 500ms or 2m
     #[arg(long, value_name = "T", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
-    /// JSON objects, one a line, the last one a summary
+    /// Print JSON, one object per line
     #[arg(long)]
     pub(crate) json: bool,
-    /// Print what would be attached and stop; needs no privileges
+    /// Print what would be attached, and exit; needs no privileges
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Attach to instructions other than no-ops, too; each hit costs tens of times more
+    /// Attach to instructions other than NOPs, too; each hit costs tens of times more
     #[arg(long)]
     pub(crate) single_step: bool,
-    /// How BPF code is made: generated directly (embedded), or compiled from C by libbcc in usdt-attach-bcc (bcc)
+    /// Generate BPF code directly (embedded), or compile C with libbcc (bcc)
     #[arg(long, value_enum, default_value_t = Backend::Embedded)]
     backend: Backend,
 }
 
-/// How counts are kept and shown.
+/// Options of the commands that aggregate hits in the kernel.
 #[derive(Debug, Args)]
 pub(crate) struct TableArgs {
-    /// Count by the values of these: arguments, pid, tid, goid, comm; separated by commas
+    /// Group by these: arguments, pid, tid, goid or comm, separated by commas
     #[arg(long, value_name = "ARG", value_delimiter = ',', value_parser = Subject::parse)]
     pub(crate) by: Vec<Subject>,
-    /// Print the totals so far this often; on a terminal, in place
+    /// Print the totals so far at this interval; a terminal is redrawn in place
     #[arg(long, value_name = "T", value_parser = parse_duration)]
     pub(crate) interval: Option<Duration>,
-    /// Print only so many rows, those with the most hits
+    /// Print only the N rows with the most hits
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top: Option<u32>,
-    /// Most rows kept in the kernel; further ones are counted as dropped
+    /// Keep at most N rows in the kernel; hits beyond them are counted as dropped
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    pub(crate) keys: u32,
+    pub(crate) max_keys: u32,
 }
 
+// The variants have no doc comments, because these would switch `--help` to its long form.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Backend {
     Embedded,
     Bcc,
+}
+
+/// A resolved target, the probes selected in it, and the options to plan them with.
+pub(crate) struct ResolvedArgs {
+    pub(crate) target: Target,
+    pub(crate) found: Vec<ScannedObject>,
+    /// The processes, if the target names them one by one.
+    pub(crate) processes: Option<Vec<ProcessHandle>>,
+    /// The command to start, stopped before its first instruction.
+    pub(crate) child: Option<PendingChild>,
+    pub(crate) selected: Vec<Selected>,
+    /// Also describes the probes of files that the target runs later.
+    pub(crate) schema: Option<SchemaFile>,
+    pub(crate) options: Options,
 }
 
 impl HitArgs {
@@ -102,22 +122,9 @@ impl HitArgs {
             Backend::Bcc => BackendKind::Bcc,
         }
     }
-}
 
-/// A resolved target, the probes chosen in it, and the options to plan them with.
-pub(crate) struct ResolvedArgs {
-    pub(crate) target: Target,
-    pub(crate) found: Vec<ScannedObject>,
-    pub(crate) processes: Option<Vec<ProcessHandle>>,
-    pub(crate) child: Option<Child>,
-    pub(crate) chosen: Vec<Selected>,
-    /// For files that the target comes to run.
-    pub(crate) schema: Option<SchemaFile>,
-    pub(crate) options: Options,
-}
-
-impl HitArgs {
-    /// Resolves the target and selects the probes that match the globs. `options` has what the command itself asks for.
+    /// Resolves the target and selects the probes that match the globs. `options` holds the
+    /// settings of the command itself; the flags of `self` are added to them.
     pub(crate) fn resolve(
         &self,
         target: &TargetArgs,
@@ -128,21 +135,21 @@ impl HitArgs {
         if !self.dry_run {
             uprobe_warmup::start();
         }
-        let progress = Progress::of("looking for probes");
+        let progress = Progress::start("scanning for probes");
         let resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
         let pids = resolved.pids();
-        let ResolvedTarget { mut found, processes, child } = resolved;
+        let ResolvedTarget { objects: mut found, processes, child } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
-        schema.iter().for_each(|s| s.describe(&mut found));
-        discover::add_entries(&mut found, globs);
+        schema.iter().for_each(|s| s.apply(&mut found));
+        discover::add_function_entries(&mut found, globs);
         drop(progress);
         warn(found.iter().flat_map(|f| f.warnings.clone()));
-        let chosen = select(&found, globs)?;
-        if chosen.is_empty() {
+        let selected = select(&found, globs)?;
+        if selected.is_empty() {
             return Err(Error::no_probes(target.to_string()));
         }
         if !self.dry_run {
-            report_entry_cost(&chosen);
+            report_entry_cost(&selected);
         }
         let options = Options {
             pids,
@@ -154,35 +161,37 @@ impl HitArgs {
             single_step: self.single_step,
             ..options
         };
-        Ok(ResolvedArgs { target, found, processes, child, chosen, schema, options })
+        Ok(ResolvedArgs { target, found, processes, child, selected, schema, options })
     }
 }
 
-/// What functions of Go begin with that kernels do themselves.
+/// The attach method of most Go function entries, which the kernel emulates.
 const ENTRY: Method = if cfg!(target_arch = "x86_64") { Method::Push } else { Method::Branch };
 
-/// Reports what a hit of a function entry costs, before anything is attached: they are not compiled in, and no semaphore
-/// gates them.
-pub(crate) fn report_entry_cost(chosen: &[Selected]) {
-    let mut entries = chosen.iter().filter(|s| s.probe.source == Source::Entry);
+/// Prints the cost per hit if function entries are selected, before anything is attached.
+///
+/// Function entries are not compiled in and have no semaphore, so each call of the function is a
+/// hit.
+pub(crate) fn report_entry_cost(selected: &[Selected]) {
+    let mut entries = selected.iter().filter(|s| s.probe.source == Source::Entry);
     let Some(first) = entries.next() else { return };
     let others = match entries.count() {
         0 => String::new(),
         n => format!(" and {n} more"),
     };
-    let each = match usdt_attach::kernel::measure_hit_cost(ENTRY) {
-        Ok(ns) => format!("about {ns:.0} ns here"),
-        Err(_) => "a trap".to_owned(),
+    let cost = match usdt_attach::kernel::measure_hit_cost(ENTRY) {
+        Ok(ns) => format!("about {ns:.0} ns per hit on this machine"),
+        Err(_) => "one trap per hit".to_owned(),
     };
     say(&format!(
-        "note: {}{others} by function entries of a binary without these probes; each hit costs it {each}",
+        "note: attaching to function entries, as the binary has no such probes: {}{others}; {cost}",
         first.probe.full_name()
     ));
 }
 
 impl TargetArgs {
-    /// Whether there is one.
-    pub(crate) fn given(&self) -> bool {
+    /// Whether the command line names a target.
+    pub(crate) fn is_given(&self) -> bool {
         !self.pid.is_empty()
             || self.exe.is_some()
             || self.cgroup.is_some()
@@ -190,16 +199,17 @@ impl TargetArgs {
             || !self.command.is_empty()
     }
 
-    /// The target. `globs` may hold it where nothing else does, which the message says then.
+    /// The target of the command line. Without one, the error suggests how to pass a glob that
+    /// looks like a file or a PID.
     pub(crate) fn target(&self, globs: &[String]) -> Result<Target> {
         if let Some(path) = &self.exe {
-            return Ok(Target::Exe(path.clone()));
+            return Ok(Target::Executable(path.clone()));
         }
         if let Some(path) = &self.cgroup {
             return Ok(Target::Cgroup(path.clone()));
         }
         if self.all {
-            return Ok(Target::All);
+            return Ok(Target::Host);
         }
         if !self.command.is_empty() {
             return Ok(Target::Command(self.command.clone()));
@@ -209,15 +219,15 @@ impl TargetArgs {
         }
         let file = globs.iter().find(|glob| Path::new(glob).is_file());
         let pid = globs.iter().find(|glob| glob.parse::<u32>().is_ok());
-        let meant = match (file, pid) {
+        let suggestion = match (file, pid) {
             (Some(file), _) => {
-                format!("; for a file that is --exe {file}, or -- {file} to start it")
+                format!("; for the file `{file}`, pass --exe {file}, or -- {file} to start it")
             }
-            (None, Some(pid)) => format!("; for a process that is -p {pid}"),
+            (None, Some(pid)) => format!("; for process {pid}, pass -p {pid}"),
             (None, None) => String::new(),
         };
         Err(Error::usage(format!(
-            "say what to trace: -p PID, --exe PATH, --cgroup PATH, --all or -- CMD{meant}"
+            "no target: pass -p PID, --exe PATH, --cgroup PATH, --all or -- CMD{suggestion}"
         )))
     }
 }

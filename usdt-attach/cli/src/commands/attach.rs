@@ -1,7 +1,7 @@
-//! What the commands that attach share: from the arguments through the plan to the end of the session.
+//! Attaching as most commands do it: from the arguments through the plan to the end of the session.
 
 use super::args::{HitArgs, ResolvedArgs, TargetArgs};
-use crate::output::{json, text, written};
+use crate::output::{check_write, json, text};
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
 use cli_common::{say, warn};
@@ -11,80 +11,80 @@ use usdt_attach::error::Result;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Attacher, EventLoop, Mechanism, Session};
-use usdt_attach::target::Child;
+use usdt_attach::target::PendingChild;
 
 /// What to attach to and how.
 pub(crate) struct AttachRequest<'a> {
     pub(crate) target: &'a TargetArgs,
     pub(crate) hits: &'a HitArgs,
     pub(crate) globs: Vec<String>,
-    /// What the command itself asks for; the rest is taken from `hits` and `target`.
+    /// Settings of the command itself; the others are taken from `hits` and `target`.
     pub(crate) options: Options,
+    /// How often to report totals; `None` reports them once, at the end.
     pub(crate) interval: Option<Duration>,
 }
 
-/// Attaches, and runs until the end. `open` returns where events and counts go; it is called when the plan is known.
+/// Attaches, writes events and totals to an output until the session ends, and prints the hit
+/// counts. `open` creates the output; it is called once the plan is known.
 pub(crate) fn attach<O: Output>(
     request: AttachRequest<'_>,
     open: impl FnOnce(&Plan, Symbolizer) -> Result<O>,
 ) -> Result<()> {
     let (hits, globs) = (request.hits, &request.globs);
-    let ResolvedArgs { target, found, processes, child, chosen, schema, options } =
+    let ResolvedArgs { target, found, processes, child, selected, schema, options } =
         hits.resolve(request.target, globs, request.options)?;
-    let (plan, warnings) = Plan::new(&chosen, &options)?;
+    let (plan, warnings) = Plan::new(&selected, &options)?;
     warn(warnings);
     if hits.dry_run {
-        return dry_run(&plan, hits.json);
+        return print_plan(&plan, hits.json);
     }
     let signals = Signals::catch()?;
     let backend = hits.backend().backend(Mechanism::Auto)?;
     let mut symbols = Symbolizer::default();
     if options.stack.is_some() {
-        found.iter().for_each(|f| symbols.know(&f.object));
+        found.iter().for_each(|f| symbols.add_object(&f.object));
     }
     let mut output = open(&plan, symbols)?;
     let session = Session::start(plan, &*backend)?;
     let attacher = Attacher { globs: globs.clone(), schema, options, backend };
     let event_loop =
         EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
-    let mut running = child.map(Child::run).transpose()?;
+    let mut running = child.map(PendingChild::run).transpose()?;
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let summary = run(event_loop, &signals, conditions, &mut output)?;
     if let Some(child) = &mut running {
-        finish(child);
+        terminate(child);
     }
     if hits.json {
         let out = &mut io::stdout().lock();
-        return written(json::summary(out, summary).and_then(|()| out.flush()));
+        return check_write(json::summary(out, summary).and_then(|()| out.flush()));
     }
     say(&text::summary(summary));
     Ok(())
 }
 
-pub(crate) fn dry_run(plan: &Plan, as_json: bool) -> Result<()> {
+/// Prints a plan instead of attaching, for `--dry-run`.
+pub(crate) fn print_plan(plan: &Plan, as_json: bool) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let result = if as_json {
-        serde_json::to_writer(&mut out, plan)
-            .map_err(io::Error::from)
-            .and_then(|()| out.write_all(b"\n"))
-    } else {
-        text::plan(&mut out, plan)
-    };
-    written(result.and_then(|()| out.flush()))
+    let result =
+        if as_json { json::write_line(&mut out, plan) } else { text::plan(&mut out, plan) };
+    check_write(result.and_then(|()| out.flush()))
 }
 
-/// A command that this program started does not outlive it: asked to end, and ended if it does not.
-pub(crate) fn finish(child: &mut std::process::Child) {
-    const PATIENCE: Duration = Duration::from_secs(5);
+/// Ends a command that this program started: sends SIGTERM, and SIGKILL if that is not enough.
+pub(crate) fn terminate(child: &mut std::process::Child) {
+    const SIGTERM_TIMEOUT: Duration = Duration::from_secs(5);
     const POLL_INTERVAL: Duration = Duration::from_millis(10);
-    let ended = |child: &mut std::process::Child| !matches!(child.try_wait(), Ok(None));
-    if !ended(child)
+    fn has_ended(child: &mut std::process::Child) -> bool {
+        !matches!(child.try_wait(), Ok(None))
+    }
+    if !has_ended(child)
         && let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw)
     {
-        // It may have ended in between.
+        // Fails if the process has ended in between.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let asked = std::time::Instant::now();
-        while !ended(child) && asked.elapsed() < PATIENCE {
+        let terminated = std::time::Instant::now();
+        while !has_ended(child) && terminated.elapsed() < SIGTERM_TIMEOUT {
             std::thread::sleep(POLL_INTERVAL);
         }
         let _ = child.kill();

@@ -1,7 +1,6 @@
 //! `usdt-attach count`.
 
-use super::aggregate::aggregate;
-use super::args::{HitArgs, TableArgs, TargetArgs};
+use super::aggregate::{AggregateArgs, aggregate};
 use clap::Args;
 use cli_common::Color;
 use usdt_attach::error::Result;
@@ -9,18 +8,14 @@ use usdt_attach::plan::Mode;
 
 #[derive(Debug, Args)]
 pub(crate) struct CountArgs {
-    /// Probes: `provider:probe`, with `*` and `?` [default: all]
+    /// Probes to count: `provider:probe`, with wildcards `*` and `?` [default: all]
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
     #[command(flatten)]
-    table: TableArgs,
-    #[command(flatten)]
-    hits: HitArgs,
-    #[command(flatten)]
-    target: TargetArgs,
+    aggregate: AggregateArgs,
 }
 
 pub(crate) fn count(args: &CountArgs, color: Color) -> Result<()> {
-    let mode = Mode::Count { by: args.table.by.clone() };
-    aggregate(mode, args.globs.clone(), (&args.target, &args.hits, &args.table), color)
+    let mode = Mode::Count { by: args.aggregate.table.by.clone() };
+    aggregate(&args.aggregate, mode, args.globs.clone(), color)
 }

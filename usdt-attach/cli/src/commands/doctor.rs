@@ -1,7 +1,7 @@
-//! `usdt-attach doctor`.
+//! `usdt-attach doctor`: checks this machine, and optionally the probes of a binary.
 
 use crate::checks::{Finding, State, machine, probes};
-use crate::output::written;
+use crate::output::{check_write, json};
 use clap::Args;
 use cli_common::Color;
 use cli_common::escape;
@@ -11,26 +11,24 @@ use usdt_attach::discover;
 use usdt_attach::error::Result;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit status: 0 everything works, 1 something does not, or in a lesser way."
-)]
+#[command(after_help = "Exit status: 0 if every check is ok, 1 if one is degraded or missing.")]
 pub(crate) struct DoctorArgs {
-    /// Process to look into, its libraries included
+    /// Check the probes of this process and its libraries, too
     #[arg(short, long, value_name = "PID", conflicts_with = "file")]
     pid: Option<u32>,
-    /// Binary to look into
+    /// Check the probes of this binary, too
     #[arg(value_name = "BIN")]
     file: Option<PathBuf>,
-    /// One JSON object for each thing looked at
+    /// Print one JSON object per check
     #[arg(long)]
     json: bool,
 }
 
-/// Returns whether everything is as it should be.
+/// Prints the result of each check. Returns whether all of them are ok.
 pub(crate) fn doctor(args: &DoctorArgs, color: Color) -> Result<bool> {
     let found = match (args.pid, &args.file) {
-        (Some(pid), _) => discover::process(pid)?,
-        (None, Some(file)) => vec![discover::file(file)?],
+        (Some(pid), _) => discover::scan_process(pid)?,
+        (None, Some(file)) => vec![discover::scan_file(file)?],
         (None, None) => Vec::new(),
     };
     let mut findings = machine();
@@ -39,26 +37,25 @@ pub(crate) fn doctor(args: &DoctorArgs, color: Color) -> Result<bool> {
     let color = color.enabled(&io::stdout());
     let result = findings.iter().try_for_each(|finding| {
         if args.json {
-            serde_json::to_writer(&mut out, finding)?;
-            return out.write_all(b"\n");
+            return json::write_line(&mut out, finding);
         }
-        show(&mut out, finding, color)
+        write_finding(&mut out, finding, color)
     });
-    written(result.and_then(|()| out.flush()))?;
+    check_write(result.and_then(|()| out.flush()))?;
     Ok(findings.iter().all(|f| f.state == State::Ok))
 }
 
-fn show(out: &mut impl Write, finding: &Finding, color: bool) -> io::Result<()> {
-    let (word, code) = match finding.state {
+fn write_finding(out: &mut impl Write, finding: &Finding, color: bool) -> io::Result<()> {
+    let (state, color_code) = match finding.state {
         State::Ok => ("ok", "\x1b[32m"),
-        State::Degraded => ("lesser", "\x1b[33m"),
-        State::Missing => ("NOT", "\x1b[31m"),
+        State::Degraded => ("degraded", "\x1b[33m"),
+        State::Missing => ("missing", "\x1b[31m"),
     };
-    let (code, reset) = if color { (code, "\x1b[0m") } else { ("", "") };
+    let (start, reset) = if color { (color_code, "\x1b[0m") } else { ("", "") };
     let (check, detail) = (escape(finding.check.as_bytes()), escape(finding.detail.as_bytes()));
-    writeln!(out, "{code}{word:<6}{reset} {check}: {detail}")?;
-    match &finding.mend {
-        Some(mend) => writeln!(out, "       -> {}", escape(mend.as_bytes())),
+    writeln!(out, "{start}{state:<8}{reset} {check}: {detail}")?;
+    match &finding.hint {
+        Some(hint) => writeln!(out, "         hint: {}", escape(hint.as_bytes())),
         None => Ok(()),
     }
 }

@@ -1,11 +1,11 @@
-//! `usdt-attach export` and `usdt-attach agent`.
+//! `usdt-attach export` and `usdt-attach agent`: run the exporter in the foreground and as a
+//! service.
 
 use super::args::{TargetArgs, report_entry_cost};
-use super::attach::finish;
+use super::attach::terminate;
 use crate::output::progress::Progress;
-use crate::output::text;
-use crate::output::written;
-use crate::signals::INTERRUPTED_TWICE;
+use crate::output::{check_write, text};
+use crate::signals::{INTERRUPTED_TWICE, cannot_catch};
 use clap::Args;
 use cli_common::{escape, say, warn};
 use indexmap::IndexMap;
@@ -14,44 +14,42 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
 use usdt_attach::discover;
-use usdt_attach::discover::select::{Selected, select_any};
+use usdt_attach::discover::select::{Selected, select_if_any};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
-use usdt_attach::target::{Child, ResolvedTarget, Target};
-use usdt_export::config::{Config, Count, Latency, Otlp, Prometheus, Span, TargetConfig};
+use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
+use usdt_export::config::{Config, Count, Globs, Latency, Otlp, Prometheus, Span, TargetConfig};
 use usdt_export::pairs;
 use usdt_export::time::parse_duration;
-use usdt_export::{Exporter, Message, Settings};
+use usdt_export::{Exporter, ExporterHandle, Settings};
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  usdt-attach export -p 1234 --prometheus 127.0.0.1:9464     everything, counted and timed\n  \
+#[command(after_help = "Examples:\n  usdt-attach export -p 1234 --prometheus 127.0.0.1:9464\n  \
                   usdt-attach export --exe ./app --otlp http://127.0.0.1:4318 'app:request-*'\n  \
-                  usdt-attach export --exe ./app --config export.toml"
-)]
+                  usdt-attach export --exe ./app --config export.toml")]
 pub(crate) struct ExportArgs {
-    /// Probes: `provider:probe`, with `*` and `?` [default: all]. Hits are counted, times from starts to ends measured and,
-    /// for a collector, made spans. Where the configuration names none
+    /// Probes to export if the configuration defines no entries: `provider:probe`, with wildcards
+    /// `*` and `?` [default: all]. Each probe is counted, and each pair of a start and an end is
+    /// measured; with --otlp, each pair is a span, too
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
-    /// What is exported, whom of and where to; SIGHUP reads it again
+    /// Exporter configuration (TOML), reloaded on SIGHUP
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address for Prometheus to scrape, such as 127.0.0.1:9464
+    /// Serve metrics to Prometheus at this address, such as 127.0.0.1:9464
     #[arg(long, value_name = "ADDRESS")]
     prometheus: Option<String>,
-    /// Collector that takes OTLP over HTTP, such as http://127.0.0.1:4318
+    /// Send metrics and spans to this OTLP/HTTP collector, such as http://127.0.0.1:4318
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
-    /// Stop after this time, such as 10s, 500ms, 2m
+    /// Stop after this time, such as 10s, 500ms or 2m
     #[arg(long, value_name = "T", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// Print the JSON schema of configurations, for editors, and stop
+    /// Print the JSON schema of the configuration, and exit
     #[arg(long)]
     schema: bool,
     #[command(flatten)]
@@ -60,47 +58,53 @@ pub(crate) struct ExportArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A configuration of four lines:\n  [prometheus]\n  listen = \"127.0.0.1:9464\"\n  [[count]]\n  \
-                  probes = [\"app:*\"]"
+    after_help = "Example configuration:\n  [prometheus]\n  listen = \"127.0.0.1:9464\"\n  [[count]]\n  \
+                  probes = \"app:*\""
 )]
 pub(crate) struct AgentArgs {
-    /// What is exported and where to; without a target in it, of every process. SIGHUP reads it again
+    /// Exporter configuration (TOML), reloaded on SIGHUP; without [target] it applies to all
+    /// processes
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
-    /// Read the configuration, say what is wrong with it, and stop
+    /// Check the configuration, and exit
     #[arg(long)]
     check: bool,
 }
 
 pub(crate) fn export(args: &ExportArgs) -> Result<()> {
     if args.schema {
-        return written(io::stdout().write_all(Config::schema().as_bytes()));
+        return check_write(io::stdout().write_all(Config::schema().as_bytes()));
     }
     let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     if let Some(listen) = &args.prometheus {
         config.prometheus = Some(Prometheus { listen: listen.clone() });
     }
     if let Some(endpoint) = &args.otlp {
-        config.otlp = Some(Otlp::to(endpoint));
+        config.otlp = Some(Otlp::new(endpoint));
     }
     if config.prometheus.is_none() && config.otlp.is_none() {
         return Err(Error::usage(
-            "say where to export to: --prometheus ADDRESS, --otlp URL, or a configuration that has one of them".to_owned(),
+            "nowhere to export to: pass --prometheus ADDRESS or --otlp URL, or add [prometheus] or [otlp] to the configuration",
         ));
     }
     if !config.is_empty() && !args.globs.is_empty() {
         return Err(Error::usage(format!(
-            "{} is for the configuration to say, which has entries",
+            "the configuration defines its entries; leave out {}, or remove the entries",
             args.globs.join(" ")
         )));
     }
     let target = match &config.target {
-        Some(target) if !args.target.given() => configured(target)?,
+        Some(target) if !args.target.is_given() => configured_target(target)?,
         _ => args.target.target(&args.globs)?,
     };
-    // What is asked for is known once probes are, where the configuration does not say it.
-    let usual = config.is_empty().then_some(args.globs.as_slice());
-    run(config, args.config.as_deref(), target, usual, args.duration, false)
+    let run = Run {
+        path: args.config.as_deref(),
+        target,
+        default_globs: config.is_empty().then_some(args.globs.as_slice()),
+        duration: args.duration,
+        wait_for_probes: false,
+    };
+    run.export(config)
 }
 
 pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
@@ -108,106 +112,125 @@ pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
     if config.is_empty() {
         return Err(Error::object(
             args.config.clone(),
-            "nothing to export: add [[count]], [[hist]], [[latency]] or [[span]]".to_owned(),
+            "nothing to export: add [[count]], [[hist]], [[latency]] or [[span]]",
         ));
     }
     if config.prometheus.is_none() && config.otlp.is_none() {
         return Err(Error::object(
             args.config.clone(),
-            "nowhere to export to: add [prometheus] or [otlp]".to_owned(),
+            "nowhere to export to: add [prometheus] or [otlp]",
         ));
     }
     if args.check {
         return Ok(());
     }
-    let target = config.target.as_ref().map_or(Ok(Target::All), configured)?;
-    run(config, Some(&args.config), target, None, None, true)
+    let run = Run {
+        path: Some(&args.config),
+        target: config.target.as_ref().map_or(Ok(Target::Host), configured_target)?,
+        default_globs: None,
+        duration: None,
+        wait_for_probes: true,
+    };
+    run.export(config)
 }
 
-fn configured(target: &TargetConfig) -> Result<Target> {
+fn configured_target(target: &TargetConfig) -> Result<Target> {
     Ok(match (&target.exe, &target.cgroup) {
-        (Some(path), _) => Target::Exe(path.clone()),
+        (Some(path), _) => Target::Executable(path.clone()),
         (_, Some(path)) => Target::Cgroup(path.clone()),
-        _ if target.all => Target::All,
+        _ if target.all => Target::Host,
         _ => return Target::pids(target.pids.iter().copied()),
     })
 }
 
-fn run(
-    mut config: Config,
-    path: Option<&Path>,
+/// How to run the exporter, apart from its configuration.
+struct Run<'a> {
+    /// The configuration file, which SIGHUP reloads.
+    path: Option<&'a Path>,
     target: Target,
-    usual: Option<&[String]>,
+    /// The probes to export if the configuration defines no entries; `None` if it does.
+    default_globs: Option<&'a [String]>,
     duration: Option<Duration>,
-    patient: bool,
-) -> Result<()> {
-    uprobe_warmup::start();
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|source| Error::io("cannot catch signals", source))?;
-    let progress = Progress::of("looking for probes");
-    let ResolvedTarget { mut found, processes, child } = target.resolve()?;
-    let globs = usual.map_or_else(|| config.globs(), <[String]>::to_vec);
-    discover::add_entries(&mut found, &globs);
-    drop(progress);
-    warn(found.iter().flat_map(|f| f.warnings.clone()));
-    found.retain(|f| !f.probes.is_empty());
-    let chosen = select_any(&found, &globs);
-    if chosen.is_empty() && !patient {
-        // Names what there is, or says that there is nothing.
-        usdt_attach::discover::select::select(&found, &globs)?;
-        return Err(Error::no_probes(target.to_string()));
-    }
-    report_entry_cost(&chosen);
-    if usual.is_some() {
-        derive(&mut config, &chosen);
-    }
-    config.check().map_err(Error::usage)?;
-    let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
-    let files = found.len();
-    let settings = Settings {
-        config,
-        path: path.map(Into::into),
-        target,
-        processes,
-        found,
-        patient,
-        duration,
-    };
-    let mut told = |message: String| say(&escape(message.as_bytes()));
-    let exporter = Exporter::start(settings, &*backend, &mut told)?;
-    let handle = signals.handle();
-    forward(signals, exporter.mailbox())?;
-    let mut running = child.map(Child::run).transpose()?;
-    let at =
-        exporter.address().map_or(String::new(), |a| format!("; metrics at http://{a}/metrics"));
-    say(&format!("{} in {}{at}", counted(exporter.sites(), "site"), counted(files as u64, "file")));
-    // Nobody may have asked to be told.
-    let _ = sd_notify::notify(false, &[NotifyState::Ready]);
-    let summary = exporter.run();
-    let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
-    handle.close();
-    if let Some(child) = &mut running {
-        finish(child);
-    }
-    say(&text::summary(summary?));
-    Ok(())
+    /// Whether to go on if no process has the probes yet.
+    wait_for_probes: bool,
 }
 
-fn counted(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+impl Run<'_> {
+    fn export(self, mut config: Config) -> Result<()> {
+        uprobe_warmup::start();
+        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_catch)?;
+        let progress = Progress::start("scanning for probes");
+        let ResolvedTarget { objects: mut found, processes, child } = self.target.resolve()?;
+        let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
+        discover::add_function_entries(&mut found, &globs);
+        drop(progress);
+        warn(found.iter().flat_map(|f| f.warnings.clone()));
+        found.retain(|f| !f.probes.is_empty());
+        let selected = select_if_any(&found, &globs);
+        if selected.is_empty() && !self.wait_for_probes {
+            // Fails with the names of the probes that there are, unless there are none.
+            discover::select::select(&found, &globs)?;
+            return Err(Error::no_probes(self.target.to_string()));
+        }
+        report_entry_cost(&selected);
+        if self.default_globs.is_some() {
+            add_default_entries(&mut config, &selected);
+        }
+        config.check().map_err(Error::usage)?;
+        let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
+        let files = found.len() as u64;
+        let settings = Settings {
+            config,
+            path: self.path.map(Into::into),
+            target: self.target,
+            processes,
+            found,
+            wait_for_probes: self.wait_for_probes,
+            duration: self.duration,
+        };
+        let mut print = |message: String| say(&escape(message.as_bytes()));
+        let exporter = Exporter::start(settings, &*backend, &mut print)?;
+        let signals_handle = signals.handle();
+        forward(signals, exporter.handle())?;
+        let mut running = child.map(PendingChild::run).transpose()?;
+        let endpoint = exporter
+            .address()
+            .map_or(String::new(), |address| format!("; metrics at http://{address}/metrics"));
+        say(&format!(
+            "attached to {} in {}{endpoint}",
+            with_unit(exporter.sites(), "site"),
+            with_unit(files, "file")
+        ));
+        // Fails if the program was not started by systemd.
+        let _ = sd_notify::notify(false, &[NotifyState::Ready]);
+        let summary = exporter.run();
+        let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
+        signals_handle.close();
+        if let Some(child) = &mut running {
+            terminate(child);
+        }
+        say(&text::summary(summary?));
+        Ok(())
+    }
 }
 
-/// Signals as messages; one that ends it a second time ends it at once.
-fn forward(mut signals: Signals, mailbox: Sender<Message>) -> Result<()> {
+/// Formats a count with its unit: `1 site`, `2 sites`.
+fn with_unit(n: u64, unit: &str) -> String {
+    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Forwards signals to the exporter: SIGHUP reloads, and the others stop it. The second one that
+/// stops it exits at once.
+fn forward(mut signals: Signals, exporter: ExporterHandle) -> Result<()> {
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut stopping = false;
+        let mut is_stopping = false;
         for signal in signals.forever() {
             match signal {
-                SIGHUP => drop(mailbox.send(Message::Reload)),
-                _ if stopping => signal_hook::low_level::exit(INTERRUPTED_TWICE),
+                SIGHUP => exporter.reload(),
+                _ if is_stopping => signal_hook::low_level::exit(INTERRUPTED_TWICE),
                 _ => {
-                    stopping = true;
-                    let _ = mailbox.send(Message::Stop);
+                    is_stopping = true;
+                    exporter.stop();
                 }
             }
         }
@@ -215,10 +238,11 @@ fn forward(mut signals: Signals, mailbox: Sender<Message>) -> Result<()> {
     thread.map(drop).map_err(|source| Error::io("cannot start a thread", source))
 }
 
-/// What to export where nobody says: every probe counted, times and spans of those that are starts and ends.
-fn derive(config: &mut Config, chosen: &[Selected]) {
+/// Adds entries for all selected probes: a count of each, and a latency histogram of each pair of
+/// start and end. With a collector, each pair is a span, too.
+fn add_default_entries(config: &mut Config, selected: &[Selected]) {
     let mut providers: IndexMap<&str, Vec<&str>> = IndexMap::new();
-    for one in chosen {
+    for one in selected {
         let names = providers.entry(&one.probe.provider).or_default();
         if !names.contains(&one.probe.name.as_str()) {
             names.push(&one.probe.name);
@@ -227,12 +251,12 @@ fn derive(config: &mut Config, chosen: &[Selected]) {
     let all = providers
         .iter()
         .flat_map(|(provider, names)| names.iter().map(move |n| format!("{provider}:{n}")));
-    config.count.push(Count { probes: all.collect(), ..Count::default() });
+    config.count.push(Count { probes: Globs(all.collect()), ..Count::default() });
     for (provider, names) in &providers {
         for name in names {
             let Some(end) = pairs::end(name, names) else { continue };
             let (start, end) = (format!("{provider}:{name}"), format!("{provider}:{end}"));
-            let key = common_key(chosen, &start, &end);
+            let key = common_key(selected, &start, &end);
             let latency = Latency {
                 start: start.clone(),
                 end: end.clone(),
@@ -247,12 +271,13 @@ fn derive(config: &mut Config, chosen: &[Selected]) {
     }
 }
 
-/// An argument `id` that both ends have. Without one it is the goroutine.
-fn common_key(chosen: &[Selected], start: &str, end: &str) -> Option<String> {
-    let has = |full: &str, name: &str| {
-        let probe = chosen.iter().map(|s| &s.probe).find(|p| p.full_name() == full);
+/// Returns `id` if both probes have an argument of that name. Without it, starts and ends are
+/// paired by goroutine.
+fn common_key(selected: &[Selected], start: &str, end: &str) -> Option<String> {
+    let has_id = |full_name: &str| {
+        let probe = selected.iter().map(|s| &s.probe).find(|p| p.full_name() == full_name);
         let schema = probe.and_then(|p| p.schema.as_ref());
-        schema.is_some_and(|s| s.args.iter().any(|arg| arg.name == name))
+        schema.is_some_and(|schema| schema.args.iter().any(|arg| arg.name == "id"))
     };
-    (has(start, "id") && has(end, "id")).then(|| "id".to_owned())
+    (has_id(start) && has_id(end)).then(|| "id".to_owned())
 }

@@ -1,7 +1,6 @@
 //! `usdt-attach latency`.
 
-use super::aggregate::aggregate;
-use super::args::{HitArgs, TableArgs, TargetArgs};
+use super::aggregate::{AggregateArgs, aggregate};
 use clap::Args;
 use cli_common::Color;
 use usdt_attach::discover::select::Glob;
@@ -11,31 +10,27 @@ use usdt_attach::plan::{Mode, Scale};
 
 #[derive(Debug, Args)]
 pub(crate) struct LatencyArgs {
-    /// Probe where the time begins
+    /// Probe at which the time starts: `provider:probe`
     #[arg(value_name = "START")]
     start: String,
-    /// Probe where it ends
+    /// Probe at which the time ends: `provider:probe`
     #[arg(value_name = "END")]
     end: String,
-    /// What a start and its end have in common: goid, tid or an argument [default: goid, else tid]
+    /// Pair starts and ends by goid, tid or an argument [default: goid, or tid outside of Go]
     #[arg(long, value_name = "ARG", value_parser = Subject::parse)]
-    key: Option<Subject>,
+    pair_by: Option<Subject>,
     #[command(flatten)]
-    table: TableArgs,
-    #[command(flatten)]
-    hits: HitArgs,
-    #[command(flatten)]
-    target: TargetArgs,
+    aggregate: AggregateArgs,
 }
 
 pub(crate) fn latency(args: &LatencyArgs, color: Color) -> Result<()> {
     let mode = Mode::Latency {
         start: Glob::new(&args.start),
         end: Glob::new(&args.end),
-        key: args.key.clone(),
-        by: args.table.by.clone(),
+        key: args.pair_by.clone(),
+        by: args.aggregate.table.by.clone(),
         scale: Scale::Log2,
     };
     let globs = vec![args.start.clone(), args.end.clone()];
-    aggregate(mode, globs, (&args.target, &args.hits, &args.table), color)
+    aggregate(&args.aggregate, mode, globs, color)
 }

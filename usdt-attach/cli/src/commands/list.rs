@@ -1,8 +1,7 @@
 //! `usdt-attach list`.
 
 use crate::output::progress::Progress;
-use crate::output::written;
-use crate::output::{json, text};
+use crate::output::{check_write, json, text};
 use clap::Args;
 use cli_common::{Color, say, warn};
 use std::ffi::OsString;
@@ -15,62 +14,66 @@ use usdt_attach::target::Target;
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Process to look into, its libraries included
+    /// List the probes of this process and its libraries
     #[arg(short, long, value_name = "PID")]
     pid: Option<u32>,
-    /// Look into every process
+    /// List the probes of all processes
     #[arg(long, conflicts_with = "pid")]
     all: bool,
-    /// One JSON object per probe
+    /// Print one JSON object per probe site
     #[arg(long)]
     json: bool,
-    /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
+    /// Read argument names and types from a file that `usdt-gen schema` wrote
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
-    /// Binary to look into (unless -p or --all is given), then globs `provider:probe`
+    /// Binary to list (unless -p or --all is given), then globs: `provider:probe`
     #[arg(value_name = "BIN|GLOB", required_unless_present_any = ["pid", "all"])]
-    rest: Vec<OsString>,
+    file_and_globs: Vec<OsString>,
 }
 
 pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
-    let progress = Progress::of("looking for probes");
-    let (mut found, globs, place) = match (args.pid, args.rest.split_first()) {
-        _ if args.all => (Target::All.scan()?.found, args.rest.as_slice(), Target::All.to_string()),
-        (Some(pid), _) => (discover::process(pid)?, args.rest.as_slice(), format!("process {pid}")),
+    let progress = Progress::start("scanning for probes");
+    let (mut found, globs, place) = match (args.pid, args.file_and_globs.split_first()) {
+        _ if args.all => {
+            (Target::Host.scan()?.objects, args.file_and_globs.as_slice(), Target::Host.to_string())
+        }
+        (Some(pid), _) => {
+            (discover::scan_process(pid)?, args.file_and_globs.as_slice(), format!("process {pid}"))
+        }
         (None, Some((file, globs))) => {
             let path = Path::new(file);
-            let found = discover::file(path).map_err(|error| process_for_a_file(path, error))?;
+            let found = discover::scan_file(path).map_err(|error| suggest_pid(path, error))?;
             (vec![found], globs, path.display().to_string())
         }
         (None, None) => return Ok(()),
     };
     let globs: Vec<String> = globs.iter().map(|g| g.to_string_lossy().into_owned()).collect();
     if let Some(file) = &args.schema {
-        discover::SchemaFile::read(file)?.describe(&mut found);
+        discover::SchemaFile::read(file)?.apply(&mut found);
     }
-    discover::add_entries(&mut found, &globs);
+    discover::add_function_entries(&mut found, &globs);
     drop(progress);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
-    let chosen = select(&found, &globs)?;
-    if chosen.is_empty() {
+    let selected = select(&found, &globs)?;
+    if selected.is_empty() {
         say(&format!("{place}: no probes"));
         return Ok(());
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let result = if args.json {
-        json::list(&mut out, &chosen)
+        json::list(&mut out, &selected)
     } else {
-        text::list(&mut out, &chosen, args.all, color.enabled(&io::stdout()))
+        text::list(&mut out, &selected, args.all, color.enabled(&io::stdout()))
     };
-    written(result.and_then(|()| out.flush()))
+    check_write(result.and_then(|()| out.flush()))
 }
 
-/// A number that is no file is a process, of somebody who left out the `-p`.
-fn process_for_a_file(path: &Path, error: Error) -> Error {
+/// If a file that does not exist has a number as its name, suggests that it is a PID without `-p`.
+fn suggest_pid(path: &Path, error: Error) -> Error {
     let number = path.to_str().and_then(|text| text.parse::<u32>().ok());
     match (number, error) {
         (Some(pid), error) if error.kind() == ErrorKind::NotFound => {
-            Error::usage(format!("there is no file {pid}; if it is a process, say -p {pid}"))
+            Error::usage(format!("there is no file `{pid}`; if it is a process, pass -p {pid}"))
         }
         (_, error) => error,
     }

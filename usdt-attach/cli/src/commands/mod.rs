@@ -17,102 +17,108 @@ mod snapshot;
 mod trace;
 
 use crate::exit_code::exit_code;
-use crate::output::written;
+use crate::output::check_write;
 use clap::{CommandFactory, Parser, Subcommand};
 use cli_common::{Color, FINDINGS, OK, Shell};
 use std::io;
 use usdt_attach::error::Result;
 
-/// Finds static probes (USDT) in binaries and processes of any language, and enables them.
+/// Finds USDT probes in binaries and processes, traces them and exports metrics.
 #[derive(Debug, Parser)]
 #[command(
     name = "usdt-attach",
     version,
-    after_help = "Examples:\n  usdt-attach list ./app                       probes of a file\n  \
-                  usdt-attach list -p 1234 'app:request-*'     of a process and its libraries\n  \
-                  usdt-attach trace -p 1234 app:request-start  events, until Ctrl-C\n  \
-                  usdt-attach trace --json -- ./app -v         a command, from its start\n  \
+    max_term_width = 80,
+    after_help = "Examples:\n  usdt-attach list ./app                       the probes of a file\n  \
+                  usdt-attach list -p 1234 'app:request-*'     of a process with its libraries\n  \
+                  usdt-attach trace -p 1234 app:request-start  events until Ctrl-C\n  \
+                  usdt-attach trace --json -- ./app -v         a command from its start\n  \
                   usdt-attach count --exe ./app --by method --interval 1s app:request-start\n  \
                   usdt-attach hist -p 1234 app:request-done status --linear 100,600,100\n  \
                   usdt-attach latency -p 1234 app:request-start app:request-done --by method\n  \
                   usdt-attach record -p 1234 -o trace.json     a file for ui.perfetto.dev\n  \
                   usdt-attach export -p 1234 --prometheus 127.0.0.1:9464\n  \
-                  usdt-attach go -p 1234                       what a Go program's runtime does\n\n\
-                  Exit status: 0 done, 1 done and findings reported, 2 bad usage or input, 3 the system refused."
+                  usdt-attach go -p 1234                       the Go runtime of a process\n\n\
+                  Exit status: 0 success, 1 findings reported, 2 invalid usage or input,\n\
+                  3 refused by the system (privileges, kernel, files)."
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// When to color output and messages
+    /// When to use colors
     #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
     color: Color,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the probes of a file, of a process, or of all
+    /// List the probes of a file, a process or all processes
     List(list::ListArgs),
-    /// Enable probes and print their events
+    /// Print an event for each hit of a probe
     Trace(Box<trace::TraceArgs>),
-    /// Enable probes and write their events to a file: for Perfetto, as CSV, as JSON lines
+    /// Write events to a file: for Perfetto, as CSV or as JSON lines
     Record(Box<record::RecordArgs>),
-    /// Count hits in the kernel, by probe and by arguments
+    /// Count hits in the kernel, by probe and argument
     Count(Box<count::CountArgs>),
-    /// Count the values of an argument by size, in the kernel
+    /// Print a histogram of an integer argument
     Hist(Box<hist::HistArgs>),
-    /// Measure the time between two probes, in the kernel
+    /// Print a histogram of the time between two probes
     Latency(Box<latency::LatencyArgs>),
-    /// Export what probes say: metrics for Prometheus, metrics and spans for an OpenTelemetry collector
+    /// Export metrics to Prometheus, or metrics and spans to OpenTelemetry
     Export(Box<export::ExportArgs>),
-    /// Export from every process of this host that has the probes, as a service
+    /// Export from all processes of this host, as a service
     Agent(export::AgentArgs),
-    /// Show what a Go program's runtime does: goroutines, waiting, memory, HTTP requests
+    /// Show goroutines, scheduling, memory and HTTP requests of a Go process
     Go(Box<go::GoArgs>),
-    /// Have a Go program write what its flight recorder has kept, and print where it is
+    /// Make a Go process write its flight recording to a file
     Snapshot(snapshot::SnapshotArgs),
-    /// Measure what tracing costs: hits a second, nanoseconds a hit, share of a CPU
+    /// Measure the overhead of tracing each probe
     Cost(Box<cost::CostArgs>),
-    /// Attach a program of your own, C as bcc takes it
+    /// Attach a BPF program written in C for bcc
     Run(Box<run::RunArgs>),
-    /// Say what works on this machine and for a binary, what does not, and what to do
+    /// Check what works on this machine, and suggest fixes
     Doctor(doctor::DoctorArgs),
-    /// Print completions for a shell
-    ///
-    /// For bash, as root: usdt-attach completions bash > /etc/bash_completion.d/usdt-attach
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example for bash, as root:\n  usdt-attach completions bash > /etc/bash_completion.d/usdt-attach"
+    )]
     Completions {
-        /// The shell
+        /// Shell to print the script for
         shell: Shell,
     },
 }
 
-/// Runs the command line; returns the exit code.
+/// Runs the command line of this process, and returns the exit code: 0 for success, 1 if a command
+/// reported findings, 2 for invalid usage or input, 3 if the system refused.
 pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` come this way, too; there is nowhere left to report a closed stdout.
+            // `--help` and `--version` are errors to clap, too. If the output is closed, there is
+            // nowhere to report it.
             let _ = error.print();
             return error.exit_code();
         }
     };
-    let done = |result: Result<()>| result.map(|()| true);
+    // `false` if a command reported findings.
     let result = match &cli.command {
-        Command::List(args) => done(list::list(args, cli.color)),
-        Command::Trace(args) => done(trace::trace(args, cli.color)),
-        Command::Record(args) => done(record::record(args)),
-        Command::Count(args) => done(count::count(args, cli.color)),
-        Command::Hist(args) => done(hist::hist(args, cli.color)),
-        Command::Latency(args) => done(latency::latency(args, cli.color)),
-        Command::Export(args) => done(export::export(args)),
-        Command::Agent(args) => done(export::agent(args)),
-        Command::Go(args) => done(go::go(args, cli.color)),
-        Command::Snapshot(args) => done(snapshot::snapshot(args)),
+        Command::List(args) => success(list::list(args, cli.color)),
+        Command::Trace(args) => success(trace::trace(args, cli.color)),
+        Command::Record(args) => success(record::record(args)),
+        Command::Count(args) => success(count::count(args, cli.color)),
+        Command::Hist(args) => success(hist::hist(args, cli.color)),
+        Command::Latency(args) => success(latency::latency(args, cli.color)),
+        Command::Export(args) => success(export::export(args)),
+        Command::Agent(args) => success(export::agent(args)),
+        Command::Go(args) => success(go::go(args, cli.color)),
+        Command::Snapshot(args) => success(snapshot::snapshot(args)),
         Command::Cost(args) => cost::cost(args, cli.color),
         Command::Doctor(args) => doctor::doctor(args, cli.color),
         Command::Completions { shell } => {
-            done(written(cli_common::print(&cli_common::completions(&mut command(), *shell))))
+            let script = cli_common::completions(&mut command(), *shell);
+            success(check_write(cli_common::print(&script)))
         }
-        Command::Run(args) => done(run::run_file(args)),
+        Command::Run(args) => success(run::run_file(args)),
     };
     match result {
         Ok(true) => OK,
@@ -124,7 +130,34 @@ pub fn main() -> i32 {
     }
 }
 
-/// The command line itself, for manuals.
+/// The result of a command that reports no findings.
+fn success(result: Result<()>) -> Result<bool> {
+    result.map(|()| true)
+}
+
+/// The definition of the command line, from which manuals are generated.
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn help_fits_80_columns() {
+        let mut root = command();
+        root.build();
+        let names: Vec<String> =
+            root.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
+        let mut pages = vec![root.render_long_help().to_string()];
+        for name in names.iter().filter(|name| *name != "help") {
+            let subcommand = root.find_subcommand_mut(name).unwrap();
+            pages.push(subcommand.render_help().to_string());
+            pages.push(subcommand.render_long_help().to_string());
+        }
+        for line in pages.iter().flat_map(|page| page.lines()) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
 }

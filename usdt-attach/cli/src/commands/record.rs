@@ -1,11 +1,11 @@
-//! `usdt-attach record`: events into a file.
+//! `usdt-attach record`: writes events to a file.
 
 use super::attach::attach;
 use super::trace::TraceArgs;
-use crate::output::chrome::Chrome;
-use crate::output::csv::Csv;
+use crate::output::chrome::ChromeWriter;
+use crate::output::csv::CsvWriter;
 use crate::output::json;
-use crate::run_loop::Output;
+use crate::run_loop::{Output, OutputError};
 use clap::{Args, ValueEnum};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -18,23 +18,26 @@ use usdt_attach::session::Session;
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
-    /// File to write; `-` for standard output
+    /// File to write, or `-` for standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Format [default: by the file's name: .json chrome, .csv csv, anything else jsonl]
+    /// File format; chrome is for ui.perfetto.dev [default: chrome for *.json, csv for *.csv, else
+    /// jsonl]
     #[arg(long, value_enum)]
     format: Option<Format>,
     #[command(flatten)]
     trace: TraceArgs,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+// The variants have no doc comments, because these would switch `--help` to its long form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Trace Event Format, for Perfetto (ui.perfetto.dev) and chrome://tracing: goroutines as tracks, starts and ends as slices
+    // Trace Event Format, for Perfetto and chrome://tracing: goroutines are tracks, and pairs of
+    // starts and ends are slices.
     Chrome,
-    /// Comma-separated values, a column for each argument
+    // One column per argument.
     Csv,
-    /// JSON objects, one a line, as `trace --json` has them
+    // The events of `trace --json`.
     Jsonl,
 }
 
@@ -45,29 +48,32 @@ pub(crate) fn record(args: &RecordArgs) -> Result<()> {
             Some("csv") => Format::Csv,
             _ => Format::Jsonl,
         });
-    if args.trace.stack.is_some() && !matches!(format, Format::Jsonl) {
-        return Err(Error::usage("stacks have a place in JSON lines only: --format jsonl"));
+    if args.trace.stack.is_some() && format != Format::Jsonl {
+        return Err(Error::usage(
+            "--stack needs --format jsonl: the other formats have no place for stacks",
+        ));
     }
     attach(args.trace.request(), |plan, symbols| {
-        let failed = |source| Error::open(args.output.clone(), source);
+        let cannot_write = |source| Error::open(args.output.clone(), source);
         let out: Box<dyn Write> = if args.output == Path::new("-") {
             Box::new(io::stdout().lock())
         } else {
-            Box::new(File::create(&args.output).map_err(failed)?)
+            Box::new(File::create(&args.output).map_err(cannot_write)?)
         };
-        Recorder::new(format, BufWriter::with_capacity(1 << 16, out), plan, symbols).map_err(failed)
+        Recorder::new(format, BufWriter::with_capacity(1 << 16, out), plan, symbols)
+            .map_err(cannot_write)
     })
 }
 
-/// What writes the file.
-pub(crate) struct Recorder {
+/// Writes events in one of the formats.
+struct Recorder {
     writer: Writer,
     symbols: Symbolizer,
 }
 
 enum Writer {
-    Chrome(Box<Chrome<Out>>),
-    Csv(Box<Csv<Out>>),
+    Chrome(Box<ChromeWriter<Out>>),
+    Csv(Box<CsvWriter<Out>>),
     Jsonl(Out),
 }
 
@@ -76,8 +82,8 @@ type Out = BufWriter<Box<dyn Write>>;
 impl Recorder {
     fn new(format: Format, out: Out, plan: &Plan, symbols: Symbolizer) -> io::Result<Recorder> {
         let writer = match format {
-            Format::Chrome => Writer::Chrome(Box::new(Chrome::new(out, plan)?)),
-            Format::Csv => Writer::Csv(Box::new(Csv::new(out, plan)?)),
+            Format::Chrome => Writer::Chrome(Box::new(ChromeWriter::new(out, plan)?)),
+            Format::Csv => Writer::Csv(Box::new(CsvWriter::new(out, plan)?)),
             Format::Jsonl => Writer::Jsonl(out),
         };
         Ok(Recorder { writer, symbols })
@@ -96,11 +102,11 @@ impl Output for Recorder {
         }
     }
 
-    fn counted(&mut self, _: &[Session], last: bool) -> Result<io::Result<()>> {
-        match &mut self.writer {
-            Writer::Chrome(chrome) if last => Ok(chrome.finish()),
-            _ => Ok(Ok(())),
+    fn totals(&mut self, _: &[Session], is_last: bool) -> std::result::Result<(), OutputError> {
+        if is_last && let Writer::Chrome(chrome) = &mut self.writer {
+            chrome.finish()?;
         }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

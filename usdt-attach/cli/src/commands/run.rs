@@ -1,17 +1,18 @@
-//! `usdt-attach run`.
+//! `usdt-attach run`: attaches a BPF program in C, and prints its tables.
 
 use super::args::TargetArgs;
-use crate::output::written;
+use crate::output::{check_write, json};
 use crate::run_loop::{Silent, StopConditions, run};
 use crate::signals::Signals;
 use clap::Args;
 use cli_common::{escape, say, warn};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 use usdt_attach::backend::bcc::BccHelper;
-use usdt_attach::backend::bcc::run::{Contents, start};
+use usdt_attach::backend::bcc::c_program::{CProgram, TableContents};
 use usdt_attach::discover::SchemaFile;
 use usdt_attach::error::{Error, Result};
 use usdt_attach::plan::Options;
@@ -21,29 +22,29 @@ use usdt_attach::target::ResolvedTarget;
 use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "The program is C as bcc takes it. USDT(provider, probe) { ... } is attached to that probe;\n\
-                        usdt_arg(provider, probe, name) is the value of an argument and\n\
-                        usdt_text(provider, probe, name, to, size) copies text. Tables are printed at the end:\n\n  \
+#[command(after_help = "The file is C as bcc compiles it, with these additions:\n  \
+                        USDT(provider, probe) { ... }  is attached to that probe\n  \
+                        usdt_arg(provider, probe, name)  returns the value of an argument\n  \
+                        usdt_text(provider, probe, name, to, size)  copies a string argument\n\n\
+                        The tables of the program are printed when it ends:\n  \
                         BPF_HASH(sizes, u64);\n  \
                         USDT(app, request__done) {\n    \
                         sizes.atomic_increment(usdt_arg(app, request__done, size));\n    \
-                        return 0;\n  }"
-)]
+                        return 0;\n  }")]
 pub(crate) struct RunArgs {
-    /// The program
+    /// BPF program in C for bcc
     #[arg(value_name = "FILE.c")]
     file: PathBuf,
-    /// Arguments that are C strings, where the binary does not say so: names or argN
-    #[arg(long = "str", value_name = "ARG", value_delimiter = ',')]
+    /// Read these integer arguments as C strings: names or argN, separated by commas
+    #[arg(long = "cstring", value_name = "ARG", value_delimiter = ',')]
     strings: Vec<String>,
-    /// Names and types of arguments, for binaries that have none: the output of `usdt-gen schema`
+    /// Read argument names and types from a file that `usdt-gen schema` wrote
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
-    /// Stop after this time, such as 10s, 500ms, 2m
+    /// Stop after this time, such as 10s, 500ms or 2m
     #[arg(long, value_name = "T", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// One JSON object for each row of each table
+    /// Print one JSON object per table row
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -52,14 +53,14 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let helper = BccHelper::find()?;
-    let text = std::fs::read_to_string(&args.file)
+    let source_code = std::fs::read_to_string(&args.file)
         .map_err(|source| Error::open(args.file.clone(), source))?;
     let target = args.target.target(&[])?;
     let resolved = target.resolve()?;
     let pids = resolved.pids();
-    let ResolvedTarget { mut found, processes, child } = resolved;
+    let ResolvedTarget { objects: mut found, processes, child } = resolved;
     if let Some(file) = &args.schema {
-        SchemaFile::read(file)?.describe(&mut found);
+        SchemaFile::read(file)?.apply(&mut found);
     }
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let options = Options {
@@ -70,55 +71,63 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     };
     let signals = Signals::catch()?;
     let name = args.file.to_string_lossy();
-    let (mut program, warnings) = start(&helper, &name, &text, &found, &options, Mechanism::Auto)?;
+    let source = CProgram { name: &name, source: &source_code };
+    let (mut program, warnings) = source.attach(&helper, &found, &options, Mechanism::Auto)?;
     warn(warnings);
     if !program.diagnostics().is_empty() {
         say(program.diagnostics());
     }
-    let mut running = child.map(usdt_attach::target::Child::run).transpose()?;
+    let mut running = child.map(usdt_attach::target::PendingChild::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: None };
     let event_loop =
-        EventLoop::new(Vec::new())?.end_with(processes.as_deref().unwrap_or_default())?;
+        EventLoop::new(Vec::new())?.until_exit(processes.as_deref().unwrap_or_default())?;
     run(event_loop, &signals, conditions, &mut Silent)?;
-    program.stop();
+    program.detach();
     if let Some(child) = &mut running {
-        super::attach::finish(child);
+        super::attach::terminate(child);
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    let result = program.tables()?.iter().try_for_each(|table| show(&mut out, table, args.json));
-    written(result.and_then(|()| out.flush()))
+    let result =
+        program.tables()?.iter().try_for_each(|table| write_table(&mut out, table, args.json));
+    check_write(result.and_then(|()| out.flush()))
 }
 
-fn show(out: &mut impl Write, table: &Contents, as_json: bool) -> io::Result<()> {
+fn write_table(out: &mut impl Write, table: &TableContents, as_json: bool) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct RowLine<'a> {
+        table: &'a str,
+        key: &'a Value,
+        value: &'a Value,
+    }
     if as_json {
         return table.rows.iter().try_for_each(|(key, value)| {
-            writeln!(out, "{}", json!({"table": table.name, "key": key, "value": value}))
+            json::write_line(out, &RowLine { table: &table.name, key, value })
         });
     }
+    let name = escape(table.name.as_bytes());
     if table.omitted {
-        return writeln!(out, "{}: no table of keys and values", escape(table.name.as_bytes()));
+        return writeln!(out, "{name}: not a table of keys and values");
     }
     let plural = if table.rows.len() == 1 { "row" } else { "rows" };
-    writeln!(out, "{}: {} {plural}", escape(table.name.as_bytes()), table.rows.len())?;
-    table
-        .rows
-        .iter()
-        .try_for_each(|(key, value)| writeln!(out, "  {}: {}", plain(key), plain(value)))
+    writeln!(out, "{name}: {} {plural}", table.rows.len())?;
+    table.rows.iter().try_for_each(|(key, value)| {
+        writeln!(out, "  {}: {}", format_value(key), format_value(value))
+    })
 }
 
-/// Texts without quotes, structures by their members.
-fn plain(value: &Value) -> String {
+/// Formats strings without quotes, and structures as `name=value` for each member.
+fn format_value(value: &Value) -> String {
     match value {
         Value::String(text) => escape(text.as_bytes()),
         Value::Object(members) => {
             let members: Vec<String> = members
                 .iter()
-                .map(|(name, v)| format!("{}={}", escape(name.as_bytes()), plain(v)))
+                .map(|(name, v)| format!("{}={}", escape(name.as_bytes()), format_value(v)))
                 .collect();
             members.join(" ")
         }
         Value::Array(items) => {
-            format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", "))
+            format!("[{}]", items.iter().map(format_value).collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
     }

@@ -1,14 +1,17 @@
-//! `usdt-attach snapshot`: what a program's flight recorder has kept, into a file.
+//! `usdt-attach snapshot`: makes a Go program write its flight recording to a file.
+//!
+//! The package `usdtflight` polls the semaphores of three probes. Attaching to `flight:armed`
+//! starts the recorder, attaching to `flight:request` asks for a snapshot, and a hit of
+//! `flight:snapshot` reports the file or the failure.
 
-use crate::output::written;
-
+use crate::output::check_write;
 use crate::signals::Signals;
 use clap::Args;
 use cli_common::{escape, warn};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::{Backend, BackendKind};
-use usdt_attach::discover::select::select_any;
+use usdt_attach::discover::select::select_if_any;
 use usdt_attach::discover::{self, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::{Event, Value};
@@ -19,49 +22,61 @@ use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotArgs {
-    /// The process, a Go program that runs usdtflight
+    /// Go process that calls usdtflight.Run
     #[arg(short, long, value_name = "PID")]
     pid: u32,
-    /// How long to let the recorder run before, where nobody else has armed it
-    #[arg(long = "for", value_name = "T", value_parser = parse_duration, default_value = "2s")]
-    before: Duration,
+    /// Let the flight recorder run for this time before the snapshot
+    #[arg(long, value_name = "T", value_parser = parse_duration, default_value = "2s")]
+    warmup: Duration,
 }
 
-/// How long writing may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Longest path that is read.
-const MAX_TEXT: u32 = 1024;
+/// How long the program may take to write the file.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Bytes to which the path and the error are truncated.
+const MAX_STRING: u32 = 1024;
 
-/// What the program said.
-enum Answer {
-    Path(String),
+/// What the program reported.
+enum Report {
+    /// The path of the snapshot.
+    Written(String),
+    /// Why it could not be written.
     Failed(String),
 }
 
 pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     uprobe_warmup::start();
-    let found = discover::process(args.pid)?;
+    let found = discover::scan_process(args.pid)?;
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
-    // Attaching arms it.
-    let mut told =
+    let mut reports =
         start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
-    wait(&mut told, &signals, args, args.before, false)?;
-    let asked =
+    let warmed_up = Instant::now() + args.warmup;
+    wait(args.pid, &signals, warmed_up, || {
+        // Snapshots that the program takes by itself meanwhile are not the requested one.
+        reports.drain(|_| {}).map(|_| None::<()>)
+    })?;
+    let request =
         start(args.pid, &found, &["flight:request"], Mode::Count { by: Vec::new() }, &*backend)?;
-    let answer = wait(&mut told, &signals, args, PATIENCE, true)?;
-    drop(asked);
-    match answer {
-        Some(Answer::Path(path)) => written(writeln!(io::stdout(), "{}", escape(path.as_bytes()))),
-        Some(Answer::Failed(problem)) => Err(Error::unsupported(format!(
+    let timed_out = Instant::now() + ANSWER_TIMEOUT;
+    let report = wait(args.pid, &signals, timed_out, || {
+        let mut answer = None;
+        reports.drain(|event| answer = answer.take().or_else(|| requested_report(event)))?;
+        Ok(answer)
+    })?;
+    drop(request);
+    match report {
+        Some(Report::Written(path)) => {
+            check_write(writeln!(io::stdout(), "{}", escape(path.as_bytes())))
+        }
+        Some(Report::Failed(problem)) => Err(Error::unsupported(format!(
             "process {} could not write a snapshot: {problem}",
             args.pid
         ))),
         None => Err(Error::unsupported(format!(
-            "no answer from process {} within {} s; does it still run usdtflight.Run?",
+            "process {} did not answer within {} s; check that usdtflight.Run has not returned",
             args.pid,
-            PATIENCE.as_secs()
+            ANSWER_TIMEOUT.as_secs()
         ))),
     }
 }
@@ -74,67 +89,63 @@ fn start(
     backend: &dyn Backend,
 ) -> Result<Session> {
     let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
-    let chosen = select_any(found, &globs);
-    if chosen.len() < globs.len() {
+    let selected = select_if_any(found, &globs);
+    if selected.len() < globs.len() {
         return Err(Error::usage(format!(
-            "process {pid} has no flight recorder that can be asked: its program would call usdtflight.Run"
+            "process {pid} has no flight recorder probes; its program must call usdtflight.Run"
         )));
     }
     let options = Options {
         mode,
         pids: Some(vec![pid]),
-        max_text: MAX_TEXT,
+        max_string: MAX_STRING,
         buffer: 1 << 16,
         ..Options::default()
     };
-    let (plan, warnings) = Plan::new(&chosen, &options)?;
+    let (plan, warnings) = Plan::new(&selected, &options)?;
     warn(warnings);
     Session::start(plan, backend)
 }
 
-/// StopConditions the time is over or, where one is expected, an answer has come.
-fn wait(
-    session: &mut Session,
+/// Polls until there is a result or the deadline has passed. Fails on a signal and if the process
+/// ends.
+fn wait<T>(
+    pid: u32,
     signals: &Signals,
-    args: &SnapshotArgs,
-    patience: Duration,
-    expected: bool,
-) -> Result<Option<Answer>> {
-    let begin = Instant::now();
-    let mut answer = None;
-    while begin.elapsed() < patience && answer.is_none() {
-        session.drain(|event| {
-            // One that the program has asked for itself is no answer.
-            if expected
-                && let Some((requested, what)) = read(event)
-                && (requested || matches!(what, Answer::Failed(_)))
-            {
-                answer = Some(what);
-            }
-        })?;
-        if signals.came() {
+    deadline: Instant,
+    mut poll: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    while Instant::now() < deadline {
+        if let Some(result) = poll()? {
+            return Ok(Some(result));
+        }
+        if signals.received() {
             return Err(Error::usage("interrupted"));
         }
-        if !discover::process::is_alive(args.pid) {
-            return Err(Error::no_process(args.pid));
+        if !discover::is_process_alive(pid) {
+            return Err(Error::no_process(pid));
         }
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(POLL_INTERVAL);
     }
-    Ok(answer)
+    Ok(None)
 }
 
-/// Whether a tracer has asked for it, and what became of it.
-fn read(event: &Event<'_>) -> Option<(bool, Answer)> {
+/// The report of an event that answers a request. `None` for other events, also for a snapshot that
+/// the program took by itself, unless it failed.
+fn requested_report(event: &Event<'_>) -> Option<Report> {
     if event.probe.name != "snapshot" {
         return None;
     }
-    let text = |name: &str| match event.arg(name) {
+    if let Some(problem) = string_arg(event, "error") {
+        return Some(Report::Failed(problem));
+    }
+    let is_requested = string_arg(event, "reason").is_some_and(|reason| reason == "requested");
+    if is_requested { string_arg(event, "path").map(Report::Written) } else { None }
+}
+
+fn string_arg(event: &Event<'_>, name: &str) -> Option<String> {
+    match event.arg(name) {
         Some(Value::String { bytes, .. }) => Some(String::from_utf8_lossy(bytes).into_owned()),
         _ => None,
-    };
-    let requested = text("reason").is_some_and(|reason| reason == "requested");
-    Some(match text("error") {
-        Some(problem) => (requested, Answer::Failed(problem)),
-        None => (requested, Answer::Path(text("path")?)),
-    })
+    }
 }

@@ -10,16 +10,16 @@ use usdt_attach::plan::Options;
 
 #[derive(Debug, Args)]
 pub(crate) struct TraceArgs {
-    /// Probes: `provider:probe`, with `*` and `?` [default: all]
+    /// Probes to trace: `provider:probe`, with wildcards `*` and `?` [default: all]
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
-    /// Stop after so many events
+    /// Stop after N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     events: Option<u64>,
-    /// Longest text copied from an argument, in bytes
+    /// Truncate string and byte slice arguments to this length, at most 2048 bytes
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=2048))]
-    max_text: u32,
-    /// Record the user stack, of so many frames at most
+    max_string: u32,
+    /// Record the user stack, up to FRAMES frames (32 if FRAMES is left out)
     #[arg(long, value_name = "FRAMES", num_args = 0..=1, require_equals = true, default_missing_value = "32", value_parser = clap::value_parser!(u32).range(1..=127))]
     pub(crate) stack: Option<u32>,
     #[command(flatten)]
@@ -32,7 +32,7 @@ impl TraceArgs {
     pub(crate) fn request(&self) -> AttachRequest<'_> {
         let options = Options {
             limit: self.events,
-            max_text: self.max_text,
+            max_string: self.max_string,
             stack: self.stack,
             ..Options::default()
         };

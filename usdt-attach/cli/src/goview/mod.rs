@@ -1,128 +1,150 @@
-//! What a Go program's runtime does, from the catalogue's probes: goroutines, waiting, memory, requests. All of it is
-//! counted in the kernel; whichever probes a binary lacks, what they would tell is absent. What is there at this moment
-//! comes from the process's memory.
+//! The view of a Go runtime that `usdt-attach go` prints: goroutines, scheduling, memory, requests.
+//!
+//! It combines two sources. Aggregations of the catalog's probes, in the kernel, count what has
+//! happened since they were attached; a metric is absent if the binary lacks its probes. Snapshots
+//! of the process's memory hold the goroutines that exist at the moment.
 
 pub(crate) mod render;
 
 use std::collections::BTreeMap;
 use usdt_attach::discover::select::{Glob, Selected};
 use usdt_attach::error::Result;
-use usdt_attach::event::counts::{Histogram, Key, Row, Total};
+use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::event::goroutines::{Goroutine, GoroutineSnapshot};
 use usdt_attach::filter::Subject;
 use usdt_attach::plan::{Mode, Options, Plan, Scale};
 use usdt_attach::session::Session;
 
-/// The globs of every probe that is used.
+/// The globs of all probes that are used.
 pub(crate) const GLOBS: [&str; 2] = ["go:*", "net_http:*"];
 
-/// What a plan measures.
+/// What the session of one plan measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Metric {
-    /// Goroutines made, by the place they were made at.
+    /// Goroutines created, by go statement.
     Created,
-    /// Of those the ones that ended, and how long they lived.
+    /// The lifetime of goroutines that were created and have exited, by go statement.
     Ended,
-    /// How often probes fired that say no more.
-    Changes,
-    /// What goroutines waited for.
+    /// Hits of probes of which only the number matters.
+    Hits,
+    /// How often goroutines blocked, by reason.
     Blocked,
-    /// How long they could have run before they did.
+    /// The time from runnable to running.
     Latency,
-    /// The same of those that had waited, where new ones cannot be seen.
+    /// The same time, but only of goroutines that had been blocked: new ones cannot be measured.
     Woken,
-    /// How long the world was stopped.
+    /// The duration of stop-the-world pauses.
     Pauses,
-    /// What was allocated.
+    /// The bytes allocated.
     Allocated,
-    /// Requests served, and how long they took.
+    /// The duration of HTTP requests, by method, path and status.
     Served,
-    /// Requests that came, where their ends cannot be seen.
-    Came,
+    /// HTTP requests that arrived, if their ends cannot be measured.
+    Arrived,
 }
 
 /// The plans of the metrics that these probes can measure.
-pub(crate) fn plans(chosen: &[Selected], options: &Options) -> Vec<(Metric, Plan)> {
-    let subject = |name: &str| Subject { name: name.to_owned(), string: false };
-    let subjects = |names: &[&str]| names.iter().map(|name| subject(name)).collect::<Vec<_>>();
+pub(crate) fn plans(selected: &[Selected], options: &Options) -> Vec<(Metric, Plan)> {
+    // `None` if the binary lacks the probes or one of the arguments.
     let plan = |metric: Metric, globs: &[&str], mode: Mode| {
         let globs: Vec<Glob> = globs.iter().map(|glob| Glob::new(glob)).collect();
-        let own: Vec<Selected> =
-            chosen.iter().filter(|s| globs.iter().any(|g| g.matches(&s.probe))).cloned().collect();
-        if own.is_empty() {
+        let matching: Vec<Selected> = selected
+            .iter()
+            .filter(|s| globs.iter().any(|glob| glob.matches(&s.probe)))
+            .cloned()
+            .collect();
+        if matching.is_empty() {
             return None;
         }
-        let (plan, _) = Plan::new(&own, &Options { mode, ..options.clone() }).ok()?;
+        let (plan, _) = Plan::new(&matching, &Options { mode, ..options.clone() }).ok()?;
         Some((metric, plan))
     };
-    let latency = |start: &str, end: &str, key: Option<&str>, by: &[&str]| Mode::Latency {
-        start: Glob::new(start),
-        end: Glob::new(end),
-        key: key.map(subject),
-        by: subjects(by),
-        scale: Scale::Log2,
-    };
-    let histogram =
-        |value: &str| Mode::Histogram { value: subject(value), scale: Scale::Log2, by: Vec::new() };
     let (create, exit) = ("go:goroutine__create", "go:goroutine__exit");
-    let (block, begin, end) = ("go:goroutine__block", "go:stw__begin", "go:stw__end");
-    let (start, done) = ("net_http:server_request_start", "net_http:server_request_end");
+    let (block, unblock) = ("go:goroutine__block", "go:goroutine__unblock");
+    let run = "go:goroutine__start";
+    let (stop, restart) = ("go:stw__begin", "go:stw__end");
+    let (request_start, request_end) =
+        ("net_http:server_request_start", "net_http:server_request_end");
 
     let mut out = Vec::new();
-    let mut changes = vec!["go:goroutine__unblock", "go:syscall__*", "go:gc__end", "go:panic"];
-    out.extend(plan(Metric::Created, &[create], Mode::Count { by: subjects(&["caller"]) }));
+    let mut counted = vec![unblock, "go:syscall__*", "go:gc__end", "go:panic"];
+    out.extend(plan(Metric::Created, &[create], count_by(&["caller"])));
     match plan(Metric::Ended, &[create, exit], latency(create, exit, Some("id"), &["caller"])) {
         Some(ended) => out.push(ended),
-        None => changes.push(exit),
+        None => counted.push(exit),
     }
-    match plan(Metric::Blocked, &[block], Mode::Count { by: subjects(&["reason"]) }) {
+    match plan(Metric::Blocked, &[block], count_by(&["reason"])) {
         Some(blocked) => out.push(blocked),
-        None => changes.push(block),
+        None => counted.push(block),
     }
-    out.extend(plan(Metric::Changes, &changes, Mode::Count { by: Vec::new() }));
-    let (wake, run) = ("go:goroutine__unblock", "go:goroutine__start");
+    out.extend(plan(Metric::Hits, &counted, count_by(&[])));
     out.extend(
-        plan(Metric::Latency, &["go:sched__latency"], histogram("ns"))
-            .or_else(|| plan(Metric::Woken, &[wake, run], latency(wake, run, Some("id"), &[]))),
+        plan(Metric::Latency, &["go:sched__latency"], histogram("ns")).or_else(|| {
+            plan(Metric::Woken, &[unblock, run], latency(unblock, run, Some("id"), &[]))
+        }),
     );
-    out.extend(
-        plan(Metric::Pauses, &[end], histogram("ns"))
-            .or_else(|| plan(Metric::Pauses, &[begin, end], latency(begin, end, Some("pid"), &[]))),
-    );
+    out.extend(plan(Metric::Pauses, &[restart], histogram("ns")).or_else(|| {
+        plan(Metric::Pauses, &[stop, restart], latency(stop, restart, Some("pid"), &[]))
+    }));
     out.extend(plan(Metric::Allocated, &["go:heap__alloc"], histogram("bytes")));
-    let routes = ["method", "path", "status"];
+    let served = latency(request_start, request_end, Some("id"), &["method", "path", "status"]);
     out.extend(
-        plan(Metric::Served, &[start, done], latency(start, done, Some("id"), &routes))
-            .or_else(|| {
-                plan(Metric::Came, &[start], Mode::Count { by: subjects(&["method", "path"]) })
-            })
-            .or_else(|| plan(Metric::Came, &[start], Mode::Count { by: subjects(&["method"]) })),
+        plan(Metric::Served, &[request_start, request_end], served)
+            .or_else(|| plan(Metric::Arrived, &[request_start], count_by(&["method", "path"])))
+            .or_else(|| plan(Metric::Arrived, &[request_start], count_by(&["method"]))),
     );
     out
 }
 
-/// What was counted since the probes were attached.
+fn subject(name: &str) -> Subject {
+    Subject { name: name.to_owned(), string: false }
+}
+
+fn subjects(names: &[&str]) -> Vec<Subject> {
+    names.iter().map(|name| subject(name)).collect()
+}
+
+fn count_by(names: &[&str]) -> Mode {
+    Mode::Count { by: subjects(names) }
+}
+
+fn histogram(value: &str) -> Mode {
+    Mode::Histogram { value: subject(value), scale: Scale::Log2, by: Vec::new() }
+}
+
+fn latency(start: &str, end: &str, pair_by: Option<&str>, by: &[&str]) -> Mode {
+    Mode::Latency {
+        start: Glob::new(start),
+        end: Glob::new(end),
+        key: pair_by.map(subject),
+        by: subjects(by),
+        scale: Scale::Log2,
+    }
+}
+
+/// The state of a Go runtime: totals since the probes were attached, and the current goroutines.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overview {
-    /// Goroutines made and ended, by the address behind the go statement.
-    pub creators: BTreeMap<u64, CreatorStats>,
-    /// Goroutines that ended, where it is not known whose they were.
-    pub ended: u64,
-    /// How often each probe fired that says no more.
-    pub changes: BTreeMap<String, u64>,
-    /// How often goroutines waited, by what for; `None` where only how often is known.
-    pub blocked: BTreeMap<Option<String>, u64>,
-    /// Nanoseconds from runnable to running.
-    pub latency: Option<Histogram>,
-    /// Nanoseconds the world was stopped for.
-    pub pauses: Option<Histogram>,
-    /// Bytes allocated: estimated from samples, else what the runtime says.
-    pub allocated: Option<u64>,
-    /// Requests, by method and path.
-    pub routes: BTreeMap<(String, String), Route>,
-    /// What is there at this moment.
-    pub census: Option<GoroutineSnapshot>,
-    /// What the binary's probes can measure.
+    /// Goroutines created and exited, by the return address of their go statement.
+    pub(crate) creators: BTreeMap<u64, CreatorStats>,
+    /// Goroutines that have exited, of all go statements.
+    pub(crate) ended: u64,
+    /// Hits of the other probes, by probe name.
+    pub(crate) hits: BTreeMap<String, u64>,
+    /// How often goroutines blocked, by reason; the key is `None` if reasons are unknown.
+    pub(crate) blocked: BTreeMap<Option<String>, u64>,
+    /// Nanoseconds from runnable to running; `None` if not measured.
+    pub(crate) latency: Option<Histogram>,
+    /// Nanoseconds of stop-the-world pauses; `None` if not measured.
+    pub(crate) pauses: Option<Histogram>,
+    /// Bytes allocated: estimated from the probe's samples, else read from the runtime's
+    /// statistics.
+    pub(crate) allocated: Option<u64>,
+    /// HTTP requests, by method and path.
+    pub(crate) routes: BTreeMap<(String, String), Route>,
+    /// The current goroutines; `None` if the process's memory cannot be read.
+    pub(crate) snapshot: Option<GoroutineSnapshot>,
+    /// The metrics that the binary's probes can measure.
     measured: Vec<Metric>,
 }
 
@@ -130,24 +152,24 @@ pub(crate) struct Overview {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CreatorStats {
     /// Goroutines created.
-    pub created: u64,
-    /// Of these, ended.
-    pub ended: u64,
+    pub(crate) created: u64,
+    /// Goroutines of these that have exited.
+    pub(crate) ended: u64,
 }
 
-/// Requests of one route.
+/// HTTP requests of one method and path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Route {
-    /// All.
-    pub requests: u64,
-    /// Answered with a status of 500 and above.
-    pub errors: u64,
-    /// Nanoseconds in the handler.
-    pub times: Option<Histogram>,
+    /// All requests.
+    pub(crate) requests: u64,
+    /// Requests answered with a status of 500 or above.
+    pub(crate) errors: u64,
+    /// Nanoseconds in the handler; `None` if not measured.
+    pub(crate) times: Option<Histogram>,
 }
 
 impl Overview {
-    /// What the sessions of [`plans`], in the same order, have counted.
+    /// Reads the totals of the sessions of [`plans`], which have the order of `metrics`.
     pub(crate) fn read(metrics: &[Metric], sessions: &[Session]) -> Result<Overview> {
         let mut out = Overview { measured: metrics.to_vec(), ..Overview::default() };
         for (metric, session) in metrics.iter().zip(sessions) {
@@ -159,41 +181,39 @@ impl Overview {
     }
 
     fn add(&mut self, metric: Metric, row: &Row) {
-        let number = |name: &str| match key(row, name) {
-            Some(Key::Unsigned(n) | Key::Pointer(n)) => *n,
-            Some(Key::Signed(n)) => *n as u64,
-            _ => 0,
-        };
-        let text = |name: &str| match key(row, name) {
-            Some(Key::String(bytes, _)) => String::from_utf8_lossy(bytes).into_owned(),
-            _ => String::new(),
-        };
         let count = row.total.count();
         let histogram = || match &row.total {
             Total::Histogram(histogram) => Some(histogram.clone()),
             Total::Count(_) => None,
         };
         match metric {
-            Metric::Created => self.creators.entry(number("caller")).or_default().created += count,
+            Metric::Created => {
+                self.creators.entry(number_label(row, "caller")).or_default().created += count;
+            }
             Metric::Ended => {
-                self.creators.entry(number("caller")).or_default().ended += count;
+                self.creators.entry(number_label(row, "caller")).or_default().ended += count;
                 self.ended += count;
             }
-            Metric::Changes if row.probe.name == "goroutine__exit" => self.ended += count,
-            Metric::Changes if row.probe.name == "goroutine__block" => {
+            Metric::Hits if row.probe.name == "goroutine__exit" => self.ended += count,
+            Metric::Hits if row.probe.name == "goroutine__block" => {
                 *self.blocked.entry(None).or_default() += count;
             }
-            Metric::Changes => *self.changes.entry(row.probe.name.clone()).or_default() += count,
-            Metric::Blocked => *self.blocked.entry(Some(text("reason"))).or_default() += count,
+            Metric::Hits => *self.hits.entry(row.probe.name.clone()).or_default() += count,
+            Metric::Blocked => {
+                *self.blocked.entry(Some(string_label(row, "reason"))).or_default() += count;
+            }
             Metric::Latency | Metric::Woken => self.latency = histogram(),
             Metric::Pauses => self.pauses = histogram(),
             Metric::Allocated => {
                 self.allocated = histogram().and_then(|h| u64::try_from(h.sum).ok());
             }
-            Metric::Served | Metric::Came => {
-                let route = self.routes.entry((text("method"), text("path"))).or_default();
+            Metric::Served | Metric::Arrived => {
+                let route = self
+                    .routes
+                    .entry((string_label(row, "method"), string_label(row, "path")))
+                    .or_default();
                 route.requests += count;
-                if number("status") >= 500 {
+                if number_label(row, "status") >= 500 {
                     route.errors += count;
                 }
                 if let Some(times) = histogram() {
@@ -211,48 +231,77 @@ impl Overview {
         self.measured.contains(&metric)
     }
 
-    /// Goroutines made.
+    /// The number of goroutines created.
     pub(crate) fn created(&self) -> u64 {
         self.creators.values().map(|creator| creator.created).sum()
     }
 
-    /// How many more goroutines there are now than when the probes were attached, of them waiting, and in system
-    /// calls; the others run or could. `None` for what the binary's probes do not tell.
-    pub(crate) fn change(&self) -> (i64, Option<i64>, Option<i64>) {
-        let fired = |name: &str| self.changes.get(name).copied().unwrap_or(0) as i64;
+    /// How the numbers of goroutines have changed since the probes were attached.
+    pub(crate) fn change(&self) -> GoroutineChange {
+        let hits = |name: &str| self.hits.get(name).copied().unwrap_or(0) as i64;
         let blocks: u64 = self.blocked.values().sum();
-        // Function entries see neither every end of waiting nor when what it ends in begins.
-        let waits = self.measures(Metric::Blocked) && self.measures(Metric::Latency);
-        let calls = self.changes.contains_key("syscall__begin");
-        (
-            self.created() as i64 - self.ended as i64,
-            waits.then(|| blocks as i64 - fired("goroutine__unblock")),
-            calls.then(|| fired("syscall__begin") - fired("syscall__end")),
-        )
-    }
-
-    /// Puts in what the process's memory says, compared with what it said when the probes were attached.
-    pub(crate) fn complete(
-        &mut self,
-        now: Option<GoroutineSnapshot>,
-        before: Option<&GoroutineSnapshot>,
-    ) {
-        let allocated = |census: &GoroutineSnapshot| census.allocated;
-        if !self.measures(Metric::Allocated)
-            && let Some(all) = now.as_ref().and_then(allocated)
-        {
-            self.allocated = Some(all.saturating_sub(before.and_then(allocated).unwrap_or(0)));
+        // Function entries miss some of the hits that end a wait, so the difference would be wrong.
+        let knows_waits = self.measures(Metric::Blocked) && self.measures(Metric::Latency);
+        let knows_calls = self.hits.contains_key("syscall__begin");
+        GoroutineChange {
+            total: self.created() as i64 - self.ended as i64,
+            waiting: knows_waits.then(|| blocks as i64 - hits("goroutine__unblock")),
+            in_calls: knows_calls.then(|| hits("syscall__begin") - hits("syscall__end")),
         }
-        self.census = now;
     }
 
-    /// How many goroutines there are at this moment, of those that a condition holds for.
-    pub(crate) fn live(&self, condition: impl Fn(&Goroutine) -> bool) -> Option<u64> {
-        let all = &self.census.as_ref()?.goroutines;
-        Some(all.iter().filter(|(goroutine, _)| condition(goroutine)).map(|(_, count)| count).sum())
+    /// Adds a snapshot of the process's memory. `first` is that of the time of attaching, from
+    /// which allocated bytes are counted.
+    pub(crate) fn add_snapshot(
+        &mut self,
+        current: Option<GoroutineSnapshot>,
+        first: Option<&GoroutineSnapshot>,
+    ) {
+        if !self.measures(Metric::Allocated)
+            && let Some(total) = current.as_ref().and_then(|snapshot| snapshot.allocated_bytes)
+        {
+            let before = first.and_then(|snapshot| snapshot.allocated_bytes).unwrap_or(0);
+            self.allocated = Some(total.saturating_sub(before));
+        }
+        self.snapshot = current;
+    }
+
+    /// The number of current goroutines that match; `None` without a snapshot.
+    pub(crate) fn live(&self, matches: impl Fn(&Goroutine) -> bool) -> Option<u64> {
+        let all = &self.snapshot.as_ref()?.goroutines;
+        Some(all.iter().filter(|(goroutine, _)| matches(goroutine)).map(|(_, count)| count).sum())
     }
 }
 
-fn key<'a>(row: &'a Row, name: &str) -> Option<&'a Key> {
-    row.key.iter().find(|(n, _)| n == name).map(|(_, key)| key)
+/// The change of the numbers of goroutines since the probes were attached. Goroutines that neither
+/// wait nor are in a system call are running or runnable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GoroutineChange {
+    /// All goroutines.
+    pub(crate) total: i64,
+    /// Those that wait; `None` if the binary's probes cannot tell.
+    pub(crate) waiting: Option<i64>,
+    /// Those in system calls; `None` if the binary's probes cannot tell.
+    pub(crate) in_calls: Option<i64>,
+}
+
+/// The integer that a row is grouped by; 0 if there is none of this name.
+fn number_label(row: &Row, name: &str) -> u64 {
+    match label(row, name) {
+        Some(LabelValue::Unsigned(n) | LabelValue::Pointer(n)) => *n,
+        Some(LabelValue::Signed(n)) => *n as u64,
+        _ => 0,
+    }
+}
+
+/// The string that a row is grouped by; empty if there is none of this name.
+fn string_label(row: &Row, name: &str) -> String {
+    match label(row, name) {
+        Some(LabelValue::String(bytes, _)) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    }
+}
+
+fn label<'a>(row: &'a Row, name: &str) -> Option<&'a LabelValue> {
+    row.labels.iter().find(|(n, _)| n == name).map(|(_, key)| key)
 }

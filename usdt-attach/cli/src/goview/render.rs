@@ -1,8 +1,8 @@
-//! What a Go program's runtime does, for people and as JSON.
+//! Prints the view of a Go runtime, as text and as JSON.
 
-use crate::goview::{CreatorStats, Metric, Overview, Route};
-use crate::output::json::{self, Times};
-use crate::output::table::{Style, bars, time};
+use crate::goview::{CreatorStats, GoroutineChange, Metric, Overview, Route};
+use crate::output::json::{self, NanosHistogram};
+use crate::output::table::{Style, format_time, write_histogram};
 use cli_common::escape;
 use gobinary::runtime_layout::GoroutineStatus;
 use serde::Serialize;
@@ -13,44 +13,56 @@ use std::io::{self, Write};
 use std::time::Duration;
 use usdt_attach::event::goroutines::Goroutine;
 
-/// Most rows of each list that are shown.
-const ROWS: usize = 8;
+/// The maximum number of rows of each list.
+const MAX_ROWS: usize = 8;
 
-/// An overview, and what it is compared with.
-#[allow(missing_debug_implementations)] // a function has none
+/// An overview, ready to be printed.
 pub(crate) struct View<'a> {
-    /// Now.
-    pub now: &'a Overview,
-    /// An earlier one, so long ago: rates are of the time in between.
-    pub before: Option<(&'a Overview, Duration)>,
-    /// Names of places.
-    pub places: &'a dyn Fn(Address) -> Place,
-    /// How it looks.
-    pub style: Style,
+    pub(crate) now: &'a Overview,
+    /// An earlier overview, from which rates are computed; `None` prints no rates.
+    pub(crate) previous: Option<PreviousOverview<'a>>,
+    /// Symbolizes an address.
+    pub(crate) place_of: &'a dyn Fn(Address) -> Place,
+    pub(crate) style: Style,
+}
+
+/// An overview of the past.
+#[derive(Clone, Copy)]
+pub(crate) struct PreviousOverview<'a> {
+    pub(crate) overview: &'a Overview,
+    /// The time since it was read.
+    pub(crate) age: Duration,
+}
+
+impl PreviousOverview<'_> {
+    /// The rate per second of a total that has increased by `increase` since.
+    fn rate(&self, increase: u64) -> f64 {
+        increase as f64 / self.age.as_secs_f64().max(1e-9)
+    }
 }
 
 /// An address in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
-    /// Behind a call or a go statement.
-    Behind(u64),
-    /// Where a function begins.
+    /// The address after a call or a go statement.
+    Return(u64),
+    /// The entry of a function.
     Entry(u64),
 }
 
 /// A place in the code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Place {
-    /// The function, else the address.
-    pub function: String,
-    /// The file, where it is known.
-    pub file: Option<String>,
-    /// The line in it.
-    pub line: Option<u32>,
+    /// The function, or the address in hexadecimal if it is unknown.
+    pub(crate) function: String,
+    /// The source file, if it is known.
+    pub(crate) file: Option<String>,
+    /// The line in the file.
+    pub(crate) line: Option<u32>,
 }
 
 impl View<'_> {
-    /// The screen.
+    /// Formats the view for a terminal. A part is left out if its metrics are not measured.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
         self.goroutines(&mut out);
@@ -60,17 +72,14 @@ impl View<'_> {
         out
     }
 
-    fn rate(&self, of: impl Fn(&Overview) -> u64) -> String {
-        match self.before {
-            Some((before, ago)) => {
-                let new = of(self.now).saturating_sub(of(before));
-                format!(" {:.1}/s", new as f64 / ago.as_secs_f64().max(1e-9))
-            }
-            None => String::new(),
-        }
+    /// Formats the rate of a total with a space before it; empty without an earlier overview.
+    fn rate(&self, total: impl Fn(&Overview) -> u64) -> String {
+        let Some(previous) = self.previous else { return String::new() };
+        let increase = total(self.now).saturating_sub(total(previous.overview));
+        format!(" {:.1}/s", previous.rate(increase))
     }
 
-    fn head(&self, out: &mut String, title: &str) {
+    fn heading(&self, out: &mut String, title: &str) {
         let (bold, reset) = if self.style.color { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         let _ = write!(out, "{bold}{title:<12}{reset}");
     }
@@ -81,13 +90,13 @@ impl View<'_> {
         if now.creators.is_empty() && now.ended == 0 && live.is_none() {
             return;
         }
-        self.head(out, "GOROUTINES");
-        if let Some(Live { count, waiting, in_calls, running, runnable, own }) = live {
+        self.heading(out, "GOROUTINES");
+        if let Some(Live { count, waiting, in_calls, running, runnable, runtime }) = live {
             let _ = writeln!(
                 out,
                 "{count} live: {waiting} waiting, {in_calls} in calls, {running} running, {runnable} runnable"
             );
-            let _ = write!(out, "  and {own} of the runtime; ");
+            let _ = write!(out, "  plus {runtime} runtime goroutines; ");
         }
         let _ = write!(
             out,
@@ -97,23 +106,23 @@ impl View<'_> {
             now.ended,
             self.rate(|o| o.ended)
         );
-        let (all, waiting, calls) = now.change();
         if live.is_none() {
-            let _ = write!(out, "\n  since attached {all:+}");
-            if let (Some(waiting), Some(calls)) = (waiting, calls) {
-                let other = all - waiting - calls;
+            let GoroutineChange { total, waiting, in_calls } = now.change();
+            let _ = write!(out, "\n  since attached {total:+}");
+            if let (Some(waiting), Some(in_calls)) = (waiting, in_calls) {
+                let other = total - waiting - in_calls;
                 let _ = write!(
                     out,
-                    ": {waiting:+} waiting, {calls:+} in system calls, {other:+} running or runnable"
+                    ": {waiting:+} waiting, {in_calls:+} in system calls, {other:+} running or runnable"
                 );
             }
         }
         out.push('\n');
-        let places = self.creators();
-        if !places.is_empty() {
+        let creators = self.creators();
+        if !creators.is_empty() {
             let _ = writeln!(out, "      LIVE    CREATED  BY");
         }
-        for creator in places.iter().take(ROWS) {
+        for creator in creators.iter().take(MAX_ROWS) {
             let Place { function, file, line } = &creator.place;
             let live = creator.live.map_or_else(|| "-".to_owned(), |live| live.to_string());
             let _ =
@@ -124,90 +133,91 @@ impl View<'_> {
             }
             out.push('\n');
         }
-        more(out, places.len());
+        write_omitted(out, creators.len());
     }
 
     fn scheduler(&self, out: &mut String) {
         if let Some(latency) = self.now.latency.as_ref().filter(|h| h.count() > 0) {
-            self.head(out, "SCHEDULER");
+            self.heading(out, "SCHEDULER");
             let woken = if self.now.measures(Metric::Woken) {
-                ", of goroutines that had waited"
+                ", of goroutines that had been blocked"
             } else {
                 ""
             };
             let _ = writeln!(out, "from runnable to running{woken}");
-            bars(out, latency, Style { unit: Some("ns"), ..self.style });
+            write_histogram(out, latency, Style { unit: Some("ns"), ..self.style });
         }
         let reasons = self.reasons();
         if reasons.is_empty() {
             return;
         }
-        self.head(out, "BLOCKED");
+        self.heading(out, "BLOCKED");
         let _ = writeln!(out, "{}", self.rate(|o| o.blocked.values().sum()).trim_start());
         let _ = writeln!(out, "   WAITING    BLOCKED  ON");
-        for Blocked { reason, count, now } in reasons.iter().take(ROWS) {
+        for Blocked { reason, count, now } in reasons.iter().take(MAX_ROWS) {
             let now = now.map_or_else(|| "-".to_owned(), |now| now.to_string());
-            let reason = reason.unwrap_or("(reasons are not to be seen)");
+            let reason = reason.unwrap_or("(unknown reason)");
             let _ = writeln!(out, "{now:>10} {count:>10}  {}", escape(reason.as_bytes()));
         }
-        more(out, reasons.len());
+        write_omitted(out, reasons.len());
     }
 
-    /// How many goroutines there are, the runtime's own apart: as `runtime.NumGoroutine` counts.
+    /// The current goroutines by status; those of the runtime itself are counted separately, as in
+    /// `runtime.NumGoroutine`.
     fn live(&self) -> Option<Live> {
-        let is_own = |goroutine: &Goroutine| {
-            let name = (self.places)(Address::Entry(goroutine.function)).function;
+        let is_runtime = |goroutine: &Goroutine| {
+            let name = (self.place_of)(Address::Entry(goroutine.entry_pc)).function;
             name.starts_with("runtime.")
                 && !["runtime.main", "runtime.corostart"].contains(&name.as_str())
         };
-        let count = |status| self.now.live(|g| g.status == status && !is_own(g));
+        let count = |status| self.now.live(|g| g.status == status && !is_runtime(g));
         Some(Live {
-            count: self.now.live(|g| !is_own(g))?,
+            count: self.now.live(|g| !is_runtime(g))?,
             waiting: count(GoroutineStatus::Waiting)?,
             in_calls: count(GoroutineStatus::InSyscall)?,
             running: count(GoroutineStatus::Running)?,
             runnable: count(GoroutineStatus::Runnable)?,
-            own: self.now.live(is_own)?,
+            runtime: self.now.live(is_runtime)?,
         })
     }
 
-    /// Places that goroutines were made at, those with the most live ones first.
+    /// The go statements that have created goroutines, those with the most live ones first.
     fn creators(&self) -> Vec<Creator> {
         let now = self.now;
-        let known: BTreeSet<u64> = now.creators.keys().copied().collect();
-        let census = now.census.iter().flat_map(|c| c.goroutines.keys()).map(|g| g.caller);
-        let one = |address: u64| {
+        let counted = now.creators.keys().copied();
+        let live = now.snapshot.iter().flat_map(|s| s.goroutines.keys()).map(|g| g.creator_pc);
+        let addresses: BTreeSet<u64> = counted.chain(live).collect();
+        let creator_at = |address: u64| {
             let CreatorStats { created, ended } =
                 now.creators.get(&address).copied().unwrap_or_default();
             let ended = now.measures(Metric::Ended).then_some(ended);
-            let counted = || ended.map(|ended| created.saturating_sub(ended));
-            let live = now.live(|g| g.caller == address).or_else(counted);
-            Creator { place: (self.places)(Address::Behind(address)), live, created, ended }
+            let live = now
+                .live(|g| g.creator_pc == address)
+                .or_else(|| ended.map(|ended| created.saturating_sub(ended)));
+            Creator { place: (self.place_of)(Address::Return(address)), live, created, ended }
         };
-        let all = known.into_iter().chain(census).collect::<BTreeSet<u64>>().into_iter().map(one);
+        let all = addresses.into_iter().map(creator_at);
         let mut out: Vec<Creator> = all.filter(|c| c.created > 0 || c.live > Some(0)).collect();
         out.sort_by_key(|creator| Reverse((creator.live, creator.created)));
         out
     }
 
-    /// What goroutines wait for, and how often they did, the largest number first.
+    /// The reasons for which goroutines block, the most frequent first.
     fn reasons(&self) -> Vec<Blocked<'_>> {
         let now = self.now;
         let counted = now.blocked.keys().map(Option::as_deref);
-        let census =
-            now.census.iter().flat_map(|c| c.goroutines.keys()).filter_map(|g| g.reason).map(Some);
-        let one = |reason: Option<&'_ str>| {
-            let count = now.blocked.iter().find(|(text, _)| text.as_deref() == reason);
-            (
-                count.map_or(0, |(_, count)| *count),
-                reason.and_then(|r| now.live(|g| g.reason == Some(r))),
-            )
-        };
-        let all = counted.chain(census).collect::<BTreeSet<Option<&str>>>().into_iter();
-        let mut out: Vec<Blocked<'_>> = all
+        let live =
+            now.snapshot.iter().flat_map(|s| s.goroutines.keys()).filter_map(|g| g.wait_reason);
+        let reasons: BTreeSet<Option<&str>> = counted.chain(live.map(Some)).collect();
+        let mut out: Vec<Blocked<'_>> = reasons
+            .into_iter()
             .map(|reason| {
-                let (count, now) = one(reason);
-                Blocked { reason, count, now }
+                let count = now.blocked.iter().find(|(name, _)| name.as_deref() == reason);
+                Blocked {
+                    reason,
+                    count: count.map_or(0, |(_, count)| *count),
+                    now: reason.and_then(|reason| now.live(|g| g.wait_reason == Some(reason))),
+                }
             })
             .collect();
         out.sort_by_key(|blocked| Reverse(blocked.count.max(blocked.now.unwrap_or(0))));
@@ -215,24 +225,24 @@ impl View<'_> {
     }
 
     fn memory(&self, out: &mut String) {
-        let collections = |o: &Overview| o.changes.get("gc__end").copied().unwrap_or(0);
+        let collections = |o: &Overview| o.hits.get("gc__end").copied().unwrap_or(0);
         let pauses = self.now.pauses.as_ref().filter(|h| h.count() > 0);
         if self.now.allocated.is_none() && pauses.is_none() && collections(self.now) == 0 {
             return;
         }
-        self.head(out, "MEMORY");
+        self.heading(out, "MEMORY");
         if let Some(bytes) = self.now.allocated {
-            let _ = write!(out, "{} allocated", size(bytes as f64));
-            if let Some((before, ago)) = self.before {
-                let new = bytes.saturating_sub(before.allocated.unwrap_or(0));
-                let _ = write!(out, " {}/s", size(new as f64 / ago.as_secs_f64().max(1e-9)));
+            let _ = write!(out, "{} allocated", format_bytes(bytes as f64));
+            if let Some(previous) = self.previous {
+                let increase = bytes.saturating_sub(previous.overview.allocated.unwrap_or(0));
+                let _ = write!(out, " {}/s", format_bytes(previous.rate(increase)));
             }
             out.push_str(", ");
         }
         let _ = writeln!(out, "{} collections{}", collections(self.now), self.rate(collections));
         if let Some(pauses) = pauses {
-            let _ = writeln!(out, "  the world stopped");
-            bars(out, pauses, Style { unit: Some("ns"), ..self.style });
+            let _ = writeln!(out, "  stop-the-world pauses");
+            write_histogram(out, pauses, Style { unit: Some("ns"), ..self.style });
         }
     }
 
@@ -242,19 +252,22 @@ impl View<'_> {
             return;
         }
         routes.sort_by_key(|(_, route)| Reverse(route.requests));
-        self.head(out, "HTTP");
+        self.heading(out, "HTTP");
         let _ = writeln!(
             out,
             "{}",
             self.rate(|o| o.routes.values().map(|r| r.requests).sum()).trim_start()
         );
         let _ = writeln!(out, "  REQUESTS    PER SEC   5XX      P50      P99  ROUTE");
-        for ((method, path), route) in routes.iter().take(ROWS) {
+        for ((method, path), route) in routes.iter().take(MAX_ROWS) {
             let key = (method.clone(), path.clone());
             let rate = self.rate(|o| o.routes.get(&key).map_or(0, |r| r.requests));
             let rate = rate.trim_start().trim_end_matches("/s");
             let quantile = |share| {
-                route.times.as_ref().map_or_else(|| "-".to_owned(), |h| time(h.quantile(share)))
+                route
+                    .times
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), |h| format_time(h.quantile(share)))
             };
             let errors =
                 if route.times.is_some() { route.errors.to_string() } else { "-".to_owned() };
@@ -268,58 +281,58 @@ impl View<'_> {
                 escape(path.as_bytes())
             );
         }
-        more(out, routes.len());
+        write_omitted(out, routes.len());
     }
 
-    /// One object with everything that was counted.
+    /// Writes one object with all metrics; `time_ns` is the time in nanoseconds since 1970.
     pub(crate) fn json(&self, out: &mut impl Write, time_ns: u64) -> io::Result<()> {
         let now = self.now;
-        let (all, waiting, in_calls) = now.change();
-        let http = now.routes.iter().map(|((method, path), route)| Served {
+        let GoroutineChange { total, waiting, in_calls } = now.change();
+        let http = now.routes.iter().map(|((method, path), route)| RouteObject {
             method,
             path,
             requests: route.requests,
             errors: route.times.as_ref().map(|_| route.errors),
-            times: route.times.as_ref().map(Times),
+            times: route.times.as_ref().map(NanosHistogram),
         });
-        let whole = Whole {
+        let object = OverviewObject {
             time_ns,
-            goroutines: Goroutines {
+            goroutines: GoroutinesObject {
                 created: now.created(),
                 ended: now.ended,
-                change: all,
+                change: total,
                 waiting,
                 in_calls,
                 live: self.live(),
                 creators: self.creators(),
             },
             blocked: self.reasons(),
-            latency: now.latency.as_ref().map(Times),
-            pauses: now.pauses.as_ref().map(Times),
+            latency: now.latency.as_ref().map(NanosHistogram),
+            pauses: now.pauses.as_ref().map(NanosHistogram),
             allocated: now.allocated,
-            collections: now.changes.get("gc__end").copied(),
-            panics: now.changes.get("panic").copied(),
+            collections: now.hits.get("gc__end").copied(),
+            panics: now.hits.get("panic").copied(),
             http: http.collect(),
         };
-        json::line(out, &whole)
+        json::write_line(out, &object)
     }
 }
 
 #[derive(Serialize)]
-struct Whole<'a> {
+struct OverviewObject<'a> {
     time_ns: u64,
-    goroutines: Goroutines,
+    goroutines: GoroutinesObject,
     blocked: Vec<Blocked<'a>>,
-    latency: Option<Times<'a>>,
-    pauses: Option<Times<'a>>,
+    latency: Option<NanosHistogram<'a>>,
+    pauses: Option<NanosHistogram<'a>>,
     allocated: Option<u64>,
     collections: Option<u64>,
     panics: Option<u64>,
-    http: Vec<Served<'a>>,
+    http: Vec<RouteObject<'a>>,
 }
 
 #[derive(Serialize)]
-struct Goroutines {
+struct GoroutinesObject {
     created: u64,
     ended: u64,
     change: i64,
@@ -329,6 +342,7 @@ struct Goroutines {
     creators: Vec<Creator>,
 }
 
+/// The current goroutines by status.
 #[derive(Clone, Copy, Serialize)]
 struct Live {
     count: u64,
@@ -336,43 +350,52 @@ struct Live {
     in_calls: u64,
     running: u64,
     runnable: u64,
-    /// The runtime's, not in the count.
-    own: u64,
+    /// Goroutines of the runtime itself, which `count` does not include.
+    #[serde(rename = "own")]
+    runtime: u64,
 }
 
+/// A go statement and its goroutines.
 #[derive(Serialize)]
 struct Creator {
     #[serde(flatten)]
     place: Place,
+    /// `None` if neither a snapshot nor the probes tell.
     live: Option<u64>,
     created: u64,
+    /// `None` if not measured.
     ended: Option<u64>,
 }
 
+/// A reason for which goroutines block.
 #[derive(Serialize)]
 struct Blocked<'a> {
+    /// `None` if only the number is known.
     reason: Option<&'a str>,
+    /// How often goroutines have blocked since the probes were attached.
     count: u64,
+    /// The number of goroutines that are blocked now; `None` without a snapshot.
     now: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct Served<'a> {
+struct RouteObject<'a> {
     method: &'a str,
     path: &'a str,
     requests: u64,
     errors: Option<u64>,
-    times: Option<Times<'a>>,
+    times: Option<NanosHistogram<'a>>,
 }
 
-fn more(out: &mut String, all: usize) {
-    if all > ROWS {
-        let _ = writeln!(out, "  ... and {} more", all - ROWS);
+/// Writes the number of rows that are not printed.
+fn write_omitted(out: &mut String, all: usize) {
+    if all > MAX_ROWS {
+        let _ = writeln!(out, "  ... and {} more", all - MAX_ROWS);
     }
 }
 
-/// Bytes as a person reads them.
-fn size(bytes: f64) -> String {
+/// Formats bytes with a binary unit.
+fn format_bytes(bytes: f64) -> String {
     let mut value = bytes;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {

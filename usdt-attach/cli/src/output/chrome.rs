@@ -1,5 +1,7 @@
-//! Events in the Trace Event Format, which Perfetto, Chrome and Speedscope read: a track for each goroutine, or thread
-//! where there are none; probes that are start and end of the same work are slices, others are instants.
+//! Events in the Trace Event Format, which Perfetto, Chrome and Speedscope read.
+//!
+//! Each goroutine is a track; without goroutines each thread is one. Probes that are the start and
+//! the end of the same work become slices, and all others become instants.
 
 use super::json::Args;
 use serde::Serialize;
@@ -11,41 +13,53 @@ use usdt_attach::event::{Event, Track};
 use usdt_attach::plan::{Plan, PlannedProbe};
 use usdt_export::pairs;
 
-/// Starts that wait for their ends at most; further ones are instants.
-const MOST_OPEN: usize = 1 << 18;
+/// The maximum number of starts that wait for their ends; further ones become instants.
+const MAX_OPEN_SLICES: usize = 1 << 18;
 
-/// Writes one JSON object, piece by piece.
-pub(crate) struct Chrome<W: Write> {
+/// Writes one JSON object, event by event.
+pub(crate) struct ChromeWriter<W: Write> {
     out: W,
-    began: Option<u64>,
-    /// Number of each track in its process; the format has 32 bits for it, and a goroutine's id more.
+    /// The time of the first event in nanoseconds; `None` before it.
+    begin_ns: Option<u64>,
+    /// The number of each track, counted from 1: goroutine IDs do not fit the format's 32 bits.
     tracks: HashMap<Track, u32>,
+    /// Processes whose name has been written.
     processes: HashSet<u32>,
     roles: HashMap<PlannedProbe, Role>,
-    open: HashMap<Key, Open>,
-    slices: u64,
+    open: HashMap<PairKey, OpenSlice>,
+    /// The number of slices written that start and end on different tracks.
+    async_slices: u64,
 }
 
-/// The starting probe, process, and what start and end have in common.
-type Key = (Arc<PlannedProbe>, u32, u64);
+/// What a start and its end have in common.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct PairKey {
+    start: Arc<PlannedProbe>,
+    pid: u32,
+    /// The argument `id`, or the goroutine or thread ID.
+    id: u64,
+}
 
+/// What the hits of a probe become.
 #[derive(Clone, Debug)]
 enum Role {
-    /// Of itself.
+    /// The starts of slices. Holds the probe itself.
     Start(Arc<PlannedProbe>),
-    /// Of what began there.
+    /// The ends of slices. Holds the probe of their starts.
     End(Arc<PlannedProbe>),
     Instant,
 }
 
-struct Open {
-    at: u64,
+/// A start whose end has not come yet.
+struct OpenSlice {
+    time_ns: u64,
     track: Track,
     args: Value,
 }
 
+/// An element of `traceEvents`. The field names are those of the format.
 #[derive(Default, Serialize)]
-struct Entry<'a> {
+struct TraceEvent<'a> {
     name: &'a str,
     cat: &'a str,
     ph: &'a str,
@@ -61,13 +75,14 @@ struct Entry<'a> {
     args: Value,
 }
 
-impl<W: Write> Chrome<W> {
-    /// Begins a file; starts and ends are told apart by the names of a plan's probes.
-    pub(crate) fn new(mut out: W, plan: &Plan) -> io::Result<Chrome<W>> {
+impl<W: Write> ChromeWriter<W> {
+    /// Writes the beginning of the file. The names of the plan's probes decide which of them are
+    /// starts and ends.
+    pub(crate) fn new(mut out: W, plan: &Plan) -> io::Result<ChromeWriter<W>> {
         let mut roles: HashMap<PlannedProbe, Role> = HashMap::new();
         for probe in plan.probes() {
-            let own = plan.probes().iter().filter(|p| p.provider == probe.provider);
-            let names: Vec<&str> = own.map(|p| p.name.as_str()).collect();
+            let siblings = plan.probes().iter().filter(|p| p.provider == probe.provider);
+            let names: Vec<&str> = siblings.map(|p| p.name.as_str()).collect();
             let Some(end) = pairs::end(&probe.name, &names) else { continue };
             let end = PlannedProbe { provider: probe.provider.clone(), name: end.to_owned() };
             let start = Arc::new(probe.clone());
@@ -75,80 +90,85 @@ impl<W: Write> Chrome<W> {
             roles.insert(end, Role::End(start));
         }
         out.write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n")?;
-        Ok(Chrome {
+        Ok(ChromeWriter {
             out,
-            began: None,
+            begin_ns: None,
             tracks: HashMap::new(),
             processes: HashSet::new(),
             roles,
             open: HashMap::new(),
-            slices: 0,
+            async_slices: 0,
         })
     }
 
-    /// Takes an event.
+    /// Writes an event. A start is kept until its end comes.
     pub(crate) fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let track = event.track();
-        let number = self.track(track, event)?;
-        let began = *self.began.get_or_insert(event.time_ns);
-        let ts = micros(event.time_ns, began);
+        let tid = self.track_number(track, event)?;
+        let begin_ns = *self.begin_ns.get_or_insert(event.time_ns);
+        let ts = microseconds_since(begin_ns, event.time_ns);
         let args = serde_json::to_value(Args(event))?;
-        let key =
-            |start: &Arc<PlannedProbe>| (Arc::clone(start), event.pid, identity(event, track.id));
         match self.roles.get(event.probe).cloned().unwrap_or(Role::Instant) {
-            Role::Start(start) if self.open.len() < MOST_OPEN => {
-                let before = self.open.insert(key(&start), Open { at: event.time_ns, track, args });
-                match before {
-                    Some(lost) => self.unfinished(event.probe, &lost),
+            Role::Start(start) if self.open.len() < MAX_OPEN_SLICES => {
+                let slice = OpenSlice { time_ns: event.time_ns, track, args };
+                match self.open.insert(pair_key(&start, event, track), slice) {
+                    Some(replaced) => self.unfinished(event.probe, &replaced),
                     None => Ok(()),
                 }
             }
-            Role::End(start) => match self.open.remove(&key(&start)) {
+            Role::End(start) => match self.open.remove(&pair_key(&start, event, track)) {
                 Some(open) => self.slice(&start, open, event, track, args),
-                None => self.instant(event.probe, ts, event.pid, number, args),
+                None => self.instant(event.probe, ts, event.pid, tid, args),
             },
-            Role::Start(_) | Role::Instant => {
-                self.instant(event.probe, ts, event.pid, number, args)
-            }
+            Role::Start(_) | Role::Instant => self.instant(event.probe, ts, event.pid, tid, args),
         }
     }
 
-    /// A slice of its goroutine; one that ends in another goroutine has a track of its own.
+    /// Writes a slice. One that ends on another track becomes an asynchronous slice.
     fn slice(
         &mut self,
         start: &PlannedProbe,
-        open: Open,
+        open: OpenSlice,
         event: &Event<'_>,
-        track: Track,
-        args: Value,
+        end_track: Track,
+        end_args: Value,
     ) -> io::Result<()> {
         let name = pairs::stem(&start.name).replace("__", "_");
-        let began = self.began.unwrap_or(open.at);
-        let (ts, end) = (micros(open.at, began), micros(event.time_ns, began));
-        let mut both = open.args;
-        if let (Some(both), Value::Object(more)) = (both.as_object_mut(), args) {
-            both.extend(more);
+        let begin_ns = self.begin_ns.unwrap_or(open.time_ns);
+        let start_ts = microseconds_since(begin_ns, open.time_ns);
+        let end_ts = microseconds_since(begin_ns, event.time_ns);
+        let mut args = open.args;
+        if let (Some(args), Value::Object(end_args)) = (args.as_object_mut(), end_args) {
+            args.extend(end_args);
         }
+        let start_tid = self.tracks.get(&open.track).copied().unwrap_or(0);
+        let end_tid = self.tracks.get(&end_track).copied().unwrap_or(0);
         let (cat, pid) = (start.provider.as_str(), event.pid);
-        let tid = |of: &Track| self.tracks.get(of).copied().unwrap_or(0);
-        let (from, to) = (tid(&open.track), tid(&track));
-        let begin = Entry { name: &name, cat, ts, pid, tid: from, args: both, ..Entry::default() };
-        if open.track == track {
-            return self.write(&Entry { ph: "X", dur: Some(end - ts), ..begin });
+        let slice = TraceEvent {
+            name: &name,
+            cat,
+            ts: start_ts,
+            pid,
+            tid: start_tid,
+            args,
+            ..TraceEvent::default()
+        };
+        if open.track == end_track {
+            return self.write(&TraceEvent { ph: "X", dur: Some(end_ts - start_ts), ..slice });
         }
-        self.slices += 1;
-        let id = Some(format!("{:#x}", self.slices));
-        self.write(&Entry { ph: "b", id: id.clone(), ..begin })?;
-        self.write(&Entry {
+        self.async_slices += 1;
+        let id = Some(format!("{:#x}", self.async_slices));
+        self.write(&TraceEvent { ph: "b", id: id.clone(), ..slice })?;
+        self.write(&TraceEvent {
             name: &name,
             cat,
             ph: "e",
-            ts: end,
+            ts: end_ts,
             pid,
-            tid: to,
+            tid: end_tid,
             id,
             args: json!({}),
-            ..Entry::default()
+            ..TraceEvent::default()
         })
     }
 
@@ -161,7 +181,7 @@ impl<W: Write> Chrome<W> {
         args: Value,
     ) -> io::Result<()> {
         let cat = probe.provider.as_str();
-        self.write(&Entry {
+        self.write(&TraceEvent {
             name: &probe.name,
             cat,
             ph: "i",
@@ -170,36 +190,36 @@ impl<W: Write> Chrome<W> {
             tid,
             s: Some("t"),
             args,
-            ..Entry::default()
+            ..TraceEvent::default()
         })
     }
 
-    /// A start whose end did not come.
-    fn unfinished(&mut self, probe: &PlannedProbe, open: &Open) -> io::Result<()> {
-        let ts = micros(open.at, self.began.unwrap_or(open.at));
+    /// Writes a start whose end did not come as an instant.
+    fn unfinished(&mut self, probe: &PlannedProbe, open: &OpenSlice) -> io::Result<()> {
+        let ts = microseconds_since(self.begin_ns.unwrap_or(open.time_ns), open.time_ns);
         let tid = self.tracks.get(&open.track).copied().unwrap_or(0);
         self.instant(probe, ts, open.track.pid, tid, open.args.clone())
     }
 
-    /// The number of a track. Its name is written where it is new.
-    fn track(&mut self, track: Track, event: &Event<'_>) -> io::Result<u32> {
+    /// The number of a track. Writes the name of a track that is new.
+    fn track_number(&mut self, track: Track, event: &Event<'_>) -> io::Result<u32> {
         if let Some(number) = self.tracks.get(&track) {
             return Ok(*number);
         }
         let number = u32::try_from(self.tracks.len() + 1).unwrap_or(u32::MAX);
         self.tracks.insert(track, number);
-        let Track { pid, is_goroutine: goroutine, id } = track;
+        let Track { pid, is_goroutine, id } = track;
         let comm = String::from_utf8_lossy(event.comm()).into_owned();
         if self.processes.insert(pid) {
-            self.meta("process_name", pid, 0, &json!({"name": comm}))?;
+            self.metadata("process_name", pid, 0, &json!({"name": comm}))?;
         }
-        let name = if goroutine { format!("goroutine {id}") } else { format!("{comm} {id}") };
-        self.meta("thread_name", pid, number, &json!({"name": name}))?;
-        self.meta("thread_sort_index", pid, number, &json!({"sort_index": id}))?;
+        let name = if is_goroutine { format!("goroutine {id}") } else { format!("{comm} {id}") };
+        self.metadata("thread_name", pid, number, &json!({"name": name}))?;
+        self.metadata("thread_sort_index", pid, number, &json!({"sort_index": id}))?;
         Ok(number)
     }
 
-    fn meta(&mut self, name: &str, pid: u32, tid: u32, args: &Value) -> io::Result<()> {
+    fn metadata(&mut self, name: &str, pid: u32, tid: u32, args: &Value) -> io::Result<()> {
         serde_json::to_writer(
             &mut self.out,
             &json!({"name": name, "ph": "M", "pid": pid, "tid": tid, "args": args}),
@@ -207,42 +227,45 @@ impl<W: Write> Chrome<W> {
         self.out.write_all(b",\n")
     }
 
-    fn write(&mut self, entry: &Entry<'_>) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, entry)?;
+    fn write(&mut self, event: &TraceEvent<'_>) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, event)?;
         self.out.write_all(b",\n")
     }
 
-    /// Hands on what is buffered.
+    /// Writes what is buffered.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// Ends the file, with the starts whose ends did not come.
+    /// Writes the starts whose ends did not come, and the end of the file.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        let mut open: Vec<(Key, Open)> = self.open.drain().collect();
-        open.sort_by_key(|(_, open)| open.at);
-        for ((probe, ..), open) in open {
-            self.unfinished(&probe, &open)?;
+        let mut open: Vec<(PairKey, OpenSlice)> = self.open.drain().collect();
+        open.sort_by_key(|(_, open)| open.time_ns);
+        for (key, open) in open {
+            self.unfinished(&key.start, &open)?;
         }
-        let began = self.began.unwrap_or(0).to_string();
-        let last = json!({"name": "recording", "ph": "M", "pid": 0, "tid": 0, "args": {"start_time_ns": began}});
+        // JSON does not allow a comma after the last element, so the last one is always this.
+        let begin_ns = self.begin_ns.unwrap_or(0).to_string();
+        let last = json!({"name": "recording", "ph": "M", "pid": 0, "tid": 0, "args": {"start_time_ns": begin_ns}});
         serde_json::to_writer(&mut self.out, &last)?;
         self.out.write_all(b"\n]}\n")?;
         self.out.flush()
     }
 }
 
-/// What a start and its end have in common: an argument `id`, else the goroutine or thread.
-fn identity(event: &Event<'_>, track: u64) -> u64 {
+/// Pairs starts and ends by an argument `id`, or else by the goroutine or thread.
+fn pair_key(start: &Arc<PlannedProbe>, event: &Event<'_>, track: Track) -> PairKey {
     use usdt_attach::event::Value::{Pointer, Signed, Unsigned};
-    match event.arg("id") {
+    let id = match event.arg("id") {
         Some(Unsigned(n) | Pointer(n)) => n,
         Some(Signed(n)) => n as u64,
-        _ => track,
-    }
+        _ => track.id,
+    };
+    PairKey { start: Arc::clone(start), pid: event.pid, id }
 }
 
-/// Microseconds since the first event, where doubles tell nanoseconds apart.
-fn micros(at: u64, began: u64) -> f64 {
-    (i128::from(at) - i128::from(began)) as f64 / 1000.0
+/// Microseconds from one time to another. Counted from the first event and not from 1970, so that a
+/// double resolves nanoseconds.
+fn microseconds_since(begin_ns: u64, time_ns: u64) -> f64 {
+    (i128::from(time_ns) - i128::from(begin_ns)) as f64 / 1000.0
 }

@@ -1,40 +1,46 @@
-//! Events as comma-separated values (RFC 4180): fixed columns, one for each argument's name, and one for the arguments
-//! that files have whose probes came later.
+//! Events as comma-separated values (RFC 4180): fixed columns, one column for each argument name of
+//! the plan, and a last column for the arguments of probes that were found later.
 
 use super::json::Args;
 
 use indexmap::IndexSet;
 use std::io::{self, Write};
-use usdt_attach::event::Event;
+use usdt_attach::event::{Event, Value};
 use usdt_attach::plan::Plan;
 
-const FIXED: [&str; 7] = ["time_ns", "pid", "tid", "goid", "comm", "provider", "probe"];
+const FIXED_COLUMNS: [&str; 7] = ["time_ns", "pid", "tid", "goid", "comm", "provider", "probe"];
+/// Holds all arguments as JSON, if the event has one without a column.
 const OTHERS: &str = "others";
 
 /// Writes a header, and a record for each event.
-pub(crate) struct Csv<W: Write> {
+pub(crate) struct CsvWriter<W: Write> {
     out: csv::Writer<W>,
-    columns: IndexSet<String>,
+    argument_names: IndexSet<String>,
 }
 
-impl<W: Write> Csv<W> {
-    /// With the arguments of a plan as columns.
-    pub(crate) fn new(out: W, plan: &Plan) -> io::Result<Csv<W>> {
-        let columns: IndexSet<String> =
+impl<W: Write> CsvWriter<W> {
+    /// Writes the header, with a column for each argument name of the plan.
+    pub(crate) fn new(out: W, plan: &Plan) -> io::Result<CsvWriter<W>> {
+        let argument_names: IndexSet<String> =
             plan.argument_names().into_iter().map(str::to_owned).collect();
         let mut out = csv::Writer::from_writer(out);
-        let names = columns.iter().map(String::as_str);
-        // An argument may be called as a column is that is there already.
-        let names = names.map(|n| {
-            if FIXED.contains(&n) || n == OTHERS { format!("arg:{n}") } else { n.to_owned() }
-        });
-        out.write_record(
-            FIXED.iter().map(|n| (*n).to_owned()).chain(names).chain([OTHERS.to_owned()]),
-        )?;
-        Ok(Csv { out, columns })
+        for column in FIXED_COLUMNS {
+            out.write_field(column)?;
+        }
+        for name in &argument_names {
+            // An argument may have the name of another column.
+            if FIXED_COLUMNS.contains(&name.as_str()) || name == OTHERS {
+                out.write_field(format!("arg:{name}"))?;
+            } else {
+                out.write_field(name)?;
+            }
+        }
+        out.write_field(OTHERS)?;
+        out.write_record(None::<&[u8]>)?;
+        Ok(CsvWriter { out, argument_names })
     }
 
-    /// Writes an event.
+    /// Writes the record of an event.
     pub(crate) fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let goid = event.goid.map_or(String::new(), |goid| goid.to_string());
         self.out.write_field(event.time_ns.to_string())?;
@@ -44,12 +50,11 @@ impl<W: Write> Csv<W> {
         self.out.write_field(String::from_utf8_lossy(event.comm()).as_ref())?;
         self.out.write_field(&event.probe.provider)?;
         self.out.write_field(&event.probe.name)?;
-        for column in &self.columns {
-            self.out.write_field(
-                event.arg(column).map_or(String::new(), usdt_attach::event::Value::to_plain_string),
-            )?;
+        for name in &self.argument_names {
+            let value = event.arg(name).map_or(String::new(), Value::to_plain_string);
+            self.out.write_field(value)?;
         }
-        if event.args().all(|(name, _)| self.columns.contains(name)) {
+        if event.args().all(|(name, _)| self.argument_names.contains(name)) {
             self.out.write_field("")?;
         } else {
             self.out.write_field(serde_json::to_string(&Args(event)).map_err(io::Error::from)?)?;
@@ -57,7 +62,7 @@ impl<W: Write> Csv<W> {
         self.out.write_record(None::<&[u8]>).map_err(io::Error::from)
     }
 
-    /// Hands on what is buffered.
+    /// Writes what is buffered.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -1,6 +1,9 @@
-//! JSON: one object per line. Strings that are not UTF-8 have their invalid bytes replaced; bytes are hexadecimal; nil,
-//! unreadable values and floats that JSON cannot express (infinities, NaN) are `null`. Events list the names of unreadable
-//! and truncated arguments, so that these differ from nil and from whole strings.
+//! JSON, one object per line.
+//!
+//! Bytes of strings that are not UTF-8 are replaced, and byte slices are hexadecimal. Nil,
+//! unreadable values and floats that JSON cannot express (infinities, NaN) are `null`. Events list
+//! the names of unreadable and truncated arguments, which distinguishes them from nil and from
+//! whole strings.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -9,29 +12,34 @@ use std::io::{self, Write};
 use std::path::Path;
 use usdt_attach::discover::Source;
 use usdt_attach::discover::select::Selected;
-use usdt_attach::event::counts::{Histogram, Key, Row, Total};
+use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::event::symbolize::Frame;
 use usdt_attach::event::{Event, Value};
 use usdt_attach::session::Summary;
 
-/// Writes an event and a newline, with its stack where it was asked for.
+/// Writes an event as one line. `stack` is the symbolized user stack, innermost frame first; `None`
+/// if stacks are not recorded.
+///
+/// # Errors
+///
+/// Fails if `out` cannot be written to.
 pub fn event(out: &mut impl Write, event: &Event<'_>, stack: Option<&[Frame]>) -> io::Result<()> {
-    line(out, &Line(event, stack))
+    write_line(out, &EventLine { event, stack })
 }
 
-/// Writes the last line of a stream.
-pub fn summary(out: &mut impl Write, summary: Summary) -> io::Result<()> {
+/// Writes the hit counts, the last line of a stream.
+pub(crate) fn summary(out: &mut impl Write, summary: Summary) -> io::Result<()> {
     #[derive(Serialize)]
-    struct Last {
+    struct SummaryLine {
         summary: Summary,
     }
-    line(out, &Last { summary })
+    write_line(out, &SummaryLine { summary })
 }
 
-/// Writes one object per site.
-pub fn list(out: &mut impl Write, chosen: &[Selected]) -> io::Result<()> {
+/// Writes one object per probe site.
+pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()> {
     #[derive(Serialize)]
-    struct Row<'a> {
+    struct Site<'a> {
         object: &'a Path,
         provider: &'a str,
         probe: &'a str,
@@ -44,8 +52,8 @@ pub fn list(out: &mut impl Write, chosen: &[Selected]) -> io::Result<()> {
         #[serde(skip_serializing_if = "<[u32]>::is_empty")]
         pids: &'a [u32],
     }
-    for Selected { object, probe, pids } in chosen {
-        let row = Row {
+    for Selected { object, probe, pids } in selected {
+        let site = Site {
             object: &object.path,
             provider: &probe.provider,
             probe: &probe.name,
@@ -56,27 +64,29 @@ pub fn list(out: &mut impl Write, chosen: &[Selected]) -> io::Result<()> {
             schema: probe.schema.as_ref(),
             pids,
         };
-        line(out, &row)?;
+        write_line(out, &site)?;
     }
     Ok(())
 }
 
-/// Writes a row a line; `time_ns` stamps those that more will follow.
-pub fn rows(
+/// Writes the totals of an aggregation, one row per line. `time_ns` is the time of a report that is
+/// not the only one; `None` leaves it out.
+pub(crate) fn rows(
     out: &mut impl Write,
     rows: &[Row],
     unit: Option<&'static str>,
     time_ns: Option<u64>,
 ) -> io::Result<()> {
-    rows.iter().try_for_each(|row| line(out, &Counted { row, unit, time_ns }))
+    rows.iter().try_for_each(|row| write_line(out, &RowLine { row, unit, time_ns }))
 }
 
-struct Counted<'a> {
+struct RowLine<'a> {
     row: &'a Row,
     unit: Option<&'static str>,
     time_ns: Option<u64>,
 }
 
+/// A bucket's lowest and highest value, `null` if it has no bound, and its count.
 #[derive(Serialize)]
 struct Bucket {
     lo: Option<i128>,
@@ -84,75 +94,76 @@ struct Bucket {
     count: u64,
 }
 
-impl Serialize for Counted<'_> {
+impl Serialize for RowLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Row { probe, key, total } = self.row;
+        let Row { probe, labels, total } = self.row;
         let mut map = serializer.serialize_map(None)?;
-        if let Some(time) = self.time_ns {
-            map.serialize_entry("time_ns", &time)?;
+        if let Some(time_ns) = self.time_ns {
+            map.serialize_entry("time_ns", &time_ns)?;
         }
         map.serialize_entry("provider", &probe.provider)?;
         map.serialize_entry("probe", &probe.name)?;
-        match key.as_slice() {
-            [] => {}
-            [(_, one)] => map.serialize_entry("by", &Json(one.value()))?,
-            several => map.serialize_entry("by", &By(several))?,
-        }
+        map.serialize_entry("labels", &Labels(labels))?;
         map.serialize_entry("count", &total.count())?;
         if let Total::Histogram(histogram) = total {
-            buckets(&mut map, histogram, self.unit)?;
+            serialize_histogram(&mut map, histogram, self.unit)?;
         }
         map.end()
     }
 }
 
-fn buckets<M: SerializeMap>(
+fn serialize_histogram<M: SerializeMap>(
     map: &mut M,
     histogram: &Histogram,
     unit: Option<&'static str>,
 ) -> Result<(), M::Error> {
-    let used = histogram.counts.iter().enumerate().filter(|(_, n)| **n > 0);
-    let bucket = |(index, count): (usize, &u64)| {
+    let mut buckets = Vec::new();
+    for (index, count) in histogram.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         let (lo, hi) = histogram.buckets.bounds(index);
-        Bucket { lo, hi, count: *count }
-    };
-    map.serialize_entry("buckets", &used.map(bucket).collect::<Vec<_>>())?;
+        buckets.push(Bucket { lo, hi, count: *count });
+    }
+    map.serialize_entry("buckets", &buckets)?;
     map.serialize_entry("min", &histogram.min)?;
     map.serialize_entry("max", &histogram.max)?;
     map.serialize_entry("sum", &histogram.sum)?;
     map.serialize_entry("unit", &unit)
 }
 
-/// Nanoseconds by size, as `hist` and `latency` write them.
-pub(crate) struct Times<'a>(pub(crate) &'a Histogram);
+/// A histogram of nanoseconds, with the members that `latency` writes.
+pub(crate) struct NanosHistogram<'a>(pub(crate) &'a Histogram);
 
-impl Serialize for Times<'_> {
+impl Serialize for NanosHistogram<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("count", &self.0.count())?;
-        buckets(&mut map, self.0, Some("ns"))?;
+        serialize_histogram(&mut map, self.0, Some("ns"))?;
         map.end()
     }
 }
 
-struct By<'a>(&'a [(String, Key)]);
+/// The values that hits are grouped by; empty if they are not grouped.
+struct Labels<'a>(&'a [(String, LabelValue)]);
 
-impl Serialize for By<'_> {
+impl Serialize for Labels<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, key)| (name, Json(key.value()))))
+        serializer.collect_map(self.0.iter().map(|(name, key)| (name, JsonValue(key.value()))))
     }
 }
 
-pub(crate) fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+/// Writes a value and a newline.
+pub(crate) fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
 }
 
-struct Line<'a>(&'a Event<'a>, Option<&'a [Frame]>);
+struct EventLine<'a> {
+    event: &'a Event<'a>,
+    stack: Option<&'a [Frame]>,
+}
 
-impl Serialize for Line<'_> {
+impl Serialize for EventLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.0;
+        let event = self.event;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("time_ns", &event.time_ns)?;
         map.serialize_entry("pid", &event.pid)?;
@@ -166,7 +177,7 @@ impl Serialize for Line<'_> {
         map.serialize_entry("args", &Args(event))?;
         serialize_names(&mut map, "unreadable", event, |value| matches!(value, Value::Unreadable))?;
         serialize_names(&mut map, "truncated", event, |value| value.is_truncated())?;
-        if let Some(stack) = self.1 {
+        if let Some(stack) = self.stack {
             let frames: Vec<String> = stack.iter().map(Frame::to_string).collect();
             map.serialize_entry("stack", &frames)?;
         }
@@ -174,7 +185,7 @@ impl Serialize for Line<'_> {
     }
 }
 
-/// The names of the arguments for which `holds`, if there are any.
+/// Adds the names of the arguments for which `holds` is true, if there are any.
 fn serialize_names<M: SerializeMap>(
     map: &mut M,
     key: &str,
@@ -189,7 +200,7 @@ fn serialize_names<M: SerializeMap>(
     map.serialize_entry(key, &names)
 }
 
-/// The arguments of an event.
+/// The arguments of an event, by name.
 pub(crate) struct Args<'a>(pub(crate) &'a Event<'a>);
 
 impl Serialize for Args<'_> {
@@ -197,15 +208,15 @@ impl Serialize for Args<'_> {
         let args = self.0.args();
         let mut map = serializer.serialize_map(Some(args.len()))?;
         for (name, value) in args {
-            map.serialize_entry(name, &Json(value))?;
+            map.serialize_entry(name, &JsonValue(value))?;
         }
         map.end()
     }
 }
 
-struct Json<'a>(Value<'a>);
+struct JsonValue<'a>(Value<'a>);
 
-impl Serialize for Json<'_> {
+impl Serialize for JsonValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Signed(n) => serializer.serialize_i64(n),
@@ -215,7 +226,7 @@ impl Serialize for Json<'_> {
             Value::String { bytes, .. } => {
                 serializer.serialize_str(&String::from_utf8_lossy(bytes))
             }
-            Value::Bytes { bytes, .. } => serializer.serialize_str(&usdt_attach::event::hex(bytes)),
+            Value::Bytes { .. } => serializer.serialize_str(&self.0.to_plain_string()),
             Value::Nil | Value::Unreadable => serializer.serialize_unit(),
             // A kind of value that this version does not know.
             _ => serializer.serialize_unit(),

@@ -11,8 +11,8 @@ pub mod text;
 use std::io;
 use usdt_attach::error::{Error, Result};
 
-/// Turns a failed write into an error. A closed pipe ends the output and is no failure.
-pub(crate) fn written(result: io::Result<()>) -> Result<()> {
+/// Turns a failed write into an error. A closed pipe ends the output and is not a failure.
+pub(crate) fn check_write(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::io("cannot write the output", error))

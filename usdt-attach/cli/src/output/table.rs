@@ -1,6 +1,6 @@
-//! Tables and bars for a terminal.
+//! Tables and histograms for a terminal.
 
-use super::text::show;
+use super::text::write_value;
 use cli_common::escape;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -15,89 +15,102 @@ const RESET: &str = "\x1b[0m";
 /// How a table looks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
-    /// With colors.
-    pub color: bool,
-    /// Columns of the terminal.
-    pub width: usize,
-    /// What values are measured in.
-    pub unit: Option<&'static str>,
-    /// Most rows.
-    pub top: usize,
+    /// Whether to print color sequences.
+    pub(crate) color: bool,
+    /// The number of columns of the terminal.
+    pub(crate) width: usize,
+    /// The unit of a histogram's values, such as `ns`; `None` for plain numbers.
+    pub(crate) unit: Option<&'static str>,
+    /// The maximum number of rows.
+    pub(crate) max_rows: usize,
 }
 
-/// The rows of a table. `before` has the counts of an earlier one, so long ago: rates are shown then.
-pub(crate) fn table(rows: &[Row], before: Option<(&[Row], Duration)>, style: Style) -> String {
+/// The rows of the table that was printed before, from which rates are computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PreviousRows<'a> {
+    pub(crate) rows: &'a [Row],
+    /// The time since they were printed.
+    pub(crate) age: Duration,
+}
+
+/// Formats a table of counts or histograms. Counts have rates if there are `previous` rows.
+pub(crate) fn table(rows: &[Row], previous: Option<PreviousRows<'_>>, style: Style) -> String {
     let mut out = String::new();
-    let histograms = rows.iter().any(|r| matches!(r.total, Total::Histogram(_)));
-    if !histograms && !rows.is_empty() {
-        let rate = if before.is_some() { "      PER SEC" } else { "" };
+    let has_histograms = rows.iter().any(|row| matches!(row.total, Total::Histogram(_)));
+    if !has_histograms && !rows.is_empty() {
+        let rate = if previous.is_some() { "      PER SEC" } else { "" };
         let _ = writeln!(out, "       COUNT{rate}  PROBE");
     }
-    // Not a number is not itself, but the same key.
-    let id = |row: &Row| format!("{:?}{:?}", row.probe, row.key);
-    let earlier: HashMap<String, u64> =
-        before.iter().flat_map(|(rows, _)| *rows).map(|r| (id(r), r.total.count())).collect();
-    let rate = |row: &Row| {
-        let (_, ago) = before?;
-        let new = row.total.count().saturating_sub(earlier.get(&id(row)).copied().unwrap_or(0));
-        Some(new as f64 / ago.as_secs_f64().max(1e-9))
-    };
-    for row in rows.iter().take(style.top) {
+    let previous_counts: HashMap<String, u64> = previous
+        .iter()
+        .flat_map(|previous| previous.rows)
+        .map(|row| (row_id(row), row.total.count()))
+        .collect();
+    for row in rows.iter().take(style.max_rows) {
         match &row.total {
             Total::Count(count) => {
                 let _ = write!(out, "{count:>12}");
-                if let Some(rate) = rate(row) {
+                if let Some(PreviousRows { age, .. }) = previous {
+                    let before = previous_counts.get(&row_id(row)).copied().unwrap_or(0);
+                    let new_hits = count.saturating_sub(before);
+                    let rate = new_hits as f64 / age.as_secs_f64().max(1e-9);
                     let _ = write!(out, "  {rate:>11.1}");
                 }
                 out.push_str("  ");
-                name(&mut out, row, style.color);
+                write_labels(&mut out, row, style.color);
                 out.push('\n');
             }
             Total::Histogram(histogram) => {
-                name(&mut out, row, style.color);
+                write_labels(&mut out, row, style.color);
                 out.push('\n');
-                bars(&mut out, histogram, style);
+                write_histogram(&mut out, histogram, style);
             }
         }
     }
-    let more = rows.len().saturating_sub(style.top);
-    if more > 0 {
-        let _ = writeln!(out, "... and {more} more");
+    let omitted = rows.len().saturating_sub(style.max_rows);
+    if omitted > 0 {
+        let _ = writeln!(out, "... and {omitted} more");
     }
     out
 }
 
-fn name(out: &mut String, row: &Row, color: bool) {
+/// Identifies a row across reports. Keys are compared as text, because NaN does not equal itself.
+fn row_id(row: &Row) -> String {
+    format!("{:?}{:?}", row.probe, row.labels)
+}
+
+/// Writes the probe and the values that its hits are grouped by.
+fn write_labels(out: &mut String, row: &Row, color: bool) {
     let (bold, cyan, reset) = if color { (BOLD, CYAN, RESET) } else { ("", "", "") };
     let probe = format!("{}:{}", row.probe.provider, row.probe.name);
     let _ = write!(out, "{bold}{}{reset}", escape(probe.as_bytes()));
-    for (name, value) in &row.key {
+    for (name, value) in &row.labels {
         let _ = write!(out, " {cyan}{}{reset}=", escape(name.as_bytes()));
-        show(out, value.value());
+        write_value(out, value.value());
     }
 }
 
-/// A line for each bucket between the first and the last that has values, and one for the whole.
-pub(crate) fn bars(out: &mut String, histogram: &Histogram, style: Style) {
-    const BEFORE: usize = 38;
-    let ns = style.unit == Some("ns");
-    let room = style.width.saturating_sub(BEFORE).clamp(10, 60);
-    let most = histogram.counts.iter().copied().max().unwrap_or(0).max(1);
-    let used = |i: &usize| histogram.counts.get(*i).is_some_and(|n| *n > 0);
-    let indices = 0..histogram.counts.len();
-    let (Some(first), Some(last)) = (indices.clone().find(used), indices.rev().find(used)) else {
-        return;
-    };
+/// Writes a bar for each bucket from the first to the last that is not empty, and a summary line.
+pub(crate) fn write_histogram(out: &mut String, histogram: &Histogram, style: Style) {
+    /// The width of a line without its bar.
+    const LABEL_COLUMNS: usize = 38;
+    let is_time = style.unit == Some("ns");
+    let bar_columns = style.width.saturating_sub(LABEL_COLUMNS).clamp(10, 60);
+    let max_count = histogram.counts.iter().copied().max().unwrap_or(0).max(1);
+    let is_used = |count: &u64| *count > 0;
+    let first = histogram.counts.iter().position(is_used);
+    let last = histogram.counts.iter().rposition(is_used);
+    let (Some(first), Some(last)) = (first, last) else { return };
     for index in first..=last {
         let count = histogram.counts.get(index).copied().unwrap_or(0);
-        let length = (count as f64 / most as f64 * room as f64).round() as usize;
-        let label = bounds(histogram.buckets, index, ns);
-        let _ = writeln!(out, "  {label:<22}{count:>10} |{:<room$}|", "@".repeat(length));
+        let length = (count as f64 / max_count as f64 * bar_columns as f64).round() as usize;
+        let label = bucket_label(histogram.buckets, index, is_time);
+        let _ = writeln!(out, "  {label:<22}{count:>10} |{:<bar_columns$}|", "@".repeat(length));
     }
-    let number = |n: i128| if ns { time(n) } else { n.to_string() };
+    let number = |n: i128| if is_time { format_time(n) } else { n.to_string() };
     let count = histogram.count();
     let average = histogram.sum as f64 / count.max(1) as f64;
-    let average = if ns { time(average as i128) } else { format!("{average:.1}") };
+    let average = if is_time { format_time(average as i128) } else { format!("{average:.1}") };
     let _ = writeln!(
         out,
         "  {count} values, min {}, avg {average}, p50 <= {}, p99 <= {}, max {}",
@@ -108,9 +121,10 @@ pub(crate) fn bars(out: &mut String, histogram: &Histogram, style: Style) {
     );
 }
 
-/// `[4, 8)`, `[-7, -3)`, `(.., 10)`, `[90, ..)`: the upper bound is the next bucket's lower one.
-fn bounds(buckets: Buckets, index: usize, ns: bool) -> String {
-    let number = |n: i128| if ns { time(n) } else { short(n) };
+/// The bounds of a bucket: `[4, 8)`, `[-7, -3)`, `(.., 10)` or `[90, ..)`. The upper bound is the
+/// lower bound of the next bucket.
+fn bucket_label(buckets: Buckets, index: usize, is_time: bool) -> String {
+    let number = |n: i128| if is_time { format_time(n) } else { format_integer(n) };
     match buckets.bounds(index) {
         (Some(low), Some(high)) if low == high => number(low),
         (Some(low), Some(high)) => format!("[{}, {})", number(low), number(high + 1)),
@@ -120,9 +134,9 @@ fn bounds(buckets: Buckets, index: usize, ns: bool) -> String {
     }
 }
 
-/// Powers of two with their letters: `4K` is 4096.
-fn short(n: i128) -> String {
-    let letters = [
+/// Formats an integer, multiples of powers of two with a binary prefix: `4K` is 4096.
+fn format_integer(n: i128) -> String {
+    let prefixes = [
         (1i128 << 60, "E"),
         (1 << 50, "P"),
         (1 << 40, "T"),
@@ -130,16 +144,16 @@ fn short(n: i128) -> String {
         (1 << 20, "M"),
         (1 << 10, "K"),
     ];
-    for (size, letter) in letters {
+    for (size, prefix) in prefixes {
         if n != 0 && n % size == 0 {
-            return format!("{}{letter}", n / size);
+            return format!("{}{prefix}", n / size);
         }
     }
     n.to_string()
 }
 
-/// Nanoseconds as a person reads them: three digits and a unit.
-pub(crate) fn time(ns: i128) -> String {
+/// Formats a time with three significant digits and a unit from `ns` to `s`.
+pub(crate) fn format_time(ns: i128) -> String {
     let n = ns as f64;
     let (value, unit) = match n.abs() {
         n if n < 1e3 => return format!("{ns}ns"),
@@ -154,41 +168,45 @@ pub(crate) fn time(ns: i128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use usdt_attach::event::counts::Key;
+    use usdt_attach::event::counts::LabelValue;
     use usdt_attach::plan::PlannedProbe;
 
     fn style() -> Style {
-        Style { color: false, width: 80, unit: None, top: 10 }
+        Style { color: false, width: 80, unit: None, max_rows: 10 }
     }
 
-    fn row(name: &str, key: Key, total: Total) -> Row {
+    fn row(name: &str, key: LabelValue, total: Total) -> Row {
         let probe = PlannedProbe { provider: "app".into(), name: name.into() };
-        Row { probe, key: vec![("m".into(), key)], total }
+        Row { probe, labels: vec![("m".into(), key)], total }
     }
 
     #[test]
-    fn counts_and_rates() {
+    fn prints_counts_and_rates_up_to_the_maximum_of_rows() {
         let now = [
-            row("hit", Key::String(b"GET\x1b".to_vec(), false), Total::Count(30)),
-            row("hit", Key::Nil, Total::Count(4)),
+            row("hit", LabelValue::String(b"GET\x1b".to_vec(), false), Total::Count(30)),
+            row("hit", LabelValue::Nil, Total::Count(4)),
         ];
-        let before = [row("hit", Key::Nil, Total::Count(2))];
+        let before = [row("hit", LabelValue::Nil, Total::Count(2))];
+        let previous = PreviousRows { rows: &before, age: Duration::from_secs(2) };
         assert_eq!(
-            table(&now, Some((&before, Duration::from_secs(2))), style()),
+            table(&now, Some(previous), style()),
             "       COUNT      PER SEC  PROBE\n          30         15.0  app:hit m=\"GET\\u{1b}\"\n           4          1.0  app:hit m=nil\n"
         );
-        let one = Style { top: 1, ..style() };
+        let one = Style { max_rows: 1, ..style() };
         assert!(table(&now, None, one).ends_with("\"\n... and 1 more\n"));
     }
 
     #[test]
-    fn bars_fit_the_terminal() {
+    fn scales_bars_to_the_width_of_the_terminal() {
         let buckets = Buckets::Log2 { signed: false };
         let mut counts = vec![0; buckets.count()];
         (counts[3], counts[5]) = (10, 5);
         let histogram = Histogram { buckets, counts, sum: 150, min: 4, max: 31 };
-        let text =
-            table(&[row("hit", Key::Unsigned(1), Total::Histogram(histogram))], None, style());
+        let text = table(
+            &[row("hit", LabelValue::Unsigned(1), Total::Histogram(histogram))],
+            None,
+            style(),
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "app:hit m=1");
         assert_eq!(lines[1], format!("  [4, 8)                        10 |{}|", "@".repeat(42)));
@@ -198,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_short() {
+    fn formats_numbers_in_few_digits() {
         assert_eq!(
-            [short(0), short(1000), short(4096), short(-8192), short(1 << 62)],
+            [0, 1000, 4096, -8192, 1 << 62].map(format_integer),
             ["0", "1000", "4K", "-8K", "4E"]
         );
         assert_eq!(
-            [time(0), time(999), time(1024), time(65536), time(-1_500_000), time(2_000_000_000)],
+            [0, 999, 1024, 65536, -1_500_000, 2_000_000_000].map(format_time),
             ["0ns", "999ns", "1.02us", "65.5us", "-1.50ms", "2.00s"]
         );
     }

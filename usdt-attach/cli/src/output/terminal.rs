@@ -1,20 +1,20 @@
-//! Results on standard output: events as they come, tables at the end, at intervals, or in place.
+//! Results on standard output: events one by one, tables at the end, at intervals or redrawn in
+//! place.
 
-use crate::output::table::{Style, table};
+use crate::output::table::{PreviousRows, Style, table};
 use crate::output::{json, text};
-use crate::run_loop::Output;
+use crate::run_loop::{Output, OutputError};
 use cli_common::Color;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::time::Instant;
-use usdt_attach::error::Result;
 use usdt_attach::event::Event;
 use usdt_attach::event::counts::Row;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::session::Session;
 use usdt_export::time::unix_nanos;
 
-/// A terminal that does not say how large it is, is this large.
-const USUAL: (usize, usize) = (80, 24);
+/// The columns and rows of a terminal that does not report its size.
+const DEFAULT_SIZE: (usize, usize) = (80, 24);
 
 /// Writes events and tables to standard output, as text or JSON.
 pub(crate) struct TerminalOutput {
@@ -26,44 +26,49 @@ pub(crate) struct TerminalOutput {
     symbols: Symbolizer,
 }
 
-/// The table of what is counted in the kernel, printed at intervals and at the end.
+/// A table of aggregated hits, printed at intervals and at the end.
 pub(crate) struct IntervalTable {
     unit: Option<&'static str>,
-    intervals: bool,
-    top: usize,
+    /// Whether the table is printed more than once, so that it has a time and rates.
+    repeats: bool,
+    max_rows: usize,
     screen: Screen,
-    /// The rows printed last, for rates.
-    before: Vec<Row>,
-    at: Instant,
+    /// The rows printed last, from which rates are computed.
+    last_rows: Vec<Row>,
+    last_time: Instant,
 }
 
-/// What is drawn again and again: on a terminal in place, else one after the other with the time in front.
+/// Prints a view, repeatedly if it is refreshed.
+///
+/// A terminal is redrawn in place. Other outputs get one view after the other, each with a line
+/// that holds the time before it.
 pub(crate) struct Screen {
-    repeated: bool,
-    /// Redrawn in place.
+    repeats: bool,
     in_place: bool,
-    /// Lines to go up for that.
-    drawn: usize,
+    /// The number of lines of the last view, which the cursor moves up to redraw it.
+    drawn_lines: usize,
 }
 
 impl IntervalTable {
+    /// Creates a table of at most `top` rows. `unit` is the unit of a histogram's values.
     pub(crate) fn new(
         unit: Option<&'static str>,
-        intervals: bool,
+        repeats: bool,
         top: Option<u32>,
     ) -> IntervalTable {
         IntervalTable {
             unit,
-            intervals,
-            top: top.map_or(usize::MAX, |n| n as usize),
-            screen: Screen::new(intervals),
-            before: Vec::new(),
-            at: Instant::now(),
+            repeats,
+            max_rows: top.map_or(usize::MAX, |n| n as usize),
+            screen: Screen::new(repeats),
+            last_rows: Vec::new(),
+            last_time: Instant::now(),
         }
     }
 }
 
 impl TerminalOutput {
+    /// Creates the output. `table` is set if hits are aggregated, and `None` if events are printed.
     pub(crate) fn new(
         json: bool,
         color: Color,
@@ -91,18 +96,18 @@ impl Output for TerminalOutput {
         self.lines.event(&mut self.out, event, &stack.unwrap_or_default())
     }
 
-    fn counted(&mut self, sessions: &[Session], last: bool) -> Result<io::Result<()>> {
-        let Some(interval_table) = &mut self.table else { return Ok(Ok(())) };
-        let mut rows = Session::rows_of(sessions)?;
+    fn totals(&mut self, sessions: &[Session], is_last: bool) -> Result<(), OutputError> {
+        let Some(table) = &mut self.table else { return Ok(()) };
+        let mut rows = Session::merged_rows(sessions)?;
         if self.json {
-            rows.truncate(interval_table.top);
-            let stamp = interval_table.intervals.then(unix_nanos);
-            return Ok(json::rows(&mut self.out, &rows, interval_table.unit, stamp));
+            rows.truncate(table.max_rows);
+            let time_ns = table.repeats.then(unix_nanos);
+            return Ok(json::rows(&mut self.out, &rows, table.unit, time_ns)?);
         }
-        let result = interval_table.draw(&mut self.out, &rows, self.color, last);
-        interval_table.before = rows;
-        interval_table.at = Instant::now();
-        Ok(result)
+        table.draw(&mut self.out, &rows, self.color, is_last)?;
+        table.last_rows = rows;
+        table.last_time = Instant::now();
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -116,83 +121,97 @@ impl IntervalTable {
         out: &mut impl Write,
         rows: &[Row],
         color: bool,
-        last: bool,
+        is_last: bool,
     ) -> io::Result<()> {
-        let style = Style { color, width: Screen::width(), unit: self.unit, top: self.top };
-        let before = self.intervals.then(|| (self.before.as_slice(), self.at.elapsed()));
-        self.screen.draw(out, &table(rows, before, style), last)
+        let style =
+            Style { color, width: Screen::width(), unit: self.unit, max_rows: self.max_rows };
+        let previous = self
+            .repeats
+            .then(|| PreviousRows { rows: &self.last_rows, age: self.last_time.elapsed() });
+        self.screen.draw(out, &table(rows, previous, style), is_last)
     }
 }
 
 impl Screen {
-    pub(crate) fn new(repeated: bool) -> Screen {
-        Screen { repeated, in_place: repeated && io::stdout().is_terminal(), drawn: 0 }
+    /// Creates a screen. `repeats` says whether more than one view is drawn.
+    pub(crate) fn new(repeats: bool) -> Screen {
+        Screen { repeats, in_place: repeats && io::stdout().is_terminal(), drawn_lines: 0 }
     }
 
+    /// The number of columns of the terminal.
     pub(crate) fn width() -> usize {
-        size().0
+        terminal_size().0
     }
 
-    pub(crate) fn draw(&mut self, out: &mut impl Write, text: &str, last: bool) -> io::Result<()> {
-        let (width, height) = size();
+    /// Draws a view. On a terminal it replaces the last one.
+    pub(crate) fn draw(
+        &mut self,
+        out: &mut impl Write,
+        view: &str,
+        is_last: bool,
+    ) -> io::Result<()> {
+        let (width, height) = terminal_size();
         if !self.in_place {
-            if self.repeated {
-                writeln!(out, "{}", text::clock(unix_nanos()))?;
+            if self.repeats {
+                writeln!(out, "{}", text::local_clock(unix_nanos()))?;
             }
-            return out.write_all(text.as_bytes());
+            return out.write_all(view.as_bytes());
         }
-        if self.drawn > 0 {
-            write!(out, "\x1b[{}A\x1b[J", self.drawn)?;
+        if self.drawn_lines > 0 {
+            write!(out, "\x1b[{}A\x1b[J", self.drawn_lines)?;
         }
-        // What does not fit would scroll away and leave its upper part behind; at the end it may.
-        let fitting = if last { usize::MAX } else { height.saturating_sub(1).max(1) };
-        self.drawn = 0;
-        for line in text.lines().take(fitting) {
-            writeln!(out, "{}", cut(line, width))?;
-            self.drawn += 1;
+        // A view that is taller than the terminal would scroll, and its upper lines could not be
+        // redrawn. The last view is not redrawn, so it may scroll.
+        let max_lines = if is_last { usize::MAX } else { height.saturating_sub(1).max(1) };
+        self.drawn_lines = 0;
+        for line in view.lines().take(max_lines) {
+            writeln!(out, "{}", truncate_to_width(line, width))?;
+            self.drawn_lines += 1;
         }
         Ok(())
     }
 }
 
-/// The beginning of a line that a terminal shows in one row; sequences for colors take no room.
-fn cut(line: &str, width: usize) -> String {
+/// Truncates a line to the columns of a terminal. Color sequences take no columns, and those after
+/// the cut are kept so that a color is reset.
+fn truncate_to_width(line: &str, width: usize) -> String {
     let mut out = String::new();
-    let (mut room, mut sequence) = (width, false);
+    let (mut columns_left, mut in_sequence) = (width, false);
     for c in line.chars() {
         if c == '\x1b' {
-            sequence = true;
-        } else if sequence {
-            sequence = c != 'm';
-        } else if room == 0 {
+            in_sequence = true;
+        } else if in_sequence {
+            in_sequence = c != 'm';
+        } else if columns_left == 0 {
             continue;
         } else {
-            room -= 1;
+            columns_left -= 1;
         }
         out.push(c);
     }
     out
 }
 
-fn size() -> (usize, usize) {
+/// The columns and rows of the terminal.
+fn terminal_size() -> (usize, usize) {
     match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
-        _ => USUAL,
+        _ => DEFAULT_SIZE,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::truncate_to_width;
 
     #[test]
-    fn colors_take_no_room() {
-        assert_eq!(cut("abc", 2), "ab");
-        assert_eq!(cut("\x1b[1mabc\x1b[0mde", 4), "\x1b[1mabc\x1b[0md");
+    fn color_sequences_take_no_columns() {
+        assert_eq!(truncate_to_width("abc", 2), "ab");
+        assert_eq!(truncate_to_width("\x1b[1mabc\x1b[0mde", 4), "\x1b[1mabc\x1b[0md");
         assert_eq!(
-            cut("\x1b[1mabc\x1b[0m", 1),
+            truncate_to_width("\x1b[1mabc\x1b[0m", 1),
             "\x1b[1ma\x1b[0m",
-            "a color that is begun is ended"
+            "the color is reset"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Lines for a terminal. What comes from a target is escaped first: it may hold control sequences.
+//! Lines for a terminal. Strings of a target are escaped, as they may hold control sequences.
 
 use cli_common::{escape, escape_into};
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use usdt_attach::discover::select::Selected;
 use usdt_attach::event::symbolize::Frame;
-use usdt_attach::event::{Event, Value, hex};
+use usdt_attach::event::{Event, Value};
 use usdt_attach::plan::{Method, Plan};
 use usdt_attach::session::Summary;
 
@@ -16,18 +16,19 @@ const CYAN: &str = "\x1b[36m";
 const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
 
-/// Writes events as lines: local time, process, goroutine, probe, named arguments.
+/// Writes events as lines: local time, process, goroutine or thread, probe, named arguments.
 pub struct Lines {
     zone: TimeZone,
     color: bool,
+    /// The line under construction, kept to reuse its memory.
     line: String,
-    /// The second that `clock` shows: time zones are looked up once a second, not once an event.
-    second: u64,
+    /// The time of day of `second`: the time zone is applied once per second, not once per event.
     clock: String,
+    second: u64,
 }
 
 impl Lines {
-    /// With or without colors.
+    /// Creates a writer for the local time zone. `color` says whether to print color sequences.
     pub fn new(color: bool) -> Lines {
         Lines {
             zone: TimeZone::system(),
@@ -38,7 +39,11 @@ impl Lines {
         }
     }
 
-    /// Writes one event, and its stack under it.
+    /// Writes one event, and below it the frames of its stack, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `out` cannot be written to.
     pub fn event(
         &mut self,
         out: &mut impl Write,
@@ -48,10 +53,7 @@ impl Lines {
         let (second, rest) = (event.time_ns / 1_000_000_000, event.time_ns % 1_000_000_000);
         if second != self.second || self.clock.is_empty() {
             self.second = second;
-            let stamp = Timestamp::from_second(second as i64)
-                .unwrap_or_default()
-                .to_zoned(self.zone.clone());
-            self.clock = format!("{:02}:{:02}:{:02}", stamp.hour(), stamp.minute(), stamp.second());
+            self.clock = time_of_day(second, self.zone.clone());
         }
         let (dim, bold, cyan, reset) =
             if self.color { (DIM, BOLD, CYAN, RESET) } else { ("", "", "", "") };
@@ -59,7 +61,8 @@ impl Lines {
         line.clear();
         let mut digits = itoa::Buffer::new();
         line.extend([dim, &self.clock, "."]);
-        // A million more has one digit more: those behind it are the microseconds, with their zeros.
+        // Adding a million keeps the leading zeros: the digits after the first are the
+        // microseconds.
         line.push_str(digits.format(1_000_000 + rest / 1000).split_at(1).1);
         line.extend([reset, " ", digits.format(event.pid)]);
         match event.goid {
@@ -76,7 +79,7 @@ impl Lines {
             escape_into(line, name.as_bytes());
             line.push_str(reset);
             line.push('=');
-            show(line, value);
+            write_value(line, value);
         }
         line.push('\n');
         for frame in stack {
@@ -88,9 +91,9 @@ impl Lines {
     }
 }
 
-/// Appends a value as it reads in an event.
-pub(crate) fn show(line: &mut String, value: Value<'_>) {
-    // Writing to a string has no failing case.
+/// Appends a value as it is printed in an event.
+pub(crate) fn write_value(line: &mut String, value: Value<'_>) {
+    // Writing to a string cannot fail.
     let _ = match value {
         Value::Signed(n) => line.write_str(itoa::Buffer::new().format(n)),
         Value::Unsigned(n) => line.write_str(itoa::Buffer::new().format(n)),
@@ -102,41 +105,48 @@ pub(crate) fn show(line: &mut String, value: Value<'_>) {
             escape_into(line, bytes);
             line.write_str(if truncated > 0 { "\"…" } else { "\"" })
         }
-        Value::Bytes { bytes, truncated } => {
-            line.push_str(&hex(bytes));
+        Value::Bytes { truncated, .. } => {
+            line.push_str(&value.to_plain_string());
             line.write_str(if truncated > 0 { "…" } else { "" })
         }
         Value::Nil => line.write_str("nil"),
-        // Also a kind of value that this version does not know.
+        // Unreadable, or a kind of value that this version does not know.
         _ => line.write_str("?"),
     };
 }
 
-/// The local time of day.
-pub(crate) fn clock(time_ns: u64) -> String {
-    let stamp = Timestamp::from_second((time_ns / 1_000_000_000) as i64).unwrap_or_default();
-    let stamp = stamp.to_zoned(TimeZone::system());
-    format!("{:02}:{:02}:{:02}", stamp.hour(), stamp.minute(), stamp.second())
+/// The local time of day of a time in nanoseconds since 1970.
+pub(crate) fn local_clock(time_ns: u64) -> String {
+    time_of_day(time_ns / 1_000_000_000, TimeZone::system())
 }
 
-/// Writes a probe a line; with more than one object, each under its name. With `processes`, each is under its name
-/// and the processes that map it, also where there is only one.
-pub fn list(
+fn time_of_day(unix_second: u64, zone: TimeZone) -> String {
+    let time = Timestamp::from_second(unix_second as i64).unwrap_or_default().to_zoned(zone);
+    format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
+}
+
+/// Writes one line per probe.
+///
+/// The probes of several objects are grouped below the objects' paths. With `with_processes` the
+/// path is written for a single object, too, and is followed by the processes that map it.
+pub(crate) fn list(
     out: &mut impl Write,
-    chosen: &[Selected],
-    processes: bool,
+    selected: &[Selected],
+    with_processes: bool,
     color: bool,
 ) -> io::Result<()> {
     let (bold, reset) = if color { (BOLD, RESET) } else { ("", "") };
-    let objects: Vec<&[Selected]> = chosen.chunk_by(|a, b| a.object.id == b.object.id).collect();
+    let objects: Vec<&[Selected]> = selected.chunk_by(|a, b| a.object.id == b.object.id).collect();
     for sites in &objects {
         let mut indent = "";
-        if let (Some(first), true) = (sites.first(), processes || objects.len() > 1) {
-            let users = if processes { users(&first.pids) } else { String::new() };
-            writeln!(out, "{}{users}", escape(first.object.path.as_os_str().as_encoded_bytes()))?;
+        if let (Some(first), true) = (sites.first(), with_processes || objects.len() > 1) {
+            let processes =
+                if with_processes { format_processes(&first.pids) } else { String::new() };
+            let path = escape(first.object.path.as_os_str().as_encoded_bytes());
+            writeln!(out, "{path}{processes}")?;
             indent = "  ";
         }
-        let mut last = String::new();
+        let mut last_line = String::new();
         for Selected { probe, .. } in *sites {
             let prototype = probe.prototype();
             let (name, args) = prototype.split_once('(').unwrap_or((prototype.as_str(), ""));
@@ -145,18 +155,19 @@ pub fn list(
                 escape(name.as_bytes()),
                 escape(args.as_bytes())
             );
-            // Several sites of one probe are one line as long as they look the same.
-            if line != last {
+            // The sites of one probe share a line if they have the same arguments.
+            if line != last_line {
                 writeln!(out, "{line}")?;
             }
-            last = line;
+            last_line = line;
         }
     }
     Ok(())
 }
 
-/// ` (process 12)`, ` (3 processes: 12, 13, 14)`; many are counted only.
-fn users(pids: &[u32]) -> String {
+/// Formats processes as ` (process 12)`, ` (3 processes: 12, 13, 14)` or, above eight, ` (9
+/// processes)`.
+fn format_processes(pids: &[u32]) -> String {
     let list = || pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     match pids.len() {
         0 => String::new(),
@@ -166,8 +177,8 @@ fn users(pids: &[u32]) -> String {
     }
 }
 
-/// Writes what would be attached.
-pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
+/// Writes what a plan would attach to, for `--dry-run`.
+pub(crate) fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
     for object in plan.objects() {
         writeln!(out, "{}", escape(object.path.as_os_str().as_encoded_bytes()))?;
         for site in &object.sites {
@@ -175,9 +186,9 @@ pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
             let method = match site.method {
                 Method::OptimizedNop10 | Method::OptimizedNop5 => "optimized NOP (call)",
                 Method::Nop => "NOP (trap)",
-                Method::Push => "push, done by the kernel (trap)",
-                Method::Branch => "branch, done by the kernel (trap)",
-                Method::SingleStep => "single step",
+                Method::Push => "PUSH, emulated by the kernel (trap)",
+                Method::Branch => "branch, emulated by the kernel (trap)",
+                Method::SingleStep => "other instruction (single-stepped)",
             };
             let semaphore = site.semaphore_offset.map_or("none".to_owned(), |s| format!("{s:#x}"));
             writeln!(
@@ -193,8 +204,8 @@ pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// The account of a session, one line.
-pub fn summary(summary: Summary) -> String {
+/// Formats the hit counts of a session, in one line.
+pub(crate) fn summary(summary: Summary) -> String {
     let mut out = format!(
         "{} hits: {} delivered, {} dropped, {} filtered",
         summary.hits, summary.delivered, summary.dropped, summary.filtered
@@ -214,23 +225,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_a_target_reaches_the_terminal_raw() {
+    fn escapes_control_characters_of_targets() {
         assert_eq!(escape(b"plain \xc3\xa9"), "plain \u{e9}");
         assert_eq!(escape(b"\x1b[31m\"x\"\n\xff"), "\\u{1b}[31m\\\"x\\\"\\n\\xff");
         assert_eq!(escape("\u{202e}".as_bytes()), "\\u{202e}");
     }
 
     #[test]
-    fn values() {
-        let show = |value| {
+    fn formats_values() {
+        fn formatted(value: Value<'_>) -> String {
             let mut line = String::new();
-            show(&mut line, value);
+            write_value(&mut line, value);
             line
-        };
-        assert_eq!(show(Value::String { bytes: b"ab", truncated: 3 }), "\"ab\"…");
-        assert_eq!(show(Value::Bytes { bytes: &[0, 255], truncated: 0 }), "00ff");
-        assert_eq!(show(Value::Signed(-5)), "-5");
-        assert_eq!(show(Value::Float(0.25)), "0.25");
-        assert_eq!(show(Value::Nil), "nil");
+        }
+        assert_eq!(formatted(Value::String { bytes: b"ab", truncated: 3 }), "\"ab\"…");
+        assert_eq!(formatted(Value::Bytes { bytes: &[0, 255], truncated: 0 }), "00ff");
+        assert_eq!(formatted(Value::Signed(-5)), "-5");
+        assert_eq!(formatted(Value::Float(0.25)), "0.25");
+        assert_eq!(formatted(Value::Nil), "nil");
     }
 }

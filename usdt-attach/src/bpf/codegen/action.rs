@@ -1,4 +1,4 @@
-//! What is done with a hit that passed: a record, or a change in a map.
+//! Actions: writing a record, or updating a map.
 
 use super::reads::Base;
 use super::{BASE, Cond, Emitter, R0, R1, R2, R3, R9, Reg, Width, helper};
@@ -6,42 +6,43 @@ use crate::bpf::Counter;
 use crate::bpf::asm::R4;
 use crate::plan::record_layout::FAULTS;
 use crate::plan::{
-    Action, BEFORE_BUCKETS, Buckets, Frame, FrameRegion, Handler, KeyWrite, aligned,
+    Action, Buckets, FIRST_BUCKET, Frame, FrameRegion, Handler, KeyWrite, aligned_unit,
 };
 
 const BPF_ANY: i32 = 0;
 const BPF_NOEXIST: i32 = 1;
 
-/// The value that is aggregated; the cookie is not needed any more then.
+/// The value to aggregate. It takes the register of the cookie, which is not needed any more.
 const VALUE: Reg = R9;
 
 impl Emitter<'_> {
+    /// Compiles the action of a handler.
     pub(super) fn action(&mut self, handler: &Handler) {
         match &handler.action {
             Action::Record(layout) => self.record(layout),
             Action::Count => {}
             Action::Aggregate { key, value } => {
-                self.collect(&handler.frame);
-                if let Some(word) = value {
-                    self.word(VALUE, *word);
+                self.read_for_action(&handler.frame);
+                if let Some(slot) = value {
+                    self.load_slot(VALUE, *slot);
                 }
                 self.fill(key);
                 self.aggregate(key);
             }
             Action::Start { key, saved } => {
-                self.collect(&handler.frame);
+                self.read_for_action(&handler.frame);
                 self.start(key, saved);
             }
             Action::End { start, key, kept } => {
-                self.collect(&handler.frame);
+                self.read_for_action(&handler.frame);
                 self.end(start, key, *kept);
             }
         }
     }
 
-    /// Fetches what only hits that passed need; without it there is nothing to aggregate.
-    fn collect(&mut self, frame: &Frame) {
-        self.steps(&frame.collect, Base::Frame);
+    /// Reads what only hits that passed the filter need. Drops the hit if a required read fails.
+    fn read_for_action(&mut self, frame: &Frame) {
+        self.read_all(&frame.action_reads, Base::Frame);
         if frame.required == 0 {
             return;
         }
@@ -51,15 +52,16 @@ impl Emitter<'_> {
         self.asm.jump_if(Cond::Ne, R1, 0, self.dropped);
     }
 
-    fn fill(&mut self, area: &FrameRegion) {
-        for one in &area.moves {
-            match *one {
+    /// Writes the fields of a key or value.
+    fn fill(&mut self, region: &FrameRegion) {
+        for write in &region.writes {
+            match *write {
                 KeyWrite::Constant { to, value } => {
                     self.asm.mov_imm64(R1, i64::from(value));
                     self.asm.store(Width::Dw, BASE, to as i16, R1);
                 }
-                KeyWrite::ArgSlot { to, from } => {
-                    self.word(R1, from);
+                KeyWrite::Slot { to, from } => {
+                    self.load_slot(R1, from);
                     self.asm.store(Width::Dw, BASE, to as i16, R1);
                 }
             }
@@ -68,12 +70,13 @@ impl Emitter<'_> {
 
     /// `r1 = map, r2 = key`.
     fn map_and_key(&mut self, map: i32, key: &FrameRegion) {
-        self.at(key.at);
+        self.address_of(key.at);
         self.asm.mov(R2, R1);
         self.asm.map(R1, map);
     }
 
-    /// Adds `VALUE`, or one, to the entry of a key, which is made where there is none.
+    /// Adds `VALUE` to the histogram of a key, or 1 to its count. Creates the entry if there is
+    /// none.
     fn aggregate(&mut self, key: &FrameRegion) {
         let Some(table) = &self.plan.table else { return };
         let found = self.asm.label();
@@ -85,7 +88,8 @@ impl Emitter<'_> {
             self.asm.map_value(R3, self.maps.zero);
             self.asm.mov_imm(R4, BPF_NOEXIST);
             self.asm.call(helper::MAP_UPDATE_ELEM);
-            // Another CPU may have made it first; a full table has room for neither.
+            // The update fails if another CPU has created the entry meanwhile, or if the table is
+            // full.
             self.map_and_key(self.maps.table, key);
             self.asm.call(helper::MAP_LOOKUP_ELEM);
         }
@@ -100,12 +104,13 @@ impl Emitter<'_> {
         }
     }
 
-    /// Adds `VALUE` to the histogram that `r0` points to.
+    /// Adds `VALUE` to the histogram at `r0`.
     fn bucket(&mut self, buckets: Buckets) {
         self.asm.atomic_add(R0, 0, VALUE);
-        // Highest, and the complement's highest: two hits that preempt each other on one CPU may lose one of them.
+        // The highest value and the complement of the lowest. They are not updated atomically: of
+        // two hits that preempt each other on one CPU, one may be lost.
         for (offset, complement) in [(8, false), (16, true)] {
-            let lower = self.asm.label();
+            let not_higher = self.asm.label();
             self.asm.mov(R1, VALUE);
             if buckets.signed() {
                 self.asm.mov_imm64(R2, i64::MIN);
@@ -115,34 +120,32 @@ impl Emitter<'_> {
                 self.asm.xor_imm(R1, -1);
             }
             self.asm.load(Width::Dw, R2, R0, offset);
-            self.asm.jump_if_reg(Cond::Le, R1, R2, lower);
+            self.asm.jump_if_reg(Cond::Le, R1, R2, not_higher);
             self.asm.store(Width::Dw, R0, offset, R1);
-            self.asm.place(lower);
+            self.asm.place(not_higher);
         }
         match buckets {
             Buckets::Log2 { signed } => {
                 self.magnitude(signed);
-                self.bits();
+                self.bit_len();
                 self.mirror(signed);
             }
             Buckets::Exponential { unit, signed } => {
                 self.magnitude(signed);
-                self.power(unit);
+                self.exponential_index(unit);
                 self.mirror(signed);
             }
-            Buckets::Linear { low, high, step, signed } => {
-                self.linear(buckets, (low, high, step), signed)
-            }
+            Buckets::Linear { low, high, step, signed } => self.linear(low, high, step, signed),
         }
-        // The verifier wants to see it.
+        // Always true; the verifier needs the bound.
         self.asm.jump_if(Cond::Ge, R1, buckets.count() as i32, self.dropped);
         self.asm.shl(R1, 3);
         self.asm.add(R0, R1);
         self.asm.mov_imm(R1, 1);
-        self.asm.atomic_add(R0, 8 * BEFORE_BUCKETS as i16, R1);
+        self.asm.atomic_add(R0, 8 * FIRST_BUCKET as i16, R1);
     }
 
-    /// `r2 = ` the value without its sign.
+    /// `r2 = |VALUE|`.
     fn magnitude(&mut self, signed: bool) {
         let asm = &mut self.asm;
         asm.mov(R2, VALUE);
@@ -154,8 +157,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// `r1 = ` the number of bits of `r2`, by halves.
-    fn bits(&mut self) {
+    /// `r1 = ` the number of bits of `r2`, found by halving the range.
+    fn bit_len(&mut self) {
         let asm = &mut self.asm;
         asm.mov_imm(R1, 0);
         for half in [32, 16, 8, 4, 2, 1] {
@@ -167,13 +170,14 @@ impl Emitter<'_> {
             asm.add_imm(R1, half);
             asm.place(small);
         }
-        // What is left is 0 or 1.
+        // `r2` is 0 or 1 now.
         asm.add(R1, R2);
     }
 
-    /// `r1 = ` the bucket of `r2` by powers of two of a unit: its number of bits, and one more where it is above the
-    /// power that has as many. The value's highest bit is moved to the top for it, by halves.
-    fn power(&mut self, unit: u32) {
+    /// `r1 = ` the exponential bucket of `r2`: its number of bits, plus one for a value above the
+    /// power of two of the unit with as many bits. To compare with that power, `r2` is shifted
+    /// until its highest bit is set.
+    fn exponential_index(&mut self, unit: u32) {
         let done = self.asm.label();
         let asm = &mut self.asm;
         asm.mov_imm(R1, 0);
@@ -188,13 +192,13 @@ impl Emitter<'_> {
             asm.add_imm(R1, -half);
             asm.place(large);
         }
-        asm.mov_imm64(R3, aligned(unit) as i64);
+        asm.mov_imm64(R3, aligned_unit(unit) as i64);
         asm.jump_if_reg(Cond::Le, R2, R3, done);
         asm.add_imm(R1, 1);
         asm.place(done);
     }
 
-    /// Buckets below zero stand in front of those above it.
+    /// Adjusts `r1` for signed values: buckets of negative values precede those of positive ones.
     fn mirror(&mut self, signed: bool) {
         if !signed {
             return;
@@ -210,11 +214,12 @@ impl Emitter<'_> {
         asm.place(done);
     }
 
-    /// `r1 = ` the bucket of one width.
-    fn linear(&mut self, buckets: Buckets, (low, high, step): (i64, i64, u32), signed: bool) {
+    /// `r1 = ` the linear bucket of `VALUE`.
+    fn linear(&mut self, low: i64, high: i64, step: u32, signed: bool) {
+        let buckets = Buckets::Linear { low, high, step, signed };
         let (below, above, done) = (self.asm.label(), self.asm.label(), self.asm.label());
         let (less, more) = if signed { (Cond::Slt, Cond::Sge) } else { (Cond::Lt, Cond::Ge) };
-        // Bounds that no unsigned value has.
+        // No unsigned value is below a negative bound.
         let (from, to) = if signed { (low, high) } else { (low.max(0), high.max(0)) };
         let asm = &mut self.asm;
         asm.mov_imm64(R2, from);
@@ -236,24 +241,25 @@ impl Emitter<'_> {
         asm.place(done);
     }
 
-    /// Notes the time. A start that finds another one takes its place.
+    /// Saves the time of a start. It replaces an earlier start with the same key.
     fn start(&mut self, key: &FrameRegion, saved: &FrameRegion) {
-        let fine = self.asm.label();
+        let saved_new = self.asm.label();
         self.fill(key);
         self.fill(saved);
         self.asm.call(helper::KTIME_GET_NS);
         self.asm.store(Width::Dw, BASE, saved.at as i16, R0);
-        self.note_start(key, saved, BPF_NOEXIST);
-        self.asm.jump_if(Cond::Eq, R0, 0, fine);
+        self.save_start(key, saved, BPF_NOEXIST);
+        self.asm.jump_if(Cond::Eq, R0, 0, saved_new);
         self.asm.jump_if(Cond::Ne, R0, -libc::EEXIST, self.dropped);
         self.count(Counter::Overwritten);
-        self.note_start(key, saved, BPF_ANY);
+        self.save_start(key, saved, BPF_ANY);
         self.asm.jump_if(Cond::Ne, R0, 0, self.dropped);
-        self.asm.place(fine);
+        self.asm.place(saved_new);
     }
 
-    /// `r0 = ` 0 or a negative error number, which older kernels give 32 bits of.
-    fn note_start(&mut self, key: &FrameRegion, saved: &FrameRegion, flags: i32) {
+    /// Writes a start to the map. `r0 = ` 0 or a negative error number, sign-extended because older
+    /// kernels return 32 bits.
+    fn save_start(&mut self, key: &FrameRegion, saved: &FrameRegion, flags: i32) {
         self.map_and_key(self.maps.starts, key);
         self.asm.mov(R3, BASE);
         self.asm.add_imm(R3, saved.at as i32);
@@ -263,7 +269,7 @@ impl Emitter<'_> {
         self.asm.sar(R0, 32);
     }
 
-    /// Adds the time since the start.
+    /// Adds the time since the start to the histogram of a key.
     fn end(&mut self, start: &FrameRegion, key: &FrameRegion, kept: u32) {
         let unmatched = self.asm.label();
         self.fill(start);
@@ -281,7 +287,7 @@ impl Emitter<'_> {
         }
         self.map_and_key(self.maps.starts, start);
         self.asm.call(helper::MAP_DELETE_ELEM);
-        // Who deletes it, counts it.
+        // If two ends race for a start, only the one that deletes it counts.
         self.asm.jump_if(Cond::Ne, R0, 0, unmatched);
         self.aggregate(key);
         self.asm.jump(self.done);

@@ -1,11 +1,12 @@
-//! Filters: jumps to one label or the other.
+//! Conditions: code that jumps to one of two labels.
 
 use super::{BASE, Cond, Emitter, Label, R0, R1, R2, R3, Reg, Width, helper};
 use crate::filter::Test;
 use crate::plan::record_layout::FAULTS;
-use crate::plan::{ArgSlot, Condition, infinite};
+use crate::plan::{ArgSlot, Condition, infinity_order};
 
 impl Emitter<'_> {
+    /// Jumps to `yes` if the condition holds, else to `no`.
     pub(super) fn condition(&mut self, condition: &Condition, yes: Label, no: Label) {
         match condition {
             Condition::Constant(known) => self.asm.jump(if *known { yes } else { no }),
@@ -22,50 +23,51 @@ impl Emitter<'_> {
                 self.condition(b, yes, no);
             }
             Condition::Not(inner) => self.condition(inner, no, yes),
-            Condition::Number { word, test, value } => {
-                self.unless_fault(*word, no);
-                self.word(R1, *word);
-                self.compare(*test, word.signed, *value, yes);
+            Condition::Number { slot, test, value } => {
+                self.jump_if_fault(*slot, no);
+                self.load_slot(R1, *slot);
+                self.compare(*test, slot.signed, *value, yes);
                 self.asm.jump(no);
             }
-            Condition::Float { word, test, value } => self.float(*word, *test, *value, yes, no),
-            Condition::Text { pointer, length, bytes, prefix, scratch } => {
-                self.unless_fault(*pointer, no);
-                self.read_text(*pointer, *length, bytes, *prefix, *scratch, no);
+            Condition::Float { slot, test, value } => self.float(*slot, *test, *value, yes, no),
+            Condition::String { pointer, length, bytes, prefix, scratch } => {
+                self.jump_if_fault(*pointer, no);
+                self.read_string(*pointer, *length, bytes, *prefix, *scratch, no);
                 self.same_bytes(*scratch, bytes, no);
                 self.asm.jump(yes);
             }
-            Condition::Fixed { at, bytes } => {
+            Condition::FixedString { at, bytes } => {
                 self.same_bytes(*at, bytes, no);
                 self.asm.jump(yes);
             }
         }
     }
 
-    fn unless_fault(&mut self, word: ArgSlot, no: Label) {
-        let Some(bit) = word.fault else { return };
+    /// Jumps to `no` if the read of the slot has failed.
+    fn jump_if_fault(&mut self, slot: ArgSlot, no: Label) {
+        let Some(bit) = slot.fault else { return };
         self.asm.load(Width::W, R1, BASE, FAULTS as i16);
         self.asm.shr(R1, i32::from(bit));
         self.asm.and_imm(R1, 1);
         self.asm.jump_if(Cond::Ne, R1, 0, no);
     }
 
-    /// `dst = ` the word, with its sign.
-    pub(super) fn word(&mut self, dst: Reg, word: ArgSlot) {
-        let (width, bits) = match word.size {
+    /// `dst = ` the value of a slot, sign-extended if it is signed.
+    pub(super) fn load_slot(&mut self, dst: Reg, slot: ArgSlot) {
+        let (width, bits) = match slot.size {
             1 => (Width::B, 8),
             2 => (Width::H, 16),
             4 => (Width::W, 32),
             _ => (Width::Dw, 64),
         };
-        self.asm.load(width, dst, BASE, word.at as i16);
-        if word.signed && bits < 64 {
+        self.asm.load(width, dst, BASE, slot.at as i16);
+        if slot.signed && bits < 64 {
             self.asm.shl(dst, 64 - bits);
             self.asm.sar(dst, 64 - bits);
         }
     }
 
-    /// Jumps if `r1 TEST value`.
+    /// Jumps to `yes` if `r1 TEST value`.
     pub(super) fn compare(&mut self, test: Test, signed: bool, value: i64, yes: Label) {
         let cond = match (test, signed) {
             (Test::Eq, _) => Cond::Eq,
@@ -83,11 +85,11 @@ impl Emitter<'_> {
         self.asm.jump_if_reg(cond, R1, R2, yes);
     }
 
-    /// See `plan::condition::order`. What is no number compares as unequal only.
-    fn float(&mut self, word: ArgSlot, test: Test, value: i64, yes: Label, no: Label) {
-        self.unless_fault(word, no);
-        self.word(R1, word);
-        if word.size == 4 {
+    /// Compares floats by `plan::condition::float_order`. NaN is unequal to everything.
+    fn float(&mut self, slot: ArgSlot, test: Test, value: i64, yes: Label, no: Label) {
+        self.jump_if_fault(slot, no);
+        self.load_slot(R1, slot);
+        if slot.size == 4 {
             self.asm.shl(R1, 32);
         }
         let not_zero = self.asm.label();
@@ -100,17 +102,18 @@ impl Emitter<'_> {
         self.asm.sar(R2, 63);
         self.asm.shr(R2, 1);
         self.asm.xor(R1, R2);
-        let no_number = if test == Test::Ne { yes } else { no };
-        self.asm.mov_imm64(R2, infinite(word.size));
-        self.asm.jump_if_reg(Cond::Sgt, R1, R2, no_number);
-        self.asm.mov_imm64(R2, -infinite(word.size) - 1);
-        self.asm.jump_if_reg(Cond::Slt, R1, R2, no_number);
+        let if_nan = if test == Test::Ne { yes } else { no };
+        self.asm.mov_imm64(R2, infinity_order(slot.size));
+        self.asm.jump_if_reg(Cond::Sgt, R1, R2, if_nan);
+        self.asm.mov_imm64(R2, -infinity_order(slot.size) - 1);
+        self.asm.jump_if_reg(Cond::Slt, R1, R2, if_nan);
         self.compare(test, true, value, yes);
         self.asm.jump(no);
     }
 
-    /// Reads as much text as there is to compare, or jumps: most texts differ in length.
-    fn read_text(
+    /// Reads as many bytes of a string as are compared. Jumps to `no` if the length does not match,
+    /// which most strings fail.
+    fn read_string(
         &mut self,
         pointer: ArgSlot,
         length: Option<ArgSlot>,
@@ -121,26 +124,27 @@ impl Emitter<'_> {
     ) {
         let wanted = bytes.len() as i32;
         if let Some(length) = length {
-            self.word(R1, length);
+            self.load_slot(R1, length);
             self.asm.jump_if(if prefix { Cond::Lt } else { Cond::Ne }, R1, wanted, no);
             if wanted == 0 {
                 return;
             }
-            self.word(R3, pointer);
-            self.at(scratch);
+            self.load_slot(R3, pointer);
+            self.address_of(scratch);
             self.asm.mov_imm(R2, wanted);
             self.asm.call(helper::PROBE_READ_USER);
             self.asm.jump_if(Cond::Ne, R0, 0, no);
         } else {
-            self.word(R3, pointer);
-            self.at(scratch);
+            self.load_slot(R3, pointer);
+            self.address_of(scratch);
             self.asm.mov_imm(R2, if prefix { wanted + 1 } else { wanted + 2 });
             self.asm.call(helper::PROBE_READ_USER_STR);
-            // The length counts the zero, which the helper also writes where it cuts.
+            // The length includes the NUL, which the helper writes even if it truncates.
             self.asm.jump_if(Cond::Ne, R0, wanted + 1, no);
         }
     }
 
+    /// Jumps to `no` unless the frame has these bytes at an offset.
     fn same_bytes(&mut self, at: u32, bytes: &[u8], no: Label) {
         let mut at = at as i16;
         let mut rest = bytes;

@@ -1,8 +1,20 @@
-//! A plan as BPF instructions.
+//! Code generation: compiles a plan to BPF instructions.
 //!
-//! One program serves all sites of a plan: the attach cookie says which one was hit and selects, by a tree of
-//! comparisons, the code of its handler. Everything on the way is straight-line: registers come from `pt_regs` at
-//! constant offsets, adjacent stack slots in one copy, and every hit runs only what its handler needs.
+//! One program serves all sites of a plan. The attach cookie is the number of the site that was
+//! hit; a binary tree of comparisons selects the code of its handler. A handler is straight-line
+//! code: it reads registers from `pt_regs` at constant offsets and copies adjacent stack slots at
+//! once.
+//!
+//! # Registers
+//!
+//! `r6` to `r9` are preserved across helper calls and keep the state of the program:
+//!
+//! ```text
+//! r6  CTX       the context, `struct pt_regs`
+//! r7  BASE      the record or the frame
+//! r8  COUNTERS  the counters of the site
+//! r9  COOKIE    the attach cookie; once a handler is selected, the value that it aggregates
+//! ```
 
 mod action;
 mod condition;
@@ -14,45 +26,46 @@ mod size;
 mod tests;
 
 use super::asm::{
-    Assembler, BadJump, Cond, Insn, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width,
+    Assembler, Cond, Insn, JumpError, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width,
 };
 use super::helper;
-use crate::bpf::{Counter, KernelFeatures, MapFds};
+use crate::bpf::{Counter, KernelFeatures, MapFds, Program};
 use crate::error::{Error, Result};
 use crate::plan::{Handler, Plan, Site, pt_regs};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-/// Runs of sites with one handler that a program tells apart: jumps reach 32,767 instructions, a handler has at most
-/// a few hundred.
-const LEAVES_PER_PROGRAM: usize = 4096;
-/// Handlers one program holds, for the same reason.
-const HANDLERS_PER_PROGRAM: usize = 32;
+/// Number of leaves in the tree of a program at most. A leaf is a run of sites with the same
+/// handler. Jumps reach 32,767 instructions, and a leaf takes two.
+const MAX_LEAVES: usize = 4096;
+/// Number of handlers in a program at most. A handler has up to a few hundred instructions.
+const MAX_HANDLERS: usize = 32;
 
-/// Registers that live through the whole program.
 const CTX: Reg = R6;
-/// The record, or the frame on the stack.
 const BASE: Reg = R7;
 const COUNTERS: Reg = R8;
-/// In what aggregates, the value once the handler is chosen.
 const COOKIE: Reg = R9;
 
-/// The programs of a plan, each with the cookies of the sites it is for. One, unless the plan is huge or the kernel
-/// has no cookies to tell sites apart.
-pub(crate) fn emit(
+/// Compiles a plan.
+///
+/// The result is one program, unless the plan is very large or the kernel has no attach cookies.
+/// Without cookies each site has a program of its own.
+pub(crate) fn compile(
     plan: &Plan,
     maps: &MapFds,
     features: KernelFeatures,
-) -> Result<Vec<(Vec<u32>, Vec<Insn>)>> {
+) -> Result<Vec<Program>> {
     let mut groups: Vec<Vec<&Site>> = Vec::new();
     let mut handlers: Vec<u32> = Vec::new();
     let mut leaves = 0;
     for site in plan.sites() {
-        let leaf =
+        let starts_leaf =
             groups.last().and_then(|g| g.last()).is_none_or(|last| last.handler != site.handler);
-        leaves += usize::from(leaf);
+        leaves += usize::from(starts_leaf);
         let fits = features.cookies
             && !groups.is_empty()
-            && leaves <= LEAVES_PER_PROGRAM
-            && (handlers.contains(&site.handler) || handlers.len() < HANDLERS_PER_PROGRAM);
+            && leaves <= MAX_LEAVES
+            && (handlers.contains(&site.handler) || handlers.len() < MAX_HANDLERS);
         if !fits {
             groups.push(Vec::new());
             handlers.clear();
@@ -68,40 +81,38 @@ pub(crate) fn emit(
     groups
         .into_iter()
         .map(|group| {
-            let served = group.iter().map(|s| s.cookie).collect();
-            // Groups are small enough for every jump; should one not be, nothing is attached.
-            let code = program(plan, maps, &group, features).map_err(|BadJump| {
-                Error::unsupported("the plan is too large for one kernel program")
+            let cookies = group.iter().map(|s| s.cookie).collect();
+            let code = program(plan, maps, &group, features).map_err(|JumpError| {
+                Error::unsupported("the plan is too large for a BPF program; select fewer probes")
             })?;
-            Ok((served, code))
+            Ok(Program { cookies, code })
         })
         .collect()
 }
 
-/// What comes in front of a program that knows nothing of the plan: it goes on, with its context in place, for the
-/// chosen processes only.
-pub(crate) fn prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
+/// Compiles a prologue that limits a user's program to the traced processes. The program is
+/// appended to it.
+pub(crate) fn filter_prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
-    let (done, wanted) = (asm.label(), asm.label());
+    let (done, is_traced) = (asm.label(), asm.label());
     let features = KernelFeatures::default();
     let mut emitter = Emitter { asm, maps, plan, features, done, filtered: done, dropped: done };
     emitter.asm.mov(CTX, R1);
-    emitter.only_chosen_processes();
-    emitter.asm.jump(wanted);
+    emitter.check_process();
+    emitter.asm.jump(is_traced);
     emitter.asm.place(done);
     emitter.asm.mov_imm(R0, 0);
     emitter.asm.exit();
-    emitter.asm.place(wanted);
+    emitter.asm.place(is_traced);
     emitter.asm.mov(R1, CTX);
-    emitter
-        .asm
-        .finish_head()
-        .map_err(|BadJump| Error::unsupported("too many processes for one kernel program"))
+    emitter.asm.finish_prologue().map_err(|JumpError| {
+        Error::unsupported("too many processes for a BPF program; trace fewer")
+    })
 }
 
-/// Emits a plan for the oldest and the newest kernels, for the fuzz targets.
+/// Compiles a plan for the oldest and the newest kernels, for fuzz targets.
 #[cfg(fuzzing)]
-pub fn emit_for_every_kernel(plan: &Plan) -> Result<()> {
+pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
     let maps = MapFds {
         events: 3,
         wakeup: 4,
@@ -120,22 +131,23 @@ pub fn emit_for_every_kernel(plan: &Plan) -> Result<()> {
         task: Some(super::TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
     };
     for features in [KernelFeatures::default(), newest] {
-        emit(plan, &maps, features)?;
+        compile(plan, &maps, features)?;
     }
     Ok(())
 }
 
+/// Compiles the program for some of the sites.
 fn program(
     plan: &Plan,
     maps: &MapFds,
     sites: &[&Site],
     features: KernelFeatures,
-) -> std::result::Result<Vec<Insn>, BadJump> {
+) -> std::result::Result<Vec<Insn>, JumpError> {
     let mut asm = Assembler::default();
     let (done, filtered, dropped) = (asm.label(), asm.label(), asm.label());
     let mut emitter = Emitter { asm, maps, plan, features, done, filtered, dropped };
     emitter.asm.mov(CTX, R1);
-    emitter.only_chosen_processes();
+    emitter.check_process();
     let asm = &mut emitter.asm;
     match sites {
         [site] => asm.mov_imm64(COOKIE, site.cookie.into()),
@@ -146,7 +158,7 @@ fn program(
         }
     }
     if plan.limit.is_some() {
-        // Hits after the budget is used up are not part of the session.
+        // Once the limit is reached, hits are not even counted.
         asm.map_value(R1, maps.control);
         asm.load(Width::Dw, R1, R1, 0);
         asm.jump_if(Cond::Sle, R1, 0, done);
@@ -160,36 +172,46 @@ fn program(
     asm.mov(COUNTERS, R0);
     emitter.count(Counter::Hits);
     emitter.dispatch(sites)?;
-    emitter.endings();
+    emitter.exits();
     emitter.asm.finish()
 }
 
+/// A leaf of the tree that selects a handler: a run of consecutive cookies.
+#[derive(Clone, Copy)]
+struct Leaf {
+    first_cookie: u32,
+    /// Index of the handler of all sites in the run.
+    handler: u32,
+}
+
+/// The state of compiling one program.
 struct Emitter<'a> {
     asm: Assembler,
     maps: &'a MapFds,
     plan: &'a Plan,
     features: KernelFeatures,
-    /// Where every hit ends.
+    /// Ends the program.
     done: Label,
-    /// Where hits end that the user does not want.
+    /// Counts the hit as filtered and ends the program.
     filtered: Label,
-    /// Where hits end that there is no room for.
+    /// Counts the hit as dropped and ends the program.
     dropped: Label,
 }
 
 impl Emitter<'_> {
-    /// Goes on for these processes only. The link filters, too, where the kernel's filter is right.
-    fn only_chosen_processes(&mut self) {
+    /// Ends the program unless the process is traced. The link filters by process, too, if the
+    /// kernel supports that.
+    fn check_process(&mut self) {
         let asm = &mut self.asm;
         if let Some(pids) = &self.plan.pids {
-            let go_on = asm.label();
+            let is_traced = asm.label();
             asm.call(helper::GET_CURRENT_PID_TGID);
             asm.shr(R0, 32);
             for pid in pids {
-                asm.jump_if(Cond::Eq, R0, *pid as i32, go_on);
+                asm.jump_if(Cond::Eq, R0, *pid as i32, is_traced);
             }
             asm.jump(self.done);
-            asm.place(go_on);
+            asm.place(is_traced);
         }
         if self.plan.cgroup.is_some() {
             asm.map(R1, self.maps.cgroup);
@@ -199,13 +221,15 @@ impl Emitter<'_> {
         }
     }
 
-    /// Atomic although per CPU: uprobe programs can be preempted by another hit on the same CPU.
+    /// Increments a counter. Counters are per CPU, but another hit on the same CPU can preempt a
+    /// uprobe program, so the increment is atomic.
     fn count(&mut self, counter: Counter) {
         self.asm.mov_imm(R1, 1);
         self.asm.atomic_add(COUNTERS, counter.offset(), R1);
     }
 
-    fn endings(&mut self) {
+    /// The ends of the program, to which handlers jump.
+    fn exits(&mut self) {
         self.asm.place(self.filtered);
         self.count(Counter::Filtered);
         self.asm.jump(self.done);
@@ -216,59 +240,69 @@ impl Emitter<'_> {
         self.asm.exit();
     }
 
-    /// Jumps to the code of the site's handler. Neighbouring cookies of one handler are one leaf of the tree.
-    fn dispatch(&mut self, sites: &[&Site]) -> std::result::Result<(), BadJump> {
-        let mut leaves: Vec<(u32, u32)> = Vec::new();
+    /// Jumps to the handler of the site. Consecutive cookies with the same handler are one leaf of
+    /// the tree.
+    fn dispatch(&mut self, sites: &[&Site]) -> std::result::Result<(), JumpError> {
+        let mut leaves: Vec<Leaf> = Vec::new();
         for site in sites {
-            if leaves.last().is_none_or(|(_, handler)| *handler != site.handler) {
-                leaves.push((site.cookie, site.handler));
+            if leaves.last().is_none_or(|leaf| leaf.handler != site.handler) {
+                leaves.push(Leaf { first_cookie: site.cookie, handler: site.handler });
             }
         }
-        let mut code: Vec<(u32, Label)> = Vec::new();
-        for (_, handler) in &leaves {
-            if !code.iter().any(|(l, _)| l == handler) {
-                code.push((*handler, self.asm.label()));
+        let mut labels: BTreeMap<u32, Label> = BTreeMap::new();
+        let mut order: Vec<u32> = Vec::new();
+        for leaf in &leaves {
+            if let Entry::Vacant(entry) = labels.entry(leaf.handler) {
+                entry.insert(self.asm.label());
+                order.push(leaf.handler);
             }
         }
-        self.tree(&leaves, &code)?;
-        for (index, label) in code {
-            self.asm.place(label);
-            let handler = self.plan.handlers.get(index as usize).ok_or(BadJump)?;
+        self.tree(&leaves, &labels)?;
+        for index in order {
+            self.asm.place(*labels.get(&index).ok_or(JumpError)?);
+            let handler = self.plan.handlers.get(index as usize).ok_or(JumpError)?;
             self.handler(handler);
             self.asm.jump(self.done);
         }
         Ok(())
     }
 
+    /// Compares the cookie with the middle of the leaves, recursively, and jumps to the handler of
+    /// the leaf.
     fn tree(
         &mut self,
-        leaves: &[(u32, u32)],
-        code: &[(u32, Label)],
-    ) -> std::result::Result<(), BadJump> {
-        if let [(_, handler)] = leaves {
-            let (_, label) = code.iter().find(|(l, _)| l == handler).ok_or(BadJump)?;
-            self.asm.jump(*label);
+        leaves: &[Leaf],
+        labels: &BTreeMap<u32, Label>,
+    ) -> std::result::Result<(), JumpError> {
+        if let [leaf] = leaves {
+            self.asm.jump(*labels.get(&leaf.handler).ok_or(JumpError)?);
             return Ok(());
         }
         let (lower, upper) = leaves.split_at(leaves.len() / 2);
-        let first_upper = upper.first().ok_or(BadJump)?.0;
+        let first_upper = upper.first().ok_or(JumpError)?.first_cookie;
         let right = self.asm.label();
-        self.asm.jump_if(Cond::Ge, COOKIE, i32::try_from(first_upper).map_err(|_| BadJump)?, right);
-        self.tree(lower, code)?;
+        self.asm.jump_if(
+            Cond::Ge,
+            COOKIE,
+            i32::try_from(first_upper).map_err(|_| JumpError)?,
+            right,
+        );
+        self.tree(lower, labels)?;
         self.asm.place(right);
-        self.tree(upper, code)
+        self.tree(upper, labels)
     }
 
+    /// Compiles a handler: reads, filter, limits, action.
     fn handler(&mut self, handler: &Handler) {
         if handler.stack_check {
-            self.only_without_branch();
+            self.check_branch_not_taken();
         }
         let frame = &handler.frame;
         if frame.size > 0 {
             self.asm.mov(BASE, R10);
             self.asm.add_imm(BASE, -(frame.size as i32));
             self.asm.store_imm(Width::Dw, BASE, 0, 0);
-            self.steps(&frame.prepare, reads::Base::Frame);
+            self.read_all(&frame.filter_reads, reads::Base::Frame);
         }
         if let Some(condition) = &handler.filter {
             let passed = self.asm.label();
@@ -277,32 +311,34 @@ impl Emitter<'_> {
         }
         self.sample();
         self.rate(handler);
-        self.budget();
+        self.limit();
         self.action(handler);
     }
 
-    /// Goes on where a `b.ls` is not taken: carry set, zero clear.
-    fn only_without_branch(&mut self) {
-        /// The two bits, zero above carry, end up as the only ones.
+    /// Ends the program and takes the hit back if the `b.ls` at the site is taken. It is not if
+    /// carry is set and zero is clear.
+    fn check_branch_not_taken(&mut self) {
+        /// Shift after which only the two flags are left, zero above carry.
         const ABOVE: i32 = 64 - 2;
         let asm = &mut self.asm;
-        let once = asm.label();
+        let not_taken = asm.label();
         asm.load(Width::Dw, R1, CTX, pt_regs::PSTATE);
         asm.shl(R1, ABOVE - pt_regs::CARRY_BIT as i32);
         asm.shr(R1, ABOVE);
-        asm.jump_if(Cond::Eq, R1, 1, once);
-        self.has_not_happened();
-        self.asm.place(once);
+        asm.jump_if(Cond::Eq, R1, 1, not_taken);
+        self.uncount_hit();
+        self.asm.place(not_taken);
     }
 
-    /// Takes a hit back that was counted.
-    fn has_not_happened(&mut self) {
+    /// Decrements the number of hits and ends the program, as if the hit had not happened.
+    fn uncount_hit(&mut self) {
         self.asm.mov_imm(R1, -1);
         self.asm.atomic_add(COUNTERS, Counter::Hits.offset(), R1);
         self.asm.jump(self.done);
     }
 
-    /// One in N, by chance, so that no pattern of the program is in step with it.
+    /// Takes one hit in N. The choice is random, so that no pattern in the traced program can bias
+    /// the sample.
     fn sample(&mut self) {
         let Some(every) = self.plan.sample else { return };
         self.asm.call(helper::GET_PRANDOM_U32);
@@ -311,14 +347,18 @@ impl Emitter<'_> {
         self.asm.jump_if_reg(Cond::Ge, R0, R1, self.filtered);
     }
 
-    /// At most N a second: a word holds the second and the count in it. Who finds an older second starts a new one;
-    /// who loses that race is turned away, so that there are never more than N. Without the old value, hits on several
-    /// CPUs at once may pass together.
+    /// Takes up to N hits per second.
+    ///
+    /// A 64-bit word per probe has the current second in its upper half and the number of hits in
+    /// that second in its lower half. A hit that finds an older second starts a new one by a
+    /// compare-and-exchange. A hit that loses this race is filtered, so that never more than N
+    /// pass. Without atomic operations that return the old value, hits that race on several CPUs
+    /// may pass together.
     fn rate(&mut self, handler: &Handler) {
         let (Some(most), Some(slot)) = (self.plan.rate, handler.rate) else { return };
         let (full, passed) = (self.filtered, self.asm.label());
         let asm = &mut self.asm;
-        let another = asm.label();
+        let other_second = asm.label();
         asm.call(helper::KTIME_GET_NS);
         asm.div_imm(R0, 1_000_000_000);
         asm.map_value_at(R1, self.maps.rates, slot as i32 * 8);
@@ -326,11 +366,11 @@ impl Emitter<'_> {
             asm.load(Width::Dw, R2, R1, 0);
             asm.mov(R3, R2);
             asm.shr(R3, 32);
-            asm.jump_if_reg(Cond::Eq, R3, R0, another);
+            asm.jump_if_reg(Cond::Eq, R3, R0, other_second);
             asm.mov(R2, R0);
             asm.shl(R2, 32);
             asm.store(Width::Dw, R1, 0, R2);
-            asm.place(another);
+            asm.place(other_second);
             asm.shl(R2, 32);
             asm.shr(R2, 32);
             asm.mov_imm64(R3, i64::from(most));
@@ -343,13 +383,13 @@ impl Emitter<'_> {
         asm.atomic_fetch_add(R1, 0, R2);
         asm.mov(R3, R2);
         asm.shr(R3, 32);
-        asm.jump_if_reg(Cond::Ne, R3, R0, another);
+        asm.jump_if_reg(Cond::Ne, R3, R0, other_second);
         asm.shl(R2, 32);
         asm.shr(R2, 32);
         asm.mov_imm64(R3, i64::from(most));
         asm.jump_if_reg(Cond::Ge, R2, R3, full);
         asm.jump(passed);
-        asm.place(another);
+        asm.place(other_second);
         asm.mov(R3, R0);
         asm.shl(R3, 32);
         asm.or_imm(R3, 1);
@@ -360,8 +400,9 @@ impl Emitter<'_> {
         asm.place(passed);
     }
 
-    /// Takes one from the limit. A hit that finds it used up meanwhile has not happened.
-    fn budget(&mut self) {
+    /// Decrements the number of hits left. If another CPU has taken the last one meanwhile, the hit
+    /// is taken back.
+    fn limit(&mut self) {
         if self.plan.limit.is_none() {
             return;
         }
@@ -370,13 +411,13 @@ impl Emitter<'_> {
         asm.map_value(R1, self.maps.control);
         asm.mov_imm(R2, -1);
         if !self.features.atomics {
-            // The session drops the records beyond the limit.
+            // The session discards records beyond the limit.
             asm.atomic_add(R1, 0, R2);
             return;
         }
         asm.atomic_fetch_add(R1, 0, R2);
         asm.jump_if(Cond::Sgt, R2, 0, left);
-        self.has_not_happened();
+        self.uncount_hit();
         self.asm.place(left);
     }
 }

@@ -1,16 +1,16 @@
-//! The steps that fill a record or a frame.
+//! Read operations, which fill a record or a frame.
 
 use super::{BASE, CTX, Cond, Emitter, R0, R1, R2, R3, Width, helper};
 use crate::bpf::asm::R4;
 use crate::plan::record_layout::FAULTS;
 use crate::plan::{Address, ReadOp};
 
-/// What is filled.
+/// The region that is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base {
-    /// A record of the event buffer.
+    /// A record in the event buffer.
     Record,
-    /// The stack, where the kernel wants every byte written before one is read.
+    /// The stack. The verifier wants every byte to be written before it is read.
     Frame,
 }
 
@@ -18,14 +18,14 @@ pub(super) enum Base {
 const USER_STACK: i32 = 1 << 8;
 
 impl Emitter<'_> {
-    pub(super) fn steps(&mut self, steps: &[ReadOp], base: Base) {
-        for step in steps {
-            self.step(step, base);
+    pub(super) fn read_all(&mut self, reads: &[ReadOp], base: Base) {
+        for read in reads {
+            self.read(read, base);
         }
     }
 
-    fn step(&mut self, step: &ReadOp, base: Base) {
-        match step {
+    fn read(&mut self, read: &ReadOp, base: Base) {
+        match read {
             ReadOp::Constant { to, value } => {
                 self.asm.mov_imm64(R1, *value);
                 self.asm.store(Width::Dw, BASE, *to as i16, R1);
@@ -35,33 +35,33 @@ impl Emitter<'_> {
                 self.asm.store(Width::Dw, BASE, *to as i16, R1);
             }
             ReadOp::Memory { to, len, from, fault } => {
-                let (failed, fine) = (self.asm.label(), self.asm.label());
+                let (failed, done) = (self.asm.label(), self.asm.label());
                 self.address(from);
-                if !from.through.is_empty() && base == Base::Frame {
-                    // A read that fails in front of it leaves the rest unwritten.
+                if !from.deref_chain.is_empty() && base == Base::Frame {
+                    // If a dereference fails, the rest would stay unwritten.
                     self.clear(*to, *len);
                 }
-                for distance in from.beyond_the_first() {
-                    self.at(*to);
+                for offset in from.offsets_after_deref() {
+                    self.address_of(*to);
                     self.asm.mov_imm(R2, 8);
                     self.asm.call(helper::PROBE_READ_USER);
                     self.asm.jump_if(Cond::Ne, R0, 0, failed);
                     self.asm.load(Width::Dw, R3, BASE, *to as i16);
-                    self.add(distance);
+                    self.add(offset);
                 }
-                self.at(*to);
+                self.address_of(*to);
                 self.asm.mov_imm(R2, *len as i32);
                 self.asm.call(helper::PROBE_READ_USER);
-                self.asm.jump_if(Cond::Eq, R0, 0, fine);
+                self.asm.jump_if(Cond::Eq, R0, 0, done);
                 self.asm.place(failed);
                 self.set_fault(*fault);
-                self.asm.place(fine);
+                self.asm.place(done);
             }
-            ReadOp::Text { to, max, pointer, length, fault } => {
+            ReadOp::String { to, max, pointer, length, fault } => {
                 if base == Base::Frame {
                     self.clear(*to, 8 + max);
                 }
-                self.text(*to, *max, *pointer, *length, *fault);
+                self.string(*to, *max, *pointer, *length, *fault);
             }
             ReadOp::PidTgid { to } => {
                 self.asm.call(helper::GET_CURRENT_PID_TGID);
@@ -69,7 +69,7 @@ impl Emitter<'_> {
             }
             ReadOp::Comm { to } => self.comm(*to),
             ReadOp::Stack { to, frames } => {
-                self.at(to + 8);
+                self.address_of(to + 8);
                 self.asm.mov(R2, R1);
                 self.asm.mov(R1, CTX);
                 self.asm.mov_imm(R3, *frames as i32 * 8);
@@ -80,11 +80,11 @@ impl Emitter<'_> {
         }
     }
 
-    /// The thread's name. The helper clears, measures and copies; loading both words takes next to nothing, and leaves
-    /// the task in `r0`.
+    /// Stores the thread name. If offsets in `task_struct` are known, two loads replace the helper
+    /// and leave the task in `r0`.
     pub(super) fn comm(&mut self, to: u32) {
         let Some(task) = self.features.task else {
-            self.at(to);
+            self.address_of(to);
             self.asm.mov_imm(R2, 16);
             self.asm.call(helper::GET_CURRENT_COMM);
             return;
@@ -96,19 +96,20 @@ impl Emitter<'_> {
         }
     }
 
-    /// `r1 = base + offset`.
-    pub(super) fn at(&mut self, offset: u32) {
+    /// `r1 = BASE + offset`.
+    pub(super) fn address_of(&mut self, offset: u32) {
         self.asm.mov(R1, BASE);
         self.asm.add_imm(R1, offset as i32);
     }
 
+    /// Sets a part of the region to zero.
     fn clear(&mut self, to: u32, len: u32) {
         for at in (to..to + len).step_by(8) {
             self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
         }
     }
 
-    /// `r3 = base + index * scale` and the first distance.
+    /// `r3 = base + index * scale + ` the first offset.
     fn address(&mut self, from: &Address) {
         let asm = &mut self.asm;
         match from.base {
@@ -122,22 +123,23 @@ impl Emitter<'_> {
             }
             asm.add(R3, R2);
         }
-        self.add(from.first());
+        self.add(from.first_offset());
     }
 
-    /// `r3 += distance`.
-    fn add(&mut self, distance: i64) {
-        match i32::try_from(distance) {
+    /// `r3 += offset`.
+    fn add(&mut self, offset: i64) {
+        match i32::try_from(offset) {
             Ok(0) => {}
-            Ok(distance) => self.asm.add_imm(R3, distance),
+            Ok(offset) => self.asm.add_imm(R3, offset),
             Err(_) => {
-                self.asm.mov_imm64(R2, distance);
+                self.asm.mov_imm64(R2, offset);
                 self.asm.add(R3, R2);
             }
         }
     }
 
-    fn text(&mut self, to: u32, max: u32, pointer: u32, length: Option<u32>, fault: u8) {
+    /// Copies a string, truncated to `max` bytes.
+    fn string(&mut self, to: u32, max: u32, pointer: u32, length: Option<u32>, fault: u8) {
         self.asm.load(Width::Dw, R3, BASE, pointer as i16);
         match length {
             Some(length) => {
@@ -147,28 +149,29 @@ impl Emitter<'_> {
                 self.asm.mov_imm(R2, max as i32);
                 self.asm.place(short);
                 self.asm.store(Width::W, BASE, to as i16, R2);
-                self.at(to + 8);
+                self.address_of(to + 8);
                 self.asm.call(helper::PROBE_READ_USER);
                 self.fault_unless_zero(fault);
             }
             None => {
-                let fine = self.asm.label();
-                self.at(to + 8);
+                let done = self.asm.label();
+                self.address_of(to + 8);
                 self.asm.mov_imm(R2, max as i32);
                 self.asm.call(helper::PROBE_READ_USER_STR);
                 self.asm.store(Width::W, BASE, to as i16, R0);
-                self.asm.jump_if(Cond::Sge, R0, 0, fine);
+                self.asm.jump_if(Cond::Sge, R0, 0, done);
                 self.set_fault(fault);
-                self.asm.place(fine);
+                self.asm.place(done);
             }
         }
     }
 
+    /// Sets a fault bit unless `r0` is 0.
     fn fault_unless_zero(&mut self, fault: u8) {
-        let fine = self.asm.label();
-        self.asm.jump_if(Cond::Eq, R0, 0, fine);
+        let done = self.asm.label();
+        self.asm.jump_if(Cond::Eq, R0, 0, done);
         self.set_fault(fault);
-        self.asm.place(fine);
+        self.asm.place(done);
     }
 
     fn set_fault(&mut self, fault: u8) {

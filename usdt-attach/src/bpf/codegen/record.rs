@@ -1,4 +1,4 @@
-//! Records: assembled, and passed to the reader.
+//! Records: assembling them, and publishing them to the reader.
 
 use super::reads::Base;
 use super::{BASE, COOKIE, Cond, Emitter, R0, R1, R2, R3, R9, R10, Reg, Width, helper};
@@ -11,45 +11,50 @@ use stapsdt::argspec::Arch;
 
 const RB_AVAIL_DATA: i32 = 0;
 
-/// Records whose time has none of these bits read the ring buffer's fill level.
+/// A record reads the fill level of the ring buffer if its time has none of these bits: one record
+/// in 64.
 const FILL_LEVEL_MASK: i32 = 63;
 
-/// Bytes of a mapped ring that were reserved before this record; the cookie is in the record by then.
+/// The value of `reserved` before this record. It takes the register of the cookie, which is in the
+/// record already.
 const BEFORE: Reg = R9;
 
 impl Emitter<'_> {
-    /// Assembles the record on the stack, to which the kernel copies user memory at half the cost of the buffer: its
-    /// hardened copy looks up what a destination in `vmalloc` memory belongs to. Then the record is copied to the
-    /// buffer. Strings that the stack has no space for are read into the buffer directly.
+    /// Assembles a record and publishes it.
+    ///
+    /// The record is assembled on the stack and then copied to the event buffer. Reading user
+    /// memory into the stack costs half as much as reading it into the buffer. The buffer is
+    /// `vmalloc` memory, whose owner hardened usercopy looks up. Strings for which the stack has no
+    /// space are read into the buffer directly.
     pub(super) fn record(&mut self, layout: &Layout) {
-        let staged = layout.staged();
+        let prefix = layout.stack_prefix_len();
         self.asm.mov(BASE, R10);
-        self.asm.add_imm(BASE, -(staged as i32));
+        self.asm.add_imm(BASE, -(prefix as i32));
         let asm = &mut self.asm;
-        // The cookie, and no faults yet.
+        // Stores the cookie in 4 bytes and no faults in the next 4.
         asm.store(Width::Dw, BASE, record_layout::COOKIE as i16, COOKIE);
         asm.call(helper::KTIME_GET_NS);
         asm.store(Width::Dw, BASE, record_layout::TIME as i16, R0);
         if !layout.goid {
             asm.store_imm(Width::Dw, BASE, record_layout::GOID as i16, 0);
         }
-        self.who();
-        for at in layout.gaps() {
+        self.store_thread();
+        for at in layout.unwritten_words() {
             self.asm.store_imm(Width::Dw, BASE, at as i16, 0);
         }
-        let (first, rest) = layout.split();
-        self.steps(first, Base::Frame);
+        let (first, rest) = layout.split_reads();
+        self.read_all(first, Base::Frame);
         match self.features.transport {
-            Transport::MappedRing => self.by_mapped_ring(layout, rest),
-            Transport::RingBuf => self.by_ring_buffer(layout, rest),
+            Transport::MappedRing => self.publish_to_mapped_ring(layout, rest),
+            Transport::RingBuf => self.publish_to_ring_buffer(layout, rest),
         }
     }
 
-    /// By the mapped ring (`docs/mapped-ring.md`): in line, where the ring buffer's helper calls half a dozen
-    /// functions.
-    fn by_mapped_ring(&mut self, layout: &Layout, rest: &[ReadOp]) {
+    /// Publishes the record through the mapped ring, whose protocol is described in
+    /// `docs/mapped-ring.md`.
+    fn publish_to_mapped_ring(&mut self, layout: &Layout, rest: &[ReadOp]) {
         let capacity = self.plan.buffer as i32;
-        self.used(layout);
+        self.used_len(layout);
         let reserved = self.asm.label();
         let asm = &mut self.asm;
         asm.map_value(R0, self.maps.events);
@@ -60,7 +65,7 @@ impl Emitter<'_> {
         asm.mov(R2, BEFORE);
         asm.add(R2, R4);
         asm.jump_if(Cond::Le, R2, capacity, reserved);
-        // Roll back.
+        // The ring is full: roll back.
         asm.neg(R4);
         asm.atomic_add(R0, RESERVED, R4);
         asm.jump(self.dropped);
@@ -74,7 +79,7 @@ impl Emitter<'_> {
             self.publish(R0, R3);
         } else {
             self.asm.mov(BASE, R0);
-            self.steps(rest, Base::Record);
+            self.read_all(rest, Base::Record);
             self.asm.mov_imm(R3, layout.size as i32);
             self.publish(BASE, R3);
             self.asm.mov(R2, BEFORE);
@@ -83,18 +88,19 @@ impl Emitter<'_> {
         self.notify_reader();
     }
 
-    /// Publishes a record: its length comes last.
+    /// Publishes a record by storing its length, after all of its content.
     fn publish(&mut self, record: Reg, length: Reg) {
         if NATIVE == Arch::X86_64 {
-            // Stores are seen in order.
+            // Stores become visible in program order.
             self.asm.store(Width::Dw, record, -HEADER, length);
         } else {
+            // An exchange has release semantics. BPF has no store-release before Linux 6.15.
             self.asm.exchange(record, -HEADER, length);
         }
     }
 
-    /// Wakes the reader, which polls anyway, where this record has filled the ring's first half: `r2` bytes are
-    /// reserved now.
+    /// Wakes the reader if this record has filled the first half of the ring; `r2` is the new value
+    /// of `reserved`. Otherwise the reader polls.
     fn notify_reader(&mut self) {
         let half = (self.plan.buffer / 2) as i32;
         let asm = &mut self.asm;
@@ -107,11 +113,12 @@ impl Emitter<'_> {
         asm.call(helper::RINGBUF_OUTPUT);
     }
 
-    fn by_ring_buffer(&mut self, layout: &Layout, rest: &[ReadOp]) {
+    /// Publishes the record through the kernel's ring buffer.
+    fn publish_to_ring_buffer(&mut self, layout: &Layout, rest: &[ReadOp]) {
         if rest.is_empty() {
-            self.wake_up();
+            self.submit_flags();
             self.asm.mov(R4, R2);
-            self.used(layout);
+            self.used_len(layout);
             self.asm.map(R1, self.maps.events);
             self.asm.mov(R2, BASE);
             self.asm.call(helper::RINGBUF_OUTPUT);
@@ -125,14 +132,14 @@ impl Emitter<'_> {
         self.asm.jump_if(Cond::Eq, R0, 0, self.dropped);
         self.copy_to_r0(layout);
         self.asm.mov(BASE, R0);
-        self.steps(rest, Base::Record);
-        self.wake_up();
+        self.read_all(rest, Base::Record);
+        self.submit_flags();
         self.asm.mov(R1, BASE);
         self.asm.call(helper::RINGBUF_SUBMIT);
     }
 
-    /// Process, thread and its name.
-    fn who(&mut self) {
+    /// Stores the process id, the thread id and the thread name.
+    fn store_thread(&mut self) {
         let at = record_layout::PID_TGID as i16;
         let Some(task) = self.features.task else {
             self.asm.call(helper::GET_CURRENT_PID_TGID);
@@ -147,30 +154,32 @@ impl Emitter<'_> {
         }
     }
 
-    /// `r3 = ` the length of the record that is used. The verifier must see that it is never more than the whole.
-    fn used(&mut self, layout: &Layout) {
+    /// `r3 = ` the length of the record without the unused bytes of a trailing string. The verifier
+    /// must see that it does not exceed the size of the layout.
+    fn used_len(&mut self, layout: &Layout) {
         let asm = &mut self.asm;
-        let Some((to, _)) = layout.last_text() else {
+        let Some(to) = layout.trailing_string() else {
             asm.mov_imm(R3, layout.size as i32);
             return;
         };
-        let most = (layout.size - to - 8) as i32;
+        let max = (layout.size - to - 8) as i32;
         let short = asm.label();
         asm.load(Width::W, R3, BASE, to as i16);
         asm.add_imm(R3, 7);
         asm.and_imm(R3, -8);
-        asm.jump_if(Cond::Le, R3, most, short);
-        // All of it, or the helper's error.
-        asm.mov_imm(R3, most);
+        asm.jump_if(Cond::Le, R3, max, short);
+        // The string fills its space, or the length is the helper's negative error number.
+        asm.mov_imm(R3, max);
         asm.place(short);
         asm.add_imm(R3, to as i32 + 8);
     }
 
-    /// Copies what is on the stack to where `r0` points to; where it ends with a string, `r3` bytes of it.
+    /// Copies the part on the stack to `r0`. If the record ends with a string, `r3` bytes are
+    /// copied.
     fn copy_to_r0(&mut self, layout: &Layout) {
         let copied = self.asm.label();
-        for at in (0..layout.staged()).step_by(8) {
-            if at >= layout.least() {
+        for at in (0..layout.stack_prefix_len()).step_by(8) {
+            if at >= layout.min_record_len() {
                 self.asm.jump_if(Cond::Le, R3, at as i32, copied);
             }
             self.asm.load(Width::Dw, R1, BASE, at as i16);
@@ -179,10 +188,13 @@ impl Emitter<'_> {
         self.asm.place(copied);
     }
 
-    /// `r2 = ` the flags for submitting: do not wake the reader, which polls. One record in 64, picked by the clock's
-    /// low bits, reads the fill level and wakes the reader from half full on. That read costs more than the rest of
-    /// submitting, because the reader's position is on another CPU's cache line.
-    fn wake_up(&mut self) {
+    /// `r2 = ` the flags for submitting a record to the ring buffer.
+    ///
+    /// Records do not wake the reader, which polls. One record in 64, selected by the low bits of
+    /// the time, reads the fill level. It wakes the reader if the buffer is at least half full.
+    /// That read costs more than the rest of submitting, because the consumer position is on the
+    /// cache line of another CPU.
+    fn submit_flags(&mut self) {
         let half = (self.plan.buffer / 2) as i32;
         let asm = &mut self.asm;
         let quiet = asm.label();

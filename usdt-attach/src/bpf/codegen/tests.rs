@@ -18,19 +18,20 @@ pub(super) const MAPS: MapFds = MapFds {
     cgroup: 10,
 };
 
-pub(super) const ABILITIES: KernelFeatures = KernelFeatures {
+pub(super) const FEATURES: KernelFeatures = KernelFeatures {
     cookies: true,
     transport: Transport::MappedRing,
     atomics: true,
     task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
 };
 
-/// A plan of `sites` sites that take turns in so many handlers, with records of different sizes.
+/// Returns a plan whose sites use the handlers in turn. Each handler writes records of a different
+/// size.
 fn plan(sites: u32, handlers: u32) -> Plan {
     let own = std::env::current_exe().unwrap();
     let layout = |i: u32| Layout {
         size: 64 + 8 * i,
-        steps: vec![
+        reads: vec![
             ReadOp::Constant { to: 48, value: i64::from(i) << 40 },
             ReadOp::Register { to: 56, from: 152 },
             ReadOp::Memory {
@@ -39,20 +40,20 @@ fn plan(sites: u32, handlers: u32) -> Plan {
                 from: Address {
                     base: Some(8),
                     index: Some((16, 4)),
-                    through: vec![16],
+                    deref_chain: vec![16],
                     disp: 1 << 40,
                 },
                 fault: 0,
             },
-            ReadOp::Text { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
-            ReadOp::Text { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
+            ReadOp::String { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
+            ReadOp::String { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
         ],
         args: vec![ArgView {
             name: "a".into(),
             kind: Kind::Int,
-            word: None,
-            text: None,
-            names: None,
+            slot: None,
+            string: None,
+            labels: None,
             problem: None,
         }],
         goid: i.is_multiple_of(2),
@@ -89,9 +90,10 @@ fn plan(sites: u32, handlers: u32) -> Plan {
     }
 }
 
-/// Follows the tree of comparisons as the kernel would; returns the record size that the site's code reserves.
-fn reserved(code: &[Insn], cookie: u32) -> i32 {
-    // The tree begins behind the first atomic add that fetches nothing, which counts the hit.
+/// Follows the tree of comparisons for a cookie, as the kernel would. Returns the size of the
+/// record that the handler reserves.
+fn reserved_size(code: &[Insn], cookie: u32) -> i32 {
+    // The tree follows the first atomic add without fetch, which counts the hit.
     let start = code.iter().position(|i| i.code == 0xdb && i.imm == 0).unwrap() + 1;
     let mut at = start;
     loop {
@@ -101,16 +103,21 @@ fn reserved(code: &[Insn], cookie: u32) -> i32 {
             0x05 => at = target(at),
             0x35 if i64::from(cookie) >= i64::from(insn.imm) => at = target(at),
             0x35 => at += 1,
-            // base = frame pointer - size, or the part that fits the stack; then that much of the ring is reserved, by
-            // the first fetching addition: a constant, or the rest of the record and up to a string's length.
+            // A handler begins with base = frame pointer - size of the part on the stack. The first
+            // fetching addition then reserves the size of the record, which is the last constant in
+            // r3 before it.
             0xbf => {
-                let staged = -code[at + 1].imm;
-                let taken = (at..).find(|i| code[*i].code == 0xdb && code[*i].imm == 1).unwrap();
-                let constant =
-                    code[at..taken].iter().rev().find(|i| i.code == 0xb7 && i.dst == 3).unwrap();
-                return staged.max(constant.imm);
+                let prefix = -code[at + 1].imm;
+                let reservation =
+                    (at..).find(|i| code[*i].code == 0xdb && code[*i].imm == 1).unwrap();
+                let constant = code[at..reservation]
+                    .iter()
+                    .rev()
+                    .find(|i| i.code == 0xb7 && i.dst == 3)
+                    .unwrap();
+                return prefix.max(constant.imm);
             }
-            other => panic!("{other:#x} in the tree"),
+            other => panic!("unexpected opcode {other:#x} in the tree"),
         }
     }
 }
@@ -127,14 +134,14 @@ fn every_site_reaches_its_own_handler() {
         (10_000, 2, 3),
     ] {
         let plan = plan(sites, handlers);
-        let made = emit(&plan, &MAPS, ABILITIES).unwrap();
-        assert_eq!(made.len(), programs, "{sites} sites, {handlers} handlers");
+        let compiled = compile(&plan, &MAPS, FEATURES).unwrap();
+        assert_eq!(compiled.len(), programs, "{sites} sites, {handlers} handlers");
         let mut cookies: Vec<u32> = Vec::new();
-        for (served, code) in &made {
+        for Program { cookies: served, code } in &compiled {
             assert_eq!(code.last().unwrap().code, 0x95, "ends with exit");
             for cookie in served {
                 assert_eq!(
-                    reserved(code, *cookie),
+                    reserved_size(code, *cookie),
                     64 + 8 * (cookie % handlers) as i32,
                     "site {cookie}"
                 );
@@ -147,10 +154,10 @@ fn every_site_reaches_its_own_handler() {
 
 #[test]
 fn every_jump_lands_on_an_instruction() {
-    let oldest = emit(&plan(50, 30), &MAPS, KernelFeatures::default()).unwrap();
+    let oldest = compile(&plan(50, 30), &MAPS, KernelFeatures::default()).unwrap();
     let mut plan = plan(500, 30);
     plan.handlers[7].stack_check = true;
-    for (_, code) in emit(&plan, &MAPS, ABILITIES).unwrap().into_iter().chain(oldest) {
+    for Program { code, .. } in compile(&plan, &MAPS, FEATURES).unwrap().into_iter().chain(oldest) {
         let second_slot: Vec<usize> =
             code.iter().enumerate().filter(|(_, i)| i.code == 0x18).map(|(at, _)| at + 1).collect();
         for (at, insn) in code.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Against the running kernel: it takes every structure, and each command does what it is called for.
+//! Tests against the running kernel, which must accept every structure and command.
 
 use super::super::uapi::{
     BPF_F_MMAPABLE, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY,
@@ -12,12 +12,13 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::ffi::CString;
 use std::os::fd::AsFd;
 
-/// Whether this process may use BPF; where it has to, by the environment, it is an error that it may not.
+/// Returns true if this process may use BPF. Panics if it may not although the environment requires
+/// it.
 fn may_use_bpf() -> bool {
     let shape = Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value: 8, entries: 1, flags: 0 };
     match Map::create(c"usdt_may", shape) {
         Ok(_) => true,
-        Err(error) if std::env::var_os("USDT_E2E").is_some_and(|it| it == "require") => {
+        Err(error) if std::env::var_os("USDT_E2E").is_some_and(|value| value == "require") => {
             panic!("{error}")
         }
         Err(error) => {
@@ -34,7 +35,7 @@ fn returns(value: i32) -> Vec<Insn> {
     asm.finish().unwrap()
 }
 
-/// A file of one page that nobody runs, by its path.
+/// Creates a file of one page that no process executes, and returns its path.
 fn file() -> (OwnedFd, CString) {
     let file = memfd_create("usdt-test", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&file, 4096).unwrap();
@@ -43,7 +44,7 @@ fn file() -> (OwnedFd, CString) {
 }
 
 #[test]
-fn maps_keep_values() {
+fn maps_store_values() {
     if !may_use_bpf() {
         return;
     }
@@ -90,7 +91,7 @@ fn maps_reject_keys_and_values_of_other_sizes() {
 }
 
 #[test]
-fn the_kernel_knows_the_shape_of_a_map() {
+fn creates_maps_with_the_requested_shape() {
     if !may_use_bpf() {
         return;
     }
@@ -106,7 +107,7 @@ fn the_kernel_knows_the_shape_of_a_map() {
 }
 
 #[test]
-fn programs_load_and_are_measured() {
+fn loads_a_program_and_enables_statistics() {
     if !may_use_bpf() {
         return;
     }
@@ -118,7 +119,7 @@ fn programs_load_and_are_measured() {
 }
 
 #[test]
-fn the_verifier_says_what_is_wrong() {
+fn returns_the_log_of_the_verifier() {
     if !may_use_bpf() {
         return;
     }
@@ -135,7 +136,7 @@ fn the_verifier_says_what_is_wrong() {
 }
 
 #[test]
-fn programs_run_at_a_raw_tracepoint() {
+fn attaches_to_a_raw_tracepoint() {
     if !may_use_bpf() {
         return;
     }
@@ -147,7 +148,7 @@ fn programs_run_at_a_raw_tracepoint() {
 }
 
 #[test]
-fn programs_attach_to_perf_events() {
+fn attaches_to_perf_events() {
     let Ok(kind) = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type") else {
         return;
     };
@@ -163,17 +164,17 @@ fn programs_attach_to_perf_events() {
     let event = event();
     match link_perf_event(program.as_fd(), event.as_fd(), 7) {
         Ok(_) => {}
-        // Before Linux 5.15.
+        // Kernels before 5.15 have no cookies.
         Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EINVAL)),
     }
 }
 
 #[test]
-fn programs_attach_to_many_sites() {
+fn attaches_to_many_sites_at_once() {
     if !may_use_bpf() {
         return;
     }
-    // Before Linux 6.6 the attach type is not known.
+    // Kernels before 6.6 do not know the attach type.
     let Ok(program) =
         prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), BPF_TRACE_UPROBE_MULTI, &mut [])
     else {
@@ -186,7 +187,7 @@ fn programs_attach_to_many_sites() {
     assert_eq!(error.raw_os_error(), Some(libc::EBADF));
 }
 
-/// More than any kernel has: all of it must be zero.
+/// A structure with more fields than any kernel knows; the kernel rejects it unless they are zero.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Longer<T> {
@@ -194,16 +195,16 @@ struct Longer<T> {
     unknown: [u8; 512],
 }
 
-/// A structure as it is and with a tail of 512 bytes, of which the last is as given.
+/// Calls bpf(2) with a structure that is followed by 512 bytes: zeros, then `last`.
 fn call<T: Copy>(command: u32, known: T, last: u8) -> io::Result<c_long> {
     let mut unknown = [0; 512];
     unknown[511] = last;
-    // SAFETY: the structures that the tests pass have no pointers or none that is used.
+    // SAFETY: the structures that the tests pass have no pointers that the kernel follows.
     unsafe { bpf(command, &mut Longer { known, unknown }) }
 }
 
 #[test]
-fn unknown_bytes_must_be_zero() {
+fn rejects_unknown_fields_unless_zero() {
     if !may_use_bpf() {
         return;
     }
@@ -213,28 +214,30 @@ fn unknown_bytes_must_be_zero() {
         ..uapi::MapCreate::default()
     };
     let fd = call(uapi::BPF_MAP_CREATE, ring, 0).unwrap();
-    // SAFETY: a fresh descriptor that nobody else owns.
+    // SAFETY: the descriptor is new and has no other owner.
     drop(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
     let code = |result: io::Result<c_long>| result.unwrap_err().raw_os_error();
     assert_eq!(code(call(uapi::BPF_MAP_CREATE, ring, 1)), Some(libc::E2BIG));
     for last in [0, 1] {
         let expected = Some(if last == 0 { libc::EBADF } else { libc::E2BIG });
-        let no = u32::MAX;
-        let element = uapi::MapElem { map_fd: no, ..uapi::MapElem::default() };
+        let invalid_fd = u32::MAX;
+        let element = uapi::MapElem { map_fd: invalid_fd, ..uapi::MapElem::default() };
         for command in
             [uapi::BPF_MAP_LOOKUP_ELEM, uapi::BPF_MAP_UPDATE_ELEM, uapi::BPF_MAP_GET_NEXT_KEY]
         {
             assert_eq!(code(call(command, element, last)), expected, "command {command}");
         }
-        let info = uapi::ObjGetInfo { bpf_fd: no, ..uapi::ObjGetInfo::default() };
+        let info = uapi::ObjGetInfo { bpf_fd: invalid_fd, ..uapi::ObjGetInfo::default() };
         let expected_of_info =
             expected.map(|code| if code == libc::EBADF { libc::EBADFD } else { code });
         assert_eq!(code(call(uapi::BPF_OBJ_GET_INFO_BY_FD, info, last)), expected_of_info);
-        let open = uapi::RawTracepointOpen { prog_fd: no, ..uapi::RawTracepointOpen::default() };
+        let open =
+            uapi::RawTracepointOpen { prog_fd: invalid_fd, ..uapi::RawTracepointOpen::default() };
         assert_eq!(code(call(uapi::BPF_RAW_TRACEPOINT_OPEN, open, last)), expected);
-        let link = LinkCreatePerfEvent { prog_fd: no, ..LinkCreatePerfEvent::default() };
+        let link = LinkCreatePerfEvent { prog_fd: invalid_fd, ..LinkCreatePerfEvent::default() };
         assert_eq!(code(call(uapi::BPF_LINK_CREATE, link, last)), expected);
-        let links = LinkCreateUprobeMulti { prog_fd: no, ..LinkCreateUprobeMulti::default() };
+        let links =
+            LinkCreateUprobeMulti { prog_fd: invalid_fd, ..LinkCreateUprobeMulti::default() };
         assert_eq!(code(call(uapi::BPF_LINK_CREATE, links, last)), expected);
     }
     let unknown = uapi::EnableStats { type_: 99 };

@@ -1,15 +1,23 @@
-//! The mapped ring: records in the memory of an array map, which programs write in line and the reader maps.
+//! The mapped ring: an MPSC ring of records in the memory of a BPF array map, which the reader
+//! maps.
+//!
+//! # Protocol
 //!
 //! ```text
-//!  0  u64 reserved   bytes from the first unread record on        64  data: records, each
-//!  8  u64 tail       where the next record goes, ever growing           u64 length, 0 until it is published
-//!                                                                       that many bytes
+//!  0  u64 reserved   bytes reserved and not yet released         64  data: records, each
+//!  8  u64 tail       position of the next record; only grows           u64 length, 0 until it is published
+//!                                                                      that many bytes
 //! ```
 //!
-//! A program reserves space by adding to `reserved`, rolls that back where there was not enough, and else moves the
-//! tail: two atomic additions. It writes its record and publishes it by storing the length. The reader copies what is
-//! published, zeroes it, and releases the space by subtracting from `reserved`. `docs/mapped-ring.md` has the
-//! protocol with its invariants and memory ordering.
+//! 1. **Reserve.** A program adds the size of its record to `reserved` atomically. If the ring is
+//!    full, it rolls the reservation back and drops the hit.
+//! 2. **Take a position.** It adds the size to `tail` atomically; the old value is the position of
+//!    its record.
+//! 3. **Write and publish.** It writes the record and then stores its length in the header.
+//! 4. **Read and release.** The reader decodes records whose length is not 0, sets them to zero,
+//!    and subtracts their size from `reserved`.
+//!
+//! `docs/mapped-ring.md` has the protocol with its invariants, memory ordering and wakeups.
 #![allow(unsafe_code)] // memory that BPF programs write to
 
 use super::record_reader::RecordReader;
@@ -21,19 +29,21 @@ use memmap2::{MmapOptions, MmapRaw};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes that are released at once: each release takes the cache line of `reserved` from the programs.
+/// Number of bytes read before they are released. Each release takes the cache line of `reserved`
+/// from the programs.
 const RELEASE_BATCH: u64 = 1 << 17;
 
-/// The reader.
+/// The reader of a mapped ring.
 #[derive(Debug)]
 pub(crate) struct MappedRing {
     memory: Memory,
-    /// The ring buffer to which a program writes when it has reserved the first half.
+    /// The wakeup ring: a ring buffer to which a program writes when its record fills the first
+    /// half of the mapped ring.
     wakeup: RingBuf,
 }
 
 impl MappedRing {
-    /// Of a map with the value size for these sizes, and its wakeup ring.
+    /// Maps the memory of a ring of `capacity` bytes with records of up to `longest` bytes.
     pub(super) fn new(map: &Map, wakeup: &Map, capacity: u32, longest: u32) -> Result<MappedRing> {
         let failed = |source| Error::io("cannot map the event buffer", source);
         let bytes = value_size(capacity, longest).filter(|bytes| *bytes == map.shape().value);
@@ -54,12 +64,13 @@ impl RecordReader for MappedRing {
         if self.memory.advance()? {
             return Ok(true);
         }
-        // The wakeup ring stays readable while there is more, for those who wait for it alone.
+        // The wakeup ring is emptied only now, so that its descriptor stays readable while there
+        // are records.
         let mut notified = false;
         while self.wakeup.advance()? {
             notified = true;
         }
-        // That may have been since there was nothing left.
+        // A notification may have come after the ring was found empty, so look once more.
         if notified { self.memory.advance() } else { Ok(false) }
     }
 
@@ -77,17 +88,17 @@ impl RecordReader for MappedRing {
     }
 }
 
-/// The map's value, and how far it is read.
+/// The memory of the ring and the position of the reader.
 #[derive(Debug)]
 struct Memory {
     map: MmapRaw,
     capacity: u32,
     longest: u32,
-    /// Where the current record is, or the next one if there is none: ever growing, as the tail.
+    /// Position of the current record, or of the next one if there is none; only grows, as `tail`.
     head: u64,
     /// Length of the current record; 0 if there is none.
     length: usize,
-    /// The head up to which space is released.
+    /// Position up to which space has been released.
     released: u64,
 }
 
@@ -105,32 +116,33 @@ impl Memory {
     }
 
     fn record(&self) -> &[u8] {
-        // SAFETY: `published` has made sure that the record is inside of the map. Programs do not write to it until it is
-        // released, for which this object is borrowed mutably.
+        // SAFETY: `published` has checked that the record is inside the map. Programs do not write
+        // to it before it is released, and releasing borrows this object mutably.
         unsafe {
             let header = self.map.as_ptr().add(self.offset());
             std::slice::from_raw_parts(header.add(HEADER as usize), self.length)
         }
     }
 
-    /// Leaves zeros where the current record is, and moves past it.
+    /// Sets the current record to zero and moves past it.
     fn finish_record(&mut self) {
         if self.length == 0 {
             return;
         }
         let whole = HEADER as usize + self.length;
-        // SAFETY: inside of the map, as the record is; programs do not write there until it is released.
+        // SAFETY: the record is inside the map, and programs do not write to it before it is
+        // released.
         unsafe { self.map.as_mut_ptr().add(self.offset()).write_bytes(0, whole) };
         self.head += whole as u64;
         self.length = 0;
     }
 
-    /// Where the next record's length is.
+    /// Returns the offset in the map of the header at `head`.
     fn offset(&self) -> usize {
         DATA as usize + (self.head % u64::from(self.capacity)) as usize
     }
 
-    /// The length of the next record, where it is published.
+    /// Returns the length of the record at `head`; `None` if it is not published.
     fn published(&self) -> Result<Option<usize>> {
         let length = self.word(self.offset()).load(Ordering::Acquire);
         match length {
@@ -139,7 +151,8 @@ impl Memory {
                 Ok(Some(length as usize))
             }
             _ => {
-                Err(Error::unsupported(format!("the event buffer has a record of {length} bytes")))
+                let message = format!("the event buffer is corrupt: record of {length} bytes");
+                Err(Error::unsupported(message))
             }
         }
     }
@@ -153,8 +166,8 @@ impl Memory {
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
-        // SAFETY: a multiple of 8 inside of the map, which begins with a page; programs change it atomically or, where
-        // it is a length, once.
+        // SAFETY: a multiple of 8 inside the map, which is aligned to a page. Programs change the
+        // counters atomically and each length once.
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at).cast()) }
     }
 }
@@ -181,7 +194,7 @@ mod tests {
         }
     }
 
-    /// What programs do, instruction by instruction.
+    /// Writes a record as programs do.
     fn write(memory: &Memory, record: &[u8]) -> bool {
         let need = (HEADER as usize + record.len()) as u64;
         let reserved = memory.word(RESERVED as usize);
@@ -196,7 +209,7 @@ mod tests {
             let was = memory
                 .word(to)
                 .swap(u64::from_ne_bytes(word.try_into().unwrap()), Ordering::Relaxed);
-            assert_eq!(was, 0, "something of an older record is left");
+            assert_eq!(was, 0, "the reader must have set the space to zero");
         }
         memory.word(at).store(record.len() as u64, Ordering::Release);
         true
@@ -266,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_a_length_that_cannot_be() {
+    fn rejects_an_invalid_length() {
         for wrong in [4u64, u64::from(LONGEST) + 8, u64::MAX] {
             let mut memory = memory(&tempfile::tempfile().unwrap(), 4096);
             memory.word(DATA as usize).store(wrong, Ordering::Release);

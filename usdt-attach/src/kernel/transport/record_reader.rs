@@ -1,18 +1,18 @@
-//! What every transport's reader does.
+//! The interface of a transport's reader.
 
 use crate::error::Result;
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 
-/// Where records wait for the reader, which lends them one by one.
+/// A reader of published records, which lends them one by one.
 pub(crate) trait RecordReader: Send + Debug {
-    /// Moves to the next record, in order; false if none is published. The record before it may be overwritten from here
-    /// on.
+    /// Moves to the next record in order; returns false if none is published. The previous record
+    /// may be overwritten then.
     fn advance(&mut self) -> Result<bool>;
-    /// The record moved to; empty if there is none.
+    /// Returns the current record; empty if there is none.
     fn record(&self) -> &[u8];
-    /// Ends a batch: the space of every record, the current one included, can be written again.
+    /// Ends a batch: releases the space of all records read so far, including the current one.
     fn release(&mut self);
-    /// Becomes readable when records should be read soon.
+    /// Returns the descriptor that becomes readable when records should be read soon.
     fn fd(&self) -> BorrowedFd<'_>;
 }

@@ -1,15 +1,23 @@
-//! Reading a `BPF_MAP_TYPE_RINGBUF`: the consumer's side of the kernel's protocol (`kernel/bpf/ringbuf.c`).
+//! The kernel's BPF ring buffer, `BPF_MAP_TYPE_RINGBUF`: the consumer side of its protocol
+//! (`kernel/bpf/ringbuf.c`).
+//!
+//! # Memory layout
 //!
 //! ```text
-//! page 0    consumer position: where the next record is read, written here
-//! page 1    producer position: where the next record will be reserved, read-only
-//! page 2…   the data, mapped twice in a row, read-only: no record is cut by the end
+//! page 0    consumer position: where the next record is read; the consumer writes it
+//! page 1    producer position: where the next record will be reserved; read-only
+//! page 2…   the data, mapped twice in a row and read-only, so that every record is contiguous
 //! ```
 //!
-//! Positions only grow; modulo the size they are offsets in the data. A record is a header of 8 bytes, whose first
-//! word is the length with two flags, and the data, rounded up to 8 bytes. A producer reserves a record by moving its
-//! position with the busy flag set, and submits it by clearing the flag with release semantics; records behind a busy
-//! one wait for it. A discarded record is skipped.
+//! # Protocol
+//!
+//! Positions only grow; modulo the size they are offsets in the data. A record is a header of 8
+//! bytes and the content, rounded up to 8 bytes. The first word of the header is the length with
+//! two flags, *busy* and *discarded*.
+//!
+//! A producer reserves a record by setting the busy flag and moving the producer position. It
+//! submits the record by clearing the flag with release semantics. A busy record blocks the records
+//! after it. The consumer skips discarded records.
 #![allow(unsafe_code)] // memory that the kernel writes to
 
 use super::record_reader::RecordReader;
@@ -22,14 +30,14 @@ use memmap2::{MmapOptions, MmapRaw};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 
-/// Bytes of a record's header.
+/// Size of a record's header in bytes.
 const HEADER: usize = BPF_RINGBUF_HDR_SZ as usize;
 
-/// A reader of one ring buffer, and the only one.
+/// The reader of a ring buffer. A ring buffer has one reader.
 #[derive(Debug)]
 pub(crate) struct RingBuf {
     consumer: Consumer<Mapping>,
-    /// Becomes readable where there are records and a producer has asked for a wake-up.
+    /// The map; its descriptor becomes readable when a producer requests a wakeup.
     map: OwnedFd,
 }
 
@@ -52,7 +60,7 @@ impl RingBuf {
 impl RecordReader for RingBuf {
     fn advance(&mut self) -> Result<bool> {
         self.consumer.advance().map_err(|problem| {
-            Error::new(ErrorKind::Kernel, format!("the event buffer has {problem}"))
+            Error::new(ErrorKind::Kernel, format!("the event buffer is corrupt: {problem}"))
         })
     }
 
@@ -73,11 +81,12 @@ impl RecordReader for RingBuf {
 ///
 /// # Safety
 ///
-/// Twice the buffer's size can be read at `data`, which is aligned to 8 bytes; what is between the consumer's and the
-/// producer's position is not written to, once the record's busy flag is clear.
+/// Twice the size of the buffer can be read at `data`, which is aligned to 8 bytes. A record
+/// between the consumer position and the producer position is not written to once its busy flag is
+/// clear.
 unsafe trait Memory {
     fn consumer(&self) -> &AtomicUsize;
-    /// May be read-only: to be loaded with [`Ordering::Relaxed`].
+    /// May be in read-only memory, so it must be loaded with [`Ordering::Relaxed`].
     fn producer(&self) -> &AtomicUsize;
     fn data(&self) -> *const u8;
 }
@@ -85,20 +94,21 @@ unsafe trait Memory {
 #[derive(Debug)]
 struct Mapping {
     consumer: MmapRaw,
-    /// Position and data.
+    /// The producer position and the data.
     producer: MmapRaw,
     page: usize,
 }
 
-// SAFETY: the kernel maps the data twice in a row behind the page of the producer's position.
+// SAFETY: the kernel maps the data twice in a row, after the page with the producer position.
 unsafe impl Memory for Mapping {
     fn consumer(&self) -> &AtomicUsize {
-        // SAFETY: the page begins with the position, an `unsigned long`, which nobody else writes to.
+        // SAFETY: the page begins with the position, an `unsigned long`, which only this process
+        // writes.
         unsafe { &*self.consumer.as_ptr().cast() }
     }
 
     fn producer(&self) -> &AtomicUsize {
-        // SAFETY: likewise; the kernel changes it atomically.
+        // SAFETY: the page begins with the position, which the kernel changes atomically.
         unsafe { &*self.producer.as_ptr().cast() }
     }
 
@@ -107,25 +117,26 @@ unsafe impl Memory for Mapping {
     }
 }
 
-/// What reads the records of a memory.
+/// The consumer of the records in a memory.
 #[derive(Debug)]
 struct Consumer<M> {
     memory: M,
-    /// Bytes of the data, a power of two.
+    /// Size of the data in bytes, a power of two.
     size: usize,
-    /// The consumer's position: where the current record is, or the next one if there is none.
+    /// The consumer position: that of the current record, or of the next one if there is none.
     position: usize,
-    /// The producer's position when it was read last.
+    /// The producer position when it was last read.
     end: usize,
     current: Option<Current>,
 }
 
-/// The record that is lent, at the consumer's position.
+/// The record that is lent, at the consumer position.
 #[derive(Clone, Copy, Debug)]
 struct Current {
+    /// Length of the content in bytes.
     length: usize,
-    /// With its header, rounded up.
-    whole: usize,
+    /// Size in bytes including the header, rounded up to 8.
+    size: usize,
 }
 
 impl<M: Memory> Consumer<M> {
@@ -134,15 +145,16 @@ impl<M: Memory> Consumer<M> {
         Consumer { memory, size, position, end: position, current: None }
     }
 
-    /// Moves to the next record that is not discarded; false if there is none. The error says what there is instead of a
-    /// record.
+    /// Moves to the next record that is not discarded; returns false if there is none. The error
+    /// describes an invalid record.
     fn advance(&mut self) -> std::result::Result<bool, String> {
         self.release();
         loop {
             if self.end == self.position {
                 self.end = self.memory.producer().load(Ordering::Relaxed);
-                // Pairs with the release of the producer's position: the headers up to it, busy flags set, are seen.
-                // A load with acquire semantics is not for read-only memory.
+                // Pairs with the release store of the producer position: all headers before it are
+                // visible, with their busy flags set. It is a fence because acquire loads are not
+                // allowed in read-only memory.
                 fence(Ordering::Acquire);
                 if self.end == self.position {
                     return Ok(false);
@@ -150,21 +162,22 @@ impl<M: Memory> Consumer<M> {
             }
             let available = self.end.wrapping_sub(self.position);
             if available > self.size || available < HEADER {
-                return Err(format!("{available} bytes, of {}", self.size));
+                return Err(format!("{available} bytes in a buffer of {}", self.size));
             }
-            // SAFETY: inside of the data, as the position is a multiple of 8; the kernel changes it atomically.
+            // SAFETY: the header is inside the data, because positions are multiples of 8. The
+            // kernel changes it atomically.
             let word = unsafe { &*self.header().cast::<AtomicU32>() }.load(Ordering::Relaxed);
-            // Pairs with the release of the busy flag: the record's data is seen.
+            // Pairs with the release store that clears the busy flag: the content is visible.
             fence(Ordering::Acquire);
             if word & BPF_RINGBUF_BUSY_BIT != 0 {
                 return Ok(false);
             }
             let length = (word & !BPF_RINGBUF_DISCARD_BIT) as usize;
-            let whole = (HEADER + length).next_multiple_of(8);
-            if whole > available {
-                return Err(format!("a record of {length} bytes"));
+            let size = (HEADER + length).next_multiple_of(8);
+            if size > available {
+                return Err(format!("record of {length} bytes"));
             }
-            self.current = Some(Current { length, whole });
+            self.current = Some(Current { length, size });
             if word & BPF_RINGBUF_DISCARD_BIT == 0 {
                 return Ok(true);
             }
@@ -174,17 +187,18 @@ impl<M: Memory> Consumer<M> {
 
     fn record(&self) -> &[u8] {
         let Some(current) = self.current else { return &[] };
-        // SAFETY: the record ends before the producer's position, and so inside of the second copy of the data at most.
-        // The kernel does not write to it before the consumer's position has moved past it, for which this object is
-        // borrowed mutably.
+        // SAFETY: the record ends before the producer position, and so inside the second copy of
+        // the data at the latest. The kernel does not write to it before the consumer position has
+        // moved past it, which borrows this object mutably.
         unsafe { std::slice::from_raw_parts(self.header().wrapping_add(HEADER), current.length) }
     }
 
-    /// Moves past the current record.
+    /// Moves past the current record and releases its space.
     fn release(&mut self) {
         if let Some(current) = self.current.take() {
-            self.position = self.position.wrapping_add(current.whole);
-            // The producers may write there once they see it: what was read must have been read by then.
+            self.position = self.position.wrapping_add(current.size);
+            // Release, because producers may overwrite the record as soon as they see the new
+            // position.
             self.memory.consumer().store(self.position, Ordering::Release);
         }
     }

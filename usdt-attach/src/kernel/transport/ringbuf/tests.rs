@@ -4,12 +4,12 @@ use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The interpreter that sees undefined behavior is slow.
+/// Smaller under Miri, which is slow.
 const SIZE: usize = if cfg!(miri) { 256 } else { 4096 };
 const LONGEST: usize = SIZE / 6;
 
-/// Ring and producer in plain memory; what the kernel maps twice is written twice, with plain stores, so that Miri sees
-/// a data race where the reader's ordering is wrong.
+/// A ring and its producer in plain memory. The data, which the kernel maps twice, is written twice
+/// with plain stores. So Miri reports a data race if the reader's memory ordering is wrong.
 #[derive(Clone, Debug)]
 struct Simulated(Arc<Parts>);
 
@@ -17,15 +17,15 @@ struct Simulated(Arc<Parts>);
 struct Parts {
     consumer: AtomicUsize,
     producer: AtomicUsize,
-    /// Words, so that they are aligned.
+    /// 64-bit words, so that records are aligned.
     data: Vec<UnsafeCell<u64>>,
 }
 
-// SAFETY: headers are accessed atomically, contents as the protocol has it: by the producer before it submits them, by
-// the reader after that.
+// SAFETY: headers are accessed atomically. Contents are accessed by the producer before it submits
+// them, and by the reader after that.
 unsafe impl Sync for Parts {}
 
-// SAFETY: there are twice `SIZE` bytes of words; `produce` writes to free space alone.
+// SAFETY: the data has twice `SIZE` bytes, and `produce` writes only to free space.
 unsafe impl Memory for Simulated {
     fn consumer(&self) -> &AtomicUsize {
         &self.0.consumer
@@ -41,7 +41,7 @@ unsafe impl Memory for Simulated {
 }
 
 impl Simulated {
-    /// Positions begin at any multiple of 8.
+    /// Creates a ring whose positions begin at a multiple of 8.
     fn new(begin: usize) -> Simulated {
         Simulated(Arc::new(Parts {
             consumer: AtomicUsize::new(begin),
@@ -50,9 +50,9 @@ impl Simulated {
         }))
     }
 
-    /// Both copies of a header.
+    /// Returns both copies of a header.
     fn headers(&self, position: usize) -> [&AtomicU32; 2] {
-        // SAFETY: a multiple of 8 inside of the data.
+        // SAFETY: a multiple of 8 inside the data.
         [0, SIZE]
             .map(|copy| unsafe { &*self.data().add(position % SIZE + copy).cast::<AtomicU32>() })
     }
@@ -76,11 +76,11 @@ impl Simulated {
     fn commit(&self, position: usize, record: &[u8], flag: u32) {
         for (at, byte) in (position % SIZE + HEADER..).zip(record) {
             for copy in [0, SIZE] {
-                // SAFETY: inside of both copies; the record is reserved and not submitted.
+                // SAFETY: inside both copies; the record is reserved and not yet submitted.
                 unsafe { self.data().cast_mut().add(at % SIZE + copy).write(*byte) };
             }
         }
-        // The reader looks at the first copy.
+        // The reader reads the first copy, so it is written last.
         for header in self.headers(position).into_iter().rev() {
             header.store(record.len() as u32 | flag, Ordering::Release);
         }
@@ -131,7 +131,7 @@ proptest! {
 }
 
 #[test]
-fn records_behind_a_busy_one_wait_for_it() {
+fn busy_record_blocks_the_records_after_it() {
     let memory = Simulated::new(0);
     let mut reader = Consumer::new(memory.clone(), SIZE);
     let first = memory.reserve(8).unwrap();
@@ -153,26 +153,26 @@ fn reads_a_full_ring() {
 }
 
 #[test]
-fn rejects_lengths_and_positions_that_cannot_be() {
-    let broken = |break_it: fn(&Simulated)| {
+fn rejects_invalid_lengths_and_positions() {
+    let error_after = |corrupt: fn(&Simulated)| {
         let memory = Simulated::new(0);
         assert!(memory.produce(b"record", 0));
-        break_it(&memory);
+        corrupt(&memory);
         Consumer::new(memory, SIZE).advance().unwrap_err()
     };
     let longer = |memory: &Simulated| memory.headers(0)[0].store(9, Ordering::Relaxed);
-    assert_eq!(broken(longer), "a record of 9 bytes");
+    assert_eq!(error_after(longer), "record of 9 bytes");
     let longest = |memory: &Simulated| {
         memory.headers(0)[0]
             .store(!(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT), Ordering::Relaxed);
     };
-    assert_eq!(broken(longest), "a record of 1073741823 bytes");
+    assert_eq!(error_after(longest), "record of 1073741823 bytes");
     let beyond = |memory: &Simulated| memory.producer().store(SIZE + 8, Ordering::Relaxed);
-    assert_eq!(broken(beyond), format!("{} bytes, of {SIZE}", SIZE + 8));
+    assert_eq!(error_after(beyond), format!("{} bytes in a buffer of {SIZE}", SIZE + 8));
     let backwards = |memory: &Simulated| memory.producer().store(usize::MAX - 7, Ordering::Relaxed);
-    assert!(broken(backwards).ends_with(&format!(", of {SIZE}")));
+    assert!(error_after(backwards).ends_with(&format!(" in a buffer of {SIZE}")));
     let half = |memory: &Simulated| memory.producer().store(4, Ordering::Relaxed);
-    assert_eq!(broken(half), format!("4 bytes, of {SIZE}"));
+    assert_eq!(error_after(half), format!("4 bytes in a buffer of {SIZE}"));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn reads_while_records_are_written() {
         });
         let mut next = 0u64;
         loop {
-            // What it has produced until now is read after this.
+            // Checked before reading, so that the last records are not missed.
             let last = producer.is_finished();
             while reader.advance().unwrap() {
                 assert_eq!(

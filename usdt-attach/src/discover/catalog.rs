@@ -1,36 +1,37 @@
-//! The catalogue's probes as schemas, for binaries that have them without saying what their arguments are.
+//! Schemas of the catalog's probes, for binaries whose notes have no argument names and types.
 
-use gobinary::catalogue::{self, Arg};
+use gobinary::catalog::{self, Arg};
 use stapsdt::schema::{self, Kind};
 
-/// Whether a provider is one of Go's runtime or library.
+/// Returns true for a provider of the Go runtime or standard library.
 pub(super) fn has_provider(name: &str) -> bool {
-    catalogue::provider(name).is_some()
+    catalog::provider(name).is_some()
 }
 
-/// A probe with all its arguments.
-pub(super) fn whole(provider: &str, probe: &str) -> Option<schema::Probe> {
-    let probe = catalogue::provider(provider)?.probes.iter().find(|p| p.name == probe)?;
+/// Returns the schema of a probe with all its arguments.
+pub(super) fn full_schema(provider: &str, probe: &str) -> Option<schema::Probe> {
+    let probe = catalog::provider(provider)?.probes.iter().find(|p| p.name == probe)?;
     Some(schema::Probe {
         name: probe.name.to_owned(),
-        args: probe.args.iter().map(argument).collect(),
+        args: probe.args.iter().map(arg_schema).collect(),
         doc: probe.doc.to_owned(),
         stability: None,
     })
 }
 
-/// What the words of a note are by the catalogue: its first arguments, as many as there are words for.
-pub(super) fn schema(provider: &str, probe: &str, words: usize) -> Option<schema::Probe> {
-    let mut found = whole(provider, probe)?;
+/// Returns the schema of a note with `words` argument words: the first arguments of the catalog's
+/// probe, as many as fit. `None` if no number of arguments has exactly that many words; the note is
+/// not the catalog's probe then.
+pub(super) fn schema_for_words(provider: &str, probe: &str, words: usize) -> Option<schema::Probe> {
+    let mut found = full_schema(provider, probe)?;
     while found.words() > words {
         found.args.pop();
     }
-    // With a word too many or too few they are something else.
     (found.words() == words).then_some(found)
 }
 
-/// An argument of the catalogue.
-fn argument(arg: &Arg) -> schema::Arg {
+/// Returns the schema of an argument of the catalog.
+fn arg_schema(arg: &Arg) -> schema::Arg {
     let (kind, size, signed) = match arg.ty {
         "string" => (Kind::String, 8, false),
         "error" => (Kind::Error, 8, false),
@@ -50,22 +51,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_arguments_as_there_are_words_for() {
+    fn keeps_the_arguments_that_the_words_cover() {
         let names = |words| -> Option<Vec<String>> {
-            let schema = schema("net_http", "server_request_start", words)?;
+            let schema = schema_for_words("net_http", "server_request_start", words)?;
             Some(schema.args.into_iter().map(|a| a.name).collect())
         };
         assert_eq!(names(4).unwrap(), ["method", "path"]);
         assert_eq!(names(7).unwrap(), ["method", "path", "host", "id"]);
         assert_eq!((names(3), names(8)), (None, None));
-        assert!(schema("go", "nothing", 0).is_none() && schema("app", "panic", 2).is_none());
+        assert!(schema_for_words("go", "nothing", 0).is_none());
+        assert!(schema_for_words("app", "panic", 2).is_none());
     }
 
     #[test]
-    fn every_type_of_the_catalogue_is_known() {
-        for arg in catalogue::providers().iter().flat_map(|p| p.probes).flat_map(|p| p.args) {
+    fn knows_every_type_of_the_catalog() {
+        for arg in catalog::providers().iter().flat_map(|p| p.probes).flat_map(|p| p.args) {
             let known = ["uint64_t", "uintptr_t"].contains(&arg.ty);
-            let read = argument(arg);
+            let read = arg_schema(arg);
             assert_eq!(
                 read.kind == Kind::Int && read.size == 8 && !read.signed,
                 known,
