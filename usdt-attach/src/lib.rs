@@ -25,20 +25,15 @@
 //!
 //! # Modules
 //!
-//! The builders combine the following modules, which are public for programs that need more control.
-//! Tracing passes through them in this order:
-//!
-//! * [`target`]: processes, executables, cgroups, the host or a command; following them.
-//! * [`discover`]: objects (executables and libraries), their probes, and selection by glob.
-//! * [`plan`]: which instruction of each site to attach to, what to read there, and what to do with a
-//!   hit. A plan is data; making one needs no privileges.
-//! * [`backend`]: attaches a plan with generated BPF code (`embedded`), with C that libbcc compiles
-//!   (`bcc`), or without a kernel (`simulated`).
-//! * [`session`]: attached plans, and the event loop that drains them and follows their target.
+//! * [`target`]: processes, executables, cgroups, the host or a command.
+//! * [`discover`]: objects (executables and libraries) and their probes, without attaching.
 //! * [`event`]: decoded events, aggregated rows, symbolized stacks, goroutine snapshots.
+//! * [`filter`]: the filter language.
+//! * [`error`]: errors and warnings.
 //!
-//! They share [`filter`] (the filter language), [`kernel`] (features, capabilities, hit cost) and
-//! [`error`].
+//! The modules that the builders combine are hidden: `plan`, `backend`, `session` and `kernel`. They
+//! are public for the command line and the exporter of this project, and semantic versioning does not
+//! cover them.
 //!
 //! # Kernel and privileges
 //!
@@ -54,8 +49,8 @@
 //!
 //! * A scan of the host ([`Target::host`]) joins its threads before it returns.
 //! * [`Target::command`] starts a thread that ends when the command executes its program.
-//! * Attaching starts the thread `usdt-warmup` ([`kernel::uprobe_warmup`]), which ends after a few
-//!   milliseconds.
+//! * Attaching starts the thread `usdt-warmup`, which ends after a few milliseconds: the kernel is slow
+//!   to register its first uprobe.
 //!
 //! A tracer that is inherited by a forked child returns an error when the child polls it.
 //!
@@ -79,6 +74,7 @@ macro_rules! debug_event {
     };
 }
 
+#[doc(hidden)]
 pub mod backend;
 mod bpf;
 #[cfg(fuzzing)]
@@ -88,14 +84,23 @@ pub mod discover;
 pub mod error;
 pub mod event;
 pub mod filter;
+#[doc(hidden)]
 pub mod kernel;
+#[doc(hidden)]
 pub mod plan;
+#[doc(hidden)]
 pub mod session;
 pub mod target;
 mod tracer;
 
+#[doc(inline)]
+pub use backend::{Backend, BackendKind};
 pub use error::{Error, Result, Warning, WarningKind};
 pub use filter::{Filter, Subject};
+#[doc(inline)]
+pub use plan::{Plan, Scale};
+#[doc(inline)]
+pub use session::{Batch, Summary};
 pub use target::{ProcessHandle, Target};
 #[cfg(feature = "tokio")]
 pub use tracer::AsyncTracer;

@@ -16,6 +16,7 @@ pub(crate) mod process;
 #[doc(hidden)]
 pub mod sample;
 mod schema_file;
+#[doc(hidden)]
 pub mod select;
 
 pub use functions::add_function_entries;

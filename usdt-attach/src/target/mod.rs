@@ -1,5 +1,6 @@
 //! Targets: the processes to trace, or a command to start.
 
+#[doc(hidden)]
 pub mod follow;
 mod pending_child;
 mod process_handle;
