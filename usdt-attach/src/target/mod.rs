@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use usdt_files::TEXT_LIMIT;
 
 /// What to trace.
 #[derive(Clone, Debug)]
@@ -194,7 +195,7 @@ pub(crate) fn members(path: &Path) -> Result<Vec<u32>> {
         let problem = "not a cgroup: it has no cgroup.procs".to_owned();
         return Err(Error::object(path, problem));
     }
-    let text = std::fs::read_to_string(&file).map_err(|e| open(path, e))?;
+    let text = usdt_files::read_text(&file, TEXT_LIMIT).map_err(|e| open(path, e))?;
     let mut pids: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
     for entry in std::fs::read_dir(path).map_err(|e| open(path, e))?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -58,8 +58,7 @@ pub enum FileError {
 ///
 /// A file that is replaced keeps its owner, mode and attributes; see [`SealReport::warnings`]. A
 /// new file gets the mode of `path`, without setuid and setgid and under the user's umask. The file
-/// is replaced atomically. Memory use does not depend on the size of the code and data of the file,
-/// only on that of its symbol table.
+/// is replaced atomically. Memory use does not depend on the size of the file.
 ///
 /// # Errors
 ///
@@ -98,9 +97,8 @@ pub fn seal_file(
     if report.unchanged && target.is_none() {
         return Ok(report);
     }
-    let writes = collect_writes(&sealed, &data).map_err(write_failed)?;
     drop(data);
-    apply(&sealed, &writes, new.file()).map_err(write_failed)?;
+    apply(&sealed, new.file()).map_err(write_failed)?;
     check(&sealed, &map(new.file()).map_err(read_failed)?).map_err(seal_failed)?;
     report.warnings = new.finish()?;
     Ok(report)
@@ -140,22 +138,13 @@ pub fn is_elf(path: &Path) -> io::Result<bool> {
     Ok(metadata.is_file() && program_file::is_elf(&usdt_files::open_regular(path)?))
 }
 
-/// Returns the bytes to write, and their offsets.
-fn collect_writes(sealed: &Sealed, old: &[u8]) -> io::Result<Vec<(u64, Vec<u8>)>> {
-    let mut writes = Vec::new();
-    if let Some(patches) = &sealed.patches {
-        patches.write_to(old, &mut |offset, bytes| {
-            writes.push((offset, bytes.to_vec()));
-            Ok(())
-        })?;
-    }
-    Ok(writes)
-}
-
-fn apply(sealed: &Sealed, writes: &[(u64, Vec<u8>)], new: &File) -> io::Result<()> {
+/// Applies the changes to a copy of the file that was sealed.
+fn apply(sealed: &Sealed, new: &File) -> io::Result<()> {
     let Some(patches) = &sealed.patches else { return Ok(()) };
     new.set_len(patches.kept_len())?;
-    writes.iter().try_for_each(|(offset, bytes)| new.write_all_at(bytes, *offset))
+    patches.write_to(&|offset, buffer| new.read_exact_at(buffer, offset), &mut |offset, bytes| {
+        new.write_all_at(bytes, offset)
+    })
 }
 
 /// Maps a file of this process.
