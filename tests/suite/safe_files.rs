@@ -16,6 +16,9 @@ use usdt_e2e::{
 const OWNER: u32 = 65534;
 const OTHER: u32 = 65533;
 
+/// `struct vfs_cap_data` of version 2: `cap_net_raw`, permitted and effective.
+const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -71,6 +74,10 @@ fn acl() -> Vec<u8> {
     value
 }
 
+fn set_attribute(path: &Path, name: &str, value: &[u8]) -> bool {
+    rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty()).is_ok()
+}
+
 fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
     let mut value = vec![0; 1024];
     let size = rustix::fs::getxattr(path, name, value.as_mut_slice()).ok()?;
@@ -96,7 +103,7 @@ impl Drop for Tmpfs {
 
 #[test]
 fn sealing_as_root_keeps_owner_privileges_and_attributes() {
-    if !is_root() || !have(&[Need::Program("setcap")]) {
+    if !is_root() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -106,17 +113,22 @@ fn sealing_as_root_keeps_owner_privileges_and_attributes() {
         let app = folder.join("app");
         stdout(command("cp").arg(Fixture::get("hits", Mode::Plain)).arg(&app));
         make_privileged(&app);
-        stdout(command("setcap").arg("cap_net_raw+ep").arg(&app));
-        let set = |name: &str, value: &[u8]| {
-            rustix::fs::setxattr(&app, name, value, rustix::fs::XattrFlags::empty()).unwrap();
-        };
-        set("system.posix_acl_access", &acl());
-        set("trusted.note", b"kept");
-        set("user.note", b"kept");
-        let names = ["security.capability", "system.posix_acl_access", "trusted.note", "user.note"];
+        let acl = acl();
+        let attributes: [(&str, &[u8]); 4] = [
+            ("security.capability", &NET_RAW),
+            ("system.posix_acl_access", &acl),
+            ("trusted.note", b"kept"),
+            ("user.note", b"kept"),
+        ];
+        for (name, value) in attributes {
+            // Old kernels do not know `user` attributes on tmpfs.
+            if !set_attribute(&app, name, value) {
+                assert_eq!((name, &folder), ("user.note", &mount.0.as_path()));
+            }
+        }
+        let names = attributes.map(|(name, _)| name);
         let state = || (permissions(&app), names.map(|name| attribute(&app, name)));
         let before = state();
-        assert!(before.1.iter().all(Option::is_some), "{before:?}");
         let out = usdt_gen(&["seal", app.to_str().unwrap()]);
         assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(0), ""));
         assert_eq!(state(), before, "{}", folder.display());
@@ -162,7 +174,7 @@ fn sealing_never_shows_a_setuid_file_of_root() {
 
 #[test]
 fn what_cannot_be_kept_is_dropped_and_reported() {
-    if !is_root() || !have(&[Need::Program("setpriv"), Need::Program("setcap")]) {
+    if !is_root() || !have(&[Need::Program("setpriv")]) {
         return;
     }
     let app = copy(&Fixture::get("hits", Mode::Plain));
@@ -170,7 +182,7 @@ fn what_cannot_be_kept_is_dropped_and_reported() {
     stdout(command("cp").arg(tools().join("usdt-gen")).arg(&tool));
     fs::set_permissions(app.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     make_privileged(&app.path);
-    stdout(command("setcap").arg("cap_net_raw+ep").arg(&app.path));
+    assert!(set_attribute(&app.path, "security.capability", &NET_RAW));
     // Another user may replace the file, because they can write to the directory.
     let ids = format!("--reuid={OTHER} --regid={OTHER}");
     let mut seal = command("setpriv");
@@ -360,10 +372,7 @@ fn no_command_waits_for_a_named_pipe() {
         let out = run_in_time("usdt-attach", &args);
         let errors = text(&out.stderr);
         assert_eq!(out.status.code(), Some(2), "{args:?}: {errors}");
-        assert!(
-            errors.contains("not a regular file") || errors.contains("unexpected argument"),
-            "{args:?}: {errors}"
-        );
+        assert!(errors.contains("not a regular file"), "{args:?}: {errors}");
     }
 }
 
@@ -401,10 +410,7 @@ fn reads_pipes_that_the_shell_has_opened_up_to_a_limit() {
         let out = command("bash").args(["-c", &limited]).output().unwrap();
         let errors = text(&out.stderr);
         assert_eq!(out.status.code(), Some(2), "{script}: {errors}");
-        assert!(
-            errors.contains("larger than 16 MiB") || errors.contains("unexpected argument"),
-            "{script}: {errors}"
-        );
+        assert!(errors.contains("larger than 16 MiB"), "{script}: {errors}");
     }
 }
 
