@@ -136,7 +136,7 @@ fn sealing_as_root_keeps_owner_privileges_and_attributes() {
     }
 }
 
-/// The state of the file is watched all the time: whoever runs it must never find a file of root
+/// The state of the file is watched all the time: a user that runs it must never find a file of root
 /// that is setuid.
 #[test]
 fn sealing_never_shows_a_setuid_file_of_root() {
