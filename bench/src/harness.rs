@@ -90,7 +90,7 @@ pub(crate) fn site(file: &Path, glob: &str) -> Result<(u64, u64), String> {
 
 /// Plans tracing of the probes of a file that match a glob.
 pub(crate) fn plan(file: &Path, glob: &str) -> Result<Plan, String> {
-    let found = Target::Exe(file.to_owned()).scan().map_err(|e| e.to_string())?.found;
+    let found = Target::Executable(file.to_owned()).scan().map_err(|e| e.to_string())?.objects;
     let chosen = usdt_attach::discover::select::select(&found, &[glob.to_owned()])
         .map_err(|e| e.to_string())?;
     let options = Options::default();

@@ -3,7 +3,7 @@
 #![no_main]
 
 use gobinary::GoBinary;
-use gobinary::catalogue::{all_fields, providers};
+use gobinary::catalog::{all_fields, providers};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use usdt_fuzz::with_memory_limit;

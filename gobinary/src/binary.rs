@@ -1,6 +1,6 @@
 //! The Go binary: recognition, version, offsets and labels.
 
-use crate::{buildinfo, catalogue, dwarf, goid, pclntab, supported_releases};
+use crate::{buildinfo, catalog, dwarf, goid, pclntab, supported_releases};
 use object::{Object, ObjectSection};
 
 /// A 64-bit ELF file that the Go toolchain linked.
@@ -55,22 +55,22 @@ impl<'a> GoBinary<'a> {
     /// [supported releases](crate::supported_releases) or, for other versions, from DWARF.
     ///
     /// `None` if the release has no such field, or if an unsupported version has no DWARF.
-    pub fn field_offset(&self, field: &catalogue::Field) -> Option<u32> {
+    pub fn field_offset(&self, field: &catalog::Field) -> Option<u32> {
         match self.version().and_then(supported_releases::minor) {
-            Some(minor) => catalogue::field_offset(field, minor),
+            Some(minor) => catalog::field_offset(field, minor),
             None => self.field_offset_from_dwarf(field),
         }
     }
 
     /// Returns the offset of a field in bytes from DWARF. `None` if the file has no DWARF, or the
     /// struct has no such field.
-    pub fn field_offset_from_dwarf(&self, field: &catalogue::Field) -> Option<u32> {
+    pub fn field_offset_from_dwarf(&self, field: &catalog::Field) -> Option<u32> {
         dwarf::member_offset(&self.file, field.structure, field.name)
     }
 
     /// Returns the labels of a runtime enum by code; `None` for releases whose labels are unknown.
-    pub(crate) fn labels(&self, set: catalogue::LabelSet) -> Option<&'static [&'static str]> {
-        catalogue::labels(set, supported_releases::minor(self.version()?)?)
+    pub(crate) fn labels(&self, set: catalog::LabelSet) -> Option<&'static [&'static str]> {
+        catalog::labels(set, supported_releases::minor(self.version()?)?)
     }
 
     /// Locates the function table. `None` if the file has none, or one of a Go release before 1.18.

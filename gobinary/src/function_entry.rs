@@ -1,10 +1,10 @@
-//! Function entries as stand-ins for probes of the catalogue, in binaries that were built without
+//! Function entries as stand-ins for probes of the catalog, in binaries that were built without
 //! them.
 //!
 //! The function table, which stripped files have too, has the addresses.
 
 use crate::binary::GoBinary;
-use crate::catalogue::{ArgLocation, Field, FunctionEntry, Probe, Provider};
+use crate::catalog::{ArgLocation, Field, FunctionEntry, Probe, Provider};
 use crate::goid;
 use crate::pclntab::file_position;
 use object::{Architecture, Object};
@@ -37,7 +37,7 @@ pub struct EntryPoint {
 /// An argument of a probe at a function entry.
 #[derive(Clone, Debug)]
 pub struct EntryArg {
-    /// The argument's name in the catalogue.
+    /// The argument's name in the catalog.
     pub name: &'static str,
     /// The location of the argument's first word.
     pub first_word: Location,
@@ -68,7 +68,7 @@ pub enum Location {
 }
 
 impl GoBinary<'_> {
-    /// Returns the function entries for the probes of `providers`, in the order of the catalogue.
+    /// Returns the function entries for the probes of `providers`, in the order of the catalog.
     /// `data` is the file that `self` was parsed from.
     ///
     /// Entries of functions that the file does not have are left out.
@@ -104,7 +104,7 @@ impl GoBinary<'_> {
     }
 }
 
-/// Locates the catalogue's entries in one binary.
+/// Locates the catalog's entries in one binary.
 struct Resolver<'a> {
     go: &'a GoBinary<'a>,
     /// The offset in bytes of `goid` in `runtime.g`.

@@ -4,7 +4,7 @@
 //! * [`pclntab`]: functions and lines, from the table that stripped files have, too.
 //! * [`function_entry`]: function entries that can stand in for probes.
 //! * [`runtime_layout`]: where the runtime keeps its goroutines and its heap counters.
-//! * [`catalogue`]: the probes of Go's runtime and standard library.
+//! * [`catalog`]: the probes of Go's runtime and standard library.
 //! * [`supported_releases`]: the Go releases that the tables cover.
 //!
 //! Binaries are hostile input: every read is checked, and a fact that cannot be read is `None`.
@@ -12,7 +12,7 @@
 
 mod binary;
 mod buildinfo;
-pub mod catalogue;
+pub mod catalog;
 mod code;
 mod dwarf;
 pub mod function_entry;

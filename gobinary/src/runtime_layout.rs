@@ -2,7 +2,7 @@
 //! and its heap counters.
 
 use crate::binary::GoBinary;
-use crate::catalogue::{self, LabelSet};
+use crate::catalog::{self, LabelSet};
 use crate::code::Code;
 use crate::pclntab::symbol_address;
 use object::Object;
@@ -109,14 +109,14 @@ impl GoBinary<'_> {
             allgs: allgs?,
             goroutine: GoroutineLayout {
                 id: self.goid_offset()?,
-                status: self.field_offset(&catalogue::GOROUTINE_STATUS)?,
-                wait_reason: self.field_offset(&catalogue::GOROUTINE_WAIT_REASON)?,
-                caller: self.field_offset(&catalogue::GOROUTINE_CALLER)?,
-                function: self.field_offset(&catalogue::GOROUTINE_FUNCTION)?,
+                status: self.field_offset(&catalog::GOROUTINE_STATUS)?,
+                wait_reason: self.field_offset(&catalog::GOROUTINE_WAIT_REASON)?,
+                caller: self.field_offset(&catalog::GOROUTINE_CALLER)?,
+                function: self.field_offset(&catalog::GOROUTINE_FUNCTION)?,
                 wait_reason_labels: self.labels(LabelSet::WaitReason).unwrap_or_default(),
             },
             total_alloc: gc_controller
-                .zip(self.field_offset(&catalogue::ALLOCATED_BYTES))
+                .zip(self.field_offset(&catalog::ALLOCATED_BYTES))
                 .and_then(|(address, offset)| address.checked_add(offset.into())),
         })
     }

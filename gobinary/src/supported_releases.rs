@@ -1,7 +1,7 @@
 //! The supported Go releases. Code, tests and tasks all use this table.
 //!
 //! To add a minor release, first compare three things with it: the offset of the goroutine id, the
-//! offsets and labels of [`crate::catalogue`], and the overlay of `usdt-gen`.
+//! offsets and labels of [`crate::catalog`], and the overlay of `usdt-gen`.
 //!
 //! Binaries of other releases can be traced, too. Their offsets are read from DWARF, and facts that
 //! DWARF does not have are left out.

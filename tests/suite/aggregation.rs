@@ -7,7 +7,7 @@ use std::io::BufRead;
 use usdt_attach::backend::BackendKind;
 use usdt_attach::discover::select::Glob;
 use usdt_attach::discover::{self, select};
-use usdt_attach::event::counts::{Histogram, Key, Row, Total};
+use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{self, Options, Plan, Scale};
 use usdt_attach::session::{Mechanism, Session, Summary, Unpaired};
@@ -220,10 +220,14 @@ fn counts_and_histograms_agree_between_backends() {
     assert_eq!(all[1].len(), 100);
     assert!(all[1].iter().all(|row| count(row) == 30));
     let longest = format!("{}39", "x".repeat(39));
-    assert!(all[1].iter().any(|row| row.key[0].1 == Key::String(longest.clone().into(), false)));
+    assert!(
+        all[1]
+            .iter()
+            .any(|row| row.labels[0].1 == LabelValue::String(longest.clone().into(), false))
+    );
     assert_eq!(all[2].len(), 300);
     assert_eq!(all[3].len(), 1, "{:?}", all[3]);
-    assert_eq!(all[3][0].key[1], ("pid".to_owned(), Key::Unsigned(target.pid().into())));
+    assert_eq!(all[3][0].labels[1], ("pid".to_owned(), LabelValue::Unsigned(target.pid().into())));
     let plain = histogram(&all[4][0]);
     assert_eq!((plain.min, plain.max, plain.sum), (0, 999, 3 * 999 * 500));
     assert_eq!(plain.counts[..12], [3, 3, 6, 12, 24, 48, 96, 192, 384, 768, 1464, 0]);
@@ -312,46 +316,46 @@ fn reports_keys_of_every_argument_type() {
     assert!(target.0.wait().unwrap().success());
     for [numbers, strings, signed] in &sessions {
         let keys = |session: &Session| {
-            let mut keys: Vec<Vec<Key>> = session
+            let mut keys: Vec<Vec<LabelValue>> = session
                 .rows()
                 .unwrap()
                 .into_iter()
-                .map(|r| r.key.into_iter().map(|(_, k)| k).collect())
+                .map(|r| r.labels.into_iter().map(|(_, k)| k).collect())
                 .collect();
             keys.sort_by_key(|k| format!("{k:?}"));
             keys
         };
-        let (u, f, b) = (Key::Unsigned, Key::Float, Key::Bool);
+        let (u, f, b) = (LabelValue::Unsigned, LabelValue::Float, LabelValue::Bool);
         let found = keys(numbers);
         assert_eq!(
             found[1..],
             [vec![u(1), f(0.0), f(0.0), b(true)], vec![u(u64::MAX), f(1.5), f(-2.25), b(true)]]
         );
         assert!(
-            matches!(found[0][..], [Key::Unsigned(0), Key::Float(f64::INFINITY), Key::Float(n), Key::Bool(false)] if n.is_nan())
+            matches!(found[0][..], [LabelValue::Unsigned(0), LabelValue::Float(f64::INFINITY), LabelValue::Float(n), LabelValue::Bool(false)] if n.is_nan())
         );
-        let string = |content: &str, truncated| Key::String(content.into(), truncated);
+        let string = |content: &str, truncated| LabelValue::String(content.into(), truncated);
         assert_eq!(
             keys(strings),
             [
                 vec![
                     string("C \"text\"", false),
-                    Key::Bytes(vec![0, 1, 255], false),
+                    LabelValue::Bytes(vec![0, 1, 255], false),
                     string("it broke\n", false)
                 ],
                 vec![
                     string(&"c".repeat(63), true),
-                    Key::Bytes(vec![7; 63], true),
+                    LabelValue::Bytes(vec![7; 63], true),
                     string(&"e".repeat(63), true)
                 ],
-                vec![string("", false), Key::Bytes(vec![], false), string("", false)],
+                vec![string("", false), LabelValue::Bytes(vec![], false), string("", false)],
             ]
         );
         let rows = signed.rows().unwrap();
         let values = histogram(&rows[0]);
         assert_eq!((values.min, values.max, values.count()), (i64::MIN.into(), i64::MIN.into(), 1));
         assert_eq!(values.counts[0], 1, "-2^63 has a bucket of its own");
-        assert_eq!(rows[0].key[1].1, Key::Unsigned(u32::MAX.into()));
+        assert_eq!(rows[0].labels[1].1, LabelValue::Unsigned(u32::MAX.into()));
     }
 }
 
@@ -411,8 +415,8 @@ fn measures_latency_between_two_probes() {
         assert!(times.sum >= times.min * 320 && times.sum <= times.max * 320);
     }
     let keys = |session: &Session| {
-        let mut keys: Vec<(Vec<(String, Key)>, u64)> =
-            session.rows().unwrap().iter().map(|row| (row.key.clone(), count(row))).collect();
+        let mut keys: Vec<(Vec<(String, LabelValue)>, u64)> =
+            session.rows().unwrap().iter().map(|row| (row.labels.clone(), count(row))).collect();
         keys.sort_by_key(|key| format!("{key:?}"));
         keys
     };
@@ -425,7 +429,7 @@ fn measures_latency_between_two_probes() {
     let found: std::collections::BTreeMap<(String, i64), u64> = keys(&sessions[2][0])
         .into_iter()
         .map(|(key, count)| match (&key[0], &key[1]) {
-            ((status, Key::Signed(code)), (kind, Key::String(name, false))) => {
+            ((status, LabelValue::Signed(code)), (kind, LabelValue::String(name, false))) => {
                 assert_eq!((status.as_str(), kind.as_str()), ("status", "kind"));
                 ((text(name), *code), count)
             }

@@ -104,7 +104,7 @@ fn record(backend: BackendKind, mechanism: Mechanism) -> Vec<String> {
         {}
         events.lock().unwrap().len() >= 8
     });
-    session.stop();
+    session.detach();
     let summary = session.summary().unwrap();
     assert_eq!((summary.hits, summary.delivered, summary.dropped), (8, 8, 0));
     Arc::try_unwrap(events).unwrap().into_inner().unwrap()
@@ -186,7 +186,7 @@ fn fire_at_full_speed(
         read(&mut session);
     });
     assert!(status.success());
-    session.stop();
+    session.detach();
     while read(&mut session) {}
     let summary = session.summary().unwrap();
     assert_eq!(summary.hits, summary.delivered + summary.dropped + summary.filtered, "{summary:?}");

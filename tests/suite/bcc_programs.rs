@@ -182,9 +182,13 @@ fn rejects_invalid_programs() {
         (
             "int f() { return 0; }",
             2,
-            "error: the program names no probe; begin one with USDT(provider, probe) { ... }\n",
+            "error: the program names no probe; start one with USDT(provider, probe) { ... }\n",
         ),
-        ("USDT(e2e) { return 0; }", 2, "error: `USDT(e2e)` is not USDT(provider, probe)\n"),
+        (
+            "USDT(e2e) { return 0; }",
+            2,
+            "error: `USDT(e2e)` does not have the form USDT(provider, probe)\n",
+        ),
         (
             "USDT(e2e, absent) { return 0; }",
             2,
@@ -193,27 +197,27 @@ fn rejects_invalid_programs() {
         (
             "USDT(e2e, hit) { return usdt_arg(e2e, hit, size); }",
             2,
-            "error: e2e:hit has no argument `size`, but goid, n, self, text\n",
+            "error: e2e:hit has no argument `size`; it has goid, n, self, text\n",
         ),
         (
             "USDT(e2e, hit) { char b[4]; return usdt_text(e2e, hit, n, b, 4); }",
             2,
-            "error: `n` of e2e:hit is no text; where it is a C string, say --cstring n\n",
+            "error: `n` of e2e:hit is not a string; if it is a C string, pass --cstring n\n",
         ),
         (
             "USDT(e2e, hit) { return usdt_arg(e2e, nothing, n); }",
             2,
-            "error: usdt_arg(e2e, nothing, n) is of a probe that the program does not attach to\n",
+            "error: usdt_arg(e2e, nothing, n) refers to a probe that the program is not attached to; add USDT(e2e, nothing)\n",
         ),
         (
             "BPF_TABLE_PINNED(\"hash\", u32, u64, kept, 1, \"/sys/fs/bpf/kept\");\nUSDT(e2e, hit) { return 0; }",
             2,
-            "error: the table `kept` is pinned (BPF_TABLE_PINNED), which programs cannot have here\n",
+            "error: the table `kept` is pinned, which is not supported; use BPF_TABLE instead of BPF_TABLE_PINNED\n",
         ),
         (
             "BPF_HASH(inner, u32, u64, 1);\nBPF_HASH_OF_MAPS(outer, u32, \"inner\", 4);\nUSDT(e2e, hit) { return 0; }",
             3,
-            "error: the table `outer` is a map of type 13 (hash_of_maps), which programs cannot have here\n",
+            "error: the table `outer` is a map of type 13 (hash_of_maps), which is not supported\n",
         ),
         ("USDT(e2e, hit) {\n  return nonsense;\n}", 3, "error: libbcc rejects the program:\n"),
         (

@@ -5,7 +5,7 @@ use usdt_attach::backend::simulated::{Hit, Simulated};
 use usdt_attach::discover;
 use usdt_attach::discover::select::{Glob, select};
 use usdt_attach::event::Value;
-use usdt_attach::event::counts::{Key, Total};
+use usdt_attach::event::counts::{LabelValue, Total};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::plan::{self, Options, Plan, Scale};
 use usdt_attach::session::{Session, Unpaired};
@@ -132,14 +132,14 @@ fn simulated_backend_measures_latency() {
     at(end(3), 9000);
     at(begin(4, "read"), 9500);
     let rows = session.rows().unwrap();
-    let read: Vec<(Key, i128)> = rows
+    let read: Vec<(LabelValue, i128)> = rows
         .iter()
         .map(|row| match &row.total {
-            Total::Histogram(h) => (row.key[0].1.clone(), h.sum),
+            Total::Histogram(h) => (row.labels[0].1.clone(), h.sum),
             Total::Count(_) => panic!("{row:?}"),
         })
         .collect();
-    let text = |text: &str| Key::String(text.into(), false);
+    let text = |text: &str| LabelValue::String(text.into(), false);
     assert_eq!(read, [(text("sync"), 700), (text("write"), 3)]);
     let unpaired = session.summary().unwrap().unpaired;
     assert_eq!(unpaired, Some(Unpaired { unmatched_starts: 1, unmatched_ends: 1, overwritten: 1 }));

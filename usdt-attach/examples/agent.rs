@@ -1,4 +1,4 @@
-//! An agent in a plain loop: `agent PID [GLOB…]` prints the events of a process until it ends.
+//! An agent with a plain loop: `agent PID [GLOB…]` prints the events of a process until it exits.
 
 use std::time::Duration;
 use usdt_attach::{Result, Target, Tracer};
@@ -28,7 +28,7 @@ fn main() {
         std::process::exit(2);
     };
     if let Err(error) = run(pid, &args.collect::<Vec<_>>()) {
-        eprintln!("{error:#}");
+        eprintln!("error: {error:#}");
         std::process::exit(1);
     }
 }

@@ -1,28 +1,34 @@
-//! An aggregation that the kernel does not have: `aggregator PID PROBE ARG` keeps mean and standard deviation of an
-//! integer argument, on a thread of its own.
+//! An aggregation in user space: `aggregator PID PROBE ARG` computes the mean and the standard
+//! deviation of an integer argument, on a thread of its own.
 
 use std::time::Duration;
 use usdt_attach::event::Value;
 use usdt_attach::{Result, Target, Tracer};
 
-/// Welford's method: one pass, and no large sums.
+/// Mean and variance by Welford's algorithm, which needs one pass and no large sums.
 #[derive(Default)]
 struct Moments {
     count: f64,
     mean: f64,
+    /// Sum of the squared differences from the mean.
     squares: f64,
 }
 
 impl Moments {
     fn add(&mut self, value: f64) {
         self.count += 1.0;
-        let distance = value - self.mean;
-        self.mean += distance / self.count;
-        self.squares += distance * (value - self.mean);
+        let difference = value - self.mean;
+        self.mean += difference / self.count;
+        self.squares += difference * (value - self.mean);
+    }
+
+    fn standard_deviation(&self) -> f64 {
+        (self.squares / self.count.max(1.0)).sqrt()
     }
 }
 
-fn run(mut tracer: Tracer, name: &str) -> Result<Moments> {
+/// Aggregates until the process exits.
+fn aggregate(mut tracer: Tracer, name: &str) -> Result<Moments> {
     let mut moments = Moments::default();
     while let Some(mut batch) = tracer.poll(Duration::from_secs(1))? {
         while let Some(event) = batch.next()? {
@@ -36,9 +42,10 @@ fn run(mut tracer: Tracer, name: &str) -> Result<Moments> {
     Ok(moments)
 }
 
-fn start(pid: u32, probe: &str, name: String) -> Result<Moments> {
+fn run(pid: u32, probe: &str, name: String) -> Result<Moments> {
     let tracer = Tracer::builder().target(Target::pid(pid)?).probes([probe]).attach()?;
-    let thread = std::thread::spawn(move || run(tracer, &name));
+    // A tracer is `Send`: this thread attaches, the other one polls.
+    let thread = std::thread::spawn(move || aggregate(tracer, &name));
     thread.join().unwrap_or_else(|_| Ok(Moments::default()))
 }
 
@@ -48,16 +55,19 @@ fn main() {
         eprintln!("usage: aggregator PID PROBE ARG");
         std::process::exit(2);
     };
-    match start(pid.parse().unwrap_or(0), probe, name.clone()) {
-        Ok(moments) => {
-            let deviation = (moments.squares / moments.count.max(1.0)).sqrt();
-            println!(
-                "{} values, mean {:.3}, deviation {deviation:.3}",
-                moments.count, moments.mean
-            );
-        }
+    let Ok(pid) = pid.parse() else {
+        eprintln!("error: `{pid}` is not a process id");
+        std::process::exit(2);
+    };
+    match run(pid, probe, name.clone()) {
+        Ok(moments) => println!(
+            "{} values, mean {:.3}, deviation {:.3}",
+            moments.count,
+            moments.mean,
+            moments.standard_deviation()
+        ),
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("error: {error:#}");
             std::process::exit(1);
         }
     }

@@ -1,22 +1,22 @@
-//! An agent in tokio: `tokio_agent PID [GLOB…]` counts events next to whatever else the runtime does, and stops at
-//! Ctrl-C or with the process.
+//! An agent in a tokio runtime: `tokio_agent PID [GLOB…]` counts the events of a process until it exits
+//! or Ctrl-C is pressed.
 
 use usdt_attach::{Result, Target, Tracer};
 
 async fn run(pid: u32, globs: &[String]) -> Result<()> {
     let tracer = Tracer::builder().target(Target::pid(pid)?).probes(globs).attach()?;
     let mut tracer = tracer.into_async()?;
-    let mut seen = 0u64;
+    let mut count = 0u64;
     loop {
         tokio::select! {
             batch = tracer.next_batch() => match batch? {
-                Some(mut batch) => while batch.next()?.is_some() { seen += 1 },
+                Some(mut batch) => while batch.next()?.is_some() { count += 1 },
                 None => break,
             },
             _ = tokio::signal::ctrl_c() => break,
         }
     }
-    println!("{seen} events, {:?}", tracer.stop()?);
+    println!("{count} events, {:?}", tracer.stop()?);
     Ok(())
 }
 
@@ -28,7 +28,7 @@ async fn main() {
         std::process::exit(2);
     };
     if let Err(error) = run(pid, &args.collect::<Vec<_>>()).await {
-        eprintln!("{error:#}");
+        eprintln!("error: {error:#}");
         std::process::exit(1);
     }
 }

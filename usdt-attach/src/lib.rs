@@ -1,4 +1,5 @@
-//! Finds static probes (USDT) in files and running processes, attaches to them through eBPF, and returns their events.
+//! Finds static probes (USDT) in files and running processes, attaches to them with eBPF, and returns
+//! the events of their hits.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -15,48 +16,57 @@
 //! # }
 //! ```
 //!
-//! [`Tracer`] returns events; [`Aggregation`] returns counts, histograms and latencies that the kernel computes. Both are
-//! `Send`, have one descriptor for an event loop of the caller's, and detach when dropped.
+//! Start with one of these types:
+//!
+//! * [`Tracer`] returns an event for each hit.
+//! * [`Aggregation`] returns counts, histograms and latencies that the kernel computes.
+//!
+//! Both are `Send`, detach when dropped, and have a descriptor that your event loop can wait for.
 //!
 //! # Modules
 //!
-//! A probe passes through `target -> discover -> plan -> backend -> session -> event`:
+//! * [`target`]: processes, executables, cgroups, the host or a command.
+//! * [`discover`]: objects (executables and libraries) and their probes, without attaching.
+//! * [`event`]: decoded events, aggregated rows, symbolized stacks, goroutine snapshots.
+//! * [`filter`]: the filter language.
+//! * [`error`]: errors and warnings.
 //!
-//! * [`target`]: what to trace: processes, an executable, a cgroup, the host or a command; and following it.
-//! * [`discover`]: objects (files that processes map), the probes in them, and selection by glob.
-//! * [`plan`]: which instruction of each site to attach to, what to read there, and what to do with a hit. Data only.
-//! * [`backend`]: carries out a plan: `embedded` (its own BPF code), `bcc` (C compiled by libbcc) or `simulated`.
-//! * [`session`]: a plan that is attached, and the event loop that drains sessions and follows their target.
-//! * [`event`]: decoded hits, counted rows, symbolized stacks, goroutines.
-//!
-//! They use [`filter`], the filter language; [`kernel`], feature detection, loading, links and event transports; and
-//! [`error`].
+//! The modules that the builders combine are hidden: `plan`, `backend`, `session` and `kernel`. They
+//! are public for the command line and the exporter of this project, and semantic versioning does not
+//! cover them.
 //!
 //! # Kernel and privileges
 //!
-//! Attaching needs Linux 5.8, `CAP_BPF` and `CAP_PERFMON`, and `CAP_SYS_PTRACE` for processes of other users. Newer
-//! features are detected by trying them: from Linux 6.6 on, one link attaches to all sites of a file; before, each site has
-//! a perf event, which needs `CAP_SYS_ADMIN`. Discovery and planning need only read access.
+//! Attaching needs Linux 5.8, `CAP_BPF` and `CAP_PERFMON`. Processes of other users also need
+//! `CAP_SYS_PTRACE`. Discovery and planning need only read access to the files.
+//!
+//! Newer kernel features are detected at run time. From Linux 6.6, one link attaches to every site of
+//! an object. On older kernels each site needs a perf event, which requires `CAP_SYS_ADMIN`.
 //!
 //! # Threads and side effects
 //!
-//! Events are read on the thread that polls. Three operations start threads: a scan of the host ([`Target::host`]), which
-//! joins them; [`Target::command`], whose thread waits until the program of the command runs; and attaching, whose thread
-//! `usdt-warmup` ([`kernel::uprobe_warmup`]) ends after some milliseconds. A forked child that polls an inherited tracer
-//! gets an error.
+//! Events are read on the thread that polls. Three operations start threads:
 //!
-//! Nothing prints, exits or handles signals. `PATH` is read to find a command and `usdt-attach-bcc`; no other variable is
-//! read. On kernels before 5.11 that refuse a map or program for it, the limit on locked memory is raised for one call.
+//! * A scan of the host ([`Target::host`]) joins its threads before it returns.
+//! * [`Target::command`] starts a thread that ends when the command executes its program.
+//! * Attaching starts the thread `usdt-warmup`, which ends after a few milliseconds: the kernel is slow
+//!   to register its first uprobe.
+//!
+//! A tracer that is inherited by a forked child returns an error when the child polls it.
+//!
+//! The library does not print, exit or handle signals. The only environment variable that it reads is
+//! `PATH`, to find commands and `usdt-attach-bcc`. Before Linux 5.11, it may raise the limit on locked
+//! memory while it creates a map or loads a program.
 //!
 //! # Features
 //!
-//! Both are off by default.
+//! Both features are disabled by default.
 //!
-//! * `tokio`: `AsyncTracer`, whose batches of events are awaited.
-//! * `tracing`: events at debug level when a session attaches or is stopped and when a target runs new files, for a
-//!   subscriber of the `tracing` crate.
+//! * `tokio`: adds `AsyncTracer`, whose batches of events can be awaited.
+//! * `tracing`: emits debug events through the `tracing` crate when a session attaches or detaches,
+//!   and when a target runs new objects.
 
-/// Emits a `tracing` event at debug level where the feature is enabled; expands to nothing otherwise.
+/// Emits a `tracing` event at debug level. Expands to nothing if the feature is disabled.
 macro_rules! debug_event {
     ($($field:tt)*) => {
         #[cfg(feature = "tracing")]
@@ -64,6 +74,7 @@ macro_rules! debug_event {
     };
 }
 
+#[doc(hidden)]
 pub mod backend;
 mod bpf;
 #[cfg(fuzzing)]
@@ -73,14 +84,23 @@ pub mod discover;
 pub mod error;
 pub mod event;
 pub mod filter;
+#[doc(hidden)]
 pub mod kernel;
+#[doc(hidden)]
 pub mod plan;
+#[doc(hidden)]
 pub mod session;
 pub mod target;
 mod tracer;
 
+#[doc(inline)]
+pub use backend::{Backend, BackendKind};
 pub use error::{Error, Result, Warning, WarningKind};
 pub use filter::{Filter, Subject};
+#[doc(inline)]
+pub use plan::{Plan, Scale};
+#[doc(inline)]
+pub use session::{Batch, Summary};
 pub use target::{ProcessHandle, Target};
 #[cfg(feature = "tokio")]
 pub use tracer::AsyncTracer;

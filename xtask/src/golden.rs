@@ -1,7 +1,7 @@
 //! Generated files that are checked in. One command regenerates them, and CI checks that they are
 //! current.
 
-use crate::catalogue;
+use crate::catalog;
 use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::go_releases;
 use crate::messages;
@@ -19,7 +19,7 @@ type Part = (&'static str, fn() -> Outcome);
 
 /// All parts. A part may depend on the ones before it.
 const PARTS: [Part; 7] = [
-    ("catalogue", catalogue::write),
+    ("catalog", catalog::write),
     ("releases", go_releases::write),
     ("uapi", bpf_structures),
     ("go", go_packages),
@@ -97,7 +97,7 @@ fn check_format(tools: &Tools) -> Outcome {
 
 /// Fails if regenerating changes a file.
 pub(crate) fn check(tools: &Tools) -> Outcome {
-    catalogue::check()?;
+    catalog::check()?;
     go_releases::check()?;
     let before = git_state()?;
     generate(tools)?;

@@ -2,7 +2,7 @@
 
 mod bench;
 mod book;
-mod catalogue;
+mod catalog;
 mod command;
 mod demo;
 mod fuzz;
@@ -36,7 +36,7 @@ const TASKS: &[Task] = &[
     ("soak", "stress the tracers for half an hour; [MINUTES]", test::soak),
     (
         "golden",
-        "regenerate checked-in files; [catalogue releases uapi go messages snapshots instructions]",
+        "regenerate checked-in files; [catalog releases uapi go messages snapshots instructions]",
         golden::run,
     ),
     ("uapi", "regenerate the structures of bpf(2) from kernel headers; [FOLDER]", uapi::run),

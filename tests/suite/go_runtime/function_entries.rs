@@ -2,7 +2,7 @@
 //! itself.
 
 use super::Traced;
-use gobinary::{GoBinary, catalogue};
+use gobinary::{GoBinary, catalog};
 use serde_json::Value;
 #[cfg(target_arch = "x86_64")]
 use stapsdt::{
@@ -217,14 +217,14 @@ fn traces_notes_emitted_by_a_toolchain() {
     assert_eq!(queries, ["SELECT 0", "SELECT 1", "SELECT 2"]);
 }
 
-/// For releases in the catalogue the DWARF is not read: it takes long to decompress and may be
+/// For releases in the catalog the DWARF is not read: it takes long to decompress and may be
 /// missing.
 #[test]
 fn field_offset_table_matches_dwarf() {
     let data = std::fs::read(Fixture::get("bridge", Mode::Plain)).unwrap();
     let go = GoBinary::parse(&data).unwrap();
     let mut seen = 0;
-    for field in catalogue::all_fields() {
+    for field in catalog::all_fields() {
         let (listed, found) = (go.field_offset(field), go.field_offset_from_dwarf(field));
         assert_eq!(listed, found, "{}.{} in {:?}", field.structure, field.name, go.version());
         seen += usize::from(found.is_some());

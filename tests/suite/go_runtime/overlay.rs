@@ -33,8 +33,8 @@ fn overlay_probes_record_all_activity() {
             "the program did not fire {provider}:{name}"
         );
     }
-    let catalogue = gobinary::catalogue::providers();
-    assert_eq!(listed.len(), catalogue.iter().map(|p| p.probes.len()).sum::<usize>());
+    let catalog = gobinary::catalog::providers();
+    assert_eq!(listed.len(), catalog.iter().map(|p| p.probes.len()).sum::<usize>());
 }
 
 fn check_goroutines(seen: &Traced) {

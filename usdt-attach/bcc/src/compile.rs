@@ -1,20 +1,20 @@
-//! libbcc: source to instructions and tables.
-#![allow(unsafe_code)] // libbcc's C interface; every pointer it returns belongs to the module and lives as long
+//! Compiles C with libbcc.
+#![allow(unsafe_code)] // libbcc's C interface; what its pointers refer to belongs to the module
 
-use crate::protocol::{Answer, Failure, Function, Table};
+use crate::protocol::{Answer, Failure, Function, MapRef, Table};
 use bcc_sys::bccapi as api;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::fmt::Write as _;
 use std::ptr::NonNull;
 
-/// Operation of an instruction of two slots that loads 64 bits.
+/// The opcode of the wide instruction, of two slots, that loads a 64-bit immediate.
 const LD_IMM64: u8 = 0x18;
-/// Source register of one that loads a map by its file descriptor.
+/// The source register of a wide instruction whose immediate is the file descriptor of a map.
 const PSEUDO_MAP_FD: u8 = 1;
 
-/// Compiles a program that declares no tables, and returns the functions named.
-pub(crate) fn functions(source: &str, names: &[String]) -> Result<Answer, Failure> {
+/// Compiles a source that declares no tables, and returns the functions with these names.
+pub(crate) fn compile_functions(source: &str, names: &[String]) -> Result<Answer, Failure> {
     let module = bcc::BPF::new(source).map_err(|_| Failure::Compile)?;
     let function = |name: &String| {
         let code = CString::new(name.as_str()).ok().and_then(|name| module.dump_func(name).ok());
@@ -25,36 +25,37 @@ pub(crate) fn functions(source: &str, names: &[String]) -> Result<Answer, Failur
     Ok(Answer { functions, ..Answer::default() })
 }
 
-/// Compiles a program and returns all it has.
-pub(crate) fn everything(source: &str) -> Result<Answer, Failure> {
+/// Compiles a source, and returns all of its functions and tables.
+pub(crate) fn compile_all(source: &str) -> Result<Answer, Failure> {
     let module = Module::compile(source)?;
     let (tables, descriptors): (Vec<Table>, Vec<i32>) = module.tables().into_iter().unzip();
-    let tables_by_descriptor = descriptors.into_iter().zip(0..).collect();
+    let table_indices = descriptors.into_iter().zip(0..).collect();
     let functions = module.functions().into_iter().map(|(name, mut code)| {
-        let maps = take_descriptors(&mut code, &tables_by_descriptor);
+        let maps = take_map_refs(&mut code, &table_indices);
         Function { name, code: hex(&code), maps }
     });
     Ok(Answer { functions: functions.collect(), tables, ..Answer::default() })
 }
 
-/// Replaces the descriptors of tables by 0. Returns the instructions that had one, and the tables.
-fn take_descriptors(code: &mut [u8], tables: &HashMap<i32, usize>) -> Vec<(usize, usize)> {
-    let mut out = Vec::new();
-    let mut second_slot = false;
-    for (index, slot) in code.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        let [operation, registers, _, _, immediate @ ..] = slot;
-        if std::mem::take(&mut second_slot) || *operation != LD_IMM64 {
+/// Replaces the descriptors of tables in the instructions by 0, and returns where they were.
+/// `table_indices` are the indices of the tables by their descriptors.
+fn take_map_refs(code: &mut [u8], table_indices: &HashMap<i32, usize>) -> Vec<MapRef> {
+    let mut map_refs = Vec::new();
+    let mut is_second_slot = false;
+    for (instruction, slot) in code.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let [opcode, registers, _, _, immediate @ ..] = slot;
+        if std::mem::take(&mut is_second_slot) || *opcode != LD_IMM64 {
             continue;
         }
-        second_slot = true;
+        is_second_slot = true;
         if *registers >> 4 == PSEUDO_MAP_FD
-            && let Some(table) = tables.get(&i32::from_ne_bytes(*immediate))
+            && let Some(table) = table_indices.get(&i32::from_ne_bytes(*immediate))
         {
             *immediate = [0; 4];
-            out.push((index, *table));
+            map_refs.push(MapRef { instruction, table: *table });
         }
     }
-    out
+    map_refs
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -65,15 +66,15 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A compiled module of libbcc. The safe crate has no list of its functions, and none of its tables.
+/// A compiled module of libbcc. The safe bindings cannot list its functions and tables.
 struct Module(NonNull<c_void>);
 
 impl Module {
-    /// The compiler explains errors on standard error.
+    /// Compiles a source. The compiler prints its messages to standard error.
     fn compile(source: &str) -> Result<Module, Failure> {
-        let unusable = |_| Failure::Source { problem: "contains a NUL".into() };
-        let source = CString::new(source).map_err(unusable)?;
-        // SAFETY: the source outlives the call; no compiler flags, no device.
+        let source = CString::new(source)
+            .map_err(|_| Failure::Source { problem: "contains a NUL".into() })?;
+        // SAFETY: the source outlives the call. There are no compiler flags and no device.
         let module = unsafe {
             api::bpf_module_create_c_from_string(
                 source.as_ptr(),
@@ -87,10 +88,11 @@ impl Module {
         NonNull::new(module).map(Module).ok_or(Failure::Compile)
     }
 
-    /// Names and instructions.
+    /// The names and instructions of the functions.
     fn functions(&self) -> Vec<(String, Vec<u8>)> {
         let module = self.0.as_ptr();
-        // SAFETY: the module is alive, and has functions with these numbers; names and instructions are copied.
+        // SAFETY: the module is alive and has functions with these ids. Names and instructions are
+        // copied.
         unsafe {
             (0..api::bpf_num_functions(module))
                 .filter_map(|id| {
@@ -104,11 +106,11 @@ impl Module {
         }
     }
 
-    /// Tables, and the file descriptors of their maps, which belong to the module.
+    /// The tables, and the file descriptors of their maps. The module owns the descriptors.
     fn tables(&self) -> Vec<(Table, i32)> {
         let module = self.0.as_ptr();
-        let described = |json: String| serde_json::from_str(&json).unwrap_or_default();
-        // SAFETY: the module is alive, and has tables with these numbers; strings are copied.
+        let parse_type = |json: String| serde_json::from_str(&json).unwrap_or_default();
+        // SAFETY: the module is alive and has tables with these ids. Strings are copied.
         unsafe {
             (0..api::bpf_num_tables(module))
                 .map(|id| {
@@ -119,8 +121,8 @@ impl Module {
                         value_size: api::bpf_table_leaf_size_id(module, id),
                         max_entries: api::bpf_table_max_entries_id(module, id),
                         flags: api::bpf_table_flags_id(module, id) as u32,
-                        key_type: described(string(api::bpf_table_key_desc_id(module, id))),
-                        value_type: described(string(api::bpf_table_leaf_desc_id(module, id))),
+                        key_type: parse_type(string(api::bpf_table_key_desc_id(module, id))),
+                        value_type: parse_type(string(api::bpf_table_leaf_desc_id(module, id))),
                     };
                     (table, api::bpf_table_fd_id(module, id))
                 })
@@ -136,14 +138,16 @@ impl Drop for Module {
     }
 }
 
+/// Copies a C string; a null pointer becomes an empty string.
+///
 /// # Safety
 ///
-/// `raw` is null or ends with a NUL.
+/// `raw` must be null or point to a NUL-terminated string.
 unsafe fn string(raw: *const c_char) -> String {
     if raw.is_null() {
         return String::new();
     }
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees it.
     unsafe { CStr::from_ptr(raw) }.to_string_lossy().into_owned()
 }
 
@@ -152,14 +156,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instructions_name_tables_instead_of_descriptors() {
+    fn replaces_descriptors_by_map_refs() {
         let load =
-            |register: u8, value: u8| [[0x18, register, 0, 0, value, 0, 0, 0], [0; 8]].concat();
-        // The second slot of the last one looks like a first one.
+            |registers: u8, value: u8| [[0x18, registers, 0, 0, value, 0, 0, 0], [0; 8]].concat();
+        // The second slot of the last instruction looks like a first one.
         let plain = [[0x18, 0x01, 0, 0, 7, 0, 0, 0], [0x18, 0x11, 0, 0, 7, 0, 0, 0]].concat();
         let mut code = [load(0x11, 7), load(0x12, 9), load(0x11, 8), plain.clone()].concat();
-        let maps = take_descriptors(&mut code, &HashMap::from([(7, 1), (9, 0)]));
-        assert_eq!(maps, [(0, 1), (2, 0)]);
+        let map_refs = take_map_refs(&mut code, &HashMap::from([(7, 1), (9, 0)]));
+        let map_ref = |instruction, table| MapRef { instruction, table };
+        assert_eq!(map_refs, [map_ref(0, 1), map_ref(2, 0)]);
         assert_eq!(code, [load(0x11, 0), load(0x12, 0), load(0x11, 8), plain].concat());
     }
 }

@@ -1,22 +1,22 @@
-//! The answer: one JSON document, `docs/formats.md` has an example.
+//! The answer: one JSON document. `docs/formats.md` has an example.
 //!
-//! `protocol` is 1 in this form. A reader refuses any other number; a change that an old reader would misread gets a new
-//! one.
+//! `protocol` is the version of the format. A reader rejects every version but its own, so any change
+//! that it would misread needs a new number.
 //!
-//! libbcc creates the maps of a program while it compiles it, and puts their file descriptors into the instructions.
-//! These descriptors are worth nothing in another process. So each instruction that refers to a map has 0 in their
-//! place, and `maps` says which table belongs there: the reader creates the maps itself.
+//! libbcc creates the maps of a program while it compiles, and puts their file descriptors into the
+//! instructions. The descriptors are of no use in another process. The answer therefore has 0 in
+//! their place, and `maps` tells which instruction refers to which table. The reader creates the maps
+//! itself.
 
 use serde::Serialize;
 
-/// Version of the protocol.
+/// The version of the protocol.
 const PROTOCOL: u32 = 1;
 
-/// The document. Without `error`, it has functions and tables.
+/// The document. It has functions and tables unless there is an `error`.
 #[derive(Serialize)]
 pub(crate) struct Answer {
     pub(crate) protocol: u32,
-    /// Why there are no instructions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Failure>,
     pub(crate) functions: Vec<Function>,
@@ -35,56 +35,73 @@ impl From<Failure> for Answer {
     }
 }
 
-/// Why there are no instructions.
+/// The reason for an answer without functions.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Failure {
     /// There are no kernel headers.
     Headers {
-        /// Where those of the running kernel would be.
+        /// The folder where those of the running kernel belong.
         path: String,
     },
-    /// The source cannot be given to libbcc.
+    /// The source cannot be passed to libbcc.
     Source {
-        /// What it is or has: "is not UTF-8".
+        /// A predicate, such as "is not UTF-8".
         problem: String,
     },
-    /// libbcc rejects the source; the reasons are on standard error.
+    /// libbcc rejects the source. The reasons are on standard error.
     Compile,
-    /// The source does not define a function that was asked for.
+    /// The source does not define a requested function.
     Function {
-        /// Its name.
+        /// The name of the function.
         name: String,
     },
 }
 
-/// A function that can be loaded as a program.
+/// A function that can be loaded as a BPF program.
 #[derive(Serialize)]
 pub(crate) struct Function {
     pub(crate) name: String,
-    /// Instructions of 8 bytes each, in hexadecimal, with the byte order of this machine.
+    /// Instructions of 8 bytes each, in hexadecimal and in the byte order of this machine.
     pub(crate) code: String,
-    /// Pairs: index of an instruction, index of the table that it refers to.
-    pub(crate) maps: Vec<(usize, usize)>,
+    /// The references to tables.
+    pub(crate) maps: Vec<MapRef>,
 }
 
-/// A map that the program declares.
+/// An instruction that loads a map.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct MapRef {
+    /// Index of the instruction in the function.
+    pub(crate) instruction: usize,
+    /// Index of the table in the answer.
+    pub(crate) table: usize,
+}
+
+/// A pair of numbers.
+impl Serialize for MapRef {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.instruction, self.table).serialize(serializer)
+    }
+}
+
+/// A map that the source declares.
 #[derive(Serialize)]
 pub(crate) struct Table {
     pub(crate) name: String,
-    /// `enum bpf_map_type` of the kernel.
+    /// The kernel's `enum bpf_map_type`.
     #[serde(rename = "type")]
     pub(crate) kind: u32,
-    /// Bytes of a key.
+    /// Size of a key in bytes.
     pub(crate) key_size: usize,
-    /// Bytes of a value.
+    /// Size of a value in bytes.
     pub(crate) value_size: usize,
     pub(crate) max_entries: usize,
-    /// `BPF_F_…` of the kernel, with which the map is created.
+    /// The kernel's `BPF_F_…` flags for the creation of the map.
     pub(crate) flags: u32,
-    /// The key's type as libbcc describes it: `"unsigned int"`, or `["name", [["member", type], …], "struct"]`.
+    /// The type of the keys as libbcc describes it: `"unsigned int"`, or
+    /// `["name", [["member", type], …], "struct"]`.
     pub(crate) key_type: serde_json::Value,
-    /// The value's type in the same form.
+    /// The type of the values in the same form.
     pub(crate) value_type: serde_json::Value,
 }
 
@@ -93,14 +110,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The reader's tests have the same file.
+    /// The tests of the reader, in `usdt-attach`, use the same files.
     #[test]
     fn writes_the_documented_answer() {
         let answer = Answer {
             functions: vec![Function {
                 name: "usdt__app__request__done".into(),
                 code: "18110000000000000000000000000000b7000000000000009500000000000000".into(),
-                maps: vec![(0, 1)],
+                maps: vec![MapRef { instruction: 0, table: 1 }],
             }],
             tables: vec![
                 Table {

@@ -142,7 +142,7 @@ impl CostMeter {
             if rate * probe.ns_per_hit()? / 1e9 > budget {
                 probe.detached_at = Some(Instant::now());
                 // Detaches, but keeps the BPF programs, whose run times `costs` reads.
-                probe.session.stop();
+                probe.session.detach();
             }
             probe.period_start = RatePeriod { hits, begin: Instant::now() };
         }
@@ -207,8 +207,7 @@ impl HitCosts {
 impl MeasuredProbe {
     /// The cost of a hit in nanoseconds, with the average run time of the BPF program so far.
     fn ns_per_hit(&self) -> Result<f64> {
-        let (runs, ns) = self.session.run_time()?;
-        Ok(self.empty_program_ns + if runs > 0 { ns as f64 / runs as f64 } else { 0.0 })
+        Ok(self.empty_program_ns + self.session.mean_run_time_ns()?.unwrap_or(0.0))
     }
 }
 

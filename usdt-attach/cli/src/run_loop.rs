@@ -110,7 +110,7 @@ pub(crate) fn run(
         warn(event_loop.take_warnings());
         let is_over = conditions.duration.is_some_and(|duration| start.elapsed() >= duration);
         if is_over || write_error.is_some() || signals.received() {
-            event_loop.stop();
+            event_loop.detach();
         } else if conditions.interval.is_some_and(|interval| last_report.elapsed() >= interval) {
             last_report = Instant::now();
             write_error = report(&event_loop, output, false)?;

@@ -4,7 +4,7 @@
 //! The documentation of the fields is also that of the JSON schema, which editors show.
 
 use crate::endpoint::address::ListenAddress;
-use crate::{files, time};
+use crate::time;
 use schemars::JsonSchema;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -14,9 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::error;
 use usdt_attach::filter::{Filter, Subject};
-
-/// The maximum size of the file in bytes.
-const MAX_SIZE: u64 = 1 << 20;
+use usdt_files::TEXT_LIMIT;
 
 /// The configuration of the exporter.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -358,7 +356,8 @@ pub enum SpanKind {
 }
 
 impl Config {
-    /// Reads and checks a TOML file.
+    /// Reads and checks a TOML file of at most 16 MiB: a regular file, or a pipe that is an open
+    /// descriptor of this process and named as `/dev/fd/N`.
     ///
     /// # Errors
     ///
@@ -366,7 +365,8 @@ impl Config {
     /// [`Config::check`]. The message names the file and the line or the entry, and the known keys
     /// if a key is unknown.
     pub fn read(path: &Path) -> error::Result<Config> {
-        let text = files::read_text(path, MAX_SIZE)?;
+        let text = usdt_files::read_text(path, TEXT_LIMIT)
+            .map_err(|source| error::Error::open(path, source))?;
         let invalid = |problem: String| error::Error::object(path, problem);
         let mut config: Config = toml::from_str(&text)
             .map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;

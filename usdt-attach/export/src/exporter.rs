@@ -116,7 +116,7 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 /// # fn main() -> usdt_attach::error::Result<()> {
 /// let path = "/etc/usdt-attach.toml";
 /// let config = Config::read(path.as_ref())?;
-/// let target = Target::All;
+/// let target = Target::Host;
 /// let resolved = target.resolve()?;
 /// let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
 /// let settings = Settings {
@@ -399,9 +399,10 @@ impl<'a> Exporter<'a> {
     fn clean_up(&mut self) -> Result<()> {
         let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         known.extend(self.settings.found.iter().map(|f| f.object.id));
-        if matches!(self.settings.target, Target::All | Target::Cgroup(_) | Target::Exe(_)) {
+        if matches!(self.settings.target, Target::Host | Target::Cgroup(_) | Target::Executable(_))
+        {
             let mut live = discover::still_mapped(&known)?;
-            if let Target::Exe(path) = &self.settings.target {
+            if let Target::Executable(path) = &self.settings.target {
                 // The next process of this executable must be traced from its start.
                 live.extend(ObjectId::from_path(path));
             }
@@ -502,7 +503,7 @@ fn attach_groups<'f>(target: &Target, found: &'f [ScannedObject]) -> Vec<&'f [Sc
     match target {
         _ if found.is_empty() => Vec::new(),
         Target::Processes(_) | Target::Command(_) => vec![found],
-        Target::All | Target::Cgroup(_) | Target::Exe(_) => found.chunks(1).collect(),
+        Target::Host | Target::Cgroup(_) | Target::Executable(_) => found.chunks(1).collect(),
     }
 }
 

@@ -178,7 +178,7 @@ impl Job {
                 index += 1;
                 continue;
             }
-            attached.session.stop();
+            attached.session.detach();
             if self.pairing.is_none() {
                 merge_rows(&mut self.retained_rows, attached.session.rows()?);
             }
@@ -220,7 +220,7 @@ impl Job {
 
     /// Detaches all sessions. Their events and totals can still be read.
     pub(crate) fn stop(&mut self) {
-        self.sessions.iter_mut().for_each(|attached| attached.session.stop());
+        self.sessions.iter_mut().for_each(|attached| attached.session.detach());
     }
 
     /// The hit counts of all sessions, also of those that have ended.
@@ -249,7 +249,7 @@ impl Job {
             return Ok(Vec::new());
         }
         let sessions = self.sessions.iter().map(|attached| &attached.session);
-        let mut rows = Session::rows_of(sessions)?;
+        let mut rows = Session::merged_rows(sessions)?;
         // Merging needs several times the memory of the rows.
         if !self.retained_rows.is_empty() {
             let live = std::mem::replace(&mut rows, self.retained_rows.clone());
@@ -289,7 +289,7 @@ impl Job {
                     let counts = vec![0; buckets.count()];
                     let total =
                         Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
-                    out.push(Row { probe: probe.clone(), key: Vec::new(), total });
+                    out.push(Row { probe: probe.clone(), labels: Vec::new(), total });
                 }
             }
         }

@@ -22,7 +22,6 @@
 pub mod config;
 mod endpoint;
 mod exporter;
-mod files;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

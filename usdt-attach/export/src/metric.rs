@@ -166,7 +166,7 @@ pub(crate) fn series(row: &Row, unit: Unit, with_probe: bool) -> Series {
         labels.push(("provider".to_owned(), row.probe.provider.clone()));
         labels.push(("probe".to_owned(), row.probe.name.clone()));
     }
-    let key = row.key.iter();
+    let key = row.labels.iter();
     labels.extend(key.map(|(name, key)| (to_metric_chars(name), key.value().to_plain_string())));
     let value = match &row.total {
         Total::Count(n) => SeriesValue::Number(*n),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use usdt_attach::discover::select::Glob;
-use usdt_attach::event::{Event, Track, Value, hex};
+use usdt_attach::event::{Event, Track, Value};
 use usdt_attach::plan::PlannedProbe;
 
 /// A span that has ended.
@@ -323,8 +323,7 @@ fn pair_value(key: Option<&str>, event: &Event<'_>) -> PairValue {
 /// A string argument, or a byte slice in hexadecimal.
 fn string_arg(event: &Event<'_>, name: &str) -> Option<String> {
     match event.arg(name)? {
-        Value::String { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::Bytes { bytes, .. } => Some(hex(bytes)),
+        value @ (Value::String { .. } | Value::Bytes { .. }) => Some(value.to_plain_string()),
         _ => None,
     }
 }
@@ -421,10 +420,7 @@ fn attribute(value: Value<'_>) -> Option<Attribute> {
         }
         Value::Float(n) => Attribute::Float(n),
         Value::Bool(b) => Attribute::Bool(b),
-        Value::String { bytes, .. } => {
-            Attribute::String(String::from_utf8_lossy(bytes).into_owned())
-        }
-        Value::Bytes { bytes, .. } => Attribute::String(hex(bytes)),
+        Value::String { .. } | Value::Bytes { .. } => Attribute::String(value.to_plain_string()),
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
-//! Attaching: a plan carried out by this machine's kernel, whichever compiler made its programs.
+//! Attaching a plan through the kernel, with the programs of either compiler.
 
-use super::traits::{Attachment, Backend};
+use super::traits::{AttachPlan, Attachment, ProgramStats};
 use crate::bpf::{KernelFeatures, MapFds, Program, Transport};
 use crate::error::Result;
 use crate::kernel::capabilities::add_hint;
@@ -15,54 +15,57 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-/// Makes the kernel programs of a plan.
+/// Compiles the BPF programs of a plan.
 pub(crate) trait Compiler: fmt::Debug + Send + Sync {
-    /// Whether its programs can write to the mapped ring.
-    const MAPPED_RING: bool;
-    /// Instructions with the maps' descriptors in place.
-    fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>>;
+    /// True if the generated programs can write to the mapped ring.
+    const SUPPORTS_MAPPED_RING: bool;
+    /// Generates instructions that refer to the maps by their descriptors.
+    fn compile(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures)
+    -> Result<Vec<Program>>;
 }
 
-/// A compiler's programs, carried out by this machine's kernel.
+/// A back end that attaches a compiler's programs through the running kernel.
 #[derive(Debug)]
-pub(crate) struct Kernel<C> {
+pub(crate) struct KernelBackend<C> {
     pub(crate) compiler: C,
     pub(crate) mechanism: Mechanism,
 }
 
-impl<C: Compiler> Backend for Kernel<C> {
+impl<C: Compiler> AttachPlan for KernelBackend<C> {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         self.try_attach(plan).map_err(add_hint)
     }
 }
 
-impl<C: Compiler> Kernel<C> {
+impl<C: Compiler> KernelBackend<C> {
     fn try_attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         uprobe_warmup::start();
         let method = detect::link_method(self.mechanism);
-        let mut features = features(method, plan, C::MAPPED_RING);
+        let mut features = program_features(method, plan, C::SUPPORTS_MAPPED_RING);
         let maps = Maps::create(plan, features.transport)?;
+        // Creating the maps may have fallen back to another transport.
         features.transport = maps.transport;
-        let programs = self.compiler.build(plan, &maps.fds(), features)?;
+        let programs = self.compiler.compile(plan, &maps.fds(), features)?;
         let buffer = reader(&maps, plan)?;
         let attached = attach(plan, &programs, method)?;
-        Ok(Box::new(Running { attached, buffer, maps, plan: Arc::clone(plan) }))
+        Ok(Box::new(KernelAttachment { attached, buffer, maps, plan: Arc::clone(plan) }))
     }
 }
 
-/// What programs that are attached in this way can count on.
-fn features(method: LinkMethod, plan: &Plan, mapped_ring: bool) -> KernelFeatures {
+/// The kernel features that programs attached with `method` may use.
+fn program_features(method: LinkMethod, plan: &Plan, supports_mapped_ring: bool) -> KernelFeatures {
     match method {
-        // A kernel without cookies is hardly one that programs can load a name from.
+        // A kernel without BPF cookies is too old for programs that read `task_struct` directly.
         LinkMethod::ProgramPerSite => {
             KernelFeatures { atomics: detect::atomics(), ..KernelFeatures::default() }
         }
         LinkMethod::UprobeMulti { .. } | LinkMethod::PerfEvents => {
-            // Kernels with cookies have them on amd64; on arm64 they came later (Linux 5.18).
+            // On amd64, atomics (Linux 5.12) are older than cookies (5.15); on arm64 they came
+            // later (5.18).
             let atomics = NATIVE == Arch::X86_64 || detect::atomics();
             KernelFeatures {
                 cookies: true,
-                transport: if atomics && mapped_ring {
+                transport: if atomics && supports_mapped_ring {
                     Transport::MappedRing
                 } else {
                     Transport::RingBuf
@@ -75,14 +78,14 @@ fn features(method: LinkMethod, plan: &Plan, mapped_ring: bool) -> KernelFeature
 }
 
 #[derive(Debug)]
-struct Running {
+struct KernelAttachment {
     attached: Attached,
     buffer: Option<Box<dyn RecordReader>>,
     maps: Maps,
     plan: Arc<Plan>,
 }
 
-impl Attachment for Running {
+impl Attachment for KernelAttachment {
     fn mechanism(&self) -> Mechanism {
         self.attached.mechanism
     }
@@ -113,20 +116,21 @@ impl Attachment for Running {
         self.maps.table(&self.plan)
     }
 
-    fn waiting(&self) -> Result<u64> {
+    fn pending_starts(&self) -> Result<u64> {
         self.maps.waiting()
     }
 
-    fn run_time(&self) -> Result<(u64, u64)> {
-        let mut all = (0, 0);
+    fn program_stats(&self) -> Result<ProgramStats> {
+        let mut total = ProgramStats::default();
         for program in self.attached.programs() {
-            let (runs, ns) = run_time(program)?;
-            all = (all.0 + runs, all.1 + ns);
+            let (runs, run_time_ns) = run_time(program)?;
+            total.runs += runs;
+            total.run_time_ns += run_time_ns;
         }
-        Ok(all)
+        Ok(total)
     }
 
-    fn stop(&mut self) {
+    fn detach(&mut self) {
         self.attached.detach();
     }
 }
@@ -136,8 +140,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attachments_move_between_threads_and_can_be_printed() {
+    fn attachments_are_send_and_debug() {
         fn is_send_and_debug<T: Send + fmt::Debug>() {}
-        is_send_and_debug::<Running>();
+        is_send_and_debug::<KernelAttachment>();
     }
 }

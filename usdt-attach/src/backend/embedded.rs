@@ -1,4 +1,4 @@
-//! The embedded back end: BPF instructions straight from the plan.
+//! The embedded back end: generates BPF instructions from a plan.
 
 use super::attach::Compiler;
 use crate::bpf::codegen::compile;
@@ -6,14 +6,19 @@ use crate::bpf::{KernelFeatures, MapFds, Program};
 use crate::error::Result;
 use crate::plan::Plan;
 
-/// See the module.
+/// Compiles plans with the code generator of this crate.
 #[derive(Debug)]
 pub(crate) struct Embedded;
 
 impl Compiler for Embedded {
-    const MAPPED_RING: bool = true;
+    const SUPPORTS_MAPPED_RING: bool = true;
 
-    fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>> {
+    fn compile(
+        &self,
+        plan: &Plan,
+        maps: &MapFds,
+        features: KernelFeatures,
+    ) -> Result<Vec<Program>> {
         compile(plan, maps, features)
     }
 }

@@ -1,7 +1,11 @@
-//! Back ends: what carries out a plan.
+//! Back ends: they carry out a plan.
 //!
-//! `embedded` emits instructions, and `bcc` C source that the program `usdt-attach-bcc` compiles; `kernel` does for both
-//! everything that needs the system. `simulated` carries plans out without a kernel, on hits that a test makes up.
+//! * [`BackendKind::Embedded`] generates BPF instructions itself.
+//! * [`BackendKind::Bcc`] generates C source, which the program `usdt-attach-bcc` compiles with libbcc.
+//! * [`simulated`] executes plans without a kernel, on hits that a test constructs.
+//!
+//! The first two share everything that talks to the kernel: maps, loading, links and event
+//! transports.
 
 mod attach;
 pub mod bcc;
@@ -10,33 +14,49 @@ pub mod simulated;
 mod traits;
 
 use crate::error::Result;
-pub use crate::kernel::{Counts, Mechanism};
-pub use crate::plan::TableEntry;
-use attach::Kernel;
+use crate::kernel::Mechanism;
+use attach::KernelBackend;
 use std::sync::Arc;
-pub use traits::{Attachment, Backend};
+#[cfg(test)]
+pub(crate) use traits::AttachPlan;
+pub use traits::Backend;
+pub(crate) use traits::{Attachment, ProgramStats};
 
-/// Which back end to use.
+/// The kind of a back end that attaches through the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendKind {
-    /// Instructions emitted from the plan: no compiler, no kernel headers.
+    /// Generates BPF instructions from the plan. Needs no compiler and no kernel headers.
     #[default]
     Embedded,
-    /// C source from the plan, compiled by libbcc in the program `usdt-attach-bcc`. It is looked for next to the running
-    /// program, then on `PATH`; [`bcc::backend`] takes its path instead.
+    /// Generates C source, which libbcc compiles in the separate program `usdt-attach-bcc`. Needs
+    /// that program and kernel headers.
     Bcc,
 }
 
 impl BackendKind {
-    /// The back end, which is to attach in this way.
+    /// Creates a back end of this kind that attaches with `mechanism`.
+    ///
+    /// [`BackendKind::Bcc`] searches for `usdt-attach-bcc` next to the running executable, then on
+    /// `PATH`. [`bcc::backend`] takes its path instead.
+    ///
+    /// ```
+    /// use usdt_attach::backend::BackendKind;
+    /// use usdt_attach::session::Mechanism;
+    ///
+    /// # fn main() -> usdt_attach::Result<()> {
+    /// let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Fails where `usdt-attach-bcc` is needed and cannot be found.
+    /// Fails with [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) when
+    /// `usdt-attach-bcc` is needed but not installed.
     pub fn backend(self, mechanism: Mechanism) -> Result<Arc<dyn Backend>> {
         match self {
             BackendKind::Embedded => {
-                Ok(Arc::new(Kernel { compiler: embedded::Embedded, mechanism }))
+                Ok(Arc::new(KernelBackend { compiler: embedded::Embedded, mechanism }))
             }
             BackendKind::Bcc => Ok(bcc::backend(bcc::BccHelper::find()?, mechanism)),
         }

@@ -1,78 +1,97 @@
-//! A back end without a kernel: carries plans out on hits that the caller makes up.
+//! A back end without a kernel: it executes plans on hits that the caller constructs.
 //!
-//! For tests of what is built on this library, and the plain-spoken second opinion on what the other back ends
-//! emit. Sampling takes every n-th hit instead of choosing by chance.
+//! It serves tests of programs that use this library, and is the reference for what the other back
+//! ends generate. Unlike them, it samples every n-th hit instead of choosing at random.
 //!
-//! ```
-//! # use usdt_attach::backend::simulated::{Hit, Simulated};
+//! ```no_run
+//! use std::collections::BTreeMap;
+//! use usdt_attach::backend::simulated::{Hit, Simulated};
+//! use usdt_attach::plan::Plan;
+//! use usdt_attach::session::Session;
+//!
+//! # fn run(plan: Plan) -> usdt_attach::Result<()> {
 //! let backend = Simulated::default();
-//! // let session = Session::start(plan, &backend)?;
+//! let mut session = Session::start(plan, &backend)?;
 //! backend.hit(&Hit { site: 0, pid: 7, ..Hit::default() });
+//! session.drain(|event| assert_eq!(event.pid, 7))?;
+//! # Ok(())
+//! # }
 //! ```
 
-use super::traits::{Attachment, Backend};
+use super::traits::{AttachPlan, Attachment, ProgramStats};
 use crate::error::Result;
 use crate::filter::Test;
 use crate::kernel::{Counts, Mechanism};
-use crate::plan::record_layout::{self, FAULTS};
+use crate::plan::record_layout::{self, FAULTS, Layout};
 use crate::plan::{
-    Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, KeyWrite, Plan, ReadOp,
-    TableEntry, pt_regs,
+    Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan,
+    ReadOp, TableEntry, float_order, infinity_order, pt_regs,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A hit as a program would see it.
+/// A hit: the state that a BPF program would see.
 #[derive(Clone, Debug, Default)]
 pub struct Hit {
-    /// The site's number in the plan.
+    /// The cookie of the site: its index in the plan.
     pub site: u32,
-    /// Process.
+    /// Process id.
     pub pid: u32,
-    /// Thread.
+    /// Thread id.
     pub tid: u32,
-    /// Its name.
+    /// The name of the thread. Only its first 15 bytes are recorded.
     pub comm: String,
-    /// CLOCK_MONOTONIC.
+    /// Time of the hit: nanoseconds of `CLOCK_MONOTONIC`.
     pub time_ns: u64,
-    /// Registers by their offset in `pt_regs`; others are 0.
+    /// Register values by their offset in `pt_regs`, in bytes. Registers that are left out are 0.
     pub registers: BTreeMap<i16, u64>,
-    /// What is in memory, by address; reads elsewhere fail.
+    /// Memory contents by start address. Reads of other memory fail.
     pub memory: BTreeMap<u64, Vec<u8>>,
-    /// Return addresses, innermost first.
+    /// Addresses of the user stack, innermost first.
     pub stack: Vec<u64>,
 }
 
-/// See the module. Clones are the same back end.
+/// The simulated back end. Clones share their sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Simulated {
     states: Arc<Mutex<Vec<Arc<Mutex<State>>>>>,
 }
 
+/// The state of one attached plan.
 #[derive(Debug)]
 struct State {
     plan: Arc<Plan>,
-    running: bool,
+    is_attached: bool,
     counts: Vec<Counts>,
     records: VecDeque<Vec<u8>>,
     table: BTreeMap<Vec<u8>, Vec<u64>>,
+    /// Latency starts that wait for their ends.
     starts: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Second and hits in it, by probe.
-    rates: BTreeMap<u32, (u64, u32)>,
-    /// Hits that came to the sampling.
+    /// The current second of each rate limit.
+    rates: BTreeMap<u32, RateWindow>,
+    /// Hits that have reached the sampling.
     sampled: u64,
-    left: u64,
+    /// Hits left until the limit.
+    remaining: u64,
 }
 
-/// What became of a hit.
+/// The hits of a probe in one second.
+#[derive(Debug, Default)]
+struct RateWindow {
+    second: u64,
+    hits: u32,
+}
+
+/// The outcome of a hit.
 enum Outcome {
-    Done,
+    Delivered,
     Filtered,
     Dropped,
     Unmatched,
-    /// The limit was used up, or the program passes there once more.
-    None,
+    /// The hit does not count: the limit is used up, or the prologue will run again after the stack
+    /// has grown.
+    Ignored,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,7 +99,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Simulated {
-    /// Carries out, in every session that has the site, what its plan says.
+    /// Hits a site in every session that is attached to one with this cookie.
     pub fn hit(&self, hit: &Hit) {
         for state in lock(&self.states).iter() {
             lock(state).hit(hit);
@@ -88,18 +107,18 @@ impl Simulated {
     }
 }
 
-impl Backend for Simulated {
+impl AttachPlan for Simulated {
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
         let state = Arc::new(Mutex::new(State {
             plan: Arc::clone(plan),
-            running: true,
+            is_attached: true,
             counts: vec![Counts::default(); plan.sites().len()],
             records: VecDeque::new(),
             table: BTreeMap::new(),
             starts: BTreeMap::new(),
             rates: BTreeMap::new(),
             sampled: 0,
-            left: plan.limit.unwrap_or(u64::MAX),
+            remaining: plan.limit.unwrap_or(u64::MAX),
         }));
         lock(&self.states).push(Arc::clone(&state));
         Ok(Box::new(Simulation { state, record: Vec::new() }))
@@ -147,36 +166,40 @@ impl Attachment for Simulation {
         Ok(state.table.iter().map(entry).collect())
     }
 
-    fn waiting(&self) -> Result<u64> {
+    fn pending_starts(&self) -> Result<u64> {
         Ok(lock(&self.state).starts.len() as u64)
     }
 
-    fn run_time(&self) -> Result<(u64, u64)> {
-        Ok((0, 0))
+    fn program_stats(&self) -> Result<ProgramStats> {
+        Ok(ProgramStats::default())
     }
 
-    fn stop(&mut self) {
-        lock(&self.state).running = false;
+    fn detach(&mut self) {
+        lock(&self.state).is_attached = false;
     }
 }
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        self.stop();
+        self.detach();
     }
 }
 
 impl State {
     fn hit(&mut self, hit: &Hit) {
-        let wanted = self.plan.pids.as_ref().is_none_or(|pids| pids.contains(&hit.pid));
-        if !self.running || !wanted || self.left == 0 || self.counts.len() <= hit.site as usize {
+        let is_traced = self.plan.pids.as_ref().is_none_or(|pids| pids.contains(&hit.pid));
+        if !self.is_attached
+            || !is_traced
+            || self.remaining == 0
+            || self.counts.len() <= hit.site as usize
+        {
             return;
         }
         let outcome = self.handle(hit);
         let Some(counts) = self.counts.get_mut(hit.site as usize) else { return };
         match outcome {
-            Outcome::None => return,
-            Outcome::Done => {}
+            Outcome::Ignored => return,
+            Outcome::Delivered => {}
             Outcome::Filtered => counts.filtered += 1,
             Outcome::Dropped => counts.dropped += 1,
             Outcome::Unmatched => counts.unmatched += 1,
@@ -186,75 +209,62 @@ impl State {
 
     fn handle(&mut self, hit: &Hit) -> Outcome {
         let plan = Arc::clone(&self.plan);
-        let site = plan.sites().into_iter().find(|s| s.cookie == hit.site);
-        let Some(handler) = site.and_then(|s| plan.handlers.get(s.handler as usize)) else {
-            return Outcome::None;
+        let site = plan.sites().into_iter().find(|site| site.cookie == hit.site);
+        let Some(handler) = site.and_then(|site| plan.handlers.get(site.handler as usize)) else {
+            return Outcome::Ignored;
         };
         let state = hit.registers.get(&pt_regs::PSTATE).copied().unwrap_or(0);
         if handler.stack_check && state >> pt_regs::CARRY_BIT & 3 != 1 {
-            return Outcome::None;
+            return Outcome::Ignored;
         }
         let mut frame = vec![0; handler.frame.size as usize];
-        steps(hit, &mut frame, &handler.frame.filter_reads);
-        if handler.filter.as_ref().is_some_and(|c| !holds(hit, &frame, c)) {
+        execute(hit, &mut frame, &handler.frame.filter_reads);
+        if handler.filter.as_ref().is_some_and(|condition| !holds(hit, &frame, condition)) {
             return Outcome::Filtered;
         }
-        if let Some(every) = plan.sample {
+        if let Some(n) = plan.sample {
             self.sampled += 1;
-            if !(self.sampled - 1).is_multiple_of(every.into()) {
+            if !(self.sampled - 1).is_multiple_of(n.into()) {
                 return Outcome::Filtered;
             }
         }
-        if let (Some(most), Some(slot)) = (plan.rate, handler.rate) {
-            let now = hit.time_ns / 1_000_000_000;
-            let (second, count) = self.rates.entry(slot).or_default();
-            if *second != now {
-                (*second, *count) = (now, 0);
+        if let (Some(limit), Some(slot)) = (plan.rate, handler.rate) {
+            let second = hit.time_ns / 1_000_000_000;
+            let window = self.rates.entry(slot).or_default();
+            if window.second != second {
+                *window = RateWindow { second, hits: 0 };
             }
-            if *count >= most {
+            if window.hits >= limit {
                 return Outcome::Filtered;
             }
-            *count += 1;
+            window.hits += 1;
         }
-        self.left -= 1;
+        self.remaining -= 1;
         self.act(hit, handler, frame)
     }
 
-    fn act(&mut self, hit: &Hit, handler: &crate::plan::Handler, mut frame: Vec<u8>) -> Outcome {
+    fn act(&mut self, hit: &Hit, handler: &Handler, mut frame: Vec<u8>) -> Outcome {
         if let Action::Record(layout) = &handler.action {
-            let mut record = vec![0; layout.size as usize];
-            put(&mut record, record_layout::COOKIE, u64::from(hit.site));
-            put(&mut record, record_layout::TIME, hit.time_ns);
-            put(
-                &mut record,
-                record_layout::PID_TGID,
-                u64::from(hit.pid) << 32 | u64::from(hit.tid),
-            );
-            steps(hit, &mut record, &[ReadOp::Comm { to: record_layout::COMM }]);
-            steps(hit, &mut record, &layout.reads);
-            self.records.push_back(record);
-            return Outcome::Done;
+            self.records.push_back(record(hit, layout));
+            return Outcome::Delivered;
         }
-        steps(hit, &mut frame, &handler.frame.action_reads);
+        execute(hit, &mut frame, &handler.frame.action_reads);
         if faults(&frame) & handler.frame.required != 0 {
             return Outcome::Dropped;
         }
         match &handler.action {
-            Action::Record(_) | Action::Count => Outcome::Done,
+            Action::Record(_) | Action::Count => Outcome::Delivered,
             Action::Aggregate { key, value } => {
-                let value = value.and_then(|word| word.read(&frame));
-                let key = filled(&mut frame, key);
+                let value = value.and_then(|slot| slot.read(&frame));
+                let key = region(&mut frame, key);
                 self.aggregate(key, value.unwrap_or(0))
             }
             Action::Start { key, saved } => {
                 put(&mut frame, saved.at, hit.time_ns);
-                let (key, saved) = (filled(&mut frame, key), filled(&mut frame, saved));
-                let full = self
-                    .plan
-                    .table
-                    .as_ref()
-                    .is_some_and(|t| self.starts.len() >= t.entries as usize);
-                if full && !self.starts.contains_key(&key) {
+                let (key, saved) = (region(&mut frame, key), region(&mut frame, saved));
+                let table = self.plan.table.as_ref();
+                let is_full = table.is_some_and(|t| self.starts.len() >= t.entries as usize);
+                if is_full && !self.starts.contains_key(&key) {
                     return Outcome::Dropped;
                 }
                 if self.starts.insert(key, saved).is_some()
@@ -262,22 +272,23 @@ impl State {
                 {
                     counts.overwritten += 1;
                 }
-                Outcome::Done
+                Outcome::Delivered
             }
             Action::End { start, key, kept } => {
-                let start = filled(&mut frame, start);
+                let start = region(&mut frame, start);
                 let Some(saved) = self.starts.remove(&start) else { return Outcome::Unmatched };
-                let begun = saved.first_chunk::<8>().map_or(0, |raw| u64::from_le_bytes(*raw));
-                let mut key = filled(&mut frame, key);
+                let started = saved.first_chunk::<8>().map_or(0, |raw| u64::from_le_bytes(*raw));
+                // The last `kept` bytes of the key are labels that the start has saved.
+                let mut key = region(&mut frame, key);
                 key.truncate(key.len() - *kept as usize);
                 key.extend(saved.get(8..).unwrap_or_default());
-                self.aggregate(key, hit.time_ns.wrapping_sub(begun))
+                self.aggregate(key, hit.time_ns.wrapping_sub(started))
             }
         }
     }
 
     fn aggregate(&mut self, key: Vec<u8>, value: u64) -> Outcome {
-        let Some(table) = &self.plan.table else { return Outcome::Done };
+        let Some(table) = &self.plan.table else { return Outcome::Delivered };
         if self.table.len() >= table.entries as usize && !self.table.contains_key(&key) {
             return Outcome::Dropped;
         }
@@ -285,19 +296,36 @@ impl State {
             self.table.entry(key).or_insert_with(|| vec![0; table.value_size() as usize / 8]);
         let Some(buckets) = table.buckets else {
             entry.iter_mut().for_each(|n| *n += 1);
-            return Outcome::Done;
+            return Outcome::Delivered;
         };
-        let turned = if buckets.signed() { value ^ 1 << 63 } else { value };
-        if let Some(([sum, highest, lowest], counts)) =
+        // Inverting the sign bit makes signed numbers compare as unsigned ones.
+        let ordered = if buckets.signed() { value ^ 1 << 63 } else { value };
+        if let Some(([sum, max, inverted_min], counts)) =
             entry.split_first_chunk_mut::<FIRST_BUCKET>()
         {
             *sum = sum.wrapping_add(value);
-            *highest = (*highest).max(turned);
-            *lowest = (*lowest).max(!turned);
+            *max = (*max).max(ordered);
+            *inverted_min = (*inverted_min).max(!ordered);
             counts.iter_mut().skip(buckets.index(value)).take(1).for_each(|n| *n += 1);
         }
-        Outcome::Done
+        Outcome::Delivered
     }
+}
+
+/// The record of a hit.
+fn record(hit: &Hit, layout: &Layout) -> Vec<u8> {
+    let mut record = vec![0; layout.size as usize];
+    put(&mut record, record_layout::COOKIE, u64::from(hit.site));
+    put(&mut record, record_layout::TIME, hit.time_ns);
+    put(&mut record, record_layout::PID_TGID, pid_tgid(hit));
+    execute(hit, &mut record, &[ReadOp::Comm { to: record_layout::COMM }]);
+    execute(hit, &mut record, &layout.reads);
+    record
+}
+
+/// What the helper `bpf_get_current_pid_tgid` returns.
+fn pid_tgid(hit: &Hit) -> u64 {
+    u64::from(hit.pid) << 32 | u64::from(hit.tid)
 }
 
 fn put(area: &mut [u8], at: u32, value: u64) {
@@ -310,16 +338,16 @@ fn faults(area: &[u8]) -> u32 {
     ArgSlot { at: FAULTS, size: 4, signed: false, fault: None }.read(area).unwrap_or(0) as u32
 }
 
-fn fault(area: &mut [u8], bit: u8) {
+fn set_fault(area: &mut [u8], bit: u8) {
     let low = ArgSlot { at: 0, size: 4, signed: false, fault: None }.read(area).unwrap_or(0);
-    let set = u64::from(faults(area) | 1 << bit);
-    put(area, 0, set << 32 | low);
+    let faults = u64::from(faults(area) | 1 << bit);
+    put(area, 0, faults << 32 | low);
 }
 
-/// The bytes of an area, what belongs there in place.
-fn filled(frame: &mut [u8], area: &FrameRegion) -> Vec<u8> {
-    for one in &area.writes {
-        match *one {
+/// The bytes of a frame region after its writes.
+fn region(frame: &mut [u8], region: &FrameRegion) -> Vec<u8> {
+    for write in &region.writes {
+        match *write {
             KeyWrite::Constant { to, value } => put(frame, to, value.into()),
             KeyWrite::Slot { to, from } => {
                 let value = from.read(frame).unwrap_or(0);
@@ -327,31 +355,31 @@ fn filled(frame: &mut [u8], area: &FrameRegion) -> Vec<u8> {
             }
         }
     }
-    frame.get(area.at as usize..(area.at + area.size) as usize).unwrap_or_default().to_vec()
+    frame.get(region.at as usize..(region.at + region.size) as usize).unwrap_or_default().to_vec()
 }
 
-/// Where a word is; `None` where a pointer on the way cannot be read.
+/// The effective address of an operand; `None` if a pointer that it dereferences cannot be read.
 fn address(hit: &Hit, from: &Address) -> Option<u64> {
     let register = |offset: i16| hit.registers.get(&offset).copied().unwrap_or(0);
     let index = from.index.map_or(0, |(offset, scale)| register(offset).wrapping_mul(scale.into()));
     let mut at =
         from.base.map_or(0, register).wrapping_add(index).wrapping_add(from.first_offset() as u64);
-    for distance in from.offsets_after_deref() {
+    for offset in from.offsets_after_deref() {
         let pointer = read(hit, at, 8)?.first_chunk::<8>()?;
-        at = u64::from_le_bytes(*pointer).wrapping_add(distance as u64);
+        at = u64::from_le_bytes(*pointer).wrapping_add(offset as u64);
     }
     Some(at)
 }
 
-/// Bytes from an address on: exactly so many, where all are there.
+/// `len` bytes of memory; `None` if not all of them are there.
 fn read(hit: &Hit, at: u64, len: usize) -> Option<&[u8]> {
     let (start, bytes) = hit.memory.range(..=at).next_back()?;
     let from = usize::try_from(at - start).ok()?;
     bytes.get(from..from.checked_add(len)?)
 }
 
-/// Text up to its zero, which is there and counted, of at most `max` bytes with it.
-fn read_text(hit: &Hit, at: u64, max: usize) -> Option<Vec<u8>> {
+/// A C string including its NUL, truncated to `max` bytes: what `bpf_probe_read_user_str` writes.
+fn read_c_string(hit: &Hit, at: u64, max: usize) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     while out.len() + 1 < max {
         match read(hit, at.wrapping_add(out.len() as u64), 1)? {
@@ -363,58 +391,60 @@ fn read_text(hit: &Hit, at: u64, max: usize) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
-    let write = |area: &mut [u8], to: u32, bytes: &[u8]| {
-        if let Some(slot) = area.get_mut(to as usize..).and_then(|rest| rest.get_mut(..bytes.len()))
-        {
-            slot.copy_from_slice(bytes);
-        }
-    };
-    let word = |area: &[u8], at| {
-        ArgSlot { at, size: 8, signed: false, fault: None }.read(area).unwrap_or(0)
-    };
-    for step in steps {
-        match step {
+fn write(area: &mut [u8], to: u32, bytes: &[u8]) {
+    if let Some(slot) = area.get_mut(to as usize..).and_then(|rest| rest.get_mut(..bytes.len())) {
+        slot.copy_from_slice(bytes);
+    }
+}
+
+/// Executes read operations, which write to `area`.
+fn execute(hit: &Hit, area: &mut [u8], reads: &[ReadOp]) {
+    for op in reads {
+        match op {
             ReadOp::Constant { to, value } => put(area, *to, *value as u64),
             ReadOp::Register { to, from } => {
                 put(area, *to, hit.registers.get(from).copied().unwrap_or(0));
             }
-            ReadOp::Memory { to, len, from, fault: bit } => {
+            ReadOp::Memory { to, len, from, fault } => {
                 match address(hit, from).and_then(|at| read(hit, at, *len as usize)) {
                     Some(bytes) => write(area, *to, bytes),
-                    None => fault(area, *bit),
+                    None => set_fault(area, *fault),
                 }
             }
-            ReadOp::String { to, max, pointer, length, fault: bit } => {
-                let pointer = word(area, *pointer);
-                let text = match length {
+            ReadOp::String { to, max, pointer, length, fault } => {
+                let word = |at| {
+                    let slot = ArgSlot { at, size: 8, signed: false, fault: None };
+                    slot.read(area).unwrap_or(0)
+                };
+                let pointer = word(*pointer);
+                let string = match length {
                     Some(length) => {
-                        let length = word(area, *length).min((*max).into());
+                        let length = word(*length).min((*max).into());
                         write(area, *to, &(length as u32).to_le_bytes());
                         read(hit, pointer, length as usize).map(<[u8]>::to_vec)
                     }
-                    None => read_text(hit, pointer, *max as usize),
+                    None => read_c_string(hit, pointer, *max as usize),
                 };
-                let Some(text) = text else {
+                let Some(string) = string else {
                     if length.is_none() {
                         write(area, *to, &(-libc::EFAULT).to_le_bytes());
                     }
-                    fault(area, *bit);
+                    set_fault(area, *fault);
                     continue;
                 };
-                write(area, *to, &(text.len() as u32).to_le_bytes());
-                write(area, to + 8, &text);
+                write(area, *to, &(string.len() as u32).to_le_bytes());
+                write(area, to + 8, &string);
             }
-            ReadOp::PidTgid { to } => put(area, *to, u64::from(hit.pid) << 32 | u64::from(hit.tid)),
+            ReadOp::PidTgid { to } => put(area, *to, pid_tgid(hit)),
             ReadOp::Comm { to } => {
-                let name: Vec<u8> =
+                let comm: Vec<u8> =
                     hit.comm.bytes().take(15).chain(std::iter::repeat(0)).take(16).collect();
-                write(area, *to, &name);
+                write(area, *to, &comm);
             }
             ReadOp::Stack { to, frames } => {
-                let taken = hit.stack.iter().take(*frames as usize);
-                put(area, *to, taken.len() as u64 * 8);
-                taken
+                let stack = hit.stack.iter().take(*frames as usize);
+                put(area, *to, stack.len() as u64 * 8);
+                stack
                     .enumerate()
                     .for_each(|(i, address)| put(area, to + 8 + 8 * i as u32, *address));
             }
@@ -422,15 +452,16 @@ fn steps(hit: &Hit, area: &mut [u8], steps: &[ReadOp]) {
     }
 }
 
+/// Evaluates a filter. Comparisons of arguments that could not be read are false.
 fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
-    let readable = |word: &ArgSlot| word.fault.is_none_or(|bit| faults(frame) >> bit & 1 == 0);
+    let is_readable = |slot: &ArgSlot| slot.fault.is_none_or(|bit| faults(frame) >> bit & 1 == 0);
     match condition {
-        Condition::Constant(known) => *known,
+        Condition::Constant(value) => *value,
         Condition::All(a, b) => holds(hit, frame, a) && holds(hit, frame, b),
         Condition::Any(a, b) => holds(hit, frame, a) || holds(hit, frame, b),
         Condition::Not(inner) => !holds(hit, frame, inner),
         Condition::Number { slot, test, value } => {
-            let Some(raw) = slot.read(frame).filter(|_| readable(slot)) else { return false };
+            let Some(raw) = slot.read(frame).filter(|_| is_readable(slot)) else { return false };
             if slot.signed {
                 compare(*test, raw as i64, *value)
             } else {
@@ -438,18 +469,21 @@ fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
             }
         }
         Condition::Float { slot, test, value } => {
-            let Some(raw) = slot.read(frame).filter(|_| readable(slot)) else { return false };
+            let Some(raw) = slot.read(frame).filter(|_| is_readable(slot)) else { return false };
             let bits = if slot.size == 4 { raw << 32 } else { raw };
-            let order = crate::plan::float_order(bits);
-            let infinite = crate::plan::infinity_order(slot.size);
-            if !(-infinite - 1..=infinite).contains(&order) {
+            let order = float_order(bits);
+            let infinity = infinity_order(slot.size);
+            // A NaN is unequal to everything, and every other comparison with it is false.
+            if !(-infinity - 1..=infinity).contains(&order) {
                 return *test == Test::Ne;
             }
             compare(*test, order, *value)
         }
         Condition::String { pointer, length, bytes, prefix, .. } => {
-            let Some(at) = pointer.read(frame).filter(|_| readable(pointer)) else { return false };
-            match length.map(|word| word.read(frame)) {
+            let Some(at) = pointer.read(frame).filter(|_| is_readable(pointer)) else {
+                return false;
+            };
+            match length.map(|slot| slot.read(frame)) {
                 Some(Some(length)) => {
                     let fits = if *prefix {
                         length >= bytes.len() as u64
@@ -460,9 +494,10 @@ fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
                 }
                 Some(None) => false,
                 None => {
-                    let room = bytes.len() + if *prefix { 1 } else { 2 };
-                    let text = read_text(hit, at, room);
-                    text.is_some_and(|t| t.len() == bytes.len() + 1 && t.starts_with(bytes))
+                    // One byte more than a full match needs tells whether the string goes on.
+                    let max = bytes.len() + if *prefix { 1 } else { 2 };
+                    let string = read_c_string(hit, at, max);
+                    string.is_some_and(|s| s.len() == bytes.len() + 1 && s.starts_with(bytes))
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What every back end implements: attaching a plan, and the attachment that results.
+//! The interface between sessions and back ends.
 
 use crate::error::Result;
 use crate::kernel::{Counts, Mechanism};
@@ -7,58 +7,79 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-/// Something that carries out plans.
-pub trait Backend: fmt::Debug + Send + Sync {
-    /// Attaches all sites of the plan, or none.
+/// A back end: it attaches the probes of a plan and collects what their hits produce.
+///
+/// The trait is sealed: [`BackendKind::backend`](super::BackendKind::backend),
+/// [`bcc::backend`](super::bcc::backend) and [`Simulated`](super::simulated::Simulated) are the
+/// only implementations.
+pub trait Backend: AttachPlan {}
+
+impl<B: AttachPlan> Backend for B {}
+
+/// Attaches plans. This supertrait of [`Backend`] seals it, as it cannot be named outside the crate.
+pub trait AttachPlan: fmt::Debug + Send + Sync {
+    /// Attaches every site of the plan, or none.
     ///
     /// # Errors
     ///
-    /// Fails when the kernel rejects a program or a link, or the process or the kernel lacks what they need.
+    /// Fails when the kernel rejects a program or a link, and when the kernel or the process lacks
+    /// a feature or a privilege.
     fn attach(&self, plan: &Arc<Plan>) -> Result<Box<dyn Attachment>>;
 }
 
-/// A plan that is being carried out. Dropping it detaches.
+/// An attached plan. Dropping it detaches.
 ///
-/// Records are lent one by one: [`Attachment::advance`] moves to the next and releases the one before it.
+/// Records are lent one at a time: [`Attachment::advance`] moves to the next record and ends the
+/// loan of the previous one.
 pub trait Attachment: fmt::Debug + Send {
-    /// How the sites are attached.
+    /// The mechanism that the sites are attached with.
     fn mechanism(&self) -> Mechanism;
-    /// A descriptor that becomes readable when records should be read soon; `None` if the plan records nothing.
+    /// A descriptor that becomes readable when the event buffer is half full; `None` if the plan
+    /// records no events.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
-    /// Moves to the next record, in order. False if there is none at the moment.
+    /// Moves to the next record in order. Returns false if the buffer is empty.
     ///
     /// # Errors
     ///
-    /// Fails when the buffer cannot be read or holds what no program writes.
+    /// Fails when the buffer cannot be read or is corrupt.
     fn advance(&mut self) -> Result<bool>;
     /// The record that [`Attachment::advance`] moved to.
     fn record(&self) -> &[u8];
-    /// Ends a batch: the space of every record moved past can be written again.
+    /// Releases the buffer space of every record that was moved past.
     fn release(&mut self);
-    /// What happened so far at each site, by cookie.
+    /// Hit counts of each site so far, indexed by cookie.
     ///
     /// # Errors
     ///
     /// Fails when a map cannot be read.
     fn counts(&self) -> Result<Vec<Counts>>;
-    /// The plan's table so far.
+    /// The entries of the aggregation table so far.
     ///
     /// # Errors
     ///
     /// Fails when a map cannot be read.
     fn table(&self) -> Result<Vec<TableEntry>>;
-    /// Number of starts whose end has not come.
+    /// The number of latency starts whose end has not been hit yet.
     ///
     /// # Errors
     ///
     /// Fails when a map cannot be read.
-    fn waiting(&self) -> Result<u64>;
-    /// Runs of the programs and the nanoseconds they took, while BPF statistics are enabled.
+    fn pending_starts(&self) -> Result<u64>;
+    /// Run counts and run times of the BPF programs.
     ///
     /// # Errors
     ///
-    /// Fails when the kernel does not report on its programs.
-    fn run_time(&self) -> Result<(u64, u64)>;
-    /// Detaches. What is recorded can still be read.
-    fn stop(&mut self);
+    /// Fails when the kernel does not report on the programs.
+    fn program_stats(&self) -> Result<ProgramStats>;
+    /// Detaches. Records that are already in the buffer can still be read.
+    fn detach(&mut self);
+}
+
+/// Run counts and run times of a session's BPF programs, as the kernel measures them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Number of measured runs.
+    pub runs: u64,
+    /// Total time of these runs in nanoseconds.
+    pub run_time_ns: u64,
 }

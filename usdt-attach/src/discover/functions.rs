@@ -1,12 +1,12 @@
-//! Function entries: the catalogue's probes in Go binaries that were built without them.
+//! Function entries: the catalog's probes in Go binaries that were built without them.
 //!
-//! The catalogue of `gobinary` names a function for many probes of the Go runtime and standard
+//! The catalog of `gobinary` names a function for many probes of the Go runtime and standard
 //! library. It also says which registers and struct fields hold the arguments at the function's
 //! entry.
 
-use super::{Probe, ScannedObject, Source, catalogue};
+use super::{Probe, ScannedObject, Source, catalog};
 use gobinary::GoBinary;
-use gobinary::catalogue::{Provider, providers};
+use gobinary::catalog::{Provider, providers};
 use gobinary::function_entry::{EntryPoint, Location};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::elf::View;
@@ -31,7 +31,7 @@ pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
     }
 }
 
-/// Returns the provider of the catalogue that a glob names without a wildcard.
+/// Returns the provider of the catalog that a glob names without a wildcard.
 fn named_provider(glob: &str) -> Option<&'static Provider> {
     let (provider, _) = glob.split_once(':')?;
     providers().iter().find(|p| p.name == provider)
@@ -54,7 +54,7 @@ fn probe(
     /// Bytes of code that identify an instruction; no instruction is longer.
     const MAX_INSTRUCTION: u64 = 16;
     view.load_segment(point.address, 1).filter(|s| s.is_executable())?;
-    let full_schema = catalogue::full_schema(point.provider.name, point.probe.name)?;
+    let full_schema = catalog::full_schema(point.provider.name, point.probe.name)?;
     let (mut args, mut enum_labels) = (Vec::new(), Vec::new());
     let mut schema = schema::Probe { args: Vec::new(), ..full_schema.clone() };
     for declared in &full_schema.args {

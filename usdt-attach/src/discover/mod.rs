@@ -6,7 +6,7 @@
 //!
 //! [`scan_file`] and [`scan_process`] return the probes, [`select`] selects some of them by glob.
 
-mod catalogue;
+mod catalog;
 mod functions;
 mod host;
 mod notes;
@@ -16,6 +16,7 @@ pub(crate) mod process;
 #[doc(hidden)]
 pub mod sample;
 mod schema_file;
+#[doc(hidden)]
 pub mod select;
 
 pub use functions::add_function_entries;

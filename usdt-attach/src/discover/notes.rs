@@ -1,7 +1,7 @@
 //! The probes of one file, read from its notes and, in unsealed Go binaries, from blobs in its
 //! data.
 
-use super::catalogue;
+use super::catalog;
 use super::object::Object;
 use crate::error::{Error, Result, Warning, WarningKind};
 use serde::Serialize;
@@ -207,9 +207,9 @@ impl Scanner<'_> {
                         note.pc = note.pc.wrapping_add(base.wrapping_sub(note.base));
                     }
                     let schema = schemas.get(&(note.provider.clone(), note.name.clone())).cloned();
-                    if schema.is_none() && self.is_go() && catalogue::has_provider(&note.provider) {
+                    if schema.is_none() && self.is_go() && catalog::has_provider(&note.provider) {
                         let words = argspec::parse(&note.args, arch).len();
-                        let schema = catalogue::schema_for_words(&note.provider, &note.name, words);
+                        let schema = catalog::schema_for_words(&note.provider, &note.name, words);
                         let goid = self.goid_offset();
                         self.add(note, schema, Source::Native, arch, goid);
                         continue;

@@ -1,5 +1,8 @@
-//! Snapshots of a Go process, read from its memory: its goroutines and the bytes it has allocated. The process is not
-//! stopped; the reader must be allowed to trace it (ptrace(2)).
+//! Snapshots of a Go process: its goroutines and the bytes it has allocated.
+//!
+//! The snapshot is read from the memory of the process, which is not stopped. The reader needs
+//! permission to trace the process (ptrace(2)). Because the process keeps running, the list of
+//! goroutines is validated before it is trusted.
 
 use crate::discover::{Object, ScannedObject, process};
 use gobinary::GoBinary;
@@ -9,112 +12,139 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// The most goroutines that are read.
-const MOST: u64 = 1 << 20;
+/// The maximum length of a goroutine list. A longer one is taken for garbage.
+const MAX_GOROUTINES: u64 = 1 << 20;
 
-/// Reads snapshots of the processes of an executable.
+/// Reads snapshots of the processes of a Go executable.
+///
+/// ```no_run
+/// use usdt_attach::Target;
+/// use usdt_attach::event::goroutines::GoroutineReader;
+///
+/// # fn main() -> usdt_attach::Result<()> {
+/// let objects = Target::pid(42)?.scan()?.objects;
+/// if let Some(snapshot) = GoroutineReader::new(&objects).and_then(|reader| reader.read(42)) {
+///     println!("{} goroutines", snapshot.goroutines.values().sum::<u64>());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
-pub struct Reader {
+pub struct GoroutineReader {
     object: Arc<Object>,
-    state: RuntimeLayout,
+    layout: RuntimeLayout,
 }
 
-/// A snapshot.
+/// The goroutines and the allocated memory of a Go process at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GoroutineSnapshot {
-    /// Number of goroutines of each description.
+    /// The number of goroutines in each group.
     pub goroutines: BTreeMap<Goroutine, u64>,
-    /// Bytes allocated since the program started; `None` where they cannot be read.
-    pub allocated: Option<u64>,
+    /// Bytes allocated on the heap since the process started, including freed ones; `None` if the
+    /// counter cannot be found or read.
+    pub allocated_bytes: Option<u64>,
 }
 
-/// The description of a goroutine.
+/// A group of goroutines that have the same state and origin.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Goroutine {
-    /// Whether it runs, waits or is in a system call.
+    /// Whether it is running, runnable, waiting or in a system call.
     pub status: GoroutineStatus,
-    /// What it waits for, as the runtime names it; `None` if it does not wait.
-    pub reason: Option<&'static str>,
+    /// What it waits for, in the words of the runtime, such as `chan receive`. `None` if it does not
+    /// wait, or if the reasons of this Go release are not known.
+    pub wait_reason: Option<&'static str>,
     /// The return address of the `go` statement that created it.
-    pub caller: u64,
-    /// The entry of its function.
-    pub function: u64,
+    pub creator_pc: u64,
+    /// The entry address of its function.
+    pub entry_pc: u64,
 }
 
-impl Reader {
-    /// A reader for the first Go binary of these whose runtime structures are known: by its release, from Go 1.21 on, or by
-    /// its DWARF. `None` if there is none.
-    pub fn new(found: &[ScannedObject]) -> Option<Reader> {
-        found.iter().find_map(|one| {
-            let data = one.object.bytes();
-            let state = GoBinary::parse(data)?.runtime_layout(data)?;
-            Some(Reader { object: Arc::clone(&one.object), state })
+impl GoroutineReader {
+    /// Creates a reader for the first Go executable among `objects`.
+    ///
+    /// Returns `None` if there is none, or if the layout of its runtime structures is unknown. The
+    /// layout follows from the Go release (1.21 or later) or from the DWARF of the binary.
+    pub fn new(objects: &[ScannedObject]) -> Option<GoroutineReader> {
+        objects.iter().find_map(|scanned| {
+            let data = scanned.object.bytes();
+            let layout = GoBinary::parse(data)?.runtime_layout(data)?;
+            Some(GoroutineReader { object: Arc::clone(&scanned.object), layout })
         })
     }
 
-    /// Reads a snapshot. `None` where nothing can be read: the process has ended or may not be traced, or its runtime has
-    /// not started.
+    /// Reads a snapshot. `None` if the process has exited, may not be traced, or has not started its
+    /// Go runtime yet.
     pub fn read(&self, pid: u32) -> Option<GoroutineSnapshot> {
-        let memory =
-            Memory { file: File::open(format!("/proc/{pid}/mem")).ok()?, bias: self.bias(pid)? };
+        let file = File::open(format!("/proc/{pid}/mem")).ok()?;
+        let memory = Memory { file, load_bias: self.load_bias(pid)? };
         let goroutines = self.goroutines(&memory)?;
-        let allocated = self.state.total_alloc.and_then(|address| memory.linked(address));
-        Some(GoroutineSnapshot { goroutines, allocated })
+        let allocated_bytes = self.layout.total_alloc.and_then(|address| memory.word(address));
+        Some(GoroutineSnapshot { goroutines, allocated_bytes })
     }
 
-    /// By how much the process has the file elsewhere than it is linked to.
-    fn bias(&self, pid: u32) -> Option<u64> {
-        let mapped = process::mapped_ranges(pid).ok()?;
-        let own = mapped.iter().find(|m| m.file().1 == self.object.id.ino)?;
-        Some(own.start.wrapping_sub(self.object.view().ok()?.offset_to_vaddr(own.offset)?))
+    /// The difference between the addresses in the process and the link-time addresses.
+    fn load_bias(&self, pid: u32) -> Option<u64> {
+        let mappings = process::mapped_ranges(pid).ok()?;
+        let mapping = mappings.iter().find(|m| m.file().1 == self.object.id.ino)?;
+        let linked = self.object.view().ok()?.offset_to_vaddr(mapping.offset)?;
+        Some(mapping.start.wrapping_sub(linked))
     }
 
+    /// Reads `runtime.allgs`, a slice of pointers to `runtime.g`.
     fn goroutines(&self, memory: &Memory) -> Option<BTreeMap<Goroutine, u64>> {
-        /// The goroutine of `main.main` is the first one.
+        /// The id of the goroutine of `main.main`, which is the first in the list.
         const MAIN: u64 = 1;
-        let list = self.state.allgs;
-        let [first, length, capacity] = [0, 8, 16].map(|at| memory.linked(list.wrapping_add(at)));
-        let length =
-            length.filter(|length| (1..=MOST.min(capacity.unwrap_or(0))).contains(length))?;
+        let slice = self.layout.allgs;
+        let [first, length, capacity] =
+            [0, 8, 16].map(|offset| memory.word(slice.wrapping_add(offset)));
+        let max_length = MAX_GOROUTINES.min(capacity.unwrap_or(0));
+        let length = length.filter(|length| (1..=max_length).contains(length))?;
         let mut pointers = vec![0; usize::try_from(length).ok()?.checked_mul(8)?];
         memory.file.read_exact_at(&mut pointers, first?).ok()?;
-        let at = &self.state.goroutine;
-        let offsets = [at.id, at.status, at.wait_reason, at.caller, at.function];
+        // One read per goroutine covers all of its fields.
+        let fields = &self.layout.goroutine;
+        let offsets =
+            [fields.id, fields.status, fields.wait_reason, fields.caller, fields.function];
         let start = *offsets.iter().min()?;
         let mut bytes = vec![0; (offsets.iter().max()? - start) as usize + 8];
-        let mut out = BTreeMap::new();
+        let mut groups = BTreeMap::new();
         for (index, pointer) in pointers.as_chunks::<8>().0.iter().enumerate() {
             let address = u64::from_le_bytes(*pointer).checked_add(start.into())?;
             memory.file.read_exact_at(&mut bytes, address).ok()?;
             let word = |offset: u32| {
-                let from = bytes.get((offset - start) as usize..).and_then(<[u8]>::first_chunk);
-                from.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+                let field = bytes.get((offset - start) as usize..).and_then(<[u8]>::first_chunk);
+                field.map_or(0, |bytes| u64::from_le_bytes(*bytes))
             };
-            if index == 0 && word(at.id) != MAIN {
+            if index == 0 && word(fields.id) != MAIN {
                 return None;
             }
-            let Some(status) = GoroutineStatus::from_word(word(at.status) as u32) else { continue };
-            let number = usize::from(word(at.wait_reason) as u8);
-            let reason =
-                at.wait_reason_labels.get(number).filter(|_| status == GoroutineStatus::Waiting);
-            let (caller, function) = (word(at.caller), word(at.function));
-            let one = Goroutine { status, reason: reason.copied(), caller, function };
-            *out.entry(one).or_default() += 1;
+            let Some(status) = GoroutineStatus::from_word(word(fields.status) as u32) else {
+                continue;
+            };
+            let reason = usize::from(word(fields.wait_reason) as u8);
+            let wait_reason = fields
+                .wait_reason_labels
+                .get(reason)
+                .filter(|_| status == GoroutineStatus::Waiting)
+                .copied();
+            let (creator_pc, entry_pc) = (word(fields.caller), word(fields.function));
+            let goroutine = Goroutine { status, wait_reason, creator_pc, entry_pc };
+            *groups.entry(goroutine).or_default() += 1;
         }
-        Some(out)
+        Some(groups)
     }
 }
 
 struct Memory {
     file: File,
-    bias: u64,
+    load_bias: u64,
 }
 
 impl Memory {
     /// The word at a link-time address.
-    fn linked(&self, address: u64) -> Option<u64> {
+    fn word(&self, address: u64) -> Option<u64> {
         let mut bytes = [0; 8];
-        self.file.read_exact_at(&mut bytes, self.bias.wrapping_add(address)).ok()?;
+        self.file.read_exact_at(&mut bytes, self.load_bias.wrapping_add(address)).ok()?;
         Some(u64::from_le_bytes(bytes))
     }
 }
@@ -124,8 +154,8 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// Reads this process as if its list of goroutines were here.
-    fn read(list: &[u64; 3]) -> Option<BTreeMap<Goroutine, u64>> {
+    /// Reads this process as if its `runtime.allgs` were `slice`: address, length and capacity.
+    fn read(slice: &[u64; 3]) -> Option<BTreeMap<Goroutine, u64>> {
         let exe = Path::new("/proc/self/exe");
         let goroutine = gobinary::runtime_layout::GoroutineLayout {
             id: 8,
@@ -135,9 +165,9 @@ mod tests {
             function: 24,
             wait_reason_labels: &[],
         };
-        let state = RuntimeLayout { allgs: list.as_ptr() as u64, goroutine, total_alloc: None };
-        let reader = Reader { object: Arc::new(Object::open(exe, exe).unwrap()), state };
-        reader.goroutines(&Memory { file: File::open("/proc/self/mem").unwrap(), bias: 0 })
+        let layout = RuntimeLayout { allgs: slice.as_ptr() as u64, goroutine, total_alloc: None };
+        let reader = GoroutineReader { object: Arc::new(Object::open(exe, exe).unwrap()), layout };
+        reader.goroutines(&Memory { file: File::open("/proc/self/mem").unwrap(), load_bias: 0 })
     }
 
     fn goroutine(status: u64, id: u64) -> [u64; 4] {
@@ -145,18 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn goroutines_are_counted_by_what_they_have_in_common() {
-        let all = [
+    fn groups_goroutines_by_state_and_origin() {
+        let goroutines = [
             goroutine(2, 1),
             goroutine(4, 2),
             goroutine(4, 3),
             goroutine(6, 4),
             goroutine(0x1001, 5),
         ];
-        let pointers: Vec<u64> = all.iter().map(|g| g.as_ptr() as u64).collect();
-        let seen = read(&[pointers.as_ptr() as u64, 5, 8]).unwrap();
+        let pointers: Vec<u64> = goroutines.iter().map(|g| g.as_ptr() as u64).collect();
+        let groups = read(&[pointers.as_ptr() as u64, 5, 8]).unwrap();
         let counts: Vec<(GoroutineStatus, u64)> =
-            seen.iter().map(|(g, count)| (g.status, *count)).collect();
+            groups.iter().map(|(g, n)| (g.status, *n)).collect();
         assert_eq!(
             counts,
             [
@@ -165,23 +195,28 @@ mod tests {
                 (GoroutineStatus::Waiting, 2)
             ]
         );
-        assert!(seen.keys().all(|g| (g.caller, g.function, g.reason) == (0x1000, 0x2000, None)));
+        let expected = (0x1000, 0x2000, None);
+        assert!(groups.keys().all(|g| (g.creator_pc, g.entry_pc, g.wait_reason) == expected));
     }
 
     #[test]
-    fn lists_that_lie() {
+    fn rejects_inconsistent_goroutine_lists() {
         let (main, other) = (goroutine(4, 1), goroutine(4, 7));
-        let of = |pointers: &[u64], length, capacity| {
+        let read_list = |pointers: &[u64], length, capacity| {
             read(&[pointers.as_ptr() as u64, length, capacity])
         };
-        let at = |goroutine: &[u64; 4]| goroutine.as_ptr() as u64;
-        assert_eq!(of(&[at(&other)], 1, 1), None, "the first is not main's");
-        assert_eq!(of(&[at(&main), at(&other)], 2, 1), None, "longer than its room");
-        assert_eq!(of(&[at(&main)], u64::MAX, u64::MAX), None, "more than there can be");
-        assert_eq!(of(&[at(&main)], 0, 1), None, "not begun");
+        let address = |goroutine: &[u64; 4]| goroutine.as_ptr() as u64;
+        assert_eq!(
+            read_list(&[address(&other)], 1, 1),
+            None,
+            "the first is not the main goroutine"
+        );
+        assert_eq!(read_list(&[address(&main), address(&other)], 2, 1), None, "length > capacity");
+        assert_eq!(read_list(&[address(&main)], u64::MAX, u64::MAX), None, "length > maximum");
+        assert_eq!(read_list(&[address(&main)], 0, 1), None, "the runtime has not started");
         for wild in [0, 1, u64::MAX, u64::MAX - 7, 1 << 63] {
-            assert_eq!(of(&[at(&main), wild], 2, 2), None, "{wild:#x}");
-            assert_eq!(read(&[wild, 1, 1]), None, "{wild:#x}");
+            assert_eq!(read_list(&[address(&main), wild], 2, 2), None, "goroutine at {wild:#x}");
+            assert_eq!(read(&[wild, 1, 1]), None, "list at {wild:#x}");
         }
     }
 }

@@ -1,102 +1,140 @@
-//! Events: records of hits, decoded in place by the plan that describes their layout.
+//! Events: hits that BPF programs have recorded.
+//!
+//! A record is decoded in place; the plan describes its layout.
 
 pub mod counts;
 pub mod goroutines;
 pub mod symbolize;
 
 use crate::plan::record_layout::{self, ArgView, Layout, StackField};
-use crate::plan::{Action, ArgSlot, Handler, Plan, PlannedProbe};
+use crate::plan::{Action, Handler, Plan, PlannedProbe};
 use stapsdt::schema::Kind;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Decodes the records of one plan.
 #[derive(Debug)]
+#[doc(hidden)] // public for benchmarks and fuzz targets
 pub struct Decoder {
     plan: Arc<Plan>,
-    /// Probe, handler and whether it is a stub, of each site.
-    sites: Vec<(u32, u32, bool)>,
-    /// Bytes of the shortest record of each handler.
-    least: Vec<usize>,
-    /// Added to the kernel's monotonic time to get nanoseconds since 1970.
-    pub clock_offset: i64,
+    /// The sites, indexed by cookie.
+    sites: Vec<DecoderSite>,
+    /// The minimum record length of each handler, in bytes.
+    min_record_lens: Vec<usize>,
+    /// Nanoseconds to add to the kernel's monotonic time to get `CLOCK_REALTIME`.
+    pub(crate) clock_offset: i64,
 }
 
-/// A recorded hit. It borrows from the record and the plan.
+/// What the decoder needs to know of a site.
+#[derive(Clone, Copy, Debug)]
+struct DecoderSite {
+    /// Index of the probe in the plan.
+    probe: u32,
+    /// Index of the handler in the plan.
+    handler: u32,
+    is_stub: bool,
+}
+
+/// A recorded hit. It borrows from the event buffer and the plan.
+///
+/// ```no_run
+/// use usdt_attach::event::{Event, Value};
+///
+/// fn print(event: &Event<'_>) {
+///     println!("{}:{} in process {}", event.probe.provider, event.probe.name, event.pid);
+///     if let Some(Value::Signed(status)) = event.arg("status") {
+///         println!("status {status}");
+///     }
+///     for (name, value) in event.args() {
+///         println!("{name}={}", value.to_plain_string());
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     record: &'a [u8],
     layout: &'a Layout,
-    stub: bool,
+    is_stub: bool,
     /// The probe that was hit.
     pub probe: &'a PlannedProbe,
-    /// Index of the site in the plan, by which the kernel names it.
-    pub cookie: u32,
-    /// Time of the hit: `CLOCK_REALTIME` in nanoseconds since 1970.
+    /// Time of the hit: nanoseconds since 1970 (`CLOCK_REALTIME`).
     pub time_ns: u64,
     /// Process id.
     pub pid: u32,
     /// Thread id.
     pub tid: u32,
-    /// Goroutine id; `None` outside Go code, where the binary does not say where the id is, and on threads without a
-    /// goroutine.
+    /// Goroutine id. `None` outside of Go code, on threads without a goroutine, and in binaries that
+    /// do not tell where the id is.
     pub goid: Option<u64>,
 }
 
-/// What hits follow each other on: a goroutine or a thread of a process. Trace viewers draw one line for each.
+/// A goroutine or a thread. Hits on one track follow each other; trace viewers draw a line for each
+/// track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Track {
     /// Process id.
     pub pid: u32,
-    /// Whether it is a goroutine.
+    /// True for a goroutine, false for a thread.
     pub is_goroutine: bool,
-    /// The goroutine's id, or the thread's.
+    /// Goroutine id or thread id.
     pub id: u64,
 }
 
-/// An argument's value.
+/// The value of an argument.
+///
+/// ```
+/// use usdt_attach::event::Value;
+///
+/// let path = Value::String { bytes: b"/index", truncated: 4 };
+/// assert_eq!(path.to_plain_string(), "/index");
+/// assert!(path.is_truncated());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// A signed integer.
+    /// A signed integer, sign-extended to 64 bits.
     Signed(i64),
     /// An unsigned integer.
     Unsigned(u64),
-    /// A float of 4 or 8 bytes.
+    /// A floating-point number of 4 or 8 bytes.
     Float(f64),
     /// A boolean.
     Bool(bool),
-    /// An address in the process.
+    /// An address in the traced process.
     Pointer(u64),
-    /// A string, or the name of an enumeration value that the catalogue has.
+    /// A string, or the label of an enum value if the schema or the catalog names it.
     String {
         /// The bytes, usually UTF-8, without a terminating NUL.
         bytes: &'a [u8],
-        /// Number of bytes left out at the end, because the string is longer than the limit; 0 if it is whole. For
-        /// NUL-terminated strings, whose length is unknown then, 1 means "at least one".
+        /// Number of bytes cut off at the end; 0 if the string is complete. The length of a C string
+        /// is unknown when it is cut off; the number is 1 then and means "at least one".
         truncated: u64,
     },
-    /// Bytes.
+    /// A byte slice.
     Bytes {
         /// The bytes.
         bytes: &'a [u8],
-        /// Number of bytes left out at the end; 0 if none.
+        /// Number of bytes cut off at the end; 0 if the slice is complete.
         truncated: u64,
     },
-    /// A nil error, or a null pointer to a C string.
+    /// A nil `error`, or a null pointer to a C string.
     Nil,
-    /// The operand is not supported, or its memory was not present when the probe fired.
+    /// The value is unknown: the argument's operand is not supported, or its memory was not paged
+    /// in when the probe fired.
     Unreadable,
 }
 
 impl Value<'_> {
-    /// Whether it is a string or bytes whose end is left out.
+    /// True for strings and bytes that are cut off at the end.
     pub fn is_truncated(self) -> bool {
-        matches!(self, Value::String { truncated, .. } | Value::Bytes { truncated, .. } if truncated > 0)
+        matches!(
+            self,
+            Value::String { truncated, .. } | Value::Bytes { truncated, .. } if truncated > 0
+        )
     }
 
-    /// The value without quotes: strings as lossy UTF-8, bytes and addresses in hexadecimal, nothing for nil and
-    /// unreadable values.
+    /// Formats the value without quotes. Strings are lossy UTF-8 and not escaped; bytes and addresses
+    /// are hexadecimal; nil and unreadable values are empty.
     pub fn to_plain_string(self) -> String {
         match self {
             Value::Signed(n) => n.to_string(),
@@ -111,58 +149,62 @@ impl Value<'_> {
     }
 }
 
-/// Two hexadecimal digits per byte.
-pub fn hex(bytes: &[u8]) -> String {
+/// Formats bytes as two hexadecimal digits each.
+fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        // Writing to a string has no failing case.
+        // Writing to a string cannot fail.
         let _ = write!(out, "{byte:02x}");
     }
     out
 }
 
 impl Decoder {
-    /// A decoder of what `plan` records.
+    /// Creates a decoder of the records that `plan` describes.
     pub fn new(plan: Arc<Plan>) -> Decoder {
-        let sites = plan.sites().iter().map(|s| (s.probe, s.handler, s.stub)).collect();
-        let least = |handler: &Handler| match &handler.action {
-            Action::Record(layout) => layout.min_record_len() as usize,
-            _ => usize::MAX,
-        };
-        let least = plan.handlers.iter().map(least).collect();
-        Decoder { plan, sites, least, clock_offset: 0 }
+        let sites = plan
+            .sites()
+            .iter()
+            .map(|site| DecoderSite {
+                probe: site.probe,
+                handler: site.handler,
+                is_stub: site.stub,
+            })
+            .collect();
+        let min_record_lens = plan.handlers.iter().map(min_record_len).collect();
+        Decoder { plan, sites, min_record_lens, clock_offset: 0 }
     }
 
-    /// Whether the plan describes this record, so that [`Decoder::decode`] returns an event.
+    /// True if the plan describes this record, so that [`Decoder::decode`] returns an event.
     pub(crate) fn accepts(&self, record: &[u8]) -> bool {
         let cookie = u32_at(record, record_layout::COOKIE);
         let site = cookie.and_then(|cookie| self.sites.get(cookie as usize));
-        let least = site.and_then(|(_, handler, _)| self.least.get(*handler as usize));
-        least.is_some_and(|least| record.len() >= *least)
+        let min_len = site.and_then(|site| self.min_record_lens.get(site.handler as usize));
+        min_len.is_some_and(|min_len| record.len() >= *min_len)
     }
 
-    /// Decodes a record; `None` for bytes that the plan does not describe.
+    /// Decodes a record; `None` if the plan does not describe it.
     pub fn decode<'a>(&'a self, record: &'a [u8]) -> Option<Event<'a>> {
         let cookie = u32_at(record, record_layout::COOKIE)?;
-        let (probe, handler, stub) = *self.sites.get(cookie as usize)?;
-        let Action::Record(layout) = &self.plan.handlers.get(handler as usize)?.action else {
+        let site = *self.sites.get(cookie as usize)?;
+        let handler = site.handler as usize;
+        let Action::Record(layout) = &self.plan.handlers.get(handler)?.action else {
             return None;
         };
         let pid_tgid = u64_at(record, record_layout::PID_TGID)?;
-        if record.len() < *self.least.get(handler as usize)? {
+        if record.len() < *self.min_record_lens.get(handler)? {
             return None;
         }
         Some(Event {
             record,
             layout,
-            stub,
-            probe: self.plan.probes.get(probe as usize)?,
-            cookie,
+            is_stub: site.is_stub,
+            probe: self.plan.probes.get(site.probe as usize)?,
             time_ns: u64_at(record, record_layout::TIME)?.wrapping_add_signed(self.clock_offset),
             pid: (pid_tgid >> 32) as u32,
             tid: pid_tgid as u32,
             goid: if layout.goid {
-                Some(u64_at(record, record_layout::GOID)?).filter(|g| *g != 0)
+                Some(u64_at(record, record_layout::GOID)?).filter(|goid| *goid != 0)
             } else {
                 None
             },
@@ -170,14 +212,24 @@ impl Decoder {
     }
 }
 
+/// The minimum record length of a handler in bytes. No record is long enough for a handler that does
+/// not record.
+fn min_record_len(handler: &Handler) -> usize {
+    match &handler.action {
+        Action::Record(layout) => layout.min_record_len() as usize,
+        _ => usize::MAX,
+    }
+}
+
 impl<'a> Event<'a> {
-    /// Name of the thread (of the process, for its first), at most 15 bytes.
+    /// The name of the thread (`comm`), at most 15 bytes. The main thread has the name of the
+    /// process.
     pub fn comm(&self) -> &'a [u8] {
         let field = slice(self.record, record_layout::COMM, 16).unwrap_or_default();
         field.split(|b| *b == 0).next().unwrap_or_default()
     }
 
-    /// The track of the hit: its goroutine or, where there is none, its thread.
+    /// The track of the hit: its goroutine or, if [`Event::goid`] is `None`, its thread.
     pub fn track(&self) -> Track {
         match self.goid {
             Some(goid) => Track { pid: self.pid, is_goroutine: true, id: goid },
@@ -185,100 +237,101 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The argument with this name; `None` if the probe has none.
+    /// The value of an argument; `None` if the probe has no argument of this name. Arguments without
+    /// a name are called `arg0`, `arg1` and so on.
     pub fn arg(&self, name: &str) -> Option<Value<'a>> {
         self.args().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// Names and values of the arguments, in declared order.
+    /// The names and values of the arguments, in declared order.
     pub fn args(&self) -> impl ExactSizeIterator<Item = (&'a str, Value<'a>)> + '_ {
         self.layout.args.iter().map(|view| (view.name.as_str(), self.value(view)))
     }
 
     /// The record as the BPF program wrote it.
+    #[doc(hidden)] // public for benchmarks
     pub fn record(&self) -> &'a [u8] {
         self.record
     }
 
-    /// Whether the site is a stub function, which [`Event::stack`] leaves out.
-    pub fn is_stub(&self) -> bool {
-        self.stub
+    /// True if the site is a stub function, which [`Event::stack`] leaves out.
+    pub(crate) fn is_stub(&self) -> bool {
+        self.is_stub
     }
 
-    /// The user stack: the address in the innermost function, then return addresses. Empty where it could not be walked;
-    /// `None` where none is recorded.
+    /// The user stack, innermost frame first: an instruction address, then return addresses. Empty
+    /// if the kernel could not walk the stack; `None` if stacks are not recorded.
     pub fn stack(&self) -> Option<impl ExactSizeIterator<Item = u64> + 'a> {
         let StackField { at, frames } = self.layout.stack?;
+        // The helper returns the length in bytes, or a negative error number.
         let written = u64_at(self.record, at)? as i64;
-        let bytes = usize::try_from(written).unwrap_or(0).min(frames as usize * 8);
-        let addresses = slice(self.record, at + 8, bytes).unwrap_or_default().as_chunks::<8>().0;
-        // The site itself, where it is a function of its own.
-        let stub = usize::from(self.stub).min(addresses.len());
-        Some(addresses.iter().skip(stub).map(|raw| u64::from_le_bytes(*raw)))
+        let len = usize::try_from(written).unwrap_or(0).min(frames as usize * 8);
+        let addresses = slice(self.record, at + 8, len).unwrap_or_default().as_chunks::<8>().0;
+        // A stub function is of no interest; its caller contains the probe.
+        let skipped = usize::from(self.is_stub).min(addresses.len());
+        Some(addresses.iter().skip(skipped).map(|raw| u64::from_le_bytes(*raw)))
     }
 
     fn value(&self, view: &ArgView) -> Value<'a> {
-        let Some(word) = view.slot.filter(|w| !self.failed(w.fault)) else {
+        let Some(slot) = view.slot.filter(|slot| !self.has_fault(slot.fault)) else {
             return Value::Unreadable;
         };
-        let Some(raw) = self.word(word) else { return Value::Unreadable };
-        if let Some(text) = view.labels.and_then(|labels| labels.get(usize::try_from(raw).ok()?)) {
-            return Value::String { bytes: text.as_bytes(), truncated: 0 };
+        let Some(raw) = slot.read(self.record) else { return Value::Unreadable };
+        if let Some(label) = view.labels.and_then(|labels| labels.get(usize::try_from(raw).ok()?)) {
+            return Value::String { bytes: label.as_bytes(), truncated: 0 };
         }
         match view.kind {
-            Kind::Int if word.signed => Value::Signed(raw as i64),
+            Kind::Int if slot.signed => Value::Signed(raw as i64),
             Kind::Int => Value::Unsigned(raw),
-            Kind::Float if word.size == 4 => Value::Float(f64::from(f32::from_bits(raw as u32))),
+            Kind::Float if slot.size == 4 => Value::Float(f64::from(f32::from_bits(raw as u32))),
             Kind::Float => Value::Float(f64::from_bits(raw)),
             Kind::Bool => Value::Bool(raw != 0),
             Kind::Pointer => Value::Pointer(raw),
-            Kind::Cstring | Kind::String | Kind::Bytes | Kind::Error => self.text(view, raw),
+            Kind::Cstring | Kind::String | Kind::Bytes | Kind::Error => self.string(view, raw),
         }
     }
 
-    fn text(&self, view: &ArgView, pointer: u64) -> Value<'a> {
-        let Some(text) = view.string else { return Value::Pointer(pointer) };
+    /// The value of a string or bytes argument, whose pointer is given.
+    fn string(&self, view: &ArgView, pointer: u64) -> Value<'a> {
+        let Some(string) = view.string else { return Value::Pointer(pointer) };
         if pointer == 0 && matches!(view.kind, Kind::Error | Kind::Cstring) {
             return Value::Nil;
         }
-        let full = text.length.and_then(|w| self.word(w));
-        if full == Some(0) {
+        let full_len = string.length.and_then(|slot| slot.read(self.record));
+        // An empty string may point anywhere, so a fault does not matter.
+        if full_len == Some(0) {
             return if view.kind == Kind::Bytes {
                 Value::Bytes { bytes: &[], truncated: 0 }
             } else {
                 Value::String { bytes: &[], truncated: 0 }
             };
         }
-        if self.failed(Some(text.fault)) {
+        if self.has_fault(Some(string.fault)) {
             return Value::Unreadable;
         }
-        let length = u32_at(self.record, text.at).unwrap_or(0).min(text.max);
-        let bytes = slice(self.record, text.at + 8, length as usize).unwrap_or_default();
-        match (view.kind, full) {
-            // The helper's length counts the NUL; without one in sight the text went on.
-            (_, None) if length == text.max => {
-                Value::String { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), truncated: 1 }
+        let copied = u32_at(self.record, string.at).unwrap_or(0).min(string.max);
+        let bytes = slice(self.record, string.at + 8, copied as usize).unwrap_or_default();
+        match (view.kind, full_len) {
+            // A C string, whose copied length counts the NUL. The helper ends a full buffer with
+            // a NUL as well, so a string that just fits looks like one that does not.
+            (_, None) => Value::String {
+                bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes),
+                truncated: u64::from(copied == string.max),
+            },
+            (Kind::Bytes, Some(full_len)) => {
+                Value::Bytes { bytes, truncated: full_len.saturating_sub(u64::from(copied)) }
             }
-            (_, None) => {
-                Value::String { bytes: bytes.strip_suffix(b"\0").unwrap_or(bytes), truncated: 0 }
-            }
-            (Kind::Bytes, Some(full)) => {
-                Value::Bytes { bytes, truncated: full.saturating_sub(u64::from(length)) }
-            }
-            (_, Some(full)) => {
-                Value::String { bytes, truncated: full.saturating_sub(u64::from(length)) }
+            (_, Some(full_len)) => {
+                Value::String { bytes, truncated: full_len.saturating_sub(u64::from(copied)) }
             }
         }
     }
 
-    fn failed(&self, bit: Option<u8>) -> bool {
+    /// True if the BPF program could not read the memory of this fault bit. Arguments in registers
+    /// have no bit.
+    fn has_fault(&self, bit: Option<u8>) -> bool {
         let faults = u32_at(self.record, record_layout::FAULTS).unwrap_or(0);
         bit.is_some_and(|bit| faults >> bit & 1 != 0)
-    }
-
-    /// The word at its declared size, sign-extended if it has a sign.
-    fn word(&self, word: ArgSlot) -> Option<u64> {
-        word.read(self.record)
     }
 }
 
@@ -299,49 +352,48 @@ fn u64_at(data: &[u8], at: u32) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::plan::record_layout::StringField;
-    use crate::plan::{Frame, Handler};
+    use crate::plan::{ArgSlot, Frame, Handler};
     use proptest::prelude::*;
 
-    fn view(name: &str, kind: Kind, word: ArgSlot, text: Option<StringField>) -> ArgView {
+    fn view(name: &str, kind: Kind, slot: ArgSlot, text: Option<StringField>) -> ArgView {
         ArgView {
             name: name.into(),
             kind,
-            slot: Some(word),
+            slot: Some(slot),
             string: text,
             labels: None,
             problem: None,
         }
     }
 
-    /// A plan without objects: decoding needs sites and layouts only.
     fn layout() -> Layout {
-        let word = |at, size, signed| ArgSlot { at, size, signed, fault: Some(1) };
-        let length = word(64, 8, false);
+        let slot = |at, size, signed| ArgSlot { at, size, signed, fault: Some(1) };
+        let length = slot(64, 8, false);
         Layout {
             size: 104,
             reads: Vec::new(),
             goid: true,
             stack: None,
             args: vec![
-                view("status", Kind::Int, word(48, 4, true), None),
+                view("status", Kind::Int, slot(48, 4, true), None),
                 view(
                     "method",
                     Kind::String,
-                    word(56, 8, false),
+                    slot(56, 8, false),
                     Some(StringField { at: 72, max: 8, length: Some(length), fault: 2 }),
                 ),
-                view("load", Kind::Float, word(88, 4, false), None),
+                view("load", Kind::Float, slot(88, 4, false), None),
                 view(
                     "c",
                     Kind::Cstring,
-                    word(56, 8, false),
+                    slot(56, 8, false),
                     Some(StringField { at: 72, max: 8, length: None, fault: 2 }),
                 ),
             ],
         }
     }
 
-    fn record(length: u64, copied: u32, text: &[u8], faults: u32) -> Vec<u8> {
+    fn record(length: u64, copied: u32, bytes: &[u8], faults: u32) -> Vec<u8> {
         let mut r = vec![0; 104];
         r[4..8].copy_from_slice(&faults.to_le_bytes());
         r[8..16].copy_from_slice(&5u64.to_le_bytes());
@@ -352,7 +404,7 @@ mod tests {
         r[56..64].copy_from_slice(&0x1000u64.to_le_bytes());
         r[64..72].copy_from_slice(&length.to_le_bytes());
         r[72..76].copy_from_slice(&copied.to_le_bytes());
-        r[80..80 + text.len()].copy_from_slice(text);
+        r[80..80 + bytes.len()].copy_from_slice(bytes);
         r[88..92].copy_from_slice(&1.5f32.to_le_bytes());
         r
     }
@@ -360,41 +412,32 @@ mod tests {
     fn values(record: &[u8]) -> Vec<Value<'_>> {
         let (layout, probe) = (layout(), PlannedProbe { provider: "a".into(), name: "p".into() });
         let (layout, probe) = (Box::leak(Box::new(layout)), Box::leak(Box::new(probe)));
-        let event = Event {
-            record,
-            layout,
-            stub: false,
-            probe,
-            cookie: 0,
-            time_ns: 0,
-            pid: 0,
-            tid: 0,
-            goid: None,
-        };
+        let event =
+            Event { record, layout, is_stub: false, probe, time_ns: 0, pid: 0, tid: 0, goid: None };
         event.args().map(|(_, v)| v).collect()
     }
 
     #[test]
-    fn values_have_their_declared_shape() {
-        let text = |bytes, truncated| Value::String { bytes, truncated };
+    fn decodes_values_by_their_declared_types() {
+        let string = |bytes, truncated| Value::String { bytes, truncated };
         let r = record(3, 3, b"GET", 0);
-        assert_eq!(values(&r)[..3], [Value::Signed(-2), text(&b"GET"[..], 0), Value::Float(1.5)]);
+        assert_eq!(values(&r)[..3], [Value::Signed(-2), string(&b"GET"[..], 0), Value::Float(1.5)]);
         let r = record(300, 8, b"12345678", 0);
-        assert_eq!(values(&r)[1], text(&b"12345678"[..], 292));
+        assert_eq!(values(&r)[1], string(&b"12345678"[..], 292));
         let r = record(3, 4, b"GET\0", 0);
-        assert_eq!(values(&r)[3], text(&b"GET"[..], 0));
+        assert_eq!(values(&r)[3], string(&b"GET"[..], 0));
         let r = record(3, 8, b"1234567\0", 0);
-        assert_eq!(values(&r)[3], text(&b"1234567"[..], 1), "a full buffer may have cut the text");
+        assert_eq!(values(&r)[3], string(&b"1234567"[..], 1), "a full buffer may be truncated");
         let r = record(3, 0, b"", 1 << 2);
         assert_eq!(values(&r)[1], Value::Unreadable);
         let r = record(3, 3, b"GET", 1 << 1);
         assert_eq!(values(&r)[0], Value::Unreadable);
         let r = record(0, 0, b"", 1 << 2);
-        assert_eq!(values(&r)[1], text(&b""[..], 0), "an empty text needs no memory");
+        assert_eq!(values(&r)[1], string(&b""[..], 0), "an empty string needs no memory");
     }
 
     #[test]
-    fn head_of_the_record() {
+    fn decodes_the_record_header() {
         let handler = Handler {
             stack_check: false,
             frame: Frame::default(),
@@ -408,7 +451,7 @@ mod tests {
             ..Plan::default()
         };
         let decoder = Decoder {
-            sites: vec![(0, 0, false)],
+            sites: vec![DecoderSite { probe: 0, handler: 0, is_stub: false }],
             clock_offset: 100,
             ..Decoder::new(Arc::new(plan))
         };
@@ -421,7 +464,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_record_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 104)) {
+        fn never_panics_on_a_record(bytes in prop::collection::vec(any::<u8>(), 104)) {
             let _ = values(&bytes);
         }
     }

@@ -1,5 +1,8 @@
-//! Symbolization: functions and lines of Go binaries by their line table (pclntab), also stripped ones, and functions of
-//! others by their symbol tables.
+//! Symbolization of code addresses.
+//!
+//! Go binaries are symbolized by their line table (pclntab), which stripped binaries have as well:
+//! functions, inlined functions and lines. Other binaries are symbolized by their symbol table:
+//! functions only.
 
 use crate::discover::process::{self, MappedRange};
 use crate::discover::{Object, ObjectId};
@@ -11,62 +14,136 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// `e_type` of a file with fixed addresses (gABI, "ELF Header").
+/// `e_type` of an executable that is mapped at its link-time addresses (gABI, "ELF Header").
 const ET_EXEC: u16 = 2;
 
-/// A frame of a stack: an address and what is known about it.
+/// A stack frame: a code address, and what is known about it.
+///
+/// `Display` formats it on one line, such as `main.handle+0x1f /src/app/main.go:42`. Names are not
+/// escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The address in the process.
-    pub address: u64,
-    /// The function, and the distance from its first instruction in bytes; `None` if unknown.
-    pub function: Option<(String, u64)>,
-    /// Inlined into the function of the next frame, whose instruction this is.
-    pub inlined: bool,
-    /// Source file and line; `None` if unknown.
-    pub line: Option<(String, u32)>,
-    /// The object that is mapped there, and the link-time address in it; `None` if unknown.
-    pub object: Option<(String, u64)>,
+    address: u64,
+    function: Option<FrameFunction>,
+    /// True if the function is inlined into the function of the next frame.
+    is_inlined: bool,
+    line: Option<SourceLine>,
+    object: Option<FrameObject>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FrameFunction {
+    /// The name, demangled.
+    name: String,
+    /// The distance of the address from the function's first instruction, in bytes.
+    offset: u64,
+}
+
+/// The object that is mapped at the address of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FrameObject {
+    /// The file name without its directory.
+    name: String,
+    /// The link-time address in the object.
+    address: u64,
+}
+
+/// A line of source code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceLine {
+    /// The path of the file, as the compiler recorded it.
+    pub file: String,
+    /// The line number, from 1.
+    pub line: u32,
+}
+
+impl Frame {
+    /// The demangled name of the function; `None` if it is unknown.
+    pub fn function(&self) -> Option<&str> {
+        self.function.as_ref().map(|function| function.name.as_str())
+    }
+
+    /// The source line; `None` if it is unknown, and in binaries that are not Go.
+    pub fn line(&self) -> Option<&SourceLine> {
+        self.line.as_ref()
+    }
+}
+
+/// A code address to symbolize.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeAddress {
+    /// The address of an instruction, such as the innermost one of a stack.
+    Instruction(u64),
+    /// A return address. The call before it is symbolized, because the instruction at the return
+    /// address may belong to another line or function.
+    Return(u64),
 }
 
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.function, &self.object) {
-            (Some((name, _)), _) if self.inlined => f.write_str(name)?,
-            (Some((name, distance)), _) => write!(f, "{name}+{distance:#x}")?,
-            (None, Some((object, address))) => write!(f, "{object}+{address:#x}")?,
+            (Some(function), _) if self.is_inlined => f.write_str(&function.name)?,
+            (Some(function), _) => write!(f, "{}+{:#x}", function.name, function.offset)?,
+            (None, Some(object)) => write!(f, "{}+{:#x}", object.name, object.address)?,
             (None, None) => write!(f, "{:#x}", self.address)?,
         }
         match &self.line {
-            Some((file, line)) => write!(f, " {file}:{line}"),
+            Some(SourceLine { file, line }) => write!(f, " {file}:{line}"),
             None => Ok(()),
         }
     }
 }
 
-/// Symbolizes addresses. The mappings of a process are read when its first address is symbolized.
+/// Symbolizes the code addresses of processes, and caches what it has read.
+///
+/// ```no_run
+/// use usdt_attach::event::Event;
+/// use usdt_attach::event::symbolize::Symbolizer;
+///
+/// fn print_stack(symbolizer: &mut Symbolizer, event: &Event<'_>) {
+///     for frame in symbolizer.stack(event) {
+///         println!("  {frame}");
+///     }
+/// }
+/// ```
+///
+/// The mappings of a process are read when its first address is symbolized. If the process may exit
+/// before that, call [`Symbolizer::cache_mappings`] or [`Symbolizer::add_object`].
 #[derive(Default)]
 pub struct Symbolizer {
+    /// The mappings of each process.
     processes: HashMap<u32, Vec<MappedRange>>,
-    /// By device and inode as maps have them.
-    files: HashMap<(String, u64), Option<ObjectId>>,
-    objects: HashMap<ObjectId, Arc<File>>,
+    /// Objects by device and inode, as `/proc/PID/maps` prints them; `None` for those that cannot be
+    /// opened.
+    object_ids: HashMap<(String, u64), Option<ObjectId>>,
+    objects: HashMap<ObjectId, Arc<SymbolizedObject>>,
 }
 
-struct File {
+/// An object and its symbols.
+struct SymbolizedObject {
     object: Arc<Object>,
-    names: Names,
+    symbols: Symbols,
 }
 
-enum Names {
+enum Symbols {
     Go(pclntab::TableLayout),
-    /// Start, end (0 where it is not known) and name, by start.
-    Symbols(Vec<(u64, u64, String)>),
+    /// Sorted by start address.
+    Elf(Vec<ElfSymbol>),
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct ElfSymbol {
+    start: u64,
+    /// The end address; 0 if it is unknown.
+    end: u64,
+    /// The name, still mangled.
+    name: String,
 }
 
 impl fmt::Debug for Symbolizer {
+    /// Leaves out the symbol tables, which are too long to print.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Tables of symbols are too long to print.
         f.debug_struct("Symbolizer")
             .field("processes", &self.processes.len())
             .finish_non_exhaustive()
@@ -74,120 +151,150 @@ impl fmt::Debug for Symbolizer {
 }
 
 impl Symbolizer {
-    /// Reads the mappings of a process now, for addresses that are symbolized after it has ended.
-    pub fn remember(&mut self, pid: u32) {
-        // A process that has ended maps nothing, until its parent has waited for it.
-        if let Some(mapped) = process::mapped_ranges(pid).ok().filter(|mapped| !mapped.is_empty()) {
-            for one in &mapped {
-                self.file(pid, one);
+    /// Reads the mappings and objects of a process now, so that its addresses can be symbolized after
+    /// it has exited. If the process has already exited, nothing changes.
+    pub fn cache_mappings(&mut self, pid: u32) {
+        // The maps of a zombie are readable but empty.
+        if let Some(mappings) =
+            process::mapped_ranges(pid).ok().filter(|mappings| !mappings.is_empty())
+        {
+            for mapping in &mappings {
+                self.object_of(pid, mapping);
             }
-            self.processes.insert(pid, mapped);
+            self.processes.insert(pid, mappings);
         }
     }
 
-    /// The frames of an address, innermost first: inlined functions, then the function they are inlined into. `call` says
-    /// that the address is a return address, so that the call before it is symbolized.
-    pub fn frames(&mut self, pid: u32, address: u64, call: bool) -> Vec<Frame> {
-        let mut frame = Frame { address, function: None, inlined: false, line: None, object: None };
-        let wanted = if call { address.saturating_sub(1) } else { address };
-        let Some((file, linked)) = self.place(pid, wanted) else { return vec![frame] };
-        let shown = linked + (address - wanted);
+    /// The frames of an address, innermost first: inlined functions, then the function that they are
+    /// inlined into. At least one frame.
+    pub fn frames(&mut self, pid: u32, address: CodeAddress) -> Vec<Frame> {
+        // Any byte of the call instruction will do.
+        let (address, lookup) = match address {
+            CodeAddress::Instruction(address) => (address, address),
+            CodeAddress::Return(address) => (address, address.saturating_sub(1)),
+        };
+        let mut frame =
+            Frame { address, function: None, is_inlined: false, line: None, object: None };
+        let Some((file, linked)) = self.locate(pid, lookup) else { return vec![frame] };
+        let linked_address = linked + (address - lookup);
         let name = file.object.path.file_name().unwrap_or(file.object.path.as_os_str());
-        frame.object = Some((name.to_string_lossy().into_owned(), shown));
-        match &file.names {
-            Names::Go(layout) => {
-                let functions = layout.table(file.object.bytes());
-                if let Some((functions, function)) =
-                    functions.and_then(|f| f.lookup(linked).map(|one| (f, one)))
+        frame.object = Some(FrameObject {
+            name: name.to_string_lossy().into_owned(),
+            address: linked_address,
+        });
+        match &file.symbols {
+            Symbols::Go(layout) => {
+                let table = layout.table(file.object.bytes());
+                if let Some((table, function)) =
+                    table.and_then(|table| table.lookup(linked).map(|function| (table, function)))
                 {
-                    let distance = shown - function.entry;
-                    let all = functions.frames(&function, linked);
-                    let outermost = all.len().saturating_sub(1);
-                    let named = all.into_iter().enumerate().map(|(i, one)| Frame {
-                        function: Some((one.function.to_owned(), distance)),
-                        inlined: i < outermost,
-                        line: one.line.map(|l| (l.file.to_owned(), l.line)),
+                    let offset = linked_address - function.entry;
+                    let inline_stack = table.frames(&function, linked);
+                    let outermost = inline_stack.len().saturating_sub(1);
+                    let frames = inline_stack.into_iter().enumerate().map(|(i, inlined)| Frame {
+                        function: Some(FrameFunction { name: inlined.function.to_owned(), offset }),
+                        is_inlined: i < outermost,
+                        line: inlined
+                            .line
+                            .map(|at| SourceLine { file: at.file.to_owned(), line: at.line }),
                         ..frame.clone()
                     });
-                    return named.collect();
+                    return frames.collect();
                 }
             }
-            Names::Symbols(symbols) => {
-                let before = symbols.partition_point(|(start, ..)| *start <= linked);
-                let symbol = before.checked_sub(1).and_then(|i| symbols.get(i));
-                if let Some((start, _, name)) =
-                    symbol.filter(|(_, end, _)| *end == 0 || linked < *end)
-                {
-                    frame.function = Some((readable(name), shown - start));
+            Symbols::Elf(symbols) => {
+                let following = symbols.partition_point(|symbol| symbol.start <= linked);
+                let symbol = following.checked_sub(1).and_then(|i| symbols.get(i));
+                if let Some(symbol) = symbol.filter(|s| s.end == 0 || linked < s.end) {
+                    frame.function = Some(FrameFunction {
+                        name: demangle(&symbol.name),
+                        offset: linked_address - symbol.start,
+                    });
                 }
             }
         }
         vec![frame]
     }
 
-    /// The frames of an event's stack, innermost function first; empty if none is recorded.
+    /// The frames of an event's stack, innermost first. Empty if the event has no stack.
     pub fn stack(&mut self, event: &Event<'_>) -> Vec<Frame> {
-        // The innermost address is where the process is, unless that is a stub, which is left out.
-        let first = usize::from(!event.is_stub());
+        // The innermost address is that of the probe, unless it is in a stub, which is left out.
+        let first_return = usize::from(!event.is_stub());
         let stack = event.stack().into_iter().flatten().enumerate();
-        stack.flat_map(|(index, address)| self.frames(event.pid, address, index >= first)).collect()
+        stack
+            .flat_map(|(index, address)| {
+                let address = if index < first_return {
+                    CodeAddress::Instruction(address)
+                } else {
+                    CodeAddress::Return(address)
+                };
+                self.frames(event.pid, address)
+            })
+            .collect()
     }
 
-    /// Adds an object, for processes that end before their mappings are read.
-    pub fn know(&mut self, object: &Arc<Object>) {
-        self.objects.entry(object.id).or_insert_with(|| Arc::new(File::new(Arc::clone(object))));
+    /// Adds an object, for processes that exit before their mappings are read.
+    pub fn add_object(&mut self, object: &Arc<Object>) {
+        self.objects
+            .entry(object.id)
+            .or_insert_with(|| Arc::new(SymbolizedObject::new(Arc::clone(object))));
     }
 
-    /// The file that an address of a process is in, and its link-time address there.
-    fn place(&mut self, pid: u32, address: u64) -> Option<(Arc<File>, u64)> {
-        if let Some(mapped) = self.mapped(pid, address)
-            && let Some(file) = self.file(pid, &mapped)
+    /// The object that an address belongs to, and the link-time address in it.
+    fn locate(&mut self, pid: u32, address: u64) -> Option<(Arc<SymbolizedObject>, u64)> {
+        if let Some(mapping) = self.mapping_of(pid, address)
+            && let Some(file) = self.object_of(pid, &mapping)
         {
-            let linked =
-                file.object.view().ok()?.offset_to_vaddr(address - mapped.start + mapped.offset)?;
+            let linked = file
+                .object
+                .view()
+                .ok()?
+                .offset_to_vaddr(address - mapping.start + mapping.offset)?;
             return Some((file, linked));
         }
         if self.processes.contains_key(&pid) {
             return None;
         }
-        // The process has ended. A file that is always mapped at its own addresses needs none.
-        let holds = |file: &&Arc<File>| {
+        // The process has exited. An executable with fixed addresses needs no mappings.
+        let contains = |file: &&Arc<SymbolizedObject>| {
             file.object.view().is_ok_and(|view| {
                 let segment = view.load_segment(address, 1);
                 view.file_type() == ET_EXEC
                     && segment.is_some_and(stapsdt::elf::Segment::is_executable)
             })
         };
-        self.objects.values().find(holds).map(|file| (Arc::clone(file), address))
+        self.objects.values().find(contains).map(|file| (Arc::clone(file), address))
     }
 
-    fn mapped(&mut self, pid: u32, address: u64) -> Option<MappedRange> {
-        let find = |all: &Vec<MappedRange>| {
-            all.iter().find(|m| (m.start..m.end).contains(&address)).cloned()
+    fn mapping_of(&mut self, pid: u32, address: u64) -> Option<MappedRange> {
+        let find = |mappings: &Vec<MappedRange>| {
+            mappings.iter().find(|m| (m.start..m.end).contains(&address)).cloned()
         };
         if let Some(found) = self.processes.get(&pid).and_then(find) {
             return Some(found);
         }
-        // A library that was loaded since, or a process that is new.
-        self.remember(pid);
+        // The process is new, or has mapped a library since.
+        self.cache_mappings(pid);
         self.processes.get(&pid).and_then(find)
     }
 
-    fn file(&mut self, pid: u32, mapped: &MappedRange) -> Option<Arc<File>> {
-        let (device, inode) = mapped.file();
+    fn object_of(&mut self, pid: u32, mapping: &MappedRange) -> Option<Arc<SymbolizedObject>> {
+        let (device, inode) = mapping.file();
         let key = (device.to_owned(), inode);
-        let id = match self.files.get(&key) {
+        let id = match self.object_ids.get(&key) {
             Some(id) => *id,
             None => {
-                let object = mapped.open(pid).map(Arc::new);
-                object.iter().for_each(|object| self.know(object));
-                // What a process maps can still be seen while it ends, but not opened any more.
-                let name = mapped.name().file_name();
-                let same =
-                    |f: &&Arc<File>| f.object.id.ino == inode && f.object.path.file_name() == name;
-                let known = || self.objects.values().find(same).map(|f| f.object.id);
-                let id = object.as_ref().map(|o| o.id).or_else(known);
-                self.files.insert(key, id);
+                let object = mapping.open(pid).map(Arc::new);
+                object.iter().for_each(|object| self.add_object(object));
+                // While a process exits, its mappings can be listed but not opened. Fall back to an
+                // object that looks the same.
+                let name = mapping.name().file_name();
+                let known = || {
+                    let mut objects = self.objects.values().map(|file| &file.object);
+                    objects.find(|o| o.id.ino == inode && o.path.file_name() == name).map(|o| o.id)
+                };
+                let id = object.as_ref().map(|object| object.id).or_else(known);
+                self.object_ids.insert(key, id);
                 id
             }
         };
@@ -195,33 +302,36 @@ impl Symbolizer {
     }
 }
 
-impl File {
-    fn new(object: Arc<Object>) -> File {
+impl SymbolizedObject {
+    fn new(object: Arc<Object>) -> SymbolizedObject {
         let go = GoBinary::parse(object.bytes()).and_then(|binary| binary.function_table());
-        let names = go.map_or_else(|| Names::Symbols(symbols(object.bytes())), Names::Go);
-        File { object, names }
+        let symbols = go.map_or_else(|| Symbols::Elf(elf_symbols(object.bytes())), Symbols::Go);
+        SymbolizedObject { object, symbols }
     }
 }
 
-/// Functions of the symbol table, or of the dynamic one where there is no other.
-fn symbols(file: &[u8]) -> Vec<(u64, u64, String)> {
+/// The functions of the symbol table or, if there is none, of the dynamic symbol table.
+fn elf_symbols(file: &[u8]) -> Vec<ElfSymbol> {
     let Ok(file) = object::File::parse(file) else { return Vec::new() };
-    let function = |s: &object::Symbol<'_, '_>| s.kind() == SymbolKind::Text && s.is_definition();
-    let read = |s: object::Symbol<'_, '_>| {
-        let end = if s.size() == 0 { 0 } else { s.address().saturating_add(s.size()) };
-        Some((s.address(), end, s.name().ok()?.to_owned()))
-    };
-    let mut out: Vec<(u64, u64, String)> =
-        file.symbols().filter(function).filter_map(read).collect();
-    if out.is_empty() {
-        out = file.dynamic_symbols().filter(function).filter_map(read).collect();
+    let mut symbols: Vec<ElfSymbol> = file.symbols().filter_map(|s| defined_function(&s)).collect();
+    if symbols.is_empty() {
+        symbols = file.dynamic_symbols().filter_map(|s| defined_function(&s)).collect();
     }
-    out.sort_unstable();
-    out
+    symbols.sort_unstable();
+    symbols
 }
 
-/// A name as its language writes it.
-fn readable(name: &str) -> String {
+fn defined_function(symbol: &object::Symbol<'_, '_>) -> Option<ElfSymbol> {
+    if symbol.kind() != SymbolKind::Text || !symbol.is_definition() {
+        return None;
+    }
+    let start = symbol.address();
+    let end = if symbol.size() == 0 { 0 } else { start.saturating_add(symbol.size()) };
+    Some(ElfSymbol { start, end, name: symbol.name().ok()?.to_owned() })
+}
+
+/// Demangles a Rust or C++ symbol. Other names are returned as they are.
+fn demangle(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return format!("{rust:#}");
     }
@@ -238,25 +348,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_readable() {
+    fn demangles_rust_and_cpp_names() {
         assert_eq!(
-            readable("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE"),
+            demangle("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE"),
             "core::fmt::Write::write_fmt"
         );
-        assert_eq!(readable("_Z3addii"), "add(int, int)");
-        assert_eq!(readable("main"), "main");
+        assert_eq!(demangle("_Z3addii"), "add(int, int)");
+        assert_eq!(demangle("main"), "main");
     }
 
     #[test]
-    fn this_function_has_a_name() {
-        let address = this_function_has_a_name as *const () as u64;
-        let frame = Symbolizer::default().frames(std::process::id(), address, false).remove(0);
-        let (name, distance) = frame.function.unwrap();
-        assert!(name.contains("event::symbolize::tests::this_function_has_a_name"), "{name}");
-        assert_eq!(distance, 0);
-        assert_eq!(
-            Symbolizer::default().frames(std::process::id(), 1, false)[0].to_string(),
-            "0x1"
-        );
+    fn symbolizes_this_function() {
+        let address = CodeAddress::Instruction(symbolizes_this_function as *const () as u64);
+        let mut symbolizer = Symbolizer::default();
+        let frame = symbolizer.frames(std::process::id(), address).remove(0);
+        let expected = "event::symbolize::tests::symbolizes_this_function+0x0";
+        assert!(frame.to_string().contains(expected), "{frame}");
+        let unmapped = symbolizer.frames(std::process::id(), CodeAddress::Instruction(1));
+        assert_eq!(unmapped[0].to_string(), "0x1");
     }
 }

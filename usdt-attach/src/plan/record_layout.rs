@@ -341,7 +341,7 @@ mod tests {
             [
                 "`8f@%xmm0` is not in a general-purpose register",
                 "symbol `sym` is not in the file",
-                "`%zz` is no register of this architecture"
+                "`%zz` is not a register of this architecture"
             ]
         );
         assert!(!layout.goid);

@@ -1,8 +1,8 @@
 //! The event loop: drains sessions, attaches to new objects of the target, and ends with it.
 //!
-//! Records wait in memory without waking the reader, so that a hit stays cheap. The loop drains them on a timer (every
-//! millisecond at first, then every five) and earlier when a buffer is half full. Nothing runs between two calls of
-//! [`EventLoop::poll`].
+//! BPF programs do not wake the reader for each record, which keeps a hit cheap. The loop drains the
+//! buffers on a timer instead: every millisecond at first, then every five. A buffer that is half
+//! full wakes it earlier. The loop has no thread; it works only inside [`EventLoop::poll`].
 
 use super::{Session, Summary};
 use crate::backend::Backend;
@@ -18,48 +18,51 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a record waits in the buffer at most.
-const DRAIN_EVERY: Duration = Duration::from_millis(5);
-/// Likewise just after attaching, when people wait for the first event: how often, and for how long.
-const DRAIN_AT_FIRST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+/// The longest time that a record waits in the buffer.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
+/// The drain interval during [`INITIAL_PHASE`], while a user waits for the first event.
+const INITIAL_DRAIN_INTERVAL: Duration = Duration::from_millis(1);
+/// How long after attaching [`INITIAL_DRAIN_INTERVAL`] applies.
+const INITIAL_PHASE: Duration = Duration::from_millis(100);
 /// How often to check whether dropped events have used up the limit.
-const RECOUNT_EVERY: Duration = Duration::from_millis(100);
-/// The timeout where nothing else sets one.
+const LIMIT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The timeout if nothing has to be done at a certain time.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-/// How to attach to objects that a target runs or maps later.
+/// How an [`EventLoop`] attaches to objects that its target executes or maps later.
 #[derive(Clone, Debug)]
 pub struct Attacher {
-    /// Globs of the probes to attach to; every probe if there are none.
+    /// Globs of the probes to attach to. Empty: every probe.
     pub globs: Vec<String>,
-    /// Names and types of arguments for probes without a schema.
+    /// Names and types of arguments for probes without a schema of their own.
     pub schema: Option<SchemaFile>,
     /// Options of the plans.
     pub options: Options,
-    /// The back end that carries out the plans.
+    /// The back end that attaches the plans.
     pub backend: Arc<dyn Backend>,
 }
 
 impl Attacher {
-    /// Attaches to the probes of new objects; `None` if none matches. `remaining` replaces the limit of the options.
+    /// Attaches to the probes of new objects; `None` if no probe matches. `remaining` replaces the
+    /// limit in the options.
     fn attach(
         &self,
-        mut found: Vec<ScannedObject>,
+        mut objects: Vec<ScannedObject>,
         remaining: Option<u64>,
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<Session>> {
-        self.schema.iter().for_each(|schema| schema.apply(&mut found));
-        let chosen = select_if_any(&found, &self.globs);
-        if chosen.is_empty() {
+        self.schema.iter().for_each(|schema| schema.apply(&mut objects));
+        let selected = select_if_any(&objects, &self.globs);
+        if selected.is_empty() {
             return Ok(None);
         }
         let options = Options { limit: remaining, ..self.options.clone() };
-        match Plan::new(&chosen, &options) {
-            Ok((plan, more)) => {
-                warnings.extend(more);
+        match Plan::new(&selected, &options) {
+            Ok((plan, plan_warnings)) => {
+                warnings.extend(plan_warnings);
                 Session::start(plan, &*self.backend).map(Some)
             }
-            // A new file that cannot be attached to is no reason to stop tracing the others.
+            // An object that cannot be planned must not end the tracing of the others.
             Err(error) => {
                 warnings.push(Warning::new(WarningKind::SkippedObject, format!("{error:#}")));
                 Ok(None)
@@ -68,54 +71,82 @@ impl Attacher {
     }
 }
 
-/// Sessions that are drained together until their target ends, the limit is reached, or [`EventLoop::stop`] is called.
+/// Polls sessions until their target ends, the limit is reached, or [`EventLoop::detach`] is called.
+///
+/// [`Tracer`](crate::Tracer) and [`Aggregation`](crate::Aggregation) each own an event loop. Use it
+/// directly to poll sessions that you have started yourself.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use usdt_attach::session::{EventLoop, Session};
+///
+/// # fn run(sessions: Vec<Session>) -> usdt_attach::Result<()> {
+/// let mut event_loop = EventLoop::new(sessions)?;
+/// while let Some(mut batch) = event_loop.poll(Duration::from_secs(1))? {
+///     while let Some(event) = batch.next()? {
+///         println!("{}:{}", event.probe.provider, event.probe.name);
+///     }
+/// }
+/// println!("{:?}", event_loop.summary()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct EventLoop {
     sessions: Vec<Session>,
-    following: Option<(Follower, Attacher)>,
-    /// Processes that the loop ends with; `None` once they have ended.
+    following: Option<Following>,
+    /// Processes that the loop ends with; `None` for those that have exited.
     processes: Vec<Option<ProcessHandle>>,
     limit: Option<u64>,
     wakers: Vec<OwnedFd>,
     epoll: OwnedFd,
     warnings: Vec<Warning>,
     started: Instant,
-    recounted: Instant,
-    /// Index of the session that the batch has come to.
+    /// When the hit counts were last compared with the limit.
+    limit_checked: Instant,
+    /// Index of the session that the current batch reads from.
     batch_session: usize,
-    /// The batch has moved to an event that nobody has read yet.
-    peeked: bool,
-    /// The last batch ended by its size.
+    /// True if the batch has moved to an event that the caller has not read yet.
+    has_peeked: bool,
+    /// True if the last batch reached its maximum size.
     may_have_more: bool,
     state: State,
+}
+
+/// A target that is followed, and how to attach to its new objects.
+#[derive(Debug)]
+struct Following {
+    follower: Follower,
+    attacher: Attacher,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
-    /// Detached; what was recorded is read until nothing is left.
+    /// Detached, with events left in the buffers.
     Draining,
     Finished,
 }
 
-/// What there is to read.
+/// What [`EventLoop::poll_event`] found.
 #[cfg(feature = "tokio")]
-pub(crate) enum Polled {
+pub(crate) enum PollOutcome {
     Event,
     Empty,
     Finished,
 }
 
-/// Registrations of the epoll descriptor; from `PROCESS` on, the processes by index.
+/// The epoll user data of descriptors that only wake the loop.
 const WAKE: u64 = 0;
-const PROCESS: u64 = 1;
+/// The epoll user data of the first process; the others follow by index.
+const FIRST_PROCESS: u64 = 1;
 
 impl EventLoop {
-    /// A loop over attached sessions.
+    /// Creates a loop over attached sessions. It ends only when [`EventLoop::detach`] is called.
     ///
     /// # Errors
     ///
-    /// Fails when the process or the system has no descriptor left.
+    /// Fails when the process or the system has run out of descriptors.
     pub fn new(sessions: Vec<Session>) -> Result<EventLoop> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(cannot_wait)?;
         let now = Instant::now();
@@ -128,9 +159,9 @@ impl EventLoop {
             epoll,
             warnings: Vec::new(),
             started: now,
-            recounted: now,
+            limit_checked: now,
             batch_session: usize::MAX,
-            peeked: false,
+            has_peeked: false,
             may_have_more: false,
             state: State::Running,
         };
@@ -140,108 +171,108 @@ impl EventLoop {
         Ok(event_loop)
     }
 
-    /// A loop over the first session of a target: it ends with the target's processes, where they are known one by one,
-    /// and at the attacher's limit, and attaches to files that the target comes to run. A command is not followed.
+    /// Creates a loop for a target whose first session is attached.
+    ///
+    /// The loop ends when all of `processes` have exited (`None`: never), and at the limit in the
+    /// attacher's options. It attaches to objects that the target executes or maps later, unless the
+    /// target is a command. `objects` are those that the first session covers.
     ///
     /// # Errors
     ///
-    /// As [`EventLoop::new`], [`EventLoop::follow`] and [`EventLoop::end_with`].
+    /// Fails when the process or the system has run out of descriptors.
     pub fn for_target(
         session: Session,
         target: &Target,
-        found: &[ScannedObject],
+        objects: &[ScannedObject],
         processes: Option<&[ProcessHandle]>,
         attacher: Attacher,
     ) -> Result<EventLoop> {
-        let event_loop = EventLoop::new(vec![session])?.limit(attacher.options.limit);
-        let event_loop = event_loop.end_with(processes.unwrap_or_default())?;
-        match target {
-            Target::Command(_) => Ok(event_loop),
-            target => event_loop.follow(Follower::new(target, found), attacher),
+        let event_loop = EventLoop::new(vec![session])?;
+        let mut event_loop = event_loop.until_exit(processes.unwrap_or_default())?;
+        event_loop.limit = attacher.options.limit;
+        if !matches!(target, Target::Command(_)) {
+            event_loop.follow(Follower::new(target, objects), attacher)?;
         }
+        Ok(event_loop)
     }
 
     /// Also attaches to new objects of the follower's target.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the follower's descriptor cannot be waited for.
-    pub fn follow(mut self, follower: Follower, attacher: Attacher) -> Result<EventLoop> {
+    fn follow(&mut self, follower: Follower, attacher: Attacher) -> Result<()> {
         if let Some(fd) = follower.fd() {
             self.register(fd, WAKE, epoll::EventFlags::IN)?;
         }
-        self.following = Some((follower, attacher));
-        Ok(self)
+        self.following = Some(Following { follower, attacher });
+        Ok(())
     }
 
-    /// Ends after all of these processes have ended.
+    /// Makes the loop end when all of these processes have exited. Has no effect if there are none.
     ///
     /// # Errors
     ///
-    /// Fails when a process cannot be waited for.
-    pub fn end_with(mut self, processes: &[ProcessHandle]) -> Result<EventLoop> {
-        for (process, index) in processes.iter().zip(PROCESS..) {
+    /// Fails when the system has run out of epoll watches.
+    pub fn until_exit(mut self, processes: &[ProcessHandle]) -> Result<EventLoop> {
+        for (process, index) in processes.iter().zip(FIRST_PROCESS..) {
             self.register(process.as_fd(), index, epoll::EventFlags::IN)?;
             self.processes.push(Some(process.clone()));
         }
         Ok(self)
     }
 
-    /// Ends after this number of hits that pass the filter; the plans must have the same limit. `None`: no limit.
-    pub fn limit(mut self, limit: Option<u64>) -> EventLoop {
-        self.limit = limit;
-        self
-    }
-
-    /// Makes [`EventLoop::poll`] return early while this descriptor is readable.
+    /// Makes [`EventLoop::poll`] return early while this descriptor is readable, such as a signalfd.
     ///
     /// # Errors
     ///
-    /// Fails when the descriptor cannot be waited for, such as a regular file.
+    /// Fails when epoll does not support the descriptor, such as that of a regular file.
     pub fn wake_on(&mut self, fd: OwnedFd) -> Result<()> {
         self.register(fd.as_fd(), WAKE, epoll::EventFlags::IN)?;
         self.wakers.push(fd);
         Ok(())
     }
 
-    /// The sessions so far, in the order attached.
+    /// The sessions in the order in which they were attached.
     pub fn sessions(&self) -> &[Session] {
         &self.sessions
     }
 
-    /// Warnings about objects that were attached to, or could not be, since the last call.
+    /// Returns the warnings since the last call, such as about objects that cannot be attached to.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// The longest time until the next call of [`EventLoop::poll`], also if the descriptor is not readable.
+    /// The longest time that may pass until the next call of [`EventLoop::poll`], even if the
+    /// descriptor ([`AsFd`]) is not readable. At most one hour.
     pub fn timeout(&self) -> Duration {
         if self.may_have_more || self.state != State::Running {
             return Duration::ZERO;
         }
-        let records = self.sessions.iter().any(|s| s.fd().is_some());
-        let drain = match DRAIN_AT_FIRST {
-            _ if !records => FOREVER,
-            (interval, beginning) if self.started.elapsed() < beginning => interval,
-            _ => DRAIN_EVERY,
+        let records_events = self.sessions.iter().any(|session| session.fd().is_some());
+        let until_drain = if !records_events {
+            FOREVER
+        } else if self.started.elapsed() < INITIAL_PHASE {
+            INITIAL_DRAIN_INTERVAL
+        } else {
+            DRAIN_INTERVAL
         };
-        self.following.as_ref().map_or(drain, |(follower, _)| drain.min(follower.next_poll_in()))
+        let until_scan = self.following.as_ref().map(|f| f.follower.next_poll_in());
+        until_scan.map_or(until_drain, |until_scan| until_drain.min(until_scan))
     }
 
-    /// Waits, at most `timeout` and at most [`EventLoop::timeout`], and returns the next batch of events, which may be
-    /// empty. `None` after the loop has ended and every event is read.
+    /// Waits until there is something to do, and returns the next batch of events, which may be
+    /// empty. Waits no longer than `timeout` and [`EventLoop::timeout`].
+    ///
+    /// Returns `None` after the loop has ended and every event is read.
     ///
     /// # Errors
     ///
-    /// Fails when a buffer cannot be read, when following or attaching to a new object fails, and in a forked child of the
-    /// process that attached.
+    /// Fails when a buffer cannot be read, and when following the target or attaching to a new object
+    /// fails. Also fails in a forked child of the process that attached.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Batch<'_>>> {
-        // Before anything is read or followed: a forked child shares the descriptors.
+        // Checked before anything is read, because a forked child shares the descriptors.
         self.sessions.iter().try_for_each(Session::check_owner)?;
-        // A batch that was not read to its end is read on.
+        // The caller may not have read the last batch to its end.
         self.may_have_more |= self.batch_session < self.sessions.len();
         if self.state == State::Running {
-            self.stop_or_follow()?;
+            self.detach_or_follow()?;
         }
         match self.state {
             State::Running => self.wait(timeout.min(self.timeout()))?,
@@ -253,11 +284,12 @@ impl EventLoop {
         }
         self.may_have_more = false;
         self.sessions.iter_mut().try_for_each(Session::begin_batch)?;
-        (self.batch_session, self.peeked) = (0, false);
+        self.batch_session = 0;
+        self.has_peeked = false;
         Ok(Some(Batch { event_loop: self }))
     }
 
-    /// Moves the batch to its next event, if there is one.
+    /// Moves the batch to its next event. Returns false at the end of the batch.
     fn advance(&mut self) -> Result<bool> {
         while let Some(session) = self.sessions.get_mut(self.batch_session) {
             if session.advance()? {
@@ -269,15 +301,15 @@ impl EventLoop {
         Ok(false)
     }
 
-    /// Starts a batch as [`EventLoop::poll`] does, without waiting, and says whether it has an event.
+    /// Starts a batch without waiting, and reports whether it has an event.
     #[cfg(feature = "tokio")]
-    pub(crate) fn poll_event(&mut self) -> Result<Polled> {
-        if self.peeked {
-            return Ok(Polled::Event);
+    pub(crate) fn poll_event(&mut self) -> Result<PollOutcome> {
+        if self.has_peeked {
+            return Ok(PollOutcome::Event);
         }
-        let Some(batch) = self.poll(Duration::ZERO)? else { return Ok(Polled::Finished) };
-        batch.event_loop.peeked = batch.event_loop.advance()?;
-        Ok(if batch.event_loop.peeked { Polled::Event } else { Polled::Empty })
+        let Some(batch) = self.poll(Duration::ZERO)? else { return Ok(PollOutcome::Finished) };
+        batch.event_loop.has_peeked = batch.event_loop.advance()?;
+        Ok(if batch.event_loop.has_peeked { PollOutcome::Event } else { PollOutcome::Empty })
     }
 
     /// The batch that [`EventLoop::poll_event`] has started.
@@ -287,35 +319,37 @@ impl EventLoop {
     }
 
     /// Adds warnings to those that [`EventLoop::take_warnings`] returns.
-    pub(crate) fn warn(&mut self, warnings: Vec<Warning>) {
+    pub(crate) fn add_warnings(&mut self, warnings: Vec<Warning>) {
         self.warnings.extend(warnings);
     }
 
-    /// Detaches. Events that are already recorded can still be polled.
-    pub fn stop(&mut self) {
+    /// Detaches every session. Events that are already in the buffers can still be polled.
+    pub fn detach(&mut self) {
         if self.state == State::Running {
-            self.sessions.iter_mut().for_each(Session::stop);
+            self.sessions.iter_mut().for_each(Session::detach);
             self.state = State::Draining;
             self.may_have_more = true;
         }
     }
 
-    /// Hit counts of all sessions together.
+    /// The sum of the hit counts of all sessions.
     ///
     /// # Errors
     ///
-    /// Fails when the counters cannot be read.
+    /// Fails when a map cannot be read.
     pub fn summary(&self) -> Result<Summary> {
         self.sessions
             .iter()
-            .try_fold(Summary::default(), |all, session| Ok(all + session.summary()?))
+            .try_fold(Summary::default(), |total, session| Ok(total + session.summary()?))
     }
 
-    fn register(&self, fd: BorrowedFd<'_>, index: u64, flags: epoll::EventFlags) -> Result<()> {
-        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(index), flags).map_err(cannot_wait)
+    fn register(&self, fd: BorrowedFd<'_>, user_data: u64, flags: epoll::EventFlags) -> Result<()> {
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(user_data), flags)
+            .map_err(cannot_wait)
     }
 
-    /// Edge-triggered: buffers are drained on a timer, and their descriptors report only what came since.
+    /// Registers the session's buffer edge-triggered. The timer drains the buffers anyway, so a level
+    /// trigger would only cause wakeups in between.
     fn register_session(&self, session: &Session) -> Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         session.fd().map_or(Ok(()), |fd| self.register(fd, WAKE, flags))
@@ -330,71 +364,86 @@ impl EventLoop {
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout))
         {
             Ok(_) => {}
-            // A caller that handles signals waits for them with a descriptor of its own.
+            // A caller that handles signals waits for them through `wake_on`.
             Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(error) => return Err(cannot_wait(error)),
         }
-        let ended = events.iter().filter_map(|event| event.data.u64().checked_sub(PROCESS));
-        for index in ended {
+        let exited = events.iter().filter_map(|event| event.data.u64().checked_sub(FIRST_PROCESS));
+        for index in exited {
             if let Some(slot) = usize::try_from(index).ok().and_then(|i| self.processes.get_mut(i))
                 && let Some(process) = slot.take()
             {
-                // An epoll set reports a descriptor as long as any copy of it is open.
+                // Dropping the handle is not enough: epoll reports a file while any duplicate of
+                // its descriptor is open.
                 let _ = epoll::delete(&self.epoll, process.as_fd());
             }
         }
         Ok(())
     }
 
-    /// Stops if the target or the limit has ended; else attaches to new objects.
-    fn stop_or_follow(&mut self) -> Result<()> {
+    /// Detaches if the processes have exited or the limit is reached. Otherwise attaches to new
+    /// objects.
+    fn detach_or_follow(&mut self) -> Result<()> {
+        if self.has_ended()? {
+            self.detach();
+            return Ok(());
+        }
+        let Some(Following { follower, attacher }) = &mut self.following else { return Ok(()) };
+        let objects = follower.poll_new_objects()?;
+        if objects.is_empty() {
+            return Ok(());
+        }
+        debug_event!(objects = objects.len(), "the target runs new objects");
         let delivered: u64 = self.sessions.iter().map(Session::delivered).sum();
-        let mut ended = !self.processes.is_empty() && self.processes.iter().all(Option::is_none);
-        if let Some(limit) = self.limit {
-            ended |= delivered >= limit;
-            if !ended && self.recounted.elapsed() >= RECOUNT_EVERY {
-                self.recounted = Instant::now();
-                let so_far = self.summary()?;
-                ended |= so_far.delivered + so_far.dropped >= limit;
-            }
-        }
-        if ended {
-            self.stop();
-            return Ok(());
-        }
-        let Some((follower, attacher)) = &mut self.following else { return Ok(()) };
-        let found = follower.poll_new_objects()?;
-        if found.is_empty() {
-            return Ok(());
-        }
-        debug_event!(objects = found.len(), "the target runs new files");
         let remaining = self.limit.map(|limit| limit.saturating_sub(delivered));
-        if let Some(session) = attacher.attach(found, remaining, &mut self.warnings)? {
+        if let Some(session) = attacher.attach(objects, remaining, &mut self.warnings)? {
             self.register_session(&session)?;
             self.sessions.push(session);
         }
         Ok(())
     }
+
+    fn has_ended(&mut self) -> Result<bool> {
+        if !self.processes.is_empty() && self.processes.iter().all(Option::is_none) {
+            return Ok(true);
+        }
+        let Some(limit) = self.limit else { return Ok(false) };
+        let delivered: u64 = self.sessions.iter().map(Session::delivered).sum();
+        if delivered >= limit {
+            return Ok(true);
+        }
+        // Aggregated hits and dropped events count towards the limit, too.
+        if self.limit_checked.elapsed() < LIMIT_CHECK_INTERVAL {
+            return Ok(false);
+        }
+        self.limit_checked = Instant::now();
+        let summary = self.summary()?;
+        Ok(summary.delivered + summary.dropped >= limit)
+    }
 }
 
 impl AsFd for EventLoop {
-    /// Readable when [`EventLoop::poll`] has something to do before [`EventLoop::timeout`] has passed.
+    /// A descriptor that becomes readable when [`EventLoop::poll`] should be called before
+    /// [`EventLoop::timeout`] has passed.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
 }
 
-/// A batch of events, session by session. Each event is lent until the next one is read. A batch that is not read to its
-/// end is continued by the next one.
+/// A batch of events, which [`Tracer::poll`](crate::Tracer::poll) or [`EventLoop::poll`] returns.
+///
+/// Events that the caller does not read are part of the next batch.
 #[derive(Debug)]
 pub struct Batch<'a> {
     event_loop: &'a mut EventLoop,
 }
 
 impl Batch<'_> {
-    /// The next event; `None` at the end of the batch. Events of one session come in order.
+    /// Returns the next event, or `None` at the end of the batch. Events of one session are in
+    /// order; a batch covers one session after the other.
     ///
-    /// This is no `Iterator`: an event borrows memory that is released when the next one is read.
+    /// `Batch` is not an [`Iterator`], because an event borrows buffer memory that is released when
+    /// the next event is read.
     ///
     /// # Errors
     ///
@@ -402,7 +451,7 @@ impl Batch<'_> {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Event<'_>>> {
         let event_loop = &mut *self.event_loop;
-        if !std::mem::take(&mut event_loop.peeked) && !event_loop.advance()? {
+        if !std::mem::take(&mut event_loop.has_peeked) && !event_loop.advance()? {
             return Ok(None);
         }
         Ok(event_loop.sessions.get(event_loop.batch_session).and_then(Session::event))
@@ -416,21 +465,30 @@ fn cannot_wait(source: rustix::io::Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Attachment, Counts, Mechanism, TableEntry};
+    use crate::backend::{AttachPlan, Attachment, ProgramStats};
+    use crate::kernel::{Counts, Mechanism};
+    use crate::plan::TableEntry;
     use std::process::Command;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-    /// Has another record until it is stopped, and a descriptor that never becomes readable.
+    /// A back end that always has another record until it is detached. Its descriptor never becomes
+    /// readable.
     #[derive(Clone, Debug, Default)]
-    struct Backlog(Arc<(AtomicU64, AtomicBool)>);
+    struct EndlessBackend(Arc<EndlessState>);
 
-    impl Backend for Backlog {
+    #[derive(Debug, Default)]
+    struct EndlessState {
+        records_read: AtomicU64,
+        is_detached: AtomicBool,
+    }
+
+    impl AttachPlan for EndlessBackend {
         fn attach(&self, _: &Arc<Plan>) -> Result<Box<dyn Attachment>> {
             Ok(Box::new(self.clone()))
         }
     }
 
-    impl Attachment for Backlog {
+    impl Attachment for EndlessBackend {
         fn mechanism(&self) -> Mechanism {
             Mechanism::Auto
         }
@@ -440,8 +498,8 @@ mod tests {
         }
 
         fn advance(&mut self) -> Result<bool> {
-            self.0.0.fetch_add(1, Relaxed);
-            Ok(!self.0.1.load(Relaxed))
+            self.0.records_read.fetch_add(1, Relaxed);
+            Ok(!self.0.is_detached.load(Relaxed))
         }
 
         fn record(&self) -> &[u8] {
@@ -458,60 +516,60 @@ mod tests {
             Ok(Vec::new())
         }
 
-        fn waiting(&self) -> Result<u64> {
+        fn pending_starts(&self) -> Result<u64> {
             Ok(0)
         }
 
-        fn run_time(&self) -> Result<(u64, u64)> {
-            Ok((0, 0))
+        fn program_stats(&self) -> Result<ProgramStats> {
+            Ok(ProgramStats::default())
         }
 
-        fn stop(&mut self) {
-            self.0.1.store(true, Relaxed);
+        fn detach(&mut self) {
+            self.0.is_detached.store(true, Relaxed);
         }
     }
 
-    fn read(event_loop: &mut EventLoop, timeout: Duration) -> bool {
+    /// Polls and reads one batch. Returns false after the loop has ended.
+    fn read_batch(event_loop: &mut EventLoop, timeout: Duration) -> bool {
         let Some(mut batch) = event_loop.poll(timeout).unwrap() else { return false };
         while batch.next().unwrap().is_some() {}
         true
     }
 
     #[test]
-    fn does_not_wait_after_a_batch_that_ended_by_its_size() {
-        let backlog = Backlog::default();
-        let session = Session::start(Plan::default(), &backlog).unwrap();
+    fn does_not_wait_after_a_full_batch() {
+        let backend = EndlessBackend::default();
+        let session = Session::start(Plan::default(), &backend).unwrap();
         let mut event_loop = EventLoop::new(vec![session]).unwrap();
         assert!(event_loop.timeout() > Duration::ZERO);
-        assert!(read(&mut event_loop, Duration::ZERO));
+        assert!(read_batch(&mut event_loop, Duration::ZERO));
         let started = Instant::now();
         for _ in 0..50 {
-            assert!(read(&mut event_loop, Duration::from_secs(3600)));
+            assert!(read_batch(&mut event_loop, Duration::from_secs(3600)));
             assert_eq!(event_loop.timeout(), Duration::ZERO);
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "it waited");
-        assert!(backlog.0.0.load(Relaxed) > 50 * 1000);
+        assert!(started.elapsed() < Duration::from_secs(60), "poll waited after a full batch");
+        assert!(backend.0.records_read.load(Relaxed) > 50 * 1000);
     }
 
     #[test]
-    fn ends_with_its_processes_and_only_then() {
+    fn ends_when_its_processes_have_exited() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let process = ProcessHandle::open(child.id()).unwrap();
-        let mut event_loop = EventLoop::new(Vec::new()).unwrap().end_with(&[process]).unwrap();
-        assert!(read(&mut event_loop, Duration::ZERO));
+        let mut event_loop = EventLoop::new(Vec::new()).unwrap().until_exit(&[process]).unwrap();
+        assert!(read_batch(&mut event_loop, Duration::ZERO), "ended before the process");
         child.kill().unwrap();
-        while read(&mut event_loop, Duration::from_secs(60)) {}
+        while read_batch(&mut event_loop, Duration::from_secs(60)) {}
         child.wait().unwrap();
-        assert!(!read(&mut event_loop, Duration::ZERO), "the end is final");
+        assert!(!read_batch(&mut event_loop, Duration::ZERO), "poll succeeded after the end");
     }
 
     #[test]
-    fn reads_what_is_left_after_it_was_stopped() {
-        let backlog = Backlog::default();
-        let session = Session::start(Plan::default(), &backlog).unwrap();
+    fn returns_buffered_events_after_detaching() {
+        let session = Session::start(Plan::default(), &EndlessBackend::default()).unwrap();
         let mut event_loop = EventLoop::new(vec![session]).unwrap();
-        event_loop.stop();
-        assert!(read(&mut event_loop, Duration::from_secs(3600)));
-        assert!(!read(&mut event_loop, Duration::from_secs(3600)));
+        event_loop.detach();
+        assert!(read_batch(&mut event_loop, Duration::from_secs(3600)));
+        assert!(!read_batch(&mut event_loop, Duration::from_secs(3600)));
     }
 }

@@ -1,73 +1,114 @@
-//! Sessions: a plan that is attached, from its creation until it is dropped; and the event loop over them.
+//! Sessions: attached plans, and the event loop that drains them.
 
 mod event_loop;
 
-use crate::backend::{Attachment, Backend, Counts};
+use crate::backend::{Attachment, Backend, ProgramStats};
 use crate::error::{Error, Result};
 use crate::event::counts::{Row, rows};
 use crate::event::{Decoder, Event};
+use crate::kernel::Counts;
 use crate::plan::Plan;
 use serde::Serialize;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-pub use crate::backend::Mechanism;
+pub use crate::kernel::Mechanism;
 #[cfg(feature = "tokio")]
-pub(crate) use event_loop::Polled;
+pub(crate) use event_loop::PollOutcome;
 pub use event_loop::{Attacher, Batch, EventLoop};
 
-/// Most records read in one batch, before the caller gets to look at signals and other descriptors again.
-const BATCH: u32 = 8192;
+/// The maximum number of records in a batch, after which the caller can attend to signals and other
+/// descriptors again.
+const MAX_BATCH: u32 = 8192;
 
-/// An attached plan. Dropping it detaches.
+/// An attached plan. Dropping the session detaches it.
+///
+/// [`Tracer`](crate::Tracer) and [`Aggregation`](crate::Aggregation) are built on sessions and an
+/// [`EventLoop`]. Use a session directly to attach a [`Plan`] of your own.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use usdt_attach::Target;
+/// use usdt_attach::backend::BackendKind;
+/// use usdt_attach::discover::select::select;
+/// use usdt_attach::plan::{Options, Plan};
+/// use usdt_attach::session::{Mechanism, Session};
+///
+/// # fn main() -> usdt_attach::Result<()> {
+/// let scanned = Target::executable("/usr/bin/app").scan()?;
+/// let selected = select(&scanned.objects, &["app:request-*".to_owned()])?;
+/// let (plan, _warnings) = Plan::new(&selected, &Options::default())?;
+/// let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
+/// let mut session = Session::start(plan, &*backend)?;
+/// for _ in 0..1000 {
+///     session.drain(|event| println!("{}", event.probe.name))?;
+///     std::thread::sleep(Duration::from_millis(5));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Session {
     plan: Arc<Plan>,
     decoder: Decoder,
     attachment: Box<dyn Attachment>,
+    /// Events lent to the caller.
     delivered: u64,
-    /// Records beyond the limit.
+    /// Records beyond the limit, which are discarded and count as dropped.
     surplus: u64,
     /// Records that may still be read in this batch.
     batch_left: u32,
-    /// The process that attached: a forked child that reads would take its parent's records.
+    /// Id of the process that attached. A forked child must not read: it would consume its parent's
+    /// records.
     owner: u32,
 }
 
-/// Hit counts of a session: `hits == delivered + dropped + filtered`, after it is stopped and drained.
+/// Hit counts of one or more sessions.
+///
+/// `hits == delivered + dropped + filtered` holds once the sessions have detached and every event
+/// is read. While they run, events that are still in the buffer are missing from `delivered`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// Times that a site was reached.
+    /// How often the probe sites were hit, including hits that were filtered or dropped.
     pub hits: u64,
-    /// Events lent to the caller, or hits that the kernel counted.
+    /// Events that the caller has read or, for aggregations, hits that are part of a row.
     pub delivered: u64,
-    /// Events for which the buffer was full, or that came together with the last one of a limited session; counted hits
-    /// for whose key the table was full, or whose key or value could not be read.
+    /// Hits that were lost.
+    ///
+    /// Events are lost when the buffer is full, or when concurrent hits exceed the limit.
+    /// Aggregated hits are lost when the table is full, or when a label or the value cannot be
+    /// read.
     pub dropped: u64,
-    /// Hits that did not pass the filter, the sampling or the rate limit.
+    /// Hits that the filter, the sampling or the rate limit rejected.
     pub filtered: u64,
-    /// Starts and ends without a counterpart; `None` unless latencies are measured.
+    /// Latency starts and ends without a counterpart; `None` unless latencies are measured.
     #[serde(flatten)]
     pub unpaired: Option<Unpaired>,
 }
 
-/// Starts and ends of a latency without a counterpart.
+/// Counts of latency starts and ends without a counterpart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Unpaired {
-    /// Starts whose end has not come yet.
+    /// Starts whose end has not been hit yet.
     pub unmatched_starts: u64,
-    /// Ends without a start: the start was before the session, or filtered.
+    /// Ends without a start, because the start was hit before attaching or was filtered.
     pub unmatched_ends: u64,
-    /// Starts that another start of the same key replaced before their end came.
+    /// Starts that were replaced by another start with the same key before their end was hit.
     pub overwritten: u64,
 }
 
 impl Session {
-    /// Attaches all sites of the plan, or none.
+    /// Attaches every site of the plan, or none.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 5.8. See the [crate documentation](crate#kernel-and-privileges) for privileges and for
+    /// what newer kernels improve.
     ///
     /// # Errors
     ///
-    /// As [`Backend::attach`].
+    /// Fails when the kernel rejects a map, a program or a link, and when the kernel or this process
+    /// lacks a feature or a privilege.
     pub fn start(plan: impl Into<Arc<Plan>>, backend: &dyn Backend) -> Result<Session> {
         let plan = plan.into();
         let attachment = backend.attach(&plan)?;
@@ -83,52 +124,49 @@ impl Session {
         })
     }
 
-    /// The plan.
+    /// The attached plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// How the sites are attached.
+    /// The mechanism that the sites are attached with. It is [`Mechanism::Auto`] only for
+    /// [`Simulated`](crate::backend::simulated::Simulated).
     pub fn mechanism(&self) -> Mechanism {
         self.attachment.mechanism()
     }
 
-    /// A descriptor that becomes readable when the event buffer is half full; `None` where the plan records no events.
-    /// There are no per-event wakeups: call [`Session::drain`] every few milliseconds.
+    /// A descriptor that becomes readable when the event buffer is half full; `None` if the plan
+    /// records no events.
+    ///
+    /// There are no per-event wakeups. Call [`Session::drain`] every few milliseconds as well.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.attachment.fd()
     }
 
-    /// Starts reading a batch of events, at most a few thousand.
+    /// Calls `on_event` with each event of the next batch, which has at most 8,192 events. Returns
+    /// true if the batch reached that size, so that more events may be waiting.
     ///
     /// # Errors
     ///
-    /// Fails in a forked child of the process that attached.
-    pub fn events(&mut self) -> Result<Events<'_>> {
-        self.begin_batch()?;
-        Ok(Events { session: self })
-    }
-
-    /// Calls `on_event` with each event of a batch. Returns whether there may be more.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::events`] and [`Events::next`].
+    /// Fails when the event buffer cannot be read, and in a forked child of the process that
+    /// attached.
     pub fn drain(&mut self, mut on_event: impl FnMut(&Event<'_>)) -> Result<bool> {
-        let mut events = self.events()?;
-        while let Some(event) = events.next()? {
-            on_event(&event);
+        self.begin_batch()?;
+        while self.advance()? {
+            if let Some(event) = self.event() {
+                on_event(&event);
+            }
         }
-        Ok(events.may_have_more())
+        Ok(self.may_have_more())
     }
 
-    /// Fails in a forked child, which would take its parent's records.
+    /// Fails in a forked child, which would consume its parent's records.
     pub(crate) fn check_owner(&self) -> Result<()> {
         if std::process::id() == self.owner {
             return Ok(());
         }
         Err(Error::usage(format!(
-            "this session belongs to process {}, of which this process is a forked child: attach anew",
+            "this session belongs to process {}, the parent of this forked child; attach again in the child",
             self.owner
         )))
     }
@@ -137,11 +175,12 @@ impl Session {
         self.check_owner()?;
         self.decoder.clock_offset = clock_offset();
         self.attachment.release();
-        self.batch_left = BATCH;
+        self.batch_left = MAX_BATCH;
         Ok(())
     }
 
-    /// Moves to the next record that is an event within the limit; false at the end of the batch.
+    /// Moves to the next record that is an event within the limit. Returns false at the end of the
+    /// batch.
     pub(crate) fn advance(&mut self) -> Result<bool> {
         let limit = self.plan.limit.unwrap_or(u64::MAX);
         while self.batch_left > 0 && self.attachment.advance()? {
@@ -156,70 +195,76 @@ impl Session {
         Ok(false)
     }
 
-    /// The event moved to.
+    /// The event that [`Session::advance`] moved to.
     pub(crate) fn event(&self) -> Option<Event<'_>> {
         self.decoder.decode(self.attachment.record())
     }
 
-    /// Whether the last batch ended by its size.
+    /// True if the last batch reached its maximum size.
     pub(crate) fn may_have_more(&self) -> bool {
         self.batch_left == 0
     }
 
-    /// The rows counted so far, most hits first.
+    /// The rows that the kernel has aggregated so far, most hits first. A session that records
+    /// events returns one count per probe.
     ///
     /// # Errors
     ///
     /// Fails when a map cannot be read.
     pub fn rows(&self) -> Result<Vec<Row>> {
-        Session::rows_of([self])
+        Session::merged_rows([self])
     }
 
-    /// The rows of several sessions with the same options, added up.
+    /// The rows of several sessions whose plans have the same options, most hits first. Rows with
+    /// the same probe and labels are merged.
     ///
     /// # Errors
     ///
     /// Fails when a map cannot be read.
-    pub fn rows_of<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Result<Vec<Row>> {
+    pub fn merged_rows<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Result<Vec<Row>> {
         let mut parts = Vec::new();
         for session in sessions {
             parts.push((session, session.counts()?, session.attachment.table()?));
         }
         Ok(rows(
-            parts.iter().map(|(s, counts, table)| (&*s.plan, counts.as_slice(), table.as_slice())),
+            parts.iter().map(|(session, counts, table)| {
+                (&*session.plan, counts.as_slice(), table.as_slice())
+            }),
         ))
     }
 
-    /// Detaches. Events already recorded can still be drained.
-    pub fn stop(&mut self) {
-        self.attachment.stop();
+    /// Detaches. Events that are already in the buffer can still be drained, and rows and counts can
+    /// still be read.
+    pub fn detach(&mut self) {
+        self.attachment.detach();
     }
 
-    /// Hit counts of each site so far, by cookie.
-    ///
-    /// # Errors
-    ///
-    /// Fails when a map cannot be read.
-    pub fn counts(&self) -> Result<Vec<Counts>> {
+    fn counts(&self) -> Result<Vec<Counts>> {
         self.attachment.counts()
     }
 
-    /// Runs of the session's BPF programs and the nanoseconds they took, counted only while a
-    /// [`BpfStatsGuard`](crate::kernel::BpfStatsGuard) lives.
+    /// The mean time that the session's BPF programs take for a hit, in nanoseconds; `None` if no run
+    /// was measured.
+    ///
+    /// The kernel measures only while a [`BpfStatsGuard`](crate::kernel::BpfStatsGuard) is alive.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 5.8.
     ///
     /// # Errors
     ///
-    /// Fails when the kernel does not report on its programs.
-    pub fn run_time(&self) -> Result<(u64, u64)> {
-        self.attachment.run_time()
+    /// Fails when the kernel does not report on the programs.
+    pub fn mean_run_time_ns(&self) -> Result<Option<f64>> {
+        let ProgramStats { runs, run_time_ns } = self.attachment.program_stats()?;
+        Ok((runs > 0).then(|| run_time_ns as f64 / runs as f64))
     }
 
-    /// Events lent to the caller so far.
-    pub fn delivered(&self) -> u64 {
+    pub(crate) fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// Hit counts so far.
+    /// The hit counts so far.
     ///
     /// # Errors
     ///
@@ -238,8 +283,8 @@ impl Session {
         if !self.plan.records() {
             summary.delivered = summary.hits.saturating_sub(summary.dropped + summary.filtered);
         }
-        if self.plan.table.as_ref().is_some_and(|t| t.starts.is_some()) {
-            unpaired.unmatched_starts = self.attachment.waiting()?;
+        if self.plan.table.as_ref().is_some_and(|table| table.starts.is_some()) {
+            unpaired.unmatched_starts = self.attachment.pending_starts()?;
             summary.unpaired = Some(unpaired);
         }
         Ok(summary)
@@ -249,35 +294,11 @@ impl Session {
 #[cfg(feature = "tracing")]
 impl Drop for Session {
     fn drop(&mut self) {
-        debug_event!(delivered = self.delivered, "the session ends");
+        debug_event!(delivered = self.delivered, "detached");
     }
 }
 
-/// A batch of events of a session. Each event is lent until the next one is read.
-#[derive(Debug)]
-pub struct Events<'a> {
-    session: &'a mut Session,
-}
-
-impl Events<'_> {
-    /// The next event, in order; `None` at the end of the batch.
-    ///
-    /// This is no `Iterator`: an event borrows memory that is released when the next one is read.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the event buffer cannot be read.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<Event<'_>>> {
-        if self.session.advance()? { Ok(self.session.event()) } else { Ok(None) }
-    }
-
-    /// Whether the batch ended by its size, so that there may be more events now.
-    pub fn may_have_more(&self) -> bool {
-        self.session.may_have_more()
-    }
-}
-
+/// Adds the counts of two sessions. `unpaired` is `None` only if it is `None` in both.
 impl std::ops::Add for Summary {
     type Output = Summary;
 
@@ -300,13 +321,14 @@ impl std::ops::Add for Summary {
     }
 }
 
-/// What to add to CLOCK_MONOTONIC to get CLOCK_REALTIME, in nanoseconds.
+/// Nanoseconds to add to `CLOCK_MONOTONIC`, which BPF programs read, to get `CLOCK_REALTIME`.
 fn clock_offset() -> i64 {
-    let now = |clock| {
-        let time = rustix::time::clock_gettime(clock);
-        time.tv_sec * 1_000_000_000 + time.tv_nsec
-    };
-    now(rustix::time::ClockId::Realtime) - now(rustix::time::ClockId::Monotonic)
+    nanoseconds(rustix::time::ClockId::Realtime) - nanoseconds(rustix::time::ClockId::Monotonic)
+}
+
+fn nanoseconds(clock: rustix::time::ClockId) -> i64 {
+    let time = rustix::time::clock_gettime(clock);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
 #[cfg(test)]
@@ -316,12 +338,12 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn rejects_reading_by_a_forked_child() {
+    fn rejects_reading_in_a_forked_child() {
         let mut session = Session::start(Plan::default(), &Simulated::default()).unwrap();
-        assert!(session.events().is_ok());
-        // As it is in a child: the memory is a copy, the process another one.
+        assert!(session.drain(|_| {}).is_ok());
+        // A forked child has a copy of the session but another process id.
         session.owner += 1;
-        let error = session.events().unwrap_err();
+        let error = session.drain(|_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("forked child"), "{error}");
     }

@@ -1,133 +1,157 @@
-//! Following a target: objects that its processes run or map after it was scanned.
+//! Following a target: finding objects that its processes execute or map after the first scan.
 //!
-//! The kernel reports every `exec`. A rescan within half a second finds the libraries that the new program maps after that.
-//! Where the kernel reports none, each rescan covers the whole target.
+//! The kernel reports every `exec`. A rescan of the reported processes within half a second finds the
+//! libraries that they map after the `exec`. If the kernel does not report `exec`, each rescan covers
+//! the whole target.
 
 use crate::discover::{self, ObjectId, ScannedObject};
 use crate::error::Result;
 use crate::kernel::ExecEvents;
-use crate::target::{ProcessHandle, Target, members, processes_alive};
+use crate::target::{ProcessHandle, Target, cgroup_members, scan_if_alive};
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often to rescan without a reported `exec`.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often to rescan if no `exec` is reported.
+const RESCAN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Finds objects that are new to a target.
+///
+/// ```no_run
+/// use usdt_attach::Target;
+/// use usdt_attach::target::follow::Follower;
+///
+/// # fn main() -> usdt_attach::Result<()> {
+/// let target = Target::host();
+/// let mut follower = Follower::new(&target, &target.scan()?.objects);
+/// loop {
+///     std::thread::sleep(follower.next_poll_in());
+///     for object in follower.poll_new_objects()? {
+///         println!("new: {}", object.object.path.display());
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Follower {
     target: Target,
     known: HashSet<ObjectId>,
-    watch: Option<ExecEvents>,
-    /// When to rescan next without a reported `exec`.
-    next: Instant,
-    /// Whether everything was scanned after the kernel began to report: it did not report what came between the target's
-    /// first scan and then.
-    caught_up: bool,
-    /// Processes that called `exec` since: their libraries are not mapped at once.
+    exec_events: Option<ExecEvents>,
+    /// When to rescan next if no `exec` is reported.
+    next_rescan: Instant,
+    /// True once the whole target has been scanned while the kernel was reporting. The first scan
+    /// does not count: objects may have appeared between it and the start of the reports.
+    is_caught_up: bool,
+    /// Processes reported since the last rescan. They map their libraries some time after the
+    /// `exec`.
     recent_execs: Vec<u32>,
 }
 
 impl Follower {
-    /// Follows a target whose objects so far are `found`.
-    pub fn new(target: &Target, found: &[ScannedObject]) -> Follower {
+    /// Starts following a target. `objects` are those that are known already.
+    ///
+    /// Without `CAP_BPF` and `CAP_PERFMON`, the kernel does not report `exec`. The follower then relies on
+    /// rescans alone.
+    pub fn new(target: &Target, objects: &[ScannedObject]) -> Follower {
         Follower {
             target: target.clone(),
-            known: found.iter().map(|f| f.object.id).collect(),
-            // Without it, objects are found by rescans.
-            watch: ExecEvents::start().ok(),
-            next: Instant::now(),
-            caught_up: false,
+            known: objects.iter().map(|scanned| scanned.object.id).collect(),
+            // Rescans are the fallback.
+            exec_events: ExecEvents::start().ok(),
+            next_rescan: Instant::now(),
+            is_caught_up: false,
             recent_execs: Vec::new(),
         }
     }
 
-    /// Forgets an object that no process maps any more, so that it is new when a process maps it again.
-    pub fn forget(&mut self, file: ObjectId) {
-        self.known.remove(&file);
+    /// Forgets an object. If a process maps it again, it is reported as new.
+    pub fn forget(&mut self, object: ObjectId) {
+        self.known.remove(&object);
     }
 
-    /// Readable when a process has called `exec`; `None` where the kernel does not report it, or without privileges.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.watch.as_ref().map(ExecEvents::fd)
+    /// A descriptor that becomes readable when a process calls `exec`; `None` if the kernel does not
+    /// report `exec`.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.exec_events.as_ref().map(ExecEvents::fd)
     }
 
-    /// The longest time until the next call of [`Follower::poll_new_objects`].
+    /// The longest time until [`Follower::poll_new_objects`] should be called again, at most 500 ms.
     pub fn next_poll_in(&self) -> Duration {
-        self.next.saturating_duration_since(Instant::now())
+        self.next_rescan.saturating_duration_since(Instant::now())
     }
 
-    /// Objects that are new since the last call.
+    /// Returns the objects that are new since the last call. Objects that cannot be read are left
+    /// out.
     ///
     /// # Errors
     ///
-    /// Fails when reports of `exec` cannot be read.
+    /// Fails when the kernel's `exec` reports cannot be read.
     pub fn poll_new_objects(&mut self) -> Result<Vec<ScannedObject>> {
-        let mut told = Vec::new();
-        if let Some(watch) = &mut self.watch {
-            watch.drain(&mut told)?;
+        let mut reported = Vec::new();
+        if let Some(exec_events) = &mut self.exec_events {
+            exec_events.drain(&mut reported)?;
         }
-        let due = Instant::now() >= self.next;
-        if due {
-            self.next = Instant::now() + LOOK_EVERY;
-        } else if told.is_empty() {
+        let rescan_is_due = Instant::now() >= self.next_rescan;
+        if rescan_is_due {
+            self.next_rescan = Instant::now() + RESCAN_INTERVAL;
+        } else if reported.is_empty() {
             return Ok(Vec::new());
         }
-        let found = match &self.target {
-            Target::Exe(path) => self.file(&path.clone()),
+        let objects = match &self.target {
+            Target::Executable(path) => self.scan_file(path),
             Target::Processes(processes) => {
-                let alive = processes.iter().filter(|p| p.is_alive());
+                let alive = processes.iter().filter(|process| process.is_alive());
                 let pids: Vec<u32> = alive.map(ProcessHandle::pid).collect();
-                told.retain(|pid| pids.contains(pid));
-                self.processes(told, due, || pids)
+                reported.retain(|pid| pids.contains(pid));
+                self.scan_processes(reported, rescan_is_due, || pids)
             }
             Target::Cgroup(path) => {
-                let members = members(path).unwrap_or_default();
-                told.retain(|pid| members.contains(pid));
-                self.processes(told, due, || members)
+                let members = cgroup_members(path).unwrap_or_default();
+                reported.retain(|pid| members.contains(pid));
+                self.scan_processes(reported, rescan_is_due, || members)
             }
-            Target::All => self.everything(told, due),
+            Target::Host => self.scan_host(reported, rescan_is_due),
             Target::Command(_) => Vec::new(),
         };
-        self.caught_up = self.watch.is_some();
-        Ok(found.into_iter().filter(|f| self.known.insert(f.object.id)).collect())
+        self.is_caught_up = self.exec_events.is_some();
+        Ok(objects.into_iter().filter(|scanned| self.known.insert(scanned.object.id)).collect())
     }
 
-    /// The path may name another file by now.
-    fn file(&self, path: &Path) -> Vec<ScannedObject> {
+    /// Scans the file if the path refers to another one than before.
+    fn scan_file(&self, path: &Path) -> Vec<ScannedObject> {
         let id = std::fs::metadata(path).map(|m| ObjectId { dev: m.dev(), ino: m.ino() });
         match id {
             Ok(id) if !self.known.contains(&id) => discover::scan_file(path).into_iter().collect(),
-            // It may be being replaced.
+            // An upgrade may be about to replace the file.
             _ => Vec::new(),
         }
     }
 
-    /// Those reported, and, when a rescan is due, those reported before it, or all where the kernel reports none.
-    fn processes(
+    /// Scans the reported processes. A due rescan adds those reported before and, until the follower
+    /// is caught up, `all`.
+    fn scan_processes(
         &mut self,
-        told: Vec<u32>,
-        due: bool,
+        reported: Vec<u32>,
+        rescan_is_due: bool,
         all: impl FnOnce() -> Vec<u32>,
     ) -> Vec<ScannedObject> {
-        let mut pids = told.clone();
-        if due {
+        let mut pids = reported.clone();
+        if rescan_is_due {
             pids.append(&mut self.recent_execs);
-            if !self.caught_up {
+            if !self.is_caught_up {
                 pids.extend(all());
             }
         }
-        self.recent_execs.extend(told);
-        processes_alive(&pids, &self.known)
+        self.recent_execs.extend(reported);
+        scan_if_alive(&pids, &self.known)
     }
 
-    fn everything(&mut self, told: Vec<u32>, due: bool) -> Vec<ScannedObject> {
-        if due && !self.caught_up {
-            return Target::All.scan().map(|r| r.found).unwrap_or_default();
+    fn scan_host(&mut self, reported: Vec<u32>, rescan_is_due: bool) -> Vec<ScannedObject> {
+        if rescan_is_due && !self.is_caught_up {
+            return Target::Host.scan().map(|resolved| resolved.objects).unwrap_or_default();
         }
-        self.processes(told, due, Vec::new)
+        self.scan_processes(reported, rescan_is_due, Vec::new)
     }
 }

@@ -1,10 +1,11 @@
-//! What to trace: processes, a file's processes, everything, or a command to start.
+//! Targets: the processes to trace, or a command to start.
 
-mod command;
+#[doc(hidden)]
 pub mod follow;
+mod pending_child;
 mod process_handle;
 
-pub use command::Child;
+pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
 use crate::discover::{self, ObjectId, ScannedObject};
@@ -14,22 +15,38 @@ use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use usdt_files::TEXT_LIMIT;
 
 /// What to trace.
+///
+/// The constructors accept anything that converts into the fields of a variant.
+///
+/// ```
+/// use usdt_attach::Target;
+///
+/// # fn main() -> usdt_attach::Result<()> {
+/// let this_process = Target::pid(std::process::id())?;
+/// let every_instance = Target::executable("/usr/bin/app");
+/// let service = Target::cgroup_v2("/sys/fs/cgroup/system.slice/app.service");
+/// let command = Target::command(["app", "--port", "8080"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// These processes.
+    /// These processes. A tracer ends when all of them have exited.
     Processes(Vec<ProcessHandle>),
     /// Every process that maps this executable or library, present and future.
-    Exe(PathBuf),
-    /// Every process of a cgroup (v2) and of those below, present and future.
+    Executable(PathBuf),
+    /// Every process in this cgroup (v2) and its descendants, present and future.
     Cgroup(PathBuf),
     /// Every process of this host, present and future.
-    All,
+    Host,
     /// A command and its arguments, traced from its first instruction.
     Command(Vec<OsString>),
 }
 
+/// Formats the target for messages: `process 42`, a path, `this host` or the name of the command.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -37,104 +54,125 @@ impl fmt::Display for Target {
                 let pids: Vec<String> = processes.iter().map(|p| p.pid().to_string()).collect();
                 write!(f, "process {}", pids.join(", "))
             }
-            Target::Exe(path) | Target::Cgroup(path) => path.display().fmt(f),
-            Target::All => f.write_str("this host"),
-            Target::Command(words) => words.first().map_or(Ok(()), |w| w.display().fmt(f)),
+            Target::Executable(path) | Target::Cgroup(path) => path.display().fmt(f),
+            Target::Host => f.write_str("this host"),
+            Target::Command(words) => words.first().map_or(Ok(()), |word| word.display().fmt(f)),
         }
     }
 }
 
-/// A target and the probes in it.
+/// The objects, probes and processes that [`Target::scan`] or [`Target::resolve`] found.
 #[derive(Debug)]
 pub struct ResolvedTarget {
-    /// Objects and their probes.
-    pub found: Vec<ScannedObject>,
-    /// Processes to trace; `None`: every process that maps the objects.
+    /// Objects (executables and libraries) and their probes, each object once.
+    pub objects: Vec<ScannedObject>,
+    /// Processes to trace; `None` if every process that maps the objects is traced.
     pub processes: Option<Vec<ProcessHandle>>,
-    /// The command, created but not yet running; `None` for other targets.
-    pub child: Option<Child>,
+    /// The process of a command, which has not executed its program yet. `None` for other targets
+    /// and after [`Target::scan`].
+    pub child: Option<PendingChild>,
 }
 
 impl Target {
-    /// The process that has this number now.
+    /// The process that has this id now.
     ///
     /// # Errors
     ///
-    /// Fails when there is no such process.
+    /// Fails with [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is no such
+    /// process.
     pub fn pid(pid: u32) -> Result<Target> {
         Target::pids([pid])
     }
 
-    /// The processes that have these numbers now.
+    /// The processes that have these ids now.
     ///
     /// # Errors
     ///
-    /// Fails when one of them does not exist.
+    /// Fails with [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when one of them does
+    /// not exist.
     pub fn pids(pids: impl IntoIterator<Item = u32>) -> Result<Target> {
         Ok(Target::Processes(pids.into_iter().map(ProcessHandle::open).collect::<Result<_>>()?))
     }
 
-    /// Every process of an executable file or a library, present and future; upgrades of the file are followed.
+    /// Every process that maps this executable or library, present and future. If the file is
+    /// replaced, such as by an upgrade, processes of the new file are traced as well.
     pub fn executable(path: impl Into<PathBuf>) -> Target {
-        Target::Exe(path.into())
+        Target::Executable(path.into())
     }
 
-    /// Every process of a cgroup (v2) and of those below, present and future.
+    /// Every process in this cgroup (v2) and its descendants, present and future. `path` is a
+    /// directory below `/sys/fs/cgroup`.
     pub fn cgroup_v2(path: impl Into<PathBuf>) -> Target {
         Target::Cgroup(path.into())
     }
 
     /// Every process of this host, present and future.
     pub fn host() -> Target {
-        Target::All
+        Target::Host
     }
 
-    /// A command and its arguments, traced from its first instruction. A name without a slash is looked up in `PATH`.
+    /// A command and its arguments, traced from its first instruction. A name without a slash is
+    /// searched for on `PATH`.
     pub fn command(words: impl IntoIterator<Item = impl Into<OsString>>) -> Target {
         Target::Command(words.into_iter().map(Into::into).collect())
     }
 
-    /// Finds the probes and creates the process of a [`Target::Command`], held before its program starts.
+    /// Scans for probes. For a command, also creates its process, which waits before it executes
+    /// the program.
     ///
     /// # Errors
     ///
-    /// Fails when a file or process cannot be read or does not exist.
+    /// Fails when a file or process does not exist or cannot be read, and when the process of a
+    /// command cannot be created.
     pub fn resolve(&self) -> Result<ResolvedTarget> {
         let Target::Command(command) = self else { return self.scan() };
         let (path, name, args) = command_line(command)?;
-        let found = vec![discover::scan_file(&path)?];
-        let child = Child::create(&path, name, args)?;
+        let objects = vec![discover::scan_file(&path)?];
+        let child = PendingChild::create(&path, name, args)?;
         let processes = Some(vec![ProcessHandle::open(child.pid())?]);
-        Ok(ResolvedTarget { found, processes, child: Some(child) })
+        Ok(ResolvedTarget { objects, processes, child: Some(child) })
     }
 
-    /// Finds the probes, without creating a command.
+    /// Scans for probes. For a command, scans its executable without creating a process.
+    ///
+    /// Needs read access to the files, and `CAP_SYS_PTRACE` for processes of other users. A host is
+    /// scanned on one thread per CPU.
+    ///
+    /// ```
+    /// use usdt_attach::Target;
+    ///
+    /// # fn main() -> usdt_attach::Result<()> {
+    /// for object in Target::pid(std::process::id())?.scan()?.objects {
+    ///     println!("{}: {} probes", object.object.path.display(), object.probes.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`Target::resolve`].
+    /// Fails when a file or process does not exist or cannot be read.
     pub fn scan(&self) -> Result<ResolvedTarget> {
-        let found = match self {
+        let objects = match self {
             Target::Processes(processes) => {
-                let found = scan_processes(processes)?;
                 return Ok(ResolvedTarget {
-                    found,
+                    objects: scan_processes(processes)?,
                     processes: Some(processes.clone()),
                     child: None,
                 });
             }
-            Target::Exe(path) => vec![discover::scan_file(path)?],
-            Target::Cgroup(path) => processes_alive(&members(path)?, &HashSet::new()),
-            Target::All => {
+            Target::Executable(path) => vec![discover::scan_file(path)?],
+            Target::Cgroup(path) => scan_if_alive(&cgroup_members(path)?, &HashSet::new()),
+            Target::Host => {
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
                 discover::scan_host(threads)?
             }
             Target::Command(command) => vec![discover::scan_file(&command_line(command)?.0)?],
         };
-        Ok(ResolvedTarget { found, processes: None, child: None })
+        Ok(ResolvedTarget { objects, processes: None, child: None })
     }
 
-    /// The cgroup that hits must come from; `None` unless the target is one.
+    /// The directory of the cgroup that hits must come from; `None` unless the target is a cgroup.
     pub fn cgroup(&self) -> Option<&Path> {
         match self {
             Target::Cgroup(path) => Some(path),
@@ -144,74 +182,77 @@ impl Target {
 }
 
 impl ResolvedTarget {
-    /// Ids of the processes to trace; `None`: every process that maps the objects.
+    /// Ids of the processes to trace; `None` if every process that maps the objects is traced.
     pub fn pids(&self) -> Option<Vec<u32>> {
         self.processes.as_ref().map(|all| all.iter().map(ProcessHandle::pid).collect())
     }
 }
 
-/// The file that a command runs, its name and its arguments.
+/// The executable, the name and the arguments of a command.
 fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString])> {
-    let (program, args) = command.split_first().ok_or_else(|| Error::usage("no command to run"))?;
-    Ok((lookup(Path::new(program))?, program, args))
+    let (program, args) = command
+        .split_first()
+        .ok_or_else(|| Error::usage("the command is empty; name a program"))?;
+    Ok((find_program(Path::new(program))?, program, args))
 }
 
-/// The files of several processes, each once.
+/// The objects of these processes, each once.
 fn scan_processes(processes: &[ProcessHandle]) -> Result<Vec<ScannedObject>> {
-    let mut found = Vec::new();
+    let mut objects = Vec::new();
     for process in processes {
-        add(&mut found, discover::scan_process(process.pid())?);
-        // What was read may be another process's that has the number now.
+        add_new(&mut objects, discover::scan_process(process.pid())?);
+        // If the process has exited, another one may have got its id before it was scanned.
         if !process.is_alive() {
             return Err(Error::no_process(process.pid()));
         }
     }
-    Ok(found)
+    Ok(objects)
 }
 
-/// The files of the processes that have not ended, each once, without those that are known already.
-pub(crate) fn processes_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<ScannedObject> {
-    let mut found = Vec::new();
+/// The objects of those of the processes that still exist, each once and without the `known` ones.
+pub(crate) fn scan_if_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<ScannedObject> {
+    let mut objects = Vec::new();
     for pid in pids {
-        add(&mut found, discover::scan_process_except(*pid, known).unwrap_or_default());
+        add_new(&mut objects, discover::scan_process_except(*pid, known).unwrap_or_default());
     }
-    found
+    objects
 }
 
-fn add(found: &mut Vec<ScannedObject>, more: Vec<ScannedObject>) {
-    for one in more {
-        if !found.iter().any(|f| f.object.id == one.object.id) {
-            found.push(one);
+fn add_new(objects: &mut Vec<ScannedObject>, candidates: Vec<ScannedObject>) {
+    for candidate in candidates {
+        if !objects.iter().any(|known| known.object.id == candidate.object.id) {
+            objects.push(candidate);
         }
     }
 }
 
-/// Every process of a cgroup and of the groups below.
-pub(crate) fn members(path: &Path) -> Result<Vec<u32>> {
-    let open = |path: &Path, source| Error::open(path, source);
-    let file = path.join("cgroup.procs");
-    if path.is_dir() && !file.exists() {
-        let problem = "not a cgroup: it has no cgroup.procs".to_owned();
-        return Err(Error::object(path, problem));
+/// Ids of the processes in a cgroup and its descendants.
+pub(crate) fn cgroup_members(path: &Path) -> Result<Vec<u32>> {
+    let procs_file = path.join("cgroup.procs");
+    if path.is_dir() && !procs_file.exists() {
+        return Err(Error::object(
+            path,
+            "not a cgroup: it has no cgroup.procs; pass a directory below /sys/fs/cgroup",
+        ));
     }
-    let text = std::fs::read_to_string(&file).map_err(|e| open(path, e))?;
-    let mut pids: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
-    for entry in std::fs::read_dir(path).map_err(|e| open(path, e))?.flatten() {
+    let procs = usdt_files::read_text(&procs_file, TEXT_LIMIT).map_err(|e| Error::open(path, e))?;
+    let mut pids: Vec<u32> = procs.lines().filter_map(|line| line.parse().ok()).collect();
+    for entry in std::fs::read_dir(path).map_err(|e| Error::open(path, e))?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            // A group that is removed meanwhile has no processes.
-            pids.extend(members(&entry.path()).unwrap_or_default());
+            // A cgroup can be removed during the walk. It has no processes then.
+            pids.extend(cgroup_members(&entry.path()).unwrap_or_default());
         }
     }
     Ok(pids)
 }
 
-/// The file that a shell would run.
-fn lookup(program: &Path) -> Result<PathBuf> {
+/// The file that a shell would execute for this name.
+fn find_program(program: &Path) -> Result<PathBuf> {
     if program.components().count() > 1 {
         return Ok(program.to_owned());
     }
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders)
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&search_path)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
         .ok_or_else(|| Error::spawn(program, std::io::Error::from(std::io::ErrorKind::NotFound)))

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Child;
 use std::time::Duration;
 
-/// Attached probes and what the kernel counts of their hits.
+/// Attached probes whose hits the kernel aggregates into rows: counts, histograms or latencies.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -21,14 +21,15 @@ use std::time::Duration;
 ///     .attach()?;
 /// while latency.poll(Duration::from_secs(1))? {
 ///     for row in latency.snapshot()? {
-///         println!("{:?} {:?}", row.key, row.total);
+///         println!("{:?} {:?}", row.labels, row.total);
 ///     }
 /// }
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Dropping it detaches. It is `Send`.
+/// Dropping the aggregation detaches. It is `Send`, and can be waited for like a
+/// [`Tracer`](crate::Tracer).
 #[derive(Debug)]
 pub struct Aggregation {
     pub(super) event_loop: EventLoop,
@@ -36,11 +37,14 @@ pub struct Aggregation {
 }
 
 impl Aggregation {
-    /// Waits for `timeout`, following the target meanwhile. False after the target has ended or the limit is reached.
+    /// Waits for `timeout`, and meanwhile attaches to objects that the target executes or maps.
+    /// Returns false, possibly earlier, when the target has exited, the limit is reached or
+    /// [`Aggregation::detach`] was called.
     ///
     /// # Errors
     ///
-    /// Fails when following fails, and in a forked child of the process that attached.
+    /// Fails when following the target or attaching to a new object fails, and in a forked child of
+    /// the process that attached.
     pub fn poll(&mut self, timeout: Duration) -> Result<bool> {
         let deadline = std::time::Instant::now() + timeout;
         loop {
@@ -54,47 +58,53 @@ impl Aggregation {
         }
     }
 
-    /// The totals since attaching, most hits first. Concurrent hits may or may not be included.
+    /// The totals since attaching, most hits first. Hits that happen during the call may or may not
+    /// be included.
     ///
     /// # Errors
     ///
     /// Fails when a map cannot be read.
     pub fn snapshot(&self) -> Result<Vec<Row>> {
-        Session::rows_of(self.event_loop.sessions())
+        Session::merged_rows(self.event_loop.sessions())
     }
 
-    /// The longest time until the next call of [`Aggregation::poll`] in an event loop of the caller's: poll with a timeout
-    /// of zero when the descriptor ([`AsFd`]) is readable, and at the latest after this time.
+    /// The longest time that may pass until the next call of [`Aggregation::poll`], even if the
+    /// descriptor is not readable. At most one hour.
     pub fn timeout(&self) -> Duration {
         self.event_loop.timeout()
     }
 
-    /// Warnings since the last call: what could not be attached to, arguments that cannot be read.
+    /// Returns the warnings since the last call: objects and probes that were skipped, and
+    /// arguments that cannot be read.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         self.event_loop.take_warnings()
     }
 
     /// The running command; `None` unless the target is a [`Target::command`](crate::Target::command).
+    ///
+    /// Wait for the child to get its exit status. It keeps running when the aggregation is dropped.
     pub fn command(&mut self) -> Option<&mut Child> {
         self.command.as_mut()
     }
 
-    /// Hit counts so far.
+    /// The hit counts so far.
     ///
     /// # Errors
     ///
-    /// Fails when the counters cannot be read.
+    /// Fails when the kernel's counters cannot be read.
     pub fn summary(&self) -> Result<Summary> {
         self.event_loop.summary()
     }
 
     /// Detaches. The totals can still be read.
     pub fn detach(&mut self) {
-        self.event_loop.stop();
+        self.event_loop.detach();
     }
 }
 
 impl AsFd for Aggregation {
+    /// A descriptor that becomes readable when [`Aggregation::poll`] should be called before
+    /// [`Aggregation::timeout`] has passed.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event_loop.as_fd()
     }

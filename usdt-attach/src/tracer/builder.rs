@@ -1,4 +1,4 @@
-//! Builders: what to trace and how, then `attach`.
+//! Builders of tracers and aggregations.
 
 use super::{Aggregation, Tracer};
 use crate::backend::{Backend, BackendKind};
@@ -8,10 +8,30 @@ use crate::error::{Error, Result, Warning};
 use crate::filter::{Filter, Subject};
 use crate::plan::{Mode, Options, Plan, Scale};
 use crate::session::{Attacher, EventLoop, Mechanism, Session};
-use crate::target::{Child, ResolvedTarget, Target};
+use crate::target::{PendingChild, ResolvedTarget, Target};
+use std::process::Child;
 use std::sync::Arc;
 
-/// Options of a [`Tracer`], from [`Tracer::builder`].
+/// Options of a [`Tracer`]. [`Tracer::builder`] creates the builder.
+///
+/// Only [`TracerBuilder::target`] is required.
+///
+/// ```no_run
+/// use usdt_attach::{Target, Tracer};
+///
+/// # fn main() -> usdt_attach::Result<()> {
+/// let builder = Tracer::builder()
+///     .target(Target::pid(42)?)
+///     .probes(["app:request-*"])
+///     .max_string_len(64)
+///     .stack(32);
+/// // Planning needs no privileges, so it can run before the privileged attach.
+/// let (plan, warnings) = builder.plan()?;
+/// println!("{} sites, {} warnings", plan.sites().len(), warnings.len());
+/// let tracer = builder.attach()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct TracerBuilder {
     target: Option<Target>,
@@ -21,44 +41,63 @@ pub struct TracerBuilder {
     backend: Option<Arc<dyn Backend>>,
 }
 
-/// Options of an [`Aggregation`], from [`TracerBuilder::count`], [`TracerBuilder::histogram`] or
-/// [`TracerBuilder::latency`].
+/// Options of an [`Aggregation`]. [`TracerBuilder::count`], [`TracerBuilder::histogram`] and
+/// [`TracerBuilder::latency`] create the builder.
+///
+/// ```no_run
+/// use usdt_attach::{Target, Tracer};
+///
+/// # fn main() -> usdt_attach::Result<()> {
+/// let sizes = Tracer::builder()
+///     .target(Target::pid(42)?)
+///     .probes(["app:request-end"])
+///     .histogram("size".parse()?)
+///     .by(["method".parse()?])
+///     .attach()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AggregationBuilder {
     tracer: TracerBuilder,
 }
 
 impl TracerBuilder {
-    /// What to trace. Required.
+    /// Sets what to trace. Required.
     #[must_use]
     pub fn target(mut self, target: Target) -> Self {
         self.target = Some(target);
         self
     }
 
-    /// Adds globs of probes to attach to: `provider:probe` with `*` and `?` in both parts, or `probe` of any provider. Each
-    /// has to match a probe. Default: every probe.
+    /// Adds globs of probes to attach to. Default: every probe.
+    ///
+    /// A glob is `provider:probe`, with `*` and `?` in either part, or just `probe` for every
+    /// provider. Each glob must match at least one probe.
     #[must_use]
     pub fn probes(mut self, globs: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.globs.extend(globs.into_iter().map(Into::into));
         self
     }
 
-    /// Takes only hits that pass this filter, which the kernel evaluates. Default: every hit.
+    /// Ignores hits that do not pass this filter; they count as filtered. The kernel evaluates the
+    /// filter. Default: no filter.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.options.filter = Some(filter);
         self
     }
 
-    /// Truncates string and bytes arguments to this length in bytes, 1 to 2,048. Default: 128.
+    /// Truncates string and bytes arguments to this length in bytes. The range is 1 to 2,048; other
+    /// values are clamped. Default: 128.
     #[must_use]
     pub fn max_string_len(mut self, bytes: u32) -> Self {
         self.options.max_string = bytes.clamp(1, 2048);
         self
     }
 
-    /// Size of the event buffer in bytes, rounded up to a power of two of at least a page. Default: 8 MiB.
+    /// Sets the size of the event buffer in bytes. It is rounded up to a power of two between one
+    /// page and 1 GiB. Default: 8 MiB.
     #[must_use]
     pub fn buffer_size(mut self, bytes: u32) -> Self {
         self.options.buffer =
@@ -66,21 +105,22 @@ impl TracerBuilder {
         self
     }
 
-    /// Records the user stack, up to this number of frames, 1 to 127. Default: none.
+    /// Records the user stack of each hit, up to this number of frames. The range is 1 to 127; other
+    /// values are clamped. Default: no stacks.
     #[must_use]
     pub fn stack(mut self, frames: u32) -> Self {
         self.options.stack = Some(frames.clamp(1, 127));
         self
     }
 
-    /// Takes one hit in `n`, chosen at random; others count as filtered. Default: every hit.
+    /// Samples one hit in `n`, chosen at random; the others count as filtered. Default: every hit.
     #[must_use]
     pub fn sample(mut self, n: u32) -> Self {
         self.options.sample = Some(n);
         self
     }
 
-    /// Takes at most this number of hits per second and probe; others count as filtered. Default: no limit.
+    /// Limits the hits of each probe per second; further ones count as filtered. Default: no limit.
     #[must_use]
     pub fn rate_limit(mut self, hits: u32) -> Self {
         self.options.rate = Some(hits);
@@ -94,49 +134,54 @@ impl TracerBuilder {
         self
     }
 
-    /// Reads these arguments, names or `argN`, as C strings, for binaries without types.
+    /// Reads these pointer arguments as C strings, in binaries that do not declare types. `names`
+    /// are argument names or `argN`, where `N` counts from 0.
     #[must_use]
     pub fn c_strings(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.options.strings.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Names and types of arguments, for binaries without a schema.
+    /// Sets names and types of arguments, for binaries without a schema of their own.
     #[must_use]
     pub fn schema(mut self, schema: SchemaFile) -> Self {
         self.schema = Some(schema);
         self
     }
 
-    /// Also attaches to instructions that are not NOPs. Each hit is single-stepped, which is tens of times slower. Default:
-    /// false.
+    /// Also attaches to instructions that are not NOPs. The kernel single-steps each of their hits,
+    /// which is tens of times slower. Default: false, which skips these sites with a warning.
     #[must_use]
     pub fn single_step(mut self, allow: bool) -> Self {
         self.options.single_step = allow;
         self
     }
 
-    /// The back end that carries out the plan. Default: [`BackendKind::Embedded`].
+    /// Sets the back end. Default: [`BackendKind::Embedded`].
     #[must_use]
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.backend = Some(backend);
         self
     }
 
-    /// Counts hits in the kernel instead of recording each.
+    /// Counts hits in the kernel instead of recording an event for each.
     #[must_use]
     pub fn count(self) -> AggregationBuilder {
         self.aggregate(Mode::Count { by: Vec::new() })
     }
 
-    /// Computes a histogram of an integer argument in the kernel instead of recording each hit.
+    /// Computes a histogram of an integer argument in the kernel instead of recording events.
     #[must_use]
     pub fn histogram(self, value: Subject) -> AggregationBuilder {
         self.aggregate(Mode::Histogram { value, scale: Scale::default(), by: Vec::new() })
     }
 
-    /// Measures in the kernel, in nanoseconds, the time from a hit of `start` to the next of `end` on the same goroutine
-    /// or, where there are none, thread. Both are globs, and replace [`TracerBuilder::probes`].
+    /// Measures the time from a hit of `start` to the next hit of `end`, in nanoseconds, in the
+    /// kernel.
+    ///
+    /// Both hits must be on the same goroutine or, if the code is not Go, on the same thread.
+    /// [`AggregationBuilder::pair_by`] changes that. `start` and `end` are globs; they replace
+    /// [`TracerBuilder::probes`].
     #[must_use]
     pub fn latency(mut self, start: &str, end: &str) -> AggregationBuilder {
         self.globs = vec![start.to_owned(), end.to_owned()];
@@ -155,11 +200,15 @@ impl TracerBuilder {
         AggregationBuilder { tracer: self }
     }
 
-    /// What would be attached where, and warnings. Needs read access to the target's files, and no other privileges.
+    /// Plans without attaching. Returns the plan, which lists sites and how they would be attached,
+    /// and warnings.
+    ///
+    /// Needs read access to the target's files and no other privileges. A command is not started.
     ///
     /// # Errors
     ///
-    /// Fails when the target or its files cannot be read, and when no probe matches.
+    /// Fails when no target was set, and when the target or its files cannot be read. Also fails when
+    /// a glob or the filter does not match the probes.
     pub fn plan(&self) -> Result<(Plan, Vec<Warning>)> {
         let prepared = self.prepare(self.required_target()?.scan()?)?;
         Ok((prepared.plan, prepared.warnings))
@@ -167,28 +216,34 @@ impl TracerBuilder {
 
     /// Attaches to every probe that matches, or to none.
     ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 5.8. See the [crate documentation](crate#kernel-and-privileges) for privileges and for
+    /// what newer kernels improve.
+    ///
     /// # Errors
     ///
-    /// Fails when the target cannot be read, when no probe matches, and when the kernel or this process's privileges do
-    /// not allow it.
+    /// Fails in the cases of [`TracerBuilder::plan`], and when the kernel or this process lacks a
+    /// feature or a privilege.
     pub fn attach(self) -> Result<Tracer> {
         let (event_loop, command) = self.start()?;
         Ok(Tracer { event_loop, command })
     }
 
     fn required_target(&self) -> Result<&Target> {
-        self.target
-            .as_ref()
-            .ok_or_else(|| Error::usage("say what to trace: `target` was not called"))
+        self.target.as_ref().ok_or_else(|| {
+            Error::usage("no target: call `TracerBuilder::target` before planning or attaching")
+        })
     }
 
     fn prepare(&self, mut resolved: ResolvedTarget) -> Result<Prepared> {
-        self.schema.iter().for_each(|schema| schema.apply(&mut resolved.found));
-        discover::add_function_entries(&mut resolved.found, &self.globs);
+        let objects = &mut resolved.objects;
+        self.schema.iter().for_each(|schema| schema.apply(objects));
+        discover::add_function_entries(objects, &self.globs);
         let mut warnings: Vec<Warning> =
-            resolved.found.iter().flat_map(|f| f.warnings.clone()).collect();
-        let chosen = select(&resolved.found, &self.globs)?;
-        if chosen.is_empty() {
+            objects.iter().flat_map(|scanned| scanned.warnings.clone()).collect();
+        let selected = select(objects, &self.globs)?;
+        if selected.is_empty() {
             return Err(Error::no_probes(self.required_target()?.to_string()));
         }
         let options = Options {
@@ -196,12 +251,12 @@ impl TracerBuilder {
             cgroup: self.target.as_ref().and_then(Target::cgroup).map(Into::into),
             ..self.options.clone()
         };
-        let (plan, more) = Plan::new(&chosen, &options)?;
-        warnings.extend(more);
+        let (plan, plan_warnings) = Plan::new(&selected, &options)?;
+        warnings.extend(plan_warnings);
         Ok(Prepared { plan, options, warnings, resolved })
     }
 
-    fn start(self) -> Result<(EventLoop, Option<std::process::Child>)> {
+    fn start(self) -> Result<(EventLoop, Option<Child>)> {
         let target = self.required_target()?.clone();
         let Prepared { plan, options, warnings, resolved } = self.prepare(target.resolve()?)?;
         let backend = match &self.backend {
@@ -212,14 +267,14 @@ impl TracerBuilder {
         let attacher = Attacher { globs: self.globs, schema: self.schema, options, backend };
         let processes = resolved.processes.as_deref();
         let mut event_loop =
-            EventLoop::for_target(session, &target, &resolved.found, processes, attacher)?;
-        event_loop.warn(warnings);
-        let command = resolved.child.map(Child::run).transpose()?;
+            EventLoop::for_target(session, &target, &resolved.objects, processes, attacher)?;
+        event_loop.add_warnings(warnings);
+        let command = resolved.child.map(PendingChild::run).transpose()?;
         Ok((event_loop, command))
     }
 }
 
-/// A target whose probes are planned.
+/// A resolved target and the plan for its probes.
 struct Prepared {
     plan: Plan,
     options: Options,
@@ -228,32 +283,35 @@ struct Prepared {
 }
 
 impl AggregationBuilder {
-    /// One row for each combination of these: arguments, `pid`, `tid`, `goid`, `comm`. Default: one row per probe.
+    /// Adds labels: one row is kept for each combination of their values. A label is an argument,
+    /// `pid`, `tid`, `goid` or `comm`. Default: one row per probe.
+    ///
+    /// The labels of a latency are arguments of its end or, if the end does not have the argument,
+    /// of its start.
     #[must_use]
-    pub fn by(mut self, subjects: impl IntoIterator<Item = Subject>) -> Self {
-        let added = subjects.into_iter();
+    pub fn by(mut self, labels: impl IntoIterator<Item = Subject>) -> Self {
         match &mut self.tracer.options.mode {
             Mode::Count { by } | Mode::Histogram { by, .. } | Mode::Latency { by, .. } => {
-                by.extend(added);
+                by.extend(labels);
             }
             Mode::Record => {}
         }
         self
     }
 
-    /// The buckets of a histogram or latency. Default: powers of two. Has no effect on counts.
+    /// Sets the buckets of a histogram or latency. Default: powers of two. Has no effect on counts.
     #[must_use]
-    pub fn scale(mut self, wanted: Scale) -> Self {
+    pub fn scale(mut self, new_scale: Scale) -> Self {
         if let Mode::Histogram { scale, .. } | Mode::Latency { scale, .. } =
             &mut self.tracer.options.mode
         {
-            *scale = wanted;
+            *scale = new_scale;
         }
         self
     }
 
-    /// Pairs a start with an end of the same process and value. Default: of the same goroutine or, where there are none,
-    /// thread. Has no effect on other aggregations than a latency.
+    /// Pairs the start and the end of a latency by this value, such as a request id, within a
+    /// process. Default: by goroutine or thread. Has no effect on counts and histograms.
     #[must_use]
     pub fn pair_by(mut self, subject: Subject) -> Self {
         if let Mode::Latency { key, .. } = &mut self.tracer.options.mode {
@@ -262,27 +320,35 @@ impl AggregationBuilder {
         self
     }
 
-    /// The most rows to keep in the kernel; hits of further ones count as dropped. Default: 65,536.
+    /// Limits the rows that the kernel keeps; hits of further label combinations count as dropped.
+    /// For a latency, also limits the starts that wait for their end. At least 1. Default: 65,536.
     #[must_use]
     pub fn max_keys(mut self, rows: u32) -> Self {
         self.tracer.options.entries = rows.max(1);
         self
     }
 
-    /// What would be attached where, and warnings.
+    /// Plans without attaching. See [`TracerBuilder::plan`].
     ///
     /// # Errors
     ///
-    /// As [`TracerBuilder::plan`].
+    /// Fails in the cases of [`TracerBuilder::plan`], and when a label or the value is not an
+    /// argument of the probes.
     pub fn plan(&self) -> Result<(Plan, Vec<Warning>)> {
         self.tracer.plan()
     }
 
     /// Attaches to every probe that matches, or to none.
     ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 5.8. See the [crate documentation](crate#kernel-and-privileges) for privileges and for
+    /// what newer kernels improve.
+    ///
     /// # Errors
     ///
-    /// As [`TracerBuilder::attach`].
+    /// Fails in the cases of [`AggregationBuilder::plan`], and when the kernel or this process lacks
+    /// a feature or a privilege.
     pub fn attach(self) -> Result<Aggregation> {
         let (event_loop, command) = self.tracer.start()?;
         Ok(Aggregation { event_loop, command })

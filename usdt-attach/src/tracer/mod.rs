@@ -1,4 +1,5 @@
-//! The entry points of the library: [`Tracer`] returns events, [`Aggregation`] what the kernel counts.
+//! The entry points of the library: [`Tracer`] returns events, [`Aggregation`] returns rows that the
+//! kernel aggregates.
 
 mod aggregation;
 mod builder;
@@ -38,7 +39,12 @@ use std::time::Duration;
 /// # }
 /// ```
 ///
-/// Dropping it detaches. It is `Send`: it can be polled on another thread than the one that attached.
+/// Dropping the tracer detaches. A tracer is `Send`: another thread than the one that attached may
+/// poll it.
+///
+/// To wait for a tracer in an event loop of your own, register its descriptor ([`AsFd`]). When the
+/// descriptor is readable, and at the latest after [`Tracer::timeout`], call [`Tracer::poll`] with a
+/// timeout of zero.
 #[derive(Debug)]
 pub struct Tracer {
     event_loop: EventLoop,
@@ -46,63 +52,70 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// A builder without a target.
+    /// Creates a builder. At least [`TracerBuilder::target`] must be called on it.
     pub fn builder() -> TracerBuilder {
         TracerBuilder::default()
     }
 
-    /// Waits for events, at most `timeout` and at most about 5 ms, and returns the next batch, which may be empty. `None`
-    /// after the target has ended, the limit is reached or [`Tracer::detach`] was called, and every event is read.
+    /// Waits for events and returns the next batch, which may be empty. Waits no longer than
+    /// `timeout`, and no longer than about 5 ms.
     ///
-    /// A call also attaches to new files of the target, so poll at least twice a second.
+    /// Returns `None` when no further event will come: the target has exited, the limit is reached
+    /// or [`Tracer::detach`] was called, and every event is read.
+    ///
+    /// A call also attaches to objects that the target has executed or mapped since, so poll at
+    /// least twice a second.
     ///
     /// # Errors
     ///
-    /// Fails when a buffer cannot be read, when following or attaching to a new file fails, and in a forked child of the
-    /// process that attached.
+    /// Fails when a buffer cannot be read, and when following the target or attaching to a new object
+    /// fails. Also fails in a forked child of the process that attached.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Batch<'_>>> {
         self.event_loop.poll(timeout)
     }
 
-    /// The longest time until the next call of [`Tracer::poll`] in an event loop of the caller's: poll with a timeout of
-    /// zero when the descriptor ([`AsFd`]) is readable, and at the latest after this time.
+    /// The longest time that may pass until the next call of [`Tracer::poll`], even if the
+    /// descriptor is not readable. At most one hour.
     pub fn timeout(&self) -> Duration {
         self.event_loop.timeout()
     }
 
-    /// Warnings since the last call: what could not be attached to, arguments that cannot be read.
+    /// Returns the warnings since the last call: objects and probes that were skipped, and
+    /// arguments that cannot be read.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         self.event_loop.take_warnings()
     }
 
-    /// The running command; `None` unless the target is a [`Target::command`](crate::Target::command). It keeps running
-    /// when the tracer is dropped. Wait for it here to get its exit status.
+    /// The running command; `None` unless the target is a [`Target::command`](crate::Target::command).
+    ///
+    /// Wait for the child to get its exit status. It keeps running when the tracer is dropped.
     pub fn command(&mut self) -> Option<&mut Child> {
         self.command.as_mut()
     }
 
-    /// Hit counts so far. `hits == delivered + dropped + filtered` holds after the tracer has detached and every event is
-    /// read.
+    /// The hit counts so far.
     ///
     /// # Errors
     ///
-    /// Fails when the counters cannot be read.
+    /// Fails when the kernel's counters cannot be read.
     pub fn summary(&self) -> Result<Summary> {
         self.event_loop.summary()
     }
 
-    /// Detaches. Events that are already recorded can still be polled.
+    /// Detaches. Events that are already in the buffer can still be polled.
     pub fn detach(&mut self) {
-        self.event_loop.stop();
+        self.event_loop.detach();
     }
 
-    /// Detaches, discards the events that are left, which count as delivered, and returns the hit counts.
+    /// Detaches and returns the final hit counts. Events that have not been read are discarded and
+    /// count as delivered.
     ///
     /// # Errors
     ///
-    /// As [`Tracer::poll`] and [`Tracer::summary`].
+    /// Fails when a buffer or the kernel's counters cannot be read, and in a forked child of the
+    /// process that attached.
     pub fn stop(mut self) -> Result<Summary> {
-        self.event_loop.stop();
+        self.event_loop.detach();
         while let Some(mut batch) = self.event_loop.poll(Duration::ZERO)? {
             while batch.next()?.is_some() {}
         }
@@ -111,6 +124,8 @@ impl Tracer {
 }
 
 impl AsFd for Tracer {
+    /// A descriptor that becomes readable when [`Tracer::poll`] should be called before
+    /// [`Tracer::timeout`] has passed.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event_loop.as_fd()
     }
@@ -121,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tracers_move_between_threads_and_can_be_printed() {
+    fn tracers_are_send_and_debug() {
         fn is_send_and_debug<T: Send + std::fmt::Debug>() {}
         is_send_and_debug::<Tracer>();
         is_send_and_debug::<Aggregation>();

@@ -4,12 +4,12 @@
 use crate::dlang;
 use crate::dlang::diagnostic::Diagnostic;
 use crate::model::Model;
-use gobinary::catalogue;
+use gobinary::catalog;
 use std::fmt::Write as _;
 
 /// Returns the model of a catalog provider. The error is a message for the user.
 pub(crate) fn model(provider: &str) -> Result<Model, String> {
-    let provider = catalogue::provider(provider).ok_or_else(|| "not in the catalog".to_owned())?;
+    let provider = catalog::provider(provider).ok_or_else(|| "not in the catalog".to_owned())?;
     let parsed = dlang::parse(&definition(provider));
     let problem = parsed.diagnostics.into_iter().find(Diagnostic::is_error).map(|d| d.message);
     parsed.model.ok_or_else(|| problem.unwrap_or_default())
@@ -21,7 +21,7 @@ pub(crate) fn schema(provider: &str) -> Option<stapsdt::schema::Provider> {
 }
 
 /// Writes a provider in the definition language.
-fn definition(provider: &catalogue::Provider) -> String {
+fn definition(provider: &catalog::Provider) -> String {
     let mut out = format!("/** {} */\nprovider {} {{\n", provider.doc, provider.name);
     for probe in provider.probes {
         // Writing to a string cannot fail.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 #[test]
 fn fires_every_probe_of_the_catalog() {
     assert_eq!(provider_names(), ["go", "net_http", "sql", "tls", "net"]);
-    for provider in gobinary::catalogue::providers() {
+    for provider in gobinary::catalog::providers() {
         let model = catalog::model(provider.name).unwrap();
         let probes = &model.providers[provider.name].probes;
         assert_eq!(probes.len(), provider.probes.len());
@@ -61,7 +61,7 @@ fn reports_how_the_source_differs() {
     assert_eq!(message("x\n"), format!("{head}these lines are missing:\n\n\tc()\n\td()\n{tail}"));
 }
 
-/// `cargo xtask golden` writes `docs/catalogue.md` from the catalog.
+/// `cargo xtask golden` writes `docs/catalog.md` from the catalog.
 #[test]
 fn documented_catalog_is_up_to_date() {
     const HEAD: &str = "\
@@ -71,7 +71,7 @@ These are the probes of the Go runtime and standard library.
 [Runtime-native probes](runtime-native.md) explains how a binary gets them.
 If a binary has them only as function entries, it has the probes and arguments in [the last section](#by-function-entries).
 
-`cargo xtask golden` writes this file from the data in `gobinary/src/catalogue`.
+`cargo xtask golden` writes this file from the data in `gobinary/src/catalog`.
 
 ";
     let mut page = HEAD.to_owned();
@@ -86,7 +86,7 @@ If a binary has them only as function entries, it has the probes and arguments i
     page.push_str(
         "\n# By function entries\n\n| probe | function | arguments |\n| --- | --- | --- |\n",
     );
-    for provider in gobinary::catalogue::providers() {
+    for provider in gobinary::catalog::providers() {
         for (probe, entry) in
             provider.probes.iter().flat_map(|p| p.entries.iter().map(move |e| (p, e)))
         {
@@ -98,7 +98,7 @@ If a binary has them only as function entries, it has the probes and arguments i
             ));
         }
     }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalogue.md");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalog.md");
     if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
         std::fs::write(&file, &page).unwrap();
     }

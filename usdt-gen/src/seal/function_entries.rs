@@ -1,16 +1,16 @@
-//! Notes at function entries, for probes of the catalogue that a Go binary was built without.
+//! Notes at function entries, for probes of the catalog that a Go binary was built without.
 
 use super::probe::Probe;
 use crate::dlang::catalog;
 use gobinary::GoBinary;
-use gobinary::catalogue::providers;
+use gobinary::catalog::providers;
 use gobinary::function_entry::{EntryArg, EntryPoint, Location};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::elf::{Segment, View};
 use stapsdt::note::Note;
 use stapsdt::schema::{self, NoteBody};
 
-/// Returns probes at function entries, for the catalogue's providers that the binary has no probe
+/// Returns probes at function entries, for the catalog's providers that the binary has no probe
 /// of.
 ///
 /// Every argument keeps its position. An argument that a note cannot express, or that is not

@@ -13,7 +13,7 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Method, Options};
-use usdt_attach::target::{Child, ProcessHandle, ResolvedTarget, Target};
+use usdt_attach::target::{PendingChild, ProcessHandle, ResolvedTarget, Target};
 use usdt_export::time::parse_duration;
 
 /// The processes to trace.
@@ -108,7 +108,7 @@ pub(crate) struct ResolvedArgs {
     /// The processes, if the target names them one by one.
     pub(crate) processes: Option<Vec<ProcessHandle>>,
     /// The command to start, stopped before its first instruction.
-    pub(crate) child: Option<Child>,
+    pub(crate) child: Option<PendingChild>,
     pub(crate) selected: Vec<Selected>,
     /// Also describes the probes of files that the target runs later.
     pub(crate) schema: Option<SchemaFile>,
@@ -138,7 +138,7 @@ impl HitArgs {
         let progress = Progress::start("scanning for probes");
         let resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
         let pids = resolved.pids();
-        let ResolvedTarget { mut found, processes, child } = resolved;
+        let ResolvedTarget { objects: mut found, processes, child } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
         schema.iter().for_each(|s| s.apply(&mut found));
         discover::add_function_entries(&mut found, globs);
@@ -203,13 +203,13 @@ impl TargetArgs {
     /// looks like a file or a PID.
     pub(crate) fn target(&self, globs: &[String]) -> Result<Target> {
         if let Some(path) = &self.exe {
-            return Ok(Target::Exe(path.clone()));
+            return Ok(Target::Executable(path.clone()));
         }
         if let Some(path) = &self.cgroup {
             return Ok(Target::Cgroup(path.clone()));
         }
         if self.all {
-            return Ok(Target::All);
+            return Ok(Target::Host);
         }
         if !self.command.is_empty() {
             return Ok(Target::Command(self.command.clone()));

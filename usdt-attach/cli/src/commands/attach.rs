@@ -11,7 +11,7 @@ use usdt_attach::error::Result;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Attacher, EventLoop, Mechanism, Session};
-use usdt_attach::target::Child;
+use usdt_attach::target::PendingChild;
 
 /// What to attach to and how.
 pub(crate) struct AttachRequest<'a> {
@@ -42,14 +42,14 @@ pub(crate) fn attach<O: Output>(
     let backend = hits.backend().backend(Mechanism::Auto)?;
     let mut symbols = Symbolizer::default();
     if options.stack.is_some() {
-        found.iter().for_each(|f| symbols.know(&f.object));
+        found.iter().for_each(|f| symbols.add_object(&f.object));
     }
     let mut output = open(&plan, symbols)?;
     let session = Session::start(plan, &*backend)?;
     let attacher = Attacher { globs: globs.clone(), schema, options, backend };
     let event_loop =
         EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
-    let mut running = child.map(Child::run).transpose()?;
+    let mut running = child.map(PendingChild::run).transpose()?;
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let summary = run(event_loop, &signals, conditions, &mut output)?;
     if let Some(child) = &mut running {

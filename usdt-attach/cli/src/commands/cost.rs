@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use usdt_attach::error::Result;
 use usdt_attach::plan::{Method, Options};
 use usdt_attach::session::Mechanism;
-use usdt_attach::target::{Child, ProcessHandle};
+use usdt_attach::target::{PendingChild, ProcessHandle};
 
 #[derive(Debug, Args)]
 pub(crate) struct CostArgs {
@@ -54,7 +54,7 @@ pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     let budget = args.budget.map(|percent| percent / 100.0);
     let (mut meter, warnings) = CostMeter::start(&selected, &options, &*backend, budget)?;
     warn(warnings);
-    let mut running = child.map(Child::run).transpose()?;
+    let mut running = child.map(PendingChild::run).transpose()?;
     let (start, duration) = (Instant::now(), hits.duration.unwrap_or(DEFAULT_DURATION));
     let is_alive = || processes.as_ref().is_none_or(|all| all.iter().any(ProcessHandle::is_alive));
     while start.elapsed() < duration && is_alive() && !signals.received() {

@@ -21,7 +21,7 @@ use usdt_attach::discover::select::{Selected, select_if_any};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
-use usdt_attach::target::{Child, ResolvedTarget, Target};
+use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
 use usdt_export::config::{self, Config, Count, Globs, Latency, Otlp, Span, TargetConfig};
 use usdt_export::pairs;
 use usdt_export::time::parse_duration;
@@ -137,7 +137,7 @@ pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
     let run = Run {
         path: Some(&args.config),
         command_line: CommandLine::default(),
-        target: config.target.as_ref().map_or(Ok(Target::All), configured_target)?,
+        target: config.target.as_ref().map_or(Ok(Target::Host), configured_target)?,
         default_globs: None,
         duration: None,
         wait_for_probes: true,
@@ -147,9 +147,9 @@ pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
 
 fn configured_target(target: &TargetConfig) -> Result<Target> {
     Ok(match (&target.exe, &target.cgroup) {
-        (Some(path), _) => Target::Exe(path.clone()),
+        (Some(path), _) => Target::Executable(path.clone()),
         (_, Some(path)) => Target::Cgroup(path.clone()),
-        _ if target.all => Target::All,
+        _ if target.all => Target::Host,
         _ => return Target::pids(target.pids.iter().copied()),
     })
 }
@@ -172,7 +172,7 @@ impl Run<'_> {
         uprobe_warmup::start();
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_catch)?;
         let progress = Progress::start("scanning for probes");
-        let ResolvedTarget { mut found, processes, child } = self.target.resolve()?;
+        let ResolvedTarget { objects: mut found, processes, child } = self.target.resolve()?;
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
         discover::add_function_entries(&mut found, &globs);
         drop(progress);
@@ -205,7 +205,7 @@ impl Run<'_> {
         let exporter = Exporter::start(settings, &*backend, &mut print)?;
         let signals_handle = signals.handle();
         forward(signals, exporter.handle())?;
-        let mut running = child.map(Child::run).transpose()?;
+        let mut running = child.map(PendingChild::run).transpose()?;
         let endpoint =
             exporter.metrics_url().map_or(String::new(), |url| format!("; metrics at {url}"));
         say(&format!(

@@ -21,13 +21,13 @@ use usdt_attach::discover;
 use usdt_attach::discover::select::select_if_any;
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::Event;
-use usdt_attach::event::goroutines::{GoroutineSnapshot, Reader};
-use usdt_attach::event::symbolize::{Frame, Symbolizer};
+use usdt_attach::event::goroutines::{GoroutineReader, GoroutineSnapshot};
+use usdt_attach::event::symbolize::{CodeAddress, Symbolizer};
 use usdt_attach::plan::Options;
 use usdt_attach::session::EventLoop;
 use usdt_attach::session::Mechanism;
 use usdt_attach::session::Session;
-use usdt_attach::target::{Child, ResolvedTarget, Target};
+use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
 use usdt_export::time::{parse_duration, unix_nanos};
 
 #[derive(Debug, Args)]
@@ -58,7 +58,7 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     };
     let resolved = target.resolve()?;
     let pids = resolved.pids();
-    let ResolvedTarget { mut found, processes, child } = resolved;
+    let ResolvedTarget { objects: mut found, processes, child } = resolved;
     discover::add_function_entries(&mut found, &globs);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let selected = select_if_any(&found, &globs);
@@ -74,15 +74,15 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     if sessions.is_empty() {
         return Err(Error::no_probes(target.to_string()));
     }
-    let reader = Reader::new(&found);
+    let reader = GoroutineReader::new(&found);
     let pid = pids.as_ref().and_then(|pids| pids.first().copied()).unwrap_or_default();
     let first_snapshot = reader.as_ref().and_then(|reader| reader.read(pid));
     let mut symbols = Symbolizer::default();
-    found.iter().for_each(|f| symbols.know(&f.object));
-    let mut running = child.map(Child::run).transpose()?;
+    found.iter().for_each(|f| symbols.add_object(&f.object));
+    let mut running = child.map(PendingChild::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: Some(args.interval) };
     let event_loop =
-        EventLoop::new(sessions)?.end_with(processes.as_deref().unwrap_or_default())?;
+        EventLoop::new(sessions)?.until_exit(processes.as_deref().unwrap_or_default())?;
     let mut output = OverviewOutput {
         metrics,
         json: args.json,
@@ -118,7 +118,7 @@ struct OverviewOutput {
     previous: VecDeque<TimedOverview>,
     pid: u32,
     /// `None` if the layout of the runtime is unknown.
-    reader: Option<Reader>,
+    reader: Option<GoroutineReader>,
     /// The goroutines at the time of attaching.
     first_snapshot: Option<GoroutineSnapshot>,
     symbols: RefCell<Symbolizer>,
@@ -144,17 +144,21 @@ impl OverviewOutput {
     }
 
     fn symbolize(&self, address: Address) -> Place {
-        let (address, is_return_address) = match address {
-            Address::Return(address) => (address, true),
-            Address::Entry(address) => (address, false),
+        let code_address = match address {
+            Address::Return(address) => CodeAddress::Return(address),
+            Address::Entry(address) => CodeAddress::Instruction(address),
         };
-        let frames = self.symbols.borrow_mut().frames(self.pid, address, is_return_address);
-        match frames.into_iter().next() {
-            Some(Frame { function: Some((function, _)), line, .. }) => {
-                let (file, line) = line.unzip();
-                Place { function, file, line }
+        let frames = self.symbols.borrow_mut().frames(self.pid, code_address);
+        let Some(frame) = frames.first() else { return Place::default() };
+        match frame.function() {
+            Some(function) => {
+                let (file, line) = frame.line().map(|at| (at.file.clone(), at.line)).unzip();
+                Place { function: function.to_owned(), file, line }
             }
-            _ => Place { function: format!("{address:#x}"), ..Place::default() },
+            None => {
+                let (Address::Return(address) | Address::Entry(address)) = address;
+                Place { function: format!("{address:#x}"), ..Place::default() }
+            }
         }
     }
 }
@@ -170,7 +174,7 @@ impl Output for OverviewOutput {
         is_last: bool,
     ) -> std::result::Result<(), OutputError> {
         // Mappings can be read only as long as the process lives.
-        self.symbols.borrow_mut().remember(self.pid);
+        self.symbols.borrow_mut().cache_mappings(self.pid);
         let mut overview = Overview::read(&self.metrics, sessions)?;
         // If the process has ended, the last snapshot is printed again.
         let last_snapshot = || match self.previous.front() {

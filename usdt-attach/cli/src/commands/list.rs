@@ -35,7 +35,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     let progress = Progress::start("scanning for probes");
     let (mut found, globs, place) = match (args.pid, args.file_and_globs.split_first()) {
         _ if args.all => {
-            (Target::All.scan()?.found, args.file_and_globs.as_slice(), Target::All.to_string())
+            (Target::Host.scan()?.objects, args.file_and_globs.as_slice(), Target::Host.to_string())
         }
         (Some(pid), _) => {
             (discover::scan_process(pid)?, args.file_and_globs.as_slice(), format!("process {pid}"))

@@ -12,7 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 use usdt_attach::backend::bcc::BccHelper;
-use usdt_attach::backend::bcc::run::{Contents, start};
+use usdt_attach::backend::bcc::c_program::{CProgram, TableContents};
 use usdt_attach::discover::SchemaFile;
 use usdt_attach::error::{Error, Result};
 use usdt_attach::plan::Options;
@@ -53,12 +53,12 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let helper = BccHelper::find()?;
-    let source_code = std::fs::read_to_string(&args.file)
+    let source_code = usdt_files::read_text(&args.file, usdt_files::TEXT_LIMIT)
         .map_err(|source| Error::open(args.file.clone(), source))?;
     let target = args.target.target(&[])?;
     let resolved = target.resolve()?;
     let pids = resolved.pids();
-    let ResolvedTarget { mut found, processes, child } = resolved;
+    let ResolvedTarget { objects: mut found, processes, child } = resolved;
     if let Some(file) = &args.schema {
         SchemaFile::read(file)?.apply(&mut found);
     }
@@ -71,18 +71,18 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     };
     let signals = Signals::catch()?;
     let name = args.file.to_string_lossy();
-    let (mut program, warnings) =
-        start(&helper, &name, &source_code, &found, &options, Mechanism::Auto)?;
+    let source = CProgram { name: &name, source: &source_code };
+    let (mut program, warnings) = source.attach(&helper, &found, &options, Mechanism::Auto)?;
     warn(warnings);
     if !program.diagnostics().is_empty() {
         say(program.diagnostics());
     }
-    let mut running = child.map(usdt_attach::target::Child::run).transpose()?;
+    let mut running = child.map(usdt_attach::target::PendingChild::run).transpose()?;
     let conditions = StopConditions { duration: args.duration, interval: None };
     let event_loop =
-        EventLoop::new(Vec::new())?.end_with(processes.as_deref().unwrap_or_default())?;
+        EventLoop::new(Vec::new())?.until_exit(processes.as_deref().unwrap_or_default())?;
     run(event_loop, &signals, conditions, &mut Silent)?;
-    program.stop();
+    program.detach();
     if let Some(child) = &mut running {
         super::attach::terminate(child);
     }
@@ -92,7 +92,7 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     check_write(result.and_then(|()| out.flush()))
 }
 
-fn write_table(out: &mut impl Write, table: &Contents, as_json: bool) -> io::Result<()> {
+fn write_table(out: &mut impl Write, table: &TableContents, as_json: bool) -> io::Result<()> {
     #[derive(Serialize)]
     struct RowLine<'a> {
         table: &'a str,

@@ -1,6 +1,6 @@
 //! The view of a Go runtime that `usdt-attach go` prints: goroutines, scheduling, memory, requests.
 //!
-//! It combines two sources. Aggregations of the catalogue's probes, in the kernel, count what has
+//! It combines two sources. Aggregations of the catalog's probes, in the kernel, count what has
 //! happened since they were attached; a metric is absent if the binary lacks its probes. Snapshots
 //! of the process's memory hold the goroutines that exist at the moment.
 
@@ -9,7 +9,7 @@ pub(crate) mod render;
 use std::collections::BTreeMap;
 use usdt_attach::discover::select::{Glob, Selected};
 use usdt_attach::error::Result;
-use usdt_attach::event::counts::{Histogram, Key, Row, Total};
+use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::event::goroutines::{Goroutine, GoroutineSnapshot};
 use usdt_attach::filter::Subject;
 use usdt_attach::plan::{Mode, Options, Plan, Scale};
@@ -258,9 +258,9 @@ impl Overview {
         first: Option<&GoroutineSnapshot>,
     ) {
         if !self.measures(Metric::Allocated)
-            && let Some(total) = current.as_ref().and_then(|snapshot| snapshot.allocated)
+            && let Some(total) = current.as_ref().and_then(|snapshot| snapshot.allocated_bytes)
         {
-            let before = first.and_then(|snapshot| snapshot.allocated).unwrap_or(0);
+            let before = first.and_then(|snapshot| snapshot.allocated_bytes).unwrap_or(0);
             self.allocated = Some(total.saturating_sub(before));
         }
         self.snapshot = current;
@@ -288,8 +288,8 @@ pub(crate) struct GoroutineChange {
 /// The integer that a row is grouped by; 0 if there is none of this name.
 fn number_label(row: &Row, name: &str) -> u64 {
     match label(row, name) {
-        Some(Key::Unsigned(n) | Key::Pointer(n)) => *n,
-        Some(Key::Signed(n)) => *n as u64,
+        Some(LabelValue::Unsigned(n) | LabelValue::Pointer(n)) => *n,
+        Some(LabelValue::Signed(n)) => *n as u64,
         _ => 0,
     }
 }
@@ -297,11 +297,11 @@ fn number_label(row: &Row, name: &str) -> u64 {
 /// The string that a row is grouped by; empty if there is none of this name.
 fn string_label(row: &Row, name: &str) -> String {
     match label(row, name) {
-        Some(Key::String(bytes, _)) => String::from_utf8_lossy(bytes).into_owned(),
+        Some(LabelValue::String(bytes, _)) => String::from_utf8_lossy(bytes).into_owned(),
         _ => String::new(),
     }
 }
 
-fn label<'a>(row: &'a Row, name: &str) -> Option<&'a Key> {
-    row.key.iter().find(|(n, _)| n == name).map(|(_, key)| key)
+fn label<'a>(row: &'a Row, name: &str) -> Option<&'a LabelValue> {
+    row.labels.iter().find(|(n, _)| n == name).map(|(_, key)| key)
 }

@@ -166,7 +166,7 @@ impl View<'_> {
     /// `runtime.NumGoroutine`.
     fn live(&self) -> Option<Live> {
         let is_runtime = |goroutine: &Goroutine| {
-            let name = (self.place_of)(Address::Entry(goroutine.function)).function;
+            let name = (self.place_of)(Address::Entry(goroutine.entry_pc)).function;
             name.starts_with("runtime.")
                 && !["runtime.main", "runtime.corostart"].contains(&name.as_str())
         };
@@ -185,14 +185,14 @@ impl View<'_> {
     fn creators(&self) -> Vec<Creator> {
         let now = self.now;
         let counted = now.creators.keys().copied();
-        let live = now.snapshot.iter().flat_map(|s| s.goroutines.keys()).map(|g| g.caller);
+        let live = now.snapshot.iter().flat_map(|s| s.goroutines.keys()).map(|g| g.creator_pc);
         let addresses: BTreeSet<u64> = counted.chain(live).collect();
         let creator_at = |address: u64| {
             let CreatorStats { created, ended } =
                 now.creators.get(&address).copied().unwrap_or_default();
             let ended = now.measures(Metric::Ended).then_some(ended);
             let live = now
-                .live(|g| g.caller == address)
+                .live(|g| g.creator_pc == address)
                 .or_else(|| ended.map(|ended| created.saturating_sub(ended)));
             Creator { place: (self.place_of)(Address::Return(address)), live, created, ended }
         };
@@ -206,7 +206,8 @@ impl View<'_> {
     fn reasons(&self) -> Vec<Blocked<'_>> {
         let now = self.now;
         let counted = now.blocked.keys().map(Option::as_deref);
-        let live = now.snapshot.iter().flat_map(|s| s.goroutines.keys()).filter_map(|g| g.reason);
+        let live =
+            now.snapshot.iter().flat_map(|s| s.goroutines.keys()).filter_map(|g| g.wait_reason);
         let reasons: BTreeSet<Option<&str>> = counted.chain(live.map(Some)).collect();
         let mut out: Vec<Blocked<'_>> = reasons
             .into_iter()
@@ -215,7 +216,7 @@ impl View<'_> {
                 Blocked {
                     reason,
                     count: count.map_or(0, |(_, count)| *count),
-                    now: reason.and_then(|reason| now.live(|g| g.reason == Some(reason))),
+                    now: reason.and_then(|reason| now.live(|g| g.wait_reason == Some(reason))),
                 }
             })
             .collect();

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use usdt_attach::discover::Source;
 use usdt_attach::discover::select::Selected;
-use usdt_attach::event::counts::{Histogram, Key, Row, Total};
+use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::event::symbolize::Frame;
 use usdt_attach::event::{Event, Value};
 use usdt_attach::session::Summary;
@@ -96,14 +96,14 @@ struct Bucket {
 
 impl Serialize for RowLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Row { probe, key, total } = self.row;
+        let Row { probe, labels, total } = self.row;
         let mut map = serializer.serialize_map(None)?;
         if let Some(time_ns) = self.time_ns {
             map.serialize_entry("time_ns", &time_ns)?;
         }
         map.serialize_entry("provider", &probe.provider)?;
         map.serialize_entry("probe", &probe.name)?;
-        map.serialize_entry("labels", &Labels(key))?;
+        map.serialize_entry("labels", &Labels(labels))?;
         map.serialize_entry("count", &total.count())?;
         if let Total::Histogram(histogram) = total {
             serialize_histogram(&mut map, histogram, self.unit)?;
@@ -142,7 +142,7 @@ impl Serialize for NanosHistogram<'_> {
 }
 
 /// The values that hits are grouped by; empty if they are not grouped.
-struct Labels<'a>(&'a [(String, Key)]);
+struct Labels<'a>(&'a [(String, LabelValue)]);
 
 impl Serialize for Labels<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -226,7 +226,7 @@ impl Serialize for JsonValue<'_> {
             Value::String { bytes, .. } => {
                 serializer.serialize_str(&String::from_utf8_lossy(bytes))
             }
-            Value::Bytes { bytes, .. } => serializer.serialize_str(&usdt_attach::event::hex(bytes)),
+            Value::Bytes { .. } => serializer.serialize_str(&self.0.to_plain_string()),
             Value::Nil | Value::Unreadable => serializer.serialize_unit(),
             // A kind of value that this version does not know.
             _ => serializer.serialize_unit(),

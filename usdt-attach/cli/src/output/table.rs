@@ -76,7 +76,7 @@ pub(crate) fn table(rows: &[Row], previous: Option<PreviousRows<'_>>, style: Sty
 
 /// Identifies a row across reports. Keys are compared as text, because NaN does not equal itself.
 fn row_id(row: &Row) -> String {
-    format!("{:?}{:?}", row.probe, row.key)
+    format!("{:?}{:?}", row.probe, row.labels)
 }
 
 /// Writes the probe and the values that its hits are grouped by.
@@ -84,7 +84,7 @@ fn write_labels(out: &mut String, row: &Row, color: bool) {
     let (bold, cyan, reset) = if color { (BOLD, CYAN, RESET) } else { ("", "", "") };
     let probe = format!("{}:{}", row.probe.provider, row.probe.name);
     let _ = write!(out, "{bold}{}{reset}", escape(probe.as_bytes()));
-    for (name, value) in &row.key {
+    for (name, value) in &row.labels {
         let _ = write!(out, " {cyan}{}{reset}=", escape(name.as_bytes()));
         write_value(out, value.value());
     }
@@ -168,25 +168,25 @@ pub(crate) fn format_time(ns: i128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use usdt_attach::event::counts::Key;
+    use usdt_attach::event::counts::LabelValue;
     use usdt_attach::plan::PlannedProbe;
 
     fn style() -> Style {
         Style { color: false, width: 80, unit: None, max_rows: 10 }
     }
 
-    fn row(name: &str, key: Key, total: Total) -> Row {
+    fn row(name: &str, key: LabelValue, total: Total) -> Row {
         let probe = PlannedProbe { provider: "app".into(), name: name.into() };
-        Row { probe, key: vec![("m".into(), key)], total }
+        Row { probe, labels: vec![("m".into(), key)], total }
     }
 
     #[test]
     fn prints_counts_and_rates_up_to_the_maximum_of_rows() {
         let now = [
-            row("hit", Key::String(b"GET\x1b".to_vec(), false), Total::Count(30)),
-            row("hit", Key::Nil, Total::Count(4)),
+            row("hit", LabelValue::String(b"GET\x1b".to_vec(), false), Total::Count(30)),
+            row("hit", LabelValue::Nil, Total::Count(4)),
         ];
-        let before = [row("hit", Key::Nil, Total::Count(2))];
+        let before = [row("hit", LabelValue::Nil, Total::Count(2))];
         let previous = PreviousRows { rows: &before, age: Duration::from_secs(2) };
         assert_eq!(
             table(&now, Some(previous), style()),
@@ -202,8 +202,11 @@ mod tests {
         let mut counts = vec![0; buckets.count()];
         (counts[3], counts[5]) = (10, 5);
         let histogram = Histogram { buckets, counts, sum: 150, min: 4, max: 31 };
-        let text =
-            table(&[row("hit", Key::Unsigned(1), Total::Histogram(histogram))], None, style());
+        let text = table(
+            &[row("hit", LabelValue::Unsigned(1), Total::Histogram(histogram))],
+            None,
+            style(),
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "app:hit m=1");
         assert_eq!(lines[1], format!("  [4, 8)                        10 |{}|", "@".repeat(42)));

@@ -98,7 +98,7 @@ impl Output for TerminalOutput {
 
     fn totals(&mut self, sessions: &[Session], is_last: bool) -> Result<(), OutputError> {
         let Some(table) = &mut self.table else { return Ok(()) };
-        let mut rows = Session::rows_of(sessions)?;
+        let mut rows = Session::merged_rows(sessions)?;
         if self.json {
             rows.truncate(table.max_rows);
             let time_ns = table.repeats.then(unix_nanos);

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use usdt_attach::discover::select::Selected;
 use usdt_attach::event::symbolize::Frame;
-use usdt_attach::event::{Event, Value, hex};
+use usdt_attach::event::{Event, Value};
 use usdt_attach::plan::{Method, Plan};
 use usdt_attach::session::Summary;
 
@@ -105,8 +105,8 @@ pub(crate) fn write_value(line: &mut String, value: Value<'_>) {
             escape_into(line, bytes);
             line.write_str(if truncated > 0 { "\"…" } else { "\"" })
         }
-        Value::Bytes { bytes, truncated } => {
-            line.push_str(&hex(bytes));
+        Value::Bytes { truncated, .. } => {
+            line.push_str(&value.to_plain_string());
             line.write_str(if truncated > 0 { "…" } else { "" })
         }
         Value::Nil => line.write_str("nil"),

@@ -1,7 +1,6 @@
 //! TLS of the endpoint: rustls, with a provider of cryptography that needs no C compiler.
 
 use super::web_config::{ClientAuth, TlsConfig, TlsVersion};
-use crate::files;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -21,7 +20,7 @@ pub(super) fn server_config(path: &Path, folder: &Path, tls: &TlsConfig) -> Resu
     let cert_file = folder.join(&tls.cert_file);
     let chain = certificates(&cert_file)?;
     let key_file = folder.join(&tls.key_file);
-    let key = PrivateKeyDer::from_pem_slice(&files::read(&key_file, MAX_SIZE)?)
+    let key = PrivateKeyDer::from_pem_slice(&read(&key_file)?)
         .map_err(|error| Error::object(&key_file, format!("no private key in PEM: {error}")))?;
     let provider = Arc::new(rustls_graviola::default_provider());
     let versions: &[_] = match (tls.min_version, tls.max_version) {
@@ -63,9 +62,13 @@ pub(super) fn server_config(path: &Path, folder: &Path, tls: &TlsConfig) -> Resu
     Ok(config)
 }
 
+fn read(path: &Path) -> Result<Vec<u8>> {
+    usdt_files::read(path, MAX_SIZE).map_err(|source| Error::open(path, source))
+}
+
 /// Reads the certificates of a PEM file.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let pem = files::read(path, MAX_SIZE)?;
+    let pem = read(path)?;
     let all: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let all = all.map_err(|error| Error::object(path, format!("not in PEM: {error}")))?;
     if all.is_empty() {

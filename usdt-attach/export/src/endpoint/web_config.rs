@@ -3,7 +3,6 @@
 
 use super::auth::{PasswordHash, Users};
 use super::tls;
-use crate::files;
 use hyper::header::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
 use serde::Deserialize;
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use usdt_attach::error::{Error, Result};
 
 /// The maximum size of the file in bytes.
-const MAX_SIZE: u64 = 64 << 10;
+const MAX_SIZE: u64 = 1 << 20;
 
 /// The content of the file.
 #[derive(Debug, Default, Deserialize)]
@@ -124,7 +123,8 @@ impl Security {
     /// Fails if a file cannot be read, is too large or invalid, or if this CPU cannot do TLS. The
     /// message names the line of an unknown key or value.
     pub(crate) fn read(path: &Path) -> Result<Security> {
-        let text = files::read_text(path, MAX_SIZE)?;
+        let text =
+            usdt_files::read_text(path, MAX_SIZE).map_err(|source| Error::open(path, source))?;
         let config = parse(&text).map_err(|problem| Error::object(path, problem))?;
         let headers = config.http_server_config.headers.into_iter().map(|(header, value)| {
             let invalid =

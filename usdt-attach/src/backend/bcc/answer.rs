@@ -1,31 +1,47 @@
-//! What `usdt-attach-bcc` answers: one JSON document, checked before anything relies on it.
+//! The answer of `usdt-attach-bcc`: one JSON document, which is validated before it is used.
 //!
-//! `docs/formats.md` describes the protocol; the program's own `protocol` module writes it.
+//! `docs/formats.md` describes the protocol. The module `protocol` of `usdt-attach-bcc` writes it.
 
 use crate::bpf::asm::{Insn, PSEUDO_MAP_FD};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// The version of the protocol that this reads.
+/// The version of the protocol that this module reads.
 const PROTOCOL: u32 = 1;
 
-/// The kernel takes no longer program (`BPF_COMPLEXITY_LIMIT_INSNS`).
-const MOST_INSTRUCTIONS: usize = 1_000_000;
+/// The maximum length of a program in the kernel (`BPF_COMPLEXITY_LIMIT_INSNS`).
+const MAX_INSTRUCTIONS: usize = 1_000_000;
 
-/// Compiled functions and the tables they refer to.
+/// Compiled functions, and the tables that they refer to.
 #[derive(Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) functions: Vec<Function>,
     pub(super) tables: Vec<Table>,
 }
 
-/// A function.
+/// A compiled function.
 #[derive(Debug, PartialEq)]
 pub(super) struct Function {
     pub(super) name: String,
     pub(super) code: Vec<Insn>,
-    /// Index of an instruction that loads a map, index of the table. Both exist.
-    pub(super) maps: Vec<(usize, usize)>,
+    /// The references to maps. Their indices are valid.
+    pub(super) map_refs: Vec<MapRef>,
+}
+
+/// An instruction that loads a map.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(from = "(usize, usize)")]
+pub(super) struct MapRef {
+    /// Index of the instruction in the function.
+    pub(super) instruction: usize,
+    /// Index of the table.
+    pub(super) table: usize,
+}
+
+impl From<(usize, usize)> for MapRef {
+    fn from((instruction, table): (usize, usize)) -> MapRef {
+        MapRef { instruction, table }
+    }
 }
 
 /// A map that the source declares.
@@ -35,23 +51,26 @@ pub(super) struct Table {
     /// `enum bpf_map_type`.
     #[serde(rename = "type")]
     pub(super) kind: u32,
+    /// Size of a key in bytes.
     pub(super) key_size: u32,
+    /// Size of a value in bytes.
     pub(super) value_size: u32,
     pub(super) max_entries: u32,
     /// `BPF_F_…`.
     pub(super) flags: u32,
-    /// The types as libbcc describes them.
+    /// The type of the keys, as libbcc describes it.
     pub(super) key_type: serde_json::Value,
+    /// The type of the values, as libbcc describes it.
     pub(super) value_type: serde_json::Value,
 }
 
-/// Why there are no functions.
+/// The reason for an answer without functions.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum Failure {
-    /// No kernel headers; those of the running kernel would be here.
+    /// There are no kernel headers at `path`, where those of the running kernel belong.
     Headers { path: PathBuf },
-    /// The source cannot be given to libbcc.
+    /// The source cannot be passed to libbcc.
     Source { problem: String },
     /// libbcc rejects the source.
     Compile,
@@ -59,14 +78,14 @@ pub(super) enum Failure {
     Function { name: String },
 }
 
-/// An answer that cannot be used.
+/// An unusable answer. The messages continue one that starts with the path of the program.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum BadAnswer {
-    /// Of another version of the protocol.
+    /// The answer has another protocol version.
     #[error("speaks protocol {0}, not {PROTOCOL}")]
     Version(u32),
-    /// No document of the protocol.
-    #[error("gives no answer that can be read: {0}")]
+    /// The answer does not follow the protocol.
+    #[error("returns an invalid answer: {0}")]
     Malformed(String),
 }
 
@@ -86,58 +105,76 @@ struct Document {
 struct RawFunction {
     name: String,
     code: String,
-    maps: Vec<(usize, usize)>,
+    maps: Vec<MapRef>,
 }
 
-/// Decodes a whole answer: functions and tables, or why there are none.
+/// A valid document: either an answer or the reason why there is none.
+#[derive(Debug, PartialEq)]
+pub(super) enum Decoded {
+    Answer(Answer),
+    Failure(Failure),
+}
+
+/// Decodes a complete answer.
 ///
 /// # Errors
 ///
-/// Fails where the document is none of this protocol, or contradicts itself.
-pub(super) fn decode(bytes: &[u8]) -> Result<Result<Answer, Failure>, BadAnswer> {
+/// Fails when the document does not follow the protocol or is inconsistent.
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, BadAnswer> {
     let malformed = |error: serde_json::Error| BadAnswer::Malformed(error.to_string());
+    // Another version may have other fields, so the version is read first.
     let version: Version = serde_json::from_slice(bytes).map_err(malformed)?;
     if version.protocol != PROTOCOL {
         return Err(BadAnswer::Version(version.protocol));
     }
     let document: Document = serde_json::from_slice(bytes).map_err(malformed)?;
     if let Some(failure) = document.error {
-        return Ok(Err(failure));
+        return Ok(Decoded::Failure(failure));
     }
     let tables = document.tables;
-    let functions = document.functions.into_iter().map(|raw| function(raw, tables.len()));
-    Ok(Ok(Answer { functions: functions.collect::<Result<_, _>>()?, tables }))
+    let functions = document
+        .functions
+        .into_iter()
+        .map(|raw| decode_function(raw, tables.len()))
+        .collect::<Result<_, _>>()?;
+    Ok(Decoded::Answer(Answer { functions, tables }))
 }
 
-fn function(raw: RawFunction, tables: usize) -> Result<Function, BadAnswer> {
+fn decode_function(raw: RawFunction, table_count: usize) -> Result<Function, BadAnswer> {
     let malformed =
         |problem: &str| BadAnswer::Malformed(format!("function {:?} {problem}", raw.name));
-    let code =
-        instructions(&raw.code).ok_or_else(|| malformed("has no instructions in hexadecimal"))?;
-    if code.len() > MOST_INSTRUCTIONS {
-        return Err(malformed("has more instructions than the kernel takes"));
+    let code = decode_instructions(&raw.code)
+        .ok_or_else(|| malformed("has no instructions in hexadecimal"))?;
+    if code.len() > MAX_INSTRUCTIONS {
+        return Err(malformed("has more instructions than the kernel accepts"));
     }
     let loads_map = |index: usize| {
         code.get(index).is_some_and(|insn| insn.is_wide() && insn.src == PSEUDO_MAP_FD)
             && index + 1 < code.len()
     };
-    if !raw.maps.iter().all(|(index, table)| loads_map(*index) && *table < tables) {
-        return Err(malformed("refers to a map where there is none"));
+    let is_valid = |map: &MapRef| loads_map(map.instruction) && map.table < table_count;
+    if !raw.maps.iter().all(is_valid) {
+        return Err(malformed("refers to a map that does not exist"));
     }
-    Ok(Function { name: raw.name, code, maps: raw.maps })
+    Ok(Function { name: raw.name, code, map_refs: raw.maps })
 }
 
-fn instructions(hex: &str) -> Option<Vec<Insn>> {
+/// Decodes instructions of 16 hexadecimal digits each; `None` if there are none or the digits are
+/// invalid.
+fn decode_instructions(hex: &str) -> Option<Vec<Insn>> {
     let (slots, []) = hex.as_bytes().as_chunks::<16>() else { return None };
-    let slot = |slot: &[u8; 16]| {
+    let decode_slot = |slot: &[u8; 16]| {
         let mut raw = [0; 8];
         for (byte, [high, low]) in raw.iter_mut().zip(slot.as_chunks::<2>().0) {
-            let digit = |c: u8| char::from(c).to_digit(16).map(|digit| digit as u8);
-            *byte = digit(*high)? << 4 | digit(*low)?;
+            *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
         }
         Some(Insn::from_bytes(raw))
     };
-    (!slots.is_empty()).then(|| slots.iter().map(slot).collect()).flatten()
+    (!slots.is_empty()).then(|| slots.iter().map(decode_slot).collect()).flatten()
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]
@@ -151,38 +188,38 @@ mod tests {
 
     #[test]
     fn reads_the_documented_answer() {
-        let answer = decode(ANSWER.as_bytes()).unwrap().unwrap();
+        let Decoded::Answer(answer) = decode(ANSWER.as_bytes()).unwrap() else { panic!() };
         let function = &answer.functions[0];
         assert_eq!((function.name.as_str(), function.code.len()), ("usdt__app__request__done", 4));
-        assert_eq!(function.maps, [(0, 1)]);
+        assert_eq!(function.map_refs, [MapRef { instruction: 0, table: 1 }]);
         assert_eq!(function.code[3].to_bytes(), [0x95, 0, 0, 0, 0, 0, 0, 0]);
         let by = &answer.tables[1];
         assert_eq!((by.name.as_str(), by.kind, by.key_size, by.value_size), ("by", 1, 24, 8));
         assert_eq!((by.max_entries, by.flags), (10240, 1));
         assert_eq!(by.value_type, json!("unsigned long long"));
-        let failure = decode(ERROR.as_bytes()).unwrap().unwrap_err();
-        assert_eq!(failure, Failure::Headers { path: "/lib/modules/6.1/build".into() });
+        let failure = Failure::Headers { path: "/lib/modules/6.1/build".into() };
+        assert_eq!(decode(ERROR.as_bytes()), Ok(Decoded::Failure(failure)));
     }
 
     #[test]
-    fn another_version_is_told_from_nonsense() {
+    fn distinguishes_other_versions_from_garbage() {
         assert_eq!(decode(br#"{"protocol": 2, "anything": []}"#), Err(BadAnswer::Version(2)));
-        for nonsense in ["", "{}", "[]", "nonsense", r#"{"protocol": 1}"#, r#"{"protocol": -1}"#] {
-            let error = decode(nonsense.as_bytes()).unwrap_err();
-            assert!(matches!(error, BadAnswer::Malformed(_)), "{nonsense}: {error}");
+        for garbage in ["", "{}", "[]", "garbage", r#"{"protocol": 1}"#, r#"{"protocol": -1}"#] {
+            let error = decode(garbage.as_bytes()).unwrap_err();
+            assert!(matches!(error, BadAnswer::Malformed(_)), "{garbage}: {error}");
         }
-        let cut = &ANSWER.as_bytes()[..ANSWER.len() / 2];
-        assert!(decode(cut).unwrap_err().to_string().contains("EOF while parsing"));
+        let truncated = &ANSWER.as_bytes()[..ANSWER.len() / 2];
+        assert!(decode(truncated).unwrap_err().to_string().contains("EOF while parsing"));
     }
 
     #[test]
-    fn rejects_answers_that_contradict_themselves() {
-        let changed = |change: fn(&mut Value)| {
+    fn rejects_inconsistent_answers() {
+        let error_after = |change: fn(&mut Value)| {
             let mut document: Value = serde_json::from_str(ANSWER).unwrap();
             change(&mut document);
             decode(document.to_string().as_bytes()).map(|_| ()).unwrap_err().to_string()
         };
-        let malformed = "gives no answer that can be read: ";
+        let malformed = "returns an invalid answer: ";
         let function = format!("{malformed}function \"usdt__app__request__done\" ");
         for change in [
             (|d| d["functions"][0]["maps"] = json!([[1, 1]])) as fn(&mut Value),
@@ -191,7 +228,10 @@ mod tests {
             |d| d["functions"][0]["maps"] = json!([[u64::MAX, 0]]),
             |d| d["functions"][0]["code"] = json!("1811000000000000"),
         ] {
-            assert_eq!(changed(change), format!("{function}refers to a map where there is none"));
+            assert_eq!(
+                error_after(change),
+                format!("{function}refers to a map that does not exist")
+            );
         }
         for change in [
             (|d| d["functions"][0]["code"] = json!("")) as fn(&mut Value),
@@ -199,27 +239,32 @@ mod tests {
             |d| d["functions"][0]["code"] = json!("950000000000000g"),
             |d| d["functions"][0]["code"] = json!("95000000000000\u{e9}"),
         ] {
-            assert_eq!(changed(change), format!("{function}has no instructions in hexadecimal"));
+            assert_eq!(
+                error_after(change),
+                format!("{function}has no instructions in hexadecimal")
+            );
         }
-        let long = changed(|d| d["functions"][0]["code"] = json!("95000000".repeat(2_000_002)));
-        assert_eq!(long, format!("{function}has more instructions than the kernel takes"));
-        assert!(changed(|d| d["tables"][0]["key_size"] = json!(1u64 << 32)).starts_with(malformed));
-        assert!(changed(|d| d["error"] = json!({"kind": "boredom"})).starts_with(malformed));
+        let long = error_after(|d| d["functions"][0]["code"] = json!("95000000".repeat(2_000_002)));
+        assert_eq!(long, format!("{function}has more instructions than the kernel accepts"));
+        assert!(
+            error_after(|d| d["tables"][0]["key_size"] = json!(1u64 << 32)).starts_with(malformed)
+        );
+        assert!(error_after(|d| d["error"] = json!({"kind": "boredom"})).starts_with(malformed));
     }
 
     proptest! {
         #[test]
-        fn no_answer_makes_it_panic(bytes: Vec<u8>, at in 0..ANSWER.len(), with: u8) {
+        fn never_panics_on_an_answer(bytes: Vec<u8>, at in 0..ANSWER.len(), with: u8) {
             let _ = decode(&bytes);
-            let mut close = ANSWER.as_bytes().to_vec();
-            close[at] = with;
-            let _ = decode(&close);
+            let mut corrupted = ANSWER.as_bytes().to_vec();
+            corrupted[at] = with;
+            let _ = decode(&corrupted);
         }
 
         #[test]
-        fn instructions_survive(raw in proptest::collection::vec(any::<[u8; 8]>(), 1..40)) {
+        fn decodes_any_instruction(raw in proptest::collection::vec(any::<[u8; 8]>(), 1..40)) {
             let hex: String = raw.iter().flatten().map(|byte| format!("{byte:02x}")).collect();
-            let code = instructions(&hex).unwrap();
+            let code = decode_instructions(&hex).unwrap();
             prop_assert_eq!(code.iter().map(|insn| insn.to_bytes()).collect::<Vec<_>>(), raw);
         }
     }

@@ -1,6 +1,6 @@
-//! The program `usdt-attach-bcc`, which compiles C with libbcc in a process of its own: where it is, and what it says.
+//! The program `usdt-attach-bcc`, which compiles C with libbcc in a process of its own.
 
-use super::answer::{self, Answer, Failure};
+use super::answer::{self, Answer, Decoded, Failure};
 use super::exchange::{Limits, exchange};
 use crate::error::{Error, Result};
 use rustix::fs::{Access, access};
@@ -8,82 +8,102 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Its name.
+/// The file name of the program.
 const NAME: &str = "usdt-attach-bcc";
 
 /// libbcc takes 0.2 s to 2 s. An answer has 16 characters for each instruction.
 const LIMITS: Limits =
     Limits { time: Duration::from_secs(60), answer: 64 << 20, diagnostics: 64 << 10 };
 
-/// The program `usdt-attach-bcc`. Each call starts it, waits at most a minute for its answer, and leaves no process.
+/// The location of the program `usdt-attach-bcc`.
+///
+/// Each compilation runs the program once, waits up to a minute for its answer, and leaves no process
+/// behind.
+///
+/// ```no_run
+/// use usdt_attach::backend::bcc::{self, BccHelper};
+/// use usdt_attach::session::Mechanism;
+///
+/// # fn main() -> usdt_attach::Result<()> {
+/// let helper = BccHelper::at("/opt/app/usdt-attach-bcc");
+/// helper.check()?;
+/// let backend = bcc::backend(helper, Mechanism::Auto);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BccHelper {
     path: PathBuf,
 }
 
-/// What it made of a source.
+/// The result of a compilation.
 #[derive(Debug)]
 pub(super) struct Compiled {
     pub(super) answer: Answer,
-    /// What the compiler said, such as warnings; often nothing.
+    /// The compiler's messages, such as warnings. Often empty.
     pub(super) diagnostics: String,
 }
 
 impl BccHelper {
-    /// The program at this path.
+    /// The program at this path, which is not checked.
     pub fn at(path: impl Into<PathBuf>) -> BccHelper {
         BccHelper { path: path.into() }
     }
 
-    /// The program next to the running one, else the first on `PATH`.
+    /// Finds the program next to the running executable or, if it is not there, on `PATH`.
     ///
     /// # Errors
     ///
-    /// Fails with [`Error::unsupported`] where it is in neither place; the message says how to install it.
+    /// Fails with [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) when it is in
+    /// neither place. The message says how to install it.
     pub fn find() -> Result<BccHelper> {
-        let own = std::env::current_exe().ok();
+        let exe = std::env::current_exe().ok();
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = own.iter().filter_map(|own| own.parent().map(Path::to_owned));
-        find_in(folders.chain(std::env::split_paths(&path)))
+        let exe_folder = exe.iter().filter_map(|exe| exe.parent().map(Path::to_owned));
+        find_in(exe_folder.chain(std::env::split_paths(&path)))
     }
 
-    /// Where it is.
+    /// The path of the program.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Checks that it runs, is of this release, and finds kernel headers.
+    /// Checks that the program runs, has the version of this library, and finds kernel headers.
     ///
     /// # Errors
     ///
-    /// Fails with [`Error::unsupported`], whose message says what to do.
+    /// Fails with [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported). The message says
+    /// what to do.
     pub fn check(&self) -> Result<()> {
-        self.ask(&["--check".to_owned()], "").map(drop)
+        self.run(&["--check".to_owned()], "").map(drop)
     }
 
-    /// Compiles a source: these functions of it, where it declares no tables; without names all that it has.
+    /// Compiles these functions of a source that declares no tables. Without names, compiles all
+    /// functions and tables.
     pub(super) fn compile(&self, source: &str, functions: &[String]) -> Result<Compiled> {
-        self.ask(functions, source)
+        self.run(functions, source)
     }
 
-    fn ask(&self, args: &[String], source: &str) -> Result<Compiled> {
+    fn run(&self, args: &[String], source: &str) -> Result<Compiled> {
         let failed =
             |problem: String| Error::unsupported(format!("{} {problem}", self.path.display()));
-        let said = exchange(Command::new(&self.path).args(args), source.as_bytes(), LIMITS)
+        let reply = exchange(Command::new(&self.path).args(args), source.as_bytes(), LIMITS)
             .map_err(|error| failed(error.to_string()))?;
-        let diagnostics = printable(&said.diagnostics);
-        match answer::decode(&said.answer) {
-            Ok(Ok(answer)) => Ok(Compiled { answer, diagnostics }),
-            Ok(Err(failure)) => Err(explain(&failure, &diagnostics)),
+        let diagnostics = escape_control_characters(&reply.diagnostics);
+        match answer::decode(&reply.answer) {
+            Ok(Decoded::Answer(answer)) => Ok(Compiled { answer, diagnostics }),
+            Ok(Decoded::Failure(failure)) => Err(explain(&failure, &diagnostics)),
             Err(answer::BadAnswer::Version(_)) => {
                 let release = env!("CARGO_PKG_VERSION");
                 Err(failed(format!("is not of this release; install {NAME} {release}")))
             }
-            Err(bad) => {
-                let ended =
-                    said.status.filter(|status| !status.success() && said.answer.is_empty());
-                let problem = ended
-                    .map_or_else(|| bad.to_string(), |status| format!("has failed ({status})"));
+            Err(bad_answer) => {
+                let failure =
+                    reply.status.filter(|status| !status.success() && reply.answer.is_empty());
+                let problem = failure.map_or_else(
+                    || bad_answer.to_string(),
+                    |status| format!("has failed ({status})"),
+                );
                 Err(failed(with_diagnostics(problem, &diagnostics)))
             }
         }
@@ -91,7 +111,7 @@ impl BccHelper {
 }
 
 fn find_in(folders: impl Iterator<Item = PathBuf>) -> Result<BccHelper> {
-    // A relative folder of PATH could hold anybody's program.
+    // A relative folder on PATH depends on the current directory, which others may control.
     let paths = folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(NAME));
     let mut programs = paths.filter(|path| path.is_file() && access(path, Access::EXEC_OK).is_ok());
     programs.next().map(BccHelper::at).ok_or_else(|| {
@@ -120,7 +140,7 @@ fn explain(failure: &Failure, diagnostics: &str) -> Error {
             }
             message
         }
-        Failure::Function { name } => format!("the program does not define the function {name}"),
+        Failure::Function { name } => format!("the program does not define the function `{name}`"),
     })
 }
 
@@ -128,8 +148,9 @@ fn with_diagnostics(problem: String, diagnostics: &str) -> String {
     if diagnostics.is_empty() { problem } else { format!("{problem}:\n{diagnostics}") }
 }
 
-/// Compilers repeat the source, whose control characters are not for a terminal.
-fn printable(diagnostics: &[u8]) -> String {
+/// Makes the compiler's messages safe for a terminal: they quote the source, which may contain
+/// control characters.
+fn escape_control_characters(diagnostics: &[u8]) -> String {
     let mut out = String::with_capacity(diagnostics.len());
     for c in String::from_utf8_lossy(diagnostics).trim_end().chars() {
         if c.is_control() && !matches!(c, '\n' | '\t') {
@@ -146,20 +167,20 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A program that runs a shell script instead.
-    fn script(folder: &Path, text: &str) -> BccHelper {
+    /// Creates a shell script in place of the program.
+    fn write_script(folder: &Path, script: &str) -> BccHelper {
         let path = folder.join(NAME);
-        // Written by another process: a descriptor that is open for writing could be inherited by what another test
-        // starts meanwhile, and the program would be busy.
+        // Another process writes the file. If this process did, a child that another test starts
+        // meanwhile could inherit the writable descriptor, and executing the file would fail (ETXTBSY).
         let mut write = Command::new("sh");
-        write.args(["-c", "printf '#!/bin/sh\n%s\n' \"$1\" > \"$0\""]).arg(&path).arg(text);
+        write.args(["-c", "printf '#!/bin/sh\n%s\n' \"$1\" > \"$0\""]).arg(&path).arg(script);
         assert!(write.status().unwrap().success());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         BccHelper::at(path)
     }
 
     #[test]
-    fn finds_the_first_program() {
+    fn finds_the_first_executable_program() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = (folder.path().join("first"), folder.path().join("second"));
         for folder in [&first, &second] {
@@ -171,9 +192,9 @@ mod tests {
             missing.starts_with("the bcc back end needs the program usdt-attach-bcc, which is"),
             "{missing}"
         );
-        let last = script(&second, "");
+        let last = write_script(&second, "");
         assert_eq!(find_in(folders()).unwrap(), last);
-        // Neither a folder nor a file without the permission.
+        // A folder and a file that is not executable are skipped.
         std::fs::create_dir(first.join(NAME)).unwrap();
         assert_eq!(find_in(folders()).unwrap(), last);
         std::fs::remove_dir(first.join(NAME)).unwrap();
@@ -185,21 +206,19 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_is_functions_or_a_message() {
+    fn explains_every_failure() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME).display().to_string();
-        let error = |text: &str| script(folder.path(), text).check().unwrap_err().to_string();
+        let error =
+            |script: &str| write_script(folder.path(), script).check().unwrap_err().to_string();
         assert_eq!(error("exit 7"), format!("{path} has failed (exit status: 7)"));
         assert_eq!(
             error("echo oops >&2; exit 7"),
             format!("{path} has failed (exit status: 7):\noops")
         );
         assert_eq!(error("kill -9 $$"), format!("{path} has failed (signal: 9 (SIGKILL))"));
-        assert!(
-            error("echo nonsense")
-                .starts_with(&format!("{path} gives no answer that can be read: "))
-        );
-        assert!(error("").starts_with(&format!("{path} gives no answer that can be read: EOF")));
+        assert!(error("echo garbage").starts_with(&format!("{path} returns an invalid answer: ")));
+        assert!(error("").starts_with(&format!("{path} returns an invalid answer: EOF")));
         assert_eq!(
             error("echo '{\"protocol\": 7}'"),
             format!(
@@ -229,7 +248,7 @@ mod tests {
         );
         assert_eq!(
             failure("\"kind\":\"function\",\"name\":\"f\"", ""),
-            "the program does not define the function f"
+            "the program does not define the function `f`"
         );
         assert_eq!(
             failure("\"kind\":\"source\",\"problem\":\"is not UTF-8\"", ""),

@@ -1,17 +1,18 @@
-//! The bcc back end: the plan as C source, compiled by libbcc in a process of its own.
+//! The bcc back end: generates C source from a plan, which libbcc compiles in another process.
 //!
-//! libbcc maps LLVM and clang, so this process does not link it: the program `usdt-attach-bcc` does, and [`BccHelper`]
-//! talks to it over pipes. libbcc compiles only; loading and attaching are the same as for the embedded back end.
+//! libbcc maps LLVM and clang, so this process does not link it. The program `usdt-attach-bcc` does,
+//! and [`BccHelper`] runs it over pipes. libbcc only compiles; loading and attaching are the same as
+//! for the embedded back end.
 
 mod answer;
+pub mod c_program;
 mod exchange;
 mod helper_program;
-pub mod run;
 mod source;
 mod tables;
 mod values;
 
-use super::attach::{Compiler, Kernel};
+use super::attach::{Compiler, KernelBackend};
 use super::traits::Backend;
 use crate::bpf::{KernelFeatures, MapFds, Program};
 use crate::error::{Error, Result};
@@ -22,23 +23,30 @@ use source::generate;
 use std::sync::Arc;
 use tables::check_maps;
 
-/// The back end that has this program compile, for sites that are attached in this way.
+/// Creates a back end that compiles with `helper` and attaches with `mechanism`.
 pub fn backend(helper: BccHelper, mechanism: Mechanism) -> Arc<dyn Backend> {
-    Arc::new(Kernel { compiler: Bcc { helper }, mechanism })
+    Arc::new(KernelBackend { compiler: BccCompiler { helper }, mechanism })
 }
 
-/// See the module.
+/// Compiles plans with libbcc.
 #[derive(Debug)]
-struct Bcc {
+struct BccCompiler {
     helper: BccHelper,
 }
 
-impl Compiler for Bcc {
-    const MAPPED_RING: bool = false;
+impl Compiler for BccCompiler {
+    /// The mapped ring needs atomics that return the old value, which libbcc does not generate.
+    const SUPPORTS_MAPPED_RING: bool = false;
 
-    fn build(&self, plan: &Plan, maps: &MapFds, features: KernelFeatures) -> Result<Vec<Program>> {
+    fn compile(
+        &self,
+        plan: &Plan,
+        maps: &MapFds,
+        features: KernelFeatures,
+    ) -> Result<Vec<Program>> {
         let source = generate(plan, maps, features);
         let cookies: Vec<u32> = plan.sites().into_iter().map(|site| site.cookie).collect();
+        // Without BPF cookies, each site needs a program of its own, which knows its site.
         let programs: Vec<(String, Vec<u32>)> = if features.cookies {
             vec![(source::FUNCTION.to_owned(), cookies)]
         } else {
@@ -47,16 +55,18 @@ impl Compiler for Bcc {
         let names: Vec<String> = programs.iter().map(|(name, _)| name.clone()).collect();
         let functions = self.helper.compile(&source, &names)?.answer.functions;
         if functions.iter().map(|function| &function.name).ne(&names) {
-            let problem = format!(
-                "{} returns other functions than it was asked for",
+            return Err(Error::unsupported(format!(
+                "{} returns other functions than requested; install the one of this release",
                 self.helper.path().display()
-            );
-            return Err(Error::unsupported(problem));
+            )));
         }
-        let program = |(function, (_, cookies)): (answer::Function, (String, Vec<u32>))| {
-            check_maps(&function.name, &function.code, |_, fd| maps.contains(fd))?;
-            Ok(Program { cookies, code: function.code })
-        };
-        functions.into_iter().zip(programs).map(program).collect()
+        functions
+            .into_iter()
+            .zip(programs)
+            .map(|(function, (_, cookies))| {
+                check_maps(&function.name, &function.code, |_, fd| maps.contains(fd))?;
+                Ok(Program { cookies, code: function.code })
+            })
+            .collect()
     }
 }

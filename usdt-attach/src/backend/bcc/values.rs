@@ -1,9 +1,11 @@
-//! Values of tables, by the types that libbcc describes: `"unsigned int"`, or `["name", [["member", type], ["member",
-//! type, [elements]], …], "struct"]`.
+//! Decodes the keys and values of tables by their C types.
+//!
+//! libbcc describes a type as `"unsigned int"`, or as
+//! `["name", [["member", type], ["member", type, [elements]], …], "struct"]`.
 
 use serde_json::{Map, Value};
 
-/// A C type as far as it can be shown.
+/// A C type.
 #[derive(Clone, Debug, PartialEq)]
 enum Type {
     Int {
@@ -13,7 +15,8 @@ enum Type {
     Float {
         size: usize,
     },
-    Text {
+    /// An array of `char`.
+    String {
         size: usize,
     },
     Array {
@@ -24,22 +27,23 @@ enum Type {
         members: Vec<(String, Type)>,
         packed: bool,
     },
-    /// A union or a bit-field: bytes.
+    /// A union, a bit-field, or a type that is not understood.
     Unknown,
 }
 
-/// Deeper types are none of libbcc's.
-const DEEPEST: usize = 16;
+/// The maximum nesting of a type. Bounds the recursion on descriptions that are not from libbcc.
+const MAX_DEPTH: usize = 16;
 
-/// A value of `bytes.len()` bytes as JSON: what is not understood is hexadecimal.
+/// Decodes a value to JSON. A value whose type is not understood, or has another size, becomes a string
+/// of hexadecimal digits.
 pub(super) fn decode(description: &Value, bytes: &[u8]) -> Value {
-    let ty = parse(description, DEEPEST);
+    let ty = parse(description, MAX_DEPTH);
     let fits = ty.size() == Some(bytes.len());
     let value = if fits { ty.read(bytes) } else { None };
     value.unwrap_or_else(|| Value::String(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-/// Adds what several CPUs have, where that makes sense; else all of them.
+/// Combines the values of all CPUs: the sum of integers, otherwise an array.
 pub(super) fn sum(values: Vec<Value>) -> Value {
     if values.iter().all(Value::is_u64) {
         return values.iter().filter_map(Value::as_u64).fold(0, u64::wrapping_add).into();
@@ -75,7 +79,7 @@ fn member(description: &Value, depth: usize) -> (String, Type) {
                 counts.iter().filter_map(Value::as_u64).fold(1, u64::saturating_mul) as usize;
             match of {
                 Type::Int { size: 1, .. } if ty.as_str() == Some("char") => {
-                    Type::Text { size: count }
+                    Type::String { size: count }
                 }
                 of => Type::Array { of: Box::new(of), count },
             }
@@ -109,7 +113,7 @@ impl Type {
     fn align(&self) -> Option<usize> {
         match self {
             Type::Int { size, .. } | Type::Float { size } => Some(*size),
-            Type::Text { .. } => Some(1),
+            Type::String { .. } => Some(1),
             Type::Array { of, .. } => of.align(),
             Type::Struct { packed: true, .. } => Some(1),
             Type::Struct { members, .. } => {
@@ -121,7 +125,7 @@ impl Type {
 
     fn size(&self) -> Option<usize> {
         match self {
-            Type::Int { size, .. } | Type::Float { size } | Type::Text { size } => Some(*size),
+            Type::Int { size, .. } | Type::Float { size } | Type::String { size } => Some(*size),
             Type::Array { of, count } => of.size()?.checked_mul(*count),
             Type::Struct { packed, .. } => {
                 let end = self
@@ -134,7 +138,7 @@ impl Type {
         }
     }
 
-    /// Where the members of a struct are.
+    /// The members of a struct with their offsets; empty for other types.
     fn offsets(&self) -> Option<Vec<(usize, &Type)>> {
         let Type::Struct { members, packed } = self else { return Some(Vec::new()) };
         let mut at = 0usize;
@@ -159,9 +163,9 @@ impl Type {
             Type::Int { .. } => raw().into(),
             Type::Float { size: 4 } => f64::from(f32::from_bits(raw() as u32)).into(),
             Type::Float { .. } => f64::from_bits(raw()).into(),
-            Type::Text { .. } => {
-                let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
-                String::from_utf8_lossy(text).into_owned().into()
+            Type::String { .. } => {
+                let string = bytes.split(|b| *b == 0).next().unwrap_or_default();
+                String::from_utf8_lossy(string).into_owned().into()
             }
             Type::Array { of, .. } => {
                 let size = of.size().filter(|size| *size > 0)?;
@@ -172,7 +176,7 @@ impl Type {
             Type::Struct { members, .. } => {
                 let mut map = Map::new();
                 for ((name, _), (at, ty)) in members.iter().zip(self.offsets()?) {
-                    // Compilers name padding so.
+                    // libbcc names padding like this.
                     if !name.starts_with("__pad") {
                         map.insert(
                             name.clone(),
@@ -198,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_c() {
+    fn decodes_c_types() {
         assert_eq!(decode("\"int\"", &[0xfe, 0xff, 0xff, 0xff]), json!(-2));
         assert_eq!(
             decode("\"unsigned long long\"", &[1, 0, 0, 0, 0, 0, 0, 1]),
@@ -207,7 +211,7 @@ mod tests {
         let key = r#"["key_t", [["pid", "unsigned int"], ["name", "char", [6]], ["n", "short", [2]]], "struct"]"#;
         let bytes = [7, 0, 0, 0, b'a', b'b', 0, 0, 0, 0, 0xff, 0xff, 2, 0, 0, 0];
         assert_eq!(decode(key, &bytes), json!({"pid": 7, "name": "ab", "n": [-1, 2]}));
-        assert_eq!(decode(key, &bytes[..4]), json!("07000000"), "another size than the type's");
+        assert_eq!(decode(key, &bytes[..4]), json!("07000000"), "the type has another size");
         assert_eq!(decode(r#"["u", [["a", "int"]], "union"]"#, &[1, 2]), json!("0102"));
         assert_eq!(sum(vec![json!(1), json!(2)]), json!(3));
         assert_eq!(sum(vec![json!(-1), json!(2)]), json!(1));
@@ -216,8 +220,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_description_makes_it_panic(text in r#"[\[\]",a-z0-9 ]{0,60}"#, bytes: Vec<u8>) {
-            let _ = decode(&text, &bytes);
+        fn never_panics_on_a_description(description in r#"[\[\]",a-z0-9 ]{0,60}"#, bytes: Vec<u8>) {
+            let _ = decode(&description, &bytes);
         }
     }
 }

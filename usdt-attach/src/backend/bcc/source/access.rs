@@ -1,41 +1,50 @@
-//! Functions by which a user's own program reads arguments by name.
+//! C functions with which a custom program reads arguments by name.
 
-use super::reads::{step, word};
-use crate::plan::{StringEnd, record_layout};
+use super::reads::{emit_read, slot_value};
+use crate::bpf::helper::GET_ATTACH_COOKIE;
+use crate::plan::{Access, StringEnd, record_layout};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What stands in front of every program.
+/// The definitions that every custom program starts with.
 pub(in crate::backend::bcc) fn prelude() -> String {
     format!(
         "#include <uapi/linux/ptrace.h>\n\
-         #define AT(type, at) (*(type *)(base + (at)))\n#define FAULT(bit) AT(u32, {}) |= 1u << (bit)\n\
+         #define AT(type, at) (*(type *)(base + (at)))\n#define FAULT(bit) AT(u32, {faults}) |= 1u << (bit)\n\
          #define USDT(provider, probe) int usdt__##provider##__##probe(struct pt_regs *ctx)\n\
          #define usdt_arg(provider, probe, name) usdt_arg__##provider##__##probe##__##name(ctx)\n\
          #define usdt_text(provider, probe, name, to, size) \\\n\
          \x20 usdt_text__##provider##__##probe##__##name(ctx, to, size)\n\
-         static u64 (*usdt_cookie)(void *) = (void *)174;\n",
-        record_layout::FAULTS
+         static u64 (*usdt_cookie)(void *) = (void *){GET_ATTACH_COOKIE};\n",
+        faults = record_layout::FAULTS,
     )
 }
 
-/// A name as part of an identifier.
+/// A name as part of a C identifier: `-` becomes `__`, other characters that C does not allow become
+/// `_`.
 pub(in crate::backend::bcc) fn identifier(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
-    name.replace('-', "__").chars().map(plain).collect()
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    name.replace('-', "__").chars().map(allowed).collect()
 }
 
-/// An argument of a probe: how each of its sites, by cookie, has it.
-pub(in crate::backend::bcc) type Sites<'a> = Vec<(u32, &'a crate::plan::Access)>;
+/// How to read an argument at a site.
+pub(in crate::backend::bcc) struct SiteAccess<'a> {
+    pub(in crate::backend::bcc) cookie: u32,
+    pub(in crate::backend::bcc) access: &'a Access,
+}
 
-/// The functions for the arguments of a probe, by name.
+/// How to read an argument at each site of its probe.
+pub(in crate::backend::bcc) type Sites<'a> = Vec<SiteAccess<'a>>;
+
+/// The functions that return the arguments of a probe. A probe can have several sites with different
+/// operands, so each function selects the site by its cookie.
 pub(in crate::backend::bcc) fn accessors(
     probe: &str,
     arguments: &BTreeMap<&str, Sites<'_>>,
 ) -> String {
     let mut out = String::new();
     for (name, sites) in arguments {
-        let signed = sites.iter().any(|(_, access)| access.slot.signed);
+        let signed = sites.iter().any(|site| site.access.slot.signed);
         let ty = if signed { "s64" } else { "u64" };
         let function = identifier(name);
         let _ = write!(
@@ -43,38 +52,39 @@ pub(in crate::backend::bcc) fn accessors(
             "static __always_inline {ty} usdt_arg__{probe}__{function}(struct pt_regs *ctx) {{\n\
              \x20 u8 *base;\n  switch (usdt_cookie(ctx)) {{\n"
         );
-        for (cookie, access) in sites {
-            fill(&mut out, *cookie, access);
-            let _ = writeln!(out, "    return {};\n  }}", word(access.slot));
+        for site in sites {
+            begin_site(&mut out, site);
+            let _ = writeln!(out, "    return {};\n  }}", slot_value(site.access.slot));
         }
         out.push_str("  }\n  return 0;\n}\n");
-        if sites.iter().all(|(_, access)| access.string.is_some()) {
-            text(&mut out, probe, &function, sites);
+        if sites.iter().all(|site| site.access.string.is_some()) {
+            string_accessor(&mut out, probe, &function, sites);
         }
     }
     out
 }
 
-/// Copies text and returns its length, or a negative error number; what does not fit is cut off. Text that a zero
-/// ends is copied with it, which the length counts.
-fn text(out: &mut String, probe: &str, function: &str, sites: &Sites<'_>) {
+/// A function that copies a string, truncated to the given size, and returns its length or a negative
+/// error number. A C string is copied with its NUL, which the length includes.
+fn string_accessor(out: &mut String, probe: &str, function: &str, sites: &Sites<'_>) {
     let _ = write!(
         out,
         "static __always_inline s64 usdt_text__{probe}__{function}(struct pt_regs *ctx, void *to, u64 size) {{\n\
          \x20 u8 *base;\n  u64 length;\n  switch (usdt_cookie(ctx)) {{\n"
     );
-    for (cookie, access) in sites {
-        fill(out, *cookie, access);
-        let pointer = word(access.slot);
-        match access.string {
+    for site in sites {
+        begin_site(out, site);
+        let pointer = slot_value(site.access.slot);
+        match site.access.string {
             Some(StringEnd::Length(length)) => {
                 let _ = write!(
                     out,
                     "    length = {};\n    if (length > size) length = size;\n\
                      \x20   asm volatile(\"\" : \"+r\"(length));\n    if (length > size) return 0;\n\
-                     \x20   if (bpf_probe_read_user(to, length, (void *)({pointer}))) return -14;\n\
+                     \x20   if (bpf_probe_read_user(to, length, (void *)({pointer}))) return {};\n\
                      \x20   return length;\n  }}\n",
-                    word(length)
+                    slot_value(length),
+                    -libc::EFAULT
                 );
             }
             Some(StringEnd::Nul) | None => {
@@ -85,16 +95,18 @@ fn text(out: &mut String, probe: &str, function: &str, sites: &Sites<'_>) {
             }
         }
     }
-    out.push_str("  }\n  return -2;\n}\n");
+    let _ = write!(out, "  }}\n  return {};\n}}\n", -libc::ENOENT);
 }
 
-fn fill(out: &mut String, cookie: u32, access: &crate::plan::Access) {
+/// Emits the start of the `case` of a site: reading the argument into a frame.
+fn begin_site(out: &mut String, site: &SiteAccess<'_>) {
     let _ = writeln!(
         out,
-        "  case {cookie}: {{\n    u64 frame[{}] = {{}};\n    base = (u8 *)frame;",
-        access.size / 8
+        "  case {}: {{\n    u64 frame[{}] = {{}};\n    base = (u8 *)frame;",
+        site.cookie,
+        site.access.size / 8
     );
-    for one in &access.reads {
-        step(out, one);
+    for read in &site.access.reads {
+        emit_read(out, read);
     }
 }

@@ -1,44 +1,51 @@
-//! What is done with a hit that passed.
+//! The action of a handler: what happens with a hit that has passed the filter.
 
-use super::reads::{number, step, word};
+use super::reads::{emit_read, number, slot_value};
 use crate::bpf::Counter;
+use crate::bpf::helper::{RB_FORCE_WAKEUP, RB_NO_WAKEUP};
 use crate::plan::record_layout::{self, Layout};
 use crate::plan::{
     Action, Buckets, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan, aligned_unit,
 };
 use std::fmt::Write as _;
 
+/// Flags of `bpf_map_update_elem`: create or replace an entry, or only create one.
+const BPF_ANY: u32 = 0;
+const BPF_NOEXIST: u32 = 1;
+
+/// Emits the statements of the action.
 pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
     match &handler.action {
         Action::Record(layout) => record(out, layout, plan.buffer),
         Action::Count => {}
         Action::Aggregate { key, value } => {
-            collect(out, handler);
+            read_arguments(out, handler);
             if let Some(value) = value {
-                let _ = writeln!(out, "    value = {};", word(*value));
+                let _ = writeln!(out, "    value = {};", slot_value(*value));
             }
-            fill(out, key);
+            write_region(out, key);
             aggregate(out, plan, key);
         }
         Action::Start { key, saved } => {
-            collect(out, handler);
-            fill(out, key);
-            fill(out, saved);
+            read_arguments(out, handler);
+            write_region(out, key);
+            write_region(out, saved);
             let _ = write!(
                 out,
                 "    AT(u64, {at}) = bpf_ktime_get_ns();\n\
-                 \x20   got = (int)bpf_map_update_elem_(STARTS, base + {key}, base + {at}, 1);\n\
-                 \x20   if (got) {{\n      if (got != -17) DROPPED\n      COUNT({overwritten});\n\
-                 \x20     if (bpf_map_update_elem_(STARTS, base + {key}, base + {at}, 0)) DROPPED\n    }}\n",
+                 \x20   got = (int)bpf_map_update_elem_(STARTS, base + {key}, base + {at}, {BPF_NOEXIST});\n\
+                 \x20   if (got) {{\n      if (got != -{eexist}) DROPPED\n      COUNT({overwritten});\n\
+                 \x20     if (bpf_map_update_elem_(STARTS, base + {key}, base + {at}, {BPF_ANY})) DROPPED\n    }}\n",
                 at = saved.at,
                 key = key.at,
                 overwritten = Counter::Overwritten as u32,
+                eexist = libc::EEXIST,
             );
         }
         Action::End { start, key, kept } => {
-            collect(out, handler);
-            fill(out, start);
-            fill(out, key);
+            read_arguments(out, handler);
+            write_region(out, start);
+            write_region(out, key);
             let unmatched = format!("{{ COUNT({}); return 0; }}", Counter::Unmatched as u32);
             let _ = write!(
                 out,
@@ -46,9 +53,10 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
                  \x20   if (!slot) {unmatched}\n    value -= slot[0];\n",
                 start.at
             );
-            for word in 0..kept / 8 {
-                let to = key.at + key.size - kept + 8 * word;
-                let _ = writeln!(out, "    AT(u64, {to}) = slot[{}];", word + 1);
+            // The last `kept` bytes of the key are labels that the start has saved.
+            for index in 0..kept / 8 {
+                let to = key.at + key.size - kept + 8 * index;
+                let _ = writeln!(out, "    AT(u64, {to}) = slot[{}];", index + 1);
             }
             let _ = writeln!(
                 out,
@@ -60,50 +68,53 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
     }
 }
 
-/// As the embedded back end: put together on the stack, as far as there is room.
+/// Like the embedded back end, assembles the record on the stack if it fits there. A longer record is
+/// reserved in the ring buffer, and its prefix is copied there.
 fn record(out: &mut String, layout: &Layout, buffer: u32) {
-    let staged = layout.stack_prefix_len();
+    let prefix_len = layout.stack_prefix_len();
     let _ = write!(
         out,
         "    u64 image[{}] = {{}};\n    base = (u8 *)image;\n\
          \x20   AT(u64, {}) = cookie;\n    AT(u64, {time}) = bpf_ktime_get_ns();\n\
          \x20   AT(u64, {}) = bpf_get_current_pid_tgid();\n    bpf_get_current_comm(base + {}, 16);\n",
-        staged / 8,
+        prefix_len / 8,
         record_layout::COOKIE,
         record_layout::PID_TGID,
         record_layout::COMM,
         time = record_layout::TIME,
     );
-    let (first, rest) = layout.split_reads();
-    for one in first {
-        step(out, one);
+    let (prefix_reads, other_reads) = layout.split_reads();
+    for read in prefix_reads {
+        emit_read(out, read);
     }
-    // One record in 64 looks at the fill level.
+    // One record in 64 checks whether the buffer is half full, and then wakes the reader.
     let _ = write!(
         out,
-        "    flags = 1;\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(EVENTS, 0) > {}) flags = 2;\n",
+        "    flags = {RB_NO_WAKEUP};\n    if (!(AT(u64, {}) & 63) && bpf_ringbuf_query(EVENTS, 0) > {}) flags = {RB_FORCE_WAKEUP};\n",
         record_layout::TIME,
         buffer / 2
     );
-    if staged == layout.size {
-        let _ = writeln!(out, "    if (bpf_ringbuf_output(EVENTS, base, {staged}, flags)) DROPPED");
+    if prefix_len == layout.size {
+        let _ =
+            writeln!(out, "    if (bpf_ringbuf_output(EVENTS, base, {prefix_len}, flags)) DROPPED");
         return;
     }
     let _ = write!(
         out,
         "    base = bpf_ringbuf_reserve(EVENTS, {}, 0);\n    if (!base) DROPPED\n\
-         \x20   __builtin_memcpy(base, image, {staged});\n",
+         \x20   __builtin_memcpy(base, image, {prefix_len});\n",
         layout.size
     );
-    for one in rest {
-        step(out, one);
+    for read in other_reads {
+        emit_read(out, read);
     }
     out.push_str("    bpf_ringbuf_submit(base, flags);\n");
 }
 
-fn collect(out: &mut String, handler: &Handler) {
-    for one in &handler.frame.action_reads {
-        step(out, one);
+/// Emits the reads of the action. A hit whose required arguments cannot be read is dropped.
+fn read_arguments(out: &mut String, handler: &Handler) {
+    for read in &handler.frame.action_reads {
+        emit_read(out, read);
     }
     if handler.frame.required != 0 {
         let _ = writeln!(
@@ -115,22 +126,26 @@ fn collect(out: &mut String, handler: &Handler) {
     }
 }
 
-fn fill(out: &mut String, area: &FrameRegion) {
-    for one in &area.writes {
-        let _ = match *one {
+/// Emits the writes that complete a region of the frame, such as a map key.
+fn write_region(out: &mut String, region: &FrameRegion) {
+    for write in &region.writes {
+        let _ = match *write {
             KeyWrite::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {value};"),
-            KeyWrite::Slot { to, from } => writeln!(out, "    AT(u64, {to}) = {};", word(from)),
+            KeyWrite::Slot { to, from } => {
+                writeln!(out, "    AT(u64, {to}) = {};", slot_value(from))
+            }
         };
     }
 }
 
+/// Emits the lookup of the table entry, creating it if necessary, and its update.
 fn aggregate(out: &mut String, plan: &Plan, key: &FrameRegion) {
     let Some(table) = &plan.table else { return };
     let _ = writeln!(out, "    slot = bpf_map_lookup_elem_(TABLE, base + {});", key.at);
     if !table.is_array() {
         let _ = write!(
             out,
-            "    if (!slot) {{\n      bpf_map_update_elem_(TABLE, base + {at}, ZERO, 1);\n\
+            "    if (!slot) {{\n      bpf_map_update_elem_(TABLE, base + {at}, ZERO, {BPF_NOEXIST});\n\
              \x20     slot = bpf_map_lookup_elem_(TABLE, base + {at});\n    }}\n",
             at = key.at
         );
@@ -141,26 +156,27 @@ fn aggregate(out: &mut String, plan: &Plan, key: &FrameRegion) {
         return;
     };
     out.push_str("    __sync_fetch_and_add(slot, value);\n");
-    let turned = if buckets.signed() { "value ^ 1ULL << 63" } else { "value" };
+    // Inverting the sign bit makes signed numbers compare as unsigned ones.
+    let ordered = if buckets.signed() { "value ^ 1ULL << 63" } else { "value" };
     let _ = write!(
         out,
-        "    number = {turned};\n    if (number > slot[1]) slot[1] = number;\n\
+        "    number = {ordered};\n    if (number > slot[1]) slot[1] = number;\n\
          \x20   number = ~number;\n    if (number > slot[2]) slot[2] = number;\n"
     );
     match buckets {
         Buckets::Log2 { signed } => {
             magnitude(out, signed);
-            bits(out);
-            mirror(out, signed);
+            count_bits(out);
+            apply_sign(out, signed);
         }
         Buckets::Exponential { unit, signed } => {
             magnitude(out, signed);
-            power(out, unit);
-            mirror(out, signed);
+            exponential_index(out, unit);
+            apply_sign(out, signed);
         }
         Buckets::Linear { low, high, step, signed } => {
             let sign = if signed { 's' } else { 'u' };
-            // Bounds that no unsigned value has.
+            // An unsigned value cannot be below a negative bound.
             let (from, to) = if signed { (low, high) } else { (low.max(0), high.max(0)) };
             let _ = write!(
                 out,
@@ -174,7 +190,8 @@ fn aggregate(out: &mut String, plan: &Plan, key: &FrameRegion) {
             );
         }
     }
-    // The verifier wants to see it, and the compiler must not know better.
+    // The verifier must see that the index is in range. The `asm` keeps the compiler, which knows it,
+    // from removing the check.
     let _ = write!(
         out,
         "    asm volatile(\"\" : \"+r\"(index));\n    if (index >= {}) DROPPED\n\
@@ -183,13 +200,14 @@ fn aggregate(out: &mut String, plan: &Plan, key: &FrameRegion) {
     );
 }
 
+/// Emits the absolute value.
 fn magnitude(out: &mut String, signed: bool) {
     let magnitude = if signed { "(s64)value < 0 ? -value : value" } else { "value" };
     let _ = writeln!(out, "    number = {magnitude};\n    index = 0;");
 }
 
-/// The number of bits, by halves.
-fn bits(out: &mut String) {
+/// Emits the number of significant bits, by binary search.
+fn count_bits(out: &mut String) {
     for half in [32, 16, 8, 4, 2, 1] {
         let _ =
             writeln!(out, "    if (number >> {half}) {{ number >>= {half}; index += {half}; }}");
@@ -197,8 +215,9 @@ fn bits(out: &mut String) {
     out.push_str("    index += number;\n");
 }
 
-/// The number of bits, and one more above the power of two of the unit that has as many.
-fn power(out: &mut String, unit: u32) {
+/// Emits the index in exponential buckets: the number of significant bits, plus one if the value is
+/// above the unit scaled to as many bits.
+fn exponential_index(out: &mut String, unit: u32) {
     out.push_str("    if (number) {\n      index = 64;\n");
     for half in [32, 16, 8, 4, 2, 1] {
         let _ = writeln!(
@@ -210,7 +229,8 @@ fn power(out: &mut String, unit: u32) {
     let _ = writeln!(out, "      if (number > {}ULL) index++;\n    }}", aligned_unit(unit));
 }
 
-fn mirror(out: &mut String, signed: bool) {
+/// Emits the reflection of negative values to the lower half of the buckets.
+fn apply_sign(out: &mut String, signed: bool) {
     if signed {
         out.push_str("    index = (s64)value < 0 ? 64 - index : 64 + index;\n");
     }

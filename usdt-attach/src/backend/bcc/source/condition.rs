@@ -1,44 +1,45 @@
-//! Filters as expressions.
+//! Filters as C expressions.
 
-use super::reads::{number, word};
+use super::reads::{number, slot_value};
 use crate::filter::Test;
 use crate::plan::{ArgSlot, Condition, infinity_order};
 
+/// The C expression of a filter: 1 if the hit passes, else 0.
 pub(super) fn expression(condition: &Condition) -> String {
     match condition {
-        Condition::Constant(known) => format!("({})", i32::from(*known)),
+        Condition::Constant(value) => format!("({})", i32::from(*value)),
         Condition::All(a, b) => format!("({} && {})", expression(a), expression(b)),
         Condition::Any(a, b) => format!("({} || {})", expression(a), expression(b)),
         Condition::Not(inner) => format!("(!{})", expression(inner)),
-        Condition::Number { slot: place, test, value } => {
-            let sign = if place.signed { 's' } else { 'u' };
+        Condition::Number { slot, test, value } => {
+            let sign = if slot.signed { 's' } else { 'u' };
             format!(
                 "({}({}) {} ({sign}64){})",
-                unless_fault(*place),
-                word(*place),
+                unless_fault(*slot),
+                slot_value(*slot),
                 operator(*test),
                 number(*value)
             )
         }
-        Condition::Float { slot: place, test, value } => float(*place, *test, *value),
+        Condition::Float { slot, test, value } => float(*slot, *test, *value),
         Condition::String { pointer, length, bytes, prefix, scratch } => {
-            let wanted = bytes.len();
-            let pointer_word = word(*pointer);
+            let len = bytes.len();
+            let address = slot_value(*pointer);
             let mut parts = match length {
                 Some(length) => {
                     let test = if *prefix { ">=" } else { "==" };
-                    let mut parts = vec![format!("({}) {test} {wanted}", word(*length))];
-                    if wanted > 0 {
+                    let mut parts = vec![format!("({}) {test} {len}", slot_value(*length))];
+                    if len > 0 {
                         parts.push(format!(
-                            "!bpf_probe_read_user(base + {scratch}, {wanted}, (void *)({pointer_word}))"
+                            "!bpf_probe_read_user(base + {scratch}, {len}, (void *)({address}))"
                         ));
                     }
                     parts
                 }
                 None => vec![format!(
-                    "bpf_probe_read_user_str(base + {scratch}, {}, (void *)({pointer_word})) == {}",
-                    wanted + if *prefix { 1 } else { 2 },
-                    wanted + 1
+                    "bpf_probe_read_user_str(base + {scratch}, {}, (void *)({address})) == {}",
+                    len + if *prefix { 1 } else { 2 },
+                    len + 1
                 )],
             };
             parts.extend(same_bytes(*scratch, bytes));
@@ -51,8 +52,9 @@ pub(super) fn expression(condition: &Condition) -> String {
     }
 }
 
-fn unless_fault(word: ArgSlot) -> String {
-    word.fault.map_or(String::new(), |bit| format!("!FAULTED({bit}) && "))
+/// A conjunction that makes a comparison false if the argument could not be read.
+fn unless_fault(slot: ArgSlot) -> String {
+    slot.fault.map_or(String::new(), |bit| format!("!FAULTED({bit}) && "))
 }
 
 fn operator(test: Test) -> &'static str {
@@ -66,27 +68,29 @@ fn operator(test: Test) -> &'static str {
     }
 }
 
-/// See `plan::condition::float_order`.
-fn float(place: ArgSlot, test: Test, value: i64) -> String {
-    let shift = if place.size == 4 { " << 32" } else { "" };
-    let nan = if test == Test::Ne { "||" } else { "&&" };
-    let (outside, low, high) = (
-        if test == Test::Ne { ("<", ">", "||") } else { (">=", "<=", "&&") },
-        number(-infinity_order(place.size) - 1),
-        number(infinity_order(place.size)),
-    );
-    let (below, above, both) = outside;
+/// Compares a float by its order number (see `plan::condition::float_order`), as BPF has no floating
+/// point. The numbers beyond the infinities are NaNs, which are unequal to everything.
+fn float(slot: ArgSlot, test: Test, value: i64) -> String {
+    let shift = if slot.size == 4 { " << 32" } else { "" };
+    // Either "is a NaN, or differs" or "is not a NaN, and compares".
+    let (below, above, both, then) = match test {
+        Test::Ne => ("<", ">", "||", "||"),
+        _ => (">=", "<=", "&&", "&&"),
+    };
     format!(
         "({fault}({{ u64 bits = ({word}){shift}; if (!(bits << 1)) bits = 0; \
          s64 order = (s64)bits ^ (s64)((u64)((s64)bits >> 63) >> 1); \
-         (order {below} {low} {both} order {above} {high}) {nan} order {operator} {value}; }}))",
-        fault = unless_fault(place),
-        word = word(place),
+         (order {below} {low} {both} order {above} {high}) {then} order {operator} {value}; }}))",
+        fault = unless_fault(slot),
+        word = slot_value(slot),
+        low = number(-infinity_order(slot.size) - 1),
+        high = number(infinity_order(slot.size)),
         operator = operator(test),
         value = number(value),
     )
 }
 
+/// Comparisons of the memory at `base + at` with constant bytes, as few as possible.
 fn same_bytes(at: u32, bytes: &[u8]) -> Vec<String> {
     let mut out = Vec::new();
     let (mut at, mut rest) = (at, bytes);

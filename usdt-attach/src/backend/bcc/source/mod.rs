@@ -1,26 +1,30 @@
-//! A plan as C source: step for step what the embedded back end emits, so that records and tables are the same
-//! bytes.
+//! Generates C source from a plan.
+//!
+//! The program takes the same steps as the one that the embedded back end generates. Both therefore
+//! write the same records and tables.
 
 pub(super) mod access;
 mod action;
 mod condition;
 mod reads;
 
+use crate::bpf::helper::{CURRENT_TASK_UNDER_CGROUP, GET_ATTACH_COOKIE, GET_STACK};
 use crate::bpf::{Counter, KernelFeatures, MapFds};
 use crate::plan::{Action, Handler, Plan, pt_regs, record_layout};
-use reads::step;
+use reads::emit_read;
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
-/// Name of the program's function.
+/// The name of the function that handles the hits of every site.
 pub(super) const FUNCTION: &str = "usdt_attach";
 
-/// Name of the function of one site, where programs cannot ask for their site's cookie.
+/// The name of the function of one site, on kernels without BPF cookies.
 pub(super) fn function_of(cookie: u32) -> String {
     format!("{FUNCTION}_{cookie}")
 }
 
-/// The source of the plan's program. Maps are named by descriptor: it is compiled where it is loaded.
-/// Without cookies it has a function for each site.
+/// Generates the source of a plan's program. It refers to maps by their descriptors in this process.
+/// On kernels without BPF cookies, it has a function for each site.
 pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> String {
     let mut out = String::from("#include <uapi/linux/ptrace.h>\n\n");
     let maps = [
@@ -43,9 +47,9 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
          #define COUNT(counter) __sync_fetch_and_add(&counts[counter], 1)\n\
          #define FILTERED {{ COUNT({filtered}); return 0; }}\n\
          #define DROPPED {{ COUNT({dropped}); return 0; }}\n\n\
-         static u64 (*attach_cookie)(void *) = (void *)174;\n\
-         static long (*under_cgroup)(void *, u32) = (void *)37;\n\
-         static long (*get_stack)(void *, void *, u32, u64) = (void *)67;\n\n\
+         static u64 (*attach_cookie)(void *) = (void *){GET_ATTACH_COOKIE};\n\
+         static long (*under_cgroup)(void *, u32) = (void *){CURRENT_TASK_UNDER_CGROUP};\n\
+         static long (*get_stack)(void *, void *, u32, u64) = (void *){GET_STACK};\n\n\
          static __always_inline int handle(struct pt_regs *ctx, u32 cookie) {{\n",
         faults = record_layout::FAULTS,
         filtered = Counter::Filtered as u32,
@@ -54,24 +58,12 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
     prologue(&mut out, plan);
     let sites = plan.sites();
     for (index, handler) in (0u32..).zip(&plan.handlers) {
-        let mut run: Option<(u32, u32)> = None;
-        let close = |run: Option<(u32, u32)>, out: &mut String| {
-            if let Some((from, to)) = run {
-                let _ = writeln!(out, "  case {from} ... {to}:");
-            }
-        };
-        for site in sites.iter().filter(|s| s.handler == index) {
-            run = match run {
-                Some((from, to)) if to + 1 == site.cookie => Some((from, site.cookie)),
-                other => {
-                    close(other, &mut out);
-                    Some((site.cookie, site.cookie))
-                }
-            };
+        let cookies = sites.iter().filter(|site| site.handler == index).map(|site| site.cookie);
+        for range in ranges(cookies) {
+            let _ = writeln!(out, "  case {} ... {}:", range.start(), range.end());
         }
-        close(run, &mut out);
         out.push_str("  {\n");
-        one(&mut out, plan, handler);
+        handler_body(&mut out, plan, handler);
         out.push_str("    return 0;\n  }\n");
     }
     out.push_str("  }\n  return 0;\n}\n");
@@ -93,7 +85,19 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
     out
 }
 
-/// Everything before the site's own handler.
+/// Joins consecutive cookies, which are in ascending order, to ranges.
+fn ranges(cookies: impl Iterator<Item = u32>) -> Vec<RangeInclusive<u32>> {
+    let mut ranges: Vec<RangeInclusive<u32>> = Vec::new();
+    for cookie in cookies {
+        match ranges.last_mut() {
+            Some(last) if *last.end() + 1 == cookie => *last = *last.start()..=cookie,
+            _ => ranges.push(cookie..=cookie),
+        }
+    }
+    ranges
+}
+
+/// Emits what precedes the handlers: the checks of process, cgroup and limit, and the hit count.
 fn prologue(out: &mut String, plan: &Plan) {
     if let Some(pids) = &plan.pids {
         let others: Vec<String> = pids.iter().map(|pid| format!("tgid != {pid}")).collect();
@@ -120,7 +124,8 @@ fn prologue(out: &mut String, plan: &Plan) {
     );
 }
 
-fn one(out: &mut String, plan: &Plan, handler: &Handler) {
+/// Emits a handler: stack check, filter, sampling, rate limit, then the action.
+fn handler_body(out: &mut String, plan: &Plan, handler: &Handler) {
     if handler.stack_check {
         let _ = write!(
             out,
@@ -131,15 +136,16 @@ fn one(out: &mut String, plan: &Plan, handler: &Handler) {
         );
     }
     let frame = &handler.frame;
-    // A record is put together on the stack, too, which has no room for both.
+    // The record is assembled on the stack as well, which has no room for both: the frame gets a
+    // scope of its own.
     let records = matches!(handler.action, Action::Record(_));
     if records {
         out.push_str("    {\n");
     }
     if frame.size > 0 {
         let _ = writeln!(out, "    u64 frame[{}] = {{}};\n    base = (u8 *)frame;", frame.size / 8);
-        for one in &frame.filter_reads {
-            step(out, one);
+        for read in &frame.filter_reads {
+            emit_read(out, read);
         }
     }
     if let Some(condition) = &handler.filter {
@@ -148,25 +154,26 @@ fn one(out: &mut String, plan: &Plan, handler: &Handler) {
     if records {
         out.push_str("    }\n");
     }
-    if let Some(every) = plan.sample {
-        let share = (u64::from(u32::MAX) + 1) / u64::from(every.max(1));
-        let _ = writeln!(out, "    if ((u64)bpf_get_prandom_u32() >= {share}ULL) FILTERED");
+    if let Some(n) = plan.sample {
+        let threshold = (u64::from(u32::MAX) + 1) / u64::from(n.max(1));
+        let _ = writeln!(out, "    if ((u64)bpf_get_prandom_u32() >= {threshold}ULL) FILTERED");
     }
-    if let (Some(most), Some(slot)) = (plan.rate, handler.rate) {
-        // libbcc's BPF target has no fetching atomics: hits on several CPUs at once may pass together.
+    if let (Some(limit), Some(slot)) = (plan.rate, handler.rate) {
+        // libbcc's BPF target has no atomics that return the old value, so concurrent hits may exceed
+        // the limit.
         let _ = write!(
             out,
             "    number = bpf_ktime_get_ns() / 1000000000;\n\
              \x20   budget_of_second = (u64 *)((u8 *)RATES + {});\n\
              \x20   if (*(volatile u64 *)budget_of_second >> 32 != number)\n\
              \x20     *(volatile u64 *)budget_of_second = number << 32;\n\
-             \x20   if ((u32)*(volatile u64 *)budget_of_second >= {most}) FILTERED\n\
+             \x20   if ((u32)*(volatile u64 *)budget_of_second >= {limit}) FILTERED\n\
              \x20   __sync_fetch_and_add(budget_of_second, 1);\n",
             slot * 8
         );
     }
     if plan.limit.is_some() {
-        // For the same reason the session drops the records beyond the limit.
+        // For the same reason, concurrent hits may exceed the budget. The session drops their records.
         out.push_str("    __sync_fetch_and_add(budget, -1);\n");
     }
     action::action(out, plan, handler);

@@ -1,11 +1,12 @@
-//! The steps that fill a record or a frame, as statements on `base`.
+//! Read operations as C statements, which write to the record or frame at `base`.
 
 use crate::plan::{Address, ArgSlot, ReadOp};
 use std::fmt::Write as _;
 
-pub(super) fn step(out: &mut String, step: &ReadOp) {
-    // Writing to a string has no failing case.
-    let _ = match step {
+/// Emits the statement of a read operation.
+pub(super) fn emit_read(out: &mut String, read: &ReadOp) {
+    // Writing to a string cannot fail.
+    let _ = match read {
         ReadOp::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {};", number(*value)),
         ReadOp::Register { to, from } => {
             writeln!(out, "    AT(u64, {to}) = ctx->{};", register(*from))
@@ -13,9 +14,9 @@ pub(super) fn step(out: &mut String, step: &ReadOp) {
         ReadOp::Memory { to, len, from, fault } => {
             let mut reads = Vec::new();
             let mut at = address(from);
-            for distance in from.offsets_after_deref() {
+            for offset in from.offsets_after_deref() {
                 reads.push(format!("bpf_probe_read_user(base + {to}, 8, (void *)({at}))"));
-                at = format!("AT(u64, {to}) + {}", number(distance));
+                at = format!("AT(u64, {to}) + {}", number(offset));
             }
             reads.push(format!("bpf_probe_read_user(base + {to}, {len}, (void *)({at}))"));
             writeln!(out, "    if ({}) FAULT({fault});", reads.join(" || "))
@@ -46,17 +47,18 @@ pub(super) fn step(out: &mut String, step: &ReadOp) {
     };
 }
 
-/// A number of 64 bits; the lowest has no literal of its own.
+/// A 64-bit literal. C has none for the lowest number, which needs an expression.
 pub(super) fn number(value: i64) -> String {
     if value == i64::MIN { "(-9223372036854775807LL - 1)".to_owned() } else { format!("{value}LL") }
 }
 
-/// The word as a number of 64 bits, with its sign.
-pub(super) fn word(word: ArgSlot) -> String {
-    let sign = if word.signed { 's' } else { 'u' };
-    format!("({sign}64)AT({sign}{}, {})", u32::from(word.size) * 8, word.at)
+/// A slot's value as a 64-bit expression of its sign.
+pub(super) fn slot_value(slot: ArgSlot) -> String {
+    let sign = if slot.signed { 's' } else { 'u' };
+    format!("({sign}64)AT({sign}{}, {})", u32::from(slot.size) * 8, slot.at)
 }
 
+/// The address up to the first dereference.
 fn address(from: &Address) -> String {
     let mut terms = Vec::new();
     if let Some(base) = from.base {
@@ -69,8 +71,8 @@ fn address(from: &Address) -> String {
     terms.join(" + ")
 }
 
-/// Member of the kernel's own `struct pt_regs` at an offset of the user-space one: the layouts agree, the names
-/// do not.
+/// The member of the kernel's `struct pt_regs` at an offset. User space has a `struct pt_regs` with
+/// the same layout but other names.
 #[cfg(target_arch = "x86_64")]
 fn register(offset: i16) -> String {
     const NAMES: [&str; 20] = [
@@ -80,7 +82,7 @@ fn register(offset: i16) -> String {
     usize::try_from(offset / 8).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("ax").to_owned()
 }
 
-/// See above.
+/// The member of the kernel's `struct pt_regs` at an offset.
 #[cfg(target_arch = "aarch64")]
 fn register(offset: i16) -> String {
     match offset / 8 {

@@ -1,11 +1,11 @@
-//! Reads and checks the `.toml` files of the catalogue. Errors name file and line.
+//! Reads and checks the `.toml` files of the catalog. Errors name file and line.
 
 use crate::command::{Failure, Outcome};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use toml::Spanned;
 
-/// A provider of the catalogue; these types mirror those of `gobinary::catalogue`.
+/// A provider of the catalog; these types mirror those of `gobinary::catalog`.
 #[derive(Debug)]
 pub(super) struct Provider {
     pub(super) name: String,

@@ -1,6 +1,6 @@
-//! The types of the catalogue's tables.
+//! The types of the catalog's tables.
 
-/// A provider of the catalogue: a group of probes of the runtime or of a standard library package.
+/// A provider of the catalog: a group of probes of the runtime or of a standard library package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provider {
     /// The name as in notes, such as `net_http`.
@@ -11,7 +11,7 @@ pub struct Provider {
     pub probes: &'static [Probe],
 }
 
-/// A probe of the catalogue.
+/// A probe of the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The name as in notes, such as `goroutine__create`.
@@ -27,7 +27,7 @@ pub struct Probe {
     pub entries: &'static [FunctionEntry],
 }
 
-/// An argument of a probe of the catalogue.
+/// An argument of a probe of the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arg {
     /// The name as in the schema.

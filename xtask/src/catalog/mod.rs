@@ -1,4 +1,4 @@
-//! Generates the Rust tables of `gobinary::catalogue` from the `.toml` files next to them.
+//! Generates the Rust tables of `gobinary::catalog` from the `.toml` files next to them.
 //!
 //! This task depends on `gobinary`. To change the tables' types, change the generator first,
 //! generate, then change the types.
@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// Relative to the root of the workspace.
-const FOLDER: &str = "gobinary/src/catalogue";
+const FOLDER: &str = "gobinary/src/catalog";
 const TABLES: &str = "tables.rs";
 
 /// Files of providers, in the order of the documentation.

@@ -1,16 +1,16 @@
-//! Schemas of the catalogue's probes, for binaries whose notes have no argument names and types.
+//! Schemas of the catalog's probes, for binaries whose notes have no argument names and types.
 
-use gobinary::catalogue::{self, Arg};
+use gobinary::catalog::{self, Arg};
 use stapsdt::schema::{self, Kind};
 
 /// Returns true for a provider of the Go runtime or standard library.
 pub(super) fn has_provider(name: &str) -> bool {
-    catalogue::provider(name).is_some()
+    catalog::provider(name).is_some()
 }
 
 /// Returns the schema of a probe with all its arguments.
 pub(super) fn full_schema(provider: &str, probe: &str) -> Option<schema::Probe> {
-    let probe = catalogue::provider(provider)?.probes.iter().find(|p| p.name == probe)?;
+    let probe = catalog::provider(provider)?.probes.iter().find(|p| p.name == probe)?;
     Some(schema::Probe {
         name: probe.name.to_owned(),
         args: probe.args.iter().map(arg_schema).collect(),
@@ -19,9 +19,9 @@ pub(super) fn full_schema(provider: &str, probe: &str) -> Option<schema::Probe> 
     })
 }
 
-/// Returns the schema of a note with `words` argument words: the first arguments of the catalogue's
+/// Returns the schema of a note with `words` argument words: the first arguments of the catalog's
 /// probe, as many as fit. `None` if no number of arguments has exactly that many words; the note is
-/// not the catalogue's probe then.
+/// not the catalog's probe then.
 pub(super) fn schema_for_words(provider: &str, probe: &str, words: usize) -> Option<schema::Probe> {
     let mut found = full_schema(provider, probe)?;
     while found.words() > words {
@@ -30,7 +30,7 @@ pub(super) fn schema_for_words(provider: &str, probe: &str, words: usize) -> Opt
     (found.words() == words).then_some(found)
 }
 
-/// Returns the schema of an argument of the catalogue.
+/// Returns the schema of an argument of the catalog.
 fn arg_schema(arg: &Arg) -> schema::Arg {
     let (kind, size, signed) = match arg.ty {
         "string" => (Kind::String, 8, false),
@@ -64,8 +64,8 @@ mod tests {
     }
 
     #[test]
-    fn knows_every_type_of_the_catalogue() {
-        for arg in catalogue::providers().iter().flat_map(|p| p.probes).flat_map(|p| p.args) {
+    fn knows_every_type_of_the_catalog() {
+        for arg in catalog::providers().iter().flat_map(|p| p.probes).flat_map(|p| p.args) {
             let known = ["uint64_t", "uintptr_t"].contains(&arg.ty);
             let read = arg_schema(arg);
             assert_eq!(

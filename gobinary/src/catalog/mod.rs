@@ -1,4 +1,4 @@
-//! The catalogue of probes of Go's runtime and standard library.
+//! The catalog of probes of Go's runtime and standard library.
 //!
 //! Names and arguments are the same for probes that are compiled in and for function entries.
 //!
@@ -23,14 +23,14 @@ pub(crate) use types::{ArgLocation, LabelSet};
 /// Returns all providers, in the order of the documentation.
 ///
 /// ```
-/// let names: Vec<&str> = gobinary::catalogue::providers().iter().map(|p| p.name).collect();
+/// let names: Vec<&str> = gobinary::catalog::providers().iter().map(|p| p.name).collect();
 /// assert_eq!(names, ["go", "net_http", "sql", "tls", "net"]);
 /// ```
 pub fn providers() -> &'static [Provider] {
     &tables::PROVIDERS
 }
 
-/// Returns the provider with this name; `None` if the catalogue has none.
+/// Returns the provider with this name; `None` if the catalog has none.
 pub fn provider(name: &str) -> Option<&'static Provider> {
     providers().iter().find(|provider| provider.name == name)
 }

@@ -1,5 +1,5 @@
-//! A command whose process is created, and can be attached to, before its program starts.
-#![allow(unsafe_code)] // code between fork and exec; see `Child::create`
+//! Processes that are forked, and can be attached to, before they execute their program.
+#![allow(unsafe_code)] // code between fork and exec; see `PendingChild::create`
 
 use crate::error::{Error, Result};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -8,26 +8,31 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::thread::JoinHandle;
 
-/// A created process, held before its program starts. Dropping it without [`Child::run`] ends it before it has run anything.
+/// The process of a [`Target::Command`](super::Target::Command), which waits before it executes its
+/// program.
+///
+/// Dropping it without [`PendingChild::run`] makes the process exit without executing the program.
 #[derive(Debug)]
-pub struct Child {
+pub struct PendingChild {
     pid: u32,
     path: PathBuf,
-    /// Written to, lets the child go on; closed, ends it.
+    /// The write end of the pipe that the child reads from. A byte lets it continue; closing the
+    /// pipe makes it exit.
     gate: Option<OwnedFd>,
-    spawner: Option<JoinHandle<io::Result<std::process::Child>>>,
+    spawner: Option<JoinHandle<io::Result<Child>>>,
 }
 
-impl Child {
-    /// Forks. The new process reports its id and waits before `exec`; a thread of this process waits in `spawn` for it.
+impl PendingChild {
+    /// Forks. The child reports its process id and waits before `exec`. A thread of this process
+    /// waits for it in [`Command::spawn`], which returns only after the `exec`.
     ///
     /// # Errors
     ///
     /// Fails when no process can be created.
-    pub fn create(path: &Path, name: &OsStr, args: &[OsString]) -> Result<Child> {
+    pub(crate) fn create(path: &Path, name: &OsStr, args: &[OsString]) -> Result<PendingChild> {
         let failed = |source: io::Error| Error::spawn(path, source);
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()));
         let ((pid_reader, pid_writer), (gate_reader, gate_writer)) = (pipe()?, pipe()?);
@@ -35,11 +40,13 @@ impl Child {
         command.arg0(name).args(args);
         let (writer, reader, inherited_gate) =
             (pid_writer.as_raw_fd(), gate_reader.as_raw_fd(), gate_writer.as_raw_fd());
-        // SAFETY: between fork and exec only async-signal-safe calls are made: getpid, write, read, close. The
-        // descriptors stay open in the parent until `spawn` has returned or failed, so the child has them.
+        // SAFETY: between fork and exec, only async-signal-safe calls are made: getpid, write, read
+        // and close. The descriptors stay open in the parent until `spawn` has returned or failed,
+        // so the child has them.
         unsafe {
             command.pre_exec(move || {
-                // The child's own copy of the gate would keep it from closing.
+                // While the child holds the write end itself, its read would never see the pipe
+                // close.
                 libc::close(inherited_gate);
                 let pid = (libc::getpid() as u32).to_ne_bytes();
                 if libc::write(writer, pid.as_ptr().cast(), pid.len()) != pid.len() as isize {
@@ -52,7 +59,7 @@ impl Child {
                 Ok(())
             });
         }
-        // `spawn` returns when the program runs, which is after the gate opens: it waits on a thread of its own.
+        // `spawn` blocks until the gate opens, so it needs a thread.
         let spawner = std::thread::spawn(move || {
             let child = command.spawn();
             drop((pid_writer, gate_reader));
@@ -61,14 +68,14 @@ impl Child {
         let mut pid = [0; 4];
         let mut reader = std::fs::File::from(pid_reader);
         if let Err(source) = reader.read_exact(&mut pid) {
-            // No id came: the fork itself failed, and says why.
+            // The child has not reported an id, so the fork has failed. `spawn` returns the reason.
             drop(gate_writer);
             return Err(failed(match spawner.join() {
                 Ok(Err(error)) => error,
                 _ => source,
             }));
         }
-        Ok(Child {
+        Ok(PendingChild {
             pid: u32::from_ne_bytes(pid),
             path: path.to_owned(),
             gate: Some(gate_writer),
@@ -76,33 +83,33 @@ impl Child {
         })
     }
 
-    /// Its process id.
+    /// The process id, which stays the same after [`PendingChild::run`].
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Starts the program. The caller waits for the returned process.
+    /// Lets the process execute its program. The caller must wait for the returned process.
     ///
     /// # Errors
     ///
     /// Fails when the program cannot be executed.
-    pub fn run(mut self) -> Result<std::process::Child> {
+    pub fn run(mut self) -> Result<Child> {
         let failed = |source: io::Error| Error::spawn(self.path.clone(), source);
         if let Some(gate) = self.gate.take() {
             std::fs::File::from(gate).write_all(&[1]).map_err(failed)?;
         }
         match self.spawner.take().map(JoinHandle::join) {
             Some(Ok(child)) => child.map_err(failed),
-            _ => Err(failed(io::Error::other("the thread that starts it ended"))),
+            _ => Err(failed(io::Error::other("the thread that spawns it has panicked"))),
         }
     }
 }
 
-impl Drop for Child {
+impl Drop for PendingChild {
     fn drop(&mut self) {
         drop(self.gate.take());
         if let Some(spawner) = self.spawner.take() {
-            // Ends with an error as soon as the gate is closed; `spawn` has reaped the process then.
+            // The closed gate makes the child exit before `exec`. `spawn` reaps it and fails.
             let _ = spawner.join();
         }
     }

@@ -39,7 +39,7 @@ pub(crate) fn field_offset(field: &Field, minor: u32) -> Option<u32> {
     offsets.since.iter().rev().find(|(from, _)| *from <= minor).and_then(|(_, offset)| *offset)
 }
 
-/// Returns the fields whose offsets are used: by function entries of the catalogue, and by
+/// Returns the fields whose offsets are used: by function entries of the catalog, and by
 /// [`GoBinary::runtime_layout`](crate::GoBinary::runtime_layout).
 pub fn all_fields() -> BTreeSet<&'static Field> {
     let entries = tables::PROVIDERS.iter().flat_map(|p| p.probes).flat_map(|p| p.entries);
