@@ -125,7 +125,7 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 ///     command_line: CommandLine::default(),
 ///     target,
 ///     processes: resolved.processes,
-///     found: resolved.found,
+///     found: resolved.objects,
 ///     wait_for_probes: true,
 ///     duration: None,
 /// };
