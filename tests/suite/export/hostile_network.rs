@@ -170,9 +170,11 @@ fn slow_readers_of_large_pages_do_not_fill_the_memory() {
     let victim = Victim::start(config, &["-per", "50"]);
     victim.target.signal(SIGINT);
     wait_for("large pages", || victim.scrape().len() > 1 << 20);
-    wait_for("all operations", || {
-        metric(&victim.scrape(), "h_count").values().sum::<f64>() == 180.0
-    });
+    // The kernel may have no memory for a large histogram at once; that hit is counted as dropped.
+    let hits = |outcome: &str| {
+        victim.value("usdt_attach_hits_total", &format!("{{entry=\"h\",outcome=\"{outcome}\"}}"))
+    };
+    wait_for("all operations", || hits("delivered") + hits("dropped") == 180.0);
     let mut slow = Vec::new();
     for _ in 0..100 {
         slow.push(send(victim.port, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"));
