@@ -16,6 +16,8 @@ const TARGETS: &[&str] = &[
     "filter",
     "operands",
     "events",
+    "endpoint",
+    "otlp_answer",
 ];
 /// Default run time of each target, in seconds.
 const DEFAULT_SECONDS: &str = "600";
@@ -63,12 +65,43 @@ pub(crate) fn check() -> Outcome {
     execute(check.env("RUSTFLAGS", "--cfg fuzzing"))
 }
 
-/// Copies the corpus of definitions as seeds for the targets that read definitions.
+/// Valid messages, as seeds for the targets that read what comes over the network.
+const MESSAGES: &[(&str, &[&str])] = &[
+    (
+        "endpoint",
+        &[
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/vnd.google.protobuf;q=0.5,*/*;q=0.1\r\n\r\n",
+            "HEAD /healthz HTTP/1.0\r\nContent-Length: 100000000000000\r\n\r\n",
+            "POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+            "tls_server_config:\n  cert_file: a\n  key_file: b\n  min_version: TLS13\nhttp_server_config:\n  headers: {X-Frame-Options: deny}\n",
+            "Basic YW5uOnNlY3JldA==",
+        ],
+    ),
+    (
+        "otlp_answer",
+        &[
+            // The first two bytes are a status: 200, and 503.
+            "\0\u{c8}\n{\"partialSuccess\":{\"rejectedSpans\":\"3\",\"errorMessage\":\"x\"}}",
+            "\u{1}\u{f7}Wed, 21 Oct 2015 07:28:00 GMT\n",
+        ],
+    ),
+];
+
+/// Writes seeds for the targets that read definitions or messages.
 fn seed(target: &str) -> Outcome {
+    let folder = root().join("fuzz/corpus").join(target);
+    if let Some((_, messages)) = MESSAGES.iter().find(|(name, _)| *name == target) {
+        std::fs::create_dir_all(&folder).explain("cannot create the corpus")?;
+        for (number, message) in messages.iter().enumerate() {
+            // Each character is a byte.
+            let bytes: Vec<u8> = message.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+            std::fs::write(folder.join(format!("message-{number}")), bytes)
+                .explain("cannot write the corpus")?;
+        }
+    }
     if !["parser", "preprocessor", "formatter"].contains(&target) {
         return Ok(());
     }
-    let folder = root().join("fuzz/corpus").join(target);
     std::fs::create_dir_all(&folder).explain("cannot create the corpus")?;
     for kind in ["files", "mistakes"] {
         let from = root().join("usdt-gen/corpus").join(kind);

@@ -4,8 +4,10 @@
 mod agent;
 mod collector;
 mod config;
+mod hostile_network;
 mod prometheus;
 mod recordings;
+mod web_config;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

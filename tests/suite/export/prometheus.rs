@@ -106,16 +106,26 @@ fn start_endpoint(app: &Copy, target: &Process) -> (Process, u16) {
 }
 
 /// A Prometheus server that scrapes the exporter.
-struct Prometheus {
+pub(super) struct Prometheus {
     process: Process,
     port: u16,
 }
 
 impl Prometheus {
     fn start(folder: &Path, endpoint: u16, args: &[&str]) -> Prometheus {
+        Prometheus::start_with(folder, endpoint, "scheme: http", args)
+    }
+
+    /// Starts Prometheus with further keys of the scrape configuration.
+    pub(super) fn start_with(
+        folder: &Path,
+        endpoint: u16,
+        scrape: &str,
+        args: &[&str],
+    ) -> Prometheus {
         let port = free_port();
         let config = format!(
-            "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: usdt, static_configs: [{{targets: ['127.0.0.1:{endpoint}']}}]}}]\n"
+            "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: usdt, {scrape}, static_configs: [{{targets: ['127.0.0.1:{endpoint}']}}]}}]\n"
         );
         let config = write(folder, "prometheus.yml", &config);
         let mut command = command("prometheus");
@@ -125,13 +135,17 @@ impl Prometheus {
         Prometheus { process: Process::start(&mut command), port }
     }
 
+    pub(super) fn stop(self) {
+        self.process.interrupt();
+    }
+
     /// Returns the answer of its API, or null while it does not answer.
     fn get(&self, path: &str) -> Value {
         serde_json::from_str(&get(self.port, path)).unwrap_or_default()
     }
 
     /// Returns the labels and values that a query finds.
-    fn query(&self, text: &str) -> Vec<(Value, f64)> {
+    pub(super) fn query(&self, text: &str) -> Vec<(Value, f64)> {
         let text =
             text.replace('{', "%7B").replace('}', "%7D").replace(' ', "%20").replace('"', "%22");
         let answer = self.get(&format!("/api/v1/query?query={text}"));

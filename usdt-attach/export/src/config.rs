@@ -3,6 +3,7 @@
 //!
 //! The documentation of the fields is also that of the JSON schema, which editors show.
 
+use crate::endpoint::address::ListenAddress;
 use crate::time;
 use schemars::JsonSchema;
 use serde::de::{self, SeqAccess, Visitor};
@@ -55,8 +56,35 @@ pub struct TargetConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Prometheus {
-    /// Address and port to listen at, such as `127.0.0.1:9464`.
+    /// The address to listen at: `HOST:PORT`, such as `127.0.0.1:9464`. A `PORT` alone is that of
+    /// the loopback interface, and `:PORT` that of all interfaces.
     pub listen: String,
+    /// A YAML file with the TLS certificate and the users of the endpoint, in the format of the
+    /// exporters of Prometheus. Relative to the folder of the configuration.
+    #[serde(default, alias = "web_config_file")]
+    pub web_config_file: Option<PathBuf>,
+}
+
+impl Prometheus {
+    /// Parses the address of [`Prometheus::listen`], and returns it as it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a message for the user if it is not an address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use usdt_export::config::Prometheus;
+    ///
+    /// for address in ["127.0.0.1:9464", "9464", ":9464"] {
+    ///     assert_eq!(Prometheus::parse_address(address).as_deref(), Ok(address));
+    /// }
+    /// assert!(Prometheus::parse_address("127.0.0.1").is_err());
+    /// ```
+    pub fn parse_address(text: &str) -> Result<String, String> {
+        ListenAddress::parse(text).map(|_| text.to_owned())
+    }
 }
 
 /// A collector that accepts OTLP over HTTP in JSON.
@@ -340,9 +368,13 @@ impl Config {
         let text = usdt_files::read_text(path, TEXT_LIMIT)
             .map_err(|source| error::Error::open(path, source))?;
         let invalid = |problem: String| error::Error::object(path, problem);
-        let config: Config = toml::from_str(&text)
+        let mut config: Config = toml::from_str(&text)
             .map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
         config.check().map_err(invalid)?;
+        let web_config_file = config.prometheus.as_mut().and_then(|p| p.web_config_file.as_mut());
+        if let (Some(file), Some(folder)) = (web_config_file, path.parent()) {
+            *file = folder.join(&file);
+        }
         Ok(config)
     }
 
@@ -402,8 +434,12 @@ impl Config {
         if let Some(target) = &self.target {
             target.check()?;
         }
+        if let Some(prometheus) = &self.prometheus {
+            Prometheus::parse_address(&prometheus.listen)
+                .map_err(|problem| format!("prometheus: `listen`: {problem}"))?;
+        }
         match &self.otlp {
-            Some(otlp) if !otlp.endpoint.starts_with("http://") => Err(format!(
+            Some(otlp) if !is_collector_url(&otlp.endpoint) => Err(format!(
                 "otlp: `endpoint` must be http://HOST:PORT, not `{}`; for TLS, run a collector on this host",
                 otlp.endpoint
             )),
@@ -457,6 +493,12 @@ impl TargetConfig {
         }
         Err("target: set exactly one of `pids`, `exe`, `cgroup` and `all`".to_owned())
     }
+}
+
+/// Whether a URL is `http://HOST:PORT`, with a path or without.
+fn is_collector_url(url: &str) -> bool {
+    let parsed = url.parse::<ureq::http::Uri>();
+    url.starts_with("http://") && parsed.is_ok_and(|uri| uri.host().is_some_and(|h| !h.is_empty()))
 }
 
 fn check_probes(table: &str, probes: &Globs) -> Result<(), String> {

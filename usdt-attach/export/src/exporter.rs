@@ -1,16 +1,23 @@
 //! The exporter's event loop: attaches to the probes of a configuration, follows the target,
 //! answers scrapes and sends requests until it is stopped.
 
+mod outputs;
+
+pub use outputs::CommandLine;
+
 use crate::config::Config;
+use crate::endpoint::Endpoint;
+use crate::endpoint::scrape::Responder;
+use crate::heartbeat::Heartbeat;
 use crate::job::{Job, Scope, entries};
 use crate::metric::{Family, Series};
-use crate::otlp;
-use crate::prometheus::{self, Endpoint, Responder};
+use crate::otlp::{self, Period, RequestCounts};
 use crate::self_metrics::{self, OtlpCounts, Snapshot};
 use crate::span::{Pairing, Span};
 use crate::time::unix_nanos;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -55,8 +62,11 @@ impl ExporterHandle {
 pub struct Settings {
     /// What to export and where to.
     pub config: Config,
-    /// The file from which a reload reads the configuration; `None` ignores reloads.
+    /// The file from which a reload reads the configuration. `None` if there is none: a reload
+    /// then reads only the file with TLS and users.
     pub path: Option<PathBuf>,
+    /// What takes precedence over the file when it is reloaded. It is part of `config` already.
+    pub command_line: CommandLine,
     /// The processes to trace. It takes precedence over the target of the configuration.
     pub target: Target,
     /// The processes of a target that names them one by one. The exporter ends when all of them
@@ -87,6 +97,8 @@ const NO_SPANS_INTERVAL: Duration = Duration::from_millis(250);
 const SPAN_BATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often sessions of files that no process runs are stopped.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the exporter sends requests that wait when it stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the exporter checks whether its processes have ended.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -99,7 +111,7 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 /// use usdt_attach::session::Mechanism;
 /// use usdt_attach::target::Target;
 /// use usdt_export::config::Config;
-/// use usdt_export::{Exporter, Settings};
+/// use usdt_export::{CommandLine, Exporter, Settings};
 ///
 /// # fn main() -> usdt_attach::error::Result<()> {
 /// let path = "/etc/usdt-attach.toml";
@@ -110,9 +122,10 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 /// let settings = Settings {
 ///     config,
 ///     path: Some(path.into()),
+///     command_line: CommandLine::default(),
 ///     target,
 ///     processes: resolved.processes,
-///     found: resolved.found,
+///     found: resolved.objects,
 ///     wait_for_probes: true,
 ///     duration: None,
 /// };
@@ -136,6 +149,9 @@ pub struct Exporter<'a> {
     event_sender: Sender<Event>,
     endpoint: Option<Endpoint>,
     otlp_sender: Option<otlp::Sender>,
+    /// The counts of all senders, also of those before a reload.
+    otlp_counts: Arc<RequestCounts>,
+    heartbeat: Arc<Heartbeat>,
     /// Spans that wait to be sent.
     span_queue: Vec<Span>,
     /// Spans that were discarded because the queue was full.
@@ -175,6 +191,8 @@ impl<'a> Exporter<'a> {
             event_sender,
             endpoint: None,
             otlp_sender: None,
+            otlp_counts: Arc::default(),
+            heartbeat: Arc::new(Heartbeat::new()),
             span_queue: Vec::new(),
             discarded_spans: 0,
             services: HashMap::new(),
@@ -183,7 +201,8 @@ impl<'a> Exporter<'a> {
         let config = exporter.settings.config.clone();
         exporter.apply_entries(&config)?;
         // Last, so that a client that gets an answer can rely on the probes being attached.
-        exporter.apply_outputs(&Config::default(), &config)?;
+        exporter.heartbeat.beat();
+        exporter.open_outputs()?;
         Ok(exporter)
     }
 
@@ -192,42 +211,15 @@ impl<'a> Exporter<'a> {
         ExporterHandle(self.event_sender.clone())
     }
 
-    /// Returns the address and port of the Prometheus endpoint; `None` if the configuration has
-    /// none.
-    pub fn address(&self) -> Option<String> {
-        self.endpoint.as_ref().map(Endpoint::address)
+    /// Returns the URL of the metrics, with the assigned port if port 0 was requested; `None` if
+    /// the configuration has no endpoint.
+    pub fn metrics_url(&self) -> Option<String> {
+        self.endpoint.as_ref().and_then(Endpoint::metrics_url)
     }
 
     /// Returns the number of attached probe sites.
     pub fn sites(&self) -> u64 {
         self.jobs.iter().map(Job::sites).sum()
-    }
-
-    /// Opens and closes the outputs in which two configurations differ.
-    fn apply_outputs(&mut self, old: &Config, new: &Config) -> Result<()> {
-        if old.prometheus != new.prometheus {
-            let mut endpoint = None;
-            if let Some(prometheus) = &new.prometheus {
-                let events = self.event_sender.clone();
-                let scrape = move || {
-                    let (responder, families) = prometheus::scrape_channel();
-                    // If the exporter has ended, the responder is dropped and the scrape fails.
-                    let _ = events.send(Event::Scrape(responder));
-                    families
-                };
-                endpoint = Some(Endpoint::listen(&prometheus.listen, scrape)?);
-            }
-            self.endpoint = endpoint;
-        }
-        if old.otlp != new.otlp {
-            self.otlp_sender = None;
-            if let Some(otlp) = &new.otlp {
-                let events = self.event_sender.clone();
-                let report = move |message| drop(events.send(Event::Report(message)));
-                self.otlp_sender = Some(otlp::Sender::start(otlp, report)?);
-            }
-        }
-        Ok(())
     }
 
     /// Replaces the jobs by those of a configuration. Jobs that have not changed go on. If a new
@@ -276,7 +268,7 @@ impl<'a> Exporter<'a> {
         loop {
             match self.event_receiver.recv_timeout(self.timeout(last_event)) {
                 Ok(Event::Scrape(responder)) => {
-                    // Fails if the scraper has given up.
+                    // Fails if the endpoint has been closed.
                     let _ = responder.send(self.families()?);
                 }
                 Ok(Event::Report(message)) => (self.report)(message),
@@ -284,6 +276,7 @@ impl<'a> Exporter<'a> {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            self.heartbeat.beat();
             if self.drain()? {
                 last_event = Instant::now();
             }
@@ -343,8 +336,14 @@ impl<'a> Exporter<'a> {
         if self.otlp_sender.is_some() {
             self.send_metrics()?;
         }
-        // Dropping the sender waits for the requests that are queued.
-        self.otlp_sender = None;
+        if let Some(sender) = self.otlp_sender.take() {
+            let unsent = sender.stop(STOP_TIMEOUT);
+            if unsent > 0 {
+                (self.report)(format!(
+                    "the collector does not answer: {unsent} requests were not sent before the exporter stopped"
+                ));
+            }
+        }
         self.jobs.iter().try_fold(Summary::default(), |all, job| Ok(all + job.summary()?))
     }
 
@@ -384,6 +383,7 @@ impl<'a> Exporter<'a> {
         discover::add_function_entries(&mut found, &globs);
         found.retain(|f| !f.probes.is_empty());
         for files in attach_groups(&self.settings.target, &found) {
+            self.heartbeat.beat();
             for job in &mut self.jobs {
                 // A new file that cannot be attached to must not end the exporter.
                 if let Err(error) = job.attach(files, self.backend, self.report) {
@@ -393,30 +393,6 @@ impl<'a> Exporter<'a> {
         }
         self.settings.found.extend(found);
         Ok(())
-    }
-
-    /// Reloads the configuration from its file. An invalid one changes nothing.
-    fn reload(&mut self) {
-        let Some(path) = self.settings.path.clone() else { return };
-        let result = Config::read(&path).and_then(|new| {
-            let old = self.settings.config.clone();
-            if old.target != new.target {
-                (self.report)(format!("{}: changing [target] requires a restart", path.display()));
-            }
-            self.apply_outputs(&old, &new)?;
-            if let Err(error) = self.apply_entries(&new) {
-                self.apply_outputs(&new, &old)?;
-                return Err(error);
-            }
-            self.settings.config = new;
-            Ok(())
-        });
-        match result {
-            Ok(()) => (self.report)(format!("{}: configuration reloaded", path.display())),
-            Err(error) => {
-                (self.report)(format!("{error:#}; the previous configuration stays active"));
-            }
-        }
     }
 
     /// Detaches from files that no process runs any more, and forgets processes that have ended.
@@ -461,8 +437,8 @@ impl<'a> Exporter<'a> {
     fn send_metrics(&self) -> Result<()> {
         let families = self.families()?;
         if let (Some(sender), Some(otlp)) = (&self.otlp_sender, &self.settings.config.otlp) {
-            let body = otlp::metrics(&families, &otlp.resource, self.started_ns, unix_nanos());
-            sender.send_metrics(body);
+            let period = Period { since: self.started_ns, now: unix_nanos() };
+            otlp::metrics(&families, &otlp.resource, period, |body| sender.send_metrics(body));
         }
         Ok(())
     }
@@ -475,12 +451,10 @@ impl<'a> Exporter<'a> {
                 match merged.get_mut(&family.name) {
                     // Two entries may count the same probe by different labels.
                     Some(known) if known.kind == family.kind => {
-                        let new: Vec<Series> = family
-                            .series
-                            .into_iter()
-                            .filter(|s| known.series.iter().all(|k| k.labels != s.labels))
-                            .collect();
-                        known.series.extend(new);
+                        let labels: HashSet<Vec<(String, String)>> =
+                            known.series.iter().map(|series| series.labels.clone()).collect();
+                        let is_new = |series: &Series| !labels.contains(&series.labels);
+                        known.series.extend(family.series.into_iter().filter(is_new));
                     }
                     Some(_) => {}
                     None => drop(merged.insert(family.name.clone(), family)),
@@ -496,18 +470,21 @@ impl<'a> Exporter<'a> {
     fn snapshot(&self) -> Result<Snapshot> {
         let files: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
         let entries = self.jobs.iter().map(|job| Ok((job.name(), job.summary()?)));
-        let otlp = self.otlp_sender.as_ref().map(|sender| {
+        let otlp = self.otlp_sender.as_ref().map(|_| {
+            let counts = &self.otlp_counts;
             let pairings: Vec<&Pairing> =
                 self.jobs.iter().filter_map(|job| job.pairing.as_ref()).collect();
             let sum =
                 |count: fn(&Pairing) -> u64| pairings.iter().map(|pairing| count(pairing)).sum();
             OtlpCounts {
-                requests_sent: sender.counts.sent.load(Relaxed),
-                requests_lost: sender.counts.lost.load(Relaxed),
+                requests_sent: counts.sent.load(Relaxed),
+                requests_lost: counts.lost.load(Relaxed),
+                spans_rejected: counts.rejected_spans.load(Relaxed),
+                data_points_rejected: counts.rejected_data_points.load(Relaxed),
                 spans_complete: sum(|pairing| pairing.counts().complete),
                 spans_without_start: sum(|pairing| pairing.counts().without_start),
                 spans_without_end: sum(|pairing| pairing.counts().without_end),
-                spans_unsent: self.discarded_spans + sender.counts.lost_spans.load(Relaxed),
+                spans_unsent: self.discarded_spans + counts.lost_spans.load(Relaxed),
                 spans_open: sum(|pairing| pairing.open_spans() as u64),
             }
         });

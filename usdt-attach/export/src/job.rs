@@ -248,9 +248,13 @@ impl Job {
         if self.pairing.is_some() {
             return Ok(Vec::new());
         }
-        let mut rows = self.retained_rows.clone();
         let sessions = self.sessions.iter().map(|attached| &attached.session);
-        merge_rows(&mut rows, Session::merged_rows(sessions)?);
+        let mut rows = Session::merged_rows(sessions)?;
+        // Merging needs several times the memory of the rows.
+        if !self.retained_rows.is_empty() {
+            let live = std::mem::replace(&mut rows, self.retained_rows.clone());
+            merge_rows(&mut rows, live);
+        }
         let empty = self.empty_histograms(&rows);
         rows.extend(empty);
         let mut out: Vec<Family> = Vec::new();

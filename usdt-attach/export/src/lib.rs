@@ -12,13 +12,20 @@
 //! | [`time`] | parsing of durations, the current time |
 //! | `job` | one entry of the configuration, with its sessions and totals |
 //! | `metric` | metrics, independent of their encoding |
-//! | `prometheus`, `otlp` | the encodings, the endpoint and the client |
+//! | `prometheus`, `prometheus_proto` | the encodings of metrics for Prometheus |
+//! | `endpoint` | the HTTP server that Prometheus scrapes |
+//! | `otlp` | the client of a collector, with the encoding of its requests |
 //!
 //! Metrics are aggregated in the kernel and read when they are scraped or sent. Only spans need
 //! events, which are drained every few milliseconds.
 
 pub mod config;
+mod endpoint;
 mod exporter;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+mod heartbeat;
 mod job;
 mod metric;
 mod otlp;
@@ -29,4 +36,4 @@ mod self_metrics;
 pub mod span;
 pub mod time;
 
-pub use exporter::{Exporter, ExporterHandle, Settings};
+pub use exporter::{CommandLine, Exporter, ExporterHandle, Settings};

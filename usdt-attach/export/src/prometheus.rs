@@ -1,24 +1,14 @@
-//! The endpoint that Prometheus scrapes: the text exposition format 0.0.4 over HTTP, or protobuf if
-//! the scraper prefers it.
+//! The text exposition format 0.0.4 of Prometheus, and the choice between it and protobuf.
 
 use crate::metric::{Family, HistogramValue, Kind, Series, SeriesValue};
-use crate::prometheus_proto as protobuf;
 use std::fmt::Write as _;
-use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
-use tiny_http::{Header, Method, Request, Response, Server};
-use usdt_attach::error::{Error, Result};
 
-/// How long a scrape waits for the exporter to collect the metrics.
-const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
-const TEXT_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The value of the `Content-Type` header.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Formats metrics as text. Each family must occur once, because the format wants the series of one
 /// name together.
-fn render_text(families: &[Family]) -> String {
+pub(crate) fn render_text(families: &[Family]) -> String {
     let mut out = String::new();
     for family in families {
         let kind = match family.kind {
@@ -70,95 +60,9 @@ fn escape_label_value(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Where the metrics of one scrape are sent.
-pub(crate) type Responder = SyncSender<Vec<Family>>;
-
-/// Creates a channel for the metrics of one scrape.
-pub(crate) fn scrape_channel() -> (Responder, Receiver<Vec<Family>>) {
-    sync_channel(1)
-}
-
-/// An HTTP server that answers scrapes until it is dropped.
-pub(crate) struct Endpoint {
-    server: Arc<Server>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Endpoint {
-    /// Listens at an address and answers in a thread of its own. `scrape` requests the metrics and
-    /// returns the channel on which they will arrive.
-    pub(crate) fn listen(
-        address: &str,
-        scrape: impl Fn() -> Receiver<Vec<Family>> + Send + 'static,
-    ) -> Result<Endpoint> {
-        let cannot_listen =
-            |source: io::Error| Error::io(format!("cannot listen at {address}"), source);
-        let server = Server::http(address).map_err(|e| match e.downcast::<io::Error>() {
-            Ok(error) => cannot_listen(*error),
-            Err(error) => cannot_listen(io::Error::other(error.to_string())),
-        })?;
-        let server = Arc::new(server);
-        let listener = Arc::clone(&server);
-        let thread = std::thread::Builder::new().name("prometheus".to_owned()).spawn(move || {
-            for request in listener.incoming_requests() {
-                // Fails if the scraper has closed the connection.
-                let _ = answer(request, &scrape);
-            }
-        });
-        Ok(Endpoint { server, thread: Some(thread.map_err(cannot_listen)?) })
-    }
-
-    /// The address and port. The port is the assigned one if port 0 was requested.
-    pub(crate) fn address(&self) -> String {
-        self.server.server_addr().to_string()
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.server.unblock();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn answer(request: Request, scrape: &impl Fn() -> Receiver<Vec<Family>>) -> io::Result<()> {
-    let path = request.url().split('?').next().unwrap_or_default();
-    if !matches!(request.method(), Method::Get | Method::Head) {
-        return request.respond(
-            Response::from_string("only GET and HEAD are allowed\n").with_status_code(405),
-        );
-    }
-    match path {
-        "/metrics" => match scrape().recv_timeout(SCRAPE_TIMEOUT) {
-            Ok(families) => {
-                let accept = request.headers().iter().find(|header| header.field.equiv("Accept"));
-                let (content_type, body) = match accept {
-                    Some(accept) if prefers_protobuf(accept.value.as_str()) => {
-                        (protobuf::CONTENT_TYPE, protobuf::render(&families))
-                    }
-                    _ => (TEXT_CONTENT_TYPE, render_text(&families).into_bytes()),
-                };
-                let mut response = Response::from_data(body);
-                if let Ok(header) = Header::from_bytes("Content-Type", content_type) {
-                    response.add_header(header);
-                }
-                request.respond(response)
-            }
-            Err(_) => request
-                .respond(Response::from_string("the exporter is busy\n").with_status_code(503)),
-        },
-        "/healthz" => request.respond(Response::from_string("ok\n")),
-        _ => request.respond(
-            Response::from_string("not found; the metrics are at /metrics\n").with_status_code(404),
-        ),
-    }
-}
-
 /// Whether an `Accept` header gives protobuf a higher weight than text. Prometheus does so if
 /// native histograms are enabled.
-fn prefers_protobuf(accept: &str) -> bool {
+pub(crate) fn prefers_protobuf(accept: &str) -> bool {
     let protobuf = max_weight(accept, |media_type| media_type == "application/vnd.google.protobuf");
     let text =
         max_weight(accept, |media_type| matches!(media_type, "text/plain" | "text/*" | "*/*"));

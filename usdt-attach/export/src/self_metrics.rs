@@ -21,6 +21,10 @@ pub(crate) struct Snapshot {
 pub(crate) struct OtlpCounts {
     pub(crate) requests_sent: u64,
     pub(crate) requests_lost: u64,
+    /// Spans of sent requests that the collector rejected.
+    pub(crate) spans_rejected: u64,
+    /// Data points of sent requests that the collector rejected.
+    pub(crate) data_points_rejected: u64,
     pub(crate) spans_complete: u64,
     pub(crate) spans_without_start: u64,
     pub(crate) spans_without_end: u64,
@@ -43,6 +47,15 @@ pub(crate) fn families(snapshot: &Snapshot) -> Vec<Family> {
             "usdt_attach_otlp_requests_total",
             "Requests to the collector, by outcome.",
             &[("sent", otlp.requests_sent), ("lost", otlp.requests_lost)],
+        ));
+        out.push(family(
+            "usdt_attach_otlp_rejected_total",
+            "Spans and data points that the collector rejected in part of a request.",
+            Kind::Counter,
+            vec![
+                series(&[("kind", "spans")], otlp.spans_rejected),
+                series(&[("kind", "data_points")], otlp.data_points_rejected),
+            ],
         ));
         out.push(by_outcome(
             "usdt_attach_spans_total",

@@ -22,10 +22,10 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
 use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
-use usdt_export::config::{Config, Count, Globs, Latency, Otlp, Prometheus, Span, TargetConfig};
+use usdt_export::config::{self, Config, Count, Globs, Latency, Otlp, Span, TargetConfig};
 use usdt_export::pairs;
 use usdt_export::time::parse_duration;
-use usdt_export::{Exporter, ExporterHandle, Settings};
+use usdt_export::{CommandLine, Exporter, ExporterHandle, Settings};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  usdt-attach export -p 1234 --prometheus 127.0.0.1:9464\n  \
@@ -40,9 +40,14 @@ pub(crate) struct ExportArgs {
     /// Exporter configuration (TOML), reloaded on SIGHUP
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Serve metrics to Prometheus at this address, such as 127.0.0.1:9464
-    #[arg(long, value_name = "ADDRESS")]
+    /// Serve metrics to Prometheus at HOST:PORT; PORT alone is on the loopback interface, :PORT on
+    /// all interfaces
+    #[arg(long, value_name = "ADDRESS", value_parser = config::Prometheus::parse_address)]
     prometheus: Option<String>,
+    /// TLS and users of the Prometheus endpoint (YAML, as for the exporters of Prometheus), reloaded
+    /// on SIGHUP
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
     /// Send metrics and spans to this OTLP/HTTP collector, such as http://127.0.0.1:4318
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
@@ -76,17 +81,20 @@ pub(crate) fn export(args: &ExportArgs) -> Result<()> {
         return check_write(io::stdout().write_all(Config::schema().as_bytes()));
     }
     let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    if let Some(listen) = &args.prometheus {
-        config.prometheus = Some(Prometheus { listen: listen.clone() });
-    }
-    if let Some(endpoint) = &args.otlp {
-        config.otlp = Some(Otlp::new(endpoint));
-    }
+    let command_line = CommandLine {
+        listen: args.prometheus.clone(),
+        web_config_file: args.web_config_file.clone(),
+        otlp: args.otlp.as_ref().map(Otlp::new),
+        entries: config.is_empty(),
+    };
+    command_line.apply(&mut config)?;
     if config.prometheus.is_none() && config.otlp.is_none() {
         return Err(Error::usage(
             "nowhere to export to: pass --prometheus ADDRESS or --otlp URL, or add [prometheus] or [otlp] to the configuration",
         ));
     }
+    config.check().map_err(Error::usage)?;
+    config.check_files()?;
     if !config.is_empty() && !args.globs.is_empty() {
         return Err(Error::usage(format!(
             "the configuration defines its entries; leave out {}, or remove the entries",
@@ -99,6 +107,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<()> {
     };
     let run = Run {
         path: args.config.as_deref(),
+        command_line,
         target,
         default_globs: config.is_empty().then_some(args.globs.as_slice()),
         duration: args.duration,
@@ -121,11 +130,13 @@ pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
             "nowhere to export to: add [prometheus] or [otlp]",
         ));
     }
+    config.check_files()?;
     if args.check {
         return Ok(());
     }
     let run = Run {
         path: Some(&args.config),
+        command_line: CommandLine::default(),
         target: config.target.as_ref().map_or(Ok(Target::Host), configured_target)?,
         default_globs: None,
         duration: None,
@@ -147,6 +158,7 @@ fn configured_target(target: &TargetConfig) -> Result<Target> {
 struct Run<'a> {
     /// The configuration file, which SIGHUP reloads.
     path: Option<&'a Path>,
+    command_line: CommandLine,
     target: Target,
     /// The probes to export if the configuration defines no entries; `None` if it does.
     default_globs: Option<&'a [String]>,
@@ -182,6 +194,7 @@ impl Run<'_> {
         let settings = Settings {
             config,
             path: self.path.map(Into::into),
+            command_line: self.command_line,
             target: self.target,
             processes,
             found,
@@ -193,9 +206,8 @@ impl Run<'_> {
         let signals_handle = signals.handle();
         forward(signals, exporter.handle())?;
         let mut running = child.map(PendingChild::run).transpose()?;
-        let endpoint = exporter
-            .address()
-            .map_or(String::new(), |address| format!("; metrics at http://{address}/metrics"));
+        let endpoint =
+            exporter.metrics_url().map_or(String::new(), |url| format!("; metrics at {url}"));
         say(&format!(
             "attached to {} in {}{endpoint}",
             with_unit(exporter.sites(), "site"),
