@@ -97,6 +97,11 @@ pub enum BlobError {
     /// The file has more blobs, or larger ones, than are read.
     #[error("the file has more than {MAX_BLOBS} probe blobs or {} MiB of them; the others are ignored", MAX_TOTAL >> 20)]
     TooMany,
+    /// The data of the file is not searched for blobs.
+    #[error(
+        "the writable segments overlap or are larger than 512 MiB; they are not searched for probes"
+    )]
+    Segments,
     /// The note in the blob is damaged.
     #[error("in a probe blob: {0}")]
     Note(#[from] NoteError),
@@ -265,8 +270,11 @@ pub fn scan<'a, S: Source<'a>>(view: &View<'a, S>) -> Vec<Result<Blob<'a>, BlobE
     let mut segments = ScanBudget::for_file(view.source().size());
     for segment in view.segments.iter().filter(|s| s.is_load() && s.is_writable()) {
         let Some(end) = segment.offset.checked_add(segment.filesz) else { continue };
-        if end > view.source().size() || !segments.take(segment.filesz) {
+        if end > view.source().size() {
             continue;
+        }
+        if !segments.take(segment.filesz) {
+            return vec![Err(BlobError::Segments)];
         }
         let overlap = MAGIC.len() - 1;
         for_each_piece(view.source(), segment.offset..end, overlap, |offset, piece| {

@@ -13,14 +13,14 @@ use crate::source::{ScanBudget, Source, for_each_piece};
 use byteorder::{ByteOrder, LittleEndian};
 use goblin::container::{Container, Ctx};
 use goblin::elf::{Elf, header, program_header as ph, reloc, section_header as sh};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::marker::PhantomData;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// The maximum length of a section name in bytes.
 const MAX_SECTION_NAME: u64 = 256;
 /// The maximum length of a symbol name in bytes.
-const MAX_SYMBOL_NAME: u64 = 4096;
+const MAX_SYMBOL_NAME: usize = 4096;
 /// The size of the largest ELF header in bytes.
 const MAX_HEADER: u64 = 64;
 
@@ -330,7 +330,7 @@ impl<'a, S: Source<'a>> View<'a, S> {
     /// The result has base-relative relocations, and relocations against symbols that the file
     /// defines. In arm64 PIEs and in Go plugins, addresses are available only from relocations.
     /// Large programs have millions of them, so they are not cached.
-    pub(crate) fn relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
+    pub fn relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
         let (relative, absolute) = match self.header.e_machine {
             header::EM_X86_64 => (reloc::R_X86_64_RELATIVE, reloc::R_X86_64_64),
             header::EM_AARCH64 => (reloc::R_AARCH64_RELATIVE, reloc::R_AARCH64_ABS64),
@@ -370,7 +370,7 @@ impl<'a, S: Source<'a>> View<'a, S> {
 
     /// Returns the range of a table in the file; `None` if it is not inside the file, or if the
     /// tables overlap.
-    fn table(&self, section: &Section, budget: &mut ScanBudget) -> Option<std::ops::Range<u64>> {
+    fn table(&self, section: &Section, budget: &mut ScanBudget) -> Option<Range<u64>> {
         let end = section.offset.checked_add(section.size)?;
         (end <= self.source.size() && budget.take(section.size)).then_some(section.offset..end)
     }
@@ -385,27 +385,32 @@ impl<'a, S: Source<'a>> View<'a, S> {
         defined_address(symbol)
     }
 
-    /// Returns the link-time addresses of the symbols that the file defines and whose names
-    /// `wanted` selects. The result is empty for files that are not 64-bit little-endian.
+    /// Returns the link-time addresses of the symbols that the file defines, out of up to 256
+    /// `names`. The result is empty for files that are not 64-bit little-endian.
     ///
     /// If several symbols have one name, the last global one wins, else the last one.
-    pub fn symbols(&self, wanted: impl Fn(&[u8]) -> bool) -> BTreeMap<Vec<u8>, u64> {
-        let mut found: BTreeMap<Vec<u8>, (bool, u64)> = BTreeMap::new();
+    pub fn symbols<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> BTreeMap<&'n str, u64> {
+        /// The number of names, because each one costs a search in the string table.
+        const MAX_NAMES: usize = 256;
+        let usable = |name: &&str| !name.is_empty() && name.len() <= MAX_SYMBOL_NAME;
+        let names: Vec<&str> = names.into_iter().filter(usable).take(MAX_NAMES).collect();
+        let mut found: BTreeMap<&str, (bool, u64)> = BTreeMap::new();
         let tables =
             self.sections.iter().filter(|s| matches!(s.kind, sh::SHT_SYMTAB | sh::SHT_DYNSYM));
         let mut budget = ScanBudget::for_file(self.source.size());
-        for table in tables.filter(|_| self.format() == Format::LE64) {
-            let Some(names) = self.sections.get(table.link as usize) else { continue };
+        for table in tables.filter(|_| self.format() == Format::LE64 && !names.is_empty()) {
+            let strings = self.sections.get(table.link as usize);
+            let Some(strings) = strings.and_then(|s| self.table(s, &mut budget)) else { continue };
             let Some(range) = self.table(table, &mut budget) else { continue };
+            let offsets = self.name_offsets(strings, &names);
             for_each_piece(self.source, range, 0, |_, piece| {
                 for symbol in piece.chunks_exact(SYMBOL_SIZE) {
                     let Some(address) = defined_address(symbol) else { continue };
-                    let start = symbol.get(..4).map_or(0, LittleEndian::read_u32);
-                    let name = self.string(names.offset, names.size, start.into(), MAX_SYMBOL_NAME);
-                    let Some(name) = name.filter(|n| !n.is_empty() && wanted(n)) else { continue };
+                    let at = symbol.get(..4).map_or(0, LittleEndian::read_u32);
+                    let Some(name) = offsets.get(&at.into()) else { continue };
                     // `st_info >> 4` is the binding: 0 for local symbols.
                     let global = symbol.get(4).is_some_and(|info| info >> 4 != 0);
-                    let known = found.entry(name.to_vec()).or_insert((global, address));
+                    let known = found.entry(name).or_insert((global, address));
                     if global || !known.0 {
                         *known = (global, address);
                     }
@@ -414,6 +419,29 @@ impl<'a, S: Source<'a>> View<'a, S> {
             });
         }
         found.into_iter().map(|(name, (_, address))| (name, address)).collect()
+    }
+
+    /// Returns the offsets of names in a string table. A name can be at several offsets, because
+    /// linkers let it share the bytes of a longer name that ends with it.
+    fn name_offsets<'n>(&self, strings: Range<u64>, names: &[&'n str]) -> HashMap<u64, &'n str> {
+        /// The number of offsets, which limits the memory that they take.
+        const MAX_OFFSETS: usize = 1 << 16;
+        let terminated: Vec<Vec<u8>> =
+            names.iter().map(|name| [name.as_bytes(), b"\0"].concat()).collect();
+        let longest = terminated.iter().map(Vec::len).max().unwrap_or_default();
+        let mut offsets = HashMap::new();
+        let start = strings.start;
+        for_each_piece(self.source, strings, longest.saturating_sub(1), |offset, piece| {
+            for (name, terminated) in names.iter().zip(&terminated) {
+                for at in memchr::memmem::find_iter(piece, terminated) {
+                    if offsets.len() < MAX_OFFSETS {
+                        offsets.insert(offset - start + at as u64, *name);
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        offsets
     }
 
     /// Returns the GNU build ID; `None` if the file has none.
@@ -500,9 +528,9 @@ mod tests {
     fn finds_symbols_by_name() {
         let data = test_program();
         let view = View::parse(&data).unwrap();
-        let found = view.symbols(|name| name == b"main" || name == b"no such symbol");
+        let found = view.symbols(["main", "no such symbol"]);
         let text = view.section(".text").unwrap();
-        let main = found[&b"main"[..]];
+        let main = found["main"];
         assert_eq!(found.len(), 1);
         assert!((text.addr..text.addr + text.size).contains(&main), "{main:#x}");
     }

@@ -17,6 +17,12 @@ pub trait Source<'a>: Copy {
     /// Copies bytes at a file offset into a buffer, without keeping them. `None` if the file is
     /// shorter or cannot be read.
     fn copy(self, offset: u64, buffer: &mut [u8]) -> Option<()>;
+
+    /// Returns true if a reader may allocate `len` more bytes for data that it derives from the
+    /// file, such as the content of a compressed section. The default limit is 1 GiB at a time.
+    fn reserve(self, len: u64) -> bool {
+        len <= 1 << 30
+    }
 }
 
 impl<'a> Source<'a> for &'a [u8] {
@@ -44,7 +50,7 @@ const PIECE: usize = 24 << 11;
 /// cannot be read; `visit` may have been called for a part of it.
 ///
 /// Tables and data are scanned in pieces so that memory use does not depend on their size.
-pub(crate) fn for_each_piece<'a>(
+pub fn for_each_piece<'a>(
     source: impl Source<'a>,
     range: Range<u64>,
     overlap: usize,
@@ -71,18 +77,23 @@ pub(crate) fn for_each_piece<'a>(
 /// A budget for the bytes that a scan of tables may read.
 ///
 /// The sections and segments of a valid file do not overlap, so all of one kind together are not
-/// larger than the file. In a hostile file, thousands of them can refer to the same bytes.
+/// larger than the file. In a hostile file, thousands of them can refer to the same bytes. A sparse
+/// file can have terabytes that take no space on the disk.
 #[derive(Debug)]
-pub(crate) struct ScanBudget(u64);
+pub struct ScanBudget(u64);
+
+/// The largest budget in bytes. Tables and data of real programs are smaller.
+const MAX_SCAN: u64 = 512 << 20;
 
 impl ScanBudget {
-    /// A budget for the tables of one kind in a file of `size` bytes.
-    pub(crate) fn for_file(size: u64) -> ScanBudget {
-        ScanBudget(size)
+    /// Returns the budget for the tables of one kind in a file of `size` bytes: its size, but at
+    /// most 512 MiB.
+    pub fn for_file(size: u64) -> ScanBudget {
+        ScanBudget(size.min(MAX_SCAN))
     }
 
-    /// Takes `len` bytes off the budget. Returns false if less is left.
-    pub(crate) fn take(&mut self, len: u64) -> bool {
+    /// Subtracts `len` bytes from the budget. Returns false if less is left.
+    pub fn take(&mut self, len: u64) -> bool {
         let left = self.0.checked_sub(len);
         self.0 = left.unwrap_or(self.0);
         left.is_some()
