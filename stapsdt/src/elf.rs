@@ -99,7 +99,7 @@ pub struct Section {
     pub align: u64,
     /// `sh_link`: the index of the string table of a symbol table, or of the symbol table of
     /// relocations.
-    link: u32,
+    pub link: u32,
 }
 
 impl Section {

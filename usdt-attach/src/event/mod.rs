@@ -3,6 +3,7 @@
 //! A record is decoded in place; the plan describes its layout.
 
 pub mod counts;
+mod elf_symbols;
 pub mod goroutines;
 pub mod symbolize;
 
