@@ -4,12 +4,15 @@ use crate::{buildinfo, catalog, dwarf, goid, pclntab, supported_releases};
 use stapsdt::elf::View;
 use stapsdt::note::Format;
 use stapsdt::source::Source;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 /// The symbols that are looked up, all in one pass over the symbol table.
 const SYMBOLS: [&str; 5] =
     ["runtime.pclntab", "runtime.text", "go:func.*", "runtime.allgs", "runtime.gcController"];
+
+/// The id of a goroutine.
+const GOID: catalog::Field = catalog::Field { structure: "runtime.g", name: "goid" };
 
 /// A 64-bit ELF file that the Go toolchain linked.
 ///
@@ -26,6 +29,8 @@ pub struct GoBinary<'a, S: Source<'a> = &'a [u8]> {
     version: Option<String>,
     /// The addresses of [`SYMBOLS`].
     symbols: OnceLock<BTreeMap<&'static str, u64>>,
+    /// The offsets of fields in DWARF, which are read all at once.
+    dwarf_offsets: OnceLock<HashMap<catalog::Field, u32>>,
 }
 
 impl<'a> GoBinary<'a> {
@@ -45,7 +50,8 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
         let version = buildinfo::version(&view);
         let is_go =
             version.is_some() || GO_SECTIONS.iter().any(|name| view.section(name).is_some());
-        is_go.then_some(GoBinary { view, version, symbols: OnceLock::new() })
+        let (symbols, dwarf_offsets) = (OnceLock::new(), OnceLock::new());
+        is_go.then_some(GoBinary { view, version, symbols, dwarf_offsets })
     }
 
     /// Returns the toolchain's version as `runtime.Version()` does, such as `go1.27.3`. `None` if
@@ -65,7 +71,7 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
     /// Returns the offset in bytes of `goid` in `runtime.g` from DWARF, which is right for every
     /// toolchain. `None` if the file has no DWARF.
     pub fn goid_offset_from_dwarf(&self) -> Option<u32> {
-        dwarf::goid_offset(&self.view)
+        self.field_offset_from_dwarf(&GOID)
     }
 
     /// Returns the offset of a field in bytes, from the table of
@@ -79,10 +85,12 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
         }
     }
 
-    /// Returns the offset of a field in bytes from DWARF. `None` if the file has no DWARF, or the
-    /// struct has no such field.
+    /// Returns the offset of a field in bytes from DWARF. `None` if the file has no DWARF, if the
+    /// struct has no such field, or if the field is not one of the [catalog](catalog::all_fields).
     pub fn field_offset_from_dwarf(&self, field: &catalog::Field) -> Option<u32> {
-        dwarf::member_offset(&self.view, field.structure, field.name)
+        let fields = || catalog::all_fields().into_iter().copied().chain([GOID]);
+        let read = || dwarf::field_offsets(&self.view, fields());
+        self.dwarf_offsets.get_or_init(read).get(field).copied()
     }
 
     /// Returns the labels of a runtime enum by code; `None` for releases whose labels are unknown.

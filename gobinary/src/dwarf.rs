@@ -4,36 +4,50 @@
 //! abbreviations, and one byte can stand for an entry with thousands of attributes. Therefore work
 //! is counted, and reading ends at a limit.
 
+use crate::catalog::Field;
 use gimli::{
     Abbreviations, AttributeValue, DebugAbbrev, DebugInfo, DebugStr, EndianSlice, LittleEndian,
-    UnitHeader,
+    Reader as _, UnitHeader,
 };
 use object::read::{CompressedData, CompressionFormat};
 use stapsdt::elf::{Section, View};
 use stapsdt::source::Source;
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 type Reader<'a> = EndianSlice<'a, LittleEndian>;
 
 /// The size limit in bytes of a table of abbreviations. The Go linker's table has some kilobytes.
 const MAX_ABBREVIATIONS: usize = 1 << 16;
-/// The number of bytes of abbreviations that are read from a file.
-const MAX_ABBREVIATIONS_READ: usize = 256 << 20;
+/// The number of bytes of abbreviations that are read from a file. A table that other units used
+/// before counts again.
+const MAX_ABBREVIATIONS_READ: usize = 16 << 20;
 /// The number of attributes that are read from a file. The unit with the types of a large program
 /// has a million.
 const MAX_ATTRIBUTES: usize = 1 << 25;
 
-/// Returns the offset in bytes of `goid` in `runtime.g`.
-pub(crate) fn goid_offset<'a, S: Source<'a>>(view: &View<'a, S>) -> Option<u32> {
-    member_offset(view, "runtime.g", "goid")
+/// Returns the offsets in bytes of fields, all in one pass, because a pass over large DWARF takes
+/// long. The structs' names include their package path.
+pub(crate) fn field_offsets<'a, S: Source<'a>>(
+    view: &View<'a, S>,
+    fields: impl IntoIterator<Item = Field>,
+) -> HashMap<Field, u32> {
+    let mut wanted: HashMap<&[u8], Vec<Field>> = HashMap::new();
+    for field in fields {
+        wanted.entry(field.structure.as_bytes()).or_default().push(field);
+    }
+    let mut found = HashMap::new();
+    // What was found before damage or the limit of work counts.
+    let _ = read_type_units(view, &wanted, &mut found);
+    found
 }
 
-/// Returns the offset in bytes of a struct member. The struct's name includes its package path.
-pub(crate) fn member_offset<'a, S: Source<'a>>(
+/// Returns `None` at the limit of work, or if the file has no DWARF.
+fn read_type_units<'a, S: Source<'a>>(
     view: &View<'a, S>,
-    structure: &str,
-    member: &str,
-) -> Option<u32> {
+    wanted: &HashMap<&[u8], Vec<Field>>,
+    found: &mut HashMap<Field, u32>,
+) -> Option<()> {
     /// The unit in which the linker describes the types of all packages
     /// (`cmd/link/internal/ld/dwarf.go`).
     const TYPE_UNIT: &str = "runtime";
@@ -53,15 +67,19 @@ pub(crate) fn member_offset<'a, S: Source<'a>>(
     while let Ok(Some(header)) = headers.next() {
         let offset = header.debug_abbrev_offset().0;
         let known = table.take().filter(|(known, _)| *known == offset).map(|(_, table)| table);
-        let Some(known) = known.or_else(|| dwarf.read_abbreviations(offset)) else { continue };
-        if dwarf.unit_name(&header, &known)? == Some(TYPE_UNIT.as_bytes())
-            && let Some(offset) = dwarf.member_offset(&header, &known, structure, member)
-        {
-            return Some(offset);
+        let known = match known {
+            Some(known) => known,
+            None => match dwarf.read_abbreviations(offset)? {
+                Some(read) => read,
+                None => continue,
+            },
+        };
+        if dwarf.unit_name(&header, &known)? == Some(TYPE_UNIT.as_bytes()) {
+            dwarf.read_structs(&header, &known, wanted, found)?;
         }
         table = Some((offset, known));
     }
-    None
+    Some(())
 }
 
 /// Returns the content of a debug section; `None` if the file does not have it, or if it is damaged
@@ -93,6 +111,32 @@ fn section_bytes<'a, S: Source<'a>>(view: &View<'a, S>, name: &str) -> Option<Co
     zlib(section, 12, size)
 }
 
+/// Returns the size in bytes of the table of abbreviations at the start of `data`, which may end
+/// before it.
+fn table_len(data: &[u8]) -> usize {
+    /// `DW_FORM_implicit_const`, whose value is in the table.
+    const IMPLICIT_CONST: u64 = 0x21;
+    let mut rest = EndianSlice::new(data, LittleEndian);
+    let mut skip_abbreviation = || -> gimli::Result<bool> {
+        if rest.read_uleb128()? == 0 {
+            return Ok(false);
+        }
+        rest.read_uleb128()?;
+        rest.read_u8()?;
+        loop {
+            let (name, form) = (rest.read_uleb128()?, rest.read_uleb128()?);
+            if form == IMPLICIT_CONST {
+                rest.read_sleb128()?;
+            }
+            if (name, form) == (0, 0) {
+                return Ok(true);
+            }
+        }
+    };
+    while skip_abbreviation() == Ok(true) {}
+    data.len() - rest.len()
+}
+
 /// Debug sections, and the work that may still be done on them.
 struct Dwarf<'a> {
     abbreviations: &'a [u8],
@@ -103,12 +147,15 @@ struct Dwarf<'a> {
 }
 
 impl<'a> Dwarf<'a> {
-    fn read_abbreviations(&mut self, offset: usize) -> Option<Abbreviations> {
-        let table = self.abbreviations.get(offset..)?;
+    /// Reads a table of abbreviations; an outer `None` at the limit of work, an inner one if it is
+    /// damaged.
+    fn read_abbreviations(&mut self, offset: usize) -> Option<Option<Abbreviations>> {
+        let table = self.abbreviations.get(offset..).unwrap_or_default();
         let table = table.get(..MAX_ABBREVIATIONS.min(table.len()))?;
-        self.abbreviations_left = self.abbreviations_left.checked_sub(table.len())?;
+        let table = table.get(..table_len(table))?;
+        self.abbreviations_left = self.abbreviations_left.checked_sub(table.len().max(1))?;
         let table = DebugAbbrev::new(table, LittleEndian);
-        table.abbreviations(gimli::DebugAbbrevOffset(0)).ok()
+        Some(table.abbreviations(gimli::DebugAbbrevOffset(0)).ok())
     }
 
     /// Returns the name of a unit; an outer `None` at the limit of work.
@@ -139,33 +186,39 @@ impl<'a> Dwarf<'a> {
         Some(())
     }
 
-    fn member_offset(
+    /// Reads the offsets of fields in the structs of a unit; `None` at the limit of work.
+    fn read_structs(
         &mut self,
         header: &UnitHeader<Reader<'a>>,
         abbreviations: &Abbreviations,
-        structure: &str,
-        member: &str,
-    ) -> Option<u32> {
+        wanted: &HashMap<&[u8], Vec<Field>>,
+        found: &mut HashMap<Field, u32>,
+    ) -> Option<()> {
         let mut entries = header.entries(abbreviations);
-        let mut inside = None;
+        // The depth and the fields of the struct that the entries belong to.
+        let mut inside: Option<(isize, &Vec<Field>)> = None;
         while let Ok(Some(entry)) = entries.next_dfs() {
             self.count(entry.attrs().len())?;
             let depth = entry.depth();
-            let has_name = |wanted: &str| {
-                self.string(entry.attr_value(gimli::DW_AT_name)) == Some(wanted.as_bytes())
-            };
+            inside = inside.filter(|(outer, _)| depth > *outer);
+            let name = || self.string(entry.attr_value(gimli::DW_AT_name));
             match inside {
-                None if entry.tag() == gimli::DW_TAG_structure_type && has_name(structure) => {
-                    inside = Some(depth);
+                None if entry.tag() == gimli::DW_TAG_structure_type => {
+                    inside = name().and_then(|n| wanted.get(n)).map(|fields| (depth, fields));
                 }
-                Some(outer) if depth <= outer => return None,
-                Some(_) if entry.tag() == gimli::DW_TAG_member && has_name(member) => {
-                    let offset = entry.attr_value(gimli::DW_AT_data_member_location)?;
-                    return u32::try_from(offset.udata_value()?).ok();
+                Some((_, fields)) if entry.tag() == gimli::DW_TAG_member => {
+                    let name = name();
+                    let field = fields.iter().find(|f| name == Some(f.name.as_bytes()));
+                    let offset = entry.attr_value(gimli::DW_AT_data_member_location);
+                    let offset = offset.and_then(|value| value.udata_value());
+                    let offset = offset.and_then(|offset| u32::try_from(offset).ok());
+                    if let (Some(field), Some(offset)) = (field, offset) {
+                        found.entry(*field).or_insert(offset);
+                    }
                 }
                 _ => {}
             }
         }
-        None
+        Some(())
     }
 }

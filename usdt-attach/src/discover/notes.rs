@@ -143,7 +143,7 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
         .into_messages()
         .map(|w| Warning::new(WarningKind::InvalidNote, format!("{name}: {w}")))
         .collect();
-    match bytes.check(object) {
+    match bytes.check(object).and_then(|()| object.check_unchanged()) {
         Err(error) if probes.is_empty() => return Err(error),
         Err(error) => {
             let message = format!("{error:#}; some of its probes may be missing");

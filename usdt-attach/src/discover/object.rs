@@ -1,7 +1,7 @@
 //! An open ELF file, and its identity.
 
 use super::file_bytes::FileBytes;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use stapsdt::elf::View;
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -41,6 +41,35 @@ impl ObjectId {
     }
 }
 
+/// The size and the time of the last write of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileVersion {
+    /// In bytes.
+    size: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl FileVersion {
+    fn of(metadata: &std::fs::Metadata) -> FileVersion {
+        FileVersion {
+            size: metadata.len(),
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+        }
+    }
+
+    /// Fails if the file has been written to since.
+    fn check(self, file: &File, name: &Path) -> Result<()> {
+        let now = file.metadata().map_err(|source| Error::open(name, source))?;
+        if FileVersion::of(&now) == self {
+            return Ok(());
+        }
+        let message = format!("{}: the file changed while it was read", name.display());
+        Err(Error::new(ErrorKind::Io, message))
+    }
+}
+
 /// An open ELF file.
 #[derive(Debug)]
 pub struct Object {
@@ -50,8 +79,8 @@ pub struct Object {
     /// The identity of the file.
     pub id: ObjectId,
     file: Arc<File>,
-    /// The size in bytes when the file was opened.
-    size: u64,
+    /// The state of the file when it was opened.
+    version: FileVersion,
     /// The limit in bytes of the memory that a scan takes.
     limit: u64,
 }
@@ -77,7 +106,8 @@ impl Object {
             return Err(Error::object(name, "not a regular file"));
         }
         let file = File::open(format!("/proc/self/fd/{}", handle.as_raw_fd())).map_err(failed)?;
-        let (id, size) = (ObjectId::from_metadata(&metadata), metadata.len());
+        let (id, version) = (ObjectId::from_metadata(&metadata), FileVersion::of(&metadata));
+        let size = version.size;
         if size < MAGIC.len() as u64 {
             let problem = if size == 0 { "the file is empty" } else { "not an ELF file" };
             return Err(Error::object(name, problem));
@@ -86,9 +116,10 @@ impl Object {
         file.read_exact_at(&mut magic, 0)
             .map_err(|error| Error::io(format!("cannot read {}", name.display()), error))?;
         if magic != *MAGIC {
+            version.check(&file, name)?;
             return Err(Error::object(name, "not an ELF file"));
         }
-        Ok(Object { path: name.to_owned(), id, file: Arc::new(file), size, limit })
+        Ok(Object { path: name.to_owned(), id, file: Arc::new(file), version, limit })
     }
 
     /// Returns the content of the file, of which nothing is read yet.
@@ -98,7 +129,13 @@ impl Object {
 
     /// As [`Object::bytes`], with another limit of memory in bytes.
     pub(crate) fn bytes_with_limit(&self, limit: u64) -> FileBytes {
-        FileBytes::new(Arc::clone(&self.file), self.size, limit)
+        FileBytes::new(Arc::clone(&self.file), self.version.size, limit)
+    }
+
+    /// Fails if the file has been written to since it was opened, so that what was read may be
+    /// neither the old content nor the new one.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        self.version.check(&self.file, &self.path)
     }
 
     /// Reads the ELF headers.

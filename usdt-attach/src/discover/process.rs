@@ -209,7 +209,10 @@ fn open_handle(pid: u32, handle: &File, mapping: &FileMapping, mounts: &Mounts) 
     if let Err(reason) = mounts.check_mount(pid, handle) {
         return Opened::Skipped(reason);
     }
+    let is_empty = handle.metadata().is_ok_and(|metadata| metadata.len() == 0);
     match Object::open_mapped(handle, &mapping.name) {
+        // A file that is being written, or one that a process has truncated.
+        Err(error) if is_empty => Opened::Object(Err(error)),
         // Data, and files that this process may not read.
         Err(error) if !matches!(error.kind(), ErrorKind::Io | ErrorKind::NotFound) => {
             Opened::Nothing
