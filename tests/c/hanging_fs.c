@@ -20,10 +20,13 @@
 
 static const size_t size = 1 << 20;
 
-static void map(const char *folder, int ready)
+static void map(const char *folder, int ready, int fuse)
 {
 	char path[4096];
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	// The last descriptor of the device ends the file system. At exit, this process would wait for
+	// an answer before its own is closed.
+	close(fuse);
 	snprintf(path, sizeof path, "%s/file", folder);
 	int file = open(path, O_RDONLY);
 	if (file < 0 || mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0) == MAP_FAILED)
@@ -93,7 +96,7 @@ int main(int argc, char **argv)
 		return 1;
 	pid_t child = fork();
 	if (child == 0)
-		map(argv[2], ready[1]);
+		map(argv[2], ready[1], fuse);
 	struct pollfd waits[] = { { 0, POLLIN, 0 }, { ready[0], POLLIN, 0 }, { fuse, POLLIN, 0 } };
 	while (poll(waits, 3, -1) > 0 && !waits[0].revents) {
 		if (waits[1].revents) {
@@ -112,8 +115,8 @@ int main(int argc, char **argv)
 		}
 	}
 	// Closing the device ends what waits for an answer.
-	umount2(argv[2], MNT_DETACH);
 	close(fuse);
+	umount2(argv[2], MNT_DETACH);
 	if (child > 0)
 		kill(child, SIGKILL);
 	return 0;

@@ -43,7 +43,7 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // A file system ends with its standard input, and so do the processes that wait for it.
+        // A file system ends with its standard input, and with it the processes that wait for it.
         drop(self.child.stdin.take());
         std::thread::sleep(Duration::from_millis(100));
         let _ = self.child.kill();
