@@ -13,6 +13,13 @@ use stapsdt::schema::Kind;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+/// Demangles a name, for the fuzz target.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn demangle(name: &str) -> String {
+    elf_symbols::demangle(name)
+}
+
 /// Decodes the records of one plan.
 #[derive(Debug)]
 #[doc(hidden)] // public for benchmarks and fuzz targets
