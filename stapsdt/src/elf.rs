@@ -346,7 +346,7 @@ impl<'a, S: Source<'a>> View<'a, S> {
             for_each_piece(self.source, range, 0, |_, piece| {
                 let len = piece.len() / size * size;
                 let relocs = reloc::RelocSection::parse(piece, 0, len, true, self.ctx);
-                for r in relocs.iter().flat_map(|relocs| relocs.iter()) {
+                for r in relocs.iter().flat_map(reloc::RelocSection::iter) {
                     if !wanted(r.r_offset) {
                         continue;
                     }

@@ -80,15 +80,17 @@ impl Unanswering {
 /// The mount tables of the processes of one scan.
 pub(super) struct Mounts {
     /// Those of this process and of process 1.
-    own: Vec<Arc<Mutex<Table>>>,
-    /// By mount namespace and user namespace.
-    others: Mutex<HashMap<(u64, u64), Option<Arc<Mutex<Table>>>>>,
+    own: Vec<SharedTable>,
+    /// By mount namespace and user namespace; `None` for tables that cannot be read.
+    others: Mutex<HashMap<(u64, u64), Option<SharedTable>>>,
     own_user_namespace: Option<u64>,
     /// File systems of `/proc/filesystems` that need a block device.
     on_block_devices: HashSet<String>,
     /// The device and the mount id of memfds and of shared anonymous memory, which no table has.
     memory: Option<(Device, u64)>,
 }
+
+type SharedTable = Arc<Mutex<Table>>;
 
 /// A mount table.
 struct Table {
@@ -149,12 +151,12 @@ impl Mounts {
         self.check_device(pid, device.ok_or(Unanswering::Unknown)?)
     }
 
-    fn tables(&self, pid: u32) -> impl Iterator<Item = Arc<Mutex<Table>>> {
+    fn tables(&self, pid: u32) -> impl Iterator<Item = SharedTable> {
         self.own.iter().cloned().chain(self.table_of(pid))
     }
 
     /// Returns the mount table of a process; `None` if it cannot be read.
-    fn table_of(&self, pid: u32) -> Option<Arc<Mutex<Table>>> {
+    fn table_of(&self, pid: u32) -> Option<SharedTable> {
         let process = pid.to_string();
         let key = (namespace(&process, "mnt")?, namespace(&process, "user")?);
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +170,7 @@ impl Mounts {
         process: &str,
         is_trusted: bool,
         is_root_trusted: bool,
-    ) -> Option<Arc<Mutex<Table>>> {
+    ) -> Option<SharedTable> {
         let mut table = Table {
             file: File::open(format!("/proc/{process}/mountinfo")).ok()?,
             is_trusted,

@@ -103,7 +103,7 @@ pub(super) fn demangle(name: &str) -> String {
     let mut out = LimitedString(String::new());
     let result = if let Ok(rust) = try_demangle(name) {
         write!(out, "{rust:#}")
-    } else if let Ok(cpp) = cpp_demangle::Symbol::new(name) {
+    } else if let Ok(cpp) = cpp_demangle::Symbol::new_with_options(name, &cpp_options()) {
         cpp.structured_demangle(&mut out, &cpp_demangle::DemangleOptions::new())
     } else {
         return name.to_owned();
@@ -113,6 +113,15 @@ pub(super) fn demangle(name: &str) -> String {
         Err(_) if out.0.len() < MAX_NAME => name.to_owned(),
         Err(_) => out.0 + "...",
     }
+}
+
+/// Returns the limits of the C++ parser.
+///
+/// It tries alternatives for invalid names, which takes time and memory that grow exponentially with
+/// the depth: at the default of 96, a name of 150 bytes took 77 MiB. Of 228,713 names in libstdc++,
+/// LLVM and Boost, 237 need a depth of more than 48.
+fn cpp_options() -> cpp_demangle::ParseOptions {
+    cpp_demangle::ParseOptions::default().recursion_limit(48)
 }
 
 /// A string of up to [`MAX_NAME`] bytes. Writing more is an error, which ends the demangler.
