@@ -14,6 +14,7 @@ mod plot;
 mod report;
 mod results;
 mod rounds;
+mod summary;
 
 use parts::PARTS;
 use results::Section;

@@ -1,10 +1,12 @@
-//! Writes results: `docs/benchmarks.json`, the tables of `docs/benchmarks.md`, and `docs/plots`.
+//! Writes results: `docs/benchmarks.json`, the tables of `docs/benchmarks.md` and of README, and
+//! `docs/plots`.
 
 use crate::format::number;
 use crate::harness::write;
 use crate::median::{Median, spread};
 use crate::plot;
 use crate::results::{Plot, Section, Table};
+use crate::summary;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use usdt_e2e::root;
@@ -32,25 +34,38 @@ fn data() -> PathBuf {
     root().join("docs/benchmarks.json")
 }
 
-fn recorded() -> Result<Vec<Section>, String> {
+pub(crate) fn recorded() -> Result<Vec<Section>, String> {
     let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", data().display());
     let json = std::fs::read(data()).map_err(|e| failed(&e))?;
     serde_json::from_slice(&json).map_err(|e| failed(&e))
 }
 
 fn render(all: &[Section]) -> Result<(), String> {
-    let page = root().join("docs/benchmarks.md");
-    let mut text =
-        std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
+    for (path, content) in pages(all)? {
+        write(&path, &content)?;
+    }
     for section in all {
-        text = insert(&text, section)?;
         for table in &section.tables {
             if let Some(drawing) = plot::draw(table)? {
                 write(&root().join("docs").join(plot_file(section, table)), &drawing)?;
             }
         }
     }
-    write(&page, &text)
+    Ok(())
+}
+
+/// Returns the pages that show results, with their new content.
+pub(crate) fn pages(all: &[Section]) -> Result<[(PathBuf, String); 2], String> {
+    let read = |path: PathBuf| match std::fs::read_to_string(&path) {
+        Ok(content) => Ok((path, content)),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    };
+    let (page, mut content) = read(root().join("docs/benchmarks.md"))?;
+    for section in all {
+        content = insert(&content, section)?;
+    }
+    let (readme, summary) = read(root().join("README.md"))?;
+    Ok([(page, content), (readme, summary::insert(&summary, all)?)])
 }
 
 /// Returns the path of a table's plot, relative to the page.

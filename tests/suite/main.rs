@@ -28,6 +28,7 @@ mod malformed_files;
 mod operands;
 mod packages;
 mod process_following;
+mod safe_files;
 mod sealing;
 mod session;
 mod third_party_probes;

@@ -15,13 +15,13 @@
 //! * `docgen` and `interface_diff` document and compare the probe interfaces of definitions and
 //!   binaries.
 
-pub(crate) mod atomic_write;
 pub mod cli;
 pub mod dlang;
 pub(crate) mod docgen;
 pub mod golang;
 pub mod model;
 pub(crate) mod overlay;
+pub(crate) mod program_file;
 pub mod seal;
 pub(crate) mod toolexec;
 pub mod verify;

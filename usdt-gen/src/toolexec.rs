@@ -8,6 +8,7 @@
 //! no package has to be compiled again.
 
 use crate::seal::{FileError, Options, is_elf, seal_file};
+use cli_common::warn;
 use std::ffi::{OsStr, OsString};
 use std::hash::Hasher;
 use std::io;
@@ -141,7 +142,7 @@ fn output_path(args: &[OsString]) -> Option<PathBuf> {
 /// systems, stay unchanged.
 fn seal_output(path: &Path) -> Result<(), ToolexecError> {
     if is_elf(path).map_err(|source| ToolexecError::Read { path: path.to_owned(), source })? {
-        seal_file(path, None, Options::default())?;
+        warn(seal_file(path, None, Options::default())?.warnings);
     }
     Ok(())
 }

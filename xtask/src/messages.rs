@@ -14,6 +14,7 @@ const HELP: &str = "tests/golden/help.txt";
 /// Folders of the product's Rust sources.
 const SOURCES: &[&str] = &[
     "cli-common/src",
+    "usdt-files/src",
     "stapsdt/src",
     "gobinary/src",
     "usdt-gen/src",

@@ -4,7 +4,7 @@ use crate::command::{Explain, Failure, Outcome, command, execute, install_cargo_
 
 /// The published crates, in dependency order.
 pub(crate) const LIBRARIES: &[&str] =
-    &["stapsdt", "gobinary", "usdt-gen", "usdt-attach", "usdt-export"];
+    &["stapsdt", "gobinary", "cli-common", "usdt-files", "usdt-gen", "usdt-attach", "usdt-export"];
 
 /// The crates with a stable interface, see `docs/releasing.md`.
 const STABLE: &[&str] = &["stapsdt", "gobinary", "usdt-attach", "usdt-export"];

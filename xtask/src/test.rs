@@ -8,10 +8,12 @@ use crate::kernels;
 use crate::setup;
 use crate::suite;
 use crate::tools::{BCC_HELPER, Tools};
+use crate::words;
 
 /// Runs everything, cheapest first.
 pub(crate) fn run(_: &[String]) -> Outcome {
     let tools = setup::test()?;
+    words::check()?;
     execute(&mut command("cargo", &["fmt", "--all", "--check"]))?;
     execute(&mut command(
         "cargo",

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::error;
 use usdt_attach::filter::{Filter, Subject};
+use usdt_files::TEXT_LIMIT;
 
 /// The configuration of the exporter.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -327,7 +328,8 @@ pub enum SpanKind {
 }
 
 impl Config {
-    /// Reads and checks a TOML file.
+    /// Reads and checks a TOML file of at most 16 MiB: a regular file, or a pipe that is an open
+    /// descriptor of this process and named as `/dev/fd/N`.
     ///
     /// # Errors
     ///
@@ -335,8 +337,8 @@ impl Config {
     /// [`Config::check`]. The message names the file and the line or the entry, and the known keys
     /// if a key is unknown.
     pub fn read(path: &Path) -> error::Result<Config> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| error::Error::open(path, source))?;
+        let text = usdt_files::read_text(path, TEXT_LIMIT)
+            .map_err(|source| error::Error::open(path, source))?;
         let invalid = |problem: String| error::Error::object(path, problem);
         let config: Config = toml::from_str(&text)
             .map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;

@@ -7,6 +7,7 @@ use stapsdt::argspec;
 use stapsdt::schema::{self, Schema};
 use std::path::Path;
 use std::sync::Arc;
+use usdt_files::TEXT_LIMIT;
 
 /// Names and types of probe arguments, read from a file that `usdt-gen schema` wrote.
 ///
@@ -26,11 +27,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct SchemaFile(Schema);
 
-/// Size of the largest file that is read, in bytes. A real schema is far smaller.
-const MAX_SIZE: u64 = 64 << 20;
-
 impl SchemaFile {
-    /// Reads a schema file.
+    /// Reads a schema file of at most 16 MiB: a regular file, or a pipe that is an open descriptor
+    /// of this process and named as `/dev/fd/N`.
     ///
     /// # Errors
     ///
@@ -39,13 +38,7 @@ impl SchemaFile {
     pub fn read(path: &Path) -> Result<SchemaFile> {
         let open = |source| Error::open(path, source);
         let wrong = |problem: String| Error::object(path, problem);
-        if std::fs::metadata(path).map_err(open)?.len() > MAX_SIZE {
-            return Err(wrong(format!(
-                "larger than {} MiB, too large for a schema",
-                MAX_SIZE >> 20
-            )));
-        }
-        let text = std::fs::read_to_string(path).map_err(open)?;
+        let text = usdt_files::read_text(path, TEXT_LIMIT).map_err(open)?;
         let schema: Schema = serde_json::from_str(&text)
             .map_err(|e| wrong(format!("not a schema that `usdt-gen schema` wrote: {e}")))?;
         if schema.version != schema::VERSION {

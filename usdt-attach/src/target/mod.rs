@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use usdt_files::TEXT_LIMIT;
 
 /// What to trace.
 ///
@@ -244,7 +245,7 @@ pub(crate) fn cgroup_members(path: &Path) -> Result<Vec<u32>> {
             "not a cgroup: it has no cgroup.procs; pass a directory below /sys/fs/cgroup",
         ));
     }
-    let procs = std::fs::read_to_string(&procs_file).map_err(|e| Error::open(path, e))?;
+    let procs = usdt_files::read_text(&procs_file, TEXT_LIMIT).map_err(|e| Error::open(path, e))?;
     let mut pids: Vec<u32> = procs.lines().filter_map(|line| line.parse().ok()).collect();
     for entry in std::fs::read_dir(path).map_err(|e| Error::open(path, e))?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -3,13 +3,12 @@
 use super::command_error::CommandError;
 use super::language_args::read_definition;
 use super::output::{print, print_diff};
-use crate::atomic_write::write_if_changed;
 use crate::dlang;
 use crate::dlang::source::Sources;
 use clap::Args;
-use cli_common::{BAD_INPUT, FINDINGS, OK, say};
-use std::io::Read;
+use cli_common::{BAD_INPUT, FINDINGS, OK, say, warn};
 use std::path::{Path, PathBuf};
+use usdt_files::{Origin, write_if_changed};
 
 #[derive(Debug, Args)]
 pub(super) struct FmtArgs {
@@ -29,7 +28,13 @@ pub(super) fn run(args: &FmtArgs, color: bool) -> Result<i32, CommandError> {
     for path in &args.files {
         let is_stdin = path == Path::new("-");
         let name = if is_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
-        let old = if is_stdin { read_standard_input()? } else { read_definition(path)? };
+        let is_stream = path.metadata().is_ok_and(|file| !file.is_file());
+        if is_stream && !is_stdin && !args.check {
+            return Err(CommandError::bad_input(format!(
+                "cannot format {name} in place: not a regular file; use `-` for standard input"
+            )));
+        }
+        let old = read_definition(if is_stdin { Path::new("/dev/stdin") } else { path.as_path() })?;
         let mut sources = Sources::default();
         let file = sources.add(&name, &old);
         let new = match dlang::format(&sources, &file) {
@@ -48,7 +53,8 @@ pub(super) fn run(args: &FmtArgs, color: bool) -> Result<i32, CommandError> {
         } else if is_stdin {
             print(&new)?;
         } else {
-            write_if_changed(path, new.as_bytes()).map_err(CommandError::refused)?;
+            let warnings = write_if_changed(path, new.as_bytes(), Origin::Edited);
+            warn(warnings.map_err(CommandError::refused)?);
         }
     }
     if !unformatted.is_empty() {
@@ -59,12 +65,4 @@ pub(super) fn run(args: &FmtArgs, color: bool) -> Result<i32, CommandError> {
         exit_code = exit_code.max(FINDINGS);
     }
     Ok(exit_code)
-}
-
-fn read_standard_input() -> Result<String, CommandError> {
-    let mut input = String::new();
-    std::io::stdin().read_to_string(&mut input).map_err(|e| {
-        CommandError::bad_input(format!("cannot read a definition from standard input: {e}"))
-    })?;
-    Ok(input)
 }

@@ -8,6 +8,7 @@ use crate::golang::{self, File};
 use clap::{Args, ValueEnum};
 use cli_common::{BAD_INPUT, FINDINGS, OK, say};
 use std::path::{Path, PathBuf};
+use usdt_files::TEXT_LIMIT;
 
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
@@ -96,7 +97,8 @@ fn package_name(args: &GenerateArgs, directory: &Path, source: &str) -> String {
 
 /// Returns the package name in the generated file that is already in the directory.
 fn existing_package_name(directory: &Path, definition: &str) -> Option<String> {
-    let source = std::fs::read_to_string(directory.join(golang::main_file(definition))).ok()?;
+    let path = directory.join(golang::main_file(definition));
+    let source = usdt_files::read_text(&path, TEXT_LIMIT).ok()?;
     source.lines().find_map(|l| l.strip_prefix("package ")).map(|name| name.trim().to_owned())
 }
 
@@ -105,7 +107,7 @@ fn check(directory: &Path, files: &[File]) -> Result<i32, CommandError> {
     let mut stale = Vec::new();
     for file in files {
         let target = directory.join(&file.name);
-        let old = match std::fs::read_to_string(&target) {
+        let old = match usdt_files::read_text(&target, TEXT_LIMIT) {
             Ok(old) => old,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(e) => return Err(CommandError::unreadable(&target, e)),

@@ -2,12 +2,12 @@
 
 use super::command_error::CommandError;
 use super::output::{create_directory, print, write_package};
-use crate::atomic_write::write_atomic;
 use crate::dlang;
 use crate::golang;
 use clap::Args;
-use cli_common::OK;
+use cli_common::{OK, warn};
 use std::path::{Path, PathBuf};
+use usdt_files::{TEXT_LIMIT, write_atomic};
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -66,7 +66,8 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, CommandError> {
     create_directory(&directory)?;
     let directive = format!("package {package}\n\n//go:generate usdt-gen {DEFINITION}\n");
     for (name, content) in [(DEFINITION, definition), (DIRECTIVE, directive)] {
-        write_atomic(&directory.join(name), content.as_bytes()).map_err(CommandError::refused)?;
+        let warnings = write_atomic(&directory.join(name), content.as_bytes());
+        warn(warnings.map_err(CommandError::refused)?);
     }
     write_package(&directory, &files)?;
     let relative =
@@ -141,7 +142,7 @@ struct GoModule {
 fn find_module(directory: &Path) -> Result<GoModule, CommandError> {
     for root in directory.ancestors() {
         let go_mod = root.join("go.mod");
-        let Ok(content) = std::fs::read_to_string(&go_mod) else { continue };
+        let Ok(content) = usdt_files::read_text(&go_mod, TEXT_LIMIT) else { continue };
         return match module_path(&content) {
             Some(path) if !path.is_empty() => Ok(GoModule { root: root.to_owned(), path }),
             _ => Err(CommandError::bad_input(format!(

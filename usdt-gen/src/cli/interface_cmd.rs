@@ -6,6 +6,7 @@ use super::language_args::{self, LanguageArgs};
 use super::output::{print, print_json_line};
 use crate::docgen;
 use crate::model::interface_diff;
+use crate::program_file::Snapshot;
 use crate::seal::is_elf;
 use clap::Args;
 use cli_common::{FINDINGS, OK};
@@ -52,7 +53,7 @@ fn load(
         let model = language_args::parse(path, language, None, color)?;
         return Ok((model.schema(), Origin::Definition));
     }
-    let data = std::fs::read(path).map_err(|e| CommandError::unreadable(path, e))?;
+    let data = Snapshot::read(path).map_err(|e| CommandError::unreadable(path, e))?;
     let view = View::parse(&data)
         .map_err(|e| CommandError::bad_input(format!("{}: {e}", path.display())))?;
     let schema: Schema = schema::read(&view).into_iter().collect();

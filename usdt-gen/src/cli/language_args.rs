@@ -8,6 +8,7 @@ use clap::Args;
 use cli_common::say;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use usdt_files::TEXT_LIMIT;
 
 /// The preprocessor options that every command with a definition accepts.
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ pub(super) fn parse(
         include_dirs: language.include.clone(),
         source_dir: path.parent().unwrap_or(Path::new("")).to_owned(),
         strict,
-        read_file: Arc::new(|path: &Path| std::fs::read(path)),
+        read_file: Arc::new(|path: &Path| usdt_files::read(path, TEXT_LIMIT)),
     };
     let parsed = dlang::parse_with(&path.display().to_string(), &source, &options);
     for diagnostic in &parsed.diagnostics {
@@ -63,7 +64,8 @@ pub(super) fn parse(
 
 /// Reads a definition, which must be UTF-8.
 pub(super) fn read_definition(path: &Path) -> Result<String, CommandError> {
-    let bytes = std::fs::read(path).map_err(|e| CommandError::unreadable(path, e))?;
+    let bytes =
+        usdt_files::read(path, TEXT_LIMIT).map_err(|e| CommandError::unreadable(path, e))?;
     String::from_utf8(bytes).map_err(|e| {
         let offset = e.utf8_error().valid_up_to();
         CommandError::bad_input(format!(

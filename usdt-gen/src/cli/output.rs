@@ -1,10 +1,10 @@
 //! What subcommands write to standard output and to files.
 
 use super::command_error::CommandError;
-use crate::atomic_write::write_if_changed;
 use crate::golang::File;
 use serde::Serialize;
 use std::path::Path;
+use usdt_files::{Origin, write_if_changed};
 
 /// Writes data to standard output. A closed pipe is not an error.
 pub(super) fn print(data: &str) -> Result<(), CommandError> {
@@ -37,14 +37,16 @@ pub(super) fn write_package(directory: &Path, files: &[File]) -> Result<(), Comm
         create_directory(directory)?;
     }
     for file in files {
-        write_if_changed(&directory.join(&file.name), file.text.as_bytes())
+        let path = directory.join(&file.name);
+        let warnings = write_if_changed(&path, file.text.as_bytes(), Origin::New)
             .map_err(CommandError::refused)?;
+        cli_common::warn(warnings);
     }
     Ok(())
 }
 
 /// Creates a directory and its parents.
 pub(super) fn create_directory(directory: &Path) -> Result<(), CommandError> {
-    std::fs::create_dir_all(directory)
+    usdt_files::create_directories(directory)
         .map_err(|e| CommandError::refused(format!("cannot create {}: {e}", directory.display())))
 }

@@ -4,7 +4,7 @@ use super::command_error::CommandError;
 use super::output::print;
 use crate::overlay::{self, Overlay, OverlayError};
 use clap::Args;
-use cli_common::OK;
+use cli_common::{OK, warn};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -42,7 +42,8 @@ pub(super) fn run(args: &OverlayArgs) -> Result<i32, CommandError> {
         None => cache_directory(&version, &args.providers)?,
     };
     let directory = std::path::absolute(&directory).unwrap_or(directory);
-    let overlay_json = overlay.write(&goroot, &directory).map_err(command_error)?;
+    let (overlay_json, warnings) = overlay.write(&goroot, &directory).map_err(command_error)?;
+    warn(warnings);
     print(&format!("{}\n", overlay_json.display()))?;
     Ok(OK)
 }

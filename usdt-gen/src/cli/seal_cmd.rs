@@ -3,7 +3,7 @@
 use super::command_error::CommandError;
 use crate::seal::{FileError, Options, seal_file};
 use clap::Args;
-use cli_common::{OK, say};
+use cli_common::{OK, say, warn};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -33,6 +33,7 @@ pub(super) fn run(args: &SealArgs) -> Result<i32, CommandError> {
         FileError::Write(_) => CommandError::refused(e),
         _ => CommandError::bad_input(e),
     })?;
+    warn(&report.warnings);
     if report.probes + report.third_party == 0 {
         let explanation = if args.entries {
             "and none of the Go functions that have entry probes"

@@ -2,6 +2,7 @@
 
 use super::command_error::CommandError;
 use super::output::{print, print_json_line};
+use crate::program_file::Snapshot;
 use crate::verify::{ProbeVerdict, Problem, Verdict, verify};
 use clap::Args;
 use cli_common::{FINDINGS, OK, say};
@@ -19,7 +20,7 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: &VerifyArgs, color: bool) -> Result<i32, CommandError> {
     let path = &args.binary;
-    let data = std::fs::read(path).map_err(|e| CommandError::unreadable(path, e))?;
+    let data = Snapshot::read(path).map_err(|e| CommandError::unreadable(path, e))?;
     let view = View::parse(&data)
         .map_err(|e| CommandError::bad_input(format!("{}: {e}", path.display())))?;
     let verdicts = verify(&view);

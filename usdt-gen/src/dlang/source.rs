@@ -57,6 +57,11 @@ impl Sources {
         start..self.content.len()
     }
 
+    /// Returns the size of all files in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.content.len()
+    }
+
     /// Returns the source at a span. Invalid spans give an empty string.
     pub(crate) fn text(&self, span: &Span) -> &str {
         self.content.get(span.clone()).unwrap_or_default()

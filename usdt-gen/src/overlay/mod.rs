@@ -7,13 +7,13 @@
 
 mod patch;
 
-use crate::atomic_write::{WriteError, write_if_changed};
 use crate::dlang::catalog;
 use crate::golang::{self, Package};
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use usdt_files::{Origin, TEXT_LIMIT, WriteError, write_if_changed};
 
 /// Why an overlay could not be created. Nothing is written then, except after a failed write.
 #[derive(Debug, thiserror::Error)]
@@ -189,22 +189,26 @@ impl Overlay {
     }
 
     /// Writes the files below `directory`, and the JSON file for `go build -overlay`. Returns the
-    /// path of the JSON file.
-    pub(crate) fn write(&self, goroot: &Path, directory: &Path) -> Result<PathBuf, OverlayError> {
+    /// path of the JSON file, and warnings about what existing files did not keep.
+    pub(crate) fn write(
+        &self,
+        goroot: &Path,
+        directory: &Path,
+    ) -> Result<(PathBuf, Vec<String>), OverlayError> {
         #[derive(Serialize)]
         struct OverlayJson {
             #[serde(rename = "Replace")]
             replace: serde_json::Map<String, serde_json::Value>,
         }
+        let mut warnings = Vec::new();
         let mut overlay = OverlayJson { replace: serde_json::Map::new() };
         for (path, source) in &self.files {
             let target = directory.join(path);
             let parent = target.parent().unwrap_or(directory);
-            std::fs::create_dir_all(parent).map_err(|error| OverlayError::CreateDirectory {
-                path: parent.to_owned(),
-                error,
+            usdt_files::create_directories(parent).map_err(|error| {
+                OverlayError::CreateDirectory { path: parent.to_owned(), error }
             })?;
-            write_if_changed(&target, source.as_bytes())?;
+            warnings.extend(write_if_changed(&target, source.as_bytes(), Origin::New)?);
             let original = goroot.join("src").join(path);
             overlay
                 .replace
@@ -213,15 +217,15 @@ impl Overlay {
         let file = directory.join(OVERLAY_JSON);
         let mut json = serde_json::to_string_pretty(&overlay).unwrap_or_default();
         json.push('\n');
-        write_if_changed(&file, json.as_bytes())?;
-        Ok(file)
+        warnings.extend(write_if_changed(&file, json.as_bytes(), Origin::New)?);
+        Ok((file, warnings))
     }
 }
 
 /// Reads a source file of the toolchain.
 fn read_source(goroot: &Path, file: &str) -> Result<String, OverlayError> {
     let path = goroot.join("src").join(file);
-    std::fs::read_to_string(&path).map_err(|error| OverlayError::Read {
+    usdt_files::read_text(&path, TEXT_LIMIT).map_err(|error| OverlayError::Read {
         path,
         goroot: goroot.to_owned(),
         error,

@@ -149,14 +149,17 @@ impl PatchSet {
         self.kept_len
     }
 
-    /// Calls `write` with the offset and the bytes of every change. `old` is the unchanged file.
+    /// Calls `write` with the offset and the bytes of every change.
+    ///
+    /// `read` fills a buffer with bytes of the old file from an offset. It may read the file that
+    /// `write` changes, as no change overlaps a symbol table.
     ///
     /// # Errors
     ///
-    /// Returns the first error of `write`.
+    /// Returns the first error of `read` or `write`.
     pub(super) fn write_to(
         &self,
-        old: &[u8],
+        read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
         write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         if let Some(range) = &self.zeroed {
@@ -166,22 +169,24 @@ impl PatchSet {
             write(one.offset, &one.bytes)?;
         }
         for table in &self.symbol_tables {
-            self.write_symbols(old, *table, write)?;
+            self.write_symbols(read, *table, write)?;
         }
         write(self.kept_len, &self.appended)
     }
 
     fn write_symbols(
         &self,
-        old: &[u8],
+        read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
         table: SymbolTable,
         write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        let start = usize::try_from(table.offset).unwrap_or(usize::MAX);
-        let size = usize::try_from(table.size).unwrap_or(0);
-        let bytes = old.get(start..).and_then(|b| b.get(..size)).unwrap_or_default();
+        let mut buffer = vec![0; CHUNK * SYMBOL_SIZE];
+        let end = table.offset.saturating_add(table.size);
         let mut offset = table.offset;
-        for chunk in bytes.chunks(CHUNK * SYMBOL_SIZE) {
+        while offset < end {
+            let size = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
+            let chunk = buffer.get_mut(..size).unwrap_or_default();
+            read(offset, chunk)?;
             let mut new = chunk.to_vec();
             for symbol in new.chunks_exact_mut(SYMBOL_SIZE) {
                 let (section, value) = (
@@ -204,8 +209,14 @@ impl PatchSet {
     pub fn to_vec(&self, old: &[u8]) -> Vec<u8> {
         let mut out =
             old.get(..usize::try_from(self.kept_len).unwrap_or(0)).unwrap_or_default().to_vec();
-        // Writing to memory cannot fail, and every offset is inside the file or at its end.
-        let _ = self.write_to(old, &mut |offset, bytes| {
+        // Memory cannot fail, and every offset is inside the file or at its end.
+        let read = |offset: u64, buffer: &mut [u8]| {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX);
+            let bytes = old.get(start..).and_then(|b| b.get(..buffer.len()));
+            buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        };
+        let _ = self.write_to(&read, &mut |offset, bytes| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
             let end = start.saturating_add(bytes.len());
             if end > out.len() && start <= out.len() {

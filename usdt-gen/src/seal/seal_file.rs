@@ -1,16 +1,21 @@
-//! Sealing of files: the input is mapped, the kernel copies it, and the result replaces it
-//! atomically.
+//! Sealing of files: the file is copied next to its destination, the copy is sealed, and it
+//! replaces the destination atomically.
+//!
+//! The copy is complete before it is parsed. What is parsed and what is written are therefore the
+//! same bytes, whatever the owner of the file does meanwhile.
 #![allow(unsafe_code)] // to map files, see `map`
 
 use super::error::SealError;
 use super::inputs::Options;
 use super::seal_bytes::{Sealed, check, seal};
-use crate::atomic_write;
+use crate::program_file::{self, Snapshot};
 use memmap2::Mmap;
+use stapsdt::elf::ElfError;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use usdt_files::{Origin, Replacement, WriteError, copy_with_holes};
 
 /// The result of sealing a file.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub struct SealReport {
     pub third_party: usize,
     /// True if the file was already sealed, so that nothing was changed.
     pub unchanged: bool,
+    /// What the file did not keep, such as its owner or setuid.
+    pub warnings: Vec<String>,
 }
 
 /// The reason why a file was not sealed. The file is unchanged.
@@ -44,12 +51,14 @@ pub enum FileError {
     },
     /// The result cannot be written.
     #[error("{0}")]
-    Write(#[from] atomic_write::WriteError),
+    Write(#[from] WriteError),
 }
 
-/// Seals `path` in place, or writes the sealed file to `target` with the mode of `path`.
+/// Seals `path` in place, or writes the sealed file to `target`.
 ///
-/// The file is replaced atomically. Memory use does not depend on the size of the file.
+/// A file that is replaced keeps its owner, mode and attributes; see [`SealReport::warnings`]. A
+/// new file gets the mode of `path`, without setuid and setgid and under the user's umask. The file
+/// is replaced atomically. Memory use does not depend on the size of the file.
 ///
 /// # Errors
 ///
@@ -62,57 +71,88 @@ pub fn seal_file(
 ) -> Result<SealReport, FileError> {
     let read_failed = |source| FileError::Read { path: path.to_owned(), source };
     let seal_failed = |source| FileError::Seal { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read_failed)?;
-    let data = map(&file).map_err(read_failed)?;
-    let sealed = seal(&data, options).map_err(seal_failed)?;
-    let report = SealReport {
-        probes: sealed.probes.len(),
-        third_party: sealed.third_party.len(),
-        unchanged: sealed.patches.is_none(),
+    let file = program_file::open(path).map_err(read_failed)?;
+    reject_other_formats(&file).map_err(seal_failed)?;
+    let mode = file.metadata().map_err(read_failed)?.mode();
+    let target = target.filter(|target| !is_same_file(&file, target));
+    let (output, origin) = target.map_or((path, Origin::Edited), |target| (target, Origin::New));
+    let write_failed = |source| FileError::Write(WriteError { path: output.to_owned(), source });
+    let mut new = match Replacement::new(output, origin, mode) {
+        Ok(new) => new,
+        // A file that needs no change need not be writable.
+        Err(error) if target.is_none() => {
+            let data = Snapshot::of(&file).map_err(read_failed)?;
+            let sealed = seal(&data, options).map_err(seal_failed)?;
+            return if sealed.patches.is_none() { Ok(report(&sealed)) } else { Err(error.into()) };
+        }
+        Err(error) => return Err(error.into()),
     };
+    copy_with_holes(&file, new.file()).map_err(write_failed)?;
+    if target.is_none() {
+        new.check_unchanged(&file)?;
+    }
+    let data = map(new.file()).map_err(read_failed)?;
+    let sealed = seal(&data, options).map_err(seal_failed)?;
+    let mut report = report(&sealed);
     if report.unchanged && target.is_none() {
         return Ok(report);
     }
-    let mode = file.metadata().map_err(read_failed)?.permissions();
-    let target = target.unwrap_or(path);
-    let mut new = atomic_write::Replacement::new(target)?;
-    let written = copy(&file, new.file()).and_then(|()| write_patches(&sealed, &data, new.file()));
-    written.map_err(|source| atomic_write::WriteError { path: target.to_owned(), source })?;
+    drop(data);
+    apply(&sealed, new.file()).map_err(write_failed)?;
     check(&sealed, &map(new.file()).map_err(read_failed)?).map_err(seal_failed)?;
-    new.finish(Some(mode))?;
+    report.warnings = new.finish()?;
     Ok(report)
 }
 
-/// Returns true if a file starts with the ELF magic number.
+fn report(sealed: &Sealed) -> SealReport {
+    SealReport {
+        probes: sealed.probes.len(),
+        third_party: sealed.third_party.len(),
+        unchanged: sealed.patches.is_none(),
+        warnings: Vec::new(),
+    }
+}
+
+/// Rejects files that are not ELF files, before they are copied.
+fn reject_other_formats(file: &File) -> Result<(), SealError> {
+    if program_file::is_elf(file) {
+        return Ok(());
+    }
+    Err(SealError::Elf(ElfError::NotElf))
+}
+
+/// Returns true if a path leads to an open file.
+fn is_same_file(file: &File, path: &Path) -> bool {
+    let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let (Ok(one), Ok(other)) = (file.metadata(), std::fs::metadata(path)) else { return false };
+    id(one) == id(other)
+}
+
+/// Returns true if a file is a regular file that starts with the ELF magic number.
 ///
 /// # Errors
 ///
 /// Returns the system's error if the file cannot be opened.
 pub fn is_elf(path: &Path) -> io::Result<bool> {
-    let mut magic = [0; 4];
-    let mut file = File::open(path)?;
-    Ok(file.read_exact(&mut magic).is_ok() && magic == *b"\x7fELF")
+    let metadata = std::fs::metadata(path)?;
+    Ok(metadata.is_file() && program_file::is_elf(&usdt_files::open_regular(path)?))
 }
 
-/// Copies a file. `std` uses `copy_file_range`, which shares blocks if the file system can do so.
-fn copy(from: &File, to: &mut File) -> io::Result<()> {
-    let mut from = from;
-    from.seek(SeekFrom::Start(0))?;
-    io::copy(&mut from, to).map(|_| ())
-}
-
-fn write_patches(sealed: &Sealed, old: &[u8], new: &mut File) -> io::Result<()> {
+/// Applies the changes to a copy of the file that was sealed.
+fn apply(sealed: &Sealed, new: &File) -> io::Result<()> {
     let Some(patches) = &sealed.patches else { return Ok(()) };
     new.set_len(patches.kept_len())?;
-    patches.write_to(old, &mut |offset, bytes| new.write_all_at(bytes, offset))
+    patches.write_to(&|offset, buffer| new.read_exact_at(buffer, offset), &mut |offset, bytes| {
+        new.write_all_at(bytes, offset)
+    })
 }
 
-/// Maps a file.
+/// Maps a file of this process.
 ///
-/// If another process truncated the file meanwhile, SIGBUS would end this one. The files are fresh
-/// output of a linker or of this process, and truncating an executable breaks its running
-/// processes, too.
+/// If another process truncated it meanwhile, SIGBUS would end this one. Nobody else can open it:
+/// it has no name, or it has one and only its owner, who runs this process, may open it.
 fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the mapping is read-only and private, and outlives every reference into it.
+    // SAFETY: the mapping is read-only and private, and outlives every reference into it. This
+    // process does not write to the file while it is mapped.
     unsafe { Mmap::map(file) }
 }

@@ -9,7 +9,7 @@ provider flight {
 		uint64_t max_bytes  /* maximum size of the recorder's buffer, in bytes; 0 for the runtime's default */
 	);
 
-	/** Attaching to this probe requests one snapshot. The probe never fires. */
+	/** Attaching to this probe requests one snapshot; the probe itself never fires. */
 	probe request();
 
 	/**

@@ -59,7 +59,7 @@ var usdtProbeArmed struct {
 
 // Request fires the probe flight:request.
 //
-// Attaching to this probe requests one snapshot. The probe never fires.
+// Attaching to this probe requests one snapshot; the probe itself never fires.
 func Request() {
 	if uint32(usdtProbeRequest.semaphore) != 0 {
 		usdtFireRequest()

@@ -51,7 +51,7 @@ DATA ·usdtProbeRequest+8(SB)/8, $0xf42a9058d97c31bb
 DATA ·usdtProbeRequest+16(SB)/8, $0x0000007000000002
 DATA ·usdtProbeRequest+24(SB)/8, $·usdtProbeRequest(SB)
 DATA ·usdtProbeRequest+32(SB)/8, $·usdtSchemaRequest(SB)
-DATA ·usdtProbeRequest+40(SB)/8, $0x00000000000000b1
+DATA ·usdtProbeRequest+40(SB)/8, $0x00000000000000b8
 DATA ·usdtProbeRequest+48(SB)/8, $0x0000000800000001
 DATA ·usdtProbeRequest+56(SB)/8, $0x0000000300000028
 DATA ·usdtProbeRequest+64(SB)/8, $0x0074647370617473

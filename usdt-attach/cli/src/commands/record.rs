@@ -7,7 +7,6 @@ use crate::output::csv::CsvWriter;
 use crate::output::json;
 use crate::run_loop::{Output, OutputError};
 use clap::{Args, ValueEnum};
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use usdt_attach::error::{Error, Result};
@@ -15,6 +14,7 @@ use usdt_attach::event::Event;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::plan::Plan;
 use usdt_attach::session::Session;
+use usdt_files::open_output;
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
@@ -58,7 +58,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<()> {
         let out: Box<dyn Write> = if args.output == Path::new("-") {
             Box::new(io::stdout().lock())
         } else {
-            Box::new(File::create(&args.output).map_err(cannot_write)?)
+            Box::new(open_output(&args.output).map_err(|error| cannot_write(error.source))?)
         };
         Recorder::new(format, BufWriter::with_capacity(1 << 16, out), plan, symbols)
             .map_err(cannot_write)

@@ -53,7 +53,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let helper = BccHelper::find()?;
-    let source_code = std::fs::read_to_string(&args.file)
+    let source_code = usdt_files::read_text(&args.file, usdt_files::TEXT_LIMIT)
         .map_err(|source| Error::open(args.file.clone(), source))?;
     let target = args.target.target(&[])?;
     let resolved = target.resolve()?;

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 /// The deepest nesting of includes. A deeper one is taken as a file that includes itself.
 const MAX_INCLUDE_DEPTH: usize = 32;
+/// Limit for the definition and all included files together, in bytes. A file that is included
+/// twice counts twice.
+const MAX_SOURCE_SIZE: usize = 16 << 20;
 
 /// Headers whose types need no declaration. It is not an error if they are not found.
 const BUILT_IN_HEADERS: &[&str] = &[
@@ -273,6 +276,9 @@ impl Preprocessor<'_> {
     }
 
     fn include(&mut self, directive: &Directive, directory: &Path, depth: usize) {
+        if self.is_full {
+            return;
+        }
         let Some(header) = self.header_name(directive) else {
             let help = "write `#include \"FILE\"` or `#include <FILE>`";
             return self.error(&directive.span, "`#include` without a file", "this line", help);
@@ -301,6 +307,13 @@ impl Preprocessor<'_> {
                     let message = format!("{} is not a text file", path.display());
                     return self.error(&directive.span, message, "included here", "");
                 };
+                if self.sources.size().saturating_add(content.len()) > MAX_SOURCE_SIZE {
+                    self.is_full = true;
+                    let limit = MAX_SOURCE_SIZE >> 20;
+                    let message = format!("the included files have more than {limit} MiB together");
+                    let help = "does a file include others several times?";
+                    return self.error(&directive.span, message, "at this include", help);
+                }
                 let span = self.sources.add(&path.display().to_string(), &content);
                 self.process_file(&span, path.parent().unwrap_or(Path::new("")), depth + 1);
             }

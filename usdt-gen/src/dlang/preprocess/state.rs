@@ -48,6 +48,8 @@ pub(super) struct Preprocessor<'a> {
     pub(super) macros: HashMap<String, Macro>,
     /// Files with `#pragma once` that have been read.
     pub(super) once_files: HashSet<PathBuf>,
+    /// True after the limit for the size of all files was reported. No file is included then.
+    pub(super) is_full: bool,
     /// Number of tokens that macros can still produce. 0 stops all expansion.
     pub(super) token_budget: usize,
     pub(super) output: Output,
@@ -65,6 +67,7 @@ impl<'a> Preprocessor<'a> {
             diagnostics,
             macros: HashMap::new(),
             once_files: HashSet::new(),
+            is_full: false,
             token_budget: TOKEN_BUDGET,
             output: Output { tokens: Vec::new(), missing_headers: Vec::new(), truncated: false },
         }

@@ -152,3 +152,15 @@ fn stops_macros_that_exceed_a_limit() {
         ["macro calls are nested more than 32 deep"]
     );
 }
+
+#[test]
+fn stops_includes_that_exceed_the_limit() {
+    let twice = |next: usize| format!("#include \"{next}.h\"\n#include \"{next}.h\"\n");
+    let headers: Vec<(String, String)> =
+        (0..30).map(|n| (format!("{n}.h"), twice(n + 1) + &" ".repeat(1 << 16))).collect();
+    let headers: Vec<(&str, &str)> =
+        headers.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let (_, messages) = run_with(&twice(0), &files(&headers));
+    let errors: Vec<_> = messages.iter().filter(|m| m.contains("more than 16 MiB")).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+}
