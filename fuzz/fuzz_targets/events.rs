@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
-use usdt_attach::event::Decoder;
 use usdt_attach::discover::sample;
+use usdt_attach::event::Decoder;
 use usdt_attach::plan::{Options, Plan};
 use usdt_fuzz::{attacher, with_memory_limit};
 
@@ -18,7 +18,8 @@ fuzz_target!(|data: &[u8]| {
             strings: if kind & 2 != 0 { vec!["n".into()] } else { Vec::new() },
             ..Options::default()
         };
-        let Ok((plan, _)) = Plan::new(&[sample::selected(attacher::probe_with_every_kind())], &options)
+        let Ok((plan, _)) =
+            Plan::new(&[sample::selected(attacher::probe_with_every_kind())], &options)
         else {
             return;
         };

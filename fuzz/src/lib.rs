@@ -2,6 +2,7 @@
 //! too much fails.
 
 pub mod attacher;
+pub mod elf_mutation;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

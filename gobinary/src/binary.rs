@@ -1,7 +1,18 @@
 //! The Go binary: recognition, version, offsets and labels.
 
 use crate::{buildinfo, catalog, dwarf, goid, pclntab, supported_releases};
-use object::{Object, ObjectSection};
+use stapsdt::elf::View;
+use stapsdt::note::Format;
+use stapsdt::source::Source;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
+
+/// The symbols that are looked up, all in one pass over the symbol table.
+const SYMBOLS: [&str; 5] =
+    ["runtime.pclntab", "runtime.text", "go:func.*", "runtime.allgs", "runtime.gcController"];
+
+/// The id of a goroutine.
+const GOID: catalog::Field = catalog::Field { structure: "runtime.g", name: "goid" };
 
 /// A 64-bit ELF file that the Go toolchain linked.
 ///
@@ -13,22 +24,34 @@ use object::{Object, ObjectSection};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct GoBinary<'a> {
-    pub(crate) file: object::read::elf::ElfFile64<'a>,
+pub struct GoBinary<'a, S: Source<'a> = &'a [u8]> {
+    pub(crate) view: View<'a, S>,
     version: Option<String>,
+    /// The addresses of [`SYMBOLS`].
+    symbols: OnceLock<BTreeMap<&'static str, u64>>,
+    /// The offsets of fields in DWARF, which are read all at once.
+    dwarf_offsets: OnceLock<HashMap<catalog::Field, u32>>,
 }
 
 impl<'a> GoBinary<'a> {
-    /// Parses the headers of a file. Returns `None` if the file is not a 64-bit ELF file, or has
-    /// neither Go's build information nor its function table.
+    /// Parses the headers of a file in memory. Returns `None` if the file is not a 64-bit ELF file,
+    /// or has neither Go's build information nor its function table.
     pub fn parse(data: &'a [u8]) -> Option<GoBinary<'a>> {
+        GoBinary::read(data)
+    }
+}
+
+impl<'a, S: Source<'a>> GoBinary<'a, S> {
+    /// Reads the headers of a file. Returns `None` in the same cases as [`GoBinary::parse`].
+    pub fn read(source: S) -> Option<GoBinary<'a, S>> {
         /// Sections that only the Go linker writes.
         const GO_SECTIONS: [&str; 3] = [".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo"];
-        let file = object::read::elf::ElfFile64::parse(data).ok()?;
-        let version = buildinfo::version(&file);
-        let is_go = version.is_some()
-            || GO_SECTIONS.iter().any(|name| file.section_by_name(name).is_some());
-        is_go.then_some(GoBinary { file, version })
+        let view = View::read(source).ok().filter(|view| view.format() == Format::LE64)?;
+        let version = buildinfo::version(&view);
+        let is_go =
+            version.is_some() || GO_SECTIONS.iter().any(|name| view.section(name).is_some());
+        let (symbols, dwarf_offsets) = (OnceLock::new(), OnceLock::new());
+        is_go.then_some(GoBinary { view, version, symbols, dwarf_offsets })
     }
 
     /// Returns the toolchain's version as `runtime.Version()` does, such as `go1.27.3`. `None` if
@@ -48,7 +71,7 @@ impl<'a> GoBinary<'a> {
     /// Returns the offset in bytes of `goid` in `runtime.g` from DWARF, which is right for every
     /// toolchain. `None` if the file has no DWARF.
     pub fn goid_offset_from_dwarf(&self) -> Option<u32> {
-        dwarf::goid_offset(&self.file)
+        self.field_offset_from_dwarf(&GOID)
     }
 
     /// Returns the offset of a field in bytes, from the table of
@@ -62,10 +85,12 @@ impl<'a> GoBinary<'a> {
         }
     }
 
-    /// Returns the offset of a field in bytes from DWARF. `None` if the file has no DWARF, or the
-    /// struct has no such field.
+    /// Returns the offset of a field in bytes from DWARF. `None` if the file has no DWARF, if the
+    /// struct has no such field, or if the field is not one of the [catalog](catalog::all_fields).
     pub fn field_offset_from_dwarf(&self, field: &catalog::Field) -> Option<u32> {
-        dwarf::member_offset(&self.file, field.structure, field.name)
+        let fields = || catalog::all_fields().into_iter().copied().chain([GOID]);
+        let read = || dwarf::field_offsets(&self.view, fields());
+        self.dwarf_offsets.get_or_init(read).get(field).copied()
     }
 
     /// Returns the labels of a runtime enum by code; `None` for releases whose labels are unknown.
@@ -75,13 +100,19 @@ impl<'a> GoBinary<'a> {
 
     /// Locates the function table. `None` if the file has none, or one of a Go release before 1.18.
     pub fn function_table(&self) -> Option<pclntab::TableLayout> {
-        pclntab::TableLayout::find(&self.file)
+        pclntab::TableLayout::find(self)
     }
 
     /// Returns true if the file has DWARF, compressed or not.
     pub fn has_dwarf(&self) -> bool {
         [".debug_info", ".zdebug_info"]
             .iter()
-            .any(|n| self.file.section_by_name(n).is_some_and(|s| s.size() > 0))
+            .any(|n| self.view.section(n).is_some_and(|s| s.size > 0))
+    }
+
+    /// Returns the link-time address of one of [`SYMBOLS`]; `None` if the file is stripped or does
+    /// not have it.
+    pub(crate) fn symbol_address(&self, name: &str) -> Option<u64> {
+        self.symbols.get_or_init(|| self.view.symbols(SYMBOLS)).get(name).copied()
     }
 }

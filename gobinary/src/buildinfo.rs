@@ -5,24 +5,42 @@
 //! bytes of magic, the pointer size and flags. With flag 2 (Go 1.18 and later), two strings follow,
 //! each after its length as a varint: the version and the module information.
 
-use object::read::elf::ElfFile64;
-use object::{Object, ObjectSection, ObjectSegment};
+use stapsdt::elf::View;
+use stapsdt::source::{ScanBudget, Source, for_each_piece};
+use std::ops::ControlFlow;
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 /// The flag for strings that follow the header.
 const INLINE_STRINGS: u8 = 2;
+/// The bytes that are read: the header, and a varint and a version of the maximum length.
+const MAX_SIZE: u64 = 512;
 /// The longest version string in bytes that is accepted.
 const MAX_VERSION: u64 = 256;
 
-/// Returns the version of the toolchain that linked `file`; `None` without valid build information.
-pub(crate) fn version(file: &ElfFile64<'_>) -> Option<String> {
-    if let Some(section) = file.section_by_name(".go.buildinfo") {
-        return parse(section.data().ok()?);
+/// Returns the version of the toolchain that linked a file; `None` without valid build information.
+///
+/// Only a file without section headers is searched for it.
+pub(crate) fn version<'a, S: Source<'a>>(view: &View<'a, S>) -> Option<String> {
+    if !view.sections.is_empty() {
+        let section = view.section(".go.buildinfo")?;
+        return parse(view.bytes_at_offset(section.offset, section.size.min(MAX_SIZE))?);
     }
-    file.segments().filter_map(|s| s.data().ok()).find_map(|data| {
-        let found = memchr::memmem::find_iter(data, MAGIC).find(|at| at % 16 == 0)?;
-        parse(data.get(found..)?)
-    })
+    let mut budget = ScanBudget::for_file(view.source().size());
+    let segments = view.segments.iter().filter(|s| s.is_load());
+    let mut ranges = segments.filter_map(|s| Some(s.offset..s.offset.checked_add(s.filesz)?));
+    let (offset, end) = ranges.find_map(|range| {
+        if !budget.take(range.end - range.start) {
+            return None;
+        }
+        let mut found = None;
+        for_each_piece(view.source(), range.clone(), MAGIC.len() - 1, |offset, piece| {
+            let positions = memchr::memmem::find_iter(piece, MAGIC).map(|at| offset + at as u64);
+            found = positions.into_iter().find(|at| (at - range.start) % 16 == 0);
+            if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Some((found?, range.end))
+    })?;
+    parse(view.bytes_at_offset(offset, (end - offset).min(MAX_SIZE))?)
 }
 
 /// Parses the version of the build information at the start of `data`.

@@ -6,8 +6,8 @@
 use crate::binary::GoBinary;
 use crate::catalog::{ArgLocation, Field, FunctionEntry, Probe, Provider};
 use crate::goid;
-use crate::pclntab::file_position;
-use object::{Architecture, Object};
+use stapsdt::argspec::Arch;
+use stapsdt::source::Source;
 
 /// The hardware numbers of the integer registers of Go's calling convention on amd64
 /// (`src/cmd/compile/abi-internal.md`), in order.
@@ -67,18 +67,13 @@ pub enum Location {
     Constant(i64),
 }
 
-impl GoBinary<'_> {
+impl<'a, S: Source<'a>> GoBinary<'a, S> {
     /// Returns the function entries for the probes of `providers`, in the order of the catalog.
-    /// `data` is the file that `self` was parsed from.
     ///
     /// Entries of functions that the file does not have are left out.
-    pub fn function_entries(
-        &self,
-        data: &[u8],
-        providers: &[&'static Provider],
-    ) -> Vec<EntryPoint> {
+    pub fn function_entries(&self, providers: &[&'static Provider]) -> Vec<EntryPoint> {
         let Some(layout) = self.function_table() else { return Vec::new() };
-        let Some(functions) = layout.table(data) else { return Vec::new() };
+        let Some(functions) = layout.table(self.view.source()) else { return Vec::new() };
         let entries = providers.iter().flat_map(|p| p.probes).flat_map(|probe| probe.entries);
         let addresses = functions.ranges_of(entries.map(|entry| entry.function));
         let resolver = Resolver { go: self, goid_offset: self.goid_offset() };
@@ -95,25 +90,18 @@ impl GoBinary<'_> {
         }
         out
     }
-
-    /// Returns up to `len` bytes at a link-time address: fewer at the end of a segment.
-    pub(crate) fn bytes_up_to(&self, address: u64, len: u64) -> Option<&[u8]> {
-        let position = file_position(&self.file, address)?;
-        let end = position.segment_end.min(position.offset.saturating_add(len));
-        self.file.data().get(usize::try_from(position.offset).ok()?..usize::try_from(end).ok()?)
-    }
 }
 
 /// Locates the catalog's entries in one binary.
-struct Resolver<'a> {
-    go: &'a GoBinary<'a>,
+struct Resolver<'g, 'a, S: Source<'a>> {
+    go: &'g GoBinary<'a, S>,
     /// The offset in bytes of `goid` in `runtime.g`.
     goid_offset: Option<u32>,
 }
 
-impl Resolver<'_> {
+impl<'a, S: Source<'a>> Resolver<'_, 'a, S> {
     fn is_amd64(&self) -> bool {
-        self.go.file.architecture() == Architecture::X86_64
+        self.go.view.arch() == Some(Arch::X86_64)
     }
 
     fn entry_point(
@@ -123,7 +111,7 @@ impl Resolver<'_> {
         entry: &'static FunctionEntry,
         address: u64,
     ) -> Option<EntryPoint> {
-        let code = self.go.bytes_up_to(address, MAX_PROLOGUE_SIZE)?;
+        let code = self.go.view.bytes_up_to(address, MAX_PROLOGUE_SIZE)?;
         let offset =
             if self.is_amd64() { stack_check_len(code) } else { stack_check_branch_offset(code) };
         let args = entry

@@ -7,7 +7,8 @@
 //! * [`catalog`]: the probes of Go's runtime and standard library.
 //! * [`supported_releases`]: the Go releases that the tables cover.
 //!
-//! Binaries are hostile input: every read is checked, and a fact that cannot be read is `None`.
+//! Binaries are hostile input: every read is checked, every scan has a limit, and a fact that cannot
+//! be read is `None`.
 //! This crate knows neither notes nor tracers.
 
 mod binary;
@@ -17,6 +18,7 @@ mod code;
 mod dwarf;
 pub mod function_entry;
 mod goid;
+mod name_scan;
 pub mod pclntab;
 pub mod runtime_layout;
 pub mod supported_releases;

@@ -6,7 +6,7 @@
 //! ```no_run
 //! let data = std::fs::read("/usr/local/bin/app")?;
 //! let layout = gobinary::GoBinary::parse(&data).and_then(|go| go.function_table());
-//! if let Some(table) = layout.as_ref().and_then(|layout| layout.table(&data)) {
+//! if let Some(table) = layout.as_ref().and_then(|layout| layout.table(&data[..])) {
 //!     let address = 0x48_1234;
 //!     if let Some(function) = table.lookup(address) {
 //!         for frame in table.frames(&function, address) {
@@ -17,10 +17,13 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use object::read::elf::ElfFile64;
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
-use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use crate::binary::GoBinary;
+use crate::name_scan::{TableWindow, find_names};
+use stapsdt::elf::View;
+use stapsdt::source::{Source, for_each_piece};
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::ops::{ControlFlow, Range};
 
 /// The magic number of Go 1.18 and 1.19.
 const MAGIC_1_18: u32 = 0xffff_fff0;
@@ -42,27 +45,27 @@ pub struct TableLayout {
     /// The unit of instruction distances in bytes: 1 on amd64, 4 on arm64.
     quantum: u64,
     /// The number of functions.
-    functions: usize,
+    functions: u64,
     /// The offset in the table of the function names.
-    names: usize,
+    names: u64,
     /// The offset in the table of the compilation units' lists of files.
-    units: usize,
+    units: u64,
     /// The offset in the table of the file names.
-    files: usize,
+    files: u64,
     /// The offset in the table of the PC-value tables, such as lines.
-    values: usize,
+    values: u64,
     /// The offset in the table of the function entries.
-    entries: usize,
+    entries: u64,
     /// The file offset of `go:func.*`, which has the trees of inlined calls.
-    func_data: Option<usize>,
+    func_data: Option<u64>,
 }
 
 /// A function table, for look-ups.
 #[derive(Clone, Copy, Debug)]
-pub struct FunctionTable<'a> {
-    file: &'a [u8],
-    table: &'a [u8],
+pub struct FunctionTable<'a, S: Source<'a> = &'a [u8]> {
+    file: S,
     layout: TableLayout,
+    lifetime: PhantomData<&'a [u8]>,
 }
 
 /// A function of the table.
@@ -73,7 +76,7 @@ pub struct Function<'a> {
     /// The link-time address of the function's first instruction.
     pub entry: u64,
     /// The offset in the table of the function's `_func` struct.
-    info: usize,
+    info: u64,
 }
 
 /// A source line.
@@ -96,103 +99,83 @@ pub struct Frame<'a> {
 
 impl TableLayout {
     /// Locates the table. Returns `None` if the file has none, or one of another version.
-    pub(crate) fn find(file: &ElfFile64<'_>) -> Option<TableLayout> {
-        let section = SECTIONS.iter().find_map(|name| file.section_by_name(name));
+    pub(crate) fn find<'a, S: Source<'a>>(go: &GoBinary<'a, S>) -> Option<TableLayout> {
+        /// The size of the header in bytes.
+        const HEADER: u64 = 72;
+        let section = SECTIONS.iter().find_map(|name| go.view.section(name));
         // External linkers merge the table into another section, but its symbol remains.
-        let (offset, size) = section.and_then(|s| s.file_range()).or_else(|| {
-            let position = file_position(file, symbol_address(file, b"runtime.pclntab")?)?;
-            Some((position.offset, position.segment_end.checked_sub(position.offset)?))
+        let (offset, size) = section.map(|s| (s.offset, s.size)).or_else(|| {
+            let address = go.symbol_address("runtime.pclntab")?;
+            let segment = go.view.load_segment(address, 1)?;
+            let distance = address - segment.vaddr;
+            Some((segment.offset.checked_add(distance)?, segment.filesz - distance))
         })?;
-        let start = usize::try_from(offset).ok()?;
-        let table = file.data().get(start..start.checked_add(usize::try_from(size).ok()?)?)?;
-        let magic = u32_at(table, 0)?;
-        if ![MAGIC_1_18, MAGIC_1_20].contains(&magic) || table.get(7) != Some(&8) {
+        let file_size = go.view.source().size();
+        offset.checked_add(size).filter(|end| *end <= file_size)?;
+        let header = go.view.bytes_at_offset(offset, size.min(HEADER))?;
+        let magic = u32_at(header, 0)?;
+        if ![MAGIC_1_18, MAGIC_1_20].contains(&magic) || header.get(7) != Some(&8) {
             return None;
         }
-        let header_word = |index: usize| u64_at(table, 8 + 8 * index);
-        let header_offset = |index: usize| usize::try_from(header_word(index)?).ok();
+        let header_word = |index: usize| u64_at(header, 8 + 8 * index);
         Some(TableLayout {
             offset,
             size,
             // Since Go 1.26, only `runtime.moduledata` has the address.
-            text: header_word(2).filter(|text| *text != 0).or_else(|| text_start(file))?,
-            quantum: (*table.get(6)?).into(),
+            text: header_word(2).filter(|text| *text != 0).or_else(|| text_start(go))?,
+            quantum: (*header.get(6)?).into(),
             // Each entry takes 8 bytes, so a larger number is damage.
-            functions: header_offset(0).filter(|count| *count <= table.len() / 8)?,
-            names: header_offset(3)?,
-            units: header_offset(4)?,
-            files: header_offset(5)?,
-            values: header_offset(6)?,
-            entries: header_offset(7)?,
+            functions: header_word(0).filter(|count| *count <= size / 8)?,
+            names: header_word(3)?,
+            units: header_word(4)?,
+            files: header_word(5)?,
+            values: header_word(6)?,
+            entries: header_word(7)?,
             // Go 1.20 introduced the layout of inlined calls that `inlined_call` reads.
-            func_data: if magic == MAGIC_1_20 { func_data_offset(file) } else { None },
+            func_data: if magic == MAGIC_1_20 { func_data_offset(go) } else { None },
         })
     }
 
     /// Returns the table in `file`, which must be the file that the layout was found in. `None` if
     /// the file is shorter.
-    pub fn table<'a>(&self, file: &'a [u8]) -> Option<FunctionTable<'a>> {
-        let start = usize::try_from(self.offset).ok()?;
-        let table = file.get(start..start.checked_add(usize::try_from(self.size).ok()?)?)?;
-        Some(FunctionTable { file, table, layout: *self })
+    pub fn table<'a, S: Source<'a>>(&self, file: S) -> Option<FunctionTable<'a, S>> {
+        let end = self.offset.checked_add(self.size)?;
+        let lifetime = PhantomData;
+        (end <= file.size()).then_some(FunctionTable { file, layout: *self, lifetime })
     }
 }
 
 /// Returns the address `runtime.text`: from its symbol, else from `runtime.moduledata`, else the
 /// start of `.text`.
-fn text_start(file: &ElfFile64<'_>) -> Option<u64> {
+fn text_start<'a, S: Source<'a>>(go: &GoBinary<'a, S>) -> Option<u64> {
     /// The index of the word `moduledata.text`.
-    const TEXT: usize = 22;
-    let section = || file.section_by_name(".text").map(|s| s.address());
-    symbol_address(file, b"runtime.text").or_else(|| moduledata_word(file, TEXT)).or_else(section)
+    const TEXT: u64 = 22;
+    let section = || go.view.section(".text").map(|s| s.addr);
+    go.symbol_address("runtime.text").or_else(|| moduledata_word(&go.view, TEXT)).or_else(section)
 }
 
 /// Returns the file offset of `go:func.*`, from its symbol or from `runtime.moduledata`.
-fn func_data_offset(file: &ElfFile64<'_>) -> Option<usize> {
+fn func_data_offset<'a, S: Source<'a>>(go: &GoBinary<'a, S>) -> Option<u64> {
     /// The index of the word `moduledata.gofunc`.
-    const GOFUNC: usize = 40;
-    let address = symbol_address(file, b"go:func.*").or_else(|| moduledata_word(file, GOFUNC))?;
-    usize::try_from(file_position(file, address)?.offset).ok()
-}
-
-/// The position of an address in the file.
-pub(crate) struct FilePosition {
-    /// The file offset of the address.
-    pub(crate) offset: u64,
-    /// The file offset of the end of its segment.
-    pub(crate) segment_end: u64,
-}
-
-/// Returns the position of a link-time address in the file; `None` if the file does not back it.
-pub(crate) fn file_position(file: &ElfFile64<'_>, address: u64) -> Option<FilePosition> {
-    file.segments().find_map(|segment| {
-        let (start, size) = segment.file_range();
-        let distance = address.checked_sub(segment.address()).filter(|d| *d < size)?;
-        Some(FilePosition {
-            offset: start.checked_add(distance)?,
-            segment_end: start.checked_add(size)?,
-        })
-    })
-}
-
-/// Returns the link-time address of a symbol; `None` if the file is stripped or does not have it.
-pub(crate) fn symbol_address(file: &ElfFile64<'_>, name: &[u8]) -> Option<u64> {
-    file.symbols().find(|s| s.name_bytes() == Ok(name)).map(|s| s.address())
+    const GOFUNC: u64 = 40;
+    let symbol = go.symbol_address("go:func.*");
+    go.view.vaddr_to_offset(symbol.or_else(|| moduledata_word(&go.view, GOFUNC))?)
 }
 
 /// Returns a word of `runtime.moduledata`, whose section has a name since Go 1.26.
-fn moduledata_word(file: &ElfFile64<'_>, index: usize) -> Option<u64> {
-    let module = file.section_by_name(".go.module")?;
-    let stored = u64_at(module.data().ok()?, 8 * index)?;
+fn moduledata_word<'a, S: Source<'a>>(view: &View<'a, S>, index: u64) -> Option<u64> {
+    let module = view.section(".go.module")?;
+    let at = 8 * index;
+    if at.checked_add(8)? > module.size {
+        return None;
+    }
+    let stored = u64_at(view.bytes_at_offset(module.offset.checked_add(at)?, 8)?, 0)?;
     if stored != 0 {
         return Some(stored);
     }
     // In position-independent files, the dynamic loader fills it in.
-    let at = module.address() + 8 * index as u64;
-    let mut relocations = file.dynamic_relocations()?;
-    relocations
-        .find(|(address, _)| *address == at)
-        .map(|(_, relocation)| relocation.addend() as u64)
+    let address = module.addr.checked_add(at)?;
+    view.relocations(|place| place == address).get(&address).copied()
 }
 
 /// An entry of the function table.
@@ -200,7 +183,7 @@ struct TableEntry {
     /// The link-time address of the function.
     address: u64,
     /// The offset in the table of the function's `_func` struct.
-    info: usize,
+    info: u64,
 }
 
 /// A call that the compiler inlined.
@@ -211,52 +194,92 @@ struct InlinedCall<'a> {
     call_address: u64,
 }
 
-impl<'a> FunctionTable<'a> {
+impl<'a, S: Source<'a>> FunctionTable<'a, S> {
     /// Returns the functions by address. Damaged entries are skipped.
     pub fn functions(&self) -> impl Iterator<Item = Function<'a>> {
         (0..self.layout.functions).filter_map(|index| self.get(index))
     }
 
+    /// Returns `len` bytes at an offset in the table.
+    fn bytes(&self, at: u64, len: u64) -> Option<&'a [u8]> {
+        at.checked_add(len).filter(|end| *end <= self.layout.size)?;
+        self.file.read(self.layout.offset.checked_add(at)?, len)
+    }
+
+    /// Returns up to `len` bytes at an offset in the table, fewer at its end.
+    fn bytes_up_to(&self, at: u64, len: u64) -> Option<&'a [u8]> {
+        self.bytes(at, len.min(self.layout.size.checked_sub(at)?))
+    }
+
+    fn u32_at(&self, at: u64) -> Option<u32> {
+        u32_at(self.bytes(at, 4)?, 0)
+    }
+
+    /// Returns the NUL-terminated string at an offset; `None` if it is not UTF-8 or too long.
+    fn string_at(&self, at: u64) -> Option<&'a str> {
+        /// The bytes to read first, enough for most names, and the maximum.
+        const LENGTHS: [u64; 2] = [128, 1 << 16];
+        LENGTHS.iter().find_map(|len| {
+            let bytes = self.bytes_up_to(at, *len)?;
+            std::str::from_utf8(bytes.get(..memchr::memchr(0, bytes)?)?).ok()
+        })
+    }
+
     /// Returns an entry of the table. The entry after the last function is the end of that
     /// function.
-    fn entry(&self, index: usize) -> Option<TableEntry> {
+    fn entry(&self, index: u64) -> Option<TableEntry> {
         let at = self.layout.entries.checked_add(index.checked_mul(8)?)?;
-        let distance = u64::from(u32_at(self.table, at)?);
-        let info = u32_at(self.table, at + 4)? as usize;
-        Some(TableEntry {
-            address: self.layout.text.checked_add(distance)?,
-            info: self.layout.entries.checked_add(info)?,
-        })
+        self.layout.entry(self.bytes(at, 8)?)
     }
 
     /// Returns the function at an index; `None` if the index is out of range or the entry is
     /// damaged.
-    fn get(&self, index: usize) -> Option<Function<'a>> {
+    fn get(&self, index: u64) -> Option<Function<'a>> {
         if index >= self.layout.functions {
             return None;
         }
         let TableEntry { address, info } = self.entry(index)?;
-        let name = u32_at(self.table, info.checked_add(4)?)? as usize;
+        let name = self.u32_at(info.checked_add(4)?)?;
         Some(Function {
-            name: string_at(self.table, self.layout.names.checked_add(name)?)?,
+            name: self.string_at(self.layout.names.checked_add(name.into())?)?,
             entry: address,
             info,
         })
     }
 
-    /// Returns the address ranges of the functions with these names, in one pass over the table.
+    /// Returns the address ranges of the functions with these names.
+    ///
+    /// It scans the names, then the entries, both in pieces: memory use does not depend on the size
+    /// of the table.
     pub(crate) fn ranges_of<'n>(
         &self,
         names: impl IntoIterator<Item = &'n str>,
     ) -> HashMap<&'n str, Range<u64>> {
-        let wanted: HashSet<&str> = names.into_iter().collect();
-        let find_range = |index: usize| {
-            let function = self.get(index)?;
-            let name = *wanted.get(function.name)?;
-            let end = self.entry(index + 1).map_or(function.entry, |next| next.address);
-            Some((name, function.entry..end))
-        };
-        (0..self.layout.functions).filter_map(find_range).collect()
+        let layout = &self.layout;
+        let mut found = HashMap::new();
+        let end_of_table = layout.offset.saturating_add(layout.size);
+        let in_file = |at: u64| layout.offset.saturating_add(at).min(end_of_table);
+        let others = [layout.units, layout.files, layout.values, layout.entries, layout.size];
+        let names_end = others.into_iter().filter(|at| *at > layout.names).min().unwrap_or(0);
+        let names = find_names(self.file, in_file(layout.names)..in_file(names_end), names);
+        let mut infos = TableWindow::new(self.file, layout.offset, layout.size);
+        // One entry more than there are functions has the end of the last one.
+        let entries_len = layout.functions.saturating_add(1).saturating_mul(8);
+        let entries = layout.entries..layout.entries.saturating_add(entries_len);
+        let mut last: Option<(&str, u64)> = None;
+        for_each_piece(self.file, in_file(entries.start)..in_file(entries.end), 0, |_, piece| {
+            for entry in piece.chunks_exact(8) {
+                let Some(TableEntry { address, info }) = layout.entry(entry) else { continue };
+                if let Some((name, start)) = last.take() {
+                    found.insert(name, start..address);
+                }
+                // The struct of the entry after the last function may not exist.
+                let name = info.checked_add(4).and_then(|at| infos.u32_at(at));
+                last = name.and_then(|at| names.get(&at.into())).map(|name| (*name, address));
+            }
+            if infos.is_exhausted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        found
     }
 
     /// Returns the function that contains a link-time address; `None` if no function does.
@@ -277,13 +300,13 @@ impl<'a> FunctionTable<'a> {
     ///
     /// For an address in an inlined function, it is the line in the inlined function.
     fn line(&self, function: &Function<'a>, address: u64) -> Option<Line<'a>> {
-        let field = |index: usize| u32_at(self.table, function.info.checked_add(4 * index)?);
+        let field = |index: u64| self.u32_at(function.info.checked_add(4 * index)?);
         let (file_table, line_table, unit) = (field(5)?, field(6)?, field(8)?);
         let line = u32::try_from(self.pc_value(line_table, function.entry, address)?).ok()?;
         let number = u32::try_from(self.pc_value(file_table, function.entry, address)?).ok()?;
-        let index = (unit as usize).checked_add(number as usize)?.checked_mul(4)?;
-        let name = u32_at(self.table, self.layout.units.checked_add(index)?)? as usize;
-        Some(Line { file: string_at(self.table, self.layout.files.checked_add(name)?)?, line })
+        let index = u64::from(unit).checked_add(number.into())?.checked_mul(4)?;
+        let name = self.u32_at(self.layout.units.checked_add(index)?)?;
+        Some(Line { file: self.string_at(self.layout.files.checked_add(name.into())?)?, line })
     }
 
     /// Returns the frames of an address in a function, innermost first: the inlined functions at
@@ -307,71 +330,104 @@ impl<'a> FunctionTable<'a> {
     /// none.
     fn inlined_call(&self, function: &Function<'a>, address: u64) -> Option<InlinedCall<'a>> {
         /// `internal/abi.PCDATA_InlTreeIndex`.
-        const INL_TREE_INDEX: usize = 2;
+        const INL_TREE_INDEX: u64 = 2;
         /// `internal/abi.FUNCDATA_InlTree`.
-        const INL_TREE: usize = 3;
+        const INL_TREE: u64 = 3;
         /// The size of `runtime._func` in bytes. The offsets of the PC-value tables follow it.
-        const FUNC_SIZE: usize = 44;
+        const FUNC_SIZE: u64 = 44;
         /// The size of `runtime.inlinedCall` in bytes.
-        const CALL_SIZE: usize = 16;
+        const CALL_SIZE: u64 = 16;
         let info = function.info;
-        let pc_data_count = u32_at(self.table, info.checked_add(28)?)? as usize;
-        let func_data_count = usize::from(*self.table.get(info.checked_add(43)?)?);
+        let pc_data_count = u64::from(self.u32_at(info.checked_add(28)?)?);
+        let func_data_count = u64::from(*self.bytes(info.checked_add(43)?, 1)?.first()?);
         if pc_data_count <= INL_TREE_INDEX || func_data_count <= INL_TREE {
             return None;
         }
-        let table = u32_at(self.table, info.checked_add(FUNC_SIZE + 4 * INL_TREE_INDEX)?)?;
-        let tree_at =
-            FUNC_SIZE.checked_add(pc_data_count.checked_add(INL_TREE)?.checked_mul(4)?)?;
-        let tree = u32_at(self.table, info.checked_add(tree_at)?)?;
+        let table = self.u32_at(info.checked_add(FUNC_SIZE + 4 * INL_TREE_INDEX)?)?;
+        let tree_at = FUNC_SIZE + (pc_data_count + INL_TREE) * 4;
+        let tree = self.u32_at(info.checked_add(tree_at)?)?;
         if table == 0 || tree == u32::MAX {
             return None;
         }
-        let index = usize::try_from(self.pc_value(table, function.entry, address)?).ok()?;
-        let call = self
-            .layout
-            .func_data?
-            .checked_add(tree as usize)?
-            .checked_add(CALL_SIZE.checked_mul(index)?)?;
-        let name = u32_at(self.file, call.checked_add(4)?)? as usize;
-        let caller = u32_at(self.file, call.checked_add(8)?)?;
-        let name = string_at(self.table, self.layout.names.checked_add(name)?)?;
-        Some(InlinedCall { name, call_address: function.entry.checked_add(u64::from(caller))? })
+        let index = u64::try_from(self.pc_value(table, function.entry, address)?).ok()?;
+        let call = self.layout.func_data?.checked_add(u64::from(tree) + CALL_SIZE * index)?;
+        let call = self.file.read(call, CALL_SIZE)?;
+        let (name, caller) = (u32_at(call, 4)?, u32_at(call, 8)?);
+        let name = self.string_at(self.layout.names.checked_add(name.into())?)?;
+        Some(InlinedCall { name, call_address: function.entry.checked_add(caller.into())? })
     }
 
     /// Returns the value of a PC-value table at an address (`runtime.pcvalue`).
     fn pc_value(&self, table: u32, entry: u64, address: u64) -> Option<i32> {
-        let mut at = self.layout.values.checked_add(table as usize)?;
-        let (mut value, mut pc) = (-1i32, entry);
-        let mut first = true;
-        loop {
-            let difference = self.read_varint(&mut at)?;
-            if difference == 0 && !first {
-                return None;
+        /// The size limit of the table of one function in bytes. Functions of some thousand lines
+        /// stay below it.
+        const MAX_SIZE: u64 = 1 << 16;
+        /// The bytes to read first, enough for most functions.
+        const SHORT: u64 = 256;
+        let at = self.layout.values.checked_add(table.into())?;
+        let short = self.bytes_up_to(at, SHORT)?;
+        match pc_value(short, self.layout.quantum, entry, address) {
+            Err(Incomplete) => {
+                let all = self.bytes_up_to(at, MAX_SIZE)?;
+                pc_value(all, self.layout.quantum, entry, address).ok().flatten()
             }
-            first = false;
-            value = value.wrapping_add(((difference >> 1) as i32) ^ -((difference & 1) as i32));
-            let distance = self.read_varint(&mut at)?;
-            pc = pc.checked_add(u64::from(distance) * self.layout.quantum)?;
-            if address < pc {
-                return Some(value);
-            }
+            Ok(value) => value,
         }
     }
+}
 
-    /// Reads an unsigned LEB128 number and advances `at`.
-    fn read_varint(&self, at: &mut usize) -> Option<u32> {
-        let mut out = 0u32;
-        for shift in (0..35).step_by(7) {
-            let byte = *self.table.get(*at)?;
-            *at += 1;
-            out |= u32::from(byte & 0x7f).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
-                return Some(out);
-            }
-        }
-        None
+impl TableLayout {
+    /// Decodes an entry of 8 bytes; `None` if it refers to addresses or offsets beyond the largest
+    /// number.
+    fn entry(&self, entry: &[u8]) -> Option<TableEntry> {
+        Some(TableEntry {
+            address: self.text.checked_add(u32_at(entry, 0)?.into())?,
+            info: self.entries.checked_add(u32_at(entry, 4)?.into())?,
+        })
     }
+}
+
+/// The table ends before the value of the address.
+struct Incomplete;
+
+/// Returns the value at an address of the PC-value table at the start of `table`; `None` if it has
+/// none.
+fn pc_value(
+    mut table: &[u8],
+    quantum: u64,
+    entry: u64,
+    address: u64,
+) -> Result<Option<i32>, Incomplete> {
+    let (mut value, mut pc) = (-1i32, entry);
+    let mut first = true;
+    loop {
+        let difference = read_varint(&mut table).ok_or(Incomplete)?;
+        if difference == 0 && !first {
+            return Ok(None);
+        }
+        first = false;
+        value = value.wrapping_add(((difference >> 1) as i32) ^ -((difference & 1) as i32));
+        let distance = read_varint(&mut table).ok_or(Incomplete)?;
+        let Some(next) = pc.checked_add(u64::from(distance) * quantum) else { return Ok(None) };
+        pc = next;
+        if address < pc {
+            return Ok(Some(value));
+        }
+    }
+}
+
+/// Reads an unsigned LEB128 number and advances `data`.
+fn read_varint(data: &mut &[u8]) -> Option<u32> {
+    let mut out = 0u32;
+    for shift in (0..35).step_by(7) {
+        let (byte, rest) = data.split_first()?;
+        *data = rest;
+        out |= u32::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some(out);
+        }
+    }
+    None
 }
 
 fn u32_at(data: &[u8], at: usize) -> Option<u32> {
@@ -380,14 +436,6 @@ fn u32_at(data: &[u8], at: usize) -> Option<u32> {
 
 fn u64_at(data: &[u8], at: usize) -> Option<u64> {
     data.get(at..)?.first_chunk::<8>().map(|raw| u64::from_le_bytes(*raw))
-}
-
-/// Returns the NUL-terminated string at an offset; `None` if it is not UTF-8 or too long.
-fn string_at(data: &[u8], at: usize) -> Option<&str> {
-    const MAX_LEN: usize = 1 << 16;
-    let rest = data.get(at..)?;
-    let rest = rest.get(..MAX_LEN.min(rest.len()))?;
-    std::str::from_utf8(rest.get(..memchr::memchr(0, rest)?)?).ok()
 }
 
 #[cfg(test)]
@@ -430,11 +478,11 @@ mod tests {
             text: 0x1000,
             quantum: 1,
             functions: 2,
-            names,
-            units,
-            files,
-            values,
-            entries,
+            names: names as u64,
+            units: units as u64,
+            files: files as u64,
+            values: values as u64,
+            entries: entries as u64,
             func_data: Some(0),
         };
         (data, layout)
@@ -443,7 +491,7 @@ mod tests {
     #[test]
     fn finds_functions_and_lines() {
         let (data, layout) = table();
-        let functions = layout.table(&data).unwrap();
+        let functions = layout.table(&data[..]).unwrap();
         let at = |address| {
             let function = functions.lookup(address)?;
             Some((function.name, functions.line(&function, address).map(|l| (l.file, l.line))))
@@ -455,6 +503,9 @@ mod tests {
         assert_eq!(at(0x1080), None);
         assert_eq!(functions.get(1).map(|f| f.entry), Some(0x1040));
         assert_eq!(functions.get(2), None);
+        let ranges = functions.ranges_of(["main.work", "main.main", "work", "main.wor"]);
+        assert_eq!(ranges["main.main"], 0x1000..0x1040);
+        assert_eq!((ranges.len(), &ranges["main.work"]), (2, &(0x1040..0x1080)));
     }
 
     proptest! {
@@ -465,7 +516,8 @@ mod tests {
                 *byte = with;
             }
             layout.size = size.min(data.len() as u64);
-            if let Some(functions) = layout.table(&data) {
+            if let Some(functions) = layout.table(&data[..]) {
+                let _ = functions.ranges_of(["main.work", "main.main"]);
                 for address in [address, 0x1000 + address % 0x90] {
                     if let Some(function) = functions.lookup(address) {
                         let _ = functions.frames(&function, address);

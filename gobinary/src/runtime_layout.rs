@@ -4,9 +4,8 @@
 use crate::binary::GoBinary;
 use crate::catalog::{self, LabelSet};
 use crate::code::Code;
-use crate::pclntab::symbol_address;
-use object::Object;
-use std::collections::HashMap;
+use stapsdt::source::Source;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// The function that appends to the slice of goroutines.
@@ -20,7 +19,7 @@ const START_CYCLE: &str = "runtime.(*gcControllerState).startCycle";
 ///
 /// ```no_run
 /// let data = std::fs::read("/usr/local/bin/app")?;
-/// let layout = gobinary::GoBinary::parse(&data).and_then(|go| go.runtime_layout(&data));
+/// let layout = gobinary::GoBinary::parse(&data).and_then(|go| go.runtime_layout());
 /// if let Some(layout) = layout {
 ///     println!("runtime.allgs is at {:#x}", layout.allgs);
 /// }
@@ -89,16 +88,15 @@ impl GoroutineStatus {
     }
 }
 
-impl GoBinary<'_> {
-    /// Locates the runtime's data in a process of this file. `data` is the file that `self` was
-    /// parsed from.
+impl<'a, S: Source<'a>> GoBinary<'a, S> {
+    /// Locates the runtime's data in a process of this file.
     ///
     /// Returns `None` if the list of goroutines or one of the offsets cannot be determined.
-    pub fn runtime_layout(&self, data: &[u8]) -> Option<RuntimeLayout> {
-        let mut allgs = symbol_address(&self.file, b"runtime.allgs");
-        let mut gc_controller = symbol_address(&self.file, b"runtime.gcController");
+    pub fn runtime_layout(&self) -> Option<RuntimeLayout> {
+        let mut allgs = self.symbol_address("runtime.allgs");
+        let mut gc_controller = self.symbol_address("runtime.gcController");
         if allgs.is_none() || gc_controller.is_none() {
-            let table = self.function_table().and_then(|layout| layout.table(data));
+            let table = self.function_table().and_then(|layout| layout.table(self.view.source()));
             let functions = table
                 .map(|table| table.ranges_of([ALLGADD, GC_START, START_CYCLE]))
                 .unwrap_or_default();
@@ -125,7 +123,8 @@ impl GoBinary<'_> {
     /// `runtime.allgadd` accesses.
     fn find_allgs(&self, functions: &HashMap<&str, Range<u64>>) -> Option<u64> {
         let references = self.code(functions.get(ALLGADD)?)?.references();
-        let is_accessed = |address: u64| references.iter().any(|r| r.address == address);
+        let accessed: HashSet<u64> = references.iter().map(|r| r.address).collect();
+        let is_accessed = |address: u64| accessed.contains(&address);
         references
             .iter()
             .map(|r| r.address)
@@ -142,9 +141,12 @@ impl GoBinary<'_> {
         before_call.next_back().map(|r| r.address)
     }
 
-    fn code(&self, function: &Range<u64>) -> Option<Code<'_>> {
-        let bytes = self.bytes_up_to(function.start, function.end.checked_sub(function.start)?)?;
-        Some(Code { bytes, address: function.start, arch: self.file.architecture() })
+    fn code(&self, function: &Range<u64>) -> Option<Code<'a>> {
+        /// The size limit of a function in bytes; these have some kilobytes.
+        const MAX_SIZE: u64 = 1 << 16;
+        let size = function.end.checked_sub(function.start)?.min(MAX_SIZE);
+        let bytes = self.view.bytes_up_to(function.start, size)?;
+        Some(Code { bytes, address: function.start, arch: self.view.arch()? })
     }
 }
 

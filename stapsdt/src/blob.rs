@@ -32,7 +32,9 @@
 use crate::bytes::{addr_at, array_at, u32_at};
 use crate::elf::View;
 use crate::note::{Format, Note, NoteError, NoteIter};
+use crate::source::{ScanBudget, Source, for_each_piece};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 /// The first bytes of every blob: random, so that no other data starts with them.
 const MAGIC: [u8; 16] = [
@@ -73,6 +75,9 @@ const MAX_SIZE: usize = 1 << 16;
 const MAX_SCHEMA: usize = 1 << 20;
 /// The number of blobs that are read from a file, which limits the memory that they take.
 const MAX_BLOBS: usize = 1 << 16;
+/// The total size of the blobs and schemas that are read from a file, in bytes. A program with
+/// thousands of documented probes stays far below it.
+const MAX_TOTAL: u64 = 8 << 20;
 
 /// The reason why bytes that start with the magic are not a valid blob.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,9 +94,14 @@ pub enum BlobError {
     /// A field is out of range or contradicts the file. The value names the field.
     #[error("a probe blob has an invalid {0}")]
     Inconsistent(&'static str),
-    /// The file has more blobs than are read.
-    #[error("the file has more than {MAX_BLOBS} probe blobs; the others are ignored")]
+    /// The file has more blobs, or larger ones, than are read.
+    #[error("the file has more than {MAX_BLOBS} probe blobs or {} MiB of them; the others are ignored", MAX_TOTAL >> 20)]
     TooMany,
+    /// The data of the file is not searched for blobs.
+    #[error(
+        "the writable segments overlap or are larger than 512 MiB; they are not searched for probes"
+    )]
+    Segments,
     /// The note in the blob is damaged.
     #[error("in a probe blob: {0}")]
     Note(#[from] NoteError),
@@ -223,12 +233,16 @@ impl RawBlob {
 
     /// Adds the schema. `budget` limits the total size of all schemas in bytes, because any number
     /// of blobs in a hostile file can refer to one schema.
-    fn with_schema<'a>(self, view: &View<'a>, budget: &mut usize) -> Result<Blob<'a>, BlobError> {
+    fn with_schema<'a, S: Source<'a>>(
+        self,
+        view: &View<'a, S>,
+        budget: &mut ScanBudget,
+    ) -> Result<Blob<'a>, BlobError> {
         let mut schema = "";
         if self.schema_size > 0 {
-            *budget = budget
-                .checked_sub(self.schema_size)
-                .ok_or(BlobError::Inconsistent("schema address"))?;
+            if !budget.take(self.schema_size as u64) {
+                return Err(BlobError::Inconsistent("schema address"));
+            }
             let bytes = view
                 .bytes_at(self.schema, self.schema_size as u64)
                 .ok_or(BlobError::Inconsistent("schema address"))?;
@@ -251,15 +265,30 @@ impl RawBlob {
 /// In arm64 PIEs and Go plugins, relocations have the link-time addresses. Bytes that start with
 /// the magic are ignored if they do not contain their own address, such as the magic in this
 /// program.
-pub fn scan<'a>(view: &View<'a>) -> Vec<Result<Blob<'a>, BlobError>> {
-    let mut candidates = Vec::new();
+pub fn scan<'a, S: Source<'a>>(view: &View<'a, S>) -> Vec<Result<Blob<'a>, BlobError>> {
+    let mut candidates: Vec<(u64, u64)> = Vec::new();
+    let mut segments = ScanBudget::for_file(view.source().size());
     for segment in view.segments.iter().filter(|s| s.is_load() && s.is_writable()) {
-        let Some(data) = view.bytes_at_offset(segment.offset, segment.filesz) else { continue };
-        let found = memchr::memmem::find_iter(data, &MAGIC).filter_map(|at| {
-            let vaddr = segment.vaddr.checked_add(at as u64)?;
-            Some((vaddr, data.get(at..)?))
+        let Some(end) = segment.offset.checked_add(segment.filesz) else { continue };
+        if end > view.source().size() {
+            continue;
+        }
+        if !segments.take(segment.filesz) {
+            return vec![Err(BlobError::Segments)];
+        }
+        let overlap = MAGIC.len() - 1;
+        for_each_piece(view.source(), segment.offset..end, overlap, |offset, piece| {
+            let found = memchr::memmem::find_iter(piece, &MAGIC).filter_map(|at| {
+                let offset = offset + at as u64;
+                Some((segment.vaddr.checked_add(offset - segment.offset)?, end - offset))
+            });
+            candidates.extend(found.take(MAX_BLOBS + 1 - candidates.len()));
+            if candidates.len() > MAX_BLOBS {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
-        candidates.extend(found.take(MAX_BLOBS + 1 - candidates.len()));
     }
     if candidates.is_empty() {
         return Vec::new();
@@ -271,14 +300,19 @@ pub fn scan<'a>(view: &View<'a>) -> Vec<Result<Blob<'a>, BlobError>> {
         .flat_map(|(vaddr, _)| ADDRESSES.map(|field| vaddr.wrapping_add(field as u64)))
         .collect();
     let relocations = view.relocations(|place| address_fields.contains(&place));
-    let mut budget = view.data().len();
+    let mut budget = ScanBudget::for_file(view.source().size().min(MAX_TOTAL));
     let mut found: Vec<Result<Blob<'_>, BlobError>> = Vec::new();
-    for (vaddr, data) in candidates {
+    for (vaddr, left) in candidates {
         // Blobs do not overlap: a magic inside a blob is data.
         if let Some(Ok(last)) = found.last()
             && (last.self_addr..last.self_addr.saturating_add(last.size as u64)).contains(&vaddr)
         {
             continue;
+        }
+        let Some(data) = blob_bytes(view, vaddr, left) else { continue };
+        if !budget.take(data.len() as u64) {
+            found.push(Err(BlobError::TooMany));
+            return found;
         }
         match RawBlob::parse(data) {
             Ok(mut raw) => {
@@ -303,6 +337,17 @@ pub fn scan<'a>(view: &View<'a>) -> Vec<Result<Blob<'a>, BlobError>> {
         found.push(Err(BlobError::TooMany));
     }
     found
+}
+
+/// Returns the bytes of the blob at an address, `left` bytes before the end of its segment. If the
+/// size of the blob is invalid, it returns the fixed part.
+fn blob_bytes<'a, S: Source<'a>>(view: &View<'a, S>, vaddr: u64, left: u64) -> Option<&'a [u8]> {
+    let fixed = view.bytes_at(vaddr, left.min(field::NOTE as u64))?;
+    let size = u32_at(fixed, field::SIZE, false).unwrap_or(0) as usize;
+    if !(field::NOTE..=MAX_SIZE).contains(&size) {
+        return Some(fixed);
+    }
+    view.bytes_at(vaddr, left.min(size as u64))
 }
 
 #[cfg(test)]

@@ -3,13 +3,26 @@
 //! [`View`] parses only the headers, with goblin, so that opening a file of 100 MiB reads a few
 //! pages. It accepts files without sections and files whose contents are damaged. Only damaged
 //! headers are an error.
+//!
+//! Many sections, segments and symbols of a hostile file can refer to the same bytes. Therefore
+//! names have a maximum length, and no scan reads more bytes than the file has.
 
 use crate::argspec::Arch;
 use crate::note::Format;
+use crate::source::{ScanBudget, Source, for_each_piece};
 use byteorder::{ByteOrder, LittleEndian};
 use goblin::container::{Container, Ctx};
 use goblin::elf::{Elf, header, program_header as ph, reloc, section_header as sh};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::marker::PhantomData;
+use std::ops::{ControlFlow, Range};
+
+/// The maximum length of a section name in bytes.
+const MAX_SECTION_NAME: u64 = 256;
+/// The maximum length of a symbol name in bytes.
+const MAX_SYMBOL_NAME: usize = 4096;
+/// The size of the largest ELF header in bytes.
+const MAX_HEADER: u64 = 64;
 
 /// The reason why a file cannot be parsed as ELF.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +83,7 @@ impl Segment {
 /// A section, as described by its section header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// The name; empty if the string table is damaged.
+    /// The name; empty if it is longer than 256 bytes or the string table is damaged.
     pub name: String,
     /// The section type, `sh_type`.
     pub kind: u32,
@@ -86,7 +99,7 @@ pub struct Section {
     pub align: u64,
     /// `sh_link`: the index of the string table of a symbol table, or of the symbol table of
     /// relocations.
-    link: u32,
+    pub link: u32,
 }
 
 impl Section {
@@ -117,8 +130,8 @@ impl Section {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct View<'a> {
-    data: &'a [u8],
+pub struct View<'a, S: Source<'a> = &'a [u8]> {
+    source: S,
     header: header::Header,
     ctx: Ctx,
     /// The segments in file order.
@@ -126,45 +139,55 @@ pub struct View<'a> {
     /// The sections in file order, the null section included. Empty if the file has no section
     /// headers.
     pub sections: Vec<Section>,
+    /// The indexes of the loaded segments with bytes in the file, by address.
+    loaded: Vec<usize>,
+    lifetime: PhantomData<&'a [u8]>,
 }
 
 impl<'a> View<'a> {
-    /// Parses the headers of a file.
+    /// Parses the headers of a file in memory.
     ///
     /// # Errors
     ///
     /// Returns [`ElfError::NotElf`] if the file does not start with the ELF magic number, and
     /// [`ElfError::Damaged`] if one of its header tables is invalid or incomplete.
     pub fn parse(data: &'a [u8]) -> Result<View<'a>, ElfError> {
-        if !data.starts_with(header::ELFMAG) {
+        View::read(data)
+    }
+
+    /// Returns the bytes of the whole file.
+    pub fn data(&self) -> &'a [u8] {
+        self.source
+    }
+}
+
+impl<'a, S: Source<'a>> View<'a, S> {
+    /// Reads the headers of a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::parse`]. A source that cannot read the headers makes the file damaged.
+    pub fn read(source: S) -> Result<View<'a, S>, ElfError> {
+        let start = source.read(0, source.size().min(MAX_HEADER)).unwrap_or_default();
+        if !start.starts_with(header::ELFMAG) {
             return Err(ElfError::NotElf);
         }
         let damaged = |part: &str| {
             let part = part.to_owned();
             move |_| ElfError::Damaged(part)
         };
-        let header = Elf::parse_header(data).map_err(damaged("header"))?;
+        let header = Elf::parse_header(start).map_err(damaged("header"))?;
         let container = header.container().map_err(damaged("class"))?;
         let ctx = Ctx::new(container, header.endianness().map_err(damaged("byte order"))?);
-        let phoff =
-            usize::try_from(header.e_phoff).map_err(|_| ElfError::Damaged("header".into()))?;
-        let segments = match header.e_phnum {
-            0 => Vec::new(),
-            n => ph::ProgramHeader::parse(data, phoff, n.into(), ctx)
-                .map_err(damaged("program headers"))?,
-        };
-        let segments = segments
-            .iter()
-            .map(|p| Segment {
-                kind: p.p_type,
-                flags: p.p_flags,
-                offset: p.p_offset,
-                vaddr: p.p_vaddr,
-                filesz: p.p_filesz,
-                memsz: p.p_memsz,
-            })
+        let segments = read_segments(source, &header, ctx)
+            .ok_or_else(|| ElfError::Damaged("program headers".into()))?;
+        let mut loaded: Vec<usize> = (0..segments.len())
+            .filter(|i| segments.get(*i).is_some_and(|s| s.is_load() && s.filesz > 0))
             .collect();
-        let mut view = View { data, header, ctx, segments, sections: Vec::new() };
+        loaded.sort_by_key(|i| segments.get(*i).map(|s| s.vaddr));
+        let lifetime = PhantomData;
+        let sections = Vec::new();
+        let mut view = View { source, header, ctx, segments, sections, loaded, lifetime };
         view.sections = view.read_sections()?;
         Ok(view)
     }
@@ -175,24 +198,20 @@ impl<'a> View<'a> {
         if offset == 0 || count == 0 {
             return Ok(Vec::new());
         }
-        let offset = usize::try_from(offset).map_err(|_| damaged())?;
-        if offset >= self.data.len() {
-            return Err(damaged());
-        }
+        let len = count * sh::SectionHeader::size(self.ctx);
+        let table = self.source.read(offset, len as u64).ok_or_else(damaged)?;
         let raw =
-            sh::SectionHeader::parse(self.data, offset, count, self.ctx).map_err(|_| damaged())?;
-        let names = raw
-            .get(usize::from(self.header.e_shstrndx))
-            .and_then(|s| self.bytes_at_offset(s.sh_offset, s.sh_size));
+            sh::SectionHeader::parse_from(table, 0, count, self.ctx).map_err(|_| damaged())?;
+        let names = raw.get(usize::from(self.header.e_shstrndx));
         let section_name = |at: usize| {
-            let tail = names.and_then(|n| n.get(at..)).unwrap_or_default();
-            let end = memchr::memchr(0, tail).unwrap_or(0);
-            String::from_utf8_lossy(tail.get(..end).unwrap_or_default()).into_owned()
+            let names = names?;
+            let name = self.string(names.sh_offset, names.sh_size, at as u64, MAX_SECTION_NAME)?;
+            Some(String::from_utf8_lossy(name).into_owned())
         };
         Ok(raw
             .iter()
             .map(|s| Section {
-                name: section_name(s.sh_name),
+                name: section_name(s.sh_name).unwrap_or_default(),
                 kind: s.sh_type,
                 flags: s.sh_flags,
                 addr: s.sh_addr,
@@ -204,9 +223,22 @@ impl<'a> View<'a> {
             .collect())
     }
 
-    /// Returns the bytes of the whole file.
-    pub fn data(&self) -> &'a [u8] {
-        self.data
+    /// Returns the NUL-terminated string at `at` in the string table at `offset`; `None` if it has
+    /// more than `max` bytes.
+    fn string(&self, offset: u64, size: u64, at: u64, max: u64) -> Option<&'a [u8]> {
+        /// The bytes to read first, enough for most names.
+        const SHORT: u64 = 64;
+        let left = size.checked_sub(at)?.min(max.checked_add(1)?);
+        let start = offset.checked_add(at)?;
+        [left.min(SHORT), left].into_iter().find_map(|len| {
+            let bytes = self.source.read(start, len)?;
+            bytes.get(..memchr::memchr(0, bytes)?)
+        })
+    }
+
+    /// Returns the source of the file.
+    pub fn source(&self) -> S {
+        self.source
     }
 
     /// Returns the address size and byte order of the file.
@@ -238,9 +270,7 @@ impl<'a> View<'a> {
 
     /// Returns `size` bytes at a file offset; `None` if the file is shorter.
     pub fn bytes_at_offset(&self, offset: u64, size: u64) -> Option<&'a [u8]> {
-        let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(usize::try_from(size).ok()?)?;
-        self.data.get(start..end)
+        self.source.read(offset, size)
     }
 
     /// Returns the first section with this name.
@@ -258,9 +288,12 @@ impl<'a> View<'a> {
     }
 
     /// Returns the loaded segment that has `len` bytes at link-time address `vaddr` in the file;
-    /// `None` if no segment has all of them.
+    /// `None` if no segment has all of them. If segments overlap, the one that starts last counts.
     pub fn load_segment(&self, vaddr: u64, len: u64) -> Option<&Segment> {
-        self.segments.iter().find(|s| s.is_load() && s.file_backs(vaddr, len))
+        let starts_before = |i: &usize| self.segments.get(*i).is_some_and(|s| s.vaddr <= vaddr);
+        let before = self.loaded.partition_point(starts_before);
+        let last = *self.loaded.get(before.checked_sub(1)?)?;
+        self.segments.get(last).filter(|s| s.file_backs(vaddr, len))
     }
 
     /// Returns the file offset of a link-time address; `None` if the file does not back it.
@@ -287,7 +320,8 @@ impl<'a> View<'a> {
     /// Returns up to `len` bytes at a link-time address: fewer at the end of a segment, `None` if
     /// there are none.
     pub fn bytes_up_to(&self, vaddr: u64, len: u64) -> Option<&'a [u8]> {
-        (1..=len).rev().find_map(|len| self.bytes_at(vaddr, len))
+        let segment = self.load_segment(vaddr, 1)?;
+        self.bytes_at(vaddr, len.min(segment.filesz - (vaddr - segment.vaddr)))
     }
 
     /// Returns the link-time addresses that the dynamic loader writes, by the address they are
@@ -296,72 +330,125 @@ impl<'a> View<'a> {
     /// The result has base-relative relocations, and relocations against symbols that the file
     /// defines. In arm64 PIEs and in Go plugins, addresses are available only from relocations.
     /// Large programs have millions of them, so they are not cached.
-    pub(crate) fn relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
+    pub fn relocations(&self, wanted: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {
         let (relative, absolute) = match self.header.e_machine {
             header::EM_X86_64 => (reloc::R_X86_64_RELATIVE, reloc::R_X86_64_64),
             header::EM_AARCH64 => (reloc::R_AARCH64_RELATIVE, reloc::R_AARCH64_ABS64),
             _ => return BTreeMap::new(),
         };
         let mut found = BTreeMap::new();
+        let mut budget = ScanBudget::for_file(self.source.size());
+        let size = reloc::Reloc::size(true, self.ctx);
         for section in self.sections.iter().filter(|s| s.kind == sh::SHT_RELA && s.is_alloc()) {
-            let Some(data) = self.section_data(section) else { continue };
-            let symbols =
-                self.sections.get(section.link as usize).filter(|s| s.kind == sh::SHT_DYNSYM);
-            let symbols = symbols.and_then(|s| self.section_data(s)).unwrap_or_default();
-            let Ok(relocs) = reloc::RelocSection::parse(data, 0, data.len(), true, self.ctx) else {
-                continue;
-            };
-            for r in relocs.iter().filter(|r| wanted(r.r_offset)) {
-                let base = match r.r_type {
-                    kind if kind == relative => Some(0),
-                    kind if kind == absolute => defined_address(symbols, r.r_sym),
-                    _ => None,
-                };
-                if let Some(base) = base {
-                    // The addend is an address here, not a signed number.
-                    found.insert(r.r_offset, base.wrapping_add(r.r_addend.unwrap_or(0) as u64));
+            let Some(range) = self.table(section, &mut budget) else { continue };
+            let symbols = self.sections.get(section.link as usize);
+            let symbols = symbols.filter(|s| s.kind == sh::SHT_DYNSYM);
+            for_each_piece(self.source, range, 0, |_, piece| {
+                let len = piece.len() / size * size;
+                let relocs = reloc::RelocSection::parse(piece, 0, len, true, self.ctx);
+                for r in relocs.iter().flat_map(reloc::RelocSection::iter) {
+                    if !wanted(r.r_offset) {
+                        continue;
+                    }
+                    let base = match r.r_type {
+                        kind if kind == relative => Some(0),
+                        kind if kind == absolute => {
+                            symbols.and_then(|table| self.symbol_address(table, r.r_sym))
+                        }
+                        _ => None,
+                    };
+                    if let Some(base) = base {
+                        // The addend is an address here, not a signed number.
+                        found.insert(r.r_offset, base.wrapping_add(r.r_addend.unwrap_or(0) as u64));
+                    }
                 }
-            }
+                ControlFlow::Continue(())
+            });
         }
         found
     }
 
-    /// Returns the link-time addresses of the symbols that the file defines and whose names
-    /// `wanted` selects. The result is empty for files that are not 64-bit little-endian.
+    /// Returns the range of a table in the file; `None` if it is not inside the file, or if the
+    /// tables overlap.
+    fn table(&self, section: &Section, budget: &mut ScanBudget) -> Option<Range<u64>> {
+        let end = section.offset.checked_add(section.size)?;
+        (end <= self.source.size() && budget.take(section.size)).then_some(section.offset..end)
+    }
+
+    /// Returns the address of a symbol; `None` if the file does not define it.
+    fn symbol_address(&self, table: &Section, index: usize) -> Option<u64> {
+        let at = index.checked_mul(SYMBOL_SIZE)? as u64;
+        if at.checked_add(SYMBOL_SIZE as u64)? > table.size {
+            return None;
+        }
+        let symbol = self.source.read(table.offset.checked_add(at)?, SYMBOL_SIZE as u64)?;
+        defined_address(symbol)
+    }
+
+    /// Returns the link-time addresses of the symbols that the file defines, out of up to 256
+    /// `names`. The result is empty for files that are not 64-bit little-endian.
     ///
     /// If several symbols have one name, the last global one wins, else the last one.
-    pub fn symbols(&self, wanted: impl Fn(&[u8]) -> bool) -> BTreeMap<Vec<u8>, u64> {
-        let mut found: BTreeMap<Vec<u8>, (bool, u64)> = BTreeMap::new();
+    pub fn symbols<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> BTreeMap<&'n str, u64> {
+        /// The number of names, because each one costs a search in the string table.
+        const MAX_NAMES: usize = 256;
+        let usable = |name: &&str| !name.is_empty() && name.len() <= MAX_SYMBOL_NAME;
+        let names: Vec<&str> = names.into_iter().filter(usable).take(MAX_NAMES).collect();
+        let mut found: BTreeMap<&str, (bool, u64)> = BTreeMap::new();
         let tables =
             self.sections.iter().filter(|s| matches!(s.kind, sh::SHT_SYMTAB | sh::SHT_DYNSYM));
-        for table in tables.filter(|_| self.format() == Format::LE64) {
-            let names = self.sections.get(table.link as usize).and_then(|s| self.section_data(s));
-            let (Some(names), Some(symbols)) = (names, self.section_data(table)) else { continue };
-            for at in 0..symbols.len() / SYMBOL_SIZE {
-                let Some(address) = defined_address(symbols, at) else { continue };
-                let Some(symbol) = symbols.get(at * SYMBOL_SIZE..(at + 1) * SYMBOL_SIZE) else {
-                    continue;
-                };
-                let start = symbol.get(..4).map_or(0, LittleEndian::read_u32) as usize;
-                let tail = names.get(start..).unwrap_or_default();
-                let name = tail.get(..memchr::memchr(0, tail).unwrap_or(0)).unwrap_or_default();
-                if name.is_empty() || !wanted(name) {
-                    continue;
+        let mut budget = ScanBudget::for_file(self.source.size());
+        for table in tables.filter(|_| self.format() == Format::LE64 && !names.is_empty()) {
+            let strings = self.sections.get(table.link as usize);
+            let Some(strings) = strings.and_then(|s| self.table(s, &mut budget)) else { continue };
+            let Some(range) = self.table(table, &mut budget) else { continue };
+            let offsets = self.name_offsets(strings, &names);
+            for_each_piece(self.source, range, 0, |_, piece| {
+                for symbol in piece.chunks_exact(SYMBOL_SIZE) {
+                    let Some(address) = defined_address(symbol) else { continue };
+                    let at = symbol.get(..4).map_or(0, LittleEndian::read_u32);
+                    let Some(name) = offsets.get(&at.into()) else { continue };
+                    // `st_info >> 4` is the binding: 0 for local symbols.
+                    let global = symbol.get(4).is_some_and(|info| info >> 4 != 0);
+                    let known = found.entry(name).or_insert((global, address));
+                    if global || !known.0 {
+                        *known = (global, address);
+                    }
                 }
-                // `st_info >> 4` is the binding: 0 for local symbols.
-                let global = symbol.get(4).is_some_and(|info| info >> 4 != 0);
-                let known = found.entry(name.to_vec()).or_insert((global, address));
-                if global || !known.0 {
-                    *known = (global, address);
-                }
-            }
+                ControlFlow::Continue(())
+            });
         }
         found.into_iter().map(|(name, (_, address))| (name, address)).collect()
     }
 
+    /// Returns the offsets of names in a string table. A name can be at several offsets, because
+    /// linkers let it share the bytes of a longer name that ends with it.
+    fn name_offsets<'n>(&self, strings: Range<u64>, names: &[&'n str]) -> HashMap<u64, &'n str> {
+        /// The number of offsets, which limits the memory that they take.
+        const MAX_OFFSETS: usize = 1 << 16;
+        let terminated: Vec<Vec<u8>> =
+            names.iter().map(|name| [name.as_bytes(), b"\0"].concat()).collect();
+        let longest = terminated.iter().map(Vec::len).max().unwrap_or_default();
+        let mut offsets = HashMap::new();
+        let start = strings.start;
+        for_each_piece(self.source, strings, longest.saturating_sub(1), |offset, piece| {
+            for (name, terminated) in names.iter().zip(&terminated) {
+                for at in memchr::memmem::find_iter(piece, terminated) {
+                    if offsets.len() < MAX_OFFSETS {
+                        offsets.insert(offset - start + at as u64, *name);
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        offsets
+    }
+
     /// Returns the GNU build ID; `None` if the file has none.
     pub fn build_id(&self) -> Option<&'a [u8]> {
-        let section = self.section(".note.gnu.build-id")?;
+        /// The size limit of the section in bytes. It has one note with a hash.
+        const MAX_SIZE: u64 = 1 << 16;
+        let section = self.section(".note.gnu.build-id").filter(|s| s.size <= MAX_SIZE)?;
         let mut notes = crate::note::NoteIter::new(self.section_data(section)?, self.format());
         while let Ok(Some(note)) = notes.next_note() {
             if note.owner == b"GNU" && note.n_type == 3 {
@@ -376,12 +463,32 @@ impl<'a> View<'a> {
 /// `st_value` at 8 (gABI, "Symbol Table").
 const SYMBOL_SIZE: usize = 24;
 
-/// Returns the address of a symbol; `None` if this file does not define it.
-fn defined_address(symbols: &[u8], index: usize) -> Option<u64> {
-    let symbol = symbols.get(index.checked_mul(SYMBOL_SIZE)?..)?.get(..SYMBOL_SIZE)?;
+/// Returns the address of an `Elf64_Sym`; `None` if this file does not define the symbol.
+fn defined_address(symbol: &[u8]) -> Option<u64> {
     let section = LittleEndian::read_u16(symbol.get(6..8)?);
     let value = LittleEndian::read_u64(symbol.get(8..16)?);
     (section != 0).then_some(value)
+}
+
+/// Reads the program headers; `None` if they are not inside the file.
+fn read_segments<'a>(
+    source: impl Source<'a>,
+    header: &header::Header,
+    ctx: Ctx,
+) -> Option<Vec<Segment>> {
+    let count = usize::from(header.e_phnum);
+    let len = count * ph::ProgramHeader::size(ctx);
+    let table = if count == 0 { &[] } else { source.read(header.e_phoff, len as u64)? };
+    let segments = ph::ProgramHeader::parse(table, 0, count, ctx).ok()?;
+    let segment = |p: &ph::ProgramHeader| Segment {
+        kind: p.p_type,
+        flags: p.p_flags,
+        offset: p.p_offset,
+        vaddr: p.p_vaddr,
+        filesz: p.p_filesz,
+        memsz: p.p_memsz,
+    };
+    Some(segments.iter().map(segment).collect())
 }
 
 #[cfg(test)]
@@ -421,9 +528,9 @@ mod tests {
     fn finds_symbols_by_name() {
         let data = test_program();
         let view = View::parse(&data).unwrap();
-        let found = view.symbols(|name| name == b"main" || name == b"no such symbol");
+        let found = view.symbols(["main", "no such symbol"]);
         let text = view.section(".text").unwrap();
-        let main = found[&b"main"[..]];
+        let main = found["main"];
         assert_eq!(found.len(), 1);
         assert!((text.addr..text.addr + text.size).contains(&main), "{main:#x}");
     }

@@ -6,6 +6,7 @@
 //! * [`schema`]: names, types and documentation of a probe's arguments, as JSON.
 //! * [`site`]: the machine code of generated probe sites.
 //! * [`elf`]: the parts of ELF that the other modules need.
+//! * [`source`]: the bytes of a file, in memory or read on demand.
 //!
 //! All input is considered hostile: parsing never panics, allocates a bounded amount of memory, and
 //! returns errors that say where the input is wrong.
@@ -35,5 +36,6 @@ pub mod elf;
 pub mod note;
 pub mod schema;
 pub mod site;
+pub mod source;
 
 mod bytes;

@@ -6,6 +6,7 @@
 use crate::blob;
 use crate::elf::View;
 use crate::note::{self, Format, NoteError, NoteIter};
+use crate::source::Source;
 use serde::{Deserialize, Serialize};
 
 /// The version of the JSON format.
@@ -208,12 +209,17 @@ fn is_identifier(name: &str) -> bool {
 ///
 /// The schemas of a sealed file come from its schema notes, those of an unsealed file from its
 /// blobs. Damaged schemas are skipped.
-pub fn read(view: &View<'_>) -> Vec<NoteBody> {
+///
+/// Schema notes beyond the first 4 MiB of their section are ignored.
+pub fn read<'a, S: Source<'a>>(view: &View<'a, S>) -> Vec<NoteBody> {
+    /// A program with thousands of documented probes stays below it.
+    const MAX_SIZE: u64 = 4 << 20;
     let Some(section) = view.section(SECTION) else {
         let blobs = blob::scan(view).into_iter().filter_map(Result::ok);
         return blobs.filter_map(|b| NoteBody::from_json(b.schema)).collect();
     };
-    let mut notes = NoteIter::new(view.section_data(section).unwrap_or_default(), view.format());
+    let data = view.bytes_at_offset(section.offset, section.size.min(MAX_SIZE));
+    let mut notes = NoteIter::new(data.unwrap_or_default(), view.format());
     let mut out = Vec::new();
     while let Ok(Some(raw)) = notes.next_note() {
         if raw.owner == OWNER.as_bytes() && raw.n_type == NT_SCHEMA {

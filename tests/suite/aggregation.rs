@@ -19,7 +19,7 @@ const BACKENDS: [BackendKind; 2] = [BackendKind::Embedded, BackendKind::Bcc];
 
 /// Starts a session on the probes of a process.
 fn start(pid: u32, globs: &[&str], options: Options, backend: BackendKind) -> Session {
-    let found = discover::scan_process(pid).unwrap();
+    let found = discover::scan_process(pid).unwrap().objects;
     let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
     let chosen = select::select(&found, &globs).unwrap();
     let (plan, warnings) =

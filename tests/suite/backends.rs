@@ -62,7 +62,7 @@ fn backends_record_identical_events() {
 fn scan_until_mapped(target: &Process) -> Vec<ScannedObject> {
     let mut found = Vec::new();
     wait_for("the target's probes", || {
-        found = discover::scan_process(target.pid()).unwrap();
+        found = discover::scan_process(target.pid()).unwrap().objects;
         found.iter().any(|file| !file.probes.is_empty())
     });
     found

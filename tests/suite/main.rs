@@ -21,6 +21,7 @@ mod errors;
 mod export;
 mod generated_code;
 mod go_runtime;
+mod hostile_files;
 mod instruction_counts;
 mod library;
 mod malformed_files;

@@ -2,20 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use usdt_e2e::sample_elf::note;
 use usdt_e2e::{Need, attach, command, have, stdout, text, tools};
-
-/// Encodes one note with its strings unchanged.
-fn note(pc: u64, semaphore: u64, strings: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for word in [8, 24 + strings.len() as u32, 3] {
-        out.extend(word.to_le_bytes());
-    }
-    out.extend(b"stapsdt\0");
-    [pc, 0, semaphore].iter().for_each(|word| out.extend(word.to_le_bytes()));
-    out.extend(strings);
-    out.resize(out.len().next_multiple_of(4), 0);
-    out
-}
 
 /// Builds a program and replaces its notes.
 fn build_with_notes(folder: &Path, notes: &[u8]) -> PathBuf {

@@ -279,7 +279,7 @@ fn first_scan_finds_an_exec_before_notifications_start() {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut target = Process(shell.spawn().unwrap());
-    let found = usdt_attach::discover::scan_process(target.pid()).unwrap();
+    let found = usdt_attach::discover::scan_process(target.pid()).unwrap().objects;
     target.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
     target.wait_for_exec(&app.path);
     let mut follower = Follower::new(&Target::pid(target.pid()).unwrap(), &found);

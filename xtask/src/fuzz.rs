@@ -13,6 +13,8 @@ const TARGETS: &[&str] = &[
     "blob",
     "sealer",
     "gobinary",
+    "elf",
+    "demangle",
     "filter",
     "operands",
     "events",

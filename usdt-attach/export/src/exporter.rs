@@ -376,6 +376,7 @@ impl<'a> Exporter<'a> {
     fn attach_new_files(&mut self) -> Result<()> {
         let Some(follower) = &mut self.follower else { return Ok(()) };
         let mut found = follower.poll_new_objects()?;
+        follower.take_warnings().iter().for_each(|warning| (self.report)(warning.to_string()));
         if found.is_empty() {
             return Ok(());
         }

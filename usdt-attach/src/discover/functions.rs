@@ -4,7 +4,8 @@
 //! library. It also says which registers and struct fields hold the arguments at the function's
 //! entry.
 
-use super::{Probe, ScannedObject, Source, catalog};
+use super::{FileBytes, Probe, ScannedObject, Source, catalog};
+use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::catalog::{Provider, providers};
 use gobinary::function_entry::{EntryPoint, Location};
@@ -26,7 +27,11 @@ pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
         let has = |provider: &Provider| one.probes.iter().any(|p| p.provider == provider.name);
         let missing: Vec<&'static Provider> = wanted.iter().copied().filter(|p| !has(p)).collect();
         if !missing.is_empty() {
-            one.probes.extend(entries(one.object.bytes(), &missing).into_iter().map(Arc::new));
+            let bytes = one.object.bytes();
+            one.probes.extend(entries(&bytes, &missing).into_iter().map(Arc::new));
+            if let Err(error) = bytes.check(&one.object) {
+                one.warnings.push(Warning::new(WarningKind::SkippedObject, format!("{error:#}")));
+            }
         }
     }
 }
@@ -37,16 +42,16 @@ fn named_provider(glob: &str) -> Option<&'static Provider> {
     providers().iter().find(|p| p.name == provider)
 }
 
-fn entries(data: &[u8], providers: &[&'static Provider]) -> Vec<Probe> {
-    let Ok(view) = View::parse(data) else { return Vec::new() };
-    let (Some(arch), Some(go)) = (view.arch(), GoBinary::parse(data)) else { return Vec::new() };
+fn entries(bytes: &FileBytes, providers: &[&'static Provider]) -> Vec<Probe> {
+    let Ok(view) = View::read(bytes) else { return Vec::new() };
+    let (Some(arch), Some(go)) = (view.arch(), GoBinary::read(bytes)) else { return Vec::new() };
     let goid = go.goid_offset();
-    let points = go.function_entries(data, providers);
+    let points = go.function_entries(providers);
     points.iter().filter_map(|point| probe(&view, arch, goid, point)).collect()
 }
 
-fn probe(
-    view: &View<'_>,
+fn probe<'a>(
+    view: &View<'a, &'a FileBytes>,
     arch: Arch,
     goid_offset: Option<u32>,
     point: &EntryPoint,

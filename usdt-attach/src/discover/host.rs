@@ -1,8 +1,9 @@
 //! Scanning the whole host: each file is read once, no matter how many processes map it.
 
-use super::process::{self, FileMapping};
-use super::{ObjectId, ScannedObject, scan_object};
-use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
+use super::mounts::Mounts;
+use super::process::{self, FileMapping, Opened};
+use super::{ObjectId, Scan, ScannedObject, scan_object};
+use crate::error::{Error, ErrorKind, Warning, WarningKind};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -21,17 +22,40 @@ struct Candidate {
     pids: Vec<u32>,
 }
 
+/// The number of probe sites of a host that are kept.
+///
+/// Large programs have some thousand sites. Any user can map any number of files, each with as many
+/// sites as a file may have.
+const MAX_SITES: usize = 1 << 16;
+/// The total length of the paths of a host's files that are kept, in bytes.
+const MAX_PATHS: usize = 16 << 20;
+
 /// Returns the probes of every file that any process maps executable, sorted by path, using up to
 /// `threads` threads.
 ///
-/// Files without probes are left out. Processes of other users that this process may not read are
-/// left out, too, with one warning at the first file.
-pub(crate) fn scan_host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
+/// Files without probes are left out. These are left out with a warning: processes of other users
+/// that this process may not read, files on file systems that may never answer, files that cannot
+/// be read, and the files with the most probe sites if all together have more than 65,536.
+pub(crate) fn scan_host(threads: NonZero<usize>) -> crate::Result<Scan> {
     let pids = pids()?;
-    let (candidates, foreign) = candidates(&pids, threads);
-    let results = parallel(&candidates, threads, scan_candidate);
+    let mounts = Mounts::new();
+    let Candidates { files, foreign, mut skipped } = candidates(&pids, threads);
+    let scanned = Mutex::new((Kept::default(), Vec::new()));
+    parallel(&files, threads, |file| {
+        let result = scan_candidate(file, &mounts);
+        let mut scanned = scanned.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(Some(object)) => scanned.0.add(object),
+            Ok(None) => {}
+            Err(reason) => scanned.1.push(reason),
+        }
+    });
+    let (kept, mut reasons) = scanned.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reasons.sort_unstable();
+    skipped.extend(reasons);
+    skipped.extend(kept.skipped);
     let mut found: HashMap<ObjectId, ScannedObject> = HashMap::new();
-    for one in results.into_iter().flatten() {
+    for one in kept.objects {
         // Device numbers in `/proc/PID/maps` differ between mounts of some file systems, so one
         // file can be two candidates.
         match found.get_mut(&one.object.id) {
@@ -44,18 +68,46 @@ pub(crate) fn scan_host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
             None => drop(found.insert(one.object.id, one)),
         }
     }
-    let mut found: Vec<ScannedObject> = found.into_values().collect();
-    found.sort_by(|a, b| (&a.object.path, a.object.id).cmp(&(&b.object.path, b.object.id)));
-    if foreign > 0
-        && let Some(first) = found.first_mut()
-    {
+    let mut scan = Scan { objects: found.into_values().collect(), warnings: Vec::new() };
+    scan.objects.sort_by(|a, b| (&a.object.path, a.object.id).cmp(&(&b.object.path, b.object.id)));
+    scan.add_skipped(skipped);
+    if foreign > 0 {
         let plural = if foreign == 1 { "process" } else { "processes" };
         let message = format!(
             "skipped {foreign} {plural} of other users; run as root or with CAP_SYS_PTRACE to include them"
         );
-        first.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
+        scan.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
     }
-    Ok(found)
+    Ok(scan)
+}
+
+/// Scanned files with up to [`MAX_SITES`] sites.
+#[derive(Default)]
+struct Kept {
+    objects: Vec<ScannedObject>,
+    sites: usize,
+    /// Why others were dropped.
+    skipped: Vec<String>,
+}
+
+impl Kept {
+    /// Adds a file. If there are too many sites then, it drops the files with the most of them, so
+    /// that one with an absurd number does not displace the others.
+    fn add(&mut self, object: ScannedObject) {
+        self.sites += object.probes.len();
+        self.objects.push(object);
+        while self.sites > MAX_SITES {
+            let sites = |at: &usize| self.objects.get(*at).map(|o| o.probes.len());
+            let Some(largest) = (0..self.objects.len()).max_by_key(sites) else { return };
+            let dropped = self.objects.swap_remove(largest);
+            self.sites -= dropped.probes.len();
+            self.skipped.push(format!(
+                "skipped {}: of its {} probe sites and those of other files, more than {MAX_SITES} would be kept; name the file to read it",
+                dropped.object.path.display(),
+                dropped.probes.len()
+            ));
+        }
+    }
 }
 
 /// Returns those of the given files that a process still maps executable.
@@ -65,17 +117,18 @@ pub(crate) fn scan_host(threads: NonZero<usize>) -> Result<Vec<ScannedObject>> {
 /// # Errors
 ///
 /// `Io` if `/proc` cannot be read.
-pub fn still_mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
+pub fn still_mapped(wanted: &HashSet<ObjectId>) -> crate::Result<HashSet<ObjectId>> {
     let inodes: HashSet<u64> = wanted.iter().map(|id| id.ino).collect();
+    let mounts = Mounts::new();
     let mut live = HashSet::new();
     for pid in pids()? {
         // A process whose mappings cannot be read has exited, or was never scanned because it
         // belongs to another user.
-        for mapping in process::file_mappings(pid).unwrap_or_default() {
+        for mapping in process::file_mappings(pid).unwrap_or_default().files {
             // The device number in `/proc/PID/maps` is not `st_dev` on every file system, so only
             // the inode is compared.
             if inodes.contains(&mapping.inode)
-                && let Some(object) = process::open(pid, &mapping)
+                && let Opened::Object(Ok(object)) = process::open(pid, &mapping, &mounts)
             {
                 live.insert(object.id);
             }
@@ -89,7 +142,7 @@ pub fn still_mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
 }
 
 /// Returns the ids of all processes in ascending order.
-fn pids() -> Result<Vec<u32>> {
+fn pids() -> crate::Result<Vec<u32>> {
     let failed = |source| Error::io("cannot read /proc", source);
     let entries = std::fs::read_dir("/proc").map_err(failed)?;
     let mut pids: Vec<u32> =
@@ -98,12 +151,20 @@ fn pids() -> Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// Returns every file that is mapped executable, and the number of processes that this process may
-/// not read.
-fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) {
+/// What the mappings of a host's processes say.
+struct Candidates {
+    /// Every file that is mapped executable.
+    files: Vec<Candidate>,
+    /// The number of processes that this process may not read.
+    foreign: usize,
+    /// Why files are missing.
+    skipped: Vec<String>,
+}
+
+fn candidates(pids: &[u32], threads: NonZero<usize>) -> Candidates {
     let maps = parallel(pids, threads, |pid| (*pid, process::file_mappings(*pid)));
     let mut files: HashMap<(String, u64), Candidate> = HashMap::new();
-    let mut foreign = 0;
+    let (mut foreign, mut skipped, mut paths) = (0, Vec::new(), 0);
     for (pid, mappings) in maps {
         let mappings = match mappings {
             Ok(mappings) => mappings,
@@ -114,26 +175,49 @@ fn candidates(pids: &[u32], threads: NonZero<usize>) -> (Vec<Candidate>, usize) 
             // The process has exited.
             Err(_) => continue,
         };
-        for mapping in mappings {
+        skipped.extend(mappings.incomplete(pid));
+        for mapping in mappings.files {
+            if paths > MAX_PATHS {
+                skipped.push(format!(
+                    "skipped files of process {pid}: the paths of all files have more than {} MiB",
+                    MAX_PATHS >> 20
+                ));
+                break;
+            }
             let key = (mapping.device.clone(), mapping.inode);
             let file = files.entry(key).or_default();
             if file.pids.last() != Some(&pid) {
                 file.pids.push(pid);
                 if file.mappings.len() < MAX_TRIES {
+                    paths += mapping.path_len();
                     file.mappings.push((pid, mapping));
                 }
             }
         }
     }
-    (files.into_values().collect(), foreign)
+    Candidates { files: files.into_values().collect(), foreign, skipped }
 }
 
 /// Scans a file; `None` if it has no probes or is not an ELF file.
-fn scan_candidate(candidate: &Candidate) -> Option<ScannedObject> {
-    let open = |(pid, mapping): &(u32, FileMapping)| process::open(*pid, mapping);
-    let mut found = scan_object(candidate.mappings.iter().find_map(open)?).ok()?;
-    found.pids = candidate.pids.as_slice().into();
-    (!found.probes.is_empty()).then_some(found)
+///
+/// # Errors
+///
+/// Why the file cannot be read.
+fn scan_candidate(candidate: &Candidate, mounts: &Mounts) -> Result<Option<ScannedObject>, String> {
+    let mut reason = None;
+    for (pid, mapping) in &candidate.mappings {
+        match process::open(*pid, mapping, mounts) {
+            Opened::Object(Ok(object)) => {
+                let mut found = scan_object(object).map_err(|error| format!("{error:#}"))?;
+                found.pids = candidate.pids.as_slice().into();
+                return Ok((!found.probes.is_empty()).then_some(found));
+            }
+            Opened::Object(Err(error)) => reason = Some(format!("{error:#}")),
+            Opened::Skipped(why) => reason = Some(why.message(mapping.path())),
+            Opened::Nothing => {}
+        }
+    }
+    reason.map_or(Ok(None), Err)
 }
 
 /// Calls `work` for all items on up to `threads` threads and returns the results in the order of

@@ -7,8 +7,10 @@
 //! [`scan_file`] and [`scan_process`] return the probes, [`select`] selects some of them by glob.
 
 mod catalog;
+mod file_bytes;
 mod functions;
 mod host;
+mod mounts;
 mod notes;
 mod object;
 pub(crate) mod process;
@@ -19,6 +21,7 @@ mod schema_file;
 #[doc(hidden)]
 pub mod select;
 
+pub(crate) use file_bytes::FileBytes;
 pub use functions::add_function_entries;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
@@ -29,6 +32,7 @@ pub use process::is_process_alive;
 pub use schema_file::SchemaFile;
 
 use crate::error::{Error, Result, Warning, WarningKind};
+use mounts::Mounts;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +51,31 @@ pub struct ScannedObject {
     pub pids: Arc<[u32]>,
 }
 
+/// The result of a scan of processes.
+#[derive(Clone, Debug, Default)]
+pub struct Scan {
+    /// The files that could be read.
+    pub objects: Vec<ScannedObject>,
+    /// Files and processes that were skipped.
+    pub warnings: Vec<Warning>,
+}
+
+/// The number of skipped files of a scan that are named.
+const MAX_SKIPPED: usize = 20;
+
+impl Scan {
+    /// Adds warnings about files that were skipped. The first ones are named, the others counted.
+    fn add_skipped(&mut self, skipped: impl IntoIterator<Item = String>) {
+        let mut skipped = skipped.into_iter();
+        let warning = |message| Warning::new(WarningKind::SkippedObject, message);
+        self.warnings.extend(skipped.by_ref().take(MAX_SKIPPED).map(warning));
+        let more = skipped.count();
+        if more > 0 {
+            self.warnings.push(warning(format!("skipped {more} more files for such reasons")));
+        }
+    }
+}
+
 /// Returns the probes of a file.
 ///
 /// A file without probes is not an error. A Go binary is searched for probe definitions even if it
@@ -62,42 +91,39 @@ pub fn scan_file(path: &Path) -> Result<ScannedObject> {
 
 /// Returns the probes of every file that a process maps executable, its executable first.
 ///
-/// A file that cannot be read is left out with a warning if there are others.
+/// A file that cannot be read is left out with a warning if there are others. So is a file on a
+/// file system that may never answer, such as FUSE or NFS.
 ///
 /// # Errors
 ///
 /// `NotFound` if there is no such process; `Permission` if it belongs to another user and this
 /// process lacks `CAP_SYS_PTRACE`; the error of the first file if none can be read.
-pub fn scan_process(pid: u32) -> Result<Vec<ScannedObject>> {
+pub fn scan_process(pid: u32) -> Result<Scan> {
     scan_process_except(pid, &HashSet::new())
 }
 
 /// As [`scan_process`], but does not read files that are known already.
-pub(crate) fn scan_process_except(
-    pid: u32,
-    known: &HashSet<ObjectId>,
-) -> Result<Vec<ScannedObject>> {
-    let mut found: Vec<ScannedObject> = Vec::new();
-    let mut first_error = None;
+pub(crate) fn scan_process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Scan> {
+    let mut scan = Scan::default();
+    let process::ProcessFiles { objects, skipped } = process::objects(pid, &Mounts::new())?;
+    scan.add_skipped(skipped);
+    let mut errors = Vec::new();
     let is_new = |object: &Result<Object>| object.as_ref().map_or(true, |o| !known.contains(&o.id));
-    for object in process::objects(pid)?.into_iter().filter(is_new) {
+    for object in objects.into_iter().filter(is_new) {
         match object.and_then(scan_object) {
-            Ok(one) => found.push(ScannedObject { pids: Arc::from([pid]), ..one }),
-            Err(error) => first_error = first_error.or(Some(error)),
+            Ok(one) => scan.objects.push(ScannedObject { pids: Arc::from([pid]), ..one }),
+            Err(error) => errors.push(error),
         }
     }
-    match first_error {
-        Some(error) if found.is_empty() => Err(error),
-        Some(error) => {
-            if let Some(first) = found.first_mut() {
-                first.warnings.push(Warning::new(WarningKind::SkippedObject, format!("{error:#}")));
-            }
-            Ok(found)
-        }
-        // A kernel thread maps no files, but it exists.
-        None if found.is_empty() && !is_process_alive(pid) => Err(Error::no_process(pid)),
-        None => Ok(found),
+    if scan.objects.is_empty() && !errors.is_empty() {
+        return Err(errors.swap_remove(0));
     }
+    // A kernel thread maps no files, but it exists.
+    if scan.objects.is_empty() && scan.warnings.is_empty() && !is_process_alive(pid) {
+        return Err(Error::no_process(pid));
+    }
+    scan.add_skipped(errors.iter().map(|error| format!("{error:#}")));
+    Ok(scan)
 }
 
 fn scan_object(object: Object) -> Result<ScannedObject> {

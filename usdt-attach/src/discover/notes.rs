@@ -2,8 +2,10 @@
 //! data.
 
 use super::catalog;
+use super::file_bytes::FileBytes;
 use super::object::Object;
 use crate::error::{Error, Result, Warning, WarningKind};
+use gobinary::GoBinary;
 use serde::Serialize;
 use stapsdt::argspec::{self, Arch};
 use stapsdt::blob;
@@ -11,7 +13,8 @@ use stapsdt::elf::View;
 use stapsdt::note::{self, Note, NoteIter};
 use stapsdt::schema::{self, NoteBody};
 use stapsdt::site::{self, Instruction};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use stapsdt::source::Source as _;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Where a probe's definition was found.
@@ -102,6 +105,11 @@ const PT_NOTE: u32 = 4;
 const MAX_NOTES: usize = 1 << 15;
 /// Size of the largest note descriptor that is read, in bytes.
 const MAX_NOTE_LEN: usize = 1 << 16;
+/// Size of all notes that are read from a file, in bytes.
+const MAX_NOTES_SIZE: u64 = 8 << 20;
+/// Size of all schemas that the probes of a file get, in bytes. Notes can share a schema, but each
+/// probe has a copy.
+const MAX_SCHEMAS_SIZE: usize = 8 << 20;
 /// Number of warnings kept for a file; a damaged file could cause thousands.
 const MAX_WARNINGS: usize = 50;
 
@@ -110,8 +118,17 @@ const GO_SECTIONS: [&str; 3] = [".noptrdata", ".go.buildinfo", ".gopclntab"];
 
 /// Returns the probes of a file, and warnings about notes and blobs that cannot be used.
 pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
-    let view = object.view()?;
-    let mut scanner = Scanner { view: &view, probes: Vec::new(), warnings: Vec::new(), goid: None };
+    let bytes = object.bytes();
+    let view = object.view(&bytes)?;
+    let mut scanner = Scanner {
+        view: &view,
+        probes: Vec::new(),
+        warnings: Warnings::default(),
+        goid: None,
+        notes_left: MAX_NOTES,
+        bytes_left: MAX_NOTES_SIZE,
+        schemas_left: MAX_SCHEMAS_SIZE,
+    };
     if let Some(arch) = view.arch() {
         scanner.notes(arch).map_err(|problem| Error::object(object.path.clone(), problem))?;
         let sealed = view.section(schema::SECTION).is_some();
@@ -120,30 +137,67 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
         }
         scanner.resolve_symbols();
     }
-    let more = scanner.warnings.len().saturating_sub(MAX_WARNINGS);
-    if more > 0 {
-        scanner.warnings.truncate(MAX_WARNINGS);
-        scanner.warnings.push(format!("{more} more warnings of this kind are not shown"));
-    }
+    let Scanner { probes, warnings, .. } = scanner;
     let name = object.path.display();
-    let warnings = scanner
-        .warnings
-        .into_iter()
-        .map(|w| Warning::new(WarningKind::InvalidNote, format!("{name}: {w}")));
-    let warnings = warnings.collect();
-    Ok((scanner.probes, warnings))
+    let mut out: Vec<Warning> = warnings
+        .into_messages()
+        .map(|w| Warning::new(WarningKind::InvalidNote, format!("{name}: {w}")))
+        .collect();
+    match bytes.check(object).and_then(|()| object.check_unchanged()) {
+        Err(error) if probes.is_empty() => return Err(error),
+        Err(error) => {
+            let message = format!("{error:#}; some of its probes may be missing");
+            out.push(Warning::new(WarningKind::SkippedObject, message));
+        }
+        Ok(()) => {}
+    }
+    Ok((probes, out))
 }
 
-struct Scanner<'a> {
-    view: &'a View<'a>,
+/// The warnings about a file, the first [`MAX_WARNINGS`] of them.
+#[derive(Default)]
+struct Warnings {
+    messages: Vec<String>,
+    more: usize,
+}
+
+impl Warnings {
+    fn push(&mut self, message: impl FnOnce() -> String) {
+        if self.messages.len() < MAX_WARNINGS {
+            self.messages.push(message());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Adds a warning before the others.
+    fn push_front(&mut self, message: String) {
+        self.messages.insert(0, message);
+    }
+
+    fn into_messages(self) -> impl Iterator<Item = String> {
+        let more = (self.more > 0)
+            .then(|| format!("{} more warnings of this kind are not shown", self.more));
+        self.messages.into_iter().chain(more)
+    }
+}
+
+struct Scanner<'v, 'a> {
+    view: &'v View<'a, &'a FileBytes>,
     probes: Vec<Probe>,
-    warnings: Vec<String>,
+    warnings: Warnings,
     /// The offset of the goroutine id, computed when it is first needed; the inner `None` means not
     /// known.
     goid: Option<Option<u32>>,
+    /// The number of notes that may still be read.
+    notes_left: usize,
+    /// The number of bytes of notes that may still be read.
+    bytes_left: u64,
+    /// The number of bytes of schemas that probes may still get.
+    schemas_left: usize,
 }
 
-impl Scanner<'_> {
+impl Scanner<'_, '_> {
     fn notes(&mut self, arch: Arch) -> std::result::Result<(), String> {
         // Only a sealed file has a schema section; the blobs of an unsealed file carry their own
         // schemas.
@@ -154,59 +208,79 @@ impl Scanner<'_> {
         if self.view.sections.is_empty() {
             // The section headers were stripped; segments still locate the notes that are loaded.
             let notes = self.view.segments.iter().filter(|s| s.kind == PT_NOTE);
-            for data in notes.filter_map(|s| self.view.bytes_at_offset(s.offset, s.filesz)) {
-                self.read(data, arch, &schemas);
+            let mut ranges: Vec<(u64, u64)> = notes.map(|s| (s.offset, s.filesz)).collect();
+            ranges.sort_unstable();
+            // Segments of a hostile file can overlap.
+            let mut end = 0;
+            for (offset, size) in ranges {
+                if offset >= end {
+                    end = offset.saturating_add(size);
+                    self.read(offset, size, arch, &schemas);
+                }
             }
             return Ok(());
         }
         let Some(section) = self.view.section(note::SECTION).filter(|s| s.is_note()) else {
             return Ok(());
         };
-        let data = self
-            .view
-            .section_data(section)
-            .ok_or("section .note.stapsdt lies outside the file (is the file truncated?)")?;
-        self.read(data, arch, &schemas);
+        let (offset, size) = (section.offset, section.size);
+        if offset.checked_add(size).is_none_or(|end| end > self.view.source().size()) {
+            return Err(
+                "section .note.stapsdt lies outside the file (is the file truncated?)".into()
+            );
+        }
+        self.read(offset, size, arch, &schemas);
         Ok(())
     }
 
+    /// Reads the notes at a file offset.
     fn read(
         &mut self,
-        data: &[u8],
+        offset: u64,
+        size: u64,
         arch: Arch,
         schemas: &HashMap<(String, String), schema::Probe>,
     ) {
+        let len = size.min(self.bytes_left);
+        self.bytes_left -= len;
+        let Some(data) = self.view.bytes_at_offset(offset, len) else { return };
         // Prelinking moves addresses but not notes. The distance is that between `.stapsdt.base`
         // and the note's base.
         let base = self.view.section(note::BASE_SECTION).map(|s| s.addr);
         let mut notes = NoteIter::new(data, self.view.format());
-        let mut left = MAX_NOTES;
         loop {
             let decoded = match notes.next_note() {
+                Ok(None) | Err(_) if len < size => {
+                    self.warnings.push_front(format!(
+                        "more than {} MiB of notes; skipped the others",
+                        MAX_NOTES_SIZE >> 20
+                    ));
+                    return;
+                }
                 Ok(None) => return,
                 Ok(Some(raw)) if !raw.is_stapsdt() => continue,
-                Ok(Some(_)) if left == 0 => {
+                Ok(Some(_)) if self.notes_left == 0 => {
                     self.warnings
-                        .insert(0, format!("more than {MAX_NOTES} notes; skipped the others"));
+                        .push_front(format!("more than {MAX_NOTES} notes; skipped the others"));
                     return;
                 }
                 Ok(Some(raw)) if raw.desc.len() > MAX_NOTE_LEN => {
-                    self.warnings.push(format!(
-                        "skipped a note of {} bytes (limit {MAX_NOTE_LEN})",
-                        raw.desc.len()
-                    ));
+                    self.warnings.push(|| {
+                        format!("skipped a note of {} bytes (limit {MAX_NOTE_LEN})", raw.desc.len())
+                    });
                     continue;
                 }
                 Ok(Some(raw)) => raw.decode(self.view.format()),
                 Err(error) => Err(error),
             };
-            left -= 1;
+            self.notes_left = self.notes_left.saturating_sub(1);
             match decoded {
                 Ok(mut note) => {
                     if let Some(base) = base.filter(|_| note.base != 0) {
                         note.pc = note.pc.wrapping_add(base.wrapping_sub(note.base));
                     }
-                    let schema = schemas.get(&(note.provider.clone(), note.name.clone())).cloned();
+                    let schema = schemas.get(&(note.provider.clone(), note.name.clone()));
+                    let schema = schema.and_then(|schema| self.copy_schema(schema));
                     if schema.is_none() && self.is_go() && catalog::has_provider(&note.provider) {
                         let words = argspec::parse(&note.args, arch).len();
                         let schema = catalog::schema_for_words(&note.provider, &note.name, words);
@@ -217,9 +291,27 @@ impl Scanner<'_> {
                     let goid = self.goid_without_word(&note, schema.as_ref(), arch);
                     self.add(note, schema, Source::Note, arch, goid);
                 }
-                Err(error) => self.warnings.push(error.to_string()),
+                Err(error) => self.warnings.push(|| error.to_string()),
             }
         }
+    }
+
+    /// Copies a schema; `None` if all copies together are too large.
+    fn copy_schema(&mut self, schema: &schema::Probe) -> Option<schema::Probe> {
+        let args = schema
+            .args
+            .iter()
+            .map(|a| size_of::<schema::Arg>() + a.name.len() + a.ty.len() + a.doc.len());
+        let size = args.sum::<usize>() + schema.name.len() + schema.doc.len();
+        let Some(left) = self.schemas_left.checked_sub(size) else {
+            let problem =
+                "argument names are left out: the descriptions of all sites take more than";
+            let name = &schema.name;
+            self.warnings.push(|| format!("{name}: {problem} {} MiB", MAX_SCHEMAS_SIZE >> 20));
+            return None;
+        };
+        self.schemas_left = left;
+        Some(schema.clone())
     }
 
     fn is_go(&self) -> bool {
@@ -240,25 +332,24 @@ impl Scanner<'_> {
     }
 
     fn goid_offset(&mut self) -> Option<u32> {
-        let data = self.view.data();
-        *self
-            .goid
-            .get_or_insert_with(|| gobinary::GoBinary::parse(data).and_then(|go| go.goid_offset()))
+        let source = self.view.source();
+        *self.goid.get_or_insert_with(|| GoBinary::read(source).and_then(|go| go.goid_offset()))
     }
 
     fn blobs(&mut self, arch: Arch) {
+        let mut known: HashSet<u64> = self.probes.iter().map(|p| p.address).collect();
         for blob in blob::scan(self.view) {
             match blob {
                 Ok(blob) => {
-                    // The site has a note, too, which was read already.
-                    if self.probes.iter().any(|p| p.address == blob.note.pc) {
+                    // A site with a note, too, was read already.
+                    if !known.insert(blob.note.pc) {
                         continue;
                     }
                     let schema = NoteBody::from_json(blob.schema).map(|body| body.probe);
                     let goid = self.goid_offset();
                     self.add(blob.note, schema, Source::Blob, arch, goid);
                 }
-                Err(error) => self.warnings.push(error.to_string()),
+                Err(error) => self.warnings.push(|| error.to_string()),
             }
         }
     }
@@ -274,10 +365,12 @@ impl Scanner<'_> {
         let view = self.view;
         let code_segment = view.load_segment(note.pc, 1).filter(|s| s.is_executable());
         let Some(code_segment) = code_segment else {
-            self.warnings.push(format!(
-                "skipped {}:{}: its address {:#x} is not in an executable segment",
-                note.provider, note.name, note.pc
-            ));
+            self.warnings.push(|| {
+                format!(
+                    "skipped {}:{}: its address {:#x} is not in an executable segment",
+                    note.provider, note.name, note.pc
+                )
+            });
             return;
         };
         let offset = code_segment.offset.saturating_add(note.pc - code_segment.vaddr);
@@ -287,10 +380,12 @@ impl Scanner<'_> {
             segment.offset.checked_add(s - segment.vaddr)
         });
         if semaphore.is_some() && semaphore_offset.is_none() {
-            self.warnings.push(format!(
-                "{}:{}: its semaphore at {:#x} is not in file-backed data, so the kernel cannot increment it; the probe may never fire",
-                note.provider, note.name, note.semaphore
-            ));
+            self.warnings.push(|| {
+                format!(
+                    "{}:{}: its semaphore at {:#x} is not in file-backed data, so the kernel cannot increment it; the probe may never fire",
+                    note.provider, note.name, note.semaphore
+                )
+            });
         }
         let generated =
             view.bytes_at(note.pc, site::code(arch).len() as u64) == Some(site::code(arch));
@@ -324,12 +419,8 @@ impl Scanner<'_> {
         if wanted.is_empty() {
             return;
         }
-        let known =
-            self.view.symbols(|name| std::str::from_utf8(name).is_ok_and(|n| wanted.contains(n)));
-        let known: BTreeMap<String, u64> = known
-            .into_iter()
-            .filter_map(|(name, at)| Some((String::from_utf8(name).ok()?, at)))
-            .collect();
+        let known = self.view.symbols(wanted.iter().map(String::as_str));
+        let known = known.into_iter().map(|(name, at)| (name.to_owned(), at)).collect();
         let known = Arc::new(known);
         for probe in &mut self.probes {
             probe.symbols = Arc::clone(&known);

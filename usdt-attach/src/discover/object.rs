@@ -1,13 +1,24 @@
-//! An open and mapped ELF file, and its identity.
-#![allow(unsafe_code)] // mapping a file; see `Object::map`
+//! An open ELF file, and its identity.
 
-use crate::error::{Error, Result};
-use memmap2::Mmap;
+use super::file_bytes::FileBytes;
+use crate::error::{Error, ErrorKind, Result};
 use stapsdt::elf::View;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The limit in bytes of the memory that a scan takes for a file that a process maps.
+///
+/// Scans need the headers and the notes, far less than this. It is half of what an agent may take
+/// as a whole, because any user can put any file into a process.
+const MAPPED_LIMIT: u64 = 32 << 20;
+/// The limit in bytes of the memory that a scan takes for a file that the user names.
+const NAMED_LIMIT: u64 = 256 << 20;
+
+/// The first bytes of every ELF file.
+const MAGIC: &[u8; 4] = b"\x7fELF";
 
 /// The identity of a file: the same for all of its paths, in every mount namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +41,35 @@ impl ObjectId {
     }
 }
 
+/// The size and the time of the last write of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileVersion {
+    /// In bytes.
+    size: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl FileVersion {
+    fn of(metadata: &std::fs::Metadata) -> FileVersion {
+        FileVersion {
+            size: metadata.len(),
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+        }
+    }
+
+    /// Fails if the file has been written to since.
+    fn check(self, file: &File, name: &Path) -> Result<()> {
+        let now = file.metadata().map_err(|source| Error::open(name, source))?;
+        if FileVersion::of(&now) == self {
+            return Ok(());
+        }
+        let message = format!("{}: the file changed while it was read", name.display());
+        Err(Error::new(ErrorKind::Io, message))
+    }
+}
+
 /// An open ELF file.
 #[derive(Debug)]
 pub struct Object {
@@ -38,51 +78,71 @@ pub struct Object {
     pub path: PathBuf,
     /// The identity of the file.
     pub id: ObjectId,
-    file: File,
-    map: Mmap,
+    file: Arc<File>,
+    /// The state of the file when it was opened.
+    version: FileVersion,
+    /// The limit in bytes of the memory that a scan takes.
+    limit: u64,
 }
 
 impl Object {
-    /// Opens the file at `path`; messages and reports call it `name`.
+    /// Opens the file at `path`, which the user names; messages and reports call it `name`.
     pub(crate) fn open(path: &Path, name: &Path) -> Result<Object> {
+        let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path);
+        let handle = handle.map_err(|source| Error::open(name, source))?;
+        Object::from_handle(&handle, name, NAMED_LIMIT)
+    }
+
+    /// Opens the file of an `O_PATH` descriptor, which a process maps.
+    pub(super) fn open_mapped(handle: &File, name: &Path) -> Result<Object> {
+        Object::from_handle(handle, name, MAPPED_LIMIT)
+    }
+
+    fn from_handle(handle: &File, name: &Path, limit: u64) -> Result<Object> {
         let failed = |source| Error::open(name, source);
-        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+        let metadata = handle.metadata().map_err(failed)?;
         // Opening a pipe could wait forever, and opening a device can have side effects.
-        if kind.is_dir()
-            || kind.is_fifo()
-            || kind.is_socket()
-            || kind.is_char_device()
-            || kind.is_block_device()
-        {
+        if !metadata.is_file() {
             return Err(Error::object(name, "not a regular file"));
         }
-        let file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if metadata.len() == 0 {
-            return Err(Error::object(name, "the file is empty"));
+        let file = File::open(format!("/proc/self/fd/{}", handle.as_raw_fd())).map_err(failed)?;
+        let (id, version) = (ObjectId::from_metadata(&metadata), FileVersion::of(&metadata));
+        let size = version.size;
+        if size < MAGIC.len() as u64 {
+            let problem = if size == 0 { "the file is empty" } else { "not an ELF file" };
+            return Err(Error::object(name, problem));
         }
-        let map = Self::map(&file).map_err(failed)?;
-        let id = ObjectId::from_metadata(&metadata);
-        let object = Object { path: name.to_owned(), id, file, map };
-        object.view()?;
-        Ok(object)
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact_at(&mut magic, 0)
+            .map_err(|error| Error::io(format!("cannot read {}", name.display()), error))?;
+        if magic != *MAGIC {
+            version.check(&file, name)?;
+            return Err(Error::object(name, "not an ELF file"));
+        }
+        Ok(Object { path: name.to_owned(), id, file: Arc::new(file), version, limit })
     }
 
-    fn map(file: &File) -> std::io::Result<Mmap> {
-        // SAFETY: the mapping is private and read-only. If another process truncates the file while
-        // we read, SIGBUS ends this process, which is a failed scan and not undefined behavior.
-        // Executables that run cannot be written to (ETXTBSY).
-        unsafe { Mmap::map(file) }
+    /// Returns the content of the file, of which nothing is read yet.
+    pub(crate) fn bytes(&self) -> FileBytes {
+        self.bytes_with_limit(self.limit)
     }
 
-    /// Returns the content of the file.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map
+    /// As [`Object::bytes`], with another limit of memory in bytes.
+    pub(crate) fn bytes_with_limit(&self, limit: u64) -> FileBytes {
+        FileBytes::new(Arc::clone(&self.file), self.version.size, limit)
     }
 
-    /// Parses the ELF headers.
-    pub(crate) fn view(&self) -> Result<View<'_>> {
-        View::parse(&self.map).map_err(|e| Error::object(self.path.clone(), e.to_string()))
+    /// Fails if the file has been written to since it was opened, so that what was read may be
+    /// neither the old content nor the new one.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        self.version.check(&self.file, &self.path)
+    }
+
+    /// Reads the ELF headers.
+    pub(crate) fn view<'a>(&self, bytes: &'a FileBytes) -> Result<View<'a, &'a FileBytes>> {
+        let view = View::read(bytes);
+        bytes.check(self)?;
+        view.map_err(|e| Error::object(&self.path, e))
     }
 
     /// Returns a path by which the kernel finds this very file while the object lives.

@@ -1,25 +1,39 @@
 //! Processes as `/proc` shows them: the files they map executable, and whether they still run.
 
+use super::mounts::{Mounts, Unanswering, parse_device};
 use super::object::Object;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Returns every file that a process maps executable, its executable first, each once.
-pub(crate) fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
-    let mappings = file_mappings(pid)?;
-    let mut out = Vec::new();
-    let mut seen = HashSet::new();
+/// The files that a process maps executable.
+pub(super) struct ProcessFiles {
+    /// Its executable first, each file once.
+    pub(super) objects: Vec<Result<Object>>,
+    /// Why other files are not read.
+    pub(super) skipped: Vec<String>,
+}
+
+/// Returns the files that a process maps executable.
+///
+/// An executable that the process does not map, such as that of a packed program, is left out:
+/// nothing in it can be hit.
+pub(super) fn objects(pid: u32, mounts: &Mounts) -> Result<ProcessFiles> {
+    let mut mappings = file_mappings(pid)?;
     match std::fs::read_link(format!("/proc/{pid}/exe")) {
         Ok(name) => {
-            let exe = Object::open(Path::new(&format!("/proc/{pid}/exe")), &without_deleted(&name));
-            if let Ok(object) = &exe {
-                seen.insert(object.id);
+            let name = without_deleted(&name);
+            if let Some(at) = mappings.files.iter().position(|m| m.name == name) {
+                mappings.files.get_mut(..=at).unwrap_or_default().rotate_right(1);
             }
-            out.push(exe);
         }
         // With CAP_PERFMON alone, current kernels show the mappings but not the mapped files.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -27,10 +41,19 @@ pub(crate) fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
         }
         Err(_) => {}
     }
-    for mapping in &mappings {
-        let Some(object) = open(pid, mapping) else { continue };
-        if seen.insert(object.id) {
-            out.push(Ok(object));
+    let mut out = ProcessFiles { objects: Vec::new(), skipped: Vec::new() };
+    out.skipped.extend(mappings.incomplete(pid));
+    let mut seen = HashSet::new();
+    for mapping in &mappings.files {
+        match open(pid, mapping, mounts) {
+            Opened::Object(Ok(object)) => {
+                if seen.insert(object.id) {
+                    out.objects.push(Ok(object));
+                }
+            }
+            Opened::Object(Err(error)) => out.objects.push(Err(error)),
+            Opened::Skipped(reason) => out.skipped.push(reason.message(&mapping.name)),
+            Opened::Nothing => {}
         }
     }
     Ok(out)
@@ -49,17 +72,79 @@ pub(super) struct FileMapping {
     name: PathBuf,
 }
 
-/// Returns the files that a process maps executable, each once.
-pub(super) fn file_mappings(pid: u32) -> Result<Vec<FileMapping>> {
-    std::fs::read(format!("/proc/{pid}/maps"))
-        .map(|maps| parse_maps(&maps))
-        .map_err(|e| process_error(pid, &e))
+impl FileMapping {
+    /// Returns the path of the file in the mount namespace of the process.
+    pub(super) fn path(&self) -> &Path {
+        &self.name
+    }
+
+    /// Returns the length of the path in bytes.
+    pub(super) fn path_len(&self) -> usize {
+        self.name.as_os_str().len()
+    }
 }
 
-fn parse_maps(maps: &[u8]) -> Vec<FileMapping> {
+/// The files that a process maps executable, before they are opened.
+#[derive(Default)]
+pub(super) struct FileMappings {
+    /// Each file once, in the order of addresses.
+    pub(super) files: Vec<FileMapping>,
+    /// True if the process maps more files than are listed.
+    is_incomplete: bool,
+}
+
+impl FileMappings {
+    /// Returns a warning if there are more files.
+    pub(super) fn incomplete(&self, pid: u32) -> Option<String> {
+        self.is_incomplete.then(|| {
+            format!("process {pid} maps more than {MAX_FILES} files executable; skipped the others")
+        })
+    }
+}
+
+/// The number of files of a process that are listed. Programs map some hundred; with mappings of
+/// 64 KiB of files with long names, a process could exhaust memory.
+const MAX_FILES: usize = 4096;
+/// The number of executable ranges of a process that are listed.
+const MAX_RANGES: usize = 1 << 14;
+
+/// Returns the files that a process maps executable, each once.
+pub(super) fn file_mappings(pid: u32) -> Result<FileMappings> {
+    let mut out = FileMappings::default();
     let mut seen = HashSet::new();
-    let mappings = maps.split(|b| *b == b'\n').filter_map(MapsLine::parse);
-    mappings.filter(|m| seen.insert((m.device, m.inode))).map(|m| m.mapping()).collect()
+    for_each_mapping(pid, |line| {
+        if !seen.insert((line.device.to_owned(), line.inode)) {
+            return ControlFlow::Continue(());
+        }
+        if out.files.len() == MAX_FILES {
+            out.is_incomplete = true;
+            return ControlFlow::Break(());
+        }
+        out.files.push(line.mapping());
+        ControlFlow::Continue(())
+    })?;
+    Ok(out)
+}
+
+/// Calls `visit` with the lines of `/proc/PID/maps` that map files executable, until it breaks.
+fn for_each_mapping(
+    pid: u32,
+    mut visit: impl FnMut(&MapsLine<'_>) -> ControlFlow<()>,
+) -> Result<()> {
+    let failed = |e: io::Error| process_error(pid, &e);
+    let maps = File::open(format!("/proc/{pid}/maps")).map_err(failed)?;
+    let mut maps = BufReader::new(maps);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if maps.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            return Ok(());
+        }
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        if MapsLine::parse(line).is_some_and(|line| visit(&line).is_break()) {
+            return Ok(());
+        }
+    }
 }
 
 /// Converts an address range from the form of `maps`, which pads addresses with zeros, to that of
@@ -76,23 +161,81 @@ fn unpadded_address(address: &str) -> &str {
     }
 }
 
-/// Opens a mapped file; `None` if it cannot be opened or is not an ELF file.
+/// The result of opening a mapped file.
+pub(super) enum Opened {
+    /// The file, or why an ELF file cannot be read.
+    Object(Result<Object>),
+    /// The file is not read, because its file system may never answer.
+    Skipped(Unanswering),
+    /// The file cannot be opened or is not an ELF file.
+    Nothing,
+}
+
+/// Opens a mapped file, unless its file system may never answer.
 ///
 /// `map_files` also reaches deleted files, but needs `CAP_CHECKPOINT_RESTORE`. Without it, the file
 /// is opened as the executable of the process, or by its path below the root of the process. The
 /// inode shows whether that is still the same file.
-pub(super) fn open(pid: u32, mapping: &FileMapping) -> Option<Object> {
-    let name = &mapping.name;
+pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
+    let Some(device) = parse_device(&mapping.device) else { return Opened::Nothing };
+    if let Err(reason) = mounts.check_device(pid, device) {
+        return Opened::Skipped(reason);
+    }
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
-    let exe = format!("/proc/{pid}/exe");
-    let in_root =
-        PathBuf::from(format!("/proc/{pid}/root")).join(name.strip_prefix("/").unwrap_or(name));
-    let by_mapping = Object::open(Path::new(&by_mapping), name).ok();
-    by_mapping.or_else(|| {
-        let others = [Path::new(&exe), &in_root];
-        let mut open = others.iter().filter_map(|path| Object::open(path, name).ok());
-        open.find(|object| object.id.ino == mapping.inode)
-    })
+    let opened = match path_handle(Path::new(&by_mapping)) {
+        Some(handle) => open_handle(pid, &handle, mapping, mounts),
+        None => Opened::Nothing,
+    };
+    if !matches!(opened, Opened::Nothing) {
+        return opened;
+    }
+    let others = [
+        path_handle(Path::new(&format!("/proc/{pid}/exe"))),
+        handle_below_root(pid, &mapping.name),
+    ];
+    for handle in others.into_iter().flatten() {
+        // A file of another name is not asked for its inode if its file system may not answer.
+        match open_handle(pid, &handle, mapping, mounts) {
+            Opened::Object(Ok(object)) if object.id.ino == mapping.inode => {
+                return Opened::Object(Ok(object));
+            }
+            _ => {}
+        }
+    }
+    Opened::Nothing
+}
+
+fn open_handle(pid: u32, handle: &File, mapping: &FileMapping, mounts: &Mounts) -> Opened {
+    if let Err(reason) = mounts.check_mount(pid, handle) {
+        return Opened::Skipped(reason);
+    }
+    let is_empty = handle.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    match Object::open_mapped(handle, &mapping.name) {
+        // A file that is being written, or one that a process has truncated.
+        Err(error) if is_empty => Opened::Object(Err(error)),
+        // Data, and files that this process may not read.
+        Err(error) if !matches!(error.kind(), ErrorKind::Io | ErrorKind::NotFound) => {
+            Opened::Nothing
+        }
+        object => Opened::Object(object),
+    }
+}
+
+/// Opens a link of `/proc` with `O_PATH`, which does not ask the file system that it leads to.
+fn path_handle(path: &Path) -> Option<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).ok()
+}
+
+/// Opens a path below the root of a process with `O_PATH`, without asking a file system: only names
+/// that the kernel has in its cache are found. A mapped file and its directories are in the cache.
+fn handle_below_root(pid: u32, name: &Path) -> Option<File> {
+    /// Renames elsewhere on the host can make a look-up in the cache fail.
+    const TRIES: usize = 8;
+    let root = path_handle(Path::new(&format!("/proc/{pid}/root")))?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
+    let mut open = (0..TRIES).map(|_| openat2(&root, name, flags, Mode::empty(), resolve));
+    open.find(|handle| handle.as_ref().err() != Some(&Errno::AGAIN))?.ok().map(File::from)
 }
 
 fn without_deleted(path: &Path) -> PathBuf {
@@ -131,17 +274,24 @@ impl MappedRange {
         &self.mapping.name
     }
 
-    /// Opens the file; `None` if it cannot be opened or is not an ELF file.
+    /// Opens the file; `None` if it cannot be opened, is not an ELF file, or is on a file system
+    /// that may never answer.
     pub(crate) fn open(&self, pid: u32) -> Option<Object> {
-        open(pid, &self.mapping)
+        match open(pid, &self.mapping, &Mounts::new()) {
+            Opened::Object(object) => object.ok(),
+            Opened::Skipped(_) | Opened::Nothing => None,
+        }
     }
 }
 
-/// Returns all ranges at which a process maps files executable, in ascending order.
+/// Returns the ranges at which a process maps files executable, in ascending order, up to 16,384.
 pub(crate) fn mapped_ranges(pid: u32) -> Result<Vec<MappedRange>> {
-    let maps = std::fs::read(format!("/proc/{pid}/maps")).map_err(|e| process_error(pid, &e))?;
-    let lines = maps.split(|b| *b == b'\n').filter_map(MapsLine::parse);
-    Ok(lines.filter_map(|line| line.mapped_range()).collect())
+    let mut out = Vec::new();
+    for_each_mapping(pid, |line| {
+        out.extend(line.mapped_range());
+        if out.len() == MAX_RANGES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(out)
 }
 
 /// A line of `/proc/PID/maps` (proc_pid_maps(5)) that maps a file executable.
@@ -228,7 +378,7 @@ mod tests {
 
     #[test]
     fn finds_the_executable_of_this_process_first() {
-        let own = objects(std::process::id()).unwrap();
+        let own = objects(std::process::id(), &Mounts::new()).unwrap().objects;
         let exe = own.first().unwrap().as_ref().unwrap();
         assert_eq!(exe.path, std::env::current_exe().unwrap());
         assert!(is_process_alive(std::process::id()));
@@ -237,7 +387,7 @@ mod tests {
 
     #[test]
     fn names_a_missing_process() {
-        let error = objects(u32::MAX - 1).unwrap_err();
+        let error = objects(u32::MAX - 1, &Mounts::new()).err().unwrap();
         assert_eq!(error.to_string(), "no process 4294967294; it may have ended");
     }
 }

@@ -66,8 +66,8 @@ impl GoroutineReader {
     /// layout follows from the Go release (1.21 or later) or from the DWARF of the binary.
     pub fn new(objects: &[ScannedObject]) -> Option<GoroutineReader> {
         objects.iter().find_map(|scanned| {
-            let data = scanned.object.bytes();
-            let layout = GoBinary::parse(data)?.runtime_layout(data)?;
+            let bytes = scanned.object.bytes();
+            let layout = GoBinary::read(&bytes)?.runtime_layout()?;
             Some(GoroutineReader { object: Arc::clone(&scanned.object), layout })
         })
     }
@@ -86,7 +86,8 @@ impl GoroutineReader {
     fn load_bias(&self, pid: u32) -> Option<u64> {
         let mappings = process::mapped_ranges(pid).ok()?;
         let mapping = mappings.iter().find(|m| m.file().1 == self.object.id.ino)?;
-        let linked = self.object.view().ok()?.offset_to_vaddr(mapping.offset)?;
+        let bytes = self.object.bytes();
+        let linked = self.object.view(&bytes).ok()?.offset_to_vaddr(mapping.offset)?;
         Some(mapping.start.wrapping_sub(linked))
     }
 

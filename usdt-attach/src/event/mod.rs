@@ -3,6 +3,7 @@
 //! A record is decoded in place; the plan describes its layout.
 
 pub mod counts;
+mod elf_symbols;
 pub mod goroutines;
 pub mod symbolize;
 
@@ -11,6 +12,13 @@ use crate::plan::{Action, Handler, Plan, PlannedProbe};
 use stapsdt::schema::Kind;
 use std::fmt::Write as _;
 use std::sync::Arc;
+
+/// Demangles a name, for the fuzz target.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn demangle(name: &str) -> String {
+    elf_symbols::demangle(name)
+}
 
 /// Decodes the records of one plan.
 #[derive(Debug)]

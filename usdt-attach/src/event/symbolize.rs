@@ -5,17 +5,27 @@
 //! functions only.
 
 use crate::discover::process::{self, MappedRange};
-use crate::discover::{Object, ObjectId};
+use crate::discover::{FileBytes, Object, ObjectId};
 use crate::event::Event;
+use crate::event::elf_symbols::ElfSymbols;
 use gobinary::GoBinary;
-use gobinary::pclntab;
-use object::{Object as _, ObjectSymbol, SymbolKind};
+use gobinary::pclntab::TableLayout;
+use stapsdt::elf::Segment;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// `e_type` of an executable that is mapped at its link-time addresses (gABI, "ELF Header").
 const ET_EXEC: u16 = 2;
+
+/// The number of mappings that are cached.
+const MAX_MAPPINGS: usize = 1 << 16;
+/// The number of objects that are cached. Each has a descriptor.
+const MAX_OBJECTS: usize = 256;
+/// The number of symbols that are cached, 16 bytes each.
+const MAX_SYMBOLS: usize = 1 << 21;
+/// The limit in bytes of what is cached of an object besides its symbols.
+const MAX_CACHED: u64 = 2 << 20;
 
 /// A stack frame: a code address, and what is known about it.
 ///
@@ -123,22 +133,17 @@ pub struct Symbolizer {
 /// An object and its symbols.
 struct SymbolizedObject {
     object: Arc<Object>,
+    /// The segments that are loaded.
+    segments: Vec<Segment>,
+    is_fixed: bool,
     symbols: Symbols,
+    /// What was read for earlier look-ups. It is dropped when it is large.
+    bytes: Mutex<FileBytes>,
 }
 
 enum Symbols {
-    Go(pclntab::TableLayout),
-    /// Sorted by start address.
-    Elf(Vec<ElfSymbol>),
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct ElfSymbol {
-    start: u64,
-    /// The end address; 0 if it is unknown.
-    end: u64,
-    /// The name, still mangled.
-    name: String,
+    Go(TableLayout),
+    Elf(ElfSymbols),
 }
 
 impl fmt::Debug for Symbolizer {
@@ -161,6 +166,10 @@ impl Symbolizer {
             for mapping in &mappings {
                 self.object_of(pid, mapping);
             }
+            let cached = self.processes.values().map(Vec::len).sum::<usize>();
+            if cached + mappings.len() > MAX_MAPPINGS {
+                self.processes.clear();
+            }
             self.processes.insert(pid, mappings);
         }
     }
@@ -182,9 +191,13 @@ impl Symbolizer {
             name: name.to_string_lossy().into_owned(),
             address: linked_address,
         });
+        let mut bytes = file.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes.is_half_full() {
+            *bytes = file.object.bytes_with_limit(MAX_CACHED);
+        }
         match &file.symbols {
             Symbols::Go(layout) => {
-                let table = layout.table(file.object.bytes());
+                let table = layout.table(&*bytes);
                 if let Some((table, function)) =
                     table.and_then(|table| table.lookup(linked).map(|function| (table, function)))
                 {
@@ -203,13 +216,9 @@ impl Symbolizer {
                 }
             }
             Symbols::Elf(symbols) => {
-                let following = symbols.partition_point(|symbol| symbol.start <= linked);
-                let symbol = following.checked_sub(1).and_then(|i| symbols.get(i));
-                if let Some(symbol) = symbol.filter(|s| s.end == 0 || linked < s.end) {
-                    frame.function = Some(FrameFunction {
-                        name: demangle(&symbol.name),
-                        offset: linked_address - symbol.start,
-                    });
+                if let Some((start, name)) = symbols.look_up(&bytes, linked) {
+                    let offset = linked_address - start;
+                    frame.function = Some(FrameFunction { name, offset });
                 }
             }
         }
@@ -235,9 +244,16 @@ impl Symbolizer {
 
     /// Adds an object, for processes that exit before their mappings are read.
     pub fn add_object(&mut self, object: &Arc<Object>) {
-        self.objects
-            .entry(object.id)
-            .or_insert_with(|| Arc::new(SymbolizedObject::new(Arc::clone(object))));
+        if self.objects.contains_key(&object.id) {
+            return;
+        }
+        let added = SymbolizedObject::new(Arc::clone(object));
+        let cached = self.objects.values().map(|o| o.symbol_count()).sum::<usize>();
+        if self.objects.len() == MAX_OBJECTS || cached + added.symbol_count() > MAX_SYMBOLS {
+            self.objects.clear();
+            self.object_ids.clear();
+        }
+        self.objects.insert(object.id, Arc::new(added));
     }
 
     /// The object that an address belongs to, and the link-time address in it.
@@ -245,11 +261,11 @@ impl Symbolizer {
         if let Some(mapping) = self.mapping_of(pid, address)
             && let Some(file) = self.object_of(pid, &mapping)
         {
-            let linked = file
-                .object
-                .view()
-                .ok()?
-                .offset_to_vaddr(address - mapping.start + mapping.offset)?;
+            let offset = (address - mapping.start).checked_add(mapping.offset)?;
+            let linked = file.segments.iter().find_map(|segment| {
+                let distance = offset.checked_sub(segment.offset)?;
+                (distance < segment.filesz).then(|| segment.vaddr.checked_add(distance))?
+            })?;
             return Some((file, linked));
         }
         if self.processes.contains_key(&pid) {
@@ -257,11 +273,8 @@ impl Symbolizer {
         }
         // The process has exited. An executable with fixed addresses needs no mappings.
         let contains = |file: &&Arc<SymbolizedObject>| {
-            file.object.view().is_ok_and(|view| {
-                let segment = view.load_segment(address, 1);
-                view.file_type() == ET_EXEC
-                    && segment.is_some_and(stapsdt::elf::Segment::is_executable)
-            })
+            let mut code = file.segments.iter().filter(|segment| segment.is_executable());
+            file.is_fixed && code.any(|segment| segment.file_backs(address, 1))
         };
         self.objects.values().find(contains).map(|file| (Arc::clone(file), address))
     }
@@ -303,59 +316,34 @@ impl Symbolizer {
 }
 
 impl SymbolizedObject {
+    /// Reads what look-ups need. An object that cannot be read has no symbols.
     fn new(object: Arc<Object>) -> SymbolizedObject {
-        let go = GoBinary::parse(object.bytes()).and_then(|binary| binary.function_table());
-        let symbols = go.map_or_else(|| Symbols::Elf(elf_symbols(object.bytes())), Symbols::Go);
-        SymbolizedObject { object, symbols }
+        let cached = Mutex::new(object.bytes_with_limit(MAX_CACHED));
+        let bytes = object.bytes();
+        let go = GoBinary::read(&bytes).and_then(|binary| binary.function_table());
+        let (mut segments, mut is_fixed, mut elf) = (Vec::new(), false, ElfSymbols::default());
+        if let Ok(view) = object.view(&bytes) {
+            segments = view.segments.iter().filter(|s| s.is_load()).copied().collect();
+            is_fixed = view.file_type() == ET_EXEC;
+            if go.is_none() {
+                elf = ElfSymbols::read(&view);
+            }
+        }
+        let symbols = go.map_or(Symbols::Elf(elf), Symbols::Go);
+        SymbolizedObject { object, segments, is_fixed, symbols, bytes: cached }
     }
-}
 
-/// The functions of the symbol table or, if there is none, of the dynamic symbol table.
-fn elf_symbols(file: &[u8]) -> Vec<ElfSymbol> {
-    let Ok(file) = object::File::parse(file) else { return Vec::new() };
-    let mut symbols: Vec<ElfSymbol> = file.symbols().filter_map(|s| defined_function(&s)).collect();
-    if symbols.is_empty() {
-        symbols = file.dynamic_symbols().filter_map(|s| defined_function(&s)).collect();
-    }
-    symbols.sort_unstable();
-    symbols
-}
-
-fn defined_function(symbol: &object::Symbol<'_, '_>) -> Option<ElfSymbol> {
-    if symbol.kind() != SymbolKind::Text || !symbol.is_definition() {
-        return None;
-    }
-    let start = symbol.address();
-    let end = if symbol.size() == 0 { 0 } else { start.saturating_add(symbol.size()) };
-    Some(ElfSymbol { start, end, name: symbol.name().ok()?.to_owned() })
-}
-
-/// Demangles a Rust or C++ symbol. Other names are returned as they are.
-fn demangle(name: &str) -> String {
-    if let Ok(rust) = rustc_demangle::try_demangle(name) {
-        return format!("{rust:#}");
-    }
-    match cpp_demangle::Symbol::new(name) {
-        Ok(symbol) => symbol
-            .demangle(&cpp_demangle::DemangleOptions::new())
-            .unwrap_or_else(|_| name.to_owned()),
-        Err(_) => name.to_owned(),
+    fn symbol_count(&self) -> usize {
+        match &self.symbols {
+            Symbols::Go(_) => 0,
+            Symbols::Elf(symbols) => symbols.len(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn demangles_rust_and_cpp_names() {
-        assert_eq!(
-            demangle("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE"),
-            "core::fmt::Write::write_fmt"
-        );
-        assert_eq!(demangle("_Z3addii"), "add(int, int)");
-        assert_eq!(demangle("main"), "main");
-    }
 
     #[test]
     fn symbolizes_this_function() {

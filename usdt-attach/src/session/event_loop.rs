@@ -390,6 +390,7 @@ impl EventLoop {
         }
         let Some(Following { follower, attacher }) = &mut self.following else { return Ok(()) };
         let objects = follower.poll_new_objects()?;
+        self.warnings.extend(follower.take_warnings());
         if objects.is_empty() {
             return Ok(());
         }

@@ -4,8 +4,8 @@
 //! libraries that they map after the `exec`. If the kernel does not report `exec`, each rescan covers
 //! the whole target.
 
-use crate::discover::{self, ObjectId, ScannedObject};
-use crate::error::Result;
+use crate::discover::{self, ObjectId, Scan, ScannedObject};
+use crate::error::{Result, Warning};
 use crate::kernel::ExecEvents;
 use crate::target::{ProcessHandle, Target, cgroup_members, scan_if_alive};
 use std::collections::HashSet;
@@ -47,6 +47,11 @@ pub struct Follower {
     /// Processes reported since the last rescan. They map their libraries some time after the
     /// `exec`.
     recent_execs: Vec<u32>,
+    /// The warnings that were returned or are known from the target's own scan.
+    warned: HashSet<String>,
+    /// True once the whole target has been scanned.
+    has_rescanned: bool,
+    warnings: Vec<Warning>,
 }
 
 impl Follower {
@@ -63,6 +68,29 @@ impl Follower {
             next_rescan: Instant::now(),
             is_caught_up: false,
             recent_execs: Vec::new(),
+            warned: HashSet::new(),
+            has_rescanned: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Returns the warnings about skipped files since the last call, each once.
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Keeps warnings that are new. Those of the first scan are known: it finds what the target's
+    /// own scan found.
+    fn add_warnings(&mut self, warnings: Vec<Warning>) {
+        /// Any user can cause warnings about files with new names.
+        const MAX_WARNED: usize = 1000;
+        for warning in warnings {
+            if self.warned.len() < MAX_WARNED
+                && self.warned.insert(warning.to_string())
+                && self.has_rescanned
+            {
+                self.warnings.push(warning);
+            }
         }
     }
 
@@ -99,7 +127,7 @@ impl Follower {
         } else if reported.is_empty() {
             return Ok(Vec::new());
         }
-        let objects = match &self.target {
+        let Scan { objects, warnings } = match &self.target {
             Target::Executable(path) => self.scan_file(path),
             Target::Processes(processes) => {
                 let alive = processes.iter().filter(|process| process.is_alive());
@@ -113,19 +141,24 @@ impl Follower {
                 self.scan_processes(reported, rescan_is_due, || members)
             }
             Target::Host => self.scan_host(reported, rescan_is_due),
-            Target::Command(_) => Vec::new(),
+            Target::Command(_) => Scan::default(),
         };
+        self.add_warnings(warnings);
+        self.has_rescanned |= rescan_is_due;
         self.is_caught_up = self.exec_events.is_some();
         Ok(objects.into_iter().filter(|scanned| self.known.insert(scanned.object.id)).collect())
     }
 
     /// Scans the file if the path refers to another one than before.
-    fn scan_file(&self, path: &Path) -> Vec<ScannedObject> {
+    fn scan_file(&self, path: &Path) -> Scan {
         let id = std::fs::metadata(path).map(|m| ObjectId { dev: m.dev(), ino: m.ino() });
         match id {
-            Ok(id) if !self.known.contains(&id) => discover::scan_file(path).into_iter().collect(),
+            Ok(id) if !self.known.contains(&id) => {
+                let objects = discover::scan_file(path).into_iter().collect();
+                Scan { objects, ..Scan::default() }
+            }
             // An upgrade may be about to replace the file.
-            _ => Vec::new(),
+            _ => Scan::default(),
         }
     }
 
@@ -136,7 +169,7 @@ impl Follower {
         reported: Vec<u32>,
         rescan_is_due: bool,
         all: impl FnOnce() -> Vec<u32>,
-    ) -> Vec<ScannedObject> {
+    ) -> Scan {
         let mut pids = reported.clone();
         if rescan_is_due {
             pids.append(&mut self.recent_execs);
@@ -148,9 +181,12 @@ impl Follower {
         scan_if_alive(&pids, &self.known)
     }
 
-    fn scan_host(&mut self, reported: Vec<u32>, rescan_is_due: bool) -> Vec<ScannedObject> {
+    fn scan_host(&mut self, reported: Vec<u32>, rescan_is_due: bool) -> Scan {
         if rescan_is_due && !self.is_caught_up {
-            return Target::Host.scan().map(|resolved| resolved.objects).unwrap_or_default();
+            let scanned = Target::Host.scan();
+            return scanned
+                .map(|all| Scan { objects: all.objects, warnings: all.warnings })
+                .unwrap_or_default();
         }
         self.scan_processes(reported, rescan_is_due, Vec::new)
     }

@@ -8,8 +8,8 @@ mod process_handle;
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
-use crate::discover::{self, ObjectId, ScannedObject};
-use crate::error::{Error, Result};
+use crate::discover::{self, ObjectId, Scan, ScannedObject};
+use crate::error::{Error, Result, Warning};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
@@ -71,6 +71,8 @@ pub struct ResolvedTarget {
     /// The process of a command, which has not executed its program yet. `None` for other targets
     /// and after [`Target::scan`].
     pub child: Option<PendingChild>,
+    /// Files and processes that were skipped.
+    pub warnings: Vec<Warning>,
 }
 
 impl Target {
@@ -130,7 +132,7 @@ impl Target {
         let objects = vec![discover::scan_file(&path)?];
         let child = PendingChild::create(&path, name, args)?;
         let processes = Some(vec![ProcessHandle::open(child.pid())?]);
-        Ok(ResolvedTarget { objects, processes, child: Some(child) })
+        Ok(ResolvedTarget { objects, processes, child: Some(child), warnings: Vec::new() })
     }
 
     /// Scans for probes. For a command, scans its executable without creating a process.
@@ -153,23 +155,25 @@ impl Target {
     ///
     /// Fails when a file or process does not exist or cannot be read.
     pub fn scan(&self) -> Result<ResolvedTarget> {
-        let objects = match self {
-            Target::Processes(processes) => {
-                return Ok(ResolvedTarget {
-                    objects: scan_processes(processes)?,
-                    processes: Some(processes.clone()),
-                    child: None,
-                });
+        let mut processes = None;
+        let file = |path: &Path| {
+            let objects = vec![discover::scan_file(path)?];
+            Ok::<_, Error>(Scan { objects, ..Scan::default() })
+        };
+        let Scan { objects, warnings } = match self {
+            Target::Processes(all) => {
+                processes = Some(all.clone());
+                scan_processes(all)?
             }
-            Target::Executable(path) => vec![discover::scan_file(path)?],
+            Target::Executable(path) => file(path)?,
             Target::Cgroup(path) => scan_if_alive(&cgroup_members(path)?, &HashSet::new()),
             Target::Host => {
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
                 discover::scan_host(threads)?
             }
-            Target::Command(command) => vec![discover::scan_file(&command_line(command)?.0)?],
+            Target::Command(command) => file(&command_line(command)?.0)?,
         };
-        Ok(ResolvedTarget { objects, processes: None, child: None })
+        Ok(ResolvedTarget { objects, processes, child: None, warnings })
     }
 
     /// The directory of the cgroup that hits must come from; `None` unless the target is a cgroup.
@@ -197,31 +201,37 @@ fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString]
 }
 
 /// The objects of these processes, each once.
-fn scan_processes(processes: &[ProcessHandle]) -> Result<Vec<ScannedObject>> {
-    let mut objects = Vec::new();
+fn scan_processes(processes: &[ProcessHandle]) -> Result<Scan> {
+    let mut all = Scan::default();
     for process in processes {
-        add_new(&mut objects, discover::scan_process(process.pid())?);
+        add_new(&mut all, discover::scan_process(process.pid())?);
         // If the process has exited, another one may have got its id before it was scanned.
         if !process.is_alive() {
             return Err(Error::no_process(process.pid()));
         }
     }
-    Ok(objects)
+    Ok(all)
 }
 
 /// The objects of those of the processes that still exist, each once and without the `known` ones.
-pub(crate) fn scan_if_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<ScannedObject> {
-    let mut objects = Vec::new();
+pub(crate) fn scan_if_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Scan {
+    let mut all = Scan::default();
     for pid in pids {
-        add_new(&mut objects, discover::scan_process_except(*pid, known).unwrap_or_default());
+        add_new(&mut all, discover::scan_process_except(*pid, known).unwrap_or_default());
     }
-    objects
+    all
 }
 
-fn add_new(objects: &mut Vec<ScannedObject>, candidates: Vec<ScannedObject>) {
-    for candidate in candidates {
-        if !objects.iter().any(|known| known.object.id == candidate.object.id) {
-            objects.push(candidate);
+/// Adds objects and warnings that are not known yet.
+fn add_new(all: &mut Scan, more: Scan) {
+    for object in more.objects {
+        if !all.objects.iter().any(|known: &ScannedObject| known.object.id == object.object.id) {
+            all.objects.push(object);
+        }
+    }
+    for warning in more.warnings {
+        if !all.warnings.contains(&warning) {
+            all.warnings.push(warning);
         }
     }
 }

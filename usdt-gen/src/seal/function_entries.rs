@@ -24,7 +24,7 @@ pub(super) fn probes(
     let Some(go) = GoBinary::parse(view.data()) else { return Vec::new() };
     let missing: Vec<_> = providers().iter().filter(|p| !has_provider(p.name)).collect();
     let definitions: Vec<_> = missing.iter().filter_map(|p| catalog::schema(p.name)).collect();
-    go.function_entries(view.data(), &missing)
+    go.function_entries(&missing)
         .iter()
         .filter(|point| view.load_segment(point.address, 1).is_some_and(Segment::is_executable))
         .filter_map(|point| {

@@ -4,7 +4,7 @@ use crate::checks::{Finding, State, machine, probes};
 use crate::output::{check_write, json};
 use clap::Args;
 use cli_common::Color;
-use cli_common::escape;
+use cli_common::{escape, warn};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use usdt_attach::discover;
@@ -27,7 +27,11 @@ pub(crate) struct DoctorArgs {
 /// Prints the result of each check. Returns whether all of them are ok.
 pub(crate) fn doctor(args: &DoctorArgs, color: Color) -> Result<bool> {
     let found = match (args.pid, &args.file) {
-        (Some(pid), _) => discover::scan_process(pid)?,
+        (Some(pid), _) => {
+            let scanned = discover::scan_process(pid)?;
+            warn(scanned.warnings);
+            scanned.objects
+        }
         (None, Some(file)) => vec![discover::scan_file(file)?],
         (None, None) => Vec::new(),
     };

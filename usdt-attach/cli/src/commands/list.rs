@@ -33,12 +33,18 @@ pub(crate) struct ListArgs {
 
 pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     let progress = Progress::start("scanning for probes");
+    let all_globs = args.file_and_globs.as_slice();
+    let mut skipped = Vec::new();
     let (mut found, globs, place) = match (args.pid, args.file_and_globs.split_first()) {
         _ if args.all => {
-            (Target::Host.scan()?.objects, args.file_and_globs.as_slice(), Target::Host.to_string())
+            let scanned = Target::Host.scan()?;
+            skipped = scanned.warnings;
+            (scanned.objects, all_globs, Target::Host.to_string())
         }
         (Some(pid), _) => {
-            (discover::scan_process(pid)?, args.file_and_globs.as_slice(), format!("process {pid}"))
+            let scanned = discover::scan_process(pid)?;
+            skipped = scanned.warnings;
+            (scanned.objects, all_globs, format!("process {pid}"))
         }
         (None, Some((file, globs))) => {
             let path = Path::new(file);
@@ -53,7 +59,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     }
     discover::add_function_entries(&mut found, &globs);
     drop(progress);
-    warn(found.iter().flat_map(|f| f.warnings.clone()));
+    warn(skipped.into_iter().chain(found.iter().flat_map(|f| f.warnings.clone())));
     let selected = select(&found, &globs)?;
     if selected.is_empty() {
         say(&format!("{place}: no probes"));

@@ -46,7 +46,8 @@ enum Report {
 
 pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     uprobe_warmup::start();
-    let found = discover::scan_process(args.pid)?;
+    let discover::Scan { objects: found, warnings } = discover::scan_process(args.pid)?;
+    warn(warnings);
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let mut reports =
