@@ -227,6 +227,10 @@ pub enum WarningKind {
     SkippedObject,
     /// Processes belong to other users and this process may not read them.
     SkippedProcess,
+    /// A process is stopped by a signal or a debugger, and hits no probes until it continues.
+    StoppedProcess,
+    /// A file that an earlier warning reported is attached to after all.
+    AttachedLate,
     /// A note is damaged, or a description in a file does not fit its probe.
     InvalidNote,
     /// A probe, or one of its sites, is not attached to.

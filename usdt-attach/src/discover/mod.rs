@@ -12,6 +12,7 @@ mod host;
 mod notes;
 mod object;
 pub(crate) mod process;
+pub(crate) mod process_state;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod sample;
@@ -26,9 +27,10 @@ pub(crate) use notes::{EnumLabels, goroutine_register};
 pub use notes::{Probe, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;
+pub use process_state::no_process;
 pub use schema_file::SchemaFile;
 
-use crate::error::{Error, Result, Warning, WarningKind};
+use crate::error::{Result, Warning, WarningKind};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,8 +96,9 @@ pub(crate) fn scan_process_except(
             }
             Ok(found)
         }
-        // A kernel thread maps no files, but it exists.
-        None if found.is_empty() && !is_process_alive(pid) => Err(Error::no_process(pid)),
+        None if found.is_empty() && known.is_empty() => {
+            process_state::no_files(pid).map_or(Ok(found), Err)
+        }
         None => Ok(found),
     }
 }

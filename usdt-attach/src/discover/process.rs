@@ -1,6 +1,7 @@
 //! Processes as `/proc` shows them: the files they map executable, and whether they still run.
 
 use super::object::Object;
+use super::process_state;
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -23,7 +24,7 @@ pub(crate) fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
         }
         // With CAP_PERFMON alone, current kernels show the mappings but not the mapped files.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Error::process_access_denied(pid));
+            return Err(process_state::access_denied(pid));
         }
         Err(_) => {}
     }
@@ -102,8 +103,12 @@ fn without_deleted(path: &Path) -> PathBuf {
 
 fn process_error(pid: u32, error: &io::Error) -> Error {
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Error::process_access_denied(pid),
-        _ => Error::no_process(pid),
+        Some(libc::EACCES | libc::EPERM) => process_state::access_denied(pid),
+        Some(libc::ENOENT | libc::ESRCH) | None => process_state::no_process(pid),
+        Some(code) => Error::io(
+            format!("cannot read /proc/{pid}/maps"),
+            io::Error::from_raw_os_error(code),
+        ),
     }
 }
 

@@ -5,6 +5,7 @@ use super::load::load;
 use crate::bpf::Program;
 use crate::bpf::syscall::{self, UprobeSite};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
+use crate::discover::no_process;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, PlannedObject, Site};
 use std::ffi::CString;
@@ -139,7 +140,7 @@ fn multi_link(
     syscall::link_uprobe_multi(program, &path_of(object)?, &sites, pid).map_err(|error| match error
         .raw_os_error()
     {
-        Some(libc::ESRCH) => Error::no_process(pid),
+        Some(libc::ESRCH) => no_process(pid),
         _ => Error::kernel_rejected(cannot_attach(object))(error),
     })
 }
@@ -159,7 +160,7 @@ fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> 
     let kind = kind.trim().parse().unwrap_or(0);
     syscall::perf_event_uprobe(kind, &path, site.offset, semaphore, pid).map_err(|error| {
         if error.raw_os_error() == Some(libc::ESRCH) {
-            return Error::no_process(pid);
+            return no_process(pid);
         }
         let mut what = cannot_attach(object);
         if error.raw_os_error() == Some(libc::EACCES) {

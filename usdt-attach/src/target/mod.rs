@@ -124,7 +124,11 @@ impl Target {
     /// Fails when a file or process does not exist or cannot be read, and when the process of a
     /// command cannot be created.
     pub fn resolve(&self) -> Result<ResolvedTarget> {
-        let Target::Command(command) = self else { return self.scan() };
+        let Target::Command(command) = self else {
+            let mut resolved = self.scan()?;
+            resolved.warn_of_stopped_processes();
+            return Ok(resolved);
+        };
         let (path, name, args) = command_line(command)?;
         let objects = vec![discover::scan_file(&path)?];
         let child = PendingChild::create(&path, name, args)?;
@@ -152,7 +156,7 @@ impl Target {
     ///
     /// Fails when a file or process does not exist or cannot be read.
     pub fn scan(&self) -> Result<ResolvedTarget> {
-        let objects = match self {
+        let mut objects = match self {
             Target::Processes(processes) => {
                 return Ok(ResolvedTarget {
                     objects: scan_processes(processes)?,
@@ -168,6 +172,11 @@ impl Target {
             }
             Target::Command(command) => vec![discover::scan_file(&command_line(command)?.0)?],
         };
+        if matches!(self, Target::Cgroup(_) | Target::Host)
+            && let Some(first) = objects.first_mut()
+        {
+            first.warnings.extend(discover::process_state::hidden_warning());
+        }
         Ok(ResolvedTarget { objects, processes: None, child: None })
     }
 
@@ -184,6 +193,16 @@ impl ResolvedTarget {
     /// Ids of the processes to trace; `None` if every process that maps the objects is traced.
     pub fn pids(&self) -> Option<Vec<u32>> {
         self.processes.as_ref().map(|all| all.iter().map(ProcessHandle::pid).collect())
+    }
+
+    /// Adds a warning for each process that hits no probes because it is stopped.
+    fn warn_of_stopped_processes(&mut self) {
+        let processes = self.processes.iter().flatten();
+        let warnings: Vec<_> =
+            processes.filter_map(|p| discover::process_state::stop_warning(p.pid())).collect();
+        if let Some(first) = self.objects.first_mut() {
+            first.warnings.extend(warnings);
+        }
     }
 }
 
@@ -202,7 +221,7 @@ fn scan_processes(processes: &[ProcessHandle]) -> Result<Vec<ScannedObject>> {
         add_new(&mut objects, discover::scan_process(process.pid())?);
         // If the process has exited, another one may have got its id before it was scanned.
         if !process.is_alive() {
-            return Err(Error::no_process(process.pid()));
+            return Err(discover::no_process(process.pid()));
         }
     }
     Ok(objects)

@@ -38,7 +38,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
             (Target::Host.scan()?.objects, args.file_and_globs.as_slice(), Target::Host.to_string())
         }
         (Some(pid), _) => {
-            (discover::scan_process(pid)?, args.file_and_globs.as_slice(), format!("process {pid}"))
+            (Target::pid(pid)?.scan()?.objects, args.file_and_globs.as_slice(), format!("process {pid}"))
         }
         (None, Some((file, globs))) => {
             let path = Path::new(file);

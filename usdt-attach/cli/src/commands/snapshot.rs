@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use usdt_attach::backend::{Backend, BackendKind};
 use usdt_attach::discover::select::select_if_any;
 use usdt_attach::discover::{self, ScannedObject};
-use usdt_attach::error::{Error, Result};
+use usdt_attach::error::{Error, Result, WarningKind};
 use usdt_attach::event::{Event, Value};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Mode, Options, Plan};
 use usdt_attach::session::{Mechanism, Session};
+use usdt_attach::{ProcessHandle, Target};
 use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
@@ -46,20 +47,23 @@ enum Report {
 
 pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     uprobe_warmup::start();
-    let found = discover::scan_process(args.pid)?;
+    let process = ProcessHandle::open(args.pid)?;
+    let found = Target::Processes(vec![process.clone()]).resolve()?.objects;
+    let warnings = found.iter().flat_map(|f| &f.warnings);
+    warn(warnings.filter(|warning| warning.kind() == WarningKind::StoppedProcess));
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let mut reports =
         start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
     let warmed_up = Instant::now() + args.warmup;
-    wait(args.pid, &signals, warmed_up, || {
+    wait(&process, &signals, warmed_up, || {
         // Snapshots that the program takes by itself meanwhile are not the requested one.
         reports.drain(|_| {}).map(|_| None::<()>)
     })?;
     let request =
         start(args.pid, &found, &["flight:request"], Mode::Count { by: Vec::new() }, &*backend)?;
     let timed_out = Instant::now() + ANSWER_TIMEOUT;
-    let report = wait(args.pid, &signals, timed_out, || {
+    let report = wait(&process, &signals, timed_out, || {
         let mut answer = None;
         reports.drain(|event| answer = answer.take().or_else(|| requested_report(event)))?;
         Ok(answer)
@@ -110,7 +114,7 @@ fn start(
 /// Polls until there is a result or the deadline has passed. Fails on a signal and if the process
 /// ends.
 fn wait<T>(
-    pid: u32,
+    process: &ProcessHandle,
     signals: &Signals,
     deadline: Instant,
     mut poll: impl FnMut() -> Result<Option<T>>,
@@ -122,8 +126,8 @@ fn wait<T>(
         if signals.received() {
             return Err(Error::usage("interrupted"));
         }
-        if !discover::is_process_alive(pid) {
-            return Err(Error::no_process(pid));
+        if !process.is_alive() {
+            return Err(discover::no_process(process.pid()));
         }
         std::thread::sleep(POLL_INTERVAL);
     }
