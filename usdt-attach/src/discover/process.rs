@@ -105,10 +105,9 @@ fn process_error(pid: u32, error: &io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => process_state::access_denied(pid),
         Some(libc::ENOENT | libc::ESRCH) | None => process_state::no_process(pid),
-        Some(code) => Error::io(
-            format!("cannot read /proc/{pid}/maps"),
-            io::Error::from_raw_os_error(code),
-        ),
+        Some(code) => {
+            Error::io(format!("cannot read /proc/{pid}/maps"), io::Error::from_raw_os_error(code))
+        }
     }
 }
 

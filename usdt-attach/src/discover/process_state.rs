@@ -66,7 +66,9 @@ impl Status {
         if self.flags & KERNEL_THREAD != 0 {
             return Some(Error::new(
                 ErrorKind::NoMatch,
-                format!("process {pid} is a kernel thread, which executes no file and has no probes"),
+                format!(
+                    "process {pid} is a kernel thread, which executes no file and has no probes"
+                ),
             ));
         }
         match self.state {
@@ -218,8 +220,14 @@ mod tests {
 
     #[test]
     fn parses_a_name_with_parentheses() {
-        let expected =
-            Status { state: b'S', parent: 7, flags: 4_194_560, threads: 3, thread_group: 42, tracer: 0 };
+        let expected = Status {
+            state: b'S',
+            parent: 7,
+            flags: 4_194_560,
+            threads: 3,
+            thread_group: 42,
+            tracer: 0,
+        };
         assert_eq!(Status::parse(STAT, STATUS), Some(expected));
         assert_eq!(Status::parse(b"42 (a", STATUS), None);
         assert_eq!(Status::parse(STAT, b"Name:\ta\n"), None);
@@ -262,6 +270,9 @@ mod tests {
         let own = std::process::id();
         assert!(no_files(own).is_none());
         assert!(exists(own));
-        assert_eq!(no_process(u32::MAX - 1).to_string(), "no process 4294967294; it may have ended");
+        assert_eq!(
+            no_process(u32::MAX - 1).to_string(),
+            "no process 4294967294; it may have ended"
+        );
     }
 }

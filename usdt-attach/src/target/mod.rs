@@ -8,8 +8,9 @@ mod process_handle;
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
+use crate::discover::process_state::{hidden_warning, stop_warning};
 use crate::discover::{self, ObjectId, ScannedObject};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
@@ -70,6 +71,8 @@ pub struct ResolvedTarget {
     /// The process of a command, which has not executed its program yet. `None` for other targets
     /// and after [`Target::scan`].
     pub child: Option<PendingChild>,
+    /// Processes that are left out or stopped. Warnings about a file are those of its object.
+    pub warnings: Vec<Warning>,
 }
 
 impl Target {
@@ -126,14 +129,15 @@ impl Target {
     pub fn resolve(&self) -> Result<ResolvedTarget> {
         let Target::Command(command) = self else {
             let mut resolved = self.scan()?;
-            resolved.warn_of_stopped_processes();
+            let processes = resolved.processes.iter().flatten();
+            resolved.warnings.extend(processes.filter_map(|p| stop_warning(p.pid())));
             return Ok(resolved);
         };
         let (path, name, args) = command_line(command)?;
         let objects = vec![discover::scan_file(&path)?];
         let child = PendingChild::create(&path, name, args)?;
         let processes = Some(vec![ProcessHandle::open(child.pid())?]);
-        Ok(ResolvedTarget { objects, processes, child: Some(child) })
+        Ok(ResolvedTarget { objects, processes, child: Some(child), warnings: Vec::new() })
     }
 
     /// Scans for probes. For a command, scans its executable without creating a process.
@@ -156,12 +160,13 @@ impl Target {
     ///
     /// Fails when a file or process does not exist or cannot be read.
     pub fn scan(&self) -> Result<ResolvedTarget> {
-        let mut objects = match self {
+        let objects = match self {
             Target::Processes(processes) => {
                 return Ok(ResolvedTarget {
                     objects: scan_processes(processes)?,
                     processes: Some(processes.clone()),
                     child: None,
+                    warnings: Vec::new(),
                 });
             }
             Target::Executable(path) => vec![discover::scan_file(path)?],
@@ -172,12 +177,9 @@ impl Target {
             }
             Target::Command(command) => vec![discover::scan_file(&command_line(command)?.0)?],
         };
-        if matches!(self, Target::Cgroup(_) | Target::Host)
-            && let Some(first) = objects.first_mut()
-        {
-            first.warnings.extend(discover::process_state::hidden_warning());
-        }
-        Ok(ResolvedTarget { objects, processes: None, child: None })
+        let scans_proc = matches!(self, Target::Cgroup(_) | Target::Host);
+        let warnings = scans_proc.then(hidden_warning).flatten().into_iter().collect();
+        Ok(ResolvedTarget { objects, processes: None, child: None, warnings })
     }
 
     /// The directory of the cgroup that hits must come from; `None` unless the target is a cgroup.
@@ -193,16 +195,6 @@ impl ResolvedTarget {
     /// Ids of the processes to trace; `None` if every process that maps the objects is traced.
     pub fn pids(&self) -> Option<Vec<u32>> {
         self.processes.as_ref().map(|all| all.iter().map(ProcessHandle::pid).collect())
-    }
-
-    /// Adds a warning for each process that hits no probes because it is stopped.
-    fn warn_of_stopped_processes(&mut self) {
-        let processes = self.processes.iter().flatten();
-        let warnings: Vec<_> =
-            processes.filter_map(|p| discover::process_state::stop_warning(p.pid())).collect();
-        if let Some(first) = self.objects.first_mut() {
-            first.warnings.extend(warnings);
-        }
     }
 }
 

@@ -150,8 +150,7 @@ mod tests {
         });
         let (id, result) = receiver.recv().unwrap();
         thread.join().unwrap();
-        let expected =
-            format!("{id} is the id of a thread of process {}", std::process::id());
+        let expected = format!("{id} is the id of a thread of process {}", std::process::id());
         assert_eq!(result.unwrap_err().to_string(), expected);
     }
 

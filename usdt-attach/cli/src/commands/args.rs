@@ -138,11 +138,12 @@ impl HitArgs {
         let progress = Progress::start("scanning for probes");
         let resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
         let pids = resolved.pids();
-        let ResolvedTarget { objects: mut found, processes, child } = resolved;
+        let ResolvedTarget { objects: mut found, processes, child, warnings } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
         schema.iter().for_each(|s| s.apply(&mut found));
         discover::add_function_entries(&mut found, globs);
         drop(progress);
+        warn(warnings);
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         let selected = select(&found, globs)?;
         if selected.is_empty() {

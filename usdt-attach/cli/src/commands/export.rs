@@ -160,10 +160,12 @@ impl Run<'_> {
         uprobe_warmup::start();
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_catch)?;
         let progress = Progress::start("scanning for probes");
-        let ResolvedTarget { objects: mut found, processes, child } = self.target.resolve()?;
+        let ResolvedTarget { objects: mut found, processes, child, warnings } =
+            self.target.resolve()?;
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
         discover::add_function_entries(&mut found, &globs);
         drop(progress);
+        warn(warnings);
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         found.retain(|f| !f.probes.is_empty());
         let selected = select_if_any(&found, &globs);

@@ -58,8 +58,9 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     };
     let resolved = target.resolve()?;
     let pids = resolved.pids();
-    let ResolvedTarget { objects: mut found, processes, child } = resolved;
+    let ResolvedTarget { objects: mut found, processes, child, warnings } = resolved;
     discover::add_function_entries(&mut found, &globs);
+    warn(warnings);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let selected = select_if_any(&found, &globs);
     report_entry_cost(&selected);

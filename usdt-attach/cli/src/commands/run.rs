@@ -58,10 +58,11 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     let target = args.target.target(&[])?;
     let resolved = target.resolve()?;
     let pids = resolved.pids();
-    let ResolvedTarget { objects: mut found, processes, child } = resolved;
+    let ResolvedTarget { objects: mut found, processes, child, warnings } = resolved;
     if let Some(file) = &args.schema {
         SchemaFile::read(file)?.apply(&mut found);
     }
+    warn(warnings);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
     let options = Options {
         pids,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use usdt_attach::backend::{Backend, BackendKind};
 use usdt_attach::discover::select::select_if_any;
 use usdt_attach::discover::{self, ScannedObject};
-use usdt_attach::error::{Error, Result, WarningKind};
+use usdt_attach::error::{Error, Result};
 use usdt_attach::event::{Event, Value};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Mode, Options, Plan};
@@ -48,9 +48,9 @@ enum Report {
 pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     uprobe_warmup::start();
     let process = ProcessHandle::open(args.pid)?;
-    let found = Target::Processes(vec![process.clone()]).resolve()?.objects;
-    let warnings = found.iter().flat_map(|f| &f.warnings);
-    warn(warnings.filter(|warning| warning.kind() == WarningKind::StoppedProcess));
+    let resolved = Target::Processes(vec![process.clone()]).resolve()?;
+    let found = resolved.objects;
+    warn(resolved.warnings);
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let mut reports =
