@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::is_process_alive;
 use usdt_attach::discover::{self, ObjectId, ScannedObject};
-use usdt_attach::error::Result;
+use usdt_attach::error::{Error, ErrorKind, Result};
 use usdt_attach::session::Summary;
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{ProcessHandle, Target};
@@ -250,8 +250,25 @@ impl<'a> Exporter<'a> {
             if !self.settings.wait_for_probes {
                 job.check_globs(&self.settings.found)?;
             }
+            let comes_and_goes = !matches!(self.settings.target, Target::Processes(_));
+            let mut last_error = None;
             for files in attach_groups(&self.settings.target, &self.settings.found) {
-                job.attach(files, self.backend, self.report)?;
+                let processes = self.settings.processes.as_deref();
+                let result = job.attach(files, processes, self.backend, self.report);
+                match (result, &mut self.follower) {
+                    // One of several files must not keep the exporter from the others.
+                    (Err(error), Some(follower)) if comes_and_goes && !is_refusal(&error) => {
+                        retry(follower, files, &error, self.report);
+                        last_error = Some(error);
+                    }
+                    (result, _) => result?,
+                }
+            }
+            if let Some(error) = last_error
+                && job.sites() == 0
+                && !self.settings.wait_for_probes
+            {
+                return Err(error);
             }
             jobs.push(job);
         }
@@ -377,20 +394,43 @@ impl<'a> Exporter<'a> {
     fn attach_new_files(&mut self) -> Result<()> {
         let Some(follower) = &mut self.follower else { return Ok(()) };
         let mut found = follower.poll_new_objects()?;
+        for warning in follower.take_warnings() {
+            (self.report)(warning.to_string());
+        }
         if found.is_empty() {
             return Ok(());
         }
         let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
         discover::add_function_entries(&mut found, &globs);
-        found.retain(|f| !f.probes.is_empty());
+        found.retain(|file| {
+            // A file whose probes no entry selects is kept for a reload.
+            if file.probes.is_empty() {
+                follower.ignored(file);
+            }
+            !file.probes.is_empty()
+        });
         for files in attach_groups(&self.settings.target, &found) {
-            for job in &mut self.jobs {
-                // A new file that cannot be attached to must not end the exporter.
-                if let Err(error) = job.attach(files, self.backend, self.report) {
-                    (self.report)(format!("{error:#}"));
+            let processes = self.settings.processes.as_deref();
+            let mut attach =
+                |job: &mut Job| job.attach(files, processes, self.backend, self.report);
+            // A new file that cannot be attached to must not end the exporter. The jobs that are
+            // attached to it stay so.
+            match self.jobs.iter_mut().try_for_each(&mut attach) {
+                Err(error) => retry(follower, files, &error, self.report),
+                Ok(()) => {
+                    for file in files.iter().filter(|file| follower.attached(file.object.id)) {
+                        (self.report)(format!(
+                            "attached to {} after all",
+                            file.object.path.display()
+                        ));
+                    }
                 }
             }
         }
+        let is_new = |file: &ScannedObject| {
+            self.settings.found.iter().all(|known| known.object.id != file.object.id)
+        };
+        found.retain(is_new);
         self.settings.found.extend(found);
         Ok(())
     }
@@ -425,11 +465,10 @@ impl<'a> Exporter<'a> {
         known.extend(self.settings.found.iter().map(|f| f.object.id));
         if matches!(self.settings.target, Target::Host | Target::Cgroup(_) | Target::Executable(_))
         {
-            let mut live = discover::still_mapped(&known)?;
-            if let Target::Executable(path) = &self.settings.target {
-                // The next process of this executable must be traced from its start.
-                live.extend(ObjectId::from_path(path));
-            }
+            let live = match &self.follower {
+                Some(follower) => follower.live_objects(&known)?,
+                None => discover::still_mapped(&known)?,
+            };
             for job in &mut self.jobs {
                 job.detach_stale(&live)?;
             }
@@ -517,6 +556,25 @@ impl<'a> Exporter<'a> {
             entries: entries.collect::<Result<_>>()?,
             otlp,
         })
+    }
+}
+
+/// Whether an error is about this process or the kernel and not about a file.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Permission | ErrorKind::Unsupported { .. })
+}
+
+/// Reports files that cannot be attached to, and has them tried again.
+fn retry(
+    follower: &mut Follower,
+    files: &[ScannedObject],
+    error: &Error,
+    report: &mut dyn FnMut(String),
+) {
+    for file in files {
+        if follower.failed(file.object.id) {
+            report(format!("trying again to attach to {}: {error:#}", file.object.path.display()));
+        }
     }
 }
 

@@ -89,7 +89,7 @@ pub fn still_mapped(wanted: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
 }
 
 /// Returns the ids of all processes in ascending order.
-fn pids() -> Result<Vec<u32>> {
+pub(crate) fn pids() -> Result<Vec<u32>> {
     let failed = |source| Error::io("cannot read /proc", source);
     let entries = std::fs::read_dir("/proc").map_err(failed)?;
     let mut pids: Vec<u32> =

@@ -9,6 +9,7 @@
 mod catalog;
 mod functions;
 mod host;
+mod new_files;
 mod notes;
 mod object;
 pub(crate) mod process;
@@ -21,8 +22,10 @@ mod schema_file;
 pub mod select;
 
 pub use functions::add_function_entries;
+pub(crate) use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
+pub(crate) use new_files::{FilesWithoutProbes, NewFiles};
 pub(crate) use notes::{EnumLabels, goroutine_register};
 pub use notes::{Probe, Source};
 pub use object::{Object, ObjectId};
@@ -71,23 +74,14 @@ pub fn scan_file(path: &Path) -> Result<ScannedObject> {
 /// `NotFound` if there is no such process; `Permission` if it belongs to another user and this
 /// process lacks `CAP_SYS_PTRACE`; the error of the first file if none can be read.
 pub fn scan_process(pid: u32) -> Result<Vec<ScannedObject>> {
-    scan_process_except(pid, &HashSet::new())
-}
-
-/// As [`scan_process`], but does not read files that are known already.
-pub(crate) fn scan_process_except(
-    pid: u32,
-    known: &HashSet<ObjectId>,
-) -> Result<Vec<ScannedObject>> {
     let mut found: Vec<ScannedObject> = Vec::new();
     let mut first_error = None;
-    let is_new = |object: &Result<Object>| object.as_ref().map_or(true, |o| !known.contains(&o.id));
-    for object in process::objects(pid)?.into_iter().filter(is_new) {
-        match object.and_then(scan_object) {
-            Ok(one) => found.push(ScannedObject { pids: Arc::from([pid]), ..one }),
-            Err(error) => first_error = first_error.or(Some(error)),
-        }
-    }
+    process::for_each_object(pid, &mut HashSet::new(), &mut |object| match object
+        .and_then(scan_object)
+    {
+        Ok(one) => found.push(ScannedObject { pids: Arc::from([pid]), ..one }),
+        Err(error) => first_error = first_error.take().or(Some(error)),
+    })?;
     match first_error {
         Some(error) if found.is_empty() => Err(error),
         Some(error) => {
@@ -96,9 +90,7 @@ pub(crate) fn scan_process_except(
             }
             Ok(found)
         }
-        None if found.is_empty() && known.is_empty() => {
-            process_state::no_files(pid).map_or(Ok(found), Err)
-        }
+        None if found.is_empty() => process_state::no_files(pid).map_or(Ok(found), Err),
         None => Ok(found),
     }
 }

@@ -9,18 +9,25 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Returns every file that a process maps executable, its executable first, each once.
-pub(crate) fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
+/// Calls `visit` with every file that a process maps executable, its executable first, each once.
+///
+/// Files other than the executable are left out if they are in `seen`, to which those that can be
+/// opened are added, by device and inode as `/proc/PID/maps` shows them. Only the file that is
+/// visited is open, as a process can map more files than there are descriptors.
+pub(super) fn for_each_object(
+    pid: u32,
+    seen: &mut HashSet<(String, u64)>,
+    visit: &mut dyn FnMut(Result<Object>),
+) -> Result<()> {
     let mappings = file_mappings(pid)?;
-    let mut out = Vec::new();
-    let mut seen = HashSet::new();
+    let mut visited = HashSet::new();
     match std::fs::read_link(format!("/proc/{pid}/exe")) {
         Ok(name) => {
             let exe = Object::open(Path::new(&format!("/proc/{pid}/exe")), &without_deleted(&name));
             if let Ok(object) = &exe {
-                seen.insert(object.id);
+                visited.insert(object.id);
             }
-            out.push(exe);
+            visit(exe);
         }
         // With CAP_PERFMON alone, current kernels show the mappings but not the mapped files.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -29,12 +36,22 @@ pub(crate) fn objects(pid: u32) -> Result<Vec<Result<Object>>> {
         Err(_) => {}
     }
     for mapping in &mappings {
-        let Some(object) = open(pid, mapping) else { continue };
-        if seen.insert(object.id) {
-            out.push(Ok(object));
+        let key = (mapping.device.clone(), mapping.inode);
+        if seen.contains(&key) {
+            continue;
+        }
+        match try_open(pid, mapping) {
+            Ok(object) => {
+                seen.insert(key);
+                if visited.insert(object.id) {
+                    visit(Ok(object));
+                }
+            }
+            Err(error) if error.is_resource_limit() => visit(Err(error)),
+            Err(_) => {}
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 /// A file that a process maps executable, before it is opened.
@@ -83,16 +100,19 @@ fn unpadded_address(address: &str) -> &str {
 /// is opened as the executable of the process, or by its path below the root of the process. The
 /// inode shows whether that is still the same file.
 pub(super) fn open(pid: u32, mapping: &FileMapping) -> Option<Object> {
+    try_open(pid, mapping).ok()
+}
+
+fn try_open(pid: u32, mapping: &FileMapping) -> Result<Object> {
     let name = &mapping.name;
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
     let exe = format!("/proc/{pid}/exe");
     let in_root =
         PathBuf::from(format!("/proc/{pid}/root")).join(name.strip_prefix("/").unwrap_or(name));
-    let by_mapping = Object::open(Path::new(&by_mapping), name).ok();
-    by_mapping.or_else(|| {
+    Object::open(Path::new(&by_mapping), name).or_else(|error| {
         let others = [Path::new(&exe), &in_root];
         let mut open = others.iter().filter_map(|path| Object::open(path, name).ok());
-        open.find(|object| object.id.ino == mapping.inode)
+        open.find(|object| object.id.ino == mapping.inode).ok_or(error)
     })
 }
 
@@ -232,7 +252,9 @@ mod tests {
 
     #[test]
     fn finds_the_executable_of_this_process_first() {
-        let own = objects(std::process::id()).unwrap();
+        let mut own = Vec::new();
+        let visit = &mut |object| own.push(object);
+        for_each_object(std::process::id(), &mut HashSet::new(), visit).unwrap();
         let exe = own.first().unwrap().as_ref().unwrap();
         assert_eq!(exe.path, std::env::current_exe().unwrap());
         assert!(is_process_alive(std::process::id()));
@@ -241,7 +263,7 @@ mod tests {
 
     #[test]
     fn names_a_missing_process() {
-        let error = objects(u32::MAX - 1).unwrap_err();
+        let error = file_mappings(u32::MAX - 1).unwrap_err();
         assert_eq!(error.to_string(), "no process 4294967294; it may have ended");
     }
 }

@@ -6,6 +6,7 @@
 
 mod btf;
 pub mod capabilities;
+pub mod descriptors;
 pub mod detect;
 mod exec_events;
 mod hit_cost;

@@ -9,9 +9,8 @@ pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
 use crate::discover::process_state::{hidden_warning, stop_warning};
-use crate::discover::{self, ObjectId, ScannedObject};
+use crate::discover::{self, ScannedObject};
 use crate::error::{Error, Result, Warning};
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
@@ -170,7 +169,7 @@ impl Target {
                 });
             }
             Target::Executable(path) => vec![discover::scan_file(path)?],
-            Target::Cgroup(path) => scan_if_alive(&cgroup_members(path)?, &HashSet::new()),
+            Target::Cgroup(path) => scan_if_alive(&cgroup_members(path)?),
             Target::Host => {
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
                 discover::scan_host(threads)?
@@ -219,11 +218,11 @@ fn scan_processes(processes: &[ProcessHandle]) -> Result<Vec<ScannedObject>> {
     Ok(objects)
 }
 
-/// The objects of those of the processes that still exist, each once and without the `known` ones.
-pub(crate) fn scan_if_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Vec<ScannedObject> {
+/// The objects of those of the processes that still exist, each once.
+fn scan_if_alive(pids: &[u32]) -> Vec<ScannedObject> {
     let mut objects = Vec::new();
     for pid in pids {
-        add_new(&mut objects, discover::scan_process_except(*pid, known).unwrap_or_default());
+        add_new(&mut objects, discover::scan_process(*pid).unwrap_or_default());
     }
     objects
 }
