@@ -27,6 +27,8 @@ mod malformed_files;
 mod operands;
 mod packages;
 mod process_following;
+mod process_states;
+mod resource_limits;
 mod sealing;
 mod session;
 mod third_party_probes;

@@ -1,6 +1,9 @@
 //! The exporter's event loop: attaches to the probes of a configuration, follows the target,
 //! answers scrapes and sends requests until it is stopped.
 
+mod files;
+
+use self::files::{attach_groups, is_refusal, retry};
 use crate::config::Config;
 use crate::job::{Job, Scope, entries};
 use crate::metric::{Family, Series};
@@ -15,9 +18,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
-use usdt_attach::discover::is_process_alive;
-use usdt_attach::discover::{self, ObjectId, ScannedObject};
-use usdt_attach::error::{Error, ErrorKind, Result};
+use usdt_attach::discover::{ObjectId, ScannedObject};
+use usdt_attach::error::Result;
 use usdt_attach::session::Summary;
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{ProcessHandle, Target};
@@ -182,6 +184,7 @@ impl<'a> Exporter<'a> {
         };
         let config = exporter.settings.config.clone();
         exporter.apply_entries(&config)?;
+        exporter.close_unselected();
         // Last, so that a client that gets an answer can rely on the probes being attached.
         exporter.apply_outputs(&Config::default(), &config)?;
         Ok(exporter)
@@ -390,51 +393,6 @@ impl<'a> Exporter<'a> {
         Ok(had_events)
     }
 
-    /// Attaches to files that processes of the target have begun to run.
-    fn attach_new_files(&mut self) -> Result<()> {
-        let Some(follower) = &mut self.follower else { return Ok(()) };
-        let mut found = follower.poll_new_objects()?;
-        for warning in follower.take_warnings() {
-            (self.report)(warning.to_string());
-        }
-        if found.is_empty() {
-            return Ok(());
-        }
-        let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
-        discover::add_function_entries(&mut found, &globs);
-        found.retain(|file| {
-            // A file whose probes no entry selects is kept for a reload.
-            if file.probes.is_empty() {
-                follower.ignored(file);
-            }
-            !file.probes.is_empty()
-        });
-        for files in attach_groups(&self.settings.target, &found) {
-            let processes = self.settings.processes.as_deref();
-            let mut attach =
-                |job: &mut Job| job.attach(files, processes, self.backend, self.report);
-            // A new file that cannot be attached to must not end the exporter. The jobs that are
-            // attached to it stay so.
-            match self.jobs.iter_mut().try_for_each(&mut attach) {
-                Err(error) => retry(follower, files, &error, self.report),
-                Ok(()) => {
-                    for file in files.iter().filter(|file| follower.attached(file.object.id)) {
-                        (self.report)(format!(
-                            "attached to {} after all",
-                            file.object.path.display()
-                        ));
-                    }
-                }
-            }
-        }
-        let is_new = |file: &ScannedObject| {
-            self.settings.found.iter().all(|known| known.object.id != file.object.id)
-        };
-        found.retain(is_new);
-        self.settings.found.extend(found);
-        Ok(())
-    }
-
     /// Reloads the configuration from its file. An invalid one changes nothing.
     fn reload(&mut self) {
         let Some(path) = self.settings.path.clone() else { return };
@@ -444,7 +402,12 @@ impl<'a> Exporter<'a> {
                 (self.report)(format!("{}: changing [target] requires a restart", path.display()));
             }
             self.apply_outputs(&old, &new)?;
-            if let Err(error) = self.apply_entries(&new) {
+            if entries(&old) != entries(&new) {
+                self.find_unselected(&new.globs());
+            }
+            let result = self.apply_entries(&new);
+            self.close_unselected();
+            if let Err(error) = result {
                 self.apply_outputs(&new, &old)?;
                 return Err(error);
             }
@@ -457,31 +420,6 @@ impl<'a> Exporter<'a> {
                 (self.report)(format!("{error:#}; the previous configuration stays active"));
             }
         }
-    }
-
-    /// Detaches from files that no process runs any more, and forgets processes that have ended.
-    fn clean_up(&mut self) -> Result<()> {
-        let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
-        known.extend(self.settings.found.iter().map(|f| f.object.id));
-        if matches!(self.settings.target, Target::Host | Target::Cgroup(_) | Target::Executable(_))
-        {
-            let live = match &self.follower {
-                Some(follower) => follower.live_objects(&known)?,
-                None => discover::still_mapped(&known)?,
-            };
-            for job in &mut self.jobs {
-                job.detach_stale(&live)?;
-            }
-            if let Some(follower) = &mut self.follower {
-                known.difference(&live).for_each(|id| follower.forget(*id));
-            }
-            self.settings.found.retain(|f| live.contains(&f.object.id));
-        }
-        self.services.retain(|pid, _| is_process_alive(*pid));
-        for pairing in self.jobs.iter_mut().filter_map(|job| job.pairing.as_mut()) {
-            pairing.discard_processes(is_process_alive);
-        }
-        Ok(())
     }
 
     fn send_spans(&mut self) {
@@ -556,35 +494,6 @@ impl<'a> Exporter<'a> {
             entries: entries.collect::<Result<_>>()?,
             otlp,
         })
-    }
-}
-
-/// Whether an error is about this process or the kernel and not about a file.
-fn is_refusal(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Permission | ErrorKind::Unsupported { .. })
-}
-
-/// Reports files that cannot be attached to, and has them tried again.
-fn retry(
-    follower: &mut Follower,
-    files: &[ScannedObject],
-    error: &Error,
-    report: &mut dyn FnMut(String),
-) {
-    for file in files {
-        if follower.failed(file.object.id) {
-            report(format!("trying again to attach to {}: {error:#}", file.object.path.display()));
-        }
-    }
-}
-
-/// Groups files that share a session. If files come and go, each has a session of its own, so that
-/// it can be detached from without the others.
-fn attach_groups<'f>(target: &Target, found: &'f [ScannedObject]) -> Vec<&'f [ScannedObject]> {
-    match target {
-        _ if found.is_empty() => Vec::new(),
-        Target::Processes(_) | Target::Command(_) => vec![found],
-        Target::Host | Target::Cgroup(_) | Target::Executable(_) => found.chunks(1).collect(),
     }
 }
 

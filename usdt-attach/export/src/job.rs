@@ -172,7 +172,8 @@ impl Job {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
                 let objects = plan.objects().iter().map(PlannedObject::id).collect();
-                let session = Session::start(plan, backend)?;
+                let mut session = Session::start(plan, backend)?;
+                session.close_programs();
                 // Another process may have got the id of one that has ended meanwhile.
                 if let Some(ended) = running.into_iter().flatten().find(|p| !p.owns_id()) {
                     return Err(no_process(ended.pid()));

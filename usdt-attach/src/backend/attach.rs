@@ -134,6 +134,10 @@ impl Attachment for KernelAttachment {
         self.attached.detach();
     }
 
+    fn close_programs(&mut self) {
+        self.attached.close_programs();
+    }
+
     fn detach_object(&mut self, index: usize) {
         self.attached.detach_object(index);
     }

@@ -73,6 +73,8 @@ pub trait Attachment: fmt::Debug + Send {
     fn program_stats(&self) -> Result<ProgramStats>;
     /// Detaches. Records that are already in the buffer can still be read.
     fn detach(&mut self);
+    /// Closes the descriptors of the programs, which only [`Attachment::program_stats`] needs.
+    fn close_programs(&mut self) {}
     /// Detaches from the object with this index in the plan.
     fn detach_object(&mut self, index: usize);
 }

@@ -59,6 +59,14 @@ pub(crate) struct NewFiles<'a> {
 }
 
 impl<'a> NewFiles<'a> {
+    /// The number of files that are found at once, because each is open.
+    const MAX: usize = 32;
+
+    /// True if there may be more files. The scan is to be repeated when these are settled.
+    pub(crate) fn is_full(&self) -> bool {
+        self.objects.len() >= Self::MAX
+    }
+
     pub(crate) fn new(
         known: &'a HashSet<ObjectId>,
         without_probes: &'a mut FilesWithoutProbes,
@@ -89,7 +97,10 @@ impl<'a> NewFiles<'a> {
                 found.pids = found.pids.iter().copied().chain([pid]).collect();
                 return;
             }
-            if known.contains(&object.id) || without_probes.contains(&object) {
+            if objects.len() >= Self::MAX
+                || known.contains(&object.id)
+                || without_probes.contains(&object)
+            {
                 return;
             }
             let (id, time) = (object.id, ChangeTime::of(&object));

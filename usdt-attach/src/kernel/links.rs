@@ -79,6 +79,11 @@ impl Attached {
         }
     }
 
+    /// Closes the programs, which the links keep loaded.
+    pub(crate) fn close_programs(&mut self) {
+        self.programs.clear();
+    }
+
     /// Returns the programs.
     pub(crate) fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.programs.iter().map(AsFd::as_fd)

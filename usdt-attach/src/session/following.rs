@@ -193,7 +193,8 @@ impl Batch<'_> {
     fn attach(&mut self, objects: &[ScannedObject]) -> Option<Error> {
         let Following { follower, attacher, processes, .. } = &mut *self.following;
         match attacher.attach(objects, processes.as_deref(), self.remaining, self.warnings) {
-            Ok(session) => {
+            Ok(mut session) => {
+                session.close_programs();
                 self.sessions.push(session);
                 for scanned in objects {
                     if follower.attached(scanned.object.id) {

@@ -293,6 +293,12 @@ impl Session {
         Ok((runs > 0).then(|| run_time_ns as f64 / runs as f64))
     }
 
+    /// Closes the descriptors of the programs, which are needed only for
+    /// [`Session::mean_run_time_ns`]: it returns `None` afterwards. The links keep the programs.
+    pub fn close_programs(&mut self) {
+        self.attachment.close_programs();
+    }
+
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered
     }

@@ -49,6 +49,21 @@ impl Retry {
     }
 }
 
+/// What a scan found.
+struct NewObjects {
+    objects: Vec<ScannedObject>,
+    /// Why objects are missing.
+    result: std::result::Result<(), Error>,
+    /// True if the next poll has to scan the whole target for more objects.
+    has_more: bool,
+}
+
+impl Default for NewObjects {
+    fn default() -> NewObjects {
+        NewObjects { objects: Vec::new(), result: Ok(()), has_more: false }
+    }
+}
+
 /// Finds objects that are new to a target.
 ///
 /// ```no_run
@@ -199,16 +214,20 @@ impl Follower {
         }
         let retry_is_due = !retried.is_empty() || self.incomplete.is_some_and(|r| r.is_due());
         let covers_all = rescan_is_due && (!self.is_caught_up || retry_is_due);
-        let (objects, result) = match self.target.clone() {
+        let NewObjects { objects, result, has_more } = match self.target.clone() {
             Target::Executable(path) => self.scan_file(&path),
-            Target::Command(_) => (Vec::new(), Ok(())),
+            Target::Command(_) => NewObjects::default(),
             target => {
                 let all = || processes_of(&target);
                 self.scan_processes(&target, reported, rescan_is_due, covers_all.then(all))
             }
         };
         self.note_completeness(result, covers_all);
-        if covers_all {
+        self.is_caught_up = self.exec_events.is_some() && (covers_all || self.is_caught_up);
+        if has_more {
+            (self.is_caught_up, self.next_rescan) = (false, Instant::now());
+        }
+        if covers_all && !has_more {
             // What no process maps any more is not retried.
             for id in retried {
                 if !objects.iter().any(|scanned| scanned.object.id == id) {
@@ -218,7 +237,6 @@ impl Follower {
         } else {
             self.known.extend(retried);
         }
-        self.is_caught_up = self.exec_events.is_some() && (covers_all || self.is_caught_up);
         Ok(objects.into_iter().filter(|scanned| self.known.insert(scanned.object.id)).collect())
     }
 
@@ -244,16 +262,17 @@ impl Follower {
     }
 
     /// Scans the file if the path refers to another one than before.
-    fn scan_file(&self, path: &Path) -> (Vec<ScannedObject>, std::result::Result<(), Error>) {
-        match ObjectId::from_path(path) {
-            Some(id) if !self.known.contains(&id) => match discover::scan_file(path) {
-                Ok(scanned) => (vec![scanned], Ok(())),
-                Err(error) if error.is_resource_limit() => (Vec::new(), Err(error)),
+    fn scan_file(&self, path: &Path) -> NewObjects {
+        let mut new = NewObjects::default();
+        if ObjectId::from_path(path).is_some_and(|id| !self.known.contains(&id)) {
+            match discover::scan_file(path) {
+                Ok(scanned) => new.objects.push(scanned),
+                Err(error) if error.is_resource_limit() => new.result = Err(error),
                 // An upgrade may be about to replace the file.
-                Err(_) => (Vec::new(), Ok(())),
-            },
-            _ => (Vec::new(), Ok(())),
+                Err(_) => {}
+            }
         }
+        new
     }
 
     /// Scans the reported processes that belong to the target. A due rescan adds those reported
@@ -264,7 +283,7 @@ impl Follower {
         mut reported: Vec<u32>,
         rescan_is_due: bool,
         all: Option<Vec<u32>>,
-    ) -> (Vec<ScannedObject>, std::result::Result<(), Error>) {
+    ) -> NewObjects {
         if !matches!(target, Target::Host) && !reported.is_empty() {
             let members = processes_of(target);
             reported.retain(|pid| members.contains(pid));
@@ -283,8 +302,11 @@ impl Follower {
             if let Err(error) = files.add_process(pid) {
                 result = Err(error);
             }
+            if files.is_full() {
+                break;
+            }
         }
-        (files.objects, result)
+        NewObjects { has_more: files.is_full(), objects: files.objects, result }
     }
 }
 
