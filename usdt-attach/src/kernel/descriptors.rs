@@ -32,6 +32,12 @@ pub(crate) fn inherited_limit() -> Option<Rlimit> {
 /// accepting a connection or writing a file.
 const RESERVED: u64 = 64;
 
+/// Returns the number of objects that may be open before they are attached to.
+pub(crate) fn max_objects() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit / 4).ok()).unwrap_or(usize::MAX)
+}
+
 /// The highest descriptor that a link may have. The kernel assigns the lowest free one, so a
 /// descriptor shows how many are in use at least.
 #[derive(Clone, Copy, Debug)]

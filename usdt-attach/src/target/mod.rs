@@ -10,7 +10,8 @@ pub use process_handle::ProcessHandle;
 
 use crate::discover::process_state::{hidden_warning, stop_warning};
 use crate::discover::{self, ScannedObject};
-use crate::error::{Error, Result, Warning};
+use crate::error::{Error, Result, Warning, WarningKind};
+use crate::kernel::descriptors::max_objects;
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
@@ -128,6 +129,9 @@ impl Target {
     pub fn resolve(&self) -> Result<ResolvedTarget> {
         let Target::Command(command) = self else {
             let mut resolved = self.scan()?;
+            if matches!(self, Target::Cgroup(_) | Target::Host) {
+                resolved.leave_descriptors();
+            }
             let processes = resolved.processes.iter().flatten();
             resolved.warnings.extend(processes.filter_map(|p| stop_warning(p.pid())));
             return Ok(resolved);
@@ -194,6 +198,20 @@ impl ResolvedTarget {
     /// Ids of the processes to trace; `None` if every process that maps the objects is traced.
     pub fn pids(&self) -> Option<Vec<u32>> {
         self.processes.as_ref().map(|all| all.iter().map(ProcessHandle::pid).collect())
+    }
+
+    /// Closes objects beyond a quarter of the limit on open files: each needs more descriptors to be
+    /// attached to. Followers find the others again when some of these are attached to.
+    fn leave_descriptors(&mut self) {
+        let max = max_objects();
+        let closed = self.objects.len().saturating_sub(max);
+        if closed > 0 {
+            self.objects.truncate(max);
+            let message = format!(
+                "{closed} files are attached to later: the limit on open files is low; raise the hard limit, with `ulimit -Hn` or LimitNOFILE= of the unit"
+            );
+            self.warnings.push(Warning::new(WarningKind::SkippedObject, message));
+        }
     }
 }
 
