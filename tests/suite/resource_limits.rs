@@ -4,6 +4,7 @@ use crate::export::{get, metric};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use usdt_e2e::{
     Need, Process, command, events_and_summary, free_port, have, stdout, tools, wait_for, write,
 };
@@ -129,7 +130,10 @@ fn raises_the_soft_limit_for_itself_only() {
     stdout(Command::new("cp").arg(&app).arg(&victim));
     let (status, _, errors) = Process::start(&mut command(&victim)).finish();
     assert!(status.success(), "{errors}");
+    let interrupted = Instant::now();
     let (_, out, errors) = tracer.interrupt();
+    // Closing one link after the other takes 15 seconds.
+    assert!(interrupted.elapsed() < Duration::from_secs(4), "{:?}", interrupted.elapsed());
     let (events, summary) = events_and_summary(&out);
     assert_eq!((events.len(), &summary["hits"]), (5, &5.into()), "{errors}");
     drop(hog);
@@ -168,7 +172,7 @@ fn exports_from_130_programs_with_few_descriptors() {
     assert!(status.success(), "{errors}");
     wait_for("the hits", || counts(port, "distinct") >= 5.0);
     let (_, _, messages) = exporter.interrupt();
-    assert!(messages.contains("in 131 files") || messages.contains("in 130 files"), "{messages}");
+    assert!(messages.contains("attached to 262 sites"), "{messages}");
     assert!(!messages.contains("trying again"), "{messages}");
 }
 

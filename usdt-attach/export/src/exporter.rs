@@ -114,7 +114,7 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 ///     path: Some(path.into()),
 ///     target,
 ///     processes: resolved.processes,
-///     found: resolved.found,
+///     found: resolved.objects,
 ///     wait_for_probes: true,
 ///     duration: None,
 /// };
@@ -276,7 +276,9 @@ impl<'a> Exporter<'a> {
             jobs.push(job);
         }
         let is_kept = |job: &Job| entries.iter().any(|entry| job.matches(entry, &scope));
-        jobs.extend(self.jobs.drain(..).filter(is_kept));
+        let (kept, mut removed): (Vec<Job>, Vec<Job>) = self.jobs.drain(..).partition(is_kept);
+        Job::stop_all(&mut removed);
+        jobs.extend(kept);
         jobs.sort_by_key(|job| entries.iter().position(|entry| job.matches(entry, &scope)));
         self.jobs = jobs;
         Ok(())
@@ -357,7 +359,7 @@ impl<'a> Exporter<'a> {
 
     /// Detaches, and sends what is left.
     fn finish(mut self) -> Result<Summary> {
-        self.jobs.iter_mut().for_each(Job::stop);
+        Job::stop_all(&mut self.jobs);
         while self.drain()? {}
         self.send_spans();
         if self.otlp_sender.is_some() {

@@ -191,13 +191,16 @@ impl Job {
     /// Ends the sessions of files that are not live, and retains their totals.
     pub(crate) fn detach_stale(&mut self, live: &HashSet<ObjectId>) -> Result<()> {
         self.unplanned.retain(|id| live.contains(id));
+        let is_stale =
+            |attached: &&mut AttachedSession| !attached.objects.iter().any(|id| live.contains(id));
+        let stale = self.sessions.iter_mut().filter(is_stale);
+        Session::detach_all(stale.map(|attached| &mut attached.session));
         let mut index = 0;
-        while let Some(attached) = self.sessions.get_mut(index) {
+        while let Some(attached) = self.sessions.get(index) {
             if attached.objects.iter().any(|id| live.contains(id)) {
                 index += 1;
                 continue;
             }
-            attached.session.detach();
             if self.pairing.is_none() {
                 merge_rows(&mut self.retained_rows, attached.session.rows()?);
             }
@@ -237,9 +240,10 @@ impl Job {
         Ok(more)
     }
 
-    /// Detaches all sessions. Their events and totals can still be read.
-    pub(crate) fn stop(&mut self) {
-        self.sessions.iter_mut().for_each(|attached| attached.session.detach());
+    /// Detaches all sessions of the jobs. Their events and totals can still be read.
+    pub(crate) fn stop_all(jobs: &mut [Job]) {
+        let sessions = jobs.iter_mut().flat_map(|job| &mut job.sessions);
+        Session::detach_all(sessions.map(|attached| &mut attached.session));
     }
 
     /// The hit counts of all sessions, also of those that have ended.

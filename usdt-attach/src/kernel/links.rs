@@ -3,6 +3,7 @@
 
 use super::descriptors::Reserve;
 use super::load::load;
+use super::parallel;
 use crate::bpf::Program;
 use crate::bpf::syscall::{self, UprobeSite};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
@@ -67,13 +68,14 @@ impl Attached {
     /// Detaches from all sites. The programs stay loaded, so that their statistics can still be
     /// read.
     pub(crate) fn detach(&mut self) {
-        self.links.clear();
+        parallel::for_each(std::mem::take(&mut self.links), drop);
     }
 
     /// Detaches from an object. The programs are unloaded with the last one, as they cannot run
     /// again.
     pub(crate) fn detach_object(&mut self, index: usize) {
-        self.links.retain(|(object, _)| *object != index);
+        let closed = self.links.extract_if(.., |(object, _)| *object == index).collect();
+        parallel::for_each(closed, drop);
         if self.links.is_empty() {
             self.programs.clear();
         }
@@ -87,6 +89,12 @@ impl Attached {
     /// Returns the programs.
     pub(crate) fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.programs.iter().map(AsFd::as_fd)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.detach();
     }
 }
 

@@ -13,6 +13,7 @@ mod hit_cost;
 mod links;
 mod load;
 mod maps;
+pub(crate) mod parallel;
 mod prog_stats;
 pub(crate) mod transport;
 pub mod uprobe_warmup;

@@ -9,6 +9,7 @@ use super::{Session, Summary};
 use crate::discover::ScannedObject;
 use crate::error::{Error, Result, Warning};
 use crate::event::Event;
+use crate::kernel::parallel;
 use crate::target::{ProcessHandle, Target};
 use rustix::event::epoll;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -282,7 +283,7 @@ impl EventLoop {
     /// Detaches every session. Events that are already in the buffers can still be polled.
     pub fn detach(&mut self) {
         if self.state == State::Running {
-            self.sessions.iter_mut().for_each(Session::detach);
+            Session::detach_all(&mut self.sessions);
             self.state = State::Draining;
             self.may_have_more = true;
         }
@@ -365,11 +366,14 @@ impl EventLoop {
     fn drop_stale_sessions(&mut self) -> Result<()> {
         let Some(following) = &mut self.following else { return Ok(()) };
         let Some(live) = following.live_objects(&self.sessions)? else { return Ok(()) };
+        let was_detached: Vec<bool> = self.sessions.iter().map(|s| !s.is_attached()).collect();
+        parallel::for_each(self.sessions.iter_mut().collect(), |session| {
+            session.detach_stale(&live)
+        });
         let mut index = 0;
-        while let Some(session) = self.sessions.get_mut(index) {
-            let was_attached = session.is_attached();
-            let is_stale = !session.detach_stale(&live);
-            if is_stale && !was_attached && !self.may_have_more && session.plan().records() {
+        for was_detached in was_detached {
+            let Some(session) = self.sessions.get(index) else { break };
+            if was_detached && !self.may_have_more && session.plan().records() {
                 self.retained = self.retained + session.summary()?;
                 self.sessions.remove(index);
             } else {
@@ -394,6 +398,12 @@ impl EventLoop {
         self.limit_checked = Instant::now();
         let summary = self.summary()?;
         Ok(summary.delivered + summary.dropped >= limit)
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        Session::detach_all(&mut self.sessions);
     }
 }
 
