@@ -368,7 +368,7 @@ impl EventLoop {
         let Some(live) = following.live_objects(&self.sessions)? else { return Ok(()) };
         let was_detached: Vec<bool> = self.sessions.iter().map(|s| !s.is_attached()).collect();
         parallel::for_each(self.sessions.iter_mut().collect(), |session| {
-            session.detach_stale(&live)
+            session.detach_stale(&live);
         });
         let mut index = 0;
         for was_detached in was_detached {

@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::discover::select::select_if_any;
 use crate::discover::{ObjectId, ScannedObject, SchemaFile, add_function_entries, no_process};
 use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
-use crate::plan::{Options, Plan};
+use crate::plan::{Options, Plan, PlannedObject};
 use crate::target::follow::Follower;
 use crate::target::{ProcessHandle, Target};
 use std::collections::HashSet;
@@ -168,7 +168,7 @@ impl Following {
         {
             return Ok(None);
         }
-        let ids = sessions.iter().flat_map(|s| s.plan().objects()).map(|object| object.id());
+        let ids = sessions.iter().flat_map(|s| s.plan().objects()).map(PlannedObject::id);
         let known: HashSet<ObjectId> = ids.collect();
         let live = self.follower.live_objects(&known)?;
         known.difference(&live).for_each(|id| self.follower.forget(*id));
