@@ -28,6 +28,8 @@ mod malformed_files;
 mod operands;
 mod packages;
 mod process_following;
+mod process_states;
+mod resource_limits;
 mod safe_files;
 mod sealing;
 mod session;

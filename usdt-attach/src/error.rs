@@ -69,6 +69,8 @@ pub enum ErrorKind {
     NoMatch,
     /// The kernel rejected an operation for a reason that no other kind covers.
     Kernel,
+    /// This process or the host has no file descriptors left.
+    ResourceLimit,
     /// Reading or writing failed.
     Io,
 }
@@ -84,7 +86,14 @@ impl Error {
     }
 
     /// Adds the cause, which [`source`](std::error::Error::source) returns and `{:#}` prints.
+    ///
+    /// If there are no descriptors left, the kind becomes [`ErrorKind::ResourceLimit`], and the hint
+    /// names the limit.
     pub(crate) fn with_source(mut self, source: io::Error) -> Error {
+        if let Some(hint) = limit_hint(&source) {
+            self.inner.kind = ErrorKind::ResourceLimit;
+            self.inner.hint = Some(hint);
+        }
         self.inner.source = Some(source);
         self
     }
@@ -93,6 +102,11 @@ impl Error {
     pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Error {
         self.inner.hint = Some(hint.into());
         self
+    }
+
+    /// Returns true if there are no descriptors left, so that a later try can succeed.
+    pub(crate) fn is_resource_limit(&self) -> bool {
+        self.kind() == ErrorKind::ResourceLimit
     }
 
     /// Returns the kind of the error.
@@ -180,6 +194,23 @@ impl Error {
     }
 }
 
+/// Returns what to do if a system call failed because there are no descriptors left.
+fn limit_hint(source: &io::Error) -> Option<Cow<'static, str>> {
+    match source.raw_os_error() {
+        Some(libc::EMFILE) => {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+            let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+            Some(Cow::Owned(format!(
+                "this process has reached its limit{limit} open files; raise the hard limit, with `ulimit -Hn` or LimitNOFILE= of its unit"
+            )))
+        }
+        Some(libc::ENFILE) => Some(Cow::Borrowed(
+            "the host has reached its limit of open files; raise the sysctl fs.file-max",
+        )),
+        _ => None,
+    }
+}
+
 fn kind_of_file_error(source: &io::Error) -> ErrorKind {
     match source.kind() {
         io::ErrorKind::PermissionDenied => ErrorKind::Permission,
@@ -227,6 +258,10 @@ pub enum WarningKind {
     SkippedObject,
     /// Processes belong to other users and this process may not read them.
     SkippedProcess,
+    /// A process is stopped by a signal or a debugger, and hits no probes until it continues.
+    StoppedProcess,
+    /// A file that an earlier warning reported is attached to after all.
+    AttachedLate,
     /// A note is damaged, or a description in a file does not fit its probe.
     InvalidNote,
     /// A probe, or one of its sites, is not attached to.
@@ -255,6 +290,16 @@ impl std::fmt::Display for Warning {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_the_limit_of_descriptors() {
+        let error = Error::open("/a", io::Error::from_raw_os_error(libc::EMFILE));
+        assert_eq!(error.kind(), ErrorKind::ResourceLimit);
+        assert!(error.hint().unwrap().contains("LimitNOFILE"), "{error:#}");
+        let error = Error::kernel("cannot attach", io::Error::from_raw_os_error(libc::ENFILE));
+        assert_eq!(error.kind(), ErrorKind::ResourceLimit);
+        assert!(error.hint().unwrap().contains("fs.file-max"), "{error:#}");
+    }
 
     #[test]
     fn alternate_format_adds_cause_and_hint() {

@@ -58,6 +58,14 @@
 //! `PATH`, to find commands and `usdt-attach-bcc`. Before Linux 5.11, it may raise the limit on locked
 //! memory while it creates a map or loads a program.
 //!
+//! # Descriptors
+//!
+//! A tracer holds up to six descriptors, and one for each object and process that it is attached to.
+//! On kernels before 6.6 it holds up to two for each site instead. The library does not change the
+//! limit on open files (`RLIMIT_NOFILE`): raise it before you trace a host. 64 descriptors, or an
+//! eighth of a limit below 512, are left for the rest of the program. An object for which there is
+//! none is reported as a [`Warning`], and attaching to it is tried again.
+//!
 //! # Features
 //!
 //! Both features are disabled by default.

@@ -27,7 +27,7 @@ const STARTED: u64 = 360;
 const COMPLETE: u64 = 320;
 
 /// Fetches a page and returns its body, or an empty string if nothing answers.
-fn get(port: u16, path: &str) -> String {
+pub(crate) fn get(port: u16, path: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let _ = write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
@@ -37,7 +37,7 @@ fn get(port: u16, path: &str) -> String {
 }
 
 /// Returns the values of a metric by label set, in the notation of the text format.
-fn metric(page: &str, name: &str) -> BTreeMap<String, f64> {
+pub(crate) fn metric(page: &str, name: &str) -> BTreeMap<String, f64> {
     let lines = page.lines().filter_map(|line| line.strip_prefix(name));
     let samples = lines.filter(|rest| rest.starts_with([' ', '{']));
     samples

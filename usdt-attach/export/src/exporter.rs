@@ -1,10 +1,12 @@
 //! The exporter's event loop: attaches to the probes of a configuration, follows the target,
 //! answers scrapes and sends requests until it is stopped.
 
+mod files;
 mod outputs;
 
 pub use outputs::CommandLine;
 
+use self::files::{attach_groups, is_refusal, retry};
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::endpoint::scrape::Responder;
@@ -22,8 +24,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
-use usdt_attach::discover::is_process_alive;
-use usdt_attach::discover::{self, ObjectId, ScannedObject};
+use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::Result;
 use usdt_attach::session::Summary;
 use usdt_attach::target::follow::Follower;
@@ -200,6 +201,7 @@ impl<'a> Exporter<'a> {
         };
         let config = exporter.settings.config.clone();
         exporter.apply_entries(&config)?;
+        exporter.close_unselected();
         // Last, so that a client that gets an answer can rely on the probes being attached.
         exporter.heartbeat.beat();
         exporter.open_outputs()?;
@@ -242,13 +244,32 @@ impl<'a> Exporter<'a> {
             if !self.settings.wait_for_probes {
                 job.check_globs(&self.settings.found)?;
             }
+            let comes_and_goes = !matches!(self.settings.target, Target::Processes(_));
+            let mut last_error = None;
             for files in attach_groups(&self.settings.target, &self.settings.found) {
-                job.attach(files, self.backend, self.report)?;
+                let processes = self.settings.processes.as_deref();
+                let result = job.attach(files, processes, self.backend, self.report);
+                match (result, &mut self.follower) {
+                    // One of several files must not keep the exporter from the others.
+                    (Err(error), Some(follower)) if comes_and_goes && !is_refusal(&error) => {
+                        retry(follower, files, &error, self.report);
+                        last_error = Some(error);
+                    }
+                    (result, _) => result?,
+                }
+            }
+            if let Some(error) = last_error
+                && job.sites() == 0
+                && !self.settings.wait_for_probes
+            {
+                return Err(error);
             }
             jobs.push(job);
         }
         let is_kept = |job: &Job| entries.iter().any(|entry| job.matches(entry, &scope));
-        jobs.extend(self.jobs.drain(..).filter(is_kept));
+        let (kept, mut removed): (Vec<Job>, Vec<Job>) = self.jobs.drain(..).partition(is_kept);
+        Job::stop_all(&mut removed);
+        jobs.extend(kept);
         jobs.sort_by_key(|job| entries.iter().position(|entry| job.matches(entry, &scope)));
         self.jobs = jobs;
         Ok(())
@@ -330,7 +351,7 @@ impl<'a> Exporter<'a> {
 
     /// Detaches, and sends what is left.
     fn finish(mut self) -> Result<Summary> {
-        self.jobs.iter_mut().for_each(Job::stop);
+        Job::stop_all(&mut self.jobs);
         while self.drain()? {}
         self.send_spans();
         if self.otlp_sender.is_some() {
@@ -370,56 +391,6 @@ impl<'a> Exporter<'a> {
                 more || job.pairing.as_ref().is_some_and(|p| p.counts().complete > before);
         }
         Ok(had_events)
-    }
-
-    /// Attaches to files that processes of the target have begun to run.
-    fn attach_new_files(&mut self) -> Result<()> {
-        let Some(follower) = &mut self.follower else { return Ok(()) };
-        let mut found = follower.poll_new_objects()?;
-        follower.take_warnings().iter().for_each(|warning| (self.report)(warning.to_string()));
-        if found.is_empty() {
-            return Ok(());
-        }
-        let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
-        discover::add_function_entries(&mut found, &globs);
-        found.retain(|f| !f.probes.is_empty());
-        for files in attach_groups(&self.settings.target, &found) {
-            self.heartbeat.beat();
-            for job in &mut self.jobs {
-                // A new file that cannot be attached to must not end the exporter.
-                if let Err(error) = job.attach(files, self.backend, self.report) {
-                    (self.report)(format!("{error:#}"));
-                }
-            }
-        }
-        self.settings.found.extend(found);
-        Ok(())
-    }
-
-    /// Detaches from files that no process runs any more, and forgets processes that have ended.
-    fn clean_up(&mut self) -> Result<()> {
-        let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
-        known.extend(self.settings.found.iter().map(|f| f.object.id));
-        if matches!(self.settings.target, Target::Host | Target::Cgroup(_) | Target::Executable(_))
-        {
-            let mut live = discover::still_mapped(&known)?;
-            if let Target::Executable(path) = &self.settings.target {
-                // The next process of this executable must be traced from its start.
-                live.extend(ObjectId::from_path(path));
-            }
-            for job in &mut self.jobs {
-                job.detach_stale(&live)?;
-            }
-            if let Some(follower) = &mut self.follower {
-                known.difference(&live).for_each(|id| follower.forget(*id));
-            }
-            self.settings.found.retain(|f| live.contains(&f.object.id));
-        }
-        self.services.retain(|pid, _| is_process_alive(*pid));
-        for pairing in self.jobs.iter_mut().filter_map(|job| job.pairing.as_mut()) {
-            pairing.discard_processes(is_process_alive);
-        }
-        Ok(())
     }
 
     fn send_spans(&mut self) {
@@ -495,16 +466,6 @@ impl<'a> Exporter<'a> {
             entries: entries.collect::<Result<_>>()?,
             otlp,
         })
-    }
-}
-
-/// Groups files that share a session. If files come and go, each has a session of its own, so that
-/// it can be detached from without the others.
-fn attach_groups<'f>(target: &Target, found: &'f [ScannedObject]) -> Vec<&'f [ScannedObject]> {
-    match target {
-        _ if found.is_empty() => Vec::new(),
-        Target::Processes(_) | Target::Command(_) => vec![found],
-        Target::Host | Target::Cgroup(_) | Target::Executable(_) => found.chunks(1).collect(),
     }
 }
 

@@ -9,9 +9,10 @@ use crate::metric::{Family, Kind, metric_name, series, to_metric_chars};
 use crate::span::Pairing;
 use std::collections::HashSet;
 use std::path::PathBuf;
+use usdt_attach::ProcessHandle;
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::select::{Glob, select, select_if_any};
-use usdt_attach::discover::{ObjectId, ScannedObject};
+use usdt_attach::discover::{ObjectId, ScannedObject, no_process};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
 use usdt_attach::filter::{Filter, Subject};
@@ -51,6 +52,8 @@ pub(crate) struct Job {
     globs: Vec<String>,
     options: Options,
     sessions: Vec<AttachedSession>,
+    /// Files whose probes cannot be planned, which was reported.
+    unplanned: HashSet<ObjectId>,
     /// The totals of sessions that have ended.
     retained_rows: Vec<Row>,
     /// The hit counts of sessions that have ended.
@@ -130,6 +133,7 @@ impl Job {
             globs,
             options,
             sessions: Vec::new(),
+            unplanned: HashSet::new(),
             retained_rows: Vec::new(),
             retained_summary: Summary::default(),
             pairing,
@@ -146,39 +150,57 @@ impl Job {
         select(found, &self.globs).map(drop)
     }
 
-    /// Attaches to the matching probes of the files, with one session. Warnings are reported, and
-    /// so are files that cannot be planned. Fails if the kernel rejects the session.
+    /// Attaches to the matching probes of the files, with one session, unless the job is attached to
+    /// them. `processes` are those to trace; those that have ended are left out. Warnings are
+    /// reported, and so are files that cannot be planned. Fails if the kernel rejects the session.
     pub(crate) fn attach(
         &mut self,
         found: &[ScannedObject],
+        processes: Option<&[ProcessHandle]>,
         backend: &dyn Backend,
         report: &mut dyn FnMut(String),
     ) -> Result<()> {
         let selected = select_if_any(found, &self.globs);
-        if selected.is_empty() {
+        let is_settled =
+            |id| self.unplanned.contains(&id) || self.objects().any(|object| object == id);
+        if selected.is_empty() || found.iter().all(|file| is_settled(file.object.id)) {
             return Ok(());
         }
-        match Plan::new(&selected, &self.options) {
+        let running = processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
+        let pids = running.as_ref().map(|all| all.iter().map(|p| p.pid()).collect());
+        match Plan::new(&selected, &Options { pids, ..self.options.clone() }) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
                 let objects = plan.objects().iter().map(PlannedObject::id).collect();
-                let session = Session::start(plan, backend)?;
+                let mut session = Session::start(plan, backend)?;
+                session.close_programs();
+                // Another process may have got the id of one that has ended meanwhile.
+                if let Some(ended) = running.into_iter().flatten().find(|p| !p.owns_id()) {
+                    return Err(no_process(ended.pid()));
+                }
                 self.sessions.push(AttachedSession { session, objects });
             }
-            Err(error) => report(format!("{error:#}")),
+            Err(error) => {
+                self.unplanned.extend(found.iter().map(|file| file.object.id));
+                report(format!("{error:#}"));
+            }
         }
         Ok(())
     }
 
     /// Ends the sessions of files that are not live, and retains their totals.
     pub(crate) fn detach_stale(&mut self, live: &HashSet<ObjectId>) -> Result<()> {
+        self.unplanned.retain(|id| live.contains(id));
+        let is_stale =
+            |attached: &&mut AttachedSession| !attached.objects.iter().any(|id| live.contains(id));
+        let stale = self.sessions.iter_mut().filter(is_stale);
+        Session::detach_all(stale.map(|attached| &mut attached.session));
         let mut index = 0;
-        while let Some(attached) = self.sessions.get_mut(index) {
+        while let Some(attached) = self.sessions.get(index) {
             if attached.objects.iter().any(|id| live.contains(id)) {
                 index += 1;
                 continue;
             }
-            attached.session.detach();
             if self.pairing.is_none() {
                 merge_rows(&mut self.retained_rows, attached.session.rows()?);
             }
@@ -218,9 +240,10 @@ impl Job {
         Ok(more)
     }
 
-    /// Detaches all sessions. Their events and totals can still be read.
-    pub(crate) fn stop(&mut self) {
-        self.sessions.iter_mut().for_each(|attached| attached.session.detach());
+    /// Detaches all sessions of the jobs. Their events and totals can still be read.
+    pub(crate) fn stop_all(jobs: &mut [Job]) {
+        let sessions = jobs.iter_mut().flat_map(|job| &mut job.sessions);
+        Session::detach_all(sessions.map(|attached| &mut attached.session));
     }
 
     /// The hit counts of all sessions, also of those that have ended.

@@ -42,13 +42,14 @@ impl<C: Compiler> KernelBackend<C> {
         uprobe_warmup::start();
         let method = detect::link_method(self.mechanism);
         let mut features = program_features(method, plan, C::SUPPORTS_MAPPED_RING);
-        let maps = Maps::create(plan, features.transport)?;
+        let mut maps = Maps::create(plan, features.transport)?;
         // Creating the maps may have fallen back to another transport.
         features.transport = maps.transport;
         let programs = self.compiler.compile(plan, &maps.fds(), features)?;
         let buffer = reader(&maps, plan)?;
         let attached = attach(plan, &programs, method)?;
-        Ok(Box::new(KernelAttachment { attached, buffer, maps, plan: Arc::clone(plan) }))
+        maps.close_unread();
+        Ok(Box::new(KernelAttachment { attached, buffer, maps }))
     }
 }
 
@@ -82,7 +83,6 @@ struct KernelAttachment {
     attached: Attached,
     buffer: Option<Box<dyn RecordReader>>,
     maps: Maps,
-    plan: Arc<Plan>,
 }
 
 impl Attachment for KernelAttachment {
@@ -112,8 +112,8 @@ impl Attachment for KernelAttachment {
         self.maps.counts()
     }
 
-    fn table(&self) -> Result<Vec<TableEntry>> {
-        self.maps.table(&self.plan)
+    fn table(&self, plan: &Plan) -> Result<Vec<TableEntry>> {
+        self.maps.table(plan)
     }
 
     fn pending_starts(&self) -> Result<u64> {
@@ -132,6 +132,14 @@ impl Attachment for KernelAttachment {
 
     fn detach(&mut self) {
         self.attached.detach();
+    }
+
+    fn close_programs(&mut self) {
+        self.attached.close_programs();
+    }
+
+    fn detach_object(&mut self, index: usize) {
+        self.attached.detach_object(index);
     }
 }
 

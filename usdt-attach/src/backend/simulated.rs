@@ -27,7 +27,7 @@ use crate::plan::{
     Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan,
     ReadOp, TableEntry, float_order, infinity_order, pt_regs,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -63,6 +63,8 @@ pub struct Simulated {
 struct State {
     plan: Arc<Plan>,
     is_attached: bool,
+    /// Cookies of the sites of detached objects.
+    detached: HashSet<u32>,
     counts: Vec<Counts>,
     records: VecDeque<Vec<u8>>,
     table: BTreeMap<Vec<u8>, Vec<u64>>,
@@ -112,6 +114,7 @@ impl AttachPlan for Simulated {
         let state = Arc::new(Mutex::new(State {
             plan: Arc::clone(plan),
             is_attached: true,
+            detached: HashSet::new(),
             counts: vec![Counts::default(); plan.sites().len()],
             records: VecDeque::new(),
             table: BTreeMap::new(),
@@ -157,7 +160,7 @@ impl Attachment for Simulation {
         Ok(lock(&self.state).counts.clone())
     }
 
-    fn table(&self) -> Result<Vec<TableEntry>> {
+    fn table(&self, _: &Plan) -> Result<Vec<TableEntry>> {
         let state = lock(&self.state);
         let entry = |(key, value): (&Vec<u8>, &Vec<u64>)| TableEntry {
             key: key.clone(),
@@ -177,6 +180,12 @@ impl Attachment for Simulation {
     fn detach(&mut self) {
         lock(&self.state).is_attached = false;
     }
+
+    fn detach_object(&mut self, index: usize) {
+        let mut state = lock(&self.state);
+        let sites = state.plan.objects.get(index).map(|object| object.sites.clone());
+        state.detached.extend(sites.unwrap_or_default().iter().map(|site| site.cookie));
+    }
 }
 
 impl Drop for Simulation {
@@ -189,6 +198,7 @@ impl State {
     fn hit(&mut self, hit: &Hit) {
         let is_traced = self.plan.pids.as_ref().is_none_or(|pids| pids.contains(&hit.pid));
         if !self.is_attached
+            || self.detached.contains(&hit.site)
             || !is_traced
             || self.remaining == 0
             || self.counts.len() <= hit.site as usize

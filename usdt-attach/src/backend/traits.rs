@@ -53,12 +53,12 @@ pub trait Attachment: fmt::Debug + Send {
     ///
     /// Fails when a map cannot be read.
     fn counts(&self) -> Result<Vec<Counts>>;
-    /// The entries of the aggregation table so far.
+    /// The entries of the aggregation table of the attached plan so far.
     ///
     /// # Errors
     ///
     /// Fails when a map cannot be read.
-    fn table(&self) -> Result<Vec<TableEntry>>;
+    fn table(&self, plan: &Plan) -> Result<Vec<TableEntry>>;
     /// The number of latency starts whose end has not been hit yet.
     ///
     /// # Errors
@@ -73,6 +73,10 @@ pub trait Attachment: fmt::Debug + Send {
     fn program_stats(&self) -> Result<ProgramStats>;
     /// Detaches. Records that are already in the buffer can still be read.
     fn detach(&mut self);
+    /// Closes the descriptors of the programs, which only [`Attachment::program_stats`] needs.
+    fn close_programs(&mut self) {}
+    /// Detaches from the object with this index in the plan.
+    fn detach_object(&mut self, index: usize);
 }
 
 /// Run counts and run times of a session's BPF programs, as the kernel measures them.

@@ -11,9 +11,11 @@ mod file_bytes;
 mod functions;
 mod host;
 mod mounts;
+mod new_files;
 mod notes;
 mod object;
 pub(crate) mod process;
+pub(crate) mod process_state;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod sample;
@@ -23,16 +25,20 @@ pub mod select;
 
 pub(crate) use file_bytes::FileBytes;
 pub use functions::add_function_entries;
+pub(crate) use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
+pub(crate) use new_files::{FilesWithoutProbes, NewFiles};
 pub(crate) use notes::{EnumLabels, goroutine_register};
 pub use notes::{Probe, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;
+pub use process_state::no_process;
 pub use schema_file::SchemaFile;
 
-use crate::error::{Error, Result, Warning, WarningKind};
+use crate::error::{Result, Warning, WarningKind};
 use mounts::Mounts;
+use process::Visited;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -99,28 +105,29 @@ pub fn scan_file(path: &Path) -> Result<ScannedObject> {
 /// `NotFound` if there is no such process; `Permission` if it belongs to another user and this
 /// process lacks `CAP_SYS_PTRACE`; the error of the first file if none can be read.
 pub fn scan_process(pid: u32) -> Result<Scan> {
-    scan_process_except(pid, &HashSet::new())
-}
-
-/// As [`scan_process`], but does not read files that are known already.
-pub(crate) fn scan_process_except(pid: u32, known: &HashSet<ObjectId>) -> Result<Scan> {
     let mut scan = Scan::default();
-    let process::ProcessFiles { objects, skipped } = process::objects(pid, &Mounts::new())?;
+    let (mut errors, mut skipped) = (Vec::new(), Vec::new());
+    process::for_each_object(
+        pid,
+        &Mounts::new(),
+        &mut HashSet::new(),
+        &mut |visited| match visited {
+            Visited::Object { object, .. } => match object.and_then(scan_object) {
+                Ok(one) => scan.objects.push(ScannedObject { pids: Arc::from([pid]), ..one }),
+                Err(error) => errors.push(error),
+            },
+            Visited::Skipped(reason) => skipped.push(reason),
+        },
+    )?;
     scan.add_skipped(skipped);
-    let mut errors = Vec::new();
-    let is_new = |object: &Result<Object>| object.as_ref().map_or(true, |o| !known.contains(&o.id));
-    for object in objects.into_iter().filter(is_new) {
-        match object.and_then(scan_object) {
-            Ok(one) => scan.objects.push(ScannedObject { pids: Arc::from([pid]), ..one }),
-            Err(error) => errors.push(error),
-        }
-    }
     if scan.objects.is_empty() && !errors.is_empty() {
         return Err(errors.swap_remove(0));
     }
-    // A kernel thread maps no files, but it exists.
-    if scan.objects.is_empty() && scan.warnings.is_empty() && !is_process_alive(pid) {
-        return Err(Error::no_process(pid));
+    if scan.objects.is_empty()
+        && scan.warnings.is_empty()
+        && let Some(error) = process_state::no_files(pid)
+    {
+        return Err(error);
     }
     scan.add_skipped(errors.iter().map(|error| format!("{error:#}")));
     Ok(scan)

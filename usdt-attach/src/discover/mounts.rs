@@ -78,6 +78,7 @@ impl Unanswering {
 }
 
 /// The mount tables of the processes of one scan.
+#[derive(Debug)]
 pub(super) struct Mounts {
     /// Those of this process and of process 1.
     own: Vec<SharedTable>,
@@ -93,6 +94,7 @@ pub(super) struct Mounts {
 type SharedTable = Arc<Mutex<Table>>;
 
 /// A mount table.
+#[derive(Debug)]
 struct Table {
     file: File,
     /// True if only privileges in the user namespace of this process can change it.

@@ -2,6 +2,7 @@
 
 use super::mounts::{Mounts, Unanswering, parse_device};
 use super::object::Object;
+use super::process_state;
 use crate::error::{Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -14,49 +15,67 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// The files that a process maps executable.
-pub(super) struct ProcessFiles {
-    /// Its executable first, each file once.
-    pub(super) objects: Vec<Result<Object>>,
-    /// Why other files are not read.
-    pub(super) skipped: Vec<String>,
+/// What a process maps executable.
+pub(super) enum Visited {
+    /// A file, or why an ELF file cannot be read.
+    Object { object: Result<Object>, is_executable: bool },
+    /// Why a file is not read.
+    Skipped(String),
 }
 
-/// Returns the files that a process maps executable.
+/// Calls `visit` with every file that a process maps executable, its executable first, each once.
+///
+/// Files that are in `seen` are left out; those that can be opened are added to it, by device and
+/// inode as `/proc/PID/maps` shows them. Only the file that is visited is open, as a process can map
+/// more files than there are descriptors.
 ///
 /// An executable that the process does not map, such as that of a packed program, is left out:
 /// nothing in it can be hit.
-pub(super) fn objects(pid: u32, mounts: &Mounts) -> Result<ProcessFiles> {
+pub(super) fn for_each_object(
+    pid: u32,
+    mounts: &Mounts,
+    seen: &mut HashSet<(String, u64)>,
+    visit: &mut dyn FnMut(Visited),
+) -> Result<()> {
     let mut mappings = file_mappings(pid)?;
+    let mut executable = None;
     match std::fs::read_link(format!("/proc/{pid}/exe")) {
         Ok(name) => {
             let name = without_deleted(&name);
             if let Some(at) = mappings.files.iter().position(|m| m.name == name) {
                 mappings.files.get_mut(..=at).unwrap_or_default().rotate_right(1);
+                executable = Some(0);
             }
         }
         // With CAP_PERFMON alone, current kernels show the mappings but not the mapped files.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Error::process_access_denied(pid));
+            return Err(process_state::access_denied(pid));
         }
         Err(_) => {}
     }
-    let mut out = ProcessFiles { objects: Vec::new(), skipped: Vec::new() };
-    out.skipped.extend(mappings.incomplete(pid));
-    let mut seen = HashSet::new();
-    for mapping in &mappings.files {
+    if let Some(warning) = mappings.incomplete(pid) {
+        visit(Visited::Skipped(warning));
+    }
+    let mut visited = HashSet::new();
+    for (index, mapping) in mappings.files.iter().enumerate() {
+        let is_executable = executable == Some(index);
+        let key = (mapping.device.clone(), mapping.inode);
+        if seen.contains(&key) && !is_executable {
+            continue;
+        }
         match open(pid, mapping, mounts) {
             Opened::Object(Ok(object)) => {
-                if seen.insert(object.id) {
-                    out.objects.push(Ok(object));
+                seen.insert(key);
+                if visited.insert(object.id) {
+                    visit(Visited::Object { object: Ok(object), is_executable });
                 }
             }
-            Opened::Object(Err(error)) => out.objects.push(Err(error)),
-            Opened::Skipped(reason) => out.skipped.push(reason.message(&mapping.name)),
+            Opened::Object(error) => visit(Visited::Object { object: error, is_executable }),
+            Opened::Skipped(reason) => visit(Visited::Skipped(reason.message(&mapping.name))),
             Opened::Nothing => {}
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 /// A file that a process maps executable, before it is opened.
@@ -183,14 +202,21 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     }
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
     let opened = match path_handle(Path::new(&by_mapping)) {
-        Some(handle) => open_handle(pid, &handle, mapping, mounts),
-        None => Opened::Nothing,
+        Ok(handle) => open_handle(pid, &handle, mapping, mounts),
+        Err(error) => {
+            let error = Error::open(&mapping.name, error);
+            // The file is not missing: it can be opened when there are descriptors again.
+            if error.is_resource_limit() {
+                return Opened::Object(Err(error));
+            }
+            Opened::Nothing
+        }
     };
     if !matches!(opened, Opened::Nothing) {
         return opened;
     }
     let others = [
-        path_handle(Path::new(&format!("/proc/{pid}/exe"))),
+        path_handle(Path::new(&format!("/proc/{pid}/exe"))).ok(),
         handle_below_root(pid, &mapping.name),
     ];
     for handle in others.into_iter().flatten() {
@@ -214,7 +240,10 @@ fn open_handle(pid: u32, handle: &File, mapping: &FileMapping, mounts: &Mounts) 
         // A file that is being written, or one that a process has truncated.
         Err(error) if is_empty => Opened::Object(Err(error)),
         // Data, and files that this process may not read.
-        Err(error) if !matches!(error.kind(), ErrorKind::Io | ErrorKind::NotFound) => {
+        Err(error)
+            if !error.is_resource_limit()
+                && !matches!(error.kind(), ErrorKind::Io | ErrorKind::NotFound) =>
+        {
             Opened::Nothing
         }
         object => Opened::Object(object),
@@ -222,8 +251,8 @@ fn open_handle(pid: u32, handle: &File, mapping: &FileMapping, mounts: &Mounts) 
 }
 
 /// Opens a link of `/proc` with `O_PATH`, which does not ask the file system that it leads to.
-fn path_handle(path: &Path) -> Option<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).ok()
+fn path_handle(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)
 }
 
 /// Opens a path below the root of a process with `O_PATH`, without asking a file system: only names
@@ -231,7 +260,7 @@ fn path_handle(path: &Path) -> Option<File> {
 fn handle_below_root(pid: u32, name: &Path) -> Option<File> {
     /// Renames elsewhere on the host can make a look-up in the cache fail.
     const TRIES: usize = 8;
-    let root = path_handle(Path::new(&format!("/proc/{pid}/root")))?;
+    let root = path_handle(Path::new(&format!("/proc/{pid}/root"))).ok()?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
     let mut open = (0..TRIES).map(|_| openat2(&root, name, flags, Mode::empty(), resolve));
@@ -245,8 +274,11 @@ fn without_deleted(path: &Path) -> PathBuf {
 
 fn process_error(pid: u32, error: &io::Error) -> Error {
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Error::process_access_denied(pid),
-        _ => Error::no_process(pid),
+        Some(libc::EACCES | libc::EPERM) => process_state::access_denied(pid),
+        Some(libc::ENOENT | libc::ESRCH) | None => process_state::no_process(pid),
+        Some(code) => {
+            Error::io(format!("cannot read /proc/{pid}/maps"), io::Error::from_raw_os_error(code))
+        }
     }
 }
 
@@ -378,8 +410,15 @@ mod tests {
 
     #[test]
     fn finds_the_executable_of_this_process_first() {
-        let own = objects(std::process::id(), &Mounts::new()).unwrap().objects;
-        let exe = own.first().unwrap().as_ref().unwrap();
+        let mut own = Vec::new();
+        let visit = &mut |visited| match visited {
+            Visited::Object { object, is_executable } => own.push((object, is_executable)),
+            Visited::Skipped(_) => {}
+        };
+        for_each_object(std::process::id(), &Mounts::new(), &mut HashSet::new(), visit).unwrap();
+        let (exe, is_executable) = own.first().unwrap();
+        assert!(is_executable);
+        let exe = exe.as_ref().unwrap();
         assert_eq!(exe.path, std::env::current_exe().unwrap());
         assert!(is_process_alive(std::process::id()));
         assert!(own.len() > 1, "the C library is mapped, too");
@@ -387,7 +426,7 @@ mod tests {
 
     #[test]
     fn names_a_missing_process() {
-        let error = objects(u32::MAX - 1, &Mounts::new()).err().unwrap();
+        let error = file_mappings(u32::MAX - 1).err().unwrap();
         assert_eq!(error.to_string(), "no process 4294967294; it may have ended");
     }
 }

@@ -9,8 +9,11 @@ use crate::bpf::{helper, syscall};
 use crate::error::{Error, Result};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-/// Size of the ring buffer in bytes: enough for four thousand calls between two polls.
+/// Size of the ring buffer in bytes.
 const BUFFER: u32 = 1 << 16;
+/// Number of records that fit into the ring buffer: each has 8 bytes after a header of 8. The kernel
+/// leaves at least one byte free.
+const CAPACITY: usize = BUFFER as usize / 16 - 1;
 
 /// A source of the ids of processes that call `exec`, anywhere on the host.
 #[derive(Debug)]
@@ -43,14 +46,16 @@ impl ExecEvents {
     }
 
     /// Adds the processes that have called `exec` since the last call; sorts `pids` and removes
-    /// duplicates.
-    pub(crate) fn drain(&mut self, pids: &mut Vec<u32>) -> Result<()> {
+    /// duplicates. Returns false if some may be missing, because the ring buffer was full.
+    pub(crate) fn drain(&mut self, pids: &mut Vec<u32>) -> Result<bool> {
+        let mut records = 0;
         while self.ring.advance()? {
+            records += 1;
             let id = self.ring.record().first_chunk::<8>().map(|raw| u64::from_le_bytes(*raw));
             pids.extend(id.map(|id| (id >> 32) as u32));
         }
         pids.sort_unstable();
         pids.dedup();
-        Ok(())
+        Ok(records < CAPACITY)
     }
 }

@@ -108,7 +108,12 @@ fn attach_to(address: u64, method: Method) -> Result<Attached> {
     };
     let object = Arc::new(Object::open(path, path)?);
     let plan = Plan {
-        objects: vec![PlannedObject { path: path.to_owned(), sites: vec![site], object }],
+        objects: vec![PlannedObject {
+            path: path.to_owned(),
+            sites: vec![site],
+            id: object.id,
+            object: Some(object),
+        }],
         pids: Some(vec![own]),
         ..Plan::default()
     };

@@ -1,13 +1,16 @@
 //! Attaching programs to sites: one `uprobe_multi` link per file and process or, on older kernels,
 //! one perf event per site.
 
+use super::descriptors::Reserve;
 use super::load::load;
+use super::parallel;
 use crate::bpf::Program;
 use crate::bpf::syscall::{self, UprobeSite};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
+use crate::discover::no_process;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, PlannedObject, Site};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The kernel mechanism by which programs are attached to sites.
@@ -54,8 +57,8 @@ impl LinkMethod {
 /// killed.
 #[derive(Debug)]
 pub(crate) struct Attached {
-    /// Links and perf events; closing them detaches.
-    links: Vec<OwnedFd>,
+    /// Links and perf events, each with the index of its object in the plan; closing them detaches.
+    links: Vec<(usize, OwnedFd)>,
     programs: Vec<OwnedFd>,
     /// The mechanism in use.
     pub(crate) mechanism: Mechanism,
@@ -65,12 +68,33 @@ impl Attached {
     /// Detaches from all sites. The programs stay loaded, so that their statistics can still be
     /// read.
     pub(crate) fn detach(&mut self) {
-        self.links.clear();
+        parallel::for_each(std::mem::take(&mut self.links), drop);
+    }
+
+    /// Detaches from an object. The programs are unloaded with the last one, as they cannot run
+    /// again.
+    pub(crate) fn detach_object(&mut self, index: usize) {
+        let closed = self.links.extract_if(.., |(object, _)| *object == index).collect();
+        parallel::for_each(closed, drop);
+        if self.links.is_empty() {
+            self.programs.clear();
+        }
+    }
+
+    /// Closes the programs, which the links keep loaded.
+    pub(crate) fn close_programs(&mut self) {
+        self.programs.clear();
     }
 
     /// Returns the programs.
     pub(crate) fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.programs.iter().map(AsFd::as_fd)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.detach();
     }
 }
 
@@ -88,9 +112,10 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> R
         Some(pids) if filters_processes => pids,
         _ => &[0],
     };
+    let reserve = Reserve::of_this_process();
     for program in programs {
         let fd = load(&program.code, attach_type)?;
-        for object in &plan.objects {
+        for (index, object) in plan.objects.iter().enumerate() {
             let sites: Vec<&Site> = object
                 .sites
                 .iter()
@@ -99,25 +124,26 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> R
             if sites.is_empty() {
                 continue;
             }
+            let file = object.open()?;
+            let path = CString::new(file.kernel_path().into_os_string().into_encoded_bytes())
+                .map_err(|_| Error::object(&object.path, "its path contains a NUL"))?;
             for pid in pids {
+                let mut links = Vec::new();
                 if let LinkMethod::UprobeMulti { .. } = method {
-                    out.links.push(multi_link(fd.as_fd(), object, &sites, *pid)?);
-                    continue;
+                    links.push(multi_link(fd.as_fd(), object, &path, &sites, *pid)?);
+                } else {
+                    for site in &sites {
+                        let event = perf_event(object, &path, site, *pid)?;
+                        link(fd.as_fd(), object, site, event, method, &mut links)?;
+                    }
                 }
-                for site in &sites {
-                    let event = perf_event(object, site, *pid)?;
-                    link(fd.as_fd(), object, site, event, method, &mut out.links)?;
-                }
+                reserve.check(&links).map_err(|e| Error::kernel(cannot_attach(object), e))?;
+                out.links.extend(links.into_iter().map(|link| (index, link)));
             }
         }
         out.programs.push(fd);
     }
     Ok(out)
-}
-
-fn path_of(object: &PlannedObject) -> Result<CString> {
-    CString::new(object.object.kernel_path().into_os_string().into_encoded_bytes())
-        .map_err(|_| Error::object(object.path.clone(), "its path contains a NUL"))
 }
 
 fn cannot_attach(object: &PlannedObject) -> String {
@@ -127,6 +153,7 @@ fn cannot_attach(object: &PlannedObject) -> String {
 fn multi_link(
     program: BorrowedFd<'_>,
     object: &PlannedObject,
+    path: &CStr,
     sites: &[&Site],
     pid: u32,
 ) -> Result<OwnedFd> {
@@ -136,17 +163,16 @@ fn multi_link(
         cookie: site.cookie.into(),
     };
     let sites: Vec<UprobeSite> = sites.iter().map(uprobe_site).collect();
-    syscall::link_uprobe_multi(program, &path_of(object)?, &sites, pid).map_err(|error| match error
-        .raw_os_error()
-    {
-        Some(libc::ESRCH) => Error::no_process(pid),
-        _ => Error::kernel_rejected(cannot_attach(object))(error),
+    syscall::link_uprobe_multi(program, path, &sites, pid).map_err(|error| {
+        match error.raw_os_error() {
+            Some(libc::ESRCH) => no_process(pid),
+            _ => Error::kernel_rejected(cannot_attach(object))(error),
+        }
     })
 }
 
 /// Opens the perf event of a site.
-fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> {
-    let path = path_of(object)?;
+fn perf_event(object: &PlannedObject, path: &CStr, site: &Site, pid: u32) -> Result<OwnedFd> {
     let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").map_err(
         Error::kernel_rejected("the kernel has no uprobe events (CONFIG_UPROBE_EVENTS)"),
     )?;
@@ -157,9 +183,9 @@ fn perf_event(object: &PlannedObject, site: &Site, pid: u32) -> Result<OwnedFd> 
         )
     })?;
     let kind = kind.trim().parse().unwrap_or(0);
-    syscall::perf_event_uprobe(kind, &path, site.offset, semaphore, pid).map_err(|error| {
+    syscall::perf_event_uprobe(kind, path, site.offset, semaphore, pid).map_err(|error| {
         if error.raw_os_error() == Some(libc::ESRCH) {
-            return Error::no_process(pid);
+            return no_process(pid);
         }
         let mut what = cannot_attach(object);
         if error.raw_os_error() == Some(libc::EACCES) {

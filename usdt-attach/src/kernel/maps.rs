@@ -43,7 +43,7 @@ pub(crate) struct Maps {
     /// The transport of records.
     pub(crate) transport: Transport,
     counters: Map,
-    control: Map,
+    control: Option<Map>,
     rates: Option<Map>,
     table: Option<Map>,
     zero: Option<Map>,
@@ -113,7 +113,7 @@ impl Maps {
             wakeup,
             transport,
             counters: create(c"usdt_counts", cpu_array, (4, 8 * COUNTS as u32, sites), 0)?,
-            control: create(c"usdt_control", array, (4, 8, 1), 0)?,
+            control: Some(create(c"usdt_control", array, (4, 8, 1), 0)?),
             rates,
             table,
             zero,
@@ -121,10 +121,9 @@ impl Maps {
             cgroup,
             sites,
         };
-        if let Some(limit) = plan.limit {
+        if let (Some(map), Some(limit)) = (&maps.control, plan.limit) {
             let left = i64::try_from(limit).unwrap_or(i64::MAX).to_ne_bytes();
-            maps.control
-                .update(&FIRST, &left)
+            map.update(&FIRST, &left)
                 .map_err(Error::kernel_rejected("cannot set the hit limit"))?;
         }
         if let (Some(map), Some(path)) = (&maps.cgroup, &plan.cgroup) {
@@ -144,13 +143,22 @@ impl Maps {
             events: raw(&self.events),
             wakeup: raw(&self.wakeup),
             counters: self.counters.as_fd().as_raw_fd(),
-            control: self.control.as_fd().as_raw_fd(),
+            control: raw(&self.control),
             rates: raw(&self.rates),
             table: raw(&self.table),
             zero: raw(&self.zero),
             starts: raw(&self.starts),
             cgroup: raw(&self.cgroup),
         }
+    }
+
+    /// Closes the descriptors of maps that only programs use. Loaded programs keep the maps; the
+    /// reader of the event buffer has a descriptor of its own.
+    pub(crate) fn close_unread(&mut self) {
+        for map in [&mut self.events, &mut self.wakeup, &mut self.control, &mut self.rates] {
+            *map = None;
+        }
+        (self.zero, self.cgroup) = (None, None);
     }
 
     /// Returns the hit counts of each site, by cookie.

@@ -6,12 +6,14 @@
 
 mod btf;
 pub mod capabilities;
+pub mod descriptors;
 pub mod detect;
 mod exec_events;
 mod hit_cost;
 mod links;
 mod load;
 mod maps;
+pub(crate) mod parallel;
 mod prog_stats;
 pub(crate) mod transport;
 pub mod uprobe_warmup;

@@ -51,6 +51,7 @@ pub use table::TableEntry;
 pub(crate) use table::{FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Table};
 
 use crate::discover::{Object, ObjectId};
+use crate::error::{Error, Result};
 use indexmap::IndexSet;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -91,9 +92,11 @@ pub struct PlannedObject {
     pub path: PathBuf,
     /// The sites in the order in which they were selected.
     pub sites: Vec<Site>,
-    /// The file, held open.
     #[serde(skip)]
-    pub(crate) object: Arc<Object>,
+    pub(crate) id: ObjectId,
+    /// The file, held open until the plan is attached; see [`Plan::close_objects`].
+    #[serde(skip)]
+    pub(crate) object: Option<Arc<Object>>,
 }
 
 /// The names of a probe in a plan.
@@ -108,7 +111,20 @@ pub struct PlannedProbe {
 impl PlannedObject {
     /// Returns the identity of the file.
     pub fn id(&self) -> ObjectId {
-        self.object.id
+        self.id
+    }
+
+    /// Returns the file. If it has been closed, opens the file that is at its path now, which must
+    /// be the same.
+    pub(crate) fn open(&self) -> Result<Arc<Object>> {
+        if let Some(object) = &self.object {
+            return Ok(Arc::clone(object));
+        }
+        let object = Object::open(&self.path, &self.path)?;
+        if object.id != self.id {
+            return Err(Error::object(&self.path, "replaced since it was read; read it again"));
+        }
+        Ok(Arc::new(object))
     }
 }
 
@@ -126,6 +142,11 @@ impl Plan {
     /// Returns the probe of a site of this plan; `None` for a site of another plan.
     pub fn probe(&self, site: &Site) -> Option<&PlannedProbe> {
         self.probes.get(site.probe as usize)
+    }
+
+    /// Closes the files. The kernel keeps those that it is attached to.
+    pub(crate) fn close_objects(&mut self) {
+        self.objects.iter_mut().for_each(|planned| planned.object = None);
     }
 
     /// Describes what the BPF program does at a site of this plan, for a person to read.

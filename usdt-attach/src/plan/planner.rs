@@ -225,12 +225,13 @@ impl<'a> Planner<'a> {
         for (cookie, (index, site)) in (0..).zip(sites) {
             let Some(candidate) = candidates.get(index) else { continue };
             let (site, object) = (Site { cookie, ..site }, &candidate.selected.object);
-            match objects.iter_mut().find(|o| o.object.id == object.id) {
+            match objects.iter_mut().find(|o| o.id == object.id) {
                 Some(planned) => planned.sites.push(site),
                 None => objects.push(PlannedObject {
                     path: object.path.clone(),
                     sites: vec![site],
-                    object: Arc::clone(object),
+                    id: object.id,
+                    object: Some(Arc::clone(object)),
                 }),
             }
         }

@@ -4,18 +4,15 @@
 //! buffers on a timer instead: every millisecond at first, then every five. A buffer that is half
 //! full wakes it earlier. The loop has no thread; it works only inside [`EventLoop::poll`].
 
+use super::following::{Attacher, Following, check_ids};
 use super::{Session, Summary};
-use crate::backend::Backend;
-use crate::discover::select::select_if_any;
-use crate::discover::{ScannedObject, SchemaFile};
-use crate::error::{Error, Result, Warning, WarningKind};
+use crate::discover::ScannedObject;
+use crate::error::{Error, Result, Warning};
 use crate::event::Event;
-use crate::plan::{Options, Plan};
-use crate::target::follow::Follower;
+use crate::kernel::parallel;
 use crate::target::{ProcessHandle, Target};
 use rustix::event::epoll;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The longest time that a record waits in the buffer.
@@ -28,48 +25,6 @@ const INITIAL_PHASE: Duration = Duration::from_millis(100);
 const LIMIT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The timeout if nothing has to be done at a certain time.
 const FOREVER: Duration = Duration::from_secs(3600);
-
-/// How an [`EventLoop`] attaches to objects that its target executes or maps later.
-#[derive(Clone, Debug)]
-pub struct Attacher {
-    /// Globs of the probes to attach to. Empty: every probe.
-    pub globs: Vec<String>,
-    /// Names and types of arguments for probes without a schema of their own.
-    pub schema: Option<SchemaFile>,
-    /// Options of the plans.
-    pub options: Options,
-    /// The back end that attaches the plans.
-    pub backend: Arc<dyn Backend>,
-}
-
-impl Attacher {
-    /// Attaches to the probes of new objects; `None` if no probe matches. `remaining` replaces the
-    /// limit in the options.
-    fn attach(
-        &self,
-        mut objects: Vec<ScannedObject>,
-        remaining: Option<u64>,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Option<Session>> {
-        self.schema.iter().for_each(|schema| schema.apply(&mut objects));
-        let selected = select_if_any(&objects, &self.globs);
-        if selected.is_empty() {
-            return Ok(None);
-        }
-        let options = Options { limit: remaining, ..self.options.clone() };
-        match Plan::new(&selected, &options) {
-            Ok((plan, plan_warnings)) => {
-                warnings.extend(plan_warnings);
-                Session::start(plan, &*self.backend).map(Some)
-            }
-            // An object that cannot be planned must not end the tracing of the others.
-            Err(error) => {
-                warnings.push(Warning::new(WarningKind::SkippedObject, format!("{error:#}")));
-                Ok(None)
-            }
-        }
-    }
-}
 
 /// Polls sessions until their target ends, the limit is reached, or [`EventLoop::detach`] is called.
 ///
@@ -94,6 +49,8 @@ impl Attacher {
 #[derive(Debug)]
 pub struct EventLoop {
     sessions: Vec<Session>,
+    /// The hit counts of sessions that were dropped because no process maps their files.
+    retained: Summary,
     following: Option<Following>,
     /// Processes that the loop ends with; `None` for those that have exited.
     processes: Vec<Option<ProcessHandle>>,
@@ -111,13 +68,6 @@ pub struct EventLoop {
     /// True if the last batch reached its maximum size.
     may_have_more: bool,
     state: State,
-}
-
-/// A target that is followed, and how to attach to its new objects.
-#[derive(Debug)]
-struct Following {
-    follower: Follower,
-    attacher: Attacher,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +102,7 @@ impl EventLoop {
         let now = Instant::now();
         let event_loop = EventLoop {
             sessions,
+            retained: Summary::default(),
             following: None,
             processes: Vec::new(),
             limit: None,
@@ -179,7 +130,8 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// Fails when the process or the system has run out of descriptors.
+    /// Fails when the process or the system has run out of descriptors, and when one of the processes
+    /// has ended before it was attached to.
     pub fn for_target(
         session: Session,
         target: &Target,
@@ -187,21 +139,23 @@ impl EventLoop {
         processes: Option<&[ProcessHandle]>,
         attacher: Attacher,
     ) -> Result<EventLoop> {
+        // Another process may have got the id of one that has ended before the session started.
+        check_ids(processes.unwrap_or_default())?;
         let event_loop = EventLoop::new(vec![session])?;
         let mut event_loop = event_loop.until_exit(processes.unwrap_or_default())?;
         event_loop.limit = attacher.options.limit;
         if !matches!(target, Target::Command(_)) {
-            event_loop.follow(Follower::new(target, objects), attacher)?;
+            event_loop.follow(Following::new(target, objects, processes, attacher))?;
         }
         Ok(event_loop)
     }
 
-    /// Also attaches to new objects of the follower's target.
-    fn follow(&mut self, follower: Follower, attacher: Attacher) -> Result<()> {
-        if let Some(fd) = follower.fd() {
+    /// Also attaches to new objects of a target.
+    fn follow(&mut self, following: Following) -> Result<()> {
+        if let Some(fd) = following.follower.fd() {
             self.register(fd, WAKE, epoll::EventFlags::IN)?;
         }
-        self.following = Some(Following { follower, attacher });
+        self.following = Some(following);
         Ok(())
     }
 
@@ -230,6 +184,9 @@ impl EventLoop {
     }
 
     /// The sessions in the order in which they were attached.
+    ///
+    /// Sessions that record events are dropped when no process maps their files any more, unless the
+    /// target names its processes.
     pub fn sessions(&self) -> &[Session] {
         &self.sessions
     }
@@ -326,7 +283,7 @@ impl EventLoop {
     /// Detaches every session. Events that are already in the buffers can still be polled.
     pub fn detach(&mut self) {
         if self.state == State::Running {
-            self.sessions.iter_mut().for_each(Session::detach);
+            Session::detach_all(&mut self.sessions);
             self.state = State::Draining;
             self.may_have_more = true;
         }
@@ -340,7 +297,12 @@ impl EventLoop {
     pub fn summary(&self) -> Result<Summary> {
         self.sessions
             .iter()
-            .try_fold(Summary::default(), |total, session| Ok(total + session.summary()?))
+            .try_fold(self.retained, |total, session| Ok(total + session.summary()?))
+    }
+
+    /// The number of events that the caller has read.
+    fn delivered(&self) -> u64 {
+        self.retained.delivered + self.sessions.iter().map(Session::delivered).sum::<u64>()
     }
 
     fn register(&self, fd: BorrowedFd<'_>, user_data: u64, flags: epoll::EventFlags) -> Result<()> {
@@ -388,18 +350,35 @@ impl EventLoop {
             self.detach();
             return Ok(());
         }
-        let Some(Following { follower, attacher }) = &mut self.following else { return Ok(()) };
-        let objects = follower.poll_new_objects()?;
-        self.warnings.extend(follower.take_warnings());
-        if objects.is_empty() {
-            return Ok(());
-        }
-        debug_event!(objects = objects.len(), "the target runs new objects");
-        let delivered: u64 = self.sessions.iter().map(Session::delivered).sum();
+        let delivered = self.delivered();
         let remaining = self.limit.map(|limit| limit.saturating_sub(delivered));
-        if let Some(session) = attacher.attach(objects, remaining, &mut self.warnings)? {
+        let Some(following) = &mut self.following else { return Ok(()) };
+        let sessions = following.attach_new(remaining, &mut self.warnings)?;
+        for session in sessions {
             self.register_session(&session)?;
             self.sessions.push(session);
+        }
+        self.drop_stale_sessions()
+    }
+
+    /// Detaches from files that no process maps any more. A session that has no other files is
+    /// dropped at the next clean-up, when its events are read, unless it has rows.
+    fn drop_stale_sessions(&mut self) -> Result<()> {
+        let Some(following) = &mut self.following else { return Ok(()) };
+        let Some(live) = following.live_objects(&self.sessions)? else { return Ok(()) };
+        let was_detached: Vec<bool> = self.sessions.iter().map(|s| !s.is_attached()).collect();
+        parallel::for_each(self.sessions.iter_mut().collect(), |session| {
+            session.detach_stale(&live);
+        });
+        let mut index = 0;
+        for was_detached in was_detached {
+            let Some(session) = self.sessions.get(index) else { break };
+            if was_detached && !self.may_have_more && session.plan().records() {
+                self.retained = self.retained + session.summary()?;
+                self.sessions.remove(index);
+            } else {
+                index += 1;
+            }
         }
         Ok(())
     }
@@ -409,8 +388,7 @@ impl EventLoop {
             return Ok(true);
         }
         let Some(limit) = self.limit else { return Ok(false) };
-        let delivered: u64 = self.sessions.iter().map(Session::delivered).sum();
-        if delivered >= limit {
+        if self.delivered() >= limit {
             return Ok(true);
         }
         // Aggregated hits and dropped events count towards the limit, too.
@@ -420,6 +398,12 @@ impl EventLoop {
         self.limit_checked = Instant::now();
         let summary = self.summary()?;
         Ok(summary.delivered + summary.dropped >= limit)
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        Session::detach_all(&mut self.sessions);
     }
 }
 
@@ -468,8 +452,9 @@ mod tests {
     use super::*;
     use crate::backend::{AttachPlan, Attachment, ProgramStats};
     use crate::kernel::{Counts, Mechanism};
-    use crate::plan::TableEntry;
+    use crate::plan::{Plan, TableEntry};
     use std::process::Command;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
     /// A back end that always has another record until it is detached. Its descriptor never becomes
@@ -513,7 +498,7 @@ mod tests {
             Ok(Vec::new())
         }
 
-        fn table(&self) -> Result<Vec<TableEntry>> {
+        fn table(&self, _: &Plan) -> Result<Vec<TableEntry>> {
             Ok(Vec::new())
         }
 
@@ -528,6 +513,8 @@ mod tests {
         fn detach(&mut self) {
             self.0.is_detached.store(true, Relaxed);
         }
+
+        fn detach_object(&mut self, _: usize) {}
     }
 
     /// Polls and reads one batch. Returns false after the loop has ended.

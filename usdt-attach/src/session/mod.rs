@@ -1,21 +1,25 @@
 //! Sessions: attached plans, and the event loop that drains them.
 
 mod event_loop;
+mod following;
 
 use crate::backend::{Attachment, Backend, ProgramStats};
+use crate::discover::ObjectId;
 use crate::error::{Error, Result};
 use crate::event::counts::{Row, rows};
 use crate::event::{Decoder, Event};
-use crate::kernel::Counts;
+use crate::kernel::{Counts, parallel};
 use crate::plan::Plan;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 pub use crate::kernel::Mechanism;
 #[cfg(feature = "tokio")]
 pub(crate) use event_loop::PollOutcome;
-pub use event_loop::{Attacher, Batch, EventLoop};
+pub use event_loop::{Batch, EventLoop};
+pub use following::Attacher;
 
 /// The maximum number of records in a batch, after which the caller can attend to signals and other
 /// descriptors again.
@@ -52,6 +56,7 @@ pub struct Session {
     plan: Arc<Plan>,
     decoder: Decoder,
     attachment: Box<dyn Attachment>,
+    is_attached: bool,
     /// Events lent to the caller.
     delivered: u64,
     /// Records beyond the limit, which are discarded and count as dropped.
@@ -110,12 +115,17 @@ impl Session {
     /// Fails when the kernel rejects a map, a program or a link, and when the kernel or this process
     /// lacks a feature or a privilege.
     pub fn start(plan: impl Into<Arc<Plan>>, backend: &dyn Backend) -> Result<Session> {
-        let plan = plan.into();
+        let mut plan = plan.into();
         let attachment = backend.attach(&plan)?;
+        // The links keep the files. A plan that the caller holds, too, can be attached again.
+        if let Some(plan) = Arc::get_mut(&mut plan) {
+            plan.close_objects();
+        }
         debug_event!(sites = plan.sites().len(), mechanism = ?attachment.mechanism(), "attached");
         Ok(Session {
             decoder: Decoder::new(Arc::clone(&plan)),
             attachment,
+            is_attached: true,
             plan,
             delivered: 0,
             surplus: 0,
@@ -224,7 +234,7 @@ impl Session {
     pub fn merged_rows<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Result<Vec<Row>> {
         let mut parts = Vec::new();
         for session in sessions {
-            parts.push((session, session.counts()?, session.attachment.table()?));
+            parts.push((session, session.counts()?, session.attachment.table(&session.plan)?));
         }
         Ok(rows(
             parts.iter().map(|(session, counts, table)| {
@@ -237,6 +247,31 @@ impl Session {
     /// still be read.
     pub fn detach(&mut self) {
         self.attachment.detach();
+        self.is_attached = false;
+    }
+
+    /// Detaches several sessions at once, which takes little longer than detaching one.
+    pub fn detach_all<'s>(sessions: impl IntoIterator<Item = &'s mut Session>) {
+        parallel::for_each(sessions.into_iter().collect(), Session::detach);
+    }
+
+    /// True until the session detaches.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.is_attached
+    }
+
+    /// Detaches from the files that are not `live`.
+    pub(crate) fn detach_stale(&mut self, live: &HashSet<ObjectId>) {
+        let mut has_live = false;
+        for (index, object) in self.plan.objects.iter().enumerate() {
+            match live.contains(&object.id) {
+                true => has_live = true,
+                false => self.attachment.detach_object(index),
+            }
+        }
+        if !has_live {
+            self.detach();
+        }
     }
 
     fn counts(&self) -> Result<Vec<Counts>> {
@@ -258,6 +293,12 @@ impl Session {
     pub fn mean_run_time_ns(&self) -> Result<Option<f64>> {
         let ProgramStats { runs, run_time_ns } = self.attachment.program_stats()?;
         Ok((runs > 0).then(|| run_time_ns as f64 / runs as f64))
+    }
+
+    /// Closes the descriptors of the programs, which are needed only for
+    /// [`Session::mean_run_time_ns`]: it returns `None` afterwards. The links keep the programs.
+    pub fn close_programs(&mut self) {
+        self.attachment.close_programs();
     }
 
     pub(crate) fn delivered(&self) -> u64 {

@@ -3,12 +3,20 @@
 //! The kernel reports every `exec`. A rescan of the reported processes within half a second finds the
 //! libraries that they map after the `exec`. If the kernel does not report `exec`, each rescan covers
 //! the whole target.
+//!
+//! # Retries
+//!
+//! An object counts as known when it is returned. A caller that cannot attach to it says so
+//! ([`Follower::failed`]), and the object is returned again after a delay that doubles with each
+//! failure. A scan for which there are no descriptors left is repeated in the same way. Each retry
+//! scans the whole target, because the processes that had the object may have ended while others
+//! run it.
 
-use crate::discover::{self, ObjectId, Scan, ScannedObject};
-use crate::error::{Result, Warning};
+use crate::discover::{self, FilesWithoutProbes, NewFiles, ObjectId, ScannedObject};
+use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::ExecEvents;
-use crate::target::{ProcessHandle, Target, cgroup_members, scan_if_alive};
-use std::collections::HashSet;
+use crate::target::{ProcessHandle, Target, cgroup_members};
+use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -16,6 +24,48 @@ use std::time::{Duration, Instant};
 
 /// How often to rescan if no `exec` is reported.
 const RESCAN_INTERVAL: Duration = Duration::from_millis(500);
+/// The delay of the first retry.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// The delay that is not doubled any more.
+const MAX_RETRY: Duration = Duration::from_secs(30);
+/// The number of objects that wait for a retry. Beyond it, all delays begin anew.
+const MAX_FAILED: usize = 1 << 14;
+
+/// When to try again.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    at: Instant,
+    delay: Duration,
+}
+
+impl Retry {
+    /// Returns the retry that follows the last one, or the first one.
+    fn after(last: Option<Retry>) -> Retry {
+        let delay = last.map_or(FIRST_RETRY, |last| (last.delay * 2).min(MAX_RETRY));
+        Retry { at: Instant::now() + delay, delay }
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.at
+    }
+}
+
+/// What a scan found.
+struct NewObjects {
+    objects: Vec<ScannedObject>,
+    /// Why other files were not read.
+    skipped: Vec<String>,
+    /// Why objects are missing.
+    result: std::result::Result<(), Error>,
+    /// True if the next poll has to scan the whole target for more objects.
+    has_more: bool,
+}
+
+impl Default for NewObjects {
+    fn default() -> NewObjects {
+        NewObjects { objects: Vec::new(), skipped: Vec::new(), result: Ok(()), has_more: false }
+    }
+}
 
 /// Finds objects that are new to a target.
 ///
@@ -37,7 +87,13 @@ const RESCAN_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Follower {
     target: Target,
+    /// Objects that are not returned again. Those of `failed` are in it until they are due.
     known: HashSet<ObjectId>,
+    /// Objects that could not be attached to.
+    failed: HashMap<ObjectId, Retry>,
+    without_probes: FilesWithoutProbes,
+    /// Set while the last scan of the whole target is incomplete for lack of descriptors.
+    incomplete: Option<Retry>,
     exec_events: Option<ExecEvents>,
     /// When to rescan next if no `exec` is reported.
     next_rescan: Instant,
@@ -47,7 +103,7 @@ pub struct Follower {
     /// Processes reported since the last rescan. They map their libraries some time after the
     /// `exec`.
     recent_execs: Vec<u32>,
-    /// The warnings that were returned or are known from the target's own scan.
+    /// The reasons for skipped files that were returned or are known from the target's own scan.
     warned: HashSet<String>,
     /// True once the whole target has been scanned.
     has_rescanned: bool,
@@ -57,14 +113,17 @@ pub struct Follower {
 impl Follower {
     /// Starts following a target. `objects` are those that are known already.
     ///
-    /// Without `CAP_BPF` and `CAP_PERFMON`, the kernel does not report `exec`. The follower then relies on
-    /// rescans alone.
+    /// Without `CAP_BPF` and `CAP_PERFMON`, the kernel does not report `exec`. In a PID namespace it
+    /// reports ids of another one. The follower then relies on rescans alone.
     pub fn new(target: &Target, objects: &[ScannedObject]) -> Follower {
         Follower {
             target: target.clone(),
             known: objects.iter().map(|scanned| scanned.object.id).collect(),
+            failed: HashMap::new(),
+            without_probes: FilesWithoutProbes::default(),
+            incomplete: None,
             // Rescans are the fallback.
-            exec_events: ExecEvents::start().ok(),
+            exec_events: in_initial_pid_namespace().then(ExecEvents::start).and_then(Result::ok),
             next_rescan: Instant::now(),
             is_caught_up: false,
             recent_execs: Vec::new(),
@@ -74,29 +133,72 @@ impl Follower {
         }
     }
 
-    /// Returns the warnings about skipped files since the last call, each once.
+    /// Forgets an object. If a process maps it again, it is reported as new.
+    pub fn forget(&mut self, object: ObjectId) {
+        self.known.remove(&object);
+        self.failed.remove(&object);
+    }
+
+    /// Notes that a returned object is attached to. Returns true if that had failed before.
+    pub fn attached(&mut self, object: ObjectId) -> bool {
+        self.known.insert(object);
+        self.failed.remove(&object).is_some()
+    }
+
+    /// Notes that there is nothing to attach to in a returned object. It is returned again when the
+    /// file has changed.
+    pub fn ignored(&mut self, scanned: &ScannedObject) {
+        self.forget(scanned.object.id);
+        self.without_probes.insert(&scanned.object);
+    }
+
+    /// Notes that a returned object cannot be attached to at present. It is returned again, after
+    /// 0.5 s at first and 30 s at last. Returns true if this is its first failure.
+    pub fn failed(&mut self, object: ObjectId) -> bool {
+        if self.failed.len() >= MAX_FAILED {
+            for (id, _) in self.failed.drain() {
+                self.known.remove(&id);
+            }
+        }
+        let last = self.failed.get(&object).copied();
+        self.failed.insert(object, Retry::after(last));
+        self.known.insert(object);
+        last.is_none()
+    }
+
+    /// Returns the warnings since the last call: about scans that are incomplete, and about skipped
+    /// files, each once.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Keeps warnings that are new. Those of the first scan are known: it finds what the target's
-    /// own scan found.
-    fn add_warnings(&mut self, warnings: Vec<Warning>) {
+    /// Warns of skipped files that are new. Those of the first scan are known: it finds what the
+    /// target's own scan found.
+    fn warn_of_skipped(&mut self, skipped: Vec<String>) {
         /// Any user can cause warnings about files with new names.
         const MAX_WARNED: usize = 1000;
-        for warning in warnings {
+        for reason in skipped {
             if self.warned.len() < MAX_WARNED
-                && self.warned.insert(warning.to_string())
+                && self.warned.insert(reason.clone())
                 && self.has_rescanned
             {
-                self.warnings.push(warning);
+                self.warnings.push(Warning::new(WarningKind::SkippedObject, reason));
             }
         }
     }
 
-    /// Forgets an object. If a process maps it again, it is reported as new.
-    pub fn forget(&mut self, object: ObjectId) {
-        self.known.remove(&object);
+    /// Returns those of the objects that may be hit: a process maps them, or the next process of
+    /// the target will.
+    ///
+    /// # Errors
+    ///
+    /// `Io` if `/proc` cannot be read.
+    pub fn live_objects(&self, objects: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
+        let mut live = discover::still_mapped(objects)?;
+        if let Target::Executable(path) = &self.target {
+            live.extend(ObjectId::from_path(path));
+        }
+        Ok(live)
     }
 
     /// A descriptor that becomes readable when a process calls `exec`; `None` if the kernel does not
@@ -110,16 +212,19 @@ impl Follower {
         self.next_rescan.saturating_duration_since(Instant::now())
     }
 
-    /// Returns the objects that are new since the last call. Objects that cannot be read are left
-    /// out.
+    /// Returns the objects that are new since the last call, or whose retry is due. Objects that
+    /// cannot be read are left out.
     ///
     /// # Errors
     ///
     /// Fails when the kernel's `exec` reports cannot be read.
     pub fn poll_new_objects(&mut self) -> Result<Vec<ScannedObject>> {
         let mut reported = Vec::new();
-        if let Some(exec_events) = &mut self.exec_events {
-            exec_events.drain(&mut reported)?;
+        if let Some(exec_events) = &mut self.exec_events
+            && !exec_events.drain(&mut reported)?
+        {
+            // Any process may be among those that are missing.
+            self.is_caught_up = false;
         }
         let rescan_is_due = Instant::now() >= self.next_rescan;
         if rescan_is_due {
@@ -127,67 +232,216 @@ impl Follower {
         } else if reported.is_empty() {
             return Ok(Vec::new());
         }
-        let Scan { objects, warnings } = match &self.target {
-            Target::Executable(path) => self.scan_file(path),
-            Target::Processes(processes) => {
-                let alive = processes.iter().filter(|process| process.is_alive());
-                let pids: Vec<u32> = alive.map(ProcessHandle::pid).collect();
-                reported.retain(|pid| pids.contains(pid));
-                self.scan_processes(reported, rescan_is_due, || pids)
+        let retried: Vec<ObjectId> =
+            self.failed.iter().filter(|(_, retry)| retry.is_due()).map(|(id, _)| *id).collect();
+        for id in &retried {
+            self.known.remove(id);
+        }
+        let retry_is_due = !retried.is_empty() || self.incomplete.is_some_and(|r| r.is_due());
+        let covers_all = rescan_is_due && (!self.is_caught_up || retry_is_due);
+        let NewObjects { objects, skipped, result, has_more } = match self.target.clone() {
+            Target::Executable(path) => self.scan_file(&path),
+            Target::Command(_) => NewObjects::default(),
+            target => {
+                let all = || processes_of(&target);
+                self.scan_processes(&target, reported, rescan_is_due, covers_all.then(all))
             }
-            Target::Cgroup(path) => {
-                let members = cgroup_members(path).unwrap_or_default();
-                reported.retain(|pid| members.contains(pid));
-                self.scan_processes(reported, rescan_is_due, || members)
-            }
-            Target::Host => self.scan_host(reported, rescan_is_due),
-            Target::Command(_) => Scan::default(),
         };
-        self.add_warnings(warnings);
+        self.warn_of_skipped(skipped);
         self.has_rescanned |= rescan_is_due;
-        self.is_caught_up = self.exec_events.is_some();
+        self.note_completeness(result, covers_all);
+        self.is_caught_up = self.exec_events.is_some() && (covers_all || self.is_caught_up);
+        if has_more {
+            (self.is_caught_up, self.next_rescan) = (false, Instant::now());
+        }
+        if covers_all && !has_more {
+            // What no process maps any more is not retried.
+            for id in retried {
+                if !objects.iter().any(|scanned| scanned.object.id == id) {
+                    self.failed.remove(&id);
+                }
+            }
+        } else {
+            self.known.extend(retried);
+        }
         Ok(objects.into_iter().filter(|scanned| self.known.insert(scanned.object.id)).collect())
     }
 
-    /// Scans the file if the path refers to another one than before.
-    fn scan_file(&self, path: &Path) -> Scan {
-        let id = std::fs::metadata(path).map(|m| ObjectId { dev: m.dev(), ino: m.ino() });
-        match id {
-            Ok(id) if !self.known.contains(&id) => {
-                let objects = discover::scan_file(path).into_iter().collect();
-                Scan { objects, ..Scan::default() }
+    /// Warns of the first scan that is incomplete, and schedules its retry.
+    fn note_completeness(&mut self, result: std::result::Result<(), Error>, covers_all: bool) {
+        match result {
+            Err(error) => {
+                if self.incomplete.is_none() {
+                    let message =
+                        format!("cannot read new files of the target: {error:#}; trying again");
+                    self.warnings.push(Warning::new(WarningKind::SkippedObject, message));
+                }
+                if covers_all || self.incomplete.is_none() {
+                    self.incomplete = Some(Retry::after(self.incomplete));
+                }
             }
-            // An upgrade may be about to replace the file.
-            _ => Scan::default(),
+            Ok(()) if covers_all && self.incomplete.take().is_some() => {
+                let message = "the new files of the target are read again";
+                self.warnings.push(Warning::new(WarningKind::AttachedLate, message));
+            }
+            Ok(()) => {}
         }
     }
 
-    /// Scans the reported processes. A due rescan adds those reported before and, until the follower
-    /// is caught up, `all`.
+    /// Scans the file if the path refers to another one than before.
+    fn scan_file(&self, path: &Path) -> NewObjects {
+        let mut new = NewObjects::default();
+        if ObjectId::from_path(path).is_some_and(|id| !self.known.contains(&id)) {
+            match discover::scan_file(path) {
+                Ok(scanned) => new.objects.push(scanned),
+                Err(error) if error.is_resource_limit() => new.result = Err(error),
+                // An upgrade may be about to replace the file.
+                Err(_) => {}
+            }
+        }
+        new
+    }
+
+    /// Scans the reported processes that belong to the target. A due rescan adds those reported
+    /// before and, if they are given, `all`.
     fn scan_processes(
         &mut self,
-        reported: Vec<u32>,
+        target: &Target,
+        mut reported: Vec<u32>,
         rescan_is_due: bool,
-        all: impl FnOnce() -> Vec<u32>,
-    ) -> Scan {
+        all: Option<Vec<u32>>,
+    ) -> NewObjects {
+        if !matches!(target, Target::Host) && !reported.is_empty() {
+            let members = processes_of(target);
+            reported.retain(|pid| members.contains(pid));
+        }
         let mut pids = reported.clone();
         if rescan_is_due {
             pids.append(&mut self.recent_execs);
-            if !self.is_caught_up {
-                pids.extend(all());
-            }
+            pids.extend(all.into_iter().flatten());
+            pids.sort_unstable();
+            pids.dedup();
         }
         self.recent_execs.extend(reported);
-        scan_if_alive(&pids, &self.known)
+        let mut files = NewFiles::new(&self.known, &mut self.without_probes);
+        let mut result = Ok(());
+        for pid in pids {
+            if let Err(error) = files.add_process(pid) {
+                result = Err(error);
+            }
+            if files.is_full() {
+                break;
+            }
+        }
+        NewObjects {
+            has_more: files.is_full(),
+            objects: files.objects,
+            skipped: files.skipped,
+            result,
+        }
+    }
+}
+
+/// Returns true if this process has the ids that the kernel reports: those of the initial PID
+/// namespace.
+fn in_initial_pid_namespace() -> bool {
+    /// `PROC_PID_INIT_INO` (`include/linux/proc_ns.h`).
+    const INITIAL: u64 = 0xEFFF_FFFC;
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
+}
+
+/// Ids of the processes of a target that exist now.
+fn processes_of(target: &Target) -> Vec<u32> {
+    match target {
+        Target::Processes(processes) => {
+            processes.iter().filter(|p| p.is_alive()).map(ProcessHandle::pid).collect()
+        }
+        Target::Cgroup(path) => cgroup_members(path).unwrap_or_default(),
+        Target::Host => discover::pids().unwrap_or_default(),
+        Target::Executable(_) | Target::Command(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follower() -> Follower {
+        Follower::new(&Target::pid(std::process::id()).unwrap(), &[])
     }
 
-    fn scan_host(&mut self, reported: Vec<u32>, rescan_is_due: bool) -> Scan {
-        if rescan_is_due && !self.is_caught_up {
-            let scanned = Target::Host.scan();
-            return scanned
-                .map(|all| Scan { objects: all.objects, warnings: all.warnings })
-                .unwrap_or_default();
+    fn ids(objects: &[ScannedObject]) -> HashSet<ObjectId> {
+        objects.iter().map(|scanned| scanned.object.id).collect()
+    }
+
+    /// Makes the next rescan and the retries due.
+    fn pass_time(follower: &mut Follower) {
+        follower.next_rescan = Instant::now();
+        let due = Instant::now();
+        follower.failed.values_mut().for_each(|retry| retry.at = due);
+    }
+
+    #[test]
+    fn returns_a_failed_object_again_after_a_delay() {
+        let mut follower = follower();
+        let own = ObjectId::from_path(&std::env::current_exe().unwrap()).unwrap();
+        assert!(ids(&follower.poll_new_objects().unwrap()).contains(&own));
+        assert!(follower.failed(own), "the first failure");
+        follower.next_rescan = Instant::now();
+        assert!(!ids(&follower.poll_new_objects().unwrap()).contains(&own), "no delay");
+        pass_time(&mut follower);
+        assert!(ids(&follower.poll_new_objects().unwrap()).contains(&own));
+        assert!(!follower.failed(own), "a further failure");
+        pass_time(&mut follower);
+        assert!(ids(&follower.poll_new_objects().unwrap()).contains(&own));
+        assert!(follower.attached(own), "it had failed before");
+        pass_time(&mut follower);
+        assert!(!ids(&follower.poll_new_objects().unwrap()).contains(&own), "attached twice");
+    }
+
+    #[test]
+    fn doubles_the_delay_up_to_half_a_minute() {
+        let mut last = None;
+        let delays: Vec<u128> = (0..8)
+            .map(|_| {
+                last = Some(Retry::after(last));
+                last.unwrap().delay.as_millis()
+            })
+            .collect();
+        assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn does_not_retry_an_object_that_no_process_maps() {
+        let mut follower = follower();
+        let gone = ObjectId { dev: 1, ino: u64::MAX };
+        follower.failed(gone);
+        pass_time(&mut follower);
+        follower.poll_new_objects().unwrap();
+        assert!(follower.failed.is_empty());
+    }
+
+    #[test]
+    fn bounds_the_objects_that_wait_for_a_retry() {
+        let mut follower = follower();
+        for ino in 0..2 * MAX_FAILED as u64 + 2 {
+            follower.failed(ObjectId { dev: 1, ino });
         }
-        self.scan_processes(reported, rescan_is_due, Vec::new)
+        assert!(follower.failed.len() <= MAX_FAILED && follower.known.len() <= MAX_FAILED);
+    }
+
+    #[test]
+    fn warns_once_of_an_incomplete_scan() {
+        let mut follower = follower();
+        let shortage = || Err(Error::open("/a", std::io::Error::from_raw_os_error(libc::EMFILE)));
+        follower.note_completeness(shortage(), true);
+        follower.note_completeness(shortage(), true);
+        let warnings = follower.take_warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].to_string().contains("/a"), "{warnings:?}");
+        follower.note_completeness(Ok(()), true);
+        assert_eq!(follower.take_warnings().len(), 1);
+        follower.note_completeness(Ok(()), true);
+        assert!(follower.take_warnings().is_empty());
     }
 }

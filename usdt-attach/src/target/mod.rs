@@ -8,9 +8,10 @@ mod process_handle;
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
-use crate::discover::{self, ObjectId, Scan, ScannedObject};
-use crate::error::{Error, Result, Warning};
-use std::collections::HashSet;
+use crate::discover::process_state::{hidden_warning, stop_warning};
+use crate::discover::{self, Scan, ScannedObject};
+use crate::error::{Error, Result, Warning, WarningKind};
+use crate::kernel::descriptors::max_objects;
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
@@ -71,7 +72,8 @@ pub struct ResolvedTarget {
     /// The process of a command, which has not executed its program yet. `None` for other targets
     /// and after [`Target::scan`].
     pub child: Option<PendingChild>,
-    /// Files and processes that were skipped.
+    /// Files and processes that were skipped, and processes that are stopped. Warnings about what a
+    /// file contains are those of its object.
     pub warnings: Vec<Warning>,
 }
 
@@ -127,7 +129,15 @@ impl Target {
     /// Fails when a file or process does not exist or cannot be read, and when the process of a
     /// command cannot be created.
     pub fn resolve(&self) -> Result<ResolvedTarget> {
-        let Target::Command(command) = self else { return self.scan() };
+        let Target::Command(command) = self else {
+            let mut resolved = self.scan()?;
+            if matches!(self, Target::Cgroup(_) | Target::Host) {
+                resolved.leave_descriptors();
+            }
+            let processes = resolved.processes.iter().flatten();
+            resolved.warnings.extend(processes.filter_map(|p| stop_warning(p.pid())));
+            return Ok(resolved);
+        };
         let (path, name, args) = command_line(command)?;
         let objects = vec![discover::scan_file(&path)?];
         let child = PendingChild::create(&path, name, args)?;
@@ -160,19 +170,22 @@ impl Target {
             let objects = vec![discover::scan_file(path)?];
             Ok::<_, Error>(Scan { objects, ..Scan::default() })
         };
-        let Scan { objects, warnings } = match self {
+        let Scan { objects, mut warnings } = match self {
             Target::Processes(all) => {
                 processes = Some(all.clone());
                 scan_processes(all)?
             }
             Target::Executable(path) => file(path)?,
-            Target::Cgroup(path) => scan_if_alive(&cgroup_members(path)?, &HashSet::new()),
+            Target::Cgroup(path) => scan_if_alive(&cgroup_members(path)?),
             Target::Host => {
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
                 discover::scan_host(threads)?
             }
             Target::Command(command) => file(&command_line(command)?.0)?,
         };
+        if matches!(self, Target::Cgroup(_) | Target::Host) {
+            warnings.extend(hidden_warning());
+        }
         Ok(ResolvedTarget { objects, processes, child: None, warnings })
     }
 
@@ -189,6 +202,20 @@ impl ResolvedTarget {
     /// Ids of the processes to trace; `None` if every process that maps the objects is traced.
     pub fn pids(&self) -> Option<Vec<u32>> {
         self.processes.as_ref().map(|all| all.iter().map(ProcessHandle::pid).collect())
+    }
+
+    /// Closes objects beyond a quarter of the limit on open files: each needs more descriptors to be
+    /// attached to. Followers find the others again when some of these are attached to.
+    fn leave_descriptors(&mut self) {
+        let max = max_objects();
+        let closed = self.objects.len().saturating_sub(max);
+        if closed > 0 {
+            self.objects.truncate(max);
+            let message = format!(
+                "{closed} files are attached to later: the limit on open files is low; raise the hard limit, with `ulimit -Hn` or LimitNOFILE= of the unit"
+            );
+            self.warnings.push(Warning::new(WarningKind::SkippedObject, message));
+        }
     }
 }
 
@@ -207,17 +234,17 @@ fn scan_processes(processes: &[ProcessHandle]) -> Result<Scan> {
         add_new(&mut all, discover::scan_process(process.pid())?);
         // If the process has exited, another one may have got its id before it was scanned.
         if !process.is_alive() {
-            return Err(Error::no_process(process.pid()));
+            return Err(discover::no_process(process.pid()));
         }
     }
     Ok(all)
 }
 
-/// The objects of those of the processes that still exist, each once and without the `known` ones.
-pub(crate) fn scan_if_alive(pids: &[u32], known: &HashSet<ObjectId>) -> Scan {
+/// The objects of those of the processes that still exist, each once.
+fn scan_if_alive(pids: &[u32]) -> Scan {
     let mut all = Scan::default();
     for pid in pids {
-        add_new(&mut all, discover::scan_process_except(*pid, known).unwrap_or_default());
+        add_new(&mut all, discover::scan_process(*pid).unwrap_or_default());
     }
     all
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // code between fork and exec; see `PendingChild::create`
 
 use crate::error::{Error, Result};
+use crate::kernel::descriptors::inherited_limit;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -38,10 +39,14 @@ impl PendingChild {
         let ((pid_reader, pid_writer), (gate_reader, gate_writer)) = (pipe()?, pipe()?);
         let mut command = Command::new(path);
         command.arg0(name).args(args);
+        let limit = inherited_limit().map(|limit| libc::rlimit {
+            rlim_cur: limit.current.unwrap_or(libc::RLIM_INFINITY),
+            rlim_max: limit.maximum.unwrap_or(libc::RLIM_INFINITY),
+        });
         let (writer, reader, inherited_gate) =
             (pid_writer.as_raw_fd(), gate_reader.as_raw_fd(), gate_writer.as_raw_fd());
-        // SAFETY: between fork and exec, only async-signal-safe calls are made: getpid, write, read
-        // and close. The descriptors stay open in the parent until `spawn` has returned or failed,
+        // SAFETY: between fork and exec, only async-signal-safe calls are made: getpid, write, read,
+        // close and setrlimit, which is a plain system call. The descriptors stay open in the parent until `spawn` has returned or failed,
         // so the child has them.
         unsafe {
             command.pre_exec(move || {
@@ -55,6 +60,11 @@ impl PendingChild {
                 let mut go = 0u8;
                 if libc::read(reader, (&raw mut go).cast(), 1) != 1 {
                     return Err(io::Error::from_raw_os_error(libc::ECANCELED));
+                }
+                if let Some(limit) = &limit
+                    && libc::setrlimit(libc::RLIMIT_NOFILE, limit) != 0
+                {
+                    return Err(io::Error::last_os_error());
                 }
                 Ok(())
             });

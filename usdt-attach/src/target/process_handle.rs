@@ -1,7 +1,9 @@
 //! Processes held by a pidfd, so that a reused process id never refers to another process.
 
+use crate::discover::{no_process, process_state};
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -36,15 +38,27 @@ impl ProcessHandle {
     /// # Errors
     ///
     /// Fails with [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) when there is no such
-    /// process.
+    /// process, and when it is a zombie. Also fails when the id is that of a thread, and when `/proc`
+    /// does not show this process or shows another PID namespace.
     pub fn open(pid: u32) -> Result<ProcessHandle> {
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Error::no_process(pid))?;
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).map_err(|error| match error {
-            // The kernel returns EINVAL for the id of a thread that is not a thread group leader.
-            rustix::io::Errno::SRCH | rustix::io::Errno::INVAL => Error::no_process(pid),
+            // The id of a thread that is not the leader of its thread group: EINVAL, and since
+            // Linux 6.15 ENOENT.
+            Errno::SRCH | Errno::INVAL | Errno::NOENT => no_process(pid),
             error => Error::kernel(format!("cannot open process {pid}"), error.into()),
         })?;
-        Ok(ProcessHandle { pid, pidfd: Arc::new(pidfd) })
+        let process = ProcessHandle { pid, pidfd: Arc::new(pidfd) };
+        if !process.is_alive() {
+            return Err(no_process(pid));
+        }
+        match process.id_in_proc() {
+            Some(shown) if shown == i64::from(pid) => Ok(process),
+            // It has ended in between.
+            Some(-1) => Err(no_process(pid)),
+            Some(_) => Err(process_state::other_namespace(pid)),
+            None => Err(no_process(pid)),
+        }
     }
 
     /// Wraps a pidfd, such as one from `clone3` or `SO_PEERPIDFD`.
@@ -54,11 +68,9 @@ impl ProcessHandle {
     /// Fails when the descriptor is not a pidfd, and when its process has exited or is not visible
     /// in this PID namespace.
     pub fn from_pidfd(pidfd: OwnedFd) -> Result<ProcessHandle> {
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))
+        let pid = id_of_pidfd(pidfd.as_fd())
             .map_err(|source| Error::io("cannot read the fdinfo of the pidfd", source))?;
-        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
-        // The kernel reports -1 if the process has exited, and 0 if it is in another namespace.
-        let pid = pid.and_then(|pid| pid.trim().parse::<u32>().ok()).filter(|pid| *pid != 0);
+        let pid = pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
         let pid =
             pid.ok_or_else(|| Error::usage("the descriptor is not a pidfd of a running process"))?;
         Ok(ProcessHandle { pid, pidfd: Arc::new(pidfd) })
@@ -75,6 +87,27 @@ impl ProcessHandle {
         let no_wait = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(poll(&mut fds, Some(&no_wait)), Ok(0))
     }
+
+    /// True while no other process can have the id: until the process has exited and its parent has
+    /// waited for it.
+    ///
+    /// What was done by id is known to have reached this process if this is true afterwards.
+    pub fn owns_id(&self) -> bool {
+        self.is_alive() || self.id_in_proc() == Some(i64::from(self.pid))
+    }
+
+    /// The id as `/proc` shows it: -1 if another process can have it, and 0 if the process is not
+    /// in the PID namespace of `/proc`.
+    fn id_in_proc(&self) -> Option<i64> {
+        id_of_pidfd(self.pidfd.as_fd()).ok().flatten()
+    }
+}
+
+/// Returns the process id of a pidfd, in the PID namespace of `/proc`; `None` if it is no pidfd.
+fn id_of_pidfd(pidfd: BorrowedFd<'_>) -> std::io::Result<Option<i64>> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    Ok(id.and_then(|id| id.trim().parse().ok()))
 }
 
 impl AsFd for ProcessHandle {
@@ -96,9 +129,29 @@ mod tests {
             ProcessHandle::from_pidfd(handle.as_fd().try_clone_to_owned().unwrap()).unwrap();
         assert_eq!((duplicate.pid(), duplicate.is_alive()), (child.id(), true));
         child.kill().unwrap();
+        while handle.is_alive() {
+            std::thread::yield_now();
+        }
+        assert!(handle.owns_id(), "a zombie keeps its id");
+        let zombie = ProcessHandle::open(child.id()).unwrap_err();
+        assert!(zombie.to_string().contains("is a zombie"), "{zombie}");
         child.wait().unwrap();
         assert!(!handle.is_alive());
+        assert!(!handle.owns_id());
         assert!(ProcessHandle::open(child.id()).is_err());
+    }
+
+    #[test]
+    fn names_the_process_of_a_thread() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let id = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+            sender.send((id, ProcessHandle::open(id))).unwrap();
+        });
+        let (id, result) = receiver.recv().unwrap();
+        thread.join().unwrap();
+        let expected = format!("{id} is the id of a thread of process {}", std::process::id());
+        assert_eq!(result.unwrap_err().to_string(), expected);
     }
 
     #[test]

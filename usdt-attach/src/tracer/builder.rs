@@ -240,7 +240,7 @@ impl TracerBuilder {
         let objects = &mut resolved.objects;
         self.schema.iter().for_each(|schema| schema.apply(objects));
         discover::add_function_entries(objects, &self.globs);
-        let mut warnings: Vec<Warning> = std::mem::take(&mut resolved.warnings);
+        let mut warnings = std::mem::take(&mut resolved.warnings);
         warnings.extend(objects.iter().flat_map(|scanned| scanned.warnings.clone()));
         let selected = select(objects, &self.globs)?;
         if selected.is_empty() {

@@ -143,7 +143,8 @@ impl HitArgs {
         schema.iter().for_each(|s| s.apply(&mut found));
         discover::add_function_entries(&mut found, globs);
         drop(progress);
-        warn(warnings.into_iter().chain(found.iter().flat_map(|f| f.warnings.clone())));
+        warn(warnings);
+        warn(found.iter().flat_map(|f| f.warnings.clone()));
         let selected = select(&found, globs)?;
         if selected.is_empty() {
             return Err(Error::no_probes(target.to_string()));

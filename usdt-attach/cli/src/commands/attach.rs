@@ -49,6 +49,8 @@ pub(crate) fn attach<O: Output>(
     let attacher = Attacher { globs: globs.clone(), schema, options, backend };
     let event_loop =
         EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
+    // They hold the files of the target open.
+    drop((found, selected));
     let mut running = child.map(PendingChild::run).transpose()?;
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let summary = run(event_loop, &signals, conditions, &mut output)?;

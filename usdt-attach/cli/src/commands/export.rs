@@ -177,7 +177,8 @@ impl Run<'_> {
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
         discover::add_function_entries(&mut found, &globs);
         drop(progress);
-        warn(warnings.into_iter().chain(found.iter().flat_map(|f| f.warnings.clone())));
+        warn(warnings);
+        warn(found.iter().flat_map(|f| f.warnings.clone()));
         found.retain(|f| !f.probes.is_empty());
         let selected = select_if_any(&found, &globs);
         if selected.is_empty() && !self.wait_for_probes {

@@ -60,7 +60,8 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let pids = resolved.pids();
     let ResolvedTarget { objects: mut found, processes, child, warnings } = resolved;
     discover::add_function_entries(&mut found, &globs);
-    warn(warnings.into_iter().chain(found.iter().flat_map(|f| f.warnings.clone())));
+    warn(warnings);
+    warn(found.iter().flat_map(|f| f.warnings.clone()));
     let selected = select_if_any(&found, &globs);
     report_entry_cost(&selected);
     let options = Options { pids: pids.clone(), ..Options::default() };

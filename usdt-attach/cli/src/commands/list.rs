@@ -33,18 +33,17 @@ pub(crate) struct ListArgs {
 
 pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     let progress = Progress::start("scanning for probes");
-    let all_globs = args.file_and_globs.as_slice();
-    let mut skipped = Vec::new();
-    let (mut found, globs, place) = match (args.pid, args.file_and_globs.split_first()) {
-        _ if args.all => {
-            let scanned = Target::Host.scan()?;
-            skipped = scanned.warnings;
-            (scanned.objects, all_globs, Target::Host.to_string())
-        }
-        (Some(pid), _) => {
-            let scanned = discover::scan_process(pid)?;
-            skipped = scanned.warnings;
-            (scanned.objects, all_globs, format!("process {pid}"))
+    let target = match args.pid {
+        _ if args.all => Some(Target::Host),
+        Some(pid) => Some(Target::pid(pid)?),
+        None => None,
+    };
+    let mut warnings = Vec::new();
+    let (mut found, globs, place) = match (target, args.file_and_globs.split_first()) {
+        (Some(target), _) => {
+            let resolved = target.scan()?;
+            warnings = resolved.warnings;
+            (resolved.objects, args.file_and_globs.as_slice(), target.to_string())
         }
         (None, Some((file, globs))) => {
             let path = Path::new(file);
@@ -59,7 +58,8 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     }
     discover::add_function_entries(&mut found, &globs);
     drop(progress);
-    warn(skipped.into_iter().chain(found.iter().flat_map(|f| f.warnings.clone())));
+    warn(warnings);
+    warn(found.iter().flat_map(|f| f.warnings.clone()));
     let selected = select(&found, &globs)?;
     if selected.is_empty() {
         say(&format!("{place}: no probes"));

@@ -100,6 +100,7 @@ pub fn main() -> i32 {
             return error.exit_code();
         }
     };
+    usdt_attach::kernel::descriptors::raise_limit();
     // `false` if a command reported findings.
     let result = match &cli.command {
         Command::List(args) => success(list::list(args, cli.color)),

@@ -62,7 +62,8 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     if let Some(file) = &args.schema {
         SchemaFile::read(file)?.apply(&mut found);
     }
-    warn(warnings.into_iter().chain(found.iter().flat_map(|f| f.warnings.clone())));
+    warn(warnings);
+    warn(found.iter().flat_map(|f| f.warnings.clone()));
     let options = Options {
         pids,
         cgroup: target.cgroup().map(Into::into),

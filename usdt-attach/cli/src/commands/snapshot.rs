@@ -18,6 +18,7 @@ use usdt_attach::event::{Event, Value};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Mode, Options, Plan};
 use usdt_attach::session::{Mechanism, Session};
+use usdt_attach::{ProcessHandle, Target};
 use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
@@ -46,21 +47,23 @@ enum Report {
 
 pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     uprobe_warmup::start();
-    let discover::Scan { objects: found, warnings } = discover::scan_process(args.pid)?;
-    warn(warnings);
+    let process = ProcessHandle::open(args.pid)?;
+    let resolved = Target::Processes(vec![process.clone()]).resolve()?;
+    let found = resolved.objects;
+    warn(resolved.warnings);
     let signals = Signals::catch()?;
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let mut reports =
         start(args.pid, &found, &["flight:armed", "flight:snapshot"], Mode::Record, &*backend)?;
     let warmed_up = Instant::now() + args.warmup;
-    wait(args.pid, &signals, warmed_up, || {
+    wait(&process, &signals, warmed_up, || {
         // Snapshots that the program takes by itself meanwhile are not the requested one.
         reports.drain(|_| {}).map(|_| None::<()>)
     })?;
     let request =
         start(args.pid, &found, &["flight:request"], Mode::Count { by: Vec::new() }, &*backend)?;
     let timed_out = Instant::now() + ANSWER_TIMEOUT;
-    let report = wait(args.pid, &signals, timed_out, || {
+    let report = wait(&process, &signals, timed_out, || {
         let mut answer = None;
         reports.drain(|event| answer = answer.take().or_else(|| requested_report(event)))?;
         Ok(answer)
@@ -111,7 +114,7 @@ fn start(
 /// Polls until there is a result or the deadline has passed. Fails on a signal and if the process
 /// ends.
 fn wait<T>(
-    pid: u32,
+    process: &ProcessHandle,
     signals: &Signals,
     deadline: Instant,
     mut poll: impl FnMut() -> Result<Option<T>>,
@@ -123,8 +126,8 @@ fn wait<T>(
         if signals.received() {
             return Err(Error::usage("interrupted"));
         }
-        if !discover::is_process_alive(pid) {
-            return Err(Error::no_process(pid));
+        if !process.is_alive() {
+            return Err(discover::no_process(process.pid()));
         }
         std::thread::sleep(POLL_INTERVAL);
     }

@@ -8,6 +8,7 @@ use crate::config::{Config, Otlp, Prometheus};
 use crate::endpoint::address::{ListenAddress, is_exposed};
 use crate::endpoint::web_config::Security;
 use crate::endpoint::{Endpoint, Exports};
+use crate::job::entries;
 use crate::otlp;
 use rustix::io::Errno;
 use std::path::PathBuf;
@@ -110,7 +111,12 @@ impl Exporter<'_> {
             false => Some(self.start_sender(new.otlp.as_ref())?),
         };
         self.apply_endpoint(new.prometheus.as_ref(), new_security)?;
-        if let Err(error) = self.apply_entries(&new) {
+        if entries(&old) != entries(&new) {
+            self.find_unselected(&new.globs());
+        }
+        let applied = self.apply_entries(&new);
+        self.close_unselected();
+        if let Err(error) = applied {
             self.apply_endpoint(old.prometheus.as_ref(), old_security)?;
             return Err(error);
         }

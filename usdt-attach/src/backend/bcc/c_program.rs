@@ -318,7 +318,7 @@ fn site_arguments(
         for site in &object.sites {
             let Some(probe) = plan.probes.get(site.probe as usize) else { continue };
             let is_site = |candidate: &&Selected| {
-                candidate.object.id == object.object.id
+                candidate.object.id == object.id
                     && candidate.probe.address == site.address
                     && candidate.probe.provider == probe.provider
                     && candidate.probe.name == probe.name

@@ -76,11 +76,13 @@ fn plan(sites: u32, handlers: u32) -> Plan {
         method: Method::Nop,
         stub: false,
     };
+    let object = Arc::new(Object::open(&own, &own).unwrap());
     Plan {
         objects: vec![PlannedObject {
             path: own.clone(),
             sites: (0..sites).map(site).collect(),
-            object: Arc::new(Object::open(&own, &own).unwrap()),
+            id: object.id,
+            object: Some(object),
         }],
         probes: vec![PlannedProbe { provider: "p".into(), name: "n".into() }],
         handlers: (0..handlers).map(handler).collect(),

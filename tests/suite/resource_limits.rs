@@ -1,0 +1,204 @@
+//! Limits on open files, next to processes that map many files.
+
+use crate::export::{get, metric};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use usdt_e2e::{
+    Need, Process, command, events_and_summary, free_port, have, stdout, tools, wait_for, write,
+};
+
+/// With arguments, maps these files executable until it is killed. Without, it waits for a tracer,
+/// fires five hits and prints its limit on open files.
+const PROGRAM: &str = r#"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#define _SDT_HAS_SEMAPHORES 1
+#include <sys/sdt.h>
+unsigned short PROVIDER_hit_semaphore __attribute__((section(".probes")));
+int main(int argc, char **argv) {
+  for (int i = 1; i < argc; i++) {
+    int fd = open(argv[i], O_RDONLY);
+    if (mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED) return 1;
+    close(fd);
+  }
+  puts("ready");
+  fflush(stdout);
+  while (argc > 1) pause();
+  for (int i = 0; i < 60000 && !PROVIDER_hit_semaphore; i++) usleep(1000);
+  usleep(200000);
+  for (volatile long i = 0; i < 5; i++) STAP_PROBE1(PROVIDER, hit, i);
+  struct rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  fprintf(stderr, "limit %ld\n", (long)limit.rlim_cur);
+  return 0;
+}
+"#;
+
+/// Builds the program. Tests attach to the whole host, so each has a provider of its own.
+fn build(folder: &Path, provider: &str) -> PathBuf {
+    let source = write(folder, &format!("{provider}.c"), PROGRAM.replace("PROVIDER", provider));
+    let app = folder.join(provider);
+    stdout(command("gcc").args(["-O2", "-o"]).arg(&app).arg(source));
+    app
+}
+
+/// Starts a process that maps `count` copies of a program, each with its own inode.
+fn start_hog(program: &Path, folder: &Path, count: usize) -> Process {
+    let copies: Vec<PathBuf> = (0..count).map(|i| folder.join(format!("copy-{i}"))).collect();
+    let script = r#"from=$1; shift; for to in "$@"; do cp "$from" "$to"; done"#;
+    stdout(command("sh").args(["-c", script, "sh"]).arg(program).args(&copies));
+    let hog = Process::start(command(program).args(&copies));
+    let last = copies.last().unwrap().to_str().unwrap().to_owned();
+    wait_for("the files to be mapped", || {
+        std::fs::read_to_string(format!("/proc/{}/maps", hog.pid())).unwrap().contains(&last)
+    });
+    hog
+}
+
+/// Returns `usdt-attach` with limits on open files.
+fn limited(soft: u32, hard: u32, args: &[&str]) -> Command {
+    let mut shell = command("sh");
+    let script = r#"ulimit -Sn "$2" && ulimit -Hn "$1" && shift 2 && exec "$@""#;
+    shell.args(["-c", script, "sh", &hard.to_string(), &soft.to_string()]);
+    shell.arg(tools().join("usdt-attach")).args(args);
+    shell
+}
+
+/// The files of one test would take the descriptors of another.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn counts(port: u16, provider: &str) -> f64 {
+    let page = get(port, "/metrics");
+    metric(&page, &format!("usdt_{provider}_hit_total")).values().sum()
+}
+
+/// The hard limit is too low for all copies. The program that starts meanwhile is attached to when
+/// they have gone.
+#[test]
+fn attaches_to_a_program_when_descriptors_are_free_again() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let app = build(folder.path(), "crowded");
+    let hog = start_hog(&app, folder.path(), 300);
+    let victim = folder.path().join("victim");
+    stdout(Command::new("cp").arg(&app).arg(&victim));
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let args = ["export", "--all", "--prometheus", &address, "crowded:*"];
+    let exporter = Process::start(&mut limited(256, 256, &args));
+    wait_for("the endpoint", || get(port, "/metrics").contains("usdt_"));
+    let target = Process::start(&mut command(&victim));
+    // Most copies are attached to, and some descriptors stay free.
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", exporter.pid())).unwrap().count();
+    assert!((150..256).contains(&descriptors), "{descriptors}");
+    assert!(get(port, "/metrics").contains("usdt_"));
+    drop(hog);
+    let (status, _, errors) = target.finish();
+    assert!(status.success(), "{errors}");
+    wait_for("the hits", || counts(port, "crowded") >= 5.0);
+    let (_, _, messages) = exporter.interrupt();
+    let about = |what: &str| messages.lines().filter(|line| line.contains(what)).count();
+    let victim = victim.to_str().unwrap();
+    assert_eq!(about(&format!("trying again to attach to {victim}: ")), 1, "{messages}");
+    assert_eq!(about(&format!("attached to {victim} after all")), 1, "{messages}");
+    assert!(messages.contains("its limit of 256 open files; raise the hard limit"), "{messages}");
+}
+
+/// The soft limit of 256 is raised, but not that of a command.
+#[test]
+fn raises_the_soft_limit_for_itself_only() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let app = build(folder.path(), "raised");
+    let hog = start_hog(&app, folder.path(), 300);
+    let tracer = limited(256, 4096, &["trace", "--all", "--json", "raised:*"]);
+    let mut tracer = tracer;
+    let tracer = Process::start(&mut tracer);
+    wait_for("the tracer", || tracer.link_count() >= 302);
+    let victim = folder.path().join("victim");
+    stdout(Command::new("cp").arg(&app).arg(&victim));
+    let (status, _, errors) = Process::start(&mut command(&victim)).finish();
+    assert!(status.success(), "{errors}");
+    let interrupted = Instant::now();
+    let (_, out, errors) = tracer.interrupt();
+    // Closing one link after the other takes 15 seconds.
+    assert!(interrupted.elapsed() < Duration::from_secs(4), "{:?}", interrupted.elapsed());
+    let (events, summary) = events_and_summary(&out);
+    assert_eq!((events.len(), &summary["hits"]), (5, &5.into()), "{errors}");
+    drop(hog);
+    let app = app.to_str().unwrap();
+    let (_, out, errors) =
+        Process::start(&mut limited(256, 4096, &["trace", "--json", "--", app])).finish();
+    assert!(errors.contains("limit 256\n"), "{out} {errors}");
+}
+
+/// 130 programs, two entries and a limit of 1,024.
+#[test]
+fn exports_from_130_programs_with_few_descriptors() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let app = build(folder.path(), "distinct");
+    let _hog = start_hog(&app, folder.path(), 130);
+    let port = free_port();
+    let config = write(
+        folder.path(),
+        "export.toml",
+        format!(
+            "[prometheus]\nlisten = \"127.0.0.1:{port}\"\n\
+             [[count]]\nprobes = [\"distinct:*\"]\n\
+             [[hist]]\nprobes = [\"distinct:*\"]\nvalue = \"arg0\"\n"
+        ),
+    );
+    let args = ["export", "--all", "--config", &config];
+    let exporter = Process::start(&mut limited(1024, 1024, &args));
+    wait_for("the endpoint", || get(port, "/metrics").contains("usdt_"));
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", exporter.pid())).unwrap().count();
+    assert!(descriptors < 130 * 6 + 40, "{descriptors}");
+    let (status, _, errors) = Process::start(&mut command(&app)).finish();
+    assert!(status.success(), "{errors}");
+    wait_for("the hits", || counts(port, "distinct") >= 5.0);
+    let (_, _, messages) = exporter.interrupt();
+    assert!(messages.contains("attached to 262 sites"), "{messages}");
+    assert!(!messages.contains("trying again"), "{messages}");
+}
+
+/// Files whose probes are not selected take no descriptor for long, however many there are.
+#[test]
+fn reads_more_new_files_than_there_are_descriptors() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let (other, app) = (build(folder.path(), "unselected"), build(folder.path(), "selected"));
+    let mut victim = Process::start(&mut command(&app));
+    let tracer = limited(200, 200, &["trace", "--all", "--json", "selected:*"]);
+    let mut tracer = tracer;
+    let tracer = Process::start(&mut tracer);
+    wait_for("the tracer", || tracer.link_count() >= 2);
+    let hog = start_hog(&other, folder.path(), 300);
+    victim.0.wait().unwrap();
+    let new = folder.path().join("new");
+    stdout(Command::new("cp").arg(&app).arg(&new));
+    let (status, _, errors) = Process::start(&mut command(&new)).finish();
+    assert!(status.success(), "{errors}");
+    let (_, out, errors) = tracer.interrupt();
+    let (events, _) = events_and_summary(&out);
+    assert_eq!(events.len(), 10, "{errors}");
+    assert!(!errors.contains("cannot read new files"), "{errors}");
+    drop(hog);
+}

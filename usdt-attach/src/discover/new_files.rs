@@ -1,0 +1,197 @@
+//! Finding files that processes have begun to map, without keeping those that have no probes open.
+
+use super::mounts::Mounts;
+use super::object::{Object, ObjectId};
+use super::process::{self, Visited};
+use super::{ScannedObject, scan_object};
+use crate::error::Error;
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+/// When the content or the attributes of a file were last changed (`st_ctime`). A file that was
+/// replaced by another with the same inode number has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ChangeTime(i64, i64);
+
+impl ChangeTime {
+    fn of(object: &Object) -> Option<ChangeTime> {
+        let metadata = std::fs::metadata(object.kernel_path()).ok()?;
+        Some(ChangeTime(metadata.ctime(), metadata.ctime_nsec()))
+    }
+}
+
+/// Files in which there is nothing to attach to. They are not read again until they change.
+#[derive(Debug, Default)]
+pub(crate) struct FilesWithoutProbes(HashMap<ObjectId, ChangeTime>);
+
+impl FilesWithoutProbes {
+    /// The number of files that are remembered. Any user can map any number of files.
+    const MAX: usize = 1 << 16;
+
+    pub(crate) fn insert(&mut self, object: &Object) {
+        if let Some(time) = ChangeTime::of(object) {
+            self.add(object.id, time);
+        }
+    }
+
+    fn add(&mut self, id: ObjectId, time: ChangeTime) {
+        // Reading some files again costs less than remembering which of them are still mapped.
+        if self.0.len() >= Self::MAX {
+            self.0.clear();
+        }
+        self.0.insert(id, time);
+    }
+
+    fn contains(&self, object: &Object) -> bool {
+        self.0.get(&object.id).is_some_and(|known| Some(*known) == ChangeTime::of(object))
+    }
+}
+
+/// A scan of several processes, in which each file is read once.
+#[derive(Debug)]
+pub(crate) struct NewFiles<'a> {
+    /// Files that need not be read.
+    known: &'a HashSet<ObjectId>,
+    without_probes: &'a mut FilesWithoutProbes,
+    /// Files that were opened, as `/proc/PID/maps` shows them.
+    seen: HashSet<(String, u64)>,
+    mounts: Mounts,
+    /// The files found: those with probes, and executables.
+    pub(crate) objects: Vec<ScannedObject>,
+    /// Why other files were not read.
+    pub(crate) skipped: Vec<String>,
+}
+
+impl<'a> NewFiles<'a> {
+    /// The number of files that are found at once, because each is open.
+    const MAX: usize = 32;
+
+    /// True if there may be more files. The scan is to be repeated when these are settled.
+    pub(crate) fn is_full(&self) -> bool {
+        self.objects.len() >= Self::MAX
+    }
+
+    pub(crate) fn new(
+        known: &'a HashSet<ObjectId>,
+        without_probes: &'a mut FilesWithoutProbes,
+    ) -> NewFiles<'a> {
+        NewFiles {
+            known,
+            without_probes,
+            seen: HashSet::new(),
+            mounts: Mounts::new(),
+            objects: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    /// Adds the files that a process maps. A process that has ended, or that this process may not
+    /// read, has none.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceLimit` if files are missing because there are no descriptors left.
+    pub(crate) fn add_process(&mut self, pid: u32) -> Result<(), Error> {
+        let NewFiles { known, without_probes, seen, mounts, objects, skipped } = self;
+        let mut shortage = None;
+        let result = process::for_each_object(pid, mounts, seen, &mut |visited| {
+            let (object, is_executable) = match visited {
+                Visited::Object { object: Ok(object), is_executable } => (object, is_executable),
+                Visited::Object { object: Err(error), .. } if error.is_resource_limit() => {
+                    shortage = shortage.take().or(Some(error));
+                    return;
+                }
+                Visited::Object { object: Err(error), .. } => {
+                    skip(skipped, format!("{error:#}"));
+                    return;
+                }
+                Visited::Skipped(reason) => {
+                    skip(skipped, reason);
+                    return;
+                }
+            };
+            if let Some(found) = objects.iter_mut().find(|o| o.object.id == object.id) {
+                found.pids = found.pids.iter().copied().chain([pid]).collect();
+                return;
+            }
+            if objects.len() >= Self::MAX
+                || known.contains(&object.id)
+                || without_probes.contains(&object)
+            {
+                return;
+            }
+            let (id, time) = (object.id, ChangeTime::of(&object));
+            match scan_object(object) {
+                // An executable without probes may have function entries.
+                Ok(one) if is_executable || !one.probes.is_empty() => {
+                    objects.push(ScannedObject { pids: Arc::from([pid]), ..one });
+                }
+                Err(error) if error.is_resource_limit() => {
+                    shortage = shortage.take().or(Some(error));
+                }
+                // A damaged file is read again when it has changed.
+                Ok(_) | Err(_) => {
+                    if let Some(time) = time {
+                        without_probes.add(id, time);
+                    }
+                }
+            }
+        });
+        match (shortage, result) {
+            (Some(error), _) => Err(error),
+            (None, Err(error)) if error.is_resource_limit() => Err(error),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Keeps a reason. Any user can cause any number of them.
+fn skip(skipped: &mut Vec<String>, reason: String) {
+    const MAX: usize = 64;
+    if skipped.len() < MAX {
+        skipped.push(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_file_without_probes_again_when_it_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
+        let open = || Object::open(&path, &path).unwrap();
+        let mut files = FilesWithoutProbes::default();
+        files.insert(&open());
+        assert!(files.contains(&open()));
+        // The clock of file times has a resolution of some milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let permissions = std::fs::metadata(&path).unwrap().permissions();
+        std::fs::set_permissions(&path, permissions).unwrap();
+        assert!(!files.contains(&open()));
+    }
+
+    #[test]
+    fn bounds_the_files_that_it_remembers() {
+        let mut files = FilesWithoutProbes::default();
+        for ino in 0..3 * FilesWithoutProbes::MAX as u64 {
+            files.add(ObjectId { dev: 1, ino }, ChangeTime(0, 0));
+            assert!(files.0.len() <= FilesWithoutProbes::MAX);
+        }
+    }
+
+    #[test]
+    fn finds_the_files_of_a_process_once() {
+        let (known, mut without_probes) = (HashSet::new(), FilesWithoutProbes::default());
+        let own = std::process::id();
+        let mut files = NewFiles::new(&known, &mut without_probes);
+        files.add_process(own).unwrap();
+        files.add_process(own).unwrap();
+        let exe = std::env::current_exe().unwrap();
+        assert_eq!(files.objects.iter().filter(|o| o.object.path == exe).count(), 1);
+        assert!(files.add_process(u32::MAX - 1).is_ok(), "a process that has ended has no files");
+    }
+}

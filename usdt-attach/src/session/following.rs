@@ -1,0 +1,245 @@
+//! Attaching to objects that a target executes or maps later.
+
+use super::Session;
+use crate::backend::Backend;
+use crate::discover::select::select_if_any;
+use crate::discover::{ObjectId, ScannedObject, SchemaFile, add_function_entries, no_process};
+use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
+use crate::plan::{Options, Plan, PlannedObject};
+use crate::target::follow::Follower;
+use crate::target::{ProcessHandle, Target};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often sessions on files that no process maps any more are ended.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(10);
+/// The number of objects of a poll that are named if attaching to them fails.
+const MAX_NAMED: usize = 8;
+/// The number of tries if processes of the target end while it is attached to.
+const MAX_TRIES: usize = 3;
+
+/// How an [`EventLoop`](super::EventLoop) attaches to objects that its target executes or maps
+/// later.
+#[derive(Clone, Debug)]
+pub struct Attacher {
+    /// Globs of the probes to attach to. Empty: every probe.
+    pub globs: Vec<String>,
+    /// Names and types of arguments for probes without a schema of their own.
+    pub schema: Option<SchemaFile>,
+    /// Options of the plans.
+    pub options: Options,
+    /// The back end that attaches the plans.
+    pub backend: Arc<dyn Backend>,
+}
+
+impl Attacher {
+    fn is_selected(&self, object: &ScannedObject) -> bool {
+        !select_if_any(std::slice::from_ref(object), &self.globs).is_empty()
+    }
+
+    /// Attaches to all of the objects, which have selected probes, or to none.
+    fn attach(
+        &self,
+        objects: &[ScannedObject],
+        processes: Option<&[ProcessHandle]>,
+        remaining: Option<u64>,
+        warnings: &mut Vec<Warning>,
+    ) -> std::result::Result<Session, AttachError> {
+        let selected = select_if_any(objects, &self.globs);
+        let mut tries = MAX_TRIES;
+        loop {
+            tries -= 1;
+            let alive =
+                processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
+            let pids = alive.as_ref().map(|alive| alive.iter().map(|p| p.pid()).collect());
+            let options = Options { limit: remaining, pids, ..self.options.clone() };
+            let (plan, plan_warnings) =
+                Plan::new(&selected, &options).map_err(AttachError::Unplanned)?;
+            let result = Session::start(plan, &*self.backend)
+                .and_then(|session| check_ids(alive.into_iter().flatten()).map(|()| session));
+            match result {
+                Ok(session) => {
+                    warnings.extend(plan_warnings);
+                    return Ok(session);
+                }
+                // One of the processes has ended.
+                Err(error) if error.kind() == ErrorKind::NotFound && tries > 0 => {}
+                Err(error) => return Err(AttachError::Rejected(error)),
+            }
+        }
+    }
+}
+
+/// Fails if another process can have got the id of one of these: what was attached by id may be
+/// attached to the other one.
+pub(crate) fn check_ids<'p>(processes: impl IntoIterator<Item = &'p ProcessHandle>) -> Result<()> {
+    match processes.into_iter().find(|process| !process.owns_id()) {
+        Some(process) => Err(no_process(process.pid())),
+        None => Ok(()),
+    }
+}
+
+/// Why objects are not attached to.
+enum AttachError {
+    /// They cannot be planned, and will not until they change.
+    Unplanned(Error),
+    /// The kernel rejects the plan, which it may accept later.
+    Rejected(Error),
+}
+
+/// A target that is followed, and how to attach to its new objects.
+#[derive(Debug)]
+pub(super) struct Following {
+    pub(super) follower: Follower,
+    attacher: Attacher,
+    /// The processes of a target that names them one by one.
+    processes: Option<Vec<ProcessHandle>>,
+    /// True if the files of the target come and go.
+    has_changing_files: bool,
+    cleaned_up: Instant,
+}
+
+impl Following {
+    pub(super) fn new(
+        target: &Target,
+        objects: &[ScannedObject],
+        processes: Option<&[ProcessHandle]>,
+        attacher: Attacher,
+    ) -> Following {
+        Following {
+            follower: Follower::new(target, objects),
+            attacher,
+            processes: processes.map(<[ProcessHandle]>::to_vec),
+            has_changing_files: !matches!(target, Target::Processes(_)),
+            cleaned_up: Instant::now(),
+        }
+    }
+
+    /// Attaches to new objects, and returns the sessions. `remaining` replaces the limit in the
+    /// options. What cannot be attached to is reported in `warnings`.
+    pub(super) fn attach_new(
+        &mut self,
+        remaining: Option<u64>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<Session>> {
+        let mut objects = self.follower.poll_new_objects()?;
+        warnings.extend(self.follower.take_warnings());
+        self.attacher.schema.iter().for_each(|schema| schema.apply(&mut objects));
+        add_function_entries(&mut objects, &self.attacher.globs);
+        objects.retain(|object| {
+            let is_selected = self.attacher.is_selected(object);
+            if !is_selected {
+                self.follower.ignored(object);
+            }
+            is_selected
+        });
+        if objects.is_empty() {
+            return Ok(Vec::new());
+        }
+        debug_event!(objects = objects.len(), "the target runs new objects");
+        let mut batch = Batch {
+            following: self,
+            remaining,
+            warnings,
+            sessions: Vec::new(),
+            failures: Vec::new(),
+        };
+        batch.attach(&objects);
+        let Batch { sessions, failures, .. } = batch;
+        let unnamed = failures.len().saturating_sub(MAX_NAMED);
+        warnings.extend(failures.into_iter().take(MAX_NAMED));
+        if unnamed > 0 {
+            let message = format!("trying again to attach to {unnamed} more files");
+            warnings.push(Warning::new(WarningKind::SkippedObject, message));
+        }
+        Ok(sessions)
+    }
+
+    /// Returns the files that may be hit, of those of the sessions; `None` if it is not time to
+    /// clean up.
+    pub(super) fn live_objects(
+        &mut self,
+        sessions: &[Session],
+    ) -> Result<Option<HashSet<ObjectId>>> {
+        if !self.has_changing_files
+            || sessions.len() < 2
+            || self.cleaned_up.elapsed() < CLEANUP_INTERVAL
+        {
+            return Ok(None);
+        }
+        let ids = sessions.iter().flat_map(|s| s.plan().objects()).map(PlannedObject::id);
+        let known: HashSet<ObjectId> = ids.collect();
+        let live = self.follower.live_objects(&known)?;
+        known.difference(&live).for_each(|id| self.follower.forget(*id));
+        self.cleaned_up = Instant::now();
+        Ok(Some(live))
+    }
+}
+
+/// Attaches to the new objects of one poll.
+struct Batch<'a> {
+    following: &'a mut Following,
+    remaining: Option<u64>,
+    warnings: &'a mut Vec<Warning>,
+    sessions: Vec<Session>,
+    failures: Vec<Warning>,
+}
+
+impl Batch<'_> {
+    /// Attaches to objects with one session or, if that fails, with one for each half, so that one
+    /// object does not keep the others from being attached to. Returns the error if there are no
+    /// descriptors left.
+    fn attach(&mut self, objects: &[ScannedObject]) -> Option<Error> {
+        let Following { follower, attacher, processes, .. } = &mut *self.following;
+        match attacher.attach(objects, processes.as_deref(), self.remaining, self.warnings) {
+            Ok(mut session) => {
+                session.close_programs();
+                self.sessions.push(session);
+                for scanned in objects {
+                    if follower.attached(scanned.object.id) {
+                        let path = scanned.object.path.display();
+                        let message = format!("attached to {path} after all");
+                        self.warnings.push(Warning::new(WarningKind::AttachedLate, message));
+                    }
+                }
+                None
+            }
+            Err(error) => match objects {
+                [] => None,
+                [object] => self.fail(object, error),
+                _ => {
+                    let (first, second) = objects.split_at(objects.len() / 2);
+                    let Some(shortage) = self.attach(first) else { return self.attach(second) };
+                    // The others would only fail as well.
+                    for object in second {
+                        let copy = shortage.raw_os_error().unwrap_or(libc::EMFILE);
+                        let copy = std::io::Error::from_raw_os_error(copy);
+                        let error = Error::kernel(shortage.to_string(), copy);
+                        self.fail(object, AttachError::Rejected(error));
+                    }
+                    Some(shortage)
+                }
+            },
+        }
+    }
+
+    /// Notes that an object is not attached to. Returns the error if there are no descriptors left.
+    fn fail(&mut self, scanned: &ScannedObject, error: AttachError) -> Option<Error> {
+        let path = scanned.object.path.display();
+        let (message, error) = match error {
+            AttachError::Unplanned(error) => {
+                self.following.follower.ignored(scanned);
+                (Some(format!("{error:#}")), error)
+            }
+            AttachError::Rejected(error) => {
+                let is_first = self.following.follower.failed(scanned.object.id);
+                let message = format!("trying again to attach to {path}: {error:#}");
+                (is_first.then_some(message), error)
+            }
+        };
+        self.failures
+            .extend(message.map(|message| Warning::new(WarningKind::SkippedObject, message)));
+        Some(error).filter(Error::is_resource_limit)
+    }
+}
