@@ -196,6 +196,52 @@ mod tests {
     }
 
     #[test]
+    fn symbols_that_share_a_long_name_take_its_space_once() {
+        const COUNT: u64 = 200_000;
+        let name = vec![b'x'; 4 << 20];
+        let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+        file.resize(64, 0);
+        let strings = file.len() as u64;
+        file.extend(&name);
+        file.push(0);
+        let short = file.len() as u64 - strings;
+        file.extend(b"short\0");
+        let table = file.len() as u64;
+        for n in 0..COUNT {
+            let offset = if n == 7 { short as u32 } else { 0 };
+            file.extend(offset.to_le_bytes());
+            file.extend([2, 0, 1, 0]);
+            file.extend((16 * n).to_le_bytes());
+            file.extend(16u64.to_le_bytes());
+        }
+        let sections = file.len() as u64;
+        for (kind, offset, size, link) in
+            [(3u32, strings, table - strings, 0u32), (2, table, 24 * COUNT, 0)]
+        {
+            file.extend([0; 4]);
+            file.extend(kind.to_le_bytes());
+            file.extend([0; 16]);
+            file.extend(offset.to_le_bytes());
+            file.extend(size.to_le_bytes());
+            file.extend(link.to_le_bytes());
+            file.extend([0; 20]);
+        }
+        file[16] = 2;
+        file[18] = 62;
+        file[40..48].copy_from_slice(&sections.to_le_bytes());
+        file[54..64].copy_from_slice(&[56, 0, 0, 0, 64, 0, 2, 0, 0, 0]);
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), &file).unwrap();
+        let object = crate::discover::Object::open(path.path(), path.path()).unwrap();
+        let bytes = object.bytes_with_limit(8 << 20);
+        let symbols = ElfSymbols::read(&object.view(&bytes).unwrap());
+        assert_eq!(symbols.len() as u64, COUNT);
+        assert_eq!(symbols.look_up(&bytes, 16 * 7 + 3), Some((16 * 7, "short".to_owned())));
+        assert_eq!(symbols.look_up(&bytes, 16), None, "the name is too long");
+        assert!(bytes.check(&object).is_ok(), "the limit is not exceeded");
+    }
+
+    #[test]
     fn names_that_grow_exponentially_are_cut() {
         for name in exponential_names() {
             let start = Instant::now();
