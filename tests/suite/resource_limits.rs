@@ -107,8 +107,12 @@ fn attaches_to_a_program_when_descriptors_are_free_again() {
     let (_, _, messages) = exporter.interrupt();
     let about = |what: &str| messages.lines().filter(|line| line.contains(what)).count();
     let victim = victim.to_str().unwrap();
-    assert_eq!(about(&format!("trying again to attach to {victim}: ")), 1, "{messages}");
-    assert_eq!(about(&format!("attached to {victim} after all")), 1, "{messages}");
+    // The program may be attached to before a copy takes the last descriptor. Otherwise each failure
+    // and each success is reported once.
+    let failures = about(&format!("trying again to attach to {victim}: "));
+    assert!(failures <= 1, "{messages}");
+    assert_eq!(about(&format!("attached to {victim} after all")), failures, "{messages}");
+    assert!(about("trying again to attach to ") > 0, "{messages}");
     assert!(messages.contains("its limit of 256 open files; raise the hard limit"), "{messages}");
 }
 
