@@ -23,16 +23,16 @@ pub(super) struct ProcessFiles {
 }
 
 /// Returns the files that a process maps executable.
-///
-/// An executable that the process does not map, such as that of a packed program, is left out:
-/// nothing in it can be hit.
 pub(super) fn objects(pid: u32, mounts: &Mounts) -> Result<ProcessFiles> {
     let mut mappings = file_mappings(pid)?;
+    let mut unmapped_exe = None;
     match std::fs::read_link(format!("/proc/{pid}/exe")) {
         Ok(name) => {
             let name = without_deleted(&name);
             if let Some(at) = mappings.files.iter().position(|m| m.name == name) {
                 mappings.files.get_mut(..=at).unwrap_or_default().rotate_right(1);
+            } else {
+                unmapped_exe = Some(name);
             }
         }
         // With CAP_PERFMON alone, current kernels show the mappings but not the mapped files.
@@ -44,17 +44,22 @@ pub(super) fn objects(pid: u32, mounts: &Mounts) -> Result<ProcessFiles> {
     let mut out = ProcessFiles { objects: Vec::new(), skipped: Vec::new() };
     out.skipped.extend(mappings.incomplete(pid));
     let mut seen = HashSet::new();
-    for mapping in &mappings.files {
-        match open(pid, mapping, mounts) {
-            Opened::Object(Ok(object)) => {
-                if seen.insert(object.id) {
-                    out.objects.push(Ok(object));
-                }
+    let mut add = |opened: Opened, name: &Path| match opened {
+        Opened::Object(Ok(object)) => {
+            if seen.insert(object.id) {
+                out.objects.push(Ok(object));
             }
-            Opened::Object(Err(error)) => out.objects.push(Err(error)),
-            Opened::Skipped(reason) => out.skipped.push(reason.message(&mapping.name)),
-            Opened::Nothing => {}
         }
+        Opened::Object(Err(error)) => out.objects.push(Err(error)),
+        Opened::Skipped(reason) => out.skipped.push(reason.message(name)),
+        Opened::Nothing => {}
+    };
+    if let Some(name) = unmapped_exe {
+        // A program that execve(2) has not mapped yet.
+        add(open_exe(pid, &name, mounts), &name);
+    }
+    for mapping in &mappings.files {
+        add(open(pid, mapping, mounts), &mapping.name);
     }
     Ok(out)
 }
@@ -183,7 +188,7 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     }
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
     let opened = match path_handle(Path::new(&by_mapping)) {
-        Some(handle) => open_handle(pid, &handle, mapping, mounts),
+        Some(handle) => open_handle(pid, &handle, &mapping.name, mounts),
         None => Opened::Nothing,
     };
     if !matches!(opened, Opened::Nothing) {
@@ -195,7 +200,7 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     ];
     for handle in others.into_iter().flatten() {
         // A file of another name is not asked for its inode if its file system may not answer.
-        match open_handle(pid, &handle, mapping, mounts) {
+        match open_handle(pid, &handle, &mapping.name, mounts) {
             Opened::Object(Ok(object)) if object.id.ino == mapping.inode => {
                 return Opened::Object(Ok(object));
             }
@@ -205,19 +210,29 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     Opened::Nothing
 }
 
-fn open_handle(pid: u32, handle: &File, mapping: &FileMapping, mounts: &Mounts) -> Opened {
+/// Opens the executable of a process, whose device is not known.
+fn open_exe(pid: u32, name: &Path, mounts: &Mounts) -> Opened {
+    if mounts.may_revalidate(pid) {
+        return Opened::Skipped(Unanswering::Unknown);
+    }
+    match path_handle(Path::new(&format!("/proc/{pid}/exe"))) {
+        Some(handle) => open_handle(pid, &handle, name, mounts),
+        None => Opened::Nothing,
+    }
+}
+
+fn open_handle(pid: u32, handle: &File, name: &Path, mounts: &Mounts) -> Opened {
     if let Err(reason) = mounts.check_mount(pid, handle) {
         return Opened::Skipped(reason);
     }
-    let is_empty = handle.metadata().is_ok_and(|metadata| metadata.len() == 0);
-    match Object::open_mapped(handle, &mapping.name) {
-        // A file that is being written, or one that a process has truncated.
-        Err(error) if is_empty => Opened::Object(Err(error)),
-        // Data, and files that this process may not read.
-        Err(error) if !matches!(error.kind(), ErrorKind::Io | ErrorKind::NotFound) => {
-            Opened::Nothing
-        }
-        object => Opened::Object(object),
+    // A device, such as a mapped graphics card.
+    if !handle.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Opened::Nothing;
+    }
+    match Object::open_mapped(handle, name) {
+        Ok(Some(object)) => Opened::Object(Ok(object)),
+        Err(error) if error.kind() != ErrorKind::Permission => Opened::Object(Err(error)),
+        Ok(None) | Err(_) => Opened::Nothing,
     }
 }
 
