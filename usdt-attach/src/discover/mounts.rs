@@ -153,6 +153,16 @@ impl Mounts {
         self.check_device(pid, device.ok_or(Unanswering::Unknown)?)
     }
 
+    /// Returns true if a file system is mounted that is asked even about a file that is opened with
+    /// `O_PATH` through a link in `/proc` (`d_weak_revalidate`).
+    pub(super) fn may_revalidate(&self, pid: u32) -> bool {
+        let asks = |kind: &String| kind.starts_with("nfs") || kind == "9p";
+        self.tables(pid).any(|table| {
+            let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+            table.by_device.values().any(|decision| decision.as_ref().is_err_and(asks))
+        })
+    }
+
     fn tables(&self, pid: u32) -> impl Iterator<Item = SharedTable> {
         self.own.iter().cloned().chain(self.table_of(pid))
     }

@@ -90,15 +90,17 @@ impl Object {
     pub(crate) fn open(path: &Path, name: &Path) -> Result<Object> {
         let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path);
         let handle = handle.map_err(|source| Error::open(name, source))?;
-        Object::from_handle(&handle, name, NAMED_LIMIT)
+        Object::from_handle(&handle, name, NAMED_LIMIT)?
+            .ok_or_else(|| Error::object(name, "not an ELF file"))
     }
 
-    /// Opens the file of an `O_PATH` descriptor, which a process maps.
-    pub(super) fn open_mapped(handle: &File, name: &Path) -> Result<Object> {
+    /// Opens the file of an `O_PATH` descriptor, which a process maps. `None` if it is not an ELF
+    /// file.
+    pub(super) fn open_mapped(handle: &File, name: &Path) -> Result<Option<Object>> {
         Object::from_handle(handle, name, MAPPED_LIMIT)
     }
 
-    fn from_handle(handle: &File, name: &Path, limit: u64) -> Result<Object> {
+    fn from_handle(handle: &File, name: &Path, limit: u64) -> Result<Option<Object>> {
         let failed = |source| Error::open(name, source);
         let metadata = handle.metadata().map_err(failed)?;
         // Opening a pipe could wait forever, and opening a device can have side effects.
@@ -108,18 +110,20 @@ impl Object {
         let file = File::open(format!("/proc/self/fd/{}", handle.as_raw_fd())).map_err(failed)?;
         let (id, version) = (ObjectId::from_metadata(&metadata), FileVersion::of(&metadata));
         let size = version.size;
+        if size == 0 {
+            return Err(Error::object(name, "the file is empty"));
+        }
         if size < MAGIC.len() as u64 {
-            let problem = if size == 0 { "the file is empty" } else { "not an ELF file" };
-            return Err(Error::object(name, problem));
+            return Ok(None);
         }
         let mut magic = [0; MAGIC.len()];
         file.read_exact_at(&mut magic, 0)
             .map_err(|error| Error::io(format!("cannot read {}", name.display()), error))?;
         if magic != *MAGIC {
             version.check(&file, name)?;
-            return Err(Error::object(name, "not an ELF file"));
+            return Ok(None);
         }
-        Ok(Object { path: name.to_owned(), id, file: Arc::new(file), version, limit })
+        Ok(Some(Object { path: name.to_owned(), id, file: Arc::new(file), version, limit }))
     }
 
     /// Returns the content of the file, of which nothing is read yet.

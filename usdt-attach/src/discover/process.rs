@@ -29,8 +29,7 @@ pub(super) enum Visited {
 /// inode as `/proc/PID/maps` shows them. Only the file that is visited is open, as a process can map
 /// more files than there are descriptors.
 ///
-/// An executable that the process does not map, such as that of a packed program, is left out:
-/// nothing in it can be hit.
+/// An executable that execve(2) has not mapped yet is visited as well.
 pub(super) fn for_each_object(
     pid: u32,
     mounts: &Mounts,
@@ -38,13 +37,15 @@ pub(super) fn for_each_object(
     visit: &mut dyn FnMut(Visited),
 ) -> Result<()> {
     let mut mappings = file_mappings(pid)?;
-    let mut executable = None;
+    let (mut executable, mut unmapped_exe) = (None, None);
     match std::fs::read_link(format!("/proc/{pid}/exe")) {
         Ok(name) => {
             let name = without_deleted(&name);
             if let Some(at) = mappings.files.iter().position(|m| m.name == name) {
                 mappings.files.get_mut(..=at).unwrap_or_default().rotate_right(1);
                 executable = Some(0);
+            } else {
+                unmapped_exe = Some(name);
             }
         }
         // With CAP_PERFMON alone, current kernels show the mappings but not the mapped files.
@@ -57,22 +58,35 @@ pub(super) fn for_each_object(
         visit(Visited::Skipped(warning));
     }
     let mut visited = HashSet::new();
+    // Returns true if the file could be opened.
+    let mut add = |opened: Opened, name: &Path, is_executable| match opened {
+        Opened::Object(Ok(object)) => {
+            if visited.insert(object.id) {
+                visit(Visited::Object { object: Ok(object), is_executable });
+            }
+            true
+        }
+        Opened::Object(error) => {
+            visit(Visited::Object { object: error, is_executable });
+            false
+        }
+        Opened::Skipped(reason) => {
+            visit(Visited::Skipped(reason.message(name)));
+            false
+        }
+        Opened::Nothing => false,
+    };
+    if let Some(name) = unmapped_exe {
+        add(open_exe(pid, &name, mounts), &name, true);
+    }
     for (index, mapping) in mappings.files.iter().enumerate() {
         let is_executable = executable == Some(index);
         let key = (mapping.device.clone(), mapping.inode);
         if seen.contains(&key) && !is_executable {
             continue;
         }
-        match open(pid, mapping, mounts) {
-            Opened::Object(Ok(object)) => {
-                seen.insert(key);
-                if visited.insert(object.id) {
-                    visit(Visited::Object { object: Ok(object), is_executable });
-                }
-            }
-            Opened::Object(error) => visit(Visited::Object { object: error, is_executable }),
-            Opened::Skipped(reason) => visit(Visited::Skipped(reason.message(&mapping.name))),
-            Opened::Nothing => {}
+        if add(open(pid, mapping, mounts), &mapping.name, is_executable) {
+            seen.insert(key);
         }
     }
     Ok(())
@@ -202,7 +216,7 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     }
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
     let opened = match path_handle(Path::new(&by_mapping)) {
-        Ok(handle) => open_handle(pid, &handle, mapping, mounts),
+        Ok(handle) => open_handle(pid, &handle, &mapping.name, mounts),
         Err(error) => {
             let error = Error::open(&mapping.name, error);
             // The file is not missing: it can be opened when there are descriptors again.
@@ -221,7 +235,7 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     ];
     for handle in others.into_iter().flatten() {
         // A file of another name is not asked for its inode if its file system may not answer.
-        match open_handle(pid, &handle, mapping, mounts) {
+        match open_handle(pid, &handle, &mapping.name, mounts) {
             Opened::Object(Ok(object)) if object.id.ino == mapping.inode => {
                 return Opened::Object(Ok(object));
             }
@@ -231,22 +245,29 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     Opened::Nothing
 }
 
-fn open_handle(pid: u32, handle: &File, mapping: &FileMapping, mounts: &Mounts) -> Opened {
+/// Opens the executable of a process, whose device is not known.
+fn open_exe(pid: u32, name: &Path, mounts: &Mounts) -> Opened {
+    if mounts.may_revalidate(pid) {
+        return Opened::Skipped(Unanswering::Unknown);
+    }
+    match path_handle(Path::new(&format!("/proc/{pid}/exe"))) {
+        Ok(handle) => open_handle(pid, &handle, name, mounts),
+        Err(_) => Opened::Nothing,
+    }
+}
+
+fn open_handle(pid: u32, handle: &File, name: &Path, mounts: &Mounts) -> Opened {
     if let Err(reason) = mounts.check_mount(pid, handle) {
         return Opened::Skipped(reason);
     }
-    let is_empty = handle.metadata().is_ok_and(|metadata| metadata.len() == 0);
-    match Object::open_mapped(handle, &mapping.name) {
-        // A file that is being written, or one that a process has truncated.
-        Err(error) if is_empty => Opened::Object(Err(error)),
-        // Data, and files that this process may not read.
-        Err(error)
-            if !error.is_resource_limit()
-                && !matches!(error.kind(), ErrorKind::Io | ErrorKind::NotFound) =>
-        {
-            Opened::Nothing
-        }
-        object => Opened::Object(object),
+    // A device, such as a mapped graphics card.
+    if !handle.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Opened::Nothing;
+    }
+    match Object::open_mapped(handle, name) {
+        Ok(Some(object)) => Opened::Object(Ok(object)),
+        Err(error) if error.kind() != ErrorKind::Permission => Opened::Object(Err(error)),
+        Ok(None) | Err(_) => Opened::Nothing,
     }
 }
 
