@@ -1,5 +1,6 @@
 //! Atomic replacement of files: a reader sees the old content or the new one, never a part.
 
+use stapsdt::escape::Escaped;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use tempfile::NamedTempFile;
 
 /// A failed write. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}", path.display())]
+#[error("cannot write {}: {source}", Escaped::new(path))]
 pub struct WriteError {
     /// The path of the file to write.
     pub path: PathBuf,

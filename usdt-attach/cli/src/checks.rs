@@ -9,7 +9,7 @@ use std::sync::Arc;
 use usdt_attach::backend::bcc::BccHelper;
 use usdt_attach::discover::select::Selected;
 use usdt_attach::discover::{Probe, ScannedObject};
-use usdt_attach::error::ErrorKind;
+use usdt_attach::error::{ErrorKind, Escaped};
 use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Capabilities};
 use usdt_attach::kernel::detect::{self, Features, UprobeMultiSupport};
 use usdt_attach::plan::{Method, NopOptimization, Options, Plan};
@@ -238,7 +238,7 @@ fn bcc() -> Finding {
         Err(error) => return bcc_problem(&error.to_string()),
     };
     match helper.check() {
-        Ok(()) => ok("bcc", format!("{}, with kernel headers", helper.path().display())),
+        Ok(()) => ok("bcc", format!("{}, with kernel headers", Escaped::new(helper.path()))),
         Err(error) => bcc_problem(&error.to_string()),
     }
 }
@@ -278,7 +278,7 @@ pub(crate) fn probes(found: &[ScannedObject]) -> Vec<Finding> {
 }
 
 fn object(object: &ScannedObject) -> Vec<Finding> {
-    let path = object.object.path.display().to_string();
+    let path = object.object.path.to_string_lossy().into_owned();
     let mut out: Vec<Finding> = object
         .warnings
         .iter()

@@ -338,8 +338,12 @@ impl Config {
         let text =
             std::fs::read_to_string(path).map_err(|source| error::Error::open(path, source))?;
         let invalid = |problem: String| error::Error::object(path, problem);
-        let config: Config = toml::from_str(&text)
-            .map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
+        let config: Config = toml::from_str(&text).map_err(|error| {
+            // The lines after the first show the place.
+            let text = error.to_string();
+            let (problem, place) = text.split_once('\n').unwrap_or((&text, ""));
+            invalid(problem.to_owned()).with_details(place)
+        })?;
         config.check().map_err(invalid)?;
         Ok(config)
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::is_process_alive;
 use usdt_attach::discover::{self, ObjectId, ScannedObject};
+use usdt_attach::error::Escaped;
 use usdt_attach::error::Result;
 use usdt_attach::session::Summary;
 use usdt_attach::target::follow::Follower;
@@ -401,7 +402,10 @@ impl<'a> Exporter<'a> {
         let result = Config::read(&path).and_then(|new| {
             let old = self.settings.config.clone();
             if old.target != new.target {
-                (self.report)(format!("{}: changing [target] requires a restart", path.display()));
+                (self.report)(format!(
+                    "{}: changing [target] requires a restart",
+                    Escaped::new(&path)
+                ));
             }
             self.apply_outputs(&old, &new)?;
             if let Err(error) = self.apply_entries(&new) {
@@ -412,7 +416,7 @@ impl<'a> Exporter<'a> {
             Ok(())
         });
         match result {
-            Ok(()) => (self.report)(format!("{}: configuration reloaded", path.display())),
+            Ok(()) => (self.report)(format!("{}: configuration reloaded", Escaped::new(&path))),
             Err(error) => {
                 (self.report)(format!("{error:#}; the previous configuration stays active"));
             }

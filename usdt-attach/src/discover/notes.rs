@@ -8,6 +8,7 @@ use serde::Serialize;
 use stapsdt::argspec::{self, Arch};
 use stapsdt::blob;
 use stapsdt::elf::View;
+use stapsdt::escape::Escaped;
 use stapsdt::note::{self, Note, NoteIter};
 use stapsdt::schema::{self, NoteBody};
 use stapsdt::site::{self, Instruction};
@@ -125,7 +126,7 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
         scanner.warnings.truncate(MAX_WARNINGS);
         scanner.warnings.push(format!("{more} more warnings of this kind are not shown"));
     }
-    let name = object.path.display();
+    let name = Escaped::new(&object.path);
     let warnings = scanner
         .warnings
         .into_iter()

@@ -7,6 +7,7 @@ use crate::bpf::syscall::{self, UprobeSite};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, PlannedObject, Site};
+use stapsdt::escape::Escaped;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -121,7 +122,7 @@ fn path_of(object: &PlannedObject) -> Result<CString> {
 }
 
 fn cannot_attach(object: &PlannedObject) -> String {
-    format!("cannot attach to {}", object.path.display())
+    format!("cannot attach to {}", Escaped::new(&object.path))
 }
 
 fn multi_link(

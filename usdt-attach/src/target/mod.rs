@@ -10,6 +10,7 @@ pub use process_handle::ProcessHandle;
 
 use crate::discover::{self, ObjectId, ScannedObject};
 use crate::error::{Error, Result};
+use stapsdt::escape::Escaped;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
@@ -53,9 +54,11 @@ impl fmt::Display for Target {
                 let pids: Vec<String> = processes.iter().map(|p| p.pid().to_string()).collect();
                 write!(f, "process {}", pids.join(", "))
             }
-            Target::Executable(path) | Target::Cgroup(path) => path.display().fmt(f),
+            Target::Executable(path) | Target::Cgroup(path) => Escaped::new(path).fmt(f),
             Target::Host => f.write_str("this host"),
-            Target::Command(words) => words.first().map_or(Ok(()), |word| word.display().fmt(f)),
+            Target::Command(words) => {
+                words.first().map_or(Ok(()), |word| Escaped::new(word).fmt(f))
+            }
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::atomic_write::write_if_changed;
 use crate::dlang;
 use crate::dlang::source::Sources;
 use clap::Args;
-use cli_common::{BAD_INPUT, FINDINGS, OK, say};
+use cli_common::{BAD_INPUT, FINDINGS, OK, say, say_colored};
+use stapsdt::escape::Escaped;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -28,14 +29,14 @@ pub(super) fn run(args: &FmtArgs, color: bool) -> Result<i32, CommandError> {
     let mut unformatted = Vec::new();
     for path in &args.files {
         let is_stdin = path == Path::new("-");
-        let name = if is_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
+        let name = if is_stdin { "<stdin>".to_owned() } else { Escaped::new(path).to_string() };
         let old = if is_stdin { read_standard_input()? } else { read_definition(path)? };
         let mut sources = Sources::default();
         let file = sources.add(&name, &old);
         let new = match dlang::format(&sources, &file) {
             Ok(new) => new,
             Err(diagnostic) => {
-                say(&format!("{}\n", diagnostic.render(&sources, color)));
+                say_colored(&format!("{}\n", diagnostic.render(&sources, color)), color);
                 exit_code = BAD_INPUT;
                 continue;
             }

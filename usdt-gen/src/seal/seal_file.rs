@@ -7,6 +7,7 @@ use super::inputs::Options;
 use super::seal_bytes::{Sealed, check, seal};
 use crate::atomic_write;
 use memmap2::Mmap;
+use stapsdt::escape::Escaped;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -27,7 +28,7 @@ pub struct SealReport {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", Escaped::new(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -35,7 +36,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// The file cannot be sealed.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", Escaped::new(path))]
     Seal {
         /// The file.
         path: PathBuf,

@@ -4,7 +4,7 @@ use super::args::{HitArgs, ResolvedArgs, TargetArgs};
 use crate::output::{check_write, json, text};
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
-use cli_common::{say, warn};
+use cli_common::{Text, say, warn};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 use usdt_attach::error::Result;
@@ -56,7 +56,7 @@ pub(crate) fn attach<O: Output>(
         terminate(child);
     }
     if hits.json {
-        let out = &mut io::stdout().lock();
+        let out = &mut Text::new(io::stdout().lock(), false);
         return check_write(json::summary(out, summary).and_then(|()| out.flush()));
     }
     say(&text::summary(summary));
@@ -65,7 +65,7 @@ pub(crate) fn attach<O: Output>(
 
 /// Prints a plan instead of attaching, for `--dry-run`.
 pub(crate) fn print_plan(plan: &Plan, as_json: bool) -> Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = Text::new(BufWriter::new(io::stdout().lock()), false);
     let result =
         if as_json { json::write_line(&mut out, plan) } else { text::plan(&mut out, plan) };
     check_write(result.and_then(|()| out.flush()))

@@ -7,12 +7,11 @@ use crate::output::progress::Progress;
 use crate::output::{check_write, text};
 use crate::signals::{INTERRUPTED_TWICE, cannot_catch};
 use clap::Args;
-use cli_common::{escape, say, warn};
+use cli_common::{say, warn};
 use indexmap::IndexMap;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
@@ -73,7 +72,7 @@ pub(crate) struct AgentArgs {
 
 pub(crate) fn export(args: &ExportArgs) -> Result<()> {
     if args.schema {
-        return check_write(io::stdout().write_all(Config::schema().as_bytes()));
+        return check_write(cli_common::print(Config::schema().as_bytes()));
     }
     let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     if let Some(listen) = &args.prometheus {
@@ -188,7 +187,7 @@ impl Run<'_> {
             wait_for_probes: self.wait_for_probes,
             duration: self.duration,
         };
-        let mut print = |message: String| say(&escape(message.as_bytes()));
+        let mut print = |message: String| say(&message);
         let exporter = Exporter::start(settings, &*backend, &mut print)?;
         let signals_handle = signals.handle();
         forward(signals, exporter.handle())?;

@@ -10,7 +10,7 @@ use crate::output::text;
 use crate::run_loop::{Output, OutputError, StopConditions, run};
 use crate::signals::Signals;
 use clap::Args;
-use cli_common::{Color, say, warn};
+use cli_common::{Color, Text, say, warn};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
@@ -195,7 +195,7 @@ impl Output for OverviewOutput {
                 max_rows: usize::MAX,
             },
         };
-        let mut out = io::stdout().lock();
+        let mut out = Text::new(io::stdout().lock(), self.color);
         if self.json {
             view.json(&mut out, unix_nanos())?;
         } else {

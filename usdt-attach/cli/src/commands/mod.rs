@@ -20,7 +20,6 @@ use crate::exit_code::exit_code;
 use crate::output::check_write;
 use clap::{CommandFactory, Parser, Subcommand};
 use cli_common::{Color, FINDINGS, OK, Shell};
-use std::io;
 use usdt_attach::error::Result;
 
 /// Finds USDT probes in binaries and processes, traces them and exports metrics.
@@ -93,12 +92,8 @@ enum Command {
 pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // `--help` and `--version` are errors to clap, too. If the output is closed, there is
-            // nowhere to report it.
-            let _ = error.print();
-            return error.exit_code();
-        }
+        // `--help` and `--version` are errors to clap, too.
+        Err(error) => return cli_common::report_usage(&error),
     };
     // `false` if a command reported findings.
     let result = match &cli.command {
@@ -124,7 +119,7 @@ pub fn main() -> i32 {
         Ok(true) => OK,
         Ok(false) => FINDINGS,
         Err(error) => {
-            cli_common::report_error(&format!("{error:#}"), cli.color.enabled(&io::stderr()));
+            cli_common::report_error(&format!("{error:#}"), cli_common::color_messages(cli.color));
             exit_code(&error)
         }
     }
