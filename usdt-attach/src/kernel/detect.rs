@@ -9,7 +9,7 @@ use super::maps::{create_ring, page};
 use crate::bpf::asm::{Assembler, R0, R2, R10, Width};
 use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
-use crate::bpf::{TaskStructOffsets, helper};
+use crate::bpf::{PreemptionFunctions, TaskStructOffsets, helper};
 use crate::error::Error;
 use std::os::fd::AsFd as _;
 use std::sync::LazyLock;
@@ -102,6 +102,21 @@ fn find_task_struct_offsets() -> Option<TaskStructOffsets> {
         asm.load(Width::W, R2, R0, task.tgid);
     };
     load(&small_program(read_fields), 0).is_ok().then_some(task)
+}
+
+/// Returns the functions with which programs disable preemption, if they may call them (Linux 6.10,
+/// with BTF).
+pub(crate) fn preemption_functions() -> Option<PreemptionFunctions> {
+    static FUNCTIONS: LazyLock<Option<PreemptionFunctions>> = LazyLock::new(|| {
+        let [disable, enable] = btf::function_ids(["bpf_preempt_disable", "bpf_preempt_enable"])?;
+        let call_both = |asm: &mut Assembler| {
+            asm.call_kernel_function(disable);
+            asm.call_kernel_function(enable);
+        };
+        let works = load(&small_program(call_both), 0).is_ok();
+        works.then_some(PreemptionFunctions { disable, enable })
+    });
+    *FUNCTIONS
 }
 
 /// Returns true if atomic operations return the old value (Linux 5.12; on arm64 5.18).
