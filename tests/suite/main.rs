@@ -26,6 +26,7 @@ mod library;
 mod malformed_files;
 mod operands;
 mod packages;
+mod preemption;
 mod process_following;
 mod sealing;
 mod session;
