@@ -185,6 +185,14 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         since: "5.12",
     };
     out.push(atomics.finding(features.atomics));
+    let preemption = KernelFeature {
+        check: "preemption",
+        present: "disabled while a program publishes an event",
+        absent: "a thread that is preempted in a probe may delay the events of others",
+        state_if_absent: State::Degraded,
+        since: "6.10 with CONFIG_DEBUG_INFO_BTF",
+    };
+    out.push(preemption.finding(features.preemption));
     out.push(match NopOptimization::detect() {
         NopOptimization::None => finding(
             "sites",

@@ -49,6 +49,9 @@ pub struct Features {
     /// Atomic operations return the old value (Linux 5.12; on arm64 5.18). Otherwise limits are
     /// less exact.
     pub atomics: bool,
+    /// Programs can disable preemption while they publish a record (Linux 6.10, with BTF). Otherwise
+    /// a preempted thread of low priority may delay the events of others.
+    pub preemption: bool,
     /// The kernel reports calls of `exec` as they happen (Linux 4.17). Otherwise processes are
     /// polled.
     pub exec_events: bool,
@@ -66,10 +69,11 @@ pub fn detect_features() -> Features {
         load_error: empty.err(),
         uprobes: has_uprobe_file("type"),
         semaphores: has_uprobe_file("format/ref_ctr_offset"),
-        uprobe_multi: uprobe_multi_support(),
+        uprobe_multi: uprobe_multi(),
         cookies: cookies(),
         ring_buffer: create_ring(c"usdt_try", page()).is_ok(),
         atomics: atomics(),
+        preemption: preemption_functions().is_some(),
         exec_events: ExecEvents::start().is_ok(),
     }
 }
@@ -132,6 +136,13 @@ pub(crate) fn atomics() -> bool {
     *ATOMICS
 }
 
+/// Returns the kernel's support for `uprobe_multi` links. It is tried once, with a small BPF program;
+/// a process that may not load BPF programs gets [`UprobeMultiSupport::Missing`].
+pub fn uprobe_multi() -> UprobeMultiSupport {
+    static SUPPORT: LazyLock<UprobeMultiSupport> = LazyLock::new(uprobe_multi_support);
+    *SUPPORT
+}
+
 /// Tries `uprobe_multi` links that must fail, and compares the error numbers. A directory is not a
 /// binary (`EBADF`). A kernel whose process filter works rejects the process id -1 before it checks
 /// the path (`EINVAL`).
@@ -155,7 +166,7 @@ pub(crate) fn link_method(mechanism: Mechanism) -> LinkMethod {
         Mechanism::ProgramPerSite => LinkMethod::ProgramPerSite,
         Mechanism::Auto if !cookies() => LinkMethod::ProgramPerSite,
         Mechanism::PerfEvents => LinkMethod::PerfEvents,
-        Mechanism::Auto | Mechanism::UprobeMulti => match uprobe_multi_support() {
+        Mechanism::Auto | Mechanism::UprobeMulti => match uprobe_multi() {
             UprobeMultiSupport::Missing => LinkMethod::PerfEvents,
             support => {
                 LinkMethod::UprobeMulti { filters_processes: support == UprobeMultiSupport::Full }

@@ -2,6 +2,7 @@
 
 use super::args::{HitArgs, ResolvedArgs, TargetArgs};
 use crate::output::{check_write, json, text};
+use crate::privileges::{Needs, restrict_attached};
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
 use cli_common::{Text, say, warn};
@@ -50,6 +51,11 @@ pub(crate) fn attach<O: Output>(
     let event_loop =
         EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
     let mut running = child.map(PendingChild::run).transpose()?;
+    if running.is_some() {
+        // Only the command's own files are traced, so nothing is followed.
+        let attached = Needs { processes: true, ending_a_command: true, ..Needs::default() };
+        restrict_attached(attached, || event_loop.summary().is_ok());
+    }
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let summary = run(event_loop, &signals, conditions, &mut output)?;
     if let Some(child) = &mut running {

@@ -4,6 +4,7 @@ use super::args::{HitArgs, ResolvedArgs, TargetArgs};
 use super::attach::{print_plan, terminate};
 use crate::output::{check_write, json};
 use crate::overhead::{CostMeter, ProbeCost};
+use crate::privileges::Needs;
 use crate::signals::Signals;
 use clap::Args;
 use cli_common::{Color, Text, escape, say, warn};
@@ -26,6 +27,13 @@ pub(crate) struct CostArgs {
     hits: HitArgs,
     #[command(flatten)]
     target: TargetArgs,
+}
+
+impl CostArgs {
+    /// See [`HitArgs::needs`].
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        self.hits.needs(&self.target).map(|needs| Needs { statistics: true, ..needs })
+    }
 }
 
 fn parse_percent(text: &str) -> std::result::Result<f64, String> {

@@ -5,6 +5,7 @@ use super::args::{TargetArgs, report_entry_cost};
 use super::attach::terminate;
 use crate::output::progress::Progress;
 use crate::output::{check_write, text};
+use crate::privileges::Needs;
 use crate::signals::{INTERRUPTED_TWICE, cannot_catch};
 use clap::Args;
 use cli_common::{say, warn};
@@ -69,6 +70,23 @@ pub(crate) struct AgentArgs {
     #[arg(long)]
     check: bool,
 }
+
+impl ExportArgs {
+    /// What the command needs; `None` if it starts a command.
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        (!self.target.starts_command()).then_some(SERVICE)
+    }
+}
+
+/// What a service needs: it follows its target and reloads its configuration as long as it runs.
+pub(crate) const SERVICE: Needs = Needs {
+    attaching: true,
+    processes: true,
+    listening: true,
+    output_file: false,
+    statistics: false,
+    ending_a_command: false,
+};
 
 pub(crate) fn export(args: &ExportArgs) -> Result<()> {
     if args.schema {
