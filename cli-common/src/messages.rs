@@ -8,6 +8,8 @@
 
 use crate::Color;
 use crate::writers::Text;
+use clap::error::{ContextKind, ContextValue};
+use stapsdt::escape::{escape_line, escape_lines};
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -33,7 +35,7 @@ fn write_message(message: &str, color: bool) {
 /// Prints warnings to standard error, one line each.
 pub fn warn(warnings: impl IntoIterator<Item = impl Display>) {
     for warning in warnings {
-        say(&format!("warning: {}", stapsdt::escape::escape_line(&warning.to_string())));
+        say(&format!("warning: {}", escape_line(&warning.to_string())));
     }
 }
 
@@ -41,22 +43,41 @@ pub fn warn(warnings: impl IntoIterator<Item = impl Display>) {
 pub fn report_error(message: &str, color: bool) {
     let prefix = if color { "\x1b[1m\x1b[91merror:\x1b[0m" } else { "error:" };
     // The message itself has no colors.
-    say_colored(&format!("{prefix} {}", stapsdt::escape::escape_lines(message)), color);
+    say_colored(&format!("{prefix} {}", escape_lines(message)), color);
 }
 
 /// Prints the result of parsing the command line, which is an error, a help page or the version,
 /// and returns the exit code.
-pub fn report_usage(error: &clap::Error) -> i32 {
+pub fn report_usage(mut error: clap::Error) -> i32 {
     if !error.use_stderr() {
         // If the output is closed, there is no place to report that.
         let _ = error.print();
         return error.exit_code();
     }
+    escape_arguments(&mut error);
     let color = Color::Auto.enabled(&io::stderr());
     let rendered = error.render();
     let message = if color { rendered.ansi().to_string() } else { rendered.to_string() };
     say_colored(message.trim_end_matches('\n'), color);
     error.exit_code()
+}
+
+/// Escapes the arguments that an error quotes. A script may have passed names of others.
+fn escape_arguments(error: &mut clap::Error) {
+    let escaped = |argument: &String| escape_line(argument).into_owned();
+    let context: Vec<(ContextKind, ContextValue)> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(one) => Some((kind, ContextValue::String(escaped(one)))),
+            ContextValue::Strings(all) => {
+                Some((kind, ContextValue::Strings(all.iter().map(escaped).collect())))
+            }
+            _ => None,
+        })
+        .collect();
+    for (kind, value) in context {
+        error.insert(kind, value);
+    }
 }
 
 /// Returns whether to color messages.
@@ -81,7 +102,7 @@ impl StatusLine {
     /// Shows a string in place of the last one.
     pub fn show(&mut self, line: &str) {
         // If standard error is closed, there is no place to report that.
-        let _ = write!(io::stderr(), "\r{}", stapsdt::escape::escape_line(line));
+        let _ = write!(io::stderr(), "\r{}", escape_line(line));
         self.is_shown = true;
     }
 }

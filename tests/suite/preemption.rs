@@ -87,10 +87,16 @@ fn idle_writers_lose_and_reorder_nothing() {
     assert_eq!(summary.hits, summary.delivered + summary.dropped + summary.filtered);
     assert!(delivered > 1000, "{summary:?}");
     held_back.sort();
-    let by_others = held_back.iter().filter(|(_, by_itself)| !by_itself).count();
+    let by_others: Vec<Duration> =
+        held_back.iter().filter(|(_, by_itself)| !by_itself).map(|(late, _)| *late).collect();
+    let longest = by_others.last().copied().unwrap_or_default();
     eprintln!(
-        "{delivered} events; {by_others} held back by other writers, {} by their own, at most {:?}",
-        held_back.len() - by_others,
-        held_back.last().map(|(late, _)| *late).unwrap_or_default()
+        "{delivered} events; {} held back by other writers, at most {longest:?}; {} late themselves",
+        by_others.len(),
+        held_back.len() - by_others.len()
     );
+    // The hypervisor may still take the CPU away from a writer.
+    if usdt_attach::kernel::detect::detect_features().preemption {
+        assert!(longest < Duration::from_millis(250), "held back for {longest:?}");
+    }
 }

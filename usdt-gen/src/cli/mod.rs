@@ -123,7 +123,7 @@ pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // `--help` and `--version` also arrive here.
-        Err(error) => return cli_common::report_usage(&error),
+        Err(error) => return cli_common::report_usage(error),
     };
     let color = cli_common::color_messages(cli.color);
     let result = match cli.command {

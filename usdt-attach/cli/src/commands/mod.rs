@@ -120,7 +120,7 @@ pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // `--help` and `--version` are errors to clap, too.
-        Err(error) => return cli_common::report_usage(&error),
+        Err(error) => return cli_common::report_usage(error),
     };
     if let Some(needs) = cli.command.needs() {
         restrict(needs);
