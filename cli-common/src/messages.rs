@@ -1,89 +1,144 @@
-//! Messages on standard error, data on standard output, and escaping of untrusted strings.
+//! Messages on standard error and results on standard output.
+//!
+//! Every message passes [`say`] or one of the functions that call it. They are the last line of
+//! defense against escape sequences in names of files and probes: clippy forbids other ways to
+//! standard error (`clippy.toml`). Strings of a target are escaped before that, by the type
+//! [`Escaped`](stapsdt::escape::Escaped).
+#![allow(clippy::disallowed_methods)] // the only module that writes to standard error
 
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use crate::Color;
+use crate::writers::Text;
+use clap::error::{ContextKind, ContextValue};
+use stapsdt::escape::{escape_line, escape_lines};
+use std::fmt::Display;
+use std::io::{self, Write};
 
-/// Prints one line to standard error.
+/// Prints a message to standard error. It may have several lines. Control and format characters are
+/// escaped.
 pub fn say(message: &str) {
-    // If standard error is closed, there is no place to report that.
-    let _ = writeln!(io::stderr(), "{message}");
+    write_message(message, false);
+}
+
+/// Prints a message that may contain color sequences, which are kept if `color` is true.
+pub fn say_colored(message: &str, color: bool) {
+    write_message(message, color);
+}
+
+fn write_message(message: &str, color: bool) {
+    // If standard error is closed, there is no place to report that. One write keeps the lines of
+    // several processes apart.
+    let mut line = Vec::with_capacity(message.len() + 1);
+    let _ = writeln!(Text::new(&mut line, color), "{message}");
+    let _ = io::stderr().write_all(&line);
 }
 
 /// Prints warnings to standard error, one line each.
-///
-/// They are escaped, because they may contain names of untrusted files and probes.
-pub fn warn(warnings: impl IntoIterator<Item = impl std::fmt::Display>) {
+pub fn warn(warnings: impl IntoIterator<Item = impl Display>) {
     for warning in warnings {
-        say(&format!("warning: {}", escape(warning.to_string().as_bytes())));
+        say(&format!("warning: {}", escape_line(&warning.to_string())));
     }
 }
 
 /// Prints the error message with which a program exits, with a red prefix if `color` is true.
 pub fn report_error(message: &str, color: bool) {
-    say(&format!("{} {message}", if color { "\x1b[1m\x1b[91merror:\x1b[0m" } else { "error:" }));
+    let prefix = if color { "\x1b[1m\x1b[91merror:\x1b[0m" } else { "error:" };
+    // The message itself has no colors.
+    say_colored(&format!("{prefix} {}", escape_lines(message)), color);
 }
 
-/// Writes data to standard output. A closed pipe is not an error.
+/// Prints the result of parsing the command line, which is an error, a help page or the version,
+/// and returns the exit code.
+pub fn report_usage(mut error: clap::Error) -> i32 {
+    if !error.use_stderr() {
+        // If the output is closed, there is no place to report that.
+        let _ = error.print();
+        return error.exit_code();
+    }
+    escape_arguments(&mut error);
+    let color = Color::Auto.enabled(&io::stderr());
+    let rendered = error.render();
+    let message = if color { rendered.ansi().to_string() } else { rendered.to_string() };
+    say_colored(message.trim_end_matches('\n'), color);
+    error.exit_code()
+}
+
+/// Escapes the arguments that an error quotes. A script may have passed names of others.
+fn escape_arguments(error: &mut clap::Error) {
+    let escaped = |argument: &String| escape_line(argument).into_owned();
+    let context: Vec<(ContextKind, ContextValue)> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(one) => Some((kind, ContextValue::String(escaped(one)))),
+            ContextValue::Strings(all) => {
+                Some((kind, ContextValue::Strings(all.iter().map(escaped).collect())))
+            }
+            _ => None,
+        })
+        .collect();
+    for (kind, value) in context {
+        error.insert(kind, value);
+    }
+}
+
+/// Returns whether to color messages.
+pub fn color_messages(color: Color) -> bool {
+    color.enabled(&io::stderr())
+}
+
+/// A line on standard error that is overwritten, such as the progress of a step. Does nothing unless
+/// standard error is a terminal.
+#[derive(Debug)]
+pub struct StatusLine {
+    is_shown: bool,
+}
+
+impl StatusLine {
+    /// Returns a line that is not shown yet; `None` if standard error is not a terminal.
+    pub fn new() -> Option<StatusLine> {
+        use io::IsTerminal as _;
+        io::stderr().is_terminal().then_some(StatusLine { is_shown: false })
+    }
+
+    /// Shows a string in place of the last one.
+    pub fn show(&mut self, line: &str) {
+        // If standard error is closed, there is no place to report that.
+        let _ = write!(io::stderr(), "\r{}", escape_line(line));
+        self.is_shown = true;
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// Writes data to standard output as it is. A closed pipe is not an error.
+///
+/// Text for people goes through [`print_text`] instead.
 ///
 /// # Errors
 ///
 /// Returns the system's error if standard output cannot be written to.
 pub fn print(data: &[u8]) -> io::Result<()> {
-    match io::stdout().lock().write_all(data) {
+    unless_closed(io::stdout().lock().write_all(data))
+}
+
+/// Writes text to standard output. Control and format characters are escaped, except for newlines,
+/// tabs and, if `color` is true, color sequences. A closed pipe is not an error.
+///
+/// # Errors
+///
+/// Returns the system's error if standard output cannot be written to.
+pub fn print_text(text: &str, color: bool) -> io::Result<()> {
+    unless_closed(Text::new(io::stdout().lock(), color).write_all(text.as_bytes()))
+}
+
+fn unless_closed(result: io::Result<()>) -> io::Result<()> {
+    match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// Returns a string that is safe to print on a terminal. Control and format characters, quotes,
-/// backslashes and bytes that are not UTF-8 are escaped; all other characters are unchanged.
-///
-/// ```
-/// assert_eq!(cli_common::escape(b"\x1b[31m"), "\\u{1b}[31m");
-/// ```
-pub fn escape(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    escape_into(&mut out, bytes);
-    out
-}
-
-/// Appends the escaped form of `bytes` to `out`, see [`escape`].
-pub fn escape_into(out: &mut String, bytes: &[u8]) {
-    // Nearly all input is plain. Without an early exit, the compiler vectorizes this loop.
-    let and_is_plain =
-        |all, b: &u8| all & ((b' '..0x7f).contains(b) & (*b != b'"') & (*b != b'\\'));
-    if bytes.iter().fold(true, and_is_plain)
-        && let Ok(plain) = std::str::from_utf8(bytes)
-    {
-        return out.push_str(plain);
-    }
-    for chunk in bytes.utf8_chunks() {
-        chunk.valid().chars().for_each(|c| escape_char(out, c));
-        for byte in chunk.invalid() {
-            let _ = write!(out, "\\x{byte:02x}");
-        }
-    }
-}
-
-/// Appends a character, escaped if necessary.
-fn escape_char(out: &mut String, c: char) {
-    // Format characters, such as U+202E, can reorder a line on a terminal.
-    let is_format = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    match c {
-        '"' | '\\' => out.extend(['\\', c]),
-        c if c.is_control() || is_format => out.extend(c.escape_default()),
-        c => out.push(c),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_control_and_format_characters() {
-        assert_eq!(escape(b"plain \xc3\xa9"), "plain \u{e9}");
-        assert_eq!(escape(b"\x1b[31m\"x\"\n\xff"), "\\u{1b}[31m\\\"x\\\"\\n\\xff");
-        assert_eq!(escape("\u{202e}".as_bytes()), "\\u{202e}");
     }
 }

@@ -6,6 +6,7 @@
 //! * [`schema`]: names, types and documentation of a probe's arguments, as JSON.
 //! * [`site`]: the machine code of generated probe sites.
 //! * [`elf`]: the parts of ELF that the other modules need.
+//! * [`escape`]: strings of a target in messages and on terminals.
 //! * [`source`]: the bytes of a file, in memory or read on demand.
 //!
 //! All input is considered hostile: parsing never panics, allocates a bounded amount of memory, and
@@ -33,6 +34,7 @@
 pub mod argspec;
 pub mod blob;
 pub mod elf;
+pub mod escape;
 pub mod note;
 pub mod schema;
 pub mod site;

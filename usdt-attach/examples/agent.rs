@@ -1,15 +1,20 @@
 //! An agent with a plain loop: `agent PID [GLOB…]` prints the events of a process until it exits.
+#![allow(clippy::disallowed_macros)] // an example without the command line's output functions
 
 use std::time::Duration;
+use usdt_attach::error::Escaped;
 use usdt_attach::{Result, Target, Tracer};
 
 fn run(pid: u32, globs: &[String]) -> Result<()> {
     let mut tracer = Tracer::builder().target(Target::pid(pid)?).probes(globs).attach()?;
     while let Some(mut batch) = tracer.poll(Duration::from_secs(1))? {
         while let Some(event) = batch.next()? {
-            print!("{}:{}", event.probe.provider, event.probe.name);
+            // Names and strings of a process may contain escape sequences.
+            let probe = format!("{}:{}", event.probe.provider, event.probe.name);
+            print!("{}", Escaped::new(&probe));
             for (name, value) in event.args() {
-                print!(" {name}={}", value.to_plain_string());
+                let value = value.to_plain_string();
+                print!(" {}={}", Escaped::new(name), Escaped::new(&value));
             }
             println!();
         }

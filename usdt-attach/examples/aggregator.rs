@@ -1,5 +1,6 @@
 //! An aggregation in user space: `aggregator PID PROBE ARG` computes the mean and the standard
 //! deviation of an integer argument, on a thread of its own.
+#![allow(clippy::disallowed_macros)] // an example without the command line's output functions
 
 use std::time::Duration;
 use usdt_attach::event::Value;

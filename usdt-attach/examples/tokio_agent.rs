@@ -1,5 +1,6 @@
 //! An agent in a tokio runtime: `tokio_agent PID [GLOB…]` counts the events of a process until it exits
 //! or Ctrl-C is pressed.
+#![allow(clippy::disallowed_macros)] // an example without the command line's output functions
 
 use usdt_attach::{Result, Target, Tracer};
 

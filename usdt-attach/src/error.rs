@@ -6,6 +6,8 @@
 //! A message names the file, process or probe that it is about. It begins in lower case and has no
 //! final period, so that a caller can put it into a sentence.
 
+pub use stapsdt::escape::Escaped;
+use stapsdt::escape::{escape_line, escape_lines};
 use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt;
@@ -17,8 +19,9 @@ use std::path::Path;
 /// `{}` prints the message: one sentence without the cause. `{:#}` also prints the cause, which
 /// [`source`](std::error::Error::source) returns, and the [hint](Error::hint).
 ///
-/// The message may contain names from files and processes. They are not escaped, so escape control
-/// characters before you print the message to a terminal.
+/// The message may contain names from files and processes. What a terminal would obey in it is
+/// escaped, so it can be printed as it is. It is one line, unless the error has details, such as the
+/// messages of a compiler, which follow in lines of their own.
 ///
 /// ```
 /// use usdt_attach::Target;
@@ -36,7 +39,9 @@ pub struct Error {
 #[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
-    message: Cow<'static, str>,
+    message: String,
+    /// Lines that follow the message; empty for most errors.
+    details: String,
     source: Option<io::Error>,
     hint: Option<Cow<'static, str>>,
 }
@@ -82,7 +87,18 @@ impl Error {
     /// Creates an error. The message is one sentence that begins in lower case and has no final
     /// period.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
-        Error { inner: Box::new(Inner { kind, message: message.into(), source: None, hint: None }) }
+        // Callers escape the names in a message with `Escaped`. This is the last line of defense,
+        // also against newlines, with which a name could forge a message.
+        let message = escape_line(&message.into()).into_owned();
+        let details = String::new();
+        Error { inner: Box::new(Inner { kind, message, details, source: None, hint: None }) }
+    }
+
+    /// Adds lines that follow the message, such as those of a compiler. Newlines and tabs are kept.
+    #[must_use]
+    pub fn with_details(mut self, details: &str) -> Error {
+        self.inner.details = escape_lines(details.trim_end()).into_owned();
+        self
     }
 
     /// Adds the cause, which [`source`](std::error::Error::source) returns and `{:#}` prints.
@@ -100,7 +116,10 @@ impl Error {
 
     /// Adds a hint: what the user can do about the error.
     pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Error {
-        self.inner.hint = Some(hint.into());
+        self.inner.hint = Some(match hint.into() {
+            Cow::Borrowed(hint) => hint.into(),
+            Cow::Owned(hint) => escape_line(&hint).into_owned().into(),
+        });
         self
     }
 
@@ -132,13 +151,13 @@ impl Error {
     /// Creates the error for a file that cannot be opened. The kind follows from the cause:
     /// `NotFound`, `Permission` or `InvalidObject`.
     pub fn open(path: impl AsRef<Path>, source: io::Error) -> Error {
-        let message = format!("cannot open {}", path.as_ref().display());
+        let message = format!("cannot open {}", Escaped::new(path.as_ref()));
         Error::new(kind_of_file_error(&source), message).with_source(source)
     }
 
     /// Creates an [`ErrorKind::InvalidObject`]: the content of a file is invalid.
     pub fn object(path: impl AsRef<Path>, problem: impl fmt::Display) -> Error {
-        Error::new(ErrorKind::InvalidObject, format!("{}: {problem}", path.as_ref().display()))
+        Error::new(ErrorKind::InvalidObject, format!("{}: {problem}", Escaped::new(path.as_ref())))
     }
 
     /// Creates an [`ErrorKind::Io`]: reading or writing failed.
@@ -172,7 +191,7 @@ impl Error {
     }
 
     pub(crate) fn spawn(command: impl AsRef<Path>, source: io::Error) -> Error {
-        let message = format!("cannot run {}", command.as_ref().display());
+        let message = format!("cannot run {}", Escaped::new(command.as_ref()));
         Error::new(kind_of_file_error(&source), message).with_source(source)
     }
 
@@ -222,9 +241,12 @@ fn kind_of_file_error(source: &io::Error) -> ErrorKind {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.inner.message)?;
+        if !self.inner.details.is_empty() {
+            write!(f, ":\n{}", self.inner.details)?;
+        }
         if f.alternate() {
             if let Some(source) = self.source() {
-                write!(f, ": {source}")?;
+                write!(f, ": {}", escape_line(&source.to_string()))?;
             }
             if let Some(hint) = self.hint() {
                 write!(f, "; {hint}")?;
@@ -243,7 +265,7 @@ impl std::error::Error for Error {
 /// Something that was left out while the rest of an operation succeeded.
 ///
 /// `Display` prints one sentence that begins in lower case and has no final period. It may contain
-/// names from files and processes, which are not escaped.
+/// names from files and processes; what a terminal would obey in them is escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     kind: WarningKind,
@@ -272,7 +294,7 @@ pub enum WarningKind {
 
 impl Warning {
     pub(crate) fn new(kind: WarningKind, message: impl Into<String>) -> Warning {
-        Warning { kind, message: message.into() }
+        Warning { kind, message: escape_line(&message.into()).into_owned() }
     }
 
     /// Returns the kind of the warning.
@@ -299,6 +321,25 @@ mod tests {
         let error = Error::kernel("cannot attach", io::Error::from_raw_os_error(libc::ENFILE));
         assert_eq!(error.kind(), ErrorKind::ResourceLimit);
         assert!(error.hint().unwrap().contains("fs.file-max"), "{error:#}");
+    }
+
+    #[test]
+    fn escapes_what_a_terminal_obeys() {
+        let path = Path::new("/tmp/\x1b[2J\r\n\u{9b}\u{202e}");
+        let shown = "/tmp/\\u{1b}[2J\\r\\n\\u{9b}\\u{202e}";
+        let cause = || io::Error::other("\x1b");
+        for (error, expected) in [
+            (Error::open(path, cause()), format!("cannot open {shown}: \\u{{1b}}")),
+            (Error::object(path, "a\nb\x07"), format!("{shown}: a\\nb\\u{{7}}")),
+            (Error::spawn(path, cause()), format!("cannot run {shown}: \\u{{1b}}")),
+            (Error::no_probes(path.to_str().unwrap()), format!("{shown} has no probes")),
+            (Error::usage("a").with_hint("b\n".to_owned()), "a; b\\n".to_owned()),
+            (Error::usage("a").with_details("b\n\tc\x1b\n"), "a:\nb\n\tc\\u{1b}".to_owned()),
+        ] {
+            assert_eq!(format!("{error:#}"), expected);
+        }
+        let warning = Warning::new(WarningKind::SkippedObject, "a\n\x1b");
+        assert_eq!(warning.to_string(), "a\\n\\u{1b}");
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) fn reader(number: u32) -> io::Result<File> {
 pub(crate) fn writer(number: u32) -> io::Result<File> {
     let fd = match number {
         1 => io::stdout().as_fd().try_clone_to_owned()?,
+        // The descriptor is duplicated; nothing is printed.
+        #[allow(clippy::disallowed_methods)]
         2 => io::stderr().as_fd().try_clone_to_owned()?,
         _ => return reopen(number, OFlags::WRONLY | OFlags::APPEND),
     };

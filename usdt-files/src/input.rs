@@ -102,7 +102,7 @@ mod tests {
             (&large, "larger than 16 MiB"),
         ] {
             let error = read(path, TEXT_LIMIT).unwrap_err();
-            assert_eq!(error.to_string(), reason, "{}", path.display());
+            assert_eq!(error.to_string(), reason, "{}", stapsdt::escape::Escaped::new(path));
         }
         let missing = read(&folder.path().join("missing"), TEXT_LIMIT).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);

@@ -31,7 +31,7 @@ use std::path::PathBuf;
 
 /// A failed write. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}", path.display())]
+#[error("cannot write {}: {source}", stapsdt::escape::Escaped::new(path))]
 pub struct WriteError {
     /// The path of the file to write, as the caller named it.
     pub path: PathBuf,

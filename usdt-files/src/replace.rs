@@ -5,6 +5,7 @@ use crate::resolve::{Entry, Resolved, resolve};
 use crate::temporary::Temporary;
 use crate::{WriteError, describe, descriptor, refused};
 use rustix::fs::{FileType, Mode, OFlags};
+use stapsdt::escape::Escaped;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -122,7 +123,7 @@ impl Replacement {
             Target::Name(entry, attributes) => replace(new, &entry, attributes.as_deref(), origin),
         };
         match finished {
-            Ok(lost) => Ok(lost.iter().map(|w| format!("{}: {w}", path.display())).collect()),
+            Ok(lost) => Ok(lost.iter().map(|w| format!("{}: {w}", Escaped::new(&path))).collect()),
             Err(source) => Err(WriteError { path, source }),
         }
     }

@@ -9,6 +9,7 @@
 
 use crate::seal::{FileError, Options, is_elf, seal_file};
 use cli_common::warn;
+use stapsdt::escape::Escaped;
 use std::ffi::{OsStr, OsString};
 use std::hash::Hasher;
 use std::io;
@@ -21,7 +22,7 @@ use std::process::{Command, ExitStatus};
 #[non_exhaustive]
 pub(crate) enum ToolexecError {
     /// The tool could not be started.
-    #[error("cannot run {}: {source}", tool.display())]
+    #[error("cannot run {}: {source}", Escaped::new(tool))]
     Run {
         /// The tool's path.
         tool: PathBuf,
@@ -29,7 +30,7 @@ pub(crate) enum ToolexecError {
         source: io::Error,
     },
     /// The linker's output could not be read.
-    #[error("cannot read the linker's output {}: {source}", path.display())]
+    #[error("cannot read the linker's output {}: {source}", Escaped::new(path))]
     Read {
         /// The path of the output.
         path: PathBuf,
@@ -82,7 +83,9 @@ pub(crate) fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> 
             .output()
             .map_err(start_failed)?;
         let line = String::from_utf8_lossy(&output.stdout);
-        print_identity(&sealing_identity(line.trim_end(), &sealer_identity()));
+        // The go command reads the answer; a closed pipe is its decision.
+        let identity = sealing_identity(line.trim_end(), &sealer_identity());
+        cli_common::print(format!("{identity}\n").as_bytes()).map_err(start_failed)?;
         return Ok(exit_code(output.status));
     }
     let status = Command::new(tool).args(args).status().map_err(start_failed)?;
@@ -92,12 +95,6 @@ pub(crate) fn run(tool: &Path, args: &[OsString]) -> Result<i32, ToolexecError> 
         seal_output(&path)?;
     }
     Ok(exit_code(status))
-}
-
-// The go command reads the answer from standard output.
-#[allow(clippy::print_stdout)]
-fn print_identity(line: &str) {
-    println!("{line}");
 }
 
 fn exit_code(status: ExitStatus) -> i32 {

@@ -8,6 +8,7 @@ const PROGRAMS: &[(&str, &[Mode])] = &[
     ("pairs", &[Mode::Sealed, Mode::Stripped]),
     ("bridge", &[Mode::Plain, Mode::PlainStripped, Mode::Overlay]),
     ("native", &[Mode::Plain]),
+    ("ticks", &[Mode::Sealed]),
 ];
 
 fn main() {

@@ -7,6 +7,7 @@
 //! standard output; [`protocol`] describes it. The compiler's messages go to standard error. The exit
 //! status is 0 for an answer with instructions, 1 for an answer with an error, and 2 for invalid
 //! arguments.
+#![allow(clippy::disallowed_methods)] // the library escapes the diagnostics that it gets from here
 
 mod compile;
 mod headers;

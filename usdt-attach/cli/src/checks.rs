@@ -9,7 +9,7 @@ use std::sync::Arc;
 use usdt_attach::backend::bcc::BccHelper;
 use usdt_attach::discover::select::Selected;
 use usdt_attach::discover::{Probe, ScannedObject};
-use usdt_attach::error::ErrorKind;
+use usdt_attach::error::{ErrorKind, Escaped};
 use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Capabilities};
 use usdt_attach::kernel::detect::{self, Features, UprobeMultiSupport};
 use usdt_attach::plan::{Method, NopOptimization, Options, Plan};
@@ -185,6 +185,14 @@ fn kernel_features(features: &Features) -> Vec<Finding> {
         since: "5.12",
     };
     out.push(atomics.finding(features.atomics));
+    let preemption = KernelFeature {
+        check: "preemption",
+        present: "disabled while a program publishes an event",
+        absent: "a thread that is preempted in a probe may delay the events of others",
+        state_if_absent: State::Degraded,
+        since: "6.10 with CONFIG_DEBUG_INFO_BTF",
+    };
+    out.push(preemption.finding(features.preemption));
     out.push(match NopOptimization::detect() {
         NopOptimization::None => finding(
             "sites",
@@ -238,7 +246,7 @@ fn bcc() -> Finding {
         Err(error) => return bcc_problem(&error.to_string()),
     };
     match helper.check() {
-        Ok(()) => ok("bcc", format!("{}, with kernel headers", helper.path().display())),
+        Ok(()) => ok("bcc", format!("{}, with kernel headers", Escaped::new(helper.path()))),
         Err(error) => bcc_problem(&error.to_string()),
     }
 }
@@ -278,7 +286,7 @@ pub(crate) fn probes(found: &[ScannedObject]) -> Vec<Finding> {
 }
 
 fn object(object: &ScannedObject) -> Vec<Finding> {
-    let path = object.object.path.display().to_string();
+    let path = object.object.path.to_string_lossy().into_owned();
     let mut out: Vec<Finding> = object
         .warnings
         .iter()

@@ -9,5 +9,6 @@ mod exit_code;
 mod goview;
 pub mod output;
 mod overhead;
+mod privileges;
 mod run_loop;
 mod signals;

@@ -368,8 +368,12 @@ impl Config {
         let text = usdt_files::read_text(path, TEXT_LIMIT)
             .map_err(|source| error::Error::open(path, source))?;
         let invalid = |problem: String| error::Error::object(path, problem);
-        let mut config: Config = toml::from_str(&text)
-            .map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
+        let mut config: Config = toml::from_str(&text).map_err(|error| {
+            // The lines after the first show the place.
+            let text = error.to_string();
+            let (problem, place) = text.split_once('\n').unwrap_or((&text, ""));
+            invalid(problem.to_owned()).with_details(place)
+        })?;
         config.check().map_err(invalid)?;
         let web_config_file = config.prometheus.as_mut().and_then(|p| p.web_config_file.as_mut());
         if let (Some(file), Some(folder)) = (web_config_file, path.parent()) {

@@ -72,6 +72,7 @@ fn program_features(method: LinkMethod, plan: &Plan, supports_mapped_ring: bool)
                     Transport::RingBuf
                 },
                 atomics,
+                preemption: plan.records().then(detect::preemption_functions).flatten(),
                 task: plan.records().then(detect::task_struct_offsets).flatten(),
             }
         }

@@ -115,6 +115,8 @@ const EXIT: u8 = 0x95;
 pub(crate) const PSEUDO_MAP_FD: u8 = 1;
 /// Source register of a wide load of the address of a map's value.
 pub(crate) const PSEUDO_MAP_VALUE: u8 = 2;
+/// `BPF_PSEUDO_KFUNC_CALL`: the call's immediate is the BTF type id of a kernel function.
+const PSEUDO_KFUNC_CALL: u8 = 2;
 const ATOMIC_FETCH: i32 = 1;
 const ATOMIC_XCHG: i32 = 0xe1;
 const ATOMIC_CMPXCHG: i32 = 0xf1;
@@ -276,6 +278,11 @@ impl Assembler {
     /// Calls a helper.
     pub(crate) fn call(&mut self, helper: u32) {
         self.push(0x85, R0, R0, 0, helper as i32);
+    }
+
+    /// Calls a function of the kernel by its BTF type id (Linux 5.13).
+    pub(crate) fn call_kernel_function(&mut self, id: u32) {
+        self.push(0x85, R0, Reg(PSEUDO_KFUNC_CALL), 0, id as i32);
     }
 
     /// Returns `r0`.

@@ -12,6 +12,9 @@ pub(crate) struct KernelFeatures {
     /// Atomic operations return the old value (Linux 5.12; on arm64 5.18). Otherwise a few more
     /// hits than the limit may pass when several CPUs race.
     pub atomics: bool,
+    /// Functions with which a program disables preemption while it publishes a record. `None` before
+    /// Linux 6.10 and without BTF: a preempted writer holds back the records after its own.
+    pub preemption: Option<PreemptionFunctions>,
     /// Offsets for reading the running thread's name and ids from its `task_struct`, which is
     /// cheaper than calling helpers. `None` before Linux 5.11 and without BTF.
     pub task: Option<TaskStructOffsets>,
@@ -25,6 +28,13 @@ pub(crate) enum Transport {
     RingBuf,
     /// The mapped ring, an MPSC ring in a mapped array map (Linux 5.15; on arm64 5.18).
     MappedRing,
+}
+
+/// BTF type ids of the kernel's functions `bpf_preempt_disable` and `bpf_preempt_enable`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PreemptionFunctions {
+    pub disable: u32,
+    pub enable: u32,
 }
 
 /// Byte offsets of fields in the kernel's `task_struct`.

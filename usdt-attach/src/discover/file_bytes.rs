@@ -11,6 +11,7 @@
 
 use super::object::Object;
 use crate::error::{Error, Result};
+use stapsdt::escape::Escaped;
 use stapsdt::source::Source;
 use std::fs::File;
 use std::io;
@@ -80,7 +81,7 @@ impl FileBytes {
             Some(Problem::Read(error)) => {
                 let source = error.raw_os_error().map(io::Error::from_raw_os_error);
                 let source = source.unwrap_or_else(|| error.kind().into());
-                Err(Error::io(format!("cannot read {}", path.display()), source))
+                Err(Error::io(format!("cannot read {}", Escaped::new(&path)), source))
             }
             Some(Problem::Truncated) => {
                 Err(Error::object(path, "the file was truncated while it was read"))

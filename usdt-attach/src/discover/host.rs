@@ -4,6 +4,7 @@ use super::mounts::Mounts;
 use super::process::{self, FileMapping, Opened};
 use super::{ObjectId, Scan, ScannedObject, scan_object};
 use crate::error::{Error, ErrorKind, Warning, WarningKind};
+use stapsdt::escape::Escaped;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -103,7 +104,7 @@ impl Kept {
             self.sites -= dropped.probes.len();
             self.skipped.push(format!(
                 "skipped {}: of its {} probe sites and those of other files, more than {MAX_SITES} would be kept; name the file to read it",
-                dropped.object.path.display(),
+                Escaped::new(&dropped.object.path),
                 dropped.probes.len()
             ));
         }

@@ -24,6 +24,7 @@
 //! everything.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use stapsdt::escape::Escaped;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -65,7 +66,7 @@ pub(super) enum Unanswering {
 impl Unanswering {
     /// Returns the warning about a file that is skipped.
     pub(super) fn message(&self, file: &Path) -> String {
-        let file = file.display();
+        let file = Escaped::new(file);
         match self {
             Unanswering::Type(kind) => format!(
                 "skipped {file}: its file system ({kind}) may never answer; name the file to read it"

@@ -10,6 +10,7 @@ use serde::Serialize;
 use stapsdt::argspec::{self, Arch};
 use stapsdt::blob;
 use stapsdt::elf::View;
+use stapsdt::escape::Escaped;
 use stapsdt::note::{self, Note, NoteIter};
 use stapsdt::schema::{self, NoteBody};
 use stapsdt::site::{self, Instruction};
@@ -138,7 +139,7 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
         scanner.resolve_symbols();
     }
     let Scanner { probes, warnings, .. } = scanner;
-    let name = object.path.display();
+    let name = Escaped::new(&object.path);
     let mut out: Vec<Warning> = warnings
         .into_messages()
         .map(|w| Warning::new(WarningKind::InvalidNote, format!("{name}: {w}")))

@@ -3,6 +3,7 @@
 use super::file_bytes::FileBytes;
 use crate::error::{Error, ErrorKind, Result};
 use stapsdt::elf::View;
+use stapsdt::escape::Escaped;
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -65,7 +66,7 @@ impl FileVersion {
         if FileVersion::of(&now) == self {
             return Ok(());
         }
-        let message = format!("{}: the file changed while it was read", name.display());
+        let message = format!("{}: the file changed while it was read", Escaped::new(name));
         Err(Error::new(ErrorKind::Io, message))
     }
 }
@@ -118,7 +119,7 @@ impl Object {
         }
         let mut magic = [0; MAGIC.len()];
         file.read_exact_at(&mut magic, 0)
-            .map_err(|error| Error::io(format!("cannot read {}", name.display()), error))?;
+            .map_err(|error| Error::io(format!("cannot read {}", Escaped::new(name)), error))?;
         if magic != *MAGIC {
             version.check(&file, name)?;
             return Ok(None);

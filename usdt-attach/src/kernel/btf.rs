@@ -1,10 +1,11 @@
-//! Offsets of fields in kernel structs, from the type information of the running kernel (BTF, see
+//! Offsets of fields in kernel structs and numbers of kernel functions, from the type information of the running kernel (BTF, see
 //! `Documentation/bpf/btf.rst`).
 //!
 //! The file has about five megabytes, of which a few names and one struct are needed. It is read in
 //! pieces of 64 KiB, and nothing is kept.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// BTF of the running kernel (since Linux 5.4, with `CONFIG_DEBUG_INFO_BTF`).
@@ -16,6 +17,8 @@ const PIECE: usize = 64 << 10;
 const TYPE: usize = 12;
 /// `BTF_KIND_STRUCT`.
 const STRUCT: u32 = 4;
+/// `BTF_KIND_FUNC`.
+const FUNC: u32 = 12;
 
 /// Returns the byte offsets of fields in a struct of the running kernel; `None` if the kernel has
 /// no BTF or a field is missing.
@@ -24,22 +27,22 @@ pub(super) fn field_offsets<const N: usize>(structure: &str, names: [&str; N]) -
     find(&|at, to| file.read_at(to, at), structure, names)
 }
 
+/// Returns the type ids of functions of the running kernel, by which programs call them; `None` if
+/// the kernel has no BTF or a function is missing.
+pub(super) fn function_ids<const N: usize>(names: [&str; N]) -> Option<[u32; N]> {
+    let file = File::open(VMLINUX).ok()?;
+    find_functions(&|at, to| file.read_at(to, at), names)
+}
+
 /// A function that reads at an offset, possibly less than requested.
 type Read<'a> = dyn Fn(u64, &mut [u8]) -> std::io::Result<usize> + 'a;
 
 fn find<const N: usize>(read: &Read<'_>, structure: &str, fields: [&str; N]) -> Option<[u32; N]> {
-    let mut header = [0; 24];
-    fill(read, 0, &mut header)?;
-    let word = |index: usize| word_at(&header, 4 * index);
-    if u16::from_le_bytes(*header.first_chunk()?) != MAGIC {
-        return None;
-    }
-    let (start, types, types_len) = (u64::from(word(1)?), u64::from(word(2)?), u64::from(word(3)?));
-    let (strings, strings_len) = (u64::from(word(4)?), u64::from(word(5)?));
+    let sections = Sections::read(read)?;
     let wanted: Vec<&str> = std::iter::once(structure).chain(fields).collect();
-    let offsets = name_offsets(read, start + strings, strings_len, &wanted)?;
+    let offsets = name_offsets(read, &sections.strings, &wanted)?;
     let (structure, fields) = offsets.split_first()?;
-    let members = struct_members(read, start + types, start + types + types_len, *structure)?;
+    let members = struct_members(read, &sections.types, *structure)?;
     let field_offset = |name: u32| {
         let members = members.as_chunks::<TYPE>().0;
         members
@@ -53,6 +56,48 @@ fn find<const N: usize>(read: &Read<'_>, structure: &str, fields: [&str; N]) -> 
         *place = field_offset(*name)?;
     }
     Some(out)
+}
+
+fn find_functions<const N: usize>(read: &Read<'_>, functions: [&str; N]) -> Option<[u32; N]> {
+    let sections = Sections::read(read)?;
+    let names = name_offsets(read, &sections.strings, &functions)?;
+    let mut ids = [None; N];
+    find_type(read, &sections.types, |this| {
+        if this.kind() == FUNC
+            && let Some(index) = names.iter().position(|name| *name == this.name)
+            && let Some(place) = ids.get_mut(index)
+        {
+            *place = Some(this.id);
+        }
+        !ids.contains(&None)
+    })?;
+    let mut out = [0; N];
+    for (place, id) in out.iter_mut().zip(ids) {
+        *place = id?;
+    }
+    Some(out)
+}
+
+/// The places of the types and the strings in the file.
+struct Sections {
+    types: Range<u64>,
+    strings: Range<u64>,
+}
+
+impl Sections {
+    fn read(read: &Read<'_>) -> Option<Sections> {
+        let mut header = [0; 24];
+        fill(read, 0, &mut header)?;
+        if u16::from_le_bytes(*header.first_chunk()?) != MAGIC {
+            return None;
+        }
+        let word = |index: usize| word_at(&header, 4 * index).map(u64::from);
+        let section = |index: usize| {
+            let start = word(1)? + word(index)?;
+            Some(start..start + word(index + 1)?)
+        };
+        Some(Sections { types: section(2)?, strings: section(4)? })
+    }
 }
 
 fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -72,7 +117,8 @@ fn fill(read: &Read<'_>, at: u64, to: &mut [u8]) -> Option<()> {
 }
 
 /// Returns the offsets of names in the string section; `None` if one is missing.
-fn name_offsets(read: &Read<'_>, start: u64, length: u64, wanted: &[&str]) -> Option<Vec<u32>> {
+fn name_offsets(read: &Read<'_>, strings: &Range<u64>, wanted: &[&str]) -> Option<Vec<u32>> {
+    let length = strings.end - strings.start;
     let needles: Vec<Vec<u8>> =
         wanted.iter().map(|name| format!("\0{name}\0").into_bytes()).collect();
     // Pieces overlap, because a name may lie across the end of a piece.
@@ -83,7 +129,7 @@ fn name_offsets(read: &Read<'_>, start: u64, length: u64, wanted: &[&str]) -> Op
     while at < length && found.contains(&None) {
         let size = usize::try_from(length - at).ok()?.min(PIECE);
         let bytes = piece.get_mut(..size)?;
-        fill(read, start + at, bytes)?;
+        fill(read, strings.start + at, bytes)?;
         for (needle, place) in needles.iter().zip(&mut found) {
             let position = || memchr::memmem::find(bytes, needle);
             *place = place.or_else(|| u32::try_from(at + 1 + position()? as u64).ok());
@@ -93,17 +139,43 @@ fn name_offsets(read: &Read<'_>, start: u64, length: u64, wanted: &[&str]) -> Op
     found.into_iter().collect()
 }
 
-/// Returns the members of a struct, given the offset of its name in the string section.
-fn struct_members(read: &Read<'_>, start: u64, end: u64, name: u32) -> Option<Vec<u8>> {
+/// A `struct btf_type`.
+struct Type {
+    /// The number of the type: types are counted from 1.
+    id: u32,
+    /// Offset of the name in the string section.
+    name: u32,
+    /// Kind, flag and number of members.
+    info: u32,
+    /// Position in the file of what follows the type: members or parameters.
+    more_at: u64,
+    /// Length of what follows the type.
+    more: u64,
+}
+
+impl Type {
+    fn kind(&self) -> u32 {
+        self.info >> 24 & 31
+    }
+}
+
+/// Returns the first type for which `is_wanted` returns true.
+fn find_type(
+    read: &Read<'_>,
+    types: &Range<u64>,
+    mut is_wanted: impl FnMut(&Type) -> bool,
+) -> Option<Type> {
+    let (mut id, end) = (0, types.end);
     let (mut piece, mut piece_at, mut piece_size) = (vec![0; PIECE], 0, 0usize);
-    let mut at = start;
+    let mut at = types.start;
     while at < end {
+        id += 1;
         if at + TYPE as u64 > piece_at + piece_size as u64 {
             (piece_at, piece_size) = (at, usize::try_from(end - at).ok()?.min(PIECE));
             fill(read, at, piece.get_mut(..piece_size)?)?;
         }
         let this = piece.get(usize::try_from(at - piece_at).ok()?..piece_size)?;
-        let (own_name, info) = (word_at(this, 0)?, word_at(this, 4)?);
+        let (name, info) = (word_at(this, 0)?, word_at(this, 4)?);
         let (kind, count) = (info >> 24 & 31, info & 0xffff);
         let more = u64::from(match kind {
             // BTF_KIND_INT, VAR, DECL_TAG.
@@ -119,19 +191,25 @@ fn struct_members(read: &Read<'_>, start: u64, end: u64, name: u32) -> Option<Ve
             // A kind of a later kernel, whose size is not known.
             _ => return None,
         });
-        if kind == STRUCT && own_name == name {
-            let mut members = vec![0; usize::try_from(more).ok()?];
-            fill(read, at + TYPE as u64, &mut members)?;
-            // With `kind_flag`, the upper 8 bits of a member's offset are the size of its
-            // bit-field.
-            if info >> 31 == 1 {
-                members.as_chunks_mut::<TYPE>().0.iter_mut().for_each(|member| member[11] = 0);
-            }
-            return Some(members);
+        let this = Type { id, name, info, more_at: at + TYPE as u64, more };
+        at = this.more_at + more;
+        if is_wanted(&this) {
+            return Some(this);
         }
-        at += TYPE as u64 + more;
     }
     None
+}
+
+/// Returns the members of a struct, given the offset of its name in the string section.
+fn struct_members(read: &Read<'_>, types: &Range<u64>, name: u32) -> Option<Vec<u8>> {
+    let this = find_type(read, types, |this| this.kind() == STRUCT && this.name == name)?;
+    let mut members = vec![0; usize::try_from(this.more).ok()?];
+    fill(read, this.more_at, &mut members)?;
+    // With `kind_flag`, the upper 8 bits of a member's offset are the size of its bit-field.
+    if this.info >> 31 == 1 {
+        members.as_chunks_mut::<TYPE>().0.iter_mut().for_each(|member| member[11] = 0);
+    }
+    Some(members)
 }
 
 #[cfg(test)]
@@ -192,6 +270,22 @@ mod tests {
         let read = |at: u64, to: &mut [u8]| (&sample[at as usize..]).read(to);
         assert_eq!(find(&read, "task", ["comm", "other"]), Some([8, 1]));
         assert_eq!(find(&read, "task", ["comm", "absent"]), None);
+    }
+
+    #[test]
+    fn finds_functions() {
+        let mut sample = sample();
+        // The integer becomes a function, which has no members.
+        sample[24 + 4..24 + 8].copy_from_slice(&(FUNC << 24).to_le_bytes());
+        sample.drain(24 + 12..24 + 16);
+        for section in [12, 16] {
+            let length = u32::from_le_bytes(*sample[section..].first_chunk().unwrap()) - 4;
+            sample[section..section + 4].copy_from_slice(&length.to_le_bytes());
+        }
+        let read = |at: u64, to: &mut [u8]| (&sample[at as usize..]).read(to);
+        assert_eq!(find_functions(&read, ["int"]), Some([1]));
+        assert_eq!(find_functions(&read, ["int", "task"]), None);
+        assert_eq!(find(&read, "task", ["comm", "other"]), Some([8, 1]));
     }
 
     #[test]

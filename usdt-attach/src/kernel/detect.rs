@@ -9,7 +9,7 @@ use super::maps::{create_ring, page};
 use crate::bpf::asm::{Assembler, R0, R2, R10, Width};
 use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
-use crate::bpf::{TaskStructOffsets, helper};
+use crate::bpf::{PreemptionFunctions, TaskStructOffsets, helper};
 use crate::error::Error;
 use std::os::fd::AsFd as _;
 use std::sync::LazyLock;
@@ -49,6 +49,9 @@ pub struct Features {
     /// Atomic operations return the old value (Linux 5.12; on arm64 5.18). Otherwise limits are
     /// less exact.
     pub atomics: bool,
+    /// Programs can disable preemption while they publish a record (Linux 6.10, with BTF). Otherwise
+    /// a preempted thread of low priority may delay the events of others.
+    pub preemption: bool,
     /// The kernel reports calls of `exec` as they happen (Linux 4.17). Otherwise processes are
     /// polled.
     pub exec_events: bool,
@@ -66,10 +69,11 @@ pub fn detect_features() -> Features {
         load_error: empty.err(),
         uprobes: has_uprobe_file("type"),
         semaphores: has_uprobe_file("format/ref_ctr_offset"),
-        uprobe_multi: uprobe_multi_support(),
+        uprobe_multi: uprobe_multi(),
         cookies: cookies(),
         ring_buffer: create_ring(c"usdt_try", page()).is_ok(),
         atomics: atomics(),
+        preemption: preemption_functions().is_some(),
         exec_events: ExecEvents::start().is_ok(),
     }
 }
@@ -104,6 +108,21 @@ fn find_task_struct_offsets() -> Option<TaskStructOffsets> {
     load(&small_program(read_fields), 0).is_ok().then_some(task)
 }
 
+/// Returns the functions with which programs disable preemption, if they may call them (Linux 6.10,
+/// with BTF).
+pub(crate) fn preemption_functions() -> Option<PreemptionFunctions> {
+    static FUNCTIONS: LazyLock<Option<PreemptionFunctions>> = LazyLock::new(|| {
+        let [disable, enable] = btf::function_ids(["bpf_preempt_disable", "bpf_preempt_enable"])?;
+        let call_both = |asm: &mut Assembler| {
+            asm.call_kernel_function(disable);
+            asm.call_kernel_function(enable);
+        };
+        let works = load(&small_program(call_both), 0).is_ok();
+        works.then_some(PreemptionFunctions { disable, enable })
+    });
+    *FUNCTIONS
+}
+
 /// Returns true if atomic operations return the old value (Linux 5.12; on arm64 5.18).
 pub(crate) fn atomics() -> bool {
     static ATOMICS: LazyLock<bool> = LazyLock::new(|| {
@@ -115,6 +134,13 @@ pub(crate) fn atomics() -> bool {
         load(&small_program(add), 0).is_ok()
     });
     *ATOMICS
+}
+
+/// Returns the kernel's support for `uprobe_multi` links. It is tried once, with a small BPF program;
+/// a process that may not load BPF programs gets [`UprobeMultiSupport::Missing`].
+pub fn uprobe_multi() -> UprobeMultiSupport {
+    static SUPPORT: LazyLock<UprobeMultiSupport> = LazyLock::new(uprobe_multi_support);
+    *SUPPORT
 }
 
 /// Tries `uprobe_multi` links that must fail, and compares the error numbers. A directory is not a
@@ -140,7 +166,7 @@ pub(crate) fn link_method(mechanism: Mechanism) -> LinkMethod {
         Mechanism::ProgramPerSite => LinkMethod::ProgramPerSite,
         Mechanism::Auto if !cookies() => LinkMethod::ProgramPerSite,
         Mechanism::PerfEvents => LinkMethod::PerfEvents,
-        Mechanism::Auto | Mechanism::UprobeMulti => match uprobe_multi_support() {
+        Mechanism::Auto | Mechanism::UprobeMulti => match uprobe_multi() {
             UprobeMultiSupport::Missing => LinkMethod::PerfEvents,
             support => {
                 LinkMethod::UprobeMulti { filters_processes: support == UprobeMultiSupport::Full }

@@ -10,6 +10,7 @@ use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
 use crate::discover::no_process;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, PlannedObject, Site};
+use stapsdt::escape::Escaped;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -147,7 +148,7 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> R
 }
 
 fn cannot_attach(object: &PlannedObject) -> String {
-    format!("cannot attach to {}", object.path.display())
+    format!("cannot attach to {}", Escaped::new(&object.path))
 }
 
 fn multi_link(

@@ -12,6 +12,7 @@ use crate::discover::select::Selected;
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::filter::Subject;
 use indexmap::IndexSet;
+use stapsdt::escape::Escaped;
 use std::sync::Arc;
 
 /// A site that can be attached to.
@@ -79,7 +80,8 @@ impl<'a> Planner<'a> {
         for selected in selected {
             let probe = &selected.probe;
             if probe.arch != NATIVE {
-                let site = format!("{} in {}", probe.full_name(), selected.object.path.display());
+                let site =
+                    format!("{} in {}", probe.full_name(), Escaped::new(&selected.object.path));
                 self.skip(&site, "the file is for another architecture");
                 continue;
             }

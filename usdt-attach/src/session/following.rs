@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
 use crate::plan::{Options, Plan, PlannedObject};
 use crate::target::follow::Follower;
 use crate::target::{ProcessHandle, Target};
+use stapsdt::escape::Escaped;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -198,7 +199,7 @@ impl Batch<'_> {
                 self.sessions.push(session);
                 for scanned in objects {
                     if follower.attached(scanned.object.id) {
-                        let path = scanned.object.path.display();
+                        let path = Escaped::new(&scanned.object.path);
                         let message = format!("attached to {path} after all");
                         self.warnings.push(Warning::new(WarningKind::AttachedLate, message));
                     }
@@ -226,7 +227,7 @@ impl Batch<'_> {
 
     /// Notes that an object is not attached to. Returns the error if there are no descriptors left.
     fn fail(&mut self, scanned: &ScannedObject, error: AttachError) -> Option<Error> {
-        let path = scanned.object.path.display();
+        let path = Escaped::new(&scanned.object.path);
         let (message, error) = match error {
             AttachError::Unplanned(error) => {
                 self.following.follower.ignored(scanned);

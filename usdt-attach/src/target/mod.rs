@@ -12,6 +12,7 @@ use crate::discover::process_state::{hidden_warning, stop_warning};
 use crate::discover::{self, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::descriptors::max_objects;
+use stapsdt::escape::Escaped;
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
@@ -55,9 +56,11 @@ impl fmt::Display for Target {
                 let pids: Vec<String> = processes.iter().map(|p| p.pid().to_string()).collect();
                 write!(f, "process {}", pids.join(", "))
             }
-            Target::Executable(path) | Target::Cgroup(path) => path.display().fmt(f),
+            Target::Executable(path) | Target::Cgroup(path) => Escaped::new(path).fmt(f),
             Target::Host => f.write_str("this host"),
-            Target::Command(words) => words.first().map_or(Ok(()), |word| word.display().fmt(f)),
+            Target::Command(words) => {
+                words.first().map_or(Ok(()), |word| Escaped::new(word).fmt(f))
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How a subcommand fails: an exit code and a message.
 
 use cli_common::{BAD_INPUT, REFUSED};
+use stapsdt::escape::Escaped;
 use std::fmt::Display;
 use std::path::Path;
 
@@ -25,6 +26,6 @@ impl CommandError {
 
     /// A file that the user named cannot be read.
     pub(super) fn unreadable(path: &Path, reason: impl Display) -> CommandError {
-        CommandError::bad_input(format!("cannot read {}: {reason}", path.display()))
+        CommandError::bad_input(format!("cannot read {}: {reason}", Escaped::new(path)))
     }
 }

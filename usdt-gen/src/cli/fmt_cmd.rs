@@ -6,7 +6,8 @@ use super::output::{print, print_diff};
 use crate::dlang;
 use crate::dlang::source::Sources;
 use clap::Args;
-use cli_common::{BAD_INPUT, FINDINGS, OK, say, warn};
+use cli_common::{BAD_INPUT, FINDINGS, OK, say, say_colored, warn};
+use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
 use usdt_files::{Origin, write_if_changed};
 
@@ -27,7 +28,7 @@ pub(super) fn run(args: &FmtArgs, color: bool) -> Result<i32, CommandError> {
     let mut unformatted = Vec::new();
     for path in &args.files {
         let is_stdin = path == Path::new("-");
-        let name = if is_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
+        let name = if is_stdin { "<stdin>".to_owned() } else { Escaped::new(path).to_string() };
         let is_stream = path.metadata().is_ok_and(|file| !file.is_file());
         if is_stream && !is_stdin && !args.check {
             return Err(CommandError::bad_input(format!(
@@ -40,7 +41,7 @@ pub(super) fn run(args: &FmtArgs, color: bool) -> Result<i32, CommandError> {
         let new = match dlang::format(&sources, &file) {
             Ok(new) => new,
             Err(diagnostic) => {
-                say(&format!("{}\n", diagnostic.render(&sources, color)));
+                say_colored(&format!("{}\n", diagnostic.render(&sources, color)), color);
                 exit_code = BAD_INPUT;
                 continue;
             }

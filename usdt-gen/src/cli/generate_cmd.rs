@@ -7,6 +7,7 @@ use crate::dlang::Dialect;
 use crate::golang::{self, File};
 use clap::{Args, ValueEnum};
 use cli_common::{BAD_INPUT, FINDINGS, OK, say};
+use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
 use usdt_files::TEXT_LIMIT;
 
@@ -115,7 +116,7 @@ fn check(directory: &Path, files: &[File]) -> Result<i32, CommandError> {
         if old == file.text {
             continue;
         }
-        let name = target.display().to_string();
+        let name = Escaped::new(&target).to_string();
         print_diff(&name, "generated", &old, &file.text)?;
         stale.push(name);
     }

@@ -1,11 +1,12 @@
 //! `usdt-gen init`: creates a first definition and its package in the current Go module.
 
 use super::command_error::CommandError;
-use super::output::{create_directory, print, write_package};
+use super::output::{create_directory, print_text, write_package};
 use crate::dlang;
 use crate::golang;
 use clap::Args;
 use cli_common::{OK, warn};
+use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
 use usdt_files::{TEXT_LIMIT, write_atomic};
 
@@ -49,7 +50,7 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, CommandError> {
         if directory.join(name).exists() {
             return Err(CommandError::bad_input(format!(
                 "{} already exists; nothing was written, choose another directory",
-                args.directory.join(name).display()
+                Escaped::new(&args.directory.join(name))
             )));
         }
     }
@@ -70,9 +71,12 @@ pub(super) fn run(args: &InitArgs) -> Result<i32, CommandError> {
         warn(warnings.map_err(CommandError::refused)?);
     }
     write_package(&directory, &files)?;
-    let relative =
-        directory.strip_prefix(&module.root).unwrap_or(Path::new("")).display().to_string();
-    print(&next_steps(&args.directory, &relative, &module.path, &package, &provider))?;
+    let relative = directory
+        .strip_prefix(&module.root)
+        .unwrap_or(Path::new(""))
+        .to_string_lossy()
+        .into_owned();
+    print_text(&next_steps(&args.directory, &relative, &module.path, &package, &provider), false)?;
     Ok(OK)
 }
 
@@ -85,7 +89,7 @@ fn next_steps(
     package: &str,
     provider: &str,
 ) -> String {
-    let directory = directory.display();
+    let directory = Escaped::new(directory);
     let (import, pattern) = if relative.is_empty() {
         (module_path.to_owned(), "./...".to_owned())
     } else {
@@ -147,7 +151,7 @@ fn find_module(directory: &Path) -> Result<GoModule, CommandError> {
             Some(path) if !path.is_empty() => Ok(GoModule { root: root.to_owned(), path }),
             _ => Err(CommandError::bad_input(format!(
                 "{} has no `module` line; add one, for example `module example.com/app`",
-                go_mod.display()
+                Escaped::new(&go_mod)
             ))),
         };
     }

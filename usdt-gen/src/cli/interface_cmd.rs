@@ -3,7 +3,7 @@
 
 use super::command_error::CommandError;
 use super::language_args::{self, LanguageArgs};
-use super::output::{print, print_json_line};
+use super::output::{print_json_line, print_json_pretty, print_text};
 use crate::docgen;
 use crate::model::interface_diff;
 use crate::program_file::Snapshot;
@@ -11,6 +11,7 @@ use crate::seal::is_elf;
 use clap::Args;
 use cli_common::{FINDINGS, OK};
 use stapsdt::elf::View;
+use stapsdt::escape::Escaped;
 use stapsdt::schema::{self, Schema};
 use std::path::{Path, PathBuf};
 
@@ -55,12 +56,12 @@ fn load(
     }
     let data = Snapshot::read(path).map_err(|e| CommandError::unreadable(path, e))?;
     let view = View::parse(&data)
-        .map_err(|e| CommandError::bad_input(format!("{}: {e}", path.display())))?;
+        .map_err(|e| CommandError::bad_input(format!("{}: {e}", Escaped::new(path))))?;
     let schema: Schema = schema::read(&view).into_iter().collect();
     if schema.providers.is_empty() {
         return Err(CommandError::bad_input(format!(
             "{} does not describe any probes; was it built with a generated package?",
-            path.display()
+            Escaped::new(path)
         )));
     }
     Ok((schema, Origin::Binary))
@@ -68,14 +69,13 @@ fn load(
 
 pub(super) fn schema(args: &InterfaceArgs, color: bool) -> Result<i32, CommandError> {
     let (schema, _) = load(&args.source, &args.language, color)?;
-    let json = serde_json::to_string_pretty(&schema).map_err(CommandError::bad_input)?;
-    print(&format!("{json}\n"))?;
+    print_json_pretty(&schema)?;
     Ok(OK)
 }
 
 pub(super) fn doc(args: &InterfaceArgs, color: bool) -> Result<i32, CommandError> {
     let (schema, _) = load(&args.source, &args.language, color)?;
-    print(&docgen::markdown_reference(&schema))?;
+    print_text(&docgen::markdown_reference(&schema), false)?;
     Ok(OK)
 }
 
@@ -87,7 +87,7 @@ pub(super) fn bpftrace(args: &InterfaceArgs, color: bool) -> Result<i32, Command
         Origin::Definition => None,
         Origin::Binary => {
             let path = std::path::absolute(&args.source).unwrap_or_else(|_| args.source.clone());
-            Some(path.display().to_string())
+            Some(path.to_string_lossy().into_owned())
         }
     };
     if binary.as_ref().is_some_and(|path| path.contains(char::is_control)) {
@@ -95,7 +95,7 @@ pub(super) fn bpftrace(args: &InterfaceArgs, color: bool) -> Result<i32, Command
             "bpftrace cannot attach to a file with control characters in its path; rename the file",
         ));
     }
-    print(&docgen::bpftrace_script(&schema, binary.as_deref()))?;
+    print_text(&docgen::bpftrace_script(&schema, binary.as_deref()), false)?;
     Ok(OK)
 }
 
@@ -110,7 +110,7 @@ pub(super) fn diff(args: &DiffArgs, color: bool) -> Result<i32, CommandError> {
         }
         let probe = change.probe.as_ref().map_or(String::new(), |p| format!(":{p}"));
         let verdict = if change.breaking { "breaking  " } else { "compatible" };
-        print(&format!("{verdict}  {}{probe}: {}\n", change.provider, change.change))?;
+        print_text(&format!("{verdict}  {}{probe}: {}\n", change.provider, change.change), false)?;
     }
     Ok(if changes.iter().any(|c| c.breaking) { FINDINGS } else { OK })
 }

@@ -5,7 +5,8 @@ use crate::dlang::diagnostic::Diagnostic;
 use crate::dlang::{self, Dialect, Options};
 use crate::model::Model;
 use clap::Args;
-use cli_common::say;
+use cli_common::say_colored;
+use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use usdt_files::TEXT_LIMIT;
@@ -48,16 +49,16 @@ pub(super) fn parse(
         strict,
         read_file: Arc::new(|path: &Path| usdt_files::read(path, TEXT_LIMIT)),
     };
-    let parsed = dlang::parse_with(&path.display().to_string(), &source, &options);
+    let parsed = dlang::parse_with(&Escaped::new(path).to_string(), &source, &options);
     for diagnostic in &parsed.diagnostics {
-        say(&format!("{}\n", diagnostic.render(&parsed.sources, color)));
+        say_colored(&format!("{}\n", diagnostic.render(&parsed.sources, color)), color);
     }
     parsed.model.ok_or_else(|| {
         let errors = parsed.diagnostics.iter().filter(|d| Diagnostic::is_error(d)).count();
         let plural = if errors == 1 { "" } else { "s" };
         CommandError::bad_input(format!(
             "{}: {errors} error{plural}; nothing was written",
-            path.display()
+            Escaped::new(path)
         ))
     })
 }
@@ -70,7 +71,7 @@ pub(super) fn read_definition(path: &Path) -> Result<String, CommandError> {
         let offset = e.utf8_error().valid_up_to();
         CommandError::bad_input(format!(
             "{} is not a text file: invalid UTF-8 at byte {offset}",
-            path.display()
+            Escaped::new(path)
         ))
     })
 }

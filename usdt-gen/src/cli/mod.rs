@@ -122,14 +122,10 @@ enum Command {
 pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // `--help` and `--version` also arrive here. A closed output cannot be reported
-            // anywhere.
-            let _ = error.print();
-            return error.exit_code();
-        }
+        // `--help` and `--version` also arrive here.
+        Err(error) => return cli_common::report_usage(error),
     };
-    let color = cli.color.enabled(&std::io::stderr());
+    let color = cli_common::color_messages(cli.color);
     let result = match cli.command {
         None => generate_cmd::run(&cli.generate, color),
         Some(Command::Init(args)) => init_cmd::run(&args),

@@ -3,19 +3,40 @@
 use super::command_error::CommandError;
 use crate::golang::File;
 use serde::Serialize;
+use stapsdt::escape::Escaped;
+use std::fmt::Display;
 use std::path::Path;
 use usdt_files::{Origin, write_if_changed};
 
-/// Writes data to standard output. A closed pipe is not an error.
+/// Writes data to standard output as it is. A closed pipe is not an error.
 pub(super) fn print(data: &str) -> Result<(), CommandError> {
-    cli_common::print(data.as_bytes())
-        .map_err(|e| CommandError::refused(format!("cannot write the output: {e}")))
+    cli_common::print(data.as_bytes()).map_err(cannot_write)
+}
+
+/// Writes text for people to standard output. What a terminal would obey in it is escaped, except
+/// for color sequences if `color` is true.
+pub(super) fn print_text(text: &str, color: bool) -> Result<(), CommandError> {
+    cli_common::print_text(text, color).map_err(cannot_write)
+}
+
+fn cannot_write(error: impl Display) -> CommandError {
+    CommandError::refused(format!("cannot write the output: {error}"))
 }
 
 /// Prints one JSON object on a line of its own.
 pub(super) fn print_json_line(value: &impl Serialize) -> Result<(), CommandError> {
-    let line = serde_json::to_string(value).map_err(CommandError::bad_input)?;
-    print(&format!("{line}\n"))
+    let mut line = Vec::new();
+    cli_common::write_json(&mut line, value).map_err(CommandError::bad_input)?;
+    line.push(b'\n');
+    cli_common::print(&line).map_err(cannot_write)
+}
+
+/// Prints an indented JSON object.
+pub(super) fn print_json_pretty(value: &impl Serialize) -> Result<(), CommandError> {
+    let mut lines = Vec::new();
+    cli_common::write_json_pretty(&mut lines, value).map_err(CommandError::bad_input)?;
+    lines.push(b'\n');
+    cli_common::print(&lines).map_err(cannot_write)
 }
 
 /// Prints the changes from `old` to `new` as a unified diff.
@@ -28,7 +49,8 @@ pub(super) fn print_diff(
     new: &str,
 ) -> Result<(), CommandError> {
     let diff = similar::TextDiff::from_lines(old, new);
-    print(&diff.unified_diff().header(name, &format!("{name} ({state})")).to_string())
+    let header = format!("{name} ({state})");
+    print_text(&diff.unified_diff().header(name, &header).to_string(), false)
 }
 
 /// Writes the files of a generated package; files whose content is unchanged keep their timestamps.
@@ -47,6 +69,7 @@ pub(super) fn write_package(directory: &Path, files: &[File]) -> Result<(), Comm
 
 /// Creates a directory and its parents.
 pub(super) fn create_directory(directory: &Path) -> Result<(), CommandError> {
-    usdt_files::create_directories(directory)
-        .map_err(|e| CommandError::refused(format!("cannot create {}: {e}", directory.display())))
+    usdt_files::create_directories(directory).map_err(|e| {
+        CommandError::refused(format!("cannot create {}: {e}", Escaped::new(directory)))
+    })
 }

@@ -5,6 +5,7 @@ use super::output::print;
 use crate::overlay::{self, Overlay, OverlayError};
 use clap::Args;
 use cli_common::{OK, warn};
+use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,7 +34,7 @@ pub(super) fn run(args: &OverlayArgs) -> Result<i32, CommandError> {
             "{} is in the module cache, where {version} does not allow overlays; install the release \
              elsewhere: go install golang.org/dl/{version}@latest && {version} download, then \
              usdt-gen overlay --go {version} and {version} build",
-            goroot.display()
+            Escaped::new(&goroot)
         )));
     }
     let overlay = Overlay::new(&goroot, &args.providers).map_err(command_error)?;
@@ -44,7 +45,7 @@ pub(super) fn run(args: &OverlayArgs) -> Result<i32, CommandError> {
     let directory = std::path::absolute(&directory).unwrap_or(directory);
     let (overlay_json, warnings) = overlay.write(&goroot, &directory).map_err(command_error)?;
     warn(warnings);
-    print(&format!("{}\n", overlay_json.display()))?;
+    print(&format!("{}\n", overlay_json.to_string_lossy()))?;
     Ok(OK)
 }
 
@@ -85,7 +86,7 @@ fn query_toolchain(go: &Path) -> Result<Toolchain, CommandError> {
     const HINT: &str = "pass the go command with --go";
     let output =
         Command::new(go).args(["env", "GOROOT", "GOVERSION", "GOMODCACHE"]).output().map_err(
-            |e| CommandError::bad_input(format!("cannot run {}: {e}; {HINT}", go.display())),
+            |e| CommandError::bad_input(format!("cannot run {}: {e}; {HINT}", Escaped::new(go))),
         )?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     let mut lines = stdout.lines();
@@ -101,7 +102,7 @@ fn query_toolchain(go: &Path) -> Result<Toolchain, CommandError> {
             let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             Err(CommandError::bad_input(format!(
                 "`{} env GOROOT` printed nothing: {stderr}; {HINT}",
-                go.display()
+                Escaped::new(go)
             )))
         }
     }

@@ -4,6 +4,7 @@ use super::command_error::CommandError;
 use crate::seal::{FileError, Options, seal_file};
 use clap::Args;
 use cli_common::{OK, say, warn};
+use stapsdt::escape::Escaped;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -42,7 +43,7 @@ pub(super) fn run(args: &SealArgs) -> Result<i32, CommandError> {
         } else {
             "does the program call a function that usdt-gen generated?"
         };
-        say(&format!("{}: no probes; {explanation}", args.binary.display()));
+        say(&format!("{}: no probes; {explanation}", Escaped::new(&args.binary)));
     }
     Ok(OK)
 }

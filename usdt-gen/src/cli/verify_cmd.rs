@@ -1,12 +1,13 @@
 //! `usdt-gen verify`: reports which tracers accept the probes of a binary.
 
 use super::command_error::CommandError;
-use super::output::{print, print_json_line};
+use super::output::{print_json_line, print_text};
 use crate::program_file::Snapshot;
 use crate::verify::{ProbeVerdict, Problem, Verdict, verify};
 use clap::Args;
 use cli_common::{FINDINGS, OK, say};
 use stapsdt::elf::View;
+use stapsdt::escape::{Escaped, escape_line};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub(super) fn run(args: &VerifyArgs, color: bool) -> Result<i32, CommandError> {
     let path = &args.binary;
     let data = Snapshot::read(path).map_err(|e| CommandError::unreadable(path, e))?;
     let view = View::parse(&data)
-        .map_err(|e| CommandError::bad_input(format!("{}: {e}", path.display())))?;
+        .map_err(|e| CommandError::bad_input(format!("{}: {e}", Escaped::new(path))))?;
     let verdicts = verify(&view);
     if verdicts.is_empty() {
         let explanation = if stapsdt::blob::scan(&view).is_empty() {
@@ -32,14 +33,14 @@ pub(super) fn run(args: &VerifyArgs, color: bool) -> Result<i32, CommandError> {
         };
         return Err(CommandError::bad_input(format!(
             "{} has no probes that tracers can find: {explanation}",
-            path.display()
+            Escaped::new(path)
         )));
     }
     for verdict in &verdicts {
         if args.json {
             print_json_line(verdict)?;
         } else {
-            print(&describe(verdict, color))?;
+            print_text(&describe(verdict, color), color)?;
         }
     }
     let partial = verdicts.iter().filter(|v| matches!(v.verdict, Verdict::Partial(_))).count();
@@ -60,18 +61,11 @@ fn describe(verdict: &ProbeVerdict, color: bool) -> String {
         Verdict::Rejected(problem) => ("rejected", 31, Some(problem)),
     };
     let word = if color { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
-    let name = escape_control_characters(&format!("{}:{}", verdict.provider, verdict.probe));
+    let name = Escaped::new(&format!("{}:{}", verdict.provider, verdict.probe)).to_string();
     let mut out = format!("{word}  {:<9}  {name}\n", verdict.consumer);
     if let Some(Problem { reason, hint }) = problem {
-        let reason = escape_control_characters(reason);
+        let reason = escape_line(reason);
         out.push_str(&format!("          {reason}\n          hint: {hint}\n"));
     }
     out
-}
-
-/// Escapes what a file could use to send commands to the terminal.
-fn escape_control_characters(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }

@@ -11,6 +11,7 @@ use crate::dlang::catalog;
 use crate::golang::{self, Package};
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
+use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use usdt_files::{Origin, TEXT_LIMIT, WriteError, write_if_changed};
@@ -22,7 +23,7 @@ pub(crate) enum OverlayError {
     #[error("{0}")]
     Mismatch(Box<patch::Mismatch>),
     /// A source file of the toolchain cannot be read.
-    #[error("cannot read {}: {error}; is {} a Go toolchain with its sources?", .path.display(), .goroot.display())]
+    #[error("cannot read {}: {error}; is {} a Go toolchain with its sources?", Escaped::new(.path), Escaped::new(.goroot))]
     Read {
         /// Path of the source file.
         path: PathBuf,
@@ -49,7 +50,7 @@ pub(crate) enum OverlayError {
     #[error("{0}")]
     Write(#[from] WriteError),
     /// An output directory cannot be created.
-    #[error("cannot create {}: {error}", .path.display())]
+    #[error("cannot create {}: {error}", Escaped::new(.path))]
     CreateDirectory {
         /// Path of the directory.
         path: PathBuf,
@@ -212,7 +213,7 @@ impl Overlay {
             let original = goroot.join("src").join(path);
             overlay
                 .replace
-                .insert(original.display().to_string(), target.display().to_string().into());
+                .insert(original.to_string_lossy().into_owned(), target.to_string_lossy().into());
         }
         let file = directory.join(OVERLAY_JSON);
         let mut json = serde_json::to_string_pretty(&overlay).unwrap_or_default();

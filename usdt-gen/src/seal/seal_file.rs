@@ -11,6 +11,7 @@ use super::seal_bytes::{Sealed, check, seal};
 use crate::program_file::{self, Snapshot};
 use memmap2::Mmap;
 use stapsdt::elf::ElfError;
+use stapsdt::escape::Escaped;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -34,7 +35,7 @@ pub struct SealReport {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", Escaped::new(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -42,7 +43,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// The file cannot be sealed.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", Escaped::new(path))]
     Seal {
         /// The file.
         path: PathBuf,

@@ -91,6 +91,7 @@ const TESTS: &[&str] = &[
     "errors::",
     "process_following::",
     "malformed_files::",
+    "preemption::",
     "library::",
     "session::",
     "trace::",

@@ -17,7 +17,7 @@ const ARM64_LIBRARIES: &str = "bookworm";
 const ARM64_PACKAGES: &[&str] = &["busybox-static", "libc6", "libgcc-s1"];
 
 /// Programs that tests start and that busybox lacks or implements in part.
-const PROGRAMS: &[&str] = &["bash", "setpriv", "unshare", "nsenter", "mount", "cp", "kill"];
+const PROGRAMS: &[&str] = &["bash", "setpriv", "unshare", "nsenter", "mount", "cp", "kill", "chrt"];
 
 /// Builds the archive that the kernel unpacks.
 pub(super) fn build(tools: &Tools, arch: &Arch) -> Outcome<PathBuf> {

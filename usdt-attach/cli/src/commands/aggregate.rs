@@ -3,6 +3,7 @@
 use super::args::{HitArgs, TableArgs, TargetArgs};
 use super::attach::{AttachRequest, attach};
 use crate::output::terminal::{IntervalTable, TerminalOutput};
+use crate::privileges::Needs;
 use clap::Args;
 use cli_common::Color;
 use usdt_attach::error::Result;
@@ -17,6 +18,13 @@ pub(crate) struct AggregateArgs {
     hits: HitArgs,
     #[command(flatten)]
     target: TargetArgs,
+}
+
+impl AggregateArgs {
+    /// See [`HitArgs::needs`].
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        self.hits.needs(&self.target)
+    }
 }
 
 /// Attaches with an aggregation in the kernel, and prints its table.

@@ -1,6 +1,7 @@
 //! Arguments that several commands share.
 
 use crate::output::progress::Progress;
+use crate::privileges::Needs;
 use clap::{Args, ValueEnum};
 use cli_common::{say, warn};
 use std::ffi::OsString;
@@ -116,6 +117,14 @@ pub(crate) struct ResolvedArgs {
 }
 
 impl HitArgs {
+    /// What attaching with these options needs; `None` if it starts another program, a command or
+    /// the compiler of `--backend bcc`.
+    pub(crate) fn needs(&self, target: &TargetArgs) -> Option<Needs> {
+        let starts_program = target.starts_command() || matches!(self.backend, Backend::Bcc);
+        let needs = Needs { attaching: !self.dry_run, processes: true, ..Needs::default() };
+        (self.dry_run || !starts_program).then_some(needs)
+    }
+
     pub(crate) fn backend(&self) -> BackendKind {
         match self.backend {
             Backend::Embedded => BackendKind::Embedded,
@@ -191,6 +200,11 @@ pub(crate) fn report_entry_cost(selected: &[Selected]) {
 }
 
 impl TargetArgs {
+    /// Whether the target is a command to start.
+    pub(crate) fn starts_command(&self) -> bool {
+        !self.command.is_empty()
+    }
+
     /// Whether the command line names a target.
     pub(crate) fn is_given(&self) -> bool {
         !self.pid.is_empty()

@@ -2,9 +2,10 @@
 
 use super::args::{HitArgs, ResolvedArgs, TargetArgs};
 use crate::output::{check_write, json, text};
+use crate::privileges::{Needs, restrict_attached};
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
-use cli_common::{say, warn};
+use cli_common::{Text, say, warn};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 use usdt_attach::error::Result;
@@ -52,13 +53,18 @@ pub(crate) fn attach<O: Output>(
     // They hold the files of the target open.
     drop((found, selected));
     let mut running = child.map(PendingChild::run).transpose()?;
+    if running.is_some() {
+        // Only the command's own files are traced, so nothing is followed.
+        let attached = Needs { processes: true, ending_a_command: true, ..Needs::default() };
+        restrict_attached(attached, || event_loop.summary().is_ok());
+    }
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let summary = run(event_loop, &signals, conditions, &mut output)?;
     if let Some(child) = &mut running {
         terminate(child);
     }
     if hits.json {
-        let out = &mut io::stdout().lock();
+        let out = &mut Text::new(io::stdout().lock(), false);
         return check_write(json::summary(out, summary).and_then(|()| out.flush()));
     }
     say(&text::summary(summary));
@@ -67,7 +73,7 @@ pub(crate) fn attach<O: Output>(
 
 /// Prints a plan instead of attaching, for `--dry-run`.
 pub(crate) fn print_plan(plan: &Plan, as_json: bool) -> Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = Text::new(BufWriter::new(io::stdout().lock()), false);
     let result =
         if as_json { json::write_line(&mut out, plan) } else { text::plan(&mut out, plan) };
     check_write(result.and_then(|()| out.flush()))

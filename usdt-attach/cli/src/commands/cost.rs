@@ -4,10 +4,10 @@ use super::args::{HitArgs, ResolvedArgs, TargetArgs};
 use super::attach::{print_plan, terminate};
 use crate::output::{check_write, json};
 use crate::overhead::{CostMeter, ProbeCost};
+use crate::privileges::Needs;
 use crate::signals::Signals;
 use clap::Args;
-use cli_common::escape;
-use cli_common::{Color, say, warn};
+use cli_common::{Color, Text, escape, say, warn};
 use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
 use usdt_attach::error::Result;
@@ -27,6 +27,13 @@ pub(crate) struct CostArgs {
     hits: HitArgs,
     #[command(flatten)]
     target: TargetArgs,
+}
+
+impl CostArgs {
+    /// See [`HitArgs::needs`].
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        self.hits.needs(&self.target).map(|needs| Needs { statistics: true, ..needs })
+    }
 }
 
 fn parse_percent(text: &str) -> std::result::Result<f64, String> {
@@ -66,11 +73,12 @@ pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     if let Some(child) = &mut running {
         terminate(child);
     }
-    let mut out = BufWriter::new(io::stdout().lock());
+    let color = color.enabled(&io::stdout());
+    let mut out = Text::new(BufWriter::new(io::stdout().lock()), color);
     let result = if hits.json {
         costs.iter().try_for_each(|cost| json::write_line(&mut out, cost))
     } else {
-        write_table(&mut out, &costs, color.enabled(&io::stdout()))
+        write_table(&mut out, &costs, color)
     };
     check_write(result.and_then(|()| out.flush()))?;
     if !hits.json {

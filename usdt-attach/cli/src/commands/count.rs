@@ -1,6 +1,7 @@
 //! `usdt-attach count`.
 
 use super::aggregate::{AggregateArgs, aggregate};
+use crate::privileges::Needs;
 use clap::Args;
 use cli_common::Color;
 use usdt_attach::error::Result;
@@ -13,6 +14,13 @@ pub(crate) struct CountArgs {
     globs: Vec<String>,
     #[command(flatten)]
     aggregate: AggregateArgs,
+}
+
+impl CountArgs {
+    /// See [`HitArgs::needs`](super::args::HitArgs::needs).
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        self.aggregate.needs()
+    }
 }
 
 pub(crate) fn count(args: &CountArgs, color: Color) -> Result<()> {

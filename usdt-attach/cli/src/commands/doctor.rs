@@ -3,8 +3,8 @@
 use crate::checks::{Finding, State, machine, probes};
 use crate::output::{check_write, json};
 use clap::Args;
-use cli_common::Color;
-use cli_common::{escape, warn};
+use cli_common::{Color, Text, escape, warn};
+use stapsdt::escape::escape_line;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use usdt_attach::discover;
@@ -37,8 +37,8 @@ pub(crate) fn doctor(args: &DoctorArgs, color: Color) -> Result<bool> {
     };
     let mut findings = machine();
     findings.extend(probes(&found));
-    let mut out = BufWriter::new(io::stdout().lock());
     let color = color.enabled(&io::stdout());
+    let mut out = Text::new(BufWriter::new(io::stdout().lock()), color);
     let result = findings.iter().try_for_each(|finding| {
         if args.json {
             return json::write_line(&mut out, finding);
@@ -56,10 +56,10 @@ fn write_finding(out: &mut impl Write, finding: &Finding, color: bool) -> io::Re
         State::Missing => ("missing", "\x1b[31m"),
     };
     let (start, reset) = if color { (color_code, "\x1b[0m") } else { ("", "") };
-    let (check, detail) = (escape(finding.check.as_bytes()), escape(finding.detail.as_bytes()));
+    let (check, detail) = (escape(finding.check.as_bytes()), escape_line(&finding.detail));
     writeln!(out, "{start}{state:<8}{reset} {check}: {detail}")?;
     match &finding.hint {
-        Some(hint) => writeln!(out, "         hint: {}", escape(hint.as_bytes())),
+        Some(hint) => writeln!(out, "         hint: {}", escape_line(hint)),
         None => Ok(()),
     }
 }

@@ -5,14 +5,14 @@ use super::args::{TargetArgs, report_entry_cost};
 use super::attach::terminate;
 use crate::output::progress::Progress;
 use crate::output::{check_write, text};
+use crate::privileges::Needs;
 use crate::signals::{INTERRUPTED_TWICE, cannot_catch};
 use clap::Args;
-use cli_common::{escape, say, warn};
+use cli_common::{say, warn};
 use indexmap::IndexMap;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
@@ -76,9 +76,26 @@ pub(crate) struct AgentArgs {
     check: bool,
 }
 
+impl ExportArgs {
+    /// What the command needs; `None` if it starts a command.
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        (!self.target.starts_command()).then_some(SERVICE)
+    }
+}
+
+/// What a service needs: it follows its target and reloads its configuration as long as it runs.
+pub(crate) const SERVICE: Needs = Needs {
+    attaching: true,
+    processes: true,
+    listening: true,
+    output_file: false,
+    statistics: false,
+    ending_a_command: false,
+};
+
 pub(crate) fn export(args: &ExportArgs) -> Result<()> {
     if args.schema {
-        return check_write(io::stdout().write_all(Config::schema().as_bytes()));
+        return check_write(cli_common::print(Config::schema().as_bytes()));
     }
     let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let command_line = CommandLine {
@@ -203,7 +220,7 @@ impl Run<'_> {
             wait_for_probes: self.wait_for_probes,
             duration: self.duration,
         };
-        let mut print = |message: String| say(&escape(message.as_bytes()));
+        let mut print = |message: String| say(&message);
         let exporter = Exporter::start(settings, &*backend, &mut print)?;
         let signals_handle = signals.handle();
         forward(signals, exporter.handle())?;

@@ -7,10 +7,11 @@ use crate::goview::{GLOBS, Metric, Overview, plans};
 use crate::output::table::Style;
 use crate::output::terminal::Screen;
 use crate::output::text;
+use crate::privileges::{Needs, restrict_attached};
 use crate::run_loop::{Output, OutputError, StopConditions, run};
 use crate::signals::Signals;
 use clap::Args;
-use cli_common::{Color, say, warn};
+use cli_common::{Color, Text, say, warn};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
@@ -47,6 +48,14 @@ pub(crate) struct GoArgs {
     /// Start this command and trace it from its first instruction
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+impl GoArgs {
+    /// What the command needs; `None` if it starts the process.
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        let needs = Needs { attaching: true, processes: true, ..Needs::default() };
+        self.command.is_empty().then_some(needs)
+    }
 }
 
 pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
@@ -97,6 +106,10 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
         symbols: RefCell::new(symbols),
         places: RefCell::new(HashMap::new()),
     };
+    // Nothing is followed from here on. A command has its own privileges already.
+    let attached =
+        Needs { processes: true, ending_a_command: running.is_some(), ..Needs::default() };
+    restrict_attached(attached, || event_loop.summary().is_ok());
     let summary = run(event_loop, &signals, conditions, &mut output)?;
     if let Some(child) = &mut running {
         terminate(child);
@@ -196,7 +209,7 @@ impl Output for OverviewOutput {
                 max_rows: usize::MAX,
             },
         };
-        let mut out = io::stdout().lock();
+        let mut out = Text::new(io::stdout().lock(), self.color);
         if self.json {
             view.json(&mut out, unix_nanos())?;
         } else {

@@ -1,6 +1,7 @@
 //! `usdt-attach hist`.
 
 use super::aggregate::{AggregateArgs, aggregate};
+use crate::privileges::Needs;
 use clap::Args;
 use cli_common::Color;
 use usdt_attach::error::Result;
@@ -20,6 +21,13 @@ pub(crate) struct HistArgs {
     linear: Option<Scale>,
     #[command(flatten)]
     aggregate: AggregateArgs,
+}
+
+impl HistArgs {
+    /// See [`HitArgs::needs`](super::args::HitArgs::needs).
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        self.aggregate.needs()
+    }
 }
 
 /// Parses `LO,HI,STEP`. Planning checks that the bounds make sense.

@@ -1,6 +1,7 @@
 //! `usdt-attach latency`.
 
 use super::aggregate::{AggregateArgs, aggregate};
+use crate::privileges::Needs;
 use clap::Args;
 use cli_common::Color;
 use usdt_attach::discover::select::Glob;
@@ -21,6 +22,13 @@ pub(crate) struct LatencyArgs {
     pair_by: Option<Subject>,
     #[command(flatten)]
     aggregate: AggregateArgs,
+}
+
+impl LatencyArgs {
+    /// See [`HitArgs::needs`](super::args::HitArgs::needs).
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        self.aggregate.needs()
+    }
 }
 
 pub(crate) fn latency(args: &LatencyArgs, color: Color) -> Result<()> {

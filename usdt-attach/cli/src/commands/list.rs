@@ -3,13 +3,13 @@
 use crate::output::progress::Progress;
 use crate::output::{check_write, json, text};
 use clap::Args;
-use cli_common::{Color, say, warn};
+use cli_common::{Color, Text, say, warn};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use usdt_attach::discover;
 use usdt_attach::discover::select::select;
-use usdt_attach::error::{Error, ErrorKind, Result};
+use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::Target;
 
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
         (None, Some((file, globs))) => {
             let path = Path::new(file);
             let found = discover::scan_file(path).map_err(|error| suggest_pid(path, error))?;
-            (vec![found], globs, path.display().to_string())
+            (vec![found], globs, Escaped::new(path).to_string())
         }
         (None, None) => return Ok(()),
     };
@@ -65,11 +65,12 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
         say(&format!("{place}: no probes"));
         return Ok(());
     }
-    let mut out = BufWriter::new(io::stdout().lock());
+    let color = color.enabled(&io::stdout());
+    let mut out = Text::new(BufWriter::new(io::stdout().lock()), color);
     let result = if args.json {
         json::list(&mut out, &selected)
     } else {
-        text::list(&mut out, &selected, args.all, color.enabled(&io::stdout()))
+        text::list(&mut out, &selected, args.all, color)
     };
     check_write(result.and_then(|()| out.flush()))
 }

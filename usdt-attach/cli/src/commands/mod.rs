@@ -18,9 +18,9 @@ mod trace;
 
 use crate::exit_code::exit_code;
 use crate::output::check_write;
+use crate::privileges::{Needs, restrict};
 use clap::{CommandFactory, Parser, Subcommand};
 use cli_common::{Color, FINDINGS, OK, Shell};
-use std::io;
 use usdt_attach::error::Result;
 
 /// Finds USDT probes in binaries and processes, traces them and exports metrics.
@@ -88,19 +88,44 @@ enum Command {
     },
 }
 
+impl Command {
+    /// What the command needs; `None` if it gives up nothing before it starts another program, which
+    /// gets the privileges of this one.
+    fn needs(&self) -> Option<Needs> {
+        match self {
+            Command::List(_) => Some(Needs { processes: true, ..Needs::default() }),
+            Command::Trace(args) => args.needs(),
+            Command::Record(args) => args.needs(),
+            Command::Count(args) => args.needs(),
+            Command::Hist(args) => args.needs(),
+            Command::Latency(args) => args.needs(),
+            Command::Export(args) => args.needs(),
+            Command::Agent(_) => Some(export::SERVICE),
+            Command::Go(args) => args.needs(),
+            Command::Snapshot(_) => {
+                Some(Needs { attaching: true, processes: true, ..Needs::default() })
+            }
+            Command::Cost(args) => args.needs(),
+            // `doctor` reports the privileges that the other commands would have, and `run` starts
+            // the compiler.
+            Command::Doctor(_) | Command::Run(_) => None,
+            Command::Completions { .. } => Some(Needs::default()),
+        }
+    }
+}
+
 /// Runs the command line of this process, and returns the exit code: 0 for success, 1 if a command
 /// reported findings, 2 for invalid usage or input, 3 if the system refused.
 pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // `--help` and `--version` are errors to clap, too. If the output is closed, there is
-            // nowhere to report it.
-            let _ = error.print();
-            return error.exit_code();
-        }
+        // `--help` and `--version` are errors to clap, too.
+        Err(error) => return cli_common::report_usage(error),
     };
     usdt_attach::kernel::descriptors::raise_limit();
+    if let Some(needs) = cli.command.needs() {
+        restrict(needs);
+    }
     // `false` if a command reported findings.
     let result = match &cli.command {
         Command::List(args) => success(list::list(args, cli.color)),
@@ -125,7 +150,7 @@ pub fn main() -> i32 {
         Ok(true) => OK,
         Ok(false) => FINDINGS,
         Err(error) => {
-            cli_common::report_error(&format!("{error:#}"), cli.color.enabled(&io::stderr()));
+            cli_common::report_error(&format!("{error:#}"), cli_common::color_messages(cli.color));
             exit_code(&error)
         }
     }

@@ -5,6 +5,7 @@ use super::trace::TraceArgs;
 use crate::output::chrome::ChromeWriter;
 use crate::output::csv::CsvWriter;
 use crate::output::json;
+use crate::privileges::Needs;
 use crate::run_loop::{Output, OutputError};
 use clap::{Args, ValueEnum};
 use std::io::{self, BufWriter, Write};
@@ -39,6 +40,13 @@ enum Format {
     Csv,
     // The events of `trace --json`.
     Jsonl,
+}
+
+impl RecordArgs {
+    /// See [`HitArgs::needs`](super::args::HitArgs::needs).
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        self.trace.needs().map(|needs| Needs { output_file: true, ..needs })
+    }
 }
 
 pub(crate) fn record(args: &RecordArgs) -> Result<()> {

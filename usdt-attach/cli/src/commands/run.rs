@@ -5,7 +5,7 @@ use crate::output::{check_write, json};
 use crate::run_loop::{Silent, StopConditions, run};
 use crate::signals::Signals;
 use clap::Args;
-use cli_common::{escape, say, warn};
+use cli_common::{Text, escape, say, warn};
 use serde::Serialize;
 use serde_json::Value;
 use std::io::{self, BufWriter, Write};
@@ -87,7 +87,7 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
     if let Some(child) = &mut running {
         super::attach::terminate(child);
     }
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = Text::new(BufWriter::new(io::stdout().lock()), false);
     let result =
         program.tables()?.iter().try_for_each(|table| write_table(&mut out, table, args.json));
     check_write(result.and_then(|()| out.flush()))

@@ -7,13 +7,12 @@
 use crate::output::check_write;
 use crate::signals::Signals;
 use clap::Args;
-use cli_common::{escape, warn};
-use std::io::{self, Write};
+use cli_common::{print_text, warn};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::{Backend, BackendKind};
 use usdt_attach::discover::select::select_if_any;
 use usdt_attach::discover::{self, ScannedObject};
-use usdt_attach::error::{Error, Result};
+use usdt_attach::error::{Error, Escaped, Result};
 use usdt_attach::event::{Event, Value};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Mode, Options, Plan};
@@ -71,7 +70,7 @@ pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<()> {
     drop(request);
     match report {
         Some(Report::Written(path)) => {
-            check_write(writeln!(io::stdout(), "{}", escape(path.as_bytes())))
+            check_write(print_text(&format!("{}\n", Escaped::new(&path)), false))
         }
         Some(Report::Failed(problem)) => Err(Error::unsupported(format!(
             "process {} could not write a snapshot: {problem}",

@@ -3,6 +3,7 @@
 use super::args::{HitArgs, TargetArgs};
 use super::attach::{AttachRequest, attach};
 use crate::output::terminal::TerminalOutput;
+use crate::privileges::Needs;
 use clap::Args;
 use cli_common::Color;
 use usdt_attach::error::Result;
@@ -29,6 +30,11 @@ pub(crate) struct TraceArgs {
 }
 
 impl TraceArgs {
+    /// See [`HitArgs::needs`].
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        self.hits.needs(&self.target)
+    }
+
     pub(crate) fn request(&self) -> AttachRequest<'_> {
         let options = Options {
             limit: self.events,

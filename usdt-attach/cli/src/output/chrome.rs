@@ -220,7 +220,7 @@ impl<W: Write> ChromeWriter<W> {
     }
 
     fn metadata(&mut self, name: &str, pid: u32, tid: u32, args: &Value) -> io::Result<()> {
-        serde_json::to_writer(
+        cli_common::write_json(
             &mut self.out,
             &json!({"name": name, "ph": "M", "pid": pid, "tid": tid, "args": args}),
         )?;
@@ -228,7 +228,7 @@ impl<W: Write> ChromeWriter<W> {
     }
 
     fn write(&mut self, event: &TraceEvent<'_>) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, event)?;
+        cli_common::write_json(&mut self.out, event)?;
         self.out.write_all(b",\n")
     }
 
@@ -247,7 +247,7 @@ impl<W: Write> ChromeWriter<W> {
         // JSON does not allow a comma after the last element, so the last one is always this.
         let begin_ns = self.begin_ns.unwrap_or(0).to_string();
         let last = json!({"name": "recording", "ph": "M", "pid": 0, "tid": 0, "args": {"start_time_ns": begin_ns}});
-        serde_json::to_writer(&mut self.out, &last)?;
+        cli_common::write_json(&mut self.out, &last)?;
         self.out.write_all(b"\n]}\n")?;
         self.out.flush()
     }

@@ -4,6 +4,7 @@
 use super::json::Args;
 
 use indexmap::IndexSet;
+use stapsdt::escape::escape_lines;
 use std::io::{self, Write};
 use usdt_attach::event::{Event, Value};
 use usdt_attach::plan::Plan;
@@ -30,9 +31,9 @@ impl<W: Write> CsvWriter<W> {
         for name in &argument_names {
             // An argument may have the name of another column.
             if FIXED_COLUMNS.contains(&name.as_str()) || name == OTHERS {
-                out.write_field(format!("arg:{name}"))?;
+                out.write_field(escape_lines(&format!("arg:{name}")).as_ref())?;
             } else {
-                out.write_field(name)?;
+                out.write_field(escape_lines(name).as_ref())?;
             }
         }
         out.write_field(OTHERS)?;
@@ -47,19 +48,30 @@ impl<W: Write> CsvWriter<W> {
         self.out.write_field(event.pid.to_string())?;
         self.out.write_field(event.tid.to_string())?;
         self.out.write_field(goid)?;
-        self.out.write_field(String::from_utf8_lossy(event.comm()).as_ref())?;
-        self.out.write_field(&event.probe.provider)?;
-        self.out.write_field(&event.probe.name)?;
-        for name in &self.argument_names {
+        self.write_string(&String::from_utf8_lossy(event.comm()))?;
+        self.write_string(&event.probe.provider)?;
+        self.write_string(&event.probe.name)?;
+        for index in 0..self.argument_names.len() {
+            let Some(name) = self.argument_names.get_index(index) else { continue };
             let value = event.arg(name).map_or(String::new(), Value::to_plain_string);
-            self.out.write_field(value)?;
+            self.write_string(&value)?;
         }
         if event.args().all(|(name, _)| self.argument_names.contains(name)) {
             self.out.write_field("")?;
         } else {
-            self.out.write_field(serde_json::to_string(&Args(event)).map_err(io::Error::from)?)?;
+            let mut others = Vec::new();
+            cli_common::write_json(&mut others, &Args(event))?;
+            self.out.write_field(others)?;
         }
         self.out.write_record(None::<&[u8]>).map_err(io::Error::from)
+    }
+
+    /// Writes a string of the target.
+    ///
+    /// CSV has no escapes, but the file may be shown on a terminal. Newlines and tabs are kept; what
+    /// else a terminal would obey is escaped as in text. JSON has the exact strings.
+    fn write_string(&mut self, string: &str) -> io::Result<()> {
+        self.out.write_field(escape_lines(string).as_ref()).map_err(io::Error::from)
     }
 
     /// Writes what is buffered.

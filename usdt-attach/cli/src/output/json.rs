@@ -1,5 +1,6 @@
 //! JSON, one object per line.
 //!
+//! What a terminal would obey in a string is written as a `\u` escape, so strings keep their value.
 //! Bytes of strings that are not UTF-8 are replaced, and byte slices are hexadecimal. Nil,
 //! unreadable values and floats that JSON cannot express (infinities, NaN) are `null`. Events list
 //! the names of unreadable and truncated arguments, which distinguishes them from nil and from
@@ -8,8 +9,8 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use stapsdt::schema;
+use std::borrow::Cow;
 use std::io::{self, Write};
-use std::path::Path;
 use usdt_attach::discover::Source;
 use usdt_attach::discover::select::Selected;
 use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
@@ -40,7 +41,7 @@ pub(crate) fn summary(out: &mut impl Write, summary: Summary) -> io::Result<()> 
 pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()> {
     #[derive(Serialize)]
     struct Site<'a> {
-        object: &'a Path,
+        object: Cow<'a, str>,
         provider: &'a str,
         probe: &'a str,
         address: u64,
@@ -54,7 +55,7 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
     }
     for Selected { object, probe, pids } in selected {
         let site = Site {
-            object: &object.path,
+            object: object.path.to_string_lossy(),
             provider: &probe.provider,
             probe: &probe.name,
             address: probe.address,
@@ -152,7 +153,7 @@ impl Serialize for Labels<'_> {
 
 /// Writes a value and a newline.
 pub(crate) fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
+    cli_common::write_json(out, value)?;
     out.write_all(b"\n")
 }
 

@@ -1,6 +1,6 @@
 //! A progress line for steps that may take seconds.
 
-use std::io::{self, IsTerminal, Write};
+use cli_common::StatusLine;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,20 +18,12 @@ impl Progress {
     /// Starts the line. Does nothing if standard error is not a terminal.
     pub(crate) fn start(step: &'static str) -> Progress {
         let hidden = Progress { end: None, thread: None };
-        if !io::stderr().is_terminal() {
-            return hidden;
-        }
+        let Some(mut line) = StatusLine::new() else { return hidden };
         let (end, ended) = channel();
         let begin = Instant::now();
         let update = move || {
-            let mut is_shown = false;
             while ended.recv_timeout(UPDATE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                // If standard error is closed, there is nowhere to report it.
-                let _ = write!(io::stderr(), "\r{step} … {} s", begin.elapsed().as_secs());
-                is_shown = true;
-            }
-            if is_shown {
-                let _ = write!(io::stderr(), "\r\x1b[K");
+                line.show(&format!("{step} … {} s", begin.elapsed().as_secs()));
             }
         };
         match std::thread::Builder::new().name("progress".to_owned()).spawn(update) {

@@ -4,7 +4,7 @@
 use crate::output::table::{PreviousRows, Style, table};
 use crate::output::{json, text};
 use crate::run_loop::{Output, OutputError};
-use cli_common::Color;
+use cli_common::{Color, Text};
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::time::Instant;
 use usdt_attach::event::Event;
@@ -18,7 +18,7 @@ const DEFAULT_SIZE: (usize, usize) = (80, 24);
 
 /// Writes events and tables to standard output, as text or JSON.
 pub(crate) struct TerminalOutput {
-    out: BufWriter<StdoutLock<'static>>,
+    out: Text<BufWriter<StdoutLock<'static>>>,
     json: bool,
     color: bool,
     lines: text::Lines,
@@ -77,7 +77,7 @@ impl TerminalOutput {
     ) -> TerminalOutput {
         let color = color.enabled(&io::stdout());
         TerminalOutput {
-            out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
+            out: Text::new(BufWriter::with_capacity(1 << 16, io::stdout().lock()), color),
             json,
             color,
             lines: text::Lines::new(color),
@@ -118,7 +118,7 @@ impl Output for TerminalOutput {
 impl IntervalTable {
     fn draw(
         &mut self,
-        out: &mut impl Write,
+        out: &mut Text<impl Write>,
         rows: &[Row],
         color: bool,
         is_last: bool,
@@ -146,7 +146,7 @@ impl Screen {
     /// Draws a view. On a terminal it replaces the last one.
     pub(crate) fn draw(
         &mut self,
-        out: &mut impl Write,
+        out: &mut Text<impl Write>,
         view: &str,
         is_last: bool,
     ) -> io::Result<()> {
@@ -158,7 +158,7 @@ impl Screen {
             return out.write_all(view.as_bytes());
         }
         if self.drawn_lines > 0 {
-            write!(out, "\x1b[{}A\x1b[J", self.drawn_lines)?;
+            out.erase_lines(self.drawn_lines)?;
         }
         // A view that is taller than the terminal would scroll, and its upper lines could not be
         // redrawn. The last view is not redrawn, so it may scroll.

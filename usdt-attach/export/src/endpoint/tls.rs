@@ -8,6 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
+use usdt_attach::error::Escaped;
 use usdt_attach::error::{Error, Result};
 
 /// The maximum size in bytes of a file with certificates or a key.
@@ -52,7 +53,7 @@ pub(super) fn server_config(path: &Path, folder: &Path, tls: &TlsConfig) -> Resu
     let mut config = builder.with_single_cert(chain, key).map_err(|error| {
         Error::object(
             &cert_file,
-            format!("cannot use the certificate with the key {}: {error}", key_file.display()),
+            format!("cannot use the certificate with the key {}: {error}", Escaped::new(&key_file)),
         )
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -5,6 +5,7 @@ use crate::job::Job;
 use std::collections::HashSet;
 use usdt_attach::discover::select::select_if_any;
 use usdt_attach::discover::{self, ObjectId, ScannedObject, is_process_alive};
+use usdt_attach::error::Escaped;
 use usdt_attach::error::{Error, ErrorKind, Result};
 use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
@@ -42,7 +43,7 @@ impl Exporter<'_> {
                     for file in files.iter().filter(|file| follower.attached(file.object.id)) {
                         (self.report)(format!(
                             "attached to {} after all",
-                            file.object.path.display()
+                            Escaped::new(&file.object.path)
                         ));
                     }
                 }
@@ -131,7 +132,10 @@ pub(super) fn retry(
 ) {
     for file in files {
         if follower.failed(file.object.id) {
-            report(format!("trying again to attach to {}: {error:#}", file.object.path.display()));
+            report(format!(
+                "trying again to attach to {}: {error:#}",
+                Escaped::new(&file.object.path)
+            ));
         }
     }
 }

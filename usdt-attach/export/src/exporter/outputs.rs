@@ -13,6 +13,7 @@ use crate::otlp;
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::Arc;
+use usdt_attach::error::Escaped;
 use usdt_attach::error::{Error, Result};
 
 /// What the command line sets. It takes precedence over the configuration file, also when that is
@@ -88,7 +89,7 @@ impl Exporter<'_> {
     pub(super) fn reload(&mut self) {
         let path = self.settings.path.clone();
         let files = path.iter().chain(&self.settings.command_line.web_config_file);
-        let names: Vec<String> = files.map(|file| file.display().to_string()).collect();
+        let names: Vec<String> = files.map(|file| Escaped::new(file).to_string()).collect();
         if names.is_empty() {
             return;
         }
@@ -139,7 +140,7 @@ impl Exporter<'_> {
             new.span.clone_from(&old.span);
         }
         if old.target != new.target {
-            (self.report)(format!("{}: changing [target] requires a restart", path.display()));
+            (self.report)(format!("{}: changing [target] requires a restart", Escaped::new(&path)));
         }
         Ok(new)
     }

@@ -4,6 +4,7 @@ use super::answer::{self, Answer, Decoded, Failure};
 use super::exchange::{Limits, exchange};
 use crate::error::{Error, Result};
 use rustix::fs::{Access, access};
+use stapsdt::escape::{Escaped, escape_lines};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -86,10 +87,12 @@ impl BccHelper {
 
     fn run(&self, args: &[String], source: &str) -> Result<Compiled> {
         let failed =
-            |problem: String| Error::unsupported(format!("{} {problem}", self.path.display()));
+            |problem: String| Error::unsupported(format!("{} {problem}", Escaped::new(&self.path)));
         let reply = exchange(Command::new(&self.path).args(args), source.as_bytes(), LIMITS)
             .map_err(|error| failed(error.to_string()))?;
-        let diagnostics = escape_control_characters(&reply.diagnostics);
+        // They quote the source, which may contain control characters.
+        let diagnostics = String::from_utf8_lossy(&reply.diagnostics);
+        let diagnostics = escape_lines(diagnostics.trim_end()).into_owned();
         match answer::decode(&reply.answer) {
             Ok(Decoded::Answer(answer)) => Ok(Compiled { answer, diagnostics }),
             Ok(Decoded::Failure(failure)) => Err(explain(&failure, &diagnostics)),
@@ -104,7 +107,7 @@ impl BccHelper {
                     || bad_answer.to_string(),
                     |status| format!("has failed ({status})"),
                 );
-                Err(failed(with_diagnostics(problem, &diagnostics)))
+                Err(failed(problem).with_details(&diagnostics))
             }
         }
     }
@@ -126,40 +129,21 @@ fn explain(failure: &Failure, diagnostics: &str) -> Error {
     Error::unsupported(match failure {
         Failure::Headers { path } => format!(
             "libbcc needs kernel headers at {}; install the linux-headers package, or use the embedded back end",
-            path.display()
+            Escaped::new(path)
         ),
         Failure::Source { problem } => format!("the program {problem}"),
         Failure::Compile => {
-            let mut message =
-                with_diagnostics("libbcc rejects the program".to_owned(), diagnostics);
+            let mut details = diagnostics.to_owned();
             // libbcc creates maps while it compiles.
             if diagnostics.contains("Operation not permitted") {
-                message.push_str(
+                details.push_str(
                     "\nusdt-attach-bcc needs CAP_BPF for a program with tables; run as root",
                 );
             }
-            message
+            return Error::unsupported("libbcc rejects the program").with_details(&details);
         }
         Failure::Function { name } => format!("the program does not define the function `{name}`"),
     })
-}
-
-fn with_diagnostics(problem: String, diagnostics: &str) -> String {
-    if diagnostics.is_empty() { problem } else { format!("{problem}:\n{diagnostics}") }
-}
-
-/// Makes the compiler's messages safe for a terminal: they quote the source, which may contain
-/// control characters.
-fn escape_control_characters(diagnostics: &[u8]) -> String {
-    let mut out = String::with_capacity(diagnostics.len());
-    for c in String::from_utf8_lossy(diagnostics).trim_end().chars() {
-        if c.is_control() && !matches!(c, '\n' | '\t') {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -208,7 +192,7 @@ mod tests {
     #[test]
     fn explains_every_failure() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(NAME).display().to_string();
+        let path = Escaped::new(&folder.path().join(NAME)).to_string();
         let error =
             |script: &str| write_script(folder.path(), script).check().unwrap_err().to_string();
         assert_eq!(error("exit 7"), format!("{path} has failed (exit status: 7)"));

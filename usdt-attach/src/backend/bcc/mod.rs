@@ -20,6 +20,7 @@ use crate::kernel::Mechanism;
 use crate::plan::Plan;
 pub use helper_program::BccHelper;
 use source::generate;
+use stapsdt::escape::Escaped;
 use std::sync::Arc;
 use tables::check_maps;
 
@@ -57,7 +58,7 @@ impl Compiler for BccCompiler {
         if functions.iter().map(|function| &function.name).ne(&names) {
             return Err(Error::unsupported(format!(
                 "{} returns other functions than requested; install the one of this release",
-                self.helper.path().display()
+                Escaped::new(self.helper.path())
             )));
         }
         functions

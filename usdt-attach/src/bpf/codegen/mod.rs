@@ -128,6 +128,7 @@ pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
         cookies: true,
         transport: super::Transport::MappedRing,
         atomics: true,
+        preemption: Some(super::PreemptionFunctions { disable: 100, enable: 101 }),
         task: Some(super::TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
     };
     for features in [KernelFeatures::default(), newest] {

@@ -1,7 +1,7 @@
 //! Records: assembling them, and publishing them to the reader.
 
 use super::reads::Base;
-use super::{BASE, COOKIE, Cond, Emitter, R0, R1, R2, R3, R9, R10, Reg, Width, helper};
+use super::{BASE, COOKIE, Cond, Emitter, Label, R0, R1, R2, R3, R9, R10, Reg, Width, helper};
 use crate::bpf::Transport;
 use crate::bpf::asm::R4;
 use crate::bpf::ring_format::{DATA, HEADER, RESERVED, TAIL};
@@ -26,6 +26,10 @@ impl Emitter<'_> {
     /// memory into the stack costs half as much as reading it into the buffer. The buffer is
     /// `vmalloc` memory, whose owner hardened usercopy looks up. Strings for which the stack has no
     /// space are read into the buffer directly.
+    ///
+    /// Preemption is disabled from the reservation until the record is published, if the kernel
+    /// allows that: a preempted writer would hold back the records of all others until the scheduler
+    /// runs it again, which can take seconds for a thread of low priority.
     pub(super) fn record(&mut self, layout: &Layout) {
         let prefix = layout.stack_prefix_len();
         self.asm.mov(BASE, R10);
@@ -44,15 +48,37 @@ impl Emitter<'_> {
         }
         let (first, rest) = layout.split_reads();
         self.read_all(first, Base::Frame);
+        let published = self.asm.label();
+        self.disable_preemption();
         match self.features.transport {
-            Transport::MappedRing => self.publish_to_mapped_ring(layout, rest),
+            Transport::MappedRing => self.publish_to_mapped_ring(layout, rest, published),
             Transport::RingBuf => self.publish_to_ring_buffer(layout, rest),
+        }
+        self.asm.place(published);
+        self.enable_preemption();
+    }
+
+    /// Enables preemption and ends the program; the hit counts as dropped.
+    fn drop_hit(&mut self) {
+        self.enable_preemption();
+        self.asm.jump(self.dropped);
+    }
+
+    fn disable_preemption(&mut self) {
+        if let Some(functions) = self.features.preemption {
+            self.asm.call_kernel_function(functions.disable);
+        }
+    }
+
+    fn enable_preemption(&mut self) {
+        if let Some(functions) = self.features.preemption {
+            self.asm.call_kernel_function(functions.enable);
         }
     }
 
     /// Publishes the record through the mapped ring, whose protocol is described in
     /// `docs/mapped-ring.md`.
-    fn publish_to_mapped_ring(&mut self, layout: &Layout, rest: &[ReadOp]) {
+    fn publish_to_mapped_ring(&mut self, layout: &Layout, rest: &[ReadOp], published: Label) {
         let capacity = self.plan.buffer as i32;
         self.used_len(layout);
         let reserved = self.asm.label();
@@ -68,7 +94,8 @@ impl Emitter<'_> {
         // The ring is full: roll back.
         asm.neg(R4);
         asm.atomic_add(R0, RESERVED, R4);
-        asm.jump(self.dropped);
+        self.drop_hit();
+        let asm = &mut self.asm;
         asm.place(reserved);
         asm.atomic_fetch_add(R0, TAIL, R4);
         asm.and_imm(R4, capacity - 8);
@@ -85,7 +112,7 @@ impl Emitter<'_> {
             self.asm.mov(R2, BEFORE);
             self.asm.add_imm(R2, layout.size as i32 + i32::from(HEADER));
         }
-        self.notify_reader();
+        self.notify_reader(published);
     }
 
     /// Publishes a record by storing its length, after all of its content.
@@ -101,11 +128,11 @@ impl Emitter<'_> {
 
     /// Wakes the reader if this record has filled the first half of the ring; `r2` is the new value
     /// of `reserved`. Otherwise the reader polls.
-    fn notify_reader(&mut self) {
+    fn notify_reader(&mut self, published: Label) {
         let half = (self.plan.buffer / 2) as i32;
         let asm = &mut self.asm;
-        asm.jump_if(Cond::Ge, BEFORE, half, self.done);
-        asm.jump_if(Cond::Lt, R2, half, self.done);
+        asm.jump_if(Cond::Ge, BEFORE, half, published);
+        asm.jump_if(Cond::Lt, R2, half, published);
         asm.map(R1, self.maps.wakeup);
         asm.mov(R2, BASE);
         asm.mov_imm(R3, 8);
@@ -122,14 +149,20 @@ impl Emitter<'_> {
             self.asm.map(R1, self.maps.events);
             self.asm.mov(R2, BASE);
             self.asm.call(helper::RINGBUF_OUTPUT);
-            self.asm.jump_if(Cond::Ne, R0, 0, self.dropped);
+            let submitted = self.asm.label();
+            self.asm.jump_if(Cond::Eq, R0, 0, submitted);
+            self.drop_hit();
+            self.asm.place(submitted);
             return;
         }
         self.asm.map(R1, self.maps.events);
         self.asm.mov_imm(R2, layout.size as i32);
         self.asm.mov_imm(R3, 0);
         self.asm.call(helper::RINGBUF_RESERVE);
-        self.asm.jump_if(Cond::Eq, R0, 0, self.dropped);
+        let reserved = self.asm.label();
+        self.asm.jump_if(Cond::Ne, R0, 0, reserved);
+        self.drop_hit();
+        self.asm.place(reserved);
         self.copy_to_r0(layout);
         self.asm.mov(BASE, R0);
         self.read_all(rest, Base::Record);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::bpf::{TaskStructOffsets, Transport};
+use crate::bpf::{PreemptionFunctions, TaskStructOffsets, Transport};
 use crate::discover::Object;
 use crate::plan::record_layout::{ArgView, Layout};
 use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, ReadOp};
@@ -22,6 +22,7 @@ pub(super) const FEATURES: KernelFeatures = KernelFeatures {
     cookies: true,
     transport: Transport::MappedRing,
     atomics: true,
+    preemption: Some(PreemptionFunctions { disable: 100, enable: 101 }),
     task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
 };
 

@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 
 /// Returns true if this process may use BPF. Panics if it may not although the environment requires
 /// it.
+#[allow(clippy::disallowed_macros)] // the output of a test
 fn may_use_bpf() -> bool {
     let shape = Shape { kind: BPF_MAP_TYPE_ARRAY, key: 4, value: 8, entries: 1, flags: 0 };
     match Map::create(c"usdt_may", shape) {

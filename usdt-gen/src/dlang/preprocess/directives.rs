@@ -6,6 +6,7 @@ use crate::dlang::constant::{self, Scope};
 use crate::dlang::diagnostic::Diagnostic;
 use crate::dlang::lexer::{self, Kind, Token};
 use crate::dlang::source::Span;
+use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
 
 /// The deepest nesting of includes. A deeper one is taken as a file that includes itself.
@@ -304,7 +305,7 @@ impl Preprocessor<'_> {
             Some(Ok((path, _))) if self.once_files.contains(&path) => {}
             Some(Ok((path, bytes))) => {
                 let Ok(content) = String::from_utf8(bytes) else {
-                    let message = format!("{} is not a text file", path.display());
+                    let message = format!("{} is not a text file", Escaped::new(&path));
                     return self.error(&directive.span, message, "included here", "");
                 };
                 if self.sources.size().saturating_add(content.len()) > MAX_SOURCE_SIZE {
@@ -314,11 +315,11 @@ impl Preprocessor<'_> {
                     let help = "does a file include others several times?";
                     return self.error(&directive.span, message, "at this include", help);
                 }
-                let span = self.sources.add(&path.display().to_string(), &content);
+                let span = self.sources.add(&Escaped::new(&path).to_string(), &content);
                 self.process_file(&span, path.parent().unwrap_or(Path::new("")), depth + 1);
             }
             Some(Err((path, e))) => {
-                let message = format!("cannot read {}: {e}", path.display());
+                let message = format!("cannot read {}: {e}", Escaped::new(&path));
                 self.error(&directive.span, message, "included here", "");
             }
             None if BUILT_IN_HEADERS.contains(&header.name.as_str()) => {}
