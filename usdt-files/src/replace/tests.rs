@@ -95,6 +95,7 @@ fn new_content_gets_no_privileges() {
 }
 
 #[test]
+#[allow(clippy::disallowed_macros)] // A test that is skipped says why.
 fn keeps_attributes_acl_and_capabilities() {
     if !is_root() {
         return;
@@ -128,7 +129,6 @@ fn keeps_attributes_acl_and_capabilities() {
     ];
     for (name, value) in attributes {
         if let Err(error) = rustix::fs::setxattr(&file, name, value, XattrFlags::empty()) {
-            #[allow(clippy::disallowed_macros)] // A test that is skipped says why.
             eprintln!("skipped: the file system has no {name}: {error}");
             return;
         }
