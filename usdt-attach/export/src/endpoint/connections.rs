@@ -3,7 +3,8 @@
 //!
 //! A new connection is always admitted, except in a flood: if all slots are taken, the oldest
 //! connection that has not sent its request is closed. Clients that connect and send nothing, or
-//! that read slowly, therefore only displace each other.
+//! that read slowly, therefore only displace each other. A client that sends its request at once is
+//! not displaced: every connection has a moment to do so, for which a new one waits.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +16,9 @@ use tokio::sync::Notify;
 const MAX_CONNECTIONS: u64 = 128;
 /// How long a connection that receives its answer is never closed in favor of a new one.
 pub(crate) const MIN_ANSWER_TIME: Duration = Duration::from_millis(500);
+
+/// How long a connection that has not sent its request is never closed in favor of a new one.
+pub(crate) const MIN_REQUEST_TIME: Duration = Duration::from_millis(50);
 
 /// Locks a mutex. A panic of another holder leaves the data of this module consistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,6 +63,15 @@ impl Slot {
     }
 }
 
+/// Why a connection is not admitted.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// All connections have just sent a request.
+    Answering,
+    /// All other connections are new. One of them may be closed after this time.
+    TooNew(Duration),
+}
+
 /// All connections.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -93,8 +106,8 @@ impl Connections {
         Connections { max, open: Mutex::default() }
     }
 
-    /// Admits a new connection. `None` if all connections have just sent a request.
-    pub(crate) fn admit(self: &Arc<Connections>) -> Option<Admission> {
+    /// Admits a new connection.
+    pub(crate) fn admit(self: &Arc<Connections>) -> Result<Admission, Refusal> {
         let mut open = lock(&self.open);
         let (next, slots) = &mut *open;
         if slots.len() >= self.max {
@@ -103,7 +116,13 @@ impl Connections {
                 let answers = slots.iter().filter_map(|(n, slot)| Some((slot.answering_for()?, n)));
                 answers.max().filter(|(time, _)| *time >= MIN_ANSWER_TIME).map(|(_, n)| n)
             };
-            let number = waiting.map(|(number, _)| number).or_else(slow).copied()?;
+            if let Some((_, slot)) = waiting
+                && let Some(pause) = MIN_REQUEST_TIME.checked_sub(slot.opened.elapsed())
+            {
+                return Err(Refusal::TooNew(pause));
+            }
+            let number = waiting.map(|(number, _)| number).or_else(slow).copied();
+            let number = number.ok_or(Refusal::Answering)?;
             if let Some(slot) = slots.remove(&number) {
                 slot.close();
             }
@@ -112,7 +131,7 @@ impl Connections {
         *next += 1;
         let slot = Arc::new(Slot::new());
         slots.insert(number, Arc::clone(&slot));
-        Some(Admission { connections: Arc::clone(self), number, slot })
+        Ok(Admission { connections: Arc::clone(self), number, slot })
     }
 }
 
@@ -126,13 +145,15 @@ mod tests {
         let answering = connections.admit().unwrap();
         answering.slot.set_requested();
         let idle = connections.admit().unwrap();
+        assert!(matches!(connections.admit(), Err(Refusal::TooNew(_))), "it may send its request");
+        std::thread::sleep(MIN_REQUEST_TIME);
         let new = connections.admit().unwrap();
         let numbers = || lock(&connections.open).1.keys().copied().collect::<Vec<_>>();
         assert_eq!(numbers(), [answering.number, new.number]);
         drop(idle);
         assert_eq!(numbers(), [answering.number, new.number]);
         new.slot.set_requested();
-        assert!(connections.admit().is_none(), "both are being answered");
+        assert!(matches!(connections.admit(), Err(Refusal::Answering)), "both are being answered");
         std::thread::sleep(MIN_ANSWER_TIME);
         let next = connections.admit().unwrap();
         assert_eq!(numbers(), [new.number, next.number], "the oldest answer takes too long");

@@ -31,7 +31,7 @@ pub(crate) fn exchange(request: &[u8], security: Security) -> Vec<u8> {
         tokio::spawn(collector);
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let admission = Arc::new(Connections::new()).admit();
-        let Some(admission) = admission else { return Vec::new() };
+        let Ok(admission) = admission else { return Vec::new() };
         let context = Context { scraper, heartbeat: Arc::new(Heartbeat::new()) };
         let slot = Arc::clone(&admission.slot);
         let server = tokio::spawn(serve(server, slot, context, Arc::new(security)));

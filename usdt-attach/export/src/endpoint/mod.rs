@@ -25,7 +25,7 @@ pub(crate) mod web_config;
 
 use crate::heartbeat::Heartbeat;
 use address::ListenAddress;
-use connections::Connections;
+use connections::{Connections, Refusal};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -201,8 +201,15 @@ async fn accept(
             }
         };
         has_failed = false;
+        let admission = loop {
+            match connections.admit() {
+                Ok(admission) => break Some(admission),
+                Err(Refusal::TooNew(pause)) => tokio::time::sleep(pause).await,
+                Err(Refusal::Answering) => break None,
+            }
+        };
         // Without admission, the connection is closed.
-        let Some(admission) = connections.admit() else { continue };
+        let Some(admission) = admission else { continue };
         let security = Arc::clone(&security.read().unwrap_or_else(PoisonError::into_inner));
         let context = context.clone();
         tokio::spawn(async move {
