@@ -62,8 +62,8 @@
 //!
 //! A tracer holds up to six descriptors, and one for each object and process that it is attached to.
 //! On kernels before 6.6 it holds up to two for each site instead. The library does not change the
-//! limit on open files (`RLIMIT_NOFILE`): raise it before you trace a host. 64 descriptors, or an
-//! eighth of a limit below 512, are left for the rest of the program. An object for which there is
+//! limit on open files (`RLIMIT_NOFILE`): raise it before you trace a host. 192 descriptors, or a
+//! quarter of a limit below 768, are left for the rest of the program. An object for which there is
 //! none is reported as a [`Warning`], and attaching to it is tried again.
 //!
 //! # Features

@@ -117,21 +117,27 @@ impl Kept {
 ///
 /// # Errors
 ///
-/// `Io` if `/proc` cannot be read.
+/// `Io` if `/proc` cannot be read, `ResourceLimit` if there are no descriptors left.
 pub fn still_mapped(wanted: &HashSet<ObjectId>) -> crate::Result<HashSet<ObjectId>> {
     let inodes: HashSet<u64> = wanted.iter().map(|id| id.ino).collect();
     let mounts = Mounts::new();
     let mut live = HashSet::new();
     for pid in pids()? {
-        // A process whose mappings cannot be read has exited, or was never scanned because it
-        // belongs to another user.
-        for mapping in process::file_mappings(pid).unwrap_or_default().files {
+        let mappings = match process::file_mappings(pid) {
+            Err(error) if error.is_resource_limit() => return Err(error),
+            // The process has exited, or was never scanned because it belongs to another user.
+            other => other.unwrap_or_default(),
+        };
+        for mapping in mappings.files {
             // The device number in `/proc/PID/maps` is not `st_dev` on every file system, so only
             // the inode is compared.
-            if inodes.contains(&mapping.inode)
-                && let Opened::Object(Ok(object)) = process::open(pid, &mapping, &mounts)
-            {
-                live.insert(object.id);
+            if !inodes.contains(&mapping.inode) {
+                continue;
+            }
+            match process::open(pid, &mapping, &mounts) {
+                Opened::Object(Ok(object)) => drop(live.insert(object.id)),
+                Opened::Object(Err(error)) if error.is_resource_limit() => return Err(error),
+                Opened::Object(Err(_)) | Opened::Skipped(_) | Opened::Nothing => {}
             }
         }
         if live.len() == wanted.len() {

@@ -27,10 +27,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use stapsdt::escape::Escaped;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// File systems without a block device that are local.
@@ -90,6 +91,9 @@ pub(super) struct Mounts {
     on_block_devices: HashSet<String>,
     /// The device and the mount id of memfds and of shared anonymous memory, which no table has.
     memory: Option<(Device, u64)>,
+    /// The error code if a table could not be read because there were no descriptors left; 0 if
+    /// there were.
+    shortage: AtomicI32,
 }
 
 type SharedTable = Arc<Mutex<Table>>;
@@ -115,10 +119,24 @@ impl Mounts {
             own_user_namespace: namespace("self", "user"),
             on_block_devices: on_block_devices(),
             memory: memory_file_system(),
+            shortage: AtomicI32::new(0),
         };
         let own = ["self", "1"].map(|process| mounts.open_table(process, true, true));
         mounts.own = own.into_iter().flatten().collect();
         mounts
+    }
+
+    /// Returns an error if a table could not be read because there were no descriptors left. A file
+    /// that is in no table may be in that one.
+    pub(super) fn shortage(&self) -> Option<io::Error> {
+        let code = self.shortage.load(Relaxed);
+        (code != 0).then(|| io::Error::from_raw_os_error(code))
+    }
+
+    pub(super) fn note_shortage(&self, error: &io::Error) {
+        if let Some(code @ (libc::EMFILE | libc::ENFILE)) = error.raw_os_error() {
+            self.shortage.store(code, Relaxed);
+        }
     }
 
     /// Decides by the device in `/proc/PID/maps` whether a file may be opened with `O_PATH`.
@@ -141,7 +159,8 @@ impl Mounts {
 
     /// Decides whether a file that is open with `O_PATH` may be read.
     pub(super) fn check_mount(&self, pid: u32, handle: &File) -> Result<(), Unanswering> {
-        let mount = mount_id(handle).ok_or(Unanswering::Unknown)?;
+        let mount = mount_id(handle).inspect_err(|error| self.note_shortage(error));
+        let mount = mount.ok().flatten().ok_or(Unanswering::Unknown)?;
         if self.memory.is_some_and(|(_, memory)| memory == mount) {
             return Ok(());
         }
@@ -184,8 +203,9 @@ impl Mounts {
         is_trusted: bool,
         is_root_trusted: bool,
     ) -> Option<SharedTable> {
+        let file = File::open(format!("/proc/{process}/mountinfo"));
         let mut table = Table {
-            file: File::open(format!("/proc/{process}/mountinfo")).ok()?,
+            file: file.inspect_err(|error| self.note_shortage(error)).ok()?,
             is_trusted,
             is_root_trusted,
             reloads_left: MAX_RELOADS,
@@ -287,9 +307,9 @@ fn namespace(process: &str, kind: &str) -> Option<u64> {
 
 /// Returns the mount id of an open file from `/proc/self/fdinfo`, which does not ask its file
 /// system.
-fn mount_id(file: &File) -> Option<u64> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+fn mount_id(file: &File) -> io::Result<Option<u64>> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    Ok(info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok()))
 }
 
 /// Returns the device and the mount of the kernel's own tmpfs, which is in no mount table.
@@ -297,7 +317,7 @@ fn memory_file_system() -> Option<(Device, u64)> {
     let file = rustix::fs::memfd_create("usdt-attach", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
     let file = File::from(file);
     let device = file.metadata().ok()?.dev();
-    Some(((rustix::fs::major(device), rustix::fs::minor(device)), mount_id(&file)?))
+    Some(((rustix::fs::major(device), rustix::fs::minor(device)), mount_id(&file).ok()??))
 }
 
 #[cfg(test)]

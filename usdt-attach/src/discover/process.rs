@@ -212,7 +212,7 @@ pub(super) enum Opened {
 pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     let Some(device) = parse_device(&mapping.device) else { return Opened::Nothing };
     if let Err(reason) = mounts.check_device(pid, device) {
-        return Opened::Skipped(reason);
+        return skipped(reason, &mapping.name, mounts);
     }
     let by_mapping = format!("/proc/{pid}/map_files/{}", mapping.range);
     let opened = match path_handle(Path::new(&by_mapping)) {
@@ -245,6 +245,17 @@ pub(super) fn open(pid: u32, mapping: &FileMapping, mounts: &Mounts) -> Opened {
     Opened::Nothing
 }
 
+/// A file that is in no mount table is not skipped if one of the tables could not be read: it can
+/// be opened when there are descriptors again.
+fn skipped(reason: Unanswering, name: &Path, mounts: &Mounts) -> Opened {
+    match mounts.shortage() {
+        Some(shortage) if reason == Unanswering::Unknown => {
+            Opened::Object(Err(Error::open(name, shortage)))
+        }
+        _ => Opened::Skipped(reason),
+    }
+}
+
 /// Opens the executable of a process, whose device is not known.
 fn open_exe(pid: u32, name: &Path, mounts: &Mounts) -> Opened {
     if mounts.may_revalidate(pid) {
@@ -258,7 +269,7 @@ fn open_exe(pid: u32, name: &Path, mounts: &Mounts) -> Opened {
 
 fn open_handle(pid: u32, handle: &File, name: &Path, mounts: &Mounts) -> Opened {
     if let Err(reason) = mounts.check_mount(pid, handle) {
-        return Opened::Skipped(reason);
+        return skipped(reason, name, mounts);
     }
     // A device, such as a mapped graphics card.
     if !handle.metadata().is_ok_and(|metadata| metadata.is_file()) {
@@ -398,6 +409,19 @@ pub fn is_process_alive(pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_file_is_skipped_because_a_mount_table_cannot_be_read() {
+        let (mounts, name) = (Mounts::new(), Path::new("/a"));
+        assert!(matches!(skipped(Unanswering::Unknown, name, &mounts), Opened::Skipped(_)));
+        mounts.note_shortage(&io::Error::from_raw_os_error(libc::EMFILE));
+        match skipped(Unanswering::Unknown, name, &mounts) {
+            Opened::Object(Err(error)) => assert!(error.is_resource_limit(), "{error:#}"),
+            _ => panic!("skipped"),
+        }
+        let fuse = Unanswering::Type("fuse".to_owned());
+        assert!(matches!(skipped(fuse, name, &mounts), Opened::Skipped(_)));
+    }
 
     #[test]
     fn parses_lines_that_map_files_executable() {

@@ -26,11 +26,11 @@ pub(crate) fn inherited_limit() -> Option<Rlimit> {
     INHERITED.get().copied()
 }
 
-/// The number of descriptors that links leave free.
+/// The number of descriptors that links leave free: 64, and 128 for the clients of an endpoint.
 ///
 /// Without them, a program that maps many files would keep this process from reading `/proc`,
 /// accepting a connection or writing a file.
-const RESERVED: u64 = 64;
+const RESERVED: u64 = 192;
 
 /// Returns the number of objects that may be open before they are attached to.
 pub(crate) fn max_objects() -> usize {
@@ -46,7 +46,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Returns the reserve for the limit of this process: 64 descriptors, or an eighth if that is
+    /// Returns the reserve for the limit of this process: 192 descriptors, or a quarter if that is
     /// less.
     pub(super) fn of_this_process() -> Reserve {
         Reserve::of_limit(getrlimit(Resource::Nofile).current)
@@ -54,10 +54,11 @@ impl Reserve {
 
     fn of_limit(limit: Option<u64>) -> Reserve {
         let limit = limit.unwrap_or(u64::MAX);
-        Reserve { max: limit - RESERVED.min(limit / 8) }
+        Reserve { max: limit - RESERVED.min(limit / 4) }
     }
 
-    /// Fails with `EMFILE` if a link takes a descriptor of the reserve.
+    /// Fails with `EMFILE` if a link, or the program that it will get, takes a descriptor of the
+    /// reserve.
     pub(super) fn check(self, links: &[OwnedFd]) -> io::Result<()> {
         let is_free =
             |link: &OwnedFd| u64::try_from(link.as_raw_fd()).is_ok_and(|fd| fd < self.max);
@@ -87,10 +88,10 @@ mod tests {
         let fd = u64::try_from(link.as_raw_fd()).unwrap();
         let links = [link];
         assert!(Reserve::of_limit(None).check(&links).is_ok());
-        assert!(Reserve::of_limit(Some(fd + RESERVED.max(8 * fd) + 1)).check(&links).is_ok());
+        assert!(Reserve::of_limit(Some(fd + RESERVED.max(4 * fd) + 1)).check(&links).is_ok());
         let error = Reserve { max: fd }.check(&links).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-        assert_eq!(Reserve::of_limit(Some(1024)).max, 960);
-        assert_eq!(Reserve::of_limit(Some(64)).max, 56);
+        assert_eq!(Reserve::of_limit(Some(1024)).max, 832);
+        assert_eq!(Reserve::of_limit(Some(64)).max, 48);
     }
 }

@@ -125,6 +125,9 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> R
             if sites.is_empty() {
                 continue;
             }
+            // Closing a link takes about 50 ms, so without room for one none is created.
+            let no_room = |e| Error::kernel(cannot_attach(object), e);
+            reserve.check(std::slice::from_ref(&fd)).map_err(no_room)?;
             let file = object.open()?;
             let path = CString::new(file.kernel_path().into_os_string().into_encoded_bytes())
                 .map_err(|_| Error::object(&object.path, "its path contains a NUL"))?;
@@ -138,7 +141,7 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> R
                         link(fd.as_fd(), object, site, event, method, &mut links)?;
                     }
                 }
-                reserve.check(&links).map_err(|e| Error::kernel(cannot_attach(object), e))?;
+                reserve.check(&links).map_err(no_room)?;
                 out.links.extend(links.into_iter().map(|link| (index, link)));
             }
         }

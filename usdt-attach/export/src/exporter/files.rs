@@ -94,8 +94,13 @@ impl Exporter<'_> {
         if matches!(self.settings.target, Target::Host | Target::Cgroup(_) | Target::Executable(_))
         {
             let live = match &self.follower {
-                Some(follower) => follower.live_objects(&known)?,
-                None => discover::still_mapped(&known)?,
+                Some(follower) => follower.live_objects(&known),
+                None => discover::still_mapped(&known),
+            };
+            let live = match live {
+                // Nothing is detached from: the next clean-up knows which files are still mapped.
+                Err(error) if error.kind() == ErrorKind::ResourceLimit => return Ok(()),
+                other => other?,
             };
             for job in &mut self.jobs {
                 job.detach_stale(&live)?;
