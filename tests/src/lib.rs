@@ -8,6 +8,7 @@
 pub struct LibraryPage;
 
 pub mod matrix;
+pub mod neighbors;
 pub mod sample_elf;
 pub mod soak;
 

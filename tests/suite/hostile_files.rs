@@ -3,12 +3,12 @@
 
 use stapsdt::note::Note;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 use std::time::{Duration, Instant};
+use usdt_e2e::neighbors::{Helper, hanging_file};
 use usdt_e2e::sample_elf::{CONTENT, PT_LOAD, PT_NOTE, Section, Segment, elf, note};
-use usdt_e2e::{Need, attach, command, have, root, stdout, text, tools};
+use usdt_e2e::{Need, attach, command, have, stdout, text, tools};
 
 const SHT_PROGBITS: u32 = 1;
 const SHT_RELA: u32 = 4;
@@ -16,40 +16,6 @@ const SHT_NOTE: u32 = 7;
 const SHF_ALLOC: u64 = 2;
 const RX: u32 = 5;
 const RW: u32 = 6;
-
-/// A C program of `tests/c` that serves or maps files until its standard input ends or it is
-/// dropped.
-struct Helper {
-    child: Child,
-    /// The first line that it printed.
-    line: String,
-}
-
-impl Helper {
-    fn start(folder: &Path, name: &str, run: &mut Command, args: &[&str]) -> Helper {
-        let program = folder.join(name);
-        let source = root().join(format!("tests/c/{name}.c"));
-        stdout(command("cc").args(["-O1", "-o"]).arg(&program).arg(source));
-        let run = run.arg(&program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = run.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let line = line.trim().to_owned();
-        let helper = Helper { child, line };
-        assert_ne!(helper.line, "", "{name} failed");
-        helper
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        // A file system ends with its standard input, and with it the processes that wait for it.
-        drop(self.child.stdin.take());
-        std::thread::sleep(Duration::from_millis(100));
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn lists_the_host_next_to_a_file_that_is_truncated_all_the_time() {
@@ -73,15 +39,6 @@ fn lists_the_host_next_to_a_file_that_is_truncated_all_the_time() {
         reported += u32::from(in_errors);
     }
     eprintln!("listed {listed} times, reported {reported} times");
-}
-
-/// Starts a FUSE file system in a mount namespace of its own. A process maps its only file.
-fn hanging_file(folder: &Path, mode: &str) -> (Helper, PathBuf) {
-    let mount = folder.join("mnt");
-    std::fs::create_dir(&mount).unwrap();
-    let mut unshare = command("unshare");
-    let args = [mode, mount.to_str().unwrap()];
-    (Helper::start(folder, "hanging_fs", unshare.arg("--mount"), &args), mount.join("file"))
 }
 
 #[test]

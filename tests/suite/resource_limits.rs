@@ -1,64 +1,13 @@
 //! Limits on open files, next to processes that map many files.
 
 use crate::export::{get, metric};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use usdt_e2e::neighbors::{build, start_hog};
 use usdt_e2e::{
     Need, Process, command, events_and_summary, free_port, have, stdout, tools, wait_for, write,
 };
-
-/// With arguments, maps these files executable until it is killed. Without, it waits for a tracer,
-/// fires five hits and prints its limit on open files.
-const PROGRAM: &str = r#"
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
-#define _SDT_HAS_SEMAPHORES 1
-#include <sys/sdt.h>
-unsigned short PROVIDER_hit_semaphore __attribute__((section(".probes")));
-int main(int argc, char **argv) {
-  for (int i = 1; i < argc; i++) {
-    int fd = open(argv[i], O_RDONLY);
-    if (mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED) return 1;
-    close(fd);
-  }
-  puts("ready");
-  fflush(stdout);
-  while (argc > 1) pause();
-  for (int i = 0; i < 60000 && !PROVIDER_hit_semaphore; i++) usleep(1000);
-  usleep(200000);
-  for (volatile long i = 0; i < 5; i++) STAP_PROBE1(PROVIDER, hit, i);
-  struct rlimit limit;
-  getrlimit(RLIMIT_NOFILE, &limit);
-  fprintf(stderr, "limit %ld\n", (long)limit.rlim_cur);
-  return 0;
-}
-"#;
-
-/// Builds the program. Tests attach to the whole host, so each has a provider of its own.
-fn build(folder: &Path, provider: &str) -> PathBuf {
-    let source = write(folder, &format!("{provider}.c"), PROGRAM.replace("PROVIDER", provider));
-    let app = folder.join(provider);
-    stdout(command("gcc").args(["-O2", "-o"]).arg(&app).arg(source));
-    app
-}
-
-/// Starts a process that maps `count` copies of a program, each with its own inode.
-fn start_hog(program: &Path, folder: &Path, count: usize) -> Process {
-    let copies: Vec<PathBuf> = (0..count).map(|i| folder.join(format!("copy-{i}"))).collect();
-    let script = r#"from=$1; shift; for to in "$@"; do cp "$from" "$to"; done"#;
-    stdout(command("sh").args(["-c", script, "sh"]).arg(program).args(&copies));
-    let hog = Process::start(command(program).args(&copies));
-    let last = copies.last().unwrap().to_str().unwrap().to_owned();
-    wait_for("the files to be mapped", || {
-        std::fs::read_to_string(format!("/proc/{}/maps", hog.pid())).unwrap().contains(&last)
-    });
-    hog
-}
 
 /// Returns `usdt-attach` with limits on open files.
 fn limited(soft: u32, hard: u32, args: &[&str]) -> Command {

@@ -33,7 +33,7 @@ const TASKS: &[Task] = &[
     ("e2e", "run only the end-to-end suite; [TEST...]", test::e2e),
     ("kernels", "run the tracing tests on other kernels; [KERNEL...] [TEST...]", kernels::run),
     ("matrix", "test each combination of Go release, build and tracer; [WORD...]", test::matrix),
-    ("soak", "stress the tracers for half an hour; [MINUTES]", test::soak),
+    ("soak", "stress the tracers, also next to hostile neighbors; [hostile] [MINUTES]", test::soak),
     (
         "golden",
         "regenerate checked-in files; [catalog releases uapi go messages snapshots instructions]",

@@ -59,10 +59,19 @@ pub(crate) fn matrix(args: &[String]) -> Outcome {
     run_program("matrix", args)
 }
 
-/// Runs the soak test, for half an hour by default.
+/// Runs the soak test, for half an hour by default, or next to hostile neighbors, for ten minutes.
 pub(crate) fn soak(args: &[String]) -> Outcome {
-    let default_minutes = ["30".to_owned()];
-    run_program("soak", if args.is_empty() { &default_minutes } else { args })
+    let (mode, minutes, default) = match args {
+        [mode, minutes @ ..] if mode == "hostile" => (Some(mode.clone()), minutes, "10"),
+        minutes => (None, minutes, "30"),
+    };
+    if mode.is_some() {
+        // Limits of time and memory are those of the release build.
+        let build = ["--release", "-p", "usdt-attach-cli", "--bin", "usdt-attach"];
+        execute(&mut setup::test()?.cargo("build", &build))?;
+    }
+    let minutes = minutes.first().cloned().unwrap_or_else(|| default.to_owned());
+    run_program("soak", &mode.into_iter().chain([minutes]).collect::<Vec<_>>())
 }
 
 /// Runs a program of the crate `usdt-e2e`, after building our tools.

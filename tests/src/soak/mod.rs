@@ -4,6 +4,8 @@
 //! meet full disks, closed pipes, slow readers and a memory limit. At the end every hit must be
 //! accounted for.
 
+mod clients;
+pub mod hostile;
 mod long;
 mod program;
 mod round;

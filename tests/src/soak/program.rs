@@ -27,9 +27,14 @@ pub(super) struct Program {
 impl Program {
     /// Starts the program, which keeps running for `linger` after its last hit.
     pub(super) fn start(file: &Path, linger: &str) -> Result<Program, String> {
+        Program::start_with(file, &["-linger", linger])
+    }
+
+    /// Starts the program with these arguments.
+    pub(super) fn start_with(file: &Path, args: &[&str]) -> Result<Program, String> {
         let semaphore = list_probes(file).iter().find_map(|p| p.get("semaphore")?.as_u64());
         let mut new = command(file);
-        new.args(["-linger", linger]);
+        new.args(args);
         let child =
             new.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         Ok(Program {
