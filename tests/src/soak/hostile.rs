@@ -71,7 +71,7 @@ pub fn run(duration: Duration) -> Result<(), String> {
     let reloads = messages.matches("configuration reloaded").count();
     println!(
         "{:>5} s, {SLOW_CLIENTS} slow clients with {connections} connections, {cycles} hogs with \
-         {HOG_FILES} files, {reloads} reloads; at most {} sites and {} descriptors",
+         {HOG_FILES} files, {reloads} reloads; at most {} sites and {} descriptors of 1,024",
         begin.elapsed().as_secs(),
         seen.max_sites,
         seen.max_descriptors,
@@ -80,11 +80,11 @@ pub fn run(duration: Duration) -> Result<(), String> {
     let (delivered, dropped) = counts.unwrap_or_default();
     report.check(
         fired > 0 && delivered + dropped == fired,
-        format!("counts: {fired} fired, {delivered} delivered, {dropped} dropped"),
+        &format!("counts: {fired} fired, {delivered} delivered, {dropped} dropped"),
     );
     report.check(
         seen.late == 0 && seen.failed.is_empty() && seen.scrapes > 0,
-        format!(
+        &format!(
             "scrapes: {} of {} later than {MAX_SCRAPE:?}, slowest {:?}, mean {:?}; {} refused \
              attempts; {} failed {:?}",
             seen.late,
@@ -98,17 +98,17 @@ pub fn run(duration: Duration) -> Result<(), String> {
     );
     report.check(
         (1..=MAX_MEMORY).contains(&seen.memory),
-        format!("memory: peak {} KiB of {MAX_MEMORY} KiB", seen.memory),
+        &format!("memory: peak {} KiB of {MAX_MEMORY} KiB", seen.memory),
     );
     report.check(
         status.success() && stop_time <= MAX_STOP,
-        format!("end: {status} {stop_time:?} after SIGTERM"),
+        &format!("end: {status} {stop_time:?} after SIGTERM"),
     );
     report.check(
         reloads > 0 && !messages.contains("panicked"),
-        format!("messages: {} lines, {reloads} of reloads", messages.lines().count()),
+        &format!("messages: {} lines, {reloads} of reloads", messages.lines().count()),
     );
-    report.check(leftovers.is_empty(), format!("cleanup: {} left {leftovers:?}", leftovers.len()));
+    report.check(leftovers.is_empty(), &format!("cleanup: {} left {leftovers:?}", leftovers.len()));
     if report.failed == 0 {
         return Ok(());
     }
@@ -128,7 +128,7 @@ struct Report {
 }
 
 impl Report {
-    fn check(&mut self, is_met: bool, line: String) {
+    fn check(&mut self, is_met: bool, line: &str) {
         println!("{} {line}", if is_met { "ok    " } else { "FAILED" });
         self.failed += usize::from(!is_met);
     }
@@ -162,7 +162,7 @@ impl Neighbors {
 
     /// Starts or ends the hog when its time has come.
     fn take_turn(&mut self, second: u64) -> Result<(), String> {
-        let is_due = second / HOG_SECONDS % 2 == 0;
+        let is_due = (second / HOG_SECONDS).is_multiple_of(2);
         if is_due && self.hog.is_none() {
             self.hog = Some(map_files(&self.program, &self.files));
             self.cycles += 1;
@@ -208,7 +208,7 @@ impl Exporter {
         let errors =
             std::fs::File::create(folder.join("errors")).map_err(|e| format!("errors: {e}"))?;
         let mut shell = command("sh");
-        shell.args(["-c", "ulimit -Sn 1024; exec \"$@\"", "sh"]).arg(&program);
+        shell.args(["-c", "ulimit -n 1024; exec \"$@\"", "sh"]).arg(&program);
         shell.args(["export", "--all", "--config", &config]);
         shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         println!("{} {}", program.display(), shell_args(&shell));
