@@ -27,33 +27,34 @@ pub(crate) fn render_text(families: &[Family]) -> String {
 }
 
 fn write_series(out: &mut String, name: &str, series: &Series) {
+    let labels = join_labels(&series.labels);
+    let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
     match &series.value {
         SeriesValue::Number(n) => {
-            let _ = writeln!(out, "{name}{} {n}", format_labels(&series.labels, None));
+            let _ = writeln!(out, "{name}{braced} {n}");
         }
         SeriesValue::Histogram(HistogramValue { buckets, count, sum, .. }) => {
+            let before_bound = if labels.is_empty() { labels } else { labels + "," };
             let mut cumulative_count = 0u64;
             for bucket in buckets {
                 cumulative_count += bucket.count;
-                let labels = format_labels(&series.labels, Some(&bucket.upper_bound.to_string()));
-                let _ = writeln!(out, "{name}_bucket{labels} {cumulative_count}");
+                let bound = bucket.upper_bound;
+                let _ = writeln!(
+                    out,
+                    "{name}_bucket{{{before_bound}le=\"{bound}\"}} {cumulative_count}"
+                );
             }
-            let labels = format_labels(&series.labels, Some("+Inf"));
-            let _ = writeln!(out, "{name}_bucket{labels} {count}");
-            let labels = format_labels(&series.labels, None);
-            let _ = writeln!(out, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}");
+            let _ = writeln!(out, "{name}_bucket{{{before_bound}le=\"+Inf\"}} {count}");
+            let _ = writeln!(out, "{name}_sum{braced} {sum}\n{name}_count{braced} {count}");
         }
     }
 }
 
-/// Formats labels, with the bound of a bucket as the label `le`; empty if there are none.
-fn format_labels(labels: &[(String, String)], bound: Option<&str>) -> String {
-    let mut parts: Vec<String> = labels
-        .iter()
-        .map(|(name, value)| format!("{name}=\"{}\"", escape_label_value(value)))
-        .collect();
-    parts.extend(bound.map(|bound| format!("le=\"{bound}\"")));
-    if parts.is_empty() { String::new() } else { format!("{{{}}}", parts.join(",")) }
+/// Formats labels, separated by commas and without braces.
+fn join_labels(labels: &[(String, String)]) -> String {
+    let labels =
+        labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape_label_value(value)));
+    labels.collect::<Vec<_>>().join(",")
 }
 
 fn escape_label_value(value: &str) -> String {
