@@ -1,7 +1,7 @@
 //! Spans, built from the events of probes that are the start and the end of the same work.
 
 use crate::config::{self, SpanKind};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use usdt_attach::discover::select::Glob;
@@ -166,13 +166,12 @@ impl Pairing {
 
     /// Gives up the open spans of processes that have ended.
     pub fn discard_processes(&mut self, is_alive: impl Fn(u32) -> bool) {
-        let ended: Vec<OpenKey> =
-            self.open.keys().filter(|key| !is_alive(key.pid)).cloned().collect();
-        for key in ended {
-            if let Some(open) = self.open.remove(&key) {
-                self.counts.without_end += 1;
-                self.remove_from_track(&key, open.track, false);
-            }
+        let pids: HashSet<u32> = self.open.keys().map(|key| key.pid).collect();
+        let ended: HashSet<u32> = pids.into_iter().filter(|pid| !is_alive(*pid)).collect();
+        let keys: Vec<OpenKey> =
+            self.open.keys().filter(|key| ended.contains(&key.pid)).cloned().collect();
+        for key in keys {
+            self.give_up(&key);
         }
     }
 
@@ -232,15 +231,12 @@ impl Pairing {
             attributes: attributes(config, event),
             error: None,
         };
+        self.give_up(&key);
         self.sequence += 1;
         let sequence = self.sequence;
         self.tracks.entry(track).or_default().push(key.clone());
         self.start_order.push_back((key.clone(), sequence));
-        if let Some(replaced) = self.open.insert(key.clone(), OpenSpan { span, track, sequence }) {
-            self.counts.without_end += 1;
-            // On the same track, the last entry of this key is the new span's.
-            self.remove_from_track(&key, replaced.track, replaced.track == track);
-        }
+        self.open.insert(key, OpenSpan { span, track, sequence });
         while self.open.len() > self.max_open {
             self.evict_oldest();
         }
@@ -271,17 +267,22 @@ impl Pairing {
                 span.attributes.push((name, value));
             }
         }
-        self.remove_from_track(&key, open.track, false);
+        self.remove_from_track(&key, open.track);
         Some(span)
     }
 
-    /// Removes a span from the open spans of its goroutine or thread. If `skip_last` is set, the
-    /// last one of this key is that of another start, and the one before it is removed.
-    fn remove_from_track(&mut self, key: &OpenKey, track: Track, skip_last: bool) {
+    /// Counts an open span, if the key has one, as one without an end.
+    fn give_up(&mut self, key: &OpenKey) {
+        if let Some(open) = self.open.remove(key) {
+            self.counts.without_end += 1;
+            self.remove_from_track(key, open.track);
+        }
+    }
+
+    /// Removes a span from the open spans of its goroutine or thread.
+    fn remove_from_track(&mut self, key: &OpenKey, track: Track) {
         let Some(keys) = self.tracks.get_mut(&track) else { return };
-        let mut positions =
-            keys.iter().enumerate().rev().filter(|(_, k)| *k == key).map(|(index, _)| index);
-        if let Some(index) = positions.nth(usize::from(skip_last)) {
+        if let Some(index) = keys.iter().rposition(|known| known == key) {
             keys.remove(index);
         }
         if keys.is_empty() {
@@ -292,11 +293,8 @@ impl Pairing {
     /// Gives up the oldest open span.
     fn evict_oldest(&mut self) {
         while let Some((key, sequence)) = self.start_order.pop_front() {
-            if self.open.get(&key).is_some_and(|open| open.sequence == sequence)
-                && let Some(open) = self.open.remove(&key)
-            {
-                self.counts.without_end += 1;
-                return self.remove_from_track(&key, open.track, false);
+            if self.open.get(&key).is_some_and(|open| open.sequence == sequence) {
+                return self.give_up(&key);
             }
         }
     }
