@@ -105,13 +105,33 @@ pub fn select(found: &[ScannedObject], globs: &[String]) -> Result<Vec<Selected>
     Ok(select_if_any(found, globs))
 }
 
+/// Removes the objects of which no probe is selected, and passes them to `on_removed`.
+pub(crate) fn retain_selected(
+    objects: &mut Vec<ScannedObject>,
+    globs: &[String],
+    mut on_removed: impl FnMut(&ScannedObject),
+) {
+    let globs: Vec<Glob> = globs.iter().map(|g| Glob::new(g)).collect();
+    objects.retain(|object| {
+        let is_selected = object.probes.iter().any(|probe| selects(&globs, probe));
+        if !is_selected {
+            on_removed(object);
+        }
+        is_selected
+    });
+}
+
+/// Returns true if a glob matches the probe, or if there are no globs.
+fn selects(globs: &[Glob], probe: &Probe) -> bool {
+    globs.is_empty() || globs.iter().any(|glob| glob.matches(probe))
+}
+
 /// As [`select`], but a glob may match nothing. Use it where probes may appear later.
 pub fn select_if_any(found: &[ScannedObject], globs: &[String]) -> Vec<Selected> {
     let globs: Vec<Glob> = globs.iter().map(|g| Glob::new(g)).collect();
-    let is_selected = |p: &Probe| globs.is_empty() || globs.iter().any(|g| g.matches(p));
     let mut out = Vec::new();
     for one in found {
-        for probe in one.probes.iter().filter(|p| is_selected(p)) {
+        for probe in one.probes.iter().filter(|probe| selects(&globs, probe)) {
             out.push(Selected {
                 object: Arc::clone(&one.object),
                 probe: Arc::clone(probe),

@@ -350,8 +350,7 @@ impl EventLoop {
             self.detach();
             return Ok(());
         }
-        let delivered = self.delivered();
-        let remaining = self.limit.map(|limit| limit.saturating_sub(delivered));
+        let remaining = self.limit.map(|limit| limit.saturating_sub(self.delivered()));
         let Some(following) = &mut self.following else { return Ok(()) };
         let sessions = following.attach_new(remaining, &mut self.warnings)?;
         for session in sessions {

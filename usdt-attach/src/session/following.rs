@@ -35,10 +35,6 @@ pub struct Attacher {
 }
 
 impl Attacher {
-    fn is_selected(&self, object: &ScannedObject) -> bool {
-        !select_if_any(std::slice::from_ref(object), &self.globs).is_empty()
-    }
-
     /// Attaches to all of the objects, which have selected probes, or to none.
     fn attach(
         &self,
@@ -74,7 +70,11 @@ impl Attacher {
 
 /// Fails if another process can have got the id of one of these: what was attached by id may be
 /// attached to the other one.
-pub(crate) fn check_ids<'p>(processes: impl IntoIterator<Item = &'p ProcessHandle>) -> Result<()> {
+///
+/// # Errors
+///
+/// `NotFound`, which names the process.
+pub fn check_ids<'p>(processes: impl IntoIterator<Item = &'p ProcessHandle>) -> Result<()> {
     match processes.into_iter().find(|process| !process.owns_id()) {
         Some(process) => Err(no_process(process.pid())),
         None => Ok(()),
@@ -112,7 +112,7 @@ impl Following {
             follower: Follower::new(target, objects),
             attacher,
             processes: processes.map(<[ProcessHandle]>::to_vec),
-            has_changing_files: !matches!(target, Target::Processes(_)),
+            has_changing_files: target.has_changing_files(),
             cleaned_up: Instant::now(),
         }
     }
@@ -126,15 +126,12 @@ impl Following {
     ) -> Result<Vec<Session>> {
         let mut objects = self.follower.poll_new_objects()?;
         warnings.extend(self.follower.take_warnings());
+        if objects.is_empty() {
+            return Ok(Vec::new());
+        }
         self.attacher.schema.iter().for_each(|schema| schema.apply(&mut objects));
         add_function_entries(&mut objects, &self.attacher.globs);
-        objects.retain(|object| {
-            let is_selected = self.attacher.is_selected(object);
-            if !is_selected {
-                self.follower.ignored(object);
-            }
-            is_selected
-        });
+        self.follower.retain_selected(&mut objects, &self.attacher.globs);
         if objects.is_empty() {
             return Ok(Vec::new());
         }
@@ -158,7 +155,7 @@ impl Following {
     }
 
     /// Returns the files that may be hit, of those of the sessions; `None` if it is not time to
-    /// clean up.
+    /// clean up, or if there are no descriptors left to find them out.
     pub(super) fn live_objects(
         &mut self,
         sessions: &[Session],
@@ -171,10 +168,8 @@ impl Following {
         }
         let ids = sessions.iter().flat_map(|s| s.plan().objects()).map(PlannedObject::id);
         let known: HashSet<ObjectId> = ids.collect();
-        let live = self.follower.live_objects(&known)?;
-        known.difference(&live).for_each(|id| self.follower.forget(*id));
         self.cleaned_up = Instant::now();
-        Ok(Some(live))
+        self.follower.live_objects(&known)
     }
 }
 

@@ -19,7 +19,7 @@ pub use crate::kernel::Mechanism;
 #[cfg(feature = "tokio")]
 pub(crate) use event_loop::PollOutcome;
 pub use event_loop::{Batch, EventLoop};
-pub use following::Attacher;
+pub use following::{Attacher, check_ids};
 
 /// The maximum number of records in a batch, after which the caller can attend to signals and other
 /// descriptors again.

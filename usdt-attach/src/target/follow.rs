@@ -12,6 +12,7 @@
 //! scans the whole target, because the processes that had the object may have ended while others
 //! run it.
 
+use crate::discover::select::retain_selected;
 use crate::discover::{self, FilesWithoutProbes, NewFiles, ObjectId, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::ExecEvents;
@@ -152,6 +153,12 @@ impl Follower {
         self.without_probes.insert(&scanned.object);
     }
 
+    /// Keeps those of the returned objects that have a probe which the globs select, and notes that
+    /// there is nothing to attach to in the others. Without globs, every probe is selected.
+    pub fn retain_selected(&mut self, objects: &mut Vec<ScannedObject>, globs: &[String]) {
+        retain_selected(objects, globs, |object| self.ignored(object));
+    }
+
     /// Notes that a returned object cannot be attached to at present. It is returned again, after
     /// 0.5 s at first and 30 s at last. Returns true if this is its first failure.
     pub fn failed(&mut self, object: ObjectId) -> bool {
@@ -187,18 +194,26 @@ impl Follower {
         }
     }
 
-    /// Returns those of the objects that may be hit: a process maps them, or the next process of
-    /// the target will.
+    /// Returns those of the objects that may be hit, and forgets the others: a process maps them, or
+    /// the next process of the target will. `None` if that cannot be found out because there are no
+    /// descriptors left.
     ///
     /// # Errors
     ///
     /// `Io` if `/proc` cannot be read.
-    pub fn live_objects(&self, objects: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
-        let mut live = discover::still_mapped(objects)?;
+    pub fn live_objects(
+        &mut self,
+        objects: &HashSet<ObjectId>,
+    ) -> Result<Option<HashSet<ObjectId>>> {
+        let mut live = match discover::still_mapped(objects) {
+            Err(error) if error.is_resource_limit() => return Ok(None),
+            live => live?,
+        };
         if let Target::Executable(path) = &self.target {
             live.extend(ObjectId::from_path(path));
         }
-        Ok(live)
+        objects.difference(&live).for_each(|id| self.forget(*id));
+        Ok(Some(live))
     }
 
     /// A descriptor that becomes readable when a process calls `exec`; `None` if the kernel does not

@@ -192,6 +192,13 @@ impl Target {
         Ok(ResolvedTarget { objects, processes, child: None, warnings })
     }
 
+    /// Returns true if the target may get files that it does not have at first, and lose those that
+    /// it has.
+    #[doc(hidden)]
+    pub fn has_changing_files(&self) -> bool {
+        matches!(self, Target::Executable(_) | Target::Cgroup(_) | Target::Host)
+    }
+
     /// The directory of the cgroup that hits must come from; `None` unless the target is a cgroup.
     pub fn cgroup(&self) -> Option<&Path> {
         match self {

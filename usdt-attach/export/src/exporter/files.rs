@@ -3,10 +3,8 @@
 use super::Exporter;
 use crate::job::Job;
 use std::collections::HashSet;
-use usdt_attach::discover::select::select_if_any;
 use usdt_attach::discover::{self, ObjectId, ScannedObject, is_process_alive};
-use usdt_attach::error::Escaped;
-use usdt_attach::error::{Error, ErrorKind, Result};
+use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
 
@@ -23,13 +21,7 @@ impl Exporter<'_> {
         }
         let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
         discover::add_function_entries(&mut found, &globs);
-        found.retain(|file| {
-            let is_selected = is_selected(file, &globs);
-            if !is_selected {
-                follower.ignored(file);
-            }
-            is_selected
-        });
+        follower.retain_selected(&mut found, &globs);
         for files in attach_groups(&self.settings.target, &found) {
             self.heartbeat.beat();
             let processes = self.settings.processes.as_deref();
@@ -59,7 +51,7 @@ impl Exporter<'_> {
 
     /// Adds the files of the target that no entry has selected so far.
     pub(super) fn find_unselected(&mut self, globs: &[String]) {
-        if matches!(self.settings.target, Target::Processes(_) | Target::Command(_)) {
+        if !self.settings.target.has_changing_files() {
             return;
         }
         // The file of an executable may be missing at present.
@@ -74,41 +66,31 @@ impl Exporter<'_> {
     /// Closes files that no entry selects. Any user can run any number of files with probes.
     pub(super) fn close_unselected(&mut self) {
         let Some(follower) = &mut self.follower else { return };
-        if matches!(self.settings.target, Target::Processes(_)) {
+        if !self.settings.target.has_changing_files() {
             return;
         }
         let globs: Vec<String> = self.jobs.iter().flat_map(Job::globs).cloned().collect();
-        self.settings.found.retain(|file| {
-            let is_selected = is_selected(file, &globs);
-            if !is_selected {
-                follower.ignored(file);
-            }
-            is_selected
-        });
+        follower.retain_selected(&mut self.settings.found, &globs);
+    }
+
+    /// Detaches from files that no process runs any more.
+    fn detach_stale_files(&mut self) -> Result<()> {
+        let Some(follower) = &mut self.follower else { return Ok(()) };
+        let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
+        known.extend(self.settings.found.iter().map(|f| f.object.id));
+        // Without descriptors nothing is detached from: the next clean-up knows what is mapped.
+        let Some(live) = follower.live_objects(&known)? else { return Ok(()) };
+        for job in &mut self.jobs {
+            job.detach_stale(&live)?;
+        }
+        self.settings.found.retain(|f| live.contains(&f.object.id));
+        Ok(())
     }
 
     /// Detaches from files that no process runs any more, and forgets processes that have ended.
     pub(super) fn clean_up(&mut self) -> Result<()> {
-        let mut known: HashSet<ObjectId> = self.jobs.iter().flat_map(Job::objects).collect();
-        known.extend(self.settings.found.iter().map(|f| f.object.id));
-        if matches!(self.settings.target, Target::Host | Target::Cgroup(_) | Target::Executable(_))
-        {
-            let live = match &self.follower {
-                Some(follower) => follower.live_objects(&known),
-                None => discover::still_mapped(&known),
-            };
-            let live = match live {
-                // Nothing is detached from: the next clean-up knows which files are still mapped.
-                Err(error) if error.kind() == ErrorKind::ResourceLimit => return Ok(()),
-                other => other?,
-            };
-            for job in &mut self.jobs {
-                job.detach_stale(&live)?;
-            }
-            if let Some(follower) = &mut self.follower {
-                known.difference(&live).for_each(|id| follower.forget(*id));
-            }
-            self.settings.found.retain(|f| live.contains(&f.object.id));
+        if self.settings.target.has_changing_files() {
+            self.detach_stale_files()?;
         }
         self.services.retain(|pid, _| is_process_alive(*pid));
         for pairing in self.jobs.iter_mut().filter_map(|job| job.pairing.as_mut()) {
@@ -116,11 +98,6 @@ impl Exporter<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether a glob matches a probe of the file.
-fn is_selected(file: &ScannedObject, globs: &[String]) -> bool {
-    !select_if_any(std::slice::from_ref(file), globs).is_empty()
 }
 
 /// Whether an error is about this process or the kernel and not about a file.
@@ -151,9 +128,9 @@ pub(super) fn attach_groups<'f>(
     target: &Target,
     found: &'f [ScannedObject],
 ) -> Vec<&'f [ScannedObject]> {
-    match target {
+    match target.has_changing_files() {
         _ if found.is_empty() => Vec::new(),
-        Target::Processes(_) | Target::Command(_) => vec![found],
-        Target::Host | Target::Cgroup(_) | Target::Executable(_) => found.chunks(1).collect(),
+        false => vec![found],
+        true => found.chunks(1).collect(),
     }
 }

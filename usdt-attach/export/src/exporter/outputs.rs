@@ -13,8 +13,7 @@ use crate::otlp;
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::Arc;
-use usdt_attach::error::Escaped;
-use usdt_attach::error::{Error, Result};
+use usdt_attach::error::{Error, Escaped, Result};
 
 /// What the command line sets. It takes precedence over the configuration file, also when that is
 /// reloaded.
