@@ -82,12 +82,6 @@ pub struct Settings {
     pub duration: Option<Duration>,
 }
 
-impl Settings {
-    fn pids(&self) -> Option<Vec<u32>> {
-        self.processes.as_ref().map(|all| all.iter().map(ProcessHandle::pid).collect())
-    }
-}
-
 /// How often events are drained while there are some.
 const BUSY_INTERVAL: Duration = Duration::from_millis(5);
 /// How often events are drained if there have been none for a while.
@@ -228,7 +222,6 @@ impl<'a> Exporter<'a> {
     /// job cannot be started, all jobs stay as they are.
     fn apply_entries(&mut self, config: &Config) -> Result<()> {
         let scope = Scope {
-            pids: self.settings.pids(),
             cgroup: self.settings.target.cgroup().map(Into::into),
             max_series: config.limits.series,
             buffer_bytes: config.limits.buffer,
@@ -244,7 +237,7 @@ impl<'a> Exporter<'a> {
             if !self.settings.wait_for_probes {
                 job.check_globs(&self.settings.found)?;
             }
-            let comes_and_goes = !matches!(self.settings.target, Target::Processes(_));
+            let comes_and_goes = self.settings.target.has_changing_files();
             let mut last_error = None;
             for files in attach_groups(&self.settings.target, &self.settings.found) {
                 let processes = self.settings.processes.as_deref();

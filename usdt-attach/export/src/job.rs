@@ -12,12 +12,12 @@ use std::path::PathBuf;
 use usdt_attach::ProcessHandle;
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::select::{Glob, select, select_if_any};
-use usdt_attach::discover::{ObjectId, ScannedObject, no_process};
+use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
 use usdt_attach::filter::{Filter, Subject};
-use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, Scale};
-use usdt_attach::session::{Session, Summary};
+use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, PlannedProbe, Scale};
+use usdt_attach::session::{Session, Summary, check_ids};
 
 /// What a job exports.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +30,9 @@ pub(crate) enum Entry {
     Spans(Vec<Span>),
 }
 
-/// The processes that a job traces, and its limits.
+/// The cgroup that a job traces, and its limits.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scope {
-    pub(crate) pids: Option<Vec<u32>>,
     pub(crate) cgroup: Option<PathBuf>,
     /// The maximum number of label combinations per session.
     pub(crate) max_series: u32,
@@ -84,7 +83,6 @@ impl Job {
     /// [`Config::check`].
     pub(crate) fn new(entry: Entry, scope: &Scope) -> Result<Job> {
         let mut options = Options {
-            pids: scope.pids.clone(),
             cgroup: scope.cgroup.clone(),
             entries: scope.max_series,
             ..Options::default()
@@ -175,9 +173,7 @@ impl Job {
                 let mut session = Session::start(plan, backend)?;
                 session.close_programs();
                 // Another process may have got the id of one that has ended meanwhile.
-                if let Some(ended) = running.into_iter().flatten().find(|p| !p.owns_id()) {
-                    return Err(no_process(ended.pid()));
-                }
+                check_ids(running.into_iter().flatten())?;
                 self.sessions.push(AttachedSession { session, objects });
             }
             Err(error) => {
@@ -191,21 +187,17 @@ impl Job {
     /// Ends the sessions of files that are not live, and retains their totals.
     pub(crate) fn detach_stale(&mut self, live: &HashSet<ObjectId>) -> Result<()> {
         self.unplanned.retain(|id| live.contains(id));
-        let is_stale =
-            |attached: &&mut AttachedSession| !attached.objects.iter().any(|id| live.contains(id));
-        let stale = self.sessions.iter_mut().filter(is_stale);
-        Session::detach_all(stale.map(|attached| &mut attached.session));
-        let mut index = 0;
-        while let Some(attached) = self.sessions.get(index) {
-            if attached.objects.iter().any(|id| live.contains(id)) {
-                index += 1;
-                continue;
-            }
+        let is_live =
+            |attached: &AttachedSession| attached.objects.iter().any(|id| live.contains(id));
+        let (kept, mut stale): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.sessions).into_iter().partition(is_live);
+        self.sessions = kept;
+        Session::detach_all(stale.iter_mut().map(|attached| &mut attached.session));
+        for AttachedSession { session, .. } in &stale {
             if self.pairing.is_none() {
-                merge_rows(&mut self.retained_rows, attached.session.rows()?);
+                merge_rows(&mut self.retained_rows, session.rows()?);
             }
-            self.retained_summary = self.retained_summary + attached.session.summary()?;
-            self.sessions.swap_remove(index);
+            self.retained_summary = self.retained_summary + session.summary()?;
         }
         Ok(())
     }
@@ -298,17 +290,16 @@ impl Job {
     /// Empty histograms of the probes that have no row yet. A rate can be computed from the first
     /// value on only if the series exists before.
     fn empty_histograms(&self, rows: &[Row]) -> Vec<Row> {
+        let mut known: HashSet<&PlannedProbe> = rows.iter().map(|row| &row.probe).collect();
         let mut out: Vec<Row> = Vec::new();
         for plan in self.sessions.iter().map(|attached| attached.session.plan()) {
             let Some(buckets) = plan.buckets_per_probe() else { continue };
             for probe in plan.probes() {
-                let has_rows = match &self.entry {
-                    Entry::Latency(latency) => {
-                        Glob::new(&latency.end).matches_names(&probe.provider, &probe.name)
-                    }
+                let has_rows = match &self.options.mode {
+                    Mode::Latency { end, .. } => end.matches_names(&probe.provider, &probe.name),
                     _ => true,
                 };
-                if has_rows && !rows.iter().chain(&out).any(|row| row.probe == *probe) {
+                if has_rows && known.insert(probe) {
                     let counts = vec![0; buckets.count()];
                     let total =
                         Total::Histogram(Histogram { buckets, counts, sum: 0, min: 0, max: 0 });
