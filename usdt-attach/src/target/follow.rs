@@ -257,19 +257,17 @@ impl Follower {
         let NewObjects { objects, skipped, result, has_more } = match self.target.clone() {
             Target::Executable(path) => self.scan_file(&path),
             Target::Command(_) => NewObjects::default(),
-            target => {
-                let all = || processes_of(&target);
-                self.scan_processes(&target, reported, rescan_is_due, covers_all.then(all))
-            }
+            target => self.scan_processes(&target, reported, rescan_is_due, covers_all),
         };
         self.warn_of_skipped(skipped);
         self.has_rescanned |= rescan_is_due;
+        let is_complete = covers_all && !has_more && result.is_ok();
         self.note_completeness(result, covers_all);
         self.is_caught_up = self.exec_events.is_some() && (covers_all || self.is_caught_up);
         if has_more {
             (self.is_caught_up, self.next_rescan) = (false, Instant::now());
         }
-        if covers_all && !has_more {
+        if is_complete {
             // What no process maps any more is not retried.
             for id in retried {
                 if !objects.iter().any(|scanned| scanned.object.id == id) {
@@ -318,26 +316,39 @@ impl Follower {
     }
 
     /// Scans the reported processes that belong to the target. A due rescan adds those reported
-    /// before and, if they are given, `all`.
+    /// before and, if it covers all, every process of the target.
     fn scan_processes(
         &mut self,
         target: &Target,
         mut reported: Vec<u32>,
         rescan_is_due: bool,
-        all: Option<Vec<u32>>,
+        covers_all: bool,
     ) -> NewObjects {
-        if !matches!(target, Target::Host) && !reported.is_empty() {
-            let members = processes_of(target);
+        let needs_members = covers_all || !matches!(target, Target::Host) && !reported.is_empty();
+        let members = match needs_members.then(|| processes_of(target)).transpose() {
+            Ok(members) => members.unwrap_or_default(),
+            Err(error) => {
+                // The next rescan finds out which of them belong to the target.
+                self.recent_execs.extend(reported);
+                return NewObjects { result: Err(error), ..NewObjects::default() };
+            }
+        };
+        if !matches!(target, Target::Host) {
             reported.retain(|pid| members.contains(pid));
         }
         let mut pids = reported.clone();
         if rescan_is_due {
             pids.append(&mut self.recent_execs);
-            pids.extend(all.into_iter().flatten());
+            if covers_all {
+                pids.extend(members);
+            }
             pids.sort_unstable();
             pids.dedup();
         }
         self.recent_execs.extend(reported);
+        if pids.is_empty() {
+            return NewObjects::default();
+        }
         let mut files = NewFiles::new(&self.known, &mut self.without_probes);
         let mut result = Ok(());
         for pid in pids {
@@ -365,16 +376,21 @@ fn in_initial_pid_namespace() -> bool {
     std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
 }
 
-/// Ids of the processes of a target that exist now.
-fn processes_of(target: &Target) -> Vec<u32> {
-    match target {
+/// Ids of the processes of a target that exist now; none if the target itself has gone.
+///
+/// # Errors
+///
+/// `ResourceLimit` if they cannot be listed because there are no descriptors left.
+fn processes_of(target: &Target) -> Result<Vec<u32>> {
+    let pids = match target {
         Target::Processes(processes) => {
-            processes.iter().filter(|p| p.is_alive()).map(ProcessHandle::pid).collect()
+            Ok(processes.iter().filter(|p| p.is_alive()).map(ProcessHandle::pid).collect())
         }
-        Target::Cgroup(path) => cgroup_members(path).unwrap_or_default(),
-        Target::Host => discover::pids().unwrap_or_default(),
-        Target::Executable(_) | Target::Command(_) => Vec::new(),
-    }
+        Target::Cgroup(path) => cgroup_members(path),
+        Target::Host => discover::pids(),
+        Target::Executable(_) | Target::Command(_) => Ok(Vec::new()),
+    };
+    pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
 }
 
 #[cfg(test)]

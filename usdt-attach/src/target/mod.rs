@@ -286,8 +286,11 @@ pub(crate) fn cgroup_members(path: &Path) -> Result<Vec<u32>> {
     let mut pids: Vec<u32> = procs.lines().filter_map(|line| line.parse().ok()).collect();
     for entry in std::fs::read_dir(path).map_err(|e| Error::open(path, e))?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            // A cgroup can be removed during the walk. It has no processes then.
-            pids.extend(cgroup_members(&entry.path()).unwrap_or_default());
+            match cgroup_members(&entry.path()) {
+                Err(error) if error.is_resource_limit() => return Err(error),
+                // A cgroup can be removed during the walk. It has no processes then.
+                members => pids.extend(members.unwrap_or_default()),
+            }
         }
     }
     Ok(pids)
