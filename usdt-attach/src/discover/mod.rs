@@ -28,6 +28,7 @@ pub use functions::add_function_entries;
 pub(crate) use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;
+pub(crate) use mounts::Mounts;
 pub(crate) use new_files::{FilesWithoutProbes, NewFiles};
 pub(crate) use notes::{EnumLabels, goroutine_register};
 pub use notes::{Probe, Source};
@@ -37,7 +38,6 @@ pub use process_state::no_process;
 pub use schema_file::SchemaFile;
 
 use crate::error::{Result, Warning, WarningKind};
-use mounts::Mounts;
 use process::Visited;
 use std::collections::HashSet;
 use std::path::Path;

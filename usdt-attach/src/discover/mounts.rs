@@ -23,12 +23,12 @@
 //! The root file system of this process and of process 1 always counts. If it hangs, so does
 //! everything.
 
+use super::process::fdinfo_number;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use stapsdt::escape::Escaped;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
@@ -81,7 +81,7 @@ impl Unanswering {
 
 /// The mount tables of the processes of one scan.
 #[derive(Debug)]
-pub(super) struct Mounts {
+pub(crate) struct Mounts {
     /// Those of this process and of process 1.
     own: Vec<SharedTable>,
     /// By mount namespace and user namespace; `None` for tables that cannot be read.
@@ -95,6 +95,9 @@ pub(super) struct Mounts {
     /// there were.
     shortage: AtomicI32,
 }
+
+/// The field of `/proc/PID/fdinfo` with the id of the mount.
+const MOUNT_ID: &str = "mnt_id";
 
 type SharedTable = Arc<Mutex<Table>>;
 
@@ -112,7 +115,7 @@ struct Table {
 }
 
 impl Mounts {
-    pub(super) fn new() -> Mounts {
+    pub(crate) fn new() -> Mounts {
         let mut mounts = Mounts {
             own: Vec::new(),
             others: Mutex::default(),
@@ -159,7 +162,7 @@ impl Mounts {
 
     /// Decides whether a file that is open with `O_PATH` may be read.
     pub(super) fn check_mount(&self, pid: u32, handle: &File) -> Result<(), Unanswering> {
-        let mount = mount_id(handle).inspect_err(|error| self.note_shortage(error));
+        let mount = fdinfo_number(handle, MOUNT_ID).inspect_err(|error| self.note_shortage(error));
         let mount = mount.ok().flatten().ok_or(Unanswering::Unknown)?;
         if self.memory.is_some_and(|(_, memory)| memory == mount) {
             return Ok(());
@@ -250,7 +253,7 @@ impl Table {
             return;
         }
         let lines = text.split(|b| *b == b'\n').filter_map(MountLine::parse);
-        for MountLine { id, device, point, kind } in lines {
+        for MountLine { id, device, point, kind, .. } in lines {
             let is_root = self.is_root_trusted && point == b"/";
             let local = is_root || mounts.is_local(kind, self.is_trusted);
             let by_device = self.by_device.entry(device).or_insert_with(|| Err(kind.to_owned()));
@@ -264,15 +267,18 @@ impl Table {
 
 /// A line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
 #[derive(Debug, PartialEq, Eq)]
-struct MountLine<'a> {
+pub(super) struct MountLine<'a> {
     id: u64,
     device: Device,
-    point: &'a [u8],
+    /// Where the file system is mounted. Spaces and other separators are escaped.
+    pub(super) point: &'a [u8],
     kind: &'a str,
+    /// The options of the file system, separated by commas; empty if there are none.
+    pub(super) options: &'a [u8],
 }
 
 impl<'a> MountLine<'a> {
-    fn parse(line: &'a [u8]) -> Option<MountLine<'a>> {
+    pub(super) fn parse(line: &'a [u8]) -> Option<MountLine<'a>> {
         fn text(field: &[u8]) -> Option<&str> {
             std::str::from_utf8(field).ok()
         }
@@ -283,7 +289,8 @@ impl<'a> MountLine<'a> {
         let point = fields.nth(1)?;
         fields.find(|field| *field == b"-")?;
         // A subtype follows a dot: `fuse.sshfs`.
-        Some(MountLine { id, device, point, kind: text(fields.next()?)? })
+        let kind = text(fields.next()?)?;
+        Some(MountLine { id, device, point, kind, options: fields.nth(1).unwrap_or_default() })
     }
 }
 
@@ -305,19 +312,15 @@ fn namespace(process: &str, kind: &str) -> Option<u64> {
     link.to_str()?.split_once('[')?.1.strip_suffix(']')?.parse().ok()
 }
 
-/// Returns the mount id of an open file from `/proc/self/fdinfo`, which does not ask its file
-/// system.
-fn mount_id(file: &File) -> io::Result<Option<u64>> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
-    Ok(info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok()))
-}
-
 /// Returns the device and the mount of the kernel's own tmpfs, which is in no mount table.
 fn memory_file_system() -> Option<(Device, u64)> {
     let file = rustix::fs::memfd_create("usdt-attach", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
     let file = File::from(file);
     let device = file.metadata().ok()?.dev();
-    Some(((rustix::fs::major(device), rustix::fs::minor(device)), mount_id(&file).ok()??))
+    Some((
+        (rustix::fs::major(device), rustix::fs::minor(device)),
+        fdinfo_number(&file, MOUNT_ID).ok()??,
+    ))
 }
 
 #[cfg(test)]
@@ -328,8 +331,13 @@ mod tests {
     fn parses_mount_lines() {
         let line =
             b"98 30 0:52 / /mnt/a\\040b rw,nosuid shared:1 master:2 - fuse.sshfs h: rw,user_id=0";
-        let expected =
-            MountLine { id: 98, device: (0, 52), point: b"/mnt/a\\040b", kind: "fuse.sshfs" };
+        let expected = MountLine {
+            id: 98,
+            device: (0, 52),
+            point: b"/mnt/a\\040b",
+            kind: "fuse.sshfs",
+            options: b"rw,user_id=0",
+        };
         assert_eq!(MountLine::parse(line), Some(expected));
         assert_eq!(MountLine::parse(b"98 30 0:52 / /mnt rw -"), None);
         assert_eq!((parse_device("fe:10"), parse_device("fe")), (Some((254, 16)), None));

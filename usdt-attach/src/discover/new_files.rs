@@ -6,45 +6,32 @@ use super::process::{self, Visited};
 use super::{ScannedObject, scan_object};
 use crate::error::Error;
 use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-/// When the content or the attributes of a file were last changed (`st_ctime`). A file that was
-/// replaced by another with the same inode number has another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ChangeTime(i64, i64);
-
-impl ChangeTime {
-    fn of(object: &Object) -> Option<ChangeTime> {
-        let metadata = std::fs::metadata(object.kernel_path()).ok()?;
-        Some(ChangeTime(metadata.ctime(), metadata.ctime_nsec()))
-    }
-}
-
-/// Files in which there is nothing to attach to. They are not read again until they change.
+/// Files in which there is nothing to attach to, with the times of their last changes. They are not
+/// read again until they change. A file that was replaced by another with the same inode number has
+/// another time.
 #[derive(Debug, Default)]
-pub(crate) struct FilesWithoutProbes(HashMap<ObjectId, ChangeTime>);
+pub(crate) struct FilesWithoutProbes(HashMap<ObjectId, (i64, i64)>);
 
 impl FilesWithoutProbes {
     /// The number of files that are remembered. Any user can map any number of files.
     const MAX: usize = 1 << 16;
 
     pub(crate) fn insert(&mut self, object: &Object) {
-        if let Some(time) = ChangeTime::of(object) {
-            self.add(object.id, time);
-        }
+        self.add(object.id, object.change_time);
     }
 
-    fn add(&mut self, id: ObjectId, time: ChangeTime) {
+    fn add(&mut self, id: ObjectId, change_time: (i64, i64)) {
         // Reading some files again costs less than remembering which of them are still mapped.
         if self.0.len() >= Self::MAX {
             self.0.clear();
         }
-        self.0.insert(id, time);
+        self.0.insert(id, change_time);
     }
 
     fn contains(&self, object: &Object) -> bool {
-        self.0.get(&object.id).is_some_and(|known| Some(*known) == ChangeTime::of(object))
+        self.0.get(&object.id) == Some(&object.change_time)
     }
 }
 
@@ -121,7 +108,7 @@ impl<'a> NewFiles<'a> {
             {
                 return;
             }
-            let (id, time) = (object.id, ChangeTime::of(&object));
+            let (id, change_time) = (object.id, object.change_time);
             match scan_object(object) {
                 // An executable without probes may have function entries.
                 Ok(one) if is_executable || !one.probes.is_empty() => {
@@ -131,11 +118,7 @@ impl<'a> NewFiles<'a> {
                     shortage = shortage.take().or(Some(error));
                 }
                 // A damaged file is read again when it has changed.
-                Ok(_) | Err(_) => {
-                    if let Some(time) = time {
-                        without_probes.add(id, time);
-                    }
-                }
+                Ok(_) | Err(_) => without_probes.add(id, change_time),
             }
         });
         match (shortage, result) {
@@ -178,7 +161,7 @@ mod tests {
     fn bounds_the_files_that_it_remembers() {
         let mut files = FilesWithoutProbes::default();
         for ino in 0..3 * FilesWithoutProbes::MAX as u64 {
-            files.add(ObjectId { dev: 1, ino }, ChangeTime(0, 0));
+            files.add(ObjectId { dev: 1, ino }, (0, 0));
             assert!(files.0.len() <= FilesWithoutProbes::MAX);
         }
     }

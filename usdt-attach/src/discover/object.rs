@@ -82,6 +82,9 @@ pub struct Object {
     file: Arc<File>,
     /// The state of the file when it was opened.
     version: FileVersion,
+    /// When the content or the attributes of the file were last changed, when it was opened:
+    /// `st_ctime`, in seconds and nanoseconds.
+    pub(super) change_time: (i64, i64),
     /// The limit in bytes of the memory that a scan takes.
     limit: u64,
 }
@@ -124,7 +127,14 @@ impl Object {
             version.check(&file, name)?;
             return Ok(None);
         }
-        Ok(Some(Object { path: name.to_owned(), id, file: Arc::new(file), version, limit }))
+        Ok(Some(Object {
+            path: name.to_owned(),
+            id,
+            file: Arc::new(file),
+            version,
+            change_time: (metadata.ctime(), metadata.ctime_nsec()),
+            limit,
+        }))
     }
 
     /// Returns the content of the file, of which nothing is read yet.

@@ -11,9 +11,11 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader};
 use std::ops::ControlFlow;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// What a process maps executable.
 pub(super) enum Visited {
@@ -340,8 +342,8 @@ impl MappedRange {
 
     /// Opens the file; `None` if it cannot be opened, is not an ELF file, or is on a file system
     /// that may never answer.
-    pub(crate) fn open(&self, pid: u32) -> Option<Object> {
-        match open(pid, &self.mapping, &Mounts::new()) {
+    pub(crate) fn open(&self, pid: u32, mounts: &Mounts) -> Option<Object> {
+        match open(pid, &self.mapping, mounts) {
             Opened::Object(object) => object.ok(),
             Opened::Skipped(_) | Opened::Nothing => None,
         }
@@ -400,10 +402,23 @@ impl<'a> MapsLine<'a> {
 /// Returns true if the process exists and is not a zombie.
 pub fn is_process_alive(pid: u32) -> bool {
     let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
-    // The state follows the command name, which is in parentheses and may itself contain any
-    // character.
-    let state = stat.iter().rposition(|b| *b == b')').and_then(|at| stat.get(at + 2).copied());
+    let state = after_name(&stat).and_then(|fields| fields.first());
     !matches!(state, Some(b'Z' | b'X') | None)
+}
+
+/// Returns the fields of `/proc/PID/stat` that follow the name of the command: the state and the
+/// others. The name is in parentheses and may itself contain any character.
+pub(super) fn after_name(stat: &[u8]) -> Option<&[u8]> {
+    stat.get(stat.iter().rposition(|b| *b == b')')? + 2..)
+}
+
+/// Returns a number that `/proc/self/fdinfo` shows of a descriptor; `None` if it does not show it.
+/// The file system of the descriptor is not asked.
+pub(crate) fn fdinfo_number<T: FromStr>(fd: impl AsFd, name: &str) -> io::Result<Option<T>> {
+    let fd = fd.as_fd().as_raw_fd();
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(value.and_then(|value| value.trim().parse().ok()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Everything here serves messages. An answer can be out of date when it is printed, so nothing is
 //! decided by it.
 
+use super::mounts::MountLine;
+use super::process::after_name;
 use crate::error::{Error, ErrorKind, Warning, WarningKind};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
@@ -34,9 +36,7 @@ impl Status {
     }
 
     fn parse(stat: &[u8], status: &[u8]) -> Option<Status> {
-        // The name of the process is in parentheses and may itself contain any character.
-        let after_name = stat.get(stat.iter().rposition(|b| *b == b')')? + 2..)?;
-        let fields: Vec<&str> = std::str::from_utf8(after_name).ok()?.split(' ').collect();
+        let fields: Vec<&str> = std::str::from_utf8(after_name(stat)?).ok()?.split(' ').collect();
         // The kernel escapes newlines in the name, so that no name looks like another line.
         let status = String::from_utf8_lossy(status);
         let line = |name: &str| {
@@ -193,16 +193,15 @@ pub(crate) fn other_namespace(pid: u32) -> Error {
 
 /// Returns the option of the mount at `/proc` that hides processes, such as `hidepid=invisible`.
 fn hidepid_option() -> Option<String> {
-    parse_hidepid(&std::fs::read_to_string("/proc/self/mountinfo").ok()?)
+    parse_hidepid(&std::fs::read("/proc/self/mountinfo").ok()?)
 }
 
 /// Finds the option in `/proc/PID/mountinfo` (proc_pid_mountinfo(5)). Of several mounts at one
 /// place, the last one is seen.
-fn parse_hidepid(mountinfo: &str) -> Option<String> {
-    let is_proc = |line: &&str| line.split(' ').nth(4) == Some("/proc");
-    let line = mountinfo.lines().rfind(is_proc)?;
-    let (_, file_system) = line.split_once(" - ")?;
-    let options = file_system.split(' ').nth(2)?;
+fn parse_hidepid(mountinfo: &[u8]) -> Option<String> {
+    let mut lines = mountinfo.split(|b| *b == b'\n').filter_map(MountLine::parse);
+    let line = lines.rfind(|line| line.point == b"/proc")?;
+    let options = std::str::from_utf8(line.options).ok()?;
     let option = options.split(',').find(|option| option.starts_with("hidepid="))?;
     (!matches!(option, "hidepid=off" | "hidepid=0")).then(|| option.to_owned())
 }
@@ -258,11 +257,11 @@ mod tests {
             format!("23 28 0:21 / {place} rw,nosuid shared:5 - proc proc {options}\n")
         };
         let hidden = mount("/proc", "rw,hidepid=invisible");
-        assert_eq!(parse_hidepid(&hidden).as_deref(), Some("hidepid=invisible"));
-        assert_eq!(parse_hidepid(&(hidden.clone() + &mount("/proc", "rw"))), None);
-        assert_eq!(parse_hidepid(&mount("/proc", "rw,hidepid=0")), None);
-        assert_eq!(parse_hidepid(&mount("/chroot/proc", "rw,hidepid=2")), None);
-        assert_eq!(parse_hidepid("damaged"), None);
+        assert_eq!(parse_hidepid(hidden.as_bytes()).as_deref(), Some("hidepid=invisible"));
+        assert_eq!(parse_hidepid((hidden.clone() + &mount("/proc", "rw")).as_bytes()), None);
+        assert_eq!(parse_hidepid(mount("/proc", "rw,hidepid=0").as_bytes()), None);
+        assert_eq!(parse_hidepid(mount("/chroot/proc", "rw,hidepid=2").as_bytes()), None);
+        assert_eq!(parse_hidepid(b"damaged"), None);
     }
 
     #[test]

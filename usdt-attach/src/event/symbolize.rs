@@ -5,12 +5,13 @@
 //! functions only.
 
 use crate::discover::process::{self, MappedRange};
-use crate::discover::{FileBytes, Object, ObjectId};
+use crate::discover::{FileBytes, Mounts, Object, ObjectId};
 use crate::event::Event;
 use crate::event::elf_symbols::ElfSymbols;
 use gobinary::GoBinary;
 use gobinary::pclntab::TableLayout;
 use stapsdt::elf::Segment;
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -163,8 +164,9 @@ impl Symbolizer {
         if let Some(mappings) =
             process::mapped_ranges(pid).ok().filter(|mappings| !mappings.is_empty())
         {
+            let mounts: LazyCell<Mounts> = LazyCell::new(Mounts::new);
             for mapping in &mappings {
-                self.object_of(pid, mapping);
+                self.object_of(pid, mapping, &mounts);
             }
             let cached = self.processes.values().map(Vec::len).sum::<usize>();
             if cached + mappings.len() > MAX_MAPPINGS {
@@ -259,7 +261,7 @@ impl Symbolizer {
     /// The object that an address belongs to, and the link-time address in it.
     fn locate(&mut self, pid: u32, address: u64) -> Option<(Arc<SymbolizedObject>, u64)> {
         if let Some(mapping) = self.mapping_of(pid, address)
-            && let Some(file) = self.object_of(pid, &mapping)
+            && let Some(file) = self.object_of(pid, &mapping, &LazyCell::new(Mounts::new))
         {
             let offset = (address - mapping.start).checked_add(mapping.offset)?;
             let linked = file.segments.iter().find_map(|segment| {
@@ -291,13 +293,18 @@ impl Symbolizer {
         self.processes.get(&pid).and_then(find)
     }
 
-    fn object_of(&mut self, pid: u32, mapping: &MappedRange) -> Option<Arc<SymbolizedObject>> {
+    fn object_of(
+        &mut self,
+        pid: u32,
+        mapping: &MappedRange,
+        mounts: &LazyCell<Mounts>,
+    ) -> Option<Arc<SymbolizedObject>> {
         let (device, inode) = mapping.file();
         let key = (device.to_owned(), inode);
         let id = match self.object_ids.get(&key) {
             Some(id) => *id,
             None => {
-                let object = mapping.open(pid).map(Arc::new);
+                let object = mapping.open(pid, mounts).map(Arc::new);
                 object.iter().for_each(|object| self.add_object(object));
                 // While a process exits, its mappings can be listed but not opened. Fall back to an
                 // object that looks the same.

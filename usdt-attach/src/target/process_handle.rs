@@ -1,11 +1,12 @@
 //! Processes held by a pidfd, so that a reused process id never refers to another process.
 
+use crate::discover::process::fdinfo_number;
 use crate::discover::{no_process, process_state};
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// A process, held by a pidfd. The descriptor ([`AsFd`]) becomes readable when the process exits.
@@ -55,9 +56,8 @@ impl ProcessHandle {
         match process.id_in_proc() {
             Some(shown) if shown == i64::from(pid) => Ok(process),
             // It has ended in between.
-            Some(-1) => Err(no_process(pid)),
+            Some(-1) | None => Err(no_process(pid)),
             Some(_) => Err(process_state::other_namespace(pid)),
-            None => Err(no_process(pid)),
         }
     }
 
@@ -68,7 +68,7 @@ impl ProcessHandle {
     /// Fails when the descriptor is not a pidfd, and when its process has exited or is not visible
     /// in this PID namespace.
     pub fn from_pidfd(pidfd: OwnedFd) -> Result<ProcessHandle> {
-        let pid = id_of_pidfd(pidfd.as_fd())
+        let pid = fdinfo_number::<i64>(&pidfd, PID)
             .map_err(|source| Error::io("cannot read the fdinfo of the pidfd", source))?;
         let pid = pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
         let pid =
@@ -99,16 +99,12 @@ impl ProcessHandle {
     /// The id as `/proc` shows it: -1 if another process can have it, and 0 if the process is not
     /// in the PID namespace of `/proc`.
     fn id_in_proc(&self) -> Option<i64> {
-        id_of_pidfd(self.pidfd.as_fd()).ok().flatten()
+        fdinfo_number(self, PID).ok().flatten()
     }
 }
 
-/// Returns the process id of a pidfd, in the PID namespace of `/proc`; `None` if it is no pidfd.
-fn id_of_pidfd(pidfd: BorrowedFd<'_>) -> std::io::Result<Option<i64>> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
-    let id = info.lines().find_map(|line| line.strip_prefix("Pid:"));
-    Ok(id.and_then(|id| id.trim().parse().ok()))
-}
+/// The field of `/proc/PID/fdinfo` with the process id of a pidfd, in the PID namespace of `/proc`.
+const PID: &str = "Pid";
 
 impl AsFd for ProcessHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
