@@ -94,6 +94,7 @@ pub mod event;
 pub mod filter;
 #[doc(hidden)]
 pub mod kernel;
+mod parallel;
 #[doc(hidden)]
 pub mod plan;
 #[doc(hidden)]

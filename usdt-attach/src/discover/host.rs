@@ -4,10 +4,10 @@ use super::mounts::Mounts;
 use super::process::{self, FileMapping, Opened};
 use super::{ObjectId, Scan, ScannedObject, scan_object};
 use crate::error::{Error, ErrorKind, Warning, WarningKind};
+use crate::parallel;
 use stapsdt::escape::Escaped;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 /// Number of processes through which a file is opened at most. The first ones may exit during the
@@ -22,6 +22,9 @@ struct Candidate {
     /// All processes that map the file, in ascending order.
     pids: Vec<u32>,
 }
+
+/// The name of the threads that scan.
+const SCAN_THREAD: &str = "usdt-scan";
 
 /// The number of probe sites of a host that are kept.
 ///
@@ -42,8 +45,8 @@ pub(crate) fn scan_host(threads: NonZero<usize>) -> crate::Result<Scan> {
     let mounts = Mounts::new();
     let Candidates { files, foreign, mut skipped } = candidates(&pids, threads);
     let scanned = Mutex::new((Kept::default(), Vec::new()));
-    parallel(&files, threads, |file| {
-        let result = scan_candidate(file, &mounts);
+    parallel::for_each(files, threads.get(), SCAN_THREAD, |file| {
+        let result = scan_candidate(&file, &mounts);
         let mut scanned = scanned.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(Some(object)) => scanned.0.add(object),
@@ -169,7 +172,7 @@ struct Candidates {
 }
 
 fn candidates(pids: &[u32], threads: NonZero<usize>) -> Candidates {
-    let maps = parallel(pids, threads, |pid| (*pid, process::file_mappings(*pid)));
+    let maps = map_in_order(pids, threads, |pid| (*pid, process::file_mappings(*pid)));
     let mut files: HashMap<(String, u64), Candidate> = HashMap::new();
     let (mut foreign, mut skipped, mut paths) = (0, Vec::new(), 0);
     for (pid, mappings) in maps {
@@ -229,24 +232,16 @@ fn scan_candidate(candidate: &Candidate, mounts: &Mounts) -> Result<Option<Scann
 
 /// Calls `work` for all items on up to `threads` threads and returns the results in the order of
 /// the items.
-fn parallel<T: Sync, R: Send>(
+fn map_in_order<T: Sync, R: Send>(
     items: &[T],
     threads: NonZero<usize>,
     work: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
-    let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.get().min(items.len()) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Relaxed);
-                    let Some(item) = items.get(at) else { return };
-                    let result = work(item);
-                    results.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
-                }
-            });
-        }
+    let numbered = items.iter().enumerate().collect();
+    parallel::for_each(numbered, threads.get(), SCAN_THREAD, |(at, item)| {
+        let result = work(item);
+        results.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(at, _)| *at);
@@ -258,12 +253,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parallel_keeps_the_order_of_items() {
+    fn keeps_the_order_of_items() {
         let items: Vec<usize> = (0..1000).collect();
         for threads in [1, 2, 7] {
-            let doubled = parallel(&items, NonZero::new(threads).unwrap(), |n| n * 2);
+            let doubled = map_in_order(&items, NonZero::new(threads).unwrap(), |n| n * 2);
             assert_eq!(doubled, items.iter().map(|n| n * 2).collect::<Vec<_>>());
         }
-        assert_eq!(parallel(&[0; 0], NonZero::new(4).unwrap(), |n| *n), [0; 0]);
+        assert_eq!(map_in_order(&[0; 0], NonZero::new(4).unwrap(), |n| *n), [0; 0]);
     }
 }

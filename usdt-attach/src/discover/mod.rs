@@ -105,20 +105,20 @@ pub fn scan_file(path: &Path) -> Result<ScannedObject> {
 /// `NotFound` if there is no such process; `Permission` if it belongs to another user and this
 /// process lacks `CAP_SYS_PTRACE`; the error of the first file if none can be read.
 pub fn scan_process(pid: u32) -> Result<Scan> {
+    scan_process_with(pid, &Mounts::new())
+}
+
+/// As [`scan_process`], with the mount tables of a scan of several processes.
+pub(crate) fn scan_process_with(pid: u32, mounts: &Mounts) -> Result<Scan> {
     let mut scan = Scan::default();
     let (mut errors, mut skipped) = (Vec::new(), Vec::new());
-    process::for_each_object(
-        pid,
-        &Mounts::new(),
-        &mut HashSet::new(),
-        &mut |visited| match visited {
-            Visited::Object { object, .. } => match object.and_then(scan_object) {
-                Ok(one) => scan.objects.push(ScannedObject { pids: Arc::from([pid]), ..one }),
-                Err(error) => errors.push(error),
-            },
-            Visited::Skipped(reason) => skipped.push(reason),
+    process::for_each_object(pid, mounts, &mut HashSet::new(), &mut |visited| match visited {
+        Visited::Object { object, .. } => match object.and_then(scan_object) {
+            Ok(one) => scan.objects.push(ScannedObject { pids: Arc::from([pid]), ..one }),
+            Err(error) => errors.push(error),
         },
-    )?;
+        Visited::Skipped(reason) => skipped.push(reason),
+    })?;
     scan.add_skipped(skipped);
     if scan.objects.is_empty() && !errors.is_empty() {
         return Err(errors.swap_remove(0));

@@ -9,7 +9,7 @@ pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
 use crate::discover::process_state::{hidden_warning, stop_warning};
-use crate::discover::{self, Scan, ScannedObject};
+use crate::discover::{self, Mounts, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::descriptors::max_objects;
 use stapsdt::escape::Escaped;
@@ -239,9 +239,9 @@ fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString]
 
 /// The objects of these processes, each once.
 fn scan_processes(processes: &[ProcessHandle]) -> Result<Scan> {
-    let mut all = Scan::default();
+    let (mut all, mounts) = (Scan::default(), Mounts::new());
     for process in processes {
-        add_new(&mut all, discover::scan_process(process.pid())?);
+        add_new(&mut all, discover::scan_process_with(process.pid(), &mounts)?);
         // If the process has exited, another one may have got its id before it was scanned.
         if !process.is_alive() {
             return Err(discover::no_process(process.pid()));
@@ -252,9 +252,9 @@ fn scan_processes(processes: &[ProcessHandle]) -> Result<Scan> {
 
 /// The objects of those of the processes that still exist, each once.
 fn scan_if_alive(pids: &[u32]) -> Scan {
-    let mut all = Scan::default();
+    let (mut all, mounts) = (Scan::default(), Mounts::new());
     for pid in pids {
-        add_new(&mut all, discover::scan_process(*pid).unwrap_or_default());
+        add_new(&mut all, discover::scan_process_with(*pid, &mounts).unwrap_or_default());
     }
     all
 }
