@@ -18,7 +18,7 @@ const DEFAULT_SIZE: (usize, usize) = (80, 24);
 
 /// Writes events and tables to standard output, as text or JSON.
 pub(crate) struct TerminalOutput {
-    out: Text<BufWriter<StdoutLock<'static>>>,
+    out: BufWriter<StdoutLock<'static>>,
     json: bool,
     color: bool,
     lines: text::Lines,
@@ -77,7 +77,7 @@ impl TerminalOutput {
     ) -> TerminalOutput {
         let color = color.enabled(&io::stdout());
         TerminalOutput {
-            out: Text::new(BufWriter::with_capacity(1 << 16, io::stdout().lock()), color),
+            out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
             json,
             color,
             lines: text::Lines::new(color),
@@ -93,7 +93,8 @@ impl Output for TerminalOutput {
         if self.json {
             return json::event(&mut self.out, event, stack.as_deref());
         }
-        self.lines.event(&mut self.out, event, &stack.unwrap_or_default())
+        let mut out = Text::new(&mut self.out, self.color);
+        self.lines.event(&mut out, event, &stack.unwrap_or_default())
     }
 
     fn totals(&mut self, sessions: &[Session], is_last: bool) -> Result<(), OutputError> {
@@ -104,7 +105,7 @@ impl Output for TerminalOutput {
             let time_ns = table.repeats.then(unix_nanos);
             return Ok(json::rows(&mut self.out, &rows, table.unit, time_ns)?);
         }
-        table.draw(&mut self.out, &rows, self.color, is_last)?;
+        table.draw(&mut Text::new(&mut self.out, self.color), &rows, self.color, is_last)?;
         table.last_rows = rows;
         table.last_time = Instant::now();
         Ok(())
