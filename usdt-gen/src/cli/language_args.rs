@@ -7,6 +7,7 @@ use crate::model::Model;
 use clap::Args;
 use cli_common::say_colored;
 use stapsdt::escape::Escaped;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use usdt_files::TEXT_LIMIT;
@@ -65,13 +66,10 @@ pub(super) fn parse(
 
 /// Reads a definition, which must be UTF-8.
 pub(super) fn read_definition(path: &Path) -> Result<String, CommandError> {
-    let bytes =
-        usdt_files::read(path, TEXT_LIMIT).map_err(|e| CommandError::unreadable(path, e))?;
-    String::from_utf8(bytes).map_err(|e| {
-        let offset = e.utf8_error().valid_up_to();
-        CommandError::bad_input(format!(
-            "{} is not a text file: invalid UTF-8 at byte {offset}",
-            Escaped::new(path)
-        ))
+    usdt_files::read_text(path, TEXT_LIMIT).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => {
+            CommandError::bad_input(format!("{} is {error}", Escaped::new(path)))
+        }
+        _ => CommandError::unreadable(path, error),
     })
 }

@@ -17,11 +17,11 @@ use stapsdt::schema::{self, NoteBody};
 /// available at the entry, is 0 or empty.
 pub(super) fn probes(
     view: &View<'_>,
+    go: &GoBinary<'_>,
     arch: Arch,
     has_provider: impl Fn(&str) -> bool,
     goid_offset: Option<u32>,
 ) -> Vec<Probe> {
-    let Some(go) = GoBinary::parse(view.data()) else { return Vec::new() };
     let missing: Vec<_> = providers().iter().filter(|p| !has_provider(p.name)).collect();
     let definitions: Vec<_> = missing.iter().filter_map(|p| catalog::schema(p.name)).collect();
     go.function_entries(&missing)

@@ -4,6 +4,7 @@
 use super::error::SealError;
 use super::function_entries;
 use super::probe::Probe;
+use gobinary::GoBinary;
 use stapsdt::argspec::{Arch, Operand, Register, Value};
 use stapsdt::blob;
 use stapsdt::elf::View;
@@ -71,11 +72,9 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
             "not a linked executable or shared library: seal the output of the linker".into(),
         ));
     }
-    let goid_offset = if options.goid && (!blobs.is_empty() || options.function_entries) {
-        gobinary::GoBinary::parse(view.data()).and_then(|go| go.goid_offset())
-    } else {
-        None
-    };
+    let needs_go = options.goid && !blobs.is_empty() || options.function_entries;
+    let go = needs_go.then(|| GoBinary::parse(view.data())).flatten();
+    let goid_offset = go.as_ref().filter(|_| options.goid).and_then(GoBinary::goid_offset);
     let mut probes = Vec::new();
     for blob in blobs {
         let mut note = blob.note;
@@ -92,10 +91,10 @@ pub(super) fn collect(view: &View<'_>, options: Options) -> Result<Option<Inputs
         probes.push(Probe { note, schema: blob.schema.to_owned(), blob: Some(range), goid_offset });
     }
     let mut third_party = third_party_notes(view, &probes, options.fix)?;
-    if options.function_entries {
+    if let Some(go) = go.as_ref().filter(|_| options.function_entries) {
         let notes = || probes.iter().map(|p| &p.note).chain(&third_party);
         let has = |provider: &str| notes().any(|note| note.provider == provider);
-        let found = function_entries::probes(view, arch, has, goid_offset);
+        let found = function_entries::probes(view, go, arch, has, goid_offset);
         probes.extend(found);
     }
     probes.sort_by_key(|p| p.note.pc);
