@@ -16,15 +16,11 @@ use std::io::{self, Write};
 /// Prints a message to standard error. It may have several lines. Control and format characters are
 /// escaped.
 pub fn say(message: &str) {
-    write_message(message, false);
+    say_colored(message, false);
 }
 
 /// Prints a message that may contain color sequences, which are kept if `color` is true.
 pub fn say_colored(message: &str, color: bool) {
-    write_message(message, color);
-}
-
-fn write_message(message: &str, color: bool) {
     // If standard error is closed, there is no place to report that. One write keeps the lines of
     // several processes apart.
     let mut line = Vec::with_capacity(message.len() + 1);
