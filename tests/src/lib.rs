@@ -104,6 +104,14 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Returns a [`command`] that a shell executes after `limits`: `ulimit` commands, joined by `&&`.
+/// The program is the fourth argument of the shell.
+pub fn limited(limits: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut shell = command("sh");
+    shell.args(["-c", &format!(r#"{limits} && exec "$@""#), "sh"]).arg(program);
+    shell
+}
+
 /// Runs `usdt-attach` and waits for it to exit.
 pub fn attach(args: &[&str]) -> Output {
     command(tools().join("usdt-attach")).args(args).output().unwrap()

@@ -11,11 +11,10 @@ use usdt_e2e::{
 
 /// Returns `usdt-attach` with limits on open files.
 fn limited(soft: u32, hard: u32, args: &[&str]) -> Command {
-    let mut shell = command("sh");
-    let script = r#"ulimit -Sn "$2" && ulimit -Hn "$1" && shift 2 && exec "$@""#;
-    shell.args(["-c", script, "sh", &hard.to_string(), &soft.to_string()]);
-    shell.arg(tools().join("usdt-attach")).args(args);
-    shell
+    let limits = format!("ulimit -Sn {soft} && ulimit -Hn {hard}");
+    let mut attach = usdt_e2e::limited(&limits, tools().join("usdt-attach"));
+    attach.args(args);
+    attach
 }
 
 /// The files of one test would take the descriptors of another.

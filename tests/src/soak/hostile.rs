@@ -9,7 +9,7 @@ use super::kernel_objects;
 use super::program::{self, Program};
 use super::tracer::{TERM, Tracer};
 use crate::neighbors::{Helper, build, copies, hanging_file, map_files};
-use crate::{Process, command, free_port, root, write};
+use crate::{Process, command, free_port, limited, root, write};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -205,8 +205,7 @@ impl Exporter {
         }
         let (port, collector) = (free_port(), silent_collector().map_err(|e| e.to_string())?);
         let config = configure(folder, port, collector, 0);
-        let mut shell = command("sh");
-        shell.args(["-c", "ulimit -n 1024; exec \"$@\"", "sh"]).arg(&program);
+        let mut shell = limited("ulimit -n 1024", &program);
         shell.args(["export", "--all", "--config", &config]);
         println!("{} {}", program.display(), shell_args(&shell));
         let process = Tracer::spawn(&mut shell)?;
@@ -272,6 +271,7 @@ impl Exporter {
     }
 }
 
+/// The arguments of the program that a [`limited`] command executes.
 fn shell_args(command: &std::process::Command) -> String {
     let args = command.get_args().skip(4).map(|arg| arg.to_string_lossy().into_owned());
     args.collect::<Vec<_>>().join(" ")
