@@ -421,6 +421,13 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Returns a size in KiB from the content of `/proc/PID/status`, such as `VmHWM`; `None` if the
+/// field is missing, as it is for a zombie.
+pub fn status_kib(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.trim().trim_end_matches(" kB").parse().ok()
+}
+
 /// Writes a file below `folder`, creates missing folders, and returns the full path.
 pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = folder.join(name);

@@ -9,7 +9,7 @@ use super::kernel_objects;
 use super::program::{self, Program};
 use super::tracer::{TERM, Tracer};
 use crate::neighbors::{Helper, build, copies, hanging_file, map_files};
-use crate::{Process, command, free_port, limited, root, write};
+use crate::{Process, command, free_port, limited, root, status_kib, write};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -338,9 +338,7 @@ impl Seen {
     fn measure(&mut self, exporter: &Exporter) {
         let folder = format!("/proc/{}", exporter.process.pid());
         let status = std::fs::read_to_string(format!("{folder}/status")).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-        self.memory = self.memory.max(peak.unwrap_or(0));
+        self.memory = self.memory.max(status_kib(&status, "VmHWM").unwrap_or(0));
         let descriptors = std::fs::read_dir(format!("{folder}/fd")).map_or(0, Iterator::count);
         self.max_descriptors = self.max_descriptors.max(descriptors);
     }

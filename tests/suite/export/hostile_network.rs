@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use usdt_e2e::{Need, have, limited};
+use usdt_e2e::{Need, have, limited, status_kib};
 
 const SIGTERM: i32 = 15;
 /// The limit of resident memory in KiB.
@@ -78,8 +78,7 @@ impl Victim {
     fn end(self) -> String {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.exporter.pid())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        let peak = status_kib(&status, "VmHWM").unwrap();
         let start = Instant::now();
         self.exporter.signal(SIGTERM);
         let (status, _, errors) = self.exporter.finish();
