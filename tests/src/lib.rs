@@ -253,7 +253,7 @@ impl Fixture {
 }
 
 /// Writes the overlay and returns the flag that makes the go command build with it.
-fn overlay_flag() -> String {
+pub fn overlay_flag() -> String {
     let folder = root().join("target/e2e/overlay");
     let list = stdout(command(tools().join("usdt-gen")).args(["overlay", "-o"]).arg(folder));
     format!("-overlay={}", list.trim())
