@@ -436,6 +436,14 @@ pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// Replaces the part of a page between two markers, which stay; `None` if `begin` or an `end` after
+/// it is missing.
+pub fn replace_between(page: &str, begin: &str, end: &str, new: &str) -> Option<String> {
+    let (before, rest) = page.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}{new}{end}{after}"))
+}
+
 /// Returns a TCP port that was free a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
