@@ -8,7 +8,7 @@ use std::time::Instant;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::target::Target;
 pub(crate) use usdt_e2e::output;
-use usdt_e2e::{Process, root};
+use usdt_e2e::{Process, root, status_kib};
 
 /// CPUs: the traced program has one, tracers and clients have the other.
 pub(crate) const TARGET_CPU: &str = "1";
@@ -113,7 +113,5 @@ pub(crate) fn write(file: &Path, content: impl AsRef<[u8]>) -> Result<(), String
 /// Reads a size of `/proc/PID/status` in MiB.
 pub(crate) fn memory(pid: u32, name: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.unwrap_or(f64::NAN) / 1024.0
+    status_kib(&status, name).map_or(f64::NAN, |kib| kib as f64 / 1024.0)
 }

@@ -9,7 +9,7 @@ use crate::results::{Plot, Section, Table};
 use crate::summary;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use usdt_e2e::root;
+use usdt_e2e::{replace_between, root};
 
 /// Replaces the recorded results of a section and regenerates the page.
 pub(crate) fn record(measured: Section) -> Result<(), String> {
@@ -80,10 +80,6 @@ fn plot_file(section: &Section, table: &Table) -> String {
 fn insert(page: &str, section: &Section) -> Result<String, String> {
     let [begin, end] =
         [format!("<!-- bench {} -->\n", section.name), format!("<!-- /bench {} -->", section.name)];
-    let place =
-        page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
-    let (before, after) =
-        place.ok_or_else(|| format!("docs/benchmarks.md has no markers for {:?}", section.name))?;
     let mut tables = format!("`cargo xtask bench {}` on {}.\n\n", section.name, section.machine);
     for table in &section.tables {
         // One sentence per line, like the rest of the page.
@@ -93,7 +89,8 @@ fn insert(page: &str, section: &Section) -> Result<String, String> {
             let _ = write!(tables, "![{}]({})\n\n", table.title, plot_file(section, table));
         }
     }
-    Ok(format!("{before}{begin}{tables}{end}{after}"))
+    replace_between(page, &begin, &end, &tables)
+        .ok_or_else(|| format!("docs/benchmarks.md has no markers for {:?}", section.name))
 }
 
 /// Renders medians with their intervals. The first column also gets its spread, and every column

@@ -2,6 +2,7 @@
 
 use crate::format::number;
 use crate::results::{Section, Table};
+use usdt_e2e::replace_between;
 
 const BEGIN: &str = "<!-- bench summary -->\n";
 const END: &str = "<!-- /bench summary -->";
@@ -88,19 +89,19 @@ const LINES: [Line; 6] = [
 
 /// Replaces the table between the markers of README.
 pub(crate) fn insert(readme: &str, all: &[Section]) -> Result<String, String> {
-    let (before, rest) = readme.split_once(BEGIN).ok_or("README.md has no bench markers")?;
-    let (_, after) = rest.split_once(END).ok_or("README.md has no end marker")?;
-    let mut out =
-        format!("{before}{BEGIN}| | this project | for comparison |\n| --- | --- | --- |\n");
+    let mut table = "| | this project | for comparison |\n| --- | --- | --- |\n".to_owned();
     for line in &LINES {
         let figure = line.figure(all, line.row)?;
         let comparison = match line.compared_with {
             Some((name, row)) => format!("{name}: {}", line.figure(all, row)?),
             None => String::new(),
         };
-        out += &format!("| {} | {figure} | {comparison} |\n", line.label);
+        table += &format!("| {} | {figure} | {comparison} |\n", line.label);
     }
-    Ok(out + END + after)
+    replace_between(readme, BEGIN, END, &table).ok_or_else(|| {
+        let missing = if readme.contains(BEGIN) { "end marker" } else { "bench markers" };
+        format!("README.md has no {missing}")
+    })
 }
 
 impl Line {

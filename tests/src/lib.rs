@@ -104,6 +104,14 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Returns a [`command`] that a shell executes after `limits`: `ulimit` commands, joined by `&&`.
+/// The program is the fourth argument of the shell.
+pub fn limited(limits: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut shell = command("sh");
+    shell.args(["-c", &format!(r#"{limits} && exec "$@""#), "sh"]).arg(program);
+    shell
+}
+
 /// Runs `usdt-attach` and waits for it to exit.
 pub fn attach(args: &[&str]) -> Output {
     command(tools().join("usdt-attach")).args(args).output().unwrap()
@@ -245,7 +253,7 @@ impl Fixture {
 }
 
 /// Writes the overlay and returns the flag that makes the go command build with it.
-fn overlay_flag() -> String {
+pub fn overlay_flag() -> String {
     let folder = root().join("target/e2e/overlay");
     let list = stdout(command(tools().join("usdt-gen")).args(["overlay", "-o"]).arg(folder));
     format!("-overlay={}", list.trim())
@@ -413,12 +421,27 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Returns a size in KiB from the content of `/proc/PID/status`, such as `VmHWM`; `None` if the
+/// field is missing, as it is for a zombie.
+pub fn status_kib(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.trim().trim_end_matches(" kB").parse().ok()
+}
+
 /// Writes a file below `folder`, creates missing folders, and returns the full path.
 pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = folder.join(name);
     path.parent().map_or(Ok(()), std::fs::create_dir_all).unwrap();
     std::fs::write(&path, content).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// Replaces the part of a page between two markers, which stay; `None` if `begin` or an `end` after
+/// it is missing.
+pub fn replace_between(page: &str, begin: &str, end: &str, new: &str) -> Option<String> {
+    let (before, rest) = page.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}{new}{end}{after}"))
 }
 
 /// Returns a TCP port that was free a moment ago.

@@ -1,6 +1,7 @@
 //! Every way Go programs are built: modes, go subcommands, build caches, and other wrappers in the
 //! same build.
 
+use crate::discovery::is_mapped;
 use std::path::{Path, PathBuf};
 use usdt_e2e::{
     Fixture, Mode, Need, Process, attach, command, copy, have, list_probes, root, stdout, text,
@@ -16,7 +17,7 @@ fn go(args: &[&str]) -> std::process::Command {
 }
 
 /// Fails unless the binary has `probes` probes and every consumer accepts all of them.
-fn assert_accepted(path: &Path, probes: usize, what: &str) {
+pub(crate) fn assert_accepted(path: &Path, probes: usize, what: &str) {
     let out = usdt_e2e::usdt_gen(&["verify", "--json", path.to_str().unwrap()]);
     let rows = usdt_e2e::json_lines(&text(&out.stdout));
     assert_eq!(rows.len(), 5 * probes, "{what}: {}", text(&out.stderr));
@@ -88,11 +89,7 @@ fn traces_plugins_where_they_are_loaded() {
         return;
     }
     let target = Process::start(command(&host).arg(&plugin));
-    let is_mapped = || {
-        std::fs::read_to_string(format!("/proc/{}/maps", target.pid()))
-            .is_ok_and(|m| m.contains("plugin.so"))
-    };
-    wait_for("the plugin to be mapped", is_mapped);
+    wait_for("the plugin to be mapped", || is_mapped(target.pid(), "plugin.so"));
     let pid = target.pid().to_string();
     let out = attach(&["trace", "--json", "--events", "3", "-p", &pid, "e2e:hit"]);
     let (events, _) = usdt_e2e::events_and_summary(&text(&out.stdout));
@@ -115,11 +112,7 @@ fn traces_go_shared_libraries_loaded_by_c() {
     stdout(command("cc").arg("-o").arg(&program).arg(&source).arg(&library).arg(rpath));
     let target = Process::start(&mut command(&program));
     let pid = target.pid().to_string();
-    let is_mapped = || {
-        std::fs::read_to_string(format!("/proc/{pid}/maps"))
-            .is_ok_and(|m| m.contains("libshared.so"))
-    };
-    wait_for("the library to be mapped", is_mapped);
+    wait_for("the library to be mapped", || is_mapped(target.pid(), "libshared.so"));
     let out = attach(&["trace", "--json", "--events", "3", "-p", &pid, "e2e:hit"]);
     let (events, _) = usdt_e2e::events_and_summary(&text(&out.stdout));
     assert_eq!(events.len(), 3, "{}", text(&out.stderr));

@@ -26,7 +26,7 @@ fn start_waiting(program: &Path) -> Process {
 }
 
 /// Returns true if the memory map of a process contains `name`.
-fn is_mapped(pid: u32, name: &str) -> bool {
+pub(crate) fn is_mapped(pid: u32, name: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(name))
 }
 

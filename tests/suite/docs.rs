@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Mutex;
-use usdt_e2e::{Need, Process, command, free_port, have, root, stdout, text, wait_for};
+use usdt_e2e::{
+    Need, Process, command, free_port, have, overlay_flag, root, stdout, text, wait_for,
+};
 
 /// A code block: the words after its fence, and its content.
 struct Block {
@@ -63,14 +65,9 @@ fn cookbook_one_liners_work() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let overlay = root().join("target/e2e/overlay");
-    let list = stdout(command("usdt-gen").args(["overlay", "-o"]).arg(overlay));
     let module = root().join("go-stubs");
     let mut build = command("go");
-    build
-        .args(["build", "-toolexec=usdt-gen toolexec"])
-        .arg(format!("-overlay={}", list.trim()))
-        .arg("-o");
+    build.args(["build", "-toolexec=usdt-gen toolexec", &overlay_flag(), "-o"]);
     stdout(build.arg(folder.path().join("app")).arg("./examples/httpd").current_dir(&module));
     let load = folder.path().join("load");
     stdout(

@@ -8,7 +8,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 use usdt_e2e::neighbors::{Helper, hanging_file};
 use usdt_e2e::sample_elf::{CONTENT, PT_LOAD, PT_NOTE, Section, Segment, elf, note};
-use usdt_e2e::{Need, attach, command, have, stdout, text, tools};
+use usdt_e2e::{Need, attach, command, have, limited, stdout, text, tools};
 
 const SHT_PROGBITS: u32 = 1;
 const SHT_RELA: u32 = 4;
@@ -104,10 +104,8 @@ fn list_with_limits(file: &[u8], globs: &[&str]) -> String {
 }
 
 fn list_file_with_limits(path: &Path, globs: &[&str]) -> String {
-    let mut shell = command("sh");
-    shell.args(["-c", "ulimit -v 131072; ulimit -t 10; exec \"$@\"", "sh"]);
-    let out = shell.arg(tools().join("usdt-attach")).arg("list").arg(path).args(globs).output();
-    let out = out.unwrap();
+    let mut attach = limited("ulimit -v 131072 && ulimit -t 10", tools().join("usdt-attach"));
+    let out = attach.arg("list").arg(path).args(globs).output().unwrap();
     let errors = text(&out.stderr);
     assert!([Some(0), Some(2)].contains(&out.status.code()), "{:?}: {errors}", out.status);
     assert!(!errors.contains("panicked") && !errors.contains("memory allocation"), "{errors}");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use usdt_e2e::sample_elf::note;
-use usdt_e2e::{Need, attach, command, have, stdout, text, tools};
+use usdt_e2e::{Need, attach, have, limited, stdout, text, tools};
 
 /// Builds a program and replaces its notes.
 fn build_with_notes(folder: &Path, notes: &[u8]) -> PathBuf {
@@ -22,12 +22,7 @@ fn site(app: &Path) -> u64 {
 
 /// Runs `usdt-attach` with a data segment of at most 64 MiB. Mapped files do not count.
 fn run_with_64_mib(args: &[&str]) -> std::process::Output {
-    let mut shell = command("sh");
-    shell
-        .args(["-c", "ulimit -d 65536; exec \"$@\"", "sh"])
-        .arg(tools().join("usdt-attach"))
-        .args(args);
-    shell.output().unwrap()
+    limited("ulimit -d 65536", tools().join("usdt-attach")).args(args).output().unwrap()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Following a target: upgrades, exec, and processes that start while it is traced.
 
+use crate::session::tracer;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,14 +9,10 @@ use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
 use usdt_e2e::{
     Copy, Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, semaphore,
-    semaphore_of, stdout, text, tools, wait_for,
+    semaphore_of, stdout, text, wait_for,
 };
 
 const SIGINT: i32 = 2;
-
-fn tracer(args: &[&str]) -> Process {
-    Process::start(command(tools().join("usdt-attach")).args(args))
-}
 
 /// Returns true if a tracer has attached. One of its links reports exec, the other the hits.
 fn is_attached(tracer: &Process) -> bool {

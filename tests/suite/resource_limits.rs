@@ -11,11 +11,10 @@ use usdt_e2e::{
 
 /// Returns `usdt-attach` with limits on open files.
 fn limited(soft: u32, hard: u32, args: &[&str]) -> Command {
-    let mut shell = command("sh");
-    let script = r#"ulimit -Sn "$2" && ulimit -Hn "$1" && shift 2 && exec "$@""#;
-    shell.args(["-c", script, "sh", &hard.to_string(), &soft.to_string()]);
-    shell.arg(tools().join("usdt-attach")).args(args);
-    shell
+    let limits = format!("ulimit -Sn {soft} && ulimit -Hn {hard}");
+    let mut attach = usdt_e2e::limited(&limits, tools().join("usdt-attach"));
+    attach.args(args);
+    attach
 }
 
 /// The files of one test would take the descriptors of another.
@@ -84,9 +83,8 @@ fn raises_the_soft_limit_for_itself_only() {
     let folder = tempfile::tempdir().unwrap();
     let app = build(folder.path(), "raised");
     let hog = start_hog(&app, folder.path(), 300);
-    let tracer = limited(256, 4096, &["trace", "--all", "--json", "raised:*"]);
-    let mut tracer = tracer;
-    let tracer = Process::start(&mut tracer);
+    let args = ["trace", "--all", "--json", "raised:*"];
+    let tracer = Process::start(&mut limited(256, 4096, &args));
     wait_for("the tracer", || tracer.link_count() >= 302);
     let victim = folder.path().join("victim");
     stdout(Command::new("cp").arg(&app).arg(&victim));
@@ -148,9 +146,8 @@ fn reads_more_new_files_than_there_are_descriptors() {
     let folder = tempfile::tempdir().unwrap();
     let (other, app) = (build(folder.path(), "unselected"), build(folder.path(), "selected"));
     let mut victim = Process::start(&mut command(&app));
-    let tracer = limited(200, 200, &["trace", "--all", "--json", "selected:*"]);
-    let mut tracer = tracer;
-    let tracer = Process::start(&mut tracer);
+    let args = ["trace", "--all", "--json", "selected:*"];
+    let tracer = Process::start(&mut limited(200, 200, &args));
     wait_for("the tracer", || tracer.link_count() >= 2);
     let hog = start_hog(&other, folder.path(), 300);
     victim.0.wait().unwrap();

@@ -1,6 +1,7 @@
 //! Files of other users: what is written keeps owner and privileges, nothing is written through
 //! foreign links, and no input makes a command wait or take what it cannot afford.
 
+use crate::sealing::Mount;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::os::unix::process::ExitStatusExt;
@@ -85,22 +86,6 @@ fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// A file system that is unmounted when the test ends.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(path: &Path) -> Tmpfs {
-        stdout(command("mount").args(["-t", "tmpfs", "-o", "size=1g", "tmpfs"]).arg(path));
-        Tmpfs(path.to_owned())
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = command("umount").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn sealing_as_root_keeps_owner_privileges_and_attributes() {
     if !is_root() {
@@ -108,8 +93,8 @@ fn sealing_as_root_keeps_owner_privileges_and_attributes() {
     }
     let folder = tempfile::tempdir().unwrap();
     let memory = tempfile::tempdir().unwrap();
-    let mount = Tmpfs::mount(memory.path());
-    for folder in [folder.path(), &mount.0] {
+    let mount = Mount::tmpfs(memory.path(), "1g");
+    for folder in [folder.path(), &mount.path] {
         let app = folder.join("app");
         stdout(command("cp").arg(Fixture::get("hits", Mode::Plain)).arg(&app));
         make_privileged(&app);
@@ -123,7 +108,7 @@ fn sealing_as_root_keeps_owner_privileges_and_attributes() {
         for (name, value) in attributes {
             // Old kernels do not know `user` attributes on tmpfs.
             if !set_attribute(&app, name, value) {
-                assert_eq!((name, &folder), ("user.note", &mount.0.as_path()));
+                assert_eq!((name, &folder), ("user.note", &mount.path.as_path()));
             }
         }
         let names = attributes.map(|(name, _)| name);
@@ -523,11 +508,11 @@ fn a_sealed_file_need_not_be_writable() {
     let app = copy(&Fixture::get("hits", Mode::Sealed));
     let memory = app.folder.path().join("mount");
     fs::create_dir(&memory).unwrap();
-    let mount = Tmpfs::mount(&memory);
+    let mount = Mount::tmpfs(&memory, "1g");
     let (sealed, plain) = (memory.join("sealed"), memory.join("plain"));
     stdout(command("cp").arg(&app.path).arg(&sealed));
     stdout(command("cp").arg(Fixture::get("hits", Mode::Plain)).arg(&plain));
-    stdout(command("mount").args(["-o", "remount,ro"]).arg(&mount.0));
+    mount.read_only();
     assert_eq!(usdt_gen(&["seal", sealed.to_str().unwrap()]).status.code(), Some(0));
     assert_eq!(usdt_gen(&["seal", plain.to_str().unwrap()]).status.code(), Some(3));
 }

@@ -1,8 +1,7 @@
 //! Commands give up the privileges that they do not need, and those that are left suffice.
 
+use crate::export::{get, metric};
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 use usdt_e2e::{
@@ -214,15 +213,6 @@ fn unit() -> String {
     std::fs::read_to_string(root().join("packaging/usdt-attach.service")).unwrap()
 }
 
-fn get(port: u16, path: &str) -> String {
-    let mut answer = String::new();
-    if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
-        let _ = write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let _ = stream.read_to_string(&mut answer);
-    }
-    answer
-}
-
 /// Runs the agent as the unit does: a user without files, ambient capabilities, no new privileges.
 /// It attaches, answers, reloads and ends with system calls of the unit's filter only.
 #[test]
@@ -259,12 +249,8 @@ fn agent_runs_as_an_unprivileged_user_within_the_system_calls_of_its_unit() {
     ]);
     let agent =
         Process::start(agent.arg(tools().join("usdt-attach")).args(["agent", "--config", &config]));
-    let has_counted = || {
-        get(port, "/metrics")
-            .lines()
-            .filter_map(|l| l.strip_prefix("ticks_total"))
-            .any(|l| l.rsplit(' ').next().is_some_and(|n| n.parse().unwrap_or(0.0) > 5.0))
-    };
+    let has_counted =
+        || metric(&get(port, "/metrics"), "ticks_total").values().any(|count| *count > 5.0);
     wait_for("the agent to count", has_counted);
     let children = format!("/proc/{0}/task/{0}/children", agent.pid());
     let inner = std::fs::read_to_string(children).unwrap();

@@ -323,18 +323,18 @@ fn failed_write_keeps_the_old_file() {
 }
 
 /// A tmpfs that is unmounted when the test ends.
-struct Mount {
-    path: std::path::PathBuf,
+pub(crate) struct Mount {
+    pub(crate) path: std::path::PathBuf,
 }
 
 impl Mount {
-    fn tmpfs(path: &Path, size: &str) -> Mount {
+    pub(crate) fn tmpfs(path: &Path, size: &str) -> Mount {
         let options = format!("size={size}");
         stdout(command("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path));
         Mount { path: path.to_owned() }
     }
 
-    fn read_only(&self) {
+    pub(crate) fn read_only(&self) {
         stdout(command("mount").args(["-o", "remount,ro"]).arg(&self.path));
     }
 }

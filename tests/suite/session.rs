@@ -9,7 +9,8 @@ use usdt_e2e::{
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 
-fn tracer(args: &[&str]) -> Process {
+/// Starts `usdt-attach`.
+pub(crate) fn tracer(args: &[&str]) -> Process {
     Process::start(command(tools().join("usdt-attach")).args(args))
 }
 

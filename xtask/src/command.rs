@@ -123,18 +123,24 @@ pub(crate) fn display(command: &Command) -> String {
     words.join(" ")
 }
 
+/// Returns the paths of the existing files that git tracks or does not ignore, relative to the
+/// workspace.
+pub(crate) fn known_files() -> Outcome<Vec<String>> {
+    let known = output(&mut command("git", &["ls-files", "-co", "--exclude-standard"]))?;
+    Ok(known.lines().filter(|file| root().join(file).is_file()).map(str::to_owned).collect())
+}
+
 /// Copies the files known to git, in their current state, to `folder/tree`.
 pub(crate) fn copy_tree(folder: &Path) -> Outcome {
     let tree = folder.join("tree");
     // The folder may not exist yet.
     let _ = std::fs::remove_dir_all(&tree);
     std::fs::create_dir_all(&tree).explain("cannot create a folder below target")?;
-    let files = output(&mut command("git", &["ls-files", "-co", "--exclude-standard"]))?;
-    for file in files.lines().filter(|file| root().join(file).is_file()) {
-        let to = tree.join(file);
+    for file in known_files()? {
+        let to = tree.join(&file);
         std::fs::create_dir_all(to.parent().unwrap_or(&tree))
             .explain("cannot create a folder below target")?;
-        std::fs::copy(root().join(file), to).explain(&format!("cannot copy {file}"))?;
+        std::fs::copy(root().join(&file), to).explain(&format!("cannot copy {file}"))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use super::build::{Kind, Seal};
 use super::cell::{Cell, Verdict, Verdicts};
 use super::consumer::Consumer;
-use crate::root;
+use crate::{replace_between, root};
 use gobinary::supported_releases::TESTED;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,13 +32,9 @@ pub(super) fn write(seen: &Verdicts) -> Result<(), String> {
     let json = serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?;
     std::fs::write(&data, json + "\n").map_err(|e| format!("{}: {e}", data.display()))?;
     let text = std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
-    let between = text
-        .split_once(MARKERS[0])
-        .and_then(|(before, rest)| Some((before, rest.split_once(MARKERS[1])?.1)));
-    let (before, after) = between.ok_or_else(|| {
+    let text = replace_between(&text, MARKERS[0], MARKERS[1], &table(&all)).ok_or_else(|| {
         format!("{} has no `<!-- matrix -->` markers for the table", page.display())
     })?;
-    let text = format!("{before}{}{}{}{after}", MARKERS[0], table(&all), MARKERS[1]);
     std::fs::write(&page, text).map_err(|e| format!("{}: {e}", page.display()))?;
     println!(
         "{} cells tested, {} failed; recorded in {}",

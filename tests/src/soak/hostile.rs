@@ -7,11 +7,11 @@
 use super::clients::{SlowClients, metric, scrape, silent_collector};
 use super::kernel_objects;
 use super::program::{self, Program};
-use super::tracer::TERM;
+use super::tracer::{TERM, Tracer};
 use crate::neighbors::{Helper, build, copies, hanging_file, map_files};
-use crate::{Process, command, free_port, root, text, write};
+use crate::{Process, command, free_port, limited, root, status_kib, write};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 const HUP: i32 = 1;
@@ -191,7 +191,7 @@ fn is_alive(pid: u32) -> bool {
 
 /// The exporter under attack.
 struct Exporter {
-    process: Process,
+    process: Tracer,
     port: u16,
     collector: u16,
     folder: PathBuf,
@@ -205,19 +205,11 @@ impl Exporter {
         }
         let (port, collector) = (free_port(), silent_collector().map_err(|e| e.to_string())?);
         let config = configure(folder, port, collector, 0);
-        let errors =
-            std::fs::File::create(folder.join("errors")).map_err(|e| format!("errors: {e}"))?;
-        let mut shell = command("sh");
-        shell.args(["-c", "ulimit -n 1024; exec \"$@\"", "sh"]).arg(&program);
+        let mut shell = limited("ulimit -n 1024", &program);
         shell.args(["export", "--all", "--config", &config]);
-        shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         println!("{} {}", program.display(), shell_args(&shell));
-        let process = Process(shell.spawn().map_err(|e| e.to_string())?);
+        let process = Tracer::spawn(&mut shell)?;
         Ok(Exporter { process, port, collector, folder: folder.to_owned() })
-    }
-
-    fn messages(&self) -> String {
-        text(&std::fs::read(self.folder.join("errors")).unwrap_or_default())
     }
 
     fn is_alive(&self) -> bool {
@@ -229,7 +221,7 @@ impl Exporter {
         let end = Instant::now() + Duration::from_secs(60);
         while scrape(self.port).is_err() {
             if !self.is_alive() || Instant::now() > end {
-                return Err(format!("the exporter does not start: {}", self.messages()));
+                return Err(format!("the exporter does not start: {}", self.process.errors()));
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -274,19 +266,12 @@ impl Exporter {
         if self.is_alive() {
             self.process.signal(TERM);
         }
-        let status = loop {
-            if let Some(status) = self.process.0.try_wait().map_err(|e| e.to_string())? {
-                break status;
-            }
-            if start.elapsed() > Duration::from_secs(60) {
-                return Err(format!("SIGTERM does not end the exporter: {}", self.messages()));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        Ok((status, start.elapsed(), self.messages()))
+        let status = self.process.wait().map_err(|problem| format!("after SIGTERM: {problem}"))?;
+        Ok((status, start.elapsed(), self.process.errors()))
     }
 }
 
+/// The arguments of the program that a [`limited`] command executes.
 fn shell_args(command: &std::process::Command) -> String {
     let args = command.get_args().skip(4).map(|arg| arg.to_string_lossy().into_owned());
     args.collect::<Vec<_>>().join(" ")
@@ -353,9 +338,7 @@ impl Seen {
     fn measure(&mut self, exporter: &Exporter) {
         let folder = format!("/proc/{}", exporter.process.pid());
         let status = std::fs::read_to_string(format!("{folder}/status")).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-        self.memory = self.memory.max(peak.unwrap_or(0));
+        self.memory = self.memory.max(status_kib(&status, "VmHWM").unwrap_or(0));
         let descriptors = std::fs::read_dir(format!("{folder}/fd")).map_or(0, Iterator::count);
         self.max_descriptors = self.max_descriptors.max(descriptors);
     }

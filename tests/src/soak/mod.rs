@@ -105,9 +105,7 @@ fn usage(steady: &Program, counters: &[Counter]) -> Result<Vec<Usage>, String> {
 fn usage_of((name, pid): (String, u32)) -> Result<Usage, String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .map_err(|_| format!("{name} has exited"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let resident_kib =
-        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
+    let resident_kib = crate::status_kib(&status, "VmRSS").unwrap_or(0);
     let open_files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     Ok(Usage { name, resident_kib, open_files })
 }

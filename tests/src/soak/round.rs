@@ -3,11 +3,11 @@
 use super::program::Program;
 use super::tally::Tally;
 use super::tracer::{EXIT_TIMEOUT, INT, Summary, TERM, Tracer, split_output};
-use crate::{command, text};
+use crate::{command, limited, text};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 /// Plays one round; ten kinds of rounds take turns.
@@ -144,8 +144,8 @@ fn slow_reader(pid: &str, tally: &mut Tally) -> Result<(), String> {
 
 /// Limits the tracer's data segment to 64 MiB.
 fn little_memory(pid: &str, tally: &mut Tally) -> Result<(), String> {
-    let mut shell: Command = command("sh");
-    shell.args(["-c", "ulimit -d 65536; exec \"$@\"", "sh", "usdt-attach", "trace", "--json"]);
-    let mut tracer = Tracer::spawn(shell.args(["--duration", "300ms", "-p", pid, "e2e:hit"]))?;
+    let mut new = limited("ulimit -d 65536", "usdt-attach");
+    new.args(["trace", "--json", "--duration", "300ms", "-p", pid, "e2e:hit"]);
+    let mut tracer = Tracer::spawn(&mut new)?;
     tracer.finish().and_then(|output| check_events(&output, tally))
 }

@@ -72,14 +72,19 @@ impl Tracer {
         self.read("errors")
     }
 
+    /// Sends a signal, given its number.
+    pub(super) fn signal(&self, number: i32) {
+        self.process.signal(number);
+    }
+
     /// Kills the tracer with SIGKILL.
     pub(super) fn kill(mut self) -> Result<(), String> {
-        self.process.signal(KILL);
+        self.signal(KILL);
         self.wait().map(drop)
     }
 
     /// Waits until the tracer exits.
-    fn wait(&mut self) -> Result<ExitStatus, String> {
+    pub(super) fn wait(&mut self) -> Result<ExitStatus, String> {
         let end = Instant::now() + EXIT_TIMEOUT;
         loop {
             if let Some(status) = self.process.0.try_wait().map_err(|e| e.to_string())? {
@@ -94,7 +99,7 @@ impl Tracer {
 
     /// Stops the tracer with a signal and returns its events and its summary.
     pub(super) fn stop(mut self, signal: i32) -> Result<(Vec<serde_json::Value>, Summary), String> {
-        self.process.signal(signal);
+        self.signal(signal);
         self.finish()
     }
 

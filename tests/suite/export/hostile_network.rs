@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use usdt_e2e::{Need, have};
+use usdt_e2e::{Need, have, limited, status_kib};
 
 const SIGTERM: i32 = 15;
 /// The limit of resident memory in KiB.
@@ -33,9 +33,7 @@ impl Victim {
              [[count]]\nprobes = \"ops:begin\"\nname = \"operations\"\n"
         );
         let config = write(app.folder.path(), "export.toml", config);
-        let mut exporter = command("sh");
-        exporter.args(["-c", "ulimit -n 1024; exec \"$@\"", "sh"]);
-        exporter.arg(tools().join("usdt-attach"));
+        let mut exporter = limited("ulimit -n 1024", tools().join("usdt-attach"));
         exporter.args(["export", "--config", &config, "-p", &target.pid().to_string()]);
         let exporter = Process::start(&mut exporter);
         wait_for("the endpoint", || get(port, "/healthz") == "ok\n");
@@ -80,8 +78,7 @@ impl Victim {
     fn end(self) -> String {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.exporter.pid())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        let peak = status_kib(&status, "VmHWM").unwrap();
         let start = Instant::now();
         self.exporter.signal(SIGTERM);
         let (status, _, errors) = self.exporter.finish();

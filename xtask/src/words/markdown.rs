@@ -1,6 +1,6 @@
 //! The form of Markdown files: one sentence a line, headings in order, a language at every fence.
 
-use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
 /// What is wrong, with its line number from 1.
 #[derive(Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub(super) fn check(page: &str) -> Vec<Finding> {
     for (event, range) in Parser::new_ext(page, Options::ENABLE_TABLES).into_offset_iter() {
         match event {
             Event::Start(Tag::Heading { level, .. }) => {
-                let level = depth(level);
+                let level = level as usize;
                 if level == 1 && heading > 0 {
                     add(range.start, "a page has one heading of the first level");
                 } else if level > heading + 1 {
@@ -39,7 +39,7 @@ pub(super) fn check(page: &str) -> Vec<Finding> {
             Event::Start(Tag::TableCell) => cell = Some(Paragraph::new(range.start, range.end)),
             Event::End(TagEnd::TableCell) => {
                 if let Some(cell) = cell.take()
-                    && cell.sentences(page).len() > 1
+                    && sentences(&cell.masked(page)).len() > 1
                 {
                     add(range.start, "a table cell holds words; use a list for sentences");
                 }
@@ -63,10 +63,6 @@ pub(super) fn check(page: &str) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn depth(level: HeadingLevel) -> usize {
-    level as usize
 }
 
 fn extend(
@@ -105,30 +101,9 @@ impl Paragraph {
         String::from_utf8_lossy(&masked).into_owned()
     }
 
-    /// Offsets at which a sentence begins.
-    fn sentences(&self, page: &str) -> Vec<usize> {
-        let masked = self.masked(page);
-        let mut starts = vec![0];
-        for (at, _) in masked.match_indices(['.', '!', '?']) {
-            let rest = masked[at + 1..].trim_start_matches(['*', '_', ')', '"']);
-            let next = rest.trim_start_matches([' ', '\n']);
-            let begins = next
-                .trim_start_matches(['*', '_', '(', '[', '"', '`'])
-                .starts_with(|c: char| c.is_uppercase());
-            if rest.len() < masked.len()
-                && rest.starts_with([' ', '\n'])
-                && begins
-                && !is_abbreviation(&masked[..at])
-            {
-                starts.push(masked.len() - next.len());
-            }
-        }
-        starts
-    }
-
     fn check(&self, page: &str, add: &mut impl FnMut(usize, &str)) {
         let masked = self.masked(page);
-        let sentences = self.sentences(page);
+        let sentences = sentences(&masked);
         for start in &sentences[1..] {
             if !masked[..*start].trim_end_matches(' ').ends_with('\n') {
                 add(self.start + start, "a second sentence on the line; begin a new line");
@@ -141,6 +116,22 @@ impl Paragraph {
             }
         }
     }
+}
+
+/// Offsets at which a sentence begins, in a source whose code is masked.
+fn sentences(masked: &str) -> Vec<usize> {
+    let mut starts = vec![0];
+    for (at, _) in masked.match_indices(['.', '!', '?']) {
+        let rest = masked[at + 1..].trim_start_matches(['*', '_', ')', '"']);
+        let next = rest.trim_start_matches([' ', '\n']);
+        let begins = next
+            .trim_start_matches(['*', '_', '(', '[', '"', '`'])
+            .starts_with(|c: char| c.is_uppercase());
+        if rest.starts_with([' ', '\n']) && begins && !is_abbreviation(&masked[..at]) {
+            starts.push(masked.len() - next.len());
+        }
+    }
+    starts
 }
 
 /// Whether a line may end here. A colon introduces the next line, as a list does.

@@ -3,7 +3,7 @@
 mod glossary;
 mod markdown;
 
-use crate::command::{Explain, Failure, Outcome, command, output, root};
+use crate::command::{Explain, Failure, Outcome, command, known_files, root};
 use crate::setup;
 
 /// The task.
@@ -66,12 +66,10 @@ const ENDINGS: &[&str] =
 const FOREIGN: &[&str] = &["usdt-gen/corpus/", "usdt-gen/src/dlang/tests/snapshots/"];
 
 fn files() -> Outcome<Vec<String>> {
-    let known = output(&mut command("git", &["ls-files", "-co", "--exclude-standard"]))?;
-    let own = known.lines().filter(|file| {
+    let mut files = known_files()?;
+    files.retain(|file| {
         let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending);
-        ENDINGS.contains(&ending)
-            && !FOREIGN.iter().any(|folder| file.starts_with(folder))
-            && root().join(file).is_file()
+        ENDINGS.contains(&ending) && !FOREIGN.iter().any(|folder| file.starts_with(folder))
     });
-    Ok(own.map(str::to_owned).collect())
+    Ok(files)
 }
