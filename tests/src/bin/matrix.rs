@@ -1,9 +1,14 @@
 //! Runs the cells of the compatibility matrix whose names contain all given words, or every cell
-//! without arguments.
+//! without arguments. With `targets` as the first word, runs the combinations of environments,
+//! selections and files instead.
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if let Err(problem) = usdt_e2e::matrix::run(&words) {
+    let result = match words.split_first() {
+        Some((first, rest)) if first == "targets" => usdt_e2e::targets::run(rest),
+        _ => usdt_e2e::matrix::run(&words),
+    };
+    if let Err(problem) = result {
         eprintln!("{problem}");
         std::process::exit(1);
     }
