@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+
 	"usdt.local/go-stubs/usdtgrpc/internal/probes"
 )
 

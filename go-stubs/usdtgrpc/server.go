@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
 	"usdt.local/go-stubs/usdtgrpc/internal/probes"
 )
 

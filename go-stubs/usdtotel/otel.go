@@ -15,6 +15,7 @@ import (
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
 	"usdt.local/go-stubs/usdtotel/internal/probes"
 )
 
@@ -74,7 +75,8 @@ func fireEnd(span sdktrace.ReadOnlySpan) {
 	id := spanID.encode(spanContext.SpanID())
 	if probes.SpanAttributeEnabled() {
 		for _, attribute := range span.Attributes() {
-			probes.SpanAttribute(id, string(attribute.Key), attribute.Value.String())
+			// Value.String, which replaces Emit, is newer than the oldest supported SDK.
+			probes.SpanAttribute(id, string(attribute.Key), attribute.Value.Emit()) //nolint:staticcheck
 		}
 	}
 	if probes.SpanEndEnabled() {

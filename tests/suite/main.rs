@@ -4,6 +4,7 @@
 //! cross-check.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod added_packages;
 mod aggregation;
 mod arguments;
 mod backends;

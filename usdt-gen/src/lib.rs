@@ -12,6 +12,7 @@
 //!   so within `go build`.
 //! * [`verify`] reports which tracers accept the probes of a binary.
 //! * `overlay` adds probes to the Go runtime and standard library of a stock toolchain.
+//! * `packages` holds the ready-made Go packages, and writes them for the module of a user.
 //! * `docgen` and `interface_diff` document and compare the probe interfaces of definitions and
 //!   binaries.
 
@@ -21,6 +22,7 @@ pub(crate) mod docgen;
 pub mod golang;
 pub mod model;
 pub(crate) mod overlay;
+pub(crate) mod packages;
 pub(crate) mod program_file;
 pub mod seal;
 pub(crate) mod toolexec;

@@ -5,6 +5,7 @@ use crate::catalog;
 use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::go_releases;
 use crate::messages;
+use crate::packages;
 use crate::setup;
 use crate::tools::Tools;
 use crate::uapi;
@@ -18,10 +19,11 @@ pub(crate) const MODULES: &[&str] =
 type Part = (&'static str, fn() -> Outcome);
 
 /// All parts. A part may depend on the ones before it.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("catalog", catalog::write),
     ("releases", go_releases::write),
     ("uapi", bpf_structures),
+    ("packages", packages::write),
     ("go", go_packages),
     ("messages", all_messages),
     ("snapshots", snapshots),
@@ -99,6 +101,7 @@ fn check_format(tools: &Tools) -> Outcome {
 pub(crate) fn check(tools: &Tools) -> Outcome {
     catalog::check()?;
     go_releases::check()?;
+    packages::check()?;
     let before = git_state()?;
     generate(tools)?;
     check_format(tools)?;

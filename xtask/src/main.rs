@@ -10,6 +10,7 @@ mod go_releases;
 mod golden;
 mod kernels;
 mod messages;
+mod packages;
 mod policy;
 mod release;
 mod semver;

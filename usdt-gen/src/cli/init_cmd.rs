@@ -1,6 +1,7 @@
 //! `usdt-gen init`: creates a first definition and its package in the current Go module.
 
 use super::command_error::CommandError;
+use super::go_module::find_module;
 use super::output::{create_directory, print_text, write_package};
 use crate::dlang;
 use crate::golang;
@@ -8,7 +9,7 @@ use clap::Args;
 use cli_common::{OK, warn};
 use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
-use usdt_files::{TEXT_LIMIT, write_atomic};
+use usdt_files::write_atomic;
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -132,38 +133,6 @@ fn is_major_version(element: &str) -> bool {
     element
         .strip_prefix('v')
         .is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
-}
-
-/// A Go module.
-struct GoModule {
-    /// Directory of its `go.mod`.
-    root: PathBuf,
-    /// Module path, as in `go.mod`.
-    path: String,
-}
-
-/// Finds the module that a directory belongs to.
-fn find_module(directory: &Path) -> Result<GoModule, CommandError> {
-    for root in directory.ancestors() {
-        let go_mod = root.join("go.mod");
-        let Ok(content) = usdt_files::read_text(&go_mod, TEXT_LIMIT) else { continue };
-        return match module_path(&content) {
-            Some(path) if !path.is_empty() => Ok(GoModule { root: root.to_owned(), path }),
-            _ => Err(CommandError::bad_input(format!(
-                "{} has no `module` line; add one, for example `module example.com/app`",
-                Escaped::new(&go_mod)
-            ))),
-        };
-    }
-    Err(CommandError::bad_input(
-        "no go.mod in this directory or its parents; change to a Go module, or run `go mod init NAME` first",
-    ))
-}
-
-fn module_path(go_mod: &str) -> Option<String> {
-    let rest = go_mod.lines().find_map(|line| line.trim().strip_prefix("module"))?;
-    let path = rest.split("//").next().unwrap_or_default();
-    Some(path.trim().trim_matches(['"', '`']).to_owned())
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //!
 //! Each subcommand has a module with its arguments and a `run` function that returns the exit code.
 
+mod add_cmd;
 mod command_error;
 mod fmt_cmd;
 mod generate_cmd;
+mod go_module;
 mod init_cmd;
 mod interface_cmd;
 mod language_args;
@@ -63,6 +65,11 @@ struct Cli {
 enum Command {
     /// Create a package with an example definition in the current Go module
     Init(init_cmd::InitArgs),
+    /// Write ready-made packages with probes into the current Go module
+    ///
+    /// The packages fire probes for HTTP, SQL, logs and more. They become part of your module, so
+    /// nothing is fetched, and vendoring and `go install` work as for your own code.
+    Add(add_cmd::AddArgs),
     /// Format definitions
     Fmt(fmt_cmd::FmtArgs),
     /// Add the sections that tracers read to a built binary
@@ -129,6 +136,7 @@ pub fn main() -> i32 {
     let result = match cli.command {
         None => generate_cmd::run(&cli.generate, color),
         Some(Command::Init(args)) => init_cmd::run(&args),
+        Some(Command::Add(args)) => add_cmd::run(&args),
         Some(Command::Fmt(args)) => fmt_cmd::run(&args, color),
         Some(Command::Seal(args)) => seal_cmd::run(&args),
         Some(Command::Verify(args)) => {
