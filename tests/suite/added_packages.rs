@@ -146,6 +146,42 @@ fn packages_with_dependencies_take_the_version_that_the_module_has() {
     assert_eq!(build(folder.path(), newest, &["-mod=vendor"]), ["grpc", "otel"]);
 }
 
+/// Each package, its module, and the oldest version that it compiles with.
+const LIBRARIES: [(&str, &str, &str); 11] = [
+    ("redis", "github.com/redis/go-redis/v9", "v9.0.0"),
+    ("pgx", "github.com/jackc/pgx/v5", "v5.3.0"),
+    ("mongo", "go.mongodb.org/mongo-driver/v2", "v2.0.0"),
+    ("kafka", "github.com/twmb/franz-go", "v1.10.0"),
+    ("nats", "github.com/nats-io/nats.go", "v1.11.0"),
+    ("aws", "github.com/aws/aws-sdk-go-v2", "v1.2.0"),
+    ("aws", "github.com/aws/smithy-go", "v1.1.0"),
+    ("gin", "github.com/gin-gonic/gin", "v1.5.0"),
+    ("echo", "github.com/labstack/echo/v4", "v4.1.16"),
+    ("chi", "github.com/go-chi/chi/v5", "v5.0.0"),
+    ("fiber", "github.com/gofiber/fiber/v2", "v2.20.2"),
+];
+
+/// The packages' own tests use the newest versions.
+#[test]
+fn packages_for_libraries_compile_with_old_versions() {
+    let folder = module("package main\n\nfunc main() {}\n");
+    let mut names = LIBRARIES.map(|(name, ..)| name).to_vec();
+    names.dedup();
+    add(folder.path(), &names);
+    let versions = LIBRARIES.map(|(_, module, version)| format!("{module}@{version}"));
+    let mut get = vec!["get"];
+    get.extend(versions.iter().map(String::as_str));
+    go(folder.path(), TESTED[0], &get);
+    go(folder.path(), TESTED[0], &["vet", "-mod=mod", "./..."]);
+    let page = std::fs::read_to_string(usdt_e2e::root().join("docs/packages.md")).unwrap();
+    for (name, _, version) in LIBRARIES {
+        let rows: Vec<&str> =
+            page.lines().filter(|l| l.starts_with(&format!("| `{name}` |"))).collect();
+        let version = version.trim_start_matches('v').trim_end_matches(".0");
+        assert!(rows.len() == 1 && rows[0].contains(version), "{name} {version}: {rows:?}");
+    }
+}
+
 #[test]
 fn packages_work_in_a_workspace() {
     let folder = tempfile::tempdir().unwrap();

@@ -331,7 +331,7 @@ fn documented_go_code_compiles() {
     let write = |name: &str, text: &str| {
         usdt_e2e::write(folder.path(), name, text);
     };
-    let stubs = ["", "/usdtgrpc", "/usdtotel"]
+    let stubs = ["", "/usdtgrpc", "/usdtotel", "/libraries"]
         .map(|module| format!("use {}/go-stubs{module}", root().display()));
     write("go.work", &format!("go 1.26.0\nuse .\n{}\n", stubs.join("\n")));
     write("go.mod", "module usdt.local/book\ngo 1.26.0\n");

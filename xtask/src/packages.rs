@@ -26,6 +26,7 @@ pub(crate) fn check() -> Outcome {
 fn collect() -> Outcome<String> {
     let folder = root().join("go-stubs");
     let mut packages = entries(&folder)?;
+    packages.extend(entries(&folder.join("libraries"))?);
     packages.retain(|path| name(path).starts_with("usdt"));
     let mut out = String::new();
     for package in packages {
@@ -34,7 +35,8 @@ fn collect() -> Outcome<String> {
         files.retain(|file| !name(file).ends_with("_test.go"));
         files.push(package.join("internal/probes/probes.d"));
         for file in files {
-            let path = file.strip_prefix(&folder).unwrap_or(&file).display();
+            let path = file.strip_prefix(package.parent().unwrap_or(&folder)).unwrap_or(&file);
+            let path = path.display();
             let text = std::fs::read_to_string(&file).explain(&format!("cannot read {path}"))?;
             let _ = write!(out, "-- {path} --\n{text}");
         }

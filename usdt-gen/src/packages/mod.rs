@@ -11,6 +11,8 @@ use crate::golang;
 const SOURCES: &str = include_str!("sources.txt");
 /// The import path of the folder that holds the packages in this repository.
 const ORIGIN: &str = "usdt.local/go-stubs";
+/// The folder of packages for libraries of others.
+const LIBRARIES: &str = "/libraries";
 /// The definition of a package's probes.
 const DEFINITION: &str = "internal/probes/probes.d";
 
@@ -29,6 +31,8 @@ pub(crate) struct Package {
     pub(crate) dependency: Option<&'static str>,
     /// Go code that uses it.
     pub(crate) example: &'static str,
+    /// The folder that holds it in `go-stubs/`, with a slash before it; empty for the folder itself.
+    parent: &'static str,
 }
 
 /// All packages.
@@ -38,42 +42,126 @@ pub(crate) const PACKAGES: &[Package] = &[
         description: "HTTP servers and clients of net/http",
         dependency: None,
         example: "http.ListenAndServe(addr, usdthttp.NewHandler(mux))\nclient := http.Client{Transport: usdthttp.NewTransport(nil)}",
+        parent: "",
     },
     Package {
         name: "sql",
         description: "statements and transactions of database/sql",
         dependency: None,
         example: "db := sql.OpenDB(usdtsql.NewConnector(connector))",
+        parent: "",
     },
     Package {
         name: "slog",
         description: "log records of log/slog, of every level",
         dependency: None,
         example: "slog.SetDefault(slog.New(usdtslog.NewHandler(handler)))",
+        parent: "",
     },
     Package {
         name: "trace",
         description: "tasks, regions and logs of runtime/trace",
         dependency: None,
         example: "ctx, task := usdttrace.NewTask(ctx, \"checkout\")\ndefer task.End()",
+        parent: "",
     },
     Package {
         name: "flight",
         description: "flight recorder of runtime/trace, run while it is traced (Go 1.25)",
         dependency: None,
         example: "go usdtflight.Run(ctx)",
+        parent: "",
     },
     Package {
         name: "otel",
         description: "spans of the OpenTelemetry SDK",
         dependency: Some("go.opentelemetry.io/otel/sdk"),
         example: "trace.NewTracerProvider(trace.WithSpanProcessor(usdtotel.NewSpanProcessor()))",
+        parent: "",
     },
     Package {
         name: "grpc",
         description: "calls of gRPC servers and clients",
         dependency: Some("google.golang.org/grpc"),
         example: "grpc.NewServer(grpc.ChainUnaryInterceptor(usdtgrpc.UnaryServerInterceptor))",
+        parent: "",
+    },
+    Package {
+        name: "redis",
+        description: "commands of go-redis clients",
+        dependency: Some("github.com/redis/go-redis/v9"),
+        example: "client.AddHook(usdtredis.NewHook())",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "pgx",
+        description: "statements that pgx sends to PostgreSQL",
+        dependency: Some("github.com/jackc/pgx/v5"),
+        example: "config.Tracer = usdtpgx.NewTracer()",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "mongo",
+        description: "commands of MongoDB clients",
+        dependency: Some("go.mongodb.org/mongo-driver/v2"),
+        example: "options.Client().SetMonitor(usdtmongo.NewMonitor())",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "kafka",
+        description: "records and requests of franz-go, a Kafka client",
+        dependency: Some("github.com/twmb/franz-go"),
+        example: "kgo.NewClient(kgo.WithHooks(usdtkafka.NewHook()))",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "nats",
+        description: "messages and requests of NATS clients",
+        dependency: Some("github.com/nats-io/nats.go"),
+        example: "conn := usdtnats.NewConn(natsConn)\nconn.Subscribe(subject, usdtnats.NewHandler(handle))",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "aws",
+        description: "calls of AWS services",
+        dependency: Some("github.com/aws/aws-sdk-go-v2"),
+        example: "config.APIOptions = append(config.APIOptions, usdtaws.AddMiddleware)",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "rpc",
+        description: "calls of net/rpc servers and clients",
+        dependency: None,
+        example: "server.ServeCodec(usdtrpc.NewServerCodec(codec))",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "gin",
+        description: "HTTP requests that Gin handles, with their routes",
+        dependency: Some("github.com/gin-gonic/gin"),
+        example: "engine.Use(usdtgin.Middleware)",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "echo",
+        description: "HTTP requests that Echo handles, with their routes",
+        dependency: Some("github.com/labstack/echo/v4"),
+        example: "server.Use(usdtecho.Middleware)",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "chi",
+        description: "HTTP requests of chi routers, with their routes",
+        dependency: Some("github.com/go-chi/chi/v5"),
+        example: "router.Use(usdtchi.Middleware)",
+        parent: LIBRARIES,
+    },
+    Package {
+        name: "fiber",
+        description: "HTTP requests that Fiber handles, with their routes",
+        dependency: Some("github.com/gofiber/fiber/v2"),
+        example: "app.Use(usdtfiber.Middleware)",
+        parent: LIBRARIES,
     },
 ];
 
@@ -109,7 +197,8 @@ impl Package {
     /// Fails only if the sources are broken.
     pub(crate) fn files(&self, import_path: &str) -> Result<Vec<SourceFile>, String> {
         let folder = self.folder();
-        let (origin, prefix) = (format!("{ORIGIN}/{folder}"), format!("{folder}/"));
+        let origin = format!("{ORIGIN}{}/{folder}", self.parent);
+        let prefix = format!("{folder}/");
         let version = env!("CARGO_PKG_VERSION");
         let header = format!(
             "// Code generated by usdt-gen {version} (usdt-gen add {}). DO NOT EDIT.\n\n",
