@@ -9,7 +9,7 @@ pub(super) enum Kind {
     Word,
     /// Preprocessing number: anything that begins with a digit.
     Number,
-    /// `"…"` or `'…'` that is closed on the same line.
+    /// `"…"` or `'…'` that is closed on the same line, with the prefix of its encoding: `L'x'`.
     Quoted,
     /// One punctuation character, or `...`, which has the character `.`.
     Punct(char),
@@ -133,7 +133,10 @@ impl Lexer<'_> {
             }
             c if c.is_ascii_alphabetic() || c == '_' => {
                 let end = self.end_of_run(is_word_character);
-                self.push(Kind::Word, end);
+                match encoded_literal_length(rest) {
+                    Some(length) => self.push(Kind::Quoted, self.at + length),
+                    None => self.push(Kind::Word, end),
+                }
             }
             c if c.is_ascii_digit() => {
                 let end = self.end_of_run(is_word_character);
@@ -173,6 +176,16 @@ fn literal_length(text: &str, quote: char) -> Option<usize> {
         }
     }
     None
+}
+
+/// Returns the length of the wide or Unicode literal at the start of `text`, such as `L'x'` and
+/// `u8"x"`. `None` if there is none.
+fn encoded_literal_length(text: &str) -> Option<usize> {
+    let prefix = ["u8", "L", "u", "U"].into_iter().find(|prefix| {
+        text.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(['"', '\'']))
+    })?;
+    let literal = text.get(prefix.len()..)?;
+    Some(prefix.len() + literal_length(literal, literal.chars().next()?)?)
 }
 
 /// Returns the length of the directive at the start of `text`, without its line ending. Comments
@@ -264,6 +277,25 @@ mod tests {
                 (Kind::Operator, "##"),
                 (Kind::Quoted, "\"s\\\"\""),
                 (Kind::Word, "b"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_encoding_prefix_is_part_of_its_literal() {
+        expect(
+            "L'a' u8\"b\" U 'c' uL'd' u'e",
+            lex_line,
+            &[
+                (Kind::Quoted, "L'a'"),
+                (Kind::Quoted, "u8\"b\""),
+                (Kind::Word, "U"),
+                (Kind::Quoted, "'c'"),
+                (Kind::Word, "uL"),
+                (Kind::Quoted, "'d'"),
+                (Kind::Word, "u"),
+                (Kind::Invalid, "'"),
+                (Kind::Word, "e"),
             ],
         );
     }

@@ -16,6 +16,7 @@
 mod ast;
 mod c_types;
 pub(crate) mod catalog;
+mod character;
 mod check;
 mod constant;
 pub(crate) mod diagnostic;
@@ -27,6 +28,7 @@ mod preprocess;
 mod print;
 pub mod source;
 mod strict;
+mod type_names;
 
 pub use diagnostic::Diagnostic;
 pub use format::format;

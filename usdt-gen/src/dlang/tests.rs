@@ -3,7 +3,7 @@
 pub(super) mod corpus;
 mod roundtrip;
 
-use super::parse;
+use super::{Dialect, Options, parse, parse_with};
 use crate::model::Type;
 use proptest::prelude::*;
 
@@ -146,6 +146,41 @@ fn renders_messages_with_their_source_line() {
       |
       = help: did you mean `uint64_t`?
     ");
+}
+
+/// Returns the messages and hints of a run with `--strict`.
+fn strict_messages(source: &str, dialect: Dialect) -> Vec<(String, String)> {
+    let options = Options { strict: Some(dialect), ..Options::default() };
+    let parsed = parse_with("probes.d", source, &options);
+    let shown = parsed.diagnostics.into_iter().map(|d| (d.message, d.help.unwrap_or_default()));
+    shown.collect()
+}
+
+#[test]
+fn strict_names_the_spelling_of_the_dialect_for_a_type_of_go() {
+    let source = "typedef uint64 own;\nprovider p { probe a(float64 x, []byte y, time.Duration z, own w); };\n";
+    for (dialect, name) in [
+        (Dialect::Illumos, "DTrace"),
+        (Dialect::Apple, "DTrace"),
+        (Dialect::Systemtap, "SystemTap's dtrace"),
+    ] {
+        let expected = [
+            ("uint64", "write `uint64_t`"),
+            ("float64", "write `double`"),
+            ("[]byte", "pass `const uint8_t *` and a length"),
+            ("time.Duration", "write `int64_t`, and `@go NAME time.Duration` in the comment"),
+        ]
+        .map(|(ty, help)| (format!("{name} has no type `{ty}` of Go"), help.to_owned()));
+        assert_eq!(strict_messages(source, dialect), expected);
+    }
+}
+
+#[test]
+fn strict_accepts_a_name_of_go_that_the_file_declares() {
+    let source = "typedef unsigned long long uint64;\nprovider p { probe a(uint64 x); };\n";
+    for dialect in [Dialect::Illumos, Dialect::Apple, Dialect::Systemtap] {
+        assert_eq!(strict_messages(source, dialect), []);
+    }
 }
 
 #[test]

@@ -168,8 +168,8 @@ impl Checker<'_> {
             match &output.name {
                 Some(name) => match names.get(name.text.as_str()) {
                     Some((input, _)) => {
-                        outputs
-                            .push(model::Output { input: *input, spelling: output.ty.spelling() });
+                        let spelling = self.resolver.spelling(&output.ty);
+                        outputs.push(model::Output { input: *input, spelling });
                     }
                     None => self.report(Diagnostic::error(
                         name.span.clone(),
@@ -257,11 +257,19 @@ impl Checker<'_> {
     }
 
     fn param(&mut self, ast: &Param) -> Option<model::Param> {
+        if let Some((name, ty)) = self.resolver.reversed_declaration(ast) {
+            let message = format!("unknown type `{name}`");
+            self.report(
+                Diagnostic::error(ast.ty.span.clone(), message, "not declared in this file")
+                    .help(format!("write the type before the name: `{ty} {name}`")),
+            );
+            return None;
+        }
         let ty = self.resolver.argument(&ast.ty)?;
         let ty = self.apply_go_annotation(ast, ty);
         Some(model::Param {
             name: ast.name.as_ref().map(|n| n.text.clone()),
-            spelling: resolve::decay(&ast.ty).spelling(),
+            spelling: self.resolver.spelling(&resolve::decay(&ast.ty)),
             ty,
             doc: ast.doc.clone(),
         })

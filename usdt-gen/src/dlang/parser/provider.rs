@@ -124,7 +124,13 @@ impl Parser<'_> {
                 return Ok(params);
             }
             if !self.eat(',') {
-                return self.expected("`,` or `)`", "");
+                let help = match self.word() {
+                    "." | "byte" | "uint8" => {
+                        "write the type before the name: `[]byte body`, `time.Duration elapsed`"
+                    }
+                    _ => "",
+                };
+                return self.expected("`,` or `)`", help);
             }
             let trailing = self.trailing_doc();
             if let Some(last) = params.last_mut().filter(|_| !trailing.is_empty()) {
