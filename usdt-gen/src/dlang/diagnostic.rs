@@ -2,6 +2,7 @@
 
 use crate::dlang::source::{Location, Sources, Span};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use std::collections::HashSet;
 
 /// How serious a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,85 @@ impl Diagnostic {
         }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group]).to_string()
+    }
+}
+
+/// The largest number of errors, and of warnings, that are kept.
+pub(crate) const MAX_DIAGNOSTICS: usize = 100;
+
+/// The diagnostics of one run: each once, and up to [`MAX_DIAGNOSTICS`] of each severity.
+#[derive(Debug, Default)]
+pub(crate) struct Diagnostics {
+    kept: Vec<Diagnostic>,
+    /// Spans and messages of those that are kept. A type that several arguments use is checked
+    /// several times.
+    seen: HashSet<(Span, String)>,
+    errors: Bounded,
+    warnings: Bounded,
+}
+
+/// The number of diagnostics of one severity.
+#[derive(Debug, Default)]
+struct Bounded {
+    count: usize,
+    /// Position of the first one that was not kept.
+    dropped: Option<Span>,
+}
+
+impl Diagnostics {
+    fn bounded(&mut self, severity: Severity) -> &mut Bounded {
+        match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        }
+    }
+
+    /// Adds a diagnostic, unless it is there already or there are too many.
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        if self.is_full(diagnostic.severity) {
+            self.bounded(diagnostic.severity).dropped.get_or_insert(diagnostic.span);
+        } else if self.seen.insert((diagnostic.span.clone(), diagnostic.message.clone())) {
+            self.bounded(diagnostic.severity).count += 1;
+            self.kept.push(diagnostic);
+        }
+    }
+
+    /// Returns true if another diagnostic of this severity would not be kept.
+    pub(crate) fn is_full(&self, severity: Severity) -> bool {
+        let count = match severity {
+            Severity::Error => self.errors.count,
+            Severity::Warning => self.warnings.count,
+        };
+        count >= MAX_DIAGNOSTICS
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errors.count > 0
+    }
+
+    /// Returns a position for [`Diagnostics::roll_back`].
+    pub(crate) fn position(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Removes the diagnostics that were added since a position.
+    pub(crate) fn roll_back(&mut self, position: usize) {
+        for diagnostic in self.kept.split_off(position.min(self.kept.len())) {
+            self.bounded(diagnostic.severity).count -= 1;
+        }
+    }
+
+    /// Returns the diagnostics in source order. The last one of a severity says if there were more.
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        for (severity, what) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
+            if let Some(span) = self.bounded(severity).dropped.take() {
+                let message = format!("more than {MAX_DIAGNOSTICS} {what}");
+                let label = "further ones are not shown";
+                self.kept.push(Diagnostic { severity, ..Diagnostic::error(span, message, label) });
+            }
+        }
+        self.kept.sort_by_key(|d| (d.span.start, d.span.end));
+        self.kept
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Comment,
     /// A whole directive line, from `#` to the end of the line including continuations.
     Directive,
+    /// The rest of a source after [`MAX_TOKENS`] tokens. The preprocessor reports it.
+    Rest,
     /// A character that is not part of the language, or a comment that is never closed. The
     /// preprocessor reports it, unless it is inside a condition that does not hold.
     Invalid,
@@ -46,6 +48,10 @@ impl Token {
 pub(super) const OPERATORS: [&str; 12] =
     ["&&", "||", "==", "!=", "<=", ">=", "<<", ">>", "->", "++", "--", "##"];
 
+/// The largest number of tokens of one run, and of one file. It bounds the memory of all stages; a
+/// definition of a thousand probes has about twenty thousand.
+pub(super) const MAX_TOKENS: usize = 1 << 20;
+
 /// Splits the source at `range` into tokens. The last one is always [`Kind::End`].
 pub(super) fn lex(sources: &Sources, range: &Span) -> Vec<Token> {
     tokenize(sources, range, true)
@@ -64,6 +70,10 @@ fn tokenize(sources: &Sources, range: &Span, directives: bool) -> Vec<Token> {
     let mut lexer =
         Lexer { text, base: range.start, at: 0, tokens: Vec::new(), line_start: directives };
     while lexer.at < text.len() {
+        if lexer.tokens.len() >= MAX_TOKENS {
+            lexer.push(Kind::Rest, text.len());
+            break;
+        }
         lexer.step(directives);
     }
     lexer.push(Kind::End, text.len());

@@ -6,7 +6,7 @@
 
 use super::ast::{Base, Body, Derived, File, Param, Type};
 use super::lexer::{self, Kind, Token};
-use crate::dlang::diagnostic::{Diagnostic, Severity};
+use crate::dlang::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::dlang::source::{Sources, Span};
 use crate::dlang::type_names::{self, GoSpelling};
 
@@ -35,7 +35,7 @@ pub(super) fn check(
     main: &Span,
     file: File,
     dialect: Option<Dialect>,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) {
     let mut checker = StrictChecker { sources, diagnostics };
     match dialect {
@@ -54,9 +54,9 @@ pub(super) fn check(
     }
     let severity = if dialect.is_some() { Severity::Error } else { Severity::Warning };
     let help = "SystemTap accepts this, DTrace does not";
-    checker.diagnostics.extend(
-        file.missing_semicolons.into_iter().map(|d| Diagnostic { severity, ..d }.help(help)),
-    );
+    for diagnostic in file.missing_semicolons {
+        checker.diagnostics.push(Diagnostic { severity, ..diagnostic }.help(help));
+    }
 }
 
 /// Returns the spelling of Go that a type has, unless the file declares that name.
@@ -68,7 +68,7 @@ fn go_spelling(file: &File, ty: &Type) -> Option<&'static GoSpelling> {
 
 struct StrictChecker<'a> {
     sources: &'a Sources,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Diagnostics,
 }
 
 impl StrictChecker<'_> {

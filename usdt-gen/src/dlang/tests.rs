@@ -4,6 +4,7 @@ pub(super) mod corpus;
 mod roundtrip;
 
 use super::{Dialect, Options, parse, parse_with};
+use crate::dlang::diagnostic::Severity;
 use crate::model::Type;
 use proptest::prelude::*;
 
@@ -189,6 +190,34 @@ fn rejects_a_typedef_of_itself() {
         messages("typedef a b; typedef b a; provider p { probe x(a v); };"),
         [(1, "type `a` is defined in terms of itself".to_owned())]
     );
+}
+
+#[test]
+fn stops_after_too_many_tokens() {
+    let limit = super::lexer::MAX_TOKENS;
+    let expected = format!("the files have more than {limit} tokens together");
+    let provider = "provider p { probe a(); };\n";
+    for source in [
+        format!("{provider}{}", ";".repeat(limit)),
+        format!("{provider}#define A {}\n#if 0\n", ";".repeat(limit)),
+        format!("provider p {{ probe a({} int); }};\n#endif", "int,".repeat(limit)),
+    ] {
+        let found = messages(&source);
+        assert_eq!(found.iter().map(|(_, message)| message).collect::<Vec<_>>(), [&expected]);
+    }
+}
+
+#[test]
+fn shows_a_bounded_number_of_mistakes() {
+    let source = format!("provider p {{ probe a(); }};\n{}", "é\n#x\n".repeat(1000));
+    let parsed = parse(&source);
+    let count = |severity| parsed.diagnostics.iter().filter(|d| d.severity == severity).count();
+    assert_eq!([Severity::Error, Severity::Warning].map(count), [101; 2]);
+    let last: Vec<&str> =
+        parsed.diagnostics.iter().rev().take(2).map(|d| d.message.as_str()).collect();
+    assert_eq!(last, ["more than 100 warnings", "more than 100 errors"]);
+    // A warning never hides an error.
+    assert!(parse(&format!("{}provider p {{ é }};", "#x\n".repeat(500))).model.is_none());
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod resolve;
 mod structs;
 
 use super::ast::{Attributes, Base, File, Name, Param, Probe, Provider, Type};
-use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::diagnostic::{Diagnostic, Diagnostics};
 use crate::dlang::source::{Sources, Span};
 use crate::model::{self, GoName, MAX_WORDS, Model};
 use indexmap::IndexMap;
@@ -21,7 +21,7 @@ pub(super) fn check(
     sources: &Sources,
     file: &File,
     missing_headers: &[String],
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Model {
     let mut checker =
         Checker { resolver: Resolver::new(sources, file, missing_headers, diagnostics) };
@@ -48,7 +48,7 @@ pub(super) fn check(
     for attributes in &file.attributes {
         checker.apply_attributes(attributes, &mut providers);
     }
-    if providers.is_empty() && checker.resolver.diagnostics.iter().all(|d| !d.is_error()) {
+    if providers.is_empty() && !checker.resolver.diagnostics.has_errors() {
         checker.report(
             Diagnostic::error(0..0, "no provider in this file", "nothing to generate from").help(
                 "declare one: `provider app { probe request__start(uint64_t id, string path); };`",

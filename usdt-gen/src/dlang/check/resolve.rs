@@ -3,7 +3,7 @@
 use crate::dlang::ast::{Base, Body, Derived, File, Keyword, Param, Type};
 use crate::dlang::c_types;
 use crate::dlang::constant::{self, Scope};
-use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::dlang::lexer::{Kind, Token};
 use crate::dlang::source::{Sources, Span};
 use crate::dlang::type_names;
@@ -30,7 +30,7 @@ pub(super) struct Resolver<'a> {
     pub(super) sources: &'a Sources,
     pub(super) file: &'a File,
     missing_headers: &'a [String],
-    pub(super) diagnostics: &'a mut Vec<Diagnostic>,
+    pub(super) diagnostics: &'a mut Diagnostics,
     typedefs: HashMap<&'a str, &'a Type>,
     /// By tag index, the first typedef of each struct, union and enum. It names those without a
     /// tag.
@@ -90,7 +90,7 @@ impl<'a> Resolver<'a> {
         sources: &'a Sources,
         file: &'a File,
         missing_headers: &'a [String],
-        diagnostics: &'a mut Vec<Diagnostic>,
+        diagnostics: &'a mut Diagnostics,
     ) -> Self {
         let mut resolver = Resolver {
             sources,
@@ -363,6 +363,9 @@ impl<'a> Resolver<'a> {
 
     /// A pointer to an unknown type is only worth a warning, because just the address is passed.
     fn report_unknown_type(&mut self, name: &str, span: &Span, pointer: bool) {
+        if self.diagnostics.is_full(if pointer { Severity::Warning } else { Severity::Error }) {
+            return;
+        }
         let message = format!("unknown type `{name}`");
         let nearest = c_types::nearest_type(name, self.typedefs.keys().copied());
         let help = match (nearest, self.missing_headers.first()) {
