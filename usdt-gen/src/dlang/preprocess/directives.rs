@@ -19,16 +19,26 @@ const MAX_SOURCE_SIZE: usize = 16 << 20;
 const BUILT_IN_HEADERS: &[&str] = &[
     "inttypes.h",
     "limits.h",
+    "netinet/in.h",
+    "poll.h",
+    "pthread.h",
+    "signal.h",
     "stdbool.h",
     "stddef.h",
     "stdint.h",
     "stdlib.h",
     "string.h",
     "sys/param.h",
+    "sys/resource.h",
+    "sys/socket.h",
+    "sys/statvfs.h",
     "sys/stdint.h",
     "sys/types.h",
+    "termios.h",
     "time.h",
+    "uchar.h",
     "unistd.h",
+    "wchar.h",
 ];
 
 const DIRECTIVES: &[&str] = &[
