@@ -175,10 +175,7 @@ mod tests {
     #[test]
     fn shows_help_without_arguments() {
         let error = command().try_get_matches_from(["usdt-gen"]).unwrap_err();
-        assert_eq!(
-            error.kind(),
-            clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        );
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
         assert_eq!(error.exit_code(), cli_common::BAD_INPUT);
         assert!(error.to_string().contains("usdt-gen init"), "{error}");
     }
