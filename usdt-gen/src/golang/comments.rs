@@ -83,9 +83,9 @@ fn canonical(doc: &str) -> String {
     let lines: Vec<String> =
         doc.lines().map(|line| straight_quotes_replaced(&printable(line))).collect();
     let blocks: Vec<String> = lines
-        .split(|line| line.is_empty())
+        .split(String::is_empty)
         .filter(|block| !block.is_empty())
-        .map(|block| canonical_block(block))
+        .map(canonical_block)
         .collect();
     blocks.join("\n\n")
 }
