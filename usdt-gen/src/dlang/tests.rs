@@ -3,7 +3,8 @@
 pub(super) mod corpus;
 mod roundtrip;
 
-use super::{Dialect, Options, parse, parse_with};
+use super::source::Sources;
+use super::{Dialect, Options, format, parse, parse_with, print};
 use crate::dlang::diagnostic::Severity;
 use crate::model::Type;
 use proptest::prelude::*;
@@ -147,6 +148,28 @@ fn renders_messages_with_their_source_line() {
       |
       = help: did you mean `uint64_t`?
     ");
+}
+
+#[test]
+fn every_known_type_is_accepted_printed_and_formatted() {
+    for ty in super::type_names::all() {
+        let member = if ["string", "bytes", "[]byte", "[]uint8", "error"].contains(&ty) {
+            String::new()
+        } else {
+            format!("struct s {{ {ty} m; {ty} *p; }};\n")
+        };
+        let source = format!(
+            "{member}provider p {{\n\tprobe a({ty} x, const {ty} *y, {ty} z[2]);\n\tprobe b(struct s *s);\n}};\n"
+        );
+        let parsed = parse(&source);
+        assert_eq!(parsed.diagnostics, [], "{source}");
+        let model = parsed.model.unwrap();
+        assert_eq!(parse(&print(&model)).model.as_ref(), Some(&model), "{source}");
+        let mut sources = Sources::default();
+        let file = sources.add("probes.d", &source);
+        let formatted = format(&sources, &file).unwrap();
+        assert!(formatted.contains(&format!("a({ty} x, const {ty} *y, {ty} z[2])")), "{formatted}");
+    }
 }
 
 /// Returns the messages and hints of a run with `--strict`.

@@ -244,8 +244,16 @@ impl<'a> Resolver<'a> {
             && !self.typedefs.contains_key(name.as_str())
             && let Some(spelling) = type_names::go_spelling(name)
         {
-            let text = ty.text.replace(name.as_str(), spelling.c);
-            return Type { text, ..ty.clone() }.spelling();
+            let mut ty = ty.clone();
+            let base = match spelling.c.strip_suffix(" *") {
+                Some(pointee) => {
+                    ty.derived.push(Derived::Pointer);
+                    pointee
+                }
+                None => spelling.c,
+            };
+            ty.text = ty.text.replace(name.as_str(), base);
+            return ty.spelling();
         }
         ty.spelling()
     }

@@ -67,6 +67,7 @@ impl Context<'_> {
             (_, "," | ";" | ")" | "]") | ("(" | "[", _) => false,
             ("," | "{", _) | (_, "{") => true,
             // `[]byte` of Go.
+            ("const" | "volatile", "[") => true,
             ("]", "byte" | "uint8") => self.before.is_none_or(|b| b.text != "["),
             (_, "." | "->" | "[") | ("." | "->" | "~" | "!", _) => false,
             ("*", _) if !self.in_expression => false,
