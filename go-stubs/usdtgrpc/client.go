@@ -67,7 +67,8 @@ func startClientCall(method string, conn *grpc.ClientConn, stream bool) *clientC
 // end fires the probe at the end of the call, once.
 func (c *clientCall) end(err error) {
 	c.once.Do(func() {
-		probes.ClientCallEnd(c.method, code(err), c.id, time.Since(c.start), err)
+		statusCode := code(err)
+		probes.ClientCallEnd(c.method, int32(statusCode), c.id, time.Since(c.start), err, statusCode.String())
 	})
 }
 

@@ -83,8 +83,8 @@ func TestCodeIsThatOfGRPC(t *testing.T) {
 		{nil, codes.OK}, {status.Error(codes.NotFound, "x"), codes.NotFound}, {context.Canceled, codes.Canceled},
 		{context.DeadlineExceeded, codes.DeadlineExceeded}, {errors.New("x"), codes.Unknown}, {io.EOF, codes.Unknown},
 	} {
-		if got := code(test.err); got != int32(test.want) {
-			t.Errorf("%v: got %d, want %d", test.err, got, test.want)
+		if got := code(test.err); got != test.want {
+			t.Errorf("%v: got %v, want %v", test.err, got, test.want)
 		}
 	}
 }

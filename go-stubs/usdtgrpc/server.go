@@ -78,17 +78,17 @@ func startServerCall(ctx context.Context, method string, stream bool) serverCall
 }
 
 func (c *serverCall) end(err error) {
-	statusCode := int32(codes.Unknown)
+	statusCode := codes.Unknown
 	if c.returned {
 		statusCode = code(err)
 	}
-	probes.ServerCallEnd(c.method, statusCode, c.id, time.Since(c.start), err)
+	probes.ServerCallEnd(c.method, int32(statusCode), c.id, time.Since(c.start), err, statusCode.String())
 }
 
 // code returns the status code that gRPC assigns to an error.
-func code(err error) int32 {
+func code(err error) codes.Code {
 	if s, ok := status.FromError(err); ok {
-		return int32(s.Code())
+		return s.Code()
 	}
-	return int32(status.FromContextError(err).Code())
+	return status.FromContextError(err).Code()
 }

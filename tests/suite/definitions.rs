@@ -84,6 +84,55 @@ fn struct_layouts_match_c() {
     assert!(asserted > 40, "{asserted}");
 }
 
+/// Types that need no declaration have the width and the sign of the C compiler's headers.
+#[test]
+fn built_in_types_match_c() {
+    if !have(&[Need::Program("cc")]) {
+        return;
+    }
+    let definition = corpus().join("files/system_types.d");
+    let schema = usdt_gen(&["schema", definition.to_str().unwrap()]);
+    let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
+    let mut c = String::from("#define _GNU_SOURCE\n");
+    for header in [
+        "stddef.h",
+        "stdint.h",
+        "uchar.h",
+        "wchar.h",
+        "signal.h",
+        "pthread.h",
+        "sys/types.h",
+        "sys/socket.h",
+        "netinet/in.h",
+    ] {
+        c.push_str(&format!("#include <{header}>\n"));
+    }
+    let mut asserted = 0;
+    for probe in schema["providers"][0]["probes"].as_array().unwrap() {
+        let is_of_linux = !probe["name"].as_str().unwrap().starts_with("illumos");
+        for arg in probe["args"].as_array().unwrap().iter().filter(|_| is_of_linux) {
+            let (ty, size) = (arg["type"].as_str().unwrap(), arg["size"].as_u64().unwrap());
+            // C23 has this one.
+            if ty == "char8_t" {
+                continue;
+            }
+            asserted += 1;
+            c.push_str(&format!("_Static_assert(sizeof({ty}) == {size}, \"{ty}\");\n"));
+            let is_pointer = ty.contains('*') || ["timer_t", "caddr_t"].contains(&ty);
+            // The sign of `wchar_t` differs between amd64 and arm64.
+            if !is_pointer && ty != "wchar_t" {
+                let sign = if arg["signed"].as_bool().unwrap() { "<" } else { ">" };
+                c.push_str(&format!("_Static_assert(({ty})-1 {sign} 0, \"sign of {ty}\");\n"));
+            }
+        }
+    }
+    assert!(asserted >= 60, "{asserted}");
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("types.c");
+    std::fs::write(&source, c).unwrap();
+    stdout(command("cc").args(["-std=gnu11", "-fsyntax-only"]).arg(&source));
+}
+
 /// Converts the types of a definition to C, with assertions about their layout, and leaves out
 /// providers and syntax that only D has.
 fn c_source(text: &str, model: &usdt_gen::model::Model) -> String {

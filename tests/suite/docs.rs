@@ -195,6 +195,40 @@ fn quick_start_ends_with_a_histogram() {
     );
 }
 
+/// The lines that set `GOFLAGS` seal, in a shell and in a Makefile. Where `usdt-gen` is not
+/// installed, the Makefile builds a binary that is not sealed.
+#[test]
+fn documented_goflags_seal_builds() {
+    if !have(&[Need::Program("go"), Need::Program("make"), Need::Program("readelf")]) {
+        return;
+    }
+    let start = blocks("start.md");
+    let text_of = |info: &str| {
+        let block = start.iter().find(|block| block.info == info);
+        block.unwrap_or_else(|| panic!("no block `{info}`")).text.clone()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| usdt_e2e::write(folder.path(), name, text);
+    run_script(folder.path(), "go mod init example.com/shop 2>/dev/null && usdt-gen init");
+    let call = "import \"example.com/shop/probes\"\n\nfunc main() { probes.RequestStart(1, \"GET\", \"/\") }";
+    write("main.go", &format!("package main\n\n{call}\n"));
+    write("Makefile", &format!("{}\n\napp:\n\tgo build -o app .\n", text_of("make")));
+    let sections = "readelf -SW app | grep -c 'stapsdt' || true; rm app";
+    let last_line = |script: &str| {
+        let out = run_script(folder.path(), script);
+        out.lines().next_back().unwrap_or_default().to_owned()
+    };
+    let sealed = "2";
+    assert_eq!(last_line(&format!("{}\ngo build -o app .\n{sections}", text_of("sh"))), sealed);
+    assert_eq!(last_line(&format!("make app\n{sections}")), sealed);
+    // A `PATH` with the directories of the other programs only.
+    let path = "PATH=$(dirname $(command -v go)):/usr/bin:/bin; ! command -v usdt-gen";
+    assert_eq!(last_line(&format!("set -e; {path}; make app\n{sections}")), "0");
+    // What the troubleshooting page says about the quotes.
+    let unquoted = "GOFLAGS='-toolexec=usdt-gen toolexec' go build -o app . 2>&1 || true";
+    assert_eq!(last_line(unquoted), "go: parsing $GOFLAGS: non-flag \"toolexec\"");
+}
+
 #[test]
 fn tutorial_ends_with_a_histogram() {
     if !have(&[Need::Bpf, Need::Program("curl")]) {

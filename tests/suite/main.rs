@@ -17,6 +17,7 @@ mod cost;
 mod definition_commands;
 mod definitions;
 mod discovery;
+mod doc_comments;
 mod docs;
 mod errors;
 mod export;

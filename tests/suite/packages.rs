@@ -177,6 +177,37 @@ fn attaching_arms_the_flight_recorder() {
     });
 }
 
+/// The status codes of calls have the names that gRPC gives them, for the server and the client.
+#[test]
+fn grpc_calls_are_counted_by_the_name_of_their_code() {
+    if !have(&[Need::Bpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let app = folder.path().join("health");
+    let mut build = command("go");
+    build.args(["build", "-toolexec=usdt-gen toolexec", "-o"]).arg(&app).arg("./examples/health");
+    stdout(build.current_dir(usdt_e2e::root().join("go-stubs/usdtgrpc")));
+    let app = app.to_str().unwrap();
+    let out = attach(&["trace", "--json", "grpc:*-end", "--", app]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let lines: Vec<&str> = out_lines(&out.stdout);
+    let (events, summary) = events_and_summary(&lines.join("\n"));
+    assert_eq!((&summary["dropped"], &summary["hits"]), (&0.into(), &6.into()));
+    for probe in ["server_call_end", "client_call_end"] {
+        let ends = args(&events, "grpc", probe);
+        let codes: Vec<_> = ends.iter().map(|a| (&a["code"], &a["code_name"])).collect();
+        let (ok, not_found) = ((&json!(0), &json!("OK")), (&json!(5), &json!("NotFound")));
+        assert_eq!(codes, [ok, not_found, ok], "{probe}");
+    }
+}
+
+/// Returns the lines of JSON in an output that also has the output of a program.
+fn out_lines(output: &[u8]) -> Vec<&str> {
+    let output = std::str::from_utf8(output).unwrap();
+    output.lines().filter(|line| line.starts_with('{')).collect()
+}
+
 /// The output of `usdt-gen doc` is checked in next to each package; the golden check keeps it
 /// current.
 #[test]

@@ -25,11 +25,12 @@ pub(crate) fn number(path: &Path) -> Option<u32> {
 
 /// Opens a descriptor of this process to read from it.
 pub(crate) fn reader(number: u32) -> io::Result<File> {
-    match number {
+    let fd = match number {
         // A duplicate also works for sockets, which cannot be opened by path.
-        0 => Ok(io::stdin().as_fd().try_clone_to_owned()?.into()),
-        _ => reopen(number, OFlags::RDONLY),
-    }
+        0 => io::stdin().as_fd().try_clone_to_owned()?,
+        _ => reopen(number, OFlags::RDONLY)?,
+    };
+    Ok(fd.into())
 }
 
 /// Opens a descriptor of this process to write to it. A regular file is appended to, as the shell
@@ -40,30 +41,22 @@ pub(crate) fn writer(number: u32) -> io::Result<File> {
         // The descriptor is duplicated; nothing is printed.
         #[allow(clippy::disallowed_methods)]
         2 => io::stderr().as_fd().try_clone_to_owned()?,
-        _ => return reopen(number, OFlags::WRONLY | OFlags::APPEND),
+        _ => reopen(number, OFlags::WRONLY | OFlags::APPEND)?,
     };
     match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
-        FileType::BlockDevice | FileType::Directory => Err(not_writable()),
+        FileType::BlockDevice | FileType::Directory => {
+            Err(crate::refused("it is a block device or a directory"))
+        }
         _ => Ok(fd.into()),
     }
 }
 
-fn reopen(number: u32, flags: OFlags) -> io::Result<File> {
+fn reopen(number: u32, flags: OFlags) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{number}");
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
-    let is_writer = flags.contains(OFlags::WRONLY);
-    if is_writer
-        && FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) == FileType::BlockDevice
-    {
-        return Err(not_writable());
-    }
     clear_nonblocking(&fd)?;
-    Ok(fd.into())
-}
-
-fn not_writable() -> io::Error {
-    crate::refused("it is a block device or a directory")
+    Ok(fd)
 }
 
 /// Makes reads and writes wait, which is wanted once the file is known to be the right one.

@@ -103,7 +103,7 @@ fn next_steps(
          {package}.RequestStart(id, r.Method, r.URL.Path)\n    \
          {package}.RequestEnd(id, status, time.Since(start))\n\n\
          Build and trace:\n\n    go build -toolexec='usdt-gen toolexec' -o app .\n    \
-         usdt-attach latency --exe ./app {provider}:request-start {provider}:request-end --interval 1s\n\n\
+         sudo usdt-attach latency --exe ./app {provider}:request-start {provider}:request-end --interval 1s\n\n\
          After you change {DEFINITION}, run: go generate {pattern}\n"
     )
 }

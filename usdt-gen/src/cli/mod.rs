@@ -32,6 +32,7 @@ use std::path::PathBuf;
     name = "usdt-gen",
     version,
     max_term_width = 80,
+    arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "\
@@ -177,6 +178,14 @@ mod tests {
         for subcommand in command.get_subcommands_mut() {
             help_pages(subcommand, pages);
         }
+    }
+
+    #[test]
+    fn shows_help_without_arguments() {
+        let error = command().try_get_matches_from(["usdt-gen"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+        assert_eq!(error.exit_code(), cli_common::BAD_INPUT);
+        assert!(error.to_string().contains("usdt-gen init"), "{error}");
     }
 
     #[test]

@@ -1,53 +1,11 @@
-//! The arithmetic types of C with their LP64 sizes, which both Linux ports use, and the type names
-//! that a definition can use without declaring them.
+//! The arithmetic types of C with their LP64 sizes, which both Linux ports use, and suggestions for
+//! misspelled names.
 
+use super::type_names;
 use crate::model::Type;
 
 const fn int(size: u8, signed: bool) -> Type {
     Type::Int { size, signed }
-}
-
-/// Types that need no declaration.
-const BUILT_IN_TYPES: &[(&str, Type)] = &[
-    ("int8_t", int(1, true)),
-    ("int16_t", int(2, true)),
-    ("int32_t", int(4, true)),
-    ("int64_t", int(8, true)),
-    ("uint8_t", int(1, false)),
-    ("uint16_t", int(2, false)),
-    ("uint32_t", int(4, false)),
-    ("uint64_t", int(8, false)),
-    ("intptr_t", int(8, true)),
-    ("uintptr_t", Type::Uintptr),
-    ("size_t", int(8, false)),
-    ("ssize_t", int(8, true)),
-    ("ptrdiff_t", int(8, true)),
-    ("off_t", int(8, true)),
-    ("time_t", int(8, true)),
-    ("clock_t", int(8, true)),
-    ("pid_t", int(4, true)),
-    ("id_t", int(4, false)),
-    ("uid_t", int(4, false)),
-    ("gid_t", int(4, false)),
-    ("mode_t", int(4, false)),
-    ("dev_t", int(8, false)),
-    ("ino_t", int(8, false)),
-    ("uchar_t", int(1, false)),
-    ("ushort_t", int(2, false)),
-    ("uint_t", int(4, false)),
-    ("ulong_t", int(8, false)),
-    ("hrtime_t", int(8, true)),
-    ("boolean_t", int(4, true)),
-    ("string", Type::String),
-    ("bytes", Type::Bytes),
-    ("bool", Type::Bool),
-    ("_Bool", Type::Bool),
-    ("error", Type::Error),
-];
-
-/// Returns the type of a name that needs no declaration.
-pub(super) fn built_in(name: &str) -> Option<Type> {
-    BUILT_IN_TYPES.iter().find(|(n, _)| *n == name).map(|(_, ty)| *ty)
 }
 
 /// Returns the arithmetic type that `words` spell in any order. `None` if they spell `void` or are
@@ -75,30 +33,58 @@ pub(super) fn arithmetic(words: &[String]) -> Option<Type> {
     }
 }
 
-/// Returns the known type whose name is closest to a misspelled name, if one is close.
+/// Returns the known type that a misspelled name means, if one is close enough to be the likely one.
 pub(super) fn nearest_type<'a>(
     name: &str,
     declared: impl Iterator<Item = &'a str>,
 ) -> Option<String> {
+    if let Some(known) = type_names::known_equivalent(name) {
+        return Some(known.to_owned());
+    }
     let arithmetic = ["char", "short", "int", "long", "float", "double", "unsigned"];
-    nearest(name, BUILT_IN_TYPES.iter().map(|(n, _)| *n).chain(arithmetic).chain(declared))
+    let known = type_names::all().map(|known| -> &'a str { known });
+    // A type with another width is not a spelling of the same type.
+    let has_same_digits = |candidate: &&str| sorted_digits(candidate) == sorted_digits(name);
+    nearest(name, known.chain(arithmetic).chain(declared).filter(has_same_digits))
 }
 
-/// Returns the candidate that is closest to a misspelled name, if one is close.
+/// Returns the candidate that a misspelled name means, if one is close enough to be the likely one:
+/// it differs in letter case, in the order of letters, or in few letters other than the first. A
+/// suffix `_t` does not count as a difference.
+///
+/// A wrong suggestion misleads more than none, so a short name must match almost exactly.
 pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     // The work grows with the square of the length, and real names are shorter.
     if name.len() > 64 {
         return None;
     }
+    let stem = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        lower.strip_suffix("_t").map(str::to_owned).unwrap_or(lower)
+    };
+    let misspelled = stem(name);
+    let has_suffix = misspelled.len() < name.len();
     candidates
-        .filter(|c| c.len().abs_diff(name.len()) <= 3)
-        .map(|candidate| {
-            let is_anagram = sorted_letters(candidate) == sorted_letters(name);
-            (edit_distance(name, candidate), !is_anagram, candidate)
+        .filter(|c| c.len().abs_diff(name.len()) <= 4)
+        .filter_map(|candidate| {
+            let meant = stem(candidate);
+            let is_anagram = sorted_letters(&meant) == sorted_letters(&misspelled);
+            let distance = edit_distance(&misspelled, &meant);
+            let has_same_start = meant.as_bytes().first() == misspelled.as_bytes().first();
+            let allowed = match misspelled.len().min(meant.len()) {
+                0..=3 => 0,
+                4..=6 => 1,
+                _ => 2,
+            };
+            // A swap of two letters is one edit.
+            let is_close = distance == 0
+                || (is_anagram && distance == 1)
+                || (has_same_start && distance <= allowed);
+            let differs_in_suffix = candidate.ends_with("_t") != has_suffix;
+            is_close.then_some((distance, !is_anagram, differs_in_suffix, candidate))
         })
-        .filter(|(d, _, candidate)| *d <= candidate.len().max(name.len()) / 3)
         .min()
-        .map(|(_, _, candidate)| candidate.to_owned())
+        .map(|(.., candidate)| candidate.to_owned())
 }
 
 /// Returns the sorted letters of a name. Of two equally close candidates, an anagram is more likely
@@ -107,6 +93,13 @@ fn sorted_letters(name: &str) -> Vec<u8> {
     let mut letters = name.as_bytes().to_vec();
     letters.sort_unstable();
     letters
+}
+
+/// Returns the sorted digits of a name.
+fn sorted_digits(name: &str) -> Vec<u8> {
+    let mut digits: Vec<u8> = name.bytes().filter(u8::is_ascii_digit).collect();
+    digits.sort_unstable();
+    digits
 }
 
 /// Returns the edit distance in bytes, where swapping two neighbors counts as one edit
@@ -170,10 +163,51 @@ mod tests {
         }
     }
 
+    fn suggestion(name: &str) -> Option<String> {
+        nearest_type(name, ["my_type"].into_iter())
+    }
+
     #[test]
-    fn suggests_the_nearest_type_for_a_misspelled_name() {
-        assert_eq!(nearest_type("uint46_t", std::iter::empty()).as_deref(), Some("uint64_t"));
-        assert_eq!(nearest_type("u64", std::iter::empty()), None);
-        assert_eq!(nearest_type("my_tpye", ["my_type"].into_iter()).as_deref(), Some("my_type"));
+    fn suggests_the_type_that_a_misspelled_name_means() {
+        for (name, meant) in [
+            ("uint46_t", "uint64_t"),
+            ("unit64_t", "uint64_t"),
+            ("UINT64_T", "uint64_t"),
+            ("u64", "uint64_t"),
+            ("size", "size_t"),
+            ("pdi_t", "pid_t"),
+            ("String", "string"),
+            ("strnig", "string"),
+            ("my_tpye", "my_type"),
+            ("my_typ", "my_type"),
+            ("Duration", "time.Duration"),
+        ] {
+            assert_eq!(suggestion(name).as_deref(), Some(meant), "{name}");
+        }
+    }
+
+    #[test]
+    fn suggests_nothing_for_another_name_that_happens_to_be_similar() {
+        for name in [
+            "int128_t",
+            "uint24_t",
+            "node_t",
+            "kind_t",
+            "conn_t",
+            "foo_t",
+            "id3_t",
+            "line_t",
+            "request_t",
+            "u128",
+            "block_t",
+            "user_t",
+            "t",
+            "xid_t",
+            "oid_t",
+            "Oid",
+            "GType",
+        ] {
+            assert_eq!(suggestion(name), None, "{name}");
+        }
     }
 }

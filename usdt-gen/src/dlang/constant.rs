@@ -3,6 +3,7 @@
 //! Operators and their precedence are those of C. Values have 128 bits, so that every 64-bit result
 //! is exact. A value that does not fit in 128 bits is an error.
 
+use super::character;
 use super::lexer::{Kind, Token};
 use crate::dlang::source::{Sources, Span};
 
@@ -164,7 +165,10 @@ impl Evaluator<'_> {
         let text = self.sources.text(&token.text);
         let value = match token.kind {
             Kind::Number => number(text),
-            Kind::Quoted => character(text),
+            Kind::Quoted if text.ends_with('\'') => match character::value(text) {
+                Ok(value) => Some(value),
+                Err(reason) => return self.fail(format!("`{text}` {reason}")),
+            },
             Kind::Word if text == "sizeof" => return self.size_of(),
             Kind::Word => match self.scope.value_of(text) {
                 Some(value) => Some(value),
@@ -245,25 +249,6 @@ fn number(text: &str) -> Option<i128> {
     u64::from_str_radix(digits, radix).ok().map(i128::from)
 }
 
-/// Parses a character literal: `'x'`, `'\n'`, `'\0'`.
-fn character(text: &str) -> Option<i128> {
-    let body = text.strip_prefix('\'')?.strip_suffix('\'')?;
-    let mut chars = body.chars();
-    let value = match (chars.next()?, chars.next()) {
-        ('\\', Some(c)) => match c {
-            'n' => 10,
-            't' => 9,
-            'r' => 13,
-            '0' => 0,
-            '\\' | '\'' | '"' => i128::from(u32::from(c)),
-            _ => return None,
-        },
-        (c, None) => i128::from(u32::from(c)),
-        _ => return None,
-    };
-    chars.next().is_none().then_some(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +288,7 @@ mod tests {
             ("sizeof(long) * 2", 16),
             ("10 - 2 - 3", 5),
             ("'\\n' + 0", 10),
+            ("L'\\u20ac' == 0x20ac && u'x' != U'y'", 1),
             ("18446744073709551615u", u64::MAX.into()),
             ("0", 0),
             ("0L", 0),
@@ -325,6 +311,8 @@ mod tests {
             ("08", "`08` is not a number"),
             ("1 << 64", "the result is too large"),
             ("\"text\"", "`\"text\"` is not a number"),
+            ("L\"text\"", "`L\"text\"` is not a number"),
+            ("''", "`''` is empty"),
         ] {
             assert_eq!(evaluate_source(text), Err(reason.to_owned()), "{text}");
         }

@@ -9,7 +9,7 @@ pub(super) enum Kind {
     Word,
     /// Preprocessing number: anything that begins with a digit.
     Number,
-    /// `"…"` or `'…'` that is closed on the same line.
+    /// `"…"` or `'…'` that is closed on the same line, with the prefix of its encoding: `L'x'`.
     Quoted,
     /// One punctuation character, or `...`, which has the character `.`.
     Punct(char),
@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Comment,
     /// A whole directive line, from `#` to the end of the line including continuations.
     Directive,
+    /// The rest of a source after [`MAX_TOKENS`] tokens. The preprocessor reports it.
+    Rest,
     /// A character that is not part of the language, or a comment that is never closed. The
     /// preprocessor reports it, unless it is inside a condition that does not hold.
     Invalid,
@@ -46,6 +48,10 @@ impl Token {
 pub(super) const OPERATORS: [&str; 12] =
     ["&&", "||", "==", "!=", "<=", ">=", "<<", ">>", "->", "++", "--", "##"];
 
+/// The largest number of tokens of one run, and of one file. It bounds the memory of all stages; a
+/// definition of a thousand probes has about twenty thousand.
+pub(super) const MAX_TOKENS: usize = 1 << 20;
+
 /// Splits the source at `range` into tokens. The last one is always [`Kind::End`].
 pub(super) fn lex(sources: &Sources, range: &Span) -> Vec<Token> {
     tokenize(sources, range, true)
@@ -64,6 +70,10 @@ fn tokenize(sources: &Sources, range: &Span, directives: bool) -> Vec<Token> {
     let mut lexer =
         Lexer { text, base: range.start, at: 0, tokens: Vec::new(), line_start: directives };
     while lexer.at < text.len() {
+        if lexer.tokens.len() >= MAX_TOKENS {
+            lexer.push(Kind::Rest, text.len());
+            break;
+        }
         lexer.step(directives);
     }
     lexer.push(Kind::End, text.len());
@@ -133,7 +143,10 @@ impl Lexer<'_> {
             }
             c if c.is_ascii_alphabetic() || c == '_' => {
                 let end = self.end_of_run(is_word_character);
-                self.push(Kind::Word, end);
+                match encoded_literal_length(rest) {
+                    Some(length) => self.push(Kind::Quoted, self.at + length),
+                    None => self.push(Kind::Word, end),
+                }
             }
             c if c.is_ascii_digit() => {
                 let end = self.end_of_run(is_word_character);
@@ -173,6 +186,16 @@ fn literal_length(text: &str, quote: char) -> Option<usize> {
         }
     }
     None
+}
+
+/// Returns the length of the wide or Unicode literal at the start of `text`, such as `L'x'` and
+/// `u8"x"`. `None` if there is none.
+fn encoded_literal_length(text: &str) -> Option<usize> {
+    let prefix = ["u8", "L", "u", "U"].into_iter().find(|prefix| {
+        text.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(['"', '\'']))
+    })?;
+    let literal = text.get(prefix.len()..)?;
+    Some(prefix.len() + literal_length(literal, literal.chars().next()?)?)
 }
 
 /// Returns the length of the directive at the start of `text`, without its line ending. Comments
@@ -264,6 +287,25 @@ mod tests {
                 (Kind::Operator, "##"),
                 (Kind::Quoted, "\"s\\\"\""),
                 (Kind::Word, "b"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_encoding_prefix_is_part_of_its_literal() {
+        expect(
+            "L'a' u8\"b\" U 'c' uL'd' u'e",
+            lex_line,
+            &[
+                (Kind::Quoted, "L'a'"),
+                (Kind::Quoted, "u8\"b\""),
+                (Kind::Word, "U"),
+                (Kind::Quoted, "'c'"),
+                (Kind::Word, "uL"),
+                (Kind::Quoted, "'d'"),
+                (Kind::Word, "u"),
+                (Kind::Invalid, "'"),
+                (Kind::Word, "e"),
             ],
         );
     }

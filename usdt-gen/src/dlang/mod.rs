@@ -16,6 +16,7 @@
 mod ast;
 mod c_types;
 pub(crate) mod catalog;
+mod character;
 mod check;
 mod constant;
 pub(crate) mod diagnostic;
@@ -27,6 +28,7 @@ mod preprocess;
 mod print;
 pub mod source;
 mod strict;
+mod type_names;
 
 pub use diagnostic::Diagnostic;
 pub use format::format;
@@ -35,6 +37,7 @@ pub use print::print;
 pub use strict::Dialect;
 
 use crate::model::Model;
+use diagnostic::Diagnostics;
 use source::Sources;
 
 /// Result of parsing a definition: the model if there was no error, and the diagnostics.
@@ -61,17 +64,14 @@ pub fn parse(source: &str) -> Parsed {
 
 /// Parses a definition and the files that it includes. `name` is its file name in messages.
 pub fn parse_with(name: &str, source: &str, options: &Options) -> Parsed {
-    let mut diagnostics = Vec::new();
+    let mut diagnostics = Diagnostics::default();
     let mut sources = Sources::default();
     let main = sources.add(name, source);
     let input = preprocess::preprocess(&mut sources, &main, options, &mut diagnostics);
     let file = parser::parse(&sources, &input, &mut diagnostics);
     let model = check::check(&sources, &file, &input.missing_headers, &mut diagnostics);
     strict::check(&sources, &main, file, options.strict, &mut diagnostics);
-    // A type that several arguments use is checked several times, but its mistake is reported once.
-    let mut seen = std::collections::HashSet::new();
-    diagnostics.retain(|d| seen.insert((d.span.clone(), d.message.clone())));
-    diagnostics.sort_by_key(|d| (d.span.start, d.span.end));
+    let diagnostics = diagnostics.finish();
     let failed = diagnostics.iter().any(Diagnostic::is_error);
     Parsed { model: (!failed).then_some(model), diagnostics, sources }
 }

@@ -274,7 +274,8 @@ fn undeclared_name(spelling: &str) -> Option<&str> {
     let base = spelling.split(['*', '(', '[']).next()?.trim();
     let base = base.strip_prefix("const ").unwrap_or(base);
     let is_word = !base.is_empty() && base.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let is_known = super::c_types::built_in(base).is_some()
+    // A model has C's spellings for those of Go, so a Go name is one that the file declared.
+    let is_known = super::type_names::standard(base).is_some()
         || super::c_types::arithmetic(&[base.to_owned()]).is_some();
     (is_word && !is_known && !["void", "struct", "union", "enum"].contains(&base)).then_some(base)
 }

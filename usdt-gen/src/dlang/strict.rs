@@ -4,11 +4,11 @@
 //! lexer accepts `//` comments. SystemTap's `dtrace` is a Python script that understands far less
 //! of C.
 
-use super::ast::{Base, Derived, File, Param, Type};
-use super::c_types;
+use super::ast::{Base, Body, Derived, File, Param, Type};
 use super::lexer::{self, Kind, Token};
-use crate::dlang::diagnostic::{Diagnostic, Severity};
+use crate::dlang::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::dlang::source::{Sources, Span};
+use crate::dlang::type_names::{self, GoSpelling};
 
 /// Another implementation of the definition language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,31 +35,40 @@ pub(super) fn check(
     main: &Span,
     file: File,
     dialect: Option<Dialect>,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) {
     let mut checker = StrictChecker { sources, diagnostics };
     match dialect {
         Some(Dialect::Systemtap) => {
+            checker.check_go_spellings(&file, "SystemTap's dtrace");
             checker.check_systemtap_types(&file);
             return;
         }
         Some(dialect) => {
             checker.check_comments(main, dialect);
             checker.check_directives(main);
+            checker.check_go_spellings(&file, "DTrace");
             checker.check_types(&file);
         }
         None => {}
     }
     let severity = if dialect.is_some() { Severity::Error } else { Severity::Warning };
     let help = "SystemTap accepts this, DTrace does not";
-    checker.diagnostics.extend(
-        file.missing_semicolons.into_iter().map(|d| Diagnostic { severity, ..d }.help(help)),
-    );
+    for diagnostic in file.missing_semicolons {
+        checker.diagnostics.push(Diagnostic { severity, ..diagnostic }.help(help));
+    }
+}
+
+/// Returns the spelling of Go that a type has, unless the file declares that name.
+fn go_spelling(file: &File, ty: &Type) -> Option<&'static GoSpelling> {
+    let Base::Named(name) = &ty.base else { return None };
+    let is_declared = file.typedefs.iter().any(|t| t.name.text == *name);
+    type_names::go_spelling(name).filter(|_| !is_declared)
 }
 
 struct StrictChecker<'a> {
     sources: &'a Sources,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Diagnostics,
 }
 
 impl StrictChecker<'_> {
@@ -109,13 +118,42 @@ impl StrictChecker<'_> {
         }
     }
 
+    /// Reports types that are spelled as in Go.
+    fn check_go_spellings(&mut self, file: &File, implementation: &str) {
+        let members = file.tags.iter().filter_map(|tag| match &tag.body {
+            Some(Body::Members(members)) => Some(members),
+            _ => None,
+        });
+        let probes = file.providers.iter().flat_map(|p| &p.probes);
+        let types = probes
+            .flat_map(|p| p.params.iter().chain(&p.outputs))
+            .chain(members.flatten())
+            .map(|param| &param.ty)
+            .chain(file.typedefs.iter().map(|typedef| &typedef.ty));
+        for ty in types {
+            if let Some(spelling) = go_spelling(file, ty) {
+                let message = format!("{implementation} has no type `{}` of Go", spelling.go);
+                let help = match spelling.ty {
+                    crate::model::Type::Duration => {
+                        "write `int64_t`, and `@go NAME time.Duration` in the comment"
+                    }
+                    crate::model::Type::Bytes => "pass `const uint8_t *` and a length",
+                    _ => &format!("write `{}`", spelling.c),
+                };
+                self.error(&ty.span, message, "used here", help);
+            }
+        }
+    }
+
     fn check_types(&mut self, file: &File) {
         let declared = |name: &str| file.typedefs.iter().any(|t| t.name.text == name);
         let probes = file.providers.iter().flat_map(|p| &p.probes);
         for param in probes.flat_map(|p| p.params.iter().chain(&p.outputs)) {
             if let Base::Named(name) = &param.ty.base
                 && !declared(name)
-                && (EXTENSION_TYPES.contains(&name.as_str()) || c_types::built_in(name).is_none())
+                && go_spelling(file, &param.ty).is_none()
+                && (EXTENSION_TYPES.contains(&name.as_str())
+                    || type_names::standard(name).is_none())
             {
                 let help = match name.as_str() {
                     "bytes" => "pass `const uint8_t *` and a length",
@@ -132,7 +170,7 @@ impl StrictChecker<'_> {
             }
             if let Some(name) = &param.name
                 && (declared(&name.text)
-                    || c_types::built_in(&name.text)
+                    || type_names::standard(&name.text)
                         .is_some_and(|_| !EXTENSION_TYPES.contains(&name.text.as_str())))
             {
                 let message = format!("DTrace parses `{}` as a type", name.text);
@@ -155,7 +193,7 @@ impl StrictChecker<'_> {
             {
                 let message = "SystemTap's dtrace counts `(void)` as an argument";
                 self.error(&param.ty.span, message, "this means no arguments", "write `()`");
-            } else if !self.is_systemtap_type(&param.ty) {
+            } else if go_spelling(file, &param.ty).is_none() && !self.is_systemtap_type(&param.ty) {
                 let message = "SystemTap's dtrace does not understand this type";
                 let help = "it accepts a single word, optionally with `struct`, `unsigned` or `const` \
                             before and `*` after it; use a typedef for other types";

@@ -3,7 +3,9 @@
 pub(super) mod corpus;
 mod roundtrip;
 
-use super::parse;
+use super::source::Sources;
+use super::{Dialect, Options, format, parse, parse_with, print};
+use crate::dlang::diagnostic::Severity;
 use crate::model::Type;
 use proptest::prelude::*;
 
@@ -149,11 +151,96 @@ fn renders_messages_with_their_source_line() {
 }
 
 #[test]
+fn every_known_type_is_accepted_printed_and_formatted() {
+    for ty in super::type_names::all() {
+        let member = if ["string", "bytes", "[]byte", "[]uint8", "error"].contains(&ty) {
+            String::new()
+        } else {
+            format!("struct s {{ {ty} m; {ty} *p; }};\n")
+        };
+        let source = format!(
+            "{member}provider p {{\n\tprobe a({ty} x, const {ty} *y, {ty} z[2]);\n\tprobe b(struct s *s);\n}};\n"
+        );
+        let parsed = parse(&source);
+        assert_eq!(parsed.diagnostics, [], "{source}");
+        let model = parsed.model.unwrap();
+        assert_eq!(parse(&print(&model)).model.as_ref(), Some(&model), "{source}");
+        let mut sources = Sources::default();
+        let file = sources.add("probes.d", &source);
+        let formatted = format(&sources, &file).unwrap();
+        assert!(formatted.contains(&format!("a({ty} x, const {ty} *y, {ty} z[2])")), "{formatted}");
+    }
+}
+
+/// Returns the messages and hints of a run with `--strict`.
+fn strict_messages(source: &str, dialect: Dialect) -> Vec<(String, String)> {
+    let options = Options { strict: Some(dialect), ..Options::default() };
+    let parsed = parse_with("probes.d", source, &options);
+    let shown = parsed.diagnostics.into_iter().map(|d| (d.message, d.help.unwrap_or_default()));
+    shown.collect()
+}
+
+#[test]
+fn strict_names_the_spelling_of_the_dialect_for_a_type_of_go() {
+    let source = "typedef uint64 own;\nprovider p { probe a(float64 x, []byte y, time.Duration z, own w); };\n";
+    for (dialect, name) in [
+        (Dialect::Illumos, "DTrace"),
+        (Dialect::Apple, "DTrace"),
+        (Dialect::Systemtap, "SystemTap's dtrace"),
+    ] {
+        let expected = [
+            ("uint64", "write `uint64_t`"),
+            ("float64", "write `double`"),
+            ("[]byte", "pass `const uint8_t *` and a length"),
+            ("time.Duration", "write `int64_t`, and `@go NAME time.Duration` in the comment"),
+        ]
+        .map(|(ty, help)| (format!("{name} has no type `{ty}` of Go"), help.to_owned()));
+        assert_eq!(strict_messages(source, dialect), expected);
+    }
+}
+
+#[test]
+fn strict_accepts_a_name_of_go_that_the_file_declares() {
+    let source = "typedef unsigned long long uint64;\nprovider p { probe a(uint64 x); };\n";
+    for dialect in [Dialect::Illumos, Dialect::Apple, Dialect::Systemtap] {
+        assert_eq!(strict_messages(source, dialect), []);
+    }
+}
+
+#[test]
 fn rejects_a_typedef_of_itself() {
     assert_eq!(
         messages("typedef a b; typedef b a; provider p { probe x(a v); };"),
         [(1, "type `a` is defined in terms of itself".to_owned())]
     );
+}
+
+#[test]
+fn stops_after_too_many_tokens() {
+    let limit = super::lexer::MAX_TOKENS;
+    let expected = format!("the files have more than {limit} tokens together");
+    let provider = "provider p { probe a(); };\n";
+    for source in [
+        format!("{provider}{}", ";".repeat(limit)),
+        format!("{provider}#define A {}\n#if 0\n", ";".repeat(limit)),
+        format!("provider p {{ probe a({} int); }};\n#endif", "int,".repeat(limit)),
+    ] {
+        let found = messages(&source);
+        assert_eq!(found.iter().map(|(_, message)| message).collect::<Vec<_>>(), [&expected]);
+    }
+}
+
+#[test]
+fn shows_a_bounded_number_of_mistakes() {
+    let source = format!("provider p {{ probe a(); }};\n{}", "é\n#x\n".repeat(1000));
+    let parsed = parse(&source);
+    let count = |severity| parsed.diagnostics.iter().filter(|d| d.severity == severity).count();
+    assert_eq!([Severity::Error, Severity::Warning].map(count), [101; 2]);
+    let last: Vec<&str> =
+        parsed.diagnostics.iter().rev().take(2).map(|d| d.message.as_str()).collect();
+    assert_eq!(last, ["more than 100 warnings", "more than 100 errors"]);
+    // A warning never hides an error.
+    assert!(parse(&format!("{}provider p {{ é }};", "#x\n".repeat(500))).model.is_none());
 }
 
 #[test]

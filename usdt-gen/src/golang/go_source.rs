@@ -1,7 +1,7 @@
 //! The Go files: exported functions that test the semaphore, functions that fire the probe if it is
 //! not zero, and empty functions for other platforms.
 
-use super::comments::{comment, paragraphs, wrapped};
+use super::comments::{list_item, paragraphs, wrapped};
 use super::package::{ARCHITECTURES, GoProbe, OPT_OUT, TOOLCHAIN, Unit};
 use crate::model::{Model, Type};
 use stapsdt::blob;
@@ -128,9 +128,8 @@ fn write_package_clause(out: &mut String, model: &Model, unit: &Unit<'_>) {
         unit.package.name,
         names.join(", ")
     );
-    for provider in model.providers.values().filter(|p| !p.doc.is_empty()) {
-        out.push_str("//\n");
-        comment(out, &provider.doc);
+    for provider in model.providers.values() {
+        paragraphs(out, &provider.doc);
     }
     out.push_str(
         "//\n// While no tracer is attached, a probe costs one load, one comparison and one branch. Build with\n\
@@ -222,8 +221,7 @@ fn write_argument_docs(out: &mut String, probe: &GoProbe<'_>) {
     for (name, param) in
         probe.params.iter().zip(&probe.probe.params).filter(|(_, p)| !p.doc.is_empty())
     {
-        let lines: Vec<&str> = param.doc.lines().filter(|l| !l.is_empty()).collect();
-        let _ = writeln!(out, "//   - {name}: {}", lines.join("\n//     "));
+        list_item(out, name, &param.doc);
     }
 }
 

@@ -5,7 +5,7 @@
 //! Unions and bit-fields do not exist in Go: they become bytes with accessor methods. Constant
 //! expressions in the generated code make the compiler check all sizes and offsets.
 
-use super::comments::paragraphs;
+use super::comments::{indented, paragraphs};
 use super::identifiers::{Taken, exported};
 use crate::model::{BitField, Enum, Enumerator, Field, FieldType, Model, Struct, StructName};
 use std::collections::HashSet;
@@ -128,9 +128,7 @@ fn write_enum(out: &mut String, e: &Enum, name: &str, taken: &mut Taken) {
         let block = rest.get(..length).unwrap_or_default();
         let width = block.iter().map(|c| c.name.len()).max().unwrap_or(0);
         for constant in block {
-            for line in constant.doc.lines() {
-                let _ = writeln!(out, "{}", format!("\t// {line}").trim_end());
-            }
+            indented(out, constant.doc);
             let _ = writeln!(out, "\t{:width$} {name} = {}", constant.name, constant.value);
         }
         at += block.len();
@@ -461,9 +459,7 @@ fn write_rows(out: &mut String, rows: &[Row]) {
         let block = rest.get(..length).unwrap_or_default();
         let width = block.iter().map(|row| row.name.len()).max().unwrap_or(0);
         for Row { name, ty, doc } in block {
-            for line in doc.lines() {
-                let _ = writeln!(out, "{}", format!("\t// {line}").trim_end());
-            }
+            indented(out, doc);
             if name.is_empty() {
                 let _ = writeln!(out, "\t{ty}");
             } else {

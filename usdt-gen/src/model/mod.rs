@@ -176,6 +176,9 @@ impl Type {
 
     /// Returns the type after an `@go` annotation. `None` if the sizes or signs differ.
     pub(crate) fn as_go(self, name: GoName) -> Option<Type> {
+        if self.go_name() == Some(name) {
+            return Some(self);
+        }
         let Type::Int { size: 8, signed } = self else { return None };
         match name {
             GoName::Int if signed => Some(Type::GoInt { signed }),

@@ -13,11 +13,12 @@ provider grpc {
 	 * @go ns time.Duration
 	 */
 	probe server_call_end(
-		string method, /* full method name */
-		int32_t code,  /* status code: 0 is OK, 2 is UNKNOWN, also if the handler panicked */
-		uint64_t id,   /* call ID */
-		int64_t ns,    /* time in the handler, in nanoseconds */
-		error error    /* error that the handler returned; empty on success */
+		string method,   /* full method name */
+		int32_t code,    /* status code: 0 is OK, 2 is Unknown, also if the handler panicked */
+		uint64_t id,     /* call ID */
+		int64_t ns,      /* time in the handler, in nanoseconds */
+		error error,     /* error that the handler returned; empty on success */
+		string code_name /* name of the status code, such as OK or NotFound */
 	);
 
 	/** A client starts a call. */
@@ -33,11 +34,12 @@ provider grpc {
 	 * @go ns time.Duration
 	 */
 	probe client_call_end(
-		string method, /* full method name */
-		int32_t code,  /* status code: 0 is OK */
-		uint64_t id,   /* call ID */
-		int64_t ns,    /* time since the start of the call, in nanoseconds */
-		error error    /* reason of the failure; empty on success */
+		string method,   /* full method name */
+		int32_t code,    /* status code: 0 is OK */
+		uint64_t id,     /* call ID */
+		int64_t ns,      /* time since the start of the call, in nanoseconds */
+		error error,     /* reason of the failure; empty on success */
+		string code_name /* name of the status code, such as OK or NotFound */
 	);
 };
 

@@ -68,16 +68,17 @@ var usdtProbeServerCallStart struct {
 //
 // Arguments:
 //   - method: full method name
-//   - code: status code: 0 is OK, 2 is UNKNOWN, also if the handler panicked
+//   - code: status code: 0 is OK, 2 is Unknown, also if the handler panicked
 //   - id: call ID
 //   - ns: time in the handler, in nanoseconds
 //   - error_: error that the handler returned; empty on success
+//   - codeName: name of the status code, such as OK or NotFound
 //
 // Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns (nanoseconds),
-// arg5 and arg6 error_ (pointer, length).
-func ServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
+// arg5 and arg6 error_ (pointer, length), arg7 and arg8 codeName (pointer, length).
+func ServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error, codeName string) {
 	if uint32(usdtProbeServerCallEnd.semaphore) != 0 {
-		usdtFireServerCallEnd(method, code, id, ns, error_)
+		usdtFireServerCallEnd(method, code, id, ns, error_, codeName)
 	}
 }
 
@@ -89,17 +90,18 @@ func ServerCallEndEnabled() bool {
 // usdtFireServerCallEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
+func usdtFireServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error, codeName string) {
 	usdtTouch(unsafe.StringData(method), len(method))
 	message4 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message4), len(message4))
-	usdtStubServerCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+	usdtTouch(unsafe.StringData(codeName), len(codeName))
+	usdtStubServerCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)), unsafe.Pointer(unsafe.StringData(codeName)), uint64(len(codeName)))
 }
 
 // usdtStubServerCallEnd loads the arguments into registers and jumps to the site.
 //
 //go:noescape
-func usdtStubServerCallEnd(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 uint64, arg4 int64, arg5 unsafe.Pointer, arg6 uint64)
+func usdtStubServerCallEnd(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 uint64, arg4 int64, arg5 unsafe.Pointer, arg6 uint64, arg7 unsafe.Pointer, arg8 uint64)
 
 // usdtSiteServerCallEnd is the site that tracers attach to.
 func usdtSiteServerCallEnd()
@@ -108,7 +110,7 @@ func usdtSiteServerCallEnd()
 var usdtProbeServerCallEnd struct {
 	_         [18]byte
 	semaphore uint16
-	_         [148]byte
+	_         [164]byte
 }
 
 // ClientCallStart fires the probe grpc:client_call_start.
@@ -168,12 +170,13 @@ var usdtProbeClientCallStart struct {
 //   - id: call ID
 //   - ns: time since the start of the call, in nanoseconds
 //   - error_: reason of the failure; empty on success
+//   - codeName: name of the status code, such as OK or NotFound
 //
 // Tracers see arg0 and arg1 method (pointer, length), arg2 code, arg3 id, arg4 ns (nanoseconds),
-// arg5 and arg6 error_ (pointer, length).
-func ClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
+// arg5 and arg6 error_ (pointer, length), arg7 and arg8 codeName (pointer, length).
+func ClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error, codeName string) {
 	if uint32(usdtProbeClientCallEnd.semaphore) != 0 {
-		usdtFireClientCallEnd(method, code, id, ns, error_)
+		usdtFireClientCallEnd(method, code, id, ns, error_, codeName)
 	}
 }
 
@@ -185,17 +188,18 @@ func ClientCallEndEnabled() bool {
 // usdtFireClientCallEnd fires the probe unconditionally.
 //
 //go:noinline
-func usdtFireClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
+func usdtFireClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error, codeName string) {
 	usdtTouch(unsafe.StringData(method), len(method))
 	message4 := usdtErrorMessage(error_)
 	usdtTouch(unsafe.StringData(message4), len(message4))
-	usdtStubClientCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)))
+	usdtTouch(unsafe.StringData(codeName), len(codeName))
+	usdtStubClientCallEnd(unsafe.Pointer(unsafe.StringData(method)), uint64(len(method)), int64(code), id, int64(ns), unsafe.Pointer(unsafe.StringData(message4)), uint64(len(message4)), unsafe.Pointer(unsafe.StringData(codeName)), uint64(len(codeName)))
 }
 
 // usdtStubClientCallEnd loads the arguments into registers and jumps to the site.
 //
 //go:noescape
-func usdtStubClientCallEnd(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 uint64, arg4 int64, arg5 unsafe.Pointer, arg6 uint64)
+func usdtStubClientCallEnd(arg0 unsafe.Pointer, arg1 uint64, arg2 int64, arg3 uint64, arg4 int64, arg5 unsafe.Pointer, arg6 uint64, arg7 unsafe.Pointer, arg8 uint64)
 
 // usdtSiteClientCallEnd is the site that tracers attach to.
 func usdtSiteClientCallEnd()
@@ -204,7 +208,7 @@ func usdtSiteClientCallEnd()
 var usdtProbeClientCallEnd struct {
 	_         [18]byte
 	semaphore uint16
-	_         [148]byte
+	_         [164]byte
 }
 
 // usdtTouch reads the first and the last of n bytes at p, so that their pages are in memory when a

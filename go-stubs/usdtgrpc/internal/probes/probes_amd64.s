@@ -48,7 +48,7 @@ DATA ·usdtProbeServerCallStart+152(SB)/8, $" 1@%r9\x00\x00"
 GLOBL ·usdtProbeServerCallStart(SB), NOPTR, $160
 
 // grpc:server_call_end
-TEXT ·usdtStubServerCallEnd(SB), NOSPLIT|NOFRAME, $0-56
+TEXT ·usdtStubServerCallEnd(SB), NOSPLIT|NOFRAME, $0-72
 	MOVQ arg0+0(FP), DI
 	MOVQ arg1+8(FP), SI
 	MOVQ arg2+16(FP), DX
@@ -56,8 +56,10 @@ TEXT ·usdtStubServerCallEnd(SB), NOSPLIT|NOFRAME, $0-56
 	MOVQ arg4+32(FP), R8
 	MOVQ arg5+40(FP), R9
 	MOVQ arg6+48(FP), AX
-	MOVL ·usdtProbeServerCallEnd+44(SB), BX
-	MOVQ (R14)(BX*1), BX
+	MOVQ arg7+56(FP), BX
+	MOVQ arg8+64(FP), R10
+	MOVL ·usdtProbeServerCallEnd+44(SB), R11
+	MOVQ (R14)(R11*1), R11
 	JMP ·usdtSiteServerCallEnd(SB)
 
 TEXT ·usdtSiteServerCallEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -71,12 +73,12 @@ TEXT ·usdtSiteServerCallEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeServerCallEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeServerCallEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeServerCallEnd+16(SB)/8, $0x000000a800000002
+DATA ·usdtProbeServerCallEnd+16(SB)/8, $0x000000b800000002
 DATA ·usdtProbeServerCallEnd+24(SB)/8, $·usdtProbeServerCallEnd(SB)
 DATA ·usdtProbeServerCallEnd+32(SB)/8, $·usdtSchemaServerCallEnd(SB)
-DATA ·usdtProbeServerCallEnd+40(SB)/8, $0x00000000000002d8
-DATA ·usdtProbeServerCallEnd+48(SB)/8, $0x0000000800000004
-DATA ·usdtProbeServerCallEnd+56(SB)/8, $0x000000030000005e
+DATA ·usdtProbeServerCallEnd+40(SB)/8, $0x000000000000035d
+DATA ·usdtProbeServerCallEnd+48(SB)/8, $0x000000080000000c
+DATA ·usdtProbeServerCallEnd+56(SB)/8, $0x000000030000006c
 DATA ·usdtProbeServerCallEnd+64(SB)/8, $0x0074647370617473
 DATA ·usdtProbeServerCallEnd+72(SB)/8, $·usdtSiteServerCallEnd(SB)
 DATA ·usdtProbeServerCallEnd+80(SB)/8, $0x0000000000000000
@@ -89,8 +91,10 @@ DATA ·usdtProbeServerCallEnd+128(SB)/8, $"si -4@%r"
 DATA ·usdtProbeServerCallEnd+136(SB)/8, $"dx 8@%rc"
 DATA ·usdtProbeServerCallEnd+144(SB)/8, $"x -8@%r8"
 DATA ·usdtProbeServerCallEnd+152(SB)/8, $" 8@%r9 8"
-DATA ·usdtProbeServerCallEnd+160(SB)/8, $"@%rax\x00\x00\x00"
-GLOBL ·usdtProbeServerCallEnd(SB), NOPTR, $168
+DATA ·usdtProbeServerCallEnd+160(SB)/8, $"@%rax 8@"
+DATA ·usdtProbeServerCallEnd+168(SB)/8, $"%rbx 8@%"
+DATA ·usdtProbeServerCallEnd+176(SB)/8, $"r10\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeServerCallEnd(SB), NOPTR, $184
 
 // grpc:client_call_start
 TEXT ·usdtStubClientCallStart(SB), NOSPLIT|NOFRAME, $0-48
@@ -136,7 +140,7 @@ DATA ·usdtProbeClientCallStart+152(SB)/8, $" 1@%r9\x00\x00"
 GLOBL ·usdtProbeClientCallStart(SB), NOPTR, $160
 
 // grpc:client_call_end
-TEXT ·usdtStubClientCallEnd(SB), NOSPLIT|NOFRAME, $0-56
+TEXT ·usdtStubClientCallEnd(SB), NOSPLIT|NOFRAME, $0-72
 	MOVQ arg0+0(FP), DI
 	MOVQ arg1+8(FP), SI
 	MOVQ arg2+16(FP), DX
@@ -144,8 +148,10 @@ TEXT ·usdtStubClientCallEnd(SB), NOSPLIT|NOFRAME, $0-56
 	MOVQ arg4+32(FP), R8
 	MOVQ arg5+40(FP), R9
 	MOVQ arg6+48(FP), AX
-	MOVL ·usdtProbeClientCallEnd+44(SB), BX
-	MOVQ (R14)(BX*1), BX
+	MOVQ arg7+56(FP), BX
+	MOVQ arg8+64(FP), R10
+	MOVL ·usdtProbeClientCallEnd+44(SB), R11
+	MOVQ (R14)(R11*1), R11
 	JMP ·usdtSiteClientCallEnd(SB)
 
 TEXT ·usdtSiteClientCallEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -159,12 +165,12 @@ TEXT ·usdtSiteClientCallEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeClientCallEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeClientCallEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeClientCallEnd+16(SB)/8, $0x000000a800000002
+DATA ·usdtProbeClientCallEnd+16(SB)/8, $0x000000b800000002
 DATA ·usdtProbeClientCallEnd+24(SB)/8, $·usdtProbeClientCallEnd(SB)
 DATA ·usdtProbeClientCallEnd+32(SB)/8, $·usdtSchemaClientCallEnd(SB)
-DATA ·usdtProbeClientCallEnd+40(SB)/8, $0x00000000000002db
-DATA ·usdtProbeClientCallEnd+48(SB)/8, $0x0000000800000004
-DATA ·usdtProbeClientCallEnd+56(SB)/8, $0x000000030000005e
+DATA ·usdtProbeClientCallEnd+40(SB)/8, $0x0000000000000360
+DATA ·usdtProbeClientCallEnd+48(SB)/8, $0x000000080000000c
+DATA ·usdtProbeClientCallEnd+56(SB)/8, $0x000000030000006c
 DATA ·usdtProbeClientCallEnd+64(SB)/8, $0x0074647370617473
 DATA ·usdtProbeClientCallEnd+72(SB)/8, $·usdtSiteClientCallEnd(SB)
 DATA ·usdtProbeClientCallEnd+80(SB)/8, $0x0000000000000000
@@ -177,5 +183,7 @@ DATA ·usdtProbeClientCallEnd+128(SB)/8, $"si -4@%r"
 DATA ·usdtProbeClientCallEnd+136(SB)/8, $"dx 8@%rc"
 DATA ·usdtProbeClientCallEnd+144(SB)/8, $"x -8@%r8"
 DATA ·usdtProbeClientCallEnd+152(SB)/8, $" 8@%r9 8"
-DATA ·usdtProbeClientCallEnd+160(SB)/8, $"@%rax\x00\x00\x00"
-GLOBL ·usdtProbeClientCallEnd(SB), NOPTR, $168
+DATA ·usdtProbeClientCallEnd+160(SB)/8, $"@%rax 8@"
+DATA ·usdtProbeClientCallEnd+168(SB)/8, $"%rbx 8@%"
+DATA ·usdtProbeClientCallEnd+176(SB)/8, $"r10\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeClientCallEnd(SB), NOPTR, $184

@@ -44,7 +44,7 @@ DATA ·usdtProbeServerCallStart+152(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
 GLOBL ·usdtProbeServerCallStart(SB), NOPTR, $160
 
 // grpc:server_call_end
-TEXT ·usdtStubServerCallEnd(SB), NOSPLIT|NOFRAME, $0-56
+TEXT ·usdtStubServerCallEnd(SB), NOSPLIT|NOFRAME, $0-72
 	MOVD arg0+0(FP), R0
 	MOVD arg1+8(FP), R1
 	MOVD arg2+16(FP), R2
@@ -52,9 +52,11 @@ TEXT ·usdtStubServerCallEnd(SB), NOSPLIT|NOFRAME, $0-56
 	MOVD arg4+32(FP), R4
 	MOVD arg5+40(FP), R5
 	MOVD arg6+48(FP), R6
-	MOVWU ·usdtProbeServerCallEnd+44(SB), R7
-	ADD g, R7
-	MOVD (R7), R7
+	MOVD arg7+56(FP), R7
+	MOVD arg8+64(FP), R8
+	MOVWU ·usdtProbeServerCallEnd+44(SB), R9
+	ADD g, R9
+	MOVD (R9), R9
 	JMP ·usdtSiteServerCallEnd(SB)
 
 TEXT ·usdtSiteServerCallEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -63,12 +65,12 @@ TEXT ·usdtSiteServerCallEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeServerCallEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeServerCallEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeServerCallEnd+16(SB)/8, $0x000000a800000002
+DATA ·usdtProbeServerCallEnd+16(SB)/8, $0x000000b800000002
 DATA ·usdtProbeServerCallEnd+24(SB)/8, $·usdtProbeServerCallEnd(SB)
 DATA ·usdtProbeServerCallEnd+32(SB)/8, $·usdtSchemaServerCallEnd(SB)
-DATA ·usdtProbeServerCallEnd+40(SB)/8, $0x00000000000002d8
-DATA ·usdtProbeServerCallEnd+48(SB)/8, $0x0000000800000008
-DATA ·usdtProbeServerCallEnd+56(SB)/8, $0x0000000300000052
+DATA ·usdtProbeServerCallEnd+40(SB)/8, $0x000000000000035d
+DATA ·usdtProbeServerCallEnd+48(SB)/8, $0x000000080000000a
+DATA ·usdtProbeServerCallEnd+56(SB)/8, $0x000000030000005c
 DATA ·usdtProbeServerCallEnd+64(SB)/8, $0x0074647370617473
 DATA ·usdtProbeServerCallEnd+72(SB)/8, $·usdtSiteServerCallEnd(SB)
 DATA ·usdtProbeServerCallEnd+80(SB)/8, $0x0000000000000000
@@ -80,9 +82,11 @@ DATA ·usdtProbeServerCallEnd+120(SB)/8, $"0 8@x1 -"
 DATA ·usdtProbeServerCallEnd+128(SB)/8, $"4@x2 8@x"
 DATA ·usdtProbeServerCallEnd+136(SB)/8, $"3 -8@x4 "
 DATA ·usdtProbeServerCallEnd+144(SB)/8, $"8@x5 8@x"
-DATA ·usdtProbeServerCallEnd+152(SB)/8, $"6\x00\x00\x00\x00\x00\x00\x00"
-DATA ·usdtProbeServerCallEnd+160(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeServerCallEnd(SB), NOPTR, $168
+DATA ·usdtProbeServerCallEnd+152(SB)/8, $"6 8@x7 8"
+DATA ·usdtProbeServerCallEnd+160(SB)/8, $"@x8\x00\x00\x00\x00\x00"
+DATA ·usdtProbeServerCallEnd+168(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+DATA ·usdtProbeServerCallEnd+176(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeServerCallEnd(SB), NOPTR, $184
 
 // grpc:client_call_start
 TEXT ·usdtStubClientCallStart(SB), NOSPLIT|NOFRAME, $0-48
@@ -124,7 +128,7 @@ DATA ·usdtProbeClientCallStart+152(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
 GLOBL ·usdtProbeClientCallStart(SB), NOPTR, $160
 
 // grpc:client_call_end
-TEXT ·usdtStubClientCallEnd(SB), NOSPLIT|NOFRAME, $0-56
+TEXT ·usdtStubClientCallEnd(SB), NOSPLIT|NOFRAME, $0-72
 	MOVD arg0+0(FP), R0
 	MOVD arg1+8(FP), R1
 	MOVD arg2+16(FP), R2
@@ -132,9 +136,11 @@ TEXT ·usdtStubClientCallEnd(SB), NOSPLIT|NOFRAME, $0-56
 	MOVD arg4+32(FP), R4
 	MOVD arg5+40(FP), R5
 	MOVD arg6+48(FP), R6
-	MOVWU ·usdtProbeClientCallEnd+44(SB), R7
-	ADD g, R7
-	MOVD (R7), R7
+	MOVD arg7+56(FP), R7
+	MOVD arg8+64(FP), R8
+	MOVWU ·usdtProbeClientCallEnd+44(SB), R9
+	ADD g, R9
+	MOVD (R9), R9
 	JMP ·usdtSiteClientCallEnd(SB)
 
 TEXT ·usdtSiteClientCallEnd(SB), NOSPLIT|NOFRAME, $0-0
@@ -143,12 +149,12 @@ TEXT ·usdtSiteClientCallEnd(SB), NOSPLIT|NOFRAME, $0-0
 
 DATA ·usdtProbeClientCallEnd+0(SB)/8, $0x06e84fa2739d1ec5
 DATA ·usdtProbeClientCallEnd+8(SB)/8, $0xf42a9058d97c31bb
-DATA ·usdtProbeClientCallEnd+16(SB)/8, $0x000000a800000002
+DATA ·usdtProbeClientCallEnd+16(SB)/8, $0x000000b800000002
 DATA ·usdtProbeClientCallEnd+24(SB)/8, $·usdtProbeClientCallEnd(SB)
 DATA ·usdtProbeClientCallEnd+32(SB)/8, $·usdtSchemaClientCallEnd(SB)
-DATA ·usdtProbeClientCallEnd+40(SB)/8, $0x00000000000002db
-DATA ·usdtProbeClientCallEnd+48(SB)/8, $0x0000000800000008
-DATA ·usdtProbeClientCallEnd+56(SB)/8, $0x0000000300000052
+DATA ·usdtProbeClientCallEnd+40(SB)/8, $0x0000000000000360
+DATA ·usdtProbeClientCallEnd+48(SB)/8, $0x000000080000000a
+DATA ·usdtProbeClientCallEnd+56(SB)/8, $0x000000030000005c
 DATA ·usdtProbeClientCallEnd+64(SB)/8, $0x0074647370617473
 DATA ·usdtProbeClientCallEnd+72(SB)/8, $·usdtSiteClientCallEnd(SB)
 DATA ·usdtProbeClientCallEnd+80(SB)/8, $0x0000000000000000
@@ -160,6 +166,8 @@ DATA ·usdtProbeClientCallEnd+120(SB)/8, $"0 8@x1 -"
 DATA ·usdtProbeClientCallEnd+128(SB)/8, $"4@x2 8@x"
 DATA ·usdtProbeClientCallEnd+136(SB)/8, $"3 -8@x4 "
 DATA ·usdtProbeClientCallEnd+144(SB)/8, $"8@x5 8@x"
-DATA ·usdtProbeClientCallEnd+152(SB)/8, $"6\x00\x00\x00\x00\x00\x00\x00"
-DATA ·usdtProbeClientCallEnd+160(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
-GLOBL ·usdtProbeClientCallEnd(SB), NOPTR, $168
+DATA ·usdtProbeClientCallEnd+152(SB)/8, $"6 8@x7 8"
+DATA ·usdtProbeClientCallEnd+160(SB)/8, $"@x8\x00\x00\x00\x00\x00"
+DATA ·usdtProbeClientCallEnd+168(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+DATA ·usdtProbeClientCallEnd+176(SB)/8, $"\x00\x00\x00\x00\x00\x00\x00\x00"
+GLOBL ·usdtProbeClientCallEnd(SB), NOPTR, $184

@@ -16,7 +16,7 @@ func ServerCallStartEnabled() bool {
 }
 
 // ServerCallEnd does nothing in this build.
-func ServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
+func ServerCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error, codeName string) {
 }
 
 // ServerCallEndEnabled reports false in this build.
@@ -34,7 +34,7 @@ func ClientCallStartEnabled() bool {
 }
 
 // ClientCallEnd does nothing in this build.
-func ClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error) {
+func ClientCallEnd(method string, code int32, id uint64, ns time.Duration, error_ error, codeName string) {
 }
 
 // ClientCallEndEnabled reports false in this build.

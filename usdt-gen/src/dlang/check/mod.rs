@@ -5,7 +5,7 @@ mod resolve;
 mod structs;
 
 use super::ast::{Attributes, Base, File, Name, Param, Probe, Provider, Type};
-use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::diagnostic::{Diagnostic, Diagnostics};
 use crate::dlang::source::{Sources, Span};
 use crate::model::{self, GoName, MAX_WORDS, Model};
 use indexmap::IndexMap;
@@ -21,7 +21,7 @@ pub(super) fn check(
     sources: &Sources,
     file: &File,
     missing_headers: &[String],
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Model {
     let mut checker =
         Checker { resolver: Resolver::new(sources, file, missing_headers, diagnostics) };
@@ -48,7 +48,7 @@ pub(super) fn check(
     for attributes in &file.attributes {
         checker.apply_attributes(attributes, &mut providers);
     }
-    if providers.is_empty() && checker.resolver.diagnostics.iter().all(|d| !d.is_error()) {
+    if providers.is_empty() && !checker.resolver.diagnostics.has_errors() {
         checker.report(
             Diagnostic::error(0..0, "no provider in this file", "nothing to generate from").help(
                 "declare one: `provider app { probe request__start(uint64_t id, string path); };`",
@@ -168,8 +168,8 @@ impl Checker<'_> {
             match &output.name {
                 Some(name) => match names.get(name.text.as_str()) {
                     Some((input, _)) => {
-                        outputs
-                            .push(model::Output { input: *input, spelling: output.ty.spelling() });
+                        let spelling = self.resolver.spelling(&output.ty);
+                        outputs.push(model::Output { input: *input, spelling });
                     }
                     None => self.report(Diagnostic::error(
                         name.span.clone(),
@@ -257,11 +257,19 @@ impl Checker<'_> {
     }
 
     fn param(&mut self, ast: &Param) -> Option<model::Param> {
+        if let Some((name, ty)) = self.resolver.reversed_declaration(ast) {
+            let message = format!("unknown type `{name}`");
+            self.report(
+                Diagnostic::error(ast.ty.span.clone(), message, "not declared in this file")
+                    .help(format!("write the type before the name: `{ty} {name}`")),
+            );
+            return None;
+        }
         let ty = self.resolver.argument(&ast.ty)?;
         let ty = self.apply_go_annotation(ast, ty);
         Some(model::Param {
             name: ast.name.as_ref().map(|n| n.text.clone()),
-            spelling: resolve::decay(&ast.ty).spelling(),
+            spelling: self.resolver.spelling(&resolve::decay(&ast.ty)),
             ty,
             doc: ast.doc.clone(),
         })

@@ -1,11 +1,12 @@
 //! Resolves types: from a type as written to the type of an argument.
 
-use crate::dlang::ast::{Base, Body, Derived, File, Keyword, Type};
+use crate::dlang::ast::{Base, Body, Derived, File, Keyword, Param, Type};
 use crate::dlang::c_types;
 use crate::dlang::constant::{self, Scope};
-use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::dlang::lexer::{Kind, Token};
 use crate::dlang::source::{Sources, Span};
+use crate::dlang::type_names;
 use crate::model::{self, Enum, Struct};
 use std::collections::HashMap;
 
@@ -29,7 +30,7 @@ pub(super) struct Resolver<'a> {
     pub(super) sources: &'a Sources,
     pub(super) file: &'a File,
     missing_headers: &'a [String],
-    pub(super) diagnostics: &'a mut Vec<Diagnostic>,
+    pub(super) diagnostics: &'a mut Diagnostics,
     typedefs: HashMap<&'a str, &'a Type>,
     /// By tag index, the first typedef of each struct, union and enum. It names those without a
     /// tag.
@@ -89,7 +90,7 @@ impl<'a> Resolver<'a> {
         sources: &'a Sources,
         file: &'a File,
         missing_headers: &'a [String],
-        diagnostics: &'a mut Vec<Diagnostic>,
+        diagnostics: &'a mut Diagnostics,
     ) -> Self {
         let mut resolver = Resolver {
             sources,
@@ -209,7 +210,7 @@ impl<'a> Resolver<'a> {
                         base = &inner.base;
                         continue;
                     }
-                    None => match c_types::built_in(name) {
+                    None => match type_names::built_in(name) {
                         Some(known) => CanonicalBase::Known(known),
                         None => CanonicalBase::Unknown(name.clone()),
                     },
@@ -234,6 +235,27 @@ impl<'a> Resolver<'a> {
         }
         let name = if let Base::Named(name) = base { name.clone() } else { String::new() };
         CanonicalType { base: CanonicalBase::Recursive(name), derived }
+    }
+
+    /// Returns the C spelling of a type. Spellings of Go become those of C, as tracers and their
+    /// scripts expect C.
+    pub(super) fn spelling(&self, ty: &Type) -> String {
+        if let Base::Named(name) = &ty.base
+            && !self.typedefs.contains_key(name.as_str())
+            && let Some(spelling) = type_names::go_spelling(name)
+        {
+            let mut ty = ty.clone();
+            let base = match spelling.c.strip_suffix(" *") {
+                Some(pointee) => {
+                    ty.derived.push(Derived::Pointer);
+                    pointee
+                }
+                None => spelling.c,
+            };
+            ty.text = ty.text.replace(name.as_str(), base);
+            return ty.spelling();
+        }
+        ty.spelling()
     }
 
     /// Returns the type of an argument. Reports an error and returns `None` if the type cannot be
@@ -323,6 +345,18 @@ impl<'a> Resolver<'a> {
         None
     }
 
+    /// Returns the name and the type of an argument that is declared as in Go, `id uint64`.
+    pub(super) fn reversed_declaration<'p>(&self, ast: &'p Param) -> Option<(&'p str, &'p str)> {
+        let (Base::Named(name), Some(ty)) = (&ast.ty.base, &ast.name) else { return None };
+        let is_type = |word: &str| {
+            self.typedefs.contains_key(word)
+                || type_names::built_in(word).is_some()
+                || c_types::arithmetic(&[word.to_owned()]).is_some()
+        };
+        (ast.ty.derived.is_empty() && !is_type(name) && is_type(&ty.text))
+            .then_some((name.as_str(), ty.text.as_str()))
+    }
+
     fn report_invalid_type<T>(&mut self, message: &str, ty: &Type, help: &str) -> Option<T> {
         let label = format!("`{}`", ty.spelling());
         self.diagnostics.push(Diagnostic::error(ty.span.clone(), message, label).help(help));
@@ -337,9 +371,15 @@ impl<'a> Resolver<'a> {
 
     /// A pointer to an unknown type is only worth a warning, because just the address is passed.
     fn report_unknown_type(&mut self, name: &str, span: &Span, pointer: bool) {
+        if self.diagnostics.is_full(if pointer { Severity::Warning } else { Severity::Error }) {
+            return;
+        }
         let message = format!("unknown type `{name}`");
         let nearest = c_types::nearest_type(name, self.typedefs.keys().copied());
         let help = match (nearest, self.missing_headers.first()) {
+            _ if name.contains("int128") => {
+                "an argument holds at most 8 bytes: pass two halves, or a pointer".to_owned()
+            }
             (Some(nearest), _) => format!("did you mean `{nearest}`?"),
             (None, Some(header)) => {
                 format!(

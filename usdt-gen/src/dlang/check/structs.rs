@@ -158,7 +158,7 @@ impl Resolver<'_> {
         if name.is_none() && bit_width.is_none() && !matches!(ty, FieldType::Struct(_)) {
             return Err(Opaque);
         }
-        let spelling = spelled.spelling();
+        let spelling = self.spelling(&spelled);
         Ok(FieldDecl { name, spelling, ty, doc: member.doc.clone(), bit_width })
     }
 
@@ -197,6 +197,10 @@ impl Resolver<'_> {
                 CanonicalBase::Known(model::Type::Uintptr) => {
                     Ok(FieldType::Int { size: 8, signed: false })
                 }
+                CanonicalBase::Known(model::Type::Duration) => {
+                    Ok(FieldType::Int { size: 8, signed: true })
+                }
+                CanonicalBase::Known(model::Type::Pointer) => Ok(FieldType::Pointer),
                 CanonicalBase::Known(model::Type::Float { size }) => {
                     Ok(FieldType::Float { size: *size })
                 }

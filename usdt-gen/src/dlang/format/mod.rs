@@ -38,6 +38,7 @@ pub fn format(sources: &Sources, file: &Span) -> Result<String, Box<Diagnostic>>
                 "this comment is never closed"
             }
             Kind::Invalid => "unexpected character",
+            Kind::Rest => "more tokens than a definition can have",
             // At the beginning of a formatted line, `##` would become a directive.
             Kind::Operator if sources.text(&token.text) == "##" => "unexpected operator",
             Kind::Punct('{') => {

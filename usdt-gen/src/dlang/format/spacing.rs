@@ -66,6 +66,9 @@ impl Context<'_> {
         match (last.text, next.text) {
             (_, "," | ";" | ")" | "]") | ("(" | "[", _) => false,
             ("," | "{", _) | (_, "{") => true,
+            // `[]byte` of Go.
+            ("const" | "volatile", "[") => true,
+            ("]", "byte" | "uint8") => self.before.is_none_or(|b| b.text != "["),
             (_, "." | "->" | "[") | ("." | "->" | "~" | "!", _) => false,
             ("*", _) if !self.in_expression => false,
             (_, "*") if !self.in_expression => last.text != "*",

@@ -1,7 +1,7 @@
 //! The parser's position in the tokens, and the operations that every part of the grammar uses.
 
 use crate::dlang::ast::{Constant, File, Keyword, Name};
-use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::diagnostic::{Diagnostic, Diagnostics};
 use crate::dlang::lexer::{Kind, Token};
 use crate::dlang::preprocess::Output;
 use crate::dlang::source::{Sources, Span};
@@ -21,7 +21,7 @@ pub(super) struct Parser<'a> {
     pub(super) tokens: &'a [Token],
     /// Index of the next token.
     pub(super) at: usize,
-    pub(super) diagnostics: &'a mut Vec<Diagnostic>,
+    pub(super) diagnostics: &'a mut Diagnostics,
     pub(super) file: File,
     /// Index of each named tag in [`File::tags`].
     pub(super) tag_names: HashMap<(Keyword, String), usize>,
@@ -43,7 +43,7 @@ impl<'a> Parser<'a> {
     pub(super) fn new(
         sources: &'a Sources,
         input: &'a Output,
-        diagnostics: &'a mut Vec<Diagnostic>,
+        diagnostics: &'a mut Diagnostics,
     ) -> Self {
         Parser {
             sources,

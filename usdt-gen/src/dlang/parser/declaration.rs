@@ -4,9 +4,9 @@ use super::cursor::{ParseResult, Parser};
 use crate::dlang::ast::{
     Base, Body, Derived, Enumerator, Keyword, Name, Param, Tag, Type, Typedef,
 };
-use crate::dlang::c_types;
 use crate::dlang::diagnostic::Diagnostic;
-use crate::dlang::lexer::Kind;
+use crate::dlang::lexer::{Kind, Token};
+use crate::dlang::type_names;
 
 /// Qualifiers and storage classes, which do not change the type of an argument.
 const QUALIFIERS: [&str; 14] = [
@@ -48,7 +48,7 @@ impl Parser<'_> {
             || QUALIFIERS.contains(&word)
             || ARITHMETIC.contains(&word)
             || ATTRIBUTES.contains(&word)
-            || c_types::built_in(word).is_some()
+            || type_names::built_in(word).is_some()
             || self.typedef_names.contains(word)
     }
 
@@ -168,6 +168,12 @@ impl Parser<'_> {
                     text.push(spelled);
                     base = Some(Base::Tag(tag));
                 }
+                _ if base.is_none() && words.is_empty() && self.is_go_compound() => {
+                    let parts: Vec<Token> = (0..3).map(|_| self.bump()).collect();
+                    let spelling: String = parts.iter().map(|part| self.text(part)).collect();
+                    text.push(spelling.clone());
+                    base = Some(Base::Named(spelling));
+                }
                 _ if self.peek().kind == Kind::Word && base.is_none() && words.is_empty() => {
                     self.bump();
                     text.push(word.clone());
@@ -180,8 +186,22 @@ impl Parser<'_> {
         match base {
             Some(base) => Ok((base, text.join(" "))),
             None if !words.is_empty() => Ok((Base::Words(words), text.join(" "))),
-            None => self.expected("a type", ""),
+            None => {
+                let help = if self.is_punct('[') {
+                    "of Go's slices, only `[]byte` can be passed; pass a length, or a pointer"
+                } else {
+                    ""
+                };
+                self.expected("a type", help)
+            }
         }
+    }
+
+    /// Returns true if the next three tokens are a type of Go, such as `[]byte` or `time.Duration`.
+    fn is_go_compound(&self) -> bool {
+        let parts = self.tokens.get(self.at..).unwrap_or_default().iter().take(3);
+        let spelling: String = parts.map(|part| self.text(part)).collect();
+        spelling.contains(['.', ']']) && type_names::go_spelling(&spelling).is_some()
     }
 
     /// Parses what follows `struct`, `union` or `enum`: a tag, a body, or both. Returns the index

@@ -3,7 +3,7 @@
 use super::cursor::{ParseResult, Parser};
 use crate::dlang::ast::{Attributes, File, Name};
 use crate::dlang::c_types;
-use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::diagnostic::{Diagnostic, Diagnostics};
 use crate::dlang::lexer::{Kind, Token};
 use crate::dlang::preprocess::Output;
 use crate::dlang::source::{Sources, Span};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(in crate::dlang) fn parse(
     sources: &Sources,
     input: &Output,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> File {
     let mut parser = Parser::new(sources, input, diagnostics);
     let mut ignored: BTreeMap<String, IgnoredDeclarations> = BTreeMap::new();
@@ -23,14 +23,14 @@ pub(in crate::dlang) fn parse(
         if token.kind == Kind::End {
             break;
         }
-        let (start, reported) = (parser.at, parser.diagnostics.len());
+        let (start, reported) = (parser.at, parser.diagnostics.position());
         if parser.parse_item(doc).is_err() {
             parser.at = parser.at.max(start + 1);
             parser.skip_statement();
             if !sources.in_main(&token.span) {
                 // A C header can contain anything. One warning per header is enough, because an
                 // error follows if a type is missing.
-                parser.diagnostics.truncate(reported);
+                parser.diagnostics.roll_back(reported);
                 let file = sources.file_of(&token.span).to_owned();
                 let first = token.span.clone();
                 ignored.entry(file).or_insert(IgnoredDeclarations { count: 0, first }).count += 1;

@@ -4,7 +4,7 @@ use super::cursor::{Failed, ParseResult, Parser};
 use super::doc::{split_go_type, split_go_types, split_params};
 use crate::dlang::ast::{Base, Param, Probe, Provider, Type};
 use crate::dlang::c_types;
-use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::diagnostic::{Diagnostic, MAX_DIAGNOSTICS};
 use crate::dlang::lexer::Kind;
 
 impl Parser<'_> {
@@ -38,9 +38,16 @@ impl Parser<'_> {
         self.expect('}', "the last probe")?;
         if !self.eat(';') {
             let missing = self.missing(';', "the provider's `}`");
-            self.file.missing_semicolons.push(missing);
+            self.report_missing_semicolon(missing);
         }
         Ok(Provider { name, doc, probes })
+    }
+
+    /// Remembers a missing semicolon, which is an error or a warning by the dialect.
+    fn report_missing_semicolon(&mut self, missing: Diagnostic) {
+        if self.file.missing_semicolons.len() <= MAX_DIAGNOSTICS {
+            self.file.missing_semicolons.push(missing);
+        }
     }
 
     /// Skips to after the next `;`, or to before a `}` or `probe` if the `;` is missing.
@@ -83,7 +90,7 @@ impl Parser<'_> {
                 return self.fail(missing);
             }
             // The rest of the probe is complete, so it is kept.
-            self.file.missing_semicolons.push(missing);
+            self.report_missing_semicolon(missing);
         }
         for param in &mut params {
             let (doc, go) = split_go_type(&param.doc);
@@ -124,7 +131,13 @@ impl Parser<'_> {
                 return Ok(params);
             }
             if !self.eat(',') {
-                return self.expected("`,` or `)`", "");
+                let help = match self.word() {
+                    "." | "byte" | "uint8" => {
+                        "write the type before the name: `[]byte body`, `time.Duration elapsed`"
+                    }
+                    _ => "",
+                };
+                return self.expected("`,` or `)`", help);
             }
             let trailing = self.trailing_doc();
             if let Some(last) = params.last_mut().filter(|_| !trailing.is_empty()) {

@@ -4,7 +4,7 @@ use super::state::Preprocessor;
 use crate::dlang::c_types;
 use crate::dlang::constant::{self, Scope};
 use crate::dlang::diagnostic::Diagnostic;
-use crate::dlang::lexer::{self, Kind, Token};
+use crate::dlang::lexer::{self, Kind, MAX_TOKENS, Token};
 use crate::dlang::source::Span;
 use stapsdt::escape::Escaped;
 use std::path::{Path, PathBuf};
@@ -19,16 +19,26 @@ const MAX_SOURCE_SIZE: usize = 16 << 20;
 const BUILT_IN_HEADERS: &[&str] = &[
     "inttypes.h",
     "limits.h",
+    "netinet/in.h",
+    "poll.h",
+    "pthread.h",
+    "signal.h",
     "stdbool.h",
     "stddef.h",
     "stdint.h",
     "stdlib.h",
     "string.h",
     "sys/param.h",
+    "sys/resource.h",
+    "sys/socket.h",
+    "sys/statvfs.h",
     "sys/stdint.h",
     "sys/types.h",
+    "termios.h",
     "time.h",
+    "uchar.h",
     "unistd.h",
+    "wchar.h",
 ];
 
 const DIRECTIVES: &[&str] = &[
@@ -71,6 +81,9 @@ impl Preprocessor<'_> {
         let mut conditions: Vec<Condition> = Vec::new();
         let mut run: Vec<Token> = Vec::new();
         for token in lexer::lex(self.sources, range) {
+            if !self.take_token(&token) {
+                break;
+            }
             let active = conditions.last().is_none_or(|c| c.active);
             match token.kind {
                 Kind::Directive => {
@@ -84,10 +97,31 @@ impl Preprocessor<'_> {
             }
         }
         self.expand_to_output(&mut run);
+        if self.has_too_many_tokens {
+            return;
+        }
         for condition in conditions {
             let help = "close it with `#endif`";
             self.error(&condition.span, "this condition is never closed", "opened here", help);
         }
+    }
+
+    /// Counts a token of a file. Returns false if there are too many, which is reported once.
+    fn take_token(&mut self, token: &Token) -> bool {
+        if self.has_too_many_tokens {
+            return false;
+        }
+        self.file_tokens += 1;
+        if token.kind != Kind::Rest && self.file_tokens <= MAX_TOKENS {
+            return true;
+        }
+        self.has_too_many_tokens = true;
+        self.output.truncated = true;
+        let start = token.span.start;
+        let message = format!("the files have more than {MAX_TOKENS} tokens together");
+        let help = "split the definition, or include fewer headers";
+        self.error(&(start..start), message, "the rest is not read", help);
+        false
     }
 
     /// Expands the macros in the tokens between two directives and moves the result to the output.
@@ -122,6 +156,11 @@ impl Preprocessor<'_> {
         depth: usize,
     ) {
         let mut tokens = lexer::lex_line(self.sources, &(token.text.start + 1..token.text.end));
+        self.file_tokens += tokens.len();
+        if let Some(rest) = tokens.pop_if(|last| last.kind == Kind::Rest) {
+            self.take_token(&rest);
+            return;
+        }
         let active = conditions.last().is_none_or(|c| c.active);
         let name = match tokens.first() {
             None => return,
@@ -277,7 +316,7 @@ impl Preprocessor<'_> {
     }
 
     fn include(&mut self, directive: &Directive, directory: &Path, depth: usize) {
-        if self.is_full {
+        if self.is_full || self.has_too_many_tokens {
             return;
         }
         let Some(header) = self.header_name(directive) else {

@@ -15,7 +15,7 @@ mod state;
 
 use super::lexer::{Kind, Token};
 use super::options::Options;
-use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::diagnostic::Diagnostics;
 use crate::dlang::source::{Sources, Span};
 pub(super) use state::Output;
 use state::Preprocessor;
@@ -25,7 +25,7 @@ pub(super) fn preprocess(
     sources: &mut Sources,
     main: &Span,
     options: &Options,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Output {
     let mut preprocessor = Preprocessor::new(sources, options, diagnostics);
     preprocessor.predefine_macros();

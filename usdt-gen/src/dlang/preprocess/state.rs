@@ -1,6 +1,6 @@
 //! The state of a preprocessor run, and the types that its parts share.
 
-use crate::dlang::diagnostic::Diagnostic;
+use crate::dlang::diagnostic::{Diagnostic, Diagnostics};
 use crate::dlang::lexer::Token;
 use crate::dlang::options::Options;
 use crate::dlang::source::{Sources, Span};
@@ -43,13 +43,17 @@ pub(super) struct MacroParams {
 pub(super) struct Preprocessor<'a> {
     pub(super) sources: &'a mut Sources,
     pub(super) options: &'a Options,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Diagnostics,
     /// Defined macros by name.
     pub(super) macros: HashMap<String, Macro>,
     /// Files with `#pragma once` that have been read.
     pub(super) once_files: HashSet<PathBuf>,
     /// True after the limit for the size of all files was reported. No file is included then.
     pub(super) is_full: bool,
+    /// True after the limit for the tokens of all files was reported. Nothing more is read then.
+    pub(super) has_too_many_tokens: bool,
+    /// Number of tokens of all files so far.
+    pub(super) file_tokens: usize,
     /// Number of tokens that macros can still produce. 0 stops all expansion.
     pub(super) token_budget: usize,
     pub(super) output: Output,
@@ -59,7 +63,7 @@ impl<'a> Preprocessor<'a> {
     pub(super) fn new(
         sources: &'a mut Sources,
         options: &'a Options,
-        diagnostics: &'a mut Vec<Diagnostic>,
+        diagnostics: &'a mut Diagnostics,
     ) -> Self {
         Preprocessor {
             sources,
@@ -68,6 +72,8 @@ impl<'a> Preprocessor<'a> {
             macros: HashMap::new(),
             once_files: HashSet::new(),
             is_full: false,
+            has_too_many_tokens: false,
+            file_tokens: 0,
             token_budget: TOKEN_BUDGET,
             output: Output { tokens: Vec::new(), missing_headers: Vec::new(), truncated: false },
         }

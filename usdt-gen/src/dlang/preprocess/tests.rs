@@ -2,6 +2,7 @@
 
 use super::preprocess;
 use crate::dlang::Options;
+use crate::dlang::diagnostic::Diagnostics;
 use crate::dlang::lexer::Kind;
 use crate::dlang::source::Sources;
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 fn run_with(text: &str, options: &Options) -> (String, Vec<String>) {
     let mut sources = Sources::default();
     let main = sources.add("main.d", text);
-    let mut diagnostics = Vec::new();
+    let mut diagnostics = Diagnostics::default();
     let out = preprocess(&mut sources, &main, options, &mut diagnostics);
     let words: Vec<&str> = out
         .tokens
@@ -20,7 +21,7 @@ fn run_with(text: &str, options: &Options) -> (String, Vec<String>) {
         .filter(|t| !matches!(t.kind, Kind::End | Kind::Comment))
         .map(|t| sources.text(&t.text))
         .collect();
-    (words.join(" "), diagnostics.into_iter().map(|d| d.message).collect())
+    (words.join(" "), diagnostics.finish().into_iter().map(|d| d.message).collect())
 }
 
 fn run(text: &str) -> String {
@@ -104,7 +105,7 @@ fn includes_files_relative_to_the_including_file_and_the_search_path() {
     assert_eq!(run_with(text, &options), ("C from_c D D".into(), vec![]));
     let (_, messages) =
         run_with("#include \"loop.h\"\n#include <none.h>\n#include <stdint.h>\n", &options);
-    assert_eq!(messages, ["includes are nested more than 32 deep", "header `none.h` not found"]);
+    assert_eq!(messages, ["header `none.h` not found", "includes are nested more than 32 deep"]);
 }
 
 #[test]
