@@ -25,7 +25,8 @@ pub(crate) struct ListArgs {
     /// Print one JSON object per probe site
     #[arg(long)]
     json: bool,
-    /// Read argument names and types from a file that `usdt-gen schema` wrote
+    /// Read argument names and types from a file that `usdt-gen schema` wrote; those of known
+    /// providers are built in
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Binary to list (unless -p or --all is given), then globs: `provider:probe`

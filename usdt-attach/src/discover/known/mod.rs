@@ -119,8 +119,12 @@ fn accepts(kind: Kind, operand: &argspec::Arg) -> bool {
         Kind::Int | Kind::Bool => !value.float,
         Kind::Float => true,
         _ => {
-            let is_constant = matches!(value.operand, Operand::Constant(_));
-            is_constant || value.size == POINTER && !value.float
+            // NULL can be a plain 0, and the address of a literal is a symbol.
+            let is_null_or_symbol = matches!(
+                &value.operand,
+                Operand::Constant(number) if number.symbol.is_some() || number.offset == 0
+            );
+            is_null_or_symbol || value.size == POINTER && !value.float
         }
     }
 }

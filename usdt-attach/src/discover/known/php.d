@@ -1,7 +1,7 @@
-// PHP: Zend/zend_dtrace.d.
+// PHP: Zend/zend_dtrace.d. Since 7.0 the class of a caught exception is not a C string.
 
 provider php {
-	probe exception__caught(char *classname);
+	probe exception__caught(void *classname);
 	probe exception__thrown(char *classname);
 	probe request__startup(char *request_file, char *request_uri, char *request_method);
 	probe request__shutdown(char *request_file, char *request_uri, char *request_method);

@@ -957,7 +957,7 @@ pub(super) static PROVIDERS: [KnownProvider; 20] = [
         KnownProbe { name: "compile__file__entry", args: &[("compile_file", 1), ("compile_file_translated", 1)] },
         KnownProbe { name: "compile__file__return", args: &[("compile_file", 1), ("compile_file_translated", 1)] },
         KnownProbe { name: "error", args: &[("errormsg", 1), ("request_file", 1), ("lineno", 4)] },
-        KnownProbe { name: "exception__caught", args: &[("classname", 1)] },
+        KnownProbe { name: "exception__caught", args: &[("classname", 19)] },
         KnownProbe { name: "exception__thrown", args: &[("classname", 1)] },
         KnownProbe { name: "execute__entry", args: &[("request_file", 1), ("lineno", 4)] },
         KnownProbe { name: "execute__return", args: &[("request_file", 1), ("lineno", 4)] },

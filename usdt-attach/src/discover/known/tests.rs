@@ -101,6 +101,7 @@ fn constants_and_wider_numbers_have_the_shape_of_any_parameter() {
     );
     assert!(names("php", "exception__thrown", "8@$0").is_some());
     assert!(names("php", "exception__thrown", "-4@$0").is_some());
+    assert!(names("php", "exception__thrown", "-4@$7").is_none());
     assert!(names("php", "exception__thrown", "-4@%eax").is_none());
     assert!(names("php", "exception__thrown", "8f@(%rax)").is_none());
     assert!(names("libvirt", "event_glib_update_timeout", "8@%rax 8@%rdx").is_some());
