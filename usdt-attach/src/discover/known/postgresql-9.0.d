@@ -1,4 +1,4 @@
-// PostgreSQL up to 9.0: src/backend/utils/probes.d.
+// PostgreSQL up to 9.0, and light-weight locks up to 9.3: src/backend/utils/probes.d.
 
 provider postgresql {
 	probe lwlock__acquire(int lock, int mode);
