@@ -25,6 +25,7 @@ mod generated_code;
 mod go_runtime;
 mod hostile_files;
 mod instruction_counts;
+mod known_providers;
 mod library;
 mod malformed_files;
 mod operands;

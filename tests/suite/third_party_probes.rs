@@ -92,14 +92,14 @@ fn traces_probes_of_rust_crates() {
 }
 
 /// A PostgreSQL server in a temporary folder.
-struct Postgres {
+pub(crate) struct Postgres {
     folder: tempfile::TempDir,
-    binaries: PathBuf,
+    pub(crate) binaries: PathBuf,
     server: Process,
 }
 
 impl Postgres {
-    fn binaries() -> Option<PathBuf> {
+    pub(crate) fn binaries() -> Option<PathBuf> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
         versions.flatten().map(|v| v.path().join("bin")).find(|bin| bin.join("postgres").exists())
     }
@@ -111,7 +111,7 @@ impl Postgres {
         command
     }
 
-    fn start(binaries: PathBuf) -> Postgres {
+    pub(crate) fn start(binaries: PathBuf) -> Postgres {
         let folder = tempfile::tempdir().unwrap();
         stdout(Command::new("chown").arg("nobody:nogroup").arg(folder.path()));
         let data = folder.path().join("data");
@@ -132,7 +132,7 @@ impl Postgres {
         server
     }
 
-    fn psql(&self, args: &[&str]) -> Command {
+    pub(crate) fn psql(&self, args: &[&str]) -> Command {
         let mut psql = command(self.binaries.join("psql"));
         psql.args(["-U", "test", "-d", "postgres", "-qAt", "-h"])
             .arg(self.folder.path())

@@ -4,6 +4,7 @@
 use crate::catalog;
 use crate::command::{Failure, Outcome, command, execute, output, root};
 use crate::go_releases;
+use crate::known;
 use crate::messages;
 use crate::packages;
 use crate::setup;
@@ -22,11 +23,12 @@ pub(crate) const LIBRARIES: &str = "go-stubs/libraries";
 type Part = (&'static str, fn() -> Outcome);
 
 /// All parts. A part may depend on the ones before it.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("catalog", catalog::write),
     ("releases", go_releases::write),
     ("uapi", bpf_structures),
     ("packages", packages::write),
+    ("known", known::write),
     ("go", go_packages),
     ("messages", all_messages),
     ("snapshots", snapshots),
@@ -92,11 +94,13 @@ fn generate(tools: &Tools) -> Outcome {
     Ok(())
 }
 
-/// Fails if a definition in `go-stubs` is not formatted by `usdt-gen fmt`.
+/// Fails if a definition in `go-stubs` or of a known provider is not formatted by `usdt-gen fmt`.
 fn check_format(tools: &Tools) -> Outcome {
     let files = output(&mut command("git", &["ls-files", "--", "go-stubs/*.d"]))?;
+    let known = known::definitions()?;
     let mut args = vec!["fmt", "--check"];
     args.extend(files.lines());
+    args.extend(known.iter().map(String::as_str));
     execute(command("usdt-gen", &args).env("PATH", tools.path()))
 }
 
@@ -105,6 +109,7 @@ pub(crate) fn check(tools: &Tools) -> Outcome {
     catalog::check()?;
     go_releases::check()?;
     packages::check()?;
+    known::check()?;
     let before = git_state()?;
     generate(tools)?;
     check_format(tools)?;

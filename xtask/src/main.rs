@@ -9,6 +9,7 @@ mod fuzz;
 mod go_releases;
 mod golden;
 mod kernels;
+mod known;
 mod messages;
 mod packages;
 mod policy;

@@ -4,7 +4,7 @@
 //! library. It also says which registers and struct fields hold the arguments at the function's
 //! entry.
 
-use super::{FileBytes, Probe, ScannedObject, Source, catalog};
+use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, catalog};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::catalog::{Provider, providers};
@@ -90,6 +90,7 @@ fn probe<'a>(
         args: args.join(" "),
         source: Source::Entry,
         schema: Some(schema),
+        schema_source: Some(SchemaSource::Catalog),
         arch,
         instruction: Instruction::classify(code, arch),
         generated: false,

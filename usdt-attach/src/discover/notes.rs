@@ -1,9 +1,9 @@
 //! The probes of one file, read from its notes and, in unsealed Go binaries, from blobs in its
 //! data.
 
-use super::catalog;
 use super::file_bytes::FileBytes;
 use super::object::Object;
+use super::{catalog, known};
 use crate::error::{Error, Result, Warning, WarningKind};
 use gobinary::GoBinary;
 use serde::Serialize;
@@ -33,6 +33,21 @@ pub enum Source {
     Entry,
 }
 
+/// Where the names and types of a probe's arguments come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaSource {
+    /// A schema in the binary, which usdt-gen wrote.
+    Binary,
+    /// The catalog of probes of the Go runtime and standard library.
+    Catalog,
+    /// A schema file; see [`SchemaFile`](super::SchemaFile).
+    File,
+    /// The definitions of well-known programs that this library contains. They apply to notes of
+    /// the same provider, probe and shape.
+    Known,
+}
+
 /// The labels of an enumeration, indexed by value.
 pub(crate) type EnumLabels = &'static [&'static str];
 
@@ -57,6 +72,8 @@ pub struct Probe {
     pub source: Source,
     /// Names and types of the arguments; `None` where only the specification is known.
     pub schema: Option<schema::Probe>,
+    /// Where `schema` comes from; `None` if there is no schema.
+    pub schema_source: Option<SchemaSource>,
     /// The architecture of the file.
     pub(crate) arch: Arch,
     /// The kind of instruction at the site.
@@ -281,15 +298,22 @@ impl Scanner<'_, '_> {
                         note.pc = note.pc.wrapping_add(base.wrapping_sub(note.base));
                     }
                     let schema = schemas.get(&(note.provider.clone(), note.name.clone()));
-                    let schema = schema.and_then(|schema| self.copy_schema(schema));
+                    let schema = schema.and_then(|schema| self.within_limit(schema.clone()));
                     if schema.is_none() && self.is_go() && catalog::has_provider(&note.provider) {
                         let words = argspec::parse(&note.args, arch).len();
                         let schema = catalog::schema_for_words(&note.provider, &note.name, words);
                         let goid = self.goid_offset();
+                        let schema = schema.map(|schema| (schema, SchemaSource::Catalog));
                         self.add(note, schema, Source::Native, arch, goid);
                         continue;
                     }
                     let goid = self.goid_without_word(&note, schema.as_ref(), arch);
+                    let schema = match schema {
+                        Some(schema) => Some((schema, SchemaSource::Binary)),
+                        None => known::schema_for(&note.provider, &note.name, &note.args, arch)
+                            .and_then(|schema| self.within_limit(schema))
+                            .map(|schema| (schema, SchemaSource::Known)),
+                    };
                     self.add(note, schema, Source::Note, arch, goid);
                 }
                 Err(error) => self.warnings.push(|| error.to_string()),
@@ -297,8 +321,8 @@ impl Scanner<'_, '_> {
         }
     }
 
-    /// Copies a schema; `None` if all copies together are too large.
-    fn copy_schema(&mut self, schema: &schema::Probe) -> Option<schema::Probe> {
+    /// Returns the schema; `None` if all schemas together are too large.
+    fn within_limit(&mut self, schema: schema::Probe) -> Option<schema::Probe> {
         let args = schema
             .args
             .iter()
@@ -312,7 +336,7 @@ impl Scanner<'_, '_> {
             return None;
         };
         self.schemas_left = left;
-        Some(schema.clone())
+        Some(schema)
     }
 
     fn is_go(&self) -> bool {
@@ -347,6 +371,7 @@ impl Scanner<'_, '_> {
                         continue;
                     }
                     let schema = NoteBody::from_json(blob.schema).map(|body| body.probe);
+                    let schema = schema.map(|schema| (schema, SchemaSource::Binary));
                     let goid = self.goid_offset();
                     self.add(blob.note, schema, Source::Blob, arch, goid);
                 }
@@ -358,7 +383,7 @@ impl Scanner<'_, '_> {
     fn add(
         &mut self,
         note: Note,
-        schema: Option<schema::Probe>,
+        schema: Option<(schema::Probe, SchemaSource)>,
         source: Source,
         arch: Arch,
         goid: Option<u32>,
@@ -391,6 +416,7 @@ impl Scanner<'_, '_> {
         let generated =
             view.bytes_at(note.pc, site::code(arch).len() as u64) == Some(site::code(arch));
         let code = view.bytes_up_to(note.pc, 4).unwrap_or_default();
+        let (schema, schema_source) = schema.unzip();
         self.probes.push(Probe {
             provider: note.provider,
             name: note.name,
@@ -401,6 +427,7 @@ impl Scanner<'_, '_> {
             args: note.args,
             source,
             schema,
+            schema_source,
             arch,
             instruction: Instruction::classify(code, arch),
             generated,

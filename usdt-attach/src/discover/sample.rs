@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used)] // tests may panic
 
 use super::select::Selected;
-use super::{Object, Probe, Source};
+use super::{Object, Probe, SchemaSource, Source};
 use stapsdt::argspec::Arch;
 use stapsdt::schema::{self, Kind};
 use stapsdt::site::Instruction;
@@ -20,6 +20,7 @@ pub fn probe(args: &str) -> Probe {
         args: args.into(),
         source: Source::Note,
         schema: None,
+        schema_source: None,
         arch: Arch::X86_64,
         instruction: Instruction::Nop,
         generated: true,
@@ -48,7 +49,7 @@ pub fn described(args: &str, kinds: &[(&str, Kind)]) -> Probe {
 pub fn with_args(args: &str, declared: Vec<schema::Arg>) -> Probe {
     let schema =
         schema::Probe { name: "p".into(), args: declared, doc: String::new(), stability: None };
-    Probe { schema: Some(schema), ..probe(args) }
+    Probe { schema: Some(schema), schema_source: Some(SchemaSource::Binary), ..probe(args) }
 }
 
 /// Returns the probe as selected in the file of the running program.

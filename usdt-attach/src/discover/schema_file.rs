@@ -1,6 +1,6 @@
 //! Schema files: argument names and types for probes whose binary has none.
 
-use super::ScannedObject;
+use super::{Probe, ScannedObject, SchemaSource};
 use crate::discover::select::normalized_name;
 use crate::error::{Error, Result, Warning, WarningKind};
 use stapsdt::argspec;
@@ -51,13 +51,16 @@ impl SchemaFile {
         Ok(SchemaFile(schema))
     }
 
-    /// Gives names and types to the arguments of probes that have none.
+    /// Gives names and types to the arguments of probes that have none in their binary. They
+    /// replace those of known providers.
     ///
     /// A description that does not have as many argument words as the probe's note is not used; a
     /// warning is added to the object instead.
     pub fn apply(&self, found: &mut [ScannedObject]) {
         for one in found {
-            for probe in one.probes.iter_mut().filter(|p| p.schema.is_none()) {
+            let replaceable =
+                |probe: &Probe| matches!(probe.schema_source, None | Some(SchemaSource::Known));
+            for probe in one.probes.iter_mut().filter(|probe| replaceable(probe)) {
                 let provider = self.0.providers.iter().find(|p| p.name == probe.provider);
                 // Some tools write probe names with `-` for `__`, as DTrace does.
                 let Some(description) = provider.and_then(|p| {
@@ -69,7 +72,9 @@ impl SchemaFile {
                 };
                 let words = argspec::parse(&probe.args, probe.arch).len();
                 if description.words() == words {
-                    Arc::make_mut(probe).schema = Some(description.clone());
+                    let probe = Arc::make_mut(probe);
+                    probe.schema = Some(description.clone());
+                    probe.schema_source = Some(SchemaSource::File);
                 } else {
                     let message = format!(
                         "{}: ignored its schema, which has {} argument words where the note has {words}",

@@ -35,8 +35,8 @@ pub(crate) enum StringEnd {
 /// `goid`.
 pub(crate) fn accesses(probe: &Probe, strings: &[String]) -> Vec<Access> {
     let arguments = Arguments::new(probe, strings);
-    let names = arguments.list.iter().map(|a| a.name.as_str()).chain(["goid"]);
-    names.filter_map(|name| access(&arguments, name)).collect()
+    let names = arguments.all_names().chain(["goid".to_owned()]);
+    names.filter_map(|name| access(&arguments, &name)).collect()
 }
 
 fn access(arguments: &Arguments, name: &str) -> Option<Access> {

@@ -3,8 +3,12 @@
 //! An argument takes one operand of the specification, or two if it has a length: Go strings, byte
 //! slices and errors. A note that usdt-gen sealed has one more operand after the declared
 //! arguments, the goroutine id.
+//!
+//! `argN` names the argument at position N. Where the names come from a known provider, N counts
+//! operands, as it does without names and in other tracers: `arg1` stays the same operand when a
+//! release of this library learns the names of a provider.
 
-use crate::discover::{EnumLabels, Probe, Source};
+use crate::discover::{EnumLabels, Probe, SchemaSource, Source};
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
@@ -41,11 +45,25 @@ pub(super) struct Argument {
     pub(super) labels: Option<EnumLabels>,
 }
 
+impl Argument {
+    /// Returns an integer without length and labels.
+    fn integer(name: String, value: OperandResult) -> Argument {
+        Argument { name, kind: Kind::Int, value, length: None, labels: None }
+    }
+}
+
 /// All arguments of a probe.
 #[derive(Clone, Debug)]
 pub(super) struct Arguments {
     /// The arguments in declared order.
     pub(super) list: Vec<Argument>,
+    /// True if N counts operands in `argN`, false if it counts arguments.
+    counts_operands: bool,
+    /// The lengths of strings as integers named `argN`, which events do not have; empty if N counts
+    /// arguments.
+    lengths: Vec<Argument>,
+    /// The name of the argument at each position, for `argN`.
+    positions: Vec<String>,
     /// The operand with the goroutine id; `None` if the probe has none.
     pub(super) goid: Option<Operand>,
     /// The architecture of the operands.
@@ -73,28 +91,52 @@ impl Arguments {
             Some(schema) => declared_arguments(schema, &operands, &probe.enum_labels),
             None => (0..)
                 .zip(operands)
-                .map(|(i, value)| Argument {
-                    name: format!("arg{i}"),
-                    kind: Kind::Int,
-                    value,
-                    length: None,
-                    labels: None,
-                })
+                .map(|(i, value)| Argument::integer(format!("arg{i}"), value))
                 .collect(),
         };
-        for (index, argument) in list.iter_mut().enumerate() {
-            let is_named = |s: &String| *s == argument.name || position(s) == Some(index);
+        let counts_operands = probe.schema_source == Some(SchemaSource::Known);
+        let (mut lengths, mut positions) = (Vec::new(), Vec::new());
+        for argument in &list {
+            positions.push(argument.name.clone());
+            if let Some(length) = argument.length.as_ref().filter(|_| counts_operands) {
+                let name = format!("arg{}", positions.len());
+                positions.push(name.clone());
+                lengths.push(Argument::integer(name, length.clone()));
+            }
+        }
+        for argument in &mut list {
+            let is_named = |s: &String| {
+                *s == argument.name || at_position(&positions, s) == Some(&argument.name)
+            };
             if matches!(argument.kind, Kind::Int | Kind::Pointer) && strings.iter().any(is_named) {
                 argument.kind = Kind::Cstring;
             }
         }
-        Arguments { list, goid, arch: probe.arch }
+        Arguments { list, counts_operands, lengths, positions, goid, arch: probe.arch }
     }
 
-    /// Returns the argument with a name, or at position N for `argN`.
-    pub(super) fn find(&self, name: &str) -> Option<&Argument> {
-        let named = self.list.iter().find(|a| a.name == name);
-        named.or_else(|| position(name).and_then(|i| self.list.get(i)))
+    /// Returns the argument with a name, or at position N for `argN`, and its index among
+    /// `list` and the lengths of strings.
+    pub(super) fn find(&self, name: &str) -> Option<(usize, &Argument)> {
+        let named = |name: &str| self.all().enumerate().find(|(_, a)| a.name == name);
+        named(name).or_else(|| named(at_position(&self.positions, name)?))
+    }
+
+    /// Returns the argument with an index that [`Arguments::find`] returned.
+    pub(super) fn get(&self, index: usize) -> Option<&Argument> {
+        self.all().nth(index)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Argument> {
+        self.list.iter().chain(&self.lengths)
+    }
+
+    /// Returns the names of the arguments in declared order, then `argN` for each position if N
+    /// counts operands.
+    pub(super) fn all_names(&self) -> impl Iterator<Item = String> {
+        let positions = if self.counts_operands { self.positions.len() } else { 0 };
+        let names = self.list.iter().map(|a| a.name.clone());
+        names.chain((0..positions).map(|i| format!("arg{i}")))
     }
 
     /// Returns true if the name is that of an argument or of a property that hits of this probe
@@ -114,9 +156,9 @@ impl Arguments {
     }
 }
 
-/// Returns N for `argN`.
-fn position(name: &str) -> Option<usize> {
-    name.strip_prefix("arg")?.parse().ok()
+/// Returns the name of the argument at position N for `argN`.
+fn at_position<'a>(positions: &'a [String], name: &str) -> Option<&'a String> {
+    positions.get(name.strip_prefix("arg")?.parse::<usize>().ok()?)
 }
 
 /// Assigns the operands of a note to the arguments of a schema.
@@ -195,4 +237,48 @@ fn parse_dereferences(probe: &Probe, spec: &str) -> Option<ResolvedOperand> {
 fn goroutine_id(offset: u32, arch: Arch) -> Operand {
     let g = crate::discover::goroutine_register(arch);
     Operand::Memory { disp: Expr::number(offset.into()), base: Some(Register::gpr(g)), index: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::sample;
+
+    fn described(source: SchemaSource) -> Probe {
+        let kinds = [("thread", Kind::Int), ("class", Kind::String), ("size", Kind::Int)];
+        let probe = sample::described("-8@%rax 8@%rdx 8@%rcx -4@%ebx", &kinds);
+        Probe { schema_source: Some(source), ..probe }
+    }
+
+    fn names_by_position(probe: &Probe) -> Vec<Option<String>> {
+        let arguments = Arguments::new(probe, &[]);
+        let name = |i: u32| arguments.find(&format!("arg{i}")).map(|(_, a)| a.name.clone());
+        (0..5).map(name).collect()
+    }
+
+    #[test]
+    fn positions_count_operands_where_the_names_are_those_of_a_known_provider() {
+        let names = |names: [&str; 4]| -> Vec<Option<String>> {
+            names.map(|name| Some(name.to_owned())).into_iter().chain([None]).collect()
+        };
+        let known = described(SchemaSource::Known);
+        assert_eq!(names_by_position(&known), names(["thread", "class", "arg2", "size"]));
+        let arguments = Arguments::new(&known, &[]);
+        assert_eq!(arguments.list.len(), 3, "events have no length of their own");
+        let (index, length) = arguments.find("arg2").unwrap();
+        assert_eq!((length.kind, arguments.get(index).unwrap().name.as_str()), (Kind::Int, "arg2"));
+        assert_eq!(
+            arguments.all_names().collect::<Vec<_>>(),
+            ["thread", "class", "size", "arg0", "arg1", "arg2", "arg3"]
+        );
+        let mut by_arguments = names(["thread", "class", "size", ""]);
+        (by_arguments[3], by_arguments[4]) = (None, None);
+        assert_eq!(names_by_position(&described(SchemaSource::File)), by_arguments);
+    }
+
+    #[test]
+    fn reads_an_integer_of_a_known_provider_as_a_string_by_its_position() {
+        let arguments = Arguments::new(&described(SchemaSource::Known), &["arg3".to_owned()]);
+        assert_eq!(arguments.find("size").unwrap().1.kind, Kind::Cstring);
+    }
 }

@@ -294,7 +294,7 @@ impl<'a> HandlerBuilder<'a> {
         }
         let mut slots = builder.layout.read_all(&operands, arguments.arch).into_iter();
         for index in indexes {
-            let has_length = arguments.list.get(index).is_some_and(|a| a.length.is_some());
+            let has_length = arguments.get(index).is_some_and(|a| a.length.is_some());
             let value = slots.next().unwrap_or_else(|| Err(String::new()));
             let length = if has_length { slots.next().and_then(Result::ok) } else { None };
             builder.arg_slots.insert(index, ArgSlots { value, length });
@@ -305,9 +305,7 @@ impl<'a> HandlerBuilder<'a> {
 
     /// Returns what a name refers to.
     pub(super) fn resolve(&self, subject: &Subject) -> Result<ResolvedName<'a>, String> {
-        if let Some(argument) = self.arguments.find(&subject.name)
-            && let Some(index) = self.arguments.list.iter().position(|a| a.name == argument.name)
-        {
+        if let Some((index, argument)) = self.arguments.find(&subject.name) {
             return Ok(ResolvedName::Argument(index, argument));
         }
         match subject.name.as_str() {

@@ -43,6 +43,9 @@ const TEST: Packages = &[
     ("/usr/sbin/runc", "runc"),
     ("/usr/lib/python3/dist-packages/jsonschema/__init__.py", "python3-jsonschema"),
     ("/usr/lib/postgresql", "postgresql"),
+    ("/usr/bin/python3", "python3"),
+    ("/usr/bin/php", "php-cli"),
+    ("/usr/bin/ruby", "ruby"),
 ];
 
 /// Requirements of emulated machines with other kernels.

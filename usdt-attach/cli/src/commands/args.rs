@@ -58,7 +58,8 @@ pub(crate) struct HitArgs {
         help_heading = "Argument types"
     )]
     pub(crate) strings: Vec<String>,
-    /// Read argument names and types from a file that `usdt-gen schema` wrote
+    /// Read argument names and types from a file that `usdt-gen schema` wrote; those of known
+    /// providers are built in
     #[arg(long, value_name = "FILE", help_heading = "Argument types")]
     pub(crate) schema: Option<PathBuf>,
     /// Stop after this time, such as 10s, 500ms or 2m

@@ -3,12 +3,14 @@
 use crate::output::progress::Progress;
 use crate::output::{check_write, json, text};
 use clap::Args;
-use cli_common::{Color, Text, say, warn};
+use cli_common::{Color, Text, escape, say, warn};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use usdt_attach::discover;
-use usdt_attach::discover::select::select;
+use usdt_attach::discover::SchemaSource;
+use usdt_attach::discover::select::{Selected, select};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::Target;
 
@@ -23,7 +25,8 @@ pub(crate) struct ListArgs {
     /// Print one JSON object per probe site
     #[arg(long)]
     json: bool,
-    /// Read argument names and types from a file that `usdt-gen schema` wrote
+    /// Read argument names and types from a file that `usdt-gen schema` wrote; those of known
+    /// providers are built in
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Binary to list (unless -p or --all is given), then globs: `provider:probe`
@@ -72,7 +75,26 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     } else {
         text::list(&mut out, &selected, args.all, color)
     };
-    check_write(result.and_then(|()| out.flush()))
+    check_write(result.and_then(|()| out.flush()))?;
+    if !args.json {
+        explain_known_names(&selected);
+    }
+    Ok(())
+}
+
+/// Says which providers have argument names that are not those of the listed files.
+fn explain_known_names(selected: &[Selected]) {
+    let probes = selected.iter().map(|s| &s.probe);
+    let known = probes.filter(|probe| {
+        let has_names = probe.schema.as_ref().is_some_and(|schema| !schema.args.is_empty());
+        has_names && probe.schema_source == Some(SchemaSource::Known)
+    });
+    let providers: BTreeSet<String> =
+        known.map(|probe| escape(probe.provider.as_bytes())).collect();
+    if !providers.is_empty() {
+        let providers = providers.into_iter().collect::<Vec<_>>().join(", ");
+        say(&format!("argument names of known providers: {providers} (the files have none)"));
+    }
 }
 
 /// If a file that does not exist has a number as its name, suggests that it is a PID without `-p`.

@@ -38,7 +38,8 @@ pub(crate) struct RunArgs {
     /// Read these integer arguments as C strings: names or argN, separated by commas
     #[arg(long = "cstring", value_name = "ARG", value_delimiter = ',')]
     strings: Vec<String>,
-    /// Read argument names and types from a file that `usdt-gen schema` wrote
+    /// Read argument names and types from a file that `usdt-gen schema` wrote; those of known
+    /// providers are built in
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Stop after this time, such as 10s, 500ms or 2m

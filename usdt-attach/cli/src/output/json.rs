@@ -11,8 +11,8 @@ use serde::{Serialize, Serializer};
 use stapsdt::schema;
 use std::borrow::Cow;
 use std::io::{self, Write};
-use usdt_attach::discover::Source;
 use usdt_attach::discover::select::Selected;
+use usdt_attach::discover::{SchemaSource, Source};
 use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
 use usdt_attach::event::symbolize::Frame;
 use usdt_attach::event::{Event, Value};
@@ -50,6 +50,8 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
         source: Source,
         #[serde(skip_serializing_if = "Option::is_none")]
         schema: Option<&'a schema::Probe>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        schema_source: Option<SchemaSource>,
         #[serde(skip_serializing_if = "<[u32]>::is_empty")]
         pids: &'a [u32],
     }
@@ -63,6 +65,7 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
             args: &probe.args,
             source: probe.source,
             schema: probe.schema.as_ref(),
+            schema_source: probe.schema_source,
             pids,
         };
         write_line(out, &site)?;
