@@ -46,6 +46,7 @@ fn parse_value(arg: &str, arch: Arch) -> Result<Value, ArgError> {
         "2" => 2,
         "4" => 4,
         "8" => 8,
+        "16" => 16,
         _ => return Err(ArgError::Size(type_spec.to_owned())),
     };
     let operand = match arch {
@@ -128,7 +129,7 @@ mod tests {
             register.prop_map(Operand::Register),
             memory,
         ];
-        (prop::sample::select(vec![1u8, 2, 4, 8]), any::<bool>(), any::<bool>(), operand)
+        (prop::sample::select(vec![1u8, 2, 4, 8, 16]), any::<bool>(), any::<bool>(), operand)
             .prop_map(|(size, signed, float, operand)| Value { size, signed, float, operand })
     }
 

@@ -110,6 +110,8 @@ pub enum Value<'a> {
     Bool(bool),
     /// An address in the traced process.
     Pointer(u64),
+    /// An argument of 16 bytes, whose type is unknown.
+    Wide(u128),
     /// A string, or the label of an enum value if the schema or the catalog names it.
     String {
         /// The bytes, usually UTF-8, without a terminating NUL.
@@ -132,7 +134,7 @@ pub enum Value<'a> {
     Unreadable,
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
     /// True for strings and bytes that are cut off at the end.
     pub fn is_truncated(self) -> bool {
         matches!(
@@ -141,17 +143,45 @@ impl Value<'_> {
         )
     }
 
-    /// Formats the value without quotes. Strings are lossy UTF-8 and not escaped; bytes and addresses
-    /// are hexadecimal; nil and unreadable values are empty.
+    /// The bytes of a byte slice as a string, if they are printable: UTF-8 without control characters
+    /// other than tabs and line breaks. `None` for other byte slices and other values.
+    ///
+    /// ```
+    /// use usdt_attach::event::Value;
+    ///
+    /// let subject = Value::Bytes { bytes: b"orders.new", truncated: 0 };
+    /// assert_eq!(subject.printable(), Some("orders.new"));
+    /// assert_eq!(Value::Bytes { bytes: &[0xff, 0], truncated: 0 }.printable(), None);
+    /// ```
+    pub fn printable(self) -> Option<&'a str> {
+        let Value::Bytes { bytes, truncated } = self else { return None };
+        let string = match std::str::from_utf8(bytes) {
+            Ok(string) => string,
+            // The cut may have split the last character.
+            Err(error) if truncated > 0 && error.error_len().is_none() => {
+                std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?
+            }
+            Err(_) => return None,
+        };
+        let is_printable = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
+        string.chars().all(is_printable).then_some(string)
+    }
+
+    /// Formats the value without quotes. Strings are lossy UTF-8 and not escaped. Byte slices are
+    /// strings if they are [printable](Value::printable), else hexadecimal, as addresses are. Nil and
+    /// unreadable values are empty.
     pub fn to_plain_string(self) -> String {
         match self {
             Value::Signed(n) => n.to_string(),
             Value::Unsigned(n) => n.to_string(),
             Value::Pointer(n) => format!("{n:#x}"),
+            Value::Wide(n) => format!("{n:#034x}"),
             Value::Float(n) => n.to_string(),
             Value::Bool(b) => b.to_string(),
             Value::String { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
-            Value::Bytes { bytes, .. } => hex(bytes),
+            Value::Bytes { bytes, .. } => {
+                self.printable().map_or_else(|| hex(bytes), str::to_owned)
+            }
             Value::Nil | Value::Unreadable => String::new(),
         }
     }
@@ -284,6 +314,9 @@ impl<'a> Event<'a> {
         let Some(slot) = view.slot.filter(|slot| !self.has_fault(slot.fault)) else {
             return Value::Unreadable;
         };
+        if let Some(wide) = slot.read_wide(self.record) {
+            return Value::Wide(wide);
+        }
         let Some(raw) = slot.read(self.record) else { return Value::Unreadable };
         if let Some(label) = view.labels.and_then(|labels| labels.get(usize::try_from(raw).ok()?)) {
             return Value::String { bytes: label.as_bytes(), truncated: 0 };
@@ -305,7 +338,14 @@ impl<'a> Event<'a> {
         if pointer == 0 && matches!(view.kind, Kind::Error | Kind::Cstring) {
             return Value::Nil;
         }
+        if string.length.is_some_and(|slot| self.has_fault(slot.fault)) {
+            return Value::Unreadable;
+        }
         let full_len = string.length.and_then(|slot| slot.read(self.record));
+        if string.length.is_some_and(|slot| slot.signed) && full_len.is_some_and(|n| (n as i64) < 0)
+        {
+            return Value::Unreadable;
+        }
         // An empty string may point anywhere, so a fault does not matter.
         if full_len == Some(0) {
             return if view.kind == Kind::Bytes {
@@ -426,6 +466,50 @@ mod tests {
     }
 
     #[test]
+    fn a_string_of_negative_length_is_unreadable() {
+        let slot = |at, size, signed| ArgSlot { at, size, signed, fault: None };
+        let field = |length| StringField { at: 72, max: 8, length: Some(length), fault: 2 };
+        let mut layout = layout();
+        let pointer = slot(56, 8, false);
+        layout.args = vec![
+            view("signed", Kind::String, pointer, Some(field(slot(64, 4, true)))),
+            view("unsigned", Kind::String, pointer, Some(field(slot(64, 4, false)))),
+        ];
+        let probe = PlannedProbe { provider: "a".into(), name: "p".into() };
+        let read = |length: i32, copied| {
+            let record = record(length as u32 as u64, copied, b"12345678", 0);
+            let event = Event {
+                record: &record,
+                layout: &layout,
+                is_stub: false,
+                probe: &probe,
+                time_ns: 0,
+                pid: 0,
+                tid: 0,
+                goid: None,
+            };
+            event.args().map(|(_, value)| value.to_plain_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(read(3, 3), ["123", "123"]);
+        assert_eq!(read(-1, 8), ["", "12345678"]);
+    }
+
+    proptest! {
+        /// A byte slice is either a string that needs no loss, or hexadecimal.
+        #[test]
+        fn byte_slices_are_strings_if_they_are_printable(
+            bytes: Vec<u8>, text in "[ -~äß€😀\\n]{0,20}", cut in 0usize..20,
+        ) {
+            let plain = |bytes, truncated| Value::Bytes { bytes, truncated }.to_plain_string();
+            prop_assert_eq!(&plain(text.as_bytes(), 0), &text);
+            let cut = cut.min(text.len());
+            prop_assert!(text.starts_with(&plain(&text.as_bytes()[..cut], 1)));
+            let printed = plain(&bytes, 0);
+            prop_assert!(printed.as_bytes() == bytes || printed == hex(&bytes));
+        }
+    }
+
+    #[test]
     fn decodes_values_by_their_declared_types() {
         let string = |bytes, truncated| Value::String { bytes, truncated };
         let r = record(3, 3, b"GET", 0);
@@ -438,6 +522,8 @@ mod tests {
         assert_eq!(values(&r)[3], string(&b"1234567"[..], 1), "a full buffer may be truncated");
         let r = record(3, 0, b"", 1 << 2);
         assert_eq!(values(&r)[1], Value::Unreadable);
+        let r = record(0, 0, b"", 1 << 1);
+        assert_eq!(values(&r)[1], Value::Unreadable, "the length could not be read");
         let r = record(3, 3, b"GET", 1 << 1);
         assert_eq!(values(&r)[0], Value::Unreadable);
         let r = record(0, 0, b"", 1 << 2);

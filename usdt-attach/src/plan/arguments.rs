@@ -50,6 +50,8 @@ pub(super) struct Arguments {
     pub(super) goid: Option<Operand>,
     /// The architecture of the operands.
     pub(super) arch: Arch,
+    /// Sentences about arguments that are not of the kind that the schema or an option names.
+    pub(super) mismatches: Vec<String>,
 }
 
 impl Arguments {
@@ -88,7 +90,8 @@ impl Arguments {
                 argument.kind = Kind::Cstring;
             }
         }
-        Arguments { list, goid, arch: probe.arch }
+        let mismatches = list.iter_mut().filter_map(|a| check_kind(a, probe)).collect();
+        Arguments { list, goid, arch: probe.arch, mismatches }
     }
 
     /// Returns the argument with a name, or at position N for `argN`.
@@ -112,6 +115,44 @@ impl Arguments {
         }
         self.list.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Corrects the kind of an argument whose operand contradicts it, and returns a message that says
+/// so. Only the note knows the size of an operand and whether it is a floating-point number.
+fn check_kind(argument: &mut Argument, probe: &Probe) -> Option<String> {
+    let Ok(ResolvedOperand { value, .. }) = &argument.value else { return None };
+    let (size, is_float) = (value.size, value.float && matches!(value.size, 4 | 8));
+    let from_note = if is_float { Kind::Float } else { Kind::Int };
+    let problem = match (argument.kind, argument.length.clone()) {
+        // The definition is not always at hand, and `argN` has no type of its own.
+        (Kind::Int, _) => {
+            argument.kind = from_note;
+            return None;
+        }
+        (Kind::Float, _) if !matches!(size, 4 | 8) => {
+            format!("has {size} bytes, but a floating-point number has 4 or 8")
+        }
+        (Kind::Cstring | Kind::String | Kind::Bytes | Kind::Error, _) if size != 8 => {
+            format!("has {size} bytes, so it is not a pointer to a string")
+        }
+        (_, Some(Err(problem))) => {
+            argument.kind = Kind::Pointer;
+            argument.length = None;
+            let name = &argument.name;
+            return Some(format!(
+                "`{name}` of {} is printed as a pointer: its length cannot be read: {problem}",
+                probe.full_name()
+            ));
+        }
+        _ => return None,
+    };
+    argument.kind = from_note;
+    argument.length = None;
+    Some(format!(
+        "`{}` of {} is printed as a number: it {problem}",
+        argument.name,
+        probe.full_name()
+    ))
 }
 
 /// Returns N for `argN`.

@@ -345,6 +345,13 @@ impl<'a> HandlerBuilder<'a> {
                     .value
                     .clone()
                     .map_err(|problem| format!("`{}` cannot be read: {problem}", argument.name))
+                    .and_then(|slot| match slot.size {
+                        ..=8 => Ok(slot),
+                        size => Err(format!(
+                            "`{}` has {size} bytes; filters, keys and histograms take up to 8",
+                            argument.name
+                        )),
+                    })
             }
             ResolvedName::Tid => Ok(id(self.pid_tgid())),
             ResolvedName::Pid => Ok(id(self.pid_tgid() + 4)),
@@ -417,7 +424,7 @@ impl<'a> HandlerBuilder<'a> {
     /// Adds the read of a string into a key.
     fn key_string(&mut self, subject: &Subject, pointer: ArgSlot, to: u32) -> Result<(), String> {
         let length = self.length(subject)?;
-        if pointer.size != 8 || length.is_some_and(|l| l.size != 8) {
+        if pointer.size != 8 {
             return Err(format!("`{subject}` is not a pointer to a string"));
         }
         let fault = self.layout.next_fault_bit();
@@ -430,7 +437,7 @@ impl<'a> HandlerBuilder<'a> {
             to,
             max: KEY_STRING_LEN,
             pointer: pointer.at,
-            length: length.map(|l| l.at),
+            length,
             fault,
         });
         Ok(())

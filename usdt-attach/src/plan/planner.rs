@@ -99,6 +99,9 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let arguments = Arguments::new(probe, &self.options.strings);
+            for message in &arguments.mismatches {
+                self.warn(WarningKind::MismatchedArgument, message.clone());
+            }
             let role = self.role(selected)?;
             out.push(Candidate { selected, attach_point, arguments, role });
         }

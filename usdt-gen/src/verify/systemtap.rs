@@ -37,7 +37,7 @@ pub(super) fn judge(file: &InspectedFile<'_>, probe: &InspectedProbe) -> Verdict
         let reason = format!("it has {} arguments; the limit is {MAX_ARGS}", probe.args.len());
         return Verdict::rejected(reason, HINT_FEWER_ARGUMENTS);
     }
-    match first_unreadable(probe, |arg| arg.value.is_ok()) {
+    match first_unreadable(probe, |arg| matches!(&arg.value, Ok(value) if value.size <= 8)) {
         Some(arg) => Verdict::partial(
             format!("argument {}, `{}`, is not read", arg.position, arg.spec),
             HINT_OTHER_OPERAND,

@@ -125,7 +125,12 @@ impl Emitter<'_> {
         let wanted = bytes.len() as i32;
         if let Some(length) = length {
             self.load_slot(R1, length);
-            self.asm.jump_if(if prefix { Cond::Lt } else { Cond::Ne }, R1, wanted, no);
+            let differs = match (prefix, length.signed) {
+                (false, _) => Cond::Ne,
+                (true, false) => Cond::Lt,
+                (true, true) => Cond::Slt,
+            };
+            self.asm.jump_if(differs, R1, wanted, no);
             if wanted == 0 {
                 return;
             }

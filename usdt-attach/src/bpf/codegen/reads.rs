@@ -3,7 +3,7 @@
 use super::{BASE, CTX, Cond, Emitter, R0, R1, R2, R3, Width, helper};
 use crate::bpf::asm::R4;
 use crate::plan::record_layout::FAULTS;
-use crate::plan::{Address, ReadOp};
+use crate::plan::{Address, ArgSlot, ReadOp};
 
 /// The region that is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,12 +139,19 @@ impl Emitter<'_> {
     }
 
     /// Copies a string, truncated to `max` bytes.
-    fn string(&mut self, to: u32, max: u32, pointer: u32, length: Option<u32>, fault: u8) {
+    fn string(&mut self, to: u32, max: u32, pointer: u32, length: Option<ArgSlot>, fault: u8) {
         self.asm.load(Width::Dw, R3, BASE, pointer as i16);
         match length {
             Some(length) => {
-                let short = self.asm.label();
-                self.asm.load(Width::Dw, R2, BASE, length as i16);
+                let (short, done) = (self.asm.label(), self.asm.label());
+                self.load_slot(R2, length);
+                if length.signed {
+                    let positive = self.asm.label();
+                    self.asm.jump_if(Cond::Sge, R2, 0, positive);
+                    self.asm.store(Width::W, BASE, to as i16, R2);
+                    self.asm.jump(done);
+                    self.asm.place(positive);
+                }
                 self.asm.jump_if(Cond::Le, R2, max as i32, short);
                 self.asm.mov_imm(R2, max as i32);
                 self.asm.place(short);
@@ -152,6 +159,7 @@ impl Emitter<'_> {
                 self.address_of(to + 8);
                 self.asm.call(helper::PROBE_READ_USER);
                 self.fault_unless_zero(fault);
+                self.asm.place(done);
             }
             None => {
                 let done = self.asm.label();

@@ -2,7 +2,7 @@ use super::*;
 use crate::bpf::{PreemptionFunctions, TaskStructOffsets, Transport};
 use crate::discover::Object;
 use crate::plan::record_layout::{ArgView, Layout};
-use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, ReadOp};
+use crate::plan::{Action, Address, ArgSlot, Frame, Method, PlannedObject, PlannedProbe, ReadOp};
 use stapsdt::schema::Kind;
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ pub(super) const FEATURES: KernelFeatures = KernelFeatures {
 /// size.
 fn plan(sites: u32, handlers: u32) -> Plan {
     let own = std::env::current_exe().unwrap();
+    let length = ArgSlot { at: 56, size: 4, signed: true, fault: None };
     let layout = |i: u32| Layout {
         size: 64 + 8 * i,
         reads: vec![
@@ -46,7 +47,7 @@ fn plan(sites: u32, handlers: u32) -> Plan {
                 },
                 fault: 0,
             },
-            ReadOp::String { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
+            ReadOp::String { to: 64, max: 64, pointer: 48, length: Some(length), fault: 1 },
             ReadOp::String { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
         ],
         args: vec![ArgView {

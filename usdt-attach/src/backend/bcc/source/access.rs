@@ -79,11 +79,17 @@ fn string_accessor(out: &mut String, probe: &str, function: &str, sites: &Sites<
             Some(StringEnd::Length(length)) => {
                 let _ = write!(
                     out,
-                    "    length = {};\n    if (length > size) length = size;\n\
+                    "    length = {};\n{}\
+                     \x20   if (length > size) length = size;\n\
                      \x20   asm volatile(\"\" : \"+r\"(length));\n    if (length > size) return 0;\n\
                      \x20   if (bpf_probe_read_user(to, length, (void *)({pointer}))) return {};\n\
                      \x20   return length;\n  }}\n",
                     slot_value(length),
+                    if length.signed {
+                        format!("    if ((s64)length < 0) return {};\n", -libc::EINVAL)
+                    } else {
+                        String::new()
+                    },
                     -libc::EFAULT
                 );
             }

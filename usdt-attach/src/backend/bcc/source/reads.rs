@@ -23,9 +23,16 @@ pub(super) fn emit_read(out: &mut String, read: &ReadOp) {
         }
         ReadOp::String { to, max, pointer, length: Some(length), fault } => write!(
             out,
-            "    length = AT(u64, {length});\n    if (length > {max}) length = {max};\n\
+            "    length = {};\n    {}{{\n\
+             \x20   if (length > {max}) length = {max};\n\
              \x20   asm volatile(\"\" : \"+r\"(length));\n    AT(u32, {to}) = length;\n\
-             \x20   if (bpf_probe_read_user(base + {}, length, (void *)AT(u64, {pointer}))) FAULT({fault});\n",
+             \x20   if (bpf_probe_read_user(base + {}, length, (void *)AT(u64, {pointer}))) FAULT({fault});\n    }}\n",
+            slot_value(*length),
+            if length.signed {
+                format!("if ((s64)length < 0) AT(u32, {to}) = length;\n    else ")
+            } else {
+                String::new()
+            },
             to + 8
         ),
         ReadOp::String { to, max, pointer, length: None, fault } => write!(
