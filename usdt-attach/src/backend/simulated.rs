@@ -421,7 +421,7 @@ fn execute(hit: &Hit, area: &mut [u8], reads: &[ReadOp]) {
                     None => set_fault(area, *fault),
                 }
             }
-            ReadOp::String { to, max, pointer, length, fault } => {
+            ReadOp::String { to, max, pointer, length, fault, .. } => {
                 let word = |at| {
                     let slot = ArgSlot { at, size: 8, signed: false, fault: None };
                     slot.read(area).unwrap_or(0)

@@ -50,6 +50,9 @@ pub(super) struct Arguments {
     pub(super) goid: Option<Operand>,
     /// The architecture of the operands.
     pub(super) arch: Arch,
+    /// True if strings may not be in memory when the probe fires. Code that usdt-gen generated reads
+    /// a string before it fires the probe.
+    pub(super) fault_in: bool,
     /// Sentences about arguments that are not of the kind that the schema or an option names.
     pub(super) mismatches: Vec<String>,
 }
@@ -91,7 +94,7 @@ impl Arguments {
             }
         }
         let mismatches = list.iter_mut().filter_map(|a| check_kind(a, probe)).collect();
-        Arguments { list, goid, arch: probe.arch, mismatches }
+        Arguments { list, goid, arch: probe.arch, fault_in: !probe.generated, mismatches }
     }
 
     /// Returns the argument with a name, or at position N for `argN`.

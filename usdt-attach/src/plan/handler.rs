@@ -45,6 +45,19 @@ pub(crate) struct Handler {
     pub action: Action,
 }
 
+impl Handler {
+    /// Returns true if the handler brings strings into memory, where the kernel lets it sleep.
+    pub(crate) fn faults_in(&self) -> bool {
+        let reads = match &self.action {
+            Action::Record(layout) => layout.reads.as_slice(),
+            _ => &[],
+        };
+        let mut reads = self.frame.filter_reads.iter().chain(&self.frame.action_reads).chain(reads);
+        reads.any(|read| matches!(read, ReadOp::String { fault_in: true, .. }))
+            || self.filter.as_ref().is_some_and(Condition::faults_in)
+    }
+}
+
 /// The part of the BPF stack into which arguments are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Frame {
@@ -222,7 +235,7 @@ pub(super) enum ResolvedName<'a> {
 
 /// Lays out the frame of a handler.
 pub(super) struct HandlerBuilder<'a> {
-    arguments: &'a Arguments,
+    pub(super) arguments: &'a Arguments,
     pub(super) layout: LayoutBuilder,
     action_reads: Vec<ReadOp>,
     /// The slots of the arguments in use, by index.
@@ -439,6 +452,7 @@ impl<'a> HandlerBuilder<'a> {
             pointer: pointer.at,
             length,
             fault,
+            fault_in: self.arguments.fault_in,
         });
         Ok(())
     }

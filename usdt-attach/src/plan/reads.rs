@@ -51,6 +51,9 @@ pub(crate) enum ReadOp {
         length: Option<ArgSlot>,
         /// Number of the fault bit.
         fault: u8,
+        /// True if the program brings the string into memory, where the kernel lets it sleep.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        fault_in: bool,
     },
     /// Stores the thread id and the process id, 4 bytes each.
     PidTgid { to: u32 },

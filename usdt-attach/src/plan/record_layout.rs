@@ -119,7 +119,8 @@ impl Layout {
             // There is a slot for each operand, in the same order.
             let value = slots.next().unwrap_or_else(|| Err(String::new()));
             let length = argument.length.as_ref().and_then(|_| slots.next()).and_then(Result::ok);
-            args.push(arg_view(&mut builder, argument, value, length, max_string));
+            let value = value.map(|slot| (slot, length));
+            args.push(arg_view(&mut builder, argument, value, max_string, arguments.fault_in));
         }
         let stack = stack.map(|frames| {
             let to = builder.reserve(8 + 8 * frames);
@@ -206,16 +207,20 @@ impl Layout {
 fn arg_view(
     builder: &mut LayoutBuilder,
     argument: &Argument,
-    value: Result<ArgSlot, String>,
-    length: Option<ArgSlot>,
+    value: Result<(ArgSlot, Option<ArgSlot>), String>,
     max: u32,
+    fault_in: bool,
 ) -> ArgView {
-    let slot = value.as_ref().ok().copied();
+    let slot = value.as_ref().ok().map(|(slot, _)| *slot);
+    let string = value
+        .as_ref()
+        .ok()
+        .and_then(|slots| string_field(builder, argument.kind, *slots, max, fault_in));
     ArgView {
         name: argument.name.clone(),
         kind: argument.kind,
         slot,
-        string: slot.and_then(|slot| string_field(builder, argument.kind, slot, length, max)),
+        string,
         labels: argument.labels,
         problem: value.err(),
     }
@@ -225,9 +230,9 @@ fn arg_view(
 fn string_field(
     builder: &mut LayoutBuilder,
     kind: Kind,
-    pointer: ArgSlot,
-    length: Option<ArgSlot>,
+    (pointer, length): (ArgSlot, Option<ArgSlot>),
     max: u32,
+    fault_in: bool,
 ) -> Option<StringField> {
     // Only a pointer of 8 bytes is the address of a string; see `Arguments::check_kinds`.
     if pointer.size != 8 {
@@ -240,7 +245,7 @@ fn string_field(
     };
     let to = builder.reserve(8 + max);
     let fault = builder.next_fault_bit();
-    builder.reads.push(ReadOp::String { to, max, pointer: pointer.at, length, fault });
+    builder.reads.push(ReadOp::String { to, max, pointer: pointer.at, length, fault, fault_in });
     Some(StringField { at: to, max, length, fault })
 }
 
@@ -288,8 +293,22 @@ mod tests {
                     from: Address { base: Some(152), index: None, deref_chain: vec![], disp: 8 },
                     fault: 1
                 },
-                ReadOp::String { to: 80, max: 64, pointer: 56, length: Some(length), fault: 2 },
-                ReadOp::String { to: 152, max: 64, pointer: 72, length: None, fault: 3 },
+                ReadOp::String {
+                    to: 80,
+                    max: 64,
+                    pointer: 56,
+                    length: Some(length),
+                    fault: 2,
+                    fault_in: false
+                },
+                ReadOp::String {
+                    to: 152,
+                    max: 64,
+                    pointer: 72,
+                    length: None,
+                    fault: 3,
+                    fault_in: false
+                },
             ]
         );
         assert_eq!(layout.size, 224);

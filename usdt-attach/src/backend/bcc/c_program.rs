@@ -138,7 +138,8 @@ impl CProgram<'_> {
                 )));
             };
             let body = tables.link(bodies.swap_remove(index))?;
-            programs.push(Program { cookies, code: [prologue.clone(), body].concat() });
+            let code = [prologue.clone(), body].concat();
+            programs.push(Program { cookies, code, sleepable: false });
         }
         let attached = Some(attach(&plan, &programs, detect::link_method(mechanism))?);
         let diagnostics = compiled.diagnostics;

@@ -113,6 +113,6 @@ fn begin_site(out: &mut String, site: &SiteAccess<'_>) {
         site.access.size / 8
     );
     for read in &site.access.reads {
-        emit_read(out, read);
+        emit_read(out, read, false);
     }
 }
