@@ -37,5 +37,6 @@ mod sealing;
 mod session;
 mod terminal_escapes;
 mod third_party_probes;
+mod third_party_values;
 mod trace;
 mod verification;

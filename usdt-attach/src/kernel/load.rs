@@ -83,8 +83,10 @@ fn is_about_the_program(error: &Error) -> bool {
 /// Returns the last lines of a verifier's log, which have the reason, joined in one line.
 fn last_lines(log: &[u8]) -> String {
     const LINES: usize = 4;
-    let log = String::from_utf8_lossy(log);
-    let lines: Vec<&str> = log.trim_end_matches('\0').trim_end().lines().collect();
+    // What follows the first NUL are remains of an earlier part.
+    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+    let log = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
+    let lines: Vec<&str> = log.trim_end().lines().collect();
     lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join(" | ")
 }
 

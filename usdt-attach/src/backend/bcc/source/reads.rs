@@ -57,7 +57,7 @@ fn emit_string(out: &mut String, read: &ReadOp, may_sleep: bool) {
             };
             write!(
                 out,
-                "    length = {};\n    {unless_negative}{{\n\
+                "    length = {};\n    asm volatile(\"\" : \"+r\"(length));\n    {unless_negative}{{\n\
                  \x20   if (length > {max}) length = {max};\n\
                  \x20   asm volatile(\"\" : \"+r\"(length));\n    AT(u32, {to}) = length;\n\
                  \x20   if ({failed}) FAULT({fault});\n    }}\n",
