@@ -26,6 +26,7 @@ mod instruction_counts;
 mod library;
 mod malformed_files;
 mod operands;
+mod other_architectures;
 mod packages;
 mod preemption;
 mod process_following;

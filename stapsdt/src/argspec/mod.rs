@@ -16,5 +16,5 @@ mod types;
 mod x86_64;
 
 pub use expr::Expr;
-pub use spec::parse;
+pub use spec::{parse, split};
 pub use types::{Arch, Arg, ArgError, Index, Operand, Register, RegisterId, Value};

@@ -21,8 +21,9 @@ pub fn parse(spec: &str, arch: Arch) -> Vec<Arg> {
     split(spec).map(|arg| Arg { spec: arg.to_owned(), value: parse_value(arg, arch) }).collect()
 }
 
-/// Splits a specification at spaces outside of brackets: aarch64 has `8@[sp, 16]`.
-fn split(spec: &str) -> impl Iterator<Item = &str> {
+/// Splits a specification into its arguments, at spaces outside of brackets: aarch64 has
+/// `8@[sp, 16]`. It works for every architecture, as no operand has a space elsewhere.
+pub fn split(spec: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0usize;
     spec.split(move |c: char| {
         match c {

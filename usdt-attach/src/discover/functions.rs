@@ -90,7 +90,7 @@ fn probe<'a>(
         args: args.join(" "),
         source: Source::Entry,
         schema: Some(schema),
-        arch,
+        machine: view.machine_kind(),
         instruction: Instruction::classify(code, arch),
         generated: false,
         goid_offset,

@@ -67,7 +67,7 @@ impl SchemaFile {
                 }) else {
                     continue;
                 };
-                let words = argspec::parse(&probe.args, probe.arch).len();
+                let words = argspec::split(&probe.args).count();
                 if description.words() == words {
                     Arc::make_mut(probe).schema = Some(description.clone());
                 } else {

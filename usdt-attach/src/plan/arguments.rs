@@ -4,7 +4,7 @@
 //! slices and errors. A note that usdt-gen sealed has one more operand after the declared
 //! arguments, the goroutine id.
 
-use crate::discover::{EnumLabels, Probe, Source};
+use crate::discover::{EnumLabels, NATIVE, Probe, Source};
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
@@ -61,7 +61,9 @@ impl Arguments {
     /// Parses the argument specification of a probe. `strings` names integer or pointer arguments
     /// to read as C strings.
     pub(super) fn new(probe: &Probe, strings: &[String]) -> Arguments {
-        let mut operands: Vec<OperandResult> = argspec::parse(&probe.args, probe.arch)
+        // The planner has skipped the probes of other architectures.
+        let arch = probe.arch().unwrap_or(NATIVE);
+        let mut operands: Vec<OperandResult> = argspec::parse(&probe.args, arch)
             .into_iter()
             .map(|arg| match arg.value {
                 Ok(value) => resolve_symbol(probe, value),
@@ -72,7 +74,7 @@ impl Arguments {
         let goid = if operands.len() == declared + 1 && probe.schema.is_some() {
             operands.pop().and_then(Result::ok).map(|resolved| resolved.value.operand)
         } else {
-            probe.goid_offset.map(|offset| goroutine_id(offset, probe.arch))
+            probe.goid_offset.map(|offset| goroutine_id(offset, arch))
         };
         let mut list = match &probe.schema {
             Some(schema) => declared_arguments(schema, &operands, &probe.enum_labels),
@@ -94,7 +96,7 @@ impl Arguments {
             }
         }
         let mismatches = list.iter_mut().filter_map(|a| check_kind(a, probe)).collect();
-        Arguments { list, goid, arch: probe.arch, fault_in: !probe.generated, mismatches }
+        Arguments { list, goid, arch, fault_in: !probe.generated, mismatches }
     }
 
     /// Returns the argument with a name, or at position N for `argN`.
@@ -228,7 +230,7 @@ fn parse_dereferences(probe: &Probe, spec: &str) -> Option<ResolvedOperand> {
         let (distance, inner) = rest.split_once('(')?;
         deref_offsets.insert(0, distance.parse().ok()?);
         rest = inner.strip_suffix(')')?;
-        let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch).pop()?;
+        let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch()?).pop()?;
         if let Ok(value) = parsed.value {
             return Some(ResolvedOperand { value, deref_offsets });
         }

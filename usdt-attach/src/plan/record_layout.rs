@@ -20,16 +20,9 @@
 use super::arguments::{Argument, Arguments};
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use crate::discover::EnumLabels;
+pub(crate) use crate::discover::NATIVE;
 use serde::Serialize;
-use stapsdt::argspec::Arch;
 use stapsdt::schema::Kind;
-
-/// The architecture of this machine, the only one whose programs can be traced here.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const NATIVE: Arch = Arch::X86_64;
-/// The architecture of this machine, the only one whose programs can be traced here.
-#[cfg(target_arch = "aarch64")]
-pub(crate) const NATIVE: Arch = Arch::Aarch64;
 
 /// Offset of the cookie.
 pub(crate) const COOKIE: u32 = 0;

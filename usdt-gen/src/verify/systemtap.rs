@@ -15,6 +15,9 @@ pub(super) fn judge(file: &InspectedFile<'_>, probe: &InspectedProbe) -> Verdict
     if let Some(verdict) = file.check_section_name(probe) {
         return verdict;
     }
+    if file.arch().is_none() {
+        return Verdict::unknown_architecture();
+    }
     if !file.view.sections.get(probe.section).is_some_and(|s| s.is_note() && !s.is_alloc()) {
         return Verdict::rejected(
             "the note section is loaded or does not have the type SHT_NOTE",

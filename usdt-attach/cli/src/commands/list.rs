@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use usdt_attach::discover;
-use usdt_attach::discover::select::select;
+use usdt_attach::discover::select::{Selected, select};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::Target;
 
@@ -65,6 +65,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
         say(&format!("{place}: no probes"));
         return Ok(());
     }
+    say_foreign(&selected);
     let color = color.enabled(&io::stdout());
     let mut out = Text::new(BufWriter::new(io::stdout().lock()), color);
     let result = if args.json {
@@ -73,6 +74,19 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
         text::list(&mut out, &selected, args.all, color)
     };
     check_write(result.and_then(|()| out.flush()))
+}
+
+/// Says which files are for other architectures, so that their probes can be listed only.
+fn say_foreign(selected: &[Selected]) {
+    for object in selected.chunk_by(|a, b| a.object.id == b.object.id) {
+        let Some(Selected { object, probe, .. }) = object.first() else { continue };
+        if let Some(architecture) = probe.foreign_architecture() {
+            let path = Escaped::new(&object.path);
+            say(&format!(
+                "{path}: a file for {architecture}, whose probes can be listed but not traced"
+            ));
+        }
+    }
 }
 
 /// If a file that does not exist has a number as its name, suggests that it is a PID without `-p`.

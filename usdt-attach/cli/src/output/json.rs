@@ -49,6 +49,8 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
         args: &'a str,
         source: Source,
         #[serde(skip_serializing_if = "Option::is_none")]
+        architecture: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         schema: Option<&'a schema::Probe>,
         #[serde(skip_serializing_if = "<[u32]>::is_empty")]
         pids: &'a [u32],
@@ -62,6 +64,7 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
             semaphore: probe.semaphore,
             args: &probe.args,
             source: probe.source,
+            architecture: probe.foreign_architecture(),
             schema: probe.schema.as_ref(),
             pids,
         };
