@@ -2,13 +2,15 @@
 //!
 //! A record is decoded in place; the plan describes its layout.
 
+pub(crate) mod constants;
 pub mod counts;
 mod elf_symbols;
 pub mod goroutines;
 pub mod symbolize;
 
-use crate::plan::record_layout::{self, ArgView, Layout, StackField};
-use crate::plan::{Action, Handler, Plan, PlannedProbe};
+use crate::plan::record_layout::{self, ArgView, Layout, StackField, StringField};
+use crate::plan::{Action, ArgSlot, Handler, Plan, PlannedProbe};
+use constants::{Constants, StringRef};
 use stapsdt::schema::Kind;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -221,6 +223,43 @@ impl Decoder {
         min_len.is_some_and(|min_len| record.len() >= *min_len)
     }
 
+    /// Returns a copy of the record with the strings that were not in memory at the hit, as far as
+    /// `constants` has them. `None` if none was missing, as usual, or none is known.
+    pub(crate) fn complete(&self, record: &[u8], constants: &mut Constants) -> Option<Vec<u8>> {
+        if u32_at(record, record_layout::FAULTS)? == 0 {
+            return None;
+        }
+        let event = self.decode(record)?;
+        let mut out: Option<Vec<u8>> = None;
+        /// The fault bit that several reads may share.
+        const SHARED: u8 = 31;
+        for (string, address) in event.missing_strings().filter(|(s, _)| s.fault != SHARED) {
+            let len = match string.length {
+                Some(length) => length.read(record)?.min(string.max.into()) as u32,
+                None => string.max,
+            };
+            let ends_with_nul = string.length.is_none();
+            let wanted = StringRef { pid: event.pid, address, len, ends_with_nul };
+            let Some(bytes) = constants.get(wanted) else { continue };
+            let out = out.get_or_insert_with(|| {
+                let mut copy = record.to_vec();
+                copy.resize(event.layout.size as usize, 0);
+                copy
+            });
+            let faults = u32_at(out, record_layout::FAULTS)? & !(1 << string.fault);
+            let fields: [(u32, &[u8]); 3] = [
+                (string.at, &(bytes.len() as u32).to_le_bytes()),
+                (string.at + 8, bytes),
+                (record_layout::FAULTS, &faults.to_le_bytes()),
+            ];
+            for (at, bytes) in fields {
+                let at = at as usize;
+                out.get_mut(at..at.checked_add(bytes.len())?)?.copy_from_slice(bytes);
+            }
+        }
+        out
+    }
+
     /// Decodes a record; `None` if the plan does not describe it.
     pub fn decode<'a>(&'a self, record: &'a [u8]) -> Option<Event<'a>> {
         let cookie = u32_at(record, record_layout::COOKIE)?;
@@ -308,6 +347,30 @@ impl<'a> Event<'a> {
         // A stub function is of no interest; its caller contains the probe.
         let skipped = usize::from(self.is_stub).min(addresses.len());
         Some(addresses.iter().skip(skipped).map(|raw| u64::from_le_bytes(*raw)))
+    }
+
+    /// True if a string could not be read: its pages were not in memory when the probe fired, or its
+    /// pointer is invalid.
+    pub fn has_unreadable_string(&self) -> bool {
+        self.missing_strings().next().is_some()
+    }
+
+    /// The strings whose bytes could not be read, and their addresses. Null pointers are not among
+    /// them.
+    fn missing_strings(&self) -> impl Iterator<Item = (StringField, u64)> + '_ {
+        let faults = u32_at(self.record, record_layout::FAULTS).unwrap_or(0);
+        let views = if faults == 0 { &[] } else { self.layout.args.as_slice() };
+        views.iter().filter_map(|view| {
+            let (slot, string) = (view.slot?, view.string?);
+            let is_known = |slot: ArgSlot| !self.has_fault(slot.fault);
+            let is_missing = self.has_fault(Some(string.fault))
+                && is_known(slot)
+                && string.length.is_none_or(|length| {
+                    is_known(length) && length.read(self.record).is_some_and(|n| n != 0)
+                });
+            let address = slot.read(self.record).filter(|address| *address != 0)?;
+            is_missing.then_some((string, address))
+        })
     }
 
     fn value(&self, view: &ArgView) -> Value<'a> {
@@ -399,8 +462,8 @@ fn u64_at(data: &[u8], at: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::record_layout::StringField;
-    use crate::plan::{ArgSlot, Frame, Handler};
+    use crate::discover::ObjectId;
+    use crate::plan::{Frame, Handler, Method, PlannedObject, Site};
     use proptest::prelude::*;
 
     fn view(name: &str, kind: Kind, slot: ArgSlot, text: Option<StringField>) -> ArgView {
@@ -463,6 +526,59 @@ mod tests {
         let event =
             Event { record, layout, is_stub: false, probe, time_ns: 0, pid: 0, tid: 0, goid: None };
         event.args().map(|(_, v)| v).collect()
+    }
+
+    /// A record of this process with a string that its BPF program could not read.
+    #[test]
+    fn completes_strings_from_the_file_that_has_them() {
+        static TEXT: &[u8] = b"constant\0";
+        let mut layout = layout();
+        // Its string is in the same place as that of `method`.
+        layout.args.truncate(3);
+        let plan = Plan {
+            handlers: vec![Handler {
+                stack_check: false,
+                frame: Frame::default(),
+                filter: None,
+                rate: None,
+                action: Action::Record(layout),
+            }],
+            probes: vec![PlannedProbe { provider: "a".into(), name: "p".into() }],
+            objects: vec![PlannedObject {
+                path: "/a".into(),
+                id: ObjectId { dev: 0, ino: 0 },
+                sites: vec![Site {
+                    cookie: 0,
+                    probe: 0,
+                    handler: 0,
+                    address: 0,
+                    offset: 0,
+                    semaphore_offset: None,
+                    method: Method::Nop,
+                    stub: false,
+                }],
+                object: None,
+            }],
+            ..Plan::default()
+        };
+        let decoder = Decoder::new(Arc::new(plan));
+        let mut constants = Constants::default();
+        let mut completed = |address: u64, length, faults| {
+            let mut record = record(length, 3, b"", faults);
+            record[16..24].copy_from_slice(&(u64::from(std::process::id()) << 32).to_le_bytes());
+            record[56..64].copy_from_slice(&address.to_le_bytes());
+            let completed = decoder.complete(&record, &mut constants)?;
+            let event = decoder.decode(&completed).unwrap();
+            assert!(!event.has_unreadable_string());
+            let values = event.args().map(|(_, value)| value.to_plain_string());
+            Some(values.collect::<Vec<_>>())
+        };
+        let text = TEXT.as_ptr() as u64;
+        let expected = ["-2", "con", "1.5"].map(str::to_owned);
+        assert_eq!(completed(text, 3, 1 << 2), Some(expected.to_vec()));
+        assert_eq!(completed(text, 3, 0), None, "nothing is missing");
+        assert_eq!(completed(text, 3, 3 << 1), None, "the pointer is missing, too");
+        assert_eq!(completed(0, 3, 1 << 2), None);
     }
 
     #[test]
