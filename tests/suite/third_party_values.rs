@@ -2,12 +2,13 @@
 //! memory yet, floating-point notes, and operands of 16 bytes.
 #![cfg(target_arch = "x86_64")]
 
+use crate::process_following::Cgroup;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use usdt_e2e::{
-    Fixture, Mode, Need, attach, command, copy, events_and_summary, have, root, stdout, text,
-    usdt_gen,
+    Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have, root, stdout,
+    text, tools, usdt_gen, wait_for,
 };
 
 /// Builds a C program and returns its path.
@@ -17,6 +18,8 @@ fn build(folder: &Path, name: &str, source: &str) -> PathBuf {
     stdout(command("gcc").arg("-O1").arg("-o").arg(&program).arg(&file));
     program
 }
+
+const SIGUSR1: i32 = 10;
 
 /// The back ends that this machine has.
 fn backends() -> Vec<&'static str> {
@@ -236,12 +239,14 @@ fn reads_strings_of_pages_that_are_not_in_memory() {
         for max in ["16", "128", "2048"] {
             let options = ["--backend", backend, "--cstring", "arg1", "--max-string", max];
             let (events, errors) = trace(&[&options[..], &["--schema", schema]].concat(), &program);
-            assert_eq!(events.len(), 12, "{errors}");
+            assert_eq!(events.len(), 15, "{errors}");
+            assert!(errors.contains("3 events have a string that could not be read"), "{errors}");
             for (probe, values) in by_probe(events) {
                 for (i, value) in (0..).zip(values) {
                     let expected = match probe.as_str() {
                         "start" => json!({"arg0": i, "arg1": "at the start"}),
                         "crossing" => json!({"arg0": i, "arg1": "crosses a page"}),
+                        "literal" => json!({"arg0": i, "arg1": "a literal"}),
                         "counted" => json!({"arg0": "crosses a page", "i": i}),
                         _ => json!({"arg0": i, "arg1": null}),
                     };
@@ -263,6 +268,49 @@ fn reads_strings_of_pages_that_are_not_in_memory() {
             &program,
         );
         assert_eq!(rows, [("counted".to_owned(), json!("crosses a page"), 3)], "{backend}");
+    }
+}
+
+/// A program that tests a cgroup cannot wait for a page, as on kernels before 6.0. Then constants come
+/// from the file.
+#[test]
+fn reads_constants_from_their_file_if_the_kernel_cannot() {
+    if !have(&[Need::Bpf, Need::Program("gcc")]) {
+        return;
+    }
+    let folder = disk_folder();
+    let source = std::fs::read_to_string(root().join("tests/c/cold.c")).unwrap();
+    let app = copy(&build(folder.path(), "cold", &source));
+    let pages = cold_file(folder.path());
+    let group = Cgroup::new().expect("cgroup2 can be mounted");
+    for backend in backends() {
+        let arguments = format!("{} wait", pages.display());
+        let target = Process::start(&mut group.command("", &app, &arguments));
+        target.wait_for_exec(&app.path);
+        let tracer = Process::start(command(tools().join("usdt-attach")).args([
+            "trace",
+            "--json",
+            "--backend",
+            backend,
+            "--cstring",
+            "arg1",
+            "--events",
+            "6",
+            "--cgroup",
+            group.path().to_str().unwrap(),
+            "cold:literal",
+            "cold:absent",
+        ]));
+        wait_for("the tracer", || tracer.link_count() >= 2);
+        target.signal(SIGUSR1);
+        let (_, out, errors) = tracer.finish();
+        assert!(errors.contains("3 events have a string that could not be read"), "{errors}");
+        let seen = by_probe(events_and_summary(&out).0);
+        for (i, value) in (0..).zip(&seen["literal"]) {
+            assert_eq!(*value, json!({"arg0": i, "arg1": "a literal"}), "{backend}");
+        }
+        assert!(seen["absent"].iter().all(|args| args["arg1"].is_null()), "{seen:?}");
+        assert_eq!((seen["literal"].len(), seen["absent"].len()), (3, 3));
     }
 }
 
