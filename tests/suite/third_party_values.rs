@@ -269,6 +269,37 @@ fn reads_strings_of_pages_that_are_not_in_memory() {
         );
         assert_eq!(rows, [("counted".to_owned(), json!("crosses a page"), 3)], "{backend}");
     }
+    if have(&[Need::Bcc]) {
+        assert_eq!(
+            strings_of_a_c_program(folder.path(), &program),
+            ["a literal: 3", "crosses a page: 3"]
+        );
+    }
+}
+
+/// Runs a C program that counts strings, and returns its rows as `string: count`.
+fn strings_of_a_c_program(folder: &Path, program: &[&str]) -> Vec<String> {
+    let count = |probe: &str| {
+        format!(
+            "USDT(cold, {probe}) {{\n  struct key key = {{}};\n\
+             \x20 usdt_text(cold, {probe}, arg1, key.text, sizeof(key.text));\n\
+             \x20 seen.increment(key);\n  return 0;\n}}\n"
+        )
+    };
+    let header = "struct key { char text[32]; };\nBPF_HASH(seen, struct key, u64);\n";
+    let source = folder.join("strings.c");
+    let functions = [count("crossing"), count("literal")].concat();
+    std::fs::write(&source, format!("{header}{functions}")).unwrap();
+    let options = ["run", source.to_str().unwrap(), "--cstring", "arg1", "--json", "--"];
+    let out = attach(&[&options[..], program].concat());
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let rows = text(&out.stdout);
+    let rows = rows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut rows: Vec<String> = rows
+        .map(|row| format!("{}: {}", row["key"]["text"].as_str().unwrap(), row["value"]))
+        .collect();
+    rows.sort();
+    rows
 }
 
 /// A program that tests a cgroup cannot wait for a page, as on kernels before 6.0. Then constants come

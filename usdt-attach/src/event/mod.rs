@@ -593,7 +593,7 @@ mod tests {
         ];
         let probe = PlannedProbe { provider: "a".into(), name: "p".into() };
         let read = |length: i32, copied| {
-            let record = record(length as u32 as u64, copied, b"12345678", 0);
+            let record = record(u64::from(length as u32), copied, b"12345678", 0);
             let event = Event {
                 record: &record,
                 layout: &layout,

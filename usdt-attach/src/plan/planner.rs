@@ -89,9 +89,9 @@ impl<'a> Planner<'a> {
         for selected in selected {
             let probe = &selected.probe;
             if probe.arch() != Some(NATIVE) {
-                let site =
-                    format!("{} in {}", probe.full_name(), Escaped::new(&selected.object.path));
-                self.skip(&site, &foreign_file(probe.machine));
+                // One warning for all probes of the file.
+                let file = Escaped::new(&selected.object.path).to_string();
+                self.skip(&file, &foreign_file(probe.machine));
                 continue;
             }
             let attach_point = cheapest_attach_point(

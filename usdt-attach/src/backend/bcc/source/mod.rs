@@ -89,7 +89,7 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
 
 /// The macros that bring the first and the last of `length` bytes into memory. `FAULT_IN` is used
 /// after a read has failed, and is 0 if the program may not sleep. `TOUCH` tests the bytes first.
-fn fault_in_macros(is_used: bool, may_sleep: bool) -> String {
+pub(super) fn fault_in_macros(is_used: bool, may_sleep: bool) -> String {
     match (is_used, may_sleep) {
         (false, _) => String::new(),
         (true, false) => "#define FAULT_IN(at, length) 0\n#define TOUCH(at, length)\n".to_owned(),
