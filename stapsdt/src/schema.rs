@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 /// The section of a sealed file with one schema note per probe.
 pub const SECTION: &str = ".note.usdt";
+/// Number of bytes that `usdt-attach` copies of a string at most. Generated Go code makes sure that
+/// this part of a string is in memory when a probe fires.
+pub const MAX_COPIED_STRING: u32 = 2048;
 /// The owner name of schema notes, without its NUL. Their descriptor is a [`NoteBody`] as JSON.
 pub(crate) const OWNER: &str = "usdt";
 /// The note type of schema notes: `usdt` in ASCII, which no other tool uses.

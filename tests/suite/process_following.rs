@@ -4,6 +4,7 @@ use crate::session::tracer;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use usdt_attach::target::Target;
 use usdt_attach::target::follow::Follower;
@@ -136,12 +137,14 @@ fn ignores_a_reused_process_id() {
 }
 
 /// A control group that is removed when the test ends.
-struct Cgroup {
+pub(crate) struct Cgroup {
     mount: tempfile::TempDir,
+    name: String,
 }
 
 impl Cgroup {
-    fn new() -> Option<Cgroup> {
+    pub(crate) fn new() -> Option<Cgroup> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let mount = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "cgroup2", "none"])
@@ -149,19 +152,20 @@ impl Cgroup {
             .status()
             .unwrap();
         mounted.success().then(|| {
-            let name = format!("usdt-e2e-{}", std::process::id());
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("usdt-e2e-{}-{number}", std::process::id());
             std::fs::create_dir_all(mount.path().join(&name).join("inner")).unwrap();
-            Cgroup { mount }
+            Cgroup { mount, name }
         })
     }
 
-    fn path(&self) -> std::path::PathBuf {
-        self.mount.path().join(format!("usdt-e2e-{}", std::process::id()))
+    pub(crate) fn path(&self) -> std::path::PathBuf {
+        self.mount.path().join(&self.name)
     }
 
     /// Returns a command that moves itself into `folder` of the group and then executes the
     /// program.
-    fn command(&self, folder: &str, app: &Copy, args: &str) -> Command {
+    pub(crate) fn command(&self, folder: &str, app: &Copy, args: &str) -> Command {
         let mut shell = command("sh");
         let procs = self.path().join(folder).join("cgroup.procs");
         shell.args(["-c", &format!("echo $$ > {}; exec {} {args}", procs.display(), app.as_str())]);

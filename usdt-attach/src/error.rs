@@ -290,6 +290,8 @@ pub enum WarningKind {
     SkippedProbe,
     /// An argument cannot be read, so events do not have its value.
     SkippedArgument,
+    /// An argument is not of the kind that its schema or an option names, so it has another kind.
+    MismatchedArgument,
 }
 
 impl Warning {

@@ -21,8 +21,9 @@ pub fn parse(spec: &str, arch: Arch) -> Vec<Arg> {
     split(spec).map(|arg| Arg { spec: arg.to_owned(), value: parse_value(arg, arch) }).collect()
 }
 
-/// Splits a specification at spaces outside of brackets: aarch64 has `8@[sp, 16]`.
-fn split(spec: &str) -> impl Iterator<Item = &str> {
+/// Splits a specification into its arguments, at spaces outside of brackets: aarch64 has
+/// `8@[sp, 16]`. It works for every architecture, as no operand has a space elsewhere.
+pub fn split(spec: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0usize;
     spec.split(move |c: char| {
         match c {
@@ -46,6 +47,7 @@ fn parse_value(arg: &str, arch: Arch) -> Result<Value, ArgError> {
         "2" => 2,
         "4" => 4,
         "8" => 8,
+        "16" => 16,
         _ => return Err(ArgError::Size(type_spec.to_owned())),
     };
     let operand = match arch {
@@ -128,7 +130,7 @@ mod tests {
             register.prop_map(Operand::Register),
             memory,
         ];
-        (prop::sample::select(vec![1u8, 2, 4, 8]), any::<bool>(), any::<bool>(), operand)
+        (prop::sample::select(vec![1u8, 2, 4, 8, 16]), any::<bool>(), any::<bool>(), operand)
             .prop_map(|(size, signed, float, operand)| Value { size, signed, float, operand })
     }
 

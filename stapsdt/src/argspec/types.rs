@@ -33,7 +33,7 @@ impl fmt::Display for Arg {
 /// The type and location of an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
-    /// Size in bytes: 1, 2, 4 or 8. It overrides the width of the register's name.
+    /// Size in bytes: 1, 2, 4, 8 or 16. It overrides the width of the register's name.
     pub size: u8,
     /// True if the value is a two's complement integer; false for unsigned integers.
     pub signed: bool,
@@ -120,7 +120,7 @@ pub enum RegisterId {
 pub enum ArgError {
     /// The part before `@` is not a size.
     #[error(
-        "`{0}` is not an argument size: expected 1, 2, 4 or 8, with `-` before it or `f` after it"
+        "`{0}` is not an argument size: expected 1, 2, 4, 8 or 16, with `-` before it or `f` after it"
     )]
     Size(String),
     /// The operand does not match the architecture's grammar.

@@ -9,6 +9,7 @@ const PROGRAMS: &[(&str, &[Mode])] = &[
     ("bridge", &[Mode::Plain, Mode::PlainStripped, Mode::Overlay]),
     ("native", &[Mode::Plain]),
     ("ticks", &[Mode::Sealed]),
+    ("cold", &[Mode::Sealed]),
 ];
 
 fn main() {

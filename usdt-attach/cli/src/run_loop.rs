@@ -2,7 +2,7 @@
 //! the end of the target.
 
 use crate::signals::Signals;
-use cli_common::warn;
+use cli_common::{say, warn};
 use std::io;
 use std::time::{Duration, Instant};
 use usdt_attach::error::{Error, Result};
@@ -89,6 +89,7 @@ pub(crate) fn run(
     let start = Instant::now();
     let mut last_report = start;
     let mut write_error = None;
+    let mut unreadable = 0u64;
     loop {
         let mut timeout = MAX_POLL_TIMEOUT;
         if let Some(interval) = conditions.interval {
@@ -100,6 +101,7 @@ pub(crate) fn run(
         let Some(mut batch) = event_loop.poll(timeout)? else { break };
         // After a failed write, events are still drained so that the hit counts are right.
         while let Some(event) = batch.next()? {
+            unreadable += u64::from(event.has_unreadable_string());
             if write_error.is_none() {
                 write_error = output.event(&event).err();
             }
@@ -118,6 +120,11 @@ pub(crate) fn run(
     }
     if write_error.is_none() {
         write_error = report(&event_loop, output, true)?;
+    }
+    if unreadable > 0 {
+        say(&format!(
+            "{unreadable} events have a string that could not be read: it was not in memory, or its pointer is invalid"
+        ));
     }
     match write_error {
         Some(source) if source.kind() != io::ErrorKind::BrokenPipe => {

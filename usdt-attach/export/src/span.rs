@@ -197,10 +197,10 @@ impl Pairing {
             value: pair_value(config.key.as_deref(), event),
         };
         let track = event.track();
-        let string = |name: &Option<String>| string_arg(event, name.as_deref()?);
+        let id = |name: &Option<String>, size| id_arg(event, name.as_deref()?, size);
         let mut trace_id = None;
-        let mut parent_id = string(&config.parent_id).and_then(|text| parse_hex(&text));
-        if let Some(text) = string(&config.trace) {
+        let mut parent_id = id(&config.parent_id, 8).and_then(|text| parse_hex(&text));
+        if let Some(text) = id(&config.trace, 16) {
             let context = TraceContext::parse(&text);
             trace_id = context.trace_id;
             parent_id = parent_id.or(context.parent_id);
@@ -217,7 +217,7 @@ impl Pairing {
             pid: event.pid,
             comm: String::from_utf8_lossy(event.comm()).into_owned(),
             trace_id: trace_id.unwrap_or_else(|| self.random.bytes()),
-            span_id: string(&config.span_id)
+            span_id: id(&config.span_id, 8)
                 .and_then(|text| parse_hex(&text))
                 .unwrap_or_else(|| self.random.bytes()),
             parent_id: parent_id.filter(|id| *id != [0; 8]),
@@ -318,9 +318,13 @@ fn pair_value(key: Option<&str>, event: &Event<'_>) -> PairValue {
     }
 }
 
-/// A string argument, or a byte slice in hexadecimal.
-fn string_arg(event: &Event<'_>, name: &str) -> Option<String> {
+/// A string argument. A byte slice of `size` bytes is an ID itself and returned in hexadecimal, even
+/// if all its bytes are printable.
+fn id_arg(event: &Event<'_>, name: &str, size: usize) -> Option<String> {
     match event.arg(name)? {
+        Value::Bytes { bytes, .. } if bytes.len() == size => {
+            Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        }
         value @ (Value::String { .. } | Value::Bytes { .. }) => Some(value.to_plain_string()),
         _ => None,
     }
@@ -418,7 +422,9 @@ fn attribute(value: Value<'_>) -> Option<Attribute> {
         }
         Value::Float(n) => Attribute::Float(n),
         Value::Bool(b) => Attribute::Bool(b),
-        Value::String { .. } | Value::Bytes { .. } => Attribute::String(value.to_plain_string()),
+        Value::String { .. } | Value::Bytes { .. } | Value::Wide(_) => {
+            Attribute::String(value.to_plain_string())
+        }
         _ => return None,
     })
 }

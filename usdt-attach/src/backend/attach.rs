@@ -45,9 +45,15 @@ impl<C: Compiler> KernelBackend<C> {
         let mut maps = Maps::create(plan, features.transport)?;
         // Creating the maps may have fallen back to another transport.
         features.transport = maps.transport;
-        let programs = self.compiler.compile(plan, &maps.fds(), features)?;
         let buffer = reader(&maps, plan)?;
-        let attached = attach(plan, &programs, method)?;
+        let compile_and_attach =
+            |features| attach(plan, &self.compiler.compile(plan, &maps.fds(), features)?, method);
+        let mut attached = compile_and_attach(features);
+        if attached.is_err() && features.sleepable {
+            // Programs that may sleep cannot use everything, such as cgroups on some kernels.
+            attached = compile_and_attach(KernelFeatures { sleepable: false, ..features });
+        }
+        let attached = attached?;
         maps.close_unread();
         Ok(Box::new(KernelAttachment { attached, buffer, maps }))
     }
@@ -74,6 +80,7 @@ fn program_features(method: LinkMethod, plan: &Plan, supports_mapped_ring: bool)
                 atomics,
                 preemption: plan.records().then(detect::preemption_functions).flatten(),
                 task: plan.records().then(detect::task_struct_offsets).flatten(),
+                sleepable: plan.faults_in() && detect::sleepable(method),
             }
         }
     }

@@ -421,7 +421,7 @@ fn execute(hit: &Hit, area: &mut [u8], reads: &[ReadOp]) {
                     None => set_fault(area, *fault),
                 }
             }
-            ReadOp::String { to, max, pointer, length, fault } => {
+            ReadOp::String { to, max, pointer, length, fault, .. } => {
                 let word = |at| {
                     let slot = ArgSlot { at, size: 8, signed: false, fault: None };
                     slot.read(area).unwrap_or(0)
@@ -429,7 +429,13 @@ fn execute(hit: &Hit, area: &mut [u8], reads: &[ReadOp]) {
                 let pointer = word(*pointer);
                 let string = match length {
                     Some(length) => {
-                        let length = word(*length).min((*max).into());
+                        let is_signed = length.signed;
+                        let length = length.read(area).unwrap_or(0);
+                        if is_signed && (length as i64) < 0 {
+                            write(area, *to, &(length as u32).to_le_bytes());
+                            continue;
+                        }
+                        let length = length.min((*max).into());
                         write(area, *to, &(length as u32).to_le_bytes());
                         read(hit, pointer, length as usize).map(<[u8]>::to_vec)
                     }
@@ -493,16 +499,16 @@ fn holds(hit: &Hit, frame: &[u8], condition: &Condition) -> bool {
             let Some(at) = pointer.read(frame).filter(|_| is_readable(pointer)) else {
                 return false;
             };
-            match length.map(|slot| slot.read(frame)) {
-                Some(Some(length)) => {
+            match length.map(|slot| (slot.signed, slot.read(frame))) {
+                Some((is_signed, Some(length))) => {
                     let fits = if *prefix {
-                        length >= bytes.len() as u64
+                        length >= bytes.len() as u64 && !(is_signed && (length as i64) < 0)
                     } else {
                         length == bytes.len() as u64
                     };
                     fits && (bytes.is_empty() || read(hit, at, bytes.len()) == Some(bytes))
                 }
-                Some(None) => false,
+                Some((_, None)) => false,
                 None => {
                     // One byte more than a full match needs tells whether the string goes on.
                     let max = bytes.len() + if *prefix { 1 } else { 2 };

@@ -18,6 +18,9 @@ pub(crate) struct KernelFeatures {
     /// Offsets for reading the running thread's name and ids from its `task_struct`, which is
     /// cheaper than calling helpers. `None` before Linux 5.11 and without BTF.
     pub task: Option<TaskStructOffsets>,
+    /// The program may sleep, so it can bring a string into memory (Linux 6.0; for `uprobe_multi`
+    /// links 6.6). Otherwise a string that is not in memory is unreadable.
+    pub sleepable: bool,
 }
 
 /// How records get from programs to the reader.

@@ -16,6 +16,7 @@ pub(crate) const RINGBUF_OUTPUT: u32 = 130;
 pub(crate) const RINGBUF_RESERVE: u32 = 131;
 pub(crate) const RINGBUF_SUBMIT: u32 = 132;
 pub(crate) const RINGBUF_QUERY: u32 = 134;
+pub(crate) const COPY_FROM_USER: u32 = 148;
 pub(crate) const GET_CURRENT_TASK_BTF: u32 = 158;
 pub(crate) const GET_ATTACH_COOKIE: u32 = 174;
 

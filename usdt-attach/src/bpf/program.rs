@@ -8,4 +8,6 @@ pub(crate) struct Program {
     pub(crate) cookies: Vec<u32>,
     /// The instructions, which contain the file descriptors of the maps.
     pub(crate) code: Vec<Insn>,
+    /// True if the program may sleep.
+    pub(crate) sleepable: bool,
 }

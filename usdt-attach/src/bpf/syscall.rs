@@ -73,6 +73,7 @@ pub(crate) fn prog_load(
     name: &CStr,
     code: &[Insn],
     attach_type: u32,
+    flags: u32,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
     let code: Vec<[u8; 8]> = code.iter().map(|one| one.to_bytes()).collect();
@@ -83,6 +84,7 @@ pub(crate) fn prog_load(
         insns: pointer(code.as_ptr()),
         license: pointer(LICENSE.as_ptr()),
         prog_name: object_name(name),
+        prog_flags: flags,
         expected_attach_type: attach_type,
         ..ProgLoad::default()
     };

@@ -91,7 +91,7 @@ fn probe<'a>(
         source: Source::Entry,
         schema: Some(schema),
         schema_source: Some(SchemaSource::Catalog),
-        arch,
+        machine: view.machine_kind(),
         instruction: Instruction::classify(code, arch),
         generated: false,
         goid_offset,

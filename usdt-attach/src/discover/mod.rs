@@ -31,7 +31,7 @@ pub(crate) use host::scan_host;
 pub use host::still_mapped;
 pub(crate) use mounts::Mounts;
 pub(crate) use new_files::{FilesWithoutProbes, NewFiles};
-pub(crate) use notes::{EnumLabels, goroutine_register};
+pub(crate) use notes::{EnumLabels, NATIVE, goroutine_register};
 pub use notes::{Probe, SchemaSource, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;

@@ -9,7 +9,7 @@ use gobinary::GoBinary;
 use serde::Serialize;
 use stapsdt::argspec::{self, Arch};
 use stapsdt::blob;
-use stapsdt::elf::View;
+use stapsdt::elf::{Machine, View};
 use stapsdt::escape::Escaped;
 use stapsdt::note::{self, Note, NoteIter};
 use stapsdt::schema::{self, NoteBody};
@@ -74,8 +74,8 @@ pub struct Probe {
     pub schema: Option<schema::Probe>,
     /// Where `schema` comes from; `None` if there is no schema.
     pub schema_source: Option<SchemaSource>,
-    /// The architecture of the file.
-    pub(crate) arch: Arch,
+    /// The machine for which the file was built.
+    pub(crate) machine: Machine,
     /// The kind of instruction at the site.
     pub(crate) instruction: Instruction,
     /// True if usdt-gen generated the site, with NOPs that the kernel can optimize.
@@ -91,6 +91,18 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Returns the architecture of the file; `None` if its operands cannot be parsed, so that the
+    /// probe can be listed only.
+    pub(crate) fn arch(&self) -> Option<Arch> {
+        self.machine.arch()
+    }
+
+    /// Returns the name of the architecture of the file if this machine cannot run it or trace it,
+    /// such as `riscv64`.
+    pub fn foreign_architecture(&self) -> Option<String> {
+        (self.arch() != Some(NATIVE)).then(|| self.machine.to_string())
+    }
+
     /// Returns `provider:name`.
     pub fn full_name(&self) -> String {
         format!("{}:{}", self.provider, self.name)
@@ -101,7 +113,7 @@ impl Probe {
     pub fn prototype(&self) -> String {
         let args: Vec<String> = match &self.schema {
             Some(schema) => schema.args.iter().map(schema::Arg::declaration).collect(),
-            None => argspec::parse(&self.args, self.arch).into_iter().map(|a| a.spec).collect(),
+            None => argspec::split(&self.args).map(str::to_owned).collect(),
         };
         format!("{}({})", self.full_name(), args.join(", "))
     }
@@ -114,6 +126,13 @@ pub(crate) fn goroutine_register(arch: Arch) -> u8 {
         Arch::Aarch64 => gobinary::G_REGISTER_ARM64,
     }
 }
+
+/// The architecture of this machine, the only one whose programs can be traced here.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const NATIVE: Arch = Arch::X86_64;
+/// The architecture of this machine, the only one whose programs can be traced here.
+#[cfg(target_arch = "aarch64")]
+pub(crate) const NATIVE: Arch = Arch::Aarch64;
 
 /// `PT_NOTE` (gABI, "Program Header").
 const PT_NOTE: u32 = 4;
@@ -147,11 +166,11 @@ pub(super) fn scan(object: &Object) -> Result<(Vec<Probe>, Vec<Warning>)> {
         bytes_left: MAX_NOTES_SIZE,
         schemas_left: MAX_SCHEMAS_SIZE,
     };
-    if let Some(arch) = view.arch() {
-        scanner.notes(arch).map_err(|problem| Error::object(object.path.clone(), problem))?;
+    scanner.notes().map_err(|problem| Error::object(object.path.clone(), problem))?;
+    if view.arch().is_some() {
         let sealed = view.section(schema::SECTION).is_some();
         if !sealed && (view.sections.is_empty() || scanner.is_go()) {
-            scanner.blobs(arch);
+            scanner.blobs();
         }
         scanner.resolve_symbols();
     }
@@ -216,7 +235,7 @@ struct Scanner<'v, 'a> {
 }
 
 impl Scanner<'_, '_> {
-    fn notes(&mut self, arch: Arch) -> std::result::Result<(), String> {
+    fn notes(&mut self) -> std::result::Result<(), String> {
         // Only a sealed file has a schema section; the blobs of an unsealed file carry their own
         // schemas.
         let sealed =
@@ -233,7 +252,7 @@ impl Scanner<'_, '_> {
             for (offset, size) in ranges {
                 if offset >= end {
                     end = offset.saturating_add(size);
-                    self.read(offset, size, arch, &schemas);
+                    self.read(offset, size, &schemas);
                 }
             }
             return Ok(());
@@ -247,18 +266,12 @@ impl Scanner<'_, '_> {
                 "section .note.stapsdt lies outside the file (is the file truncated?)".into()
             );
         }
-        self.read(offset, size, arch, &schemas);
+        self.read(offset, size, &schemas);
         Ok(())
     }
 
     /// Reads the notes at a file offset.
-    fn read(
-        &mut self,
-        offset: u64,
-        size: u64,
-        arch: Arch,
-        schemas: &HashMap<(String, String), schema::Probe>,
-    ) {
+    fn read(&mut self, offset: u64, size: u64, schemas: &HashMap<(String, String), schema::Probe>) {
         let len = size.min(self.bytes_left);
         self.bytes_left -= len;
         let Some(data) = self.view.bytes_at_offset(offset, len) else { return };
@@ -300,21 +313,25 @@ impl Scanner<'_, '_> {
                     let schema = schemas.get(&(note.provider.clone(), note.name.clone()));
                     let schema = schema.and_then(|schema| self.within_limit(schema.clone()));
                     if schema.is_none() && self.is_go() && catalog::has_provider(&note.provider) {
-                        let words = argspec::parse(&note.args, arch).len();
+                        let words = argspec::split(&note.args).count();
                         let schema = catalog::schema_for_words(&note.provider, &note.name, words);
                         let goid = self.goid_offset();
                         let schema = schema.map(|schema| (schema, SchemaSource::Catalog));
-                        self.add(note, schema, Source::Native, arch, goid);
+                        self.add(note, schema, Source::Native, goid);
                         continue;
                     }
-                    let goid = self.goid_without_word(&note, schema.as_ref(), arch);
-                    let schema = match schema {
-                        Some(schema) => Some((schema, SchemaSource::Binary)),
-                        None => known::schema_for(&note.provider, &note.name, &note.args, arch)
-                            .and_then(|schema| self.within_limit(schema))
-                            .map(|schema| (schema, SchemaSource::Known)),
+                    let goid = self.goid_without_word(&note, schema.as_ref());
+                    let schema = match (schema, self.view.arch()) {
+                        (Some(schema), _) => Some((schema, SchemaSource::Binary)),
+                        (None, Some(arch)) => {
+                            known::schema_for(&note.provider, &note.name, &note.args, arch)
+                                .and_then(|schema| self.within_limit(schema))
+                                .map(|schema| (schema, SchemaSource::Known))
+                        }
+                        // The operands of other architectures are not parsed.
+                        (None, None) => None,
                     };
-                    self.add(note, schema, Source::Note, arch, goid);
+                    self.add(note, schema, Source::Note, goid);
                 }
                 Err(error) => self.warnings.push(|| error.to_string()),
             }
@@ -346,22 +363,18 @@ impl Scanner<'_, '_> {
     /// Returns the offset of the goroutine id for a note that has no word for it; `None` if the
     /// note has the word. It is missing if the note had no space left or was sealed without
     /// goroutine ids.
-    fn goid_without_word(
-        &mut self,
-        note: &Note,
-        schema: Option<&schema::Probe>,
-        arch: Arch,
-    ) -> Option<u32> {
+    fn goid_without_word(&mut self, note: &Note, schema: Option<&schema::Probe>) -> Option<u32> {
         let declared = schema?.words();
-        (argspec::parse(&note.args, arch).len() == declared).then(|| self.goid_offset()).flatten()
+        (argspec::split(&note.args).count() == declared).then(|| self.goid_offset()).flatten()
     }
 
     fn goid_offset(&mut self) -> Option<u32> {
         let source = self.view.source();
+        self.view.arch()?;
         *self.goid.get_or_insert_with(|| GoBinary::read(source).and_then(|go| go.goid_offset()))
     }
 
-    fn blobs(&mut self, arch: Arch) {
+    fn blobs(&mut self) {
         let mut known: HashSet<u64> = self.probes.iter().map(|p| p.address).collect();
         for blob in blob::scan(self.view) {
             match blob {
@@ -373,7 +386,7 @@ impl Scanner<'_, '_> {
                     let schema = NoteBody::from_json(blob.schema).map(|body| body.probe);
                     let schema = schema.map(|schema| (schema, SchemaSource::Binary));
                     let goid = self.goid_offset();
-                    self.add(blob.note, schema, Source::Blob, arch, goid);
+                    self.add(blob.note, schema, Source::Blob, goid);
                 }
                 Err(error) => self.warnings.push(|| error.to_string()),
             }
@@ -385,7 +398,6 @@ impl Scanner<'_, '_> {
         note: Note,
         schema: Option<(schema::Probe, SchemaSource)>,
         source: Source,
-        arch: Arch,
         goid: Option<u32>,
     ) {
         let view = self.view;
@@ -413,10 +425,13 @@ impl Scanner<'_, '_> {
                 )
             });
         }
-        let generated =
-            view.bytes_at(note.pc, site::code(arch).len() as u64) == Some(site::code(arch));
+        let generated = view.arch().is_some_and(|arch| {
+            view.bytes_at(note.pc, site::code(arch).len() as u64) == Some(site::code(arch))
+        });
         let code = view.bytes_up_to(note.pc, 4).unwrap_or_default();
         let (schema, schema_source) = schema.unzip();
+        let instruction =
+            view.arch().map_or(Instruction::Other, |arch| Instruction::classify(code, arch));
         self.probes.push(Probe {
             provider: note.provider,
             name: note.name,
@@ -428,8 +443,8 @@ impl Scanner<'_, '_> {
             source,
             schema,
             schema_source,
-            arch,
-            instruction: Instruction::classify(code, arch),
+            machine: view.machine_kind(),
+            instruction,
             generated,
             goid_offset: goid,
             enum_labels: Vec::new(),
@@ -440,7 +455,8 @@ impl Scanner<'_, '_> {
     /// Looks up the symbols of all argument specifications in one pass, because symbol tables can
     /// be large.
     fn resolve_symbols(&mut self) {
-        let args = self.probes.iter().flat_map(|probe| argspec::parse(&probe.args, probe.arch));
+        let Some(arch) = self.view.arch() else { return };
+        let args = self.probes.iter().flat_map(|probe| argspec::parse(&probe.args, arch));
         let operands = args.filter_map(|arg| arg.value.ok()).map(|value| value.operand);
         let wanted: BTreeSet<String> =
             operands.filter_map(|operand| operand.symbol().map(str::to_owned)).collect();

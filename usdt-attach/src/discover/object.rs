@@ -147,6 +147,13 @@ impl Object {
         FileBytes::new(Arc::clone(&self.file), self.version.size, limit)
     }
 
+    /// Returns bytes of the file as they are now; `None` if it does not have all of them.
+    pub(crate) fn read_at(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(len).ok()?];
+        self.file.read_exact_at(&mut bytes, offset).ok()?;
+        Some(bytes)
+    }
+
     /// Fails if the file has been written to since it was opened, so that what was read may be
     /// neither the old content nor the new one.
     pub(crate) fn check_unchanged(&self) -> Result<()> {

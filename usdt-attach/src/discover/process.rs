@@ -166,6 +166,14 @@ fn for_each_mapping(
     pid: u32,
     mut visit: impl FnMut(&MapsLine<'_>) -> ControlFlow<()>,
 ) -> Result<()> {
+    for_each_line(pid, |line| match MapsLine::parse(line) {
+        Some(line) => visit(&line),
+        None => ControlFlow::Continue(()),
+    })
+}
+
+/// Calls `visit` with the lines of `/proc/PID/maps` until it breaks.
+fn for_each_line(pid: u32, mut visit: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
     let failed = |e: io::Error| process_error(pid, &e);
     let maps = File::open(format!("/proc/{pid}/maps")).map_err(failed)?;
     let mut maps = BufReader::new(maps);
@@ -176,7 +184,7 @@ fn for_each_mapping(
             return Ok(());
         }
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
-        if MapsLine::parse(line).is_some_and(|line| visit(&line).is_break()) {
+        if visit(line).is_break() {
             return Ok(());
         }
     }
@@ -360,7 +368,27 @@ pub(crate) fn mapped_ranges(pid: u32) -> Result<Vec<MappedRange>> {
     Ok(out)
 }
 
-/// A line of `/proc/PID/maps` (proc_pid_maps(5)) that maps a file executable.
+/// Returns the range at an address if the process maps a file there that it cannot write to: the
+/// mapping is private, readable and not writable.
+pub(crate) fn constant_range(pid: u32, address: u64) -> Result<Option<MappedRange>> {
+    let mut found = None;
+    for_each_line(pid, |line| {
+        let Some((permissions, line)) = MapsLine::parse_file(line) else {
+            return ControlFlow::Continue(());
+        };
+        let Some(range) = line.mapped_range() else { return ControlFlow::Continue(()) };
+        if !(range.start..range.end).contains(&address) {
+            return ControlFlow::Continue(());
+        }
+        if permissions.starts_with("r-") && permissions.ends_with('p') {
+            found = Some(range);
+        }
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+/// A line of `/proc/PID/maps` (proc_pid_maps(5)) that maps a file.
 struct MapsLine<'a> {
     range: &'a str,
     offset: &'a str,
@@ -372,14 +400,20 @@ struct MapsLine<'a> {
 impl<'a> MapsLine<'a> {
     /// Parses a line; `None` if it does not map a file executable.
     fn parse(line: &'a [u8]) -> Option<MapsLine<'a>> {
+        let (permissions, line) = MapsLine::parse_file(line)?;
+        (permissions.as_bytes().get(2) == Some(&b'x')).then_some(line)
+    }
+
+    /// Parses a line and returns its permissions as well; `None` if it does not map a file.
+    fn parse_file(line: &'a [u8]) -> Option<(&'a str, MapsLine<'a>)> {
         let mut fields = line.splitn(6, |b| *b == b' ');
         let mut next_field = || std::str::from_utf8(fields.next()?).ok();
         let (range, permissions) = (next_field()?, next_field()?);
         let (offset, device) = (next_field()?, next_field()?);
         let inode = next_field()?.parse().ok()?;
         let path = fields.next()?.trim_ascii_start();
-        (permissions.as_bytes().get(2) == Some(&b'x') && inode != 0 && path.starts_with(b"/"))
-            .then_some(MapsLine { range, offset, device, inode, path })
+        (inode != 0 && path.starts_with(b"/"))
+            .then_some((permissions, MapsLine { range, offset, device, inode, path }))
     }
 
     fn mapped_range(&self) -> Option<MappedRange> {

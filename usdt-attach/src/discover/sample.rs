@@ -3,7 +3,8 @@
 
 use super::select::Selected;
 use super::{Object, Probe, SchemaSource, Source};
-use stapsdt::argspec::Arch;
+use stapsdt::elf::Machine;
+use stapsdt::note::Format;
 use stapsdt::schema::{self, Kind};
 use stapsdt::site::Instruction;
 use std::sync::{Arc, LazyLock};
@@ -21,7 +22,7 @@ pub fn probe(args: &str) -> Probe {
         source: Source::Note,
         schema: None,
         schema_source: None,
-        arch: Arch::X86_64,
+        machine: Machine { number: 62, format: Format::LE64 },
         instruction: Instruction::Nop,
         generated: true,
         goid_offset: None,

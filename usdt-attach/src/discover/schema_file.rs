@@ -70,7 +70,7 @@ impl SchemaFile {
                 }) else {
                     continue;
                 };
-                let words = argspec::parse(&probe.args, probe.arch).len();
+                let words = argspec::split(&probe.args).count();
                 if description.words() == words {
                     let probe = Arc::make_mut(probe);
                     probe.schema = Some(description.clone());

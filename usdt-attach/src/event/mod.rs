@@ -2,13 +2,15 @@
 //!
 //! A record is decoded in place; the plan describes its layout.
 
+pub(crate) mod constants;
 pub mod counts;
 mod elf_symbols;
 pub mod goroutines;
 pub mod symbolize;
 
-use crate::plan::record_layout::{self, ArgView, Layout, StackField};
-use crate::plan::{Action, Handler, Plan, PlannedProbe};
+use crate::plan::record_layout::{self, ArgView, Layout, StackField, StringField};
+use crate::plan::{Action, ArgSlot, Handler, Plan, PlannedProbe};
+use constants::{Constants, StringRef};
 use stapsdt::schema::Kind;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -110,6 +112,8 @@ pub enum Value<'a> {
     Bool(bool),
     /// An address in the traced process.
     Pointer(u64),
+    /// An argument of 16 bytes, whose type is unknown.
+    Wide(u128),
     /// A string, or the label of an enum value if the schema or the catalog names it.
     String {
         /// The bytes, usually UTF-8, without a terminating NUL.
@@ -132,7 +136,7 @@ pub enum Value<'a> {
     Unreadable,
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
     /// True for strings and bytes that are cut off at the end.
     pub fn is_truncated(self) -> bool {
         matches!(
@@ -141,17 +145,45 @@ impl Value<'_> {
         )
     }
 
-    /// Formats the value without quotes. Strings are lossy UTF-8 and not escaped; bytes and addresses
-    /// are hexadecimal; nil and unreadable values are empty.
+    /// The bytes of a byte slice as a string, if they are printable: UTF-8 without control characters
+    /// other than tabs and line breaks. `None` for other byte slices and other values.
+    ///
+    /// ```
+    /// use usdt_attach::event::Value;
+    ///
+    /// let subject = Value::Bytes { bytes: b"orders.new", truncated: 0 };
+    /// assert_eq!(subject.printable(), Some("orders.new"));
+    /// assert_eq!(Value::Bytes { bytes: &[0xff, 0], truncated: 0 }.printable(), None);
+    /// ```
+    pub fn printable(self) -> Option<&'a str> {
+        let Value::Bytes { bytes, truncated } = self else { return None };
+        let string = match std::str::from_utf8(bytes) {
+            Ok(string) => string,
+            // The cut may have split the last character.
+            Err(error) if truncated > 0 && error.error_len().is_none() => {
+                std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?
+            }
+            Err(_) => return None,
+        };
+        let is_printable = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
+        string.chars().all(is_printable).then_some(string)
+    }
+
+    /// Formats the value without quotes. Strings are lossy UTF-8 and not escaped. Byte slices are
+    /// strings if they are [printable](Value::printable), else hexadecimal, as addresses are. Nil and
+    /// unreadable values are empty.
     pub fn to_plain_string(self) -> String {
         match self {
             Value::Signed(n) => n.to_string(),
             Value::Unsigned(n) => n.to_string(),
             Value::Pointer(n) => format!("{n:#x}"),
+            Value::Wide(n) => format!("{n:#034x}"),
             Value::Float(n) => n.to_string(),
             Value::Bool(b) => b.to_string(),
             Value::String { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
-            Value::Bytes { bytes, .. } => hex(bytes),
+            Value::Bytes { bytes, .. } => {
+                self.printable().map_or_else(|| hex(bytes), str::to_owned)
+            }
             Value::Nil | Value::Unreadable => String::new(),
         }
     }
@@ -189,6 +221,43 @@ impl Decoder {
         let site = cookie.and_then(|cookie| self.sites.get(cookie as usize));
         let min_len = site.and_then(|site| self.min_record_lens.get(site.handler as usize));
         min_len.is_some_and(|min_len| record.len() >= *min_len)
+    }
+
+    /// Returns a copy of the record with the strings that were not in memory at the hit, as far as
+    /// `constants` has them. `None` if none was missing, as usual, or none is known.
+    pub(crate) fn complete(&self, record: &[u8], constants: &mut Constants) -> Option<Vec<u8>> {
+        if u32_at(record, record_layout::FAULTS)? == 0 {
+            return None;
+        }
+        let event = self.decode(record)?;
+        let mut out: Option<Vec<u8>> = None;
+        /// The fault bit that several reads may share.
+        const SHARED: u8 = 31;
+        for (string, address) in event.missing_strings().filter(|(s, _)| s.fault != SHARED) {
+            let len = match string.length {
+                Some(length) => length.read(record)?.min(string.max.into()) as u32,
+                None => string.max,
+            };
+            let ends_with_nul = string.length.is_none();
+            let wanted = StringRef { pid: event.pid, address, len, ends_with_nul };
+            let Some(bytes) = constants.get(wanted) else { continue };
+            let out = out.get_or_insert_with(|| {
+                let mut copy = record.to_vec();
+                copy.resize(event.layout.size as usize, 0);
+                copy
+            });
+            let faults = u32_at(out, record_layout::FAULTS)? & !(1 << string.fault);
+            let fields: [(u32, &[u8]); 3] = [
+                (string.at, &(bytes.len() as u32).to_le_bytes()),
+                (string.at + 8, bytes),
+                (record_layout::FAULTS, &faults.to_le_bytes()),
+            ];
+            for (at, bytes) in fields {
+                let at = at as usize;
+                out.get_mut(at..at.checked_add(bytes.len())?)?.copy_from_slice(bytes);
+            }
+        }
+        out
     }
 
     /// Decodes a record; `None` if the plan does not describe it.
@@ -280,10 +349,37 @@ impl<'a> Event<'a> {
         Some(addresses.iter().skip(skipped).map(|raw| u64::from_le_bytes(*raw)))
     }
 
+    /// True if a string could not be read: its pages were not in memory when the probe fired, or its
+    /// pointer is invalid.
+    pub fn has_unreadable_string(&self) -> bool {
+        self.missing_strings().next().is_some()
+    }
+
+    /// The strings whose bytes could not be read, and their addresses. Null pointers are not among
+    /// them.
+    fn missing_strings(&self) -> impl Iterator<Item = (StringField, u64)> + '_ {
+        let faults = u32_at(self.record, record_layout::FAULTS).unwrap_or(0);
+        let views = if faults == 0 { &[] } else { self.layout.args.as_slice() };
+        views.iter().filter_map(|view| {
+            let (slot, string) = (view.slot?, view.string?);
+            let is_known = |slot: ArgSlot| !self.has_fault(slot.fault);
+            let is_missing = self.has_fault(Some(string.fault))
+                && is_known(slot)
+                && string.length.is_none_or(|length| {
+                    is_known(length) && length.read(self.record).is_some_and(|n| n != 0)
+                });
+            let address = slot.read(self.record).filter(|address| *address != 0)?;
+            is_missing.then_some((string, address))
+        })
+    }
+
     fn value(&self, view: &ArgView) -> Value<'a> {
         let Some(slot) = view.slot.filter(|slot| !self.has_fault(slot.fault)) else {
             return Value::Unreadable;
         };
+        if let Some(wide) = slot.read_wide(self.record) {
+            return Value::Wide(wide);
+        }
         let Some(raw) = slot.read(self.record) else { return Value::Unreadable };
         if let Some(label) = view.labels.and_then(|labels| labels.get(usize::try_from(raw).ok()?)) {
             return Value::String { bytes: label.as_bytes(), truncated: 0 };
@@ -305,7 +401,14 @@ impl<'a> Event<'a> {
         if pointer == 0 && matches!(view.kind, Kind::Error | Kind::Cstring) {
             return Value::Nil;
         }
+        if string.length.is_some_and(|slot| self.has_fault(slot.fault)) {
+            return Value::Unreadable;
+        }
         let full_len = string.length.and_then(|slot| slot.read(self.record));
+        if string.length.is_some_and(|slot| slot.signed) && full_len.is_some_and(|n| (n as i64) < 0)
+        {
+            return Value::Unreadable;
+        }
         // An empty string may point anywhere, so a fault does not matter.
         if full_len == Some(0) {
             return if view.kind == Kind::Bytes {
@@ -359,8 +462,8 @@ fn u64_at(data: &[u8], at: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::record_layout::StringField;
-    use crate::plan::{ArgSlot, Frame, Handler};
+    use crate::discover::ObjectId;
+    use crate::plan::{Frame, Handler, Method, PlannedObject, Site};
     use proptest::prelude::*;
 
     fn view(name: &str, kind: Kind, slot: ArgSlot, text: Option<StringField>) -> ArgView {
@@ -425,6 +528,103 @@ mod tests {
         event.args().map(|(_, v)| v).collect()
     }
 
+    /// A record of this process with a string that its BPF program could not read.
+    #[test]
+    fn completes_strings_from_the_file_that_has_them() {
+        static TEXT: &[u8] = b"constant\0";
+        let mut layout = layout();
+        // Its string is in the same place as that of `method`.
+        layout.args.truncate(3);
+        let plan = Plan {
+            handlers: vec![Handler {
+                stack_check: false,
+                frame: Frame::default(),
+                filter: None,
+                rate: None,
+                action: Action::Record(layout),
+            }],
+            probes: vec![PlannedProbe { provider: "a".into(), name: "p".into() }],
+            objects: vec![PlannedObject {
+                path: "/a".into(),
+                id: ObjectId { dev: 0, ino: 0 },
+                sites: vec![Site {
+                    cookie: 0,
+                    probe: 0,
+                    handler: 0,
+                    address: 0,
+                    offset: 0,
+                    semaphore_offset: None,
+                    method: Method::Nop,
+                    stub: false,
+                }],
+                object: None,
+            }],
+            ..Plan::default()
+        };
+        let decoder = Decoder::new(Arc::new(plan));
+        let mut constants = Constants::default();
+        let mut completed = |address: u64, length, faults| {
+            let mut record = record(length, 3, b"", faults);
+            record[16..24].copy_from_slice(&(u64::from(std::process::id()) << 32).to_le_bytes());
+            record[56..64].copy_from_slice(&address.to_le_bytes());
+            let completed = decoder.complete(&record, &mut constants)?;
+            let event = decoder.decode(&completed).unwrap();
+            assert!(!event.has_unreadable_string());
+            let values = event.args().map(|(_, value)| value.to_plain_string());
+            Some(values.collect::<Vec<_>>())
+        };
+        let text = TEXT.as_ptr() as u64;
+        let expected = ["-2", "con", "1.5"].map(str::to_owned);
+        assert_eq!(completed(text, 3, 1 << 2), Some(expected.to_vec()));
+        assert_eq!(completed(text, 3, 0), None, "nothing is missing");
+        assert_eq!(completed(text, 3, 3 << 1), None, "the pointer is missing, too");
+        assert_eq!(completed(0, 3, 1 << 2), None);
+    }
+
+    #[test]
+    fn a_string_of_negative_length_is_unreadable() {
+        let slot = |at, size, signed| ArgSlot { at, size, signed, fault: None };
+        let field = |length| StringField { at: 72, max: 8, length: Some(length), fault: 2 };
+        let mut layout = layout();
+        let pointer = slot(56, 8, false);
+        layout.args = vec![
+            view("signed", Kind::String, pointer, Some(field(slot(64, 4, true)))),
+            view("unsigned", Kind::String, pointer, Some(field(slot(64, 4, false)))),
+        ];
+        let probe = PlannedProbe { provider: "a".into(), name: "p".into() };
+        let read = |length: i32, copied| {
+            let record = record(u64::from(length as u32), copied, b"12345678", 0);
+            let event = Event {
+                record: &record,
+                layout: &layout,
+                is_stub: false,
+                probe: &probe,
+                time_ns: 0,
+                pid: 0,
+                tid: 0,
+                goid: None,
+            };
+            event.args().map(|(_, value)| value.to_plain_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(read(3, 3), ["123", "123"]);
+        assert_eq!(read(-1, 8), ["", "12345678"]);
+    }
+
+    proptest! {
+        /// A byte slice is either a string that needs no loss, or hexadecimal.
+        #[test]
+        fn byte_slices_are_strings_if_they_are_printable(
+            bytes: Vec<u8>, text in "[ -~äß€😀\\n]{0,20}", cut in 0usize..20,
+        ) {
+            let plain = |bytes, truncated| Value::Bytes { bytes, truncated }.to_plain_string();
+            prop_assert_eq!(&plain(text.as_bytes(), 0), &text);
+            let cut = cut.min(text.len());
+            prop_assert!(text.starts_with(&plain(&text.as_bytes()[..cut], 1)));
+            let printed = plain(&bytes, 0);
+            prop_assert!(printed.as_bytes() == bytes || printed == hex(&bytes));
+        }
+    }
+
     #[test]
     fn decodes_values_by_their_declared_types() {
         let string = |bytes, truncated| Value::String { bytes, truncated };
@@ -438,6 +638,8 @@ mod tests {
         assert_eq!(values(&r)[3], string(&b"1234567"[..], 1), "a full buffer may be truncated");
         let r = record(3, 0, b"", 1 << 2);
         assert_eq!(values(&r)[1], Value::Unreadable);
+        let r = record(0, 0, b"", 1 << 1);
+        assert_eq!(values(&r)[1], Value::Unreadable, "the length could not be read");
         let r = record(3, 3, b"GET", 1 << 1);
         assert_eq!(values(&r)[0], Value::Unreadable);
         let r = record(0, 0, b"", 1 << 2);

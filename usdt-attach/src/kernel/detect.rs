@@ -4,9 +4,9 @@
 use super::btf;
 use super::exec_events::ExecEvents;
 use super::links::{LinkMethod, Mechanism};
-use super::load::{load, small_program};
+use super::load::{load, load_sleepable, small_program};
 use super::maps::{create_ring, page};
-use crate::bpf::asm::{Assembler, R0, R2, R10, Width};
+use crate::bpf::asm::{Assembler, R0, R1, R2, R3, R10, Width};
 use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
 use crate::bpf::{PreemptionFunctions, TaskStructOffsets, helper};
@@ -134,6 +134,28 @@ pub(crate) fn atomics() -> bool {
         load(&small_program(add), 0).is_ok()
     });
     *ATOMICS
+}
+
+/// Returns true if programs that are linked with `method` may sleep (Linux 6.0; for `uprobe_multi`
+/// links 6.6).
+pub(crate) fn sleepable(method: LinkMethod) -> bool {
+    fn works(attach_type: u32) -> bool {
+        let copy_byte = |asm: &mut Assembler| {
+            asm.mov(R1, R10);
+            asm.add_imm(R1, -8);
+            asm.mov_imm(R2, 1);
+            asm.mov_imm(R3, 0);
+            asm.call(helper::COPY_FROM_USER);
+        };
+        load_sleepable(&small_program(copy_byte), attach_type).is_ok()
+    }
+    static MULTI: LazyLock<bool> = LazyLock::new(|| works(BPF_TRACE_UPROBE_MULTI));
+    static PERF: LazyLock<bool> = LazyLock::new(|| works(0));
+    match method {
+        LinkMethod::UprobeMulti { .. } => *MULTI,
+        LinkMethod::PerfEvents => *PERF,
+        LinkMethod::ProgramPerSite => false,
+    }
 }
 
 /// Returns the kernel's support for `uprobe_multi` links. It is tried once, with a small BPF program;

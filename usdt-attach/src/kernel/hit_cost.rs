@@ -117,6 +117,6 @@ fn attach_to(address: u64, method: Method) -> Result<Attached> {
         pids: Some(vec![own]),
         ..Plan::default()
     };
-    let empty = Program { cookies: vec![0], code: small_program(|_| {}) };
+    let empty = Program { cookies: vec![0], code: small_program(|_| {}), sleepable: false };
     attach(&plan, &[empty], link_method(Mechanism::Auto))
 }

@@ -2,7 +2,7 @@
 //! one perf event per site.
 
 use super::descriptors::Reserve;
-use super::load::load;
+use super::load::{load, load_sleepable};
 use super::parallel;
 use crate::bpf::Program;
 use crate::bpf::syscall::{self, UprobeSite};
@@ -115,6 +115,7 @@ pub(crate) fn attach(plan: &Plan, programs: &[Program], method: LinkMethod) -> R
     };
     let reserve = Reserve::of_this_process();
     for program in programs {
+        let load = if program.sleepable { load_sleepable } else { load };
         let fd = load(&program.code, attach_type)?;
         for (index, object) in plan.objects.iter().enumerate() {
             let sites: Vec<&Site> = object

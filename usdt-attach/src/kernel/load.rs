@@ -1,7 +1,7 @@
 //! Loading BPF programs.
 
 use crate::bpf::asm::{Assembler, Cond, Insn, JumpError, R0};
-use crate::bpf::uapi::{BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT};
+use crate::bpf::uapi::{BPF_F_SLEEPABLE, BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT};
 use crate::bpf::{helper, syscall};
 use crate::error::{Error, Result};
 use std::os::fd::OwnedFd;
@@ -9,9 +9,18 @@ use std::os::fd::OwnedFd;
 /// Loads a uprobe program; `attach_type` is `BPF_TRACE_UPROBE_MULTI` for `uprobe_multi` links and 0
 /// for perf events.
 pub(super) fn load(code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
+    load_uprobe(code, attach_type, 0)
+}
+
+/// Loads a uprobe program that may sleep.
+pub(super) fn load_sleepable(code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
+    load_uprobe(code, attach_type, BPF_F_SLEEPABLE)
+}
+
+fn load_uprobe(code: &[Insn], attach_type: u32, flags: u32) -> Result<OwnedFd> {
     let mut whole = thread_stack_prologue()?;
     whole.extend_from_slice(code);
-    load_as(BPF_PROG_TYPE_KPROBE, &whole, attach_type)
+    load_as(BPF_PROG_TYPE_KPROBE, &whole, attach_type, flags)
 }
 
 /// Returns a prologue that makes the kernel run the program on the stack of the interrupted thread.
@@ -44,15 +53,15 @@ pub(super) fn small_program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
 
 /// Loads a program for a raw tracepoint.
 pub(super) fn load_tracepoint(code: &[Insn]) -> Result<OwnedFd> {
-    load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, code, 0)
+    load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, code, 0, 0)
 }
 
-fn load_as(kind: u32, code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
-    match try_load(kind, code, attach_type, &mut []) {
+fn load_as(kind: u32, code: &[Insn], attach_type: u32, flags: u32) -> Result<OwnedFd> {
+    match try_load(kind, code, attach_type, flags, &mut []) {
         Ok(fd) => Ok(fd),
         Err(error) if is_about_the_program(&error) => {
             let mut log = vec![0u8; 1 << 16];
-            match try_load(kind, code, attach_type, &mut log) {
+            match try_load(kind, code, attach_type, flags, &mut log) {
                 Ok(fd) => Ok(fd),
                 Err(_) => {
                     let message =
@@ -74,8 +83,10 @@ fn is_about_the_program(error: &Error) -> bool {
 /// Returns the last lines of a verifier's log, which have the reason, joined in one line.
 fn last_lines(log: &[u8]) -> String {
     const LINES: usize = 4;
-    let log = String::from_utf8_lossy(log);
-    let lines: Vec<&str> = log.trim_end_matches('\0').trim_end().lines().collect();
+    // What follows the first NUL are remains of an earlier part.
+    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+    let log = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
+    let lines: Vec<&str> = log.trim_end().lines().collect();
     lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join(" | ")
 }
 
@@ -83,7 +94,13 @@ fn errno(error: &Error) -> std::io::Error {
     std::io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0))
 }
 
-fn try_load(kind: u32, code: &[Insn], attach_type: u32, log: &mut [u8]) -> Result<OwnedFd> {
-    syscall::prog_load(kind, c"usdt_attach", code, attach_type, log)
+fn try_load(
+    kind: u32,
+    code: &[Insn],
+    attach_type: u32,
+    flags: u32,
+    log: &mut [u8],
+) -> Result<OwnedFd> {
+    syscall::prog_load(kind, c"usdt_attach", code, attach_type, flags, log)
         .map_err(Error::kernel_rejected("cannot load the BPF program"))
 }

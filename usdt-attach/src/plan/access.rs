@@ -20,6 +20,8 @@ pub(crate) struct Access {
     pub(crate) slot: ArgSlot,
     /// How the string ends; `None` if the argument is not a string.
     pub(crate) string: Option<StringEnd>,
+    /// True if the program brings the string into memory, where the kernel lets it sleep.
+    pub(crate) fault_in: bool,
 }
 
 /// How the end of a string is known.
@@ -57,5 +59,6 @@ fn access(arguments: &Arguments, name: &str) -> Option<Access> {
         reads: frame.filter_reads,
         slot,
         string,
+        fault_in: arguments.fault_in,
     })
 }

@@ -8,7 +8,7 @@
 //! operands, as it does without names and in other tracers: `arg1` stays the same operand when a
 //! release of this library learns the names of a provider.
 
-use crate::discover::{EnumLabels, Probe, SchemaSource, Source};
+use crate::discover::{EnumLabels, NATIVE, Probe, SchemaSource, Source};
 use stapsdt::argspec::{self, Arch, Expr, Index, Operand, Register, RegisterId, Value};
 use stapsdt::schema::{self, Kind};
 
@@ -68,13 +68,20 @@ pub(super) struct Arguments {
     pub(super) goid: Option<Operand>,
     /// The architecture of the operands.
     pub(super) arch: Arch,
+    /// True if strings may not be in memory when the probe fires. Code that usdt-gen generated reads
+    /// a string before it fires the probe.
+    pub(super) fault_in: bool,
+    /// Sentences about arguments that are not of the kind that the schema or an option names.
+    pub(super) mismatches: Vec<String>,
 }
 
 impl Arguments {
     /// Parses the argument specification of a probe. `strings` names integer or pointer arguments
     /// to read as C strings.
     pub(super) fn new(probe: &Probe, strings: &[String]) -> Arguments {
-        let mut operands: Vec<OperandResult> = argspec::parse(&probe.args, probe.arch)
+        // The planner has skipped the probes of other architectures.
+        let arch = probe.arch().unwrap_or(NATIVE);
+        let mut operands: Vec<OperandResult> = argspec::parse(&probe.args, arch)
             .into_iter()
             .map(|arg| match arg.value {
                 Ok(value) => resolve_symbol(probe, value),
@@ -85,7 +92,7 @@ impl Arguments {
         let goid = if operands.len() == declared + 1 && probe.schema.is_some() {
             operands.pop().and_then(Result::ok).map(|resolved| resolved.value.operand)
         } else {
-            probe.goid_offset.map(|offset| goroutine_id(offset, probe.arch))
+            probe.goid_offset.map(|offset| goroutine_id(offset, arch))
         };
         let mut list = match &probe.schema {
             Some(schema) => declared_arguments(schema, &operands, &probe.enum_labels),
@@ -112,7 +119,9 @@ impl Arguments {
                 argument.kind = Kind::Cstring;
             }
         }
-        Arguments { list, counts_operands, lengths, positions, goid, arch: probe.arch }
+        let mismatches = list.iter_mut().filter_map(|a| check_kind(a, probe)).collect();
+        let fault_in = !probe.generated;
+        Arguments { list, counts_operands, lengths, positions, goid, arch, fault_in, mismatches }
     }
 
     /// Returns the argument with a name, or at position N for `argN`, and its index among
@@ -154,6 +163,44 @@ impl Arguments {
         }
         self.list.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Corrects the kind of an argument whose operand contradicts it, and returns a message that says
+/// so. Only the note knows the size of an operand and whether it is a floating-point number.
+fn check_kind(argument: &mut Argument, probe: &Probe) -> Option<String> {
+    let Ok(ResolvedOperand { value, .. }) = &argument.value else { return None };
+    let (size, is_float) = (value.size, value.float && matches!(value.size, 4 | 8));
+    let from_note = if is_float { Kind::Float } else { Kind::Int };
+    let problem = match (argument.kind, argument.length.clone()) {
+        // The definition is not always at hand, and `argN` has no type of its own.
+        (Kind::Int, _) => {
+            argument.kind = from_note;
+            return None;
+        }
+        (Kind::Float, _) if !matches!(size, 4 | 8) => {
+            format!("has {size} bytes, but a floating-point number has 4 or 8")
+        }
+        (Kind::Cstring | Kind::String | Kind::Bytes | Kind::Error, _) if size != 8 => {
+            format!("has {size} bytes, so it is not a pointer to a string")
+        }
+        (_, Some(Err(problem))) => {
+            argument.kind = Kind::Pointer;
+            argument.length = None;
+            let name = &argument.name;
+            return Some(format!(
+                "`{name}` of {} is printed as a pointer: its length cannot be read: {problem}",
+                probe.full_name()
+            ));
+        }
+        _ => return None,
+    };
+    argument.kind = from_note;
+    argument.length = None;
+    Some(format!(
+        "`{}` of {} is printed as a number: it {problem}",
+        argument.name,
+        probe.full_name()
+    ))
 }
 
 /// Returns the name of the argument at position N for `argN`.
@@ -226,7 +273,7 @@ fn parse_dereferences(probe: &Probe, spec: &str) -> Option<ResolvedOperand> {
         let (distance, inner) = rest.split_once('(')?;
         deref_offsets.insert(0, distance.parse().ok()?);
         rest = inner.strip_suffix(')')?;
-        let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch).pop()?;
+        let parsed = argspec::parse(&format!("{size}@{rest}"), probe.arch()?).pop()?;
         if let Ok(value) = parsed.value {
             return Some(ResolvedOperand { value, deref_offsets });
         }

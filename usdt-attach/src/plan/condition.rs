@@ -45,6 +45,9 @@ pub(crate) enum Condition {
         prefix: bool,
         /// Offset in the frame of the space for the bytes that are read.
         scratch: u32,
+        /// As in [`ReadOp::String`](super::reads::ReadOp::String).
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        fault_in: bool,
     },
     /// Equality with a string in the frame that is padded with zeros.
     FixedString {
@@ -59,6 +62,16 @@ pub(crate) enum Condition {
 pub(crate) const MAX_FILTER_STRING: usize = 128;
 
 impl Condition {
+    /// Returns true if a string that is compared may have to be brought into memory.
+    pub(crate) fn faults_in(&self) -> bool {
+        match self {
+            Condition::All(a, b) | Condition::Any(a, b) => a.faults_in() || b.faults_in(),
+            Condition::Not(inner) => inner.faults_in(),
+            Condition::String { fault_in, .. } => *fault_in,
+            _ => false,
+        }
+    }
+
     /// Returns the comparison of an integer with any number. If the number is outside the range of
     /// 64-bit integers of the slot's signedness, the result is constant.
     pub(super) fn number(slot: ArgSlot, test: Test, value: i128) -> Condition {

@@ -91,7 +91,8 @@ impl HandlerBuilder<'_> {
         }
         // For C strings: the helper writes a NUL, and one more byte shows that the string goes on.
         let scratch = self.layout.reserve(bytes.len() as u32 + 2);
-        Ok(Condition::String { pointer, length, bytes: bytes.to_vec(), prefix, scratch })
+        let (bytes, fault_in) = (bytes.to_vec(), self.arguments.fault_in);
+        Ok(Condition::String { pointer, length, bytes, prefix, scratch, fault_in })
     }
 
     /// Returns the labels of an enumeration argument; `None` for other subjects.

@@ -45,6 +45,19 @@ pub(crate) struct Handler {
     pub action: Action,
 }
 
+impl Handler {
+    /// Returns true if the handler brings strings into memory, where the kernel lets it sleep.
+    pub(crate) fn faults_in(&self) -> bool {
+        let reads = match &self.action {
+            Action::Record(layout) => layout.reads.as_slice(),
+            _ => &[],
+        };
+        let mut reads = self.frame.filter_reads.iter().chain(&self.frame.action_reads).chain(reads);
+        reads.any(|read| matches!(read, ReadOp::String { fault_in: true, .. }))
+            || self.filter.as_ref().is_some_and(Condition::faults_in)
+    }
+}
+
 /// The part of the BPF stack into which arguments are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Frame {
@@ -222,7 +235,7 @@ pub(super) enum ResolvedName<'a> {
 
 /// Lays out the frame of a handler.
 pub(super) struct HandlerBuilder<'a> {
-    arguments: &'a Arguments,
+    pub(super) arguments: &'a Arguments,
     pub(super) layout: LayoutBuilder,
     action_reads: Vec<ReadOp>,
     /// The slots of the arguments in use, by index.
@@ -343,6 +356,13 @@ impl<'a> HandlerBuilder<'a> {
                     .value
                     .clone()
                     .map_err(|problem| format!("`{}` cannot be read: {problem}", argument.name))
+                    .and_then(|slot| match slot.size {
+                        ..=8 => Ok(slot),
+                        size => Err(format!(
+                            "`{}` has {size} bytes; filters, keys and histograms take up to 8",
+                            argument.name
+                        )),
+                    })
             }
             ResolvedName::Tid => Ok(id(self.pid_tgid())),
             ResolvedName::Pid => Ok(id(self.pid_tgid() + 4)),
@@ -415,7 +435,7 @@ impl<'a> HandlerBuilder<'a> {
     /// Adds the read of a string into a key.
     fn key_string(&mut self, subject: &Subject, pointer: ArgSlot, to: u32) -> Result<(), String> {
         let length = self.length(subject)?;
-        if pointer.size != 8 || length.is_some_and(|l| l.size != 8) {
+        if pointer.size != 8 {
             return Err(format!("`{subject}` is not a pointer to a string"));
         }
         let fault = self.layout.next_fault_bit();
@@ -428,8 +448,9 @@ impl<'a> HandlerBuilder<'a> {
             to,
             max: KEY_STRING_LEN,
             pointer: pointer.at,
-            length: length.map(|l| l.at),
+            length,
             fault,
+            fault_in: self.arguments.fault_in,
         });
         Ok(())
     }

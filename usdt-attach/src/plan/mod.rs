@@ -188,6 +188,11 @@ impl Plan {
         self.table.as_ref().filter(|table| table.is_array()).and_then(|table| table.buckets)
     }
 
+    /// Returns true if a program brings strings into memory, where the kernel lets it sleep.
+    pub(crate) fn faults_in(&self) -> bool {
+        self.handlers.iter().any(Handler::faults_in)
+    }
+
     /// Returns true if hits are recorded as events.
     pub(crate) fn records(&self) -> bool {
         self.handlers.iter().any(|h| matches!(h.action, Action::Record(_)))

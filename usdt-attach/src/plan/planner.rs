@@ -12,8 +12,17 @@ use crate::discover::select::Selected;
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::filter::Subject;
 use indexmap::IndexSet;
+use stapsdt::argspec::Arch;
+use stapsdt::elf::Machine;
 use stapsdt::escape::Escaped;
 use std::sync::Arc;
+
+/// `e_machine` of i386.
+const EM_386: u16 = 3;
+/// `e_machine` of 32-bit Arm.
+const EM_ARM: u16 = 40;
+/// `e_machine` of amd64 and, with 32-bit addresses, of x32.
+const EM_X86_64: u16 = 62;
 
 /// A site that can be attached to.
 struct Candidate<'a> {
@@ -79,10 +88,10 @@ impl<'a> Planner<'a> {
         let mut out = Vec::new();
         for selected in selected {
             let probe = &selected.probe;
-            if probe.arch != NATIVE {
-                let site =
-                    format!("{} in {}", probe.full_name(), Escaped::new(&selected.object.path));
-                self.skip(&site, "the file is for another architecture");
+            if probe.arch() != Some(NATIVE) {
+                // One warning for all probes of the file.
+                let file = Escaped::new(&selected.object.path).to_string();
+                self.skip(&file, &foreign_file(probe.machine));
                 continue;
             }
             let attach_point = cheapest_attach_point(
@@ -99,6 +108,9 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let arguments = Arguments::new(probe, &self.options.strings);
+            for message in &arguments.mismatches {
+                self.warn(WarningKind::MismatchedArgument, message.clone());
+            }
             let role = self.role(selected)?;
             out.push(Candidate { selected, attach_point, arguments, role });
         }
@@ -267,6 +279,21 @@ impl<'a> Planner<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Says why a file for another machine cannot be traced here.
+fn foreign_file(machine: Machine) -> String {
+    let this = match NATIVE {
+        Arch::X86_64 => "amd64",
+        Arch::Aarch64 => "arm64",
+    };
+    // A 64-bit kernel can run 32-bit programs of its own family.
+    match (NATIVE, machine.number) {
+        (Arch::X86_64, EM_386 | EM_X86_64) | (Arch::Aarch64, EM_ARM) => {
+            format!("it is a 32-bit file ({machine}), and 32-bit programs are not supported")
+        }
+        _ => format!("the file is for {machine}, and this machine is {this}"),
     }
 }
 

@@ -46,10 +46,14 @@ pub(crate) enum ReadOp {
         max: u32,
         /// Offset in the region of the pointer to the string.
         pointer: u32,
-        /// Offset in the region of the length; `None` for a C string.
-        length: Option<u32>,
+        /// The length, in the region; `None` for a C string. Nothing is copied if it is negative,
+        /// and the length stored at `to` is then negative, too.
+        length: Option<ArgSlot>,
         /// Number of the fault bit.
         fault: u8,
+        /// True if the program brings the string into memory, where the kernel lets it sleep.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        fault_in: bool,
     },
     /// Stores the thread id and the process id, 4 bytes each.
     PidTgid { to: u32 },
@@ -86,7 +90,7 @@ pub(crate) struct Address {
 pub(crate) struct ArgSlot {
     /// Offset of the least significant byte in the region.
     pub at: u32,
-    /// Size in bytes: 1, 2, 4 or 8.
+    /// Size in bytes: 1, 2, 4, 8 or 16.
     pub size: u8,
     /// True for two's complement.
     pub signed: bool,
@@ -95,8 +99,19 @@ pub(crate) struct ArgSlot {
 }
 
 impl ArgSlot {
-    /// Returns the number, sign-extended if it is signed; `None` if the region is too short.
+    /// Returns the 16 bytes of a slot of this size; `None` for other sizes and if the region is too
+    /// short.
+    pub(crate) fn read_wide(self, region: &[u8]) -> Option<u128> {
+        let bytes = region.get(self.at as usize..)?.first_chunk::<16>()?;
+        (self.size == 16).then(|| u128::from_le_bytes(*bytes))
+    }
+
+    /// Returns the number, sign-extended if it is signed; `None` if the region is too short or the
+    /// slot has more than 8 bytes.
     pub(crate) fn read(self, region: &[u8]) -> Option<u64> {
+        if self.size > 8 {
+            return None;
+        }
         let at = self.at as usize;
         let bytes = region.get(at..at.checked_add(self.size.into())?)?;
         let raw = bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
@@ -201,6 +216,10 @@ impl LayoutBuilder {
 
     /// Reads a constant or a register.
     fn read_immediate(&mut self, value: &Value, arch: Arch) -> Result<ArgSlot, String> {
+        if value.size > 8 {
+            let spec = value.to_spec(arch);
+            return Err(format!("`{spec}` has more bytes than a register; only memory holds them"));
+        }
         let slot = |at| ArgSlot { at, size: value.size, signed: value.signed, fault: None };
         match &value.operand {
             Operand::Constant(Expr { symbol: None, offset }) => {

@@ -20,16 +20,9 @@
 use super::arguments::{Argument, Arguments};
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use crate::discover::EnumLabels;
+pub(crate) use crate::discover::NATIVE;
 use serde::Serialize;
-use stapsdt::argspec::Arch;
 use stapsdt::schema::Kind;
-
-/// The architecture of this machine, the only one whose programs can be traced here.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const NATIVE: Arch = Arch::X86_64;
-/// The architecture of this machine, the only one whose programs can be traced here.
-#[cfg(target_arch = "aarch64")]
-pub(crate) const NATIVE: Arch = Arch::Aarch64;
 
 /// Offset of the cookie.
 pub(crate) const COOKIE: u32 = 0;
@@ -119,7 +112,8 @@ impl Layout {
             // There is a slot for each operand, in the same order.
             let value = slots.next().unwrap_or_else(|| Err(String::new()));
             let length = argument.length.as_ref().and_then(|_| slots.next()).and_then(Result::ok);
-            args.push(arg_view(&mut builder, argument, value, length, max_string));
+            let value = value.map(|slot| (slot, length));
+            args.push(arg_view(&mut builder, argument, value, max_string, arguments.fault_in));
         }
         let stack = stack.map(|frames| {
             let to = builder.reserve(8 + 8 * frames);
@@ -206,16 +200,20 @@ impl Layout {
 fn arg_view(
     builder: &mut LayoutBuilder,
     argument: &Argument,
-    value: Result<ArgSlot, String>,
-    length: Option<ArgSlot>,
+    value: Result<(ArgSlot, Option<ArgSlot>), String>,
     max: u32,
+    fault_in: bool,
 ) -> ArgView {
-    let slot = value.as_ref().ok().copied();
+    let slot = value.as_ref().ok().map(|(slot, _)| *slot);
+    let string = value
+        .as_ref()
+        .ok()
+        .and_then(|slots| string_field(builder, argument.kind, *slots, max, fault_in));
     ArgView {
         name: argument.name.clone(),
         kind: argument.kind,
         slot,
-        string: slot.and_then(|slot| string_field(builder, argument.kind, slot, length, max)),
+        string,
         labels: argument.labels,
         problem: value.err(),
     }
@@ -225,13 +223,12 @@ fn arg_view(
 fn string_field(
     builder: &mut LayoutBuilder,
     kind: Kind,
-    pointer: ArgSlot,
-    length: Option<ArgSlot>,
+    (pointer, length): (ArgSlot, Option<ArgSlot>),
     max: u32,
+    fault_in: bool,
 ) -> Option<StringField> {
-    // Pointers and lengths have 8 bytes in both architectures; the note contradicts its schema
-    // otherwise.
-    if pointer.size != 8 || length.is_some_and(|l| l.size != 8) {
+    // Only a pointer of 8 bytes is the address of a string; see `Arguments::check_kinds`.
+    if pointer.size != 8 {
         return None;
     }
     let length = match kind {
@@ -241,13 +238,7 @@ fn string_field(
     };
     let to = builder.reserve(8 + max);
     let fault = builder.next_fault_bit();
-    builder.reads.push(ReadOp::String {
-        to,
-        max,
-        pointer: pointer.at,
-        length: length.map(|l| l.at),
-        fault,
-    });
+    builder.reads.push(ReadOp::String { to, max, pointer: pointer.at, length, fault, fault_in });
     Some(StringField { at: to, max, length, fault })
 }
 
@@ -276,6 +267,7 @@ mod tests {
             Some(&schema),
         ));
         assert!(layout.goid);
+        let length = ArgSlot { at: 64, size: 8, signed: false, fault: Some(1) };
         let sealed = layout_of(&probe("8@%rbx 8@%rcx 8@%rdi 8@%rsi 8@%r8", Some(&schema)));
         assert!(sealed.goid);
         assert_eq!(sealed.reads[0], ReadOp::Register { to: GOID, from: 72 });
@@ -294,8 +286,22 @@ mod tests {
                     from: Address { base: Some(152), index: None, deref_chain: vec![], disp: 8 },
                     fault: 1
                 },
-                ReadOp::String { to: 80, max: 64, pointer: 56, length: Some(64), fault: 2 },
-                ReadOp::String { to: 152, max: 64, pointer: 72, length: None, fault: 3 },
+                ReadOp::String {
+                    to: 80,
+                    max: 64,
+                    pointer: 56,
+                    length: Some(length),
+                    fault: 2,
+                    fault_in: false
+                },
+                ReadOp::String {
+                    to: 152,
+                    max: 64,
+                    pointer: 72,
+                    length: None,
+                    fault: 3,
+                    fault_in: false
+                },
             ]
         );
         assert_eq!(layout.size, 224);
@@ -378,6 +384,63 @@ mod tests {
 
     #[test]
     #[cfg(target_arch = "x86_64")]
+    fn lengths_of_strings_have_any_size() {
+        let kinds = [("a", Kind::String), ("b", Kind::String), ("c", Kind::Bytes)];
+        let probe = probe("8@%rdi -4@%esi 8@%rdx 2@%cx 8@%r8 -8@%r9", Some(&kinds));
+        let layout = layout_of(&probe);
+        let lengths = |view: &ArgView| view.string.unwrap().length.map(|l| (l.size, l.signed));
+        let lengths: Vec<_> = layout.args.iter().filter_map(lengths).collect();
+        assert_eq!(lengths, [(4, true), (2, false), (8, true)]);
+    }
+
+    /// The note knows the size of an operand and whether it is a floating-point number.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_note_overrules_a_kind_that_does_not_fit() {
+        let kinds_of = |args: &str, kinds: Option<&[(&str, Kind)]>, strings: &[&str]| {
+            let strings: Vec<String> = strings.iter().map(|s| (*s).to_owned()).collect();
+            let arguments = Arguments::new(&probe(args, kinds), &strings);
+            let kinds: Vec<Kind> = arguments.list.iter().map(|a| a.kind).collect();
+            (kinds, arguments.mismatches)
+        };
+        assert_eq!(
+            kinds_of("8f@%rax 4f@(%rsp) 8@%rax 2f@%ax", None, &[]),
+            (vec![Kind::Float, Kind::Float, Kind::Int, Kind::Int], vec![])
+        );
+        let (kinds, mismatches) =
+            kinds_of("8@%rax -2@%bx 4f@%ecx", None, &["arg0", "arg1", "arg2"]);
+        assert_eq!(kinds, [Kind::Cstring, Kind::Int, Kind::Float]);
+        assert_eq!(
+            mismatches,
+            [
+                "`arg1` of sample:probe is printed as a number: it has 2 bytes, so it is not a pointer to a string",
+                "`arg2` of sample:probe is printed as a number: it has 4 bytes, so it is not a pointer to a string",
+            ]
+        );
+        let declared = [("t", Kind::String), ("f", Kind::Float)];
+        let (kinds, mismatches) = kinds_of("8@%rax 8@counter 2@%bx", Some(&declared), &[]);
+        assert_eq!((kinds, mismatches.len()), (vec![Kind::String, Kind::Int], 1));
+        let (kinds, mismatches) = kinds_of("8@%rax 8@%zap 8@%rbx", Some(&declared), &[]);
+        assert_eq!(kinds, [Kind::Pointer, Kind::Float]);
+        assert!(mismatches[0].contains("printed as a pointer"), "{mismatches:?}");
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn operands_of_16_bytes_are_read_from_memory_only() {
+        let layout = layout_of(&probe("16@-32(%rbp) 16@%rax 8@-8(%rbp)", None));
+        let sizes: Vec<_> = layout.args.iter().map(|a| a.slot.map(|slot| slot.size)).collect();
+        assert_eq!(sizes, [Some(16), None, Some(8)]);
+        assert!(layout.args[1].problem.as_ref().is_some_and(|p| p.contains("more bytes")));
+        let slot = layout.args[0].slot.unwrap();
+        let record: Vec<u8> = (0..layout.size as u8).collect();
+        let first = u128::from(slot.at as u8);
+        assert_eq!(slot.read_wide(&record).map(|wide| wide & 0xff), Some(first));
+        assert_eq!(slot.read(&record), None);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
     fn dereferences_pointers_of_function_entries() {
         let kinds = [("path", Kind::String), ("deep", Kind::Int)];
         let mut probe = probe("8@56(16(%rdi)) 8@64(16(%rdi)) 4@8(0(-16(%rdi)))", Some(&kinds));
@@ -393,7 +456,10 @@ mod tests {
             ReadOp::Memory { to, len, from, fault }
         };
         assert_eq!(layout.reads[..2], [read(48, 4, &[-16, 0], 8, 0), read(56, 16, &[16], 56, 1)]);
-        assert!(matches!(layout.reads[2], ReadOp::String { pointer: 56, length: Some(64), .. }));
+        assert!(matches!(
+            layout.reads[2],
+            ReadOp::String { pointer: 56, length: Some(ArgSlot { at: 64, .. }), .. }
+        ));
     }
 
     proptest::proptest! {

@@ -6,6 +6,7 @@ mod following;
 use crate::backend::{Attachment, Backend, ProgramStats};
 use crate::discover::ObjectId;
 use crate::error::{Error, Result};
+use crate::event::constants::Constants;
 use crate::event::counts::{Row, rows};
 use crate::event::{Decoder, Event};
 use crate::kernel::{Counts, parallel};
@@ -56,6 +57,10 @@ pub struct Session {
     plan: Arc<Plan>,
     decoder: Decoder,
     attachment: Box<dyn Attachment>,
+    /// Strings that BPF programs could not read.
+    constants: Constants,
+    /// The current record with such strings; `None` if it is as recorded.
+    completed: Option<Vec<u8>>,
     is_attached: bool,
     /// Events lent to the caller.
     delivered: u64,
@@ -125,6 +130,8 @@ impl Session {
         Ok(Session {
             decoder: Decoder::new(Arc::clone(&plan)),
             attachment,
+            constants: Constants::default(),
+            completed: None,
             is_attached: true,
             plan,
             delivered: 0,
@@ -197,6 +204,8 @@ impl Session {
             self.batch_left -= 1;
             if self.delivered < limit && self.decoder.accepts(self.attachment.record()) {
                 self.delivered += 1;
+                let record = self.attachment.record();
+                self.completed = self.decoder.complete(record, &mut self.constants);
                 return Ok(true);
             }
             self.surplus += 1;
@@ -207,7 +216,8 @@ impl Session {
 
     /// The event that [`Session::advance`] moved to.
     pub(crate) fn event(&self) -> Option<Event<'_>> {
-        self.decoder.decode(self.attachment.record())
+        let record = self.completed.as_deref().unwrap_or_else(|| self.attachment.record());
+        self.decoder.decode(record)
     }
 
     /// True if the last batch reached its maximum size.

@@ -92,7 +92,7 @@ impl TracerBuilder {
     /// values are clamped. Default: 128.
     #[must_use]
     pub fn max_string_len(mut self, bytes: u32) -> Self {
-        self.options.max_string = bytes.clamp(1, 2048);
+        self.options.max_string = bytes.clamp(1, stapsdt::schema::MAX_COPIED_STRING);
         self
     }
 

@@ -45,11 +45,14 @@ pub(super) fn run(args: &VerifyArgs, color: bool) -> Result<i32, CommandError> {
     }
     let partial = verdicts.iter().filter(|v| matches!(v.verdict, Verdict::Partial(_))).count();
     let rejected = verdicts.iter().filter(|v| matches!(v.verdict, Verdict::Rejected(_))).count();
+    let unknown = verdicts.iter().filter(|v| matches!(v.verdict, Verdict::Unknown(_))).count();
     if !args.json {
-        let accepted = verdicts.len() - partial - rejected;
-        say(&format!("{accepted} accepted, {partial} partial, {rejected} rejected"));
+        let accepted = verdicts.len() - partial - rejected - unknown;
+        let unknown = if unknown > 0 { format!(", {unknown} unknown") } else { String::new() };
+        say(&format!("{accepted} accepted, {partial} partial, {rejected} rejected{unknown}"));
     }
-    Ok(if partial + rejected > 0 { FINDINGS } else { OK })
+    let all_accepted = verdicts.iter().all(|v| v.verdict == Verdict::Accepted);
+    Ok(if all_accepted { OK } else { FINDINGS })
 }
 
 /// Formats a verdict for the terminal, with the reason and a hint if the probe is not fully
@@ -59,6 +62,7 @@ fn describe(verdict: &ProbeVerdict, color: bool) -> String {
         Verdict::Accepted => ("accepted", 32, None),
         Verdict::Partial(problem) => ("partial ", 33, Some(problem)),
         Verdict::Rejected(problem) => ("rejected", 31, Some(problem)),
+        Verdict::Unknown(problem) => ("unknown ", 33, Some(problem)),
     };
     let word = if color { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
     let name = Escaped::new(&format!("{}:{}", verdict.provider, verdict.probe)).to_string();

@@ -402,12 +402,14 @@ impl Helpers<'_> {
     fn write_touch(&self, out: &mut String) {
         let _ = write!(
             out,
-            "// {name} reads the first and the last of n bytes at p, so that their pages are in memory when a\n\
-             // tracer reads them: a tracer cannot wait for a page fault. It returns a value and is not inlined,\n\
-             // so that the compiler keeps the reads.\n//\n//go:noinline\n\
+            "// {name} reads the first of n bytes at p and the last that a tracer copies, so that their pages are\n\
+             // in memory when the tracer reads them: a tracer cannot wait for a page fault. It returns a value\n\
+             // and is not inlined, so that the compiler keeps the reads.\n//\n//go:noinline\n\
              func {name}(p *byte, n int) byte {{\n\tif p == nil || n == 0 {{\n\t\treturn 0\n\t}}\n\
+             \tif n > {max} {{\n\t\tn = {max}\n\t}}\n\
              \treturn *p ^ *(*byte)(unsafe.Add(unsafe.Pointer(p), n-1))\n}}\n\n",
-            name = self.name("Touch")
+            name = self.name("Touch"),
+            max = stapsdt::schema::MAX_COPIED_STRING
         );
     }
 

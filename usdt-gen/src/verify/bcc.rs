@@ -91,7 +91,7 @@ fn judge_arguments(probe: &InspectedProbe, arch: Arch) -> Verdict {
 
 fn is_readable(arg: &Arg, arch: Arch) -> bool {
     let Ok(value) = &arg.value else { return false };
-    if value.float {
+    if value.size > 8 || value.float {
         return false;
     }
     match &value.operand {

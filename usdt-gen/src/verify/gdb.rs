@@ -42,7 +42,7 @@ pub(super) fn judge(file: &InspectedFile<'_>, probe: &InspectedProbe) -> Verdict
 
 fn is_readable(arg: &Arg, arch: Arch) -> bool {
     let Ok(value) = &arg.value else { return false };
-    if value.float {
+    if value.size > 8 || value.float {
         return false;
     }
     match &value.operand {

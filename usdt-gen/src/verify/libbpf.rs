@@ -110,7 +110,7 @@ fn has_index(arg: &Arg) -> bool {
 
 fn is_readable(arg: &Arg, arch: Arch) -> bool {
     let Ok(value) = &arg.value else { return false };
-    if value.float || !arg.spec.contains('@') {
+    if value.size > 8 || value.float || !arg.spec.contains('@') {
         return false;
     }
     match &value.operand {

@@ -103,7 +103,7 @@ fn is_vector_register(arg: &Arg) -> bool {
 }
 
 fn is_readable(arg: &Arg, arch: Arch) -> bool {
-    let Ok(value) = &arg.value else { return false };
+    let Some(value) = arg.value.as_ref().ok().filter(|value| value.size <= 8) else { return false };
     match &value.operand {
         Operand::Constant(_) => false,
         Operand::Register(register) => is_known_register(register, arch),

@@ -15,6 +15,9 @@ pub(super) fn judge(file: &InspectedFile<'_>, probe: &InspectedProbe) -> Verdict
     if let Some(verdict) = file.check_section_name(probe) {
         return verdict;
     }
+    if file.arch().is_none() {
+        return Verdict::unknown_architecture();
+    }
     if !file.view.sections.get(probe.section).is_some_and(|s| s.is_note() && !s.is_alloc()) {
         return Verdict::rejected(
             "the note section is loaded or does not have the type SHT_NOTE",
@@ -37,7 +40,7 @@ pub(super) fn judge(file: &InspectedFile<'_>, probe: &InspectedProbe) -> Verdict
         let reason = format!("it has {} arguments; the limit is {MAX_ARGS}", probe.args.len());
         return Verdict::rejected(reason, HINT_FEWER_ARGUMENTS);
     }
-    match first_unreadable(probe, |arg| arg.value.is_ok()) {
+    match first_unreadable(probe, |arg| matches!(&arg.value, Ok(value) if value.size <= 8)) {
         Some(arg) => Verdict::partial(
             format!("argument {}, `{}`, is not read", arg.position, arg.spec),
             HINT_OTHER_OPERAND,

@@ -29,6 +29,7 @@ fn sign(verdict: &Verdict) -> char {
         Verdict::Partial(problem) if problem.reason.contains("build ID") => '+',
         Verdict::Partial(_) => '~',
         Verdict::Rejected(_) => '-',
+        Verdict::Unknown(_) => '?',
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Verdict {
     Partial(Problem),
     /// The tracer does not find the probe, or would attach to the wrong place.
     Rejected(Problem),
+    /// The models do not cover the file, so the tracer may or may not accept the probe.
+    Unknown(Problem),
 }
 
 /// A problem and its remedy.
@@ -50,7 +52,10 @@ impl Verdict {
 
     /// Returns the verdict for files whose architecture the models do not cover.
     pub(super) fn unknown_architecture() -> Verdict {
-        Verdict::rejected("`verify` supports 64-bit amd64 and arm64 files only", "none")
+        Verdict::Unknown(Problem {
+            reason: "`verify` knows the arguments of amd64 and arm64 files only".to_owned(),
+            hint: "try the tracer on a machine of this architecture".to_owned(),
+        })
     }
 }
 

@@ -68,6 +68,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
         say(&format!("{place}: no probes"));
         return Ok(());
     }
+    say_foreign(&selected);
     let color = color.enabled(&io::stdout());
     let mut out = Text::new(BufWriter::new(io::stdout().lock()), color);
     let result = if args.json {
@@ -94,6 +95,19 @@ fn explain_known_names(selected: &[Selected]) {
     if !providers.is_empty() {
         let providers = providers.into_iter().collect::<Vec<_>>().join(", ");
         say(&format!("argument names of known providers: {providers} (the files have none)"));
+    }
+}
+
+/// Says which files are for other architectures, so that their probes can be listed only.
+fn say_foreign(selected: &[Selected]) {
+    for object in selected.chunk_by(|a, b| a.object.id == b.object.id) {
+        let Some(Selected { object, probe, .. }) = object.first() else { continue };
+        if let Some(architecture) = probe.foreign_architecture() {
+            let path = Escaped::new(&object.path);
+            say(&format!(
+                "{path}: a file for {architecture}, whose probes can be listed but not traced"
+            ));
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
         args: &'a str,
         source: Source,
         #[serde(skip_serializing_if = "Option::is_none")]
+        architecture: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         schema: Option<&'a schema::Probe>,
         #[serde(skip_serializing_if = "Option::is_none")]
         schema_source: Option<SchemaSource>,
@@ -64,6 +66,7 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
             semaphore: probe.semaphore,
             args: &probe.args,
             source: probe.source,
+            architecture: probe.foreign_architecture(),
             schema: probe.schema.as_ref(),
             schema_source: probe.schema_source,
             pids,
@@ -181,6 +184,7 @@ impl Serialize for EventLine<'_> {
         map.serialize_entry("args", &Args(event))?;
         serialize_names(&mut map, "unreadable", event, |value| matches!(value, Value::Unreadable))?;
         serialize_names(&mut map, "truncated", event, |value| value.is_truncated())?;
+        serialize_names(&mut map, "hex", event, is_hex)?;
         if let Some(stack) = self.stack {
             let frames: Vec<String> = stack.iter().map(Frame::to_string).collect();
             map.serialize_entry("stack", &frames)?;
@@ -218,6 +222,15 @@ impl Serialize for Args<'_> {
     }
 }
 
+/// True for a value that is a string of hexadecimal digits.
+fn is_hex(value: &Value<'_>) -> bool {
+    match value {
+        Value::Bytes { .. } => value.printable().is_none(),
+        Value::Wide(_) => true,
+        _ => false,
+    }
+}
+
 struct JsonValue<'a>(Value<'a>);
 
 impl Serialize for JsonValue<'_> {
@@ -230,7 +243,9 @@ impl Serialize for JsonValue<'_> {
             Value::String { bytes, .. } => {
                 serializer.serialize_str(&String::from_utf8_lossy(bytes))
             }
-            Value::Bytes { .. } => serializer.serialize_str(&self.0.to_plain_string()),
+            Value::Bytes { .. } | Value::Wide(_) => {
+                serializer.serialize_str(&self.0.to_plain_string())
+            }
             Value::Nil | Value::Unreadable => serializer.serialize_unit(),
             // A kind of value that this version does not know.
             _ => serializer.serialize_unit(),

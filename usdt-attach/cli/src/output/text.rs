@@ -105,7 +105,11 @@ pub(crate) fn write_value(line: &mut String, value: Value<'_>) {
             escape_into(line, bytes);
             line.write_str(if truncated > 0 { "\"…" } else { "\"" })
         }
+        Value::Wide(_) => line.write_str(&value.to_plain_string()),
         Value::Bytes { truncated, .. } => {
+            if let Some(string) = value.printable() {
+                return write_value(line, Value::String { bytes: string.as_bytes(), truncated });
+            }
             line.push_str(&value.to_plain_string());
             line.write_str(if truncated > 0 { "…" } else { "" })
         }
@@ -240,6 +244,9 @@ mod tests {
         }
         assert_eq!(formatted(Value::String { bytes: b"ab", truncated: 3 }), "\"ab\"…");
         assert_eq!(formatted(Value::Bytes { bytes: &[0, 255], truncated: 0 }), "00ff");
+        assert_eq!(formatted(Value::Bytes { bytes: b"a.b\n", truncated: 2 }), "\"a.b\\n\"…");
+        assert_eq!(formatted(Value::Bytes { bytes: b"", truncated: 0 }), "\"\"");
+        assert_eq!(formatted(Value::Wide(1 << 64)), "0x00000000000000010000000000000000");
         assert_eq!(formatted(Value::Signed(-5)), "-5");
         assert_eq!(formatted(Value::Float(0.25)), "0.25");
         assert_eq!(formatted(Value::Nil), "nil");

@@ -23,8 +23,8 @@ use crate::bpf::codegen::filter_prologue;
 use crate::bpf::{Program, Transport};
 use crate::discover::ScannedObject;
 use crate::discover::select::{Selected, select};
-use crate::error::{Error, Result, Warning};
-use crate::kernel::{Attached, Maps, Mechanism, attach, detect};
+use crate::error::{Error, ErrorKind, Result, Warning};
+use crate::kernel::{Attached, LinkMethod, Maps, Mechanism, attach, detect};
 use crate::plan::{Access, Mode, Options, Plan, PlannedProbe, accesses};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -120,17 +120,49 @@ impl CProgram<'_> {
         let code = blank_comments_and_strings(self.source);
         check_argument_names(&code, &arguments)?;
         check_pinned_tables(&code)?;
-        let mut whole = prelude();
-        whole.extend(arguments.iter().map(|(function, sites)| accessors(function, sites)));
-        let quoted = self.name.replace('\\', "\\\\").replace('"', "\\\"");
-        let _ = write!(whole, "#line 1 \"{quoted}\"\n{}", self.source);
-        let compiled = helper.compile(&whole, &[])?;
+        let accessors =
+            arguments.iter().map(|(function, sites)| accessors(function, sites)).collect();
+        let build = Build { program: self, helper, accessors, plan: &plan, functions };
+        let method = detect::link_method(mechanism);
+        let has_absent_strings =
+            sites.iter().any(|(_, all)| all.iter().any(|a| a.string.is_some() && a.fault_in));
+        if has_absent_strings && detect::sleepable(method) {
+            // A program that may sleep cannot use every helper and table, such as stacks.
+            match build.attach(true, method) {
+                Err(error) if matches!(error.kind(), ErrorKind::Kernel | ErrorKind::Permission) => {
+                }
+                result => return Ok((result?, warnings)),
+            }
+        }
+        Ok((build.attach(false, method)?, warnings))
+    }
+}
+
+/// What is needed to compile and attach a program.
+struct Build<'a> {
+    program: &'a CProgram<'a>,
+    helper: &'a BccHelper,
+    /// The functions with which the program reads arguments.
+    accessors: String,
+    plan: &'a Plan,
+    /// The functions of the program, and the cookies of their sites.
+    functions: BTreeMap<String, Vec<u32>>,
+}
+
+impl Build<'_> {
+    fn attach(&self, sleepable: bool, method: LinkMethod) -> Result<AttachedProgram> {
+        let mut whole = prelude(sleepable);
+        whole.push_str(&self.accessors);
+        let CProgram { name, source } = self.program;
+        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+        let _ = write!(whole, "#line 1 \"{quoted}\"\n{source}");
+        let compiled = self.helper.compile(&whole, &[])?;
         let tables = Tables::create(compiled.answer.tables)?;
         let mut bodies = compiled.answer.functions;
-        let maps = Maps::create(&plan, Transport::RingBuf)?;
-        let prologue = filter_prologue(&plan, &maps.fds())?;
+        let maps = Maps::create(self.plan, Transport::RingBuf)?;
+        let prologue = filter_prologue(self.plan, &maps.fds())?;
         let mut programs = Vec::new();
-        for (function, cookies) in functions {
+        for (function, cookies) in &self.functions {
             let name = format!("usdt__{function}");
             let Some(index) = bodies.iter().position(|body| body.name == name) else {
                 return Err(Error::unsupported(format!(
@@ -138,11 +170,12 @@ impl CProgram<'_> {
                 )));
             };
             let body = tables.link(bodies.swap_remove(index))?;
-            programs.push(Program { cookies, code: [prologue.clone(), body].concat() });
+            let code = [prologue.clone(), body].concat();
+            programs.push(Program { cookies: cookies.clone(), code, sleepable });
         }
-        let attached = Some(attach(&plan, &programs, detect::link_method(mechanism))?);
+        let attached = Some(attach(self.plan, &programs, method)?);
         let diagnostics = compiled.diagnostics;
-        Ok((AttachedProgram { attached, _maps: maps, tables, diagnostics }, warnings))
+        Ok(AttachedProgram { attached, _maps: maps, tables, diagnostics })
     }
 }
 

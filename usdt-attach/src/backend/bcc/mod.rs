@@ -66,7 +66,7 @@ impl Compiler for BccCompiler {
             .zip(programs)
             .map(|(function, (_, cookies))| {
                 check_maps(&function.name, &function.code, |_, fd| maps.contains(fd))?;
-                Ok(Program { cookies, code: function.code })
+                Ok(Program { cookies, code: function.code, sleepable: features.sleepable })
             })
             .collect()
     }

@@ -1,5 +1,6 @@
 //! Conditions: code that jumps to one of two labels.
 
+use super::fault_in::{StringLen, StringSpan};
 use super::{BASE, Cond, Emitter, Label, R0, R1, R2, R3, Reg, Width, helper};
 use crate::filter::Test;
 use crate::plan::record_layout::FAULTS;
@@ -30,9 +31,9 @@ impl Emitter<'_> {
                 self.asm.jump(no);
             }
             Condition::Float { slot, test, value } => self.float(*slot, *test, *value, yes, no),
-            Condition::String { pointer, length, bytes, prefix, scratch } => {
+            Condition::String { pointer, bytes, scratch, .. } => {
                 self.jump_if_fault(*pointer, no);
-                self.read_string(*pointer, *length, bytes, *prefix, *scratch, no);
+                self.read_string(condition, no);
                 self.same_bytes(*scratch, bytes, no);
                 self.asm.jump(yes);
             }
@@ -113,35 +114,48 @@ impl Emitter<'_> {
 
     /// Reads as many bytes of a string as are compared. Jumps to `no` if the length does not match,
     /// which most strings fail.
-    fn read_string(
-        &mut self,
-        pointer: ArgSlot,
-        length: Option<ArgSlot>,
-        bytes: &[u8],
-        prefix: bool,
-        scratch: u32,
-        no: Label,
-    ) {
+    fn read_string(&mut self, condition: &Condition, no: Label) {
+        let Condition::String { pointer, length, bytes, prefix, scratch, fault_in } = condition
+        else {
+            return;
+        };
         let wanted = bytes.len() as i32;
-        if let Some(length) = length {
-            self.load_slot(R1, length);
-            self.asm.jump_if(if prefix { Cond::Lt } else { Cond::Ne }, R1, wanted, no);
-            if wanted == 0 {
-                return;
+        // For C strings, the length includes the NUL, which the helper writes even if it truncates.
+        let (helper, read_len, expected) = match length {
+            Some(length) => {
+                self.load_slot(R1, *length);
+                let differs = match (prefix, length.signed) {
+                    (false, _) => Cond::Ne,
+                    (true, false) => Cond::Lt,
+                    (true, true) => Cond::Slt,
+                };
+                self.asm.jump_if(differs, R1, wanted, no);
+                if wanted == 0 {
+                    return;
+                }
+                (helper::PROBE_READ_USER, wanted, 0)
             }
-            self.load_slot(R3, pointer);
-            self.address_of(scratch);
-            self.asm.mov_imm(R2, wanted);
-            self.asm.call(helper::PROBE_READ_USER);
-            self.asm.jump_if(Cond::Ne, R0, 0, no);
-        } else {
-            self.load_slot(R3, pointer);
-            self.address_of(scratch);
-            self.asm.mov_imm(R2, if prefix { wanted + 1 } else { wanted + 2 });
-            self.asm.call(helper::PROBE_READ_USER_STR);
-            // The length includes the NUL, which the helper writes even if it truncates.
-            self.asm.jump_if(Cond::Ne, R0, wanted + 1, no);
+            None => {
+                let read_len = if *prefix { wanted + 1 } else { wanted + 2 };
+                (helper::PROBE_READ_USER_STR, read_len, wanted + 1)
+            }
+        };
+        let read = |emitter: &mut Self| {
+            emitter.load_slot(R3, *pointer);
+            emitter.address_of(*scratch);
+            emitter.asm.mov_imm(R2, read_len);
+            emitter.asm.call(helper);
+        };
+        read(self);
+        if *fault_in && self.features.sleepable {
+            let is_read = self.asm.label();
+            self.asm.jump_if(Cond::Sge, R0, 0, is_read);
+            let max = read_len as u32;
+            self.fault_in(StringSpan { pointer: pointer.at, len: StringLen::Max, max });
+            read(self);
+            self.asm.place(is_read);
         }
+        self.asm.jump_if(Cond::Ne, R0, expected, no);
     }
 
     /// Jumps to `no` unless the frame has these bytes at an offset.

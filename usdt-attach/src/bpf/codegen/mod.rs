@@ -18,6 +18,7 @@
 
 mod action;
 mod condition;
+mod fault_in;
 mod reads;
 mod record;
 #[cfg(test)]
@@ -85,7 +86,7 @@ pub(crate) fn compile(
             let code = program(plan, maps, &group, features).map_err(|JumpError| {
                 Error::unsupported("the plan is too large for a BPF program; select fewer probes")
             })?;
-            Ok(Program { cookies, code })
+            Ok(Program { cookies, code, sleepable: features.sleepable })
         })
         .collect()
 }
@@ -130,6 +131,7 @@ pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
         atomics: true,
         preemption: Some(super::PreemptionFunctions { disable: 100, enable: 101 }),
         task: Some(super::TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
+        sleepable: true,
     };
     for features in [KernelFeatures::default(), newest] {
         compile(plan, &maps, features)?;

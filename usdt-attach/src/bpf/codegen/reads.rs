@@ -1,6 +1,7 @@
 //! Read operations, which fill a record or a frame.
 
-use super::{BASE, CTX, Cond, Emitter, R0, R1, R2, R3, Width, helper};
+use super::fault_in::{StringLen, StringSpan, max_of};
+use super::{BASE, CTX, Cond, Emitter, Label, R0, R1, R2, R3, Width, helper};
 use crate::bpf::asm::R4;
 use crate::plan::record_layout::FAULTS;
 use crate::plan::{Address, ReadOp};
@@ -57,11 +58,14 @@ impl Emitter<'_> {
                 self.set_fault(*fault);
                 self.asm.place(done);
             }
-            ReadOp::String { to, max, pointer, length, fault } => {
+            ReadOp::String { to, max, fault, .. } => {
                 if base == Base::Frame {
                     self.clear(*to, 8 + max);
                 }
-                self.string(*to, *max, *pointer, *length, *fault);
+                let done = self.asm.label();
+                self.string(read, base, done);
+                self.set_fault(*fault);
+                self.asm.place(done);
             }
             ReadOp::PidTgid { to } => {
                 self.asm.call(helper::GET_CURRENT_PID_TGID);
@@ -138,40 +142,52 @@ impl Emitter<'_> {
         }
     }
 
-    /// Copies a string, truncated to `max` bytes.
-    fn string(&mut self, to: u32, max: u32, pointer: u32, length: Option<u32>, fault: u8) {
-        self.asm.load(Width::Dw, R3, BASE, pointer as i16);
-        match length {
-            Some(length) => {
-                let short = self.asm.label();
-                self.asm.load(Width::Dw, R2, BASE, length as i16);
-                self.asm.jump_if(Cond::Le, R2, max as i32, short);
-                self.asm.mov_imm(R2, max as i32);
-                self.asm.place(short);
-                self.asm.store(Width::W, BASE, to as i16, R2);
-                self.address_of(to + 8);
-                self.asm.call(helper::PROBE_READ_USER);
-                self.fault_unless_zero(fault);
-            }
-            None => {
-                let done = self.asm.label();
-                self.address_of(to + 8);
-                self.asm.mov_imm(R2, max as i32);
-                self.asm.call(helper::PROBE_READ_USER_STR);
-                self.asm.store(Width::W, BASE, to as i16, R0);
-                self.asm.jump_if(Cond::Sge, R0, 0, done);
-                self.set_fault(fault);
-                self.asm.place(done);
-            }
+    /// Copies a string, truncated to its `max` bytes, and jumps to `done` unless that fails.
+    fn string(&mut self, read: &ReadOp, base: Base, done: Label) {
+        let ReadOp::String { pointer, length, fault_in, .. } = read else { return };
+        self.copy_string(read, done);
+        self.asm.jump_if(Cond::Sge, R0, 0, done);
+        // Space in the event buffer is reserved with preemption disabled, so the program cannot
+        // sleep; `fault_in_strings` has brought the string into memory before.
+        if *fault_in && self.features.sleepable && base == Base::Frame {
+            let len = length.map_or(StringLen::Max, StringLen::Slot);
+            self.fault_in(StringSpan { pointer: *pointer, len, max: max_of(read) });
+            self.copy_string(read, done);
+            self.asm.jump_if(Cond::Sge, R0, 0, done);
         }
     }
 
-    /// Sets a fault bit unless `r0` is 0.
-    fn fault_unless_zero(&mut self, fault: u8) {
-        let done = self.asm.label();
-        self.asm.jump_if(Cond::Eq, R0, 0, done);
-        self.set_fault(fault);
-        self.asm.place(done);
+    /// Copies a string and its length. `r0` is negative if the bytes cannot be read. Jumps to `done`
+    /// if the length is negative: then there is nothing to read.
+    fn copy_string(&mut self, read: &ReadOp, done: Label) {
+        let ReadOp::String { to, max, pointer, length, .. } = read else { return };
+        match length {
+            Some(length) => {
+                let short = self.asm.label();
+                self.load_slot(R2, *length);
+                if length.signed {
+                    let positive = self.asm.label();
+                    self.asm.jump_if(Cond::Sge, R2, 0, positive);
+                    self.asm.store(Width::W, BASE, *to as i16, R2);
+                    self.asm.jump(done);
+                    self.asm.place(positive);
+                }
+                self.asm.jump_if(Cond::Le, R2, *max as i32, short);
+                self.asm.mov_imm(R2, *max as i32);
+                self.asm.place(short);
+                self.asm.store(Width::W, BASE, *to as i16, R2);
+                self.asm.load(Width::Dw, R3, BASE, *pointer as i16);
+                self.address_of(to + 8);
+                self.asm.call(helper::PROBE_READ_USER);
+            }
+            None => {
+                self.asm.load(Width::Dw, R3, BASE, *pointer as i16);
+                self.address_of(to + 8);
+                self.asm.mov_imm(R2, *max as i32);
+                self.asm.call(helper::PROBE_READ_USER_STR);
+                self.asm.store(Width::W, BASE, *to as i16, R0);
+            }
+        }
     }
 
     fn set_fault(&mut self, fault: u8) {

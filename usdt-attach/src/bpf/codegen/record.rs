@@ -48,6 +48,7 @@ impl Emitter<'_> {
         }
         let (first, rest) = layout.split_reads();
         self.read_all(first, Base::Frame);
+        self.fault_in_strings(rest);
         let published = self.asm.label();
         self.disable_preemption();
         match self.features.transport {

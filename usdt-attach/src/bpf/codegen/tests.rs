@@ -2,7 +2,7 @@ use super::*;
 use crate::bpf::{PreemptionFunctions, TaskStructOffsets, Transport};
 use crate::discover::Object;
 use crate::plan::record_layout::{ArgView, Layout};
-use crate::plan::{Action, Address, Frame, Method, PlannedObject, PlannedProbe, ReadOp};
+use crate::plan::{Action, Address, ArgSlot, Frame, Method, PlannedObject, PlannedProbe, ReadOp};
 use stapsdt::schema::Kind;
 use std::sync::Arc;
 
@@ -24,12 +24,14 @@ pub(super) const FEATURES: KernelFeatures = KernelFeatures {
     atomics: true,
     preemption: Some(PreemptionFunctions { disable: 100, enable: 101 }),
     task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
+    sleepable: false,
 };
 
 /// Returns a plan whose sites use the handlers in turn. Each handler writes records of a different
 /// size.
 fn plan(sites: u32, handlers: u32) -> Plan {
     let own = std::env::current_exe().unwrap();
+    let length = ArgSlot { at: 56, size: 4, signed: true, fault: None };
     let layout = |i: u32| Layout {
         size: 64 + 8 * i,
         reads: vec![
@@ -46,8 +48,22 @@ fn plan(sites: u32, handlers: u32) -> Plan {
                 },
                 fault: 0,
             },
-            ReadOp::String { to: 64, max: 64, pointer: 48, length: Some(56), fault: 1 },
-            ReadOp::String { to: 64, max: 64, pointer: 48, length: None, fault: 31 },
+            ReadOp::String {
+                to: 64,
+                max: 64,
+                pointer: 48,
+                length: Some(length),
+                fault: 1,
+                fault_in: true,
+            },
+            ReadOp::String {
+                to: 64,
+                max: 64,
+                pointer: 48,
+                length: None,
+                fault: 31,
+                fault_in: false,
+            },
         ],
         args: vec![ArgView {
             name: "a".into(),
@@ -140,7 +156,7 @@ fn every_site_reaches_its_own_handler() {
         let compiled = compile(&plan, &MAPS, FEATURES).unwrap();
         assert_eq!(compiled.len(), programs, "{sites} sites, {handlers} handlers");
         let mut cookies: Vec<u32> = Vec::new();
-        for Program { cookies: served, code } in &compiled {
+        for Program { cookies: served, code, .. } in &compiled {
             assert_eq!(code.last().unwrap().code, 0x95, "ends with exit");
             for cookie in served {
                 assert_eq!(

@@ -1,13 +1,15 @@
 //! C functions with which a custom program reads arguments by name.
 
+use super::fault_in_macros;
 use super::reads::{emit_read, slot_value};
 use crate::bpf::helper::GET_ATTACH_COOKIE;
 use crate::plan::{Access, StringEnd, record_layout};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// The definitions that every custom program starts with.
-pub(in crate::backend::bcc) fn prelude() -> String {
+/// The definitions that every custom program starts with. A program that may sleep waits for strings
+/// that are not in memory.
+pub(in crate::backend::bcc) fn prelude(may_sleep: bool) -> String {
     format!(
         "#include <uapi/linux/ptrace.h>\n\
          #define AT(type, at) (*(type *)(base + (at)))\n#define FAULT(bit) AT(u32, {faults}) |= 1u << (bit)\n\
@@ -15,7 +17,8 @@ pub(in crate::backend::bcc) fn prelude() -> String {
          #define usdt_arg(provider, probe, name) usdt_arg__##provider##__##probe##__##name(ctx)\n\
          #define usdt_text(provider, probe, name, to, size) \\\n\
          \x20 usdt_text__##provider##__##probe##__##name(ctx, to, size)\n\
-         static u64 (*usdt_cookie)(void *) = (void *){GET_ATTACH_COOKIE};\n",
+         static u64 (*usdt_cookie)(void *) = (void *){GET_ATTACH_COOKIE};\n{fault_in}",
+        fault_in = fault_in_macros(true, may_sleep),
         faults = record_layout::FAULTS,
     )
 }
@@ -77,21 +80,36 @@ fn string_accessor(out: &mut String, probe: &str, function: &str, sites: &Sites<
         let pointer = slot_value(site.access.slot);
         match site.access.string {
             Some(StringEnd::Length(length)) => {
+                let copy = format!("bpf_probe_read_user(to, length, (void *)({pointer}))");
+                let failed = match site.access.fault_in {
+                    true => format!("{copy} && (!FAULT_IN({pointer}, length) || {copy})"),
+                    false => copy,
+                };
                 let _ = write!(
                     out,
-                    "    length = {};\n    if (length > size) length = size;\n\
+                    "    length = {};\n{}\
+                     \x20   if (length > size) length = size;\n\
                      \x20   asm volatile(\"\" : \"+r\"(length));\n    if (length > size) return 0;\n\
-                     \x20   if (bpf_probe_read_user(to, length, (void *)({pointer}))) return {};\n\
+                     \x20   if ({failed}) return {};\n\
                      \x20   return length;\n  }}\n",
                     slot_value(length),
+                    if length.signed {
+                        format!("    if ((s64)length < 0) return {};\n", -libc::EINVAL)
+                    } else {
+                        String::new()
+                    },
                     -libc::EFAULT
                 );
             }
             Some(StringEnd::Nul) | None => {
-                let _ = writeln!(
-                    out,
-                    "    return bpf_probe_read_user_str(to, size, (void *)({pointer}));\n  }}"
-                );
+                let copy = format!("bpf_probe_read_user_str(to, size, (void *)({pointer}))");
+                let again = match site.access.fault_in {
+                    true => format!(
+                        "    s64 got = {copy};\n    if (got >= 0 || !FAULT_IN({pointer}, size)) return got;\n"
+                    ),
+                    false => String::new(),
+                };
+                let _ = writeln!(out, "{again}    return {copy};\n  }}");
             }
         }
     }
@@ -107,6 +125,6 @@ fn begin_site(out: &mut String, site: &SiteAccess<'_>) {
         site.access.size / 8
     );
     for read in &site.access.reads {
-        emit_read(out, read);
+        emit_read(out, read, false);
     }
 }

@@ -1,6 +1,6 @@
 //! The action of a handler: what happens with a hit that has passed the filter.
 
-use super::reads::{emit_read, number, slot_value};
+use super::reads::{emit_fault_in, emit_read, number, slot_value};
 use crate::bpf::Counter;
 use crate::bpf::helper::{RB_FORCE_WAKEUP, RB_NO_WAKEUP};
 use crate::plan::record_layout::{self, Layout};
@@ -85,7 +85,10 @@ fn record(out: &mut String, layout: &Layout, buffer: u32) {
     );
     let (prefix_reads, other_reads) = layout.split_reads();
     for read in prefix_reads {
-        emit_read(out, read);
+        emit_read(out, read, true);
+    }
+    for read in other_reads {
+        emit_fault_in(out, read);
     }
     // One record in 64 checks whether the buffer is half full, and then wakes the reader.
     let _ = write!(
@@ -106,7 +109,7 @@ fn record(out: &mut String, layout: &Layout, buffer: u32) {
         layout.size
     );
     for read in other_reads {
-        emit_read(out, read);
+        emit_read(out, read, false);
     }
     out.push_str("    bpf_ringbuf_submit(base, flags);\n");
 }
@@ -114,7 +117,7 @@ fn record(out: &mut String, layout: &Layout, buffer: u32) {
 /// Emits the reads of the action. A hit whose required arguments cannot be read is dropped.
 fn read_arguments(out: &mut String, handler: &Handler) {
     for read in &handler.frame.action_reads {
-        emit_read(out, read);
+        emit_read(out, read, true);
     }
     if handler.frame.required != 0 {
         let _ = writeln!(

@@ -22,7 +22,7 @@ pub(super) fn expression(condition: &Condition) -> String {
             )
         }
         Condition::Float { slot, test, value } => float(*slot, *test, *value),
-        Condition::String { pointer, length, bytes, prefix, scratch } => {
+        Condition::String { pointer, length, bytes, prefix, scratch, fault_in } => {
             let len = bytes.len();
             let address = slot_value(*pointer);
             let mut parts = match length {
@@ -30,17 +30,27 @@ pub(super) fn expression(condition: &Condition) -> String {
                     let test = if *prefix { ">=" } else { "==" };
                     let mut parts = vec![format!("({}) {test} {len}", slot_value(*length))];
                     if len > 0 {
-                        parts.push(format!(
+                        let copy = format!(
                             "!bpf_probe_read_user(base + {scratch}, {len}, (void *)({address}))"
-                        ));
+                        );
+                        parts.push(match fault_in {
+                            true => format!("({copy} || FAULT_IN({address}, {len}) && {copy})"),
+                            false => copy,
+                        });
                     }
                     parts
                 }
-                None => vec![format!(
-                    "bpf_probe_read_user_str(base + {scratch}, {}, (void *)({address})) == {}",
-                    len + if *prefix { 1 } else { 2 },
-                    len + 1
-                )],
+                None => {
+                    let max = len + if *prefix { 1 } else { 2 };
+                    let copy = format!(
+                        "(got = bpf_probe_read_user_str(base + {scratch}, {max}, (void *)({address})))"
+                    );
+                    let again = match fault_in {
+                        true => format!("got < 0 && FAULT_IN({address}, {max}) && {copy}, "),
+                        false => String::new(),
+                    };
+                    vec![format!("({copy}, {again}got == {})", len + 1)]
+                }
             };
             parts.extend(same_bytes(*scratch, bytes));
             format!("({}{})", unless_fault(*pointer), parts.join(" && "))

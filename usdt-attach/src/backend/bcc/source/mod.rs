@@ -8,7 +8,7 @@ mod action;
 mod condition;
 mod reads;
 
-use crate::bpf::helper::{CURRENT_TASK_UNDER_CGROUP, GET_ATTACH_COOKIE, GET_STACK};
+use crate::bpf::helper::{COPY_FROM_USER, CURRENT_TASK_UNDER_CGROUP, GET_ATTACH_COOKIE, GET_STACK};
 use crate::bpf::{Counter, KernelFeatures, MapFds};
 use crate::plan::{Action, Handler, Plan, pt_regs, record_layout};
 use reads::emit_read;
@@ -50,7 +50,9 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
          static u64 (*attach_cookie)(void *) = (void *){GET_ATTACH_COOKIE};\n\
          static long (*under_cgroup)(void *, u32) = (void *){CURRENT_TASK_UNDER_CGROUP};\n\
          static long (*get_stack)(void *, void *, u32, u64) = (void *){GET_STACK};\n\n\
+         {fault_in}\n\
          static __always_inline int handle(struct pt_regs *ctx, u32 cookie) {{\n",
+        fault_in = fault_in_macros(plan.faults_in(), features.sleepable),
         faults = record_layout::FAULTS,
         filtered = Counter::Filtered as u32,
         dropped = Counter::Dropped as u32,
@@ -83,6 +85,25 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
         );
     }
     out
+}
+
+/// The macros that bring the first and the last of `length` bytes into memory. `FAULT_IN` is used
+/// after a read has failed, and is 0 if the program may not sleep. `TOUCH` tests the bytes first.
+pub(super) fn fault_in_macros(is_used: bool, may_sleep: bool) -> String {
+    match (is_used, may_sleep) {
+        (false, _) => String::new(),
+        (true, false) => "#define FAULT_IN(at, length) 0\n#define TOUCH(at, length)\n".to_owned(),
+        (true, true) => format!(
+            "static long (*copy_from_user_)(void *, u32, const void *) = (void *){COPY_FROM_USER};\n\
+             static __always_inline int fault_in(u64 at, u64 length) {{\n\
+             \x20 u64 byte = 0;\n  copy_from_user_(&byte, 1, (void *)at);\n\
+             \x20 copy_from_user_(&byte, 1, (void *)(at + length - 1));\n  return 1;\n}}\n\
+             static __always_inline void touch(u64 at) {{\n\
+             \x20 u64 byte = 0;\n  if (bpf_probe_read_user(&byte, 1, (void *)at)) copy_from_user_(&byte, 1, (void *)at);\n}}\n\
+             #define FAULT_IN(at, length) fault_in(at, length)\n\
+             #define TOUCH(at, length) {{ touch(at); touch(at + (length) - 1); }}\n"
+        ),
+    }
 }
 
 /// Joins consecutive cookies, which are in ascending order, to ranges.
@@ -145,7 +166,7 @@ fn handler_body(out: &mut String, plan: &Plan, handler: &Handler) {
     if frame.size > 0 {
         let _ = writeln!(out, "    u64 frame[{}] = {{}};\n    base = (u8 *)frame;", frame.size / 8);
         for read in &frame.filter_reads {
-            emit_read(out, read);
+            emit_read(out, read, true);
         }
     }
     if let Some(condition) = &handler.filter {

@@ -3,8 +3,8 @@
 use crate::plan::{Address, ArgSlot, ReadOp};
 use std::fmt::Write as _;
 
-/// Emits the statement of a read operation.
-pub(super) fn emit_read(out: &mut String, read: &ReadOp) {
+/// Emits the statement of a read operation. `may_sleep` is false where the program must not sleep.
+pub(super) fn emit_read(out: &mut String, read: &ReadOp, may_sleep: bool) {
     // Writing to a string cannot fail.
     let _ = match read {
         ReadOp::Constant { to, value } => writeln!(out, "    AT(u64, {to}) = {};", number(*value)),
@@ -21,19 +21,10 @@ pub(super) fn emit_read(out: &mut String, read: &ReadOp) {
             reads.push(format!("bpf_probe_read_user(base + {to}, {len}, (void *)({at}))"));
             writeln!(out, "    if ({}) FAULT({fault});", reads.join(" || "))
         }
-        ReadOp::String { to, max, pointer, length: Some(length), fault } => write!(
-            out,
-            "    length = AT(u64, {length});\n    if (length > {max}) length = {max};\n\
-             \x20   asm volatile(\"\" : \"+r\"(length));\n    AT(u32, {to}) = length;\n\
-             \x20   if (bpf_probe_read_user(base + {}, length, (void *)AT(u64, {pointer}))) FAULT({fault});\n",
-            to + 8
-        ),
-        ReadOp::String { to, max, pointer, length: None, fault } => write!(
-            out,
-            "    got = bpf_probe_read_user_str(base + {}, {max}, (void *)AT(u64, {pointer}));\n\
-             \x20   AT(u32, {to}) = got;\n    if (got < 0) FAULT({fault});\n",
-            to + 8
-        ),
+        ReadOp::String { .. } => {
+            emit_string(out, read, may_sleep);
+            Ok(())
+        }
         ReadOp::PidTgid { to } => writeln!(out, "    AT(u64, {to}) = bpf_get_current_pid_tgid();"),
         ReadOp::Comm { to } => writeln!(out, "    bpf_get_current_comm(base + {to}, 16);"),
         ReadOp::Stack { to, frames } => {
@@ -45,6 +36,58 @@ pub(super) fn emit_read(out: &mut String, read: &ReadOp) {
             )
         }
     };
+}
+
+/// Emits the statements that copy a string. If that fails, they bring it into memory and try again.
+fn emit_string(out: &mut String, read: &ReadOp, may_sleep: bool) {
+    let ReadOp::String { to, max, pointer, length, fault, fault_in } = read else { return };
+    let (at, pointer) = (to + 8, format!("AT(u64, {pointer})"));
+    // Writing to a string cannot fail.
+    let _ = match length {
+        Some(length) => {
+            let copy = format!("bpf_probe_read_user(base + {at}, length, (void *){pointer})");
+            let failed = match *fault_in && may_sleep {
+                true => format!("{copy} && (!FAULT_IN({pointer}, length) || {copy})"),
+                false => copy,
+            };
+            let unless_negative = if length.signed {
+                format!("if ((s64)length < 0) AT(u32, {to}) = length;\n    else ")
+            } else {
+                String::new()
+            };
+            write!(
+                out,
+                "    length = {};\n    asm volatile(\"\" : \"+r\"(length));\n    {unless_negative}{{\n\
+                 \x20   if (length > {max}) length = {max};\n\
+                 \x20   asm volatile(\"\" : \"+r\"(length));\n    AT(u32, {to}) = length;\n\
+                 \x20   if ({failed}) FAULT({fault});\n    }}\n",
+                slot_value(*length),
+            )
+        }
+        None => {
+            let copy = format!("bpf_probe_read_user_str(base + {at}, {max}, (void *){pointer})");
+            let again = match *fault_in && may_sleep {
+                true => format!("    if (got < 0 && FAULT_IN({pointer}, {max})) got = {copy};\n"),
+                false => String::new(),
+            };
+            write!(
+                out,
+                "    got = {copy};\n{again}    AT(u32, {to}) = got;\n    if (got < 0) FAULT({fault});\n"
+            )
+        }
+    };
+}
+
+/// Emits the statements that bring a string into memory before it is copied where the program must
+/// not sleep.
+pub(super) fn emit_fault_in(out: &mut String, read: &ReadOp) {
+    let ReadOp::String { max, pointer, length, fault_in: true, .. } = read else { return };
+    let length = length.map_or_else(|| max.to_string(), slot_value);
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        "    length = {length};\n    if (length > {max}) length = {max};\n    TOUCH(AT(u64, {pointer}), length);\n"
+    );
 }
 
 /// A 64-bit literal. C has none for the lowest number, which needs an expression.
