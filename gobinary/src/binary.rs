@@ -98,7 +98,7 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
         catalog::labels(set, supported_releases::minor(self.version()?)?)
     }
 
-    /// Locates the function table. `None` if the file has none, or one of a Go release before 1.18.
+    /// Locates the function table. `None` if the file has none, or one of a Go release before 1.16.
     pub fn function_table(&self) -> Option<pclntab::TableLayout> {
         pclntab::TableLayout::find(self)
     }

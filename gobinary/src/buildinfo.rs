@@ -3,8 +3,10 @@
 //!
 //! The build information is 16-aligned in the data segment. It starts with a 32-byte header: 14
 //! bytes of magic, the pointer size and flags. With flag 2 (Go 1.18 and later), two strings follow,
-//! each after its length as a varint: the version and the module information.
+//! each after its length as a varint: the version and the module information. Before, the header
+//! ends with pointers to two strings, which are structs of a pointer and a length.
 
+use crate::table_layout::{relocated_word, u64_at};
 use stapsdt::elf::View;
 use stapsdt::source::{ScanBudget, Source, for_each_piece};
 use std::ops::ControlFlow;
@@ -23,7 +25,7 @@ const MAX_VERSION: u64 = 256;
 pub(crate) fn version<'a, S: Source<'a>>(view: &View<'a, S>) -> Option<String> {
     if !view.sections.is_empty() {
         let section = view.section(".go.buildinfo")?;
-        return parse(view.bytes_at_offset(section.offset, section.size.min(MAX_SIZE))?);
+        return parse(view, view.bytes_at_offset(section.offset, section.size.min(MAX_SIZE))?);
     }
     let mut budget = ScanBudget::for_file(view.source().size());
     let segments = view.segments.iter().filter(|s| s.is_load());
@@ -40,14 +42,33 @@ pub(crate) fn version<'a, S: Source<'a>>(view: &View<'a, S>) -> Option<String> {
         })?;
         Some((found?, range.end))
     })?;
-    parse(view.bytes_at_offset(offset, (end - offset).min(MAX_SIZE))?)
+    parse(view, view.bytes_at_offset(offset, (end - offset).min(MAX_SIZE))?)
 }
 
-/// Parses the version of the build information at the start of `data`.
-fn parse(data: &[u8]) -> Option<String> {
-    if !data.starts_with(MAGIC) || data.get(15)? & INLINE_STRINGS == 0 {
+/// Parses the version of the build information at the start of `data`, a part of the file.
+fn parse<'a, S: Source<'a>>(view: &View<'a, S>, data: &[u8]) -> Option<String> {
+    if !data.starts_with(MAGIC) {
         return None;
     }
+    if data.get(15)? & INLINE_STRINGS == 0 {
+        return version_at(view, u64_at(data, 16)?);
+    }
+    parse_inline(data)
+}
+
+/// Reads the version from a Go string at an address, as Go before 1.18 has it.
+fn version_at<'a, S: Source<'a>>(view: &View<'a, S>, string: u64) -> Option<String> {
+    let header = view.bytes_at(string, 16)?;
+    // In position-independent files, the dynamic loader may fill in the pointer.
+    let stored = u64_at(header, 0).filter(|pointer| *pointer != 0);
+    let pointer = stored.or_else(|| relocated_word(view, string))?;
+    let length = u64_at(header, 8).filter(|length| *length <= MAX_VERSION)?;
+    let version = std::str::from_utf8(view.bytes_at(pointer, length)?).ok()?;
+    version.starts_with("go").then(|| version.to_owned())
+}
+
+/// Parses the version that follows the header.
+fn parse_inline(data: &[u8]) -> Option<String> {
     let mut rest = data.get(32..)?;
     let length = read_varint(&mut rest)?;
     if length > MAX_VERSION {
@@ -87,9 +108,9 @@ mod tests {
 
     #[test]
     fn reads_inline_strings() {
-        assert_eq!(parse(&build_info("go1.27.3")).as_deref(), Some("go1.27.3"));
-        assert_eq!(parse(&build_info("")), None);
-        assert_eq!(parse(&build_info("go1.27.3")[..36]), None);
+        assert_eq!(parse_inline(&build_info("go1.27.3")).as_deref(), Some("go1.27.3"));
+        assert_eq!(parse_inline(&build_info("")), None);
+        assert_eq!(parse_inline(&build_info("go1.27.3")[..36]), None);
     }
 
     proptest! {
@@ -98,7 +119,7 @@ mod tests {
             let mut data = build_info("go1.27.3 X:some,experiments");
             if let Some(b) = data.get_mut(at) { *b = value; }
             data.truncate(cut);
-            let _ = parse(&data);
+            let _ = parse_inline(&data);
         }
     }
 }

@@ -38,8 +38,9 @@ pub enum Instruction {
     /// A push of a register, which many functions start with. Since Linux 4.16 the kernel emulates
     /// it on x86.
     Push,
-    /// `b.ls`, the branch of the stack check that Go functions start with on arm64. The kernel
-    /// simulates it (`arch/arm64/kernel/probes/decode-insn.c`).
+    /// `jbe` or `b.ls`, the branch of the stack check that Go functions start with. The kernel
+    /// emulates it (`branch_setup_xol_ops` in `arch/x86/kernel/uprobes.c`,
+    /// `arch/arm64/kernel/probes/decode-insn.c`).
     Branch,
     /// Any other instruction: the kernel single-steps a copy of it, which costs a second trap.
     Other,
@@ -59,6 +60,7 @@ impl Instruction {
         match arch {
             Arch::X86_64 if is_x86_64_nop(code) => Instruction::Nop,
             Arch::X86_64 if matches!(code, [0x50..=0x57, ..]) => Instruction::Push,
+            Arch::X86_64 if matches!(code, [0x76, ..] | [0x0f, 0x86, ..]) => Instruction::Branch,
             Arch::Aarch64 if code.starts_with(&AARCH64[..4]) => Instruction::Nop,
             Arch::Aarch64 if is_branch_if_lower_or_same(code) => Instruction::Branch,
             _ => Instruction::Other,
@@ -96,6 +98,9 @@ mod tests {
             assert_eq!(classify(&[0x48, 0x89, 0xe5], arch), Instruction::Other);
         }
         assert_eq!(classify(&[0x55, 0x48, 0x89, 0xe5], Arch::X86_64), Instruction::Push);
+        assert_eq!(classify(&[0x76, 0x20], Arch::X86_64), Instruction::Branch);
+        assert_eq!(classify(&[0x0f, 0x86, 1, 2, 3, 4], Arch::X86_64), Instruction::Branch);
+        assert_eq!(classify(&[0x77, 0x20], Arch::X86_64), Instruction::Other);
         assert_eq!(classify(&[0x09, 0x02, 0, 0x54], Arch::Aarch64), Instruction::Branch);
         let other_condition = [0x08, 0x02, 0, 0x54];
         assert_eq!(classify(&other_condition, Arch::Aarch64), Instruction::Other);
