@@ -25,7 +25,7 @@ const MAX_VERSION: u64 = 256;
 pub(crate) fn version<'a, S: Source<'a>>(view: &View<'a, S>) -> Option<String> {
     if !view.sections.is_empty() {
         let section = view.section(".go.buildinfo")?;
-        return parse(view, view.bytes_at_offset(section.offset, section.size.min(MAX_SIZE))?);
+        return parse(view, section.offset, section.size.min(MAX_SIZE));
     }
     let mut budget = ScanBudget::for_file(view.source().size());
     let segments = view.segments.iter().filter(|s| s.is_load());
@@ -42,27 +42,31 @@ pub(crate) fn version<'a, S: Source<'a>>(view: &View<'a, S>) -> Option<String> {
         })?;
         Some((found?, range.end))
     })?;
-    parse(view, view.bytes_at_offset(offset, (end - offset).min(MAX_SIZE))?)
+    parse(view, offset, (end - offset).min(MAX_SIZE))
 }
 
-/// Parses the version of the build information at the start of `data`, a part of the file.
-fn parse<'a, S: Source<'a>>(view: &View<'a, S>, data: &[u8]) -> Option<String> {
+/// Parses the version of the build information at a file offset.
+fn parse<'a, S: Source<'a>>(view: &View<'a, S>, offset: u64, size: u64) -> Option<String> {
+    let data = view.bytes_at_offset(offset, size)?;
     if !data.starts_with(MAGIC) {
         return None;
     }
     if data.get(15)? & INLINE_STRINGS == 0 {
-        return version_at(view, u64_at(data, 16)?);
+        return version_by_pointer(view, view.offset_to_vaddr(offset)?.checked_add(16)?);
     }
     parse_inline(data)
 }
 
-/// Reads the version from a Go string at an address, as Go before 1.18 has it.
-fn version_at<'a, S: Source<'a>>(view: &View<'a, S>, string: u64) -> Option<String> {
-    let header = view.bytes_at(string, 16)?;
-    // In position-independent files, the dynamic loader may fill in the pointer.
-    let stored = u64_at(header, 0).filter(|pointer| *pointer != 0);
-    let pointer = stored.or_else(|| relocated_word(view, string))?;
-    let length = u64_at(header, 8).filter(|length| *length <= MAX_VERSION)?;
+/// Reads the version as Go before 1.18 has it: a Go string, to which the word at `place` points.
+fn version_by_pointer<'a, S: Source<'a>>(view: &View<'a, S>, place: u64) -> Option<String> {
+    // In position-independent files, the dynamic loader may fill in the pointers.
+    let pointer = |place: u64| {
+        let stored = u64_at(view.bytes_at(place, 8)?, 0)?;
+        if stored != 0 { Some(stored) } else { relocated_word(view, place) }
+    };
+    let string = pointer(place)?;
+    let length = u64_at(view.bytes_at(string.checked_add(8)?, 8)?, 0)?;
+    let pointer = pointer(string).filter(|_| length <= MAX_VERSION)?;
     let version = std::str::from_utf8(view.bytes_at(pointer, length)?).ok()?;
     version.starts_with("go").then(|| version.to_owned())
 }

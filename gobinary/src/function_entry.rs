@@ -76,6 +76,9 @@ pub enum NoEntries {
         /// The first minor release that passes them in registers on the file's architecture.
         first_minor: u32,
     },
+    /// The file has no build information, and may be of a release that passes arguments on the
+    /// stack.
+    UnknownVersion,
     /// The file has no function table, or one of an unknown version.
     NoFunctionTable,
 }
@@ -91,21 +94,25 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
         if self.version().and_then(leading_minor).is_some_and(|minor| minor < first_minor) {
             return Some(NoEntries::StackArguments { first_minor });
         }
-        self.function_table().is_none().then_some(NoEntries::NoFunctionTable)
+        match self.function_table() {
+            None => Some(NoEntries::NoFunctionTable),
+            Some(table) if table.has_addresses && self.version().is_none() => {
+                Some(NoEntries::UnknownVersion)
+            }
+            Some(_) => None,
+        }
     }
 
     /// Returns the function entries for the probes of `providers`, in the order of the catalog.
     ///
-    /// Entries of functions that the file does not have are left out. Without build information,
-    /// the file is taken for one of the newest release.
+    /// Entries of functions that the file does not have are left out. A file
+    /// without build information is taken for one of the newest release.
     pub fn function_entries(&self, providers: &[&'static Provider]) -> Vec<EntryPoint> {
         if self.no_entries().is_some() {
             return Vec::new();
         }
-        let Some(layout) = self.function_table() else { return Vec::new() };
-        let Some(functions) = layout.table(self.view.source()) else { return Vec::new() };
         let entries = providers.iter().flat_map(|p| p.probes).flat_map(|probe| probe.entries);
-        let addresses = functions.ranges_of(entries.map(|entry| entry.function));
+        let addresses = self.function_ranges(entries.map(|entry| entry.function));
         let resolver = Resolver { go: self, goid_offset: self.goid_offset() };
         let minor = self.version().and_then(leading_minor);
         let mut out = Vec::new();

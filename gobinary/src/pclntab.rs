@@ -17,11 +17,12 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+use crate::binary::GoBinary;
 use crate::name_scan::{TableWindow, find_names};
 pub use crate::table_layout::TableLayout;
 use crate::table_layout::{TableEntry, u32_at};
 use stapsdt::source::{Source, for_each_piece};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::marker::PhantomData;
 use std::ops::{ControlFlow, Range};
 
@@ -69,6 +70,40 @@ impl TableLayout {
         let end = self.offset.checked_add(self.size)?;
         let lifetime = PhantomData;
         (end <= file.size()).then_some(FunctionTable { file, layout: *self, lifetime })
+    }
+}
+
+impl<'a, S: Source<'a>> GoBinary<'a, S> {
+    /// Returns the address ranges of the functions with these names.
+    pub(crate) fn function_ranges<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> HashMap<&'n str, Range<u64>> {
+        let layout = self.function_table();
+        let Some(table) = layout.and_then(|layout| layout.table(self.view.source())) else {
+            return HashMap::new();
+        };
+        let indexes = table.indexes_of(names);
+        // In position-independent files, the dynamic loader may fill in the addresses of entries.
+        let place = |index: u64| table.layout.address_of_entry(&self.view, index);
+        let places: HashSet<u64> = indexes
+            .values()
+            .filter(|_| table.layout.has_addresses)
+            .flat_map(|index| [*index, *index + 1])
+            .filter_map(place)
+            .collect();
+        let relocated = if places.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.view.relocations(|place| places.contains(&place))
+        };
+        let address = |index: u64| match place(index).and_then(|place| relocated.get(&place)) {
+            Some(address) => Some(*address),
+            None => table.entry(index).map(|entry| entry.address),
+        };
+        let range = |index: u64| Some(address(index)?..address(index + 1)?);
+        let ranges = indexes.into_iter().filter_map(|(name, index)| Some((name, range(index)?)));
+        ranges.collect()
     }
 }
 
@@ -134,14 +169,15 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
         })
     }
 
-    /// Returns the address ranges of the functions with these names.
+    /// Returns the indexes of the functions with these names.
+    ///
+    /// If a function that is written in Go has a second entry, for callers in assembly
+    /// (`exitsyscall`, ABI0), it is left out: the linker puts it after the function, to which it
+    /// jumps.
     ///
     /// It scans the names, then the entries, both in pieces: memory use does not depend on the size
     /// of the table.
-    pub(crate) fn ranges_of<'n>(
-        &self,
-        names: impl IntoIterator<Item = &'n str>,
-    ) -> HashMap<&'n str, Range<u64>> {
+    fn indexes_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> HashMap<&'n str, u64> {
         let layout = &self.layout;
         let mut found = HashMap::new();
         let end_of_table = layout.offset.saturating_add(layout.size);
@@ -150,20 +186,18 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
         let names_end = others.into_iter().filter(|at| *at > layout.names).min().unwrap_or(0);
         let names = find_names(self.file, in_file(layout.names)..in_file(names_end), names);
         let mut infos = TableWindow::new(self.file, layout.offset, layout.size);
-        // One entry more than there are functions has the end of the last one.
         let entry_size = layout.entry_size();
-        let entries_len = layout.functions.saturating_add(1).saturating_mul(entry_size);
+        let entries_len = layout.functions.saturating_mul(entry_size);
         let entries = layout.entries..layout.entries.saturating_add(entries_len);
-        let mut last: Option<(&str, u64)> = None;
+        let mut index = 0;
         for_each_piece(self.file, in_file(entries.start)..in_file(entries.end), 0, |_, piece| {
             for entry in piece.chunks_exact(entry_size as usize) {
-                let Some(TableEntry { address, info }) = layout.entry(entry) else { continue };
-                if let Some((name, start)) = last.take() {
-                    found.insert(name, start..address);
+                let info = layout.entry(entry).and_then(|entry| entry.info.checked_add(4));
+                let name = info.and_then(|at| infos.u32_at(at));
+                if let Some(name) = name.and_then(|at| names.get(&at.into())) {
+                    found.entry(*name).or_insert(index);
                 }
-                // The struct of the entry after the last function may not exist.
-                let name = info.checked_add(4).and_then(|at| infos.u32_at(at));
-                last = name.and_then(|at| names.get(&at.into())).map(|name| (*name, address));
+                index += 1;
             }
             if infos.is_exhausted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -373,9 +407,8 @@ mod tests {
         assert_eq!(at(0x1080), None);
         assert_eq!(functions.get(1).map(|f| f.entry), Some(0x1040));
         assert_eq!(functions.get(2), None);
-        let ranges = functions.ranges_of(["main.work", "main.main", "work", "main.wor"]);
-        assert_eq!(ranges["main.main"], 0x1000..0x1040);
-        assert_eq!((ranges.len(), &ranges["main.work"]), (2, &(0x1040..0x1080)));
+        let indexes = functions.indexes_of(["main.work", "main.main", "work", "main.wor"]);
+        assert_eq!(indexes, HashMap::from([("main.main", 0), ("main.work", 1)]));
     }
 
     proptest! {
@@ -387,7 +420,7 @@ mod tests {
             }
             layout.size = size.min(data.len() as u64);
             if let Some(functions) = layout.table(&data[..]) {
-                let _ = functions.ranges_of(["main.work", "main.main"]);
+                let _ = functions.indexes_of(["main.work", "main.main"]);
                 for address in [address, 0x1000 + address % 0x90] {
                     if let Some(function) = functions.lookup(address) {
                         let _ = functions.frames(&function, address);

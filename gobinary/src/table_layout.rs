@@ -110,8 +110,9 @@ impl TableLayout {
 
     /// Returns true if the parts are in the linker's order and not empty.
     fn is_plausible(&self) -> bool {
-        let parts = [HEADER - 8, self.names, self.units, self.files, self.values, self.entries];
+        let parts = [self.names, self.units, self.files, self.values, self.entries];
         self.functions > 0
+            && self.names >= HEADER - 8
             && parts.is_sorted_by(|a, b| a < b)
             && self.entries.checked_add(self.entry_size()).is_some_and(|end| end <= self.size)
     }
@@ -119,6 +120,16 @@ impl TableLayout {
     /// Returns the size of an entry in bytes.
     pub(crate) fn entry_size(&self) -> u64 {
         if self.has_addresses { 16 } else { 8 }
+    }
+
+    /// Returns the link-time address of the entry at an index; `None` if the table is not loaded.
+    pub(crate) fn address_of_entry<'a, S: Source<'a>>(
+        &self,
+        view: &View<'a, S>,
+        index: u64,
+    ) -> Option<u64> {
+        let at = self.entries.checked_add(index.checked_mul(self.entry_size())?)?;
+        view.offset_to_vaddr(self.offset)?.checked_add(at)
     }
 
     /// Decodes an entry; `None` if it is too short, or if it refers to an address beyond the largest
