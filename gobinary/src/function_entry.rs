@@ -105,8 +105,8 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
 
     /// Returns the function entries for the probes of `providers`, in the order of the catalog.
     ///
-    /// Entries of functions that the file does not have are left out. A file
-    /// without build information is taken for one of the newest release.
+    /// Entries of functions that the file does not have are left out. A file without build
+    /// information is taken for one of the newest release.
     pub fn function_entries(&self, providers: &[&'static Provider]) -> Vec<EntryPoint> {
         if self.no_entries().is_some() {
             return Vec::new();

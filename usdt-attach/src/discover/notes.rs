@@ -79,6 +79,13 @@ impl Probe {
         format!("{}:{}", self.provider, self.name)
     }
 
+    /// Returns true if the kernel single-steps the instruction at the site, which makes a hit tens of
+    /// times slower. Such sites are attached to only with
+    /// [`Options::single_step`](crate::plan::Options::single_step).
+    pub fn is_single_stepped(&self) -> bool {
+        self.instruction == Instruction::Other
+    }
+
     /// Returns the probe's declaration, such as `app:request(string path, int status)`. Without a
     /// schema, the argument specification stands in place of names and types.
     pub fn prototype(&self) -> String {

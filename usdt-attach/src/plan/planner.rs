@@ -94,7 +94,11 @@ impl<'a> Planner<'a> {
             if attach_point.method == Method::SingleStep && !self.options.single_step {
                 self.skip(
                     &format!("{} at {:#x}", probe.full_name(), probe.address),
-                    "not a NOP; a probe there is single-stepped, which is tens of times slower (--single-step attaches anyway)",
+                    if probe.source == Source::Entry {
+                        "the function has no stack check, so that each hit is single-stepped, which is tens of times slower (--single-step attaches anyway)"
+                    } else {
+                        "not a NOP; a probe there is single-stepped, which is tens of times slower (--single-step attaches anyway)"
+                    },
                 );
                 continue;
             }

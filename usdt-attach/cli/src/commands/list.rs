@@ -7,8 +7,8 @@ use cli_common::{Color, Text, say, warn};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use usdt_attach::discover;
 use usdt_attach::discover::select::select;
+use usdt_attach::discover::{self, RuntimeEntries, ScannedObject};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::Target;
 
@@ -63,6 +63,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     let selected = select(&found, &globs)?;
     if selected.is_empty() {
         say(&format!("{place}: no probes"));
+        suggest_runtime_probes(args, &found);
         return Ok(());
     }
     let color = color.enabled(&io::stdout());
@@ -72,7 +73,34 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     } else {
         text::list(&mut out, &selected, args.all, color)
     };
-    check_write(result.and_then(|()| out.flush()))
+    check_write(result.and_then(|()| out.flush()))?;
+    suggest_runtime_probes(args, &found);
+    Ok(())
+}
+
+/// Suggests the glob that lists the function entries of Go's runtime, if the list is of one Go
+/// binary or process without runtime probes and no glob was given.
+fn suggest_runtime_probes(args: &ListArgs, found: &[ScannedObject]) {
+    let globs = args.file_and_globs.len() - usize::from(args.pid.is_none() && !args.all);
+    if args.all || globs > 0 {
+        return;
+    }
+    // The executable comes first; a library can be a Go binary, too.
+    match found.iter().find_map(discover::runtime_entries) {
+        Some(RuntimeEntries::Probes(count)) if count > 0 => {
+            let target = match (args.pid, args.file_and_globs.first()) {
+                (None, Some(file)) => Escaped::new(Path::new(file)).to_string(),
+                (pid, _) => format!("-p {}", pid.unwrap_or_default()),
+            };
+            say(&format!(
+                "hint: this Go binary has {count} runtime probes: usdt-attach list {target} 'go:*'"
+            ));
+        }
+        Some(RuntimeEntries::None(reason)) => {
+            say(&format!("hint: this Go binary has no runtime probes: {reason}"));
+        }
+        _ => {}
+    }
 }
 
 /// If a file that does not exist has a number as its name, suggests that it is a PID without `-p`.

@@ -48,6 +48,8 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
         semaphore: Option<u64>,
         args: &'a str,
         source: Source,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        single_step: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         schema: Option<&'a schema::Probe>,
         #[serde(skip_serializing_if = "<[u32]>::is_empty")]
@@ -62,6 +64,7 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
             semaphore: probe.semaphore,
             args: &probe.args,
             source: probe.source,
+            single_step: probe.is_single_stepped(),
             schema: probe.schema.as_ref(),
             pids,
         };
