@@ -5,7 +5,8 @@
 //!
 //! Linux 6.18 replaces a probed `nop5` by a call instead of a trap. Later kernels replace `nop10`
 //! instead, because the replacement of `nop5` writes below the stack pointer. Go code keeps no data
-//! there, and only Go code has these sites, so both replacements are safe.
+//! there, so both replacements are safe in generated sites. C code may keep data there: in its
+//! sites, only `nop10` is used.
 
 use crate::argspec::Arch;
 
@@ -21,6 +22,15 @@ const AARCH64: [u8; 8] = [0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6];
 pub const NOP10_OFFSET: u64 = 1;
 /// The offset in bytes of the `nop5` from the start of an amd64 site.
 pub const NOP5_OFFSET: u64 = 11;
+
+/// Returns true if the code of a site starts with the pair of NOPs that libbpf recognizes: `nop`,
+/// then `nop10` in the form that kernels replace.
+///
+/// Generated sites have it, and so do probes of libbpf's `usdt.h`. The replacement of `nop10`
+/// leaves the bytes below the stack pointer alone, so it is safe in code of every compiler.
+pub fn has_nop_pair(code: &[u8]) -> bool {
+    X86_64.get(..NOP5_OFFSET as usize).is_some_and(|pair| code.starts_with(pair))
+}
 
 /// Returns the machine code of a generated site.
 pub fn code(arch: Arch) -> &'static [u8] {
@@ -88,6 +98,16 @@ mod tests {
     fn offsets_are_those_of_the_nops() {
         assert_eq!(X86_64[NOP10_OFFSET as usize..][..3], [0x66, 0x2e, 0x0f]);
         assert_eq!(X86_64[NOP5_OFFSET as usize..][..5], [0x0f, 0x1f, 0x44, 0, 0]);
+    }
+
+    #[test]
+    fn recognizes_the_pair_of_libbpf_only() {
+        assert!(has_nop_pair(&X86_64));
+        assert!(has_nop_pair(&[0x90, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x48]));
+        let nop_and_nop5 = [0x90, 0x0f, 0x1f, 0x44, 0, 0, 0x90, 0x90, 0x90, 0x90, 0x90];
+        let other_nop10 = [0x90, 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x90];
+        assert!(!has_nop_pair(&nop_and_nop5) && !has_nop_pair(&other_nop10));
+        assert!(!has_nop_pair(&X86_64[1..]) && !has_nop_pair(&X86_64[..10]) && !has_nop_pair(&[]));
     }
 
     #[test]

@@ -162,6 +162,7 @@ fn probe<'a>(
         arch,
         instruction: Instruction::classify(code, arch),
         generated: false,
+        has_nop10: false,
         goid_offset,
         enum_labels,
         symbols: Arc::default(),

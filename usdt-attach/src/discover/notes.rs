@@ -63,6 +63,9 @@ pub struct Probe {
     pub(crate) instruction: Instruction,
     /// True if usdt-gen generated the site, with NOPs that the kernel can optimize.
     pub generated: bool,
+    /// True if a `nop10` follows the `nop` of the site, as in generated sites and those of libbpf's
+    /// `usdt.h`. Kernels can optimize it in code of every language.
+    pub(crate) has_nop10: bool,
     /// The offset of the goroutine id in `runtime.g`; `None` if the site is not Go code or the
     /// offset is not known.
     pub(crate) goid_offset: Option<u32>,
@@ -397,7 +400,8 @@ impl Scanner<'_, '_> {
         }
         let generated =
             view.bytes_at(note.pc, site::code(arch).len() as u64) == Some(site::code(arch));
-        let code = view.bytes_up_to(note.pc, 4).unwrap_or_default();
+        // Enough for a pair of NOPs.
+        let code = view.bytes_up_to(note.pc, 16).unwrap_or_default();
         self.probes.push(Probe {
             provider: note.provider,
             name: note.name,
@@ -411,6 +415,7 @@ impl Scanner<'_, '_> {
             arch,
             instruction: Instruction::classify(code, arch),
             generated,
+            has_nop10: arch == Arch::X86_64 && site::has_nop_pair(code),
             goid_offset: goid,
             enum_labels: Vec::new(),
             symbols: Arc::default(),

@@ -23,6 +23,7 @@ pub fn probe(args: &str) -> Probe {
         arch: Arch::X86_64,
         instruction: Instruction::Nop,
         generated: true,
+        has_nop10: true,
         goid_offset: None,
         enum_labels: Vec::new(),
         symbols: Arc::default(),

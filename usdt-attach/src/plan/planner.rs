@@ -85,12 +85,7 @@ impl<'a> Planner<'a> {
                 self.skip(&site, "the file is for another architecture");
                 continue;
             }
-            let attach_point = cheapest_attach_point(
-                probe.generated,
-                probe.instruction,
-                probe.address,
-                self.options.nop_optimization,
-            );
+            let attach_point = cheapest_attach_point(probe, self.options.nop_optimization);
             if attach_point.method == Method::SingleStep && !self.options.single_step {
                 self.skip(
                     &format!("{} at {:#x}", probe.full_name(), probe.address),
