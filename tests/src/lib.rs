@@ -11,6 +11,7 @@ pub mod matrix;
 pub mod neighbors;
 pub mod sample_elf;
 pub mod soak;
+pub mod unmodified;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

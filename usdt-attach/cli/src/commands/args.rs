@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
 use usdt_attach::discover::select::{Selected, select};
-use usdt_attach::discover::{self, ScannedObject, SchemaFile, Source};
+use usdt_attach::discover::{self, RuntimeEntries, ScannedObject, SchemaFile, Source};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
@@ -156,6 +156,7 @@ impl HitArgs {
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         let selected = select(&found, globs)?;
         if selected.is_empty() {
+            report_runtime_entries(&found, "pass the glob 'go:*'");
             return Err(Error::no_probes(target.to_string()));
         }
         if !self.dry_run {
@@ -200,6 +201,21 @@ pub(crate) fn report_entry_cost(selected: &[Selected], single_step: bool) {
         say(&format!(
             "note: single-stepping function entries without a stack check: {names}; {cost}"
         ));
+    }
+}
+
+/// Hints at the function entries of the first Go binary without probes of the runtime, or says why
+/// it has none. `what_to_do` says how to name them.
+pub(crate) fn report_runtime_entries(found: &[ScannedObject], what_to_do: &str) {
+    // The executable comes first; a library can be a Go binary, too.
+    match found.iter().find_map(discover::runtime_entries) {
+        Some(RuntimeEntries::Probes(count)) if count > 0 => {
+            say(&format!("hint: this Go binary has {count} runtime probes: {what_to_do}"));
+        }
+        Some(RuntimeEntries::None(reason)) => {
+            say(&format!("hint: this Go binary has no runtime probes: {reason}"));
+        }
+        _ => {}
     }
 }
 

@@ -1,5 +1,6 @@
 //! `usdt-attach list`.
 
+use super::args::report_runtime_entries;
 use crate::output::progress::Progress;
 use crate::output::{check_write, json, text};
 use clap::Args;
@@ -8,7 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use usdt_attach::discover::select::select;
-use usdt_attach::discover::{self, RuntimeEntries, ScannedObject};
+use usdt_attach::discover::{self, ScannedObject};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::Target;
 
@@ -85,22 +86,11 @@ fn suggest_runtime_probes(args: &ListArgs, found: &[ScannedObject]) {
     if args.all || globs > 0 {
         return;
     }
-    // The executable comes first; a library can be a Go binary, too.
-    match found.iter().find_map(discover::runtime_entries) {
-        Some(RuntimeEntries::Probes(count)) if count > 0 => {
-            let target = match (args.pid, args.file_and_globs.first()) {
-                (None, Some(file)) => Escaped::new(Path::new(file)).to_string(),
-                (pid, _) => format!("-p {}", pid.unwrap_or_default()),
-            };
-            say(&format!(
-                "hint: this Go binary has {count} runtime probes: usdt-attach list {target} 'go:*'"
-            ));
-        }
-        Some(RuntimeEntries::None(reason)) => {
-            say(&format!("hint: this Go binary has no runtime probes: {reason}"));
-        }
-        _ => {}
-    }
+    let target = match (args.pid, args.file_and_globs.first()) {
+        (None, Some(file)) => Escaped::new(Path::new(file)).to_string(),
+        (pid, _) => format!("-p {}", pid.unwrap_or_default()),
+    };
+    report_runtime_entries(found, &format!("usdt-attach list {target} 'go:*'"));
 }
 
 /// If a file that does not exist has a number as its name, suggests that it is a PID without `-p`.
