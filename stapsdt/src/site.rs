@@ -32,6 +32,12 @@ pub fn has_nop_pair(code: &[u8]) -> bool {
     X86_64.get(..NOP5_OFFSET as usize).is_some_and(|pair| code.starts_with(pair))
 }
 
+/// Returns true if the code of an amd64 site starts with a `nop5`, which Linux 6.18 replaces.
+pub fn is_nop5(code: &[u8]) -> bool {
+    let nop5 = X86_64.get(NOP5_OFFSET as usize..X86_64.len() - 1);
+    nop5.is_some_and(|nop5| code.starts_with(nop5))
+}
+
 /// Returns the machine code of a generated site.
 pub fn code(arch: Arch) -> &'static [u8] {
     match arch {
@@ -107,6 +113,7 @@ mod tests {
         let nop_and_nop5 = [0x90, 0x0f, 0x1f, 0x44, 0, 0, 0x90, 0x90, 0x90, 0x90, 0x90];
         let other_nop10 = [0x90, 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x90];
         assert!(!has_nop_pair(&nop_and_nop5) && !has_nop_pair(&other_nop10));
+        assert!(is_nop5(&nop_and_nop5[1..]) && !is_nop5(&nop_and_nop5) && !is_nop5(&[]));
         assert!(!has_nop_pair(&X86_64[1..]) && !has_nop_pair(&X86_64[..10]) && !has_nop_pair(&[]));
     }
 

@@ -35,6 +35,7 @@ mod safe_files;
 mod sandbox;
 mod sealing;
 mod session;
+mod site_nops;
 mod terminal_escapes;
 mod third_party_probes;
 mod trace;

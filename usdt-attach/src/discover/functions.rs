@@ -163,6 +163,7 @@ fn probe<'a>(
         instruction: Instruction::classify(code, arch),
         generated: false,
         has_nop10: false,
+        risks_red_zone: false,
         goid_offset,
         enum_labels,
         symbols: Arc::default(),

@@ -66,6 +66,9 @@ pub struct Probe {
     /// True if a `nop10` follows the `nop` of the site, as in generated sites and those of libbpf's
     /// `usdt.h`. Kernels can optimize it in code of every language.
     pub(crate) has_nop10: bool,
+    /// True if the site is a `nop5` outside Go code. The call with which Linux 6.18 replaces it
+    /// overwrites the red zone: the bytes below the stack pointer, where C code may keep data.
+    pub(crate) risks_red_zone: bool,
     /// The offset of the goroutine id in `runtime.g`; `None` if the site is not Go code or the
     /// offset is not known.
     pub(crate) goid_offset: Option<u32>,
@@ -416,6 +419,7 @@ impl Scanner<'_, '_> {
             instruction: Instruction::classify(code, arch),
             generated,
             has_nop10: arch == Arch::X86_64 && site::has_nop_pair(code),
+            risks_red_zone: arch == Arch::X86_64 && source == Source::Note && site::is_nop5(code),
             goid_offset: goid,
             enum_labels: Vec::new(),
             symbols: Arc::default(),

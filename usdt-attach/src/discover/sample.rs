@@ -24,6 +24,7 @@ pub fn probe(args: &str) -> Probe {
         instruction: Instruction::Nop,
         generated: true,
         has_nop10: true,
+        risks_red_zone: false,
         goid_offset: None,
         enum_labels: Vec::new(),
         symbols: Arc::default(),

@@ -6,7 +6,7 @@ use super::histogram::{MAX_LINEAR, Scale};
 use super::record_layout::NATIVE;
 use super::site::{AttachPoint, cheapest_attach_point};
 use super::table::{Field, Starts, Table};
-use super::{Method, Mode, Options, Plan, PlannedObject, PlannedProbe, Site};
+use super::{Method, Mode, NopOptimization, Options, Plan, PlannedObject, PlannedProbe, Site};
 use crate::discover::Source;
 use crate::discover::select::Selected;
 use crate::error::{Error, Result, Warning, WarningKind};
@@ -86,6 +86,13 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let attach_point = cheapest_attach_point(probe, self.options.nop_optimization);
+            if probe.risks_red_zone && self.options.nop_optimization == NopOptimization::Nop5 {
+                self.skip(
+                    &format!("{} at {:#x}", probe.full_name(), probe.address),
+                    "its five-byte NOP is not safe on this kernel, which replaces it with a call that overwrites the red zone of C code; build the program with one-byte NOPs, as sys/sdt.h has them, or use another kernel",
+                );
+                continue;
+            }
             if attach_point.method == Method::SingleStep && !self.options.single_step {
                 self.skip(
                     &format!("{} at {:#x}", probe.full_name(), probe.address),
