@@ -387,6 +387,7 @@ mod tests {
             values: values as u64,
             entries: entries as u64,
             has_addresses: false,
+            has_inlined_calls: true,
             func_data: Some(0),
         };
         (data, layout)

@@ -47,6 +47,9 @@ pub struct TableLayout {
     pub(crate) entries: u64,
     /// True for Go before 1.18, whose entries have addresses in place of offsets.
     pub(crate) has_addresses: bool,
+    /// True for Go 1.20 and newer, which introduced the layout of inlined calls that `inlined_call`
+    /// reads.
+    pub(crate) has_inlined_calls: bool,
     /// The file offset of `go:func.*`, which has the trees of inlined calls.
     pub(crate) func_data: Option<u64>,
 }
@@ -65,23 +68,23 @@ impl TableLayout {
     pub(crate) fn find<'a, S: Source<'a>>(go: &GoBinary<'a, S>) -> Option<TableLayout> {
         let section = SECTIONS.iter().find_map(|name| go.view.section(name));
         if let Some(section) = section {
-            return Self::read(go, section.offset, section.size);
+            return Self::read(&go.view, section.offset, section.size)?.completed(go);
         }
         // External linkers merge the table into another section, but its symbol remains.
         if let Some(address) = go.symbol_address("runtime.pclntab") {
             let segment = go.view.load_segment(address, 1)?;
             let distance = address - segment.vaddr;
             let offset = segment.offset.checked_add(distance)?;
-            return Self::read(go, offset, segment.filesz - distance);
+            return Self::read(&go.view, offset, segment.filesz - distance)?.completed(go);
         }
         // Stripped files have no symbol either.
-        find_merged(go)
+        find_merged(&go.view)?.completed(go)
     }
 
-    /// Reads the header of the table in a range of the file.
-    fn read<'a, S: Source<'a>>(go: &GoBinary<'a, S>, offset: u64, size: u64) -> Option<Self> {
-        offset.checked_add(size).filter(|end| *end <= go.view.source().size())?;
-        let header = go.view.bytes_at_offset(offset, size.min(HEADER))?;
+    /// Reads the header of the table in a range of the file, without what is elsewhere.
+    fn read<'a, S: Source<'a>>(view: &View<'a, S>, offset: u64, size: u64) -> Option<Self> {
+        offset.checked_add(size).filter(|end| *end <= view.source().size())?;
+        let header = view.bytes_at_offset(offset, size.min(HEADER))?;
         let magic = u32_at(header, 0)?;
         if ![MAGIC_1_16, MAGIC_1_18, MAGIC_1_20].contains(&magic) || header.get(7) != Some(&8) {
             return None;
@@ -93,7 +96,7 @@ impl TableLayout {
         Some(TableLayout {
             offset,
             size,
-            text: if has_addresses { 0 } else { text_start(go, offset, word(2)?)? },
+            text: if has_addresses { 0 } else { word(2)? },
             quantum: (*header.get(6)?).into(),
             // Each entry takes 8 bytes or more, so a larger number is damage.
             functions: word(0).filter(|count| *count <= size / 8)?,
@@ -103,9 +106,16 @@ impl TableLayout {
             values: word(offsets + 3)?,
             entries: word(offsets + 4)?,
             has_addresses,
-            // Go 1.20 introduced the layout of inlined calls that `inlined_call` reads.
-            func_data: if magic == MAGIC_1_20 { func_data_offset(go) } else { None },
+            has_inlined_calls: magic == MAGIC_1_20,
+            func_data: None,
         })
+    }
+
+    /// Returns the layout with what is not in the header.
+    fn completed<'a, S: Source<'a>>(self, go: &GoBinary<'a, S>) -> Option<TableLayout> {
+        let text = if self.has_addresses { 0 } else { text_start(go, self.offset, self.text)? };
+        let func_data = if self.has_inlined_calls { func_data_offset(go) } else { None };
+        Some(TableLayout { text, func_data, ..self })
     }
 
     /// Returns true if the parts are in the linker's order and not empty.
@@ -149,10 +159,9 @@ impl TableLayout {
 
 /// Finds the table by the magic number of its header, in the section that an external linker merged
 /// it into or, without section headers, in the data segments.
-fn find_merged<'a, S: Source<'a>>(go: &GoBinary<'a, S>) -> Option<TableLayout> {
+fn find_merged<'a, S: Source<'a>>(view: &View<'a, S>) -> Option<TableLayout> {
     /// The number of headers to try: the bytes of one can occur elsewhere.
     const MAX_CANDIDATES: usize = 16;
-    let view = &go.view;
     let mut budget = ScanBudget::for_file(view.source().size());
     let ranges: Vec<Range<u64>> = if view.sections.is_empty() {
         let segments = view.segments.iter().filter(|s| s.is_load() && !s.is_executable());
@@ -181,7 +190,7 @@ fn find_merged<'a, S: Source<'a>>(go: &GoBinary<'a, S>) -> Option<TableLayout> {
         candidates.dedup();
         for offset in candidates {
             tried += 1;
-            let layout = TableLayout::read(go, offset, range.end - offset);
+            let layout = TableLayout::read(view, offset, range.end - offset);
             if let Some(layout) = layout.filter(TableLayout::is_plausible) {
                 return Some(layout);
             }
@@ -254,4 +263,82 @@ pub(crate) fn u32_at(data: &[u8], at: usize) -> Option<u32> {
 
 pub(crate) fn u64_at(data: &[u8], at: usize) -> Option<u64> {
     data.get(at..)?.first_chunk::<8>().map(|raw| u64::from_le_bytes(*raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The size of an ELF header and two program headers.
+    const HEADERS: usize = 64 + 2 * 56;
+
+    /// Returns a position-independent file without section headers, whose data segment starts with
+    /// `data`. The segment is loaded where it is in the file.
+    fn file(data: &[u8]) -> Vec<u8> {
+        let mut out = vec![0x7f, b'E', b'L', b'F', 2, 1, 1];
+        out.resize(16, 0);
+        out.extend([3u16, 62].iter().flat_map(|half| half.to_le_bytes()));
+        out.extend(1u32.to_le_bytes());
+        out.extend([0u64, 64, 0].iter().flat_map(|word| word.to_le_bytes()));
+        out.extend(0u32.to_le_bytes());
+        out.extend([64u16, 56, 2, 64, 0, 0].iter().flat_map(|half| half.to_le_bytes()));
+        let size = (HEADERS + data.len()) as u64;
+        for (flags, start, size) in [(5u32, 0, HEADERS as u64), (6, HEADERS as u64, size - 176)] {
+            out.extend([1, flags].iter().flat_map(|word| word.to_le_bytes()));
+            let words = [start, start, start, size, size, 8];
+            out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        }
+        out.extend(data);
+        out
+    }
+
+    /// Returns the header of a table with two functions.
+    fn header(magic: u32, text: Option<u64>) -> Vec<u8> {
+        let mut out = magic.to_le_bytes().to_vec();
+        out.extend([0, 0, 1, 8]);
+        let offsets = [80u64, 88, 96, 104, 112];
+        let words = [2, 1].into_iter().chain(text).chain(offsets);
+        out.extend(words.flat_map(u64::to_le_bytes));
+        out.resize(256, 0);
+        out
+    }
+
+    #[test]
+    fn finds_a_merged_table_by_its_header() {
+        for (magic, text) in [(MAGIC_1_16, None), (MAGIC_1_18, Some(5)), (MAGIC_1_20, Some(5))] {
+            // The magic number of something else comes before it.
+            let mut data = magic.to_le_bytes().to_vec();
+            data.extend([0, 0, 1, 8]);
+            data.resize(100 * 1024, 0x41);
+            let start = (HEADERS + data.len()) as u64;
+            data.extend(header(magic, text));
+            let file = file(&data);
+            let view = View::parse(&file).unwrap();
+            let found = find_merged(&view).unwrap();
+            assert_eq!((found.offset, found.functions, found.entries), (start, 2, 112));
+            assert_eq!((found.has_addresses, found.text), (text.is_none(), text.unwrap_or(0)));
+        }
+    }
+
+    #[test]
+    fn rejects_headers_whose_parts_are_out_of_order() {
+        let mut data = header(MAGIC_1_18, Some(0));
+        data[8 + 8 * 4] = 0;
+        let file = file(&data);
+        assert_eq!(find_merged(&View::parse(&file).unwrap()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn accepts_any_data(at in 0usize..256, with: u8, cut in 0usize..256) {
+            let mut data = header(MAGIC_1_20, Some(1));
+            data[at] = with;
+            data.truncate(cut);
+            let file = file(&data);
+            if let Ok(view) = View::parse(&file) {
+                let _ = find_merged(&view);
+            }
+        }
+    }
 }

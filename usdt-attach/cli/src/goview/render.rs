@@ -401,3 +401,102 @@ fn format_bytes(bytes: f64) -> String {
     }
     format!("{value:.1} TiB")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use usdt_attach::event::goroutines::GoroutineSnapshot;
+    use usdt_attach::plan::Buckets;
+
+    const HEADINGS: [&str; 5] = ["GOROUTINES", "SCHEDULER", "BLOCKED", "MEMORY", "HTTP"];
+
+    /// Returns an overview with more rows in each list than fit on a terminal.
+    fn busy() -> Overview {
+        let times = Histogram {
+            buckets: Buckets::Log2 { signed: false },
+            counts: vec![1, 2, 3],
+            sum: 9_000_000_000,
+            min: 1,
+            max: 123_456_789,
+        };
+        let goroutine = |number: u64| Goroutine {
+            status: GoroutineStatus::Waiting,
+            wait_reason: Some("select"),
+            creator_pc: 100 + number,
+            entry_pc: number,
+        };
+        Overview {
+            creators: (0..40).map(|n| (100 + n, CreatorStats { created: n, ended: 0 })).collect(),
+            blocked: (0..20).map(|n| (Some(format!("reason {n}")), n)).collect(),
+            latency: Some(times.clone()),
+            pauses: Some(times.clone()),
+            allocated: Some(1 << 30),
+            routes: (0..30)
+                .map(|n| {
+                    let place = format!("/path/{n}");
+                    let key = RouteKey { method: "GET".into(), place, is_route: false };
+                    (key, Route { requests: n + 1, errors: 0, times: Some(times.clone()) })
+                })
+                .collect(),
+            snapshot: Some(GoroutineSnapshot {
+                goroutines: (0..40).map(|n| (goroutine(n), 10 - n % 10)).collect(),
+                allocated_bytes: None,
+            }),
+            ..Overview::default()
+        }
+    }
+
+    /// Names the entry at 0 as that of the main goroutine, and those at 1 and 2 as the runtime's.
+    fn place_of(address: Address) -> Place {
+        let function = match address {
+            Address::Entry(0) => MAIN.to_owned(),
+            Address::Entry(1 | 2) => "runtime.bgsweep".to_owned(),
+            Address::Return(101 | 102) => "runtime.gcenable".to_owned(),
+            _ => {
+                "example.org/a/long/path/of/a/package/service.(*Server).handleConnection".to_owned()
+            }
+        };
+        Place { function, file: Some("/src/service/connection.go".into()), line: Some(1234) }
+    }
+
+    fn lines(overview: &Overview, style: ViewStyle) -> Vec<String> {
+        let view = View { now: overview, previous: None, place_of: &place_of, style };
+        view.text().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_section_is_visible_on_a_terminal() {
+        let overview = busy();
+        for height in [15, 23, 40] {
+            let style = ViewStyle { terminal: Some((height, 80)), ..ViewStyle::default() };
+            let shown = lines(&overview, style);
+            assert_eq!(shown.len(), height, "{shown:#?}");
+            for heading in HEADINGS {
+                assert!(
+                    shown.iter().any(|line| line.starts_with(heading)),
+                    "{heading}: {shown:#?}"
+                );
+            }
+            assert!(shown.iter().all(|line| line.chars().count() <= 80), "{shown:#?}");
+            assert!(shown.iter().any(|line| line.contains("…/service.(*Server)")), "{shown:#?}");
+        }
+    }
+
+    #[test]
+    fn top_limits_each_list() {
+        let style = ViewStyle { max_rows: Some(2), ..ViewStyle::default() };
+        let shown = lines(&busy(), style);
+        for list in ["BY (2 of 38)", "ON (2 of ", "ROUTE (2 of 30)"] {
+            assert!(shown.iter().any(|line| line.contains(list)), "{list}");
+        }
+        assert_eq!(lines(&busy(), ViewStyle::default()).len(), shown.len() + 3 * (MAX_ROWS - 2));
+    }
+
+    #[test]
+    fn goroutines_of_the_runtime_are_one_number() {
+        let shown = lines(&busy(), ViewStyle { max_rows: Some(100), ..ViewStyle::default() });
+        assert!(!shown.iter().any(|line| line.contains("runtime.")), "{shown:#?}");
+        assert!(shown[1].starts_with("  plus 17 runtime goroutines; "), "{}", shown[1]);
+        assert!(shown.iter().any(|line| line == "        10          0  main"), "{shown:#?}");
+    }
+}
