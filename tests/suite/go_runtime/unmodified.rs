@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Stdio;
 use usdt_e2e::unmodified::{Kind, build, check};
 use usdt_e2e::{
-    Need, Process, attach, command, copy, free_port, have, json_lines, stdout, text, wait_for,
+    Need, Process, attach, command, copy, free_port, have, json_lines, stdout, text, usdt_gen,
+    wait_for,
 };
 
 /// The release of Debian 12. Its prologues have no push.
@@ -31,6 +32,21 @@ fn counts_calls_of_older_releases_exactly() {
             }
         }
     }
+}
+
+/// Notes at the branch of a stack check are read as the function entries that they describe.
+#[test]
+fn counts_calls_exactly_in_a_copy_that_was_sealed_with_entries() {
+    if !have(&[Need::Bpf, Need::Program("go")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let app = build(OLD, Kind::Stripped, folder.path()).unwrap();
+    let sealed = usdt_gen(&["seal", "--entries", app.to_str().unwrap()]);
+    assert!(sealed.status.success(), "{}", text(&sealed.stderr));
+    let listed = attach(&["list", "--json", app.to_str().unwrap(), "net_http:*"]);
+    assert!(json_lines(&text(&listed.stdout)).iter().all(|probe| probe["source"] == "note"));
+    check(&app, "embedded").unwrap();
 }
 
 #[test]

@@ -149,6 +149,7 @@ fn probe<'a>(
         schema.args.push(declared);
     }
     let code = view.bytes_up_to(point.address, MAX_INSTRUCTION)?;
+    let instruction = Instruction::classify(code, arch);
     Some(Probe {
         provider: point.provider.name.to_owned(),
         name: point.probe.name.to_owned(),
@@ -160,10 +161,11 @@ fn probe<'a>(
         source: Source::Entry,
         schema: Some(schema),
         arch,
-        instruction: Instruction::classify(code, arch),
+        instruction,
         generated: false,
         has_nop10: false,
         risks_red_zone: false,
+        stack_check: instruction == Instruction::Branch,
         goid_offset,
         enum_labels,
         symbols: Arc::default(),

@@ -69,6 +69,9 @@ pub struct Probe {
     /// True if the site is a `nop5` outside Go code. The call with which Linux 6.18 replaces it
     /// overwrites the red zone: the bytes below the stack pointer, where C code may keep data.
     pub(crate) risks_red_zone: bool,
+    /// True if the site is the branch of a Go function's stack check. Hits on the taken branch are
+    /// not hits of the probe, because the function starts again.
+    pub(crate) stack_check: bool,
     /// The offset of the goroutine id in `runtime.g`; `None` if the site is not Go code or the
     /// offset is not known.
     pub(crate) goid_offset: Option<u32>,
@@ -405,6 +408,10 @@ impl Scanner<'_, '_> {
             view.bytes_at(note.pc, site::code(arch).len() as u64) == Some(site::code(arch));
         // Enough for a pair of NOPs.
         let code = view.bytes_up_to(note.pc, 16).unwrap_or_default();
+        let instruction = Instruction::classify(code, arch);
+        // `usdt-gen seal --entries` writes notes of the catalog at function entries.
+        let stack_check =
+            instruction == Instruction::Branch && catalog::has_provider(&note.provider);
         self.probes.push(Probe {
             provider: note.provider,
             name: note.name,
@@ -416,8 +423,9 @@ impl Scanner<'_, '_> {
             source,
             schema,
             arch,
-            instruction: Instruction::classify(code, arch),
+            instruction,
             generated,
+            stack_check,
             has_nop10: arch == Arch::X86_64 && site::has_nop_pair(code),
             risks_red_zone: arch == Arch::X86_64 && source == Source::Note && site::is_nop5(code),
             goid_offset: goid,

@@ -25,6 +25,7 @@ pub fn probe(args: &str) -> Probe {
         generated: true,
         has_nop10: true,
         risks_red_zone: false,
+        stack_check: false,
         goid_offset: None,
         enum_labels: Vec::new(),
         symbols: Arc::default(),

@@ -209,7 +209,7 @@ impl<'a> Planner<'a> {
                 }
             }
             compiled.handler.stack_check =
-                candidate.attach_point.method == Method::Branch && probe.source == Source::Entry;
+                candidate.attach_point.method == Method::Branch && probe.stack_check;
             compiled.handler.rate = self.options.rate.map(|_| series);
             let site = Site {
                 cookie: 0,
