@@ -99,7 +99,34 @@ fn read_varint(data: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::{HEADERS, file};
     use proptest::prelude::*;
+
+    /// Returns the data of a file whose build information points to the version, as Go before 1.18
+    /// has it: the header, the string's struct, and the string.
+    fn pointing_build_info(version: &str) -> Vec<u8> {
+        let start = HEADERS as u64;
+        let mut data = MAGIC.to_vec();
+        data.extend([8, 0]);
+        for word in [start + 32, start + 32, start + 48, version.len() as u64] {
+            data.extend(word.to_le_bytes());
+        }
+        data.extend(version.bytes());
+        data
+    }
+
+    #[test]
+    fn follows_pointers_to_strings() {
+        let version_of = |data: &[u8]| version(&View::parse(&file(data)).unwrap());
+        let data = pointing_build_info("go1.17.13");
+        assert_eq!(version_of(&data).as_deref(), Some("go1.17.13"));
+        assert_eq!(version_of(&pointing_build_info("devel")), None);
+        assert_eq!(version_of(&data[..data.len() - 1]), None, "the string is cut");
+        // A file without relocations does not say what a null pointer is replaced by.
+        let mut unrelocated = data.clone();
+        unrelocated[16..24].fill(0);
+        assert_eq!(version_of(&unrelocated), None);
+    }
 
     fn build_info(version: &str) -> Vec<u8> {
         let mut data = MAGIC.to_vec();
@@ -118,6 +145,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn accepts_any_pointers(at in 14usize..60, with: [u8; 8], cut in 0usize..60) {
+            let mut data = pointing_build_info("go1.17.13");
+            let end = data.len().min(at + 8);
+            if let Some(bytes) = data.get_mut(at..end) {
+                bytes.copy_from_slice(&with[..bytes.len()]);
+            }
+            data.truncate(cut);
+            if let Ok(view) = View::parse(&file(&data)) {
+                let _ = version(&view);
+            }
+        }
+
         #[test]
         fn accepts_damaged_build_info(at in 0usize..60, value: u8, cut in 0usize..60) {
             let mut data = build_info("go1.27.3 X:some,experiments");

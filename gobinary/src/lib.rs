@@ -21,6 +21,8 @@ mod goid;
 mod name_scan;
 pub mod pclntab;
 pub mod runtime_layout;
+#[cfg(test)]
+mod sample;
 pub mod supported_releases;
 mod table_layout;
 
