@@ -29,6 +29,8 @@ pub struct GoBinary<'a, S: Source<'a> = &'a [u8]> {
     version: Option<String>,
     /// The addresses of [`SYMBOLS`].
     symbols: OnceLock<BTreeMap<&'static str, u64>>,
+    /// The position of the function table, which is searched for in some files.
+    table: OnceLock<Option<pclntab::TableLayout>>,
     /// The offsets of fields in DWARF, which are read all at once.
     dwarf_offsets: OnceLock<HashMap<catalog::Field, u32>>,
 }
@@ -50,8 +52,8 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
         let version = buildinfo::version(&view);
         let is_go =
             version.is_some() || GO_SECTIONS.iter().any(|name| view.section(name).is_some());
-        let (symbols, dwarf_offsets) = (OnceLock::new(), OnceLock::new());
-        is_go.then_some(GoBinary { view, version, symbols, dwarf_offsets })
+        let (symbols, table, dwarf_offsets) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        is_go.then_some(GoBinary { view, version, symbols, table, dwarf_offsets })
     }
 
     /// Returns the toolchain's version as `runtime.Version()` does, such as `go1.27.3`. `None` if
@@ -98,9 +100,9 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
         catalog::labels(set, supported_releases::minor(self.version()?)?)
     }
 
-    /// Locates the function table. `None` if the file has none, or one of a Go release before 1.18.
+    /// Locates the function table. `None` if the file has none, or one of a Go release before 1.16.
     pub fn function_table(&self) -> Option<pclntab::TableLayout> {
-        pclntab::TableLayout::find(self)
+        *self.table.get_or_init(|| pclntab::TableLayout::find(self))
     }
 
     /// Returns true if the file has DWARF, compressed or not.

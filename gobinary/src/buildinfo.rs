@@ -3,8 +3,10 @@
 //!
 //! The build information is 16-aligned in the data segment. It starts with a 32-byte header: 14
 //! bytes of magic, the pointer size and flags. With flag 2 (Go 1.18 and later), two strings follow,
-//! each after its length as a varint: the version and the module information.
+//! each after its length as a varint: the version and the module information. Before, the header
+//! ends with pointers to two strings, which are structs of a pointer and a length.
 
+use crate::table_layout::{relocated_word, u64_at};
 use stapsdt::elf::View;
 use stapsdt::source::{ScanBudget, Source, for_each_piece};
 use std::ops::ControlFlow;
@@ -23,7 +25,7 @@ const MAX_VERSION: u64 = 256;
 pub(crate) fn version<'a, S: Source<'a>>(view: &View<'a, S>) -> Option<String> {
     if !view.sections.is_empty() {
         let section = view.section(".go.buildinfo")?;
-        return parse(view.bytes_at_offset(section.offset, section.size.min(MAX_SIZE))?);
+        return parse(view, section.offset, section.size.min(MAX_SIZE));
     }
     let mut budget = ScanBudget::for_file(view.source().size());
     let segments = view.segments.iter().filter(|s| s.is_load());
@@ -40,14 +42,37 @@ pub(crate) fn version<'a, S: Source<'a>>(view: &View<'a, S>) -> Option<String> {
         })?;
         Some((found?, range.end))
     })?;
-    parse(view.bytes_at_offset(offset, (end - offset).min(MAX_SIZE))?)
+    parse(view, offset, (end - offset).min(MAX_SIZE))
 }
 
-/// Parses the version of the build information at the start of `data`.
-fn parse(data: &[u8]) -> Option<String> {
-    if !data.starts_with(MAGIC) || data.get(15)? & INLINE_STRINGS == 0 {
+/// Parses the version of the build information at a file offset.
+fn parse<'a, S: Source<'a>>(view: &View<'a, S>, offset: u64, size: u64) -> Option<String> {
+    let data = view.bytes_at_offset(offset, size)?;
+    if !data.starts_with(MAGIC) {
         return None;
     }
+    if data.get(15)? & INLINE_STRINGS == 0 {
+        return version_by_pointer(view, view.offset_to_vaddr(offset)?.checked_add(16)?);
+    }
+    parse_inline(data)
+}
+
+/// Reads the version as Go before 1.18 has it: a Go string, to which the word at `place` points.
+fn version_by_pointer<'a, S: Source<'a>>(view: &View<'a, S>, place: u64) -> Option<String> {
+    // In position-independent files, the dynamic loader may fill in the pointers.
+    let pointer = |place: u64| {
+        let stored = u64_at(view.bytes_at(place, 8)?, 0)?;
+        if stored != 0 { Some(stored) } else { relocated_word(view, place) }
+    };
+    let string = pointer(place)?;
+    let length = u64_at(view.bytes_at(string.checked_add(8)?, 8)?, 0)?;
+    let pointer = pointer(string).filter(|_| length <= MAX_VERSION)?;
+    let version = std::str::from_utf8(view.bytes_at(pointer, length)?).ok()?;
+    version.starts_with("go").then(|| version.to_owned())
+}
+
+/// Parses the version that follows the header.
+fn parse_inline(data: &[u8]) -> Option<String> {
     let mut rest = data.get(32..)?;
     let length = read_varint(&mut rest)?;
     if length > MAX_VERSION {
@@ -74,7 +99,34 @@ fn read_varint(data: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::{HEADERS, file};
     use proptest::prelude::*;
+
+    /// Returns the data of a file whose build information points to the version, as Go before 1.18
+    /// has it: the header, the string's struct, and the string.
+    fn pointing_build_info(version: &str) -> Vec<u8> {
+        let start = HEADERS as u64;
+        let mut data = MAGIC.to_vec();
+        data.extend([8, 0]);
+        for word in [start + 32, start + 32, start + 48, version.len() as u64] {
+            data.extend(word.to_le_bytes());
+        }
+        data.extend(version.bytes());
+        data
+    }
+
+    #[test]
+    fn follows_pointers_to_strings() {
+        let version_of = |data: &[u8]| version(&View::parse(&file(data)).unwrap());
+        let data = pointing_build_info("go1.17.13");
+        assert_eq!(version_of(&data).as_deref(), Some("go1.17.13"));
+        assert_eq!(version_of(&pointing_build_info("devel")), None);
+        assert_eq!(version_of(&data[..data.len() - 1]), None, "the string is cut");
+        // A file without relocations does not say what a null pointer is replaced by.
+        let mut unrelocated = data.clone();
+        unrelocated[16..24].fill(0);
+        assert_eq!(version_of(&unrelocated), None);
+    }
 
     fn build_info(version: &str) -> Vec<u8> {
         let mut data = MAGIC.to_vec();
@@ -87,18 +139,31 @@ mod tests {
 
     #[test]
     fn reads_inline_strings() {
-        assert_eq!(parse(&build_info("go1.27.3")).as_deref(), Some("go1.27.3"));
-        assert_eq!(parse(&build_info("")), None);
-        assert_eq!(parse(&build_info("go1.27.3")[..36]), None);
+        assert_eq!(parse_inline(&build_info("go1.27.3")).as_deref(), Some("go1.27.3"));
+        assert_eq!(parse_inline(&build_info("")), None);
+        assert_eq!(parse_inline(&build_info("go1.27.3")[..36]), None);
     }
 
     proptest! {
+        #[test]
+        fn accepts_any_pointers(at in 14usize..60, with: [u8; 8], cut in 0usize..60) {
+            let mut data = pointing_build_info("go1.17.13");
+            let end = data.len().min(at + 8);
+            if let Some(bytes) = data.get_mut(at..end) {
+                bytes.copy_from_slice(&with[..bytes.len()]);
+            }
+            data.truncate(cut);
+            if let Ok(view) = View::parse(&file(&data)) {
+                let _ = version(&view);
+            }
+        }
+
         #[test]
         fn accepts_damaged_build_info(at in 0usize..60, value: u8, cut in 0usize..60) {
             let mut data = build_info("go1.27.3 X:some,experiments");
             if let Some(b) = data.get_mut(at) { *b = value; }
             data.truncate(cut);
-            let _ = parse(&data);
+            let _ = parse_inline(&data);
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::binary::GoBinary;
 use crate::catalog::{ArgLocation, Field, FunctionEntry, Probe, Provider};
 use crate::goid;
+use crate::supported_releases::{FIRST_REGISTER_ABI_ARM64, UNMODIFIED_MINORS, leading_minor};
 use stapsdt::argspec::Arch;
 use stapsdt::source::Source;
 
@@ -25,10 +26,10 @@ pub struct EntryPoint {
     pub probe: &'static Probe,
     /// The link-time address to attach to.
     ///
-    /// On amd64 it is the instruction after the prologue's stack check. On arm64 it is the branch
-    /// of the stack check; hits on the taken branch must be ignored, because the prologue runs
-    /// again after the stack has grown. For a function without a stack check, it is the first
-    /// instruction.
+    /// On amd64 from Go 1.21 on, it is the push after the prologue's stack check. Elsewhere it is
+    /// the branch of the stack check, which kernels emulate as well. Hits on the taken branch must
+    /// be ignored, because the prologue runs again after the stack has grown. For a function
+    /// without a stack check, it is the first instruction.
     pub address: u64,
     /// The arguments that can be read at this address; others are left out.
     pub args: Vec<EntryArg>,
@@ -67,20 +68,57 @@ pub enum Location {
     Constant(i64),
 }
 
+/// A reason why a Go binary has no function entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoEntries {
+    /// The release passes arguments on the stack, where the entries cannot find them.
+    StackArguments {
+        /// The first minor release that passes them in registers on the file's architecture.
+        first_minor: u32,
+    },
+    /// The file has no build information, and may be of a release that passes arguments on the
+    /// stack.
+    UnknownVersion,
+    /// The file has no function table, or one of an unknown version.
+    NoFunctionTable,
+}
+
 impl<'a, S: Source<'a>> GoBinary<'a, S> {
+    /// Returns why [`function_entries`](Self::function_entries) returns nothing for this file;
+    /// `None` if it can return some.
+    pub fn no_entries(&self) -> Option<NoEntries> {
+        let first_minor = match self.view.arch() {
+            Some(Arch::Aarch64) => FIRST_REGISTER_ABI_ARM64,
+            _ => *UNMODIFIED_MINORS.start(),
+        };
+        if self.version().and_then(leading_minor).is_some_and(|minor| minor < first_minor) {
+            return Some(NoEntries::StackArguments { first_minor });
+        }
+        match self.function_table() {
+            None => Some(NoEntries::NoFunctionTable),
+            Some(table) if table.has_addresses && self.version().is_none() => {
+                Some(NoEntries::UnknownVersion)
+            }
+            Some(_) => None,
+        }
+    }
+
     /// Returns the function entries for the probes of `providers`, in the order of the catalog.
     ///
-    /// Entries of functions that the file does not have are left out.
+    /// Entries of functions that the file does not have are left out. A file without build
+    /// information is taken for one of the newest release.
     pub fn function_entries(&self, providers: &[&'static Provider]) -> Vec<EntryPoint> {
-        let Some(layout) = self.function_table() else { return Vec::new() };
-        let Some(functions) = layout.table(self.view.source()) else { return Vec::new() };
+        if self.no_entries().is_some() {
+            return Vec::new();
+        }
         let entries = providers.iter().flat_map(|p| p.probes).flat_map(|probe| probe.entries);
-        let addresses = functions.ranges_of(entries.map(|entry| entry.function));
+        let addresses = self.function_ranges(entries.map(|entry| entry.function));
         let resolver = Resolver { go: self, goid_offset: self.goid_offset() };
+        let minor = self.version().and_then(leading_minor);
         let mut out = Vec::new();
         for provider in providers {
             for probe in provider.probes {
-                for entry in probe.entries {
+                for entry in probe.entries.iter().filter(|entry| entry.is_for(minor)) {
                     let range = addresses.get(entry.function);
                     out.extend(range.and_then(|range| {
                         resolver.entry_point(provider, probe, entry, range.start)
@@ -113,7 +151,7 @@ impl<'a, S: Source<'a>> Resolver<'_, 'a, S> {
     ) -> Option<EntryPoint> {
         let code = self.go.view.bytes_up_to(address, MAX_PROLOGUE_SIZE)?;
         let offset =
-            if self.is_amd64() { stack_check_len(code) } else { stack_check_branch_offset(code) };
+            if self.is_amd64() { amd64_site_offset(code) } else { arm64_site_offset(code) };
         let args = entry
             .args
             .iter()
@@ -184,11 +222,13 @@ impl<'a, S: Source<'a>> Resolver<'_, 'a, S> {
     }
 }
 
-/// Returns the length in bytes of the prologue's stack check on amd64; 0 if none is recognized.
+/// Returns the offset in bytes of the instruction to attach to on amd64; 0 if no stack check is
+/// recognized. The check uses no argument registers.
 ///
-/// The code after it runs once per call, no matter how often the stack grows, and the arguments are
-/// still in their registers. The next instruction must be a push, which the kernel emulates.
-fn stack_check_len(code: &[u8]) -> usize {
+/// The code after the check runs once per call, no matter how often the stack grows. From Go 1.21
+/// on it is a push, which the kernel emulates. Before, it is a subtraction, which the kernel
+/// single-steps, so that the branch of the check is the better site.
+fn amd64_site_offset(code: &[u8]) -> usize {
     // Larger frames have `lea -N(%rsp),%r12` first.
     let frame = match code {
         [0x4c, 0x8d, 0x64, 0x24, ..] => 5,
@@ -196,25 +236,24 @@ fn stack_check_len(code: &[u8]) -> usize {
         _ => 0,
     };
     // cmp 0x10(%r14),%rsp or %r12; 0x18 in functions on the system stack
-    let compare = match code.get(frame..) {
+    let branch = match code.get(frame..) {
         Some([0x49, 0x3b, 0x66, 0x10 | 0x18, ..]) if frame == 0 => 4,
-        Some([0x4d, 0x3b, 0x66, 0x10 | 0x18, ..]) if frame > 0 => 4,
+        Some([0x4d, 0x3b, 0x66, 0x10 | 0x18, ..]) if frame > 0 => frame + 4,
         _ => return 0,
     };
     // jbe
-    let jump = match code.get(frame + compare..) {
-        Some([0x76, ..]) => 2,
-        Some([0x0f, 0x86, ..]) => 6,
+    let end = match code.get(branch..) {
+        Some([0x76, _, ..]) => branch + 2,
+        Some([0x0f, 0x86, _, _, _, _, ..]) => branch + 6,
         _ => return 0,
     };
-    let length = frame + compare + jump;
-    let is_push = code.get(length) == Some(&0x55);
-    if is_push { length } else { 0 }
+    let is_push = code.get(end) == Some(&0x55);
+    if is_push { end } else { branch }
 }
 
-/// Returns the offset in bytes of the branch at the end of the prologue's stack check on arm64; 0
-/// if there is none. The check uses no argument registers.
-fn stack_check_branch_offset(code: &[u8]) -> usize {
+/// Returns the offset in bytes of the instruction to attach to on arm64: the branch at the end of the
+/// prologue's stack check, or 0 if there is none. The check uses no argument registers.
+fn arm64_site_offset(code: &[u8]) -> usize {
     /// ldr x16, [x28, #16], or #24 in functions on the system stack
     const LOAD_LIMIT: [u32; 2] = [0xf940_0b90, 0xf940_0f90];
     /// b.ls, after masking its distance
@@ -234,7 +273,7 @@ mod tests {
 
     #[test]
     fn recognizes_stack_checks_of_all_frame_sizes() {
-        let len = stack_check_len;
+        let len = amd64_site_offset;
         assert_eq!(len(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55]), 6);
         assert_eq!(len(&[0x49, 0x3b, 0x66, 0x18, 0x0f, 0x86, 1, 2, 3, 4, 0x55]), 10);
         assert_eq!(
@@ -246,11 +285,23 @@ mod tests {
             0x55,
         ];
         assert_eq!(len(&large), 18);
-        for end in 0..large.len() {
+        for end in 0..large.len() - 1 {
             assert_eq!(len(&large[..end]), 0);
         }
         assert_eq!(len(&[0x55, 0x48, 0x89, 0xe5]), 0);
-        assert_eq!(len(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x48]), 0, "no push");
+    }
+
+    #[test]
+    fn attaches_to_the_branch_of_a_stack_check_without_a_push() {
+        // Go 1.17 to 1.20: sub $N,%rsp after the check.
+        let small = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x48, 0x83, 0xec, 0x18];
+        assert_eq!(amd64_site_offset(&small), 4);
+        let large = [
+            0x4c, 0x8d, 0xa4, 0x24, 1, 2, 3, 4, 0x4d, 0x3b, 0x66, 0x10, 0x0f, 0x86, 1, 2, 3, 4,
+            0x48, 0x81, 0xec,
+        ];
+        assert_eq!(amd64_site_offset(&large), 12);
+        assert_eq!(amd64_site_offset(&[0x48, 0x83, 0xec, 0x30, 0x48, 0x89]), 0, "no check");
     }
 
     #[test]
@@ -258,22 +309,22 @@ mod tests {
         let code =
             |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
         let small = code(&[0xf940_0b90, 0xeb30_63ff, 0x5400_0209, 0xf81e_0ffe]);
-        assert_eq!(stack_check_branch_offset(&small), 8);
+        assert_eq!(arm64_site_offset(&small), 8);
         let medium = code(&[0xf940_0b90, 0xd100_83f1, 0xeb10_023f, 0x5400_0409]);
-        assert_eq!(stack_check_branch_offset(&medium), 12);
+        assert_eq!(arm64_site_offset(&medium), 12);
         for end in 0..small.len() - 4 {
-            assert_eq!(stack_check_branch_offset(&small[..end]), 0);
+            assert_eq!(arm64_site_offset(&small[..end]), 0);
         }
-        assert_eq!(stack_check_branch_offset(&code(&[0xf81e_0ffe, 0x5400_0209])), 0, "no check");
+        assert_eq!(arm64_site_offset(&code(&[0xf81e_0ffe, 0x5400_0209])), 0, "no check");
     }
 
     proptest::proptest! {
         #[test]
         fn accepts_any_code(code: Vec<u8>) {
-            let branch = stack_check_branch_offset(&code);
+            let branch = arm64_site_offset(&code);
             proptest::prop_assert!(branch == 0 || code.len() >= branch + 4);
-            let len = stack_check_len(&code);
-            proptest::prop_assert!(len == 0 || code[len] == 0x55);
+            let site = amd64_site_offset(&code);
+            proptest::prop_assert!(site == 0 || [0x55, 0x76, 0x0f].contains(&code[site]));
         }
     }
 }

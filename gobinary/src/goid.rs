@@ -19,7 +19,7 @@ struct OffsetSince {
 /// The offsets on 64-bit ports, measured on the DWARF of each
 /// [supported release](crate::supported_releases). They are the same on amd64 and arm64.
 const OFFSETS: &[OffsetSince] = &[
-    OffsetSince { minor: 21, offset: 152 },
+    OffsetSince { minor: 17, offset: 152 },
     // Go 1.23 added `syscallbp`.
     OffsetSince { minor: 23, offset: 160 },
     // Go 1.25 removed `gobuf.ret`.
@@ -40,6 +40,7 @@ mod tests {
     #[test]
     fn knows_the_offset_of_supported_releases_only() {
         for (version, offset) in [
+            ("go1.17.13", Some(152)),
             ("go1.21", Some(152)),
             ("go1.22.12", Some(152)),
             ("go1.23.0", Some(160)),

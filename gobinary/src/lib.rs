@@ -21,7 +21,10 @@ mod goid;
 mod name_scan;
 pub mod pclntab;
 pub mod runtime_layout;
+#[cfg(test)]
+mod sample;
 pub mod supported_releases;
+mod table_layout;
 
 pub use binary::GoBinary;
 pub use goid::{G_REGISTER_AMD64, G_REGISTER_ARM64};

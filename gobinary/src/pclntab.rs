@@ -1,7 +1,7 @@
 //! Functions and lines of a Go binary, from the function table (pclntab) that the runtime uses
 //! (`internal/abi.PCHeader`, `runtime/symtab.go`).
 //!
-//! Stripped binaries have it, too. Tables of Go 1.18 and later are supported.
+//! Stripped binaries have it, too. Tables of Go 1.16 and later are supported.
 //!
 //! ```no_run
 //! let data = std::fs::read("/usr/local/bin/app")?;
@@ -19,46 +19,12 @@
 
 use crate::binary::GoBinary;
 use crate::name_scan::{TableWindow, find_names};
-use stapsdt::elf::View;
+pub use crate::table_layout::TableLayout;
+use crate::table_layout::{TableEntry, u32_at};
 use stapsdt::source::{Source, for_each_piece};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::marker::PhantomData;
 use std::ops::{ControlFlow, Range};
-
-/// The magic number of Go 1.18 and 1.19.
-const MAGIC_1_18: u32 = 0xffff_fff0;
-/// The magic number of Go 1.20 and later.
-const MAGIC_1_20: u32 = 0xffff_fff1;
-
-/// The names of the section. Before Go 1.26, position-independent files have the second one.
-const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
-
-/// The position and the layout of a function table. It does not borrow the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableLayout {
-    /// The file offset of the table.
-    offset: u64,
-    /// The size in bytes.
-    size: u64,
-    /// The link-time address to which function offsets are relative.
-    text: u64,
-    /// The unit of instruction distances in bytes: 1 on amd64, 4 on arm64.
-    quantum: u64,
-    /// The number of functions.
-    functions: u64,
-    /// The offset in the table of the function names.
-    names: u64,
-    /// The offset in the table of the compilation units' lists of files.
-    units: u64,
-    /// The offset in the table of the file names.
-    files: u64,
-    /// The offset in the table of the PC-value tables, such as lines.
-    values: u64,
-    /// The offset in the table of the function entries.
-    entries: u64,
-    /// The file offset of `go:func.*`, which has the trees of inlined calls.
-    func_data: Option<u64>,
-}
 
 /// A function table, for look-ups.
 #[derive(Clone, Copy, Debug)]
@@ -98,44 +64,6 @@ pub struct Frame<'a> {
 }
 
 impl TableLayout {
-    /// Locates the table. Returns `None` if the file has none, or one of another version.
-    pub(crate) fn find<'a, S: Source<'a>>(go: &GoBinary<'a, S>) -> Option<TableLayout> {
-        /// The size of the header in bytes.
-        const HEADER: u64 = 72;
-        let section = SECTIONS.iter().find_map(|name| go.view.section(name));
-        // External linkers merge the table into another section, but its symbol remains.
-        let (offset, size) = section.map(|s| (s.offset, s.size)).or_else(|| {
-            let address = go.symbol_address("runtime.pclntab")?;
-            let segment = go.view.load_segment(address, 1)?;
-            let distance = address - segment.vaddr;
-            Some((segment.offset.checked_add(distance)?, segment.filesz - distance))
-        })?;
-        let file_size = go.view.source().size();
-        offset.checked_add(size).filter(|end| *end <= file_size)?;
-        let header = go.view.bytes_at_offset(offset, size.min(HEADER))?;
-        let magic = u32_at(header, 0)?;
-        if ![MAGIC_1_18, MAGIC_1_20].contains(&magic) || header.get(7) != Some(&8) {
-            return None;
-        }
-        let header_word = |index: usize| u64_at(header, 8 + 8 * index);
-        Some(TableLayout {
-            offset,
-            size,
-            // Since Go 1.26, only `runtime.moduledata` has the address.
-            text: header_word(2).filter(|text| *text != 0).or_else(|| text_start(go))?,
-            quantum: (*header.get(6)?).into(),
-            // Each entry takes 8 bytes, so a larger number is damage.
-            functions: header_word(0).filter(|count| *count <= size / 8)?,
-            names: header_word(3)?,
-            units: header_word(4)?,
-            files: header_word(5)?,
-            values: header_word(6)?,
-            entries: header_word(7)?,
-            // Go 1.20 introduced the layout of inlined calls that `inlined_call` reads.
-            func_data: if magic == MAGIC_1_20 { func_data_offset(go) } else { None },
-        })
-    }
-
     /// Returns the table in `file`, which must be the file that the layout was found in. `None` if
     /// the file is shorter.
     pub fn table<'a, S: Source<'a>>(&self, file: S) -> Option<FunctionTable<'a, S>> {
@@ -145,45 +73,38 @@ impl TableLayout {
     }
 }
 
-/// Returns the address `runtime.text`: from its symbol, else from `runtime.moduledata`, else the
-/// start of `.text`.
-fn text_start<'a, S: Source<'a>>(go: &GoBinary<'a, S>) -> Option<u64> {
-    /// The index of the word `moduledata.text`.
-    const TEXT: u64 = 22;
-    let section = || go.view.section(".text").map(|s| s.addr);
-    go.symbol_address("runtime.text").or_else(|| moduledata_word(&go.view, TEXT)).or_else(section)
-}
-
-/// Returns the file offset of `go:func.*`, from its symbol or from `runtime.moduledata`.
-fn func_data_offset<'a, S: Source<'a>>(go: &GoBinary<'a, S>) -> Option<u64> {
-    /// The index of the word `moduledata.gofunc`.
-    const GOFUNC: u64 = 40;
-    let symbol = go.symbol_address("go:func.*");
-    go.view.vaddr_to_offset(symbol.or_else(|| moduledata_word(&go.view, GOFUNC))?)
-}
-
-/// Returns a word of `runtime.moduledata`, whose section has a name since Go 1.26.
-fn moduledata_word<'a, S: Source<'a>>(view: &View<'a, S>, index: u64) -> Option<u64> {
-    let module = view.section(".go.module")?;
-    let at = 8 * index;
-    if at.checked_add(8)? > module.size {
-        return None;
+impl<'a, S: Source<'a>> GoBinary<'a, S> {
+    /// Returns the address ranges of the functions with these names.
+    pub(crate) fn function_ranges<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> HashMap<&'n str, Range<u64>> {
+        let layout = self.function_table();
+        let Some(table) = layout.and_then(|layout| layout.table(self.view.source())) else {
+            return HashMap::new();
+        };
+        let indexes = table.indexes_of(names);
+        // In position-independent files, the dynamic loader may fill in the addresses of entries.
+        let place = |index: u64| table.layout.address_of_entry(&self.view, index);
+        let places: HashSet<u64> = indexes
+            .values()
+            .filter(|_| table.layout.has_addresses)
+            .flat_map(|index| [*index, *index + 1])
+            .filter_map(place)
+            .collect();
+        let relocated = if places.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.view.relocations(|place| places.contains(&place))
+        };
+        let address = |index: u64| match place(index).and_then(|place| relocated.get(&place)) {
+            Some(address) => Some(*address),
+            None => table.entry(index).map(|entry| entry.address),
+        };
+        let range = |index: u64| Some(address(index)?..address(index + 1)?);
+        let ranges = indexes.into_iter().filter_map(|(name, index)| Some((name, range(index)?)));
+        ranges.collect()
     }
-    let stored = u64_at(view.bytes_at_offset(module.offset.checked_add(at)?, 8)?, 0)?;
-    if stored != 0 {
-        return Some(stored);
-    }
-    // In position-independent files, the dynamic loader fills it in.
-    let address = module.addr.checked_add(at)?;
-    view.relocations(|place| place == address).get(&address).copied()
-}
-
-/// An entry of the function table.
-struct TableEntry {
-    /// The link-time address of the function.
-    address: u64,
-    /// The offset in the table of the function's `_func` struct.
-    info: u64,
 }
 
 /// A call that the compiler inlined.
@@ -228,8 +149,9 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
     /// Returns an entry of the table. The entry after the last function is the end of that
     /// function.
     fn entry(&self, index: u64) -> Option<TableEntry> {
-        let at = self.layout.entries.checked_add(index.checked_mul(8)?)?;
-        self.layout.entry(self.bytes(at, 8)?)
+        let size = self.layout.entry_size();
+        let at = self.layout.entries.checked_add(index.checked_mul(size)?)?;
+        self.layout.entry(self.bytes_up_to(at, size)?)
     }
 
     /// Returns the function at an index; `None` if the index is out of range or the entry is
@@ -247,14 +169,15 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
         })
     }
 
-    /// Returns the address ranges of the functions with these names.
+    /// Returns the indexes of the functions with these names.
+    ///
+    /// If a function that is written in Go has a second entry, for callers in assembly
+    /// (`exitsyscall`, ABI0), it is left out: the linker puts it after the function, to which it
+    /// jumps.
     ///
     /// It scans the names, then the entries, both in pieces: memory use does not depend on the size
     /// of the table.
-    pub(crate) fn ranges_of<'n>(
-        &self,
-        names: impl IntoIterator<Item = &'n str>,
-    ) -> HashMap<&'n str, Range<u64>> {
+    fn indexes_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> HashMap<&'n str, u64> {
         let layout = &self.layout;
         let mut found = HashMap::new();
         let end_of_table = layout.offset.saturating_add(layout.size);
@@ -263,19 +186,18 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
         let names_end = others.into_iter().filter(|at| *at > layout.names).min().unwrap_or(0);
         let names = find_names(self.file, in_file(layout.names)..in_file(names_end), names);
         let mut infos = TableWindow::new(self.file, layout.offset, layout.size);
-        // One entry more than there are functions has the end of the last one.
-        let entries_len = layout.functions.saturating_add(1).saturating_mul(8);
+        let entry_size = layout.entry_size();
+        let entries_len = layout.functions.saturating_mul(entry_size);
         let entries = layout.entries..layout.entries.saturating_add(entries_len);
-        let mut last: Option<(&str, u64)> = None;
+        let mut index = 0;
         for_each_piece(self.file, in_file(entries.start)..in_file(entries.end), 0, |_, piece| {
-            for entry in piece.chunks_exact(8) {
-                let Some(TableEntry { address, info }) = layout.entry(entry) else { continue };
-                if let Some((name, start)) = last.take() {
-                    found.insert(name, start..address);
+            for entry in piece.chunks_exact(entry_size as usize) {
+                let info = layout.entry(entry).and_then(|entry| entry.info.checked_add(4));
+                let name = info.and_then(|at| infos.u32_at(at));
+                if let Some(name) = name.and_then(|at| names.get(&at.into())) {
+                    found.entry(*name).or_insert(index);
                 }
-                // The struct of the entry after the last function may not exist.
-                let name = info.checked_add(4).and_then(|at| infos.u32_at(at));
-                last = name.and_then(|at| names.get(&at.into())).map(|name| (*name, address));
+                index += 1;
             }
             if infos.is_exhausted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -376,17 +298,6 @@ impl<'a, S: Source<'a>> FunctionTable<'a, S> {
     }
 }
 
-impl TableLayout {
-    /// Decodes an entry of 8 bytes; `None` if it refers to addresses or offsets beyond the largest
-    /// number.
-    fn entry(&self, entry: &[u8]) -> Option<TableEntry> {
-        Some(TableEntry {
-            address: self.text.checked_add(u32_at(entry, 0)?.into())?,
-            info: self.entries.checked_add(u32_at(entry, 4)?.into())?,
-        })
-    }
-}
-
 /// The table ends before the value of the address.
 struct Incomplete;
 
@@ -428,14 +339,6 @@ fn read_varint(data: &mut &[u8]) -> Option<u32> {
         }
     }
     None
-}
-
-fn u32_at(data: &[u8], at: usize) -> Option<u32> {
-    data.get(at..)?.first_chunk::<4>().map(|raw| u32::from_le_bytes(*raw))
-}
-
-fn u64_at(data: &[u8], at: usize) -> Option<u64> {
-    data.get(at..)?.first_chunk::<8>().map(|raw| u64::from_le_bytes(*raw))
 }
 
 #[cfg(test)]
@@ -483,6 +386,8 @@ mod tests {
             files: files as u64,
             values: values as u64,
             entries: entries as u64,
+            has_addresses: false,
+            has_inlined_calls: true,
             func_data: Some(0),
         };
         (data, layout)
@@ -503,9 +408,8 @@ mod tests {
         assert_eq!(at(0x1080), None);
         assert_eq!(functions.get(1).map(|f| f.entry), Some(0x1040));
         assert_eq!(functions.get(2), None);
-        let ranges = functions.ranges_of(["main.work", "main.main", "work", "main.wor"]);
-        assert_eq!(ranges["main.main"], 0x1000..0x1040);
-        assert_eq!((ranges.len(), &ranges["main.work"]), (2, &(0x1040..0x1080)));
+        let indexes = functions.indexes_of(["main.work", "main.main", "work", "main.wor"]);
+        assert_eq!(indexes, HashMap::from([("main.main", 0), ("main.work", 1)]));
     }
 
     proptest! {
@@ -517,7 +421,7 @@ mod tests {
             }
             layout.size = size.min(data.len() as u64);
             if let Some(functions) = layout.table(&data[..]) {
-                let _ = functions.ranges_of(["main.work", "main.main"]);
+                let _ = functions.indexes_of(["main.work", "main.main"]);
                 for address in [address, 0x1000 + address % 0x90] {
                     if let Some(function) = functions.lookup(address) {
                         let _ = functions.frames(&function, address);

@@ -96,10 +96,7 @@ impl<'a, S: Source<'a>> GoBinary<'a, S> {
         let mut allgs = self.symbol_address("runtime.allgs");
         let mut gc_controller = self.symbol_address("runtime.gcController");
         if allgs.is_none() || gc_controller.is_none() {
-            let table = self.function_table().and_then(|layout| layout.table(self.view.source()));
-            let functions = table
-                .map(|table| table.ranges_of([ALLGADD, GC_START, START_CYCLE]))
-                .unwrap_or_default();
+            let functions = self.function_ranges([ALLGADD, GC_START, START_CYCLE]);
             allgs = allgs.or_else(|| self.find_allgs(&functions));
             gc_controller = gc_controller.or_else(|| self.find_gc_controller(&functions));
         }

@@ -5,7 +5,8 @@
 //!
 //! Linux 6.18 replaces a probed `nop5` by a call instead of a trap. Later kernels replace `nop10`
 //! instead, because the replacement of `nop5` writes below the stack pointer. Go code keeps no data
-//! there, and only Go code has these sites, so both replacements are safe.
+//! there, so both replacements are safe in generated sites. C code may keep data there: in its
+//! sites, only `nop10` is used.
 
 use crate::argspec::Arch;
 
@@ -21,6 +22,21 @@ const AARCH64: [u8; 8] = [0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6];
 pub const NOP10_OFFSET: u64 = 1;
 /// The offset in bytes of the `nop5` from the start of an amd64 site.
 pub const NOP5_OFFSET: u64 = 11;
+
+/// Returns true if the code of a site starts with the pair of NOPs that libbpf recognizes: `nop`,
+/// then `nop10` in the form that kernels replace.
+///
+/// Generated sites have it, and so do probes of libbpf's `usdt.h`. The replacement of `nop10`
+/// leaves the bytes below the stack pointer alone, so it is safe in code of every compiler.
+pub fn has_nop_pair(code: &[u8]) -> bool {
+    X86_64.get(..NOP5_OFFSET as usize).is_some_and(|pair| code.starts_with(pair))
+}
+
+/// Returns true if the code of an amd64 site starts with a `nop5`, which Linux 6.18 replaces.
+pub fn is_nop5(code: &[u8]) -> bool {
+    let nop5 = X86_64.get(NOP5_OFFSET as usize..X86_64.len() - 1);
+    nop5.is_some_and(|nop5| code.starts_with(nop5))
+}
 
 /// Returns the machine code of a generated site.
 pub fn code(arch: Arch) -> &'static [u8] {
@@ -38,8 +54,9 @@ pub enum Instruction {
     /// A push of a register, which many functions start with. Since Linux 4.16 the kernel emulates
     /// it on x86.
     Push,
-    /// `b.ls`, the branch of the stack check that Go functions start with on arm64. The kernel
-    /// simulates it (`arch/arm64/kernel/probes/decode-insn.c`).
+    /// `jbe` or `b.ls`, the branch of the stack check that Go functions start with. The kernel
+    /// emulates it (`branch_setup_xol_ops` in `arch/x86/kernel/uprobes.c`,
+    /// `arch/arm64/kernel/probes/decode-insn.c`).
     Branch,
     /// Any other instruction: the kernel single-steps a copy of it, which costs a second trap.
     Other,
@@ -59,6 +76,7 @@ impl Instruction {
         match arch {
             Arch::X86_64 if is_x86_64_nop(code) => Instruction::Nop,
             Arch::X86_64 if matches!(code, [0x50..=0x57, ..]) => Instruction::Push,
+            Arch::X86_64 if matches!(code, [0x76, ..] | [0x0f, 0x86, ..]) => Instruction::Branch,
             Arch::Aarch64 if code.starts_with(&AARCH64[..4]) => Instruction::Nop,
             Arch::Aarch64 if is_branch_if_lower_or_same(code) => Instruction::Branch,
             _ => Instruction::Other,
@@ -89,6 +107,17 @@ mod tests {
     }
 
     #[test]
+    fn recognizes_the_pair_of_libbpf_only() {
+        assert!(has_nop_pair(&X86_64));
+        assert!(has_nop_pair(&[0x90, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x48]));
+        let nop_and_nop5 = [0x90, 0x0f, 0x1f, 0x44, 0, 0, 0x90, 0x90, 0x90, 0x90, 0x90];
+        let other_nop10 = [0x90, 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x90];
+        assert!(!has_nop_pair(&nop_and_nop5) && !has_nop_pair(&other_nop10));
+        assert!(is_nop5(&nop_and_nop5[1..]) && !is_nop5(&nop_and_nop5) && !is_nop5(&[]));
+        assert!(!has_nop_pair(&X86_64[1..]) && !has_nop_pair(&X86_64[..10]) && !has_nop_pair(&[]));
+    }
+
+    #[test]
     fn classifies_instructions() {
         let classify = Instruction::classify;
         for arch in [Arch::X86_64, Arch::Aarch64] {
@@ -96,6 +125,9 @@ mod tests {
             assert_eq!(classify(&[0x48, 0x89, 0xe5], arch), Instruction::Other);
         }
         assert_eq!(classify(&[0x55, 0x48, 0x89, 0xe5], Arch::X86_64), Instruction::Push);
+        assert_eq!(classify(&[0x76, 0x20], Arch::X86_64), Instruction::Branch);
+        assert_eq!(classify(&[0x0f, 0x86, 1, 2, 3, 4], Arch::X86_64), Instruction::Branch);
+        assert_eq!(classify(&[0x77, 0x20], Arch::X86_64), Instruction::Other);
         assert_eq!(classify(&[0x09, 0x02, 0, 0x54], Arch::Aarch64), Instruction::Branch);
         let other_condition = [0x08, 0x02, 0, 0x54];
         assert_eq!(classify(&other_condition, Arch::Aarch64), Instruction::Other);

@@ -12,6 +12,7 @@ pub mod neighbors;
 pub mod sample_elf;
 pub mod soak;
 pub mod targets;
+pub mod unmodified;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

@@ -39,6 +39,7 @@ mod safe_files;
 mod sandbox;
 mod sealing;
 mod session;
+mod site_nops;
 mod targets;
 mod terminal_escapes;
 mod third_party_probes;

@@ -2,7 +2,7 @@
 //! `gobinary::supported_releases`.
 
 use crate::command::{Explain, Failure, Outcome, root};
-use gobinary::supported_releases::{MINORS, TESTED};
+use gobinary::supported_releases::{MINORS, TESTED, TESTED_UNMODIFIED, UNMODIFIED_MINORS};
 
 const PAGE: &str = "docs/compatibility.md";
 const MARKERS: [&str; 2] = ["<!-- go releases -->\n", "<!-- /go releases -->\n"];
@@ -37,8 +37,12 @@ fn with_list(page: &str) -> Outcome<String> {
     let (before, after) =
         parts.ok_or_else(|| Failure(format!("{PAGE} has no `<!-- go releases -->` markers")))?;
     let (first, last, tested) = (MINORS.start(), MINORS.end(), TESTED.join(", "));
+    let (oldest, unmodified) = (UNMODIFIED_MINORS.start(), TESTED_UNMODIFIED.join(", "));
     Ok(format!(
-        "{before}{begin}Go 1.{first} to 1.{last} are supported.\nThe tests run with {tested}.\n{end}{after}"
+        "{before}{begin}Go 1.{first} to 1.{last} are supported.\n\
+         The tests run with {tested}.\n\n\
+         Unmodified binaries can be traced by [function entries](runtime-native.md#function-entries) from Go 1.{oldest} on.\n\
+         For these, the matrix runs with {unmodified}, too.\n{end}{after}"
     ))
 }
 

@@ -65,7 +65,7 @@ mod tests {
     fn offset_follows_the_release() {
         let path = Field { structure: "net/url.URL", name: "Path" };
         assert_eq!(
-            (field_offset(&path, 20), field_offset(&path, 21), field_offset(&path, 27)),
+            (field_offset(&path, 16), field_offset(&path, 17), field_offset(&path, 27)),
             (None, Some(56), Some(56))
         );
         let moved = Field { structure: "net/http.http2responseWriter", name: "rws" };

@@ -23,6 +23,7 @@ mod tests {
     fn labels_follow_the_release() {
         let wait = |minor| labels(LabelSet::WaitReason, minor).unwrap();
         assert_eq!((wait(21)[19], wait(25)[20], wait(27)[14]), ("sleep", "sleep", "sleep"));
+        assert_eq!((wait(17)[25], wait(20)[21]), ("preempted", "sync.Mutex.Lock"));
         assert_eq!(labels(LabelSet::StopReason, 27).unwrap()[1], "GC mark termination");
         assert_eq!(labels(LabelSet::StopReason, 20), None);
     }

@@ -21,10 +21,22 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.newproc1",
+                        since: Some(18),
+                        until: None,
                         args: &[
                             ("parent", GoroutineId(Some(1))),
                             ("fn", FieldPath { register: 0, path: &[&[Field { structure: "runtime.funcval", name: "fn" }]] }),
                             ("caller", Register(2)),
+                        ],
+                    },
+                    FunctionEntry {
+                        function: "runtime.newproc1",
+                        since: None,
+                        until: Some(17),
+                        args: &[
+                            ("parent", GoroutineId(Some(3))),
+                            ("fn", FieldPath { register: 0, path: &[&[Field { structure: "runtime.funcval", name: "fn" }]] }),
+                            ("caller", Register(4)),
                         ],
                     },
                 ],
@@ -39,6 +51,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.execute",
+                        since: None,
+                        until: None,
                         args: &[
                             ("id", GoroutineId(Some(0))),
                         ],
@@ -56,6 +70,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.gopark",
+                        since: None,
+                        until: None,
                         args: &[
                             ("id", GoroutineId(None)),
                             ("reason", Enum { register: 2, labels: LabelSet::WaitReason }),
@@ -74,6 +90,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.ready",
+                        since: None,
+                        until: None,
                         args: &[
                             ("id", GoroutineId(Some(0))),
                         ],
@@ -90,6 +108,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.goexit0",
+                        since: None,
+                        until: None,
                         args: &[
                             ("id", GoroutineId(Some(0))),
                         ],
@@ -116,12 +136,16 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.reentersyscall",
+                        since: None,
+                        until: None,
                         args: &[
                             ("id", GoroutineId(None)),
                         ],
                     },
                     FunctionEntry {
                         function: "runtime.entersyscallblock",
+                        since: None,
+                        until: None,
                         args: &[
                             ("id", GoroutineId(None)),
                         ],
@@ -138,6 +162,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.exitsyscall",
+                        since: None,
+                        until: None,
                         args: &[
                             ("id", GoroutineId(None)),
                         ],
@@ -157,6 +183,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.(*gcControllerState).startCycle",
+                        since: None,
+                        until: None,
                         args: &[
                             ("heap", FieldPath { register: 0, path: &[&[Field { structure: "runtime.gcControllerState", name: "heapLive" }]] }),
                         ],
@@ -174,6 +202,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.gcMarkTermination",
+                        since: None,
+                        until: None,
                         args: &[],
                     },
                 ],
@@ -191,6 +221,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.gcSweep",
+                        since: None,
+                        until: None,
                         args: &[],
                     },
                 ],
@@ -205,9 +237,17 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.stopTheWorldWithSema",
+                        since: Some(21),
+                        until: None,
                         args: &[
                             ("reason", Enum { register: 0, labels: LabelSet::StopReason }),
                         ],
+                    },
+                    FunctionEntry {
+                        function: "runtime.stopTheWorldWithSema",
+                        since: None,
+                        until: Some(20),
+                        args: &[],
                     },
                 ],
             },
@@ -221,6 +261,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.startTheWorldWithSema",
+                        since: None,
+                        until: None,
                         args: &[],
                     },
                 ],
@@ -235,6 +277,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.gcAssistAlloc1",
+                        since: None,
+                        until: None,
                         args: &[
                             ("id", GoroutineId(Some(0))),
                         ],
@@ -274,6 +318,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.(*mcache).allocLarge",
+                        since: None,
+                        until: None,
                         args: &[
                             ("size", Register(1)),
                         ],
@@ -290,6 +336,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.gopanic",
+                        since: None,
+                        until: None,
                         args: &[],
                     },
                 ],
@@ -304,10 +352,14 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.(*timer).unlockAndRun",
+                        since: None,
+                        until: None,
                         args: &[],
                     },
                     FunctionEntry {
                         function: "runtime.runOneTimer",
+                        since: None,
+                        until: None,
                         args: &[],
                     },
                 ],
@@ -323,6 +375,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "runtime.netpollready",
+                        since: None,
+                        until: None,
                         args: &[
                             ("fd", FieldPath { register: 1, path: &[&[Field { structure: "runtime.pollDesc", name: "fd" }]] }),
                             ("mode", Register(2)),
@@ -349,6 +403,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "net/http.serverHandler.ServeHTTP",
+                        since: None,
+                        until: None,
                         args: &[
                             ("method", FieldPath { register: 3, path: &[&[Field { structure: "net/http.Request", name: "Method" }]] }),
                             ("path", FieldPath { register: 3, path: &[&[Field { structure: "net/http.Request", name: "URL" }], &[Field { structure: "net/url.URL", name: "Path" }]] }),
@@ -371,6 +427,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "net/http.(*response).shouldReuseConnection",
+                        since: None,
+                        until: None,
                         args: &[
                             ("status", FieldPath { register: 0, path: &[&[Field { structure: "net/http.response", name: "status" }]] }),
                             ("id", Register(0)),
@@ -379,6 +437,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                     },
                     FunctionEntry {
                         function: "net/http.(*http2responseWriter).handlerDone",
+                        since: None,
+                        until: None,
                         args: &[
                             ("status", FieldPath { register: 0, path: &[&[Field { structure: "net/http.http2responseWriter", name: "rws" }], &[Field { structure: "net/http.http2responseWriterState", name: "status" }]] }),
                             ("id", Register(0)),
@@ -387,6 +447,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                     },
                     FunctionEntry {
                         function: "net/http/internal/http2.(*responseWriter).handlerDone",
+                        since: None,
+                        until: None,
                         args: &[
                             ("status", FieldPath { register: 0, path: &[&[Field { structure: "net/http/internal/http2.responseWriter", name: "rws" }], &[Field { structure: "net/http/internal/http2.responseWriterState", name: "status" }]] }),
                             ("id", Register(0)),
@@ -407,6 +469,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "net/http.(*Transport).RoundTrip",
+                        since: None,
+                        until: None,
                         args: &[
                             ("method", FieldPath { register: 1, path: &[&[Field { structure: "net/http.Request", name: "Method" }]] }),
                             ("id", Register(1)),
@@ -443,6 +507,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "database/sql.(*DB).prepareDC",
+                        since: None,
+                        until: None,
                         args: &[
                             ("query", Register(7)),
                         ],
@@ -459,6 +525,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "database/sql.(*DB).execDC",
+                        since: None,
+                        until: None,
                         args: &[
                             ("query", Register(5)),
                         ],
@@ -475,6 +543,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "database/sql.(*DB).queryDC",
+                        since: None,
+                        until: None,
                         args: &[
                             ("query", Register(7)),
                         ],
@@ -491,6 +561,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "database/sql.(*Stmt).ExecContext",
+                        since: None,
+                        until: None,
                         args: &[
                             ("query", FieldPath { register: 0, path: &[&[Field { structure: "database/sql.Stmt", name: "query" }]] }),
                         ],
@@ -507,6 +579,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "database/sql.(*Stmt).QueryContext",
+                        since: None,
+                        until: None,
                         args: &[
                             ("query", FieldPath { register: 0, path: &[&[Field { structure: "database/sql.Stmt", name: "query" }]] }),
                         ],
@@ -576,6 +650,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "database/sql.(*DB).beginDC",
+                        since: None,
+                        until: None,
                         args: &[],
                     },
                 ],
@@ -616,12 +692,16 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "crypto/tls.(*Conn).clientHandshake",
+                        since: None,
+                        until: None,
                         args: &[
                             ("client", Constant(1)),
                         ],
                     },
                     FunctionEntry {
                         function: "crypto/tls.(*Conn).serverHandshake",
+                        since: None,
+                        until: None,
                         args: &[
                             ("client", Constant(0)),
                         ],
@@ -676,6 +756,8 @@ pub(super) static PROVIDERS: [Provider; 5] = [
                 entries: &[
                     FunctionEntry {
                         function: "net.(*netFD).Close",
+                        since: None,
+                        until: None,
                         args: &[
                             ("fd", FieldPath { register: 0, path: &[&[Field { structure: "net.netFD", name: "pfd" }, Field { structure: "internal/poll.FD", name: "Sysfd" }]] }),
                         ],
@@ -699,33 +781,62 @@ pub(super) static PROVIDERS: [Provider; 5] = [
 ];
 
 pub(super) static FIELD_OFFSETS: [FieldOffsets; 23] = [
-    FieldOffsets { field: Field { structure: "database/sql.Stmt", name: "query" }, since: &[(21, Some(8))] },
-    FieldOffsets { field: Field { structure: "internal/poll.FD", name: "Sysfd" }, since: &[(21, Some(16))] },
-    FieldOffsets { field: Field { structure: "net.netFD", name: "pfd" }, since: &[(21, Some(0))] },
-    FieldOffsets { field: Field { structure: "net/http.Request", name: "Host" }, since: &[(21, Some(128))] },
-    FieldOffsets { field: Field { structure: "net/http.Request", name: "Method" }, since: &[(21, Some(0))] },
-    FieldOffsets { field: Field { structure: "net/http.Request", name: "URL" }, since: &[(21, Some(16))] },
-    FieldOffsets { field: Field { structure: "net/http.http2responseWriter", name: "rws" }, since: &[(21, Some(0)), (27, None)] },
-    FieldOffsets { field: Field { structure: "net/http.http2responseWriterState", name: "status" }, since: &[(21, Some(72)), (27, None)] },
-    FieldOffsets { field: Field { structure: "net/http.http2responseWriterState", name: "wroteBytes" }, since: &[(21, Some(96)), (27, None)] },
-    FieldOffsets { field: Field { structure: "net/http.response", name: "status" }, since: &[(21, Some(120)), (27, Some(128))] },
-    FieldOffsets { field: Field { structure: "net/http.response", name: "written" }, since: &[(21, Some(104)), (27, Some(112))] },
+    FieldOffsets { field: Field { structure: "database/sql.Stmt", name: "query" }, since: &[(17, Some(8))] },
+    FieldOffsets { field: Field { structure: "internal/poll.FD", name: "Sysfd" }, since: &[(17, Some(16))] },
+    FieldOffsets { field: Field { structure: "net.netFD", name: "pfd" }, since: &[(17, Some(0))] },
+    FieldOffsets { field: Field { structure: "net/http.Request", name: "Host" }, since: &[(17, Some(128))] },
+    FieldOffsets { field: Field { structure: "net/http.Request", name: "Method" }, since: &[(17, Some(0))] },
+    FieldOffsets { field: Field { structure: "net/http.Request", name: "URL" }, since: &[(17, Some(16))] },
+    FieldOffsets { field: Field { structure: "net/http.http2responseWriter", name: "rws" }, since: &[(17, Some(0)), (27, None)] },
+    FieldOffsets { field: Field { structure: "net/http.http2responseWriterState", name: "status" }, since: &[(17, Some(80)), (20, Some(72)), (27, None)] },
+    FieldOffsets { field: Field { structure: "net/http.http2responseWriterState", name: "wroteBytes" }, since: &[(17, Some(104)), (20, Some(96)), (27, None)] },
+    FieldOffsets { field: Field { structure: "net/http.response", name: "status" }, since: &[(17, Some(120)), (27, Some(128))] },
+    FieldOffsets { field: Field { structure: "net/http.response", name: "written" }, since: &[(17, Some(104)), (27, Some(112))] },
     FieldOffsets { field: Field { structure: "net/http/internal/http2.responseWriter", name: "rws" }, since: &[(27, Some(0))] },
     FieldOffsets { field: Field { structure: "net/http/internal/http2.responseWriterState", name: "status" }, since: &[(27, Some(240))] },
     FieldOffsets { field: Field { structure: "net/http/internal/http2.responseWriterState", name: "wroteBytes" }, since: &[(27, Some(264))] },
-    FieldOffsets { field: Field { structure: "net/url.URL", name: "Path" }, since: &[(21, Some(56))] },
-    FieldOffsets { field: Field { structure: "runtime.funcval", name: "fn" }, since: &[(21, Some(0))] },
-    FieldOffsets { field: Field { structure: "runtime.g", name: "atomicstatus" }, since: &[(21, Some(144)), (23, Some(152)), (25, Some(144))] },
-    FieldOffsets { field: Field { structure: "runtime.g", name: "gopc" }, since: &[(21, Some(280)), (23, Some(288)), (25, Some(280)), (26, Some(288))] },
-    FieldOffsets { field: Field { structure: "runtime.g", name: "startpc" }, since: &[(21, Some(296)), (23, Some(304)), (25, Some(296)), (26, Some(304))] },
-    FieldOffsets { field: Field { structure: "runtime.g", name: "waitreason" }, since: &[(21, Some(176)), (23, Some(184)), (25, Some(176))] },
-    FieldOffsets { field: Field { structure: "runtime.gcControllerState", name: "heapLive" }, since: &[(21, Some(104))] },
-    FieldOffsets { field: Field { structure: "runtime.gcControllerState", name: "totalAlloc" }, since: &[(21, Some(296))] },
-    FieldOffsets { field: Field { structure: "runtime.pollDesc", name: "fd" }, since: &[(21, Some(8))] },
+    FieldOffsets { field: Field { structure: "net/url.URL", name: "Path" }, since: &[(17, Some(56))] },
+    FieldOffsets { field: Field { structure: "runtime.funcval", name: "fn" }, since: &[(17, Some(0))] },
+    FieldOffsets { field: Field { structure: "runtime.g", name: "atomicstatus" }, since: &[(17, Some(144)), (23, Some(152)), (25, Some(144))] },
+    FieldOffsets { field: Field { structure: "runtime.g", name: "gopc" }, since: &[(17, Some(296)), (21, Some(280)), (23, Some(288)), (25, Some(280)), (26, Some(288))] },
+    FieldOffsets { field: Field { structure: "runtime.g", name: "startpc" }, since: &[(17, Some(312)), (21, Some(296)), (23, Some(304)), (25, Some(296)), (26, Some(304))] },
+    FieldOffsets { field: Field { structure: "runtime.g", name: "waitreason" }, since: &[(17, Some(176)), (23, Some(184)), (25, Some(176))] },
+    FieldOffsets { field: Field { structure: "runtime.gcControllerState", name: "heapLive" }, since: &[(17, Some(48)), (18, Some(120)), (19, Some(136)), (20, Some(80)), (21, Some(104))] },
+    FieldOffsets { field: Field { structure: "runtime.gcControllerState", name: "totalAlloc" }, since: &[(19, Some(328)), (20, Some(272)), (21, Some(296))] },
+    FieldOffsets { field: Field { structure: "runtime.pollDesc", name: "fd" }, since: &[(17, Some(8))] },
 ];
 
-pub(super) static WAIT_REASONS: [LabelsSince; 6] = [
-    (21, &[
+pub(super) static WAIT_REASONS: [LabelsSince; 7] = [
+    (17, &[
+        "",
+        "GC assist marking",
+        "IO wait",
+        "chan receive (nil chan)",
+        "chan send (nil chan)",
+        "dumping heap",
+        "garbage collection",
+        "garbage collection scan",
+        "panicwait",
+        "select",
+        "select (no cases)",
+        "GC assist wait",
+        "GC sweep wait",
+        "GC scavenge wait",
+        "chan receive",
+        "chan send",
+        "finalizer wait",
+        "force gc (idle)",
+        "semacquire",
+        "sleep",
+        "sync.Cond.Wait",
+        "timer goroutine (idle)",
+        "trace reader (blocked)",
+        "wait for GC cycle",
+        "GC worker (idle)",
+        "preempted",
+        "debug call",
+    ]),
+    (20, &[
         "",
         "GC assist marking",
         "IO wait",

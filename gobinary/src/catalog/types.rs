@@ -43,11 +43,23 @@ pub struct Arg {
 pub struct FunctionEntry {
     /// The name in the function table, such as `runtime.newproc1`.
     pub function: &'static str,
+    /// The first minor release whose function has the arguments there; `None` for all up to
+    /// `until`.
+    pub(crate) since: Option<u32>,
+    /// The last minor release whose function has the arguments there; `None` for all from `since`
+    /// on.
+    pub(crate) until: Option<u32>,
     /// The names and locations of the probe's arguments that can be read at the entry.
     pub(crate) args: &'static [(&'static str, ArgLocation)],
 }
 
 impl FunctionEntry {
+    /// Returns true if the entry is for a minor release; `None` is taken for the newest one.
+    pub(crate) fn is_for(&self, minor: Option<u32>) -> bool {
+        let minor = minor.unwrap_or(u32::MAX);
+        self.since.is_none_or(|since| since <= minor) && self.until.is_none_or(|last| minor <= last)
+    }
+
     /// Returns the names of the probe's arguments that can be read at this entry.
     pub fn arg_names(&self) -> impl Iterator<Item = &'static str> {
         self.args.iter().map(|(name, _)| *name)

@@ -1,6 +1,8 @@
 //! The compatibility matrix: every Go release, build mode, way of sealing and tracer in
 //! combination.
 //!
+//! Unmodified binaries of all releases come first; see [`unmodified`](crate::unmodified).
+//!
 //! For each combination it builds a program, runs and traces it, and compares the arguments that
 //! were read. The result is `docs/matrix.json` and a table in `docs/compatibility.md`.
 
@@ -34,6 +36,13 @@ pub fn run(words: &[String]) -> Result<(), String> {
                 }
             }
         }
+    }
+    let failed = crate::unmodified::run(words);
+    if let Some(failed) = failed.as_ref().filter(|failed| !failed.is_empty()) {
+        return Err(format!("function entries are wrong: {}", failed.join(", ")));
+    }
+    if builds.is_empty() && failed.is_some() {
+        return Ok(());
     }
     if builds.is_empty() {
         return Err(format!(

@@ -3,6 +3,7 @@
 mod function_entries;
 mod overlay;
 mod overview;
+mod unmodified;
 
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -79,8 +79,16 @@ fn overview_matches_what_the_program_did() {
         assert!(shown.contains(head), "{shown}");
     }
     for (target, code, message) in [
-        (&["go"][..], 2, "error: `go` needs exactly one process: pass -p PID or -- CMD\n"),
-        (&["go", "--", "/bin/true"][..], 2, "error: /bin/true has no probes\n"),
+        (
+            &["go"][..],
+            2,
+            "error: `go` needs exactly one process: pass -p PID, --exe PATH or -- CMD\n",
+        ),
+        (
+            &["go", "--", "/bin/true"][..],
+            2,
+            "error: /bin/true is not a Go program, so there is nothing that `go` can show\n",
+        ),
     ] {
         let out = attach(target);
         assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(code), message));

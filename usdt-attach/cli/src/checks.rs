@@ -322,7 +322,8 @@ fn probe_problem(object: &ScannedObject, probe: &Arc<Probe>) -> Option<Finding> 
         Ok(planned) => planned,
         Err(error) => {
             let hint = "pass --single-step to attach anyway; each hit costs tens of times more";
-            return Some(finding(&name, State::Missing, format!("{error:#}"), Some(hint)));
+            let hint = probe.is_single_stepped().then_some(hint);
+            return Some(finding(&name, State::Missing, format!("{error:#}"), hint));
         }
     };
     if !warnings.is_empty() {

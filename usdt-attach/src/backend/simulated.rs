@@ -25,7 +25,7 @@ use crate::kernel::{Counts, Mechanism};
 use crate::plan::record_layout::{self, FAULTS, Layout};
 use crate::plan::{
     Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan,
-    ReadOp, TableEntry, float_order, infinity_order, pt_regs,
+    ReadOp, TableEntry, float_order, infinity_order, pt_regs::CheckedFlags,
 };
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::os::fd::BorrowedFd;
@@ -223,8 +223,9 @@ impl State {
         let Some(handler) = site.and_then(|site| plan.handlers.get(site.handler as usize)) else {
             return Outcome::Ignored;
         };
-        let state = hit.registers.get(&pt_regs::PSTATE).copied().unwrap_or(0);
-        if handler.stack_check && state >> pt_regs::CARRY_BIT & 3 != 1 {
+        let flags = CheckedFlags::NATIVE;
+        let state = hit.registers.get(&flags.offset).copied().unwrap_or(0);
+        if handler.stack_check && !flags.passes(state) {
             return Outcome::Ignored;
         }
         let mut frame = vec![0; handler.frame.size as usize];

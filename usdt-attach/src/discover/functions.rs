@@ -8,17 +8,21 @@ use super::{FileBytes, Probe, ScannedObject, SchemaSource, Source, catalog};
 use crate::error::{Warning, WarningKind};
 use gobinary::GoBinary;
 use gobinary::catalog::{Provider, providers};
-use gobinary::function_entry::{EntryPoint, Location};
+use gobinary::function_entry::{EntryPoint, Location, NoEntries};
 use stapsdt::argspec::{Arch, Expr, Operand, Register, Value};
 use stapsdt::elf::View;
+use stapsdt::escape::Escaped;
 use stapsdt::schema::{self, Kind};
 use stapsdt::site::Instruction;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Adds function entries as probes to Go binaries that have no probe of a provider.
 ///
 /// Only providers of the Go runtime and standard library that a glob names (`go:*`, not `*`) are
 /// added. Each call of such a function traps, so a wildcard must not attach to them by accident.
+///
+/// A Go binary that cannot have function entries gets a warning that says why.
 pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
     let mut wanted: Vec<&'static Provider> =
         globs.iter().filter_map(|glob| named_provider(glob)).collect();
@@ -28,7 +32,14 @@ pub fn add_function_entries(found: &mut [ScannedObject], globs: &[String]) {
         let missing: Vec<&'static Provider> = wanted.iter().copied().filter(|p| !has(p)).collect();
         if !missing.is_empty() {
             let bytes = one.object.bytes();
-            one.probes.extend(entries(&bytes, &missing).into_iter().map(Arc::new));
+            match entries(&bytes, &missing) {
+                Ok(entries) => one.probes.extend(entries.into_iter().map(Arc::new)),
+                Err(reason) => {
+                    let path = Escaped::new(&one.object.path);
+                    let message = format!("skipped the function entries of {path}: {reason}");
+                    one.warnings.push(Warning::new(WarningKind::SkippedObject, message));
+                }
+            }
             if let Err(error) = bytes.check(&one.object) {
                 one.warnings.push(Warning::new(WarningKind::SkippedObject, format!("{error:#}")));
             }
@@ -42,12 +53,70 @@ fn named_provider(glob: &str) -> Option<&'static Provider> {
     providers().iter().find(|p| p.name == provider)
 }
 
-fn entries(bytes: &FileBytes, providers: &[&'static Provider]) -> Vec<Probe> {
-    let Ok(view) = View::read(bytes) else { return Vec::new() };
-    let (Some(arch), Some(go)) = (view.arch(), GoBinary::read(bytes)) else { return Vec::new() };
+/// What [`add_function_entries`] would find in a Go binary without probes of the runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuntimeEntries {
+    /// This number of different probes.
+    Probes(usize),
+    /// None, for this reason.
+    None(String),
+}
+
+/// Returns the probes of the provider `go` that are function entries of a file. `None` if it is not
+/// a Go binary, or if it has probes of that provider.
+pub fn runtime_entries(object: &ScannedObject) -> Option<RuntimeEntries> {
+    let provider = gobinary::catalog::provider("go")?;
+    if object.probes.iter().any(|probe| probe.provider == provider.name) {
+        return None;
+    }
+    let bytes = object.object.bytes();
+    GoBinary::read(&bytes)?;
+    Some(match entries(&bytes, &[provider]) {
+        Ok(entries) => {
+            let names: HashSet<&str> = entries.iter().map(|probe| probe.name.as_str()).collect();
+            RuntimeEntries::Probes(names.len())
+        }
+        Err(reason) => RuntimeEntries::None(reason),
+    })
+}
+
+/// Returns the function entries of a file; none if it is not a Go binary.
+///
+/// # Errors
+///
+/// Fails with the reason why a Go binary has no function entries.
+fn entries(bytes: &FileBytes, providers: &[&'static Provider]) -> Result<Vec<Probe>, String> {
+    let Ok(view) = View::read(bytes) else { return Ok(Vec::new()) };
+    let Some((arch, go)) = view.arch().zip(GoBinary::read(bytes)) else { return Ok(Vec::new()) };
+    if let Some(reason) = go.no_entries() {
+        return Err(describe(reason, go.version(), arch));
+    }
     let goid = go.goid_offset();
     let points = go.function_entries(providers);
-    points.iter().filter_map(|point| probe(&view, arch, goid, point)).collect()
+    Ok(points.iter().filter_map(|point| probe(&view, arch, goid, point)).collect())
+}
+
+fn describe(reason: NoEntries, version: Option<&str>, arch: Arch) -> String {
+    match reason {
+        NoEntries::StackArguments { first_minor } => {
+            let arch = match arch {
+                Arch::X86_64 => "amd64",
+                Arch::Aarch64 => "arm64",
+            };
+            format!(
+                "it was built with {}, which passes arguments on the stack; rebuild it with Go 1.{first_minor} ({arch}) or newer",
+                version.unwrap_or("an unknown Go release")
+            )
+        }
+        NoEntries::UnknownVersion => {
+            "it has no build information, and was built with Go 1.17 or older; rebuild it with a newer release"
+                .to_owned()
+        }
+        NoEntries::NoFunctionTable => {
+            "its function table was not found; build it with `go build -overlay=$(usdt-gen overlay)` instead"
+                .to_owned()
+        }
+    }
 }
 
 fn probe<'a>(
@@ -80,6 +149,7 @@ fn probe<'a>(
         schema.args.push(declared);
     }
     let code = view.bytes_up_to(point.address, MAX_INSTRUCTION)?;
+    let instruction = Instruction::classify(code, arch);
     Some(Probe {
         provider: point.provider.name.to_owned(),
         name: point.probe.name.to_owned(),
@@ -92,8 +162,11 @@ fn probe<'a>(
         schema: Some(schema),
         schema_source: Some(SchemaSource::Catalog),
         machine: view.machine_kind(),
-        instruction: Instruction::classify(code, arch),
+        instruction,
         generated: false,
+        has_nop10: false,
+        risks_red_zone: false,
+        stack_check: instruction == Instruction::Branch,
         goid_offset,
         enum_labels,
         symbols: Arc::default(),

@@ -25,7 +25,7 @@ mod schema_file;
 pub mod select;
 
 pub(crate) use file_bytes::FileBytes;
-pub use functions::add_function_entries;
+pub use functions::{RuntimeEntries, add_function_entries, runtime_entries};
 pub(crate) use host::pids;
 pub(crate) use host::scan_host;
 pub use host::still_mapped;

@@ -80,6 +80,15 @@ pub struct Probe {
     pub(crate) instruction: Instruction,
     /// True if usdt-gen generated the site, with NOPs that the kernel can optimize.
     pub generated: bool,
+    /// True if a `nop10` follows the `nop` of the site, as in generated sites and those of libbpf's
+    /// `usdt.h`. Kernels can optimize it in code of every language.
+    pub(crate) has_nop10: bool,
+    /// True if the site is a `nop5` outside Go code. The call with which Linux 6.18 replaces it
+    /// overwrites the red zone: the bytes below the stack pointer, where C code may keep data.
+    pub(crate) risks_red_zone: bool,
+    /// True if the site is the branch of a Go function's stack check. Hits on the taken branch are
+    /// not hits of the probe, because the function starts again.
+    pub(crate) stack_check: bool,
     /// The offset of the goroutine id in `runtime.g`; `None` if the site is not Go code or the
     /// offset is not known.
     pub(crate) goid_offset: Option<u32>,
@@ -106,6 +115,13 @@ impl Probe {
     /// Returns `provider:name`.
     pub fn full_name(&self) -> String {
         format!("{}:{}", self.provider, self.name)
+    }
+
+    /// Returns true if the kernel single-steps the instruction at the site, which makes a hit tens of
+    /// times slower. Such sites are attached to only with
+    /// [`Options::single_step`](crate::plan::Options::single_step).
+    pub fn is_single_stepped(&self) -> bool {
+        self.instruction == Instruction::Other
     }
 
     /// Returns the probe's declaration, such as `app:request(string path, int status)`. Without a
@@ -425,13 +441,18 @@ impl Scanner<'_, '_> {
                 )
             });
         }
-        let generated = view.arch().is_some_and(|arch| {
+        let arch = view.arch();
+        let generated = arch.is_some_and(|arch| {
             view.bytes_at(note.pc, site::code(arch).len() as u64) == Some(site::code(arch))
         });
-        let code = view.bytes_up_to(note.pc, 4).unwrap_or_default();
+        // Enough for a pair of NOPs.
+        let code = view.bytes_up_to(note.pc, 16).unwrap_or_default();
         let (schema, schema_source) = schema.unzip();
-        let instruction =
-            view.arch().map_or(Instruction::Other, |arch| Instruction::classify(code, arch));
+        let instruction = arch.map_or(Instruction::Other, |arch| Instruction::classify(code, arch));
+        // `usdt-gen seal --entries` writes notes of the catalog at function entries.
+        let stack_check =
+            instruction == Instruction::Branch && catalog::has_provider(&note.provider);
+        let is_amd64 = arch == Some(Arch::X86_64);
         self.probes.push(Probe {
             provider: note.provider,
             name: note.name,
@@ -446,6 +467,9 @@ impl Scanner<'_, '_> {
             machine: view.machine_kind(),
             instruction,
             generated,
+            stack_check,
+            has_nop10: is_amd64 && site::has_nop_pair(code),
+            risks_red_zone: is_amd64 && source == Source::Note && site::is_nop5(code),
             goid_offset: goid,
             enum_labels: Vec::new(),
             symbols: Arc::default(),

@@ -63,7 +63,7 @@ impl GoroutineReader {
     /// Creates a reader for the first Go executable among `objects`.
     ///
     /// Returns `None` if there is none, or if the layout of its runtime structures is unknown. The
-    /// layout follows from the Go release (1.21 or later) or from the DWARF of the binary.
+    /// layout follows from the Go release (1.17 or later) or from the DWARF of the binary.
     pub fn new(objects: &[ScannedObject]) -> Option<GoroutineReader> {
         objects.iter().find_map(|scanned| {
             let bytes = scanned.object.bytes();

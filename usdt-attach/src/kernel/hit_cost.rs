@@ -1,5 +1,5 @@
 //! Measuring the overhead of a hit on this machine, at sites in this program.
-#![allow(unsafe_code)] // three assembly functions that return at once
+#![allow(unsafe_code)] // four assembly functions that return at once
 
 use super::detect::link_method;
 use super::links::{Attached, Mechanism, attach};
@@ -25,6 +25,11 @@ std::arch::global_asm!(
     "pop %rbp",
     "ret",
     ".balign 64",
+    "usdt_attach_branch:",
+    "test %rsp, %rsp",
+    "jbe 1f",
+    "1: ret",
+    ".balign 64",
     "usdt_attach_step:",
     "mov %rax, %rax",
     "ret",
@@ -39,6 +44,7 @@ std::arch::global_asm!(
     "ret",
     ".balign 64",
     "usdt_attach_entry:",
+    "usdt_attach_branch:",
     "cmp sp, #0",
     "b.ls 1f",
     "1: ret",
@@ -52,6 +58,7 @@ std::arch::global_asm!(
 unsafe extern "C" {
     fn usdt_attach_site();
     fn usdt_attach_entry();
+    fn usdt_attach_branch();
     fn usdt_attach_step();
 }
 
@@ -65,13 +72,14 @@ unsafe extern "C" {
 ///
 /// If this process may not attach, or if the kernel does not support it.
 pub fn measure_hit_cost(method: Method) -> Result<f64> {
+    /// The length in bytes of the comparison before the branch.
+    const COMPARISON_LEN: u64 = if cfg!(target_arch = "aarch64") { 4 } else { 3 };
     let (function, distance, calls): (unsafe extern "C" fn(), u64, u32) = match method {
         Method::OptimizedNop10 => (usdt_attach_site, site::NOP10_OFFSET, 20_000),
         Method::OptimizedNop5 => (usdt_attach_site, site::NOP5_OFFSET, 20_000),
         Method::Nop => (usdt_attach_site, 0, 20_000),
         Method::Push => (usdt_attach_entry, 0, 20_000),
-        // The branch follows the comparison.
-        Method::Branch => (usdt_attach_entry, 4, 20_000),
+        Method::Branch => (usdt_attach_branch, COMPARISON_LEN, 20_000),
         Method::SingleStep => (usdt_attach_step, 0, 1_000),
     };
     let time_per_call = || {

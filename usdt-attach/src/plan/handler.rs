@@ -31,8 +31,8 @@ use std::collections::BTreeMap;
 /// What a BPF program does on a hit. Sites that do the same share a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Hash)]
 pub(crate) struct Handler {
-    /// True if the site is the branch of a function's stack check (arm64). Hits on the taken branch
-    /// are ignored: the prologue runs again after the stack has grown.
+    /// True if the site is the branch of a function's stack check. Hits on the taken branch are
+    /// ignored: the prologue runs again after the stack has grown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stack_check: bool,
     /// The frame for the filter and the keys; records do not use it.

@@ -6,7 +6,7 @@ use super::histogram::{MAX_LINEAR, Scale};
 use super::record_layout::NATIVE;
 use super::site::{AttachPoint, cheapest_attach_point};
 use super::table::{Field, Starts, Table};
-use super::{Method, Mode, Options, Plan, PlannedObject, PlannedProbe, Site};
+use super::{Method, Mode, NopOptimization, Options, Plan, PlannedObject, PlannedProbe, Site};
 use crate::discover::Source;
 use crate::discover::select::Selected;
 use crate::error::{Error, Result, Warning, WarningKind};
@@ -94,16 +94,22 @@ impl<'a> Planner<'a> {
                 self.skip(&file, &foreign_file(probe.machine));
                 continue;
             }
-            let attach_point = cheapest_attach_point(
-                probe.generated,
-                probe.instruction,
-                probe.address,
-                self.options.nop_optimization,
-            );
+            let attach_point = cheapest_attach_point(probe, self.options.nop_optimization);
+            if probe.risks_red_zone && self.options.nop_optimization == NopOptimization::Nop5 {
+                self.skip(
+                    &format!("{} at {:#x}", probe.full_name(), probe.address),
+                    "its five-byte NOP is not safe on this kernel, which replaces it with a call that overwrites the red zone of C code; build the program with one-byte NOPs, as sys/sdt.h has them, or use another kernel",
+                );
+                continue;
+            }
             if attach_point.method == Method::SingleStep && !self.options.single_step {
                 self.skip(
                     &format!("{} at {:#x}", probe.full_name(), probe.address),
-                    "not a NOP; a probe there is single-stepped, which is tens of times slower (--single-step attaches anyway)",
+                    if probe.source == Source::Entry {
+                        "the function has no stack check, so that each hit is single-stepped, which is tens of times slower (--single-step attaches anyway)"
+                    } else {
+                        "not a NOP; a probe there is single-stepped, which is tens of times slower (--single-step attaches anyway)"
+                    },
                 );
                 continue;
             }
@@ -215,7 +221,7 @@ impl<'a> Planner<'a> {
                 }
             }
             compiled.handler.stack_check =
-                candidate.attach_point.method == Method::Branch && probe.source == Source::Entry;
+                candidate.attach_point.method == Method::Branch && probe.stack_check;
             compiled.handler.rate = self.options.rate.map(|_| series);
             let site = Site {
                 cookie: 0,

@@ -5,11 +5,32 @@
 
 use stapsdt::argspec::{Arch, RegisterId};
 
-/// Byte offset of the processor state on arm64.
-pub(crate) const PSTATE: i16 = 264;
-/// Number of the carry flag's bit in the processor state on arm64; the zero flag is the next higher
-/// bit.
-pub(crate) const CARRY_BIT: u32 = 29;
+/// The flags that the branch of a stack check tests, "unsigned lower or same".
+pub(crate) struct CheckedFlags {
+    /// Byte offset of the register with the flags.
+    pub(crate) offset: i16,
+    /// The name of the register in the kernel's `struct pt_regs`.
+    pub(crate) name: &'static str,
+    /// The bits of the carry and the zero flag.
+    pub(crate) mask: i32,
+    /// The bits that are set if the branch is not taken.
+    pub(crate) not_taken: i32,
+}
+
+impl CheckedFlags {
+    /// `jbe` on x86-64 is not taken if carry and zero are clear; `b.ls` on arm64 if carry is set and
+    /// zero is clear.
+    pub(crate) const NATIVE: CheckedFlags = if cfg!(target_arch = "aarch64") {
+        CheckedFlags { offset: 264, name: "pstate", mask: 3 << 29, not_taken: 1 << 29 }
+    } else {
+        CheckedFlags { offset: 144, name: "flags", mask: 1 << 6 | 1, not_taken: 0 }
+    };
+
+    /// Returns true if the branch is not taken with this value of the register.
+    pub(crate) fn passes(&self, register: u64) -> bool {
+        register & self.mask as u64 == self.not_taken as u64
+    }
+}
 
 /// Returns the byte offset of a register; `None` for vector registers, which `pt_regs` does not
 /// contain.
@@ -29,6 +50,16 @@ pub(super) fn offset(register: RegisterId, arch: Arch) -> Option<i16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn branch_is_taken_if_carry_or_zero_says_so() {
+        let flags = CheckedFlags::NATIVE;
+        let taken = (flags.mask ^ flags.not_taken) as u64;
+        let zero = if cfg!(target_arch = "aarch64") { 1 << 30 } else { 1 << 6 };
+        assert!(flags.passes(flags.not_taken as u64));
+        assert!(flags.passes(flags.not_taken as u64 | 0x202), "other flags do not matter");
+        assert!(!flags.passes(taken) && !flags.passes(flags.not_taken as u64 | zero));
+    }
 
     #[test]
     fn offsets_match_the_abi() {
@@ -53,6 +84,10 @@ mod tests {
             assert_eq!(
                 offset(RegisterId::Pc, Arch::X86_64),
                 Some(std::mem::offset_of!(libc::user_regs_struct, rip) as i16)
+            );
+            assert_eq!(
+                CheckedFlags::NATIVE.offset,
+                std::mem::offset_of!(libc::user_regs_struct, eflags) as i16
             );
         }
     }

@@ -1,10 +1,11 @@
 //! Choosing the instruction of a site to attach to: the one that this kernel handles fastest.
 //!
-//! A site that usdt-gen generated for x86-64 has three NOPs: of one, ten and five bytes. Kernels
-//! can turn one of the longer ones into a call, which is several times faster than the trap that a
-//! uprobe takes otherwise.
+//! A site that usdt-gen generated for x86-64 has three NOPs: of one, ten and five bytes. Sites of
+//! libbpf's `usdt.h` have the first two. Kernels can turn one of the longer ones into a call, which
+//! is several times faster than the trap that a uprobe takes otherwise.
 #![allow(unsafe_code)] // one system call without arguments
 
+use crate::discover::Probe;
 use serde::Serialize;
 use stapsdt::site::{self, Instruction};
 
@@ -72,9 +73,10 @@ pub struct Site {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// The ten-byte NOP of the site, which the kernel replaces with a call.
+    /// The ten-byte NOP of a generated site or one of libbpf's `usdt.h`, which the kernel replaces
+    /// with a call.
     OptimizedNop10,
-    /// The five-byte NOP of the site, which the kernel replaces with a call.
+    /// The five-byte NOP of a generated site, which the kernel replaces with a call.
     OptimizedNop5,
     /// A NOP; a hit traps once.
     Nop,
@@ -94,30 +96,26 @@ pub(super) struct AttachPoint {
     pub(super) distance: u64,
 }
 
-/// Returns the cheapest instruction of the site that the kernel supports.
+/// Returns the cheapest instruction of the probe's site that the kernel supports.
 ///
-/// Only generated sites have the longer NOPs at known distances. A NOP that crosses a page boundary
-/// is not used, because the kernel cannot replace it atomically.
+/// The five-byte NOP is used in generated sites only: the call that replaces it writes below the
+/// stack pointer, where C code may keep data. A NOP that crosses a page boundary is not used,
+/// because the kernel cannot replace it atomically.
 pub(super) fn cheapest_attach_point(
-    generated: bool,
-    instruction: Instruction,
-    address: u64,
+    probe: &Probe,
     nop_optimization: NopOptimization,
 ) -> AttachPoint {
     const PAGE: u64 = 4096;
     let within_page = |distance: u64, length: u64| {
-        let start = address.wrapping_add(distance);
+        let start = probe.address.wrapping_add(distance);
         start / PAGE == start.wrapping_add(length - 1) / PAGE
     };
-    let has_nop10 = within_page(site::NOP10_OFFSET, 10);
-    let has_nop5 = within_page(site::NOP5_OFFSET, 5);
-    let (method, distance) = match (instruction, nop_optimization) {
-        (_, NopOptimization::Nop10) if generated && cfg!(target_arch = "x86_64") && has_nop10 => {
-            (Method::OptimizedNop10, site::NOP10_OFFSET)
-        }
-        (_, NopOptimization::Nop5) if generated && cfg!(target_arch = "x86_64") && has_nop5 => {
-            (Method::OptimizedNop5, site::NOP5_OFFSET)
-        }
+    let is_x86 = cfg!(target_arch = "x86_64");
+    let has_nop10 = is_x86 && probe.has_nop10 && within_page(site::NOP10_OFFSET, 10);
+    let has_nop5 = is_x86 && probe.generated && within_page(site::NOP5_OFFSET, 5);
+    let (method, distance) = match (probe.instruction, nop_optimization) {
+        (_, NopOptimization::Nop10) if has_nop10 => (Method::OptimizedNop10, site::NOP10_OFFSET),
+        (_, NopOptimization::Nop5) if has_nop5 => (Method::OptimizedNop5, site::NOP5_OFFSET),
         (Instruction::Nop, _) => (Method::Nop, 0),
         (Instruction::Push, _) => (Method::Push, 0),
         (Instruction::Branch, _) => (Method::Branch, 0),
@@ -129,29 +127,47 @@ pub(super) fn cheapest_attach_point(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discover::sample;
 
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn prefers_an_optimized_nop_within_a_page() {
-        let choose = |generated, nop_optimization, address| {
-            let point =
-                cheapest_attach_point(generated, Instruction::Nop, address, nop_optimization);
+        let choose = |generated, has_nop10, nop_optimization, address| {
+            let probe = Probe { generated, has_nop10, address, ..sample::probe("") };
+            let point = cheapest_attach_point(&probe, nop_optimization);
             (point.method, point.distance)
         };
-        assert_eq!(choose(true, NopOptimization::None, 0x1000), (Method::Nop, 0));
-        assert_eq!(choose(true, NopOptimization::Nop5, 0x1000), (Method::OptimizedNop5, 11));
-        assert_eq!(choose(true, NopOptimization::Nop10, 0x1000), (Method::OptimizedNop10, 1));
+        let of_generated = |nop, address| choose(true, true, nop, address);
+        assert_eq!(of_generated(NopOptimization::None, 0x1000), (Method::Nop, 0));
+        assert_eq!(of_generated(NopOptimization::Nop5, 0x1000), (Method::OptimizedNop5, 11));
+        assert_eq!(of_generated(NopOptimization::Nop10, 0x1000), (Method::OptimizedNop10, 1));
         assert_eq!(
-            choose(false, NopOptimization::Nop5, 0x1000),
+            of_generated(NopOptimization::Nop5, 0x1ff2),
+            (Method::Nop, 0),
+            "the nop5 crosses a page"
+        );
+        let of_libbpf = |nop, address| choose(false, true, nop, address);
+        assert_eq!(of_libbpf(NopOptimization::Nop10, 0x1000), (Method::OptimizedNop10, 1));
+        assert_eq!(
+            of_libbpf(NopOptimization::Nop5, 0x1000),
             (Method::Nop, 0),
             "C code may use its red zone"
         );
         assert_eq!(
-            choose(true, NopOptimization::Nop5, 0x1ff2),
+            of_libbpf(NopOptimization::Nop10, 0x1ff8),
             (Method::Nop, 0),
-            "the nop5 crosses a page"
+            "the nop10 crosses a page"
         );
-        let point = cheapest_attach_point(false, Instruction::Other, 0x1000, NopOptimization::Nop5);
+        for nop_optimization in [NopOptimization::Nop5, NopOptimization::Nop10] {
+            assert_eq!(choose(false, false, nop_optimization, 0x1000), (Method::Nop, 0));
+        }
+        let probe = Probe {
+            instruction: Instruction::Other,
+            generated: false,
+            has_nop10: false,
+            ..sample::probe("")
+        };
+        let point = cheapest_attach_point(&probe, NopOptimization::Nop5);
         assert_eq!(point, AttachPoint { method: Method::SingleStep, distance: 0 });
     }
 }

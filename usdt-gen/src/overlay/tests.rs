@@ -92,6 +92,10 @@ If a binary has them only as function entries, it has the probes and arguments i
         {
             let args: Vec<&str> = entry.arg_names().collect();
             let (provider, probe, function) = (provider.name, probe.name, entry.function);
+            // The entry of the newest releases comes first.
+            if page.contains(&format!("| `{provider}:{probe}` | `{function}` |")) {
+                continue;
+            }
             page.push_str(&format!(
                 "| `{provider}:{probe}` | `{function}` | {} |\n",
                 args.join(", ")

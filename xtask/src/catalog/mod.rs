@@ -110,6 +110,8 @@ fn render_provider(out: &mut String, provider: &Provider) {
         });
         render_list(out, 16, "entries", &probe.entries, |entry| {
             let mut text = format!("FunctionEntry {{\n{:24}function: {:?},\n", "", entry.function);
+            let (since, until) = (entry.since, entry.until);
+            let _ = writeln!(text, "{:24}since: {since:?},\n{:24}until: {until:?},", "", "");
             render_list(&mut text, 24, "args", &entry.args, |(name, location)| {
                 format!("({name:?}, {})", render_location(location))
             });

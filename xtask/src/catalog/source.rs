@@ -32,6 +32,9 @@ pub(super) struct Arg {
 #[derive(Debug)]
 pub(super) struct FunctionEntry {
     pub(super) function: String,
+    /// The first and the last minor release of Go that the entry is for; `None` without a bound.
+    pub(super) since: Option<u32>,
+    pub(super) until: Option<u32>,
     /// In the order of the probe's arguments.
     pub(super) args: Vec<(String, Location)>,
 }
@@ -111,6 +114,8 @@ mod raw {
     #[serde(deny_unknown_fields)]
     pub(super) struct Entry {
         pub(super) function: String,
+        pub(super) since: Option<u32>,
+        pub(super) until: Option<u32>,
         pub(super) args: BTreeMap<String, Spanned<String>>,
     }
 }
@@ -195,7 +200,10 @@ fn function_entry(
     }
     match raw.args.first_key_value() {
         Some((name, text)) => Err(file.at(text, format!("the probe has no argument `{name}`"))),
-        None => Ok(FunctionEntry { function: raw.function, args }),
+        None => {
+            let (since, until) = (raw.since, raw.until);
+            Ok(FunctionEntry { function: raw.function, since, until, args })
+        }
     }
 }
 

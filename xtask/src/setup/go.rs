@@ -2,7 +2,7 @@
 
 use super::apt::apt;
 use crate::command::{Explain, Failure, Outcome, command, output, root};
-use gobinary::supported_releases::{MINORS, TESTED};
+use gobinary::supported_releases::{MINORS, TESTED, TESTED_UNMODIFIED};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,6 +21,15 @@ pub(super) fn toolchain() -> Outcome<PathBuf> {
     }
     download(newest, &fetched)?;
     Ok(fetched)
+}
+
+/// Downloads the release that tests of unmodified binaries use, into the module cache.
+pub(super) fn download_unmodified(bin: &Path) -> Outcome {
+    let [.., release, _] = TESTED_UNMODIFIED;
+    let mut go = Command::new(bin.join("go"));
+    go.arg("version").current_dir("/").env("GOTOOLCHAIN", format!("go{release}"));
+    // Old releases reject newer flags in the user's settings.
+    output(go.env("GOENV", "off").env("GOFLAGS", "")).map(drop)
 }
 
 /// Returns the minor version of the Go toolchain in a folder.

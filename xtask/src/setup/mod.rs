@@ -87,6 +87,7 @@ pub(crate) fn demo() -> Outcome<Tools> {
 /// Installs the requirements of the tests, the matrix and the benchmarks.
 pub(crate) fn test() -> Outcome<Tools> {
     let tools = install(&[LINKER, TEST, SPELLING])?;
+    go::download_unmodified(&tools.go_bin)?;
     mount_tracefs();
     Ok(Tools { bcc: kernel_headers::find_or_install()?, ..tools })
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
 use usdt_attach::discover::select::{Selected, select};
-use usdt_attach::discover::{self, ScannedObject, SchemaFile, Source};
+use usdt_attach::discover::{self, RuntimeEntries, ScannedObject, SchemaFile, Source};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
@@ -157,10 +157,11 @@ impl HitArgs {
         warn(found.iter().flat_map(|f| f.warnings.clone()));
         let selected = select(&found, globs)?;
         if selected.is_empty() {
+            report_runtime_entries(&found, "pass the glob 'go:*'");
             return Err(Error::no_probes(target.to_string()));
         }
         if !self.dry_run {
-            report_entry_cost(&selected);
+            report_entry_cost(&selected, self.single_step);
         }
         let options = Options {
             pids,
@@ -176,28 +177,57 @@ impl HitArgs {
     }
 }
 
-/// The attach method of most Go function entries, which the kernel emulates.
-const ENTRY: Method = if cfg!(target_arch = "x86_64") { Method::Push } else { Method::Branch };
-
 /// Prints the cost per hit if function entries are selected, before anything is attached.
 ///
 /// Function entries are not compiled in and have no semaphore, so each call of the function is a
-/// hit.
-pub(crate) fn report_entry_cost(selected: &[Selected]) {
-    let mut entries = selected.iter().filter(|s| s.probe.source == Source::Entry);
-    let Some(first) = entries.next() else { return };
-    let others = match entries.count() {
-        0 => String::new(),
-        n => format!(" and {n} more"),
-    };
-    let cost = match usdt_attach::kernel::measure_hit_cost(ENTRY) {
+/// hit. Entries that the kernel single-steps cost tens of times more, and are left out without
+/// `single_step`.
+pub(crate) fn report_entry_cost(selected: &[Selected], single_step: bool) {
+    let entries = selected.iter().filter(|s| s.probe.source == Source::Entry);
+    let (stepped, emulated): (Vec<&Selected>, Vec<&Selected>) =
+        entries.partition(|s| s.probe.is_single_stepped());
+    let measure = |method| match usdt_attach::kernel::measure_hit_cost(method) {
         Ok(ns) => format!("about {ns:.0} ns per hit on this machine"),
         Err(_) => "one trap per hit".to_owned(),
     };
-    say(&format!(
-        "note: attaching to function entries, as the binary has no such probes: {}{others}; {cost}",
-        first.probe.full_name()
-    ));
+    if let Some(names) = names_of(&emulated) {
+        // The branch of a stack check costs the same as a push.
+        let cost = measure(Method::Branch);
+        say(&format!(
+            "note: attaching to function entries, as the binary has no such probes: {names}; {cost}"
+        ));
+    }
+    if let Some(names) = names_of(&stepped).filter(|_| single_step) {
+        let cost = measure(Method::SingleStep);
+        say(&format!(
+            "note: single-stepping function entries without a stack check: {names}; {cost}"
+        ));
+    }
+}
+
+/// Hints at the function entries of the first Go binary without probes of the runtime, or says why
+/// it has none. `what_to_do` says how to name them.
+pub(crate) fn report_runtime_entries(found: &[ScannedObject], what_to_do: &str) {
+    // The executable comes first; a library can be a Go binary, too.
+    match found.iter().find_map(discover::runtime_entries) {
+        Some(RuntimeEntries::Probes(count)) if count > 0 => {
+            say(&format!("hint: this Go binary has {count} runtime probes: {what_to_do}"));
+        }
+        Some(RuntimeEntries::None(reason)) => {
+            say(&format!("hint: this Go binary has no runtime probes: {reason}"));
+        }
+        _ => {}
+    }
+}
+
+/// Returns the name of the first probe and the number of others; `None` if there is none.
+fn names_of(selected: &[&Selected]) -> Option<String> {
+    let (first, others) = selected.split_first()?;
+    let others = match others.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    Some(format!("{}{others}", first.probe.full_name()))
 }
 
 impl TargetArgs {

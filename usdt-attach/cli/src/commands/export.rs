@@ -203,7 +203,7 @@ impl Run<'_> {
             discover::select::select(&found, &globs)?;
             return Err(Error::no_probes(self.target.to_string()));
         }
-        report_entry_cost(&selected);
+        report_entry_cost(&selected, false);
         if self.default_globs.is_some() {
             add_default_entries(&mut config, &selected);
         }

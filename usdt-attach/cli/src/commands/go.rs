@@ -2,9 +2,8 @@
 
 use super::args::report_entry_cost;
 use super::attach::terminate;
-use crate::goview::render::{Address, Place, PreviousOverview, View};
-use crate::goview::{GLOBS, Metric, Overview, plans};
-use crate::output::table::Style;
+use crate::goview::render::{Address, Place, PreviousOverview, View, ViewStyle};
+use crate::goview::{GLOBS, Metric, Overview, is_measured, plans};
 use crate::output::terminal::Screen;
 use crate::output::text;
 use crate::privileges::{Needs, restrict_attached};
@@ -15,12 +14,15 @@ use cli_common::{Color, Text, say, warn};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use usdt_attach::backend::BackendKind;
-use usdt_attach::discover;
-use usdt_attach::discover::select::select_if_any;
-use usdt_attach::error::{Error, Result};
+use usdt_attach::discover::select::{Selected, select_if_any};
+use usdt_attach::discover::{self, ScannedObject};
+use usdt_attach::error::{Error, Escaped, Result};
 use usdt_attach::event::Event;
 use usdt_attach::event::goroutines::{GoroutineReader, GoroutineSnapshot};
 use usdt_attach::event::symbolize::{CodeAddress, Symbolizer};
@@ -34,8 +36,14 @@ use usdt_export::time::{parse_duration, unix_nanos};
 #[derive(Debug, Args)]
 pub(crate) struct GoArgs {
     /// Go process to show
-    #[arg(short, long, value_name = "PID", conflicts_with = "command")]
+    #[arg(short, long, value_name = "PID", conflicts_with_all = ["exe", "command"])]
     pid: Option<u32>,
+    /// Show the process of this executable
+    #[arg(long, value_name = "PATH", conflicts_with = "command")]
+    exe: Option<PathBuf>,
+    /// Print at most N rows of each list, instead of as many as fit on the terminal
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
     /// Refresh interval; a terminal is redrawn in place
     #[arg(long, value_name = "T", value_parser = parse_duration, default_value = "1s")]
     interval: Duration,
@@ -45,6 +53,9 @@ pub(crate) struct GoArgs {
     /// Print one JSON object per interval
     #[arg(long)]
     json: bool,
+    /// Attach to functions without a stack check, too; each hit costs tens of times more
+    #[arg(long)]
+    single_step: bool,
     /// Start this command and trace it from its first instruction
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -60,10 +71,15 @@ impl GoArgs {
 
 pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let globs = GLOBS.map(str::to_owned);
-    let target = match args.pid {
-        Some(pid) => Target::pid(pid)?,
-        None if !args.command.is_empty() => Target::Command(args.command.clone()),
-        None => return Err(Error::usage("`go` needs exactly one process: pass -p PID or -- CMD")),
+    let target = match (args.pid, &args.exe) {
+        (Some(pid), _) => Target::pid(pid)?,
+        (None, Some(path)) => Target::pid(process_of(path)?)?,
+        (None, None) if !args.command.is_empty() => Target::Command(args.command.clone()),
+        (None, None) => {
+            return Err(Error::usage(
+                "`go` needs exactly one process: pass -p PID, --exe PATH or -- CMD",
+            ));
+        }
     };
     let resolved = target.resolve()?;
     let pids = resolved.pids();
@@ -71,10 +87,12 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     discover::add_function_entries(&mut found, &globs);
     warn(warnings);
     warn(found.iter().flat_map(|f| f.warnings.clone()));
-    let selected = select_if_any(&found, &globs);
-    report_entry_cost(&selected);
-    let options = Options { pids: pids.clone(), ..Options::default() };
+    let mut selected = select_if_any(&found, &globs);
+    selected.retain(|selected| is_measured(&selected.probe));
     let signals = Signals::catch()?;
+    report_entry_cost(&selected, args.single_step);
+    let options =
+        Options { pids: pids.clone(), single_step: args.single_step, ..Options::default() };
     let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
     let (mut metrics, mut sessions) = (Vec::new(), Vec::new());
     for (metric, plan) in plans(&selected, &options) {
@@ -82,9 +100,13 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
         metrics.push(metric);
     }
     if sessions.is_empty() {
-        return Err(Error::no_probes(target.to_string()));
+        return Err(nothing_to_show(&found, &selected, &target));
     }
     let reader = GoroutineReader::new(&found);
+    if reader.is_none() {
+        // Otherwise the process's memory tells which goroutines are in system calls.
+        report_unmeasured(&selected, args.single_step);
+    }
     let pid = pids.as_ref().and_then(|pids| pids.first().copied()).unwrap_or_default();
     let first_snapshot = reader.as_ref().and_then(|reader| reader.read(pid));
     let mut symbols = Symbolizer::default();
@@ -96,7 +118,11 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     let mut output = OverviewOutput {
         metrics,
         json: args.json,
-        color: color.enabled(&io::stdout()),
+        style: ViewStyle {
+            color: color.enabled(&io::stdout()),
+            terminal: None,
+            max_rows: args.top.map(|n| n as usize),
+        },
         screen: Screen::new(true),
         interval: args.interval,
         previous: VecDeque::new(),
@@ -120,11 +146,69 @@ pub(crate) fn go(args: &GoArgs, color: Color) -> Result<()> {
     Ok(())
 }
 
+/// Returns the only process that executes this file.
+fn process_of(path: &Path) -> Result<u32> {
+    let file = std::fs::metadata(path).map_err(|error| Error::open(path, error))?;
+    let is_same = |exe: &Metadata| (exe.dev(), exe.ino()) == (file.dev(), file.ino());
+    let processes = std::fs::read_dir("/proc").map_err(|error| Error::open("/proc", error))?;
+    let mut pids: Vec<u32> = processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| std::fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|exe| is_same(&exe)))
+        .collect();
+    pids.sort_unstable();
+    match pids[..] {
+        [pid] => Ok(pid),
+        [] => Err(Error::usage(format!(
+            "no process that you may read executes {}; pass -- CMD to start one",
+            Escaped::new(path)
+        ))),
+        _ => {
+            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            Err(Error::usage(format!(
+                "{} processes execute {}; pass -p with one of {}",
+                pids.len(),
+                Escaped::new(path),
+                pids.join(", ")
+            )))
+        }
+    }
+}
+
+/// Names the probes that are not measured because the kernel would single-step them.
+fn report_unmeasured(selected: &[Selected], single_step: bool) {
+    let mut names: Vec<String> = selected
+        .iter()
+        .filter(|s| s.probe.is_single_stepped() && !single_step)
+        .map(|s| s.probe.full_name())
+        .collect();
+    names.dedup();
+    if !names.is_empty() {
+        say(&format!(
+            "note: not measured: {}; without a stack check, each hit is single-stepped, which is tens of times slower (--single-step measures them)",
+            names.join(", ")
+        ));
+    }
+}
+
+/// Returns the error for a target of which no metric can be measured.
+fn nothing_to_show(found: &[ScannedObject], selected: &[Selected], target: &Target) -> Error {
+    if !selected.is_empty() {
+        return Error::usage(format!(
+            "all probes of {target} are single-stepped, which is tens of times slower; --single-step attaches anyway"
+        ));
+    }
+    if found.iter().any(|object| discover::runtime_entries(object).is_some()) {
+        // Warnings have said why it has none.
+        return Error::no_probes(target.to_string());
+    }
+    Error::usage(format!("{target} is not a Go program, so there is nothing that `go` can show"))
+}
+
 /// Prints the overview at each interval.
 struct OverviewOutput {
     metrics: Vec<Metric>,
     json: bool,
-    color: bool,
+    style: ViewStyle,
     screen: Screen,
     interval: Duration,
     /// The last two overviews, the newest first. The final report may come right after an interval,
@@ -202,14 +286,9 @@ impl Output for OverviewOutput {
             now: &overview,
             previous: self.previous(),
             place_of: &|address| self.place_of(address),
-            style: Style {
-                color: self.color,
-                width: Screen::width(),
-                unit: None,
-                max_rows: usize::MAX,
-            },
+            style: ViewStyle { terminal: self.screen.lines_and_columns(), ..self.style },
         };
-        let mut out = Text::new(io::stdout().lock(), self.color);
+        let mut out = Text::new(io::stdout().lock(), self.style.color);
         if self.json {
             view.json(&mut out, unix_nanos())?;
         } else {

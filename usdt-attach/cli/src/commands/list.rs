@@ -1,5 +1,6 @@
 //! `usdt-attach list`.
 
+use super::args::report_runtime_entries;
 use crate::output::progress::Progress;
 use crate::output::{check_write, json, text};
 use clap::Args;
@@ -8,9 +9,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use usdt_attach::discover;
-use usdt_attach::discover::SchemaSource;
 use usdt_attach::discover::select::{Selected, select};
+use usdt_attach::discover::{self, ScannedObject, SchemaSource};
 use usdt_attach::error::{Error, ErrorKind, Escaped, Result};
 use usdt_attach::target::Target;
 
@@ -66,6 +66,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     let selected = select(&found, &globs)?;
     if selected.is_empty() {
         say(&format!("{place}: no probes"));
+        suggest_runtime_probes(args, &found);
         return Ok(());
     }
     say_foreign(&selected);
@@ -80,6 +81,7 @@ pub(crate) fn list(args: &ListArgs, color: Color) -> Result<()> {
     if !args.json {
         explain_known_names(&selected);
     }
+    suggest_runtime_probes(args, &found);
     Ok(())
 }
 
@@ -109,6 +111,20 @@ fn say_foreign(selected: &[Selected]) {
             ));
         }
     }
+}
+
+/// Suggests the glob that lists the function entries of Go's runtime, if the list is of one Go
+/// binary or process without runtime probes and no glob was given.
+fn suggest_runtime_probes(args: &ListArgs, found: &[ScannedObject]) {
+    let globs = args.file_and_globs.len() - usize::from(args.pid.is_none() && !args.all);
+    if args.all || globs > 0 {
+        return;
+    }
+    let target = match (args.pid, args.file_and_globs.first()) {
+        (None, Some(file)) => Escaped::new(Path::new(file)).to_string(),
+        (pid, _) => format!("-p {}", pid.unwrap_or_default()),
+    };
+    report_runtime_entries(found, &format!("usdt-attach list {target} 'go:*'"));
 }
 
 /// If a file that does not exist has a number as its name, suggests that it is a PID without `-p`.

@@ -4,9 +4,11 @@
 //! happened since they were attached; a metric is absent if the binary lacks its probes. Snapshots
 //! of the process's memory hold the goroutines that exist at the moment.
 
+mod json;
 pub(crate) mod render;
 
 use std::collections::BTreeMap;
+use usdt_attach::discover::Probe;
 use usdt_attach::discover::select::{Glob, Selected};
 use usdt_attach::error::Result;
 use usdt_attach::event::counts::{Histogram, LabelValue, Row, Total};
@@ -17,6 +19,26 @@ use usdt_attach::session::Session;
 
 /// The globs of all probes that are used.
 pub(crate) const GLOBS: [&str; 2] = ["go:*", "net_http:*"];
+
+/// The globs of the probes that metrics use.
+const MEASURED: [&str; 8] = [
+    ALLOCATED,
+    "go:goroutine__*",
+    "go:sched__latency",
+    "go:syscall__*",
+    "go:stw__*",
+    "go:gc__end",
+    "go:panic",
+    "net_http:server_request_*",
+];
+
+/// The glob of the probe that counts allocated bytes, if it has them.
+const ALLOCATED: &str = "go:heap__alloc";
+
+/// Returns true if a metric uses this probe.
+pub(crate) fn is_measured(probe: &Probe) -> bool {
+    MEASURED.iter().any(|glob| Glob::new(glob).matches(probe))
+}
 
 /// What the session of one plan measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +59,7 @@ pub(crate) enum Metric {
     Pauses,
     /// The bytes allocated.
     Allocated,
-    /// The duration of HTTP requests, by method, path and status.
+    /// The duration of HTTP requests, by method, path, status and route if there is one.
     Served,
     /// HTTP requests that arrived, if their ends cannot be measured.
     Arrived,
@@ -86,12 +108,18 @@ pub(crate) fn plans(selected: &[Selected], options: &Options) -> Vec<(Metric, Pl
     out.extend(plan(Metric::Pauses, &[restart], histogram("ns")).or_else(|| {
         plan(Metric::Pauses, &[stop, restart], latency(stop, restart, Some("pid"), &[]))
     }));
-    out.extend(plan(Metric::Allocated, &["go:heap__alloc"], histogram("bytes")));
-    let served = latency(request_start, request_end, Some("id"), &["method", "path", "status"]);
+    out.extend(plan(Metric::Allocated, &[ALLOCATED], histogram("bytes")));
+    // Requests without a route, such as of other routers than `ServeMux`, are shown by path.
+    let served = |by: &[&str]| {
+        let mode = latency(request_start, request_end, Some("id"), by);
+        plan(Metric::Served, &[request_start, request_end], mode)
+    };
+    let arrived = |by: &[&str]| plan(Metric::Arrived, &[request_start], count_by(by));
     out.extend(
-        plan(Metric::Served, &[request_start, request_end], served)
-            .or_else(|| plan(Metric::Arrived, &[request_start], count_by(&["method", "path"])))
-            .or_else(|| plan(Metric::Arrived, &[request_start], count_by(&["method"]))),
+        served(&["method", "path", "status", "route"])
+            .or_else(|| served(&["method", "path", "status"]))
+            .or_else(|| arrived(&["method", "path"]))
+            .or_else(|| arrived(&["method"])),
     );
     out
 }
@@ -140,8 +168,8 @@ pub(crate) struct Overview {
     /// Bytes allocated: estimated from the probe's samples, else read from the runtime's
     /// statistics.
     pub(crate) allocated: Option<u64>,
-    /// HTTP requests, by method and path.
-    pub(crate) routes: BTreeMap<(String, String), Route>,
+    /// HTTP requests, by method and route or path.
+    pub(crate) routes: BTreeMap<RouteKey, Route>,
     /// The current goroutines; `None` if the process's memory cannot be read.
     pub(crate) snapshot: Option<GoroutineSnapshot>,
     /// The metrics that the binary's probes can measure.
@@ -157,7 +185,32 @@ pub(crate) struct CreatorStats {
     pub(crate) ended: u64,
 }
 
-/// HTTP requests of one method and path.
+/// What HTTP requests are grouped by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RouteKey {
+    /// The method as received.
+    pub(crate) method: String,
+    /// The pattern that matched the request if its probe has it, else the path.
+    pub(crate) place: String,
+    /// Whether `place` is a pattern.
+    pub(crate) is_route: bool,
+}
+
+impl RouteKey {
+    fn new(row: &Row) -> RouteKey {
+        let method = string_label(row, "method");
+        let route = string_label(row, "route");
+        if route.is_empty() {
+            return RouteKey { method, place: string_label(row, "path"), is_route: false };
+        }
+        // A pattern of `ServeMux` may start with the method.
+        let pattern = route.strip_prefix(&method).and_then(|rest| rest.strip_prefix(' '));
+        let place = pattern.unwrap_or(&route).to_owned();
+        RouteKey { method, place, is_route: true }
+    }
+}
+
+/// HTTP requests of one method and route or path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Route {
     /// All requests.
@@ -208,10 +261,7 @@ impl Overview {
                 self.allocated = histogram().and_then(|h| u64::try_from(h.sum).ok());
             }
             Metric::Served | Metric::Arrived => {
-                let route = self
-                    .routes
-                    .entry((string_label(row, "method"), string_label(row, "path")))
-                    .or_default();
+                let route = self.routes.entry(RouteKey::new(row)).or_default();
                 route.requests += count;
                 if number_label(row, "status") >= 500 {
                     route.errors += count;

@@ -48,6 +48,8 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
         semaphore: Option<u64>,
         args: &'a str,
         source: Source,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        single_step: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         architecture: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +69,7 @@ pub(crate) fn list(out: &mut impl Write, selected: &[Selected]) -> io::Result<()
             args: &probe.args,
             source: probe.source,
             architecture: probe.foreign_architecture(),
+            single_step: probe.is_single_stepped(),
             schema: probe.schema.as_ref(),
             schema_source: probe.schema_source,
             pids,

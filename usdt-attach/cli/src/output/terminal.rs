@@ -139,6 +139,13 @@ impl Screen {
         Screen { repeats, in_place: repeats && io::stdout().is_terminal(), drawn_lines: 0 }
     }
 
+    /// The lines and columns of a view that fits on the terminal; `None` without a terminal.
+    pub(crate) fn lines_and_columns(&self) -> Option<(usize, usize)> {
+        let (columns, lines) = terminal_size();
+        // The cursor stands in the line after the view.
+        self.in_place.then(|| (lines.saturating_sub(1), columns))
+    }
+
     /// The number of columns of the terminal.
     pub(crate) fn width() -> usize {
         terminal_size().0

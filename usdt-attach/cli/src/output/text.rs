@@ -154,8 +154,9 @@ pub(crate) fn list(
         for Selected { probe, .. } in *sites {
             let prototype = probe.prototype();
             let (name, args) = prototype.split_once('(').unwrap_or((prototype.as_str(), ""));
+            let cost = if probe.is_single_stepped() { "  needs --single-step" } else { "" };
             let line = format!(
-                "{indent}{bold}{}{reset}({}",
+                "{indent}{bold}{}{reset}({}{cost}",
                 escape(name.as_bytes()),
                 escape(args.as_bytes())
             );

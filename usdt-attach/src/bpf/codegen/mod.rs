@@ -32,7 +32,8 @@ use super::asm::{
 use super::helper;
 use crate::bpf::{Counter, KernelFeatures, MapFds, Program};
 use crate::error::{Error, Result};
-use crate::plan::{Handler, Plan, Site, pt_regs};
+use crate::plan::pt_regs::CheckedFlags;
+use crate::plan::{Handler, Plan, Site};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -318,17 +319,14 @@ impl Emitter<'_> {
         self.action(handler);
     }
 
-    /// Ends the program and takes the hit back if the `b.ls` at the site is taken. It is not if
-    /// carry is set and zero is clear.
+    /// Ends the program and uncounts the hit if the branch of the stack check at the site is taken.
     fn check_branch_not_taken(&mut self) {
-        /// Shift after which only the two flags are left, zero above carry.
-        const ABOVE: i32 = 64 - 2;
+        let flags = CheckedFlags::NATIVE;
         let asm = &mut self.asm;
         let not_taken = asm.label();
-        asm.load(Width::Dw, R1, CTX, pt_regs::PSTATE);
-        asm.shl(R1, ABOVE - pt_regs::CARRY_BIT as i32);
-        asm.shr(R1, ABOVE);
-        asm.jump_if(Cond::Eq, R1, 1, not_taken);
+        asm.load(Width::Dw, R1, CTX, flags.offset);
+        asm.and_imm(R1, flags.mask);
+        asm.jump_if(Cond::Eq, R1, flags.not_taken, not_taken);
         self.uncount_hit();
         self.asm.place(not_taken);
     }

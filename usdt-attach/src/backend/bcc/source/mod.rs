@@ -10,7 +10,8 @@ mod reads;
 
 use crate::bpf::helper::{COPY_FROM_USER, CURRENT_TASK_UNDER_CGROUP, GET_ATTACH_COOKIE, GET_STACK};
 use crate::bpf::{Counter, KernelFeatures, MapFds};
-use crate::plan::{Action, Handler, Plan, pt_regs, record_layout};
+use crate::plan::pt_regs::CheckedFlags;
+use crate::plan::{Action, Handler, Plan, record_layout};
 use reads::emit_read;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -150,9 +151,11 @@ fn handler_body(out: &mut String, plan: &Plan, handler: &Handler) {
     if handler.stack_check {
         let _ = write!(
             out,
-            "    if ((ctx->pstate >> {} & 3) != 1) {{\n\
+            "    if ((ctx->{} & {:#x}) != {:#x}) {{\n\
              \x20     __sync_fetch_and_add(&counts[{}], -1);\n      return 0;\n    }}\n",
-            pt_regs::CARRY_BIT,
+            CheckedFlags::NATIVE.name,
+            CheckedFlags::NATIVE.mask,
+            CheckedFlags::NATIVE.not_taken,
             Counter::Hits as u32
         );
     }

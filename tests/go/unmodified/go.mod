@@ -1,0 +1,3 @@
+module usdt.local/unmodified
+
+go 1.17
