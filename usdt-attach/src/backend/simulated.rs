@@ -22,6 +22,7 @@ use super::traits::{AttachPlan, Attachment, ProgramStats};
 use crate::error::Result;
 use crate::filter::Test;
 use crate::kernel::{Counts, Mechanism};
+use crate::plan::nesting::{OUTERMOST, slot};
 use crate::plan::record_layout::{self, FAULTS, Layout};
 use crate::plan::{
     Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan,
@@ -70,6 +71,8 @@ struct State {
     table: BTreeMap<Vec<u8>, Vec<u64>>,
     /// Latency starts that wait for their ends.
     starts: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The starts that are nested in those of `starts`, by key and slot.
+    nested: BTreeMap<(Vec<u8>, u64), Vec<u8>>,
     /// The current second of each rate limit.
     rates: BTreeMap<u32, RateWindow>,
     /// Hits that have reached the sampling.
@@ -91,6 +94,7 @@ enum Outcome {
     Filtered,
     Dropped,
     Unmatched,
+    TooDeep,
     /// The hit does not count: the limit is used up, or the prologue will run again after the stack
     /// has grown.
     Ignored,
@@ -119,6 +123,7 @@ impl AttachPlan for Simulated {
             records: VecDeque::new(),
             table: BTreeMap::new(),
             starts: BTreeMap::new(),
+            nested: BTreeMap::new(),
             rates: BTreeMap::new(),
             sampled: 0,
             remaining: plan.limit.unwrap_or(u64::MAX),
@@ -170,7 +175,8 @@ impl Attachment for Simulation {
     }
 
     fn pending_starts(&self) -> Result<u64> {
-        Ok(lock(&self.state).starts.len() as u64)
+        let state = lock(&self.state);
+        Ok((state.starts.len() + state.nested.len()) as u64)
     }
 
     fn program_stats(&self) -> Result<ProgramStats> {
@@ -213,6 +219,7 @@ impl State {
             Outcome::Filtered => counts.filtered += 1,
             Outcome::Dropped => counts.dropped += 1,
             Outcome::Unmatched => counts.unmatched += 1,
+            Outcome::TooDeep => counts.too_deep += 1,
         }
         counts.hits += 1;
     }
@@ -269,12 +276,20 @@ impl State {
                 let key = region(&mut frame, key);
                 self.aggregate(key, value.unwrap_or(0))
             }
-            Action::Start { key, saved } => {
-                put(&mut frame, saved.at, hit.time_ns);
+            Action::Start { key, saved, nesting } => {
+                let failed = nesting.is_some_and(|n| faults(&frame) & n.label_faults != 0);
+                put(&mut frame, saved.at, if failed { 0 } else { hit.time_ns });
                 let (key, saved) = (region(&mut frame, key), region(&mut frame, saved));
-                let table = self.plan.table.as_ref();
-                let is_full = table.is_some_and(|t| self.starts.len() >= t.entries as usize);
-                if is_full && !self.starts.contains_key(&key) {
+                let is_known = self.starts.contains_key(&key);
+                if !is_known && self.starts.len() >= self.max_entries() {
+                    return Outcome::Dropped;
+                }
+                if nesting.is_some() && is_known {
+                    let is_kept = self.push_nested(key, saved);
+                    return if is_kept && !failed { Outcome::Delivered } else { Outcome::Dropped };
+                }
+                if failed {
+                    self.starts.insert(key, saved);
                     return Outcome::Dropped;
                 }
                 if self.starts.insert(key, saved).is_some()
@@ -284,16 +299,70 @@ impl State {
                 }
                 Outcome::Delivered
             }
-            Action::End { start, key, kept } => {
+            Action::End { start, key, kept, nesting } => {
                 let start = region(&mut frame, start);
-                let Some(saved) = self.starts.remove(&start) else { return Outcome::Unmatched };
-                let started = saved.first_chunk::<8>().map_or(0, |raw| u64::from_le_bytes(*raw));
+                let popped = match nesting {
+                    None => self.starts.remove(&start).ok_or(Outcome::Unmatched),
+                    Some(_) => self.pop_nested(start),
+                };
+                let mut saved = match popped {
+                    Ok(saved) => saved,
+                    Err(outcome) => return outcome,
+                };
+                let started = word(&saved, 0);
+                if let Some(nesting) = nesting {
+                    saved.truncate(saved.len() - 8);
+                    if *kept > 0 && started == 0 {
+                        return Outcome::Unmatched;
+                    }
+                    if faults(&frame) & nesting.label_faults != 0 {
+                        return Outcome::Dropped;
+                    }
+                }
                 // The last `kept` bytes of the key are labels that the start has saved.
                 let mut key = region(&mut frame, key);
                 key.truncate(key.len() - *kept as usize);
                 key.extend(saved.get(8..).unwrap_or_default());
                 self.aggregate(key, hit.time_ns.wrapping_sub(started))
             }
+        }
+    }
+
+    fn max_entries(&self) -> usize {
+        self.plan.table.as_ref().map_or(0, |table| table.entries as usize)
+    }
+
+    /// Saves a start that is nested in another one. Returns false if there is no space for it.
+    fn push_nested(&mut self, key: Vec<u8>, mut saved: Vec<u8>) -> bool {
+        let (max, at) = (self.max_entries(), saved.len() - 8);
+        let Some(outermost) = self.starts.get_mut(&key) else { return false };
+        let level = word(outermost, at) + 1;
+        put(outermost, at as u32, level);
+        put(&mut saved, at as u32, level);
+        let nested_key = (key, slot(level));
+        if self.nested.len() >= max && !self.nested.contains_key(&nested_key) {
+            return false;
+        }
+        self.nested.insert(nested_key, saved);
+        true
+    }
+
+    /// Removes the innermost start of a key, or returns the outcome of an end without one.
+    fn pop_nested(&mut self, key: Vec<u8>) -> std::result::Result<Vec<u8>, Outcome> {
+        let outermost = self.starts.get_mut(&key).ok_or(Outcome::Unmatched)?;
+        let at = outermost.len() - 8;
+        let level = word(outermost, at);
+        if level == 0 {
+            return self.starts.remove(&key).ok_or(Outcome::Unmatched);
+        }
+        put(outermost, at as u32, level - 1);
+        let nested_key = (key, slot(level));
+        match self.nested.get(&nested_key) {
+            Some(saved) if word(saved, at) == level => {
+                self.nested.remove(&nested_key).ok_or(Outcome::Unmatched)
+            }
+            _ if level < OUTERMOST.into() => Err(Outcome::Unmatched),
+            _ => Err(Outcome::TooDeep),
         }
     }
 
@@ -342,6 +411,11 @@ fn put(area: &mut [u8], at: u32, value: u64) {
     if let Some(slot) = area.get_mut(at as usize..).and_then(|rest| rest.first_chunk_mut::<8>()) {
         *slot = value.to_le_bytes();
     }
+}
+
+fn word(area: &[u8], at: usize) -> u64 {
+    let raw = area.get(at..).and_then(|rest| rest.first_chunk::<8>());
+    raw.map_or(0, |raw| u64::from_le_bytes(*raw))
 }
 
 fn faults(area: &[u8]) -> u32 {

@@ -26,10 +26,12 @@ pub struct Counts {
     pub overwritten: u64,
     /// Ends for which there was no start.
     pub unmatched: u64,
+    /// Ends whose start was not kept, because too many calls were nested in it.
+    pub too_deep: u64,
 }
 
 /// Number of 64-bit counters per site.
-const COUNTS: usize = 5;
+const COUNTS: usize = 6;
 
 /// The key of the first value of an array.
 const FIRST: [u8; 4] = [0; 4];
@@ -48,6 +50,8 @@ pub(crate) struct Maps {
     table: Option<Map>,
     zero: Option<Map>,
     starts: Option<Map>,
+    /// Starts that are nested in those of `starts`.
+    nested: Option<Map>,
     cgroup: Option<Map>,
     sites: u32,
 }
@@ -63,7 +67,7 @@ impl Maps {
         let (cpu_array, cpu_hash) = (BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH);
         let sites = plan.objects.iter().map(|o| o.sites.len() as u32).sum::<u32>().max(1);
         let probes = plan.probes.len().max(1) as u32;
-        let (mut table, mut zero, mut starts) = (None, None, None);
+        let (mut table, mut zero, mut starts, mut nested) = (None, None, None, None);
         if let Some(shape) = &plan.table {
             let value = shape.value_size();
             table = Some(if shape.is_array() {
@@ -86,6 +90,15 @@ impl Maps {
                     (shape.key_size, shape.value_size, entries),
                     0,
                 )?);
+                if shape.nests {
+                    // Without preallocation, because most calls are not nested.
+                    nested = Some(create(
+                        c"usdt_nested",
+                        hash,
+                        (shape.nested_key_size(), shape.value_size, entries),
+                        BPF_F_NO_PREALLOC,
+                    )?);
+                }
             }
         }
         let rates =
@@ -118,6 +131,7 @@ impl Maps {
             table,
             zero,
             starts,
+            nested,
             cgroup,
             sites,
         };
@@ -148,6 +162,7 @@ impl Maps {
             table: raw(&self.table),
             zero: raw(&self.zero),
             starts: raw(&self.starts),
+            nested: raw(&self.nested),
             cgroup: raw(&self.cgroup),
         }
     }
@@ -176,6 +191,7 @@ impl Maps {
                 filtered: sum(2),
                 overwritten: sum(3),
                 unmatched: sum(4),
+                too_deep: sum(5),
             });
         }
         Ok(out)
@@ -203,8 +219,11 @@ impl Maps {
 
     /// Returns the number of starts whose ends have not come.
     pub(crate) fn waiting(&self) -> Result<u64> {
-        let Some(map) = &self.starts else { return Ok(0) };
-        Ok(map.keys().map_err(cannot_read())?.len() as u64)
+        let mut waiting = 0;
+        for map in [&self.starts, &self.nested].into_iter().flatten() {
+            waiting += map.keys().map_err(cannot_read())?.len() as u64;
+        }
+        Ok(waiting)
     }
 }
 

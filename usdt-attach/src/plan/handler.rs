@@ -19,6 +19,7 @@
 use super::arguments::{Argument, Arguments};
 use super::condition::Condition;
 use super::histogram::{Buckets, Scale};
+use super::nesting::Nesting;
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use super::record_layout::Layout;
 use super::table::{Field, FieldKind, KEY_STRING_LEN};
@@ -74,19 +75,25 @@ pub(crate) enum Action {
     },
     /// Saves the time of a start under a key.
     Start {
+        /// With nesting, 8 bytes for the slot follow in the frame.
         key: FrameRegion,
-        /// The time, then the label fields to keep for the end.
+        /// The time, then the label fields to keep for the end; with nesting, then the level.
         saved: FrameRegion,
+        /// `None` if a start replaces an earlier one with the same key.
+        nesting: Option<Nesting>,
     },
     /// Adds the time since the start to a histogram in the table.
     End {
-        /// The key of the start.
+        /// The key of the start. With nesting, 8 bytes for the slot and 8 for the level follow in
+        /// the frame.
         start: FrameRegion,
         /// The key in the table.
         key: FrameRegion,
         /// Size in bytes of the label fields kept from the start. They are the last part of the key
         /// in the table.
         kept: u32,
+        /// As for the start.
+        nesting: Option<Nesting>,
     },
 }
 
@@ -134,6 +141,7 @@ pub(super) enum HandlerSpec<'a> {
     Start {
         key: &'a Subject,
         keep: &'a [Subject],
+        nests: bool,
     },
     End {
         key: &'a Subject,
@@ -141,6 +149,7 @@ pub(super) enum HandlerSpec<'a> {
         /// Size in bytes of the label fields kept from the start.
         kept: u32,
         scale: Scale,
+        nests: bool,
     },
 }
 
@@ -184,21 +193,33 @@ pub(super) fn compile(
                 value: Some(slot),
             }
         }
-        HandlerSpec::Start { key, keep } => {
+        HandlerSpec::Start { key, keep, nests } => {
             let key = builder.start_key(key, &mut key_fields)?;
+            if *nests {
+                builder.layout.reserve(8);
+            }
+            let key_faults = builder.required;
             let mut saved = builder.region(Some(0), keep, &mut fields)?;
             // The first 8 bytes are for the time.
             saved.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
-            Action::Start { key, saved }
+            if *nests {
+                builder.layout.reserve(8);
+                saved.size += 8;
+            }
+            Action::Start { key, saved, nesting: builder.nesting(*nests, key_faults) }
         }
-        HandlerSpec::End { key, by, kept, scale } => {
+        HandlerSpec::End { key, by, kept, scale, nests } => {
             buckets = Some(scale.buckets(false));
             let start = builder.start_key(key, &mut key_fields)?;
+            if *nests {
+                builder.layout.reserve(16);
+            }
+            let key_faults = builder.required;
             let mut key = builder.region(Some(series), by, &mut fields)?;
             // The key is the last region of the frame, so the kept fields can be appended to it.
             builder.layout.reserve(*kept);
             key.size += kept;
-            Action::End { start, key, kept: *kept }
+            Action::End { start, key, kept: *kept, nesting: builder.nesting(*nests, key_faults) }
         }
     };
     let frame = builder.finish()?;
@@ -260,7 +281,7 @@ impl<'a> HandlerBuilder<'a> {
             HandlerSpec::Record { .. } => {}
             HandlerSpec::Count { by } => subjects.extend(*by),
             HandlerSpec::Histogram { value, by, .. } => subjects.extend(by.iter().chain([*value])),
-            HandlerSpec::Start { key, keep } => subjects.extend(keep.iter().chain([*key])),
+            HandlerSpec::Start { key, keep, .. } => subjects.extend(keep.iter().chain([*key])),
             HandlerSpec::End { key, by, .. } => subjects.extend(by.iter().chain([*key])),
         }
         let mut builder = HandlerBuilder {
@@ -478,6 +499,15 @@ impl<'a> HandlerBuilder<'a> {
         region.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
         region.writes.push(KeyWrite::Slot { to: region.at, from: pid });
         Ok(region)
+    }
+
+    /// Separates the fault bits of labels from those of the key, `key_faults`, if starts nest.
+    fn nesting(&mut self, nests: bool, key_faults: u32) -> Option<Nesting> {
+        nests.then(|| {
+            let label_faults = self.required & !key_faults;
+            self.required = key_faults;
+            Nesting { label_faults }
+        })
     }
 
     /// Returns the frame.
