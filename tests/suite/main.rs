@@ -25,6 +25,7 @@ mod hostile_files;
 mod instruction_counts;
 mod library;
 mod malformed_files;
+mod nested_calls;
 mod operands;
 mod packages;
 mod preemption;

@@ -262,6 +262,7 @@ impl<'a> Exporter<'a> {
         let is_kept = |job: &Job| entries.iter().any(|entry| job.matches(entry, &scope));
         let (kept, mut removed): (Vec<Job>, Vec<Job>) = self.jobs.drain(..).partition(is_kept);
         Job::stop_all(&mut removed);
+        self.finish_spans(&mut removed)?;
         jobs.extend(kept);
         jobs.sort_by_key(|job| entries.iter().position(|entry| job.matches(entry, &scope)));
         self.jobs = jobs;
@@ -346,6 +347,7 @@ impl<'a> Exporter<'a> {
     fn finish(mut self) -> Result<Summary> {
         Job::stop_all(&mut self.jobs);
         while self.drain()? {}
+        self.discard_processes(|_| false);
         self.send_spans();
         if self.otlp_sender.is_some() {
             self.send_metrics()?;
@@ -369,21 +371,38 @@ impl<'a> Exporter<'a> {
             let Some(before) = job.pairing.as_ref().map(|p| p.counts().complete) else { continue };
             let (queue, discarded, services) =
                 (&mut self.span_queue, &mut self.discarded_spans, &mut self.services);
-            let more = job.drain(|span| {
-                // If the process has ended, the name of its thread has to do.
-                services
-                    .entry(span.pid)
-                    .or_insert_with(|| program_name(span.pid).unwrap_or_else(|| span.comm.clone()));
-                if queue.len() < max_queued {
-                    queue.push(span);
-                } else {
-                    *discarded += 1;
-                }
-            })?;
+            let more =
+                job.drain(|span| queue_span(span, queue, max_queued, discarded, services))?;
             had_events |=
                 more || job.pairing.as_ref().is_some_and(|p| p.counts().complete > before);
         }
         Ok(had_events)
+    }
+
+    /// Gives up the open spans of processes that have ended, and queues those that other spans name
+    /// as their parent.
+    fn discard_processes(&mut self, is_alive: impl Fn(u32) -> bool) {
+        let max_queued = self.settings.config.limits.queue;
+        for job in &mut self.jobs {
+            let (queue, discarded, services) =
+                (&mut self.span_queue, &mut self.discarded_spans, &mut self.services);
+            job.discard_processes(&is_alive, |span| {
+                queue_span(span, queue, max_queued, discarded, services);
+            });
+        }
+    }
+
+    /// Queues the spans of jobs that have been stopped.
+    fn finish_spans(&mut self, jobs: &mut [Job]) -> Result<()> {
+        let max_queued = self.settings.config.limits.queue;
+        for job in jobs {
+            let (queue, discarded, services) =
+                (&mut self.span_queue, &mut self.discarded_spans, &mut self.services);
+            let mut on_span = |span| queue_span(span, queue, max_queued, discarded, services);
+            while job.drain(&mut on_span)? {}
+            job.discard_processes(|_| false, on_span);
+        }
+        Ok(())
     }
 
     fn send_spans(&mut self) {
@@ -449,6 +468,8 @@ impl<'a> Exporter<'a> {
                 spans_complete: sum(|pairing| pairing.counts().complete),
                 spans_without_start: sum(|pairing| pairing.counts().without_start),
                 spans_without_end: sum(|pairing| pairing.counts().without_end),
+                spans_unfinished: sum(|pairing| pairing.counts().unfinished),
+                spans_too_deep: sum(|pairing| pairing.counts().too_deep),
                 spans_unsent: self.discarded_spans + counts.lost_spans.load(Relaxed),
                 spans_open: sum(|pairing| pairing.open_spans() as u64),
             }
@@ -459,6 +480,25 @@ impl<'a> Exporter<'a> {
             entries: entries.collect::<Result<_>>()?,
             otlp,
         })
+    }
+}
+
+/// Queues a span to be sent, or discards it if the queue is full.
+fn queue_span(
+    span: Span,
+    queue: &mut Vec<Span>,
+    max_queued: usize,
+    discarded: &mut u64,
+    services: &mut HashMap<u32, String>,
+) {
+    // If the process has ended, the name of its thread has to do.
+    services
+        .entry(span.pid)
+        .or_insert_with(|| program_name(span.pid).unwrap_or_else(|| span.comm.clone()));
+    if queue.len() < max_queued {
+        queue.push(span);
+    } else {
+        *discarded += 1;
     }
 }
 

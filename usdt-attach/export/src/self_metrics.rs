@@ -28,6 +28,10 @@ pub(crate) struct OtlpCounts {
     pub(crate) spans_complete: u64,
     pub(crate) spans_without_start: u64,
     pub(crate) spans_without_end: u64,
+    /// Spans without an end that were sent, because other spans name them as their parent.
+    pub(crate) spans_unfinished: u64,
+    /// Spans that were given up because too many were nested in them.
+    pub(crate) spans_too_deep: u64,
     /// Complete spans that were not sent: the queue was full or the request failed.
     pub(crate) spans_unsent: u64,
     /// Spans that have started and not ended, at the moment.
@@ -64,8 +68,15 @@ pub(crate) fn families(snapshot: &Snapshot) -> Vec<Family> {
                 ("complete", otlp.spans_complete),
                 ("without_start", otlp.spans_without_start),
                 ("without_end", otlp.spans_without_end),
+                ("unfinished", otlp.spans_unfinished),
                 ("unsent", otlp.spans_unsent),
             ],
+        ));
+        out.push(family(
+            "usdt_attach_spans_too_deep_total",
+            "Spans that were given up because too many were nested in them.",
+            Kind::Counter,
+            vec![series(&[], otlp.spans_too_deep)],
         ));
         out.push(single(
             "usdt_attach_spans_open",
