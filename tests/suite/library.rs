@@ -142,7 +142,10 @@ fn simulated_backend_measures_latency() {
     let text = |text: &str| LabelValue::String(text.into(), false);
     assert_eq!(read, [(text("sync"), 700), (text("write"), 3)]);
     let unpaired = session.summary().unwrap().unpaired;
-    assert_eq!(unpaired, Some(Unpaired { unmatched_starts: 2, unmatched_ends: 1, ..Unpaired::default() }));
+    assert_eq!(
+        unpaired,
+        Some(Unpaired { unmatched_starts: 2, unmatched_ends: 1, ..Unpaired::default() })
+    );
 }
 
 /// Each parent that a span names was exported, in the same trace.

@@ -380,7 +380,8 @@ impl Job {
 /// Adds the probe that fires when a goroutine is created, in the files with selected probes. It
 /// tells the parents of spans in goroutines that a request has started.
 fn add_goroutine_creations(selected: &mut Vec<Selected>, found: &[ScannedObject]) {
-    let is_selected = |file: &&ScannedObject| selected.iter().any(|s| s.object.id == file.object.id);
+    let is_selected =
+        |file: &&ScannedObject| selected.iter().any(|s| s.object.id == file.object.id);
     let files: Vec<&ScannedObject> = found.iter().filter(is_selected).collect();
     for file in files {
         for probe in file.probes.iter().filter(|probe| tells_parents(probe)) {

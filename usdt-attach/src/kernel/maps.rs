@@ -91,13 +91,8 @@ impl Maps {
                     0,
                 )?);
                 if shape.nests {
-                    // Without preallocation, because most calls are not nested.
-                    nested = Some(create(
-                        c"usdt_nested",
-                        hash,
-                        (shape.nested_key_size(), shape.value_size, entries),
-                        BPF_F_NO_PREALLOC,
-                    )?);
+                    let sizes = (shape.nested_key_size(), shape.value_size, entries);
+                    nested = Some(create(c"usdt_nested", hash, sizes, 0)?);
                 }
             }
         }

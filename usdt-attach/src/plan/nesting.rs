@@ -37,7 +37,11 @@ pub(crate) struct Nesting {
 
 /// Returns the slot of a level in the map of nested starts.
 pub(crate) fn slot(level: u64) -> u64 {
-    if level < OUTERMOST.into() { level } else { u64::from(OUTERMOST) + level % u64::from(INNERMOST) }
+    if level < OUTERMOST.into() {
+        level
+    } else {
+        u64::from(OUTERMOST) + level % u64::from(INNERMOST)
+    }
 }
 
 #[cfg(test)]

@@ -160,11 +160,7 @@ impl Pairing {
 
     /// Gives up the open spans of processes that have ended. Passes those that other spans name as
     /// their parent to `on_span`.
-    pub fn discard_processes(
-        &mut self,
-        is_alive: impl Fn(u32) -> bool,
-        on_span: impl FnMut(Span),
-    ) {
+    pub fn discard_processes(&mut self, is_alive: impl Fn(u32) -> bool, on_span: impl FnMut(Span)) {
         let pids: HashSet<u32> = self.open.values().map(|open| open.key.pid).collect();
         let ended: HashSet<u32> = pids.into_iter().filter(|pid| !is_alive(*pid)).collect();
         let mut numbers: Vec<u64> = self
