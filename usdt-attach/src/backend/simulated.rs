@@ -18,11 +18,13 @@
 //! # }
 //! ```
 
+mod starts;
+
+use self::starts::{Missing, Starts};
 use super::traits::{AttachPlan, Attachment, ProgramStats};
 use crate::error::Result;
 use crate::filter::Test;
 use crate::kernel::{Counts, Mechanism};
-use crate::plan::nesting::{OUTERMOST, slot};
 use crate::plan::record_layout::{self, FAULTS, Layout};
 use crate::plan::{
     Action, Address, ArgSlot, Condition, FIRST_BUCKET, FrameRegion, Handler, KeyWrite, Plan,
@@ -70,9 +72,7 @@ struct State {
     records: VecDeque<Vec<u8>>,
     table: BTreeMap<Vec<u8>, Vec<u64>>,
     /// Latency starts that wait for their ends.
-    starts: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The starts that are nested in those of `starts`, by key and slot.
-    nested: BTreeMap<(Vec<u8>, u64), Vec<u8>>,
+    starts: Starts,
     /// The current second of each rate limit.
     rates: BTreeMap<u32, RateWindow>,
     /// Hits that have reached the sampling.
@@ -122,8 +122,7 @@ impl AttachPlan for Simulated {
             counts: vec![Counts::default(); plan.sites().len()],
             records: VecDeque::new(),
             table: BTreeMap::new(),
-            starts: BTreeMap::new(),
-            nested: BTreeMap::new(),
+            starts: Starts::new(plan.table.as_ref().map_or(0, |t| t.entries as usize)),
             rates: BTreeMap::new(),
             sampled: 0,
             remaining: plan.limit.unwrap_or(u64::MAX),
@@ -175,8 +174,7 @@ impl Attachment for Simulation {
     }
 
     fn pending_starts(&self) -> Result<u64> {
-        let state = lock(&self.state);
-        Ok((state.starts.len() + state.nested.len()) as u64)
+        Ok(lock(&self.state).starts.len() as u64)
     }
 
     fn program_stats(&self) -> Result<ProgramStats> {
@@ -280,34 +278,30 @@ impl State {
                 let failed = nesting.is_some_and(|n| faults(&frame) & n.label_faults != 0);
                 put(&mut frame, saved.at, if failed { 0 } else { hit.time_ns });
                 let (key, saved) = (region(&mut frame, key), region(&mut frame, saved));
-                let is_known = self.starts.contains_key(&key);
-                if !is_known && self.starts.len() >= self.max_entries() {
-                    return Outcome::Dropped;
+                let saved = match nesting {
+                    Some(_) => self.starts.push(key, saved).map(|()| false),
+                    None => self.starts.replace(key, saved),
+                };
+                match saved {
+                    Some(is_replaced) => {
+                        if let Some(counts) = self.counts.get_mut(hit.site as usize) {
+                            counts.overwritten += u64::from(is_replaced);
+                        }
+                        if failed { Outcome::Dropped } else { Outcome::Delivered }
+                    }
+                    None => Outcome::Dropped,
                 }
-                if nesting.is_some() && is_known {
-                    let is_kept = self.push_nested(key, saved);
-                    return if is_kept && !failed { Outcome::Delivered } else { Outcome::Dropped };
-                }
-                if failed {
-                    self.starts.insert(key, saved);
-                    return Outcome::Dropped;
-                }
-                if self.starts.insert(key, saved).is_some()
-                    && let Some(counts) = self.counts.get_mut(hit.site as usize)
-                {
-                    counts.overwritten += 1;
-                }
-                Outcome::Delivered
             }
             Action::End { start, key, kept, nesting } => {
                 let start = region(&mut frame, start);
                 let popped = match nesting {
-                    None => self.starts.remove(&start).ok_or(Outcome::Unmatched),
-                    Some(_) => self.pop_nested(start),
+                    None => self.starts.remove(&start).ok_or(Missing::Unmatched),
+                    Some(_) => self.starts.pop(start),
                 };
                 let mut saved = match popped {
                     Ok(saved) => saved,
-                    Err(outcome) => return outcome,
+                    Err(Missing::Unmatched) => return Outcome::Unmatched,
+                    Err(Missing::TooDeep) => return Outcome::TooDeep,
                 };
                 let started = word(&saved, 0);
                 if let Some(nesting) = nesting {
@@ -325,44 +319,6 @@ impl State {
                 key.extend(saved.get(8..).unwrap_or_default());
                 self.aggregate(key, hit.time_ns.wrapping_sub(started))
             }
-        }
-    }
-
-    fn max_entries(&self) -> usize {
-        self.plan.table.as_ref().map_or(0, |table| table.entries as usize)
-    }
-
-    /// Saves a start that is nested in another one. Returns false if there is no space for it.
-    fn push_nested(&mut self, key: Vec<u8>, mut saved: Vec<u8>) -> bool {
-        let (max, at) = (self.max_entries(), saved.len() - 8);
-        let Some(outermost) = self.starts.get_mut(&key) else { return false };
-        let level = word(outermost, at) + 1;
-        put(outermost, at as u32, level);
-        put(&mut saved, at as u32, level);
-        let nested_key = (key, slot(level));
-        if self.nested.len() >= max && !self.nested.contains_key(&nested_key) {
-            return false;
-        }
-        self.nested.insert(nested_key, saved);
-        true
-    }
-
-    /// Removes the innermost start of a key, or returns the outcome of an end without one.
-    fn pop_nested(&mut self, key: Vec<u8>) -> std::result::Result<Vec<u8>, Outcome> {
-        let outermost = self.starts.get_mut(&key).ok_or(Outcome::Unmatched)?;
-        let at = outermost.len() - 8;
-        let level = word(outermost, at);
-        if level == 0 {
-            return self.starts.remove(&key).ok_or(Outcome::Unmatched);
-        }
-        put(outermost, at as u32, level - 1);
-        let nested_key = (key, slot(level));
-        match self.nested.get(&nested_key) {
-            Some(saved) if word(saved, at) == level => {
-                self.nested.remove(&nested_key).ok_or(Outcome::Unmatched)
-            }
-            _ if level < OUTERMOST.into() => Err(Outcome::Unmatched),
-            _ => Err(Outcome::TooDeep),
         }
     }
 

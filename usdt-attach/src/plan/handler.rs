@@ -194,32 +194,12 @@ pub(super) fn compile(
             }
         }
         HandlerSpec::Start { key, keep, nests } => {
-            let key = builder.start_key(key, &mut key_fields)?;
-            if *nests {
-                builder.layout.reserve(8);
-            }
-            let key_faults = builder.required;
-            let mut saved = builder.region(Some(0), keep, &mut fields)?;
-            // The first 8 bytes are for the time.
-            saved.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
-            if *nests {
-                builder.layout.reserve(8);
-                saved.size += 8;
-            }
-            Action::Start { key, saved, nesting: builder.nesting(*nests, key_faults) }
+            builder.start(key, keep, *nests, &mut key_fields, &mut fields)?
         }
         HandlerSpec::End { key, by, kept, scale, nests } => {
             buckets = Some(scale.buckets(false));
             let start = builder.start_key(key, &mut key_fields)?;
-            if *nests {
-                builder.layout.reserve(16);
-            }
-            let key_faults = builder.required;
-            let mut key = builder.region(Some(series), by, &mut fields)?;
-            // The key is the last region of the frame, so the kept fields can be appended to it.
-            builder.layout.reserve(*kept);
-            key.size += kept;
-            Action::End { start, key, kept: *kept, nesting: builder.nesting(*nests, key_faults) }
+            builder.end(start, series, by, *kept, *nests, &mut fields)?
         }
     };
     let frame = builder.finish()?;
@@ -253,7 +233,7 @@ pub(super) struct HandlerBuilder<'a> {
     /// Offset of the thread and process id, once they are in use.
     pid_tgid: Option<u32>,
     /// Fault bits of the reads that the action needs.
-    required: u32,
+    pub(super) required: u32,
     /// False if the handler needs no frame.
     needs_frame: bool,
 }
@@ -401,7 +381,7 @@ impl<'a> HandlerBuilder<'a> {
 
     /// Lays out a region with a number in its first 8 bytes, if one is given, and a field for each
     /// subject.
-    fn region(
+    pub(super) fn region(
         &mut self,
         first: Option<u32>,
         by: &[Subject],
@@ -493,21 +473,16 @@ impl<'a> HandlerBuilder<'a> {
     }
 
     /// Lays out the key of starts: the process id and the subject that pairs a start with its end.
-    fn start_key(&mut self, key: &Subject, fields: &mut Vec<Field>) -> Result<FrameRegion, String> {
+    pub(super) fn start_key(
+        &mut self,
+        key: &Subject,
+        fields: &mut Vec<Field>,
+    ) -> Result<FrameRegion, String> {
         let pid = ArgSlot { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
         let mut region = self.region(Some(0), std::slice::from_ref(key), fields)?;
         region.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
         region.writes.push(KeyWrite::Slot { to: region.at, from: pid });
         Ok(region)
-    }
-
-    /// Separates the fault bits of labels from those of the key, `key_faults`, if starts nest.
-    fn nesting(&mut self, nests: bool, key_faults: u32) -> Option<Nesting> {
-        nests.then(|| {
-            let label_faults = self.required & !key_faults;
-            self.required = key_faults;
-            Nesting { label_faults }
-        })
     }
 
     /// Returns the frame.

@@ -17,6 +17,9 @@
 //! Starts whose end never comes, as after a panic or a `longjmp`, stay at the bottom of the stack.
 //! The calls above still pair, however many of them there are.
 
+use super::handler::{Action, FrameRegion, HandlerBuilder, KeyWrite};
+use super::table::Field;
+use crate::filter::Subject;
 use serde::Serialize;
 
 /// Number of the outermost levels with a slot of their own.
@@ -41,6 +44,62 @@ pub(crate) fn slot(level: u64) -> u64 {
         level
     } else {
         u64::from(OUTERMOST) + level % u64::from(INNERMOST)
+    }
+}
+
+impl HandlerBuilder<'_> {
+    /// Lays out the key and the value of a start.
+    pub(super) fn start(
+        &mut self,
+        key: &Subject,
+        keep: &[Subject],
+        nests: bool,
+        key_fields: &mut Vec<Field>,
+        fields: &mut Vec<Field>,
+    ) -> Result<Action, String> {
+        let key = self.start_key(key, key_fields)?;
+        if nests {
+            self.layout.reserve(8);
+        }
+        let key_faults = self.required;
+        let mut saved = self.region(Some(0), keep, fields)?;
+        // The first 8 bytes are for the time.
+        saved.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
+        if nests {
+            self.layout.reserve(8);
+            saved.size += 8;
+        }
+        Ok(Action::Start { key, saved, nesting: self.nesting(nests, key_faults) })
+    }
+
+    /// Lays out the key in the table for an end, given the key of its start.
+    pub(super) fn end(
+        &mut self,
+        start: FrameRegion,
+        series: u32,
+        by: &[Subject],
+        kept: u32,
+        nests: bool,
+        fields: &mut Vec<Field>,
+    ) -> Result<Action, String> {
+        if nests {
+            self.layout.reserve(16);
+        }
+        let key_faults = self.required;
+        let mut key = self.region(Some(series), by, fields)?;
+        // The key is the last region of the frame, so the kept fields can be appended to it.
+        self.layout.reserve(kept);
+        key.size += kept;
+        Ok(Action::End { start, key, kept, nesting: self.nesting(nests, key_faults) })
+    }
+
+    /// Separates the fault bits of labels from those of the key, `key_faults`, if starts nest.
+    fn nesting(&mut self, nests: bool, key_faults: u32) -> Option<Nesting> {
+        nests.then(|| {
+            let label_faults = self.required & !key_faults;
+            self.required = key_faults;
+            Nesting { label_faults }
+        })
     }
 }
 

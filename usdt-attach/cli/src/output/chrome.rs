@@ -138,8 +138,9 @@ impl<W: Write> ChromeWriter<W> {
 
     /// Adds an open slice. Returns the one that it replaces.
     fn push(&mut self, key: PairKey, slice: OpenSlice) -> Option<OpenSlice> {
-        let stack = self.open.entry(key.clone()).or_default();
-        let replaced = match key.id {
+        let id = key.id;
+        let stack = self.open.entry(key).or_default();
+        let replaced = match id {
             PairId::Argument(_) => match stack.pop() {
                 Popped::Call(replaced) => Some(replaced),
                 Popped::TooDeep | Popped::Empty => None,
