@@ -89,3 +89,45 @@ impl Goroutines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn goroutine(id: u64) -> Track {
+        Track { pid: 1, is_goroutine: true, id }
+    }
+
+    proptest! {
+        /// A goroutine belongs to its span until the span ends or too many others were created.
+        #[test]
+        fn knows_the_last_goroutines_of_open_spans(
+            max in 0usize..20,
+            steps in proptest::collection::vec((any::<bool>(), 0u64..6), 0..200),
+        ) {
+            let mut goroutines = Goroutines::new(max);
+            let mut created: Vec<(u64, u64)> = Vec::new();
+            let mut ended: Vec<(u64, usize)> = Vec::new();
+            for (is_creation, span) in steps {
+                if is_creation {
+                    let id = created.len() as u64;
+                    goroutines.add(goroutine(id), span);
+                    created.push((id, span));
+                } else {
+                    goroutines.remove_span(span);
+                    ended.push((span, created.len()));
+                }
+                let first_known = created.len().saturating_sub(max);
+                for (index, (id, span)) in created.iter().enumerate() {
+                    let has_ended = ended.iter().any(|(s, at)| s == span && index < *at);
+                    let expected = (index >= first_known && !has_ended).then_some(*span);
+                    prop_assert_eq!(goroutines.span(goroutine(*id)), expected);
+                }
+                prop_assert!(goroutines.spans.len() <= max && goroutines.order.len() <= max);
+                let listed: usize = goroutines.by_span.values().map(VecDeque::len).sum();
+                prop_assert_eq!(listed, goroutines.spans.len());
+            }
+        }
+    }
+}
