@@ -339,14 +339,20 @@ impl Pairing {
     }
 
     /// Removes a span from the open spans of its goroutine or thread. If it has ended there, the
-    /// spans that started within it do not enclose what follows, even if their ends are missing.
-    fn remove_from_track(&mut self, number: u64, track: Track, with_inner: bool) {
+    /// nested spans that started within it have lost their ends: they do not enclose what follows.
+    fn remove_from_track(&mut self, number: u64, track: Track, with_nested: bool) {
         let Some(numbers) = self.tracks.get_mut(&track) else { return };
-        if let Some(index) = numbers.iter().rposition(|known| *known == number) {
-            match with_inner {
-                true => numbers.truncate(index),
-                false => drop(numbers.remove(index)),
-            }
+        if numbers.last() == Some(&number) {
+            numbers.pop();
+        } else if let Some(index) = numbers.iter().rposition(|known| *known == number) {
+            let inner = numbers.split_off(index);
+            let (open, entries) = (&self.open, &self.entries);
+            let is_nested = |number: &u64| {
+                let entry = open.get(number).and_then(|open| entries.get(open.key.entry));
+                entry.is_some_and(|entry| nests(&entry.config))
+            };
+            let stays = |n: &u64| *n != number && !(with_nested && is_nested(n));
+            numbers.extend(inner.into_iter().filter(stays));
         }
         if numbers.is_empty() {
             self.tracks.remove(&track);
