@@ -122,7 +122,7 @@ impl AttachPlan for Simulated {
             counts: vec![Counts::default(); plan.sites().len()],
             records: VecDeque::new(),
             table: BTreeMap::new(),
-            starts: Starts::new(plan.table.as_ref().map_or(0, |t| t.entries as usize)),
+            starts: Starts::new(plan),
             rates: BTreeMap::new(),
             sampled: 0,
             remaining: plan.limit.unwrap_or(u64::MAX),
@@ -174,7 +174,7 @@ impl Attachment for Simulation {
     }
 
     fn pending_starts(&self) -> Result<u64> {
-        Ok(lock(&self.state).starts.len() as u64)
+        Ok(lock(&self.state).starts.waiting())
     }
 
     fn program_stats(&self) -> Result<ProgramStats> {

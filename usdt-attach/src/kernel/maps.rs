@@ -212,11 +212,19 @@ impl Maps {
         Ok(out)
     }
 
-    /// Returns the number of starts whose ends have not come.
+    /// Returns the number of starts whose ends have not come, also of those that are not kept.
     pub(crate) fn waiting(&self) -> Result<u64> {
-        let mut waiting = 0;
-        for map in [&self.starts, &self.nested].into_iter().flatten() {
-            waiting += map.keys().map_err(cannot_read())?.len() as u64;
+        let Some(map) = &self.starts else { return Ok(0) };
+        let keys = map.keys().map_err(cannot_read())?;
+        if self.nested.is_none() {
+            return Ok(keys.len() as u64);
+        }
+        let (mut value, mut waiting) = (map.buffer(), 0);
+        for key in keys {
+            if map.lookup(&key, &mut value).map_err(cannot_read())? {
+                // The last word is the number of starts nested in this one.
+                waiting += 1 + value.last().copied().unwrap_or(0);
+            }
         }
         Ok(waiting)
     }

@@ -1,6 +1,7 @@
 //! The maps of latency starts that wait for their ends.
 
 use super::{put, word};
+use crate::plan::Plan;
 use crate::plan::nesting::{OUTERMOST, slot};
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ pub(super) struct Starts {
     nested: BTreeMap<(Vec<u8>, u64), Vec<u8>>,
     /// Number of entries of each map at most.
     max: usize,
+    /// True if starts with the same key are nested.
+    nests: bool,
 }
 
 /// Why an end has no start.
@@ -21,12 +24,20 @@ pub(super) enum Missing {
 }
 
 impl Starts {
-    pub(super) fn new(max: usize) -> Starts {
-        Starts { starts: BTreeMap::new(), nested: BTreeMap::new(), max }
+    pub(super) fn new(plan: &Plan) -> Starts {
+        let table = plan.table.as_ref();
+        Starts {
+            starts: BTreeMap::new(),
+            nested: BTreeMap::new(),
+            max: table.map_or(0, |table| table.entries as usize),
+            nests: table.and_then(|table| table.starts).is_some_and(|starts| starts.nests),
+        }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.starts.len() + self.nested.len()
+    /// Number of starts whose ends have not come, also of those that are not kept.
+    pub(super) fn waiting(&self) -> u64 {
+        let level = |saved: &Vec<u8>| if self.nests { word(saved, saved.len() - 8) } else { 0 };
+        self.starts.values().map(|saved| 1 + level(saved)).sum()
     }
 
     /// Saves a start. Returns whether it replaces another one; `None` if there is no space for it.
