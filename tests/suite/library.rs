@@ -142,7 +142,102 @@ fn simulated_backend_measures_latency() {
     let text = |text: &str| LabelValue::String(text.into(), false);
     assert_eq!(read, [(text("sync"), 700), (text("write"), 3)]);
     let unpaired = session.summary().unwrap().unpaired;
-    assert_eq!(unpaired, Some(Unpaired { unmatched_starts: 1, unmatched_ends: 1, overwritten: 1 }));
+    assert_eq!(
+        unpaired,
+        Some(Unpaired { unmatched_starts: 2, unmatched_ends: 1, ..Unpaired::default() })
+    );
+}
+
+/// Each parent that a span names was exported, in the same trace.
+fn assert_parents_exist(spans: &[usdt_export::span::Span]) {
+    let traces: BTreeMap<[u8; 8], [u8; 16]> =
+        spans.iter().map(|span| (span.span_id, span.trace_id)).collect();
+    assert_eq!(traces.len(), spans.len(), "each span is exported once");
+    for span in spans {
+        let Some(parent) = span.parent_id else { continue };
+        assert_eq!(traces.get(&parent), Some(&span.trace_id), "{span:?}");
+    }
+}
+
+/// Nested spans of one goroutine and one entry, in random order, against an unbounded stack. The
+/// limit is so low that spans are given up while they enclose others.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn simulated_backend_nests_spans() {
+    use usdt_export::config;
+    use usdt_export::span::{Attribute, Pairing};
+    let entry = || config::Span {
+        start: "ops:begin".into(),
+        end: "ops:end".into(),
+        name: Some("{kind} {status}".into()),
+        ..config::Span::default()
+    };
+    let goroutine = |goid: &str| config::Span { key: Some(goid.into()), ..entry() };
+    for (limit, key) in [(1000, entry()), (1000, goroutine("goid")), (12, entry())] {
+        let (mut session, backend, sites) =
+            simulated_session("pairs", &["ops:*"], &Options::default());
+        let site = |name: &str| sites.iter().find(|(n, _)| n == name).unwrap().1;
+        let mut pairing = Pairing::new(&[key], limit);
+        let mut spans = Vec::new();
+        let mut stacks: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        // The innermost call that is open at each start, by the number of the start.
+        let (mut enclosing, mut ended, mut unmatched) = (BTreeMap::new(), BTreeMap::new(), 0);
+        let mut state = limit as u64;
+        for step in 1..3000u64 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let goid = 1 + (state >> 40 & 3);
+            let stack = stacks.entry(goid).or_default();
+            let is_start = state >> 60 < 9 && stack.len() < 30;
+            let fired = match is_start {
+                true => hit(site("begin"), goid, &[step, u64::MAX, 4], "read"),
+                false => hit(site("end"), goid, &[step, 200], ""),
+            };
+            backend.hit(&Hit { time_ns: step * 1_000_000, ..fired });
+            if is_start {
+                enclosing.insert(step, stack.last().copied());
+                stack.push(step);
+            } else if let Some(start) = stack.pop() {
+                ended.insert(start, step);
+            } else {
+                unmatched += 1;
+            }
+            session.drain(|event| pairing.add_event(event, |span| spans.push(span))).unwrap();
+            assert!(pairing.open_spans() <= limit);
+        }
+        pairing.discard_processes(|_| false, |span| spans.push(span));
+        assert_parents_exist(&spans);
+        let counts = pairing.counts();
+        if limit < 1000 {
+            assert!(counts.unfinished > 0 && counts.complete > 100, "{counts:?}");
+            continue;
+        }
+        assert_eq!((counts.complete, counts.without_start), (ended.len() as u64, unmatched));
+        let number = |span: &usdt_export::span::Span| {
+            let id = span.attributes.iter().find(|(name, _)| name == "id").unwrap();
+            let Attribute::Int(id) = id.1 else { panic!("{id:?}") };
+            id as u64
+        };
+        let starts: BTreeMap<[u8; 8], u64> =
+            spans.iter().map(|span| (span.span_id, number(span))).collect();
+        for span in &spans {
+            let start = number(span);
+            assert_eq!(span.parent_id.map(|id| starts[&id]), enclosing[&start], "{span:?}");
+            match ended.get(&start) {
+                Some(end) => {
+                    assert_eq!(span.name, "read 200", "the name has an argument of the end");
+                    let duration = (span.end_ns - span.start_ns) as i64;
+                    // The offset between the clocks is measured for each batch.
+                    let difference = (duration - (end - start) as i64 * 1_000_000).abs();
+                    assert!(difference < 500_000, "{span:?}");
+                }
+                None => {
+                    assert_eq!(span.name, "read");
+                    let unfinished = ("usdt.unfinished".to_owned(), Attribute::Bool(true));
+                    assert!(span.attributes.contains(&unfinished), "{span:?}");
+                }
+            }
+        }
+    }
 }
 
 /// Pairs starts and ends in random order: each start is complete, lost or still open, and never two
@@ -183,7 +278,7 @@ fn simulated_backend_pairs_spans() {
     for (id, time) in [(10, 3000), (11, 4000), (12, 5000), (13, 6000)] {
         fire(false, 1, id, time);
     }
-    // A repeated key replaces the open start, and starts beyond the limit evict the oldest.
+    // A repeated argument replaces the open start, and starts beyond the limit evict the oldest.
     let mut started = 3;
     let mut state = 1u64;
     for step in 0..2000u64 {
@@ -193,12 +288,14 @@ fn simulated_backend_pairs_spans() {
         started += u64::from(is_start);
         let (ended, counts, waiting) =
             fire(is_start, state >> 40 & 3, 100 + (state >> 50 & 15), 10_000 + step);
-        assert_eq!(counts.complete, ended);
-        assert_eq!(started, counts.complete + counts.without_end + waiting as u64, "step {step}");
+        assert_eq!(counts.complete + counts.unfinished, ended);
+        let given_up = counts.without_end + counts.unfinished;
+        assert_eq!(started, counts.complete + given_up + waiting as u64, "step {step}");
         assert!(waiting <= LIMIT);
     }
-    pairing.discard_processes(|_| false);
+    pairing.discard_processes(|_| false, |span| spans.push(span));
     assert_eq!(pairing.open_spans(), 0);
+    assert_parents_exist(&spans);
     let [outer, inner, other, ..] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!(outer.name, "read 10 {");
     // The offset between the clocks is measured for each batch.

@@ -28,6 +28,7 @@ mod instruction_counts;
 mod known_providers;
 mod library;
 mod malformed_files;
+mod nested_calls;
 mod operands;
 mod other_architectures;
 mod packages;

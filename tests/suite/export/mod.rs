@@ -5,6 +5,7 @@ mod agent;
 mod collector;
 mod config;
 mod hostile_network;
+mod nested_spans;
 mod prometheus;
 mod recordings;
 mod web_config;

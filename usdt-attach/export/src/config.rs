@@ -146,7 +146,8 @@ pub struct Limits {
     /// The maximum number of label combinations per entry and file. Hits of further combinations
     /// are counted as dropped.
     pub series: u32,
-    /// The maximum number of open spans. Beyond it, the oldest open span is given up.
+    /// The maximum number of open spans. Beyond it, the oldest open span is given up. The
+    /// same number of goroutines is known that a span encloses.
     pub open_spans: usize,
     /// The maximum number of spans that wait to be sent. Further ones are discarded.
     pub queue: usize,
@@ -292,7 +293,8 @@ pub struct Latency {
     /// The probe at which the time ends.
     pub end: String,
     /// What pairs a start with its end: an argument, `goid` or `tid`. By default `goid`, or `tid`
-    /// outside of Go.
+    /// outside of Go. The starts of a goroutine or thread are nested; a start with the same argument
+    /// as an open one replaces it.
     pub key: Option<String>,
     /// The name of the metric, by default `usdt_PROVIDER_END_latency_seconds`.
     pub name: Option<String>,
@@ -314,10 +316,11 @@ pub struct Span {
     /// The probe at which spans end.
     pub end: String,
     /// What pairs a start with its end: an argument, `goid` or `tid`. By default `goid`, or `tid`
-    /// outside of Go.
+    /// outside of Go. The starts of a goroutine or thread are nested; a start with the same argument
+    /// as an open one replaces it.
     pub key: Option<String>,
-    /// The name of the spans, in which `{ARGUMENT}` is replaced by the value of that argument. By
-    /// default the name of the start, without `start` and the like.
+    /// The name of the spans, in which `{ARGUMENT}` is replaced by the value of that argument of the
+    /// start or else of the end. By default the name of the start, without `start` and the like.
     pub name: Option<String>,
     /// The kind of the spans.
     #[serde(default)]

@@ -3,6 +3,7 @@
 
 mod files;
 mod outputs;
+mod spans;
 
 pub use outputs::CommandLine;
 
@@ -262,6 +263,7 @@ impl<'a> Exporter<'a> {
         let is_kept = |job: &Job| entries.iter().any(|entry| job.matches(entry, &scope));
         let (kept, mut removed): (Vec<Job>, Vec<Job>) = self.jobs.drain(..).partition(is_kept);
         Job::stop_all(&mut removed);
+        self.finish_spans(&mut removed)?;
         jobs.extend(kept);
         jobs.sort_by_key(|job| entries.iter().position(|entry| job.matches(entry, &scope)));
         self.jobs = jobs;
@@ -346,6 +348,7 @@ impl<'a> Exporter<'a> {
     fn finish(mut self) -> Result<Summary> {
         Job::stop_all(&mut self.jobs);
         while self.drain()? {}
+        self.discard_processes(|_| false);
         self.send_spans();
         if self.otlp_sender.is_some() {
             self.send_metrics()?;
@@ -359,44 +362,6 @@ impl<'a> Exporter<'a> {
             }
         }
         self.jobs.iter().try_fold(Summary::default(), |all, job| Ok(all + job.summary()?))
-    }
-
-    /// Drains events and queues the spans that they end. Returns whether there were events.
-    fn drain(&mut self) -> Result<bool> {
-        let max_queued = self.settings.config.limits.queue;
-        let mut had_events = false;
-        for job in &mut self.jobs {
-            let Some(before) = job.pairing.as_ref().map(|p| p.counts().complete) else { continue };
-            let (queue, discarded, services) =
-                (&mut self.span_queue, &mut self.discarded_spans, &mut self.services);
-            let more = job.drain(|span| {
-                // If the process has ended, the name of its thread has to do.
-                services
-                    .entry(span.pid)
-                    .or_insert_with(|| program_name(span.pid).unwrap_or_else(|| span.comm.clone()));
-                if queue.len() < max_queued {
-                    queue.push(span);
-                } else {
-                    *discarded += 1;
-                }
-            })?;
-            had_events |=
-                more || job.pairing.as_ref().is_some_and(|p| p.counts().complete > before);
-        }
-        Ok(had_events)
-    }
-
-    fn send_spans(&mut self) {
-        let (Some(sender), Some(otlp)) = (&self.otlp_sender, &self.settings.config.otlp) else {
-            return;
-        };
-        let services = &self.services;
-        // The name that the OpenTelemetry specification defines for an unknown service.
-        let service_name =
-            |pid: u32| services.get(&pid).cloned().unwrap_or_else(|| "unknown_service".to_owned());
-        for batch in std::mem::take(&mut self.span_queue).chunks(otlp::MAX_BATCH) {
-            sender.send_spans(otlp::spans(batch, &otlp.resource, service_name), batch.len());
-        }
     }
 
     fn send_metrics(&self) -> Result<()> {
@@ -449,6 +414,8 @@ impl<'a> Exporter<'a> {
                 spans_complete: sum(|pairing| pairing.counts().complete),
                 spans_without_start: sum(|pairing| pairing.counts().without_start),
                 spans_without_end: sum(|pairing| pairing.counts().without_end),
+                spans_unfinished: sum(|pairing| pairing.counts().unfinished),
+                spans_too_deep: sum(|pairing| pairing.counts().too_deep),
                 spans_unsent: self.discarded_spans + counts.lost_spans.load(Relaxed),
                 spans_open: sum(|pairing| pairing.open_spans() as u64),
             }
@@ -460,10 +427,4 @@ impl<'a> Exporter<'a> {
             otlp,
         })
     }
-}
-
-/// The file name of a process's executable; `None` if the process has ended.
-fn program_name(pid: u32) -> Option<String> {
-    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    Some(exe.file_name()?.to_string_lossy().trim_end_matches(" (deleted)").to_owned())
 }

@@ -6,12 +6,13 @@
 
 use crate::config::{Config, Count, Hist, Latency, LinearBuckets, Span, Unit};
 use crate::metric::{Family, Kind, metric_name, series, to_metric_chars};
-use crate::span::Pairing;
+use crate::span::{Pairing, tells_parents};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use usdt_attach::ProcessHandle;
 use usdt_attach::backend::Backend;
-use usdt_attach::discover::select::{Glob, select, select_if_any};
+use usdt_attach::discover::select::{Glob, Selected, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
@@ -158,11 +159,14 @@ impl Job {
         backend: &dyn Backend,
         report: &mut dyn FnMut(String),
     ) -> Result<()> {
-        let selected = select_if_any(found, &self.globs);
+        let mut selected = select_if_any(found, &self.globs);
         let is_settled =
             |id| self.unplanned.contains(&id) || self.objects().any(|object| object == id);
         if selected.is_empty() || found.iter().all(|file| is_settled(file.object.id)) {
             return Ok(());
+        }
+        if self.pairing.is_some() {
+            add_goroutine_creations(&mut selected, found);
         }
         let running = processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
         let pids = running.as_ref().map(|all| all.iter().map(|p| p.pid()).collect());
@@ -230,6 +234,18 @@ impl Job {
             more |= attached.session.drain(|event| pairing.add_event(event, &mut on_span))?;
         }
         Ok(more)
+    }
+
+    /// Gives up the open spans of processes that have ended. Passes those that other spans name as
+    /// their parent to `on_span`.
+    pub(crate) fn discard_processes(
+        &mut self,
+        is_alive: impl Fn(u32) -> bool,
+        on_span: impl FnMut(crate::span::Span),
+    ) {
+        if let Some(pairing) = &mut self.pairing {
+            pairing.discard_processes(is_alive, on_span);
+        }
     }
 
     /// Detaches all sessions of the jobs. Their events and totals can still be read.
@@ -358,6 +374,28 @@ impl Job {
             },
             Entry::Spans(_) => return None,
         })
+    }
+}
+
+/// Adds the probe that fires when a goroutine is created, in the files with selected probes. It
+/// tells the parents of spans in goroutines that a request has started.
+fn add_goroutine_creations(selected: &mut Vec<Selected>, found: &[ScannedObject]) {
+    let is_selected =
+        |file: &&ScannedObject| selected.iter().any(|s| s.object.id == file.object.id);
+    let files: Vec<&ScannedObject> = found.iter().filter(is_selected).collect();
+    for file in files {
+        for probe in file.probes.iter().filter(|probe| tells_parents(probe)) {
+            let is_known = selected
+                .iter()
+                .any(|s| s.object.id == file.object.id && s.probe.address == probe.address);
+            if !is_known {
+                selected.push(Selected {
+                    object: Arc::clone(&file.object),
+                    probe: Arc::clone(probe),
+                    pids: Arc::clone(&file.pids),
+                });
+            }
+        }
     }
 }
 

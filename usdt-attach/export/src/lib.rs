@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`config`] | the configuration: what to export, of which target, and where to |
 //! | [`span`] | spans, built from pairs of events |
+//! | [`call_stack`] | the calls of a goroutine or thread that are open |
 //! | [`pairs`] | the probes that are the start and the end of the same work |
 //! | [`time`] | parsing of durations, the current time |
 //! | `job` | one entry of the configuration, with its sessions and totals |
@@ -19,6 +20,7 @@
 //! Metrics are aggregated in the kernel and read when they are scraped or sent. Only spans need
 //! events, which are drained every few milliseconds.
 
+pub mod call_stack;
 pub mod config;
 mod endpoint;
 mod exporter;

@@ -28,6 +28,10 @@ pub(crate) struct OtlpCounts {
     pub(crate) spans_complete: u64,
     pub(crate) spans_without_start: u64,
     pub(crate) spans_without_end: u64,
+    /// Spans without an end that were sent, because other spans name them as their parent.
+    pub(crate) spans_unfinished: u64,
+    /// Spans that were given up because too many were nested in them.
+    pub(crate) spans_too_deep: u64,
     /// Complete spans that were not sent: the queue was full or the request failed.
     pub(crate) spans_unsent: u64,
     /// Spans that have started and not ended, at the moment.
@@ -42,6 +46,7 @@ pub(crate) fn families(snapshot: &Snapshot) -> Vec<Family> {
         hits(&snapshot.entries),
         single("usdt_attach_memory_bytes", "Resident memory of the exporter.", resident_memory()),
     ];
+    out.extend(unpaired(&snapshot.entries));
     if let Some(otlp) = &snapshot.otlp {
         out.push(by_outcome(
             "usdt_attach_otlp_requests_total",
@@ -64,8 +69,15 @@ pub(crate) fn families(snapshot: &Snapshot) -> Vec<Family> {
                 ("complete", otlp.spans_complete),
                 ("without_start", otlp.spans_without_start),
                 ("without_end", otlp.spans_without_end),
+                ("unfinished", otlp.spans_unfinished),
                 ("unsent", otlp.spans_unsent),
             ],
+        ));
+        out.push(family(
+            "usdt_attach_spans_too_deep_total",
+            "Spans that were given up because too many were nested in them.",
+            Kind::Counter,
+            vec![series(&[], otlp.spans_too_deep)],
         ));
         out.push(single(
             "usdt_attach_spans_open",
@@ -76,14 +88,20 @@ pub(crate) fn families(snapshot: &Snapshot) -> Vec<Family> {
     out
 }
 
-/// Hits by entry and outcome. Series must differ in their labels, so an entry with the name of an
-/// earlier one gets its position appended.
-fn hits(entries: &[(String, Summary)]) -> Family {
+/// The hit counts of each entry by its name. Series must differ in their labels, so an entry with
+/// the name of an earlier one gets its position appended.
+fn with_unique_names(entries: &[(String, Summary)]) -> impl Iterator<Item = (String, &Summary)> {
     let mut names: HashSet<&str> = HashSet::new();
+    entries.iter().enumerate().map(move |(index, (name, summary))| {
+        let is_new = names.insert(name);
+        (if is_new { name.clone() } else { format!("{name} #{}", index + 1) }, summary)
+    })
+}
+
+/// Hits by entry and outcome.
+fn hits(entries: &[(String, Summary)]) -> Family {
     let mut all = Vec::new();
-    for (index, (name, summary)) in entries.iter().enumerate() {
-        let unique =
-            if names.insert(name) { name.clone() } else { format!("{name} #{}", index + 1) };
+    for (unique, summary) in with_unique_names(entries) {
         for (outcome, n) in [
             ("delivered", summary.delivered),
             ("dropped", summary.dropped),
@@ -93,6 +111,24 @@ fn hits(entries: &[(String, Summary)]) -> Family {
         }
     }
     family("usdt_attach_hits_total", "Hits, by outcome.", Kind::Counter, all)
+}
+
+/// Hits of latency entries that are not part of a histogram, by entry and reason; `None` without
+/// such entries.
+fn unpaired(entries: &[(String, Summary)]) -> Option<Family> {
+    let mut all = Vec::new();
+    for (unique, summary) in with_unique_names(entries) {
+        let Some(unpaired) = summary.unpaired else { continue };
+        for (reason, n) in [
+            ("without_start", unpaired.unmatched_ends),
+            ("overwritten", unpaired.overwritten),
+            ("too_deep", unpaired.too_deep),
+        ] {
+            all.push(series(&[("entry", &unique), ("reason", reason)], n));
+        }
+    }
+    let help = "Starts and ends of latencies that are not part of a histogram, by reason.";
+    (!all.is_empty()).then(|| family("usdt_attach_unpaired_total", help, Kind::Counter, all))
 }
 
 fn by_outcome(name: &str, help: &str, counts: &[(&str, u64)]) -> Family {
@@ -128,6 +164,7 @@ fn resident_memory() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use usdt_attach::session::Unpaired;
 
     #[test]
     fn numbers_entries_with_the_same_name() {
@@ -137,6 +174,23 @@ mod tests {
         assert_eq!(names[0], "count");
         assert_eq!(names[3], "other");
         assert_eq!(names[6], "count #3");
+    }
+
+    #[test]
+    fn counts_the_hits_that_latencies_lose() {
+        let unpaired =
+            Unpaired { unmatched_ends: 1, overwritten: 2, too_deep: 3, ..Unpaired::default() };
+        let latency = Summary { unpaired: Some(unpaired), ..Summary::default() };
+        let entries = [("count".to_owned(), Summary::default()), ("latency".to_owned(), latency)];
+        let family = super::unpaired(&entries).unwrap();
+        let series: Vec<(&str, &SeriesValue)> =
+            family.series.iter().map(|s| (s.labels[1].1.as_str(), &s.value)).collect();
+        let number = |n| SeriesValue::Number(n);
+        assert_eq!(
+            series,
+            [("without_start", &number(1)), ("overwritten", &number(2)), ("too_deep", &number(3))]
+        );
+        assert!(super::unpaired(&entries[..1]).is_none());
     }
 
     #[test]

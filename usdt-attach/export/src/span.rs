@@ -1,12 +1,16 @@
 //! Spans, built from the events of probes that are the start and the end of the same work.
 
+mod goroutines;
+mod name;
+mod pairing;
+
+pub(crate) use goroutines::tells_parents;
+use name::NameValues;
+pub use pairing::{Pairing, SpanCounts};
+
 use crate::config::{self, SpanKind};
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::sync::Arc;
-use usdt_attach::discover::select::Glob;
-use usdt_attach::event::{Event, Track, Value};
-use usdt_attach::plan::PlannedProbe;
+use usdt_attach::event::{Event, Value};
 
 /// A span that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,248 +60,6 @@ pub enum Attribute {
 enum PairValue {
     Number(u64),
     Bytes(Vec<u8>),
-}
-
-/// Identifies an open span.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct OpenKey {
-    /// The index of the configuration entry.
-    entry: usize,
-    pid: u32,
-    value: PairValue,
-}
-
-struct OpenSpan {
-    span: Span,
-    track: Track,
-    /// The number of starts up to this one, which tells it from a later start with the same key.
-    sequence: u64,
-}
-
-/// How many starts and ends have been paired.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SpanCounts {
-    /// Spans with a start and an end.
-    pub complete: u64,
-    /// Ends without a start.
-    pub without_start: u64,
-    /// Starts that were given up: another start had the same key, too many spans were open, or the
-    /// process ended.
-    pub without_end: u64,
-}
-
-/// Pairs starts and ends, and builds spans from them.
-///
-/// A span becomes a child of the span that was started last, and is still open, in the same
-/// goroutine, or in the same thread outside of Go.
-pub struct Pairing {
-    entries: Vec<Entry>,
-    /// What the events of each probe are, resolved at its first event.
-    roles: HashMap<PlannedProbe, Arc<[Role]>>,
-    open: HashMap<OpenKey, OpenSpan>,
-    /// The starts in their order, with sequence numbers. Some of them are not open any more.
-    start_order: VecDeque<(OpenKey, u64)>,
-    /// The open spans of each goroutine or thread, the innermost last.
-    tracks: HashMap<Track, Vec<OpenKey>>,
-    max_open: usize,
-    sequence: u64,
-    random: RandomBytes,
-    counts: SpanCounts,
-}
-
-struct Entry {
-    config: config::Span,
-    start: Glob,
-    end: Glob,
-}
-
-/// What an event is for an entry of the configuration.
-#[derive(Clone, Copy)]
-struct Role {
-    entry: usize,
-    is_start: bool,
-}
-
-impl Pairing {
-    /// Creates a pairing for the entries of a configuration. When more than `max_open` spans are
-    /// open, the oldest one is given up.
-    pub fn new(spans: &[config::Span], max_open: usize) -> Pairing {
-        let entry = |config: &config::Span| Entry {
-            start: Glob::new(&config.start),
-            end: Glob::new(&config.end),
-            config: config.clone(),
-        };
-        Pairing {
-            entries: spans.iter().map(entry).collect(),
-            roles: HashMap::new(),
-            open: HashMap::new(),
-            start_order: VecDeque::new(),
-            tracks: HashMap::new(),
-            max_open,
-            sequence: 0,
-            random: RandomBytes::default(),
-            counts: SpanCounts::default(),
-        }
-    }
-
-    /// The number of spans that have started and not ended.
-    pub fn open_spans(&self) -> usize {
-        self.open.len()
-    }
-
-    /// The numbers of starts and ends that have been paired so far.
-    pub fn counts(&self) -> SpanCounts {
-        self.counts
-    }
-
-    /// Adds an event, and passes each span that it ends to `on_span`. Events must come in the order
-    /// of their times.
-    pub fn add_event(&mut self, event: &Event<'_>, mut on_span: impl FnMut(Span)) {
-        for role in self.roles(event.probe).iter() {
-            if role.is_start {
-                self.start(role.entry, event);
-            } else if let Some(span) = self.end(role.entry, event) {
-                self.counts.complete += 1;
-                on_span(span);
-            }
-        }
-    }
-
-    /// Gives up the open spans of processes that have ended.
-    pub fn discard_processes(&mut self, is_alive: impl Fn(u32) -> bool) {
-        let pids: HashSet<u32> = self.open.keys().map(|key| key.pid).collect();
-        let ended: HashSet<u32> = pids.into_iter().filter(|pid| !is_alive(*pid)).collect();
-        let keys: Vec<OpenKey> =
-            self.open.keys().filter(|key| ended.contains(&key.pid)).cloned().collect();
-        for key in keys {
-            self.give_up(&key);
-        }
-    }
-
-    fn roles(&mut self, probe: &PlannedProbe) -> Arc<[Role]> {
-        if let Some(roles) = self.roles.get(probe) {
-            return Arc::clone(roles);
-        }
-        let role = |(index, entry): (usize, &Entry)| {
-            let is_start = entry.start.matches_names(&probe.provider, &probe.name);
-            let is_end = entry.end.matches_names(&probe.provider, &probe.name);
-            (is_start || is_end).then_some(Role { entry: index, is_start })
-        };
-        let roles: Arc<[Role]> = self.entries.iter().enumerate().filter_map(role).collect();
-        self.roles.insert(probe.clone(), Arc::clone(&roles));
-        roles
-    }
-
-    fn start(&mut self, index: usize, event: &Event<'_>) {
-        let Some(Entry { config, .. }) = self.entries.get(index) else { return };
-        let key = OpenKey {
-            entry: index,
-            pid: event.pid,
-            value: pair_value(config.key.as_deref(), event),
-        };
-        let track = event.track();
-        let id = |name: &Option<String>, size| id_arg(event, name.as_deref()?, size);
-        let mut trace_id = None;
-        let mut parent_id = id(&config.parent_id, 8).and_then(|text| parse_hex(&text));
-        if let Some(text) = id(&config.trace, 16) {
-            let context = TraceContext::parse(&text);
-            trace_id = context.trace_id;
-            parent_id = parent_id.or(context.parent_id);
-        }
-        let enclosing =
-            self.tracks.get(&track).and_then(|keys| keys.last()).and_then(|key| self.open.get(key));
-        if trace_id.is_none()
-            && let Some(enclosing) = enclosing
-        {
-            trace_id = Some(enclosing.span.trace_id);
-            parent_id = parent_id.or(Some(enclosing.span.span_id));
-        }
-        let span = Span {
-            pid: event.pid,
-            comm: String::from_utf8_lossy(event.comm()).into_owned(),
-            trace_id: trace_id.unwrap_or_else(|| self.random.bytes()),
-            span_id: id(&config.span_id, 8)
-                .and_then(|text| parse_hex(&text))
-                .unwrap_or_else(|| self.random.bytes()),
-            parent_id: parent_id.filter(|id| *id != [0; 8]),
-            name: config
-                .name
-                .as_ref()
-                .map_or_else(|| default_name(event), |template| fill_template(template, event)),
-            kind: config.kind,
-            start_ns: event.time_ns,
-            end_ns: event.time_ns,
-            attributes: attributes(config, event),
-            error: None,
-        };
-        self.give_up(&key);
-        self.sequence += 1;
-        let sequence = self.sequence;
-        self.tracks.entry(track).or_default().push(key.clone());
-        self.start_order.push_back((key.clone(), sequence));
-        self.open.insert(key, OpenSpan { span, track, sequence });
-        while self.open.len() > self.max_open {
-            self.evict_oldest();
-        }
-        // Keeps the queue in proportion to the open spans, at a constant cost per start.
-        if self.start_order.len() > 2 * self.max_open + 16 {
-            let open = &self.open;
-            self.start_order
-                .retain(|(key, sequence)| open.get(key).is_some_and(|o| o.sequence == *sequence));
-        }
-    }
-
-    fn end(&mut self, index: usize, event: &Event<'_>) -> Option<Span> {
-        let config = &self.entries.get(index)?.config;
-        let key = OpenKey {
-            entry: index,
-            pid: event.pid,
-            value: pair_value(config.key.as_deref(), event),
-        };
-        let Some(open) = self.open.remove(&key) else {
-            self.counts.without_start += 1;
-            return None;
-        };
-        let mut span = open.span;
-        span.end_ns = event.time_ns.max(span.start_ns);
-        span.error = error_message(config, event);
-        for (name, value) in attributes(config, event) {
-            if !span.attributes.iter().any(|(known, _)| *known == name) {
-                span.attributes.push((name, value));
-            }
-        }
-        self.remove_from_track(&key, open.track);
-        Some(span)
-    }
-
-    /// Counts an open span, if the key has one, as one without an end.
-    fn give_up(&mut self, key: &OpenKey) {
-        if let Some(open) = self.open.remove(key) {
-            self.counts.without_end += 1;
-            self.remove_from_track(key, open.track);
-        }
-    }
-
-    /// Removes a span from the open spans of its goroutine or thread.
-    fn remove_from_track(&mut self, key: &OpenKey, track: Track) {
-        let Some(keys) = self.tracks.get_mut(&track) else { return };
-        if let Some(index) = keys.iter().rposition(|known| known == key) {
-            keys.remove(index);
-        }
-        if keys.is_empty() {
-            self.tracks.remove(&track);
-        }
-    }
-
-    /// Gives up the oldest open span.
-    fn evict_oldest(&mut self) {
-        while let Some((key, sequence)) = self.start_order.pop_front() {
-            if self.open.get(&key).is_some_and(|open| open.sequence == sequence) {
-                return self.give_up(&key);
-            }
-        }
-    }
 }
 
 /// The value of `goid`, `tid` or an argument; 0 if the event has no such argument.
@@ -375,31 +137,6 @@ impl TraceContext {
 /// A trace ID of zeros is invalid.
 fn parse_trace_id(text: &str) -> Option<[u8; 16]> {
     parse_hex(text).filter(|id| *id != [0; 16])
-}
-
-/// The name of a span without a template: the name of the start without its suffix.
-fn default_name(event: &Event<'_>) -> String {
-    let name = crate::pairs::stem(&event.probe.name).replace("__", "_");
-    format!("{}:{name}", event.probe.provider)
-}
-
-/// Replaces each `{ARGUMENT}` by the value of that argument, or by nothing if there is none.
-fn fill_template(template: &str, event: &Event<'_>) -> String {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        out.push_str(before);
-        let Some((name, after)) = after.split_once('}') else {
-            out.push('{');
-            rest = after;
-            continue;
-        };
-        if let Some(value) = event.arg(name).and_then(attribute) {
-            out.push_str(&value.to_string());
-        }
-        rest = after;
-    }
-    out + rest
 }
 
 /// The arguments that become attributes. By default these are all but those that hold IDs.

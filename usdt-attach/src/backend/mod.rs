@@ -10,6 +10,8 @@
 mod attach;
 pub mod bcc;
 mod embedded;
+#[cfg(test)]
+mod nesting_tests;
 pub mod simulated;
 mod traits;
 

@@ -18,6 +18,9 @@
 //! # }
 //! ```
 
+mod starts;
+
+use self::starts::{Missing, Starts};
 use super::traits::{AttachPlan, Attachment, ProgramStats};
 use crate::error::Result;
 use crate::filter::Test;
@@ -69,7 +72,7 @@ struct State {
     records: VecDeque<Vec<u8>>,
     table: BTreeMap<Vec<u8>, Vec<u64>>,
     /// Latency starts that wait for their ends.
-    starts: BTreeMap<Vec<u8>, Vec<u8>>,
+    starts: Starts,
     /// The current second of each rate limit.
     rates: BTreeMap<u32, RateWindow>,
     /// Hits that have reached the sampling.
@@ -91,6 +94,7 @@ enum Outcome {
     Filtered,
     Dropped,
     Unmatched,
+    TooDeep,
     /// The hit does not count: the limit is used up, or the prologue will run again after the stack
     /// has grown.
     Ignored,
@@ -118,7 +122,7 @@ impl AttachPlan for Simulated {
             counts: vec![Counts::default(); plan.sites().len()],
             records: VecDeque::new(),
             table: BTreeMap::new(),
-            starts: BTreeMap::new(),
+            starts: Starts::new(plan),
             rates: BTreeMap::new(),
             sampled: 0,
             remaining: plan.limit.unwrap_or(u64::MAX),
@@ -170,7 +174,7 @@ impl Attachment for Simulation {
     }
 
     fn pending_starts(&self) -> Result<u64> {
-        Ok(lock(&self.state).starts.len() as u64)
+        Ok(lock(&self.state).starts.waiting())
     }
 
     fn program_stats(&self) -> Result<ProgramStats> {
@@ -213,6 +217,7 @@ impl State {
             Outcome::Filtered => counts.filtered += 1,
             Outcome::Dropped => counts.dropped += 1,
             Outcome::Unmatched => counts.unmatched += 1,
+            Outcome::TooDeep => counts.too_deep += 1,
         }
         counts.hits += 1;
     }
@@ -270,25 +275,45 @@ impl State {
                 let key = region(&mut frame, key);
                 self.aggregate(key, value.unwrap_or(0))
             }
-            Action::Start { key, saved } => {
-                put(&mut frame, saved.at, hit.time_ns);
+            Action::Start { key, saved, nesting } => {
+                let failed = nesting.is_some_and(|n| faults(&frame) & n.label_faults != 0);
+                put(&mut frame, saved.at, if failed { 0 } else { hit.time_ns });
                 let (key, saved) = (region(&mut frame, key), region(&mut frame, saved));
-                let table = self.plan.table.as_ref();
-                let is_full = table.is_some_and(|t| self.starts.len() >= t.entries as usize);
-                if is_full && !self.starts.contains_key(&key) {
-                    return Outcome::Dropped;
+                let saved = match nesting {
+                    Some(_) => self.starts.push(key, saved).map(|()| false),
+                    None => self.starts.replace(key, saved),
+                };
+                match saved {
+                    Some(is_replaced) => {
+                        if let Some(counts) = self.counts.get_mut(hit.site as usize) {
+                            counts.overwritten += u64::from(is_replaced);
+                        }
+                        if failed { Outcome::Dropped } else { Outcome::Delivered }
+                    }
+                    None => Outcome::Dropped,
                 }
-                if self.starts.insert(key, saved).is_some()
-                    && let Some(counts) = self.counts.get_mut(hit.site as usize)
-                {
-                    counts.overwritten += 1;
-                }
-                Outcome::Delivered
             }
-            Action::End { start, key, kept } => {
+            Action::End { start, key, kept, nesting } => {
                 let start = region(&mut frame, start);
-                let Some(saved) = self.starts.remove(&start) else { return Outcome::Unmatched };
-                let started = saved.first_chunk::<8>().map_or(0, |raw| u64::from_le_bytes(*raw));
+                let popped = match nesting {
+                    None => self.starts.remove(&start).ok_or(Missing::Unmatched),
+                    Some(_) => self.starts.pop(start),
+                };
+                let mut saved = match popped {
+                    Ok(saved) => saved,
+                    Err(Missing::Unmatched) => return Outcome::Unmatched,
+                    Err(Missing::TooDeep) => return Outcome::TooDeep,
+                };
+                let started = word(&saved, 0);
+                if let Some(nesting) = nesting {
+                    saved.truncate(saved.len() - 8);
+                    if *kept > 0 && started == 0 {
+                        return Outcome::Unmatched;
+                    }
+                    if faults(&frame) & nesting.label_faults != 0 {
+                        return Outcome::Dropped;
+                    }
+                }
                 // The last `kept` bytes of the key are labels that the start has saved.
                 let mut key = region(&mut frame, key);
                 key.truncate(key.len() - *kept as usize);
@@ -343,6 +368,11 @@ fn put(area: &mut [u8], at: u32, value: u64) {
     if let Some(slot) = area.get_mut(at as usize..).and_then(|rest| rest.first_chunk_mut::<8>()) {
         *slot = value.to_le_bytes();
     }
+}
+
+fn word(area: &[u8], at: usize) -> u64 {
+    let raw = area.get(at..).and_then(|rest| rest.first_chunk::<8>());
+    raw.map_or(0, |raw| u64::from_le_bytes(*raw))
 }
 
 fn faults(area: &[u8]) -> u32 {

@@ -21,6 +21,8 @@ pub(crate) struct MapFds {
     pub zero: i32,
     /// Hash of starts that wait for their ends.
     pub starts: i32,
+    /// Hash of starts that are nested in those of `starts`; see `plan::nesting`.
+    pub nested: i32,
     /// `BPF_MAP_TYPE_CGROUP_ARRAY` with the traced cgroup.
     pub cgroup: i32,
 }
@@ -28,9 +30,19 @@ pub(crate) struct MapFds {
 impl MapFds {
     /// Returns true if the descriptor is one of these maps.
     pub(crate) fn contains(&self, fd: i32) -> bool {
-        let MapFds { events, wakeup, counters, control, rates, table, zero, starts, cgroup } =
-            *self;
-        let all = [events, wakeup, counters, control, rates, table, zero, starts, cgroup];
+        let MapFds {
+            events,
+            wakeup,
+            counters,
+            control,
+            rates,
+            table,
+            zero,
+            starts,
+            nested,
+            cgroup,
+        } = *self;
+        let all = [events, wakeup, counters, control, rates, table, zero, starts, nested, cgroup];
         fd >= 0 && all.contains(&fd)
     }
 }
@@ -48,6 +60,8 @@ pub(crate) enum Counter {
     Overwritten,
     /// `Counts::unmatched`
     Unmatched,
+    /// `Counts::too_deep`
+    TooDeep,
 }
 
 impl Counter {

@@ -26,10 +26,12 @@ pub struct Counts {
     pub overwritten: u64,
     /// Ends for which there was no start.
     pub unmatched: u64,
+    /// Ends whose start was not kept, because too many calls were nested in it.
+    pub too_deep: u64,
 }
 
 /// Number of 64-bit counters per site.
-const COUNTS: usize = 5;
+const COUNTS: usize = 6;
 
 /// The key of the first value of an array.
 const FIRST: [u8; 4] = [0; 4];
@@ -48,6 +50,8 @@ pub(crate) struct Maps {
     table: Option<Map>,
     zero: Option<Map>,
     starts: Option<Map>,
+    /// Starts that are nested in those of `starts`.
+    nested: Option<Map>,
     cgroup: Option<Map>,
     sites: u32,
 }
@@ -63,7 +67,7 @@ impl Maps {
         let (cpu_array, cpu_hash) = (BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH);
         let sites = plan.objects.iter().map(|o| o.sites.len() as u32).sum::<u32>().max(1);
         let probes = plan.probes.len().max(1) as u32;
-        let (mut table, mut zero, mut starts) = (None, None, None);
+        let (mut table, mut zero, mut starts, mut nested) = (None, None, None, None);
         if let Some(shape) = &plan.table {
             let value = shape.value_size();
             table = Some(if shape.is_array() {
@@ -86,6 +90,10 @@ impl Maps {
                     (shape.key_size, shape.value_size, entries),
                     0,
                 )?);
+                if shape.nests {
+                    let sizes = (shape.nested_key_size(), shape.value_size, entries);
+                    nested = Some(create(c"usdt_nested", hash, sizes, 0)?);
+                }
             }
         }
         let rates =
@@ -118,6 +126,7 @@ impl Maps {
             table,
             zero,
             starts,
+            nested,
             cgroup,
             sites,
         };
@@ -148,6 +157,7 @@ impl Maps {
             table: raw(&self.table),
             zero: raw(&self.zero),
             starts: raw(&self.starts),
+            nested: raw(&self.nested),
             cgroup: raw(&self.cgroup),
         }
     }
@@ -176,6 +186,7 @@ impl Maps {
                 filtered: sum(2),
                 overwritten: sum(3),
                 unmatched: sum(4),
+                too_deep: sum(5),
             });
         }
         Ok(out)
@@ -201,10 +212,21 @@ impl Maps {
         Ok(out)
     }
 
-    /// Returns the number of starts whose ends have not come.
+    /// Returns the number of starts whose ends have not come, also of those that are not kept.
     pub(crate) fn waiting(&self) -> Result<u64> {
         let Some(map) = &self.starts else { return Ok(0) };
-        Ok(map.keys().map_err(cannot_read())?.len() as u64)
+        let keys = map.keys().map_err(cannot_read())?;
+        if self.nested.is_none() {
+            return Ok(keys.len() as u64);
+        }
+        let (mut value, mut waiting) = (map.buffer(), 0);
+        for key in keys {
+            if map.lookup(&key, &mut value).map_err(cannot_read())? {
+                // The last word is the number of starts nested in this one.
+                waiting += 1 + value.last().copied().unwrap_or(0);
+            }
+        }
+        Ok(waiting)
     }
 }
 

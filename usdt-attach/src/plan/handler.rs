@@ -19,6 +19,7 @@
 use super::arguments::{Argument, Arguments};
 use super::condition::Condition;
 use super::histogram::{Buckets, Scale};
+use super::nesting::Nesting;
 use super::reads::{ArgSlot, LayoutBuilder, ReadOp};
 use super::record_layout::Layout;
 use super::table::{Field, FieldKind, KEY_STRING_LEN};
@@ -87,19 +88,25 @@ pub(crate) enum Action {
     },
     /// Saves the time of a start under a key.
     Start {
+        /// With nesting, 8 bytes for the slot follow in the frame.
         key: FrameRegion,
-        /// The time, then the label fields to keep for the end.
+        /// The time, then the label fields to keep for the end; with nesting, then the level.
         saved: FrameRegion,
+        /// `None` if a start replaces an earlier one with the same key.
+        nesting: Option<Nesting>,
     },
     /// Adds the time since the start to a histogram in the table.
     End {
-        /// The key of the start.
+        /// The key of the start. With nesting, 8 bytes for the slot and 8 for the level follow in
+        /// the frame.
         start: FrameRegion,
         /// The key in the table.
         key: FrameRegion,
         /// Size in bytes of the label fields kept from the start. They are the last part of the key
         /// in the table.
         kept: u32,
+        /// As for the start.
+        nesting: Option<Nesting>,
     },
 }
 
@@ -147,6 +154,7 @@ pub(super) enum HandlerSpec<'a> {
     Start {
         key: &'a Subject,
         keep: &'a [Subject],
+        nests: bool,
     },
     End {
         key: &'a Subject,
@@ -154,6 +162,7 @@ pub(super) enum HandlerSpec<'a> {
         /// Size in bytes of the label fields kept from the start.
         kept: u32,
         scale: Scale,
+        nests: bool,
     },
 }
 
@@ -197,21 +206,13 @@ pub(super) fn compile(
                 value: Some(slot),
             }
         }
-        HandlerSpec::Start { key, keep } => {
-            let key = builder.start_key(key, &mut key_fields)?;
-            let mut saved = builder.region(Some(0), keep, &mut fields)?;
-            // The first 8 bytes are for the time.
-            saved.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));
-            Action::Start { key, saved }
+        HandlerSpec::Start { key, keep, nests } => {
+            builder.start(key, keep, *nests, &mut key_fields, &mut fields)?
         }
-        HandlerSpec::End { key, by, kept, scale } => {
+        HandlerSpec::End { key, by, kept, scale, nests } => {
             buckets = Some(scale.buckets(false));
             let start = builder.start_key(key, &mut key_fields)?;
-            let mut key = builder.region(Some(series), by, &mut fields)?;
-            // The key is the last region of the frame, so the kept fields can be appended to it.
-            builder.layout.reserve(*kept);
-            key.size += kept;
-            Action::End { start, key, kept: *kept }
+            builder.end(start, series, by, *kept, *nests, &mut fields)?
         }
     };
     let frame = builder.finish()?;
@@ -245,7 +246,7 @@ pub(super) struct HandlerBuilder<'a> {
     /// Offset of the thread and process id, once they are in use.
     pid_tgid: Option<u32>,
     /// Fault bits of the reads that the action needs.
-    required: u32,
+    pub(super) required: u32,
     /// False if the handler needs no frame.
     needs_frame: bool,
 }
@@ -273,7 +274,7 @@ impl<'a> HandlerBuilder<'a> {
             HandlerSpec::Record { .. } => {}
             HandlerSpec::Count { by } => subjects.extend(*by),
             HandlerSpec::Histogram { value, by, .. } => subjects.extend(by.iter().chain([*value])),
-            HandlerSpec::Start { key, keep } => subjects.extend(keep.iter().chain([*key])),
+            HandlerSpec::Start { key, keep, .. } => subjects.extend(keep.iter().chain([*key])),
             HandlerSpec::End { key, by, .. } => subjects.extend(by.iter().chain([*key])),
         }
         let mut builder = HandlerBuilder {
@@ -398,7 +399,7 @@ impl<'a> HandlerBuilder<'a> {
 
     /// Lays out a region with a number in its first 8 bytes, if one is given, and a field for each
     /// subject.
-    fn region(
+    pub(super) fn region(
         &mut self,
         first: Option<u32>,
         by: &[Subject],
@@ -491,7 +492,11 @@ impl<'a> HandlerBuilder<'a> {
     }
 
     /// Lays out the key of starts: the process id and the subject that pairs a start with its end.
-    fn start_key(&mut self, key: &Subject, fields: &mut Vec<Field>) -> Result<FrameRegion, String> {
+    pub(super) fn start_key(
+        &mut self,
+        key: &Subject,
+        fields: &mut Vec<Field>,
+    ) -> Result<FrameRegion, String> {
         let pid = ArgSlot { at: self.pid_tgid() + 4, size: 4, signed: false, fault: None };
         let mut region = self.region(Some(0), std::slice::from_ref(key), fields)?;
         region.writes.retain(|m| !matches!(m, KeyWrite::Constant { .. }));

@@ -147,9 +147,22 @@ impl<'a> Planner<'a> {
         Subject { name: name.to_owned(), string: false }
     }
 
+    /// Returns true if the starts with the same key are a stack: those of a goroutine or a thread
+    /// are. An argument identifies one call, so a start replaces an earlier one with the same
+    /// value. So it does if not every hit is taken, because the ends of a sample do not belong to
+    /// its starts.
+    fn nests(&self, key: &Subject, candidates: &[Candidate<'_>]) -> bool {
+        let is_argument = |c: &Candidate<'_>| c.arguments.find(&key.name).is_some();
+        ["goid", "tid"].contains(&key.name.as_str())
+            && !candidates.iter().any(is_argument)
+            && self.options.sample.is_none_or(|n| n <= 1)
+            && self.options.rate.is_none()
+    }
+
     /// Compiles the handlers of the candidates and assembles the plan.
     fn assemble(&mut self, candidates: &[Candidate<'a>]) -> Result<Plan> {
         let key = self.pairing_key(candidates);
+        let nests = self.nests(&key, candidates);
         let mut by: Vec<Subject> = Vec::new();
         let mut keep: Vec<Subject> = Vec::new();
         match &self.options.mode {
@@ -194,10 +207,11 @@ impl<'a> Planner<'a> {
                     HandlerSpec::Histogram { value, by: &by, scale: *scale }
                 }
                 (Mode::Latency { .. }, Role::Start) => {
-                    HandlerSpec::Start { key: &key, keep: &keep }
+                    HandlerSpec::Start { key: &key, keep: &keep, nests }
                 }
                 (Mode::Latency { scale, .. }, _) => {
-                    HandlerSpec::End { key: &key, by: &by, kept: table.kept_size(), scale: *scale }
+                    let (kept, scale) = (table.kept_size(), *scale);
+                    HandlerSpec::End { key: &key, by: &by, kept, scale, nests }
                 }
             };
             let result = compile(&candidate.arguments, self.options.filter.as_ref(), &spec, series)
@@ -260,7 +274,7 @@ impl<'a> Planner<'a> {
             objects,
             probes: probes.into_iter().collect(),
             handlers: handlers.into_iter().collect(),
-            table: table.finish(options),
+            table: table.finish(options, nests),
             pids: options.pids.clone(),
             cgroup: options.cgroup.clone(),
             limit: options.limit,
@@ -366,7 +380,7 @@ impl TableBuilder {
     }
 
     /// Returns the table; `None` if the plan needs none.
-    fn finish(&self, options: &Options) -> Option<Table> {
+    fn finish(&self, options: &Options, nests: bool) -> Option<Table> {
         let ends = self.ends.as_ref()?;
         if matches!(options.mode, Mode::Record) || ends.fields.is_empty() && ends.buckets.is_none()
         {
@@ -381,8 +395,9 @@ impl TableBuilder {
             fields.extend(
                 compiled.fields.iter().map(|f| Field { at: f.at - 8 + end_size, ..f.clone() }),
             );
-            starts =
-                Some(Starts { key_size: size(&compiled.key), value_size: size(&compiled.fields) });
+            let level = if nests { 8 } else { 0 };
+            let value_size = size(&compiled.fields) + level;
+            starts = Some(Starts { key_size: size(&compiled.key), value_size, nests });
         }
         Some(Table {
             key_size: size(&fields),

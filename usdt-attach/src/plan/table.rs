@@ -46,8 +46,11 @@ pub(crate) struct Table {
 pub(crate) struct Starts {
     /// Size of a key in bytes.
     pub key_size: u32,
-    /// Size of a value in bytes: the time and the label fields kept for the end.
+    /// Size of a value in bytes: the time and the label fields kept for the end, and the level if
+    /// starts nest.
     pub value_size: u32,
+    /// True if the starts with the same key are a stack; see [`nesting`](super::nesting).
+    pub nests: bool,
 }
 
 /// A field of a key.
@@ -105,6 +108,13 @@ impl FieldKind {
             FieldKind::Comm => 16,
             _ => 8,
         }
+    }
+}
+
+impl Starts {
+    /// Returns the size of a key of nested starts in bytes: the slot follows the key of the start.
+    pub(crate) fn nested_key_size(self) -> u32 {
+        self.key_size + 8
     }
 }
 

@@ -17,6 +17,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 pub use crate::kernel::Mechanism;
+pub use crate::plan::MAX_NESTED_CALLS;
 #[cfg(feature = "tokio")]
 pub(crate) use event_loop::PollOutcome;
 pub use event_loop::{Batch, EventLoop};
@@ -103,8 +104,12 @@ pub struct Unpaired {
     pub unmatched_starts: u64,
     /// Ends without a start, because the start was hit before attaching or was filtered.
     pub unmatched_ends: u64,
-    /// Starts that were replaced by another start with the same key before their end was hit.
+    /// Starts that were replaced by another start with the same argument before their end was hit.
+    /// Starts of one goroutine or thread do not replace each other: they are nested.
     pub overwritten: u64,
+    /// Calls that are not part of a row because more than [`MAX_NESTED_CALLS`] calls of one
+    /// goroutine or thread were nested.
+    pub too_deep: u64,
 }
 
 impl Session {
@@ -330,6 +335,7 @@ impl Session {
             summary.filtered += counts.filtered;
             unpaired.overwritten += counts.overwritten;
             unpaired.unmatched_ends += counts.unmatched;
+            unpaired.too_deep += counts.too_deep;
         }
         if !self.plan.records() {
             summary.delivered = summary.hits.saturating_sub(summary.dropped + summary.filtered);
@@ -359,6 +365,7 @@ impl std::ops::Add for Summary {
                 unmatched_starts: a.unmatched_starts + b.unmatched_starts,
                 unmatched_ends: a.unmatched_ends + b.unmatched_ends,
                 overwritten: a.overwritten + b.overwritten,
+                too_deep: a.too_deep + b.too_deep,
             }),
             (a, b) => a.or(b),
         };

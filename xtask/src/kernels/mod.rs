@@ -167,10 +167,13 @@ pub(crate) fn short(tools: &Tools) -> Outcome {
 fn run_on(system: &Path, kernel: &Kernel, filters: &[&str]) -> Outcome {
     let image = kernel_image(kernel)?;
     let mut args: Vec<&str> = filters.to_vec();
-    // The first of these tests builds a program. The second needs no kernel, and compares clocks
-    // with a precision of a microsecond, which emulation does not provide.
-    let unsuitable =
-        ["--skip=enabled_probes_do_not_allocate", "--skip=simulated_backend_pairs_spans"];
+    // The first of these tests builds a program. The others need no kernel, and compare clocks with
+    // a precision that emulation does not provide.
+    let unsuitable = [
+        "--skip=enabled_probes_do_not_allocate",
+        "--skip=simulated_backend_pairs_spans",
+        "--skip=simulated_backend_nests_spans",
+    ];
     args.push("--test-threads=2");
     args.extend(unsuitable);
     let skipped: Vec<String> = kernel.skipped.iter().map(|test| format!("--skip={test}")).collect();

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use usdt_attach::event::{Event, Track};
 use usdt_attach::plan::{Plan, PlannedProbe};
+use usdt_export::call_stack::{CallStack, Popped};
 use usdt_export::pairs;
 
 /// The maximum number of starts that wait for their ends; further ones become instants.
@@ -26,7 +27,9 @@ pub(crate) struct ChromeWriter<W: Write> {
     /// Processes whose name has been written.
     processes: HashSet<u32>,
     roles: HashMap<PlannedProbe, Role>,
-    open: HashMap<PairKey, OpenSlice>,
+    open: HashMap<PairKey, CallStack<OpenSlice>>,
+    /// The number of slices in `open`.
+    open_slices: usize,
     /// The number of slices written that start and end on different tracks.
     async_slices: u64,
 }
@@ -36,8 +39,16 @@ pub(crate) struct ChromeWriter<W: Write> {
 struct PairKey {
     start: Arc<PlannedProbe>,
     pid: u32,
-    /// The argument `id`, or the goroutine or thread ID.
-    id: u64,
+    id: PairId,
+}
+
+/// What pairs a start with its end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum PairId {
+    /// The argument `id`. It identifies one slice, so a start replaces an open one.
+    Argument(u64),
+    /// The ID of a goroutine or thread, whose slices are nested.
+    Track(u64),
 }
 
 /// What the hits of a probe become.
@@ -97,6 +108,7 @@ impl<W: Write> ChromeWriter<W> {
             processes: HashSet::new(),
             roles,
             open: HashMap::new(),
+            open_slices: 0,
             async_slices: 0,
         })
     }
@@ -109,19 +121,47 @@ impl<W: Write> ChromeWriter<W> {
         let ts = microseconds_since(begin_ns, event.time_ns);
         let args = serde_json::to_value(Args(event))?;
         match self.roles.get(event.probe).cloned().unwrap_or(Role::Instant) {
-            Role::Start(start) if self.open.len() < MAX_OPEN_SLICES => {
+            Role::Start(start) if self.open_slices < MAX_OPEN_SLICES => {
                 let slice = OpenSlice { time_ns: event.time_ns, track, args };
-                match self.open.insert(pair_key(&start, event, track), slice) {
+                match self.push(pair_key(&start, event, track), slice) {
                     Some(replaced) => self.unfinished(event.probe, &replaced),
                     None => Ok(()),
                 }
             }
-            Role::End(start) => match self.open.remove(&pair_key(&start, event, track)) {
+            Role::End(start) => match self.pop(&pair_key(&start, event, track)) {
                 Some(open) => self.slice(&start, open, event, track, args),
                 None => self.instant(event.probe, ts, event.pid, tid, args),
             },
             Role::Start(_) | Role::Instant => self.instant(event.probe, ts, event.pid, tid, args),
         }
+    }
+
+    /// Adds an open slice. Returns the one that it replaces.
+    fn push(&mut self, key: PairKey, slice: OpenSlice) -> Option<OpenSlice> {
+        let id = key.id;
+        let stack = self.open.entry(key).or_default();
+        let replaced = match id {
+            PairId::Argument(_) => match stack.pop() {
+                Popped::Call(replaced) => Some(replaced),
+                Popped::TooDeep | Popped::Empty => None,
+            },
+            PairId::Track(_) => None,
+        };
+        let replaced = stack.push(slice).or(replaced);
+        self.open_slices += usize::from(replaced.is_none());
+        replaced
+    }
+
+    /// Removes the slice that an end belongs to.
+    fn pop(&mut self, key: &PairKey) -> Option<OpenSlice> {
+        let stack = self.open.get_mut(key)?;
+        let popped = stack.pop();
+        if stack.is_empty() {
+            self.open.remove(key);
+        }
+        let Popped::Call(slice) = popped else { return None };
+        self.open_slices -= 1;
+        Some(slice)
     }
 
     /// Writes a slice. One that ends on another track becomes an asynchronous slice.
@@ -239,10 +279,14 @@ impl<W: Write> ChromeWriter<W> {
 
     /// Writes the starts whose ends did not come, and the end of the file.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        let mut open: Vec<(PairKey, OpenSlice)> = self.open.drain().collect();
+        let mut open: Vec<(Arc<PlannedProbe>, OpenSlice)> = self
+            .open
+            .drain()
+            .flat_map(|(key, stack)| stack.into_calls().map(move |c| (Arc::clone(&key.start), c)))
+            .collect();
         open.sort_by_key(|(_, open)| open.time_ns);
-        for (key, open) in open {
-            self.unfinished(&key.start, &open)?;
+        for (start, open) in open {
+            self.unfinished(&start, &open)?;
         }
         // JSON does not allow a comma after the last element, so the last one is always this.
         let begin_ns = self.begin_ns.unwrap_or(0).to_string();
@@ -257,9 +301,9 @@ impl<W: Write> ChromeWriter<W> {
 fn pair_key(start: &Arc<PlannedProbe>, event: &Event<'_>, track: Track) -> PairKey {
     use usdt_attach::event::Value::{Pointer, Signed, Unsigned};
     let id = match event.arg("id") {
-        Some(Unsigned(n) | Pointer(n)) => n,
-        Some(Signed(n)) => n as u64,
-        _ => track.id,
+        Some(Unsigned(n) | Pointer(n)) => PairId::Argument(n),
+        Some(Signed(n)) => PairId::Argument(n as u64),
+        _ => PairId::Track(track.id),
     };
     PairKey { start: Arc::clone(start), pid: event.pid, id }
 }

@@ -9,7 +9,7 @@ use usdt_attach::discover::select::Selected;
 use usdt_attach::event::symbolize::Frame;
 use usdt_attach::event::{Event, Value};
 use usdt_attach::plan::{Method, Plan};
-use usdt_attach::session::Summary;
+use usdt_attach::session::{MAX_NESTED_CALLS, Summary};
 
 const BOLD: &str = "\x1b[1m";
 const CYAN: &str = "\x1b[36m";
@@ -221,6 +221,13 @@ pub(crate) fn summary(summary: Summary) -> String {
             "; unmatched: {} starts, {} ends, {} overwritten",
             unpaired.unmatched_starts, unpaired.unmatched_ends, unpaired.overwritten
         );
+        if unpaired.too_deep > 0 {
+            let _ = write!(
+                out,
+                "; {} calls are not in the histogram: more than {MAX_NESTED_CALLS} were nested",
+                unpaired.too_deep
+            );
+        }
     }
     out
 }

@@ -92,10 +92,10 @@ impl Exporter<'_> {
         if self.settings.target.has_changing_files() {
             self.detach_stale_files()?;
         }
+        self.discard_processes(is_process_alive);
+        // Queued spans need the names of their processes.
+        self.send_spans();
         self.services.retain(|pid, _| is_process_alive(*pid));
-        for pairing in self.jobs.iter_mut().filter_map(|job| job.pairing.as_mut()) {
-            pairing.discard_processes(is_process_alive);
-        }
         Ok(())
     }
 }

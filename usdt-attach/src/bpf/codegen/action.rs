@@ -1,7 +1,7 @@
 //! Actions: writing a record, or updating a map.
 
 use super::reads::Base;
-use super::{BASE, Cond, Emitter, R0, R1, R2, R3, R9, Reg, Width, helper};
+use super::{BASE, Cond, Emitter, Label, R0, R1, R2, R3, R9, Reg, Width, helper};
 use crate::bpf::Counter;
 use crate::bpf::asm::R4;
 use crate::plan::record_layout::FAULTS;
@@ -9,11 +9,11 @@ use crate::plan::{
     Action, Buckets, FIRST_BUCKET, Frame, FrameRegion, Handler, KeyWrite, aligned_unit,
 };
 
-const BPF_ANY: i32 = 0;
-const BPF_NOEXIST: i32 = 1;
+pub(super) const BPF_ANY: i32 = 0;
+pub(super) const BPF_NOEXIST: i32 = 1;
 
 /// The value to aggregate. It takes the register of the cookie, which is not needed any more.
-const VALUE: Reg = R9;
+pub(super) const VALUE: Reg = R9;
 
 impl Emitter<'_> {
     /// Compiles the action of a handler.
@@ -29,13 +29,21 @@ impl Emitter<'_> {
                 self.fill(key);
                 self.aggregate(key);
             }
-            Action::Start { key, saved } => {
+            Action::Start { key, saved, nesting: None } => {
                 self.read_for_action(&handler.frame);
                 self.start(key, saved);
             }
-            Action::End { start, key, kept } => {
+            Action::Start { key, saved, nesting: Some(nesting) } => {
+                self.read_for_action(&handler.frame);
+                self.start_nested(key, saved, *nesting);
+            }
+            Action::End { start, key, kept, nesting: None } => {
                 self.read_for_action(&handler.frame);
                 self.end(start, key, *kept);
+            }
+            Action::End { start, key, kept, nesting: Some(nesting) } => {
+                self.read_for_action(&handler.frame);
+                self.end_nested(start, key, *kept, *nesting);
             }
         }
     }
@@ -43,17 +51,22 @@ impl Emitter<'_> {
     /// Reads what only hits that passed the filter need. Drops the hit if a required read fails.
     fn read_for_action(&mut self, frame: &Frame) {
         self.read_all(&frame.action_reads, Base::Frame);
-        if frame.required == 0 {
+        self.jump_if_any_fault(frame.required, self.dropped);
+    }
+
+    /// Jumps if a read has failed that sets one of these fault bits.
+    pub(super) fn jump_if_any_fault(&mut self, bits: u32, label: Label) {
+        if bits == 0 {
             return;
         }
         self.asm.load(Width::W, R1, BASE, FAULTS as i16);
-        self.asm.mov_imm64(R2, i64::from(frame.required));
+        self.asm.mov_imm64(R2, i64::from(bits));
         self.asm.and(R1, R2);
-        self.asm.jump_if(Cond::Ne, R1, 0, self.dropped);
+        self.asm.jump_if(Cond::Ne, R1, 0, label);
     }
 
     /// Writes the fields of a key or value.
-    fn fill(&mut self, region: &FrameRegion) {
+    pub(super) fn fill(&mut self, region: &FrameRegion) {
         for write in &region.writes {
             match *write {
                 KeyWrite::Constant { to, value } => {
@@ -69,7 +82,7 @@ impl Emitter<'_> {
     }
 
     /// `r1 = map, r2 = key`.
-    fn map_and_key(&mut self, map: i32, key: &FrameRegion) {
+    pub(super) fn map_and_key(&mut self, map: i32, key: &FrameRegion) {
         self.address_of(key.at);
         self.asm.mov(R2, R1);
         self.asm.map(R1, map);
@@ -77,7 +90,7 @@ impl Emitter<'_> {
 
     /// Adds `VALUE` to the histogram of a key, or 1 to its count. Creates the entry if there is
     /// none.
-    fn aggregate(&mut self, key: &FrameRegion) {
+    pub(super) fn aggregate(&mut self, key: &FrameRegion) {
         let Some(table) = &self.plan.table else { return };
         let found = self.asm.label();
         self.map_and_key(self.maps.table, key);
@@ -248,19 +261,25 @@ impl Emitter<'_> {
         self.fill(saved);
         self.asm.call(helper::KTIME_GET_NS);
         self.asm.store(Width::Dw, BASE, saved.at as i16, R0);
-        self.save_start(key, saved, BPF_NOEXIST);
+        self.save_start(self.maps.starts, key, saved, BPF_NOEXIST);
         self.asm.jump_if(Cond::Eq, R0, 0, saved_new);
         self.asm.jump_if(Cond::Ne, R0, -libc::EEXIST, self.dropped);
         self.count(Counter::Overwritten);
-        self.save_start(key, saved, BPF_ANY);
+        self.save_start(self.maps.starts, key, saved, BPF_ANY);
         self.asm.jump_if(Cond::Ne, R0, 0, self.dropped);
         self.asm.place(saved_new);
     }
 
     /// Writes a start to the map. `r0 = ` 0 or a negative error number, sign-extended because older
     /// kernels return 32 bits.
-    fn save_start(&mut self, key: &FrameRegion, saved: &FrameRegion, flags: i32) {
-        self.map_and_key(self.maps.starts, key);
+    pub(super) fn save_start(
+        &mut self,
+        map: i32,
+        key: &FrameRegion,
+        saved: &FrameRegion,
+        flags: i32,
+    ) {
+        self.map_and_key(map, key);
         self.asm.mov(R3, BASE);
         self.asm.add_imm(R3, saved.at as i32);
         self.asm.mov_imm(R4, flags);
@@ -279,12 +298,7 @@ impl Emitter<'_> {
         self.map_and_key(self.maps.starts, start);
         self.asm.call(helper::MAP_LOOKUP_ELEM);
         self.asm.jump_if(Cond::Eq, R0, 0, unmatched);
-        self.asm.load(Width::Dw, R1, R0, 0);
-        self.asm.sub(VALUE, R1);
-        for at in (0..kept).step_by(8) {
-            self.asm.load(Width::Dw, R1, R0, 8 + at as i16);
-            self.asm.store(Width::Dw, BASE, (key.at + key.size - kept + at) as i16, R1);
-        }
+        self.load_start(key, kept);
         self.map_and_key(self.maps.starts, start);
         self.asm.call(helper::MAP_DELETE_ELEM);
         // If two ends race for a start, only the one that deletes it counts.
@@ -293,5 +307,15 @@ impl Emitter<'_> {
         self.asm.jump(self.done);
         self.asm.place(unmatched);
         self.count(Counter::Unmatched);
+    }
+
+    /// Subtracts the time of the start at `r0` from `VALUE`, and appends its labels to a key.
+    pub(super) fn load_start(&mut self, key: &FrameRegion, kept: u32) {
+        self.asm.load(Width::Dw, R1, R0, 0);
+        self.asm.sub(VALUE, R1);
+        for at in (0..kept).step_by(8) {
+            self.asm.load(Width::Dw, R1, R0, 8 + at as i16);
+            self.asm.store(Width::Dw, BASE, (key.at + key.size - kept + at) as i16, R1);
+        }
     }
 }

@@ -19,6 +19,7 @@
 mod action;
 mod condition;
 mod fault_in;
+mod nesting;
 mod reads;
 mod record;
 #[cfg(test)]
@@ -124,6 +125,7 @@ pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
         table: 8,
         zero: 9,
         starts: 10,
+        nested: 12,
         cgroup: 11,
     };
     let newest = KernelFeatures {

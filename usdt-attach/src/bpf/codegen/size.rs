@@ -63,15 +63,15 @@ fn programs_do_not_grow() {
     let hist = || Mode::Histogram { value: subject("a"), scale: Scale::Log2, by: Vec::new() };
     let pair =
         || ["begin", "end"].map(|name| Probe { name: name.into(), ..probe(1, false) }).into();
-    let latency = Mode::Latency {
+    let latency = |key: Option<&str>| Mode::Latency {
         start: Glob::new("begin"),
         end: Glob::new("end"),
-        key: None,
+        key: key.map(subject),
         by: Vec::new(),
         scale: Scale::Log2,
     };
     // Lower a limit when a change makes its program shorter.
-    let cases: [Case<'_>; 11] = [
+    let cases: [Case<'_>; 12] = [
         case("trace, no argument", 79, vec![probe(0, false)], Mode::Record, None),
         case("trace, 3 integers", 91, vec![probe(3, false)], Mode::Record, None),
         case("trace, 6 integers", 103, vec![probe(6, false)], Mode::Record, None),
@@ -88,7 +88,9 @@ fn programs_do_not_grow() {
         case("count by an integer", 56, vec![probe(3, true)], count(&["a"]), None),
         case("count by a string", 81, vec![probe(3, true)], count(&["c"]), None),
         case("hist", 85, vec![probe(3, true)], hist(), None),
-        case("latency, both ends", 156, pair(), latency, None),
+        case("latency by an argument, both ends", 156, pair(), latency(Some("a")), None),
+        // A call that is not nested runs three instructions more than one by an argument.
+        case("latency by goroutine, both ends", 205, pair(), latency(None), None),
     ];
     let over: Vec<String> = cases
         .into_iter()

@@ -15,6 +15,7 @@ pub(super) const MAPS: MapFds = MapFds {
     table: 7,
     zero: 8,
     starts: 9,
+    nested: 13,
     cgroup: 10,
 };
 

@@ -1,5 +1,6 @@
 //! The action of a handler: what happens with a hit that has passed the filter.
 
+use super::nesting::{end_nested, start_nested};
 use super::reads::{emit_fault_in, emit_read, number, slot_value};
 use crate::bpf::Counter;
 use crate::bpf::helper::{RB_FORCE_WAKEUP, RB_NO_WAKEUP};
@@ -10,8 +11,8 @@ use crate::plan::{
 use std::fmt::Write as _;
 
 /// Flags of `bpf_map_update_elem`: create or replace an entry, or only create one.
-const BPF_ANY: u32 = 0;
-const BPF_NOEXIST: u32 = 1;
+pub(super) const BPF_ANY: u32 = 0;
+pub(super) const BPF_NOEXIST: u32 = 1;
 
 /// Emits the statements of the action.
 pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
@@ -26,7 +27,20 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
             write_region(out, key);
             aggregate(out, plan, key);
         }
-        Action::Start { key, saved } => {
+        Action::Start { key, saved, nesting: Some(nesting) } => {
+            read_arguments(out, handler);
+            write_region(out, key);
+            write_region(out, saved);
+            start_nested(out, key, saved, *nesting);
+        }
+        Action::End { start, key, kept, nesting: Some(nesting) } => {
+            read_arguments(out, handler);
+            write_region(out, start);
+            write_region(out, key);
+            end_nested(out, start, key, *kept, *nesting);
+            aggregate(out, plan, key);
+        }
+        Action::Start { key, saved, nesting: None } => {
             read_arguments(out, handler);
             write_region(out, key);
             write_region(out, saved);
@@ -42,7 +56,7 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
                 eexist = libc::EEXIST,
             );
         }
-        Action::End { start, key, kept } => {
+        Action::End { start, key, kept, nesting: None } => {
             read_arguments(out, handler);
             write_region(out, start);
             write_region(out, key);
@@ -53,11 +67,7 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
                  \x20   if (!slot) {unmatched}\n    value -= slot[0];\n",
                 start.at
             );
-            // The last `kept` bytes of the key are labels that the start has saved.
-            for index in 0..kept / 8 {
-                let to = key.at + key.size - kept + 8 * index;
-                let _ = writeln!(out, "    AT(u64, {to}) = slot[{}];", index + 1);
-            }
+            copy_labels(out, key, *kept);
             let _ = writeln!(
                 out,
                 "    if (bpf_map_delete_elem_(STARTS, base + {})) {unmatched}",
@@ -65,6 +75,14 @@ pub(super) fn action(out: &mut String, plan: &Plan, handler: &Handler) {
             );
             aggregate(out, plan, key);
         }
+    }
+}
+
+/// Emits the copies of the labels that a start has saved to the last `kept` bytes of a key.
+pub(super) fn copy_labels(out: &mut String, key: &FrameRegion, kept: u32) {
+    for index in 0..kept / 8 {
+        let to = key.at + key.size - kept + 8 * index;
+        let _ = writeln!(out, "    AT(u64, {to}) = slot[{}];", index + 1);
     }
 }
 

@@ -6,6 +6,7 @@
 pub(super) mod access;
 mod action;
 mod condition;
+mod nesting;
 mod reads;
 
 use crate::bpf::helper::{COPY_FROM_USER, CURRENT_TASK_UNDER_CGROUP, GET_ATTACH_COOKIE, GET_STACK};
@@ -36,6 +37,7 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
         ("TABLE", format!("bpf_pseudo_fd(1, {})", maps.table)),
         ("ZERO", format!("((void *)bpf_pseudo_fd(2, {}))", maps.zero)),
         ("STARTS", format!("bpf_pseudo_fd(1, {})", maps.starts)),
+        ("NESTED", format!("bpf_pseudo_fd(1, {})", maps.nested)),
         ("CGROUP", format!("((void *)bpf_pseudo_fd(1, {}))", maps.cgroup)),
     ];
     for (name, value) in maps {
