@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::kernel::capabilities::add_hint;
 use crate::kernel::transport::{RecordReader, reader};
 use crate::kernel::{
-    Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, run_time, uprobe_warmup,
+    Attached, Counts, LinkMethod, Maps, Mechanism, attach, detect, pid_namespace, run_time,
+    uprobe_warmup,
 };
 use crate::plan::record_layout::NATIVE;
 use crate::plan::{Plan, TableEntry};
@@ -42,6 +43,7 @@ impl<C: Compiler> KernelBackend<C> {
         uprobe_warmup::start();
         let method = detect::link_method(self.mechanism);
         let mut features = program_features(method, plan, C::SUPPORTS_MAPPED_RING);
+        features.pid_namespace = pid_namespace::own()?;
         let mut maps = Maps::create(plan, features.transport)?;
         // Creating the maps may have fallen back to another transport.
         features.transport = maps.transport;
@@ -74,6 +76,7 @@ fn program_features(method: LinkMethod, plan: &Plan, supports_mapped_ring: bool)
                 atomics,
                 preemption: plan.records().then(detect::preemption_functions).flatten(),
                 task: plan.records().then(detect::task_struct_offsets).flatten(),
+                pid_namespace: None,
             }
         }
     }

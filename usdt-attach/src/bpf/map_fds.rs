@@ -48,6 +48,8 @@ pub(crate) enum Counter {
     Overwritten,
     /// `Counts::unmatched`
     Unmatched,
+    /// `Counts::outside`
+    Outside,
 }
 
 impl Counter {

@@ -116,6 +116,16 @@ pub(crate) fn raw_tracepoint_open(name: &CStr, program: BorrowedFd<'_>) -> io::R
     unsafe { bpf_fd(uapi::BPF_RAW_TRACEPOINT_OPEN, &mut attributes) }
 }
 
+/// Runs a raw tracepoint program in the context of the calling thread, and returns its result (Linux
+/// 5.10).
+pub(crate) fn run_tracepoint_program(program: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut attributes =
+        uapi::ProgTestRun { prog_fd: number(program), ..uapi::ProgTestRun::default() };
+    // SAFETY: the sizes of all buffers are zero, so the kernel follows no pointers.
+    unsafe { bpf(uapi::BPF_PROG_TEST_RUN, &mut attributes)? };
+    Ok(attributes.retval)
+}
+
 /// Links a program to a perf event, with an attach cookie (Linux 5.15).
 pub(crate) fn link_perf_event(
     program: BorrowedFd<'_>,

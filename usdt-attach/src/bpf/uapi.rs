@@ -14,6 +14,7 @@ pub(crate) const BPF_MAP_LOOKUP_ELEM: u32 = 1;
 pub(crate) const BPF_MAP_UPDATE_ELEM: u32 = 2;
 pub(crate) const BPF_MAP_GET_NEXT_KEY: u32 = 4;
 pub(crate) const BPF_PROG_LOAD: u32 = 5;
+pub(crate) const BPF_PROG_TEST_RUN: u32 = 10;
 pub(crate) const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
 pub(crate) const BPF_RAW_TRACEPOINT_OPEN: u32 = 17;
 pub(crate) const BPF_LINK_CREATE: u32 = 28;
@@ -165,6 +166,48 @@ const _: () = {
     assert!(offset_of!(ProgLoad, log_true_size) == 140);
     assert!(offset_of!(ProgLoad, prog_token_fd) == 144);
     assert!(offset_of!(ProgLoad, padding_148) == 148);
+};
+
+/// `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ProgTestRun {
+    pub(crate) prog_fd: u32,
+    pub(crate) retval: u32,
+    pub(crate) data_size_in: u32,
+    pub(crate) data_size_out: u32,
+    pub(crate) data_in: u64,
+    pub(crate) data_out: u64,
+    pub(crate) repeat: u32,
+    pub(crate) duration: u32,
+    pub(crate) ctx_size_in: u32,
+    pub(crate) ctx_size_out: u32,
+    pub(crate) ctx_in: u64,
+    pub(crate) ctx_out: u64,
+    pub(crate) flags: u32,
+    pub(crate) cpu: u32,
+    pub(crate) batch_size: u32,
+    pub(crate) padding_76: [u8; 4],
+}
+
+const _: () = {
+    assert!(size_of::<ProgTestRun>() == 80);
+    assert!(offset_of!(ProgTestRun, prog_fd) == 0);
+    assert!(offset_of!(ProgTestRun, retval) == 4);
+    assert!(offset_of!(ProgTestRun, data_size_in) == 8);
+    assert!(offset_of!(ProgTestRun, data_size_out) == 12);
+    assert!(offset_of!(ProgTestRun, data_in) == 16);
+    assert!(offset_of!(ProgTestRun, data_out) == 24);
+    assert!(offset_of!(ProgTestRun, repeat) == 32);
+    assert!(offset_of!(ProgTestRun, duration) == 36);
+    assert!(offset_of!(ProgTestRun, ctx_size_in) == 40);
+    assert!(offset_of!(ProgTestRun, ctx_size_out) == 44);
+    assert!(offset_of!(ProgTestRun, ctx_in) == 48);
+    assert!(offset_of!(ProgTestRun, ctx_out) == 56);
+    assert!(offset_of!(ProgTestRun, flags) == 64);
+    assert!(offset_of!(ProgTestRun, cpu) == 68);
+    assert!(offset_of!(ProgTestRun, batch_size) == 72);
+    assert!(offset_of!(ProgTestRun, padding_76) == 76);
 };
 
 /// `BPF_OBJ_GET_INFO_BY_FD`.

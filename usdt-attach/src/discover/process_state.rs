@@ -5,7 +5,7 @@
 
 use super::mounts::MountLine;
 use super::process::after_name;
-use crate::error::{Error, ErrorKind, Warning, WarningKind};
+use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 use std::io;
@@ -161,6 +161,19 @@ pub(crate) fn hidden_warning() -> Option<Warning> {
     ))
 }
 
+/// Returns the ids of a process: first that in the PID namespace of `/proc`, last that in its own.
+/// There is one id unless the process is in a nested namespace, such as a container, and none if it
+/// has ended.
+pub fn namespace_ids(pid: u32) -> Vec<u32> {
+    parse_namespace_ids(&std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default())
+}
+
+fn parse_namespace_ids(status: &[u8]) -> Vec<u32> {
+    let status = String::from_utf8_lossy(status);
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    ids.split_whitespace().map_while(|id| id.parse().ok()).collect()
+}
+
 fn is_denied(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM))
 }
@@ -183,10 +196,29 @@ fn unusable_proc(pid: u32) -> Option<Error> {
     }
 }
 
+/// Fails if `/proc` shows another PID namespace than that of this process, so that the ids in it are
+/// not those of events.
+///
+/// # Errors
+///
+/// `Unsupported`, with what to do.
+pub(crate) fn check_proc() -> Result<()> {
+    match std::fs::read_link("/proc/self") {
+        Ok(own) if own.as_os_str() != getpid().to_string().as_str() => {
+            Err(wrong_proc("processes cannot be looked up".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns the error for a `/proc` that shows another PID namespace than that of this process.
 pub(crate) fn other_namespace(pid: u32) -> Error {
+    wrong_proc(format!("process {pid} cannot be looked up"))
+}
+
+fn wrong_proc(what: String) -> Error {
     Error::unsupported(format!(
-        "process {pid} cannot be looked up: /proc shows another PID namespace than that of this process"
+        "{what}: /proc shows another PID namespace than that of this process"
     ))
     .with_hint("mount the /proc of this PID namespace, as `unshare --mount-proc` does")
 }
@@ -249,6 +281,14 @@ mod tests {
         assert!(status(b'T').stop(42).unwrap().contains("SIGCONT"));
         assert!(status(b't').stop(42).unwrap().contains("by process 9, which debugs it"));
         assert_eq!(status(b'S').stop(42), None);
+    }
+
+    #[test]
+    fn reads_the_ids_of_every_namespace() {
+        assert_eq!(parse_namespace_ids(b"Name:\tNSpid: 1\nNSpid:\t1234\t7\nTgid:\t1\n"), [1234, 7]);
+        assert_eq!(parse_namespace_ids(b"NSpid:\t1234\tx\n"), [1234]);
+        assert!(parse_namespace_ids(b"").is_empty());
+        assert_eq!(namespace_ids(std::process::id()).first(), Some(&std::process::id()));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use super::exec_events::ExecEvents;
 use super::links::{LinkMethod, Mechanism};
 use super::load::{load, small_program};
 use super::maps::{create_ring, page};
+use super::pid_namespace;
+pub use super::pid_namespace::PidNamespaceSupport;
 use crate::bpf::asm::{Assembler, R0, R2, R10, Width};
 use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
@@ -52,6 +54,8 @@ pub struct Features {
     /// Programs can disable preemption while they publish a record (Linux 6.10, with BTF). Otherwise
     /// a preempted thread of low priority may delay the events of others.
     pub preemption: bool,
+    /// The PID namespace of this process.
+    pub pid_namespace: PidNamespaceSupport,
     /// The kernel reports calls of `exec` as they happen (Linux 4.17). Otherwise processes are
     /// polled.
     pub exec_events: bool,
@@ -74,6 +78,7 @@ pub fn detect_features() -> Features {
         ring_buffer: create_ring(c"usdt_try", page()).is_ok(),
         atomics: atomics(),
         preemption: preemption_functions().is_some(),
+        pid_namespace: pid_namespace::support(),
         exec_events: ExecEvents::start().is_ok(),
     }
 }

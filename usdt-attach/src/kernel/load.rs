@@ -33,7 +33,7 @@ fn thread_stack_prologue() -> Result<Vec<Insn>> {
         .map_err(|JumpError| Error::unsupported("the generated BPF program has an invalid jump"))
 }
 
-/// Assembles a program that executes `body` and returns 0. The body has no jumps.
+/// Assembles a program that executes `body` and returns 0.
 pub(super) fn small_program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
     let mut asm = Assembler::default();
     body(&mut asm);

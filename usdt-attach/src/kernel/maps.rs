@@ -26,10 +26,13 @@ pub struct Counts {
     pub overwritten: u64,
     /// Ends for which there was no start.
     pub unmatched: u64,
+    /// Hits by processes outside the PID namespace of this process, which are not part of `hits`.
+    /// They are counted only if the target does not name its processes.
+    pub outside: u64,
 }
 
 /// Number of 64-bit counters per site.
-const COUNTS: usize = 5;
+const COUNTS: usize = 6;
 
 /// The key of the first value of an array.
 const FIRST: [u8; 4] = [0; 4];
@@ -176,6 +179,7 @@ impl Maps {
                 filtered: sum(2),
                 overwritten: sum(3),
                 unmatched: sum(4),
+                outside: sum(5),
             });
         }
         Ok(out)

@@ -14,6 +14,7 @@ mod links;
 mod load;
 mod maps;
 pub(crate) mod parallel;
+pub(crate) mod pid_namespace;
 mod prog_stats;
 pub(crate) mod transport;
 pub mod uprobe_warmup;

@@ -86,6 +86,10 @@ pub struct Summary {
     pub dropped: u64,
     /// Hits that the filter, the sampling or the rate limit rejected.
     pub filtered: u64,
+    /// Hits by processes outside the PID namespace of this process. They are not part of `hits`, and
+    /// are counted only if the target does not name its processes.
+    #[serde(rename = "outside_pid_namespace", skip_serializing_if = "is_zero")]
+    pub outside: u64,
     /// Latency starts and ends without a counterpart; `None` unless latencies are measured.
     #[serde(flatten)]
     pub unpaired: Option<Unpaired>,
@@ -318,6 +322,7 @@ impl Session {
             summary.hits += counts.hits;
             summary.dropped += counts.dropped;
             summary.filtered += counts.filtered;
+            summary.outside += counts.outside;
             unpaired.overwritten += counts.overwritten;
             unpaired.unmatched_ends += counts.unmatched;
         }
@@ -357,9 +362,16 @@ impl std::ops::Add for Summary {
             delivered: self.delivered + other.delivered,
             dropped: self.dropped + other.dropped,
             filtered: self.filtered + other.filtered,
+            outside: self.outside + other.outside,
             unpaired,
         }
     }
+}
+
+/// Returns true for a count that is left out of JSON.
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde wants
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Nanoseconds to add to `CLOCK_MONOTONIC`, which BPF programs read, to get `CLOCK_REALTIME`.

@@ -19,7 +19,6 @@ use crate::kernel::ExecEvents;
 use crate::target::{ProcessHandle, Target, cgroup_members};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -114,8 +113,8 @@ pub struct Follower {
 impl Follower {
     /// Starts following a target. `objects` are those that are known already.
     ///
-    /// Without `CAP_BPF` and `CAP_PERFMON`, the kernel does not report `exec`. In a PID namespace it
-    /// reports ids of another one. The follower then relies on rescans alone.
+    /// Without `CAP_BPF` and `CAP_PERFMON`, the kernel does not report `exec`. The follower then
+    /// relies on rescans alone.
     pub fn new(target: &Target, objects: &[ScannedObject]) -> Follower {
         Follower {
             target: target.clone(),
@@ -124,7 +123,7 @@ impl Follower {
             without_probes: FilesWithoutProbes::default(),
             incomplete: None,
             // Rescans are the fallback.
-            exec_events: in_initial_pid_namespace().then(ExecEvents::start).and_then(Result::ok),
+            exec_events: ExecEvents::start().ok(),
             next_rescan: Instant::now(),
             is_caught_up: false,
             recent_execs: Vec::new(),
@@ -366,14 +365,6 @@ impl Follower {
             result,
         }
     }
-}
-
-/// Returns true if this process has the ids that the kernel reports: those of the initial PID
-/// namespace.
-fn in_initial_pid_namespace() -> bool {
-    /// `PROC_PID_INIT_INO` (`include/linux/proc_ns.h`).
-    const INITIAL: u64 = 0xEFFF_FFFC;
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
 }
 
 /// Ids of the processes of a target that exist now; none if the target itself has gone.

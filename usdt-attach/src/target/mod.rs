@@ -8,7 +8,7 @@ mod process_handle;
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
-use crate::discover::process_state::{hidden_warning, stop_warning};
+use crate::discover::process_state::{check_proc, hidden_warning, stop_warning};
 use crate::discover::{self, Mounts, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::descriptors::max_objects;
@@ -141,6 +141,7 @@ impl Target {
             resolved.warnings.extend(processes.filter_map(|p| stop_warning(p.pid())));
             return Ok(resolved);
         };
+        check_children_namespace()?;
         let (path, name, args) = command_line(command)?;
         let objects = vec![discover::scan_file(&path)?];
         let child = PendingChild::create(&path, name, args)?;
@@ -179,8 +180,12 @@ impl Target {
                 scan_processes(all)?
             }
             Target::Executable(path) => file(path)?,
-            Target::Cgroup(path) => scan_if_alive(&cgroup_members(path)?),
+            Target::Cgroup(path) => {
+                check_proc()?;
+                scan_if_alive(&cgroup_members(path)?)
+            }
             Target::Host => {
+                check_proc()?;
                 let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
                 discover::scan_host(threads)?
             }
@@ -227,6 +232,20 @@ impl ResolvedTarget {
             self.warnings.push(Warning::new(WarningKind::SkippedObject, message));
         }
     }
+}
+
+/// Fails if processes that this one starts get ids of another PID namespace.
+fn check_children_namespace() -> Result<()> {
+    let namespace = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    let (own, of_children) = (namespace("pid"), namespace("pid_for_children"));
+    // Without a first process, the namespace of the children has no file yet.
+    if own.is_none() || own == of_children {
+        return Ok(());
+    }
+    Err(Error::unsupported(
+        "a command would run in another PID namespace than this process, which cannot follow it there",
+    )
+    .with_hint("start this program in that namespace, as `unshare --pid --fork` does"))
 }
 
 /// The executable, the name and the arguments of a command.

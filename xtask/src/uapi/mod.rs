@@ -56,6 +56,12 @@ const STRUCTS: &[Struct] = &[
         choices: &[],
     },
     Struct {
+        name: "ProgTestRun",
+        about: "`BPF_PROG_TEST_RUN`",
+        place: Place::Comment("anonymous struct used by BPF_PROG_TEST_RUN command"),
+        choices: &[],
+    },
+    Struct {
         name: "ObjGetInfo",
         about: "`BPF_OBJ_GET_INFO_BY_FD`",
         place: Place::Member("info"),
@@ -112,6 +118,7 @@ const CONSTANTS: &[&str] = &[
     "BPF_MAP_UPDATE_ELEM",
     "BPF_MAP_GET_NEXT_KEY",
     "BPF_PROG_LOAD",
+    "BPF_PROG_TEST_RUN",
     "BPF_OBJ_GET_INFO_BY_FD",
     "BPF_RAW_TRACEPOINT_OPEN",
     "BPF_LINK_CREATE",

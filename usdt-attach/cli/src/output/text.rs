@@ -217,6 +217,13 @@ pub(crate) fn summary(summary: Summary) -> String {
             unpaired.unmatched_starts, unpaired.unmatched_ends, unpaired.overwritten
         );
     }
+    if summary.outside > 0 {
+        let _ = write!(
+            out,
+            "; left out {} hits by processes outside this PID namespace",
+            summary.outside
+        );
+    }
     out
 }
 

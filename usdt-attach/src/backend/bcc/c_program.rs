@@ -14,6 +14,8 @@
 //!   negative error number.
 //!
 //! Argument names come from the schema, or are `argN`. `goid` is the goroutine id.
+//!
+//! In a PID namespace, `bpf_get_current_pid_tgid()` returns the ids of that namespace.
 
 use super::BccHelper;
 use super::source::access::{SiteAccess, Sites, accessors, identifier, prelude};
@@ -24,7 +26,7 @@ use crate::bpf::{Program, Transport};
 use crate::discover::ScannedObject;
 use crate::discover::select::{Selected, select};
 use crate::error::{Error, Result, Warning};
-use crate::kernel::{Attached, Maps, Mechanism, attach, detect};
+use crate::kernel::{Attached, Maps, Mechanism, attach, detect, pid_namespace};
 use crate::plan::{Access, Mode, Options, Plan, PlannedProbe, accesses};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -120,7 +122,8 @@ impl CProgram<'_> {
         let code = blank_comments_and_strings(self.source);
         check_argument_names(&code, &arguments)?;
         check_pinned_tables(&code)?;
-        let mut whole = prelude();
+        let namespace = pid_namespace::own()?;
+        let mut whole = prelude(namespace.as_ref());
         whole.extend(arguments.iter().map(|(function, sites)| accessors(function, sites)));
         let quoted = self.name.replace('\\', "\\\\").replace('"', "\\\"");
         let _ = write!(whole, "#line 1 \"{quoted}\"\n{}", self.source);
@@ -128,7 +131,7 @@ impl CProgram<'_> {
         let tables = Tables::create(compiled.answer.tables)?;
         let mut bodies = compiled.answer.functions;
         let maps = Maps::create(&plan, Transport::RingBuf)?;
-        let prologue = filter_prologue(&plan, &maps.fds())?;
+        let prologue = filter_prologue(&plan, &maps.fds(), namespace)?;
         let mut programs = Vec::new();
         for (function, cookies) in functions {
             let name = format!("usdt__{function}");

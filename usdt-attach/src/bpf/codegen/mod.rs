@@ -18,6 +18,7 @@
 
 mod action;
 mod condition;
+pub(crate) mod pid_namespace;
 mod reads;
 mod record;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use super::asm::{
     Assembler, Cond, Insn, JumpError, Label, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Width,
 };
 use super::helper;
-use crate::bpf::{Counter, KernelFeatures, MapFds, Program};
+use crate::bpf::{Counter, KernelFeatures, MapFds, PidNamespace, Program};
 use crate::error::{Error, Result};
 use crate::plan::{Handler, Plan, Site, pt_regs};
 use std::collections::BTreeMap;
@@ -92,13 +93,19 @@ pub(crate) fn compile(
 
 /// Compiles a prologue that limits a user's program to the traced processes. The program is
 /// appended to it.
-pub(crate) fn filter_prologue(plan: &Plan, maps: &MapFds) -> Result<Vec<Insn>> {
+pub(crate) fn filter_prologue(
+    plan: &Plan,
+    maps: &MapFds,
+    pid_namespace: Option<PidNamespace>,
+) -> Result<Vec<Insn>> {
     let mut asm = Assembler::default();
     let (done, is_traced) = (asm.label(), asm.label());
-    let features = KernelFeatures::default();
+    let features = KernelFeatures { pid_namespace, ..KernelFeatures::default() };
     let mut emitter = Emitter { asm, maps, plan, features, done, filtered: done, dropped: done };
     emitter.asm.mov(CTX, R1);
+    emitter.load_ids();
     emitter.check_process();
+    emitter.check_namespace(done);
     emitter.asm.jump(is_traced);
     emitter.asm.place(done);
     emitter.asm.mov_imm(R0, 0);
@@ -130,8 +137,10 @@ pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
         atomics: true,
         preemption: Some(super::PreemptionFunctions { disable: 100, enable: 101 }),
         task: Some(super::TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
+        pid_namespace: None,
     };
-    for features in [KernelFeatures::default(), newest] {
+    let in_namespace = KernelFeatures { pid_namespace: Some(pid_namespace::SAMPLE), ..newest };
+    for features in [KernelFeatures::default(), newest, in_namespace] {
         compile(plan, &maps, features)?;
     }
     Ok(())
@@ -148,6 +157,7 @@ fn program(
     let (done, filtered, dropped) = (asm.label(), asm.label(), asm.label());
     let mut emitter = Emitter { asm, maps, plan, features, done, filtered, dropped };
     emitter.asm.mov(CTX, R1);
+    emitter.load_ids();
     emitter.check_process();
     let asm = &mut emitter.asm;
     match sites {
@@ -171,8 +181,15 @@ fn program(
     asm.call(helper::MAP_LOOKUP_ELEM);
     asm.jump_if(Cond::Eq, R0, 0, done);
     asm.mov(COUNTERS, R0);
+    let outside = emitter.asm.label();
+    let may_be_outside = emitter.check_namespace(outside);
     emitter.count(Counter::Hits);
     emitter.dispatch(sites)?;
+    if may_be_outside {
+        emitter.asm.place(outside);
+        emitter.count(Counter::Outside);
+        emitter.asm.jump(done);
+    }
     emitter.exits();
     emitter.asm.finish()
 }
@@ -206,7 +223,11 @@ impl Emitter<'_> {
         let asm = &mut self.asm;
         if let Some(pids) = &self.plan.pids {
             let is_traced = asm.label();
-            asm.call(helper::GET_CURRENT_PID_TGID);
+            if self.features.pid_namespace.is_some() {
+                asm.load(Width::Dw, R0, R10, pid_namespace::IDS);
+            } else {
+                asm.call(helper::GET_CURRENT_PID_TGID);
+            }
             asm.shr(R0, 32);
             for pid in pids {
                 asm.jump_if(Cond::Eq, R0, *pid as i32, is_traced);

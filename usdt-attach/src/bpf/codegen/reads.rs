@@ -64,7 +64,7 @@ impl Emitter<'_> {
                 self.string(*to, *max, *pointer, *length, *fault);
             }
             ReadOp::PidTgid { to } => {
-                self.asm.call(helper::GET_CURRENT_PID_TGID);
+                self.ids();
                 self.asm.store(Width::Dw, BASE, *to as i16, R0);
             }
             ReadOp::Comm { to } => self.comm(*to),

@@ -6,11 +6,13 @@
 pub(super) mod access;
 mod action;
 mod condition;
+mod pid_namespace;
 mod reads;
 
 use crate::bpf::helper::{CURRENT_TASK_UNDER_CGROUP, GET_ATTACH_COOKIE, GET_STACK};
 use crate::bpf::{Counter, KernelFeatures, MapFds};
 use crate::plan::{Action, Handler, Plan, pt_regs, record_layout};
+use pid_namespace::pid_tgid_function;
 use reads::emit_read;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -49,13 +51,18 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
          #define DROPPED {{ COUNT({dropped}); return 0; }}\n\n\
          static u64 (*attach_cookie)(void *) = (void *){GET_ATTACH_COOKIE};\n\
          static long (*under_cgroup)(void *, u32) = (void *){CURRENT_TASK_UNDER_CGROUP};\n\
-         static long (*get_stack)(void *, void *, u32, u64) = (void *){GET_STACK};\n\n\
+         static long (*get_stack)(void *, void *, u32, u64) = (void *){GET_STACK};\n\n{pid_tgid}\n\
          static __always_inline int handle(struct pt_regs *ctx, u32 cookie) {{\n",
         faults = record_layout::FAULTS,
         filtered = Counter::Filtered as u32,
         dropped = Counter::Dropped as u32,
+        pid_tgid = match &features.pid_namespace {
+            // `ids` is a variable of the prologue.
+            Some(namespace) => pid_tgid_function(namespace) + "#define PID_TGID ids\n",
+            None => "#define PID_TGID bpf_get_current_pid_tgid()\n".to_owned(),
+        },
     );
-    prologue(&mut out, plan);
+    prologue(&mut out, plan, features);
     let sites = plan.sites();
     for (index, handler) in (0u32..).zip(&plan.handlers) {
         let cookies = sites.iter().filter(|site| site.handler == index).map(|site| site.cookie);
@@ -98,14 +105,15 @@ fn ranges(cookies: impl Iterator<Item = u32>) -> Vec<RangeInclusive<u32>> {
 }
 
 /// Emits what precedes the handlers: the checks of process, cgroup and limit, and the hit count.
-fn prologue(out: &mut String, plan: &Plan) {
+fn prologue(out: &mut String, plan: &Plan, features: KernelFeatures) {
+    let is_in_namespace = features.pid_namespace.is_some();
+    if is_in_namespace {
+        out.push_str("  u64 ids = usdt_pid_tgid();\n");
+    }
     if let Some(pids) = &plan.pids {
         let others: Vec<String> = pids.iter().map(|pid| format!("tgid != {pid}")).collect();
-        let _ = write!(
-            out,
-            "  u32 tgid = bpf_get_current_pid_tgid() >> 32;\n  if ({}) return 0;\n",
-            others.join(" && ")
-        );
+        let _ =
+            write!(out, "  u32 tgid = PID_TGID >> 32;\n  if ({}) return 0;\n", others.join(" && "));
     }
     if plan.cgroup.is_some() {
         out.push_str("  if (under_cgroup(CGROUP, 0) != 1) return 0;\n");
@@ -118,9 +126,15 @@ fn prologue(out: &mut String, plan: &Plan) {
     let _ = write!(
         out,
         "  u64 *counts = bpf_map_lookup_elem_(COUNTERS, &cookie);\n  if (!counts) return 0;\n\
-         \x20 COUNT({});\n  u8 *base;\n  u64 *slot, *budget_of_second;\n  u64 flags, length, value, number, index;\n\
+         {outside}  COUNT({hits});\n  u8 *base;\n  u64 *slot, *budget_of_second;\n  u64 flags, length, value, number, index;\n\
          \x20 s64 got;\n  switch (cookie) {{\n",
-        Counter::Hits as u32
+        hits = Counter::Hits as u32,
+        // As in the embedded back end, they are no hits of the target.
+        outside = if is_in_namespace && plan.pids.is_none() {
+            format!("  if (!ids) {{ COUNT({}); return 0; }}\n", Counter::Outside as u32)
+        } else {
+            String::new()
+        },
     );
 }
 

@@ -34,7 +34,7 @@ pub(super) fn emit_read(out: &mut String, read: &ReadOp) {
              \x20   AT(u32, {to}) = got;\n    if (got < 0) FAULT({fault});\n",
             to + 8
         ),
-        ReadOp::PidTgid { to } => writeln!(out, "    AT(u64, {to}) = bpf_get_current_pid_tgid();"),
+        ReadOp::PidTgid { to } => writeln!(out, "    AT(u64, {to}) = PID_TGID;"),
         ReadOp::Comm { to } => writeln!(out, "    bpf_get_current_comm(base + {to}, 16);"),
         ReadOp::Stack { to, frames } => {
             writeln!(
