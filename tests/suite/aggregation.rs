@@ -135,8 +135,7 @@ fn counts_only_hits_that_pass_the_filter() {
             hits,
             delivered: expected,
             filtered: hits - expected,
-            dropped: 0,
-            unpaired: None,
+            ..Summary::default()
         };
         assert_eq!(summary, wanted, "{filter} by {backend:?}");
     }

@@ -27,6 +27,7 @@ mod library;
 mod malformed_files;
 mod operands;
 mod packages;
+mod pid_namespaces;
 mod preemption;
 mod process_following;
 mod process_states;
