@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::Result;
+use usdt_attach::kernel::ProcessTree;
 use usdt_attach::session::Summary;
 use usdt_attach::target::follow::Follower;
 use usdt_attach::target::{ProcessHandle, Target};
@@ -73,6 +74,9 @@ pub struct Settings {
     /// The processes of a target that names them one by one. The exporter ends when all of them
     /// have ended. `None` for a target that may get new processes.
     pub processes: Option<Vec<ProcessHandle>>,
+    /// The processes with the children that they fork, which are traced as well. `None` traces no
+    /// children.
+    pub children: Option<ProcessTree>,
     /// The files of the target and their probes, from [`Target::resolve`].
     pub found: Vec<ScannedObject>,
     /// Whether to accept globs that match no probe of `found`, because files with these probes may
@@ -80,6 +84,16 @@ pub struct Settings {
     pub wait_for_probes: bool,
     /// The time after which the exporter ends; `None` runs it until it is stopped.
     pub duration: Option<Duration>,
+}
+
+impl Settings {
+    /// Returns true if the target names its processes and all of them have exited.
+    fn has_ended(&self) -> Result<bool> {
+        if let Some(children) = &self.children {
+            return Ok(children.processes()?.is_empty());
+        }
+        Ok(self.processes.as_ref().is_some_and(|all| !all.iter().any(ProcessHandle::is_alive)))
+    }
 }
 
 /// How often events are drained while there are some.
@@ -120,6 +134,7 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 ///     command_line: CommandLine::default(),
 ///     target,
 ///     processes: resolved.processes,
+///     children: resolved.children,
 ///     found: resolved.objects,
 ///     wait_for_probes: true,
 ///     duration: None,
@@ -173,8 +188,14 @@ impl<'a> Exporter<'a> {
     ) -> Result<Exporter<'a>> {
         let (event_sender, event_receiver) = channel();
         let follower = match &settings.target {
-            Target::Command(_) => None,
-            target => Some(Follower::new(target, &settings.found)),
+            Target::Command(_) if settings.children.is_none() => None,
+            target => {
+                let mut follower = Follower::new(target, &settings.found);
+                if let Some(children) = &settings.children {
+                    follower.follow_children(children.clone());
+                }
+                Some(follower)
+            }
         };
         let mut exporter = Exporter {
             settings,
@@ -223,6 +244,7 @@ impl<'a> Exporter<'a> {
     fn apply_entries(&mut self, config: &Config) -> Result<()> {
         let scope = Scope {
             cgroup: self.settings.target.cgroup().map(Into::into),
+            children: self.settings.children.clone(),
             max_series: config.limits.series,
             buffer_bytes: config.limits.buffer,
             max_open_spans: config.limits.open_spans,
@@ -315,8 +337,7 @@ impl<'a> Exporter<'a> {
             }
             if last_liveness_check.elapsed() >= LIVENESS_INTERVAL {
                 last_liveness_check = Instant::now();
-                let processes = self.settings.processes.as_ref();
-                if processes.is_some_and(|all| !all.iter().any(ProcessHandle::is_alive)) {
+                if self.settings.has_ended()? {
                     break;
                 }
             }

@@ -16,6 +16,7 @@ use usdt_attach::discover::{ObjectId, ScannedObject};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::event::counts::{Histogram, Row, Total, merge_rows};
 use usdt_attach::filter::{Filter, Subject};
+use usdt_attach::kernel::ProcessTree;
 use usdt_attach::plan::{Mode, Options, Plan, PlannedObject, PlannedProbe, Scale};
 use usdt_attach::session::{Session, Summary, check_ids};
 
@@ -30,10 +31,12 @@ pub(crate) enum Entry {
     Spans(Vec<Span>),
 }
 
-/// The cgroup that a job traces, and its limits.
+/// The cgroup or the processes that a job traces, and its limits.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scope {
     pub(crate) cgroup: Option<PathBuf>,
+    /// The processes of the target with the children that they fork, if these are traced.
+    pub(crate) children: Option<ProcessTree>,
     /// The maximum number of label combinations per session.
     pub(crate) max_series: u32,
     /// The size of the event buffer of each session with spans; a power of two.
@@ -84,6 +87,7 @@ impl Job {
     pub(crate) fn new(entry: Entry, scope: &Scope) -> Result<Job> {
         let mut options = Options {
             cgroup: scope.cgroup.clone(),
+            children: scope.children.clone(),
             entries: scope.max_series,
             ..Options::default()
         };
@@ -164,6 +168,8 @@ impl Job {
         if selected.is_empty() || found.iter().all(|file| is_settled(file.object.id)) {
             return Ok(());
         }
+        // With children, programs look processes up in the kernel's tree, not by their ids.
+        let processes = processes.filter(|_| self.options.children.is_none());
         let running = processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
         let pids = running.as_ref().map(|all| all.iter().map(|p| p.pid()).collect());
         match Plan::new(&selected, &Options { pids, ..self.options.clone() }) {

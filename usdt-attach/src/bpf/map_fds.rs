@@ -23,14 +23,17 @@ pub(crate) struct MapFds {
     pub starts: i32,
     /// `BPF_MAP_TYPE_CGROUP_ARRAY` with the traced cgroup.
     pub cgroup: i32,
+    /// Hash of the processes to trace, if their children are followed; its keys are process ids.
+    pub processes: i32,
 }
 
 impl MapFds {
     /// Returns true if the descriptor is one of these maps.
     pub(crate) fn contains(&self, fd: i32) -> bool {
-        let MapFds { events, wakeup, counters, control, rates, table, zero, starts, cgroup } =
-            *self;
-        let all = [events, wakeup, counters, control, rates, table, zero, starts, cgroup];
+        let MapFds { events, wakeup, counters, control, rates, .. } = *self;
+        let MapFds { table, zero, starts, cgroup, processes, .. } = *self;
+        let all =
+            [events, wakeup, counters, control, rates, table, zero, starts, cgroup, processes];
         fd >= 0 && all.contains(&fd)
     }
 }

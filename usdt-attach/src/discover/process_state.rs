@@ -161,6 +161,13 @@ pub(crate) fn hidden_warning() -> Option<Warning> {
     ))
 }
 
+/// Returns the parent of a process; `None` if the process has ended.
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let fields = std::str::from_utf8(after_name(&stat)?).ok()?;
+    fields.split(' ').nth(1)?.parse().ok()
+}
+
 /// Returns the ids of a process: first that in the PID namespace of `/proc`, last that in its own.
 /// There is one id unless the process is in a nested namespace, such as a container, and none if it
 /// has ended.

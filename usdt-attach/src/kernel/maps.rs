@@ -1,6 +1,7 @@
 //! The BPF maps of a session: the event buffer, counters per site, the hit limit, the table and its
 //! starts.
 
+use super::ProcessTree;
 use crate::bpf::uapi::{
     BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_CGROUP_ARRAY,
     BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_RINGBUF,
@@ -52,6 +53,8 @@ pub(crate) struct Maps {
     zero: Option<Map>,
     starts: Option<Map>,
     cgroup: Option<Map>,
+    /// The tree whose map of processes the programs use.
+    children: Option<ProcessTree>,
     sites: u32,
 }
 
@@ -122,6 +125,7 @@ impl Maps {
             zero,
             starts,
             cgroup,
+            children: plan.children.clone(),
             sites,
         };
         if let (Some(map), Some(limit)) = (&maps.control, plan.limit) {
@@ -152,6 +156,7 @@ impl Maps {
             zero: raw(&self.zero),
             starts: raw(&self.starts),
             cgroup: raw(&self.cgroup),
+            processes: self.children.as_ref().map_or(-1, |tree| tree.members().as_raw_fd()),
         }
     }
 

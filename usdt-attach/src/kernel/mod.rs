@@ -15,6 +15,7 @@ mod load;
 mod maps;
 pub(crate) mod parallel;
 pub(crate) mod pid_namespace;
+mod process_tree;
 mod prog_stats;
 pub(crate) mod transport;
 pub mod uprobe_warmup;
@@ -25,6 +26,7 @@ pub use links::Mechanism;
 pub(crate) use links::{Attached, LinkMethod, attach};
 pub use maps::Counts;
 pub(crate) use maps::{Maps, RawEntry, create_map, read_entries};
+pub use process_tree::{Forks, ProcessTree};
 pub use prog_stats::BpfStatsGuard;
 pub(crate) use prog_stats::run_time;
 

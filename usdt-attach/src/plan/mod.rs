@@ -52,6 +52,7 @@ pub(crate) use table::{FIRST_BUCKET, Field, FieldKind, KEY_STRING_LEN, Table};
 
 use crate::discover::{Object, ObjectId};
 use crate::error::{Error, Result};
+use crate::kernel::ProcessTree;
 use indexmap::IndexSet;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -73,6 +74,9 @@ pub struct Plan {
     pub(crate) table: Option<Table>,
     /// Processes to trace; `None` for every process that maps the files.
     pub(crate) pids: Option<Vec<u32>>,
+    /// The processes to trace with the children that they fork, instead of `pids`.
+    #[serde(skip)]
+    pub(crate) children: Option<ProcessTree>,
     /// A cgroup to whose processes tracing is limited.
     pub(crate) cgroup: Option<PathBuf>,
     /// Number of hits after which nothing more is counted or recorded.
@@ -142,6 +146,11 @@ impl Plan {
     /// Returns the probe of a site of this plan; `None` for a site of another plan.
     pub fn probe(&self, site: &Site) -> Option<&PlannedProbe> {
         self.probes.get(site.probe as usize)
+    }
+
+    /// Returns true if the plan is limited to processes by their ids.
+    pub(crate) fn names_processes(&self) -> bool {
+        self.pids.is_some() || self.children.is_some()
     }
 
     /// Closes the files. The kernel keeps those that it is attached to.

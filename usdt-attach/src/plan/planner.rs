@@ -244,6 +244,7 @@ impl<'a> Planner<'a> {
             handlers: handlers.into_iter().collect(),
             table: table.finish(options),
             pids: options.pids.clone(),
+            children: options.children.clone(),
             cgroup: options.cgroup.clone(),
             limit: options.limit,
             sample: options.sample.filter(|n| *n > 1),

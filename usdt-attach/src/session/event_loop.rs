@@ -9,8 +9,8 @@ use super::{Session, Summary};
 use crate::discover::ScannedObject;
 use crate::error::{Error, Result, Warning};
 use crate::event::Event;
-use crate::kernel::parallel;
-use crate::target::{ProcessHandle, Target};
+use crate::kernel::{ProcessTree, parallel};
+use crate::target::{LeftOutChildren, ProcessHandle, Target};
 use rustix::event::epoll;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -54,6 +54,12 @@ pub struct EventLoop {
     following: Option<Following>,
     /// Processes that the loop ends with; `None` for those that have exited.
     processes: Vec<Option<ProcessHandle>>,
+    /// The processes that the loop ends with, if their children are followed.
+    children: Option<ProcessTree>,
+    /// True once the tree has been read: its processes may have exited before.
+    has_checked_children: bool,
+    /// Children that are not followed.
+    left_out: Option<LeftOutChildren>,
     limit: Option<u64>,
     wakers: Vec<OwnedFd>,
     epoll: OwnedFd,
@@ -105,6 +111,9 @@ impl EventLoop {
             retained: Summary::default(),
             following: None,
             processes: Vec::new(),
+            children: None,
+            has_checked_children: false,
+            left_out: None,
             limit: None,
             wakers: Vec::new(),
             epoll,
@@ -139,12 +148,18 @@ impl EventLoop {
         processes: Option<&[ProcessHandle]>,
         attacher: Attacher,
     ) -> Result<EventLoop> {
-        // Another process may have got the id of one that has ended before the session started.
-        check_ids(processes.unwrap_or_default())?;
         let event_loop = EventLoop::new(vec![session])?;
-        let mut event_loop = event_loop.until_exit(processes.unwrap_or_default())?;
+        let children = attacher.options.children.clone();
+        let follows = children.is_some() || !matches!(target, Target::Command(_));
+        let mut event_loop = if let Some(children) = children {
+            event_loop.until_exit_of_tree(children)?
+        } else {
+            // Another process may have got the id of one that has ended before the session started.
+            check_ids(processes.unwrap_or_default())?;
+            event_loop.until_exit(processes.unwrap_or_default())?
+        };
         event_loop.limit = attacher.options.limit;
-        if !matches!(target, Target::Command(_)) {
+        if follows {
             event_loop.follow(Following::new(target, objects, processes, attacher))?;
         }
         Ok(event_loop)
@@ -170,6 +185,22 @@ impl EventLoop {
             self.processes.push(Some(process.clone()));
         }
         Ok(self)
+    }
+
+    /// Makes the loop end when all processes of the tree have exited.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system has run out of epoll watches.
+    pub fn until_exit_of_tree(mut self, children: ProcessTree) -> Result<EventLoop> {
+        self.register(children.fd(), WAKE, epoll::EventFlags::IN)?;
+        self.children = Some(children);
+        Ok(self)
+    }
+
+    /// Adds the number of these children to the hit counts.
+    pub fn report_left_out(&mut self, children: LeftOutChildren) {
+        self.left_out = Some(children);
     }
 
     /// Makes [`EventLoop::poll`] return early while this descriptor is readable, such as a signalfd.
@@ -295,9 +326,14 @@ impl EventLoop {
     ///
     /// Fails when a map cannot be read.
     pub fn summary(&self) -> Result<Summary> {
-        self.sessions
+        let mut summary = self
+            .sessions
             .iter()
-            .try_fold(self.retained, |total, session| Ok(total + session.summary()?))
+            .try_fold(self.retained, |total, session| Ok::<_, Error>(total + session.summary()?))?;
+        if let Some(children) = &self.left_out {
+            summary.children_left_out = children.count()?;
+        }
+        Ok(summary)
     }
 
     /// The number of events that the caller has read.
@@ -385,6 +421,14 @@ impl EventLoop {
     fn has_ended(&mut self) -> Result<bool> {
         if !self.processes.is_empty() && self.processes.iter().all(Option::is_none) {
             return Ok(true);
+        }
+        if let Some(children) = &self.children
+            && (children.has_changed()? || !self.has_checked_children)
+        {
+            self.has_checked_children = true;
+            if children.processes()?.is_empty() {
+                return Ok(true);
+            }
         }
         let Some(limit) = self.limit else { return Ok(false) };
         if self.delivered() >= limit {

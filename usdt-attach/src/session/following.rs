@@ -44,6 +44,8 @@ impl Attacher {
         warnings: &mut Vec<Warning>,
     ) -> std::result::Result<Session, AttachError> {
         let selected = select_if_any(objects, &self.globs);
+        // With children, programs look processes up in the kernel's tree, not by their ids.
+        let processes = processes.filter(|_| self.options.children.is_none());
         let mut tries = MAX_TRIES;
         loop {
             tries -= 1;
@@ -108,8 +110,12 @@ impl Following {
         processes: Option<&[ProcessHandle]>,
         attacher: Attacher,
     ) -> Following {
+        let mut follower = Follower::new(target, objects);
+        if let Some(children) = &attacher.options.children {
+            follower.follow_children(children.clone());
+        }
         Following {
-            follower: Follower::new(target, objects),
+            follower,
             attacher,
             processes: processes.map(<[ProcessHandle]>::to_vec),
             has_changing_files: target.has_changing_files(),

@@ -90,6 +90,9 @@ pub struct Summary {
     /// are counted only if the target does not name its processes.
     #[serde(rename = "outside_pid_namespace", skip_serializing_if = "is_zero")]
     pub outside: u64,
+    /// Child processes of the target that are not traced, including those that have exited.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub children_left_out: u64,
     /// Latency starts and ends without a counterpart; `None` unless latencies are measured.
     #[serde(flatten)]
     pub unpaired: Option<Unpaired>,
@@ -363,6 +366,7 @@ impl std::ops::Add for Summary {
             dropped: self.dropped + other.dropped,
             filtered: self.filtered + other.filtered,
             outside: self.outside + other.outside,
+            children_left_out: self.children_left_out + other.children_left_out,
             unpaired,
         }
     }

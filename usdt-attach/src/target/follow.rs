@@ -15,7 +15,7 @@
 use crate::discover::select::retain_selected;
 use crate::discover::{self, FilesWithoutProbes, NewFiles, ObjectId, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
-use crate::kernel::ExecEvents;
+use crate::kernel::{ExecEvents, ProcessTree};
 use crate::target::{ProcessHandle, Target, cgroup_members};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
@@ -87,6 +87,8 @@ impl Default for NewObjects {
 #[derive(Debug)]
 pub struct Follower {
     target: Target,
+    /// The processes of the target with the children that they fork, if these are followed.
+    children: Option<ProcessTree>,
     /// Objects that are not returned again. Those of `failed` are in it until they are due.
     known: HashSet<ObjectId>,
     /// Objects that could not be attached to.
@@ -118,6 +120,7 @@ impl Follower {
     pub fn new(target: &Target, objects: &[ScannedObject]) -> Follower {
         Follower {
             target: target.clone(),
+            children: None,
             known: objects.iter().map(|scanned| scanned.object.id).collect(),
             failed: HashMap::new(),
             without_probes: FilesWithoutProbes::default(),
@@ -131,6 +134,11 @@ impl Follower {
             has_rescanned: false,
             warnings: Vec::new(),
         }
+    }
+
+    /// Also follows the children that the processes of the target fork.
+    pub fn follow_children(&mut self, children: ProcessTree) {
+        self.children = Some(children);
     }
 
     /// Forgets an object. If a process maps it again, it is reported as new.
@@ -255,7 +263,7 @@ impl Follower {
         let covers_all = rescan_is_due && (!self.is_caught_up || retry_is_due);
         let NewObjects { objects, skipped, result, has_more } = match self.target.clone() {
             Target::Executable(path) => self.scan_file(&path),
-            Target::Command(_) => NewObjects::default(),
+            Target::Command(_) if self.children.is_none() => NewObjects::default(),
             target => self.scan_processes(&target, reported, rescan_is_due, covers_all),
         };
         self.warn_of_skipped(skipped);
@@ -324,7 +332,7 @@ impl Follower {
         covers_all: bool,
     ) -> NewObjects {
         let needs_members = covers_all || !matches!(target, Target::Host) && !reported.is_empty();
-        let members = match needs_members.then(|| processes_of(target)).transpose() {
+        let members = match needs_members.then(|| self.processes_of(target)).transpose() {
             Ok(members) => members.unwrap_or_default(),
             Err(error) => {
                 // The next rescan finds out which of them belong to the target.
@@ -365,23 +373,24 @@ impl Follower {
             result,
         }
     }
-}
 
-/// Ids of the processes of a target that exist now; none if the target itself has gone.
-///
-/// # Errors
-///
-/// `ResourceLimit` if they cannot be listed because there are no descriptors left.
-fn processes_of(target: &Target) -> Result<Vec<u32>> {
-    let pids = match target {
-        Target::Processes(processes) => {
-            Ok(processes.iter().filter(|p| p.is_alive()).map(ProcessHandle::pid).collect())
-        }
-        Target::Cgroup(path) => cgroup_members(path),
-        Target::Host => discover::pids(),
-        Target::Executable(_) | Target::Command(_) => Ok(Vec::new()),
-    };
-    pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
+    /// Ids of the processes of a target that exist now; none if the target itself has gone.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceLimit` if they cannot be listed because there are no descriptors left.
+    fn processes_of(&self, target: &Target) -> Result<Vec<u32>> {
+        let pids = match (&self.children, target) {
+            (Some(children), _) => children.processes(),
+            (None, Target::Processes(processes)) => {
+                Ok(processes.iter().filter(|p| p.is_alive()).map(ProcessHandle::pid).collect())
+            }
+            (None, Target::Cgroup(path)) => cgroup_members(path),
+            (None, Target::Host) => discover::pids(),
+            (None, Target::Executable(_) | Target::Command(_)) => Ok(Vec::new()),
+        };
+        pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
 //! Targets: the processes to trace, or a command to start.
 
+mod children;
 #[doc(hidden)]
 pub mod follow;
 mod pending_child;
 mod process_handle;
 
+pub use children::LeftOutChildren;
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
 use crate::discover::process_state::{check_proc, hidden_warning, stop_warning};
 use crate::discover::{self, Mounts, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
+use crate::kernel::ProcessTree;
 use crate::kernel::descriptors::max_objects;
 use stapsdt::escape::Escaped;
 use std::ffi::OsString;
@@ -75,6 +78,9 @@ pub struct ResolvedTarget {
     /// The process of a command, which has not executed its program yet. `None` for other targets
     /// and after [`Target::scan`].
     pub child: Option<PendingChild>,
+    /// The processes with the children that they fork; `None` unless
+    /// [`ResolvedTarget::follow_children`] has been called.
+    pub children: Option<ProcessTree>,
     /// Files and processes that were skipped, and processes that are stopped. Warnings about what a
     /// file contains are those of its object.
     pub warnings: Vec<Warning>,
@@ -146,7 +152,13 @@ impl Target {
         let objects = vec![discover::scan_file(&path)?];
         let child = PendingChild::create(&path, name, args)?;
         let processes = Some(vec![ProcessHandle::open(child.pid())?]);
-        Ok(ResolvedTarget { objects, processes, child: Some(child), warnings: Vec::new() })
+        Ok(ResolvedTarget {
+            objects,
+            processes,
+            child: Some(child),
+            children: None,
+            warnings: Vec::new(),
+        })
     }
 
     /// Scans for probes. For a command, scans its executable without creating a process.
@@ -194,7 +206,7 @@ impl Target {
         if matches!(self, Target::Cgroup(_) | Target::Host) {
             warnings.extend(hidden_warning());
         }
-        Ok(ResolvedTarget { objects, processes, child: None, warnings })
+        Ok(ResolvedTarget { objects, processes, child: None, children: None, warnings })
     }
 
     /// Returns true if the target may get files that it does not have at first, and lose those that

@@ -14,7 +14,7 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Method, Options};
-use usdt_attach::target::{PendingChild, ProcessHandle, ResolvedTarget, Target};
+use usdt_attach::target::{LeftOutChildren, PendingChild, ProcessHandle, ResolvedTarget, Target};
 use usdt_export::time::parse_duration;
 
 /// The processes to trace.
@@ -33,6 +33,13 @@ pub(crate) struct TargetArgs {
     /// Trace all present and future processes of this host
     #[arg(long, conflicts_with = "command")]
     all: bool,
+    /// Also trace the children of the processes, from their first instruction; the default for a
+    /// command
+    #[arg(long, overrides_with = "no_children", conflicts_with_all = ["exe", "cgroup", "all"])]
+    children: bool,
+    /// Trace only the command itself, and end with it
+    #[arg(long, overrides_with = "children", conflicts_with_all = ["exe", "cgroup", "all"])]
+    no_children: bool,
     /// Start this command and trace it from its first instruction
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -110,6 +117,9 @@ pub(crate) struct ResolvedArgs {
     pub(crate) processes: Option<Vec<ProcessHandle>>,
     /// The command to start, stopped before its first instruction.
     pub(crate) child: Option<PendingChild>,
+    /// Children of the processes that are not traced; `None` if they are, or if the target does not
+    /// name its processes.
+    pub(crate) left_out: Option<LeftOutChildren>,
     pub(crate) selected: Vec<Selected>,
     /// Also describes the probes of files that the target runs later.
     pub(crate) schema: Option<SchemaFile>,
@@ -136,18 +146,22 @@ impl HitArgs {
     /// settings of the command itself; the flags of `self` are added to them.
     pub(crate) fn resolve(
         &self,
-        target: &TargetArgs,
+        args: &TargetArgs,
         globs: &[String],
         options: Options,
     ) -> Result<ResolvedArgs> {
-        let target = target.target(globs)?;
+        let target = args.target(globs)?;
         if !self.dry_run {
             uprobe_warmup::start();
         }
         let progress = Progress::start("scanning for probes");
-        let resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
+        let mut resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
+        let mut left_out = None;
+        if !self.dry_run {
+            left_out = args.track_children(&mut resolved)?;
+        }
         let pids = resolved.pids();
-        let ResolvedTarget { objects: mut found, processes, child, warnings } = resolved;
+        let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
         schema.iter().for_each(|s| s.apply(&mut found));
         discover::add_function_entries(&mut found, globs);
@@ -163,6 +177,7 @@ impl HitArgs {
         }
         let options = Options {
             pids,
+            children,
             cgroup: target.cgroup().map(Into::into),
             filter: self.filter.clone(),
             sample: self.sample,
@@ -171,7 +186,7 @@ impl HitArgs {
             single_step: self.single_step,
             ..options
         };
-        Ok(ResolvedArgs { target, found, processes, child, selected, schema, options })
+        Ok(ResolvedArgs { target, found, processes, child, left_out, selected, schema, options })
     }
 }
 
@@ -212,6 +227,22 @@ impl TargetArgs {
             || self.cgroup.is_some()
             || self.all
             || !self.command.is_empty()
+    }
+
+    /// Follows the children of the target's processes, if that is requested or the default. Otherwise
+    /// returns the count of those that are left out, unless the target does not name its processes.
+    pub(crate) fn track_children(
+        &self,
+        resolved: &mut ResolvedTarget,
+    ) -> Result<Option<LeftOutChildren>> {
+        if self.children {
+            resolved.follow_children()?;
+        } else if self.starts_command() && !self.no_children {
+            resolved.try_follow_children();
+        } else {
+            return Ok(resolved.count_children());
+        }
+        Ok(None)
     }
 
     /// The target of the command line. Without one, the error suggests how to pass a glob that

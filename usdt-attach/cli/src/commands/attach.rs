@@ -2,7 +2,7 @@
 
 use super::args::{HitArgs, ResolvedArgs, TargetArgs};
 use crate::output::{check_write, json, text};
-use crate::privileges::{Needs, restrict_attached};
+use crate::privileges::{Needs, restrict, restrict_attached};
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
 use cli_common::{Text, say, warn};
@@ -32,7 +32,7 @@ pub(crate) fn attach<O: Output>(
     open: impl FnOnce(&Plan, Symbolizer) -> Result<O>,
 ) -> Result<()> {
     let (hits, globs) = (request.hits, &request.globs);
-    let ResolvedArgs { target, found, processes, child, selected, schema, options } =
+    let ResolvedArgs { target, found, processes, child, left_out, selected, schema, options } =
         hits.resolve(request.target, globs, request.options)?;
     let (plan, warnings) = Plan::new(&selected, &options)?;
     warn(warnings);
@@ -48,12 +48,22 @@ pub(crate) fn attach<O: Output>(
     let mut output = open(&plan, symbols)?;
     let session = Session::start(plan, &*backend)?;
     let attacher = Attacher { globs: globs.clone(), schema, options, backend };
-    let event_loop =
+    let follows_children = attacher.options.children.is_some();
+    let mut event_loop =
         EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
+    left_out.into_iter().for_each(|children| event_loop.report_left_out(children));
     // They hold the files of the target open.
     drop((found, selected));
     let mut running = child.map(PendingChild::run).transpose()?;
-    if running.is_some() {
+    if running.is_some() && follows_children {
+        // Its children may execute other files.
+        restrict(Needs {
+            attaching: true,
+            processes: true,
+            ending_a_command: true,
+            ..Needs::default()
+        });
+    } else if running.is_some() {
         // Only the command's own files are traced, so nothing is followed.
         let attached = Needs { processes: true, ending_a_command: true, ..Needs::default() };
         restrict_attached(attached, || event_loop.summary().is_ok());

@@ -129,6 +129,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<()> {
         default_globs: config.is_empty().then_some(args.globs.as_slice()),
         duration: args.duration,
         wait_for_probes: false,
+        target_args: Some(&args.target),
     };
     run.export(config)
 }
@@ -158,6 +159,7 @@ pub(crate) fn agent(args: &AgentArgs) -> Result<()> {
         default_globs: None,
         duration: None,
         wait_for_probes: true,
+        target_args: None,
     };
     run.export(config)
 }
@@ -182,6 +184,8 @@ struct Run<'a> {
     duration: Option<Duration>,
     /// Whether to go on if no process has the probes yet.
     wait_for_probes: bool,
+    /// The arguments that select the target; `None` for the agent.
+    target_args: Option<&'a TargetArgs>,
 }
 
 impl Run<'_> {
@@ -189,8 +193,12 @@ impl Run<'_> {
         uprobe_warmup::start();
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_catch)?;
         let progress = Progress::start("scanning for probes");
-        let ResolvedTarget { objects: mut found, processes, child, warnings } =
-            self.target.resolve()?;
+        let mut resolved = self.target.resolve()?;
+        let left_out = match self.target_args {
+            Some(args) => args.track_children(&mut resolved)?,
+            None => None,
+        };
+        let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
         discover::add_function_entries(&mut found, &globs);
         drop(progress);
@@ -216,6 +224,7 @@ impl Run<'_> {
             command_line: self.command_line,
             target: self.target,
             processes,
+            children,
             found,
             wait_for_probes: self.wait_for_probes,
             duration: self.duration,
@@ -240,7 +249,11 @@ impl Run<'_> {
         if let Some(child) = &mut running {
             terminate(child);
         }
-        say(&text::summary(summary?));
+        let mut summary = summary?;
+        if let Some(children) = left_out {
+            summary.children_left_out = children.count()?;
+        }
+        say(&text::summary(summary));
         Ok(())
     }
 }

@@ -217,6 +217,9 @@ pub(crate) fn summary(summary: Summary) -> String {
             unpaired.unmatched_starts, unpaired.unmatched_ends, unpaired.overwritten
         );
     }
+    if let Some(message) = children_left_out(summary.children_left_out) {
+        let _ = write!(out, "; {message}");
+    }
     if summary.outside > 0 {
         let _ = write!(
             out,
@@ -225,6 +228,15 @@ pub(crate) fn summary(summary: Summary) -> String {
         );
     }
     out
+}
+
+/// Says that children were not traced; `None` if there were none.
+pub(crate) fn children_left_out(count: u64) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("left out 1 child process, which --children traces".to_owned()),
+        n => Some(format!("left out {n} child processes, which --children traces")),
+    }
 }
 
 #[cfg(test)]

@@ -130,6 +130,7 @@ pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
         zero: 9,
         starts: 10,
         cgroup: 11,
+        processes: 12,
     };
     let newest = KernelFeatures {
         cookies: true,
@@ -220,14 +221,20 @@ impl Emitter<'_> {
     /// Ends the program unless the process is traced. The link filters by process, too, if the
     /// kernel supports that.
     fn check_process(&mut self) {
-        let asm = &mut self.asm;
-        if let Some(pids) = &self.plan.pids {
+        if self.plan.children.is_some() {
+            self.ids();
+            let asm = &mut self.asm;
+            asm.shr(R0, 32);
+            asm.store(Width::W, R10, -4, R0);
+            asm.map(R1, self.maps.processes);
+            asm.mov(R2, R10);
+            asm.add_imm(R2, -4);
+            asm.call(helper::MAP_LOOKUP_ELEM);
+            asm.jump_if(Cond::Eq, R0, 0, self.done);
+        } else if let Some(pids) = &self.plan.pids {
+            self.ids();
+            let asm = &mut self.asm;
             let is_traced = asm.label();
-            if self.features.pid_namespace.is_some() {
-                asm.load(Width::Dw, R0, R10, pid_namespace::IDS);
-            } else {
-                asm.call(helper::GET_CURRENT_PID_TGID);
-            }
             asm.shr(R0, 32);
             for pid in pids {
                 asm.jump_if(Cond::Eq, R0, *pid as i32, is_traced);
@@ -236,6 +243,7 @@ impl Emitter<'_> {
             asm.place(is_traced);
         }
         if self.plan.cgroup.is_some() {
+            let asm = &mut self.asm;
             asm.map(R1, self.maps.cgroup);
             asm.mov_imm(R2, 0);
             asm.call(helper::CURRENT_TASK_UNDER_CGROUP);

@@ -102,7 +102,7 @@ impl Emitter<'_> {
     /// Jumps to `outside` if the process is not in the namespace. Returns false, and does nothing, if
     /// that cannot be.
     pub(super) fn check_namespace(&mut self, outside: super::Label) -> bool {
-        let may_be_outside = self.features.pid_namespace.is_some() && self.plan.pids.is_none();
+        let may_be_outside = self.features.pid_namespace.is_some() && !self.plan.names_processes();
         if may_be_outside {
             self.asm.load(Width::W, R1, R10, IDS + 4);
             self.asm.jump_if(Cond::Eq, R1, 0, outside);

@@ -16,6 +16,7 @@ pub(super) const MAPS: MapFds = MapFds {
     zero: 8,
     starts: 9,
     cgroup: 10,
+    processes: 11,
 };
 
 pub(super) const FEATURES: KernelFeatures = KernelFeatures {

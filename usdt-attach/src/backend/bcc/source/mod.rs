@@ -38,6 +38,7 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
         ("ZERO", format!("((void *)bpf_pseudo_fd(2, {}))", maps.zero)),
         ("STARTS", format!("bpf_pseudo_fd(1, {})", maps.starts)),
         ("CGROUP", format!("((void *)bpf_pseudo_fd(1, {}))", maps.cgroup)),
+        ("PROCESSES", format!("bpf_pseudo_fd(1, {})", maps.processes)),
     ];
     for (name, value) in maps {
         let _ = writeln!(out, "#define {name} {value}");
@@ -110,7 +111,11 @@ fn prologue(out: &mut String, plan: &Plan, features: KernelFeatures) {
     if is_in_namespace {
         out.push_str("  u64 ids = usdt_pid_tgid();\n");
     }
-    if let Some(pids) = &plan.pids {
+    if plan.children.is_some() {
+        out.push_str(
+            "  u32 tgid = PID_TGID >> 32;\n  if (!bpf_map_lookup_elem_(PROCESSES, &tgid)) return 0;\n",
+        );
+    } else if let Some(pids) = &plan.pids {
         let others: Vec<String> = pids.iter().map(|pid| format!("tgid != {pid}")).collect();
         let _ =
             write!(out, "  u32 tgid = PID_TGID >> 32;\n  if ({}) return 0;\n", others.join(" && "));
@@ -130,7 +135,7 @@ fn prologue(out: &mut String, plan: &Plan, features: KernelFeatures) {
          \x20 s64 got;\n  switch (cookie) {{\n",
         hits = Counter::Hits as u32,
         // As in the embedded back end, they are no hits of the target.
-        outside = if is_in_namespace && plan.pids.is_none() {
+        outside = if is_in_namespace && !plan.names_processes() {
             format!("  if (!ids) {{ COUNT({}); return 0; }}\n", Counter::Outside as u32)
         } else {
             String::new()
