@@ -11,6 +11,7 @@ mod bcc_helper;
 mod bcc_programs;
 mod builds;
 mod c_probes;
+mod children;
 mod consumers;
 mod cost;
 mod definition_commands;

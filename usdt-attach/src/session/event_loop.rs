@@ -198,7 +198,7 @@ impl EventLoop {
         Ok(self)
     }
 
-    /// Adds the number of these children to the hit counts.
+    /// Adds the number of these children, which are not traced, to the hit counts.
     pub fn report_left_out(&mut self, children: LeftOutChildren) {
         self.left_out = Some(children);
     }

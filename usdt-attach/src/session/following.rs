@@ -199,6 +199,13 @@ impl Batch<'_> {
                 session.close_programs();
                 self.sessions.push(session);
                 for scanned in objects {
+                    if attacher.options.children.is_some() {
+                        let path = Escaped::new(&scanned.object.path);
+                        let message = format!(
+                            "attached to {path}, which a traced process has executed or mapped since; its hits before are missed"
+                        );
+                        self.warnings.push(Warning::new(WarningKind::AttachedLate, message));
+                    }
                     if follower.attached(scanned.object.id) {
                         let path = Escaped::new(&scanned.object.path);
                         let message = format!("attached to {path} after all");

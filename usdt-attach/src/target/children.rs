@@ -16,6 +16,14 @@ pub struct LeftOutChildren {
 }
 
 impl LeftOutChildren {
+    /// Starts to count the children of processes. Those that exist count, too. `None` if the kernel
+    /// cannot follow forks.
+    pub fn count_from(processes: &[ProcessHandle]) -> Option<LeftOutChildren> {
+        let tree = ProcessTree::start().ok()?;
+        let present = add_all(&tree, processes).ok()?.len() as u64;
+        Some(LeftOutChildren { tree, present })
+    }
+
     /// Returns the number of children so far, including those that have exited.
     ///
     /// # Errors
@@ -61,15 +69,6 @@ impl ResolvedTarget {
             let message = format!("children of the command are not traced: {error:#}");
             self.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
         }
-    }
-
-    /// Starts to count the children of the processes, which are not traced. `None` if the target does
-    /// not name its processes, or if the kernel cannot follow forks.
-    pub fn count_children(&self) -> Option<LeftOutChildren> {
-        let processes = self.processes.as_ref()?;
-        let tree = ProcessTree::start().ok()?;
-        let present = add_all(&tree, processes).ok()?.len() as u64;
-        Some(LeftOutChildren { tree, present })
     }
 }
 

@@ -14,7 +14,7 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::plan::{Method, Options};
-use usdt_attach::target::{LeftOutChildren, PendingChild, ProcessHandle, ResolvedTarget, Target};
+use usdt_attach::target::{PendingChild, ProcessHandle, ResolvedTarget, Target};
 use usdt_export::time::parse_duration;
 
 /// The processes to trace.
@@ -117,9 +117,6 @@ pub(crate) struct ResolvedArgs {
     pub(crate) processes: Option<Vec<ProcessHandle>>,
     /// The command to start, stopped before its first instruction.
     pub(crate) child: Option<PendingChild>,
-    /// Children of the processes that are not traced; `None` if they are, or if the target does not
-    /// name its processes.
-    pub(crate) left_out: Option<LeftOutChildren>,
     pub(crate) selected: Vec<Selected>,
     /// Also describes the probes of files that the target runs later.
     pub(crate) schema: Option<SchemaFile>,
@@ -156,9 +153,8 @@ impl HitArgs {
         }
         let progress = Progress::start("scanning for probes");
         let mut resolved = if self.dry_run { target.scan()? } else { target.resolve()? };
-        let mut left_out = None;
         if !self.dry_run {
-            left_out = args.track_children(&mut resolved)?;
+            args.follow_children(&mut resolved)?;
         }
         let pids = resolved.pids();
         let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
@@ -186,7 +182,7 @@ impl HitArgs {
             single_step: self.single_step,
             ..options
         };
-        Ok(ResolvedArgs { target, found, processes, child, left_out, selected, schema, options })
+        Ok(ResolvedArgs { target, found, processes, child, selected, schema, options })
     }
 }
 
@@ -229,20 +225,14 @@ impl TargetArgs {
             || !self.command.is_empty()
     }
 
-    /// Follows the children of the target's processes, if that is requested or the default. Otherwise
-    /// returns the count of those that are left out, unless the target does not name its processes.
-    pub(crate) fn track_children(
-        &self,
-        resolved: &mut ResolvedTarget,
-    ) -> Result<Option<LeftOutChildren>> {
+    /// Follows the children of the target's processes, if that is requested or the default.
+    pub(crate) fn follow_children(&self, resolved: &mut ResolvedTarget) -> Result<()> {
         if self.children {
             resolved.follow_children()?;
         } else if self.starts_command() && !self.no_children {
             resolved.try_follow_children();
-        } else {
-            return Ok(resolved.count_children());
         }
-        Ok(None)
+        Ok(())
     }
 
     /// The target of the command line. Without one, the error suggests how to pass a glob that

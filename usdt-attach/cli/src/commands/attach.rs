@@ -12,7 +12,7 @@ use usdt_attach::error::Result;
 use usdt_attach::event::symbolize::Symbolizer;
 use usdt_attach::plan::{Options, Plan};
 use usdt_attach::session::{Attacher, EventLoop, Mechanism, Session};
-use usdt_attach::target::PendingChild;
+use usdt_attach::target::{LeftOutChildren, PendingChild};
 
 /// What to attach to and how.
 pub(crate) struct AttachRequest<'a> {
@@ -32,7 +32,7 @@ pub(crate) fn attach<O: Output>(
     open: impl FnOnce(&Plan, Symbolizer) -> Result<O>,
 ) -> Result<()> {
     let (hits, globs) = (request.hits, &request.globs);
-    let ResolvedArgs { target, found, processes, child, left_out, selected, schema, options } =
+    let ResolvedArgs { target, found, processes, child, selected, schema, options } =
         hits.resolve(request.target, globs, request.options)?;
     let (plan, warnings) = Plan::new(&selected, &options)?;
     warn(warnings);
@@ -46,6 +46,11 @@ pub(crate) fn attach<O: Output>(
         found.iter().for_each(|f| symbols.add_object(&f.object));
     }
     let mut output = open(&plan, symbols)?;
+    // Before attaching, because a process may fork as soon as its probes are enabled.
+    let left_out = match (&options.children, &processes) {
+        (None, Some(processes)) => LeftOutChildren::count_from(processes),
+        _ => None,
+    };
     let session = Session::start(plan, &*backend)?;
     let attacher = Attacher { globs: globs.clone(), schema, options, backend };
     let follows_children = attacher.options.children.is_some();

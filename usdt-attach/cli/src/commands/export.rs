@@ -21,7 +21,7 @@ use usdt_attach::discover::select::{Selected, select_if_any};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::kernel::uprobe_warmup;
 use usdt_attach::session::Mechanism;
-use usdt_attach::target::{PendingChild, ResolvedTarget, Target};
+use usdt_attach::target::{LeftOutChildren, PendingChild, ResolvedTarget, Target};
 use usdt_export::config::{self, Config, Count, Globs, Latency, Otlp, Span, TargetConfig};
 use usdt_export::pairs;
 use usdt_export::time::parse_duration;
@@ -194,10 +194,9 @@ impl Run<'_> {
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_catch)?;
         let progress = Progress::start("scanning for probes");
         let mut resolved = self.target.resolve()?;
-        let left_out = match self.target_args {
-            Some(args) => args.track_children(&mut resolved)?,
-            None => None,
-        };
+        if let Some(args) = self.target_args {
+            args.follow_children(&mut resolved)?;
+        }
         let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
         let globs = self.default_globs.map_or_else(|| config.globs(), <[String]>::to_vec);
         discover::add_function_entries(&mut found, &globs);
@@ -218,6 +217,10 @@ impl Run<'_> {
         config.check().map_err(Error::usage)?;
         let backend = BackendKind::Embedded.backend(Mechanism::Auto)?;
         let files = found.len() as u64;
+        let left_out = match (&children, &processes) {
+            (None, Some(processes)) => LeftOutChildren::count_from(processes),
+            _ => None,
+        };
         let settings = Settings {
             config,
             path: self.path.map(Into::into),

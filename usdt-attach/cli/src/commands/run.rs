@@ -18,7 +18,7 @@ use usdt_attach::error::{Error, Result};
 use usdt_attach::plan::Options;
 use usdt_attach::session::EventLoop;
 use usdt_attach::session::Mechanism;
-use usdt_attach::target::ResolvedTarget;
+use usdt_attach::target::{LeftOutChildren, ResolvedTarget};
 use usdt_export::time::parse_duration;
 
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
         .map_err(|source| Error::open(args.file.clone(), source))?;
     let target = args.target.target(&[])?;
     let mut resolved = target.resolve()?;
-    let left_out = args.target.track_children(&mut resolved)?;
+    args.target.follow_children(&mut resolved)?;
     let pids = resolved.pids();
     let ResolvedTarget { objects: mut found, processes, child, children, warnings } = resolved;
     if let Some(file) = &args.schema {
@@ -73,6 +73,10 @@ pub(crate) fn run_file(args: &RunArgs) -> Result<()> {
         ..Options::default()
     };
     let signals = Signals::catch()?;
+    let left_out = match (&children, &processes) {
+        (None, Some(processes)) => LeftOutChildren::count_from(processes),
+        _ => None,
+    };
     let name = args.file.to_string_lossy();
     let source = CProgram { name: &name, source: &source_code };
     let (mut program, warnings) = source.attach(&helper, &found, &options, Mechanism::Auto)?;
