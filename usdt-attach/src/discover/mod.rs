@@ -10,6 +10,7 @@ mod catalog;
 mod file_bytes;
 mod functions;
 mod host;
+pub(crate) mod kernel_inode;
 mod mounts;
 mod new_files;
 mod notes;

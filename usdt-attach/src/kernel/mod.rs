@@ -12,6 +12,7 @@ mod exec_events;
 mod hit_cost;
 mod links;
 mod load;
+pub(crate) mod mapped_inodes;
 mod maps;
 pub(crate) mod parallel;
 mod prog_stats;

@@ -12,10 +12,12 @@
 //! scans the whole target, because the processes that had the object may have ended while others
 //! run it.
 
+use crate::discover::kernel_inode;
 use crate::discover::select::retain_selected;
 use crate::discover::{self, FilesWithoutProbes, NewFiles, ObjectId, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::ExecEvents;
+use crate::kernel::mapped_inodes::KERNEL_INODES;
 use crate::target::{ProcessHandle, Target, cgroup_members};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
@@ -117,6 +119,7 @@ impl Follower {
     /// Without `CAP_BPF` and `CAP_PERFMON`, the kernel does not report `exec`. In a PID namespace it
     /// reports ids of another one. The follower then relies on rescans alone.
     pub fn new(target: &Target, objects: &[ScannedObject]) -> Follower {
+        kernel_inode::register(KERNEL_INODES);
         Follower {
             target: target.clone(),
             known: objects.iter().map(|scanned| scanned.object.id).collect(),
@@ -445,7 +448,7 @@ mod tests {
     #[test]
     fn does_not_retry_an_object_that_no_process_maps() {
         let mut follower = follower();
-        let gone = ObjectId { dev: 1, ino: u64::MAX };
+        let gone = ObjectId { dev: 1, ino: u64::MAX, address: 0 };
         follower.failed(gone);
         pass_time(&mut follower);
         follower.poll_new_objects().unwrap();
@@ -456,7 +459,7 @@ mod tests {
     fn bounds_the_objects_that_wait_for_a_retry() {
         let mut follower = follower();
         for ino in 0..2 * MAX_FAILED as u64 + 2 {
-            follower.failed(ObjectId { dev: 1, ino });
+            follower.failed(ObjectId { dev: 1, ino, address: 0 });
         }
         assert!(follower.failed.len() <= MAX_FAILED && follower.known.len() <= MAX_FAILED);
     }

@@ -8,10 +8,12 @@ mod process_handle;
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
+use crate::discover::kernel_inode;
 use crate::discover::process_state::{hidden_warning, stop_warning};
 use crate::discover::{self, Mounts, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::descriptors::max_objects;
+use crate::kernel::mapped_inodes::KERNEL_INODES;
 use stapsdt::escape::Escaped;
 use std::ffi::OsString;
 use std::fmt;
@@ -141,6 +143,7 @@ impl Target {
             resolved.warnings.extend(processes.filter_map(|p| stop_warning(p.pid())));
             return Ok(resolved);
         };
+        kernel_inode::register(KERNEL_INODES);
         let (path, name, args) = command_line(command)?;
         let objects = vec![discover::scan_file(&path)?];
         let child = PendingChild::create(&path, name, args)?;
@@ -168,6 +171,7 @@ impl Target {
     ///
     /// Fails when a file or process does not exist or cannot be read.
     pub fn scan(&self) -> Result<ResolvedTarget> {
+        kernel_inode::register(KERNEL_INODES);
         let mut processes = None;
         let file = |path: &Path| {
             let objects = vec![discover::scan_file(path)?];
