@@ -43,7 +43,7 @@ pub(crate) struct NewFiles<'a> {
     without_probes: &'a mut FilesWithoutProbes,
     /// Files that were opened, as `/proc/PID/maps` shows them.
     seen: HashSet<(String, u64)>,
-    mounts: Mounts,
+    pub(crate) mounts: Mounts,
     /// The files found: those with probes, and executables.
     pub(crate) objects: Vec<ScannedObject>,
     /// Why other files were not read.

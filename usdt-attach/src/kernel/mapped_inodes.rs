@@ -73,6 +73,12 @@ pub(crate) const KERNEL_INODES: KernelInodes = KernelInodes {
     of_process: |pid| MappedInodes::of_process(pid).map(|inodes| inodes.mappings),
 };
 
+/// Returns the address of the inode of an executable, by which BPF programs know the processes that
+/// run it; `None` if the kernel does not tell.
+pub(crate) fn executable_inode(pid: u32) -> Option<u64> {
+    MappedInodes::of_process(pid).map(|inodes| inodes.executable).filter(|inode| *inode != 0)
+}
+
 /// The size limit of the output of an iterator in bytes. A process can have 65,530 mappings.
 const MAX_OUTPUT: u64 = 8 << 20;
 /// The size of a record in bytes.
@@ -173,7 +179,7 @@ mod tests {
         }
         let mapped = MappedInodes::of_process(std::process::id()).unwrap();
         assert!(mapped.mappings.iter().any(|(_, one)| *one == inode), "this executable is mapped");
-        assert_ne!(mapped.executable, 0);
+        assert_eq!(executable_inode(std::process::id()), Some(mapped.executable));
     }
 
     #[test]

@@ -125,8 +125,7 @@ impl EventLoop {
     /// Creates a loop for a target whose first session is attached.
     ///
     /// The loop ends when all of `processes` have exited (`None`: never), and at the limit in the
-    /// attacher's options. It attaches to objects that the target executes or maps later, unless the
-    /// target is a command. `objects` are those that the first session covers.
+    /// attacher's options. It attaches to objects that the target executes or maps later. `objects` are those that the first session covers.
     ///
     /// # Errors
     ///
@@ -144,15 +143,13 @@ impl EventLoop {
         let event_loop = EventLoop::new(vec![session])?;
         let mut event_loop = event_loop.until_exit(processes.unwrap_or_default())?;
         event_loop.limit = attacher.options.limit;
-        if !matches!(target, Target::Command(_)) {
-            event_loop.follow(Following::new(target, objects, processes, attacher))?;
-        }
+        event_loop.follow(Following::new(target, objects, processes, attacher))?;
         Ok(event_loop)
     }
 
     /// Also attaches to new objects of a target.
     fn follow(&mut self, following: Following) -> Result<()> {
-        if let Some(fd) = following.follower.fd() {
+        for fd in following.follower.fds() {
             self.register(fd, WAKE, epoll::EventFlags::IN)?;
         }
         self.following = Some(following);
@@ -283,6 +280,9 @@ impl EventLoop {
     /// Detaches every session. Events that are already in the buffers can still be polled.
     pub fn detach(&mut self) {
         if self.state == State::Running {
+            if let Some(following) = &mut self.following {
+                following.follower.release_processes();
+            }
             Session::detach_all(&mut self.sessions);
             self.state = State::Draining;
             self.may_have_more = true;

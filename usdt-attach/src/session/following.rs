@@ -32,6 +32,9 @@ pub struct Attacher {
     pub options: Options,
     /// The back end that attaches the plans.
     pub backend: Arc<dyn Backend>,
+    /// Whether a command is stopped whenever its dynamic linker maps libraries, until they are attached to, so that
+    /// no hit is lost. The loop must then be polled all the time.
+    pub stops_command: bool,
 }
 
 impl Attacher {
@@ -108,8 +111,18 @@ impl Following {
         processes: Option<&[ProcessHandle]>,
         attacher: Attacher,
     ) -> Following {
+        let mut follower = Follower::new(target, objects);
+        if let Target::Command(_) = target {
+            let stops = attacher.stops_command;
+            for process in processes.unwrap_or_default() {
+                follower.add_process(process, stops);
+                if let Some(program) = target.program() {
+                    follower.watch_program(process.pid(), &program);
+                }
+            }
+        }
         Following {
-            follower: Follower::new(target, objects),
+            follower,
             attacher,
             processes: processes.map(<[ProcessHandle]>::to_vec),
             has_changing_files: target.has_changing_files(),
@@ -118,8 +131,27 @@ impl Following {
     }
 
     /// Attaches to new objects, and returns the sessions. `remaining` replaces the limit in the
-    /// options. What cannot be attached to is reported in `warnings`.
+    /// options. What cannot be attached to is reported in `warnings`. Then continues the processes
+    /// that were stopped.
     pub(super) fn attach_new(
+        &mut self,
+        remaining: Option<u64>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<Session>> {
+        /// Another thread of the process may map a file meanwhile.
+        const MAX_ROUNDS: usize = 8;
+        let mut sessions = self.attach_found(remaining, warnings)?;
+        for _ in 0..MAX_ROUNDS {
+            if !self.follower.has_stopped()? {
+                break;
+            }
+            sessions.extend(self.attach_found(remaining, warnings)?);
+        }
+        self.follower.resume();
+        Ok(sessions)
+    }
+
+    fn attach_found(
         &mut self,
         remaining: Option<u64>,
         warnings: &mut Vec<Warning>,

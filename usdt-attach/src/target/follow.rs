@@ -1,8 +1,8 @@
 //! Following a target: finding objects that its processes execute or map after the first scan.
 //!
-//! The kernel reports every `exec`. A rescan of the reported processes within half a second finds the
-//! libraries that they map after the `exec`. If the kernel does not report `exec`, each rescan covers
-//! the whole target.
+//! The kernel reports every `exec`, and dynamic linkers report every library. A poll twice a second
+//! finds processes that map code without a linker that reports it. If the kernel does not report
+//! `exec`, each rescan covers the whole target.
 //!
 //! # Retries
 //!
@@ -18,6 +18,7 @@ use crate::discover::{self, FilesWithoutProbes, NewFiles, ObjectId, ScannedObjec
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::ExecEvents;
 use crate::kernel::mapped_inodes::KERNEL_INODES;
+use crate::target::mapped::Mapped;
 use crate::target::{ProcessHandle, Target, cgroup_members};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
@@ -90,6 +91,9 @@ impl Default for NewObjects {
 #[derive(Debug)]
 pub struct Follower {
     target: Target,
+    /// The processes of a target that names them one by one, and of a command.
+    processes: Vec<ProcessHandle>,
+    mapped: Mapped,
     /// Objects that are not returned again. Those of `failed` are in it until they are due.
     known: HashSet<ObjectId>,
     /// Objects that could not be attached to.
@@ -120,8 +124,10 @@ impl Follower {
     /// reports ids of another one. The follower then relies on rescans alone.
     pub fn new(target: &Target, objects: &[ScannedObject]) -> Follower {
         kernel_inode::register(KERNEL_INODES);
-        Follower {
+        let mut follower = Follower {
             target: target.clone(),
+            processes: Vec::new(),
+            mapped: Mapped::start(target),
             known: objects.iter().map(|scanned| scanned.object.id).collect(),
             failed: HashMap::new(),
             without_probes: FilesWithoutProbes::default(),
@@ -134,7 +140,47 @@ impl Follower {
             warned: HashSet::new(),
             has_rescanned: false,
             warnings: Vec::new(),
+        };
+        if let Target::Processes(processes) = target {
+            processes.iter().for_each(|process| follower.add_process(process, false));
         }
+        follower
+    }
+
+    /// Also follows this process. If it `stops`, it is stopped whenever its dynamic linker maps libraries, until
+    /// [`Follower::resume`]: no hit in the file is lost. Only a process that this one has started
+    /// may be stopped.
+    pub fn add_process(&mut self, process: &ProcessHandle, stops: bool) {
+        self.processes.push(process.clone());
+        if let Err(error) = self.mapped.add(process, stops) {
+            let message = format!("probes of libraries may be missed: {error:#}");
+            self.warnings.push(Warning::new(WarningKind::SkippedObject, message));
+        }
+        self.is_caught_up = false;
+    }
+
+    /// Watches the dynamic linker of a program that a process has not executed yet.
+    pub fn watch_program(&mut self, pid: u32, program: &Path) {
+        self.mapped.watch_program(pid, program);
+    }
+
+    /// Returns true if a process is stopped because it maps a file that was not returned yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel's reports cannot be read.
+    pub fn has_stopped(&mut self) -> Result<bool> {
+        self.mapped.has_stopped()
+    }
+
+    /// Continues the processes that are stopped, when their files are attached to.
+    pub fn resume(&self) {
+        self.mapped.resume();
+    }
+
+    /// Stops no more processes, and continues those that are stopped.
+    pub fn release_processes(&mut self) {
+        self.mapped.stop();
     }
 
     /// Forgets an object. If a process maps it again, it is reported as new.
@@ -219,15 +265,17 @@ impl Follower {
         Ok(Some(live))
     }
 
-    /// A descriptor that becomes readable when a process calls `exec`; `None` if the kernel does not
-    /// report `exec`.
-    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.exec_events.as_ref().map(ExecEvents::fd)
+    /// Descriptors that become readable when a process calls `exec` or maps a file; none if the
+    /// kernel does not report that.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let exec_events = self.exec_events.as_ref().map(ExecEvents::fd);
+        exec_events.into_iter().chain(self.mapped.fd())
     }
 
     /// The longest time until [`Follower::poll_new_objects`] should be called again, at most 500 ms.
     pub fn next_poll_in(&self) -> Duration {
-        self.next_rescan.saturating_duration_since(Instant::now())
+        let next_scan = self.mapped.next_scan().unwrap_or(self.next_rescan);
+        next_scan.min(self.next_rescan).saturating_duration_since(Instant::now())
     }
 
     /// Returns the objects that are new since the last call, or whose retry is due. Objects that
@@ -244,6 +292,9 @@ impl Follower {
             // Any process may be among those that are missing.
             self.is_caught_up = false;
         }
+        let (mapped, is_complete) = self.mapped.take()?;
+        self.is_caught_up &= is_complete;
+        reported.extend(mapped);
         let rescan_is_due = Instant::now() >= self.next_rescan;
         if rescan_is_due {
             self.next_rescan = Instant::now() + RESCAN_INTERVAL;
@@ -259,7 +310,6 @@ impl Follower {
         let covers_all = rescan_is_due && (!self.is_caught_up || retry_is_due);
         let NewObjects { objects, skipped, result, has_more } = match self.target.clone() {
             Target::Executable(path) => self.scan_file(&path),
-            Target::Command(_) => NewObjects::default(),
             target => self.scan_processes(&target, reported, rescan_is_due, covers_all),
         };
         self.warn_of_skipped(skipped);
@@ -327,8 +377,9 @@ impl Follower {
         rescan_is_due: bool,
         covers_all: bool,
     ) -> NewObjects {
-        let needs_members = covers_all || !matches!(target, Target::Host) && !reported.is_empty();
-        let members = match needs_members.then(|| processes_of(target)).transpose() {
+        let is_host = matches!(target, Target::Host);
+        let needs_members = rescan_is_due || covers_all || !is_host && !reported.is_empty();
+        let members = match needs_members.then(|| self.processes_of(target)).transpose() {
             Ok(members) => members.unwrap_or_default(),
             Err(error) => {
                 // The next rescan finds out which of them belong to the target.
@@ -336,9 +387,14 @@ impl Follower {
                 return NewObjects { result: Err(error), ..NewObjects::default() };
             }
         };
-        if !matches!(target, Target::Host) {
+        if !is_host {
             reported.retain(|pid| members.contains(pid));
         }
+        if rescan_is_due {
+            reported.extend(self.mapped.poll(&members));
+        }
+        reported.sort_unstable();
+        reported.dedup();
         let mut pids = reported.clone();
         if rescan_is_due {
             pids.append(&mut self.recent_execs);
@@ -355,6 +411,7 @@ impl Follower {
         let mut files = NewFiles::new(&self.known, &mut self.without_probes);
         let mut result = Ok(());
         for pid in pids {
+            self.mapped.watch(pid, &files.mounts);
             if let Err(error) = files.add_process(pid) {
                 result = Err(error);
             }
@@ -371,29 +428,32 @@ impl Follower {
     }
 }
 
+impl Follower {
+    /// Ids of the processes of a target that exist now; none if the target itself has gone.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceLimit` if they cannot be listed because there are no descriptors left.
+    fn processes_of(&self, target: &Target) -> Result<Vec<u32>> {
+        let pids = match target {
+            Target::Processes(_) | Target::Command(_) => {
+                let alive = self.processes.iter().filter(|process| process.is_alive());
+                Ok(alive.map(ProcessHandle::pid).collect())
+            }
+            Target::Cgroup(path) => cgroup_members(path),
+            Target::Host => discover::pids(),
+            Target::Executable(_) => Ok(Vec::new()),
+        };
+        pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
+    }
+}
+
 /// Returns true if this process has the ids that the kernel reports: those of the initial PID
 /// namespace.
 fn in_initial_pid_namespace() -> bool {
     /// `PROC_PID_INIT_INO` (`include/linux/proc_ns.h`).
     const INITIAL: u64 = 0xEFFF_FFFC;
     std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
-}
-
-/// Ids of the processes of a target that exist now; none if the target itself has gone.
-///
-/// # Errors
-///
-/// `ResourceLimit` if they cannot be listed because there are no descriptors left.
-fn processes_of(target: &Target) -> Result<Vec<u32>> {
-    let pids = match target {
-        Target::Processes(processes) => {
-            Ok(processes.iter().filter(|p| p.is_alive()).map(ProcessHandle::pid).collect())
-        }
-        Target::Cgroup(path) => cgroup_members(path),
-        Target::Host => discover::pids(),
-        Target::Executable(_) | Target::Command(_) => Ok(Vec::new()),
-    };
-    pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #[doc(hidden)]
 pub mod follow;
+mod mapped;
 mod pending_child;
 mod process_handle;
 
@@ -145,7 +146,11 @@ impl Target {
         };
         kernel_inode::register(KERNEL_INODES);
         let (path, name, args) = command_line(command)?;
-        let objects = vec![discover::scan_file(&path)?];
+        // A script has no probes; the program that runs it is found when it is executed.
+        let objects = match discover::script_interpreter(&path) {
+            Some(_) => Vec::new(),
+            None => vec![discover::scan_file(&path)?],
+        };
         let child = PendingChild::create(&path, name, args)?;
         let processes = Some(vec![ProcessHandle::open(child.pid())?]);
         Ok(ResolvedTarget { objects, processes, child: Some(child), warnings: Vec::new() })
@@ -194,6 +199,14 @@ impl Target {
             warnings.extend(hidden_warning());
         }
         Ok(ResolvedTarget { objects, processes, child: None, warnings })
+    }
+
+    /// Returns the file of a command; `None` for other targets.
+    pub(crate) fn program(&self) -> Option<PathBuf> {
+        match self {
+            Target::Command(command) => command_line(command).ok().map(|(path, ..)| path),
+            _ => None,
+        }
     }
 
     /// Returns true if the target may get files that it does not have at first, and lose those that

@@ -2,7 +2,7 @@
 
 use super::args::{HitArgs, ResolvedArgs, TargetArgs};
 use crate::output::{check_write, json, text};
-use crate::privileges::{Needs, restrict_attached};
+use crate::privileges::{Needs, restrict};
 use crate::run_loop::{Output, StopConditions, run};
 use crate::signals::Signals;
 use cli_common::{Text, say, warn};
@@ -47,16 +47,20 @@ pub(crate) fn attach<O: Output>(
     }
     let mut output = open(&plan, symbols)?;
     let session = Session::start(plan, &*backend)?;
-    let attacher = Attacher { globs: globs.clone(), schema, options, backend };
+    let attacher = Attacher { globs: globs.clone(), schema, options, backend, stops_command: true };
     let event_loop =
         EventLoop::for_target(session, &target, &found, processes.as_deref(), attacher)?;
     // They hold the files of the target open.
     drop((found, selected));
     let mut running = child.map(PendingChild::run).transpose()?;
     if running.is_some() {
-        // Only the command's own files are traced, so nothing is followed.
-        let attached = Needs { processes: true, ending_a_command: true, ..Needs::default() };
-        restrict_attached(attached, || event_loop.summary().is_ok());
+        // The command may load libraries, which are attached to.
+        restrict(Needs {
+            attaching: true,
+            processes: true,
+            ending_a_command: true,
+            ..Needs::default()
+        });
     }
     let conditions = StopConditions { duration: hits.duration, interval: request.interval };
     let summary = run(event_loop, &signals, conditions, &mut output)?;
