@@ -18,6 +18,9 @@ pub(crate) struct KernelFeatures {
     /// Offsets for reading the running thread's name and ids from its `task_struct`, which is
     /// cheaper than calling helpers. `None` before Linux 5.11 and without BTF.
     pub task: Option<TaskStructOffsets>,
+    /// Offsets for finding the executable of the running process. `None` before Linux 5.11 and
+    /// without BTF, and if the plan does not ask for it.
+    pub executable: Option<ExecutableOffsets>,
 }
 
 /// How records get from programs to the reader.
@@ -35,6 +38,17 @@ pub(crate) enum Transport {
 pub(crate) struct PreemptionFunctions {
     pub disable: u32,
     pub enable: u32,
+}
+
+/// Byte offsets of the fields that lead from the running thread to the inode of its executable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExecutableOffsets {
+    /// `mm` in `task_struct`.
+    pub mm: i16,
+    /// `exe_file` in `mm_struct`.
+    pub file: i16,
+    /// `f_inode` in `file`.
+    pub inode: i16,
 }
 
 /// Byte offsets of fields in the kernel's `task_struct`.

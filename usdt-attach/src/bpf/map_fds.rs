@@ -23,14 +23,16 @@ pub(crate) struct MapFds {
     pub starts: i32,
     /// `BPF_MAP_TYPE_CGROUP_ARRAY` with the traced cgroup.
     pub cgroup: i32,
+    /// Hash of the inodes of the traced executables, by their addresses in the kernel.
+    pub executables: i32,
 }
 
 impl MapFds {
     /// Returns true if the descriptor is one of these maps.
     pub(crate) fn contains(&self, fd: i32) -> bool {
-        let MapFds { events, wakeup, counters, control, rates, table, zero, starts, cgroup } =
-            *self;
-        let all = [events, wakeup, counters, control, rates, table, zero, starts, cgroup];
+        let MapFds { events, wakeup, counters, control, rates, table, zero, starts, .. } = *self;
+        let all = [events, wakeup, counters, control, rates, table, zero, starts];
+        let all = [&all[..], &[self.cgroup, self.executables]].concat();
         fd >= 0 && all.contains(&fd)
     }
 }

@@ -76,6 +76,11 @@ pub(super) fn identify(
     )
 }
 
+/// Returns the inode that a uprobe on a file is attached to; `None` if the kernel does not tell.
+pub(super) fn kernel_inode_of(file: &File) -> Option<KernelInode> {
+    (KERNEL.get()?.of_file)(file)
+}
+
 /// Returns true if a file is on overlayfs.
 pub(super) fn on_overlay(file: &File) -> bool {
     rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type as u64 == OVERLAYFS)

@@ -1,7 +1,7 @@
 //! An open ELF file, and its identity.
 
 use super::file_bytes::FileBytes;
-use super::kernel_inode::{identify, on_overlay};
+use super::kernel_inode::{KernelInode, identify, kernel_inode_of, on_overlay};
 use crate::error::{Error, ErrorKind, Result};
 use stapsdt::elf::View;
 use stapsdt::escape::Escaped;
@@ -168,6 +168,12 @@ impl Object {
         let view = View::read(bytes);
         bytes.check(self)?;
         view.map_err(|e| Error::object(&self.path, e))
+    }
+
+    /// Returns the inode that a uprobe on the file is attached to; `None` if the kernel does not
+    /// tell.
+    pub(crate) fn kernel_inode(&self) -> Option<KernelInode> {
+        kernel_inode_of(&self.file)
     }
 
     /// Returns true if the file is on overlayfs.

@@ -358,6 +358,23 @@ fn process_error(pid: u32, error: &io::Error) -> Error {
     }
 }
 
+/// Returns the first address at which a process maps code of its executable.
+pub(crate) fn executable_start(pid: u32) -> Option<u64> {
+    let name = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = without_deleted(&name);
+    let mut start = None;
+    for_each_mapping(pid, |line| {
+        let mapping = line.mapping();
+        if mapping.name != name {
+            return ControlFlow::Continue(());
+        }
+        start = Some(mapping.start());
+        ControlFlow::Break(())
+    })
+    .ok()?;
+    start
+}
+
 /// An address range at which a process maps a file executable.
 #[derive(Clone, Debug)]
 pub(crate) struct MappedRange {

@@ -14,6 +14,7 @@ use crate::bpf::asm::{
 use crate::bpf::uapi::BPF_TRACE_ITER;
 use crate::bpf::{helper, syscall};
 use crate::discover::kernel_inode::{KernelInode, KernelInodes};
+use crate::discover::process::executable_start;
 use memmap2::MmapOptions;
 use std::fs::File;
 use std::io::Read as _;
@@ -73,10 +74,22 @@ pub(crate) const KERNEL_INODES: KernelInodes = KernelInodes {
     of_process: |pid| MappedInodes::of_process(pid).map(|inodes| inodes.mappings),
 };
 
-/// Returns the address of the inode of an executable, by which BPF programs know the processes that
-/// run it; `None` if the kernel does not tell.
-pub(crate) fn executable_inode(pid: u32) -> Option<u64> {
-    MappedInodes::of_process(pid).map(|inodes| inodes.executable).filter(|inode| *inode != 0)
+/// The executable of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Executable {
+    /// The inode that a uprobe on it is attached to.
+    pub(crate) inode: KernelInode,
+    /// The address of the inode by which BPF programs know the processes that run it. On overlayfs,
+    /// it is another one for each mount.
+    pub(crate) address: u64,
+}
+
+/// Returns the executable of a process; `None` if the kernel does not tell.
+pub(crate) fn executable_of(pid: u32) -> Option<Executable> {
+    let start = executable_start(pid)?;
+    let inodes = MappedInodes::of_process(pid)?;
+    let address = Some(inodes.executable).filter(|address| *address != 0)?;
+    Some(Executable { inode: inodes.at(start)?, address })
 }
 
 /// The size limit of the output of an iterator in bytes. A process can have 65,530 mappings.
@@ -179,7 +192,8 @@ mod tests {
         }
         let mapped = MappedInodes::of_process(std::process::id()).unwrap();
         assert!(mapped.mappings.iter().any(|(_, one)| *one == inode), "this executable is mapped");
-        assert_eq!(executable_inode(std::process::id()), Some(mapped.executable));
+        let executable = executable_of(std::process::id()).unwrap();
+        assert_eq!(executable, Executable { inode, address: mapped.executable });
     }
 
     #[test]

@@ -245,6 +245,7 @@ impl<'a> Planner<'a> {
             table: table.finish(options),
             pids: options.pids.clone(),
             cgroup: options.cgroup.clone(),
+            executables: options.executables.clone(),
             limit: options.limit,
             sample: options.sample.filter(|n| *n > 1),
             rate: options.rate,

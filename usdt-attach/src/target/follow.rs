@@ -19,6 +19,7 @@ use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::ExecEvents;
 use crate::kernel::mapped_inodes::KERNEL_INODES;
 use crate::target::mapped::Mapped;
+use crate::target::program::Program;
 use crate::target::{ProcessHandle, Target, cgroup_members};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
@@ -65,6 +66,23 @@ struct NewObjects {
     has_more: bool,
 }
 
+impl NewObjects {
+    /// Adds the files that processes of a program map.
+    fn add_libraries(&mut self, libraries: NewObjects, program: &mut Program) {
+        for scanned in libraries.objects {
+            if !program.is_version(&scanned) {
+                program.add_library(scanned.object.id);
+                self.objects.push(scanned);
+            }
+        }
+        self.skipped.extend(libraries.skipped);
+        self.has_more |= libraries.has_more;
+        if self.result.is_ok() {
+            self.result = libraries.result;
+        }
+    }
+}
+
 impl Default for NewObjects {
     fn default() -> NewObjects {
         NewObjects { objects: Vec::new(), skipped: Vec::new(), result: Ok(()), has_more: false }
@@ -94,6 +112,8 @@ pub struct Follower {
     /// The processes of a target that names them one by one, and of a command.
     processes: Vec<ProcessHandle>,
     mapped: Mapped,
+    /// What runs a target that is an executable.
+    program: Program,
     /// Objects that are not returned again. Those of `failed` are in it until they are due.
     known: HashSet<ObjectId>,
     /// Objects that could not be attached to.
@@ -128,6 +148,7 @@ impl Follower {
             target: target.clone(),
             processes: Vec::new(),
             mapped: Mapped::start(target),
+            program: Program::default(),
             known: objects.iter().map(|scanned| scanned.object.id).collect(),
             failed: HashMap::new(),
             without_probes: FilesWithoutProbes::default(),
@@ -141,8 +162,12 @@ impl Follower {
             has_rescanned: false,
             warnings: Vec::new(),
         };
-        if let Target::Processes(processes) = target {
-            processes.iter().for_each(|process| follower.add_process(process, false));
+        match target {
+            Target::Processes(all) => all.iter().for_each(|one| follower.add_process(one, false)),
+            Target::Executable(_) => {
+                objects.iter().for_each(|one| follower.program.add_version(one))
+            }
+            _ => {}
         }
         follower
     }
@@ -159,6 +184,19 @@ impl Follower {
         self.is_caught_up = false;
     }
 
+    /// Returns the executables to whose processes tracing an object is limited, by the addresses of
+    /// their inodes in the kernel; `None` if it is not limited. It is if the target is an executable
+    /// and the object a library of its processes.
+    pub fn executables(&self, object: ObjectId) -> Option<Vec<u64>> {
+        self.program.limit(object)
+    }
+
+    /// Returns the executables that are new since the last call. Sessions that are limited need
+    /// them ([`Session::trace_executable`](crate::session::Session::trace_executable)).
+    pub fn take_executables(&mut self) -> Vec<u64> {
+        self.program.take_addresses()
+    }
+
     /// Watches the dynamic linker of a program that a process has not executed yet.
     pub fn watch_program(&mut self, pid: u32, program: &Path) {
         self.mapped.watch_program(pid, program);
@@ -171,6 +209,11 @@ impl Follower {
     /// Fails when the kernel's reports cannot be read.
     pub fn has_stopped(&mut self) -> Result<bool> {
         self.mapped.has_stopped()
+    }
+
+    /// Returns true if there are processes that their dynamic linkers stop.
+    pub(crate) fn stops(&self) -> bool {
+        self.mapped.stops()
     }
 
     /// Continues the processes that are stopped, when their files are attached to.
@@ -309,7 +352,14 @@ impl Follower {
         let retry_is_due = !retried.is_empty() || self.incomplete.is_some_and(|r| r.is_due());
         let covers_all = rescan_is_due && (!self.is_caught_up || retry_is_due);
         let NewObjects { objects, skipped, result, has_more } = match self.target.clone() {
-            Target::Executable(path) => self.scan_file(&path),
+            Target::Executable(path) => {
+                let mut new = self.scan_file(&path);
+                new.objects.iter().for_each(|one| self.program.add_version(one));
+                let target = Target::Executable(path);
+                let libraries = self.scan_processes(&target, reported, rescan_is_due, covers_all);
+                new.add_libraries(libraries, &mut self.program);
+                new
+            }
             target => self.scan_processes(&target, reported, rescan_is_due, covers_all),
         };
         self.warn_of_skipped(skipped);
@@ -379,7 +429,8 @@ impl Follower {
     ) -> NewObjects {
         let is_host = matches!(target, Target::Host);
         let needs_members = rescan_is_due || covers_all || !is_host && !reported.is_empty();
-        let members = match needs_members.then(|| self.processes_of(target)).transpose() {
+        let members = needs_members.then(|| self.processes_of(target, covers_all)).transpose();
+        let mut members = match members {
             Ok(members) => members.unwrap_or_default(),
             Err(error) => {
                 // The next rescan finds out which of them belong to the target.
@@ -387,7 +438,13 @@ impl Follower {
                 return NewObjects { result: Err(error), ..NewObjects::default() };
             }
         };
-        if !is_host {
+        let program = matches!(target, Target::Executable(_)).then_some(&mut self.program);
+        if let Some(program) = program {
+            reported.retain(|pid| program.is_run_by(*pid));
+            if covers_all {
+                members.retain(|pid| program.is_run_by(*pid));
+            }
+        } else if !is_host {
             reported.retain(|pid| members.contains(pid));
         }
         if rescan_is_due {
@@ -434,7 +491,7 @@ impl Follower {
     /// # Errors
     ///
     /// `ResourceLimit` if they cannot be listed because there are no descriptors left.
-    fn processes_of(&self, target: &Target) -> Result<Vec<u32>> {
+    fn processes_of(&self, target: &Target, covers_all: bool) -> Result<Vec<u32>> {
         let pids = match target {
             Target::Processes(_) | Target::Command(_) => {
                 let alive = self.processes.iter().filter(|process| process.is_alive());
@@ -442,7 +499,8 @@ impl Follower {
             }
             Target::Cgroup(path) => cgroup_members(path),
             Target::Host => discover::pids(),
-            Target::Executable(_) => Ok(Vec::new()),
+            Target::Executable(_) if covers_all => discover::pids(),
+            Target::Executable(_) => Ok(self.program.running.iter().copied().collect()),
         };
         pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
     }

@@ -133,6 +133,11 @@ impl Mapped {
         changed
     }
 
+    /// Returns true if there are processes that their linkers stop.
+    pub(super) fn stops(&self) -> bool {
+        !self.stopped.is_empty()
+    }
+
     /// Returns true if a stopped process waits for a scan.
     pub(super) fn has_stopped(&mut self) -> Result<bool> {
         let Some(events) = &mut self.events else { return Ok(false) };

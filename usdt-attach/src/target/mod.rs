@@ -5,6 +5,7 @@ pub mod follow;
 mod mapped;
 mod pending_child;
 mod process_handle;
+mod program;
 
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
@@ -14,7 +15,9 @@ use crate::discover::process_state::{hidden_warning, stop_warning};
 use crate::discover::{self, Mounts, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::descriptors::max_objects;
+use crate::kernel::detect::executable_offsets;
 use crate::kernel::mapped_inodes::KERNEL_INODES;
+use crate::target::follow::Follower;
 use stapsdt::escape::Escaped;
 use std::ffi::OsString;
 use std::fmt;
@@ -199,6 +202,30 @@ impl Target {
             warnings.extend(hidden_warning());
         }
         Ok(ResolvedTarget { objects, processes, child: None, warnings })
+    }
+
+    /// Returns true if the target may get files that it does not have yet: it has processes, or a
+    /// command is about to run. `objects` are those that were found.
+    #[doc(hidden)]
+    pub fn can_grow(&self, objects: &[ScannedObject]) -> bool {
+        match self {
+            Target::Executable(_) => {
+                let ids = objects.iter().map(|one| one.object.id).collect();
+                executable_offsets().is_some()
+                    && discover::still_mapped(&ids).is_ok_and(|live| !live.is_empty())
+            }
+            _ => true,
+        }
+    }
+
+    /// Returns the libraries that processes of an executable map; none for other targets, whose
+    /// libraries [`Target::scan`] finds.
+    #[doc(hidden)]
+    pub fn libraries(&self, objects: &[ScannedObject]) -> Result<Vec<ScannedObject>> {
+        match self {
+            Target::Executable(_) => Follower::new(self, objects).poll_new_objects(),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Returns the file of a command; `None` for other targets.

@@ -273,7 +273,7 @@ impl TracerBuilder {
         };
         let processes = resolved.processes.as_deref();
         let mut event_loop =
-            EventLoop::for_target(session, &target, &resolved.objects, processes, attacher)?;
+            EventLoop::for_target(Some(session), &target, &resolved.objects, processes, attacher)?;
         event_loop.add_warnings(warnings);
         let command = resolved.child.map(PendingChild::run).transpose()?;
         Ok((event_loop, command))

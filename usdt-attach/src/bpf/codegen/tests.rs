@@ -16,6 +16,7 @@ pub(super) const MAPS: MapFds = MapFds {
     zero: 8,
     starts: 9,
     cgroup: 10,
+    executables: 11,
 };
 
 pub(super) const FEATURES: KernelFeatures = KernelFeatures {
@@ -24,6 +25,7 @@ pub(super) const FEATURES: KernelFeatures = KernelFeatures {
     atomics: true,
     preemption: Some(PreemptionFunctions { disable: 100, enable: 101 }),
     task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
+    executable: None,
 };
 
 /// Returns a plan whose sites use the handlers in turn. Each handler writes records of a different

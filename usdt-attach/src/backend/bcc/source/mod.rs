@@ -36,6 +36,7 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
         ("ZERO", format!("((void *)bpf_pseudo_fd(2, {}))", maps.zero)),
         ("STARTS", format!("bpf_pseudo_fd(1, {})", maps.starts)),
         ("CGROUP", format!("((void *)bpf_pseudo_fd(1, {}))", maps.cgroup)),
+        ("EXECUTABLES", format!("bpf_pseudo_fd(1, {})", maps.executables)),
     ];
     for (name, value) in maps {
         let _ = writeln!(out, "#define {name} {value}");
@@ -55,7 +56,7 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
         filtered = Counter::Filtered as u32,
         dropped = Counter::Dropped as u32,
     );
-    prologue(&mut out, plan);
+    prologue(&mut out, plan, features);
     let sites = plan.sites();
     for (index, handler) in (0u32..).zip(&plan.handlers) {
         let cookies = sites.iter().filter(|site| site.handler == index).map(|site| site.cookie);
@@ -98,7 +99,7 @@ fn ranges(cookies: impl Iterator<Item = u32>) -> Vec<RangeInclusive<u32>> {
 }
 
 /// Emits what precedes the handlers: the checks of process, cgroup and limit, and the hit count.
-fn prologue(out: &mut String, plan: &Plan) {
+fn prologue(out: &mut String, plan: &Plan, features: KernelFeatures) {
     if let Some(pids) = &plan.pids {
         let others: Vec<String> = pids.iter().map(|pid| format!("tgid != {pid}")).collect();
         let _ = write!(
@@ -109,6 +110,16 @@ fn prologue(out: &mut String, plan: &Plan) {
     }
     if plan.cgroup.is_some() {
         out.push_str("  if (under_cgroup(CGROUP, 0) != 1) return 0;\n");
+    }
+    if let (Some(_), Some(offsets)) = (&plan.executables, features.executable) {
+        out.push_str("  u64 executable = (u64)bpf_get_current_task();\n");
+        for offset in [offsets.mm, offsets.file, offsets.inode] {
+            let _ = writeln!(
+                out,
+                "  if (bpf_probe_read_kernel(&executable, 8, (void *)(executable + {offset}))) return 0;"
+            );
+        }
+        out.push_str("  if (!bpf_map_lookup_elem_(EXECUTABLES, &executable)) return 0;\n");
     }
     if plan.limit.is_some() {
         out.push_str(
