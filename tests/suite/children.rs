@@ -191,7 +191,7 @@ fn attaches_to_other_programs_of_children() {
             assert_eq!(summary["hits"], 20, "{backend} {mode} {summary}");
             assert_complete(&events, 1, 20);
             let errors = text(&out.stderr);
-            let message = format!("attached to {}, which a traced process has", other.as_str());
+            let message = format!("attached to {}, which process ", other.as_str());
             assert!(errors.contains(&message), "{errors}");
         }
     });

@@ -190,11 +190,8 @@ impl<'a> Exporter<'a> {
         let follower = match &settings.target {
             Target::Command(_) if settings.children.is_none() => None,
             target => {
-                let mut follower = Follower::new(target, &settings.found);
-                if let Some(children) = &settings.children {
-                    follower.follow_children(children.clone());
-                }
-                Some(follower)
+                let children = settings.children.as_ref();
+                Some(Follower::with_children(target, &settings.found, children))
             }
         };
         let mut exporter = Exporter {

@@ -21,6 +21,9 @@ pub(crate) struct KernelFeatures {
     /// The PID namespace whose ids programs use. `None` in the initial one, whose ids need no
     /// translation.
     pub pid_namespace: Option<PidNamespace>,
+    /// Offsets for finding the executable of the running process. `None` before Linux 5.11 and
+    /// without BTF, and if the plan does not ask for it.
+    pub executable: Option<ExecutableOffsets>,
 }
 
 /// How records get from programs to the reader.
@@ -38,6 +41,17 @@ pub(crate) enum Transport {
 pub(crate) struct PreemptionFunctions {
     pub disable: u32,
     pub enable: u32,
+}
+
+/// Byte offsets of the fields that lead from the running thread to the inode of its executable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExecutableOffsets {
+    /// `mm` in `task_struct`.
+    pub mm: i16,
+    /// `exe_file` in `mm_struct`.
+    pub file: i16,
+    /// `f_inode` in `file`.
+    pub inode: i16,
 }
 
 /// Byte offsets of fields in the kernel's `task_struct`.

@@ -81,6 +81,19 @@ impl Map {
         unsafe { bpf(uapi::BPF_MAP_UPDATE_ELEM, &mut attributes).map(drop) }
     }
 
+    /// Sets the value of a key that exists. Returns false if there is no such key. Fails as
+    /// [`Map::update`] does.
+    pub(crate) fn replace(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
+        /// `BPF_EXIST`.
+        const EXIST: u64 = 2;
+        let fits = value.len() == self.shape.value as usize && !is_per_cpu(self.shape.kind);
+        self.check(key, fits)?;
+        let mut attributes =
+            uapi::MapElem { flags: EXIST, ..self.element(key, pointer(value.as_ptr())) };
+        // SAFETY: the key and the value have the sizes of the map and outlive the call.
+        was_found(unsafe { bpf(uapi::BPF_MAP_UPDATE_ELEM, &mut attributes) })
+    }
+
     /// Removes a key. Returns false if there is no such key.
     pub(crate) fn delete(&self, key: &[u8]) -> io::Result<bool> {
         self.check(key, true)?;

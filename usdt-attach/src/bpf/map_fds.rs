@@ -25,15 +25,16 @@ pub(crate) struct MapFds {
     pub cgroup: i32,
     /// Hash of the processes to trace, if their children are followed; its keys are process ids.
     pub processes: i32,
+    /// Hash of the inodes of the traced executables, by their addresses in the kernel.
+    pub executables: i32,
 }
 
 impl MapFds {
     /// Returns true if the descriptor is one of these maps.
     pub(crate) fn contains(&self, fd: i32) -> bool {
-        let MapFds { events, wakeup, counters, control, rates, .. } = *self;
-        let MapFds { table, zero, starts, cgroup, processes, .. } = *self;
-        let all =
-            [events, wakeup, counters, control, rates, table, zero, starts, cgroup, processes];
+        let MapFds { events, wakeup, counters, control, rates, table, zero, starts, .. } = *self;
+        let all = [events, wakeup, counters, control, rates, table, zero, starts];
+        let all = [&all[..], &[self.cgroup, self.processes, self.executables]].concat();
         fd >= 0 && all.contains(&fd)
     }
 }

@@ -15,7 +15,8 @@ pub(crate) mod syscall;
 pub(crate) mod uapi;
 
 pub(crate) use features::{
-    KernelFeatures, NestedIds, PidNamespace, PreemptionFunctions, TaskStructOffsets, Transport,
+    ExecutableOffsets, KernelFeatures, NestedIds, PidNamespace, PreemptionFunctions,
+    TaskStructOffsets, Transport,
 };
 pub(crate) use map::{Map, Shape};
 pub(crate) use map_fds::{Counter, MapFds};

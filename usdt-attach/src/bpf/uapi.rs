@@ -20,6 +20,7 @@ pub(crate) const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
 pub(crate) const BPF_RAW_TRACEPOINT_OPEN: u32 = 17;
 pub(crate) const BPF_LINK_CREATE: u32 = 28;
 pub(crate) const BPF_ENABLE_STATS: u32 = 32;
+pub(crate) const BPF_ITER_CREATE: u32 = 33;
 pub(crate) const BPF_MAP_TYPE_HASH: u32 = 1;
 pub(crate) const BPF_MAP_TYPE_ARRAY: u32 = 2;
 pub(crate) const BPF_MAP_TYPE_PERCPU_HASH: u32 = 5;
@@ -33,6 +34,8 @@ pub(crate) const BPF_F_NO_PREALLOC: u32 = 1;
 pub(crate) const BPF_F_MMAPABLE: u32 = 1024;
 pub(crate) const BPF_PROG_TYPE_KPROBE: u32 = 2;
 pub(crate) const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+pub(crate) const BPF_PROG_TYPE_TRACING: u32 = 26;
+pub(crate) const BPF_TRACE_ITER: u32 = 28;
 pub(crate) const BPF_PERF_EVENT: u32 = 41;
 pub(crate) const BPF_TRACE_UPROBE_MULTI: u32 = 48;
 pub(crate) const BPF_STATS_RUN_TIME: u32 = 0;
@@ -297,6 +300,60 @@ const _: () = {
     assert!(offset_of!(LinkCreateUprobeMulti, uprobe_multi_flags) == 52);
     assert!(offset_of!(LinkCreateUprobeMulti, uprobe_multi_pid) == 56);
     assert!(offset_of!(LinkCreateUprobeMulti, padding_60) == 60);
+};
+
+/// `BPF_LINK_CREATE` for `BPF_TRACE_ITER`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinkCreateIter {
+    pub(crate) prog_fd: u32,
+    pub(crate) target_fd: u32,
+    pub(crate) attach_type: u32,
+    pub(crate) flags: u32,
+    pub(crate) iter_info: u64,
+    pub(crate) iter_info_len: u32,
+    pub(crate) padding_28: [u8; 4],
+}
+
+const _: () = {
+    assert!(size_of::<LinkCreateIter>() == 32);
+    assert!(offset_of!(LinkCreateIter, prog_fd) == 0);
+    assert!(offset_of!(LinkCreateIter, target_fd) == 4);
+    assert!(offset_of!(LinkCreateIter, attach_type) == 8);
+    assert!(offset_of!(LinkCreateIter, flags) == 12);
+    assert!(offset_of!(LinkCreateIter, iter_info) == 16);
+    assert!(offset_of!(LinkCreateIter, iter_info_len) == 24);
+    assert!(offset_of!(LinkCreateIter, padding_28) == 28);
+};
+
+/// The tasks that an iterator of `BPF_LINK_CREATE` visits.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IterTasks {
+    pub(crate) tid: u32,
+    pub(crate) pid: u32,
+    pub(crate) pid_fd: u32,
+}
+
+const _: () = {
+    assert!(size_of::<IterTasks>() == 12);
+    assert!(offset_of!(IterTasks, tid) == 0);
+    assert!(offset_of!(IterTasks, pid) == 4);
+    assert!(offset_of!(IterTasks, pid_fd) == 8);
+};
+
+/// `BPF_ITER_CREATE`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IterCreate {
+    pub(crate) link_fd: u32,
+    pub(crate) flags: u32,
+}
+
+const _: () = {
+    assert!(size_of::<IterCreate>() == 8);
+    assert!(offset_of!(IterCreate, link_fd) == 0);
+    assert!(offset_of!(IterCreate, flags) == 4);
 };
 
 /// `BPF_ENABLE_STATS`.

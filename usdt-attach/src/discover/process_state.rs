@@ -212,7 +212,7 @@ fn unusable_proc(pid: u32) -> Option<Error> {
 pub(crate) fn check_proc() -> Result<()> {
     match std::fs::read_link("/proc/self") {
         Ok(own) if own.as_os_str() != getpid().to_string().as_str() => {
-            Err(wrong_proc("processes cannot be looked up".to_owned()))
+            Err(wrong_proc("processes cannot be looked up"))
         }
         _ => Ok(()),
     }
@@ -220,10 +220,10 @@ pub(crate) fn check_proc() -> Result<()> {
 
 /// Returns the error for a `/proc` that shows another PID namespace than that of this process.
 pub(crate) fn other_namespace(pid: u32) -> Error {
-    wrong_proc(format!("process {pid} cannot be looked up"))
+    wrong_proc(&format!("process {pid} cannot be looked up"))
 }
 
-fn wrong_proc(what: String) -> Error {
+fn wrong_proc(what: &str) -> Error {
     Error::unsupported(format!(
         "{what}: /proc shows another PID namespace than that of this process"
     ))

@@ -11,7 +11,7 @@ pub use super::pid_namespace::PidNamespaceSupport;
 use crate::bpf::asm::{Assembler, R0, R2, R10, Width};
 use crate::bpf::syscall::{UprobeSite, link_uprobe_multi};
 use crate::bpf::uapi::BPF_TRACE_UPROBE_MULTI;
-use crate::bpf::{PreemptionFunctions, TaskStructOffsets, helper};
+use crate::bpf::{ExecutableOffsets, PreemptionFunctions, TaskStructOffsets, helper};
 use crate::error::Error;
 use std::os::fd::AsFd as _;
 use std::sync::LazyLock;
@@ -111,6 +111,26 @@ fn find_task_struct_offsets() -> Option<TaskStructOffsets> {
         asm.load(Width::W, R2, R0, task.tgid);
     };
     load(&small_program(read_fields), 0).is_ok().then_some(task)
+}
+
+/// Returns the offsets that lead to the executable of the running process, if programs can read them
+/// directly (Linux 5.11, with BTF).
+pub(crate) fn executable_offsets() -> Option<ExecutableOffsets> {
+    static OFFSETS: LazyLock<Option<ExecutableOffsets>> = LazyLock::new(|| {
+        let [mm] = btf::field_offsets("task_struct", ["mm"])?;
+        let [file] = btf::field_offsets("mm_struct", ["exe_file"])?;
+        let [inode] = btf::field_offsets("file", ["f_inode"])?;
+        let [mm, file, inode] = [mm, file, inode].map(i16::try_from);
+        let offsets = ExecutableOffsets { mm: mm.ok()?, file: file.ok()?, inode: inode.ok()? };
+        let read_fields = |asm: &mut Assembler| {
+            asm.call(helper::GET_CURRENT_TASK_BTF);
+            for offset in [offsets.mm, offsets.file, offsets.inode] {
+                asm.load(Width::Dw, R0, R0, offset);
+            }
+        };
+        load(&small_program(read_fields), 0).is_ok().then_some(offsets)
+    });
+    *OFFSETS
 }
 
 /// Returns the functions with which programs disable preemption, if they may call them (Linux 6.10,

@@ -1,7 +1,7 @@
 //! Loading BPF programs.
 
 use crate::bpf::asm::{Assembler, Cond, Insn, JumpError, R0};
-use crate::bpf::uapi::{BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT};
+use crate::bpf::uapi::{BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACING};
 use crate::bpf::{helper, syscall};
 use crate::error::{Error, Result};
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 pub(super) fn load(code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
     let mut whole = thread_stack_prologue()?;
     whole.extend_from_slice(code);
-    load_as(BPF_PROG_TYPE_KPROBE, &whole, attach_type)
+    load_as(BPF_PROG_TYPE_KPROBE, &whole, (attach_type, 0))
 }
 
 /// Returns a prologue that makes the kernel run the program on the stack of the interrupted thread.
@@ -44,15 +44,20 @@ pub(super) fn small_program(body: impl FnOnce(&mut Assembler)) -> Vec<Insn> {
 
 /// Loads a program for a raw tracepoint.
 pub(super) fn load_tracepoint(code: &[Insn]) -> Result<OwnedFd> {
-    load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, code, 0)
+    load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, code, (0, 0))
 }
 
-fn load_as(kind: u32, code: &[Insn], attach_type: u32) -> Result<OwnedFd> {
-    match try_load(kind, code, attach_type, &mut []) {
+/// Loads a program for a function of the kernel, given by its type id in BTF.
+pub(super) fn load_tracing(code: &[Insn], attach_type: u32, function: u32) -> Result<OwnedFd> {
+    load_as(BPF_PROG_TYPE_TRACING, code, (attach_type, function))
+}
+
+fn load_as(kind: u32, code: &[Insn], at: (u32, u32)) -> Result<OwnedFd> {
+    match try_load(kind, code, at, &mut []) {
         Ok(fd) => Ok(fd),
         Err(error) if is_about_the_program(&error) => {
             let mut log = vec![0u8; 1 << 16];
-            match try_load(kind, code, attach_type, &mut log) {
+            match try_load(kind, code, at, &mut log) {
                 Ok(fd) => Ok(fd),
                 Err(_) => {
                     let message =
@@ -83,7 +88,7 @@ fn errno(error: &Error) -> std::io::Error {
     std::io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0))
 }
 
-fn try_load(kind: u32, code: &[Insn], attach_type: u32, log: &mut [u8]) -> Result<OwnedFd> {
-    syscall::prog_load(kind, c"usdt_attach", code, attach_type, log)
+fn try_load(kind: u32, code: &[Insn], at: (u32, u32), log: &mut [u8]) -> Result<OwnedFd> {
+    syscall::prog_load(kind, c"usdt_attach", code, at, log)
         .map_err(Error::kernel_rejected("cannot load the BPF program"))
 }

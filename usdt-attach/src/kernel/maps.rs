@@ -35,6 +35,9 @@ pub struct Counts {
 /// Number of 64-bit counters per site.
 const COUNTS: usize = 6;
 
+/// The number of executables that a plan can be limited to. Each container of an image has its own.
+const MAX_EXECUTABLES: u32 = 1 << 16;
+
 /// The key of the first value of an array.
 const FIRST: [u8; 4] = [0; 4];
 
@@ -55,6 +58,7 @@ pub(crate) struct Maps {
     cgroup: Option<Map>,
     /// The tree whose map of processes the programs use.
     children: Option<ProcessTree>,
+    executables: Option<Map>,
     sites: u32,
 }
 
@@ -102,6 +106,11 @@ impl Maps {
             .as_ref()
             .map(|_| create(c"usdt_cgroup", cgroups, (4, 4, 1), 0))
             .transpose()?;
+        let executables = plan
+            .executables
+            .as_ref()
+            .map(|_| create(c"usdt_programs", hash, (8, 4, MAX_EXECUTABLES), BPF_F_NO_PREALLOC))
+            .transpose()?;
         let (mut events, mut wakeup) = (None, None);
         if plan.records() && transport == Transport::MappedRing {
             events = create_mapped_ring(plan);
@@ -126,8 +135,12 @@ impl Maps {
             starts,
             cgroup,
             children: plan.children.clone(),
+            executables,
             sites,
         };
+        for address in plan.executables.iter().flatten() {
+            maps.trace_executable(*address)?;
+        }
         if let (Some(map), Some(limit)) = (&maps.control, plan.limit) {
             let left = i64::try_from(limit).unwrap_or(i64::MAX).to_ne_bytes();
             map.update(&FIRST, &left)
@@ -157,6 +170,7 @@ impl Maps {
             starts: raw(&self.starts),
             cgroup: raw(&self.cgroup),
             processes: self.children.as_ref().map_or(-1, |tree| tree.members().as_raw_fd()),
+            executables: raw(&self.executables),
         }
     }
 
@@ -167,6 +181,14 @@ impl Maps {
             *map = None;
         }
         (self.zero, self.cgroup) = (None, None);
+    }
+
+    /// Also takes hits of processes that run this executable, given by the address of its inode, if
+    /// the plan is limited to executables.
+    pub(crate) fn trace_executable(&self, address: u64) -> Result<()> {
+        let Some(map) = &self.executables else { return Ok(()) };
+        map.update(&address.to_ne_bytes(), &[0; 4])
+            .map_err(Error::kernel_rejected("cannot add an executable to those that are traced"))
     }
 
     /// Returns the hit counts of each site, by cookie.

@@ -10,8 +10,10 @@ pub mod descriptors;
 pub mod detect;
 mod exec_events;
 mod hit_cost;
+mod linker_events;
 mod links;
 mod load;
+pub(crate) mod mapped_inodes;
 mod maps;
 pub(crate) mod parallel;
 pub(crate) mod pid_namespace;
@@ -22,6 +24,7 @@ pub mod uprobe_warmup;
 
 pub(crate) use exec_events::ExecEvents;
 pub use hit_cost::measure_hit_cost;
+pub(crate) use linker_events::LinkerEvents;
 pub use links::Mechanism;
 pub(crate) use links::{Attached, LinkMethod, attach};
 pub use maps::Counts;

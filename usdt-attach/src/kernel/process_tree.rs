@@ -130,7 +130,7 @@ impl ProcessTree {
     /// Fails if there are too many processes.
     pub(crate) fn add(&self, pid: u32) -> Result<()> {
         let failed = Error::kernel_rejected(format!("cannot follow the children of process {pid}"));
-        self.0.members.update(&pid.to_ne_bytes(), &1u32.to_ne_bytes()).map_err(failed)
+        self.0.members.update(&pid.to_ne_bytes(), &0u32.to_ne_bytes()).map_err(failed)
     }
 
     /// Removes a process.
@@ -183,6 +183,17 @@ impl ProcessTree {
         }
         changes.release();
         Ok(has_changed)
+    }
+
+    /// Returns the hash of processes. Its values are for the caller; the kernel adds children with 0.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceLimit` if there are no descriptors left.
+    pub(crate) fn share(&self) -> Result<Map> {
+        let map = self.members().try_clone_to_owned();
+        map.and_then(|map| Map::with_shape(map, self.0.members.shape()))
+            .map_err(|error| Error::kernel("cannot share a BPF map", error))
     }
 
     /// The descriptor of the hash of processes.
@@ -258,7 +269,7 @@ fn fork_program(
 ) {
     let (done, added) = (asm.label(), asm.label());
     asm.mov(R6, R1);
-    asm.store_imm(Width::W, R10, VALUE, 1);
+    asm.store_imm(Width::W, R10, VALUE, 0);
     require_member(asm, maps, namespace, done);
     asm.load(Width::Dw, R7, R6, 8);
     read_kernel(asm, WORD, 4, R7, offsets.tgid);

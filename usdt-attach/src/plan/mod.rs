@@ -79,6 +79,9 @@ pub struct Plan {
     pub(crate) children: Option<ProcessTree>,
     /// A cgroup to whose processes tracing is limited.
     pub(crate) cgroup: Option<PathBuf>,
+    /// Inodes of executables to whose processes tracing is limited, by their addresses in the kernel.
+    #[serde(skip)]
+    pub(crate) executables: Option<Vec<u64>>,
     /// Number of hits after which nothing more is counted or recorded.
     pub(crate) limit: Option<u64>,
     /// Takes one hit in this many, chosen at random; at least 2.

@@ -35,6 +35,9 @@ pub struct Options {
     /// A directory of the cgroup v2 hierarchy, to whose processes tracing is limited. Descendant
     /// cgroups are included.
     pub cgroup: Option<PathBuf>,
+    /// The addresses of inodes in the kernel, to whose processes tracing is limited: those that run
+    /// one of these executables. `None` sets no limit.
+    pub executables: Option<Vec<u64>>,
     /// Stops counting and recording after this many hits that passed the filter; `None` sets no
     /// limit.
     pub limit: Option<u64>,
@@ -105,6 +108,7 @@ impl Default for Options {
             pids: None,
             children: None,
             cgroup: None,
+            executables: None,
             limit: None,
             max_string: 128,
             stack: None,

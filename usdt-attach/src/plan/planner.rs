@@ -246,6 +246,7 @@ impl<'a> Planner<'a> {
             pids: options.pids.clone(),
             children: options.children.clone(),
             cgroup: options.cgroup.clone(),
+            executables: options.executables.clone(),
             limit: options.limit,
             sample: options.sample.filter(|n| *n > 1),
             rate: options.rate,

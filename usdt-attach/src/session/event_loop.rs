@@ -131,43 +131,42 @@ impl EventLoop {
         Ok(event_loop)
     }
 
-    /// Creates a loop for a target whose first session is attached.
+    /// Creates a loop for a target. `session` is attached to what was found of it at first; `None` if
+    /// that has no selected probe, so that the loop waits for files that have.
     ///
     /// The loop ends when all of `processes` have exited (`None`: never), and at the limit in the
-    /// attacher's options. It attaches to objects that the target executes or maps later, unless the
-    /// target is a command. `objects` are those that the first session covers.
+    /// attacher's options. It attaches to objects that the target executes or maps later. `objects` are those that the first session covers.
     ///
     /// # Errors
     ///
     /// Fails when the process or the system has run out of descriptors, and when one of the processes
     /// has ended before it was attached to.
     pub fn for_target(
-        session: Session,
+        session: Option<Session>,
         target: &Target,
         objects: &[ScannedObject],
         processes: Option<&[ProcessHandle]>,
         attacher: Attacher,
     ) -> Result<EventLoop> {
-        let event_loop = EventLoop::new(vec![session])?;
-        let children = attacher.options.children.clone();
-        let follows = children.is_some() || !matches!(target, Target::Command(_));
-        let mut event_loop = if let Some(children) = children {
-            event_loop.until_exit_of_tree(children)?
+        let has_attached = session.is_some();
+        let event_loop = EventLoop::new(session.into_iter().collect())?;
+        let mut event_loop = if let Some(children) = &attacher.options.children {
+            event_loop.until_exit_of_tree(children.clone())?
         } else {
             // Another process may have got the id of one that has ended before the session started.
             check_ids(processes.unwrap_or_default())?;
             event_loop.until_exit(processes.unwrap_or_default())?
         };
         event_loop.limit = attacher.options.limit;
-        if follows {
-            event_loop.follow(Following::new(target, objects, processes, attacher))?;
-        }
+        let mut following = Following::new(target, objects, processes, attacher);
+        following.has_attached = has_attached;
+        event_loop.follow(following)?;
         Ok(event_loop)
     }
 
     /// Also attaches to new objects of a target.
     fn follow(&mut self, following: Following) -> Result<()> {
-        if let Some(fd) = following.follower.fd() {
+        for fd in following.follower.fds() {
             self.register(fd, WAKE, epoll::EventFlags::IN)?;
         }
         self.following = Some(following);
@@ -220,6 +219,16 @@ impl EventLoop {
     /// target names its processes.
     pub fn sessions(&self) -> &[Session] {
         &self.sessions
+    }
+
+    /// Returns the globs that have matched no probe so far. Empty if the loop follows no target.
+    pub fn unmatched(&self) -> &[String] {
+        self.following.as_ref().map_or(&[], |following| &following.unmatched)
+    }
+
+    /// Returns true if the loop is or was attached to something, or follows no target.
+    pub fn has_attached(&self) -> bool {
+        self.following.as_ref().is_none_or(|following| following.has_attached)
     }
 
     /// Returns the warnings since the last call, such as about objects that cannot be attached to.
@@ -314,6 +323,9 @@ impl EventLoop {
     /// Detaches every session. Events that are already in the buffers can still be polled.
     pub fn detach(&mut self) {
         if self.state == State::Running {
+            if let Some(following) = &mut self.following {
+                following.follower.release_processes();
+            }
             Session::detach_all(&mut self.sessions);
             self.state = State::Draining;
             self.may_have_more = true;
@@ -389,9 +401,13 @@ impl EventLoop {
         let remaining = self.limit.map(|limit| limit.saturating_sub(self.delivered()));
         let Some(following) = &mut self.following else { return Ok(()) };
         let sessions = following.attach_new(remaining, &mut self.warnings)?;
+        let executables = following.follower.take_executables();
         for session in sessions {
             self.register_session(&session)?;
             self.sessions.push(session);
+        }
+        for session in &self.sessions {
+            executables.iter().try_for_each(|address| session.trace_executable(*address))?;
         }
         self.drop_stale_sessions()
     }

@@ -250,6 +250,16 @@ impl Session {
         ))
     }
 
+    /// Also takes hits of processes that run this executable, given by the address of its inode in
+    /// the kernel. Has no effect on a plan that is not limited to executables.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel rejects it.
+    pub fn trace_executable(&self, address: u64) -> Result<()> {
+        self.attachment.trace_executable(address)
+    }
+
     /// Detaches. Events that are already in the buffer can still be drained, and rows and counts can
     /// still be read.
     pub fn detach(&mut self) {

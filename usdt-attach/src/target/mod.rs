@@ -3,18 +3,24 @@
 mod children;
 #[doc(hidden)]
 pub mod follow;
+mod mapped;
 mod pending_child;
 mod process_handle;
+mod program;
 
 pub use children::LeftOutChildren;
 pub use pending_child::PendingChild;
 pub use process_handle::ProcessHandle;
 
+use crate::discover::kernel_inode;
 use crate::discover::process_state::{check_proc, hidden_warning, stop_warning};
 use crate::discover::{self, Mounts, Scan, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::ProcessTree;
 use crate::kernel::descriptors::max_objects;
+use crate::kernel::detect::executable_offsets;
+use crate::kernel::mapped_inodes::KERNEL_INODES;
+use crate::target::follow::Follower;
 use stapsdt::escape::Escaped;
 use std::ffi::OsString;
 use std::fmt;
@@ -148,8 +154,13 @@ impl Target {
             return Ok(resolved);
         };
         check_children_namespace()?;
+        kernel_inode::register(KERNEL_INODES);
         let (path, name, args) = command_line(command)?;
-        let objects = vec![discover::scan_file(&path)?];
+        // A script has no probes; the program that runs it is found when it is executed.
+        let objects = match discover::script_interpreter(&path) {
+            Some(_) => Vec::new(),
+            None => vec![discover::scan_file(&path)?],
+        };
         let child = PendingChild::create(&path, name, args)?;
         let processes = Some(vec![ProcessHandle::open(child.pid())?]);
         Ok(ResolvedTarget {
@@ -181,6 +192,7 @@ impl Target {
     ///
     /// Fails when a file or process does not exist or cannot be read.
     pub fn scan(&self) -> Result<ResolvedTarget> {
+        kernel_inode::register(KERNEL_INODES);
         let mut processes = None;
         let file = |path: &Path| {
             let objects = vec![discover::scan_file(path)?];
@@ -207,6 +219,38 @@ impl Target {
             warnings.extend(hidden_warning());
         }
         Ok(ResolvedTarget { objects, processes, child: None, children: None, warnings })
+    }
+
+    /// Returns true if the target may get files that it does not have yet: it has processes, or a
+    /// command is about to run. `objects` are those that were found.
+    #[doc(hidden)]
+    pub fn can_grow(&self, objects: &[ScannedObject]) -> bool {
+        match self {
+            Target::Executable(_) => {
+                let ids = objects.iter().map(|one| one.object.id).collect();
+                executable_offsets().is_some()
+                    && discover::still_mapped(&ids).is_ok_and(|live| !live.is_empty())
+            }
+            _ => true,
+        }
+    }
+
+    /// Returns the libraries that processes of an executable map; none for other targets, whose
+    /// libraries [`Target::scan`] finds.
+    #[doc(hidden)]
+    pub fn libraries(&self, objects: &[ScannedObject]) -> Result<Vec<ScannedObject>> {
+        match self {
+            Target::Executable(_) => Follower::new(self, objects).poll_new_objects(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the file of a command; `None` for other targets.
+    pub(crate) fn program(&self) -> Option<PathBuf> {
+        match self {
+            Target::Command(command) => command_line(command).ok().map(|(path, ..)| path),
+            _ => None,
+        }
     }
 
     /// Returns true if the target may get files that it does not have at first, and lose those that

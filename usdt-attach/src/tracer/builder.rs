@@ -284,10 +284,16 @@ impl TracerBuilder {
             None => BackendKind::Embedded.backend(Mechanism::Auto)?,
         };
         let session = Session::start(plan, &*backend)?;
-        let attacher = Attacher { globs: self.globs, schema: self.schema, options, backend };
+        let attacher = Attacher {
+            globs: self.globs,
+            schema: self.schema,
+            options,
+            backend,
+            stops_command: false,
+        };
         let processes = resolved.processes.as_deref();
         let mut event_loop =
-            EventLoop::for_target(session, &target, &resolved.objects, processes, attacher)?;
+            EventLoop::for_target(Some(session), &target, &resolved.objects, processes, attacher)?;
         event_loop.add_warnings(warnings);
         let command = resolved.child.map(PendingChild::run).transpose()?;
         Ok((event_loop, command))

@@ -1,5 +1,6 @@
 //! Arguments that several commands share.
 
+use super::waiting::wait_or_fail;
 use crate::output::progress::Progress;
 use crate::privileges::Needs;
 use clap::{Args, ValueEnum};
@@ -8,7 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use usdt_attach::backend::BackendKind;
-use usdt_attach::discover::select::{Selected, select};
+use usdt_attach::discover::select::{Selected, select_if_any};
 use usdt_attach::discover::{self, ScannedObject, SchemaFile, Source};
 use usdt_attach::error::{Error, Result};
 use usdt_attach::filter::{Filter, Subject};
@@ -68,6 +69,9 @@ pub(crate) struct HitArgs {
     /// Read argument names and types from a file that `usdt-gen schema` wrote
     #[arg(long, value_name = "FILE", help_heading = "Argument types")]
     pub(crate) schema: Option<PathBuf>,
+    /// Fail at once if a glob matches no probe yet, instead of waiting for a file that has one
+    #[arg(long)]
+    pub(crate) require_match: bool,
     /// Stop after this time, such as 10s, 500ms or 2m
     #[arg(long, value_name = "T", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
@@ -141,11 +145,14 @@ impl HitArgs {
 
     /// Resolves the target and selects the probes that match the globs. `options` holds the
     /// settings of the command itself; the flags of `self` are added to them.
+    ///
+    /// If `waits`, globs may match nothing yet, as long as the target can get other files.
     pub(crate) fn resolve(
         &self,
         args: &TargetArgs,
         globs: &[String],
         options: Options,
+        waits: bool,
     ) -> Result<ResolvedArgs> {
         let target = args.target(globs)?;
         if !self.dry_run {
@@ -164,10 +171,8 @@ impl HitArgs {
         drop(progress);
         warn(warnings);
         warn(found.iter().flat_map(|f| f.warnings.clone()));
-        let selected = select(&found, globs)?;
-        if selected.is_empty() {
-            return Err(Error::no_probes(target.to_string()));
-        }
+        wait_or_fail(&target, &found, globs, self.require_match || self.dry_run || !waits)?;
+        let selected = select_if_any(&found, globs);
         if !self.dry_run {
             report_entry_cost(&selected);
         }

@@ -50,7 +50,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) fn cost(args: &CostArgs, color: Color) -> Result<bool> {
     let hits = &args.hits;
     let ResolvedArgs { processes, child, selected, options, .. } =
-        hits.resolve(&args.target, &args.globs, Options::default())?;
+        hits.resolve(&args.target, &args.globs, Options::default(), false)?;
     if hits.dry_run {
         let (plan, warnings) = usdt_attach::plan::Plan::new(&selected, &options)?;
         warn(warnings);

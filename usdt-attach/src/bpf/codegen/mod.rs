@@ -131,6 +131,7 @@ pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
         starts: 10,
         cgroup: 11,
         processes: 12,
+        executables: 13,
     };
     let newest = KernelFeatures {
         cookies: true,
@@ -139,6 +140,7 @@ pub fn compile_for_every_kernel(plan: &Plan) -> Result<()> {
         preemption: Some(super::PreemptionFunctions { disable: 100, enable: 101 }),
         task: Some(super::TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
         pid_namespace: None,
+        executable: Some(super::ExecutableOffsets { mm: 1000, file: 900, inode: 32 }),
     };
     let in_namespace = KernelFeatures { pid_namespace: Some(pid_namespace::SAMPLE), ..newest };
     for features in [KernelFeatures::default(), newest, in_namespace] {
@@ -248,6 +250,19 @@ impl Emitter<'_> {
             asm.mov_imm(R2, 0);
             asm.call(helper::CURRENT_TASK_UNDER_CGROUP);
             asm.jump_if(Cond::Ne, R0, 1, self.done);
+        }
+        if let (Some(_), Some(offsets)) = (&self.plan.executables, self.features.executable) {
+            let asm = &mut self.asm;
+            asm.call(helper::GET_CURRENT_TASK_BTF);
+            for offset in [offsets.mm, offsets.file, offsets.inode] {
+                asm.load(Width::Dw, R0, R0, offset);
+            }
+            asm.store(Width::Dw, R10, -8, R0);
+            asm.map(R1, self.maps.executables);
+            asm.mov(R2, R10);
+            asm.add_imm(R2, -8);
+            asm.call(helper::MAP_LOOKUP_ELEM);
+            asm.jump_if(Cond::Eq, R0, 0, self.done);
         }
     }
 

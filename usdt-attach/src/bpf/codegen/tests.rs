@@ -17,6 +17,7 @@ pub(super) const MAPS: MapFds = MapFds {
     starts: 9,
     cgroup: 10,
     processes: 11,
+    executables: 12,
 };
 
 pub(super) const FEATURES: KernelFeatures = KernelFeatures {
@@ -26,6 +27,7 @@ pub(super) const FEATURES: KernelFeatures = KernelFeatures {
     preemption: Some(PreemptionFunctions { disable: 100, enable: 101 }),
     task: Some(TaskStructOffsets { comm: 3000, pid: 2000, tgid: 2004 }),
     pid_namespace: None,
+    executable: None,
 };
 
 /// Returns a plan whose sites use the handlers in turn. Each handler writes records of a different

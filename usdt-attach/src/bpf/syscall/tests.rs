@@ -112,7 +112,8 @@ fn loads_a_program_and_enables_statistics() {
     if !may_use_bpf() {
         return;
     }
-    let program = prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), 0, &mut []).unwrap();
+    let program =
+        prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), (0, 0), &mut []).unwrap();
     let info = prog_info(program.as_fd()).unwrap();
     assert_eq!((info.type_, info.run_cnt), (BPF_PROG_TYPE_KPROBE, 0));
     assert_eq!(&info.name, b"usdt_test\0\0\0\0\0\0\0");
@@ -128,10 +129,10 @@ fn returns_the_log_of_the_verifier() {
     asm.load(Width::Dw, R1, R0, 0);
     asm.exit();
     let code = asm.finish().unwrap();
-    let error = prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &code, 0, &mut []).unwrap_err();
+    let error = prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &code, (0, 0), &mut []).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EACCES));
     let mut log = vec![0u8; 4096];
-    prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &code, 0, &mut log).unwrap_err();
+    prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &code, (0, 0), &mut log).unwrap_err();
     let log = String::from_utf8_lossy(&log);
     assert!(log.contains("R0 !read_ok"), "{log}");
 }
@@ -142,7 +143,8 @@ fn attaches_to_a_raw_tracepoint() {
         return;
     }
     let program =
-        prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, c"usdt_test", &returns(0), 0, &mut []).unwrap();
+        prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, c"usdt_test", &returns(0), (0, 0), &mut [])
+            .unwrap();
     raw_tracepoint_open(c"sched_process_exec", program.as_fd()).unwrap();
     let error = raw_tracepoint_open(c"no such tracepoint", program.as_fd()).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
@@ -157,7 +159,8 @@ fn attaches_to_perf_events() {
         return;
     }
     let (_file, path) = file();
-    let program = prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), 0, &mut []).unwrap();
+    let program =
+        prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), (0, 0), &mut []).unwrap();
     let event = || {
         perf_event_uprobe(kind.trim().parse().unwrap(), &path, 0, 0, std::process::id()).unwrap()
     };
@@ -176,9 +179,13 @@ fn attaches_to_many_sites_at_once() {
         return;
     }
     // Kernels before 6.6 do not know the attach type.
-    let Ok(program) =
-        prog_load(BPF_PROG_TYPE_KPROBE, c"usdt_test", &returns(0), BPF_TRACE_UPROBE_MULTI, &mut [])
-    else {
+    let Ok(program) = prog_load(
+        BPF_PROG_TYPE_KPROBE,
+        c"usdt_test",
+        &returns(0),
+        (BPF_TRACE_UPROBE_MULTI, 0),
+        &mut [],
+    ) else {
         return;
     };
     let (_file, path) = file();

@@ -39,6 +39,7 @@ pub(super) fn generate(plan: &Plan, maps: &MapFds, features: KernelFeatures) -> 
         ("STARTS", format!("bpf_pseudo_fd(1, {})", maps.starts)),
         ("CGROUP", format!("((void *)bpf_pseudo_fd(1, {}))", maps.cgroup)),
         ("PROCESSES", format!("bpf_pseudo_fd(1, {})", maps.processes)),
+        ("EXECUTABLES", format!("bpf_pseudo_fd(1, {})", maps.executables)),
     ];
     for (name, value) in maps {
         let _ = writeln!(out, "#define {name} {value}");
@@ -122,6 +123,16 @@ fn prologue(out: &mut String, plan: &Plan, features: KernelFeatures) {
     }
     if plan.cgroup.is_some() {
         out.push_str("  if (under_cgroup(CGROUP, 0) != 1) return 0;\n");
+    }
+    if let (Some(_), Some(offsets)) = (&plan.executables, features.executable) {
+        out.push_str("  u64 executable = (u64)bpf_get_current_task();\n");
+        for offset in [offsets.mm, offsets.file, offsets.inode] {
+            let _ = writeln!(
+                out,
+                "  if (bpf_probe_read_kernel(&executable, 8, (void *)(executable + {offset}))) return 0;"
+            );
+        }
+        out.push_str("  if (!bpf_map_lookup_elem_(EXECUTABLES, &executable)) return 0;\n");
     }
     if plan.limit.is_some() {
         out.push_str(
