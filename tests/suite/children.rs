@@ -353,3 +353,59 @@ fn library_follows_children() {
     target.wait_for_exec(&app.path);
     assert_eq!(trace(Target::pid(target.pid()).unwrap(), Some(true)), 30);
 }
+
+/// A shell has no probes itself. Its children wait for the tracer, so that no hit is missed.
+#[test]
+fn follows_the_programs_of_a_shell_script() {
+    if !can_run() {
+        return;
+    }
+    let app = pids_program();
+    for_each_backend(|backend| {
+        let script = format!("{0} wait 20 0 & {0} wait 20 0; wait", app.as_str());
+        let program = ["--", "sh", "-c", &script];
+        let out = attach(&[&["trace", "--json", "--backend", backend], &program[..]].concat());
+        let (events, summary) = parse(&out);
+        assert_eq!(summary["hits"], 40, "{backend} {summary}");
+        assert_complete(&events, 2, 20);
+        let errors = text(&out.stderr);
+        assert!(errors.contains("hits before that are missed"), "{errors}");
+    });
+}
+
+const LIBRARY: &str = r#"
+#define _SDT_HAS_SEMAPHORES 1
+#include <sys/sdt.h>
+#include <unistd.h>
+unsigned short lib_call_semaphore __attribute__((section(".probes")));
+void call(int n) { if (lib_call_semaphore) STAP_PROBE3(lib, call, n, (int)getpid(), (int)gettid()); }
+"#;
+
+/// An interpreter that loads a library with probes and then forks, as preforking Python servers do.
+#[test]
+fn follows_the_forks_of_an_interpreter() {
+    if !can_run() || !have(&[Need::Program("python3")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = usdt_e2e::write(folder.path(), "lib.c", format!("#define _GNU_SOURCE\n{LIBRARY}"));
+    let library = folder.path().join("lib.so");
+    stdout(command("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(source));
+    let script = usdt_e2e::write(
+        folder.path(),
+        "server.py",
+        "import ctypes, os, sys, time\nlib = ctypes.CDLL(sys.argv[1])\n\
+         semaphore = ctypes.c_ushort.in_dll(lib, 'lib_call_semaphore')\n\
+         while not semaphore.value:\n    time.sleep(0.001)\n\
+         for worker in range(3):\n    if os.fork() == 0:\n        \
+         for n in range(10):\n            lib.call(n)\n        os._exit(0)\n\
+         for worker in range(3):\n    os.wait()\n",
+    );
+    for_each_backend(|backend| {
+        let program = ["lib:call", "--", "python3", &script, library.to_str().unwrap()];
+        let out = attach(&[&["trace", "--json", "--backend", backend], &program[..]].concat());
+        let (events, summary) = parse(&out);
+        assert_eq!(summary["hits"], 30, "{backend} {summary} {}", text(&out.stderr));
+        assert_complete(&events, 3, 10);
+    });
+}
