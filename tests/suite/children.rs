@@ -409,3 +409,23 @@ fn follows_the_forks_of_an_interpreter() {
         assert_complete(&events, 3, 10);
     });
 }
+
+/// Whatever a program does within a few milliseconds after it was executed may be missed.
+#[test]
+fn says_that_a_short_program_may_be_missed() {
+    if !can_run() {
+        return;
+    }
+    let (app, other) = (pids_program(), pids_program());
+    // The second program keeps the session running until the end of the first one is known.
+    let script = format!(
+        "for i in 1 2 3 4 5 6 7 8 9; do true; /bin/true; done; exec {} wait 3 0",
+        other.as_str()
+    );
+    let program = ["--", app.as_str(), "run", "/bin/sh", "-c", &script];
+    let out = attach(&[&["trace", "--json"], &program[..]].concat());
+    let (_, summary) = parse(&out);
+    assert_eq!(summary["hits"], 3, "{summary}");
+    let errors = text(&out.stderr);
+    assert!(errors.contains("hits of such short programs may be missed"), "{errors}");
+}

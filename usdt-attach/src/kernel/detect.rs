@@ -79,7 +79,7 @@ pub fn detect_features() -> Features {
         atomics: atomics(),
         preemption: preemption_functions().is_some(),
         pid_namespace: pid_namespace::support(),
-        exec_events: ExecEvents::start().is_ok(),
+        exec_events: ExecEvents::start(None).is_ok(),
     }
 }
 

@@ -5,6 +5,7 @@
 use super::load::{load_tracepoint, small_program};
 use super::maps::create_ring;
 use super::pid_namespace;
+use super::process_tree::ProcessTree;
 use super::transport::{RecordReader as _, RingBuf};
 use crate::bpf::asm::{Cond, R0, R1, R2, R3, R4, R10, Width};
 use crate::bpf::codegen::pid_namespace::{IDS, store_ids};
@@ -26,7 +27,12 @@ pub(crate) struct ExecEvents {
 }
 
 impl ExecEvents {
-    pub(crate) fn start() -> Result<ExecEvents> {
+    /// Starts the reports: of all processes or, if there is a tree, of those in it.
+    ///
+    /// # Errors
+    ///
+    /// `Permission`, `Unsupported` or `Kernel` if the kernel rejects the ring buffer or the program.
+    pub(crate) fn start(tree: Option<&ProcessTree>) -> Result<ExecEvents> {
         let map = create_ring(c"usdt_exec", BUFFER)?;
         let namespace = pid_namespace::own()?;
         let program = load_tracepoint(&small_program(|asm| {
@@ -44,6 +50,13 @@ impl ExecEvents {
                     -8
                 }
             };
+            if let Some(tree) = tree {
+                asm.map(R1, tree.members().as_raw_fd());
+                asm.mov(R2, R10);
+                asm.add_imm(R2, i32::from(ids) + 4);
+                asm.call(helper::MAP_LOOKUP_ELEM);
+                asm.jump_if(Cond::Eq, R0, 0, outside);
+            }
             asm.map(R1, map.as_fd().as_raw_fd());
             asm.mov(R2, R10);
             asm.add_imm(R2, ids.into());

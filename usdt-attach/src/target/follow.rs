@@ -115,6 +115,10 @@ pub struct Follower {
     mapped: Mapped,
     /// What runs a target that is an executable.
     program: Program,
+    /// True once a warning says that the program of a child was not read.
+    warned_of_short: bool,
+    /// True once a warning says that children are not followed.
+    warned_of_lost: bool,
     /// Objects that are not returned again. Those of `failed` are in it until they are due.
     known: HashSet<ObjectId>,
     /// Objects that could not be attached to.
@@ -158,6 +162,8 @@ impl Follower {
         let mut follower = Follower {
             target: target.clone(),
             children: children.cloned(),
+            warned_of_short: false,
+            warned_of_lost: false,
             processes: Vec::new(),
             mapped: Mapped::start(target, children),
             program: Program::default(),
@@ -166,7 +172,7 @@ impl Follower {
             without_probes: FilesWithoutProbes::default(),
             incomplete: None,
             // Rescans are the fallback.
-            exec_events: ExecEvents::start().ok(),
+            exec_events: ExecEvents::start(children).ok(),
             next_rescan: Instant::now(),
             is_caught_up: false,
             recent_execs: Vec::new(),
@@ -347,6 +353,7 @@ impl Follower {
             // Any process may be among those that are missing.
             self.is_caught_up = false;
         }
+        self.warn_of_children(&reported)?;
         let (mapped, is_complete) = self.mapped.take()?;
         self.is_caught_up &= is_complete;
         reported.extend(mapped);
@@ -393,6 +400,29 @@ impl Follower {
             self.known.extend(retried);
         }
         Ok(objects.into_iter().filter(|scanned| self.known.insert(scanned.object.id)).collect())
+    }
+
+    /// Warns once of children that ended before their programs were read, and once of those that are
+    /// too many. `reported` are processes of the tree that called `exec`.
+    fn warn_of_children(&mut self, reported: &[u32]) -> Result<()> {
+        let Some(children) = &self.children else { return Ok(()) };
+        if !self.warned_of_short && !reported.is_empty() {
+            let running = children.processes()?;
+            if let Some(pid) = reported.iter().find(|pid| !running.contains(pid)) {
+                self.warned_of_short = true;
+                let message = format!(
+                    "process {pid} ended before the program that it executed was read; hits of such short programs may be missed"
+                );
+                self.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
+            }
+        }
+        let is_due = Instant::now() >= self.next_rescan;
+        if is_due && !self.warned_of_lost && children.forks()?.lost > 0 {
+            self.warned_of_lost = true;
+            let message = "too many processes run at a time, so that some children are not traced";
+            self.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
+        }
+        Ok(())
     }
 
     /// Warns of the first scan that is incomplete, and schedules its retry.
