@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use usdt_e2e::{
-    Copy, Need, Process, attach, command, copy, events_and_summary, have, json_lines, root, stdout,
-    text, tools, wait_for,
+    Copy, Fixture, Mode, Need, Process, attach, command, copy, events_and_summary, have,
+    json_lines, root, stdout, text, tools, wait_for,
 };
 
 const BACKENDS: [(&str, Need); 2] = [("embedded", Need::Bpf), ("bcc", Need::Bcc)];
@@ -345,4 +345,24 @@ fn custom_programs_get_the_ids_of_the_namespace() {
     let pid: u64 = text(&out.stderr).lines().next().unwrap().parse().unwrap();
     let rows = json_lines(&text(&out.stdout));
     assert_eq!(rows, [serde_json::json!({"table": "by_pid", "key": pid, "value": 7})]);
+}
+
+/// The exporter pairs starts and ends by process and goroutine.
+#[test]
+fn exports_latencies_of_a_process_in_its_namespace() {
+    if !can_run() {
+        return;
+    }
+    let app = copy(&Fixture::get("pairs", Mode::Sealed));
+    let port = usdt_e2e::free_port();
+    let script = format!(
+        "\"$app\" -per 10 -goroutines 1 >\"$out/ready\" 2>/dev/null & p=$!
+         usdt-attach export -p $p --prometheus {port} 'ops:*' 2>\"$out/log\" & t=$!
+         until grep -q ready \"$out/ready\" && grep -q 'attached to' \"$out/log\"; do sleep 0.01; done
+         kill -INT $p; wait $t"
+    );
+    let out = run_in_namespace(&app, &script);
+    let log = read(&app, "log");
+    assert!(out.status.success(), "{log} {}", text(&out.stderr));
+    assert!(log.contains("18 hits: 18 delivered, 0 dropped, 0 filtered"), "{log}");
 }

@@ -248,6 +248,7 @@ fn parse_hidepid(mountinfo: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const STAT: &[u8] = b"42 (a) Z (b) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 900 1 2 3";
     const STATUS: &[u8] = b"Name:\ta\nState:\tS (sleeping)\nTgid:\t42\nPid:\t42\nTracerPid:\t0\n";
@@ -296,6 +297,20 @@ mod tests {
         assert_eq!(parse_namespace_ids(b"NSpid:\t1234\tx\n"), [1234]);
         assert!(parse_namespace_ids(b"").is_empty());
         assert_eq!(namespace_ids(std::process::id()).first(), Some(&std::process::id()));
+    }
+
+    proptest! {
+        #[test]
+        fn reads_any_list_of_ids(ids in proptest::collection::vec(0u32.., 1..33), tail: Vec<u8>) {
+            let list: Vec<String> = ids.iter().map(u32::to_string).collect();
+            let status = [format!("NSpid:\t{}\n", list.join("\t")).into_bytes(), tail].concat();
+            prop_assert_eq!(parse_namespace_ids(&status), ids);
+        }
+
+        #[test]
+        fn never_panics_on_a_status(status: Vec<u8>) {
+            parse_namespace_ids(&status);
+        }
     }
 
     #[test]

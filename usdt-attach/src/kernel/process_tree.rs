@@ -325,3 +325,55 @@ fn exit_program(
     notify(asm, maps);
     asm.place(done);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn follows_forks_until_the_last_process_exits() {
+        let tree = match ProcessTree::start() {
+            Ok(tree) => tree,
+            Err(error) if matches!(error.kind(), ErrorKind::Permission) => return,
+            Err(error) => panic!("{error:#}"),
+        };
+        let mut shell = Command::new("sh")
+            .args(["-c", "read line; sleep 60 & echo $!; wait"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        tree.add(shell.id()).unwrap();
+        assert_eq!(tree.processes().unwrap(), [shell.id()]);
+        assert!(!tree.has_changed().unwrap());
+        shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let child: u32 = line.trim().parse().unwrap();
+        let mut both = [shell.id(), child];
+        both.sort_unstable();
+        assert_eq!(tree.processes().unwrap(), both);
+        assert!(tree.has_changed().unwrap());
+        assert_eq!(tree.forks().unwrap(), Forks { forked: 1, lost: 0 });
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        assert_eq!(tree.processes().unwrap(), [child], "a child that lost its parent");
+        assert!(Command::new("kill").arg(child.to_string()).status().unwrap().success());
+        while !tree.processes().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn does_not_add_a_removed_process_again() {
+        let Ok(tree) = ProcessTree::start() else { return };
+        tree.add(7).unwrap();
+        let shared = tree.share().unwrap();
+        assert!(shared.replace(&7u32.to_ne_bytes(), &1u32.to_ne_bytes()).unwrap());
+        tree.remove(7);
+        assert!(!shared.replace(&7u32.to_ne_bytes(), &1u32.to_ne_bytes()).unwrap());
+        assert!(tree.processes().unwrap().is_empty());
+    }
+}

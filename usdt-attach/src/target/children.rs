@@ -3,9 +3,10 @@
 use super::{ProcessHandle, ResolvedTarget, add_new};
 use crate::discover::process_state::parent_of;
 use crate::discover::{self, Mounts, Scan};
-use crate::error::{Error, Result, Warning, WarningKind};
+use crate::error::{Result, Warning, WarningKind};
 use crate::kernel::ProcessTree;
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::path::Path;
 
 /// Child processes that are not traced, as their parents fork them.
 #[derive(Clone, Debug)]
@@ -78,24 +79,21 @@ fn add_all(tree: &ProcessTree, processes: &[ProcessHandle]) -> Result<Vec<Proces
         tree.add(process.pid())?;
     }
     let mut descendants: Vec<ProcessHandle> = Vec::new();
+    let mut known: HashSet<u32> = processes.iter().map(ProcessHandle::pid).collect();
     // A child that is found late may have forked before the kernel followed it.
     loop {
-        let known: Vec<u32> =
-            processes.iter().chain(&descendants).map(ProcessHandle::pid).collect();
-        let mut has_more = false;
-        for (child, parent) in parents()? {
-            if !known.contains(&parent) || known.contains(&child) {
-                continue;
-            }
+        let found: Vec<(u32, u32)> =
+            children_of(&known)?.into_iter().filter(|(child, _)| !known.contains(child)).collect();
+        let before = descendants.len();
+        for (child, parent) in found {
             let Ok(handle) = ProcessHandle::open(child) else { continue };
             // Another process may have got the id of one that has exited meanwhile.
-            if parent_of(child) == Some(parent) {
+            if parent_of(child) == Some(parent) && known.insert(child) {
                 tree.add(child)?;
                 descendants.push(handle);
-                has_more = true;
             }
         }
-        if !has_more {
+        if descendants.len() == before {
             break;
         }
     }
@@ -108,11 +106,26 @@ fn add_all(tree: &ProcessTree, processes: &[ProcessHandle]) -> Result<Vec<Proces
     Ok(descendants)
 }
 
-/// Returns the parent of each process that `/proc` shows.
-fn parents() -> Result<HashMap<u32, u32>> {
-    let pids = discover::pids().map_err(|error| match error.is_resource_limit() {
-        true => error,
-        false => Error::unsupported("the children of processes cannot be found in /proc"),
-    })?;
-    Ok(pids.into_iter().filter_map(|pid| Some((pid, parent_of(pid)?))).collect())
+/// Returns the children of processes, each with its parent.
+fn children_of(parents: &HashSet<u32>) -> Result<Vec<(u32, u32)>> {
+    // Needs CONFIG_PROC_CHILDREN.
+    if Path::new("/proc/thread-self/children").exists() {
+        return Ok(parents.iter().flat_map(|pid| listed_children(*pid)).collect());
+    }
+    let pids = discover::pids()?;
+    let pairs = pids.into_iter().filter_map(|pid| Some((pid, parent_of(pid)?)));
+    Ok(pairs.filter(|(_, parent)| parents.contains(parent)).collect())
+}
+
+/// Returns the children of a process as `/proc` lists them; none if the process has ended.
+fn listed_children(pid: u32) -> Vec<(u32, u32)> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            let children = list.split_whitespace().filter_map(|child| child.parse().ok());
+            children.map(|child| (child, pid)).collect::<Vec<_>>()
+        })
+        .collect()
 }
