@@ -125,15 +125,7 @@ impl Following {
     ) -> Following {
         let attacher_globs = attacher.globs.clone();
         let mut follower = Follower::new(target, objects);
-        if let Target::Command(_) = target {
-            let stops = attacher.stops_command;
-            for process in processes.unwrap_or_default() {
-                follower.add_process(process, stops);
-                if let Some(program) = target.program() {
-                    follower.watch_program(process.pid(), &program);
-                }
-            }
-        }
+        follower.add_command(processes.unwrap_or_default(), attacher.stops_command);
         Following {
             follower,
             attacher,

@@ -197,9 +197,14 @@ impl Follower {
         self.program.take_addresses()
     }
 
-    /// Watches the dynamic linker of a program that a process has not executed yet.
-    pub fn watch_program(&mut self, pid: u32, program: &Path) {
-        self.mapped.watch_program(pid, program);
+    /// Follows the process of a command, which has not executed its program yet. Has no effect on
+    /// other targets, whose processes are followed anyway. See [`Follower::add_process`].
+    pub fn add_command(&mut self, processes: &[ProcessHandle], stops: bool) {
+        let Some(program) = self.target.program() else { return };
+        for process in processes {
+            self.add_process(process, stops);
+            self.mapped.watch_program(process.pid(), &program);
+        }
     }
 
     /// Returns true if a process is stopped because it maps a file that was not returned yet.
@@ -212,7 +217,7 @@ impl Follower {
     }
 
     /// Returns true if there are processes that their dynamic linkers stop.
-    pub(crate) fn stops(&self) -> bool {
+    pub fn stops(&self) -> bool {
         self.mapped.stops()
     }
 

@@ -229,7 +229,8 @@ impl Target {
     }
 
     /// Returns the file of a command; `None` for other targets.
-    pub(crate) fn program(&self) -> Option<PathBuf> {
+    #[doc(hidden)]
+    pub fn program(&self) -> Option<PathBuf> {
         match self {
             Target::Command(command) => command_line(command).ok().map(|(path, ..)| path),
             _ => None,
