@@ -5,11 +5,11 @@
 //! must not decrease.
 
 use crate::config::{Config, Count, Hist, Latency, LinearBuckets, Span, Unit};
+use crate::exporter::Traced;
 use crate::metric::{Family, Kind, metric_name, series, to_metric_chars};
 use crate::span::Pairing;
 use std::collections::HashSet;
 use std::path::PathBuf;
-use usdt_attach::ProcessHandle;
 use usdt_attach::backend::Backend;
 use usdt_attach::discover::select::{Glob, select, select_if_any};
 use usdt_attach::discover::{ObjectId, ScannedObject};
@@ -158,7 +158,7 @@ impl Job {
     pub(crate) fn attach(
         &mut self,
         found: &[ScannedObject],
-        processes: Option<&[ProcessHandle]>,
+        traced: &Traced<'_>,
         backend: &dyn Backend,
         report: &mut dyn FnMut(String),
     ) -> Result<()> {
@@ -169,10 +169,13 @@ impl Job {
             return Ok(());
         }
         // With children, programs look processes up in the kernel's tree, not by their ids.
-        let processes = processes.filter(|_| self.options.children.is_none());
+        let processes = traced.processes.filter(|_| self.options.children.is_none());
         let running = processes.map(|all| all.iter().filter(|p| p.is_alive()).collect::<Vec<_>>());
         let pids = running.as_ref().map(|all| all.iter().map(|p| p.pid()).collect());
-        match Plan::new(&selected, &Options { pids, ..self.options.clone() }) {
+        match Plan::new(
+            &selected,
+            &Options { pids, executables: traced.executables.clone(), ..self.options.clone() },
+        ) {
             Ok((plan, warnings)) => {
                 warnings.iter().for_each(|warning| report(warning.to_string()));
                 let objects = plan.objects().iter().map(PlannedObject::id).collect();
@@ -188,6 +191,12 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// See [`Session::trace_executable`].
+    pub(crate) fn trace_executable(&self, address: u64) -> Result<()> {
+        let mut sessions = self.sessions.iter().map(|attached| &attached.session);
+        sessions.try_for_each(|session| session.trace_executable(address))
     }
 
     /// Ends the sessions of files that are not live, and retains their totals.

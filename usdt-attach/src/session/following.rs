@@ -130,15 +130,7 @@ impl Following {
         let attacher_globs = attacher.globs.clone();
         let children = attacher.options.children.as_ref();
         let mut follower = Follower::with_children(target, objects, children);
-        if let Target::Command(_) = target {
-            let stops = attacher.stops_command;
-            for process in processes.unwrap_or_default() {
-                follower.add_process(process, stops);
-                if let Some(program) = target.program() {
-                    follower.watch_program(process.pid(), &program);
-                }
-            }
-        }
+        follower.add_command(processes.unwrap_or_default(), attacher.stops_command);
         Following {
             follower,
             attacher,
@@ -260,14 +252,15 @@ fn missed_hits(
     let pid = *scanned.pids.first()?;
     let path = Escaped::new(&scanned.object.path);
     if is_library(scanned) {
-        return (!follower.stops(pid)).then(|| {
+        return (!follower.stops_process(pid)).then(|| {
             format!(
                 "attached to {path}, which was loaded a moment ago; hits before that are missed"
             )
         });
     }
     // A program is stopped by its dynamic linker, if it has one.
-    let is_stopped = follower.stops(pid) && Linker::of_executable(&scanned.object.path).is_some();
+    let is_stopped =
+        follower.stops_process(pid) && Linker::of_executable(&scanned.object.path).is_some();
     (follows_children && !is_stopped).then(|| {
         format!(
             "attached to {path}, which process {pid} executed a moment ago; hits before that are missed"

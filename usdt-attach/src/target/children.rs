@@ -48,16 +48,13 @@ impl ResolvedTarget {
         let Some(processes) = &mut self.processes else { return Ok(()) };
         let tree = ProcessTree::start()?;
         let descendants = add_all(&tree, processes)?;
-        let (mut scan, mounts) = (Scan::default(), Mounts::new());
-        for child in &descendants {
-            add_new(
-                &mut scan,
-                discover::scan_process_with(child.pid(), &mounts).unwrap_or_default(),
-            );
-        }
         let objects = std::mem::take(&mut self.objects);
         let mut all = Scan { objects, warnings: std::mem::take(&mut self.warnings) };
-        add_new(&mut all, scan);
+        let mounts = Mounts::new();
+        for child in &descendants {
+            let scan = discover::scan_process_with(child.pid(), &mounts, &all.objects);
+            add_new(&mut all, scan.unwrap_or_default());
+        }
         (self.objects, self.warnings) = (all.objects, all.warnings);
         processes.extend(descendants);
         self.children = Some(tree);

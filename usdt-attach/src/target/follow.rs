@@ -215,9 +215,14 @@ impl Follower {
         self.program.take_addresses()
     }
 
-    /// Watches the dynamic linker of a program that a process has not executed yet.
-    pub fn watch_program(&mut self, pid: u32, program: &Path) {
-        self.mapped.watch_program(pid, program);
+    /// Follows the process of a command, which has not executed its program yet. Has no effect on
+    /// other targets, whose processes are followed anyway. See [`Follower::add_process`].
+    pub fn add_command(&mut self, processes: &[ProcessHandle], stops: bool) {
+        let Some(program) = self.target.program() else { return };
+        for process in processes {
+            self.add_process(process, stops);
+            self.mapped.watch_program(process.pid(), &program);
+        }
     }
 
     /// Returns true if a process is stopped because it maps a file that was not returned yet.
@@ -229,9 +234,14 @@ impl Follower {
         self.mapped.has_stopped()
     }
 
+    /// Returns true if there are processes that their dynamic linkers stop.
+    pub fn stops(&self) -> bool {
+        self.mapped.stops()
+    }
+
     /// Returns true if its dynamic linker stops this process.
-    pub(crate) fn stops(&self, pid: u32) -> bool {
-        self.mapped.stops(pid)
+    pub(crate) fn stops_process(&self, pid: u32) -> bool {
+        self.mapped.stops_process(pid)
     }
 
     /// Continues the processes that are stopped, when their files are attached to.

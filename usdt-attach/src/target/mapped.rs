@@ -135,8 +135,13 @@ impl Mapped {
         changed
     }
 
+    /// Returns true if there are processes that their linkers stop.
+    pub(super) fn stops(&self) -> bool {
+        !self.stopped.is_empty()
+    }
+
     /// Returns true if its linker stops this process.
-    pub(super) fn stops(&self, pid: u32) -> bool {
+    pub(super) fn stops_process(&self, pid: u32) -> bool {
         self.stopped.iter().any(|process| process.pid() == pid)
     }
 

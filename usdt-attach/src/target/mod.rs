@@ -246,7 +246,8 @@ impl Target {
     }
 
     /// Returns the file of a command; `None` for other targets.
-    pub(crate) fn program(&self) -> Option<PathBuf> {
+    #[doc(hidden)]
+    pub fn program(&self) -> Option<PathBuf> {
         match self {
             Target::Command(command) => command_line(command).ok().map(|(path, ..)| path),
             _ => None,
@@ -316,7 +317,8 @@ fn command_line(command: &[OsString]) -> Result<(PathBuf, &OsString, &[OsString]
 fn scan_processes(processes: &[ProcessHandle]) -> Result<Scan> {
     let (mut all, mounts) = (Scan::default(), Mounts::new());
     for process in processes {
-        add_new(&mut all, discover::scan_process_with(process.pid(), &mounts)?);
+        let scan = discover::scan_process_with(process.pid(), &mounts, &all.objects)?;
+        add_new(&mut all, scan);
         // If the process has exited, another one may have got its id before it was scanned.
         if !process.is_alive() {
             return Err(discover::no_process(process.pid()));
@@ -329,7 +331,8 @@ fn scan_processes(processes: &[ProcessHandle]) -> Result<Scan> {
 fn scan_if_alive(pids: &[u32]) -> Scan {
     let (mut all, mounts) = (Scan::default(), Mounts::new());
     for pid in pids {
-        add_new(&mut all, discover::scan_process_with(*pid, &mounts).unwrap_or_default());
+        let scan = discover::scan_process_with(*pid, &mounts, &all.objects);
+        add_new(&mut all, scan.unwrap_or_default());
     }
     all
 }
