@@ -320,6 +320,12 @@ fn exports_the_hits_of_children() {
     let out = attach(&[&["export", "--prometheus", &port], &program[..]].concat());
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert!(text(&out.stderr).contains("100 hits: 100 delivered"), "{}", text(&out.stderr));
+    // A shell has no probes itself.
+    let script = format!("{0} wait 20 0 & {0} wait 20 0; wait", app.as_str());
+    let out = attach(&["export", "--prometheus", &port, "--", "sh", "-c", &script]);
+    let errors = text(&out.stderr);
+    assert!(errors.contains("40 hits: 40 delivered"), "{errors}");
+    assert!(errors.contains("hits before that are missed"), "{errors}");
 }
 
 /// The library follows the children of a command by default, and those of a process on request.

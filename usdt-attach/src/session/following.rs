@@ -3,9 +3,7 @@
 use super::Session;
 use crate::backend::Backend;
 use crate::discover::select::{select_if_any, unmatched};
-use crate::discover::{
-    Linker, ObjectId, ScannedObject, SchemaFile, add_function_entries, no_process,
-};
+use crate::discover::{ObjectId, ScannedObject, SchemaFile, add_function_entries, no_process};
 use crate::error::{Error, ErrorKind, Result, Warning, WarningKind};
 use crate::plan::{Mode, Options, Plan, PlannedObject};
 use crate::target::follow::Follower;
@@ -236,38 +234,6 @@ impl Following {
     }
 }
 
-/// Returns true if an object is not the executable of the process in which it was found.
-fn is_library(scanned: &ScannedObject) -> bool {
-    let Some(pid) = scanned.pids.first() else { return false };
-    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe != scanned.object.path)
-}
-
-/// Returns a message if the process in which an object was found may have hit its probes before they
-/// were attached to.
-fn missed_hits(
-    scanned: &ScannedObject,
-    follower: &Follower,
-    follows_children: bool,
-) -> Option<String> {
-    let pid = *scanned.pids.first()?;
-    let path = Escaped::new(&scanned.object.path);
-    if is_library(scanned) {
-        return (!follower.stops_process(pid)).then(|| {
-            format!(
-                "attached to {path}, which was loaded a moment ago; hits before that are missed"
-            )
-        });
-    }
-    // A program is stopped by its dynamic linker, if it has one.
-    let is_stopped =
-        follower.stops_process(pid) && Linker::of_executable(&scanned.object.path).is_some();
-    (follows_children && !is_stopped).then(|| {
-        format!(
-            "attached to {path}, which process {pid} executed a moment ago; hits before that are missed"
-        )
-    })
-}
-
 /// Keeps the globs that match no probe of these objects either.
 fn retain_unmatched(objects: &[ScannedObject], globs: &mut Vec<String>) {
     *globs = unmatched(objects, globs);
@@ -298,9 +264,8 @@ impl Batch<'_> {
                 session.close_programs();
                 self.sessions.push(session);
                 retain_unmatched(objects, unmatched);
-                let follows_children = attacher.options.children.is_some();
                 for scanned in objects.iter().take(MAX_NAMED) {
-                    let message = missed_hits(scanned, follower, follows_children);
+                    let message = follower.missed_hits(scanned);
                     if let Some(message) = message.filter(|_| !self.is_first) {
                         self.warnings.push(Warning::new(WarningKind::AttachedLate, message));
                     }

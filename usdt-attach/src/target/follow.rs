@@ -14,13 +14,14 @@
 
 use crate::discover::kernel_inode;
 use crate::discover::select::retain_selected;
-use crate::discover::{self, FilesWithoutProbes, NewFiles, ObjectId, ScannedObject};
+use crate::discover::{self, FilesWithoutProbes, Linker, NewFiles, ObjectId, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::mapped_inodes::KERNEL_INODES;
 use crate::kernel::{ExecEvents, ProcessTree};
 use crate::target::mapped::Mapped;
 use crate::target::program::Program;
 use crate::target::{ProcessHandle, Target, cgroup_members};
+use stapsdt::escape::Escaped;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -242,6 +243,28 @@ impl Follower {
     /// Returns true if its dynamic linker stops this process.
     pub(crate) fn stops_process(&self, pid: u32) -> bool {
         self.mapped.stops_process(pid)
+    }
+
+    /// Returns a message if the process in which an object was found may have hit its probes before
+    /// they were attached to.
+    pub fn missed_hits(&self, scanned: &ScannedObject) -> Option<String> {
+        let pid = *scanned.pids.first()?;
+        let path = Escaped::new(&scanned.object.path);
+        if is_library(scanned, pid) {
+            return (!self.stops_process(pid)).then(|| {
+                format!(
+                    "attached to {path}, which was loaded a moment ago; hits before that are missed"
+                )
+            });
+        }
+        // A program is stopped by its dynamic linker, if it has one.
+        let is_stopped =
+            self.stops_process(pid) && Linker::of_executable(&scanned.object.path).is_some();
+        (self.children.is_some() && !is_stopped).then(|| {
+            format!(
+                "attached to {path}, which process {pid} executed a moment ago; hits before that are missed"
+            )
+        })
     }
 
     /// Continues the processes that are stopped, when their files are attached to.
@@ -555,6 +578,11 @@ impl Follower {
         };
         pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
     }
+}
+
+/// Returns true if an object is not the executable of the process.
+fn is_library(scanned: &ScannedObject, pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe != scanned.object.path)
 }
 
 #[cfg(test)]

@@ -40,6 +40,10 @@ impl Exporter<'_> {
             match self.jobs.iter_mut().try_for_each(&mut attach) {
                 Err(error) => retry(follower, files, &error, self.report),
                 Ok(()) => {
+                    if self.settings.children.is_some() {
+                        let missed = files.iter().filter_map(|file| follower.missed_hits(file));
+                        missed.for_each(&mut *self.report);
+                    }
                     for file in files.iter().filter(|file| follower.attached(file.object.id)) {
                         (self.report)(format!(
                             "attached to {} after all",
