@@ -12,16 +12,17 @@
 //! scans the whole target, because the processes that had the object may have ended while others
 //! run it.
 
+mod messages;
+
 use crate::discover::kernel_inode;
 use crate::discover::select::retain_selected;
-use crate::discover::{self, FilesWithoutProbes, Linker, NewFiles, ObjectId, ScannedObject};
+use crate::discover::{self, FilesWithoutProbes, NewFiles, ObjectId, ScannedObject};
 use crate::error::{Error, Result, Warning, WarningKind};
 use crate::kernel::mapped_inodes::KERNEL_INODES;
 use crate::kernel::{ExecEvents, ProcessTree};
 use crate::target::mapped::Mapped;
 use crate::target::program::Program;
 use crate::target::{ProcessHandle, Target, cgroup_members};
-use stapsdt::escape::Escaped;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -245,28 +246,6 @@ impl Follower {
         self.mapped.stops_process(pid)
     }
 
-    /// Returns a message if the process in which an object was found may have hit its probes before
-    /// they were attached to.
-    pub fn missed_hits(&self, scanned: &ScannedObject) -> Option<String> {
-        let pid = *scanned.pids.first()?;
-        let path = Escaped::new(&scanned.object.path);
-        if is_library(scanned, pid) {
-            return (!self.stops_process(pid)).then(|| {
-                format!(
-                    "attached to {path}, which was loaded a moment ago; hits before that are missed"
-                )
-            });
-        }
-        // A program is stopped by its dynamic linker, if it has one.
-        let is_stopped =
-            self.stops_process(pid) && Linker::of_executable(&scanned.object.path).is_some();
-        (self.children.is_some() && !is_stopped).then(|| {
-            format!(
-                "attached to {path}, which process {pid} executed a moment ago; hits before that are missed"
-            )
-        })
-    }
-
     /// Continues the processes that are stopped, when their files are attached to.
     pub fn resume(&self) {
         self.mapped.resume();
@@ -435,29 +414,6 @@ impl Follower {
         Ok(objects.into_iter().filter(|scanned| self.known.insert(scanned.object.id)).collect())
     }
 
-    /// Warns once of children that ended before their programs were read, and once of those that are
-    /// too many. `reported` are processes of the tree that called `exec`.
-    fn warn_of_children(&mut self, reported: &[u32]) -> Result<()> {
-        let Some(children) = &self.children else { return Ok(()) };
-        if !self.warned_of_short && !reported.is_empty() {
-            let running = children.processes()?;
-            if let Some(pid) = reported.iter().find(|pid| !running.contains(pid)) {
-                self.warned_of_short = true;
-                let message = format!(
-                    "process {pid} ended before the program that it executed was read; hits of such short programs may be missed"
-                );
-                self.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
-            }
-        }
-        let is_due = Instant::now() >= self.next_rescan;
-        if is_due && !self.warned_of_lost && children.forks()?.lost > 0 {
-            self.warned_of_lost = true;
-            let message = "too many processes run at a time, so that some children are not traced";
-            self.warnings.push(Warning::new(WarningKind::SkippedProcess, message));
-        }
-        Ok(())
-    }
-
     /// Warns of the first scan that is incomplete, and schedules its retry.
     fn note_completeness(&mut self, result: std::result::Result<(), Error>, covers_all: bool) {
         match result {
@@ -578,11 +534,6 @@ impl Follower {
         };
         pids.or_else(|error| if error.is_resource_limit() { Err(error) } else { Ok(Vec::new()) })
     }
-}
-
-/// Returns true if an object is not the executable of the process.
-fn is_library(scanned: &ScannedObject, pid: u32) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe != scanned.object.path)
 }
 
 #[cfg(test)]
