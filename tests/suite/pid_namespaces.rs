@@ -300,6 +300,10 @@ fn says_that_proc_shows_another_namespace() {
         assert!(errors.contains("unshare --mount-proc"), "{target}: {errors}");
     }
     let mut unshare = command("unshare");
+    let out = unshare.args(without_proc).args(["usdt-attach", "doctor"]).output().unwrap();
+    let findings = text(&out.stdout);
+    assert!(findings.contains("degraded proc: processes cannot be looked up"), "{findings}");
+    let mut unshare = command("unshare");
     unshare.arg("--pid").arg(tools().join("usdt-attach")).args(["trace", "--"]).arg(&app.path);
     let out = unshare.args(["ticks", "1", "0"]).output().unwrap();
     assert_eq!(out.status.code(), Some(3));

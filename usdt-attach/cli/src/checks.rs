@@ -8,7 +8,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use usdt_attach::backend::bcc::BccHelper;
 use usdt_attach::discover::select::Selected;
-use usdt_attach::discover::{Probe, ScannedObject};
+use usdt_attach::discover::{Probe, ScannedObject, check_proc};
 use usdt_attach::error::{ErrorKind, Escaped};
 use usdt_attach::kernel::capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, Capabilities};
 use usdt_attach::kernel::detect::{self, Features, PidNamespaceSupport, UprobeMultiSupport};
@@ -59,6 +59,12 @@ pub(crate) fn machine() -> Vec<Finding> {
     );
     out.push(ok("kernel", kernel));
     out.extend(kernel_features(&features));
+    // Only a problem is worth a line.
+    out.extend(
+        check_proc()
+            .err()
+            .map(|error| finding("proc", State::Degraded, error.to_string(), error.hint())),
+    );
     out.push(bcc());
     out.extend(mounts());
     out

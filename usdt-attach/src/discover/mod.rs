@@ -37,7 +37,7 @@ pub(crate) use notes::{EnumLabels, goroutine_register};
 pub use notes::{Probe, Source};
 pub use object::{Object, ObjectId};
 pub use process::is_process_alive;
-pub use process_state::{namespace_ids, no_process};
+pub use process_state::{check_proc, namespace_ids, no_process};
 pub use schema_file::SchemaFile;
 
 use crate::error::{Result, Warning, WarningKind};

@@ -209,7 +209,7 @@ fn unusable_proc(pid: u32) -> Option<Error> {
 /// # Errors
 ///
 /// `Unsupported`, with what to do.
-pub(crate) fn check_proc() -> Result<()> {
+pub fn check_proc() -> Result<()> {
     match std::fs::read_link("/proc/self") {
         Ok(own) if own.as_os_str() != getpid().to_string().as_str() => {
             Err(wrong_proc("processes cannot be looked up"))
